@@ -1,0 +1,12 @@
+"""The one exception of the package's face."""
+
+from blkmodel.include.linux.errno import NAMES
+
+
+class KernelError(OSError):
+    """The kernel said no. `errno` is positive, `name` its name (`"ENOMEM"`), `log` the lines it printed meanwhile."""
+
+    def __init__(self, errno, what, log=()):
+        self.name = NAMES.get(abs(errno), str(abs(errno)))
+        self.log = tuple(log)
+        super().__init__(abs(errno), f"{what}: {self.name}" + "".join(f"\n  {line}" for line in self.log))

@@ -1,0 +1,125 @@
+"""What a multi-queue driver fills in and gets: tag set, queue maps, operations, hardware queues."""
+
+from dataclasses import field
+from typing import Any
+
+from blkmodel.include.linux.cpumask import cpumask
+from blkmodel.include.linux.list import list_head
+from blkmodel.include.linux.sbitmap import sbitmap
+from blkmodel.include.linux.wait import wait_queue_entry
+from blkmodel.include.linux.workqueue import delayed_work
+from blkmodel.sim.structure import Struct, struct
+
+HCTX_TYPE_DEFAULT, HCTX_TYPE_READ, HCTX_TYPE_POLL = 0, 1, 2
+HCTX_MAX_TYPES = 3
+
+BLK_MQ_F_SHOULD_MERGE, BLK_MQ_F_TAG_SHARED, BLK_MQ_F_BLOCKING, BLK_MQ_F_NO_SCHED = 1 << 0, 1 << 1, 1 << 5, 1 << 6
+BLK_MQ_F_ALLOC_POLICY_START_BIT = 8
+BLK_MQ_F_ALLOC_POLICY_BITS = 1
+BLK_MQ_S_STOPPED, BLK_MQ_S_TAG_ACTIVE, BLK_MQ_S_SCHED_RESTART = 0, 1, 2
+BLK_MQ_MAX_DEPTH = 10240
+BLK_MQ_CPU_WORK_BATCH = 8
+
+BLK_MQ_REQ_NOWAIT, BLK_MQ_REQ_RESERVED, BLK_MQ_REQ_INTERNAL, BLK_MQ_REQ_PREEMPT = 1, 2, 4, 8
+BLK_MQ_UNIQUE_TAG_BITS = 16
+
+
+@struct
+class blk_mq_queue_map(Struct):
+    """Which hardware queue each CPU uses, for one type of I/O.
+
+    mq_map: CPU → index of a hardware queue, one entry for each possible CPU. The type has nr_queues queues,
+    from queue_offset on.
+    """
+
+    mq_map: Any = None
+    nr_queues: int = 0
+    queue_offset: int = 0
+
+
+@struct
+class blk_mq_ops(Struct):
+    """What the core calls in a driver; None where the driver has nothing to do."""
+
+    queue_rq: Any = None
+    commit_rqs: Any = None
+    get_budget: Any = None
+    put_budget: Any = None
+    timeout: Any = None
+    poll: Any = None
+    complete: Any = None
+    init_hctx: Any = None
+    exit_hctx: Any = None
+    init_request: Any = None
+    exit_request: Any = None
+    initialize_rq_fn: Any = None
+    cleanup_rq: Any = None
+    busy: Any = None
+    map_queues: Any = None
+
+
+@struct
+class blk_mq_tag_set(Struct):
+    """What the queues of one device share: its hardware queues' tags and requests, and the CPU maps.
+
+    map: one blk_mq_queue_map for each of nr_maps types. tags: one blk_mq_tags for each hardware queue. cmd_size:
+    bytes of the driver's own data behind each request. tag_list: the request queues that use the set.
+    """
+
+    map: Any = field(default_factory=lambda: [blk_mq_queue_map() for _ in range(HCTX_MAX_TYPES)])
+    nr_maps: int = 0
+    ops: Any = None
+    nr_hw_queues: int = 0
+    queue_depth: int = 0
+    reserved_tags: int = 0
+    cmd_size: int = 0
+    numa_node: int = 0
+    timeout: int = 0
+    flags: int = 0
+    driver_data: Any = None
+    tags: Any = None
+    tag_list: Any = field(default_factory=list_head)
+
+
+@struct
+class blk_mq_hw_ctx(Struct):
+    """A hardware queue as the block layer sees it: who feeds it (ctxs, ctx_map, cpumask), what waits to be dispatched
+    (dispatch), and the tags it hands out.
+
+    nr_ctx software queues are in `ctxs`; cpumask holds their CPUs. state: BLK_MQ_S_* bits.
+    """
+
+    dispatch: Any = field(default_factory=list_head)
+    state: int = 0
+    run_work: Any = field(default_factory=delayed_work)
+    cpumask: Any = field(default_factory=cpumask)
+    next_cpu: int = 0
+    next_cpu_batch: int = 0
+    flags: int = 0
+    sched_data: Any = None
+    queue: Any = None
+    fq: Any = None
+    driver_data: Any = None
+    ctx_map: Any = field(default_factory=sbitmap)
+    dispatch_from: Any = None
+    dispatch_busy: int = 0
+    type: int = 0
+    nr_ctx: int = 0
+    ctxs: Any = None
+    dispatch_wait: Any = field(default_factory=wait_queue_entry)
+    wait_index: int = 0
+    tags: Any = None
+    sched_tags: Any = None
+    numa_node: int = 0
+    queue_num: int = 0
+    nr_active: int = 0
+    cpuhp_dead: Any = None
+    hctx_list: Any = None
+
+
+@struct
+class blk_mq_queue_data(Struct):
+    """What queue_rq is given: a request, and whether it is the last for now."""
+
+    rq: Any = None
+    last: bool = False

@@ -1,0 +1,108 @@
+"""Bios, their vectors, statuses and operations."""
+
+from dataclasses import field
+from typing import Any
+
+from blkmodel.sim.structure import Struct, struct
+
+(BLK_STS_OK, BLK_STS_NOTSUPP, BLK_STS_TIMEOUT, BLK_STS_NOSPC, BLK_STS_TRANSPORT, BLK_STS_TARGET, BLK_STS_NEXUS,
+ BLK_STS_MEDIUM, BLK_STS_PROTECTION, BLK_STS_RESOURCE, BLK_STS_IOERR, BLK_STS_DM_REQUEUE, BLK_STS_AGAIN,
+ BLK_STS_DEV_RESOURCE) = range(14)
+
+REQ_OP_BITS = 8
+REQ_OP_MASK = (1 << REQ_OP_BITS) - 1
+REQ_OP_READ, REQ_OP_WRITE, REQ_OP_FLUSH, REQ_OP_DISCARD, REQ_OP_SECURE_ERASE = 0, 1, 2, 3, 5
+REQ_OP_ZONE_RESET, REQ_OP_WRITE_SAME, REQ_OP_ZONE_RESET_ALL, REQ_OP_WRITE_ZEROES = 6, 7, 8, 9
+REQ_OP_SCSI_IN, REQ_OP_SCSI_OUT, REQ_OP_DRV_IN, REQ_OP_DRV_OUT = 32, 33, 34, 35
+
+(REQ_FAILFAST_DEV, REQ_FAILFAST_TRANSPORT, REQ_FAILFAST_DRIVER, REQ_SYNC, REQ_META, REQ_PRIO, REQ_NOMERGE, REQ_IDLE,
+ REQ_INTEGRITY, REQ_FUA, REQ_PREFLUSH, REQ_RAHEAD, REQ_BACKGROUND, REQ_NOWAIT, REQ_NOWAIT_INLINE, REQ_CGROUP_PUNT,
+ REQ_NOUNMAP, REQ_HIPRI, REQ_DRV, REQ_SWAP) = (1 << bit for bit in range(REQ_OP_BITS, REQ_OP_BITS + 20))
+REQ_FAILFAST_MASK = REQ_FAILFAST_DEV | REQ_FAILFAST_TRANSPORT | REQ_FAILFAST_DRIVER
+REQ_NOMERGE_FLAGS = REQ_NOMERGE | REQ_PREFLUSH | REQ_FUA
+
+(BIO_NO_PAGE_REF, BIO_CLONED, BIO_BOUNCED, BIO_USER_MAPPED, BIO_NULL_MAPPED, BIO_WORKINGSET, BIO_QUIET, BIO_CHAIN,
+ BIO_REFFED, BIO_THROTTLED, BIO_TRACE_COMPLETION, BIO_QUEUE_ENTERED, BIO_TRACKED) = range(13)
+
+BLK_QC_T_NONE = -1
+BLK_QC_T_EAGAIN = -2
+
+
+@struct
+class bio_vec(Struct):
+    """A piece of memory: bv_len bytes from bv_offset of the page bv_page, or on into the pages after it."""
+
+    bv_page: Any = None
+    bv_len: int = 0
+    bv_offset: int = 0
+
+
+class bvec_iter(Struct):
+    """Where a bio stands: the next sector, the bytes left, the current vector and how much of that is done."""
+
+    __slots__ = ("bi_bvec_done", "bi_idx", "bi_sector", "bi_size")
+
+    def __init__(self, bi_sector=0, bi_size=0, bi_idx=0, bi_bvec_done=0):
+        self.bi_sector = bi_sector
+        self.bi_size = bi_size
+        self.bi_idx = bi_idx
+        self.bi_bvec_done = bi_bvec_done
+
+
+@struct
+class bio(Struct):
+    """One I/O in the words of whoever asks: a run of sectors of a disk, and the memory to move.
+
+    `bi_iter` moves on as the bio is done; `bi_io_vec` does not change. `_bi_remaining` (in C `__bi_remaining`) counts
+    what must end before the bio ends: itself, and the bios chained to it; `_bi_cnt` (`__bi_cnt`) its references.
+    """
+
+    bi_next: Any = None
+    bi_disk: Any = None
+    bi_opf: int = 0
+    bi_flags: int = 0
+    bi_ioprio: int = 0
+    bi_write_hint: int = 0
+    bi_status: int = 0
+    bi_partno: int = 0
+    bi_iter: Any = field(default_factory=bvec_iter)
+    _bi_remaining: int = 0
+    bi_end_io: Any = None
+    bi_private: Any = None
+    bi_vcnt: int = 0
+    bi_max_vecs: int = 0
+    _bi_cnt: int = 0
+    bi_io_vec: Any = None
+    bi_pool: Any = None
+
+
+def bio_op(of):
+    return of.bi_opf & REQ_OP_MASK
+
+
+def op_is_write(op):
+    return bool(op & 1)
+
+
+def op_is_flush(op):
+    return bool(op & (REQ_FUA | REQ_PREFLUSH))
+
+
+def op_is_sync(op):
+    return op & REQ_OP_MASK == REQ_OP_READ or bool(op & (REQ_SYNC | REQ_FUA | REQ_PREFLUSH))
+
+
+def op_is_discard(op):
+    return op & REQ_OP_MASK == REQ_OP_DISCARD
+
+
+def bio_flagged(of, bit):
+    return bool(of.bi_flags >> bit & 1)
+
+
+def bio_set_flag(of, bit):
+    of.bi_flags |= 1 << bit
+
+
+def bio_clear_flag(of, bit):
+    of.bi_flags &= ~(1 << bit)

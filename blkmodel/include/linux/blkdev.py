@@ -1,0 +1,263 @@
+"""Request queues, their limits, and requests."""
+
+from dataclasses import field
+from typing import Any
+
+from blkmodel.include.linux.blk_types import REQ_OP_MASK
+from blkmodel.include.linux.list import list_head
+from blkmodel.include.linux.percpu_refcount import percpu_ref
+from blkmodel.include.linux.wait import wait_queue_head
+from blkmodel.include.linux.workqueue import delayed_work, work_struct
+from blkmodel.sim.structure import Struct, struct
+
+BLKDEV_MIN_RQ, BLKDEV_MAX_RQ = 4, 128
+BLK_TAG_ALLOC_FIFO, BLK_TAG_ALLOC_RR = 0, 1
+BLK_MAX_REQUEST_COUNT = 16
+BLK_PLUG_FLUSH_SIZE = 128 * 1024
+BLK_MAX_SEGMENTS = 128
+BLK_SAFE_MAX_SECTORS = 255
+BLK_DEF_MAX_SECTORS = 2560
+BLK_MAX_SEGMENT_SIZE = 65536
+BLK_SEG_BOUNDARY_MASK = 0xFFFFFFFF
+SECTOR_SHIFT = 9
+SECTOR_SIZE = 512
+UINT_MAX = 0xFFFFFFFF
+USHRT_MAX = 0xFFFF
+
+(QUEUE_FLAG_STOPPED, QUEUE_FLAG_DYING, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_FAIL_IO,
+ QUEUE_FLAG_NONROT, QUEUE_FLAG_IO_STAT, QUEUE_FLAG_DISCARD, QUEUE_FLAG_NOXMERGES, QUEUE_FLAG_ADD_RANDOM,
+ QUEUE_FLAG_SECERASE, QUEUE_FLAG_SAME_FORCE, QUEUE_FLAG_DEAD, QUEUE_FLAG_INIT_DONE, QUEUE_FLAG_POLL, QUEUE_FLAG_WC,
+ QUEUE_FLAG_FUA, QUEUE_FLAG_DAX, QUEUE_FLAG_STATS, QUEUE_FLAG_POLL_STATS, QUEUE_FLAG_REGISTERED,
+ QUEUE_FLAG_SCSI_PASSTHROUGH, QUEUE_FLAG_QUIESCED) = (0, 1, *range(3, 15), *range(16, 25))
+QUEUE_FLAG_MQ_DEFAULT = 1 << QUEUE_FLAG_IO_STAT | 1 << QUEUE_FLAG_SAME_COMP
+
+RQF_SORTED, RQF_STARTED, RQF_SOFTBARRIER, RQF_FLUSH_SEQ, RQF_MIXED_MERGE = 1 << 0, 1 << 1, 1 << 3, 1 << 4, 1 << 5
+RQF_MQ_INFLIGHT, RQF_DONTPREP, RQF_PREEMPT, RQF_COPY_USER, RQF_FAILED = 1 << 6, 1 << 7, 1 << 8, 1 << 9, 1 << 10
+RQF_QUIET, RQF_ELVPRIV, RQF_IO_STAT, RQF_ALLOCED, RQF_PM = 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15
+RQF_HASHED, RQF_STATS, RQF_SPECIAL_PAYLOAD, RQF_TIMED_OUT = 1 << 16, 1 << 17, 1 << 18, 1 << 21
+RQF_NOMERGE_FLAGS = RQF_STARTED | RQF_SOFTBARRIER | RQF_FLUSH_SEQ | RQF_SPECIAL_PAYLOAD
+
+MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, MQ_RQ_COMPLETE = 0, 1, 2
+
+
+@struct
+class queue_limits(Struct):
+    """What a device can take in one request. Sectors are of 512 bytes; sizes and masks in bytes."""
+
+    bounce_pfn: int = 0
+    seg_boundary_mask: int = 0
+    virt_boundary_mask: int = 0
+    max_hw_sectors: int = 0
+    max_dev_sectors: int = 0
+    chunk_sectors: int = 0
+    max_sectors: int = 0
+    max_segment_size: int = 0
+    physical_block_size: int = 0
+    logical_block_size: int = 0
+    alignment_offset: int = 0
+    io_min: int = 0
+    io_opt: int = 0
+    max_discard_sectors: int = 0
+    max_hw_discard_sectors: int = 0
+    max_write_same_sectors: int = 0
+    max_write_zeroes_sectors: int = 0
+    discard_granularity: int = 0
+    discard_alignment: int = 0
+    max_segments: int = 0
+    max_integrity_segments: int = 0
+    max_discard_segments: int = 0
+    misaligned: int = 0
+    discard_misaligned: int = 0
+    raid_partial_stripes_expensive: int = 0
+    zoned: int = 0
+
+
+@struct
+class request_queue(Struct):
+    """One disk's (or one controller's admin) queue: what submits to it, what serves it, and what it may be given.
+
+    queue_ctx: a software queue for each possible CPU; queue_hw_ctx: nr_hw_queues hardware queues. q_usage_counter is
+    held by every request and by whoever is submitting; while mq_freeze_depth is not 0 nobody gets in.
+    """
+
+    last_merge: Any = None
+    elevator: Any = None
+    make_request_fn: Any = None
+    mq_ops: Any = None
+    queue_ctx: Any = None
+    nr_queues: int = 0
+    queue_depth: int = 0
+    queue_hw_ctx: Any = None
+    nr_hw_queues: int = 0
+    backing_dev_info: Any = None
+    queuedata: Any = None
+    queue_flags: int = 0
+    pm_only: int = 0
+    id: int = 0
+    mq_kobj: Any = None
+    nr_requests: int = 0
+    dma_drain_size: int = 0
+    dma_pad_mask: int = 0
+    dma_alignment: int = 0
+    rq_timeout: int = 0
+    poll_nsec: int = 0
+    poll_cb: Any = None
+    timeout: Any = None
+    timeout_work: Any = field(default_factory=work_struct)
+    limits: Any = field(default_factory=queue_limits)
+    required_elevator_features: int = 0
+    sg_timeout: int = 0
+    sg_reserved_size: int = 0
+    node: int = 0
+    fq: Any = None
+    requeue_list: Any = field(default_factory=list_head)
+    requeue_work: Any = field(default_factory=delayed_work)
+    unused_hctx_list: Any = field(default_factory=list_head)
+    mq_freeze_depth: int = 0
+    mq_freeze_wq: Any = field(default_factory=wait_queue_head)
+    q_usage_counter: Any = field(default_factory=percpu_ref)
+    tag_set: Any = None
+    tag_set_list: Any = None
+    bio_split: Any = None
+    mq_sysfs_init_done: bool = False
+    cmd_size: int = 0
+    release_work: Any = field(default_factory=work_struct)
+
+
+@struct
+class request(Struct):
+    """A unit of work for a device: one bio, or several that follow each other on it.
+
+    tag: its number on the hardware queue, -1 while it has none; internal_tag: its number on the scheduler, likewise.
+    `_data_len` and `_sector` are C's `__data_len` (bytes left) and `__sector`. Its driver's data lie behind it:
+    blk_mq_rq_to_pdu().
+    """
+
+    q: Any = None
+    mq_ctx: Any = None
+    mq_hctx: Any = None
+    cmd_flags: int = 0
+    rq_flags: int = 0
+    tag: int = 0
+    internal_tag: int = 0
+    _data_len: int = 0
+    _sector: int = 0
+    bio: Any = None
+    biotail: Any = None
+    queuelist: Any = None
+    hash: Any = None
+    ipi_list: Any = None
+    rb_node: Any = None
+    special_vec: Any = None
+    elv: Any = None
+    flush: Any = None
+    rq_disk: Any = None
+    part: Any = None
+    start_time_ns: int = 0
+    io_start_time_ns: int = 0
+    nr_phys_segments: int = 0
+    write_hint: int = 0
+    ioprio: int = 0
+    extra_len: int = 0
+    state: int = 0
+    ref: int = 0
+    timeout: int = 0
+    deadline: int = 0
+    fifo_time: int = 0
+    end_io: Any = None
+    end_io_data: Any = None
+    _pdu: Any = None
+
+
+@struct
+class blk_plug(Struct):
+    """Requests that a task holds back for a moment, in the hope of more to go with them."""
+
+    mq_list: Any = field(default_factory=list_head)
+    cb_list: Any = field(default_factory=list_head)
+    rq_count: int = 0
+    multiple_queues: bool = False
+
+
+def test_bit(bit, word):
+    return bool(word >> bit & 1)
+
+
+def blk_queue_stopped(q):
+    return test_bit(QUEUE_FLAG_STOPPED, q.queue_flags)
+
+
+def blk_queue_dying(q):
+    return test_bit(QUEUE_FLAG_DYING, q.queue_flags)
+
+
+def blk_queue_dead(q):
+    return test_bit(QUEUE_FLAG_DEAD, q.queue_flags)
+
+
+def blk_queue_init_done(q):
+    return test_bit(QUEUE_FLAG_INIT_DONE, q.queue_flags)
+
+
+def blk_queue_nomerges(q):
+    return test_bit(QUEUE_FLAG_NOMERGES, q.queue_flags)
+
+
+def blk_queue_noxmerges(q):
+    return test_bit(QUEUE_FLAG_NOXMERGES, q.queue_flags)
+
+
+def blk_queue_nonrot(q):
+    return test_bit(QUEUE_FLAG_NONROT, q.queue_flags)
+
+
+def blk_queue_io_stat(q):
+    return test_bit(QUEUE_FLAG_IO_STAT, q.queue_flags)
+
+
+def blk_queue_add_random(q):
+    return test_bit(QUEUE_FLAG_ADD_RANDOM, q.queue_flags)
+
+
+def blk_queue_discard(q):
+    return test_bit(QUEUE_FLAG_DISCARD, q.queue_flags)
+
+
+def blk_queue_secure_erase(q):
+    return test_bit(QUEUE_FLAG_SECERASE, q.queue_flags)
+
+
+def blk_queue_quiesced(q):
+    return test_bit(QUEUE_FLAG_QUIESCED, q.queue_flags)
+
+
+def blk_queue_fua(q):
+    return test_bit(QUEUE_FLAG_FUA, q.queue_flags)
+
+
+def blk_queue_registered(q):
+    return test_bit(QUEUE_FLAG_REGISTERED, q.queue_flags)
+
+
+def blk_queue_pm_only(q):
+    return q.pm_only
+
+
+def queue_is_mq(q):
+    return q.mq_ops is not None
+
+
+def req_op(rq):
+    return rq.cmd_flags & REQ_OP_MASK
+
+
+def blk_rq_pos(rq):
+    return rq._sector
+
+
+def blk_rq_bytes(rq):
+    return rq._data_len
+
+
+def blk_rq_sectors(rq):
+    return rq._data_len >> SECTOR_SHIFT

@@ -1,0 +1,37 @@
+"""Time as the kernel counts it."""
+
+from blkmodel.sim import this
+
+HZ = 250
+NSEC_PER_SEC = 1_000_000_000
+INITIAL_JIFFIES = (1 << 32) - 300 * HZ
+
+
+def jiffies():
+    """Ticks since boot, from a start that makes overflow come early, as in a real kernel."""
+    return INITIAL_JIFFIES + this().now * HZ // NSEC_PER_SEC
+
+
+def ktime_get_ns():
+    return this().now
+
+
+def msecs_to_jiffies(milliseconds):
+    return -(-milliseconds * HZ // 1000)
+
+
+def jiffies_to_ns(ticks):
+    """Nanoseconds of so many ticks."""
+    return ticks * NSEC_PER_SEC // HZ
+
+
+def time_after_eq(a, b):
+    return a >= b
+
+
+def time_after(a, b):
+    return a > b
+
+
+def time_before(a, b):
+    return a < b

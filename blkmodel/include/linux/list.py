@@ -1,0 +1,103 @@
+"""Linked lists. A head keeps its entries in order; an entry's list field says which list it is on, or None.
+
+In C the entry embeds a node; here the field that would hold the node is named by the caller.
+"""
+
+from collections import OrderedDict
+
+from blkmodel.sim.structure import Struct
+
+
+class list_head(Struct):
+    """The head of a list; iterating gives a snapshot of its entries, so that they may be removed on the way."""
+
+    __slots__ = ("entries",)
+    SIZE = 16
+
+    def __init__(self):
+        self.entries = OrderedDict()
+
+    def __iter__(self):
+        return iter(tuple(self.entries))
+
+    def __len__(self):
+        return len(self.entries)
+
+    def __bool__(self):
+        return True
+
+
+def INIT_LIST_HEAD(head):
+    head.entries.clear()
+
+
+def list_add_tail(entry, head, member):
+    """Add `entry` at the end of the list; `member` names its list field."""
+    head.entries[entry] = None
+    setattr(entry, member, head)
+
+
+def list_add(entry, head, member):
+    """Add `entry` at the front of the list."""
+    list_add_tail(entry, head, member)
+    head.entries.move_to_end(entry, last=False)
+
+
+def list_del_init(entry, member):
+    """Take `entry` off the list it is on; off none, nothing happens."""
+    head = getattr(entry, member)
+    if head is not None:
+        del head.entries[entry]
+        setattr(entry, member, None)
+
+
+def list_move_tail(entry, head, member):
+    list_del_init(entry, member)
+    list_add_tail(entry, head, member)
+
+
+def list_move(entry, head, member):
+    list_del_init(entry, member)
+    list_add(entry, head, member)
+
+
+def list_empty(head):
+    return not head.entries
+
+
+def list_first_entry(head):
+    """The first entry; the list must not be empty."""
+    return next(iter(head.entries))
+
+
+def list_first_entry_or_null(head):
+    return next(iter(head.entries), None)
+
+
+def list_last_entry(head):
+    return next(reversed(head.entries))
+
+
+def list_is_singular(head):
+    return len(head.entries) == 1
+
+
+def list_next_entry(entry, member):
+    """The entry after this one on its list, or None at the end. Linear in the list's length."""
+    following = iter(getattr(entry, member).entries)
+    for other in following:
+        if other is entry:
+            return next(following, None)
+    return None
+
+
+def list_splice_init(source, head, member):
+    """Move all entries of `source` to the front of `head`, in their order."""
+    for entry in reversed(tuple(source.entries)):
+        list_move(entry, head, member)
+
+
+def list_splice_tail_init(source, head, member):
+    """Move all entries of `source` to the end of `head`, in their order."""
+    for entry in tuple(source.entries):
+        list_move_tail(entry, head, member)

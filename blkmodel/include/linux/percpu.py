@@ -1,0 +1,41 @@
+"""The running CPU, and variables that each CPU has of its own."""
+
+from blkmodel.sim import this
+from blkmodel.sim.structure import Struct
+
+
+def smp_processor_id():
+    return this().context.cpu
+
+
+raw_smp_processor_id = smp_processor_id
+get_cpu = smp_processor_id
+
+
+def put_cpu():
+    """End what get_cpu() began; the model never moves a running task."""
+
+
+def alloc_percpu_gfp(ctype, gfp):
+    """Allocate one variable for each possible CPU: a structure class, or the name of a C type; None on failure."""
+    kernel = this()
+    items = [0] * kernel.nr_cpu_ids if isinstance(ctype, str) else [ctype() for _ in range(kernel.nr_cpu_ids)]
+    return kernel.memory.new_array(ctype, items, kernel.machine.node_of[kernel.cpu])
+
+
+def alloc_percpu(ctype):
+    return alloc_percpu_gfp(ctype, 0)
+
+
+def free_percpu(variables):
+    this().memory.free(variables)
+
+
+def per_cpu_ptr(variables, cpu):
+    """The CPU's own structure. (A number has no pointer here: index the array.)"""
+    assert isinstance(variables[cpu], Struct)
+    return variables[cpu]
+
+
+def this_cpu_ptr(variables):
+    return per_cpu_ptr(variables, this().context.cpu)

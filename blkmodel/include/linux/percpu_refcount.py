@@ -1,0 +1,90 @@
+"""A reference count that is cheap to take until it is killed.
+
+In the kernel it is a counter per CPU until it is killed and one counter after. One thread sees no difference,
+so the model keeps one counter, and whether the initial reference still stands.
+"""
+
+from blkmodel.include.linux.errno import ENOMEM
+from blkmodel.include.linux.percpu import alloc_percpu_gfp, free_percpu
+from blkmodel.sim.structure import Struct
+
+PERCPU_REF_INIT_ATOMIC = 1
+
+
+class percpu_ref(Struct):
+    """`count` references are held; `release(ref)` is called when the last goes. A dead one gives out no live ones."""
+
+    __slots__ = ("count", "dead", "percpu_count", "release")
+    SIZE = 56
+
+    def __init__(self):
+        self.count = 0
+        self.dead = False
+        self.release = None
+        self.percpu_count = None
+
+
+def percpu_ref_init(ref, release, flags, gfp):
+    """Start with one reference. Returns 0, or -ENOMEM where the per-CPU counters can't be had."""
+    ref.percpu_count = alloc_percpu_gfp("unsigned long", gfp)
+    if ref.percpu_count is None:
+        return -ENOMEM
+    ref.count = 1
+    ref.dead = False
+    ref.release = release
+    return 0
+
+
+def percpu_ref_exit(ref):
+    free_percpu(ref.percpu_count)
+    ref.percpu_count = None
+
+
+def percpu_ref_get(ref):
+    ref.count += 1
+
+
+def percpu_ref_tryget(ref):
+    """Take a reference unless none is left."""
+    if ref.count == 0:
+        return False
+    ref.count += 1
+    return True
+
+
+def percpu_ref_tryget_live(ref):
+    """Take a reference unless the count has been killed."""
+    if ref.dead:
+        return False
+    ref.count += 1
+    return True
+
+
+def percpu_ref_put(ref):
+    assert ref.count > 0, "a reference was dropped twice"
+    ref.count -= 1
+    if ref.count == 0:
+        ref.release(ref)
+
+
+def percpu_ref_kill(ref):
+    """Drop the initial reference; from now on tryget_live fails."""
+    ref.dead = True
+    percpu_ref_put(ref)
+
+
+def percpu_ref_resurrect(ref):
+    """Take the initial reference again."""
+    ref.dead = False
+    ref.count += 1
+
+
+percpu_ref_reinit = percpu_ref_resurrect
+
+
+def percpu_ref_is_zero(ref):
+    return ref.count == 0
+
+
+def percpu_ref_is_dying(ref):
+    return ref.dead

@@ -1,0 +1,10 @@
+"""The kernel's log."""
+
+from blkmodel.sim import this
+
+
+def pr_err(line):
+    this().printk(line)
+
+
+pr_warn = pr_info = pr_notice = pr_err

@@ -1,0 +1,48 @@
+"""Which node a CPU is on, and which CPUs share its core."""
+
+from blkmodel.include.linux.cpumask import cpumask, mask_of
+from blkmodel.sim import this
+
+
+def cpu_to_node(cpu):
+    return this().machine.node_of[cpu]
+
+
+def local_memory_node(node):
+    """The node that gives memory to a node's CPUs: itself, as every node of the model has memory."""
+    return node
+
+
+def numa_node_id():
+    kernel = this()
+    return kernel.machine.node_of[kernel.cpu]
+
+
+def for_each_node():
+    return sorted(this().machine.nodes)
+
+
+def nr_node_ids():
+    """One more than the highest node's number."""
+    return max(this().machine.nodes) + 1
+
+
+def cpumask_of_node(node):
+    """The online CPUs of a node."""
+    kernel = this()
+    return mask_of(kernel.machine.nodes.get(node, frozenset()) & kernel.online)
+
+
+def topology_sibling_cpumask(cpu):
+    """The online threads of a CPU's core; empty for a CPU that is not online."""
+    kernel = this()
+    if cpu not in kernel.online:
+        return cpumask()
+    for core in kernel.machine.siblings:
+        if cpu in core:
+            return mask_of(core & kernel.online)
+    return mask_of({cpu})
+
+
+def cpus_share_cache(a, b):
+    return a == b or any(a in shared and b in shared for shared in this().machine.caches)

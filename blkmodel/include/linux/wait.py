@@ -1,0 +1,149 @@
+"""Wait queues and completions: how a task sleeps until something has happened."""
+
+from typing import Any
+
+from blkmodel.include.linux.jiffies import jiffies_to_ns
+from blkmodel.include.linux.list import list_add_tail, list_del_init, list_head
+from blkmodel.sim import this
+from blkmodel.sim.structure import Struct, struct
+
+TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE = 0, 1, 2
+WQ_FLAG_EXCLUSIVE = 1
+
+
+class wait_queue_head(Struct):
+    """Those who wait. Exclusive waiters are woken one at a time, the others together."""
+
+    __slots__ = ("head",)
+    SIZE = 24
+
+    def __init__(self):
+        self.head = list_head()
+
+
+@struct
+class wait_queue_entry(Struct):
+    """One waiter. `func(entry)` is called to wake it and says whether it was woken; entry is its place in line."""
+
+    SIZE = 40
+    flags: int = 0
+    private: Any = None
+    func: Any = None
+    entry: Any = None
+
+
+def default_wake_function(waiter):
+    waiter.private.runnable = True
+    return 1
+
+
+def autoremove_wake_function(waiter):
+    list_del_init(waiter, "entry")
+    return default_wake_function(waiter)
+
+
+def init_wait(waiter):
+    """Make the running task the one that is woken."""
+    waiter.private = this().context
+    waiter.func = autoremove_wake_function
+
+
+def init_waitqueue_func_entry(waiter, func):
+    waiter.func = func
+
+
+def add_wait_queue(queue, waiter):
+    """Add at the front: those who are not exclusive stand before those who are."""
+    list_add_tail(waiter, queue.head, "entry")
+    queue.head.entries.move_to_end(waiter, last=False)
+
+
+def __add_wait_queue(queue, waiter):
+    add_wait_queue(queue, waiter)
+
+
+def remove_wait_queue(queue, waiter):
+    list_del_init(waiter, "entry")
+
+
+def prepare_to_wait(queue, waiter, state):
+    """Join the queue and mark the task as sleeping; it sleeps at the next io_schedule()."""
+    waiter.flags &= ~WQ_FLAG_EXCLUSIVE
+    if waiter.entry is None:
+        add_wait_queue(queue, waiter)
+    waiter.private.runnable = False
+
+
+def prepare_to_wait_exclusive(queue, waiter, state):
+    waiter.flags |= WQ_FLAG_EXCLUSIVE
+    if waiter.entry is None:
+        list_add_tail(waiter, queue.head, "entry")
+    waiter.private.runnable = False
+
+
+def finish_wait(queue, waiter):
+    waiter.private.runnable = True
+    list_del_init(waiter, "entry")
+
+
+def waitqueue_active(queue):
+    return bool(queue.head.entries)
+
+
+def wake_up_nr(queue, nr):
+    """Wake all waiters that are not exclusive and up to `nr` that are (0: all)."""
+    for waiter in queue.head:
+        exclusive = waiter.flags & WQ_FLAG_EXCLUSIVE
+        if waiter.func(waiter) and exclusive:
+            nr -= 1
+            if nr == 0:
+                break
+
+
+def wake_up(queue):
+    wake_up_nr(queue, 1)
+
+
+def wake_up_all(queue):
+    wake_up_nr(queue, 0)
+
+
+def io_schedule():
+    """Sleep until woken."""
+    kernel = this()
+    task = kernel.context
+    kernel.loop.sleep_until(lambda: task.runnable, "a wake-up")
+
+
+def wait_event(queue, condition, why="a condition"):
+    """Sleep until condition() holds."""
+    this().loop.sleep_until(condition, why)
+
+
+def wait_event_timeout(queue, condition, timeout):
+    """Sleep until condition() holds or `timeout` jiffies have passed; return 0 where they have."""
+    return 1 if this().loop.sleep_until(condition, "a condition", jiffies_to_ns(timeout)) else 0
+
+
+class completion(Struct):
+    """Something that will be done; `done` counts how often it was."""
+
+    __slots__ = ("done", "wait")
+    SIZE = 32
+
+    def __init__(self):
+        self.done = 0
+        self.wait = wait_queue_head()
+
+
+def complete(done):
+    done.done += 1
+    wake_up(done.wait)
+
+
+def wait_for_completion(done):
+    this().loop.sleep_until(lambda: done.done, "a completion")
+    done.done -= 1
+
+
+wait_for_completion_io = wait_for_completion

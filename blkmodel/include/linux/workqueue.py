@@ -1,0 +1,94 @@
+"""Work that runs later, in a worker of its own."""
+
+from typing import Any
+
+from blkmodel.include.linux.jiffies import jiffies_to_ns
+from blkmodel.sim import this
+from blkmodel.sim.kernel import Context
+from blkmodel.sim.structure import Struct, struct
+
+WORK_CPU_UNBOUND = 512
+
+
+@struct
+class work_struct(Struct):
+    """Work: `func(work)` to be called once each time it is queued; `data` is whom it belongs to.
+
+    _event is the queued run, while there is one. (In C the owner is found from the work's address.)
+    """
+
+    SIZE = 32
+    func: Any = None
+    data: Any = None
+    _event: Any = None
+
+
+class delayed_work(work_struct):
+    """Work that can be queued for later."""
+
+    __slots__ = ()
+    SIZE = 88
+
+
+def INIT_WORK(work, func, owner):
+    work.func = func
+    work.data = owner
+
+
+INIT_DELAYED_WORK = INIT_WORK
+
+
+def work_pending(work):
+    return work._event is not None
+
+
+def queue_delayed_work_on(cpu, name, work, delay):
+    """Queue work for a worker of `name` on that CPU, `delay` jiffies from now; False where it already is queued."""
+    kernel = this()
+    if work._event is not None:
+        return False
+    cpu = kernel.cpu if cpu == WORK_CPU_UNBOUND or cpu not in kernel.online else cpu
+
+    def run():
+        work._event = None
+        work.func(work)
+    work._event = kernel.loop.post(Context("task", name, cpu), run, jiffies_to_ns(delay))
+    return True
+
+
+def mod_delayed_work_on(cpu, name, work, delay):
+    """Queue work, or change when queued work will run; return whether it was queued."""
+    was = cancel_delayed_work(work)
+    queue_delayed_work_on(cpu, name, work, delay)
+    return was
+
+
+def queue_work_on(cpu, name, work):
+    return queue_delayed_work_on(cpu, name, work, 0)
+
+
+def queue_work(name, work):
+    return queue_work_on(WORK_CPU_UNBOUND, name, work)
+
+
+def schedule_work(work):
+    return queue_work("kworker", work)
+
+
+def cancel_delayed_work(work):
+    """Take queued work back; return whether there was any."""
+    if work._event is None:
+        return False
+    work._event.cancelled = True
+    work._event = None
+    return True
+
+
+cancel_work_sync = cancel_delayed_work_sync = cancel_delayed_work
+
+
+def flush_work(work):
+    """Wait until queued work has run."""
+    this().loop.sleep_until(lambda: work._event is None, "queued work")
+
+

@@ -1,0 +1,87 @@
+"""Virtual time and what waits for it: work items, timers, interrupts. One thread, no clock, no race.
+
+A task runs until it sleeps or ends. Only then does anything that was queued run, each thing in a
+context of its own, in the order of its time, first queued first. A task that sleeps resumes as soon as
+what it waits for has happened.
+"""
+
+from heapq import heappop, heappush
+from itertools import count
+
+
+class HungTask(AssertionError):
+    """A task sleeps for something that nothing queued can bring about."""
+
+
+class Event:
+    """Something that will run at a time, in a context, unless it is cancelled first."""
+
+    __slots__ = ("cancelled", "context", "fn", "time")
+
+    def __init__(self, time, context, fn):
+        self.time = time
+        self.context = context
+        self.fn = fn
+        self.cancelled = False
+
+
+class EventLoop:
+    """What is queued on one kernel. `now` is virtual time in nanoseconds; it moves when something later runs."""
+
+    def __init__(self, kernel):
+        self.now = 0
+        self._kernel = kernel
+        self._order = count()
+        self._queue = []
+
+    def post(self, context, fn, delay=0):
+        """Queue fn() to run in `context`, `delay` nanoseconds from now. Returns the event, to cancel it."""
+        event = Event(self.now + delay, context, fn)
+        heappush(self._queue, (event.time, next(self._order), event))
+        return event
+
+    def run_one(self, until=None):
+        """Run the next event (if it is due by `until`); return whether there was one."""
+        while self._queue:
+            time, _, event = self._queue[0]
+            if until is not None and time > until:
+                return False
+            heappop(self._queue)
+            if event.cancelled:
+                continue
+            self.now = max(self.now, time)
+            self._kernel.run_in(event.context, event.fn)
+            return True
+        return False
+
+    def run_due(self):
+        """Run everything that is due now, and what that queues for now."""
+        while self.run_one(self.now):
+            pass
+
+    def advance(self, nanoseconds):
+        """Let that much virtual time pass, running what falls due."""
+        end = self.now + nanoseconds
+        while self.run_one(end):
+            pass
+        self.now = end
+
+    def sleep_until(self, condition, why, timeout=None):
+        """Let the running task sleep until condition(); return whether it came true before `timeout` ns passed.
+
+        Without a timeout, a condition that nothing queued brings about is a hang, and raises HungTask.
+        """
+        end = None if timeout is None else self.now + timeout
+        while not condition():
+            if self.run_one(end):
+                continue
+            if end is None:
+                task = self._kernel.context
+                raise HungTask(f"task {task.name} on CPU {task.cpu} sleeps for ever, waiting for {why}")
+            self.now = end
+            return False
+        return True
+
+    def pending(self):
+        """Return the events that are still to run, in order."""
+        return [event for _, _, event in sorted(self._queue, key=lambda e: e[:2]) if not event.cancelled]

@@ -1,0 +1,119 @@
+"""One booted kernel: its machine, the CPU that runs now, and everything a mirror module keeps between calls.
+
+Mirror functions have the kernel's own signatures, so they find the kernel they run in with this().
+Booting makes a kernel the current one; `with kernel:` makes an older one current for a while.
+"""
+
+import random
+from dataclasses import dataclass
+
+from blkmodel.sim.events import EventLoop
+from blkmodel.sim.machine import Machine, machine
+from blkmodel.sim.memory import Memory
+
+
+@dataclass(slots=True)
+class Context:
+    """Who runs: kind is `task`, `irq` or `softirq`; name is the task's or the handler's.
+
+    `runnable` is False from the moment a task goes to sleep until it is woken.
+    """
+
+    kind: str
+    name: str
+    cpu: int
+    runnable: bool = True
+    plug: object = None
+    bio_list: object = None
+
+
+class Kernel:
+    """A booted kernel. The same machine, seed and calls give the same kernel, to the last address."""
+
+    def __init__(self, on: Machine, seed=0):
+        self.machine = on
+        self.nr_cpu_ids = len(on.possible)
+        self.online = set(on.online)
+        self.memory = Memory(on.nodes, on.memory)
+        self.random = random.Random(seed)
+        self.log = []
+        self.observer = None
+        self.context = Context("task", "swapper", min(on.online))
+        self.loop = EventLoop(self)
+        self.statics = {}
+        self._previous = []
+
+    @property
+    def cpu(self):
+        """The CPU that runs now."""
+        return self.context.cpu
+
+    @property
+    def now(self):
+        """Virtual time since boot, in nanoseconds."""
+        return self.loop.now
+
+    def printk(self, line):
+        """Add a line to the kernel log."""
+        self.log.append(line)
+        if self.observer:
+            self.observer("printk", line=line)
+
+    def run_in(self, context, fn, *args):
+        """Run fn(*args) in a context of its own, on that context's CPU, and come back."""
+        before, self.context = self.context, context
+        if self.observer:
+            self.observer("enter", context=context)
+        try:
+            return fn(*args)
+        finally:
+            if self.observer:
+                self.observer("leave", context=context)
+            self.context = before
+
+    def task(self, name, fn, *args, cpu=None):
+        """Run fn(*args) as a process of that name to its end; then let everything it left behind finish."""
+        cpu = min(self.online) if cpu is None else cpu
+        if cpu not in self.online:
+            raise ValueError(f"CPU {cpu} is not online; online are {sorted(self.online)}")
+        result = self.run_in(Context("task", name, cpu), fn, *args)
+        self.loop.run_due()
+        return result
+
+    def __enter__(self):
+        self._previous.append(_current.kernel)
+        _current.kernel = self
+        return self
+
+    def __exit__(self, *exc):
+        _current.kernel = self._previous.pop()
+
+
+class _Current:
+    kernel: Kernel = None
+
+
+_current = _Current()
+
+
+def boot(on: Machine | int = 4, seed=0):
+    """Boot a kernel on a machine (or on so many plain CPUs) and make it the current one."""
+    _current.kernel = Kernel(machine(on) if isinstance(on, int) else on, seed)
+    return _current.kernel
+
+
+def this():
+    """The kernel that runs now."""
+    if _current.kernel is None:
+        raise RuntimeError("no kernel is running: call blkmodel.boot(machine) first")
+    return _current.kernel
+
+
+def statics(cls):
+    """Turn a class of defaults into a C file's static variables: calling it returns this kernel's own set."""
+    def variables():
+        kept = this().statics
+        if cls not in kept:
+            kept[cls] = cls()
+        return kept[cls]
+    return variables

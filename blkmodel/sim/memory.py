@@ -1,0 +1,151 @@
+"""Memory: addresses, sizes, accounting by kind and node, and allocations that fail on demand.
+
+Addresses are in the kernel's direct map. Small objects take slots of power-of-two size classes, page
+runs take naturally aligned blocks; what is freed is used again, last freed first.
+"""
+
+import random
+from collections import Counter
+from dataclasses import dataclass
+
+from blkmodel.sim.structure import Array, Struct, sizeof
+
+PAGE_SIZE = 4096
+DIRECT_MAP = 0xFFFF888000000000
+
+
+@dataclass(slots=True)
+class Allocation:
+    """One live allocation. `size` is what was asked for, `span` what it takes up; both in bytes."""
+
+    addr: int
+    size: int
+    span: int
+    kind: str
+    node: int
+
+
+class MemoryError_(AssertionError):
+    """The model freed what was not allocated: a bug that a real kernel would turn into corruption."""
+
+
+class Memory:
+    """The heap of one kernel. `live` maps the address of every allocation to its `Allocation`.
+
+    `count` numbers the attempts since boot, failed ones included, so that the n-th can be made to fail.
+    """
+
+    def __init__(self, nodes, bytes_per_node):
+        self.live = {}
+        self.count = 0
+        self.failed = 0
+        self.peak = 0
+        self.used = 0
+        self.observer = None
+        self._next = {n: DIRECT_MAP + i * bytes_per_node for i, n in enumerate(sorted(nodes))}
+        self._limit = {n: start + bytes_per_node for n, start in self._next.items()}
+        self._free = {}
+        self._doomed = lambda count, kind: False
+
+    def fail_nth(self, nth):
+        """Make the n-th attempt from now fail (the next one is the first). It alone fails."""
+        target = self.count + nth
+        self._doomed = lambda count, kind: count == target
+
+    def fail_share(self, share, seed, kinds=None):
+        """Make a share (0 to 1) of the attempts fail, drawn from `seed`; of these kinds only, where given."""
+        draw = random.Random(seed)
+        self._doomed = lambda count, kind: (kinds is None or kind in kinds) and draw.random() < share
+
+    def fail_never(self):
+        """Let every attempt succeed again while there is room."""
+        self._doomed = lambda count, kind: False
+
+    def allocate(self, kind, size, node):
+        """Take `size` bytes on `node`; return the address, or 0 when it fails."""
+        self.count += 1
+        span = 1 << max(3, (size - 1).bit_length()) if size else 8
+        addr = 0 if self._doomed(self.count, kind) else self._place(span, node)
+        if addr:
+            self.live[addr] = Allocation(addr, size, span, kind, node)
+            self.used += span
+            self.peak = max(self.peak, self.used)
+        else:
+            self.failed += 1
+        if self.observer:
+            self.observer("alloc", kind=kind, size=size, node=node, addr=addr, count=self.count)
+        return addr
+
+    def release(self, addr):
+        """Give back what allocate() returned."""
+        allocation = self.live.pop(addr, None)
+        if allocation is None:
+            raise MemoryError_(f"freeing {addr:#x}, which is not allocated")
+        self.used -= allocation.span
+        self._free.setdefault((allocation.node, allocation.span), []).append(addr)
+        if self.observer:
+            self.observer("free", kind=allocation.kind, size=allocation.size, node=allocation.node, addr=addr,
+                          count=self.count)
+
+    def new(self, cls, node, size=None):
+        """Allocate a zeroed structure (with `size` bytes, where it ends in an array); None when it fails."""
+        addr = self.allocate(cls.__name__, size or sizeof(cls), node)
+        return place(cls, addr) if addr else None
+
+    def new_array(self, kind, items, node):
+        """Allocate an array that holds `items`; `kind` is a C type's name or a structure class."""
+        name = kind if isinstance(kind, str) else kind.__name__
+        addr = self.allocate(f"{name}[]", sizeof(kind) * len(items), node)
+        if not addr:
+            return None
+        array = Array(name, items)
+        array._addr = addr
+        if not isinstance(kind, str):
+            for i, item in enumerate(array):
+                item._addr = addr + i * sizeof(kind)
+        return array
+
+    def free(self, thing):
+        """Free a structure or an array that new() or new_array() returned; None is freed for nothing."""
+        if thing is not None:
+            self.release(thing._addr)
+
+    def totals(self):
+        """Return live bytes by (kind, node)."""
+        totals = Counter()
+        for allocation in self.live.values():
+            totals[allocation.kind, allocation.node] += allocation.size
+        return dict(totals)
+
+    def _place(self, span, node):
+        """Find room for `span` bytes, a power of two: a freed block, a slot of a slab page, or new pages."""
+        if node not in self._next:
+            node = min(self._next)
+        free = self._free.get((node, span))
+        if free:
+            return free.pop()
+        if span < PAGE_SIZE:
+            page = self._place_pages(PAGE_SIZE, node)
+            if page:
+                self._free.setdefault((node, span), []).extend(range(page + PAGE_SIZE - span, page, -span))
+            return page
+        return self._place_pages(span, node)
+
+    def _place_pages(self, span, node):
+        addr = -(-self._next[node] // span) * span
+        if addr + span > self._limit[node]:
+            return 0
+        self._next[node] = addr + span
+        return addr
+
+
+def place(cls, addr):
+    """Return a zeroed structure that lies at `addr`, in memory that is already allocated."""
+    thing = cls()
+    thing._addr = addr
+    return thing
+
+
+def address_of(thing):
+    """The address of a structure or array; 0 for None and for what is not in the model's memory."""
+    return getattr(thing, "_addr", 0) if isinstance(thing, Struct | Array) else 0

@@ -1,0 +1,66 @@
+"""Structures and arrays: what the mirror's data is made of, so that it has addresses and can be watched.
+
+A structure is a slotted dataclass below `Struct`. Neither class does anything at an assignment; a
+recording puts a hook on them and takes it off again.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+
+@cache
+def layouts():
+    """Return what the reference build's debug information says of each structure: size, fields, offsets."""
+    text = (files("blkmodel") / "data" / "structs.json").read_text()
+    return json.loads(text)["structs"]
+
+
+@cache
+def sizeof(kind):
+    """Size in bytes of a structure class, or of a C type by name (`"unsigned int"`, `"pointer"`)."""
+    if isinstance(kind, str):
+        return _SCALARS[kind]
+    name = kind.__name__
+    return layouts()[name]["size"] if name in layouts() else kind.SIZE
+
+
+_SCALARS = {"pointer": 8, "unsigned long": 8, "unsigned int": 4, "int": 4, "u64": 8, "u32": 4, "u16": 2, "u8": 1}
+
+
+class Struct:
+    """Base of every structure. `_addr` is where it lies in the model's memory; 0 for what is not on the heap.
+
+    Structures compare and hash by identity, as pointers do.
+    """
+
+    __slots__ = ("_addr",)
+
+    def __repr__(self):
+        addr = getattr(self, "_addr", 0)
+        return f"<{type(self).__name__} {addr:#x}>" if addr else f"<{type(self).__name__}>"
+
+
+def struct(cls):
+    """Make a class a structure: slots, one argument a field, no comparison by value.
+
+    Its fields bear the kernel's names and, in order, their zeroed values as defaults.
+    """
+    return dataclass(slots=True, eq=False, repr=False)(cls)
+
+
+class Array(list):
+    """A C array of `len()` items of one type. Its length never changes."""
+
+    __slots__ = ("_addr", "ctype")
+
+    def __init__(self, ctype, items):
+        super().__init__(items)
+        self.ctype = ctype
+        self._addr = 0
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, other):
+        return self is other if isinstance(other, Array) else list.__eq__(self, other)
