@@ -6,6 +6,7 @@ Booting makes a kernel the current one; `with kernel:` makes an older one curren
 
 import random
 from dataclasses import dataclass
+from typing import Any
 
 from blkmodel.sim.events import EventLoop
 from blkmodel.sim.machine import Machine, machine
@@ -28,7 +29,12 @@ class Context:
 
 
 class Kernel:
-    """A booted kernel. The same machine, seed and calls give the same kernel, to the last address."""
+    """A booted kernel. The same machine, seed and calls give the same kernel, to the last address.
+
+    `observer` is called with what happens in any kernel while somebody watches: enter, leave, printk.
+    """
+
+    observer: Any = None
 
     def __init__(self, on: Machine, seed=0):
         self.machine = on
@@ -37,7 +43,6 @@ class Kernel:
         self.memory = Memory(on.nodes, on.memory)
         self.random = random.Random(seed)
         self.log = []
-        self.observer = None
         self.context = Context("task", "swapper", min(on.online))
         self.loop = EventLoop(self)
         self.statics = {}
@@ -94,12 +99,20 @@ class _Current:
 
 
 _current = _Current()
+_boot_calls: list[tuple] = []  # as the linker collects them: complete once everything is imported
+
+
+def at_boot(level, fn):
+    """Let every kernel run fn() while it boots, in the order of levels. To be called while modules are imported."""
+    _boot_calls.append((level, fn.__module__, fn.__name__, fn))
 
 
 def boot(on: Machine | int = 4, seed=0):
     """Boot a kernel on a machine (or on so many plain CPUs) and make it the current one."""
-    _current.kernel = Kernel(machine(on) if isinstance(on, int) else on, seed)
-    return _current.kernel
+    kernel = _current.kernel = Kernel(machine(on) if isinstance(on, int) else on, seed)
+    for *_, fn in sorted(_boot_calls, key=lambda call: call[:3]):
+        kernel.task("swapper", fn)
+    return kernel
 
 
 def this():
@@ -110,10 +123,14 @@ def this():
 
 
 def statics(cls):
-    """Turn a class of defaults into a C file's static variables: calling it returns this kernel's own set."""
+    """Turn a class of defaults into a C file's static variables: calling it returns this kernel's own set.
+
+    Its forget() drops the set, as unloading a module does; the next call begins with the defaults again.
+    """
     def variables():
         kept = this().statics
         if cls not in kept:
             kept[cls] = cls()
         return kept[cls]
+    variables.forget = lambda: this().statics.pop(cls, None)
     return variables
