@@ -1,0 +1,73 @@
+"""What is told when a CPU goes away: states with callbacks, some of them for many instances."""
+
+from blkmodel.include.linux.errno import EBUSY, EINVAL
+from blkmodel.include.linux.list import list_add_tail, list_del_init, list_head
+from blkmodel.sim import statics, this
+
+CPUHP_BLOCK_SOFTIRQ_DEAD, CPUHP_BLK_MQ_DEAD = 20, 23
+
+
+@statics
+class hotplug:
+    """teardown: state → what runs on another CPU once a CPU is dead. instances: state → who is told."""
+
+    def __init__(self):
+        self.teardown = {}
+        self.instances = {}
+
+
+def cpuhp_setup_state_nocalls(state, name, startup, teardown):
+    hotplug().teardown[state] = teardown
+    return 0
+
+
+def cpuhp_setup_state_multi(state, name, startup, teardown):
+    """The same, where teardown(cpu, instance) is called for each instance that was added to the state."""
+    hotplug().teardown[state] = teardown
+    hotplug().instances[state] = list_head()
+    return 0
+
+
+def cpuhp_state_add_instance_nocalls(state, instance, member):
+    """Add an instance; `member` names its field for that."""
+    list_add_tail(instance, hotplug().instances[state], member)
+    return 0
+
+
+def cpuhp_state_remove_instance_nocalls(state, instance, member):
+    list_del_init(instance, member)
+    return 0
+
+
+def cpu_down(cpu):
+    """Take a CPU offline: what was queued to run there moves to another, then the dead CPU's states are torn down.
+
+    Returns 0, -EINVAL for a CPU that is not online, -EBUSY for the last one.
+    """
+    kernel = this()
+    if cpu not in kernel.online:
+        return -EINVAL
+    if len(kernel.online) == 1:
+        return -EBUSY
+    kernel.online.discard(cpu)
+    refuge = min(kernel.online)
+    for context in [kernel.context, *(event.context for event in kernel.loop.pending())]:
+        if context.cpu == cpu:
+            context.cpu = refuge
+    states = hotplug()
+    for state in sorted(states.teardown, reverse=True):
+        if state in states.instances:
+            for instance in states.instances[state]:
+                states.teardown[state](cpu, instance)
+        else:
+            states.teardown[state](cpu)
+    return 0
+
+
+def cpu_up(cpu):
+    """Bring a CPU that is present online again. Returns 0, or -EINVAL."""
+    kernel = this()
+    if cpu not in kernel.machine.present:
+        return -EINVAL
+    kernel.online.add(cpu)
+    return 0
