@@ -7,6 +7,7 @@ runs take naturally aligned blocks; what is freed is used again, last freed firs
 import random
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 from blkmodel.sim.structure import Array, Struct, sizeof
 
@@ -33,7 +34,10 @@ class Memory:
     """The heap of one kernel. `live` maps the address of every allocation to its `Allocation`.
 
     `count` numbers the attempts since boot, failed ones included, so that the n-th can be made to fail.
+    `observer` is called with what happens to any kernel's memory while somebody watches: alloc, free.
     """
+
+    observer: Any = None
 
     def __init__(self, nodes, bytes_per_node):
         self.live = {}
@@ -41,7 +45,6 @@ class Memory:
         self.failed = 0
         self.peak = 0
         self.used = 0
-        self.observer = None
         self._next = {n: DIRECT_MAP + i * bytes_per_node for i, n in enumerate(sorted(nodes))}
         self._limit = {n: start + bytes_per_node for n, start in self._next.items()}
         self._free = {}
