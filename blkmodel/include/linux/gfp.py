@@ -1,24 +1,71 @@
 """Allocation flags, and pages."""
 
-from blkmodel.include.linux.mm_types import page
-from blkmodel.sim import this
-from blkmodel.sim.memory import PAGE_SIZE, place
+from blkmodel.include.linux.mm_types import page_run
+from blkmodel.sim import statics, this
+from blkmodel.sim.memory import PAGE_SIZE
 
 GFP_KERNEL, GFP_NOIO, GFP_ATOMIC, GFP_NOWAIT, GFP_NOFS = 0xCC0, 0xC00, 0xA20, 0x800, 0xC40
 __GFP_ZERO, __GFP_NOWARN, __GFP_NORETRY, __GFP_DIRECT_RECLAIM = 0x100, 0x2000, 0x10000, 0x400
+__GFP_IO = 0x40
 
+
+@statics
+class mem_map:
+    """All pages that are allocated: address of the first → run."""
+
+    def __init__(self):
+        self.runs = {}
 
 
 def alloc_pages_node(nid, gfp, order):
     """Allocate 2**order pages that follow each other; return the first one's `page`, or None."""
-    addr = this().memory.allocate(f"pages({order})", PAGE_SIZE << order, nid)
-    return place(page, addr) if addr else None
+    return alloc_pages_exact_nid(nid, PAGE_SIZE << order, gfp)
+
+
+def alloc_pages_exact_nid(nid, size, gfp):
+    """Allocate pages that follow each other, of `size` bytes together; return the first one's `page`, or None."""
+    memory = this().memory
+    if nid < 0:
+        nid = this().machine.node_of[this().cpu]
+    addr = memory.allocate(f"pages({size // PAGE_SIZE})", size, nid)
+    if not addr:
+        return None
+    run = mem_map().runs[addr] = page_run(addr, size // PAGE_SIZE)
+    return run.page(0)
+
+
+def alloc_page(gfp):
+    return alloc_pages_node(-1, gfp, 0)
 
 
 def __free_pages(first, order):
+    del mem_map().runs[first._addr]
     this().memory.release(first._addr)
+
+
+def __free_page(of):
+    __free_pages(of, 0)
 
 
 def page_address(of):
     """Where the page lies. (In the model a `page` has its page's address.)"""
     return of._addr
+
+
+page_to_phys = page_address
+
+
+def virt_to_page(addr):
+    """The page that the address is in."""
+    runs = mem_map().runs
+    start = addr & ~(PAGE_SIZE - 1)
+    for order in range(30):
+        run = runs.get(start & ~((PAGE_SIZE << order) - 1))  # a run begins at a multiple of its size's power of two
+        if run is not None and start < run._addr + run.nr * PAGE_SIZE:
+            return run.page((start - run._addr) // PAGE_SIZE)
+    raise AssertionError(f"no page is allocated at {addr:#x}")
+
+
+def nth_page(of, n):
+    """The page n pages after this one."""
+    return of._run.page(of._start // PAGE_SIZE + n)

@@ -1,6 +1,7 @@
 """Read-copy-update, as far as one thread can show it: that readers end what they begin."""
 
-from blkmodel.sim import statics
+from blkmodel.sim import statics, this
+from blkmodel.sim.kernel import Context
 
 
 @statics
@@ -23,3 +24,9 @@ def rcu_read_unlock():
 def synchronize_rcu():
     """Wait until every reader that is inside has left; inside one, that is for ever."""
     assert readers().depth == 0, "synchronize_rcu() inside a read-side section"
+
+
+def call_rcu(fn):
+    """Call fn() in a softirq once every reader that is inside has left. (In C it is given a structure's rcu_head.)"""
+    kernel = this()
+    kernel.loop.post(Context("softirq", "rcu", kernel.cpu), fn)

@@ -3,7 +3,10 @@
 Where C passes a size, the model passes the structure class, or the name of a C type for an array.
 """
 
+from typing import Any
+
 from blkmodel.sim import this
+from blkmodel.sim.structure import Struct, struct
 
 NUMA_NO_NODE = -1
 
@@ -38,3 +41,41 @@ def _on(node):
     """The node to allocate on: the running CPU's where the caller has no wish."""
     kernel = this()
     return kernel.machine.node_of[kernel.cpu] if node == NUMA_NO_NODE else node
+
+
+@struct
+class kmem_cache(Struct):
+    """Memory for objects of one kind: structures of class `cls`, or arrays of `count` of them; `size` bytes each."""
+
+    SIZE = 216
+    name: str = ""
+    size: int = 0
+    cls: Any = None
+    count: int = 0
+
+
+def kmem_cache_create(name, size, cls, count=0):
+    """Make a cache; None on failure. (`cls` and `count` say what C leaves to the user of the memory.)"""
+    cache = kzalloc(kmem_cache, 0)
+    if cache is not None:
+        cache.name, cache.size, cache.cls, cache.count = name, size, cls, count
+    return cache
+
+
+def kmem_cache_destroy(cache):
+    kfree(cache)
+
+
+def kmem_cache_alloc_node(cache, gfp, node):
+    """One object, zeroed; None on failure."""
+    if cache.count:
+        return kcalloc_node(cache.count, cache.cls, gfp, node)
+    return kzalloc_node(cache.cls, gfp, node, cache.size)
+
+
+def kmem_cache_alloc(cache, gfp):
+    return kmem_cache_alloc_node(cache, gfp, NUMA_NO_NODE)
+
+
+def kmem_cache_free(cache, thing):
+    this().memory.free(thing)
