@@ -3,9 +3,20 @@
 from dataclasses import field
 from typing import Any
 
-from blkmodel.include.linux.blk_types import REQ_OP_MASK
+from blkmodel.include.linux.blk_types import (
+    REQ_NOMERGE_FLAGS,
+    REQ_OP_DRV_IN,
+    REQ_OP_DRV_OUT,
+    REQ_OP_FLUSH,
+    REQ_OP_MASK,
+    REQ_OP_SCSI_IN,
+    REQ_OP_SCSI_OUT,
+    REQ_OP_WRITE_ZEROES,
+    op_is_write,
+)
 from blkmodel.include.linux.list import list_head
 from blkmodel.include.linux.percpu_refcount import percpu_ref
+from blkmodel.include.linux.timer import timer_list
 from blkmodel.include.linux.wait import wait_queue_head
 from blkmodel.include.linux.workqueue import delayed_work, work_struct
 from blkmodel.sim.structure import Struct, struct
@@ -36,6 +47,8 @@ RQF_MQ_INFLIGHT, RQF_DONTPREP, RQF_PREEMPT, RQF_COPY_USER, RQF_FAILED = 1 << 6, 
 RQF_QUIET, RQF_ELVPRIV, RQF_IO_STAT, RQF_ALLOCED, RQF_PM = 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15
 RQF_HASHED, RQF_STATS, RQF_SPECIAL_PAYLOAD, RQF_TIMED_OUT = 1 << 16, 1 << 17, 1 << 18, 1 << 21
 RQF_NOMERGE_FLAGS = RQF_STARTED | RQF_SOFTBARRIER | RQF_FLUSH_SEQ | RQF_SPECIAL_PAYLOAD
+
+READ, WRITE = 0, 1
 
 MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, MQ_RQ_COMPLETE = 0, 1, 2
 
@@ -102,7 +115,7 @@ class request_queue(Struct):
     rq_timeout: int = 0
     poll_nsec: int = 0
     poll_cb: Any = None
-    timeout: Any = None
+    timeout: Any = field(default_factory=timer_list)
     timeout_work: Any = field(default_factory=work_struct)
     limits: Any = field(default_factory=queue_limits)
     required_elevator_features: int = 0
@@ -122,6 +135,18 @@ class request_queue(Struct):
     mq_sysfs_init_done: bool = False
     cmd_size: int = 0
     release_work: Any = field(default_factory=work_struct)
+
+
+@struct
+class request_flush(Struct):
+    """A request's part in a flush sequence: the steps that are done (seq), the step's list that it is on, its own
+    end_io. _rq is the request."""
+
+    SIZE = 32
+    seq: int = 0
+    list: Any = None
+    saved_end_io: Any = None
+    _rq: Any = None
 
 
 @struct
@@ -163,6 +188,7 @@ class request(Struct):
     ref: int = 0
     timeout: int = 0
     deadline: int = 0
+    csd: Any = None
     fifo_time: int = 0
     end_io: Any = None
     end_io_data: Any = None
@@ -261,3 +287,41 @@ def blk_rq_bytes(rq):
 
 def blk_rq_sectors(rq):
     return rq._data_len >> SECTOR_SHIFT
+
+
+def rq_data_dir(rq):
+    """READ or WRITE."""
+    return int(op_is_write(req_op(rq)))
+
+
+def blk_op_is_scsi(op):
+    return op in (REQ_OP_SCSI_IN, REQ_OP_SCSI_OUT)
+
+
+def blk_op_is_private(op):
+    return op in (REQ_OP_DRV_IN, REQ_OP_DRV_OUT)
+
+
+def blk_rq_is_scsi(rq):
+    return blk_op_is_scsi(req_op(rq))
+
+
+def blk_rq_is_private(rq):
+    return blk_op_is_private(req_op(rq))
+
+
+def blk_rq_is_passthrough(rq):
+    """Whether a driver made the request up itself, so that its sectors mean nothing to the block layer."""
+    return blk_rq_is_scsi(rq) or blk_rq_is_private(rq)
+
+
+def rq_mergeable(rq):
+    """Whether other requests or bios may be joined to this one, by what it is."""
+    if blk_rq_is_passthrough(rq) or req_op(rq) in (REQ_OP_FLUSH, REQ_OP_WRITE_ZEROES):
+        return False
+    return not (rq.cmd_flags & REQ_NOMERGE_FLAGS or rq.rq_flags & RQF_NOMERGE_FLAGS)
+
+
+def queue_for_each_hw_ctx(q):
+    """The hardware queues of a request queue, in their order."""
+    return [q.queue_hw_ctx[i] for i in range(q.nr_hw_queues)]

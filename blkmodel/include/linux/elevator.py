@@ -3,11 +3,17 @@
 from dataclasses import field
 from typing import Any
 
+from blkmodel.include.linux.blkdev import blk_rq_pos, blk_rq_sectors
+from blkmodel.include.linux.hashtable import DECLARE_HASHTABLE
+from blkmodel.include.linux.kobject import kobject
+from blkmodel.include.linux.list import list_first_entry
 from blkmodel.sim.structure import Struct, struct
 
 ELEVATOR_NO_MERGE, ELEVATOR_FRONT_MERGE, ELEVATOR_BACK_MERGE, ELEVATOR_DISCARD_MERGE = 0, 1, 2, 3
 ELEVATOR_INSERT_FRONT, ELEVATOR_INSERT_BACK, ELEVATOR_INSERT_SORT = 1, 2, 3
 ELV_HASH_BITS = 6
+ELV_NAME_MAX = 16
+ELEVATOR_F_ZBD_SEQ_WRITE = 1
 
 
 @struct
@@ -39,21 +45,54 @@ class elevator_mq_ops(Struct):
 
 
 @struct
+class elv_fs_entry(Struct):
+    """A file of a scheduler in /sys: show(e) returns its text, store(e, page, count) the bytes taken or -errno."""
+
+    name: str = ""
+    show: Any = None
+    store: Any = None
+
+
+@struct
 class elevator_type(Struct):
-    """A kind of scheduler: its name, its operations, the features it has."""
+    """A kind of scheduler: its name, its operations, the features it has.
+
+    elevator_attrs: the files it has in /sys (elv_fs_entry). list: the registered kinds, while it is one of them.
+    """
 
     ops: Any = field(default_factory=elevator_mq_ops)
+    elevator_attrs: Any = ()
     elevator_name: str = ""
-    elevator_alias: str = ""
+    elevator_alias: str = None
     elevator_features: int = 0
+    elevator_owner: Any = None
     list: Any = None
 
 
 @struct
 class elevator_queue(Struct):
-    """A scheduler at work on one queue. hash: the mergeable requests, by the sector at which they end."""
+    """A scheduler at work on one queue. hash: the mergeable requests, by the sector at which they end.
+
+    registered: whether it shows in /sys. It lives as long as kobj is held.
+    """
 
     type: Any = None
     elevator_data: Any = None
+    kobj: Any = field(default_factory=kobject)
     registered: int = 0
-    hash: Any = field(default_factory=dict)
+    hash: Any = field(default_factory=lambda: DECLARE_HASHTABLE(ELV_HASH_BITS))
+
+
+def rq_end_sector(rq):
+    """The sector behind the request's last one."""
+    return blk_rq_pos(rq) + blk_rq_sectors(rq)
+
+
+def rb_entry_rq(node):
+    """The request at a place in a sorted tree; None for no place."""
+    return node.entry if node else None
+
+
+def rq_entry_fifo(head):
+    """The oldest request on a list."""
+    return list_first_entry(head)
