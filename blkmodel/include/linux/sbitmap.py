@@ -3,7 +3,10 @@
 from dataclasses import field
 from typing import Any
 
-from blkmodel.include.linux.wait import wait_queue_entry, wait_queue_head
+from blkmodel.include.linux.bitops import find_next_bit
+from blkmodel.include.linux.percpu import free_percpu
+from blkmodel.include.linux.slab import kfree
+from blkmodel.include.linux.wait import init_wait, wait_queue_entry, wait_queue_head
 from blkmodel.sim.structure import Struct, struct
 
 SBQ_WAIT_QUEUES = 8
@@ -58,3 +61,90 @@ class sbq_wait(Struct):
     SIZE = 48
     sbq: Any = None
     wait: Any = field(default_factory=wait_queue_entry)
+
+
+def sbitmap_free(sb):
+    kfree(sb.map)
+    sb.map = None
+
+
+def sbitmap_queue_free(sbq):
+    """Free what sbitmap_queue_init_node() allocated."""
+    kfree(sbq.ws)
+    free_percpu(sbq.alloc_hint)
+    sbitmap_free(sbq.sb)
+
+
+def SB_NR_TO_INDEX(sb, bitnr):
+    """The word that holds a bit."""
+    return bitnr >> sb.shift
+
+
+def SB_NR_TO_BIT(sb, bitnr):
+    """A bit's place in its word."""
+    return bitnr & (1 << sb.shift) - 1
+
+
+def sbitmap_set_bit(sb, bitnr):
+    sb.map[bitnr >> sb.shift].word |= 1 << SB_NR_TO_BIT(sb, bitnr)
+
+
+def sbitmap_clear_bit(sb, bitnr):
+    sb.map[bitnr >> sb.shift].word &= ~(1 << SB_NR_TO_BIT(sb, bitnr))
+
+
+sbitmap_clear_bit_unlock = sbitmap_clear_bit
+
+
+def sbitmap_test_bit(sb, bitnr):
+    return bool(sb.map[bitnr >> sb.shift].word >> SB_NR_TO_BIT(sb, bitnr) & 1)
+
+
+def sbitmap_deferred_clear_bit(sb, bitnr):
+    """Note a bit as given back; it is free when its word runs out and sbitmap_deferred_clear() looks."""
+    sb.map[bitnr >> sb.shift].cleared |= 1 << SB_NR_TO_BIT(sb, bitnr)
+
+
+def __sbitmap_for_each_set(sb, start, fn, data):
+    """Call fn(sb, bit, data) for every bit that is taken, from `start` on and round, until it returns False.
+
+    Each word is read once, when its turn comes: fn may change it.
+    """
+    if start >= sb.depth:
+        start = 0
+    index, nr = SB_NR_TO_INDEX(sb, start), SB_NR_TO_BIT(sb, start)
+    scanned = 0
+    while scanned < sb.depth:
+        chunk = min(sb.map[index].depth - nr, sb.depth - scanned)
+        scanned += chunk
+        word = sb.map[index].word & ~sb.map[index].cleared
+        end = nr + chunk
+        nr = find_next_bit(word, end, nr)
+        while nr < end:
+            if not fn(sb, (index << sb.shift) + nr, data):
+                return
+            nr = find_next_bit(word, end, nr + 1)
+        nr = 0
+        index += 1
+        if index >= sb.map_nr:
+            index = 0
+
+
+def sbitmap_for_each_set(sb, fn, data):
+    __sbitmap_for_each_set(sb, 0, fn, data)
+
+
+def sbq_index_inc(index):
+    return index + 1 & SBQ_WAIT_QUEUES - 1
+
+
+def sbq_wait_ptr(sbq, wait_index):
+    """Choose a wait queue, each in turn. Returns it and the index that the caller keeps for its next time."""
+    return sbq.ws[wait_index], sbq_index_inc(wait_index)
+
+
+def DEFINE_SBQ_WAIT():
+    """A waiter for the running task, on no queue yet."""
+    waiter = sbq_wait()
+    init_wait(waiter.wait)
+    return waiter

@@ -1,0 +1,17 @@
+"""Searching words for bits. A word is a number; bits at and above `size` do not count."""
+
+
+def find_next_zero_bit(word, size, offset):
+    """The lowest clear bit from `offset` on; `size` where there is none."""
+    clear = ~word & (1 << size) - 1
+    clear = clear >> offset << offset
+    return (clear & -clear).bit_length() - 1 if clear else size
+
+
+def find_first_zero_bit(word, size):
+    return find_next_zero_bit(word, size, 0)
+
+
+def find_next_bit(word, size, offset):
+    """The lowest set bit from `offset` on; `size` where there is none."""
+    return find_next_zero_bit(~word, size, offset)

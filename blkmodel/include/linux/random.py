@@ -1,0 +1,7 @@
+"""Pseudo-random numbers. The same seed of a kernel gives the same ones."""
+
+from blkmodel.sim import this
+
+
+def prandom_u32():
+    return this().random.getrandbits(32)
