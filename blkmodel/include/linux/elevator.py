@@ -45,19 +45,11 @@ class elevator_mq_ops(Struct):
 
 
 @struct
-class elv_fs_entry(Struct):
-    """A file of a scheduler in /sys: show(e) returns its text, store(e, page, count) the bytes taken or -errno."""
-
-    name: str = ""
-    show: Any = None
-    store: Any = None
-
-
-@struct
 class elevator_type(Struct):
     """A kind of scheduler: its name, its operations, the features it has.
 
-    elevator_attrs: the files it has in /sys (elv_fs_entry). list: the registered kinds, while it is one of them.
+    elevator_attrs: the files it has in /sys: show(e) returns a text, store(e, page, count) the bytes taken or
+    -errno. list: the registered kinds, while it is one of them.
     """
 
     ops: Any = field(default_factory=elevator_mq_ops)

@@ -20,6 +20,10 @@ def msecs_to_jiffies(milliseconds):
     return -(-milliseconds * HZ // 1000)
 
 
+def jiffies_to_msecs(ticks):
+    return ticks * 1000 // HZ
+
+
 def jiffies_to_ns(ticks):
     """Nanoseconds of so many ticks."""
     return ticks * NSEC_PER_SEC // HZ

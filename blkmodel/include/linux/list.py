@@ -61,6 +61,17 @@ def list_move(entry, head, member):
     list_add(entry, head, member)
 
 
+def list_replace_init(old, new, member):
+    """Put `new`, from whichever list it is on, where `old` is, and take `old` off."""
+    head = getattr(old, member)
+    list_del_init(new, member)
+    entries = list(head.entries)
+    entries[entries.index(old)] = new
+    head.entries = OrderedDict.fromkeys(entries)
+    setattr(new, member, head)
+    setattr(old, member, None)
+
+
 def list_empty(head):
     return not head.entries
 

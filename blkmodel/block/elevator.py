@@ -1,0 +1,464 @@
+"""Schedulers of request queues: which there are, which one a queue gets, and what they all need.
+
+A scheduler takes requests in and gives them out in an order of its own. Around it stands what helps to merge:
+a hash of requests by the sector at which they end (for what follows them), and trees of requests by the sector
+at which they begin. Left out: caches of I/O contexts, which no scheduler of the model has.
+"""
+
+from blkmodel.block import blk_merge, blk_mq, blk_mq_sched
+from blkmodel.block.blk_h import ELV_ON_HASH, elevator_exit
+from blkmodel.include.linux.bio import bio_mergeable
+from blkmodel.include.linux.blk_mq import BLK_MQ_F_NO_SCHED
+from blkmodel.include.linux.blkdev import (
+    RQF_HASHED,
+    blk_queue_nomerges,
+    blk_queue_noxmerges,
+    blk_queue_registered,
+    blk_rq_pos,
+    queue_is_mq,
+    rq_mergeable,
+)
+from blkmodel.include.linux.bug import BUG_ON, WARN_ON_ONCE
+from blkmodel.include.linux.elevator import (
+    ELEVATOR_BACK_MERGE,
+    ELEVATOR_NO_MERGE,
+    ELV_NAME_MAX,
+    elevator_queue,
+    rb_entry_rq,
+    rq_end_sector,
+)
+from blkmodel.include.linux.errno import EBUSY, EINVAL, EIO, ENOENT
+from blkmodel.include.linux.gfp import GFP_KERNEL
+from blkmodel.include.linux.hashtable import hash_add, hash_del, hash_for_each_possible
+from blkmodel.include.linux.kobject import (
+    KOBJ_ADD,
+    KOBJ_REMOVE,
+    kobj_type,
+    kobject_add,
+    kobject_del,
+    kobject_init,
+    kobject_put,
+    kobject_uevent,
+    sysfs_create_files,
+)
+from blkmodel.include.linux.list import list_add_tail, list_del_init, list_head
+from blkmodel.include.linux.module import module_put, request_module, try_module_get
+from blkmodel.include.linux.printk import pr_info, pr_warn
+from blkmodel.include.linux.rbtree import (
+    RB_EMPTY_NODE,
+    rb_erase,
+    rb_find,
+    rb_insert,
+    rb_next,
+    rb_prev,
+)
+from blkmodel.include.linux.slab import kfree, kzalloc_node
+from blkmodel.sim import statics
+
+
+@statics
+class variables:
+    """elv_list: the registered kinds of schedulers, oldest first."""
+
+    def __init__(self):
+        self.elv_list = list_head()
+
+
+def elv_iosched_allow_bio_merge(rq, bio):
+    """Ask the scheduler whether it lets the bio join the request; one without an opinion does."""
+    q = rq.q
+    e = q.elevator
+    if e.type.ops.allow_merge:
+        return e.type.ops.allow_merge(q, rq, bio)
+    return True
+
+
+def elv_bio_merge_ok(rq, bio):
+    """Whether the bio may join the request, as far as their kinds go; where they lie is not looked at."""
+    if not blk_merge.blk_rq_merge_ok(rq, bio):
+        return False
+    return bool(elv_iosched_allow_bio_merge(rq, bio))
+
+
+def elv_support_features(elv_features, required_features):
+    """Whether no required feature (ELEVATOR_F_*) is missing."""
+    return required_features & elv_features == required_features
+
+
+def elevator_match(e, name, required_features):
+    """Whether a scheduler goes by that name or alias, and has the features."""
+    if not elv_support_features(e.elevator_features, required_features):
+        return False
+    return name in (e.elevator_name, e.elevator_alias)
+
+
+def elevator_find(name, required_features):
+    """The first registered scheduler that matches, or None."""
+    for e in variables().elv_list:
+        if elevator_match(e, name, required_features):
+            return e
+    return None
+
+
+def elevator_put(e):
+    """Let the scheduler's module go."""
+    module_put(e.elevator_owner)
+
+
+def elevator_get(q, name, try_loading):
+    """Find a scheduler for the queue and hold its module; try_loading: ask for the module if it is not there.
+
+    Returns the elevator_type or None.
+    """
+    e = elevator_find(name, q.required_elevator_features)
+    if not e and try_loading:
+        request_module(f"{name}-iosched")
+        e = elevator_find(name, q.required_elevator_features)
+    if e and not try_module_get(e.elevator_owner):
+        e = None
+    return e
+
+
+def elevator_alloc(q, e):
+    """Allocate what stands for a scheduler of kind `e` at work on the queue. Returns the elevator_queue or None."""
+    eq = kzalloc_node(elevator_queue, GFP_KERNEL, q.node)
+    if eq is None:
+        return None
+    eq.type = e
+    kobject_init(eq.kobj, elv_ktype, eq)
+    return eq
+
+
+def elevator_release(kobj):
+    """Free an elevator_queue that nobody holds any more."""
+    e = kobj._owner
+    elevator_put(e.type)
+    kfree(e)
+
+
+def __elevator_exit(q, e):
+    """End a scheduler's work on the queue, and drop the queue's hold on it."""
+    if e.type.ops.exit_sched:
+        blk_mq_sched.blk_mq_exit_sched(q, e)
+    kobject_put(e.kobj)
+
+
+def __elv_rqhash_del(rq):
+    """Take a request out of the merge hash, in which it is."""
+    hash_del(rq, "hash")
+    rq.rq_flags &= ~RQF_HASHED
+
+
+def elv_rqhash_del(q, rq):
+    """Take a request out of the merge hash, if it is there."""
+    if ELV_ON_HASH(rq):
+        __elv_rqhash_del(rq)
+
+
+def elv_rqhash_add(q, rq):
+    """Put a request into the merge hash, by the sector at which it ends now."""
+    BUG_ON(ELV_ON_HASH(rq), "a request was hashed twice")
+    hash_add(q.elevator.hash, rq, "hash", rq_end_sector(rq))
+    rq.rq_flags |= RQF_HASHED
+
+
+def elv_rqhash_reposition(q, rq):
+    """Hash a request anew, after its end has moved."""
+    __elv_rqhash_del(rq)
+    elv_rqhash_add(q, rq)
+
+
+def elv_rqhash_find(q, offset):
+    """A request that ends at sector `offset` and can be merged with, or None.
+
+    Those that can no longer be merged with are dropped from the hash on the way.
+    """
+    for rq in hash_for_each_possible(q.elevator.hash, offset):
+        BUG_ON(not ELV_ON_HASH(rq), "a request in the merge hash does not know of it")
+        if not rq_mergeable(rq):
+            __elv_rqhash_del(rq)
+            continue
+        if rq_end_sector(rq) == offset:
+            return rq
+    return None
+
+
+def elv_rb_add(root, rq):
+    """Put a request into a tree by its first sector, behind those that begin at the same one."""
+    rb_insert(root, rq, "rb_node", blk_rq_pos(rq))
+
+
+def elv_rb_del(root, rq):
+    """Take a request out of its tree."""
+    BUG_ON(RB_EMPTY_NODE(rq.rb_node), "a request is in no tree")
+    rb_erase(rq.rb_node, root, "rb_node")
+
+
+def elv_rb_find(root, sector):
+    """A request in the tree that begins at this sector, or None."""
+    return rb_entry_rq(rb_find(root, sector))
+
+
+def elv_merge(q, bio):
+    """Look for a request that the bio can join.
+
+    A queue may forbid all merging (nomerges), or all but with the request that was merged last (noxmerges).
+    Returns (ELEVATOR_*, request); the request is None with ELEVATOR_NO_MERGE.
+    """
+    e = q.elevator
+    if blk_queue_nomerges(q) or not bio_mergeable(bio):
+        return ELEVATOR_NO_MERGE, None
+
+    if q.last_merge and elv_bio_merge_ok(q.last_merge, bio):
+        ret = blk_merge.blk_try_merge(q.last_merge, bio)
+        if ret != ELEVATOR_NO_MERGE:
+            return ret, q.last_merge
+
+    if blk_queue_noxmerges(q):
+        return ELEVATOR_NO_MERGE, None
+
+    rq = elv_rqhash_find(q, bio.bi_iter.bi_sector)
+    if rq and elv_bio_merge_ok(rq, bio):
+        return ELEVATOR_BACK_MERGE, rq
+
+    if e.type.ops.request_merge:
+        return e.type.ops.request_merge(q, bio)
+    return ELEVATOR_NO_MERGE, None
+
+
+def elv_attempt_insert_merge(q, rq):
+    """Try to append a new request to one that is already there, and that to another, as long as it works.
+
+    Returns whether `rq` was taken up; it is done with then.
+    """
+    if blk_queue_nomerges(q):
+        return False
+    if q.last_merge and blk_merge.blk_attempt_req_merge(q, q.last_merge, rq):
+        return True
+    if blk_queue_noxmerges(q):
+        return False
+
+    merged = False
+    while True:
+        before = elv_rqhash_find(q, blk_rq_pos(rq))
+        if not before or not blk_merge.blk_attempt_req_merge(q, before, rq):
+            return merged
+        merged = True
+        rq = before
+
+
+def elv_merged_request(q, rq, type):
+    """A bio has joined the request: tell the scheduler, and put the hash right."""
+    e = q.elevator
+    if e.type.ops.request_merged:
+        e.type.ops.request_merged(q, rq, type)
+    if type == ELEVATOR_BACK_MERGE:
+        elv_rqhash_reposition(q, rq)
+    q.last_merge = rq
+
+
+def elv_merge_requests(q, rq, next):
+    """`rq` has taken up `next`: tell the scheduler, and put the hash right."""
+    e = q.elevator
+    if e.type.ops.requests_merged:
+        e.type.ops.requests_merged(q, rq, next)
+    elv_rqhash_reposition(q, rq)
+    q.last_merge = rq
+
+
+def elv_latter_request(q, rq):
+    """The request that the scheduler has behind this one on the disk, or None."""
+    e = q.elevator
+    if e.type.ops.next_request:
+        return e.type.ops.next_request(q, rq)
+    return None
+
+
+def elv_former_request(q, rq):
+    """The request that the scheduler has before this one on the disk, or None."""
+    e = q.elevator
+    if e.type.ops.former_request:
+        return e.type.ops.former_request(q, rq)
+    return None
+
+
+def elv_attr_show(kobj, attr):
+    """Read a scheduler's file in /sys. Returns its text, or -errno."""
+    if not attr.show:
+        return -EIO
+    e = kobj._owner
+    return attr.show(e) if e.type else -ENOENT
+
+
+def elv_attr_store(kobj, attr, page, length):
+    """Write a scheduler's file in /sys. Returns the bytes taken, or -errno."""
+    if not attr.store:
+        return -EIO
+    e = kobj._owner
+    return attr.store(e, page, length) if e.type else -ENOENT
+
+
+elv_ktype = kobj_type(release=elevator_release)
+
+
+def elv_register_queue(q, uevent):
+    """Show the queue's scheduler and its files in /sys, below the queue, as `iosched`. Returns 0 or -errno."""
+    e = q.elevator
+    error = kobject_add(e.kobj, q.kobj, "iosched")
+    if not error:
+        sysfs_create_files(e.kobj, e.type.elevator_attrs)
+        if uevent:
+            kobject_uevent(e.kobj, KOBJ_ADD)
+        e.registered = 1
+    return error
+
+
+def elv_unregister_queue(q):
+    """Take the queue's scheduler out of /sys."""
+    if q:
+        e = q.elevator
+        kobject_uevent(e.kobj, KOBJ_REMOVE)
+        kobject_del(e.kobj)
+        e.registered = 0
+
+
+def elv_register(e):
+    """Make a kind of scheduler known. Returns 0, or -EBUSY where there is one of that name."""
+    if elevator_find(e.elevator_name, 0):
+        return -EBUSY
+    list_add_tail(e, variables().elv_list, "list")
+    pr_info(f"io scheduler {e.elevator_name} registered")
+    return 0
+
+
+def elv_unregister(e):
+    """Forget a kind of scheduler."""
+    list_del_init(e, "list")
+
+
+def elevator_switch_mq(q, new_e):
+    """End the queue's scheduler and begin with another (None: with none), on a queue that is still.
+
+    Returns 0 or -errno; the queue has no scheduler then.
+    """
+    if q.elevator:
+        if q.elevator.registered:
+            elv_unregister_queue(q)
+        elevator_exit(q, q.elevator)
+
+    ret = blk_mq_sched.blk_mq_init_sched(q, new_e)
+    if ret:
+        return ret
+    if new_e:
+        ret = elv_register_queue(q, True)
+        if ret:
+            elevator_exit(q, q.elevator)
+    return ret
+
+
+def elv_support_iosched(q):
+    """Whether the queue can have a scheduler: it has hardware queues, and its driver does not refuse."""
+    return queue_is_mq(q) and not (q.tag_set and q.tag_set.flags & BLK_MQ_F_NO_SCHED)
+
+
+def elevator_get_default(q):
+    """The scheduler that a queue begins with: mq-deadline for a single hardware queue, none (None) for more."""
+    if q.nr_hw_queues != 1:
+        return None
+    return elevator_get(q, "mq-deadline", False)
+
+
+def elevator_get_by_features(q):
+    """The first registered scheduler that has the features which the queue requires, or None."""
+    for e in variables().elv_list:
+        if elv_support_features(e.elevator_features, q.required_elevator_features):
+            return e if try_module_get(e.elevator_owner) else None
+    return None
+
+
+def elevator_init_mq(q):
+    """Give a new queue its first scheduler. When that can't be set up, the queue does without."""
+    if not elv_support_iosched(q):
+        return
+    WARN_ON_ONCE(blk_queue_registered(q), "a queue that is in /sys gets its first scheduler")
+    if q.elevator:
+        return
+
+    e = elevator_get_by_features(q) if q.required_elevator_features else elevator_get_default(q)
+    if not e:
+        return
+
+    blk_mq.blk_mq_freeze_queue(q)
+    blk_mq.blk_mq_quiesce_queue(q)
+    err = blk_mq_sched.blk_mq_init_sched(q, e)
+    blk_mq.blk_mq_unquiesce_queue(q)
+    blk_mq.blk_mq_unfreeze_queue(q)
+
+    if err:
+        pr_warn(f'"{e.elevator_name}" elevator initialization failed, falling back to "none"')
+        elevator_put(e)
+
+
+def elevator_switch(q, new_e):
+    """Stop the queue, change its scheduler, let it run again. Returns 0 or -errno."""
+    blk_mq.blk_mq_freeze_queue(q)
+    blk_mq.blk_mq_quiesce_queue(q)
+    err = elevator_switch_mq(q, new_e)
+    blk_mq.blk_mq_unquiesce_queue(q)
+    blk_mq.blk_mq_unfreeze_queue(q)
+    return err
+
+
+def __elevator_change(q, name):
+    """Change the queue's scheduler to the one of that name; `none` is none.
+
+    Returns 0 (also where it has that one), -ENOENT for a queue that is going away, -EINVAL for an unknown name.
+    """
+    if not blk_queue_registered(q):
+        return -ENOENT
+    if name.startswith("none"):
+        return elevator_switch(q, None) if q.elevator else 0
+
+    elevator_name = name[:ELV_NAME_MAX - 1].strip()
+    e = elevator_get(q, elevator_name, True)
+    if not e:
+        return -EINVAL
+    if q.elevator and elevator_match(q.elevator.type, elevator_name, 0):
+        elevator_put(e)
+        return 0
+    return elevator_switch(q, e)
+
+
+def elv_iosched_store(q, name, count):
+    """Write the queue's file `scheduler`. Returns `count`, or -errno; a queue that can have none takes any name."""
+    if not queue_is_mq(q) or not elv_support_iosched(q):
+        return count
+    ret = __elevator_change(q, name)
+    return ret or count
+
+
+def elv_iosched_show(q):
+    """Read the queue's file `scheduler`: the names that could be written there, the present one in brackets."""
+    if not queue_is_mq(q):
+        return "none\n"
+    elv = q.elevator.type if q.elevator else None
+    words = [] if elv else ["[none]"]
+    for e in variables().elv_list:
+        if elv and elevator_match(elv, e.elevator_name, 0):
+            words.append(f"[{elv.elevator_name}]")
+        elif elv_support_iosched(q) and elevator_match(e, e.elevator_name, q.required_elevator_features):
+            words.append(e.elevator_name)
+    if elv:
+        words.append("none")
+        return " ".join(words) + "\n"
+    return " ".join(words) + " \n"
+
+
+def elv_rb_former_request(q, rq):
+    """The request before this one in its tree, or None."""
+    return rb_entry_rq(rb_prev(rq.rb_node))
+
+
+def elv_rb_latter_request(q, rq):
+    """The request after this one in its tree, or None."""
+    return rb_entry_rq(rb_next(rq.rb_node))
