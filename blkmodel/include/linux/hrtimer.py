@@ -1,0 +1,49 @@
+"""High-resolution timers: a function that runs once a time in nanoseconds has passed, in an interrupt."""
+
+from typing import Any
+
+from blkmodel.sim import this
+from blkmodel.sim.kernel import Context
+from blkmodel.sim.structure import Struct, struct
+
+HRTIMER_NORESTART, HRTIMER_RESTART = 0, 1
+
+
+@struct
+class hrtimer(Struct):
+    """A timer: function(timer) is called once it expires. data is whom it belongs to (in C that is found from the
+    timer's address); _event is the run that is queued."""
+
+    SIZE = 64
+    function: Any = None
+    data: Any = None
+    _event: Any = None
+
+
+def hrtimer_init(timer, owner):
+    timer.data = owner
+    timer._event = None
+
+
+def hrtimer_start(timer, nanoseconds):
+    """Let the timer expire on this CPU so long from now, and not when it was to before."""
+    hrtimer_cancel(timer)
+    kernel = this()
+
+    def run():
+        timer._event = None
+        timer.function(timer)
+    timer._event = kernel.loop.post(Context("irq", "hrtimer", kernel.cpu), run, nanoseconds)
+
+
+def hrtimer_active(timer):
+    return timer._event is not None
+
+
+def hrtimer_cancel(timer):
+    """Stop the timer; return whether it was running."""
+    if timer._event is None:
+        return False
+    timer._event.cancelled = True
+    timer._event = None
+    return True
