@@ -1,0 +1,252 @@
+"""Bios: what the macros of the header do, and iteration over their vectors."""
+
+from dataclasses import field
+from typing import Any
+
+from blkmodel.include.linux.blk_types import (
+    BIO_CHAIN,
+    BIO_REFFED,
+    REQ_HIPRI,
+    REQ_NOMERGE_FLAGS,
+    REQ_NOWAIT,
+    REQ_OP_DISCARD,
+    REQ_OP_SECURE_ERASE,
+    REQ_OP_WRITE_SAME,
+    REQ_OP_WRITE_ZEROES,
+    bio_op,
+    bio_vec,
+    bvec_iter,
+    op_is_write,
+)
+from blkmodel.include.linux.mempool import mempool
+from blkmodel.include.linux.workqueue import work_struct
+from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.sim.structure import Struct, struct
+
+BIO_MAX_PAGES = 256
+BIO_POOL_SIZE = 2
+BIO_RESET_BITS = 13
+BVEC_POOL_BITS = 3
+BVEC_POOL_OFFSET = 16 - BVEC_POOL_BITS
+BVEC_POOL_NR = 6
+BVEC_POOL_MAX = BVEC_POOL_NR - 1
+BIOSET_NEED_BVECS, BIOSET_NEED_RESCUER = 1, 2
+UIO_MAXIOV = 1024
+NO_DATA = (REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_ZEROES)
+UINT_MAX = 0xFFFFFFFF
+
+
+class bio_list(Struct):
+    """Bios linked by bi_next, from head to tail."""
+
+    __slots__ = ("head", "tail")
+    SIZE = 16
+
+    def __init__(self):
+        self.head: Any = None
+        self.tail: Any = None
+
+
+@struct
+class bio_set(Struct):
+    """Where bios come from: two pools, so that there is always one to be had. front_pad bytes before each bio are
+    its user's own."""
+
+    bio_slab: Any = None
+    front_pad: int = 0
+    bio_pool: Any = field(default_factory=mempool)
+    bvec_pool: Any = field(default_factory=mempool)
+    rescue_list: Any = field(default_factory=bio_list)
+    rescue_work: Any = field(default_factory=work_struct)
+    rescue_workqueue: Any = None
+
+
+def BVEC_POOL_IDX(of):
+    """Which cache a bio's vectors are from, counted from 1; 0 where they are its own."""
+    return of.bi_flags >> BVEC_POOL_OFFSET
+
+
+def bio_list_empty(bios):
+    return bios.head is None
+
+
+def bio_list_add(bios, entry):
+    entry.bi_next = None
+    if bios.tail is None:
+        bios.head = entry
+    else:
+        bios.tail.bi_next = entry
+    bios.tail = entry
+
+
+def bio_list_merge(bios, others):
+    """Append the other list's bios, which stay linked there too."""
+    if others.head is None:
+        return
+    if bios.tail is None:
+        bios.head = others.head
+    else:
+        bios.tail.bi_next = others.head
+    bios.tail = others.tail
+
+
+def bio_list_pop(bios):
+    """Take the first bio off; None from an empty list."""
+    first = bios.head
+    if first is not None:
+        bios.head = first.bi_next
+        if bios.head is None:
+            bios.tail = None
+        first.bi_next = None
+    return first
+
+
+def bio_prio(of):
+    return of.bi_ioprio
+
+
+def bio_sectors(of):
+    return of.bi_iter.bi_size >> 9
+
+
+def bio_end_sector(of):
+    return of.bi_iter.bi_sector + (of.bi_iter.bi_size >> 9)
+
+
+def bio_data_dir(of):
+    return int(op_is_write(bio_op(of)))
+
+
+def bio_has_data(of):
+    """Whether it moves bytes of memory."""
+    return bool(of.bi_iter.bi_size) and bio_op(of) not in NO_DATA
+
+
+def bio_no_advance_iter(of):
+    """Whether its vectors do not go with its sectors."""
+    return bio_op(of) in (*NO_DATA, REQ_OP_WRITE_SAME)
+
+
+def bio_mergeable(of):
+    return not of.bi_opf & REQ_NOMERGE_FLAGS
+
+
+def bio_full(of, length):
+    """Whether there is no vector, or no room in its size, for so many bytes more."""
+    return of.bi_vcnt >= of.bi_max_vecs or of.bi_iter.bi_size > UINT_MAX - length
+
+
+def bio_get(of):
+    of.bi_flags |= 1 << BIO_REFFED
+    of._bi_cnt += 1
+
+
+def bio_inc_remaining(of):
+    of.bi_flags |= 1 << BIO_CHAIN
+    of._bi_remaining += 1
+
+
+def bio_set_dev(of, bdev):
+    of.bi_disk = bdev.bd_disk
+    of.bi_partno = bdev.bd_partno
+
+
+def bio_set_polled(of, kiocb):
+    """Ask for polling instead of an interrupt; somebody who polls cannot wait for a request either."""
+    of.bi_opf |= REQ_HIPRI
+    if kiocb.ki_complete is not None:
+        of.bi_opf |= REQ_NOWAIT
+
+
+def bio_advance_iter(of, at, count):
+    """Move a position so many bytes on, through the vectors that those bytes are in."""
+    at.bi_sector += count >> 9
+    at.bi_size -= count
+    if bio_no_advance_iter(of):
+        return
+    assert at.bi_size >= 0, "a bio was advanced beyond its end"
+    vectors = of.bi_io_vec
+    done = at.bi_bvec_done + count
+    index = at.bi_idx
+    left = at.bi_size
+    while done and done >= vectors[index].bv_len:
+        done -= vectors[index].bv_len
+        index += 1
+        if not done and not left:
+            break
+    at.bi_idx = index
+    at.bi_bvec_done = done
+
+
+def bio_iter_bvec(of, at):
+    """The memory at a position, up to its vector's end. It may go on into the pages after bv_page."""
+    vector = of.bi_io_vec[at.bi_idx]
+    done = at.bi_bvec_done
+    return bio_vec(vector.bv_page, min(at.bi_size, vector.bv_len - done), vector.bv_offset + done)
+
+
+def bio_for_each_bvec(of):
+    """The rest of a bio as vectors, each in as many pages that follow each other as it has."""
+    at = of.bi_iter
+    left = at.bi_size
+    if not left:
+        return ()
+    vectors = of.bi_io_vec
+    index = at.bi_idx
+    done = at.bi_bvec_done
+    found = []
+    while left:
+        vector = vectors[index]
+        length = vector.bv_len - done
+        if length > left:
+            length = left
+        if done or length != vector.bv_len:
+            vector = bio_vec(vector.bv_page, length, vector.bv_offset + done)
+            done = 0
+        found.append(vector)
+        left -= length
+        index += 1
+    return found
+
+
+def bio_for_each_segment(of):
+    """The rest of a bio as vectors that each stay within one page."""
+    return [piece for vector in bio_for_each_bvec(of) for piece in segments_of(vector)]
+
+
+def segments_of(vector):
+    """A vector cut at the ends of pages. (Not the kernel's.)"""
+    pieces = []
+    offset, left = vector.bv_offset, vector.bv_len
+    while left:
+        length = min(PAGE_SIZE - offset % PAGE_SIZE, left)
+        run = vector.bv_page._run
+        pieces.append(bio_vec(run.page(vector.bv_page._start // PAGE_SIZE + offset // PAGE_SIZE), length,
+                              offset % PAGE_SIZE))
+        offset += length
+        left -= length
+    return pieces
+
+
+def bio_for_each_segment_all(of):
+    """All vectors of a bio that owns them, each cut at the ends of pages, wherever the bio stands."""
+    return [piece for vector in of.bi_io_vec[:of.bi_vcnt] for piece in segments_of(vector)]
+
+
+def bio_iovec(of):
+    """The memory at the bio's position, within one page."""
+    return segments_of(bio_iter_bvec(of, of.bi_iter))[0]
+
+
+def bio_get_first_bvec(of):
+    return bio_iter_bvec(of, of.bi_iter)
+
+
+def bio_get_last_bvec(of):
+    """The last vector of what is left."""
+    return bio_for_each_bvec(of)[-1]
+
+
+def copy_of(at):
+    """Another position, the same for now. (In C an assignment.)"""
+    return bvec_iter(at.bi_sector, at.bi_size, at.bi_idx, at.bi_bvec_done)
