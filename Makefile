@@ -1,0 +1,102 @@
+# `make book` builds the book, `make test` checks everything. `make help` lists the rest.
+# Needs Python >= 3.11 and make; `make test` also needs Chromium.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+BIN      := .venv/bin
+SITE     := _build/html
+PORT     ?= 8000
+JOBS     ?= 2
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+export CHROMIUM
+
+# A widget has an identity of its own on every run. Where outputs are stored or compared, figures stand alone.
+STILL    := BLKMODEL_STILL=1
+
+PAGES    := $(shell find book _config.yml _toc.yml -type f ! -path '*/.ipynb_checkpoints/*')
+PACKAGE  := $(shell find blkmodel -type f ! -path '*/__pycache__/*' ! -path '*.egg-info/*')
+
+say = @printf '\n== %s\n' $(1)
+
+.PHONY: help venv book test chromium lint unit chapters browser screenshots lab serve bench hollow outputs clean
+help: ## say what can be made
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
+
+venv: .venv/installed
+
+.venv/installed: requirements.txt pyproject.toml
+	@python=; for p in "$(PYTHON)" python3 python3.14 python3.13 python3.12 python3.11; do \
+	  [ -n "$$p" ] && "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && python=$$p && break; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "Python 3.11 or later is needed; this machine has: $$(python3 --version 2>&1)."; \
+	  echo "On Debian: apt-get install python3 python3-venv. Or name one: make PYTHON=/path/to/python3.11"; exit 1; fi; \
+	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+	  echo "$$python cannot create a virtual environment. On Debian: apt-get install python3-venv"; exit 1; fi; \
+	echo "== Installing the tools into .venv with $$($$python --version) (about one minute, 800 MB)"; \
+	"$$python" -m venv .venv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps -r requirements.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip check -q --disable-pip-version-check
+	@touch $@
+
+book: $(SITE)/.built ## build the book and say which file to open
+	@printf '\nOpen  file://%s\nor    make serve\n' "$(CURDIR)/$(SITE)/index.html"
+
+# Always from nothing: a page that was removed would stay, and a warning of an earlier run would not come back.
+$(SITE)/.built: .venv/installed $(PAGES) $(PACKAGE)
+	$(call say,"Building the book (about fifteen seconds; a warning is an error)")
+	@rm -rf _build/html _build/.doctrees
+	@mkdir -p _build
+	@$(BIN)/jupyter-book build . -q -W -n --keep-going > _build/book.log || { cat _build/book.log; exit 1; }
+	@touch $@
+
+test: .venv/installed chromium lint unit chapters browser ## check everything (needs Chromium)
+
+chromium:
+	@if [ -z "$(CHROMIUM)" ]; then \
+	  echo "The browser tests need Chromium. On Debian: apt-get install chromium"; \
+	  echo "Or name one: make CHROMIUM=/path/to/chromium"; exit 1; fi
+
+lint: .venv/installed ## ruff and mypy
+	$(call say,"Style (ruff) and types (mypy): about ten seconds")
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+
+unit: .venv/installed ## the tests of the model, without a browser
+	$(call say,"The model against its recordings: about a minute")
+	@$(BIN)/pytest -q -n $(JOBS) -m "not site" tests
+
+chapters: .venv/installed ## run every chapter and compare with its stored outputs, to the letter
+	$(call say,"Every chapter against its stored outputs: about half a minute")
+	@$(STILL) $(BIN)/pytest -q -n $(JOBS) --dist loadfile --nbval book
+
+browser: chromium $(SITE)/.built ## visit every page of the built book
+	$(call say,"Every page in a browser: about a minute")
+	@$(BIN)/pytest -q -n $(JOBS) -m site tests/book
+
+screenshots: chromium $(SITE)/.built ## pictures of every page in _build/screenshots
+	@$(BIN)/pytest -q -n $(JOBS) -m site -k screenshots --screenshots tests/book
+	@echo "See $(CURDIR)/_build/screenshots"
+
+lab: .venv/installed ## open the chapters in JupyterLab
+	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --notebook-dir=book
+
+serve: $(SITE)/.built ## serve the built book on this machine
+	@echo "http://127.0.0.1:$(PORT)/ (stop with Ctrl-C)"
+	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(SITE)
+
+bench: .venv/installed ## measure the model
+	@$(BIN)/pytest -q -o addopts=--import-mode=importlib --benchmark-only tests
+
+hollow: .venv/installed ## hollow out each function of the model in turn; some check must fail
+	@$(BIN)/python -m tests.hollow
+
+outputs: .venv/installed ## run every chapter and store its outputs
+	@$(STILL) $(BIN)/python -m tests.book.outputs
+
+clean: ## remove everything that was made
+	rm -rf _build .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks blkmodel.egg-info
+	find blkmodel tests book -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,64 @@
+"""Two things that Sphinx does not do by itself.
+
+* A page whose front matter says ``lang: zh`` is marked as Chinese, for fonts and for screen readers.
+* Every module of `blkmodel` gets a page with its source, so that a figure or a chapter can link to a function:
+  ``model/block/blk_mq.html#blk_mq_alloc_rq_map``.
+"""
+
+from __future__ import annotations
+
+import ast
+import html
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def set_language(app, pagename, templatename, context, doctree):
+    lang = (context.get("meta") or {}).get("lang")
+    if lang:
+        context["body"] = f'<div lang="{html.escape(lang)}">{context["body"]}</div>'
+
+
+def anchors(source):
+    """Line number → names of the functions, classes and methods that begin there."""
+    found = {}
+
+    def visit(body, prefix):
+        for node in body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+                found.setdefault(first, prefix + node.name)
+                if isinstance(node, ast.ClassDef):
+                    visit(node.body, f"{prefix}{node.name}.")
+
+    visit(ast.parse(source).body, "")
+    return found
+
+
+def model_pages(app):
+    """One page for each module, and one that lists them."""
+    links = []
+    for path in sorted((ROOT / "blkmodel").rglob("*.py")):
+        source = path.read_text("utf8")
+        if not source.strip():
+            continue
+        module = path.relative_to(ROOT / "blkmodel")
+        page = f"model/{module.with_suffix('').as_posix().replace('__init__', 'index')}"
+        lines = app.builder.highlighter.highlight_block(source, "python").split("\n")
+        start = lines[0].index("<pre>") + len("<pre>")
+        lines[0] = lines[0][:start] + lines[0][start:].removeprefix("<span></span>")
+        for number, name in anchors(source).items():
+            lines[number - 1] = f'<span class="anchor" id="{name}"></span>{lines[number - 1]}'
+        title = f"blkmodel/{module.as_posix()}"
+        body = f'<h1 class="module">{title}</h1>\n' + "\n".join(lines)
+        links.append((page, title))
+        yield page, {"title": title, "body": body}, "page.html"
+    items = "".join(f'<li><a href="{page.removeprefix("model/")}.html">{title}</a></li>' for page, title in links)
+    yield "model/modules", {"title": "The model", "body": f"<h1>The model</h1><ul>{items}</ul>"}, "page.html"
+
+
+def setup(app):
+    app.connect("html-page-context", set_language)
+    app.connect("html-collect-pages", model_pages)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
