@@ -3,6 +3,7 @@
 from dataclasses import field
 from typing import Any
 
+from blkmodel.include.linux.bio import bio_set
 from blkmodel.include.linux.blk_types import (
     REQ_NOMERGE_FLAGS,
     REQ_OP_DRV_IN,
@@ -14,6 +15,7 @@ from blkmodel.include.linux.blk_types import (
     REQ_OP_WRITE_ZEROES,
     op_is_write,
 )
+from blkmodel.include.linux.kobject import kobject
 from blkmodel.include.linux.list import list_head
 from blkmodel.include.linux.percpu_refcount import percpu_ref
 from blkmodel.include.linux.timer import timer_list
@@ -95,7 +97,9 @@ class request_queue(Struct):
 
     last_merge: Any = None
     elevator: Any = None
+    stats: Any = None
     make_request_fn: Any = None
+    dma_drain_needed: Any = None
     mq_ops: Any = None
     queue_ctx: Any = None
     nr_queues: int = 0
@@ -107,9 +111,12 @@ class request_queue(Struct):
     queue_flags: int = 0
     pm_only: int = 0
     id: int = 0
+    bounce_gfp: int = 0
+    kobj: Any = field(default_factory=kobject)
     mq_kobj: Any = None
     nr_requests: int = 0
     dma_drain_size: int = 0
+    dma_drain_buffer: Any = None
     dma_pad_mask: int = 0
     dma_alignment: int = 0
     rq_timeout: int = 0
@@ -131,7 +138,7 @@ class request_queue(Struct):
     q_usage_counter: Any = field(default_factory=percpu_ref)
     tag_set: Any = None
     tag_set_list: Any = None
-    bio_split: Any = None
+    bio_split: Any = field(default_factory=bio_set)
     mq_sysfs_init_done: bool = False
     cmd_size: int = 0
     release_work: Any = field(default_factory=work_struct)
@@ -320,8 +327,3 @@ def rq_mergeable(rq):
     if blk_rq_is_passthrough(rq) or req_op(rq) in (REQ_OP_FLUSH, REQ_OP_WRITE_ZEROES):
         return False
     return not (rq.cmd_flags & REQ_NOMERGE_FLAGS or rq.rq_flags & RQF_NOMERGE_FLAGS)
-
-
-def queue_for_each_hw_ctx(q):
-    """The hardware queues of a request queue, in their order."""
-    return [q.queue_hw_ctx[i] for i in range(q.nr_hw_queues)]

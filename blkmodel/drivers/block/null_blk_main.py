@@ -1,0 +1,1084 @@
+"""null_blk: disks without a medium, to see what the block layer itself does.
+
+A disk completes what it is asked at once (irqmode 0), as an interrupt would (1), or after completion_nsec (2). It is
+a multi-queue device, or takes bios as they come (queue_mode 0). One made through configfs can keep its data in
+memory, behind a write cache. Left out: bad blocks, bandwidth limits, fault attributes, and zones, which the reference
+kernel is configured without.
+"""
+
+from contextlib import ExitStack
+
+from blkmodel.block import bio, blk_core, blk_mq, blk_settings, genhd
+from blkmodel.drivers.block.null_blk_h import (
+    null_zone_init,
+    nullb,
+    nullb_cmd,
+    nullb_device,
+    nullb_queue,
+)
+from blkmodel.include.linux.badblocks import badblocks_exit, badblocks_init
+from blkmodel.include.linux.bio import bio_for_each_segment, bio_sectors, rq_for_each_segment
+from blkmodel.include.linux.bitops import find_first_zero_bit
+from blkmodel.include.linux.blk_mq import (
+    BLK_EH_DONE,
+    BLK_MQ_F_BLOCKING,
+    BLK_MQ_F_NO_SCHED,
+    BLK_MQ_F_SHOULD_MERGE,
+    blk_mq_ops,
+    blk_mq_rq_to_pdu,
+    blk_mq_tag_set,
+    queue_for_each_hw_ctx,
+)
+from blkmodel.include.linux.blk_types import (
+    BLK_QC_T_NONE,
+    BLK_STS_OK,
+    REQ_FUA,
+    REQ_OP_DISCARD,
+    REQ_OP_FLUSH,
+    bio_op,
+    op_is_write,
+)
+from blkmodel.include.linux.blkdev import (
+    QUEUE_FLAG_ADD_RANDOM,
+    QUEUE_FLAG_DISCARD,
+    QUEUE_FLAG_NONROT,
+    SECTOR_SHIFT,
+    UINT_MAX,
+    blk_rq_bytes,
+    blk_rq_pos,
+    blk_rq_sectors,
+    block_device_operations,
+    req_op,
+)
+from blkmodel.include.linux.bug import WARN_ON
+from blkmodel.include.linux.configfs import (
+    config_item_init_type_name,
+    config_item_put,
+    config_item_type,
+    configfs_register_subsystem,
+    configfs_subsystem,
+    configfs_unregister_subsystem,
+)
+from blkmodel.include.linux.cpumask import nr_cpu_ids
+from blkmodel.include.linux.err import ERR_PTR, IS_ERR
+from blkmodel.include.linux.errno import EBUSY, EINVAL, ENOMEM, ENOSPC
+from blkmodel.include.linux.genhd import (
+    GENHD_FL_EXT_DEVT,
+    GENHD_FL_SUPPRESS_PARTITION_INFO,
+    add_disk,
+    alloc_disk_node,
+    set_capacity,
+)
+from blkmodel.include.linux.gfp import GFP_KERNEL, GFP_NOIO, __free_page, alloc_page
+from blkmodel.include.linux.hrtimer import HRTIMER_NORESTART, hrtimer_init, hrtimer_start
+from blkmodel.include.linux.idr import ida, ida_simple_get, ida_simple_remove
+from blkmodel.include.linux.jiffies import HZ
+from blkmodel.include.linux.kstrtox import kstrtobool, kstrtoint, kstrtouint, kstrtoul
+from blkmodel.include.linux.list import list_add_tail, list_del_init, list_empty, list_first_entry, list_head
+from blkmodel.include.linux.moduleparam import (
+    kernel_param,
+    param_set_bool,
+    param_set_int,
+    param_set_uint,
+    param_set_ulong,
+)
+from blkmodel.include.linux.nodemask import nr_online_nodes
+from blkmodel.include.linux.percpu import raw_smp_processor_id
+from blkmodel.include.linux.printk import pr_err, pr_info, pr_warn
+from blkmodel.include.linux.radix_tree import (
+    radix_tree_delete_item,
+    radix_tree_empty,
+    radix_tree_gang_lookup,
+    radix_tree_insert,
+    radix_tree_lookup,
+)
+from blkmodel.include.linux.slab import NUMA_NO_NODE, kcalloc, kfree, kzalloc, kzalloc_node
+from blkmodel.include.linux.wait import (
+    TASK_UNINTERRUPTIBLE,
+    finish_wait,
+    init_wait,
+    io_schedule,
+    prepare_to_wait,
+    wait_queue_entry,
+    waitqueue_active,
+    wake_up,
+)
+from blkmodel.sim import statics
+from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.sim.structure import Struct, sizeof, struct
+
+PAGE_SHIFT = 12
+PAGE_SECTORS_SHIFT = PAGE_SHIFT - SECTOR_SHIFT
+PAGE_SECTORS = 1 << PAGE_SECTORS_SHIFT
+SECTOR_MASK = PAGE_SECTORS - 1
+FREE_BATCH = 16
+NO_TAG = UINT_MAX
+
+NULLB_DEV_FL_CONFIGURED, NULLB_DEV_FL_UP, NULLB_DEV_FL_THROTTLED, NULLB_DEV_FL_CACHE = range(4)
+MAP_SZ = (PAGE_SIZE >> SECTOR_SHIFT) + 2
+NULLB_PAGE_LOCK, NULLB_PAGE_FREE = MAP_SZ - 1, MAP_SZ - 2
+NULL_IRQ_NONE, NULL_IRQ_SOFTIRQ, NULL_IRQ_TIMER = range(3)
+NULL_Q_BIO, NULL_Q_RQ, NULL_Q_MQ = range(3)
+
+
+@struct
+class nullb_page(Struct):
+    """A page of a disk's data. Bit n of bitmap: sector n of the page has data (for a larger block, its first one).
+
+    NULLB_PAGE_LOCK: a page of the cache is being written back; NULLB_PAGE_FREE: meanwhile it was given up.
+    """
+
+    SIZE = 16
+    page: object = None
+    bitmap: int = 0
+
+
+@statics
+class variables:
+    """The module's parameters (g_* and two more), and what all its disks share. One set from load to unload.
+
+    tag_set is for shared_tags; nullb_indexes are the numbers of disks.
+    """
+
+    def __init__(self):
+        self.nullb_list = list_head()
+        self.null_major = 0
+        self.nullb_indexes = ida()
+        self.tag_set = blk_mq_tag_set()
+        self.nullb_subsys = configfs_subsystem("nullb", nullb_group_make_item, nullb_group_drop_item)
+        self.g_no_sched = 0
+        self.g_submit_queues = 1
+        self.g_home_node = NUMA_NO_NODE
+        self.g_queue_mode = NULL_Q_MQ
+        self.g_gb = 250
+        self.g_bs = 512
+        self.nr_devices = 1
+        self.g_blocking = False
+        self.shared_tags = False
+        self.g_irqmode = NULL_IRQ_SOFTIRQ
+        self.g_completion_nsec = 10000
+        self.g_hw_queue_depth = 64
+        self.g_use_per_node_hctx = False
+        self.g_zoned = False
+        self.g_zone_size = 256
+        self.g_zone_nr_conv = 0
+
+
+def null_param_store_val(text, min, max):
+    """Read a decimal number from min to max. Returns (0, value), or (-EINVAL, None) for anything else."""
+    ret, value = kstrtoint(text, 10)
+    if ret or value < min or value > max:
+        return -EINVAL, None
+    return 0, value
+
+
+def null_set_queue_mode(text, kp):
+    """Set parameter queue_mode. Returns 0 or -EINVAL."""
+    ret, value = null_param_store_val(text, NULL_Q_BIO, NULL_Q_MQ)
+    if not ret:
+        variables().g_queue_mode = value
+    return ret
+
+
+def null_set_irqmode(text, kp):
+    """Set parameter irqmode. Returns 0 or -EINVAL."""
+    ret, value = null_param_store_val(text, NULL_IRQ_NONE, NULL_IRQ_TIMER)
+    if not ret:
+        variables().g_irqmode = value
+    return ret
+
+
+module_params = (
+    kernel_param("no_sched", param_set_int, variables, "g_no_sched"),
+    kernel_param("submit_queues", param_set_int, variables, "g_submit_queues"),
+    kernel_param("home_node", param_set_int, variables, "g_home_node"),
+    kernel_param("queue_mode", null_set_queue_mode, variables, "g_queue_mode"),
+    kernel_param("gb", param_set_int, variables, "g_gb"),
+    kernel_param("bs", param_set_int, variables, "g_bs"),
+    kernel_param("nr_devices", param_set_uint, variables, "nr_devices"),
+    kernel_param("blocking", param_set_bool, variables, "g_blocking"),
+    kernel_param("shared_tags", param_set_bool, variables, "shared_tags"),
+    kernel_param("irqmode", null_set_irqmode, variables, "g_irqmode"),
+    kernel_param("completion_nsec", param_set_ulong, variables, "g_completion_nsec"),
+    kernel_param("hw_queue_depth", param_set_int, variables, "g_hw_queue_depth"),
+    kernel_param("use_per_node_hctx", param_set_bool, variables, "g_use_per_node_hctx"),
+    kernel_param("zoned", param_set_bool, variables, "g_zoned"),
+    kernel_param("zone_size", param_set_ulong, variables, "g_zone_size"),
+    kernel_param("zone_nr_conv", param_set_uint, variables, "g_zone_nr_conv"),
+)
+
+
+# A device made through configfs
+
+def nullb_device_uint_attr_store(page, count):
+    """Read an unsigned number. Returns (count, value) or (-errno, None)."""
+    result, value = kstrtouint(page, 0)
+    return (result or count), value
+
+
+def nullb_device_ulong_attr_store(page, count):
+    """Read an unsigned long number. Returns (count, value) or (-errno, None)."""
+    result, value = kstrtoul(page, 0)
+    return (result or count), value
+
+
+def nullb_device_bool_attr_store(page, count):
+    """Read a truth value. Returns (count, value) or (-errno, None)."""
+    result, value = kstrtobool(page)
+    return (result or count), value
+
+
+class NULLB_DEVICE_ATTR:
+    """A file that sets field `name` of a device, which must be off. (In C a function that a macro writes out.)"""
+
+    def __init__(self, name, read):
+        self.name = name
+        self.read = read
+
+    def __call__(self, item, page, count):
+        dev = item._owner
+        if dev.flags >> NULLB_DEV_FL_CONFIGURED & 1:
+            return -EBUSY
+        ret, value = self.read(page, count)
+        if ret >= 0:
+            setattr(dev, self.name, value)
+        return ret
+
+
+def nullb_device_power_store(item, page, count):
+    """Turn a device on (1), which makes its disk, or off (0), which takes the disk away but keeps the data.
+
+    Returns count; -ENOMEM where the disk can't be made, for whatever reason; -EINVAL for another text.
+    """
+    dev = item._owner
+    ret, newp = nullb_device_bool_attr_store(page, count)
+    if ret < 0:
+        return ret
+
+    if newp and not dev.power:
+        dev.flags |= 1 << NULLB_DEV_FL_UP
+        if null_add_dev(dev):
+            dev.flags &= ~(1 << NULLB_DEV_FL_UP)
+            return -ENOMEM
+        dev.flags |= 1 << NULLB_DEV_FL_CONFIGURED
+        dev.power = newp
+    elif dev.power and not newp:
+        dev.flags &= ~(1 << NULLB_DEV_FL_UP)
+        dev.power = newp
+        null_del_dev(dev.nullb)
+        dev.flags &= ~(1 << NULLB_DEV_FL_CONFIGURED)
+    return count
+
+
+def nullb_device_release(item):
+    """The device's directory is gone: free its data and itself."""
+    dev = item._owner
+    null_free_device_storage(dev, False)
+    null_free_dev(dev)
+
+
+nullb_device_type = config_item_type(nullb_device_release, {
+    **{name: NULLB_DEVICE_ATTR(name, nullb_device_ulong_attr_store)
+       for name in ("size", "completion_nsec", "cache_size", "zone_size")},
+    **{name: NULLB_DEVICE_ATTR(name, nullb_device_uint_attr_store)
+       for name in ("submit_queues", "home_node", "queue_mode", "blocksize", "irqmode", "hw_queue_depth", "index",
+                    "zone_nr_conv")},
+    **{name: NULLB_DEVICE_ATTR(name, nullb_device_bool_attr_store)
+       for name in ("blocking", "use_per_node_hctx", "memory_backed", "discard", "zoned")},
+    "power": nullb_device_power_store,
+})
+
+
+def nullb_group_make_item(group, name):
+    """A directory has been made: allocate a device, which is off. Returns its config_item or ERR_PTR(-ENOMEM)."""
+    dev = null_alloc_dev()
+    if dev is None:
+        return ERR_PTR(-ENOMEM)
+    config_item_init_type_name(dev.item, name, nullb_device_type, dev)
+    return dev.item
+
+
+def nullb_group_drop_item(group, item):
+    """A directory is removed: turn its device off, and let it go."""
+    dev = item._owner
+    if dev.flags >> NULLB_DEV_FL_UP & 1:
+        dev.flags &= ~(1 << NULLB_DEV_FL_UP)
+        dev.power = False
+        null_del_dev(dev.nullb)
+    config_item_put(item)
+
+
+def null_cache_active(nullb):
+    """Whether the device has a write cache."""
+    return bool(nullb.dev.flags >> NULLB_DEV_FL_CACHE & 1)
+
+
+def null_alloc_dev():
+    """Allocate a device as the module's parameters say. Returns the nullb_device or None."""
+    g = variables()
+    dev = kzalloc(nullb_device, GFP_KERNEL)
+    if dev is None:
+        return None
+    if badblocks_init(dev.badblocks, 0):
+        kfree(dev)
+        return None
+
+    dev.size = g.g_gb * 1024
+    dev.completion_nsec = g.g_completion_nsec
+    dev.submit_queues = g.g_submit_queues
+    dev.home_node = g.g_home_node
+    dev.queue_mode = g.g_queue_mode
+    dev.blocksize = g.g_bs
+    dev.irqmode = g.g_irqmode
+    dev.hw_queue_depth = g.g_hw_queue_depth
+    dev.blocking = g.g_blocking
+    dev.use_per_node_hctx = g.g_use_per_node_hctx
+    dev.zoned = g.g_zoned
+    dev.zone_size = g.g_zone_size
+    dev.zone_nr_conv = g.g_zone_nr_conv
+    return dev
+
+
+def null_free_dev(dev):
+    """Free a device that has no disk."""
+    if dev is None:
+        return
+    badblocks_exit(dev.badblocks)
+    kfree(dev)
+
+
+# Commands, of which a queue in bio mode has a fixed number
+
+def put_tag(nq, tag):
+    """Give a command's number back, and wake who waits for one."""
+    nq.tag_map[tag // 64] &= ~(1 << tag % 64)
+    if waitqueue_active(nq.wait):
+        wake_up(nq.wait)
+
+
+def get_tag(nq):
+    """Take the lowest free number. Returns it, or NO_TAG."""
+    word = sum(bits << 64 * i for i, bits in enumerate(nq.tag_map))
+    tag = find_first_zero_bit(word, nq.queue_depth)
+    if tag >= nq.queue_depth:
+        return NO_TAG
+    nq.tag_map[tag // 64] |= 1 << tag % 64
+    return tag
+
+
+def free_cmd(cmd):
+    """Give a command of bio mode back."""
+    put_tag(cmd.nq, cmd.tag)
+
+
+def __alloc_cmd(nq):
+    """Take a free command of the queue, or None."""
+    tag = get_tag(nq)
+    if tag == NO_TAG:
+        return None
+    cmd = nq.cmds[tag]
+    cmd.tag = tag
+    cmd.error = BLK_STS_OK
+    cmd.nq = nq
+    if nq.dev.irqmode == NULL_IRQ_TIMER:
+        hrtimer_init(cmd.timer, cmd)
+        cmd.timer.function = null_cmd_timer_expired
+    return cmd
+
+
+def alloc_cmd(nq, can_wait):
+    """Take a free command of the queue; can_wait: sleep until there is one. Returns it, or None."""
+    cmd = __alloc_cmd(nq)
+    if cmd or not can_wait:
+        return cmd
+
+    wait = wait_queue_entry()
+    init_wait(wait)
+    while True:
+        prepare_to_wait(nq.wait, wait, TASK_UNINTERRUPTIBLE)
+        cmd = __alloc_cmd(nq)
+        if cmd:
+            break
+        io_schedule()
+    finish_wait(nq.wait, wait)
+    return cmd
+
+
+def end_cmd(cmd):
+    """A command is done: complete its request, or its bio."""
+    queue_mode = cmd.nq.dev.queue_mode
+    if queue_mode == NULL_Q_MQ:
+        blk_mq.blk_mq_end_request(cmd.rq, cmd.error)
+        return
+    if queue_mode == NULL_Q_BIO:
+        cmd.bio.bi_status = cmd.error
+        bio.bio_endio(cmd.bio)
+    free_cmd(cmd)
+
+
+def null_cmd_timer_expired(timer):
+    """A command's time has passed."""
+    end_cmd(timer.data)
+    return HRTIMER_NORESTART
+
+
+def null_cmd_end_timer(cmd):
+    """Let a command be done in completion_nsec."""
+    hrtimer_start(cmd.timer, cmd.nq.dev.completion_nsec)
+
+
+def null_complete_rq(rq):
+    """The core says, on the right CPU: the request is complete."""
+    end_cmd(blk_mq_rq_to_pdu(rq, nullb_cmd))
+
+
+# Data in memory
+
+def null_alloc_page(gfp_flags):
+    """Allocate a page for data. Returns the nullb_page or None."""
+    t_page = kzalloc(nullb_page, gfp_flags)
+    if t_page is None:
+        return None
+    t_page.page = alloc_page(gfp_flags)
+    if t_page.page is None:
+        kfree(t_page)
+        return None
+    return t_page
+
+
+def null_free_page(t_page):
+    """Free a page; one that is being written back is only marked, and freed then."""
+    t_page.bitmap |= 1 << NULLB_PAGE_FREE
+    if t_page.bitmap >> NULLB_PAGE_LOCK & 1:
+        return
+    __free_page(t_page.page)
+    kfree(t_page)
+
+
+def null_page_empty(page):
+    """Whether no sector of the page has data."""
+    return page.bitmap & (1 << MAP_SZ - 2) - 1 == 0
+
+
+def null_free_sector(nullb, sector, is_cache):
+    """Forget a block's data (in the cache, or on the disk), and its page when it was the last."""
+    dev = nullb.dev
+    root = dev.cache if is_cache else dev.data
+    idx = sector >> PAGE_SECTORS_SHIFT
+    t_page = radix_tree_lookup(root, idx)
+    if t_page:
+        t_page.bitmap &= ~(1 << (sector & SECTOR_MASK))
+        if null_page_empty(t_page):
+            ret = radix_tree_delete_item(root, idx, t_page)
+            WARN_ON(ret is not t_page, "null_blk: another page was where this one is")
+            null_free_page(ret)
+            if is_cache:
+                dev.curr_cache -= PAGE_SIZE
+
+
+def null_radix_tree_insert(nullb, idx, t_page, is_cache):
+    """Put a page at its number; where there is one, free this. Returns the page that is there."""
+    dev = nullb.dev
+    root = dev.cache if is_cache else dev.data
+    if radix_tree_insert(root, idx, t_page):
+        null_free_page(t_page)
+        t_page = radix_tree_lookup(root, idx)
+        WARN_ON(t_page is None or t_page.page.index != idx, "null_blk: a page is at a wrong number")
+    elif is_cache:
+        dev.curr_cache += PAGE_SIZE
+    return t_page
+
+
+def null_free_device_storage(dev, is_cache):
+    """Free all pages of the cache, or of the disk."""
+    pos = 0
+    root = dev.cache if is_cache else dev.data
+    while True:
+        t_pages = radix_tree_gang_lookup(root, pos, FREE_BATCH)
+        for t_page in t_pages:
+            pos = t_page.page.index
+            ret = radix_tree_delete_item(root, pos, t_page)
+            WARN_ON(ret is not t_page, "null_blk: another page was where this one is")
+            null_free_page(ret)
+        pos += 1
+        if len(t_pages) < FREE_BATCH:
+            break
+    if is_cache:
+        dev.curr_cache = 0
+
+
+def __null_lookup_page(nullb, sector, for_write, is_cache):
+    """The page of a sector (in the cache, or on the disk), or None; to be read, only if the sector has data."""
+    idx = sector >> PAGE_SECTORS_SHIFT
+    root = nullb.dev.cache if is_cache else nullb.dev.data
+    t_page = radix_tree_lookup(root, idx)
+    WARN_ON(t_page is not None and t_page.page.index != idx, "null_blk: a page is at a wrong number")
+    if t_page and (for_write or t_page.bitmap >> (sector & SECTOR_MASK) & 1):
+        return t_page
+    return None
+
+
+def null_lookup_page(nullb, sector, for_write, ignore_cache):
+    """The page of a sector: from the cache, unless that is to be ignored, else from the disk; or None."""
+    page = None
+    if not ignore_cache:
+        page = __null_lookup_page(nullb, sector, for_write, True)
+    if page:
+        return page
+    return __null_lookup_page(nullb, sector, for_write, False)
+
+
+def null_insert_page(nullb, sector, ignore_cache):
+    """The page of a sector to be written, made if need be (ignore_cache: on the disk). Returns it, or None."""
+    t_page = null_lookup_page(nullb, sector, True, ignore_cache)
+    if t_page:
+        return t_page
+    t_page = null_alloc_page(GFP_NOIO)
+    if t_page is None:
+        return null_lookup_page(nullb, sector, True, ignore_cache)
+    idx = sector >> PAGE_SECTORS_SHIFT
+    t_page.page.index = idx
+    return null_radix_tree_insert(nullb, idx, t_page, not ignore_cache)
+
+
+def null_flush_cache_page(nullb, c_page):
+    """Write a page of the cache to the disk, and free it. Returns 0 or -ENOMEM."""
+    dev = nullb.dev
+    idx = c_page.page.index
+    t_page = null_insert_page(nullb, idx << PAGE_SECTORS_SHIFT, True)
+
+    c_page.bitmap &= ~(1 << NULLB_PAGE_LOCK)
+    if c_page.bitmap >> NULLB_PAGE_FREE & 1:
+        null_free_page(c_page)
+        if t_page and null_page_empty(t_page):
+            radix_tree_delete_item(dev.data, idx, t_page)
+            null_free_page(t_page)
+        return 0
+    if t_page is None:
+        return -ENOMEM
+
+    for i in range(0, PAGE_SECTORS, dev.blocksize >> SECTOR_SHIFT):
+        if c_page.bitmap >> i & 1:
+            offset = i << SECTOR_SHIFT
+            t_page.page.write(offset, c_page.page.read(offset, dev.blocksize))
+            t_page.bitmap |= 1 << i
+
+    ret = radix_tree_delete_item(dev.cache, idx, c_page)
+    null_free_page(ret)
+    dev.curr_cache -= PAGE_SIZE
+    return 0
+
+
+def null_make_cache_space(nullb, n):
+    """Write back pages of the cache until n bytes are free in it. Returns 0 or -ENOMEM."""
+    dev = nullb.dev
+    flushed = 0
+    while not (dev.cache_size * 1024 * 1024 > dev.curr_cache + n or dev.curr_cache == 0):
+        c_pages = radix_tree_gang_lookup(dev.cache, nullb.cache_flush_pos, FREE_BATCH)
+        locked = []
+        for c_page in c_pages:
+            nullb.cache_flush_pos = c_page.page.index
+            if not c_page.bitmap >> NULLB_PAGE_LOCK & 1:
+                c_page.bitmap |= 1 << NULLB_PAGE_LOCK
+                locked.append(c_page)
+        for c_page in locked:
+            err = null_flush_cache_page(nullb, c_page)
+            if err:
+                return err
+        flushed += len(locked) << PAGE_SHIFT
+        if n <= flushed:
+            break
+        if not c_pages:
+            nullb.cache_flush_pos = 0
+    return 0
+
+
+def copy_to_nullb(nullb, source, off, sector, n, is_fua):
+    """Write n bytes, from `off` of a page, to a sector on; is_fua: past the cache. Returns 0 or -ENOSPC."""
+    dev = nullb.dev
+    count = 0
+    while count < n:
+        temp = min(dev.blocksize, n - count)
+        if null_cache_active(nullb) and not is_fua:
+            null_make_cache_space(nullb, PAGE_SIZE)
+
+        offset = (sector & SECTOR_MASK) << SECTOR_SHIFT
+        t_page = null_insert_page(nullb, sector, not null_cache_active(nullb) or is_fua)
+        if t_page is None:
+            return -ENOSPC
+        t_page.page.write(offset, source.read(off + count, temp))
+        t_page.bitmap |= 1 << (sector & SECTOR_MASK)
+        if is_fua:
+            null_free_sector(nullb, sector, True)
+
+        count += temp
+        sector += temp >> SECTOR_SHIFT
+    return 0
+
+
+def copy_from_nullb(nullb, dest, off, sector, n):
+    """Read n bytes, from a sector on, to `off` of a page; what was never written is zeros. Returns 0."""
+    dev = nullb.dev
+    count = 0
+    while count < n:
+        temp = min(dev.blocksize, n - count)
+        offset = (sector & SECTOR_MASK) << SECTOR_SHIFT
+        t_page = null_lookup_page(nullb, sector, False, not null_cache_active(nullb))
+        dest.write(off + count, t_page.page.read(offset, temp) if t_page else bytes(temp))
+        count += temp
+        sector += temp >> SECTOR_SHIFT
+    return 0
+
+
+def null_handle_discard(nullb, sector, n):
+    """Forget n bytes of data from a sector on."""
+    dev = nullb.dev
+    while n > 0:
+        temp = min(n, dev.blocksize)
+        null_free_sector(nullb, sector, False)
+        if null_cache_active(nullb):
+            null_free_sector(nullb, sector, True)
+        sector += temp >> SECTOR_SHIFT
+        n -= temp
+
+
+def null_handle_flush(nullb):
+    """Write the whole cache to the disk. Returns 0 or -ENOMEM."""
+    dev = nullb.dev
+    if not null_cache_active(nullb):
+        return 0
+    while True:
+        err = null_make_cache_space(nullb, dev.cache_size * 1024 * 1024)
+        if err or dev.curr_cache == 0:
+            break
+    WARN_ON(not radix_tree_empty(dev.cache), "null_blk: the cache is not empty after a flush")
+    return err
+
+
+def null_transfer(nullb, page, len, off, is_write, sector, is_fua):
+    """Move `len` bytes between a page and the disk. Returns 0 or -errno."""
+    if is_write:
+        return copy_to_nullb(nullb, page, off, sector, len, is_fua)
+    return copy_from_nullb(nullb, page, off, sector, len)
+
+
+def null_handle_rq(cmd):
+    """Move a request's data. Returns 0 or -errno."""
+    rq = cmd.rq
+    nullb = cmd.nq.dev.nullb
+    sector = blk_rq_pos(rq)
+    if req_op(rq) == REQ_OP_DISCARD:
+        null_handle_discard(nullb, sector, blk_rq_bytes(rq))
+        return 0
+    for bvec in rq_for_each_segment(rq):
+        err = null_transfer(nullb, bvec.bv_page, bvec.bv_len, bvec.bv_offset, op_is_write(req_op(rq)), sector,
+                            bool(rq.cmd_flags & REQ_FUA))
+        if err:
+            return err
+        sector += bvec.bv_len >> SECTOR_SHIFT
+    return 0
+
+
+def null_handle_bio(cmd):
+    """Move a bio's data. Returns 0 or -errno."""
+    bio = cmd.bio
+    nullb = cmd.nq.dev.nullb
+    sector = bio.bi_iter.bi_sector
+    if bio_op(bio) == REQ_OP_DISCARD:
+        null_handle_discard(nullb, sector, bio_sectors(bio) << SECTOR_SHIFT)
+        return 0
+    for bvec in bio_for_each_segment(bio):
+        err = null_transfer(nullb, bvec.bv_page, bvec.bv_len, bvec.bv_offset, op_is_write(bio_op(bio)), sector,
+                            bool(bio.bi_opf & REQ_FUA))
+        if err:
+            return err
+        sector += bvec.bv_len >> SECTOR_SHIFT
+    return 0
+
+
+def null_handle_memory_backed(cmd, op):
+    """Move a command's data. Returns its status."""
+    err = null_handle_bio(cmd) if cmd.nq.dev.queue_mode == NULL_Q_BIO else null_handle_rq(cmd)
+    return blk_core.errno_to_blk_status(err)
+
+
+# The data path
+
+def nullb_complete_cmd(cmd):
+    """Let a command be done: at once, through the core's completion, or when its timer expires."""
+    dev = cmd.nq.dev
+    if dev.irqmode == NULL_IRQ_SOFTIRQ:
+        if dev.queue_mode == NULL_Q_MQ:
+            blk_mq.blk_mq_complete_request(cmd.rq)
+        else:
+            end_cmd(cmd)
+    elif dev.irqmode == NULL_IRQ_NONE:
+        end_cmd(cmd)
+    elif dev.irqmode == NULL_IRQ_TIMER:
+        null_cmd_end_timer(cmd)
+
+
+def null_handle_cmd(cmd, sector, nr_sectors, op):
+    """Do what a command asks, and complete it. Returns BLK_STS_OK; whether it went well is in cmd.error."""
+    dev = cmd.nq.dev
+    if op == REQ_OP_FLUSH:
+        cmd.error = blk_core.errno_to_blk_status(null_handle_flush(dev.nullb))
+    elif dev.memory_backed:
+        cmd.error = null_handle_memory_backed(cmd, op)
+    nullb_complete_cmd(cmd)
+    return BLK_STS_OK
+
+
+def nullb_to_queue(nullb):
+    """The queue that the running CPU uses in bio mode: neighbouring CPUs share one."""
+    index = 0
+    if nullb.nr_queues != 1:
+        index = raw_smp_processor_id() // ((nr_cpu_ids() + nullb.nr_queues - 1) // nullb.nr_queues)
+    return nullb.queues[index]
+
+
+def null_queue_bio(q, bio):
+    """Take a bio, in bio mode; sleep while the queue's commands are all under way."""
+    sector = bio.bi_iter.bi_sector
+    nr_sectors = bio_sectors(bio)
+    nq = nullb_to_queue(q.queuedata)
+    cmd = alloc_cmd(nq, True)
+    cmd.bio = bio
+    null_handle_cmd(cmd, sector, nr_sectors, bio_op(bio))
+    return BLK_QC_T_NONE
+
+
+def null_timeout_rq(rq, res):
+    """A request has taken too long: complete it."""
+    pr_info(f"null_blk: rq {rq._addr:#x} timed out")
+    blk_mq.blk_mq_complete_request(rq)
+    return BLK_EH_DONE
+
+
+def null_queue_rq(hctx, bd):
+    """Take a request, in multi-queue mode. Returns BLK_STS_OK."""
+    cmd = blk_mq_rq_to_pdu(bd.rq, nullb_cmd)
+    nq = hctx.driver_data
+    nr_sectors = blk_rq_sectors(bd.rq)
+    sector = blk_rq_pos(bd.rq)
+
+    if nq.dev.irqmode == NULL_IRQ_TIMER:
+        hrtimer_init(cmd.timer, cmd)
+        cmd.timer.function = null_cmd_timer_expired
+    cmd.rq = bd.rq
+    cmd.error = BLK_STS_OK
+    cmd.nq = nq
+
+    blk_mq.blk_mq_start_request(bd.rq)
+    return null_handle_cmd(cmd, sector, nr_sectors, req_op(bd.rq))
+
+
+null_mq_ops = blk_mq_ops(queue_rq=null_queue_rq, complete=null_complete_rq, timeout=null_timeout_rq)
+
+
+# Devices come and go
+
+def cleanup_queue(nq):
+    """Free a queue's commands."""
+    kfree(nq.tag_map)
+    kfree(nq.cmds)
+
+
+def cleanup_queues(nullb):
+    """Free a device's queues."""
+    for i in range(nullb.nr_queues):
+        cleanup_queue(nullb.queues[i])
+    kfree(nullb.queues)
+
+
+def null_del_dev(nullb):
+    """Take a device's disk away; the nullb_device stays."""
+    if nullb is None:
+        return
+    dev = nullb.dev
+    ida_simple_remove(variables().nullb_indexes, nullb.index)
+    list_del_init(nullb, "list")
+    genhd.del_gendisk(nullb.disk)
+    blk_core.blk_cleanup_queue(nullb.q)
+    if dev.queue_mode == NULL_Q_MQ and nullb.tag_set is nullb._tag_set:
+        blk_mq.blk_mq_free_tag_set(nullb.tag_set)
+    genhd.put_disk(nullb.disk)
+    cleanup_queues(nullb)
+    if null_cache_active(nullb):
+        null_free_device_storage(dev, True)
+    kfree(nullb)
+    dev.nullb = None
+
+
+def null_config_discard(nullb):
+    """Let the queue discard, where the device can."""
+    if not nullb.dev.discard:
+        return
+    nullb.q.limits.discard_granularity = nullb.dev.blocksize
+    nullb.q.limits.discard_alignment = nullb.dev.blocksize
+    blk_settings.blk_queue_max_discard_sectors(nullb.q, UINT_MAX >> SECTOR_SHIFT)
+    blk_core.blk_queue_flag_set(QUEUE_FLAG_DISCARD, nullb.q)
+
+
+def null_open(bdev, mode):
+    """Opening needs nothing. Returns 0."""
+    return 0
+
+
+def null_release(disk, mode):
+    """Closing needs nothing."""
+
+
+null_fops = block_device_operations(open=null_open, release=null_release)
+
+
+def null_init_queue(nullb, nq):
+    """Tell a queue whose it is, and how deep."""
+    nq.queue_depth = nullb.queue_depth
+    nq.dev = nullb.dev
+
+
+def null_init_queues(nullb):
+    """Give each hardware queue that is in use the driver's queue of the same number."""
+    for i, hctx in enumerate(queue_for_each_hw_ctx(nullb.q)):
+        if not hctx.nr_ctx or not hctx.tags:
+            continue
+        nq = nullb.queues[i]
+        hctx.driver_data = nq
+        null_init_queue(nullb, nq)
+        nullb.nr_queues += 1
+
+
+def setup_commands(nq):
+    """Allocate a queue's commands, for bio mode. Returns 0 or -ENOMEM; then nothing of them is left."""
+    nq.cmds = kcalloc(nq.queue_depth, nullb_cmd, GFP_KERNEL)
+    if nq.cmds is None:
+        return -ENOMEM
+    nq.tag_map = kcalloc(-(-nq.queue_depth // 64), "unsigned long", GFP_KERNEL)
+    if nq.tag_map is None:
+        kfree(nq.cmds)
+        return -ENOMEM
+    for cmd in nq.cmds:
+        cmd.tag = NO_TAG
+    return 0
+
+
+def setup_queues(nullb):
+    """Allocate a device's queues. Returns 0 or -ENOMEM."""
+    nullb.queues = kcalloc(nullb.dev.submit_queues, nullb_queue, GFP_KERNEL)
+    if nullb.queues is None:
+        return -ENOMEM
+    nullb.queue_depth = nullb.dev.hw_queue_depth
+    return 0
+
+
+def init_driver_queues(nullb):
+    """Set up the queues of bio mode. Returns 0 or -ENOMEM; nr_queues of them are set up then."""
+    for i in range(nullb.dev.submit_queues):
+        nq = nullb.queues[i]
+        null_init_queue(nullb, nq)
+        ret = setup_commands(nq)
+        if ret:
+            return ret
+        nullb.nr_queues += 1
+    return 0
+
+
+def null_gendisk_register(nullb):
+    """Make the disk, and let it be seen. Returns 0 or -ENOMEM."""
+    dev = nullb.dev
+    disk = nullb.disk = alloc_disk_node(1, dev.home_node)
+    if disk is None:
+        return -ENOMEM
+    set_capacity(disk, dev.size * 1024 * 1024 >> SECTOR_SHIFT)
+
+    disk.flags |= GENHD_FL_EXT_DEVT | GENHD_FL_SUPPRESS_PARTITION_INFO
+    disk.major = variables().null_major
+    disk.first_minor = nullb.index
+    disk.fops = null_fops
+    disk.private_data = nullb
+    disk.queue = nullb.q
+    disk.disk_name = nullb.disk_name
+    add_disk(disk)
+    return 0
+
+
+def null_init_tag_set(nullb, set):
+    """Allocate tags for one device, or (nullb None) for all of them. Returns 0 or -errno."""
+    g = variables()
+    set.ops = null_mq_ops
+    set.nr_hw_queues = nullb.dev.submit_queues if nullb else g.g_submit_queues
+    set.queue_depth = nullb.dev.hw_queue_depth if nullb else g.g_hw_queue_depth
+    set.numa_node = nullb.dev.home_node if nullb else g.g_home_node
+    set.cmd_size = sizeof(nullb_cmd)
+    set.flags = BLK_MQ_F_SHOULD_MERGE
+    if g.g_no_sched:
+        set.flags |= BLK_MQ_F_NO_SCHED
+    set.driver_data = None
+    if (nullb and nullb.dev.blocking) or g.g_blocking:
+        set.flags |= BLK_MQ_F_BLOCKING
+    return blk_mq.blk_mq_alloc_tag_set(set)
+
+
+def null_validate_conf(dev):
+    """Move a device's settings to what there can be."""
+    dev.blocksize = min(max(dev.blocksize // 512 * 512, 512), 4096)
+
+    if dev.queue_mode == NULL_Q_MQ and dev.use_per_node_hctx:
+        dev.submit_queues = nr_online_nodes()
+    elif dev.submit_queues > nr_cpu_ids():
+        dev.submit_queues = nr_cpu_ids()
+    elif dev.submit_queues == 0:
+        dev.submit_queues = 1
+
+    dev.queue_mode = min(dev.queue_mode, NULL_Q_MQ)
+    dev.irqmode = min(dev.irqmode, NULL_IRQ_TIMER)
+    if dev.memory_backed:
+        dev.blocking = True  # it allocates memory for data, and that may sleep
+    else:
+        dev.cache_size = 0
+
+
+def null_add_dev(dev):
+    """Make a device's disk. Returns 0 or -errno; then nothing of it is left but the number of the disk, if it had
+    got one: the kernel forgets to give that back."""
+    null_validate_conf(dev)
+    g = variables()
+
+    nb = kzalloc_node(nullb, GFP_KERNEL, dev.home_node)
+    if nb is None:
+        return -ENOMEM
+    nb.dev = dev
+    dev.nullb = nb
+
+    with ExitStack() as undo:
+        undo.callback(setattr, dev, "nullb", None)
+        undo.callback(kfree, nb)
+        rv = setup_queues(nb)
+        if rv:
+            return rv
+        undo.callback(cleanup_queues, nb)
+
+        if dev.queue_mode == NULL_Q_MQ:
+            if g.shared_tags:
+                nb.tag_set = g.tag_set
+            else:
+                nb.tag_set = nb._tag_set
+                rv = null_init_tag_set(nb, nb.tag_set)
+                if rv:
+                    return rv
+                undo.callback(blk_mq.blk_mq_free_tag_set, nb.tag_set)
+            nb.tag_set.timeout = 5 * HZ
+            nb.q = blk_mq.blk_mq_init_queue(nb.tag_set)
+            if IS_ERR(nb.q):
+                return -ENOMEM
+            undo.callback(blk_core.blk_cleanup_queue, nb.q)
+            null_init_queues(nb)
+        elif dev.queue_mode == NULL_Q_BIO:
+            nb.q = blk_core.blk_alloc_queue_node(GFP_KERNEL, dev.home_node)
+            if nb.q is None:
+                return -ENOMEM
+            undo.callback(blk_core.blk_cleanup_queue, nb.q)
+            blk_settings.blk_queue_make_request(nb.q, null_queue_bio)
+            rv = init_driver_queues(nb)
+            if rv:
+                return rv
+
+        if dev.cache_size > 0:
+            dev.flags |= 1 << NULLB_DEV_FL_CACHE
+            blk_settings.blk_queue_write_cache(nb.q, True, True)
+        if dev.zoned:
+            return null_zone_init(dev)
+
+        nb.q.queuedata = nb
+        blk_core.blk_queue_flag_set(QUEUE_FLAG_NONROT, nb.q)
+        blk_core.blk_queue_flag_clear(QUEUE_FLAG_ADD_RANDOM, nb.q)
+
+        nb.index = ida_simple_get(g.nullb_indexes, 0, 0, GFP_KERNEL)
+        dev.index = nb.index
+
+        blk_settings.blk_queue_logical_block_size(nb.q, dev.blocksize)
+        blk_settings.blk_queue_physical_block_size(nb.q, dev.blocksize)
+        null_config_discard(nb)
+
+        nb.disk_name = f"nullb{nb.index}"
+        rv = null_gendisk_register(nb)
+        if rv:
+            return rv
+        undo.pop_all()
+
+    list_add_tail(nb, g.nullb_list, "list")
+    return 0
+
+
+def null_init():
+    """Load the module, with its parameters set: make nr_devices disks. Returns 0 or -errno; then none is left."""
+    g = variables()
+    if g.g_bs > PAGE_SIZE:
+        pr_warn("null_blk: invalid block size")
+        pr_warn(f"null_blk: defaults block size to {PAGE_SIZE}")
+        g.g_bs = PAGE_SIZE
+    if g.g_zone_size == 0 or g.g_zone_size & g.g_zone_size - 1:
+        pr_err("null_blk: zone_size must be power-of-two")
+        return -EINVAL
+    if g.g_home_node != NUMA_NO_NODE and g.g_home_node >= nr_online_nodes():
+        pr_err("null_blk: invalid home_node value")
+        g.g_home_node = NUMA_NO_NODE
+    if g.g_queue_mode == NULL_Q_RQ:
+        pr_err("null_blk: legacy IO path no longer available")
+        return -EINVAL
+    if g.g_queue_mode == NULL_Q_MQ and g.g_use_per_node_hctx:
+        if g.g_submit_queues != nr_online_nodes():
+            pr_warn(f"null_blk: submit_queues param is set to {nr_online_nodes()}.")
+            g.g_submit_queues = nr_online_nodes()
+    elif g.g_submit_queues > nr_cpu_ids():
+        g.g_submit_queues = nr_cpu_ids()
+    elif g.g_submit_queues <= 0:
+        g.g_submit_queues = 1
+
+    with ExitStack() as undo:
+        if g.g_queue_mode == NULL_Q_MQ and g.shared_tags:
+            ret = null_init_tag_set(None, g.tag_set)
+            if ret:
+                return ret
+            undo.callback(blk_mq.blk_mq_free_tag_set, g.tag_set)
+
+        ret = configfs_register_subsystem(g.nullb_subsys)
+        if ret:
+            return ret
+        undo.callback(configfs_unregister_subsystem, g.nullb_subsys)
+
+        g.null_major = genhd.register_blkdev(0, "nullb")
+        if g.null_major < 0:
+            return g.null_major
+        undo.callback(genhd.unregister_blkdev, g.null_major, "nullb")
+
+        for _ in range(g.nr_devices):
+            dev = null_alloc_dev()
+            ret = -ENOMEM if dev is None else null_add_dev(dev)
+            if ret:
+                null_free_dev(dev)
+                while not list_empty(g.nullb_list):
+                    nullb = list_first_entry(g.nullb_list)
+                    dev = nullb.dev
+                    null_del_dev(nullb)
+                    null_free_dev(dev)
+                return ret
+        undo.pop_all()
+
+    pr_info("null_blk: module loaded")
+    return 0
+
+
+def null_exit():
+    """Unload the module: take all its disks away."""
+    g = variables()
+    configfs_unregister_subsystem(g.nullb_subsys)
+    genhd.unregister_blkdev(g.null_major, "nullb")
+    while not list_empty(g.nullb_list):
+        nullb = list_first_entry(g.nullb_list)
+        dev = nullb.dev
+        null_del_dev(nullb)
+        null_free_dev(dev)
+    if g.g_queue_mode == NULL_Q_MQ and g.shared_tags:
+        blk_mq.blk_mq_free_tag_set(g.tag_set)

@@ -1,0 +1,27 @@
+"""Sets of NUMA nodes, each one number with a bit per node."""
+
+from blkmodel.sim import this
+from blkmodel.sim.structure import Struct
+
+
+class nodemask(Struct):
+    """A set of nodes: bit n of `bits` stands for node n. (In C its type is nodemask_t.)"""
+
+    __slots__ = ("bits",)
+    SIZE = 8
+
+    def __init__(self):
+        self.bits = 0
+
+
+def node_set(node, mask):
+    mask.bits |= 1 << node
+
+
+def for_each_node_mask(mask):
+    return [node for node in range(mask.bits.bit_length()) if mask.bits >> node & 1]
+
+
+def nr_online_nodes():
+    """How many nodes there are; in the model all are online."""
+    return len(this().machine.nodes)
