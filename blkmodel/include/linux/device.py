@@ -55,7 +55,7 @@ class class_(Struct):
 @struct
 class device(Struct):
     """A device. `kobj` is its object in sysfs; _owner is the structure that embeds it (in C found by its address).
-    `class_` is C's `class`."""
+    `class_` is C's `class`. msi_list: the interrupts that it can write as messages."""
 
     SIZE = 448
     kobj: Any = field(default_factory=kobject)
@@ -64,6 +64,7 @@ class device(Struct):
     bus: Any = None
     driver: Any = None
     driver_data: Any = None
+    msi_list: Any = None
     numa_node: int = NUMA_NO_NODE
     devt: int = 0
     class_: Any = None

@@ -1,7 +1,7 @@
 """Which node a CPU is on, and which CPUs share its core."""
 
 from blkmodel.include.linux.cpumask import cpumask, mask_of
-from blkmodel.sim import this
+from blkmodel.sim import statics, this
 
 
 def cpu_to_node(cpu):
@@ -33,15 +33,20 @@ def cpumask_of_node(node):
     return mask_of(kernel.machine.nodes.get(node, frozenset()) & kernel.online)
 
 
+@statics
+class places:
+    """Where each CPU is: its core's hardware threads."""
+
+    def __init__(self):
+        self.core = {cpu: core for core in this().machine.siblings for cpu in core}
+
+
 def topology_sibling_cpumask(cpu):
     """The online threads of a CPU's core; empty for a CPU that is not online."""
-    kernel = this()
-    if cpu not in kernel.online:
+    online = this().online
+    if cpu not in online:
         return cpumask()
-    for core in kernel.machine.siblings:
-        if cpu in core:
-            return mask_of(core & kernel.online)
-    return mask_of({cpu})
+    return mask_of(thread for thread in places().core.get(cpu, (cpu,)) if thread in online)
 
 
 def cpus_share_cache(a, b):
