@@ -55,6 +55,7 @@ class bio(Struct):
 
     `bi_iter` moves on as the bio is done; `bi_io_vec` does not change. `_bi_remaining` (in C `__bi_remaining`) counts
     what must end before the bio ends: itself, and the bios chained to it; `_bi_cnt` (`__bi_cnt`) its references.
+    _front is what its user keeps in the bytes before it (in C found from the bio's address).
     """
 
     bi_next: Any = None
@@ -74,6 +75,7 @@ class bio(Struct):
     _bi_cnt: int = 0
     bi_io_vec: Any = None
     bi_pool: Any = None
+    _front: Any = None
 
 
 def bio_op(of):

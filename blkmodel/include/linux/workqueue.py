@@ -3,6 +3,7 @@
 from typing import Any
 
 from blkmodel.include.linux.jiffies import jiffies_to_ns
+from blkmodel.include.linux.slab import kfree, kzalloc
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import Struct, struct
@@ -21,6 +22,14 @@ class work_struct(Struct):
     func: Any = None
     data: Any = None
     _event: Any = None
+
+
+@struct
+class workqueue_struct(Struct):
+    """A driver's own work queue, for which a name does elsewhere."""
+
+    SIZE = 320
+    name: str = ""
 
 
 class delayed_work(work_struct):
@@ -47,6 +56,8 @@ def queue_delayed_work_on(cpu, name, work, delay):
     kernel = this()
     if work._event is not None:
         return False
+    if isinstance(name, workqueue_struct):
+        name = name.name
     cpu = kernel.cpu if cpu == WORK_CPU_UNBOUND or cpu not in kernel.online else cpu
 
     def run():
@@ -92,3 +103,13 @@ def flush_work(work):
     this().loop.sleep_until(lambda: work._event is None, "queued work")
 
 
+def alloc_workqueue(name):
+    """Make a work queue; None on failure. What it has for each CPU is not accounted."""
+    queue = kzalloc(workqueue_struct, 0)
+    if queue is not None:
+        queue.name = name
+    return queue
+
+
+def destroy_workqueue(queue):
+    kfree(queue)
