@@ -1,4 +1,4 @@
-"""The one exception of the package's face."""
+"""The exceptions of the package's face."""
 
 from blkmodel.include.linux.errno import NAMES
 
@@ -10,3 +10,11 @@ class KernelError(OSError):
         self.name = NAMES.get(abs(errno), str(abs(errno)))
         self.log = tuple(log)
         super().__init__(abs(errno), f"{what}: {self.name}" + "".join(f"\n  {line}" for line in self.log))
+
+
+class NotModelled(NotImplementedError):
+    """Something that a kernel does and the model does not; `what` says what."""
+
+    def __init__(self, what):
+        self.what = what
+        super().__init__(f"{what} is not modelled")
