@@ -1,0 +1,36 @@
+// Much of a fresh memory is what the WebAssembly file itself holds. A snapshot travels mixed with that (exclusive
+// or, its own inverse), which leaves zeros there: a quarter less to load.
+
+const DATA = 11; // the number of the data section
+const CONSTANT = 0x41; // i32.const, where a segment's place in memory stands
+
+export function mix(snapshot, wasm) {
+  const start = new Uint32Array(snapshot.buffer, snapshot.byteOffset, 2)[1]; // behind Pyodide's own header
+  let at = 8;
+  const number = () => {
+    let value = 0;
+    for (let shift = 0; ; shift += 7) {
+      const byte = wasm[at++];
+      value |= (byte & 127) << shift;
+      if (byte < 128) return value >>> 0;
+    }
+  };
+  while (at < wasm.length) {
+    const id = wasm[at++];
+    const end = number() + at;
+    for (let left = id === DATA ? number() : 0; left > 0; left--) {
+      const active = number() === 0;
+      let place = 0;
+      if (active) {
+        if (wasm[at++] !== CONSTANT) throw new Error("a data segment whose place is not a constant");
+        place = start + number();
+        at++;
+      }
+      const size = number();
+      if (active) for (let i = 0; i < size; i++) snapshot[place + i] ^= wasm[at + i];
+      at += size;
+    }
+    at = end;
+  }
+  return snapshot;
+}

@@ -1,0 +1,111 @@
+// Makes the parts of the engine that only a running Pyodide can make. Called by build.py:
+//
+//   node pack.mjs stdlib PYODIDE OUT.zip             the standard library, compiled, without doc strings
+//   node pack.mjs heap PYODIDE STDLIB FILES OUT      the memory in which `blkmodel` is imported
+//
+// PYODIDE is the unpacked npm package, FILES a JSON object of path → base64: what is to be put into site-packages.
+
+import fs from "node:fs";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+import { mix } from "./memory.mjs";
+
+// The same package gives the same bytes: no clock and no chance while the memory is made.
+Date.now = () => 1.6e12;
+performance.now = () => 0;
+Math.random = () => 0.5;
+globalThis.crypto.getRandomValues = (array) => array.fill(4);
+
+const [mode, pyodide, ...rest] = process.argv.slice(2);
+const { loadPyodide } = await import(pathToFileURL(path.join(pyodide, "pyodide.mjs")));
+const ENV = { PYTHONHASHSEED: "0", PYTHONDONTWRITEBYTECODE: "1", HOME: "/home" };
+
+const start = (options) => loadPyodide({ indexURL: pyodide, env: ENV, ...options });
+
+async function stdlib(out) {
+  const python = await start();
+  python.FS.writeFile("/in.zip", fs.readFileSync(path.join(pyodide, "python_stdlib.zip")));
+  python.runPython(`
+import zipfile
+from importlib._bootstrap_external import _code_to_hash_pyc
+
+LEFT_OUT = ("unittest/", "_pyrepl/", "wsgiref/", "xmlrpc/", "pydoc_data/", "ensurepip/", "venv/", "xml/", "email/mime/")
+with zipfile.ZipFile("/in.zip") as source, zipfile.ZipFile("/out.zip", "w", zipfile.ZIP_STORED) as target:
+    for name in sorted(source.namelist()):
+        if name.startswith(LEFT_OUT) or name.endswith("/"):
+            continue
+        data = source.read(name)
+        if name.endswith(".py"):
+            code = compile(data, "/lib/python314.zip/" + name, "exec", dont_inherit=True, optimize=2)
+            name, data = name + "c", bytes(_code_to_hash_pyc(code, bytes(8), False))
+        target.writestr(zipfile.ZipInfo(name), data)
+`);
+  fs.writeFileSync(out, python.FS.readFile("/out.zip"));
+}
+
+async function heap(library, files, out) {
+  const python = await start({ _makeSnapshot: true, stdLibURL: library });
+  const limit = python._module.HEAP8.length; // a larger memory could not be put back: pyodide#6254
+  const site = python._api.sitePackages;
+  const all = JSON.parse(fs.readFileSync(files, "utf8"));
+  for (const [name, content] of Object.entries(all)) {
+    python.FS.mkdirTree(path.dirname(`${site}/${name}`));
+    python.FS.writeFile(`${site}/${name}`, Buffer.from(content, "base64"));
+  }
+  const imported = python.runPython(`
+import gc, importlib, linecache, pkgutil, random, sys
+importlib.invalidate_caches()
+import blkmodel
+import blkmodel.live
+
+def skipped(name):
+    raise ImportError(name)
+
+for found in pkgutil.walk_packages(blkmodel.__path__, "blkmodel.", onerror=skipped):
+    if not found.name.endswith("__main__"):
+        importlib.import_module(found.name)
+linecache.clearcache()
+random.seed(0)
+del found, skipped
+gc.collect()
+sum(name.startswith("blkmodel") for name in sys.modules)
+`);
+  const used = python._module._sbrk(0);
+  clean(python);
+  if (python._module.HEAP8.length > limit) {
+    console.error(`The memory with blkmodel imported has ${python._module.HEAP8.length} bytes; Pyodide can put back ${limit}.`);
+    process.exit(1);
+  }
+  const snapshot = python.makeMemorySnapshot();
+  mix(snapshot, fs.readFileSync(path.join(pyodide, "pyodide.asm.wasm")));
+  fs.writeFileSync(out, snapshot);
+  console.log(JSON.stringify({ imported, used, limit }));
+}
+
+// What was freed still lies in memory and would travel with it: fill it with zeros, as far as it can be had
+// without more memory.
+function clean(python) {
+  const module = python._module;
+  python.runPython("_filled = [[bytes(size) for _ in range(400)] for size in range(0, 480, 16)]; del _filled");
+  const taken = [];
+  for (let size = 1 << 22; size >= 32; size >>= 1) {
+    for (;;) {
+      const before = module.HEAP8.length;
+      const top = module._sbrk(0);
+      if (top + size + 65536 > before && size > 65536) break;
+      const at = module._malloc(size);
+      if (!at) break;
+      module.HEAPU8.fill(0, at, at + size);
+      taken.push(at);
+      if (taken.length > 200000 || (size <= 65536 && module._sbrk(0) > top)) break; // what was free is used up
+    }
+  }
+  for (const at of taken) module._free(at);
+}
+
+try {
+  await { stdlib, heap }[mode](...rest);
+} catch (error) {
+  console.error(error.message); // and not the line of Pyodide that threw it, which is a megabyte long
+  process.exit(1);
+}
