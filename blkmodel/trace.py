@@ -140,6 +140,7 @@ class Recording:
         self.contexts = []
         self.result = None
         self._profile_before = None
+        self._functions = mirror.functions()  # held, so that no other code gets the identity of theirs
 
     def __enter__(self):
         if "__setattr__" in vars(Struct):
@@ -163,19 +164,19 @@ class Recording:
 
     def _profiler(self, stack):
         """Make what the interpreter calls at every call and return. `stack` ends in the running context's number."""
-        known = {each.function.__code__: (each.name, each.file) for each in mirror.functions()}.get
+        known = {id(each.function.__code__): (each.name, each.file) for each in self._functions}.get
         append = self.events.append
         depths = {0: 0}
 
         def profile(frame, event, value):
             if event == "call":
-                if found := known(frame.f_code):
+                if found := known(id(frame.f_code)):
                     context = stack[-1]
                     depth = depths.get(context, 0)
                     depths[context] = depth + 1
                     append(Call(*found, depth, context))
             elif event == "return":
-                if found := known(frame.f_code):
+                if found := known(id(frame.f_code)):
                     context = stack[-1]
                     depth = depths.get(context, 0) - 1
                     if depth >= 0:

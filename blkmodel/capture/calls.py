@@ -1,0 +1,123 @@
+"""Holding the model's calls against a recording of a kernel's (`blkmodel-calls/1`).
+
+Both sides keep the functions that the tracer could see and the model stands for; everything else is dropped, and its
+children move up. Then every task tree of the recording must be the model's, those with one root in their order, and
+the model may have no other task tree with such a root; every interrupt or softirq tree of the recording must be a
+distinct one of the model, which may have more: in the kernel interrupts were batched, or the trace ended before them.
+Names that a module of the mirror lists as OMITTED are dropped from the recording, and counted.
+
+One thing a recording cannot say of itself is which driver modules the tracer knew: a module that was loaded after the
+tracer was told what to trace is missing from the trees altogether, however traceable its functions are. Its calls into
+the core are there. So, where the model's run calls functions of a file below drivers/ and not one function of that
+file occurs in the recording, that file was not traced: its functions are dropped on the model's side, with their
+children moving up, and the report says so. This holds for whole files of drivers only. The core (block/, fs/, lib/,
+kernel/) is part of the kernel image and was traced from its first function to its last, and a driver file of which
+the recording knows one function was traced too.
+"""
+
+from collections import Counter
+from typing import NamedTuple
+
+from blkmodel import mirror
+from blkmodel.capture import trees
+from blkmodel.source import comparable, definitions
+
+
+class Share(NamedTuple):
+    """Distinct in-scope paths, root to function, of a recording: how many the model makes, of how many."""
+
+    made: int
+    total: int
+
+    def __str__(self):
+        return f"{self.made} of {self.total} paths ({100 * self.made / self.total if self.total else 100:.1f} %)"
+
+
+class Comparison(NamedTuple):
+    """What a comparison found. differences: a line each; none means that the model did what the kernel did.
+
+    trees: how many of the recording were compared. omitted: calls of the recording that were dropped because a module
+    of the mirror lists them. untraced: files of drivers that the recording has nothing of.
+    """
+
+    differences: list[str]
+    trees: int
+    share: Share
+    omitted: dict[str, int]
+    untraced: list[str]
+
+
+def compare(document, recording):
+    """Compare a recording of the kernel, as read, with one of the model's recorder, of the same scenario."""
+    recorded = [(context["context"], trees.expand(context["calls"])) for context in document["contexts"]]
+    forests = recording.forest(document["scenario"]["roots"])
+    untraced = untraced_files(frozenset().union(*(trees.functions(forest) for _, forest in recorded)), forests)
+    wanted = comparable()
+    model = [(recording.contexts[number].kind,
+              trees.keep(trees.of_nodes(nodes, untraced), wanted.__contains__))
+             for number, nodes in forests.items()]
+
+    recorded = [(kind, trees.keep(forest, wanted.__contains__)) for kind, forest in recorded]
+    share = _share(recorded, model)
+    omitted = mirror.omitted()
+    dropped = {name: calls for name in sorted(omitted)
+               if (calls := sum(trees.calls_to(forest, {name}) for _, forest in recorded))}
+    recorded = [(kind, trees.keep(forest, lambda name: name not in omitted)) for kind, forest in recorded]
+    differences = _compare_tasks(_roots(recorded, "task"), _roots(model, "task"))
+    for kind in ("irq", "softirq"):
+        differences += _compare_interrupts(kind, _roots(recorded, kind), _roots(model, kind))
+    return Comparison(differences, sum(len(forest) for _, forest in recorded), share, dropped, sorted(untraced))
+
+
+def untraced_files(seen, forests):
+    """Return the files below drivers/ that the model called, and of which the recording has seen no function."""
+    def files(nodes):
+        for node in nodes:
+            yield node.file
+            yield from files(node.calls)
+    called = {file for nodes in forests.values() for file in files(nodes) if file.startswith("drivers/")}
+    return frozenset(called - {each.file for name in seen for each in definitions().get(name, ())})
+
+
+def _share(recorded, model):
+    made = set().union(*(trees.paths(forest) for _, forest in model))
+    wanted = set().union(*(trees.paths(forest) for _, forest in recorded))
+    return Share(len(wanted & made), len(wanted))
+
+
+def _roots(forests, kind):
+    """Return root function → its trees in the contexts of a kind, in order."""
+    by_root: dict[str, list] = {}
+    for its_kind, forest in forests:
+        if its_kind == kind:
+            for tree in forest:
+                by_root.setdefault(tree[0], []).append(tree)
+    return by_root
+
+
+def _compare_tasks(recorded, model):
+    differences = []
+    for root in sorted(recorded.keys() | model.keys()):
+        theirs, ours = recorded.get(root, []), model.get(root, [])
+        if len(theirs) != len(ours):
+            differences.append(f"task: the recording has {len(theirs)} trees of {root}, the model {len(ours)}")
+        for i, (their, our) in enumerate(zip(theirs, ours, strict=False), 1):
+            if their != our:
+                which = f" {i}" if len(theirs) > 1 else ""
+                differences.append(f"task tree{which}: {trees.first_difference((their,), (our,))}")
+    return differences
+
+
+def _compare_interrupts(kind, recorded, model):
+    differences = []
+    for root, theirs in sorted(recorded.items()):
+        ours = model.get(root, [])
+        for tree, times in (Counter(theirs) - Counter(ours)).items():
+            if ours:
+                where = trees.first_difference((tree,), (ours[0],))
+                differences.append(f"{kind} tree: {times} of {len(theirs)} trees of {root} are none of the model's "
+                                   f"{len(ours)}; against its first: {where or 'equal, but it has too few'}")
+            else:
+                differences.append(f"{kind} tree: the recording has {len(theirs)} trees of {root}, the model none")
+                break
+    return differences

@@ -1,0 +1,136 @@
+"""`blkmodel capture`: the queue maps of the machine it runs on, as a `blkmodel-capture/1` recording. It only reads.
+
+What only root may read (types of hardware queues, bitmaps, from debugfs) or what the kernel does not tell is left
+out, and said. `root` stands in front of every path that is read, for a tree that was copied from another machine.
+"""
+
+import platform
+import re
+from pathlib import Path
+
+from blkmodel.sim.machine import format_cpulist, parse_cpulist
+
+DRIVERS = ("nvme", "null_blk")
+
+
+class Reader:
+    """Reads files below a root; remembers in `missing` what it could not read, and why."""
+
+    def __init__(self, root="/"):
+        self.root = Path(root)
+        self.missing = []
+
+    def text(self, path, needed=True):
+        """The file's text without its line end; None where it cannot be read."""
+        try:
+            return (self.root / path).read_text().strip()
+        except OSError as why:
+            if needed:
+                self.missing.append(f"/{path}: {why.strerror or why}")
+            return None
+
+    def number(self, path, needed=True):
+        text = self.text(path, needed)
+        return int(text) if text is not None and re.fullmatch(r"-?\d+", text) else None
+
+    def names(self, path):
+        """The names in a directory, numbers in numeric order; nothing where there is no such directory."""
+        try:
+            names = [entry.name for entry in (self.root / path).iterdir()]
+        except OSError:
+            return []
+        return sorted(names, key=lambda name: (*(int(n) for n in re.findall(r"\d+", name)), name))
+
+
+def capture(root="/", release=None):
+    """Return the recording, and a line for each thing that could not be read."""
+    reader = Reader(root)
+    cases = [case for disk in reader.names("sys/block") if (case := _disk(reader, disk))]
+    recording = {"format": "blkmodel-capture/1", "kernel": {"release": release or platform.release()},
+                 "machine": _machine(reader), "cases": cases}
+    return recording, reader.missing
+
+
+def _machine(reader):
+    cpu = "sys/devices/system/cpu"
+    facts = {name: reader.text(f"{cpu}/{name}") or "0" for name in ("possible", "present", "online")}
+    nodes = {}
+    for name in reader.names("sys/devices/system/node"):
+        if re.fullmatch(r"node\d+", name):
+            nodes[name.removeprefix("node")] = reader.text(f"sys/devices/system/node/{name}/cpulist") or ""
+    siblings = {}
+    for number in sorted(parse_cpulist(facts["online"])):
+        threads = reader.text(f"{cpu}/cpu{number}/topology/thread_siblings_list", needed=False)
+        siblings[str(number)] = threads or str(number)
+    return {**facts, "nodes": nodes or {"0": facts["online"]}, "thread_siblings": siblings}
+
+
+def _disk(reader, disk):
+    """The case of one disk; None where its driver is not one that the model has."""
+    if match := re.fullmatch(r"(nvme\d+)n\d+", disk):
+        return _nvme(reader, disk, match[1])
+    if re.fullmatch(r"nullb\d+", disk):
+        params = {name: reader.number(f"sys/module/null_blk/parameters/{name}")
+                  for name in ("submit_queues", "hw_queue_depth")}
+        return {"driver": "null_blk", "params": {k: v for k, v in params.items() if v is not None},
+                "observed": _observed(reader, disk)}
+    return None
+
+
+def _nvme(reader, disk, controller):
+    """An NVMe disk. How many queue pairs the controller has is not told; what it uses of them is."""
+    params = {name: reader.number(f"sys/module/nvme/parameters/{name}", needed=False)
+              for name in ("write_queues", "poll_queues", "io_queue_depth")}
+    observed = _observed(reader, disk)
+    pairs = reader.number(f"sys/class/nvme/{controller}/queue_count", needed=False)
+    pairs = pairs - 1 if pairs else len(observed["hctxs"])
+    affinity = _interrupts(reader, controller)
+    if affinity and not params["poll_queues"]:
+        observed["irq_affinity"] = affinity
+    return {"driver": "nvme", "params": {name: value for name, value in params.items() if value is not None},
+            "device": {"max_ioqpairs": max(1, pairs)}, "observed": observed}
+
+
+def _observed(reader, disk):
+    queue, debug = f"sys/block/{disk}/queue", f"sys/kernel/debug/block/{disk}"
+    observed = {}
+    nr_requests = reader.number(f"{queue}/nr_requests")
+    if nr_requests is not None:
+        observed["nr_requests"] = nr_requests
+    scheduler = reader.text(f"{queue}/scheduler")
+    if scheduler is not None:
+        chosen = re.search(r"\[(.+?)\]", scheduler)
+        observed["scheduler"] = chosen[1] if chosen else scheduler
+    hctxs = []
+    for index in reader.names(f"sys/block/{disk}/mq"):
+        where = f"sys/block/{disk}/mq/{index}"
+        hctx = {"index": int(index), "type": reader.text(f"{debug}/hctx{index}/type") or "default",
+                "cpus": sorted(parse_cpulist(reader.text(f"{where}/cpu_list") or ""))}
+        for name in ("nr_tags", "nr_reserved_tags"):
+            value = reader.number(f"{where}/{name}")
+            if value is not None:
+                hctx[name] = value
+        hctxs.append(hctx)
+    observed["hctxs"] = hctxs
+    bitmap = _sbitmap(reader.text(f"{debug}/hctx0/tags"))
+    if bitmap:
+        observed["sbitmap"] = bitmap
+    return observed
+
+
+def _sbitmap(tags):
+    """The geometry of hctx0's tags, from debugfs; None where it is not there."""
+    found = {name: re.search(rf"^{name}=(\d+)$", tags or "", re.MULTILINE)
+             for name in ("depth", "bits_per_word", "map_nr", "wake_batch")}
+    return {name: int(value[1]) for name, value in found.items()} if all(found.values()) else None
+
+
+def _interrupts(reader, controller):
+    """Queue → CPUs of its interrupt; `admin` is queue 0."""
+    affinity = {}
+    for line in (reader.text("proc/interrupts") or "").splitlines():
+        if match := re.match(rf"\s*(\d+):.*\b{controller}q(\d+)\s*$", line):
+            cpus = reader.text(f"proc/irq/{match[1]}/smp_affinity_list")
+            if cpus:
+                affinity["admin" if match[2] == "0" else match[2]] = format_cpulist(parse_cpulist(cpus))
+    return affinity

@@ -1,0 +1,76 @@
+"""Call trees as values: a tree is (function, trees that it called), a forest a tuple of trees."""
+
+
+def expand(calls):
+    """Return the forest that the `calls` of a recording stand for, with its repeats written out."""
+    forest: list[tuple] = []
+    for call in calls:
+        if isinstance(call, str):
+            forest.append((call, ()))
+        elif "repeat" in call:
+            forest += expand(call["calls"]) * call["repeat"]
+        else:
+            forest += [(function, expand(below)) for function, below in call.items()]
+    return tuple(forest)
+
+
+def of_nodes(nodes, dropped_files=frozenset()):
+    """Return the forest of the recorder's nodes, with the functions of some files dropped."""
+    forest: list[tuple] = []
+    for node in nodes:
+        below = of_nodes(node.calls, dropped_files)
+        forest += below if node.file in dropped_files else [(node.function, below)]
+    return tuple(forest)
+
+
+def keep(forest, wanted):
+    """Drop every function for which wanted(function) is not true; its children move up."""
+    kept: list[tuple] = []
+    for function, below in forest:
+        below = keep(below, wanted)
+        kept += [(function, below)] if wanted(function) else below
+    return tuple(kept)
+
+
+def functions(forest):
+    """Return the names that occur."""
+    names = set()
+    for function, below in forest:
+        names.add(function)
+        names |= functions(below)
+    return names
+
+
+def calls_to(forest, names):
+    """Count the calls to these functions."""
+    return sum((function in names) + calls_to(below, names) for function, below in forest)
+
+
+def paths(forest, above=()):
+    """Return the distinct paths from a root to each function."""
+    found = set()
+    for function, below in forest:
+        path = (*above, function)
+        found.add(path)
+        found |= paths(below, path)
+    return found
+
+
+def first_difference(recorded, model):
+    """Return in words where two forests begin to differ; None where they are equal."""
+    return _difference(recorded, model, ())
+
+
+def _difference(recorded, model, above):
+    for i in range(max(len(recorded), len(model))):
+        ours = model[i] if i < len(model) else None
+        theirs = recorded[i] if i < len(recorded) else None
+        if ours and theirs and ours[0] == theirs[0]:
+            if ours[1] != theirs[1]:
+                return _difference(theirs[1], ours[1], (*above, ours[0]))
+            continue
+        where = " > ".join(above) or "at the root"
+        after = f" after {recorded[i - 1][0]}" if i else ""
+        return (f"{where}: call {i + 1}{after}: the recording has {theirs[0] if theirs else 'none'}, "
+                f"the model has {ours[0] if ours else 'none'}")
+    return None

@@ -1,0 +1,159 @@
+"""Comparing call trees, with a made-up mirror whose functions have real names."""
+
+from typing import Any
+
+import pytest
+
+import blkmodel
+from blkmodel import mirror
+from blkmodel.capture import trees
+from blkmodel.capture.calls import Share, compare
+from blkmodel.mirror import MirrorFunction
+from blkmodel.sim.kernel import Context
+from blkmodel.sim.omission import Omission
+from blkmodel.trace import record
+
+FILES = {"blk_mq_start_request": "block/blk-mq.c", "blk_add_timer": "block/blk-timeout.c",
+         "blk_mq_complete_request": "block/blk-mq.c", "__blk_mq_issue_directly": "block/blk-mq.c",
+         "null_queue_rq": "drivers/block/null_blk_main.c", "null_handle_cmd": "drivers/block/null_blk_main.c",
+         "blk_mq_sysfs_register": "block/blk-mq-sysfs.c", "blk_account_io_start": "block/blk-core.c"}
+
+
+def _caller():
+    """A function with code of its own, which the recorder can tell from the others."""
+    names: dict[str, Any] = {}
+    exec("def call(run, below):\n    run(below)", names)
+    return names["call"]
+
+
+@pytest.fixture
+def model(monkeypatch):
+    """Make the model's run from a forest of (context kind, calls as in a recording); return its recording."""
+    blkmodel.boot(1)
+    made: dict[str, Any] = {name: _caller() for name in FILES}
+    monkeypatch.setattr(mirror, "functions",
+                        lambda: [MirrorFunction(name, FILES[name], fn) for name, fn in made.items()])
+    monkeypatch.setattr(mirror, "omitted", dict)
+
+    def run(forest):
+        for name, below in forest:
+            made[name](run, below)
+
+    def model(*contexts):
+        def play():
+            for kind, calls in contexts:
+                blkmodel.sim.this().run_in(Context(kind, "x", 0), run, trees.expand(calls))
+        return record(play)
+    return model
+
+
+def document(*contexts, roots=("__blk_mq_issue_directly",)):
+    return {"scenario": {"roots": list(roots)},
+            "contexts": [{"context": kind, "calls": calls} for kind, calls in contexts]}
+
+
+ISSUE = ("task", [{"__blk_mq_issue_directly": [
+    {"blk_mq_start_request": ["blk_add_timer"]}, "blk_mq_complete_request"]}])
+
+
+def test_equal(model):
+    found = compare(document(ISSUE), model(ISSUE))
+    assert found.differences == []
+    assert (found.trees, found.share, found.untraced) == (1, Share(4, 4), [])
+
+
+def test_repeats_are_written_out():
+    calls = [{"repeat": 2, "calls": ["a", {"b": [{"repeat": 2, "calls": ["c"]}]}]}]
+    assert trees.expand(calls) == (("a", ()), ("b", (("c", ()), ("c", ())))) * 2
+
+
+def test_what_is_out_of_scope_is_dropped_and_its_children_move_up(model):
+    with_sysfs = ("task", [{"__blk_mq_issue_directly": [
+        {"blk_mq_sysfs_register": [{"blk_mq_start_request": ["blk_add_timer"]}]},
+        {"schedule": ["blk_mq_complete_request"]}]}])
+    assert compare(document(with_sysfs), model(ISSUE)).differences == []
+    ours = ("task", [{"__blk_mq_issue_directly": [
+        {"blk_mq_sysfs_register": [{"blk_mq_start_request": ["blk_add_timer"]}]}, "blk_mq_complete_request"]}])
+    assert compare(document(ISSUE), model(ours)).differences == []
+
+
+def test_the_first_difference_is_named(model):
+    less = ("task", [{"__blk_mq_issue_directly": ["blk_mq_start_request", "blk_mq_complete_request"]}])
+    found = compare(document(ISSUE), model(less))
+    assert found.differences == ["task tree: __blk_mq_issue_directly > blk_mq_start_request: call 1: "
+                                 "the recording has blk_add_timer, the model has none"]
+    assert found.share == Share(3, 4)
+    assert compare(document(less), model(ISSUE)).differences == [
+        "task tree: __blk_mq_issue_directly > blk_mq_start_request: call 1: "
+        "the recording has none, the model has blk_add_timer"]
+
+
+def test_order_matters(model):
+    turned = ("task", [{"__blk_mq_issue_directly": [
+        "blk_mq_complete_request", {"blk_mq_start_request": ["blk_add_timer"]}]}])
+    assert compare(document(ISSUE), model(turned)).differences == [
+        "task tree: __blk_mq_issue_directly: call 1: "
+        "the recording has blk_mq_start_request, the model has blk_mq_complete_request"]
+
+
+def test_the_number_of_task_trees_matters(model):
+    found = compare(document(ISSUE), model(ISSUE, ISSUE))
+    assert found.differences == ["task: the recording has 1 trees of __blk_mq_issue_directly, the model 2"]
+
+
+def test_omitted_calls_are_dropped_and_counted(model, monkeypatch):
+    monkeypatch.setattr(mirror, "omitted", lambda: {"blk_account_io_start": Omission.STATISTICS})
+    more = ("task", [{"__blk_mq_issue_directly": [
+        "blk_account_io_start", {"blk_mq_start_request": ["blk_account_io_start", "blk_add_timer"]},
+        "blk_mq_complete_request"]}])
+    found = compare(document(more), model(ISSUE))
+    assert found.differences == []
+    assert found.omitted == {"blk_account_io_start": 2}
+    assert found.share == Share(4, 6)
+
+
+def test_a_driver_that_was_not_traced_is_dropped_from_the_model(model):
+    through_driver = ("task", [{"__blk_mq_issue_directly": [{"null_queue_rq": [
+        {"blk_mq_start_request": ["blk_add_timer"]}, {"null_handle_cmd": ["blk_mq_complete_request"]}]}]}])
+    found = compare(document(ISSUE), model(through_driver))
+    assert found.differences == []
+    assert found.untraced == ["drivers/block/null_blk_main.c"]
+
+
+def test_a_driver_of_which_one_function_was_seen_was_traced(model):
+    recorded = ("task", [{"__blk_mq_issue_directly": [{"null_queue_rq": ["blk_mq_start_request"]}]}])
+    ours = ("task", [{"__blk_mq_issue_directly": [{"null_queue_rq": [{"null_handle_cmd": ["blk_mq_start_request"]}]}]}])
+    found = compare(document(recorded), model(ours))
+    assert found.untraced == []
+    assert found.differences == ["task tree: __blk_mq_issue_directly > null_queue_rq: call 1: "
+                                 "the recording has blk_mq_start_request, the model has null_handle_cmd"]
+
+
+def test_the_core_is_never_taken_for_untraced(model):
+    without_timer = ("task", [{"__blk_mq_issue_directly": ["blk_mq_start_request", "blk_mq_complete_request"]}])
+    found = compare(document(without_timer), model(ISSUE))
+    assert found.untraced == []
+    assert len(found.differences) == 1
+
+
+IRQ = ("irq", ["blk_mq_complete_request"])
+
+
+def test_the_model_may_have_more_interrupts(model):
+    recorded = document(IRQ, roots=("blk_mq_complete_request",))
+    assert compare(recorded, model(IRQ, IRQ)).differences == []
+    assert compare(recorded, model(("irq", [{"blk_mq_complete_request": ["blk_add_timer"]}]), IRQ)).differences == []
+
+
+def test_the_model_may_not_have_fewer_interrupts(model):
+    recorded = document(IRQ, IRQ, roots=("blk_mq_complete_request",))
+    assert compare(recorded, model(IRQ)).differences == [
+        "irq tree: 1 of 2 trees of blk_mq_complete_request are none of the model's 1; against its first: "
+        "equal, but it has too few"]
+    assert compare(recorded, model()).differences == [
+        "irq tree: the recording has 2 trees of blk_mq_complete_request, the model none"]
+
+
+def test_an_interrupt_is_not_a_softirq(model):
+    recorded = document(("softirq", ["blk_mq_complete_request"]), roots=("blk_mq_complete_request",))
+    assert len(compare(recorded, model(IRQ)).differences) == 1

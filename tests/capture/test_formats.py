@@ -1,0 +1,110 @@
+"""Reading recordings: what a wrong file is answered."""
+
+import json
+
+import pytest
+
+from blkmodel.capture.formats import FormatError, read
+
+HCTX = {"index": 0, "type": "default", "cpus": [0, 1], "nr_tags": 64, "nr_reserved_tags": 0}
+MAP = {
+    "format": "blkmodel-capture/1", "kernel": {"release": "5.4.120"},
+    "machine": {"possible": "0-1", "present": "0-1", "online": "0-1", "nodes": {"0": "0-1"}},
+    "cases": [{"driver": "null_blk", "params": {"submit_queues": 1}, "observed": {"hctxs": [HCTX]}}],
+}
+CALLS = {
+    "format": "blkmodel-calls/1", "kernel": {"release": "5.4.120"},
+    "scenario": {"name": "x", "cpus": 4, "setup": [], "traced": ["null_blk.load", {"submit_queues": 3}],
+                 "roots": ["blk_mq_alloc_tag_set"]},
+    "contexts": [{"context": "task", "calls": ["a", {"b": ["c"]}, {"repeat": 2, "calls": ["d"]}]}],
+}
+
+
+def changed(document, *place, to):
+    """A copy with one place changed; DROP takes it out."""
+    copy = json.loads(json.dumps(document))
+    inner = copy
+    for key in place[:-1]:
+        inner = inner[key]
+    if to is DROP:
+        del inner[place[-1]]
+    else:
+        inner[place[-1]] = to
+    return copy
+
+
+DROP = object()
+
+
+@pytest.fixture
+def refusal(tmp_path):
+    """Why a document, written to a file, cannot be read."""
+    def refusal(content):
+        path = tmp_path / "recording.json"
+        path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+        with pytest.raises(FormatError) as caught:
+            read(path)
+        assert str(caught.value).startswith(f"{path}: ")
+        return caught.value.message
+    return refusal
+
+
+@pytest.mark.parametrize("document", [MAP, CALLS])
+def test_a_good_file(tmp_path, document):
+    path = tmp_path / "good.json"
+    path.write_text(json.dumps(document))
+    assert read(path) == document
+
+
+@pytest.mark.parametrize("name", ["blkmodel-device/1", "blkmodel-dmsetup/1"])
+def test_other_formats_are_recognised(tmp_path, name):
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps({"format": name, "kernel": {"release": "5.4.120"}}))
+    assert read(path)["format"] == name
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (b"{", "line 1, column 2: expected JSON: Expecting property name enclosed in double quotes"),
+    (b"\xff", "byte 0: expected UTF-8 text"),
+    (b"[]", "the file: expected an object with format, kernel, found []"),
+    ({"format": "x/9", "kernel": {"release": "5"}},
+     "format: expected one of blkmodel-capture/1, blkmodel-calls/1, blkmodel-device/1, blkmodel-dmsetup/1, "
+     "found 'x/9'"),
+    (changed(MAP, "kernel", to={}), "kernel: expected the field release, found []"),
+    (changed(MAP, "machine", "online", to="0-"), "machine.online: expected a list of CPUs such as 0-3,8, found '0-'"),
+    (changed(MAP, "machine", "nodes", to={"x": "0-1"}), "machine.nodes: expected keys that are numbers, found 'x'"),
+    (changed(MAP, "machine", "online", to="0-2"),
+     "machine: expected a machine that a kernel can boot on: CPU 2 is online but not present (0-1)"),
+    (changed(MAP, "cases", 0, "driver", to="virtio"),
+     "cases[0].driver: expected one of nvme, null_blk, found 'virtio'"),
+    (changed(MAP, "cases", 0, "params", to={"queues": 1}),
+     "cases[0].params: expected no fields but submit_queues, hw_queue_depth, queue_mode, found 'queues'"),
+    (changed(MAP, "cases", 0, "params", "submit_queues", to=0),
+     "cases[0].params.submit_queues: expected a number, at least 1, found 0"),
+    (changed(MAP, "cases", 0, "observed", "hctxs", 0, "type", to="write"),
+     "cases[0].observed.hctxs[0].type: expected one of default, read, poll, found 'write'"),
+    (changed(MAP, "cases", 0, "observed", "hctxs", 0, "cpus", to="0-1"),
+     "cases[0].observed.hctxs[0].cpus: expected a list, found '0-1'"),
+    (changed(MAP, "cases", 0, "observed", "irq_affinity", to={"eth0": "0"}),
+     "cases[0].observed.irq_affinity: expected keys that are `admin` or the number of an I/O queue, found 'eth0'"),
+    (changed(MAP, "cases", to=DROP),
+     "the file: expected the field cases, found ['format', 'kernel', 'machine']"),
+    (changed(CALLS, "scenario", "cpus", to=True), "scenario.cpus: expected a number, at least 1, found True"),
+    (changed(CALLS, "scenario", "traced", to=["io", {"disk": "nullb0"}]),
+     "scenario.traced[1]: expected the field op, found ['disk']"),
+    (changed(CALLS, "scenario", "setup", to=["null_blk.load"]),
+     "scenario.setup[0]: expected a step: a list that begins with its name, found 'null_blk.load'"),
+    (changed(CALLS, "contexts", 0, "calls", 1, "b", to=[3]),
+     'contexts[0].calls[1].b[0]: expected a name, {"name": [calls]} or {"repeat": n, "calls": [calls]}, found 3'),
+    (changed(CALLS, "contexts", 0, "calls", 2, "repeat", to=0),
+     "contexts[0].calls[2].repeat: expected a number, at least 1, found 0"),
+])
+def test_file_place_and_expectation(refusal, content, message):
+    assert refusal(content) == message
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(FormatError, match=r"nowhere\.json: expected a file that can be read: No such file"):
+        read(tmp_path / "nowhere.json")
+    with pytest.raises(FormatError, match="expected a file that can be read: Is a directory"):
+        read(tmp_path)

@@ -1,0 +1,174 @@
+"""`python -m tests.hollow [--jobs N] [--quick] [--show] [FUNCTION…]`: hollow out each mirror function in turn.
+
+A function counts only if its result is used: with a shell in its place (see shell.py), some check of state must fail,
+crash or hang. First the quick checks (checks.py) run, then, for what survived them, the tests of the mirror. A shell
+that returns a value is tried with 0 and with None, and must be caught with both. Survivors are listed with their place;
+those that are accepted stand in accepted.py, each with its reason.
+"""
+
+import argparse
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+
+from blkmodel import mirror
+from tests.hollow.accepted import ACCEPTED
+from tests.hollow.shell import hollow_out, returns_value, shell
+
+ROOT = Path(__file__).resolve().parents[2]
+SURVIVED = "survived"
+TESTS = [name for name in ("tests/sim", "tests/include", "tests/lib", "tests/kernel", "tests/block", "tests/fs",
+                           "tests/drivers", "tests/device") if any((ROOT / name).rglob("test_*.py"))]
+
+
+def quick_checks():
+    """Run the checks of checks.py until one fails; return its name, or SURVIVED."""
+    from tests.hollow.checks import CHECKS
+    for check in CHECKS:
+        try:
+            check()
+        except BaseException:
+            return check.__name__
+    return SURVIVED
+
+
+def mirror_tests():
+    """Run the tests of the mirror until one fails; return its name, or SURVIVED."""
+    import pytest
+
+    class First:
+        failed = None
+
+        def pytest_runtest_logreport(self, report):
+            if report.failed and First.failed is None:
+                First.failed = report.nodeid.rpartition("/")[2]
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow and not site"]
+    status = pytest.main([*options, *TESTS], plugins=[First()])
+    return SURVIVED if status == 0 else First.failed or f"pytest, status {int(status)}"
+
+
+class Trial:
+    """One shell against one set of checks, in a child process. `verdict` is the check that failed, or SURVIVED."""
+
+    def __init__(self, entry, neutral, checks, timeout):
+        self.entry, self.neutral, self.checks, self.timeout = entry, neutral, checks, timeout
+        self.verdict = ""
+        self.began = time.monotonic()
+        self.reader, writer = os.pipe()
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._run(writer)
+        os.close(writer)
+
+    def _run(self, writer):
+        signal.alarm(self.timeout)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        verdict = "crash"
+        try:
+            if self.entry:
+                hollow_out(self.entry.function, shell(self.entry.function, self.neutral))
+            verdict = self.checks()
+        finally:
+            os.write(writer, verdict.encode())
+            os._exit(0)
+
+    def finish(self):
+        said = os.read(self.reader, 4096).decode()
+        os.close(self.reader)
+        os.waitpid(self.pid, 0)
+        self.verdict = said or f"no answer in {self.timeout} s"
+
+
+def run(trials, jobs):
+    """Run trials (made by calling each of a list), so many at once; yield each as it ends."""
+    waiting, running = list(reversed(trials)), {}
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            trial = waiting.pop()()
+            running[trial.reader] = trial
+        for reader in select.select(list(running), [], [])[0]:
+            trial = running.pop(reader)
+            trial.finish()
+            yield trial
+
+
+def rounds(entries, checks, timeout, jobs, say):
+    """Try every entry's shells against the checks; return the entries of which some shell survived."""
+    trials = [lambda e=entry, n=neutral: Trial(e, n, checks, timeout)
+              for entry in entries for neutral in ((0, None) if returns_value(entry.function) else (0,))]
+    survivors = set()
+    for trial in run(trials, jobs):
+        if trial.verdict == SURVIVED:
+            survivors.add(trial.entry)
+        say(trial)
+    return [entry for entry in entries if entry in survivors]
+
+
+def place(entry):
+    code = entry.function.__code__
+    return f"{Path(code.co_filename).relative_to(ROOT)}:{code.co_firstlineno}: {entry.name}"
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m tests.hollow", description=__doc__.split("\n\n")[1])
+    parser.add_argument("functions", nargs="*", metavar="FUNCTION", help="only these (default: all)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="so many at once (default: %(default)s)")
+    parser.add_argument("--timeout", type=int, default=120, help="seconds for one function (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="only the quick checks, not the tests of the mirror")
+    parser.add_argument("--show", action="store_true", help="print the shells, and run nothing")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say of each function what caught it")
+    options = parser.parse_args()
+
+    os.chdir(ROOT)
+    everything = mirror.functions()
+    unknown = set(options.functions) - {entry.name for entry in everything}
+    if unknown:
+        parser.error(f"{', '.join(sorted(unknown))}: not a function of the mirror")
+    entries = [entry for entry in everything if not options.functions or entry.name in options.functions]
+    if options.show:
+        for entry in entries:
+            print(f"# {place(entry)}\n{shell(entry.function) or '# only makes its calls'}\n")
+        return 0
+
+    hollowable = [entry for entry in entries if shell(entry.function)]
+    print(f"{len(entries)} functions, of which {len(entries) - len(hollowable)} only make their calls", flush=True)
+    stages = [quick_checks] if options.quick else [quick_checks, mirror_tests]
+
+    def say(trial):
+        if options.verbose and trial.verdict != SURVIVED:
+            print(f"{place(trial.entry)} [{trial.neutral}]: {trial.verdict}", flush=True)
+    for checks in stages:
+        whole = Trial(None, 0, checks, 600)
+        whole.finish()
+        if whole.verdict != SURVIVED:
+            print(f"the checks fail with nothing hollowed out: {whole.verdict}")
+            return 2
+        print(f"{checks.__name__}: {time.monotonic() - whole.began:.1f} s for all of them", flush=True)
+        hollowable = rounds(hollowable, checks, options.timeout, options.jobs, say)
+    return report(hollowable, entries, complete=not options.functions and not options.quick)
+
+
+def report(survivors, entries, complete):
+    """Print the survivors; return 1 where one is not accepted, or where an accepted one no longer survives."""
+    names = {entry.name for entry in survivors}
+    refused = [entry for entry in survivors if entry.name not in ACCEPTED]
+    stale = sorted(ACCEPTED.keys() - names) if complete else []
+    for entry in refused:
+        print(f"{place(entry)}: survived")
+    for entry in survivors:
+        if entry.name in ACCEPTED:
+            print(f"{place(entry)}: accepted: {ACCEPTED[entry.name]}")
+    for name in stale:
+        print(f"{name}: accepted, but it is caught now, or gone: take it out of accepted.py")
+    print(f"{len(entries)} functions, {len(refused)} survived, {len(survivors) - len(refused)} accepted")
+    return 1 if refused or stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
