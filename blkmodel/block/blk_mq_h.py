@@ -3,8 +3,20 @@
 from dataclasses import field
 from typing import Any
 
-from blkmodel.include.linux.blk_mq import HCTX_MAX_TYPES
+from blkmodel.include.linux.blk_mq import (
+    BLK_MQ_REQ_INTERNAL,
+    BLK_MQ_S_STOPPED,
+    HCTX_MAX_TYPES,
+    HCTX_TYPE_DEFAULT,
+    HCTX_TYPE_POLL,
+    HCTX_TYPE_READ,
+)
+from blkmodel.include.linux.blk_types import REQ_HIPRI, REQ_OP_MASK, REQ_OP_READ
+from blkmodel.include.linux.blkdev import RQF_MQ_INFLIGHT
+from blkmodel.include.linux.cpumask import for_each_possible_cpu
+from blkmodel.include.linux.kobject import kobject
 from blkmodel.include.linux.list import list_head
+from blkmodel.sim import this
 from blkmodel.sim.structure import Struct, struct
 
 
@@ -12,6 +24,7 @@ from blkmodel.sim.structure import Struct, struct
 class blk_mq_ctxs(Struct):
     """All software queues of a request queue: one for each possible CPU."""
 
+    kobj: Any = field(default_factory=kobject)
     queue_ctx: Any = None
 
 
@@ -27,6 +40,7 @@ class blk_mq_ctx(Struct):
     rq_merged: int = 0
     queue: Any = None
     ctxs: Any = None
+    kobj: Any = field(default_factory=kobject)
 
 
 @struct
@@ -39,3 +53,81 @@ class blk_mq_alloc_data(Struct):
     cmd_flags: int = 0
     ctx: Any = None
     hctx: Any = None
+
+
+def blk_mq_map_queue_type(q, type, cpu):
+    """The hardware queue that a CPU uses for a type of I/O."""
+    return q.queue_hw_ctx[q.tag_set.map[type].mq_map[cpu]]
+
+
+def blk_mq_map_queue(q, flags, ctx):
+    """The hardware queue for an operation (`flags` as in cmd_flags) from a software queue."""
+    if flags & REQ_HIPRI:
+        return ctx.hctxs[HCTX_TYPE_POLL]
+    return ctx.hctxs[HCTX_TYPE_READ if flags & REQ_OP_MASK == REQ_OP_READ else HCTX_TYPE_DEFAULT]
+
+
+def blk_mq_rq_state(rq):
+    return rq.state
+
+
+def __blk_mq_get_ctx(q, cpu):
+    return q.queue_ctx[cpu]
+
+
+def blk_mq_get_ctx(q):
+    """The running CPU's software queue."""
+    return q.queue_ctx[this().context.cpu]
+
+
+def blk_mq_tags_from_data(data):
+    """Where a tag is looked for: among the scheduler's where there is one, else among the driver's."""
+    return data.hctx.sched_tags if data.flags & BLK_MQ_REQ_INTERNAL else data.hctx.tags
+
+
+def blk_mq_hctx_stopped(hctx):
+    return bool(hctx.state >> BLK_MQ_S_STOPPED & 1)
+
+
+def blk_mq_hw_queue_mapped(hctx):
+    """Whether any CPU uses the hardware queue, so that it has tags."""
+    return bool(hctx.nr_ctx and hctx.tags is not None)
+
+
+def blk_mq_put_dispatch_budget(hctx):
+    if hctx.queue.mq_ops.put_budget:
+        hctx.queue.mq_ops.put_budget(hctx)
+
+
+def blk_mq_get_dispatch_budget(hctx):
+    """Ask the driver whether it would take a request now; one that has no such limit always would."""
+    get_budget = hctx.queue.mq_ops.get_budget
+    return get_budget(hctx) if get_budget else True
+
+
+def __blk_mq_put_driver_tag(hctx, rq):
+    blk_mq_tag.blk_mq_put_tag(hctx, hctx.tags, rq.mq_ctx, rq.tag)
+    rq.tag = -1
+    if rq.rq_flags & RQF_MQ_INFLIGHT:
+        rq.rq_flags &= ~RQF_MQ_INFLIGHT
+        hctx.nr_active -= 1
+
+
+def blk_mq_put_driver_tag(rq):
+    """Give the driver tag back while the request keeps its scheduler tag; without a scheduler, keep it."""
+    if rq.tag == -1 or rq.internal_tag == -1:
+        return
+    __blk_mq_put_driver_tag(rq.mq_hctx, rq)
+
+
+def blk_mq_clear_mq_map(qmap):
+    for cpu in for_each_possible_cpu():
+        qmap.mq_map[cpu] = 0
+
+
+def blk_mq_plug(q, bio):
+    """The plug that a bio may wait behind: the running task's, if it has one."""
+    return this().context.plug
+
+
+from blkmodel.block import blk_mq_tag  # noqa: E402 (it takes names from here)

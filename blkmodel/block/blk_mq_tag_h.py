@@ -3,11 +3,12 @@
 from dataclasses import field
 from typing import Any
 
+from blkmodel.include.linux.blk_mq import BLK_MQ_F_TAG_SHARED
 from blkmodel.include.linux.list import list_head
-from blkmodel.include.linux.sbitmap import sbitmap_queue
+from blkmodel.include.linux.sbitmap import sbitmap_queue, sbq_wait_ptr
 from blkmodel.sim.structure import Struct, struct
 
-BLK_MQ_TAG_FAIL, BLK_MQ_TAG_MIN = 0xFFFFFFFF, 1
+BLK_MQ_TAG_FAIL, BLK_MQ_TAG_MIN, BLK_MQ_TAG_MAX = 0xFFFFFFFF, 1, 0xFFFFFFFE
 
 
 @struct
@@ -26,3 +27,34 @@ class blk_mq_tags(Struct):
     rqs: Any = None
     static_rqs: Any = None
     page_list: Any = field(default_factory=list_head)
+
+
+def bt_wait_ptr(bt, hctx):
+    """The wait queue to sleep on for a tag: each time the hardware queue's next one."""
+    if hctx is None:
+        return bt.ws[0]
+    ws, hctx.wait_index = sbq_wait_ptr(bt, hctx.wait_index)
+    return ws
+
+
+def blk_mq_tag_busy(hctx):
+    """Count the hardware queue among those that share the tags; False where the tags are not shared."""
+    return blk_mq_tag.__blk_mq_tag_busy(hctx) if hctx.flags & BLK_MQ_F_TAG_SHARED else False
+
+
+def blk_mq_tag_idle(hctx):
+    """Count it no longer."""
+    if hctx.flags & BLK_MQ_F_TAG_SHARED:
+        blk_mq_tag.__blk_mq_tag_idle(hctx)
+
+
+def blk_mq_tag_set_rq(hctx, tag, rq):
+    """Let a flush request bear the tag of the request that it is sent for, or give it back."""
+    hctx.tags.rqs[tag] = rq
+
+
+def blk_mq_tag_is_reserved(tags, tag):
+    return tag < tags.nr_reserved_tags
+
+
+from blkmodel.block import blk_mq_tag  # noqa: E402 (it takes names from here)

@@ -4,11 +4,12 @@ from dataclasses import field
 from typing import Any
 
 from blkmodel.include.linux.cpumask import cpumask
+from blkmodel.include.linux.kobject import kobject
 from blkmodel.include.linux.list import list_head
 from blkmodel.include.linux.sbitmap import sbitmap
 from blkmodel.include.linux.wait import wait_queue_entry
 from blkmodel.include.linux.workqueue import delayed_work
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import Struct, sizeof, struct
 
 HCTX_TYPE_DEFAULT, HCTX_TYPE_READ, HCTX_TYPE_POLL = 0, 1, 2
 HCTX_MAX_TYPES = 3
@@ -22,6 +23,10 @@ BLK_MQ_CPU_WORK_BATCH = 8
 
 BLK_MQ_REQ_NOWAIT, BLK_MQ_REQ_RESERVED, BLK_MQ_REQ_INTERNAL, BLK_MQ_REQ_PREEMPT = 1, 2, 4, 8
 BLK_MQ_UNIQUE_TAG_BITS = 16
+BLK_MQ_UNIQUE_TAG_MASK = (1 << BLK_MQ_UNIQUE_TAG_BITS) - 1
+BLK_MQ_POLL_CLASSIC = -1
+BLK_QC_T_SHIFT, BLK_QC_T_INTERNAL = 16, 1 << 31
+BLK_EH_DONE, BLK_EH_RESET_TIMER = 0, 1
 
 
 @struct
@@ -114,7 +119,9 @@ class blk_mq_hw_ctx(Struct):
     queue_num: int = 0
     nr_active: int = 0
     cpuhp_dead: Any = None
+    kobj: Any = field(default_factory=kobject)
     hctx_list: Any = None
+    srcu: Any = None
 
 
 @struct
@@ -123,3 +130,32 @@ class blk_mq_queue_data(Struct):
 
     rq: Any = None
     last: bool = False
+
+
+def BLK_MQ_FLAG_TO_ALLOC_POLICY(flags):
+    return flags >> BLK_MQ_F_ALLOC_POLICY_START_BIT & (1 << BLK_MQ_F_ALLOC_POLICY_BITS) - 1
+
+
+def blk_mq_rq_to_pdu(rq, cls):
+    """The driver's own data behind a request: a structure of `cls`, made when it is first asked for."""
+    if rq._pdu is None:
+        rq._pdu = cls()
+        rq._pdu._addr = rq._addr + sizeof(type(rq))
+    return rq._pdu
+
+
+def queue_for_each_hw_ctx(q):
+    """The hardware queues of a request queue, in the order of their numbers."""
+    return q.queue_hw_ctx[:q.nr_hw_queues] if q.nr_hw_queues else ()
+
+
+def request_to_qc_t(hctx, rq):
+    """What a submitter can poll for: the hardware queue's number and the request's tag there."""
+    if rq.tag != -1:
+        return rq.tag | hctx.queue_num << BLK_QC_T_SHIFT
+    return rq.internal_tag | hctx.queue_num << BLK_QC_T_SHIFT | BLK_QC_T_INTERNAL
+
+
+def blk_mq_cleanup_rq(rq):
+    if rq.q.mq_ops.cleanup_rq:
+        rq.q.mq_ops.cleanup_rq(rq)

@@ -1,7 +1,7 @@
 """What is told when a CPU goes away: states with callbacks, some of them for many instances."""
 
 from blkmodel.include.linux.errno import EBUSY, EINVAL
-from blkmodel.include.linux.list import list_add_tail, list_del_init, list_head
+from blkmodel.include.linux.list import list_add, list_del_init, list_head
 from blkmodel.sim import statics, this
 
 CPUHP_BLOCK_SOFTIRQ_DEAD, CPUHP_BLK_MQ_DEAD = 20, 23
@@ -29,8 +29,8 @@ def cpuhp_setup_state_multi(state, name, startup, teardown):
 
 
 def cpuhp_state_add_instance_nocalls(state, instance, member):
-    """Add an instance; `member` names its field for that."""
-    list_add_tail(instance, hotplug().instances[state], member)
+    """Add an instance, before those that are there; `member` names its field for that."""
+    list_add(instance, hotplug().instances[state], member)
     return 0
 
 

@@ -1,0 +1,103 @@
+"""What block/blk.h declares: flush queues, and small helpers of the block core."""
+
+from dataclasses import field
+from typing import Any
+
+from blkmodel.block.blk_mq_h import blk_mq_map_queue
+from blkmodel.include.linux.blk_types import REQ_NOMERGE, REQ_OP_FLUSH
+from blkmodel.include.linux.blkdev import RQF_HASHED, RQF_IO_STAT, UINT_MAX, blk_rq_is_passthrough
+from blkmodel.include.linux.jiffies import HZ
+from blkmodel.include.linux.list import list_head
+from blkmodel.include.linux.percpu_refcount import percpu_ref_get
+from blkmodel.sim.structure import Struct, struct
+
+BLK_MAX_TIMEOUT = 5 * HZ
+
+
+@struct
+class blk_flush_queue(Struct):
+    """One hardware queue's flushes. Requests that need one wait on flush_queue[flush_pending_idx]; those that the flush
+    under way serves are on flush_queue[flush_running_idx]. The two indexes are equal while no flush is under way.
+
+    flush_data_in_flight: requests of a sequence whose data is being written. flush_rq: the one flush request; it
+    bears the tag of orig_rq.
+    """
+
+    flush_pending_idx: int = 0
+    flush_running_idx: int = 0
+    rq_status: int = 0
+    flush_pending_since: int = 0
+    flush_queue: Any = field(default_factory=lambda: [list_head(), list_head()])
+    flush_data_in_flight: Any = field(default_factory=list_head)
+    flush_rq: Any = None
+    orig_rq: Any = None
+
+
+def blk_get_flush_queue(q, ctx):
+    return blk_mq_map_queue(q, REQ_OP_FLUSH, ctx).fq
+
+
+def is_flush_rq(rq, hctx):
+    return hctx.fq.flush_rq is rq
+
+
+def blk_queue_enter_live(q):
+    """Enter a queue in which the caller already is."""
+    percpu_ref_get(q.q_usage_counter)
+
+
+def blk_rq_bio_prep(rq, bio, nr_segs):
+    """Make a request the carrier of one bio of nr_segs segments."""
+    rq.nr_phys_segments = nr_segs
+    rq._data_len = bio.bi_iter.bi_size
+    rq.bio = rq.biotail = bio
+    rq.ioprio = bio.bi_ioprio
+    if bio.bi_disk is not None:
+        rq.rq_disk = bio.bi_disk
+
+
+def biovec_phys_mergeable(q, vec1, vec2):
+    """Whether two vectors are one piece of memory that no segment boundary cuts."""
+    mask = q.limits.seg_boundary_mask
+    addr1 = vec1.bv_page._addr + vec1.bv_offset
+    addr2 = vec2.bv_page._addr + vec2.bv_offset
+    return addr1 + vec1.bv_len == addr2 and addr1 | mask == addr2 + vec2.bv_len - 1 | mask
+
+
+def __bvec_gap_to_prev(q, bprv, offset):
+    mask = q.limits.virt_boundary_mask
+    return bool(offset & mask or bprv.bv_offset + bprv.bv_len & mask)
+
+
+def bvec_gap_to_prev(q, bprv, offset):
+    """Whether memory at `offset` of a page, put after a vector, leaves a gap that the device can't have."""
+    return bool(q.limits.virt_boundary_mask) and __bvec_gap_to_prev(q, bprv, offset)
+
+
+def blk_do_io_stat(rq):
+    """Whether a request counts in its disk's statistics."""
+    return rq.rq_disk is not None and bool(rq.rq_flags & RQF_IO_STAT) and not blk_rq_is_passthrough(rq)
+
+
+def ELV_ON_HASH(rq):
+    return bool(rq.rq_flags & RQF_HASHED)
+
+
+def req_set_nomerge(q, rq):
+    rq.cmd_flags |= REQ_NOMERGE
+    if rq is q.last_merge:
+        q.last_merge = None
+
+
+def bio_allowed_max_sectors(q):
+    """The longest a bio can be: its size in bytes is 32 bits wide, in whole logical blocks."""
+    return UINT_MAX // q.limits.logical_block_size * q.limits.logical_block_size >> 9
+
+
+def elevator_exit(q, e):
+    """Take a queue's scheduler away, with the requests of its tags."""
+    blk_mq_sched.blk_mq_sched_free_requests(q)
+    elevator.__elevator_exit(q, e)
+
+
+from blkmodel.block import blk_mq_sched, elevator  # noqa: E402 (they take names from here)

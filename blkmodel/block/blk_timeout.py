@@ -1,0 +1,40 @@
+"""Timeouts of requests: one timer a queue, which rolls forward with the requests that are started."""
+
+from blkmodel.block import blk_core
+from blkmodel.block.blk_h import BLK_MAX_TIMEOUT
+from blkmodel.include.linux.blkdev import RQF_TIMED_OUT
+from blkmodel.include.linux.jiffies import HZ, jiffies, time_after, time_before
+from blkmodel.include.linux.timer import mod_timer, round_jiffies_up, timer_pending
+
+
+def blk_abort_request(req):
+    """Let a request be late from now on, and look for late requests at once."""
+    req.deadline = jiffies()
+    blk_core.kblockd_schedule_work(req.q.timeout_work)
+
+
+def blk_rq_timeout(timeout):
+    """The tick for which to set a queue's timer: `timeout`, but no more than about BLK_MAX_TIMEOUT from now.
+
+    The timer runs often enough to see requests that get a shorter time later.
+    """
+    maxt = round_jiffies_up(jiffies() + BLK_MAX_TIMEOUT)
+    if time_after(timeout, maxt):
+        timeout = maxt
+    return timeout
+
+
+def blk_add_timer(req):
+    """Note when a request that starts now will be late, and see to it that its queue's timer runs in time."""
+    q = req.q
+    if not req.timeout:
+        req.timeout = q.rq_timeout
+    req.rq_flags &= ~RQF_TIMED_OUT
+    expiry = jiffies() + req.timeout
+    req.deadline = expiry
+    expiry = blk_rq_timeout(round_jiffies_up(expiry))
+    if not timer_pending(q.timeout) or time_before(expiry, q.timeout.expires):
+        # A timer that is nearly right is left alone.
+        diff = q.timeout.expires - expiry
+        if not timer_pending(q.timeout) or diff >= HZ // 2:
+            mod_timer(q.timeout, expiry)

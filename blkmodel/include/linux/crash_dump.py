@@ -1,0 +1,7 @@
+"""Whether this kernel was booted to save the memory of one that crashed."""
+
+from blkmodel.sim import this
+
+
+def is_kdump_kernel():
+    return this().machine.kdump

@@ -1,0 +1,8 @@
+"""Sleeping for a time."""
+
+from blkmodel.sim import this
+
+
+def msleep(milliseconds):
+    """Sleep for so long, whatever happens meanwhile."""
+    this().loop.sleep_until(lambda: False, "time to pass", milliseconds * 1_000_000)
