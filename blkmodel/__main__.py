@@ -1,0 +1,170 @@
+"""The command line: hold the model against recordings, draw a queue map, show what the kernel would call."""
+
+import argparse
+import json
+import shlex
+import sys
+
+from blkmodel.capture import maps, sysfs
+from blkmodel.capture.check import check
+from blkmodel.capture.table import queue_map
+from blkmodel.capture.text import call_tree
+from blkmodel.errors import NotModelled
+from blkmodel.scenario import run_step
+from blkmodel.sim import MachineError, boot, machine
+from blkmodel.trace import record
+
+STEPS = ("null_blk.load", "null_blk.unload", "io")
+
+
+def main(arguments=None):
+    """Run one command; return the exit status: 2 for what cannot be done as it was asked for."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return options.command(options)
+    except (MachineError, NotModelled, UsageError) as why:
+        print(f"blkmodel {options.name}: {why}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        sys.stdout = None
+        return 0
+
+
+class UsageError(ValueError):
+    """A value on the command line that does not do; the message says which, and what would."""
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="blkmodel", description="Linux 5.4's block layer as a model that runs.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="name")
+
+    checking = commands.add_parser("check", help="hold the model against recordings of a kernel")
+    checking.add_argument("files", nargs="+", metavar="FILE")
+    checking.add_argument("-v", "--verbose", action="store_true", help="show every difference, not only the first")
+    checking.add_argument("--json", action="store_true", help="report in JSON")
+    checking.set_defaults(command=_check)
+
+    mapping = commands.add_parser("map", help="which CPU uses which hardware queue")
+    _add_machine(mapping)
+    mapping.add_argument("--driver", choices=["nvme", "null_blk"], default="nvme")
+    mapping.add_argument("--queues", type=int, metavar="N",
+                         help="queue pairs that the controller has, or null_blk's submit_queues (default: one a CPU)")
+    mapping.add_argument("--write-queues", type=int, default=0, metavar="N", help="nvme's write_queues")
+    mapping.add_argument("--poll-queues", type=int, default=0, metavar="N", help="nvme's poll_queues")
+    mapping.add_argument("--depth", type=int, metavar="N", help="nvme's io_queue_depth, null_blk's hw_queue_depth")
+    mapping.add_argument("--json", action="store_true", help="as a case of a blkmodel-capture/1 recording has it")
+    mapping.set_defaults(command=_map)
+
+    tracing = commands.add_parser(
+        "trace", help="which functions a step calls",
+        epilog="Example: blkmodel trace null_blk.load submit_queues=3 hw_queue_depth=32 --cpus 4")
+    _add_machine(tracing)
+    tracing.add_argument("--all", action="store_true", help="also functions of files that the model does not stand for")
+    tracing.add_argument("--allocations", action="store_true", help="also memory taken and given back, and the log")
+    tracing.add_argument("--after", action="append", default=[], metavar="STEP",
+                         help='what to do first, unseen: --after "null_blk.load submit_queues=3" (may be repeated)')
+    tracing.add_argument("step", nargs="+", metavar="STEP",
+                         help=f"one of {', '.join(STEPS)}, and its parameters as NAME=VALUE")
+    tracing.set_defaults(command=_trace)
+
+    capturing = commands.add_parser("capture", help="write a recording of the queues of this machine")
+    capturing.add_argument("-o", "--output", metavar="FILE", help="write to FILE (default: standard output)")
+    capturing.add_argument("--root", default="/", metavar="DIR", help="read sys and proc below DIR (default: /)")
+    capturing.add_argument("--release", help="the kernel's release (default: that of the running kernel)")
+    capturing.set_defaults(command=_capture)
+    return parser
+
+
+def _add_machine(parser):
+    parser.add_argument("--cpus", type=int, default=4, metavar="N", help="CPUs that there can be (default: 4)")
+    parser.add_argument("--present", type=int, metavar="N", help="how many of them are plugged in (default: all)")
+    parser.add_argument("--nodes", type=int, default=1, metavar="N", help="NUMA nodes (default: 1)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="hardware threads a core (default: 1)")
+
+
+def _machine(options):
+    return machine(options.cpus, nodes=options.nodes, threads=options.threads, present=options.present)
+
+
+def _check(options):
+    return check(options.files, options.verbose, options.json)
+
+
+def _map(options):
+    on = _machine(options)
+    queues = len(on.possible) if options.queues is None else options.queues
+    for option, value, least in (("queues", queues, 1), ("write-queues", options.write_queues, 0),
+                                 ("poll-queues", options.poll_queues, 0)):
+        if value < least:
+            raise UsageError(f"--{option} {value}: it must be at least {least}")
+    if options.driver == "nvme":
+        params = {"write_queues": options.write_queues, "poll_queues": options.poll_queues}
+        case = {"driver": "nvme", "params": params, "device": {"max_ioqpairs": queues}}
+        depth = "io_queue_depth"
+    else:
+        for option in ("write_queues", "poll_queues"):
+            if getattr(options, option):
+                raise UsageError(f"--{option.replace('_', '-')}: null_blk of Linux 5.4 has none; use --driver nvme")
+        params = {"submit_queues": queues}
+        case = {"driver": "null_blk", "params": params}
+        depth = "hw_queue_depth"
+    if options.depth is not None:
+        if options.depth < (2 if options.driver == "nvme" else 1):
+            raise UsageError(f"--depth {options.depth}: {options.driver} takes at least "
+                             f"{2 if options.driver == 'nvme' else 1}")
+        params[depth] = options.depth
+    case["observed"] = maps.observe(on, case["driver"], params, case.get("device"))
+    print(json.dumps(case) if options.json else queue_map(on, maps.describe(case), case["observed"]))
+    return 0
+
+
+def _trace(options):
+    before, step = [_step(shlex.split(words)) for words in options.after], _step(options.step)
+    boot(_machine(options))
+    try:
+        for each in before:
+            run_step(each)
+        recording = record(run_step, step)
+    except (KeyError, OSError, TypeError, ValueError) as why:
+        raise UsageError(why.args[0] if isinstance(why, KeyError) else why) from why
+    print(call_tree(recording, options.all, options.allocations))
+    return 0
+
+
+def _step(words):
+    """A step as a recording has it, of the words that stand for it."""
+    name, *arguments = words or [""]
+    if name not in STEPS:
+        raise UsageError(f"{name}: not a step that the model has; expected one of {', '.join(STEPS)}")
+    values = {}
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{argument}: expected a parameter as NAME=VALUE")
+        values[key] = int(value) if value.isdecimal() else value
+    return [name, values] if values or name != "null_blk.unload" else [name]
+
+
+def _capture(options):
+    recording, missing = sysfs.capture(options.root, options.release)
+    head = ",".join(f"{json.dumps(key)}:{json.dumps(recording[key])}" for key in ("format", "kernel", "machine"))
+    cases = ",\n".join(json.dumps(case, separators=(",", ":")) for case in recording["cases"])
+    text = "{" + head + ',"cases":[\n' + cases + "\n]}\n"
+    for line in missing:
+        print(f"blkmodel capture: left out, as it cannot be read: {line}", file=sys.stderr)
+    if not recording["cases"]:
+        print(f"blkmodel capture: no disk of {' or '.join(sysfs.DRIVERS)} is here", file=sys.stderr)
+    if options.output is None:
+        sys.stdout.write(text)
+        return 0
+    try:
+        with open(options.output, "w") as file:
+            file.write(text)
+    except OSError as why:
+        raise UsageError(f"--output {options.output}: {why.strerror}") from why
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

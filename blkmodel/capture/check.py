@@ -1,0 +1,111 @@
+"""`blkmodel check`: the model against recordings, a line a file."""
+
+import json
+import sys
+from dataclasses import asdict, dataclass, field
+
+from blkmodel.capture import calls, maps
+from blkmodel.capture.formats import CALLS, CAPTURE, FormatError, read
+from blkmodel.errors import NotModelled
+from blkmodel.scenario import run_step
+from blkmodel.sim import boot
+from blkmodel.sim.machine import MachineError
+from blkmodel.source import RELEASE
+from blkmodel.trace import record
+
+PASSED, FAILED, SKIPPED, UNREADABLE = "passed", "failed", "not modelled yet", "unreadable"
+
+
+@dataclass
+class Outcome:
+    """How one file fared. summary is one line; differences are a line each, of which a short report shows the first.
+
+    facts: what a program may want to know beside (cases, paths, omissions).
+    """
+
+    file: str
+    result: str
+    summary: str
+    differences: list[str] = field(default_factory=list)
+    facts: dict = field(default_factory=dict)
+
+
+def check_file(path):
+    """Run the model in the situation that a recording is of, and compare. Never raises for what the file holds."""
+    try:
+        document = read(path)
+    except FormatError as why:
+        return Outcome(str(path), UNREADABLE, why.message)
+    release = document["kernel"]["release"]
+    if release != RELEASE and not release.startswith(f"{RELEASE}."):
+        return Outcome(str(path), SKIPPED, f"kernel {release}; the model is of Linux {RELEASE}")
+    if document["format"] == CAPTURE:
+        return _check_maps(path, document)
+    if document["format"] == CALLS:
+        return _check_calls(path, document)
+    return Outcome(str(path), SKIPPED, f"format {document['format']}")
+
+
+def _check_maps(path, document):
+    differences = []
+    failed = 0
+    for i, case in enumerate(document["cases"]):
+        found = maps.compare_case(document["machine"], case)
+        failed += bool(found)
+        differences += [f"cases[{i}], {maps.describe(case)}: {line}" for line in found]
+    total = len(document["cases"])
+    summary = f"{total - failed} of {total} cases"
+    return Outcome(str(path), FAILED if failed else PASSED, summary, differences,
+                   {"cases": total, "passed": total - failed})
+
+
+def _check_calls(path, document):
+    scenario = document["scenario"]
+    try:
+        boot(scenario["cpus"])
+        for step in scenario["setup"]:
+            run_step(step)
+        recording = record(run_step, scenario["traced"])
+    except NotModelled as why:
+        return Outcome(str(path), SKIPPED, f"step {why.what}")
+    except (MachineError, OSError) as why:
+        return Outcome(str(path), FAILED, "the model cannot run the scenario", [str(why)])
+    found = calls.compare(document, recording)
+    omitted = sum(found.omitted.values())
+    summary = f"{found.trees} trees, {found.share}"
+    if omitted:
+        summary += f", {omitted} calls omitted"
+    if found.untraced:
+        summary += f"; not traced in this recording: {', '.join(found.untraced)}"
+    return Outcome(str(path), FAILED if found.differences else PASSED, summary, found.differences,
+                   {"trees": found.trees, "paths_made": found.share.made, "paths": found.share.total,
+                    "omitted": found.omitted, "untraced": found.untraced})
+
+
+def check(paths, verbose=False, as_json=False, out=None):
+    """Check files, report, and return the exit status: 0, 1 where the model differs, 2 where a file can't be read."""
+    out = out or sys.stdout
+    outcomes = []
+    for path in paths:
+        outcomes.append(check_file(path))
+        if not as_json:
+            _report(outcomes[-1], verbose, out)
+    number = {result: sum(o.result == result for o in outcomes) for result in (PASSED, FAILED, SKIPPED, UNREADABLE)}
+    if as_json:
+        json.dump({"format": "blkmodel-check/1", **number, "files": [asdict(o) for o in outcomes]}, out, indent=1)
+        out.write("\n")
+    else:
+        rest = "".join(f", {number[result]} {result}" for result in (SKIPPED, UNREADABLE) if number[result])
+        print(f"{number[PASSED]} passed, {number[FAILED]} failed{rest}", file=out)
+    return 2 if number[UNREADABLE] else 1 if number[FAILED] else 0
+
+
+def _report(outcome, verbose, out):
+    print(f"{outcome.file}: {outcome.result}: {outcome.summary}", file=out)
+    for line in outcome.differences if verbose else outcome.differences[:1]:
+        print(f"    {line}", file=out)
+    if not verbose and len(outcome.differences) > 1:
+        print(f"    and {len(outcome.differences) - 1} more (-v shows all)", file=out)
+    if verbose:
+        for name, times in outcome.facts.get("omitted", {}).items():
+            print(f"    omitted: {name}, {times} times", file=out)

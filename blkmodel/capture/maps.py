@@ -1,0 +1,92 @@
+"""Holding the model's queues against a recording of a kernel's (`blkmodel-capture/1`).
+
+Each case is run on a machine that has just booted, and everything that the kernel reported of it is compared: how many
+queues of each type, what each hardware queue serves and how many tags it has, nr_requests, the scheduler, the
+geometry of the tag bitmap, and the CPUs of each interrupt.
+"""
+
+from functools import lru_cache
+
+from blkmodel import scenario
+from blkmodel.include.linux.blk_mq import HCTX_TYPE_DEFAULT, HCTX_TYPE_POLL, HCTX_TYPE_READ
+from blkmodel.sim import boot
+from blkmodel.sim.machine import format_cpulist, from_capture
+
+TYPES = {HCTX_TYPE_DEFAULT: "default", HCTX_TYPE_READ: "read", HCTX_TYPE_POLL: "poll"}
+
+
+def observe(on, driver, params, device=None):
+    """Run a case on a machine; return what a kernel would report, in the form of a case's `observed`.
+
+    `params` are the driver's module parameters. `device` says what the NVMe controller can do (`max_ioqpairs`).
+    """
+    boot(on)
+    return _DRIVERS[driver](params, device)
+
+
+def _null_blk(params, device):
+    scenario.null_blk_load(**params)
+    return _of_queue(scenario.disk("nullb0").queue)
+
+
+def _nvme(params, device):
+    raise NotImplementedError
+
+
+_DRIVERS = {"null_blk": _null_blk, "nvme": _nvme}
+
+
+def _of_queue(q):
+    """What sysfs and debugfs show of a request queue. A hardware queue without CPUs has no directory there."""
+    hctxs = [{"index": hctx.queue_num, "type": TYPES[hctx.type], "cpus": list(hctx.cpumask),
+              "nr_tags": hctx.tags.nr_tags, "nr_reserved_tags": hctx.tags.nr_reserved_tags}
+             for hctx in q.queue_hw_ctx[:q.nr_hw_queues] if hctx.nr_ctx]
+    tags = q.queue_hw_ctx[0].tags.bitmap_tags
+    return {"nr_requests": q.nr_requests,
+            "scheduler": q.elevator.type.elevator_name if q.elevator else "none",
+            "hctxs": hctxs,
+            "sbitmap": {"depth": tags.sb.depth, "bits_per_word": 1 << tags.sb.shift, "map_nr": tags.sb.map_nr,
+                        "wake_batch": tags.wake_batch}}
+
+
+def compare_case(machine, case):
+    """Return how the model differs from a case of a recording, a line for each fact; no line where it agrees."""
+    try:
+        ours = observe(_machine(_frozen(machine)), case["driver"], case["params"], case.get("device"))
+    except OSError as why:
+        return [f"the model fails: {why}"]
+    return list(_differences(case["observed"], ours, ""))
+
+
+def _frozen(facts):
+    return tuple((key, tuple(value.items()) if isinstance(value, dict) else value) for key, value in facts.items())
+
+
+@lru_cache(maxsize=4)
+def _machine(facts):
+    """The machine of a recording; the same one for all its cases."""
+    return from_capture({key: dict(value) if isinstance(value, tuple) else value for key, value in facts})
+
+
+def _differences(recorded, ours, place):
+    """Compare what the recording has; what only the model knows is no difference, but of a list all must be there."""
+    if isinstance(recorded, dict):
+        for key, value in recorded.items():
+            yield from _differences(value, (ours or {}).get(key), f"{place}.{key}" if place else key)
+    elif isinstance(recorded, list) and recorded and isinstance(recorded[0], dict):
+        if len(recorded) != len(ours or []):
+            yield f"{place}: the kernel has {len(recorded)}, the model {len(ours or [])}"
+        for i, (theirs, our) in enumerate(zip(recorded, ours or [], strict=False)):
+            yield from _differences(theirs, our, f"{place}[{i}]")
+    elif recorded != ours:
+        yield f"{place}: the kernel has {_shown(recorded)}, the model {_shown(ours)}"
+
+
+def _shown(value):
+    return (format_cpulist(value) or "none") if isinstance(value, list) else "nothing" if value is None else value
+
+
+def describe(case):
+    """A case in words: its driver and the parameters that make it."""
+    facts = {**case.get("device", {}), **case["params"]}
+    return " ".join([case["driver"], *(f"{name}={value}" for name, value in facts.items())])

@@ -1,0 +1,39 @@
+"""Every recording of a 5.4 kernel that the project has, against the model."""
+
+from pathlib import Path
+
+import pytest
+
+from blkmodel.capture.check import FAILED, PASSED, SKIPPED, check_file
+
+KERNEL = Path(__file__).parents[1] / "kernel" / "linux-5.4"
+MAPS = sorted((KERNEL / "maps").glob("*.json"))
+CALLS = sorted((KERNEL / "calls").glob("*.json"))
+OTHERS = sorted((KERNEL / "device").glob("*.json")) + sorted((KERNEL / "dm").glob("*.json"))
+PATHS = {"null_blk-set-up": (163, 163), "null_blk-read-4k": (59, 59)}  # made, of all
+
+
+@pytest.mark.parametrize("path", MAPS, ids=lambda path: path.stem)
+def test_maps(path):
+    outcome = check_file(path)
+    assert outcome.differences == []
+    assert outcome.result == PASSED
+
+
+def test_the_number_of_cases():
+    assert sum(check_file(path).facts["cases"] for path in MAPS) == 866
+
+
+@pytest.mark.parametrize("path", CALLS, ids=lambda path: path.stem)
+def test_calls(path):
+    outcome = check_file(path)
+    assert outcome.result != FAILED, outcome.differences
+    if path.stem in PATHS:
+        assert (outcome.facts["paths_made"], outcome.facts["paths"]) == PATHS[path.stem]
+    else:
+        assert outcome.result == SKIPPED
+
+
+@pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.stem)
+def test_formats_that_are_not_modelled_yet(path):
+    assert check_file(path).result == SKIPPED

@@ -1,0 +1,99 @@
+"""Reading the queues of a machine, from a tree that looks like /sys and /proc."""
+
+import json
+
+import pytest
+
+from blkmodel.__main__ import main
+from blkmodel.capture.formats import read
+from blkmodel.capture.sysfs import capture
+
+TAGS = """nr_tags=1023
+nr_reserved_tags=0
+active_queues=0
+
+bitmap_tags:
+depth=1023
+busy=0
+cleared=0
+bits_per_word=64
+map_nr=16
+alloc_hint={1, 2}
+wake_batch=8
+"""
+FILES = {
+    "sys/devices/system/cpu/possible": "0-3", "sys/devices/system/cpu/present": "0-1",
+    "sys/devices/system/cpu/online": "0-1", "sys/devices/system/node/node0/cpulist": "0-1",
+    "sys/devices/system/cpu/cpu0/topology/thread_siblings_list": "0-1",
+    "sys/devices/system/cpu/cpu1/topology/thread_siblings_list": "0-1",
+    "sys/block/nvme0n1/queue/nr_requests": "1023",
+    "sys/block/nvme0n1/queue/scheduler": "[none] mq-deadline",
+    "sys/block/nvme0n1/mq/0/cpu_list": "0, 2", "sys/block/nvme0n1/mq/0/nr_tags": "1023",
+    "sys/block/nvme0n1/mq/0/nr_reserved_tags": "0",
+    "sys/block/nvme0n1/mq/1/cpu_list": "1, 3", "sys/block/nvme0n1/mq/1/nr_tags": "1023",
+    "sys/block/nvme0n1/mq/1/nr_reserved_tags": "0",
+    "sys/kernel/debug/block/nvme0n1/hctx0/type": "default", "sys/kernel/debug/block/nvme0n1/hctx1/type": "default",
+    "sys/kernel/debug/block/nvme0n1/hctx0/tags": TAGS,
+    "sys/module/nvme/parameters/write_queues": "0", "sys/module/nvme/parameters/poll_queues": "0",
+    "sys/class/nvme/nvme0/queue_count": "3",
+    "proc/interrupts": "  24:  1  2  PCI-MSI 1 nvme0q0\n  25:  1  2  PCI-MSI 2 nvme0q1\n  26:  0  0  PCI-MSI 3 nvme0q2",
+    "proc/irq/24/smp_affinity_list": "0-1", "proc/irq/25/smp_affinity_list": "0,2",
+    "proc/irq/26/smp_affinity_list": "1,3",
+    "sys/block/nullb0/queue/nr_requests": "128", "sys/block/nullb0/queue/scheduler": "[mq-deadline] none",
+    "sys/block/nullb0/mq/0/cpu_list": "0, 1, 2, 3", "sys/block/nullb0/mq/0/nr_tags": "64",
+    "sys/block/nullb0/mq/0/nr_reserved_tags": "0",
+    "sys/module/null_blk/parameters/submit_queues": "1", "sys/module/null_blk/parameters/hw_queue_depth": "64",
+    "sys/block/sda/queue/nr_requests": "64",
+}
+
+
+@pytest.fixture
+def root(tmp_path):
+    for name, text in FILES.items():
+        path = tmp_path / "root" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    return tmp_path / "root"
+
+
+def test_everything_is_read(root):
+    recording, missing = capture(root, release="5.4.120")
+    assert missing == []
+    assert recording["machine"] == {"possible": "0-3", "present": "0-1", "online": "0-1", "nodes": {"0": "0-1"},
+                                    "thread_siblings": {"0": "0-1", "1": "0-1"}}
+    nullb, nvme = recording["cases"]
+    assert nvme == {
+        "driver": "nvme", "params": {"write_queues": 0, "poll_queues": 0}, "device": {"max_ioqpairs": 2},
+        "observed": {
+            "nr_requests": 1023, "scheduler": "none",
+            "hctxs": [{"index": 0, "type": "default", "cpus": [0, 2], "nr_tags": 1023, "nr_reserved_tags": 0},
+                      {"index": 1, "type": "default", "cpus": [1, 3], "nr_tags": 1023, "nr_reserved_tags": 0}],
+            "sbitmap": {"depth": 1023, "bits_per_word": 64, "map_nr": 16, "wake_batch": 8},
+            "irq_affinity": {"admin": "0-1", "1": "0,2", "2": "1,3"}}}
+    assert nullb["params"] == {"submit_queues": 1, "hw_queue_depth": 64}
+    assert nullb["observed"]["scheduler"] == "mq-deadline"
+    assert "sbitmap" not in nullb["observed"]
+
+
+def test_what_cannot_be_read_is_left_out_and_said(root):
+    (root / "sys/block/nvme0n1/queue/nr_requests").unlink()
+    recording, missing = capture(root)
+    assert missing == ["/sys/block/nvme0n1/queue/nr_requests: No such file or directory"]
+    assert "nr_requests" not in recording["cases"][1]["observed"]
+
+
+def test_the_command_writes_what_the_checker_reads(root, tmp_path, capsys):
+    assert main(["capture", "--root", str(root), "--release", "5.4.120", "-o", str(tmp_path / "mine.json")]) == 0
+    assert read(tmp_path / "mine.json") == capture(root, "5.4.120")[0]
+    assert main(["capture", "--root", str(root)]) == 0
+    assert len(json.loads(capsys.readouterr().out)["cases"]) == 2
+
+
+def test_this_machine_can_be_read(capsys):
+    assert main(["capture"]) == 0
+    assert json.loads(capsys.readouterr().out)["format"] == "blkmodel-capture/1"
+
+
+def test_a_place_that_cannot_be_written(root, tmp_path, capsys):
+    assert main(["capture", "--root", str(root), "-o", str(tmp_path / "no" / "where.json")]) == 2
+    assert "No such file or directory" in capsys.readouterr().err
