@@ -3,7 +3,6 @@
 from dataclasses import field
 from typing import Any
 
-from blkmodel.block.blk_mq_h import blk_mq_map_queue
 from blkmodel.include.linux.blk_types import REQ_NOMERGE, REQ_OP_FLUSH
 from blkmodel.include.linux.blkdev import RQF_HASHED, RQF_IO_STAT, UINT_MAX, blk_rq_is_passthrough
 from blkmodel.include.linux.jiffies import HZ
@@ -101,3 +100,4 @@ def elevator_exit(q, e):
 
 
 from blkmodel.block import blk_mq_sched, elevator  # noqa: E402 (they take names from here)
+from blkmodel.block.blk_mq_h import blk_mq_map_queue  # noqa: E402
