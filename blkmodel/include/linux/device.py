@@ -129,6 +129,15 @@ def dev_name(dev):
     return dev.kobj.name
 
 
+def dev_info(dev, line):
+    """Log a line about a device, after its driver's (or its class's) name and its own."""
+    kind = dev.driver or dev.bus or dev.class_
+    this().printk(f"{kind.name if kind is not None else ''} {dev_name(dev)}: {line}")
+
+
+dev_warn = dev_err = dev_info
+
+
 def dev_set_name(dev, name):
     dev.kobj.name = name
     return 0

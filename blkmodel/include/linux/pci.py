@@ -23,9 +23,9 @@ class pci_dev(Struct):
     """
 
     SIZE = 2176
+    dev: Any = field(default_factory=device)
     vendor: int = 0
     device: int = 0
-    dev: Any = field(default_factory=device)
     irq: int = 0
     resource: Any = ()
     msi_cap: int = 0
