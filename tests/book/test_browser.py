@@ -33,7 +33,7 @@ class Visit:
     def __init__(self, browser, origins):
         self.own = (*origins.values(), "data:", "blob:")
         self.begin()
-        self.context = browser.new_context(viewport={"width": 1280, "height": 900})
+        self.context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
         self.page = self.context.new_page()
         self.page.on("request", self._request)
         self.page.on("response", self._response)
@@ -123,8 +123,20 @@ def test_search_finds(browser, origins, way, words):
         visit.check()
 
 
+def test_the_menu_of_a_phone_covers_the_page(browser, origins):
+    with Visit(browser, origins) as visit:
+        page = visit.page
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.goto(f"{origins['file']}/book/index.html")
+        page.locator(".primary-toggle").first.click()
+        page.locator("#pst-primary-sidebar-modal").get_by_text("The source notes").wait_for(state="visible")
+        menu = "document.querySelector('#pst-primary-sidebar-modal')"
+        background = page.evaluate(f"getComputedStyle({menu}).backgroundColor")
+        assert not re.search(r"rgba\(.*, 0(\.\d+)?\)|transparent", background), background
+        visit.check()
+
+
 def test_chinese_has_a_font(browser, origins):
-    """A box for every character would be as wide for 硬 as for a private-use character."""
     with Visit(browser, origins) as visit:
         visit.page.goto(f"{origins['file']}/book/source-notes.html")
         assert visit.page.locator('[lang="zh"]').count()

@@ -1,0 +1,89 @@
+// The engine: a Python interpreter in a worker, with `blkmodel` in it. build.py puts Pyodide's two modules and
+// memory.mjs before these lines (loadPyodide, createPyodideModule, mix), so that the worker is one file.
+
+/* global loadPyodide, createPyodideModule, mix, LOCK */
+
+const ENV = { PYTHONHASHSEED: "0", PYTHONDONTWRITEBYTECODE: "1", HOME: "/home" };
+let answer;
+
+// Parts travel compressed by gzip: whole, from wherever the page says they are.
+async function load(part, progress) {
+  let body;
+  if (part.base64) {
+    const bytes = Uint8Array.fromBase64
+      ? Uint8Array.fromBase64(part.base64)
+      : Uint8Array.from(atob(part.base64), (c) => c.charCodeAt(0));
+    body = new Blob([bytes]).stream();
+    progress(bytes.length);
+  } else {
+    const response = await fetch(part.url);
+    if (!response.ok) throw new Error(`${response.status} ${part.url}`);
+    const count = new TransformStream({
+      transform(chunk, to) {
+        progress(chunk.length);
+        to.enqueue(chunk);
+      },
+    });
+    body = response.body.pipeThrough(count);
+  }
+  const unpacked = new Response(body.pipeThrough(new DecompressionStream("gzip")));
+  return new Uint8Array(await unpacked.arrayBuffer());
+}
+
+async function start(parts, plain) {
+  let loaded = 0;
+  let told = 0;
+  const progress = (bytes) => {
+    loaded += bytes;
+    if (loaded - told > 200000) postMessage({ loaded: (told = loaded) });
+  };
+  const get = Object.fromEntries(Object.entries(parts).map(([name, part]) => [name, load(part, progress)]));
+  for (const each of Object.values(get)) each.catch(() => {}); // awaited below
+  const wasm = await get.wasm;
+  const compiled = WebAssembly.compile(wasm);
+  // Pyodide asks for files and a compiled module; both are here. Nothing else is ever asked of anybody.
+  const library = plain ? await get.stdlib : new Uint8Array();
+  self.fetch = async (address) => {
+    if (/wasm$/.test(address)) return new Response();
+    if (/python_stdlib\.zip$/.test(address)) return new Response(library);
+    throw new Error(`nothing may be fetched: ${address}`);
+  };
+  WebAssembly.instantiateStreaming = async (_, imports) => {
+    const module = await compiled;
+    return { module, instance: await WebAssembly.instantiate(module, imports) };
+  };
+  const python = await loadPyodide({
+    indexURL: "https://engine.invalid/",
+    packageBaseUrl: "https://engine.invalid/",
+    lockFileContents: LOCK,
+    createPyodideModule,
+    env: ENV,
+    ...(plain ? {} : { _loadSnapshot: get.heap.then((heap) => mix(heap, wasm)) }),
+  });
+  const files = JSON.parse(new TextDecoder().decode(await get.package));
+  const site = python._api.sitePackages;
+  for (const [name, text] of Object.entries(files)) {
+    python.FS.mkdirTree(`${site}/${name.slice(0, name.lastIndexOf("/"))}`);
+    python.FS.writeFile(`${site}/${name}`, text);
+  }
+  if (plain) python.pyimport("importlib").invalidate_caches();
+  answer = python.pyimport("blkmodel.live").answer;
+}
+
+onmessage = async ({ data }) => {
+  if (data.start) {
+    try {
+      await start(data.start, data.plain);
+      postMessage({ ready: true });
+    } catch (error) {
+      postMessage({ failed: String(error.message || error).trim().split("\n").pop() });
+    }
+  } else {
+    try {
+      postMessage({ id: data.id, answer: answer(data.request) });
+    } catch (error) {
+      // Only what the memory image lacks comes out of answer() as an exception: the page starts again without it.
+      postMessage({ id: data.id, missing: String(error.message || error).trim().split("\n").pop() });
+    }
+  }
+};

@@ -1,0 +1,414 @@
+// Makes the figures of a page answer. A figure is in the page already; at the first touch of a control a worker loads
+// Python with the model in it, and from then on every change is drawn anew there. No framework, no other host.
+
+(() => {
+  "use strict";
+
+  const script = document.currentScript;
+  const home = new URL("engine/", script.src).href;
+  const parts = JSON.parse(script.dataset.engine || "null"); // which files make up the engine, by content
+  const PATIENCE = 20000; // milliseconds until a model that does not answer is given up
+  const KEPT = 64; // answers that are kept for going back and forth
+  const figures = [];
+
+  // The engine ------------------------------------------------------------------------------------------------------
+
+  const engine = { worker: null, ready: false, failed: "", plain: false, waiting: new Map(), timer: 0, next: 1 };
+
+  // Over HTTP the worker fetches its parts itself. A page that is read from disk may fetch nothing, but it may load
+  // scripts: there, each part is a script too, which hands over its content.
+  function partAsScript(name) {
+    return new Promise((resolve, reject) => {
+      const tag = document.createElement("script");
+      window.blkEnginePart = window.blkEnginePart || {};
+      tag.src = home + parts[name].file.replace(/\.\w+$/, ".part.js");
+      tag.onload = () => (tag.remove(), resolve(window.blkEnginePart[name]), delete window.blkEnginePart[name]);
+      tag.onerror = () => reject(new Error(`cannot read ${tag.src}`));
+      document.head.append(tag);
+    });
+  }
+
+  async function startEngine() {
+    if (engine.worker || engine.failed) return;
+    engine.worker = "starting";
+    tell("Loading the model …", 0);
+    try {
+      if (!parts) throw new Error("the page was built without it");
+      const names = engine.plain ? ["wasm", "package", "stdlib"] : ["wasm", "package", "heap"];
+      const bytes = names.reduce((sum, name) => sum + parts[name].size, 0);
+      let content = {};
+      let address = home + parts.worker.file;
+      if (location.protocol === "file:") {
+        const texts = await Promise.all(["worker", ...names].map(partAsScript));
+        // Of all addresses a worker could have, a page from disk may use only this one, in every browser.
+        address = `data:text/javascript;base64,${texts[0]}`;
+        names.forEach((name, i) => (content[name] = { base64: texts[i + 1] }));
+      } else {
+        names.forEach((name) => (content[name] = { url: home + parts[name].file }));
+      }
+      engine.worker = new Worker(address, { type: "module" });
+      engine.worker.onmessage = ({ data }) => heard(data, bytes);
+      engine.worker.onerror = (event) => lose(event.message || "the worker does not start");
+      engine.worker.postMessage({ start: content, plain: engine.plain });
+    } catch (error) {
+      lose(error.message);
+    }
+  }
+
+  function heard(data, bytes) {
+    if ("loaded" in data) {
+      tell("Loading the model …", data.loaded / bytes);
+    } else if (data.ready) {
+      engine.ready = true;
+      tell("", null);
+      figures.forEach((figure) => figure.send());
+    } else if (data.failed) {
+      lose(data.failed);
+    } else {
+      clearTimeout(engine.timer);
+      const done = engine.waiting.get(data.id);
+      engine.waiting.delete(data.id);
+      if (data.missing) return lose(data.missing);
+      done(JSON.parse(data.answer));
+    }
+  }
+
+  // The memory image failed, or lacks something: once more without it. The second time the reader is told.
+  function lose(why) {
+    if (engine.worker && engine.worker.terminate) engine.worker.terminate();
+    Object.assign(engine, { worker: null, ready: false });
+    engine.waiting.clear();
+    figures.forEach((figure) => (figure.asked = null));
+    if (!engine.plain && parts) {
+      engine.plain = true;
+      startEngine();
+    } else {
+      engine.failed = why;
+      console.warn(`The live figures have stopped: ${why}`);
+      tell(`The model could not be loaded (${why}). The figures stay as they are.`, null);
+      figures.forEach((figure) => figure.busy(false));
+    }
+  }
+
+  function ask(request, done) {
+    const id = engine.next++;
+    engine.waiting.set(id, done);
+    engine.worker.postMessage({ id, request: JSON.stringify(request) });
+    clearTimeout(engine.timer);
+    engine.timer = setTimeout(() => {
+      engine.plain = true; // a fresh start would hang again
+      lose("it does not answer");
+    }, PATIENCE);
+  }
+
+  function tell(words, share) {
+    for (const figure of figures) if (figure.wanted || engine.failed) figure.say(words, share);
+  }
+
+  // A control: what its form elements say, and how to make them say something else ------------------------------------
+
+  const READ = {
+    number: (box) => Number(box.querySelector("input[type=range]").value),
+    steps: (box) => Number(box.querySelector("input[type=range]").value),
+    choice: (box) => JSON.parse(box.querySelector("select").value),
+    check: (box) => box.querySelector("input").checked,
+    text: (box) => box.querySelector("input").value,
+  };
+
+  function write(box, value, bounds) {
+    const kind = box.dataset.kind;
+    if (kind === "choice") {
+      const wanted = JSON.stringify(value);
+      for (const option of box.querySelectorAll("option")) option.selected = sameJson(option.value, wanted);
+    } else if (kind === "check") {
+      box.querySelector("input").checked = value;
+    } else {
+      for (const input of box.querySelectorAll("input")) {
+        if (bounds) [input.min, input.max] = bounds;
+        // A field is left alone while it is typed in: "1" may become "12".
+        if (input === document.activeElement && input.type !== "range" && input.value !== "") continue;
+        if (input.value !== String(value)) input.value = value;
+      }
+      const output = box.querySelector("output");
+      const range = box.querySelector("input[type=range]");
+      if (output) output.textContent = `${value + 1} of ${Number(range.max) + 1}`;
+      if (kind === "steps") {
+        const at = { first: value <= range.min, back: value <= range.min, next: value >= range.max, last: value >= range.max };
+        // aria-disabled and not disabled: a button that is switched off under a finger loses the focus.
+        for (const [go, off] of Object.entries(at)) box.querySelector(`[data-go=${go}]`).ariaDisabled = String(off);
+      }
+    }
+  }
+
+  const sameJson = (a, b) => a === b || JSON.stringify(JSON.parse(a)) === b;
+  const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+
+  // A figure --------------------------------------------------------------------------------------------------------
+
+  class Figure {
+    constructor(root, name) {
+      Object.assign(this, JSON.parse(root.dataset.live), { root, name, asked: null, wanted: false, answers: new Map() });
+      this.author = { ...this.values };
+      this.fieldset = root.querySelector("fieldset");
+      this.shown = root.querySelector(".blk-shown");
+      this.status = root.querySelector(".blk-status");
+      this.boxes = new Map([...root.querySelectorAll("[data-kind]")].map((box) => [box.dataset.name, box]));
+      this.fieldset.hidden = this.fieldset.disabled = false;
+      this.status.textContent = "";
+      root.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
+      root.addEventListener("pointerdown", startIn(this.fieldset));
+      root.addEventListener("focusin", startIn(this.fieldset));
+      this.fieldset.addEventListener("input", (event) => this.input(event));
+      this.fieldset.addEventListener("change", (event) => this.input(event));
+      root.addEventListener("click", (event) => this.click(event));
+      root.addEventListener("keydown", (event) => this.key(event));
+      this.mark();
+    }
+
+    input({ target }) {
+      const box = target.closest("[data-kind]");
+      if (!box) return;
+      if (target.type === "number") {
+        if (target.value === "" || !target.validity.valid) return; // still being typed
+        box.querySelector("input[type=range]").value = target.value;
+      }
+      if (box.dataset.kind === "steps") this.pause();
+      this.change({ [box.dataset.name]: READ[box.dataset.kind](box) });
+    }
+
+    click(event) {
+      const button = event.target.closest("[data-go]");
+      if (button) return this.go(button.dataset.go, button.closest("[data-kind]"));
+      // What is drawn may set a parameter too: data-set="focus=3".
+      const mark = event.target.closest(".blk-shown [data-set]");
+      if (mark) {
+        const [name, value] = mark.dataset.set.split(/=(.*)/s);
+        if (name in this.values) this.change({ [name]: JSON.parse(value) });
+      }
+    }
+
+    go(where, box) {
+      if (where === "reset") {
+        this.pause();
+        this.change(this.author);
+        for (const other of this.followers()) other.change(other.author);
+        return;
+      }
+      const range = box.querySelector("input[type=range]");
+      const [low, high, at] = [range.min, range.max, this.values[box.dataset.name]].map(Number);
+      if (where === "play") {
+        if (this.playing) return this.pause();
+        if (at >= high) this.change({ [box.dataset.name]: low });
+        this.play(box);
+      } else {
+        this.pause();
+        const to = { first: low, back: at - 1, next: at + 1, last: high }[where];
+        if (to >= low && to <= high && to !== at) this.change({ [box.dataset.name]: to });
+      }
+    }
+
+    key(event) {
+      const box = this.root.querySelector(".blk-steps");
+      if (!box || event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT)$/.test(event.target.tagName)) return;
+      const where = { ArrowLeft: "back", ArrowRight: "next", Home: "first", End: "last" }[event.key];
+      if (!where) return;
+      event.preventDefault();
+      this.go(where, box);
+    }
+
+    play(box) {
+      const button = box.querySelector("[data-go=play]");
+      const shows = (sign, says) => ((button.textContent = sign), button.setAttribute("aria-label", says));
+      shows("❚❚", "pause");
+      const timer = setInterval(() => {
+        const at = this.values[box.dataset.name];
+        if (this.asked || !engine.ready) return; // a slow step is waited for
+        if (at >= Number(box.querySelector("input[type=range]").max)) return this.pause();
+        this.change({ [box.dataset.name]: at + 1 });
+      }, 700);
+      this.playing = () => (clearInterval(timer), shows("▶", "play"));
+    }
+
+    pause() {
+      if (this.playing) this.playing();
+      this.playing = null;
+    }
+
+    followers() {
+      return this.follow ? figures.filter((other) => other !== this && other.follow === this.follow) : [];
+    }
+
+    // The reader has set something, here or in a figure that this one follows.
+    change(values, follows = false) {
+      const known = Object.fromEntries(Object.entries(values).filter(([name]) => name in this.values));
+      if (Object.entries(known).every(([name, value]) => same(this.values[name], value))) return;
+      Object.assign(this.values, known);
+      this.mark();
+      this.wanted = true;
+      if (!follows) for (const other of this.followers()) other.change(known, true);
+      startEngine();
+      this.send();
+    }
+
+    // One question at a time; when its answer comes, only the newest state is asked for.
+    send() {
+      if (!this.wanted || engine.failed) return;
+      this.busy(true);
+      const values = { ...this.values };
+      const key = JSON.stringify(values);
+      const kept = this.answers.get(key);
+      if (kept) return this.show(kept, values);
+      if (!engine.ready || this.asked) return;
+      this.asked = key;
+      ask({ view: this.view, values, bounds: this.bounds }, (answer) => {
+        this.asked = null;
+        if (this.answers.size >= KEPT) this.answers.delete(this.answers.keys().next().value);
+        this.answers.set(key, answer);
+        if (JSON.stringify(this.values) === key) this.show(answer, values);
+        else this.send();
+      });
+    }
+
+    show(answer, asked) {
+      this.wanted = false;
+      this.values = { ...asked, ...answer.values };
+      this.limits = answer.bounds;
+      // No jump: as long as the figure is in sight its place does not shrink.
+      this.shown.style.minHeight = `${this.shown.offsetHeight}px`;
+      this.message(answer.error ? answer.html : "");
+      if (!answer.error) morph(this.shown, answer.html);
+      this.mark();
+      this.busy(false);
+      remember();
+      this.root.dispatchEvent(new CustomEvent("blk-shown", { detail: answer }));
+    }
+
+    // What the model says against a state lies over the last figure, which fades.
+    message(html) {
+      const old = this.root.querySelector(":scope > .blk-message");
+      if (old) old.remove();
+      this.shown.inert = Boolean(html);
+      this.root.classList.toggle("blk-refused", Boolean(html));
+      if (!html) return;
+      this.status.insertAdjacentHTML("beforebegin", html);
+      this.root.querySelector(":scope > .blk-message").setAttribute("role", "alert");
+    }
+
+    // Make the form show the state.
+    mark() {
+      for (const [name, box] of this.boxes) write(box, this.values[name], this.limits && this.limits[name]);
+      this.root.classList.toggle("blk-changed", !same(this.values, this.author));
+    }
+
+    busy(is) {
+      this.root.setAttribute("aria-busy", String(is));
+    }
+
+    say(words, share) {
+      this.status.textContent = words;
+      if (share === null) this.root.style.removeProperty("--blk-loaded");
+      else this.root.style.setProperty("--blk-loaded", share);
+      this.root.classList.toggle("blk-loading", share !== null);
+    }
+  }
+
+  const startIn = (fieldset) => (event) => {
+    if (fieldset.contains(event.target) || event.target.closest("[data-set]")) {
+      const figure = figures.find((each) => each.fieldset === fieldset);
+      if (figure && !engine.ready && !engine.failed) figure.wanted = true;
+      startEngine();
+    }
+  };
+
+  // Change what is drawn into what is to be drawn, element by element, so that what stays can be seen to stay: a
+  // focus is kept, and what moves can glide. Elements are the same if their data-key, or their kind and place, are.
+  function morph(shown, html) {
+    const fresh = document.createElement("template");
+    fresh.innerHTML = html;
+    children(shown, fresh.content);
+  }
+
+  function children(old, fresh) {
+    const keyed = new Map();
+    for (const child of old.children) if (child.dataset.key) keyed.set(child.dataset.key, child);
+    let at = old.firstChild;
+    for (const wanted of [...fresh.childNodes]) {
+      const key = wanted.dataset && wanted.dataset.key;
+      let same = key ? keyed.get(key) : at;
+      if (same && same !== at) old.insertBefore(same, at);
+      if (same && same.nodeName === wanted.nodeName && (key || !(same.dataset && same.dataset.key))) {
+        at = same.nextSibling;
+        if (same.nodeType !== Node.ELEMENT_NODE) {
+          if (same.data !== wanted.data) same.data = wanted.data;
+        } else if (!same.isEqualNode(wanted)) {
+          for (const { name } of [...same.attributes]) if (!wanted.hasAttribute(name)) same.removeAttribute(name);
+          for (const { name, value } of wanted.attributes)
+            if (same.getAttribute(name) !== value) same.setAttribute(name, value);
+          children(same, wanted);
+        }
+      } else {
+        old.insertBefore(wanted, at);
+      }
+    }
+    while (at) {
+      const next = at.nextSibling;
+      at.remove();
+      at = next;
+    }
+  }
+
+  // The reader's state in the page's address: ?figure.parameter=value, for what differs from the author's ---------------
+
+  let remembering = 0;
+  function remember() {
+    clearTimeout(remembering);
+    remembering = setTimeout(() => {
+      const address = new URL(location.href);
+      const ours = new Set(figures.map((figure) => figure.name));
+      for (const key of [...address.searchParams.keys()])
+        if (ours.has(key.slice(0, key.lastIndexOf(".")))) address.searchParams.delete(key);
+      for (const figure of figures)
+        for (const [name, value] of Object.entries(figure.values))
+          if (!same(value, figure.author[name]) && figure.boxes.has(name))
+            address.searchParams.set(`${figure.name}.${name}`, typeof value === "string" ? value : JSON.stringify(value));
+      if (address.href !== location.href) history.replaceState(history.state, "", address);
+    }, 200);
+  }
+
+  function recall() {
+    for (const figure of figures) {
+      const values = {};
+      for (const [name, author] of Object.entries(figure.author)) {
+        const text = new URLSearchParams(location.search).get(`${figure.name}.${name}`);
+        if (text === null || !figure.boxes.has(name)) continue;
+        try {
+          values[name] = typeof author === "string" ? text : JSON.parse(text);
+        } catch {
+          // not an address of ours: the author's state stands
+        }
+      }
+      figure.change(values);
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------------------------
+
+  function begin() {
+    const taken = new Map();
+    for (const root of document.querySelectorAll(".blk-live")) {
+      const { name } = JSON.parse(root.dataset.live);
+      const times = (taken.get(name) || 0) + 1;
+      taken.set(name, times);
+      figures.push(new Figure(root, times > 1 ? `${name}-${times}` : name));
+    }
+    const sight = new IntersectionObserver((seen) => {
+      for (const { target, isIntersecting } of seen)
+        if (!isIntersecting) target.querySelector(".blk-shown").style.minHeight = "";
+    });
+    for (const figure of figures) sight.observe(figure.root);
+    recall();
+  }
+
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", begin);
+  else begin();
+})();
