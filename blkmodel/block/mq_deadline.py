@@ -325,12 +325,13 @@ class deadline_attr(Struct):
     in_jiffies: it is a time, which user space sees in milliseconds.
     """
 
-    name: str
-    setting: str
-    direction: int | None
-    low: int
-    high: int
-    in_jiffies: bool
+    SIZE = 32
+    name: str = ""
+    setting: str = ""
+    direction: int | None = None
+    low: int = INT_MIN
+    high: int = INT_MAX
+    in_jiffies: bool = False
 
     def show(self, e):
         data = getattr(e.elevator_data, self.setting)

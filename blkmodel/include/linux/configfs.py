@@ -12,6 +12,7 @@ from blkmodel.sim.structure import Struct, struct
 class config_item_type(Struct):
     """A kind of item: release(item) is called when it goes; ct_attrs: its files by name, store(item, page, count)."""
 
+    SIZE = 40
     release: Any = None
     ct_attrs: Any = None
 
@@ -31,6 +32,7 @@ class config_item(Struct):
 class configfs_subsystem(Struct):
     """A directory in which others can be made: make_item(group, name) and drop_item(group, item). items: by name."""
 
+    SIZE = 128
     name: str = ""
     make_item: Any = None
     drop_item: Any = None
