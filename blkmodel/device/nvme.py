@@ -5,13 +5,19 @@ from blkmodel.drivers.nvme.host import pci as nvme
 from blkmodel.drivers.pci import msi
 from blkmodel.errors import KernelError
 from blkmodel.include.linux.device import class_, device, device_initialize, set_dev_node
+from blkmodel.include.linux.errno import ENOMEM
 from blkmodel.include.linux.gfp import GFP_KERNEL
-from blkmodel.include.linux.irqdesc import __irq_alloc_descs, irq_chip, irq_to_desc
+from blkmodel.include.linux.irqdesc import __irq_alloc_descs, irq_chip, irq_to_desc, proc_irq
 from blkmodel.include.linux.list import list_head
 from blkmodel.include.linux.moduleparam import parse_args
 from blkmodel.include.linux.nvme import NVME_AQ_DEPTH, NVME_NVM_IOSQES, NVME_REG_DBS
-from blkmodel.include.linux.pci import PCI_IRQ_ALL_TYPES, PCI_VENDOR_ID_INTEL, pci_alloc_irq_vectors, pci_dev, \
-    pci_set_drvdata
+from blkmodel.include.linux.pci import (
+    PCI_IRQ_ALL_TYPES,
+    PCI_VENDOR_ID_INTEL,
+    pci_alloc_irq_vectors,
+    pci_dev,
+    pci_set_drvdata,
+)
 from blkmodel.include.linux.slab import kcalloc_node, kzalloc_node
 from blkmodel.sim import this
 
@@ -57,11 +63,11 @@ def _set_up(pdev, quirks, log):
     node = pdev.dev.numa_node
     parameters = nvme.variables()
     dev = kzalloc_node(nvme.nvme_dev, GFP_KERNEL, node)
-    _check(dev is None and -12, "nvme_probe", log)
+    _check(dev is None and -ENOMEM, "nvme_probe", log)
     dev.nr_write_queues, dev.nr_poll_queues = parameters.write_queues, parameters.poll_queues
     dev.nr_allocated_queues = nvme.nvme_max_io_queues(dev) + 1
     dev.queues = kcalloc_node(dev.nr_allocated_queues, nvme.nvme_queue, GFP_KERNEL, node)
-    _check(dev.queues is None and -12, "nvme_probe", log)
+    _check(dev.queues is None and -ENOMEM, "nvme_probe", log)
     dev.dev = pdev.dev
     pci_set_drvdata(pdev, dev)
     dev.ctrl.quirks = quirks
@@ -90,7 +96,6 @@ def _set_up(pdev, quirks, log):
 
 def irq_affinity(dev):
     """The CPUs of each queue's interrupt, as /proc/irq/*/smp_affinity_list shows them: by queue number, 0 for admin."""
-    from blkmodel.include.linux.irqdesc import proc_irq
     pdev = dev.dev._owner
     return {q.qid: proc_irq(msi.pci_irq_vector(pdev, q.cq_vector))[0] for q in dev.queues
             if q.flags >> nvme.NVMEQ_ENABLED & 1 and not q.flags >> nvme.NVMEQ_POLLED & 1}

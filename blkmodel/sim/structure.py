@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import dataclass_transform
 
 
 @cache
@@ -42,6 +43,7 @@ class Struct:
         return f"<{type(self).__name__} {addr:#x}>" if addr else f"<{type(self).__name__}>"
 
 
+@dataclass_transform(eq_default=False)
 def struct(cls):
     """Make a class a structure: slots, one argument a field, no comparison by value.
 

@@ -33,7 +33,7 @@ from blkmodel.include.linux.nodemask import for_each_node_mask, node_set, nodema
 from blkmodel.include.linux.slab import kcalloc, kfree
 from blkmodel.include.linux.topology import cpu_to_node, for_each_node, nr_node_ids, topology_sibling_cpumask
 from blkmodel.lib.sort import sort
-from blkmodel.sim.structure import Struct, sizeof, struct
+from blkmodel.sim.structure import Struct, struct
 
 UINT_MAX = 0xFFFFFFFF
 
@@ -134,7 +134,7 @@ def alloc_nodes_vectors(numvecs, node_to_cpumask, cpu_mask, nodemsk, nmsk, node_
         node_vectors[n].ncpus = ncpus
     numvecs = min(remaining_ncpus, numvecs)
 
-    sort(node_vectors, nr_nodes, sizeof(type(node_vectors[0])), ncpus_cmp_func, None)
+    sort(node_vectors, nr_nodes, 8, ncpus_cmp_func, None)
 
     for nv in node_vectors:
         if nv.ncpus == UINT_MAX:

@@ -146,7 +146,7 @@ class nvme_iod(Struct):
 
 
 def io_queue_depth_set(val, kp):
-    """Take a text as io_queue_depth: at least 2, as a ring of one entry holds nothing. Returns 0, -EINVAL or -ERANGE."""
+    """Take a text as io_queue_depth: a number from 2, as a ring of one entry holds nothing. Returns 0 or -EINVAL."""
     ret, n = kstrtoint(val, 10)
     if ret != 0 or n < 2:
         return -EINVAL
@@ -269,7 +269,7 @@ def nvme_free_queues(dev, lowest):
 
 
 def nvme_suspend_queue(nvmeq):
-    """Take a queue out of service: nothing is sent on it, and its interrupt is given back. 1 where it was out already."""
+    """Take a queue out of service: nothing is sent on it, and its interrupt is given back. 1 where it is out."""
     if not nvmeq.flags >> NVMEQ_ENABLED & 1:
         return 1
     nvmeq.flags &= ~(1 << NVMEQ_ENABLED)
