@@ -50,6 +50,7 @@ def cpu_down(cpu):
     if len(kernel.online) == 1:
         return -EBUSY
     kernel.online.discard(cpu)
+    irq_migrate_all_off_this_cpu(cpu)
     refuge = min(kernel.online)
     for context in [kernel.context, *(event.context for event in kernel.loop.pending())]:
         if context.cpu == cpu:
@@ -70,4 +71,5 @@ def cpu_up(cpu):
     if cpu not in kernel.machine.present:
         return -EINVAL
     kernel.online.add(cpu)
+    irq_affinity_online_cpu(cpu)
     return 0

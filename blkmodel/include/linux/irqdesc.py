@@ -252,6 +252,35 @@ def irq_shutdown_and_deactivate(desc):
         _point_nowhere(desc)
 
 
+def irq_migrate_all_off_this_cpu(cpu):
+    """Move the interrupts that go to a CPU which has just gone offline.
+
+    One that is managed shuts down when the last of its CPUs goes; any other breaks its affinity then.
+    """
+    for desc in list(irq_desc_tree().descs.values()):
+        data, common = desc.irq_data, desc.irq_common_data
+        if data._target is None or data._target[0] != cpu:
+            continue
+        if not cpumask_intersects(common.affinity, cpu_online_mask()):
+            if data._managed:
+                irq_shutdown_and_deactivate(desc)
+                continue
+            cpumask_copy(common.affinity, cpu_online_mask())
+        state = interrupts()
+        state.give_back(data._target)
+        take = state.take_aside if data._managed else state.take
+        _point_at(desc, take(for_each_cpu(common.affinity)))
+
+
+def irq_affinity_online_cpu(cpu):
+    """Start the managed interrupts that had shut down for want of this CPU, which is online again. Returns 0."""
+    for desc in irq_desc_tree().descs.values():
+        data, affinity = desc.irq_data, desc.irq_common_data.affinity
+        if data._managed and desc.action is not None and data._target is None and affinity.bits >> cpu & 1:
+            irq_startup(desc)
+    return 0
+
+
 def _point_at(desc, target):
     """Send an interrupt to a CPU and vector from now on."""
     irq = desc.irq_data.irq

@@ -4,8 +4,6 @@ Every possible CPU gets a vector of each set, and a vector's CPUs are close to e
 present are served first, node by node; then those that may be plugged in later, starting at the next vector.
 """
 
-from typing import Any
-
 from blkmodel.include.linux.bug import WARN_ON, WARN_ON_ONCE
 from blkmodel.include.linux.cpumask import (
     cpu_possible_mask,
@@ -40,22 +38,16 @@ UINT_MAX = 0xFFFFFFFF
 
 @struct
 class node_vectors(Struct):
-    """A node's share. nvectors: first (then called ncpus) its CPUs to be served, then the vectors it gets.
+    """A node's share. nvectors: first, under the name of ncpus, its CPUs to be served; then the vectors it gets.
 
     UINT_MAX stands for a node that has no CPU to be served.
     """
 
     id: int = 0
-    nvectors: Any = 0
+    nvectors: int = 0
 
-    @property
-    def ncpus(self):
-        """The same word as nvectors: in C the two are a union."""
-        return self.nvectors
 
-    @ncpus.setter
-    def ncpus(self, count):
-        self.nvectors = count
+node_vectors.ncpus = node_vectors.nvectors  # type: ignore[attr-defined]  # in C the two are a union
 
 
 def irq_spread_init_one(irqmsk, nmsk, cpus_per_vec):
