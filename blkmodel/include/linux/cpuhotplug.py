@@ -1,6 +1,7 @@
 """What is told when a CPU goes away: states with callbacks, some of them for many instances."""
 
 from blkmodel.include.linux.errno import EBUSY, EINVAL
+from blkmodel.include.linux.irqdesc import irq_affinity_online_cpu, irq_migrate_all_off_this_cpu
 from blkmodel.include.linux.list import list_add, list_del_init, list_head
 from blkmodel.sim import statics, this
 
