@@ -42,7 +42,7 @@ def map_user_buffer(page_runs, addr=0x7F0000000000):
     no memory. (What mmap() and the first touch of each page come to.)"""
     pages = []
     for count in page_runs:
-        first = alloc_pages_exact_nid(-1, count * PAGE_SIZE, 0)
+        first = alloc_pages_exact_nid(-1, (count + 1) * PAGE_SIZE, 0)  # one more, so that runs do not touch
         if first is None:
             unmap_user_buffer(user_buffer(addr, pages))
             return None
