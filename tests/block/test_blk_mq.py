@@ -1,0 +1,816 @@
+"""The multi-queue core: what set-up builds, what a failure leaves, and how requests travel."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blkmodel import boot, machine
+from blkmodel.block import blk_core, blk_mq, blk_mq_sched
+from blkmodel.block.blk_mq_h import __blk_mq_get_ctx
+from blkmodel.include.linux.blk_mq import (
+    BLK_EH_DONE,
+    BLK_MQ_CPU_WORK_BATCH,
+    BLK_MQ_F_BLOCKING,
+    BLK_MQ_F_TAG_SHARED,
+    BLK_MQ_REQ_NOWAIT,
+    BLK_MQ_REQ_RESERVED,
+    BLK_MQ_S_SCHED_RESTART,
+    BLK_QC_T_INTERNAL,
+    HCTX_MAX_TYPES,
+    blk_mq_ops,
+    blk_mq_tag_set,
+    request_to_qc_t,
+)
+from blkmodel.include.linux.blk_types import (
+    BLK_STS_DEV_RESOURCE,
+    BLK_STS_IOERR,
+    BLK_STS_RESOURCE,
+    REQ_OP_DRV_IN,
+    REQ_OP_READ,
+    REQ_OP_WRITE,
+)
+from blkmodel.include.linux.blkdev import (
+    MQ_RQ_IDLE,
+    MQ_RQ_IN_FLIGHT,
+    RQF_DONTPREP,
+    RQF_TIMED_OUT,
+    blk_plug,
+    request,
+)
+from blkmodel.include.linux.cpuhotplug import cpu_down
+from blkmodel.include.linux.cpumask import cpumask_weight, for_each_cpu
+from blkmodel.include.linux.err import IS_ERR, PTR_ERR
+from blkmodel.include.linux.errno import EAGAIN, EBUSY, EINVAL, EIO, ENOMEM
+from blkmodel.include.linux.jiffies import jiffies
+from blkmodel.include.linux.list import list_head
+from blkmodel.include.linux.percpu_refcount import percpu_ref_is_zero
+from blkmodel.include.linux.workqueue import WORK_CPU_UNBOUND
+from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.sim.structure import sizeof
+from tests.block.simple_driver import Driver
+
+
+def get(q, op=REQ_OP_READ, flags=BLK_MQ_REQ_NOWAIT):
+    rq = blk_mq.blk_mq_alloc_request(q, op, flags)
+    assert not IS_ERR(rq)
+    return rq
+
+
+def insert(rq, run=True, async_=False, at_head=False):
+    blk_mq_sched.blk_mq_sched_insert_request(rq, at_head, run, async_)
+
+
+# ---------------------------------------------------------------- tag sets
+
+
+@pytest.mark.parametrize("wrong", [
+    {"nr_hw_queues": 0}, {"queue_depth": 0}, {"queue_depth": 3, "reserved_tags": 3}, {"nr_maps": 4},
+    {"ops": blk_mq_ops()}, {"ops": blk_mq_ops(queue_rq=print, get_budget=print)}])
+def test_a_wrong_description_is_refused(wrong):
+    kernel = boot(2)
+    live = dict(kernel.memory.live)
+    described = {"ops": blk_mq_ops(queue_rq=print), "nr_hw_queues": 1, "queue_depth": 8, **wrong}
+    assert blk_mq.blk_mq_alloc_tag_set(blk_mq_tag_set(**described)) == -EINVAL
+    assert kernel.memory.live == live
+
+
+def test_a_set_gets_what_the_machine_can_use():
+    kernel = boot(4)
+    driver = Driver(queues=9, depth=20000)
+    driver.load(queues=0)
+    assert (driver.set.nr_hw_queues, driver.set.nr_maps, driver.set.queue_depth) == (4, 1, 10240)
+    assert kernel.log[-1] == "blk-mq: reduced tag depth to 10240"
+    assert [tags.nr_tags for tags in driver.set.tags] == [10240] * 4
+    assert list(driver.set.map[0].mq_map) == [0, 1, 2, 3]
+
+
+def test_a_crash_kernel_is_modest():
+    boot(machine(4, kdump=True))
+    spread = blk_mq_ops(queue_rq=print, map_queues=lambda set: pytest.fail("asked for a map"))
+    modest = blk_mq_tag_set(ops=spread, nr_hw_queues=4, nr_maps=3, queue_depth=1000)
+    assert blk_mq.blk_mq_alloc_tag_set(modest) == 0
+    assert (modest.nr_hw_queues, modest.nr_maps, modest.queue_depth) == (1, 1, 64)
+    assert list(modest.map[0].mq_map) == [0, 0, 0, 0]
+    assert [tags is not None for tags in modest.tags] == [True, False, False, False]
+
+
+def test_the_drivers_own_map():
+    boot(4)
+
+    def map_queues(set):
+        assert [list(qmap.mq_map) for qmap in set.map] == [[0] * 4] * 3
+        for type, qmap in enumerate(set.map):
+            qmap.nr_queues, qmap.queue_offset = 1, type
+            qmap.mq_map[:] = [type] * 4
+        return 0
+    driver = Driver(queues=3, nr_maps=3, ops={"map_queues": map_queues})
+    q = driver.load()
+    ctx = __blk_mq_get_ctx(q, 2)
+    assert [hctx.queue_num for hctx in ctx.hctxs] == [0, 1, 2]
+    assert [hctx.type for hctx in q.queue_hw_ctx[:3]] == [0, 1, 2]
+    assert get(q, REQ_OP_READ).mq_hctx.queue_num == 1
+    assert get(q, REQ_OP_WRITE).mq_hctx.queue_num == 0
+
+
+def test_a_failed_map_fails_the_set():
+    kernel = boot(4)
+    live = dict(kernel.memory.live)
+    driver = Driver(ops={"map_queues": lambda set: -EIO})
+    assert blk_mq.blk_mq_alloc_tag_set(driver.set) == -EIO
+    assert kernel.memory.live == live
+
+
+def check_runs(kernel, tags, cmd_size):
+    """Requests lie in their runs, on cache lines, in order, without overlap; return the bytes no request uses."""
+    size = sizeof(request) + cmd_size
+    step = -(-size // 64) * 64
+    runs = [(page._addr, PAGE_SIZE << page.private) for page in tags.page_list]
+    requests = list(tags.static_rqs)
+    waste = 0
+    for start, length in runs:
+        assert kernel.memory.live[start].size == length
+        inside = [rq for rq in requests if start <= rq._addr < start + length]
+        assert [rq._addr for rq in inside] == [start + i * step for i in range(len(inside))]
+        assert len(inside) * step <= length
+        waste += length - len(inside) * size
+    assert len({rq._addr for rq in requests}) == len(requests) == tags.nr_tags
+    assert waste == sum(length for _, length in runs) - len(requests) * size
+    return waste
+
+
+@given(st.integers(1, 700), st.integers(0, 6000))
+@settings(deadline=None, max_examples=40)
+def test_requests_lie_in_their_runs(depth, cmd_size):
+    kernel = boot(2)
+    driver = Driver(depth=depth, cmd_size=cmd_size)
+    driver.load(queues=0)
+    check_runs(kernel, driver.set.tags[0], cmd_size)
+    for page in driver.set.tags[0].page_list:
+        assert page.private <= 4
+
+
+@pytest.mark.parametrize(("depth", "cmd_size", "orders", "waste"), [
+    (32, 152, [2], 16384 - 32 * 424), (1023, 152, [4] * 7 + [0], None), (1, 0, [0], 4096 - 272), (9, 3000, [3], None)])
+def test_runs(depth, cmd_size, orders, waste):
+    kernel = boot(2)
+    driver = Driver(depth=depth, cmd_size=cmd_size)
+    driver.load(queues=0)
+    tags = driver.set.tags[0]
+    found = check_runs(kernel, tags, cmd_size)
+    assert [page.private for page in tags.page_list] == orders
+    assert waste is None or found == waste
+
+
+@given(st.integers(0, 2**32), st.floats(0.05, 0.95), st.integers(1, 200), st.integers(1, 4))
+@settings(deadline=None, max_examples=60)
+def test_scarce_memory_gives_smaller_runs_or_fewer_tags(seed, share, depth, queues):
+    kernel = boot(4)
+    live = dict(kernel.memory.live)
+    driver = Driver(queues=queues, depth=depth, cmd_size=152)
+    kernel.memory.fail_share(share, seed, kinds={f"pages({order})" for order in range(5)})
+    ret = blk_mq.blk_mq_alloc_tag_set(driver.set)
+    kernel.memory.fail_never()
+    if ret:
+        assert ret == -ENOMEM
+        assert kernel.log[-1] == "blk-mq: failed to allocate request map"
+    else:
+        halved = [depth >> n for n in range(8)]
+        assert driver.set.queue_depth in halved
+        if driver.set.queue_depth != depth:
+            assert kernel.log[-1] == f"blk-mq: reduced tag depth ({depth} -> {driver.set.queue_depth})"
+        for tags in driver.set.tags[:queues]:
+            assert tags.nr_tags == driver.set.queue_depth
+            check_runs(kernel, tags, 152)
+        blk_mq.blk_mq_free_tag_set(driver.set)
+    assert kernel.memory.live == live
+
+
+def attempts(kernel, fn):
+    """How many allocations fn() tries."""
+    before = kernel.memory.count
+    fn()
+    return kernel.memory.count - before
+
+
+@pytest.mark.parametrize("queues", [1, 3])
+def test_every_allocation_of_a_tag_set_may_fail(queues):
+    kernel = boot(machine(4, nodes=2))
+    live = dict(kernel.memory.live)
+    driver = Driver(queues=queues, depth=8, cmd_size=100, reserved_tags=1)
+    number = attempts(kernel, lambda: driver.load(queues=0))
+    driver.unload()
+    assert kernel.memory.live == live
+    reduced = 0
+    for nth in range(1, number + 1):
+        driver.set.queue_depth = 8
+        kernel.memory.fail_nth(nth)
+        ret = blk_mq.blk_mq_alloc_tag_set(driver.set)
+        kernel.memory.fail_never()
+        if ret:
+            assert ret == -ENOMEM
+            assert kernel.memory.live == live
+            driver.set.queue_depth = 8
+            assert blk_mq.blk_mq_alloc_tag_set(driver.set) == 0
+        elif driver.set.queue_depth == 4:
+            reduced += 1
+        assert all(tags.nr_tags == driver.set.queue_depth for tags in driver.set.tags[:queues])
+        blk_mq.blk_mq_free_tag_set(driver.set)
+        assert kernel.memory.live == live
+    assert reduced, "no failure made the tags fewer"
+
+
+def test_a_driver_that_fails_to_prepare_a_request():
+    kernel = boot(2)
+    live = dict(kernel.memory.live)
+    prepared = []
+
+    def init_request(set, rq, hctx_idx, node):
+        if len(prepared) == 6:
+            return -EIO
+        prepared.append(rq)
+        return 0
+    driver = Driver(depth=8, ops={"init_request": init_request, "exit_request": lambda set, rq, i: prepared.remove(rq)})
+    assert blk_mq.blk_mq_alloc_tag_set(driver.set) == 0
+    assert driver.set.queue_depth == 4
+    assert prepared == list(driver.set.tags[0].static_rqs)
+    blk_mq.blk_mq_free_tag_set(driver.set)
+    assert prepared == []
+    assert kernel.memory.live == live
+
+
+# ---------------------------------------------------------------- queues
+
+
+@pytest.mark.parametrize(("queues", "flags"), [(1, 0), (3, 0), (2, BLK_MQ_F_BLOCKING)])
+def test_every_allocation_of_a_queue_may_fail(queues, flags):
+    kernel = boot(machine(4, nodes=2))
+    driver = Driver(queues=queues, depth=8, flags=flags)
+    driver.load(queues=0)
+    live = dict(kernel.memory.live)
+    number = attempts(kernel, driver.add_queue)
+    driver.remove_queue(driver.queues[0])
+    assert kernel.memory.live.keys() == live.keys()
+    failures = 0
+    for nth in range(1, number + 1):
+        kernel.memory.fail_nth(nth)
+        q = blk_mq.blk_mq_init_queue(driver.set)
+        kernel.memory.fail_never()
+        kernel.loop.run_due()
+        if IS_ERR(q):
+            failures += 1
+            assert PTR_ERR(q) == -ENOMEM
+            held = sum(allocation.size for allocation in kernel.memory.live.values())
+            assert held <= sum(allocation.size for allocation in live.values())
+        else:
+            driver.queues.append(q)
+            driver.remove_queue(q)
+        q = driver.add_queue()
+        check_mapping(q, driver.set)
+        driver.remove_queue(q)
+        assert len(kernel.memory.live) == len(live)
+    assert failures >= number - 1 - queues
+    driver.unload()
+
+
+def test_a_queue_is_all_freed():
+    kernel = boot(machine(8, nodes=2, threads=2))
+    live = dict(kernel.memory.live)
+    driver = Driver(queues=5, depth=16, cmd_size=64)
+    driver.load(queues=3)
+    driver.unload()
+    assert kernel.memory.live == live
+
+
+def test_a_simple_queue():
+    kernel = boot(4)
+    live = dict(kernel.memory.live)
+    driver = Driver()
+    simple = blk_mq_tag_set()
+    q = blk_mq.blk_mq_init_sq_queue(simple, driver.set.ops, 8, 0)
+    assert (q.nr_hw_queues, q.nr_requests, simple.nr_maps) == (1, 8, 1)
+    blk_core.blk_cleanup_queue(q)
+    kernel.loop.run_due()
+    blk_mq.blk_mq_free_tag_set(simple)
+    for nth in range(1, 12):
+        kernel.memory.fail_nth(nth)
+        q = blk_mq.blk_mq_init_sq_queue(simple, driver.set.ops, 1, 0)
+        kernel.memory.fail_never()
+        kernel.loop.run_due()
+        if not IS_ERR(q):
+            break
+        assert kernel.memory.live.keys() == live.keys()
+
+
+def check_mapping(q, set):
+    """Every CPU's software queue goes to a hardware queue that knows it and has tags."""
+    for cpu, ctx in enumerate(q.queue_ctx):
+        assert ctx.cpu == cpu
+        assert ctx.queue is q
+        assert ctx.hctxs == [q.queue_hw_ctx[set.map[0].mq_map[cpu]]] * HCTX_MAX_TYPES
+        hctx = ctx.hctxs[0]
+        assert hctx.ctxs[ctx.index_hw[0]] is ctx
+        assert hctx.tags is not None
+        assert hctx.tags is set.tags[hctx.queue_num]
+        assert hctx.tags.static_rqs[0] is not None
+        assert hctx.ctx_map.depth == hctx.nr_ctx == cpumask_weight(hctx.cpumask)
+    seen = sorted(cpu for hctx in q.queue_hw_ctx[:q.nr_hw_queues] for cpu in for_each_cpu(hctx.cpumask))
+    assert seen == list(range(len(q.queue_ctx)))
+    for number, hctx in enumerate(q.queue_hw_ctx[:q.nr_hw_queues]):
+        assert hctx.queue_num == number
+        assert hctx.queue is q
+        if not hctx.nr_ctx:
+            assert hctx.tags is None
+    for hctx in q.queue_hw_ctx[q.nr_hw_queues:]:
+        assert hctx is None
+
+
+@given(st.integers(1, 8), st.lists(st.tuples(st.integers(0, 10), st.sampled_from([0.0, 0.0, 0.2, 0.6])), max_size=6),
+       st.integers(0, 2**32), st.integers(1, 2))
+@settings(deadline=None, max_examples=60)
+def test_hardware_queues_come_and_go(start, changes, seed, sharers):
+    kernel = boot(machine(8, nodes=2, present=6))
+    live = dict(kernel.memory.live)
+    driver = Driver(queues=start, depth=4)
+    driver.load(queues=sharers)
+    for number, share in changes:
+        before = driver.set.nr_hw_queues
+        kernel.memory.fail_share(share, seed)
+        blk_mq.blk_mq_update_nr_hw_queues(driver.set, number)
+        kernel.memory.fail_never()
+        if share == 0.0:
+            assert driver.set.nr_hw_queues == (min(number, 8) if number else before)
+        for q in driver.queues:
+            assert q.nr_hw_queues == driver.set.nr_hw_queues
+            assert q.mq_freeze_depth == 0
+            check_mapping(q, driver.set)
+            rq = get(q)
+            insert(rq)
+            assert driver.taken == [rq]
+            driver.finish()
+    driver.unload()
+    assert kernel.memory.live == live
+
+
+def test_sharing_a_tag_set_begins_with_the_second_queue():
+    boot(2)
+    driver = Driver(queues=2)
+    first = driver.load()
+    assert not first.queue_hw_ctx[0].flags & BLK_MQ_F_TAG_SHARED
+    second = driver.add_queue()
+    assert driver.set.flags & BLK_MQ_F_TAG_SHARED
+    for q in (first, second):
+        assert all(hctx.flags & BLK_MQ_F_TAG_SHARED for hctx in q.queue_hw_ctx[:2])
+        assert [hctx.tags for hctx in q.queue_hw_ctx[:2]] == list(driver.set.tags)
+    driver.remove_queue(first)
+    assert not driver.set.flags & BLK_MQ_F_TAG_SHARED
+    assert not any(hctx.flags & BLK_MQ_F_TAG_SHARED for hctx in second.queue_hw_ctx[:2])
+
+
+def test_fewer_requests_and_back():
+    boot(2)
+    driver = Driver(depth=16)
+    q = driver.load()
+    assert blk_mq.blk_mq_update_nr_requests(q, 5) == 0
+    assert q.nr_requests == 5
+    held = [get(q) for _ in range(5)]
+    assert PTR_ERR(blk_mq.blk_mq_alloc_request(q, REQ_OP_READ, BLK_MQ_REQ_NOWAIT)) == -EAGAIN
+    for rq in held:
+        blk_mq.blk_mq_free_request(rq)
+    assert blk_mq.blk_mq_update_nr_requests(q, 17) == -EINVAL
+    assert q.nr_requests == 5
+    assert blk_mq.blk_mq_update_nr_requests(q, 16) == 0
+    assert len({get(q).tag for _ in range(16)}) == 16
+
+
+# ---------------------------------------------------------------- freezing, quiescing, stopping
+
+
+def test_a_frozen_queue_lets_nobody_in_and_waits_for_those_inside():
+    kernel = boot(2)
+    driver = Driver()
+    q = driver.load()
+    rq = get(q)
+    insert(rq)
+    blk_mq.blk_freeze_queue_start(q)
+    assert PTR_ERR(blk_mq.blk_mq_alloc_request(q, REQ_OP_READ, BLK_MQ_REQ_NOWAIT)) == -EBUSY
+    assert not percpu_ref_is_zero(q.q_usage_counter)
+    assert blk_mq.blk_mq_freeze_queue_wait_timeout(q, 10) == 0
+    kernel.loop.post(kernel.context, driver.finish)
+    blk_mq.blk_mq_freeze_queue_wait(q)
+    assert driver.taken == []
+    blk_mq.blk_mq_freeze_queue(q)
+    blk_mq.blk_mq_unfreeze_queue(q)
+    assert q.mq_freeze_depth == 1
+    blk_mq.blk_mq_unfreeze_queue(q)
+    blk_mq.blk_mq_free_request(get(q))
+
+
+@pytest.mark.parametrize("flags", [0, BLK_MQ_F_BLOCKING])
+def test_a_quiesced_queue_dispatches_later(flags):
+    kernel = boot(2)
+    driver = Driver(flags=flags)
+    q = driver.load()
+    blk_mq.blk_mq_quiesce_queue(q)
+    rq = get(q, REQ_OP_DRV_IN)
+    insert(rq)
+    kernel.loop.run_due()
+    assert driver.taken == []
+    blk_mq.blk_mq_unquiesce_queue(q)
+    kernel.loop.run_due()
+    assert driver.taken == [rq]
+
+
+def test_a_stopped_queue_dispatches_when_it_is_started():
+    kernel = boot(2)
+    driver = Driver(queues=2)
+    q = driver.load()
+    blk_mq.blk_mq_stop_hw_queues(q)
+    assert blk_mq.blk_mq_queue_stopped(q)
+    rq = get(q)
+    insert(rq)
+    assert driver.taken == []
+    blk_mq.blk_mq_start_stopped_hw_queues(q, True)
+    assert not blk_mq.blk_mq_queue_stopped(q)
+    kernel.loop.run_due()
+    assert driver.taken == [rq]
+    blk_mq.blk_mq_stop_hw_queue(q.queue_hw_ctx[0])
+    other = get(q)
+    insert(other)
+    blk_mq.blk_mq_start_hw_queues(q)
+    assert driver.taken == [rq, other]
+
+
+# ---------------------------------------------------------------- dispatching
+
+
+def test_a_requests_life():
+    boot(2)
+    driver = Driver(queues=2)
+    q = driver.load()
+    rq = get(q)
+    assert (rq.state, rq.internal_tag, rq.ref, rq.q) == (MQ_RQ_IDLE, -1, 1, q)
+    assert blk_mq.blk_mq_tag_to_rq(rq.mq_hctx.tags, rq.tag) is rq
+    assert blk_mq.blk_mq_tag_to_rq(rq.mq_hctx.tags, 4) is None
+    assert blk_mq.blk_mq_rq_cpu(rq) == 0
+    assert not blk_mq.blk_mq_queue_inflight(q)
+    insert(rq)
+    assert driver.log == [("taken", rq, True)]
+    assert rq.state == MQ_RQ_IN_FLIGHT
+    assert blk_mq.blk_mq_queue_inflight(q)
+    assert blk_mq.blk_mq_in_flight(q, None) == 1
+    assert blk_mq.blk_mq_in_flight_rw(q, None) == [1, 0]
+    hctx = rq.mq_hctx
+    driver.finish()
+    assert rq.mq_hctx is None
+    assert rq.state == MQ_RQ_IDLE
+    assert blk_mq.blk_mq_can_queue(hctx)
+    assert hctx.nr_active == 0
+    assert not blk_mq.blk_mq_queue_inflight(q)
+
+
+def test_a_request_of_one_hardware_queue():
+    boot(4)
+    driver = Driver(queues=2, depth=1)
+    q = driver.load()
+    rq = blk_mq.blk_mq_alloc_request_hctx(q, REQ_OP_DRV_IN, BLK_MQ_REQ_NOWAIT, 1)
+    assert rq.mq_hctx is q.queue_hw_ctx[1]
+    assert rq.mq_ctx.cpu in for_each_cpu(q.queue_hw_ctx[1].cpumask)
+    again = blk_mq.blk_mq_alloc_request_hctx(q, REQ_OP_DRV_IN, BLK_MQ_REQ_NOWAIT, 1)
+    assert PTR_ERR(again) == -EAGAIN
+    assert PTR_ERR(blk_mq.blk_mq_alloc_request_hctx(q, REQ_OP_DRV_IN, BLK_MQ_REQ_NOWAIT, 2)) == -EIO
+    assert PTR_ERR(blk_mq.blk_mq_alloc_request_hctx(q, REQ_OP_DRV_IN, 0, 1)) == -EINVAL
+
+
+@pytest.mark.parametrize(("cpu", "kind"), [(0, "task"), (1, "task"), (2, "irq")])
+def test_many_queues_complete_where_the_request_came_from(cpu, kind):
+    boot(machine(4, nodes=2))
+    driver = Driver(queues=4)
+    q = driver.load()
+    insert(get(q))
+    driver.finish(cpu=cpu)
+    where = 0 if kind == "irq" else cpu
+    assert driver.log[-1][2] == (kind, where)
+
+
+@pytest.mark.parametrize(("cpu", "where"), [(0, 0), (1, 1), (2, 0)])
+def test_a_single_queue_completes_in_a_softirq(cpu, where):
+    boot(machine(4, nodes=2))
+    driver = Driver(queues=1)
+    q = driver.load()
+    insert(get(q))
+    driver.finish(cpu=cpu)
+    assert driver.log[-1][2] == ("softirq", where)
+
+
+@pytest.mark.parametrize("status", [BLK_STS_RESOURCE, BLK_STS_DEV_RESOURCE])
+def test_a_busy_driver_gets_its_requests_again(status):
+    kernel = boot(2)
+    driver = Driver(depth=4)
+    q = driver.load()
+    hctx = q.queue_hw_ctx[0]
+    running = get(q)
+    insert(running)
+    driver.refusals = [status]
+    first, second = get(q), get(q)
+    insert(first, run=False)
+    insert(second)
+    assert driver.taken == [running]
+    assert driver.log[-1] == ("refused", first, status)
+    assert hctx.dispatch_busy == 2
+    assert first.state == MQ_RQ_IDLE
+    # Not marked for a restart, the queue is run again at once, by a worker.
+    kernel.loop.run_due()
+    assert driver.taken == [running, first, second]
+    assert list(hctx.dispatch) == []
+    assert hctx.dispatch_busy == 1
+
+
+def test_left_over_requests_wait_for_an_end_or_a_delay():
+    kernel = boot(2)
+    driver = Driver(depth=8)
+    q = driver.load()
+    hctx = q.queue_hw_ctx[0]
+    running = get(q)
+    insert(running)
+    driver.refusals = [BLK_STS_DEV_RESOURCE] * 3
+    waits = get(q)
+    insert(waits)
+    kernel.loop.run_due()
+    # The second refusal came with the mark set: only an end of a request runs the queue now.
+    assert hctx.state >> BLK_MQ_S_SCHED_RESTART & 1
+    assert len(driver.heard("refused")) == 2
+    kernel.loop.advance(50_000_000)
+    assert len(driver.heard("refused")) == 2
+    driver.refusals = []
+    driver.finish(running)
+    assert driver.taken == [waits]
+
+    # The mark is set again, by the dispatch of what was left over; but this driver may have no request that could end.
+    driver.refusals = [BLK_STS_RESOURCE]
+    delayed = get(q)
+    insert(delayed)
+    kernel.loop.run_due()
+    assert driver.taken == [waits]
+    kernel.loop.advance(4_000_000)
+    assert driver.taken == [waits, delayed]
+
+
+def test_an_error_ends_the_request():
+    boot(2)
+    driver = Driver()
+    q = driver.load()
+    ended = []
+    rq = get(q)
+    rq.end_io = lambda rq, status: ended.append(status)
+    driver.refusals = [BLK_STS_IOERR]
+    insert(rq)
+    assert ended == [BLK_STS_IOERR]
+
+
+def test_last_is_said_of_the_last_request():
+    boot(2)
+    driver = Driver(depth=4)
+    q = driver.load()
+    requests = [get(q) for _ in range(3)]
+    for rq in requests[:2]:
+        insert(rq, run=False)
+    insert(requests[2])
+    assert [(rq, last) for _, rq, last in driver.log] == list(zip(requests, [False, False, True], strict=True))
+
+
+def test_insertion_at_the_head():
+    boot(2)
+    driver = Driver(depth=4)
+    q = driver.load()
+    first, second = get(q), get(q)
+    insert(first, run=False)
+    insert(second, at_head=True)
+    assert driver.taken == [second, first]
+
+
+def test_a_busy_queue_takes_turns_among_cpus():
+    kernel = boot(2)
+    driver = Driver(depth=8)
+    q = driver.load()
+    of_cpu = {cpu: [kernel.task("submit", get, q, cpu=cpu) for _ in range(2)] for cpu in (0, 1)}
+    hctx = q.queue_hw_ctx[0]
+    hctx.dispatch_busy = 8
+    for rq in of_cpu[0] + of_cpu[1]:
+        insert(rq, run=False)
+    blk_mq.blk_mq_run_hw_queue(hctx, False)
+    assert [rq.mq_ctx.cpu for rq in driver.taken] == [0, 1, 0, 1]
+    assert hctx.dispatch_from.cpu == 0
+
+
+def test_a_budget_is_asked_for_and_given_back():
+    kernel = boot(2)
+    budget = [1]
+
+    def get_budget(hctx):
+        budget[0] -= budget[0] > 0
+        budget.append("asked")
+        return budget.count("asked") == 2
+
+    def put_budget(hctx):
+        budget.append("returned")
+    driver = Driver(ops={"get_budget": get_budget, "put_budget": put_budget})
+    q = driver.load()
+    rq = get(q)
+    insert(rq)
+    assert driver.taken == []
+    assert list(q.queue_hw_ctx[0].dispatch) == [rq]
+    kernel.loop.run_due()
+    assert driver.taken == [rq]
+    blk_mq.blk_mq_run_hw_queue(q.queue_hw_ctx[0], False)
+
+
+def test_a_requeued_request_comes_first_again():
+    kernel = boot(2)
+    driver = Driver(depth=4)
+    q = driver.load()
+    rq, prepared = get(q), get(q)
+    insert(rq)
+    insert(prepared)
+    driver.taken = []
+    prepared.rq_flags |= RQF_DONTPREP
+    blk_mq.blk_mq_requeue_request(rq, False)
+    blk_mq.blk_mq_requeue_request(prepared, False)
+    assert rq.state == MQ_RQ_IDLE
+    kernel.loop.run_due()
+    assert driver.taken == []
+    blk_mq.blk_mq_delay_kick_requeue_list(q, 100)
+    kernel.loop.run_due()
+    assert driver.taken == []
+    kernel.loop.advance(100_000_000)
+    # What must not be merged is on the dispatch list, which comes first.
+    assert driver.taken == [prepared, rq]
+    blk_mq.blk_mq_requeue_request(rq, True)
+    kernel.loop.run_due()
+    assert driver.taken == [prepared, rq, rq]
+
+
+def test_a_plug_sends_each_queues_requests_together():
+    boot(2)
+    driver = Driver(depth=8)
+    driver.load(queues=2)
+    plug = blk_plug()
+    a, b = driver.queues
+    held = [get(a), get(b), get(a), get(b)]
+    for sector, rq in enumerate(held):
+        rq._sector = 10 - sector
+        blk_mq.blk_add_rq_to_plug(plug, rq)
+    assert (plug.rq_count, plug.multiple_queues) == (4, True)
+    blk_mq.blk_mq_flush_plug_list(plug, False)
+    assert plug.rq_count == 0
+    assert driver.taken in ([held[2], held[0], held[3], held[1]], [held[3], held[1], held[2], held[0]])
+    assert all(rq.queuelist is None for rq in held)
+
+
+def test_a_refused_plug_stays_in_order():
+    kernel = boot(2)
+    driver = Driver(depth=8)
+    q = driver.load()
+    plug = blk_plug()
+    held = [get(q) for _ in range(3)]
+    for rq in held:
+        blk_mq.blk_add_rq_to_plug(plug, rq)
+    driver.refusals = [0, BLK_STS_RESOURCE]
+    blk_mq.blk_mq_flush_plug_list(plug, False)
+    kernel.loop.advance(10_000_000)
+    assert driver.taken == held
+
+
+def test_workers_take_turns_among_a_queues_cpus():
+    boot(machine(4, present=3))
+    driver = Driver(queues=2)
+    q = driver.load()
+    hctx = next(hctx for hctx in q.queue_hw_ctx[:2] if cpumask_weight(hctx.cpumask) > 1)
+    online = [cpu for cpu in for_each_cpu(hctx.cpumask) if cpu < 3]
+    chosen = [blk_mq.blk_mq_hctx_next_cpu(hctx) for _ in range(3 * BLK_MQ_CPU_WORK_BATCH)]
+    assert set(chosen) == set(online)
+    longest = max(len(run) for run in "".join(str(cpu) for cpu in chosen).replace("10", "1 0").replace("01", "0 1")
+                  .replace("02", "0 2").replace("20", "2 0").replace("12", "1 2").replace("21", "2 1").split())
+    assert longest <= BLK_MQ_CPU_WORK_BATCH or len(online) == 1
+
+
+def test_a_single_queue_runs_anywhere():
+    boot(2)
+    q = Driver(queues=1).load()
+    assert blk_mq.blk_mq_hctx_next_cpu(q.queue_hw_ctx[0]) == WORK_CPU_UNBOUND
+
+
+def test_what_a_dead_cpu_had_queued_is_dispatched():
+    kernel = boot(4)
+    driver = Driver(queues=4)
+    q = driver.load()
+    rq = kernel.task("submit", get, q, cpu=3)
+    insert(rq, run=False)
+    assert cpu_down(3) == 0
+    assert list(rq.mq_ctx.rq_lists[rq.mq_hctx.type]) == []
+    kernel.loop.run_due()
+    assert driver.taken == [rq]
+
+
+def test_all_cpus_of_a_queue_gone():
+    kernel = boot(2)
+    driver = Driver(queues=2)
+    q = driver.load()
+    hctx = q.queue_hw_ctx[1]
+    rq = kernel.task("submit", get, q, cpu=1)
+    cpu_down(1)
+    assert blk_mq.blk_mq_hctx_next_cpu(hctx) == WORK_CPU_UNBOUND
+    assert hctx.next_cpu_batch == 1
+    insert(rq)
+    kernel.loop.run_due()
+    assert driver.taken == [rq]
+
+
+# ---------------------------------------------------------------- timeouts
+
+
+def test_a_late_request_is_shown_to_the_driver():
+    kernel = boot(2)
+    driver = Driver(timeout=250)
+    q = driver.load()
+    rq = get(q)
+    insert(rq)
+    kernel.loop.advance(900_000_000)
+    assert driver.heard("late") == []
+    kernel.loop.advance(3_000_000_000)
+    # Each time the driver asks for more time.
+    assert len(driver.heard("late")) >= 2
+    driver.verdict = BLK_EH_DONE
+    kernel.loop.advance(2_000_000_000)
+    assert rq.rq_flags & RQF_TIMED_OUT
+    late = len(driver.heard("late"))
+    kernel.loop.advance(10_000_000_000)
+    assert len(driver.heard("late")) == late
+    driver.finish(rq)
+    assert rq.ref == 0
+
+
+def test_a_request_that_is_ended_while_it_is_late_is_freed_once():
+    kernel = boot(2)
+    ended = []
+    driver = Driver(timeout=250)
+
+    def timeout(rq, reserved):
+        ended.append(rq)
+        blk_mq.blk_mq_end_request(rq, 0)
+        return BLK_EH_DONE
+    driver.set.ops.timeout = timeout
+    q = driver.load()
+    rq = get(q, flags=BLK_MQ_REQ_NOWAIT)
+    insert(rq)
+    kernel.loop.advance(3_000_000_000)
+    assert ended == [rq]
+    assert rq.ref == 0
+    assert len({get(q).tag for _ in range(4)}) == 4
+
+
+def test_no_request_is_late_before_its_time():
+    kernel = boot(2)
+    driver = Driver(timeout=500)
+    q = driver.load()
+    insert(get(q))
+    kernel.loop.advance(500_000_000)
+    second = get(q)
+    insert(second)
+    assert second.deadline == jiffies() + 500
+    driver.verdict = BLK_EH_DONE
+    kernel.loop.advance(10_000_000_000)
+    assert len(driver.heard("late")) == 2
+
+
+def test_an_idle_queue_gives_up_its_share():
+    kernel = boot(2)
+    driver = Driver(depth=8, timeout=250)
+    a = driver.load(queues=2)
+    tags = driver.set.tags[0]
+    rq = get(a)
+    insert(rq)
+    assert tags.active_queues == 1
+    driver.finish()
+    kernel.loop.advance(3_000_000_000)
+    assert tags.active_queues == 0
+
+
+# ---------------------------------------------------------------- cookies
+
+
+def test_cookies():
+    boot(2)
+    driver = Driver(queues=2, reserved_tags=1, depth=4)
+    q = driver.load()
+    rq = get(q, flags=BLK_MQ_REQ_NOWAIT | BLK_MQ_REQ_RESERVED)
+    rq.mq_hctx.queue_num = 1
+    assert request_to_qc_t(rq.mq_hctx, rq) == 1 << 16 | rq.tag
+    rq.tag, rq.internal_tag = -1, 7
+    assert request_to_qc_t(rq.mq_hctx, rq) == 1 << 16 | 7 | BLK_QC_T_INTERNAL
+
+
+def test_dispatching_nothing():
+    boot(2)
+    q = Driver().load()
+    assert blk_mq.blk_mq_dispatch_rq_list(q, list_head(), False) is False
+    assert not blk_mq.blk_mq_run_hw_queue(q.queue_hw_ctx[0], False)
