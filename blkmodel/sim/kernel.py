@@ -5,6 +5,7 @@ Booting makes a kernel the current one; `with kernel:` makes an older one curren
 """
 
 import random
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,6 +116,16 @@ def boot(on: Machine | int = 4, seed=0):
     return kernel
 
 
+@contextmanager
+def booted(on: Machine | int = 4, seed=0):
+    """Boot a kernel for the length of a `with` block; then the one before it runs again."""
+    before = _current.kernel
+    try:
+        yield boot(on, seed)
+    finally:
+        _current.kernel = before
+
+
 def this():
     """The kernel that runs now."""
     if _current.kernel is None:
@@ -123,14 +134,16 @@ def this():
 
 
 def statics(cls):
-    """Turn a class of defaults into a C file's static variables: calling it returns this kernel's own set.
-
-    Its forget() drops the set, as unloading a module does; the next call begins with the defaults again.
-    """
+    """Turn a class of defaults into a C file's static variables: calling it returns this kernel's own set."""
     def variables():
         kept = this().statics
         if cls not in kept:
             kept[cls] = cls()
         return kept[cls]
-    variables.forget = lambda: this().statics.pop(cls, None)
+    variables.defaults = cls
     return variables
+
+
+def forget(variables):
+    """Drop a C file's static variables, as unloading its module does: the next use begins with the defaults."""
+    this().statics.pop(variables.defaults, None)
