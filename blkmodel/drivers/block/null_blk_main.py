@@ -17,7 +17,7 @@ from blkmodel.drivers.block.null_blk_h import (
     nullb_queue,
 )
 from blkmodel.include.linux.badblocks import badblocks_exit, badblocks_init
-from blkmodel.include.linux.bio import bio_for_each_segment, bio_sectors, rq_for_each_segment
+from blkmodel.include.linux.bio import bio_for_each_segment, bio_sectors
 from blkmodel.include.linux.bitops import find_first_zero_bit
 from blkmodel.include.linux.blk_mq import (
     BLK_EH_DONE,
@@ -47,8 +47,8 @@ from blkmodel.include.linux.blkdev import (
     blk_rq_bytes,
     blk_rq_pos,
     blk_rq_sectors,
-    block_device_operations,
     req_op,
+    rq_for_each_segment,
 )
 from blkmodel.include.linux.bug import WARN_ON
 from blkmodel.include.linux.configfs import (
@@ -67,6 +67,7 @@ from blkmodel.include.linux.genhd import (
     GENHD_FL_SUPPRESS_PARTITION_INFO,
     add_disk,
     alloc_disk_node,
+    block_device_operations,
     set_capacity,
 )
 from blkmodel.include.linux.gfp import GFP_KERNEL, GFP_NOIO, __free_page, alloc_page
