@@ -3,7 +3,7 @@
 //   node pack.mjs stdlib PYODIDE OUT.zip             the standard library, compiled, without doc strings
 //   node pack.mjs heap PYODIDE STDLIB FILES OUT      the memory in which `blkmodel` is imported
 //
-// PYODIDE is the unpacked npm package, FILES a JSON object of path → base64: what is to be put into site-packages.
+// PYODIDE is the unpacked npm package, FILES a JSON object of path → text: what is to be put into site-packages.
 
 import fs from "node:fs";
 import path from "node:path";
@@ -44,13 +44,14 @@ with zipfile.ZipFile("/in.zip") as source, zipfile.ZipFile("/out.zip", "w", zipf
 }
 
 async function heap(library, files, out) {
+  const sources = JSON.parse(fs.readFileSync(files, "utf8"));
+  const codes = await compiled(library, sources);
   const python = await start({ _makeSnapshot: true, stdLibURL: library });
   const limit = python._module.HEAP8.length; // a larger memory could not be put back: pyodide#6254
   const site = python._api.sitePackages;
-  const all = JSON.parse(fs.readFileSync(files, "utf8"));
-  for (const [name, content] of Object.entries(all)) {
+  for (const [name, content] of Object.entries({ ...sources, ...codes })) {
     python.FS.mkdirTree(path.dirname(`${site}/${name}`));
-    python.FS.writeFile(`${site}/${name}`, Buffer.from(content, "base64"));
+    python.FS.writeFile(`${site}/${name}`, content);
   }
   const imported = python.runPython(`
 import gc, importlib, linecache, pkgutil, random, sys
@@ -62,8 +63,7 @@ def skipped(name):
     raise ImportError(name)
 
 for found in pkgutil.walk_packages(blkmodel.__path__, "blkmodel.", onerror=skipped):
-    if not found.name.endswith("__main__"):
-        importlib.import_module(found.name)
+    importlib.import_module(found.name)
 linecache.clearcache()
 random.seed(0)
 del found, skipped
@@ -82,23 +82,42 @@ sum(name.startswith("blkmodel") for name in sys.modules)
   console.log(JSON.stringify({ imported, used, limit }));
 }
 
+// Compiling leaves a lot behind in memory: it is done in an interpreter that is thrown away.
+async function compiled(library, files) {
+  const python = await start({ stdLibURL: library });
+  const compile = python.runPython(`
+from importlib._bootstrap_external import _code_to_hash_pyc
+
+def compiled(source, path):
+    return bytes(_code_to_hash_pyc(compile(source, path, "exec", dont_inherit=True), bytes(8), False))
+
+compiled
+`);
+  const site = python._api.sitePackages;
+  const made = {};
+  for (const [name, source] of Object.entries(files)) {
+    if (!name.endsWith(".py")) continue;
+    const code = compile(source, `${site}/${name}`);
+    made[name.replace(/(.*)\/(.*)\.py$/, "$1/__pycache__/$2.cpython-314.pyc")] = code.toJs();
+    code.destroy();
+  }
+  return made;
+}
+
 // What was freed still lies in memory and would travel with it: fill it with zeros, as far as it can be had
 // without more memory.
 function clean(python) {
+  python.runPython("_filled = [[bytes(size) for _ in range(100)] for size in range(0, 480, 16)]; del _filled");
   const module = python._module;
-  python.runPython("_filled = [[bytes(size) for _ in range(400)] for size in range(0, 480, 16)]; del _filled");
   const taken = [];
-  for (let size = 1 << 22; size >= 32; size >>= 1) {
-    for (;;) {
-      const before = module.HEAP8.length;
-      const top = module._sbrk(0);
-      if (top + size + 65536 > before && size > 65536) break;
+  for (let size = 1 << 18; size >= 32; size >>= 1) {
+    let top;
+    do {
+      top = module._sbrk(0);
       const at = module._malloc(size);
-      if (!at) break;
       module.HEAPU8.fill(0, at, at + size);
       taken.push(at);
-      if (taken.length > 200000 || (size <= 65536 && module._sbrk(0) > top)) break; // what was free is used up
-    }
+    } while (module._sbrk(0) === top); // else what was free is used up, at this size
   }
   for (const at of taken) module._free(at);
 }

@@ -1,0 +1,169 @@
+"""The controls of a live figure: what a reader can change, between which bounds, and the form that shows it.
+
+A bound is a number, the name of another parameter whose value it is, or a function of other parameters. The form
+is HTML with real form elements; the script of the static site and the widgets of JupyterLab go by the same controls.
+"""
+
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from html import escape
+
+Number = int | float
+Bound = Number | str | Callable[..., Number]
+
+
+@dataclass(frozen=True)
+class Control:
+    """One parameter's control. `label` is what the reader sees; by default the parameter's name in words."""
+
+    label: str = field(default=None, kw_only=True)
+
+    def bounds(self):
+        """The lowest and the highest value, as Bounds; None for a control that has none."""
+        return None
+
+
+@dataclass(frozen=True)
+class Slider(Control):
+    """A number from `low` to `high`: a slider, and a field to type it."""
+
+    low: Bound = 0
+    high: Bound = 100
+    step: Number = 1
+
+    def bounds(self):
+        return self.low, self.high
+
+    def html(self, name, value, low, high):
+        limits = f'min="{low}" max="{high}" step="{self.step}" value="{value}"'
+        return (f'<div class="blk-control" data-kind="number" data-name="{name}"><label>{escape(self.label)} '
+                f'<input type="number" {limits}></label><input type="range" {limits} aria-label="{escape(self.label)}">'
+                "</div>")
+
+
+@dataclass(frozen=True)
+class Steps(Control):
+    """Which of `count` steps is shown: 0 to count - 1. Buttons, a slider, and the arrow keys."""
+
+    count: Bound = 1
+
+    def bounds(self):
+        return 0, self.count
+
+    def html(self, name, value, low, high):
+        button = '<button type="button" data-go="{}" aria-label="{}">{}</button>'
+        buttons = "".join(button.format(*each) for each in (
+            ("first", "first step", "⇤"), ("back", "one step back", "←"), ("play", "play", "▶"),
+            ("next", "next step", "→"), ("last", "last step", "⇥")))
+        return (f'<div class="blk-control blk-steps" data-kind="steps" data-name="{name}" role="group" '
+                f'aria-label="{escape(self.label)}">{buttons}<input type="range" min="{low}" max="{high}" step="1" '
+                f'value="{value}" aria-label="{escape(self.label)}"><output>{value + 1} of {high + 1}</output></div>')
+
+
+@dataclass(frozen=True)
+class Choice(Control):
+    """One of a few values: a list of them, or a dict by what the reader calls them."""
+
+    options: list | tuple | dict = ()
+
+    def pairs(self):
+        """(what it is called, value) of each option."""
+        if isinstance(self.options, dict):
+            return list(self.options.items())
+        return [("none" if each is None else str(each), each) for each in self.options]
+
+    def html(self, name, value, *_):
+        options = "".join(f'<option value="{escape(json.dumps(each))}"{" selected" if each == value else ""}>'
+                          f"{escape(called)}</option>" for called, each in self.pairs())
+        return (f'<div class="blk-control" data-kind="choice" data-name="{name}"><label>{escape(self.label)} '
+                f"<select>{options}</select></label></div>")
+
+
+@dataclass(frozen=True)
+class Check(Control):
+    """Yes or no."""
+
+    def html(self, name, value, *_):
+        return (f'<div class="blk-control" data-kind="check" data-name="{name}"><label><input type="checkbox"'
+                f'{" checked" if value else ""}> {escape(self.label)}</label></div>')
+
+
+@dataclass(frozen=True)
+class Text(Control):
+    """A line of text; a view that cannot use it raises a ValueError, which is shown to the reader."""
+
+    size: int = 12
+
+    def html(self, name, value, *_):
+        return (f'<div class="blk-control" data-kind="text" data-name="{name}"><label>{escape(self.label)} '
+                f'<input type="text" size="{self.size}" spellcheck="false" value="{escape(value)}"></label></div>')
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """No control: a value of the author's, where the plain value would make one."""
+
+    value: object
+
+
+def control(name, wanted):
+    """Return the control that an author's shorthand asks for, and the value that it begins with where it says one.
+
+    `(low, high)` or `(low, high, step)` is a slider, a list or a dict a choice, True and False a checkbox, a string a
+    line of text. What else is a plain value has no control.
+    """
+    if isinstance(wanted, Control):
+        made, value = wanted, None
+    elif isinstance(wanted, Fixed):
+        return None, wanted.value
+    elif isinstance(wanted, tuple) and wanted and not isinstance(wanted[0], str) and len(wanted) in (2, 3):
+        made, value = Slider(*wanted), None
+    elif isinstance(wanted, list | tuple | dict):
+        made, value = Choice(wanted), None
+    elif isinstance(wanted, bool):
+        made, value = Check(), wanted
+    elif isinstance(wanted, str):
+        made, value = Text(), wanted
+    else:
+        return None, wanted
+    return replace(made, label=made.label or words(name)), value
+
+
+def words(name):
+    """A parameter's name as a reader would say it: `nr_cpus` is "nr CPUs"."""
+    return " ".join({"cpu": "CPU", "cpus": "CPUs", "io": "I/O", "irq": "IRQ"}.get(w, w) for w in name.split("_"))
+
+
+def settle(values, bounds):
+    """Return the values with every bounded one within its bounds, and those bounds as numbers: name → (low, high).
+
+    `bounds`: name → (low, high), each a Bound; they are taken in order, so that one may depend on those before it.
+    """
+    values, settled = dict(values), {}
+    for name, (low, high) in bounds.items():
+        least, most = _number(low, values), _number(high, values)
+        if most < least:
+            raise ValueError(f"{words(name)}: there is nothing between {least} and {most}")
+        values[name] = min(max(values[name], least), most)
+        settled[name] = (least, most)
+    return values, settled
+
+
+def form(controls, values, bounds):
+    """The controls as HTML. It is hidden and off until a script takes it in hand."""
+    parts = [each.html(name, values[name], *bounds.get(name, (values[name], values[name])))
+             for name, each in controls.items()]
+    reset = '<button type="button" class="blk-reset" data-go="reset">Reset</button>'
+    return ('<form autocomplete="off"><fieldset class="blk-controls" disabled hidden>'
+            f'{"".join(parts)}{reset}</fieldset></form>')
+
+
+def _number(bound, values):
+    if isinstance(bound, str):
+        return values[bound]
+    if callable(bound):
+        wanted = inspect.signature(bound).parameters
+        return bound(**{name: value for name, value in values.items() if name in wanted})
+    return bound

@@ -1,0 +1,76 @@
+"""The controls of a live figure as widgets of JupyterLab. Imported only where a kernel is going to show one."""
+
+import ipywidgets
+
+from blkmodel.view.controls import Check, Choice, Slider, Steps
+
+_STYLE = ("<style>.blk-message{padding:.5em .8em;border-left:3px solid #b3261e;max-width:44rem}"
+          ".blk-message pre{margin:.4em 0 0}</style>")
+
+
+def build(figure):
+    """Make the widgets of a figure, join them to it, and return the box that holds them."""
+    made, rows = {}, []
+    for name, control in figure.controls.items():
+        made[name], row = _widget(control, figure.values[name], *figure.drawn.bounds.get(name, (0, 0)))
+        made[name].observe(lambda change, name=name: _changed(figure, name, change["new"]), "value")
+        rows.append(row)
+    reset = ipywidgets.Button(description="Reset", layout={"width": "auto"})
+    author = dict(figure.values)
+    reset.on_click(lambda _: figure.set(**author))
+    shown = ipywidgets.HTML(_STYLE + figure.drawn.html)
+    figure._widgets = {"controls": made, "shown": shown}
+    bar = ipywidgets.Box([*rows, reset], layout={"flex_flow": "row wrap", "align_items": "center"})
+    return ipywidgets.VBox([bar, shown])
+
+
+def show(figure):
+    """Bring the widgets up to what the figure has drawn."""
+    for name, widget in figure._widgets["controls"].items():
+        with widget.hold_trait_notifications():
+            if name in figure.drawn.bounds:
+                low, high = figure.drawn.bounds[name]
+                widget.min, widget.max = min(low, widget.max), max(high, widget.min)
+                widget.min, widget.max = low, high
+            if widget.value != figure.values[name]:
+                widget.value = figure.values[name]
+    figure._widgets["shown"].value = _STYLE + figure.drawn.html
+
+
+def _changed(figure, name, value):
+    if figure.values[name] != value:
+        figure.set(**{name: value})
+
+
+def _widget(control, value, low, high):
+    """Return the widget that holds the value, and what is shown of it."""
+    wide = {"description_width": "initial"}
+    if isinstance(control, Choice):
+        widget = ipywidgets.Dropdown(options=control.pairs(), value=value, description=control.label, style=wide)
+    elif isinstance(control, Check):
+        widget = ipywidgets.Checkbox(value=value, description=control.label, indent=False)
+    elif isinstance(control, Slider):
+        whole = all(isinstance(each, int) for each in (value, low, high, control.step))
+        kind = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
+        widget = kind(value=value, min=low, max=high, step=control.step, description=control.label, style=wide)
+    elif isinstance(control, Steps):
+        widget = ipywidgets.IntSlider(value=value, min=low, max=high, description=control.label, style=wide)
+        return widget, _buttons(widget)
+    else:
+        widget = ipywidgets.Text(value=value, description=control.label, continuous_update=False, style=wide)
+    return widget, widget
+
+
+def _buttons(slider):
+    """The slider of a step control with its buttons. Play runs in the browser and moves the slider there."""
+    def button(sign, says, target):
+        made = ipywidgets.Button(description=sign, tooltip=says, layout={"width": "3em"})
+        made.on_click(lambda _: setattr(slider, "value", min(max(target(), slider.min), slider.max)))
+        return made
+    play = ipywidgets.Play(value=slider.value, min=slider.min, max=slider.max, interval=700, show_repeat=False)
+    for trait in ("value", "min", "max"):
+        ipywidgets.link((slider, trait), (play, trait))
+    return ipywidgets.HBox([button("⇤", "first step", lambda: slider.min),
+                            button("←", "one step back", lambda: slider.value - 1), play,
+                            button("→", "next step", lambda: slider.value + 1),
+                            button("⇥", "last step", lambda: slider.max), slider])
