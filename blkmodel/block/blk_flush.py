@@ -26,6 +26,7 @@ from blkmodel.include.linux.blkdev import (
     QUEUE_FLAG_FUA,
     QUEUE_FLAG_WC,
     RQF_FLUSH_SEQ,
+    bdev_get_queue,
     blk_rq_sectors,
     request,
     request_flush,
@@ -204,10 +205,10 @@ def blkdev_issue_flush(bdev, gfp_mask):
     """Flush a block device's cache and wait for it. Returns (0 or -errno, the sector of the error)."""
     if bdev.bd_disk is None:
         return -ENXIO, 0
-    q = bdev.bd_disk.queue
+    q = bdev_get_queue(bdev)
     if q is None or q.make_request_fn is None:
         return -ENXIO, 0
-    bio = block_bio.bio_alloc(gfp_mask, 0)
+    bio = block_bio.bio_alloc_bioset(gfp_mask, 0, block_bio.variables().fs_bio_set)
     bio_set_dev(bio, bdev)
     bio.bi_opf = REQ_OP_WRITE | REQ_PREFLUSH
     ret = block_bio.submit_bio_wait(bio)

@@ -1050,7 +1050,10 @@ def blk_mq_run_hw_queues(q, async_):
 
 def blk_mq_queue_stopped(q):
     """Whether a driver has stopped any of the hardware queues."""
-    return any(blk_mq_hctx_stopped(hctx) for hctx in queue_for_each_hw_ctx(q))
+    for hctx in queue_for_each_hw_ctx(q):
+        if blk_mq_hctx_stopped(hctx):
+            return True
+    return False
 
 
 def blk_mq_stop_hw_queue(hctx):
@@ -1742,9 +1745,10 @@ def blk_mq_init_sq_queue(set, ops, queue_depth, set_flags):
 
 def blk_mq_alloc_and_init_hctx(set, q, hctx_idx, node):
     """Get hardware queue hctx_idx on a node: one that went out of use there, or a new one. Returns it, or None."""
-    hctx = next((unused for unused in q.unused_hctx_list if unused.numa_node == node), None)
-    if hctx is not None:
-        list_del_init(hctx, "hctx_list")
+    for hctx in q.unused_hctx_list:
+        if hctx.numa_node == node:
+            list_del_init(hctx, "hctx_list")
+            break
     else:
         hctx = blk_mq_alloc_hctx(q, set, node)
     if hctx is None:
@@ -2022,13 +2026,12 @@ def blk_mq_elv_switch_none(head, q):
 
 def blk_mq_elv_switch_back(head, q):
     """Give a queue the scheduler back that the list says it had."""
-    qe = next((qe for qe in head if qe.q is q), None)
-    if qe is None:
-        return
-    type = qe.type
-    list_del_init(qe, "node")
-    kfree(qe)
-    elevator.elevator_switch_mq(q, type)
+    for qe in head:
+        if qe.q is q:
+            list_del_init(qe, "node")
+            kfree(qe)
+            elevator.elevator_switch_mq(q, qe.type)
+            return
 
 
 def __blk_mq_update_nr_hw_queues(set, nr_hw_queues):
@@ -2047,7 +2050,12 @@ def __blk_mq_update_nr_hw_queues(set, nr_hw_queues):
     for q in set.tag_list:
         blk_mq_freeze_queue(q)
     synchronize_rcu()
-    if all(blk_mq_elv_switch_none(head, q) for q in set.tag_list):
+    for q in set.tag_list:
+        if not blk_mq_elv_switch_none(head, q):
+            break
+    else:
+        for q in set.tag_list:
+            blk_mq_sysfs.blk_mq_sysfs_unregister(q)
         prev_nr_hw_queues = set.nr_hw_queues
         set.nr_hw_queues = nr_hw_queues
         settled = False
@@ -2063,6 +2071,8 @@ def __blk_mq_update_nr_hw_queues(set, nr_hw_queues):
                     settled = False
                     break
                 blk_mq_map_swqueue(q)
+        for q in set.tag_list:
+            blk_mq_sysfs.blk_mq_sysfs_register(q)
     for q in set.tag_list:
         blk_mq_elv_switch_back(head, q)
     for q in set.tag_list:

@@ -1,8 +1,24 @@
-"""How long hardware and software queues live: as long as their kobjects are held. What /sys shows is left out."""
+"""Hardware and software queues in sysfs: below a disk, `mq/3/cpu7` says that CPU 7 uses hardware queue 3.
+
+They live as long as these objects are held.
+"""
 
 from blkmodel.block import blk_flush
-from blkmodel.include.linux.blk_mq import BLK_MQ_F_BLOCKING
-from blkmodel.include.linux.kobject import kobj_type, kobject_get, kobject_init, kobject_put
+from blkmodel.include.linux.blk_mq import BLK_MQ_F_BLOCKING, queue_for_each_hw_ctx
+from blkmodel.include.linux.cpumask import for_each_cpu
+from blkmodel.include.linux.kobject import (
+    KOBJ_ADD,
+    KOBJ_REMOVE,
+    attribute,
+    kobj_type,
+    kobject_add,
+    kobject_del,
+    kobject_get,
+    kobject_init,
+    kobject_put,
+    kobject_uevent,
+    sysfs_create_files,
+)
 from blkmodel.include.linux.percpu import free_percpu
 from blkmodel.include.linux.sbitmap import sbitmap_free
 from blkmodel.include.linux.slab import kfree
@@ -32,9 +48,61 @@ def blk_mq_hw_sysfs_release(kobj):
     kfree(hctx)
 
 
+def blk_mq_hw_sysfs_nr_tags_show(hctx):
+    """The file nr_tags: how many tags the hardware queue has."""
+    return f"{hctx.tags.nr_tags}\n"
+
+
+def blk_mq_hw_sysfs_nr_reserved_tags_show(hctx):
+    """The file nr_reserved_tags: how many of them are reserved."""
+    return f"{hctx.tags.nr_reserved_tags}\n"
+
+
+def blk_mq_hw_sysfs_cpus_show(hctx):
+    """The file cpu_list: the CPUs that use the hardware queue."""
+    return ", ".join(str(cpu) for cpu in for_each_cpu(hctx.cpumask)) + "\n"
+
+
+default_hw_ctx_attrs = (attribute("nr_tags", 0o444, blk_mq_hw_sysfs_nr_tags_show),
+                        attribute("nr_reserved_tags", 0o444, blk_mq_hw_sysfs_nr_reserved_tags_show),
+                        attribute("cpu_list", 0o444, blk_mq_hw_sysfs_cpus_show))
 blk_mq_ktype = kobj_type(release=blk_mq_sysfs_release)
 blk_mq_ctx_ktype = kobj_type(release=blk_mq_ctx_sysfs_release)
 blk_mq_hw_ktype = kobj_type(release=blk_mq_hw_sysfs_release)
+
+
+def blk_mq_unregister_hctx(hctx):
+    """Take a hardware queue and its software queues out of sysfs."""
+    if not hctx.nr_ctx:
+        return
+    for ctx in hctx.ctxs[:hctx.nr_ctx]:
+        kobject_del(ctx.kobj)
+    kobject_del(hctx.kobj)
+
+
+def blk_mq_register_hctx(hctx):
+    """Show a hardware queue that is used, with its software queues. Returns 0 or -errno."""
+    if not hctx.nr_ctx:
+        return 0
+    ret = kobject_add(hctx.kobj, hctx.queue.mq_kobj, str(hctx.queue_num))
+    if ret:
+        return ret
+    sysfs_create_files(hctx.kobj, default_hw_ctx_attrs)
+    for ctx in hctx.ctxs[:hctx.nr_ctx]:
+        ret = kobject_add(ctx.kobj, hctx.kobj, f"cpu{ctx.cpu}")
+        if ret:
+            break
+    return ret
+
+
+def blk_mq_unregister_dev(dev, q):
+    """Take a disk's `mq` directory out of sysfs."""
+    for hctx in queue_for_each_hw_ctx(q):
+        blk_mq_unregister_hctx(hctx)
+    kobject_uevent(q.mq_kobj, KOBJ_REMOVE)
+    kobject_del(q.mq_kobj)
+    kobject_put(dev.kobj)
+    q.mq_sysfs_init_done = False
 
 
 def blk_mq_hctx_kobj_init(hctx):
@@ -55,3 +123,40 @@ def blk_mq_sysfs_init(q):
     for ctx in q.queue_ctx:
         kobject_get(q.mq_kobj)
         kobject_init(ctx.kobj, blk_mq_ctx_ktype, ctx)
+
+
+def __blk_mq_register_dev(dev, q):
+    """Show a disk's `mq` directory. Returns 0 or -errno; then nothing is shown."""
+    ret = kobject_add(q.mq_kobj, kobject_get(dev.kobj), "mq")
+    if ret < 0:
+        return ret
+    kobject_uevent(q.mq_kobj, KOBJ_ADD)
+    for i, hctx in enumerate(queue_for_each_hw_ctx(q)):
+        ret = blk_mq_register_hctx(hctx)
+        if ret:
+            for shown in reversed(q.queue_hw_ctx[:i]):
+                blk_mq_unregister_hctx(shown)
+            kobject_uevent(q.mq_kobj, KOBJ_REMOVE)
+            kobject_del(q.mq_kobj)
+            kobject_put(dev.kobj)
+            return ret
+    q.mq_sysfs_init_done = True
+    return 0
+
+
+def blk_mq_sysfs_unregister(q):
+    """Take the hardware queues out of sysfs while they change."""
+    if q.mq_sysfs_init_done:
+        for hctx in queue_for_each_hw_ctx(q):
+            blk_mq_unregister_hctx(hctx)
+
+
+def blk_mq_sysfs_register(q):
+    """Show them again. Returns 0 or -errno."""
+    if not q.mq_sysfs_init_done:
+        return 0
+    for hctx in queue_for_each_hw_ctx(q):
+        ret = blk_mq_register_hctx(hctx)
+        if ret:
+            return ret
+    return 0

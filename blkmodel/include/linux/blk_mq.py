@@ -3,6 +3,7 @@
 from dataclasses import field
 from typing import Any
 
+from blkmodel.include.linux.blkdev import request
 from blkmodel.include.linux.cpumask import cpumask
 from blkmodel.include.linux.kobject import kobject
 from blkmodel.include.linux.list import list_head
@@ -140,7 +141,7 @@ def blk_mq_rq_to_pdu(rq, cls):
     """The driver's own data behind a request: a structure of `cls`, made when it is first asked for."""
     if rq._pdu is None:
         rq._pdu = cls()
-        rq._pdu._addr = rq._addr + sizeof(type(rq))
+        rq._pdu._addr = rq._addr + sizeof(request)
     return rq._pdu
 
 
