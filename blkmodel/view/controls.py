@@ -114,14 +114,16 @@ def control(name, wanted):
     `(low, high)` or `(low, high, step)` is a slider, a list or a dict a choice, True and False a checkbox, a string a
     line of text. What else is a plain value has no control.
     """
+    made: Control
+    value: object = None
     if isinstance(wanted, Control):
-        made, value = wanted, None
+        made = wanted
     elif isinstance(wanted, Fixed):
         return None, wanted.value
     elif isinstance(wanted, tuple) and wanted and not isinstance(wanted[0], str) and len(wanted) in (2, 3):
-        made, value = Slider(*wanted), None
+        made = Slider(*wanted)
     elif isinstance(wanted, list | tuple | dict):
-        made, value = Choice(wanted), None
+        made = Choice(wanted)
     elif isinstance(wanted, bool):
         made, value = Check(), wanted
     elif isinstance(wanted, str):

@@ -149,6 +149,7 @@
     constructor(root, name) {
       Object.assign(this, JSON.parse(root.dataset.live), { root, name, asked: null, wanted: false, answers: new Map() });
       this.author = { ...this.values };
+      Object.assign(root, { blkLive: this }).dataset.figure = name; // how a test gets at a figure
       this.fieldset = root.querySelector("fieldset");
       this.shown = root.querySelector(".blk-shown");
       this.status = root.querySelector(".blk-status");
