@@ -65,8 +65,6 @@ from blkmodel.include.linux.errno import EBUSY, EINVAL, ENOMEM, ENOSPC
 from blkmodel.include.linux.genhd import (
     GENHD_FL_EXT_DEVT,
     GENHD_FL_SUPPRESS_PARTITION_INFO,
-    add_disk,
-    alloc_disk_node,
     block_device_operations,
     set_capacity,
 )
@@ -94,6 +92,7 @@ from blkmodel.include.linux.radix_tree import (
     radix_tree_lookup,
 )
 from blkmodel.include.linux.slab import NUMA_NO_NODE, kcalloc, kfree, kzalloc, kzalloc_node
+from blkmodel.include.linux.types import signed_int, unsigned_int, unsigned_long
 from blkmodel.include.linux.wait import (
     TASK_UNINTERRUPTIBLE,
     finish_wait,
@@ -324,14 +323,14 @@ def null_alloc_dev():
         kfree(dev)
         return None
 
-    dev.size = g.g_gb * 1024
+    dev.size = unsigned_long(signed_int(g.g_gb * 1024))
     dev.completion_nsec = g.g_completion_nsec
     dev.submit_queues = g.g_submit_queues
     dev.home_node = g.g_home_node
     dev.queue_mode = g.g_queue_mode
     dev.blocksize = g.g_bs
     dev.irqmode = g.g_irqmode
-    dev.hw_queue_depth = g.g_hw_queue_depth
+    dev.hw_queue_depth = unsigned_int(g.g_hw_queue_depth)
     dev.blocking = g.g_blocking
     dev.use_per_node_hctx = g.g_use_per_node_hctx
     dev.zoned = g.g_zoned
@@ -888,10 +887,10 @@ def init_driver_queues(nullb):
 def null_gendisk_register(nullb):
     """Make the disk, and let it be seen. Returns 0 or -ENOMEM."""
     dev = nullb.dev
-    disk = nullb.disk = alloc_disk_node(1, dev.home_node)
+    disk = nullb.disk = genhd.__alloc_disk_node(1, dev.home_node)
     if disk is None:
         return -ENOMEM
-    set_capacity(disk, dev.size * 1024 * 1024 >> SECTOR_SHIFT)
+    set_capacity(disk, unsigned_long(dev.size * 1024 * 1024) >> SECTOR_SHIFT)
 
     disk.flags |= GENHD_FL_EXT_DEVT | GENHD_FL_SUPPRESS_PARTITION_INFO
     disk.major = variables().null_major
@@ -900,7 +899,7 @@ def null_gendisk_register(nullb):
     disk.private_data = nullb
     disk.queue = nullb.q
     disk.disk_name = nullb.disk_name
-    add_disk(disk)
+    genhd.device_add_disk(None, disk, None)
     return 0
 
 
@@ -909,7 +908,7 @@ def null_init_tag_set(nullb, set):
     g = variables()
     set.ops = null_mq_ops
     set.nr_hw_queues = nullb.dev.submit_queues if nullb else g.g_submit_queues
-    set.queue_depth = nullb.dev.hw_queue_depth if nullb else g.g_hw_queue_depth
+    set.queue_depth = nullb.dev.hw_queue_depth if nullb else unsigned_int(g.g_hw_queue_depth)
     set.numa_node = nullb.dev.home_node if nullb else g.g_home_node
     set.cmd_size = sizeof(nullb_cmd)
     set.flags = BLK_MQ_F_SHOULD_MERGE

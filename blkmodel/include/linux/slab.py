@@ -6,9 +6,10 @@ Where C passes a size, the model passes the structure class, or the name of a C 
 from typing import Any
 
 from blkmodel.sim import this
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import Struct, sizeof, struct
 
 NUMA_NO_NODE = -1
+KMALLOC_MAX_SIZE = 4 << 20
 
 
 def kzalloc_node(cls, gfp, node, size=None):
@@ -21,7 +22,9 @@ def kzalloc(cls, gfp, size=None):
 
 
 def kcalloc_node(n, ctype, gfp, node):
-    """Allocate an array of n pointers (None), numbers (0) or structures."""
+    """Allocate an array of n pointers (None), numbers (0) or structures. One above KMALLOC_MAX_SIZE can't be had."""
+    if n * sizeof(ctype) > KMALLOC_MAX_SIZE:
+        return None
     if isinstance(ctype, str):
         items = [None if ctype == "pointer" else 0] * n
     else:
