@@ -45,12 +45,12 @@ class Slider(Control):
 
 @dataclass(frozen=True)
 class Steps(Control):
-    """Which of `count` steps is shown: 0 to count - 1. Buttons, a slider, and the arrow keys."""
+    """After which step: 0, before the first, to `last`. Buttons, a slider, and the arrow keys."""
 
-    count: Bound = 1
+    last: Bound = 1
 
     def bounds(self):
-        return 0, self.count
+        return 0, self.last
 
     def html(self, name, value, low, high):
         button = '<button type="button" data-go="{}" aria-label="{}">{}</button>'
@@ -59,7 +59,7 @@ class Steps(Control):
             ("next", "next step", "→"), ("last", "last step", "⇥")))
         return (f'<div class="blk-control blk-steps" data-kind="steps" data-name="{name}" role="group" '
                 f'aria-label="{escape(self.label)}">{buttons}<input type="range" min="{low}" max="{high}" step="1" '
-                f'value="{value}" aria-label="{escape(self.label)}"><output>{value + 1} of {high + 1}</output></div>')
+                f'value="{value}" aria-label="{escape(self.label)}"><output>{value} of {high}</output></div>')
 
 
 @dataclass(frozen=True)

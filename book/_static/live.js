@@ -131,7 +131,7 @@
       }
       const output = box.querySelector("output");
       const range = box.querySelector("input[type=range]");
-      if (output) output.textContent = `${value + 1} of ${Number(range.max) + 1}`;
+      if (output) output.textContent = `${value} of ${range.max}`;
       if (kind === "steps") {
         const at = { first: value <= range.min, back: value <= range.min, next: value >= range.max, last: value >= range.max };
         // aria-disabled and not disabled: a button that is switched off under a finger loses the focus.
