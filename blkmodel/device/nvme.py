@@ -1,10 +1,12 @@
 """An NVMe controller plugged in, as far as its queues: what to call until the driver can probe one by itself."""
 
+from blkmodel.block import blk_mq, elevator
 from blkmodel.device.controller import Controller
 from blkmodel.drivers.nvme.host import pci as nvme
 from blkmodel.drivers.pci import msi
 from blkmodel.errors import KernelError
 from blkmodel.include.linux.device import class_, device, device_initialize, set_dev_node
+from blkmodel.include.linux.err import IS_ERR, PTR_ERR
 from blkmodel.include.linux.errno import ENOMEM
 from blkmodel.include.linux.gfp import GFP_KERNEL
 from blkmodel.include.linux.irqdesc import __irq_alloc_descs, irq_chip, irq_to_desc, proc_irq
@@ -92,6 +94,19 @@ def _set_up(pdev, quirks, log):
     if dev.online_queues >= 2:
         nvme.nvme_dev_add(dev)
     return dev
+
+
+def namespace_queue(dev):
+    """The request queue of a namespace on the controller, with the scheduler that adding its disk would choose."""
+    return this().task("kworker/u:nvme", _namespace_queue, dev)
+
+
+def _namespace_queue(dev):
+    q = blk_mq.blk_mq_init_queue(dev.tagset)
+    if IS_ERR(q):
+        raise KernelError(PTR_ERR(q), "nvme_alloc_ns", this().log)
+    elevator.elevator_init_mq(q)
+    return q
 
 
 def irq_affinity(dev):
