@@ -1,11 +1,47 @@
 """The controls of a live figure as widgets of JupyterLab. Imported only where a kernel is going to show one."""
 
 import ipywidgets
+import traitlets
 
 from blkmodel.view.controls import Check, Choice, Slider, Steps
 
 _STYLE = ("<style>.blk-message{padding:.5em .8em;border-left:3px solid #b3261e;max-width:44rem}"
           ".blk-message pre{margin:.4em 0 0}</style>")
+
+
+class Optional(ipywidgets.HBox):
+    """A slider that can be off: its value is then None."""
+
+    value = traitlets.Any()
+
+    def __init__(self, slider, none):
+        self._off, self._slider = ipywidgets.Checkbox(value=True, description=none, indent=False), slider
+        self._off.layout.width = "auto"
+        super().__init__([slider, self._off])
+        self._off.observe(lambda _: self._tell(), "value")
+        slider.observe(lambda _: self._slid(), "value")
+        self.observe(lambda change: self._show(change["new"]), "value")
+
+    min = property(lambda self: self._slider.min, lambda self, low: self._bound(min=low))
+    max = property(lambda self: self._slider.max, lambda self, high: self._bound(max=high))
+
+    def _bound(self, **bound):
+        off = self._off.value
+        for name, value in bound.items():
+            setattr(self._slider, name, value)
+        self._off.value = off
+
+    def _slid(self):
+        self._off.value = False
+        self._tell()
+
+    def _tell(self):
+        self.value = None if self._off.value else self._slider.value
+
+    def _show(self, value):
+        if value is not None:
+            self._slider.value = value
+        self._off.value = value is None
 
 
 def build(figure):
@@ -30,8 +66,8 @@ def show(figure):
         with widget.hold_trait_notifications():
             if name in figure.drawn.bounds:
                 low, high = figure.drawn.bounds[name]
-                widget.min, widget.max = min(low, widget.max), max(high, widget.min)
-                widget.min, widget.max = low, high
+                widget.min = min(low, widget.max)
+                widget.max, widget.min = high, low
             if widget.value != figure.values[name]:
                 widget.value = figure.values[name]
     figure._widgets["shown"].value = _STYLE + figure.drawn.html
@@ -50,9 +86,12 @@ def _widget(control, value, low, high):
     elif isinstance(control, Check):
         widget = ipywidgets.Checkbox(value=value, description=control.label, indent=False)
     elif isinstance(control, Slider):
-        whole = all(isinstance(each, int) for each in (value, low, high, control.step))
+        at = high if value is None else value
+        whole = all(isinstance(each, int) for each in (at, low, high, control.step))
         kind = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
-        widget = kind(value=value, min=low, max=high, step=control.step, description=control.label, style=wide)
+        widget = kind(value=at, min=low, max=high, step=control.step, description=control.label, style=wide)
+        if value is None:
+            widget = Optional(widget, control.none)
     elif isinstance(control, Steps):
         widget = ipywidgets.IntSlider(value=value, min=low, max=high, description=control.label, style=wide)
         return widget, _buttons(widget)

@@ -1,4 +1,4 @@
-"""live(): controls from what an author writes, outputs that do not change from run to run, and errors in plain words."""
+"""live(): controls from what an author writes, outputs that stay the same, and errors in plain words."""
 
 from __future__ import annotations
 
@@ -47,12 +47,13 @@ def test_a_name_in_words():
 def test_what_is_not_named_has_no_control():
     figure = live(machine_map, cpus=(1, 64))
     assert list(figure.controls) == ["cpus"]
-    assert figure.values == {"cpus": 8, "present": 8, "nodes": 1, "threads": 2, "marked": "", "names": True}
+    assert figure.values == machine_values()
 
 
 def test_values_begin_with_the_views_defaults_unless_the_author_says_otherwise():
-    figure = live(machine_map, start={"cpus": 4}, cpus=(1, 64), present=(1, "cpus"), marked="1", threads=1)
-    assert figure.values == {"cpus": 4, "present": 4, "nodes": 1, "threads": 1, "marked": "1", "names": True}
+    begin = {"cpus": 4, "present": 9}
+    figure = live(machine_map, start=begin, cpus=(1, 64), present=(1, "cpus"), marked="1", threads=1)
+    assert figure.values == machine_values(cpus=4, present=4, marked="1", threads=1)
     assert figure.drawn.html == machine_map(cpus=4, present=4, marked="1", threads=1)
 
 
@@ -79,6 +80,14 @@ def test_bounds_may_depend_on_other_parameters():
                             {"cpus": (1, 64), "present": (1, "cpus"), "step": (0, half)})
     assert values == {"cpus": 8, "present": 8, "step": 4}
     assert bounds == {"cpus": (1, 64), "present": (1, 8), "step": (0, 4)}
+
+
+def test_a_slider_may_begin_with_none():
+    figure = live(machine_map, cpus=(1, 64), present=Slider(1, "cpus", none="every one"))
+    assert figure.values["present"] is None
+    assert 'value="" placeholder="every one" data-none' in figure.html()
+    figure.set(cpus=4)
+    assert figure.drawn.html == machine_map(cpus=4, present=4)
 
 
 def test_no_room_between_bounds():
@@ -124,7 +133,8 @@ def test_the_stored_output_is_the_same_every_time():
 
 def test_without_the_variable_there_is_a_widget_view(monkeypatch):
     monkeypatch.delenv("BLKMODEL_STILL")
-    figure = live(machine_map, cpus=(1, 64), present=Steps(8), nodes=[1, 2], marked="", names=True, start={"present": 3})
+    figure = live(machine_map, start={"present": 3}, cpus=(1, 64), present=Steps(8), nodes=[1, 2], marked="",
+                  names=True)
     bundle = figure._repr_mimebundle_()
     assert {"text/plain", "text/html", "application/vnd.jupyter.widget-view+json"} <= set(bundle)
     assert bundle["text/plain"] == repr(figure)
@@ -135,6 +145,26 @@ def test_without_the_variable_there_is_a_widget_view(monkeypatch):
     assert widgets["shown"].value.endswith(machine_map(cpus=16, present=3, nodes=2))
     widgets["controls"]["marked"].value = "0-"
     assert "neither a number nor a range" in widgets["shown"].value
+
+
+def test_a_widget_for_a_number_or_none(monkeypatch):
+    monkeypatch.delenv("BLKMODEL_STILL")
+    figure = live(machine_map, start={"cpus": 6}, cpus=(1, 64), present=Slider(1, "cpus"))
+    figure._repr_mimebundle_()
+    controls = figure._widgets["controls"]
+    assert controls["present"].value is None
+    controls["cpus"].value = 9
+    assert figure.values == machine_values(cpus=9, present=None)
+    controls["present"].children[0].value = 2
+    assert figure.values == machine_values(cpus=9, present=2)
+    controls["cpus"].value = 1
+    assert figure.values == machine_values(cpus=1, present=1)
+    controls["present"].children[1].value = True
+    assert figure.values == machine_values(cpus=1, present=None)
+
+
+def machine_values(**values):
+    return {"cpus": 8, "present": None, "nodes": 1, "threads": 2, "marked": "", "names": True} | values
 
 
 def test_the_answer_to_the_page():

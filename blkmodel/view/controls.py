@@ -27,20 +27,25 @@ class Control:
 
 @dataclass(frozen=True)
 class Slider(Control):
-    """A number from `low` to `high`: a slider, and a field to type it."""
+    """A number from `low` to `high`: a slider, and a field to type it.
+
+    Where the first value is None, an empty field stands for None, and `none` is what it then says.
+    """
 
     low: Bound = 0
     high: Bound = 100
     step: Number = 1
+    none: str = field(default="all", kw_only=True)
 
     def bounds(self):
         return self.low, self.high
 
     def html(self, name, value, low, high):
-        limits = f'min="{low}" max="{high}" step="{self.step}" value="{value}"'
+        limits, empty = f'min="{low}" max="{high}" step="{self.step}"', f' placeholder="{escape(self.none)}" data-none'
+        typed, at = ("", high) if value is None else (value, value)
         return (f'<div class="blk-control" data-kind="number" data-name="{name}"><label>{escape(self.label)} '
-                f'<input type="number" {limits}></label><input type="range" {limits} aria-label="{escape(self.label)}">'
-                "</div>")
+                f'<input type="number" {limits} value="{typed}"{empty if value is None else ""}></label>'
+                f'<input type="range" {limits} value="{at}" aria-label="{escape(self.label)}"></div>')
 
 
 @dataclass(frozen=True)
@@ -141,14 +146,15 @@ def words(name):
 def settle(values, bounds):
     """Return the values with every bounded one within its bounds, and those bounds as numbers: name → (low, high).
 
-    `bounds`: name → (low, high), each a Bound; they are taken in order, so that one may depend on those before it.
+    None is within all bounds. `bounds`: name → (low, high), each a Bound; they are taken in order, so that one may depend on those before it.
     """
     values, settled = dict(values), {}
     for name, (low, high) in bounds.items():
         least, most = _number(low, values), _number(high, values)
         if most < least:
             raise ValueError(f"{words(name)}: there is nothing between {least} and {most}")
-        values[name] = min(max(values[name], least), most)
+        if values[name] is not None:
+            values[name] = min(max(values[name], least), most)
         settled[name] = (least, most)
     return values, settled
 

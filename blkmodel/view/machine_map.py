@@ -6,7 +6,7 @@ from blkmodel.view.figure import figure, group, rect, text
 _CPU, _GAP, _NODE_GAP, _COLUMNS = 40, 5, 16, 16
 
 
-def machine_map(cpus=8, present=8, nodes=1, threads=2, marked="", names=True):
+def machine_map(cpus=8, present=None, nodes=1, threads=2, marked="", names=True):
     """Draw a regular machine. `marked`: a CPU list; those CPUs stand out. Without `names`, boxes bear numbers only."""
     described = machine(cpus=cpus, present=present, nodes=nodes, threads=threads)
     chosen = parse_cpulist(marked)

@@ -108,7 +108,10 @@
   // A control: what its form elements say, and how to make them say something else ------------------------------------
 
   const READ = {
-    number: (box) => Number(box.querySelector("input[type=range]").value),
+    number: (box) => {
+      const [typed, slid] = box.querySelectorAll("input");
+      return typed.value === "" && "none" in typed.dataset ? null : Number(slid.value);
+    },
     steps: (box) => Number(box.querySelector("input[type=range]").value),
     choice: (box) => JSON.parse(box.querySelector("select").value),
     check: (box) => box.querySelector("input").checked,
@@ -127,7 +130,8 @@
         if (bounds) [input.min, input.max] = bounds;
         // A field is left alone while it is typed in: "1" may become "12".
         if (input === document.activeElement && input.type !== "range" && input.value !== "") continue;
-        if (input.value !== String(value)) input.value = value;
+        const says = value === null ? (input.type === "range" ? input.max : "") : String(value);
+        if (input.value !== says) input.value = says;
       }
       const output = box.querySelector("output");
       const range = box.querySelector("input[type=range]");
@@ -169,9 +173,12 @@
     input({ target }) {
       const box = target.closest("[data-kind]");
       if (!box) return;
+      const slider = box.querySelector("input[type=range]");
       if (target.type === "number") {
-        if (target.value === "" || !target.validity.valid) return; // still being typed
-        box.querySelector("input[type=range]").value = target.value;
+        if (!target.validity.valid || (target.value === "" && !("none" in target.dataset))) return; // still being typed
+        if (target.value !== "") slider.value = target.value;
+      } else if (box.dataset.kind === "number") {
+        box.querySelector("input[type=number]").value = slider.value;
       }
       if (box.dataset.kind === "steps") this.pause();
       this.change({ [box.dataset.name]: READ[box.dataset.kind](box) });
