@@ -3,15 +3,18 @@
 from dataclasses import field
 from typing import Any
 
-from blkmodel.include.linux.bio import bio_set
+from blkmodel.include.linux.bio import bio_for_each_bvec, bio_has_data, bio_iovec, bio_set, segments_of
 from blkmodel.include.linux.blk_types import (
     REQ_NOMERGE_FLAGS,
+    REQ_OP_DISCARD,
     REQ_OP_DRV_IN,
     REQ_OP_DRV_OUT,
     REQ_OP_FLUSH,
     REQ_OP_MASK,
     REQ_OP_SCSI_IN,
     REQ_OP_SCSI_OUT,
+    REQ_OP_SECURE_ERASE,
+    REQ_OP_WRITE_SAME,
     REQ_OP_WRITE_ZEROES,
     op_is_write,
 )
@@ -327,3 +330,145 @@ def rq_mergeable(rq):
     if blk_rq_is_passthrough(rq) or req_op(rq) in (REQ_OP_FLUSH, REQ_OP_WRITE_ZEROES):
         return False
     return not (rq.cmd_flags & REQ_NOMERGE_FLAGS or rq.rq_flags & RQF_NOMERGE_FLAGS)
+
+
+@struct
+class blk_plug_cb(Struct):
+    """Whom to call when a plug is pulled: callback(cb, from_schedule), with `data` for itself."""
+
+    SIZE = 32
+    list: Any = None
+    callback: Any = None
+    data: Any = None
+
+
+def bdev_get_queue(bdev):
+    return bdev.bd_disk.queue
+
+
+def queue_max_sectors(q):
+    return q.limits.max_sectors
+
+
+def queue_max_hw_sectors(q):
+    return q.limits.max_hw_sectors
+
+
+def queue_max_segments(q):
+    return q.limits.max_segments
+
+
+def queue_max_discard_segments(q):
+    return q.limits.max_discard_segments
+
+
+def queue_max_segment_size(q):
+    return q.limits.max_segment_size
+
+
+def queue_segment_boundary(q):
+    return q.limits.seg_boundary_mask
+
+
+def queue_virt_boundary(q):
+    return q.limits.virt_boundary_mask
+
+
+def queue_logical_block_size(q):
+    return q.limits.logical_block_size
+
+
+def queue_physical_block_size(q):
+    return q.limits.physical_block_size
+
+
+def bdev_logical_block_size(bdev):
+    return bdev.bd_disk.queue.limits.logical_block_size
+
+
+def queue_limit_alignment_offset(limits, sector):
+    """How many bytes behind `sector` the next natural boundary is."""
+    granularity = max(limits.physical_block_size, limits.io_min)
+    alignment = sector % (granularity >> SECTOR_SHIFT) << SECTOR_SHIFT
+    return (granularity + limits.alignment_offset - alignment) % granularity
+
+
+def queue_limit_discard_alignment(limits, sector):
+    """How many bytes behind `sector` the next range that can be discarded begins."""
+    if not limits.max_discard_sectors:
+        return 0
+    granularity = limits.discard_granularity >> SECTOR_SHIFT
+    if not granularity:
+        return 0
+    alignment = limits.discard_alignment >> SECTOR_SHIFT
+    return (granularity + alignment - sector % granularity) % granularity << SECTOR_SHIFT
+
+
+def blk_max_size_offset(q, offset):
+    """The most sectors that a request from sector `offset` on may have: not beyond the end of its chunk."""
+    if not q.limits.chunk_sectors:
+        return q.limits.max_sectors
+    return min(q.limits.max_sectors, q.limits.chunk_sectors - (offset & (q.limits.chunk_sectors - 1)))
+
+
+def blk_queue_get_max_sectors(q, op):
+    """The most sectors that a request of an operation may have."""
+    if op in (REQ_OP_DISCARD, REQ_OP_SECURE_ERASE):
+        return min(q.limits.max_discard_sectors, UINT_MAX >> SECTOR_SHIFT)
+    if op == REQ_OP_WRITE_SAME:
+        return q.limits.max_write_same_sectors
+    if op == REQ_OP_WRITE_ZEROES:
+        return q.limits.max_write_zeroes_sectors
+    return q.limits.max_sectors
+
+
+def blk_rq_get_max_sectors(rq, offset):
+    """The most sectors that this request may grow to, from sector `offset` on."""
+    q = rq.q
+    if blk_rq_is_passthrough(rq):
+        return q.limits.max_hw_sectors
+    op = req_op(rq)
+    if not q.limits.chunk_sectors or op in (REQ_OP_DISCARD, REQ_OP_SECURE_ERASE):
+        return blk_queue_get_max_sectors(q, op)
+    return min(blk_max_size_offset(q, offset), blk_queue_get_max_sectors(q, op))
+
+
+def blk_rq_cur_bytes(rq):
+    """Bytes of the request's first bio that are left in one piece of one page; all of them where it moves no data."""
+    if rq.bio is None:
+        return 0
+    return bio_iovec(rq.bio).bv_len if bio_has_data(rq.bio) else rq.bio.bi_iter.bi_size
+
+
+def blk_rq_nr_phys_segments(rq):
+    return 1 if rq.rq_flags & RQF_SPECIAL_PAYLOAD else rq.nr_phys_segments
+
+
+def blk_rq_nr_discard_segments(rq):
+    return max(rq.nr_phys_segments, 1)
+
+
+def blk_write_same_mergeable(a, b):
+    """Whether two write-same bios write the same."""
+    first, second = bio_iovec(a), bio_iovec(b)
+    return first.bv_page is second.bv_page and first.bv_offset == second.bv_offset
+
+
+def bios_of(rq):
+    """A request's bios, in order. (In C __rq_for_each_bio().)"""
+    bios = []
+    bio = rq.bio
+    while bio is not None:
+        bios.append(bio)
+        bio = bio.bi_next
+    return bios
+
+
+def rq_for_each_bvec(rq):
+    """All vectors of a request that are left, each in as many pages that follow each other as it has."""
+    return [vector for bio in bios_of(rq) for vector in bio_for_each_bvec(bio)]
+
+
+def rq_for_each_segment(rq):
+    """The same, each vector cut at the ends of pages."""
+    return [piece for vector in rq_for_each_bvec(rq) for piece in segments_of(vector)]

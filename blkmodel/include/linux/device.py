@@ -262,9 +262,10 @@ def devtmpfs_delete_node(dev):
     name = device_get_devnode(dev)
 
     def delete():
+        from blkmodel.include.linux.fs import iput
         node = devices().nodes.pop(name, None)
-        if node is not None and node.inode is not None:
-            node.inode.evict()
+        if node is not None:
+            iput(node.inode)
     _in_kdevtmpfs(delete)
 
 

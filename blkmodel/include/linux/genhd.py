@@ -17,6 +17,7 @@ from blkmodel.include.linux.percpu_refcount import (
     percpu_ref_tryget_live,
 )
 from blkmodel.include.linux.rcupdate import rcu_read_lock, rcu_read_unlock
+from blkmodel.include.linux.slab import kzalloc
 from blkmodel.include.linux.workqueue import work_struct
 from blkmodel.sim import this
 from blkmodel.sim.structure import Struct, struct
@@ -77,6 +78,13 @@ class disk_part_tbl(Struct):
 
 
 @struct
+class timer_rand_state(Struct):
+    """What the kernel remembers of a disk's last interrupts, to make random numbers of."""
+
+    SIZE = 24
+
+
+@struct
 class disk_part_iter(Struct):
     """Where a walk over a disk's partitions is: at `part`, which it holds; next comes number idx."""
 
@@ -124,6 +132,7 @@ class gendisk(Struct):
     private_data: Any = None
     flags: int = 0
     slave_dir: Any = None
+    random: Any = None
     ev: Any = None
     node_id: int = 0
     bb: Any = None
@@ -139,6 +148,11 @@ def part_to_dev(part):
 
 def dev_to_disk(dev):
     return dev._owner
+
+
+def dev_to_part(dev):
+    """The partition that a device stands for: part0 for a disk's."""
+    return dev._owner.part0 if isinstance(dev._owner, gendisk) else dev._owner
 
 
 def part_to_disk(part):
@@ -271,3 +285,8 @@ def part_stat_set_all(part, value):
         cpu.nsecs, cpu.sectors, cpu.ios, cpu.merges = ([value] * NR_STAT_GROUPS for _ in range(4))
         cpu.io_ticks = cpu.time_in_queue = value
         cpu.in_flight = [value, value]
+
+
+def rand_initialize_disk(disk):
+    """Prepare to make random numbers of a disk's interrupts. Without memory there will be none from it."""
+    disk.random = kzalloc(timer_rand_state, 0)

@@ -1,6 +1,8 @@
 """Pages: who uses them, and what state they are in."""
 
 from blkmodel.include.linux.gfp import __free_page
+from blkmodel.sim import this
+from blkmodel.sim.memory import PAGE_SIZE
 
 PG_locked, PG_error, PG_uptodate, PG_dirty, PG_private, PG_writeback = 0, 2, 3, 4, 12, 14
 
@@ -53,3 +55,9 @@ def set_page_dirty(page):
 
 
 set_page_dirty_lock = set_page_dirty
+
+
+def max_low_pfn():
+    """How many pages of memory the kernel reaches directly: all there are."""
+    on = this().machine
+    return len(on.nodes) * on.memory // PAGE_SIZE

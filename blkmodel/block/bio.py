@@ -1,0 +1,741 @@
+"""Bios and their vectors: where they come from, how pages are put in, how they are cut, chained and ended.
+
+Passthrough's own ways to fill a bio (bio_map_*, bio_copy_*), integrity and cgroups are left out.
+"""
+
+from bisect import bisect_left
+from typing import Any
+
+from blkmodel.block import blk_core, genhd
+from blkmodel.include.linux.bio import (
+    BIO_MAX_PAGES,
+    BIO_POOL_SIZE,
+    BIO_RESET_BITS,
+    BIOSET_NEED_BVECS,
+    BIOSET_NEED_RESCUER,
+    BVEC_POOL_IDX,
+    BVEC_POOL_MAX,
+    BVEC_POOL_OFFSET,
+    UINT_MAX,
+    UIO_MAXIOV,
+    bio_advance_iter,
+    bio_for_each_segment,
+    bio_for_each_segment_all,
+    bio_full,
+    bio_inc_remaining,
+    bio_iter_bvec,
+    bio_list,
+    bio_list_add,
+    bio_list_empty,
+    bio_list_merge,
+    bio_list_pop,
+    bio_sectors,
+    bio_set,
+    copy_of,
+)
+from blkmodel.include.linux.blk_types import (
+    BIO_CHAIN,
+    BIO_CLONED,
+    BIO_NO_PAGE_REF,
+    BIO_REFFED,
+    BIO_THROTTLED,
+    BIO_TRACE_COMPLETION,
+    REQ_OP_READ,
+    REQ_SYNC,
+    bio_clear_flag,
+    bio_flagged,
+    bio_op,
+    bio_set_flag,
+    bio_vec,
+    op_is_write,
+)
+from blkmodel.include.linux.blk_types import bio as bio_struct
+from blkmodel.include.linux.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
+from blkmodel.include.linux.errno import EFAULT, EINVAL, ENOMEM
+from blkmodel.include.linux.genhd import (
+    op_stat_group,
+    part_stat_counters,
+    part_stat_get,
+    part_stat_lock,
+    part_stat_unlock,
+    part_to_disk,
+)
+from blkmodel.include.linux.gfp import __GFP_DIRECT_RECLAIM, GFP_KERNEL, __free_page
+from blkmodel.include.linux.init import subsys_initcall
+from blkmodel.include.linux.jiffies import jiffies, jiffies_to_ns
+from blkmodel.include.linux.mempool import (
+    mempool_alloc,
+    mempool_exit,
+    mempool_free,
+    mempool_init_slab_pool,
+    mempool_initialized,
+)
+from blkmodel.include.linux.mm import PageDirty, put_page, set_page_dirty
+from blkmodel.include.linux.slab import (
+    kcalloc,
+    kfree,
+    kmem_cache_alloc,
+    kmem_cache_create,
+    kmem_cache_destroy,
+    kmem_cache_free,
+    kzalloc,
+)
+from blkmodel.include.linux.uio import (
+    iov_iter_advance,
+    iov_iter_count,
+    iov_iter_get_pages,
+    iov_iter_is_bvec,
+)
+from blkmodel.include.linux.wait import complete, completion, wait_for_completion_io
+from blkmodel.include.linux.workqueue import (
+    INIT_WORK,
+    alloc_workqueue,
+    destroy_workqueue,
+    queue_work,
+    schedule_work,
+    work_struct,
+)
+from blkmodel.sim import statics, this
+from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.sim.structure import Struct, sizeof, struct
+
+BIO_INLINE_VECS = 4
+PAGE_MASK = ~(PAGE_SIZE - 1)
+BVEC_SIZES = (1, 4, 16, 64, 128, BIO_MAX_PAGES)
+BVEC_NAMES = ("biovec-1", "biovec-4", "biovec-16", "biovec-64", "biovec-128", "biovec-max")
+
+
+@struct
+class bio_slab(Struct):
+    """A cache of bios of one size, and how many bio_sets use it."""
+
+    SIZE = 24
+    slab: Any = None
+    slab_ref: int = 0
+    slab_size: int = 0
+    name: str = ""
+
+
+@statics
+class variables:
+    """bvec_slabs: the caches of vector tables, by pool index. bio_slabs: the caches of bios; the kernel keeps them,
+    and the first bio_set, for good. bio_dirty_list: bios that wait to have their pages dirtied again."""
+
+    def __init__(self):
+        self.bvec_slabs = [None] * len(BVEC_SIZES)
+        self.fs_bio_set = bio_set()
+        self.bio_slabs: Any = None
+        self.bio_slab_nr = 0
+        self.bio_slab_max = 0
+        self.bio_dirty_list: Any = None
+        self.bio_dirty_work = work_struct()
+        INIT_WORK(self.bio_dirty_work, bio_dirty_fn, None)
+
+
+def bio_find_or_create_slab(extra_size):
+    """Get the cache for bios with so many bytes around them, made where there is none; None on failure.
+
+    A slot whose cache is gone is used again. A cache that a later failure leaves without users stays in no slot.
+    """
+    own = variables()
+    size = sizeof(bio_struct) + extra_size
+    entry = -1
+    for i in range(own.bio_slab_nr):
+        found = own.bio_slabs[i]
+        if found.slab is None and entry == -1:
+            entry = i
+        elif found.slab_size == size:
+            found.slab_ref += 1
+            if found.slab is not None:
+                return found.slab
+            break
+    if own.bio_slab_nr == own.bio_slab_max and entry == -1:
+        larger = kcalloc(own.bio_slab_max << 1, bio_slab, GFP_KERNEL)
+        if larger is None:
+            return None
+        larger[:own.bio_slab_max] = own.bio_slabs
+        kfree(own.bio_slabs)
+        own.bio_slab_max <<= 1
+        own.bio_slabs = larger
+    if entry == -1:
+        entry = own.bio_slab_nr
+        own.bio_slab_nr += 1
+    found = own.bio_slabs[entry]
+    found.name = f"bio-{entry}"
+    slab = kmem_cache_create(found.name, size, bio_struct)
+    if slab is None:
+        return None
+    found.slab = slab
+    found.slab_ref = 1
+    found.slab_size = size
+    return slab
+
+
+def bio_put_slab(bs):
+    """Let a bio_set's cache go; the last user destroys it."""
+    own = variables()
+    for found in own.bio_slabs[:own.bio_slab_nr]:
+        if found.slab is bs.bio_slab:
+            break
+    else:
+        WARN_ON(True, "bio: unable to find slab!")
+        return
+    WARN_ON(not found.slab_ref)
+    found.slab_ref -= 1
+    if found.slab_ref == 0:
+        kmem_cache_destroy(found.slab)
+        found.slab = None
+
+
+def bvec_nr_vecs(idx):
+    """How many vectors a table of pool `idx` (from 1) holds."""
+    return BVEC_SIZES[idx - 1]
+
+
+def bvec_free(pool, bv, idx):
+    """Give a table of vectors back to where it is from: the largest to the mempool, 0 is the bio's own."""
+    if not idx:
+        return
+    idx -= 1
+    BUG_ON(idx > BVEC_POOL_MAX)
+    if idx == BVEC_POOL_MAX:
+        mempool_free(bv, pool)
+    else:
+        kmem_cache_free(variables().bvec_slabs[idx], bv)
+
+
+def bvec_alloc(gfp_mask, nr, pool):
+    """Allocate a table for `nr` vectors. Returns (table, pool index from 1); (None, 0) on failure.
+
+    A table of a smaller size that is not to be had becomes one of the largest, which the mempool has in reserve,
+    if the caller may sleep.
+    """
+    if not 0 < nr <= BIO_MAX_PAGES:
+        return None, 0
+    idx = bisect_left(BVEC_SIZES, nr)
+    if idx != BVEC_POOL_MAX:
+        table = kmem_cache_alloc(variables().bvec_slabs[idx], gfp_mask & ~__GFP_DIRECT_RECLAIM)
+        if table is None and gfp_mask & __GFP_DIRECT_RECLAIM:
+            idx = BVEC_POOL_MAX
+    if idx == BVEC_POOL_MAX:
+        table = mempool_alloc(pool, gfp_mask)
+    return (table, idx + 1) if table is not None else (None, 0)
+
+
+def bio_uninit(bio):
+    """Free what hangs on a bio: here nothing, as there are neither cgroups nor integrity data."""
+
+
+def bio_free(bio):
+    """Free a bio, with its vectors, to where it is from."""
+    bs = bio.bi_pool
+    bio_uninit(bio)
+    if bs is not None:
+        bvec_free(bs.bvec_pool, bio.bi_io_vec, BVEC_POOL_IDX(bio))
+        bio.bi_io_vec = None
+        bio._front = None
+        mempool_free(bio, bs.bio_pool)
+    else:
+        kfree(bio)
+
+
+def bio_init(bio, table, max_vecs):
+    """Make a bio empty, with a table for `max_vecs` vectors."""
+    bio.bi_next = bio.bi_disk = bio.bi_end_io = bio.bi_private = bio.bi_pool = None
+    bio.bi_opf = bio.bi_flags = bio.bi_ioprio = bio.bi_write_hint = bio.bi_status = bio.bi_partno = bio.bi_vcnt = 0
+    at = bio.bi_iter
+    at.bi_sector = at.bi_size = at.bi_idx = at.bi_bvec_done = 0
+    bio._bi_remaining = bio._bi_cnt = 1
+    bio.bi_io_vec = table
+    bio.bi_max_vecs = max_vecs
+
+
+def bio_reset(bio):
+    """Make a bio empty again, but for its table, its pool and its references."""
+    flags = bio.bi_flags & (~0 << BIO_RESET_BITS)
+    table, max_vecs, pool, references = bio.bi_io_vec, bio.bi_max_vecs, bio.bi_pool, bio._bi_cnt
+    bio_uninit(bio)
+    bio_init(bio, table, max_vecs)
+    bio.bi_flags = flags
+    bio.bi_pool = pool
+    bio._bi_cnt = references
+
+
+def __bio_chain_endio(bio):
+    """A chained bio has ended: hand its error to its parent, which is returned."""
+    parent = bio.bi_private
+    if bio.bi_status and not parent.bi_status:
+        parent.bi_status = bio.bi_status
+    bio_put(bio)
+    return parent
+
+
+def bio_chain_endio(bio):
+    """End of a chained bio. bio_endio() sees it coming and loops instead, so that a long chain needs no stack."""
+    bio_endio(__bio_chain_endio(bio))
+
+
+def bio_chain(bio, parent):
+    """Let `parent` end no sooner than `bio`, and with its error."""
+    BUG_ON(bio.bi_private or bio.bi_end_io)
+    bio.bi_private = parent
+    bio.bi_end_io = bio_chain_endio
+    bio_inc_remaining(parent)
+
+
+def bio_alloc_rescue(work):
+    """Submit the bios that were taken off a task which waited for their pool."""
+    bs = work.data
+    while (bio := bio_list_pop(bs.rescue_list)) is not None:
+        blk_core.generic_make_request(bio)
+
+
+def punt_bios_to_rescuer(bs):
+    """Hand this pool's bios on the task's own list to a worker: until they are submitted they cannot be freed."""
+    if WARN_ON_ONCE(bs.rescue_workqueue is None):
+        return
+    bio_lists = this().context.bio_list
+    punt = bio_list()
+    for i in (0, 1):
+        nopunt = bio_list()
+        while (bio := bio_list_pop(bio_lists[i])) is not None:
+            bio_list_add(punt if bio.bi_pool is bs else nopunt, bio)
+        bio_lists[i] = nopunt
+    bio_list_merge(bs.rescue_list, punt)
+    queue_work(bs.rescue_workqueue, bs.rescue_work)
+
+
+def bio_alloc_bioset(gfp_mask, nr_iovecs, bs):
+    """Allocate a bio for up to `nr_iovecs` vectors, from a bio_set or (None) from the heap; None on failure.
+
+    If the caller may sleep, a bio_set always has a bio in the end. A task that submits from within a submission
+    could wait for itself then: before that, its bios go to the set's rescuer, where it has one.
+    """
+    saved_gfp = gfp_mask
+    if bs is None:
+        if nr_iovecs > UIO_MAXIOV:
+            return None
+        bio = kzalloc(bio_struct, gfp_mask, sizeof(bio_struct) + nr_iovecs * sizeof(bio_vec))
+        inline_vecs = nr_iovecs
+    else:
+        if WARN_ON_ONCE(nr_iovecs > 0 and not mempool_initialized(bs.bvec_pool)):
+            return None
+        bio_lists = this().context.bio_list
+        if (bio_lists is not None and bs.rescue_workqueue is not None
+                and not (bio_list_empty(bio_lists[0]) and bio_list_empty(bio_lists[1]))):
+            gfp_mask &= ~__GFP_DIRECT_RECLAIM
+        bio = mempool_alloc(bs.bio_pool, gfp_mask)
+        if bio is None and gfp_mask != saved_gfp:
+            punt_bios_to_rescuer(bs)
+            gfp_mask = saved_gfp
+            bio = mempool_alloc(bs.bio_pool, gfp_mask)
+        inline_vecs = BIO_INLINE_VECS
+    if bio is None:
+        return None
+    bio_init(bio, None, 0)
+    table = None
+    if nr_iovecs > inline_vecs:
+        table, idx = bvec_alloc(gfp_mask, nr_iovecs, bs.bvec_pool)
+        if table is None and gfp_mask != saved_gfp:
+            punt_bios_to_rescuer(bs)
+            table, idx = bvec_alloc(saved_gfp, nr_iovecs, bs.bvec_pool)
+        if table is None:
+            mempool_free(bio, bs.bio_pool)
+            return None
+        bio.bi_flags |= idx << BVEC_POOL_OFFSET
+    elif nr_iovecs:
+        table = [bio_vec() for _ in range(nr_iovecs)]
+    bio.bi_pool = bs
+    bio.bi_max_vecs = nr_iovecs
+    bio.bi_io_vec = table
+    return bio
+
+
+def zero_fill_bio_iter(bio, start):
+    """Zero the memory of a bio from the position `start` on."""
+    at = bio.bi_iter
+    bio.bi_iter = start
+    for bv in bio_for_each_segment(bio):
+        bv.bv_page.write(bv.bv_offset, bytes(bv.bv_len))
+    bio.bi_iter = at
+
+
+def bio_truncate(bio, new_size):
+    """Shorten a bio to `new_size` bytes; the memory that a read no longer reaches is zeroed."""
+    if new_size >= bio.bi_iter.bi_size:
+        return
+    if bio_op(bio) == REQ_OP_READ:
+        done = 0
+        for bv in bio_for_each_segment(bio):
+            if done + bv.bv_len > new_size:
+                offset = max(new_size - done, 0)
+                bv.bv_page.write(bv.bv_offset + offset, bytes(bv.bv_len - offset))
+            done += bv.bv_len
+    bio.bi_iter.bi_size = new_size
+
+
+def bio_put(bio):
+    """Drop a reference; the last one frees the bio."""
+    if bio_flagged(bio, BIO_REFFED):
+        BUG_ON(not bio._bi_cnt)
+        bio._bi_cnt -= 1
+        if bio._bi_cnt:
+            return
+    bio_free(bio)
+
+
+def __bio_clone_fast(bio, bio_src):
+    """Make an empty bio one for the same sectors as another, using its vectors, which must outlive it."""
+    BUG_ON(bio.bi_pool is not None and BVEC_POOL_IDX(bio))
+    bio.bi_disk = bio_src.bi_disk
+    bio.bi_partno = bio_src.bi_partno
+    bio_set_flag(bio, BIO_CLONED)
+    if bio_flagged(bio_src, BIO_THROTTLED):
+        bio_set_flag(bio, BIO_THROTTLED)
+    bio.bi_opf = bio_src.bi_opf
+    bio.bi_ioprio = bio_src.bi_ioprio
+    bio.bi_write_hint = bio_src.bi_write_hint
+    bio.bi_iter = copy_of(bio_src.bi_iter)
+    bio.bi_io_vec = bio_src.bi_io_vec
+
+
+def bio_clone_fast(bio, gfp_mask, bs):
+    """Allocate a bio that shares another's vectors; None on failure."""
+    clone = bio_alloc_bioset(gfp_mask, 0, bs)
+    if clone is None:
+        return None
+    __bio_clone_fast(clone, bio)
+    return clone
+
+
+def page_is_mergeable(bv, page, length, offset):
+    """Whether memory goes on where a vector ends. Returns (that, whether in the vector's own last page)."""
+    end = bv.bv_page._addr + bv.bv_offset + bv.bv_len
+    addr = page._addr
+    if end != addr + offset:
+        return False, False
+    return True, (end - 1) & PAGE_MASK == addr
+
+
+def __bio_try_merge_page(bio, page, length, off):
+    """Lengthen the bio's last vector where the memory goes on from it. Returns (whether, whether in the same page)."""
+    if WARN_ON_ONCE(bio_flagged(bio, BIO_CLONED)):
+        return False, False
+    if bio.bi_vcnt > 0:
+        bv = bio.bi_io_vec[bio.bi_vcnt - 1]
+        mergeable, same_page = page_is_mergeable(bv, page, length, off)
+        if mergeable:
+            if bio.bi_iter.bi_size > UINT_MAX - length:
+                return False, False
+            bv.bv_len += length
+            bio.bi_iter.bi_size += length
+            return True, same_page
+    return False, False
+
+
+def __bio_add_page(bio, page, length, off):
+    """Put memory into the bio's next vector, which must be free."""
+    WARN_ON_ONCE(bio_flagged(bio, BIO_CLONED))
+    WARN_ON_ONCE(bio_full(bio, length))
+    bv = bio.bi_io_vec[bio.bi_vcnt]
+    bv.bv_page = page
+    bv.bv_offset = off
+    bv.bv_len = length
+    bio.bi_iter.bi_size += length
+    bio.bi_vcnt += 1
+
+
+def bio_add_page(bio, page, length, offset):
+    """Add `length` bytes of memory to a bio. Returns `length`, or 0 where the bio is full."""
+    merged, _ = __bio_try_merge_page(bio, page, length, offset)
+    if not merged:
+        if bio_full(bio, length):
+            return 0
+        __bio_add_page(bio, page, length, offset)
+    return length
+
+
+def bio_release_pages(bio, mark_dirty):
+    """Let go of the pages that bio_iov_iter_get_pages() took; those that were read into are dirty now."""
+    if bio_flagged(bio, BIO_NO_PAGE_REF):
+        return
+    for bv in bio_for_each_segment_all(bio):
+        if mark_dirty:
+            set_page_dirty(bv.bv_page)
+        put_page(bv.bv_page)
+
+
+def __bio_iov_bvec_add_pages(bio, iter):
+    """Add the next piece of a kernel buffer, whose pages need not be held. Returns 0 or -EINVAL."""
+    bv = iter.bvec[iter._at]
+    if WARN_ON_ONCE(iter.iov_offset > bv.bv_len):
+        return -EINVAL
+    length = min(bv.bv_len - iter.iov_offset, iter.count)
+    size = bio_add_page(bio, bv.bv_page, length, bv.bv_offset + iter.iov_offset)
+    if size != length:
+        return -EINVAL
+    iov_iter_advance(iter, size)
+    return 0
+
+
+def __bio_iov_iter_get_pages(bio, iter):
+    """Hold the buffer's next pages, as many as the bio has vectors for, and add them. Returns 0 or -errno."""
+    pages, size, offset = iov_iter_get_pages(iter, bio.bi_max_vecs - bio.bi_vcnt)
+    if size <= 0:
+        return size or -EFAULT
+    left = size
+    for page in pages:
+        length = min(PAGE_SIZE - offset, left)
+        merged, same_page = __bio_try_merge_page(bio, page, length, offset)
+        if merged:
+            if same_page:
+                put_page(page)
+        else:
+            if WARN_ON_ONCE(bio_full(bio, length)):
+                return -EINVAL
+            __bio_add_page(bio, page, length, offset)
+        left -= length
+        offset = 0
+    iov_iter_advance(iter, size)
+    return 0
+
+
+def bio_iov_iter_get_pages(bio, iter):
+    """Fill an empty bio with a buffer's pages, until one of the two is used up. Returns 0, or -errno for none."""
+    if WARN_ON_ONCE(bio.bi_vcnt):
+        return -EINVAL
+    is_bvec = iov_iter_is_bvec(iter)
+    while True:
+        ret = __bio_iov_bvec_add_pages(bio, iter) if is_bvec else __bio_iov_iter_get_pages(bio, iter)
+        if ret or not iov_iter_count(iter) or bio_full(bio, 0):
+            break
+    if is_bvec:
+        bio_set_flag(bio, BIO_NO_PAGE_REF)
+    return 0 if bio.bi_vcnt else ret
+
+
+def submit_bio_wait_endio(bio):
+    """Wake who waits for the bio."""
+    complete(bio.bi_private)
+
+
+def submit_bio_wait(bio):
+    """Submit a bio and wait for its end. Returns 0 or -errno."""
+    done = completion()
+    bio.bi_private = done
+    bio.bi_end_io = submit_bio_wait_endio
+    bio.bi_opf |= REQ_SYNC
+    blk_core.submit_bio(bio)
+    wait_for_completion_io(done)
+    return blk_core.blk_status_to_errno(bio.bi_status)
+
+
+def bio_advance(bio, bytes):
+    """Move a bio so many bytes on."""
+    bio_advance_iter(bio, bio.bi_iter, bytes)
+
+
+def bio_copy_data_iter(dst, dst_iter, src, src_iter):
+    """Copy memory from one bio's position to another's, until one of them is at its end; both positions move on."""
+    while src_iter.bi_size and dst_iter.bi_size:
+        src_bv = bio_iter_bvec(src, src_iter)
+        dst_bv = bio_iter_bvec(dst, dst_iter)
+        count = min(src_bv.bv_len, dst_bv.bv_len)
+        dst_bv.bv_page.write(dst_bv.bv_offset, src_bv.bv_page.read(src_bv.bv_offset, count))
+        bio_advance_iter(src, src_iter, count)
+        bio_advance_iter(dst, dst_iter, count)
+
+
+def bio_copy_data(dst, src):
+    """Copy memory from one bio to another, as far as both go."""
+    bio_copy_data_iter(dst, copy_of(dst.bi_iter), src, copy_of(src.bi_iter))
+
+
+def bio_free_pages(bio):
+    """Free all pages of a bio that owns them."""
+    for bv in bio_for_each_segment_all(bio):
+        __free_page(bv.bv_page)
+
+
+def bio_set_pages_dirty(bio):
+    """Mark a bio's pages as changed, before the device changes them."""
+    for bv in bio_for_each_segment_all(bio):
+        set_page_dirty(bv.bv_page)
+
+
+def bio_dirty_fn(work):
+    """Do what bio_check_pages_dirty() could not do in an interrupt."""
+    own = variables()
+    bio, own.bio_dirty_list = own.bio_dirty_list, None
+    while bio is not None:
+        following = bio.bi_private
+        bio_release_pages(bio, True)
+        bio_put(bio)
+        bio = following
+
+
+def bio_check_pages_dirty(bio):
+    """Let a finished read's pages and the bio go; a page that was cleaned meanwhile is dirtied again, by a worker."""
+    own = variables()
+    for bv in bio_for_each_segment_all(bio):
+        if not PageDirty(bv.bv_page):
+            bio.bi_private = own.bio_dirty_list
+            own.bio_dirty_list = bio
+            schedule_work(own.bio_dirty_work)
+            return
+    bio_release_pages(bio, False)
+    bio_put(bio)
+
+
+def update_io_ticks(part, now, end):
+    """Count the ticks in which a partition, and the disk it is on, had I/O. `end`: the I/O ends now."""
+    while True:
+        stamp = part.stamp
+        if stamp != now:
+            part.stamp = now
+            part_stat_get(part).io_ticks += now - stamp if end else 1
+        if not part.partno:
+            return
+        part = part_to_disk(part).part0
+
+
+def generic_start_io_acct(q, op, sectors, part):
+    """Account the start of a bio of a driver that has no requests."""
+    group = op_stat_group(op)
+    part_stat_lock()
+    update_io_ticks(part, jiffies(), False)
+    for stats in part_stat_counters(part):
+        stats.ios[group] += 1
+        stats.sectors[group] += sectors
+    genhd.part_inc_in_flight(q, part, int(op_is_write(op)))
+    part_stat_unlock()
+
+
+def generic_end_io_acct(q, req_op, part, start_time):
+    """Account its end; start_time is the tick of its start."""
+    now = jiffies()
+    group = op_stat_group(req_op)
+    part_stat_lock()
+    update_io_ticks(part, now, True)
+    for stats in part_stat_counters(part):
+        stats.nsecs[group] += jiffies_to_ns(now - start_time)
+        stats.time_in_queue += now - start_time
+    genhd.part_dec_in_flight(q, part, int(op_is_write(req_op)))
+    part_stat_unlock()
+
+
+def bio_remaining_done(bio):
+    """Whether nothing is left for this bio to wait for, one thing less than before being left."""
+    if not bio_flagged(bio, BIO_CHAIN):
+        return True
+    BUG_ON(bio._bi_remaining <= 0)
+    bio._bi_remaining -= 1
+    if bio._bi_remaining:
+        return False
+    bio_clear_flag(bio, BIO_CHAIN)
+    return True
+
+
+def bio_endio(bio):
+    """End a bio; with bi_status as its error. When nothing chained to it is left, its owner is told."""
+    while True:
+        if not bio_remaining_done(bio):
+            return
+        if bio.bi_end_io is not bio_chain_endio:
+            break
+        bio = __bio_chain_endio(bio)
+    bio_clear_flag(bio, BIO_TRACE_COMPLETION)
+    bio_uninit(bio)
+    if bio.bi_end_io is not None:
+        bio.bi_end_io(bio)
+
+
+def bio_split(bio, sectors, gfp, bs):
+    """Cut the first `sectors` off a bio: they become a new bio, which shares its vectors; None on failure."""
+    BUG_ON(sectors <= 0)
+    BUG_ON(sectors >= bio_sectors(bio))
+    split = bio_clone_fast(bio, gfp, bs)
+    if split is None:
+        return None
+    split.bi_iter.bi_size = sectors << 9
+    bio_advance(bio, split.bi_iter.bi_size)
+    if bio_flagged(bio, BIO_TRACE_COMPLETION):
+        bio_set_flag(split, BIO_TRACE_COMPLETION)
+    return split
+
+
+def bio_trim(bio, offset, size):
+    """Keep only `size` sectors of a bio, from sector `offset` of it on."""
+    size <<= 9
+    if offset == 0 and size == bio.bi_iter.bi_size:
+        return
+    bio_advance(bio, offset << 9)
+    bio.bi_iter.bi_size = size
+
+
+def biovec_init_pool(pool, pool_entries):
+    """Set up a reserve of the largest vector tables. Returns 0 or -ENOMEM."""
+    return mempool_init_slab_pool(pool, pool_entries, variables().bvec_slabs[BVEC_POOL_MAX])
+
+
+def bioset_exit(bs):
+    """Free what a bio_set holds. One that was set up in part, or not at all, is as good."""
+    if bs.rescue_workqueue is not None:
+        destroy_workqueue(bs.rescue_workqueue)
+    bs.rescue_workqueue = None
+    mempool_exit(bs.bio_pool)
+    mempool_exit(bs.bvec_pool)
+    if bs.bio_slab is not None:
+        bio_put_slab(bs)
+    bs.bio_slab = None
+
+
+def bioset_init(bs, pool_size, front_pad, flags):
+    """Set up a bio_set with `pool_size` bios in reserve. Returns 0, or -ENOMEM with nothing left allocated."""
+    back_pad = BIO_INLINE_VECS * sizeof(bio_vec)
+    bs.front_pad = front_pad
+    bs.rescue_list = bio_list()
+    INIT_WORK(bs.rescue_work, bio_alloc_rescue, bs)
+    bs.bio_slab = bio_find_or_create_slab(front_pad + back_pad)
+    if bs.bio_slab is None:
+        return -ENOMEM
+    if mempool_init_slab_pool(bs.bio_pool, pool_size, bs.bio_slab) == 0:
+        if not flags & BIOSET_NEED_BVECS or biovec_init_pool(bs.bvec_pool, pool_size) == 0:
+            if not flags & BIOSET_NEED_RESCUER:
+                return 0
+            bs.rescue_workqueue = alloc_workqueue("bioset")
+            if bs.rescue_workqueue is not None:
+                return 0
+    bioset_exit(bs)
+    return -ENOMEM
+
+
+def bioset_init_from_src(bs, src):
+    """Set up a bio_set like another. Returns 0 or -ENOMEM."""
+    flags = 0
+    if src.bvec_pool.min_nr:
+        flags |= BIOSET_NEED_BVECS
+    if src.rescue_workqueue is not None:
+        flags |= BIOSET_NEED_RESCUER
+    return bioset_init(bs, src.bio_pool.min_nr, src.front_pad, flags)
+
+
+def biovec_init_slabs():
+    """Make the caches of vector tables, but for the sizes that are within a bio itself."""
+    own = variables()
+    for i, (name, nr_vecs) in enumerate(zip(BVEC_NAMES, BVEC_SIZES, strict=True)):
+        if nr_vecs > BIO_INLINE_VECS:
+            own.bvec_slabs[i] = kmem_cache_create(name, nr_vecs * sizeof(bio_vec), bio_vec, nr_vecs)
+
+
+def init_bio():
+    """At boot: make the caches, and the bio_set that file systems use."""
+    own = variables()
+    own.bio_slab_max = 2
+    own.bio_slab_nr = 0
+    own.bio_slabs = kcalloc(own.bio_slab_max, bio_slab, GFP_KERNEL)
+    biovec_init_slabs()
+    return bioset_init(own.fs_bio_set, BIO_POOL_SIZE, 0, BIOSET_NEED_BVECS)
+
+
+subsys_initcall(init_bio)

@@ -1,0 +1,497 @@
+"""Cutting bios to what a device can take, joining what lies side by side, and turning requests into segments."""
+
+from blkmodel.block import bio as bio_module
+from blkmodel.block import blk_core, elevator, genhd
+from blkmodel.block.blk_h import (
+    __bvec_gap_to_prev,
+    bio_allowed_max_sectors,
+    biovec_phys_mergeable,
+    blk_do_io_stat,
+    bvec_gap_to_prev,
+    req_set_nomerge,
+)
+from blkmodel.include.linux.bio import (
+    bio_data_dir,
+    bio_for_each_bvec,
+    bio_get_first_bvec,
+    bio_get_last_bvec,
+    bio_has_data,
+    bio_iovec,
+    bio_mergeable,
+    bio_prio,
+    bio_sectors,
+)
+from blkmodel.include.linux.blk_types import (
+    BIO_QUEUE_ENTERED,
+    REQ_FAILFAST_MASK,
+    REQ_NOMERGE,
+    REQ_OP_DISCARD,
+    REQ_OP_SECURE_ERASE,
+    REQ_OP_WRITE_SAME,
+    REQ_OP_WRITE_ZEROES,
+    bio_op,
+    bio_set_flag,
+    op_is_write,
+)
+from blkmodel.include.linux.blkdev import (
+    RQF_COPY_USER,
+    RQF_MIXED_MERGE,
+    RQF_SPECIAL_PAYLOAD,
+    SECTOR_SHIFT,
+    UINT_MAX,
+    bios_of,
+    blk_max_size_offset,
+    blk_rq_get_max_sectors,
+    blk_rq_nr_discard_segments,
+    blk_rq_nr_phys_segments,
+    blk_rq_sectors,
+    blk_write_same_mergeable,
+    queue_max_discard_segments,
+    queue_max_segments,
+    req_op,
+    rq_data_dir,
+    rq_for_each_bvec,
+    rq_mergeable,
+)
+from blkmodel.include.linux.bug import WARN_ON, WARN_ON_ONCE
+from blkmodel.include.linux.elevator import (
+    ELEVATOR_BACK_MERGE,
+    ELEVATOR_DISCARD_MERGE,
+    ELEVATOR_FRONT_MERGE,
+    ELEVATOR_NO_MERGE,
+)
+from blkmodel.include.linux.genhd import hd_struct_put, part_stat_lock, part_stat_unlock
+from blkmodel.include.linux.gfp import GFP_NOIO, nth_page, virt_to_page
+from blkmodel.include.linux.scatterlist import sg_mark_end, sg_next, sg_set_page, sg_unmark_end
+from blkmodel.sim.memory import PAGE_SIZE
+
+PAGE_SHIFT = 12
+
+
+def bio_will_gap(q, prev_rq, prev, next):
+    """Whether `next` behind `prev` leaves a gap that the device can't have. prev_rq: the request that prev ends."""
+    mask = q.limits.virt_boundary_mask
+    if not mask or not bio_has_data(prev):
+        return False
+    # a request that begins off the boundary has nothing merged to it: its first piece may be its only odd one
+    first = bio_get_first_bvec(prev_rq.bio if prev_rq is not None else prev)
+    if first.bv_offset & mask:
+        return True
+    last = bio_get_last_bvec(prev)
+    following = bio_get_first_bvec(next)
+    if biovec_phys_mergeable(q, last, following):
+        return False
+    return __bvec_gap_to_prev(q, last, following.bv_offset)
+
+
+def req_gap_back_merge(req, bio):
+    """Whether a bio behind a request leaves a gap."""
+    return bio_will_gap(req.q, req, req.biotail, bio)
+
+
+def req_gap_front_merge(req, bio):
+    """Whether a bio before a request leaves a gap."""
+    return bio_will_gap(req.q, None, bio, req.bio)
+
+
+def blk_bio_discard_split(q, bio, bs):
+    """Cut a discard to the device's limit, at a multiple of its granularity.
+
+    Returns (the part cut off, or None where nothing is to be cut; its number of segments). So do the others below.
+    """
+    granularity = max(q.limits.discard_granularity >> SECTOR_SHIFT, 1)
+    max_discard_sectors = min(q.limits.max_discard_sectors, bio_allowed_max_sectors(q))
+    max_discard_sectors -= max_discard_sectors % granularity
+    if not max_discard_sectors or bio_sectors(bio) <= max_discard_sectors:
+        return None, 1
+    alignment = (q.limits.discard_alignment >> SECTOR_SHIFT) % granularity
+    beyond = (bio.bi_iter.bi_sector + max_discard_sectors - alignment) % granularity
+    split_sectors = max_discard_sectors
+    if split_sectors > beyond:
+        split_sectors -= beyond
+    return bio_module.bio_split(bio, split_sectors, GFP_NOIO, bs), 1
+
+
+def blk_bio_write_zeroes_split(q, bio, bs):
+    """Cut a zeroing to the device's limit."""
+    most = q.limits.max_write_zeroes_sectors
+    if not most or bio_sectors(bio) <= most:
+        return None, 0
+    return bio_module.bio_split(bio, most, GFP_NOIO, bs), 0
+
+
+def blk_bio_write_same_split(q, bio, bs):
+    """Cut a write-same to the device's limit."""
+    most = q.limits.max_write_same_sectors
+    if not most or bio_sectors(bio) <= most:
+        return None, 1
+    return bio_module.bio_split(bio, most, GFP_NOIO, bs), 1
+
+
+def get_max_io_size(q, bio):
+    """How many sectors the next request may have: so many that it ends at a physical block, or at least a logical."""
+    sectors = blk_max_size_offset(q, bio.bi_iter.bi_sector)
+    pbs = q.limits.physical_block_size >> SECTOR_SHIFT
+    start_offset = bio.bi_iter.bi_sector & (pbs - 1)
+    max_sectors = sectors + start_offset & ~(pbs - 1)
+    if max_sectors > start_offset:
+        return max_sectors - start_offset
+    return sectors & ~((q.limits.logical_block_size >> SECTOR_SHIFT) - 1)
+
+
+def get_max_segment_size(q, start_page, offset):
+    """How long a segment may be that begins at `offset` of a page: up to its boundary, or its largest size."""
+    mask = q.limits.seg_boundary_mask
+    room = mask - (mask & (start_page._addr + offset)) + 1
+    return min(room, q.limits.max_segment_size or room)
+
+
+def bvec_split_segs(q, bv, nsegs, sectors, max_segs, max_sectors):
+    """Count the segments that a vector of several pages makes, as long as the two limits allow.
+
+    Returns (whether it did not fit as a whole, nsegs, sectors), with what fits added to the counts.
+    """
+    max_len = min(max_sectors, UINT_MAX >> SECTOR_SHIFT) - sectors << SECTOR_SHIFT
+    length = min(bv.bv_len, max_len)
+    total_len = 0
+    while length and nsegs < max_segs:
+        seg_size = min(get_max_segment_size(q, bv.bv_page, bv.bv_offset + total_len), length)
+        nsegs += 1
+        total_len += seg_size
+        length -= seg_size
+        if bv.bv_offset + total_len & q.limits.virt_boundary_mask:
+            break
+    return length > 0 or bv.bv_len > max_len, nsegs, sectors + (total_len >> SECTOR_SHIFT)
+
+
+def blk_bio_segment_split(q, bio, bs):
+    """Cut a read or write before it has too many sectors, too many segments, or a gap; count the segments."""
+    nsegs = sectors = 0
+    max_sectors = get_max_io_size(q, bio)
+    max_segs = q.limits.max_segments
+    previous = None
+    for bv in bio_for_each_bvec(bio):
+        if previous is not None and bvec_gap_to_prev(q, previous, bv.bv_offset):
+            break
+        if (nsegs < max_segs and sectors + (bv.bv_len >> SECTOR_SHIFT) <= max_sectors
+                and bv.bv_offset + bv.bv_len <= PAGE_SIZE):
+            nsegs += 1
+            sectors += bv.bv_len >> SECTOR_SHIFT
+        else:
+            cut, nsegs, sectors = bvec_split_segs(q, bv, nsegs, sectors, max_segs, max_sectors)
+            if cut:
+                break
+        previous = bv
+    else:
+        return None, nsegs
+    return bio_module.bio_split(bio, sectors, GFP_NOIO, bs), nsegs
+
+
+def __blk_queue_split(q, bio):
+    """Cut a bio to the queue's limits. What is left is submitted again, and ends no sooner than what was cut off.
+
+    Returns (the bio to go on with, its number of segments). In C both are out-parameters.
+    """
+    op = bio_op(bio)
+    if op in (REQ_OP_DISCARD, REQ_OP_SECURE_ERASE):
+        split, nr_segs = blk_bio_discard_split(q, bio, q.bio_split)
+    elif op == REQ_OP_WRITE_ZEROES:
+        split, nr_segs = blk_bio_write_zeroes_split(q, bio, q.bio_split)
+    elif op == REQ_OP_WRITE_SAME:
+        split, nr_segs = blk_bio_write_same_split(q, bio, q.bio_split)
+    else:
+        split, nr_segs = blk_bio_segment_split(q, bio, q.bio_split)
+    if split is None:
+        return bio, nr_segs
+    split.bi_opf |= REQ_NOMERGE  # more of it comes anyway
+    bio_set_flag(bio, BIO_QUEUE_ENTERED)
+    bio_module.bio_chain(split, bio)
+    blk_core.generic_make_request(bio)
+    return split, nr_segs
+
+
+def blk_queue_split(q, bio):
+    """The same for a driver that does not want to know the segments. Returns the bio to go on with."""
+    bio, _ = __blk_queue_split(q, bio)
+    return bio
+
+
+def blk_recalc_rq_segments(rq):
+    """Count a request's segments anew."""
+    if rq.bio is None:
+        return 0
+    op = bio_op(rq.bio)
+    if op in (REQ_OP_DISCARD, REQ_OP_SECURE_ERASE):
+        return len(bios_of(rq)) if queue_max_discard_segments(rq.q) > 1 else 1
+    if op == REQ_OP_WRITE_ZEROES:
+        return 0
+    if op == REQ_OP_WRITE_SAME:
+        return 1
+    nsegs = sectors = 0
+    for bv in rq_for_each_bvec(rq):
+        _, nsegs, sectors = bvec_split_segs(rq.q, bv, nsegs, sectors, UINT_MAX, UINT_MAX)
+    return nsegs
+
+
+def blk_next_sg(sg, sglist):
+    """The list's entry after `sg`; the first where that is None. Whatever ended the list before ends it no more."""
+    if sg is None:
+        return sglist[0]
+    sg_unmark_end(sg)
+    return sg_next(sg)
+
+
+def blk_bvec_map_sg(q, bvec, sglist, sg):
+    """Put a vector of several pages into scatterlist entries after `sg`. Returns (their number, the last)."""
+    nbytes = bvec.bv_len
+    nsegs = total = 0
+    while nbytes > 0:
+        offset = bvec.bv_offset + total
+        length = min(get_max_segment_size(q, bvec.bv_page, offset), nbytes)
+        sg = blk_next_sg(sg, sglist)
+        sg_set_page(sg, nth_page(bvec.bv_page, offset >> PAGE_SHIFT), length, offset % PAGE_SIZE)
+        total += length
+        nbytes -= length
+        nsegs += 1
+    return nsegs, sg
+
+
+def __blk_bvec_map_sg(bv, sglist, sg):
+    """Put a vector within one page into one entry after `sg`. Returns (1, the entry)."""
+    sg = blk_next_sg(sg, sglist)
+    sg_set_page(sg, bv.bv_page, bv.bv_len, bv.bv_offset)
+    return 1, sg
+
+
+def __blk_segment_map_sg_merge(q, bvec, bvprv, sg):
+    """Lengthen the last entry by a vector whose memory goes on from it, where a new bio begins; return whether."""
+    if sg is None or sg.length + bvec.bv_len > q.limits.max_segment_size:
+        return False
+    if not biovec_phys_mergeable(q, bvprv, bvec):
+        return False
+    sg.length += bvec.bv_len
+    return True
+
+
+def __blk_bios_map_sg(q, bio, sglist, sg):
+    """Put all memory of a request's bios into a scatterlist. Returns (the number of entries, the last)."""
+    nsegs = 0
+    bvprv = None
+    while bio is not None:
+        new_bio = bvprv is not None
+        for bvec in bio_for_each_bvec(bio):
+            if not (new_bio and __blk_segment_map_sg_merge(q, bvec, bvprv, sg)):
+                if bvec.bv_offset + bvec.bv_len <= PAGE_SIZE:
+                    more, sg = __blk_bvec_map_sg(bvec, sglist, sg)
+                else:
+                    more, sg = blk_bvec_map_sg(q, bvec, sglist, sg)
+                nsegs += more
+            new_bio = False
+            bvprv = bvec
+        bio = bio.bi_next
+    return nsegs, sg
+
+
+def blk_rq_map_sg(q, rq, sglist):
+    """Put a request's memory into the scatterlist `sglist`, with padding and drain if need be.
+
+    Returns the number of entries, no more than the request has segments.
+    """
+    sg = None
+    nsegs = 0
+    if rq.rq_flags & RQF_SPECIAL_PAYLOAD:
+        nsegs, sg = __blk_bvec_map_sg(rq.special_vec, sglist, sg)
+    elif rq.bio is not None and bio_op(rq.bio) == REQ_OP_WRITE_SAME:
+        nsegs, sg = __blk_bvec_map_sg(bio_iovec(rq.bio), sglist, sg)
+    elif rq.bio is not None:
+        nsegs, sg = __blk_bios_map_sg(q, rq.bio, sglist, sg)
+    if rq.rq_flags & RQF_COPY_USER and rq._data_len & q.dma_pad_mask:
+        pad_len = (q.dma_pad_mask & ~rq._data_len) + 1
+        sg.length += pad_len
+        rq.extra_len += pad_len
+    if q.dma_drain_size and q.dma_drain_needed(rq):
+        drain = virt_to_page(q.dma_drain_buffer)
+        offset = q.dma_drain_buffer & (PAGE_SIZE - 1)
+        if op_is_write(req_op(rq)):
+            drain.write(offset, bytes(q.dma_drain_size))
+        sg_unmark_end(sg)
+        sg = sg_next(sg)
+        sg_set_page(sg, drain, q.dma_drain_size, offset)
+        nsegs += 1
+        rq.extra_len += q.dma_drain_size
+    if sg is not None:
+        sg_mark_end(sg)
+    WARN_ON(nsegs > blk_rq_nr_phys_segments(rq), "a request has more segments than were counted")
+    return nsegs
+
+
+def blk_rq_get_max_segments(rq):
+    """How many segments the request may grow to."""
+    if req_op(rq) == REQ_OP_DISCARD:
+        return queue_max_discard_segments(rq.q)
+    return queue_max_segments(rq.q)
+
+
+def ll_new_hw_segment(req, bio, nr_phys_segs):
+    """Add a bio's segments to a request's, if it may have so many; return whether, as 1 or 0."""
+    if req.nr_phys_segments + nr_phys_segs > blk_rq_get_max_segments(req):
+        req_set_nomerge(req.q, req)
+        return 0
+    req.nr_phys_segments += nr_phys_segs
+    return 1
+
+
+def ll_back_merge_fn(req, bio, nr_segs):
+    """Whether the limits let a bio be appended; its segments are counted then."""
+    if req_gap_back_merge(req, bio):
+        return 0
+    if blk_rq_sectors(req) + bio_sectors(bio) > blk_rq_get_max_sectors(req, req._sector):
+        req_set_nomerge(req.q, req)
+        return 0
+    return ll_new_hw_segment(req, bio, nr_segs)
+
+
+def ll_front_merge_fn(req, bio, nr_segs):
+    """Whether the limits let a bio be put in front; its segments are counted then."""
+    if req_gap_front_merge(req, bio):
+        return 0
+    if blk_rq_sectors(req) + bio_sectors(bio) > blk_rq_get_max_sectors(req, bio.bi_iter.bi_sector):
+        req_set_nomerge(req.q, req)
+        return 0
+    return ll_new_hw_segment(req, bio, nr_segs)
+
+
+def req_attempt_discard_merge(q, req, next):
+    """Whether a discard may take over another's ranges; they are counted then."""
+    segments = blk_rq_nr_discard_segments(req)
+    if (segments >= queue_max_discard_segments(q)
+            or blk_rq_sectors(req) + bio_sectors(next.bio) > blk_rq_get_max_sectors(req, req._sector)):
+        req_set_nomerge(q, req)
+        return False
+    req.nr_phys_segments = segments + blk_rq_nr_discard_segments(next)
+    return True
+
+
+def ll_merge_requests_fn(q, req, next):
+    """Whether the limits let one request swallow the next; its segments are counted then."""
+    if req_gap_back_merge(req, next.bio):
+        return 0
+    if blk_rq_sectors(req) + blk_rq_sectors(next) > blk_rq_get_max_sectors(req, req._sector):
+        return 0
+    total_phys_segments = req.nr_phys_segments + next.nr_phys_segments
+    if total_phys_segments > blk_rq_get_max_segments(req):
+        return 0
+    req.nr_phys_segments = total_phys_segments
+    return 1
+
+
+def blk_rq_set_mixed_merge(rq):
+    """Let each bio of a request keep how it is to fail, as the request will have bios that differ in that."""
+    failfast = rq.cmd_flags & REQ_FAILFAST_MASK
+    if rq.rq_flags & RQF_MIXED_MERGE:
+        return
+    for bio in bios_of(rq):
+        WARN_ON_ONCE(bio.bi_opf & REQ_FAILFAST_MASK and bio.bi_opf & REQ_FAILFAST_MASK != failfast)
+        bio.bi_opf |= failfast
+    rq.rq_flags |= RQF_MIXED_MERGE
+
+
+def blk_account_io_merge(req):
+    """A request that went into another is no longer in flight."""
+    if blk_do_io_stat(req):
+        part_stat_lock()
+        genhd.part_dec_in_flight(req.q, req.part, rq_data_dir(req))
+        hd_struct_put(req.part)
+        part_stat_unlock()
+
+
+def blk_discard_mergable(req):
+    """Whether it is a discard for a device that takes several ranges in one."""
+    return req_op(req) == REQ_OP_DISCARD and queue_max_discard_segments(req.q) > 1
+
+
+def blk_try_req_merge(req, next):
+    """How a request can be joined to another by where they lie: an ELEVATOR_* constant."""
+    if blk_discard_mergable(req):
+        return ELEVATOR_DISCARD_MERGE
+    if req._sector + blk_rq_sectors(req) == next._sector:
+        return ELEVATOR_BACK_MERGE
+    return ELEVATOR_NO_MERGE
+
+
+def attempt_merge(q, req, next):
+    """Move the bios of `next` to the end of `req`. Returns `next`, now empty, to be freed; None where they differ."""
+    if not rq_mergeable(req) or not rq_mergeable(next):
+        return None
+    if req_op(req) != req_op(next) or rq_data_dir(req) != rq_data_dir(next) or req.rq_disk is not next.rq_disk:
+        return None
+    if req_op(req) == REQ_OP_WRITE_SAME and not blk_write_same_mergeable(req.bio, next.bio):
+        return None
+    if req.write_hint != next.write_hint or req.ioprio != next.ioprio:
+        return None
+    kind = blk_try_req_merge(req, next)
+    if kind == ELEVATOR_DISCARD_MERGE:
+        if not req_attempt_discard_merge(q, req, next):
+            return None
+    elif kind == ELEVATOR_BACK_MERGE:
+        if not ll_merge_requests_fn(q, req, next):
+            return None
+    else:
+        return None
+    if ((req.rq_flags | next.rq_flags) & RQF_MIXED_MERGE
+            or req.cmd_flags & REQ_FAILFAST_MASK != next.cmd_flags & REQ_FAILFAST_MASK):
+        blk_rq_set_mixed_merge(req)
+        blk_rq_set_mixed_merge(next)
+    req.start_time_ns = min(req.start_time_ns, next.start_time_ns)
+    req.biotail.bi_next = next.bio
+    req.biotail = next.biotail
+    req._data_len += next._data_len
+    if not blk_discard_mergable(req):
+        elevator.elv_merge_requests(q, req, next)
+    blk_account_io_merge(next)
+    next.bio = None
+    return next
+
+
+def attempt_back_merge(q, rq):
+    """Merge the request that the scheduler has after this one into it. Returns that one, to be freed, or None."""
+    next = elevator.elv_latter_request(q, rq)
+    return attempt_merge(q, rq, next) if next is not None else None
+
+
+def attempt_front_merge(q, rq):
+    """Merge this request into the one before it. Returns this one, to be freed, or None."""
+    prev = elevator.elv_former_request(q, rq)
+    return attempt_merge(q, prev, rq) if prev is not None else None
+
+
+def blk_attempt_req_merge(q, rq, next):
+    """Merge `next` into `rq` and free it; return whether, as 1 or 0."""
+    free = attempt_merge(q, rq, next)
+    if free is None:
+        return 0
+    blk_core.blk_put_request(free)
+    return 1
+
+
+def blk_rq_merge_ok(rq, bio):
+    """Whether a bio is of a request's kind, so that it could be part of it."""
+    if not rq_mergeable(rq) or not bio_mergeable(bio):
+        return False
+    if req_op(rq) != bio_op(bio) or bio_data_dir(bio) != rq_data_dir(rq) or rq.rq_disk is not bio.bi_disk:
+        return False
+    if req_op(rq) == REQ_OP_WRITE_SAME and not blk_write_same_mergeable(rq.bio, bio):
+        return False
+    return rq.write_hint == bio.bi_write_hint and rq.ioprio == bio_prio(bio)
+
+
+def blk_try_merge(rq, bio):
+    """How a bio can be joined to a request by where it lies: an ELEVATOR_* constant."""
+    if blk_discard_mergable(rq):
+        return ELEVATOR_DISCARD_MERGE
+    sector = bio.bi_iter.bi_sector
+    if rq._sector + blk_rq_sectors(rq) == sector:
+        return ELEVATOR_BACK_MERGE
+    if rq._sector - bio_sectors(bio) == sector:
+        return ELEVATOR_FRONT_MERGE
+    return ELEVATOR_NO_MERGE

@@ -1,0 +1,305 @@
+"""A queue in sysfs: its files, its place below its disk, and the end of its memory with its last reference."""
+
+from blkmodel.block import bio as bio_module
+from blkmodel.block import blk_core, blk_mq, blk_mq_sysfs, blk_stat, elevator
+from blkmodel.include.linux.backing_dev import bdi_put
+from blkmodel.include.linux.blk_mq import queue_for_each_hw_ctx
+from blkmodel.include.linux.blkdev import (
+    BLKDEV_MIN_RQ,
+    QUEUE_FLAG_INIT_DONE,
+    QUEUE_FLAG_NOMERGES,
+    QUEUE_FLAG_NOXMERGES,
+    QUEUE_FLAG_REGISTERED,
+    QUEUE_FLAG_SAME_COMP,
+    QUEUE_FLAG_SAME_FORCE,
+    QUEUE_FLAG_WC,
+    blk_queue_dying,
+    blk_queue_init_done,
+    blk_queue_nomerges,
+    blk_queue_noxmerges,
+    blk_queue_registered,
+    queue_is_mq,
+    test_bit,
+)
+from blkmodel.include.linux.bug import WARN_ON
+from blkmodel.include.linux.errno import EINVAL, EIO, ENOENT, ENXIO
+from blkmodel.include.linux.genhd import disk_to_dev
+from blkmodel.include.linux.idr import ida_simple_remove
+from blkmodel.include.linux.jiffies import HZ
+from blkmodel.include.linux.kobject import (
+    KOBJ_ADD,
+    KOBJ_REMOVE,
+    attribute,
+    attribute_group,
+    kobj_type,
+    kobject_add,
+    kobject_del,
+    kobject_get,
+    kobject_put,
+    kobject_uevent,
+    sysfs_create_group,
+)
+from blkmodel.include.linux.percpu_refcount import percpu_ref_switch_to_percpu
+from blkmodel.include.linux.rcupdate import call_rcu
+from blkmodel.include.linux.slab import kmem_cache_free
+from blkmodel.include.linux.workqueue import INIT_WORK, cancel_delayed_work_sync, schedule_work
+
+PAGE_SHIFT = 12
+
+
+def queue_var_show(var):
+    """A number as a file shows it."""
+    return f"{var}\n"
+
+
+def queue_var_store(page, count):
+    """The number that was written to a file. Returns (number, bytes taken); (0, -EINVAL) for no number of 32 bits."""
+    text = page.strip()
+    if not text.isdecimal() or int(text) > 0xFFFFFFFF:
+        return 0, -EINVAL
+    return int(text), count
+
+
+def queue_requests_show(q):
+    """nr_requests: how many requests the queue, or its scheduler, may have."""
+    return queue_var_show(q.nr_requests)
+
+
+def queue_requests_store(q, page, count):
+    """Change that number; at least BLKDEV_MIN_RQ."""
+    if not queue_is_mq(q):
+        return -EINVAL
+    nr, ret = queue_var_store(page, count)
+    if ret < 0:
+        return ret
+    err = blk_mq.blk_mq_update_nr_requests(q, max(nr, BLKDEV_MIN_RQ))
+    return err or ret
+
+
+def queue_max_sectors_show(q):
+    """max_sectors_kb: the longest request, in KiB, as user space may lower it."""
+    return queue_var_show(q.limits.max_sectors >> 1)
+
+
+def queue_max_sectors_store(q, page, count):
+    """Change that; between a page and what the device takes."""
+    max_sectors_kb, ret = queue_var_store(page, count)
+    if ret < 0:
+        return ret
+    most_kb = q.limits.max_hw_sectors >> 1
+    if q.limits.max_dev_sectors:
+        most_kb = min(most_kb, q.limits.max_dev_sectors >> 1)
+    if max_sectors_kb > most_kb or max_sectors_kb < 1 << (PAGE_SHIFT - 10):
+        return -EINVAL
+    q.limits.max_sectors = max_sectors_kb << 1
+    q.backing_dev_info.io_pages = max_sectors_kb >> (PAGE_SHIFT - 10)
+    return ret
+
+
+def queue_max_hw_sectors_show(q):
+    """max_hw_sectors_kb: the longest request that the device takes, in KiB."""
+    return queue_var_show(q.limits.max_hw_sectors >> 1)
+
+
+def queue_max_segments_show(q):
+    """max_segments: how many pieces of memory a request may have."""
+    return queue_var_show(q.limits.max_segments)
+
+
+def queue_max_segment_size_show(q):
+    """max_segment_size: how long each may be, in bytes."""
+    return queue_var_show(q.limits.max_segment_size)
+
+
+def queue_logical_block_size_show(q):
+    """logical_block_size: the smallest unit of I/O, in bytes."""
+    return queue_var_show(q.limits.logical_block_size)
+
+
+def queue_physical_block_size_show(q):
+    """physical_block_size: the smallest unit that is written without reading, in bytes."""
+    return queue_var_show(q.limits.physical_block_size)
+
+
+def queue_nomerges_show(q):
+    """nomerges: 2 for no merging at all, 1 for only what is cheap to find, 0 for all."""
+    return queue_var_show(blk_queue_nomerges(q) << 1 | blk_queue_noxmerges(q))
+
+
+def queue_nomerges_store(q, page, count):
+    """Change that."""
+    nm, ret = queue_var_store(page, count)
+    if ret < 0:
+        return ret
+    blk_core.blk_queue_flag_clear(QUEUE_FLAG_NOMERGES, q)
+    blk_core.blk_queue_flag_clear(QUEUE_FLAG_NOXMERGES, q)
+    if nm == 2:
+        blk_core.blk_queue_flag_set(QUEUE_FLAG_NOMERGES, q)
+    elif nm:
+        blk_core.blk_queue_flag_set(QUEUE_FLAG_NOXMERGES, q)
+    return ret
+
+
+def queue_rq_affinity_show(q):
+    """rq_affinity: 0 to complete wherever the interrupt comes, 1 on the CPUs that share the submitter's cache, 2 on
+    the very CPU."""
+    same, force = test_bit(QUEUE_FLAG_SAME_COMP, q.queue_flags), test_bit(QUEUE_FLAG_SAME_FORCE, q.queue_flags)
+    return queue_var_show(same << force)
+
+
+def queue_rq_affinity_store(q, page, count):
+    """Change that."""
+    val, ret = queue_var_store(page, count)
+    if ret < 0:
+        return ret
+    if val == 2:
+        blk_core.blk_queue_flag_set(QUEUE_FLAG_SAME_COMP, q)
+        blk_core.blk_queue_flag_set(QUEUE_FLAG_SAME_FORCE, q)
+    elif val == 1:
+        blk_core.blk_queue_flag_set(QUEUE_FLAG_SAME_COMP, q)
+        blk_core.blk_queue_flag_clear(QUEUE_FLAG_SAME_FORCE, q)
+    elif val == 0:
+        blk_core.blk_queue_flag_clear(QUEUE_FLAG_SAME_COMP, q)
+        blk_core.blk_queue_flag_clear(QUEUE_FLAG_SAME_FORCE, q)
+    return ret
+
+
+def queue_io_timeout_show(q):
+    """io_timeout: how long a request may take, in milliseconds."""
+    return queue_var_show(q.rq_timeout * 1000 // HZ)
+
+
+def queue_wc_show(q):
+    """write_cache: `write back` where the device has a volatile cache."""
+    return "write back\n" if test_bit(QUEUE_FLAG_WC, q.queue_flags) else "write through\n"
+
+
+def queue_attr_visible(kobj, attr, n):
+    """A file's mode; the time a request may take is only to be seen where the driver looks after that."""
+    q = kobj._owner
+    if attr is QUEUE_IO_TIMEOUT and (q.mq_ops is None or q.mq_ops.timeout is None):
+        return 0
+    return attr.mode
+
+
+def queue_attr_show(kobj, attr):
+    """Read a file of a queue. Returns its text, -EIO for one that can't be read, -ENOENT for a dying queue."""
+    if attr.show is None:
+        return -EIO
+    if blk_queue_dying(kobj._owner):
+        return -ENOENT
+    return attr.show(kobj._owner)
+
+
+def queue_attr_store(kobj, attr, page, length):
+    """Write a file of a queue. Returns the bytes taken, or -errno as for reading."""
+    if attr.store is None:
+        return -EIO
+    if blk_queue_dying(kobj._owner):
+        return -ENOENT
+    return attr.store(kobj._owner, page, length)
+
+
+def blk_free_queue_rcu(q):
+    """Free a queue's memory, when nobody can be reading it any more. (In C it is given the queue's rcu_head.)"""
+    kmem_cache_free(blk_core.variables().blk_requestq_cachep, q)
+
+
+def blk_exit_queue(q):
+    """Let go of the scheduler and of what writes back to the queue."""
+    if q.elevator is not None:
+        elevator.__elevator_exit(q, q.elevator)
+        q.elevator = None
+    bdi_put(q.backing_dev_info)
+
+
+def __blk_release_queue(work):
+    """Free what a queue holds, and at last the queue."""
+    q = work.data
+    blk_stat.blk_free_queue_stats(q.stats)
+    if queue_is_mq(q):
+        cancel_delayed_work_sync(q.requeue_work)
+        for hctx in queue_for_each_hw_ctx(q):
+            cancel_delayed_work_sync(hctx.run_work)
+    blk_exit_queue(q)
+    if queue_is_mq(q):
+        blk_mq.blk_mq_release(q)
+    bio_module.bioset_exit(q.bio_split)
+    ida_simple_remove(blk_core.variables().blk_queue_ida, q.id)
+    call_rcu(lambda: blk_free_queue_rcu(q))
+
+
+def blk_release_queue(kobj):
+    """The last reference to a queue is gone. What is to do may sleep, so a worker does it."""
+    q = kobj._owner
+    INIT_WORK(q.release_work, __blk_release_queue, q)
+    schedule_work(q.release_work)
+
+
+def blk_register_queue(disk):
+    """Show a disk's queue in sysfs. From now on its usage counter is a per-CPU one. Returns 0 or -errno."""
+    dev = disk_to_dev(disk)
+    q = disk.queue
+    if WARN_ON(q is None):
+        return -ENXIO
+    WARN_ON(blk_queue_registered(q), f"{dev.kobj.name} is registering an already registered queue")
+    # a queue may be given up before this, when its disk turns out not to be there: then a cheap end matters more
+    if not blk_queue_init_done(q):
+        blk_core.blk_queue_flag_set(QUEUE_FLAG_INIT_DONE, q)
+        percpu_ref_switch_to_percpu(q.q_usage_counter)
+    ret = kobject_add(q.kobj, kobject_get(dev.kobj), "queue")
+    if ret < 0:
+        return ret
+    ret = sysfs_create_group(q.kobj, queue_attr_group)
+    if ret:
+        kobject_del(q.kobj)
+        kobject_put(dev.kobj)
+        return ret
+    if queue_is_mq(q):
+        blk_mq_sysfs.__blk_mq_register_dev(dev, q)
+    if q.elevator is not None:
+        ret = elevator.elv_register_queue(q, False)
+        if ret:
+            kobject_del(q.kobj)
+            kobject_put(dev.kobj)
+            return ret
+    blk_core.blk_queue_flag_set(QUEUE_FLAG_REGISTERED, q)
+    kobject_uevent(q.kobj, KOBJ_ADD)
+    if q.elevator is not None:
+        kobject_uevent(q.elevator.kobj, KOBJ_ADD)
+    return 0
+
+
+def blk_unregister_queue(disk):
+    """Take a disk's queue out of sysfs, if it is there."""
+    q = disk.queue
+    if WARN_ON(q is None) or not blk_queue_registered(q):
+        return
+    blk_core.blk_queue_flag_clear(QUEUE_FLAG_REGISTERED, q)
+    if queue_is_mq(q):
+        blk_mq_sysfs.blk_mq_unregister_dev(disk_to_dev(disk), q)
+    kobject_uevent(q.kobj, KOBJ_REMOVE)
+    kobject_del(q.kobj)
+    if q.elevator is not None:
+        elevator.elv_unregister_queue(q)
+    kobject_put(disk_to_dev(disk).kobj)
+
+
+QUEUE_IO_TIMEOUT = attribute("io_timeout", 0o644, queue_io_timeout_show)
+queue_attr_group = attribute_group(attrs=(
+    attribute("nr_requests", 0o644, queue_requests_show, queue_requests_store),
+    attribute("max_sectors_kb", 0o644, queue_max_sectors_show, queue_max_sectors_store),
+    attribute("max_hw_sectors_kb", 0o444, queue_max_hw_sectors_show),
+    attribute("max_segments", 0o444, queue_max_segments_show),
+    attribute("max_segment_size", 0o444, queue_max_segment_size_show),
+    attribute("scheduler", 0o644, lambda q: elevator.elv_iosched_show(q),
+              lambda q, page, count: elevator.elv_iosched_store(q, page, count)),
+    attribute("logical_block_size", 0o444, queue_logical_block_size_show),
+    attribute("physical_block_size", 0o444, queue_physical_block_size_show),
+    attribute("nomerges", 0o644, queue_nomerges_show, queue_nomerges_store),
+    attribute("rq_affinity", 0o644, queue_rq_affinity_show, queue_rq_affinity_store),
+    attribute("write_cache", 0o644, queue_wc_show),
+    QUEUE_IO_TIMEOUT,
+), is_visible=queue_attr_visible)
+
+blk_queue_ktype = kobj_type(release=blk_release_queue)

@@ -1,0 +1,1072 @@
+"""Block devices as files: which inode stands for a device number, opening and closing, and direct I/O.
+
+The page cache is read through, and written back; writing into it is left out, as are ioctls, fallocate, freezing
+and swapping.
+"""
+
+from typing import Any
+
+from blkmodel.block import bio as bio_module
+from blkmodel.block import blk_core, blk_mq, genhd, partition_generic
+from blkmodel.include.linux.backing_dev import bdi_get, bdi_put, noop_backing_dev_info
+from blkmodel.include.linux.bio import (
+    BIO_MAX_PAGES,
+    BIOSET_NEED_BVECS,
+    bio_get,
+    bio_set,
+    bio_set_dev,
+    bio_set_polled,
+)
+from blkmodel.include.linux.blk_types import (
+    BLK_QC_T_NONE,
+    BLK_STS_IOERR,
+    REQ_FUA,
+    REQ_IDLE,
+    REQ_NOWAIT,
+    REQ_OP_READ,
+    REQ_OP_WRITE,
+    REQ_SYNC,
+    bio_vec,
+)
+from blkmodel.include.linux.blk_types import bio as bio_struct
+from blkmodel.include.linux.blkdev import READ, bdev_get_queue, bdev_logical_block_size, blk_plug
+from blkmodel.include.linux.buffer_head import (
+    block_read_full_page,
+    block_write_full_page,
+    set_buffer_mapped,
+    try_to_free_buffers,
+)
+from blkmodel.include.linux.bug import BUG_ON, WARN_ON_ONCE
+from blkmodel.include.linux.err import ERR_PTR, IS_ERR, PTR_ERR
+from blkmodel.include.linux.errno import (
+    EACCES,
+    EBUSY,
+    EINVAL,
+    EIOCBQUEUED,
+    ENOMEDIUM,
+    ENOMEM,
+    ENOSPC,
+    ENXIO,
+    EOPNOTSUPP,
+    EPERM,
+    ERESTARTSYS,
+)
+from blkmodel.include.linux.fs import (
+    FMODE_EXCL,
+    FMODE_NDELAY,
+    FMODE_NOWAIT,
+    FMODE_WRITE,
+    FMODE_WRITE_IOCTL,
+    I_BDEV,
+    I_DIRTY,
+    I_NEW,
+    IOCB_DIRECT,
+    IOCB_DSYNC,
+    IOCB_HIPRI,
+    IOCB_NOWAIT,
+    O_ACCMODE,
+    O_EXCL,
+    O_LARGEFILE,
+    O_NDELAY,
+    S_IFBLK,
+    address_space_operations,
+    blksize_bits,
+    block_device,
+    clear_inode,
+    device_node_inode,
+    file_operations,
+    i_blocksize,
+    i_size_read,
+    i_size_write,
+    iget5_locked,
+    ihold,
+    ilookup5,
+    inode,
+    inode_unhashed,
+    iput,
+    is_sync_kiocb,
+    remove_inode_hash,
+    sb_is_blkdev_sb,
+    super_block,
+    super_operations,
+    unlock_new_inode,
+    write_inode_now,
+)
+from blkmodel.include.linux.genhd import (
+    DISK_EVENT_EJECT_REQUEST,
+    DISK_EVENT_MEDIA_CHANGE,
+    GENHD_FL_BLOCK_EVENTS_ON_EXCL_WRITE,
+    GENHD_FL_HIDDEN,
+    GENHD_FL_UP,
+    disk_part_scan_enabled,
+    disk_put_part,
+    disk_to_dev,
+    get_capacity,
+    part_to_dev,
+)
+from blkmodel.include.linux.gfp import GFP_KERNEL
+from blkmodel.include.linux.init import fs_initcall, module_init
+from blkmodel.include.linux.kdev_t import MAJOR, MINOR
+from blkmodel.include.linux.kobject import (
+    kobject_get,
+    kobject_name,
+    kobject_put,
+    sysfs_create_link,
+    sysfs_remove_link,
+)
+from blkmodel.include.linux.list import list_add, list_del_init, list_head
+from blkmodel.include.linux.pagemap import (
+    __generic_file_write_iter,
+    filemap_flush,
+    filemap_write_and_wait,
+    generic_file_read_iter,
+    invalidate_mapping_pages,
+    truncate_inode_pages,
+    truncate_inode_pages_final,
+)
+from blkmodel.include.linux.printk import pr_info, pr_warn
+from blkmodel.include.linux.slab import (
+    kcalloc,
+    kfree,
+    kmem_cache_alloc,
+    kmem_cache_create,
+    kmem_cache_free,
+    kzalloc,
+)
+from blkmodel.include.linux.uio import (
+    iov_iter_alignment,
+    iov_iter_count,
+    iov_iter_npages,
+    iov_iter_rw,
+    iov_iter_truncate,
+    iter_is_iovec,
+)
+from blkmodel.include.linux.wait import io_schedule, wait_event
+from blkmodel.sim import statics, this
+from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.sim.structure import Struct, sizeof, struct
+
+DIO_INLINE_BIO_VECS = 4
+CLAIMED = "claimed, in part"  # holder of a whole disk of which somebody holds a partition (in C bd_may_claim itself)
+
+
+@struct
+class bdev_inode(Struct):
+    """A block device and the inode that it is found by. The size is worked out from the declarations."""
+
+    SIZE = 800
+    bdev: Any = None
+    vfs_inode: Any = None
+
+
+@struct
+class blkdev_dio(Struct):
+    """A direct I/O that its caller does not wait for, or that is too long for one bio. It lies before the first bio.
+
+    ref counts the bios that are under way, once there are several (multi_bio). iocb: whom to tell; waiter: whom to
+    wake. (In C these two share their place.)
+    """
+
+    SIZE = 24
+    iocb: Any = None
+    waiter: Any = None
+    size: int = 0
+    ref: int = 0
+    multi_bio: bool = False
+    should_dirty: bool = False
+    is_sync: bool = False
+    bio: Any = None
+
+
+@struct
+class bd_holder_disk(Struct):
+    """A disk that is made of a block device, refcnt times."""
+
+    SIZE = 32
+    list: Any = None
+    disk: Any = None
+    refcnt: int = 0
+
+
+@statics
+class variables:
+    """The file system of block devices, all of them, and what bios of direct I/O are from."""
+
+    def __init__(self):
+        self.blockdev_superblock = super_block(s_op=bdev_sops)
+        self.bdev_cachep: Any = None
+        self.all_bdevs = list_head()
+        self.blkdev_dio_pool = bio_set()
+
+
+def bdev_write_inode(bdev):
+    """Write the inode back until it is clean."""
+    inode = bdev.bd_inode
+    while inode.i_state & I_DIRTY:
+        ret = write_inode_now(inode, True)
+        if ret:
+            pr_warn("VFS: Dirty inode writeback failed for block device "
+                    f"{partition_generic.bdevname(bdev)} (err={ret}).")
+
+
+def kill_bdev(bdev):
+    """Drop all pages that are cached, changed or not."""
+    mapping = bdev.bd_inode.i_mapping
+    if mapping.nrpages:
+        truncate_inode_pages(mapping, 0)
+
+
+def invalidate_bdev(bdev):
+    """Drop the cached pages that nobody uses or has changed."""
+    mapping = bdev.bd_inode.i_mapping
+    if mapping.nrpages:
+        invalidate_mapping_pages(mapping, 0, -1)
+
+
+def set_init_blocksize(bdev):
+    """Let buffers be as large as the device's size is a multiple of: from a logical block to a page."""
+    bsize = bdev_logical_block_size(bdev)
+    size = i_size_read(bdev.bd_inode)
+    while bsize < PAGE_SIZE:
+        if size & bsize:
+            break
+        bsize <<= 1
+    bdev.bd_block_size = bsize
+    bdev.bd_inode.i_blkbits = blksize_bits(bsize)
+
+
+def set_blocksize(bdev, size):
+    """Let buffers be of that size; what is cached is written and dropped. Returns 0, -EINVAL for no such size."""
+    if size > PAGE_SIZE or size < 512 or size & (size - 1):
+        return -EINVAL
+    if size < bdev_logical_block_size(bdev):
+        return -EINVAL
+    if bdev.bd_block_size != size:
+        sync_blockdev(bdev)
+        bdev.bd_block_size = size
+        bdev.bd_inode.i_blkbits = blksize_bits(size)
+        kill_bdev(bdev)
+    return 0
+
+
+def blkdev_get_block(inode, iblock, bh, create):
+    """Say where block iblock of a block device is: there."""
+    bh.b_bdev = I_BDEV(inode)
+    bh.b_blocknr = iblock
+    set_buffer_mapped(bh)
+    return 0
+
+
+def bdev_file_inode(file):
+    """The inode of the block device that was opened; the file's own is the node's."""
+    return file.f_mapping.host
+
+
+def dio_bio_write_op(iocb):
+    """Operation and flags of a direct write; one that is to be on the medium when it returns goes past the cache."""
+    op = REQ_OP_WRITE | REQ_SYNC | REQ_IDLE
+    if iocb.ki_flags & IOCB_DSYNC:
+        op |= REQ_FUA
+    return op
+
+
+def blkdev_bio_end_io_simple(bio):
+    """Wake who waits for the bio."""
+    waiter = bio.bi_private
+    bio.bi_private = None
+    waiter.runnable = True
+
+
+def __blkdev_direct_IO_simple(iocb, iter, nr_pages):
+    """Read or write a buffer of up to BIO_MAX_PAGES pages past the page cache, with one bio, and wait.
+
+    Returns how many bytes, or -errno.
+    """
+    bdev = I_BDEV(bdev_file_inode(iocb.ki_filp))
+    pos = iocb.ki_pos
+    if (pos | iov_iter_alignment(iter)) & (bdev_logical_block_size(bdev) - 1):
+        return -EINVAL
+    if nr_pages <= DIO_INLINE_BIO_VECS:
+        vecs = [bio_vec() for _ in range(nr_pages)]
+    else:
+        vecs = kcalloc(nr_pages, bio_vec, GFP_KERNEL)
+        if vecs is None:
+            return -ENOMEM
+    task = this().context
+    bio = bio_struct()
+    bio_module.bio_init(bio, vecs, nr_pages)
+    bio_set_dev(bio, bdev)
+    bio.bi_iter.bi_sector = pos >> 9
+    bio.bi_write_hint = iocb.ki_hint
+    bio.bi_private = task
+    bio.bi_end_io = blkdev_bio_end_io_simple
+    bio.bi_ioprio = iocb.ki_ioprio
+    ret = bio_module.bio_iov_iter_get_pages(bio, iter)
+    if not ret:
+        ret = bio.bi_iter.bi_size
+        should_dirty = False
+        if iov_iter_rw(iter) == READ:
+            bio.bi_opf = REQ_OP_READ
+            should_dirty = iter_is_iovec(iter)
+        else:
+            bio.bi_opf = dio_bio_write_op(iocb)
+        if iocb.ki_flags & IOCB_NOWAIT:
+            bio.bi_opf |= REQ_NOWAIT
+        if iocb.ki_flags & IOCB_HIPRI:
+            bio_set_polled(bio, iocb)
+        cookie = blk_core.submit_bio(bio)
+        while True:
+            task.runnable = False
+            if bio.bi_private is None:
+                break
+            if not iocb.ki_flags & IOCB_HIPRI or not blk_mq.blk_poll(bdev_get_queue(bdev), cookie, True):
+                io_schedule()
+        task.runnable = True
+        bio_module.bio_release_pages(bio, should_dirty)
+        if bio.bi_status:
+            ret = blk_core.blk_status_to_errno(bio.bi_status)
+    if nr_pages > DIO_INLINE_BIO_VECS:
+        kfree(vecs)
+    bio_module.bio_uninit(bio)
+    return ret
+
+
+def blkdev_iopoll(kiocb, wait):
+    """Look whether a polled I/O is done; `wait`: until it is."""
+    bdev = I_BDEV(kiocb.ki_filp.f_mapping.host)
+    return blk_mq.blk_poll(bdev_get_queue(bdev), kiocb.ki_cookie, wait)
+
+
+def blkdev_bio_end_io(bio):
+    """One bio of a direct I/O has ended. With the last one, its caller is told the result or woken."""
+    dio = bio.bi_private
+    should_dirty = dio.should_dirty
+    if bio.bi_status and not dio.bio.bi_status:
+        dio.bio.bi_status = bio.bi_status
+    if dio.multi_bio:
+        dio.ref -= 1
+    if not dio.multi_bio or dio.ref == 0:
+        if not dio.is_sync:
+            iocb = dio.iocb
+            ret = blk_core.blk_status_to_errno(dio.bio.bi_status)
+            if not ret:
+                ret = dio.size
+                iocb.ki_pos += ret
+            iocb.ki_complete(iocb, ret, 0)
+            if dio.multi_bio:
+                bio_module.bio_put(dio.bio)
+        else:
+            waiter, dio.waiter = dio.waiter, None
+            waiter.runnable = True
+    if should_dirty:
+        bio_module.bio_check_pages_dirty(bio)
+    else:
+        bio_module.bio_release_pages(bio, False)
+        bio_module.bio_put(bio)
+
+
+def __blkdev_direct_IO(iocb, iter, nr_pages):
+    """The same with as many bios as it takes, and without waiting where iocb.ki_complete is to be called.
+
+    Returns how many bytes, -EIOCBQUEUED when that is told later, or -errno.
+    """
+    bdev = I_BDEV(bdev_file_inode(iocb.ki_filp))
+    is_poll = bool(iocb.ki_flags & IOCB_HIPRI)
+    is_read = iov_iter_rw(iter) == READ
+    pos = iocb.ki_pos
+    cookie = BLK_QC_T_NONE
+    ret = 0
+    if (pos | iov_iter_alignment(iter)) & (bdev_logical_block_size(bdev) - 1):
+        return -EINVAL
+    task = this().context
+    bio = bio_module.bio_alloc_bioset(GFP_KERNEL, nr_pages, variables().blkdev_dio_pool)
+    dio = bio._front = blkdev_dio(bio=bio)
+    dio.is_sync = is_sync = is_sync_kiocb(iocb)
+    if is_sync:
+        dio.waiter = task
+        bio_get(bio)
+    else:
+        dio.iocb = iocb
+    dio.should_dirty = is_read and iter_is_iovec(iter)
+    plug = blk_plug()
+    if not is_poll:
+        blk_core.blk_start_plug(plug)
+    while True:
+        bio_set_dev(bio, bdev)
+        bio.bi_iter.bi_sector = pos >> 9
+        bio.bi_write_hint = iocb.ki_hint
+        bio.bi_private = dio
+        bio.bi_end_io = blkdev_bio_end_io
+        bio.bi_ioprio = iocb.ki_ioprio
+        ret = bio_module.bio_iov_iter_get_pages(bio, iter)
+        if ret:
+            bio.bi_status = BLK_STS_IOERR
+            bio_module.bio_endio(bio)
+            break
+        if is_read:
+            bio.bi_opf = REQ_OP_READ
+            if dio.should_dirty:
+                bio_module.bio_set_pages_dirty(bio)
+        else:
+            bio.bi_opf = dio_bio_write_op(iocb)
+        if iocb.ki_flags & IOCB_NOWAIT:
+            bio.bi_opf |= REQ_NOWAIT
+        dio.size += bio.bi_iter.bi_size
+        pos += bio.bi_iter.bi_size
+        nr_pages = iov_iter_npages(iter, BIO_MAX_PAGES)
+        if not nr_pages:
+            polled = is_poll
+            if polled:
+                bio_set_polled(bio, iocb)
+            cookie = blk_core.submit_bio(bio)
+            if polled:
+                iocb.ki_cookie = cookie
+            break
+        if not dio.multi_bio:
+            # the first bio holds the result: whoever tells it still needs it when that bio has ended
+            if not is_sync:
+                bio_get(bio)
+            dio.multi_bio = True
+            dio.ref = 2
+        else:
+            dio.ref += 1
+        blk_core.submit_bio(bio)
+        bio = bio_module.bio_alloc_bioset(GFP_KERNEL, nr_pages, bio_module.variables().fs_bio_set)
+    if not is_poll:
+        blk_core.blk_finish_plug(plug)
+    if not is_sync:
+        return -EIOCBQUEUED
+    while True:
+        task.runnable = False
+        if dio.waiter is None:
+            break
+        if not is_poll or not blk_mq.blk_poll(bdev_get_queue(bdev), cookie, True):
+            io_schedule()
+    task.runnable = True
+    if not ret:
+        ret = blk_core.blk_status_to_errno(dio.bio.bi_status)
+    if not ret:
+        ret = dio.size
+    bio_module.bio_put(dio.bio)
+    return ret
+
+
+def blkdev_direct_IO(iocb, iter):
+    """Read or write a buffer past the page cache. Returns how many bytes, or -errno."""
+    nr_pages = iov_iter_npages(iter, BIO_MAX_PAGES + 1)
+    if not nr_pages:
+        return 0
+    if is_sync_kiocb(iocb) and nr_pages <= BIO_MAX_PAGES:
+        return __blkdev_direct_IO_simple(iocb, iter, nr_pages)
+    return __blkdev_direct_IO(iocb, iter, min(nr_pages, BIO_MAX_PAGES))
+
+
+def blkdev_init():
+    """At boot: make the bio_set of direct I/O."""
+    return bio_module.bioset_init(variables().blkdev_dio_pool, 4, sizeof(blkdev_dio), BIOSET_NEED_BVECS)
+
+
+module_init(blkdev_init)
+
+
+def __sync_blockdev(bdev, wait):
+    """Write cached changes back; `wait`: until they are on the device. Returns 0 or -errno."""
+    if bdev is None:
+        return 0
+    if not wait:
+        return filemap_flush(bdev.bd_inode.i_mapping)
+    return filemap_write_and_wait(bdev.bd_inode.i_mapping)
+
+
+def sync_blockdev(bdev):
+    """Write cached changes back, and wait. Returns 0 or -errno."""
+    return __sync_blockdev(bdev, 1)
+
+
+def fsync_bdev(bdev):
+    """The same, and of a file system on it. The model has none."""
+    return sync_blockdev(bdev)
+
+
+def blkdev_writepage(page, wbc):
+    """Write a cached page back."""
+    return block_write_full_page(page, blkdev_get_block)
+
+
+def blkdev_readpage(file, page):
+    """Read a page into the cache."""
+    return block_read_full_page(page, blkdev_get_block)
+
+
+def bdev_alloc_inode(sb):
+    """Allocate a block device with its inode; None on failure. (In C the cache prepares them when it grows.)"""
+    ei = kmem_cache_alloc(variables().bdev_cachep, GFP_KERNEL)
+    if ei is None:
+        return None
+    ei.bdev = block_device()
+    ei.vfs_inode = inode(_owner=ei)
+    return ei.vfs_inode
+
+
+def bdev_free_inode(inode):
+    """Free both."""
+    kmem_cache_free(variables().bdev_cachep, inode._owner)
+
+
+def bdev_evict_inode(inode):
+    """Nobody has the block device any more: drop its pages, and what it holds."""
+    bdev = I_BDEV(inode)
+    truncate_inode_pages_final(inode.i_data, 0)
+    clear_inode(inode)
+    list_del_init(bdev, "bd_list")
+    if bdev.bd_bdi is not noop_backing_dev_info():
+        bdi_put(bdev.bd_bdi)
+        bdev.bd_bdi = noop_backing_dev_info()
+
+
+def bdev_cache_init():
+    """At boot: make the cache of block devices."""
+    variables().bdev_cachep = kmem_cache_create("bdev_cache", sizeof(bdev_inode), bdev_inode)
+
+
+fs_initcall(bdev_cache_init)
+
+
+def bdev_test(inode, data):
+    """Whether an inode is that of a device number."""
+    return I_BDEV(inode).bd_dev == data
+
+
+def bdev_set(inode, data):
+    """Make a new inode that of a device number."""
+    I_BDEV(inode).bd_dev = data
+    return 0
+
+
+def bdev_unhash_inode(dev):
+    """Let nobody find the block device of a number any more; the next to open it gets a new one."""
+    inode = ilookup5(variables().blockdev_superblock, MAJOR(dev) + MINOR(dev), bdev_test, dev)
+    if inode is not None:
+        remove_inode_hash(inode)
+        iput(inode)
+
+
+def bdget(dev):
+    """Find the block device of a number, or make one, with a reference; None on failure."""
+    inode = iget5_locked(variables().blockdev_superblock, MAJOR(dev) + MINOR(dev), bdev_test, bdev_set, dev)
+    if inode is None:
+        return None
+    bdev = I_BDEV(inode)
+    if inode.i_state & I_NEW:
+        bdev.bd_contains = None
+        bdev.bd_super = None
+        bdev.bd_inode = inode
+        bdev.bd_block_size = i_blocksize(inode)
+        bdev.bd_part_count = 0
+        bdev.bd_invalidated = 0
+        inode.i_mode = S_IFBLK
+        inode.i_rdev = dev
+        inode.i_bdev = bdev
+        inode.i_data.a_ops = def_blk_aops
+        list_add(bdev, variables().all_bdevs, "bd_list")
+        unlock_new_inode(inode)
+    return bdev
+
+
+def bdgrab(bdev):
+    """Take another reference to a block device."""
+    ihold(bdev.bd_inode)
+    return bdev
+
+
+def nr_blockdev_pages():
+    """How many pages of block devices are cached."""
+    return sum(bdev.bd_inode.i_mapping.nrpages for bdev in variables().all_bdevs)
+
+
+def bdput(bdev):
+    """Drop a reference to a block device."""
+    iput(bdev.bd_inode)
+
+
+def bd_acquire(inode):
+    """The block device of a device node, with a reference; None on failure. The node remembers it, and holds it too.
+
+    One that is no longer found by its number is forgotten: its disk is gone.
+    """
+    bdev = inode.i_bdev
+    if bdev is not None and not inode_unhashed(bdev.bd_inode):
+        return bdgrab(bdev)
+    if bdev is not None:
+        bd_forget(inode)
+    bdev = bdget(inode.i_rdev)
+    if bdev is not None and inode.i_bdev is None:
+        bdgrab(bdev)
+        inode.i_bdev = bdev
+        inode.i_mapping = bdev.bd_inode.i_mapping
+    return bdev
+
+
+def bd_forget(inode):
+    """Let a node, or a block device's own inode, forget the block device; a node lets it go."""
+    bdev = None if sb_is_blkdev_sb(inode.i_sb) else inode.i_bdev
+    inode.i_bdev = None
+    inode.i_mapping = inode.i_data
+    if bdev is not None:
+        bdput(bdev)
+
+
+def bd_may_claim(bdev, whole, holder):
+    """Whether somebody may have a block device for himself, considering who has it, or the whole disk."""
+    if bdev.bd_holder is holder:
+        return True
+    if bdev.bd_holder is not None:
+        return False
+    if whole is bdev:
+        return True
+    return whole.bd_holder in (None, CLAIMED)
+
+
+def bd_prepare_to_claim(bdev, whole, holder):
+    """Wait until nobody else is about to claim anything of the disk. Returns 0, or -EBUSY for a device that is held."""
+    while True:
+        if not bd_may_claim(bdev, whole, holder):
+            return -EBUSY
+        if whole.bd_claiming is None:
+            return 0
+        wait_event(None, lambda: whole.bd_claiming is None, "another claim on the disk")
+
+
+def bdev_get_gendisk(bdev):
+    """The disk of a block device, with references, and the partition's number; (None, 0) for one that is gone."""
+    disk, partno = genhd.get_gendisk(bdev.bd_dev)
+    if disk is None:
+        return None, 0
+    if inode_unhashed(bdev.bd_inode):
+        genhd.put_disk_and_module(disk)
+        return None, 0
+    return disk, partno
+
+
+def bd_start_claiming(bdev, holder):
+    """Begin to claim a block device, so that others wait. Returns the whole disk's, with a reference, or an error
+    pointer."""
+    disk, partno = bdev_get_gendisk(bdev)
+    if disk is None:
+        return ERR_PTR(-ENXIO)
+    whole = genhd.bdget_disk(disk, 0) if partno else bdgrab(bdev)
+    genhd.put_disk_and_module(disk)
+    if whole is None:
+        return ERR_PTR(-ENOMEM)
+    err = bd_prepare_to_claim(bdev, whole, holder)
+    if err:
+        bdput(whole)
+        return ERR_PTR(err)
+    whole.bd_claiming = holder
+    return whole
+
+
+def bd_clear_claiming(whole, holder):
+    """The claim is decided: others may go on."""
+    BUG_ON(whole.bd_claiming is not holder)
+    whole.bd_claiming = None
+
+
+def bd_finish_claiming(bdev, whole, holder):
+    """The claim is made: the holder has the block device for himself, and nobody can claim the whole disk."""
+    BUG_ON(not bd_may_claim(bdev, whole, holder))
+    whole.bd_holders += 1
+    whole.bd_holder = CLAIMED
+    bdev.bd_holders += 1
+    bdev.bd_holder = holder
+    bd_clear_claiming(whole, holder)
+
+
+def bd_abort_claiming(bdev, whole, holder):
+    """The claim is given up."""
+    bd_clear_claiming(whole, holder)
+
+
+def bd_find_holder_disk(bdev, disk):
+    """What a block device knows of a disk that is made of it; None for nothing."""
+    for holder in bdev.bd_holder_disks:
+        if holder.disk is disk:
+            return holder
+    return None
+
+
+def add_symlink(frm, to):
+    """Link from one object in sysfs to another."""
+    return sysfs_create_link(frm, to, kobject_name(to))
+
+
+def del_symlink(frm, to):
+    """Remove that link."""
+    sysfs_remove_link(frm, kobject_name(to))
+
+
+def bd_link_disk_holder(bdev, disk):
+    """Show in sysfs that a disk is made of a claimed block device. Returns 0 or -errno."""
+    WARN_ON_ONCE(bdev.bd_holder is None)
+    if WARN_ON_ONCE(disk.slave_dir is None or bdev.bd_part.holder_dir is None):
+        return 0
+    holder = bd_find_holder_disk(bdev, disk)
+    if holder is not None:
+        holder.refcnt += 1
+        return 0
+    holder = kzalloc(bd_holder_disk, GFP_KERNEL)
+    if holder is None:
+        return -ENOMEM
+    holder.disk = disk
+    holder.refcnt = 1
+    ret = add_symlink(disk.slave_dir, part_to_dev(bdev.bd_part).kobj)
+    if not ret:
+        ret = add_symlink(bdev.bd_part.holder_dir, disk_to_dev(disk).kobj)
+        if not ret:
+            kobject_get(bdev.bd_part.holder_dir)
+            list_add(holder, bdev.bd_holder_disks, "list")
+            return 0
+        del_symlink(disk.slave_dir, part_to_dev(bdev.bd_part).kobj)
+    kfree(holder)
+    return ret
+
+
+def bd_unlink_disk_holder(bdev, disk):
+    """Undo that."""
+    holder = bd_find_holder_disk(bdev, disk)
+    if WARN_ON_ONCE(holder is None):
+        return
+    holder.refcnt -= 1
+    if holder.refcnt == 0:
+        del_symlink(disk.slave_dir, part_to_dev(bdev.bd_part).kobj)
+        del_symlink(bdev.bd_part.holder_dir, disk_to_dev(disk).kobj)
+        kobject_put(bdev.bd_part.holder_dir)
+        list_del_init(holder, "list")
+        kfree(holder)
+
+
+def flush_disk(bdev, kill_dirty):
+    """The disk became another, or smaller: drop what is cached of it, and scan it at the next open."""
+    if __invalidate_device(bdev, kill_dirty):
+        name = bdev.bd_disk.disk_name if bdev.bd_disk is not None else ""
+        pr_warn(f"VFS: busy inodes on changed media or resized disk {name}")
+    bdev.bd_invalidated = 1
+
+
+def check_disk_size_change(disk, bdev, verbose):
+    """Let the block device be as large as the disk; one that shrank keeps nothing cached."""
+    disk_size = get_capacity(disk) << 9
+    bdev_size = i_size_read(bdev.bd_inode)
+    if disk_size == bdev_size:
+        return
+    if verbose:
+        pr_info(f"{disk.disk_name}: detected capacity change from {bdev_size} to {disk_size}")
+    i_size_write(bdev.bd_inode, disk_size)
+    if bdev_size > disk_size:
+        flush_disk(bdev, False)
+
+
+def revalidate_disk(disk):
+    """Let a disk's driver look at the disk again, and follow its size. Returns what the driver says."""
+    ret = disk.fops.revalidate_disk(disk) if disk.fops.revalidate_disk is not None else 0
+    # the disk of a multipath device can't be opened
+    if not disk.flags & GENHD_FL_HIDDEN:
+        bdev = genhd.bdget_disk(disk, 0)
+        if bdev is None:
+            return ret
+        check_disk_size_change(disk, bdev, ret == 0)
+        bdev.bd_invalidated = 0
+        bdput(bdev)
+    return ret
+
+
+def check_disk_change(bdev):
+    """Ask a removable disk whether its medium is another now; return whether, as 1 or 0."""
+    disk = bdev.bd_disk
+    events = genhd.disk_clear_events(disk, DISK_EVENT_MEDIA_CHANGE | DISK_EVENT_EJECT_REQUEST)
+    if not events & DISK_EVENT_MEDIA_CHANGE:
+        return 0
+    flush_disk(bdev, True)
+    if disk.fops.revalidate_disk is not None:
+        disk.fops.revalidate_disk(disk)
+    return 1
+
+
+def bd_set_size(bdev, size):
+    """Set a block device's size in bytes."""
+    i_size_write(bdev.bd_inode, size)
+
+
+def bdev_disk_changed(bdev, invalidate):
+    """Find a disk's partitions anew or, without a medium (invalidate), drop them."""
+    disk = bdev.bd_disk
+    if disk_part_scan_enabled(disk):
+        if invalidate:
+            partition_generic.invalidate_partitions(disk, bdev)
+        else:
+            partition_generic.rescan_partitions(disk, bdev)
+    else:
+        check_disk_size_change(disk, bdev, not invalidate)
+        bdev.bd_invalidated = 0
+
+
+def __blkdev_get(bdev, mode, for_part):
+    """Open a block device. The first to do so connects it with its disk; a partition opens the whole disk (for_part).
+
+    Returns 0, or -errno with nothing held.
+    """
+    while True:
+        disk, partno = bdev_get_gendisk(bdev)
+        if disk is None:
+            return -ENXIO
+        genhd.disk_block_events(disk)
+        first_open = not bdev.bd_openers
+        if first_open:
+            bdev.bd_disk = disk
+            bdev.bd_queue = disk.queue
+            bdev.bd_contains = bdev
+            bdev.bd_partno = partno
+            if not partno:
+                ret = -ENXIO
+                bdev.bd_part = genhd.disk_get_part(disk, partno)
+                if bdev.bd_part is not None:
+                    ret = disk.fops.open(bdev, mode) if disk.fops.open is not None else 0
+                    if ret == -ERESTARTSYS:
+                        # the driver was replaced meanwhile: look again who has the number
+                        disk_put_part(bdev.bd_part)
+                        bdev.bd_part = bdev.bd_disk = bdev.bd_queue = None
+                        genhd.disk_unblock_events(disk)
+                        genhd.put_disk_and_module(disk)
+                        continue
+                    if not ret:
+                        bd_set_size(bdev, get_capacity(disk) << 9)
+                        set_init_blocksize(bdev)
+                    if bdev.bd_invalidated and ret in (0, -ENOMEDIUM):
+                        bdev_disk_changed(bdev, ret == -ENOMEDIUM)
+            else:
+                ret = -ENOMEM
+                whole = genhd.bdget_disk(disk, 0)
+                if whole is not None:
+                    BUG_ON(for_part)
+                    ret = __blkdev_get(whole, mode, 1)
+                    if ret:
+                        bdput(whole)
+                    else:
+                        bdev.bd_contains = whole
+                        bdev.bd_part = genhd.disk_get_part(disk, partno)
+                        if not disk.flags & GENHD_FL_UP or bdev.bd_part is None or not bdev.bd_part.nr_sects:
+                            ret = -ENXIO
+                        else:
+                            bd_set_size(bdev, bdev.bd_part.nr_sects << 9)
+                            set_init_blocksize(bdev)
+            if ret:
+                disk_put_part(bdev.bd_part)
+                bdev.bd_disk = bdev.bd_part = bdev.bd_queue = None
+                if bdev.bd_contains is not bdev:
+                    __blkdev_put(bdev.bd_contains, mode, 1)
+                bdev.bd_contains = None
+            elif bdev.bd_bdi is noop_backing_dev_info():
+                bdev.bd_bdi = bdi_get(disk.queue.backing_dev_info)
+        else:
+            ret = 0
+            if bdev.bd_contains is bdev:
+                if bdev.bd_disk.fops.open is not None:
+                    ret = bdev.bd_disk.fops.open(bdev, mode)
+                if bdev.bd_invalidated and ret in (0, -ENOMEDIUM):
+                    bdev_disk_changed(bdev, ret == -ENOMEDIUM)
+        if not ret:
+            bdev.bd_openers += 1
+            if for_part:
+                bdev.bd_part_count += 1
+        genhd.disk_unblock_events(disk)
+        # the first to open keeps the reference to the disk until the last closes
+        if ret or not first_open:
+            genhd.put_disk_and_module(disk)
+        return ret
+
+
+def blkdev_get(bdev, mode, holder):
+    """Open a block device with FMODE_* flags; FMODE_EXCL claims it for `holder`. Takes over the caller's reference.
+
+    Returns 0, or -errno; the reference is gone then.
+    """
+    whole = None
+    WARN_ON_ONCE(mode & FMODE_EXCL and holder is None)
+    if mode & FMODE_EXCL and holder is not None:
+        whole = bd_start_claiming(bdev, holder)
+        if IS_ERR(whole):
+            bdput(bdev)
+            return PTR_ERR(whole)
+    res = __blkdev_get(bdev, mode, 0)
+    if whole is not None:
+        disk = whole.bd_disk
+        if not res:
+            bd_finish_claiming(bdev, whole, holder)
+        else:
+            bd_abort_claiming(bdev, whole, holder)
+        # a disk that somebody writes to alone is not asked for events: some would lose what is being written
+        if (not res and mode & FMODE_WRITE and not bdev.bd_write_holder
+                and disk.flags & GENHD_FL_BLOCK_EVENTS_ON_EXCL_WRITE):
+            bdev.bd_write_holder = True
+            genhd.disk_block_events(disk)
+        bdput(whole)
+    if res:
+        bdput(bdev)
+    return res
+
+
+def blkdev_get_by_dev(dev, mode, holder):
+    """Open the block device of a number. Returns it, or an error pointer."""
+    bdev = bdget(dev)
+    if bdev is None:
+        return ERR_PTR(-ENOMEM)
+    err = blkdev_get(bdev, mode, holder)
+    return ERR_PTR(err) if err else bdev
+
+
+def blkdev_get_by_path(path, mode, holder):
+    """Open a block device by its node's name. Returns it, or an error pointer: -EACCES to write what is read-only."""
+    bdev = lookup_bdev(path)
+    if IS_ERR(bdev):
+        return bdev
+    err = blkdev_get(bdev, mode, holder)
+    if err:
+        return ERR_PTR(err)
+    if mode & FMODE_WRITE and genhd.bdev_read_only(bdev):
+        blkdev_put(bdev, mode)
+        return ERR_PTR(-EACCES)
+    return bdev
+
+
+def blkdev_open(inode, filp):
+    """Open a device node. O_EXCL claims the device for the file. Returns 0 or -errno."""
+    filp.f_flags |= O_LARGEFILE
+    filp.f_mode |= FMODE_NOWAIT
+    if filp.f_flags & O_NDELAY:
+        filp.f_mode |= FMODE_NDELAY
+    if filp.f_flags & O_EXCL:
+        filp.f_mode |= FMODE_EXCL
+    if filp.f_flags & O_ACCMODE == 3:
+        filp.f_mode |= FMODE_WRITE_IOCTL
+    bdev = bd_acquire(inode)
+    if bdev is None:
+        return -ENOMEM
+    filp.f_mapping = bdev.bd_inode.i_mapping
+    return blkdev_get(bdev, filp.f_mode, filp)
+
+
+def __blkdev_put(bdev, mode, for_part):
+    """Close a block device, and let it go. The last to do so writes back and drops what is cached, and lets the disk
+    go."""
+    disk = bdev.bd_disk
+    victim = None
+    if bdev.bd_openers == 1:
+        # what takes long is better done before others have to wait
+        sync_blockdev(bdev)
+    if for_part:
+        bdev.bd_part_count -= 1
+    bdev.bd_openers -= 1
+    if not bdev.bd_openers:
+        WARN_ON_ONCE(bdev.bd_holders)
+        sync_blockdev(bdev)
+        kill_bdev(bdev)
+        bdev_write_inode(bdev)
+    if bdev.bd_contains is bdev and disk.fops.release is not None:
+        disk.fops.release(disk, mode)
+    if not bdev.bd_openers:
+        disk_put_part(bdev.bd_part)
+        bdev.bd_part = None
+        bdev.bd_disk = None
+        if bdev is not bdev.bd_contains:
+            victim = bdev.bd_contains
+        bdev.bd_contains = None
+        genhd.put_disk_and_module(disk)
+    bdput(bdev)
+    if victim is not None:
+        __blkdev_put(victim, mode, 1)
+
+
+def blkdev_put(bdev, mode):
+    """Close a block device that was opened with these flags; with FMODE_EXCL it is no longer held."""
+    if mode & FMODE_EXCL:
+        bdev.bd_holders -= 1
+        bdev.bd_contains.bd_holders -= 1
+        WARN_ON_ONCE(bdev.bd_holders < 0 or bdev.bd_contains.bd_holders < 0)
+        bdev_free = not bdev.bd_holders
+        if bdev_free:
+            bdev.bd_holder = None
+        if not bdev.bd_contains.bd_holders:
+            bdev.bd_contains.bd_holder = None
+        if bdev_free and bdev.bd_write_holder:
+            genhd.disk_unblock_events(bdev.bd_disk)
+            bdev.bd_write_holder = False
+    # the next open shall know of a new medium
+    genhd.disk_flush_events(bdev.bd_disk, DISK_EVENT_MEDIA_CHANGE)
+    __blkdev_put(bdev, mode, 0)
+
+
+def blkdev_close(inode, filp):
+    """Close a file of a device node."""
+    blkdev_put(I_BDEV(bdev_file_inode(filp)), filp.f_mode)
+    return 0
+
+
+def blkdev_write_iter(iocb, frm):
+    """Write a buffer to an open block device, up to its end. Returns how many bytes, or -errno.
+
+    -EPERM: it is read-only; -ENOSPC: the place is behind its end.
+    """
+    bd_inode = bdev_file_inode(iocb.ki_filp)
+    size = i_size_read(bd_inode)
+    if genhd.bdev_read_only(I_BDEV(bd_inode)):
+        return -EPERM
+    if not iov_iter_count(frm):
+        return 0
+    if iocb.ki_pos >= size:
+        return -ENOSPC
+    if iocb.ki_flags & (IOCB_NOWAIT | IOCB_DIRECT) == IOCB_NOWAIT:
+        return -EOPNOTSUPP
+    iov_iter_truncate(frm, size - iocb.ki_pos)
+    plug = blk_plug()
+    blk_core.blk_start_plug(plug)
+    ret = __generic_file_write_iter(iocb, frm)
+    blk_core.blk_finish_plug(plug)
+    return ret
+
+
+def blkdev_read_iter(iocb, to):
+    """Read from an open block device into a buffer, up to its end. Returns how many bytes, or -errno."""
+    size = i_size_read(bdev_file_inode(iocb.ki_filp))
+    if iocb.ki_pos >= size:
+        return 0
+    iov_iter_truncate(to, size - iocb.ki_pos)
+    return generic_file_read_iter(iocb, to)
+
+
+def blkdev_releasepage(page, wait):
+    """Take the buffers off a cached page; return whether that was done."""
+    return try_to_free_buffers(page)
+
+
+def lookup_bdev(pathname):
+    """The block device of a node's name, with a reference; or an error pointer."""
+    if not pathname:
+        return ERR_PTR(-EINVAL)
+    found = device_node_inode(pathname)
+    if IS_ERR(found):
+        return found
+    bdev = bd_acquire(found)
+    return bdev if bdev is not None else ERR_PTR(-ENOMEM)
+
+
+def __invalidate_device(bdev, kill_dirty):
+    """Drop what is cached of a block device, but for what is in use. Returns 0: no file system can be busy."""
+    invalidate_bdev(bdev)
+    return 0
+
+
+def_blk_aops = address_space_operations(readpage=blkdev_readpage, writepage=blkdev_writepage,
+                                        releasepage=blkdev_releasepage, direct_IO=blkdev_direct_IO)
+def_blk_fops = file_operations(open=blkdev_open, release=blkdev_close, read_iter=blkdev_read_iter,
+                               write_iter=blkdev_write_iter, iopoll=blkdev_iopoll)
+bdev_sops = super_operations(alloc_inode=bdev_alloc_inode, free_inode=bdev_free_inode, evict_inode=bdev_evict_inode)

@@ -1,0 +1,8 @@
+"""Least common multiples."""
+
+from math import lcm
+
+
+def lcm_not_zero(a, b):
+    """The least common multiple of two numbers of which 0 stands for none."""
+    return lcm(a, b) or b or a

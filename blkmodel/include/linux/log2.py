@@ -1,0 +1,9 @@
+"""Powers of two."""
+
+
+def is_power_of_2(number):
+    return number != 0 and number & (number - 1) == 0
+
+
+def ilog2(number):
+    return number.bit_length() - 1
