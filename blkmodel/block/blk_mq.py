@@ -1050,10 +1050,7 @@ def blk_mq_run_hw_queues(q, async_):
 
 def blk_mq_queue_stopped(q):
     """Whether a driver has stopped any of the hardware queues."""
-    for hctx in queue_for_each_hw_ctx(q):
-        if blk_mq_hctx_stopped(hctx):
-            return True
-    return False
+    return any(blk_mq_hctx_stopped(hctx) for hctx in queue_for_each_hw_ctx(q))
 
 
 def blk_mq_stop_hw_queue(hctx):
@@ -1283,7 +1280,7 @@ def blk_mq_make_request(q, bio):
 
     bio, nr_segs = blk_merge.__blk_queue_split(q, bio)
     if not is_flush_fua and not blk_queue_nomerges(q):
-        merged, same_queue_rq = blk_merge.blk_attempt_plug_merge(q, bio, nr_segs)
+        merged, same_queue_rq = blk_core.blk_attempt_plug_merge(q, bio, nr_segs)
         if merged:
             return BLK_QC_T_NONE
     if blk_mq_sched_bio_merge(q, bio, nr_segs):

@@ -33,6 +33,9 @@ class EventLoop:
         self._kernel = kernel
         self._order = count()
         self._queue = []
+        self._asleep = []
+        self._steps = 0
+        self._woken_early = -1
 
     def post(self, context, fn, delay=0):
         """Queue fn() to run in `context`, `delay` nanoseconds from now. Returns the event, to cancel it."""
@@ -50,6 +53,7 @@ class EventLoop:
             if event.cancelled:
                 continue
             self.now = max(self.now, time)
+            self._steps += 1
             self._kernel.run_in(event.context, event.fn)
             return True
         return False
@@ -66,20 +70,30 @@ class EventLoop:
             pass
         self.now = end
 
-    def sleep_until(self, condition, why, timeout=None):
+    def sleep_until(self, condition, why, timeout=None, may_wake_early=False):
         """Let the running task sleep until condition(); return whether it came true before `timeout` ns passed.
 
-        Without a timeout, a condition that nothing queued brings about is a hang, and raises HungTask.
+        Without a timeout, a condition that nothing queued brings about is a hang, and raises HungTask. But a task
+        that fell asleep earlier can go on only after this one. Where it could go on and nothing else can happen, this
+        one wakes early, once, if it may: that is, if it looks for itself whether it got what it waits for.
         """
         end = None if timeout is None else self.now + timeout
-        while not condition():
-            if self.run_one(end):
-                continue
-            if end is None:
+        self._asleep.append(condition)
+        try:
+            while not condition():
+                if self.run_one(end):
+                    continue
+                if end is not None:
+                    self.now = end
+                    return False
+                early = may_wake_early and self._woken_early != self._steps
+                if early and any(other() for other in self._asleep[:-1]):
+                    self._woken_early = self._steps
+                    return False
                 task = self._kernel.context
                 raise HungTask(f"task {task.name} on CPU {task.cpu} sleeps for ever, waiting for {why}")
-            self.now = end
-            return False
+        finally:
+            self._asleep.pop()
         return True
 
     def pending(self):

@@ -109,10 +109,10 @@ def wake_up_all(queue):
 
 
 def io_schedule():
-    """Sleep until woken."""
+    """Sleep until woken, or for no reason now and then: the caller looks again."""
     kernel = this()
     task = kernel.context
-    kernel.loop.sleep_until(lambda: task.runnable, "a wake-up")
+    kernel.loop.sleep_until(lambda: task.runnable, "a wake-up", may_wake_early=True)
 
 
 def wait_event(queue, condition, why="a condition"):
