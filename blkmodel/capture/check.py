@@ -9,7 +9,6 @@ from blkmodel.capture.formats import CALLS, CAPTURE, FormatError, read
 from blkmodel.errors import NotModelled
 from blkmodel.scenario import run_step
 from blkmodel.sim import boot
-from blkmodel.sim.machine import MachineError
 from blkmodel.source import RELEASE
 from blkmodel.trace import record
 
@@ -68,8 +67,8 @@ def _check_calls(path, document):
         recording = record(run_step, scenario["traced"])
     except NotModelled as why:
         return Outcome(str(path), SKIPPED, f"step {why.what}")
-    except (MachineError, OSError) as why:
-        return Outcome(str(path), FAILED, "the model cannot run the scenario", [str(why)])
+    except Exception as why:  # a bug of the model, or a step that it refuses: the other files are still to be checked
+        return Outcome(str(path), FAILED, "the model cannot run the scenario", [f"{type(why).__name__}: {why}"])
     found = calls.compare(document, recording)
     omitted = sum(found.omitted.values())
     summary = f"{found.trees} trees, {found.share}"
