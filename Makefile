@@ -50,6 +50,7 @@ $(SITE)/.built: .venv/installed $(PAGES) $(PACKAGE)
 	$(call say,"Building the book (about fifteen seconds; a warning is an error)")
 	@rm -rf _build/html _build/.doctrees
 	@mkdir -p _build
+	@$(BIN)/python book/_engine/build.py
 	@$(BIN)/jupyter-book build . -q -W -n --keep-going > _build/book.log || { cat _build/book.log; exit 1; }
 	@touch $@
 
@@ -75,10 +76,10 @@ chapters: .venv/installed ## run every chapter and compare with its stored outpu
 
 browser: chromium $(SITE)/.built ## visit every page of the built book
 	$(call say,"Every page in a browser: about a minute")
-	@$(BIN)/pytest -q -n $(JOBS) -m site tests/book
+	@$(BIN)/pytest -q -n $(JOBS) -m "site and not screenshots" tests/book
 
 screenshots: chromium $(SITE)/.built ## pictures of every page in _build/screenshots
-	@$(BIN)/pytest -q -n $(JOBS) -m site -k screenshots --screenshots tests/book
+	@$(BIN)/pytest -q -n $(JOBS) -m screenshots tests/book
 	@echo "See $(CURDIR)/_build/screenshots"
 
 lab: .venv/installed ## open the chapters in JupyterLab

@@ -1,8 +1,9 @@
-"""Two things that Sphinx does not do by itself.
+"""What Sphinx does not do by itself.
 
 * A page whose front matter says ``lang: zh`` is marked as Chinese, for fonts and for screen readers.
 * Every module of `blkmodel` gets a page with its source, so that a figure or a chapter can link to a function:
   ``model/block/blk_mq.html#blk_mq_alloc_rq_map``.
+* The site's own index.html leads to the first chapter, and names the icon, which a browser would else ask for in vain.
 """
 
 from __future__ import annotations
@@ -58,7 +59,24 @@ def model_pages(app):
     yield "model/modules", {"title": "The model", "body": f"<h1>The model</h1><ul>{items}</ul>"}, "page.html"
 
 
+FRONT_DOOR = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>{title}</title>
+<link rel="icon" href="_static/favicon.svg">
+<meta http-equiv="refresh" content="0; url=book/index.html">
+<a href="book/index.html">{title}</a>
+"""
+
+
+def write_front_door(app, exception):
+    if exception is None and app.builder.format == "html":
+        page = FRONT_DOOR.format(title=html.escape(app.config.html_title))
+        (Path(app.outdir) / "index.html").write_text(page, "utf8")
+
+
 def setup(app):
     app.connect("html-page-context", set_language)
     app.connect("html-collect-pages", model_pages)
+    app.connect("build-finished", write_front_door)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -22,10 +22,6 @@ def pages():
     return found or ["index.html"]
 
 
-def pytest_addoption(parser):
-    parser.addoption("--screenshots", action="store_true", help="write pictures to _build/screenshots")
-
-
 @pytest.fixture(scope="session")
 def site():
     if not (SITE / ".built").exists():

@@ -1,0 +1,148 @@
+"""Drive the live figures of a page, in Chromium (Playwright) or Firefox (its own WebDriver BiDi), from disk or a server.
+
+    figure = Figure(page.evaluate, "machine_map")     # what the page calls it: data-figure
+    figure.check(cpus=16, nodes=2)                    # set the controls; the page must show what Python draws
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import websocket
+
+from blkmodel.live import _found, draw
+
+# Set controls as a reader would, through their form elements; come back when the page shows the answer.
+SET = """async ([name, values]) => {
+  const root = document.querySelector(`[data-figure="${name}"]`);
+  const figure = root.blkLive;
+  for (const [parameter, value] of Object.entries(values)) {
+    const box = figure.boxes.get(parameter);
+    const kind = box.dataset.kind;
+    const input = box.querySelector({number: 'input[type=number]', steps: 'input', choice: 'select', check: 'input',
+                                     text: 'input'}[kind]);
+    if (kind === 'check') {
+      if (input.checked !== value) input.click();
+      continue;
+    }
+    input.value = value === null && kind !== 'choice' ? '' : kind === 'choice' ? JSON.stringify(value) : value;
+    input.dispatchEvent(new Event('input', {bubbles: true}));
+  }
+  const begin = performance.now();
+  while (root.getAttribute('aria-busy') === 'true' && performance.now() - begin < 60000)
+    await new Promise(done => setTimeout(done, 5));
+  return {values: figure.values, status: figure.status.textContent, refused: root.classList.contains('blk-refused'),
+          message: (root.querySelector(':scope > .blk-message') || {}).outerHTML || '',
+          shown: figure.shown.innerHTML};
+}"""
+
+# What a browser makes of HTML text; figures are compared in that form, to the letter.
+PARSED = """([html]) => {
+  const made = document.createElement('template');
+  made.innerHTML = html;
+  return made.innerHTML;
+}"""
+
+
+class Figure:
+    """A live figure of the page that `evaluate(script, argument)` runs in."""
+
+    def __init__(self, evaluate, name):
+        self.evaluate = evaluate
+        self.name = name
+        spec = evaluate("([name]) => document.querySelector(`[data-figure=\"${name}\"]`).dataset.live", [name])
+        self.spec = json.loads(spec)
+        self.view = _found(self.spec["view"])
+        self.bounds = {n: tuple(_found(b) for b in pair) for n, pair in self.spec["bounds"].items()}
+        self.values = dict(self.spec["values"])
+
+    def set(self, **values):
+        """Set controls; return what the page then shows: values, shown, refused, message, status."""
+        return self.evaluate(SET, [self.name, values])
+
+    def check(self, **values):
+        """Set controls; fail unless the page then shows what the view draws in this interpreter."""
+        state = self.set(**values)
+        drawn = draw(self.view, self.values | values, self.bounds)
+        assert state["status"] == ""
+        assert state["values"] == drawn.values, f"{self.name} {values}"
+        assert state["refused"] == drawn.error, f"{self.name} {values}: {state['message']}"
+        if drawn.error:
+            drawn_message = drawn.html.replace('class="blk-message"', 'class="blk-message" role="alert"', 1)
+            assert state["message"] == self.evaluate(PARSED, [drawn_message])
+        else:
+            assert state["shown"] == self.evaluate(PARSED, [drawn.html]), f"{self.name} {values}"
+        self.values = drawn.values
+        return state
+
+    def moves(self):
+        """For each control, values worth setting: its ends and its middle, each choice, yes and no."""
+        describe = """([name]) => [...document.querySelector(`[data-figure="${name}"]`).blkLive.boxes].map(
+            ([name, box]) => [name, box.dataset.kind, [...box.querySelectorAll('option')].map(o => o.value)])"""
+        for name, kind, options in self.evaluate(describe, [self.name]):
+            if kind == "choice":
+                yield from ((name, json.loads(each)) for each in options)
+            elif kind == "check":
+                yield from ((name, not self.values[name]), (name, self.values[name]))
+            elif kind == "text":
+                yield from ((name, "?"), (name, self.values[name]))
+            else:
+                before = self.values[name]
+                low, high = draw(self.view, self.values, self.bounds).bounds[name]
+                yield from ((name, each) for each in dict.fromkeys([low, (low + high) // 2, high, before]))
+
+
+def figures(evaluate):
+    """Every live figure of a page."""
+    names = evaluate("() => [...document.querySelectorAll('.blk-live')].map(root => root.dataset.figure)", None)
+    return [Figure(evaluate, name) for name in names]
+
+
+class Firefox:
+    """Firefox without a window, driven by its own remote protocol. `errors` is what its console complained of."""
+
+    def __init__(self, program, profile: Path):
+        self.process = subprocess.Popen(
+            [program, "--headless", "--no-remote", "--profile", str(profile), "--remote-debugging-port", "0"],
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        where = next(m[1] for m in (re.search(r"listening on (ws://\S+)", line) for line in self.process.stderr) if m)
+        self.socket = websocket.create_connection(f"{where}/session", suppress_origin=True, timeout=90)
+        self.number = 0
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        self.send("session.new", capabilities={})
+        self.send("session.subscribe", events=["log.entryAdded", "network.beforeRequestSent"])
+        self.context = self.send("browsingContext.getTree")["contexts"][0]["context"]
+
+    def send(self, method, **params):
+        self.number += 1
+        self.socket.send(json.dumps({"id": self.number, "method": method, "params": params}))
+        while True:
+            said = json.loads(self.socket.recv())
+            if said.get("method") == "log.entryAdded" and said["params"]["level"] == "error":
+                self.errors.append(said["params"]["text"])
+            if said.get("method") == "network.beforeRequestSent":
+                self.requests.append(said["params"]["request"]["url"])
+            if said.get("id") == self.number:
+                if said["type"] == "error":
+                    raise RuntimeError(f"{method}: {said['message']}")
+                return said["result"]
+
+    def goto(self, address):
+        self.send("browsingContext.navigate", context=self.context, url=address, wait="complete")
+
+    def evaluate(self, script, argument=None):
+        """Call a JavaScript function in the page with one argument that JSON can carry; return its result."""
+        text = f"(async () => JSON.stringify(await ({script})({json.dumps(argument)})))()"
+        result = self.send("script.evaluate", expression=text, target={"context": self.context}, awaitPromise=True)
+        if result["type"] == "exception":
+            raise RuntimeError(result["exceptionDetails"]["text"])
+        return json.loads(result["result"].get("value", "null"))
+
+    def close(self):
+        self.socket.close()
+        self.process.terminate()
+        self.process.wait(20)
