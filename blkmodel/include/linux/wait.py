@@ -108,21 +108,35 @@ def wake_up_all(queue):
     wake_up_nr(queue, 0)
 
 
+def blk_schedule_flush_plug(task):
+    """A task that goes to sleep lets go of what its plug holds back: it might be what it is to wait for."""
+    from blkmodel.block import blk_core
+    if task.plug is not None:
+        blk_core.blk_flush_plug_list(task.plug, True)
+
+
 def io_schedule():
     """Sleep until woken, or for no reason now and then: the caller looks again."""
     kernel = this()
     task = kernel.context
+    blk_schedule_flush_plug(task)
     kernel.loop.sleep_until(lambda: task.runnable, "a wake-up", may_wake_early=True)
 
 
 def wait_event(queue, condition, why="a condition"):
     """Sleep until condition() holds."""
-    this().loop.sleep_until(condition, why)
+    _schedule(condition, why)
 
 
 def wait_event_timeout(queue, condition, timeout):
     """Sleep until condition() holds or `timeout` jiffies have passed; return 0 where they have."""
-    return 1 if this().loop.sleep_until(condition, "a condition", jiffies_to_ns(timeout)) else 0
+    return 1 if _schedule(condition, "a condition", jiffies_to_ns(timeout)) else 0
+
+
+def _schedule(condition, why, timeout=None):
+    if not condition():
+        blk_schedule_flush_plug(this().context)
+    return this().loop.sleep_until(condition, why, timeout)
 
 
 class completion(Struct):
@@ -142,7 +156,7 @@ def complete(done):
 
 
 def wait_for_completion(done):
-    this().loop.sleep_until(lambda: done.done, "a completion")
+    _schedule(lambda: done.done, "a completion")
     done.done -= 1
 
 
