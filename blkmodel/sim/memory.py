@@ -137,8 +137,19 @@ class Memory:
     def _place_pages(self, span, node):
         addr = -(-self._next[node] // span) * span
         if addr + span > self._limit[node]:
-            return 0
+            return self._split(span, node)
         self._next[node] = addr + span
+        return addr
+
+    def _split(self, span, node):
+        """Take `span` bytes from the smallest larger block that was freed; 0 where there is none."""
+        larger = min((size for (on, size), free in self._free.items() if on == node and size > span and free), default=0)
+        if not larger or larger < PAGE_SIZE:
+            return 0
+        addr = self._free[node, larger].pop()
+        while larger > span:
+            larger //= 2
+            self._free.setdefault((node, larger), []).append(addr + larger)
         return addr
 
 

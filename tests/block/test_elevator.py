@@ -1,0 +1,155 @@
+"""What all schedulers share: who is registered, who is found, the merge hash, the trees."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blkmodel import boot
+from blkmodel.block import elevator, mq_deadline
+from blkmodel.include.linux.blk_mq import BLK_MQ_F_NO_SCHED, blk_mq_ops, blk_mq_tag_set
+from blkmodel.include.linux.blk_types import REQ_NOMERGE
+from blkmodel.include.linux.blkdev import RQF_HASHED, request, request_queue
+from blkmodel.include.linux.bug import KernelBug
+from blkmodel.include.linux.elevator import elevator_queue, elevator_type
+from blkmodel.include.linux.errno import EBUSY, EINVAL, EIO, ENOENT
+from blkmodel.include.linux.rbtree import rb_root
+
+
+@pytest.fixture
+def kernel():
+    return boot(2)
+
+
+def queue(**fields):
+    return request_queue(mq_ops=blk_mq_ops(), nr_hw_queues=1, **fields)
+
+
+def names():
+    return [e.elevator_name for e in elevator.variables().elv_list]
+
+
+def test_a_kernel_boots_with_mq_deadline(kernel):
+    assert names() == ["mq-deadline"]
+    assert "io scheduler mq-deadline registered" in kernel.log
+
+
+def test_each_kernel_has_its_own(kernel):
+    extra = elevator_type(elevator_name="noop")
+    assert elevator.elv_register(extra) == 0
+    assert names() == ["mq-deadline", "noop"]
+    with boot(1):
+        assert names() == ["mq-deadline"]
+
+
+def test_a_name_is_registered_once(kernel):
+    assert elevator.elv_register(elevator_type(elevator_name="mq-deadline")) == -EBUSY
+    mq_deadline.deadline_exit()
+    assert names() == []
+    assert mq_deadline.deadline_init() == 0
+    assert names() == ["mq-deadline"]
+
+
+def test_found_by_name_alias_and_features(kernel):
+    found = elevator.elevator_find("mq-deadline", 0)
+    assert found is elevator.elevator_find("deadline", 1)
+    assert elevator.elevator_find("mq-deadline", 2) is None
+    assert elevator.elevator_find("bfq", 0) is None
+    assert not elevator.elevator_match(elevator_type(elevator_name="x"), None, 1)
+
+
+def test_one_hardware_queue_gets_mq_deadline_and_more_get_none(kernel):
+    assert elevator.elevator_get_default(queue()).elevator_name == "mq-deadline"
+    many = request_queue(mq_ops=blk_mq_ops(), nr_hw_queues=2)
+    assert elevator.elevator_get_default(many) is None
+
+
+def test_by_features(kernel):
+    assert elevator.elevator_get_by_features(queue(required_elevator_features=1)).elevator_name == "mq-deadline"
+    assert elevator.elevator_get_by_features(queue(required_elevator_features=2)) is None
+
+
+def test_who_can_have_a_scheduler(kernel):
+    assert elevator.elv_support_iosched(queue())
+    assert not elevator.elv_support_iosched(request_queue())
+    assert not elevator.elv_support_iosched(queue(tag_set=blk_mq_tag_set(flags=BLK_MQ_F_NO_SCHED)))
+
+
+def test_what_the_scheduler_file_says(kernel):
+    assert elevator.elv_iosched_show(request_queue()) == "none\n"
+    assert elevator.elv_iosched_show(queue()).split() == ["[none]", "mq-deadline"]
+    with_one = queue(elevator=elevator_queue(type=elevator.elevator_find("mq-deadline", 0)))
+    assert elevator.elv_iosched_show(with_one) == "[mq-deadline] none\n"
+
+
+def test_a_queue_that_is_not_registered_changes_nothing(kernel):
+    q = queue()
+    assert elevator.elv_iosched_store(q, "mq-deadline", 11) == -ENOENT
+    assert elevator.elv_iosched_store(request_queue(), "rubbish", 7) == 7
+
+
+def test_files_without_a_function_fail(kernel):
+    eq = elevator.elevator_alloc(queue(), elevator.elevator_find("mq-deadline", 0))
+
+    class Bare:
+        show = store = None
+    assert elevator.elv_attr_show(eq.kobj, Bare) == -EIO
+    assert elevator.elv_attr_store(eq.kobj, Bare, "1", 1) == -EIO
+    assert -EINVAL < 0
+
+
+@settings(deadline=None)
+@given(ops=st.lists(st.tuples(st.sampled_from(["add", "del", "grow", "nomerge", "find"]), st.integers(0, 9),
+                              st.integers(0, 20)), max_size=60))
+def test_the_hash_finds_whoever_ends_there(ops):
+    boot(1)
+    q = queue(elevator=elevator_queue())
+    requests = [request(q=q, _sector=i, _data_len=512) for i in range(10)]
+    for op, which, sector in ops:
+        rq = requests[which]
+        hashed = bool(rq.rq_flags & RQF_HASHED)
+        if op == "add" and not hashed:
+            elevator.elv_rqhash_add(q, rq)
+        elif op == "del":
+            elevator.elv_rqhash_del(q, rq)
+            assert rq.hash is None
+        elif op == "grow" and hashed:
+            rq._data_len += 512
+            elevator.elv_rqhash_reposition(q, rq)
+        elif op == "nomerge":
+            rq.cmd_flags |= REQ_NOMERGE
+        elif op == "find":
+            there = {r for r in requests if r.rq_flags & RQF_HASHED and not r.cmd_flags & REQ_NOMERGE
+                     and r._sector + r._data_len // 512 == sector}
+            found = elevator.elv_rqhash_find(q, sector)
+            assert (found in there) if there else (found is None)
+
+
+def test_hashing_twice_is_a_bug(kernel):
+    q = queue(elevator=elevator_queue())
+    rq = request(q=q)
+    elevator.elv_rqhash_add(q, rq)
+    with pytest.raises(KernelBug):
+        elevator.elv_rqhash_add(q, rq)
+
+
+@given(sectors=st.lists(st.integers(0, 15), min_size=1, max_size=30), data=st.data())
+def test_trees_are_in_the_order_of_sectors(sectors, data):
+    root = rb_root()
+    requests = [request(_sector=sector) for sector in sectors]
+    for rq in requests:
+        elevator.elv_rb_add(root, rq)
+    for rq in data.draw(st.lists(st.sampled_from(requests), unique=True)):
+        elevator.elv_rb_del(root, rq)
+        requests.remove(rq)
+    order = sorted(requests, key=lambda rq: rq._sector)  # stable, as the tree is
+    for i, rq in enumerate(order):
+        assert elevator.elv_rb_former_request(None, rq) is (order[i - 1] if i else None)
+        assert elevator.elv_rb_latter_request(None, rq) is (order[i + 1] if i + 1 < len(order) else None)
+    for sector in range(16):
+        first = next((rq for rq in order if rq._sector == sector), None)
+        assert elevator.elv_rb_find(root, sector) is first
+
+
+def test_taking_out_what_is_in_no_tree_is_a_bug(kernel):
+    with pytest.raises(KernelBug):
+        elevator.elv_rb_del(rb_root(), request())

@@ -1,0 +1,165 @@
+"""The package's face: commands of a user, errors, and every allocation failing once."""
+
+import pytest
+
+from blkmodel import KernelError, boot, machine, scenario
+from blkmodel.errors import NotModelled
+
+
+def live(kernel):
+    return {addr: (a.kind, a.size) for addr, a in kernel.memory.live.items()}
+
+
+def test_unknown_parameters_are_refused_before_anything_happens():
+    kernel = boot(2)
+    before, log = live(kernel), list(kernel.log)
+    with pytest.raises(ValueError, match=r"no parameter 'submit_queue'; it has .*submit_queues"):
+        scenario.null_blk_load(gb=1, submit_queue=2)
+    assert live(kernel) == before
+    assert kernel.log == log
+    scenario.null_blk_load()
+
+
+def test_a_module_is_loaded_once():
+    boot(2)
+    scenario.null_blk_load()
+    with pytest.raises(KernelError) as again:
+        scenario.null_blk_load()
+    assert again.value.name == "EEXIST"
+    scenario.null_blk_unload()
+    with pytest.raises(KernelError) as gone:
+        scenario.null_blk_unload()
+    assert gone.value.name == "ENOENT"
+
+
+def test_each_load_begins_with_the_defaults():
+    boot(4)
+    scenario.null_blk_load(submit_queues=3, nr_devices=2, hw_queue_depth=8)
+    scenario.null_blk_unload()
+    scenario.null_blk_load()
+    assert scenario.disk("nullb0").queue.nr_hw_queues == 1
+    assert scenario.disk("nullb0").queue.nr_requests == 128
+    with pytest.raises(KeyError, match="nullb0"):
+        scenario.disk("nullb1")
+
+
+def test_the_log_of_a_load():
+    kernel = boot(2)
+    scenario.null_blk_load()
+    assert kernel.log[-1] == "null_blk: module loaded"
+
+
+@pytest.mark.parametrize("params", [{}, {"submit_queues": 2}, {"queue_mode": 0}])
+@pytest.mark.parametrize("length", [512, 4096, 65536, 1 << 20])
+def test_io(params, length):
+    kernel = boot(2)
+    scenario.null_blk_load(**params)
+    scenario.io("nullb0", "read", 0, 512)  # from the first time on, the device's node holds the block device
+    before = live(kernel)
+    assert scenario.io("nullb0", "read", 1024, length, cpu=1) == bytes(length)
+    assert scenario.io("nullb0", "write", 1024, length) == scenario.sector_numbers(1024, length)
+    assert live(kernel) == before
+
+
+def test_io_at_the_end_and_misaligned():
+    boot(1)
+    scenario.null_blk_load(gb=1)
+    assert scenario.io("nullb0", "read", (1 << 30) - 4096, 8192) == bytes(4096)
+    assert scenario.io("nullb0", "read", 1 << 30, 4096) == b""
+    with pytest.raises(KernelError) as full:
+        scenario.io("nullb0", "write", 1 << 30, 4096)
+    assert full.value.name == "ENOSPC"
+    with pytest.raises(KernelError) as odd:
+        scenario.io("nullb0", "read", 100, 4096)
+    assert odd.value.name == "EINVAL"
+
+
+def test_io_says_what_is_wrong_with_it():
+    boot(2)
+    scenario.null_blk_load()
+    with pytest.raises(KeyError, match="nullb0"):
+        scenario.io("nullb7", "read", 0, 512)
+    with pytest.raises(ValueError, match="read or write"):
+        scenario.io("nullb0", "erase", 0, 512)
+    with pytest.raises(ValueError, match="online"):
+        scenario.io("nullb0", "read", 0, 512, cpu=2)
+    with pytest.raises(ValueError, match="pages"):
+        scenario.io("nullb0", "read", 0, 8192, page_runs=[1])
+
+
+def test_changing_the_scheduler():
+    boot(2)
+    scenario.null_blk_load()
+    q = scenario.disk("nullb0").queue
+    assert (scenario.scheduler("nullb0"), q.nr_requests) == ("mq-deadline", 128)
+    scenario.set_scheduler("nullb0", "none")
+    assert (scenario.scheduler("nullb0"), q.nr_requests) == ("none", 64)
+    assert scenario.io("nullb0", "read", 0, 4096) == bytes(4096)
+    scenario.set_scheduler("nullb0", "deadline")
+    assert (scenario.scheduler("nullb0"), q.nr_requests) == ("mq-deadline", 128)
+    scenario.set_scheduler("nullb0", "mq-deadline")
+    with pytest.raises(KernelError) as unknown:
+        scenario.set_scheduler("nullb0", "bfq")
+    assert unknown.value.name == "EINVAL"
+    assert scenario.io("nullb0", "read", 0, 4096) == bytes(4096)
+
+
+def test_steps():
+    boot(4)
+    scenario.run_step(["null_blk.load", {"submit_queues": 3, "hw_queue_depth": 32}])
+    read = scenario.run_step(["io", {"disk": "nullb0", "op": "read", "offset": 0, "length": 4096, "cpu": 0,
+                                     "page_runs": [1]}])
+    assert read == bytes(4096)
+    with pytest.raises(NotModelled, match=r"loop\.load"):
+        scenario.run_step(["loop.load", {}])
+
+
+FAILURES = [
+    {"submit_queues": 1, "hw_queue_depth": 4},
+    {"submit_queues": 2, "hw_queue_depth": 4},
+    {"submit_queues": 2, "hw_queue_depth": 4, "shared_tags": 1, "nr_devices": 2},
+    {"queue_mode": 0, "submit_queues": 2, "hw_queue_depth": 4},
+]
+
+
+@pytest.mark.parametrize("params", FAILURES, ids=str)
+def test_every_allocation_of_a_load_may_fail(params):
+    """It fails with ENOMEM, or the kernel does without; nothing is left, and the next load works."""
+    kernel = boot(2)
+    before = live(kernel)
+    start = kernel.memory.count
+    scenario.null_blk_load(**params)
+    attempts = kernel.memory.count - start
+    scenario.null_blk_unload()
+    assert live(kernel) == before or sorted(live(kernel).values()) == sorted(before.values())
+    assert attempts > 20
+
+    outcomes = set()
+    for nth in range(1, attempts + 1):
+        kernel = boot(2)
+        before = sorted(live(kernel).values())
+        kernel.memory.fail_nth(nth)
+        try:
+            scenario.null_blk_load(**params)
+        except KernelError as why:
+            outcomes.add(why.name)
+        else:
+            outcomes.add("loaded")
+            assert kernel.memory.failed == 1
+            scenario.null_blk_unload()
+        assert sorted(live(kernel).values()) == before, f"allocation {nth} failed, and something is left"
+        kernel.memory.fail_never()
+        scenario.null_blk_load(**params)
+        assert scenario.io("nullb0", "read", 0, 4096) == bytes(4096)
+    assert "ENOMEM" in outcomes
+    assert outcomes <= {"ENOMEM", "loaded"}
+
+
+def test_less_memory_makes_the_queues_less_deep():
+    """Where the requests of all hardware queues do not fit, the kernel halves their depth, and says so."""
+    kernel = boot(machine(2, memory=4 << 20))
+    scenario.null_blk_load(submit_queues=2, hw_queue_depth=8192)
+    depth = scenario.disk("nullb0").queue.tag_set.queue_depth
+    assert depth < 8192
+    assert f"blk-mq: reduced tag depth (8192 -> {depth})" in kernel.log
+    scenario.null_blk_unload()
