@@ -143,7 +143,8 @@ class Memory:
 
     def _split(self, span, node):
         """Take `span` bytes from the smallest larger block that was freed; 0 where there is none."""
-        larger = min((size for (on, size), free in self._free.items() if on == node and size > span and free), default=0)
+        sizes = [size for (on, size), free in self._free.items() if on == node and size > span and free]
+        larger = min(sizes, default=0)
         if not larger or larger < PAGE_SIZE:
             return 0
         addr = self._free[node, larger].pop()
