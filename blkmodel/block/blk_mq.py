@@ -2,7 +2,7 @@
 
 A bio becomes a request (blk_mq_make_request()), which gets a tag, and goes to the driver at once, or waits in a plug,
 in its CPU's software queue, in the scheduler, or on the hardware queue's dispatch list; from there
-blk_mq_dispatch_rq_list() sends it. Left out: polling and its statistics, the throttling hooks of rq-qos, debugfs.
+blk_mq_dispatch_rq_list() sends it. Left out: hybrid polling and statistics, the throttling hooks of rq-qos, debugfs.
 """
 
 from blkmodel.block import bio as block_bio
@@ -73,6 +73,7 @@ from blkmodel.include.linux.blk_mq import (
     blk_mq_hw_ctx,
     blk_mq_queue_data,
     blk_mq_queue_map,
+    blk_qc_t_to_queue_num,
     queue_for_each_hw_ctx,
     request_to_qc_t,
 )
@@ -176,6 +177,7 @@ from blkmodel.include.linux.percpu_refcount import (
     percpu_ref_tryget,
 )
 from blkmodel.include.linux.printk import pr_err, pr_info, pr_warn
+from blkmodel.include.linux.processor import cpu_relax
 from blkmodel.include.linux.rcupdate import rcu_read_lock, rcu_read_unlock, synchronize_rcu
 from blkmodel.include.linux.sbitmap import (
     __sbitmap_for_each_set,
@@ -211,6 +213,7 @@ from blkmodel.include.linux.workqueue import (
     cancel_delayed_work,
 )
 from blkmodel.lib import sbitmap
+from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE, place
 from blkmodel.sim.structure import Struct, sizeof, struct
 
@@ -2079,6 +2082,31 @@ def __blk_mq_update_nr_hw_queues(set, nr_hw_queues):
 def blk_mq_update_nr_hw_queues(set, nr_hw_queues):
     """Change the number of hardware queues of a tag set that is in use."""
     __blk_mq_update_nr_hw_queues(set, nr_hw_queues)
+
+
+def blk_poll(q, cookie, spin):
+    """Ask the device whether the request of a cookie, or any other of its queue, is done; `spin`: until one is.
+
+    Returns how many were found, or 1 if the task was woken by another way; 0 where there is nothing to poll.
+    """
+    if cookie == BLK_QC_T_NONE or not q.queue_flags >> QUEUE_FLAG_POLL & 1:
+        return 0
+    task = this().context
+    if task.plug is not None:
+        blk_core.blk_flush_plug_list(task.plug, False)
+    hctx = q.queue_hw_ctx[blk_qc_t_to_queue_num(cookie)]
+    while True:
+        ret = q.mq_ops.poll(hctx)
+        if ret > 0:
+            task.runnable = True
+            return ret
+        if task.runnable:
+            return 1
+        if ret < 0 or not spin:
+            break
+        cpu_relax()
+    task.runnable = True
+    return 0
 
 
 def blk_mq_rq_cpu(rq):

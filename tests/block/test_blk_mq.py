@@ -22,9 +22,11 @@ from blkmodel.include.linux.blk_mq import (
     request_to_qc_t,
 )
 from blkmodel.include.linux.blk_types import (
+    BLK_QC_T_NONE,
     BLK_STS_DEV_RESOURCE,
     BLK_STS_IOERR,
     BLK_STS_RESOURCE,
+    REQ_HIPRI,
     REQ_OP_DRV_IN,
     REQ_OP_READ,
     REQ_OP_WRITE,
@@ -45,6 +47,7 @@ from blkmodel.include.linux.jiffies import jiffies
 from blkmodel.include.linux.list import list_head
 from blkmodel.include.linux.percpu_refcount import percpu_ref_is_zero
 from blkmodel.include.linux.workqueue import WORK_CPU_UNBOUND
+from blkmodel.sim.events import HungTask
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import sizeof
 from tests.block.simple_driver import Driver
@@ -222,7 +225,7 @@ def test_every_allocation_of_a_tag_set_may_fail(queues):
 def test_a_driver_that_fails_to_prepare_a_request():
     kernel = boot(2)
     live = dict(kernel.memory.live)
-    prepared = []
+    prepared: list = []
 
     def init_request(set, rq, hctx_idx, node):
         if len(prepared) == 6:
@@ -604,24 +607,28 @@ def test_a_busy_queue_takes_turns_among_cpus():
 
 def test_a_budget_is_asked_for_and_given_back():
     kernel = boot(2)
-    budget = [1]
+    asked: list = []
+    returned: list = []
 
     def get_budget(hctx):
-        budget[0] -= budget[0] > 0
-        budget.append("asked")
-        return budget.count("asked") == 2
-
-    def put_budget(hctx):
-        budget.append("returned")
-    driver = Driver(ops={"get_budget": get_budget, "put_budget": put_budget})
+        asked.append(hctx)
+        return len(asked) != 1
+    driver = Driver(ops={"get_budget": get_budget, "put_budget": returned.append})
     q = driver.load()
+    hctx = q.queue_hw_ctx[0]
     rq = get(q)
     insert(rq)
     assert driver.taken == []
-    assert list(q.queue_hw_ctx[0].dispatch) == [rq]
+    assert list(hctx.dispatch) == [rq]
     kernel.loop.run_due()
     assert driver.taken == [rq]
-    blk_mq.blk_mq_run_hw_queue(q.queue_hw_ctx[0], False)
+    # One by one from the software queues, since the driver was busy; the last time there is nothing to have it for.
+    assert returned == []
+    held = len(asked)
+    hctx.ctx_map.map[0].word = 1
+    blk_mq_sched.blk_mq_do_dispatch_ctx(hctx)
+    assert len(asked) == held + 1
+    assert returned == [hctx]
 
 
 def test_a_requeued_request_comes_first_again():
@@ -814,3 +821,43 @@ def test_dispatching_nothing():
     q = Driver().load()
     assert blk_mq.blk_mq_dispatch_rq_list(q, list_head(), False) is False
     assert not blk_mq.blk_mq_run_hw_queue(q.queue_hw_ctx[0], False)
+
+
+# ---------------------------------------------------------------- polling
+
+
+def test_polling_finds_what_is_done():
+    kernel = boot(2)
+    done: list = []
+
+    def map_queues(set):
+        for type, qmap in enumerate(set.map):
+            qmap.nr_queues, qmap.queue_offset = 1, type
+            qmap.mq_map[:] = [type] * 2
+        return 0
+
+    def poll(hctx):
+        assert hctx.queue_num == 2
+        found = len(done)
+        while done:
+            blk_mq.blk_mq_complete_request(done.pop())
+        return found
+    driver = Driver(queues=3, nr_maps=3, ops={"map_queues": map_queues, "poll": poll})
+    q = driver.load()
+    rq = get(q, REQ_OP_READ | REQ_HIPRI)
+    assert rq.mq_hctx.queue_num == 2
+    cookie = request_to_qc_t(rq.mq_hctx, rq)
+    insert(rq)
+    kernel.context.runnable = False
+    assert blk_mq.blk_poll(q, BLK_QC_T_NONE, True) == 0
+    assert blk_mq.blk_poll(q, cookie, False) == 0
+    kernel.context.runnable = False
+    kernel.loop.post(kernel.context, lambda: done.append(rq), 5000)
+    assert blk_mq.blk_poll(q, cookie, True) == 1
+    assert kernel.now == 5000
+    assert rq.ref == 0
+    # Completed here, whatever CPU submitted it.
+    assert driver.log[-1] == ("completed", rq, ("task", 0))
+    kernel.context.runnable = False
+    with pytest.raises(HungTask):
+        blk_mq.blk_poll(q, cookie, True)

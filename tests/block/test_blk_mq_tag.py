@@ -43,7 +43,7 @@ def test_no_tag_is_held_twice(depth, reserved, round_robin, steps):
                     flags=BLK_TAG_ALLOC_RR << BLK_MQ_F_ALLOC_POLICY_START_BIT if round_robin else 0)
     q = driver.load()
     assert driver.set.tags[0].bitmap_tags.round_robin == round_robin
-    held = []
+    held: list = []
     for step, cpu, which in steps:
         if step == "put":
             if held:
@@ -238,7 +238,7 @@ def test_visits():
     for rq in requests[:3]:
         blk_mq.blk_mq_start_request(rq)
 
-    seen = []
+    seen: list = []
 
     def visit(hctx, rq, priv, reserved):
         priv.append((hctx.queue, rq, reserved))

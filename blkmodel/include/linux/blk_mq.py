@@ -157,6 +157,10 @@ def request_to_qc_t(hctx, rq):
     return rq.internal_tag | hctx.queue_num << BLK_QC_T_SHIFT | BLK_QC_T_INTERNAL
 
 
+def blk_qc_t_to_queue_num(cookie):
+    return (cookie & ~BLK_QC_T_INTERNAL) >> BLK_QC_T_SHIFT
+
+
 def blk_mq_cleanup_rq(rq):
     if rq.q.mq_ops.cleanup_rq:
         rq.q.mq_ops.cleanup_rq(rq)

@@ -1,0 +1,66 @@
+"""Timers of requests: one timer a queue, never too late for any request, seldom moved."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blkmodel import boot
+from blkmodel.block import blk_mq, blk_timeout
+from blkmodel.include.linux.blk_mq import BLK_MQ_REQ_NOWAIT
+from blkmodel.include.linux.blkdev import RQF_TIMED_OUT, request, request_queue
+from blkmodel.include.linux.jiffies import HZ, jiffies
+from blkmodel.include.linux.timer import mod_timer, round_jiffies_up, timer_pending, timer_setup
+from tests.block.simple_driver import Driver
+
+
+def test_the_timer_is_at_most_about_five_seconds_ahead():
+    kernel = boot(4)
+    kernel.loop.advance(123_000_000)
+    assert blk_timeout.blk_rq_timeout(jiffies() + 10) == jiffies() + 10
+    far = blk_timeout.blk_rq_timeout(jiffies() + 100 * HZ)
+    assert 5 * HZ <= far - jiffies() <= 6 * HZ
+    assert far % HZ == 0
+    # On another CPU at another moment, so that not all timers run at once.
+    assert kernel.task("t", blk_timeout.blk_rq_timeout, jiffies() + 100 * HZ, cpu=2) % HZ == HZ - 6
+
+
+@given(st.lists(st.tuples(st.integers(1, 40 * HZ), st.integers(0, 2 * HZ), st.integers(0, 3)), min_size=1, max_size=20))
+@settings(deadline=None)
+def test_the_timer_runs_in_time_for_every_request(starts):
+    kernel = boot(4)
+    q = request_queue(rq_timeout=30 * HZ)
+    timer_setup(q.timeout, lambda timer: None, 0, q)
+    for timeout, later, cpu in starts:
+        kernel.loop.advance(later * 4_000_000)
+        rq = request(q=q, timeout=timeout, rq_flags=RQF_TIMED_OUT)
+        kernel.task("start", blk_timeout.blk_add_timer, rq, cpu=cpu)
+        assert rq.deadline == jiffies() + timeout
+        assert not rq.rq_flags & RQF_TIMED_OUT
+        assert timer_pending(q.timeout)
+        # It may be half a second off, and is rounded up to a full one.
+        assert q.timeout.expires <= max(rq.deadline, jiffies()) + HZ + HZ // 2 + 12
+        assert q.timeout.expires - jiffies() <= 6 * HZ + HZ // 2
+
+
+def test_a_timer_that_is_nearly_right_stays():
+    boot(2)
+    q = request_queue(rq_timeout=2 * HZ)
+    timer_setup(q.timeout, lambda timer: None, 0, q)
+    mod_timer(q.timeout, round_jiffies_up(jiffies() + 2 * HZ) + HZ // 2 - 1)
+    expires = q.timeout.expires
+    blk_timeout.blk_add_timer(request(q=q))
+    assert q.timeout.expires == expires
+    mod_timer(q.timeout, jiffies() + 10 * HZ)
+    blk_timeout.blk_add_timer(request(q=q))
+    assert q.timeout.expires < expires
+
+
+def test_an_aborted_request_is_late_at_once():
+    kernel = boot(2)
+    driver = Driver()
+    q = driver.load()
+    rq, other = (blk_mq.blk_mq_alloc_request(q, 0, BLK_MQ_REQ_NOWAIT) for _ in range(2))
+    blk_mq.blk_mq_start_request(rq)
+    blk_mq.blk_mq_start_request(other)
+    blk_timeout.blk_abort_request(rq)
+    kernel.loop.run_due()
+    assert driver.heard("late") == [rq]
