@@ -146,7 +146,8 @@ def words(name):
 def settle(values, bounds):
     """Return the values with every bounded one within its bounds, and those bounds as numbers: name → (low, high).
 
-    None is within all bounds. `bounds`: name → (low, high), each a Bound; they are taken in order, so that one may depend on those before it.
+    None is within all bounds. `bounds`: name → (low, high), each a Bound; they are taken in order, so that one may
+    depend on those before it.
     """
     values, settled = dict(values), {}
     for name, (low, high) in bounds.items():

