@@ -8,11 +8,11 @@ from blkmodel.view.queue_map import queue_map
 
 
 def machine_to_queues(driver="nvme", cpus=8, present=None, nodes=1, threads=1, queues=3, write_queues=0, poll_queues=0,
-                      focus=None):
+                      focus=-1):
     """Draw the map that a driver gets on a machine.
 
     queues: queue pairs of an NVMe device, or null_blk's submit_queues. write_queues and poll_queues are NVMe's. focus: a
-    CPU whose path is lit; None for all.
+    CPU whose path is lit; -1 for all.
     """
     with booted(machine(cpus, nodes=nodes, threads=threads, present=present)) as kernel:
         return queue_map(queue_of(driver, queues, write_queues, poll_queues), kernel, focus)

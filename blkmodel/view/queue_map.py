@@ -7,8 +7,8 @@ TYPES = ("default", "read", "poll")
 _LEFT, _CPU, _CTX, _LINKS, _HCTX = 26, 58, 34, 110, 150
 
 
-def queue_map(q, kernel, focus=None):
-    """Draw the map of a request queue. `focus`: a CPU whose path is lit; the others' fade."""
+def queue_map(q, kernel, focus=-1):
+    """Draw the map of a request queue. `focus`: a CPU whose path is lit while the others fade; -1 for none."""
     cpus = sorted(kernel.machine.possible)
     row = 22 if len(cpus) <= 32 else 14
     hctxs = list(q.queue_hw_ctx[:q.nr_hw_queues])
@@ -26,7 +26,7 @@ def queue_map(q, kernel, focus=None):
     for cpu in cpus:
         ctx = q.queue_ctx[cpu]
         kinds = _kinds_of(ctx, q)
-        lit = "" if focus is None else " lit" if cpu == focus else " faint"
+        lit = "" if focus < 0 else " lit" if cpu == focus else " faint"
         middle = cpu_y[cpu] + row / 2
         edges += [curve(x_from, middle, x_hctx, hctx_y[hctx.queue_num] + hctx_height / 2,
                         f"edge edge-{TYPES[kind]}{lit}") for kind, hctx in kinds]

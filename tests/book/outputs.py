@@ -45,7 +45,7 @@ def main(paths):
     for path in paths:
         print(f"== {path.name}", flush=True)
         notebook = nbformat.read(path, as_version=4)
-        NotebookClient(notebook, timeout=300, kernel_name="python3", record_timing=False,
+        NotebookClient(notebook, timeout=300, kernel_name="python3", record_timing=False, coalesce_streams=True,
                        store_widget_state=False, resources={"metadata": {"path": str(BOOK)}}).execute()
         nbformat.write(normalise(notebook), path)
 
