@@ -78,15 +78,22 @@ class Free(NamedTuple):
 
 
 class Enter(NamedTuple):
-    """A context began to run: a number of the recording's `contexts`."""
+    """A context began to run: a number of the recording's `contexts`.
+
+    time: the kernel's virtual time, in nanoseconds since boot. posted: how many events there were when somebody queued
+    it; None where nobody did while the recording was on.
+    """
 
     context: int
+    time: int
+    posted: int | None
 
 
 class Leave(NamedTuple):
-    """It ended, and the one below it goes on."""
+    """It ended, and the one below it goes on. time: virtual time, in nanoseconds since boot."""
 
     context: int
+    time: int
 
 
 class Log(NamedTuple):
@@ -203,19 +210,24 @@ class Recording:
 
     def _observer(self, stack):
         """Make what `sim` calls when memory, contexts or the log change."""
+        posted: dict[int, tuple] = {}  # identity of a context → the context, held, and when it was queued
+
         def observe(what, **facts):
-            self.events.append(happened[what](**facts))
+            if what == "post":
+                posted[id(facts["context"])] = facts["context"], len(self.events)
+            else:
+                self.events.append(happened[what](**facts))
 
         def alloc(kind, size, node, addr, count):
             return Alloc(kind, size, node, addr, count)
 
-        def enter(context):
+        def enter(context, time):
             stack.append(len(self.contexts))
             self.contexts.append(ContextRecord(context.kind, context.name, context.cpu))
-            return Enter(stack[-1])
+            return Enter(stack[-1], time, posted.pop(id(context), (None, None))[1])
 
-        def leave(context):
-            return Leave(stack.pop())
+        def leave(context, time):
+            return Leave(stack.pop(), time)
 
         def free(kind, size, node, addr, count):
             return Free(kind, size, node, addr)

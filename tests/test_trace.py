@@ -138,6 +138,12 @@ def test_a_context_of_its_own_for_deferred_work(kernel):
     assert shape(forest[1]) == [("submit", ["leaf", "leaf"])]
     assert shape(forest[2]) == [("parent", ["leaf"])]
     assert [type(e) for e in recording.of(Enter, Leave)] == [Enter, Enter, Leave, Leave]
+    assert [e.time for e in recording.of(Enter, Leave)] == [0] * 4
+    task, worker = (e.posted for e in recording.of(Enter))
+    assert task is None, "nobody queued it"
+    queued, call = recording.events[worker:worker + 2]
+    assert queued.field == "_event", "the first thing after the work was queued"
+    assert call == Call("leaf", "block/fake.c", 1, 1)
     assert {call.depth for call in recording.of(Call) if call.context == 2} == {0, 1}
 
 

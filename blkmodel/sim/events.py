@@ -40,6 +40,8 @@ class EventLoop:
     def post(self, context, fn, delay=0):
         """Queue fn() to run in `context`, `delay` nanoseconds from now. Returns the event, to cancel it."""
         event = Event(self.now + delay, context, fn)
+        if self._kernel.observer:
+            self._kernel.observer("post", context=context)
         heappush(self._queue, (event.time, next(self._order), event))
         return event
 

@@ -32,7 +32,7 @@ class Context:
 class Kernel:
     """A booted kernel. The same machine, seed and calls give the same kernel, to the last address.
 
-    `observer` is called with what happens in any kernel while somebody watches: enter, leave, printk.
+    `observer` is called with what happens in any kernel while somebody watches: post, enter, leave, printk.
     """
 
     observer: Any = None
@@ -69,12 +69,12 @@ class Kernel:
         """Run fn(*args) in a context of its own, on that context's CPU, and come back."""
         before, self.context = self.context, context
         if self.observer:
-            self.observer("enter", context=context)
+            self.observer("enter", context=context, time=self.now)
         try:
             return fn(*args)
         finally:
             if self.observer:
-                self.observer("leave", context=context)
+                self.observer("leave", context=context, time=self.now)
             self.context = before
 
     def task(self, name, fn, *args, cpu=None):
