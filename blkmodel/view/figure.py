@@ -34,7 +34,7 @@ STYLE = (
               for kind in ("cpu", "ctx", "default", "read", "poll", "tags", "memory", "waste", "changed"))
     + ".blk .edge{stroke-width:1.4;opacity:.75}.blk .edge-line{fill:none;stroke:var(--blk-line)}"
     ".blk .faint{opacity:.16}.blk .lit{opacity:1;stroke-width:2.6}"
-    "@media (prefers-reduced-motion:no-preference){.blk .edge,.blk .row{transition:opacity .15s}}"
+    "@media (prefers-reduced-motion:no-preference){.blk .edge,.blk .part{transition:opacity .15s}}"
 )
 
 

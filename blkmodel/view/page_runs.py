@@ -56,5 +56,5 @@ def _bar(run, y, scale):
     ticks = "".join(f"M{_LEFT + i * run['stride'] * scale:g} {y}v22" for i in range(step, count, step))
     parts.append(f'<path class="edge-line" stroke-width=".6" d="{ticks}"/>')
     parts.append(text(_LEFT + width + 8, y + 15, f"tags {run['first']}–{run['last']}", "small"))
-    return group(parts, "row", f"{run['addr']:#x}, node {run['node']}: {count} requests of {run['stride']} bytes, "
+    return group(parts, "part", f"{run['addr']:#x}, node {run['node']}: {count} requests of {run['stride']} bytes, "
                                f"{run['waste']} bytes left over")

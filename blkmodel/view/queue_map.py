@@ -83,7 +83,7 @@ def _cpu_row(cpu, y, row, kernel, x_cpu, x_ctx, kinds):
              text(x_ctx + _CTX / 2, y + box - 4, cpu, size, "middle")]
     if core and cpu != min(core):
         parts.append(f'<path class="edge-line" stroke-width="2" d="M{x_cpu - 3:g} {y - row + 4:g}V{y + box - 4:g}"/>')
-    return group(parts, "row", tip)
+    return group(parts, "part", tip)
 
 
 def _hctx_box(hctx, x, y, height):
@@ -93,4 +93,4 @@ def _hctx_box(hctx, x, y, height):
     return group([rect(x, y, 84, height, kind), text(x + 8, y + height / 2 + 4, label, "on head"),
                   rect(x + 88, y, 56, height, "box edge-tags"),
                   text(x + 116, y + height / 2 + 4, tags, "", "middle")],
-                 "row", f"hctx {hctx.queue_num}: {hctx.nr_ctx} software queues, {tags} tags, node {hctx.numa_node}")
+                 "part", f"hctx {hctx.queue_num}: {hctx.nr_ctx} software queues, {tags} tags, node {hctx.numa_node}")

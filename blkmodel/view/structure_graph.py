@@ -5,18 +5,18 @@ from dataclasses import fields
 from blkmodel.sim.structure import Array, Struct, sizeof
 from blkmodel.view.figure import curve, figure, group, rect, text
 
-_WIDTH, _GAP, _LINE, _ITEMS = 190, 60, 17, 3
+_WIDTH, _GAP, _LINE, _ITEMS = 150, 26, 17, 3
 _KINDS = {"blk_mq_tag_set": "ctx", "request_queue": "ctx", "blk_mq_ctx": "ctx", "blk_mq_hw_ctx": "default",
           "blk_mq_tags": "tags", "sbitmap_queue": "tags", "sbitmap": "tags", "request": "memory", "page": "memory"}
 
 
-def structure_graph(root, depth=2, wanted=None):
-    """Draw `root` and what it points to, `depth` arrows deep.
+def structure_graph(root, depth=2, wanted=None, items=1):
+    """Draw `root` and what it points to, `depth` arrows deep; of an array, what its first `items` point to.
 
-    `wanted`: structure name → the fields to show, in that order; of others, those that are not zero. Of an array the first
-    items are shown. Each structure is drawn once, however many point to it.
+    `wanted`: structure name → the fields to show, in that order; of others, those that are not zero. Each structure is
+    drawn once, however many point to it.
     """
-    columns = _columns(root, depth, wanted or {})
+    columns = _columns(root, depth, wanted or {}, items)
     places = _place(columns)
     width = len(columns) * (_WIDTH + _GAP) - _GAP + 4
     height = max(y + box for y, box in ((places[id(n)][1], _height(rows)) for col in columns for n, rows in col)) + 4
@@ -31,15 +31,15 @@ def structure_graph(root, depth=2, wanted=None):
     return figure(width, height, label, arrows + boxes)
 
 
-def _columns(root, depth, wanted):
+def _columns(root, depth, wanted, items):
     """Return, for each distance from root, the (node, rows) that are that far away."""
     seen, level, columns = {id(root)}, [root], []
     for distance in range(depth + 1):
         column = [(node, _rows(node, wanted)) for node in level]
         columns.append(column)
         following = []
-        for _, rows in column if distance < depth else []:
-            for _, _, target in rows:
+        for node, rows in column if distance < depth else []:
+            for _, _, target in rows if isinstance(node, Struct) else rows[:items]:
                 if target is not None and id(target) not in seen:
                     seen.add(id(target))
                     following.append(target)
@@ -69,8 +69,8 @@ def _row(name, value):
         return name, "→", value
     if isinstance(value, Array) or (isinstance(value, list | tuple) and value and isinstance(value[0], Struct)):
         return name, f"→ {len(value)} items", value
-    if isinstance(value, bool) or value is None:
-        return name, str(value), None
+    if value is None:
+        return name, "NULL", None
     if hasattr(value, "bits"):
         return name, f"{value.bits:#x}", None
     if hasattr(value, "__len__") and not isinstance(value, str):
