@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blkmodel import boot
+from blkmodel import boot, scenario
 from blkmodel.block import blk_core, blk_flush, blk_mq, blk_mq_sched
 from blkmodel.block.blk_flush import REQ_FSEQ_DATA, REQ_FSEQ_POSTFLUSH, REQ_FSEQ_PREFLUSH
 from blkmodel.block.blk_h import is_flush_rq
@@ -19,7 +19,11 @@ from blkmodel.include.linux.blk_types import (
 )
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_FUA, QUEUE_FLAG_WC, req_op
 from blkmodel.include.linux.err import IS_ERR
+from blkmodel.include.linux.errno import ENXIO
+from blkmodel.include.linux.fs import block_device
+from blkmodel.include.linux.gfp import GFP_KERNEL
 from blkmodel.include.linux.list import list_empty
+from blkmodel.trace import Call, record
 from tests.block.simple_driver import Driver
 
 
@@ -186,3 +190,16 @@ def test_flush_queues_are_allocated_whole():
         assert blk_flush.blk_alloc_flush_queue(None, 0, 100, 0) is None
     blk_flush.blk_free_flush_queue(None)
     assert kernel.memory.live == live
+
+
+def test_flushing_a_block_device():
+    boot(2)
+    scenario.null_blk_load(nr_devices=1)
+    disk = scenario.disk("nullb0")
+    assert blk_flush.blkdev_issue_flush(block_device(), GFP_KERNEL) == (-ENXIO, 0)
+    for cache in (False, True):
+        if cache:
+            blk_core.blk_queue_flag_set(QUEUE_FLAG_WC, disk.queue)
+        with record() as recording:
+            assert blk_flush.blkdev_issue_flush(block_device(bd_disk=disk), GFP_KERNEL) == (0, 0)
+        assert ("flush_end_io" in {call.function for call in recording.of(Call)}) == cache

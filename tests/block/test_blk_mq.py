@@ -39,13 +39,14 @@ from blkmodel.include.linux.blkdev import (
     blk_plug,
     request,
 )
-from blkmodel.include.linux.cpuhotplug import cpu_down
+from blkmodel.include.linux.cpuhotplug import CPUHP_BLK_MQ_DEAD, cpu_down, hotplug
 from blkmodel.include.linux.cpumask import cpumask_weight, for_each_cpu
 from blkmodel.include.linux.err import IS_ERR, PTR_ERR
 from blkmodel.include.linux.errno import EAGAIN, EBUSY, EINVAL, EIO, ENOMEM
 from blkmodel.include.linux.jiffies import jiffies
 from blkmodel.include.linux.list import list_head
 from blkmodel.include.linux.percpu_refcount import percpu_ref_is_zero
+from blkmodel.include.linux.srcu import srcu_struct
 from blkmodel.include.linux.workqueue import WORK_CPU_UNBOUND
 from blkmodel.sim.events import HungTask
 from blkmodel.sim.memory import PAGE_SIZE
@@ -399,6 +400,7 @@ def test_a_frozen_queue_lets_nobody_in_and_waits_for_those_inside():
     assert not percpu_ref_is_zero(q.q_usage_counter)
     assert blk_mq.blk_mq_freeze_queue_wait_timeout(q, 10) == 0
     kernel.loop.post(kernel.context, driver.finish)
+    assert blk_mq.blk_mq_freeze_queue_wait_timeout(q, 10) != 0
     blk_mq.blk_mq_freeze_queue_wait(q)
     assert driver.taken == []
     blk_mq.blk_mq_freeze_queue(q)
@@ -421,6 +423,30 @@ def test_a_quiesced_queue_dispatches_later(flags):
     blk_mq.blk_mq_unquiesce_queue(q)
     kernel.loop.run_due()
     assert driver.taken == [rq]
+
+
+def test_quiescing_waits_for_dispatches_under_way():
+    kernel = boot(2)
+    q = Driver(flags=BLK_MQ_F_BLOCKING).load()
+    hctx = q.queue_hw_ctx[0]
+    inside = blk_mq.hctx_lock(hctx)
+    kernel.loop.post(kernel.context, lambda: blk_mq.hctx_unlock(hctx, inside), 7000)
+    blk_mq.blk_mq_quiesce_queue(q)
+    assert kernel.now == 7000
+
+    simple = Driver().load()
+    inside = blk_mq.hctx_lock(simple.queue_hw_ctx[0])
+    with pytest.raises(AssertionError):
+        blk_mq.blk_mq_quiesce_queue(simple)
+    blk_mq.hctx_unlock(simple.queue_hw_ctx[0], inside)
+    blk_mq.blk_mq_quiesce_queue(simple)
+
+
+def test_a_driver_that_may_sleep_has_larger_hardware_queues():
+    kernel = boot(2)
+    for flags, size in ((0, 640), (BLK_MQ_F_BLOCKING, 640 + sizeof(srcu_struct))):
+        hctx = Driver(flags=flags).load().queue_hw_ctx[0]
+        assert kernel.memory.live[hctx._addr].size == size
 
 
 def test_a_stopped_queue_dispatches_when_it_is_started():
@@ -620,6 +646,7 @@ def test_a_budget_is_asked_for_and_given_back():
     insert(rq)
     assert driver.taken == []
     assert list(hctx.dispatch) == [rq]
+    assert blk_mq.blk_mq_run_hw_queue(hctx, True) is True
     kernel.loop.run_due()
     assert driver.taken == [rq]
     # One by one from the software queues, since the driver was busy; the last time there is nothing to have it for.
@@ -714,8 +741,15 @@ def test_what_a_dead_cpu_had_queued_is_dispatched():
     insert(rq, run=False)
     assert cpu_down(3) == 0
     assert list(rq.mq_ctx.rq_lists[rq.mq_hctx.type]) == []
+    # The hardware queue that was made last hears of it first, and takes what there is of its type.
+    assert list(q.queue_hw_ctx[3].dispatch) == [rq]
+    assert not blk_mq.blk_mq_hctx_has_pending(q.queue_hw_ctx[0])
+    assert q.queue_hw_ctx[3].ctx_map.map[0].word == 0
     kernel.loop.run_due()
     assert driver.taken == [rq]
+    driver.finish()
+    driver.unload()
+    assert list(hotplug().instances[CPUHP_BLK_MQ_DEAD]) == []
 
 
 def test_all_cpus_of_a_queue_gone():

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blkmodel import boot
-from blkmodel.block import blk_mq, blk_mq_sched, elevator, mq_deadline
+from blkmodel.block import blk_core, blk_mq, blk_mq_sched, blk_settings, elevator, mq_deadline
 from blkmodel.include.linux.blk_mq import (
     BLK_MQ_F_SHOULD_MERGE,
     BLK_MQ_REQ_NOWAIT,
@@ -13,17 +13,23 @@ from blkmodel.include.linux.blk_mq import (
     BLK_MQ_S_SCHED_RESTART,
 )
 from blkmodel.include.linux.blk_types import (
+    BLK_STS_AGAIN,
     BLK_STS_DEV_RESOURCE,
+    REQ_FAILFAST_MASK,
+    REQ_NOWAIT,
     REQ_OP_DRV_IN,
     REQ_OP_READ,
     REQ_OP_WRITE,
+    REQ_RAHEAD,
     bio,
+    bio_vec,
     bvec_iter,
 )
 from blkmodel.include.linux.blkdev import RQF_ELVPRIV, RQF_SORTED, blk_plug
 from blkmodel.include.linux.elevator import elevator_mq_ops, elevator_type
 from blkmodel.include.linux.err import IS_ERR, PTR_ERR
 from blkmodel.include.linux.errno import EAGAIN, EINVAL, ENOMEM
+from blkmodel.include.linux.gfp import GFP_KERNEL, alloc_pages_node
 from blkmodel.include.linux.list import list_add_tail, list_del_init, list_first_entry, list_head
 from blkmodel.include.linux.slab import kfree, kzalloc_node
 from blkmodel.sim.kernel import Context
@@ -411,3 +417,72 @@ def test_only_the_last_eight_are_looked_at(monkeypatch):
         insert(rq, run=False)
     assert not blk_mq_sched.__blk_mq_sched_bio_merge(q, waiting_bio(5), 1)
     assert looked == requests[:3:-1]
+
+
+def submit(q, sector, op=REQ_OP_READ):
+    """Submit a bio of 4 KiB of its own memory; return it."""
+    memory = alloc_pages_node(0, GFP_KERNEL, 0)
+    sent = bio(bi_opf=op, bi_iter=bvec_iter(sector, 4096), bi_vcnt=1, bi_max_vecs=1,
+               bi_io_vec=[bio_vec(memory, 4096, 0)], _bi_remaining=1, _bi_cnt=1)
+    sent.bi_end_io = lambda ended: setattr(ended, "bi_private", "ended")
+    blk_core.blk_queue_enter(q, 0)
+    blk_mq.blk_mq_make_request(q, sent)
+    blk_core.blk_queue_exit(q)
+    return sent
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+@pytest.mark.parametrize(("sectors", "runs"), [
+    ([0, 8, 16], [(0, 3)]), ([16, 8, 0], [(0, 3)]), ([0, 16, 8], [(0, 3)]), ([0, 100, 8], [(0, 2), (100, 1)])])
+def test_neighbours_become_one_request(sectors, runs, scheduled):
+    kernel = boot(2)
+    driver = Driver(flags=BLK_MQ_F_SHOULD_MERGE, depth=32)
+    q = driver.load()
+    blk_settings.blk_queue_max_segments(q, 16)
+    if scheduled:
+        assert blk_mq_sched.blk_mq_init_sched(q, mq_deadline.variables().mq_deadline) == 0
+    elif sectors == [0, 16, 8]:
+        runs = [(0, 1), (8, 2)]  # latest first; and without a scheduler nobody sees that a gap was closed
+    blk_mq.blk_mq_quiesce_queue(q)
+    bios = [submit(q, 1000 + sector) for sector in sectors]
+    blk_mq.blk_mq_unquiesce_queue(q)
+    kernel.loop.run_due()
+    assert sorted((rq._sector - 1000, rq._data_len // 4096) for rq in driver.taken) == runs
+    while driver.taken:
+        driver.finish()
+    assert all(sent.bi_private == "ended" for sent in bios)
+    assert q.queue_ctx[0].rq_merged == (0 if scheduled else len(sectors) - len(runs))
+    assert not any(word.word & ~word.cleared for word in driver.set.tags[0].bitmap_tags.sb.map)
+
+
+def test_a_bio_that_must_not_wait_ends_where_it_would():
+    kernel = boot(2)
+    driver = Driver(depth=1)
+    q = driver.load()
+    first = submit(q, 0)
+    kernel.loop.run_due()
+    second = submit(q, 800, REQ_OP_READ | REQ_NOWAIT)
+    assert (second.bi_status, second.bi_private, first.bi_private) == (BLK_STS_AGAIN, "ended", None)
+    ahead = driver.taken[0].cmd_flags
+    assert not ahead & REQ_FAILFAST_MASK
+    driver.finish()
+    submit(q, 0, REQ_OP_READ | REQ_RAHEAD)
+    kernel.loop.run_due()
+    assert driver.taken[0].cmd_flags & REQ_FAILFAST_MASK == REQ_FAILFAST_MASK
+
+
+def test_a_plugged_write_goes_by_software_queue_and_worker():
+    """As write-4k records it: a driver that is told what is last has its requests held back."""
+    kernel = boot(2)
+    driver = Driver(queues=2, ops={"commit_rqs": lambda hctx: None})
+    q = driver.load()
+    plug = kernel.context.plug = blk_plug()
+    sent = submit(q, 8, REQ_OP_WRITE)
+    assert plug.rq_count == 1
+    assert driver.taken == []
+    blk_core.blk_flush_plug_list(plug, True)
+    kernel.context.plug = None
+    assert driver.taken == []
+    assert [event.context.name for event in kernel.loop.pending() if event.context.kind == "task"] != []
+    kernel.loop.run_due()
+    assert [rq.bio for rq in driver.taken] == [sent]
