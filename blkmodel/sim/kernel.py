@@ -140,8 +140,9 @@ def statics(cls):
         if cls not in kept:
             kept[cls] = cls()
         return kept[cls]
-    variables.defaults = cls
-    return variables
+    named: Any = variables
+    named.defaults = cls
+    return named
 
 
 def forget(variables):
