@@ -27,6 +27,7 @@ I_DIRTY = I_DIRTY_SYNC | I_DIRTY_DATASYNC | I_DIRTY_PAGES
 class address_space_operations(Struct):
     """How the pages of a mapping are read, written back and let go; None where that is not done."""
 
+    SIZE = 168
     readpage: Any = None
     writepage: Any = None
     releasepage: Any = None
@@ -37,6 +38,7 @@ class address_space_operations(Struct):
 class super_operations(Struct):
     """How a file system makes and ends inodes."""
 
+    SIZE = 184
     alloc_inode: Any = None
     free_inode: Any = None
     evict_inode: Any = None
@@ -46,6 +48,7 @@ class super_operations(Struct):
 class file_operations(Struct):
     """What the files of an inode can do."""
 
+    SIZE = 256
     open: Any = None
     release: Any = None
     llseek: Any = None

@@ -39,6 +39,7 @@ NR_STAT_GROUPS = 3
 class block_device_operations(Struct):
     """What the block layer calls in a driver for a disk as such; None where it has nothing to do."""
 
+    SIZE = 112
     open: Any = None
     release: Any = None
     rw_page: Any = None

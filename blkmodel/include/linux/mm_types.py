@@ -10,6 +10,7 @@ class page_run(Struct):
     """Pages that follow each other in memory, from address `_addr` on. Their bytes, zero at first, and their `page`s
     are made when somebody asks for them. (In C both are there from boot.)"""
 
+    SIZE = 0
     __slots__ = ("bytes", "nr", "pages")
 
     def __init__(self, addr, nr):
