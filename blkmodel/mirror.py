@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 from types import FunctionType, ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import blkmodel
 from blkmodel.sim.omission import Omission
@@ -17,7 +17,7 @@ class MirrorFunction(NamedTuple):
 
     name: str
     file: str
-    function: FunctionType
+    function: Any
 
 
 def module_names():

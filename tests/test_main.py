@@ -30,19 +30,19 @@ nvme max_ioqpairs=3 write_queues=0 poll_queues=0 on 8 CPUs, 2 nodes
 scheduler none, nr_requests 1023
 
 hctx  type     CPUs  tags  reserved  interrupt
-   0  default  0-3   1023         0  0-3
-   1  default  4-5   1023         0  4-5
-   2  default  6-7   1023         0  6-7
+   0  default  4-7   1023         0  4-7
+   1  default  0-1   1023         0  0-1
+   2  default  2-3   1023         0  2-3
 
 CPU  node  core  state   default
-  0     0     0  online        0
-  1     0     1  online        0
-  2     0     2  online        0
-  3     0     3  online        0
-  4     1     4  online        1
-  5     1     5  online        1
-  6     1     6  online        2
-  7     1     7  online        2
+  0     0     0  online        1
+  1     0     1  online        1
+  2     0     2  online        2
+  3     0     3  online        2
+  4     1     4  online        0
+  5     1     5  online        0
+  6     1     6  online        0
+  7     1     7  online        0
 """
 
 
@@ -109,8 +109,8 @@ def test_trace_with_allocations(run):
 
 
 def test_trace_after_other_steps(run):
-    status, out, _ = run("trace", "--after", "null_blk.load submit_queues=2", "io", "disk=nullb0", "op=read", "offset=0",
-                         "length=4096", "cpu=1")
+    status, out, _ = run("trace", "--after", "null_blk.load submit_queues=2", "io", "disk=nullb0", "op=read",
+                         "offset=0", "length=4096", "cpu=1")
     assert status == 0
     assert "blk_mq_alloc_tag_set" not in out
     assert "CPU 1" in out

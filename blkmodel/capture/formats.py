@@ -37,8 +37,8 @@ class FormatError(ValueError):
         super().__init__(f"{path}: {message}")
 
 
-_hctx = fields({"index": count, "type": one_of("default", "read", "poll"), "cpus": list_of(count)},
-               {"nr_tags": count, "nr_reserved_tags": count})
+_hctx = fields({"index": count, "cpus": list_of(count)},
+               {"type": one_of("default", "read", "poll"), "nr_tags": count, "nr_reserved_tags": count})
 _observed = fields(
     {"hctxs": list_of(_hctx)},
     {"queues": fields({"default": count, "read": count, "poll": count}),

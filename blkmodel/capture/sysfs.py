@@ -39,7 +39,7 @@ class Reader:
             names = [entry.name for entry in (self.root / path).iterdir()]
         except OSError:
             return []
-        return sorted(names, key=lambda name: (*(int(n) for n in re.findall(r"\d+", name)), name))
+        return sorted(names, key=lambda name: ([int(n) for n in re.findall(r"\d+", name)], name))
 
 
 def capture(root="/", release=None):
@@ -104,8 +104,9 @@ def _observed(reader, disk):
     hctxs = []
     for index in reader.names(f"sys/block/{disk}/mq"):
         where = f"sys/block/{disk}/mq/{index}"
-        hctx = {"index": int(index), "type": reader.text(f"{debug}/hctx{index}/type") or "default",
-                "cpus": sorted(parse_cpulist(reader.text(f"{where}/cpu_list") or ""))}
+        hctx = {"index": int(index), "cpus": sorted(parse_cpulist(reader.text(f"{where}/cpu_list") or ""))}
+        if kind := reader.text(f"{debug}/hctx{index}/type"):
+            hctx["type"] = kind
         for name in ("nr_tags", "nr_reserved_tags"):
             value = reader.number(f"{where}/{name}")
             if value is not None:

@@ -21,7 +21,7 @@ def call_tree(recording, everything=False, allocations=False):
 
 def _grouped(recording, nodes, everything, allocations):
     """Return the text of each call as a list of lines, with repeats folded."""
-    groups = []
+    groups: list[list] = []
     for node in nodes:
         below = _below(recording, node, everything, allocations)
         if everything or in_scope(node.file):

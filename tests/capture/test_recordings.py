@@ -1,5 +1,6 @@
 """Every recording of a 5.4 kernel that the project has, against the model."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,11 @@ def test_maps(path):
     outcome = check_file(path)
     assert outcome.differences == []
     assert outcome.result == PASSED
+    assert outcome.facts["cases"] == outcome.facts["passed"] > 0
 
 
 def test_the_number_of_cases():
-    assert sum(check_file(path).facts["cases"] for path in MAPS) == 866
+    assert sum(len(json.loads(path.read_text())["cases"]) for path in MAPS) == 866
 
 
 @pytest.mark.parametrize("path", CALLS, ids=lambda path: path.stem)

@@ -45,6 +45,7 @@ FILES = {
     "sys/module/null_blk/parameters/submit_queues": "1", "sys/module/null_blk/parameters/hw_queue_depth": "64",
     "sys/block/sda/queue/nr_requests": "64",
 }
+NULLB = [f"/sys/kernel/debug/block/nullb0/hctx0/{name}: No such file or directory" for name in ("type", "tags")]
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def root(tmp_path):
 
 def test_everything_is_read(root):
     recording, missing = capture(root, release="5.4.120")
-    assert missing == []
+    assert missing == NULLB
     assert recording["machine"] == {"possible": "0-3", "present": "0-1", "online": "0-1", "nodes": {"0": "0-1"},
                                     "thread_siblings": {"0": "0-1", "1": "0-1"}}
     nullb, nvme = recording["cases"]
@@ -72,13 +73,14 @@ def test_everything_is_read(root):
             "irq_affinity": {"admin": "0-1", "1": "0,2", "2": "1,3"}}}
     assert nullb["params"] == {"submit_queues": 1, "hw_queue_depth": 64}
     assert nullb["observed"]["scheduler"] == "mq-deadline"
+    assert nullb["observed"]["hctxs"] == [{"index": 0, "cpus": [0, 1, 2, 3], "nr_tags": 64, "nr_reserved_tags": 0}]
     assert "sbitmap" not in nullb["observed"]
 
 
 def test_what_cannot_be_read_is_left_out_and_said(root):
     (root / "sys/block/nvme0n1/queue/nr_requests").unlink()
     recording, missing = capture(root)
-    assert missing == ["/sys/block/nvme0n1/queue/nr_requests: No such file or directory"]
+    assert missing == [*NULLB, "/sys/block/nvme0n1/queue/nr_requests: No such file or directory"]
     assert "nr_requests" not in recording["cases"][1]["observed"]
 
 

@@ -87,7 +87,8 @@ class Trial:
 
 def run(trials, jobs):
     """Run trials (made by calling each of a list), so many at once; yield each as it ends."""
-    waiting, running = list(reversed(trials)), {}
+    waiting = list(reversed(trials))
+    running: dict[int, Trial] = {}
     while waiting or running:
         while waiting and len(running) < jobs:
             trial = waiting.pop()()

@@ -8,7 +8,7 @@ call something else (list_add, kfree, set_bit …). Whatever is returned becomes
 import ast
 import inspect
 import textwrap
-from types import FunctionType, ModuleType
+from types import ModuleType
 
 from blkmodel import mirror
 from blkmodel.sim.structure import Struct
@@ -203,7 +203,7 @@ def _without_docstring(function):
         function.body = function.body[1:] or [ast.Pass()]
 
 
-def source_tree(function: FunctionType) -> ast.FunctionDef:
+def source_tree(function) -> ast.FunctionDef:
     """The function's syntax tree, without its docstring."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
     assert isinstance(tree, ast.FunctionDef)
@@ -211,7 +211,7 @@ def source_tree(function: FunctionType) -> ast.FunctionDef:
     return tree
 
 
-def shell(function: FunctionType, neutral=0):
+def shell(function, neutral=0):
     """Return the source of a function's shell; None where the function itself does nothing but make its calls."""
     original = ast.unparse(source_tree(function))
     tree = source_tree(function)
@@ -226,9 +226,10 @@ def shell(function: FunctionType, neutral=0):
     return None if text == original else text
 
 
-def returns_value(function: FunctionType):
+def returns_value(function):
     """Whether the function itself returns anything (its nested functions aside)."""
-    found, statements = False, list(source_tree(function).body)
+    found = False
+    statements: list[ast.AST] = list(source_tree(function).body)
     while statements:
         statement = statements.pop()
         if isinstance(statement, ast.FunctionDef | ast.Lambda):
@@ -239,7 +240,7 @@ def returns_value(function: FunctionType):
     return found
 
 
-def hollow_out(function: FunctionType, text):
+def hollow_out(function, text):
     """Put the shell's code in the function's place, for whoever holds the function."""
     namespace = dict(function.__globals__)
     exec(compile(text, f"<shell of {function.__name__}>", "exec"), namespace)

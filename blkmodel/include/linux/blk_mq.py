@@ -139,10 +139,11 @@ def BLK_MQ_FLAG_TO_ALLOC_POLICY(flags):
 
 def blk_mq_rq_to_pdu(rq, cls):
     """The driver's own data behind a request: a structure of `cls`, made when it is first asked for."""
-    if rq._pdu is None:
-        rq._pdu = cls()
-        rq._pdu._addr = rq._addr + sizeof(request)
-    return rq._pdu
+    pdu = rq._pdu
+    if pdu is None:
+        pdu = rq._pdu = cls()
+        pdu._addr = rq._addr + sizeof(request)
+    return pdu
 
 
 def queue_for_each_hw_ctx(q):
