@@ -1,0 +1,234 @@
+"""A recording replayed: its steps, and what every structure held at each of them.
+
+A step is what one function does from its call, or from where something it called came back, to its next call or its
+return. A call makes a step even if nothing happens in it; a coming back only if something does.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, NamedTuple
+
+from blkmodel.sim.structure import Array, Struct
+from blkmodel.trace import Alloc, Assign, Call, Enter, Free, Item, Leave, Log, Node, Return
+
+
+class Step(NamedTuple):
+    """Events start to end (without) of a recording. path: the calls it is in, outermost first; none outside of all
+    functions. call: whether it begins with the last of these being called. event: what ended it, or None."""
+
+    start: int
+    end: int
+    context: int
+    path: tuple[Node, ...]
+    call: bool
+    event: Any
+
+
+class Change(NamedTuple):
+    """A field (or an item, `[3]`) of a structure (or an array) changed at event `at`."""
+
+    at: int
+    thing: Any
+    field: str
+    old: Any
+    new: Any
+
+
+class Replay:
+    """What a recording's steps are, and what was there at each: all of it computed from its events.
+
+    `steps` in order. `forest`: context → its call trees. `first`: index of a Call event → the number of the step that
+    it begins (the first step is number 1). `objects`: the structures and arrays that changed, in the order of their
+    first change.
+    """
+
+    def __init__(self, recording):
+        self.recording = recording
+        self.events = recording.events
+        self.forest = recording.forest()
+        self.steps = list(_steps(self.events, self.forest))
+        self.first = {step.path[-1].start: number for number, step in enumerate(self.steps, 1) if step.call}
+        self.objects = []
+        self._changes: dict[int, dict[str, list[Change]]] = {}
+        for change in _changes(self.events):
+            if id(change.thing) not in self._changes:
+                self.objects.append(change.thing)
+            self._changes.setdefault(id(change.thing), {}).setdefault(change.field, []).append(change)
+        self._names = _names(self.objects, self.events)
+
+    def end(self, number):
+        """How many events have happened when so many steps are done."""
+        return self.steps[number - 1].end if number else 0
+
+    def fields(self, thing):
+        """The fields (or items) of an object that change at any time, in the order of their first change."""
+        return list(self._changes.get(id(thing), ()))
+
+    def value(self, thing, field, at):
+        """What a field holds once `at` events have happened."""
+        changes = self._changes.get(id(thing), {}).get(field)
+        if not changes:
+            return _now(thing, field)
+        done = bisect_left(changes, at, key=lambda change: change.at)
+        return changes[done - 1].new if done else changes[0].old
+
+    def changes(self, start, end):
+        """What changed meanwhile: (object, field) → (old, new), without what is in the end as it was before."""
+        found: dict[tuple[int, str], list] = {}
+        for change in _changes(self.events, start, end):
+            entry = found.setdefault((id(change.thing), change.field), [change.thing, change.old, change.new])
+            entry[2] = change.new
+        return {(thing, field): (old, new) for (_, field), (thing, old, new) in found.items() if not _same(old, new)}
+
+    def name(self, thing):
+        """What an object is called: its type, numbered where there are several; what it is embedded in, if anything."""
+        return self._names.get(id(thing)) or (_type(thing), "")
+
+    def memory(self, at):
+        """What was taken once `at` events have happened, and what was given back, and the last that was taken.
+
+        Each of the two is (how many, bytes); a refused allocation counts among what was taken, with no bytes.
+        """
+        taken = [event for event in self.events[:at] if type(event) is Alloc]
+        freed = [event for event in self.events[:at] if type(event) is Free]
+        return ((len(taken), sum(event.size for event in taken if event.addr)),
+                (len(freed), sum(event.size for event in freed)), taken[-1] if taken else None)
+
+    def log(self, at):
+        """The lines of the kernel's log so far."""
+        return [event.line for event in self.events[:at] if type(event) is Log]
+
+    def own(self, step):
+        """The objects that the functions a step is in changed themselves before it, last changed first."""
+        found: dict[int, object] = {}
+        for earlier in self.steps[:bisect_left(self.steps, step.start, key=lambda each: each.start)]:
+            if earlier.context == step.context and earlier.path == step.path[:len(earlier.path)]:
+                for thing, _ in self.changes(earlier.start, earlier.end):
+                    found.pop(id(thing), None)
+                    found[id(thing)] = thing
+        return list(reversed(found.values()))
+
+    def over(self, number):
+        """The number of the step that follows when what the current step calls is not looked into; None at the end."""
+        event = self.steps[number - 1].event if number else None
+        if type(event) is not Call:
+            return number + 1 if number < len(self.steps) else None
+        path = self.steps[number - 1].path
+        called = self.steps[self.first[self.steps[number - 1].end] - 1].path[len(path)]
+        return self._after(called.end)
+
+    def out(self, number):
+        """The number of the first step after the current function has returned; None where there is none."""
+        path = self.steps[number - 1].path if number else ()
+        return self._after(path[-1].end) if path else None
+
+    def caller(self, number):
+        """The number of the step in which the current function is called."""
+        path = self.steps[number - 1].path if number else ()
+        if not path:
+            return None
+        begun = self.first[path[-1].start]
+        return begun if begun != number else begun - 1
+
+    def calls_of(self, words):
+        """The numbers of the steps in which functions with these letters in their name are called, with the name."""
+        return [(number, step.path[-1].function) for number, step in enumerate(self.steps, 1)
+                if step.call and words in step.path[-1].function]
+
+    def _after(self, event):
+        if event is None:
+            return None
+        number = bisect_left(self.steps, event, key=lambda step: step.start)
+        return number + 1 if number < len(self.steps) else None
+
+
+def _steps(events, forest):
+    """Cut the events where a function is called, returns, or another context begins or goes on."""
+    nodes: dict[int, Node] = {}
+    _index(forest, nodes)
+    paths: dict[int, list[Node]] = {}
+    contexts, begun, call, work = [0], 0, False, False
+    for at, event in enumerate(events):
+        kind = type(event)
+        if kind not in (Call, Return, Enter, Leave):
+            work = True
+            continue
+        if call or work:
+            yield Step(begun, at, contexts[-1], tuple(paths.get(contexts[-1], ())), call, event)
+        begun, call, work = at + 1, kind is Call, False
+        if kind is Enter:
+            contexts.append(event.context)
+        elif kind is Leave:
+            contexts.pop()
+        elif kind is Call:
+            paths.setdefault(event.context, []).append(nodes[at])
+        else:
+            paths[event.context].pop()
+    if call or work:
+        yield Step(begun, len(events), contexts[-1], tuple(paths.get(contexts[-1], ())), call, None)
+
+
+def _index(forest, nodes):
+    waiting = [node for trees in forest.values() for node in trees]
+    while waiting:
+        node = waiting.pop()
+        nodes[node.start] = node
+        waiting += node.calls
+
+
+def _changes(events, start=0, end=None):
+    """The assignments among the events start to end; a slice of an array is its items."""
+    for at in range(start, len(events) if end is None else end):
+        event = events[at]
+        if type(event) is Assign and not event.field.startswith("_"):
+            yield Change(at, event.object, event.field, event.old, event.new)
+        elif type(event) is Item:
+            if isinstance(event.index, slice):
+                places = range(*event.index.indices(len(event.array)))
+                for i, old, new in zip(places, event.old, event.new, strict=True):
+                    yield Change(at, event.array, f"[{i}]", old, new)
+            else:
+                yield Change(at, event.array, f"[{event.index % len(event.array)}]", event.old, event.new)
+
+
+def _now(thing, field):
+    return thing[int(field[1:-1])] if field.startswith("[") else getattr(thing, field)
+
+
+def _same(old, new):
+    return old is new or (type(old) is type(new) and not isinstance(old, Struct | list | dict) and old == new)
+
+
+def _type(thing):
+    return f"{thing.ctype}[{len(thing)}]" if isinstance(thing, Array) else type(thing).__name__
+
+
+def _names(objects, events):
+    """Identity → (name, what it is embedded in) of every object that changes or is put anywhere."""
+    known = {id(thing): thing for thing in objects}
+    for event in events:
+        if type(event) is Assign and isinstance(event.new, Struct | Array):
+            known.setdefault(id(event.new), event.new)
+    inside: dict[int, tuple] = {}
+    for thing in list(known.values()):
+        for each in fields(thing) if is_dataclass(thing) else ():
+            held = getattr(thing, each.name)
+            if each.default_factory is not MISSING and isinstance(held, Struct):
+                inside.setdefault(id(held), (thing, each.name))
+    many, seen, names = Counter(map(_type, known.values())), Counter[str](), {}
+    for key, thing in known.items():
+        kind = _type(thing)
+        seen[kind] += 1
+        names[key] = f"{kind} {seen[kind]}" if many[kind] > 1 else kind
+    return {key: (name, _place(key, inside, names)) for key, name in names.items()}
+
+
+def _place(key, inside, names):
+    """Where an embedded structure is: the outermost one around it, and the fields that lead to it."""
+    path: list[str] = []
+    while key in inside and len(path) < 6:
+        owner, field = inside[key]
+        path.insert(0, field)
+        key = id(owner)
+    return f"{names[key]}.{'.'.join(path)}" if path else ""
