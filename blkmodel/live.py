@@ -68,7 +68,7 @@ def answer(request):
     try:
         bounds = {name: tuple(_found(each) for each in pair) for name, pair in asked["bounds"].items()}
         drawn = draw(_found(asked["view"]), asked["values"], bounds)
-    except ImportError:
+    except (ImportError, EOFError):  # the interpreter in the page lacks a module: not the model's doing
         raise
     except Exception as error:
         drawn = Drawn(message(error), True, asked["values"], {})

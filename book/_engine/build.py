@@ -63,7 +63,7 @@ def main(out=ENGINE):
             path.unlink()
     (out / "manifest.json").write_text(json.dumps({"key": key, "parts": parts}))
     sizes = ", ".join(f"{name} {each['size'] / 1e6:.2f} MB" for name, each in parts.items())
-    print(f"The engine: {sizes}; memory {report['used'] / 1e6:.1f} of {report['limit'] / 1e6:.1f} MB.")
+    print(f"The engine: {sizes}; memory {report['size'] / 1e6:.1f} MB.")
 
 
 def up_to_date(out=ENGINE):
@@ -110,7 +110,7 @@ def worker(pyodide):
     start, _, names = loader.rpartition("export{")
     exported = dict(reversed(pair.split(" as ")) for pair in names.strip().rstrip(";}").split(","))
     loader = f"const loadPyodide = (() => {{{start}return {exported['loadPyodide']}}})();"
-    mix = cut((HERE / "memory.mjs").read_text(), "export function", "function")
+    mix = (HERE / "memory.mjs").read_text().replace("export ", "")
     info = json.loads((pyodide / "pyodide-lock.json").read_text())["info"]
     lock = f"const LOCK = {json.dumps({'info': info, 'packages': {}})};"
     return "\n".join([factory, loader, mix, lock, (HERE / "worker.mjs").read_text()]).encode()

@@ -34,3 +34,11 @@ export function mix(snapshot, wasm) {
   }
   return snapshot;
 }
+
+// Pyodide puts a snapshot into the memory that its module begins with, whose size is fixed, and fails if that is too
+// small (pyodide#6254). A module whose memory has been made to grow first has room.
+export const roomy = (createPyodideModule, size) => async (settings) => {
+  const module = await createPyodideModule(settings);
+  if (module.HEAP8.length < size) module._emscripten_resize_heap(size);
+  return module;
+};

@@ -1,7 +1,7 @@
 // The engine: a Python interpreter in a worker, with `blkmodel` in it. build.py puts Pyodide's two modules and
-// memory.mjs before these lines (loadPyodide, createPyodideModule, mix), so that the worker is one file.
+// memory.mjs before these lines (loadPyodide, createPyodideModule, mix, roomy), so that the worker is one file.
 
-/* global loadPyodide, createPyodideModule, mix, LOCK */
+/* global loadPyodide, createPyodideModule, mix, roomy, LOCK */
 
 const ENV = { PYTHONHASHSEED: "0", PYTHONDONTWRITEBYTECODE: "1", HOME: "/home" };
 let answer;
@@ -56,9 +56,13 @@ async function start(parts, plain) {
     indexURL: "https://engine.invalid/",
     packageBaseUrl: "https://engine.invalid/",
     lockFileContents: LOCK,
-    createPyodideModule,
     env: ENV,
-    ...(plain ? {} : { _loadSnapshot: get.heap.then((heap) => mix(heap, wasm)) }),
+    ...(plain
+      ? { createPyodideModule }
+      : {
+          _loadSnapshot: get.heap.then((heap) => mix(heap, wasm)),
+          createPyodideModule: async (settings) => roomy(createPyodideModule, (await get.heap).length)(settings),
+        }),
   });
   const files = JSON.parse(new TextDecoder().decode(await get.package));
   const site = python._api.sitePackages;

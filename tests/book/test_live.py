@@ -34,7 +34,8 @@ LARGEST = 9_000_000  # bytes of engine before the first answer
 
 def policy():
     """The content security policy that the README gives to who hosts the book."""
-    return " ".join(re.search(r"Content-Security-Policy: (.*?)\n```", (ROOT / "README.md").read_text(), re.S)[1].split())
+    found = re.search(r"Content-Security-Policy: (.*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return " ".join(found[1].split())
 
 
 class Strict(http.server.SimpleHTTPRequestHandler):
@@ -100,12 +101,31 @@ def test_each_control_in_firefox(stage, way, tmp_path):
         firefox.close()
 
 
-@pytest.mark.parametrize("path", [p for p in pages() if (SITE / p).exists() and "blk-live" in (SITE / p).read_text("utf8")])
+def live_pages():
+    return [p for p in pages() if (SITE / p).exists() and 'class="blk-live"' in (SITE / p).read_text("utf8")]
+
+
+@pytest.mark.parametrize("path", live_pages())
 def test_each_figure_of_the_book(browser, origins, path):
     with Visit(browser, origins) as visit:
         visit.page.goto(f"{origins['file']}/{path}")
         try_everything(visit.page.evaluate)
         visit.check()
+
+
+def test_every_page_under_the_strict_policy(browser, site):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Strict, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    origin = f"http://127.0.0.1:{server.server_port}"
+    with Visit(browser, {"http": origin}) as visit:
+        for path in pages():
+            visit.page.goto(f"{origin}/{path}")
+            if path == "index.html":  # leads on to the first chapter
+                visit.page.wait_for_url("**/book/index.html")
+            for figure in figures(visit.page.evaluate)[:1]:
+                figure.check(**dict([next(figure.moves())]))
+        visit.check()
+    server.shutdown()
 
 
 def test_the_engine_is_of_this_package(site):
@@ -148,7 +168,7 @@ def test_a_state_can_be_sent_and_reset(browser, stage):
         address = page.url
         page.goto("about:blank")
         page.goto(address)
-        page.wait_for_function("document.querySelector('[data-figure=machine_map]').getAttribute('aria-busy') === 'false'")
+        page.wait_for_selector("[data-figure=machine_map][aria-busy=false]")
         again = Figure(page.evaluate, "machine_map")
         again.values |= {"cpus": 12, "marked": "2-3", "nodes": 2, "names": False}
         again.check()
@@ -181,12 +201,11 @@ def test_the_keyboard_and_the_place_on_the_page(browser, stage):
         page.evaluate("scrollTo(0, 250)")
         page.locator("[data-figure=steps] [data-go=next]").focus(timeout=1000)
         before = page.evaluate("scrollY")
-        settled = "document.querySelector('[data-figure=steps]').getAttribute('aria-busy') === 'false'"
         says = page.locator("[data-figure=steps] output")
         for key, at in (("ArrowRight", 4), ("ArrowRight", 5), ("ArrowLeft", 4), ("End", 16), ("ArrowRight", 16),
                         ("Home", 0), ("Enter", 1)):
             page.keyboard.press(key)
-            page.wait_for_function(settled)
+            page.wait_for_selector("[data-figure=steps][aria-busy=false]")
             assert says.text_content() == f"{at} of 16"
         assert page.evaluate("document.activeElement.dataset.go") == "next"
         assert page.evaluate("scrollY") == before
@@ -244,7 +263,7 @@ def test_no_engine_and_the_page_says_so(browser, stage):
         before = visit.page.locator("svg").first.inner_html()
         touch(visit.page, 5)
         said = visit.page.locator("[data-figure=machine_map] .blk-status")
-        visit.page.wait_for_function("document.querySelector('.blk-status').textContent.includes('could not be loaded')")
+        said.filter(has_text="could not be loaded").wait_for()
         assert "The figures stay as they are." in said.text_content()
         assert visit.page.locator("svg").first.inner_html() == before
 
@@ -263,12 +282,13 @@ def test_in_jupyterlab(browser, tmp_path):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(NOTEBOOK)])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, tmp_path / "figure.ipynb")
-    environment = os.environ | {"JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "JUPYTER_DATA_DIR": str(tmp_path / "data")}
+    environment = os.environ | {f"JUPYTER_{each}_DIR": str(tmp_path / each) for each in ("CONFIG", "DATA", "RUNTIME")}
     log = tmp_path / "lab.log"
     with log.open("w") as out:
         lab = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.port=0", "--ServerApp.ip=127.0.0.1",
-             "--IdentityProvider.token=t", f"--ServerApp.root_dir={tmp_path}"],
+            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.port=0",
+             "--ServerApp.ip=127.0.0.1", "--IdentityProvider.token=t", f"--ServerApp.root_dir={tmp_path}",
+             "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
             cwd=tmp_path, env=environment, stdout=out, stderr=subprocess.STDOUT)
     try:
         for _ in range(600):
@@ -277,6 +297,7 @@ def test_in_jupyterlab(browser, tmp_path):
             time.sleep(0.1)
         page = browser.new_page()
         page.goto(f"{where[1]}lab/tree/figure.ipynb?token=t")
+        page.get_by_text("| Idle").wait_for(timeout=60_000)  # before that, a cell that is run does nothing
         page.get_by_text("from blkmodel.live").first.click(timeout=60_000)
         page.keyboard.press("Shift+Enter")
         handle = page.locator(".noUi-handle").first
@@ -288,9 +309,11 @@ def test_in_jupyterlab(browser, tmp_path):
               made.innerHTML = text;
               const svg = made.querySelector('svg').outerHTML;
               return new Promise(done => {
-                const look = left => document.querySelector('.jupyter-widgets.widget-html-content svg, .widget-html-content svg')
-                  ?.outerHTML === svg ? done('') : left ? setTimeout(look, 50, left - 1)
-                  : done(document.querySelector('.widget-html-content svg').outerHTML);
+                const look = left => {
+                  const is = document.querySelector('.widget-html-content svg').outerHTML;
+                  if (is === svg || !left) done(is === svg ? '' : is);
+                  else setTimeout(look, 50, left - 1);
+                };
                 look(400);
               });
             }""", [machine_map(**values)])
