@@ -298,7 +298,7 @@
       this.shown.inert = Boolean(html);
       this.root.classList.toggle("blk-refused", Boolean(html));
       if (!html) return;
-      this.status.insertAdjacentHTML("beforebegin", html);
+      this.shown.insertAdjacentHTML("beforebegin", html);
       this.root.querySelector(":scope > .blk-message").setAttribute("role", "alert");
     }
 
