@@ -143,7 +143,7 @@ class variables:
     numbers of BLOCK_EXT_MAJOR; block_depr: /sys/block; disk_events: disks that are asked for events."""
 
     def __init__(self):
-        self.major_names = [[] for _ in range(BLKDEV_MAJOR_HASH_SIZE)]
+        self.major_names: list[list[Any]] = [[] for _ in range(BLKDEV_MAJOR_HASH_SIZE)]
         self.bdev_map: Any = None
         self.ext_devt_idr = idr()
         self.block_depr: Any = None

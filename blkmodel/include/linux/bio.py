@@ -220,9 +220,7 @@ def segments_of(vector):
     offset, left = vector.bv_offset, vector.bv_len
     while left:
         length = min(PAGE_SIZE - offset % PAGE_SIZE, left)
-        run = vector.bv_page._run
-        pieces.append(bio_vec(run.page(vector.bv_page._start // PAGE_SIZE + offset // PAGE_SIZE), length,
-                              offset % PAGE_SIZE))
+        pieces.append(bio_vec(vector.bv_page.nth(offset // PAGE_SIZE), length, offset % PAGE_SIZE))
         offset += length
         left -= length
     return pieces

@@ -1,21 +1,13 @@
 """Allocation flags, and pages."""
 
-from blkmodel.include.linux.mm_types import page_run
-from blkmodel.sim import statics, this
+from blkmodel.include.linux.mm_types import mem_map, page_run
+from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE
 
 GFP_KERNEL, GFP_NOIO, GFP_ATOMIC, GFP_NOWAIT, GFP_NOFS = 0xCC0, 0xC00, 0xA20, 0x800, 0xC40
 __GFP_ZERO, __GFP_NOWARN, __GFP_NORETRY, __GFP_DIRECT_RECLAIM = 0x100, 0x2000, 0x10000, 0x400
 __GFP_IO = 0x40
 GFP_DMA = 0x01
-
-
-@statics
-class mem_map:
-    """All pages that are allocated: address of the first → run."""
-
-    def __init__(self):
-        self.runs = {}
 
 
 def alloc_pages_node(nid, gfp, order):
@@ -58,15 +50,9 @@ page_to_phys = page_address
 
 def virt_to_page(addr):
     """The page that the address is in."""
-    runs = mem_map().runs
-    start = addr & ~(PAGE_SIZE - 1)
-    for order in range(30):
-        run = runs.get(start & ~((PAGE_SIZE << order) - 1))  # a run begins at a multiple of its size's power of two
-        if run is not None and start < run._addr + run.nr * PAGE_SIZE:
-            return run.page((start - run._addr) // PAGE_SIZE)
-    raise AssertionError(f"no page is allocated at {addr:#x}")
+    return mem_map().page_at(addr)
 
 
 def nth_page(of, n):
     """The page n pages after this one."""
-    return of._run.page(of._start // PAGE_SIZE + n)
+    return of.nth(n)

@@ -2,8 +2,26 @@
 
 from typing import Any
 
+from blkmodel.sim import statics
 from blkmodel.sim.memory import PAGE_SIZE, place
 from blkmodel.sim.structure import Struct, struct
+
+
+@statics
+class mem_map:
+    """All pages that are allocated: address of the first → run."""
+
+    def __init__(self):
+        self.runs = {}
+
+    def page_at(self, addr):
+        """The page that an address is in."""
+        start = addr & ~(PAGE_SIZE - 1)
+        for order in range(30):
+            run = self.runs.get(start & ~((PAGE_SIZE << order) - 1))  # a run is aligned to its size, rounded up
+            if run is not None and start < run._addr + run.nr * PAGE_SIZE:
+                return run.page((start - run._addr) // PAGE_SIZE)
+        raise AssertionError(f"no page is allocated at {addr:#x}")
 
 
 class page_run(Struct):
@@ -49,18 +67,36 @@ class page(Struct):
     _run: Any = None
     _start: int = 0
 
+    def nth(self, n):
+        """The page n pages after this one, in the same run or not."""
+        run = self._run
+        index = self._start // PAGE_SIZE + n
+        return run.page(index) if index < run.nr else mem_map().page_at(self._addr + n * PAGE_SIZE)
+
     def read(self, offset, length):
         """Bytes from `offset` of the page on, or on into the pages after it."""
-        held = self._run.bytes
+        run = self._run
         start = self._start + offset
-        assert start + length <= self._run.nr * PAGE_SIZE, "reading beyond the end of a run of pages"
+        here = run.nr * PAGE_SIZE - start
+        if length > here:
+            end = mem_map().page_at(run._addr + run.nr * PAGE_SIZE)
+            return self.read(offset, here) + end.read(0, length - here) if here > 0 else end.read(-here, length)
+        held = run.bytes
         return bytes(length) if held is None else bytes(held[start:start + length])
 
     def write(self, offset, data):
         """Store bytes from `offset` of the page on."""
         run = self._run
         start = self._start + offset
-        assert start + len(data) <= run.nr * PAGE_SIZE, "writing beyond the end of a run of pages"
+        here = run.nr * PAGE_SIZE - start
+        if len(data) > here:
+            end = mem_map().page_at(run._addr + run.nr * PAGE_SIZE)
+            if here > 0:
+                self.write(offset, data[:here])
+                end.write(0, data[here:])
+            else:
+                end.write(-here, data)
+            return
         if run.bytes is None:
             run.bytes = bytearray(run.nr * PAGE_SIZE)
         run.bytes[start:start + len(data)] = data

@@ -3,8 +3,8 @@
 from typing import Any
 
 from blkmodel.include.linux.gfp import alloc_pages_exact_nid, nth_page
-from blkmodel.include.linux.gfp import mem_map as _mem_map
 from blkmodel.include.linux.mm import get_page
+from blkmodel.include.linux.mm_types import mem_map
 from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import Struct, struct
@@ -40,7 +40,7 @@ class user_buffer(Struct):
 def map_user_buffer(page_runs, addr=0x7F0000000000):
     """Give a process a buffer whose pages lie in physically contiguous runs of so many pages each; None where there is
     no memory. (What mmap() and the first touch of each page come to.)"""
-    pages = []
+    pages: list[Any] = []
     for count in page_runs:
         first = alloc_pages_exact_nid(-1, (count + 1) * PAGE_SIZE, 0)  # one more, so that runs do not touch
         if first is None:
@@ -55,7 +55,7 @@ def unmap_user_buffer(buffer):
     for page in buffer.pages:
         assert page.refcount == 1, f"the page at {page._addr:#x} is still in use"
         if page._start == 0:
-            del _mem_map().runs[page._addr]
+            del mem_map().runs[page._addr]
             this().memory.release(page._addr)
 
 
