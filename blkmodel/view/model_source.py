@@ -32,8 +32,8 @@ def _where():
 def source(function, file):
     """The lines of a function of the mirror, without those that are blank at its end."""
     module, first = _where()[function, file]
-    path = files("blkmodel").joinpath(*module.split(".")[1:])
-    lines = path.with_name(f"{path.name}.py").read_text("utf8").splitlines()[first - 1:]
+    path = files("blkmodel").joinpath(*f"{module}.py".split(".", module.count("."))[1:])
+    lines = path.read_text("utf8").splitlines()[first - 1:]
     length = next((i for i, line in enumerate(lines) if i and line and not line[0].isspace()), len(lines))
     return tuple("\n".join(lines[:length]).rstrip().split("\n"))
 

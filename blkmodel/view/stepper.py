@@ -58,7 +58,8 @@ def stepper(scenario="tag-set", step=1, find=""):
              '<div class="two"><div>', _memory(replay, at), "</div><div>", _log(replay, at), "</div></div>"]
     label = escape(_describe(replay, scenario, step, changes))
     style = STYLE + _STYLE + path_tree.STYLE + model_source.STYLE + cards.STYLE
-    return f'<div class="blk blk-stepper" role="group" aria-label="{label}"><style>{style}</style>{"".join(parts)}</div>'
+    body = "".join(parts)
+    return f'<div class="blk blk-stepper" role="group" aria-label="{label}"><style>{style}</style>{body}</div>'
 
 
 def _says(replay, scenario, number):

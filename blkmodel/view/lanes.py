@@ -1,0 +1,87 @@
+"""Who ran on which CPU, in what context, and who had queued it: computed from a recording."""
+
+from typing import NamedTuple
+
+from blkmodel.trace import Call, Enter, Leave, Return
+
+
+class Run(NamedTuple):
+    """A stretch in which one context ran without another in between. start, end: events. time: virtual, nanoseconds.
+
+    woken: the function in which it goes on; None where the context begins. asleep: the function in which it goes to
+    sleep at its end; None where the context ends. calls: (depth, function) of what it calls. queued: the context and the
+    function that had it queued, or None; posted: before which event.
+    """
+
+    context: int
+    kind: str
+    name: str
+    cpu: int
+    start: int
+    end: int
+    time: int
+    woken: str
+    calls: tuple[tuple[int, str], ...]
+    asleep: str
+    queued: tuple[int, str]
+    posted: int
+
+
+KINDS = ("task", "worker", "softirq", "irq")
+
+
+def runs(recording, tasks=("dio",)):
+    """Return the runs of a recording in order. `tasks`: names of user's processes; other tasks are workers."""
+    made, queuers = [], _queuers(recording)
+    stack: list[int] = []
+    paths: dict[int, list[str]] = {}
+    entered: dict[int, Enter] = {}
+    calls: list[tuple[int, str]] = []
+    start, time, woken = 0, 0, None
+
+    def close(end, asleep):
+        if stack and (calls or woken is None):
+            who, posted = recording.contexts[stack[-1]], entered[stack[-1]].posted
+            kind = who.kind if who.kind != "task" or who.name in tasks else "worker"
+            made.append(Run(stack[-1], kind, who.name, who.cpu, start, end, time, woken, tuple(calls), asleep,
+                            queuers.get(posted), posted))
+    for at, event in enumerate(recording.events):
+        if type(event) is Enter:
+            path = paths.get(stack[-1], []) if stack else []
+            close(at, path[-1] if path else "")
+            stack.append(event.context)
+            entered[event.context] = event
+            start, calls, time, woken = at, [], event.time, None
+        elif type(event) is Leave:
+            close(at, None)
+            stack.pop()
+            start, calls, time = at, [], event.time
+            path = paths.get(stack[-1], []) if stack else []
+            woken = path[-1] if path else ""
+        elif type(event) is Call and stack:
+            paths.setdefault(event.context, []).append(event.function)
+            calls.append((event.depth, event.function))
+        elif type(event) is Return and stack:
+            paths[event.context].pop()
+    return made
+
+
+def _queuers(recording):
+    """Number of an event before which something was queued → (context, function) that queued it."""
+    wanted = {event.posted for event in recording.of(Enter) if event.posted is not None}
+    found: dict[int, tuple[int, str]] = {}
+    stack: list[int] = []
+    paths: dict[int, list[str]] = {}
+    for at, event in enumerate(recording.events):
+        if at in wanted and stack:
+            path = paths.get(stack[-1])
+            found[at] = stack[-1], path[-1] if path else ""
+        if type(event) is Enter:
+            stack.append(event.context)
+        elif type(event) is Leave:
+            stack.pop()
+        elif type(event) is Call and stack:
+            paths.setdefault(event.context, []).append(event.function)
+        elif type(event) is Return and stack:
+            paths[event.context].pop()
+    return found
