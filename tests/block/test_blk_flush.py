@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blkmodel import boot, scenario
-from blkmodel.block import blk_core, blk_flush, blk_mq, blk_mq_sched
+from blkmodel.block import blk_core, blk_flush, blk_mq, blk_mq_sched, mq_deadline
 from blkmodel.block.blk_flush import REQ_FSEQ_DATA, REQ_FSEQ_POSTFLUSH, REQ_FSEQ_PREFLUSH
 from blkmodel.block.blk_h import is_flush_rq
 from blkmodel.include.linux.blk_mq import BLK_EH_DONE, BLK_MQ_REQ_NOWAIT
@@ -90,6 +90,30 @@ def test_steps(cache, fua, flags, length, steps):
                                              (REQ_FSEQ_POSTFLUSH, "flush")) if steps & step]
     assert disk.ended == [(rq, 0)]
     assert len({blk_mq.blk_mq_alloc_request(disk.queues[0], 0, BLK_MQ_REQ_NOWAIT).tag for _ in range(4)}) == 4
+
+
+def test_steps_with_a_scheduler():
+    kernel = boot(2)
+    disk = Disk(depth=2)
+    q = disk.queues[0]
+    assert blk_mq_sched.blk_mq_init_sched(q, mq_deadline.variables().mq_deadline) == 0
+    requests = [disk.submit(REQ_PREFLUSH | REQ_FUA) for _ in range(4)]
+    order = []
+    for _ in range(100):
+        kernel.loop.run_due()
+        if not disk.taken:
+            break
+        order += disk.kinds()[:1]
+        driver_tags = [rq.tag for rq in disk.taken]
+        assert len(set(driver_tags)) == len(driver_tags)
+        done = disk.taken[0]
+        disk.finish()
+        # A driver tag is held for one step only.
+        assert done.tag == -1
+    assert order.count("data") == 4
+    assert sorted(map(id, requests)) == sorted(id(rq) for rq, _ in disk.ended)
+    for tags in (disk.set.tags[0], q.queue_hw_ctx[0].sched_tags):
+        assert not any(word.word & ~word.cleared for word in tags.bitmap_tags.sb.map)
 
 
 def test_one_flush_serves_all_that_wait():

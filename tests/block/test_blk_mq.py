@@ -489,7 +489,7 @@ def test_a_requests_life():
     assert blk_mq.blk_mq_in_flight(q, None) == 1
     assert blk_mq.blk_mq_in_flight_rw(q, None) == [1, 0]
     hctx = rq.mq_hctx
-    driver.finish()
+    assert driver.finish() is True
     assert rq.mq_hctx is None
     assert rq.state == MQ_RQ_IDLE
     assert blk_mq.blk_mq_can_queue(hctx)

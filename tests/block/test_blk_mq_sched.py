@@ -13,8 +13,12 @@ from blkmodel.include.linux.blk_mq import (
     BLK_MQ_S_SCHED_RESTART,
 )
 from blkmodel.include.linux.blk_types import (
+    BLK_QC_T_NONE,
     BLK_STS_AGAIN,
     BLK_STS_DEV_RESOURCE,
+    BLK_STS_IOERR,
+    BLK_STS_OK,
+    BLK_STS_RESOURCE,
     REQ_FAILFAST_MASK,
     REQ_NOWAIT,
     REQ_OP_DRV_IN,
@@ -486,3 +490,17 @@ def test_a_plugged_write_goes_by_software_queue_and_worker():
     assert [event.context.name for event in kernel.loop.pending() if event.context.kind == "task"] != []
     kernel.loop.run_due()
     assert [rq.bio for rq in driver.taken] == [sent]
+
+
+@pytest.mark.parametrize("status", [BLK_STS_OK, BLK_STS_RESOURCE, BLK_STS_IOERR])
+def test_what_a_submitter_may_poll_for(status):
+    boot(2)
+    driver = Driver(queues=2)
+    q = driver.load()
+    driver.refusals = [status]
+    blk_core.blk_queue_enter(q, 0)
+    sent = bio(bi_opf=REQ_OP_READ, bi_iter=bvec_iter(0, 0), _bi_remaining=1, _bi_cnt=1)
+    cookie = blk_mq.blk_mq_make_request(q, sent)
+    blk_core.blk_queue_exit(q)
+    rq = driver.log[0][1]
+    assert cookie == (BLK_QC_T_NONE if status == BLK_STS_IOERR else rq.tag)
