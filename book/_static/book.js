@@ -6,3 +6,14 @@ if (!localStorage.getItem("mode")) {
 
 // A page that is read from disk may not read other pages: there, search results come without excerpts.
 if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+
+// A figure that is wider than the window scrolls in its own box, by keyboard too: while there is something to scroll,
+// the box is a stop of the tab key.
+addEventListener("DOMContentLoaded", () => {
+  const watch = new ResizeObserver((seen) => {
+    for (const { target } of seen)
+      if (target.scrollWidth > target.clientWidth + 1) target.tabIndex = 0;
+      else target.removeAttribute("tabindex");
+  });
+  for (const box of document.querySelectorAll(".blk-shown, .blk:not(.blk-shown .blk)")) watch.observe(box);
+});

@@ -285,6 +285,7 @@
       this.shown.style.minHeight = `${this.shown.offsetHeight}px`;
       this.message(answer.error ? answer.html : "");
       if (!answer.error) morph(this.shown, answer.html);
+      if (this.shown.scrollWidth > this.shown.clientWidth + 1) this.shown.tabIndex = 0; // as book.js does
       this.mark();
       this.busy(false);
       remember();
