@@ -1808,7 +1808,7 @@ def blk_mq_init_allocated_queue(set, q, elevator_init):
     """Make a bare request queue a multi-queue one on a tag set.
 
     Returns q, or ERR_PTR(-ENOMEM); then q is bare again.
-    Here v5.4.120 loses the hardware queues that it had before memory ran out; like later kernels, the model frees them.
+    Here v5.4.120 loses the hardware queues that it had before memory ran out. The model frees them.
     """
     q.mq_ops = set.ops
     if blk_mq_alloc_ctxs(q):
@@ -1865,7 +1865,7 @@ def blk_mq_exit_queue(q):
 def __blk_mq_alloc_rq_maps(set):
     """Allocate tags and requests of all hardware queues. Returns 0, or -ENOMEM; then none has any.
 
-    Here v5.4.120 frees the tags but loses the requests of those it had; like later kernels, the model frees both.
+    Here v5.4.120 frees the tags of those it had but loses their requests. The model frees both.
     """
     for i in range(set.nr_hw_queues):
         if not __blk_mq_alloc_rq_map(set, i):
