@@ -4,6 +4,7 @@ import pytest
 
 from blkmodel import KernelError, boot, machine, scenario
 from blkmodel.errors import NotModelled
+from blkmodel.include.linux.errno import ENOMEM
 
 
 def live(kernel):
@@ -101,6 +102,44 @@ def test_changing_the_scheduler():
     with pytest.raises(KernelError) as unknown:
         scenario.set_scheduler("nullb0", "bfq")
     assert unknown.value.name == "EINVAL"
+    assert scenario.io("nullb0", "read", 0, 4096) == bytes(4096)
+
+
+def test_changing_the_scheduler_without_memory_leaves_none():
+    kernel = boot(2)
+    scenario.null_blk_load()
+    start = kernel.memory.count
+    scenario.set_scheduler("nullb0", "none")
+    scenario.set_scheduler("nullb0", "mq-deadline")
+    attempts = kernel.memory.count - start
+    before = sorted(live(kernel).values())
+    failures = 0
+    for nth in range(1, attempts + 1):
+        scenario.set_scheduler("nullb0", "none")
+        kernel.memory.fail_nth(nth)
+        try:
+            scenario.set_scheduler("nullb0", "mq-deadline")
+            errno = 0  # a large block of requests could not be had, but smaller ones could
+        except KernelError as why:
+            errno = why.errno
+        assert errno in (0, ENOMEM)
+        failures += errno != 0
+        assert scenario.scheduler("nullb0") == ("none" if errno else "mq-deadline")
+        assert scenario.io("nullb0", "read", 0, 512) == bytes(512)
+        scenario.set_scheduler("nullb0", "mq-deadline")
+        assert scenario.io("nullb0", "write", 0, 512) == scenario.sector_numbers(0, 512)
+    assert failures > 8
+    kinds = [kind for kind, _ in sorted(live(kernel).values())]
+    kinds.remove("bdev_inode")  # of the device's node, from the first I/O on
+    assert kinds == [kind for kind, _ in before]
+
+
+def test_a_disk_does_without_a_scheduler_that_cannot_be_set_up():
+    kernel = boot(2)
+    kernel.memory.fail_share(1, 0, kinds={"elevator_queue"})
+    scenario.null_blk_load()
+    assert '"mq-deadline" elevator initialization failed, falling back to "none"' in kernel.log
+    assert scenario.scheduler("nullb0") == "none"
     assert scenario.io("nullb0", "read", 0, 4096) == bytes(4096)
 
 

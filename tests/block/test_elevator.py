@@ -47,6 +47,7 @@ def test_a_name_is_registered_once(kernel):
     assert names() == []
     assert mq_deadline.deadline_init() == 0
     assert names() == ["mq-deadline"]
+    assert mq_deadline.deadline_init() == -EBUSY
 
 
 def test_found_by_name_alias_and_features(kernel):

@@ -155,6 +155,14 @@ def test_tags_of_bio_mode():
     assert this().now == 500
 
 
+def test_a_request_that_takes_too_long_is_completed_by_the_timeout():
+    """The partition scan's read; its own timer would come a second later, for a request that is free by then."""
+    kernel = boot(2)
+    scenario.null_blk_load(irqmode=2, completion_nsec=6_000_000_000)
+    assert any(line.startswith("null_blk: rq 0x") and line.endswith(" timed out") for line in kernel.log)
+    assert 5_000_000_000 <= kernel.now < 6_000_000_000
+
+
 # Data in memory
 
 def memory_backed(kernel=None, **more):
@@ -260,8 +268,9 @@ def test_a_full_cache_writes_back():
     assert scenario.io(name, "read", 0, 2 * size) == scenario.sector_numbers(0, 2 * size)
 
 
-def test_no_memory_for_data_is_an_error_of_the_write():
-    name = memory_backed()
+@pytest.mark.parametrize("queue_mode", [0, 2])
+def test_no_memory_for_data_is_an_error_of_the_write(queue_mode):
+    name = memory_backed(queue_mode=queue_mode)
     this().memory.fail_share(1, 0, kinds={"nullb_page"})
     with pytest.raises(KernelError) as failed:
         scenario.io(name, "write", 0, 4096)
