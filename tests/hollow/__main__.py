@@ -20,8 +20,8 @@ from tests.hollow.shell import hollow_out, returns_value, shell
 
 ROOT = Path(__file__).resolve().parents[2]
 SURVIVED = "survived"
-TESTS = [name for name in ("tests/sim", "tests/include", "tests/lib", "tests/kernel", "tests/block", "tests/fs",
-                           "tests/drivers", "tests/device") if any((ROOT / name).rglob("test_*.py"))]
+TESTS = [name for name in ("tests/sim", "tests/lib", "tests/kernel_irq", "tests/block", "tests/fs", "tests/drivers",
+                           "tests/device", "tests/test_scenario.py") if (ROOT / name).exists()]
 
 
 def quick_checks():
@@ -99,15 +99,16 @@ def run(trials, jobs):
             yield trial
 
 
-def rounds(entries, checks, timeout, jobs, say):
-    """Try every entry's shells against the checks; return the entries of which some shell survived."""
-    trials = [lambda e=entry, n=neutral: Trial(e, n, checks, timeout)
-              for entry in entries for neutral in ((0, None) if returns_value(entry.function) else (0,))]
+def survivors_of(checks, entries, timeout, jobs, say):
+    """Return the entries of which a shell survives the checks, whatever it returns for a value."""
     survivors = set()
-    for trial in run(trials, jobs):
-        if trial.verdict == SURVIVED:
-            survivors.add(trial.entry)
-        say(trial)
+    for neutral in (0, None):
+        left = [entry for entry in entries
+                if entry not in survivors and (neutral == 0 or returns_value(entry.function))]
+        for trial in run([lambda e=entry, n=neutral: Trial(e, n, checks, timeout) for entry in left], jobs):
+            if trial.verdict == SURVIVED:
+                survivors.add(trial.entry)
+            say(trial)
     return [entry for entry in entries if entry in survivors]
 
 
@@ -151,7 +152,8 @@ def main():
             print(f"the checks fail with nothing hollowed out: {whole.verdict}")
             return 2
         print(f"{checks.__name__}: {time.monotonic() - whole.began:.1f} s for all of them", flush=True)
-        hollowable = rounds(hollowable, checks, options.timeout, options.jobs, say)
+        hollowable = survivors_of(checks, hollowable, options.timeout, options.jobs, say)
+        print(f"{len(hollowable)} survive them", flush=True)
     return report(hollowable, entries, complete=not options.functions and not options.quick)
 
 

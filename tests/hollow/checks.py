@@ -56,7 +56,7 @@ def data_comes_back():
         for at, (offset, length, runs) in enumerate(((0, 4096, None), (8192, 8192, [2]), (1 << 20, 1 << 20, None),
                                                      (4096, 131072, [1, 31]))):
             data = bytes((offset // 512 + n // 512 + i) & 255 for n in range(length))
-            assert scenario.io(name, "write", offset, length, cpu=at % 4, page_runs=runs, data=data) == length
+            assert scenario.io(name, "write", offset, length, cpu=at % 4, page_runs=runs, data=data) == data
             assert scenario.io(name, "read", offset, length, cpu=(at + 1) % 4) == data
         assert scenario.io(name, "read", 8192, 512 if "blocksize" not in attributes else 4096)
         scenario.null_blk_remove(f"d{i}")
