@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blkmodel import boot
-from blkmodel.block import elevator, mq_deadline
+from blkmodel import boot, scenario
+from blkmodel.block import bio as bio_module
+from blkmodel.block import blk_core, blk_mq, elevator, mq_deadline
 from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx, blk_mq_ops
 from blkmodel.include.linux.blk_types import REQ_OP_DRV_IN, REQ_OP_READ, REQ_OP_WRITE
 from blkmodel.include.linux.blkdev import (
@@ -21,6 +22,7 @@ from blkmodel.include.linux.blkdev import (
 from blkmodel.include.linux.bug import KernelBug
 from blkmodel.include.linux.elevator import ELEVATOR_FRONT_MERGE
 from blkmodel.include.linux.errno import ENOMEM
+from blkmodel.include.linux.gfp import GFP_KERNEL, __free_page, alloc_page
 from blkmodel.include.linux.jiffies import jiffies, jiffies_to_ns, time_after_eq
 from blkmodel.include.linux.list import list_add_tail, list_head
 from blkmodel.sim import this
@@ -251,3 +253,47 @@ def test_operations_that_do_nothing_are_there_to_be_called(scheduler):
     assert ops.prepare_request is mq_deadline.dd_prepare_request
     assert ops.finish_request is mq_deadline.dd_finish_request
     assert isinstance(blk_mq_ops(), blk_mq_ops)
+
+
+def merged(first_sectors):
+    """Submit one-sector reads to a stopped disk; return (sector, sectors) of each request there is, and let it run."""
+    kernel = boot(2)
+    scenario.null_blk_load()
+    q = scenario.disk("nullb0").queue
+    done, pages, found = [], [], []
+
+    def submit():
+        blk_mq.blk_mq_quiesce_queue(q)
+        free = q.queue_hw_ctx[0].sched_tags.bitmap_tags.sb
+        for sector in first_sectors:
+            page = alloc_page(GFP_KERNEL)
+            pages.append(page)
+            bio = bio_module.bio_alloc_bioset(GFP_KERNEL, 1, None)
+            bio.bi_disk = scenario.disk("nullb0")
+            bio.bi_opf = REQ_OP_READ
+            bio.bi_iter.bi_sector = sector
+            bio.bi_end_io = lambda bio: done.append(bio)
+            bio_module.bio_add_page(bio, page, 512, 0)
+            blk_core.submit_bio(bio)
+        found.extend((blk_rq_pos(rq), rq._data_len // 512) for rq in q.elevator.elevator_data.fifo_list[READ])
+        assert len(found) == sum((word.word & ~word.cleared).bit_count() for word in free.map)
+        blk_mq.blk_mq_unquiesce_queue(q)
+    kernel.task("submits", submit)
+    assert len(done) == len(first_sectors)
+    assert all(bio.bi_status == 0 for bio in done)
+    for bio, page in zip(done, pages, strict=True):
+        bio_module.bio_put(bio)
+        __free_page(page)
+    scenario.null_blk_unload()
+    return found
+
+
+@pytest.mark.parametrize(("submitted", "requests"), [
+    ([8, 9, 10], [(8, 3)]),  # each behind the one before
+    ([8, 7, 6], [(6, 3)]),  # each before the one before
+    ([8, 10, 9], [(8, 3)]),  # one that closes the gap, and makes one request of two
+    ([10, 8, 9], [(8, 3)]),
+    ([8, 20, 9, 19], [(8, 2), (19, 2)]),
+    ([30, 20, 10], [(30, 1), (20, 1), (10, 1)])])
+def test_neighbours_become_one_request(submitted, requests):
+    assert merged(submitted) == requests
