@@ -1,0 +1,218 @@
+"""Limits: what each setter sets, and what stacking comes to."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from blkmodel import boot
+from blkmodel.block import blk_core, blk_settings
+from blkmodel.include.linux.blkdev import QUEUE_FLAG_FUA, QUEUE_FLAG_WC, queue_limits, test_bit
+from blkmodel.include.linux.bug import KernelBug
+from blkmodel.include.linux.errno import EINVAL
+from blkmodel.include.linux.fs import block_device
+from blkmodel.include.linux.genhd import gendisk, hd_struct
+from blkmodel.include.linux.gfp import GFP_DMA, GFP_KERNEL, GFP_NOIO
+
+test_bit.__test__ = False
+
+
+@pytest.fixture
+def q():
+    boot(1)
+    made = blk_core.blk_alloc_queue(GFP_KERNEL)
+    blk_settings.blk_queue_make_request(made, lambda q, bio: -1)
+    return made
+
+
+def defaults():
+    limits = queue_limits()
+    blk_settings.blk_set_default_limits(limits)
+    return limits
+
+
+def test_a_new_queue(q):
+    limits = q.limits
+    assert q.nr_requests == 128
+    assert q.make_request_fn(q, None) == -1
+    assert q.dma_alignment == 511
+    assert (limits.max_segments, limits.max_segment_size, limits.max_sectors, limits.max_hw_sectors) == (
+        128, 65536, 255, 255)
+    assert (limits.seg_boundary_mask, limits.virt_boundary_mask, limits.chunk_sectors) == (0xFFFFFFFF, 0, 0)
+    assert limits.logical_block_size == limits.physical_block_size == limits.io_min == 512
+    assert limits.bounce_pfn == (1 << 52) - 1
+    assert limits.max_discard_segments == 1
+
+
+def test_numbers_that_are_just_set(q):
+    for setter, value, where, name in (
+            (blk_settings.blk_queue_rq_timeout, 30, q, "rq_timeout"),
+            (blk_settings.blk_queue_max_write_same_sectors, 7, q.limits, "max_write_same_sectors"),
+            (blk_settings.blk_queue_max_write_zeroes_sectors, 8, q.limits, "max_write_zeroes_sectors"),
+            (blk_settings.blk_queue_max_discard_segments, 9, q.limits, "max_discard_segments"),
+            (blk_settings.blk_queue_io_opt, 65536, q.limits, "io_opt"),
+            (blk_settings.blk_queue_chunk_sectors, 256, q.limits, "chunk_sectors"),
+            (blk_settings.blk_set_queue_depth, 31, q, "queue_depth"),
+            (blk_settings.blk_queue_required_elevator_features, 1, q, "required_elevator_features"),
+            (blk_settings.blk_queue_dma_alignment, 3, q, "dma_alignment"),
+            (blk_settings.blk_queue_max_segment_size, 8192, q.limits, "max_segment_size"),
+            (blk_settings.blk_queue_segment_boundary, 0xFFFF, q.limits, "seg_boundary_mask"),
+            (blk_settings.blk_queue_max_segments, 127, q.limits, "max_segments")):
+        setter(q, value)
+        assert getattr(where, name) == value
+    blk_settings.blk_queue_max_discard_sectors(q, 100)
+    assert (q.limits.max_discard_sectors, q.limits.max_hw_discard_sectors) == (100, 100)
+    with pytest.raises(KernelBug):
+        blk_settings.blk_queue_chunk_sectors(q, 3)
+
+
+@pytest.mark.parametrize(("asked", "dev", "hw", "most"), [(1024, 0, 1024, 1024), (10000, 0, 10000, 2560),
+                                                         (1024, 64, 1024, 64), (1, 0, 8, 8)])
+def test_the_longest_request(q, asked, dev, hw, most):
+    q.limits.max_dev_sectors = dev
+    blk_settings.blk_queue_max_hw_sectors(q, asked)
+    assert (q.limits.max_hw_sectors, q.limits.max_sectors) == (hw, most)
+    assert q.backing_dev_info.io_pages == most >> 3
+
+
+def test_least_values(q):
+    blk_settings.blk_queue_max_segments(q, 0)
+    blk_settings.blk_queue_max_segment_size(q, 512)
+    blk_settings.blk_queue_segment_boundary(q, 511)
+    assert (q.limits.max_segments, q.limits.max_segment_size, q.limits.seg_boundary_mask) == (1, 4096, 4095)
+
+
+def test_block_sizes_drag_each_other_up(q):
+    blk_settings.blk_queue_logical_block_size(q, 4096)
+    assert (q.limits.logical_block_size, q.limits.physical_block_size, q.limits.io_min) == (4096, 4096, 4096)
+    blk_settings.blk_queue_physical_block_size(q, 512)
+    assert q.limits.physical_block_size == 4096
+    blk_settings.blk_queue_physical_block_size(q, 8192)
+    assert (q.limits.physical_block_size, q.limits.io_min) == (8192, 8192)
+    blk_settings.blk_queue_io_min(q, 512)
+    assert q.limits.io_min == 8192
+    blk_settings.blk_limits_io_min(q.limits, 65536)
+    assert q.limits.io_min == 65536
+    blk_settings.blk_limits_io_opt(q.limits, 5)
+    assert q.limits.io_opt == 5
+    q.limits.misaligned = 1
+    blk_settings.blk_queue_alignment_offset(q, 8192 + 512)
+    assert (q.limits.alignment_offset, q.limits.misaligned) == (512, 0)
+
+
+def test_a_virtual_boundary_makes_pieces_endless(q):
+    blk_settings.blk_queue_virt_boundary(q, 4095)
+    assert (q.limits.virt_boundary_mask, q.limits.max_segment_size) == (4095, 0xFFFFFFFF)
+    blk_settings.blk_queue_max_segment_size(q, 65536)
+    assert q.limits.max_segment_size == 65536
+    blk_settings.blk_queue_virt_boundary(q, 0)
+    assert (q.limits.virt_boundary_mask, q.limits.max_segment_size) == (0, 65536)
+
+
+def test_padding_drain_and_alignment(q):
+    blk_settings.blk_queue_update_dma_pad(q, 3)
+    blk_settings.blk_queue_update_dma_pad(q, 1)
+    assert q.dma_pad_mask == 3
+    blk_settings.blk_queue_update_dma_alignment(q, 7)
+    assert q.dma_alignment == 511
+    blk_settings.blk_queue_update_dma_alignment(q, 1023)
+    assert q.dma_alignment == 1023
+    with pytest.raises(KernelBug):
+        blk_settings.blk_queue_update_dma_alignment(q, 8191)
+    q.limits.max_segments = 2
+    assert blk_settings.blk_queue_dma_drain(q, "needed", 0x1000, 64) == 0
+    assert (q.dma_drain_needed, q.dma_drain_buffer, q.dma_drain_size) == ("needed", 0x1000, 64)
+    assert q.limits.max_segments == 1
+    assert blk_settings.blk_queue_dma_drain(q, None, 0, 0) == -EINVAL
+
+
+@pytest.mark.parametrize("wc", [True, False])
+@pytest.mark.parametrize("fua", [True, False])
+def test_write_cache(q, wc, fua):
+    blk_settings.blk_queue_write_cache(q, not wc, not fua)
+    blk_settings.blk_queue_write_cache(q, wc, fua)
+    assert test_bit(QUEUE_FLAG_WC, q.queue_flags) == wc
+    assert test_bit(QUEUE_FLAG_FUA, q.queue_flags) == fua
+
+
+def test_bouncing(q):
+    blk_settings.blk_queue_bounce_limit(q, (1 << 24) - 1)
+    assert (q.limits.bounce_pfn, q.bounce_gfp) == (4095, GFP_NOIO | GFP_DMA)
+    blk_settings.blk_queue_bounce_limit(q, 1 << 32)
+    assert (q.limits.bounce_pfn, q.bounce_gfp) == ((64 << 30) >> 12, GFP_NOIO)
+    blk_settings.blk_queue_bounce_limit(q, (1 << 64) - 1)
+    assert q.limits.bounce_pfn == (1 << 52) - 1
+
+
+def test_stacking_takes_the_lower(q):
+    blk_settings.blk_set_stacking_limits(q.limits)
+    below = blk_core.blk_alloc_queue(GFP_KERNEL)
+    blk_settings.blk_set_default_limits(below.limits)
+    below.limits.max_write_zeroes_sectors = 77
+    below.limits.chunk_sectors = 64
+    below.limits.max_segments = 33
+    blk_settings.blk_queue_stack_limits(q, below)
+    limits = q.limits
+    assert (limits.max_segments, limits.max_sectors, limits.max_hw_sectors) == (33, 255, 255)
+    assert (limits.max_write_zeroes_sectors, limits.max_write_same_sectors, limits.chunk_sectors) == (77, 0, 64)
+    assert limits.max_discard_segments == 1
+    assert limits.max_segment_size == 65536
+    assert not limits.misaligned
+
+
+def test_round_down():
+    assert blk_settings.blk_round_down_sectors(255, 4096) == 248
+    assert blk_settings.blk_round_down_sectors(3, 512) == 8
+
+
+def test_a_partition_off_the_blocks_is_misaligned(q):
+    kernel = boot(1)
+    top, bottom = gendisk(queue=q, disk_name="dm-0"), gendisk(queue=q, disk_name="nvme0n1")
+    below = blk_core.blk_alloc_queue(GFP_KERNEL)
+    blk_settings.blk_set_default_limits(below.limits)
+    blk_settings.blk_queue_physical_block_size(below, 4096)
+    bottom.queue = below
+    bdev = block_device(bd_disk=bottom, bd_part=hd_struct(partno=1, start_sect=64))
+    blk_settings.blk_set_stacking_limits(q.limits)
+    assert blk_settings.bdev_stack_limits(q.limits, bdev, 0) == 0
+    assert q.limits.physical_block_size == 4096
+    assert blk_settings.bdev_stack_limits(q.limits, bdev, 8) == 0
+    bdev.bd_part.start_sect = 63
+    blk_settings.disk_stack_limits(top, bdev, 0)
+    assert kernel.log[-1] == "dm-0: Warning: Device nvme0n1p1 is misaligned"
+    assert q.limits.misaligned == 1
+    assert q.backing_dev_info.io_pages == 255 >> 3
+    blk_settings.blk_set_stacking_limits(q.limits)
+    bdev.bd_part.start_sect = 0
+    blk_settings.disk_stack_limits(top, bdev, 4096)
+    assert q.limits.misaligned == 0
+
+
+def test_ranges_to_discard(q):
+    t, b = defaults(), defaults()
+    b.discard_granularity, b.discard_alignment, b.max_discard_sectors, b.max_hw_discard_sectors = 4096, 512, 80, 90
+    assert blk_settings.blk_stack_limits(t, b, 0) == 0
+    assert (t.discard_granularity, t.discard_alignment) == (4096, 8 * 512 + 512 - 4096 or 512)
+    assert (t.max_discard_sectors, t.max_hw_discard_sectors, t.discard_misaligned) == (80, 90, 0)
+    blk_settings.blk_stack_limits(t, b, 3)
+    assert t.discard_misaligned == 1
+
+
+sizes = st.sampled_from([512, 1024, 2048, 4096])
+
+
+@given(sizes, sizes, sizes, sizes, st.integers(0, 64), st.integers(8, 4096), st.integers(8, 4096))
+def test_stacked_limits_suit_both(top_lbs, top_pbs, low_lbs, low_pbs, start, top_max, low_max):
+    boot(1)
+    t, b = defaults(), defaults()
+    for limits, lbs, pbs, most in ((t, top_lbs, top_pbs, top_max), (b, low_lbs, low_pbs, low_max)):
+        limits.logical_block_size = lbs
+        limits.physical_block_size = limits.io_min = max(lbs, pbs)
+        limits.max_sectors = limits.max_hw_sectors = most
+    before = t.max_sectors
+    ret = blk_settings.blk_stack_limits(t, b, start)
+    assert (ret == -1) == bool(t.misaligned)
+    assert t.logical_block_size == max(top_lbs, low_lbs)
+    assert t.physical_block_size % t.logical_block_size == 0
+    assert t.io_min % t.physical_block_size == 0
+    assert t.max_sectors <= max(8, min(before, b.max_sectors))
+    assert t.max_sectors % (t.logical_block_size >> 9) == 0
