@@ -1,4 +1,11 @@
-"""From a machine to its queues: boot, load a driver, and draw which hardware queue each CPU got."""
+"""From a machine to its queues: boot, load a driver, and draw which hardware queue each CPU got.
+
+    live(machine_to_queues, driver=["nvme", "null_blk"], cpus=(1, 64), present=(1, "cpus"), nodes=(1, "present"),
+         threads=(1, 4), queues=(1, 64), write_queues=(0, 8), poll_queues=(0, 8), focus=(-1, last_cpu),
+         start={"present": 8})
+"""
+
+from functools import lru_cache
 
 from blkmodel import scenario
 from blkmodel.device import nvme
@@ -8,23 +15,38 @@ from blkmodel.view.queue_map import queue_map
 
 
 def machine_to_queues(driver="nvme", cpus=8, present=None, nodes=1, threads=1, queues=3, write_queues=0, poll_queues=0,
-                      focus=-1):
+                      depth=None, vectors=65, focus=-1):
     """Draw the map that a driver gets on a machine.
 
-    queues: queue pairs of an NVMe device, or null_blk's submit_queues. write_queues and poll_queues are NVMe's. focus: a
+    queues: queue pairs of an NVMe device, or null_blk's submit_queues. write_queues, poll_queues and vectors (how many
+    interrupt vectors the device has) are NVMe's. depth: tags of a hardware queue; None for the driver's own. focus: a
     CPU whose path is lit; -1 for all.
     """
+    q, kernel = _built(driver, cpus, present, nodes, threads, queues, write_queues, poll_queues, depth, vectors)
+    with kernel:
+        return queue_map(q, kernel, focus)
+
+
+def last_cpu(cpus):
+    """The highest CPU that can be in focus."""
+    return cpus - 1
+
+
+@lru_cache(maxsize=1)  # a machine is big; the next question is mostly about the same one, with another focus
+def _built(driver, cpus, present, nodes, threads, *queues):
     with booted(machine(cpus, nodes=nodes, threads=threads, present=present)) as kernel:
-        return queue_map(queue_of(driver, queues, write_queues, poll_queues), kernel, focus)
+        return queue_of(driver, *queues), kernel
 
 
-def queue_of(driver, queues, write_queues=0, poll_queues=0):
+def queue_of(driver, queues, write_queues=0, poll_queues=0, depth=None, vectors=65):
     """Load a driver on the kernel that runs now, and return the request queue of its first disk."""
     if driver == "nvme":
-        return nvme.namespace_queue(nvme.bring_up_queues(queues, write_queues, poll_queues))
+        size = {} if depth is None else {"io_queue_depth": depth + 1}
+        dev = nvme.bring_up_queues(queues, write_queues, poll_queues, vectors=vectors, **size)
+        return nvme.namespace_queue(dev)
     if write_queues or poll_queues:
         raise ValueError("null_blk has queues of one type only: write_queues and poll_queues must be 0")
-    scenario.null_blk_load(submit_queues=queues)
+    scenario.null_blk_load(submit_queues=queues, **({} if depth is None else {"hw_queue_depth": depth}))
     return scenario.disk("nullb0").queue
 
 

@@ -1,96 +1,197 @@
-"""Which hardware queue each CPU uses: CPUs → software queues → hardware queues → tags."""
+"""Which hardware queue each CPU uses, and what is behind it.
+
+CPUs → software queues (ctx) → hardware queues (hctx) by type → tags → queue pairs → interrupt vectors → CPUs. The
+columns have a fixed width; the lines between CPUs and queues take what room there is, so it fits a phone and a page.
+"""
+
+from html import escape
+from itertools import pairwise
 
 from blkmodel.sim.machine import format_cpulist
-from blkmodel.view.figure import curve, figure, group, rect, text
+from blkmodel.view.figure import STYLE, group, rect, text
+from blkmodel.view.queue_facts import (
+    TYPES,
+    describe,
+    hctxs,
+    kinds_of,
+    nodes_of,
+    pair_of,
+    path,
+    served,
+    spare_pairs,
+    summary,
+    vector_of,
+)
 
-TYPES = ("default", "read", "poll")
-_LEFT, _CPU, _CTX, _LINKS, _HCTX = 26, 58, 34, 110, 150
+_TOP, _CPU, _CTX = 22, 30, 26
+_WIDE = {"hctx": 26, "tags": 35, "node": 25, "pair": 26, "vec": 24, "CPUs": 52}
+_STYLE = (
+    ".blk-map .field{display:flex;align-items:flex-start}"
+    ".blk .blk-map-side{flex:none;max-width:none}"
+    ".blk .blk-map-lines{flex:1 1 3rem;min-width:2.5rem;max-width:20rem;width:auto}"
+    ".blk-map-lines path{vector-effect:non-scaling-stroke}"
+    ".blk-map .edge-read{stroke-dasharray:6 3}.blk-map .edge-poll{stroke-dasharray:1.5 3}"
+    ".blk-map .away{opacity:.3}.blk-map .faint{opacity:.1}.blk-map .lit{stroke-width:3}"
+    ".blk-map .num{font-size:11px}.blk-map .lit-box{stroke:var(--blk-ink);stroke-width:2}"
+    ".blk-map p{margin:.5rem 0 0;font-size:13px;line-height:1.45;color:var(--blk-dim);max-width:44rem}"
+    ".blk-map p b{font-weight:600;color:var(--blk-ink)}.blk-map [data-set]{cursor:pointer}"
+)
 
 
 def queue_map(q, kernel, focus=-1):
     """Draw the map of a request queue. `focus`: a CPU whose path is lit while the others fade; -1 for none."""
-    cpus = sorted(kernel.machine.possible)
-    row = 22 if len(cpus) <= 32 else 14
-    hctxs = list(q.queue_hw_ctx[:q.nr_hw_queues])
-    cpu_y, bands, bottom = _place_cpus(cpus, kernel, row)
-    hctx_height = max(26, min(44, (bottom - 34) / len(hctxs) - 6))
-    span = len(hctxs) * (hctx_height + 6)
-    top = 34 + max(0, (bottom - 34 - span) / 2)
-    hctx_y = [top + i * (hctx_height + 6) for i in range(len(hctxs))]
-    x_cpu, x_ctx = _LEFT, _LEFT + _CPU + 4
-    x_from, x_hctx = x_ctx + _CTX, x_ctx + _CTX + _LINKS
-    width, height = x_hctx + _HCTX + 6, max(bottom, hctx_y[-1] + hctx_height) + 8
-    parts = [text(x_cpu, 16, "CPU", "head"), text(x_ctx, 16, "ctx", "head"), text(x_hctx, 16, "hctx: tags", "head")]
-    parts += bands
-    edges, boxes = [], []
-    for cpu in cpus:
-        ctx = q.queue_ctx[cpu]
-        kinds = _kinds_of(ctx, q)
-        lit = "" if focus < 0 else " lit" if cpu == focus else " faint"
-        middle = cpu_y[cpu] + row / 2
-        edges += [curve(x_from, middle, x_hctx, hctx_y[hctx.queue_num] + hctx_height / 2,
-                        f"edge edge-{TYPES[kind]}{lit}") for kind, hctx in kinds]
-        boxes.append(_cpu_row(cpu, cpu_y[cpu], row, kernel, x_cpu, x_ctx, kinds))
-    for hctx, y in zip(hctxs, hctx_y, strict=True):
-        boxes.append(_hctx_box(hctx, x_hctx, y, hctx_height))
-    return figure(width, height, describe(q, kernel), parts + edges + boxes)
+    focus = focus if focus in kernel.machine.possible else -1
+    rows, queues = _cpu_rows(kernel), _queue_rows(q)
+    height = max(rows["bottom"], queues["bottom"])
+    for part in (rows, queues):
+        part["shift"] = (height - part["bottom"]) / 2 if len(part["at"]) < 9 else 0
+    lit = {hctx for _, hctx in kinds_of(q.queue_ctx[focus], q)} if focus >= 0 else set()
+    said = ""
+    if focus >= 0:
+        where, *ways = path(q, kernel, focus)
+        said = f"<p><b>{escape(where)}</b>: {escape('; '.join(ways))}.</p>"
+    field = (_left(q, kernel, rows, height, focus) + _lines(q, rows, queues, height, focus)
+             + _right(q, kernel, queues, height, focus, lit))
+    return (f'<div class="blk blk-map"><style>{STYLE}{_STYLE}</style>'
+            f'<div class="field" role="img" aria-label="{escape(describe(q, kernel, focus))}">{field}</div>'
+            f"{said}<p>{escape(summary(q, kernel))}</p></div>")
 
 
-def describe(q, kernel):
-    """Say in words what the map shows."""
-    lines = [f"{kernel.nr_cpu_ids} possible CPUs on {len(kernel.machine.nodes)} node(s) "
-             f"use {q.nr_hw_queues} hardware queue(s)."]
-    for hctx in q.queue_hw_ctx[:q.nr_hw_queues]:
-        cpus = format_cpulist(c for c in kernel.machine.possible if hctx.cpumask.bits >> c & 1)
-        tags = hctx.tags.nr_tags if hctx.tags else 0
-        lines.append(f"Hardware queue {hctx.queue_num} ({TYPES[hctx.type]}): CPUs {cpus or 'none'}, {tags} tags.")
-    return " ".join(lines)
-
-
-def _kinds_of(ctx, q):
-    """The (type, hctx) pairs of a software queue, without the types that fall back to another's queue."""
-    maps = q.tag_set.map[:q.tag_set.nr_maps]
-    return [(kind, ctx.hctxs[kind]) for kind, qmap in enumerate(maps)
-            if qmap.nr_queues and ctx.hctxs[kind] is not None]
-
-
-def _place_cpus(cpus, kernel, row):
-    """Give each CPU a row, node by node; return the rows, the nodes' bands, and where they end."""
-    places, bands, y = {}, [], 30
+def _cpu_rows(kernel):
+    """Give each CPU a place, node by node: at: CPU → y; bands: (node, y, height); row: the height of one."""
+    count = len(kernel.machine.possible)
+    row = 24 if count <= 16 else 19 if count <= 32 else 15
+    at, bands, y = {}, [], _TOP
     for node, members in sorted(kernel.machine.nodes.items()):
-        start = y
+        start, y = y, y + 3
         for cpu in sorted(members):
-            places[cpu] = y + 2
+            at[cpu] = y
             y += row
-        bands.append(rect(2, start, _LEFT + _CPU + _CTX + 6, y - start + 4, "band"))
-        label = f'<text class="small dim" transform="translate(14 {(start + y) / 2 + 4:g}) rotate(-90)"'
-        bands.append(f'{label} text-anchor="middle">node {node}</text>')
-        y += 8
-    return places, bands, y
+        y += 2
+        bands.append((node, start, y - start))
+        y += 6
+    return {"at": at, "bands": bands, "row": row, "bottom": y - 4}
 
 
-def _cpu_row(cpu, y, row, kernel, x_cpu, x_ctx, kinds):
-    machine, box = kernel.machine, row - 3
-    state = "" if cpu in kernel.online else " absent"
-    core = next((s for s in machine.siblings if cpu in s and len(s) > 1), None)
-    tip = f"CPU {cpu}, node {machine.node_of[cpu]}" + (f", shares a core with {format_cpulist(core - {cpu})}" if core
-                                                       else "")
-    tip += "" if cpu in kernel.online else ", not there yet" if cpu not in machine.present else ", offline"
-    tip += "".join(f"; {TYPES[kind]} → hctx {hctx.queue_num}" for kind, hctx in kinds)
-    size = "small" if row < 20 else ""
-    parts = [rect(x_cpu, y, _CPU, box, f"box cpu{state}"), text(x_cpu + 6, y + box - 4, f"CPU {cpu}", size),
-             rect(x_ctx, y, _CTX, box, f"box ctx{state}", radius=box / 2),
-             text(x_ctx + _CTX / 2, y + box - 4, cpu, size, "middle")]
-    if core and cpu != min(core):
-        parts.append(f'<path class="edge-line" stroke-width="2" d="M{x_cpu - 3:g} {y - row + 4:g}V{y + box - 4:g}"/>')
-    return group(parts, "part", tip)
+def _queue_rows(q):
+    """Give each hardware queue a place, type by type: at: number → y; heads: (type, y); row: the height of one."""
+    row = 28 if q.nr_hw_queues <= 8 else 20 if q.nr_hw_queues <= 24 else 16
+    at, heads, y, kind = {}, [], _TOP, None
+    for hctx in hctxs(q):
+        if hctx.type != kind:
+            kind = hctx.type
+            heads.append((TYPES[kind], y))
+            y += 17
+        at[hctx.queue_num] = y
+        y += row
+    return {"at": at, "heads": heads, "row": row, "bottom": y + (18 if spare_pairs(q) else 0)}
 
 
-def _hctx_box(hctx, x, y, height):
-    kind = TYPES[hctx.type]
-    tags = hctx.tags.nr_tags if hctx.tags else 0
-    label = f"{hctx.queue_num} {kind}" if hctx.nr_ctx else f"{hctx.queue_num} unused"
-    return group([rect(x, y, 84, height, kind), text(x + 8, y + height / 2 + 4, label, "on head"),
-                  rect(x + 88, y, 56, height, "box edge-tags"),
-                  text(x + 116, y + height / 2 + 4, tags, "", "middle")],
-                 "part", f"hctx {hctx.queue_num}: {hctx.nr_ctx} software queues, {tags} tags, node {hctx.numa_node}")
+def _svg(width, height, parts, classes, box=None):
+    size = f'width="{width:g}"' if width else 'preserveAspectRatio="none"'
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" class="{classes}" aria-hidden="true" style="height:{height:g}px" '
+            f'viewBox="0 0 {box or width:g} {height:g}" {size}>{"".join(parts)}</svg>')
+
+
+def _left(q, kernel, rows, height, focus):
+    """Nodes, CPUs and their software queues."""
+    width, shift = 18 + _CPU + 4 + _CTX, rows["shift"]
+    parts = [text(18, 13, "CPU", "small head"), text(22 + _CPU, 13, "ctx", "small head")]
+    for node, y, tall in rows["bands"]:
+        parts.append(rect(0, y + shift, width, tall, "band"))
+        label = f"node {node}" if tall > 40 else str(node)
+        parts.append(f'<text class="small dim" text-anchor="middle" transform="translate(9 {y + shift + tall / 2:g}) '
+                     f'rotate(-90)">{label}</text>')
+    for cpu, y in rows["at"].items():
+        parts.append(_cpu(q, kernel, cpu, y + shift, rows, focus))
+    return _svg(width, height, parts, "blk-map-side")
+
+
+def _cpu(q, kernel, cpu, y, rows, focus):
+    on, row = kernel.machine, rows["row"]
+    box = row - 3
+    absent = "" if cpu in kernel.online else " absent"
+    core = next((s for s in on.siblings if cpu in s and len(s) > 1), None)
+    parts = [rect(18, y, _CPU, box, f"box cpu{absent}{' lit-box' if cpu == focus else ''}"),
+             text(18 + _CPU / 2, y + box / 2 + 4, cpu, "num", "middle"),
+             rect(22 + _CPU, y, _CTX, box, f"box ctx{absent}{' lit-box' if cpu == focus else ''}", radius=box / 2),
+             text(22 + _CPU + _CTX / 2, y + box / 2 + 4, cpu, "num", "middle")]
+    if core and cpu != min(core) and rows["at"][cpu] - row in [rows["at"][c] for c in core]:
+        parts.append(f'<path class="edge-line" stroke-width="2.5" d="M15.5 {y - row + 4:g}V{y + box - 4:g}"/>')
+    away = " away" if focus >= 0 and cpu != focus else ""
+    target, tip = -1 if cpu == focus else cpu, "; ".join(path(q, kernel, cpu))
+    return (f'<g class="part{away}" data-set="focus={target}"><title>{escape(tip)}</title>'
+            f'{"".join(parts)}</g>')
+
+
+def _lines(q, rows, queues, height, focus):
+    """A line from each software queue to each of its hardware queues."""
+    parts = []
+    for cpu, y in sorted(rows["at"].items(), key=lambda each: each[0] == focus):
+        start = y + rows["shift"] + (rows["row"] - 3) / 2
+        state = "" if focus < 0 else " lit" if cpu == focus else " faint"
+        for kind, hctx in kinds_of(q.queue_ctx[cpu], q):
+            end = queues["at"][hctx.queue_num] + queues["shift"] + (queues["row"] - 4) / 2
+            parts.append(f'<path class="edge edge-{TYPES[kind]}{state}" '
+                         f'd="M0 {start:g}C50 {start:g} 50 {end:g} 100 {end:g}"/>')
+    return _svg(0, height, parts, "blk-map-lines", 100)
+
+
+def _right(q, kernel, queues, height, focus, lit):
+    """Hardware queues, and what is behind each."""
+    shown = [name for name in _WIDE if (name != "node" or len(kernel.machine.nodes) > 1)
+             and (name in ("hctx", "tags", "node") or pair_of(q.queue_hw_ctx[0]))]
+    x, left = {}, 0
+    for name in shown:
+        x[name] = left
+        left += _WIDE[name] + 6
+    parts = [text(x[name] + (0 if name == "CPUs" else _WIDE[name] / 2), 13, name, "small head",
+                  "start" if name == "CPUs" else "middle") for name in shown]
+    for kind, y in queues["heads"]:
+        middle = y + queues["shift"] + 8
+        parts += [f'<path class="edge edge-{kind}" stroke-width="2" d="M1 {middle:g}h24"/>',
+                  text(32, middle + 4, f"type {kind}", "small dim")]
+    for hctx in hctxs(q):
+        parts.append(_hctx(hctx, kernel, x, queues["at"][hctx.queue_num] + queues["shift"], queues["row"] - 4,
+                           " away" if focus >= 0 and hctx not in lit else "", " lit-box" if hctx in lit else ""))
+    if spare_pairs(q):
+        below = queues["bottom"] + queues["shift"] - 5
+        parts.append(text(0, below, f"+ {spare_pairs(q)} pairs not created", "small dim"))
+    return _svg(left + 4, height, parts, "blk-map-side")
+
+
+def _hctx(hctx, kernel, x, y, tall, away, lit):
+    used, pair = bool(hctx.nr_ctx), pair_of(hctx)
+    middle = y + tall / 2 + 4
+
+    def box(name, what, kind, on=""):
+        wide = _WIDE[name]
+        return [rect(x[name], y, wide, tall, f"box {kind}{lit}"),
+                text(x[name] + wide / 2, middle, what, f"num {on}".strip(), "middle")]
+
+    links = [each for each in pairwise(x) if not {"node", "CPUs"} & set(each)]
+    parts = [f'<path class="edge-line" stroke-width="1.5" d="M{x[a] + _WIDE[a]:g} {y + tall / 2:g}H{x[b]:g}"/>'
+             for a, b in links]
+    parts += box("hctx", hctx.queue_num, TYPES[hctx.type] if used else "absent", "on head" if used else "")
+    parts += box("tags", hctx.tags.nr_tags if hctx.tags else "none", "edge-tags" if hctx.tags else "absent")
+    tip = f"hctx {hctx.queue_num} ({TYPES[hctx.type]}): used by CPUs {format_cpulist(served(hctx)) or 'none'}"
+    nodes = nodes_of(hctx, kernel)
+    if "node" in x:
+        others = [node for node in nodes if node != hctx.numa_node]
+        parts.append(text(x["node"] + 12.5, middle, f"{hctx.numa_node}{'+' if others else ''}",
+                          "num head" if others else "num dim", "middle"))
+        tip += f", of nodes {format_cpulist(nodes)}; its memory is on node {hctx.numa_node}"
+    if pair:
+        vector = vector_of(pair)
+        parts += box("pair", f"q{pair.qid}", "band")
+        tip += f"; queue pair {pair.qid}"
+        if vector:
+            parts += box("vec", vector.number, "memory")
+            cpus = format_cpulist(vector.cpus)
+            parts.append(text(x["CPUs"], middle, cpus if len(cpus) < 10 else f"{cpus[:8].rpartition(',')[0]}…", "num"))
+            tip += (f"; vector {vector.number}, IRQ {vector.irq}: may interrupt CPUs {cpus}, "
+                    f"now {format_cpulist(vector.now)}")
+        else:
+            parts.append(text(x["vec"], middle, "polled", "num dim"))
+            tip += ", polled"
+    return group(parts, f"part{away}", tip)
