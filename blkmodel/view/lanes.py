@@ -8,9 +8,9 @@ from blkmodel.trace import Call, Enter, Leave, Return
 class Run(NamedTuple):
     """A stretch in which one context ran without another in between. start, end: events. time: virtual, nanoseconds.
 
-    woken: the function in which it goes on; None where the context begins. asleep: the function in which it goes to
-    sleep at its end; None where the context ends. calls: (depth, function) of what it calls. queued: the context and the
-    function that had it queued, or None; posted: before which event.
+    woken: the function in which it goes on; None where the context begins. asleep: the function in which it goes
+    to sleep at its end; None where the context ends. calls: (depth, function) of what it calls. queued: the context and
+    the function that had it queued, or None; posted: before which event.
     """
 
     context: int

@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from blkmodel import scenario
+from blkmodel.block import blk_mq
 from blkmodel.drivers.block import null_blk_main
 from blkmodel.errors import KernelError
-from blkmodel.include.linux.blk_mq import blk_mq_tag_set
 from blkmodel.sim import Machine, booted, machine, this
 from blkmodel.trace import Alloc, record
 
@@ -46,7 +46,11 @@ def _load(**params):
 
 
 def _alloc_tag_set():
-    return this().task("insmod", null_blk_main.null_init_tag_set, None, blk_mq_tag_set())
+    return this().task("insmod", null_blk_main.null_init_tag_set, None, null_blk_main.variables().tag_set)
+
+
+def _free_tag_set():
+    this().task("rmmod", blk_mq.blk_mq_free_tag_set, null_blk_main.variables().tag_set)
 
 
 def _three_queues():
@@ -58,16 +62,17 @@ THREE = {"submit_queues": 3, "hw_queue_depth": 32}
 SCENARIOS = {
     "load": Scenario("load null_blk, 3 queues of 32", _load(**THREE), undo=scenario.null_blk_unload),
     "load-one": Scenario("load null_blk, one queue (mq-deadline)", _load(), undo=scenario.null_blk_unload),
-    "tag-set": Scenario("allocate a tag set alone, 3 queues of 32", _alloc_tag_set, _three_queues),
+    "tag-set": Scenario("allocate a tag set alone, 3 queues of 32", _alloc_tag_set, _three_queues,
+                        _free_tag_set),
     "read": Scenario("read 4 KiB from null_blk", lambda: scenario.io("nullb0", "read", 0, 4096), _load(**THREE)),
     "read-one": Scenario("read 4 KiB through mq-deadline", lambda: scenario.io("nullb0", "read", 0, 4096), _load()),
     "write": Scenario("write 64 KiB to null_blk", lambda: scenario.io("nullb0", "write", 0, 1 << 16), _load(**THREE)),
     "scheduler": Scenario("choose mq-deadline for 3 queues", lambda: scenario.set_scheduler("nullb0", "mq-deadline"),
-                          _load(**THREE)),
+                          _load(**THREE), lambda: scenario.set_scheduler("nullb0", "none")),
     "unload": Scenario("unload null_blk", scenario.null_blk_unload, _load(**THREE)),
 }
 STEPPED = {each.title: name for name, each in SCENARIOS.items()}
-BREAKABLE = {SCENARIOS[name].title: name for name in ("tag-set", "load", "load-one", "read", "scheduler")}
+BREAKABLE = {SCENARIOS[name].title: name for name in ("tag-set", "load", "load-one", "scheduler")}
 
 
 @lru_cache(maxsize=8)
@@ -77,7 +82,7 @@ def recorded(name, fail=0):
     with booted(wanted.on) as kernel:
         wanted.prepare()
         first = kernel.memory.count + 1
-        before = _live(kernel)
+        before = live(kernel)
         if fail:
             kernel.memory.fail_nth(fail)
         error = None
@@ -89,7 +94,7 @@ def recorded(name, fail=0):
         kernel.memory.fail_never()
         if error is None and isinstance(recording.result, int) and recording.result < 0:
             error = KernelError(recording.result, wanted.title)
-        return Recorded(recording, kernel, error, first, before, _live(kernel))
+        return Recorded(recording, kernel, error, first, before, live(kernel))
 
 
 @lru_cache(maxsize=16)
@@ -98,5 +103,6 @@ def attempts(name):
     return len(recorded(name).recording.of(Alloc))
 
 
-def _live(kernel):
+def live(kernel):
+    """The live allocations of a kernel: address → (kind, bytes)."""
     return {addr: (each.kind, each.size) for addr, each in kernel.memory.live.items()}

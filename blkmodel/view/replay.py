@@ -124,12 +124,12 @@ class Replay:
         return self._after(path[-1].end) if path else None
 
     def caller(self, number):
-        """The number of the step in which the current function is called."""
-        path = self.steps[number - 1].path if number else ()
+        """The number of the last step of the current function's caller before it was called; None without one."""
+        path = self.steps[number - 1].path[:-1] if number else ()
         if not path:
             return None
-        begun = self.first[path[-1].start]
-        return begun if begun != number else begun - 1
+        begun = self.first[self.steps[number - 1].path[-1].start]
+        return next(before for before in range(begun - 1, 0, -1) if self.steps[before - 1].path == path)
 
     def calls_of(self, words):
         """The numbers of the steps in which functions with these letters in their name are called, with the name."""
@@ -139,7 +139,7 @@ class Replay:
     def _after(self, event):
         if event is None:
             return None
-        number = bisect_left(self.steps, event, key=lambda step: step.start)
+        number = bisect_left(self.steps, event + 1, key=lambda step: step.start)
         return number + 1 if number < len(self.steps) else None
 
 

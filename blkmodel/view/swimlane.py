@@ -17,14 +17,14 @@ _EDGE = {"task": "ctx", "worker": "default", "softirq": "tags", "irq": "poll"}
 _ROW, _TOP, _LEAST, _GAP = 44, 22, 7, 9
 _STYLE = (
     ".blk-swim{font-size:13px;line-height:1.5}.blk-swim p{margin:0 0 6px}.blk-swim .dim{color:var(--blk-dim)}"
-    f".blk-swim .field{{position:relative;padding-top:{_TOP}px;overflow:hidden}}"
+    f".blk-swim .field{{position:relative;padding-top:{_TOP}px;overflow:hidden;break-inside:avoid}}"
     f".blk-swim .lane{{position:relative;height:{_ROW}px;border-top:1px solid var(--blk-line)}}"
     ".blk-swim .lane.same{border-top:1px dotted var(--blk-line)}"
     ".blk-swim .lane>b{position:absolute;left:0;top:1px;font-size:11px;font-weight:600}"
     ".blk-swim .lane>b span{font-weight:400;color:var(--blk-dim)}"
     ".blk-swim .bar{position:absolute;top:18px;height:21px;box-sizing:border-box;border:2px solid var(--blk-line);"
-    "border-radius:3px;background:var(--blk-band);font-size:11px;line-height:17px;padding:0 4px 0 6px;white-space:nowrap;"
-    "overflow:hidden;text-overflow:ellipsis}"
+    "border-radius:3px;background:var(--blk-band);font-size:11px;line-height:17px;padding:0 4px 0 6px;"
+    "white-space:nowrap;overflow:hidden;text-overflow:ellipsis}"
     ".blk-swim .bar.k-task{background:var(--blk-ctx)}"
     + "".join(f".blk-swim .bar.k-{kind}{{border-color:var(--blk-{edge})}}" for kind, edge in _EDGE.items())
     + ".blk-swim .bar.k-irq,.blk-swim .bar.k-softirq{border-radius:10px}"

@@ -1,0 +1,91 @@
+"""One allocation fails: the figure says what the kernel then did, and that nothing is left."""
+
+import pytest
+
+from blkmodel import KernelError, boot, scenario
+from blkmodel.live import Choice, Steps, live
+from blkmodel.trace import Alloc
+from blkmodel.view.break_it import BREAKABLE, _given_back, _story, break_it, last_allocation
+from blkmodel.view.recorded import THREE, recorded
+from tests.view.figures import in_fresh_interpreters, label, parsed, words
+
+
+@pytest.fixture(params=BREAKABLE.values())
+def name(request):
+    return request.param
+
+
+def test_every_failure_is_drawn_and_leaves_nothing(name):
+    for allocation in range(last_allocation(name) + 1):
+        html = break_it(name, allocation)
+        story, done = _story(name, allocation), recorded(name, allocation)
+        assert parsed(html) is not None
+        assert story.left == 0
+        refused = [event for event in done.recording.of(Alloc) if not event.addr]
+        assert len(refused) == (allocation > 0)
+        assert len(story.taken) == len(done.recording.of(Alloc))
+        if allocation:
+            failed = story.taken[allocation - 1]
+            assert (failed.kind, failed.size) == (refused[0].kind, refused[0].size)
+            assert failed.until is None
+            assert f"allocation {allocation} of {last_allocation(name)} fails, {failed.kind} of" in label(html)
+            assert f"{story.before} live allocations before, {story.after} after: the same" in words(html)
+            assert len(list(parsed(html).iter("ol"))) == 1
+        if story.error:
+            assert story.error.name == "ENOMEM"
+            assert "ENOMEM" in words(html)
+            assert all(each.until is not None for each in story.taken if each is not story.taken[allocation - 1])
+
+
+def test_the_errno_is_the_commands_own():
+    for allocation in range(1, last_allocation("load") + 1, 7):
+        kernel = boot(4)
+        log, error = len(kernel.log), None
+        kernel.memory.fail_nth(allocation)
+        try:
+            scenario.null_blk_load(**THREE)
+        except KernelError as refused:
+            error = refused.name
+        story = _story("load", allocation)
+        assert story.error.name == error if error else story.error is None
+        assert story.log == kernel.log[log:]
+
+
+def test_what_was_taken_last_is_given_back_first():
+    story = _story("scheduler", 14)
+    last = [each for each in _given_back(story) if each.freed_in == "blk_mq_init_bitmap_tags"]
+    assert len(last) == 4, "the function that fails unwinds what is its own"
+    assert [each.number for each in sorted(last, key=lambda each: each.until)] == [13, 12, 11, 10]
+    assert [(node.function, node.value) for node in story.path[-2:]] == [("bt_alloc", -12),
+                                                                         ("sbitmap_queue_init_node", -12)]
+    said = words(break_it("scheduler", 14))
+    assert "13 sbq_wait_state[] 512 B sbitmap_queue_init_node · given back as no. 1 in blk_mq_init_bitmap_tags" in said
+    assert "blk_mq_init_tags C · model NULL" in said
+
+
+def test_less_depth_instead_of_an_error():
+    html = break_it("tag-set", 12)
+    assert "blk-mq: reduced tag depth (32 -> 16)" in words(html)
+    assert "the kernel does without, and goes on" in words(html)
+
+
+def test_smaller_runs_instead_of_an_error():
+    story = _story("tag-set", 11)
+    assert [(each.kind, each.until) for each in story.taken[10:13]] == [("pages(4)", None), ("pages(2)", None),
+                                                                      ("pages(2)", None)]
+    assert story.error is None
+
+
+def test_none_fails():
+    assert "none fails" in words(break_it("load", 0))
+
+
+def test_it_is_the_same_every_time():
+    assert len(in_fresh_interpreters("break_it('load', 40)", "blkmodel.view.break_it")) == 1
+
+
+def test_as_a_live_figure(monkeypatch):
+    monkeypatch.setenv("BLKMODEL_STILL", "1")
+    figure = live(break_it, scenario=Choice(BREAKABLE), allocation=Steps(last_allocation))
+    figure.set(scenario="scheduler", allocation=999)
+    assert figure.values["allocation"] == last_allocation("scheduler")
