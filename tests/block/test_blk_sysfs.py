@@ -1,0 +1,126 @@
+"""A queue's files, and when they are there."""
+
+import pytest
+
+from blkmodel import boot
+from blkmodel.block import blk_core, blk_settings, blk_sysfs
+from blkmodel.include.linux.blkdev import (
+    QUEUE_FLAG_INIT_DONE,
+    QUEUE_FLAG_NOMERGES,
+    QUEUE_FLAG_NOXMERGES,
+    QUEUE_FLAG_REGISTERED,
+    QUEUE_FLAG_SAME_COMP,
+    QUEUE_FLAG_SAME_FORCE,
+    blk_queue_registered,
+)
+from blkmodel.include.linux.errno import EINVAL, EIO, ENOENT, ENXIO
+from blkmodel.include.linux.genhd import disk_to_dev
+from blkmodel.include.linux.kobject import KOBJ_ADD, KOBJ_REMOVE, kobject_under, sysfs
+from tests.block.test_genhd import Disk
+
+
+@pytest.fixture
+def made():
+    kernel = boot(2)
+    disk = Disk()
+    assert kernel.task("insmod", disk.add) == 0
+    return disk
+
+
+def show(disk, name):
+    return blk_sysfs.queue_attr_show(disk.queue.kobj, disk.queue.kobj.attrs[name])
+
+
+def store(disk, name, text):
+    return blk_sysfs.queue_attr_store(disk.queue.kobj, disk.queue.kobj.attrs[name], text, len(text))
+
+
+def test_what_a_queue_shows(made):
+    assert kobject_under("block/test0/queue") is made.queue.kobj
+    assert {name: show(made, name) for name in made.queue.kobj.attrs} == {
+        "nr_requests": "8\n", "max_sectors_kb": "127\n", "max_hw_sectors_kb": "127\n", "max_segments": "128\n",
+        "max_segment_size": "65536\n", "scheduler": "[mq-deadline] none\n", "logical_block_size": "512\n",
+        "physical_block_size": "512\n", "nomerges": "0\n", "rq_affinity": "1\n", "write_cache": "write through\n"}
+    blk_settings.blk_queue_write_cache(made.queue, True, False)
+    assert show(made, "write_cache") == "write back\n"
+
+
+def test_a_driver_that_looks_after_time(made):
+    made.set.ops.timeout = len
+    attr = blk_sysfs.QUEUE_IO_TIMEOUT
+    assert blk_sysfs.queue_attr_visible(made.queue.kobj, attr, 0) == 0o644
+    assert blk_sysfs.queue_io_timeout_show(made.queue) == "30000\n"
+    made.set.ops.timeout = None
+    assert blk_sysfs.queue_attr_visible(made.queue.kobj, attr, 0) == 0
+
+
+def test_the_number_of_requests(made):
+    assert store(made, "nr_requests", "6\n") == 2
+    assert show(made, "nr_requests") == "6\n"
+    assert store(made, "nr_requests", "1") == 1
+    assert show(made, "nr_requests") == "4\n"
+    for wrong in ("x", "-1", "4294967296", ""):
+        assert store(made, "nr_requests", wrong) == -EINVAL
+    made.queue.mq_ops, ops = None, made.queue.mq_ops
+    assert store(made, "nr_requests", "6") == -EINVAL
+    made.queue.mq_ops = ops
+
+
+def test_the_longest_request(made):
+    assert store(made, "max_sectors_kb", "64") == 2
+    assert made.queue.limits.max_sectors == 128
+    assert made.queue.backing_dev_info.io_pages == 16
+    assert store(made, "max_sectors_kb", "128") == -EINVAL
+    assert store(made, "max_sectors_kb", "3") == -EINVAL
+    assert store(made, "max_sectors_kb", "y") == -EINVAL
+    made.queue.limits.max_dev_sectors = 64
+    assert store(made, "max_sectors_kb", "33") == -EINVAL
+
+
+@pytest.mark.parametrize(("text", "flags"), [("0", 0), ("1", 1 << QUEUE_FLAG_NOXMERGES),
+                                             ("2", 1 << QUEUE_FLAG_NOMERGES)])
+def test_no_merging(made, text, flags):
+    both = 1 << QUEUE_FLAG_NOXMERGES | 1 << QUEUE_FLAG_NOMERGES
+    made.queue.queue_flags |= both
+    assert show(made, "nomerges") == "3\n"
+    assert store(made, "nomerges", text) == 1
+    assert made.queue.queue_flags & both == flags
+    assert show(made, "nomerges") == f"{text}\n"
+    assert store(made, "nomerges", "z") == -EINVAL
+
+
+@pytest.mark.parametrize("text", ["0", "1", "2"])
+def test_where_to_complete(made, text):
+    for start in (0, 1 << QUEUE_FLAG_SAME_COMP, 1 << QUEUE_FLAG_SAME_COMP | 1 << QUEUE_FLAG_SAME_FORCE):
+        made.queue.queue_flags = start
+        assert store(made, "rq_affinity", text) == 1
+        assert show(made, "rq_affinity") == f"{text}\n"
+    assert store(made, "rq_affinity", "z") == -EINVAL
+
+
+def test_files_that_can_not_be_used(made):
+    assert store(made, "max_segments", "1") == -EIO
+    attr = blk_sysfs.QUEUE_IO_TIMEOUT
+    attr_without = type(attr)(name="none")
+    assert blk_sysfs.queue_attr_show(made.queue.kobj, attr_without) == -EIO
+    blk_core.blk_set_queue_dying(made.queue)
+    assert show(made, "nr_requests") == -ENOENT
+    assert store(made, "nr_requests", "8") == -ENOENT
+
+
+def test_registering(made):
+    q = made.queue
+    assert q.queue_flags >> QUEUE_FLAG_REGISTERED & q.queue_flags >> QUEUE_FLAG_INIT_DONE & 1
+    assert q.q_usage_counter.percpu
+    references = disk_to_dev(made.disk).kobj.refcount
+    blk_sysfs.blk_unregister_queue(made.disk)
+    assert not blk_queue_registered(q)
+    assert kobject_under("block/test0/queue") is None
+    assert disk_to_dev(made.disk).kobj.refcount == references - 4  # those of queue and mq
+    blk_sysfs.blk_unregister_queue(made.disk)
+    assert blk_sysfs.blk_register_queue(made.disk) == 0
+    assert disk_to_dev(made.disk).kobj.refcount == references
+    assert [action for action, name, _ in sysfs().uevents if name == "queue"] == [KOBJ_ADD, KOBJ_REMOVE, KOBJ_ADD]
+    made.disk.queue = None
+    assert blk_sysfs.blk_register_queue(made.disk) == -ENXIO
+    blk_sysfs.blk_unregister_queue(made.disk)
