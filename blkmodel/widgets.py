@@ -1,12 +1,17 @@
 """The controls of a live figure as widgets of JupyterLab. Imported only where a kernel is going to show one."""
 
+import json
+import re
+from html import unescape
+
 import ipywidgets
 import traitlets
 
 from blkmodel.view.controls import Check, Choice, Slider, Steps
 
 _STYLE = ("<style>.blk-message{padding:.5em .8em;border-left:3px solid #b3261e;max-width:44rem}"
-          ".blk-message pre{margin:.4em 0 0}</style>")
+          ".blk-message pre{margin:.4em 0 0}.blk-moves{display:none}</style>")
+_MOVE = re.compile(r'<button[^>]* data-key="[^"]*" data-set="(\w+)=([^"]*)"( aria-disabled="true")?>([^<]*)</button>')
 
 
 class Optional(ipywidgets.HBox):
@@ -55,9 +60,11 @@ def build(figure):
     author = dict(figure.values)
     reset.on_click(lambda _: figure.set(**author))
     shown = ipywidgets.HTML(_STYLE + figure.drawn.html)
-    figure._widgets = {"controls": made, "shown": shown}
+    moves = ipywidgets.HBox()
+    figure._widgets = {"controls": made, "shown": shown, "moves": moves}
+    _move(figure, moves)
     bar = ipywidgets.Box([*rows, reset], layout={"flex_flow": "row wrap", "align_items": "center"})
-    return ipywidgets.VBox([bar, shown])
+    return ipywidgets.VBox([bar, moves, shown])
 
 
 def show(figure):
@@ -71,6 +78,21 @@ def show(figure):
             if widget.value != figure.values[name]:
                 widget.value = figure.values[name]
     figure._widgets["shown"].value = _STYLE + figure.drawn.html
+    _move(figure, figure._widgets["moves"])
+
+
+def _move(figure, box):
+    """Make the buttons that lead on from what is drawn once more, as widgets: HTML cannot answer here."""
+    drawn = re.search(r'<div class="blk-moves">.*?</div>', figure.drawn.html)
+    if not drawn:
+        return
+    moves = _MOVE.findall(drawn[0])
+    while len(box.children) < len(moves):
+        button = ipywidgets.Button(layout={"width": "auto"})
+        button.on_click(lambda made: figure.set(**made.target))
+        box.children = (*box.children, button)
+    for button, (name, value, off, label) in zip(box.children, moves, strict=True):
+        button.description, button.disabled, button.target = label, bool(off), {name: json.loads(unescape(value))}
 
 
 def _changed(figure, name, value):

@@ -160,3 +160,20 @@ def test_a_context_is_gone_on_with():
     kinds = [replay.recording.contexts[step.context].name for step in replay.steps]
     runs = [name for i, name in enumerate(kinds) if i == 0 or kinds[i - 1] != name]
     assert runs[:4] == ["dio", "kblockd", "softirq 4", "dio"]
+
+
+def test_in_jupyterlab_the_moves_are_widgets(monkeypatch):
+    monkeypatch.delenv("BLKMODEL_STILL", raising=False)
+    figure = live(stepper, scenario=Choice(STEPPED), step=Steps(last_step), find="")
+    figure._repr_mimebundle_()
+    into, over, out, caller = figure._widgets["moves"].children
+    assert [each.description for each in (into, over, out, caller)] == ["Step into", "Step over", "Step out",
+                                                                        "Back to the caller"]
+    figure.set(step=3)
+    for button, target in ((over, replay_of("tag-set").over(3)), (into, replay_of("tag-set").over(3) + 1)):
+        button.click()
+        assert figure.values["step"] == target == figure._widgets["controls"]["step"].value
+    assert figure._widgets["shown"].value.endswith(stepper("tag-set", figure.values["step"]))
+    figure.set(step=last_step("tag-set"))
+    assert into.disabled
+    assert not caller.disabled
