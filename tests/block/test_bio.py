@@ -192,7 +192,11 @@ def test_a_rescuer_submits_what_the_task_can_not(kernel, monkeypatch):
     bs = bio_set()
     bios.bioset_init(bs, 1, 0, BIOSET_NEED_RESCUER)
     rescued = []
-    monkeypatch.setattr(blk_core, "generic_make_request", lambda of: (rescued.append(of), bios.bio_put(of)))
+
+    def submit(of):
+        rescued.append(of)
+        bios.bio_put(of)
+    monkeypatch.setattr(blk_core, "generic_make_request", submit)
     mine = bios.bio_alloc_bioset(GFP_NOIO, 0, bs)
     reserve = bios.bio_alloc_bioset(GFP_NOIO, 0, bs)
     other = bio()
@@ -323,7 +327,7 @@ def test_the_kernels_own_vectors_are_not_held(kernel):
 
 
 def test_chained_bios_end_once_with_the_first_error(kernel):
-    ended = []
+    ended: list[bio] = []
     parent = bios.bio_alloc_bioset(GFP_KERNEL, 0, fs_bio_set())
     parent.bi_end_io = ended.append
     children = [bios.bio_alloc_bioset(GFP_KERNEL, 0, fs_bio_set()) for _ in range(3)]
@@ -346,7 +350,7 @@ def test_any_chain_ends_once(tree, order):
     """Bios chained to the last one or to the first, ended in any order: each parent ends once, after its children."""
     boot(1)
     root = bios.bio_alloc_bioset(GFP_KERNEL, 0, fs_bio_set())
-    ended = []
+    ended: list[bio] = []
     root.bi_end_io = ended.append
     made = [root]
     for to_last in tree:

@@ -221,7 +221,7 @@ def test_a_registered_queue_drains_after_a_grace_period(device, kernel):
 
 
 def test_the_timer_of_a_queue_without_requests(device, kernel):
-    seen = []
+    seen: list[work_struct] = []
     INIT_WORK(device.queue.timeout_work, seen.append, device.queue)
     blk_core.blk_rq_timed_out_timer(device.queue.timeout)
     assert device.queue.timeout_work._event.context.name == "kblockd"
@@ -500,8 +500,11 @@ def test_stealing_bios(device):
 def test_clones(device, kernel):
     source = request_of(device, (0, 8), (8, 8), ioprio=3, extra_len=5)
     clone, seen = request(), []
-    assert blk_core.blk_rq_prep_clone(clone, source, None, GFP_NOIO,
-                                      lambda bio, of, data: seen.append((bio, of, data)) or 0, "data") == 0
+
+    def prepare(bio, of, data):
+        seen.append((bio, of, data))
+        return 0
+    assert blk_core.blk_rq_prep_clone(clone, source, None, GFP_NOIO, prepare, "data") == 0
     assert (clone._sector, clone._data_len, clone.nr_phys_segments, clone.ioprio, clone.extra_len) == (
         0, 8192, 2, 3, 5)
     assert clone.bio.bi_io_vec is source.bio.bi_io_vec
@@ -521,7 +524,11 @@ def test_clones(device, kernel):
 
 def test_clones_are_checked(device, kernel, monkeypatch):
     issued = []
-    monkeypatch.setattr(blk_mq, "blk_mq_request_issue_directly", lambda rq, last: issued.append((rq, last)) or 0)
+
+    def issue(rq, last):
+        issued.append((rq, last))
+        return 0
+    monkeypatch.setattr(blk_mq, "blk_mq_request_issue_directly", issue)
     rq = request_of(device, (0, 8), (8, 8))
     assert blk_core.blk_insert_cloned_request(device.queue, rq) == 0
     assert issued == [(rq, True)]
@@ -535,7 +542,7 @@ def test_clones_are_checked(device, kernel, monkeypatch):
 
 
 def test_passthrough_requests(device, kernel, monkeypatch):
-    made = []
+    made: list[request] = []
     rq = request()
     monkeypatch.setattr(blk_mq, "blk_mq_alloc_request", lambda q, op, flags: rq)
     monkeypatch.setattr(blk_mq, "blk_mq_free_request", made.append)
@@ -561,8 +568,11 @@ def test_an_empty_request(device, kernel):
 
 def test_plugs(kernel, monkeypatch):
     flushed = []
-    monkeypatch.setattr(blk_mq, "blk_mq_flush_plug_list",
-                        lambda plug, from_schedule: (flushed.append(from_schedule), plug.mq_list.entries.clear()))
+
+    def flush(plug, from_schedule):
+        flushed.append(from_schedule)
+        plug.mq_list.entries.clear()
+    monkeypatch.setattr(blk_mq, "blk_mq_flush_plug_list", flush)
     outer, inner = blk_plug(), blk_plug()
     outer.rq_count = 5
     blk_core.blk_start_plug(outer)

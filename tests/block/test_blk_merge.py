@@ -20,6 +20,7 @@ from blkmodel.include.linux.blk_types import (
     REQ_OP_WRITE_SAME,
     REQ_OP_WRITE_ZEROES,
     REQ_PREFLUSH,
+    bio,
     bio_flagged,
     bio_vec,
 )
@@ -86,7 +87,7 @@ def request_of(q, *members, **fields):
 
 def cut_all(q, whole, monkeypatch):
     """Cut a bio as a submission would: until nothing is left. Returns the pieces and their segments."""
-    again = []
+    again: list[bio] = []
     monkeypatch.setattr(blk_core, "generic_make_request", again.append)
     pieces = []
     following = whole
@@ -348,7 +349,7 @@ def test_two_requests_become_one(q, neighbours, monkeypatch):
     monkeypatch.setattr(elevator, "elv_former_request", lambda q, rq: first)
     third = request_of(q, bio_of([4096], 16), rq_disk=disk)
     assert blk_merge.attempt_front_merge(q, third) is third
-    freed = []
+    freed: list[request] = []
     monkeypatch.setattr(blk_core, "blk_put_request", freed.append)
     fourth = request_of(q, bio_of([4096], 24), rq_disk=disk)
     assert blk_merge.blk_attempt_req_merge(q, first, fourth) == 1

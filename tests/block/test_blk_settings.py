@@ -6,14 +6,13 @@ from hypothesis import strategies as st
 
 from blkmodel import boot
 from blkmodel.block import blk_core, blk_settings
-from blkmodel.include.linux.blkdev import QUEUE_FLAG_FUA, QUEUE_FLAG_WC, queue_limits, test_bit
+from blkmodel.include.linux.blkdev import QUEUE_FLAG_FUA, QUEUE_FLAG_WC, queue_limits
+from blkmodel.include.linux.blkdev import test_bit as bit
 from blkmodel.include.linux.bug import KernelBug
 from blkmodel.include.linux.errno import EINVAL
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import gendisk, hd_struct
 from blkmodel.include.linux.gfp import GFP_DMA, GFP_KERNEL, GFP_NOIO
-
-test_bit.__test__ = False
 
 
 @pytest.fixture
@@ -130,8 +129,8 @@ def test_padding_drain_and_alignment(q):
 def test_write_cache(q, wc, fua):
     blk_settings.blk_queue_write_cache(q, not wc, not fua)
     blk_settings.blk_queue_write_cache(q, wc, fua)
-    assert test_bit(QUEUE_FLAG_WC, q.queue_flags) == wc
-    assert test_bit(QUEUE_FLAG_FUA, q.queue_flags) == fua
+    assert bit(QUEUE_FLAG_WC, q.queue_flags) == wc
+    assert bit(QUEUE_FLAG_FUA, q.queue_flags) == fua
 
 
 def test_bouncing(q):

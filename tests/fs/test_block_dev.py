@@ -340,7 +340,11 @@ def test_who_writes_alone_is_not_disturbed_by_events(kernel):
 
 def test_a_new_medium(kernel):
     looked = []
-    ram = Ram(kernel, media_changed=lambda disk: 1, revalidate_disk=lambda disk: looked.append(disk) or 0).add()
+
+    def look(disk):
+        looked.append(disk)
+        return 0
+    ram = Ram(kernel, media_changed=lambda disk: 1, revalidate_disk=look).add()
     looked.clear()
     bdev = opened(ram)
     assert block_dev.check_disk_change(bdev) == 1
@@ -685,7 +689,11 @@ def test_a_node_of_a_disk_that_was_replaced(ram, kernel):
 
 def test_polling(ram, kernel, monkeypatch):
     seen = []
-    monkeypatch.setattr(block_dev.blk_mq, "blk_poll", lambda q, cookie, spin: seen.append((q, cookie, spin)) or 1)
+
+    def poll(q, cookie, spin):
+        seen.append((q, cookie, spin))
+        return 1
+    monkeypatch.setattr(block_dev.blk_mq, "blk_poll", poll)
     filp = filp_open("ram0", O_RDONLY)
     assert block_dev.blkdev_iopoll(kiocb(ki_filp=filp, ki_cookie=5), False) == 1
     assert seen == [(ram.queue, 5, False)]

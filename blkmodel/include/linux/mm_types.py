@@ -71,7 +71,7 @@ class page(Struct):
         """The page n pages after this one, in the same run or not."""
         run = self._run
         index = self._start // PAGE_SIZE + n
-        return run.page(index) if index < run.nr else mem_map().page_at(self._addr + n * PAGE_SIZE)
+        return run.page(index) if index < run.nr else mem_map().page_at(run._addr + index * PAGE_SIZE)
 
     def read(self, offset, length):
         """Bytes from `offset` of the page on, or on into the pages after it."""
