@@ -239,8 +239,8 @@ def _row(story, run, order):
     ends = max(story.length if each.until is None else each.until for each in run)
     held = "" if failed else (f'<i class="held" style="left:{100 * first.at / story.length:.2f}%;'
                               f'width:{100 * max(1, ends - first.at) / story.length:.2f}%"></i>')
-    kept = ' class="kept"' if first.until is None and not failed else ""
-    return (f'<li{kept} data-key="a{first.number}"><div class="what">{what}</div>'
+    state = "fails" if failed else "kept" if first.until is None else "back"
+    return (f'<li class="{state}" data-key="a{first.number}"><div class="what">{what}</div>'
             f'<div class="track" aria-hidden="true">{held}{cut}</div></li>')
 
 
