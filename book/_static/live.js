@@ -170,12 +170,15 @@
       this.mark();
     }
 
-    input({ target }) {
+    input({ target, type }) {
       const box = target.closest("[data-kind]");
       if (!box) return;
       const slider = box.querySelector("input[type=range]");
       if (target.type === "number") {
-        if (!target.validity.valid || (target.value === "" && !("none" in target.dataset))) return; // still being typed
+        if (!target.validity.valid || (target.value === "" && !("none" in target.dataset))) {
+          if (type === "change") target.value = this.values[box.dataset.name]; // else it is still being typed
+          return;
+        }
         if (target.value !== "") slider.value = target.value;
       } else if (box.dataset.kind === "number") {
         box.querySelector("input[type=number]").value = slider.value;
