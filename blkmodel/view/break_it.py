@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from blkmodel.include.linux.err import IS_ERR, PTR_ERR
 from blkmodel.include.linux.errno import NAMES
-from blkmodel.trace import Alloc, Free
+from blkmodel.trace import Alloc, Free, Log
 from blkmodel.view import model_source
 from blkmodel.view.call_tree import kernel_url, model_url
 from blkmodel.view.figure import STYLE
 from blkmodel.view.recorded import BREAKABLE, SCENARIOS, attempts, live, recorded
-from blkmodel.view.replay import Replay
+from blkmodel.view.replay import steps_of
 
 __all__ = ["BREAKABLE", "break_it", "last_allocation"]
 
@@ -94,10 +94,10 @@ class Story(NamedTuple):
 def _story(scenario, allocation):
     done = recorded(scenario, allocation)
     after = _undone(scenario, done) if allocation else done.before
-    replay = Replay(done.recording)
+    events = done.recording.events
     taken, time, cut, path, open_ = [], 0, None, (), {}
-    for step in replay.steps:
-        for event in replay.events[step.start:step.end]:
+    for step in steps_of(events, done.recording.forest()):
+        for event in events[step.start:step.end]:
             if type(event) is Alloc:
                 function = step.path[-1].function if step.path else ""
                 taken.append(Taken(event.attempt - done.first + 1, event.kind, event.size, function, time, None, ""))
@@ -111,8 +111,9 @@ def _story(scenario, allocation):
                 taken[at] = taken[at]._replace(until=time, freed_in=function)
             if type(event) in (Alloc, Free):
                 time += 1
-    return Story(scenario, allocation, taken, cut, path, done.error, replay.log(len(replay.events)), len(done.before),
-                 len(after), _differ(done.before, after), time)
+    log = [event.line for event in done.recording.of(Log)]
+    return Story(scenario, allocation, taken, cut, path, done.error, log, len(done.before), len(after),
+                 _differ(done.before, after), time)
 
 
 def _undone(scenario, done):

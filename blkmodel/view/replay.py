@@ -47,7 +47,7 @@ class Replay:
         self.recording = recording
         self.events = recording.events
         self.forest = recording.forest()
-        self.steps = list(_steps(self.events, self.forest))
+        self.steps = list(steps_of(recording.events, self.forest))
         self.first = {step.path[-1].start: number for number, step in enumerate(self.steps, 1) if step.call}
         self.objects = []
         self._changes: dict[int, dict[str, list[Change]]] = {}
@@ -143,8 +143,8 @@ class Replay:
         return number + 1 if number < len(self.steps) else None
 
 
-def _steps(events, forest):
-    """Cut the events where a function is called, returns, or another context begins or goes on."""
+def steps_of(events, forest):
+    """Yield the steps: the events, cut where a function is called or returns, or another context begins or goes on."""
     nodes: dict[int, Node] = {}
     _index(forest, nodes)
     paths: dict[int, list[Node]] = {}
