@@ -420,7 +420,8 @@ def page_is_mergeable(bv, page, length, offset):
 
 def __bio_try_merge_page(bio, page, length, off):
     """Lengthen the bio's last vector where the memory goes on from it. Returns (whether, whether in the same page)."""
-    if WARN_ON_ONCE(bio_flagged(bio, BIO_CLONED)):
+    if bio.bi_flags & 1 << BIO_CLONED:
+        WARN_ON_ONCE(True, "adding to a clone")
         return False, False
     if bio.bi_vcnt > 0:
         bv = bio.bi_io_vec[bio.bi_vcnt - 1]
@@ -436,8 +437,7 @@ def __bio_try_merge_page(bio, page, length, off):
 
 def __bio_add_page(bio, page, length, off):
     """Put memory into the bio's next vector, which must be free."""
-    WARN_ON_ONCE(bio_flagged(bio, BIO_CLONED))
-    WARN_ON_ONCE(bio_full(bio, length))
+    WARN_ON_ONCE(bio_flagged(bio, BIO_CLONED) or bio_full(bio, length))
     bv = bio.bi_io_vec[bio.bi_vcnt]
     bv.bv_page = page
     bv.bv_offset = off

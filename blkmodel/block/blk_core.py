@@ -542,6 +542,7 @@ def generic_make_request_checks(bio):
     A flush for a disk without a volatile cache ends at once, or becomes a plain write.
     """
     q = bio.bi_disk.queue
+    part0 = bio.bi_disk.part0
     refused = None
     if q is None:
         pr_err("generic_make_request: Trying to access nonexistent block-device "
@@ -554,14 +555,14 @@ def generic_make_request_checks(bio):
     elif bio.bi_partno:
         if blk_partition_remap(bio):
             refused = BLK_STS_IOERR
-    elif bio_check_ro(bio, bio.bi_disk.part0) or bio_check_eod(bio, bio.bi_disk.part0.nr_sects):
+    elif bio_check_ro(bio, part0) or bio_check_eod(bio, part0.nr_sects):
         refused = BLK_STS_IOERR
     if refused is None:
-        if op_is_flush(bio.bi_opf) and not test_bit(QUEUE_FLAG_WC, q.queue_flags):
+        if bio.bi_opf & (REQ_PREFLUSH | REQ_FUA) and not test_bit(QUEUE_FLAG_WC, q.queue_flags):
             bio.bi_opf &= ~(REQ_PREFLUSH | REQ_FUA)
             if not bio_sectors(bio):
                 refused = BLK_STS_OK
-        if not test_bit(QUEUE_FLAG_POLL, q.queue_flags):
+        if bio.bi_opf & REQ_HIPRI and not test_bit(QUEUE_FLAG_POLL, q.queue_flags):
             bio.bi_opf &= ~REQ_HIPRI
         can_do = CAN_DO.get(bio.bi_opf & REQ_OP_MASK)
         if refused is None and can_do is not None and not can_do(q):
@@ -593,12 +594,13 @@ def generic_make_request(bio):
     while bio is not None:
         q = bio.bi_disk.queue
         if blk_queue_enter(q, BLK_MQ_REQ_NOWAIT if bio.bi_opf & REQ_NOWAIT else 0) == 0:
-            bio_lists[1] = bio_lists[0]
-            bio_lists[0] = bio_list()
+            # what was there before waits in the second list, while the driver fills the first
+            bio_lists.reverse()
+            bio_lists[0].head = bio_lists[0].tail = None
             ret = q.make_request_fn(q, bio)
             blk_queue_exit(q)
             if bio_lists[0].head is None:
-                bio_lists[0] = bio_lists[1]
+                bio_lists.reverse()
             else:
                 lower, same = bio_list(), bio_list()
                 while (bio := bio_list_pop(bio_lists[0])) is not None:

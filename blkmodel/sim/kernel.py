@@ -43,11 +43,12 @@ class Kernel:
         self.online = set(on.online)
         self.memory = Memory(on.nodes, on.memory)
         self.random = random.Random(seed)
-        self.log = []
+        self.log: list[str] = []
         self.context = Context("task", "swapper", min(on.online))
         self.loop = EventLoop(self)
-        self.statics = {}
-        self._previous = []
+        self.statics: dict[type, Any] = {}
+        self.rcu_depth = 0
+        self._previous: list[Kernel] = []
 
     @property
     def cpu(self):

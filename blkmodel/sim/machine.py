@@ -14,7 +14,7 @@ class MachineError(ValueError):
 
 def parse_cpulist(text):
     """Return the CPUs of a list in the kernel's syntax: `"0-2,5"` is {0, 1, 2, 5}; the empty text is no CPU."""
-    cpus = set()
+    cpus: set[int] = set()
     for part in text.split(",") if text.strip() else []:
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
@@ -28,7 +28,7 @@ def parse_cpulist(text):
 
 def format_cpulist(cpus):
     """Write CPUs in the kernel's list syntax; the inverse of parse_cpulist()."""
-    runs = []
+    runs: list[list[int]] = []
     for cpu in sorted(cpus):
         if runs and cpu == runs[-1][1] + 1:
             runs[-1][1] = cpu
@@ -75,7 +75,7 @@ class Machine:
                 raise MachineError(f"CPU {min(inner - outer)} is {name} but not {outer_name} "
                                    f"({format_cpulist(outer)})")
         for what, groups in (("node", self.nodes.values()), ("core", self.siblings), ("shared cache", self.caches)):
-            seen = set()
+            seen: set[int] = set()
             for group in groups:
                 if group - self.possible:
                     raise MachineError(f"CPU {min(group - self.possible)} is in a {what} but not possible "

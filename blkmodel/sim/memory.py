@@ -48,27 +48,31 @@ class Memory:
         self._next = {n: DIRECT_MAP + i * bytes_per_node for i, n in enumerate(sorted(nodes))}
         self._limit = {n: start + bytes_per_node for n, start in self._next.items()}
         self._free = {}
-        self._doomed = lambda count, kind: False
+        self._doomed = lambda count, kind, size: False
 
     def fail_nth(self, nth):
         """Make the n-th attempt from now fail (the next one is the first). It alone fails."""
         target = self.count + nth
-        self._doomed = lambda count, kind: count == target
+        self._doomed = lambda count, kind, size: count == target
 
     def fail_share(self, share, seed, kinds=None):
         """Make a share (0 to 1) of the attempts fail, drawn from `seed`; of these kinds only, where given."""
         draw = random.Random(seed)
-        self._doomed = lambda count, kind: (kinds is None or kind in kinds) and draw.random() < share
+        self._doomed = lambda count, kind, size: (kinds is None or kind in kinds) and draw.random() < share
+
+    def fail_if(self, refused):
+        """Make those attempts fail for which refused(kind, size) is true."""
+        self._doomed = lambda count, kind, size: refused(kind, size)
 
     def fail_never(self):
         """Let every attempt succeed again while there is room."""
-        self._doomed = lambda count, kind: False
+        self._doomed = lambda count, kind, size: False
 
     def allocate(self, kind, size, node):
         """Take `size` bytes on `node`; return the address, or 0 when it fails."""
         self.count += 1
         span = 1 << max(3, (size - 1).bit_length()) if size else 8
-        addr = 0 if self._doomed(self.count, kind) else self._place(span, node)
+        addr = 0 if self._doomed(self.count, kind, size) else self._place(span, node)
         if addr:
             self.live[addr] = Allocation(addr, size, span, kind, node)
             self.used += span
@@ -115,7 +119,7 @@ class Memory:
 
     def totals(self):
         """Return live bytes by (kind, node)."""
-        totals = Counter()
+        totals: Counter = Counter()
         for allocation in self.live.values():
             totals[allocation.kind, allocation.node] += allocation.size
         return dict(totals)

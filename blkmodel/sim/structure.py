@@ -62,7 +62,7 @@ class Array(list):
         self.ctype = ctype
         self._addr = 0
 
-    __hash__ = object.__hash__
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
     def __eq__(self, other):
         return self is other if isinstance(other, Array) else list.__eq__(self, other)

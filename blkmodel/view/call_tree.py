@@ -6,9 +6,11 @@ from blkmodel.source import REFERENCE, line_of
 from blkmodel.view.figure import STYLE
 
 _STYLE = (
-    ".blk-calls{font-size:13px;line-height:1.55;overflow-x:auto}.blk-calls ul{list-style:none;margin:0;padding:0 0 0 1.1em}"
+    ".blk-calls{font-size:13px;line-height:1.55;overflow-x:auto}"
+    ".blk-calls ul{list-style:none;margin:0;padding:0 0 0 1.1em}"
     ".blk-calls>ul{padding-left:0}.blk-calls summary{cursor:pointer}.blk-calls summary::marker{color:var(--blk-dim)}"
-    ".blk-calls li>.call{padding-left:1.05em}.blk-calls li{margin:0}.blk-calls .call,.blk-calls summary{white-space:nowrap}"
+    ".blk-calls li>.call{padding-left:1.05em}.blk-calls li{margin:0}"
+    ".blk-calls .call,.blk-calls summary{white-space:nowrap}"
     ".blk-calls a{color:inherit;text-decoration:none}.blk-calls a:hover{text-decoration:underline}"
     ".blk-calls .name{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}"
     ".blk-calls .note{color:var(--blk-dim);font-size:11px;margin-left:.6em}"
@@ -65,7 +67,7 @@ def _call(node, count, unfolded, notes):
 
 def _runs(nodes):
     """Group calls that follow each other and are alike, to the last call below them: [(first of them, how many)]."""
-    runs = []
+    runs: list[list] = []
     for node in nodes:
         shape = _shape(node)
         if runs and runs[-1][0] == shape:

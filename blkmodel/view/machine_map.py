@@ -69,4 +69,4 @@ def _cpu(described, cpu, marked, x, y, names):
     tip = f"CPU {cpu}, node {described.node_of[cpu]}" + ("" if cpu in described.present else ", not there yet")
     label = f"CPU {cpu}" if names else str(cpu)
     return group([rect(x, y, _CPU, 30, f"box {kind}{state}"),
-                  text(x + _CPU / 2, y + 19, label, f"small {on}".strip(), "middle")], "row", tip)
+                  text(x + _CPU / 2, y + 19, label, f"small {on}".strip(), "middle")], "part", tip)

@@ -31,8 +31,8 @@ _STYLE = (
     ".blk .blk-map-lines{flex:1 1 3rem;min-width:2.5rem;max-width:20rem;width:auto}"
     ".blk-map-lines path{vector-effect:non-scaling-stroke}"
     ".blk-map .edge-read{stroke-dasharray:6 3}.blk-map .edge-poll{stroke-dasharray:1.5 3}"
-    ".blk-map .away{opacity:.3}.blk-map .faint{opacity:.1}.blk-map .lit{stroke-width:3}"
-    ".blk-map .num{font-size:11px}.blk-map .lit-box{stroke:var(--blk-ink);stroke-width:2}"
+    ".blk-map .away{opacity:.3}.blk.blk-map .faint{opacity:.1}.blk.blk-map .lit{stroke-width:3}"
+    ".blk-map .num{font-size:11px}.blk.blk-map .lit-box{stroke:var(--blk-ink);stroke-width:2}"
     ".blk-map p{margin:.5rem 0 0;font-size:13px;line-height:1.45;color:var(--blk-dim);max-width:44rem}"
     ".blk-map p b{font-weight:600;color:var(--blk-ink)}.blk-map [data-set]{cursor:pointer}"
 )

@@ -105,7 +105,7 @@ def _box(node, rows, x, y):
     address = getattr(node, "_addr", 0)
     tip = f"{name} at {address:#x}" if address else f"{name}, inside another structure"
     if isinstance(node, Struct) and address:
-        tip += f", {sizeof(type(node))} bytes"
+        tip += f", {sizeof(type(node))} bytes"  # type: ignore[arg-type]  # a class can be hashed
     parts = [rect(x, y, _WIDTH, _height(rows), "box"), rect(x, y, _WIDTH, 22, f"box {kind}"),
              text(x + 8, y + 15, name, f"head mono{on}")]
     for i, (label, value, _) in enumerate(rows):

@@ -22,7 +22,8 @@ _STYLE = (
     ".blk-tags .word{font-size:12px}.blk-tags .word b{font-weight:600}.blk .blk-tags-bits{max-width:100%}"
     ".blk-tags .word span{display:block}.blk-tags .num{font-size:10.5px}"
     ".blk-tags .back{stroke:var(--blk-tags);stroke-width:1.5;fill:none}"
-    ".blk-tags .far{fill:none;stroke-dasharray:2 2}.blk-tags .new{fill:none;stroke:var(--blk-changed);stroke-width:2.5}"
+    ".blk.blk-tags .far{fill:none;stroke-dasharray:2 2}"
+    ".blk-tags .new{fill:none;stroke:var(--blk-changed);stroke-width:2.5}"
     ".blk-tags .queues{display:grid;grid-template-columns:repeat(auto-fill,minmax(4.6rem,1fr));gap:.35rem;"
     "margin-bottom:.7rem}"
     ".blk-tags .ws{border:1px solid var(--blk-line);border-radius:4px;padding:.1rem .35rem .2rem;font-size:11.5px;"
@@ -104,7 +105,7 @@ def _cell(sbq):
 
 def _word(sbq, index, owners, touched, shallow):
     word, first, cell = sbq.sb.map[index], index << sbq.sb.shift, _cell(sbq)
-    hints = {}
+    hints: dict[int, list] = {}
     for cpu, hint in enumerate(sbq.alloc_hint):
         hints.setdefault(hint, []).append(cpu)
     labels = sbq.sb.depth <= 64

@@ -35,7 +35,8 @@ def known():
              for s in structures() if s.__name__.islower()}
     for each in mirror.functions():
         if line := line_of(each.name, each.file):
-            found[each.name] = (f"{page_of(each.function.__module__)}#{each.name}", f"{KERNEL}/source/{each.file}#L{line}")
+            page = page_of(each.function.__module__)
+            found[each.name] = (f"{page}#{each.name}", f"{KERNEL}/source/{each.file}#L{line}")
     return found
 
 

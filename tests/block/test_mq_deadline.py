@@ -260,7 +260,8 @@ def merged(first_sectors):
     kernel = boot(2)
     scenario.null_blk_load()
     q = scenario.disk("nullb0").queue
-    done, pages, found = [], [], []
+    found: list = []
+    done, pages = [], []
 
     def submit():
         blk_mq.blk_mq_quiesce_queue(q)

@@ -10,6 +10,8 @@ from blkmodel.include.linux.blk_types import (
     REQ_NOMERGE_FLAGS,
     REQ_NOWAIT,
     REQ_OP_DISCARD,
+    REQ_OP_FLUSH,
+    REQ_OP_MASK,
     REQ_OP_SECURE_ERASE,
     REQ_OP_WRITE_SAME,
     REQ_OP_WRITE_ZEROES,
@@ -162,7 +164,7 @@ def bio_advance_iter(of, at, count):
     """Move a position so many bytes on, through the vectors that those bytes are in."""
     at.bi_sector += count >> 9
     at.bi_size -= count
-    if bio_no_advance_iter(of):
+    if of.bi_opf & REQ_OP_MASK > REQ_OP_FLUSH and bio_no_advance_iter(of):
         return
     assert at.bi_size >= 0, "a bio was advanced beyond its end"
     vectors = of.bi_io_vec
@@ -216,6 +218,8 @@ def bio_for_each_segment(of):
 
 def segments_of(vector):
     """A vector cut at the ends of pages. (Not the kernel's.)"""
+    if vector.bv_offset + vector.bv_len <= PAGE_SIZE:
+        return (vector,)
     pieces = []
     offset, left = vector.bv_offset, vector.bv_len
     while left:

@@ -322,7 +322,7 @@ def blk_rq_is_private(rq):
 
 def blk_rq_is_passthrough(rq):
     """Whether a driver made the request up itself, so that its sectors mean nothing to the block layer."""
-    return blk_rq_is_scsi(rq) or blk_rq_is_private(rq)
+    return REQ_OP_SCSI_IN <= rq.cmd_flags & REQ_OP_MASK <= REQ_OP_DRV_OUT
 
 
 def rq_mergeable(rq):

@@ -253,12 +253,8 @@ def op_stat_group(op):
     return STAT_DISCARD if op == REQ_OP_DISCARD else int(op_is_write(op))
 
 
-def part_stat_lock():
-    rcu_read_lock()
-
-
-def part_stat_unlock():
-    rcu_read_unlock()
+part_stat_lock = rcu_read_lock
+part_stat_unlock = rcu_read_unlock
 
 
 def part_stat_get(part):

@@ -9,11 +9,11 @@ INITIAL_JIFFIES = (1 << 32) - 300 * HZ
 
 def jiffies():
     """Ticks since boot, from a start that makes overflow come early, as in a real kernel."""
-    return INITIAL_JIFFIES + this().now * HZ // NSEC_PER_SEC
+    return INITIAL_JIFFIES + this().loop.now * HZ // NSEC_PER_SEC
 
 
 def ktime_get_ns():
-    return this().now
+    return this().loop.now
 
 
 def msecs_to_jiffies(milliseconds):

@@ -1,29 +1,22 @@
 """Read-copy-update, as far as one thread can show it: that readers end what they begin."""
 
-from blkmodel.sim import statics, this
+from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
 
 
-@statics
-class readers:
-    """How deep in read-side sections the kernel is."""
-
-    def __init__(self):
-        self.depth = 0
-
-
 def rcu_read_lock():
-    readers().depth += 1
+    this().rcu_depth += 1
 
 
 def rcu_read_unlock():
-    assert readers().depth > 0, "rcu_read_unlock() without rcu_read_lock()"
-    readers().depth -= 1
+    kernel = this()
+    assert kernel.rcu_depth > 0, "rcu_read_unlock() without rcu_read_lock()"
+    kernel.rcu_depth -= 1
 
 
 def synchronize_rcu():
     """Wait until every reader that is inside has left; inside one, that is for ever."""
-    assert readers().depth == 0, "synchronize_rcu() inside a read-side section"
+    assert this().rcu_depth == 0, "synchronize_rcu() inside a read-side section"
 
 
 def call_rcu(fn):
