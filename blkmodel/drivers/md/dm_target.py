@@ -1,0 +1,127 @@
+"""Which types of target there are, and one that is always there: error, which fails all I/O."""
+
+from typing import Any
+
+from blkmodel.include.linux.bug import BUG_ON
+from blkmodel.include.linux.device_mapper import (
+    DM_MAPIO_KILL,
+    DM_TARGET_WILDCARD,
+    DMCRIT,
+    target_type,
+)
+from blkmodel.include.linux.errno import EEXIST, EIO
+from blkmodel.include.linux.module import module_put, request_module, try_module_get
+from blkmodel.sim import statics
+
+DM_MSG_PREFIX = "target"
+
+
+@statics
+class variables:
+    """_targets: the types that are registered, the newest first. (In C the types themselves are linked; but a type of
+    the model belongs to no one kernel.)"""
+
+    def __init__(self):
+        self._targets: list[Any] = []
+
+
+def __find_target_type(name):
+    """The type of that name, or None."""
+    for tt in variables()._targets:
+        if tt.name == name:
+            return tt
+    return None
+
+
+def get_target_type(name):
+    """The type of that name, with its module held, or None."""
+    tt = __find_target_type(name)
+    if tt is not None and not try_module_get(tt.module):
+        tt = None
+    return tt
+
+
+def load_module(name):
+    """Ask for the module that has a type."""
+    request_module(f"dm-{name}")
+
+
+def dm_get_target_type(name):
+    """The type of that name, whose module is loaded where it has to be; None where there is none."""
+    tt = get_target_type(name)
+    if tt is None:
+        load_module(name)
+        tt = get_target_type(name)
+    return tt
+
+
+def dm_put_target_type(tt):
+    """Let a type's module go."""
+    module_put(tt.module)
+
+
+def dm_target_iterate(iter_func, param):
+    """Call iter_func(type, param) for every type, the newest first."""
+    for tt in variables()._targets:
+        iter_func(tt, param)
+    return 0
+
+
+def dm_register_target(tt):
+    """Make a type known. Returns 0, or -EEXIST where another has its name."""
+    if __find_target_type(tt.name) is not None:
+        return -EEXIST
+    variables()._targets.insert(0, tt)
+    return 0
+
+
+def dm_unregister_target(tt):
+    """Forget a type."""
+    if __find_target_type(tt.name) is None:
+        DMCRIT(DM_MSG_PREFIX, f"Unregistering unrecognised target: {tt.name}")
+        BUG_ON(True, "a target type that nobody registered")
+    variables()._targets.remove(tt)
+
+
+def io_err_ctr(tt, argc, args):
+    """Make an error target. It takes discards too, so that they fail as other I/O does."""
+    tt.num_discard_bios = 1
+    return 0
+
+
+def io_err_dtr(tt):
+    """There is nothing to undo."""
+
+
+def io_err_map(tt, bio):
+    """Fail a bio."""
+    return DM_MAPIO_KILL
+
+
+def io_err_clone_and_map_rq(ti, rq, map_context):
+    """Fail a request."""
+    return DM_MAPIO_KILL, None
+
+
+def io_err_release_clone_rq(clone, map_context):
+    """There is no clone to free."""
+
+
+def io_err_dax_direct_access(ti, pgoff, nr_pages):
+    """Fail direct access to memory."""
+    return -EIO
+
+
+error_target = target_type(name="error", version=(1, 5, 0), features=DM_TARGET_WILDCARD, ctr=io_err_ctr,
+                           dtr=io_err_dtr, map=io_err_map, clone_and_map_rq=io_err_clone_and_map_rq,
+                           release_clone_rq=io_err_release_clone_rq, direct_access=io_err_dax_direct_access)
+
+
+def dm_target_init():
+    """Begin with the type that is always there."""
+    return dm_register_target(error_target)
+
+
+def dm_target_exit():
+    """Forget it."""
+    dm_unregister_target(error_target)

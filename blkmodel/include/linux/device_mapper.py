@@ -1,0 +1,190 @@
+"""Device mapper as its targets see it: target types, targets, the devices below, and what a target may answer."""
+
+from dataclasses import field
+from typing import Any
+
+from blkmodel.include.linux.blkdev import SECTOR_SHIFT
+from blkmodel.include.linux.printk import pr_err
+from blkmodel.sim.structure import Struct, struct
+
+DM_NAME = "device-mapper"
+DM_ANY_MINOR = -1
+
+DM_TYPE_NONE, DM_TYPE_BIO_BASED, DM_TYPE_REQUEST_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NVME_BIO_BASED = range(5)
+STATUSTYPE_INFO, STATUSTYPE_TABLE = range(2)
+
+DM_TARGET_SINGLETON = 0x01  # must be alone in its table
+DM_TARGET_ALWAYS_WRITEABLE = 0x02
+DM_TARGET_IMMUTABLE = 0x04  # once in a device's table, no other may follow
+DM_TARGET_WILDCARD = 0x08  # may follow even that one
+DM_TARGET_INTEGRITY = 0x10
+DM_TARGET_PASSES_INTEGRITY = 0x20
+
+DM_ENDIO_DONE, DM_ENDIO_INCOMPLETE, DM_ENDIO_REQUEUE, DM_ENDIO_DELAY_REQUEUE = range(4)
+DM_MAPIO_SUBMITTED, DM_MAPIO_REMAPPED = 0, 1
+DM_MAPIO_REQUEUE, DM_MAPIO_DELAY_REQUEUE, DM_MAPIO_KILL = DM_ENDIO_REQUEUE, DM_ENDIO_DELAY_REQUEUE, 4
+
+
+@struct
+class target_type(Struct):
+    """A kind of target; None for what it does not do. Where C has out-parameters the model returns them:
+
+    ctr(ti, argc, argv) returns 0 or -errno, with the reason in ti.error; dtr(ti) undoes it.
+    map(ti, bio) returns DM_MAPIO_*; end_io(ti, bio, error) returns (DM_ENDIO_*, error).
+    clone_and_map_rq(ti, rq, map_context) returns (DM_MAPIO_*, the clone); release_clone_rq(clone, map_context);
+    rq_end_io(ti, clone, error, map_context) returns DM_ENDIO_*.
+    status(ti, STATUSTYPE_*, status_flags) returns the text, which the caller cuts to its buffer;
+    message(ti, argc, argv) returns 0 or -errno.
+    prepare_ioctl(ti) returns (0, or 1 for a part of a device only, or -errno; the block device).
+    iterate_devices(ti, fn, data) calls fn(ti, dev, start, len, data) for each area below until one is not 0, and
+    returns that. io_hints(ti, limits) changes the limits. busy(ti) says whether to wait with the next request.
+    """
+
+    features: int = 0
+    name: str = ""
+    module: Any = None
+    version: Any = (0, 0, 0)
+    ctr: Any = None
+    dtr: Any = None
+    map: Any = None
+    clone_and_map_rq: Any = None
+    release_clone_rq: Any = None
+    end_io: Any = None
+    rq_end_io: Any = None
+    presuspend: Any = None
+    presuspend_undo: Any = None
+    postsuspend: Any = None
+    preresume: Any = None
+    resume: Any = None
+    status: Any = None
+    message: Any = None
+    prepare_ioctl: Any = None
+    busy: Any = None
+    iterate_devices: Any = None
+    io_hints: Any = None
+    direct_access: Any = None
+
+
+@struct
+class dm_target(Struct):
+    """One line of a table: sectors begin to begin + len of the device are a target's, of a type, with its own data in
+    `private`. error: why it could not be made.
+
+    max_io_len: sectors; no bio crosses a multiple of it, seen from begin (0: wherever). num_*_bios: how many clones
+    of such a bio the target gets; 0: it takes none. per_io_data_size: bytes that it wants with each clone.
+    """
+
+    table: Any = None
+    type: Any = None
+    begin: int = 0
+    len: int = 0
+    max_io_len: int = 0
+    num_flush_bios: int = 0
+    num_discard_bios: int = 0
+    num_secure_erase_bios: int = 0
+    num_write_same_bios: int = 0
+    num_write_zeroes_bios: int = 0
+    per_io_data_size: int = 0
+    private: Any = None
+    error: str = ""
+    flush_supported: bool = False
+    discards_supported: bool = False
+    limit_swap_bios: bool = False
+
+
+@struct
+class dm_dev(Struct):
+    """A block device that is below a mapped device, open with FMODE_* `mode`; name is "major:minor"."""
+
+    bdev: Any = None
+    mode: int = 0
+    name: str = ""
+
+
+@struct
+class dm_target_callbacks(Struct):
+    """How a target says for itself whether it is congested: congested_fn(callbacks, bdi_bits)."""
+
+    SIZE = 24
+    list: Any = None
+    congested_fn: Any = None
+
+
+@struct
+class map_info(Struct):
+    """What a target keeps with a request while it is under way: ptr."""
+
+    SIZE = 8
+    ptr: Any = None
+
+
+@struct
+class dm_arg_set(Struct):
+    """The arguments that are still to be read: argc of them, in argv."""
+
+    SIZE = 16
+    argc: int = 0
+    argv: Any = field(default_factory=list)
+
+
+@struct
+class dm_arg(Struct):
+    """What a numeric argument may be, and what to say of another one."""
+
+    SIZE = 16
+    min: int = 0
+    max: int = 0
+    error: str = ""
+
+
+def dm_target_needs_singleton(type):
+    return bool(type.features & DM_TARGET_SINGLETON)
+
+
+def dm_target_always_writeable(type):
+    return bool(type.features & DM_TARGET_ALWAYS_WRITEABLE)
+
+
+def dm_target_is_immutable(type):
+    return bool(type.features & DM_TARGET_IMMUTABLE)
+
+
+def dm_target_is_wildcard(type):
+    return bool(type.features & DM_TARGET_WILDCARD)
+
+
+def dm_target_has_integrity(type):
+    return bool(type.features & DM_TARGET_INTEGRITY)
+
+
+def dm_target_passes_integrity(type):
+    return bool(type.features & DM_TARGET_PASSES_INTEGRITY)
+
+
+def dm_target_offset(ti, sector):
+    """A sector of the device, counted from its target's begin."""
+    return sector - ti.begin
+
+
+def dm_div_up(n, size):
+    return -(-n // size)
+
+
+def dm_round_up(n, size):
+    return dm_div_up(n, size) * size
+
+
+def to_sector(bytes):
+    return bytes >> SECTOR_SHIFT
+
+
+def to_bytes(sectors):
+    return sectors << SECTOR_SHIFT
+
+
+def DMERR(prefix, line):
+    """Log a line of a device mapper file; `prefix` is what the file puts before all of its lines, its DM_MSG_PREFIX."""
+    pr_err(f"{DM_NAME}: {prefix}: {line}")
+
+
+DMCRIT = DMWARN = DMINFO = DMERR_LIMIT = DMWARN_LIMIT = DMERR

@@ -1,0 +1,14 @@
+"""The geometry of a disk, as it was once counted."""
+
+from blkmodel.sim.structure import Struct, struct
+
+
+@struct
+class hd_geometry(Struct):
+    """So many cylinders of so many heads (tracks) of so many sectors; start: the first sector, of 512 bytes."""
+
+    SIZE = 16
+    heads: int = 0
+    sectors: int = 0
+    cylinders: int = 0
+    start: int = 0
