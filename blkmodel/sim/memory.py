@@ -6,9 +6,10 @@ runs take naturally aligned blocks; what is freed is used again, last freed firs
 
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from blkmodel.sim import wire
 from blkmodel.sim.structure import Array, Struct, sizeof
 
 PAGE_SIZE = 4096
@@ -17,21 +18,26 @@ DIRECT_MAP = 0xFFFF888000000000
 
 @dataclass(slots=True)
 class Allocation:
-    """One live allocation. `size` is what was asked for, `span` what it takes up; both in bytes."""
+    """One live allocation. `size` is what was asked for, `span` what it takes up; both in bytes.
+
+    thing: what lies there, where a device may look: a structure, an array, or what has peek() and poke().
+    """
 
     addr: int
     size: int
     span: int
     kind: str
     node: int
+    thing: Any = field(default=None, compare=False, repr=False)
 
 
 class MemoryError_(AssertionError):
-    """The model freed what was not allocated: a bug that a real kernel would turn into corruption."""
+    """The model used or freed what was not allocated: a bug that a real kernel would turn into corruption."""
 
 
 class Memory:
-    """The heap of one kernel. `live` maps the address of every allocation to its `Allocation`.
+    """The heap of one kernel. `live` maps the address of every allocation to its `Allocation`; `parts` does so for the
+    blocks into which somebody divides an allocation to give them out, each a power of two long and aligned to that.
 
     `count` numbers the attempts since boot, failed ones included, so that the n-th can be made to fail.
     `observer` is called with what happens to any kernel's memory while somebody watches: alloc, free.
@@ -41,6 +47,7 @@ class Memory:
 
     def __init__(self, nodes, bytes_per_node):
         self.live = {}
+        self.parts = {}
         self.count = 0
         self.failed = 0
         self.peak = 0
@@ -97,7 +104,10 @@ class Memory:
     def new(self, cls, node, size=None):
         """Allocate a zeroed structure (with `size` bytes, where it ends in an array); None when it fails."""
         addr = self.allocate(cls.__name__, size or sizeof(cls), node)
-        return place(cls, addr) if addr else None
+        if not addr:
+            return None
+        thing = self.live[addr].thing = place(cls, addr)
+        return thing
 
     def new_array(self, kind, items, node):
         """Allocate an array that holds `items`; `kind` is a C type's name or a structure class."""
@@ -105,7 +115,7 @@ class Memory:
         addr = self.allocate(f"{name}[]", sizeof(kind) * len(items), node)
         if not addr:
             return None
-        array = Array(name, items)
+        array = self.live[addr].thing = Array(kind, items)
         array._addr = addr
         if not isinstance(kind, str):
             for i, item in enumerate(array):
@@ -116,6 +126,51 @@ class Memory:
         """Free a structure or an array that new() or new_array() returned; None is freed for nothing."""
         if thing is not None:
             self.release(thing._addr)
+
+    def part(self, addr, size, thing):
+        """Note that `size` bytes at `addr`, within an allocation, are given out and hold a thing; None: no more."""
+        if thing is None:
+            del self.parts[addr]
+        else:
+            self.parts[addr] = Allocation(addr, size, size, type(thing).__name__, 0, thing)
+
+    def at(self, addr, length=1):
+        """The allocation, or part of one, that all of `length` bytes at `addr` are in."""
+        start = -1
+        for order in range(3, 40):  # whatever is allocated is aligned to its span
+            before, start = start, addr >> order << order
+            if start == before:
+                continue
+            found = self.parts.get(start) or self.live.get(start)
+            if found is not None and addr < start + found.size:
+                if found.thing is None:
+                    raise MemoryError_(f"nothing is kept at {addr:#x}, in {found.kind} of {found.size} bytes")
+                if addr + length > start + found.size:
+                    raise MemoryError_(f"{length} bytes at {addr:#x} reach beyond {found.kind} of {found.size} bytes")
+                return found
+        raise MemoryError_(f"nothing is allocated at {addr:#x}")
+
+    def read(self, addr, length):
+        """The bytes at an address, as a device sees them."""
+        found = self.at(addr, length)
+        return wire.peek(found.thing, addr - found.addr, length)
+
+    def write(self, addr, data):
+        """Store bytes at an address: what lies there has their values from then on."""
+        found = self.at(addr, len(data))
+        wire.poke(found.thing, addr - found.addr, data)
+
+    def load(self, addr):
+        """What an item of an array is: the one that begins at `addr`."""
+        found = self.at(addr)
+        array = found.thing
+        return array[(addr - found.addr) // sizeof(array.kind)]
+
+    def store(self, addr, item):
+        """Make `item` the one of an array that begins at `addr`."""
+        found = self.at(addr)
+        array = found.thing
+        array[(addr - found.addr) // sizeof(array.kind)] = item
 
     def totals(self):
         """Return live bytes by (kind, node)."""

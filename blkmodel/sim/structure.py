@@ -27,7 +27,8 @@ def sizeof(kind):
     return layouts()[name]["size"] if name in layouts() else kind.SIZE
 
 
-_SCALARS = {"pointer": 8, "unsigned long": 8, "unsigned int": 4, "int": 4, "u64": 8, "u32": 4, "u16": 2, "u8": 1}
+_SCALARS = {"pointer": 8, "unsigned long": 8, "unsigned int": 4, "int": 4, "u64": 8, "u32": 4, "u16": 2, "u8": 1,
+            "char": 1}
 
 
 class Struct:
@@ -37,6 +38,7 @@ class Struct:
     """
 
     __slots__ = ("_addr",)
+    _addr: int
 
     def __repr__(self):
         addr = getattr(self, "_addr", 0)
@@ -53,14 +55,19 @@ def struct(cls):
 
 
 class Array(list):
-    """A C array of `len()` items of one type. Its length never changes."""
+    """A C array of `len()` items of one `kind`: a structure class, or a C type by name. Its length never changes."""
 
-    __slots__ = ("_addr", "ctype")
+    __slots__ = ("_addr", "kind")
 
-    def __init__(self, ctype, items):
+    def __init__(self, kind, items):
         super().__init__(items)
-        self.ctype = ctype
+        self.kind = kind
         self._addr = 0
+
+    @property
+    def ctype(self):
+        """The name of its items' type."""
+        return self.kind if isinstance(self.kind, str) else self.kind.__name__
 
     __hash__ = object.__hash__  # type: ignore[assignment]
 

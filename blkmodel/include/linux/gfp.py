@@ -23,7 +23,7 @@ def alloc_pages_exact_nid(nid, size, gfp):
     addr = memory.allocate(f"pages({size // PAGE_SIZE})", size, nid)
     if not addr:
         return None
-    run = mem_map().runs[addr] = page_run(addr, size // PAGE_SIZE)
+    run = mem_map().runs[addr] = memory.live[addr].thing = page_run(addr, size // PAGE_SIZE)
     return run.page(0)
 
 

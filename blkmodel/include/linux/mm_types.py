@@ -2,26 +2,32 @@
 
 from typing import Any
 
-from blkmodel.sim import statics
+from blkmodel.sim import statics, this
 from blkmodel.sim.memory import PAGE_SIZE, place
 from blkmodel.sim.structure import Struct, struct
 
 
 @statics
 class mem_map:
-    """All pages that are allocated: address of the first → run."""
+    """All pages that are allocated: address of the first → run. Of what kmalloc() and its like gave out, the pages
+    that somebody asked for: address → page."""
 
     def __init__(self):
         self.runs = {}
+        self.others = {}
 
     def page_at(self, addr):
-        """The page that an address is in."""
+        """The page that an address is in, which is allocated, as pages or not."""
         start = addr & ~(PAGE_SIZE - 1)
         for order in range(30):
             run = self.runs.get(start & ~((PAGE_SIZE << order) - 1))  # a run is aligned to its size, rounded up
             if run is not None and start < run._addr + run.nr * PAGE_SIZE:
                 return run.page((start - run._addr) // PAGE_SIZE)
-        raise AssertionError(f"no page is allocated at {addr:#x}")
+        this().memory.at(addr)
+        if start not in self.others:
+            self.others[start] = place(page, start)
+            self.others[start].refcount = 1
+        return self.others[start]
 
 
 class page_run(Struct):
@@ -47,6 +53,17 @@ class page_run(Struct):
             found.refcount = 1
         return found
 
+    def peek(self, start, length):
+        """Bytes from `start` of the run on."""
+        held = self.bytes
+        return bytes(length) if held is None else bytes(held[start:start + length])
+
+    def poke(self, start, data):
+        """Store bytes from `start` of the run on."""
+        if self.bytes is None:
+            self.bytes = bytearray(self.nr * PAGE_SIZE)
+        self.bytes[start:start + len(data)] = data
+
 
 @struct
 class page(Struct):
@@ -54,7 +71,7 @@ class page(Struct):
 
     flags: PG_* bits. lru is the list it is on; private belongs to its owner; mapping is the address space whose
     cache it is in, index its place there. refcount (in C `_refcount`) counts who uses it. _run and _start say
-    which bytes are its own.
+    which bytes are its own; a page without a run holds what kmalloc() and its like gave out.
     """
 
     SIZE = 64
@@ -70,23 +87,29 @@ class page(Struct):
     def nth(self, n):
         """The page n pages after this one, in the same run or not."""
         run = self._run
+        if run is None:
+            return mem_map().page_at(self._addr + n * PAGE_SIZE)
         index = self._start // PAGE_SIZE + n
         return run.page(index) if index < run.nr else mem_map().page_at(run._addr + index * PAGE_SIZE)
 
     def read(self, offset, length):
         """Bytes from `offset` of the page on, or on into the pages after it."""
         run = self._run
+        if run is None:
+            return this().memory.read(self._addr + offset, length)
         start = self._start + offset
         here = run.nr * PAGE_SIZE - start
         if length > here:
             end = mem_map().page_at(run._addr + run.nr * PAGE_SIZE)
             return self.read(offset, here) + end.read(0, length - here) if here > 0 else end.read(-here, length)
-        held = run.bytes
-        return bytes(length) if held is None else bytes(held[start:start + length])
+        return run.peek(start, length)
 
     def write(self, offset, data):
         """Store bytes from `offset` of the page on."""
         run = self._run
+        if run is None:
+            this().memory.write(self._addr + offset, data)
+            return
         start = self._start + offset
         here = run.nr * PAGE_SIZE - start
         if len(data) > here:
@@ -97,6 +120,4 @@ class page(Struct):
             else:
                 end.write(-here, data)
             return
-        if run.bytes is None:
-            run.bytes = bytearray(run.nr * PAGE_SIZE)
-        run.bytes[start:start + len(data)] = data
+        run.poke(start, data)

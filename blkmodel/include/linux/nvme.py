@@ -1,79 +1,382 @@
-"""NVMe as the standard has it: registers, commands, completions."""
+"""NVMe as the standard has it: registers, commands, completions, and what they point to.
 
-from typing import Any
+These structures are what driver and controller exchange in memory, so each says how it lies there (sim/wire.py).
+Left out: what only fabrics, streams and reservations need.
+"""
 
+from dataclasses import field
+from typing import Annotated, Any
+
+from blkmodel.sim import wire
 from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.wire import u8, u16, u32, u64
 
+NVME_NSID_ALL = 0xFFFFFFFF
 NVME_AQ_DEPTH, NVME_NR_AEN_COMMANDS = 32, 1
 NVME_AQ_BLK_MQ_DEPTH = NVME_AQ_DEPTH - NVME_NR_AEN_COMMANDS
 NVME_AQ_MQ_TAG_DEPTH = NVME_AQ_BLK_MQ_DEPTH - 1
+NVMF_NQN_FIELD_LEN, NVMF_NQN_SIZE = 256, 223
+NVME_IDENTIFY_DATA_SIZE = 4096
+NVME_DSM_MAX_RANGES, NVME_MAX_CHANGED_NAMESPACES = 256, 1024
+
+NVME_REG_CAP, NVME_REG_VS, NVME_REG_INTMS, NVME_REG_INTMC, NVME_REG_CC, NVME_REG_CSTS = 0x0, 0x8, 0xC, 0x10, 0x14, 0x1C
+NVME_REG_NSSR, NVME_REG_AQA, NVME_REG_ASQ, NVME_REG_ACQ, NVME_REG_CMBLOC, NVME_REG_CMBSZ = (
+    0x20, 0x24, 0x28, 0x30, 0x38, 0x3C)
 NVME_REG_DBS = 0x1000
-NVME_ADM_SQES, NVME_NVM_IOSQES = 6, 6
 
-nvme_admin_delete_sq, nvme_admin_create_sq, nvme_admin_delete_cq, nvme_admin_create_cq = 0x00, 0x01, 0x04, 0x05
-nvme_admin_set_features = 0x09
-NVME_FEAT_NUM_QUEUES = 0x07
-NVME_QUEUE_PHYS_CONTIG, NVME_CQ_IRQ_ENABLED, NVME_SQ_PRIO_MEDIUM = 1, 2, 4
 
-NVME_SC_SUCCESS, NVME_SC_INVALID_OPCODE, NVME_SC_INVALID_FIELD = 0x0, 0x1, 0x2
+def NVME_CAP_MQES(cap):
+    return cap & 0xFFFF
+
+
+def NVME_CAP_TIMEOUT(cap):
+    """How long enabling and disabling may take, in half seconds."""
+    return cap >> 24 & 0xFF
+
+
+def NVME_CAP_STRIDE(cap):
+    return cap >> 32 & 0xF
+
+
+def NVME_CAP_NSSRC(cap):
+    return cap >> 36 & 1
+
+
+def NVME_CAP_MPSMIN(cap):
+    return cap >> 48 & 0xF
+
+
+def NVME_CAP_MPSMAX(cap):
+    return cap >> 52 & 0xF
+
+
+def NVME_CMB_BIR(cmbloc):
+    return cmbloc & 7
+
+
+def NVME_CMB_OFST(cmbloc):
+    return cmbloc >> 12 & 0xFFFFF
+
+
+NVME_CMBSZ_SQS, NVME_CMBSZ_CQS, NVME_CMBSZ_LISTS, NVME_CMBSZ_RDS, NVME_CMBSZ_WDS = 1, 2, 4, 8, 16
+NVME_CMBSZ_SZ_SHIFT, NVME_CMBSZ_SZ_MASK, NVME_CMBSZ_SZU_SHIFT, NVME_CMBSZ_SZU_MASK = 12, 0xFFFFF, 8, 0xF
+
+NVME_ADM_SQES, NVME_NVM_IOSQES, NVME_NVM_IOCQES = 6, 6, 4
+NVME_CC_ENABLE, NVME_CC_CSS_NVM = 1, 0
+NVME_CC_EN_SHIFT, NVME_CC_CSS_SHIFT, NVME_CC_MPS_SHIFT, NVME_CC_AMS_SHIFT, NVME_CC_SHN_SHIFT = 0, 4, 7, 11, 14
+NVME_CC_IOSQES_SHIFT, NVME_CC_IOCQES_SHIFT = 16, 20
+NVME_CC_AMS_RR, NVME_CC_AMS_WRRU, NVME_CC_AMS_VS = 0, 1 << 11, 7 << 11
+NVME_CC_SHN_NONE, NVME_CC_SHN_NORMAL, NVME_CC_SHN_ABRUPT, NVME_CC_SHN_MASK = 0, 1 << 14, 2 << 14, 3 << 14
+NVME_CC_IOSQES, NVME_CC_IOCQES = NVME_NVM_IOSQES << 16, NVME_NVM_IOCQES << 20
+NVME_CSTS_RDY, NVME_CSTS_CFS, NVME_CSTS_NSSRO, NVME_CSTS_PP = 1, 2, 1 << 4, 1 << 5
+NVME_CSTS_SHST_NORMAL, NVME_CSTS_SHST_OCCUR, NVME_CSTS_SHST_CMPLT, NVME_CSTS_SHST_MASK = 0, 1 << 2, 2 << 2, 3 << 2
+
+NVME_PS_FLAGS_MAX_POWER_SCALE, NVME_PS_FLAGS_NON_OP_STATE = 1, 2
+NVME_CTRL_ATTR_HID_128_BIT, NVME_CTRL_ATTR_TBKAS = 1, 1 << 6
+NVME_CTRL_ONCS_COMPARE, NVME_CTRL_ONCS_WRITE_UNCORRECTABLE, NVME_CTRL_ONCS_DSM, NVME_CTRL_ONCS_WRITE_ZEROES = 1, 2, 4, 8
+NVME_CTRL_ONCS_TIMESTAMP = 1 << 6
+NVME_CTRL_VWC_PRESENT = 1
+NVME_CTRL_OACS_SEC_SUPP, NVME_CTRL_OACS_DIRECTIVES, NVME_CTRL_OACS_DBBUF_SUPP = 1, 1 << 5, 1 << 8
+NVME_CTRL_LPA_CMD_EFFECTS_LOG = 1 << 1
+NVME_ID_CNS_NS, NVME_ID_CNS_CTRL, NVME_ID_CNS_NS_ACTIVE_LIST, NVME_ID_CNS_NS_DESC_LIST = 0, 1, 2, 3
+NVME_NS_FEAT_THIN, NVME_NS_FLBAS_LBA_MASK, NVME_NS_FLBAS_META_EXT = 1, 0xF, 0x10
+NVME_NS_DPC_PI_LAST, NVME_NS_DPC_PI_FIRST = 1 << 4, 1 << 3
+NVME_NS_DPC_PI_TYPE3, NVME_NS_DPC_PI_TYPE2, NVME_NS_DPC_PI_TYPE1 = 1 << 2, 1 << 1, 1
+NVME_NS_DPS_PI_FIRST, NVME_NS_DPS_PI_MASK = 1 << 3, 7
+NVME_NS_DPS_PI_TYPE1, NVME_NS_DPS_PI_TYPE2, NVME_NS_DPS_PI_TYPE3 = 1, 2, 3
+NVME_NIDT_EUI64_LEN, NVME_NIDT_NGUID_LEN, NVME_NIDT_UUID_LEN = 8, 16, 16
+NVME_NIDT_EUI64, NVME_NIDT_NGUID, NVME_NIDT_UUID = 1, 2, 3
+NVME_CMD_EFFECTS_CSUPP, NVME_CMD_EFFECTS_LBCC, NVME_CMD_EFFECTS_NCC, NVME_CMD_EFFECTS_NIC, NVME_CMD_EFFECTS_CCC = (
+    1, 2, 4, 8, 16)
+NVME_CMD_EFFECTS_CSE_MASK = 3 << 16
+NVME_AER_ERROR, NVME_AER_SMART, NVME_AER_NOTICE, NVME_AER_CSS, NVME_AER_VS = 0, 1, 2, 6, 7
+NVME_AER_NOTICE_NS_CHANGED, NVME_AER_NOTICE_FW_ACT_STARTING, NVME_AER_NOTICE_ANA, NVME_AER_NOTICE_DISC_CHANGED = (
+    0, 1, 3, 0xF0)
+NVME_AEN_BIT_NS_ATTR, NVME_AEN_BIT_FW_ACT, NVME_AEN_BIT_ANA_CHANGE, NVME_AEN_BIT_DISC_CHANGE = 8, 9, 11, 31
+NVME_AEN_CFG_NS_ATTR, NVME_AEN_CFG_FW_ACT, NVME_AEN_CFG_ANA_CHANGE, NVME_AEN_CFG_DISC_CHANGE = (
+    1 << 8, 1 << 9, 1 << 11, 1 << 31)
+
+nvme_cmd_flush, nvme_cmd_write, nvme_cmd_read, nvme_cmd_write_uncor, nvme_cmd_compare = 0x00, 0x01, 0x02, 0x04, 0x05
+nvme_cmd_write_zeroes, nvme_cmd_dsm = 0x08, 0x09
+NVME_SGL_FMT_ADDRESS, NVME_SGL_FMT_OFFSET = 0, 1
+NVME_SGL_FMT_DATA_DESC, NVME_SGL_FMT_SEG_DESC, NVME_SGL_FMT_LAST_SEG_DESC = 0, 2, 3
+NVME_CMD_FUSE_FIRST, NVME_CMD_FUSE_SECOND = 1, 2
+NVME_CMD_SGL_METABUF, NVME_CMD_SGL_METASEG, NVME_CMD_SGL_ALL = 1 << 6, 1 << 7, 3 << 6
+NVME_RW_LR, NVME_RW_FUA = 1 << 15, 1 << 14
+NVME_RW_DSM_FREQ_PREFETCH = 7
+NVME_RW_PRINFO_PRCHK_REF, NVME_RW_PRINFO_PRCHK_APP, NVME_RW_PRINFO_PRCHK_GUARD, NVME_RW_PRINFO_PRACT = (
+    1 << 10, 1 << 11, 1 << 12, 1 << 13)
+NVME_RW_DTYPE_STREAMS = 1 << 4
+NVME_DSMGMT_IDR, NVME_DSMGMT_IDW, NVME_DSMGMT_AD = 1, 2, 4
+NVME_HOST_MEM_ENABLE, NVME_HOST_MEM_RETURN = 1, 2
+NVME_ENABLE_ACRE = 1
+
+nvme_admin_delete_sq, nvme_admin_create_sq, nvme_admin_get_log_page = 0x00, 0x01, 0x02
+nvme_admin_delete_cq, nvme_admin_create_cq, nvme_admin_identify = 0x04, 0x05, 0x06
+nvme_admin_abort_cmd, nvme_admin_set_features, nvme_admin_get_features, nvme_admin_async_event = 0x08, 0x09, 0x0A, 0x0C
+nvme_admin_ns_mgmt, nvme_admin_activate_fw, nvme_admin_download_fw, nvme_admin_ns_attach = 0x0D, 0x10, 0x11, 0x15
+nvme_admin_keep_alive, nvme_admin_directive_send, nvme_admin_directive_recv = 0x18, 0x19, 0x1A
+nvme_admin_dbbuf, nvme_admin_format_nvm, nvme_admin_security_send, nvme_admin_security_recv = 0x7C, 0x80, 0x81, 0x82
+nvme_admin_sanitize_nvm = 0x84
+nvme_fabrics_command = 0x7F
+
+NVME_QUEUE_PHYS_CONTIG, NVME_CQ_IRQ_ENABLED = 1, 2
+NVME_SQ_PRIO_URGENT, NVME_SQ_PRIO_HIGH, NVME_SQ_PRIO_MEDIUM, NVME_SQ_PRIO_LOW = 0, 1 << 1, 2 << 1, 3 << 1
+NVME_FEAT_ARBITRATION, NVME_FEAT_POWER_MGMT, NVME_FEAT_LBA_RANGE, NVME_FEAT_TEMP_THRESH = 0x01, 0x02, 0x03, 0x04
+NVME_FEAT_ERR_RECOVERY, NVME_FEAT_VOLATILE_WC, NVME_FEAT_NUM_QUEUES, NVME_FEAT_IRQ_COALESCE = 0x05, 0x06, 0x07, 0x08
+NVME_FEAT_IRQ_CONFIG, NVME_FEAT_WRITE_ATOMIC, NVME_FEAT_ASYNC_EVENT, NVME_FEAT_AUTO_PST = 0x09, 0x0A, 0x0B, 0x0C
+NVME_FEAT_HOST_MEM_BUF, NVME_FEAT_TIMESTAMP, NVME_FEAT_KATO, NVME_FEAT_HOST_BEHAVIOR = 0x0D, 0x0E, 0x0F, 0x16
+NVME_LOG_ERROR, NVME_LOG_SMART, NVME_LOG_FW_SLOT, NVME_LOG_CHANGED_NS, NVME_LOG_CMD_EFFECTS, NVME_LOG_ANA = (
+    0x01, 0x02, 0x03, 0x04, 0x05, 0x0C)
+NVME_FWACT_REPL, NVME_FWACT_REPL_ACTV, NVME_FWACT_ACTV = 0, 1 << 3, 2 << 3
+
+NVME_SC_SUCCESS, NVME_SC_INVALID_OPCODE, NVME_SC_INVALID_FIELD, NVME_SC_CMDID_CONFLICT = 0x0, 0x1, 0x2, 0x3
+NVME_SC_DATA_XFER_ERROR, NVME_SC_POWER_LOSS, NVME_SC_INTERNAL, NVME_SC_ABORT_REQ, NVME_SC_ABORT_QUEUE = (
+    0x4, 0x5, 0x6, 0x7, 0x8)
+NVME_SC_FUSED_FAIL, NVME_SC_FUSED_MISSING, NVME_SC_INVALID_NS, NVME_SC_CMD_SEQ_ERROR = 0x9, 0xA, 0xB, 0xC
+NVME_SC_SGL_INVALID_LAST, NVME_SC_SGL_INVALID_COUNT, NVME_SC_SGL_INVALID_DATA = 0xD, 0xE, 0xF
+NVME_SC_SGL_INVALID_METADATA, NVME_SC_SGL_INVALID_TYPE = 0x10, 0x11
+NVME_SC_SGL_INVALID_OFFSET, NVME_SC_SGL_INVALID_SUBTYPE, NVME_SC_NS_WRITE_PROTECTED = 0x16, 0x17, 0x20
+NVME_SC_LBA_RANGE, NVME_SC_CAP_EXCEEDED, NVME_SC_NS_NOT_READY, NVME_SC_RESERVATION_CONFLICT = 0x80, 0x81, 0x82, 0x83
 NVME_SC_CQ_INVALID, NVME_SC_QID_INVALID, NVME_SC_QUEUE_SIZE = 0x100, 0x101, 0x102
-NVME_SC_INVALID_VECTOR, NVME_SC_INVALID_QUEUE, NVME_SC_DNR = 0x108, 0x10C, 0x4000
+NVME_SC_ABORT_LIMIT, NVME_SC_ABORT_MISSING, NVME_SC_ASYNC_LIMIT = 0x103, 0x104, 0x105
+NVME_SC_FIRMWARE_SLOT, NVME_SC_FIRMWARE_IMAGE, NVME_SC_INVALID_VECTOR, NVME_SC_INVALID_LOG_PAGE = (
+    0x106, 0x107, 0x108, 0x109)
+NVME_SC_INVALID_FORMAT, NVME_SC_FW_NEEDS_CONV_RESET, NVME_SC_INVALID_QUEUE = 0x10A, 0x10B, 0x10C
+NVME_SC_FEATURE_NOT_SAVEABLE, NVME_SC_FEATURE_NOT_CHANGEABLE, NVME_SC_FEATURE_NOT_PER_NS = 0x10D, 0x10E, 0x10F
+NVME_SC_FW_NEEDS_SUBSYS_RESET, NVME_SC_FW_NEEDS_RESET, NVME_SC_FW_NEEDS_MAX_TIME = 0x110, 0x111, 0x112
+NVME_SC_FW_ACTIVATE_PROHIBITED, NVME_SC_OVERLAPPING_RANGE, NVME_SC_NS_INSUFFICIENT_CAP = 0x113, 0x114, 0x115
+NVME_SC_NS_ID_UNAVAILABLE, NVME_SC_NS_ALREADY_ATTACHED, NVME_SC_NS_IS_PRIVATE, NVME_SC_NS_NOT_ATTACHED = (
+    0x116, 0x118, 0x119, 0x11A)
+NVME_SC_THIN_PROV_NOT_SUPP, NVME_SC_CTRL_LIST_INVALID = 0x11B, 0x11C
+NVME_SC_BAD_ATTRIBUTES, NVME_SC_INVALID_PI, NVME_SC_READ_ONLY, NVME_SC_ONCS_NOT_SUPPORTED = 0x180, 0x181, 0x182, 0x183
+NVME_SC_WRITE_FAULT, NVME_SC_READ_ERROR, NVME_SC_GUARD_CHECK, NVME_SC_APPTAG_CHECK = 0x280, 0x281, 0x282, 0x283
+NVME_SC_REFTAG_CHECK, NVME_SC_COMPARE_FAILED, NVME_SC_ACCESS_DENIED, NVME_SC_UNWRITTEN_BLOCK = (
+    0x284, 0x285, 0x286, 0x287)
+NVME_SC_ANA_PERSISTENT_LOSS, NVME_SC_ANA_INACCESSIBLE, NVME_SC_ANA_TRANSITION = 0x301, 0x302, 0x303
+NVME_SC_HOST_PATH_ERROR, NVME_SC_HOST_ABORTED_CMD = 0x370, 0x371
+NVME_SC_CRD, NVME_SC_DNR = 0x1800, 0x4000
+
+
+def NVME_VS(major, minor, tertiary):
+    return major << 16 | minor << 8 | tertiary
 
 
 @struct
 class nvme_completion(Struct):
-    """What the controller writes when a command is done. The lowest bit of status is the phase."""
+    """What the controller writes when a command is done. result: what C's union holds, as one number. sq_head: how far
+    it has read that submission queue. The lowest bit of status is the phase, the code begins in the next."""
 
-    result: int = 0
-    sq_head: int = 0
-    sq_id: int = 0
-    command_id: int = 0
-    status: int = 0
+    result: u64 = 0
+    sq_head: u16 = 0
+    sq_id: u16 = 0
+    command_id: u16 = 0
+    status: u16 = 0
+
+
+@struct
+class nvme_sgl_desc(Struct):
+    """A piece of memory, or of a list of such descriptors: its upper four bits of `type` say which."""
+
+    SIZE = 16
+    addr: u64 = 0
+    length: u32 = 0
+    rsvd: Annotated[bytes, 3] = b""
+    type: u8 = 0
+
+
+class nvme_data_ptr(Struct):
+    """Where a command's data is: the addresses of two pages, or of one and of a list; or, where the command's flags say
+    so, a descriptor, which then is `sgl`. (In C both are the same 16 bytes.)"""
+
+    __slots__ = ("prp1", "prp2", "sgl")
+    SIZE = 16
+
+    def __init__(self, prp1=0, prp2=0, sgl=None):
+        self.prp1 = prp1
+        self.prp2 = prp2
+        self.sgl: Any = sgl
+
+    def to_bytes(self):
+        if self.sgl is not None:
+            return wire.pack(self.sgl)
+        return self.prp1.to_bytes(8, "little") + self.prp2.to_bytes(8, "little")
+
+    def from_bytes(self, data):
+        self.prp1, self.prp2 = int.from_bytes(data[:8], "little"), int.from_bytes(data[8:], "little")
+        self.sgl = nvme_sgl_desc()
+        wire.unpack(self.sgl, data)
+
+
+@struct
+class nvme_common_command(Struct):
+    """What all commands have in common; also those without anything of their own: flush, asynchronous event request."""
+
+    SIZE = 64
+    opcode: u8 = 0
+    flags: u8 = 0
+    command_id: u16 = 0
+    nsid: u32 = 0
+    cdw2: Annotated[Any, ("I", 2)] = (0, 0)
+    metadata: u64 = 0
+    dptr: Annotated[Any, nvme_data_ptr] = field(default_factory=nvme_data_ptr)
+    cdw10: u32 = 0
+    cdw11: u32 = 0
+    cdw12: u32 = 0
+    cdw13: u32 = 0
+    cdw14: u32 = 0
+    cdw15: u32 = 0
+
+
+@struct
+class nvme_rw_command(Struct):
+    """Read or write (or compare) length + 1 blocks of a namespace from block `slba` on."""
+
+    opcode: u8 = 0
+    flags: u8 = 0
+    command_id: u16 = 0
+    nsid: u32 = 0
+    metadata: u64 = 0
+    dptr: Annotated[Any, nvme_data_ptr] = field(default_factory=nvme_data_ptr)
+    slba: u64 = 0
+    length: u16 = 0
+    control: u16 = 0
+    dsmgmt: u32 = 0
+    reftag: u32 = 0
+    apptag: u16 = 0
+    appmask: u16 = 0
+
+
+@struct
+class nvme_dsm_cmd(Struct):
+    """Tell the controller of nr + 1 ranges of blocks what `attributes` says: that they hold nothing (AD), say."""
+
+    SIZE = 64
+    opcode: u8 = 0
+    flags: u8 = 0
+    command_id: u16 = 0
+    nsid: u32 = 0
+    rsvd2: Annotated[bytes, 16] = b""
+    dptr: Annotated[Any, nvme_data_ptr] = field(default_factory=nvme_data_ptr)
+    nr: u32 = 0
+    attributes: u32 = 0
+    rsvd12: Annotated[bytes, 16] = b""
+
+
+@struct
+class nvme_dsm_range(Struct):
+    """nlb blocks from `slba` on."""
+
+    SIZE = 16
+    cattr: u32 = 0
+    nlb: u32 = 0
+    slba: u64 = 0
+
+
+@struct
+class nvme_write_zeroes_cmd(Struct):
+    """Let length + 1 blocks from `slba` on be zeros."""
+
+    SIZE = 64
+    opcode: u8 = 0
+    flags: u8 = 0
+    command_id: u16 = 0
+    nsid: u32 = 0
+    rsvd2: u64 = 0
+    metadata: u64 = 0
+    dptr: Annotated[Any, nvme_data_ptr] = field(default_factory=nvme_data_ptr)
+    slba: u64 = 0
+    length: u16 = 0
+    control: u16 = 0
+    dsmgmt: u32 = 0
+    reftag: u32 = 0
+    apptag: u16 = 0
+    appmask: u16 = 0
+
+
+@struct
+class nvme_identify(Struct):
+    """Say what the controller, a namespace or a list of them is, as `cns` says."""
+
+    opcode: u8 = 0
+    flags: u8 = 0
+    command_id: u16 = 0
+    nsid: u32 = 0
+    dptr: Annotated[Any, nvme_data_ptr] = field(default_factory=nvme_data_ptr)
+    cns: u8 = 0
+    ctrlid: u16 = 0
 
 
 @struct
 class nvme_features(Struct):
     """Set or get the feature `fid`; what of it is in dword11 and the following."""
 
-    opcode: int = 0
-    flags: int = 0
-    command_id: int = 0
-    nsid: int = 0
-    dptr: Any = None
-    fid: int = 0
-    dword11: int = 0
-    dword12: int = 0
-    dword13: int = 0
-    dword14: int = 0
-    dword15: int = 0
+    opcode: u8 = 0
+    flags: u8 = 0
+    command_id: u16 = 0
+    nsid: u32 = 0
+    dptr: Annotated[Any, nvme_data_ptr] = field(default_factory=nvme_data_ptr)
+    fid: u32 = 0
+    dword11: u32 = 0
+    dword12: u32 = 0
+    dword13: u32 = 0
+    dword14: u32 = 0
+    dword15: u32 = 0
+
+
+@struct
+class nvme_feat_auto_pst(Struct):
+    """When to go to which power state by itself: an entry for each state."""
+
+    SIZE = 256
+    entries: Annotated[Any, ("Q", 32)] = field(default_factory=lambda: [0] * 32)
+
+
+@struct
+class nvme_feat_host_behavior(Struct):
+    """What the host can do. acre: it heeds retry delays."""
+
+    SIZE = 512
+    acre: u8 = 0
+    resv1: Annotated[bytes, 511] = b""
+
+
+@struct
+class nvme_host_mem_buf_desc(Struct):
+    """A piece of the host's memory that the controller may use: `size` pages from `addr` on."""
+
+    SIZE = 16
+    addr: u64 = 0
+    size: u32 = 0
+    rsvd: u32 = 0
 
 
 @struct
 class nvme_create_cq(Struct):
     """Create completion queue `cqid`: qsize + 1 entries at prp1, which raise vector irq_vector if cq_flags say so."""
 
-    opcode: int = 0
-    flags: int = 0
-    command_id: int = 0
-    prp1: int = 0
-    cqid: int = 0
-    qsize: int = 0
-    cq_flags: int = 0
-    irq_vector: int = 0
+    opcode: u8 = 0
+    flags: u8 = 0
+    command_id: u16 = 0
+    prp1: u64 = 0
+    cqid: u16 = 0
+    qsize: u16 = 0
+    cq_flags: u16 = 0
+    irq_vector: u16 = 0
 
 
 @struct
 class nvme_create_sq(Struct):
     """Create submission queue `sqid`: qsize + 1 entries at prp1, which complete into queue `cqid`."""
 
-    opcode: int = 0
-    flags: int = 0
-    command_id: int = 0
-    prp1: int = 0
-    sqid: int = 0
-    qsize: int = 0
-    sq_flags: int = 0
-    cqid: int = 0
+    opcode: u8 = 0
+    flags: u8 = 0
+    command_id: u16 = 0
+    prp1: u64 = 0
+    sqid: u16 = 0
+    qsize: u16 = 0
+    sq_flags: u16 = 0
+    cqid: u16 = 0
 
 
 @struct
@@ -81,22 +384,335 @@ class nvme_delete_queue(Struct):
     """Delete queue `qid`."""
 
     SIZE = 64
-    opcode: int = 0
-    flags: int = 0
-    command_id: int = 0
-    qid: int = 0
+    opcode: u8 = 0
+    flags: u8 = 0
+    command_id: u16 = 0
+    rsvd1: Annotated[bytes, 36] = b""
+    qid: u16 = 0
+    rsvd10: u16 = 0
+    rsvd11: Annotated[bytes, 20] = b""
+
+
+@struct
+class nvme_abort_cmd(Struct):
+    """Abort the command `cid` of submission queue `sqid`."""
+
+    SIZE = 64
+    opcode: u8 = 0
+    flags: u8 = 0
+    command_id: u16 = 0
+    rsvd1: Annotated[bytes, 36] = b""
+    sqid: u16 = 0
+    cid: u16 = 0
+    rsvd11: Annotated[bytes, 20] = b""
+
+
+@struct
+class nvme_get_log_page_command(Struct):
+    """Bring so many dwords, less one (numdl, numdu: its halves), of log `lid` from byte `lpo` on. (In C lpo is also two
+    halves, lpol and lpou.)"""
+
+    SIZE = 64
+    opcode: u8 = 0
+    flags: u8 = 0
+    command_id: u16 = 0
+    nsid: u32 = 0
+    rsvd2: Annotated[bytes, 16] = b""
+    dptr: Annotated[Any, nvme_data_ptr] = field(default_factory=nvme_data_ptr)
+    lid: u8 = 0
+    lsp: u8 = 0
+    numdl: u16 = 0
+    numdu: u16 = 0
+    rsvd11: u16 = 0
+    lpo: u64 = 0
+    rsvd14: Annotated[bytes, 8] = b""
+
+
+@struct
+class nvme_dbbuf(Struct):
+    """Keep copies of the doorbells in memory at prp1, and at prp2 say up to where they will do."""
+
+    SIZE = 64
+    opcode: u8 = 0
+    flags: u8 = 0
+    command_id: u16 = 0
+    rsvd1: Annotated[bytes, 20] = b""
+    prp1: u64 = 0
+    prp2: u64 = 0
+    rsvd12: Annotated[bytes, 24] = b""
+
+
+def _member(cls):
+    """A name of C's union: what was put in, as that kind of command."""
+    def bring(self):
+        return wire.view(cls, self.common)
+
+    def put(self, command):
+        self.common = command
+    return property(bring, put)
 
 
 class nvme_command(Struct):
-    """A command: 64 bytes, read as what its opcode says. All of C's union members name the one that was put in."""
+    """A command: 64 bytes, read as what its opcode says.
+
+    C's union has a member for each kind of command; here `common` is the one that was put in, and the others' names
+    bring the same bytes as theirs. Assigning to any name puts a command in.
+    """
 
     __slots__ = ("common",)
 
     def __init__(self, common=None):
-        self.common = common
+        self.common: Any = nvme_common_command() if common is None else common
 
-    @property
-    def features(self):
-        return self.common
+    def to_bytes(self):
+        return wire.pack(self.common)
 
-    create_cq = create_sq = delete_queue = features
+    def from_bytes(self, data):
+        self.common = nvme_common_command()
+        wire.unpack(self.common, data)
+
+    rw = _member(nvme_rw_command)
+    identify = _member(nvme_identify)
+    features = _member(nvme_features)
+    create_cq = _member(nvme_create_cq)
+    create_sq = _member(nvme_create_sq)
+    delete_queue = _member(nvme_delete_queue)
+    dsm = _member(nvme_dsm_cmd)
+    write_zeroes = _member(nvme_write_zeroes_cmd)
+    abort = _member(nvme_abort_cmd)
+    get_log_page = _member(nvme_get_log_page_command)
+    dbbuf = _member(nvme_dbbuf)
+
+
+@struct
+class nvme_id_power_state(Struct):
+    """A power state: max_power in hundredths of a watt, times to enter and leave it in microseconds."""
+
+    SIZE = 32
+    max_power: u16 = 0
+    rsvd2: u8 = 0
+    flags: u8 = 0
+    entry_lat: u32 = 0
+    exit_lat: u32 = 0
+    read_tput: u8 = 0
+    read_lat: u8 = 0
+    write_tput: u8 = 0
+    write_lat: u8 = 0
+    idle_power: u16 = 0
+    idle_scale: u8 = 0
+    rsvd19: u8 = 0
+    active_power: u16 = 0
+    active_work_scale: u8 = 0
+    rsvd23: Annotated[bytes, 9] = b""
+
+
+@struct
+class nvme_id_ctrl(Struct):
+    """What a controller says of itself."""
+
+    vid: u16 = 0
+    ssvid: u16 = 0
+    sn: Annotated[bytes, 20] = b""
+    mn: Annotated[bytes, 40] = b""
+    fr: Annotated[bytes, 8] = b""
+    rab: u8 = 0
+    ieee: Annotated[bytes, 3] = b""
+    cmic: u8 = 0
+    mdts: u8 = 0
+    cntlid: u16 = 0
+    ver: u32 = 0
+    rtd3r: u32 = 0
+    rtd3e: u32 = 0
+    oaes: u32 = 0
+    ctratt: u32 = 0
+    crdt1: u16 = 0
+    crdt2: u16 = 0
+    crdt3: u16 = 0
+    oacs: u16 = 0
+    acl: u8 = 0
+    aerl: u8 = 0
+    frmw: u8 = 0
+    lpa: u8 = 0
+    elpe: u8 = 0
+    npss: u8 = 0
+    avscc: u8 = 0
+    apsta: u8 = 0
+    wctemp: u16 = 0
+    cctemp: u16 = 0
+    mtfa: u16 = 0
+    hmpre: u32 = 0
+    hmmin: u32 = 0
+    tnvmcap: Annotated[bytes, 16] = b""
+    unvmcap: Annotated[bytes, 16] = b""
+    rpmbs: u32 = 0
+    edstt: u16 = 0
+    dsto: u8 = 0
+    fwug: u8 = 0
+    kas: u16 = 0
+    hctma: u16 = 0
+    mntmt: u16 = 0
+    mxtmt: u16 = 0
+    sanicap: u32 = 0
+    hmminds: u32 = 0
+    hmmaxd: u16 = 0
+    anatt: u8 = 0
+    anacap: u8 = 0
+    anagrpmax: u32 = 0
+    nanagrpid: u32 = 0
+    sqes: u8 = 0
+    cqes: u8 = 0
+    maxcmd: u16 = 0
+    nn: u32 = 0
+    oncs: u16 = 0
+    fuses: u16 = 0
+    fna: u8 = 0
+    vwc: u8 = 0
+    awun: u16 = 0
+    awupf: u16 = 0
+    nvscc: u8 = 0
+    nwpc: u8 = 0
+    acwu: u16 = 0
+    sgls: u32 = 0
+    mnan: u32 = 0
+    subnqn: Annotated[bytes, 256] = b""
+    ioccsz: u32 = 0
+    iorcsz: u32 = 0
+    icdoff: u16 = 0
+    ctrattr: u8 = 0
+    msdbd: u8 = 0
+    psd: Annotated[Any, (nvme_id_power_state, 32)] = field(
+        default_factory=lambda: [nvme_id_power_state() for _ in range(32)])
+
+
+@struct
+class nvme_lbaf(Struct):
+    """A block format: 2**ds bytes of data, `ms` of metadata."""
+
+    SIZE = 4
+    ms: u16 = 0
+    ds: u8 = 0
+    rp: u8 = 0
+
+
+@struct
+class nvme_id_ns(Struct):
+    """What a namespace is: nsze blocks, of format number flbas & 15 among `lbaf`."""
+
+    nsze: u64 = 0
+    ncap: u64 = 0
+    nuse: u64 = 0
+    nsfeat: u8 = 0
+    nlbaf: u8 = 0
+    flbas: u8 = 0
+    mc: u8 = 0
+    dpc: u8 = 0
+    dps: u8 = 0
+    nmic: u8 = 0
+    rescap: u8 = 0
+    fpi: u8 = 0
+    dlfeat: u8 = 0
+    nawun: u16 = 0
+    nawupf: u16 = 0
+    nacwu: u16 = 0
+    nabsn: u16 = 0
+    nabo: u16 = 0
+    nabspf: u16 = 0
+    noiob: u16 = 0
+    nvmcap: Annotated[bytes, 16] = b""
+    npwg: u16 = 0
+    npwa: u16 = 0
+    npdg: u16 = 0
+    npda: u16 = 0
+    nows: u16 = 0
+    anagrpid: u32 = 0
+    nsattr: u8 = 0
+    nvmsetid: u16 = 0
+    endgid: u16 = 0
+    nguid: Annotated[bytes, 16] = b""
+    eui64: Annotated[bytes, 8] = b""
+    lbaf: Annotated[Any, (nvme_lbaf, 16)] = field(default_factory=lambda: [nvme_lbaf() for _ in range(16)])
+
+
+@struct
+class nvme_ns_id_desc(Struct):
+    """Before each name of a namespace: its kind, and how many bytes of it follow."""
+
+    SIZE = 4
+    nidt: u8 = 0
+    nidl: u8 = 0
+    reserved: u16 = 0
+
+
+@struct
+class nvme_smart_log(Struct):
+    """How the device is. Temperatures are in kelvins; numbers of 16 bytes are bytes here."""
+
+    SIZE = 512
+    critical_warning: u8 = 0
+    temperature: Annotated[bytes, 2] = b""
+    avail_spare: u8 = 0
+    spare_thresh: u8 = 0
+    percent_used: u8 = 0
+    rsvd6: Annotated[bytes, 26] = b""
+    data_units_read: Annotated[bytes, 16] = b""
+    data_units_written: Annotated[bytes, 16] = b""
+    host_reads: Annotated[bytes, 16] = b""
+    host_writes: Annotated[bytes, 16] = b""
+    ctrl_busy_time: Annotated[bytes, 16] = b""
+    power_cycles: Annotated[bytes, 16] = b""
+    power_on_hours: Annotated[bytes, 16] = b""
+    unsafe_shutdowns: Annotated[bytes, 16] = b""
+    media_errors: Annotated[bytes, 16] = b""
+    num_err_log_entries: Annotated[bytes, 16] = b""
+    warning_temp_time: u32 = 0
+    critical_comp_time: u32 = 0
+    temp_sensor: Annotated[Any, ("H", 8)] = (0,) * 8
+    rsvd216: Annotated[bytes, 296] = b""
+
+
+@struct
+class nvme_fw_slot_info_log(Struct):
+    """Which firmware is in which slot (frs, eight characters each, as numbers), and which runs (afi)."""
+
+    SIZE = 512
+    afi: u8 = 0
+    rsvd1: Annotated[bytes, 7] = b""
+    frs: Annotated[Any, ("Q", 7)] = (0,) * 7
+    rsvd64: Annotated[bytes, 448] = b""
+
+
+@struct
+class nvme_effects_log(Struct):
+    """For each opcode, of admin (acs) and I/O commands (iocs), what it does: NVME_CMD_EFFECTS_* bits."""
+
+    SIZE = 4096
+    acs: Annotated[Any, ("I", 256)] = field(default_factory=lambda: [0] * 256)
+    iocs: Annotated[Any, ("I", 256)] = field(default_factory=lambda: [0] * 256)
+    resv: Annotated[bytes, 2048] = b""
+
+
+@struct
+class nvme_error_slot(Struct):
+    """An entry of the error log."""
+
+    SIZE = 64
+    error_count: u64 = 0
+    sqid: u16 = 0
+    cmdid: u16 = 0
+    status_field: u16 = 0
+    param_error_location: u16 = 0
+    lba: u64 = 0
+    nsid: u32 = 0
+    vs: u8 = 0
+    resv: Annotated[bytes, 3] = b""
+    cs: u64 = 0
+    resv2: Annotated[bytes, 24] = b""
+
+
+def nvme_is_fabrics(cmd):
+    return cmd.common.opcode == nvme_fabrics_command
+
+
+def nvme_is_write(cmd):
+    """Whether data goes to the controller."""
+    return cmd.common.opcode & 1

@@ -14,7 +14,7 @@ KMALLOC_MAX_SIZE = 4 << 20
 
 def kzalloc_node(cls, gfp, node, size=None):
     """Allocate one structure; `size` in bytes where it ends in a flexible array."""
-    return this().memory.new(cls, _on(node), size)
+    return this().memory.new(cls, wished_node(node), size)
 
 
 def kzalloc(cls, gfp, size=None):
@@ -29,7 +29,7 @@ def kcalloc_node(n, ctype, gfp, node):
         items = [None if ctype == "pointer" else 0] * n
     else:
         items = [ctype() for _ in range(n)]
-    return this().memory.new_array(ctype, items, _on(node))
+    return this().memory.new_array(ctype, items, wished_node(node))
 
 
 def kcalloc(n, ctype, gfp):
@@ -40,7 +40,7 @@ def kfree(thing):
     this().memory.free(thing)
 
 
-def _on(node):
+def wished_node(node):
     """The node to allocate on: the running CPU's where the caller has no wish."""
     kernel = this()
     return kernel.machine.node_of[kernel.cpu] if node == NUMA_NO_NODE else node

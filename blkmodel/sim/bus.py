@@ -1,0 +1,39 @@
+"""The bus on which processors reach devices' registers: windows of addresses, each answered by one device.
+
+A device has read_register(offset) and write_register(offset, value), of 32 bits each. Where no device answers, a read
+brings all ones and a write is lost, as on PCI.
+"""
+
+from blkmodel.sim.kernel import statics
+
+ALL_ONES = 0xFFFFFFFF
+SHIFT = 12
+
+
+@statics
+class bus:
+    """Who answers where: number of a page of addresses → (start of the window, device)."""
+
+    def __init__(self):
+        self.pages = {}
+
+    def attach(self, start, size, device):
+        """Let a device answer from `start` on. Both are multiples of a page."""
+        for page in range(start >> SHIFT, start + size >> SHIFT):
+            assert page not in self.pages, f"a device answers at {page << SHIFT:#x} already"
+            self.pages[page] = start, device
+
+    def detach(self, device):
+        """Take a device off the bus."""
+        self.pages = {page: held for page, held in self.pages.items() if held[1] is not device}
+
+    def read(self, addr):
+        """Read a register."""
+        start, device = self.pages.get(addr >> SHIFT, (0, None))
+        return ALL_ONES if device is None else device.read_register(addr - start)
+
+    def write(self, addr, value):
+        """Write a register."""
+        start, device = self.pages.get(addr >> SHIFT, (0, None))
+        if device is not None:
+            device.write_register(addr - start, value)

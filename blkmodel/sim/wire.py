@@ -1,0 +1,158 @@
+"""Structures as bytes: how what the model keeps in fields lies in memory, for those that a device reads and writes.
+
+A structure that is on a wire says the type of each field in its annotation: `nsze: u64 = 0`. A text or other bytes
+are `Annotated[bytes, 20]`; numbers in a row `Annotated[Any, ("I", 256)]`; a structure within `Annotated[Any, class]`;
+structures in a row `Annotated[Any, (class, 32)]`. Where a field lies is what the reference build says; of structures
+that it does not describe, every field is declared, in order and without gaps. All numbers are little endian.
+"""
+
+import struct
+from functools import cache
+from typing import Annotated, Any, get_type_hints
+
+from blkmodel.sim.structure import Array, layouts, sizeof
+
+u8 = Annotated[int, "B"]
+u16 = Annotated[int, "H"]
+u32 = Annotated[int, "I"]
+u64 = Annotated[int, "Q"]
+
+_CODES = {"u64": "Q", "u32": "I", "u16": "H", "u8": "B", "unsigned long": "Q", "unsigned int": "I", "int": "i"}
+
+
+class NotBytes(AssertionError):
+    """A device reads or writes what has no layout: a pointer, or what only the kernel uses."""
+
+
+@cache
+def layout(cls: Any):
+    """Each field of a structure class that lies in its bytes: (name, offset, length, type)."""
+    known = {each["name"]: each["offset"] for each in layouts().get(cls.__name__, {"fields": ()})["fields"]}
+    fields, end = [], 0
+    for name, hint in get_type_hints(cls, include_extras=True).items():
+        if not hasattr(hint, "__metadata__"):
+            continue
+        of: Any = hint.__metadata__[0]
+        if isinstance(of, int):
+            length = of
+        elif isinstance(of, str):
+            length = struct.calcsize(f"<{of}")
+        elif isinstance(of, tuple):
+            length = of[1] * (struct.calcsize(f"<{of[0]}") if isinstance(of[0], str) else sizeof(of[0]))
+        else:
+            length = sizeof(of)
+        offset = known.get(name, end)
+        fields.append((name, offset, length, of))
+        end = offset + length
+    if not fields:
+        raise NotBytes(f"struct {cls.__name__} is not laid out as bytes")
+    return tuple(fields)
+
+
+def pack(thing):
+    """The bytes of a structure or an array; items that are None are zeros."""
+    if isinstance(thing, Array):
+        if isinstance(thing.kind, str):
+            return struct.pack(f"<{len(thing)}{_code(thing.kind)}", *thing)
+        kind: Any = thing.kind
+        return b"".join(bytes(sizeof(kind)) if item is None else pack(item) for item in thing)
+    own = getattr(thing, "to_bytes", None)
+    if own is not None:
+        return own()
+    held = bytearray(sizeof(type(thing)))
+    for name, offset, length, of in layout(type(thing)):
+        held[offset:offset + length] = _pack_field(getattr(thing, name), of, length)
+    return bytes(held)
+
+
+def unpack(thing, data):
+    """Give a structure or an array the values that such bytes hold."""
+    if isinstance(thing, Array):
+        if isinstance(thing.kind, str):
+            thing[:] = struct.unpack(f"<{len(thing)}{_code(thing.kind)}", data)
+            return
+        size = sizeof(thing.kind)
+        for i in range(len(thing)):
+            if thing[i] is None:
+                thing[i] = thing.kind()
+            unpack(thing[i], data[i * size:(i + 1) * size])
+        return
+    own = getattr(thing, "from_bytes", None)
+    if own is not None:
+        own(data)
+        return
+    for name, offset, length, of in layout(type(thing)):
+        setattr(thing, name, _unpack_field(of, data[offset:offset + length]))
+
+
+def view(cls, thing):
+    """A structure of class `cls` with the bytes of `thing`: itself, where it is one."""
+    if isinstance(thing, cls):
+        return thing
+    seen = cls()
+    unpack(seen, pack(thing))
+    return seen
+
+
+def peek(thing, offset, length):
+    """Bytes from `offset` of what lies in memory."""
+    if hasattr(thing, "peek"):
+        return thing.peek(offset, length)
+    if isinstance(thing, Array) and thing:
+        size = sizeof(thing.kind)
+        first, last = offset // size, -(-(offset + length) // size)
+        return pack(Array(thing.kind, thing[first:last]))[offset - first * size:][:length]
+    return pack(thing)[offset:offset + length]
+
+
+def poke(thing, offset, data):
+    """Store bytes from `offset` of what lies in memory."""
+    if hasattr(thing, "poke"):
+        thing.poke(offset, data)
+    elif isinstance(thing, Array):
+        size = sizeof(thing.kind)
+        first, last = offset // size, -(-(offset + len(data)) // size)
+        touched = Array(thing.kind, thing[first:last])
+        unpack(touched, _patched(pack(touched), offset - first * size, data))
+        thing[first:last] = touched
+    else:
+        unpack(thing, _patched(pack(thing), offset, data))
+
+
+def _patched(held, offset, data):
+    return held[:offset] + data + held[offset + len(data):]
+
+
+def _code(ctype):
+    if ctype not in _CODES:
+        raise NotBytes(f"an array of type {ctype} is not laid out as bytes")
+    return _CODES[ctype]
+
+
+def _pack_field(value, of, length):
+    if isinstance(of, str):
+        return struct.pack(f"<{of}", value)
+    if isinstance(of, int):
+        return value.ljust(length, b"\0")
+    if isinstance(of, tuple):
+        kind, count = of
+        if isinstance(kind, str):
+            return struct.pack(f"<{count}{kind}", *value)
+        return b"".join(pack(item) for item in value)
+    return bytes(length) if value is None else pack(value)
+
+
+def _unpack_field(of, data) -> Any:
+    if isinstance(of, str):
+        return struct.unpack(f"<{of}", data)[0]
+    if isinstance(of, int):
+        return data
+    if isinstance(of, tuple):
+        kind, count = of
+        if isinstance(kind, str):
+            return list(struct.unpack(f"<{count}{kind}", data))
+        size = len(data) // count
+        return [_unpack_field(kind, data[i * size:(i + 1) * size]) for i in range(count)]
+    value = of()
+    unpack(value, data)
+    return value
