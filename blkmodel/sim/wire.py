@@ -54,13 +54,12 @@ def pack(thing):
     if isinstance(thing, Array):
         if isinstance(thing.kind, str):
             return struct.pack(f"<{len(thing)}{_code(thing.kind)}", *thing)
-        kind: Any = thing.kind
-        return b"".join(bytes(sizeof(kind)) if item is None else pack(item) for item in thing)
+        return b"".join(bytes(sizeof(thing.kind)) if item is None else pack(item) for item in thing)
     own = getattr(thing, "to_bytes", None)
     if own is not None:
         return own()
-    held = bytearray(sizeof(type(thing)))
-    for name, offset, length, of in layout(type(thing)):
+    held = bytearray(sizeof(thing.__class__))
+    for name, offset, length, of in layout(thing.__class__):
         held[offset:offset + length] = _pack_field(getattr(thing, name), of, length)
     return bytes(held)
 
@@ -81,7 +80,7 @@ def unpack(thing, data):
     if own is not None:
         own(data)
         return
-    for name, offset, length, of in layout(type(thing)):
+    for name, offset, length, of in layout(thing.__class__):
         setattr(thing, name, _unpack_field(of, data[offset:offset + length]))
 
 
