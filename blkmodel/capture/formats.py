@@ -19,8 +19,8 @@ from blkmodel.capture.shapes import (
     mapping,
     number_from,
     one_of,
+    parameter,
     text,
-    truth,
 )
 from blkmodel.sim.machine import MachineError, from_capture
 
@@ -51,10 +51,7 @@ _nvme_case = fields(
      "params": fields({}, {"write_queues": count, "poll_queues": count, "io_queue_depth": number_from(2)}),
      "device": fields({"max_ioqpairs": number_from(1)}),
      "observed": _observed})
-_null_blk_case = fields(
-    {"driver": text,
-     "params": fields({}, {"submit_queues": number_from(1), "hw_queue_depth": number_from(1), "queue_mode": count}),
-     "observed": _observed})
+_null_blk_case = fields({"driver": text, "params": mapping(lambda name: True, parameter), "observed": _observed})
 
 
 def _case(value, place):
@@ -94,20 +91,7 @@ def _step(value, place):
         fields({"disk": text, "op": one_of("read", "write"), "offset": count, "length": count, "cpu": count,
                 "page_runs": list_of(number_from(1))})(value[1], f"{place}[1]")
     else:
-        parameter = one_of_shapes(count, truth, text)
         mapping(lambda name: True, parameter)(value[1], f"{place}[1]")
-
-
-def one_of_shapes(*shapes):
-    """A value that has one of several shapes."""
-    def check(value, place):
-        for shape in shapes:
-            try:
-                return shape(value, place)
-            except ShapeError:
-                continue
-        raise ShapeError(place, "a number, true or false, or a text", value)
-    return check
 
 
 _scenario = fields({"name": text, "cpus": number_from(1), "setup": list_of(_step), "traced": _step,

@@ -11,7 +11,7 @@ from blkmodel import scenario
 from blkmodel.block import blk_mq, elevator
 from blkmodel.device import nvme
 from blkmodel.errors import KernelError
-from blkmodel.include.linux.blk_mq import HCTX_TYPE_DEFAULT, HCTX_TYPE_POLL, HCTX_TYPE_READ
+from blkmodel.include.linux.blk_mq import HCTX_TYPE_DEFAULT, HCTX_TYPE_POLL, HCTX_TYPE_READ, queue_for_each_hw_ctx
 from blkmodel.include.linux.err import IS_ERR, PTR_ERR
 from blkmodel.sim import boot, this
 from blkmodel.sim.machine import format_cpulist, from_capture
@@ -54,16 +54,21 @@ _DRIVERS = {"null_blk": _null_blk, "nvme": _nvme}
 
 
 def _of_queue(q):
-    """What sysfs and debugfs show of a request queue. A hardware queue without CPUs has no directory there."""
-    hctxs = [{"index": hctx.queue_num, "type": TYPES[hctx.type], "cpus": list(hctx.cpumask),
-              "nr_tags": hctx.tags.nr_tags, "nr_reserved_tags": hctx.tags.nr_reserved_tags}
-             for hctx in q.queue_hw_ctx[:q.nr_hw_queues] if hctx.nr_ctx]
-    tags = q.queue_hw_ctx[0].tags.bitmap_tags
-    return {"nr_requests": q.nr_requests,
+    """What sysfs and debugfs show of a request queue.
+
+    A hardware queue without CPUs has no directory there; a queue that takes bios has no hardware queues.
+    """
+    used = [hctx for hctx in queue_for_each_hw_ctx(q) if hctx.nr_ctx]
+    seen = {"nr_requests": q.nr_requests,
             "scheduler": q.elevator.type.elevator_name if q.elevator else "none",
-            "hctxs": hctxs,
-            "sbitmap": {"depth": tags.sb.depth, "bits_per_word": 1 << tags.sb.shift, "map_nr": tags.sb.map_nr,
-                        "wake_batch": tags.wake_batch}}
+            "hctxs": [{"index": hctx.queue_num, "type": TYPES[hctx.type], "cpus": list(hctx.cpumask),
+                       "nr_tags": hctx.tags.nr_tags, "nr_reserved_tags": hctx.tags.nr_reserved_tags}
+                      for hctx in used]}
+    if used and used[0].queue_num == 0:
+        tags = used[0].tags.bitmap_tags
+        seen["sbitmap"] = {"depth": tags.sb.depth, "bits_per_word": 1 << tags.sb.shift, "map_nr": tags.sb.map_nr,
+                           "wake_batch": tags.wake_batch}
+    return seen
 
 
 def compare_case(machine, case):

@@ -30,9 +30,10 @@ def number_from(least):
     return lambda value, place: count(value, place, least)
 
 
-def truth(value, place):
-    if type(value) is not bool:
-        raise ShapeError(place, "true or false", value)
+def parameter(value, place):
+    """What a module's parameter can be given."""
+    if type(value) not in (int, bool, str):
+        raise ShapeError(place, "a number, true or false, or a text", value)
 
 
 def cpulist(value, place):

@@ -6,6 +6,8 @@ A machine is plain data, checked once. What a CPU list looks like (`"0-3,8"`) is
 from dataclasses import dataclass, field
 
 Cpus = frozenset[int]
+MOST_CPUS, MOST_NODES = 8192, 1024
+"""The largest NR_CPUS and MAX_NUMNODES that the kernel can be configured with."""
 
 
 class MachineError(ValueError):
@@ -22,6 +24,8 @@ def parse_cpulist(text):
         low, high = int(first), int(last) if dash else int(first)
         if high < low:
             raise MachineError(f"CPU list {text!r}: the range {part!r} runs backwards")
+        if high >= MOST_CPUS:
+            raise MachineError(f"CPU list {text!r}: {high} is too high; the highest CPU can be {MOST_CPUS - 1}")
         cpus.update(range(low, high + 1))
     return frozenset(cpus)
 
@@ -85,16 +89,17 @@ class Machine:
                 seen |= group
             if what == "node" and seen != self.possible:
                 raise MachineError(f"CPU {min(self.possible - seen)} is on no node")
-        if any(node < 0 for node in self.nodes):
-            raise MachineError(f"node {min(self.nodes)} is negative")
+        for node in self.nodes:
+            if not 0 <= node < MOST_NODES:
+                raise MachineError(f"node {node}: it must be at least 0 and at most {MOST_NODES - 1}")
 
 
 def machine(cpus=4, nodes=1, threads=1, present=None, nr_cpus=512, **more):
     """Describe a regular machine: `cpus` possible CPUs, of which the first `present` are plugged in and online.
 
     Nodes get equal shares of neighbouring CPUs, the first ones one more where it does not divide;
-    `threads` neighbouring CPUs share a core. CPUs that are not present are dealt round robin to
-    the nodes, as x86 does.
+    `threads` neighbouring CPUs share a core. CPUs that are not present are dealt out to the nodes,
+    as x86 does.
     """
     present = cpus if present is None else present
     for name, value, low, high in (("cpus", cpus, 1, None), ("present", present, 1, cpus),
@@ -113,11 +118,14 @@ def machine(cpus=4, nodes=1, threads=1, present=None, nr_cpus=512, **more):
 
 
 def deal_absent(nodes, absent):
-    """Add CPUs that are not present to the nodes, round robin in the order of both, as x86 does at boot."""
+    """Add CPUs that are not present to the nodes as x86 does at boot.
+
+    It deals all CPUs out to the nodes, round robin from CPU 0; then each that is present moves to where it really is.
+    """
     dealt = {n: set(cpus) for n, cpus in sorted(nodes.items())}
     order = list(dealt)
-    for i, cpu in enumerate(sorted(absent)):
-        dealt[order[i % len(order)]].add(cpu)
+    for cpu in absent:
+        dealt[order[cpu % len(order)]].add(cpu)
     return {n: frozenset(cpus) for n, cpus in dealt.items()}
 
 
@@ -127,11 +135,13 @@ def from_capture(facts):
     Where the file does not say on which nodes its absent CPUs are, they are dealt out as x86 does.
     """
     cpus = {key: parse_cpulist(facts[key]) for key in ("possible", "present", "online")}
+    nodes = {int(n): parse_cpulist(text) for n, text in facts["nodes"].items()}
     if "possible_nodes" in facts:
-        nodes = {int(n): parse_cpulist(text) for n, text in facts["possible_nodes"].items()}
+        # A node without CPUs counts too: it takes part when nodes are sorted.
+        nodes = dict.fromkeys(nodes, frozenset())
+        nodes |= {int(n): parse_cpulist(text) for n, text in facts["possible_nodes"].items()}
     else:
-        placed = {int(n): parse_cpulist(text) for n, text in facts["nodes"].items()}
-        nodes = deal_absent(placed, cpus["possible"] - frozenset().union(*placed.values()))
+        nodes = deal_absent(nodes, cpus["possible"] - frozenset().union(*nodes.values()))
     cores = {parse_cpulist(text) for text in facts.get("thread_siblings", {}).values()}
     return Machine(**cpus, nodes=nodes, siblings=tuple(sorted(cores, key=min)),
                    caches=tuple(nodes.values()), nr_cpus=max(512, len(cpus["possible"])))

@@ -75,6 +75,36 @@ def test_a_hardware_queue_too_many(run, altered):
     assert lines[1].endswith("hctxs: the kernel has 1, the model 2")
 
 
+def with_params(driver, **params):
+    """Make the first case of a driver the only one, with these parameters instead; what was observed stays."""
+    def change(document):
+        case = next(case for case in document["cases"] if case["driver"] == driver)
+        case["params"] = params
+        document["cases"] = [case]
+    return change
+
+
+def test_a_parameter_that_the_driver_does_not_have(run, altered):
+    path = altered("maps/c4.json", with_params("null_blk", queues=2))
+    status, lines = run(path)
+    assert status == 1
+    assert lines[1].startswith("    cases[0], null_blk queues=2: the model fails: ValueError: "
+                               "null_blk has no parameter 'queues'; it has blocking, bs, ")
+
+
+def test_what_the_driver_refuses(run, altered):
+    path = altered("maps/c4.json", with_params("null_blk", hw_queue_depth=0))
+    assert run(path)[1][1].endswith("KernelError: [Errno 22] insmod null_blk hw_queue_depth=0: EINVAL")
+
+
+def test_a_disk_that_takes_bios(run, altered):
+    """Without hardware queues there is nothing below `mq`; nr_requests is the default of any queue."""
+    def change(document):
+        with_params("null_blk", queue_mode=0, blocking=True, home_node=-1)(document)
+        document["cases"][0]["observed"] = {"nr_requests": 128, "scheduler": "none", "hctxs": []}
+    assert run(altered("maps/c4.json", change))[0] == 0
+
+
 def test_all_differences_only_where_asked(run, altered):
     def change(document):
         few(document)

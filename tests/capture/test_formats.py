@@ -12,6 +12,8 @@ MAP = {
     "machine": {"possible": "0-1", "present": "0-1", "online": "0-1", "nodes": {"0": "0-1"}},
     "cases": [{"driver": "null_blk", "params": {"submit_queues": 1}, "observed": {"hctxs": [HCTX]}}],
 }
+NVME = {**MAP, "cases": [{"driver": "nvme", "params": {}, "device": {"max_ioqpairs": 1},
+                          "observed": {"hctxs": [HCTX]}}]}
 CALLS = {
     "format": "blkmodel-calls/1", "kernel": {"release": "5.4.120"},
     "scenario": {"name": "x", "cpus": 4, "setup": [], "traced": ["null_blk.load", {"submit_queues": 3}],
@@ -49,7 +51,7 @@ def refusal(tmp_path):
     return refusal
 
 
-@pytest.mark.parametrize("document", [MAP, CALLS])
+@pytest.mark.parametrize("document", [MAP, NVME, CALLS])
 def test_a_good_file(tmp_path, document):
     path = tmp_path / "good.json"
     path.write_text(json.dumps(document))
@@ -77,10 +79,14 @@ def test_other_formats_are_recognised(tmp_path, name):
      "machine: expected a machine that a kernel can boot on: CPU 2 is online but not present (0-1)"),
     (changed(MAP, "cases", 0, "driver", to="virtio"),
      "cases[0].driver: expected one of nvme, null_blk, found 'virtio'"),
-    (changed(MAP, "cases", 0, "params", to={"queues": 1}),
-     "cases[0].params: expected no fields but submit_queues, hw_queue_depth, queue_mode, found 'queues'"),
-    (changed(MAP, "cases", 0, "params", "submit_queues", to=0),
-     "cases[0].params.submit_queues: expected a number, at least 1, found 0"),
+    (changed(MAP, "cases", 0, "params", "submit_queues", to=[1]),
+     "cases[0].params.submit_queues: expected a number, true or false, or a text, found [1]"),
+    (changed(MAP, "machine", "possible", to="0-99999999"),
+     "machine.possible: expected a list of CPUs such as 0-3,8, found '0-99999999'"),
+    (changed(NVME, "cases", 0, "params", to={"queues": 1}),
+     "cases[0].params: expected no fields but write_queues, poll_queues, io_queue_depth, found 'queues'"),
+    (changed(NVME, "cases", 0, "device", "max_ioqpairs", to=0),
+     "cases[0].device.max_ioqpairs: expected a number, at least 1, found 0"),
     (changed(MAP, "cases", 0, "observed", "hctxs", 0, "type", to="write"),
      "cases[0].observed.hctxs[0].type: expected one of default, read, poll, found 'write'"),
     (changed(MAP, "cases", 0, "observed", "hctxs", 0, "cpus", to="0-1"),

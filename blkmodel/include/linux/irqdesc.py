@@ -15,12 +15,14 @@ from blkmodel.include.linux.cpumask import (
     cpumask_empty,
     cpumask_first,
     cpumask_intersects,
+    cpumask_subset,
     for_each_cpu,
     mask_of,
 )
 from blkmodel.include.linux.errno import EINVAL, ENOMEM, ENOSPC
 from blkmodel.include.linux.gfp import GFP_KERNEL
 from blkmodel.include.linux.percpu import alloc_percpu, free_percpu
+from blkmodel.include.linux.printk import pr_warn
 from blkmodel.include.linux.slab import NUMA_NO_NODE, kfree, kzalloc_node
 from blkmodel.include.linux.topology import cpu_to_node, cpumask_of_node
 from blkmodel.sim import statics, this
@@ -191,20 +193,24 @@ def generic_handle_irq(irq):
 def irq_activate(desc):
     """Give an interrupt a vector on some CPU, unless it is managed: that has one set aside. Returns 0 or -ENOSPC.
 
-    CPUs of its node are tried first, then all that it may go to, then all that are online.
+    CPUs of its node that it may go to are tried first; then all that it may go to, all of its node, all that are
+    online. The last two are not what was asked for, which is logged.
     """
     if desc.irq_data._managed:
         return 0
     common = desc.irq_common_data
-    near = cpumask()
+    of_node, near = cpumask(), cpumask()
     if common.node != NUMA_NO_NODE:
-        cpumask_and(near, cpumask_of_node(common.node), common.affinity)
-    for mask in (near, common.affinity, cpu_online_mask()):
+        of_node = cpumask_of_node(common.node)
+        cpumask_and(near, of_node, common.affinity)
+    for mask in (near, common.affinity, of_node, cpu_online_mask()):
         target = interrupts().take(for_each_cpu(mask))
         if target:
             _point_at(desc, target)
-            return 0
-    return -ENOSPC
+            break
+    if not cpumask_subset(common.effective_affinity, common.affinity):
+        pr_warn(f"irq {desc.irq_data.irq}: Affinity broken due to vector space exhaustion.")
+    return 0 if target else -ENOSPC
 
 
 def irq_startup(desc):
@@ -300,6 +306,4 @@ def _point_nowhere(desc):
 def proc_irq(irq):
     """What /proc/irq/N/smp_affinity_list and effective_affinity_list show. (Not the kernel's.)"""
     common = irq_to_desc(irq).irq_common_data
-    limit = (1 << this().nr_cpu_ids) - 1
-    return tuple(format_cpulist(for_each_cpu(cpumask(mask.bits & limit)))
-                 for mask in (common.affinity, common.effective_affinity))
+    return tuple(format_cpulist(for_each_cpu(mask)) for mask in (common.affinity, common.effective_affinity))

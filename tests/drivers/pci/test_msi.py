@@ -17,9 +17,10 @@ from blkmodel.include.linux.interrupt import (
     enable_irq,
     free_irq,
     irq_affinity,
+    irqaction,
     request_irq,
 )
-from blkmodel.include.linux.irqdesc import irq_desc_tree, irq_to_desc, proc_irq
+from blkmodel.include.linux.irqdesc import irq_activate, irq_desc_tree, irq_to_desc, proc_irq
 from blkmodel.include.linux.pci import (
     PCI_IRQ_AFFINITY,
     PCI_IRQ_ALL_TYPES,
@@ -186,7 +187,7 @@ def test_without_memory_for_masks_vectors_are_not_spread():
     blkmodel.sim.this().memory.fail_nth(1)
     assert spread(pdev, 1, 2) == 2
     assert msi.pci_irq_get_affinity(pdev, 0) is None
-    assert proc_irq(msi.pci_irq_vector(pdev, 0))[0] == "0-1"
+    assert proc_irq(msi.pci_irq_vector(pdev, 0))[0] == "0-511"
 
 
 def test_an_interrupt_runs_its_handler_where_it_may():
@@ -238,7 +239,7 @@ def test_unmanaged_interrupts_stay_near_the_device_while_they_may():
     """Without spreading an interrupt goes to the online CPUs of its device's node."""
     pdev = device(machine(8, nodes=2, present=6), node=1)
     pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_ALL_TYPES)
-    assert proc_irq(24)[0] == "0-7"
+    assert proc_irq(24)[0] == "0-511"
     pci_request_irq(pdev, 0, note([], None), None, "x", "x")
     assert proc_irq(24) == ("3-5", "3")
 
@@ -258,6 +259,23 @@ def test_handlers():
         pass
     assert request_irq(24, note([], None), 0, "x", "x") == -ENOSPC
     assert irq_to_desc(24).action is None
+
+
+@pytest.mark.parametrize(("full", "target", "broken"), [((), 3, False), ((3,), 2, False), ((2, 3), 4, True),
+                                                         ((2, 3, 4, 5), 1, True)])
+def test_where_an_interrupt_gets_a_vector_when_cpus_run_out_of_them(full, target, broken):
+    """Where it may go, near its device and then far; after that anywhere on the device's node, then anywhere."""
+    pdev = device(machine(6, nodes=2), node=1)
+    pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_ALL_TYPES)
+    desc = irq_to_desc(24)
+    desc.action = irqaction(name="x")
+    desc.irq_common_data.affinity.bits = 1 << 2 | 1 << 3
+    while interrupts().take(full):
+        pass
+    assert irq_activate(desc) == 0
+    assert desc.irq_data._target[0] == target
+    complaint = "irq 24: Affinity broken due to vector space exhaustion."
+    assert (complaint in blkmodel.sim.this().log) == broken
 
 
 def test_managed_interrupts_stop_and_start_with_their_cpus():
