@@ -20,11 +20,14 @@ def layouts():
 
 @cache
 def sizeof(kind):
-    """Size in bytes of a structure class, or of a C type by name (`"unsigned int"`, `"pointer"`)."""
+    """Size in bytes of a structure class, or of a C type by name (`"unsigned int"`, `"pointer"`).
+
+    A class says it itself, as SIZE, where the debug information has none of that name, or another file's.
+    """
     if isinstance(kind, str):
         return _SCALARS[kind]
-    name = kind.__name__
-    return layouts()[name]["size"] if name in layouts() else kind.SIZE
+    own = "SIZE" in vars(kind) or kind.__name__ not in layouts()
+    return kind.SIZE if own else layouts()[kind.__name__]["size"]
 
 
 _SCALARS = {"pointer": 8, "unsigned long": 8, "unsigned int": 4, "int": 4, "u64": 8, "u32": 4, "u16": 2, "u8": 1,

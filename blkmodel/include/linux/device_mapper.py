@@ -5,6 +5,7 @@ from typing import Any
 
 from blkmodel.include.linux.blkdev import SECTOR_SHIFT
 from blkmodel.include.linux.printk import pr_err
+from blkmodel.include.linux.ratelimit import pr_warn_ratelimited
 from blkmodel.sim.structure import Struct, struct
 
 DM_NAME = "device-mapper"
@@ -187,4 +188,9 @@ def DMERR(prefix, line):
     pr_err(f"{DM_NAME}: {prefix}: {line}")
 
 
-DMCRIT = DMWARN = DMINFO = DMERR_LIMIT = DMWARN_LIMIT = DMERR
+DMCRIT = DMWARN = DMINFO = DMERR_LIMIT = DMERR
+
+
+def DMWARN_LIMIT(rs, func, prefix, line):
+    """The same for a line of function `func` that may come in floods; rs: what that place has printed lately."""
+    pr_warn_ratelimited(rs, func, f"{DM_NAME}: {prefix}: {line}")

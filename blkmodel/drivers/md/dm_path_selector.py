@@ -1,0 +1,94 @@
+"""Which path selectors there are: they register by name, and multipath looks them up."""
+
+from typing import Any
+
+from blkmodel.include.linux.errno import EEXIST, EINVAL, ENOMEM
+from blkmodel.include.linux.gfp import GFP_KERNEL
+from blkmodel.include.linux.list import list_add, list_del_init, list_head
+from blkmodel.include.linux.module import module_put, request_module, try_module_get
+from blkmodel.include.linux.slab import kfree, kzalloc
+from blkmodel.sim import statics
+from blkmodel.sim.structure import Struct, struct
+
+
+@struct
+class ps_internal(Struct):
+    """A registered selector type, on the list of all."""
+
+    SIZE = 112
+    pst: Any = None
+    list: Any = None
+
+
+@statics
+class variables:
+    """The registered path selectors, the newest first."""
+
+    def __init__(self):
+        self._path_selectors = list_head()
+
+
+def __find_path_selector_type(name):
+    """The registered selector of that name, or None."""
+    for psi in variables()._path_selectors:
+        if psi.pst.name == name:
+            return psi
+    return None
+
+
+def get_path_selector(name):
+    """The same, with its module held."""
+    psi = __find_path_selector_type(name)
+    if psi is not None and not try_module_get(psi.pst.module):
+        psi = None
+    return psi
+
+
+def dm_get_path_selector(name):
+    """A selector's type by name, its module loaded first if need be; None where there is none, or no name."""
+    if name is None:
+        return None
+    psi = get_path_selector(name)
+    if psi is None:
+        request_module(f"dm-{name}")
+        psi = get_path_selector(name)
+    return psi.pst if psi is not None else None
+
+
+def dm_put_path_selector(pst):
+    """Let a selector's module go."""
+    if pst is None:
+        return
+    psi = __find_path_selector_type(pst.name)
+    if psi is not None:
+        module_put(psi.pst.module)
+
+
+def _alloc_path_selector(pst):
+    """Make the list's entry of a selector; None on failure."""
+    psi = kzalloc(ps_internal, GFP_KERNEL)
+    if psi is not None:
+        psi.pst = pst
+    return psi
+
+
+def dm_register_path_selector(pst):
+    """Make a selector known. Returns 0, -ENOMEM, or -EEXIST where one of that name is."""
+    psi = _alloc_path_selector(pst)
+    if psi is None:
+        return -ENOMEM
+    if __find_path_selector_type(pst.name) is not None:
+        kfree(psi)
+        return -EEXIST
+    list_add(psi, variables()._path_selectors, "list")
+    return 0
+
+
+def dm_unregister_path_selector(pst):
+    """Make it unknown. Returns 0, or -EINVAL where it was."""
+    psi = __find_path_selector_type(pst.name)
+    if psi is None:
+        return -EINVAL
+    list_del_init(psi, "list")
+    kfree(psi)
+    return 0

@@ -1,0 +1,175 @@
+"""Round robin: each I/O goes down the path that was used longest ago."""
+
+from typing import Any
+
+from blkmodel.drivers.md import dm_path_selector
+from blkmodel.drivers.md.dm_path_selector_h import path_selector_type
+from blkmodel.include.linux.device_mapper import DMERR, DMINFO, DMWARN_LIMIT, STATUSTYPE_TABLE
+from blkmodel.include.linux.errno import EINVAL, ENOMEM
+from blkmodel.include.linux.gfp import GFP_KERNEL
+from blkmodel.include.linux.kernel import sscanf
+from blkmodel.include.linux.list import (
+    list_add_tail,
+    list_del_init,
+    list_empty,
+    list_first_entry,
+    list_head,
+    list_move,
+    list_move_tail,
+)
+from blkmodel.include.linux.module import THIS_MODULE
+from blkmodel.include.linux.ratelimit import ratelimit_state
+from blkmodel.include.linux.slab import kfree, kzalloc
+from blkmodel.sim import statics
+from blkmodel.sim.structure import Struct, struct
+
+DM_MSG_PREFIX = "multipath round-robin"
+RR_MIN_IO = 1
+RR_VERSION = "1.2.0"
+
+
+@struct
+class path_info(Struct):
+    """A path's place in line."""
+
+    list: Any = None
+    path: Any = None
+    repeat_count: int = 0
+
+
+class selector(Struct):
+    """The paths of one group: those that can be used, in the order of their turns, and those that failed."""
+
+    __slots__ = ("invalid_paths", "valid_paths")
+
+    def __init__(self):
+        self.valid_paths = list_head()
+        self.invalid_paths = list_head()
+
+
+@statics
+class variables:
+    """How often the module has warned of repeat counts."""
+
+    def __init__(self):
+        self.repeat_count_limit = ratelimit_state()
+
+
+def free_paths(paths):
+    """Free the entries of a list."""
+    for pi in paths:
+        list_del_init(pi, "list")
+        kfree(pi)
+
+
+def alloc_selector():
+    """A selector without paths; None on failure."""
+    return kzalloc(selector, GFP_KERNEL)
+
+
+def rr_create(ps, argv):
+    """Begin with a group. Arguments are not looked at. Returns 0 or -ENOMEM."""
+    s = alloc_selector()
+    if s is None:
+        return -ENOMEM
+    ps.context = s
+    return 0
+
+
+def rr_destroy(ps):
+    """The group is given up."""
+    s = ps.context
+    free_paths(s.valid_paths)
+    free_paths(s.invalid_paths)
+    kfree(s)
+    ps.context = None
+
+
+def rr_status(ps, path, type):
+    """What a status or a table says of a path, or (None) of the selector: its repeat count, in the table."""
+    if path is None:
+        return "0 "
+    if type == STATUSTYPE_TABLE:
+        return f"{path.pscontext.repeat_count} "
+    return ""
+
+
+def rr_add_path(ps, path, argv):
+    """Add a path at the end of the line; its argument, if any, was the number of I/Os in a row, which now is 1.
+
+    Returns (0, None) or (-errno, words).
+    """
+    s = ps.context
+    repeat_count = RR_MIN_IO
+    if len(argv) > 1:
+        return -EINVAL, "round-robin ps: incorrect number of arguments"
+    if len(argv) == 1:
+        found = sscanf(argv[0], "%u%c")
+        if len(found) != 1:
+            return -EINVAL, "round-robin ps: invalid repeat count"
+        repeat_count = found[0]
+    if repeat_count > 1:
+        DMWARN_LIMIT(variables().repeat_count_limit, "rr_add_path", DM_MSG_PREFIX,
+                     "repeat_count > 1 is deprecated, using 1 instead")
+        repeat_count = 1
+
+    pi = kzalloc(path_info, GFP_KERNEL)
+    if pi is None:
+        return -ENOMEM, "round-robin ps: Error allocating path context"
+    pi.path = path
+    pi.repeat_count = repeat_count
+    path.pscontext = pi
+    list_add_tail(pi, s.valid_paths, "list")
+    return 0, None
+
+
+def rr_fail_path(ps, p):
+    """A path is not to be used."""
+    list_move(p.pscontext, ps.context.invalid_paths, "list")
+
+
+def rr_reinstate_path(ps, p):
+    """A path can be used again: it is the next one. Returns 0."""
+    list_move(p.pscontext, ps.context.valid_paths, "list")
+    return 0
+
+
+def rr_select_path(ps, nr_bytes):
+    """The path for an I/O, which goes to the end of the line; None where there is none."""
+    s = ps.context
+    if list_empty(s.valid_paths):
+        return None
+    pi = list_first_entry(s.valid_paths)
+    list_move_tail(pi, s.valid_paths, "list")
+    return pi.path
+
+
+rr_ps = path_selector_type(
+    name="round-robin",
+    module=THIS_MODULE,
+    table_args=1,
+    info_args=0,
+    create=rr_create,
+    destroy=rr_destroy,
+    status=rr_status,
+    add_path=rr_add_path,
+    fail_path=rr_fail_path,
+    reinstate_path=rr_reinstate_path,
+    select_path=rr_select_path,
+)
+
+
+def dm_rr_init():
+    """Load the module. Returns 0 or -errno."""
+    r = dm_path_selector.dm_register_path_selector(rr_ps)
+    if r < 0:
+        DMERR(DM_MSG_PREFIX, f"register failed {r}")
+    DMINFO(DM_MSG_PREFIX, f"version {RR_VERSION} loaded")
+    return r
+
+
+def dm_rr_exit():
+    """Unload it."""
+    r = dm_path_selector.dm_unregister_path_selector(rr_ps)
+    if r < 0:
+        DMERR(DM_MSG_PREFIX, f"unregister failed {r}")

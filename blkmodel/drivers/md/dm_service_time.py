@@ -1,0 +1,232 @@
+"""Service time: each I/O goes down the path that is expected to end it first.
+
+That is the one with the fewest bytes under way for what it can carry. The reference kernel is built without this
+module; its structures are known from the source alone.
+"""
+
+from typing import Any
+
+from blkmodel.drivers.md import dm_path_selector
+from blkmodel.drivers.md.dm_path_selector_h import path_selector_type
+from blkmodel.include.linux.device_mapper import DMERR, DMINFO, DMWARN_LIMIT, STATUSTYPE_INFO, STATUSTYPE_TABLE
+from blkmodel.include.linux.errno import EINVAL, ENOMEM
+from blkmodel.include.linux.gfp import GFP_KERNEL
+from blkmodel.include.linux.kernel import sscanf
+from blkmodel.include.linux.list import list_add_tail, list_del_init, list_empty, list_head, list_move, list_move_tail
+from blkmodel.include.linux.module import THIS_MODULE
+from blkmodel.include.linux.ratelimit import ratelimit_state
+from blkmodel.include.linux.slab import kfree, kzalloc
+from blkmodel.include.linux.types import signed_int, unsigned_long
+from blkmodel.sim import statics
+from blkmodel.sim.structure import Struct, struct
+
+DM_MSG_PREFIX = "multipath service-time"
+ST_MIN_IO = 1
+ST_MAX_RELATIVE_THROUGHPUT = 100
+ST_MAX_RELATIVE_THROUGHPUT_SHIFT = 7
+ST_MAX_INFLIGHT_SIZE = (1 << 64) - 1 >> ST_MAX_RELATIVE_THROUGHPUT_SHIFT
+ST_VERSION = "0.3.0"
+
+
+class selector(Struct):
+    """The paths of one group: those that can be used, the one used last at the end, and those that failed."""
+
+    __slots__ = ("failed_paths", "valid_paths")
+    SIZE = 40
+
+    def __init__(self):
+        self.valid_paths = list_head()
+        self.failed_paths = list_head()
+
+
+@struct
+class path_info(Struct):
+    """A path: what it can carry, relative to the others, and the bytes of all I/Os that are under way on it."""
+
+    SIZE = 40
+    list: Any = None
+    path: Any = None
+    repeat_count: int = 0
+    relative_throughput: int = 0
+    in_flight_size: int = 0
+
+
+@statics
+class variables:
+    """How often the module has warned of repeat counts."""
+
+    def __init__(self):
+        self.repeat_count_limit = ratelimit_state()
+
+
+def alloc_selector():
+    """A selector without paths; None on failure."""
+    return kzalloc(selector, GFP_KERNEL)
+
+
+def st_create(ps, argv):
+    """Begin with a group. Arguments are not looked at. Returns 0 or -ENOMEM."""
+    s = alloc_selector()
+    if s is None:
+        return -ENOMEM
+    ps.context = s
+    return 0
+
+
+def free_paths(paths):
+    """Free the entries of a list."""
+    for pi in paths:
+        list_del_init(pi, "list")
+        kfree(pi)
+
+
+def st_destroy(ps):
+    """The group is given up."""
+    s = ps.context
+    free_paths(s.valid_paths)
+    free_paths(s.failed_paths)
+    kfree(s)
+    ps.context = None
+
+
+def st_status(ps, path, type):
+    """What a status or a table says of a path, or (None) of the selector."""
+    if path is None:
+        return "0 "
+    pi = path.pscontext
+    if type == STATUSTYPE_INFO:
+        return f"{signed_int(pi.in_flight_size)} {pi.relative_throughput} "
+    if type == STATUSTYPE_TABLE:
+        return f"{pi.repeat_count} {pi.relative_throughput} "
+    return ""
+
+
+def st_add_path(ps, path, argv):
+    """Add a path. Arguments: [repeat count, which now is 1 [relative throughput: 0 to 100, by default 1]].
+
+    A path of throughput 0 is used only while no other can be. Returns (0, None) or (-errno, words).
+    """
+    s = ps.context
+    repeat_count = ST_MIN_IO
+    relative_throughput = 1
+    if len(argv) > 2:
+        return -EINVAL, "service-time ps: incorrect number of arguments"
+    if argv:
+        found = sscanf(argv[0], "%u%c")
+        if len(found) != 1:
+            return -EINVAL, "service-time ps: invalid repeat count"
+        repeat_count = found[0]
+    if repeat_count > 1:
+        DMWARN_LIMIT(variables().repeat_count_limit, "st_add_path", DM_MSG_PREFIX,
+                     "repeat_count > 1 is deprecated, using 1 instead")
+        repeat_count = 1
+    if len(argv) == 2:
+        found = sscanf(argv[1], "%u%c")
+        if len(found) != 1 or found[0] > ST_MAX_RELATIVE_THROUGHPUT:
+            return -EINVAL, "service-time ps: invalid relative_throughput value"
+        relative_throughput = found[0]
+
+    pi = kzalloc(path_info, GFP_KERNEL)
+    if pi is None:
+        return -ENOMEM, "service-time ps: Error allocating path context"
+    pi.path = path
+    pi.repeat_count = repeat_count
+    pi.relative_throughput = relative_throughput
+    pi.in_flight_size = 0
+    path.pscontext = pi
+    list_add_tail(pi, s.valid_paths, "list")
+    return 0, None
+
+
+def st_fail_path(ps, path):
+    """A path is not to be used."""
+    list_move(path.pscontext, ps.context.failed_paths, "list")
+
+
+def st_reinstate_path(ps, path):
+    """A path can be used again. Returns 0."""
+    list_move_tail(path.pscontext, ps.context.valid_paths, "list")
+    return 0
+
+
+def st_compare_load(pi1, pi2, incoming):
+    """Compare two paths for an I/O of so many bytes: below 0 the first is better, above 0 the second, 0: as good.
+
+    Differences of sizes are cut to an int, as in C.
+    """
+    sz1 = unsigned_long(signed_int(pi1.in_flight_size))
+    sz2 = unsigned_long(signed_int(pi2.in_flight_size))
+    if pi1.relative_throughput == pi2.relative_throughput:
+        return signed_int(sz1 - sz2)
+    if sz1 == sz2 or not pi1.relative_throughput or not pi2.relative_throughput:
+        return pi2.relative_throughput - pi1.relative_throughput
+
+    # (sz1 + incoming) / throughput1 against (sz2 + incoming) / throughput2, without dividing
+    sz1 = unsigned_long(sz1 + incoming)
+    sz2 = unsigned_long(sz2 + incoming)
+    if sz1 >= ST_MAX_INFLIGHT_SIZE or sz2 >= ST_MAX_INFLIGHT_SIZE:
+        sz1 >>= ST_MAX_RELATIVE_THROUGHPUT_SHIFT
+        sz2 >>= ST_MAX_RELATIVE_THROUGHPUT_SHIFT
+    st1 = unsigned_long(sz1 * pi2.relative_throughput)
+    st2 = unsigned_long(sz2 * pi1.relative_throughput)
+    if st1 != st2:
+        return signed_int(st1 - st2)
+    return pi2.relative_throughput - pi1.relative_throughput
+
+
+def st_select_path(ps, nr_bytes):
+    """The best path for an I/O of so many bytes, of equals the one used longest ago; None where there is none."""
+    s = ps.context
+    if list_empty(s.valid_paths):
+        return None
+    best = None
+    for pi in s.valid_paths:
+        if best is None or st_compare_load(pi, best, nr_bytes) < 0:
+            best = pi
+    list_move_tail(best, s.valid_paths, "list")
+    return best.path
+
+
+def st_start_io(ps, path, nr_bytes):
+    """An I/O goes down a path. Returns 0."""
+    path.pscontext.in_flight_size += nr_bytes
+    return 0
+
+
+def st_end_io(ps, path, nr_bytes):
+    """It has ended. Returns 0."""
+    path.pscontext.in_flight_size -= nr_bytes
+    return 0
+
+
+st_ps = path_selector_type(
+    name="service-time",
+    module=THIS_MODULE,
+    table_args=2,
+    info_args=2,
+    create=st_create,
+    destroy=st_destroy,
+    status=st_status,
+    add_path=st_add_path,
+    fail_path=st_fail_path,
+    reinstate_path=st_reinstate_path,
+    select_path=st_select_path,
+    start_io=st_start_io,
+    end_io=st_end_io,
+)
+
+
+def dm_st_init():
+    """Load the module. Returns 0 or -errno."""
+    r = dm_path_selector.dm_register_path_selector(st_ps)
+    if r < 0:
+        DMERR(DM_MSG_PREFIX, f"register failed {r}")
+    DMINFO(DM_MSG_PREFIX, f"version {ST_VERSION} loaded")
+    return r
+
+
+def dm_st_exit():
+    """Unload it."""
+    r = dm_path_selector.dm_unregister_path_selector(st_ps)
+    if r < 0:
+        DMERR(DM_MSG_PREFIX, f"unregister failed {r}")
