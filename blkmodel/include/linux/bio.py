@@ -92,6 +92,13 @@ def bio_list_merge(bios, others):
     bios.tail = others.tail
 
 
+def bio_list_get(bios):
+    """Take all bios off, as a chain; None from an empty list."""
+    first = bios.head
+    bios.head = bios.tail = None
+    return first
+
+
 def bio_list_pop(bios):
     """Take the first bio off; None from an empty list."""
     first = bios.head

@@ -1,4 +1,4 @@
-"""Searching words for bits. A word is a number; bits at and above `size` do not count."""
+"""Bits of words. A word is a number; bits at and above `size` do not count."""
 
 
 def find_next_zero_bit(word, size, offset):
@@ -15,3 +15,8 @@ def find_first_zero_bit(word, size):
 def find_next_bit(word, size, offset):
     """The lowest set bit from `offset` on; `size` where there is none."""
     return find_next_zero_bit(~word, size, offset)
+
+
+def assign_bit(bit, word, value):
+    """The word with that bit as `value` says."""
+    return word & ~(1 << bit) | bool(value) << bit

@@ -78,6 +78,12 @@ class bio(Struct):
     _front: Any = None
 
 
+def blk_path_error(error):
+    """Whether an I/O that failed so might succeed on another path to its disk."""
+    return error not in (BLK_STS_NOTSUPP, BLK_STS_NOSPC, BLK_STS_TARGET, BLK_STS_NEXUS, BLK_STS_MEDIUM,
+                         BLK_STS_PROTECTION)
+
+
 def bio_op(of):
     return of.bi_opf & REQ_OP_MASK
 
