@@ -5,18 +5,27 @@ command brings, or raises KernelError when the kernel refuses. Steps of `blkmode
 run_step().
 """
 
+from typing import Any
+
 from blkmodel.block import elevator
 from blkmodel.drivers.block import null_blk_main
 from blkmodel.errors import KernelError, NotModelled
+from blkmodel.include.linux.aio import io_getevents, io_submit, iocb, kioctx
 from blkmodel.include.linux.blkdev import READ, WRITE
 from blkmodel.include.linux.configfs import configfs_mkdir, configfs_rmdir, configfs_write
 from blkmodel.include.linux.device import dev_name, devices
 from blkmodel.include.linux.err import IS_ERR, PTR_ERR
 from blkmodel.include.linux.errno import EEXIST, ENOENT, ENOMEM
 from blkmodel.include.linux.fs import (
+    BLKDISCARD,
+    BLKZEROOUT,
     O_DIRECT,
     O_RDONLY,
+    O_RDWR,
     O_WRONLY,
+    RWF_DSYNC,
+    RWF_HIPRI,
+    RWF_NOWAIT,
     filp_close,
     filp_open,
     new_sync_read,
@@ -121,15 +130,26 @@ def set_scheduler(name, to):
              len(to))
 
 
-def io(disk, op, offset, length, cpu=0, page_runs=None, data=None):
+def io(disk, op, offset, length, cpu=0, page_runs=None, data=None, flags=()):
     """Read or write a disk past the page cache: one O_DIRECT pread or pwrite by a fresh process on that CPU.
 
     `disk` is a name. offset, length: bytes. page_runs: how many pages lie side by side in each piece of its buffer
-    (by default none do). data: the bytes to write; by default sector_numbers(). Returns the bytes that were read, or
-    written; fewer than `length` at the end of the disk.
+    (by default none do). data: the bytes to write; by default sector_numbers(). flags: of RW_FLAGS. Returns the bytes
+    that were read, or written; fewer than `length` at the end of the disk.
     """
-    if disk not in devices().nodes:
-        raise KeyError(f"there is no disk {disk!r}; there is {', '.join(sorted(devices().nodes)) or 'none'}")
+    asked = _asked(disk, op, offset, length, page_runs, data, flags)
+    line = f"{op} {length} bytes of {disk} at {offset}"
+    return _command("dio", line, _dio, disk, asked, cpu=cpu)
+
+
+RW_FLAGS = {"hipri": RWF_HIPRI, "dsync": RWF_DSYNC, "nowait": RWF_NOWAIT}
+"""Flags of a read or write: the process polls for it; it is on the medium when it returns; it fails (EAGAIN) rather
+than wait for a request."""
+
+
+def _asked(disk, op, offset, length, page_runs=None, data=None, flags=()):
+    """Check what somebody wants to read or write. Returns (op, offset, length, page_runs, data, RWF_* flags)."""
+    _known(disk)
     if op not in ("read", "write"):
         raise ValueError(f"op={op!r}: an I/O is a read or write")
     pages = -(-length // PAGE_SIZE)
@@ -140,34 +160,134 @@ def io(disk, op, offset, length, cpu=0, page_runs=None, data=None):
         data = sector_numbers(offset, length) if data is None else bytes(data)
         if len(data) != length:
             raise ValueError(f"data: {len(data)} bytes, where {length} are to be written")
-    line = f"{op} {length} bytes of {disk} at {offset}"
-    return _command("dio", line, _dio, disk, op, offset, length, page_runs, data, cpu=cpu)
+    for flag in flags:
+        if flag not in RW_FLAGS:
+            raise ValueError(f"flag {flag!r}: there is {', '.join(RW_FLAGS)}")
+    return op, offset, length, page_runs, data, sum(RW_FLAGS[flag] for flag in set(flags))
 
 
-def _dio(disk, op, offset, length, page_runs, data):
+def _known(disk):
+    if disk not in devices().nodes:
+        raise KeyError(f"there is no disk {disk!r}; there is {', '.join(sorted(devices().nodes)) or 'none'}")
+
+
+def _dio(disk, asked):
+    op, offset, length, page_runs, data, flags = asked
     buffer = map_user_buffer(page_runs)
     if buffer is None:
         return -ENOMEM
-    result = _transfer(disk, op, offset, length, buffer, data)
-    if result >= 0:
-        result = buffer.read(0, result)
+    result: Any
+    filp = filp_open(disk, O_DIRECT | (O_RDONLY if op == "read" else O_WRONLY))
+    if IS_ERR(filp):
+        result = PTR_ERR(filp)
+    else:
+        moved = iov_iter()
+        if op == "read":
+            iov_iter_init(moved, READ, buffer, 0, length)
+            result = new_sync_read(filp, moved, offset, flags)
+        else:
+            buffer.write(0, data)
+            iov_iter_init(moved, WRITE, buffer, 0, length)
+            result = new_sync_write(filp, moved, offset, flags)
+        filp_close(filp)
+        if result >= 0:
+            result = buffer.read(0, result)
     unmap_user_buffer(buffer)
     return result
 
 
-def _transfer(disk, op, offset, length, buffer, data):
-    """Open the disk, read or write it, and close it. Returns the bytes moved, or -errno."""
-    filp = filp_open(disk, O_DIRECT | (O_RDONLY if op == "read" else O_WRONLY))
+def aio(disk, wanted, cpu=0):
+    """Read and write a disk in many places at once: one io_submit() by a fresh process on that CPU, which then waits.
+
+    wanted: what io() takes, each as a dict: op, offset, length, and what else it is to have. Returns, in the same
+    order, the bytes that each moved, or its KernelError.
+    """
+    return together([(disk, wanted, cpu)])[0]
+
+
+def together(processes):
+    """Let several processes do that at the same time: (disk, wanted, cpu) each. Returns their results, in order.
+
+    Each begins when those before it sleep or have ended. A process that slept goes on once those that began after it
+    sleep no more; so the model may be later than a kernel, but never earlier.
+    """
+    results: list[Any] = [None] * len(processes)
+    jobs = []
+    for i, (disk, wanted, cpu) in enumerate(processes):
+        asked = [_asked(disk, **each) for each in wanted]
+
+        def job(i=i, disk=disk, asked=asked):
+            results[i] = _aio(disk, asked)
+        jobs.append(("aio", cpu, job))
+    this().tasks(jobs)
+    return [[_face(result, disk, each) for result, each in zip(found, wanted, strict=True)]
+            for found, (disk, wanted, _) in zip(results, processes, strict=True)]
+
+
+def _face(result, disk, asked):
+    if not isinstance(result, int):
+        return result
+    return KernelError(result, f"{asked['op']} {asked['length']} bytes of {disk} at {asked['offset']}", [])
+
+
+def _aio(disk, wanted):
+    """Returns what each moved, or -errno."""
+    filp = filp_open(disk, O_DIRECT | O_RDWR)
+    if IS_ERR(filp):
+        return [PTR_ERR(filp)] * len(wanted)
+    results = [-ENOMEM] * len(wanted)
+    iocbs = {}
+    for i, (op, offset, length, page_runs, data, flags) in enumerate(wanted):
+        buffer = map_user_buffer(page_runs)
+        if buffer is None:
+            break
+        if op == "write":
+            buffer.write(0, data)
+        iocbs[iocb(READ if op == "read" else WRITE, filp, buffer, offset, length, flags)] = i
+    ctx = kioctx()
+    left = list(iocbs)
+    while left:
+        begun = io_submit(ctx, left)
+        if begun < 0:  # what can't begin is reported, and the others are tried
+            results[iocbs[left.pop(0)]] = begun
+            continue
+        for event in io_getevents(ctx, begun):
+            results[iocbs[event.obj]] = event.obj.buffer.read(0, event.res) if event.res >= 0 else event.res
+        del left[:begun]
+    for each in iocbs:
+        unmap_user_buffer(each.buffer)
+    filp_close(filp)
+    return results
+
+
+def flush(disk, cpu=0):
+    """Let everything that was written be on the medium: fsync by a process on that CPU."""
+    _known(disk)
+    _command("sync", f"sync {disk}", _with_open, disk, lambda filp: filp.f_op.fsync(filp, 0, -1, 0), cpu=cpu)
+
+
+def discard(disk, offset, length, cpu=0):
+    """Tell a disk that bytes are needed no more: `blkdiscard -o OFFSET -l LENGTH`."""
+    _range(disk, "blkdiscard", offset, length, BLKDISCARD, cpu)
+
+
+def zero_out(disk, offset, length, cpu=0):
+    """Fill bytes of a disk with zeroes, which a disk that can does itself: `blkdiscard -z -o OFFSET -l LENGTH`."""
+    _range(disk, "blkdiscard -z", offset, length, BLKZEROOUT, cpu)
+
+
+def _range(disk, command, offset, length, cmd, cpu):
+    _known(disk)
+    _command("blkdiscard", f"{command} -o {offset} -l {length} /dev/{disk}", _with_open, disk,
+             lambda filp: filp.f_op.unlocked_ioctl(filp, cmd, (offset, length)), cpu=cpu)
+
+
+def _with_open(disk, fn):
+    """Open the disk to be read and written, call fn(file), and close it. Returns what fn does, or -errno."""
+    filp = filp_open(disk, O_RDWR)
     if IS_ERR(filp):
         return PTR_ERR(filp)
-    moved = iov_iter()
-    if op == "read":
-        iov_iter_init(moved, READ, buffer, 0, length)
-        result = new_sync_read(filp, moved, offset)
-    else:
-        buffer.write(0, data)
-        iov_iter_init(moved, WRITE, buffer, 0, length)
-        result = new_sync_write(filp, moved, offset)
+    result = fn(filp)
     filp_close(filp)
     return result
 

@@ -88,6 +88,65 @@ def test_io_says_what_is_wrong_with_it():
         scenario.io("nullb0", "read", 0, 8192, page_runs=[1])
 
 
+def memory_disk(**attributes):
+    scenario.null_blk_load(nr_devices=0)
+    return scenario.null_blk_create("d", size=8, memory_backed=1, **attributes)
+
+
+@pytest.mark.parametrize("attributes", [{}, {"irqmode": 2}, {"submit_queues": 4, "irqmode": 2, "hw_queue_depth": 2},
+                                        {"queue_mode": 0, "irqmode": 2, "hw_queue_depth": 2}], ids=str)
+def test_many_at_once(attributes):
+    """Several processes write, then others read, each eight places with one call, on few tags."""
+    kernel = boot(4)
+    disk = memory_disk(**attributes)
+    scenario.io(disk, "read", 0, 512)
+    before = live(kernel)
+    places = [[{"offset": (64 * process + 8 * i) * 512, "length": 512 << i % 4} for i in range(8)]
+              for process in range(4)]
+    written = scenario.together([(disk, [{"op": "write", **each} for each in places[p]], p) for p in range(4)])
+    read = scenario.together([(disk, [{"op": "read", **each} for each in places[p]], 3 - p) for p in range(4)])
+    wanted = [[scenario.sector_numbers(**each) for each in process] for process in places]
+    assert written == read == wanted
+    assert [kind for kind, _ in live(kernel).values()].count("nullb_page") == 32
+    assert {addr: kind for addr, kind in live(kernel).items() if addr in before} == before
+
+
+def test_one_of_many_fails_alone():
+    boot(2)
+    disk = memory_disk(irqmode=2)
+    found = scenario.aio(disk, [{"op": "read", "offset": 0, "length": 512}, {"op": "read", "offset": 7, "length": 512},
+                                {"op": "write", "offset": 8 << 20, "length": 512},
+                                {"op": "write", "offset": 0, "length": 512, "data": b"x" * 512}])
+    assert [each if isinstance(each, bytes) else each.name for each in found] == [
+        bytes(512), "EINVAL", "ENOSPC", b"x" * 512]
+    with pytest.raises(ValueError, match="online"):
+        scenario.aio(disk, [], cpu=2)
+
+
+def test_flags_of_a_read_or_write():
+    boot(2)
+    disk = memory_disk(cache_size=1, irqmode=2)
+    assert scenario.io(disk, "write", 0, 512, flags=["dsync"]) == bytes(512)
+    assert scenario.io(disk, "read", 0, 512, flags=["hipri", "nowait"]) == bytes(512)  # no poll queues: it sleeps
+    with pytest.raises(ValueError, match="flag 'sync': there is hipri, dsync, nowait"):
+        scenario.io(disk, "read", 0, 512, flags=["sync"])
+
+
+def test_a_cache_is_flushed():
+    boot(2)
+    disk = memory_disk(cache_size=1)
+    device = scenario.disk(disk).private_data.dev
+    scenario.io(disk, "write", 0, 8192)
+    assert device.curr_cache == 8192
+    scenario.flush(disk)
+    assert device.curr_cache == 0
+    scenario.io(disk, "write", 0, 8192, flags=["dsync"])
+    assert device.curr_cache == 0
+    for command in (scenario.flush, scenario.discard, scenario.zero_out):
+        with pytest.raises(KeyError, match="no disk 'sda'"):
+            command("sda", *(() if command is scenario.flush else (0, 512)))
+
+
 def test_changing_the_scheduler():
     boot(2)
     scenario.null_blk_load()

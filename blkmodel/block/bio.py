@@ -51,7 +51,7 @@ from blkmodel.include.linux.blk_types import (
 )
 from blkmodel.include.linux.blk_types import bio as bio_struct
 from blkmodel.include.linux.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
-from blkmodel.include.linux.errno import EFAULT, EINVAL, ENOMEM
+from blkmodel.include.linux.errno import EINVAL, ENOMEM
 from blkmodel.include.linux.genhd import (
     op_stat_group,
     part_stat_counters,
@@ -362,7 +362,10 @@ def zero_fill_bio_iter(bio, start):
 
 
 def bio_truncate(bio, new_size):
-    """Shorten a bio to `new_size` bytes; the memory that a read no longer reaches is zeroed."""
+    """Shorten a bio to `new_size` bytes; the memory that a read no longer reaches is zeroed.
+
+    v5.4.120 counts from the start of the page there, also where the bio's memory begins within it; so does the model.
+    """
     if new_size >= bio.bi_iter.bi_size:
         return
     if bio_op(bio) == REQ_OP_READ:
@@ -370,7 +373,7 @@ def bio_truncate(bio, new_size):
         for bv in bio_for_each_segment(bio):
             if done + bv.bv_len > new_size:
                 offset = max(new_size - done, 0)
-                bv.bv_page.write(bv.bv_offset + offset, bytes(bv.bv_len - offset))
+                bv.bv_page.write(offset, bytes(bv.bv_len - offset))
             done += bv.bv_len
     bio.bi_iter.bi_size = new_size
 
@@ -483,7 +486,7 @@ def __bio_iov_iter_get_pages(bio, iter):
     """Hold the buffer's next pages, as many as the bio has vectors for, and add them. Returns 0 or -errno."""
     pages, size, offset = iov_iter_get_pages(iter, bio.bi_max_vecs - bio.bi_vcnt)
     if size <= 0:
-        return size or -EFAULT
+        return size
     left = size
     for page in pages:
         length = min(PAGE_SIZE - offset, left)
@@ -645,7 +648,8 @@ def bio_endio(bio):
         if bio.bi_end_io is not bio_chain_endio:
             break
         bio = __bio_chain_endio(bio)
-    bio_clear_flag(bio, BIO_TRACE_COMPLETION)
+    if bio.bi_disk is not None:
+        bio_clear_flag(bio, BIO_TRACE_COMPLETION)
     if bio.bi_end_io is not None:
         bio.bi_end_io(bio)
 

@@ -130,6 +130,8 @@ from blkmodel.include.linux.list import (
     list_del_init,
     list_empty,
     list_first_entry,
+    list_head,
+    list_splice_init,
 )
 from blkmodel.include.linux.percpu_refcount import (
     PERCPU_REF_INIT_ATOMIC,
@@ -207,8 +209,10 @@ def blk_queue_flag_test_and_set(flag, q):
 
 
 def blk_rq_init(q, rq):
-    """Make a request empty, for somebody who has its memory from elsewhere."""
+    """Make a request empty, for somebody who has its memory from elsewhere. The driver's data behind it stay."""
+    pdu = rq._pdu
     rq.__init__()
+    rq._pdu = pdu
     rq.q = q
     rq._sector = -1
     rq.tag = -1
@@ -857,10 +861,13 @@ def blk_start_plug(plug):
 
 def flush_plug_callbacks(plug, from_schedule):
     """Call who wanted to be called when the plug is pulled."""
+    callbacks = list_head()
     while not list_empty(plug.cb_list):
-        cb = list_first_entry(plug.cb_list)
-        list_del_init(cb, "list")
-        cb.callback(cb, from_schedule)
+        list_splice_init(plug.cb_list, callbacks, "list")
+        while not list_empty(callbacks):
+            cb = list_first_entry(callbacks)
+            list_del_init(cb, "list")
+            cb.callback(cb, from_schedule)
 
 
 def blk_check_plugged(unplug, data, cls):

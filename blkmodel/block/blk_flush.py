@@ -34,7 +34,14 @@ from blkmodel.include.linux.blkdev import (
 from blkmodel.include.linux.bug import BUG_ON, WARN_ON
 from blkmodel.include.linux.errno import ENXIO
 from blkmodel.include.linux.jiffies import HZ, jiffies, time_before
-from blkmodel.include.linux.list import list_del_init, list_empty, list_first_entry, list_move_tail
+from blkmodel.include.linux.list import (
+    list_del_init,
+    list_empty,
+    list_first_entry,
+    list_first_entry_or_null,
+    list_move_tail,
+    list_next_entry,
+)
 from blkmodel.include.linux.slab import kfree, kzalloc_node
 from blkmodel.sim.structure import sizeof
 
@@ -124,10 +131,13 @@ def flush_end_io(flush_rq, error):
     running = fq.flush_queue[fq.flush_running_idx]
     BUG_ON(fq.flush_pending_idx == fq.flush_running_idx, "a flush ends that was not under way")
     fq.flush_running_idx ^= 1
-    for flush in running:
+    flush = list_first_entry_or_null(running)
+    while flush is not None:
+        following = list_next_entry(flush, "list")
         seq = blk_flush_cur_seq(flush._rq)
         BUG_ON(seq not in (REQ_FSEQ_PREFLUSH, REQ_FSEQ_POSTFLUSH), "a request waits for a flush that it does not need")
         blk_flush_complete_seq(flush._rq, fq, seq, error)
+        flush = following
 
 
 def blk_kick_flush(q, fq, flags):

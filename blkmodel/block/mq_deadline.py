@@ -14,6 +14,7 @@ from blkmodel.include.linux.bio import bio_data_dir, bio_end_sector
 from blkmodel.include.linux.blkdev import (
     READ,
     RQF_STARTED,
+    UINT_MAX,
     WRITE,
     blk_rq_is_passthrough,
     blk_rq_pos,
@@ -53,6 +54,7 @@ from blkmodel.include.linux.list import (
 )
 from blkmodel.include.linux.rbtree import RB_EMPTY_NODE, RB_EMPTY_ROOT, rb_next, rb_root
 from blkmodel.include.linux.slab import kfree, kzalloc_node
+from blkmodel.include.linux.types import signed_int
 from blkmodel.sim import statics
 from blkmodel.sim.structure import Struct, struct
 
@@ -178,7 +180,7 @@ def __dd_dispatch_request(dd):
             BUG_ON(RB_EMPTY_ROOT(dd.sort_list[READ]), "reads have an age, but no place")
             data_dir = READ
             if deadline_fifo_request(dd, WRITE):
-                if dd.starved >= dd.writes_starved:
+                if dd.starved >= dd.writes_starved & UINT_MAX:  # a negative setting is a very large one
                     data_dir = WRITE
                 dd.starved += 1
         elif not list_empty(dd.fifo_list[WRITE]):
@@ -311,10 +313,10 @@ def deadline_var_show(var):
 
 
 def deadline_var_store(page):
-    """The number that a text begins with; 0 where it does not begin with one."""
+    """The number that a text begins with, cut to an int; 0 where it does not begin with one."""
     sign = page.startswith("-")
     digits = len(page) - sign - len(page[sign:].lstrip("0123456789"))
-    return int(page[:sign + digits]) if digits else 0
+    return signed_int(int(page[:sign + digits])) if digits else 0
 
 
 @struct

@@ -1,13 +1,12 @@
 """Block devices as files: which inode stands for a device number, opening and closing, and direct I/O.
 
-The page cache is read through, and written back; writing into it is left out, as are ioctls, fallocate, freezing
-and swapping.
+The page cache is read through, and written back; writing into it is left out, as are freezing and swapping.
 """
 
 from typing import Any
 
 from blkmodel.block import bio as bio_module
-from blkmodel.block import blk_core, blk_mq, genhd, partition_generic
+from blkmodel.block import blk_core, blk_flush, blk_lib, blk_mq, genhd, ioctl, partition_generic
 from blkmodel.include.linux.backing_dev import bdi_get, bdi_put, noop_backing_dev_info
 from blkmodel.include.linux.bio import (
     BIO_MAX_PAGES,
@@ -29,7 +28,14 @@ from blkmodel.include.linux.blk_types import (
     bio_vec,
 )
 from blkmodel.include.linux.blk_types import bio as bio_struct
-from blkmodel.include.linux.blkdev import READ, bdev_get_queue, bdev_logical_block_size, blk_plug
+from blkmodel.include.linux.blkdev import (
+    BLKDEV_ZERO_NOFALLBACK,
+    BLKDEV_ZERO_NOUNMAP,
+    READ,
+    bdev_get_queue,
+    bdev_logical_block_size,
+    blk_plug,
+)
 from blkmodel.include.linux.buffer_head import (
     block_read_full_page,
     block_write_full_page,
@@ -52,6 +58,10 @@ from blkmodel.include.linux.errno import (
     ERESTARTSYS,
 )
 from blkmodel.include.linux.fs import (
+    FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_NO_HIDE_STALE,
+    FALLOC_FL_PUNCH_HOLE,
+    FALLOC_FL_ZERO_RANGE,
     FMODE_EXCL,
     FMODE_NDELAY,
     FMODE_NOWAIT,
@@ -120,9 +130,12 @@ from blkmodel.include.linux.pagemap import (
     filemap_flush,
     filemap_write_and_wait,
     generic_file_read_iter,
+    generic_write_sync,
+    invalidate_inode_pages2_range,
     invalidate_mapping_pages,
     truncate_inode_pages,
     truncate_inode_pages_final,
+    truncate_inode_pages_range,
 )
 from blkmodel.include.linux.printk import pr_info, pr_warn
 from blkmodel.include.linux.slab import (
@@ -147,6 +160,8 @@ from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import Struct, sizeof, struct
 
 DIO_INLINE_BIO_VECS = 4
+BLKDEV_FALLOC_FL_SUPPORTED = (FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE
+                              | FALLOC_FL_NO_HIDE_STALE)
 CLAIMED = "claimed, in part"  # holder of a whole disk of which somebody holds a partition (in C bd_may_claim itself)
 
 
@@ -481,6 +496,16 @@ def __sync_blockdev(bdev, wait):
 def sync_blockdev(bdev):
     """Write cached changes back, and wait. Returns 0 or -errno."""
     return __sync_blockdev(bdev, 1)
+
+
+def blkdev_fsync(filp, start, end, datasync):
+    """Write back what is cached of an open block device, and flush the device's own cache. Returns 0 or -errno."""
+    bdev = I_BDEV(bdev_file_inode(filp))
+    error = filemap_write_and_wait(filp.f_mapping)
+    if error:
+        return error
+    error, _ = blk_flush.blkdev_issue_flush(bdev, GFP_KERNEL)
+    return 0 if error == -EOPNOTSUPP else error
 
 
 def fsync_bdev(bdev):
@@ -1030,6 +1055,8 @@ def blkdev_write_iter(iocb, frm):
     plug = blk_plug()
     blk_core.blk_start_plug(plug)
     ret = __generic_file_write_iter(iocb, frm)
+    if ret > 0:
+        ret = generic_write_sync(iocb, ret)
     blk_core.blk_finish_plug(plug)
     return ret
 
@@ -1043,9 +1070,55 @@ def blkdev_read_iter(iocb, to):
     return generic_file_read_iter(iocb, to)
 
 
+def block_ioctl(file, cmd, arg):
+    """Do what a process asks of an open block device. Returns 0 or -errno."""
+    mode = file.f_mode
+    if file.f_flags & O_NDELAY:
+        mode |= FMODE_NDELAY
+    else:
+        mode &= ~FMODE_NDELAY
+    return ioctl.blkdev_ioctl(I_BDEV(bdev_file_inode(file)), mode, cmd, arg)
+
+
 def blkdev_releasepage(page, wait):
     """Take the buffers off a cached page; return whether that was done."""
     return try_to_free_buffers(page)
+
+
+def blkdev_fallocate(file, mode, start, len):
+    """Discard, or fill with zeroes, `len` bytes from `start` of an open block device, as the FALLOC_FL_* of `mode` say.
+
+    Returns 0 or -errno: -EOPNOTSUPP for what can't be had, -EINVAL beyond the end or off the logical blocks.
+    """
+    bdev = I_BDEV(bdev_file_inode(file))
+    end = start + len - 1
+    if mode & ~BLKDEV_FALLOC_FL_SUPPORTED:
+        return -EOPNOTSUPP
+    isize = i_size_read(bdev.bd_inode)
+    if start >= isize:
+        return -EINVAL
+    if end >= isize:
+        if not mode & FALLOC_FL_KEEP_SIZE:
+            return -EINVAL
+        len = isize - start
+        end = start + len - 1
+    if (start | len) & (bdev_logical_block_size(bdev) - 1):
+        return -EINVAL
+
+    mapping = bdev.bd_inode.i_mapping
+    truncate_inode_pages_range(mapping, start, end)
+    if mode in (FALLOC_FL_ZERO_RANGE, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE):
+        error = blk_lib.blkdev_issue_zeroout(bdev, start >> 9, len >> 9, GFP_KERNEL, BLKDEV_ZERO_NOUNMAP)
+    elif mode == FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE:
+        error = blk_lib.blkdev_issue_zeroout(bdev, start >> 9, len >> 9, GFP_KERNEL, BLKDEV_ZERO_NOFALLBACK)
+    elif mode == FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE | FALLOC_FL_NO_HIDE_STALE:
+        error = blk_lib.blkdev_issue_discard(bdev, start >> 9, len >> 9, GFP_KERNEL, 0)
+    else:
+        return -EOPNOTSUPP
+    if error:
+        return error
+    # somebody may have read or changed a page meanwhile
+    return invalidate_inode_pages2_range(mapping, start // PAGE_SIZE, end // PAGE_SIZE)
 
 
 def lookup_bdev(pathname):
@@ -1068,5 +1141,6 @@ def __invalidate_device(bdev, kill_dirty):
 def_blk_aops = address_space_operations(readpage=blkdev_readpage, writepage=blkdev_writepage,
                                         releasepage=blkdev_releasepage, direct_IO=blkdev_direct_IO)
 def_blk_fops = file_operations(open=blkdev_open, release=blkdev_close, read_iter=blkdev_read_iter,
-                               write_iter=blkdev_write_iter, iopoll=blkdev_iopoll)
+                               write_iter=blkdev_write_iter, iopoll=blkdev_iopoll, fsync=blkdev_fsync,
+                               unlocked_ioctl=block_ioctl, fallocate=blkdev_fallocate)
 bdev_sops = super_operations(alloc_inode=bdev_alloc_inode, free_inode=bdev_free_inode, evict_inode=bdev_evict_inode)

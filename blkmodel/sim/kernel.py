@@ -81,11 +81,25 @@ class Kernel:
     def task(self, name, fn, *args, cpu=None):
         """Run fn(*args) as a process of that name to its end; then let everything it left behind finish."""
         cpu = min(self.online) if cpu is None else cpu
-        if cpu not in self.online:
-            raise ValueError(f"CPU {cpu} is not online; online are {sorted(self.online)}")
+        self._check_cpu(cpu)
         result = self.run_in(Context("task", name, cpu), fn, *args)
         self.loop.run_due()
         return result
+
+    def tasks(self, jobs):
+        """Run several processes, (name, cpu, fn) each: one begins when those before it sleep or have ended.
+
+        Everything that they leave behind finishes too.
+        """
+        for _, cpu, _ in jobs:
+            self._check_cpu(cpu)
+        for name, cpu, fn in jobs:
+            self.loop.post(Context("task", name, cpu), fn)
+        self.loop.run_due()
+
+    def _check_cpu(self, cpu):
+        if cpu not in self.online:
+            raise ValueError(f"CPU {cpu} is not online; online are {sorted(self.online)}")
 
     def __enter__(self):
         self._previous.append(_current.kernel)

@@ -435,9 +435,16 @@ def test_trim_truncate_and_fill(kernel):
     bios.bio_truncate(made, 3000)
     assert made.bi_iter.bi_size == 3000
     made.bi_iter = short
-    assert data_of(made) == content[1024:1024 + 3000] + bytes(5120 - 3000)
+    # what is beyond is zeroed at its place in the first page, counted from the page's start, not the bio's
+    assert data_of(made) == content[1024:3000] + bytes(72) + content[3072:4096] + bytes(2048)
     bios.zero_fill_bio_iter(made, copy_of(made.bi_iter))
     assert not any(data_of(made))
+    whole = filled([4096])
+    kept = data_of(whole)
+    position = copy_of(whole.bi_iter)
+    bios.bio_truncate(whole, 1000)
+    whole.bi_iter = position
+    assert data_of(whole) == kept[:1000] + bytes(3096)
     write = filled([1024])
     write.bi_opf = REQ_OP_WRITE
     kept = data_of(write)

@@ -566,6 +566,27 @@ def test_an_empty_request(device, kernel):
     assert (rq.bio, rq.rq_flags) == (None, 0)
 
 
+def test_callbacks_that_ask_again_wait_for_the_others(kernel):
+    order = []
+
+    def again(cb, from_schedule):
+        order.append(cb.data)
+        if cb.data == "first" and order.count("first") < 3:
+            blk_core.blk_check_plugged(again, "first", blk_plug_cb)
+    plug = blk_plug()
+    blk_core.blk_start_plug(plug)
+    for data in ("second", "first"):  # each goes in front
+        blk_core.blk_check_plugged(again, data, blk_plug_cb)
+    blk_core.blk_finish_plug(plug)
+    assert order == ["first", "second", "first", "first"]
+
+
+def test_an_empty_request_keeps_the_drivers_data(kernel):
+    rq = request(_sector=5, _pdu="the driver's", tag=3)
+    blk_core.blk_rq_init(None, rq)
+    assert (rq._pdu, rq.tag, rq._sector, rq.ref) == ("the driver's", -1, -1, 1)
+
+
 def test_plugs(kernel, monkeypatch):
     flushed = []
 

@@ -78,7 +78,8 @@ def test_begins_with_the_settings_of_the_kernel(scheduler):
 @pytest.mark.parametrize(("name", "text", "then"), [
     ("read_expire", "100", "100\n"), ("read_expire", "-3", "0\n"), ("write_expire", "1", "4\n"),
     ("front_merges", "7", "1\n"), ("front_merges", "0\n", "0\n"), ("fifo_batch", "many", "0\n"),
-    ("fifo_batch", "3 or 4", "3\n"), ("writes_starved", "-2", "-2\n")])
+    ("fifo_batch", "3 or 4", "3\n"), ("writes_starved", "-2", "-2\n"), ("fifo_batch", "4294967300", "4\n"),
+    ("writes_starved", "2147483648", "-2147483648\n")])
 def test_settings_are_moved_to_what_there_can_be(scheduler, name, text, then):
     attr = next(attr for attr in scheduler.type.elevator_attrs if attr.name == name)
     kobj = scheduler.q.elevator.kobj
@@ -118,6 +119,14 @@ def test_reads_go_first_and_writes_wait_for_two_batches(scheduler):
         scheduler.insert(REQ_OP_READ, sector)
     directions = "".join("rw"[rq_data_dir(rq)] for rq in scheduler.drain())
     assert directions == "rrwrrwrrwwww"
+
+
+def test_a_negative_writes_starved_is_a_very_large_one(scheduler):
+    scheduler.dd.writes_starved, scheduler.dd.fifo_batch = -1, 1
+    for sector in range(6):
+        scheduler.insert(REQ_OP_READ, sector)
+    scheduler.insert(REQ_OP_WRITE, 0)
+    assert [rq_data_dir(rq) for rq in scheduler.drain()] == [READ] * 6 + [WRITE]
 
 
 def test_what_is_late_begins_the_next_batch(scheduler):

@@ -13,11 +13,13 @@ from blkmodel.include.linux.bio import bio_for_each_bvec
 from blkmodel.include.linux.blk_types import (
     BLK_STS_IOERR,
     BLK_STS_MEDIUM,
+    BLK_STS_NOTSUPP,
     REQ_FUA,
     REQ_HIPRI,
     REQ_IDLE,
     REQ_NOWAIT,
     REQ_OP_WRITE,
+    REQ_PREFLUSH,
     REQ_SYNC,
     bio_vec,
 )
@@ -26,8 +28,10 @@ from blkmodel.include.linux.device import devices
 from blkmodel.include.linux.err import IS_ERR, PTR_ERR
 from blkmodel.include.linux.errno import (
     EACCES,
+    EAGAIN,
     EBADF,
     EBUSY,
+    EFAULT,
     EINVAL,
     EIO,
     EIOCBQUEUED,
@@ -44,6 +48,7 @@ from blkmodel.include.linux.errno import (
 from blkmodel.include.linux.fs import (
     FMODE_EXCL,
     FMODE_NDELAY,
+    FMODE_NOWAIT,
     FMODE_READ,
     FMODE_WRITE,
     FMODE_WRITE_IOCTL,
@@ -59,6 +64,7 @@ from blkmodel.include.linux.fs import (
     O_RDONLY,
     O_RDWR,
     O_WRONLY,
+    RWF_NOWAIT,
     filp_close,
     filp_open,
     inode_hashtable,
@@ -430,7 +436,8 @@ def test_writing_past_the_cache(ram, kernel):
     ram.disk.part0.policy = 0
     blk_settings.blk_queue_write_cache(ram.queue, True, True)
     transfer("ram0", WRITE, 0, data[:512], flags=O_DIRECT | O_DSYNC)
-    assert ram.seen[-1][0] & REQ_FUA
+    assert ram.seen[-2][0] & REQ_FUA
+    assert ram.seen[-1] == (REQ_OP_WRITE | REQ_PREFLUSH | REQ_SYNC, 0, 0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 63), st.integers(1, 64), st.lists(st.integers(1, 9), min_size=1, max_size=4)),
@@ -685,6 +692,63 @@ def test_a_node_of_a_disk_that_was_replaced(ram, kernel):
     assert old.bd_openers == 1
     for each in (filp, again):
         filp_close(each)
+
+
+def test_syncing_flushes_the_devices_cache(ram, kernel):
+    filp = filp_open("ram0", O_RDWR)
+    assert filp.f_op.fsync(filp, 0, -1, 0) == 0
+    assert ram.seen == []  # no cache, nothing to flush
+    blk_settings.blk_queue_write_cache(ram.queue, True, False)
+    for status, error in ((0, 0), (BLK_STS_NOTSUPP, 0), (BLK_STS_IOERR, -EIO)):
+        ram.status = status
+        assert filp.f_op.fsync(filp, 0, -1, 0) == error
+        assert ram.seen.pop() == (REQ_OP_WRITE | REQ_PREFLUSH | REQ_SYNC, 0, 0)
+    ram.status = 0
+    page = read_mapping_page(filp.f_mapping, 0, None)
+    page_cache_dirty(page)
+    put_page(page)
+    ram.status = BLK_STS_IOERR
+    assert filp.f_op.fsync(filp, 0, -1, 0) == -EIO
+    ram.status = 0
+    assert transfer("ram0", WRITE, 0, b"d" * 512, flags=O_DIRECT | O_DSYNC) == 512
+    filp_close(filp)
+
+
+def test_memory_that_a_process_does_not_have(ram, kernel):
+    filp = filp_open("ram0", O_DIRECT | O_RDONLY)
+    buffer = map_user_buffer([1])
+    for start, found in ((PAGE_SIZE, -EFAULT), (0, PAGE_SIZE)):
+        at = iov_iter()
+        iov_iter_init(at, READ, buffer, start, 2 * PAGE_SIZE)
+        bio = bios.bio_alloc_bioset(GFP_KERNEL, 4, bios.variables().fs_bio_set)
+        ret = bios.bio_iov_iter_get_pages(bio, at)
+        assert (ret or bio.bi_iter.bi_size) == found
+        bios.bio_release_pages(bio, False)
+        bios.bio_put(bio)
+    iov_iter_init(at, READ, buffer, PAGE_SIZE, 512)
+    assert new_sync_read(filp, at, 0) == -EFAULT
+    unmap_user_buffer(buffer)
+    filp_close(filp)
+
+
+def test_what_can_not_be_done_without_waiting(ram, kernel):
+    filp = filp_open("ram0", O_DIRECT | O_RDWR)
+    buffer = map_user_buffer([1])
+    at = iov_iter()
+    for op, move in ((READ, new_sync_read), (WRITE, new_sync_write)):
+        iov_iter_init(at, op, buffer, 0, 512)
+        assert move(filp, at, 0, 1 << 9) == -EOPNOTSUPP
+        assert move(filp, at, 0, RWF_NOWAIT) == -EAGAIN  # a driver without requests can't promise that
+        put_page(read_mapping_page(filp.f_mapping, 0, None))
+        iov_iter_init(at, op, buffer, 0, 512)
+        assert move(filp, at, 0, RWF_NOWAIT) == -EAGAIN
+        assert ram.seen.pop()[0] == 0  # only the page's
+        block_dev.kill_bdev(filp.f_mapping.host._owner.bdev)
+    assert ram.seen == []
+    filp.f_mode &= ~FMODE_NOWAIT
+    assert new_sync_read(filp, at, 0, RWF_NOWAIT) == -EOPNOTSUPP
+    unmap_user_buffer(buffer)
+    filp_close(filp)
 
 
 def test_polling(ram, kernel, monkeypatch):

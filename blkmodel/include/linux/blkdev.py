@@ -37,6 +37,8 @@ BLK_MAX_SEGMENT_SIZE = 65536
 BLK_SEG_BOUNDARY_MASK = 0xFFFFFFFF
 SECTOR_SHIFT = 9
 SECTOR_SIZE = 512
+BLKDEV_DISCARD_SECURE = 1
+BLKDEV_ZERO_NOUNMAP, BLKDEV_ZERO_NOFALLBACK = 1, 2
 UINT_MAX = 0xFFFFFFFF
 USHRT_MAX = 0xFFFF
 
@@ -384,6 +386,12 @@ def queue_physical_block_size(q):
 
 def bdev_logical_block_size(bdev):
     return bdev.bd_disk.queue.limits.logical_block_size
+
+
+def bdev_write_zeroes_sectors(bdev):
+    """The most sectors that the device fills with zeroes in one request; 0 where it can't."""
+    q = bdev_get_queue(bdev)
+    return q.limits.max_write_zeroes_sectors if q is not None else 0
 
 
 def queue_limit_alignment_offset(limits, sector):

@@ -6,7 +6,7 @@ from typing import Any
 from blkmodel.include.linux.backing_dev import noop_backing_dev_info
 from blkmodel.include.linux.device import devices
 from blkmodel.include.linux.err import ERR_PTR, IS_ERR
-from blkmodel.include.linux.errno import EBADF, ENOENT
+from blkmodel.include.linux.errno import EBADF, ENOENT, EOPNOTSUPP
 from blkmodel.include.linux.list import list_head
 from blkmodel.include.linux.rcupdate import call_rcu
 from blkmodel.sim import statics
@@ -18,7 +18,10 @@ FMODE_READ, FMODE_WRITE, FMODE_NDELAY, FMODE_EXCL = 0x1, 0x2, 0x40, 0x80
 FMODE_WRITE_IOCTL, FMODE_NOWAIT = 0x100, 0x8000000
 O_ACCMODE, O_RDONLY, O_WRONLY, O_RDWR, O_EXCL, O_NDELAY = 0o3, 0, 1, 2, 0o200, 0o4000
 O_DSYNC, O_DIRECT, O_LARGEFILE = 0o10000, 0o40000, 0o100000
+BLKDISCARD, BLKSECDISCARD, BLKZEROOUT = 0x1277, 0x127D, 0x127F
+FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_NO_HIDE_STALE, FALLOC_FL_ZERO_RANGE = 0x01, 0x02, 0x04, 0x10
 IOCB_DIRECT, IOCB_DSYNC, IOCB_HIPRI, IOCB_NOWAIT = 1 << 2, 1 << 4, 1 << 3, 1 << 7
+RWF_HIPRI, RWF_DSYNC, RWF_NOWAIT = 1 << 0, 1 << 1, 1 << 3
 I_DIRTY_SYNC, I_DIRTY_DATASYNC, I_DIRTY_PAGES, I_NEW, I_FREEING = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 5
 I_DIRTY = I_DIRTY_SYNC | I_DIRTY_DATASYNC | I_DIRTY_PAGES
 
@@ -56,6 +59,8 @@ class file_operations(Struct):
     write_iter: Any = None
     iopoll: Any = None
     fsync: Any = None
+    unlocked_ioctl: Any = None
+    fallocate: Any = None
 
 
 @struct
@@ -341,25 +346,41 @@ def init_sync_kiocb(iocb, filp):
     iocb.ki_flags = (IOCB_DIRECT if filp.f_flags & O_DIRECT else 0) | (IOCB_DSYNC if filp.f_flags & O_DSYNC else 0)
 
 
+def kiocb_set_rw_flags(iocb, flags):
+    """Let RWF_* flags of one read or write add to what its file says. Returns 0 or -EOPNOTSUPP."""
+    if flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_NOWAIT):
+        return -EOPNOTSUPP
+    if flags & RWF_NOWAIT:
+        if not iocb.ki_filp.f_mode & FMODE_NOWAIT:
+            return -EOPNOTSUPP
+        iocb.ki_flags |= IOCB_NOWAIT
+    if flags & RWF_HIPRI:
+        iocb.ki_flags |= IOCB_HIPRI
+    if flags & RWF_DSYNC:
+        iocb.ki_flags |= IOCB_DSYNC
+    return 0
+
+
 def is_sync_kiocb(iocb):
     return iocb.ki_complete is None
 
 
-def new_sync_read(filp, iter, pos):
-    """Read into a buffer from byte `pos` on, and wait. Returns how many bytes, or -errno."""
+def new_sync_read(filp, iter, pos, flags=0):
+    """Read into a buffer from byte `pos` on, and wait. Returns how many bytes, or -errno. (RWF_* flags in C come with
+    do_iter_readv_writev().)"""
     if filp.f_op.read_iter is None or not filp.f_mode & FMODE_READ:
         return -EBADF
     iocb = kiocb()
     init_sync_kiocb(iocb, filp)
     iocb.ki_pos = pos
-    return filp.f_op.read_iter(iocb, iter)
+    return kiocb_set_rw_flags(iocb, flags) or filp.f_op.read_iter(iocb, iter)
 
 
-def new_sync_write(filp, iter, pos):
+def new_sync_write(filp, iter, pos, flags=0):
     """Write a buffer from byte `pos` on, and wait. Returns how many bytes, or -errno."""
     if filp.f_op.write_iter is None or not filp.f_mode & FMODE_WRITE:
         return -EBADF
     iocb = kiocb()
     init_sync_kiocb(iocb, filp)
     iocb.ki_pos = pos
-    return filp.f_op.write_iter(iocb, iter)
+    return kiocb_set_rw_flags(iocb, flags) or filp.f_op.write_iter(iocb, iter)

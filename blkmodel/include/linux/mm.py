@@ -1,10 +1,23 @@
 """Pages: who uses them, and what state they are in."""
 
-from blkmodel.include.linux.gfp import __free_page
-from blkmodel.sim import this
-from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.include.linux.gfp import __free_page, mem_map, page_run
+from blkmodel.sim import statics, this
+from blkmodel.sim.memory import DIRECT_MAP, PAGE_SIZE
 
 PG_locked, PG_error, PG_uptodate, PG_dirty, PG_private, PG_writeback = 0, 2, 3, 4, 12, 14
+
+
+@statics
+class empty_zero_page:
+    """A page of zeroes that nobody writes to. It is part of the kernel and not of the heap."""
+
+    def __init__(self):
+        self.run = page_run(DIRECT_MAP - PAGE_SIZE, 1)
+        mem_map().runs[self.run._addr] = self.run
+
+
+def ZERO_PAGE():
+    return empty_zero_page().run.page(0)
 
 
 def get_page(page):

@@ -2,8 +2,8 @@
 
 from blkmodel.include.linux.buffer_head import block_invalidatepage
 from blkmodel.include.linux.err import ERR_PTR, IS_ERR, PTR_ERR
-from blkmodel.include.linux.errno import EBUSY, EIO, ENOMEM, EOPNOTSUPP
-from blkmodel.include.linux.fs import I_DIRTY_PAGES, IOCB_DIRECT, i_size_read
+from blkmodel.include.linux.errno import EAGAIN, EBUSY, EIO, ENOMEM, EOPNOTSUPP
+from blkmodel.include.linux.fs import I_DIRTY_PAGES, IOCB_DIRECT, IOCB_DSYNC, IOCB_NOWAIT, i_size_read
 from blkmodel.include.linux.gfp import GFP_KERNEL, alloc_page
 from blkmodel.include.linux.mm import (
     PageDirty,
@@ -87,6 +87,11 @@ def page_cache_dirty(page):
     page.mapping.host.i_state |= I_DIRTY_PAGES
 
 
+def filemap_range_has_page(mapping, start, end):
+    """Whether any page is cached that bytes `start` to `end` are in."""
+    return any(start // PAGE_SIZE <= index <= end // PAGE_SIZE for index in mapping.pages)
+
+
 def filemap_write_and_wait(mapping):
     """Write all changed pages back, and wait. Returns 0 or -errno."""
     if not mapping.nrpages:
@@ -111,9 +116,17 @@ def try_to_release_page(page, gfp):
     return page.mapping.a_ops.releasepage(page, gfp)
 
 
-def truncate_inode_pages(mapping, start):
-    """Drop all cached pages, changed or not."""
+def truncate_inode_pages_range(mapping, start, end):
+    """Drop all cached pages from byte `start` to `end` (-1: to the last), changed or not. A page of which only a part
+    is within stays, and that part is zeroed."""
     for page in sorted(mapping.pages.values(), key=lambda page: page.index):
+        first = max(start - page.index * PAGE_SIZE, 0)
+        behind = PAGE_SIZE if end == -1 else min(end + 1 - page.index * PAGE_SIZE, PAGE_SIZE)
+        if first >= behind:
+            continue
+        if behind - first < PAGE_SIZE:
+            page.write(first, bytes(behind - first))
+            continue
         lock_page(page)
         if PagePrivate(page):
             block_invalidatepage(page)
@@ -121,6 +134,10 @@ def truncate_inode_pages(mapping, start):
         clear_page_flag(page, PG_dirty)
         unlock_page(page)
         delete_from_page_cache(page)
+
+
+def truncate_inode_pages(mapping, start):
+    truncate_inode_pages_range(mapping, start, -1)
 
 
 truncate_inode_pages_final = truncate_inode_pages
@@ -162,7 +179,10 @@ def generic_file_read_iter(iocb, iter):
     if iocb.ki_flags & IOCB_DIRECT:
         mapping = iocb.ki_filp.f_mapping
         size = i_size_read(mapping.host)
-        if mapping.nrpages:
+        if iocb.ki_flags & IOCB_NOWAIT:
+            if filemap_range_has_page(mapping, iocb.ki_pos, iocb.ki_pos + count - 1):
+                return -EAGAIN
+        elif mapping.nrpages:
             error = filemap_write_and_wait(mapping)
             if error < 0:
                 return error
@@ -199,10 +219,14 @@ def generic_file_direct_write(iocb, iter):
     pos = iocb.ki_pos
     write_len = iov_iter_count(iter)
     start, end = pos // PAGE_SIZE, (pos + write_len - 1) // PAGE_SIZE
-    if mapping.nrpages:
+    if iocb.ki_flags & IOCB_NOWAIT:
+        if filemap_range_has_page(mapping, pos, pos + write_len - 1):
+            return -EAGAIN
+    else:
         error = filemap_write_and_wait(mapping)
         if error:
             return error
+    if mapping.nrpages:
         error = invalidate_inode_pages2_range(mapping, start, end)
         if error:
             return 0 if error == -EBUSY else error
@@ -214,6 +238,15 @@ def generic_file_direct_write(iocb, iter):
         write_len -= written
     iov_iter_revert(iter, write_len - iter.count)
     return written
+
+
+def generic_write_sync(iocb, count):
+    """What was written is to be on the medium, if its writer asked for that (IOCB_DSYNC). Returns `count` or -errno."""
+    if iocb.ki_flags & IOCB_DSYNC:
+        ret = iocb.ki_filp.f_op.fsync(iocb.ki_filp, iocb.ki_pos - count, iocb.ki_pos - 1, 1)
+        if ret:
+            return ret
+    return count
 
 
 def __generic_file_write_iter(iocb, iter):

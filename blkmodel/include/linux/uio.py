@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from blkmodel.include.linux.errno import EFAULT
 from blkmodel.include.linux.gfp import alloc_pages_exact_nid, nth_page
 from blkmodel.include.linux.mm import get_page
 from blkmodel.include.linux.mm_types import mem_map
@@ -168,10 +169,15 @@ def iov_iter_revert(iter, count):
 
 
 def iov_iter_get_pages(iter, maxpages):
-    """Hold the next pages of user memory. Returns (pages, bytes they give, offset in the first)."""
+    """Hold the next pages of user memory, up to the first that is not there.
+
+    Returns (pages, bytes they give, offset in the first); the bytes are -EFAULT where there is no page.
+    """
     first, offset = divmod(iter._at, PAGE_SIZE)
     length = min(iter.count + offset, maxpages * PAGE_SIZE)
     pages = iter._buffer.pages[first:first + -(-length // PAGE_SIZE)]
+    if not pages:
+        return pages, -EFAULT, offset
     for page in pages:
         get_page(page)
     return pages, min(length, len(pages) * PAGE_SIZE) - offset, offset

@@ -33,13 +33,19 @@ class wait_queue_entry(Struct):
 
 
 def default_wake_function(waiter):
-    waiter.private.runnable = True
-    return 1
+    """Wake the waiter's task; return whether it was asleep, as 1 or 0."""
+    task = waiter.private
+    slept = not task.runnable
+    task.runnable = True
+    return int(slept)
 
 
 def autoremove_wake_function(waiter):
-    list_del_init(waiter, "entry")
-    return default_wake_function(waiter)
+    """The same; who was woken waits no longer."""
+    ret = default_wake_function(waiter)
+    if ret:
+        list_del_init(waiter, "entry")
+    return ret
 
 
 def init_wait(waiter):

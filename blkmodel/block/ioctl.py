@@ -1,0 +1,59 @@
+"""What a process can ask of an open block device besides reading and writing it: to discard, or to fill with zeroes."""
+
+from blkmodel.block import blk_lib
+from blkmodel.include.linux.blkdev import (
+    BLKDEV_DISCARD_SECURE,
+    BLKDEV_ZERO_NOUNMAP,
+    bdev_get_queue,
+    blk_queue_discard,
+)
+from blkmodel.include.linux.errno import EBADF, EINVAL, ENOTTY, EOPNOTSUPP
+from blkmodel.include.linux.fs import BLKDISCARD, BLKSECDISCARD, BLKZEROOUT, FMODE_WRITE, i_size_read
+from blkmodel.include.linux.gfp import GFP_KERNEL
+from blkmodel.include.linux.pagemap import truncate_inode_pages_range
+
+
+def blk_ioctl_discard(bdev, mode, arg, flags):
+    """Discard a range, arg = (first byte, number of bytes). Returns 0 or -errno."""
+    if not mode & FMODE_WRITE:
+        return -EBADF
+    if not blk_queue_discard(bdev_get_queue(bdev)):
+        return -EOPNOTSUPP
+    start, length = arg
+    if start & 511:
+        return -EINVAL
+    if length & 511:
+        return -EINVAL
+    if start + length > i_size_read(bdev.bd_inode):
+        return -EINVAL
+    truncate_inode_pages_range(bdev.bd_inode.i_mapping, start, start + length - 1)
+    return blk_lib.blkdev_issue_discard(bdev, start >> 9, length >> 9, GFP_KERNEL, flags)
+
+
+def blk_ioctl_zeroout(bdev, mode, arg):
+    """Fill a range with zeroes, arg = (first byte, number of bytes). Returns 0 or -errno."""
+    if not mode & FMODE_WRITE:
+        return -EBADF
+    start, length = arg
+    end = start + length - 1
+    if start & 511:
+        return -EINVAL
+    if length & 511:
+        return -EINVAL
+    if end >= i_size_read(bdev.bd_inode):
+        return -EINVAL
+    if end < start:
+        return -EINVAL
+    truncate_inode_pages_range(bdev.bd_inode.i_mapping, start, end)
+    return blk_lib.blkdev_issue_zeroout(bdev, start >> 9, length >> 9, GFP_KERNEL, BLKDEV_ZERO_NOUNMAP)
+
+
+def blkdev_ioctl(bdev, mode, cmd, arg):
+    """Do what `cmd` says. Returns 0 or -errno: -ENOTTY for what the model does not have."""
+    if cmd == BLKDISCARD:
+        return blk_ioctl_discard(bdev, mode, arg, 0)
+    if cmd == BLKSECDISCARD:
+        return blk_ioctl_discard(bdev, mode, arg, BLKDEV_DISCARD_SECURE)
+    if cmd == BLKZEROOUT:
+        return blk_ioctl_zeroout(bdev, mode, arg)
+    return -ENOTTY
