@@ -1,11 +1,14 @@
 """The multi-queue core: what set-up builds, what a failure leaves, and how requests travel."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blkmodel import boot, machine
 from blkmodel.block import blk_core, blk_mq, blk_mq_sched
+from blkmodel.block.blk_mq_cpumap import blk_mq_map_queues
 from blkmodel.block.blk_mq_h import __blk_mq_get_ctx
 from blkmodel.include.linux.blk_mq import (
     BLK_EH_DONE,
@@ -16,7 +19,6 @@ from blkmodel.include.linux.blk_mq import (
     BLK_MQ_REQ_RESERVED,
     BLK_MQ_S_SCHED_RESTART,
     BLK_QC_T_INTERNAL,
-    HCTX_MAX_TYPES,
     blk_mq_ops,
     blk_mq_tag_set,
     request_to_qc_t,
@@ -171,7 +173,7 @@ def test_scarce_memory_gives_smaller_runs_or_fewer_tags(seed, share, depth, queu
     kernel = boot(4)
     live = dict(kernel.memory.live)
     driver = Driver(queues=queues, depth=depth, cmd_size=152)
-    kernel.memory.fail_share(share, seed, kinds={f"pages({order})" for order in range(5)})
+    kernel.memory.fail_share(share, seed, kinds={f"pages({1 << order})" for order in range(5)})
     ret = blk_mq.blk_mq_alloc_tag_set(driver.set)
     kernel.memory.fail_never()
     if ret:
@@ -196,31 +198,101 @@ def attempts(kernel, fn):
     return kernel.memory.count - before
 
 
-@pytest.mark.parametrize("queues", [1, 3])
-def test_every_allocation_of_a_tag_set_may_fail(queues):
-    kernel = boot(machine(4, nodes=2))
+def three_types(set):
+    """A map as an NVMe controller with read and poll queues has: two default queues, and one of each other type."""
+    offset = 0
+    for qmap, nr_queues in zip(set.map, (2, 1, 1), strict=True):
+        qmap.nr_queues, qmap.queue_offset = nr_queues, offset
+        blk_mq_map_queues(qmap)
+        offset += nr_queues
+    return 0
+
+
+SETS: list[dict[str, Any]] = [
+    {"queues": 1, "depth": 8, "cmd_size": 152},
+    {"queues": 3, "depth": 9, "cmd_size": 100, "reserved_tags": 2},
+    {"queues": 4, "depth": 8, "cmd_size": 88, "nr_maps": 3, "ops": {"map_queues": three_types}},
+    {"queues": 2, "depth": 64, "cmd_size": 700, "flags": BLK_MQ_F_BLOCKING},
+]
+
+
+@pytest.mark.parametrize("described", SETS, ids=lambda described: f"{described['queues']}-{described['depth']}")
+def test_every_allocation_of_a_tag_set_may_fail(described):
+    """Without its arrays and maps there is no set. Without anything else the tags are half as many, in all queues,
+    or lie in smaller runs of pages. Nothing is left of what failed, and the next try succeeds."""
+    kernel = boot(machine(6, nodes=2, present=5))
     live = dict(kernel.memory.live)
-    driver = Driver(queues=queues, depth=8, cmd_size=100, reserved_tags=1)
+    driver = Driver(**described)
+    depth, queues = described["depth"], described["queues"]
     number = attempts(kernel, lambda: driver.load(queues=0))
+    assert kernel.memory.live.keys() > live.keys()
+    whole = kernel.memory.totals()
     driver.unload()
     assert kernel.memory.live == live
-    reduced = 0
+    outcomes = []
     for nth in range(1, number + 1):
-        driver.set.queue_depth = 8
         kernel.memory.fail_nth(nth)
+        failed, said = kernel.memory.failed, len(kernel.log)
         ret = blk_mq.blk_mq_alloc_tag_set(driver.set)
+        assert kernel.memory.failed == failed + 1
         kernel.memory.fail_never()
         if ret:
-            assert ret == -ENOMEM
+            outcomes.append(ret)
             assert kernel.memory.live == live
-            driver.set.queue_depth = 8
-            assert blk_mq.blk_mq_alloc_tag_set(driver.set) == 0
-        elif driver.set.queue_depth == 4:
-            reduced += 1
-        assert all(tags.nr_tags == driver.set.queue_depth for tags in driver.set.tags[:queues])
+            assert driver.set.tags is None
+            assert [qmap.mq_map for qmap in driver.set.map] == [None] * 3
+        else:
+            outcomes.append(driver.set.queue_depth)
+            check_set(kernel, driver.set, queues, described["cmd_size"])
+            reduced = [f"blk-mq: reduced tag depth ({depth} -> {depth // 2})"]
+            assert kernel.log[said:] == (reduced if driver.set.queue_depth != depth else [])
+            blk_mq.blk_mq_free_tag_set(driver.set)
+            assert kernel.memory.live == live
+        driver.set.queue_depth = depth
+        assert blk_mq.blk_mq_alloc_tag_set(driver.set) == 0
+        assert kernel.memory.totals() == whole
+        check_set(kernel, driver.set, queues, described["cmd_size"])
         blk_mq.blk_mq_free_tag_set(driver.set)
         assert kernel.memory.live == live
-    assert reduced, "no failure made the tags fewer"
+    arrays = 1 + driver.set.nr_maps
+    assert outcomes[:arrays] == [-ENOMEM] * arrays
+    assert set(outcomes[arrays:]) == {depth // 2} | ({depth} if depth == 64 else set())
+
+
+def check_set(kernel, set, queues, cmd_size):
+    """Every hardware queue has its tags, requests and both arrays, as deep as the set says."""
+    assert len([tags for tags in set.tags if tags is not None]) == set.nr_hw_queues == queues
+    for tags in set.tags[:queues]:
+        assert (tags.nr_tags, tags.nr_reserved_tags) == (set.queue_depth, set.reserved_tags)
+        assert tags.bitmap_tags.sb.depth == set.queue_depth - set.reserved_tags
+        assert tags.breserved_tags.sb.depth == set.reserved_tags
+        assert len(tags.rqs) == len(tags.static_rqs) == set.queue_depth
+        check_runs(kernel, tags, cmd_size)
+
+
+@pytest.mark.parametrize("largest", [1, 2, 4, 8])
+def test_where_large_runs_cannot_be_had_smaller_ones_do(largest):
+    """The depth stays: the requests of a queue lie in more runs, down to single pages."""
+    kernel = boot(2)
+    kernel.memory.fail_if(lambda kind, size: kind.startswith("pages") and size > largest * PAGE_SIZE)
+    driver = Driver(depth=300, cmd_size=152)
+    driver.load(queues=0)
+    assert driver.set.queue_depth == 300
+    runs = [1 << page.private for page in driver.set.tags[0].page_list]
+    assert runs[0] == largest == max(runs)
+    assert sum(runs) >= 300 * 448 // PAGE_SIZE
+    check_set(kernel, driver.set, 1, 152)
+
+
+def test_a_request_that_no_run_can_hold():
+    """A request is larger than what can be had: no smaller run is of use, nor any smaller depth."""
+    kernel = boot(2)
+    live = dict(kernel.memory.live)
+    kernel.memory.fail_if(lambda kind, size: size >= 4 * PAGE_SIZE)
+    driver = Driver(depth=8, cmd_size=9000)
+    assert blk_mq.blk_mq_alloc_tag_set(driver.set) == -ENOMEM
+    assert kernel.log[-1] == "blk-mq: failed to allocate request map"
+    assert kernel.memory.live == live
 
 
 def test_a_driver_that_fails_to_prepare_a_request():
@@ -245,34 +317,47 @@ def test_a_driver_that_fails_to_prepare_a_request():
 # ---------------------------------------------------------------- queues
 
 
-@pytest.mark.parametrize(("queues", "flags"), [(1, 0), (3, 0), (2, BLK_MQ_F_BLOCKING)])
-def test_every_allocation_of_a_queue_may_fail(queues, flags):
-    kernel = boot(machine(4, nodes=2))
-    driver = Driver(queues=queues, depth=8, flags=flags)
+@pytest.mark.parametrize("described", SETS, ids=lambda described: f"{described['queues']}-{described['depth']}")
+def test_every_allocation_of_a_queue_may_fail(described):
+    """There is no queue then, nothing of it is left, and the next try succeeds.
+
+    With the hardware queues that it had already go their tags, which are the set's: the next queue allocates them
+    anew. One failure the kernel does not look for: the counters by which a blocking driver's queue is quiesced.
+    """
+    kernel = boot(machine(6, nodes=2, present=5))
+    driver = Driver(**described)
     driver.load(queues=0)
-    live = dict(kernel.memory.live)
+    live, without = dict(kernel.memory.live), kernel.memory.totals()
     number = attempts(kernel, driver.add_queue)
+    whole = kernel.memory.totals()
     driver.remove_queue(driver.queues[0])
-    assert kernel.memory.live.keys() == live.keys()
+    assert kernel.memory.live == live
     failures = 0
     for nth in range(1, number + 1):
         kernel.memory.fail_nth(nth)
+        live, failed = dict(kernel.memory.live), kernel.memory.failed
         q = blk_mq.blk_mq_init_queue(driver.set)
+        assert kernel.memory.failed == failed + 1
         kernel.memory.fail_never()
         kernel.loop.run_due()
         if IS_ERR(q):
             failures += 1
             assert PTR_ERR(q) == -ENOMEM
-            held = sum(allocation.size for allocation in kernel.memory.live.values())
-            assert held <= sum(allocation.size for allocation in live.values())
         else:
             driver.queues.append(q)
             driver.remove_queue(q)
+        assert kernel.memory.live.items() <= live.items()
+        lost = [i for i in range(described["queues"]) if driver.set.tags[i] is None]
+        assert lost == list(range(len(lost)))
+        assert len(lost) < described["queues"]
+        assert list(driver.set.tag_list) == []
         q = driver.add_queue()
+        assert kernel.memory.totals() == whole
         check_mapping(q, driver.set)
+        check_set(kernel, driver.set, described["queues"], described["cmd_size"])
         driver.remove_queue(q)
-        assert len(kernel.memory.live) == len(live)
-    assert failures >= number - 1 - queues
+        assert kernel.memory.totals() == without
+    assert failures == number - (described["queues"] if described.get("flags") else 0)
     driver.unload()
 
 
@@ -306,19 +391,21 @@ def test_a_simple_queue():
 
 
 def check_mapping(q, set):
-    """Every CPU's software queue goes to a hardware queue that knows it and has tags."""
+    """Every CPU's software queue goes to a hardware queue of each type that knows it and has tags."""
     for cpu, ctx in enumerate(q.queue_ctx):
         assert ctx.cpu == cpu
         assert ctx.queue is q
-        assert ctx.hctxs == [q.queue_hw_ctx[set.map[0].mq_map[cpu]]] * HCTX_MAX_TYPES
-        hctx = ctx.hctxs[0]
-        assert hctx.ctxs[ctx.index_hw[0]] is ctx
-        assert hctx.tags is not None
-        assert hctx.tags is set.tags[hctx.queue_num]
-        assert hctx.tags.static_rqs[0] is not None
-        assert hctx.ctx_map.depth == hctx.nr_ctx == cpumask_weight(hctx.cpumask)
-    seen = sorted(cpu for hctx in q.queue_hw_ctx[:q.nr_hw_queues] for cpu in for_each_cpu(hctx.cpumask))
-    assert seen == list(range(len(q.queue_ctx)))
+        for type, hctx in enumerate(ctx.hctxs):
+            qmap = set.map[type if type < set.nr_maps else 0]
+            assert hctx is q.queue_hw_ctx[qmap.mq_map[cpu]]
+            assert hctx.ctxs[ctx.index_hw[hctx.type]] is ctx
+            assert hctx.tags is not None
+            assert hctx.tags is set.tags[hctx.queue_num]
+            assert hctx.tags.static_rqs[0] is not None
+            assert hctx.ctx_map.depth == hctx.nr_ctx == cpumask_weight(hctx.cpumask)
+    for type in range(set.nr_maps):
+        of_type = [hctx for hctx in q.queue_hw_ctx[:q.nr_hw_queues] if hctx.nr_ctx and hctx.type == type]
+        assert sorted(cpu for hctx in of_type for cpu in for_each_cpu(hctx.cpumask)) == list(range(len(q.queue_ctx)))
     for number, hctx in enumerate(q.queue_hw_ctx[:q.nr_hw_queues]):
         assert hctx.queue_num == number
         assert hctx.queue is q
