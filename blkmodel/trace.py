@@ -102,8 +102,59 @@ class Log(NamedTuple):
     line: str
 
 
+class RegisterRead(NamedTuple):
+    """A processor read 32 bits of a device's registers; offset: bytes from the beginning of its window."""
+
+    device: Any
+    offset: int
+    value: int
+
+
+class RegisterWrite(NamedTuple):
+    """A processor wrote 32 bits of a device's registers, other than a doorbell."""
+
+    device: Any
+    offset: int
+    value: int
+
+
+class Doorbell(NamedTuple):
+    """A processor rang a doorbell of a queue: side `sq` says where its tail is now, side `cq` its head."""
+
+    device: Any
+    queue: int
+    side: str
+    value: int
+
+
+class Command(NamedTuple):
+    """A device fetched the command in that slot of a submission queue."""
+
+    device: Any
+    queue: int
+    slot: int
+    command: Struct
+
+
+class Completion(NamedTuple):
+    """A device wrote a completion into that slot of a completion queue."""
+
+    device: Any
+    queue: int
+    slot: int
+    completion: Struct
+
+
+class Interrupt(NamedTuple):
+    """A device raised one of its vectors."""
+
+    device: Any
+    vector: int
+
+
 class ContextRecord(NamedTuple):
-    """A context that ran: kind is `task`, `irq` or `softirq`; name is the task's or the handler's."""
+    """A context that ran: kind is `task`, `irq`, `softirq` or `device`; name is the task's, the handler's or the
+    device's. A device has no CPU: -1."""
 
     kind: str
     name: str
@@ -232,7 +283,10 @@ class Recording:
         def free(kind, size, node, addr, count):
             return Free(kind, size, node, addr)
         happened: dict[str, Callable[..., Any]] = {"alloc": alloc, "free": free, "enter": enter, "leave": leave,
-                                                   "printk": Log}
+                                                   "printk": Log, "register_read": RegisterRead,
+                                                   "register_write": RegisterWrite, "doorbell": Doorbell,
+                                                   "command": Command, "completion": Completion,
+                                                   "interrupt": Interrupt}
         return observe
 
     def forest(self, roots=None):

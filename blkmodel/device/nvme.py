@@ -1,7 +1,7 @@
 """An NVMe controller plugged in, as far as its queues: what to call until the driver can probe one by itself."""
 
 from blkmodel.block import blk_mq, elevator
-from blkmodel.device.controller import Controller
+from blkmodel.device.controller import DEVICE_ID, Controller
 from blkmodel.drivers.nvme.host import pci as nvme
 from blkmodel.drivers.pci import msi
 from blkmodel.errors import KernelError
@@ -14,16 +14,27 @@ from blkmodel.include.linux.list import list_head
 from blkmodel.include.linux.moduleparam import parse_args
 from blkmodel.include.linux.nvme import NVME_AQ_DEPTH, NVME_NVM_IOSQES, NVME_REG_DBS
 from blkmodel.include.linux.pci import (
+    PCI_CLASS_STORAGE_EXPRESS,
     PCI_IRQ_ALL_TYPES,
-    PCI_VENDOR_ID_INTEL,
+    PCI_VENDOR_ID_REDHAT,
     pci_alloc_irq_vectors,
     pci_dev,
     pci_set_drvdata,
 )
 from blkmodel.include.linux.slab import kcalloc_node, kzalloc_node
-from blkmodel.sim import this
+from blkmodel.sim import statics, this
+from blkmodel.sim.bus import bus
 
 WINDOW_START = 0xFEB00000
+FIRST_SLOT = 4
+
+
+@statics
+class slots:
+    """How many devices were plugged in so far."""
+
+    def __init__(self):
+        self.used = 0
 
 
 def plug_in(controller, node=None):
@@ -31,12 +42,17 @@ def plug_in(controller, node=None):
 
     Where the firmware does not say on which node it is, that is the first.
     """
-    pdev = pci_dev(vendor=PCI_VENDOR_ID_INTEL, device=0x5845)
+    number = slots().used
+    slots().used += 1
+    pdev = pci_dev(vendor=PCI_VENDOR_ID_REDHAT, device=DEVICE_ID, class_=PCI_CLASS_STORAGE_EXPRESS)
     device_initialize(pdev.dev, pdev)
-    pdev.dev.kobj.name = "0000:00:04.0"
+    pdev.dev.kobj.name = f"0000:00:{FIRST_SLOT + number:02x}.0"
     pdev.dev.msi_list = list_head()
     set_dev_node(pdev.dev, min(this().machine.nodes) if node is None else node)
-    pdev.resource = ((WINDOW_START, controller.window),)
+    start = WINDOW_START + sum(length for _, length in bus().windows)
+    start = -(-start // controller.window) * controller.window
+    bus().attach(start, controller.window, controller)
+    pdev.resource = ((start, controller.window),)
     pdev.msix_cap = 0x40 if controller.vectors else 0
     pdev._device = controller
     if not controller.vectors:

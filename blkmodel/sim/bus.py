@@ -12,20 +12,24 @@ SHIFT = 12
 
 @statics
 class bus:
-    """Who answers where: number of a page of addresses → (start of the window, device)."""
+    """Who answers where: number of a page of addresses → (start of the window, device). `windows`: (start, bytes) of
+    each window, in the order in which they were attached."""
 
     def __init__(self):
         self.pages = {}
+        self.windows = []
 
     def attach(self, start, size, device):
         """Let a device answer from `start` on. Both are multiples of a page."""
         for page in range(start >> SHIFT, start + size >> SHIFT):
             assert page not in self.pages, f"a device answers at {page << SHIFT:#x} already"
             self.pages[page] = start, device
+        self.windows.append((start, size))
 
     def detach(self, device):
         """Take a device off the bus."""
         self.pages = {page: held for page, held in self.pages.items() if held[1] is not device}
+        self.windows = [window for window in self.windows if window[0] >> SHIFT in self.pages]
 
     def read(self, addr):
         """Read a register."""

@@ -16,7 +16,7 @@ from blkmodel.sim.memory import Memory
 
 @dataclass(slots=True)
 class Context:
-    """Who runs: kind is `task`, `irq` or `softirq`; name is the task's or the handler's.
+    """Who runs: kind is `task`, `irq`, `softirq` or `device` (on no CPU: -1); name is the task's or the handler's.
 
     `runnable` is False from the moment a task goes to sleep until it is woken.
     """
@@ -32,7 +32,8 @@ class Context:
 class Kernel:
     """A booted kernel. The same machine, seed and calls give the same kernel, to the last address.
 
-    `observer` is called with what happens in any kernel while somebody watches: post, enter, leave, printk.
+    `observer` is called with what happens in any kernel while somebody watches: post, enter, leave, printk; and
+    what passes between it and devices: register_read, register_write, doorbell, command, completion, interrupt.
     """
 
     observer: Any = None

@@ -136,11 +136,8 @@ class Memory:
 
     def at(self, addr, length=1):
         """The allocation, or part of one, that all of `length` bytes at `addr` are in."""
-        start = -1
-        for order in range(3, 40):  # whatever is allocated is aligned to its span
-            before, start = start, addr >> order << order
-            if start == before:
-                continue
+        start = addr
+        while start:
             found = self.parts.get(start) or self.live.get(start)
             if found is not None and addr < start + found.size:
                 if found.thing is None:
@@ -148,6 +145,7 @@ class Memory:
                 if addr + length > start + found.size:
                     raise MemoryError_(f"{length} bytes at {addr:#x} reach beyond {found.kind} of {found.size} bytes")
                 return found
+            start &= start - 1  # whatever is allocated is aligned to its span
         raise MemoryError_(f"nothing is allocated at {addr:#x}")
 
     def read(self, addr, length):

@@ -1,59 +1,12 @@
-"""The controller's admin commands, as far as they are about queues."""
+"""The controller's registers, what it says of itself, enabling and disabling, and its vectors."""
 
 import pytest
 
 import blkmodel
 from blkmodel.device.controller import Controller
 from blkmodel.include.linux import nvme
-from blkmodel.include.linux.nvme import NVME_CQ_IRQ_ENABLED, NVME_SC_DNR, nvme_command
-
-
-def status(controller, **command):
-    kinds = {nvme.nvme_admin_create_cq: nvme.nvme_create_cq, nvme.nvme_admin_create_sq: nvme.nvme_create_sq,
-             nvme.nvme_admin_delete_cq: nvme.nvme_delete_queue, nvme.nvme_admin_delete_sq: nvme.nvme_delete_queue}
-    code, _ = controller.execute(nvme_command(kinds.get(command["opcode"], nvme.nvme_features)(**command)))
-    return code
-
-
-def test_queues_are_made_completion_first_and_deleted_last():
-    controller = Controller(2)
-    cq = {"opcode": nvme.nvme_admin_create_cq, "cqid": 1, "qsize": 7}
-    sq = {"opcode": nvme.nvme_admin_create_sq, "sqid": 1, "cqid": 1, "qsize": 7}
-    delete_cq = {"opcode": nvme.nvme_admin_delete_cq, "qid": 1}
-    delete_sq = {"opcode": nvme.nvme_admin_delete_sq, "qid": 1}
-    assert status(controller, **sq) == nvme.NVME_SC_CQ_INVALID | NVME_SC_DNR
-    assert status(controller, **cq) == 0
-    assert status(controller, **cq) == nvme.NVME_SC_QID_INVALID | NVME_SC_DNR
-    assert status(controller, **sq) == 0
-    assert status(controller, **sq) == nvme.NVME_SC_QID_INVALID | NVME_SC_DNR
-    assert status(controller, **delete_cq) == nvme.NVME_SC_INVALID_QUEUE | NVME_SC_DNR
-    assert [status(controller, **delete_sq), status(controller, **delete_cq)] == [0, 0]
-    assert status(controller, **delete_sq) == status(controller, **delete_cq) == nvme.NVME_SC_QID_INVALID | NVME_SC_DNR
-
-
-@pytest.mark.parametrize(("change", "code"), [
-    ({"cqid": 0}, nvme.NVME_SC_QID_INVALID), ({"cqid": 3}, nvme.NVME_SC_QID_INVALID),
-    ({"qsize": 0}, nvme.NVME_SC_QUEUE_SIZE), ({"qsize": 2048}, nvme.NVME_SC_QUEUE_SIZE),
-    ({"irq_vector": 65, "cq_flags": NVME_CQ_IRQ_ENABLED}, nvme.NVME_SC_INVALID_VECTOR)])
-def test_bad_completion_queues(change, code):
-    command = {"opcode": nvme.nvme_admin_create_cq, "cqid": 1, "qsize": 7} | change
-    assert status(Controller(2), **command) == code | NVME_SC_DNR
-
-
-@pytest.mark.parametrize(("change", "code"), [
-    ({"sqid": 0}, nvme.NVME_SC_QID_INVALID), ({"sqid": 3}, nvme.NVME_SC_QID_INVALID),
-    ({"qsize": 0}, nvme.NVME_SC_QUEUE_SIZE), ({"qsize": 2048}, nvme.NVME_SC_QUEUE_SIZE)])
-def test_bad_submission_queues(change, code):
-    controller = Controller(2)
-    status(controller, opcode=nvme.nvme_admin_create_cq, cqid=1, qsize=7)
-    command = {"opcode": nvme.nvme_admin_create_sq, "sqid": 1, "cqid": 1, "qsize": 7} | change
-    assert status(controller, **command) == code | NVME_SC_DNR
-
-
-def test_other_commands_are_refused():
-    assert status(Controller(), opcode=0x7F) == nvme.NVME_SC_INVALID_OPCODE | NVME_SC_DNR
-    for features in ({"fid": 1}, {"fid": 7, "dword11": 0xFFFF}, {"fid": 7, "dword11": 0xFFFF0000}):
-        assert status(Controller(), opcode=9, **features) == nvme.NVME_SC_INVALID_FIELD | NVME_SC_DNR
+from blkmodel.sim.interrupts import interrupts
+from tests.device.host import ENABLED, Host
 
 
 @pytest.mark.parametrize(("pairs", "vectors", "size"), [(64, 65, 16384), (1, 1, 16384), (511, 65, 16384),
@@ -63,7 +16,9 @@ def test_window(pairs, vectors, size):
 
 
 @pytest.mark.parametrize("bad", [{"queue_pairs": 0}, {"queue_pairs": 65536}, {"vectors": -1}, {"vectors": 2049},
-                                 {"mqes": 0}, {"mqes": 65536}])
+                                 {"mqes": 0}, {"mqes": 65536}, {"mdts": -1}, {"stride": 11}, {"page_min": 16},
+                                 {"timeout": 256}, {"events": 0}, {"ready_time": -1}, {"granted": 0}, {"granted": 65},
+                                 {"page_max": 16}])
 def test_impossible_controllers(bad):
     with pytest.raises(ValueError, match=f"{next(iter(bad))}={next(iter(bad.values()))}: it must be"):
         Controller(**bad)
@@ -72,7 +27,6 @@ def test_impossible_controllers(bad):
 def test_a_masked_vector_is_sent_once_it_may():
     kernel = blkmodel.boot(2)
     controller, seen = Controller(), []
-    from blkmodel.sim.interrupts import interrupts
     interrupts().connect((1, 50), "x", lambda: seen.append(kernel.cpu))
     controller.messages[3] = 1, 50
     controller.mask(3, True)
@@ -86,3 +40,86 @@ def test_a_masked_vector_is_sent_once_it_may():
     controller.interrupt(4)
     kernel.loop.run_due()
     assert seen == [1]
+
+
+def test_capabilities():
+    host = Host(enable=False, mqes=1023, stride=2, page_min=1, page_max=3, timeout=20)
+    cap = host.readq(nvme.NVME_REG_CAP)
+    assert nvme.NVME_CAP_MQES(cap) == 1023
+    assert nvme.NVME_CAP_STRIDE(cap) == 2
+    assert (nvme.NVME_CAP_MPSMIN(cap), nvme.NVME_CAP_MPSMAX(cap)) == (1, 3)
+    assert nvme.NVME_CAP_TIMEOUT(cap) == 20
+    assert nvme.NVME_CAP_NSSRC(cap) == 0
+    assert host.read(nvme.NVME_REG_VS) == nvme.NVME_VS(1, 4, 0)
+    assert host.read(nvme.NVME_REG_CMBSZ) == host.read(nvme.NVME_REG_CMBLOC) == 0
+
+
+def test_enabling_and_disabling():
+    host = Host(enable=False)
+    assert host.status == 0
+    host.enable()
+    assert host.status == nvme.NVME_CSTS_RDY
+    assert host.read(nvme.NVME_REG_CC) == ENABLED
+    assert host.readq(nvme.NVME_REG_ASQ) == host.admin.sq_addr
+    assert host.readq(nvme.NVME_REG_ACQ) == host.admin.cq_addr
+    assert host.read(nvme.NVME_REG_AQA) == 31 << 16 | 31
+    host.write(nvme.NVME_REG_CC, 0)
+    assert host.status == 0
+    assert host.controller.cqs == host.controller.sqs == {}
+
+
+def test_shutting_down_makes_what_was_written_last():
+    host = Host()
+    namespace = host.controller.namespaces[1]
+    namespace.write(0, b"x" * 512, through=False)
+    host.write(nvme.NVME_REG_CC, ENABLED | nvme.NVME_CC_SHN_NORMAL)
+    assert host.status == nvme.NVME_CSTS_RDY | nvme.NVME_CSTS_SHST_CMPLT
+    namespace.lose_power()
+    assert namespace.read(0, 512) == b"x" * 512
+    host.write(nvme.NVME_REG_CC, 0)
+    host.enable()
+    assert host.status == nvme.NVME_CSTS_RDY
+
+
+def test_getting_ready_takes_time():
+    host = Host(ready_time=3_000)
+    assert host.status == 0
+    host.kernel.loop.advance(2_999)
+    assert host.status == 0
+    host.kernel.loop.advance(1)
+    assert host.status == nvme.NVME_CSTS_RDY
+    host.write(nvme.NVME_REG_CC, ENABLED | nvme.NVME_CC_SHN_NORMAL)
+    assert host.status == nvme.NVME_CSTS_RDY | nvme.NVME_CSTS_SHST_OCCUR
+    host.kernel.loop.advance(3_000)
+    assert host.status == nvme.NVME_CSTS_RDY | nvme.NVME_CSTS_SHST_CMPLT
+
+
+def test_a_controller_that_is_disabled_meanwhile_does_not_get_ready():
+    host = Host(ready_time=3_000)
+    host.write(nvme.NVME_REG_CC, 0)
+    host.kernel.loop.advance(10_000)
+    assert host.status == 0
+
+
+@pytest.mark.parametrize(("register", "value"), [
+    (nvme.NVME_REG_AQA, 31), (nvme.NVME_REG_AQA, 31 << 16), (nvme.NVME_REG_ASQ, 8), (nvme.NVME_REG_ACQ, 0x800),
+    (nvme.NVME_REG_CC, ENABLED | 1 << nvme.NVME_CC_CSS_SHIFT), (nvme.NVME_REG_CC, ENABLED | 5 << 7)])
+def test_what_cannot_be_enabled_is_broken(register, value):
+    host = Host(enable=False)
+    host.write(nvme.NVME_REG_AQA, 31 << 16 | 31)
+    host.write(nvme.NVME_REG_ASQ, host.admin.sq_addr & 0xFFFFFFFF)
+    host.write(nvme.NVME_REG_ACQ, host.admin.cq_addr & 0xFFFFFFFF)
+    host.write(register, value)
+    if register != nvme.NVME_REG_CC:
+        host.write(nvme.NVME_REG_CC, ENABLED)
+    assert host.status == nvme.NVME_CSTS_CFS
+
+
+def test_an_unplugged_controller_reads_as_ones():
+    host = Host()
+    host.controller.unplug()
+    assert host.read(nvme.NVME_REG_CSTS) == host.read(nvme.NVME_REG_VS) == 0xFFFFFFFF
+    host.write(nvme.NVME_REG_CC, 0)
+    host.doorbell(0, 0, 1)
+    host.run()
+    assert host.raised == []

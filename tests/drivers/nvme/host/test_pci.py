@@ -24,7 +24,7 @@ from blkmodel.include.linux.blk_mq import BLK_MQ_F_SHOULD_MERGE, HCTX_TYPE_DEFAU
 from blkmodel.include.linux.errno import EINVAL, ENOMEM
 from blkmodel.include.linux.interrupt import irq_affinity as affinity_request
 from blkmodel.include.linux.irqdesc import irq_to_desc
-from blkmodel.include.linux.nvme import NVME_CQ_IRQ_ENABLED, NVME_SQ_PRIO_MEDIUM
+from blkmodel.include.linux.nvme import NVME_SQ_PRIO_MEDIUM
 from blkmodel.sim.machine import from_capture, machine
 from tests.machines import machines
 
@@ -128,7 +128,7 @@ def test_polled_queues_leave_one():
     assert pci.queue_irq_offset(dev) == 0
     assert polled(dev) == [2, 3]
     controller = dev.dev._owner._device
-    assert [bool(controller.cqs[qid].cq_flags & NVME_CQ_IRQ_ENABLED) for qid in (1, 2, 3)] == [True, False, False]
+    assert [controller.cqs[qid].vector is not None for qid in (1, 2, 3)] == [True, False, False]
 
 
 def test_with_one_vector_the_queue_shares_the_admin_queues():
@@ -167,7 +167,7 @@ def test_quirks():
     assert dev.tagset.tags[0].nr_reserved_tags == 32
     blkmodel.boot(1)
     dev = bring_up_queues(4, quirks=NVME_QUIRK_MEDIUM_PRIO_SQ)
-    assert dev.dev._owner._device.sqs[1].sq_flags & NVME_SQ_PRIO_MEDIUM
+    assert dev.dev._owner._device.sqs[1].priority == NVME_SQ_PRIO_MEDIUM >> 1
 
 
 @pytest.mark.parametrize(("text", "errno"), [("1", EINVAL), ("-5", EINVAL), ("0", EINVAL), ("x", EINVAL), ("", EINVAL),

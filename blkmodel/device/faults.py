@@ -1,0 +1,45 @@
+"""What can go wrong with a controller, and when."""
+
+from dataclasses import dataclass
+
+FAIL, SILENT, FATAL, GONE = "fail", "silent", "fatal", "gone"
+STUCK = "stuck"
+COMMAND, ENABLE, DISABLE, SHUTDOWN = "command", "enable", "disable", "shutdown"
+
+_EFFECTS = {COMMAND: (FAIL, SILENT, FATAL, GONE), ENABLE: (STUCK, FATAL, GONE), DISABLE: (STUCK, FATAL, GONE),
+            SHUTDOWN: (STUCK, FATAL, GONE)}
+
+
+@dataclass(eq=False)
+class Fault:
+    """An effect, and the step at which it shows: `at` a command, or when the host enables, disables or shuts down.
+
+    effect: a command can `fail` with `status`; stay without answer (`silent`); or end the controller: it reports that
+    it is broken (`fatal`), or is no longer on the bus (`gone`). Of the other steps it can report never that it did
+    them (`stuck`). opcode, queue: which commands are meant; None: any. nth: the one that counts, from 1; 0: every one.
+    """
+
+    effect: str
+    at: str = COMMAND
+    nth: int = 1
+    opcode: int | None = None
+    queue: int | None = None
+    status: int = 0
+    seen: int = 0
+
+    def __post_init__(self):
+        if self.at not in _EFFECTS:
+            raise ValueError(f"at={self.at!r}: a fault shows at {', '.join(_EFFECTS)}")
+        if self.effect not in _EFFECTS[self.at]:
+            raise ValueError(f"effect={self.effect!r}: at {self.at} it can be {', '.join(_EFFECTS[self.at])}")
+        if self.effect == FAIL and not 0 < self.status < 0x8000:
+            raise ValueError(f"status={self.status:#x}: a command fails with a status from 0x1 to 0x7fff")
+        if self.nth < 0:
+            raise ValueError(f"nth={self.nth}: it counts from 1, or is 0 for every time")
+
+    def strikes(self, at, queue=None, opcode=None):
+        """Whether it shows now, at such a step. To be asked at every step, as it counts them."""
+        if at != self.at or self.queue not in (None, queue) or self.opcode not in (None, opcode):
+            return False
+        self.seen += 1
+        return self.nth in (0, self.seen)

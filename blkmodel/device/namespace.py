@@ -1,0 +1,86 @@
+"""A namespace: blocks in memory, and before them the controller's write cache, which loses its power."""
+
+from dataclasses import dataclass, field
+
+CHUNK = 4096
+_ZEROS = bytes(CHUNK)
+
+
+@dataclass(eq=False)
+class Namespace:
+    """`blocks` blocks of 2**shift bytes, all zeros at first. nguid, eui64, uuid: its names, where it has any.
+
+    What was written is in `kept`, and what a loss of power would undo in `cached` before that: both map the number
+    of a piece of 4096 bytes to its bytes. reads, writes, bytes_read, bytes_written: what it did so far.
+    """
+
+    blocks: int = 131072
+    shift: int = 9
+    nguid: bytes = b""
+    eui64: bytes = b""
+    uuid: bytes = b""
+    kept: dict[int, bytes] = field(default_factory=dict)
+    cached: dict[int, bytes] = field(default_factory=dict)
+    reads: int = 0
+    writes: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+
+    def __post_init__(self):
+        if not 9 <= self.shift <= 16:
+            raise ValueError(f"shift={self.shift}: a block has 2**9 to 2**16 bytes")
+        if self.blocks < 1:
+            raise ValueError(f"blocks={self.blocks}: a namespace has one at least")
+        for name, length in (("nguid", 16), ("eui64", 8), ("uuid", 16)):
+            if len(getattr(self, name)) not in (0, length):
+                raise ValueError(f"{name}: it has {length} bytes, not {len(getattr(self, name))}")
+
+    def read(self, offset, length):
+        """`length` bytes from byte `offset` on."""
+        first, start = divmod(offset, CHUNK)
+        if start + length <= CHUNK:
+            chunk = self._chunk(first)
+            return chunk if length == CHUNK else chunk[start:start + length]
+        held = b"".join(map(self._chunk, range(first, (offset + length - 1) // CHUNK + 1)))
+        return held if len(held) == length else held[start:start + length]
+
+    def write(self, offset, data, through):
+        """Store bytes: in the cache only, unless they are to go through it."""
+        at, end = offset, offset + len(data)
+        while at < end:
+            number, start = divmod(at, CHUNK)
+            stop = min(CHUNK, start + end - at)
+            self._put(number, start, stop, data[at - offset:at - offset + stop - start], through)
+            at += stop - start
+
+    def zero(self, offset, length, through):
+        """Make bytes zeros."""
+        at, end = offset, offset + length
+        while at < end:
+            number, start = divmod(at, CHUNK)
+            stop = min(CHUNK, start + end - at)
+            self._put(number, start, stop, _ZEROS[start:stop], through)
+            at += stop - start
+
+    def flush(self):
+        """Let what is cached last."""
+        self.kept.update(self.cached)
+        self.cached.clear()
+
+    def lose_power(self):
+        """Lose what is cached only."""
+        self.cached.clear()
+
+    def _put(self, number, start, stop, part, through):
+        if stop - start < CHUNK:
+            held = self._chunk(number)
+            part = held[:start] + part + held[stop:]
+        if through:
+            self.kept[number] = part
+            self.cached.pop(number, None)
+        else:
+            self.cached[number] = part
+
+    def _chunk(self, number):
+        held = self.cached.get(number)
+        return self.kept.get(number, _ZEROS) if held is None else held

@@ -1,0 +1,130 @@
+"""The controller's I/O commands, on a namespace's blocks.
+
+As with admin commands, each is a function of the controller and the command under way; it returns the result that the
+completion bears, or raises Refused.
+"""
+
+from blkmodel.device.transfer import Refused, pieces, read_host, write_host
+from blkmodel.include.linux.nvme import (
+    NVME_CMD_SGL_ALL,
+    NVME_DSMGMT_AD,
+    NVME_NSID_ALL,
+    NVME_RW_FUA,
+    NVME_SC_COMPARE_FAILED,
+    NVME_SC_INVALID_FIELD,
+    NVME_SC_INVALID_NS,
+    NVME_SC_LBA_RANGE,
+    nvme_cmd_compare,
+    nvme_cmd_dsm,
+    nvme_cmd_flush,
+    nvme_cmd_read,
+    nvme_cmd_write,
+    nvme_cmd_write_zeroes,
+    nvme_common_command,
+    nvme_dsm_cmd,
+    nvme_dsm_range,
+    nvme_rw_command,
+    nvme_write_zeroes_cmd,
+)
+from blkmodel.sim import this, wire
+from blkmodel.sim.structure import Array, sizeof
+
+PAGE = 4096
+
+
+def read(controller, running):
+    """Bring blocks to the host."""
+    namespace, command, places, start = _transfer(controller, running)
+    data = namespace.read(start, (command.length + 1) << namespace.shift)
+    if len(places) == 1:
+        this().memory.write(places[0][0], data)
+    else:
+        write_host(this().memory, places, data)
+    namespace.reads += 1
+    namespace.bytes_read += len(data)
+    return 0
+
+
+def write(controller, running):
+    """Store blocks that the host has."""
+    namespace, command, places, start = _transfer(controller, running)
+    data = read_host(this().memory, places)
+    namespace.write(start, data, command.control & NVME_RW_FUA or not controller.features.caches())
+    namespace.writes += 1
+    namespace.bytes_written += len(data)
+    return 0
+
+
+def compare(controller, running):
+    """Say whether blocks are what the host has."""
+    namespace, command, places, start = _transfer(controller, running)
+    if read_host(this().memory, places) != namespace.read(start, (command.length + 1) << namespace.shift):
+        raise Refused(NVME_SC_COMPARE_FAILED)
+    return 0
+
+
+def _transfer(controller, running):
+    """What a read, a write or a comparison is about: namespace, command, places in the host's memory, first byte."""
+    command = running.command
+    if not isinstance(command, nvme_rw_command):
+        command = wire.view(nvme_rw_command, command)
+    namespace = _namespace(controller, command.nsid)
+    length = (command.length + 1) << namespace.shift
+    if controller.mdts and length > PAGE << controller.page_min + controller.mdts:
+        raise Refused(NVME_SC_INVALID_FIELD)
+    _check_range(namespace, command.slba, command.length + 1)
+    if command.flags & NVME_CMD_SGL_ALL and not controller.sgl:
+        raise Refused(NVME_SC_INVALID_FIELD)
+    places = pieces(this().memory, command, length, controller.page)
+    return namespace, command, places, command.slba << namespace.shift
+
+
+def flush(controller, running):
+    """Let all that was written last."""
+    nsid = wire.view(nvme_common_command, running.command).nsid
+    for namespace in controller.namespaces.values() if nsid == NVME_NSID_ALL else [_namespace(controller, nsid)]:
+        namespace.flush()
+    return 0
+
+
+def write_zeroes(controller, running):
+    """Make blocks zeros, without any from the host."""
+    command = wire.view(nvme_write_zeroes_cmd, running.command)
+    namespace = _namespace(controller, command.nsid)
+    _check_range(namespace, command.slba, command.length + 1)
+    namespace.zero(command.slba << namespace.shift, (command.length + 1) << namespace.shift,
+                   command.control & NVME_RW_FUA or not controller.features.caches())
+    return 0
+
+
+def manage_dataset(controller, running):
+    """Hear what the host says of ranges of blocks. Those that it needs no more are zeros from then on."""
+    command = wire.view(nvme_dsm_cmd, running.command)
+    namespace = _namespace(controller, command.nsid)
+    count = (command.nr & 0xFF) + 1
+    if not command.attributes & NVME_DSMGMT_AD:
+        return 0
+    ranges = Array(nvme_dsm_range, [None] * count)
+    places = pieces(this().memory, command, count * sizeof(nvme_dsm_range), controller.page)
+    wire.unpack(ranges, read_host(this().memory, places))
+    for each in ranges:
+        _check_range(namespace, each.slba, each.nlb)
+    for each in ranges:
+        namespace.zero(each.slba << namespace.shift, each.nlb << namespace.shift, not controller.features.caches())
+    return 0
+
+
+def _namespace(controller, nsid):
+    namespace = controller.namespaces.get(nsid)
+    if namespace is None:
+        raise Refused(NVME_SC_INVALID_NS if not 1 <= nsid <= 256 else NVME_SC_INVALID_FIELD)
+    return namespace
+
+
+def _check_range(namespace, first, count):
+    if first + count > namespace.blocks:
+        raise Refused(NVME_SC_LBA_RANGE)
+
+
+HANDLERS = {nvme_cmd_flush: flush, nvme_cmd_write: write, nvme_cmd_read: read, nvme_cmd_compare: compare,
+            nvme_cmd_write_zeroes: write_zeroes, nvme_cmd_dsm: manage_dataset}

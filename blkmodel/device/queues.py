@@ -1,0 +1,83 @@
+"""Queues as the controller knows them: rings in the host's memory, at addresses that it was told."""
+
+from collections import deque
+from typing import Any
+
+from blkmodel.include.linux.nvme import nvme_command, nvme_completion
+from blkmodel.sim import wire
+from blkmodel.sim.structure import Array, sizeof
+
+COMMAND, COMPLETION = sizeof(nvme_command), sizeof(nvme_completion)
+
+
+class CompletionQueue:
+    """A ring of `size` completions at address `base`. The controller writes at `tail`, with the phase bit of this time
+    round; the host has read up to `head`. vector: what it raises, None where nothing. waiting: those still to be
+    written, as (submission queue, command, status, result); due: the controller is to look at it. unsaid: how many
+    were written since it interrupted; told: the event at which it will."""
+
+    __slots__ = ("base", "due", "head", "phase", "qid", "size", "tail", "told", "unsaid", "vector", "waiting")
+
+    def __init__(self, qid, base, size, vector):
+        self.qid = qid
+        self.base = base
+        self.size = size
+        self.vector = vector
+        self.head = 0
+        self.tail = 0
+        self.phase = 1
+        self.waiting: deque[Any] = deque()
+        self.due = False
+        self.unsaid = 0
+        self.told: Any = None
+
+    def full(self):
+        """Whether one more would make it look empty."""
+        return (self.tail + 1) % self.size == self.head
+
+    def write(self, memory, sq, command_id, status, result):
+        """Write a completion into the next place, and return it."""
+        entry = nvme_completion(result, sq.head, sq.qid, command_id, status << 1 | self.phase)
+        addr = self.base + self.tail * COMPLETION
+        ring = memory.at(addr, COMPLETION)
+        if isinstance(ring.thing, Array) and ring.thing.kind is nvme_completion:
+            ring.thing[(addr - ring.addr) // COMPLETION] = entry
+        else:
+            memory.write(addr, wire.pack(entry))
+        self.tail += 1
+        if self.tail == self.size:
+            self.tail = 0
+            self.phase ^= 1
+        return entry
+
+
+class SubmissionQueue:
+    """A ring of `size` commands at address `base`, which complete into `cq`. The controller has read up to `head`; the
+    host has written up to `tail`. running: those under way, by command number. queued: the controller is to look at
+    it. last_end: when the last of those under way will be done, where they are done in order. priority: what the host
+    gave it (0: urgent, to 3: low), which counts only in an arbitration that the controller has not."""
+
+    __slots__ = ("base", "cq", "head", "last_end", "priority", "qid", "queued", "running", "size", "tail")
+
+    def __init__(self, qid, base, size, cq, priority=0):
+        self.qid = qid
+        self.base = base
+        self.size = size
+        self.cq = cq
+        self.priority = priority
+        self.head = 0
+        self.tail = 0
+        self.running: dict[int, Any] = {}
+        self.queued = False
+        self.last_end = 0
+
+    def command(self, memory, slot):
+        """Read the command in a place."""
+        addr = self.base + slot * COMMAND
+        ring = memory.at(addr, COMMAND)
+        if isinstance(ring.thing, Array) and ring.thing.kind is nvme_command:
+            written = ring.thing[(addr - ring.addr) // COMMAND]
+            return nvme_command().common if written is None else written.common
+        read = nvme_command()
+        wire.unpack(read, memory.read(addr, COMMAND))
+        return read.common

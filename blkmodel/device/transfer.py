@@ -1,0 +1,148 @@
+"""Where a command's data lies in the host's memory: pages and lists of pages (PRPs), or descriptors (SGLs)."""
+
+from blkmodel.include.linux.nvme import (
+    NVME_CMD_SGL_ALL,
+    NVME_SC_DNR,
+    NVME_SC_INVALID_FIELD,
+    NVME_SC_SGL_INVALID_DATA,
+    NVME_SC_SGL_INVALID_LAST,
+    NVME_SC_SGL_INVALID_TYPE,
+    NVME_SGL_FMT_ADDRESS,
+    NVME_SGL_FMT_DATA_DESC,
+    NVME_SGL_FMT_LAST_SEG_DESC,
+    NVME_SGL_FMT_SEG_DESC,
+    nvme_sgl_desc,
+)
+from blkmodel.sim import wire
+from blkmodel.sim.structure import Array
+
+PRP_OFFSET_INVALID = 0x13  # the standard's, which the kernel has no name for
+ENTRY, DESCRIPTOR = 8, 16
+DATA, SEGMENT, LAST = (kind << 4 | NVME_SGL_FMT_ADDRESS for kind in (
+    NVME_SGL_FMT_DATA_DESC, NVME_SGL_FMT_SEG_DESC, NVME_SGL_FMT_LAST_SEG_DESC))
+
+
+class Refused(Exception):
+    """A command cannot be executed: with this status it is answered."""
+
+    def __init__(self, status, retry=False):
+        self.status = status if retry else status | NVME_SC_DNR
+        super().__init__(f"status {status:#x}")
+
+
+def pieces(memory, command, length, page):
+    """The pieces of memory that hold a command's `length` bytes, in order, as (address, bytes). `page`: bytes of one,
+    as the host has configured the controller. Refused where the command describes no such memory."""
+    if command.flags & NVME_CMD_SGL_ALL == NVME_CMD_SGL_ALL:
+        raise Refused(NVME_SC_INVALID_FIELD, retry=True)
+    if command.flags & NVME_CMD_SGL_ALL:
+        return _by_descriptors(memory, command.dptr.sgl, length)
+    return _by_pages(memory, command.dptr.prp1, command.dptr.prp2, length, page)
+
+
+def _by_pages(memory, prp1, prp2, length, page):
+    """The first page may begin anywhere; from then on all are whole, but for the last one's end."""
+    offset = prp1 & page - 1
+    if offset & 3:
+        raise Refused(PRP_OFFSET_INVALID)
+    found = [(prp1, min(length, page - offset))]
+    length -= found[0][1]
+    if not length:
+        return found
+    if not prp2:
+        raise Refused(NVME_SC_INVALID_FIELD)
+    if length <= page:
+        if prp2 & page - 1:
+            raise Refused(PRP_OFFSET_INVALID)
+        found.append((prp2, length))
+        return found
+    if prp2 & ENTRY - 1:
+        raise Refused(PRP_OFFSET_INVALID)
+    place = prp2
+    while length:
+        left = (page - (place & page - 1)) // ENTRY
+        needed = -(-length // page)
+        entries = _entries(memory, place, min(left, needed))
+        chained = needed > left
+        for entry in entries[:-1] if chained else entries:
+            if not entry or entry & page - 1:
+                raise Refused(PRP_OFFSET_INVALID if entry else NVME_SC_INVALID_FIELD)
+            found.append((entry, min(length, page)))
+            length -= found[-1][1]
+        if chained:
+            place = entries[-1]
+            if not place or place & page - 1:
+                raise Refused(PRP_OFFSET_INVALID if place else NVME_SC_INVALID_FIELD)
+    return found
+
+
+def _entries(memory, place, count):
+    """Read so many entries of a list."""
+    held = memory.at(place, count * ENTRY)
+    if isinstance(held.thing, Array) and held.thing.kind == "u64":
+        first = (place - held.addr) // ENTRY
+        return held.thing[first:first + count]
+    data = memory.read(place, count * ENTRY)
+    return [int.from_bytes(data[i:i + ENTRY], "little") for i in range(0, len(data), ENTRY)]
+
+
+def _by_descriptors(memory, descriptor, length):
+    """A piece of data; or a segment, that is a list whose last descriptor leads to another, or none of that."""
+    found: list[tuple[int, int]] = []
+    if descriptor.type == DATA:
+        length = _take(found, descriptor, length)
+    while descriptor.type != DATA:
+        if descriptor.type not in (SEGMENT, LAST) or not descriptor.length or descriptor.length % DESCRIPTOR:
+            raise Refused(NVME_SC_SGL_INVALID_LAST)
+        segment = _descriptors(memory, descriptor.addr, descriptor.length // DESCRIPTOR)
+        if segment[-1].type == DATA:
+            following = segment.pop()
+            rest = [*segment, following]
+        elif descriptor.type == LAST:
+            raise Refused(NVME_SC_SGL_INVALID_LAST)
+        else:
+            following = segment.pop()
+            rest = segment
+            if not rest:
+                raise Refused(NVME_SC_SGL_INVALID_LAST)  # it might never end
+        for each in rest:
+            length = _take(found, each, length)
+        descriptor = following
+    if length:
+        raise Refused(NVME_SC_SGL_INVALID_DATA)
+    return found
+
+
+def _take(found, descriptor, length):
+    """Add a piece of data; return how many bytes are still to come. The host may describe more than is needed."""
+    if descriptor.type != DATA:
+        raise Refused(NVME_SC_SGL_INVALID_TYPE)
+    if descriptor.length and length:
+        found.append((descriptor.addr, min(descriptor.length, length)))
+    return max(length - descriptor.length, 0)
+
+
+def _descriptors(memory, place, count):
+    """Read so many descriptors."""
+    held = memory.at(place, count * DESCRIPTOR)
+    if isinstance(held.thing, Array) and held.thing.kind is nvme_sgl_desc:
+        first = (place - held.addr) // DESCRIPTOR
+        return [nvme_sgl_desc() if each is None else each for each in held.thing[first:first + count]]
+    read = Array(nvme_sgl_desc, [None] * count)
+    wire.unpack(read, memory.read(place, count * DESCRIPTOR))
+    return list(read)
+
+
+def read_host(memory, places):
+    """The bytes that the host keeps there."""
+    if len(places) == 1:
+        return memory.read(*places[0])
+    return b"".join(memory.read(addr, length) for addr, length in places)
+
+
+def write_host(memory, places, data):
+    """Store bytes there."""
+    at = 0
+    for addr, length in places:
+        memory.write(addr, data[at:at + length])
+        at += length
