@@ -48,12 +48,18 @@ def blk_ioctl_zeroout(bdev, mode, arg):
     return blk_lib.blkdev_issue_zeroout(bdev, start >> 9, length >> 9, GFP_KERNEL, BLKDEV_ZERO_NOUNMAP)
 
 
+def __blkdev_driver_ioctl(bdev, mode, cmd, arg):
+    """Let the disk's driver do what `cmd` says. Returns what it says, or -ENOTTY where it does no such thing."""
+    disk = bdev.bd_disk
+    return disk.fops.ioctl(bdev, mode, cmd, arg) if disk.fops.ioctl is not None else -ENOTTY
+
+
 def blkdev_ioctl(bdev, mode, cmd, arg):
-    """Do what `cmd` says. Returns 0 or -errno: -ENOTTY for what the model does not have."""
+    """Do what `cmd` says: what is not for every disk, its driver does. Returns 0 or -errno."""
     if cmd == BLKDISCARD:
         return blk_ioctl_discard(bdev, mode, arg, 0)
     if cmd == BLKSECDISCARD:
         return blk_ioctl_discard(bdev, mode, arg, BLKDEV_DISCARD_SECURE)
     if cmd == BLKZEROOUT:
         return blk_ioctl_zeroout(bdev, mode, arg)
-    return -ENOTTY
+    return __blkdev_driver_ioctl(bdev, mode, cmd, arg)

@@ -1,6 +1,6 @@
 """Block devices as files: which inode stands for a device number, opening and closing, and direct I/O.
 
-The page cache is read through, and written back; writing into it is left out, as are freezing and swapping.
+The page cache is read through, and written back; writing into it is left out, as is swapping.
 """
 
 from typing import Any
@@ -511,6 +511,21 @@ def blkdev_fsync(filp, start, end, datasync):
 def fsync_bdev(bdev):
     """The same, and of a file system on it. The model has none."""
     return sync_blockdev(bdev)
+
+
+def freeze_bdev(bdev):
+    """Freeze the file system on a block device, and write back what is cached. Returns it: here None, for none."""
+    bdev.bd_fsfreeze_count += 1
+    if bdev.bd_fsfreeze_count == 1:
+        sync_blockdev(bdev)
+
+
+def thaw_bdev(bdev, sb):
+    """Let it go on, with the last one to do so. Returns 0, or -EINVAL where it is not frozen."""
+    if not bdev.bd_fsfreeze_count:
+        return -EINVAL
+    bdev.bd_fsfreeze_count -= 1
+    return 0
 
 
 def blkdev_writepage(page, wbc):

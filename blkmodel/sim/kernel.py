@@ -18,13 +18,14 @@ from blkmodel.sim.memory import Memory
 class Context:
     """Who runs: kind is `task`, `irq`, `softirq` or `device` (on no CPU: -1); name is the task's or the handler's.
 
-    `runnable` is False from the moment a task goes to sleep until it is woken.
+    `runnable` is False from the moment a task goes to sleep until it is woken; `signal`: it has been sent one.
     """
 
     kind: str
     name: str
     cpu: int
     runnable: bool = True
+    signal: bool = False
     plug: object = None
     bio_list: object = None
 

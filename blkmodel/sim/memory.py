@@ -218,6 +218,13 @@ def place(cls, addr):
     return thing
 
 
+def place_array(ctype, items, addr):
+    """Return an array of these items that lies at `addr`, in memory that is already allocated."""
+    array = Array(ctype, items)
+    array._addr = addr
+    return array
+
+
 def address_of(thing):
     """The address of a structure or array; 0 for None and for what is not in the model's memory."""
     return getattr(thing, "_addr", 0) if isinstance(thing, Struct | Array) else 0

@@ -18,11 +18,13 @@ DM_RESERVED_MAX_IOS = 1024
 
 @struct
 class dm_kobject_holder(Struct):
-    """The device's directory in sysfs, and what says that nobody holds it any more."""
+    """The device's directory in sysfs, and what says that nobody holds it any more. _md is whose it is (in C found by
+    its address)."""
 
     SIZE = 96
     kobj: Any = field(default_factory=kobject)
     completion: Any = field(default_factory=completion)
+    _md: Any = None
 
 
 @struct

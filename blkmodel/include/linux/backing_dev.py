@@ -11,7 +11,7 @@ from blkmodel.sim import statics
 from blkmodel.sim.structure import Struct, struct
 
 VM_READAHEAD_PAGES = 32  # 128 KiB
-BDI_CAP_CGROUP_WRITEBACK = 0x20
+BDI_CAP_STABLE_WRITES, BDI_CAP_CGROUP_WRITEBACK = 0x08, 0x20
 PERCPU_COUNTERS = 5  # wb_init(): completions, and four statistics
 
 bdi_class = class_(name="bdi")
@@ -29,6 +29,7 @@ class bdi_writeback_congested(Struct):
 class backing_dev_info(Struct):
     """A device that pages are written back to. ra_pages: how far to read ahead; io_pages: the largest I/O, in pages.
 
+    congested_fn(congested_data, bits) says whether it is congested, where that is not to be read off the bits.
     refcnt references are held. dev is its device while it is registered, owner the disk's. The size is worked out
     from the declaration.
     """
@@ -37,6 +38,8 @@ class backing_dev_info(Struct):
     ra_pages: int = 0
     io_pages: int = 0
     name: str = None
+    congested_fn: Any = None
+    congested_data: Any = None
     refcnt: int = 0
     capabilities: int = 0
     dev: Any = None
@@ -102,6 +105,18 @@ def bdi_unregister(bdi):
     if bdi.owner is not None:
         put_device(bdi.owner)
         bdi.owner = None
+
+
+def bdi_congested(bdi, bits):
+    """Which of the WB_*_congested bits hold."""
+    if bdi.congested_fn is not None:
+        return bdi.congested_fn(bdi.congested_data, bits)
+    return bdi._congested.state & bits
+
+
+def bdi_cap_stable_pages_required(bdi):
+    """Whether pages must not change while they are written."""
+    return bool(bdi.capabilities & BDI_CAP_STABLE_WRITES)
 
 
 def _init(bdi, gfp):

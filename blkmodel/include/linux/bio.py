@@ -6,6 +6,7 @@ from typing import Any
 from blkmodel.include.linux.blk_types import (
     BIO_CHAIN,
     BIO_REFFED,
+    BLK_STS_IOERR,
     REQ_HIPRI,
     REQ_NOMERGE_FLAGS,
     REQ_NOWAIT,
@@ -20,6 +21,7 @@ from blkmodel.include.linux.blk_types import (
     bvec_iter,
     op_is_write,
 )
+from blkmodel.include.linux.kdev_t import MKDEV
 from blkmodel.include.linux.mempool import mempool
 from blkmodel.include.linux.workqueue import work_struct
 from blkmodel.sim.memory import PAGE_SIZE
@@ -63,6 +65,10 @@ class bio_set(Struct):
     rescue_workqueue: Any = None
 
 
+def bioset_initialized(bs):
+    return bs.bio_slab is not None
+
+
 def BVEC_POOL_IDX(of):
     """Which cache a bio's vectors are from, counted from 1; 0 where they are its own."""
     return of.bi_flags >> BVEC_POOL_OFFSET
@@ -79,6 +85,13 @@ def bio_list_add(bios, entry):
     else:
         bios.tail.bi_next = entry
     bios.tail = entry
+
+
+def bio_list_add_head(bios, entry):
+    entry.bi_next = bios.head
+    bios.head = entry
+    if bios.tail is None:
+        bios.tail = entry
 
 
 def bio_list_merge(bios, others):
@@ -138,6 +151,24 @@ def bio_no_advance_iter(of):
 
 def bio_mergeable(of):
     return not of.bi_opf & REQ_NOMERGE_FLAGS
+
+
+def bio_io_error(of):
+    """End a bio with an I/O error."""
+    from blkmodel.block.bio import bio_endio
+    of.bi_status = BLK_STS_IOERR
+    bio_endio(of)
+
+
+def zero_fill_bio(of):
+    """Zero the memory of what is left of a bio."""
+    from blkmodel.block.bio import zero_fill_bio_iter
+    zero_fill_bio_iter(of, of.bi_iter)
+
+
+def bio_dev(of):
+    """The number of the disk that it is for, whichever partition of it."""
+    return MKDEV(of.bi_disk.major, of.bi_disk.first_minor)
 
 
 def bio_full(of, length):

@@ -55,6 +55,8 @@ RQF_QUIET, RQF_ELVPRIV, RQF_IO_STAT, RQF_ALLOCED, RQF_PM = 1 << 11, 1 << 12, 1 <
 RQF_HASHED, RQF_STATS, RQF_SPECIAL_PAYLOAD, RQF_TIMED_OUT = 1 << 16, 1 << 17, 1 << 18, 1 << 21
 RQF_NOMERGE_FLAGS = RQF_STARTED | RQF_SOFTBARRIER | RQF_FLUSH_SEQ | RQF_SPECIAL_PAYLOAD
 
+BLK_ZONED_NONE, BLK_ZONED_HA, BLK_ZONED_HM = range(3)
+
 READ, WRITE = 0, 1
 
 MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, MQ_RQ_COMPLETE = 0, 1, 2
@@ -90,6 +92,12 @@ class queue_limits(Struct):
     discard_misaligned: int = 0
     raid_partial_stripes_expensive: int = 0
     zoned: int = 0
+
+
+def copy_limits(to, frm):
+    """Give limits the values of others. (In C an assignment.)"""
+    for name in queue_limits.__slots__:
+        setattr(to, name, getattr(frm, name))
 
 
 @struct
@@ -346,6 +354,16 @@ class blk_plug_cb(Struct):
 
 def bdev_get_queue(bdev):
     return bdev.bd_disk.queue
+
+
+def blk_queue_zoned_model(q):
+    """BLK_ZONED_*: how the disk's zones are to be written."""
+    return q.limits.zoned
+
+
+def blk_queue_zone_sectors(q):
+    """How many sectors a zone has; 0 for a disk without zones."""
+    return q.limits.chunk_sectors if blk_queue_zoned_model(q) != BLK_ZONED_NONE else 0
 
 
 def queue_max_sectors(q):

@@ -23,6 +23,7 @@ from blkmodel.include.linux.kobject import (
     sysfs_remove_link,
 )
 from blkmodel.include.linux.slab import NUMA_NO_NODE, kfree, kzalloc
+from blkmodel.include.linux.stat import S_IFBLK, S_IFCHR
 from blkmodel.sim import statics, this
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import Struct, struct
@@ -84,11 +85,13 @@ class devices:
 
 @struct
 class devtmpfs_node(Struct):
-    """A name below /dev and the inode that stands for it, which remembers the device that it was opened for."""
+    """A name below /dev and the inode that stands for it, which remembers the device that it was opened for. mode says
+    of which kind the device is."""
 
     SIZE = 0
     name: str = ""
     rdev: int = 0
+    mode: int = S_IFBLK
     inode: Any = None
 
 
@@ -253,7 +256,8 @@ def devtmpfs_create_node(dev):
     name = device_get_devnode(dev)
 
     def create():
-        devices().nodes[name] = devtmpfs_node(name, dev.devt)
+        is_blockdev = dev.class_ is not None and dev.class_.name == "block"
+        devices().nodes[name] = devtmpfs_node(name, dev.devt, S_IFBLK if is_blockdev else S_IFCHR)
     _in_kdevtmpfs(create)
 
 

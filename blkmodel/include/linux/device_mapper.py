@@ -3,7 +3,7 @@
 from dataclasses import field
 from typing import Any
 
-from blkmodel.include.linux.blkdev import SECTOR_SHIFT
+from blkmodel.include.linux.blkdev import SECTOR_SHIFT, UINT_MAX
 from blkmodel.include.linux.printk import pr_err
 from blkmodel.include.linux.ratelimit import pr_warn_ratelimited
 from blkmodel.sim.structure import Struct, struct
@@ -20,6 +20,7 @@ DM_TARGET_IMMUTABLE = 0x04  # once in a device's table, no other may follow
 DM_TARGET_WILDCARD = 0x08  # may follow even that one
 DM_TARGET_INTEGRITY = 0x10
 DM_TARGET_PASSES_INTEGRITY = 0x20
+DM_TARGET_ZONED_HM = 0x40
 
 DM_ENDIO_DONE, DM_ENDIO_INCOMPLETE, DM_ENDIO_REQUEUE, DM_ENDIO_DELAY_REQUEUE = range(4)
 DM_MAPIO_SUBMITTED, DM_MAPIO_REMAPPED = 0, 1
@@ -95,11 +96,14 @@ class dm_target(Struct):
 
 @struct
 class dm_dev(Struct):
-    """A block device that is below a mapped device, open with FMODE_* `mode`; name is "major:minor"."""
+    """A block device that is below a mapped device, open with FMODE_* `mode`; name is "major:minor". _owner is the
+    table_device that it is part of."""
 
     bdev: Any = None
+    dax_dev: Any = None
     mode: int = 0
     name: str = ""
+    _owner: Any = None
 
 
 @struct
@@ -162,6 +166,10 @@ def dm_target_passes_integrity(type):
     return bool(type.features & DM_TARGET_PASSES_INTEGRITY)
 
 
+def dm_target_supports_zoned_hm(type):
+    return bool(type.features & DM_TARGET_ZONED_HM)
+
+
 def dm_target_offset(ti, sector):
     """A sector of the device, counted from its target's begin."""
     return sector - ti.begin
@@ -173,6 +181,11 @@ def dm_div_up(n, size):
 
 def dm_round_up(n, size):
     return dm_div_up(n, size) * size
+
+
+def dm_array_too_big(fixed, obj, num):
+    """Whether `fixed` bytes and so many objects of `obj` bytes are more than 32 bits can count."""
+    return num > (UINT_MAX - fixed) // obj
 
 
 def to_sector(bytes):

@@ -6,14 +6,15 @@ from typing import Any
 from blkmodel.include.linux.backing_dev import noop_backing_dev_info
 from blkmodel.include.linux.device import devices
 from blkmodel.include.linux.err import ERR_PTR, IS_ERR
-from blkmodel.include.linux.errno import EBADF, ENOENT, EOPNOTSUPP
+from blkmodel.include.linux.errno import EBADF, ENOENT, ENOTTY, ENXIO, EOPNOTSUPP
+from blkmodel.include.linux.kdev_t import MAJOR
 from blkmodel.include.linux.list import list_head
 from blkmodel.include.linux.rcupdate import call_rcu
+from blkmodel.include.linux.stat import S_IFBLK, S_IFMT
 from blkmodel.sim import statics
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import Struct, struct
 
-S_IFBLK, S_IFMT = 0o060000, 0o170000
 FMODE_READ, FMODE_WRITE, FMODE_NDELAY, FMODE_EXCL = 0x1, 0x2, 0x40, 0x80
 FMODE_WRITE_IOCTL, FMODE_NOWAIT = 0x100, 0x8000000
 O_ACCMODE, O_RDONLY, O_WRONLY, O_RDWR, O_EXCL, O_NDELAY = 0o3, 0, 1, 2, 0o200, 0o4000
@@ -22,6 +23,7 @@ BLKDISCARD, BLKSECDISCARD, BLKZEROOUT = 0x1277, 0x127D, 0x127F
 FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_NO_HIDE_STALE, FALLOC_FL_ZERO_RANGE = 0x01, 0x02, 0x04, 0x10
 IOCB_DIRECT, IOCB_DSYNC, IOCB_HIPRI, IOCB_NOWAIT = 1 << 2, 1 << 4, 1 << 3, 1 << 7
 RWF_HIPRI, RWF_DSYNC, RWF_NOWAIT = 1 << 0, 1 << 1, 1 << 3
+EPOLLIN = 0x1
 I_DIRTY_SYNC, I_DIRTY_DATASYNC, I_DIRTY_PAGES, I_NEW, I_FREEING = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 5
 I_DIRTY = I_DIRTY_SYNC | I_DIRTY_DATASYNC | I_DIRTY_PAGES
 
@@ -59,6 +61,7 @@ class file_operations(Struct):
     write_iter: Any = None
     iopoll: Any = None
     fsync: Any = None
+    poll: Any = None
     unlocked_ioctl: Any = None
     fallocate: Any = None
 
@@ -134,6 +137,7 @@ class block_device(Struct):
     bd_queue: Any = None
     bd_bdi: Any = field(default_factory=noop_backing_dev_info)
     bd_list: Any = None
+    bd_fsfreeze_count: int = 0
 
 
 @struct
@@ -146,6 +150,7 @@ class file(Struct):
     f_op: Any = None
     f_flags: int = 0
     f_mode: int = 0
+    private_data: Any = None
 
 
 @struct
@@ -311,9 +316,19 @@ def device_node_inode(name):
     if node is None:
         return ERR_PTR(-ENOENT)
     if node.inode is None:
-        node.inode = inode(i_mode=S_IFBLK, i_rdev=node.rdev, i_fop=block_dev.def_blk_fops)
+        fops = block_dev.def_blk_fops if node.mode == S_IFBLK else def_chr_fops
+        node.inode = inode(i_mode=node.mode, i_rdev=node.rdev, i_fop=fops)
         inode_init_always(None, node.inode)
     return node.inode
+
+
+def chrdev_open(inode, filp):
+    """Open the node of a character device. Returns 0 or -errno."""
+    from blkmodel.include.linux.miscdevice import MISC_MAJOR, misc_open
+    return misc_open(inode, filp) if MAJOR(inode.i_rdev) == MISC_MAJOR else -ENXIO
+
+
+def_chr_fops = file_operations(open=chrdev_open)
 
 
 def filp_open(name, flags):
@@ -338,6 +353,11 @@ def filp_close(filp):
     filp.f_op.release(filp.f_inode, filp)
     iput(filp.f_inode)
     return 0
+
+
+def vfs_ioctl(filp, cmd, arg):
+    """Ask the driver of an open file for something. Returns what it says, or -ENOTTY where it does not do that."""
+    return filp.f_op.unlocked_ioctl(filp, cmd, arg) if filp.f_op.unlocked_ioctl is not None else -ENOTTY
 
 
 def init_sync_kiocb(iocb, filp):

@@ -2,6 +2,7 @@
 
 from blkmodel.include.linux.errno import EINVAL, ERANGE
 
+_HEX = tuple("0123456789abcdef")
 _TRUE, _FALSE = ("y", "Y", "1"), ("n", "N", "0")
 
 
@@ -39,3 +40,12 @@ def kstrtobool(text):
     if text[:1] in _FALSE or text[:2].lower() == "of":
         return 0, False
     return -EINVAL, None
+
+
+def simple_strtoul(text, base):
+    """The number that a text begins with, and the rest of the text: (0, text) where it begins with none."""
+    start = 2 if base == 16 and text[:2].lower() == "0x" and text[2:3].lower() in _HEX else 0
+    end = start
+    while end < len(text) and text[end].lower() in _HEX[:base]:
+        end += 1
+    return int(text[start:end] or "0", base) & 0xFFFFFFFFFFFFFFFF, text[end:]

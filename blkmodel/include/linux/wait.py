@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from blkmodel.include.linux.errno import EINTR, ERESTARTSYS
 from blkmodel.include.linux.jiffies import jiffies_to_ns
 from blkmodel.include.linux.list import list_add_tail, list_del_init, list_head
 from blkmodel.sim import this
@@ -137,6 +138,20 @@ def wait_event(queue, condition, why="a condition"):
 def wait_event_timeout(queue, condition, timeout):
     """Sleep until condition() holds or `timeout` jiffies have passed; return 0 where they have."""
     return 1 if _schedule(condition, "a condition", jiffies_to_ns(timeout)) else 0
+
+
+def wait_event_interruptible(queue, condition):
+    """Sleep until condition() holds. Returns 0, or -ERESTARTSYS where a signal comes first."""
+    task = this().context
+    _schedule(lambda: condition() or task.signal, "a condition, or a signal")
+    return 0 if condition() else -ERESTARTSYS
+
+
+def wait_on_bit(word, bit, state):
+    """Sleep until a bit of word() is not set. Returns 0, or -EINTR where a signal comes first that `state` heeds."""
+    task = this().context
+    _schedule(lambda: not word() >> bit & 1 or (state == TASK_INTERRUPTIBLE and task.signal), "a bit, or a signal")
+    return -EINTR if word() >> bit & 1 else 0
 
 
 def _schedule(condition, why, timeout=None):

@@ -15,21 +15,23 @@ WORK_CPU_UNBOUND = 512
 class work_struct(Struct):
     """Work: `func(work)` to be called once each time it is queued; `data` is whom it belongs to.
 
-    _event is the queued run, while there is one. (In C the owner is found from the work's address.)
+    _event is the queued run, while there is one; _queue counts it. (In C the owner is found from the work's address.)
     """
 
     SIZE = 32
     func: Any = None
     data: Any = None
     _event: Any = None
+    _queue: Any = None
 
 
 @struct
 class workqueue_struct(Struct):
-    """A driver's own work queue, for which a name does elsewhere."""
+    """A driver's own work queue, for which a name does elsewhere. _busy: so many works wait or run."""
 
     SIZE = 320
     name: str = ""
+    _busy: int = 0
 
 
 class delayed_work(work_struct):
@@ -56,13 +58,19 @@ def queue_delayed_work_on(cpu, name, work, delay):
     kernel = this()
     if work._event is not None:
         return False
+    queue = None
     if isinstance(name, workqueue_struct):
-        name = name.name
+        name, queue = name.name, name if not delay else None
     cpu = kernel.cpu if cpu == WORK_CPU_UNBOUND or cpu not in kernel.online else cpu
 
     def run():
-        work._event = None
+        work._event = work._queue = None
         work.func(work)
+        if queue is not None:
+            queue._busy -= 1
+    if queue is not None:
+        queue._busy += 1
+    work._queue = queue
     work._event = kernel.loop.post(Context("task", name, cpu), run, jiffies_to_ns(delay))
     return True
 
@@ -91,7 +99,9 @@ def cancel_delayed_work(work):
     if work._event is None:
         return False
     work._event.cancelled = True
-    work._event = None
+    if work._queue is not None:
+        work._queue._busy -= 1
+    work._event = work._queue = None
     return True
 
 
@@ -111,5 +121,12 @@ def alloc_workqueue(name):
     return queue
 
 
+def flush_workqueue(queue):
+    """Wait until the works that were queued have run; not for those that are for later."""
+    this().loop.sleep_until(lambda: not queue._busy, f"the work queue {queue.name}")
+
+
 def destroy_workqueue(queue):
+    """Free a work queue, once its works have run."""
+    flush_workqueue(queue)
     kfree(queue)

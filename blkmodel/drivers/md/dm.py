@@ -1,0 +1,1840 @@
+"""Mapped devices: how one is made, given a table, suspended, resumed and destroyed, and what a bio meets there.
+
+A bio is cut where targets meet. Each piece gets a clone, which its target sends on to a device below; the bio ends
+with the last of its clones. While a device is suspended bios wait for it to go on. Left out: persistent reservations
+and zones, which come through another interface; and direct access to memory, which the reference kernel is configured
+without. `THIS_MODULE` and locks mean nothing to a model with one thread.
+"""
+
+from contextlib import ExitStack
+from dataclasses import field
+from typing import Any
+
+from blkmodel.block import bio as bio_module
+from blkmodel.block import blk_core, blk_merge, blk_mq, blk_settings, blk_sysfs, genhd, ioctl
+from blkmodel.drivers.md import dm_ioctl, dm_linear, dm_rq, dm_stripe, dm_sysfs, dm_table, dm_target, dm_uevent
+from blkmodel.drivers.md.dm_core_h import DM_RESERVED_MAX_IOS, mapped_device
+from blkmodel.drivers.md.dm_h import DM_SUSPEND_LOCKFS_FLAG, DM_SUSPEND_NOFLUSH_FLAG
+from blkmodel.fs import block_dev
+from blkmodel.include.linux.bio import (
+    bio_has_data,
+    bio_io_error,
+    bio_list,
+    bio_list_add,
+    bio_list_add_head,
+    bio_list_pop,
+    bio_sectors,
+    bio_set,
+    bio_set_dev,
+    bioset_initialized,
+)
+from blkmodel.include.linux.blk_types import (
+    BLK_QC_T_NONE,
+    BLK_STS_DM_REQUEUE,
+    BLK_STS_IOERR,
+    BLK_STS_TARGET,
+    REQ_OP_DISCARD,
+    REQ_OP_SECURE_ERASE,
+    REQ_OP_WRITE,
+    REQ_OP_WRITE_SAME,
+    REQ_OP_WRITE_ZEROES,
+    REQ_OP_ZONE_RESET,
+    REQ_PREFLUSH,
+    REQ_RAHEAD,
+    REQ_SWAP,
+    REQ_SYNC,
+    bio_op,
+)
+from blkmodel.include.linux.blk_types import bio as bio_struct
+from blkmodel.include.linux.blkdev import (
+    QUEUE_FLAG_DISCARD,
+    SECTOR_SHIFT,
+    copy_limits,
+    queue_is_mq,
+    queue_limits,
+    test_bit,
+)
+from blkmodel.include.linux.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
+from blkmodel.include.linux.dax import dax_get_by_host
+from blkmodel.include.linux.delay import msleep
+from blkmodel.include.linux.device_mapper import (
+    DM_ANY_MINOR,
+    DM_ENDIO_DONE,
+    DM_ENDIO_INCOMPLETE,
+    DM_ENDIO_REQUEUE,
+    DM_MAPIO_KILL,
+    DM_MAPIO_REMAPPED,
+    DM_MAPIO_REQUEUE,
+    DM_MAPIO_SUBMITTED,
+    DM_NAME,
+    DM_TYPE_BIO_BASED,
+    DM_TYPE_DAX_BIO_BASED,
+    DM_TYPE_NONE,
+    DM_TYPE_NVME_BIO_BASED,
+    DM_TYPE_REQUEST_BASED,
+    DMERR,
+    DMINFO,
+    DMWARN,
+    dm_dev,
+    dm_target_offset,
+    to_bytes,
+)
+from blkmodel.include.linux.err import ERR_PTR, IS_ERR, PTR_ERR
+from blkmodel.include.linux.errno import (
+    EAGAIN,
+    EBUSY,
+    EEXIST,
+    EINTR,
+    EINVAL,
+    EIO,
+    ENOMEM,
+    ENOSPC,
+    ENOTTY,
+    ENXIO,
+    EOPNOTSUPP,
+)
+from blkmodel.include.linux.fs import FMODE_EXCL, i_size_write
+from blkmodel.include.linux.genhd import (
+    block_device_operations,
+    disk_devt,
+    disk_to_dev,
+    get_capacity,
+    op_stat_group,
+    part_stat_get,
+    part_stat_lock,
+    part_stat_unlock,
+    set_capacity,
+)
+from blkmodel.include.linux.gfp import GFP_KERNEL, GFP_NOIO, GFP_NOWAIT
+from blkmodel.include.linux.hdreg import hd_geometry
+from blkmodel.include.linux.idr import idr, idr_alloc, idr_find, idr_remove, idr_replace
+from blkmodel.include.linux.jiffies import jiffies
+from blkmodel.include.linux.kdev_t import MAJOR, MINOR, MINORBITS, MKDEV, format_dev_t
+from blkmodel.include.linux.kernel import round_up
+from blkmodel.include.linux.kobject import kobject_uevent, kobject_uevent_env
+from blkmodel.include.linux.list import list_add, list_del_init, list_head, list_splice_init
+from blkmodel.include.linux.module import THIS_MODULE, module_put, try_module_get
+from blkmodel.include.linux.moduleparam import kernel_param, param_set_int, param_set_uint
+from blkmodel.include.linux.nodemask import nr_online_nodes
+from blkmodel.include.linux.rcupdate import rcu_read_lock, rcu_read_unlock, synchronize_rcu
+from blkmodel.include.linux.sched_signal import signal_pending_state
+from blkmodel.include.linux.semaphore import down, sema_init, up
+from blkmodel.include.linux.slab import NUMA_NO_NODE, kfree, kzalloc_node
+from blkmodel.include.linux.srcu import (
+    cleanup_srcu_struct,
+    init_srcu_struct,
+    srcu_read_lock,
+    srcu_read_unlock,
+    synchronize_srcu,
+)
+from blkmodel.include.linux.wait import (
+    TASK_INTERRUPTIBLE,
+    TASK_UNINTERRUPTIBLE,
+    finish_wait,
+    init_wait,
+    io_schedule,
+    prepare_to_wait,
+    wait_event_interruptible,
+    wait_on_bit,
+    wait_queue_entry,
+    wait_queue_head,
+    waitqueue_active,
+    wake_up,
+)
+from blkmodel.include.linux.workqueue import (
+    INIT_WORK,
+    alloc_workqueue,
+    destroy_workqueue,
+    flush_workqueue,
+    queue_work,
+    work_struct,
+)
+from blkmodel.sim import statics, this
+from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.sim.structure import Struct, sizeof, struct
+
+DM_MSG_PREFIX = "core"
+DM_COOKIE_ENV_VAR_NAME = "DM_COOKIE"
+MINOR_ALLOCED = object()  # a number that is taken, by a device that is being made or destroyed
+UINT_MAX = 0xFFFFFFFF
+
+(DMF_BLOCK_IO_FOR_SUSPEND, DMF_SUSPENDED, DMF_FROZEN, DMF_FREEING, DMF_DELETING, DMF_NOFLUSH_SUSPENDING,
+ DMF_DEFERRED_REMOVE, DMF_SUSPENDED_INTERNALLY, DMF_POST_SUSPENDING) = range(9)
+DM_NUMA_NODE = NUMA_NO_NODE
+DEFAULT_SWAP_BIOS = 8 * 1048576 // PAGE_SIZE
+RESERVED_BIO_BASED_IOS = 16
+DM_CLAIM_PTR = "I belong to device-mapper"
+
+
+@struct
+class clone_info(Struct):
+    """How far the work on one bio is: from `sector` on, sector_count are still to be given to targets of `map`."""
+
+    map: Any = None
+    bio: Any = None
+    io: Any = None
+    sector: int = 0
+    sector_count: int = 0
+
+
+@struct
+class dm_target_io(Struct):
+    """What lies before a clone: whose it is, and for which target; target_bio_nr numbers the clones of one bio.
+
+    len_ptr[0] is how many sectors the target is to take of the bio, which it may lessen. inside_dm_io: it is the
+    first clone of its bio, which lies within the dm_io. _data is the target's own (in C it lies before all of this).
+    """
+
+    io: Any = None
+    ti: Any = None
+    target_bio_nr: int = 0
+    len_ptr: Any = None
+    inside_dm_io: bool = False
+    clone: Any = None
+    _data: Any = None
+
+
+@struct
+class dm_io(Struct):
+    """One bio of a mapped device, under way: io_count clones and submitters are not done. `tio` has the first clone."""
+
+    md: Any = None
+    status: int = 0
+    io_count: int = 0
+    orig_bio: Any = None
+    start_time: int = 0
+    tio: Any = None
+
+
+@struct
+class dm_md_mempools(Struct):
+    """What a device's clones are from, allocated when a table is loaded: io_bs for a bio's first, bs for others."""
+
+    bs: Any = field(default_factory=bio_set)
+    io_bs: Any = field(default_factory=bio_set)
+
+
+@struct
+class table_device(Struct):
+    """A block device that the tables of a mapped device have open, count times."""
+
+    list: Any = None
+    count: int = 0
+    dm_dev: Any = None
+
+
+@statics
+class variables:
+    """The module's parameters, and what all devices share.
+
+    _major: their major number; _minor_idr: their minors, each with its device; dm_global_event_nr counts what
+    happened to any device, and dm_global_eventq has those who wait for that.
+    """
+
+    def __init__(self):
+        self.major = 0
+        self.reserved_bio_based_ios = RESERVED_BIO_BASED_IOS
+        self.dm_numa_node = DM_NUMA_NODE
+        self.swap_bios = DEFAULT_SWAP_BIOS
+        self._major = 0
+        self._minor_idr = idr()
+        self.deferred_remove_work = work_struct()
+        INIT_WORK(self.deferred_remove_work, do_deferred_remove, None)
+        self.deferred_remove_workqueue: Any = None
+        self.dm_global_event_nr = 0
+        self.dm_global_eventq = wait_queue_head()
+
+
+module_params = (
+    kernel_param("major", param_set_uint, variables, "major"),
+    kernel_param("reserved_bio_based_ios", param_set_uint, variables, "reserved_bio_based_ios"),
+    kernel_param("dm_numa_node", param_set_int, variables, "dm_numa_node"),
+    kernel_param("swap_bios", param_set_int, variables, "swap_bios"),
+)
+
+
+def dm_issue_global_event():
+    """Something happened to some device: wake who waits for that."""
+    own = variables()
+    own.dm_global_event_nr += 1
+    wake_up(own.dm_global_eventq)
+
+
+# What a target keeps with a bio
+
+def dm_per_bio_data(bio, cls):
+    """The target's data of a clone, of class `cls`; as left behind by whoever had that memory before."""
+    tio = bio._front
+    if tio._data is None:
+        tio._data = cls()
+        tio._data._bio = bio
+    return tio._data
+
+
+def dm_bio_from_per_bio_data(data):
+    """The clone that a target's data belong to."""
+    return data._bio
+
+
+def dm_bio_get_target_bio_nr(bio):
+    """Which of the clones of one bio this is."""
+    return bio._front.target_bio_nr
+
+
+def get_swap_bios():
+    """How many bios of swapping a device lets through at once."""
+    latch = variables().swap_bios
+    return latch if latch > 0 else DEFAULT_SWAP_BIOS
+
+
+def __dm_get_module_param_int(own, name, min, max):
+    """A parameter that must be from min to max, and is set so where it is not. `own`: the file's variables."""
+    param = getattr(own, name)
+    if not min <= param <= max:
+        param = min if param < min else max
+        setattr(own, name, param)
+    return param
+
+
+def __dm_get_module_param(own, name, default, max):
+    """A parameter of which 0 stands for the default, and which is at most max; it is set so where it is not."""
+    param = getattr(own, name)
+    if not param or param > max:
+        param = max if param else default
+        setattr(own, name, param)
+    return param
+
+
+def dm_get_reserved_bio_based_ios():
+    """How many clones a device has in reserve."""
+    return __dm_get_module_param(variables(), "reserved_bio_based_ios", RESERVED_BIO_BASED_IOS, DM_RESERVED_MAX_IOS)
+
+
+def dm_get_numa_node():
+    """The node on which devices are allocated."""
+    return __dm_get_module_param_int(variables(), "dm_numa_node", DM_NUMA_NODE, nr_online_nodes() - 1)
+
+
+# The module
+
+def local_init():
+    """Get a major number, and a work queue for removing devices. Returns 0 or -errno."""
+    own = variables()
+    r = dm_uevent.dm_uevent_init()
+    if r:
+        return r
+    own.deferred_remove_workqueue = alloc_workqueue("kdmremove")
+    if own.deferred_remove_workqueue is None:
+        dm_uevent.dm_uevent_exit()
+        return -ENOMEM
+    own._major = own.major
+    r = genhd.register_blkdev(own._major, DM_NAME)
+    if r < 0:
+        destroy_workqueue(own.deferred_remove_workqueue)
+        dm_uevent.dm_uevent_exit()
+        return r
+    if not own._major:
+        own._major = r
+    return 0
+
+
+def local_exit():
+    """Give them back."""
+    own = variables()
+    destroy_workqueue(own.deferred_remove_workqueue)
+    genhd.unregister_blkdev(own._major, DM_NAME)
+    dm_uevent.dm_uevent_exit()
+    own._major = 0
+    DMINFO(DM_MSG_PREFIX, "cleaned up")
+
+
+_inits = (local_init, dm_target.dm_target_init, lambda: dm_linear.dm_linear_init(),
+          lambda: dm_stripe.dm_stripe_init(), lambda: dm_ioctl.dm_interface_init())
+_exits = (local_exit, dm_target.dm_target_exit, lambda: dm_linear.dm_linear_exit(),
+          lambda: dm_stripe.dm_stripe_exit(), lambda: dm_ioctl.dm_interface_exit())
+
+
+def dm_init():
+    """Load the module: begin with each of its parts. Returns 0 or -errno; then none is left."""
+    for i, init in enumerate(_inits):
+        r = init()
+        if r:
+            for undo in reversed(_exits[:i]):
+                undo()
+            return r
+    return 0
+
+
+def dm_exit():
+    """Unload the module, with all devices."""
+    for undo in reversed(_exits):
+        undo()
+
+
+# Opening and closing
+
+def dm_deleting_md(md):
+    """Whether a device is being removed."""
+    return test_bit(DMF_DELETING, md.flags)
+
+
+def dm_blk_open(bdev, mode):
+    """Somebody opens a device. Returns 0, or -ENXIO for one that is going."""
+    md = bdev.bd_disk.private_data
+    if md is None or test_bit(DMF_FREEING, md.flags) or dm_deleting_md(md):
+        return -ENXIO
+    dm_get(md)
+    md.open_count += 1
+    return 0
+
+
+def dm_blk_close(disk, mode):
+    """Somebody closes a device. One that was to be removed then is."""
+    own = variables()
+    md = disk.private_data
+    if WARN_ON(md is None):
+        return
+    md.open_count -= 1
+    if md.open_count == 0 and test_bit(DMF_DEFERRED_REMOVE, md.flags):
+        queue_work(own.deferred_remove_workqueue, own.deferred_remove_work)
+    dm_put(md)
+
+
+def dm_open_count(md):
+    """How many have the device open."""
+    return md.open_count
+
+
+def dm_lock_for_deletion(md, mark_deferred, only_deferred):
+    """Let nobody open a device any more, as it is to be removed.
+
+    Returns 0; -EBUSY for an open one (mark_deferred: it is removed when it is closed); -EEXIST where only such are
+    to be removed, and it is none.
+    """
+    if dm_open_count(md):
+        if mark_deferred:
+            md.flags |= 1 << DMF_DEFERRED_REMOVE
+        return -EBUSY
+    if only_deferred and not test_bit(DMF_DEFERRED_REMOVE, md.flags):
+        return -EEXIST
+    md.flags |= 1 << DMF_DELETING
+    return 0
+
+
+def dm_cancel_deferred_remove(md):
+    """Do not remove a device when it is closed. Returns 0, or -EBUSY where it is being removed."""
+    if test_bit(DMF_DELETING, md.flags):
+        return -EBUSY
+    md.flags &= ~(1 << DMF_DEFERRED_REMOVE)
+    return 0
+
+
+def do_deferred_remove(work):
+    """Remove the devices that are to be, now that they are closed."""
+    dm_ioctl.dm_deferred_remove()
+
+
+def dm_get_size(md):
+    """The device's size in sectors."""
+    return get_capacity(md.disk)
+
+
+def dm_get_md_queue(md):
+    """The device's queue."""
+    return md.queue
+
+
+def dm_blk_getgeo(bdev):
+    """The geometry that was set for a device, or one of zeroes. Returns (0, hd_geometry)."""
+    return dm_get_geometry(bdev.bd_disk.private_data)
+
+
+def dm_prepare_ioctl(md):
+    """Find the device below that is to answer an ioctl: there is one only if the table has one target.
+
+    Returns (r, index for dm_unprepare_ioctl(), block device): r is 0, 1 for a device of which only a part is used, or
+    -errno. In C index and device are out-parameters.
+    """
+    map, srcu_idx = dm_get_live_table(md)
+    if map is None or not dm_table.dm_table_get_size(map) or dm_table.dm_table_get_num_targets(map) != 1:
+        return -ENOTTY, srcu_idx, None
+    tgt = dm_table.dm_table_get_target(map, 0)
+    if tgt.type.prepare_ioctl is None:
+        return -ENOTTY, srcu_idx, None
+    if dm_suspended_md(md):
+        return -EAGAIN, srcu_idx, None
+    r, bdev = tgt.type.prepare_ioctl(tgt)
+    return r, srcu_idx, bdev
+
+
+def dm_unprepare_ioctl(md, srcu_idx):
+    """The ioctl is done."""
+    dm_put_live_table(md, srcu_idx)
+
+
+def dm_blk_ioctl(bdev, mode, cmd, arg):
+    """Hand an ioctl to the device below. Returns what its driver says, or -errno."""
+    md = bdev.bd_disk.private_data
+    r, srcu_idx, bdev = dm_prepare_ioctl(md)
+    if r >= 0:
+        r = ioctl.__blkdev_driver_ioctl(bdev, mode, cmd, arg)
+    dm_unprepare_ioctl(md, srcu_idx)
+    return r
+
+
+# Clones
+
+def alloc_io(md, bio):
+    """Begin with a bio: allocate what is kept of it, with its first clone; None on failure."""
+    clone = bio_module.bio_alloc_bioset(GFP_NOIO, 0, md.io_bs)
+    if clone is None:
+        return None
+    tio = clone._front = dm_target_io(clone=clone)
+    tio.inside_dm_io = True
+    tio.io = None
+    io = dm_io(tio=tio)
+    io.status = 0
+    io.io_count = 1
+    io.orig_bio = bio
+    io.md = md
+    start_io_acct(io)
+    return io
+
+
+def free_io(md, io):
+    """Free it."""
+    bio_module.bio_put(io.tio.clone)
+
+
+def alloc_tio(ci, ti, target_bio_nr, gfp_mask):
+    """Get a clone for a target: the first one of its bio lies ready. Returns its dm_target_io; None on failure."""
+    if ci.io.tio.io is None:
+        tio = ci.io.tio
+    else:
+        clone = bio_module.bio_alloc_bioset(gfp_mask, 0, ci.io.md.bs)
+        if clone is None:
+            return None
+        tio = clone._front = dm_target_io(clone=clone)
+        tio.inside_dm_io = False
+    tio.io = ci.io
+    tio.ti = ti
+    tio.target_bio_nr = target_bio_nr
+    return tio
+
+
+def free_tio(tio):
+    """Free a clone. The first of its bio goes with the dm_io."""
+    if not tio.inside_dm_io:
+        bio_module.bio_put(tio.clone)
+
+
+def md_in_flight_bios(md):
+    """Whether bios are under way."""
+    return sum(sum(cpu.in_flight) for cpu in dm_disk(md).part0.dkstats) != 0
+
+
+def md_in_flight(md):
+    """Whether I/O is under way."""
+    if queue_is_mq(md.queue):
+        return blk_mq.blk_mq_queue_inflight(md.queue)
+    return md_in_flight_bios(md)
+
+
+def start_io_acct(io):
+    """Count a bio that begins."""
+    md, bio = io.md, io.orig_bio
+    io.start_time = jiffies()
+    bio_module.generic_start_io_acct(md.queue, bio_op(bio), bio_sectors(bio), dm_disk(md).part0)
+
+
+def end_io_acct(io):
+    """Count a bio that ends, and wake who waits for the last one to."""
+    md, bio = io.md, io.orig_bio
+    bio_module.generic_end_io_acct(md.queue, bio_op(bio), dm_disk(md).part0, io.start_time)
+    if waitqueue_active(md.wait):
+        wake_up(md.wait)
+
+
+def queue_io(md, bio):
+    """Let a bio wait until the device's worker submits it."""
+    bio_list_add(md.deferred, bio)
+    queue_work(md.wq, md.work)
+
+
+# The live table
+
+def dm_get_live_table(md):
+    """The live table, or None; it stays while it is held. Returns (it, index for dm_put_live_table()).
+
+    In C the index is an out-parameter.
+    """
+    srcu_idx = srcu_read_lock(md.io_barrier)
+    return md.map, srcu_idx
+
+
+def dm_put_live_table(md, srcu_idx):
+    """Let it go."""
+    srcu_read_unlock(md.io_barrier, srcu_idx)
+
+
+def dm_sync_table(md):
+    """Wait until nobody holds a table that was the live one."""
+    synchronize_srcu(md.io_barrier)
+    synchronize_rcu()
+
+
+def dm_get_live_table_fast(md):
+    """The live table, for somebody who does not sleep before he lets it go."""
+    rcu_read_lock()
+    return md.map
+
+
+def dm_put_live_table_fast(md):
+    """Let it go."""
+    rcu_read_unlock()
+
+
+# Devices below
+
+def open_table_device(td, dev, md):
+    """Open a block device for a table, for device mapper alone. Returns 0 or -errno."""
+    BUG_ON(td.dm_dev.bdev is not None)
+    bdev = block_dev.blkdev_get_by_dev(dev, td.dm_dev.mode | FMODE_EXCL, DM_CLAIM_PTR)
+    if IS_ERR(bdev):
+        return PTR_ERR(bdev)
+    r = block_dev.bd_link_disk_holder(bdev, dm_disk(md))
+    if r:
+        block_dev.blkdev_put(bdev, td.dm_dev.mode | FMODE_EXCL)
+        return r
+    td.dm_dev.bdev = bdev
+    td.dm_dev.dax_dev = dax_get_by_host(bdev.bd_disk.disk_name)
+    return 0
+
+
+def close_table_device(td, md):
+    """Close it."""
+    if td.dm_dev.bdev is None:
+        return
+    block_dev.bd_unlink_disk_holder(td.dm_dev.bdev, dm_disk(md))
+    block_dev.blkdev_put(td.dm_dev.bdev, td.dm_dev.mode | FMODE_EXCL)
+    td.dm_dev.bdev = None
+    td.dm_dev.dax_dev = None
+
+
+def find_table_device(devices, dev, mode):
+    """The block device of that number, if it is open with that mode; else None."""
+    for td in devices:
+        if td.dm_dev.bdev.bd_dev == dev and td.dm_dev.mode == mode:
+            return td
+    return None
+
+
+def dm_get_table_device(md, dev, mode):
+    """Open a block device for a table, once for all tables of a device. Returns (0, dm_dev) or (-errno, None).
+
+    In C the dm_dev is an out-parameter.
+    """
+    td = find_table_device(md.table_devices, dev, mode)
+    if td is None:
+        td = kzalloc_node(table_device, GFP_KERNEL, md.numa_node_id)
+        if td is None:
+            return -ENOMEM, None
+        td.dm_dev = dm_dev(mode=mode, _owner=td)
+        r = open_table_device(td, dev, md)
+        if r:
+            kfree(td)
+            return r, None
+        td.dm_dev.name = format_dev_t(dev)
+        td.count = 1
+        list_add(td, md.table_devices, "list")
+    else:
+        td.count += 1
+    return 0, td.dm_dev
+
+
+def dm_put_table_device(md, d):
+    """Close it; the last one to do so does."""
+    td = d._owner
+    td.count -= 1
+    if td.count == 0:
+        close_table_device(td, md)
+        list_del_init(td, "list")
+        kfree(td)
+
+
+def free_table_devices(devices):
+    """There should be none open any more: free what is kept of them."""
+    for td in devices:
+        DMWARN(DM_MSG_PREFIX, f"dm_destroy: {td.dm_dev.name} still exists with {td.count} references")
+        kfree(td)
+
+
+def dm_get_geometry(md):
+    """The geometry of a device. Returns (0, hd_geometry); in C that is an out-parameter."""
+    return 0, md.geometry
+
+
+def dm_set_geometry(md, geo):
+    """Set it. Returns 0, or -EINVAL where it begins behind its own end."""
+    size = geo.cylinders * geo.heads * geo.sectors
+    if geo.start > size:
+        DMWARN(DM_MSG_PREFIX, "Start sector is beyond the geometry limits.")
+        return -EINVAL
+    md.geometry = geo
+    return 0
+
+
+# How a bio ends
+
+def __noflush_suspending(md):
+    """Whether the device is being suspended, and I/O that targets can't do now is to wait until it is resumed."""
+    return test_bit(DMF_NOFLUSH_SUSPENDING, md.flags)
+
+
+def dec_pending(io, error):
+    """One clone of a bio, or its submitter, is done, with this status. With the last one, the bio ends.
+
+    A bio that a target wants to have again later waits, if the device is being suspended so; else it fails. One that
+    was a flush with data is submitted again for its data.
+    """
+    md = io.md
+    if error and not (io.status == BLK_STS_DM_REQUEUE and __noflush_suspending(md)):
+        io.status = error
+    io.io_count -= 1
+    if io.io_count:
+        return
+    if io.status == BLK_STS_DM_REQUEUE:
+        if __noflush_suspending(md):
+            bio_list_add_head(md.deferred, io.orig_bio)
+        else:
+            io.status = BLK_STS_IOERR
+    io_error = io.status
+    bio = io.orig_bio
+    end_io_acct(io)
+    free_io(md, io)
+    if io_error == BLK_STS_DM_REQUEUE:
+        return
+    if bio.bi_opf & REQ_PREFLUSH and bio.bi_iter.bi_size:
+        bio.bi_opf &= ~REQ_PREFLUSH
+        queue_io(md, bio)
+    else:
+        if io_error:
+            bio.bi_status = io_error
+        bio_module.bio_endio(bio)
+
+
+def disable_discard(md):
+    """A device below refused to discard: do not ask again."""
+    limits = dm_get_queue_limits(md)
+    limits.max_discard_sectors = 0
+    blk_core.blk_queue_flag_clear(QUEUE_FLAG_DISCARD, md.queue)
+
+
+def disable_write_same(md):
+    """A device below refused to repeat a block: do not ask again."""
+    dm_get_queue_limits(md).max_write_same_sectors = 0
+
+
+def disable_write_zeroes(md):
+    """A device below refused to write zeroes: do not ask again."""
+    dm_get_queue_limits(md).max_write_zeroes_sectors = 0
+
+
+def swap_bios_limit(ti, bio):
+    """Whether a bio is one of swapping, of which the target takes so many at once."""
+    return bool(bio.bi_opf & REQ_SWAP) and ti.limit_swap_bios
+
+
+def clone_endio(bio):
+    """A clone has ended; its target may have a say."""
+    error = bio.bi_status
+    tio = bio._front
+    io = tio.io
+    md = io.md
+    endio = tio.ti.type.end_io
+    if error == BLK_STS_TARGET and md.type != DM_TYPE_NVME_BIO_BASED:
+        limits = bio.bi_disk.queue.limits
+        if bio_op(bio) == REQ_OP_DISCARD and not limits.max_discard_sectors:
+            disable_discard(md)
+        elif bio_op(bio) == REQ_OP_WRITE_SAME and not limits.max_write_same_sectors:
+            disable_write_same(md)
+        elif bio_op(bio) == REQ_OP_WRITE_ZEROES and not limits.max_write_zeroes_sectors:
+            disable_write_zeroes(md)
+    if endio is not None:
+        r, error = endio(tio.ti, bio, error)
+        if r == DM_ENDIO_REQUEUE:
+            error = BLK_STS_DM_REQUEUE
+        elif r == DM_ENDIO_INCOMPLETE:
+            return
+        elif r != DM_ENDIO_DONE:
+            DMWARN(DM_MSG_PREFIX, f"unimplemented target endio return value: {r}")
+            BUG_ON(True, "a target's end_io")
+    if swap_bios_limit(tio.ti, bio):
+        up(md.swap_bios_semaphore)
+    free_tio(tio)
+    dec_pending(io, error)
+
+
+# How a bio is cut
+
+def max_io_len_target_boundary(sector, ti):
+    """How many sectors there are from `sector` to the end of its target."""
+    return ti.len - dm_target_offset(ti, sector)
+
+
+def max_io_len(sector, ti):
+    """How many sectors from `sector` on a target takes at once."""
+    length = max_io_len_target_boundary(sector, ti)
+    if ti.max_io_len:
+        length = min(length, ti.max_io_len - dm_target_offset(ti, sector) % ti.max_io_len)
+    return length
+
+
+def dm_set_target_max_io_len(ti, len):
+    """Let a target get no bio that crosses a multiple of so many sectors. Returns 0 or -EINVAL."""
+    if len > UINT_MAX:
+        DMERR(DM_MSG_PREFIX, f"Specified maximum size of target IO ({len}) exceeds limit ({UINT_MAX})")
+        ti.error = "Maximum size of target IO is too large"
+        return -EINVAL
+    ti.max_io_len = len
+    return 0
+
+
+def dm_accept_partial_bio(bio, n_sectors):
+    """A target, mapping a clone, takes only its first sectors: the rest comes again as another."""
+    tio = bio._front
+    bi_size = bio.bi_iter.bi_size >> SECTOR_SHIFT
+    BUG_ON(bio.bi_opf & REQ_PREFLUSH)
+    BUG_ON(bi_size > tio.len_ptr[0])
+    BUG_ON(n_sectors > bi_size)
+    tio.len_ptr[0] -= bi_size - n_sectors
+    bio.bi_iter.bi_size = n_sectors << SECTOR_SHIFT
+
+
+def __set_swap_bios_limit(md, latch):
+    """Let `latch` bios of swapping through at once from now on."""
+    while latch < md.swap_bios:
+        down(md.swap_bios_semaphore)
+        md.swap_bios -= 1
+    while latch > md.swap_bios:
+        up(md.swap_bios_semaphore)
+        md.swap_bios += 1
+
+
+def __map_bio(tio):
+    """Give a clone to its target, and do what that says. Returns a cookie to poll with."""
+    clone = tio.clone
+    io = tio.io
+    md = io.md
+    ti = tio.ti
+    ret = BLK_QC_T_NONE
+    clone.bi_end_io = clone_endio
+    io.io_count += 1
+    if swap_bios_limit(ti, clone):
+        latch = get_swap_bios()
+        if latch != md.swap_bios:
+            __set_swap_bios_limit(md, latch)
+        down(md.swap_bios_semaphore)
+    r = ti.type.map(ti, clone)
+    if r == DM_MAPIO_REMAPPED:
+        if md.type == DM_TYPE_NVME_BIO_BASED:
+            ret = blk_core.direct_make_request(clone)
+        else:
+            ret = blk_core.generic_make_request(clone)
+    elif r in (DM_MAPIO_KILL, DM_MAPIO_REQUEUE):
+        if swap_bios_limit(ti, clone):
+            up(md.swap_bios_semaphore)
+        free_tio(tio)
+        dec_pending(io, BLK_STS_IOERR if r == DM_MAPIO_KILL else BLK_STS_DM_REQUEUE)
+    elif r != DM_MAPIO_SUBMITTED:
+        DMWARN(DM_MSG_PREFIX, f"unimplemented target map return value: {r}")
+        BUG_ON(True, "a target's map")
+    return ret
+
+
+def bio_setup_sector(bio, sector, len):
+    """Let a bio be one for so many sectors from `sector` on."""
+    bio.bi_iter.bi_sector = sector
+    bio.bi_iter.bi_size = to_bytes(len)
+
+
+def clone_bio(tio, bio, sector, len):
+    """Make a clone one for `len` sectors of a bio, from `sector` on. Returns 0."""
+    clone = tio.clone
+    bio_module.__bio_clone_fast(clone, bio)
+    bio_module.bio_advance(clone, to_bytes(sector - clone.bi_iter.bi_sector))
+    clone.bi_iter.bi_size = to_bytes(len)
+    return 0
+
+
+def alloc_multiple_bios(blist, ci, ti, num_bios):
+    """Put so many clones on a list: without waiting or, if that fails, with it, while nobody else does the same."""
+    if not num_bios:
+        return
+    if num_bios == 1:
+        tio = alloc_tio(ci, ti, 0, GFP_NOIO)
+        bio_list_add(blist, tio.clone)
+        return
+    for gfp_mask in (GFP_NOWAIT, GFP_NOIO):
+        bio_nr = 0
+        while bio_nr < num_bios:
+            tio = alloc_tio(ci, ti, bio_nr, gfp_mask)
+            if tio is None:
+                break
+            bio_list_add(blist, tio.clone)
+            bio_nr += 1
+        if bio_nr == num_bios:
+            return
+        while (bio := bio_list_pop(blist)) is not None:
+            free_tio(bio._front)
+
+
+def __clone_and_map_simple_bio(ci, tio, len):
+    """Make a clone one for len[0] sectors (or, None, for all) of the bio, and map it. Returns a cookie."""
+    clone = tio.clone
+    tio.len_ptr = len
+    bio_module.__bio_clone_fast(clone, ci.bio)
+    if len is not None:
+        bio_setup_sector(clone, ci.sector, len[0])
+    return __map_bio(tio)
+
+
+def __send_duplicate_bios(ci, ti, num_bios, len):
+    """Map so many clones of the same sectors."""
+    blist = bio_list()
+    alloc_multiple_bios(blist, ci, ti, num_bios)
+    while (bio := bio_list_pop(blist)) is not None:
+        __clone_and_map_simple_bio(ci, bio._front, len)
+
+
+def __send_empty_flush(ci):
+    """Send a flush to all targets, as many times as each wants. Returns 0."""
+    bio_set_dev(ci.bio, ci.io.md.bdev)
+    BUG_ON(bio_has_data(ci.bio))
+    target_nr = 0
+    while (ti := dm_table.dm_table_get_target(ci.map, target_nr)) is not None:
+        target_nr += 1
+        __send_duplicate_bios(ci, ti, ti.num_flush_bios, None)
+    return 0
+
+
+def __clone_and_map_data_bio(ci, ti, sector, len):
+    """Map a clone of len[0] sectors of the bio. Returns 0 or -errno."""
+    tio = alloc_tio(ci, ti, 0, GFP_NOIO)
+    tio.len_ptr = len
+    r = clone_bio(tio, ci.bio, sector, len[0])
+    if r < 0:
+        free_tio(tio)
+        return r
+    __map_bio(tio)
+    return 0
+
+
+def get_num_discard_bios(ti):
+    """How many clones of a discard a target wants."""
+    return ti.num_discard_bios
+
+
+def get_num_secure_erase_bios(ti):
+    """How many clones of an erasure for good a target wants."""
+    return ti.num_secure_erase_bios
+
+
+def get_num_write_same_bios(ti):
+    """How many clones of a write-same a target wants."""
+    return ti.num_write_same_bios
+
+
+def get_num_write_zeroes_bios(ti):
+    """How many clones of a write of zeroes a target wants."""
+    return ti.num_write_zeroes_bios
+
+
+def __send_changing_extent_only(ci, ti, num_bios):
+    """Map so many clones of a bio without data, up to the target's end. Returns 0, or -EOPNOTSUPP for none."""
+    if not num_bios:
+        return -EOPNOTSUPP
+    length = [min(ci.sector_count, max_io_len_target_boundary(ci.sector, ti))]
+    __send_duplicate_bios(ci, ti, num_bios, length)
+    ci.sector += length[0]
+    ci.sector_count -= length[0]
+    return 0
+
+
+def __send_discard(ci, ti):
+    """Map a discard."""
+    return __send_changing_extent_only(ci, ti, get_num_discard_bios(ti))
+
+
+def __send_secure_erase(ci, ti):
+    """Map an erasure for good."""
+    return __send_changing_extent_only(ci, ti, get_num_secure_erase_bios(ti))
+
+
+def __send_write_same(ci, ti):
+    """Map a write-same."""
+    return __send_changing_extent_only(ci, ti, get_num_write_same_bios(ti))
+
+
+def __send_write_zeroes(ci, ti):
+    """Map a write of zeroes."""
+    return __send_changing_extent_only(ci, ti, get_num_write_zeroes_bios(ti))
+
+
+def is_abnormal_io(bio):
+    """Whether a bio has no data of the length that it is for."""
+    return bio_op(bio) in (REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES)
+
+
+def __process_abnormal_io(ci, ti):
+    """Map such a bio. Returns (whether it is one, 0 or -errno); in C the latter is an out-parameter."""
+    op = bio_op(ci.bio)
+    if op == REQ_OP_DISCARD:
+        return True, __send_discard(ci, ti)
+    if op == REQ_OP_SECURE_ERASE:
+        return True, __send_secure_erase(ci, ti)
+    if op == REQ_OP_WRITE_SAME:
+        return True, __send_write_same(ci, ti)
+    if op == REQ_OP_WRITE_ZEROES:
+        return True, __send_write_zeroes(ci, ti)
+    return False, 0
+
+
+def __split_and_process_non_flush(ci):
+    """Map as much of the bio as one target takes. Returns 0 or -errno."""
+    ti = dm_table.dm_table_find_target(ci.map, ci.sector)
+    if ti is None:
+        return -EIO
+    abnormal, r = __process_abnormal_io(ci, ti)
+    if abnormal:
+        return r
+    length = [min(max_io_len(ci.sector, ti), ci.sector_count)]
+    r = __clone_and_map_data_bio(ci, ti, ci.sector, length)
+    if r < 0:
+        return r
+    ci.sector += length[0]
+    ci.sector_count -= length[0]
+    return 0
+
+
+def init_clone_info(ci, md, map, bio):
+    """Begin with a bio."""
+    ci.map = map
+    ci.io = alloc_io(md, bio)
+    ci.sector = bio.bi_iter.bi_sector
+
+
+def __split_and_process_bio(md, map, bio):
+    """Map a bio: its first piece now; the rest is submitted again, to come after what the first piece led to.
+
+    Returns a cookie to poll with.
+    """
+    ci = clone_info()
+    ret = BLK_QC_T_NONE
+    error = 0
+    init_clone_info(ci, md, map, bio)
+    if bio.bi_opf & REQ_PREFLUSH:
+        flush_bio = bio_struct()
+        bio_module.bio_init(flush_bio, None, 0)
+        flush_bio.bi_opf = REQ_OP_WRITE | REQ_PREFLUSH | REQ_SYNC
+        ci.bio = flush_bio
+        ci.sector_count = 0
+        error = __send_empty_flush(ci)
+        bio_module.bio_uninit(ci.bio)
+    elif bio_op(bio) == REQ_OP_ZONE_RESET:
+        ci.bio = bio
+        ci.sector_count = 0
+        error = __split_and_process_non_flush(ci)
+    else:
+        ci.bio = bio
+        ci.sector_count = bio_sectors(bio)
+        while ci.sector_count and not error:
+            error = __split_and_process_non_flush(ci)
+            if this().context.bio_list is not None and ci.sector_count and not error:
+                b = bio_module.bio_split(bio, bio_sectors(bio) - ci.sector_count, GFP_NOIO, md.queue.bio_split)
+                ci.io.orig_bio = b
+                # the rest is counted when it comes again
+                part_stat_lock()
+                part_stat_get(dm_disk(md).part0).sectors[op_stat_group(bio_op(bio))] -= ci.sector_count
+                part_stat_unlock()
+                bio_module.bio_chain(b, bio)
+                ret = blk_core.generic_make_request(bio)
+                break
+    dec_pending(ci.io, blk_core.errno_to_blk_status(error))
+    return ret
+
+
+def __process_bio(md, map, bio, ti):
+    """The same for a device with one target that never has bios cut."""
+    ci = clone_info()
+    ret = BLK_QC_T_NONE
+    error = 0
+    init_clone_info(ci, md, map, bio)
+    if bio.bi_opf & REQ_PREFLUSH:
+        flush_bio = bio_struct()
+        bio_module.bio_init(flush_bio, None, 0)
+        flush_bio.bi_opf = REQ_OP_WRITE | REQ_PREFLUSH | REQ_SYNC
+        ci.bio = flush_bio
+        ci.sector_count = 0
+        error = __send_empty_flush(ci)
+        bio_module.bio_uninit(ci.bio)
+    else:
+        ci.bio = bio
+        ci.sector_count = bio_sectors(bio)
+        abnormal, error = __process_abnormal_io(ci, ti)
+        if not abnormal:
+            tio = alloc_tio(ci, ti, 0, GFP_NOIO)
+            ret = __clone_and_map_simple_bio(ci, tio, None)
+    dec_pending(ci.io, blk_core.errno_to_blk_status(error))
+    return ret
+
+
+def dm_process_bio(md, map, bio):
+    """Map a bio by a table. One for a device without a table, or behind its end, fails. Returns a cookie."""
+    ti = md.immutable_target
+    if map is None:
+        bio_io_error(bio)
+        return BLK_QC_T_NONE
+    if ti is None:
+        ti = dm_table.dm_table_find_target(map, bio.bi_iter.bi_sector)
+        if ti is None:
+            bio_io_error(bio)
+            return BLK_QC_T_NONE
+    if this().context.bio_list is not None and is_abnormal_io(bio):
+        bio = blk_merge.blk_queue_split(md.queue, bio)
+    if dm_get_md_type(md) == DM_TYPE_NVME_BIO_BASED:
+        return __process_bio(md, map, bio, ti)
+    return __split_and_process_bio(md, map, bio)
+
+
+def dm_make_request(q, bio):
+    """Take a bio. While the device is suspended it waits, unless it reads ahead: that fails. Returns a cookie."""
+    md = q.queuedata
+    map, srcu_idx = dm_get_live_table(md)
+    if test_bit(DMF_BLOCK_IO_FOR_SUSPEND, md.flags):
+        dm_put_live_table(md, srcu_idx)
+        if not bio.bi_opf & REQ_RAHEAD:
+            queue_io(md, bio)
+        else:
+            bio_io_error(bio)
+        return BLK_QC_T_NONE
+    ret = dm_process_bio(md, map, bio)
+    dm_put_live_table(md, srcu_idx)
+    return ret
+
+
+def dm_any_congested(congested_data, bdi_bits):
+    """Which of the bits WB_*_congested hold: for the device itself if it takes requests, else for any below."""
+    r = bdi_bits
+    md = congested_data
+    if not test_bit(DMF_BLOCK_IO_FOR_SUSPEND, md.flags):
+        if dm_rq.dm_request_based(md):
+            r = md.queue.backing_dev_info._congested.state & bdi_bits
+        else:
+            map = dm_get_live_table_fast(md)
+            if map is not None:
+                r = dm_table.dm_table_any_congested(map, bdi_bits)
+            dm_put_live_table_fast(md)
+    return r
+
+
+# A device is made
+
+def free_minor(minor):
+    """Give a minor number back."""
+    idr_remove(variables()._minor_idr, minor)
+
+
+def specific_minor(minor):
+    """Take that minor number. Returns 0; -EINVAL for one that is too large, -EBUSY for one that is taken."""
+    if minor >= 1 << MINORBITS:
+        return -EINVAL
+    r = idr_alloc(variables()._minor_idr, MINOR_ALLOCED, minor, minor + 1, GFP_NOWAIT)
+    if r < 0:
+        return -EBUSY if r == -ENOSPC else r
+    return 0
+
+
+def next_free_minor():
+    """Take the lowest minor number that is free. Returns (0, it) or (-errno, None); in C an out-parameter."""
+    r = idr_alloc(variables()._minor_idr, MINOR_ALLOCED, 0, 1 << MINORBITS, GFP_NOWAIT)
+    return (r, None) if r < 0 else (0, r)
+
+
+def cleanup_mapped_device(md):
+    """Take a device apart, as far as it was made."""
+    if md.wq is not None:
+        destroy_workqueue(md.wq)
+    bio_module.bioset_exit(md.bs)
+    bio_module.bioset_exit(md.io_bs)
+    if md.disk is not None:
+        md.disk.private_data = None
+        genhd.del_gendisk(md.disk)
+        genhd.put_disk(md.disk)
+    if md.queue is not None:
+        blk_core.blk_cleanup_queue(md.queue)
+    cleanup_srcu_struct(md.io_barrier)
+    if md.bdev is not None:
+        block_dev.bdput(md.bdev)
+        md.bdev = None
+    dm_rq.dm_mq_cleanup_mapped_device(md)
+
+
+def alloc_dev(minor):
+    """Make an empty device, with that minor number or (DM_ANY_MINOR) a free one: a disk that takes bios, without a
+    table. Returns it; None on failure."""
+    numa_node_id = dm_get_numa_node()
+    md = kzalloc_node(mapped_device, GFP_KERNEL, numa_node_id)
+    if md is None:
+        DMWARN(DM_MSG_PREFIX, "unable to allocate device, out of memory.")
+        return None
+    with ExitStack() as undo:
+        undo.callback(kfree, md)
+        if not try_module_get(THIS_MODULE):
+            return None
+        undo.callback(module_put, THIS_MODULE)
+        if minor == DM_ANY_MINOR:
+            r, minor = next_free_minor()
+        else:
+            r = specific_minor(minor)
+        if r < 0:
+            return None
+        undo.callback(free_minor, minor)
+        if init_srcu_struct(md.io_barrier) < 0:
+            return None
+        undo.callback(cleanup_mapped_device, md)
+
+        md.numa_node_id = numa_node_id
+        md.init_tio_pdu = False
+        md.type = DM_TYPE_NONE
+        md.holders = 1
+        md.open_count = md.event_nr = md.uevent_seq = 0
+        md.queue = blk_core.blk_alloc_queue_node(GFP_KERNEL, numa_node_id)
+        if md.queue is None:
+            return None
+        md.queue.queuedata = md
+        # until a table says what the device is; with requests, blk-mq then puts its own in this place
+        blk_settings.blk_queue_make_request(md.queue, dm_make_request)
+        md.disk = genhd.__alloc_disk_node(1, md.numa_node_id)
+        if md.disk is None:
+            return None
+        INIT_WORK(md.work, dm_wq_work, md)
+        md.swap_bios = get_swap_bios()
+        sema_init(md.swap_bios_semaphore, md.swap_bios)
+
+        md.disk.major = variables()._major
+        md.disk.first_minor = minor
+        md.disk.fops = dm_blk_dops
+        md.disk.queue = md.queue
+        md.disk.private_data = md
+        md.disk.disk_name = f"dm-{minor}"
+        genhd.device_add_disk_no_queue_reg(None, md.disk)
+        md.name = format_dev_t(MKDEV(variables()._major, minor))
+        md.wq = alloc_workqueue("kdmflush")
+        if md.wq is None:
+            return None
+        md.bdev = genhd.bdget_disk(md.disk, 0)
+        if md.bdev is None:
+            return None
+        # from here on others find it
+        idr_replace(variables()._minor_idr, md, minor)
+        undo.pop_all()
+    return md
+
+
+def free_dev(md):
+    """Free a device."""
+    minor = MINOR(disk_devt(md.disk))
+    unlock_fs(md)
+    cleanup_mapped_device(md)
+    free_table_devices(md.table_devices)
+    free_minor(minor)
+    module_put(THIS_MODULE)
+    kfree(md)
+
+
+# A table becomes the live one
+
+def __bind_mempools(md, t):
+    """Let the device's clones be from what the table brought. Returns 0 or -ENOMEM.
+
+    A table for requests leaves a device what it has: the room before its clones never changes.
+    """
+    p = dm_table.dm_table_get_md_mempools(t)
+    ret = 0
+    if dm_table.dm_table_bio_based(t):
+        bio_module.bioset_exit(md.bs)
+        bio_module.bioset_exit(md.io_bs)
+        bind = True
+    else:
+        bind = not bioset_initialized(md.bs)
+    if bind:
+        BUG_ON(p is None or bioset_initialized(md.bs) or bioset_initialized(md.io_bs))
+        ret = bio_module.bioset_init_from_src(md.bs, p.bs)
+        if not ret:
+            ret = bio_module.bioset_init_from_src(md.io_bs, p.io_bs)
+            if ret:
+                bio_module.bioset_exit(md.bs)
+    dm_table.dm_table_free_md_mempools(t)
+    return ret
+
+
+def event_callback(context):
+    """A target of the live table has something to tell: wake who waits for that."""
+    md = context
+    uevents = list_head()
+    list_splice_init(md.uevent_list, uevents, "elist")
+    dm_uevent.dm_send_uevents(uevents, disk_to_dev(md.disk).kobj)
+    md.event_nr += 1
+    wake_up(md.eventq)
+    dm_issue_global_event()
+
+
+def __set_size(md, size):
+    """Let the device have so many sectors."""
+    set_capacity(md.disk, size)
+    i_size_write(md.bdev.bd_inode, size << SECTOR_SHIFT)
+
+
+def __bind(md, t, limits):
+    """Make a table the live one. Returns the one that was, or None; or an error pointer."""
+    q = md.queue
+    request_based = dm_table.dm_table_request_based(t)
+    size = dm_table.dm_table_get_size(t)
+    if size != dm_get_size(md):
+        md.geometry = hd_geometry()
+    __set_size(md, size)
+    dm_table.dm_table_event_callback(t, event_callback, md)
+    if request_based:
+        # it runs still where the device had no table when it was suspended
+        dm_rq.dm_stop_queue(q)
+    if request_based or md.type == DM_TYPE_NVME_BIO_BASED:
+        md.immutable_target = dm_table.dm_table_get_immutable_target(t)
+    ret = __bind_mempools(md, t)
+    if ret:
+        return ERR_PTR(ret)
+    old_map = md.map
+    md.map = t
+    md.immutable_target_type = dm_table.dm_table_get_immutable_target_type(t)
+    dm_table.dm_table_set_restrictions(t, q, limits)
+    if old_map is not None:
+        dm_sync_table(md)
+    return old_map
+
+
+def __unbind(md):
+    """Take the live table away. Returns it, or None."""
+    map = md.map
+    if map is None:
+        return None
+    dm_table.dm_table_event_callback(map, None, None)
+    md.map = None
+    dm_sync_table(md)
+    return map
+
+
+def dm_create(minor):
+    """Make a device. Returns (0, it), or (-errno, None): -ENXIO whatever failed, which the kernel does not say.
+
+    In C the device is an out-parameter.
+    """
+    md = alloc_dev(minor)
+    if md is None:
+        return -ENXIO, None
+    r = dm_sysfs.dm_sysfs_init(md)
+    if r:
+        free_dev(md)
+        return r, None
+    return 0, md
+
+
+def dm_lock_md_type(md):
+    """Keep others from loading a table. (One thread needs no locks.)"""
+
+
+def dm_unlock_md_type(md):
+    """Let others load one."""
+
+
+def dm_set_md_type(md, type):
+    """Say what kind of device it is."""
+    md.type = type
+
+
+def dm_get_md_type(md):
+    """What kind of device it is, DM_TYPE_*."""
+    return md.type
+
+
+def dm_get_immutable_target_type(md):
+    """The type of target that no other may follow on the device, or None."""
+    return md.immutable_target_type
+
+
+def dm_get_queue_limits(md):
+    """The device's limits, which live as long as the device is held."""
+    BUG_ON(not md.holders)
+    return md.queue.limits
+
+
+def dm_init_congested_fn(md):
+    """Let writeback ask the device whether it is congested."""
+    md.queue.backing_dev_info.congested_data = md
+    md.queue.backing_dev_info.congested_fn = dm_any_congested
+
+
+def dm_setup_md_queue(md, t):
+    """Set up a device's queue for its first table. Returns 0 or -errno; the log says what failed."""
+    type = dm_get_md_type(md)
+    if type == DM_TYPE_REQUEST_BASED:
+        r = dm_rq.dm_mq_init_request_queue(md, t)
+        if r:
+            DMERR(DM_MSG_PREFIX, "Cannot initialize queue for request-based dm-mq mapped device")
+            return r
+        dm_init_congested_fn(md)
+    elif type in (DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NVME_BIO_BASED):
+        dm_init_congested_fn(md)
+    else:
+        WARN_ON_ONCE(True, "a table of no type")
+    limits = queue_limits()
+    r = dm_table.dm_calculate_queue_limits(t, limits)
+    if r:
+        DMERR(DM_MSG_PREFIX, "Cannot calculate initial queue limits")
+        return r
+    dm_table.dm_table_set_restrictions(t, md.queue, limits)
+    blk_sysfs.blk_register_queue(md.disk)
+    return 0
+
+
+# Finding, holding and destroying
+
+def dm_get_md(dev):
+    """The device of a number, held; None for no such, or one that is going."""
+    minor = MINOR(dev)
+    if MAJOR(dev) != variables()._major or minor >= 1 << MINORBITS:
+        return None
+    md = idr_find(variables()._minor_idr, minor)
+    if (md is None or md is MINOR_ALLOCED or MINOR(disk_devt(dm_disk(md))) != minor
+            or test_bit(DMF_FREEING, md.flags) or dm_deleting_md(md)):
+        return None
+    dm_get(md)
+    return md
+
+
+def dm_get_mdptr(md):
+    """The device's cell in the tables of names, or None."""
+    return md.interface_ptr
+
+
+def dm_set_mdptr(md, ptr):
+    """Say which that is."""
+    md.interface_ptr = ptr
+
+
+def dm_get(md):
+    """Hold a device."""
+    md.holders += 1
+    BUG_ON(test_bit(DMF_FREEING, md.flags))
+
+
+def dm_hold(md):
+    """Hold a device that may be going. Returns 0, or -EBUSY where it is."""
+    if test_bit(DMF_FREEING, md.flags):
+        return -EBUSY
+    dm_get(md)
+    return 0
+
+
+def dm_device_name(md):
+    """Its name in the log, "major:minor"."""
+    return md.name
+
+
+def __dm_destroy(md, wait):
+    """Destroy a device that nobody can find any more. `wait`: until nobody holds it."""
+    idr_replace(variables()._minor_idr, MINOR_ALLOCED, MINOR(disk_devt(dm_disk(md))))
+    md.flags |= 1 << DMF_FREEING
+    blk_core.blk_set_queue_dying(md.queue)
+    map, srcu_idx = dm_get_live_table(md)
+    if not dm_suspended_md(md):
+        dm_table.dm_table_presuspend_targets(map)
+        md.flags |= 1 << DMF_SUSPENDED
+        md.flags |= 1 << DMF_POST_SUSPENDING
+        dm_table.dm_table_postsuspend_targets(map)
+    dm_put_live_table(md, srcu_idx)
+    if wait:
+        while md.holders:
+            msleep(1)
+    elif md.holders:
+        DMWARN(DM_MSG_PREFIX, f"{dm_device_name(md)}: Forcibly removing mapped_device still in use! "
+                              f"({md.holders} users)")
+    dm_sysfs.dm_sysfs_exit(md)
+    dm_table.dm_table_destroy(__unbind(md))
+    free_dev(md)
+
+
+def dm_destroy(md):
+    """Destroy a device, once nobody holds it."""
+    __dm_destroy(md, True)
+
+
+def dm_destroy_immediate(md):
+    """Destroy a device, whoever holds it."""
+    __dm_destroy(md, False)
+
+
+def dm_put(md):
+    """Let a device go."""
+    md.holders -= 1
+
+
+# Suspending and resuming
+
+def dm_wait_for_completion(md, task_state):
+    """Wait until no I/O is under way. Returns 0, or -EINTR where a signal comes first and task_state heeds it."""
+    r = 0
+    wait = wait_queue_entry()
+    init_wait(wait)
+    while True:
+        prepare_to_wait(md.wait, wait, task_state)
+        if not md_in_flight(md):
+            break
+        if signal_pending_state(task_state, this().context):
+            r = -EINTR
+            break
+        io_schedule()
+    finish_wait(md.wait, wait)
+    return r
+
+
+def dm_wq_work(work):
+    """Submit the bios that waited, unless the device is being suspended."""
+    md = work.data
+    map, srcu_idx = dm_get_live_table(md)
+    while not test_bit(DMF_BLOCK_IO_FOR_SUSPEND, md.flags):
+        c = bio_list_pop(md.deferred)
+        if c is None:
+            break
+        if dm_rq.dm_request_based(md):
+            blk_core.generic_make_request(c)
+        else:
+            dm_process_bio(md, map, c)
+    dm_put_live_table(md, srcu_idx)
+
+
+def dm_queue_flush(md):
+    """Let bios through again, first those that waited."""
+    md.flags &= ~(1 << DMF_BLOCK_IO_FOR_SUSPEND)
+    queue_work(md.wq, md.work)
+
+
+def dm_swap_table(md, table):
+    """Make a table the live one of a suspended device. Returns the one that was, for the caller to destroy, or None.
+
+    Returns ERR_PTR(-EINVAL) where the device is not suspended, or the table does not do. One without devices below
+    leaves the limits: paths may come back.
+    """
+    if not dm_suspended_md(md):
+        return ERR_PTR(-EINVAL)
+    limits = queue_limits()
+    live_map = None
+    if dm_table.dm_table_has_no_data_devices(table):
+        live_map = dm_get_live_table_fast(md)
+        if live_map is not None:
+            copy_limits(limits, md.queue.limits)
+        dm_put_live_table_fast(md)
+    if live_map is None:
+        r = dm_table.dm_calculate_queue_limits(table, limits)
+        if r:
+            return ERR_PTR(r)
+    map = __bind(md, table, limits)
+    dm_issue_global_event()
+    return map
+
+
+def lock_fs(md):
+    """Freeze the file system on a device: there is none; but what is cached is written. Returns 0 or -errno."""
+    WARN_ON(md.frozen_sb is not None)
+    md.frozen_sb = block_dev.freeze_bdev(md.bdev)
+    if IS_ERR(md.frozen_sb):
+        r = PTR_ERR(md.frozen_sb)
+        md.frozen_sb = None
+        return r
+    md.flags |= 1 << DMF_FROZEN
+    return 0
+
+
+def unlock_fs(md):
+    """Let it go on, if it is frozen."""
+    if not test_bit(DMF_FROZEN, md.flags):
+        return
+    block_dev.thaw_bdev(md.bdev, md.frozen_sb)
+    md.frozen_sb = None
+    md.flags &= ~(1 << DMF_FROZEN)
+
+
+def __dm_suspend(md, map, suspend_flags, task_state, dmf_suspended_flag):
+    """Let bios wait from now on, then wait for those that are under way; set the flag when none is.
+
+    Returns 0, or -errno; then everything goes on. DM_SUSPEND_NOFLUSH_FLAG: a target that can't do I/O now, so that it
+    would never end, may put it back.
+    """
+    do_lockfs = suspend_flags & DM_SUSPEND_LOCKFS_FLAG
+    noflush = suspend_flags & DM_SUSPEND_NOFLUSH_FLAG
+    if noflush:
+        md.flags |= 1 << DMF_NOFLUSH_SUSPENDING
+    dm_table.dm_table_presuspend_targets(map)
+    if not noflush and do_lockfs:
+        r = lock_fs(md)
+        if r:
+            dm_table.dm_table_presuspend_undo_targets(map)
+            return r
+    md.flags |= 1 << DMF_BLOCK_IO_FOR_SUSPEND
+    if map is not None:
+        synchronize_srcu(md.io_barrier)
+    # before the worker is waited for: requests may be put off to it from the queue
+    if dm_rq.dm_request_based(md):
+        dm_rq.dm_stop_queue(md.queue)
+    flush_workqueue(md.wq)
+    r = dm_wait_for_completion(md, task_state)
+    if not r:
+        md.flags |= 1 << dmf_suspended_flag
+    if noflush:
+        md.flags &= ~(1 << DMF_NOFLUSH_SUSPENDING)
+    if map is not None:
+        synchronize_srcu(md.io_barrier)
+    if r < 0:
+        dm_queue_flush(md)
+        if dm_rq.dm_request_based(md):
+            dm_rq.dm_start_queue(md.queue)
+        unlock_fs(md)
+        dm_table.dm_table_presuspend_undo_targets(map)
+    return r
+
+
+def dm_suspend(md, suspend_flags):
+    """Suspend a device. Returns 0, -EINVAL where it is suspended, -EINTR, or what freezing brings."""
+    while True:
+        if dm_suspended_md(md):
+            return -EINVAL
+        if not dm_suspended_internally_md(md):
+            break
+        r = wait_on_bit(lambda: md.flags, DMF_SUSPENDED_INTERNALLY, TASK_INTERRUPTIBLE)
+        if r:
+            return r
+    map = md.map
+    r = __dm_suspend(md, map, suspend_flags, TASK_INTERRUPTIBLE, DMF_SUSPENDED)
+    if r:
+        return r
+    md.flags |= 1 << DMF_POST_SUSPENDING
+    dm_table.dm_table_postsuspend_targets(map)
+    md.flags &= ~(1 << DMF_POST_SUSPENDING)
+    return 0
+
+
+def __dm_resume(md, map):
+    """Let targets go on, then bios. Returns 0 or -errno."""
+    if map is not None:
+        r = dm_table.dm_table_resume_targets(map)
+        if r:
+            return r
+    dm_queue_flush(md)
+    if dm_rq.dm_request_based(md):
+        dm_rq.dm_start_queue(md.queue)
+    unlock_fs(md)
+    return 0
+
+
+def dm_resume(md):
+    """Resume a device. Returns 0; -EINVAL where it is not suspended, or has no table; or -errno of a target."""
+    while True:
+        if not dm_suspended_md(md):
+            return -EINVAL
+        if not dm_suspended_internally_md(md):
+            break
+        r = wait_on_bit(lambda: md.flags, DMF_SUSPENDED_INTERNALLY, TASK_INTERRUPTIBLE)
+        if r:
+            return r
+    map = md.map
+    if map is None or not dm_table.dm_table_get_size(map):
+        return -EINVAL
+    r = __dm_resume(md, map)
+    if r:
+        return r
+    md.flags &= ~(1 << DMF_SUSPENDED)
+    return 0
+
+
+def __dm_internal_suspend(md, suspend_flags):
+    """Suspend a device for the kernel itself, within or without a suspension by user space."""
+    md.internal_suspend_count += 1
+    if md.internal_suspend_count > 1:
+        return
+    if dm_suspended_md(md):
+        md.flags |= 1 << DMF_SUSPENDED_INTERNALLY
+        return
+    map = md.map
+    __dm_suspend(md, map, suspend_flags, TASK_UNINTERRUPTIBLE, DMF_SUSPENDED_INTERNALLY)
+    md.flags |= 1 << DMF_POST_SUSPENDING
+    dm_table.dm_table_postsuspend_targets(map)
+    md.flags &= ~(1 << DMF_POST_SUSPENDING)
+
+
+def __dm_internal_resume(md):
+    """Undo that; the last one to do so does."""
+    BUG_ON(not md.internal_suspend_count)
+    md.internal_suspend_count -= 1
+    if md.internal_suspend_count:
+        return
+    if not dm_suspended_md(md):
+        __dm_resume(md, None)
+    md.flags &= ~(1 << DMF_SUSPENDED_INTERNALLY)
+
+
+def dm_internal_suspend_noflush(md):
+    """Suspend a device for the kernel itself; targets may put I/O back."""
+    __dm_internal_suspend(md, DM_SUSPEND_NOFLUSH_FLAG)
+
+
+def dm_internal_resume(md):
+    """Undo that."""
+    __dm_internal_resume(md)
+
+
+def dm_internal_suspend_fast(md):
+    """Only let bios wait, and wait for those under way; unless the device is suspended anyhow."""
+    if dm_suspended_md(md) or dm_suspended_internally_md(md):
+        return
+    md.flags |= 1 << DMF_BLOCK_IO_FOR_SUSPEND
+    synchronize_srcu(md.io_barrier)
+    flush_workqueue(md.wq)
+    dm_wait_for_completion(md, TASK_UNINTERRUPTIBLE)
+
+
+def dm_internal_resume_fast(md):
+    """Undo that."""
+    if not (dm_suspended_md(md) or dm_suspended_internally_md(md)):
+        dm_queue_flush(md)
+
+
+# Events
+
+def dm_kobject_uevent(md, action, cookie):
+    """Tell user space what happened to a device; it gets its cookie (0: none) back. Returns 0 or -errno."""
+    kobj = disk_to_dev(md.disk).kobj
+    if not cookie:
+        return kobject_uevent(kobj, action)
+    return kobject_uevent_env(kobj, action, (f"{DM_COOKIE_ENV_VAR_NAME}={cookie}",))
+
+
+def dm_next_uevent_seq(md):
+    """The number of the next event that user space is told."""
+    md.uevent_seq += 1
+    return md.uevent_seq
+
+
+def dm_get_event_nr(md):
+    """How many events there were."""
+    return md.event_nr
+
+
+def dm_wait_event(md, event_nr):
+    """Wait until the number of events is another than event_nr. Returns 0, or -ERESTARTSYS for a signal."""
+    return wait_event_interruptible(md.eventq, lambda: event_nr != md.event_nr)
+
+
+def dm_uevent_add(md, event):
+    """Let user space be told of an event, with the next one that a target reports."""
+    list_add(event, md.uevent_list, "elist")
+
+
+def dm_disk(md):
+    """The device's disk."""
+    return md.disk
+
+
+def dm_kobject(md):
+    """The device's directory in sysfs."""
+    return md.kobj_holder.kobj
+
+
+def dm_get_from_kobject(kobj):
+    """The device of such a directory, held; None for one that is going."""
+    md = kobj._owner._md
+    if test_bit(DMF_FREEING, md.flags) or dm_deleting_md(md):
+        return None
+    dm_get(md)
+    return md
+
+
+def dm_suspended_md(md):
+    """Whether user space has suspended the device."""
+    return test_bit(DMF_SUSPENDED, md.flags)
+
+
+def dm_post_suspending_md(md):
+    """Whether the targets are being told that the device is suspended."""
+    return test_bit(DMF_POST_SUSPENDING, md.flags)
+
+
+def dm_suspended_internally_md(md):
+    """Whether the kernel has suspended it for itself."""
+    return test_bit(DMF_SUSPENDED_INTERNALLY, md.flags)
+
+
+def dm_test_deferred_remove_flag(md):
+    """Whether the device is to be removed when it is closed."""
+    return test_bit(DMF_DEFERRED_REMOVE, md.flags)
+
+
+def dm_suspended(ti):
+    """Whether a target's device is suspended."""
+    return dm_suspended_md(dm_table.dm_table_get_md(ti.table))
+
+
+def dm_post_suspending(ti):
+    """Whether a target is being told so."""
+    return dm_post_suspending_md(dm_table.dm_table_get_md(ti.table))
+
+
+def dm_noflush_suspending(ti):
+    """Whether a target's device is being suspended, and it may put I/O back."""
+    return __noflush_suspending(dm_table.dm_table_get_md(ti.table))
+
+
+# What clones are from
+
+def dm_alloc_md_mempools(md, type, integrity, per_io_data_size, min_pool_size):
+    """Allocate what a device's clones will be from, so many bytes of a target's before each, at least so many in
+    reserve. Returns it, or None. (`integrity`: the kernel is configured without.)"""
+    pools = kzalloc_node(dm_md_mempools, GFP_KERNEL, md.numa_node_id)
+    if pools is None:
+        return None
+    if type == DM_TYPE_REQUEST_BASED:
+        pool_size = max(dm_rq.dm_get_reserved_rq_based_ios(), min_pool_size)
+        front_pad = sizeof(dm_rq.dm_rq_clone_bio_info) - sizeof(bio_struct)
+    else:
+        BUG_ON(type not in (DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NVME_BIO_BASED))
+        pool_size = max(dm_get_reserved_bio_based_ios(), min_pool_size)
+        front_pad = round_up(per_io_data_size, 8) + sizeof(dm_target_io) - sizeof(bio_struct)
+        io_front_pad = round_up(front_pad, 8) + sizeof(dm_io) - sizeof(dm_target_io)
+        if bio_module.bioset_init(pools.io_bs, pool_size, io_front_pad, 0):
+            dm_free_md_mempools(pools)
+            return None
+    if bio_module.bioset_init(pools.bs, pool_size, front_pad, 0):
+        dm_free_md_mempools(pools)
+        return None
+    return pools
+
+
+def dm_free_md_mempools(pools):
+    """Free it."""
+    if pools is None:
+        return
+    bio_module.bioset_exit(pools.bs)
+    bio_module.bioset_exit(pools.io_bs)
+    kfree(pools)
+
+
+dm_blk_dops = block_device_operations(open=dm_blk_open, release=dm_blk_close, ioctl=dm_blk_ioctl,
+                                      getgeo=dm_blk_getgeo, owner=THIS_MODULE)

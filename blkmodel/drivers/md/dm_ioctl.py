@@ -1,0 +1,1221 @@
+"""The control interface: ioctls on /dev/mapper/control, and the tables of names and UUIDs by which devices are found.
+
+Every ioctl comes with a block of memory: a `dm_ioctl`, and behind it what the command needs, or room for its answer.
+In C each has a copy of it in the kernel, `param`, and so it has here: the fields of the structure, and the bytes of the
+block, where an answer is written. Left out: devices that are made at boot, which a module can't.
+"""
+
+from typing import Any
+
+from blkmodel.block import genhd
+from blkmodel.drivers.md import dm, dm_table, dm_target
+from blkmodel.drivers.md.dm_h import (
+    DM_STATUS_NOFLUSH_FLAG,
+    DM_SUSPEND_LOCKFS_FLAG,
+    DM_SUSPEND_NOFLUSH_FLAG,
+)
+from blkmodel.errors import NotModelled
+from blkmodel.include.linux.bug import BUG_ON
+from blkmodel.include.linux.device_mapper import (
+    DM_ANY_MINOR,
+    DM_NAME,
+    DM_TYPE_BIO_BASED,
+    DM_TYPE_DAX_BIO_BASED,
+    DM_TYPE_NONE,
+    DMERR,
+    DMINFO,
+    DMWARN,
+    STATUSTYPE_INFO,
+    STATUSTYPE_TABLE,
+)
+from blkmodel.include.linux.dm_ioctl import (
+    _IOC_NR,
+    _IOC_TYPE,
+    DATA_OFFSET,
+    DM_ACTIVE_PRESENT_FLAG,
+    DM_BUFFER_FULL_FLAG,
+    DM_CONTROL_NODE,
+    DM_DATA_OUT_FLAG,
+    DM_DEFERRED_REMOVE,
+    DM_DEV_CREATE_CMD,
+    DM_DIR,
+    DM_INACTIVE_PRESENT_FLAG,
+    DM_INTERNAL_SUSPEND_FLAG,
+    DM_IOCTL,
+    DM_LIST_DEVICES_CMD,
+    DM_LIST_VERSIONS_CMD,
+    DM_MAX_TYPE_NAME,
+    DM_NAME_LEN,
+    DM_NOFLUSH_FLAG,
+    DM_PERSISTENT_DEV_FLAG,
+    DM_QUERY_INACTIVE_TABLE_FLAG,
+    DM_READONLY_FLAG,
+    DM_REMOVE_ALL_CMD,
+    DM_SECURE_DATA_FLAG,
+    DM_SKIP_LOCKFS_FLAG,
+    DM_STATUS_TABLE_FLAG,
+    DM_SUSPEND_FLAG,
+    DM_UEVENT_GENERATED_FLAG,
+    DM_UUID_FLAG,
+    DM_UUID_LEN,
+    DM_VERSION_CMD,
+    DM_VERSION_EXTRA,
+    DM_VERSION_MAJOR,
+    DM_VERSION_MINOR,
+    DM_VERSION_PATCHLEVEL,
+    NAME_LIST,
+    TARGET_DEPS,
+    TARGET_MSG,
+    TARGET_SPEC,
+    TARGET_VERSIONS,
+    U32,
+    U64,
+    align_val,
+    bytes_of,
+    read_head,
+    string_at,
+    write_head,
+)
+from blkmodel.include.linux.dm_ioctl import dm_ioctl as dm_ioctl_struct
+from blkmodel.include.linux.err import ERR_PTR, IS_ERR, PTR_ERR
+from blkmodel.include.linux.errno import (
+    EBUSY,
+    EFAULT,
+    EINVAL,
+    ENOMEM,
+    ENOTTY,
+    ENXIO,
+    ERESTARTSYS,
+)
+from blkmodel.include.linux.fs import EPOLLIN, FMODE_READ, FMODE_WRITE, file_operations
+from blkmodel.include.linux.genhd import disk_devt, get_disk_ro
+from blkmodel.include.linux.gfp import GFP_KERNEL
+from blkmodel.include.linux.hdreg import hd_geometry
+from blkmodel.include.linux.kdev_t import MINOR, huge_decode_dev, huge_encode_dev
+from blkmodel.include.linux.kernel import sscanf
+from blkmodel.include.linux.kobject import KOBJ_CHANGE, KOBJ_REMOVE
+from blkmodel.include.linux.list import list_add, list_del_init, list_head
+from blkmodel.include.linux.miscdevice import MAPPER_CTRL_MINOR, misc_deregister, misc_register, miscdevice
+from blkmodel.include.linux.slab import kfree, kzalloc
+from blkmodel.include.linux.string import kstrdup
+from blkmodel.sim import statics
+from blkmodel.sim.structure import Struct, sizeof, struct
+
+DM_MSG_PREFIX = "ioctl"
+DM_DRIVER_EMAIL = "dm-devel@redhat.com"
+NUM_BUCKETS = 64
+MASK_BUCKETS = NUM_BUCKETS - 1
+ALIGN_MASK = 7
+ULONG_MAX = (1 << 64) - 1
+IOCTL_FLAGS_NO_PARAMS, IOCTL_FLAGS_ISSUE_GLOBAL_EVENT = 1, 2
+DM_PARAMS_MALLOC, DM_WIPE_BUFFER = 0x0001, 0x0010
+
+
+@struct
+class dm_file(Struct):
+    """An open control node. Polling it waits until more events have happened than global_event_nr."""
+
+    SIZE = 4
+    global_event_nr: int = 0
+
+
+@struct
+class hash_cell(Struct):
+    """A device by its name and, if it has one, its UUID. new_map: the table that is loaded, and not live yet."""
+
+    name_list: Any = None
+    uuid_list: Any = None
+    name: Any = None
+    uuid: Any = None
+    md: Any = None
+    new_map: Any = None
+
+
+@struct
+class vers_iter(Struct):
+    """How far the list of versions is: `vers` is where the next goes, old_vers the one before, `end` the buffer's."""
+
+    SIZE = 40
+    block: Any = None
+    vers: int = 0
+    old_vers: int = 0
+    end: int = 0
+    flags: int = 0
+
+
+@statics
+class variables:
+    """The tables: cells hashed by name, and by UUID."""
+
+    def __init__(self):
+        self._name_buckets: list[list_head] = []
+        self._uuid_buckets: list[list_head] = []
+
+
+def init_buckets(buckets):
+    """Make a table's lists empty."""
+    buckets[:] = [list_head() for _ in range(NUM_BUCKETS)]
+
+
+def dm_hash_init():
+    """Begin with empty tables. Returns 0."""
+    init_buckets(variables()._name_buckets)
+    init_buckets(variables()._uuid_buckets)
+    return 0
+
+
+def dm_hash_exit():
+    """Remove all devices, whoever uses them."""
+    dm_hash_remove_all(False, False, False)
+
+
+def hash_str(text):
+    """Which list a name is on."""
+    h = 0
+    for byte in bytes_of(text):
+        h = (h + (byte if byte < 128 else byte - 256)) * 2654435387 & 0xFFFFFFFF
+    return h & MASK_BUCKETS
+
+
+# Finding a device
+
+def __get_name_cell(name):
+    """The cell of a name, its device held; or None."""
+    for hc in variables()._name_buckets[hash_str(name)]:
+        if hc.name == name:
+            dm.dm_get(hc.md)
+            return hc
+    return None
+
+
+def __get_uuid_cell(uuid):
+    """The cell of a UUID, its device held; or None."""
+    for hc in variables()._uuid_buckets[hash_str(uuid)]:
+        if hc.uuid == uuid:
+            dm.dm_get(hc.md)
+            return hc
+    return None
+
+
+def __get_dev_cell(dev):
+    """The cell of a device number, its device held; or None."""
+    md = dm.dm_get_md(huge_decode_dev(dev))
+    if md is None:
+        return None
+    hc = dm.dm_get_mdptr(md)
+    if hc is None:
+        dm.dm_put(md)
+        return None
+    return hc
+
+
+# Inserting, removing and renaming one
+
+def alloc_cell(name, uuid, md):
+    """Make a cell; None on failure. uuid may be None."""
+    hc = kzalloc(hash_cell, GFP_KERNEL)
+    if hc is None:
+        return None
+    hc.name = kstrdup(name, GFP_KERNEL)
+    if hc.name is None:
+        kfree(hc)
+        return None
+    if uuid is not None:
+        hc.uuid = kstrdup(uuid, GFP_KERNEL)
+        if hc.uuid is None:
+            kfree(hc.name)
+            kfree(hc)
+            return None
+    hc.md = md
+    hc.new_map = None
+    return hc
+
+
+def free_cell(hc):
+    """Free a cell."""
+    if hc is not None:
+        kfree(hc.name)
+        kfree(hc.uuid)
+        kfree(hc)
+
+
+def dm_hash_insert(name, uuid, md):
+    """Make a device known by its name and UUID; the tables hold it. Returns 0, -ENOMEM, or -EBUSY for one in use."""
+    cell = alloc_cell(name, uuid, md)
+    if cell is None:
+        return -ENOMEM
+    hc = __get_name_cell(name)
+    if hc is not None:
+        dm.dm_put(hc.md)
+        free_cell(cell)
+        return -EBUSY
+    list_add(cell, variables()._name_buckets[hash_str(name)], "name_list")
+    if uuid is not None:
+        hc = __get_uuid_cell(uuid)
+        if hc is not None:
+            list_del_init(cell, "name_list")
+            dm.dm_put(hc.md)
+            free_cell(cell)
+            return -EBUSY
+        list_add(cell, variables()._uuid_buckets[hash_str(uuid)], "uuid_list")
+    dm.dm_get(md)
+    dm.dm_set_mdptr(md, cell)
+    return 0
+
+
+def __hash_remove(hc):
+    """Let nobody find a device any more; those who wait for its events wake. Returns its table that is not live, for
+    the caller to destroy; or None."""
+    list_del_init(hc, "uuid_list")
+    list_del_init(hc, "name_list")
+    dm.dm_set_mdptr(hc.md, None)
+    table, srcu_idx = dm.dm_get_live_table(hc.md)
+    if table is not None:
+        dm_table.dm_table_event(table)
+    dm.dm_put_live_table(hc.md, srcu_idx)
+    table = hc.new_map
+    dm.dm_put(hc.md)
+    free_cell(hc)
+    return table
+
+
+def dm_hash_remove_all(keep_open_devices, mark_deferred, only_deferred):
+    """Remove all devices; but with keep_open_devices those that are open stay, and (only_deferred) those that are not
+    to be removed anyhow. mark_deferred: they are removed when they are closed.
+
+    One that is removed may have held another open: so it begins again after each.
+    """
+    again = True
+    while again:
+        again = False
+        dev_skipped = 0
+        for hc in [hc for bucket in variables()._name_buckets for hc in bucket]:
+            md = hc.md
+            dm.dm_get(md)
+            if keep_open_devices and dm.dm_lock_for_deletion(md, mark_deferred, only_deferred):
+                dm.dm_put(md)
+                dev_skipped += 1
+                continue
+            t = __hash_remove(hc)
+            if t is not None:
+                dm.dm_sync_table(md)
+                dm_table.dm_table_destroy(t)
+            dm.dm_put(md)
+            if keep_open_devices:
+                dm.dm_destroy(md)
+            else:
+                dm.dm_destroy_immediate(md)
+            again = True
+            break
+    if dev_skipped:
+        DMWARN(DM_MSG_PREFIX, f"remove_all left {dev_skipped} open device(s)")
+
+
+def __set_cell_uuid(hc, new_uuid):
+    """Give a cell the UUID that it has not got yet."""
+    hc.uuid = new_uuid
+    list_add(hc, variables()._uuid_buckets[hash_str(new_uuid)], "uuid_list")
+
+
+def __change_cell_name(hc, new_name):
+    """Give a cell another name. Returns the old one, for the caller to free."""
+    list_del_init(hc, "name_list")
+    old_name = hc.name
+    hc.name = new_name
+    list_add(hc, variables()._name_buckets[hash_str(new_name)], "name_list")
+    return old_name
+
+
+def dm_hash_rename(param, new):
+    """Give the device param.name another name or (DM_UUID_FLAG) a UUID. Returns the device, held, or ERR_PTR(-errno).
+
+    -EBUSY: another device has it; -ENXIO: no such device; -EINVAL: it has a UUID.
+    """
+    old_name = None
+    change_uuid = bool(param.flags & DM_UUID_FLAG)
+    new_data = kstrdup(new, GFP_KERNEL)
+    if new_data is None:
+        return ERR_PTR(-ENOMEM)
+    hc = __get_uuid_cell(new) if change_uuid else __get_name_cell(new)
+    if hc is not None:
+        DMWARN(DM_MSG_PREFIX, f"Unable to change {'uuid' if change_uuid else 'name'} on mapped device {param.name} to "
+                              f"one that already exists: {new}")
+        dm.dm_put(hc.md)
+        kfree(new_data)
+        return ERR_PTR(-EBUSY)
+    hc = __get_name_cell(param.name)
+    if hc is None:
+        DMWARN(DM_MSG_PREFIX, f"Unable to rename non-existent device, {param.name} to "
+                              f"{'uuid ' if change_uuid else ''}{new}")
+        kfree(new_data)
+        return ERR_PTR(-ENXIO)
+    if change_uuid and hc.uuid is not None:
+        DMWARN(DM_MSG_PREFIX, f"Unable to change uuid of mapped device {param.name} to {new} because uuid is already "
+                              f"set to {hc.uuid}")
+        dm.dm_put(hc.md)
+        kfree(new_data)
+        return ERR_PTR(-EINVAL)
+    if change_uuid:
+        __set_cell_uuid(hc, new_data)
+    else:
+        old_name = __change_cell_name(hc, new_data)
+    table, srcu_idx = dm.dm_get_live_table(hc.md)
+    if table is not None:
+        dm_table.dm_table_event(table)
+    dm.dm_put_live_table(hc.md, srcu_idx)
+    if not dm.dm_kobject_uevent(hc.md, KOBJ_CHANGE, param.event_nr):
+        param.flags |= DM_UEVENT_GENERATED_FLAG
+    kfree(old_name)
+    return hc.md
+
+
+def dm_deferred_remove():
+    """Remove the devices that are to be removed when they are closed, and are."""
+    dm_hash_remove_all(True, False, True)
+
+
+# The commands
+
+def remove_all(filp, param, param_size):
+    """DM_REMOVE_ALL: remove all devices that are not open. Returns 0."""
+    dm_hash_remove_all(True, bool(param.flags & DM_DEFERRED_REMOVE), False)
+    param.data_size = 0
+    return 0
+
+
+def get_result_buffer(param, param_size):
+    """Say in param.data_start where the answer goes. Returns (that, how many bytes there are).
+
+    In C the number of bytes is an out-parameter.
+    """
+    param.data_start = align_val(sizeof(dm_ioctl_struct))
+    return param.data_start, max(param_size - param.data_start, 0)
+
+
+def list_devices(filp, param, param_size):
+    """DM_LIST_DEVICES: number, name and events of each device, each entry saying where the next is. Returns 0."""
+    cells = [hc for bucket in variables()._name_buckets for hc in bucket]
+    needed = sum(align_val(NAME_LIST.size + len(bytes_of(hc.name)) + 1) + align_val(U32.size) for hc in cells)
+    nl, length = get_result_buffer(param, param_size)
+    if length < needed or length < U64.size:
+        param.flags |= DM_BUFFER_FULL_FLAG
+        return 0
+    param.data_size = param.data_start + needed
+    block = param._block
+    U64.pack_into(block, nl, 0)  # no device
+    orig_nl, old_nl = nl, 0
+    for hc in cells:
+        if old_nl:
+            U32.pack_into(block, old_nl + U64.size, nl - old_nl)
+        NAME_LIST.pack_into(block, nl, huge_encode_dev(disk_devt(dm.dm_disk(hc.md))), 0)
+        old_nl = nl
+        name = bytes_of(hc.name) + b"\0"
+        block[nl + NAME_LIST.size:nl + NAME_LIST.size + len(name)] = name
+        event_nr = align_val(nl + NAME_LIST.size + len(name))
+        U32.pack_into(block, event_nr, dm.dm_get_event_nr(hc.md))
+        nl = align_val(event_nr + U32.size)
+    BUG_ON(nl - orig_nl != needed)
+    return 0
+
+
+def list_version_get_needed(tt, needed):
+    """Add to needed[0] what a type's entry takes, in bytes."""
+    needed[0] += TARGET_VERSIONS.size
+    needed[0] += len(bytes_of(tt.name))
+    needed[0] += ALIGN_MASK
+
+
+def list_version_get_info(tt, info):
+    """Write a type's entry."""
+    name = bytes_of(tt.name) + b"\0"
+    if info.vers + 3 * U32.size + len(name) > info.end:
+        info.flags = DM_BUFFER_FULL_FLAG
+        return
+    if info.old_vers:
+        U32.pack_into(info.block, info.old_vers, info.vers - info.old_vers)
+    TARGET_VERSIONS.pack_into(info.block, info.vers, 0, *tt.version)
+    info.old_vers = info.vers
+    at = info.vers + TARGET_VERSIONS.size
+    info.block[at:at + len(name)] = name
+    info.vers = align_val(at + len(name))
+
+
+def __list_versions(param, param_size, name):
+    """List name and version of one type or (None) of all. Returns 0, or -EINVAL for no such type."""
+    needed = [0]
+    tt = None
+    if name is not None:
+        tt = dm_target.dm_get_target_type(name)
+        if tt is None:
+            return -EINVAL
+    if tt is None:
+        dm_target.dm_target_iterate(list_version_get_needed, needed)
+    else:
+        list_version_get_needed(tt, needed)
+    vers, length = get_result_buffer(param, param_size)
+    if length < needed[0]:
+        param.flags |= DM_BUFFER_FULL_FLAG
+    else:
+        param.data_size = param.data_start + needed[0]
+        iter_info = vers_iter(block=param._block, vers=vers, end=vers + length)
+        if tt is None:
+            dm_target.dm_target_iterate(list_version_get_info, iter_info)
+        else:
+            list_version_get_info(tt, iter_info)
+        param.flags |= iter_info.flags
+    if tt is not None:
+        dm_target.dm_put_target_type(tt)
+    return 0
+
+
+def list_versions(filp, param, param_size):
+    """DM_LIST_VERSIONS: all types of target."""
+    return __list_versions(param, param_size, None)
+
+
+def get_target_version(filp, param, param_size):
+    """DM_GET_TARGET_VERSION: the type that param.name is the name of."""
+    return __list_versions(param, param_size, param.name)
+
+
+def check_name(name):
+    """Check the name of a device. Returns 0, or -EINVAL for one with a slash."""
+    if "/" in name:
+        DMWARN(DM_MSG_PREFIX, "invalid device name")
+        return -EINVAL
+    return 0
+
+
+def dm_get_inactive_table(md):
+    """The table that is loaded and not live; or None. Returns (it, index for dm_put_live_table())."""
+    _, srcu_idx = dm.dm_get_live_table(md)
+    hc = dm.dm_get_mdptr(md)
+    if hc is None or hc.md is not md:
+        DMWARN(DM_MSG_PREFIX, "device has been removed from the dev hash table.")
+        return None, srcu_idx
+    return hc.new_map, srcu_idx
+
+
+def dm_get_live_or_inactive_table(md, param):
+    """The table that is asked for. Returns (it, index for dm_put_live_table())."""
+    if param.flags & DM_QUERY_INACTIVE_TABLE_FLAG:
+        return dm_get_inactive_table(md)
+    return dm.dm_get_live_table(md)
+
+
+def __dev_status(md, param):
+    """Write into param how a device is."""
+    disk = dm.dm_disk(md)
+    param.flags &= ~(DM_SUSPEND_FLAG | DM_READONLY_FLAG | DM_ACTIVE_PRESENT_FLAG | DM_INTERNAL_SUSPEND_FLAG)
+    if dm.dm_suspended_md(md):
+        param.flags |= DM_SUSPEND_FLAG
+    if dm.dm_suspended_internally_md(md):
+        param.flags |= DM_INTERNAL_SUSPEND_FLAG
+    if dm.dm_test_deferred_remove_flag(md):
+        param.flags |= DM_DEFERRED_REMOVE
+    param.dev = huge_encode_dev(disk_devt(disk))
+    param.open_count = dm.dm_open_count(md)
+    param.event_nr = dm.dm_get_event_nr(md)
+    param.target_count = 0
+    table, srcu_idx = dm.dm_get_live_table(md)
+    if table is not None:
+        if not param.flags & DM_QUERY_INACTIVE_TABLE_FLAG:
+            if get_disk_ro(disk):
+                param.flags |= DM_READONLY_FLAG
+            param.target_count = dm_table.dm_table_get_num_targets(table)
+        param.flags |= DM_ACTIVE_PRESENT_FLAG
+    dm.dm_put_live_table(md, srcu_idx)
+    if param.flags & DM_QUERY_INACTIVE_TABLE_FLAG:
+        table, srcu_idx = dm_get_inactive_table(md)
+        if table is not None:
+            if not dm_table.dm_table_get_mode(table) & FMODE_WRITE:
+                param.flags |= DM_READONLY_FLAG
+            param.target_count = dm_table.dm_table_get_num_targets(table)
+        dm.dm_put_live_table(md, srcu_idx)
+
+
+def dev_create(filp, param, param_size):
+    """DM_DEV_CREATE: make a device with a name and, if it is given one, a UUID. Returns 0 or -errno."""
+    m = DM_ANY_MINOR
+    r = check_name(param.name)
+    if r:
+        return r
+    if param.flags & DM_PERSISTENT_DEV_FLAG:
+        m = MINOR(huge_decode_dev(param.dev))
+    r, md = dm.dm_create(m)
+    if r:
+        return r
+    r = dm_hash_insert(param.name, param.uuid or None, md)
+    if r:
+        dm.dm_put(md)
+        dm.dm_destroy(md)
+        return r
+    param.flags &= ~DM_INACTIVE_PRESENT_FLAG
+    __dev_status(md, param)
+    dm.dm_put(md)
+    return 0
+
+
+def __find_device_hash_cell(param):
+    """The cell of the device that is meant: by one of UUID, name and number. Its device is held; or None.
+
+    Then param has its name and UUID, and says whether it has a table that is not live.
+    """
+    if param.uuid:
+        hc = None if param.name or param.dev else __get_uuid_cell(param.uuid)
+    elif param.name:
+        hc = None if param.dev else __get_name_cell(param.name)
+    elif param.dev:
+        hc = __get_dev_cell(param.dev)
+    else:
+        hc = None
+    if hc is None:
+        return None
+    param.name = str(hc.name)
+    param.uuid = str(hc.uuid or "")
+    if hc.new_map is not None:
+        param.flags |= DM_INACTIVE_PRESENT_FLAG
+    else:
+        param.flags &= ~DM_INACTIVE_PRESENT_FLAG
+    return hc
+
+
+def find_device(param):
+    """The device that is meant, held; or None."""
+    hc = __find_device_hash_cell(param)
+    return hc.md if hc is not None else None
+
+
+def dev_remove(filp, param, param_size):
+    """DM_DEV_REMOVE: remove a device that is not open, or (DM_DEFERRED_REMOVE) that is removed when it is closed.
+
+    Returns 0, -ENXIO for no such device, -EBUSY for an open one.
+    """
+    hc = __find_device_hash_cell(param)
+    if hc is None:
+        return -ENXIO
+    md = hc.md
+    r = dm.dm_lock_for_deletion(md, bool(param.flags & DM_DEFERRED_REMOVE), False)
+    if r:
+        dm.dm_put(md)
+        return 0 if r == -EBUSY and param.flags & DM_DEFERRED_REMOVE else r
+    t = __hash_remove(hc)
+    if t is not None:
+        dm.dm_sync_table(md)
+        dm_table.dm_table_destroy(t)
+    param.flags &= ~DM_DEFERRED_REMOVE
+    if not dm.dm_kobject_uevent(md, KOBJ_REMOVE, param.event_nr):
+        param.flags |= DM_UEVENT_GENERATED_FLAG
+    dm.dm_put(md)
+    dm.dm_destroy(md)
+    return 0
+
+
+def invalid_str(block, at, end):
+    """Check that a text that begins at a place in a block ends before `end`. Returns 0 or -EINVAL."""
+    return 0 if block.find(b"\0", at, end) >= 0 else -EINVAL
+
+
+def dev_rename(filp, param, param_size):
+    """DM_DEV_RENAME: give a device another name or (DM_UUID_FLAG) a UUID. Returns 0 or -errno."""
+    change_uuid = bool(param.flags & DM_UUID_FLAG)
+    longest = DM_UUID_LEN - 1 if change_uuid else DM_NAME_LEN - 1
+    new_data = string_at(param._block, param.data_start)
+    if (param.data_start < DATA_OFFSET or invalid_str(param._block, param.data_start, param_size) or not new_data
+            or len(bytes_of(new_data)) > longest):
+        DMWARN(DM_MSG_PREFIX, "Invalid new mapped device name or uuid string supplied.")
+        return -EINVAL
+    if not change_uuid:
+        r = check_name(new_data)
+        if r:
+            return r
+    md = dm_hash_rename(param, new_data)
+    if IS_ERR(md):
+        return PTR_ERR(md)
+    __dev_status(md, param)
+    dm.dm_put(md)
+    return 0
+
+
+def dev_set_geometry(filp, param, param_size):
+    """DM_DEV_SET_GEOMETRY: "cylinders heads sectors start". Returns 0, -ENXIO for no such device, or -EINVAL."""
+    md = find_device(param)
+    if md is None:
+        return -ENXIO
+    r = -EINVAL
+    if param.data_start < DATA_OFFSET or invalid_str(param._block, param.data_start, param_size):
+        DMWARN(DM_MSG_PREFIX, "Invalid geometry supplied.")
+    else:
+        indata = sscanf(string_at(param._block, param.data_start), "%lu %lu %lu %lu%c")
+        if len(indata) != 4:
+            DMWARN(DM_MSG_PREFIX, "Unable to interpret geometry settings.")
+        elif indata[0] > 65535 or indata[1] > 255 or indata[2] > 255 or indata[3] > ULONG_MAX:
+            DMWARN(DM_MSG_PREFIX, "Geometry exceeds range limits.")
+        else:
+            geometry = hd_geometry(cylinders=indata[0], heads=indata[1], sectors=indata[2], start=indata[3])
+            r = dm.dm_set_geometry(md, geometry)
+            param.data_size = 0
+    dm.dm_put(md)
+    return r
+
+
+def do_suspend(param):
+    """Suspend a device, if it is not suspended. Returns 0 or -errno."""
+    suspend_flags = DM_SUSPEND_LOCKFS_FLAG
+    md = find_device(param)
+    if md is None:
+        return -ENXIO
+    if param.flags & DM_SKIP_LOCKFS_FLAG:
+        suspend_flags &= ~DM_SUSPEND_LOCKFS_FLAG
+    if param.flags & DM_NOFLUSH_FLAG:
+        suspend_flags |= DM_SUSPEND_NOFLUSH_FLAG
+    r = 0
+    if not dm.dm_suspended_md(md):
+        r = dm.dm_suspend(md, suspend_flags)
+    if not r:
+        __dev_status(md, param)
+    dm.dm_put(md)
+    return r
+
+
+def do_resume(param):
+    """Make the table that is loaded the live one, if there is one, and resume a device. Returns 0 or -errno.
+
+    A table that does not do is destroyed; then the device stays suspended, with the table that it had.
+    """
+    suspend_flags = DM_SUSPEND_LOCKFS_FLAG
+    old_map = None
+    hc = __find_device_hash_cell(param)
+    if hc is None:
+        return -ENXIO
+    md = hc.md
+    new_map = hc.new_map
+    hc.new_map = None
+    param.flags &= ~DM_INACTIVE_PRESENT_FLAG
+    if new_map is not None:
+        if param.flags & DM_SKIP_LOCKFS_FLAG:
+            suspend_flags &= ~DM_SUSPEND_LOCKFS_FLAG
+        if param.flags & DM_NOFLUSH_FLAG:
+            suspend_flags |= DM_SUSPEND_NOFLUSH_FLAG
+        if not dm.dm_suspended_md(md):
+            dm.dm_suspend(md, suspend_flags)
+        old_map = dm.dm_swap_table(md, new_map)
+        if IS_ERR(old_map):
+            dm.dm_sync_table(md)
+            dm_table.dm_table_destroy(new_map)
+            dm.dm_put(md)
+            return PTR_ERR(old_map)
+        if dm_table.dm_table_get_mode(new_map) & FMODE_WRITE:
+            genhd.set_disk_ro(dm.dm_disk(md), 0)
+        else:
+            genhd.set_disk_ro(dm.dm_disk(md), 1)
+    r = 0
+    if dm.dm_suspended_md(md):
+        r = dm.dm_resume(md)
+        if not r and not dm.dm_kobject_uevent(md, KOBJ_CHANGE, param.event_nr):
+            param.flags |= DM_UEVENT_GENERATED_FLAG
+    if old_map is not None:
+        dm_table.dm_table_destroy(old_map)
+    if not r:
+        __dev_status(md, param)
+    dm.dm_put(md)
+    return r
+
+
+def dev_suspend(filp, param, param_size):
+    """DM_DEV_SUSPEND: suspend a device (DM_SUSPEND_FLAG), or resume it. Returns 0 or -errno."""
+    if param.flags & DM_SUSPEND_FLAG:
+        return do_suspend(param)
+    return do_resume(param)
+
+
+def dev_status(filp, param, param_size):
+    """DM_DEV_STATUS: how a device is. Returns 0, or -ENXIO for no such device."""
+    md = find_device(param)
+    if md is None:
+        return -ENXIO
+    __dev_status(md, param)
+    dm.dm_put(md)
+    return 0
+
+
+def retrieve_status(table, param, param_size):
+    """Write what each target of a table says of itself, or (DM_STATUS_TABLE_FLAG) how it was made."""
+    outbuf, length = get_result_buffer(param, param_size)
+    outptr = outbuf
+    used = status_flags = 0
+    type = STATUSTYPE_TABLE if param.flags & DM_STATUS_TABLE_FLAG else STATUSTYPE_INFO
+    num_targets = dm_table.dm_table_get_num_targets(table)
+    for i in range(num_targets):
+        ti = dm_table.dm_table_get_target(table, i)
+        remaining = length - (outptr - outbuf)
+        if remaining <= TARGET_SPEC.size:
+            param.flags |= DM_BUFFER_FULL_FLAG
+            break
+        spec = outptr
+        outptr += TARGET_SPEC.size
+        remaining = length - (outptr - outbuf)
+        text = ""
+        if ti.type.status is not None:
+            if param.flags & DM_NOFLUSH_FLAG:
+                status_flags |= DM_STATUS_NOFLUSH_FLAG
+            text = ti.type.status(ti, type, status_flags)
+        status = bytes_of(text)[:remaining - 1] + b"\0"
+        param._block[outptr:outptr + len(status)] = status
+        TARGET_SPEC.pack_into(param._block, spec, ti.begin, ti.len, 0, 0, bytes_of(ti.type.name))
+        if len(status) == remaining:
+            param.flags |= DM_BUFFER_FULL_FLAG
+            break
+        outptr += len(status)
+        used = param.data_start + (outptr - outbuf)
+        outptr = align_val(outptr)
+        TARGET_SPEC.pack_into(param._block, spec, ti.begin, ti.len, 0, outptr - outbuf, bytes_of(ti.type.name))
+    if used:
+        param.data_size = used
+    param.target_count = num_targets
+
+
+def dev_wait(filp, param, param_size):
+    """DM_DEV_WAIT: wait until a device has had another number of events; then say how it is. Returns 0 or -errno."""
+    md = find_device(param)
+    if md is None:
+        return -ENXIO
+    if dm.dm_wait_event(md, param.event_nr):
+        dm.dm_put(md)
+        return -ERESTARTSYS
+    __dev_status(md, param)
+    table, srcu_idx = dm_get_live_or_inactive_table(md, param)
+    if table is not None:
+        retrieve_status(table, param, param_size)
+    dm.dm_put_live_table(md, srcu_idx)
+    dm.dm_put(md)
+    return 0
+
+
+def dev_arm_poll(filp, param, param_size):
+    """DM_DEV_ARM_POLL: let polling wait for events from now on. Returns 0."""
+    filp.private_data.global_event_nr = dm.variables().dm_global_event_nr
+    return 0
+
+
+def get_mode(param):
+    """FMODE_*: what a table that is loaded is for."""
+    return FMODE_READ if param.flags & DM_READONLY_FLAG else FMODE_READ | FMODE_WRITE
+
+
+def next_target(last, next, block, end):
+    """Find the target that is `next` bytes behind the one at `last`. Returns (0, its place, that of its parameters),
+    or (-EINVAL, …) where that is not in the block. In C the places are out-parameters."""
+    spec = last + next
+    target_params = spec + TARGET_SPEC.size
+    if spec < last + TARGET_SPEC.size:
+        return -EINVAL, spec, target_params
+    return invalid_str(block, target_params, end), spec, target_params
+
+
+def populate_table(table, param, param_size):
+    """Fill a table with the targets that the block has, and make it ready. Returns 0 or -errno."""
+    spec = 0
+    next = param.data_start
+    if not param.target_count:
+        DMWARN(DM_MSG_PREFIX, "populate_table: no targets specified")
+        return -EINVAL
+    for _ in range(param.target_count):
+        r, spec, target_params = next_target(spec, next, param._block, param_size)
+        if r:
+            DMWARN(DM_MSG_PREFIX, "unable to find target")
+            return r
+        sector_start, length, _status, next, _type = TARGET_SPEC.unpack_from(param._block, spec)
+        target_type = string_at(param._block, target_params - DM_MAX_TYPE_NAME)
+        r = dm_table.dm_table_add_target(table, target_type, sector_start, length,
+                                         string_at(param._block, target_params))
+        if r:
+            DMWARN(DM_MSG_PREFIX, "error adding target to table")
+            return r
+    return dm_table.dm_table_complete(table)
+
+
+def is_valid_type(cur, new):
+    """Whether a device of one type may be given a table of another."""
+    return cur == new or (cur == DM_TYPE_BIO_BASED and new == DM_TYPE_DAX_BIO_BASED)
+
+
+def table_load(filp, param, param_size):
+    """DM_TABLE_LOAD: make a table for a device, to be made live when it is resumed; one loaded before is dropped.
+
+    The first one says what kind of device it is. Returns 0 or -errno, with lines in the log that say why.
+    """
+    md = find_device(param)
+    if md is None:
+        return -ENXIO
+    r, t = dm_table.dm_table_create(get_mode(param), param.target_count, md)
+    if r:
+        dm.dm_put(md)
+        return r
+    dm.dm_lock_md_type(md)
+    r = populate_table(t, param, param_size)
+    if not r:
+        immutable_target_type = dm.dm_get_immutable_target_type(md)
+        if (immutable_target_type is not None
+                and immutable_target_type is not dm_table.dm_table_get_immutable_target_type(t)
+                and dm_table.dm_table_get_wildcard_target(t) is None):
+            DMWARN(DM_MSG_PREFIX, f"can't replace immutable target type {immutable_target_type.name}")
+            r = -EINVAL
+        elif dm.dm_get_md_type(md) == DM_TYPE_NONE:
+            dm.dm_set_md_type(md, dm_table.dm_table_get_type(t))
+            r = dm.dm_setup_md_queue(md, t)
+            if r:
+                DMWARN(DM_MSG_PREFIX, "unable to set up device queue for new table.")
+        elif not is_valid_type(dm.dm_get_md_type(md), dm_table.dm_table_get_type(t)):
+            DMWARN(DM_MSG_PREFIX, f"can't change device type (old={dm.dm_get_md_type(md)} vs "
+                                  f"new={dm_table.dm_table_get_type(t)}) after initial table load.")
+            r = -EINVAL
+    dm.dm_unlock_md_type(md)
+    if not r:
+        hc = dm.dm_get_mdptr(md)
+        if hc is None or hc.md is not md:
+            DMWARN(DM_MSG_PREFIX, "device has been removed from the dev hash table.")
+            r = -ENXIO
+    if r:
+        dm_table.dm_table_destroy(t)
+        dm.dm_put(md)
+        return r
+    old_map, hc.new_map = hc.new_map, t
+    param.flags |= DM_INACTIVE_PRESENT_FLAG
+    __dev_status(md, param)
+    if old_map is not None:
+        dm.dm_sync_table(md)
+        dm_table.dm_table_destroy(old_map)
+    dm.dm_put(md)
+    return 0
+
+
+def table_clear(filp, param, param_size):
+    """DM_TABLE_CLEAR: drop the table that is not live. Returns 0, or -ENXIO for no such device."""
+    hc = __find_device_hash_cell(param)
+    if hc is None:
+        return -ENXIO
+    old_map, hc.new_map = hc.new_map, None
+    param.flags &= ~DM_INACTIVE_PRESENT_FLAG
+    __dev_status(hc.md, param)
+    md = hc.md
+    if old_map is not None:
+        dm.dm_sync_table(md)
+        dm_table.dm_table_destroy(old_map)
+    dm.dm_put(md)
+    return 0
+
+
+def retrieve_deps(table, param, param_size):
+    """Write the numbers of the devices below."""
+    deps, length = get_result_buffer(param, param_size)
+    devices = list(dm_table.dm_table_get_devices(table))
+    needed = TARGET_DEPS.size + U64.size * len(devices)
+    if length < needed:
+        param.flags |= DM_BUFFER_FULL_FLAG
+        return
+    TARGET_DEPS.pack_into(param._block, deps, len(devices), 0)
+    for i, dd in enumerate(devices):
+        U64.pack_into(param._block, deps + TARGET_DEPS.size + U64.size * i, huge_encode_dev(dd.dm_dev.bdev.bd_dev))
+    param.data_size = param.data_start + needed
+
+
+def table_deps(filp, param, param_size):
+    """DM_TABLE_DEPS: which devices are below one. Returns 0, or -ENXIO for no such device."""
+    md = find_device(param)
+    if md is None:
+        return -ENXIO
+    __dev_status(md, param)
+    table, srcu_idx = dm_get_live_or_inactive_table(md, param)
+    if table is not None:
+        retrieve_deps(table, param, param_size)
+    dm.dm_put_live_table(md, srcu_idx)
+    dm.dm_put(md)
+    return 0
+
+
+def table_status(filp, param, param_size):
+    """DM_TABLE_STATUS: what the targets of a device say. Returns 0, or -ENXIO for no such device."""
+    md = find_device(param)
+    if md is None:
+        return -ENXIO
+    __dev_status(md, param)
+    table, srcu_idx = dm_get_live_or_inactive_table(md, param)
+    if table is not None:
+        retrieve_status(table, param, param_size)
+    dm.dm_put_live_table(md, srcu_idx)
+    dm.dm_put(md)
+    return 0
+
+
+def message_for_md(md, argc, argv):
+    """Take a message that begins with @: it is for device mapper itself. Returns 0 or -errno; 2 for any other."""
+    if not argv[0].startswith("@"):
+        return 2
+    if argv[0].lower() == "@cancel_deferred_remove":
+        if argc != 1:
+            DMERR(DM_MSG_PREFIX, "Invalid arguments for @cancel_deferred_remove")
+            return -EINVAL
+        return dm.dm_cancel_deferred_remove(md)
+    if argv[0].lower().startswith("@stats_"):
+        raise NotModelled(f"device mapper statistics (message {argv[0]})")
+    DMERR(DM_MSG_PREFIX, f"Unsupported message sent to DM core: {argv[0]}")
+    return -EINVAL
+
+
+def target_message(filp, param, param_size):
+    """DM_TARGET_MSG: give a message to the target of a sector. Returns 0 or -errno.
+
+    (No target of the model answers with a text, as C provides for.)
+    """
+    tmsg = param.data_start
+    get_result_buffer(param, param_size)
+    md = find_device(param)
+    if md is None:
+        return -ENXIO
+    message = tmsg + TARGET_MSG.size
+    if tmsg < DATA_OFFSET or invalid_str(param._block, message, param_size):
+        DMWARN(DM_MSG_PREFIX, "Invalid target message parameters.")
+        dm.dm_put(md)
+        return -EINVAL
+    (sector,) = TARGET_MSG.unpack_from(param._block, tmsg)
+    r, argc, argv = dm_table.dm_split_args(string_at(param._block, message))
+    if r:
+        DMWARN(DM_MSG_PREFIX, "Failed to split target message parameters")
+        dm.dm_put(md)
+        return r
+    if not argc:
+        DMWARN(DM_MSG_PREFIX, "Empty message received.")
+        r = -EINVAL
+    else:
+        r = message_for_md(md, argc, argv)
+    if r > 1:
+        table, srcu_idx = dm.dm_get_live_table(md)
+        if table is not None:
+            if dm.dm_deleting_md(md):
+                r = -ENXIO
+            else:
+                ti = dm_table.dm_table_find_target(table, sector)
+                if ti is None:
+                    DMWARN(DM_MSG_PREFIX, "Target message sector outside device.")
+                    r = -EINVAL
+                elif ti.type.message is not None:
+                    r = ti.type.message(ti, argc, argv)
+                else:
+                    DMWARN(DM_MSG_PREFIX, "Target type does not support messages")
+                    r = -EINVAL
+        dm.dm_put_live_table(md, srcu_idx)
+    kfree(argv)
+    if r >= 0:
+        __dev_status(md, param)
+    dm.dm_put(md)
+    return r
+
+
+# The control node
+
+_ioctls = (
+    (0, None),  # DM_VERSION_CMD, of which there is nothing more to do
+    (IOCTL_FLAGS_NO_PARAMS | IOCTL_FLAGS_ISSUE_GLOBAL_EVENT, remove_all),
+    (0, list_devices),
+    (IOCTL_FLAGS_NO_PARAMS | IOCTL_FLAGS_ISSUE_GLOBAL_EVENT, dev_create),
+    (IOCTL_FLAGS_NO_PARAMS | IOCTL_FLAGS_ISSUE_GLOBAL_EVENT, dev_remove),
+    (IOCTL_FLAGS_ISSUE_GLOBAL_EVENT, dev_rename),
+    (IOCTL_FLAGS_NO_PARAMS, dev_suspend),
+    (IOCTL_FLAGS_NO_PARAMS, dev_status),
+    (0, dev_wait),
+    (0, table_load),
+    (IOCTL_FLAGS_NO_PARAMS, table_clear),
+    (0, table_deps),
+    (0, table_status),
+    (0, list_versions),
+    (0, target_message),
+    (0, dev_set_geometry),
+    (IOCTL_FLAGS_NO_PARAMS, dev_arm_poll),
+    (0, get_target_version),
+)
+
+
+def lookup_ioctl(cmd):
+    """What does a command, and what is to be known of it. Returns (function or None, IOCTL_FLAGS_*)."""
+    if cmd >= len(_ioctls):
+        return None, 0
+    flags, fn = _ioctls[cmd]
+    return fn, flags
+
+
+def check_version(cmd, user):
+    """Check that user space means the same by the interface, and tell it the kernel's version. Returns 0 or -errno."""
+    if len(user) < 3 * U32.size:
+        return -EFAULT
+    version = [U32.unpack_from(user, at)[0] for at in (0, 4, 8)]
+    r = 0
+    if version[0] != DM_VERSION_MAJOR or version[1] > DM_VERSION_MINOR:
+        DMWARN(DM_MSG_PREFIX, f"ioctl interface mismatch: "
+                              f"kernel({DM_VERSION_MAJOR}.{DM_VERSION_MINOR}.{DM_VERSION_PATCHLEVEL}), "
+                              f"user({version[0]}.{version[1]}.{version[2]}), cmd({cmd})")
+        r = -EINVAL
+    for at, number in ((0, DM_VERSION_MAJOR), (4, DM_VERSION_MINOR), (8, DM_VERSION_PATCHLEVEL)):
+        U32.pack_into(user, at, number)
+    return r
+
+
+def free_params(param, param_size, param_flags):
+    """Free the kernel's copy of a block; one with secrets is wiped first."""
+    if param_flags & DM_WIPE_BUFFER:
+        param._block[:] = bytes(len(param._block))
+    if param_flags & DM_PARAMS_MALLOC:
+        kfree(param)
+
+
+def copy_params(user, param_kernel, ioctl_flags):
+    """Copy a block from user space: all of it, if the command has a use for that.
+
+    Returns (0, dm_ioctl, flags for free_params()), or (-errno, None, 0). In C the latter two are out-parameters.
+    """
+    if len(user) < DATA_OFFSET:
+        return -EFAULT, None, 0
+    read_head(user, param_kernel)
+    if param_kernel.data_size < DATA_OFFSET:
+        return -EINVAL, None, 0
+    secure_data = param_kernel.flags & DM_SECURE_DATA_FLAG
+    param_flags = DM_WIPE_BUFFER if secure_data else 0
+    size = param_kernel.data_size
+    if ioctl_flags & IOCTL_FLAGS_NO_PARAMS:
+        dmi = param_kernel
+        dmi.data_size = DATA_OFFSET
+        dmi._block = bytearray(sizeof(dm_ioctl_struct))
+    else:
+        dmi = kzalloc(dm_ioctl_struct, GFP_KERNEL, size)
+        if dmi is None:
+            if secure_data:
+                user[:size] = bytes(min(size, len(user)))
+            return -ENOMEM, None, 0
+        param_flags |= DM_PARAMS_MALLOC
+        read_head(user, dmi)
+        if len(user) < size:
+            dmi._block = bytearray()
+            free_params(dmi, size, param_flags)
+            return -EFAULT, None, 0
+        dmi._block = bytearray(user[:size])
+    if secure_data:
+        user[:size] = bytes(min(size, len(user)))
+    return 0, dmi, param_flags
+
+
+def validate_params(cmd, param):
+    """Check whom a command is about: a device that is made needs a name, another one has a name or a UUID. Returns 0 or
+    -EINVAL."""
+    param.flags &= ~(DM_BUFFER_FULL_FLAG | DM_UEVENT_GENERATED_FLAG | DM_SECURE_DATA_FLAG | DM_DATA_OUT_FLAG)
+    if cmd in (DM_REMOVE_ALL_CMD, DM_LIST_DEVICES_CMD, DM_LIST_VERSIONS_CMD):
+        return 0
+    if cmd == DM_DEV_CREATE_CMD:
+        if not param.name:
+            DMWARN(DM_MSG_PREFIX, "name not supplied when creating device")
+            return -EINVAL
+    elif param.uuid and param.name:
+        DMWARN(DM_MSG_PREFIX, f"only supply one of name or uuid, cmd({cmd})")
+        return -EINVAL
+    param.name = string_at(bytes_of(param.name)[:DM_NAME_LEN - 1], 0)
+    param.uuid = string_at(bytes_of(param.uuid)[:DM_UUID_LEN - 1], 0)
+    return 0
+
+
+def ctl_ioctl(file, command, user):
+    """Do a command. `user` is user space's block, a bytearray, which gets the answer. Returns 0 or -errno."""
+    if _IOC_TYPE(command) != DM_IOCTL:
+        return -ENOTTY
+    cmd = _IOC_NR(command)
+    r = check_version(cmd, user)
+    if r:
+        return r
+    if cmd == DM_VERSION_CMD:
+        return 0
+    fn, ioctl_flags = lookup_ioctl(cmd)
+    if fn is None:
+        DMWARN(DM_MSG_PREFIX, f"dm_ctl_ioctl: unknown command 0x{command:x}")
+        return -ENOTTY
+    r, param, param_flags = copy_params(user, dm_ioctl_struct(), ioctl_flags)
+    if r:
+        return r
+    input_param_size = param.data_size
+    r = validate_params(cmd, param)
+    if not r:
+        param.data_size = DATA_OFFSET
+        r = fn(file, param, input_param_size)
+        if param.flags & DM_BUFFER_FULL_FLAG and ioctl_flags & IOCTL_FLAGS_NO_PARAMS:
+            DMERR(DM_MSG_PREFIX, f"ioctl {cmd} tried to output some data but has IOCTL_FLAGS_NO_PARAMS set")
+        if not r and ioctl_flags & IOCTL_FLAGS_ISSUE_GLOBAL_EVENT:
+            dm.dm_issue_global_event()
+        if not r:
+            write_head(param, param._block)
+            if len(user) < param.data_size:
+                r = -EFAULT
+            else:
+                user[:param.data_size] = param._block[:param.data_size]
+    free_params(param, input_param_size, param_flags)
+    return r
+
+
+def dm_ctl_ioctl(file, command, u):
+    """An ioctl on the control node."""
+    return ctl_ioctl(file, command, u)
+
+
+def dm_open(inode, filp):
+    """Somebody opens the control node. Returns 0 or -ENOMEM."""
+    priv = filp.private_data = kzalloc(dm_file, GFP_KERNEL)
+    if priv is None:
+        return -ENOMEM
+    priv.global_event_nr = dm.variables().dm_global_event_nr
+    return 0
+
+
+def dm_release(inode, filp):
+    """Somebody closes it. Returns 0."""
+    kfree(filp.private_data)
+    return 0
+
+
+def dm_poll(filp, wait):
+    """Whether something happened to a device since the node was opened, or polling was armed: EPOLLIN, or 0."""
+    happened = dm.variables().dm_global_event_nr - filp.private_data.global_event_nr
+    return EPOLLIN if happened > 0 else 0
+
+
+_ctl_fops = file_operations(open=dm_open, release=dm_release, poll=dm_poll, unlocked_ioctl=dm_ctl_ioctl)
+_dm_misc = miscdevice(minor=MAPPER_CTRL_MINOR, name=DM_NAME, nodename=f"{DM_DIR}/{DM_CONTROL_NODE}", fops=_ctl_fops)
+
+
+def dm_interface_init():
+    """Make the control node. Returns 0 or -errno."""
+    r = dm_hash_init()
+    if r:
+        return r
+    r = misc_register(_dm_misc)
+    if r:
+        DMERR(DM_MSG_PREFIX, "misc_register failed for control device")
+        dm_hash_exit()
+        return r
+    DMINFO(DM_MSG_PREFIX, f"{DM_VERSION_MAJOR}.{DM_VERSION_MINOR}.{DM_VERSION_PATCHLEVEL}{DM_VERSION_EXTRA} "
+                          f"initialised: {DM_DRIVER_EMAIL}")
+    return 0
+
+
+def dm_interface_exit():
+    """Remove it, with all devices."""
+    misc_deregister(_dm_misc)
+    dm_hash_exit()
+
+
+def dm_copy_name_and_uuid(md):
+    """A device's name and UUID ("": none). Returns (0, name, uuid), or (-ENXIO, "", "") for one that is going.
+
+    In C name and uuid are out-parameters.
+    """
+    if md is None:
+        return -ENXIO, "", ""
+    hc = dm.dm_get_mdptr(md)
+    if hc is None or hc.md is not md:
+        return -ENXIO, "", ""
+    return 0, str(hc.name), str(hc.uuid or "")

@@ -1,0 +1,123 @@
+"""linear: a target whose sectors are those of a device below, from one of them on."""
+
+from typing import Any
+
+from blkmodel.drivers.md import dm_table, dm_target
+from blkmodel.include.linux.bio import bio_sectors, bio_set_dev
+from blkmodel.include.linux.blk_types import REQ_OP_ZONE_RESET, bio_op
+from blkmodel.include.linux.blkdev import SECTOR_SHIFT
+from blkmodel.include.linux.device_mapper import (
+    DM_MAPIO_REMAPPED,
+    DM_TARGET_PASSES_INTEGRITY,
+    DMERR,
+    STATUSTYPE_TABLE,
+    dm_target_offset,
+    target_type,
+)
+from blkmodel.include.linux.errno import EINVAL, ENOMEM
+from blkmodel.include.linux.fs import i_size_read
+from blkmodel.include.linux.gfp import GFP_KERNEL
+from blkmodel.include.linux.kernel import sscanf
+from blkmodel.include.linux.slab import kfree, kzalloc
+from blkmodel.sim.structure import Struct, struct
+
+DM_MSG_PREFIX = "linear"
+
+
+@struct
+class linear_c(Struct):
+    """The device below, and the sector of it at which the target begins."""
+
+    dev: Any = None
+    start: int = 0
+
+
+def linear_ctr(ti, argc, argv):
+    """Make a target of `device start`. Returns 0 or -errno."""
+    if argc != 2:
+        ti.error = "Invalid argument count"
+        return -EINVAL
+    lc = kzalloc(linear_c, GFP_KERNEL)
+    if lc is None:
+        ti.error = "Cannot allocate linear context"
+        return -ENOMEM
+    numbers = sscanf(argv[1], "%llu%c")
+    if len(numbers) != 1:
+        ti.error = "Invalid device sector"
+        kfree(lc)
+        return -EINVAL
+    lc.start = numbers[0]
+    ret, lc.dev = dm_table.dm_get_device(ti, argv[0], dm_table.dm_table_get_mode(ti.table))
+    if ret:
+        ti.error = "Device lookup failed"
+        kfree(lc)
+        return ret
+    ti.num_flush_bios = 1
+    ti.num_discard_bios = 1
+    ti.num_secure_erase_bios = 1
+    ti.num_write_same_bios = 1
+    ti.num_write_zeroes_bios = 1
+    ti.private = lc
+    return 0
+
+
+def linear_dtr(ti):
+    """Let the device go."""
+    lc = ti.private
+    dm_table.dm_put_device(ti, lc.dev)
+    kfree(lc)
+
+
+def linear_map_sector(ti, bi_sector):
+    """The sector of the device below that a sector is."""
+    return ti.private.start + dm_target_offset(ti, bi_sector)
+
+
+def linear_map_bio(ti, bio):
+    """Make a bio one for the device below."""
+    bio_set_dev(bio, ti.private.dev.bdev)
+    if bio_sectors(bio) or bio_op(bio) == REQ_OP_ZONE_RESET:
+        bio.bi_iter.bi_sector = linear_map_sector(ti, bio.bi_iter.bi_sector)
+
+
+def linear_map(ti, bio):
+    """Send a bio on."""
+    linear_map_bio(ti, bio)
+    return DM_MAPIO_REMAPPED
+
+
+def linear_status(ti, type, status_flags):
+    """There is nothing to say but how it was made."""
+    lc = ti.private
+    return f"{lc.dev.name} {lc.start}" if type == STATUSTYPE_TABLE else ""
+
+
+def linear_prepare_ioctl(ti):
+    """The device below answers ioctls; returns (1 where only a part of it is used, it)."""
+    lc = ti.private
+    part = lc.start or ti.len != i_size_read(lc.dev.bdev.bd_inode) >> SECTOR_SHIFT
+    return int(bool(part)), lc.dev.bdev
+
+
+def linear_iterate_devices(ti, fn, data):
+    """Call fn for the one area below."""
+    lc = ti.private
+    return fn(ti, lc.dev, lc.start, ti.len, data)
+
+
+linear_target = target_type(name="linear", version=(1, 4, 0), features=DM_TARGET_PASSES_INTEGRITY, ctr=linear_ctr,
+                            dtr=linear_dtr, map=linear_map, status=linear_status, prepare_ioctl=linear_prepare_ioctl,
+                            iterate_devices=linear_iterate_devices)
+
+
+def dm_linear_init():
+    """Make the type known. Returns 0 or -errno."""
+    r = dm_target.dm_register_target(linear_target)
+    if r < 0:
+        DMERR(DM_MSG_PREFIX, f"register failed {r}")
+    return r
+
+
+def dm_linear_exit():
+    """Forget it."""
+    dm_target.dm_unregister_target(linear_target)

@@ -1,0 +1,431 @@
+"""Request-based devices: each request becomes another one, a clone, for a queue below.
+
+The clone's bios share the memory of the original's. When the clone is done the target looks at its status; then the
+original ends, or goes back to be mapped again. Statistics are left out.
+"""
+
+from dataclasses import field
+from typing import Any
+
+from blkmodel.block import bio as block_bio
+from blkmodel.block import blk_core, blk_mq
+from blkmodel.drivers.md import dm, dm_table
+from blkmodel.drivers.md.dm_core_h import DM_RESERVED_MAX_IOS
+from blkmodel.include.linux.blk_mq import (
+    BLK_MQ_F_SHOULD_MERGE,
+    BLK_MQ_MAX_DEPTH,
+    blk_mq_cleanup_rq,
+    blk_mq_ops,
+    blk_mq_rq_to_pdu,
+    blk_mq_tag_set,
+)
+from blkmodel.include.linux.blk_types import (
+    BLK_STS_DEV_RESOURCE,
+    BLK_STS_IOERR,
+    BLK_STS_OK,
+    BLK_STS_RESOURCE,
+    BLK_STS_TARGET,
+    REQ_OP_DISCARD,
+    REQ_OP_WRITE_SAME,
+    REQ_OP_WRITE_ZEROES,
+)
+from blkmodel.include.linux.blkdev import RQF_FAILED, RQF_IO_STAT, blk_queue_io_stat, queue_is_mq, req_op
+from blkmodel.include.linux.bug import BUG_ON
+from blkmodel.include.linux.device_mapper import (
+    DM_ENDIO_DELAY_REQUEUE,
+    DM_ENDIO_DONE,
+    DM_ENDIO_INCOMPLETE,
+    DM_ENDIO_REQUEUE,
+    DM_MAPIO_DELAY_REQUEUE,
+    DM_MAPIO_KILL,
+    DM_MAPIO_REMAPPED,
+    DM_MAPIO_REQUEUE,
+    DM_MAPIO_SUBMITTED,
+    DMWARN,
+    map_info,
+)
+from blkmodel.include.linux.err import IS_ERR, PTR_ERR
+from blkmodel.include.linux.errno import ENOMEM
+from blkmodel.include.linux.genhd import disk_devt
+from blkmodel.include.linux.gfp import GFP_ATOMIC, GFP_KERNEL
+from blkmodel.include.linux.jiffies import ktime_get_ns
+from blkmodel.include.linux.moduleparam import kernel_param, param_set_uint
+from blkmodel.include.linux.slab import kfree, kzalloc_node
+from blkmodel.include.linux.wait import waitqueue_active, wake_up
+from blkmodel.sim import statics
+from blkmodel.sim.structure import Struct, sizeof, struct
+
+DM_MSG_PREFIX = "core-rq"
+DM_MQ_NR_HW_QUEUES = 1
+DM_MQ_QUEUE_DEPTH = 2048
+RESERVED_REQUEST_BASED_IOS = 256
+
+
+@struct
+class dm_rq_target_io(Struct):
+    """What lies behind each request: its way through device mapper. `info` is the target's; completed: bytes."""
+
+    md: Any = None
+    ti: Any = None
+    orig: Any = None
+    clone: Any = None
+    error: int = 0
+    info: Any = field(default_factory=map_info)
+    completed: int = 0
+
+
+@struct
+class dm_rq_clone_bio_info(Struct):
+    """What lies before each bio of a clone: the bio that it stands for."""
+
+    orig: Any = None
+    tio: Any = None
+
+
+@statics
+class variables:
+    """The module's parameters."""
+
+    def __init__(self):
+        self.dm_mq_nr_hw_queues = DM_MQ_NR_HW_QUEUES
+        self.dm_mq_queue_depth = DM_MQ_QUEUE_DEPTH
+        self.reserved_rq_based_ios = RESERVED_REQUEST_BASED_IOS
+
+
+module_params = (
+    kernel_param("reserved_rq_based_ios", param_set_uint, variables, "reserved_rq_based_ios"),
+    kernel_param("dm_mq_nr_hw_queues", param_set_uint, variables, "dm_mq_nr_hw_queues"),
+    kernel_param("dm_mq_queue_depth", param_set_uint, variables, "dm_mq_queue_depth"),
+)
+
+
+def dm_get_reserved_rq_based_ios():
+    """How many bios a device keeps in reserve for clones."""
+    return dm.__dm_get_module_param(variables(), "reserved_rq_based_ios", RESERVED_REQUEST_BASED_IOS,
+                                    DM_RESERVED_MAX_IOS)
+
+
+def dm_get_blk_mq_nr_hw_queues():
+    """How many hardware queues a device has."""
+    return dm.__dm_get_module_param(variables(), "dm_mq_nr_hw_queues", 1, 32)
+
+
+def dm_get_blk_mq_queue_depth():
+    """How many requests each of them has."""
+    return dm.__dm_get_module_param(variables(), "dm_mq_queue_depth", DM_MQ_QUEUE_DEPTH, BLK_MQ_MAX_DEPTH)
+
+
+def dm_request_based(md):
+    """Whether a device maps requests."""
+    return queue_is_mq(md.queue)
+
+
+def dm_start_queue(q):
+    """Let requests be mapped, first those that were put back."""
+    blk_mq.blk_mq_unquiesce_queue(q)
+    blk_mq.blk_mq_kick_requeue_list(q)
+
+
+def dm_stop_queue(q):
+    """Let none be mapped."""
+    blk_mq.blk_mq_quiesce_queue(q)
+
+
+def end_clone_bio(clone):
+    """One bio of a clone is done: note how much that is of the original, whose own bios end with the last.
+
+    After an error the original stays as it is, for the target to decide.
+    """
+    info = clone._front
+    tio = info.tio
+    nr_bytes = info.orig.bi_iter.bi_size
+    error = clone.bi_status
+    is_last = clone.bi_next is None
+    block_bio.bio_put(clone)
+    if tio.error:
+        return
+    if error:
+        tio.error = error
+    else:
+        tio.completed += nr_bytes
+        if not is_last:
+            return
+    blk_core.blk_update_request(tio.orig, BLK_STS_OK, tio.completed)
+
+
+def tio_from_request(rq):
+    """Device mapper's data behind a request."""
+    return blk_mq_rq_to_pdu(rq, dm_rq_target_io)
+
+
+def rq_end_stats(md, orig):
+    """Count a request's time where somebody asked for statistics, which nobody can here."""
+
+
+def rq_completed(md):
+    """One request less is under way: wake who waits for that, and let the device go."""
+    if waitqueue_active(md.wait):
+        wake_up(md.wait)
+    dm.dm_put(md)
+
+
+def dm_end_request(clone, error):
+    """End the original with a status, after the clone is freed."""
+    tio = clone.end_io_data
+    md = tio.md
+    rq = tio.orig
+    blk_core.blk_rq_unprep_clone(clone)
+    tio.ti.type.release_clone_rq(clone, None)
+    rq_end_stats(md, rq)
+    blk_mq.blk_mq_end_request(rq, error)
+    rq_completed(md)
+
+
+def __dm_mq_kick_requeue_list(q, msecs):
+    """Let what was put back be mapped again, after so many milliseconds."""
+    blk_mq.blk_mq_delay_kick_requeue_list(q, msecs)
+
+
+def dm_mq_kick_requeue_list(md):
+    """Let it be mapped again now."""
+    __dm_mq_kick_requeue_list(dm.dm_get_md_queue(md), 0)
+
+
+def dm_mq_delay_requeue_request(rq, msecs):
+    """Put a request back, for so many milliseconds."""
+    blk_mq.blk_mq_requeue_request(rq, False)
+    __dm_mq_kick_requeue_list(rq.q, msecs)
+
+
+def dm_requeue_original_request(tio, delay_requeue):
+    """Free the clone, if there is one, and put the original back: for a moment, or for 100 ms."""
+    md = tio.md
+    rq = tio.orig
+    rq_end_stats(md, rq)
+    if tio.clone is not None:
+        blk_core.blk_rq_unprep_clone(tio.clone)
+        tio.ti.type.release_clone_rq(tio.clone, None)
+    dm_mq_delay_requeue_request(rq, 100 if delay_requeue else 0)
+    rq_completed(md)
+
+
+def dm_done(clone, error, mapped):
+    """A clone is done: ask the target what to make of its status. A device that refused an operation that it does
+    not have is not asked for it again."""
+    r = DM_ENDIO_DONE
+    tio = clone.end_io_data
+    if tio.ti is not None:
+        rq_end_io = tio.ti.type.rq_end_io
+        if mapped and rq_end_io is not None:
+            r = rq_end_io(tio.ti, clone, error, tio.info)
+
+    if error == BLK_STS_TARGET:
+        limits = clone.q.limits
+        if req_op(clone) == REQ_OP_DISCARD and not limits.max_discard_sectors:
+            dm.disable_discard(tio.md)
+        elif req_op(clone) == REQ_OP_WRITE_SAME and not limits.max_write_same_sectors:
+            dm.disable_write_same(tio.md)
+        elif req_op(clone) == REQ_OP_WRITE_ZEROES and not limits.max_write_zeroes_sectors:
+            dm.disable_write_zeroes(tio.md)
+
+    if r == DM_ENDIO_DONE:
+        dm_end_request(clone, error)
+    elif r == DM_ENDIO_INCOMPLETE:
+        pass  # the target will deal with it
+    elif r in (DM_ENDIO_REQUEUE, DM_ENDIO_DELAY_REQUEUE):
+        dm_requeue_original_request(tio, r == DM_ENDIO_DELAY_REQUEUE)
+    else:
+        DMWARN(DM_MSG_PREFIX, f"unimplemented target endio return value: {r}")
+        BUG_ON(True, "a target's rq_end_io() answers what nobody knows")
+
+
+def dm_softirq_done(rq):
+    """A request is done, or could not be mapped: finish it."""
+    tio = tio_from_request(rq)
+    clone = tio.clone
+    if clone is None:
+        md = tio.md
+        rq_end_stats(md, rq)
+        blk_mq.blk_mq_end_request(rq, tio.error)
+        rq_completed(md)
+        return
+    dm_done(clone, tio.error, not rq.rq_flags & RQF_FAILED)
+
+
+def dm_complete_request(rq, error):
+    """Let a request be finished in a softirq, with a status for the target to see."""
+    tio_from_request(rq).error = error
+    blk_mq.blk_mq_complete_request(rq)
+
+
+def dm_kill_unmapped_request(rq, error):
+    """The same for one that could not be mapped: the target is not asked."""
+    rq.rq_flags |= RQF_FAILED
+    dm_complete_request(rq, error)
+
+
+def end_clone_request(clone, error):
+    """A clone is done."""
+    dm_complete_request(clone.end_io_data.orig, error)
+
+
+def dm_dispatch_clone_request(clone, rq):
+    """Give a clone to its queue. Returns a BLK_STS_* status; one that failed at once completes the original."""
+    if blk_queue_io_stat(clone.q):
+        clone.rq_flags |= RQF_IO_STAT
+    clone.start_time_ns = ktime_get_ns()
+    r = blk_core.blk_insert_cloned_request(clone.q, clone)
+    if r not in (BLK_STS_OK, BLK_STS_RESOURCE, BLK_STS_DEV_RESOURCE):
+        dm_complete_request(rq, r)
+    return r
+
+
+def dm_rq_bio_constructor(bio, bio_orig, data):
+    """Make a clone's bio report to the bio that it stands for."""
+    bio._front = dm_rq_clone_bio_info(bio_orig, data)
+    bio.bi_end_io = end_clone_bio
+    return 0
+
+
+def setup_clone(clone, rq, tio, gfp_mask):
+    """Make an empty request the clone of another. Returns 0 or -ENOMEM."""
+    r = blk_core.blk_rq_prep_clone(clone, rq, tio.md.bs, gfp_mask, dm_rq_bio_constructor, tio)
+    if r:
+        return r
+    clone.end_io = end_clone_request
+    clone.end_io_data = tio
+    tio.clone = clone
+    return 0
+
+
+def init_tio(tio, rq, md):
+    """Begin anew with a request. Where the target has room behind it, `info` stays: it says where."""
+    tio.md = md
+    tio.ti = None
+    tio.clone = None
+    tio.orig = rq
+    tio.error = BLK_STS_OK
+    tio.completed = 0
+    if not md.init_tio_pdu:
+        tio.info.ptr = None
+
+
+def map_request(tio):
+    """Let the target map a request, and send its clone down. Returns DM_MAPIO_*; on DM_MAPIO_REQUEUE the request is
+    the caller's again."""
+    ti = tio.ti
+    md = tio.md
+    rq = tio.orig
+    r, clone = ti.type.clone_and_map_rq(ti, rq, tio.info)
+    if r == DM_MAPIO_SUBMITTED:
+        pass  # the target will submit it
+    elif r == DM_MAPIO_REMAPPED:
+        if setup_clone(clone, rq, tio, GFP_ATOMIC):
+            ti.type.release_clone_rq(clone, tio.info)
+            return DM_MAPIO_REQUEUE
+        disk_devt(dm.dm_disk(md))  # for a tracepoint, which is off
+        ret = dm_dispatch_clone_request(clone, rq)
+        if ret in (BLK_STS_RESOURCE, BLK_STS_DEV_RESOURCE):
+            blk_core.blk_rq_unprep_clone(clone)
+            blk_mq_cleanup_rq(clone)
+            tio.ti.type.release_clone_rq(clone, tio.info)
+            tio.clone = None
+            return DM_MAPIO_REQUEUE
+    elif r == DM_MAPIO_REQUEUE:
+        pass
+    elif r == DM_MAPIO_DELAY_REQUEUE:
+        dm_requeue_original_request(tio, True)
+    elif r == DM_MAPIO_KILL:
+        dm_kill_unmapped_request(rq, BLK_STS_IOERR)
+    else:
+        DMWARN(DM_MSG_PREFIX, f"unimplemented target map return value: {r}")
+        BUG_ON(True, "a target's clone_and_map_rq() answers what nobody knows")
+    return r
+
+
+def dm_start_request(md, orig):
+    """A request is under way: hold the device, which might be closed before it is done."""
+    blk_mq.blk_mq_start_request(orig)
+    dm.dm_get(md)
+
+
+def dm_mq_init_request(set, rq, hctx_idx, numa_node):
+    """Note which device a request is of, and where its target's data are: right behind device mapper's own."""
+    md = set.driver_data
+    tio = blk_mq_rq_to_pdu(rq, dm_rq_target_io)
+    tio.md = md
+    if md.init_tio_pdu:
+        tio.info.ptr = tio._addr + sizeof(dm_rq_target_io)
+    return 0
+
+
+def dm_mq_queue_rq(hctx, bd):
+    """Take a request: its target's clone of it goes down at once. Returns BLK_STS_OK, or BLK_STS_RESOURCE where the
+    queues below are busy, or the target wants it later."""
+    rq = bd.rq
+    tio = blk_mq_rq_to_pdu(rq, dm_rq_target_io)
+    md = tio.md
+    ti = md.immutable_target
+    if ti is None:
+        map, srcu_idx = dm.dm_get_live_table(md)
+        ti = dm_table.dm_table_find_target(map, 0)
+        dm.dm_put_live_table(md, srcu_idx)
+    if ti.type.busy is not None and ti.type.busy(ti):
+        return BLK_STS_RESOURCE
+
+    dm_start_request(md, rq)
+    init_tio(tio, rq, md)
+    tio.ti = ti
+    if map_request(tio) == DM_MAPIO_REQUEUE:
+        rq_end_stats(md, rq)
+        rq_completed(md)
+        return BLK_STS_RESOURCE
+    return BLK_STS_OK
+
+
+dm_mq_ops = blk_mq_ops(
+    queue_rq=dm_mq_queue_rq,
+    complete=dm_softirq_done,
+    init_request=dm_mq_init_request,
+)
+
+
+def dm_mq_init_request_queue(md, t):
+    """Make a device's queue one of requests, of as many hardware queues and tags as the module's parameters say.
+
+    Returns 0, or -errno; then the device has no tag set.
+    """
+    md.tag_set = kzalloc_node(blk_mq_tag_set, GFP_KERNEL, md.numa_node_id)
+    if md.tag_set is None:
+        return -ENOMEM
+    set = md.tag_set
+    set.ops = dm_mq_ops
+    set.queue_depth = dm_get_blk_mq_queue_depth()
+    set.numa_node = md.numa_node_id
+    set.flags = BLK_MQ_F_SHOULD_MERGE
+    set.nr_hw_queues = dm_get_blk_mq_nr_hw_queues()
+    set.driver_data = md
+    set.cmd_size = sizeof(dm_rq_target_io)
+    immutable_tgt = dm_table.dm_table_get_immutable_target(t)
+    if immutable_tgt is not None and immutable_tgt.per_io_data_size:
+        set.cmd_size += immutable_tgt.per_io_data_size
+        md.init_tio_pdu = True
+
+    err = blk_mq.blk_mq_alloc_tag_set(set)
+    if not err:
+        q = blk_mq.blk_mq_init_allocated_queue(set, md.queue, True)
+        if not IS_ERR(q):
+            return 0
+        err = PTR_ERR(q)
+        blk_mq.blk_mq_free_tag_set(set)
+    kfree(set)
+    md.tag_set = None
+    return err
+
+
+def dm_mq_cleanup_mapped_device(md):
+    """Free the tag set, at the end of the device."""
+    if md.tag_set is not None:
+        blk_mq.blk_mq_free_tag_set(md.tag_set)
+        kfree(md.tag_set)
+        md.tag_set = None

@@ -1,0 +1,288 @@
+"""striped: a target whose sectors are spread over several devices, chunk by chunk."""
+
+from typing import Any
+
+from blkmodel.block import bio as bio_module
+from blkmodel.block import blk_settings
+from blkmodel.drivers.md import dm, dm_table, dm_target
+from blkmodel.include.linux.bio import bio_dev, bio_end_sector, bio_set_dev
+from blkmodel.include.linux.blk_types import (
+    BLK_STS_NOTSUPP,
+    REQ_OP_DISCARD,
+    REQ_OP_SECURE_ERASE,
+    REQ_OP_WRITE_SAME,
+    REQ_OP_WRITE_ZEROES,
+    REQ_PREFLUSH,
+    REQ_RAHEAD,
+    bio_op,
+)
+from blkmodel.include.linux.blkdev import SECTOR_SHIFT
+from blkmodel.include.linux.bug import BUG_ON
+from blkmodel.include.linux.device_mapper import (
+    DM_ENDIO_DONE,
+    DM_MAPIO_REMAPPED,
+    DM_MAPIO_SUBMITTED,
+    DM_TARGET_PASSES_INTEGRITY,
+    DMWARN,
+    STATUSTYPE_TABLE,
+    dm_array_too_big,
+    dm_target_offset,
+    target_type,
+    to_bytes,
+)
+from blkmodel.include.linux.errno import EINVAL, ENOMEM
+from blkmodel.include.linux.gfp import GFP_KERNEL
+from blkmodel.include.linux.kdev_t import format_dev_t
+from blkmodel.include.linux.kernel import sscanf
+from blkmodel.include.linux.kstrtox import kstrtouint
+from blkmodel.include.linux.log2 import ilog2
+from blkmodel.include.linux.slab import kfree, kzalloc
+from blkmodel.include.linux.workqueue import INIT_WORK, flush_work, schedule_work, work_struct
+from blkmodel.sim.structure import Struct, sizeof, struct
+
+DM_MSG_PREFIX = "striped"
+DM_IO_ERROR_THRESHOLD = 15
+
+
+@struct
+class stripe(Struct):
+    """One of the devices, from which sector on it is used, and how much I/O of it failed."""
+
+    dev: Any = None
+    physical_start: int = 0
+    error_count: int = 0
+
+
+@struct
+class stripe_c(Struct):
+    """So many stripes, each of stripe_width sectors, which go to and fro after chunk_size sectors.
+
+    stripes_shift, chunk_size_shift: their logarithms, if they are powers of two; else -1.
+    """
+
+    stripes: int = 0
+    stripes_shift: int = 0
+    stripe_width: int = 0
+    chunk_size: int = 0
+    chunk_size_shift: int = 0
+    ti: Any = None
+    trigger_event: Any = None
+    stripe: Any = None
+
+
+def trigger_event(work):
+    """Tell user space that I/O failed."""
+    dm_table.dm_table_event(work.data.ti.table)
+
+
+def alloc_context(stripes):
+    """Allocate a target's own data; None on failure."""
+    if dm_array_too_big(sizeof(stripe_c), sizeof(stripe), stripes):
+        return None
+    sc = kzalloc(stripe_c, GFP_KERNEL, sizeof(stripe_c) + sizeof(stripe) * stripes)
+    if sc is not None:
+        sc.stripe = [stripe() for _ in range(stripes)]
+        sc.trigger_event = work_struct()
+    return sc
+
+
+def get_stripe(ti, sc, stripe, argv):
+    """Read a stripe's `device start`. Returns 0 or -errno."""
+    numbers = sscanf(argv[1], "%llu%c")
+    if len(numbers) != 1:
+        return -EINVAL
+    ret, sc.stripe[stripe].dev = dm_table.dm_get_device(ti, argv[0], dm_table.dm_table_get_mode(ti.table))
+    if ret:
+        return ret
+    sc.stripe[stripe].physical_start = numbers[0]
+    return 0
+
+
+def stripe_ctr(ti, argc, argv):
+    """Make a target of `number_of_stripes chunk_size [device start]…`. Returns 0 or -errno."""
+    if argc < 2:
+        ti.error = "Not enough arguments"
+        return -EINVAL
+    error, stripes = kstrtouint(argv[0], 10)
+    if error or not stripes:
+        ti.error = "Invalid stripe count"
+        return -EINVAL
+    error, chunk_size = kstrtouint(argv[1], 10)
+    if error or not chunk_size:
+        ti.error = "Invalid chunk_size"
+        return -EINVAL
+    width, rest = divmod(ti.len, stripes)
+    if rest:
+        ti.error = "Target length not divisible by number of stripes"
+        return -EINVAL
+    if width % chunk_size:
+        ti.error = "Target length not divisible by chunk size"
+        return -EINVAL
+    if argc != 2 + 2 * stripes & 0xFFFFFFFF:
+        ti.error = "Not enough destinations specified"
+        return -EINVAL
+    sc = alloc_context(stripes)
+    if sc is None:
+        ti.error = "Memory allocation for striped context failed"
+        return -ENOMEM
+    INIT_WORK(sc.trigger_event, trigger_event, sc)
+    sc.ti = ti
+    sc.stripes = stripes
+    sc.stripe_width = width
+    sc.stripes_shift = -1 if stripes & (stripes - 1) else ilog2(stripes)
+    r = dm.dm_set_target_max_io_len(ti, chunk_size)
+    if r:
+        kfree(sc)
+        return r
+    ti.num_flush_bios = stripes
+    ti.num_discard_bios = stripes
+    ti.num_secure_erase_bios = stripes
+    ti.num_write_same_bios = stripes
+    ti.num_write_zeroes_bios = stripes
+    sc.chunk_size = chunk_size
+    sc.chunk_size_shift = -1 if chunk_size & (chunk_size - 1) else ilog2(chunk_size)
+    for i in range(stripes):
+        r = get_stripe(ti, sc, i, argv[2 + 2 * i:])
+        if r < 0:
+            ti.error = "Couldn't parse stripe destination"
+            for j in range(i - 1, -1, -1):
+                dm_table.dm_put_device(ti, sc.stripe[j].dev)
+            kfree(sc)
+            return r
+        sc.stripe[i].error_count = 0
+    ti.private = sc
+    return 0
+
+
+def stripe_dtr(ti):
+    """Let the devices go."""
+    sc = ti.private
+    for i in range(sc.stripes):
+        dm_table.dm_put_device(ti, sc.stripe[i].dev)
+    flush_work(sc.trigger_event)
+    kfree(sc)
+
+
+def stripe_map_sector(sc, sector):
+    """Which stripe a sector is on, and which sector of it. In C both are out-parameters."""
+    chunk = dm_target_offset(sc.ti, sector)
+    if sc.chunk_size_shift < 0:
+        chunk, chunk_offset = divmod(chunk, sc.chunk_size)
+    else:
+        chunk_offset = chunk & (sc.chunk_size - 1)
+        chunk >>= sc.chunk_size_shift
+    if sc.stripes_shift < 0:
+        chunk, stripe = divmod(chunk, sc.stripes)
+    else:
+        stripe = chunk & (sc.stripes - 1)
+        chunk >>= sc.stripes_shift
+    if sc.chunk_size_shift < 0:
+        chunk *= sc.chunk_size
+    else:
+        chunk <<= sc.chunk_size_shift
+    return stripe, chunk + chunk_offset
+
+
+def stripe_map_range_sector(sc, sector, target_stripe):
+    """The first sector of a stripe that is not before a sector of the target."""
+    stripe, result = stripe_map_sector(sc, sector)
+    if stripe == target_stripe:
+        return result
+    if sc.chunk_size_shift < 0:
+        result -= result % sc.chunk_size
+    else:
+        result &= ~(sc.chunk_size - 1)
+    if target_stripe < stripe:
+        result += sc.chunk_size
+    return result
+
+
+def stripe_map_range(sc, bio, target_stripe):
+    """Make a bio without data one for those of its sectors that are on a stripe; one that has none there ends."""
+    begin = stripe_map_range_sector(sc, bio.bi_iter.bi_sector, target_stripe)
+    end = stripe_map_range_sector(sc, bio_end_sector(bio), target_stripe)
+    if begin < end:
+        bio_set_dev(bio, sc.stripe[target_stripe].dev.bdev)
+        bio.bi_iter.bi_sector = begin + sc.stripe[target_stripe].physical_start
+        bio.bi_iter.bi_size = to_bytes(end - begin)
+        return DM_MAPIO_REMAPPED
+    bio_module.bio_endio(bio)
+    return DM_MAPIO_SUBMITTED
+
+
+def stripe_map(ti, bio):
+    """Send a bio on: to the stripe of its sector or, where each stripe gets a clone, to that of the clone's number."""
+    sc = ti.private
+    if bio.bi_opf & REQ_PREFLUSH:
+        target_bio_nr = dm.dm_bio_get_target_bio_nr(bio)
+        BUG_ON(target_bio_nr >= sc.stripes)
+        bio_set_dev(bio, sc.stripe[target_bio_nr].dev.bdev)
+        return DM_MAPIO_REMAPPED
+    if bio_op(bio) in (REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_ZEROES, REQ_OP_WRITE_SAME):
+        target_bio_nr = dm.dm_bio_get_target_bio_nr(bio)
+        BUG_ON(target_bio_nr >= sc.stripes)
+        return stripe_map_range(sc, bio, target_bio_nr)
+    stripe, sector = stripe_map_sector(sc, bio.bi_iter.bi_sector)
+    bio.bi_iter.bi_sector = sector + sc.stripe[stripe].physical_start
+    bio_set_dev(bio, sc.stripe[stripe].dev.bdev)
+    return DM_MAPIO_REMAPPED
+
+
+def stripe_status(ti, type, status_flags):
+    """The devices, and for each whether I/O failed (D) or not (A); or how the target was made."""
+    sc = ti.private
+    stripes = sc.stripe[:sc.stripes]
+    if type == STATUSTYPE_TABLE:
+        return f"{sc.stripes} {sc.chunk_size}" + "".join(f" {each.dev.name} {each.physical_start}" for each in stripes)
+    names = "".join(f"{each.dev.name} " for each in stripes)
+    return f"{sc.stripes} {names}1 " + "".join("D" if each.error_count else "A" for each in stripes)
+
+
+def stripe_end_io(ti, bio, error):
+    """Count failed I/O, and tell user space the first times. Returns (DM_ENDIO_DONE, error)."""
+    sc = ti.private
+    if not error or bio.bi_opf & REQ_RAHEAD or error == BLK_STS_NOTSUPP:
+        return DM_ENDIO_DONE, error
+    major_minor = format_dev_t(bio_dev(bio))
+    for each in sc.stripe[:sc.stripes]:
+        if each.dev.name == major_minor:
+            each.error_count += 1
+            if each.error_count < DM_IO_ERROR_THRESHOLD:
+                schedule_work(sc.trigger_event)
+    return DM_ENDIO_DONE, error
+
+
+def stripe_iterate_devices(ti, fn, data):
+    """Call fn for each stripe, until it returns another number than 0; return that."""
+    sc = ti.private
+    for each in sc.stripe[:sc.stripes]:
+        ret = fn(ti, each.dev, each.physical_start, sc.stripe_width, data)
+        if ret:
+            return ret
+    return 0
+
+
+def stripe_io_hints(ti, limits):
+    """Say that a chunk is the least, and a chunk of each stripe the best size of I/O."""
+    sc = ti.private
+    chunk_size = sc.chunk_size << SECTOR_SHIFT & 0xFFFFFFFF
+    blk_settings.blk_limits_io_min(limits, chunk_size)
+    blk_settings.blk_limits_io_opt(limits, chunk_size * sc.stripes & 0xFFFFFFFF)
+
+
+stripe_target = target_type(name="striped", version=(1, 6, 0), features=DM_TARGET_PASSES_INTEGRITY, ctr=stripe_ctr,
+                            dtr=stripe_dtr, map=stripe_map, end_io=stripe_end_io, status=stripe_status,
+                            iterate_devices=stripe_iterate_devices, io_hints=stripe_io_hints)
+
+
+def dm_stripe_init():
+    """Make the type known. Returns 0 or -errno."""
+    r = dm_target.dm_register_target(stripe_target)
+    if r < 0:
+        DMWARN(DM_MSG_PREFIX, "target registration failed")
+    return r
+
+
+def dm_stripe_exit():
+    """Forget it."""
+    dm_target.dm_unregister_target(stripe_target)

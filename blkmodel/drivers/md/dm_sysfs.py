@@ -1,0 +1,75 @@
+"""What sysfs shows of a mapped device, in the directory `dm` of its disk."""
+
+from blkmodel.drivers.md import dm, dm_ioctl
+from blkmodel.drivers.md.dm_builtin import dm_kobject_release
+from blkmodel.drivers.md.dm_core_h import dm_get_completion_from_kobject
+from blkmodel.include.linux.errno import EINVAL, EIO
+from blkmodel.include.linux.genhd import disk_to_dev
+from blkmodel.include.linux.kobject import (
+    attribute,
+    kobj_type,
+    kobject_add,
+    kobject_init,
+    kobject_put,
+    sysfs_create_files,
+)
+from blkmodel.include.linux.wait import wait_for_completion
+
+
+def dm_attr_show(kobj, attr):
+    """The text of a file; -EINVAL for a device that is going."""
+    md = dm.dm_get_from_kobject(kobj)
+    if md is None:
+        return -EINVAL
+    ret = attr.show(md)
+    dm.dm_put(md)
+    return ret
+
+
+def dm_attr_name_show(md):
+    """name: the device's name."""
+    r, name, _ = dm_ioctl.dm_copy_name_and_uuid(md)
+    return -EIO if r else f"{name}\n"
+
+
+def dm_attr_uuid_show(md):
+    """uuid: its UUID; empty where it has none."""
+    r, _, uuid = dm_ioctl.dm_copy_name_and_uuid(md)
+    return -EIO if r else f"{uuid}\n"
+
+
+def dm_attr_suspended_show(md):
+    """suspended: whether it is."""
+    return f"{int(dm.dm_suspended_md(md))}\n"
+
+
+def dm_attr_use_blk_mq_show(md):
+    """use_blk_mq: always, as far as it has requests; for user space that still asks."""
+    return "1\n"
+
+
+dm_attrs = (
+    attribute("name", 0o444, dm_attr_name_show),
+    attribute("uuid", 0o444, dm_attr_uuid_show),
+    attribute("suspended", 0o444, dm_attr_suspended_show),
+    attribute("use_blk_mq", 0o444, dm_attr_use_blk_mq_show),
+)
+dm_ktype = kobj_type(release=dm_kobject_release)
+
+
+def dm_sysfs_init(md):
+    """Make the directory. Returns 0 or -errno."""
+    kobj = dm.dm_kobject(md)
+    md.kobj_holder._md = md
+    kobject_init(kobj, dm_ktype, md.kobj_holder)
+    r = kobject_add(kobj, disk_to_dev(dm.dm_disk(md)).kobj, "dm")
+    if not r:
+        sysfs_create_files(kobj, dm_attrs)
+    return r
+
+
+def dm_sysfs_exit(md):
+    """Remove it, and wait until nobody reads it."""
+    kobj = dm.dm_kobject(md)
+    kobject_put(kobj)
+    wait_for_completion(dm_get_completion_from_kobject(kobj))

@@ -1,0 +1,1240 @@
+"""Tables: which sectors of a mapped device are which target's, and what the device can do as a consequence.
+
+A table is filled target by target, in order and without gaps; dm_table_complete() then makes it ready for use. The
+last sectors of its targets (`highs`) are the leaves of a tree in which each node has KEYS_PER_NODE keys, a cache line
+of them; so a target is found in few steps. The reference kernel has no integrity data, no direct access to memory and
+no zoned disks; what is asked about them is asked, and answered so.
+"""
+
+from dataclasses import field
+from typing import Any
+
+from blkmodel.block import blk_core, blk_mq, blk_settings
+from blkmodel.block.partition_generic import bdevname
+from blkmodel.drivers.md import dm, dm_target
+from blkmodel.drivers.md.dm_h import (
+    dm_dev_internal,
+    dm_target_hybrid,
+    dm_target_request_based,
+)
+from blkmodel.fs import block_dev
+from blkmodel.include.linux.backing_dev import BDI_CAP_STABLE_WRITES, bdi_cap_stable_pages_required, bdi_congested
+from blkmodel.include.linux.blkdev import (
+    BLK_ZONED_HM,
+    BLK_ZONED_NONE,
+    QUEUE_FLAG_ADD_RANDOM,
+    QUEUE_FLAG_DAX,
+    QUEUE_FLAG_DISCARD,
+    QUEUE_FLAG_FUA,
+    QUEUE_FLAG_NONROT,
+    QUEUE_FLAG_SECERASE,
+    QUEUE_FLAG_WC,
+    SECTOR_SHIFT,
+    bdev_get_queue,
+    blk_queue_add_random,
+    blk_queue_discard,
+    blk_queue_nonrot,
+    blk_queue_secure_erase,
+    blk_queue_zone_sectors,
+    blk_queue_zoned_model,
+    copy_limits,
+    queue_is_mq,
+    queue_limits,
+)
+from blkmodel.include.linux.bug import BUG_ON
+from blkmodel.include.linux.ctype import isspace, skip_spaces
+from blkmodel.include.linux.dax import dax_supported, dax_synchronous, dax_write_cache_enabled
+from blkmodel.include.linux.device_mapper import (
+    DM_TYPE_BIO_BASED,
+    DM_TYPE_DAX_BIO_BASED,
+    DM_TYPE_NONE,
+    DM_TYPE_NVME_BIO_BASED,
+    DM_TYPE_REQUEST_BASED,
+    DMERR,
+    DMWARN,
+    dm_div_up,
+    dm_round_up,
+    dm_target_always_writeable,
+    dm_target_has_integrity,
+    dm_target_is_immutable,
+    dm_target_is_wildcard,
+    dm_target_needs_singleton,
+    dm_target_passes_integrity,
+    dm_target_supports_zoned_hm,
+)
+from blkmodel.include.linux.device_mapper import dm_target as dm_target_struct
+from blkmodel.include.linux.err import IS_ERR
+from blkmodel.include.linux.errno import EINVAL, ENODEV, ENOMEM, EOVERFLOW
+from blkmodel.include.linux.fs import FMODE_WRITE, i_size_read
+from blkmodel.include.linux.gfp import GFP_KERNEL, GFP_NOIO
+from blkmodel.include.linux.kdev_t import MAJOR, MINOR, MKDEV
+from blkmodel.include.linux.kernel import sscanf
+from blkmodel.include.linux.list import list_add, list_del_init, list_empty, list_head
+from blkmodel.include.linux.log2 import is_power_of_2
+from blkmodel.include.linux.mount import name_to_dev_t
+from blkmodel.include.linux.slab import kcalloc, kfree, kzalloc
+from blkmodel.include.linux.vmalloc import vfree, vzalloc
+from blkmodel.sim.memory import PAGE_SIZE, place, place_array
+from blkmodel.sim.structure import Struct, sizeof, struct
+
+DM_MSG_PREFIX = "table"
+MAX_DEPTH = 16
+NODE_SIZE = 64  # L1_CACHE_BYTES
+KEYS_PER_NODE = NODE_SIZE // sizeof("u64")
+CHILDREN_PER_NODE = KEYS_PER_NODE + 1
+NO_SECTOR = (1 << 64) - 1
+UINT_MAX = 0xFFFFFFFF
+ULONG_MAX = NO_SECTOR
+PAGE_SHIFT = 12
+PRESUSPEND, PRESUSPEND_UNDO, POSTSUSPEND = range(3)
+
+
+@struct
+class dm_table(Struct):
+    """Which targets a mapped device consists of: num_targets of num_allocated, in the order of their sectors.
+
+    type: DM_TYPE_*. highs: the last sector of each target. index: the levels of the tree, from the root to the leaves,
+    which are the highs; counts: the nodes of each; `depth` levels. mode: FMODE_*. devices: what its targets use,
+    as dm_dev_internal. event_fn(event_context) is called when a target has something to tell. mempools are what the
+    device's clones will be from, until the table is made live.
+    """
+
+    md: Any = None
+    type: int = DM_TYPE_NONE
+    depth: int = 0
+    counts: Any = field(default_factory=lambda: [0] * MAX_DEPTH)
+    index: Any = field(default_factory=lambda: [None] * MAX_DEPTH)
+    num_targets: int = 0
+    num_allocated: int = 0
+    highs: Any = None
+    targets: Any = None
+    immutable_target_type: Any = None
+    integrity_supported: bool = False
+    singleton: bool = False
+    integrity_added: bool = False
+    mode: int = 0
+    devices: Any = field(default_factory=list_head)
+    event_fn: Any = None
+    event_context: Any = None
+    mempools: Any = None
+    target_callbacks: Any = field(default_factory=list_head)
+
+
+# The tree of targets
+
+def int_log(n, base):
+    """How many times n is to be divided by base, each time rounded up, until it is 1."""
+    result = 0
+    while n > 1:
+        n = dm_div_up(n, base)
+        result += 1
+    return result
+
+
+def get_child(n, k):
+    """The node, on the level below, of node n's key k."""
+    return n * CHILDREN_PER_NODE + k
+
+
+def get_node(t, level, n):
+    """Where the keys of node n begin in the array of a level."""
+    return n * KEYS_PER_NODE
+
+
+def high(t, level, n):
+    """The highest key below node n of a level; one beyond all sectors where there is no such node."""
+    while level < t.depth - 1:
+        n = get_child(n, CHILDREN_PER_NODE - 1)
+        level += 1
+    if n >= t.counts[level]:
+        return NO_SECTOR
+    return t.index[level][get_node(t, level, n) + KEYS_PER_NODE - 1]
+
+
+def setup_btree_index(level, t):
+    """Fill a level of the tree with the highest keys of the level below."""
+    for n in range(t.counts[level]):
+        node = get_node(t, level, n)
+        for k in range(KEYS_PER_NODE):
+            t.index[level][node + k] = high(t, level + 1, get_child(n, k))
+    return 0
+
+
+def dm_vcalloc(nmemb, elem_size):
+    """Allocate zeroed memory for so many elements. Returns its address, or 0."""
+    if nmemb > ULONG_MAX // elem_size:
+        return 0
+    return vzalloc(nmemb * elem_size)
+
+
+def alloc_targets(t, num):
+    """Allocate both arrays of a table, the highs and behind them the targets. Returns 0 or -ENOMEM.
+
+    A target is placed in its array when it is added.
+    """
+    addr = dm_vcalloc(num, sizeof(dm_target_struct) + sizeof("u64"))
+    if not addr:
+        return -ENOMEM
+    vfree(t.highs)
+    t.num_allocated = num
+    t.highs = place_array("u64", [NO_SECTOR] * num, addr)
+    t.targets = place_array("dm_target", [None] * num, addr + num * sizeof("u64"))
+    return 0
+
+
+def dm_table_create(mode, num_targets, md):
+    """Make an empty table with room for so many targets. Returns (0, table), or (-ENOMEM, None).
+
+    In C the table is an out-parameter.
+    """
+    t = kzalloc(dm_table, GFP_KERNEL)
+    if t is None:
+        return -ENOMEM, None
+    num_targets = dm_round_up(num_targets or KEYS_PER_NODE, KEYS_PER_NODE) & UINT_MAX
+    if not num_targets or alloc_targets(t, num_targets):
+        kfree(t)
+        return -ENOMEM, None
+    t.type = DM_TYPE_NONE
+    t.mode = mode
+    t.md = md
+    return 0, t
+
+
+def free_devices(devices, md):
+    """Close what a table's targets have left open."""
+    for dd in devices:
+        DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(md)}: dm_table_destroy: dm_put_device call missing for "
+                              f"{dd.dm_dev.name}")
+        dm.dm_put_table_device(md, dd.dm_dev)
+        kfree(dd)
+
+
+def dm_table_destroy(t):
+    """Destroy a table that is not live, or one that was never completed, with its targets."""
+    if t is None:
+        return
+    if t.depth >= 2:
+        vfree(t.index[t.depth - 2])
+    for tgt in t.targets[:t.num_targets]:
+        if tgt.type.dtr is not None:
+            tgt.type.dtr(tgt)
+        dm_target.dm_put_target_type(tgt.type)
+    vfree(t.highs)
+    free_devices(t.devices, t.md)
+    dm.dm_free_md_mempools(t.mempools)
+    kfree(t)
+
+
+# Devices below
+
+def find_device(devices, dev):
+    """The entry of a list of devices for a device number, or None."""
+    for dd in devices:
+        if dd.dm_dev.bdev.bd_dev == dev:
+            return dd
+    return None
+
+
+def device_area_is_invalid(ti, dev, start, len, data):
+    """Whether a target can't have these sectors of a device below; the log says why. data: the target's limits."""
+    bdev = dev.bdev
+    dev_size = i_size_read(bdev.bd_inode) >> SECTOR_SHIFT
+    block_sectors = data.logical_block_size >> SECTOR_SHIFT
+    name = dm.dm_device_name(ti.table.md)
+
+    q = bdev_get_queue(bdev)
+    if q is None or q.make_request_fn is None:
+        DMWARN(DM_MSG_PREFIX, f"{name}: {bdevname(bdev)} is not yet initialised: "
+                              f"start={start}, len={len}, dev_size={dev_size}")
+        return 1
+    if not dev_size:
+        return 0
+    if start >= dev_size or start + len > dev_size:
+        DMWARN(DM_MSG_PREFIX, f"{name}: {bdevname(bdev)} too small for target: "
+                              f"start={start}, len={len}, dev_size={dev_size}")
+        return 1
+    if blk_queue_zoned_model(q) != BLK_ZONED_NONE:
+        zone_sectors = blk_queue_zone_sectors(q)
+        for what, sectors in (("start", start), ("len", len)):
+            if sectors & (zone_sectors - 1):
+                DMWARN(DM_MSG_PREFIX, f"{name}: {what}={sectors} not aligned to h/w zone size {zone_sectors} of "
+                                      f"{bdevname(bdev)}")
+                return 1
+    if block_sectors <= 1:
+        return 0
+    for what, sectors in (("start", start), ("len", len)):
+        if sectors & (block_sectors - 1):
+            DMWARN(DM_MSG_PREFIX, f"{name}: {what}={sectors} not aligned to h/w logical block size "
+                                  f"{data.logical_block_size} of {bdevname(bdev)}")
+            return 1
+    return 0
+
+
+def upgrade_mode(dd, new_mode, md):
+    """Open a device of the table for more than it was opened for. Returns 0 or -errno; then it is as it was."""
+    old_dev = dd.dm_dev
+    r, new_dev = dm.dm_get_table_device(md, dd.dm_dev.bdev.bd_dev, dd.dm_dev.mode | new_mode)
+    if r:
+        return r
+    dd.dm_dev = new_dev
+    dm.dm_put_table_device(md, old_dev)
+    return 0
+
+
+def dm_get_dev_t(path):
+    """The number of the block device that a path is the node of, or that it names otherwise; 0 for none."""
+    bdev = block_dev.lookup_bdev(path)
+    if IS_ERR(bdev):
+        return name_to_dev_t(path)
+    dev = bdev.bd_dev
+    block_dev.bdput(bdev)
+    return dev
+
+
+def dm_get_device(ti, path, mode):
+    """Open a device for a target, by path or as "major:minor", unless its table has it open already.
+
+    Returns (0, dm_dev), or (-errno, None): -ENODEV for no such path, -EOVERFLOW for numbers that are none, or what
+    opening it brings. In C the dm_dev is an out-parameter.
+    """
+    t = ti.table
+    BUG_ON(t is None)
+    numbers = sscanf(path, "%u:%u%c")
+    if len(numbers) == 2:
+        dev = MKDEV(*numbers)
+        if [MAJOR(dev), MINOR(dev)] != numbers:
+            return -EOVERFLOW, None
+    else:
+        dev = dm_get_dev_t(path)
+        if not dev:
+            return -ENODEV, None
+
+    dd = find_device(t.devices, dev)
+    if dd is None:
+        dd = kzalloc(dm_dev_internal, GFP_KERNEL)
+        if dd is None:
+            return -ENOMEM, None
+        r, dd.dm_dev = dm.dm_get_table_device(t.md, dev, mode)
+        if r:
+            kfree(dd)
+            return r, None
+        dd.count = 1
+        list_add(dd, t.devices, "list")
+    else:
+        if dd.dm_dev.mode != mode | dd.dm_dev.mode:
+            r = upgrade_mode(dd, mode, t.md)
+            if r:
+                return r, None
+        dd.count += 1
+    return 0, dd.dm_dev
+
+
+def dm_set_device_limits(ti, dev, start, len, data):
+    """Lower the limits `data` to what a device below can meet from sector `start` on. Returns 0."""
+    bdev = dev.bdev
+    q = bdev_get_queue(bdev)
+    if q is None:
+        DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(ti.table.md)}: Cannot set limits for nonexistent device "
+                              f"{bdevname(bdev)}")
+        return 0
+    if blk_settings.bdev_stack_limits(data, bdev, start) < 0:
+        DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(ti.table.md)}: adding target device {bdevname(bdev)} caused an "
+                              f"alignment inconsistency: physical_block_size={q.limits.physical_block_size}, "
+                              f"logical_block_size={q.limits.logical_block_size}, "
+                              f"alignment_offset={q.limits.alignment_offset}, start={start << SECTOR_SHIFT}")
+    data.zoned = blk_queue_zoned_model(q)
+    return 0
+
+
+def dm_put_device(ti, d):
+    """Close a device for a target; it stays open while another target of the table has it."""
+    for dd in ti.table.devices:
+        if dd.dm_dev is d:
+            break
+    else:
+        DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(ti.table.md)}: device {d.name} not in table devices list")
+        return
+    dd.count -= 1
+    if dd.count == 0:
+        dm.dm_put_table_device(ti.table.md, d)
+        list_del_init(dd, "list")
+        kfree(dd)
+
+
+# A table is filled
+
+def adjoin(table, ti):
+    """Whether a target begins where the table ends so far."""
+    if not table.num_targets:
+        return not ti.begin
+    prev = table.targets[table.num_targets - 1]
+    return ti.begin == prev.begin + prev.len
+
+
+def realloc_argv(size, old_argv):
+    """Get an array of arguments twice as large as the old one, of `size`, which is freed; 8 for none.
+
+    Returns (array, its size), or (None, size). The first array is thought to be of size 0, so that the next one comes
+    with the first argument: in C the size is an out-parameter, which is set only where there was an old array.
+    """
+    new_size, gfp = (size * 2, GFP_KERNEL) if size else (8, GFP_NOIO)
+    argv = kcalloc(new_size, "pointer", gfp)
+    if argv is not None and old_argv is not None:
+        argv[:size] = old_argv[:size]
+        size = new_size
+    kfree(old_argv)
+    return argv, size
+
+
+def dm_split_args(text):
+    """Split a text at its blanks; a backslash before a character makes it an ordinary one.
+
+    Returns (0, number of arguments, array of them), which the caller frees; or (-ENOMEM, 0, None). In C number and
+    array are out-parameters.
+    """
+    argv, array_size = realloc_argv(0, None)
+    if argv is None:
+        return -ENOMEM, 0, None
+    argc = end = 0
+    while True:
+        start = skip_spaces(text, end)
+        if start == len(text):
+            return 0, argc, argv
+        word, end = "", start
+        while end < len(text):
+            if text[end] == "\\" and end + 1 < len(text):
+                word += text[end + 1]
+                end += 2
+                continue
+            if isspace(text[end]):
+                break
+            word += text[end]
+            end += 1
+        if argc + 1 > array_size:
+            argv, array_size = realloc_argv(array_size, argv)
+            if argv is None:
+                return -ENOMEM, 0, None
+        argv[argc] = word
+        argc += 1
+
+
+def validate_hardware_logical_block_alignment(table, limits):
+    """Check that a bio in whole blocks of the device is, where targets meet, cut into whole blocks of each of them.
+
+    Returns 0 or -EINVAL, with a line in the log.
+    """
+    block_sects = limits.logical_block_size >> SECTOR_SHIFT
+    next_target_start = 0  # where the next target begins, in sectors from a block's start
+    remaining = 0  # what the next target has to do of a block that began in one before
+    ti = None
+    i = 0
+    while i < dm_table_get_num_targets(table):
+        ti = dm_table_get_target(table, i)
+        ti_limits = queue_limits()
+        blk_settings.blk_set_stacking_limits(ti_limits)
+        if ti.type.iterate_devices is not None:
+            ti.type.iterate_devices(ti, dm_set_device_limits, ti_limits)
+        if remaining < ti.len and remaining & ((ti_limits.logical_block_size >> SECTOR_SHIFT) - 1):
+            break
+        next_target_start = next_target_start + ti.len & (block_sects - 1)
+        remaining = block_sects - next_target_start if next_target_start else 0
+        i += 1
+    if remaining:
+        DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(table.md)}: table line {i} (start sect {ti.begin} len {ti.len}) "
+                              f"not aligned to h/w logical block size {limits.logical_block_size}")
+        return -EINVAL
+    return 0
+
+
+def dm_table_add_target(t, type, start, len, params):
+    """Add a target of a type, by name, that is to have so many sectors from `start` on. Returns 0 or -errno.
+
+    A target that is refused is not in the table; the log says why.
+    """
+    if t.singleton:
+        DMERR(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: target type {t.targets[0].type.name} must appear alone in "
+                             "table")
+        return -EINVAL
+    BUG_ON(t.num_targets >= t.num_allocated)
+    tgt = t.targets[t.num_targets] = place(
+        dm_target_struct, t.targets._addr + t.num_targets * sizeof(dm_target_struct))
+    if not len:
+        DMERR(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: zero-length target")
+        return -EINVAL
+    tgt.type = dm_target.dm_get_target_type(type)
+    if tgt.type is None:
+        DMERR(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: {type}: unknown target type")
+        return -EINVAL
+
+    def refused(r, error=None):
+        tgt.error = error or tgt.error
+        DMERR(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: {type}: {tgt.error}")
+        dm_target.dm_put_target_type(tgt.type)
+        return r
+
+    if dm_target_needs_singleton(tgt.type):
+        if t.num_targets:
+            return refused(-EINVAL, "singleton target type must appear alone in table")
+        t.singleton = True
+    if dm_target_always_writeable(tgt.type) and not t.mode & FMODE_WRITE:
+        return refused(-EINVAL, "target type may not be included in a read-only table")
+    if t.immutable_target_type is not None:
+        if t.immutable_target_type is not tgt.type:
+            return refused(-EINVAL, "immutable target type cannot be mixed with other target types")
+    elif dm_target_is_immutable(tgt.type):
+        if t.num_targets:
+            return refused(-EINVAL, "immutable target type cannot be mixed with other target types")
+        t.immutable_target_type = tgt.type
+    if dm_target_has_integrity(tgt.type):
+        t.integrity_added = True
+
+    tgt.table = t
+    tgt.begin = start
+    tgt.len = len
+    tgt.error = "Unknown error"
+    if not adjoin(t, tgt):
+        return refused(-EINVAL, "Gap in table")
+    r, argc, argv = dm_split_args(params)
+    if r:
+        return refused(r, "couldn't split parameters (insufficient memory)")
+    r = tgt.type.ctr(tgt, argc, argv)
+    kfree(argv)
+    if r:
+        return refused(r)
+
+    t.highs[t.num_targets] = tgt.begin + tgt.len - 1
+    t.num_targets += 1
+    if not tgt.num_discard_bios and tgt.discards_supported:
+        DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: {type}: ignoring discards_supported because "
+                              "num_discard_bios is zero.")
+    return 0
+
+
+# Arguments of targets
+
+def validate_next_arg(arg, arg_set, ti, grouped):
+    """Read the next argument, a number within arg.min and arg.max. `grouped`: so many arguments must follow it.
+
+    Returns (0, number), or (-EINVAL, None) with ti.error set. In C the number, and where the error goes, are
+    out-parameters.
+    """
+    arg_str = dm_shift_arg(arg_set)
+    read = sscanf(arg_str, "%u%c") if arg_str else []
+    if len(read) != 1 or not arg.min <= read[0] <= arg.max or (grouped and arg_set.argc < read[0]):
+        ti.error = arg.error
+        return -EINVAL, None
+    return 0, read[0]
+
+
+def dm_read_arg(arg, arg_set, ti):
+    """Read the next argument, a number. Returns (0, number), or (-EINVAL, None) with ti.error set."""
+    return validate_next_arg(arg, arg_set, ti, False)
+
+
+def dm_read_arg_group(arg, arg_set, ti):
+    """Read how many arguments follow as a group. Returns (0, number), or (-EINVAL, None) with ti.error set."""
+    return validate_next_arg(arg, arg_set, ti, True)
+
+
+def dm_shift_arg(arg_set):
+    """The next argument, which is read with that; None where there is none left."""
+    if not arg_set.argc:
+        return None
+    arg_set.argc -= 1
+    r = arg_set.argv[0]
+    arg_set.argv = arg_set.argv[1:]
+    return r
+
+
+def dm_consume_args(arg_set, num_args):
+    """Pass over so many arguments."""
+    BUG_ON(arg_set.argc < num_args)
+    arg_set.argc -= num_args
+    arg_set.argv = arg_set.argv[num_args:]
+
+
+# What kind of table it is
+
+def __table_type_bio_based(table_type):
+    """Whether devices with such tables take bios."""
+    return table_type in (DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NVME_BIO_BASED)
+
+
+def __table_type_request_based(table_type):
+    """Whether devices with such tables take requests."""
+    return table_type == DM_TYPE_REQUEST_BASED
+
+
+def dm_table_set_type(t, type):
+    """Let a target that could be in either kind of table say which kind this one is to be."""
+    t.type = type
+
+
+def device_not_dax_capable(ti, dev, start, len, data):
+    """Whether a device below has no memory that can be used directly, in blocks of `data` bytes."""
+    return not dax_supported(dev.dax_dev, dev.bdev, data, start, len)
+
+
+def device_not_dax_synchronous_capable(ti, dev, start, len, data):
+    """Whether what is written into such memory needs more to last."""
+    return dev.dax_dev is None or not dax_synchronous(dev.dax_dev)
+
+
+def dm_table_supports_dax(t, iterate_fn, blocksize):
+    """Whether all devices below are memory that can be used directly; iterate_fn says whether one is not."""
+    i = 0
+    while i < dm_table_get_num_targets(t):
+        ti = dm_table_get_target(t, i)
+        i += 1
+        if ti.type.direct_access is None:
+            return False
+        if ti.type.iterate_devices is None or ti.type.iterate_devices(ti, iterate_fn, blocksize):
+            return False
+    return True
+
+
+def device_is_rq_stackable(ti, dev, start, len, data):
+    """Whether a device below takes requests: a whole multi-queue disk does."""
+    bdev = dev.bdev
+    if bdev is not bdev.bd_contains:
+        return False
+    return queue_is_mq(bdev_get_queue(bdev))
+
+
+def dm_table_determine_type(t):
+    """Find out whether a table's device takes bios or requests, and check that it can. Returns 0 or -EINVAL."""
+    devices = dm_table_get_devices(t)
+    live_md_type = dm.dm_get_md_type(t.md)
+    if t.type != DM_TYPE_NONE:
+        bio_based = t.type == DM_TYPE_BIO_BASED
+        BUG_ON(t.type in (DM_TYPE_DAX_BIO_BASED, DM_TYPE_NVME_BIO_BASED))
+    else:
+        bio_based = request_based = hybrid = False
+        for tgt in t.targets[:t.num_targets]:
+            if dm_target_hybrid(tgt):
+                hybrid = True
+            elif dm_target_request_based(tgt):
+                request_based = True
+            else:
+                bio_based = True
+            if bio_based and request_based:
+                DMERR(DM_MSG_PREFIX, "Inconsistent table: different target types can't be mixed up")
+                return -EINVAL
+        if hybrid and not bio_based and not request_based:
+            # the targets can do either: go on as before, or with bios on a new device
+            request_based = __table_type_request_based(live_md_type)
+            bio_based = not request_based
+        if not bio_based:
+            BUG_ON(not request_based)
+            t.type = DM_TYPE_REQUEST_BASED
+
+    if bio_based:
+        t.type = DM_TYPE_BIO_BASED
+        if (dm_table_supports_dax(t, device_not_dax_capable, PAGE_SIZE)
+                or (list_empty(devices) and live_md_type == DM_TYPE_DAX_BIO_BASED)):
+            t.type = DM_TYPE_DAX_BIO_BASED
+            return 0
+        tgt = dm_table_get_immutable_target(t)
+        if tgt is None or tgt.max_io_len or not dm_table_does_not_support_partial_completion(t):
+            if list_empty(devices) and live_md_type == DM_TYPE_NVME_BIO_BASED:
+                t.type = DM_TYPE_NVME_BIO_BASED
+            return 0
+        # bios that need no splitting go straight to NVMe: that is checked as requests are
+        t.type = DM_TYPE_NVME_BIO_BASED
+
+    if t.num_targets > 1:
+        kind = "nvme bio-based" if t.type == DM_TYPE_NVME_BIO_BASED else "request-based"
+        DMERR(DM_MSG_PREFIX, f"{kind} DM doesn't support multiple targets")
+        return -EINVAL
+    if list_empty(devices):
+        live_table, srcu_idx = dm.dm_get_live_table(t.md)
+        if live_table is not None:
+            t.type = live_table.type
+        dm.dm_put_live_table(t.md, srcu_idx)
+        return 0
+    tgt = dm_table_get_immutable_target(t)
+    if tgt is None:
+        DMERR(DM_MSG_PREFIX, "table load rejected: immutable target is required")
+        return -EINVAL
+    if tgt.max_io_len:
+        DMERR(DM_MSG_PREFIX, "table load rejected: immutable target that splits IO is not supported")
+        return -EINVAL
+    if (tgt.type.iterate_devices is None
+            or not tgt.type.iterate_devices(tgt, device_is_rq_stackable, None)):
+        DMERR(DM_MSG_PREFIX, "table load rejected: including non-request-stackable devices")
+        return -EINVAL
+    return 0
+
+
+def dm_table_get_type(t):
+    """The kind of table, DM_TYPE_*."""
+    return t.type
+
+
+def dm_table_get_immutable_target_type(t):
+    """The type of target that no other may follow on the device, or None."""
+    return t.immutable_target_type
+
+
+def dm_table_get_immutable_target(t):
+    """The table's only target, where it is of such a type; else None."""
+    if t.num_targets > 1 or not dm_target_is_immutable(t.targets[0].type):
+        return None
+    return t.targets[0]
+
+
+def dm_table_get_wildcard_target(t):
+    """The first target of a type that may follow any; None where there is none."""
+    i = 0
+    while i < dm_table_get_num_targets(t):
+        ti = dm_table_get_target(t, i)
+        i += 1
+        if dm_target_is_wildcard(ti.type):
+            return ti
+    return None
+
+
+def dm_table_bio_based(t):
+    """Whether the device takes bios."""
+    return __table_type_bio_based(dm_table_get_type(t))
+
+
+def dm_table_request_based(t):
+    """Whether the device takes requests."""
+    return __table_type_request_based(dm_table_get_type(t))
+
+
+# A table is made ready
+
+def dm_table_alloc_md_mempools(t, md):
+    """Allocate what the device's clones will be from. Returns 0, -EINVAL or -ENOMEM."""
+    type = dm_table_get_type(t)
+    per_io_data_size = min_pool_size = 0
+    if type == DM_TYPE_NONE:
+        DMWARN(DM_MSG_PREFIX, "no table type is set, can't allocate mempools")
+        return -EINVAL
+    if __table_type_bio_based(type):
+        for ti in t.targets[:t.num_targets]:
+            per_io_data_size = max(per_io_data_size, ti.per_io_data_size)
+            min_pool_size = max(min_pool_size, ti.num_flush_bios)
+    t.mempools = dm.dm_alloc_md_mempools(md, type, t.integrity_supported, per_io_data_size, min_pool_size)
+    return 0 if t.mempools is not None else -ENOMEM
+
+
+def dm_table_free_md_mempools(t):
+    """Free them."""
+    dm.dm_free_md_mempools(t.mempools)
+    t.mempools = None
+
+
+def dm_table_get_md_mempools(t):
+    """What the device's clones will be from."""
+    return t.mempools
+
+
+def setup_indexes(t):
+    """Build the levels of the tree above the leaves, from the bottom up, in one piece of memory. Returns 0, -ENOMEM."""
+    total = 0
+    for i in range(t.depth - 2, -1, -1):
+        t.counts[i] = dm_div_up(t.counts[i + 1], CHILDREN_PER_NODE)
+        total += t.counts[i]
+    addr = dm_vcalloc(total, NODE_SIZE)
+    if not addr:
+        return -ENOMEM
+    for i in range(t.depth - 2, -1, -1):
+        t.index[i] = place_array("u64", [0] * (KEYS_PER_NODE * t.counts[i]), addr)
+        addr += NODE_SIZE * t.counts[i]
+        setup_btree_index(i, t)
+    return 0
+
+
+def dm_table_build_index(t):
+    """Build the tree in which targets are looked up. Returns 0 or -ENOMEM."""
+    leaf_nodes = dm_div_up(t.num_targets, KEYS_PER_NODE)
+    t.depth = 1 + int_log(leaf_nodes, CHILDREN_PER_NODE)
+    t.counts[t.depth - 1] = leaf_nodes
+    t.index[t.depth - 1] = t.highs
+    return setup_indexes(t) if t.depth >= 2 else 0
+
+
+def integrity_profile_exists(disk):
+    """Whether a disk keeps integrity data: none does, as the kernel is configured without."""
+    return False
+
+
+def dm_table_get_integrity_disk(t):
+    """A disk below whose integrity data are as those of all of them; None where there is none."""
+    devices = dm_table_get_devices(t)
+    i = 0
+    while i < dm_table_get_num_targets(t):
+        ti = dm_table_get_target(t, i)
+        i += 1
+        if not dm_target_passes_integrity(ti.type):
+            return None
+    template_disk = None
+    for dd in devices:
+        template_disk = dd.dm_dev.bdev.bd_disk
+        if not integrity_profile_exists(template_disk):
+            return None
+    return template_disk
+
+
+def dm_table_register_integrity(t):
+    """Let the device have integrity data if all devices below have: they have none. Returns 0."""
+    if t.integrity_added:
+        return 0
+    t.integrity_supported = dm_table_get_integrity_disk(t) is not None
+    return 0
+
+
+def dm_table_complete(t):
+    """Make a table ready for use, once it has all its targets. Returns 0 or -errno; the log says what failed."""
+    r = dm_table_determine_type(t)
+    if r:
+        DMERR(DM_MSG_PREFIX, "unable to determine table type")
+        return r
+    r = dm_table_build_index(t)
+    if r:
+        DMERR(DM_MSG_PREFIX, "unable to build btrees")
+        return r
+    r = dm_table_register_integrity(t)
+    if r:
+        DMERR(DM_MSG_PREFIX, "could not register integrity profile.")
+        return r
+    r = dm_table_alloc_md_mempools(t, t.md)
+    if r:
+        DMERR(DM_MSG_PREFIX, "unable to allocate mempools")
+    return r
+
+
+def dm_table_event_callback(t, fn, context):
+    """Say whom to call, fn(context), when a target has something to tell; None for nobody."""
+    t.event_fn = fn
+    t.event_context = context
+
+
+def dm_table_event(t):
+    """A target has something to tell."""
+    if t.event_fn is not None:
+        t.event_fn(t.event_context)
+
+
+def dm_table_get_size(t):
+    """How many sectors the targets have together."""
+    return t.highs[t.num_targets - 1] + 1 if t.num_targets else 0
+
+
+def dm_table_get_target(t, index):
+    """The target of that number; None behind the last."""
+    return t.targets[index] if index < t.num_targets else None
+
+
+def dm_table_find_target(t, sector):
+    """The target that a sector belongs to; None behind the end."""
+    if sector >= dm_table_get_size(t):
+        return None
+    n = k = 0
+    for level in range(t.depth):
+        n = get_child(n, k)
+        node = get_node(t, level, n)
+        for k in range(KEYS_PER_NODE):
+            if t.index[level][node + k] >= sector:
+                break
+    return t.targets[KEYS_PER_NODE * n + k]
+
+
+# What the device can do, by what the devices below can do
+
+def dm_table_any_dev_attr(t, func, data):
+    """Whether func(ti, dev, start, len, data) holds for any device below."""
+    i = 0
+    while i < dm_table_get_num_targets(t):
+        ti = dm_table_get_target(t, i)
+        i += 1
+        if ti.type.iterate_devices is not None and ti.type.iterate_devices(ti, func, data):
+            return True
+    return False
+
+
+def count_device(ti, dev, start, len, data):
+    """Add one to data[0]."""
+    data[0] += 1
+    return 0
+
+
+def dm_table_has_no_data_devices(table):
+    """Whether no target has a device below it, as far as targets tell."""
+    i = 0
+    while i < dm_table_get_num_targets(table):
+        ti = dm_table_get_target(table, i)
+        i += 1
+        if ti.type.iterate_devices is None:
+            return False
+        num_devices = [0]
+        ti.type.iterate_devices(ti, count_device, num_devices)
+        if num_devices[0]:
+            return False
+    return True
+
+
+def device_not_zoned_model(ti, dev, start, len, data):
+    """Whether a device's zones are to be written in another way than `data`, BLK_ZONED_*."""
+    q = bdev_get_queue(dev.bdev)
+    return q is None or blk_queue_zoned_model(q) != data
+
+
+def dm_table_supports_zoned_model(t, zoned_model):
+    """Whether all targets and devices below have such zones."""
+    i = 0
+    while i < dm_table_get_num_targets(t):
+        ti = dm_table_get_target(t, i)
+        i += 1
+        if zoned_model == BLK_ZONED_HM and not dm_target_supports_zoned_hm(ti.type):
+            return False
+        if ti.type.iterate_devices is None or ti.type.iterate_devices(ti, device_not_zoned_model, zoned_model):
+            return False
+    return True
+
+
+def device_not_matches_zone_sectors(ti, dev, start, len, data):
+    """Whether a device's zones have another size than `data` sectors."""
+    q = bdev_get_queue(dev.bdev)
+    return q is None or blk_queue_zone_sectors(q) != data
+
+
+def validate_hardware_zoned_model(table, zoned_model, zone_sectors):
+    """Check that all devices below have the same zones, if any. Returns 0 or -EINVAL."""
+    if zoned_model == BLK_ZONED_NONE:
+        return 0
+    if not dm_table_supports_zoned_model(table, zoned_model):
+        DMERR(DM_MSG_PREFIX, f"{dm.dm_device_name(table.md)}: zoned model is not consistent across all devices")
+        return -EINVAL
+    if not is_power_of_2(zone_sectors):
+        return -EINVAL
+    if dm_table_any_dev_attr(table, device_not_matches_zone_sectors, zone_sectors):
+        DMERR(DM_MSG_PREFIX, f"{dm.dm_device_name(table.md)}: zone sectors is not consistent across all devices")
+        return -EINVAL
+    return 0
+
+
+def dm_calculate_queue_limits(table, limits):
+    """Work out a table's limits from those of all devices below, and check that the targets fit on them.
+
+    Returns 0, or -EINVAL with a line in the log.
+    """
+    zoned_model = BLK_ZONED_NONE
+    zone_sectors = 0
+    blk_settings.blk_set_stacking_limits(limits)
+    i = 0
+    while i < dm_table_get_num_targets(table):
+        ti_limits = queue_limits()
+        blk_settings.blk_set_stacking_limits(ti_limits)
+        ti = dm_table_get_target(table, i)
+        i += 1
+        if ti.type.iterate_devices is not None:
+            ti.type.iterate_devices(ti, dm_set_device_limits, ti_limits)
+            if zoned_model == BLK_ZONED_NONE and ti_limits.zoned != BLK_ZONED_NONE:
+                zoned_model = ti_limits.zoned
+                zone_sectors = ti_limits.chunk_sectors
+            if ti.type.io_hints is not None:
+                ti.type.io_hints(ti, ti_limits)
+            if ti.type.iterate_devices(ti, device_area_is_invalid, ti_limits):
+                return -EINVAL
+        if blk_settings.blk_stack_limits(limits, ti_limits, 0) < 0:
+            DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(table.md)}: adding target device (start sect {ti.begin} len "
+                                  f"{ti.len}) caused an alignment inconsistency")
+        if limits.zoned == BLK_ZONED_NONE and ti_limits.zoned != BLK_ZONED_NONE:
+            limits.zoned = ti_limits.zoned
+    if limits.zoned != BLK_ZONED_NONE:
+        # what a target makes of the zones counts more than what is below it
+        zoned_model = limits.zoned
+        zone_sectors = limits.chunk_sectors
+    if validate_hardware_zoned_model(table, zoned_model, zone_sectors):
+        return -EINVAL
+    return validate_hardware_logical_block_alignment(table, limits)
+
+
+def dm_table_verify_integrity(t):
+    """See that the device's integrity data are as those below: it has none."""
+    if not t.integrity_added:
+        BUG_ON(integrity_profile_exists(dm.dm_disk(t.md)))
+
+
+def device_flush_capable(ti, dev, start, len, data):
+    """Whether a device below has the queue flags `data`."""
+    q = bdev_get_queue(dev.bdev)
+    return q is not None and bool(q.queue_flags & data)
+
+
+def dm_table_supports_flush(t, flush):
+    """Whether any target is to be sent flushes: as it wants them itself, or a device below has the flag."""
+    i = 0
+    while i < dm_table_get_num_targets(t):
+        ti = dm_table_get_target(t, i)
+        i += 1
+        if not ti.num_flush_bios:
+            continue
+        if ti.flush_supported:
+            return True
+        if ti.type.iterate_devices is not None and ti.type.iterate_devices(ti, device_flush_capable, flush):
+            return True
+    return False
+
+
+def device_dax_write_cache_enabled(ti, dev, start, len, data):
+    """Whether a device below is memory behind a cache that must be flushed."""
+    return dev.dax_dev is not None and dax_write_cache_enabled(dev.dax_dev)
+
+
+def device_is_rotational(ti, dev, start, len, data):
+    """Whether a device below rotates."""
+    q = bdev_get_queue(dev.bdev)
+    return q is not None and not blk_queue_nonrot(q)
+
+
+def device_is_not_random(ti, dev, start, len, data):
+    """Whether the timing of a device below is not to be used for random numbers."""
+    q = bdev_get_queue(dev.bdev)
+    return q is not None and not blk_queue_add_random(q)
+
+
+def device_is_partial_completion(ti, dev, start, len, data):
+    """Whether a device below may end parts of a request: all but NVMe disks."""
+    return not bdevname(dev.bdev).startswith("nvme")
+
+
+def dm_table_does_not_support_partial_completion(t):
+    """Whether no device below may."""
+    return not dm_table_any_dev_attr(t, device_is_partial_completion, None)
+
+
+def device_not_write_same_capable(ti, dev, start, len, data):
+    """Whether a device below can't repeat a block."""
+    q = bdev_get_queue(dev.bdev)
+    return q is not None and not q.limits.max_write_same_sectors
+
+
+def dm_table_supports_write_same(t):
+    """Whether all targets and devices below can repeat a block."""
+    i = 0
+    while i < dm_table_get_num_targets(t):
+        ti = dm_table_get_target(t, i)
+        i += 1
+        if not ti.num_write_same_bios:
+            return False
+        if (ti.type.iterate_devices is None
+                or ti.type.iterate_devices(ti, device_not_write_same_capable, None)):
+            return False
+    return True
+
+
+def device_not_write_zeroes_capable(ti, dev, start, len, data):
+    """Whether a device below can't write zeroes without being sent them."""
+    q = bdev_get_queue(dev.bdev)
+    return q is not None and not q.limits.max_write_zeroes_sectors
+
+
+def dm_table_supports_write_zeroes(t):
+    """Whether all targets and devices below can write zeroes."""
+    i = 0
+    while i < dm_table_get_num_targets(t):
+        ti = dm_table_get_target(t, i)
+        i += 1
+        if not ti.num_write_zeroes_bios:
+            return False
+        if (ti.type.iterate_devices is None
+                or ti.type.iterate_devices(ti, device_not_write_zeroes_capable, None)):
+            return False
+    return True
+
+
+def device_not_discard_capable(ti, dev, start, len, data):
+    """Whether a device below can't discard."""
+    q = bdev_get_queue(dev.bdev)
+    return q is not None and not blk_queue_discard(q)
+
+
+def dm_table_supports_discards(t):
+    """Whether all targets discard, by themselves or because all devices below do."""
+    i = 0
+    while i < dm_table_get_num_targets(t):
+        ti = dm_table_get_target(t, i)
+        i += 1
+        if not ti.num_discard_bios:
+            return False
+        if not ti.discards_supported and (
+                ti.type.iterate_devices is None
+                or ti.type.iterate_devices(ti, device_not_discard_capable, None)):
+            return False
+    return True
+
+
+def device_not_secure_erase_capable(ti, dev, start, len, data):
+    """Whether a device below can't erase for good."""
+    q = bdev_get_queue(dev.bdev)
+    return q is not None and not blk_queue_secure_erase(q)
+
+
+def dm_table_supports_secure_erase(t):
+    """Whether all targets and devices below can erase for good."""
+    i = 0
+    while i < dm_table_get_num_targets(t):
+        ti = dm_table_get_target(t, i)
+        i += 1
+        if not ti.num_secure_erase_bios:
+            return False
+        if (ti.type.iterate_devices is None
+                or ti.type.iterate_devices(ti, device_not_secure_erase_capable, None)):
+            return False
+    return True
+
+
+def device_requires_stable_pages(ti, dev, start, len, data):
+    """Whether pages must not change while a device below writes them."""
+    q = bdev_get_queue(dev.bdev)
+    return q is not None and bdi_cap_stable_pages_required(q.backing_dev_info)
+
+
+def dm_table_set_restrictions(t, q, limits):
+    """Give a device's queue the limits of a table, and the flags that its targets and the devices below allow."""
+    copy_limits(q.limits, limits)
+    if not dm_table_supports_discards(t):
+        blk_core.blk_queue_flag_clear(QUEUE_FLAG_DISCARD, q)
+        q.limits.max_discard_sectors = 0
+        q.limits.max_hw_discard_sectors = 0
+        q.limits.discard_granularity = 0
+        q.limits.discard_alignment = 0
+        q.limits.discard_misaligned = 0
+    else:
+        blk_core.blk_queue_flag_set(QUEUE_FLAG_DISCARD, q)
+    if dm_table_supports_secure_erase(t):
+        blk_core.blk_queue_flag_set(QUEUE_FLAG_SECERASE, q)
+    wc = dm_table_supports_flush(t, 1 << QUEUE_FLAG_WC)
+    fua = wc and dm_table_supports_flush(t, 1 << QUEUE_FLAG_FUA)
+    blk_settings.blk_queue_write_cache(q, wc, fua)
+    if dm_table_supports_dax(t, device_not_dax_capable, PAGE_SIZE):
+        blk_core.blk_queue_flag_set(QUEUE_FLAG_DAX, q)
+        dm_table_supports_dax(t, device_not_dax_synchronous_capable, None)
+    else:
+        blk_core.blk_queue_flag_clear(QUEUE_FLAG_DAX, q)
+    dm_table_any_dev_attr(t, device_dax_write_cache_enabled, None)
+    if dm_table_any_dev_attr(t, device_is_rotational, None):
+        blk_core.blk_queue_flag_clear(QUEUE_FLAG_NONROT, q)
+    else:
+        blk_core.blk_queue_flag_set(QUEUE_FLAG_NONROT, q)
+    if not dm_table_supports_write_same(t):
+        q.limits.max_write_same_sectors = 0
+    if not dm_table_supports_write_zeroes(t):
+        q.limits.max_write_zeroes_sectors = 0
+    dm_table_verify_integrity(t)
+    if dm_table_any_dev_attr(t, device_requires_stable_pages, None):
+        q.backing_dev_info.capabilities |= BDI_CAP_STABLE_WRITES
+    else:
+        q.backing_dev_info.capabilities &= ~BDI_CAP_STABLE_WRITES
+    if blk_queue_add_random(q) and dm_table_any_dev_attr(t, device_is_not_random, None):
+        blk_core.blk_queue_flag_clear(QUEUE_FLAG_ADD_RANDOM, q)
+    # let reads be larger than what is read ahead
+    q.backing_dev_info.io_pages = limits.max_sectors >> (PAGE_SHIFT - SECTOR_SHIFT)
+
+
+def dm_table_get_num_targets(t):
+    """How many targets there are."""
+    return t.num_targets
+
+
+def dm_table_get_devices(t):
+    """The list of devices below, as dm_dev_internal, the newest first."""
+    return t.devices
+
+
+def dm_table_get_mode(t):
+    """FMODE_*: what the table's device may be opened for."""
+    return t.mode
+
+
+# Suspending and resuming
+
+def suspend_targets(t, mode):
+    """Tell each target that the device is about to be suspended, is not after all, or is."""
+    for ti in t.targets[:t.num_targets]:
+        if mode == PRESUSPEND:
+            if ti.type.presuspend is not None:
+                ti.type.presuspend(ti)
+        elif mode == PRESUSPEND_UNDO:
+            if ti.type.presuspend_undo is not None:
+                ti.type.presuspend_undo(ti)
+        elif mode == POSTSUSPEND:
+            if ti.type.postsuspend is not None:
+                ti.type.postsuspend(ti)
+
+
+def dm_table_presuspend_targets(t):
+    """The device is about to be suspended; it may have no table."""
+    if t is not None:
+        suspend_targets(t, PRESUSPEND)
+
+
+def dm_table_presuspend_undo_targets(t):
+    """It is not suspended after all."""
+    if t is not None:
+        suspend_targets(t, PRESUSPEND_UNDO)
+
+
+def dm_table_postsuspend_targets(t):
+    """It is suspended, and no I/O is under way."""
+    if t is not None:
+        suspend_targets(t, POSTSUSPEND)
+
+
+def dm_table_resume_targets(t):
+    """Let each target get ready, then go on. Returns 0, or -errno of the first that can't; then none goes on."""
+    for ti in t.targets[:t.num_targets]:
+        if ti.type.preresume is not None:
+            r = ti.type.preresume(ti)
+            if r:
+                DMERR(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: {ti.type.name}: preresume failed, error = {r}")
+                return r
+    for ti in t.targets[:t.num_targets]:
+        if ti.type.resume is not None:
+            ti.type.resume(ti)
+    return 0
+
+
+def dm_table_add_target_callbacks(t, cb):
+    """Let a target say whether it is congested, beside its devices."""
+    list_add(cb, t.target_callbacks, "list")
+
+
+def dm_table_any_congested(t, bdi_bits):
+    """Which of the bits WB_*_congested hold for any device below or target."""
+    r = 0
+    for dd in dm_table_get_devices(t):
+        q = bdev_get_queue(dd.dm_dev.bdev)
+        if q is not None:
+            r |= bdi_congested(q.backing_dev_info, bdi_bits)
+        else:
+            DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: any_congested: nonexistent device "
+                                  f"{bdevname(dd.dm_dev.bdev)}")
+    for cb in t.target_callbacks:
+        if cb.congested_fn is not None:
+            r |= cb.congested_fn(cb, bdi_bits)
+    return r
+
+
+def dm_table_get_md(t):
+    """The device that the table is for."""
+    return t.md
+
+
+def dm_table_device_name(t):
+    """Its name, "major:minor"."""
+    return dm.dm_device_name(t.md)
+
+
+def dm_table_run_md_queue_async(t):
+    """Let the device's queue run, if it has requests: a target can take some again."""
+    if not dm_table_request_based(t):
+        return
+    queue = dm.dm_get_md_queue(dm_table_get_md(t))
+    if queue is not None:
+        blk_mq.blk_mq_run_hw_queues(queue, True)

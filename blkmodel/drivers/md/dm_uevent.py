@@ -1,0 +1,110 @@
+"""What user space is told of paths: events that are built when a path fails, and sent when the device has its turn."""
+
+from typing import Any, NamedTuple
+
+from blkmodel.drivers.md import dm, dm_ioctl, dm_table
+from blkmodel.include.linux.device_mapper import DMERR, DMINFO
+from blkmodel.include.linux.err import ERR_PTR, IS_ERR
+from blkmodel.include.linux.errno import ENOMEM
+from blkmodel.include.linux.gfp import GFP_ATOMIC
+from blkmodel.include.linux.kobject import KOBJ_CHANGE, kobject_uevent_env
+from blkmodel.include.linux.list import list_del_init
+from blkmodel.include.linux.slab import kmem_cache_alloc, kmem_cache_create, kmem_cache_destroy, kmem_cache_free
+from blkmodel.sim import statics
+from blkmodel.sim.structure import Struct, sizeof, struct
+
+DM_MSG_PREFIX = "uevent"
+DM_UEVENT_PATH_FAILED, DM_UEVENT_PATH_REINSTATED = range(2)
+
+
+class Kind(NamedTuple):
+    """How user space is told of a kind of event."""
+
+    action: str
+    name: str
+
+
+_dm_uevent_type_names = (Kind(KOBJ_CHANGE, "PATH_FAILED"), Kind(KOBJ_CHANGE, "PATH_REINSTATED"))
+
+
+@struct
+class dm_uevent(Struct):
+    """An event that waits to be sent; ku_env are its words."""
+
+    SIZE = 2888
+    md: Any = None
+    action: str = ""
+    ku_env: Any = ()
+    elist: Any = None
+    name: str = ""
+    uuid: str = ""
+
+
+@statics
+class variables:
+    """Where events are from."""
+
+    def __init__(self):
+        self._dm_event_cache: Any = None
+
+
+def dm_uevent_free(event):
+    """Free an event."""
+    kmem_cache_free(variables()._dm_event_cache, event)
+
+
+def dm_uevent_alloc(md):
+    """An event without words; None on failure."""
+    event = kmem_cache_alloc(variables()._dm_event_cache, GFP_ATOMIC)
+    if event is not None:
+        event.md = md
+    return event
+
+
+def dm_build_path_uevent(md, ti, action, dm_action, path, nr_valid_paths):
+    """An event that says what became of a path, and how many are left. Returns it, or ERR_PTR(-ENOMEM)."""
+    event = dm_uevent_alloc(md)
+    if event is None:
+        DMERR(DM_MSG_PREFIX, "dm_build_path_uevent: dm_uevent_alloc() failed")
+        return ERR_PTR(-ENOMEM)
+    event.action = action
+    event.ku_env = (f"DM_TARGET={ti.type.name}", f"DM_ACTION={dm_action}", f"DM_SEQNUM={dm.dm_next_uevent_seq(md)}",
+                    f"DM_PATH={path}", f"DM_NR_VALID_PATHS={nr_valid_paths}")
+    return event
+
+
+def dm_send_uevents(events, kobj):
+    """Send a list of events, with the device's names; those of a device that is gone are dropped."""
+    for event in events:
+        list_del_init(event, "elist")
+        r, event.name, event.uuid = dm_ioctl.dm_copy_name_and_uuid(event.md)
+        if r:
+            DMINFO(DM_MSG_PREFIX, "dm_send_uevents: skipping sending uevent for lost device")
+        else:
+            event.ku_env += (f"DM_NAME={event.name}", f"DM_UUID={event.uuid}")
+            if kobject_uevent_env(kobj, event.action, event.ku_env):
+                DMERR(DM_MSG_PREFIX, "dm_send_uevents: kobject_uevent_env failed")
+        dm_uevent_free(event)
+
+
+def dm_path_uevent(event_type, ti, path, nr_valid_paths):
+    """Let user space hear of a path: its name, and how many are left."""
+    md = dm_table.dm_table_get_md(ti.table)
+    kind = _dm_uevent_type_names[event_type]
+    event = dm_build_path_uevent(md, ti, kind.action, kind.name, path, nr_valid_paths)
+    if not IS_ERR(event):
+        dm.dm_uevent_add(md, event)
+
+
+def dm_uevent_init():
+    """Make the cache of events. Returns 0 or -ENOMEM."""
+    variables()._dm_event_cache = kmem_cache_create("dm_uevent", sizeof(dm_uevent), dm_uevent)
+    if variables()._dm_event_cache is None:
+        return -ENOMEM
+    DMINFO(DM_MSG_PREFIX, "version 1.0.3")
+    return 0
+
+
+def dm_uevent_exit():
+    """Destroy it."""
+    kmem_cache_destroy(variables()._dm_event_cache)

@@ -1,0 +1,14 @@
+"""Kinds of characters."""
+
+SPACES = " \t\n\v\f\r\xa0"
+
+
+def isspace(character):
+    return character in SPACES
+
+
+def skip_spaces(text, at):
+    """Where the first character from `at` on is that is no blank."""
+    while at < len(text) and isspace(text[at]):
+        at += 1
+    return at

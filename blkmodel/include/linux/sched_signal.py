@@ -1,0 +1,8 @@
+"""Signals, as far as a sleeping task heeds them."""
+
+from blkmodel.include.linux.wait import TASK_INTERRUPTIBLE
+
+
+def signal_pending_state(state, task):
+    """Whether a signal is to end the task's sleep in that state."""
+    return state == TASK_INTERRUPTIBLE and task.signal

@@ -1,0 +1,20 @@
+"""Texts that are allocated."""
+
+from blkmodel.include.linux.slab import NUMA_NO_NODE, _on
+from blkmodel.sim import this
+
+
+class allocated(str):
+    """A text on the heap, at _addr; kfree() frees it."""
+
+    _addr = 0
+
+
+def kstrdup(text, gfp):
+    """A copy of a text; None where there is no memory for it."""
+    addr = this().memory.allocate("char[]", len(text.encode("utf8", "surrogateescape")) + 1, _on(NUMA_NO_NODE))
+    if not addr:
+        return None
+    copy = allocated(text)
+    copy._addr = addr
+    return copy
