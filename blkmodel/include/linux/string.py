@@ -1,6 +1,6 @@
 """Texts that are allocated."""
 
-from blkmodel.include.linux.slab import NUMA_NO_NODE, _on
+from blkmodel.include.linux.slab import NUMA_NO_NODE, wished_node
 from blkmodel.sim import this
 
 
@@ -12,7 +12,7 @@ class allocated(str):
 
 def kstrdup(text, gfp):
     """A copy of a text; None where there is no memory for it."""
-    addr = this().memory.allocate("char[]", len(text.encode("utf8", "surrogateescape")) + 1, _on(NUMA_NO_NODE))
+    addr = this().memory.allocate("char[]", len(text.encode("utf8", "surrogateescape")) + 1, wished_node(NUMA_NO_NODE))
     if not addr:
         return None
     copy = allocated(text)

@@ -1,12 +1,12 @@
 """Memory that need not lie side by side, and so can be large."""
 
-from blkmodel.include.linux.slab import NUMA_NO_NODE, _on
+from blkmodel.include.linux.slab import NUMA_NO_NODE, wished_node
 from blkmodel.sim import this
 
 
 def vzalloc(size):
     """Allocate so many zeroed bytes. Returns their address, at which the caller places what it wants; 0 on failure."""
-    return this().memory.allocate("vmalloc", size, _on(NUMA_NO_NODE))
+    return this().memory.allocate("vmalloc", size, wished_node(NUMA_NO_NODE))
 
 
 def vfree(thing):
