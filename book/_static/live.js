@@ -353,9 +353,7 @@
         if (same.nodeType !== Node.ELEMENT_NODE) {
           if (same.data !== wanted.data) same.data = wanted.data;
         } else if (!same.isEqualNode(wanted)) {
-          for (const { name } of [...same.attributes]) if (!wanted.hasAttribute(name)) same.removeAttribute(name);
-          for (const { name, value } of wanted.attributes)
-            if (same.getAttribute(name) !== value) same.setAttribute(name, value);
+          attributes(same, wanted);
           children(same, wanted);
         }
       } else {
@@ -366,6 +364,17 @@
       const next = at.nextSibling;
       at.remove();
       at = next;
+    }
+  }
+
+  // In the same order too: what is shown is then, to the letter, what was drawn.
+  function attributes(old, fresh) {
+    const names = fresh.getAttributeNames();
+    const keep = old.getAttributeNames().every((name, i) => name === names[i]);
+    if (!keep) for (const name of old.getAttributeNames()) old.removeAttribute(name);
+    for (const name of names) {
+      const value = fresh.getAttribute(name);
+      if (old.getAttribute(name) !== value) old.setAttribute(name, value);
     }
   }
 
