@@ -84,8 +84,9 @@ def key_of_all():
 
 def package_files():
     """Path → text of everything in `blkmodel` that the engine can use, with the root of the tree left out."""
-    found = {p.relative_to(ROOT): p for p in sorted((ROOT / "blkmodel").rglob("*")) if p.suffix in (".py", ".tsv", ".json")}
-    return {name.as_posix(): path.read_text("utf8") for name, path in found.items()
+    found = (p for p in sorted((ROOT / "blkmodel").rglob("*")) if p.suffix in (".py", ".tsv", ".json"))
+    named = {p.relative_to(ROOT): p for p in found}
+    return {name.as_posix(): p.read_text("utf8") for name, p in named.items()
             if name.parts[-2] != "__pycache__" and UNUSED.isdisjoint(name.parts)}
 
 
@@ -132,7 +133,7 @@ def without_unused(factory, users):
     used = set(NAME.findall(users))
     unused = {name for name in EXPORT.findall(factory) if times[name] == 3 and name not in used}
     factory = EXPORT.sub(lambda found: "" if found[1] in unused else found[0], factory)
-    return DECLARED.sub(lambda found: "var " + ",".join(n for n in found[1].split(",") if n not in unused) + ";", factory)
+    return DECLARED.sub(lambda found: f"var {','.join(n for n in found[1].split(',') if n not in unused)};", factory)
 
 
 def part(out, name, content, suffix="bin", compress=True):
