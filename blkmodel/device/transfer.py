@@ -13,7 +13,7 @@ from blkmodel.include.linux.nvme import (
     NVME_SGL_FMT_SEG_DESC,
     nvme_sgl_desc,
 )
-from blkmodel.sim import wire
+from blkmodel.sim import this, wire
 from blkmodel.sim.structure import Array
 
 PRP_OFFSET_INVALID = 0x13  # the standard's, which the kernel has no name for
@@ -146,3 +146,20 @@ def write_host(memory, places, data):
     for addr, length in places:
         memory.write(addr, data[at:at + length])
         at += length
+
+
+def to_host(controller, command, data):
+    """Bring an admin command's answer to where the command says."""
+    write_host(this().memory, _places(controller, command, len(data)), data)
+
+
+def from_host(controller, command, length):
+    """The bytes that come with an admin command."""
+    return read_host(this().memory, _places(controller, command, length))
+
+
+def _places(controller, command, length):
+    """Admin commands say where their data is by pages only."""
+    if command.flags & NVME_CMD_SGL_ALL:
+        raise Refused(NVME_SC_INVALID_FIELD)
+    return pieces(this().memory, command, length, controller.page)

@@ -37,12 +37,14 @@ class CpuVectors:
 
 @statics
 class interrupts:
-    """Every CPU's vectors, and what each runs: `entries` maps (CPU, vector) to a name and a function."""
+    """Every CPU's vectors, and what each runs: `entries` maps (CPU, vector) to a name and a function. `requested`:
+    those that were raised and have not begun to run; raised again meanwhile, they run once."""
 
     def __init__(self):
         self.cpus = {cpu: CpuVectors() for cpu in this().machine.possible}
         self.cpus[0].taken |= 1 << TIMER
         self.entries = {}
+        self.requested = set()
 
     def set_aside(self, cpus):
         """Set one vector aside on each of these CPUs, running or not; False (and none set aside) where one has none."""
@@ -95,6 +97,11 @@ class interrupts:
 
     def message(self, target):
         """Interrupt a CPU: what the vector stands for runs there, in a context of its own."""
-        if target in self.entries:
+        if target in self.entries and target not in self.requested:
+            self.requested.add(target)
             name, fn = self.entries[target]
-            this().loop.post(Context("irq", name, target[0]), fn)
+            this().loop.post(Context("irq", name, target[0]), lambda: self._begin(target, fn))
+
+    def _begin(self, target, fn):
+        self.requested.discard(target)
+        fn()
