@@ -285,20 +285,20 @@ class Engine:
             return
         memory = this().memory
         doorbells, wanted = (base + (sq.qid * 8 << self.stride) for base in self.shadow)
-        memory.store(wanted, sq.tail)
         tail = memory.load(doorbells)
         if tail < sq.size:
             sq.tail = tail
+        memory.store(wanted, sq.tail)
 
     def _look_at_shadow_head(self, cq):
         if self.shadow is None or not cq.qid:
             return
         memory = this().memory
         doorbells, wanted = (base + ((cq.qid * 2 + 1) * 4 << self.stride) for base in self.shadow)
-        memory.store(wanted, cq.head)
         head = memory.load(doorbells)
         if head < cq.size:
             cq.head = head
+        memory.store(wanted, cq.head)
 
     # Interrupts.
 
