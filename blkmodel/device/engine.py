@@ -197,14 +197,14 @@ class Engine:
         elif sq.qid == 0:
             self._finish(running)
         else:
-            time = self.service.time()
-            if not time:
-                fetched.append(running)
-                return
-            end = this().now + time
+            now = this().now
+            end = now + self.service.time()
             if self.service.in_order:
                 end = sq.last_end = max(end, sq.last_end)
-            running.event = self._post(lambda: self._time_is_up(running), end - this().now)
+            if end == now:
+                fetched.append(running)
+            else:
+                running.event = self._post(lambda: self._time_is_up(running), end - now)
 
     def _time_is_up(self, running):
         if self._alive():
