@@ -6,13 +6,13 @@ import sys
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
-from blkmodel.capture import calls, maps
-from blkmodel.capture.formats import CALLS, CAPTURE, FormatError, read
+from blkmodel.capture import calls, device, maps
+from blkmodel.capture.formats import CALLS, CAPTURE, DEVICE, FormatError, read
 from blkmodel.errors import NotModelled
 from blkmodel.scenario import run_step
 from blkmodel.sim import boot
 from blkmodel.source import RELEASE
-from blkmodel.trace import record
+from blkmodel.trace import Command, record
 
 PASSED, FAILED, SKIPPED, UNREADABLE = "passed", "failed", "not modelled yet", "unreadable"
 
@@ -56,6 +56,8 @@ def check_file(path):
         return _check_maps(path, document)
     if document["format"] == CALLS:
         return _check_calls(path, document)
+    if document["format"] == DEVICE:
+        return _check_device(path, document)
     return Outcome(str(path), SKIPPED, f"format {document['format']}")
 
 
@@ -93,6 +95,30 @@ def _check_calls(path, document):
     return Outcome(str(path), FAILED if found.differences else PASSED, summary, found.differences,
                    {"trees": found.trees, "paths_made": found.share.made, "paths": found.share.total,
                     "omitted": found.omitted, "untraced": found.untraced})
+
+
+def _check_device(path, document):
+    scenario = document["scenario"]
+    scanned = None  # commands before the first I/O that somebody asked for: they look for partitions
+    try:
+        boot(scenario["cpus"])
+        with record() as recording:
+            for step in scenario["steps"]:
+                if step[0] == "io" and scanned is None:
+                    scanned = _io_commands(recording)
+                run_step(step)
+    except NotModelled as why:
+        return Outcome(str(path), SKIPPED, f"step {why.what}")
+    except Exception as why:  # a bug of the model, or a step that it refuses: the other files are still to be checked
+        return Outcome(str(path), FAILED, "the model cannot run the scenario", [f"{type(why).__name__}: {why}"])
+    scanned = _io_commands(recording) if scanned is None else scanned
+    differences = device.compare(document, device.events(recording), scanned)
+    total = len(document["events"])
+    return Outcome(str(path), FAILED if differences else PASSED, f"{total} events", differences, {"events": total})
+
+
+def _io_commands(recording):
+    return sum(event.queue > 0 for event in recording.of(Command))
 
 
 def check(paths, verbose=False, as_json=False, out=None):

@@ -1,7 +1,8 @@
 """Reading recordings: the file formats, and what each must hold.
 
-`blkmodel-capture/1` (queue maps) and `blkmodel-calls/1` (call trees) are checked to the last field, so that whatever
-compares them with the model can rely on it. `blkmodel-device/1` and `blkmodel-dmsetup/1` are recognised.
+`blkmodel-capture/1` (queue maps), `blkmodel-calls/1` (call trees) and `blkmodel-device/1` (what a controller saw) are
+checked to the last field, so that whatever compares them with the model can rely on it. `blkmodel-dmsetup/1` is
+recognised.
 """
 
 import json
@@ -94,6 +95,47 @@ def _step(value, place):
         mapping(lambda name: True, parameter)(value[1], f"{place}[1]")
 
 
+def _event(value, place):
+    """What a controller saw: the kind, and what there is to say of it."""
+    if not isinstance(value, list) or not value or value[0] not in _EVENTS:
+        raise ShapeError(place, f"an event: a list that begins with one of {', '.join(_EVENTS)}", value)
+    shapes = _EVENTS[value[0]]
+    if len(value) != len(shapes) + 1:
+        raise ShapeError(place, f"{len(shapes)} facts after {value[0]}", value)
+    for i, (shape, fact) in enumerate(zip(shapes, value[1:], strict=True), 1):
+        shape(fact, f"{place}[{i}]")
+
+
+def _written(value, place):
+    """A register's value."""
+    text(value, place)
+    if value != "address":
+        try:
+            int(value, 16)
+        except ValueError:
+            raise ShapeError(place, 'a hexadecimal number such as 0x460001, or "address"', value) from None
+
+
+def _number_or_numbers(value, place):
+    if type(value) is list:
+        list_of(count)(value, place)
+    else:
+        count(value, place)
+
+
+def _command(required):
+    def check(value, place):
+        fields({"opcode": count, "name": text, **required}, closed=False)(value, place)
+        for name, fact in value.items():
+            if name != "name":
+                _number_or_numbers(fact, f"{place}.{name}")
+        if value["name"] == "CREATE_SQ":
+            fields({"sqid": count, "qsize": count}, closed=False)(value, place)
+    return check
+
+
+_EVENTS = {"read": (text,), "write": (text, _written), "sq_doorbell": (count, count), "cq_doorbell": (count, count),
+           "admin": (_command({}),), "io": (_command({"sqid": count}),)}
 _scenario = fields({"name": text, "cpus": number_from(1), "setup": list_of(_step), "traced": _step,
                     "roots": list_of(text)}, closed=False)
 _context = fields({"context": one_of("task", "irq", "softirq"), "calls": list_of(_call)}, closed=False)
@@ -103,7 +145,8 @@ _SHAPES = {
     CAPTURE: fields({"format": text, "kernel": anything, "machine": _machine, "cases": list_of(_case)}, closed=False),
     CALLS: fields({"format": text, "kernel": anything, "scenario": _scenario, "contexts": list_of(_context)},
                   closed=False),
-    DEVICE: anything,
+    DEVICE: fields({"format": text, "kernel": anything, "events": list_of(_event),
+                    "scenario": fields({"cpus": number_from(1), "steps": list_of(_step)}, closed=False)}, closed=False),
     DMSETUP: anything,
 }
 

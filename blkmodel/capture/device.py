@@ -1,0 +1,203 @@
+"""Holding what the controller saw against a recording of it (`blkmodel-device/1`).
+
+The events of both sides are compared as streams: register accesses; commands by queue; submission tails by queue; of
+completion heads only that the model's never pass what was completed, and that it reaches the recording's last one. How
+the streams interleave is chance. So is the CPU, and with it the queue, on which the partitions are looked for: those
+commands are compared for themselves, and what they moved on a queue is taken off its tails and heads on both sides.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from blkmodel.device.controller import REGISTERS
+from blkmodel.include.linux import nvme
+from blkmodel.include.linux.nvme import (
+    NVME_AQ_DEPTH,
+    NVME_CQ_IRQ_ENABLED,
+    NVME_FEAT_NUM_QUEUES,
+    NVME_REG_ACQ,
+    NVME_REG_ASQ,
+)
+from blkmodel.trace import Command, Completion, Doorbell, RegisterRead, RegisterWrite
+
+ADDRESSES = frozenset({NVME_REG_ASQ, NVME_REG_ASQ + 4, NVME_REG_ACQ, NVME_REG_ACQ + 4})
+ADMIN = {
+    nvme.nvme_admin_delete_sq: "DELETE_SQ", nvme.nvme_admin_create_sq: "CREATE_SQ",
+    nvme.nvme_admin_get_log_page: "GET_LOG_PAGE", nvme.nvme_admin_delete_cq: "DELETE_CQ",
+    nvme.nvme_admin_create_cq: "CREATE_CQ", nvme.nvme_admin_identify: "IDENTIFY", nvme.nvme_admin_abort_cmd: "ABORT",
+    nvme.nvme_admin_set_features: "SET_FEATURES", nvme.nvme_admin_get_features: "GET_FEATURES",
+    nvme.nvme_admin_async_event: "ASYNC_EV_REQ", nvme.nvme_admin_dbbuf: "DBBUF_CONFIG",
+    nvme.nvme_admin_directive_send: "DIRECTIVE_SEND", nvme.nvme_admin_directive_recv: "DIRECTIVE_RECV",
+    nvme.nvme_admin_ns_attach: "NS_ATTACHMENT", nvme.nvme_admin_format_nvm: "FORMAT_NVM"}
+IO = {nvme.nvme_cmd_flush: "FLUSH", nvme.nvme_cmd_write: "WRITE", nvme.nvme_cmd_read: "READ",
+      nvme.nvme_cmd_compare: "COMPARE", nvme.nvme_cmd_write_zeroes: "WRITE_ZEROES", nvme.nvme_cmd_dsm: "DSM"}
+
+
+def events(recording):
+    """What the model's controllers saw, in the form of a recording's events, in order; a completion is
+    ["completion", queue]."""
+    shown: list[Any] = []
+    waiting: dict[tuple[int, int], dict] = {}  # the queue and number of a command → its facts, for what is answered
+    for event in recording.events:
+        if type(event) is RegisterRead:
+            shown.append(["read", REGISTERS.get(event.offset, f"{event.offset:#x}")])
+        elif type(event) is RegisterWrite:
+            value = "address" if event.offset in ADDRESSES else f"{event.value:#x}"
+            shown.append(["write", REGISTERS.get(event.offset, f"{event.offset:#x}"), value])
+        elif type(event) is Doorbell:
+            shown.append([f"{event.side}_doorbell", event.queue, event.value])
+        elif type(event) is Command:
+            facts = (_io if event.queue else _admin)(event.queue, event.command)
+            waiting[event.queue, event.command.command_id] = facts
+            shown.append(["io" if event.queue else "admin", facts])
+        elif type(event) is Completion:
+            entry = event.completion
+            facts = waiting.pop((entry.sq_id, entry.command_id), {})
+            if facts.get("fid") == NVME_FEAT_NUM_QUEUES and not entry.status >> 1:
+                facts["granted"] = [(entry.result & 0xFFFF) + 1, (entry.result >> 16) + 1]
+            shown.append(["completion", event.queue])
+    return shown
+
+
+def _admin(queue, command):
+    """The facts of an admin command, with the names that a recording has for them."""
+    opcode = command.opcode
+    facts = {"opcode": opcode, "name": ADMIN.get(opcode, "unknown")}
+    if opcode == nvme.nvme_admin_identify:
+        facts["cns"] = command.cns
+    elif opcode == nvme.nvme_admin_get_log_page:
+        facts["lid"] = command.lid
+    elif opcode in (nvme.nvme_admin_set_features, nvme.nvme_admin_get_features):
+        facts |= {"fid": command.fid, "cdw11": command.dword11}
+    elif opcode == nvme.nvme_admin_create_cq:
+        facts |= {"cqid": command.cqid, "vector": command.irq_vector, "qsize": command.qsize,
+                  "flags": command.cq_flags, "ien": int(bool(command.cq_flags & NVME_CQ_IRQ_ENABLED))}
+    elif opcode == nvme.nvme_admin_create_sq:
+        facts |= {"sqid": command.sqid, "cqid": command.cqid, "qsize": command.qsize, "flags": command.sq_flags}
+    elif opcode == nvme.nvme_admin_delete_sq:
+        facts["sqid"] = command.qid
+    elif opcode == nvme.nvme_admin_delete_cq:
+        facts["cqid"] = command.qid
+    elif opcode == nvme.nvme_admin_abort_cmd:
+        facts |= {"sqid": command.sqid, "cid": command.cid}
+    return facts
+
+
+def _io(queue, command):
+    """The facts of an I/O command. (Every namespace of a recording has blocks of 512 bytes.)"""
+    opcode = command.opcode
+    facts = {"opcode": opcode, "name": IO.get(opcode, "unknown"), "sqid": queue, "nsid": command.nsid}
+    if opcode in (nvme.nvme_cmd_read, nvme.nvme_cmd_write, nvme.nvme_cmd_compare, nvme.nvme_cmd_write_zeroes):
+        facts |= {"lba": command.slba, "nlb": command.length + 1, "len": (command.length + 1) * 512}
+    elif opcode == nvme.nvme_cmd_dsm:
+        facts |= {"nr": command.nr + 1, "attr": command.attributes}
+    return facts
+
+
+@dataclass
+class Streams:
+    """Events by what is compared of them. scan: the commands that looked for partitions. commands: queue → those of
+    it. tails: queue → all values of its tail, counted on instead of beginning anew with the ring; heads: queue → how
+    far its head went, likewise. depths: queue → places of its ring. passed: queues whose head passed what was
+    completed."""
+
+    registers: list[Any] = field(default_factory=list)
+    scan: list[dict] = field(default_factory=list)
+    commands: dict[int, list[dict]] = field(default_factory=lambda: defaultdict(list))
+    tails: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    heads: dict[int, int] = field(default_factory=dict)
+    depths: dict[int, int] = field(default_factory=lambda: {0: NVME_AQ_DEPTH})
+    passed: list[int] = field(default_factory=list)
+
+
+def streams(seen, scanned):
+    """Sort events, of which the first `scanned` I/O commands looked for partitions."""
+    found = Streams()
+    completed: dict[int, int] = defaultdict(int)
+    moved: dict[int, int] = defaultdict(int)  # what the scan moved on each queue
+    for kind, *rest in seen:
+        if kind in ("read", "write"):
+            found.registers.append([kind, *rest])
+        elif kind == "admin":
+            found.commands[0].append(rest[0])
+            if rest[0].get("name") == "CREATE_SQ":
+                found.depths[rest[0]["sqid"]] = rest[0]["qsize"] + 1
+        elif kind == "io":
+            facts = dict(rest[0])
+            queue = facts["sqid"]
+            if len(found.scan) < scanned:
+                del facts["sqid"]
+                found.scan.append(facts)
+                moved[queue] += 1
+            else:
+                found.commands[queue].append(facts)
+        elif kind == "completion":
+            completed[rest[0]] += 1
+        elif kind == "sq_doorbell":
+            found.tails[rest[0]].append(rest[1])
+        else:
+            queue, head = rest
+            depth = found.depths.get(queue, 1 << 16)
+            before = found.heads.get(queue, 0)
+            found.heads[queue] = before + (head - before) % depth
+            if found.heads[queue] > completed[queue]:
+                found.passed.append(queue)
+    for queue, values in found.tails.items():
+        found.tails[queue] = _count_on(values, found.depths.get(queue, 1 << 16), moved[queue])
+    for queue in found.heads:
+        found.heads[queue] -= moved[queue]
+    return found
+
+
+def _count_on(tails, depth, scanned):
+    """Tails as if the ring were endless, without what the scan moved."""
+    counted, at = [], 0
+    for tail in tails:
+        at += (tail - at) % depth
+        if at > scanned:
+            counted.append(at - scanned)
+    return counted
+
+
+def compare(document, seen, scanned):
+    """Compare a recording, as read, with what the model's controllers saw (events()). Returns a line for each stream
+    that differs."""
+    theirs, ours = streams(document["events"], scanned), streams(seen, scanned)
+    lines = [_first("register accesses", theirs.registers, ours.registers, _access),
+             _first("commands that look for partitions", theirs.scan, ours.scan, _command)]
+    for queue in sorted(theirs.commands.keys() | ours.commands.keys()):
+        lines.append(_first(f"commands of queue {queue}", theirs.commands[queue], ours.commands[queue], _command))
+    for queue in sorted(theirs.tails.keys() | ours.tails.keys()):
+        lines.append(_first(f"submission tails of queue {queue}", theirs.tails[queue], ours.tails[queue], str))
+    for queue, head in sorted(theirs.heads.items()):
+        reached, depth = ours.heads.get(queue, 0), theirs.depths.get(queue, 1 << 16)
+        if (reached - head) % depth:
+            lines.append(f"completion head of queue {queue}: the recording's last is {head}, the model's {reached}")
+    for queue in sorted(set(ours.passed)):
+        lines.append(f"completion head of queue {queue}: the model's passes what was completed")
+    return [line for line in lines if line]
+
+
+def _first(what, theirs, ours, show):
+    """A line on where two streams begin to differ; None where they agree. Of a command only what the recording tells
+    of it is compared."""
+    for number in range(max(len(theirs), len(ours))):
+        their = theirs[number] if number < len(theirs) else None
+        our = ours[number] if number < len(ours) else None
+        if isinstance(their, dict) and isinstance(our, dict):
+            our = {name: our.get(name) for name in their}
+        if their != our:
+            after = f" after {show(theirs[number - 1])}" if number and theirs[number - 1:] else ""
+            return (f"{what}: number {number + 1}{after}: the recording has "
+                    f"{'none' if their is None else show(their)}, the model {'none' if our is None else show(our)}")
+    return None
+
+
+def _access(access):
+    return " ".join(access)
+
+
+def _command(facts):
+    rest = " ".join(f"{name}={value}" for name, value in facts.items() if name not in ("opcode", "name"))
+    return f"{facts['name']} {rest}".rstrip()
