@@ -133,7 +133,7 @@ class Command(NamedTuple):
     device: Any
     queue: int
     slot: int
-    command: Struct
+    command: Any
 
 
 class Completion(NamedTuple):
@@ -142,7 +142,7 @@ class Completion(NamedTuple):
     device: Any
     queue: int
     slot: int
-    completion: Struct
+    completion: Any
 
 
 class Interrupt(NamedTuple):

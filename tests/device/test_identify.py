@@ -79,8 +79,8 @@ def test_active_namespaces_in_order_after_a_number():
 
 
 def test_names_of_a_namespace():
-    names = {"uuid": bytes(range(16)), "nguid": bytes(range(16, 32)), "eui64": bytes(range(32, 40))}
-    host = Host(namespaces={1: Namespace(**names), 2: Namespace()})
+    named = Namespace(uuid=bytes(range(16)), nguid=bytes(range(16, 32)), eui64=bytes(range(32, 40)))
+    host = Host(namespaces={1: named, 2: Namespace()})
     code, data = ask(host, nvme.NVME_ID_CNS_NS_DESC_LIST, 1)
     assert code == 0
     found, at = {}, 0
@@ -89,8 +89,8 @@ def test_names_of_a_namespace():
         wire.unpack(head, data[at:at + 4])
         found[head.nidt] = data[at + 4:at + 4 + head.nidl]
         at += 4 + head.nidl
-    assert found == {nvme.NVME_NIDT_UUID: names["uuid"], nvme.NVME_NIDT_NGUID: names["nguid"],
-                     nvme.NVME_NIDT_EUI64: names["eui64"]}
+    assert found == {nvme.NVME_NIDT_UUID: named.uuid, nvme.NVME_NIDT_NGUID: named.nguid,
+                     nvme.NVME_NIDT_EUI64: named.eui64}
     assert ask(host, nvme.NVME_ID_CNS_NS_DESC_LIST, 2) == (0, bytes(4096))
     assert ask(host, nvme.NVME_ID_CNS_NS_DESC_LIST, 3)[0] == nvme.NVME_SC_INVALID_FIELD | NVME_SC_DNR
     assert ask(host, nvme.NVME_ID_CNS_NS_DESC_LIST, 0)[0] == nvme.NVME_SC_INVALID_NS | NVME_SC_DNR

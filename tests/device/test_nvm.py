@@ -29,12 +29,18 @@ def discard(ranges, attributes=nvme.NVME_DSMGMT_AD):
                              dptr=nvme_data_ptr(array._addr))
 
 
+class Disks(Host):
+    """A host with an I/O queue, two pages side by side, and two namespaces of 64 blocks."""
+
+    def __init__(self):
+        super().__init__(namespaces={1: Namespace(64), 2: Namespace(64, 12)})
+        self.io = self.queue(1, vector=1)
+        self.page = pages(2)
+
+
 @pytest.fixture
 def host():
-    host = Host(namespaces={1: Namespace(64), 2: Namespace(64, 12)})
-    host.io = host.queue(1, vector=1)
-    host.page = pages(2)
-    return host
+    return Disks()
 
 
 def test_blocks_keep_what_is_written(host):
