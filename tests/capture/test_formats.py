@@ -21,6 +21,14 @@ CALLS = {
     "contexts": [{"context": "task", "calls": ["a", {"b": ["c"]}, {"repeat": 2, "calls": ["d"]}]}],
 }
 
+DEVICE = {
+    "format": "blkmodel-device/1", "kernel": {"release": "5.4.120"}, "scenario": {"cpus": 4, "steps": [
+        ["nvme.probe", {"device": "nvme0"}]]},
+    "events": [["read", "CSTS"], ["write", "CC", "0x460001"], ["write", "ASQ", "address"], ["sq_doorbell", 0, 1],
+               ["admin", {"opcode": 1, "name": "CREATE_SQ", "sqid": 1, "qsize": 31, "granted": [1, 2]}],
+               ["io", {"opcode": 2, "name": "READ", "sqid": 1}], ["cq_doorbell", 1, 1]],
+}
+
 
 def changed(document, *place, to):
     """A copy with one place changed; DROP takes it out."""
@@ -51,18 +59,17 @@ def refusal(tmp_path):
     return refusal
 
 
-@pytest.mark.parametrize("document", [MAP, NVME, CALLS])
+@pytest.mark.parametrize("document", [MAP, NVME, CALLS, DEVICE])
 def test_a_good_file(tmp_path, document):
     path = tmp_path / "good.json"
     path.write_text(json.dumps(document))
     assert read(path) == document
 
 
-@pytest.mark.parametrize("name", ["blkmodel-device/1", "blkmodel-dmsetup/1"])
-def test_other_formats_are_recognised(tmp_path, name):
+def test_other_formats_are_recognised(tmp_path):
     path = tmp_path / "other.json"
-    path.write_text(json.dumps({"format": name, "kernel": {"release": "5.4.120"}}))
-    assert read(path)["format"] == name
+    path.write_text(json.dumps({"format": "blkmodel-dmsetup/1", "kernel": {"release": "5.4.120"}}))
+    assert read(path)["format"] == "blkmodel-dmsetup/1"
 
 
 @pytest.mark.parametrize(("content", "message"), [
@@ -104,6 +111,21 @@ def test_other_formats_are_recognised(tmp_path, name):
      'contexts[0].calls[1].b[0]: expected a name, {"name": [calls]} or {"repeat": n, "calls": [calls]}, found 3'),
     (changed(CALLS, "contexts", 0, "calls", 2, "repeat", to=0),
      "contexts[0].calls[2].repeat: expected a number, at least 1, found 0"),
+    (changed(DEVICE, "events", 0, to=["look", "CSTS"]),
+     "events[0]: expected an event: a list that begins with one of read, write, sq_doorbell, cq_doorbell, admin, io, "
+     "found ['look', 'CSTS']"),
+    (changed(DEVICE, "events", 0, to=["read"]), "events[0]: expected 1 facts after read, found ['read']"),
+    (changed(DEVICE, "events", 1, 2, to="on"),
+     'events[1][2]: expected a hexadecimal number such as 0x460001, or "address", found \'on\''),
+    (changed(DEVICE, "events", 3, 2, to=-1), "events[3][2]: expected a number, at least 0, found -1"),
+    (changed(DEVICE, "events", 4, 1, "qsize", to=DROP),
+     "events[4][1]: expected the field qsize, found ['granted', 'name', 'opcode', 'sqid']"),
+    (changed(DEVICE, "events", 4, 1, "granted", to="64"),
+     "events[4][1].granted: expected a number, at least 0, found '64'"),
+    (changed(DEVICE, "events", 5, 1, "sqid", to=DROP),
+     "events[5][1]: expected the field sqid, found ['name', 'opcode']"),
+    (changed(DEVICE, "scenario", "steps", to=["nvme.probe"]),
+     "scenario.steps[0]: expected a step: a list that begins with its name, found 'nvme.probe'"),
 ])
 def test_file_place_and_expectation(refusal, content, message):
     assert refusal(content) == message
