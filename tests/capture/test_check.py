@@ -150,7 +150,7 @@ def test_calls_of_another_scenario_are_found(run, altered):
 
 @pytest.mark.parametrize(("name", "why"), [
     ("calls/nvme-probe.json", "step nvme.probe"),
-    ("device/nvme-4cpu.json", "format blkmodel-device/1"),
+    ("device/nvme-4cpu.json", "step nvme.probe"),
     ("dm/dmsetup-session.json", "format blkmodel-dmsetup/1"),
 ])
 def test_not_modelled_yet(run, name, why):

@@ -69,8 +69,8 @@ def test_completions_may_be_taken_one_by_one_or_together():
                                 "the model write CC 0x0"),
     (5, io(1, lba=9), "commands that look for partitions: number 1: the recording has READ nsid=1 lba=0 nlb=8 "
                       "len=4096, the model READ nsid=1 lba=9 nlb=8 len=4096"),
-    (9, io(2, lba=8, nlb=9), "commands of queue 2: number 1: the recording has READ sqid=2 nsid=1 lba=8 nlb=8 len=4096, "
-                      "the model READ sqid=2 nsid=1 lba=8 nlb=9 len=4096"),
+    (9, io(2, lba=8, nlb=9), "commands of queue 2: number 1: the recording has READ sqid=2 nsid=1 lba=8 nlb=8 "
+                             "len=4096, the model READ sqid=2 nsid=1 lba=8 nlb=9 len=4096"),
     (2, ["admin", IDENTIFY], "commands of queue 0: number 1: the recording has CREATE_SQ sqid=1 cqid=1 qsize=3 "
                              "flags=1, the model IDENTIFY sqid=None cqid=None qsize=None flags=None"),
     (12, ["sq_doorbell", 2, 2], "submission tails of queue 2: number 2 after 1: the recording has 3, the model 2"),
