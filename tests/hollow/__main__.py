@@ -1,32 +1,33 @@
 """`python -m tests.hollow [--jobs N] [--quick] [--show] [FUNCTION…]`: hollow out each mirror function in turn.
 
 A function counts only if its result is used: with a shell in its place (see shell.py), some check of state must fail,
-crash or hang. First the quick checks (checks.py) run, then, for what survived them, the tests of the mirror. A shell
-that returns a value is tried with 0 and with None, and must be caught with both. Survivors are listed with their place;
-those that are accepted stand in accepted.py, each with its reason.
+crash or hang. First the quick checks (checks.py) run, then, for what survived them, the tests of the mirror: those of
+the function's own module first. A shell that returns a value is tried with 0 and with None, and must be caught with
+both. Survivors are listed with their place; those that are accepted stand in accepted.py, each with its reason.
 """
 
 import argparse
 import os
+import resource
 import select
 import signal
 import sys
-import time
 from pathlib import Path
 
 from blkmodel import mirror
 from tests.hollow.accepted import ACCEPTED
+from tests.hollow.checks import CHECKS
 from tests.hollow.shell import hollow_out, returns_value, shell
 
 ROOT = Path(__file__).resolve().parents[2]
 SURVIVED = "survived"
+MEMORY = 2 << 30  # a shell can make its caller ask for memory without end
 TESTS = [name for name in ("tests/sim", "tests/lib", "tests/kernel_irq", "tests/block", "tests/fs", "tests/drivers",
                            "tests/device", "tests/test_scenario.py") if (ROOT / name).exists()]
 
 
-def quick_checks():
+def quick_checks(entry):
     """Run the checks of checks.py until one fails; return its name, or SURVIVED."""
-    from tests.hollow.checks import CHECKS
     for check in CHECKS:
         try:
             check()
@@ -35,8 +36,25 @@ def quick_checks():
     return SURVIVED
 
 
-def mirror_tests():
+def mirror_tests(entry):
     """Run the tests of the mirror until one fails; return its name, or SURVIVED."""
+    for paths in (own_tests(entry), TESTS):
+        verdict = run_tests(paths) if paths else SURVIVED
+        if verdict != SURVIVED:
+            break
+    return verdict
+
+
+def own_tests(entry):
+    """The tests of the module that a function is in: the file that mirrors it, if there is one."""
+    if entry is None:
+        return []
+    module = Path(entry.function.__code__.co_filename).relative_to(ROOT / "blkmodel")
+    path = ROOT / "tests" / module.with_name(f"test_{module.name}")
+    return [str(path)] if path.exists() else []
+
+
+def run_tests(paths):
     import pytest
 
     class First:
@@ -46,17 +64,19 @@ def mirror_tests():
             if report.failed and First.failed is None:
                 First.failed = report.nodeid.rpartition("/")[2]
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow and not site"]
-    status = pytest.main([*options, *TESTS], plugins=[First()])
+    status = pytest.main([*options, *paths], plugins=[First()])
     return SURVIVED if status == 0 else First.failed or f"pytest, status {int(status)}"
 
 
 class Trial:
-    """One shell against one set of checks, in a child process. `verdict` is the check that failed, or SURVIVED."""
+    """One shell against one set of checks, in a child process that may use so many seconds of a CPU.
 
-    def __init__(self, entry, neutral, checks, timeout):
-        self.entry, self.neutral, self.checks, self.timeout = entry, neutral, checks, timeout
-        self.verdict = ""
-        self.began = time.monotonic()
+    `verdict` is the check that failed, or SURVIVED; `used` the CPU time that it took.
+    """
+
+    def __init__(self, entry, neutral, checks, limit):
+        self.entry, self.neutral, self.checks, self.limit = entry, neutral, checks, limit
+        self.verdict, self.used = "", 0.0
         self.reader, writer = os.pipe()
         sys.stdout.flush()
         self.pid = os.fork()
@@ -65,7 +85,8 @@ class Trial:
         os.close(writer)
 
     def _run(self, writer):
-        signal.alarm(self.timeout)
+        signal.setitimer(signal.ITIMER_PROF, self.limit)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
@@ -73,7 +94,7 @@ class Trial:
         try:
             if self.entry:
                 hollow_out(self.entry.function, shell(self.entry.function, self.neutral))
-            verdict = self.checks()
+            verdict = self.checks(self.entry)
         finally:
             os.write(writer, verdict.encode())
             os._exit(0)
@@ -81,8 +102,9 @@ class Trial:
     def finish(self):
         said = os.read(self.reader, 4096).decode()
         os.close(self.reader)
-        os.waitpid(self.pid, 0)
-        self.verdict = said or f"no answer in {self.timeout} s"
+        spent = os.wait4(self.pid, 0)[2]
+        self.used = spent.ru_utime + spent.ru_stime
+        self.verdict = said or f"no answer in {self.limit:.0f} s of a CPU"
 
 
 def run(trials, jobs):
@@ -99,13 +121,13 @@ def run(trials, jobs):
             yield trial
 
 
-def survivors_of(checks, entries, timeout, jobs, say):
+def survivors_of(checks, entries, limit, jobs, say):
     """Return the entries of which a shell survives the checks, whatever it returns for a value."""
     survivors = set()
     for neutral in (0, None):
         left = [entry for entry in entries
                 if entry not in survivors and (neutral == 0 or returns_value(entry.function))]
-        for trial in run([lambda e=entry, n=neutral: Trial(e, n, checks, timeout) for entry in left], jobs):
+        for trial in run([lambda e=entry, n=neutral: Trial(e, n, checks, limit) for entry in left], jobs):
             if trial.verdict == SURVIVED:
                 survivors.add(trial.entry)
             say(trial)
@@ -121,7 +143,6 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m tests.hollow", description=__doc__.split("\n\n")[1])
     parser.add_argument("functions", nargs="*", metavar="FUNCTION", help="only these (default: all)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="so many at once (default: %(default)s)")
-    parser.add_argument("--timeout", type=int, default=120, help="seconds for one function (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="only the quick checks, not the tests of the mirror")
     parser.add_argument("--show", action="store_true", help="print the shells, and run nothing")
     parser.add_argument("-v", "--verbose", action="store_true", help="say of each function what caught it")
@@ -146,13 +167,13 @@ def main():
         if options.verbose and trial.verdict != SURVIVED:
             print(f"{place(trial.entry)} [{trial.neutral}]: {trial.verdict}", flush=True)
     for checks in stages:
-        whole = Trial(None, 0, checks, 600)
+        whole = Trial(None, 0, checks, 1800)
         whole.finish()
         if whole.verdict != SURVIVED:
             print(f"the checks fail with nothing hollowed out: {whole.verdict}")
             return 2
-        print(f"{checks.__name__}: {time.monotonic() - whole.began:.1f} s for all of them", flush=True)
-        hollowable = survivors_of(checks, hollowable, options.timeout, options.jobs, say)
+        print(f"{checks.__name__}: {whole.used:.1f} s for all of them", flush=True)
+        hollowable = survivors_of(checks, hollowable, 3 * whole.used + 5, options.jobs, say)
         print(f"{len(hollowable)} survive them", flush=True)
     return report(hollowable, entries, complete=not options.functions and not options.quick)
 
