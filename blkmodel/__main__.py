@@ -9,12 +9,10 @@ from blkmodel.capture import maps, sysfs
 from blkmodel.capture.check import check
 from blkmodel.capture.table import queue_map
 from blkmodel.capture.text import call_tree
-from blkmodel.errors import NotModelled
-from blkmodel.scenario import run_step
+from blkmodel.errors import KernelError, NotModelled
+from blkmodel.scenario import STEPS, run_step
 from blkmodel.sim import MachineError, boot, machine
 from blkmodel.trace import record
-
-STEPS = ("null_blk.load", "null_blk.unload", "io")
 
 
 def main(arguments=None):
@@ -94,10 +92,11 @@ def _check(options):
 def _map(options):
     on = _machine(options)
     queues = len(on.possible) if options.queues is None else options.queues
-    for option, value, least in (("queues", queues, 1), ("write-queues", options.write_queues, 0),
-                                 ("poll-queues", options.poll_queues, 0)):
-        if value < least:
-            raise UsageError(f"--{option} {value}: it must be at least {least}")
+    for option, value, low, high in (("queues", queues, 1, 65535), ("write-queues", options.write_queues, 0, 65535),
+                                     ("poll-queues", options.poll_queues, 0, 65535),
+                                     ("depth", options.depth, 2 if options.driver == "nvme" else 1, 65536)):
+        if value is not None and not low <= value <= high:
+            raise UsageError(f"--{option} {value}: {options.driver} takes at least {low} and at most {high}")
     if options.driver == "nvme":
         params = {"write_queues": options.write_queues, "poll_queues": options.poll_queues}
         case = {"driver": "nvme", "params": params, "device": {"max_ioqpairs": queues}}
@@ -110,11 +109,11 @@ def _map(options):
         case = {"driver": "null_blk", "params": params}
         depth = "hw_queue_depth"
     if options.depth is not None:
-        if options.depth < (2 if options.driver == "nvme" else 1):
-            raise UsageError(f"--depth {options.depth}: {options.driver} takes at least "
-                             f"{2 if options.driver == 'nvme' else 1}")
         params[depth] = options.depth
-    case["observed"] = maps.observe(on, case["driver"], params, case.get("device"))
+    try:
+        case["observed"] = maps.observe(on, case["driver"], params, case.get("device"))
+    except (KernelError, ValueError) as why:
+        raise UsageError(why) from why
     print(json.dumps(case) if options.json else queue_map(on, maps.describe(case), case["observed"]))
     return 0
 
@@ -142,12 +141,22 @@ def _step(words):
         key, equals, value = argument.partition("=")
         if not equals or not key:
             raise UsageError(f"{argument}: expected a parameter as NAME=VALUE")
-        values[key] = int(value) if value.isdecimal() else value
-    return [name, values] if values or name != "null_blk.unload" else [name]
+        values[key] = _value(value, a_list=key == "page_runs")
+    return [name, values]
+
+
+def _value(text, a_list):
+    """A number, several with commas between them, or the text itself."""
+    if a_list and all(part.isdecimal() for part in text.split(",")):
+        return [int(part) for part in text.split(",")]
+    return int(text) if text.isdecimal() and not a_list else text
 
 
 def _capture(options):
-    recording, missing = sysfs.capture(options.root, options.release)
+    try:
+        recording, missing = sysfs.capture(options.root, options.release)
+    except sysfs.CaptureError as why:
+        raise UsageError(f"--root {options.root}: {why}") from why
     head = ",".join(f"{json.dumps(key)}:{json.dumps(recording[key])}" for key in ("format", "kernel", "machine"))
     cases = ",\n".join(json.dumps(case, separators=(",", ":")) for case in recording["cases"])
     text = "{" + head + ',"cases":[\n' + cases + "\n]}\n"

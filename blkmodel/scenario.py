@@ -5,6 +5,7 @@ command brings, or raises KernelError when the kernel refuses. Steps of `blkmode
 run_step().
 """
 
+from inspect import signature
 from typing import Any
 
 from blkmodel.block import elevator
@@ -299,16 +300,25 @@ def sector_numbers(offset, length):
     return text[offset - first * 512:][:length]
 
 
+STEPS: dict[str, Any] = {"null_blk.load": null_blk_load, "null_blk.unload": null_blk_unload, "io": io}
+"""What a recording can ask for; each takes the object that stands with the step's name."""
+
+
 def run_step(step):
-    """Do what a step of a `blkmodel-calls/1` recording says. NotModelled, with its name, where the model can't."""
+    """Do what a step of a `blkmodel-calls/1` recording says. NotModelled, with its name, where the model can't.
+
+    TypeError says which of the step's parameters is missing, or is none, and which there are.
+    """
     name, *arguments = step
-    if name == "null_blk.load":
-        return null_blk_load(**arguments[0])
-    if name == "null_blk.unload":
-        return null_blk_unload()
-    if name == "io":
-        return io(**arguments[0])
-    raise NotModelled(name)
+    if name not in STEPS:
+        raise NotModelled(name)
+    values = arguments[0] if arguments else {}
+    takes = signature(STEPS[name])
+    try:
+        takes.bind(**values)
+    except TypeError as why:
+        raise TypeError(f"{name}: {why}; it takes {', '.join(takes.parameters)}") from why
+    return STEPS[name](**values)
 
 
 def _command(task, line, fn, *args, cpu=None):

@@ -70,14 +70,19 @@ def test_map_as_json(run):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (("map", "--cpus", "0"), "blkmodel map: cpus=0: it must be at least 1\n"),
+    (("map", "--cpus", "0"), "blkmodel map: cpus=0: it must be at least 1 and at most 512\n"),
+    (("map", "--cpus", "513"), "blkmodel map: cpus=513: it must be at least 1 and at most 512\n"),
     (("map", "--cpus", "4", "--present", "5"), "blkmodel map: present=5: it must be at least 1 and at most 4\n"),
     (("map", "--nodes", "9"), "blkmodel map: nodes=9: it must be at least 1 and at most 4\n"),
-    (("map", "--queues", "0"), "blkmodel map: --queues 0: it must be at least 1\n"),
-    (("map", "--poll-queues", "-1"), "blkmodel map: --poll-queues -1: it must be at least 0\n"),
+    (("map", "--queues", "0"), "blkmodel map: --queues 0: nvme takes at least 1 and at most 65535\n"),
+    (("map", "--queues", "65536"), "blkmodel map: --queues 65536: nvme takes at least 1 and at most 65535\n"),
+    (("map", "--poll-queues", "-1"), "blkmodel map: --poll-queues -1: nvme takes at least 0 and at most 65535\n"),
+    (("map", "--write-queues", "65535"), "blkmodel map: [Errno 12] nvme_probe: ENOMEM\n"),
     (("map", "--driver", "null_blk", "--poll-queues", "1"),
      "blkmodel map: --poll-queues: null_blk of Linux 5.4 has none; use --driver nvme\n"),
-    (("map", "--depth", "1"), "blkmodel map: --depth 1: nvme takes at least 2\n"),
+    (("map", "--depth", "1"), "blkmodel map: --depth 1: nvme takes at least 2 and at most 65536\n"),
+    (("map", "--depth", "0", "--driver", "null_blk"),
+     "blkmodel map: --depth 0: null_blk takes at least 1 and at most 65536\n"),
     (("trace", "null_blk"), "blkmodel trace: null_blk: not a step that the model has; expected one of "
                             "null_blk.load, null_blk.unload, io\n"),
     (("trace", "null_blk.load", "queues"), "blkmodel trace: queues: expected a parameter as NAME=VALUE\n"),
@@ -123,6 +128,30 @@ def test_trace_of_what_cannot_be(run):
     assert "nullb0" in err
 
 
+@pytest.mark.parametrize(("words", "why"), [
+    (("io", "disk=nullb0"), "io: missing a required argument: 'op'; it takes disk, op, offset, length, "),
+    (("io", "disk=nullb0", "sector=3"), "io: missing a required argument: 'op'; it takes disk, op, "),
+    (("null_blk.unload", "x=1"), "null_blk.unload: got an unexpected keyword argument 'x'; it takes "),
+])
+def test_trace_of_a_step_without_what_it_needs(run, words, why):
+    status, out, err = run("trace", "--after", "null_blk.load", *words)
+    assert (status, out) == (2, "")
+    assert err.startswith(f"blkmodel trace: {why}")
+
+
+def test_trace_with_the_pages_of_a_buffer(run):
+    """The same bytes in one piece of memory, or in two: that makes one segment more."""
+    def segments(page_runs):
+        status, out, _ = run("trace", "--after", "null_blk.load", "io", "disk=nullb0", "op=read", "offset=0",
+                             "length=8192", f"page_runs={page_runs}")
+        assert status == 0
+        return out
+    assert segments("2") != segments("1,1")
+    status, _, err = run("trace", "--after", "null_blk.load", "io", "disk=nullb0", "op=read", "offset=0",
+                         "length=8192", "page_runs=1")
+    assert (status, err) == (2, "blkmodel trace: page_runs=[1]: 8192 bytes need 2 pages\n")
+
+
 def test_no_command_and_help(run):
     assert run()[0] == 2
     status, out, _ = run("--help")
@@ -134,4 +163,4 @@ def test_no_command_and_help(run):
 def test_as_a_module():
     done = subprocess.run([sys.executable, "-m", "blkmodel", "map", "--cpus", "1", "--queues", "0"],
                           capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (2, "blkmodel map: --queues 0: it must be at least 1\n")
+    assert (done.returncode, done.stderr) == (2, "blkmodel map: --queues 0: nvme takes at least 1 and at most 65535\n")

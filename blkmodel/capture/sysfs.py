@@ -8,9 +8,16 @@ import platform
 import re
 from pathlib import Path
 
-from blkmodel.sim.machine import format_cpulist, parse_cpulist
+from blkmodel.sim.machine import MachineError, format_cpulist, parse_cpulist
 
 DRIVERS = ("nvme", "null_blk")
+NULL_BLK = {"submit_queues": True, "hw_queue_depth": True, "queue_mode": False, "home_node": False, "no_sched": False,
+            "use_per_node_hctx": False, "shared_tags": False}
+"""The parameters of null_blk's that say which queues it gets; whether every kernel has them."""
+
+
+class CaptureError(ValueError):
+    """There is nothing to record here: what has to be there is not, or is not what the kernel writes."""
 
 
 class Reader:
@@ -33,6 +40,20 @@ class Reader:
         text = self.text(path, needed)
         return int(text) if text is not None and re.fullmatch(r"-?\d+", text) else None
 
+    def parameter(self, path, needed=True):
+        """A module's parameter: a number, or 0 or 1 for what the kernel shows as N or Y."""
+        text = self.text(path, needed)
+        return {"N": 0, "Y": 1}.get(text, int(text) if re.fullmatch(r"-?\d+", text or "") else None)
+
+    def cpus(self, path, needed=True):
+        """The CPUs of a list; None where it cannot be read, or is none."""
+        text = self.text(path, needed)
+        try:
+            return None if text is None else parse_cpulist(text)
+        except MachineError as why:
+            self.missing.append(f"/{path}: {why}")
+            return None
+
     def names(self, path):
         """The names in a directory, numbers in numeric order; nothing where there is no such directory."""
         try:
@@ -53,15 +74,22 @@ def capture(root="/", release=None):
 
 def _machine(reader):
     cpu = "sys/devices/system/cpu"
-    facts = {name: reader.text(f"{cpu}/{name}") or "0" for name in ("possible", "present", "online")}
+    facts = {}
+    for name in ("possible", "present", "online"):
+        online = reader.cpus(f"{cpu}/{name}")
+        if not online:
+            why = reader.missing[-1] if online is None else f"/{cpu}/{name}: no CPU"
+            raise CaptureError(f"expected the files of a running kernel; {why}")
+        facts[name] = format_cpulist(online)
     nodes = {}
     for name in reader.names("sys/devices/system/node"):
         if re.fullmatch(r"node\d+", name):
-            nodes[name.removeprefix("node")] = reader.text(f"sys/devices/system/node/{name}/cpulist") or ""
+            cpus = reader.cpus(f"sys/devices/system/node/{name}/cpulist") or ()
+            nodes[name.removeprefix("node")] = format_cpulist(cpus)
     siblings = {}
-    for number in sorted(parse_cpulist(facts["online"])):
-        threads = reader.text(f"{cpu}/cpu{number}/topology/thread_siblings_list", needed=False)
-        siblings[str(number)] = threads or str(number)
+    for number in sorted(online):
+        threads = reader.cpus(f"{cpu}/cpu{number}/topology/thread_siblings_list", needed=False)
+        siblings[str(number)] = format_cpulist(threads or {number})
     return {**facts, "nodes": nodes or {"0": facts["online"]}, "thread_siblings": siblings}
 
 
@@ -70,8 +98,8 @@ def _disk(reader, disk):
     if match := re.fullmatch(r"(nvme\d+)n\d+", disk):
         return _nvme(reader, disk, match[1])
     if re.fullmatch(r"nullb\d+", disk):
-        params = {name: reader.number(f"sys/module/null_blk/parameters/{name}")
-                  for name in ("submit_queues", "hw_queue_depth")}
+        params = {name: reader.parameter(f"sys/module/null_blk/parameters/{name}", needed)
+                  for name, needed in NULL_BLK.items()}
         return {"driver": "null_blk", "params": {k: v for k, v in params.items() if v is not None},
                 "observed": _observed(reader, disk)}
     return None
@@ -102,9 +130,9 @@ def _observed(reader, disk):
         chosen = re.search(r"\[(.+?)\]", scheduler)
         observed["scheduler"] = chosen[1] if chosen else scheduler
     hctxs = []
-    for index in reader.names(f"sys/block/{disk}/mq"):
+    for index in filter(str.isdecimal, reader.names(f"sys/block/{disk}/mq")):
         where = f"sys/block/{disk}/mq/{index}"
-        hctx = {"index": int(index), "cpus": sorted(parse_cpulist(reader.text(f"{where}/cpu_list") or ""))}
+        hctx = {"index": int(index), "cpus": sorted(reader.cpus(f"{where}/cpu_list") or ())}
         if kind := reader.text(f"{debug}/hctx{index}/type"):
             hctx["type"] = kind
         for name in ("nr_tags", "nr_reserved_tags"):
@@ -131,7 +159,7 @@ def _interrupts(reader, controller):
     affinity = {}
     for line in (reader.text("proc/interrupts") or "").splitlines():
         if match := re.match(rf"\s*(\d+):.*\b{controller}q(\d+)\s*$", line):
-            cpus = reader.text(f"proc/irq/{match[1]}/smp_affinity_list")
+            cpus = reader.cpus(f"proc/irq/{match[1]}/smp_affinity_list")
             if cpus:
-                affinity["admin" if match[2] == "0" else match[2]] = format_cpulist(parse_cpulist(cpus))
+                affinity["admin" if match[2] == "0" else match[2]] = format_cpulist(cpus)
     return affinity

@@ -102,7 +102,7 @@ def machine(cpus=4, nodes=1, threads=1, present=None, nr_cpus=512, **more):
     as x86 does.
     """
     present = cpus if present is None else present
-    for name, value, low, high in (("cpus", cpus, 1, None), ("present", present, 1, cpus),
+    for name, value, low, high in (("cpus", cpus, 1, nr_cpus), ("present", present, 1, cpus),
                                    ("nodes", nodes, 1, present), ("threads", threads, 1, None)):
         if value < low or (high is not None and value > high):
             top = f" and at most {high}" if high is not None else ""

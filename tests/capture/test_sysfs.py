@@ -84,6 +84,41 @@ def test_what_cannot_be_read_is_left_out_and_said(root):
     assert "nr_requests" not in recording["cases"][1]["observed"]
 
 
+def test_parameters_of_null_blk(root):
+    for name, text in (("queue_mode", "2"), ("use_per_node_hctx", "Y"), ("shared_tags", "N"), ("home_node", "-1"),
+                       ("no_sched", "?")):
+        (root / "sys/module/null_blk/parameters" / name).write_text(f"{text}\n")
+    assert capture(root)[0]["cases"][0]["params"] == {"submit_queues": 1, "hw_queue_depth": 64, "queue_mode": 2,
+                                                      "use_per_node_hctx": 1, "shared_tags": 0, "home_node": -1}
+
+
+@pytest.mark.parametrize(("name", "text", "why"), [
+    ("possible", None, "No such file or directory"), ("present", "x", "CPU list 'x': 'x' is neither a number nor"),
+    ("online", "", "no CPU")])
+def test_a_tree_that_is_no_kernels(root, capsys, name, text, why):
+    path = root / "sys/devices/system/cpu" / name
+    path.unlink()
+    if text is not None:
+        path.write_text(text)
+    assert main(["capture", "--root", str(root)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"blkmodel capture: --root {root}: expected the files of a running kernel; "
+                          f"/sys/devices/system/cpu/{name}: {why}")
+
+
+def test_lists_that_are_none_are_left_out_and_said(root):
+    (root / "proc/irq/25/smp_affinity_list").write_text("ff\n")
+    (root / "sys/block/nvme0n1/mq/1/cpu_list").write_text("1-\n")
+    recording, missing = capture(root)
+    assert [line for line in missing if "CPU list" in line] == [
+        "/sys/block/nvme0n1/mq/1/cpu_list: CPU list '1-': '1-' is neither a number nor a range such as 0-3",
+        "/proc/irq/25/smp_affinity_list: CPU list 'ff': 'ff' is neither a number nor a range such as 0-3"]
+    observed = recording["cases"][1]["observed"]
+    assert observed["irq_affinity"] == {"admin": "0-1", "2": "1,3"}
+    assert [hctx["cpus"] for hctx in observed["hctxs"]] == [[0, 2], []]
+
+
 def test_the_command_writes_what_the_checker_reads(root, tmp_path, capsys):
     assert main(["capture", "--root", str(root), "--release", "5.4.120", "-o", str(tmp_path / "mine.json")]) == 0
     assert read(tmp_path / "mine.json") == capture(root, "5.4.120")[0]

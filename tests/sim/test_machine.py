@@ -59,13 +59,14 @@ def test_refusals(facts, why):
 
 
 @pytest.mark.parametrize(("facts", "why"), [
-    ({"cpus": 0}, "cpus=0: it must be at least 1"),
+    ({"cpus": 0}, "cpus=0: it must be at least 1 and at most 512"),
+    ({"cpus": 10**9}, "cpus=1000000000: it must be at least 1 and at most 512"),
+    ({"cpus": 65, "nr_cpus": 64}, "cpus=65: it must be at least 1 and at most 64"),
     ({"present": 0}, "present=0: it must be at least 1 and at most 4"),
     ({"present": 5}, "present=5: it must be at least 1 and at most 4"),
     ({"nodes": 0}, "nodes=0: it must be at least 1 and at most 4"),
     ({"nodes": 3, "present": 2}, "nodes=3: it must be at least 1 and at most 2"),
     ({"threads": 0}, "threads=0: it must be at least 1"),
-    ({"cpus": 513}, "CPU 512 is possible, but NR_CPUS is 512: the highest CPU can be 511"),
 ])
 def test_refusals_of_regular_machines(facts, why):
     with pytest.raises(MachineError) as refused:
