@@ -20,7 +20,7 @@ PACKAGE  := $(shell find blkmodel -type f ! -path '*/__pycache__/*' ! -path '*.e
 
 say = @printf '\n== %s\n' $(1)
 
-.PHONY: help venv book test chromium lint unit chapters browser screenshots lab serve bench hollow outputs clean
+.PHONY: help venv book test chromium lint unit chapters browser screenshots lab serve bench hollow readme outputs clean
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
 
@@ -94,6 +94,9 @@ bench: .venv/installed ## measure the model
 
 hollow: .venv/installed ## hollow out each function of the model in turn; some check must fail
 	@$(BIN)/python -m tests.hollow
+
+readme: .venv/installed ## put the figures and the picture of README.md right
+	@$(BIN)/python -m tests.readme
 
 outputs: .venv/installed ## run every chapter and store its outputs
 	@$(STILL) $(BIN)/python -m tests.book.outputs
