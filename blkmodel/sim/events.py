@@ -9,8 +9,12 @@ from heapq import heappop, heappush
 from itertools import count
 
 
+HUNG_TASK_TIMEOUT = 120_000_000_000
+HUNG_TASK_STEPS = 1000
+
+
 class HungTask(AssertionError):
-    """A task sleeps for something that nothing queued can bring about."""
+    """A task sleeps for something that nothing queued can bring about, or that all that runs does not bring about."""
 
 
 class Event:
@@ -75,15 +79,17 @@ class EventLoop:
     def sleep_until(self, condition, why, timeout=None, may_wake_early=False):
         """Let the running task sleep until condition(); return whether it came true before `timeout` ns passed.
 
-        Without a timeout, a condition that nothing queued brings about is a hang, and raises HungTask. But a task
-        that fell asleep earlier can go on only after this one. Where it could go on and nothing else can happen, this
-        one wakes early, once, if it may: that is, if it looks for itself whether it got what it waits for.
+        Without a timeout, a condition that nothing queued brings about is a hang, and raises HungTask; so is one that
+        is still not true after 120 seconds in which much has run: something is tried over and over. But a task that
+        fell asleep earlier can go on only after this one. Where it could go on and nothing else can happen, this one
+        wakes early, once, if it may: that is, if it looks for itself whether it got what it waits for.
         """
         end = None if timeout is None else self.now + timeout
+        hung, steps = self.now + HUNG_TASK_TIMEOUT, self._steps + HUNG_TASK_STEPS
         self._asleep.append(condition)
         try:
             while not condition():
-                if self.run_one(end):
+                if (end is not None or self.now <= hung or self._steps <= steps) and self.run_one(end):
                     continue
                 if end is not None:
                     self.now = end

@@ -262,9 +262,10 @@ def dm_issue_global_event():
 
 # What a target keeps with a bio
 
-def dm_per_bio_data(bio, cls):
-    """The target's data of a clone, of class `cls`; as left behind by whoever had that memory before."""
+def dm_per_bio_data(bio, data_size, cls):
+    """The target's data of a clone: so many bytes, of the room that it has asked for, which are a structure `cls`."""
     tio = bio._front
+    BUG_ON(data_size > tio.ti.per_io_data_size, "a target keeps more with a bio than it has asked for room for")
     if tio._data is None:
         tio._data = cls()
         tio._data._bio = bio

@@ -9,6 +9,7 @@ from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import Struct, struct
 
 WORK_CPU_UNBOUND = 512
+BUSY = 16
 
 
 @struct
@@ -16,6 +17,7 @@ class work_struct(Struct):
     """Work: `func(work)` to be called once each time it is queued; `data` is whom it belongs to.
 
     _event is the queued run, while there is one; _queue counts it. (In C the owner is found from the work's address.)
+    _again: how often, since the clock last moved (at _now), it was queued from within itself and without delay.
     """
 
     SIZE = 32
@@ -23,6 +25,9 @@ class work_struct(Struct):
     data: Any = None
     _event: Any = None
     _queue: Any = None
+    _runs: bool = False
+    _again: int = 0
+    _now: int = 0
 
 
 @struct
@@ -54,18 +59,28 @@ def work_pending(work):
 
 
 def queue_delayed_work_on(cpu, name, work, delay):
-    """Queue work for a worker of `name` on that CPU, `delay` jiffies from now; False where it already is queued."""
+    """Queue work for a worker of `name` on that CPU, `delay` jiffies from now; False where it already is queued.
+
+    What a worker does takes no time in the model. Work that queues itself over and over would stop the clock: so it
+    has to wait for the next tick now and then.
+    """
     kernel = this()
     if work._event is not None:
         return False
     queue = None
     if isinstance(name, workqueue_struct):
         name, queue = name.name, name if not delay else None
+    if work._runs and not delay:
+        work._again = work._again + 1 if work._now == kernel.now else 0
+        work._now = kernel.now
+        delay = int(work._again > BUSY)
     cpu = kernel.cpu if cpu == WORK_CPU_UNBOUND or cpu not in kernel.online else cpu
 
     def run():
         work._event = work._queue = None
+        work._runs = True
         work.func(work)
+        work._runs = False
         if queue is not None:
             queue._busy -= 1
     if queue is not None:
@@ -80,6 +95,10 @@ def mod_delayed_work_on(cpu, name, work, delay):
     was = cancel_delayed_work(work)
     queue_delayed_work_on(cpu, name, work, delay)
     return was
+
+
+def queue_delayed_work(name, work, delay):
+    return queue_delayed_work_on(WORK_CPU_UNBOUND, name, work, delay)
 
 
 def queue_work_on(cpu, name, work):

@@ -1,0 +1,270 @@
+"""Delay: I/O goes to another device a given time later; reads, writes and flushes each have their own."""
+
+from dataclasses import field
+from typing import Any
+
+from blkmodel.block import blk_core
+from blkmodel.drivers.md import dm, dm_table, dm_target
+from blkmodel.include.linux.bio import bio_data_dir, bio_list, bio_list_add, bio_list_get, bio_sectors, bio_set_dev
+from blkmodel.include.linux.blk_types import REQ_PREFLUSH
+from blkmodel.include.linux.blkdev import WRITE
+from blkmodel.include.linux.device_mapper import (
+    DM_MAPIO_REMAPPED,
+    DM_MAPIO_SUBMITTED,
+    DM_TARGET_PASSES_INTEGRITY,
+    DMERR,
+    STATUSTYPE_INFO,
+    STATUSTYPE_TABLE,
+    dm_target_offset,
+    target_type,
+)
+from blkmodel.include.linux.errno import EINVAL, ENOMEM
+from blkmodel.include.linux.gfp import GFP_KERNEL
+from blkmodel.include.linux.jiffies import jiffies, msecs_to_jiffies, time_after_eq
+from blkmodel.include.linux.kernel import sscanf
+from blkmodel.include.linux.list import list_add_tail, list_del_init, list_head
+from blkmodel.include.linux.module import THIS_MODULE
+from blkmodel.include.linux.slab import kfree, kzalloc
+from blkmodel.include.linux.timer import del_timer_sync, mod_timer, timer_list, timer_pending, timer_setup
+from blkmodel.include.linux.workqueue import INIT_WORK, alloc_workqueue, destroy_workqueue, queue_work, work_struct
+from blkmodel.sim.structure import Struct, sizeof, struct
+
+DM_MSG_PREFIX = "delay"
+
+
+@struct
+class delay_class(Struct):
+    """Where one kind of I/O goes, from sector `start` on, and after how many milliseconds; ops: how much waits now."""
+
+    SIZE = 24
+    dev: Any = None
+    start: int = 0
+    delay: int = 0
+    ops: int = 0
+
+
+@struct
+class delay_c(Struct):
+    """A target. may_delay: it is not about to be suspended. argc: how many words its table has."""
+
+    SIZE = 216
+    delay_timer: Any = field(default_factory=timer_list)
+    kdelayd_wq: Any = None
+    flush_expired_bios: Any = field(default_factory=work_struct)
+    delayed_bios: Any = field(default_factory=list_head)
+    may_delay: int = 0
+    read: Any = field(default_factory=delay_class)
+    write: Any = field(default_factory=delay_class)
+    flush: Any = field(default_factory=delay_class)
+    argc: int = 0
+
+
+@struct
+class dm_delay_info(Struct):
+    """A bio that waits: of which kind it is, and until which tick."""
+
+    SIZE = 40
+    context: Any = None
+    class_: Any = None
+    list: Any = None
+    expires: int = 0
+    _bio: Any = None
+
+
+def handle_delayed_timer(t):
+    """A bio's time has come: leave the rest to a worker."""
+    dc = t.data
+    queue_work(dc.kdelayd_wq, dc.flush_expired_bios)
+
+
+def queue_timeout(dc, expires):
+    """Let the timer run at that tick, if it is not to run before."""
+    if not timer_pending(dc.delay_timer) or expires < dc.delay_timer.expires:
+        mod_timer(dc.delay_timer, expires)
+
+
+def flush_bios(bio):
+    """Submit a chain of bios."""
+    while bio is not None:
+        following = bio.bi_next
+        bio.bi_next = None
+        blk_core.generic_make_request(bio)
+        bio = following
+
+
+def flush_delayed_bios(dc, flush_all):
+    """Take those bios that have waited long enough, or all; set the timer for the others. Returns the chain."""
+    expired = bio_list()
+    waiting = []
+    for delayed in dc.delayed_bios:
+        if flush_all or time_after_eq(jiffies(), delayed.expires):
+            bio = dm.dm_bio_from_per_bio_data(delayed)
+            list_del_init(delayed, "list")
+            bio_list_add(expired, bio)
+            delayed.class_.ops -= 1
+        else:
+            waiting.append(delayed.expires)
+    if waiting:
+        queue_timeout(dc, min(waiting))
+    return bio_list_get(expired)
+
+
+def flush_expired_bios(work):
+    """Submit those bios that have waited long enough."""
+    flush_bios(flush_delayed_bios(work.data, False))
+
+
+def delay_dtr(ti):
+    """Undo delay_ctr(), as far as it came."""
+    dc = ti.private
+    if dc.kdelayd_wq is not None:
+        destroy_workqueue(dc.kdelayd_wq)
+    for c in (dc.read, dc.write, dc.flush):
+        if c.dev is not None:
+            dm_table.dm_put_device(ti, c.dev)
+    kfree(dc)
+
+
+def delay_class_ctr(ti, c, argv):
+    """<device> <first sector> <milliseconds>. Returns 0 or -errno."""
+    found = sscanf(argv[1], "%llu%c")
+    if len(found) != 1:
+        ti.error = "Invalid device sector"
+        return -EINVAL
+    c.start = found[0]
+    found = sscanf(argv[2], "%u%c")
+    if len(found) != 1:
+        ti.error = "Invalid delay"
+        return -EINVAL
+    c.delay = found[0]
+    ret, c.dev = dm_table.dm_get_device(ti, argv[0], dm_table.dm_table_get_mode(ti.table))
+    if ret:
+        ti.error = "Device lookup failed"
+    return ret
+
+
+def delay_ctr(ti, argc, argv):
+    """The three words of delay_class_ctr() for all I/O, or for reads and other I/O, or for reads, writes and flushes.
+
+    Returns 0 or -errno.
+    """
+    if argc not in (3, 6, 9):
+        ti.error = "Requires exactly 3, 6 or 9 arguments"
+        return -EINVAL
+    dc = kzalloc(delay_c, GFP_KERNEL)
+    if dc is None:
+        ti.error = "Cannot allocate context"
+        return -ENOMEM
+    ti.private = dc
+    timer_setup(dc.delay_timer, handle_delayed_timer, 0, dc)
+    INIT_WORK(dc.flush_expired_bios, flush_expired_bios, dc)
+    dc.may_delay = 1
+    dc.argc = argc
+
+    ret = delay_class_ctr(ti, dc.read, argv)
+    if not ret:
+        ret = delay_class_ctr(ti, dc.write, argv[0 if argc == 3 else 3:])
+    if not ret:
+        ret = delay_class_ctr(ti, dc.flush, argv[argc - 3:])
+    if not ret:
+        dc.kdelayd_wq = alloc_workqueue("kdelayd")
+        if dc.kdelayd_wq is None:
+            ret = -EINVAL
+            DMERR(DM_MSG_PREFIX, "Couldn't start kdelayd")
+    if ret:
+        delay_dtr(ti)
+        return ret
+    ti.num_flush_bios = 1
+    ti.num_discard_bios = 1
+    ti.per_io_data_size = sizeof(dm_delay_info)
+    return 0
+
+
+def delay_bio(dc, c, bio):
+    """Let a bio wait, if its kind has a delay. Returns DM_MAPIO_*."""
+    if not c.delay or not dc.may_delay:
+        return DM_MAPIO_REMAPPED
+    delayed = dm.dm_per_bio_data(bio, sizeof(dm_delay_info), dm_delay_info)
+    delayed.context = dc
+    delayed.expires = jiffies() + msecs_to_jiffies(c.delay)
+    c.ops += 1
+    list_add_tail(delayed, dc.delayed_bios, "list")
+    queue_timeout(dc, delayed.expires)
+    return DM_MAPIO_SUBMITTED
+
+
+def delay_presuspend(ti):
+    """The device is about to be suspended: nothing waits any more."""
+    dc = ti.private
+    dc.may_delay = 0
+    del_timer_sync(dc.delay_timer)
+    flush_bios(flush_delayed_bios(dc, True))
+
+
+def delay_resume(ti):
+    """It goes on."""
+    ti.private.may_delay = 1
+
+
+def delay_map(ti, bio):
+    """Send a bio to its kind's device, now or later. Returns DM_MAPIO_*."""
+    dc = ti.private
+    delayed = dm.dm_per_bio_data(bio, sizeof(dm_delay_info), dm_delay_info)
+    if bio_data_dir(bio) == WRITE:
+        c = dc.flush if bio.bi_opf & REQ_PREFLUSH else dc.write
+    else:
+        c = dc.read
+    delayed.class_ = c
+    bio_set_dev(bio, c.dev.bdev)
+    if bio_sectors(bio):
+        bio.bi_iter.bi_sector = c.start + dm_target_offset(ti, bio.bi_iter.bi_sector)
+    return delay_bio(dc, c, bio)
+
+
+def delay_status(ti, type, status_flags):
+    """How many reads, writes and flushes wait; or the table's words."""
+    dc = ti.private
+    if type == STATUSTYPE_INFO:
+        return f"{dc.read.ops} {dc.write.ops} {dc.flush.ops}"
+    if type == STATUSTYPE_TABLE:
+        classes = (dc.read, dc.write, dc.flush)[:dc.argc // 3]
+        return " ".join(f"{c.dev.name} {c.start} {c.delay}" for c in classes)
+    return ""
+
+
+def delay_iterate_devices(ti, fn, data):
+    """Call fn(ti, dev, start, len, data) for each kind of I/O, until one is not 0. Returns that."""
+    dc = ti.private
+    for c in (dc.read, dc.write, dc.flush):
+        ret = fn(ti, c.dev, c.start, ti.len, data)
+        if ret:
+            return ret
+    return 0
+
+
+delay_target = target_type(
+    name="delay",
+    version=(1, 2, 1),
+    features=DM_TARGET_PASSES_INTEGRITY,
+    module=THIS_MODULE,
+    ctr=delay_ctr,
+    dtr=delay_dtr,
+    map=delay_map,
+    presuspend=delay_presuspend,
+    resume=delay_resume,
+    status=delay_status,
+    iterate_devices=delay_iterate_devices,
+)
+
+
+def dm_delay_init():
+    """Load the module. Returns 0 or -errno."""
+    r = dm_target.dm_register_target(delay_target)
+    if r < 0:
+        DMERR(DM_MSG_PREFIX, f"register failed {r}")
+    return r
+
+
+def dm_delay_exit():
+    """Unload it."""
+    dm_target.dm_unregister_target(delay_target)

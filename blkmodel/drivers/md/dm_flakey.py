@@ -1,0 +1,325 @@
+"""Flakey: a device that works for some seconds, and for some it does not: to test what stands on it.
+
+While it is down it fails all I/O; or drops writes, or fails them only; or changes a byte. Of reads it changes none,
+though it says so: when a read has come back its bio has no bytes left for corrupt_bio_data() to look at.
+"""
+
+from typing import Any
+
+from blkmodel.block import bio as block_bio
+from blkmodel.drivers.md import dm, dm_table, dm_target
+from blkmodel.include.linux.bio import bio_data_dir, bio_for_each_segment, bio_has_data, bio_sectors, bio_set_dev
+from blkmodel.include.linux.blk_types import BLK_STS_IOERR, REQ_OP_ZONE_RESET, bio_op
+from blkmodel.include.linux.blkdev import READ, SECTOR_SHIFT, UINT_MAX, WRITE, test_bit
+from blkmodel.include.linux.bug import BUG_ON
+from blkmodel.include.linux.device_mapper import (
+    DM_ENDIO_DONE,
+    DM_MAPIO_KILL,
+    DM_MAPIO_REMAPPED,
+    DM_MAPIO_SUBMITTED,
+    DMERR,
+    STATUSTYPE_TABLE,
+    dm_arg,
+    dm_arg_set,
+    dm_target_offset,
+    target_type,
+)
+from blkmodel.include.linux.errno import EINVAL, ENOMEM
+from blkmodel.include.linux.fs import i_size_read
+from blkmodel.include.linux.gfp import GFP_KERNEL
+from blkmodel.include.linux.jiffies import HZ, jiffies
+from blkmodel.include.linux.kernel import sscanf
+from blkmodel.include.linux.module import THIS_MODULE
+from blkmodel.include.linux.slab import kfree, kzalloc
+from blkmodel.include.linux.types import unsigned_int
+from blkmodel.sim.structure import Struct, sizeof, struct
+
+DM_MSG_PREFIX = "flakey"
+DROP_WRITES, ERROR_WRITES = range(2)
+
+
+@struct
+class flakey_c(Struct):
+    """A target: up for up_interval seconds, down for down_interval, and so on from tick start_time. flags: bits
+    DROP_WRITES, ERROR_WRITES. corrupt_bio_byte: which byte of a bio is to be changed, from 1 (0: none)."""
+
+    SIZE = 56
+    dev: Any = None
+    start_time: int = 0
+    start: int = 0
+    up_interval: int = 0
+    down_interval: int = 0
+    flags: int = 0
+    corrupt_bio_byte: int = 0
+    corrupt_bio_rw: int = 0
+    corrupt_bio_value: int = 0
+    corrupt_bio_flags: int = 0
+
+
+@struct
+class per_bio_data(Struct):
+    """Whether a bio came while the device was down."""
+
+    SIZE = 1
+    bio_submitted: bool = False
+    _bio: Any = None
+
+
+FEATURE_ARGS = (
+    dm_arg(0, 6, "Invalid number of feature args"),
+    dm_arg(1, UINT_MAX, "Invalid corrupt bio byte"),
+    dm_arg(0, 255, "Invalid corrupt value to write into bio byte (0-255)"),
+    dm_arg(0, UINT_MAX, "Invalid corrupt bio flags mask"),
+)
+INTERVAL_ARG = dm_arg(0, UINT_MAX, "Invalid up interval")
+
+
+def parse_features(arguments, fc, ti):
+    """[<number of words> <features>]. Returns 0 or -errno."""
+    if not arguments.argc:
+        return 0
+    r, argc = dm_table.dm_read_arg_group(FEATURE_ARGS[0], arguments, ti)
+    if r:
+        return r
+    while argc:
+        arg_name = dm_table.dm_shift_arg(arguments)
+        argc -= 1
+        if arg_name is None:
+            ti.error = "Insufficient feature arguments"
+            return -EINVAL
+
+        if arg_name.lower() == "drop_writes":
+            if test_bit(DROP_WRITES, fc.flags):
+                ti.error = "Feature drop_writes duplicated"
+                return -EINVAL
+            fc.flags |= 1 << DROP_WRITES
+            if test_bit(ERROR_WRITES, fc.flags):
+                ti.error = "Feature drop_writes conflicts with feature error_writes"
+                return -EINVAL
+        elif arg_name.lower() == "error_writes":
+            if test_bit(ERROR_WRITES, fc.flags):
+                ti.error = "Feature error_writes duplicated"
+                return -EINVAL
+            fc.flags |= 1 << ERROR_WRITES
+            if test_bit(DROP_WRITES, fc.flags):
+                ti.error = "Feature error_writes conflicts with feature drop_writes"
+                return -EINVAL
+        elif arg_name.lower() == "corrupt_bio_byte":
+            if not argc:
+                ti.error = "Feature corrupt_bio_byte requires parameters"
+                return -EINVAL
+            r, fc.corrupt_bio_byte = dm_table.dm_read_arg(FEATURE_ARGS[1], arguments, ti)
+            if r:
+                return r
+            direction = dm_table.dm_shift_arg(arguments)
+            BUG_ON(direction is None, "flakey looks for the direction of corrupt_bio_byte behind the table's end")
+            if direction.lower() == "w":
+                fc.corrupt_bio_rw = WRITE
+            elif direction.lower() == "r":
+                fc.corrupt_bio_rw = READ
+            else:
+                ti.error = "Invalid corrupt bio direction (r or w)"
+                return -EINVAL
+            r, fc.corrupt_bio_value = dm_table.dm_read_arg(FEATURE_ARGS[2], arguments, ti)
+            if r:
+                return r
+            r, fc.corrupt_bio_flags = dm_table.dm_read_arg(FEATURE_ARGS[3], arguments, ti)
+            if r:
+                return r
+            argc -= 4  # where these were not announced, the number wraps round, and the words run out
+        else:
+            ti.error = "Unrecognised flakey feature requested"
+            return -EINVAL
+
+    if test_bit(DROP_WRITES, fc.flags) and fc.corrupt_bio_rw == WRITE:
+        ti.error = "drop_writes is incompatible with corrupt_bio_byte with the WRITE flag set"
+        return -EINVAL
+    if test_bit(ERROR_WRITES, fc.flags) and fc.corrupt_bio_rw == WRITE:
+        ti.error = "error_writes is incompatible with corrupt_bio_byte with the WRITE flag set"
+        return -EINVAL
+    return 0
+
+
+def flakey_ctr(ti, argc, argv):
+    """<device> <first sector> <seconds up> <seconds down> [<features>]. Returns 0 or -errno.
+
+    Of a wrong down interval too the kernel says that the up interval is wrong.
+    """
+    arguments = dm_arg_set(argc, argv)
+    if argc < 4:
+        ti.error = "Invalid argument count"
+        return -EINVAL
+    fc = kzalloc(flakey_c, GFP_KERNEL)
+    if fc is None:
+        ti.error = "Cannot allocate context"
+        return -ENOMEM
+    fc.start_time = jiffies()
+
+    devname = dm_table.dm_shift_arg(arguments)
+    found = sscanf(dm_table.dm_shift_arg(arguments), "%llu%c")
+    r = 0
+    if len(found) != 1:
+        ti.error = "Invalid device sector"
+        r = -EINVAL
+    if not r:
+        fc.start = found[0]
+        r, fc.up_interval = dm_table.dm_read_arg(INTERVAL_ARG, arguments, ti)
+    if not r:
+        r, fc.down_interval = dm_table.dm_read_arg(INTERVAL_ARG, arguments, ti)
+    if not r:
+        both = unsigned_int(fc.up_interval + fc.down_interval)
+        if not both:
+            ti.error = "Total (up + down) interval is zero"
+            r = -EINVAL
+        elif both < fc.up_interval:
+            ti.error = "Interval overflow"
+            r = -EINVAL
+    if not r:
+        r = parse_features(arguments, fc, ti)
+    if not r:
+        r, fc.dev = dm_table.dm_get_device(ti, devname, dm_table.dm_table_get_mode(ti.table))
+        if r:
+            ti.error = "Device lookup failed"
+    if r:
+        kfree(fc)
+        return r
+    ti.num_flush_bios = 1
+    ti.num_discard_bios = 1
+    ti.per_io_data_size = sizeof(per_bio_data)
+    ti.private = fc
+    return 0
+
+
+def flakey_dtr(ti):
+    """Undo flakey_ctr()."""
+    fc = ti.private
+    dm_table.dm_put_device(ti, fc.dev)
+    kfree(fc)
+
+
+def flakey_map_sector(ti, bi_sector):
+    """The sector below that one of the mapped device is."""
+    return ti.private.start + dm_target_offset(ti, bi_sector)
+
+
+def flakey_map_bio(ti, bio):
+    """Send a bio to the device below."""
+    bio_set_dev(bio, ti.private.dev.bdev)
+    if bio_sectors(bio) or bio_op(bio) == REQ_OP_ZONE_RESET:
+        bio.bi_iter.bi_sector = flakey_map_sector(ti, bio.bi_iter.bi_sector)
+
+
+def corrupt_bio_data(bio, fc):
+    """Change one byte of a bio's data, on whichever page it is; a bio that is too short stays as it is."""
+    at = fc.corrupt_bio_byte - 1
+    if not bio_has_data(bio):
+        return
+    for bvec in bio_for_each_segment(bio):
+        if bvec.bv_len > at:
+            bvec.bv_page.write(bvec.bv_offset + at, bytes((fc.corrupt_bio_value,)))
+            break
+        at -= bvec.bv_len
+
+
+def flakey_map(ti, bio):
+    """Send a bio down, or, while the device is down, fail it, drop it or change it. Returns DM_MAPIO_*."""
+    fc = ti.private
+    pb = dm.dm_per_bio_data(bio, sizeof(per_bio_data), per_bio_data)
+    pb.bio_submitted = False
+    elapsed = unsigned_int((jiffies() - fc.start_time) // HZ)
+    up = elapsed % unsigned_int(fc.up_interval + fc.down_interval) < fc.up_interval
+    if bio_op(bio) != REQ_OP_ZONE_RESET and not up:
+        pb.bio_submitted = True
+        # A read is failed at once, or after it has come back.
+        if bio_data_dir(bio) == READ:
+            if not (fc.corrupt_bio_byte or test_bit(DROP_WRITES, fc.flags) or test_bit(ERROR_WRITES, fc.flags)):
+                return DM_MAPIO_KILL
+        elif test_bit(DROP_WRITES, fc.flags):
+            block_bio.bio_endio(bio)
+            return DM_MAPIO_SUBMITTED
+        elif test_bit(ERROR_WRITES, fc.flags):
+            bio_io_error(bio)
+            return DM_MAPIO_SUBMITTED
+        elif fc.corrupt_bio_byte and fc.corrupt_bio_rw == WRITE:
+            if bio.bi_opf & fc.corrupt_bio_flags == fc.corrupt_bio_flags:
+                corrupt_bio_data(bio, fc)
+        else:
+            return DM_MAPIO_KILL
+    flakey_map_bio(ti, bio)
+    return DM_MAPIO_REMAPPED
+
+
+def flakey_end_io(ti, bio, error):
+    """A bio has come back: change or fail a read of when the device was down. Returns (DM_ENDIO_DONE, its status)."""
+    fc = ti.private
+    pb = dm.dm_per_bio_data(bio, sizeof(per_bio_data), per_bio_data)
+    if bio_op(bio) == REQ_OP_ZONE_RESET:
+        return DM_ENDIO_DONE, error
+    if not error and pb.bio_submitted and bio_data_dir(bio) == READ:
+        if (fc.corrupt_bio_byte and fc.corrupt_bio_rw == READ
+                and bio.bi_opf & fc.corrupt_bio_flags == fc.corrupt_bio_flags):
+            corrupt_bio_data(bio, fc)
+        elif not test_bit(DROP_WRITES, fc.flags) and not test_bit(ERROR_WRITES, fc.flags):
+            error = BLK_STS_IOERR
+    return DM_ENDIO_DONE, error
+
+
+def flakey_status(ti, type, status_flags):
+    """Nothing, or the table's words."""
+    fc = ti.private
+    if type != STATUSTYPE_TABLE:
+        return ""
+    words = [f"{fc.dev.name} {fc.start} {fc.up_interval} {fc.down_interval} "]
+    drop_writes = test_bit(DROP_WRITES, fc.flags)
+    error_writes = test_bit(ERROR_WRITES, fc.flags)
+    words.append(f"{drop_writes + error_writes + (fc.corrupt_bio_byte > 0) * 5} ")
+    if drop_writes:
+        words.append("drop_writes ")
+    elif error_writes:
+        words.append("error_writes ")
+    if fc.corrupt_bio_byte:
+        words.append(f"corrupt_bio_byte {fc.corrupt_bio_byte} {'w' if fc.corrupt_bio_rw == WRITE else 'r'} "
+                     f"{fc.corrupt_bio_value} {fc.corrupt_bio_flags} ")
+    return "".join(words)
+
+
+def flakey_prepare_ioctl(ti):
+    """The device that an ioctl is passed to. Returns (0, it), or (1, it) where the target is only a part of it."""
+    fc = ti.private
+    bdev = fc.dev.bdev
+    if fc.start or ti.len != i_size_read(bdev.bd_inode) >> SECTOR_SHIFT:
+        return 1, bdev
+    return 0, bdev
+
+
+def flakey_iterate_devices(ti, fn, data):
+    """Call fn(ti, dev, start, len, data) for the device below. Returns what that returns."""
+    fc = ti.private
+    return fn(ti, fc.dev, fc.start, ti.len, data)
+
+
+flakey_target = target_type(
+    name="flakey",
+    version=(1, 5, 0),
+    module=THIS_MODULE,
+    ctr=flakey_ctr,
+    dtr=flakey_dtr,
+    map=flakey_map,
+    end_io=flakey_end_io,
+    status=flakey_status,
+    prepare_ioctl=flakey_prepare_ioctl,
+    iterate_devices=flakey_iterate_devices,
+)
+
+
+def dm_flakey_init():
+    """Load the module. Returns 0 or -errno."""
+    r = dm_target.dm_register_target(flakey_target)
+    if r < 0:
+        DMERR(DM_MSG_PREFIX, f"register failed {r}")
+    return r
+
+
+def dm_flakey_exit():
+    """Unload it."""
+    dm_target.dm_unregister_target(flakey_target)
