@@ -8,7 +8,6 @@ what it waits for has happened.
 from heapq import heappop, heappush
 from itertools import count
 
-
 HUNG_TASK_TIMEOUT = 120_000_000_000
 HUNG_TASK_STEPS = 1000
 

@@ -8,7 +8,14 @@ from typing import Any
 
 from blkmodel.block import bio as block_bio
 from blkmodel.drivers.md import dm, dm_table, dm_target
-from blkmodel.include.linux.bio import bio_data_dir, bio_for_each_segment, bio_has_data, bio_sectors, bio_set_dev
+from blkmodel.include.linux.bio import (
+    bio_data_dir,
+    bio_for_each_segment,
+    bio_has_data,
+    bio_io_error,
+    bio_sectors,
+    bio_set_dev,
+)
 from blkmodel.include.linux.blk_types import BLK_STS_IOERR, REQ_OP_ZONE_RESET, bio_op
 from blkmodel.include.linux.blkdev import READ, SECTOR_SHIFT, UINT_MAX, WRITE, test_bit
 from blkmodel.include.linux.bug import BUG_ON

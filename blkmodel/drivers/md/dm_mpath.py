@@ -11,6 +11,7 @@ from typing import Any
 
 from blkmodel.block import bio as block_bio
 from blkmodel.block import blk_core
+from blkmodel.block.partition_generic import bdevname
 from blkmodel.drivers.md import dm, dm_path_selector, dm_rq, dm_table, dm_target, dm_uevent
 from blkmodel.drivers.md.dm_bio_record_h import dm_bio_details, dm_bio_record, dm_bio_restore
 from blkmodel.drivers.md.dm_mpath_h import dm_path

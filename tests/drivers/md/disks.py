@@ -33,7 +33,8 @@ class Disk:
     def __init__(self, name, store, depth=8, delay=1000, cache=False):
         self.name, self.store, self.delay = name, store, delay
         self.status = BLK_STS_OK
-        self.refusals, self.seen = [], []
+        self.refusals: list[int] = []
+        self.seen: list[tuple[int, int, int, int]] = []
         self.busy = False
         ops = blk_mq_ops(queue_rq=self.queue_rq, complete=self.complete, busy=lambda q: self.busy)
         self.set = blk_mq_tag_set(ops=ops, nr_hw_queues=1, queue_depth=depth, numa_node=NUMA_NO_NODE)

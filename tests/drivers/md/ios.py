@@ -3,16 +3,17 @@
 from blkmodel.block import bio as block_bio
 from blkmodel.block import blk_core
 from blkmodel.include.linux.blk_types import REQ_OP_READ, REQ_OP_WRITE
-from blkmodel.include.linux.gfp import GFP_KERNEL, __free_page, alloc_page
+from blkmodel.include.linux.gfp import GFP_KERNEL, alloc_page
+from blkmodel.include.linux.gfp import __free_page as free_page
 from blkmodel.scenario import disk
 from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE
 
 
 class IO:
-    """One bio to sectors of a disk. ends: how often it ended; status: how."""
+    """One bio to sectors of a disk. ends: how often it ended; status: how. before(): called before it is submitted."""
 
-    def __init__(self, name, op, sector, length=0, data=None, cpu=0):
+    def __init__(self, name, op, sector, length=0, data=None, cpu=0, before=None):
         self.length = len(data) if data is not None else length
         self.ends, self.status = 0, None
         pages = -(-self.length // PAGE_SIZE)
@@ -27,7 +28,12 @@ class IO:
             if data is not None:
                 page.write(0, data[n * PAGE_SIZE:n * PAGE_SIZE + size])
             assert block_bio.bio_add_page(self.bio, page, size, 0) == size
-        this().task("io", blk_core.submit_bio, self.bio, cpu=cpu)
+        if before is not None:
+            before()
+        if cpu is None:  # the caller is a process
+            blk_core.submit_bio(self.bio)
+        else:
+            this().task("io", blk_core.submit_bio, self.bio, cpu=cpu)
 
     def end(self, bio):
         self.ends += 1
@@ -41,7 +47,7 @@ class IO:
         """Give its memory back; it must have ended."""
         assert self.ends == 1
         for page in self.pages:
-            __free_page(page)
+            free_page(page)
         block_bio.bio_put(self.bio)
 
 
