@@ -8,7 +8,7 @@ run_step().
 from inspect import signature
 from typing import Any
 
-from blkmodel.block import elevator
+from blkmodel.block import blk_sysfs, elevator
 from blkmodel.drivers.block import null_blk_main
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.include.linux.aio import io_getevents, io_submit, iocb, kioctx
@@ -129,6 +129,33 @@ def set_scheduler(name, to):
     """Change a disk's scheduler: `echo none > /sys/block/nullb0/queue/scheduler`."""
     _command("sh", f"echo {to} > /sys/block/{name}/queue/scheduler", elevator.elv_iosched_store, disk(name).queue, to,
              len(to))
+
+
+def queue_file(disk_name, file):
+    """What a file of a disk's queue says: `cat /sys/block/nullb0/queue/max_sectors_kb`. "iosched/fifo_batch" is one of
+    its scheduler's."""
+    kobj, attr, show, _ = _queue_file(disk_name, file)
+    return this().task("cat", show, kobj, attr).rstrip("\n")
+
+
+def set_queue_file(disk_name, file, value):
+    """Write a file of a disk's queue: `echo 64 > /sys/block/nullb0/queue/max_sectors_kb`."""
+    kobj, attr, _, store = _queue_file(disk_name, file)
+    _command("sh", f"echo {value} > /sys/block/{disk_name}/queue/{file}", store, kobj, attr, str(value),
+             len(str(value)))
+
+
+def _queue_file(disk_name, file):
+    """A file's kobject and attribute, and what reads and writes such files. A KeyError says which files there are."""
+    q = disk(disk_name).queue
+    there = {name: (q.kobj, attr, blk_sysfs.queue_attr_show, blk_sysfs.queue_attr_store)
+             for name, attr in q.kobj.attrs.items()}
+    if q.elevator is not None:
+        there |= {f"iosched/{attr.name}": (q.elevator.kobj, attr, elevator.elv_attr_show, elevator.elv_attr_store)
+                  for attr in q.elevator.type.elevator_attrs}
+    if file not in there:
+        raise KeyError(f"the queue of {disk_name} has no file {file!r}; it has {', '.join(sorted(there))}")
+    return there[file]
 
 
 def io(disk, op, offset, length, cpu=0, page_runs=None, data=None, flags=()):

@@ -142,7 +142,7 @@ def _times(stop):
 
 
 def _who(stop):
-    return "; ".join(f"{name if kind == 'worker' else kind}, CPU {cpu}" for kind, name, cpu in stop.who)
+    return "; ".join(f"{name if kind == 'worker' else kind}, CPU\N{NO-BREAK SPACE}{cpu}" for kind, name, cpu in stop.who)
 
 
 def _item(stop):

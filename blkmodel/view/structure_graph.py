@@ -52,20 +52,20 @@ def _columns(root, depth, wanted, items):
 def _rows(node, wanted):
     """The (label, value as text, what it points to or None) of a structure's fields or an array's first items."""
     if isinstance(node, Array | list | tuple):
-        rows = [_row(f"[{i}]", item) for i, item in enumerate(node[:_ITEMS])]
+        rows = [_row(f"[{i}]", item, wanted) for i, item in enumerate(node[:_ITEMS])]
         return rows + ([("…", f"{len(node)} in all", None)] if len(node) > _ITEMS else [])
     names = wanted.get(type(node).__name__)
     if names is None:
         names = [f.name for f in fields(node) if not f.name.startswith("_") and _shows(getattr(node, f.name))]
-    return [_row(name, getattr(node, name)) for name in names]
+    return [_row(name, getattr(node, name), wanted) for name in names]
 
 
 def _shows(value):
     return value is not None and value != 0 and value != "" and not callable(value)
 
 
-def _row(name, value):
-    if isinstance(value, Struct) and hasattr(value, "__dataclass_fields__"):
+def _row(name, value, wanted):
+    if isinstance(value, Struct) and (hasattr(value, "__dataclass_fields__") or type(value).__name__ in wanted):
         return name, "→", value
     if isinstance(value, Array) or (isinstance(value, list | tuple) and value and isinstance(value[0], Struct)):
         return name, f"→ {len(value)} items", value

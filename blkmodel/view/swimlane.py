@@ -41,25 +41,25 @@ _STYLE = (
 
 
 @lru_cache(maxsize=32)
-def recorded_reads(irqmode=0, scheduler="none", queues=2, cpu=5, reads=1):
-    """Record reads of 4 KiB from null_blk on a machine of 8 CPUs on 2 nodes; each read by the CPU after the last."""
+def recorded_reads(irqmode=0, scheduler="none", queues=2, cpu=5, reads=1, op="read"):
+    """Record reads (or writes) of 4 KiB of null_blk on a machine of 8 CPUs on 2 nodes; each by the CPU after the last."""
     with booted(machine(8, nodes=2)) as kernel:
         scenario.null_blk_load(submit_queues=queues, irqmode=irqmode, hw_queue_depth=8)
         scenario.set_scheduler("nullb0", scheduler)
-        return record(_read, [(cpu + i) % kernel.nr_cpu_ids for i in range(reads)])
+        return record(_read, [(cpu + i) % kernel.nr_cpu_ids for i in range(reads)], op)
 
 
-def _read(cpus):
+def _read(cpus, op):
     for i, cpu in enumerate(cpus):
-        scenario.io("nullb0", "read", i * 4096, 4096, cpu=cpu)
+        scenario.io("nullb0", op, i * 4096, 4096, cpu=cpu)
 
 
-def swimlane(irqmode=1, scheduler="mq-deadline", queues=2, cpu=5, reads=1):
-    """Draw who runs where while null_blk is read.
+def swimlane(irqmode=1, scheduler="mq-deadline", queues=2, cpu=5, reads=1, op="read"):
+    """Draw who runs where while null_blk is read, or written.
 
     irqmode: how it completes requests, a value of IRQMODES. cpu: the first reader's; each other read is by the next.
     """
-    done = runs(recorded_reads(irqmode, scheduler, queues, cpu, reads))
+    done = runs(recorded_reads(irqmode, scheduler, queues, cpu, reads, op))
     lanes = sorted({(run.cpu, KINDS.index(run.kind)) for run in done})
     places, waits, width = _places(done)
     body = [_wait(x, span, nanoseconds, width) for x, span, nanoseconds in waits]

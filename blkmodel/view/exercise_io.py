@@ -1,0 +1,86 @@
+"""Exercises on the way of an I/O, drawn from a seed, and checked by the model itself."""
+
+import random
+
+from blkmodel import scenario
+from blkmodel.include.linux.gfp import GFP_KERNEL
+from blkmodel.include.linux.sbitmap import sbitmap_queue
+from blkmodel.lib import sbitmap
+from blkmodel.sim import booted
+from blkmodel.sim.kernel import Context
+from blkmodel.trace import Assign, Call, record
+from blkmodel.view.figure import STYLE
+from blkmodel.view.tag_map import bitmap
+
+
+def how_many_requests(number=1, answer=""):
+    """Ask how many requests a read becomes; say whether the answer is right, and then how long each of them is.
+
+    number: which exercise it is; each has a limit and a length of its own. answer: what the reader typed, or nothing.
+    """
+    draw = random.Random(number)
+    limit = draw.choice((16, 20, 32, 48, 64, 100))
+    kib = draw.choice((64, 96, 128, 200, 256, 300, 512))
+    asked = (f"<code>max_sectors_kb</code> of a <code>null_blk</code> disk is {limit}. A process reads {kib} KiB, past "
+             "the page cache, with one system call. How many requests does the driver get?")
+    said = ""
+    if answer.strip():
+        typed = _typed(answer, "number of requests: type one from 1 on")
+        with booted(4):
+            scenario.null_blk_load(submit_queues=4)
+            scenario.set_queue_file("nullb0", "max_sectors_kb", limit)
+            recording = record(scenario.io, "nullb0", "read", 0, kib << 10)
+        right = sum(event.function == "null_queue_rq" for event in recording.of(Call))
+        lengths = [event.new >> 10 for event in recording.of(Assign) if event.field == "_data_len" and event.new]
+        said = _verdict(typed, right, f"{right} request{'s' * (right > 1)}, of {', '.join(map(str, lengths))} KiB")
+    return _exercise(asked, said)
+
+
+def which_tag(number=1, answer=""):
+    """Ask which tag a CPU gets next from a bitmap; say whether the answer is right, and then how the bitmap looks.
+
+    number: which exercise it is; each has a bitmap of its own. answer: what the reader typed, or nothing.
+    """
+    draw = random.Random(number)
+    depth, cpu = draw.choice((16, 24, 32)), draw.randrange(4)
+    with booted(4) as kernel:
+        bits = sbitmap_queue()
+        sbitmap.sbitmap_queue_init_node(bits, depth, -1, False, GFP_KERNEL, 0)
+        hint = bits.alloc_hint[cpu] = draw.randrange(depth)
+        full = draw.random() < 0.6
+        for i, word in enumerate(bits.sb.map):
+            near = i == hint >> bits.sb.shift
+            word.word = sum(1 << bit for bit in range(word.depth) if (full and near) or draw.random() < 0.7)
+            word.cleared = sum(1 << bit for bit in range(word.depth) if word.word >> bit & 1 and draw.random() < 0.4)
+        asked = f"CPU {cpu} takes a tag from this bitmap. Which one does it get? Type −1 if it gets none."
+        figure, said = bitmap(bits), ""
+        if answer.strip():
+            typed = _typed(answer.replace("−", "-"), f"tag: type one from 0 to {depth - 1}, or −1 for none", least=-1)
+            before = [word.cleared for word in bits.sb.map]
+            right = kernel.run_in(Context("task", "reader", cpu), sbitmap.__sbitmap_queue_get, bits)
+            freed = sum(was.bit_count() for was, word in zip(before, bits.sb.map, strict=True) if not word.cleared)
+            why = (f"tag {right}. Its hint, {hint}, led to word {hint >> bits.sb.shift}"
+                   + (f" first; tags in cleared that became free on the way: {freed}" if freed else " first")
+                   if right >= 0 else "none: there is no free tag, and none that was given back")
+            said = _verdict(typed, right, why)
+            figure = bitmap(bits, touched={right})
+    return _exercise(asked, said) + figure
+
+
+def _typed(answer, otherwise, least=0):
+    """The number that a reader typed; a ValueError says what would be one."""
+    try:
+        typed = int(answer)
+    except ValueError:
+        typed = least - 1
+    if typed < least:
+        raise ValueError(f"{answer.strip()!r} is no {otherwise}")
+    return typed
+
+
+def _verdict(typed, right, why):
+    return f"<p><strong>{'Right' if typed == right else f'Not {typed}'}: {why}.</strong></p>"
+
+
+def _exercise(asked, said):
+    return f'<div class="blk"><style>{STYLE}</style><p>{asked}</p>{said}</div>'
