@@ -6,7 +6,8 @@ The model has no trace points. Each of these actions follows from a call that it
 from typing import NamedTuple
 
 from blkmodel.include.linux.blk_types import BIO_TRACE_COMPLETION
-from blkmodel.trace import Assign, Call, Enter, Leave, Return
+from blkmodel.trace import Assign, Call, Return
+from blkmodel.view.walk import walk
 
 MEANINGS = {"Q": "a bio is submitted", "X": "a bio is cut in two", "M": "a bio is joined to the end of a request",
             "F": "a bio is joined to the front of a request", "G": "a request is got for a bio",
@@ -18,6 +19,7 @@ _WHEN_CALLED = {"__blk_mq_insert_req_list": "I", "blk_mq_sched_request_inserted"
                 "__blk_mq_requeue_request": "R", "blk_update_request": "C"}
 _WHEN_TRUE = {"bio_attempt_back_merge": "M", "bio_attempt_front_merge": "F"}
 _PULLED = ("blk_finish_plug", "blk_mq_make_request")
+_PULL = ("blk_flush_plug_list", "blk_mq_flush_plug_list")
 
 
 class Action(NamedTuple):
@@ -32,25 +34,11 @@ class Action(NamedTuple):
 def actions(recording):
     """Return the actions of a recording, in order."""
     made: list[Action] = []
-    stack, times = [0], [0]
-    paths: dict[int, list[str]] = {}
-    for event in recording.events:
-        if type(event) is Enter:
-            stack.append(event.context)
-        elif type(event) is Leave:
-            stack.pop()
-        if type(event) in (Enter, Leave):
-            times.append(event.time)
-            continue
-        path = paths.setdefault(stack[-1], [])
-        letter = _letter(event, path, [each.letter for each in made[-1:]])
+    for moment in walk(recording):
+        letter = _letter(moment, made[-1].letter if made else "")
         if letter:
-            who = recording.contexts[stack[-1]]
-            made.append(Action(letter, who.cpu, who.name, times[-1]))
-        if type(event) is Call:
-            path.append(event.function)
-        elif type(event) is Return:
-            path.pop()
+            who = recording.contexts[moment.context]
+            made.append(Action(letter, who.cpu, who.name, moment.time))
     return made
 
 
@@ -61,26 +49,26 @@ def listing(recording):
                      f"{MEANINGS[each.letter]}" for each in made)
 
 
-def _letter(event, path, last):
-    """The action that an event stands for, in the functions of `path`, after the `last` action; or None."""
-    inside = path[-1] if path else ""
+def _letter(moment, last):
+    """The action that a moment stands for, after the action `last`; or None."""
+    event, within = moment.event, moment.within
     if type(event) is Call:
         if event.function == "blk_mq_sched_insert_requests":
-            return "U" if path[-3] in _PULLED else "UT"
-        if event.function == "blk_mq_try_issue_directly" and last == ["P"]:
+            return "U" if any(within(by, *_PULL) for by in _PULLED) else "UT"
+        if event.function == "blk_mq_try_issue_directly" and last == "P":
             return "U"  # a plug that keeps only one request back lets the one before go
         return _WHEN_CALLED.get(event.function)
-    if type(event) is Return:
-        if event.function == "blk_mq_get_request" and path[-2:-1] == ["blk_mq_make_request"] and event.value:
-            return "G"
-        if event.function == "bio_split" and path[-3:-2] == ["__blk_queue_split"] and event.value:
-            return "X"
-        return _WHEN_TRUE.get(event.function) if event.value is True else None
+    if type(event) is Return and event.value:
+        if event.function == "blk_mq_get_request":
+            return "G" if within("blk_mq_make_request", event.function) else None
+        if event.function == "bio_split":
+            return "X" if within("__blk_queue_split", moment.path[-2].function, event.function) else None
+        return _WHEN_TRUE.get(event.function)
     if type(event) is Assign:
         if event.field == "bi_flags" and (event.new ^ event.old) >> BIO_TRACE_COMPLETION & 1:
-            return {"generic_make_request_checks": "Q", "bio_endio": "C"}.get(inside)
-        if inside == "blk_mq_insert_requests" and event.field == "queuelist" and event.new is not None:
-            return "I"
-        if inside == "blk_add_rq_to_plug" and event.field == "rq_count":
+            return "Q" if within("generic_make_request_checks") else "C" if within("bio_endio") else None
+        if event.field == "queuelist" and within("blk_mq_insert_requests"):
+            return "I" if event.new is not None else None
+        if event.field == "rq_count" and within("blk_add_rq_to_plug"):
             return "P" if event.new == 1 else None
     return None

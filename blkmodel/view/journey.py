@@ -10,16 +10,20 @@ from typing import NamedTuple
 
 from blkmodel import scenario
 from blkmodel.sim import booted
-from blkmodel.trace import Call, Return, record
+from blkmodel.trace import Assign, Call, Return, record
 from blkmodel.view.call_tree import kernel_url
 from blkmodel.view.figure import STYLE, group, rect, text
+from blkmodel.view.walk import walk
 
 DISKS = {"null_blk, 4 queues": "null_blk 4", "null_blk, 1 queue": "null_blk 1"}
 SIZES = {"4 KiB": 4, "64 KiB": 64, "512 KiB": 512, "1 MiB": 1024, "3 MiB": 3072}
 
 
 class Station(NamedTuple):
-    """A place on the way: whoever calls one of `functions` is there. waits: a request may lie there for a while."""
+    """A place on the way: whoever calls one of `functions` is there. waits: a request may lie there for a while.
+
+    The dispatch list has no function of its own: whoever puts a request on it is there.
+    """
 
     name: str
     functions: tuple[str, ...]
@@ -39,17 +43,19 @@ class Stop(NamedTuple):
     who: tuple[tuple[str, str, int], ...]
 
 
+_JOIN = ("bio_attempt_back_merge", "bio_attempt_front_merge", "bio_attempt_discard_merge")
+_DISPATCH_LIST = Station("dispatch list", (), True)
 STATIONS = (
     Station("the process asks", ("blkdev_read_iter", "blkdev_write_iter")),
     Station("a bio", ("submit_bio",)),
     Station("cut in two", ("bio_split",)),
-    Station("joined to a request", ("bio_attempt_back_merge", "bio_attempt_front_merge", "bio_attempt_discard_merge")),
+    Station("joined to a request", _JOIN),
     Station("queue for a tag", ("sbitmap_prepare_to_wait",), True),
     Station("a tag, and a request", ("blk_mq_rq_ctx_init",)),
     Station("plug", ("blk_add_rq_to_plug",), True),
     Station("scheduler", ("dd_insert_request",), True),
     Station("software queue", ("blk_mq_insert_requests", "__blk_mq_insert_request"), True),
-    Station("dispatch list", ("blk_mq_request_bypass_insert", "blk_mq_handle_dev_resource"), True),
+    _DISPATCH_LIST,
     Station("the driver", ("null_queue_rq",)),
     Station("a timer's interrupt", ("null_cmd_timer_expired",)),
     Station("the bio ends", ("bio_endio",)),
@@ -103,15 +109,21 @@ def stops(recording):
     """The stations of an I/O, in the order in which it first came to each. A bio that could not be joined does not
     count."""
     station_of = {function: station for station in STATIONS for function in station.functions}
+    lists = {id(event.new.dispatch) for event in recording.of(Assign) if event.field == "mq_hctx" and event.new}
     found: dict[Station, tuple] = {}
-    for event in recording.of(Call, Return):
-        if event.function in station_of:
+    for moment in walk(recording):
+        event = moment.event
+        call, station = event, None
+        if type(event) is Call and event.function not in _JOIN:
+            station = station_of.get(event.function)
+        elif type(event) is Return and event.function in _JOIN and event.value:
             station = station_of[event.function]
-            joins = station.functions[0].startswith("bio_attempt")
-            if type(event) is (Return if joins else Call) and not (joins and not event.value):
-                first, whose, times = found.get(station, (event, {}, 0))
-                whose[_by(recording.contexts[event.context])] = True
-                found[station] = first, whose, times + 1
+        elif type(event) is Assign and event.field == "queuelist" and id(event.new) in lists:
+            call, station = moment.path[-1], _DISPATCH_LIST
+        if station:
+            first, whose, times = found.get(station, (call, {}, 0))
+            whose[_by(recording.contexts[moment.context])] = True
+            found[station] = first, whose, times + 1
     return [Stop(station, times, first.function, first.file, tuple(whose))
             for station, (first, whose, times) in found.items()]
 
@@ -142,7 +154,8 @@ def _times(stop):
 
 
 def _who(stop):
-    return "; ".join(f"{name if kind == 'worker' else kind}, CPU\N{NO-BREAK SPACE}{cpu}" for kind, name, cpu in stop.who)
+    return "; ".join(f"{name if kind == 'worker' else kind}, CPU\N{NO-BREAK SPACE}{cpu}"
+                     for kind, name, cpu in stop.who)
 
 
 def _item(stop):

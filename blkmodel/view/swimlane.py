@@ -42,7 +42,7 @@ _STYLE = (
 
 @lru_cache(maxsize=32)
 def recorded_reads(irqmode=0, scheduler="none", queues=2, cpu=5, reads=1, op="read"):
-    """Record reads (or writes) of 4 KiB of null_blk on a machine of 8 CPUs on 2 nodes; each by the CPU after the last."""
+    """Record reads or writes of 4 KiB of null_blk on a machine of 8 CPUs on 2 nodes; each by the CPU after the last."""
     with booted(machine(8, nodes=2)) as kernel:
         scenario.null_blk_load(submit_queues=queues, irqmode=irqmode, hw_queue_depth=8)
         scenario.set_scheduler("nullb0", scheduler)
