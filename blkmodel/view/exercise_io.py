@@ -3,6 +3,7 @@
 import random
 
 from blkmodel import scenario
+from blkmodel.include.linux.blkdev import MQ_RQ_IN_FLIGHT, blk_rq_pos, rq_data_dir
 from blkmodel.include.linux.gfp import GFP_KERNEL
 from blkmodel.include.linux.sbitmap import sbitmap_queue
 from blkmodel.lib import sbitmap
@@ -65,6 +66,46 @@ def which_tag(number=1, answer=""):
             said = _verdict(typed, right, why)
             figure = bitmap(bits, touched={right})
     return _exercise(asked, said) + figure
+
+
+def deadline_order(number=1, answer=""):
+    """Ask in which order mq-deadline gives requests to the driver; say whether the answer is right.
+
+    number: which exercise it is; each has requests and settings of its own. answer: what the reader typed, or nothing.
+    """
+    draw = random.Random(number)
+    places = draw.sample(range(2, 60, 2), draw.randint(5, 7))
+    wanted = [f"{draw.choice('rrw')}{place}" for place in places]
+    settings = {"fifo_batch": draw.choice((1, 2, 16)), "writes_starved": draw.choice((1, 2))}
+    told = " and ".join(f"<code>{name}</code> {value}" for name, value in settings.items())
+    asked = (f"A process submits these at once, each of one page: {' '.join(wanted)} (<code>r</code> is a read, "
+             f"<code>w</code> a write, and the number is the page of the disk). The disk has one hardware queue, and "
+             f"mq-deadline with {told}. In which order does the driver get them?")
+    said = ""
+    if answer.strip():
+        typed = answer.replace(",", " ").lower().split()
+        if sorted(typed) != sorted(wanted):
+            raise ValueError(f"{answer.strip()!r} is no order of these: type {' '.join(wanted)} in another order")
+        right = driver_order(wanted, settings)
+        said = _verdict(" ".join(typed), " ".join(right), " ".join(right))
+    return _exercise(asked, said)
+
+
+def driver_order(wanted, settings=None):
+    """Submit one page each of these, such as "r25", at once through mq-deadline; return the order the driver gets.
+
+    settings: files of the scheduler, by name, with what is written to them. Pages that join would be one request.
+    """
+    ops = {"r": "read", "w": "write"}
+    ios = [{"op": ops[each[0]], "offset": int(each[1:]) << 12, "length": 4096} for each in wanted]
+    with booted(4):
+        scenario.null_blk_load(submit_queues=1, irqmode=2)
+        for name, value in (settings or {}).items():
+            scenario.set_queue_file("nullb0", f"iosched/{name}", value)
+        recording = record(scenario.aio, "nullb0", ios, cpu=1)
+    started = [event.object for event in recording.of(Assign)
+               if event.field == "state" and event.new == MQ_RQ_IN_FLIGHT]
+    return [f"{'rw'[rq_data_dir(rq)]}{blk_rq_pos(rq) >> 3}" for rq in started]
 
 
 def _typed(answer, otherwise, least=0):

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from blkmodel.view.exercise_io import how_many_requests, which_tag
+from blkmodel.view.exercise_io import deadline_order, driver_order, how_many_requests, which_tag
 from tests.view.figures import in_fresh_interpreters, words
 
 
@@ -37,7 +37,22 @@ def test_how_many_requests_counts_what_the_limit_makes():
         assert verdict(how_many_requests(number, str(-(-kib // limit)))).startswith("Right")
 
 
-@pytest.mark.parametrize(("exercise", "answer"), [(how_many_requests, "many"), (how_many_requests, "-3"),
+@pytest.mark.parametrize("number", range(1, 9))
+def test_an_order_is_right_or_not(number):
+    wanted = re.search(r"one page: (.*?) \(", words(deadline_order(number)))[1].split()
+    said = verdict(deadline_order(number, ", ".join(wanted)))
+    right = said.split(": ")[1].rstrip(".")
+    assert sorted(right.split()) == sorted(wanted)
+    assert said.startswith("Right") == (right.split() == wanted)
+    assert verdict(deadline_order(number, right.upper())) == f"Right: {right}."
+
+
+def test_reads_go_before_writes_and_up_the_sectors():
+    assert driver_order("w50 w10 w30 r26 r6 r44".split()) == "r26 r44 r6 w50 w10 w30".split()
+    assert driver_order("w50 w10 r26 r6".split(), {"fifo_batch": 1, "writes_starved": 1}) == "r26 w50 r6 w10".split()
+
+
+@pytest.mark.parametrize(("exercise", "answer"), [(deadline_order, "r1 r2"), (how_many_requests, "many"), (how_many_requests, "-3"),
                                                   (which_tag, "x"), (which_tag, "-2")])
 def test_what_is_no_answer(exercise, answer):
     with pytest.raises(ValueError, match=f"'{answer}' is no "):
@@ -48,6 +63,6 @@ def test_a_minus_sign_may_be_a_real_one():
     assert verdict(which_tag(1, "−1")) == verdict(which_tag(1, "-1"))
 
 
-@pytest.mark.parametrize("call", ["how_many_requests(3, '5')", "which_tag(3, '5')"])
+@pytest.mark.parametrize("call", ["how_many_requests(3, '5')", "which_tag(3, '5')", "deadline_order(3, '')"])
 def test_the_same_in_every_interpreter(call):
     assert len(in_fresh_interpreters(call, "blkmodel.view.exercise_io")) == 1
