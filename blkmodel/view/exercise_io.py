@@ -75,29 +75,29 @@ def deadline_order(number=1, answer=""):
     """
     draw = random.Random(number)
     places = draw.sample(range(2, 60, 2), draw.randint(5, 7))
-    wanted = [f"{draw.choice('rrw')}{place}" for place in places]
+    wanted = " ".join(f"{draw.choice('rrw')}{place}" for place in places)
     settings = {"fifo_batch": draw.choice((1, 2, 16)), "writes_starved": draw.choice((1, 2))}
     told = " and ".join(f"<code>{name}</code> {value}" for name, value in settings.items())
-    asked = (f"A process submits these at once, each of one page: {' '.join(wanted)} (<code>r</code> is a read, "
+    asked = (f"A process submits these at once, each of one page: {wanted} (<code>r</code> is a read, "
              f"<code>w</code> a write, and the number is the page of the disk). The disk has one hardware queue, and "
              f"mq-deadline with {told}. In which order does the driver get them?")
     said = ""
     if answer.strip():
         typed = answer.replace(",", " ").lower().split()
-        if sorted(typed) != sorted(wanted):
-            raise ValueError(f"{answer.strip()!r} is no order of these: type {' '.join(wanted)} in another order")
+        if sorted(typed) != sorted(wanted.split()):
+            raise ValueError(f"{answer.strip()!r} is no order of these: type {wanted} in another order")
         right = driver_order(wanted, settings)
-        said = _verdict(" ".join(typed), " ".join(right), " ".join(right))
+        said = _verdict(" ".join(typed), right, right)
     return _exercise(asked, said)
 
 
 def driver_order(wanted, settings=None):
-    """Submit one page each of these, such as "r25", at once through mq-deadline; return the order the driver gets.
+    """Submit one page each of these, as in "r25 w3", at once through mq-deadline; return them as the driver gets them.
 
     settings: files of the scheduler, by name, with what is written to them. Pages that join would be one request.
     """
     ops = {"r": "read", "w": "write"}
-    ios = [{"op": ops[each[0]], "offset": int(each[1:]) << 12, "length": 4096} for each in wanted]
+    ios = [{"op": ops[each[0]], "offset": int(each[1:]) << 12, "length": 4096} for each in wanted.split()]
     with booted(4):
         scenario.null_blk_load(submit_queues=1, irqmode=2)
         for name, value in (settings or {}).items():
@@ -105,7 +105,7 @@ def driver_order(wanted, settings=None):
         recording = record(scenario.aio, "nullb0", ios, cpu=1)
     started = [event.object for event in recording.of(Assign)
                if event.field == "state" and event.new == MQ_RQ_IN_FLIGHT]
-    return [f"{'rw'[rq_data_dir(rq)]}{blk_rq_pos(rq) >> 3}" for rq in started]
+    return " ".join(f"{'rw'[rq_data_dir(rq)]}{blk_rq_pos(rq) >> 3}" for rq in started)
 
 
 def _typed(answer, otherwise, least=0):

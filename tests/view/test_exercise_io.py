@@ -48,12 +48,12 @@ def test_an_order_is_right_or_not(number):
 
 
 def test_reads_go_before_writes_and_up_the_sectors():
-    assert driver_order("w50 w10 w30 r26 r6 r44".split()) == "r26 r44 r6 w50 w10 w30".split()
-    assert driver_order("w50 w10 r26 r6".split(), {"fifo_batch": 1, "writes_starved": 1}) == "r26 w50 r6 w10".split()
+    assert driver_order("w50 w10 w30 r26 r6 r44") == "r26 r44 r6 w50 w10 w30"
+    assert driver_order("w50 w10 r26 r6", {"fifo_batch": 1, "writes_starved": 1}) == "r26 w50 r6 w10"
 
 
-@pytest.mark.parametrize(("exercise", "answer"), [(deadline_order, "r1 r2"), (how_many_requests, "many"), (how_many_requests, "-3"),
-                                                  (which_tag, "x"), (which_tag, "-2")])
+@pytest.mark.parametrize(("exercise", "answer"), [(deadline_order, "r1 r2"), (how_many_requests, "many"),
+                                                  (how_many_requests, "-3"), (which_tag, "x"), (which_tag, "-2")])
 def test_what_is_no_answer(exercise, answer):
     with pytest.raises(ValueError, match=f"'{answer}' is no "):
         exercise(1, answer)
