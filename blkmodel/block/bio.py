@@ -255,11 +255,12 @@ def bio_init(bio, table, max_vecs):
 def bio_reset(bio):
     """Make a bio empty again, but for its table, its pool and its references."""
     flags = bio.bi_flags & (~0 << BIO_RESET_BITS)
-    table, max_vecs, pool, references = bio.bi_io_vec, bio.bi_max_vecs, bio.bi_pool, bio._bi_cnt
-    bio_init(bio, table, max_vecs)
+    bio.bi_next = bio.bi_disk = bio.bi_end_io = bio.bi_private = None
+    bio.bi_opf = bio.bi_ioprio = bio.bi_write_hint = bio.bi_status = bio.bi_partno = bio.bi_vcnt = 0
+    at = bio.bi_iter
+    at.bi_sector = at.bi_size = at.bi_idx = at.bi_bvec_done = 0
     bio.bi_flags = flags
-    bio.bi_pool = pool
-    bio._bi_cnt = references
+    bio._bi_remaining = 1
 
 
 def __bio_chain_endio(bio):
