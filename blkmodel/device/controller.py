@@ -203,7 +203,8 @@ class Controller(Engine):
             self.interrupt_mask |= value
         elif offset == NVME_REG_INTMC:
             self.interrupt_mask &= ~value
-            self._pin()
+            if not self.vectors:
+                self._pin()
         elif offset == NVME_REG_AQA:
             self.aqa = value
         elif offset == NVME_REG_ASQ:

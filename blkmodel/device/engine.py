@@ -122,11 +122,13 @@ class Engine:
         if cq is None or head >= cq.size:
             self._bad_doorbell(cq is None)
             return
-        was_full = cq.full()
         cq.head = head
-        if was_full and cq.waiting:
-            self._post(lambda: self._deliver(cq))
-        self._pin()
+        if cq.waiting and not cq.due:
+            cq.due = True
+            self._due.append(cq)
+            self._post(self._deliver_due)
+        if not self.vectors:
+            self._pin()
 
     def _bad_doorbell(self, no_such_queue):
         """The host wrote a doorbell of no queue, or a place beyond its queue: that is ignored, and reported."""
@@ -154,57 +156,70 @@ class Engine:
     def _work(self):
         """Fetch commands from the queues in turn, so many of each as a burst allows, until all are empty."""
         self._scheduled = False
+        if not self._alive():
+            return
+        kernel = this()
+        burst = self.features.burst()
         fetched: list[Running] = []
-        while self._waiting and self._alive():
+        while self._waiting:
             sq = self._waiting.popleft()
-            self._look_at_shadow(sq)
-            for _ in range(self.features.burst()):
-                if sq.head == sq.tail or not self._alive():
-                    break
-                self._fetch(sq, fetched)
+            if sq.shadow:
                 self._look_at_shadow(sq)
+            left = burst
+            while left and sq.head != sq.tail:
+                left -= 1
+                if not self._fetch(kernel, sq, fetched):
+                    return
+                if sq.shadow:
+                    self._look_at_shadow(sq)
             if sq.head != sq.tail:
                 self._waiting.append(sq)
             else:
                 sq.queued = False
         if not self.service.in_order:
             self.service.random.shuffle(fetched)
-        for running in fetched if self._alive() else ():
+        for running in fetched:
             if running.sq.running.get(running.command.command_id) is running:
                 self._finish(running)
         self._deliver_due()
 
-    def _fetch(self, sq, fetched):
-        """Take the next command off a queue. What takes no time is put in `fetched`."""
-        memory = this().memory
+    def _fetch(self, kernel, sq, fetched):
+        """Take the next command off a queue. What takes no time is put in `fetched`. False: that was the end of it."""
         slot = sq.head
-        command = sq.command(memory, slot)
-        sq.head = (slot + 1) % sq.size
-        if observer := this().observer:
-            observer("command", device=self, queue=sq.qid, slot=slot, command=command)
+        command = sq.command(kernel.memory, slot)
+        sq.head = slot + 1 if slot + 1 < sq.size else 0
+        if kernel.observer:
+            kernel.observer("command", device=self, queue=sq.qid, slot=slot, command=command)
         running = Running(sq, command)
-        effect, status = self._struck(sq.qid, command.opcode)
+        effect, status = self._struck(sq.qid, command.opcode) if self.faults else (None, 0)
         if effect in (GONE, FATAL):
-            return
+            return False
         if command.command_id in sq.running:
             self._answer(running, NVME_SC_CMDID_CONFLICT, 0)
-            return
+            return True
         sq.running[command.command_id] = running
         if effect == SILENT:
-            return
+            return True
         if effect == FAIL:
             self._end(running, status, 0)
         elif sq.qid == 0:
             self._finish(running)
         else:
-            now = this().now
-            end = now + self.service.time()
-            if self.service.in_order:
-                end = sq.last_end = max(end, sq.last_end)
-            if end == now:
-                fetched.append(running)
-            else:
-                running.event = self._post(lambda: self._time_is_up(running), end - now)
+            self._serve(kernel, running, fetched)
+        return True
+
+    def _serve(self, kernel, running, fetched):
+        """Finish an I/O command when its time is up."""
+        now = end = kernel.loop.now
+        service = self.service
+        if not service.instant:
+            end += service.time()
+            if service.in_order:
+                end = running.sq.last_end = max(end, running.sq.last_end)
+        if end == now:
+            fetched.append(running)
+        else:
+            running.event = self._post(lambda: self._time_is_up(running), end - now)
 
     def _time_is_up(self, running):
         if self._alive():
@@ -213,12 +228,12 @@ class Engine:
 
     def _finish(self, running):
         """Execute a command, and answer it, unless it is one that waits for something to happen."""
+        command = running.command
         try:
-            handlers = self.IO if running.sq.qid else self.ADMIN
-            handler = handlers.get(running.command.opcode)
+            handler = (self.IO if running.sq.qid else self.ADMIN).get(command.opcode)
             if handler is None:
                 raise Refused(NVME_SC_INVALID_OPCODE)
-            if running.command.flags & FUSED:
+            if command.flags & FUSED:
                 raise Refused(NVME_SC_INVALID_FIELD)  # commands that are executed in pairs: it has none
             result = handler(self, running)
         except Refused as why:
@@ -250,18 +265,17 @@ class Engine:
         """Write what completions there is room for, and interrupt."""
         if not self._alive() or self.cqs.get(cq.qid) is not cq:
             return
-        memory = this().memory
-        observer = this().observer
+        kernel = this()
         written = 0
         while cq.waiting:
-            self._look_at_shadow_head(cq)
+            if cq.shadow:
+                self._look_at_shadow_head(cq)
             if cq.full():
                 break
-            sq, command_id, status, result = cq.waiting.popleft()
-            slot, entry = cq.tail, cq.write(memory, sq, command_id, status, result)
+            slot, entry = cq.tail, cq.write(kernel.memory, *cq.waiting.popleft())
             written += 1
-            if observer:
-                observer("completion", device=self, queue=cq.qid, slot=slot, completion=entry)
+            if kernel.observer:
+                kernel.observer("completion", device=self, queue=cq.qid, slot=slot, completion=entry)
         if written and cq.vector is not None:
             self.features.aggregate(cq, written)
 
@@ -273,29 +287,32 @@ class Engine:
         memory = this().memory
         for sq in self.sqs.values():
             if sq.qid:
-                memory.store(doorbells + (sq.qid * 8 << self.stride), sq.tail)
+                self._share(sq, 2 * sq.qid)
+                memory.store(sq.shadow[0], sq.tail)
                 self._look_at_shadow(sq)
         for cq in self.cqs.values():
             if cq.qid:
-                memory.store(doorbells + ((cq.qid * 2 + 1) * 4 << self.stride), cq.head)
+                self._share(cq, 2 * cq.qid + 1)
+                memory.store(cq.shadow[0], cq.head)
                 self._look_at_shadow_head(cq)
 
+    def _share(self, queue, doorbell):
+        """Have a queue's doorbell looked for in the host's memory."""
+        offset = doorbell * 4 << self.stride
+        queue.shadow = self.shadow[0] + offset, self.shadow[1] + offset
+
     def _look_at_shadow(self, sq):
-        if self.shadow is None or not sq.qid:
-            return
         memory = this().memory
-        doorbells, wanted = (base + (sq.qid * 8 << self.stride) for base in self.shadow)
-        tail = memory.load(doorbells)
+        doorbell, wanted = sq.shadow
+        tail = memory.load(doorbell)
         if tail < sq.size:
             sq.tail = tail
         memory.store(wanted, sq.tail)
 
     def _look_at_shadow_head(self, cq):
-        if self.shadow is None or not cq.qid:
-            return
         memory = this().memory
-        doorbells, wanted = (base + ((cq.qid * 2 + 1) * 4 << self.stride) for base in self.shadow)
-        head = memory.load(doorbells)
+        doorbell, wanted = cq.shadow
+        head = memory.load(doorbell)
         if head < cq.size:
             cq.head = head
         memory.store(wanted, cq.head)
@@ -323,7 +340,7 @@ class Engine:
 
     def _pin(self):
         """A pin is up as long as there are completions that the host has not taken."""
-        if not self.vectors and any(cq.vector is not None and cq.head != cq.tail for cq in self.cqs.values()):
+        if any(cq.vector is not None and cq.head != cq.tail for cq in self.cqs.values()):
             self.interrupt(0)
 
     # Events that the host asked to be told of.
@@ -370,7 +387,10 @@ class Engine:
     # Queues come and go.
 
     def add_queue(self, queue):
-        (self.sqs if isinstance(queue, SubmissionQueue) else self.cqs)[queue.qid] = queue
+        submissions = isinstance(queue, SubmissionQueue)
+        (self.sqs if submissions else self.cqs)[queue.qid] = queue
+        if self.shadow:
+            self._share(queue, 2 * queue.qid + (not submissions))
 
     def remove_submissions(self, sq):
         """Delete a submission queue; what it had under way is answered as aborted."""

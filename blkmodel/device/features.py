@@ -86,8 +86,8 @@ class Features:
     def aggregate(self, cq, written):
         """Interrupt for completions: at once, or when there are enough of them, or the first has waited long enough."""
         controller = self.controller
-        threshold = self.values[NVME_FEAT_IRQ_COALESCE] & 0xFF
-        time = self.values[NVME_FEAT_IRQ_COALESCE] >> 8 & 0xFF
+        setting = self.values[NVME_FEAT_IRQ_COALESCE]
+        threshold, time = setting & 0xFF, setting >> 8 & 0xFF
         cq.unsaid += written
         if not threshold or not time or not cq.qid or cq.vector in self.plain_vectors or cq.unsaid > threshold:
             if cq.told:

@@ -36,10 +36,7 @@ def read(controller, running):
     """Bring blocks to the host."""
     namespace, command, places, start = _transfer(controller, running)
     data = namespace.read(start, (command.length + 1) << namespace.shift)
-    if len(places) == 1:
-        this().memory.write(places[0][0], data)
-    else:
-        write_host(this().memory, places, data)
+    write_host(this().memory, places, data)
     namespace.reads += 1
     namespace.bytes_read += len(data)
     return 0

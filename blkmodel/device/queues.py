@@ -14,9 +14,11 @@ class CompletionQueue:
     """A ring of `size` completions at address `base`. The controller writes at `tail`, with the phase bit of this time
     round; the host has read up to `head`. vector: what it raises, None where nothing. waiting: those still to be
     written, as (submission queue, command, status, result); due: the controller is to look at it. unsaid: how many
-    were written since it interrupted; told: the event at which it will."""
+    were written since it interrupted; told: the event at which it will. shadow: where a copy of its doorbell is in the
+    host's memory, and where it says which value is still far enough."""
 
-    __slots__ = ("base", "due", "head", "phase", "qid", "size", "tail", "told", "unsaid", "vector", "waiting")
+    __slots__ = ("base", "due", "head", "phase", "qid", "shadow", "size", "tail", "told",
+                 "unsaid", "vector", "waiting")
 
     def __init__(self, qid, base, size, vector):
         self.qid = qid
@@ -28,6 +30,7 @@ class CompletionQueue:
         self.phase = 1
         self.waiting: deque[Any] = deque()
         self.due = False
+        self.shadow: Any = None
         self.unsaid = 0
         self.told: Any = None
 
@@ -38,14 +41,15 @@ class CompletionQueue:
     def write(self, memory, sq, command_id, status, result):
         """Write a completion into the next place, and return it."""
         entry = nvme_completion(result, sq.head, sq.qid, command_id, status << 1 | self.phase)
-        addr = self.base + self.tail * COMPLETION
-        ring = memory.at(addr, COMPLETION)
-        if isinstance(ring.thing, Array) and ring.thing.kind is nvme_completion:
-            ring.thing[(addr - ring.addr) // COMPLETION] = entry
+        slot = self.tail
+        ring = memory.live.get(self.base)
+        if ring is not None and type(ring.thing) is Array and ring.thing.kind is nvme_completion:
+            ring.thing[slot] = entry
         else:
-            memory.write(addr, wire.pack(entry))
-        self.tail += 1
-        if self.tail == self.size:
+            memory.write(self.base + slot * COMPLETION, wire.pack(entry))
+        if slot + 1 < self.size:
+            self.tail = slot + 1
+        else:
             self.tail = 0
             self.phase ^= 1
         return entry
@@ -55,9 +59,11 @@ class SubmissionQueue:
     """A ring of `size` commands at address `base`, which complete into `cq`. The controller has read up to `head`; the
     host has written up to `tail`. running: those under way, by command number. queued: the controller is to look at
     it. last_end: when the last of those under way will be done, where they are done in order. priority: what the host
-    gave it (0: urgent, to 3: low), which counts only in an arbitration that the controller has not."""
+    gave it (0: urgent, to 3: low), which counts only in an arbitration that the controller has not. shadow: as of a
+    completion queue."""
 
-    __slots__ = ("base", "cq", "head", "last_end", "priority", "qid", "queued", "running", "size", "tail")
+    __slots__ = ("base", "cq", "head", "last_end", "priority", "qid", "queued", "running", "shadow", "size",
+                 "tail")
 
     def __init__(self, qid, base, size, cq, priority=0):
         self.qid = qid
@@ -69,15 +75,15 @@ class SubmissionQueue:
         self.tail = 0
         self.running: dict[int, Any] = {}
         self.queued = False
+        self.shadow: Any = None
         self.last_end = 0
 
     def command(self, memory, slot):
         """Read the command in a place."""
-        addr = self.base + slot * COMMAND
-        ring = memory.at(addr, COMMAND)
-        if isinstance(ring.thing, Array) and ring.thing.kind is nvme_command:
-            written = ring.thing[(addr - ring.addr) // COMMAND]
+        ring = memory.live.get(self.base)
+        if ring is not None and type(ring.thing) is Array and ring.thing.kind is nvme_command:
+            written = ring.thing[slot]
             return nvme_command().common if written is None else written.common
         read = nvme_command()
-        wire.unpack(read, memory.read(addr, COMMAND))
+        wire.unpack(read, memory.read(self.base + slot * COMMAND, COMMAND))
         return read.common

@@ -26,6 +26,7 @@ class Service:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)}: a time is 0 or more nanoseconds")
         self.random = random.Random(self.seed)
+        self.instant = not self.least and not self.extra
 
     def time(self):
         """Draw how long the next command takes."""

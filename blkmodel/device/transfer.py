@@ -33,22 +33,22 @@ class Refused(Exception):
 def pieces(memory, command, length, page):
     """The pieces of memory that hold a command's `length` bytes, in order, as (address, bytes). `page`: bytes of one,
     as the host has configured the controller. Refused where the command describes no such memory."""
-    if command.flags & NVME_CMD_SGL_ALL == NVME_CMD_SGL_ALL:
-        raise Refused(NVME_SC_INVALID_FIELD, retry=True)
     if command.flags & NVME_CMD_SGL_ALL:
+        if command.flags & NVME_CMD_SGL_ALL == NVME_CMD_SGL_ALL:
+            raise Refused(NVME_SC_INVALID_FIELD, retry=True)
         return _by_descriptors(memory, command.dptr.sgl, length)
     return _by_pages(memory, command.dptr.prp1, command.dptr.prp2, length, page)
 
 
 def _by_pages(memory, prp1, prp2, length, page):
     """The first page may begin anywhere; from then on all are whole, but for the last one's end."""
-    offset = prp1 & page - 1
-    if offset & 3:
+    if prp1 & 3:
         raise Refused(PRP_OFFSET_INVALID)
-    found = [(prp1, min(length, page - offset))]
-    length -= found[0][1]
-    if not length:
-        return found
+    first = page - (prp1 & page - 1)
+    if length <= first:
+        return [(prp1, length)]
+    found = [(prp1, first)]
+    length -= first
     if not prp2:
         raise Refused(NVME_SC_INVALID_FIELD)
     if length <= page:
@@ -142,6 +142,9 @@ def read_host(memory, places):
 
 def write_host(memory, places, data):
     """Store bytes there."""
+    if len(places) == 1:
+        memory.write(places[0][0], data)
+        return
     at = 0
     for addr, length in places:
         memory.write(addr, data[at:at + length])
