@@ -427,7 +427,7 @@ def test_a_driver_that_fails_a_clone_at_once_fails_the_path():
 def test_without_memory_for_its_bios_a_clone_is_made_later():
     on = Paths(1)
     on.create([0])
-    refused = []
+    refused: list[int] = []
 
     def short(kind, size):
         if kind == "bio" and len(refused) < 300:
@@ -751,7 +751,7 @@ def test_every_allocation_of_a_load_fails_once():
                 assert control.status("mp").startswith(f"0 {SECTORS} multipath 2 1 0 0 2 1 ")
                 assert control.remove("mp") == 0
             else:
-                assert r in (-ENOMEM, -EINVAL, -ENXIO)  # at some of them a module does not say what is wrong
+                assert r in (-ENOMEM, -EINVAL, -ENXIO)  # which of them, depends on where it was
             on.kernel.loop.run_due()
             assert on.kernel.memory.totals() == before, f"allocation {nth}"
             if not happened:
