@@ -22,7 +22,7 @@ _STYLE = (
     ".blk-tags .word{font-size:12px}.blk-tags .word b{font-weight:600}.blk .blk-tags-bits{max-width:100%}"
     ".blk-tags .word span{display:block}.blk-tags .num{font-size:10.5px}"
     ".blk-tags .back{stroke:var(--blk-tags);stroke-width:1.5;fill:none}"
-    ".blk.blk-tags .far{fill:none;stroke-dasharray:2 2}"
+    ".blk.blk-tags .deep{fill:none;stroke-dasharray:2 2}"
     ".blk-tags .new{fill:none;stroke:var(--blk-changed);stroke-width:2.5}"
     ".blk-tags .queues{display:grid;grid-template-columns:repeat(auto-fill,minmax(4.6rem,1fr));gap:.35rem;"
     "margin-bottom:.7rem}"
@@ -127,7 +127,7 @@ def _bit(word, bit, tag, owners, new, far, hints, place, labels):
     x, y, size = place
     taken, back = word.word >> bit & 1, word.cleared >> bit & 1
     state = "given back, not free yet" if back else "taken" if taken else "free"
-    parts = [rect(x, y, size, size, "box tags" if taken and not back else "box far" if far else "box", 2)]
+    parts = [rect(x, y, size, size, "box tags" if taken and not back else "box deep" if far else "box", 2)]
     if back:
         a, b, half = 3, size - 3, size / 2
         parts.append(f'<path class="back" d="M{x + a} {y + b}L{x + b} {y + a}M{x + a} {y + half:g}L{x + half:g} {y + a}'
@@ -155,7 +155,7 @@ def _key(shallow):
              ('<path class="poll" d="M1 1h9l-9 9z"/>', "a CPU's hint"),
              ('<rect class="new" x="2" y="2" width="11" height="11" rx="2"/>', "just changed")]
     if shallow:
-        cells.append(('<rect class="box far" x="1" y="1" width="13" height="13" rx="2"/>', "too deep"))
+        cells.append(('<rect class="box deep" x="1" y="1" width="13" height="13" rx="2"/>', "too deep"))
     return "".join(f'<span class="key dim"><svg xmlns="http://www.w3.org/2000/svg" class="blk-tags-key" width="15" '
                    f'height="15" aria-hidden="true">{shape}</svg>{what}</span>' for shape, what in cells)
 
