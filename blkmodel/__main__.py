@@ -136,6 +136,8 @@ def _step(words):
     name, *arguments = words or [""]
     if name not in STEPS:
         raise UsageError(f"{name}: not a step that the model has; expected one of {', '.join(STEPS)}")
+    if name == "dmsetup":
+        return [name, *arguments]
     values = {}
     for argument in arguments:
         key, equals, value = argument.partition("=")

@@ -1,4 +1,4 @@
-"""What a user does to the machine: load null_blk, look at a disk, read and write it, choose its scheduler.
+"""What a user does to the machine: load drivers, look at a disk, read and write it, choose its scheduler, map it.
 
 Each function is one command of a process, run to its end with everything that it sets off. It returns what the
 command brings, or raises KernelError when the kernel refuses. Steps of `blkmodel-calls/1` recordings run through
@@ -8,15 +8,30 @@ run_step().
 from inspect import signature
 from typing import Any
 
+from blkmodel import dmsetup
 from blkmodel.block import blk_sysfs, elevator
 from blkmodel.drivers.block import null_blk_main
+from blkmodel.drivers.md import (
+    dm,
+    dm_delay,
+    dm_flakey,
+    dm_ioctl,
+    dm_mpath,
+    dm_path_selector,
+    dm_round_robin,
+    dm_rq,
+    dm_service_time,
+    dm_target,
+    dm_uevent,
+    dm_zero,
+)
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.include.linux.aio import io_getevents, io_submit, iocb, kioctx
 from blkmodel.include.linux.blkdev import READ, WRITE
 from blkmodel.include.linux.configfs import configfs_mkdir, configfs_rmdir, configfs_write
 from blkmodel.include.linux.device import dev_name, devices
 from blkmodel.include.linux.err import IS_ERR, PTR_ERR
-from blkmodel.include.linux.errno import EEXIST, ENOENT, ENOMEM
+from blkmodel.include.linux.errno import EBUSY, EEXIST, ENOENT, ENOMEM
 from blkmodel.include.linux.fs import (
     BLKDISCARD,
     BLKZEROOUT,
@@ -86,6 +101,83 @@ def _rmmod():
     forget(null_blk_main.variables)
     modules().loaded.remove("null_blk")
     return 0
+
+
+# The modules with targets, in the order in which they are loaded: what begins each, and what ends it
+DM_TARGETS = (
+    (dm_mpath.dm_multipath_init, dm_mpath.dm_multipath_exit),
+    (dm_round_robin.dm_rr_init, dm_round_robin.dm_rr_exit),
+    (dm_service_time.dm_st_init, dm_service_time.dm_st_exit),
+    (dm_zero.dm_zero_init, dm_zero.dm_zero_exit),
+    (dm_delay.dm_delay_init, dm_delay.dm_delay_exit),
+    (dm_flakey.dm_flakey_init, dm_flakey.dm_flakey_exit),
+)
+DM_VARIABLES = tuple(file.variables for file in (dm, dm_ioctl, dm_mpath, dm_path_selector, dm_round_robin, dm_rq,
+                                                 dm_service_time, dm_target, dm_uevent))
+
+
+def dm_load(**params):
+    """Load device mapper and the modules of its targets. The first dmsetup() does that by itself.
+
+    Parameters are those of dm_mod, such as dm_mq_queue_depth. KernelError says why the kernel did not load it.
+    """
+    known = [param.name for param in (*dm.module_params, *dm_rq.module_params)]
+    for name in params:
+        if name not in known:
+            raise ValueError(f"dm_mod has no parameter {name!r}; it has {', '.join(sorted(known))}")
+    args = [(name, str(value)) for name, value in params.items()]
+    _command("modprobe", " ".join(["modprobe dm_mod", *(f"{name}={text}" for name, text in args)]), _load_dm, args)
+
+
+def _load_dm(args):
+    if "dm_mod" in modules().loaded:
+        return -EEXIST
+    error = parse_args("dm_mod", args, (*dm.module_params, *dm_rq.module_params)) or dm.dm_init()
+    if error:
+        _forget_dm()
+        return error
+    for i, (init, _) in enumerate(DM_TARGETS):
+        error = init()
+        if error:
+            _unload_dm(i)
+            return error
+    modules().loaded.add("dm_mod")
+    return 0
+
+
+def dm_unload():
+    """Unload device mapper, once no mapped device is left."""
+    _command("rmmod", "modprobe -r dm_mod", _remove_dm)
+
+
+def _remove_dm():
+    if "dm_mod" not in modules().loaded:
+        return -ENOENT
+    if dm.variables()._minor_idr.held:
+        return -EBUSY
+    _unload_dm(len(DM_TARGETS))
+    modules().loaded.remove("dm_mod")
+    return 0
+
+
+def _unload_dm(targets):
+    """Unload the first so many modules of targets, and dm_mod."""
+    for _, undo in reversed(DM_TARGETS[:targets]):
+        undo()
+    dm.dm_exit()
+    _forget_dm()
+
+
+def _forget_dm():
+    for variables in DM_VARIABLES:
+        forget(variables)
+
+
+def dmsetup_run(*words, stdin=""):
+    """Do `dmsetup WORDS…`, as a process. Returns what it leaves behind: exit, output, errors, ioctl, errno."""
+    if "dm_mod" not in modules().loaded:
+        dm_load()
+    return dmsetup.run(words, stdin)
 
 
 def null_blk_create(name, **attributes):
@@ -327,8 +419,9 @@ def sector_numbers(offset, length):
     return text[offset - first * 512:][:length]
 
 
-STEPS: dict[str, Any] = {"null_blk.load": null_blk_load, "null_blk.unload": null_blk_unload, "io": io}
-"""What a recording can ask for; each takes the object that stands with the step's name."""
+STEPS: dict[str, Any] = {"null_blk.load": null_blk_load, "null_blk.unload": null_blk_unload, "io": io,
+                         "dmsetup": dmsetup_run}
+"""What a recording can ask for; each takes the object that stands with the step's name, or the words of dmsetup."""
 
 
 def run_step(step):
@@ -339,6 +432,8 @@ def run_step(step):
     name, *arguments = step
     if name not in STEPS:
         raise NotModelled(name)
+    if name == "dmsetup":
+        return dmsetup_run(*arguments)
     values = arguments[0] if arguments else {}
     takes = signature(STEPS[name])
     try:

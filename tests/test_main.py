@@ -84,7 +84,7 @@ def test_map_as_json(run):
     (("map", "--depth", "0", "--driver", "null_blk"),
      "blkmodel map: --depth 0: null_blk takes at least 1 and at most 65536\n"),
     (("trace", "null_blk"), "blkmodel trace: null_blk: not a step that the model has; expected one of "
-                            "null_blk.load, null_blk.unload, io\n"),
+                            "null_blk.load, null_blk.unload, io, dmsetup\n"),
     (("trace", "null_blk.load", "queues"), "blkmodel trace: queues: expected a parameter as NAME=VALUE\n"),
 ])
 def test_what_was_wrong(run, arguments, message):

@@ -1,8 +1,8 @@
 """Reading recordings: the file formats, and what each must hold.
 
-`blkmodel-capture/1` (queue maps), `blkmodel-calls/1` (call trees) and `blkmodel-device/1` (what a controller saw) are
-checked to the last field, so that whatever compares them with the model can rely on it. `blkmodel-dmsetup/1` is
-recognised.
+`blkmodel-capture/1` (queue maps), `blkmodel-calls/1` (call trees), `blkmodel-device/1` (what a controller saw) and
+`blkmodel-dmsetup/1` (sessions of dmsetup) are checked to the last field, so that whatever compares them with the model
+can rely on it.
 """
 
 import json
@@ -14,6 +14,7 @@ from blkmodel.capture.shapes import (
     count,
     cpu_number,
     cpulist,
+    device_path,
     fields,
     interrupt,
     list_of,
@@ -22,6 +23,7 @@ from blkmodel.capture.shapes import (
     one_of,
     parameter,
     text,
+    text_or_none,
 )
 from blkmodel.sim.machine import MachineError, from_capture
 
@@ -139,6 +141,13 @@ _EVENTS = {"read": (text,), "write": (text, _written), "sq_doorbell": (count, co
 _scenario = fields({"name": text, "cpus": number_from(1), "setup": list_of(_step), "traced": _step,
                     "roots": list_of(text)}, closed=False)
 _context = fields({"context": one_of("task", "irq", "softirq"), "calls": list_of(_call)}, closed=False)
+_session_step = fields(
+    {"dmsetup": text, "exit": count},
+    {"name": text, "new_name": text, "table": text_or_none, "failed_ioctl": text, "error": text,
+     "kernel_log": list_of(text), "output": text}, closed=False)
+_session = fields({"format": text, "kernel": anything, "session": list_of(_session_step),
+                   "devices": mapping(device_path, fields({"sectors": count}, closed=False))}, {"cpus": number_from(1)},
+                  closed=False)
 _any = fields({"format": one_of(CAPTURE, CALLS, DEVICE, DMSETUP), "kernel": fields({"release": text}, closed=False)},
               closed=False)
 _SHAPES = {
@@ -147,7 +156,7 @@ _SHAPES = {
                   closed=False),
     DEVICE: fields({"format": text, "kernel": anything, "events": list_of(_event),
                     "scenario": fields({"cpus": number_from(1), "steps": list_of(_step)}, closed=False)}, closed=False),
-    DMSETUP: anything,
+    DMSETUP: _session,
 }
 
 

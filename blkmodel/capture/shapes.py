@@ -21,6 +21,12 @@ def text(value, place):
         raise ShapeError(place, "a text", value)
 
 
+def text_or_none(value, place):
+    """A text, or null."""
+    if value is not None:
+        text(value, place)
+
+
 def count(value, place, least=0):
     if type(value) is not int or value < least:
         raise ShapeError(place, f"a number, at least {least}", value)
@@ -80,6 +86,11 @@ def mapping(key, shape):
 def cpu_number(name):
     """numbers"""
     return name.isdecimal()
+
+
+def device_path(name):
+    """names below /dev"""
+    return name.startswith("/dev/")
 
 
 def interrupt(name):

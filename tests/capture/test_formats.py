@@ -59,17 +59,22 @@ def refusal(tmp_path):
     return refusal
 
 
-@pytest.mark.parametrize("document", [MAP, NVME, CALLS, DEVICE])
+SESSION = {
+    "format": "blkmodel-dmsetup/1", "kernel": {"release": "5.4.120"},
+    "devices": {"/dev/nvme0n1": {"dev": "259:0", "sectors": 131072}},
+    "session": [{"dmsetup": "create", "name": "a", "table": None, "exit": 0},
+                {"dmsetup": "remove", "name": "b", "exit": 1, "failed_ioctl": "remove", "error": "No",
+                 "kernel_log": []}],
+}
+
+
+@pytest.mark.parametrize("document", [MAP, NVME, CALLS, DEVICE, SESSION])
 def test_a_good_file(tmp_path, document):
     path = tmp_path / "good.json"
     path.write_text(json.dumps(document))
     assert read(path) == document
 
 
-def test_other_formats_are_recognised(tmp_path):
-    path = tmp_path / "other.json"
-    path.write_text(json.dumps({"format": "blkmodel-dmsetup/1", "kernel": {"release": "5.4.120"}}))
-    assert read(path)["format"] == "blkmodel-dmsetup/1"
 
 
 @pytest.mark.parametrize(("content", "message"), [
@@ -126,6 +131,12 @@ def test_other_formats_are_recognised(tmp_path):
      "events[5][1]: expected the field sqid, found ['name', 'opcode']"),
     (changed(DEVICE, "scenario", "steps", to=["nvme.probe"]),
      "scenario.steps[0]: expected a step: a list that begins with its name, found 'nvme.probe'"),
+    (changed(SESSION, "session", 1, "exit", to=DROP),
+     "session[1]: expected the field exit, found ['dmsetup', 'error', 'failed_ioctl', 'kernel_log', 'name']"),
+    (changed(SESSION, "session", 0, "table", to=7), "session[0].table: expected a text, found 7"),
+    (changed(SESSION, "devices", to={"sda": {}}), "devices: expected keys that are names below /dev, found 'sda'"),
+    (changed(SESSION, "devices", "/dev/nvme0n1", "sectors", to=-1),
+     "devices./dev/nvme0n1.sectors: expected a number, at least 0, found -1"),
 ])
 def test_file_place_and_expectation(refusal, content, message):
     assert refusal(content) == message

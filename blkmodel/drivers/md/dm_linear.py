@@ -19,6 +19,7 @@ from blkmodel.include.linux.fs import i_size_read
 from blkmodel.include.linux.gfp import GFP_KERNEL
 from blkmodel.include.linux.kernel import sscanf
 from blkmodel.include.linux.slab import kfree, kzalloc
+from blkmodel.include.linux.types import unsigned_long
 from blkmodel.sim.structure import Struct, struct
 
 DM_MSG_PREFIX = "linear"
@@ -70,7 +71,7 @@ def linear_dtr(ti):
 
 def linear_map_sector(ti, bi_sector):
     """The sector of the device below that a sector is."""
-    return ti.private.start + dm_target_offset(ti, bi_sector)
+    return unsigned_long(ti.private.start + dm_target_offset(ti, bi_sector))
 
 
 def linear_map_bio(ti, bio):

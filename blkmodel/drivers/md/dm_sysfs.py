@@ -59,10 +59,11 @@ dm_ktype = kobj_type(release=dm_kobject_release)
 
 def dm_sysfs_init(md):
     """Make the directory. Returns 0 or -errno."""
+    parent = disk_to_dev(dm.dm_disk(md)).kobj
     kobj = dm.dm_kobject(md)
     md.kobj_holder._md = md
     kobject_init(kobj, dm_ktype, md.kobj_holder)
-    r = kobject_add(kobj, disk_to_dev(dm.dm_disk(md)).kobj, "dm")
+    r = kobject_add(kobj, parent, "dm")
     if not r:
         sysfs_create_files(kobj, dm_attrs)
     return r

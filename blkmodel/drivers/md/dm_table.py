@@ -73,6 +73,7 @@ from blkmodel.include.linux.list import list_add, list_del_init, list_empty, lis
 from blkmodel.include.linux.log2 import is_power_of_2
 from blkmodel.include.linux.mount import name_to_dev_t
 from blkmodel.include.linux.slab import kcalloc, kfree, kzalloc
+from blkmodel.include.linux.types import unsigned_long
 from blkmodel.include.linux.vmalloc import vfree, vzalloc
 from blkmodel.sim.memory import PAGE_SIZE, place, place_array
 from blkmodel.sim.structure import Struct, sizeof, struct
@@ -240,33 +241,29 @@ def device_area_is_invalid(ti, dev, start, len, data):
     bdev = dev.bdev
     dev_size = i_size_read(bdev.bd_inode) >> SECTOR_SHIFT
     block_sectors = data.logical_block_size >> SECTOR_SHIFT
-    name = dm.dm_device_name(ti.table.md)
+
+    def invalid(line):
+        DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(ti.table.md)}: {line}")
+        return 1
 
     q = bdev_get_queue(bdev)
     if q is None or q.make_request_fn is None:
-        DMWARN(DM_MSG_PREFIX, f"{name}: {bdevname(bdev)} is not yet initialised: "
-                              f"start={start}, len={len}, dev_size={dev_size}")
-        return 1
+        return invalid(f"{bdevname(bdev)} is not yet initialised: start={start}, len={len}, dev_size={dev_size}")
     if not dev_size:
         return 0
-    if start >= dev_size or start + len > dev_size:
-        DMWARN(DM_MSG_PREFIX, f"{name}: {bdevname(bdev)} too small for target: "
-                              f"start={start}, len={len}, dev_size={dev_size}")
-        return 1
+    if start >= dev_size or unsigned_long(start + len) > dev_size:
+        return invalid(f"{bdevname(bdev)} too small for target: start={start}, len={len}, dev_size={dev_size}")
     if blk_queue_zoned_model(q) != BLK_ZONED_NONE:
         zone_sectors = blk_queue_zone_sectors(q)
         for what, sectors in (("start", start), ("len", len)):
             if sectors & (zone_sectors - 1):
-                DMWARN(DM_MSG_PREFIX, f"{name}: {what}={sectors} not aligned to h/w zone size {zone_sectors} of "
-                                      f"{bdevname(bdev)}")
-                return 1
+                return invalid(f"{what}={sectors} not aligned to h/w zone size {zone_sectors} of {bdevname(bdev)}")
     if block_sectors <= 1:
         return 0
     for what, sectors in (("start", start), ("len", len)):
         if sectors & (block_sectors - 1):
-            DMWARN(DM_MSG_PREFIX, f"{name}: {what}={sectors} not aligned to h/w logical block size "
-                                  f"{data.logical_block_size} of {bdevname(bdev)}")
-            return 1
+            return invalid(f"{what}={sectors} not aligned to h/w logical block size {data.logical_block_size} of "
+                           f"{bdevname(bdev)}")
     return 0
 
 
@@ -368,7 +365,7 @@ def adjoin(table, ti):
     if not table.num_targets:
         return not ti.begin
     prev = table.targets[table.num_targets - 1]
-    return ti.begin == prev.begin + prev.len
+    return ti.begin == unsigned_long(prev.begin + prev.len)
 
 
 def realloc_argv(size, old_argv):
@@ -502,7 +499,7 @@ def dm_table_add_target(t, type, start, len, params):
     if r:
         return refused(r)
 
-    t.highs[t.num_targets] = tgt.begin + tgt.len - 1
+    t.highs[t.num_targets] = unsigned_long(tgt.begin + tgt.len - 1)
     t.num_targets += 1
     if not tgt.num_discard_bios and tgt.discards_supported:
         DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: {type}: ignoring discards_supported because "
@@ -821,7 +818,7 @@ def dm_table_event(t):
 
 def dm_table_get_size(t):
     """How many sectors the targets have together."""
-    return t.highs[t.num_targets - 1] + 1 if t.num_targets else 0
+    return unsigned_long(t.highs[t.num_targets - 1] + 1) if t.num_targets else 0
 
 
 def dm_table_get_target(t, index):

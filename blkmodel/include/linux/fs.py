@@ -4,9 +4,9 @@ from dataclasses import field
 from typing import Any
 
 from blkmodel.include.linux.backing_dev import noop_backing_dev_info
-from blkmodel.include.linux.device import devices
+from blkmodel.include.linux.device import devices, devtmpfs_node
 from blkmodel.include.linux.err import ERR_PTR, IS_ERR
-from blkmodel.include.linux.errno import EBADF, ENOENT, ENOTTY, ENXIO, EOPNOTSUPP
+from blkmodel.include.linux.errno import EBADF, EEXIST, ENOENT, ENOTTY, ENXIO, EOPNOTSUPP
 from blkmodel.include.linux.kdev_t import MAJOR
 from blkmodel.include.linux.list import list_head
 from blkmodel.include.linux.rcupdate import call_rcu
@@ -320,6 +320,24 @@ def device_node_inode(name):
         node.inode = inode(i_mode=node.mode, i_rdev=node.rdev, i_fop=fops)
         inode_init_always(None, node.inode)
     return node.inode
+
+
+def mknod(path, mode, dev):
+    """Make the node of a device: `mode` is its kind. Returns 0, or -EEXIST for a name that is taken."""
+    name = path.removeprefix("/dev/")
+    if name in devices().nodes:
+        return -EEXIST
+    devices().nodes[name] = devtmpfs_node(name, dev, mode)
+    return 0
+
+
+def unlink(path):
+    """Remove a node. Whoever opened it keeps the device open. Returns 0 or -ENOENT."""
+    node = devices().nodes.pop(path.removeprefix("/dev/"), None)
+    if node is None:
+        return -ENOENT
+    iput(node.inode)
+    return 0
 
 
 def chrdev_open(inode, filp):

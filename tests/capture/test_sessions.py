@@ -1,0 +1,71 @@
+"""Sessions of dmsetup: what is compared, and how a difference is said."""
+
+import json
+
+import pytest
+
+from blkmodel.capture import sessions
+from blkmodel.capture.check import FAILED, PASSED, check_file
+
+SESSION = {
+    "format": "blkmodel-dmsetup/1", "kernel": {"release": "5.4.120"}, "devices": {},
+    "session": [
+        {"dmsetup": "create", "name": "z", "table": None, "exit": 0},
+        {"dmsetup": "load", "name": "z", "table": "0 2048 zero", "exit": 0},
+        {"dmsetup": "resume", "name": "z", "exit": 0},
+        {"dmsetup": "create", "name": "z", "exit": 1, "failed_ioctl": "create", "error": "Device or resource busy"},
+        {"dmsetup": "create", "name": "y", "table": "8 8 error", "exit": 1, "failed_ioctl": "reload",
+         "error": "Invalid argument",
+         "kernel_log": ["device-mapper: table: 254:1: error: Gap in table",
+                        "device-mapper: ioctl: error adding target to table"]},
+        {"dmsetup": "status", "name": "z", "exit": 0, "output": "0 2048 zero"},
+        {"dmsetup": "ls", "exit": 0, "output": "z (254:0)"},
+        {"dmsetup": "targets", "exit": 0, "output": "thin v1.21.0 zero v1.1.0 mirror v1.14.0 striped v1.6.0 "
+                                                    "linear v1.4.0 error v1.5.0"},
+        {"dmsetup": "rename", "name": "z", "new_name": "zz", "exit": 0},
+        {"dmsetup": "remove", "name": "zz", "exit": 0},
+    ],
+}
+
+
+@pytest.fixture
+def altered(tmp_path):
+    """The session with some fields of a step changed, checked."""
+    def altered(step, **fields):
+        document = json.loads(json.dumps(SESSION))
+        document["session"][step].update(fields)
+        path = tmp_path / "session.json"
+        path.write_text(json.dumps(document))
+        return check_file(path)
+    return altered
+
+
+def test_a_session_that_is_the_models(altered):
+    outcome = altered(0)
+    assert (outcome.result, outcome.summary, outcome.differences) == (PASSED, "10 of 10 steps", [])
+
+
+@pytest.mark.parametrize(("step", "fields", "difference"), [
+    (2, {"exit": 1}, "step 3, dmsetup resume z: exit: recorded 1, the model has 0"),
+    (3, {"failed_ioctl": "reload"}, "step 4, dmsetup create z --notable: the ioctl that failed: recorded 'reload', "
+                                    "the model has 'create'"),
+    (3, {"error": "File exists"}, "step 4, dmsetup create z --notable: the error: recorded 'File exists', the model "
+                                  "has 'Device or resource busy'"),
+    (3, {"kernel_log": ["x"]}, "step 4, dmsetup create z --notable: the kernel's log: recorded ['x'], the model has "
+                               "[]"),
+    (5, {"output": "0 2048 error"}, "step 6, dmsetup status z: output: recorded '0 2048 error', the model has "
+                                    "'0 2048 zero'"),
+    (6, {"output": ""}, "step 7, dmsetup ls: output: recorded '', the model has 'z (254:0)'"),
+    (0, {"output": "made"}, "step 1, dmsetup create z --notable: output: recorded 'made', the model has ''"),
+    (7, {"output": "zero v1.1.0 striped v1.6.0 linear v1.4.0 error v1.5.1"},
+     "step 8, dmsetup targets: output: recorded 'zero v1.1.0 striped v1.6.0 linear v1.4.0', the model has "
+     "'zero v1.1.0 striped v1.6.0 linear v1.4.0 error v1.5.0'"),
+])
+def test_a_session_that_is_not(altered, step, fields, difference):
+    outcome = altered(step, **fields)
+    assert outcome.result == FAILED
+    assert difference in outcome.differences
+
+
+def test_a_command_as_it_was_typed():
+    assert sessions.describe(SESSION["session"][1]) == "dmsetup load z --table '0 2048 zero'"
