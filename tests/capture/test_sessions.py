@@ -20,8 +20,9 @@ SESSION = {
                         "device-mapper: ioctl: error adding target to table"]},
         {"dmsetup": "status", "name": "z", "exit": 0, "output": "0 2048 zero"},
         {"dmsetup": "ls", "exit": 0, "output": "z (254:0)"},
-        {"dmsetup": "targets", "exit": 0, "output": "thin v1.21.0 zero v1.1.0 mirror v1.14.0 striped v1.6.0 "
-                                                    "linear v1.4.0 error v1.5.0"},
+        {"dmsetup": "targets", "exit": 0,
+         "output": "flakey v1.5.0 delay v1.2.1 zero v1.1.0 mirror v1.14.0 multipath v1.13.0 striped v1.6.0 "
+                   "linear v1.4.0 error v1.5.0"},
         {"dmsetup": "rename", "name": "z", "new_name": "zz", "exit": 0},
         {"dmsetup": "remove", "name": "zz", "exit": 0},
     ],
@@ -57,9 +58,9 @@ def test_a_session_that_is_the_models(altered):
                                     "'0 2048 zero'"),
     (6, {"output": ""}, "step 7, dmsetup ls: output: recorded '', the model has 'z (254:0)'"),
     (0, {"output": "made"}, "step 1, dmsetup create z --notable: output: recorded 'made', the model has ''"),
-    (7, {"output": "zero v1.1.0 striped v1.6.0 linear v1.4.0 error v1.5.1"},
-     "step 8, dmsetup targets: output: recorded 'zero v1.1.0 striped v1.6.0 linear v1.4.0', the model has "
-     "'zero v1.1.0 striped v1.6.0 linear v1.4.0 error v1.5.0'"),
+    (7, {"output": "thin v1.21.0 striped v1.6.0 linear v1.4.0 error v1.5.1"},
+     "step 8, dmsetup targets: output: recorded 'striped v1.6.0 linear v1.4.0', the model has 'flakey v1.5.0 delay "
+     "v1.2.1 zero v1.1.0 multipath v1.13.0 striped v1.6.0 linear v1.4.0 error v1.5.0'"),
 ])
 def test_a_session_that_is_not(altered, step, fields, difference):
     outcome = altered(step, **fields)
