@@ -55,11 +55,12 @@ def picture():
     label = re.search(r'role="img" aria-label="(.*?)"', html)[1]
     style = re.sub(r"html\[data-theme=dark\] \.blk,body\[data-jp-theme-light=false\] \.blk(\{[^}]*\})",
                    r"@media (prefers-color-scheme:dark){.blk\1}", "".join(re.findall("<style>(.*?)</style>", html)))
-    parts, x = [], MARGIN
+    parts, x, height = [], float(MARGIN), 0.0
     for attributes, shapes in re.findall("<svg (.*?)>(.*?)</svg>", html):
         # The part in the middle, the lines, takes whatever width there is.
         height = float(re.search(r"height:([\d.]+)px", attributes)[1])
-        width = float((re.search(r'\bwidth="([\d.]+)"', attributes) or ["", LINES])[1])
+        fixed = re.search(r'\bwidth="([\d.]+)"', attributes)
+        width = float(fixed[1]) if fixed else LINES
         kept = " ".join(re.findall(r'(?:class|viewBox|preserveAspectRatio)="[^"]*"', attributes))
         parts.append(f'<svg x="{x:g}" y="{MARGIN}" width="{width:g}" height="{height:g}" {kept}>{shapes}</svg>')
         x += width

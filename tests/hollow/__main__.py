@@ -1,9 +1,10 @@
-"""`python -m tests.hollow [--jobs N] [--quick] [--show] [FUNCTION…]`: hollow out each mirror function in turn.
+"""`python -m tests.hollow [--jobs N] [--quick] [--show] [NAME…]`: hollow out each mirror function in turn.
 
 A function counts only if its result is used: with a shell in its place (see shell.py), some check of state must fail,
-crash or hang. First the quick checks (checks.py) run, then, for what survived them, the tests of the mirror: those of
-the function's own module first. A shell that returns a value is tried with 0 and with None, and must be caught with
-both. Survivors are listed with their place; those that are accepted stand in accepted.py, each with its reason.
+crash or hang. First the quick checks (checks.py) run; then, for what survived them, the tests of the function's own
+module, the thorough checks, and the tests of the whole mirror. A shell that returns a value is tried with 0 and with
+None, and must be caught with both. Survivors are listed with their place; those that are accepted stand in accepted.py,
+each with its reason.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from blkmodel import mirror
 from tests.hollow.accepted import ACCEPTED
-from tests.hollow.checks import CHECKS
+from tests.hollow.checks import QUICK, THOROUGH
 from tests.hollow.shell import hollow_out, returns_value, shell
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,8 +28,22 @@ TESTS = [name for name in ("tests/sim", "tests/lib", "tests/kernel_irq", "tests/
 
 
 def quick_checks(entry):
-    """Run the checks of checks.py until one fails; return its name, or SURVIVED."""
-    for check in CHECKS:
+    """Run the quick checks of checks.py until one fails; return its name, or SURVIVED."""
+    return run_checks(QUICK)
+
+
+def all_tests(entry):
+    """Run the tests of a function's own module, the thorough checks, and the tests of the whole mirror, until one
+    fails; return its name, or SURVIVED."""
+    for run, what in ((run_tests, own_tests(entry)), (run_checks, THOROUGH), (run_tests, TESTS)):
+        verdict = run(what) if what else SURVIVED
+        if verdict != SURVIVED:
+            break
+    return verdict
+
+
+def run_checks(checks):
+    for check in checks:
         try:
             check()
         except BaseException:
@@ -36,22 +51,13 @@ def quick_checks(entry):
     return SURVIVED
 
 
-def mirror_tests(entry):
-    """Run the tests of the mirror until one fails; return its name, or SURVIVED."""
-    for paths in (own_tests(entry), TESTS):
-        verdict = run_tests(paths) if paths else SURVIVED
-        if verdict != SURVIVED:
-            break
-    return verdict
-
-
 def own_tests(entry):
-    """The tests of the module that a function is in: the file that mirrors it, if there is one."""
+    """The tests of the module that a function is in, if it has a file of its own (tests/kernel holds recordings)."""
     if entry is None:
         return []
-    module = Path(entry.function.__code__.co_filename).relative_to(ROOT / "blkmodel")
-    path = ROOT / "tests" / module.with_name(f"test_{module.name}")
-    return [str(path)] if path.exists() else []
+    *directories, name = entry.function.__module__.split(".")[1:]
+    places = [ROOT.joinpath("tests", *directories), ROOT / "tests" / "_".join(directories)]
+    return [str(path / f"test_{name}.py") for path in places if (path / f"test_{name}.py").exists()]
 
 
 def run_tests(paths):
@@ -134,6 +140,11 @@ def survivors_of(checks, entries, limit, jobs, say):
     return [entry for entry in entries if entry in survivors]
 
 
+def is_meant(entry, name):
+    """Whether a name of the command line is the function's, its file's (block/blk-mq.c), or a directory's (block)."""
+    return name in (entry.name, entry.file) or entry.file.startswith(f"{name.rstrip('/')}/")
+
+
 def place(entry):
     code = entry.function.__code__
     return f"{Path(code.co_filename).relative_to(ROOT)}:{code.co_firstlineno}: {entry.name}"
@@ -141,7 +152,8 @@ def place(entry):
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m tests.hollow", description=__doc__.split("\n\n")[1])
-    parser.add_argument("functions", nargs="*", metavar="FUNCTION", help="only these (default: all)")
+    parser.add_argument("names", nargs="*", metavar="NAME",
+                        help="only these: functions, kernel files, or what lies below a directory (default: all)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="so many at once (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="only the quick checks, not the tests of the mirror")
     parser.add_argument("--show", action="store_true", help="print the shells, and run nothing")
@@ -150,10 +162,11 @@ def main():
 
     os.chdir(ROOT)
     everything = mirror.functions()
-    unknown = set(options.functions) - {entry.name for entry in everything}
+    unknown = [name for name in options.names if not any(is_meant(entry, name) for entry in everything)]
     if unknown:
-        parser.error(f"{', '.join(sorted(unknown))}: not a function of the mirror")
-    entries = [entry for entry in everything if not options.functions or entry.name in options.functions]
+        parser.error(f"{', '.join(unknown)}: no function of the mirror, and no file or directory that it stands for")
+    entries = [entry for entry in everything
+               if not options.names or any(is_meant(entry, name) for name in options.names)]
     if options.show:
         for entry in entries:
             print(f"# {place(entry)}\n{shell(entry.function) or '# only makes its calls'}\n")
@@ -161,7 +174,7 @@ def main():
 
     hollowable = [entry for entry in entries if shell(entry.function)]
     print(f"{len(entries)} functions, of which {len(entries) - len(hollowable)} only make their calls", flush=True)
-    stages = [quick_checks] if options.quick else [quick_checks, mirror_tests]
+    stages = [quick_checks] if options.quick else [quick_checks, all_tests]
 
     def say(trial):
         if options.verbose and trial.verdict != SURVIVED:
@@ -175,7 +188,7 @@ def main():
         print(f"{checks.__name__}: {whole.used:.1f} s for all of them", flush=True)
         hollowable = survivors_of(checks, hollowable, 3 * whole.used + 5, options.jobs, say)
         print(f"{len(hollowable)} survive them", flush=True)
-    return report(hollowable, entries, complete=not options.functions and not options.quick)
+    return report(hollowable, entries, complete=not options.names and not options.quick)
 
 
 def report(survivors, entries, complete):

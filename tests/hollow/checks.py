@@ -1,4 +1,6 @@
-"""Quick checks of state: what the kernel has after a scenario, not which functions it called. Fast ones first.
+"""Checks of state: what the kernel has after a scenario, not which functions it called.
+
+QUICK ones run against every function, the fastest first; THOROUGH ones where those notice nothing.
 
 Each drives the whole model and looks at results only: queue maps against recordings, memory that is left, data that
 is read back, errors that are reported.
@@ -116,4 +118,5 @@ def more_maps():
     _maps(11)
 
 
-CHECKS = (load_and_unload, a_few_maps, data_comes_back, schedulers_change, every_allocation_fails_once, more_maps)
+QUICK = (load_and_unload, schedulers_change, every_allocation_fails_once, a_few_maps, data_comes_back)
+THOROUGH = (more_maps,)
