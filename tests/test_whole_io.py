@@ -1,0 +1,289 @@
+"""What must hold of every I/O, whatever the disk, its limits, its scheduler and the order in which it completes."""
+
+import contextlib
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blkmodel import boot, machine, scenario
+from blkmodel.block import blk_mq_tag, blk_settings
+from blkmodel.include.linux.blk_mq import queue_for_each_hw_ctx
+from blkmodel.include.linux.list import list_empty
+from blkmodel.lib import sbitmap
+from blkmodel.sim import this
+from tests.block.ram_disk import SECTORS, RamDisk
+
+
+def at_rest(kernel, q):
+    """Nothing of a queue is allocated, busy or waiting."""
+    assert q.q_usage_counter.count == 1
+    assert list_empty(q.requeue_list)
+    for hctx in queue_for_each_hw_ctx(q):
+        assert list_empty(hctx.dispatch)
+        assert hctx.nr_active == 0
+        assert hctx.dispatch_wait.entry is None
+        for ctx in hctx.ctxs[:hctx.nr_ctx]:
+            assert list_empty(ctx.rq_lists[hctx.type])
+        assert hctx.tags is None or not sbitmap.sbitmap_any_bit_set(hctx.ctx_map)
+        for tags in (hctx.tags, hctx.sched_tags):
+            for bitmap in (tags.bitmap_tags, tags.breserved_tags) if tags is not None else ():
+                assert not bitmap.sb.depth or not sbitmap.sbitmap_any_bit_set(bitmap.sb)
+                assert bitmap.ws_active == 0
+                assert all(list_empty(ws.wait.head) for ws in bitmap.ws)
+        fq = hctx.fq
+        assert fq.flush_pending_idx == fq.flush_running_idx
+        assert all(list_empty(each) for each in (*fq.flush_queue, fq.flush_data_in_flight))
+    if q.elevator is not None:
+        dd = q.elevator.elevator_data
+        assert all(list_empty(each) for each in (*dd.fifo_list, dd.dispatch))
+        assert not any(root.nodes for root in dd.sort_list)
+        assert not any(bucket.entries for bucket in q.elevator.hash)
+    assert q.last_merge is None
+    assert kernel.rcu_depth == 0
+    assert {event.context.name for event in kernel.loop.pending()} <= {"timer", "kblockd"}
+    assert not [line for line in kernel.log if line.startswith("WARNING") or "beyond end" in line or "error" in line]
+
+
+@contextlib.contextmanager
+def tags_watched():
+    """While this is on, a tag that is held must not be given out, and one that is not must not come back."""
+    held = set()
+    get, put = blk_mq_tag.blk_mq_get_tag, blk_mq_tag.blk_mq_put_tag
+
+    def get_tag(data):
+        tag = get(data)
+        if tag != blk_mq_tag.BLK_MQ_TAG_FAIL:
+            key = id(blk_mq_tag.blk_mq_tags_from_data(data)), tag
+            assert key not in held
+            held.add(key)
+        return tag
+
+    def put_tag(hctx, tags, ctx, tag):
+        held.remove((id(tags), tag))
+        put(hctx, tags, ctx, tag)
+    blk_mq_tag.blk_mq_get_tag, blk_mq_tag.blk_mq_put_tag = get_tag, put_tag
+    try:
+        yield held
+    finally:
+        blk_mq_tag.blk_mq_get_tag, blk_mq_tag.blk_mq_put_tag = get, put
+
+
+def content(sector, count, serial):
+    """What write number `serial` puts there: each sector says where it is, and who wrote it."""
+    return b"".join((serial << 32 | at).to_bytes(8, "little") * 64 for at in range(sector, sector + count))
+
+
+class Expected:
+    """What a disk's sectors may hold: the last write that ended, or any that was under way at the same time."""
+
+    def __init__(self):
+        self.may = [{bytes(512)} for _ in range(SECTORS)]
+        self.serial = 0
+
+    def ask(self, ops):
+        """What scenario.together() is to be asked for, and what is written with it: (sector, its contents)."""
+        asked, written = [], []
+        for op, sector, count, runs, flags in ops:
+            each = {"op": op, "offset": sector * 512, "length": count * 512, "page_runs": runs, "flags": flags}
+            if op == "write":
+                self.serial += 1
+                each["data"] = content(sector, count, self.serial)
+                written += [(sector + n, each["data"][n * 512:n * 512 + 512]) for n in range(count)]
+            asked.append(each)
+        return asked, written
+
+    def check(self, ops, results):
+        """What was read is what may be there."""
+        for (op, sector, count, _, _), result in zip(ops, results, strict=True):
+            assert isinstance(result, bytes), result
+            assert len(result) == count * 512
+            for n in range(count if op == "read" else 0):
+                assert result[n * 512:n * 512 + 512] in self.may[sector + n], f"sector {sector + n}"
+
+
+def phase(jobs):
+    """Let processes work at the same time, (disk, its Expected, ops) each, and check what they read.
+
+    Returns what must be on the medium now: (disk, sector, content).
+    """
+    wanted, written = [], {}
+    for number, (disk, expected, ops) in enumerate(jobs):
+        asked, writes = expected.ask(ops)
+        wanted.append((disk.name, asked, online()[number % len(online())]))
+        for sector, there in writes:
+            written.setdefault((disk, expected, sector), []).append(there)
+    for (_, expected, sector), contents in written.items():
+        expected.may[sector] |= set(contents)
+    for (_, expected, ops), results in zip(jobs, scenario.together(wanted), strict=True):
+        expected.check(ops, results)
+    for (_, expected, sector), contents in written.items():
+        expected.may[sector] = set(contents)
+    return [(disk, sector + n, written[disk, expected, sector + n][0]) for disk, expected, ops in jobs
+            for op, sector, count, _, flags in ops if "dsync" in flags
+            for n in range(count) if len(written[disk, expected, sector + n]) == 1]
+
+
+def online():
+    return sorted(this().online)
+
+
+@st.composite
+def runs_of(draw, pages):
+    """Runs of pages for a buffer of so many."""
+    runs = []
+    while sum(runs) < pages:
+        runs.append(draw(st.sampled_from([1, 1, 1, 2, 3, 8, 64])))
+    return runs
+
+
+@st.composite
+def operation(draw, block, longest=120):
+    op = draw(st.sampled_from(["read", "write"]))
+    count = block * draw(st.integers(1, max(draw(st.sampled_from([1, 8, 40, longest])) // block, 1)))
+    sector = block * draw(st.integers(0, draw(st.sampled_from([40, (SECTORS - count) // block]))))
+    sector = min(sector, SECTORS - count)
+    flags = draw(st.sampled_from([(), (), (), ("dsync",)])) if op == "write" else ()
+    return op, sector, count, draw(runs_of(-(-count // 8))), flags
+
+
+def phases(block=1, longest=120):
+    return st.lists(st.lists(st.lists(operation(block, longest), min_size=1, max_size=6), min_size=1, max_size=4),
+                    min_size=1, max_size=4)
+
+
+LIMITS = st.fixed_dictionaries({}, optional={
+    "max_hw_sectors": st.sampled_from([8, 16, 24, 64, 255, 1000]),
+    "max_segments": st.sampled_from([1, 2, 3, 8, 128]),
+    "max_segment_size": st.sampled_from([4096, 8192, 12288, 65536]),
+    "segment_boundary": st.sampled_from([4095, 8191, 65535, 0xFFFFFFFF]),
+    "virt_boundary": st.sampled_from([511, 4095]),
+    "chunk_sectors": st.sampled_from([8, 32, 128, 256]),
+})
+
+
+def any_disk(data, **more):
+    """A disk with any settings."""
+    limits = data.draw(LIMITS)
+    if "virt_boundary" in limits:
+        limits.pop("max_segment_size", None)  # a device that has the one does not limit the other
+    return RamDisk(seed=data.draw(st.integers(0, 2**32)), queues=data.draw(st.integers(1, 4)),
+                   scheduler=data.draw(st.sampled_from(["none", "mq-deadline"])),
+                   refuse=data.draw(st.sampled_from([0.0, 0.0, 0.2, 0.5])), commits=data.draw(st.booleans()),
+                   cache=data.draw(st.booleans()), fua=data.draw(st.booleans()), limits=limits, **more)
+
+
+@given(data=st.data(), cpus=st.integers(1, 6), threads=st.sampled_from([1, 2]),
+       depth=st.sampled_from([1, 2, 3, 8, 64]))
+@settings(max_examples=50)
+def test_data_read_is_data_last_written(data, cpus, threads, depth):
+    """On a disk that does everything that a disk may do: in any order, in parts, refusing, within its limits."""
+    kernel = boot(machine(cpus, threads=threads))
+    disk = any_disk(data, depth=depth)
+    expected = Expected()
+    with tags_watched() as held:
+        for processes in data.draw(phases()):
+            for on, sector, there in phase([(disk, expected, ops) for ops in processes]):
+                assert on.durable[sector * 512:sector * 512 + 512] == there
+            assert not held
+            at_rest(kernel, disk.q)
+            if data.draw(st.booleans()):
+                scenario.flush(disk.name)
+                assert not disk.unflushed
+                assert disk.durable == disk.bytes
+    disk.remove()
+
+
+@given(data=st.data(), cpus=st.integers(1, 6), depth=st.sampled_from([1, 3, 8, 20]), disks=st.integers(2, 3))
+@settings(max_examples=30)
+def test_disks_that_share_their_tags(data, cpus, depth, disks):
+    """Nobody waits for ever for a tag that another disk's request has, and everybody gets his data."""
+    kernel = boot(cpus)
+    first = any_disk(data, depth=depth)
+    disks = [first, *(any_disk(data, name=f"ram{n}", beside=first) for n in range(1, disks))]
+    expected = [Expected() for _ in disks]
+    with tags_watched() as held:
+        for processes in data.draw(phases()):
+            chosen = [data.draw(st.integers(0, len(disks) - 1)) for _ in processes]
+            phase([(disks[n], expected[n], ops) for n, ops in zip(chosen, processes, strict=True)])
+            assert not held
+            for disk in disks:
+                at_rest(kernel, disk.q)
+    for disk in reversed(disks):
+        disk.remove()
+
+
+@given(data=st.data(), cpus=st.integers(1, 3))
+@settings(max_examples=15)
+def test_long_transfers(data, cpus):
+    """More than one bio holds: direct I/O cuts it, and waits for all its parts."""
+    kernel = boot(cpus)
+    disk = any_disk(data, depth=data.draw(st.sampled_from([1, 4, 64])))
+    expected = Expected()
+    for processes in data.draw(st.lists(st.lists(st.lists(operation(8, 5000), min_size=1, max_size=2), min_size=1,
+                                                 max_size=2), min_size=1, max_size=2)):
+        phase([(disk, expected, ops) for ops in processes])
+        at_rest(kernel, disk.q)
+    start = data.draw(st.integers(0, SECTORS - 3000))
+    there = content(start, 3000, 99)
+    assert scenario.io(disk.name, "write", start * 512, len(there), data=there) == there
+    assert scenario.io(disk.name, "read", start * 512, len(there), page_runs=[375]) == there
+    at_rest(kernel, disk.q)
+    disk.remove()
+
+
+@given(data=st.data(), most=st.sampled_from([0, 8, 100]), ranges=st.sampled_from([1, 2, 256]),
+       granularity=st.sampled_from([0, 512, 4096, 12288]), alignment=st.sampled_from([0, 512, 1024]))
+@settings(max_examples=30)
+def test_discarded_and_zeroed_ranges(data, most, ranges, granularity, alignment):
+    """What is discarded (and this disk then has zeroes there) or zeroed is exactly the range, however it is cut."""
+    kernel = boot(2)
+    disk = any_disk(data, depth=8)
+    limits = disk.q.limits
+    limits.discard_granularity, limits.discard_alignment = granularity, alignment
+    blk_settings.blk_queue_max_discard_sectors(disk.q, data.draw(st.sampled_from([48, 100, 1 << 20])))
+    blk_settings.blk_queue_max_discard_segments(disk.q, ranges)
+    blk_settings.blk_queue_max_write_zeroes_sectors(disk.q, most)
+    expected = Expected()
+    for processes in data.draw(phases()):
+        phase([(disk, expected, ops) for ops in processes])
+        for command in data.draw(st.lists(st.sampled_from([scenario.discard, scenario.zero_out]), max_size=3)):
+            first, count = data.draw(st.integers(0, 100)), data.draw(st.integers(1, 400))
+            command(disk.name, first * 512, count * 512)
+            for sector in range(first, first + count):
+                expected.may[sector] = {bytes(512)}
+        expected.check([("read", 0, 600, None, ())], [scenario.io(disk.name, "read", 0, 600 * 512)])
+        at_rest(kernel, disk.q)
+    disk.remove()
+
+
+NULL_BLK = st.fixed_dictionaries({"irqmode": st.sampled_from([0, 1, 2])}, optional={
+    "queue_mode": st.sampled_from([0, 2]), "submit_queues": st.integers(1, 5), "cache_size": st.just(1),
+    "blocksize": st.sampled_from([512, 4096]), "hw_queue_depth": st.sampled_from([1, 2, 8, 64]),
+    "blocking": st.booleans(), "discard": st.booleans(), "completion_nsec": st.sampled_from([0, 10_000])})
+
+
+@given(data=st.data(), attributes=NULL_BLK, cpus=st.integers(1, 6),
+       scheduler=st.sampled_from(["none", "mq-deadline"]))
+@settings(max_examples=40)
+def test_null_blk(data, attributes, cpus, scheduler):
+    kernel = boot(cpus)
+    scenario.null_blk_load(nr_devices=0)
+    name = scenario.null_blk_create("d", size=SECTORS * 512 >> 20, memory_backed=1, **attributes)
+    q = scenario.disk(name).queue
+    if attributes.get("queue_mode") != 0:
+        scenario.set_scheduler(name, scheduler)
+    expected = Expected()
+    disk = Named(name)
+    for processes in data.draw(phases(attributes.get("blocksize", 512) // 512)):
+        phase([(disk, expected, ops) for ops in processes])
+        if attributes.get("queue_mode") != 0:
+            at_rest(kernel, q)
+    scenario.flush(name)
+    for sector in range(0, SECTORS, 128):
+        expected.check([("read", sector, 128, None, ())], [scenario.io(name, "read", sector * 512, 128 * 512)])
+    scenario.null_blk_remove("d")
+
+
+class Named:
+    def __init__(self, name):
+        self.name = name
