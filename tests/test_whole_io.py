@@ -6,11 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blkmodel import boot, machine, scenario
-from blkmodel.block import blk_mq_tag, blk_settings
+from blkmodel.block import blk_mq, blk_mq_tag, blk_settings, elevator
 from blkmodel.include.linux.blk_mq import queue_for_each_hw_ctx
+from blkmodel.include.linux.blkdev import blk_queue_quiesced
+from blkmodel.include.linux.cpuhotplug import cpu_down, cpu_up
 from blkmodel.include.linux.list import list_empty
 from blkmodel.lib import sbitmap
 from blkmodel.sim import this
+from blkmodel.sim.kernel import Context
 from tests.block.ram_disk import SECTORS, RamDisk
 
 
@@ -166,7 +169,8 @@ def any_disk(data, **more):
     limits = data.draw(LIMITS)
     if "virt_boundary" in limits:
         limits.pop("max_segment_size", None)  # a device that has the one does not limit the other
-    return RamDisk(seed=data.draw(st.integers(0, 2**32)), queues=data.draw(st.integers(1, 4)),
+    more.setdefault("queues", data.draw(st.integers(1, 4)))
+    return RamDisk(seed=data.draw(st.integers(0, 2**32)),
                    scheduler=data.draw(st.sampled_from(["none", "mq-deadline"])),
                    refuse=data.draw(st.sampled_from([0.0, 0.0, 0.2, 0.5])), commits=data.draw(st.booleans()),
                    cache=data.draw(st.booleans()), fua=data.draw(st.booleans()), limits=limits, **more)
@@ -210,6 +214,80 @@ def test_disks_that_share_their_tags(data, cpus, depth, disks):
                 at_rest(kernel, disk.q)
     for disk in reversed(disks):
         disk.remove()
+
+
+def meanwhile(data, q, cpus):
+    """Something that somebody does to a queue that is in use. Returns a function."""
+    what = data.draw(st.sampled_from(["scheduler", "depth", "freeze", "quiesce", "stop", "down", "up"]))
+    pause, cpu = data.draw(st.integers(0, 100)), data.draw(st.integers(0, cpus - 1))
+    scheduler = data.draw(st.sampled_from(["none", "mq-deadline"]))
+    depth = data.draw(st.integers(32, 80))
+
+    def freeze():
+        blk_mq.blk_mq_freeze_queue(q)
+        assert q.q_usage_counter.count == 0
+        blk_mq.blk_mq_unfreeze_queue(q)
+
+    def later(fn):
+        this().loop.post(this().context, fn, pause * 1000)
+
+    def quiesce():
+        blk_mq.blk_mq_quiesce_queue(q)
+        taken_up = q.queuedata.taken_up
+
+        def unquiesce():
+            # somebody else may have ended it: quiescing does not nest
+            assert not blk_queue_quiesced(q) or q.queuedata.taken_up == taken_up
+            blk_mq.blk_mq_unquiesce_queue(q)
+        later(unquiesce)
+
+    def stop():
+        blk_mq.blk_mq_stop_hw_queues(q)
+        later(lambda: blk_mq.blk_mq_start_stopped_hw_queues(q, bool(pause % 2)))
+    return {"scheduler": lambda: elevator.elv_iosched_store(q, scheduler, len(scheduler)),
+            "depth": lambda: blk_mq.blk_mq_update_nr_requests(q, depth),
+            "freeze": freeze, "quiesce": quiesce, "stop": stop,
+            "down": lambda: cpu_down(cpu), "up": lambda: cpu_up(cpu)}[what]
+
+
+@given(data=st.data(), cpus=st.integers(1, 6))
+@settings(max_examples=40)
+def test_whatever_is_done_to_the_queue_meanwhile(data, cpus):
+    """The scheduler and the depth change, the queue is frozen, quiesced or stopped, CPUs come and go."""
+    kernel = boot(cpus)
+    disk = any_disk(data, depth=64)
+    expected = Expected()
+    with tags_watched() as held:
+        for processes in data.draw(phases(longest=40)):
+            for delay in data.draw(st.lists(st.integers(1, 100_000), max_size=4)):
+                admin = Context("task", "admin", data.draw(st.sampled_from(online())))
+                kernel.loop.post(admin, meanwhile(data, disk.q, cpus), delay)
+            phase([(disk, expected, ops) for ops in processes])
+            kernel.loop.advance(100_000_000)
+            assert not held
+            at_rest(kernel, disk.q)
+    disk.remove()
+
+
+@given(data=st.data(), cpus=st.integers(1, 4), queues=st.integers(2, 4))
+@settings(max_examples=30)
+def test_polling(data, cpus, queues):
+    """Who polls gets the data without an interrupt, and who does not poll gets his as ever."""
+    kernel = boot(cpus)
+    disk = any_disk(data, polled=True, queues=queues, depth=64)  # who sleeps for a tag can't poll meanwhile
+    expected = Expected()
+    for ops in data.draw(st.lists(st.lists(operation(1), min_size=1, max_size=4), min_size=1, max_size=4)):
+        for op in ops:
+            (each,), written = expected.ask([op])
+            for sector, there in written:
+                expected.may[sector] = {there}
+            each["flags"] = [*each["flags"], "hipri"]
+            result = scenario.io(disk.name, cpu=data.draw(st.sampled_from(online())), **each)
+            expected.check([op], [result])
+        phase([(disk, expected, ops)])
+        at_rest(kernel, disk.q)
+        assert disk.ready == []
+    disk.remove()
 
 
 @given(data=st.data(), cpus=st.integers(1, 3))

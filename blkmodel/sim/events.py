@@ -85,7 +85,7 @@ class EventLoop:
         """
         end = None if timeout is None else self.now + timeout
         hung, steps = self.now + HUNG_TASK_TIMEOUT, self._steps + HUNG_TASK_STEPS
-        self._asleep.append(condition)
+        self._asleep.append((condition, self._kernel.context))
         try:
             while not condition():
                 if (end is not None or self.now <= hung or self._steps <= steps) and self.run_one(end):
@@ -94,7 +94,7 @@ class EventLoop:
                     self.now = end
                     return False
                 early = may_wake_early and self._woken_early != self._steps
-                if early and any(other() for other in self._asleep[:-1]):
+                if early and any(other() for other, _ in self._asleep[:-1]):
                     self._woken_early = self._steps
                     return False
                 task = self._kernel.context
@@ -102,6 +102,10 @@ class EventLoop:
         finally:
             self._asleep.pop()
         return True
+
+    def sleepers(self):
+        """Return the contexts of the tasks that sleep, the latest last."""
+        return [context for _, context in self._asleep]
 
     def pending(self):
         """Return the events that are still to run, in order."""

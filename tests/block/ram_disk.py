@@ -7,9 +7,9 @@ CPUs meanwhile.
 
 from random import Random
 
-from blkmodel.block import blk_core, blk_merge, blk_mq, blk_settings, elevator, genhd
+from blkmodel.block import blk_core, blk_merge, blk_mq, blk_mq_cpumap, blk_settings, elevator, genhd
 from blkmodel.include.linux.bio import bio_for_each_segment, bio_sectors
-from blkmodel.include.linux.blk_mq import BLK_MQ_F_SHOULD_MERGE, blk_mq_rq_to_pdu
+from blkmodel.include.linux.blk_mq import BLK_MQ_F_SHOULD_MERGE, HCTX_MAX_TYPES, HCTX_TYPE_POLL, blk_mq_rq_to_pdu
 from blkmodel.include.linux.blk_types import (
     BLK_STS_DEV_RESOURCE,
     BLK_STS_OK,
@@ -55,15 +55,22 @@ class Token(Struct):
 class RamDisk(Driver):
     """`name` is the disk's. bytes: what a read gives; durable: what would be left after a loss of power.
 
-    beside: another disk of the same controller, whose tags it shares, and which is removed after it.
+    beside: another disk of the same controller, whose tags it shares, and which is removed after it. polled: one of its
+    queues (it has two at least) is for polling.
     """
 
     def __init__(self, name="ram0", seed=0, cache=False, fua=False, refuse=0.0, commits=False, scheduler="none",
-                 beside=None, **more):
+                 beside=None, polled=False, **more):
         self.random = Random(seed)
         self.refuse, self.inflight, self.waiting = refuse, {}, {}
+        self.taken_up = 0
         limits = more.pop("limits", {})
         ops = {"commit_rqs": self.commit_rqs} if commits else {}
+        if polled:
+            # the last of the queues raises no interrupt; reads, and what else there is, have what is before it
+            ops |= {"poll": self.poll, "map_queues": self.map_queues}
+            more["nr_maps"] = HCTX_MAX_TYPES
+        self.ready = []
         super().__init__(flags=BLK_MQ_F_SHOULD_MERGE, cmd_size=Token.SIZE, ops=ops, **more)
         self.commits, self.cache, self.beside = commits, cache, beside
         if beside is not None:
@@ -86,7 +93,6 @@ class RamDisk(Driver):
         this().task("insmod", genhd.device_add_disk, None, self.disk, None)
         assert elevator.elv_iosched_store(q, scheduler, len(scheduler)) == len(scheduler)
         self.name = name
-        self.served = 0
 
     def remove(self):
         genhd.del_gendisk(self.disk)
@@ -105,6 +111,7 @@ class RamDisk(Driver):
             # to say that one's own requests will make room, one must have some
             return self.random.choice([BLK_STS_RESOURCE, BLK_STS_DEV_RESOURCE]) if busy else BLK_STS_RESOURCE
         blk_mq.blk_mq_start_request(rq)
+        self.taken_up += 1
         self.check(rq)
         token = blk_mq_rq_to_pdu(rq, Token)
         assert not token.begun
@@ -122,8 +129,25 @@ class RamDisk(Driver):
         for rq in self.waiting.pop(hctx, ()):
             snapshot = dict(self.unflushed) if req_op(rq) == REQ_OP_FLUSH else None
             cpu = self.random.choice(sorted(this().online))
-            this().loop.post(Context("irq", self.name, cpu), lambda rq=rq, snapshot=snapshot: self.done(rq, snapshot),
+            fn = self.ready.append if hctx.type == HCTX_TYPE_POLL else self.done
+            this().loop.post(Context("irq", self.name, cpu), lambda fn=fn, done=(rq, snapshot): fn(done),
                              self.random.randrange(60_000))
+
+    def poll(self, hctx):
+        """Whoever polls finds what is done, if it is of that queue."""
+        found = [done for done in self.ready if done[0].mq_hctx is hctx]
+        for done in found:
+            self.ready.remove(done)
+            self.done(done)
+        return len(found)
+
+    def map_queues(self, set):
+        for qmap, first, count in ((set.map[0], 0, set.nr_hw_queues - 1), (set.map[1], 0, 0),
+                                   (set.map[2], set.nr_hw_queues - 1, 1)):
+            qmap.queue_offset, qmap.nr_queues = first, count
+            if count:
+                blk_mq_cpumap.blk_mq_map_queues(qmap)
+        return 0
 
     def check(self, rq):
         """Nothing may be asked for that the device could not do."""
@@ -155,8 +179,9 @@ class RamDisk(Driver):
         elif op == REQ_OP_WRITE_ZEROES:
             assert sectors <= limits.max_write_zeroes_sectors
 
-    def done(self, rq, snapshot):
-        """The device has done a request: data have moved. Its interrupt says so."""
+    def done(self, of):
+        """The device has done a request: data have moved. Its interrupt, or who polls, says so."""
+        rq, snapshot = of
         op = req_op(rq)
         at = rq._sector * 512
         if op == REQ_OP_FLUSH:
@@ -195,12 +220,13 @@ class RamDisk(Driver):
                 self.unflushed[sector] = bytes(self.bytes[sector * 512:sector * 512 + 512])
 
     def timeout(self, rq, reserved):
-        raise AssertionError(f"{rq} takes longer than this disk ever needs: it was not told to begin")
+        self = rq.q.queuedata
+        told = "nobody polls for it" if rq in [done[0] for done in self.ready] else "the disk was not told to begin"
+        raise AssertionError(f"{rq} takes longer than this disk ever needs: {told}")
 
     def complete(self, rq):
         """The core says: finish it. It is ended in parts."""
         self = rq.q.queuedata
-        self.served += 1
         if req_op(rq) in (REQ_OP_READ, REQ_OP_WRITE):
             while rq._data_len > 512 and self.random.random() < 0.5:
                 part = 512 * self.random.randrange(1, rq._data_len // 512)

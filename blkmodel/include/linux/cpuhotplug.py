@@ -41,7 +41,7 @@ def cpuhp_state_remove_instance_nocalls(state, instance, member):
 
 
 def cpu_down(cpu):
-    """Take a CPU offline: what was queued to run there moves to another, then the dead CPU's states are torn down.
+    """Take a CPU offline: what sleeps or is to run there moves to another, then the dead CPU's states are torn down.
 
     Returns 0, -EINVAL for a CPU that is not online, -EBUSY for the last one.
     """
@@ -53,7 +53,8 @@ def cpu_down(cpu):
     kernel.online.discard(cpu)
     irq_migrate_all_off_this_cpu(cpu)
     refuge = min(kernel.online)
-    for context in [kernel.context, *(event.context for event in kernel.loop.pending())]:
+    queued = [event.context for event in kernel.loop.pending()]
+    for context in [kernel.context, *kernel.loop.sleepers(), *queued]:
         if context.cpu == cpu:
             context.cpu = refuge
     states = hotplug()
