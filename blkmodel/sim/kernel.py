@@ -126,8 +126,8 @@ def at_boot(level, fn):
 
 
 def boot(on: Machine | int = 4, seed=0):
-    """Boot a kernel on a machine (or on so many plain CPUs) and make it the current one."""
-    kernel = _current.kernel = Kernel(machine(on) if isinstance(on, int) else on, seed)
+    """Boot a kernel on a machine (or on so many plain CPUs, which share nothing) and make it the current one."""
+    kernel = _current.kernel = Kernel(machine(on, caches=()) if isinstance(on, int) else on, seed)
     for *_, fn in sorted(_boot_calls, key=lambda call: call[:3]):
         kernel.task("swapper", fn)
     return kernel

@@ -94,12 +94,12 @@ class Machine:
                 raise MachineError(f"node {node}: it must be at least 0 and at most {MOST_NODES - 1}")
 
 
-def machine(cpus=4, nodes=1, threads=1, present=None, nr_cpus=512, **more):
+def machine(cpus=4, nodes=1, threads=1, present=None, nr_cpus=512, caches=None, **more):
     """Describe a regular machine: `cpus` possible CPUs, of which the first `present` are plugged in and online.
 
     Nodes get equal shares of neighbouring CPUs, the first ones one more where it does not divide;
     `threads` neighbouring CPUs share a core. CPUs that are not present are dealt out to the nodes,
-    as x86 does.
+    as x86 does. The CPUs of a node share a cache, unless `caches` says otherwise.
     """
     present = cpus if present is None else present
     for name, value, low, high in (("cpus", cpus, 1, nr_cpus), ("present", present, 1, cpus),
@@ -114,7 +114,7 @@ def machine(cpus=4, nodes=1, threads=1, present=None, nr_cpus=512, **more):
     plugged = frozenset(range(present))
     return Machine(possible=frozenset(range(cpus)), present=plugged, online=plugged,
                    nodes=deal_absent(layout, frozenset(range(cpus)) - plugged), siblings=siblings,
-                   caches=tuple(layout.values()), nr_cpus=nr_cpus, **more)
+                   caches=tuple(layout.values()) if caches is None else caches, nr_cpus=nr_cpus, **more)
 
 
 def deal_absent(nodes, absent):
