@@ -1,15 +1,19 @@
-"""What a user does to the machine: load drivers, look at a disk, read and write it, choose its scheduler, map it.
+"""What a user does to the machine: load drivers, plug controllers in, look at a disk, read and write it, choose its
+scheduler, map it.
 
 Each function is one command of a process, run to its end with everything that it sets off. It returns what the
 command brings, or raises KernelError when the kernel refuses. Steps of `blkmodel-calls/1` recordings run through
 run_step().
 """
 
+import re
 from inspect import signature
 from typing import Any
 
 from blkmodel import dmsetup
 from blkmodel.block import blk_sysfs, elevator
+from blkmodel.device.controller import Controller
+from blkmodel.device.nvme import plug_in, unplug
 from blkmodel.drivers.block import null_blk_main
 from blkmodel.drivers.md import (
     dm,
@@ -25,13 +29,15 @@ from blkmodel.drivers.md import (
     dm_uevent,
     dm_zero,
 )
+from blkmodel.drivers.nvme.host import core as nvme_core
+from blkmodel.drivers.nvme.host import pci as nvme_pci
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.include.linux.aio import io_getevents, io_submit, iocb, kioctx
 from blkmodel.include.linux.blkdev import READ, WRITE
 from blkmodel.include.linux.configfs import configfs_mkdir, configfs_rmdir, configfs_write
-from blkmodel.include.linux.device import dev_name, devices
+from blkmodel.include.linux.device import dev_get_drvdata, dev_name, devices
 from blkmodel.include.linux.err import IS_ERR, PTR_ERR
-from blkmodel.include.linux.errno import EBUSY, EEXIST, ENOENT, ENOMEM
+from blkmodel.include.linux.errno import EBUSY, EEXIST, ENODEV, ENOENT, ENOMEM
 from blkmodel.include.linux.fs import (
     BLKDISCARD,
     BLKZEROOUT,
@@ -49,6 +55,7 @@ from blkmodel.include.linux.fs import (
 )
 from blkmodel.include.linux.genhd import dev_to_disk
 from blkmodel.include.linux.moduleparam import parse_args
+from blkmodel.include.linux.pci import pci_bus_add_device, to_pci_dev
 from blkmodel.include.linux.uio import iov_iter, iov_iter_init, map_user_buffer, unmap_user_buffer
 from blkmodel.sim import forget, statics, this
 from blkmodel.sim.memory import PAGE_SIZE
@@ -201,6 +208,119 @@ def null_blk_create(name, **attributes):
 def null_blk_remove(name):
     """Remove a null_blk disk that configfs made, with its data."""
     _command("rmdir", f"rmdir nullb/{name}", configfs_rmdir, f"nullb/{name}")
+
+
+def nvme_load(**params):
+    """Load the NVMe driver: `modprobe nvme poll_queues=2 …`. It takes over the controllers that are there.
+
+    Parameters are those of the modules nvme and nvme_core. Where they are loaded, parameters are changed: what a
+    controller's next reset looks at.
+    """
+    args = []
+    for module, known in NVME_MODULES.items():
+        names = [param.name for param in known]
+        args.append((module, [(name, str(int(value)) if isinstance(value, bool | int) else str(value))
+                              for name, value in params.items() if name in names]))
+    unknown = params.keys() - {param.name for known in NVME_MODULES.values() for param in known}
+    if unknown:
+        raise ValueError(f"nvme has no parameter {min(unknown)!r}; it has "
+                         f"{', '.join(sorted(param.name for known in NVME_MODULES.values() for param in known))}")
+    line = " ".join(["modprobe nvme", *(f"{name}={text}" for _, texts in args for name, text in texts)])
+    _command("modprobe", line, _modprobe_nvme, dict(args))
+
+
+NVME_MODULES = {"nvme_core": nvme_core.parameters, "nvme": nvme_pci.parameters}
+
+
+def _modprobe_nvme(args):
+    if "nvme" in modules().loaded:
+        return next((error for name, known in NVME_MODULES.items()
+                     if (error := parse_args(name, args[name], known))), 0)
+    forget(nvme_core.variables)
+    forget(nvme_pci.variables)
+    error = parse_args("nvme_core", args["nvme_core"], nvme_core.parameters) or nvme_core.nvme_core_init()
+    if not error:
+        error = parse_args("nvme", args["nvme"], nvme_pci.parameters) or nvme_pci.nvme_init()
+        if error:
+            nvme_core.nvme_core_exit()
+    if error:
+        forget(nvme_core.variables)
+        forget(nvme_pci.variables)
+    else:
+        modules().loaded.add("nvme")
+    return error
+
+
+def nvme_unload():
+    """Unload the NVMe driver: it gives its controllers up, which stay on the bus."""
+    _command("rmmod", "rmmod nvme nvme_core", _rmmod_nvme)
+
+
+def _rmmod_nvme():
+    if "nvme" not in modules().loaded:
+        return -ENOENT
+    nvme_pci.nvme_exit()
+    nvme_core.nvme_core_exit()
+    forget(nvme_core.variables)
+    forget(nvme_pci.variables)
+    modules().loaded.remove("nvme")
+    return 0
+
+
+def nvme_probe(device=None, max_ioqpairs=64, dbbuf=True, controller=None, node=None, **params):
+    """Plug an NVMe controller in, on a NUMA node (the first), and wait until its disks can be opened.
+
+    The controller is QEMU's with so many queue pairs, and doorbells in memory or not; or any that is given. The driver
+    is loaded, with `params` as nvme_load() takes them. Returns the controller's name, which must be `device` where that
+    is given. KernelError says why the driver gave the controller up; it is unplugged again then.
+    """
+    nvme_load(**params)
+    expected = f"nvme{_next_instance()}"
+    if device not in (None, expected):
+        raise ValueError(f"device={device!r}: the next controller will be {expected!r}")
+    kernel = this()
+    before = len(kernel.log)
+    pdev = plug_in(controller or Controller(max_ioqpairs, dbbuf=dbbuf), node)
+    kernel.task("pciehp", pci_bus_add_device, pdev)
+    if pdev.dev.driver is None:
+        kernel.task("pciehp", unplug, pdev)
+        log = kernel.log[before:]
+        raise KernelError(_why(log), "nvme_probe", log)
+    for ns in nvme_controller(expected).ctrl.namespaces:
+        kernel.task("init", _try_to_open, ns.disk.disk_name)
+    return expected
+
+
+def _try_to_open(disk):
+    """What a program does that waits for a disk."""
+    filp = filp_open(disk, O_RDONLY)
+    if not IS_ERR(filp):
+        filp_close(filp)
+
+
+def _next_instance():
+    held = nvme_core.variables().nvme_instance_ida.held
+    return next(number for number in range(len(held) + 1) if number not in held)
+
+
+def _why(log):
+    """The negative errno that the driver gave a controller up with, as it says in the log."""
+    found = re.findall(r"(?:failed with error|failure status:) (-\d+)", "\n".join(log))
+    return int(found[-1]) if found else -ENODEV
+
+
+def nvme_remove(device="nvme0"):
+    """Unplug a controller in an orderly way: `echo 1 > /sys/class/nvme/nvme0/device/remove`. Its disks go with it."""
+    pdev = to_pci_dev(nvme_controller(device).ctrl.dev)
+    _command("init", f"echo 1 > /sys/class/nvme/{device}/device/remove", unplug, pdev)
+
+
+def nvme_controller(name="nvme0"):
+    """The nvme_dev of that name. A name that there is not is a KeyError, which says what there is."""
+    there = {dev_name(dev): dev for dev in devices().of_class.get("nvme", ())}
+    if name not in there:
+        raise KeyError(f"there is no controller {name!r}; there is {', '.join(sorted(there)) or 'none'}")
+    return nvme_pci.to_nvme_dev(dev_get_drvdata(there[name]))
 
 
 def disk(name):
@@ -419,8 +539,8 @@ def sector_numbers(offset, length):
     return text[offset - first * 512:][:length]
 
 
-STEPS: dict[str, Any] = {"null_blk.load": null_blk_load, "null_blk.unload": null_blk_unload, "io": io,
-                         "dmsetup": dmsetup_run}
+STEPS: dict[str, Any] = {"null_blk.load": null_blk_load, "null_blk.unload": null_blk_unload, "nvme.probe": nvme_probe,
+                         "nvme.remove": nvme_remove, "io": io, "dmsetup": dmsetup_run}
 """What a recording can ask for; each takes the object that stands with the step's name, or the words of dmsetup."""
 
 

@@ -1,12 +1,13 @@
 """Bios and their vectors: where they come from, how pages are put in, how they are cut, chained and ended.
 
-Passthrough's own ways to fill a bio (bio_map_*, bio_copy_*), integrity and cgroups are left out.
+Passthrough of user memory (bio_map_user_iov(), bio_copy_user_iov()), integrity and cgroups are left out.
 """
 
 from bisect import bisect_left
 from typing import Any
 
 from blkmodel.block import blk_core, genhd
+from blkmodel.block.blk_h import bvec_gap_to_prev
 from blkmodel.include.linux.bio import (
     BIO_MAX_PAGES,
     BIO_POOL_SIZE,
@@ -24,6 +25,7 @@ from blkmodel.include.linux.bio import (
     bio_full,
     bio_inc_remaining,
     bio_iter_bvec,
+    bio_kmalloc,
     bio_list,
     bio_list_add,
     bio_list_empty,
@@ -50,7 +52,14 @@ from blkmodel.include.linux.blk_types import (
     op_is_write,
 )
 from blkmodel.include.linux.blk_types import bio as bio_struct
+from blkmodel.include.linux.blkdev import (
+    queue_max_hw_sectors,
+    queue_max_segment_size,
+    queue_max_segments,
+    queue_segment_boundary,
+)
 from blkmodel.include.linux.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
+from blkmodel.include.linux.err import ERR_PTR
 from blkmodel.include.linux.errno import EINVAL, ENOMEM
 from blkmodel.include.linux.genhd import (
     op_stat_group,
@@ -60,7 +69,7 @@ from blkmodel.include.linux.genhd import (
     part_stat_unlock,
     part_to_disk,
 )
-from blkmodel.include.linux.gfp import __GFP_DIRECT_RECLAIM, GFP_KERNEL, __free_page
+from blkmodel.include.linux.gfp import __GFP_DIRECT_RECLAIM, GFP_KERNEL, __free_page, alloc_page, virt_to_page
 from blkmodel.include.linux.init import subsys_initcall
 from blkmodel.include.linux.jiffies import jiffies, jiffies_to_ns
 from blkmodel.include.linux.mempool import (
@@ -70,7 +79,7 @@ from blkmodel.include.linux.mempool import (
     mempool_init_slab_pool,
     mempool_initialized,
 )
-from blkmodel.include.linux.mm import PageDirty, put_page, set_page_dirty
+from blkmodel.include.linux.mm import PageDirty, offset_in_page, put_page, set_page_dirty
 from blkmodel.include.linux.slab import (
     kcalloc,
     kfree,
@@ -95,11 +104,12 @@ from blkmodel.include.linux.workqueue import (
     schedule_work,
     work_struct,
 )
-from blkmodel.sim import statics, this
-from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.sim import statics, this, wire
+from blkmodel.sim.memory import PAGE_SIZE, address_of
 from blkmodel.sim.structure import Struct, sizeof, struct
 
 BIO_INLINE_VECS = 4
+PAGE_SHIFT = 12
 PAGE_MASK = ~(PAGE_SIZE - 1)
 BVEC_SIZES = (1, 4, 16, 64, 128, BIO_MAX_PAGES)
 BVEC_NAMES = ("biovec-1", "biovec-4", "biovec-16", "biovec-64", "biovec-128", "biovec-max")
@@ -422,6 +432,44 @@ def page_is_mergeable(bv, page, length, offset):
     return True, (end - 1) & PAGE_MASK == addr
 
 
+def bio_try_merge_pc_page(q, bio, page, length, offset):
+    """Lengthen a passthrough bio's last vector, if the queue takes so long a segment there; return whether."""
+    bv = bio.bi_io_vec[bio.bi_vcnt - 1]
+    mask = queue_segment_boundary(q)
+    first = bv.bv_page._addr + bv.bv_offset
+    last = page._addr + offset + length - 1
+    if first | mask != last | mask or bv.bv_len + length > queue_max_segment_size(q):
+        return False
+    return __bio_try_merge_page(bio, page, length, offset)[0]
+
+
+def __bio_add_pc_page(q, bio, page, length, offset):
+    """Add memory to a passthrough bio, within the queue's limits. Returns `length`, or 0 where it can't be."""
+    if bio_flagged(bio, BIO_CLONED):
+        return 0
+    if bio.bi_iter.bi_size + length >> 9 > queue_max_hw_sectors(q):
+        return 0
+    if bio.bi_vcnt > 0:
+        if bio_try_merge_pc_page(q, bio, page, length, offset):
+            return length
+        if bvec_gap_to_prev(q, bio.bi_io_vec[bio.bi_vcnt - 1], offset):
+            return 0
+    if bio_full(bio, length) or bio.bi_vcnt >= queue_max_segments(q):
+        return 0
+    bv = bio.bi_io_vec[bio.bi_vcnt]
+    bv.bv_page = page
+    bv.bv_len = length
+    bv.bv_offset = offset
+    bio.bi_vcnt += 1
+    bio.bi_iter.bi_size += length
+    return length
+
+
+def bio_add_pc_page(q, bio, page, length, offset):
+    """The same for those who need not know whether it went on in the same page."""
+    return __bio_add_pc_page(q, bio, page, length, offset)
+
+
 def __bio_try_merge_page(bio, page, length, off):
     """Lengthen the bio's last vector where the memory goes on from it. Returns (whether, whether in the same page)."""
     if bio.bi_flags & 1 << BIO_CLONED:
@@ -560,6 +608,81 @@ def bio_free_pages(bio):
     """Free all pages of a bio that owns them."""
     for bv in bio_for_each_segment_all(bio):
         __free_page(bv.bv_page)
+
+
+def bio_map_kern_endio(bio):
+    """End of a bio that used the kernel's memory as it was."""
+    bio_put(bio)
+
+
+def bio_map_kern(q, data, length, gfp_mask):
+    """Make a bio of kernel memory, a structure or an array. Returns it, or ERR_PTR(-errno)."""
+    kaddr = data._addr
+    end = kaddr + length + PAGE_SIZE - 1 >> PAGE_SHIFT
+    start = kaddr >> PAGE_SHIFT
+    nr_pages = end - start
+    bio = bio_kmalloc(gfp_mask, nr_pages)
+    if bio is None:
+        return ERR_PTR(-ENOMEM)
+    offset = offset_in_page(kaddr)
+    for _ in range(nr_pages):
+        if length <= 0:
+            break
+        count = min(PAGE_SIZE - offset, length)
+        if bio_add_pc_page(q, bio, virt_to_page(kaddr), count, offset) < count:
+            bio_put(bio)
+            return ERR_PTR(-EINVAL)
+        kaddr += count
+        length -= count
+        offset = 0
+    bio.bi_end_io = bio_map_kern_endio
+    return bio
+
+
+def bio_copy_kern_endio(bio):
+    """End of a bio with a copy of the kernel's memory: free the copy."""
+    bio_free_pages(bio)
+    bio_put(bio)
+
+
+def bio_copy_kern_endio_read(bio):
+    """The same of a read: first put what was read where it was wanted."""
+    read = b"".join(bv.bv_page.read(bv.bv_offset, bv.bv_len) for bv in bio_for_each_segment_all(bio))
+    wire.poke(bio.bi_private, 0, read)
+    bio_copy_kern_endio(bio)
+
+
+def bio_copy_kern(q, data, length, gfp_mask, reading):
+    """Make a bio with a copy of kernel memory that a device can't use as it is. Returns it, or ERR_PTR(-errno)."""
+    kaddr = address_of(data)
+    end = kaddr + length + PAGE_SIZE - 1 >> PAGE_SHIFT
+    start = kaddr >> PAGE_SHIFT
+    if end < start:
+        return ERR_PTR(-EINVAL)
+    bio = bio_kmalloc(gfp_mask, end - start)
+    if bio is None:
+        return ERR_PTR(-ENOMEM)
+    done = 0
+    while done < length:
+        count = min(PAGE_SIZE, length - done)
+        page = alloc_page(q.bounce_gfp | gfp_mask)
+        if page is None:
+            bio_free_pages(bio)
+            bio_put(bio)
+            return ERR_PTR(-ENOMEM)
+        if not reading:
+            page.write(0, wire.peek(data, done, count))
+        if bio_add_pc_page(q, bio, page, count, 0) < count:
+            # v5.4.120 forgets the page that did not fit.
+            __free_page(page)
+            break
+        done += count
+    if reading:
+        bio.bi_end_io = bio_copy_kern_endio_read
+        bio.bi_private = data
+    else:
+        bio.bi_end_io = bio_copy_kern_endio
+    return bio
 
 
 def bio_set_pages_dirty(bio):

@@ -1970,8 +1970,10 @@ def blk_mq_alloc_tag_set(set):
 
 def blk_mq_free_tag_set(set):
     """Free what blk_mq_alloc_tag_set() allocated; no queue uses the set any more."""
-    for i in range(nr_hw_queues(set)):
+    i = 0
+    while i < nr_hw_queues(set):
         blk_mq_free_map_and_requests(set, i)
+        i += 1
     for type in range(set.nr_maps):
         kfree(set.map[type].mq_map)
         set.map[type].mq_map = None

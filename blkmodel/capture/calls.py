@@ -6,6 +6,9 @@ the model may have no other task tree with such a root; every interrupt or softi
 distinct one of the model, which may have more: in the kernel interrupts were batched, or the trace ended before them.
 Names that a module of the mirror lists as OMITTED are dropped from the recording, and counted.
 
+What interrupts a traced function is traced from its first function on, whatever the roots. So an interrupt's or
+softirq's trees begin, on the model's side too, with the roots or with what such trees of the recording begin with.
+
 One thing a recording cannot say of itself is which driver modules the tracer knew: a module that was loaded after the
 tracer was told what to trace is missing from the trees altogether, however traceable its functions are. Its calls into
 the core are there. So, where the model's run calls functions of a file below drivers/ and not one function of that
@@ -50,7 +53,12 @@ class Comparison(NamedTuple):
 def compare(document, recording):
     """Compare a recording of the kernel, as read, with one of the model's recorder, of the same scenario."""
     recorded = [(context["context"], trees.expand(context["calls"])) for context in document["contexts"]]
-    forests = recording.forest(document["scenario"]["roots"])
+    roots = document["scenario"]["roots"]
+    forests = {number: nodes for number, nodes in recording.forest(roots).items()
+               if recording.contexts[number].kind == "task"}
+    roots = {*roots, *(tree[0] for kind, forest in recorded if kind != "task" for tree in forest)}
+    forests |= {number: nodes for number, nodes in recording.forest(roots).items()
+                if recording.contexts[number].kind != "task"}
     untraced = untraced_files(frozenset().union(*(trees.functions(forest) for _, forest in recorded)), forests)
     wanted = comparable()
     model = [(recording.contexts[number].kind,

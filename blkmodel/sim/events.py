@@ -2,7 +2,9 @@
 
 A task runs until it sleeps or ends. Only then does anything that was queued run, each thing in a
 context of its own, in the order of its time, first queued first. A task that sleeps resumes as soon as
-what it waits for has happened.
+what it waits for has happened. One thread has one stack: a task that sleeps can go on only when those have
+ended, or sleep no more, that began meanwhile. What may have to wait for another task is queued as patient: it begins
+when no task sleeps.
 """
 
 from heapq import heappop, heappush
@@ -36,25 +38,32 @@ class EventLoop:
         self._kernel = kernel
         self._order = count()
         self._queue = []
+        self._patient = []
         self._asleep = []
         self._steps = 0
         self._woken_early = -1
 
-    def post(self, context, fn, delay=0):
-        """Queue fn() to run in `context`, `delay` nanoseconds from now. Returns the event, to cancel it."""
+    def post(self, context, fn, delay=0, patient=False):
+        """Queue fn() to run in `context`, `delay` nanoseconds from now. Returns the event, to cancel it.
+
+        A patient one does not begin while a task sleeps, unless nothing else could happen.
+        """
         event = Event(self.now + delay, context, fn)
         if self._kernel.observer:
             self._kernel.observer("post", context=context)
-        heappush(self._queue, (event.time, next(self._order), event))
+        heappush(self._patient if patient else self._queue, (event.time, next(self._order), event))
         return event
 
     def run_one(self, until=None):
         """Run the next event (if it is due by `until`); return whether there was one."""
-        while self._queue:
-            time, _, event = self._queue[0]
+        while self._queue or self._patient:
+            queue = self._queue
+            if self._patient and (not queue or (not self._asleep and self._patient[0] < queue[0])):
+                queue = self._patient
+            time, _, event = queue[0]
             if until is not None and time > until:
                 return False
-            heappop(self._queue)
+            heappop(queue)
             if event.cancelled:
                 continue
             self.now = max(self.now, time)
@@ -109,4 +118,5 @@ class EventLoop:
 
     def pending(self):
         """Return the events that are still to run, in order."""
-        return [event for _, _, event in sorted(self._queue, key=lambda e: e[:2]) if not event.cancelled]
+        waiting = sorted([*self._queue, *self._patient], key=lambda e: e[:2])
+        return [event for _, _, event in waiting if not event.cancelled]

@@ -149,7 +149,7 @@ def test_calls_of_another_scenario_are_found(run, altered):
 
 
 @pytest.mark.parametrize(("name", "why"), [
-    ("calls/nvme-probe.json", "step nvme.probe"),
+    ("calls/dm-create.json", "step dmsetup"),
     ("device/nvme-4cpu.json", "step nvme.probe"),
     ("dm/dmsetup-session.json", "step nvme.probe"),
 ])

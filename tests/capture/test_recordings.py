@@ -11,7 +11,9 @@ KERNEL = Path(__file__).parents[1] / "kernel" / "linux-5.4"
 MAPS = sorted((KERNEL / "maps").glob("*.json"))
 CALLS = sorted((KERNEL / "calls").glob("*.json"))
 OTHERS = sorted((KERNEL / "device").glob("*.json")) + sorted((KERNEL / "dm").glob("*.json"))
-PATHS = {"null_blk-set-up": (163, 163), "null_blk-read-4k": (59, 59)}  # made, of all
+PATHS = {"null_blk-set-up": (163, 163), "null_blk-read-4k": (59, 59), "nvme-probe": (1149, 1149),
+         "nvme-remove": (219, 219), "read-4k": (74, 74), "write-4k": (97, 97), "read-512k": (82, 82),
+         "read-1m": (64, 64)}  # made, of all
 
 
 @pytest.mark.parametrize("path", MAPS, ids=lambda path: path.stem)

@@ -123,6 +123,11 @@ def bio_list_pop(bios):
     return first
 
 
+def bio_kmalloc(gfp_mask, nr_iovecs):
+    """A bio from the heap; None on failure."""
+    return bio_module.bio_alloc_bioset(gfp_mask, nr_iovecs, None)
+
+
 def bio_prio(of):
     return of.bi_ioprio
 
@@ -290,3 +295,6 @@ def bio_get_last_bvec(of):
 def copy_of(at):
     """Another position, the same for now. (In C an assignment.)"""
     return bvec_iter(at.bi_sector, at.bi_size, at.bi_idx, at.bi_bvec_done)
+
+
+from blkmodel.block import bio as bio_module  # noqa: E402 (it takes names from here)

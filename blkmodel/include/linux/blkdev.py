@@ -3,8 +3,16 @@
 from dataclasses import field
 from typing import Any
 
-from blkmodel.include.linux.bio import bio_for_each_bvec, bio_has_data, bio_iovec, bio_set, segments_of
+from blkmodel.include.linux.bio import (
+    bio_for_each_bvec,
+    bio_has_data,
+    bio_iovec,
+    bio_iter_bvec,
+    bio_set,
+    segments_of,
+)
 from blkmodel.include.linux.blk_types import (
+    REQ_FAILFAST_MASK,
     REQ_NOMERGE_FLAGS,
     REQ_OP_DISCARD,
     REQ_OP_DRV_IN,
@@ -18,6 +26,7 @@ from blkmodel.include.linux.blk_types import (
     REQ_OP_WRITE_ZEROES,
     op_is_write,
 )
+from blkmodel.include.linux.dma_mapping import DMA_FROM_DEVICE, DMA_TO_DEVICE
 from blkmodel.include.linux.kobject import kobject
 from blkmodel.include.linux.list import list_head
 from blkmodel.include.linux.percpu_refcount import percpu_ref
@@ -41,12 +50,14 @@ BLKDEV_DISCARD_SECURE = 1
 BLKDEV_ZERO_NOUNMAP, BLKDEV_ZERO_NOFALLBACK = 1, 2
 UINT_MAX = 0xFFFFFFFF
 USHRT_MAX = 0xFFFF
+BLK_MAX_WRITE_HINTS = 5
+WRITE_LIFE_NOT_SET, WRITE_LIFE_NONE = 0, 1
 
 (QUEUE_FLAG_STOPPED, QUEUE_FLAG_DYING, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_FAIL_IO,
  QUEUE_FLAG_NONROT, QUEUE_FLAG_IO_STAT, QUEUE_FLAG_DISCARD, QUEUE_FLAG_NOXMERGES, QUEUE_FLAG_ADD_RANDOM,
  QUEUE_FLAG_SECERASE, QUEUE_FLAG_SAME_FORCE, QUEUE_FLAG_DEAD, QUEUE_FLAG_INIT_DONE, QUEUE_FLAG_POLL, QUEUE_FLAG_WC,
  QUEUE_FLAG_FUA, QUEUE_FLAG_DAX, QUEUE_FLAG_STATS, QUEUE_FLAG_POLL_STATS, QUEUE_FLAG_REGISTERED,
- QUEUE_FLAG_SCSI_PASSTHROUGH, QUEUE_FLAG_QUIESCED) = (0, 1, *range(3, 15), *range(16, 25))
+ QUEUE_FLAG_SCSI_PASSTHROUGH, QUEUE_FLAG_QUIESCED, QUEUE_FLAG_PCI_P2PDMA) = (0, 1, *range(3, 15), *range(16, 26))
 QUEUE_FLAG_MQ_DEFAULT = 1 << QUEUE_FLAG_IO_STAT | 1 << QUEUE_FLAG_SAME_COMP
 
 RQF_SORTED, RQF_STARTED, RQF_SOFTBARRIER, RQF_FLUSH_SEQ, RQF_MIXED_MERGE = 1 << 0, 1 << 1, 1 << 3, 1 << 4, 1 << 5
@@ -155,6 +166,7 @@ class request_queue(Struct):
     mq_sysfs_init_done: bool = False
     cmd_size: int = 0
     release_work: Any = field(default_factory=work_struct)
+    write_hints: Any = field(default_factory=lambda: [0] * BLK_MAX_WRITE_HINTS)
 
 
 @struct
@@ -335,6 +347,11 @@ def blk_rq_is_passthrough(rq):
     return REQ_OP_SCSI_IN <= rq.cmd_flags & REQ_OP_MASK <= REQ_OP_DRV_OUT
 
 
+def blk_noretry_request(rq):
+    """Whether a request that fails is to fail at once."""
+    return bool(rq.cmd_flags & REQ_FAILFAST_MASK)
+
+
 def rq_mergeable(rq):
     """Whether other requests or bios may be joined to this one, by what it is."""
     if blk_rq_is_passthrough(rq) or req_op(rq) in (REQ_OP_FLUSH, REQ_OP_WRITE_ZEROES):
@@ -478,6 +495,28 @@ def blk_write_same_mergeable(a, b):
     """Whether two write-same bios write the same."""
     first, second = bio_iovec(a), bio_iovec(b)
     return first.bv_page is second.bv_page and first.bv_offset == second.bv_offset
+
+
+def req_bvec(rq):
+    """The first piece of a request's memory: all of it where it has one segment."""
+    if rq.rq_flags & RQF_SPECIAL_PAYLOAD:
+        return rq.special_vec
+    return bio_iter_bvec(rq.bio, rq.bio.bi_iter)
+
+
+def rq_dma_dir(rq):
+    """Which way a device moves a request's data: DMA_TO_DEVICE or DMA_FROM_DEVICE."""
+    return DMA_TO_DEVICE if op_is_write(rq.cmd_flags & REQ_OP_MASK) else DMA_FROM_DEVICE
+
+
+def blk_rq_payload_bytes(rq):
+    """Bytes that a device moves for a request: not those of sectors that it only hears of."""
+    return rq.special_vec.bv_len if rq.rq_flags & RQF_SPECIAL_PAYLOAD else rq._data_len
+
+
+def blk_rq_aligned(q, addr, length):
+    """Whether a device can use memory at that address as it is."""
+    return not (addr | length) & (q.dma_alignment | q.dma_pad_mask)
 
 
 def bios_of(rq):

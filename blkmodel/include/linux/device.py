@@ -3,7 +3,8 @@
 from dataclasses import field
 from typing import Any
 
-from blkmodel.include.linux.errno import EINVAL
+from blkmodel.include.linux.err import ERR_PTR
+from blkmodel.include.linux.errno import EINVAL, ENOMEM
 from blkmodel.include.linux.gfp import GFP_KERNEL
 from blkmodel.include.linux.kdev_t import MAJOR, MINOR
 from blkmodel.include.linux.kobject import (
@@ -54,6 +55,14 @@ class class_(Struct):
 
 
 @struct
+class dev_pm_info(Struct):
+    """What has to do with a device's power. set_latency_tolerance(dev, microseconds): a user says how long he waits."""
+
+    SIZE = 0
+    set_latency_tolerance: Any = None
+
+
+@struct
 class device(Struct):
     """A device. `kobj` is its object in sysfs; _owner is the structure that embeds it (in C found by its address).
     `class_` is C's `class`. msi_list: the interrupts that it can write as messages."""
@@ -71,6 +80,7 @@ class device(Struct):
     class_: Any = None
     groups: Any = None
     release: Any = None
+    power: Any = field(default_factory=dev_pm_info)
     _owner: Any = None
 
 
@@ -141,6 +151,21 @@ def dev_info(dev, line):
 dev_warn = dev_err = dev_info
 
 
+@statics
+class said:
+    """The lines of which one is enough."""
+
+    def __init__(self):
+        self.lines = set()
+
+
+def dev_warn_once(dev, line):
+    """Log a line about the first device that there is such a line about. (In C, from that place.)"""
+    if line not in said().lines:
+        said().lines.add(line)
+        dev_warn(dev, line)
+
+
 def dev_set_name(dev, name):
     dev.kobj.name = name
     return 0
@@ -164,6 +189,19 @@ def dev_to_node(dev):
 
 def set_dev_node(dev, node):
     dev.numa_node = node
+
+
+def class_create(name):
+    """Make a class of devices. Returns it, or an error pointer."""
+    made = kzalloc(class_, GFP_KERNEL)
+    if made is None:
+        return ERR_PTR(-ENOMEM)
+    made.name = name
+    return made
+
+
+def class_destroy(of_class):
+    kfree(of_class)
 
 
 def get_device(dev):

@@ -34,8 +34,8 @@ def dma_alloc_coherent(dev, count, ctype, gfp):
 
 
 def dma_free_coherent(dev, array, dma_addr):
-    """Free what dma_alloc_coherent() returned."""
-    this().memory.release(array._addr)
+    """Free what dma_alloc_coherent() returned; None for nothing."""
+    this().memory.free(array)
 
 
 def dma_alloc_attrs(dev, size, gfp, attrs):

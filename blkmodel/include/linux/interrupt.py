@@ -120,12 +120,16 @@ def free_irq(irq, dev_id):
 
 
 def disable_irq(irq):
-    """Hold an interrupt back until enable_irq() has been called as often."""
-    irq_to_desc(irq).depth += 1
+    """Hold an interrupt back until enable_irq() has been called as often. One that there is not is no matter."""
+    desc = irq_to_desc(irq)
+    if desc is not None:
+        desc.depth += 1
 
 
 def enable_irq(irq):
     desc = irq_to_desc(irq)
+    if desc is None:
+        return
     desc.depth -= 1
     if desc.depth == 0 and desc.istate & IRQS_PENDING:
         desc.istate &= ~IRQS_PENDING

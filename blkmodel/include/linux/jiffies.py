@@ -16,6 +16,12 @@ def ktime_get_ns():
     return this().loop.now
 
 
+def ktime_get_real_ms():
+    """The time of day in milliseconds since 1970: the model's machine has no clock, and begins there. (In C
+    ktime_to_ms(ktime_get_real()).)"""
+    return this().loop.now // 1_000_000
+
+
 def msecs_to_jiffies(milliseconds):
     return -(-milliseconds * HZ // 1000)
 

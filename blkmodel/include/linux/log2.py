@@ -7,3 +7,8 @@ def is_power_of_2(number):
 
 def ilog2(number):
     return number.bit_length() - 1
+
+
+def rounddown_pow_of_two(number):
+    """The largest power of two that is no more."""
+    return 1 << number.bit_length() - 1

@@ -9,6 +9,7 @@ from blkmodel.include.linux.slab import (
     NUMA_NO_NODE,
     kcalloc_node,
     kfree,
+    kmalloc_array_sized,
     kmem_cache_alloc,
     kmem_cache_free,
     kzalloc,
@@ -148,11 +149,15 @@ def mempool_free_slab(element, cache):
     kmem_cache_free(cache, element)
 
 
-def mempool_kmalloc(gfp, cls):
-    return kzalloc(cls, gfp)
+def mempool_kmalloc(gfp, pool_data):
+    """One structure of a class; or, for (n, class, size), an array of n in `size` bytes, of which each is None, as
+    zeros, until somebody makes it."""
+    if isinstance(pool_data, tuple):
+        return kmalloc_array_sized(*pool_data, gfp)
+    return kzalloc(pool_data, gfp)
 
 
-def mempool_kfree(element, cls):
+def mempool_kfree(element, pool_data):
     kfree(element)
 
 

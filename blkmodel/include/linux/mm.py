@@ -20,6 +20,10 @@ def ZERO_PAGE():
     return empty_zero_page().run.page(0)
 
 
+def offset_in_page(addr):
+    return addr % PAGE_SIZE
+
+
 def get_page(page):
     page.refcount += 1
 

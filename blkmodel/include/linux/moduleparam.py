@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from blkmodel.include.linux.errno import ERANGE
 from blkmodel.include.linux.kstrtox import kstrtobool, kstrtoint, kstrtouint, kstrtoul
 from blkmodel.include.linux.printk import pr_err
 from blkmodel.sim.structure import Struct, struct
@@ -28,6 +29,11 @@ def param_set_uint(text, kp):
 
 def param_set_ulong(text, kp):
     return _keep(kp, *kstrtoul(text, 0))
+
+
+def param_set_byte(text, kp):
+    error, value = kstrtouint(text, 0)
+    return _keep(kp, error or (-ERANGE if value > 255 else 0), value)
 
 
 def param_set_bool(text, kp):

@@ -1,9 +1,10 @@
 """NVMe as the standard has it: registers, commands, completions, and what they point to.
 
 These structures are what driver and controller exchange in memory, so each says how it lies there (sim/wire.py).
-Left out: what only fabrics, streams and reservations need.
+Left out: what only fabrics and reservations need.
 """
 
+from copy import copy
 from dataclasses import field
 from typing import Annotated, Any
 
@@ -110,6 +111,8 @@ NVME_RW_DTYPE_STREAMS = 1 << 4
 NVME_DSMGMT_IDR, NVME_DSMGMT_IDW, NVME_DSMGMT_AD = 1, 2, 4
 NVME_HOST_MEM_ENABLE, NVME_HOST_MEM_RETURN = 1, 2
 NVME_ENABLE_ACRE = 1
+NVME_DIR_IDENTIFY, NVME_DIR_STREAMS, NVME_DIR_ENDIR = 0, 1, 1
+NVME_DIR_SND_ID_OP_ENABLE, NVME_DIR_RCV_ST_OP_PARAM = 1, 1
 
 nvme_admin_delete_sq, nvme_admin_create_sq, nvme_admin_get_log_page = 0x00, 0x01, 0x02
 nvme_admin_delete_cq, nvme_admin_create_cq, nvme_admin_identify = 0x04, 0x05, 0x06
@@ -442,6 +445,43 @@ class nvme_dbbuf(Struct):
     rsvd12: Annotated[bytes, 24] = b""
 
 
+@struct
+class nvme_directive_cmd(Struct):
+    """Tell or ask (numd dwords, less one) the controller something about directives: of kind dtype, what doper says."""
+
+    SIZE = 64
+    opcode: u8 = 0
+    flags: u8 = 0
+    command_id: u16 = 0
+    nsid: u32 = 0
+    rsvd2: Annotated[bytes, 16] = b""
+    dptr: Annotated[Any, nvme_data_ptr] = field(default_factory=nvme_data_ptr)
+    numd: u32 = 0
+    doper: u8 = 0
+    dtype: u8 = 0
+    dspec: u16 = 0
+    endir: u8 = 0
+    tdtype: u8 = 0
+    rsvd15: Annotated[bytes, 14] = b""
+
+
+@struct
+class streams_directive_params(Struct):
+    """How many streams there are: at most (msl), available (nssa), open (nsso); and what they write at once: sws
+    blocks, in units of sgs of those."""
+
+    SIZE = 32
+    msl: u16 = 0
+    nssa: u16 = 0
+    nsso: u16 = 0
+    rsvd: Annotated[bytes, 10] = b""
+    sws: u32 = 0
+    sgs: u16 = 0
+    nsa: u16 = 0
+    nso: u16 = 0
+    rsvd2: Annotated[bytes, 6] = b""
+
+
 def _member(cls):
     """A name of C's union: what was put in, as that kind of command."""
     def bring(self):
@@ -471,6 +511,13 @@ class nvme_command(Struct):
         self.common = nvme_common_command()
         wire.unpack(self.common, data)
 
+    def duplicate(self):
+        """The same command elsewhere (in C memcpy())."""
+        common = copy(self.common)
+        if hasattr(common, "dptr"):
+            common.dptr = copy(common.dptr)
+        return nvme_command(common)
+
     rw = _member(nvme_rw_command)
     identify = _member(nvme_identify)
     features = _member(nvme_features)
@@ -482,6 +529,7 @@ class nvme_command(Struct):
     abort = _member(nvme_abort_cmd)
     get_log_page = _member(nvme_get_log_page_command)
     dbbuf = _member(nvme_dbbuf)
+    directive = _member(nvme_directive_cmd)
 
 
 @struct

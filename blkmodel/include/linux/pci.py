@@ -3,11 +3,21 @@
 from dataclasses import field
 from typing import Any
 
-from blkmodel.include.linux.device import dev_get_drvdata, dev_set_drvdata, device
-from blkmodel.include.linux.errno import EBUSY
+from blkmodel.include.linux.device import (
+    dev_get_drvdata,
+    dev_name,
+    dev_set_drvdata,
+    dev_to_node,
+    device,
+    put_device,
+)
+from blkmodel.include.linux.errno import EBUSY, ENODEV, ENXIO
 from blkmodel.include.linux.gfp import GFP_KERNEL
 from blkmodel.include.linux.interrupt import IRQF_SHARED, free_irq, request_threaded_irq
+from blkmodel.include.linux.printk import pr_warn
 from blkmodel.include.linux.slab import kcalloc, kfree
+from blkmodel.include.linux.workqueue import work_on_cpu
+from blkmodel.sim import statics, this
 from blkmodel.sim.structure import Struct, struct
 
 PCI_IRQ_LEGACY, PCI_IRQ_MSI, PCI_IRQ_MSIX, PCI_IRQ_AFFINITY = 1, 2, 4, 8
@@ -20,6 +30,9 @@ PCI_VENDOR_ID, PCI_DEVICE_ID, PCI_COMMAND, PCI_STATUS = 0, 2, 4, 6
 PCI_COMMAND_MEMORY, PCI_COMMAND_MASTER = 2, 4
 PCIBIOS_SUCCESSFUL, PCIBIOS_DEVICE_NOT_FOUND = 0, 0x86
 pci_channel_io_normal, pci_channel_io_frozen, pci_channel_io_perm_failure = 1, 2, 3
+(PCI_ERS_RESULT_NONE, PCI_ERS_RESULT_CAN_RECOVER, PCI_ERS_RESULT_NEED_RESET, PCI_ERS_RESULT_DISCONNECT,
+ PCI_ERS_RESULT_RECOVERED) = range(1, 6)
+PCI_ANY_ID = 0xFFFFFFFF
 
 
 @struct
@@ -48,6 +61,124 @@ class pci_dev(Struct):
     msix_enabled: int = 0
     _device: Any = None
     _owner: Any = None
+
+
+@struct
+class pci_device_id(Struct):
+    """Devices that a driver is for: of a maker, and of those which; or of a class (in C `class`). driver_data is the
+    driver's."""
+
+    SIZE = 32
+    vendor: int = PCI_ANY_ID
+    device: int = PCI_ANY_ID
+    class_: int = 0
+    class_mask: int = 0
+    driver_data: int = 0
+
+
+@struct
+class pci_error_handlers(Struct):
+    """What a driver does when the bus reports an error of its device, and when the device has been reset."""
+
+    SIZE = 48
+    error_detected: Any = None
+    slot_reset: Any = None
+    resume: Any = None
+    reset_prepare: Any = None
+    reset_done: Any = None
+
+
+@struct
+class pci_driver(Struct):
+    """A driver: the devices that it is for, probe(pdev, id) to take one over, remove(pdev) to give it up,
+    shutdown(pdev) when the machine goes down."""
+
+    SIZE = 288
+    name: str = ""
+    id_table: Any = ()
+    probe: Any = None
+    remove: Any = None
+    shutdown: Any = None
+    err_handler: Any = None
+
+
+@statics
+class pci_bus_type:
+    """The devices on the bus, and the drivers, in the order in which they came."""
+
+    def __init__(self):
+        self.devices = []
+        self.drivers = []
+
+
+def pci_match_id(ids, pdev):
+    """The entry of a driver's table that a device is; None where it is not there."""
+    for id in ids:
+        if (id.vendor in (PCI_ANY_ID, pdev.vendor) and id.device in (PCI_ANY_ID, pdev.device)
+                and not (id.class_ ^ pdev.class_) & id.class_mask):
+            return id
+    return None
+
+
+def pci_bus_add_device(pdev):
+    """A device is on the bus: let its driver take it over, if there is one."""
+    pci_bus_type().devices.append(pdev)
+    for drv in pci_bus_type().drivers:
+        if _attach(drv, pdev):
+            break
+
+
+def pci_stop_and_remove_bus_device(pdev):
+    """A device goes: its driver gives it up first."""
+    device_release_driver(pdev.dev)
+    pci_bus_type().devices.remove(pdev)
+    put_device(pdev.dev)
+
+
+def pci_register_driver(drv):
+    """Let a driver take over the devices that are there, and those that come. Returns 0, whatever becomes of them."""
+    pci_bus_type().drivers.append(drv)
+    for pdev in tuple(pci_bus_type().devices):
+        _attach(drv, pdev)
+    return 0
+
+
+def pci_unregister_driver(drv):
+    """Take a driver off all its devices."""
+    pci_bus_type().drivers.remove(drv)
+    for pdev in tuple(pci_bus_type().devices):
+        if pdev.dev.driver is drv:
+            device_release_driver(pdev.dev)
+
+
+def device_release_driver(dev):
+    """Take the driver off a device, if it has one."""
+    drv = dev.driver
+    if drv is not None:
+        drv.remove(to_pci_dev(dev))
+        dev.driver = None
+        dev_set_drvdata(dev, None)
+
+
+def _attach(drv, pdev):
+    """Let a driver take a device over, on a CPU that is near it; return whether it did."""
+    id = pci_match_id(drv.id_table, pdev)
+    if id is None or pdev.dev.driver is not None:
+        return False
+    pdev.dev.driver = drv
+    error = work_on_cpu(_near(pdev.dev), lambda: drv.probe(pdev, id))
+    if error:
+        pdev.dev.driver = None
+        dev_set_drvdata(pdev.dev, None)
+        if error not in (-ENODEV, -ENXIO):
+            pr_warn(f"{drv.name}: probe of {dev_name(pdev.dev)} failed with error {error}")
+    return not error
+
+
+def _near(dev):
+    """The first online CPU of a device's node; the running one where it has no node, or the node no CPU."""
+    kernel = this()
+    return min(kernel.machine.nodes.get(dev_to_node(dev), frozenset()) & kernel.online, default=kernel.cpu)
 
 
 def to_pci_dev(dev):

@@ -25,7 +25,10 @@ class scatterlist(Struct):
 
 
 def sg_init_table(sgl, nents):
-    """Make the first `nents` of an array of entries an empty list."""
+    """Make the first `nents` of an array of entries an empty list. An entry that is None, as zeros, is made."""
+    for i in range(nents):
+        if sgl[i] is None:
+            sgl[i] = scatterlist()
     for i in range(nents):
         entry = sgl[i]
         entry.page = None

@@ -6,7 +6,7 @@ Where C passes a size, the model passes the structure class, or the name of a C 
 from typing import Any
 
 from blkmodel.sim import this
-from blkmodel.sim.structure import Struct, sizeof, struct
+from blkmodel.sim.structure import Array, Struct, sizeof, struct
 
 NUMA_NO_NODE = -1
 KMALLOC_MAX_SIZE = 4 << 20
@@ -32,12 +32,29 @@ def kcalloc_node(n, ctype, gfp, node):
     return this().memory.new_array(ctype, items, wished_node(node))
 
 
+def kmalloc_array_sized(n, cls, size, gfp):
+    """Allocate `size` bytes for an array of n structures and what lies behind them. Each is None, as zeros, until
+    somebody makes it."""
+    memory = this().memory
+    addr = memory.allocate(f"{cls.__name__}[]", size, wished_node(NUMA_NO_NODE))
+    if not addr:
+        return None
+    array = memory.live[addr].thing = Array(cls, [None] * n)
+    array._addr = addr
+    return array
+
+
 def kcalloc(n, ctype, gfp):
     return kcalloc_node(n, ctype, gfp, NUMA_NO_NODE)
 
 
 def kfree(thing):
     this().memory.free(thing)
+
+
+def virt_to_object(addr):
+    """What was allocated at an address. (In C that is the address itself.)"""
+    return this().memory.at(addr).thing
 
 
 def wished_node(node):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from blkmodel.include.linux.errno import EINTR, ERESTARTSYS
-from blkmodel.include.linux.jiffies import jiffies_to_ns
+from blkmodel.include.linux.jiffies import jiffies, jiffies_to_ns
 from blkmodel.include.linux.list import list_add_tail, list_del_init, list_head
 from blkmodel.sim import this
 from blkmodel.sim.structure import Struct, struct
@@ -136,8 +136,9 @@ def wait_event(queue, condition, why="a condition"):
 
 
 def wait_event_timeout(queue, condition, timeout):
-    """Sleep until condition() holds or `timeout` jiffies have passed; return 0 where they have."""
-    return 1 if _schedule(condition, "a condition", jiffies_to_ns(timeout)) else 0
+    """Sleep until condition() holds or `timeout` jiffies have passed. Returns how many were left, at least 1; or 0."""
+    until = jiffies() + timeout
+    return max(until - jiffies(), 1) if _schedule(condition, "a condition", jiffies_to_ns(timeout)) else 0
 
 
 def wait_event_interruptible(queue, condition):
@@ -182,3 +183,22 @@ def wait_for_completion(done):
 
 
 wait_for_completion_io = wait_for_completion
+
+
+def wait_for_completion_io_timeout(done, timeout):
+    """The same for at most `timeout` jiffies. Returns how many were left, at least 1; 0 where they passed first."""
+    until = jiffies() + timeout
+    if not _schedule(lambda: done.done, "a completion", jiffies_to_ns(timeout)):
+        return 0
+    done.done -= 1
+    return max(until - jiffies(), 1)
+
+
+def completion_done(done):
+    """Whether it is done, and nobody has waited for it."""
+    return bool(done.done)
+
+
+def init_completion(done):
+    """Start as if nothing had been done."""
+    done.done = 0

@@ -10,13 +10,15 @@ from blkmodel.sim.structure import Struct, struct
 
 WORK_CPU_UNBOUND = 512
 BUSY = 16
+WQ_UNBOUND, WQ_MEM_RECLAIM = 2, 8
 
 
 @struct
 class work_struct(Struct):
     """Work: `func(work)` to be called once each time it is queued; `data` is whom it belongs to.
 
-    _event is the queued run, while there is one; _queue counts it. (In C the owner is found from the work's address.)
+    _event is the queued run, while there is one; _queue counts it. _runs: whether it runs; _late: whether the queued run
+    has its time come, and waits for that to end. (In C the owner is found from the work's address.)
     _again: how often, since the clock last moved (at _now), it was queued from within itself and without delay.
     """
 
@@ -26,16 +28,19 @@ class work_struct(Struct):
     _event: Any = None
     _queue: Any = None
     _runs: bool = False
+    _late: bool = False
     _again: int = 0
     _now: int = 0
 
 
 @struct
 class workqueue_struct(Struct):
-    """A driver's own work queue, for which a name does elsewhere. _busy: so many works wait or run."""
+    """A driver's own work queue, for which a name does elsewhere. flags: WQ_UNBOUND: its workers are no CPU's own.
+    _busy: so many works wait or run."""
 
     SIZE = 320
     name: str = ""
+    flags: int = 0
     _busy: int = 0
 
 
@@ -58,35 +63,51 @@ def work_pending(work):
     return work._event is not None
 
 
+def next_cpu(cpu):
+    """The CPU on which a worker wakes that is no CPU's own: the next one that is online, as this one is busy."""
+    online = sorted(this().online)
+    return next((other for other in online if other > cpu), online[0])
+
+
 def queue_delayed_work_on(cpu, name, work, delay):
     """Queue work for a worker of `name` on that CPU, `delay` jiffies from now; False where it already is queued.
 
-    What a worker does takes no time in the model. Work that queues itself over and over would stop the clock: so it
-    has to wait for the next tick now and then.
+    Work that is queued while it runs runs again afterwards, never beside itself. What a worker does takes no time in the
+    model, so work that queues itself over and over would stop the clock: it has to wait for the next tick now and then.
     """
     kernel = this()
     if work._event is not None:
         return False
     queue = None
     if isinstance(name, workqueue_struct):
-        name, queue = name.name, name if not delay else None
+        queue = name if not delay else None
+        if name.flags & WQ_UNBOUND:
+            cpu = next_cpu(kernel.cpu)
+        name = name.name
     if work._runs and not delay:
         work._again = work._again + 1 if work._now == kernel.now else 0
         work._now = kernel.now
         delay = int(work._again > BUSY)
     cpu = kernel.cpu if cpu == WORK_CPU_UNBOUND or cpu not in kernel.online else cpu
+    context = Context("task", name, cpu)
 
     def run():
+        if work._runs:
+            work._late = True
+            return
         work._event = work._queue = None
         work._runs = True
         work.func(work)
         work._runs = False
         if queue is not None:
             queue._busy -= 1
+        if work._late:
+            work._late = False
+            work._event = kernel.loop.post(context, run)
     if queue is not None:
         queue._busy += 1
     work._queue = queue
-    work._event = kernel.loop.post(Context("task", name, cpu), run, jiffies_to_ns(delay))
+    work._event = kernel.loop.post(context, run, jiffies_to_ns(delay))
     return True
 
 
@@ -97,16 +118,16 @@ def mod_delayed_work_on(cpu, name, work, delay):
     return was
 
 
-def queue_delayed_work(name, work, delay):
-    return queue_delayed_work_on(WORK_CPU_UNBOUND, name, work, delay)
-
-
 def queue_work_on(cpu, name, work):
     return queue_delayed_work_on(cpu, name, work, 0)
 
 
 def queue_work(name, work):
     return queue_work_on(WORK_CPU_UNBOUND, name, work)
+
+
+def queue_delayed_work(name, work, delay):
+    return queue_delayed_work_on(WORK_CPU_UNBOUND, name, work, delay)
 
 
 def schedule_work(work):
@@ -121,22 +142,43 @@ def cancel_delayed_work(work):
     if work._queue is not None:
         work._queue._busy -= 1
     work._event = work._queue = None
+    work._late = False
     return True
 
 
-cancel_work_sync = cancel_delayed_work_sync = cancel_delayed_work
+def cancel_delayed_work_sync(work):
+    """Take queued work back, and wait until it does not run; return whether there was any."""
+    was = cancel_delayed_work(work)
+    this().loop.sleep_until(lambda: not work._runs, "work that runs")
+    return was
+
+
+cancel_work_sync = cancel_delayed_work_sync
 
 
 def flush_work(work):
-    """Wait until queued work has run."""
-    this().loop.sleep_until(lambda: work._event is None, "queued work")
+    """Wait until queued work has run; return whether there was any."""
+    if work._event is None and not work._runs:
+        return False
+    this().loop.sleep_until(lambda: work._event is None and not work._runs, "queued work")
+    return True
 
 
-def alloc_workqueue(name):
+def work_on_cpu(cpu, fn):
+    """Let a worker of that CPU call fn(), and wait. Returns what it returns."""
+    returned = []
+    work = work_struct()
+    INIT_WORK(work, lambda work: returned.append(fn()), None)
+    queue_work_on(cpu, "kworker", work)
+    flush_work(work)
+    return returned[0]
+
+
+def alloc_workqueue(name, flags=0):
     """Make a work queue; None on failure. What it has for each CPU is not accounted."""
     queue = kzalloc(workqueue_struct, 0)
     if queue is not None:
-        queue.name = name
+        queue.name, queue.flags = name, flags
     return queue
 
 

@@ -1,46 +1,933 @@
-"""NVMe, whatever the transport: admin commands and their answers.
+"""NVMe, whatever the transport: a controller's states, its admin commands, what it says of itself, its namespaces.
 
-So far a controller is only a number of queues, and executes an admin command at once.
+A namespace becomes a disk (nvme_alloc_ns()), and a disk's requests become commands (nvme_setup_cmd()). Left out:
+fabrics, commands and reservations from user space, security, and open-channel disks.
 """
 
-from blkmodel.drivers.nvme.host.nvme_h import NVME_QID_ANY
+from uuid import UUID
+
+from blkmodel.block import blk_core, blk_exec, blk_map, blk_mq, blk_settings, genhd
+from blkmodel.drivers.nvme.host.nvme_h import (
+    NVME_CTRL_CONNECTING,
+    NVME_CTRL_DEAD,
+    NVME_CTRL_DELETING,
+    NVME_CTRL_LIVE,
+    NVME_CTRL_NEW,
+    NVME_CTRL_RESETTING,
+    NVME_F_PCI_P2PDMA,
+    NVME_NS_DEAD,
+    NVME_NS_REMOVING,
+    NVME_QID_ANY,
+    NVME_QUIRK_DEALLOCATE_ZEROES,
+    NVME_QUIRK_DELAY_AMOUNT,
+    NVME_QUIRK_DELAY_BEFORE_CHK_RDY,
+    NVME_QUIRK_DISABLE_WRITE_ZEROES,
+    NVME_QUIRK_IDENTIFY_CNS,
+    NVME_QUIRK_IGNORE_DEV_SUBNQN,
+    NVME_QUIRK_NO_APST,
+    NVME_QUIRK_NO_DEEPEST_PS,
+    NVME_QUIRK_NO_NS_DESC_LIST,
+    NVME_QUIRK_SIMPLE_SUSPEND,
+    NVME_QUIRK_STRIPE_SIZE,
+    NVME_REQ_CANCELLED,
+    nvme_get_ctrl,
+    nvme_get_ns_from_dev,
+    nvme_lba_to_sect,
+    nvme_mpath_init,
+    nvme_ns,
+    nvme_ns_head,
+    nvme_ns_ids,
+    nvme_put_ctrl,
+    nvme_req,
+    nvme_sect_to_lba,
+    nvme_set_disk_name,
+    nvme_subsystem,
+)
+from blkmodel.fs import block_dev
 from blkmodel.include.linux import nvme
-from blkmodel.include.linux.device import dev_err
-from blkmodel.include.linux.nvme import NVME_FEAT_NUM_QUEUES, nvme_admin_set_features, nvme_command
-from blkmodel.sim import statics
+from blkmodel.include.linux.blk_mq import BLK_MQ_REQ_RESERVED, request_to_qc_t
+from blkmodel.include.linux.blk_types import (
+    BLK_STS_IOERR,
+    BLK_STS_MEDIUM,
+    BLK_STS_NEXUS,
+    BLK_STS_NOSPC,
+    BLK_STS_NOTSUPP,
+    BLK_STS_OK,
+    BLK_STS_PROTECTION,
+    BLK_STS_RESOURCE,
+    BLK_STS_TARGET,
+    BLK_STS_TRANSPORT,
+    REQ_FAILFAST_DEV,
+    REQ_FAILFAST_DRIVER,
+    REQ_FUA,
+    REQ_HIPRI,
+    REQ_OP_DISCARD,
+    REQ_OP_DRV_IN,
+    REQ_OP_DRV_OUT,
+    REQ_OP_FLUSH,
+    REQ_OP_MASK,
+    REQ_OP_READ,
+    REQ_OP_WRITE,
+    REQ_OP_WRITE_ZEROES,
+    REQ_RAHEAD,
+    bio_vec,
+)
+from blkmodel.include.linux.blkdev import (
+    BLK_MAX_WRITE_HINTS,
+    QUEUE_FLAG_DISCARD,
+    QUEUE_FLAG_NONROT,
+    QUEUE_FLAG_PCI_P2PDMA,
+    QUEUE_FLAG_POLL,
+    RQF_DONTPREP,
+    RQF_SPECIAL_PAYLOAD,
+    SECTOR_SHIFT,
+    UINT_MAX,
+    USHRT_MAX,
+    WRITE_LIFE_NONE,
+    WRITE_LIFE_NOT_SET,
+    bios_of,
+    blk_noretry_request,
+    blk_queue_dying,
+    blk_rq_nr_discard_segments,
+    queue_logical_block_size,
+    rq_data_dir,
+)
+from blkmodel.include.linux.bug import WARN_ON_ONCE
+from blkmodel.include.linux.cdev import (
+    alloc_chrdev_region,
+    cdev_device_add,
+    cdev_device_del,
+    cdev_init,
+    unregister_chrdev_region,
+)
+from blkmodel.include.linux.delay import msleep
+from blkmodel.include.linux.device import (
+    class_create,
+    class_destroy,
+    dev_err,
+    dev_get_drvdata,
+    dev_info,
+    dev_name,
+    dev_set_drvdata,
+    dev_set_name,
+    dev_warn,
+    dev_warn_once,
+    device_add,
+    device_del,
+    device_initialize,
+    put_device,
+)
+from blkmodel.include.linux.err import ERR_PTR, IS_ERR, PTR_ERR
+from blkmodel.include.linux.errno import EBUSY, EINTR, EINVAL, EIO, ENETRESET, ENODEV, ENOMEM, ENXIO, EWOULDBLOCK
+from blkmodel.include.linux.fs import file_operations
+from blkmodel.include.linux.genhd import (
+    GENHD_FL_EXT_DEVT,
+    GENHD_FL_UP,
+    block_device_operations,
+    get_capacity,
+    set_capacity,
+)
+from blkmodel.include.linux.gfp import (
+    __GFP_NOWARN,
+    GFP_ATOMIC,
+    GFP_KERNEL,
+    __free_page,
+    alloc_page,
+    page_address,
+    virt_to_page,
+)
+from blkmodel.include.linux.idr import ida, ida_simple_get, ida_simple_remove
+from blkmodel.include.linux.jiffies import HZ, jiffies, ktime_get_real_ms, msecs_to_jiffies, time_after
+from blkmodel.include.linux.kdev_t import MAJOR, MINORBITS, MKDEV
+from blkmodel.include.linux.kobject import (
+    KOBJ_CHANGE,
+    attribute,
+    attribute_group,
+    kobject_uevent_env,
+    sysfs_create_link,
+    sysfs_remove_link,
+)
+from blkmodel.include.linux.kref import kref_get, kref_get_unless_zero, kref_init, kref_put
+from blkmodel.include.linux.list import (
+    INIT_LIST_HEAD,
+    list_add_tail,
+    list_del_init,
+    list_empty,
+    list_head,
+    list_move_tail,
+    list_splice_init,
+)
+from blkmodel.include.linux.list_sort import list_sort
+from blkmodel.include.linux.log2 import is_power_of_2, rounddown_pow_of_two
+from blkmodel.include.linux.module import THIS_MODULE, module_put, try_module_get
+from blkmodel.include.linux.moduleparam import (
+    kernel_param,
+    param_set_bool,
+    param_set_byte,
+    param_set_uint,
+    param_set_ulong,
+)
+from blkmodel.include.linux.nvme import (
+    NVME_AEN_CFG_ANA_CHANGE,
+    NVME_AEN_CFG_DISC_CHANGE,
+    NVME_AEN_CFG_FW_ACT,
+    NVME_AEN_CFG_NS_ATTR,
+    NVME_AER_CSS,
+    NVME_AER_ERROR,
+    NVME_AER_NOTICE,
+    NVME_AER_NOTICE_DISC_CHANGED,
+    NVME_AER_NOTICE_FW_ACT_STARTING,
+    NVME_AER_NOTICE_NS_CHANGED,
+    NVME_AER_SMART,
+    NVME_AER_VS,
+    NVME_CAP_MPSMIN,
+    NVME_CAP_MQES,
+    NVME_CAP_NSSRC,
+    NVME_CAP_TIMEOUT,
+    NVME_CC_AMS_RR,
+    NVME_CC_CSS_NVM,
+    NVME_CC_ENABLE,
+    NVME_CC_IOCQES,
+    NVME_CC_IOSQES,
+    NVME_CC_MPS_SHIFT,
+    NVME_CC_SHN_MASK,
+    NVME_CC_SHN_NONE,
+    NVME_CC_SHN_NORMAL,
+    NVME_CSTS_PP,
+    NVME_CSTS_RDY,
+    NVME_CSTS_SHST_CMPLT,
+    NVME_CSTS_SHST_MASK,
+    NVME_CTRL_ATTR_TBKAS,
+    NVME_CTRL_LPA_CMD_EFFECTS_LOG,
+    NVME_CTRL_OACS_DIRECTIVES,
+    NVME_CTRL_ONCS_DSM,
+    NVME_CTRL_ONCS_TIMESTAMP,
+    NVME_CTRL_ONCS_WRITE_ZEROES,
+    NVME_CTRL_VWC_PRESENT,
+    NVME_DSM_MAX_RANGES,
+    NVME_DSMGMT_AD,
+    NVME_ENABLE_ACRE,
+    NVME_FEAT_ASYNC_EVENT,
+    NVME_FEAT_AUTO_PST,
+    NVME_FEAT_HOST_BEHAVIOR,
+    NVME_FEAT_NUM_QUEUES,
+    NVME_FEAT_TIMESTAMP,
+    NVME_ID_CNS_CTRL,
+    NVME_ID_CNS_NS,
+    NVME_ID_CNS_NS_ACTIVE_LIST,
+    NVME_ID_CNS_NS_DESC_LIST,
+    NVME_IDENTIFY_DATA_SIZE,
+    NVME_LOG_CHANGED_NS,
+    NVME_LOG_CMD_EFFECTS,
+    NVME_LOG_FW_SLOT,
+    NVME_MAX_CHANGED_NAMESPACES,
+    NVME_NIDT_EUI64,
+    NVME_NIDT_EUI64_LEN,
+    NVME_NIDT_NGUID,
+    NVME_NIDT_NGUID_LEN,
+    NVME_NIDT_UUID,
+    NVME_NIDT_UUID_LEN,
+    NVME_NS_DPS_PI_MASK,
+    NVME_NS_DPS_PI_TYPE1,
+    NVME_NS_DPS_PI_TYPE2,
+    NVME_NS_DPS_PI_TYPE3,
+    NVME_NS_FLBAS_LBA_MASK,
+    NVME_NS_FLBAS_META_EXT,
+    NVME_NSID_ALL,
+    NVME_PS_FLAGS_NON_OP_STATE,
+    NVME_REG_CC,
+    NVME_REG_CSTS,
+    NVME_REG_VS,
+    NVME_RW_DSM_FREQ_PREFETCH,
+    NVME_RW_DTYPE_STREAMS,
+    NVME_RW_FUA,
+    NVME_RW_LR,
+    NVME_RW_PRINFO_PRACT,
+    NVME_RW_PRINFO_PRCHK_GUARD,
+    NVME_RW_PRINFO_PRCHK_REF,
+    NVME_SC_CRD,
+    NVME_SC_DNR,
+    NVME_SC_HOST_ABORTED_CMD,
+    NVME_SC_SUCCESS,
+    NVME_VS,
+    NVMF_NQN_SIZE,
+    nvme_admin_get_features,
+    nvme_admin_get_log_page,
+    nvme_admin_identify,
+    nvme_admin_keep_alive,
+    nvme_admin_set_features,
+    nvme_cmd_dsm,
+    nvme_cmd_flush,
+    nvme_cmd_read,
+    nvme_cmd_write,
+    nvme_cmd_write_zeroes,
+    nvme_command,
+    nvme_dsm_range,
+    nvme_effects_log,
+    nvme_feat_auto_pst,
+    nvme_feat_host_behavior,
+    nvme_fw_slot_info_log,
+    nvme_id_ctrl,
+    nvme_id_ns,
+    nvme_is_write,
+)
+from blkmodel.include.linux.printk import pr_warn
+from blkmodel.include.linux.rcupdate import synchronize_rcu
+from blkmodel.include.linux.slab import kcalloc, kfree, kzalloc, kzalloc_node, virt_to_object
+from blkmodel.include.linux.srcu import cleanup_srcu_struct, init_srcu_struct, synchronize_srcu
+from blkmodel.include.linux.t10_pi import T10_PI_TUPLE_SIZE, t10_pi_ref_tag
+from blkmodel.include.linux.wait import complete, completion, completion_done, wait_event, wake_up_all
+from blkmodel.include.linux.workqueue import (
+    INIT_DELAYED_WORK,
+    INIT_WORK,
+    WQ_MEM_RECLAIM,
+    WQ_UNBOUND,
+    alloc_workqueue,
+    cancel_delayed_work_sync,
+    cancel_work_sync,
+    destroy_workqueue,
+    flush_work,
+    queue_delayed_work,
+    queue_work,
+)
+from blkmodel.sim import statics, wire
+from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.sim.structure import Array, Struct, sizeof, struct
+
+PAGE_SHIFT = 12
+NVME_MINORS = 1 << MINORBITS
+NVME_DISC_SUBSYS_NAME = "nqn.2014-08.org.nvmexpress.discovery"
+NVME_AEN_SUPPORTED = (NVME_AEN_CFG_NS_ATTR | NVME_AEN_CFG_FW_ACT | NVME_AEN_CFG_ANA_CHANGE
+                      | NVME_AEN_CFG_DISC_CHANGE)
+PM_QOS_LATENCY_ANY, PM_QOS_LATENCY_TOLERANCE_NO_CONSTRAINT = (1 << 31) - 1, -1
+U64_MAX = (1 << 64) - 1
+ALL_ONES = 0xFFFFFFFF  # what is read from a controller that is gone
+
+ERROR_STATUS = {
+    NVME_SC_SUCCESS: BLK_STS_OK,
+    nvme.NVME_SC_CAP_EXCEEDED: BLK_STS_NOSPC,
+    nvme.NVME_SC_LBA_RANGE: BLK_STS_TARGET,
+    nvme.NVME_SC_BAD_ATTRIBUTES: BLK_STS_NOTSUPP,
+    nvme.NVME_SC_ONCS_NOT_SUPPORTED: BLK_STS_NOTSUPP,
+    nvme.NVME_SC_INVALID_OPCODE: BLK_STS_NOTSUPP,
+    nvme.NVME_SC_INVALID_FIELD: BLK_STS_NOTSUPP,
+    nvme.NVME_SC_INVALID_NS: BLK_STS_NOTSUPP,
+    nvme.NVME_SC_WRITE_FAULT: BLK_STS_MEDIUM,
+    nvme.NVME_SC_READ_ERROR: BLK_STS_MEDIUM,
+    nvme.NVME_SC_UNWRITTEN_BLOCK: BLK_STS_MEDIUM,
+    nvme.NVME_SC_ACCESS_DENIED: BLK_STS_MEDIUM,
+    nvme.NVME_SC_READ_ONLY: BLK_STS_MEDIUM,
+    nvme.NVME_SC_COMPARE_FAILED: BLK_STS_MEDIUM,
+    nvme.NVME_SC_GUARD_CHECK: BLK_STS_PROTECTION,
+    nvme.NVME_SC_APPTAG_CHECK: BLK_STS_PROTECTION,
+    nvme.NVME_SC_REFTAG_CHECK: BLK_STS_PROTECTION,
+    nvme.NVME_SC_INVALID_PI: BLK_STS_PROTECTION,
+    nvme.NVME_SC_RESERVATION_CONFLICT: BLK_STS_NEXUS,
+    nvme.NVME_SC_HOST_PATH_ERROR: BLK_STS_TRANSPORT,
+}
+
+# from which states a controller may go to each
+TRANSITIONS = {
+    NVME_CTRL_LIVE: (NVME_CTRL_NEW, NVME_CTRL_RESETTING, NVME_CTRL_CONNECTING),
+    NVME_CTRL_RESETTING: (NVME_CTRL_NEW, NVME_CTRL_LIVE),
+    NVME_CTRL_CONNECTING: (NVME_CTRL_NEW, NVME_CTRL_RESETTING),
+    NVME_CTRL_DELETING: (NVME_CTRL_LIVE, NVME_CTRL_RESETTING, NVME_CTRL_CONNECTING),
+    NVME_CTRL_DEAD: (NVME_CTRL_DELETING,),
+}
+STATE_NAMES = {NVME_CTRL_NEW: "new", NVME_CTRL_LIVE: "live", NVME_CTRL_RESETTING: "resetting",
+               NVME_CTRL_CONNECTING: "connecting", NVME_CTRL_DELETING: "deleting", NVME_CTRL_DEAD: "dead"}
 
 
 @statics
 class variables:
-    """The module's parameters: timeouts in seconds."""
+    """The module's parameters (timeouts in seconds), and what all controllers share: workers, numbers, subsystems."""
 
     def __init__(self):
-        self.nvme_io_timeout = 30
         self.admin_timeout = 60
+        self.nvme_io_timeout = 30
+        self.shutdown_timeout = 5
+        self.nvme_max_retries = 5
+        self.default_ps_max_latency_us = 100000
+        self.force_apst = False
+        self.streams = False
+        self.nvme_wq = None
+        self.nvme_reset_wq = None
+        self.nvme_delete_wq = None
+        self.nvme_subsystems = list_head()
+        self.nvme_instance_ida = ida()
+        self.nvme_chr_devt = 0
+        self.nvme_class = None
+        self.nvme_subsys_class = None
+
+
+parameters = (
+    kernel_param("admin_timeout", param_set_uint, variables, "admin_timeout"),
+    kernel_param("io_timeout", param_set_uint, variables, "nvme_io_timeout"),
+    kernel_param("shutdown_timeout", param_set_byte, variables, "shutdown_timeout"),
+    kernel_param("max_retries", param_set_byte, variables, "nvme_max_retries"),
+    kernel_param("default_ps_max_latency_us", param_set_ulong, variables, "default_ps_max_latency_us"),
+    kernel_param("force_apst", param_set_bool, variables, "force_apst"),
+    kernel_param("streams", param_set_bool, variables, "streams"),
+)
+
+
+def nvme_set_queue_dying(ns):
+    """End a namespace's queue: its controller is gone for good. Whatever waits for it is sent away."""
+    if ns.disk is None or ns.flags >> NVME_NS_DEAD & 1:
+        return
+    ns.flags |= 1 << NVME_NS_DEAD
+    blk_core.blk_set_queue_dying(ns.queue)
+    # Those who wait for a quiesced queue would wait for ever.
+    blk_mq.blk_mq_unquiesce_queue(ns.queue)
+    # A dead namespace has no size, which ends those who write to its cache.
+    block_dev.revalidate_disk(ns.disk)
+
+
+def nvme_queue_scan(ctrl):
+    """Let the namespaces be looked at, if the controller works and has I/O queues."""
+    if ctrl.state == NVME_CTRL_LIVE and ctrl.tagset is not None:
+        queue_work(variables().nvme_wq, ctrl.scan_work)
+
+
+def nvme_try_sched_reset(ctrl):
+    """Queue the reset of a controller that is in the resetting state. Returns 0 or -EBUSY."""
+    if ctrl.state != NVME_CTRL_RESETTING:
+        return -EBUSY
+    if not queue_work(variables().nvme_reset_wq, ctrl.reset_work):
+        return -EBUSY
+    return 0
+
+
+def nvme_reset_ctrl(ctrl):
+    """Reset a controller, in a worker. Returns 0, or -EBUSY where it can't be reset now, or is being."""
+    if not nvme_change_ctrl_state(ctrl, NVME_CTRL_RESETTING):
+        return -EBUSY
+    if not queue_work(variables().nvme_reset_wq, ctrl.reset_work):
+        return -EBUSY
+    return 0
+
+
+def nvme_reset_ctrl_sync(ctrl):
+    """Reset a controller, and wait. Returns 0, -EBUSY, or -ENETRESET where it did not come back."""
+    ret = nvme_reset_ctrl(ctrl)
+    if not ret:
+        flush_work(ctrl.reset_work)
+        if ctrl.state != NVME_CTRL_LIVE:
+            ret = -ENETRESET
+    return ret
+
+
+def nvme_ns_has_pi(ns):
+    """Whether a namespace's metadata is protection information and nothing else."""
+    return ns.pi_type and ns.ms == T10_PI_TUPLE_SIZE
+
+
+def nvme_error_status(status):
+    """The BLK_STS_* status that stands for a controller's."""
+    return ERROR_STATUS.get(status & 0x7FF, BLK_STS_IOERR)
+
+
+def nvme_req_needs_retry(req):
+    """Whether a failed request is to be tried again: neither its submitter nor the controller says no."""
+    if blk_noretry_request(req):
+        return False
+    if nvme_req(req).status & NVME_SC_DNR:
+        return False
+    return nvme_req(req).retries < variables().nvme_max_retries
+
+
+def nvme_retry_req(req):
+    """Try a request again, as late as the controller asks."""
+    ns = req.q.queuedata
+    delay = 0
+    crd = (nvme_req(req).status & NVME_SC_CRD) >> 11
+    if ns is not None and crd:
+        delay = ns.ctrl.crdt[crd - 1] * 100
+    nvme_req(req).retries += 1
+    blk_mq.blk_mq_requeue_request(req, False)
+    blk_mq.blk_mq_delay_kick_requeue_list(req.q, delay)
+
+
+def nvme_complete_rq(req):
+    """End a request that the controller has answered, or try it again."""
+    rq = nvme_req(req)
+    status = nvme_error_status(rq.status)
+    if rq.ctrl.kas:
+        rq.ctrl.comp_seen = True
+    if status != BLK_STS_OK and nvme_req_needs_retry(req):
+        if not blk_queue_dying(req.q):
+            nvme_retry_req(req)
+            return
+    blk_mq.blk_mq_end_request(req, status)
+
+
+def nvme_cancel_request(req, data, reserved):
+    """Complete a request that the controller will not answer any more, unless it is being completed."""
+    if blk_mq.blk_mq_request_completed(req):
+        return True
+    nvme_req(req).status = NVME_SC_HOST_ABORTED_CMD
+    nvme_req(req).flags |= NVME_REQ_CANCELLED
+    blk_mq.blk_mq_complete_request(req)
+    return True
+
+
+def nvme_change_ctrl_state(ctrl, new_state):
+    """Let a controller go to another state, if it can from the one it is in; return whether it did."""
+    changed = ctrl.state in TRANSITIONS.get(new_state, ())
+    if changed:
+        ctrl.state = new_state
+        wake_up_all(ctrl.state_wq)
+    return changed
+
+
+def nvme_state_terminal(ctrl):
+    """Whether a controller will never be live again."""
+    return ctrl.state in (NVME_CTRL_DELETING, NVME_CTRL_DEAD)
+
+
+def nvme_wait_reset(ctrl):
+    """Wait until the controller is in the resetting state, for the caller; False where it never will be."""
+    wait_event(ctrl.state_wq,
+               lambda: nvme_change_ctrl_state(ctrl, NVME_CTRL_RESETTING) or nvme_state_terminal(ctrl),
+               "a controller to be ready for a reset")
+    return ctrl.state == NVME_CTRL_RESETTING
+
+
+def nvme_free_ns_head(ref):
+    """Nobody sees a namespace any more: free it, and let its subsystem go."""
+    head = ref._owner
+    ida_simple_remove(head.subsys.ns_ida, head.instance)
+    cleanup_srcu_struct(head.srcu)
+    nvme_put_subsystem(head.subsys)
+    kfree(head)
+
+
+def nvme_put_ns_head(head):
+    """Drop a reference to a subsystem's namespace."""
+    kref_put(head.ref, nvme_free_ns_head)
+
+
+def nvme_free_ns(ref):
+    """Nobody uses a namespace of a controller any more: let its disk go."""
+    ns = ref._owner
+    genhd.put_disk(ns.disk)
+    nvme_put_ns_head(ns.head)
+    nvme_put_ctrl(ns.ctrl)
+    kfree(ns)
+
+
+def nvme_put_ns(ns):
+    """Drop a reference to a namespace of a controller."""
+    kref_put(ns.kref, nvme_free_ns)
+
+
+def nvme_clear_nvme_request(req):
+    """Count a request's tries from the first. RQF_DONTPREP says that this was done."""
+    if not req.rq_flags & RQF_DONTPREP:
+        rq = req._pdu.req
+        rq.retries = 0
+        rq.flags = 0
+        req.rq_flags |= RQF_DONTPREP
+
+
+def nvme_alloc_request(q, cmd, flags, qid):
+    """Get a request for a command, on queue `qid` where that is not NVME_QID_ANY. Returns it, or ERR_PTR(-errno)."""
+    op = REQ_OP_DRV_OUT if nvme_is_write(cmd) else REQ_OP_DRV_IN
+    if qid == NVME_QID_ANY:
+        req = blk_mq.blk_mq_alloc_request(q, op, flags)
+    else:
+        req = blk_mq.blk_mq_alloc_request_hctx(q, op, flags, qid - 1 if qid else 0)
+    if IS_ERR(req):
+        return req
+    req.cmd_flags |= REQ_FAILFAST_DRIVER
+    nvme_clear_nvme_request(req)
+    nvme_req(req).cmd = cmd
+    return req
+
+
+def nvme_toggle_streams(ctrl, enable):
+    """Turn streams on or off. Returns the controller's status or -errno."""
+    c = nvme_command(nvme.nvme_directive_cmd(
+        opcode=nvme.nvme_admin_directive_send, nsid=NVME_NSID_ALL, doper=nvme.NVME_DIR_SND_ID_OP_ENABLE,
+        dtype=nvme.NVME_DIR_IDENTIFY, tdtype=nvme.NVME_DIR_STREAMS, endir=nvme.NVME_DIR_ENDIR if enable else 0))
+    return nvme_submit_sync_cmd(ctrl.admin_q, c, None, 0)
+
+
+def nvme_disable_streams(ctrl):
+    """Turn streams off."""
+    return nvme_toggle_streams(ctrl, False)
+
+
+def nvme_enable_streams(ctrl):
+    """Turn streams on."""
+    return nvme_toggle_streams(ctrl, True)
+
+
+def nvme_get_stream_params(ctrl, s, nsid):
+    """Ask what streams the controller or a namespace has, into `s`. Returns its status or -errno."""
+    c = nvme_command(nvme.nvme_directive_cmd(
+        opcode=nvme.nvme_admin_directive_recv, nsid=nsid, numd=(sizeof(type(s)) >> 2) - 1,
+        doper=nvme.NVME_DIR_RCV_ST_OP_PARAM, dtype=nvme.NVME_DIR_STREAMS))
+    return nvme_submit_sync_cmd(ctrl.admin_q, c, s, sizeof(type(s)))
+
+
+def nvme_configure_directives(ctrl):
+    """Use streams, where the module was told to and the controller has enough. Returns 0, its status or -errno."""
+    if not ctrl.oacs & NVME_CTRL_OACS_DIRECTIVES:
+        return 0
+    if not variables().streams:
+        return 0
+    ret = nvme_enable_streams(ctrl)
+    if ret:
+        return ret
+    s = nvme.streams_directive_params()
+    ret = nvme_get_stream_params(ctrl, s, NVME_NSID_ALL)
+    if ret:
+        return ret
+    ctrl.nssa = s.nssa
+    if ctrl.nssa < BLK_MAX_WRITE_HINTS - 1:
+        dev_info(ctrl.device, f"too few streams ({ctrl.nssa}) available")
+        nvme_disable_streams(ctrl)
+        return 0
+    ctrl.nr_streams = min(ctrl.nssa, BLK_MAX_WRITE_HINTS - 1)
+    dev_info(ctrl.device, f"Using {ctrl.nr_streams} streams")
+    return 0
+
+
+def nvme_assign_write_stream(ctrl, req):
+    """The stream of a write, from how long its data will live. Returns what to add to `control` and `dsmgmt`.
+
+    In C both are changed in place.
+    """
+    control = dsmgmt = 0
+    streamid = req.write_hint
+    if streamid in (WRITE_LIFE_NOT_SET, WRITE_LIFE_NONE):
+        streamid = 0
+    else:
+        streamid -= 1
+        if WARN_ON_ONCE(streamid > ctrl.nr_streams):
+            return 0, 0
+        control = NVME_RW_DTYPE_STREAMS
+        dsmgmt = streamid << 16
+    if streamid < len(req.q.write_hints):
+        req.q.write_hints[streamid] += req._data_len >> SECTOR_SHIFT
+    return control, dsmgmt
+
+
+def nvme_setup_flush(ns):
+    """The command that empties a volatile cache."""
+    return BLK_STS_OK, nvme_command(nvme.nvme_common_command(opcode=nvme_cmd_flush, nsid=ns.head.ns_id))
+
+
+def nvme_setup_discard(ns, req):
+    """The command that says which blocks hold nothing any more: a range for each bio, in memory of its own.
+
+    That has room for the most ranges, as some controllers read them all. Without memory the controller's own page does,
+    if no other request uses it. Returns a status and the command.
+    """
+    segments = blk_rq_nr_discard_segments(req)
+    ctrl = ns.ctrl
+    alloc_size = sizeof(nvme_dsm_range) * NVME_DSM_MAX_RANGES
+    ranges = kcalloc(NVME_DSM_MAX_RANGES, nvme_dsm_range, GFP_ATOMIC | __GFP_NOWARN)
+    addr = ranges._addr if ranges is not None else 0
+    if ranges is None:
+        if ctrl.discard_page_busy & 1:
+            return BLK_STS_RESOURCE, None
+        ctrl.discard_page_busy |= 1
+        addr = page_address(ctrl.discard_page)
+        ranges = Array(nvme_dsm_range, [nvme_dsm_range() for _ in range(NVME_DSM_MAX_RANGES)])
+
+    n = 0
+    for bio in bios_of(req):
+        if n < segments:
+            ranges[n].cattr = 0
+            ranges[n].nlb = bio.bi_iter.bi_size >> ns.lba_shift
+            ranges[n].slba = nvme_sect_to_lba(ns, bio.bi_iter.bi_sector)
+        n += 1
+    page = virt_to_page(addr)
+    if WARN_ON_ONCE(n != segments):
+        if page is ctrl.discard_page:
+            ctrl.discard_page_busy &= ~1
+        else:
+            kfree(ranges)
+        return BLK_STS_IOERR, None
+    if page is ctrl.discard_page:
+        page.write(0, wire.pack(ranges))
+
+    req.special_vec = bio_vec(page, alloc_size, addr % PAGE_SIZE)
+    req.rq_flags |= RQF_SPECIAL_PAYLOAD
+    return BLK_STS_OK, nvme_command(nvme.nvme_dsm_cmd(opcode=nvme_cmd_dsm, nsid=ns.head.ns_id, nr=segments - 1,
+                                                      attributes=NVME_DSMGMT_AD))
+
+
+def nvme_setup_write_zeroes(ns, req):
+    """The command that makes blocks zeros without data: a discard, where that is known to do it too."""
+    if ns.ctrl.quirks & NVME_QUIRK_DEALLOCATE_ZEROES:
+        return nvme_setup_discard(ns, req)
+    return BLK_STS_OK, nvme_command(nvme.nvme_write_zeroes_cmd(
+        opcode=nvme_cmd_write_zeroes, nsid=ns.head.ns_id, slba=nvme_sect_to_lba(ns, req._sector),
+        length=(req._data_len >> ns.lba_shift) - 1))
+
+
+def nvme_setup_rw(ns, req):
+    """The command that reads or writes blocks. Returns a status and the command."""
+    ctrl = ns.ctrl
+    flags = req.cmd_flags
+    control = dsmgmt = reftag = 0
+    if flags & REQ_FUA:
+        control |= NVME_RW_FUA
+    if flags & (REQ_FAILFAST_DEV | REQ_RAHEAD):
+        control |= NVME_RW_LR
+    if flags & REQ_RAHEAD:
+        dsmgmt |= NVME_RW_DSM_FREQ_PREFETCH
+    if ctrl.nr_streams and flags & REQ_OP_MASK == REQ_OP_WRITE:
+        stream_control, stream_dsmgmt = nvme_assign_write_stream(ctrl, req)
+        control |= stream_control
+        dsmgmt |= stream_dsmgmt
+    if ns.ms:
+        # The reference kernel has no metadata of its own: the controller makes protection information, and checks it.
+        if WARN_ON_ONCE(not nvme_ns_has_pi(ns)):
+            return BLK_STS_NOTSUPP, None
+        control |= NVME_RW_PRINFO_PRACT
+        if ns.pi_type == NVME_NS_DPS_PI_TYPE3:
+            control |= NVME_RW_PRINFO_PRCHK_GUARD
+        elif ns.pi_type in (NVME_NS_DPS_PI_TYPE1, NVME_NS_DPS_PI_TYPE2):
+            control |= NVME_RW_PRINFO_PRCHK_GUARD | NVME_RW_PRINFO_PRCHK_REF
+            reftag = t10_pi_ref_tag(req)
+    return BLK_STS_OK, nvme_command(nvme.nvme_rw_command(
+        opcode=nvme_cmd_write if rq_data_dir(req) else nvme_cmd_read, nsid=ns.head.ns_id,
+        slba=nvme_sect_to_lba(ns, req._sector), length=(req._data_len >> ns.lba_shift) - 1 & 0xFFFF,
+        control=control, dsmgmt=dsmgmt, reftag=reftag))
+
+
+def nvme_cleanup_cmd(req):
+    """Free the memory that a discard's ranges were in."""
+    if req.rq_flags & RQF_SPECIAL_PAYLOAD:
+        ns = req.rq_disk.private_data
+        page = req.special_vec.bv_page
+        if page is ns.ctrl.discard_page:
+            ns.ctrl.discard_page_busy &= ~1
+        else:
+            kfree(virt_to_object(page_address(page) + req.special_vec.bv_offset))
+
+
+def nvme_setup_cmd(ns, req):
+    """Make the command for a request; `ns` is None for one of the admin queue.
+
+    Returns a BLK_STS_* status, and the command unless that is an error. In C it is an out-parameter.
+    """
+    nvme_clear_nvme_request(req)
+    op = req.cmd_flags & REQ_OP_MASK
+    if op in (REQ_OP_READ, REQ_OP_WRITE):
+        ret, cmd = nvme_setup_rw(ns, req)
+    elif op in (REQ_OP_DRV_IN, REQ_OP_DRV_OUT):
+        ret, cmd = BLK_STS_OK, nvme_req(req).cmd.duplicate()
+    elif op == REQ_OP_FLUSH:
+        ret, cmd = nvme_setup_flush(ns)
+    elif op == REQ_OP_WRITE_ZEROES:
+        ret, cmd = nvme_setup_write_zeroes(ns, req)
+    elif op == REQ_OP_DISCARD:
+        ret, cmd = nvme_setup_discard(ns, req)
+    else:
+        WARN_ON_ONCE(True, f"operation {op} is not one of NVMe")
+        return BLK_STS_IOERR, None
+    if cmd is not None:
+        cmd.common.command_id = req.tag
+    return ret, cmd
+
+
+def nvme_end_sync_rq(rq, error):
+    """The request has ended: let who polls see it."""
+    waiting = rq.end_io_data
+    rq.end_io_data = None
+    complete(waiting)
+
+
+def nvme_execute_rq_polled(q, bd_disk, rq, at_head):
+    """Execute a request, and ask the controller until it is done."""
+    wait = completion()
+    WARN_ON_ONCE(not q.queue_flags >> QUEUE_FLAG_POLL & 1)
+    rq.cmd_flags |= REQ_HIPRI
+    rq.end_io_data = wait
+    blk_exec.blk_execute_rq_nowait(q, bd_disk, rq, at_head, nvme_end_sync_rq)
+    while not completion_done(wait):
+        blk_mq.blk_poll(q, request_to_qc_t(rq.mq_hctx, rq), True)
 
 
 def __nvme_submit_sync_cmd(q, cmd, buffer, bufflen, timeout, qid, at_head, flags, poll):
-    """Let the controller execute a command, and wait.
+    """Let the controller execute a command, with `bufflen` bytes of data in `buffer`, and wait.
 
-    Returns its status (0, or an NVMe status above 0) or -errno, and its result.
+    Returns its status (0, or an NVMe status above 0) or -errno, and its result. In C the result is an out-parameter.
     """
-    return q.execute(cmd)
+    result = 0
+    req = nvme_alloc_request(q, cmd, flags, qid)
+    if IS_ERR(req):
+        return PTR_ERR(req), result
+    req.timeout = timeout or variables().admin_timeout * HZ
+    ret = 0
+    if buffer is not None and bufflen:
+        ret = blk_map.blk_rq_map_kern(q, req, buffer, bufflen, GFP_KERNEL)
+    if not ret:
+        if poll:
+            nvme_execute_rq_polled(req.q, None, req, at_head)
+        else:
+            blk_exec.blk_execute_rq(req.q, None, req, at_head)
+        result = nvme_req(req).result
+        ret = -EINTR if nvme_req(req).flags & NVME_REQ_CANCELLED else nvme_req(req).status
+    blk_mq.blk_mq_free_request(req)
+    return ret, result
 
 
 def nvme_submit_sync_cmd(q, cmd, buffer, bufflen):
-    """Let the controller execute a command, and wait. Returns its status (0, or an NVMe status above 0) or -errno."""
+    """The same without what is rarely wanted. Returns the status (0, or an NVMe status above 0) or -errno."""
     return __nvme_submit_sync_cmd(q, cmd, buffer, bufflen, 0, NVME_QID_ANY, 0, 0, False)[0]
 
 
+def nvme_keep_alive_end_io(rq, status):
+    """The controller has heard that its host lives: tell it again after a while."""
+    ctrl = rq.end_io_data
+    blk_mq.blk_mq_free_request(rq)
+    if status:
+        dev_err(ctrl.device, f"failed nvme_keep_alive_end_io error={status}")
+        return
+    ctrl.comp_seen = False
+    if ctrl.state in (NVME_CTRL_LIVE, NVME_CTRL_CONNECTING):
+        queue_delayed_work(variables().nvme_wq, ctrl.ka_work, ctrl.kato * HZ)
+
+
+def nvme_keep_alive(ctrl):
+    """Tell a controller that its host lives. Returns 0 or -errno."""
+    rq = nvme_alloc_request(ctrl.admin_q, ctrl.ka_cmd, BLK_MQ_REQ_RESERVED, NVME_QID_ANY)
+    if IS_ERR(rq):
+        return PTR_ERR(rq)
+    rq.timeout = ctrl.kato * HZ
+    rq.end_io_data = ctrl
+    blk_exec.blk_execute_rq_nowait(rq.q, None, rq, 0, nvme_keep_alive_end_io)
+    return 0
+
+
+def nvme_keep_alive_work(work):
+    """It is time to say so, unless the controller counts any command, and there was one."""
+    ctrl = work.data
+    if ctrl.ctratt & NVME_CTRL_ATTR_TBKAS and ctrl.comp_seen:
+        ctrl.comp_seen = False
+        queue_delayed_work(variables().nvme_wq, ctrl.ka_work, ctrl.kato * HZ)
+        return
+    if nvme_keep_alive(ctrl):
+        dev_err(ctrl.device, "keep-alive failed")
+        nvme_reset_ctrl(ctrl)
+
+
+def nvme_start_keep_alive(ctrl):
+    """Begin to tell a controller every `kato` seconds that its host lives."""
+    if ctrl.kato == 0:
+        return
+    queue_delayed_work(variables().nvme_wq, ctrl.ka_work, ctrl.kato * HZ)
+
+
+def nvme_stop_keep_alive(ctrl):
+    """End that."""
+    if ctrl.kato == 0:
+        return
+    cancel_delayed_work_sync(ctrl.ka_work)
+
+
+def nvme_ctrl_limited_cns(ctrl):
+    """Whether a controller may not know of lists of namespaces."""
+    if ctrl.quirks & NVME_QUIRK_IDENTIFY_CNS:
+        return ctrl.vs < NVME_VS(1, 2, 0)
+    return ctrl.vs < NVME_VS(1, 1, 0)
+
+
+def nvme_identify_ctrl(dev):
+    """Ask a controller what it is. Returns 0, its status or -errno; and what it says, which the caller frees.
+
+    In C the second is an out-parameter, as in the other functions of the kind.
+    """
+    c = nvme_command(nvme.nvme_identify(opcode=nvme_admin_identify, cns=NVME_ID_CNS_CTRL))
+    id = kzalloc(nvme_id_ctrl, GFP_KERNEL)
+    if id is None:
+        return -ENOMEM, None
+    error = nvme_submit_sync_cmd(dev.admin_q, c, id, sizeof(nvme_id_ctrl))
+    if error:
+        kfree(id)
+        return error, None
+    return 0, id
+
+
+def nvme_identify_ns_descs(ctrl, nsid, ids):
+    """Ask for a namespace's names, into `ids`. Returns 0, the controller's status or -errno."""
+    if ctrl.quirks & NVME_QUIRK_NO_NS_DESC_LIST:
+        return 0
+    c = nvme_command(nvme.nvme_identify(opcode=nvme_admin_identify, nsid=nsid, cns=NVME_ID_CNS_NS_DESC_LIST))
+    data = kcalloc(NVME_IDENTIFY_DATA_SIZE, "u8", GFP_KERNEL)
+    if data is None:
+        return -ENOMEM
+    status = nvme_submit_sync_cmd(ctrl.admin_q, c, data, NVME_IDENTIFY_DATA_SIZE)
+    if status:
+        dev_warn(ctrl.device, f"Identify Descriptors failed ({status})")
+        kfree(data)
+        return status
+    pos = 0
+    while pos < NVME_IDENTIFY_DATA_SIZE:
+        nidt, nidl = data[pos:pos + 2]
+        if nidl == 0:
+            break
+        pos += sizeof(nvme.nvme_ns_id_desc)
+        name = bytes(data[pos:pos + nidl])
+        if nidt in NAMES_OF_NAMESPACES:
+            field, length, what = NAMES_OF_NAMESPACES[nidt]
+            if nidl != length:
+                dev_warn(ctrl.device, f"ctrl returned bogus length: {nidl} for {what}")
+                break
+            setattr(ids, field, name)
+        pos += nidl
+    kfree(data)
+    return status
+
+
+NAMES_OF_NAMESPACES = {
+    NVME_NIDT_EUI64: ("eui64", NVME_NIDT_EUI64_LEN, "NVME_NIDT_EUI64"),
+    NVME_NIDT_NGUID: ("nguid", NVME_NIDT_NGUID_LEN, "NVME_NIDT_NGUID"),
+    NVME_NIDT_UUID: ("uuid", NVME_NIDT_UUID_LEN, "NVME_NIDT_UUID"),
+}
+
+
+def nvme_identify_ns_list(dev, nsid, ns_list):
+    """Ask which namespaces above `nsid` there are, the first 1024. Returns 0, the controller's status or -errno."""
+    c = nvme_command(nvme.nvme_identify(opcode=nvme_admin_identify, cns=NVME_ID_CNS_NS_ACTIVE_LIST, nsid=nsid))
+    return nvme_submit_sync_cmd(dev.admin_q, c, ns_list, NVME_IDENTIFY_DATA_SIZE)
+
+
+def nvme_identify_ns(ctrl, nsid):
+    """Ask what a namespace is. Returns 0, the controller's status or -errno; and the answer, which the caller frees."""
+    c = nvme_command(nvme.nvme_identify(opcode=nvme_admin_identify, nsid=nsid, cns=NVME_ID_CNS_NS))
+    id = kzalloc(nvme_id_ns, GFP_KERNEL)
+    if id is None:
+        return -ENOMEM, None
+    error = nvme_submit_sync_cmd(ctrl.admin_q, c, id, sizeof(nvme_id_ns))
+    if error:
+        dev_warn(ctrl.device, f"Identify namespace failed ({error})")
+        kfree(id)
+        return error, None
+    return 0, id
+
+
 def nvme_features(dev, op, fid, dword11, buffer, buflen):
-    """Set or get a feature. Returns the status and the result."""
+    """Set or get a feature. Returns 0, the controller's status or -errno; and the result."""
     c = nvme_command(nvme.nvme_features(opcode=op, fid=fid, dword11=dword11))
-    return __nvme_submit_sync_cmd(dev.admin_q, c, buffer, buflen, 0, NVME_QID_ANY, 0, 0, False)
+    ret, result = __nvme_submit_sync_cmd(dev.admin_q, c, buffer, buflen, 0, NVME_QID_ANY, 0, 0, False)
+    return ret, result & 0xFFFFFFFF
 
 
 def nvme_set_features(dev, fid, dword11, buffer, buflen):
     """Set a feature. Returns the status and the result."""
     return nvme_features(dev, nvme_admin_set_features, fid, dword11, buffer, buflen)
+
+
+def nvme_get_features(dev, fid, dword11, buffer, buflen):
+    """Get a feature. Returns the status and the result."""
+    return nvme_features(dev, nvme_admin_get_features, fid, dword11, buffer, buflen)
 
 
 def nvme_set_queue_count(ctrl, count):
@@ -56,3 +943,1319 @@ def nvme_set_queue_count(ctrl, count):
         dev_err(ctrl.device, f"Could not set queue count ({status})")
         return 0, 0
     return 0, min(count, min(result & 0xFFFF, result >> 16) + 1)
+
+
+def nvme_enable_aen(ctrl):
+    """Ask the controller to tell of the events that it can, and be ready to hear of one."""
+    supported_aens = ctrl.oaes & NVME_AEN_SUPPORTED
+    if not supported_aens:
+        return
+    status, _ = nvme_set_features(ctrl, NVME_FEAT_ASYNC_EVENT, supported_aens, None, 0)
+    if status:
+        dev_warn(ctrl.device, f"Failed to configure AEN (cfg {supported_aens:x})")
+    queue_work(variables().nvme_wq, ctrl.async_event_work)
+
+
+def nvme_open(bdev, mode):
+    """A namespace's disk is opened. Returns 0, or -ENXIO for one that is going."""
+    ns = bdev.bd_disk.private_data
+    if not kref_get_unless_zero(ns.kref):
+        return -ENXIO
+    if not try_module_get(ns.ctrl.ops.module):
+        nvme_put_ns(ns)
+        return -ENXIO
+    return 0
+
+
+def nvme_release(disk, mode):
+    """A namespace's disk is closed."""
+    ns = disk.private_data
+    module_put(ns.ctrl.ops.module)
+    nvme_put_ns(ns)
+
+
+def nvme_getgeo(bdev, geo):
+    """What a disk from long ago would look like: some programs ask."""
+    geo.heads = 1 << 6
+    geo.sectors = 1 << 5
+    geo.cylinders = get_capacity(bdev.bd_disk) >> 11
+    return 0
+
+
+def nvme_config_discard(disk, ns):
+    """Let a disk's queue take discards, if the controller does."""
+    ctrl = ns.ctrl
+    queue = disk.queue
+    size = queue_logical_block_size(queue)
+    if not ctrl.oncs & NVME_CTRL_ONCS_DSM:
+        blk_core.blk_queue_flag_clear(QUEUE_FLAG_DISCARD, queue)
+        return
+    if ctrl.nr_streams and ns.sws and ns.sgs:
+        size *= ns.sws * ns.sgs
+    queue.limits.discard_alignment = 0
+    queue.limits.discard_granularity = size
+    # What a user has set meanwhile stays.
+    if blk_core.blk_queue_flag_test_and_set(QUEUE_FLAG_DISCARD, queue):
+        return
+    blk_settings.blk_queue_max_discard_sectors(queue, UINT_MAX)
+    blk_settings.blk_queue_max_discard_segments(queue, NVME_DSM_MAX_RANGES)
+    if ctrl.quirks & NVME_QUIRK_DEALLOCATE_ZEROES:
+        blk_settings.blk_queue_max_write_zeroes_sectors(queue, UINT_MAX)
+
+
+def nvme_config_write_zeroes(q, ctrl):
+    """Let a queue take zeroings, if the controller does. Those are kept as short as transfers, to be safe."""
+    if ctrl.oncs & NVME_CTRL_ONCS_WRITE_ZEROES and not ctrl.quirks & NVME_QUIRK_DISABLE_WRITE_ZEROES:
+        blk_settings.blk_queue_max_write_zeroes_sectors(q, ctrl.max_hw_sectors)
+
+
+def nvme_report_ns_ids(ctrl, nsid, id, ids):
+    """Fill in a namespace's names, as many as the controller's version has. Returns 0, its status or -errno."""
+    ids.eui64, ids.nguid, ids.uuid = bytes(8), bytes(16), bytes(16)
+    if ctrl.vs >= NVME_VS(1, 1, 0):
+        ids.eui64 = id.eui64
+    if ctrl.vs >= NVME_VS(1, 2, 0):
+        ids.nguid = id.nguid
+    if ctrl.vs >= NVME_VS(1, 3, 0):
+        return nvme_identify_ns_descs(ctrl, nsid, ids)
+    return 0
+
+
+def nvme_ns_ids_valid(ids):
+    """Whether a namespace has any name."""
+    return any(ids.uuid) or any(ids.nguid) or any(ids.eui64)
+
+
+def nvme_ns_ids_equal(a, b):
+    """Whether two namespaces have the same names, and so are one."""
+    return a.uuid == b.uuid and a.nguid == b.nguid and a.eui64 == b.eui64
+
+
+def nvme_update_disk_info(disk, ns, id):
+    """Give a disk and its queue the size, block sizes and abilities of its namespace."""
+    capacity = nvme_lba_to_sect(ns, id.nsze)
+    bs = 1 << ns.lba_shift
+    if ns.lba_shift > PAGE_SHIFT:
+        bs = 1 << 9
+    blk_mq.blk_mq_freeze_queue(disk.queue)
+    if id.nabo == 0:
+        if id.nsfeat & 1 << 1 and id.nawupf:
+            atomic_bs = (1 + id.nawupf) * bs
+        else:
+            atomic_bs = (1 + ns.ctrl.subsys.awupf) * bs
+    else:
+        atomic_bs = bs
+    phys_bs = io_opt = bs
+    if id.nsfeat & 1 << 4:
+        phys_bs *= 1 + id.npwg
+        io_opt *= 1 + id.nows
+
+    blk_settings.blk_queue_logical_block_size(disk.queue, bs)
+    # File systems take the writing of a physical block to be atomic.
+    blk_settings.blk_queue_physical_block_size(disk.queue, min(phys_bs, atomic_bs))
+    blk_settings.blk_queue_io_min(disk.queue, phys_bs)
+    blk_settings.blk_queue_io_opt(disk.queue, io_opt)
+
+    # What has metadata that the kernel can't use, or blocks that it can't, has no size.
+    if (ns.ms and not nvme_ns_has_pi(ns)) or ns.lba_shift > PAGE_SHIFT:
+        capacity = 0
+    set_capacity(disk, capacity)
+    nvme_config_discard(disk, ns)
+    nvme_config_write_zeroes(disk.queue, ns.ctrl)
+    genhd.set_disk_ro(disk, bool(id.nsattr & 1 << 0))
+    blk_mq.blk_mq_unfreeze_queue(disk.queue)
+
+
+def __nvme_revalidate_disk(disk, id):
+    """Take over what the controller says of a namespace."""
+    ns = disk.private_data
+    fmt = id.lbaf[id.flbas & NVME_NS_FLBAS_LBA_MASK]
+    ns.lba_shift = fmt.ds or 9
+    if ns.ctrl.quirks & NVME_QUIRK_STRIPE_SIZE and is_power_of_2(ns.ctrl.max_hw_sectors):
+        iob = ns.ctrl.max_hw_sectors
+    else:
+        iob = nvme_lba_to_sect(ns, id.noiob)
+    ns.ms = fmt.ms
+    ns.ext = bool(ns.ms and id.flbas & NVME_NS_FLBAS_META_EXT)
+    ns.pi_type = id.dps & NVME_NS_DPS_PI_MASK if ns.ms == T10_PI_TUPLE_SIZE else 0
+    if iob:
+        blk_settings.blk_queue_chunk_sectors(ns.queue, rounddown_pow_of_two(iob))
+    nvme_update_disk_info(disk, ns, id)
+
+
+def nvme_revalidate_disk(disk):
+    """Look at a disk's namespace again. Returns 0, or -errno where it is not what it was; what may pass is no error."""
+    ns = disk.private_data
+    ctrl = ns.ctrl
+    if ns.flags >> NVME_NS_DEAD & 1:
+        set_capacity(disk, 0)
+        return -ENODEV
+    ret, id = nvme_identify_ns(ctrl, ns.head.ns_id)
+    if not ret:
+        if id.ncap == 0:
+            ret = -ENODEV
+        else:
+            __nvme_revalidate_disk(disk, id)
+            ids = nvme_ns_ids()
+            ret = nvme_report_ns_ids(ctrl, ns.head.ns_id, id, ids)
+            if not ret and not nvme_ns_ids_equal(ns.head.ids, ids):
+                dev_err(ctrl.device, f"identifiers changed for nsid {ns.head.ns_id}")
+                ret = -ENODEV
+        kfree(id)
+    if ret == -ENOMEM or (ret > 0 and not ret & NVME_SC_DNR):
+        ret = 0
+    elif ret > 0:
+        ret = blk_core.blk_status_to_errno(nvme_error_status(ret))
+    return ret
+
+
+nvme_fops = block_device_operations(open=nvme_open, release=nvme_release, getgeo=nvme_getgeo,
+                                    revalidate_disk=nvme_revalidate_disk, owner=THIS_MODULE)
+
+
+def nvme_wait_ready(ctrl, cap, enabled):
+    """Wait until a controller says that it is ready, or is not any more, as long as it may take.
+
+    Returns 0; -ENODEV where it takes longer, or the controller is gone.
+    """
+    timeout = (NVME_CAP_TIMEOUT(cap) + 1) * HZ // 2 + jiffies()
+    bit = NVME_CSTS_RDY if enabled else 0
+    while True:
+        ret, csts = ctrl.ops.reg_read32(ctrl, NVME_REG_CSTS)
+        if ret:
+            return ret
+        if csts == ALL_ONES:
+            return -ENODEV
+        if csts & NVME_CSTS_RDY == bit:
+            return 0
+        msleep(100)
+        if time_after(jiffies(), timeout):
+            dev_err(ctrl.device, f"Device not ready; aborting {'initialisation' if enabled else 'reset'}")
+            return -ENODEV
+
+
+def nvme_disable_ctrl(ctrl):
+    """Disable a controller: it forgets its queues. Returns 0 or -errno.
+
+    It is not told of a shutdown: it could complete what waits in queues, to memory that is somebody else's by now.
+    """
+    ctrl.ctrl_config &= ~NVME_CC_SHN_MASK
+    ctrl.ctrl_config &= ~NVME_CC_ENABLE
+    ret = ctrl.ops.reg_write32(ctrl, NVME_REG_CC, ctrl.ctrl_config)
+    if ret:
+        return ret
+    if ctrl.quirks & NVME_QUIRK_DELAY_BEFORE_CHK_RDY:
+        msleep(NVME_QUIRK_DELAY_AMOUNT)
+    return nvme_wait_ready(ctrl, ctrl.cap, False)
+
+
+def nvme_enable_ctrl(ctrl):
+    """Enable a controller, with pages of 4 KiB and entries of the usual sizes. Returns 0 or -errno."""
+    page_shift = 12
+    ret, ctrl.cap = ctrl.ops.reg_read64(ctrl, nvme.NVME_REG_CAP)
+    if ret:
+        dev_err(ctrl.device, f"Reading CAP failed ({ret})")
+        return ret
+    dev_page_min = NVME_CAP_MPSMIN(ctrl.cap) + 12
+    if page_shift < dev_page_min:
+        dev_err(ctrl.device, f"Minimum device page size {1 << dev_page_min} too large for host ({1 << page_shift})")
+        return -ENODEV
+    ctrl.page_size = 1 << page_shift
+    ctrl.ctrl_config = NVME_CC_CSS_NVM
+    ctrl.ctrl_config |= page_shift - 12 << NVME_CC_MPS_SHIFT
+    ctrl.ctrl_config |= NVME_CC_AMS_RR | NVME_CC_SHN_NONE
+    ctrl.ctrl_config |= NVME_CC_IOSQES | NVME_CC_IOCQES
+    ctrl.ctrl_config |= NVME_CC_ENABLE
+    ret = ctrl.ops.reg_write32(ctrl, NVME_REG_CC, ctrl.ctrl_config)
+    if ret:
+        return ret
+    return nvme_wait_ready(ctrl, ctrl.cap, True)
+
+
+def nvme_shutdown_ctrl(ctrl):
+    """Tell a controller that its power may go, and wait until it is ready for that. Returns 0 or -errno."""
+    timeout = jiffies() + ctrl.shutdown_timeout * HZ
+    ctrl.ctrl_config &= ~NVME_CC_SHN_MASK
+    ctrl.ctrl_config |= NVME_CC_SHN_NORMAL
+    ret = ctrl.ops.reg_write32(ctrl, NVME_REG_CC, ctrl.ctrl_config)
+    if ret:
+        return ret
+    while True:
+        ret, csts = ctrl.ops.reg_read32(ctrl, NVME_REG_CSTS)
+        if ret or csts & NVME_CSTS_SHST_MASK == NVME_CSTS_SHST_CMPLT:
+            return ret
+        msleep(100)
+        if time_after(jiffies(), timeout):
+            dev_err(ctrl.device, "Device shutdown incomplete; abort shutdown")
+            return -ENODEV
+
+
+def nvme_set_queue_limits(ctrl, q):
+    """Give a queue the controller's limits."""
+    if ctrl.max_hw_sectors:
+        max_segments = ctrl.max_hw_sectors // (ctrl.page_size >> 9) + 1
+        if ctrl.max_segments:
+            max_segments = min(max_segments, ctrl.max_segments)
+        blk_settings.blk_queue_max_hw_sectors(q, ctrl.max_hw_sectors)
+        blk_settings.blk_queue_max_segments(q, min(max_segments, USHRT_MAX))
+    blk_settings.blk_queue_virt_boundary(q, ctrl.page_size - 1)
+    vwc = bool(ctrl.vwc & NVME_CTRL_VWC_PRESENT)
+    blk_settings.blk_queue_write_cache(q, vwc, vwc)
+
+
+def nvme_configure_timestamp(ctrl):
+    """Tell a controller what time it is. Returns 0, its status or -errno."""
+    if not ctrl.oncs & NVME_CTRL_ONCS_TIMESTAMP:
+        return 0
+    ts = Array("u64", [ktime_get_real_ms()])
+    ret, _ = nvme_set_features(ctrl, NVME_FEAT_TIMESTAMP, 0, ts, 8)
+    if ret:
+        dev_warn_once(ctrl.device, f"could not set timestamp ({ret})")
+    return ret
+
+
+def nvme_configure_acre(ctrl):
+    """Tell a controller that the host heeds the delays that it asks for before a retry."""
+    if not ctrl.crdt[0]:
+        return 0
+    host = kzalloc(nvme_feat_host_behavior, GFP_KERNEL)
+    if host is None:
+        return 0
+    host.acre = NVME_ENABLE_ACRE
+    ret, _ = nvme_set_features(ctrl, NVME_FEAT_HOST_BEHAVIOR, 0, host, sizeof(nvme_feat_host_behavior))
+    kfree(host)
+    return ret
+
+
+def nvme_configure_apst(ctrl):
+    """Tell a controller when to save power by itself. Returns 0, its status or -errno.
+
+    From each state it goes, after a while, to the next deeper one from which it comes back soon enough; the while is 50
+    times what entering and leaving that take, so that at most 2 % of the time is spent on it.
+    """
+    if not ctrl.apsta:
+        return 0
+    if ctrl.npss > 31:
+        dev_warn(ctrl.device, "NPSS is invalid; not using APST")
+        return 0
+    table = kzalloc(nvme_feat_auto_pst, GFP_KERNEL)
+    if table is None:
+        return 0
+    apste = 0
+    if ctrl.apst_enabled and ctrl.ps_max_latency_us != 0:
+        target = 0
+        for state in range(ctrl.npss, -1, -1):
+            if target:
+                table.entries[state] = target
+            if state == ctrl.npss and ctrl.quirks & NVME_QUIRK_NO_DEEPEST_PS:
+                continue
+            if not ctrl.psd[state].flags & NVME_PS_FLAGS_NON_OP_STATE:
+                continue
+            exit_latency_us = ctrl.psd[state].exit_lat
+            if exit_latency_us > ctrl.ps_max_latency_us:
+                continue
+            total_latency_us = exit_latency_us + ctrl.psd[state].entry_lat
+            transition_ms = min((total_latency_us + 19) // 20, (1 << 24) - 1)
+            target = state << 3 | transition_ms << 8
+        apste = 1
+    ret, _ = nvme_set_features(ctrl, NVME_FEAT_AUTO_PST, apste, table, sizeof(nvme_feat_auto_pst))
+    if ret:
+        dev_err(ctrl.device, f"failed to set APST feature ({ret})")
+    kfree(table)
+    return ret
+
+
+def nvme_set_latency_tolerance(dev, val):
+    """A user says how long he can wait for a controller that sleeps, in microseconds."""
+    ctrl = dev_get_drvdata(dev)
+    latency = U64_MAX if val in (PM_QOS_LATENCY_TOLERANCE_NO_CONSTRAINT, PM_QOS_LATENCY_ANY) else val
+    if ctrl.ps_max_latency_us != latency:
+        ctrl.ps_max_latency_us = latency
+        if ctrl.state == NVME_CTRL_LIVE:
+            nvme_configure_apst(ctrl)
+
+
+@struct
+class nvme_core_quirk_entry(Struct):
+    """What is odd about controllers of a maker (vid), of a model (mn) and firmware (fr) where those are given."""
+
+    SIZE = 32
+    vid: int = 0
+    mn: bytes = None
+    fr: bytes = None
+    quirks: int = 0
+
+
+core_quirks = (
+    nvme_core_quirk_entry(vid=0x1179, mn=b"THNSF5256GPUK TOSHIBA", quirks=NVME_QUIRK_NO_APST),
+    nvme_core_quirk_entry(vid=0x14A4, fr=b"22301111", quirks=NVME_QUIRK_SIMPLE_SUSPEND),
+)
+
+
+def string_matches(idstr, match, len):
+    """Whether a text that is padded with blanks to `len` is that one; None is any."""
+    return match is None or idstr.ljust(len, b"\0") == match.ljust(len, b" ")
+
+
+def quirk_matches(id, q):
+    """Whether a controller is one of those with a quirk."""
+    return q.vid == id.vid and string_matches(id.mn, q.mn, 40) and string_matches(id.fr, q.fr, 8)
+
+
+def nvme_init_subnqn(subsys, ctrl, id):
+    """Name a subsystem as the controller does; where it has no name for it, by its maker, serial number and model."""
+    if not ctrl.quirks & NVME_QUIRK_IGNORE_DEV_SUBNQN:
+        name = id.subnqn.partition(b"\0")[0]
+        if 0 < len(name) < NVMF_NQN_SIZE:
+            subsys.subnqn = name.decode("latin-1")
+            return
+        if ctrl.vs >= NVME_VS(1, 2, 1):
+            dev_warn(ctrl.device, "missing or invalid SUBNQN field.")
+    subsys.subnqn = f"nqn.2014.08.org.nvmexpress:{id.vid:04x}{id.ssvid:04x}" + (id.sn + id.mn).decode("latin-1")
+
+
+def nvme_release_subsystem(dev):
+    """The last reference to a subsystem's device is gone."""
+    subsys = dev._owner
+    if subsys.instance >= 0:
+        ida_simple_remove(variables().nvme_instance_ida, subsys.instance)
+    kfree(subsys)
+
+
+def nvme_destroy_subsystem(ref):
+    """Nobody uses a subsystem any more: let nobody find it."""
+    subsys = ref._owner
+    list_del_init(subsys, "entry")
+    device_del(subsys.dev)
+    put_device(subsys.dev)
+
+
+def nvme_put_subsystem(subsys):
+    """Drop a reference to a subsystem."""
+    kref_put(subsys.ref, nvme_destroy_subsystem)
+
+
+def __nvme_find_get_subsystem(subsysnqn):
+    """The subsystem of that name, with a reference; None where there is none, or it is one that only names others."""
+    if subsysnqn == NVME_DISC_SUBSYS_NAME:
+        return None
+    for subsys in variables().nvme_subsystems:
+        if subsys.subnqn != subsysnqn:
+            continue
+        if not kref_get_unless_zero(subsys.ref):
+            continue
+        return subsys
+    return None
+
+
+def nvme_subsys_show_nqn(dev):
+    """subsysnqn: the subsystem's name."""
+    return f"{dev._owner.subnqn}\n"
+
+
+nvme_subsys_attrs_group = attribute_group(attrs=(
+    attribute("model", 0o444, lambda dev: f"{dev._owner.model.decode('latin-1')}\n"),
+    attribute("serial", 0o444, lambda dev: f"{dev._owner.serial.decode('latin-1')}\n"),
+    attribute("firmware_rev", 0o444, lambda dev: f"{dev._owner.firmware_rev.decode('latin-1')}\n"),
+    attribute("subsysnqn", 0o444, nvme_subsys_show_nqn),
+))
+
+
+def nvme_validate_cntlid(subsys, ctrl, id):
+    """Whether a controller may join the others of a subsystem: its number is its own, and there may be several."""
+    for other in subsys.ctrls:
+        if other.state in (NVME_CTRL_DELETING, NVME_CTRL_DEAD):
+            continue
+        if other.cntlid == ctrl.cntlid:
+            dev_err(ctrl.device, f"Duplicate cntlid {ctrl.cntlid} with {dev_name(other.device)}, rejecting")
+            return False
+        if id.cmic & 1 << 1:
+            continue
+        dev_err(ctrl.device, "Subsystem does not support multiple controllers")
+        return False
+    return True
+
+
+def nvme_init_subsystem(ctrl, id):
+    """Make a controller part of its subsystem, which is made where there is none yet. Returns 0 or -errno."""
+    subsys = kzalloc(nvme_subsystem, GFP_KERNEL)
+    if subsys is None:
+        return -ENOMEM
+    subsys.instance = -1
+    kref_init(subsys.ref, subsys)
+    INIT_LIST_HEAD(subsys.ctrls)
+    INIT_LIST_HEAD(subsys.nsheads)
+    nvme_init_subnqn(subsys, ctrl, id)
+    subsys.serial = id.sn
+    subsys.model = id.mn
+    subsys.firmware_rev = id.fr
+    subsys.vendor_id = id.vid
+    subsys.cmic = id.cmic
+    subsys.awupf = id.awupf
+
+    device_initialize(subsys.dev, subsys)
+    subsys.dev.class_ = variables().nvme_subsys_class
+    subsys.dev.release = nvme_release_subsystem
+    subsys.dev.groups = (nvme_subsys_attrs_group,)
+    dev_set_name(subsys.dev, f"nvme-subsys{ctrl.instance}")
+
+    found = __nvme_find_get_subsystem(subsys.subnqn)
+    if found is not None:
+        put_device(subsys.dev)
+        subsys = found
+        if not nvme_validate_cntlid(subsys, ctrl, id):
+            nvme_put_subsystem(subsys)
+            return -EINVAL
+    else:
+        ret = device_add(subsys.dev)
+        if ret:
+            dev_err(ctrl.device, "failed to register subsystem device.")
+            put_device(subsys.dev)
+            return ret
+        list_add_tail(subsys, variables().nvme_subsystems, "entry")
+
+    ret = sysfs_create_link(subsys.dev.kobj, ctrl.device.kobj, dev_name(ctrl.device))
+    if ret:
+        dev_err(ctrl.device, "failed to create sysfs link from subsystem.")
+        nvme_put_subsystem(subsys)
+        return ret
+    if found is None:
+        subsys.instance = ctrl.instance
+    ctrl.subsys = subsys
+    list_add_tail(ctrl, subsys.ctrls, "subsys_entry")
+    return 0
+
+
+def nvme_get_log(ctrl, nsid, log_page, lsp, log, size, offset):
+    """Read `size` bytes of a log page, from `offset` on. Returns 0, the controller's status or -errno."""
+    dwlen = size // 4 - 1
+    c = nvme_command(nvme.nvme_get_log_page_command(
+        opcode=nvme_admin_get_log_page, nsid=nsid, lid=log_page, lsp=lsp, numdl=dwlen & 0xFFFF, numdu=dwlen >> 16,
+        lpo=offset))
+    return nvme_submit_sync_cmd(ctrl.admin_q, c, log, size)
+
+
+def nvme_get_effects_log(ctrl):
+    """Ask what each command does besides what it is for. Returns 0, the controller's status or -errno."""
+    if ctrl.effects is None:
+        ctrl.effects = kzalloc(nvme_effects_log, GFP_KERNEL)
+    if ctrl.effects is None:
+        return 0
+    ret = nvme_get_log(ctrl, NVME_NSID_ALL, NVME_LOG_CMD_EFFECTS, 0, ctrl.effects, sizeof(nvme_effects_log), 0)
+    if ret:
+        kfree(ctrl.effects)
+        ctrl.effects = None
+    return ret
+
+
+def nvme_init_identify(ctrl):
+    """Ask a controller what it is, once its admin queue works, and set it up accordingly. Returns 0 or -errno.
+
+    Only the first time is its subsystem sought, and are its quirks looked up.
+    """
+    ret, ctrl.vs = ctrl.ops.reg_read32(ctrl, NVME_REG_VS)
+    if ret:
+        dev_err(ctrl.device, f"Reading VS failed ({ret})")
+        return ret
+    page_shift = NVME_CAP_MPSMIN(ctrl.cap) + 12
+    ctrl.sqsize = min(NVME_CAP_MQES(ctrl.cap), ctrl.sqsize)
+    if ctrl.vs >= NVME_VS(1, 1, 0):
+        ctrl.subsystem = bool(NVME_CAP_NSSRC(ctrl.cap))
+
+    ret, id = nvme_identify_ctrl(ctrl)
+    if ret:
+        dev_err(ctrl.device, f"Identify Controller failed ({ret})")
+        return -EIO
+    if id.lpa & NVME_CTRL_LPA_CMD_EFFECTS_LOG:
+        ret = nvme_get_effects_log(ctrl)
+        if ret < 0:
+            kfree(id)
+            return ret
+    ctrl.cntlid = id.cntlid
+
+    if not ctrl.identified:
+        ret = nvme_init_subsystem(ctrl, id)
+        if ret:
+            kfree(id)
+            return ret
+        for quirk in core_quirks:
+            if quirk_matches(id, quirk):
+                ctrl.quirks |= quirk.quirks
+    force_apst = variables().force_apst
+    if force_apst and ctrl.quirks & NVME_QUIRK_NO_DEEPEST_PS:
+        dev_warn(ctrl.device, "forcibly allowing all power states due to nvme_core.force_apst -- use at your own risk")
+        ctrl.quirks &= ~NVME_QUIRK_NO_DEEPEST_PS
+
+    ctrl.crdt = (id.crdt1, id.crdt2, id.crdt3)
+    ctrl.oacs = id.oacs
+    ctrl.oncs = id.oncs
+    ctrl.mtfa = id.mtfa
+    ctrl.oaes = id.oaes
+    ctrl.abort_limit = id.acl + 1
+    ctrl.vwc = id.vwc
+    max_hw_sectors = 1 << id.mdts + page_shift - 9 if id.mdts else UINT_MAX
+    ctrl.max_hw_sectors = min(ctrl.max_hw_sectors, max_hw_sectors) if ctrl.max_hw_sectors else max_hw_sectors
+    nvme_set_queue_limits(ctrl, ctrl.admin_q)
+    ctrl.sgls = id.sgls
+    ctrl.kas = id.kas
+    ctrl.max_namespaces = id.mnan
+    ctrl.ctratt = id.ctratt
+
+    shutdown_timeout = variables().shutdown_timeout
+    if id.rtd3e:
+        # As long as the controller says, but neither shorter than the parameter nor longer than a minute.
+        ctrl.shutdown_timeout = min(max(id.rtd3e // 1000000, shutdown_timeout), 60)
+        if ctrl.shutdown_timeout != shutdown_timeout:
+            dev_info(ctrl.device, f"Shutdown timeout set to {ctrl.shutdown_timeout} seconds")
+    else:
+        ctrl.shutdown_timeout = shutdown_timeout
+
+    ctrl.npss = id.npss
+    ctrl.apsta = id.apsta
+    if ctrl.quirks & NVME_QUIRK_NO_APST:
+        if force_apst and id.apsta:
+            dev_warn(ctrl.device, "forcibly allowing APST due to nvme_core.force_apst -- use at your own risk")
+            ctrl.apst_enabled = True
+        else:
+            ctrl.apst_enabled = False
+    else:
+        ctrl.apst_enabled = bool(id.apsta)
+    ctrl.psd = tuple(id.psd)
+    ctrl.hmpre = id.hmpre
+    ctrl.hmmin = id.hmmin
+    ctrl.hmminds = id.hmminds
+    ctrl.hmmaxd = id.hmmaxd
+
+    ret = nvme_mpath_init(ctrl, id)
+    kfree(id)
+    if ret < 0:
+        return ret
+    ret = nvme_configure_apst(ctrl)
+    if ret < 0:
+        return ret
+    ret = nvme_configure_timestamp(ctrl)
+    if ret < 0:
+        return ret
+    ret = nvme_configure_directives(ctrl)
+    if ret < 0:
+        return ret
+    ret = nvme_configure_acre(ctrl)
+    if ret < 0:
+        return ret
+    ctrl.identified = True
+    return 0
+
+
+def nvme_dev_open(inode, file):
+    """A controller's own node is opened. Returns 0, or -EWOULDBLOCK for one that does not work now."""
+    ctrl = inode.i_cdev._owner
+    if ctrl.state != NVME_CTRL_LIVE:
+        return -EWOULDBLOCK
+    nvme_get_ctrl(ctrl)
+    if not try_module_get(ctrl.ops.module):
+        nvme_put_ctrl(ctrl)
+        return -EINVAL
+    file.private_data = ctrl
+    return 0
+
+
+def nvme_dev_release(inode, file):
+    """A controller's own node is closed."""
+    ctrl = inode.i_cdev._owner
+    module_put(ctrl.ops.module)
+    nvme_put_ctrl(ctrl)
+    return 0
+
+
+nvme_dev_fops = file_operations(open=nvme_dev_open, release=nvme_dev_release)
+
+
+def nvme_sysfs_reset(dev, buf, count):
+    """reset_controller: whatever is written resets the controller. Returns `count` or -errno."""
+    ret = nvme_reset_ctrl_sync(dev_get_drvdata(dev))
+    return ret if ret < 0 else count
+
+
+def nvme_sysfs_rescan(dev, buf, count):
+    """rescan_controller: whatever is written lets the namespaces be looked at again. Returns `count`."""
+    nvme_queue_scan(dev_get_drvdata(dev))
+    return count
+
+
+def wwid_show(dev):
+    """wwid: a name of the namespace that is unique in the world: the best that it has, or one made of what it is."""
+    head = nvme_get_ns_from_dev(dev).head
+    ids, subsys = head.ids, head.subsys
+    if any(ids.uuid):
+        return f"uuid.{UUID(bytes=ids.uuid)}\n"
+    if any(ids.nguid):
+        return f"eui.{ids.nguid.hex()}\n"
+    if any(ids.eui64):
+        return f"eui.{ids.eui64.hex()}\n"
+    serial, model = subsys.serial.rstrip(b" \0"), subsys.model.rstrip(b" \0")
+    return f"nvme.{subsys.vendor_id:04x}-{serial.hex()}-{model.hex()}-{head.ns_id:08x}\n"
+
+
+def nguid_show(dev):
+    """nguid: the namespace's name of 16 bytes."""
+    return f"{UUID(bytes=nvme_get_ns_from_dev(dev).head.ids.nguid)}\n"
+
+
+def uuid_show(dev):
+    """uuid: the namespace's UUID; where it has none, its other name of 16 bytes, as old programs expect."""
+    ids = nvme_get_ns_from_dev(dev).head.ids
+    if not any(ids.uuid):
+        pr_warn("No UUID available providing old NGUID")
+        return f"{UUID(bytes=ids.nguid)}\n"
+    return f"{UUID(bytes=ids.uuid)}\n"
+
+
+def eui_show(dev):
+    """eui: the namespace's name of 8 bytes."""
+    return f"{nvme_get_ns_from_dev(dev).head.ids.eui64.hex(' ')}\n"
+
+
+def nsid_show(dev):
+    """nsid: the namespace's number on the controller."""
+    return f"{nvme_get_ns_from_dev(dev).head.ns_id}\n"
+
+
+def nvme_ns_id_attrs_are_visible(kobj, attr, n):
+    """The mode of one of a disk's files of names; 0 for a name that the namespace has not."""
+    ids = nvme_get_ns_from_dev(kobj._owner).head.ids
+    if attr is dev_attr_uuid and not any(ids.uuid) and not any(ids.nguid):
+        return 0
+    if attr is dev_attr_nguid and not any(ids.nguid):
+        return 0
+    if attr is dev_attr_eui and not any(ids.eui64):
+        return 0
+    return attr.mode
+
+
+dev_attr_uuid = attribute("uuid", 0o444, uuid_show)
+dev_attr_nguid = attribute("nguid", 0o444, nguid_show)
+dev_attr_eui = attribute("eui", 0o444, eui_show)
+nvme_ns_id_attr_group = attribute_group(attrs=(
+    attribute("wwid", 0o444, wwid_show), dev_attr_uuid, dev_attr_nguid, dev_attr_eui,
+    attribute("nsid", 0o444, nsid_show),
+), is_visible=nvme_ns_id_attrs_are_visible)
+nvme_ns_id_attr_groups = (nvme_ns_id_attr_group,)
+
+
+def nvme_sysfs_show_transport(dev):
+    """transport: how the controller is connected."""
+    return f"{dev_get_drvdata(dev).ops.name}\n"
+
+
+def nvme_sysfs_show_state(dev):
+    """state: in which state the controller is."""
+    return f"{STATE_NAMES.get(dev_get_drvdata(dev).state, 'unknown state')}\n"
+
+
+def nvme_sysfs_show_subsysnqn(dev):
+    """subsysnqn: the name of the controller's subsystem."""
+    return f"{dev_get_drvdata(dev).subsys.subnqn}\n"
+
+
+def nvme_sysfs_show_address(dev):
+    """address: where the controller is."""
+    ctrl = dev_get_drvdata(dev)
+    return ctrl.ops.get_address(ctrl)
+
+
+def nvme_dev_attrs_are_visible(kobj, attr, n):
+    """The mode of one of a controller's files; 0 for what its transport can't do."""
+    ctrl = dev_get_drvdata(kobj._owner)
+    if attr is dev_attr_delete_controller and ctrl.ops.delete_ctrl is None:
+        return 0
+    if attr is dev_attr_address and ctrl.ops.get_address is None:
+        return 0
+    return attr.mode
+
+
+dev_attr_delete_controller = attribute("delete_controller", 0o200)
+dev_attr_address = attribute("address", 0o444, nvme_sysfs_show_address)
+nvme_dev_attrs_group = attribute_group(attrs=(
+    attribute("reset_controller", 0o200, None, nvme_sysfs_reset),
+    attribute("rescan_controller", 0o200, None, nvme_sysfs_rescan),
+    attribute("model", 0o444, lambda dev: f"{dev_get_drvdata(dev).subsys.model.decode('latin-1')}\n"),
+    attribute("serial", 0o444, lambda dev: f"{dev_get_drvdata(dev).subsys.serial.decode('latin-1')}\n"),
+    attribute("firmware_rev", 0o444, lambda dev: f"{dev_get_drvdata(dev).subsys.firmware_rev.decode('latin-1')}\n"),
+    attribute("cntlid", 0o444, lambda dev: f"{dev_get_drvdata(dev).cntlid}\n"),
+    dev_attr_delete_controller,
+    attribute("transport", 0o444, nvme_sysfs_show_transport),
+    attribute("subsysnqn", 0o444, nvme_sysfs_show_subsysnqn),
+    dev_attr_address,
+    attribute("state", 0o444, nvme_sysfs_show_state),
+    attribute("numa_node", 0o444, lambda dev: f"{dev_get_drvdata(dev).numa_node}\n"),
+    attribute("queue_count", 0o444, lambda dev: f"{dev_get_drvdata(dev).queue_count}\n"),
+    attribute("sqsize", 0o444, lambda dev: f"{dev_get_drvdata(dev).sqsize}\n"),
+), is_visible=nvme_dev_attrs_are_visible)
+nvme_dev_attr_groups = (nvme_dev_attrs_group,)
+
+
+def __nvme_find_ns_head(subsys, nsid):
+    """The subsystem's namespace of that number, with a reference; None where there is none."""
+    for head in subsys.nsheads:
+        if head.ns_id == nsid and kref_get_unless_zero(head.ref):
+            return head
+    return None
+
+
+def __nvme_check_ids(subsys, new):
+    """Check that no other namespace of the subsystem has the same names. Returns 0 or -EINVAL."""
+    for head in subsys.nsheads:
+        if nvme_ns_ids_valid(new.ids) and nvme_ns_ids_equal(new.ids, head.ids):
+            return -EINVAL
+    return 0
+
+
+def nvme_alloc_ns_head(ctrl, nsid, id):
+    """Make a namespace known to its subsystem. Returns it, or ERR_PTR(-errno)."""
+    head = kzalloc(nvme_ns_head, GFP_KERNEL)
+    if head is None:
+        return ERR_PTR(-ENOMEM)
+    ret = ida_simple_get(ctrl.subsys.ns_ida, 1, 0, GFP_KERNEL)
+    if ret >= 0:
+        head.instance = ret
+        INIT_LIST_HEAD(head.list)
+        ret = init_srcu_struct(head.srcu)
+        if not ret:
+            head.subsys = ctrl.subsys
+            head.ns_id = nsid
+            kref_init(head.ref, head)
+            ret = nvme_report_ns_ids(ctrl, nsid, id, head.ids)
+            if not ret:
+                ret = __nvme_check_ids(ctrl.subsys, head)
+                if ret:
+                    dev_err(ctrl.device, f"duplicate IDs for nsid {nsid}")
+            if not ret:
+                list_add_tail(head, ctrl.subsys.nsheads, "entry")
+                kref_get(ctrl.subsys.ref)
+                return head
+            cleanup_srcu_struct(head.srcu)
+        ida_simple_remove(ctrl.subsys.ns_ida, head.instance)
+    kfree(head)
+    if ret > 0:
+        ret = blk_core.blk_status_to_errno(nvme_error_status(ret))
+    return ERR_PTR(ret)
+
+
+def nvme_init_ns_head(ns, nsid, id):
+    """Tie a controller's namespace to its subsystem's, which is made unless another controller shares it.
+
+    Returns 0 or -errno.
+    """
+    ctrl = ns.ctrl
+    head = None
+    ret = 0
+    if id.nmic & 1 << 0:
+        head = __nvme_find_ns_head(ctrl.subsys, nsid)
+    if head is None:
+        head = nvme_alloc_ns_head(ctrl, nsid, id)
+        if IS_ERR(head):
+            ret = PTR_ERR(head)
+    else:
+        ids = nvme_ns_ids()
+        ret = nvme_report_ns_ids(ctrl, nsid, id, ids)
+        if not ret and not nvme_ns_ids_equal(head.ids, ids):
+            dev_err(ctrl.device, f"IDs don't match for shared namespace {nsid}")
+            ret = -EINVAL
+        if ret:
+            # Where its names can't be read, v5.4.120 forgets to let the namespace go.
+            nvme_put_ns_head(head)
+    if not ret:
+        list_add_tail(ns, head.list, "siblings")
+        ns.head = head
+    if ret > 0:
+        ret = blk_core.blk_status_to_errno(nvme_error_status(ret))
+    return ret
+
+
+def ns_cmp(priv, a, b):
+    """Order namespaces by their numbers."""
+    return a.head.ns_id - b.head.ns_id
+
+
+def nvme_find_get_ns(ctrl, nsid):
+    """The controller's namespace of that number, with a reference; None where there is none. They are in order."""
+    for ns in ctrl.namespaces:
+        if ns.head.ns_id == nsid:
+            if not kref_get_unless_zero(ns.kref):
+                continue
+            return ns
+        if ns.head.ns_id > nsid:
+            break
+    return None
+
+
+def nvme_setup_streams_ns(ctrl, ns):
+    """Let a namespace's queue know how much a stream wants to be written at once. Returns 0, a status or -errno."""
+    if not ctrl.nr_streams:
+        return 0
+    s = nvme.streams_directive_params()
+    ret = nvme_get_stream_params(ctrl, s, ns.head.ns_id)
+    if ret:
+        return ret
+    ns.sws = s.sws
+    ns.sgs = s.sgs
+    if ns.sws:
+        bs = 1 << ns.lba_shift
+        blk_settings.blk_queue_io_min(ns.queue, bs * ns.sws)
+        if ns.sgs:
+            blk_settings.blk_queue_io_opt(ns.queue, bs * ns.sws * ns.sgs)
+    return 0
+
+
+def nvme_alloc_ns(ctrl, nsid):
+    """Make a disk of a namespace. Returns 0, or -errno with nothing left of it."""
+    node = ctrl.numa_node
+    ns = kzalloc_node(nvme_ns, GFP_KERNEL, node)
+    if ns is None:
+        return -ENOMEM
+    ns.queue = blk_mq.blk_mq_init_queue(ctrl.tagset)
+    if IS_ERR(ns.queue):
+        ret = PTR_ERR(ns.queue)
+        kfree(ns)
+        return ret
+    blk_core.blk_queue_flag_set(QUEUE_FLAG_NONROT, ns.queue)
+    if ctrl.ops.flags & NVME_F_PCI_P2PDMA:
+        blk_core.blk_queue_flag_set(QUEUE_FLAG_PCI_P2PDMA, ns.queue)
+    ns.queue.queuedata = ns
+    ns.ctrl = ctrl
+    kref_init(ns.kref, ns)
+    ns.lba_shift = 9  # until the disk is looked at
+    blk_settings.blk_queue_logical_block_size(ns.queue, 1 << ns.lba_shift)
+    nvme_set_queue_limits(ctrl, ns.queue)
+
+    ret, id = nvme_identify_ns(ctrl, nsid)
+    if not ret:
+        if id.ncap == 0:
+            ret = -EINVAL
+        else:
+            ret = nvme_init_ns_head(ns, nsid, id)
+        if not ret:
+            nvme_setup_streams_ns(ctrl, ns)
+            disk = genhd.__alloc_disk_node(0, node)
+            if disk is not None:
+                disk.fops = nvme_fops
+                disk.private_data = ns
+                disk.queue = ns.queue
+                disk.flags = GENHD_FL_EXT_DEVT
+                disk.disk_name = nvme_set_disk_name(ns, ctrl)
+                ns.disk = disk
+                __nvme_revalidate_disk(disk, id)
+                list_add_tail(ns, ctrl.namespaces, "list")
+                nvme_get_ctrl(ctrl)
+                genhd.device_add_disk(ctrl.device, ns.disk, nvme_ns_id_attr_groups)
+                kfree(id)
+                return 0
+            ret = -ENOMEM
+            list_del_init(ns, "siblings")
+            if list_empty(ns.head.list):
+                list_del_init(ns.head, "entry")
+            nvme_put_ns_head(ns.head)
+        kfree(id)
+    blk_core.blk_cleanup_queue(ns.queue)
+    kfree(ns)
+    if ret > 0:
+        ret = blk_core.blk_status_to_errno(nvme_error_status(ret))
+    return ret
+
+
+def nvme_ns_remove(ns):
+    """Take a namespace away, and its disk. It lives until nobody has it open."""
+    if ns.flags >> NVME_NS_REMOVING & 1:
+        return
+    ns.flags |= 1 << NVME_NS_REMOVING
+    list_del_init(ns, "siblings")
+    if list_empty(ns.head.list):
+        list_del_init(ns.head, "entry")
+    synchronize_rcu()
+    synchronize_srcu(ns.head.srcu)
+    if ns.disk is not None and ns.disk.flags & GENHD_FL_UP:
+        genhd.del_gendisk(ns.disk)
+        blk_core.blk_cleanup_queue(ns.queue)
+    list_del_init(ns, "list")
+    nvme_put_ns(ns)
+
+
+def nvme_validate_ns(ctrl, nsid):
+    """Look at a namespace that the controller has: a new one becomes a disk, one that changed for good is removed."""
+    ns = nvme_find_get_ns(ctrl, nsid)
+    if ns is not None:
+        if ns.disk is not None and block_dev.revalidate_disk(ns.disk):
+            nvme_ns_remove(ns)
+        nvme_put_ns(ns)
+    else:
+        nvme_alloc_ns(ctrl, nsid)
+
+
+def nvme_remove_invalid_namespaces(ctrl, nsid):
+    """Remove the namespaces above number `nsid`, and the dead ones."""
+    rm_list = list_head()
+    for ns in ctrl.namespaces:
+        if ns.head.ns_id > nsid or ns.flags >> NVME_NS_DEAD & 1:
+            list_move_tail(ns, rm_list, "list")
+    for ns in rm_list:
+        nvme_ns_remove(ns)
+
+
+def nvme_scan_ns_list(ctrl, nn):
+    """Look at all namespaces that the controller lists, and remove the others. Returns 0, its status or -errno."""
+    ns_list = kcalloc(NVME_IDENTIFY_DATA_SIZE // 4, "u32", GFP_KERNEL)
+    if ns_list is None:
+        return -ENOMEM
+    prev = 0
+    ended = False
+    for _ in range(-(-nn // 1024)):
+        ret = nvme_identify_ns_list(ctrl, prev, ns_list)
+        if ret:
+            kfree(ns_list)
+            return ret
+        looked_at = 0
+        for nsid in ns_list[:min(nn, 1024)]:
+            if not nsid:
+                ended = True
+                break
+            nvme_validate_ns(ctrl, nsid)
+            prev += 1
+            while prev < nsid:
+                ns = nvme_find_get_ns(ctrl, prev)
+                if ns is not None:
+                    nvme_ns_remove(ns)
+                    nvme_put_ns(ns)
+                prev += 1
+            looked_at += 1
+        if ended:
+            break
+        nn -= looked_at
+    nvme_remove_invalid_namespaces(ctrl, prev)
+    kfree(ns_list)
+    return 0
+
+
+def nvme_scan_ns_sequential(ctrl, nn):
+    """Look at all numbers that a namespace could have."""
+    for i in range(1, nn + 1):
+        nvme_validate_ns(ctrl, i)
+    nvme_remove_invalid_namespaces(ctrl, nn)
+
+
+def nvme_clear_changed_ns_log(ctrl):
+    """Read the log of namespaces that changed, which lets the controller tell of the next change."""
+    log_size = NVME_MAX_CHANGED_NAMESPACES * 4
+    log = kcalloc(NVME_MAX_CHANGED_NAMESPACES, "u32", GFP_KERNEL)
+    if log is None:
+        return
+    error = nvme_get_log(ctrl, NVME_NSID_ALL, NVME_LOG_CHANGED_NS, 0, log, log_size, 0)
+    if error:
+        dev_warn(ctrl.device, f"reading changed ns log failed: {error}")
+    kfree(log)
+
+
+def nvme_scan_work(work):
+    """Look which namespaces a controller has: by its list, or, where it gives none, number by number."""
+    ctrl = work.data
+    if ctrl.state != NVME_CTRL_LIVE or ctrl.tagset is None:
+        return
+    if ctrl.events >> NVME_AER_NOTICE_NS_CHANGED & 1:
+        ctrl.events &= ~(1 << NVME_AER_NOTICE_NS_CHANGED)
+        dev_info(ctrl.device, "rescanning namespaces.")
+        nvme_clear_changed_ns_log(ctrl)
+    ret, id = nvme_identify_ctrl(ctrl)
+    if ret:
+        return
+    nn = id.nn
+    if nvme_ctrl_limited_cns(ctrl) or nvme_scan_ns_list(ctrl, nn):
+        nvme_scan_ns_sequential(ctrl, nn)
+    kfree(id)
+    list_sort(None, ctrl.namespaces, ns_cmp)
+
+
+def nvme_remove_namespaces(ctrl):
+    """Remove all namespaces of a controller. Of one that is dead nothing can be written back."""
+    flush_work(ctrl.scan_work)
+    if ctrl.state == NVME_CTRL_DEAD:
+        nvme_kill_queues(ctrl)
+    ns_list = list_head()
+    list_splice_init(ctrl.namespaces, ns_list, "list")
+    for ns in ns_list:
+        nvme_ns_remove(ns)
+
+
+def nvme_class_uevent(dev):
+    """What user space is told of a controller besides: how it is connected."""
+    ctrl = dev._owner
+    return [f"NVME_TRTYPE={ctrl.ops.name}"]
+
+
+def nvme_aen_uevent(ctrl):
+    """Tell user space of an event that the kernel does nothing about."""
+    aen_result, ctrl.aen_result = ctrl.aen_result, 0
+    if not aen_result:
+        return
+    text = f"NVME_AEN={aen_result:#08x}"
+    memory = kcalloc(len(text) + 1, "u8", GFP_KERNEL)
+    if memory is None:
+        return
+    kobject_uevent_env(ctrl.device.kobj, KOBJ_CHANGE, (text,))
+    kfree(memory)
+
+
+def nvme_async_event_work(work):
+    """Deal with an event, and ask for the next."""
+    ctrl = work.data
+    nvme_aen_uevent(ctrl)
+    ctrl.ops.submit_async_event(ctrl)
+
+
+def nvme_ctrl_pp_status(ctrl):
+    """Whether an enabled controller has paused what it does."""
+    ret, csts = ctrl.ops.reg_read32(ctrl, NVME_REG_CSTS)
+    if ret or csts == ALL_ONES:
+        return False
+    return bool(ctrl.ctrl_config & NVME_CC_ENABLE and csts & NVME_CSTS_PP)
+
+
+def nvme_get_fw_slot_info(ctrl):
+    """Read which firmware runs, which lets the controller tell of the next change."""
+    log = kzalloc(nvme_fw_slot_info_log, GFP_KERNEL)
+    if log is None:
+        return
+    if nvme_get_log(ctrl, NVME_NSID_ALL, NVME_LOG_FW_SLOT, 0, log, sizeof(nvme_fw_slot_info_log), 0):
+        dev_warn(ctrl.device, "Get FW SLOT INFO log error")
+    kfree(log)
+
+
+def nvme_fw_act_work(work):
+    """Wait, with all I/O stopped, until the controller has changed to another firmware; reset it if it does not."""
+    ctrl = work.data
+    if ctrl.mtfa:
+        fw_act_timeout = jiffies() + msecs_to_jiffies(ctrl.mtfa * 100)
+    else:
+        fw_act_timeout = jiffies() + msecs_to_jiffies(variables().admin_timeout * 1000)
+    nvme_stop_queues(ctrl)
+    while nvme_ctrl_pp_status(ctrl):
+        if time_after(jiffies(), fw_act_timeout):
+            dev_warn(ctrl.device, "Fw activation timeout, reset controller")
+            nvme_try_sched_reset(ctrl)
+            return
+        msleep(100)
+    if not nvme_change_ctrl_state(ctrl, NVME_CTRL_LIVE):
+        return
+    nvme_start_queues(ctrl)
+    nvme_get_fw_slot_info(ctrl)
+
+
+def nvme_handle_aen_notice(ctrl, result):
+    """Act on what a controller gives notice of."""
+    aer_notice_type = (result & 0xFF00) >> 8
+    if aer_notice_type == NVME_AER_NOTICE_NS_CHANGED:
+        ctrl.events |= 1 << NVME_AER_NOTICE_NS_CHANGED
+        nvme_queue_scan(ctrl)
+    elif aer_notice_type == NVME_AER_NOTICE_FW_ACT_STARTING:
+        # The state keeps everybody else from resetting the controller meanwhile.
+        if nvme_change_ctrl_state(ctrl, NVME_CTRL_RESETTING):
+            queue_work(variables().nvme_wq, ctrl.fw_act_work)
+    elif aer_notice_type == NVME_AER_NOTICE_DISC_CHANGED:
+        ctrl.aen_result = result
+    else:
+        dev_warn(ctrl.device, f"async event result {result:08x}")
+
+
+def nvme_complete_async_event(ctrl, status, result):
+    """A controller tells of an event: act on it, or keep it for user space, and let the next be asked for."""
+    result &= 0xFFFFFFFF
+    aer_type = result & 0x07
+    if status >> 1 != NVME_SC_SUCCESS:
+        return
+    if aer_type == NVME_AER_NOTICE:
+        nvme_handle_aen_notice(ctrl, result)
+    elif aer_type in (NVME_AER_ERROR, NVME_AER_SMART, NVME_AER_CSS, NVME_AER_VS):
+        ctrl.aen_result = result
+    queue_work(variables().nvme_wq, ctrl.async_event_work)
+
+
+def nvme_stop_ctrl(ctrl):
+    """End what a controller's workers do, but for the reset and the scan."""
+    nvme_stop_keep_alive(ctrl)
+    flush_work(ctrl.async_event_work)
+    cancel_work_sync(ctrl.fw_act_work)
+
+
+def nvme_start_ctrl(ctrl):
+    """A controller is live: listen to its events and, with I/O queues, look for its namespaces and let I/O begin."""
+    if ctrl.kato:
+        nvme_start_keep_alive(ctrl)
+    nvme_enable_aen(ctrl)
+    if ctrl.queue_count > 1:
+        nvme_queue_scan(ctrl)
+        nvme_start_queues(ctrl)
+    ctrl.created = True
+
+
+def nvme_uninit_ctrl(ctrl):
+    """Take a controller's own node away."""
+    cdev_device_del(ctrl.cdev, ctrl.device)
+
+
+def nvme_free_ctrl(dev):
+    """The last reference to a controller is gone. Its number is its subsystem's, if it was the first there."""
+    ctrl = dev._owner
+    subsys = ctrl.subsys
+    if subsys is None or ctrl.instance != subsys.instance:
+        ida_simple_remove(variables().nvme_instance_ida, ctrl.instance)
+    kfree(ctrl.effects)
+    __free_page(ctrl.discard_page)
+    if subsys is not None:
+        list_del_init(ctrl, "subsys_entry")
+        sysfs_remove_link(subsys.dev.kobj, dev_name(ctrl.device))
+    ctrl.ops.free_ctrl(ctrl)
+    if subsys is not None:
+        nvme_put_subsystem(subsys)
+
+
+def nvme_init_ctrl(ctrl, dev, ops, quirks):
+    """Initialise a controller, give it a number, and make its own node. Returns 0 or -errno."""
+    ctrl.state = NVME_CTRL_NEW
+    INIT_LIST_HEAD(ctrl.namespaces)
+    ctrl.dev = dev
+    ctrl.ops = ops
+    ctrl.quirks = quirks
+    INIT_WORK(ctrl.scan_work, nvme_scan_work, ctrl)
+    INIT_WORK(ctrl.async_event_work, nvme_async_event_work, ctrl)
+    INIT_WORK(ctrl.fw_act_work, nvme_fw_act_work, ctrl)
+    INIT_DELAYED_WORK(ctrl.ka_work, nvme_keep_alive_work, ctrl)
+    ctrl.ka_cmd.common.opcode = nvme_admin_keep_alive
+
+    ctrl.discard_page = alloc_page(GFP_KERNEL)
+    if ctrl.discard_page is None:
+        return -ENOMEM
+    ret = ida_simple_get(variables().nvme_instance_ida, 0, 0, GFP_KERNEL)
+    if ret < 0:
+        __free_page(ctrl.discard_page)
+        return ret
+    ctrl.instance = ret
+
+    device_initialize(ctrl.ctrl_device, ctrl)
+    ctrl.device = ctrl.ctrl_device
+    ctrl.device.devt = MKDEV(MAJOR(variables().nvme_chr_devt), ctrl.instance)
+    ctrl.device.class_ = variables().nvme_class
+    ctrl.device.parent = ctrl.dev
+    ctrl.device.groups = nvme_dev_attr_groups
+    ctrl.device.release = nvme_free_ctrl
+    dev_set_drvdata(ctrl.device, ctrl)
+    ret = dev_set_name(ctrl.device, f"nvme{ctrl.instance}")
+    if not ret:
+        nvme_get_ctrl(ctrl)
+        cdev_init(ctrl.cdev, nvme_dev_fops, ctrl)
+        ctrl.cdev.owner = ops.module
+        ret = cdev_device_add(ctrl.cdev, ctrl.device)
+        if not ret:
+            ctrl.device.power.set_latency_tolerance = nvme_set_latency_tolerance
+            return 0
+        nvme_put_ctrl(ctrl)
+    ida_simple_remove(variables().nvme_instance_ida, ctrl.instance)
+    __free_page(ctrl.discard_page)
+    return ret
+
+
+def nvme_kill_queues(ctrl):
+    """End all queues of a controller that will do no I/O any more."""
+    if ctrl.admin_q is not None and not blk_queue_dying(ctrl.admin_q):
+        blk_mq.blk_mq_unquiesce_queue(ctrl.admin_q)
+    for ns in ctrl.namespaces:
+        nvme_set_queue_dying(ns)
+
+
+def nvme_unfreeze(ctrl):
+    """Let submitters in again, to all namespaces."""
+    for ns in ctrl.namespaces:
+        blk_mq.blk_mq_unfreeze_queue(ns.queue)
+
+
+def nvme_wait_freeze_timeout(ctrl, timeout):
+    """Wait until all namespaces' queues are empty, at most `timeout` jiffies; return how many were left."""
+    for ns in ctrl.namespaces:
+        timeout = blk_mq.blk_mq_freeze_queue_wait_timeout(ns.queue, timeout)
+        if timeout <= 0:
+            break
+    return timeout
+
+
+def nvme_wait_freeze(ctrl):
+    """Wait until all namespaces' queues are empty."""
+    for ns in ctrl.namespaces:
+        blk_mq.blk_mq_freeze_queue_wait(ns.queue)
+
+
+def nvme_start_freeze(ctrl):
+    """Let nobody into the namespaces' queues any more."""
+    for ns in ctrl.namespaces:
+        blk_mq.blk_freeze_queue_start(ns.queue)
+
+
+def nvme_stop_queues(ctrl):
+    """Let no request of any namespace be sent from now on."""
+    for ns in ctrl.namespaces:
+        blk_mq.blk_mq_quiesce_queue(ns.queue)
+
+
+def nvme_start_queues(ctrl):
+    """Let requests of all namespaces be sent again."""
+    for ns in ctrl.namespaces:
+        blk_mq.blk_mq_unquiesce_queue(ns.queue)
+
+
+def nvme_sync_io_queues(ctrl):
+    """Wait until no namespace's timeouts are being handled."""
+    for ns in ctrl.namespaces:
+        blk_core.blk_sync_queue(ns.queue)
+
+
+def nvme_sync_queues(ctrl):
+    """The same, and of the admin queue."""
+    nvme_sync_io_queues(ctrl)
+    if ctrl.admin_q is not None:
+        blk_core.blk_sync_queue(ctrl.admin_q)
+
+
+def nvme_core_init():
+    """The module is loaded: make workers, numbers and classes. Returns 0 or -errno."""
+    own = variables()
+    result = -ENOMEM
+    own.nvme_wq = alloc_workqueue("nvme-wq", WQ_UNBOUND | WQ_MEM_RECLAIM)
+    if own.nvme_wq is not None:
+        own.nvme_reset_wq = alloc_workqueue("nvme-reset-wq", WQ_UNBOUND | WQ_MEM_RECLAIM)
+        if own.nvme_reset_wq is not None:
+            own.nvme_delete_wq = alloc_workqueue("nvme-delete-wq", WQ_UNBOUND | WQ_MEM_RECLAIM)
+            if own.nvme_delete_wq is not None:
+                result, own.nvme_chr_devt = alloc_chrdev_region(0, NVME_MINORS, "nvme")
+                if not result:
+                    own.nvme_class = class_create("nvme")
+                    if not IS_ERR(own.nvme_class):
+                        own.nvme_class.dev_uevent = nvme_class_uevent
+                        own.nvme_subsys_class = class_create("nvme-subsystem")
+                        if not IS_ERR(own.nvme_subsys_class):
+                            return 0
+                        result = PTR_ERR(own.nvme_subsys_class)
+                        class_destroy(own.nvme_class)
+                    else:
+                        result = PTR_ERR(own.nvme_class)
+                    unregister_chrdev_region(own.nvme_chr_devt, NVME_MINORS)
+                destroy_workqueue(own.nvme_delete_wq)
+            destroy_workqueue(own.nvme_reset_wq)
+        destroy_workqueue(own.nvme_wq)
+    return result
+
+
+def nvme_core_exit():
+    """The module is unloaded; no controller is left."""
+    own = variables()
+    class_destroy(own.nvme_subsys_class)
+    class_destroy(own.nvme_class)
+    unregister_chrdev_region(own.nvme_chr_devt, NVME_MINORS)
+    destroy_workqueue(own.nvme_delete_wq)
+    destroy_workqueue(own.nvme_reset_wq)
+    destroy_workqueue(own.nvme_wq)

@@ -1,7 +1,26 @@
-"""NVMe controllers to the host: what drivers/nvme/host/nvme.h declares."""
+"""NVMe controllers to the host: what drivers/nvme/host/nvme.h declares, as far as PCI Express needs it.
 
+The reference kernel is configured without multipath and without open-channel disks: their functions are empty there,
+and left out here.
+"""
+
+from dataclasses import field
 from typing import Any
 
+from blkmodel.block import blk_mq
+from blkmodel.include.linux.blk_mq import BLK_MQ_UNIQUE_TAG_BITS
+from blkmodel.include.linux.blkdev import SECTOR_SHIFT
+from blkmodel.include.linux.cdev import cdev
+from blkmodel.include.linux.device import dev_warn, device, get_device, put_device
+from blkmodel.include.linux.errno import ENOTTY
+from blkmodel.include.linux.genhd import dev_to_disk
+from blkmodel.include.linux.idr import ida
+from blkmodel.include.linux.kref import kref
+from blkmodel.include.linux.list import list_head
+from blkmodel.include.linux.nvme import NVME_REG_NSSR, nvme_command
+from blkmodel.include.linux.srcu import srcu_struct
+from blkmodel.include.linux.wait import wait_queue_head
+from blkmodel.include.linux.workqueue import delayed_work, work_struct
 from blkmodel.sim.structure import Struct, struct
 
 (NVME_QUIRK_STRIPE_SIZE, NVME_QUIRK_IDENTIFY_CNS, NVME_QUIRK_DEALLOCATE_ZEROES, NVME_QUIRK_DELAY_BEFORE_CHK_RDY,
@@ -9,8 +28,15 @@ from blkmodel.sim.structure import Struct, struct
  NVME_QUIRK_IGNORE_DEV_SUBNQN, NVME_QUIRK_DISABLE_WRITE_ZEROES, NVME_QUIRK_SIMPLE_SUSPEND, NVME_QUIRK_SINGLE_VECTOR,
  NVME_QUIRK_128_BYTES_SQES, NVME_QUIRK_SHARED_TAGS) = (1 << bit for bit in range(14))
 NVME_QUIRK_NO_NS_DESC_LIST = 1 << 15
+NVME_QUIRK_DELAY_AMOUNT = 2300  # milliseconds
 
+NVME_REQ_CANCELLED, NVME_REQ_USERCMD = 1, 2
 NVME_QID_ANY = -1
+
+(NVME_CTRL_NEW, NVME_CTRL_LIVE, NVME_CTRL_RESETTING, NVME_CTRL_CONNECTING, NVME_CTRL_DELETING,
+ NVME_CTRL_DEAD) = range(6)
+NVME_NS_REMOVING, NVME_NS_DEAD = 0, 1
+NVME_F_FABRICS, NVME_F_METADATA_SUPPORTED, NVME_F_PCI_P2PDMA = 1, 2, 4
 
 
 @struct
@@ -26,20 +52,223 @@ class nvme_request(Struct):
 
 
 @struct
-class nvme_ctrl(Struct):
-    """A controller, however it is connected. queue_count: the queues that have memory, the admin queue included."""
+class nvme_ctrl_ops(Struct):
+    """How a controller is reached. In C reading takes a pointer for the value; here it returns (error, value)."""
 
+    name: str = ""
+    module: Any = None
+    flags: int = 0
+    reg_read32: Any = None
+    reg_write32: Any = None
+    reg_read64: Any = None
+    free_ctrl: Any = None
+    submit_async_event: Any = None
+    delete_ctrl: Any = None
+    get_address: Any = None
+
+
+@struct
+class nvme_ctrl(Struct):
+    """A controller, however it is connected: its state, its admin queue, what it says of itself, its namespaces.
+
+    queue_count: the queues that have memory, the admin queue included. It lives as long as its device (`device`, which
+    is ctrl_device once that is initialised). _owner is the structure that embeds it (in C found by its address).
+    """
+
+    comp_seen: bool = False
+    state: int = NVME_CTRL_NEW
+    identified: bool = False
+    ops: Any = None
     admin_q: Any = None
+    dev: Any = None
     instance: int = 0
+    numa_node: int = 0
     tagset: Any = None
+    admin_tagset: Any = None
+    namespaces: Any = field(default_factory=list_head)
+    ctrl_device: Any = field(default_factory=device)
     device: Any = None
+    cdev: Any = field(default_factory=cdev)
+    reset_work: Any = field(default_factory=work_struct)
+    state_wq: Any = field(default_factory=wait_queue_head)
+    subsys: Any = None
+    subsys_entry: Any = None
+    cntlid: int = 0
+    ctrl_config: int = 0
+    mtfa: int = 0
     queue_count: int = 0
     cap: int = 0
     page_size: int = 0
+    max_hw_sectors: int = 0
+    max_segments: int = 0
+    crdt: Any = (0, 0, 0)
+    oncs: int = 0
+    oacs: int = 0
+    nssa: int = 0
+    nr_streams: int = 0
     sqsize: int = 0
+    max_namespaces: int = 0
+    abort_limit: int = 0
+    vwc: int = 0
+    vs: int = 0
+    sgls: int = 0
+    kas: int = 0
+    npss: int = 0
+    apsta: int = 0
+    oaes: int = 0
+    aen_result: int = 0
+    ctratt: int = 0
+    shutdown_timeout: int = 0
+    kato: int = 0
+    subsystem: bool = False
     quirks: int = 0
+    psd: Any = ()
+    effects: Any = None
+    scan_work: Any = field(default_factory=work_struct)
+    async_event_work: Any = field(default_factory=work_struct)
+    ka_work: Any = field(default_factory=delayed_work)
+    ka_cmd: Any = field(default_factory=nvme_command)
+    fw_act_work: Any = field(default_factory=work_struct)
+    events: int = 0
+    created: bool = False
+    ps_max_latency_us: int = 0
+    apst_enabled: bool = False
+    hmpre: int = 0
+    hmmin: int = 0
+    hmminds: int = 0
+    hmmaxd: int = 0
+    discard_page: Any = None
+    discard_page_busy: int = 0
+    _owner: Any = None
+
+
+@struct
+class nvme_subsystem(Struct):
+    """What one or more controllers are parts of, known by its name (subnqn). nsheads: its namespaces, ns_ida the
+    numbers that those have. `instance` is that of its first controller."""
+
+    instance: int = 0
+    dev: Any = field(default_factory=device)
+    ref: Any = field(default_factory=kref)
+    entry: Any = None
+    ctrls: Any = field(default_factory=list_head)
+    nsheads: Any = field(default_factory=list_head)
+    subnqn: str = ""
+    serial: bytes = b""
+    model: bytes = b""
+    firmware_rev: bytes = b""
+    cmic: int = 0
+    vendor_id: int = 0
+    awupf: int = 0
+    ns_ida: Any = field(default_factory=ida)
+
+
+@struct
+class nvme_ns_ids(Struct):
+    """The names of a namespace that are unique in the world; zeros for one that it has not."""
+
+    SIZE = 40
+    eui64: bytes = bytes(8)
+    nguid: bytes = bytes(16)
+    uuid: bytes = bytes(16)
+
+
+@struct
+class nvme_ns_head(Struct):
+    """A namespace of a subsystem. `list`: a nvme_ns for each controller through which it is seen: one, if it is private
+    to a controller."""
+
+    list: Any = field(default_factory=list_head)
+    srcu: Any = field(default_factory=srcu_struct)
+    subsys: Any = None
+    ns_id: int = 0
+    ids: Any = field(default_factory=nvme_ns_ids)
+    entry: Any = None
+    ref: Any = field(default_factory=kref)
+    instance: int = 0
+
+
+@struct
+class nvme_ns(Struct):
+    """A namespace as one controller shows it: a disk. Its blocks have 2**lba_shift bytes and `ms` more of metadata.
+
+    flags: NVME_NS_* bits. sws, sgs: what streams make it write at once.
+    """
+
+    list: Any = None
+    ctrl: Any = None
+    queue: Any = None
+    disk: Any = None
+    siblings: Any = None
+    kref: Any = field(default_factory=kref)
+    head: Any = None
+    lba_shift: int = 0
+    ms: int = 0
+    sgs: int = 0
+    sws: int = 0
+    ext: bool = False
+    pi_type: int = 0
+    flags: int = 0
 
 
 def nvme_req(req):
     """The NVMe core's part of a request: the first of what its driver keeps there."""
     return req._pdu.req
+
+
+def nvme_req_qid(req):
+    """The number of the queue that a request goes to: 0 for the admin queue's."""
+    if req.rq_disk is None:
+        return 0
+    return (blk_mq.blk_mq_tag.blk_mq_unique_tag(req) >> BLK_MQ_UNIQUE_TAG_BITS) + 1
+
+
+def nvme_reset_subsystem(ctrl):
+    """Reset all controllers of the subsystem; -ENOTTY where that can't be done."""
+    if not ctrl.subsystem:
+        return -ENOTTY
+    return ctrl.ops.reg_write32(ctrl, NVME_REG_NSSR, 0x4E564D65)
+
+
+def nvme_sect_to_lba(ns, sector):
+    """The number of the block that a sector of 512 bytes is in."""
+    return sector >> ns.lba_shift - SECTOR_SHIFT
+
+
+def nvme_lba_to_sect(ns, lba):
+    """The number of a block's first sector."""
+    return lba << ns.lba_shift - SECTOR_SHIFT
+
+
+def nvme_end_request(req, status, result):
+    """Keep a controller's answer with its request, and complete that. `status` is a completion's, with the phase."""
+    rq = req._pdu.req
+    rq.status = status >> 1
+    rq.result = result
+    blk_mq.blk_mq_complete_request(req)
+
+
+def nvme_get_ctrl(ctrl):
+    get_device(ctrl.device)
+
+
+def nvme_put_ctrl(ctrl):
+    put_device(ctrl.device)
+
+
+def nvme_set_disk_name(ns, ctrl):
+    """A disk is named after its controller and the namespace's number in the subsystem."""
+    return f"nvme{ctrl.instance}n{ns.head.instance}"
+
+
+def nvme_mpath_init(ctrl, id):
+    """Warn of a subsystem whose namespaces are reached in several ways: without multipath each is a disk of its own."""
+    if ctrl.subsys.cmic & 1 << 3:
+        dev_warn(ctrl.device, "Please enable CONFIG_NVME_MULTIPATH for full support of multi-port devices.")
+    return 0
+
+
+def nvme_get_ns_from_dev(dev):
+    """The namespace of a disk's device."""
+    return dev_to_disk(dev).private_data
+

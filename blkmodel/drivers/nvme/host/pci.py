@@ -1,26 +1,58 @@
-"""NVMe over PCI Express: how many I/O queues a controller gets, of which type, and which vector each one has.
+"""NVMe over PCI Express: a controller on the bus is probed, reset, given queues and vectors, used, and taken down.
 
-So far without the bus: registers, commands on their rings, and completions.
+A command is put into a submission ring, and the doorbell is rung (nvme_queue_rq()); an interrupt finds its completion
+in the other ring (nvme_irq()). Left out: threaded interrupts, submission rings in the controller's own memory, power
+management (not configured in the reference kernel), and metadata of the host's own.
 """
 
 from dataclasses import field
 from typing import Any
 
-from blkmodel.block import blk_mq, blk_mq_cpumap, blk_mq_pci
+from blkmodel.block import blk_core, blk_exec, blk_merge, blk_mq, blk_mq_cpumap, blk_mq_pci, blk_mq_tag
 from blkmodel.drivers.nvme.host import core
 from blkmodel.drivers.nvme.host.nvme_h import (
+    NVME_CTRL_CONNECTING,
+    NVME_CTRL_DEAD,
+    NVME_CTRL_DELETING,
+    NVME_CTRL_LIVE,
+    NVME_CTRL_RESETTING,
+    NVME_F_METADATA_SUPPORTED,
+    NVME_F_PCI_P2PDMA,
+    NVME_QID_ANY,
+    NVME_QUIRK_128_BYTES_SQES,
+    NVME_QUIRK_DEALLOCATE_ZEROES,
+    NVME_QUIRK_DELAY_BEFORE_CHK_RDY,
+    NVME_QUIRK_DISABLE_WRITE_ZEROES,
+    NVME_QUIRK_IDENTIFY_CNS,
+    NVME_QUIRK_IGNORE_DEV_SUBNQN,
+    NVME_QUIRK_LIGHTNVM,
     NVME_QUIRK_MEDIUM_PRIO_SQ,
+    NVME_QUIRK_NO_APST,
+    NVME_QUIRK_NO_DEEPEST_PS,
+    NVME_QUIRK_NO_NS_DESC_LIST,
     NVME_QUIRK_SHARED_TAGS,
+    NVME_QUIRK_SIMPLE_SUSPEND,
     NVME_QUIRK_SINGLE_VECTOR,
+    NVME_QUIRK_STRIPE_SIZE,
+    NVME_REQ_CANCELLED,
     nvme_ctrl,
+    nvme_ctrl_ops,
+    nvme_end_request,
+    nvme_get_ctrl,
+    nvme_put_ctrl,
     nvme_req,
     nvme_request,
 )
 from blkmodel.drivers.pci import msi
 from blkmodel.include.linux import nvme
+from blkmodel.include.linux.async_ import async_schedule
 from blkmodel.include.linux.blk_mq import (
+    BLK_EH_DONE,
+    BLK_EH_RESET_TIMER,
+    BLK_MQ_F_NO_SCHED,
     BLK_MQ_F_SHOULD_MERGE,
     BLK_MQ_MAX_DEPTH,
+    BLK_MQ_REQ_NOWAIT,
     HCTX_MAX_TYPES,
     HCTX_TYPE_DEFAULT,
     HCTX_TYPE_POLL,
@@ -29,44 +61,190 @@ from blkmodel.include.linux.blk_mq import (
     blk_mq_rq_to_pdu,
     blk_mq_tag_set,
 )
-from blkmodel.include.linux.blk_types import BLK_STS_IOERR
-from blkmodel.include.linux.bug import BUG_ON, WARN_ON
+from blkmodel.include.linux.blk_types import BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE
+from blkmodel.include.linux.blkdev import (
+    blk_queue_dying,
+    blk_rq_nr_phys_segments,
+    blk_rq_payload_bytes,
+    req_bvec,
+    rq_dma_dir,
+)
+from blkmodel.include.linux.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
 from blkmodel.include.linux.cpumask import num_possible_cpus
-from blkmodel.include.linux.device import dev_info, dev_to_node, dev_warn
-from blkmodel.include.linux.dma_mapping import dma_alloc_coherent, dma_free_coherent
-from blkmodel.include.linux.errno import EINVAL, EIO, ENOMEM
-from blkmodel.include.linux.gfp import GFP_KERNEL
-from blkmodel.include.linux.interrupt import IRQ_NONE, irq_affinity
-from blkmodel.include.linux.io import ioremap, iounmap
+from blkmodel.include.linux.device import (
+    dev_err,
+    dev_info,
+    dev_name,
+    dev_to_node,
+    dev_warn,
+    get_device,
+    put_device,
+    set_dev_node,
+)
+from blkmodel.include.linux.dma_mapping import (
+    DMA_ATTR_NO_KERNEL_MAPPING,
+    DMA_ATTR_NO_WARN,
+    DMA_BIT_MASK,
+    dma_alloc_attrs,
+    dma_alloc_coherent,
+    dma_free_attrs,
+    dma_free_coherent,
+    dma_map_bvec,
+    dma_map_sg_attrs,
+    dma_mapping_error,
+    dma_max_mapping_size,
+    dma_set_mask_and_coherent,
+    dma_set_max_seg_size,
+    dma_unmap_page,
+    dma_unmap_sg,
+)
+from blkmodel.include.linux.dmapool import dma_pool_alloc, dma_pool_create, dma_pool_destroy, dma_pool_free
+from blkmodel.include.linux.dmi import (
+    DMI_BOARD_NAME,
+    DMI_BOARD_VENDOR,
+    DMI_PRODUCT_NAME,
+    DMI_SYS_VENDOR,
+    dmi_match,
+)
+from blkmodel.include.linux.err import IS_ERR, PTR_ERR
+from blkmodel.include.linux.errno import EBUSY, EINVAL, EIO, ENODEV, ENOMEM
+from blkmodel.include.linux.gfp import GFP_ATOMIC, GFP_KERNEL
+from blkmodel.include.linux.interrupt import IRQ_HANDLED, IRQ_NONE, disable_irq, enable_irq, irq_affinity
+from blkmodel.include.linux.io import ioremap, iounmap, readl, writel
+from blkmodel.include.linux.io_64_nonatomic_lo_hi import lo_hi_readq, lo_hi_writeq
 from blkmodel.include.linux.jiffies import HZ
 from blkmodel.include.linux.kstrtox import kstrtoint
+from blkmodel.include.linux.log2 import ilog2
+from blkmodel.include.linux.mempool import (
+    mempool_alloc,
+    mempool_create_node,
+    mempool_destroy,
+    mempool_free,
+    mempool_kfree,
+    mempool_kmalloc,
+)
+from blkmodel.include.linux.module import THIS_MODULE
 from blkmodel.include.linux.moduleparam import kernel_param, param_set_int, param_set_uint
+from blkmodel.include.linux.nodemask import first_memory_node
 from blkmodel.include.linux.nvme import (
     NVME_ADM_SQES,
+    NVME_AQ_BLK_MQ_DEPTH,
     NVME_AQ_DEPTH,
+    NVME_AQ_MQ_TAG_DEPTH,
+    NVME_CAP_MQES,
+    NVME_CAP_NSSRC,
+    NVME_CAP_STRIDE,
+    NVME_CC_ENABLE,
+    NVME_CMB_BIR,
+    NVME_CMB_OFST,
+    NVME_CMBSZ_SZ_MASK,
+    NVME_CMBSZ_SZ_SHIFT,
+    NVME_CMBSZ_SZU_MASK,
+    NVME_CMBSZ_SZU_SHIFT,
+    NVME_CMD_SGL_METABUF,
     NVME_CQ_IRQ_ENABLED,
+    NVME_CSTS_CFS,
+    NVME_CSTS_NSSRO,
+    NVME_CSTS_RDY,
+    NVME_CTRL_OACS_DBBUF_SUPP,
+    NVME_FEAT_HOST_MEM_BUF,
+    NVME_HOST_MEM_ENABLE,
+    NVME_HOST_MEM_RETURN,
+    NVME_NVM_IOSQES,
     NVME_QUEUE_PHYS_CONTIG,
+    NVME_REG_ACQ,
+    NVME_REG_AQA,
+    NVME_REG_ASQ,
+    NVME_REG_CAP,
+    NVME_REG_CMBLOC,
+    NVME_REG_CMBSZ,
+    NVME_REG_CSTS,
     NVME_REG_DBS,
+    NVME_REG_VS,
+    NVME_SGL_FMT_DATA_DESC,
+    NVME_SGL_FMT_LAST_SEG_DESC,
+    NVME_SGL_FMT_SEG_DESC,
     NVME_SQ_PRIO_MEDIUM,
+    NVME_VS,
+    nvme_admin_abort_cmd,
+    nvme_admin_async_event,
     nvme_admin_create_cq,
     nvme_admin_create_sq,
+    nvme_admin_dbbuf,
     nvme_admin_delete_cq,
     nvme_admin_delete_sq,
+    nvme_admin_set_features,
     nvme_command,
     nvme_completion,
+    nvme_host_mem_buf_desc,
+    nvme_sgl_desc,
 )
 from blkmodel.include.linux.pci import (
+    PCI_CLASS_STORAGE_EXPRESS,
+    PCI_ERS_RESULT_CAN_RECOVER,
+    PCI_ERS_RESULT_DISCONNECT,
+    PCI_ERS_RESULT_NEED_RESET,
+    PCI_ERS_RESULT_RECOVERED,
     PCI_IRQ_AFFINITY,
     PCI_IRQ_ALL_TYPES,
+    PCI_STATUS,
+    PCI_VENDOR_ID_APPLE,
+    PCI_VENDOR_ID_INTEL,
+    PCI_VENDOR_ID_SAMSUNG,
+    PCIBIOS_SUCCESSFUL,
+    device_release_driver,
+    pci_alloc_irq_vectors,
+    pci_channel_io_frozen,
+    pci_channel_io_normal,
+    pci_channel_io_perm_failure,
+    pci_channel_offline,
+    pci_device_id,
+    pci_device_is_present,
+    pci_disable_device,
+    pci_disable_pcie_error_reporting,
+    pci_driver,
+    pci_enable_device_mem,
+    pci_enable_pcie_error_reporting,
+    pci_error_handlers,
     pci_free_irq,
+    pci_get_drvdata,
+    pci_is_enabled,
+    pci_read_config_word,
+    pci_register_driver,
+    pci_release_mem_regions,
     pci_request_irq,
+    pci_request_mem_regions,
     pci_resource_len,
     pci_resource_start,
+    pci_restore_state,
+    pci_save_state,
+    pci_set_drvdata,
+    pci_set_master,
+    pci_unregister_driver,
     to_pci_dev,
 )
-from blkmodel.include.linux.wait import complete, completion
+from blkmodel.include.linux.pci_p2pdma import pci_p2pdma_add_resource
+from blkmodel.include.linux.printk import pr_warn
+from blkmodel.include.linux.scatterlist import (
+    scatterlist,
+    sg_dma_address,
+    sg_dma_len,
+    sg_init_table,
+    sg_next,
+    sg_phys,
+)
+from blkmodel.include.linux.slab import NUMA_NO_NODE, kcalloc, kcalloc_node, kfree, kzalloc_node
+from blkmodel.include.linux.wait import complete, completion, init_completion, wait_for_completion_io_timeout
+from blkmodel.include.linux.workqueue import INIT_WORK, flush_work, flush_workqueue, queue_work, work_struct
 from blkmodel.sim import statics
+from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import Struct, sizeof, struct
+
+NVME_MAX_KB_SZ = 4096
+NVME_MAX_SEGS = 127  # so that the memory for a request's scatterlist and lists is within a page
+SGES_PER_PAGE = PAGE_SIZE // sizeof(nvme_sgl_desc)
+MAX_ORDER_NR_PAGES = 1 << 10
+SZ_1M = 1 << 20
 
 NVMEQ_ENABLED, NVMEQ_SQ_CMB, NVMEQ_DELETE_ERROR, NVMEQ_POLLED = 0, 1, 2, 3
 
@@ -76,6 +254,8 @@ class variables:
     """The module's parameters."""
 
     def __init__(self):
+        self.max_host_mem_size_mb = 128
+        self.sgl_threshold = 32 << 10
         self.io_queue_depth = 1024
         self.write_queues = 0
         self.poll_queues = 0
@@ -83,11 +263,13 @@ class variables:
 
 @struct
 class nvme_dev(Struct):
-    """A controller on the bus: its queues (0 is the admin queue), its vectors, and the tag sets.
+    """A controller on the bus: its queues (0 is the admin queue), its vectors, its tag sets, its memory for lists.
 
     io_queues: by type, how many I/O queues it gets; max_qid: the highest queue number it is to have; online_queues:
-    those that work, the admin queue included; num_vecs: its vectors; q_depth: entries of an I/O queue. dbs is the
-    address of the doorbells, db_stride how many words lie from one to the next.
+    those that work, the admin queue included; num_vecs: its vectors; q_depth: entries of an I/O queue. bar is the
+    address of the registers, dbs that of the doorbells, db_stride how many words lie from one of these to the next.
+    dbbuf_dbs, dbbuf_eis: copies of the doorbells in memory, and how far the controller looks without being told.
+    host_mem_*: memory that the controller has of the host, in nr_host_mem_descs pieces.
     """
 
     queues: Any = None
@@ -95,6 +277,8 @@ class nvme_dev(Struct):
     admin_tagset: Any = field(default_factory=blk_mq_tag_set)
     dbs: int = 0
     dev: Any = None
+    prp_page_pool: Any = None
+    prp_small_pool: Any = None
     online_queues: int = 0
     max_qid: int = 0
     io_queues: Any = field(default_factory=lambda: [0] * HCTX_MAX_TYPES)
@@ -104,7 +288,22 @@ class nvme_dev(Struct):
     db_stride: int = 0
     bar: int = 0
     bar_mapped_size: int = 0
+    remove_work: Any = field(default_factory=work_struct)
+    subsystem: bool = False
+    cmb_size: int = 0
+    cmbsz: int = 0
+    cmbloc: int = 0
     ctrl: Any = field(default_factory=nvme_ctrl)
+    iod_mempool: Any = None
+    dbbuf_dbs: Any = None
+    dbbuf_dbs_dma_addr: int = 0
+    dbbuf_eis: Any = None
+    dbbuf_eis_dma_addr: int = 0
+    host_mem_size: int = 0
+    nr_host_mem_descs: int = 0
+    host_mem_descs_dma: int = 0
+    host_mem_descs: Any = None
+    host_mem_desc_bufs: Any = None
     nr_allocated_queues: int = 0
     nr_write_queues: int = 0
     nr_poll_queues: int = 0
@@ -116,6 +315,7 @@ class nvme_queue(Struct):
 
     sq_tail: where the next command goes; last_sq_tail: what the controller was told of that. cq_head: where the next
     completion will be, in an entry whose phase is cq_phase. flags: NVMEQ_* bits. q_db: address of its doorbells.
+    dbbuf_*: where their copies in memory are, each as (array, index); None where there is none.
     """
 
     dev: Any = None
@@ -134,15 +334,32 @@ class nvme_queue(Struct):
     cq_phase: int = 0
     sqes: int = 0
     flags: int = 0
+    dbbuf_sq_db: Any = None
+    dbbuf_cq_db: Any = None
+    dbbuf_sq_ei: Any = None
+    dbbuf_cq_ei: Any = None
     delete_done: Any = field(default_factory=completion)
 
 
 @struct
 class nvme_iod(Struct):
-    """What the driver keeps behind each request: the NVMe core's part, and the queue that it belongs to."""
+    """What the driver keeps behind each request: the NVMe core's part, the queue that it belongs to, and its data.
+
+    sg: the scatterlist, of nents entries, where the data are not in one piece (then dma_len is its length). npages: how
+    many pages its PRP or SGL list has; 0: a small block; -1: none. _list are those (in C behind the scatterlist);
+    first_dma is the address of the first.
+    """
 
     req: Any = field(default_factory=nvme_request)
     nvmeq: Any = None
+    use_sgl: bool = False
+    aborted: int = 0
+    npages: int = 0
+    nents: int = 0
+    first_dma: int = 0
+    dma_len: int = 0
+    sg: Any = None
+    _list: Any = None
 
 
 def io_queue_depth_set(val, kp):
@@ -154,10 +371,139 @@ def io_queue_depth_set(val, kp):
 
 
 parameters = (
+    kernel_param("max_host_mem_size_mb", param_set_uint, variables, "max_host_mem_size_mb"),
+    kernel_param("sgl_threshold", param_set_uint, variables, "sgl_threshold"),
     kernel_param("io_queue_depth", io_queue_depth_set, variables, "io_queue_depth"),
     kernel_param("write_queues", param_set_uint, variables, "write_queues"),
     kernel_param("poll_queues", param_set_uint, variables, "poll_queues"),
 )
+
+
+def sq_idx(qid, stride):
+    """Which word of the doorbells is that of a submission queue."""
+    return qid * 2 * stride
+
+
+def cq_idx(qid, stride):
+    """Which word of the doorbells is that of a completion queue."""
+    return (qid * 2 + 1) * stride
+
+
+def to_nvme_dev(ctrl):
+    """The controller on the bus that a controller is."""
+    return ctrl._owner
+
+
+# ---------------------------------------------------------------- doorbells in memory
+
+
+def nvme_dbbuf_size(dev):
+    """Bytes of the copies of all doorbells."""
+    return dev.nr_allocated_queues * 8 * dev.db_stride
+
+
+def nvme_dbbuf_dma_alloc(dev):
+    """Allocate copies of the doorbells, unless there are any. Returns 0 or -ENOMEM."""
+    words = nvme_dbbuf_size(dev) // 4
+    if dev.dbbuf_dbs is not None:
+        return 0
+    dev.dbbuf_dbs, dev.dbbuf_dbs_dma_addr = dma_alloc_coherent(dev.dev, words, "u32", GFP_KERNEL)
+    if dev.dbbuf_dbs is None:
+        return -ENOMEM
+    dev.dbbuf_eis, dev.dbbuf_eis_dma_addr = dma_alloc_coherent(dev.dev, words, "u32", GFP_KERNEL)
+    if dev.dbbuf_eis is None:
+        dma_free_coherent(dev.dev, dev.dbbuf_dbs, dev.dbbuf_dbs_dma_addr)
+        dev.dbbuf_dbs = None
+        return -ENOMEM
+    return 0
+
+
+def nvme_dbbuf_dma_free(dev):
+    """Free them."""
+    if dev.dbbuf_dbs is not None:
+        dma_free_coherent(dev.dev, dev.dbbuf_dbs, dev.dbbuf_dbs_dma_addr)
+        dev.dbbuf_dbs = None
+    if dev.dbbuf_eis is not None:
+        dma_free_coherent(dev.dev, dev.dbbuf_eis, dev.dbbuf_eis_dma_addr)
+        dev.dbbuf_eis = None
+
+
+def nvme_dbbuf_init(dev, nvmeq, qid):
+    """Let an I/O queue know where the copies of its doorbells are."""
+    if dev.dbbuf_dbs is None or not qid:
+        return
+    sq, cq = sq_idx(qid, dev.db_stride), cq_idx(qid, dev.db_stride)
+    nvmeq.dbbuf_sq_db = (dev.dbbuf_dbs, sq)
+    nvmeq.dbbuf_cq_db = (dev.dbbuf_dbs, cq)
+    nvmeq.dbbuf_sq_ei = (dev.dbbuf_eis, sq)
+    nvmeq.dbbuf_cq_ei = (dev.dbbuf_eis, cq)
+
+
+def nvme_dbbuf_free(nvmeq):
+    """Let an I/O queue use its doorbells themselves."""
+    if not nvmeq.qid:
+        return
+    nvmeq.dbbuf_sq_db = nvmeq.dbbuf_cq_db = nvmeq.dbbuf_sq_ei = nvmeq.dbbuf_cq_ei = None
+
+
+def nvme_dbbuf_set(dev):
+    """Tell the controller where the copies are. Where it won't use them, they are given up."""
+    if dev.dbbuf_dbs is None:
+        return
+    c = nvme_command(nvme.nvme_dbbuf(opcode=nvme_admin_dbbuf, prp1=dev.dbbuf_dbs_dma_addr,
+                                     prp2=dev.dbbuf_eis_dma_addr))
+    if core.nvme_submit_sync_cmd(dev.ctrl.admin_q, c, None, 0):
+        dev_warn(dev.ctrl.device, "unable to set dbbuf")
+        nvme_dbbuf_dma_free(dev)
+        for i in range(1, dev.online_queues + 1):
+            if i < dev.nr_allocated_queues:  # v5.4.120 goes one queue too far
+                nvme_dbbuf_free(dev.queues[i])
+
+
+def nvme_dbbuf_need_event(event_idx, new_idx, old):
+    """Whether going from `old` to new_idx passes what the controller looks at without being told."""
+    return (new_idx - event_idx - 1 & 0xFFFF) < (new_idx - old & 0xFFFF)
+
+
+def nvme_dbbuf_update_and_check_event(value, dbbuf_db, dbbuf_ei):
+    """Store a doorbell's value in its copy; return whether the doorbell itself must be rung, too."""
+    if dbbuf_db is not None:
+        words, i = dbbuf_db
+        old_value = words[i] & 0xFFFF
+        words[i] = value
+        events, i = dbbuf_ei
+        if not nvme_dbbuf_need_event(events[i] & 0xFFFF, value, old_value):
+            return False
+    return True
+
+
+# ---------------------------------------------------------------- what the block layer asks for when it sets up
+
+
+def nvme_npages(size, dev):
+    """How many pages the PRP list of so many bytes takes, or one more."""
+    nprps = -(-(size + dev.ctrl.page_size) // dev.ctrl.page_size)
+    return -(-8 * nprps // (PAGE_SIZE - 8))
+
+
+def nvme_pci_npages_sgl(num_seg):
+    """How many pages the SGL of so many segments takes."""
+    return -(-num_seg * sizeof(nvme_sgl_desc) // PAGE_SIZE)
+
+
+def nvme_pci_iod_alloc_size(dev, size, nseg, use_sgl):
+    """Bytes of a scatterlist of so many entries, with a pointer for each page of a list behind it."""
+    npages = nvme_pci_npages_sgl(nseg) if use_sgl else nvme_npages(size, dev)
+    return sizeof("pointer") * npages + sizeof(scatterlist) * nseg
+
+
+def nvme_admin_init_hctx(hctx, data, hctx_idx):
+    """Tie the admin queue's only hardware context to queue 0. Returns 0."""
+    dev = data
+    WARN_ON(hctx_idx != 0)
+    WARN_ON(dev.admin_tagset.tags[0] is not hctx.tags, "the admin queue has another's tags")
+    hctx.driver_data = dev.queues[0]
+    return 0
 
 
 def nvme_init_hctx(hctx, data, hctx_idx):
@@ -208,14 +554,472 @@ def nvme_pci_map_queues(set):
     return 0
 
 
+# ---------------------------------------------------------------- submitting
+
+
+def nvme_write_sq_db(nvmeq, write_sq):
+    """Ring a submission queue's doorbell, if that is asked for, or the next command would come round to what the
+    controller was told last."""
+    tail = nvmeq.sq_tail
+    if not write_sq:
+        next_tail = tail + 1
+        if next_tail == nvmeq.q_depth:
+            next_tail = 0
+        if next_tail != nvmeq.last_sq_tail:
+            return
+    if nvme_dbbuf_update_and_check_event(tail, nvmeq.dbbuf_sq_db, nvmeq.dbbuf_sq_ei):
+        writel(tail, nvmeq.q_db)
+    nvmeq.last_sq_tail = tail
+
+
+def nvme_submit_cmd(nvmeq, cmd, write_sq):
+    """Put a command into a submission ring. write_sq: and ring the doorbell."""
+    tail = nvmeq.sq_tail
+    nvmeq.sq_cmds[(tail << nvmeq.sqes) // 64] = cmd
+    tail += 1
+    nvmeq.sq_tail = 0 if tail == nvmeq.q_depth else tail
+    nvme_write_sq_db(nvmeq, write_sq)
+
+
+def nvme_commit_rqs(hctx):
+    """No more commands come for now: ring the doorbell for those that are there."""
+    nvmeq = hctx.driver_data
+    if nvmeq.sq_tail != nvmeq.last_sq_tail:
+        nvme_write_sq_db(nvmeq, True)
+
+
+def nvme_pci_iod_list(req):
+    """The pages of a request's PRP or SGL list."""
+    return req._pdu._list
+
+
+def nvme_pci_use_sgls(dev, req):
+    """Whether to describe a request's memory by segments: where the controller can, for I/O in large pieces."""
+    nseg = blk_rq_nr_phys_segments(req)
+    if nseg == 0:
+        return False
+    avg_seg_size = -(-blk_rq_payload_bytes(req) // nseg)
+    if not dev.ctrl.sgls & 3:
+        return False
+    if not req._pdu.nvmeq.qid:
+        return False
+    sgl_threshold = variables().sgl_threshold
+    return bool(sgl_threshold) and avg_seg_size >= sgl_threshold
+
+
+def nvme_free_prps(dev, req):
+    """Free the pages of a PRP list: the last entry of each is the address of the next."""
+    last_prp = dev.ctrl.page_size // 8 - 1
+    iod = req._pdu
+    dma_addr = iod.first_dma
+    for i in range(iod.npages):
+        prp_list = nvme_pci_iod_list(req)[i]
+        next_dma_addr = prp_list[last_prp]
+        dma_pool_free(dev.prp_page_pool, prp_list, dma_addr)
+        dma_addr = next_dma_addr
+
+
+def nvme_free_sgls(dev, req):
+    """Free the pages of an SGL: the last descriptor of each points to the next."""
+    last_sg = SGES_PER_PAGE - 1
+    iod = req._pdu
+    dma_addr = iod.first_dma
+    for i in range(iod.npages):
+        sg_list = nvme_pci_iod_list(req)[i]
+        link = sg_list[last_sg]
+        dma_pool_free(dev.prp_page_pool, sg_list, dma_addr)
+        dma_addr = link.addr if link is not None else 0
+
+
+def nvme_unmap_sg(dev, req):
+    """Take the memory of a request in several pieces back from the controller."""
+    iod = req._pdu
+    dma_unmap_sg(dev.dev, iod.sg, iod.nents, rq_dma_dir(req))
+
+
+def nvme_unmap_data(dev, req):
+    """Take a request's memory back from the controller, and free what described it."""
+    iod = req._pdu
+    if iod.dma_len:
+        dma_unmap_page(dev.dev, iod.first_dma, iod.dma_len, rq_dma_dir(req))
+        return
+    WARN_ON_ONCE(not iod.nents)
+    nvme_unmap_sg(dev, req)
+    if iod.npages == 0:
+        dma_pool_free(dev.prp_small_pool, nvme_pci_iod_list(req)[0], iod.first_dma)
+    elif iod.use_sgl:
+        nvme_free_sgls(dev, req)
+    else:
+        nvme_free_prps(dev, req)
+    mempool_free(iod.sg, dev.iod_mempool)
+
+
+def nvme_print_sgl(sgl, nents):
+    """Log the pieces of a scatterlist that can't be described."""
+    for i, sg in enumerate(sgl[:nents]):
+        pr_warn(f"sg[{i}] phys_addr:{sg_phys(sg):#018x} offset:{sg.offset} length:{sg.length} "
+                f"dma_address:{sg_dma_address(sg):#018x} dma_length:{sg_dma_len(sg)}")
+
+
+def nvme_pci_setup_prps(dev, req, cmnd):
+    """Describe a request's memory by the addresses of its pages: the first in the command, a second one there too, more
+    of them in a list, whose pages are chained. Returns a BLK_STS_* status.
+
+    Only the first piece may begin within a page, and only the last end there.
+    """
+    iod = req._pdu
+    length = blk_rq_payload_bytes(req)
+    sg = iod.sg[0]
+    dma_len = sg_dma_len(sg)
+    dma_addr = sg_dma_address(sg)
+    page_size = dev.ctrl.page_size
+    offset = dma_addr & (page_size - 1)
+    pages = nvme_pci_iod_list(req)
+
+    length -= page_size - offset
+    if length <= 0:
+        iod.first_dma = 0
+        cmnd.dptr.prp1, cmnd.dptr.prp2 = sg_dma_address(iod.sg[0]), iod.first_dma
+        return BLK_STS_OK
+    dma_len -= page_size - offset
+    if dma_len:
+        dma_addr += page_size - offset
+    else:
+        sg = sg_next(sg)
+        dma_addr = sg_dma_address(sg)
+        dma_len = sg_dma_len(sg)
+    if length <= page_size:
+        iod.first_dma = dma_addr
+        cmnd.dptr.prp1, cmnd.dptr.prp2 = sg_dma_address(iod.sg[0]), iod.first_dma
+        return BLK_STS_OK
+
+    nprps = -(-length // page_size)
+    if nprps <= 256 // 8:
+        pool = dev.prp_small_pool
+        iod.npages = 0
+    else:
+        pool = dev.prp_page_pool
+        iod.npages = 1
+    prp_list, prp_dma = dma_pool_alloc(pool, GFP_ATOMIC, "u64")
+    if prp_list is None:
+        iod.first_dma = dma_addr
+        iod.npages = -1
+        return BLK_STS_RESOURCE
+    pages.append(prp_list)
+    iod.first_dma = prp_dma
+    i = 0
+    while True:
+        if i == page_size >> 3:
+            old_prp_list = prp_list
+            prp_list, prp_dma = dma_pool_alloc(pool, GFP_ATOMIC, "u64")
+            if prp_list is None:
+                nvme_free_prps(dev, req)
+                return BLK_STS_RESOURCE
+            pages.append(prp_list)
+            iod.npages += 1
+            prp_list[0] = old_prp_list[i - 1]
+            old_prp_list[i - 1] = prp_dma
+            i = 1
+        prp_list[i] = dma_addr
+        i += 1
+        dma_len -= page_size
+        dma_addr += page_size
+        length -= page_size
+        if length <= 0:
+            break
+        if dma_len > 0:
+            continue
+        if dma_len < 0:
+            nvme_print_sgl(iod.sg, iod.nents)
+            WARN_ON(True, f"Invalid SGL for payload:{blk_rq_payload_bytes(req)} nents:{iod.nents}")
+            return BLK_STS_IOERR
+        sg = sg_next(sg)
+        dma_addr = sg_dma_address(sg)
+        dma_len = sg_dma_len(sg)
+    cmnd.dptr.prp1, cmnd.dptr.prp2 = sg_dma_address(iod.sg[0]), iod.first_dma
+    return BLK_STS_OK
+
+
+def nvme_pci_sgl_set_data(sge, sg):
+    """Make a descriptor that of a piece of memory."""
+    sge.addr = sg_dma_address(sg)
+    sge.length = sg_dma_len(sg)
+    sge.type = NVME_SGL_FMT_DATA_DESC << 4
+
+
+def nvme_pci_sgl_set_seg(sge, dma_addr, entries):
+    """Make a descriptor that of more descriptors: all that are left, or a page of them."""
+    sge.addr = dma_addr
+    if entries < SGES_PER_PAGE:
+        sge.length = entries * sizeof(nvme_sgl_desc)
+        sge.type = NVME_SGL_FMT_LAST_SEG_DESC << 4
+    else:
+        sge.length = PAGE_SIZE
+        sge.type = NVME_SGL_FMT_SEG_DESC << 4
+
+
+def nvme_pci_setup_sgls(dev, req, cmd, entries):
+    """Describe a request's memory by its segments: in the command where it is one, else in a list. Returns a status."""
+    iod = req._pdu
+    sg = iod.sg[0]
+    cmd.flags = NVME_CMD_SGL_METABUF
+    cmd.dptr.sgl = nvme_sgl_desc()
+    if entries == 1:
+        nvme_pci_sgl_set_data(cmd.dptr.sgl, sg)
+        return BLK_STS_OK
+
+    if entries <= 256 // sizeof(nvme_sgl_desc):
+        pool = dev.prp_small_pool
+        iod.npages = 0
+    else:
+        pool = dev.prp_page_pool
+        iod.npages = 1
+    sg_list, sgl_dma = dma_pool_alloc(pool, GFP_ATOMIC, nvme_sgl_desc)
+    if sg_list is None:
+        iod.npages = -1
+        return BLK_STS_RESOURCE
+    nvme_pci_iod_list(req).append(sg_list)
+    iod.first_dma = sgl_dma
+    nvme_pci_sgl_set_seg(cmd.dptr.sgl, sgl_dma, entries)
+    i = 0
+    while True:
+        if i == SGES_PER_PAGE:
+            link = sg_list[i - 1]
+            old_sg_list = sg_list
+            sg_list, sgl_dma = dma_pool_alloc(pool, GFP_ATOMIC, nvme_sgl_desc)
+            if sg_list is None:
+                nvme_free_sgls(dev, req)
+                return BLK_STS_RESOURCE
+            nvme_pci_iod_list(req).append(sg_list)
+            iod.npages += 1
+            sg_list[0] = link
+            old_sg_list[i - 1] = link = nvme_sgl_desc()
+            i = 1
+            nvme_pci_sgl_set_seg(link, sgl_dma, entries)
+        sge = sg_list[i] = nvme_sgl_desc()
+        nvme_pci_sgl_set_data(sge, sg)
+        i += 1
+        sg = sg_next(sg)
+        entries -= 1
+        if entries == 0:
+            return BLK_STS_OK
+
+
+def nvme_setup_prp_simple(dev, req, cmnd, bv):
+    """Describe memory in one piece that begins within two pages' length of its end: by one or two addresses."""
+    iod = req._pdu
+    page_size = dev.ctrl.page_size
+    first_prp_len = page_size - (bv.bv_offset & page_size - 1)
+    addr = dma_map_bvec(dev.dev, bv, rq_dma_dir(req), 0)
+    iod.first_dma = addr
+    if dma_mapping_error(dev.dev, addr):
+        return BLK_STS_RESOURCE
+    iod.dma_len = bv.bv_len
+    cmnd.dptr.prp1 = addr
+    if bv.bv_len > first_prp_len:
+        cmnd.dptr.prp2 = addr + first_prp_len
+    return BLK_STS_OK
+
+
+def nvme_setup_sgl_simple(dev, req, cmnd, bv):
+    """Describe memory in one piece by a descriptor."""
+    iod = req._pdu
+    iod.first_dma = dma_map_bvec(dev.dev, bv, rq_dma_dir(req), 0)
+    if dma_mapping_error(dev.dev, iod.first_dma):
+        return BLK_STS_RESOURCE
+    iod.dma_len = bv.bv_len
+    cmnd.flags = NVME_CMD_SGL_METABUF
+    cmnd.dptr.sgl = nvme_sgl_desc(addr=iod.first_dma, length=iod.dma_len, type=NVME_SGL_FMT_DATA_DESC << 4)
+    return BLK_STS_OK
+
+
+def nvme_map_data(dev, req, cmnd):
+    """Let the controller use a request's memory, and describe that in the command. Returns a BLK_STS_* status."""
+    iod = req._pdu
+    if blk_rq_nr_phys_segments(req) == 1:
+        bv = req_bvec(req)
+        if bv.bv_offset + bv.bv_len <= dev.ctrl.page_size * 2:
+            return nvme_setup_prp_simple(dev, req, cmnd.common, bv)
+        if iod.nvmeq.qid and variables().sgl_threshold and dev.ctrl.sgls & 3:
+            return nvme_setup_sgl_simple(dev, req, cmnd.common, bv)
+
+    iod.dma_len = 0
+    iod.sg = mempool_alloc(dev.iod_mempool, GFP_ATOMIC)
+    if iod.sg is None:
+        return BLK_STS_RESOURCE
+    iod._list = []
+    ret = BLK_STS_RESOURCE
+    sg_init_table(iod.sg, blk_rq_nr_phys_segments(req))
+    iod.nents = blk_merge.blk_rq_map_sg(req.q, req, iod.sg)
+    if iod.nents:
+        nr_mapped = dma_map_sg_attrs(dev.dev, iod.sg, iod.nents, rq_dma_dir(req), DMA_ATTR_NO_WARN)
+        if nr_mapped:
+            iod.use_sgl = nvme_pci_use_sgls(dev, req)
+            if iod.use_sgl:
+                ret = nvme_pci_setup_sgls(dev, req, cmnd.common, nr_mapped)
+            else:
+                ret = nvme_pci_setup_prps(dev, req, cmnd.common)
+            if ret == BLK_STS_OK:
+                return BLK_STS_OK
+            nvme_unmap_sg(dev, req)
+    mempool_free(iod.sg, dev.iod_mempool)
+    return ret
+
+
 def nvme_queue_rq(hctx, bd):
-    """Send a request to the controller. (Without the bus it fails.)"""
-    return BLK_STS_IOERR
+    """Send a request to the controller. Returns a BLK_STS_* status; the doorbell may wait where more is to come."""
+    ns = hctx.queue.queuedata
+    nvmeq = hctx.driver_data
+    req = bd.rq
+    iod = req._pdu
+    iod.aborted = 0
+    iod.npages = -1
+    iod.nents = 0
+    # A queue that is out of service still drains.
+    if not nvmeq.flags & 1 << NVMEQ_ENABLED:
+        return BLK_STS_IOERR
+    ret, cmnd = core.nvme_setup_cmd(ns, req)
+    if ret:
+        return ret
+    if blk_rq_nr_phys_segments(req):
+        ret = nvme_map_data(nvmeq.dev, req, cmnd)
+        if ret:
+            core.nvme_cleanup_cmd(req)
+            return ret
+    blk_mq.blk_mq_start_request(req)
+    nvme_submit_cmd(nvmeq, cmnd, bd.last)
+    return BLK_STS_OK
+
+
+# ---------------------------------------------------------------- completing
+
+
+def nvme_pci_complete_rq(req):
+    """Finish a request that the controller has answered, on the CPU where that is to be done."""
+    dev = req._pdu.nvmeq.dev
+    core.nvme_cleanup_cmd(req)
+    if blk_rq_nr_phys_segments(req):
+        nvme_unmap_data(dev, req)
+    core.nvme_complete_rq(req)
+
+
+def nvme_cqe_pending(nvmeq):
+    """Whether the next entry of the completion ring is new: its phase says so."""
+    cqe = nvmeq.cqes[nvmeq.cq_head]
+    return cqe is not None and cqe.status & 1 == nvmeq.cq_phase
+
+
+def nvme_ring_cq_doorbell(nvmeq):
+    """Tell the controller how far the completion ring was read."""
+    head = nvmeq.cq_head
+    if nvme_dbbuf_update_and_check_event(head, nvmeq.dbbuf_cq_db, nvmeq.dbbuf_cq_ei):
+        writel(head, nvmeq.q_db + nvmeq.dev.db_stride * 4)
+
+
+def nvme_queue_tagset(nvmeq):
+    """The tags of a queue's commands."""
+    if not nvmeq.qid:
+        return nvmeq.dev.admin_tagset.tags[0]
+    return nvmeq.dev.tagset.tags[nvmeq.qid - 1]
+
+
+def nvme_handle_cqe(nvmeq, idx):
+    """Complete the request that an entry of the completion ring is about.
+
+    Requests for events have no struct request: they neither time out nor keep a queue from freezing.
+    """
+    cqe = nvmeq.cqes[idx]
+    if nvmeq.qid == 0 and cqe.command_id >= NVME_AQ_BLK_MQ_DEPTH:
+        core.nvme_complete_async_event(nvmeq.dev.ctrl, cqe.status, cqe.result)
+        return
+    req = blk_mq.blk_mq_tag_to_rq(nvme_queue_tagset(nvmeq), cqe.command_id)
+    if req is None:
+        dev_warn(nvmeq.dev.ctrl.device, f"invalid id {cqe.command_id} completed on queue {cqe.sq_id}")
+        return
+    nvme_end_request(req, cqe.status, cqe.result)
+
+
+def nvme_complete_cqes(nvmeq, start, end):
+    """Complete the requests of a range of entries, which may go round."""
+    while start != end:
+        nvme_handle_cqe(nvmeq, start)
+        start += 1
+        if start == nvmeq.q_depth:
+            start = 0
+
+
+def nvme_update_cq_head(nvmeq):
+    """Go on by one entry; each time round, new entries have the other phase."""
+    if nvmeq.cq_head == nvmeq.q_depth - 1:
+        nvmeq.cq_head = 0
+        nvmeq.cq_phase ^= 1
+    else:
+        nvmeq.cq_head += 1
+
+
+def nvme_process_cq(nvmeq, tag):
+    """Find the new entries of a completion ring, and tell the controller. Completing them comes after.
+
+    Returns how many are those of a tag (-1: of any), the first of them and the one behind the last. In C the range is
+    two out-parameters.
+    """
+    found = 0
+    start = nvmeq.cq_head
+    while nvme_cqe_pending(nvmeq):
+        if tag == -1 or nvmeq.cqes[nvmeq.cq_head].command_id == tag:
+            found += 1
+        nvme_update_cq_head(nvmeq)
+    end = nvmeq.cq_head
+    if start != end:
+        nvme_ring_cq_doorbell(nvmeq)
+    return found, start, end
 
 
 def nvme_irq(irq, data):
-    """Serve a queue's interrupt. (Nothing completes yet.)"""
-    return IRQ_NONE
+    """Serve a queue's interrupt. It counts as handled also where an earlier one has found what this one is about."""
+    nvmeq = data
+    ret = IRQ_NONE
+    if nvmeq.cq_head != nvmeq.last_cq_head:
+        ret = IRQ_HANDLED
+    _, start, end = nvme_process_cq(nvmeq, -1)
+    nvmeq.last_cq_head = nvmeq.cq_head
+    if start != end:
+        nvme_complete_cqes(nvmeq, start, end)
+        return IRQ_HANDLED
+    return ret
+
+
+def nvme_poll_irqdisable(nvmeq, tag):
+    """Look for completions of any queue, with its interrupt held back meanwhile. Returns how many were of the tag."""
+    pdev = to_pci_dev(nvmeq.dev.dev)
+    if nvmeq.flags >> NVMEQ_POLLED & 1:
+        found, start, end = nvme_process_cq(nvmeq, tag)
+    else:
+        disable_irq(msi.pci_irq_vector(pdev, nvmeq.cq_vector))
+        found, start, end = nvme_process_cq(nvmeq, tag)
+        enable_irq(msi.pci_irq_vector(pdev, nvmeq.cq_vector))
+    nvme_complete_cqes(nvmeq, start, end)
+    return found
+
+
+def nvme_poll(hctx):
+    """Look for completions of a polled queue, for somebody who waits. Returns how many there were."""
+    nvmeq = hctx.driver_data
+    if not nvme_cqe_pending(nvmeq):
+        return 0
+    found, start, end = nvme_process_cq(nvmeq, -1)
+    nvme_complete_cqes(nvmeq, start, end)
+    return found
+
+
+# ---------------------------------------------------------------- admin commands
+
+
+def nvme_pci_submit_async_event(ctrl):
+    """Ask the controller to answer when there is an event to tell of."""
+    nvmeq = to_nvme_dev(ctrl).queues[0]
+    c = nvme_command(nvme.nvme_common_command(opcode=nvme_admin_async_event, command_id=NVME_AQ_BLK_MQ_DEPTH))
+    nvme_submit_cmd(nvmeq, c, True)
 
 
 def adapter_delete_queue(dev, opcode, id):
@@ -237,6 +1041,7 @@ def adapter_alloc_cq(dev, qid, nvmeq, vector):
 def adapter_alloc_sq(dev, qid, nvmeq):
     """Let the controller create a submission queue, which completes into the completion queue of its number."""
     flags = NVME_QUEUE_PHYS_CONTIG
+    # Where none is of medium priority, some controllers take all to be urgent.
     if dev.ctrl.quirks & NVME_QUIRK_MEDIUM_PRIO_SQ:
         flags |= NVME_SQ_PRIO_MEDIUM
     c = nvme_command(nvme.nvme_create_sq(opcode=nvme_admin_create_sq, prp1=nvmeq.sq_dma_addr, sqid=qid,
@@ -254,11 +1059,100 @@ def adapter_delete_sq(dev, sqid):
     return adapter_delete_queue(dev, nvme_admin_delete_sq, sqid)
 
 
+# ---------------------------------------------------------------- requests that take too long
+
+
+def abort_endio(req, error):
+    """The controller has answered an abort. The aborted request ends by itself."""
+    nvmeq = req._pdu.nvmeq
+    dev_warn(nvmeq.dev.ctrl.device, f"Abort status: 0x{nvme_req(req).status:x}")
+    nvmeq.dev.ctrl.abort_limit += 1
+    blk_mq.blk_mq_free_request(req)
+
+
+def nvme_should_reset(dev, csts):
+    """Whether a controller's status asks for a reset: it failed, or its subsystem was reset; and none is under way."""
+    nssro = dev.subsystem and csts & NVME_CSTS_NSSRO
+    if dev.ctrl.state in (NVME_CTRL_RESETTING, NVME_CTRL_CONNECTING):
+        return False
+    return bool(csts & NVME_CSTS_CFS or nssro)
+
+
+def nvme_warn_reset(dev, csts):
+    """Log that a controller is down, with what the bus says of it."""
+    result, pci_status = pci_read_config_word(to_pci_dev(dev.dev), PCI_STATUS)
+    if result == PCIBIOS_SUCCESSFUL:
+        dev_warn(dev.ctrl.device, f"controller is down; will reset: CSTS=0x{csts:x}, PCI_STATUS=0x{pci_status:x}")
+    else:
+        dev_warn(dev.ctrl.device,
+                 f"controller is down; will reset: CSTS=0x{csts:x}, PCI_STATUS read failed ({result})")
+
+
+def nvme_timeout(req, reserved):
+    """A request takes too long. Perhaps its interrupt was lost; else it is aborted the first time, and the controller
+    reset the second, or where it is an admin command. While a controller is set up it is given up.
+
+    Returns BLK_EH_DONE where the request has ended, BLK_EH_RESET_TIMER where it gets more time.
+    """
+    iod = req._pdu
+    nvmeq = iod.nvmeq
+    dev = nvmeq.dev
+    csts = readl(dev.bar + NVME_REG_CSTS)
+    if pci_channel_offline(to_pci_dev(dev.dev)):
+        return BLK_EH_RESET_TIMER
+    if nvme_should_reset(dev, csts):
+        nvme_warn_reset(dev, csts)
+        nvme_dev_disable(dev, False)
+        core.nvme_reset_ctrl(dev.ctrl)
+        return BLK_EH_DONE
+    if nvme_poll_irqdisable(nvmeq, req.tag):
+        dev_warn(dev.ctrl.device, f"I/O {req.tag} QID {nvmeq.qid} timeout, completion polled")
+        return BLK_EH_DONE
+
+    if dev.ctrl.state in (NVME_CTRL_CONNECTING, NVME_CTRL_DELETING):
+        if dev.ctrl.state == NVME_CTRL_CONNECTING:
+            core.nvme_change_ctrl_state(dev.ctrl, NVME_CTRL_DELETING)
+        # Disabling ends all requests. The reset then sees that its command was cancelled.
+        dev_warn(dev.ctrl.device, f"I/O {req.tag} QID {nvmeq.qid} timeout, disable controller")
+        nvme_req(req).flags |= NVME_REQ_CANCELLED
+        nvme_dev_disable(dev, True)
+        return BLK_EH_DONE
+    if dev.ctrl.state == NVME_CTRL_RESETTING:
+        return BLK_EH_RESET_TIMER
+
+    if not nvmeq.qid or iod.aborted:
+        dev_warn(dev.ctrl.device, f"I/O {req.tag} QID {nvmeq.qid} timeout, reset controller")
+        nvme_req(req).flags |= NVME_REQ_CANCELLED
+        nvme_dev_disable(dev, False)
+        core.nvme_reset_ctrl(dev.ctrl)
+        return BLK_EH_DONE
+
+    dev.ctrl.abort_limit -= 1
+    if dev.ctrl.abort_limit < 0:
+        dev.ctrl.abort_limit += 1
+        return BLK_EH_RESET_TIMER
+    iod.aborted = 1
+    cmd = nvme_command(nvme.nvme_abort_cmd(opcode=nvme_admin_abort_cmd, cid=req.tag, sqid=nvmeq.qid))
+    dev_warn(nvmeq.dev.ctrl.device, f"I/O {req.tag} QID {nvmeq.qid} timeout, aborting")
+    abort_req = core.nvme_alloc_request(dev.ctrl.admin_q, cmd, BLK_MQ_REQ_NOWAIT, NVME_QID_ANY)
+    if IS_ERR(abort_req):
+        dev.ctrl.abort_limit += 1
+        return BLK_EH_RESET_TIMER
+    abort_req.timeout = core.variables().admin_timeout * HZ
+    abort_req.end_io_data = None
+    blk_exec.blk_execute_rq_nowait(abort_req.q, None, abort_req, 0, abort_endio)
+    return BLK_EH_RESET_TIMER
+
+
+# ---------------------------------------------------------------- queues
+
+
 def nvme_free_queue(nvmeq):
     """Free a queue's rings."""
     dma_free_coherent(nvmeq.dev.dev, nvmeq.cqes, nvmeq.cq_dma_addr)
-    if nvmeq.sq_cmds is not None:
-        dma_free_coherent(nvmeq.dev.dev, nvmeq.sq_cmds, nvmeq.sq_dma_addr)
+    if nvmeq.sq_cmds is None:
+        return
+    dma_free_coherent(nvmeq.dev.dev, nvmeq.sq_cmds, nvmeq.sq_dma_addr)
 
 
 def nvme_free_queues(dev, lowest):
@@ -288,6 +1182,23 @@ def nvme_suspend_io_queues(dev):
     """Take all I/O queues out of service."""
     for i in range(dev.ctrl.queue_count - 1, 0, -1):
         nvme_suspend_queue(dev.queues[i])
+
+
+def nvme_disable_admin_queue(dev, shutdown):
+    """Disable the controller, or shut it down, and see what it completed until then."""
+    nvmeq = dev.queues[0]
+    if shutdown:
+        core.nvme_shutdown_ctrl(dev.ctrl)
+    else:
+        core.nvme_disable_ctrl(dev.ctrl)
+    nvme_poll_irqdisable(nvmeq, -1)
+
+
+def nvme_reap_pending_cqes(dev):
+    """See what a disabled controller completed of I/O before; whatever is left will be cancelled."""
+    for i in range(dev.ctrl.queue_count - 1, 0, -1):
+        _, start, end = nvme_process_cq(dev.queues[i], -1)
+        nvme_complete_cqes(dev.queues[i], start, end)
 
 
 def nvme_alloc_sq_cmds(dev, nvmeq, qid):
@@ -335,6 +1246,7 @@ def nvme_init_queue(nvmeq, qid):
     nvmeq.cq_phase = 1
     nvmeq.q_db = dev.dbs + qid * 2 * dev.db_stride * 4
     nvmeq.cqes[:] = [None] * nvmeq.q_depth
+    nvme_dbbuf_init(dev, nvmeq, qid)
     dev.online_queues += 1
 
 
@@ -374,12 +1286,61 @@ def nvme_create_queue(nvmeq, qid, polled):
     return result
 
 
+nvme_mq_admin_ops = blk_mq_ops(
+    queue_rq=nvme_queue_rq,
+    complete=nvme_pci_complete_rq,
+    init_hctx=nvme_admin_init_hctx,
+    init_request=nvme_init_request,
+    timeout=nvme_timeout,
+)
 nvme_mq_ops = blk_mq_ops(
     queue_rq=nvme_queue_rq,
+    complete=nvme_pci_complete_rq,
+    commit_rqs=nvme_commit_rqs,
     init_hctx=nvme_init_hctx,
     init_request=nvme_init_request,
     map_queues=nvme_pci_map_queues,
+    timeout=nvme_timeout,
+    poll=nvme_poll,
 )
+
+
+def nvme_dev_remove_admin(dev):
+    """End the admin queue. Who still waits for it is sent away."""
+    if dev.ctrl.admin_q is not None and not blk_queue_dying(dev.ctrl.admin_q):
+        blk_mq.blk_mq_unquiesce_queue(dev.ctrl.admin_q)
+        blk_core.blk_cleanup_queue(dev.ctrl.admin_q)
+        blk_mq.blk_mq_free_tag_set(dev.admin_tagset)
+
+
+def nvme_alloc_admin_tags(dev):
+    """Make the admin queue's request queue, with its tags, or let it go on after a reset. Returns 0 or -errno."""
+    if dev.ctrl.admin_q is not None:
+        blk_mq.blk_mq_unquiesce_queue(dev.ctrl.admin_q)
+        return 0
+    tagset = dev.admin_tagset
+    tagset.ops = nvme_mq_admin_ops
+    tagset.nr_hw_queues = 1
+    tagset.queue_depth = NVME_AQ_MQ_TAG_DEPTH
+    tagset.timeout = core.variables().admin_timeout * HZ
+    tagset.numa_node = dev_to_node(dev.dev)
+    tagset.cmd_size = sizeof(nvme_iod)
+    tagset.flags = BLK_MQ_F_NO_SCHED
+    tagset.driver_data = dev
+    if blk_mq.blk_mq_alloc_tag_set(tagset):
+        return -ENOMEM
+    dev.ctrl.admin_tagset = tagset
+    admin_q = blk_mq.blk_mq_init_queue(tagset)
+    if IS_ERR(admin_q):
+        # v5.4.120 leaves the error in ctrl->admin_q, where it is taken for a queue; here there is none then.
+        blk_mq.blk_mq_free_tag_set(tagset)
+        return -ENOMEM
+    dev.ctrl.admin_q = admin_q
+    if not blk_core.blk_get_queue(admin_q):
+        nvme_dev_remove_admin(dev)
+        dev.ctrl.admin_q = None
+        return -ENODEV
+    return 0
 
 
 def db_bar_size(dev, nr_io_queues):
@@ -405,6 +1366,40 @@ def nvme_remap_bar(dev, size):
     return 0
 
 
+def nvme_pci_configure_admin_queue(dev):
+    """Disable the controller, tell it where the admin queue is, and enable it. Returns 0 or -errno."""
+    result = nvme_remap_bar(dev, db_bar_size(dev, 0))
+    if result < 0:
+        return result
+    dev.subsystem = bool(NVME_CAP_NSSRC(dev.ctrl.cap)) if readl(dev.bar + NVME_REG_VS) >= NVME_VS(1, 1, 0) else False
+    if dev.subsystem and readl(dev.bar + NVME_REG_CSTS) & NVME_CSTS_NSSRO:
+        writel(NVME_CSTS_NSSRO, dev.bar + NVME_REG_CSTS)
+    result = core.nvme_disable_ctrl(dev.ctrl)
+    if result < 0:
+        return result
+    result = nvme_alloc_queue(dev, 0, NVME_AQ_DEPTH)
+    if result:
+        return result
+
+    nvmeq = dev.queues[0]
+    aqa = nvmeq.q_depth - 1
+    aqa |= aqa << 16
+    writel(aqa, dev.bar + NVME_REG_AQA)
+    lo_hi_writeq(nvmeq.sq_dma_addr, dev.bar + NVME_REG_ASQ)
+    lo_hi_writeq(nvmeq.cq_dma_addr, dev.bar + NVME_REG_ACQ)
+    result = core.nvme_enable_ctrl(dev.ctrl)
+    if result:
+        return result
+    nvmeq.cq_vector = 0
+    nvme_init_queue(nvmeq, 0)
+    result = queue_request_irq(nvmeq)
+    if result:
+        dev.online_queues -= 1
+        return result
+    nvmeq.flags |= 1 << NVMEQ_ENABLED
+    return result
+
+
 def nvme_create_io_queues(dev):
     """Allocate and create I/O queues up to number max_qid; those after the interrupt-driven ones are polled.
 
@@ -427,6 +1422,150 @@ def nvme_create_io_queues(dev):
         if ret:
             break
     return min(ret, 0)
+
+
+# ---------------------------------------------------------------- memory of the controller's, and of the host's for it
+
+
+def nvme_cmb_size_unit(dev):
+    """In what units the size of the controller's own memory is given, in bytes."""
+    return 1 << 12 + 4 * (dev.cmbsz >> NVME_CMBSZ_SZU_SHIFT & NVME_CMBSZ_SZU_MASK)
+
+
+def nvme_cmb_size(dev):
+    """How large that is, in those units."""
+    return dev.cmbsz >> NVME_CMBSZ_SZ_SHIFT & NVME_CMBSZ_SZ_MASK
+
+
+def nvme_map_cmb(dev):
+    """Make the controller's own memory usable, if it has any. (The reference kernel can't: it says so, and goes on.)"""
+    if dev.cmb_size:
+        return
+    dev.cmbsz = readl(dev.bar + NVME_REG_CMBSZ)
+    if not dev.cmbsz:
+        return
+    dev.cmbloc = readl(dev.bar + NVME_REG_CMBLOC)
+    pdev = to_pci_dev(dev.dev)
+    size = nvme_cmb_size_unit(dev) * nvme_cmb_size(dev)
+    offset = nvme_cmb_size_unit(dev) * NVME_CMB_OFST(dev.cmbloc)
+    bar = NVME_CMB_BIR(dev.cmbloc)
+    bar_size = pci_resource_len(pdev, bar)
+    if offset > bar_size:
+        return
+    size = min(size, bar_size - offset)
+    if pci_p2pdma_add_resource(pdev, bar, size, offset):
+        dev_warn(dev.ctrl.device, "failed to register the CMB")
+
+
+def nvme_set_host_mem(dev, bits):
+    """Tell the controller which memory of the host it may use. Returns 0, its status or -errno."""
+    dma_addr = dev.host_mem_descs_dma
+    c = nvme_command(nvme.nvme_features(
+        opcode=nvme_admin_set_features, fid=NVME_FEAT_HOST_MEM_BUF, dword11=bits,
+        dword12=dev.host_mem_size >> ilog2(dev.ctrl.page_size), dword13=dma_addr & 0xFFFFFFFF, dword14=dma_addr >> 32,
+        dword15=dev.nr_host_mem_descs))
+    ret = core.nvme_submit_sync_cmd(dev.ctrl.admin_q, c, None, 0)
+    if ret:
+        dev_warn(dev.ctrl.device, f"failed to set host mem (err {ret}, flags {bits:#x}).")
+    return ret
+
+
+def nvme_free_host_mem(dev):
+    """Free the controller's memory of the host."""
+    for i in range(dev.nr_host_mem_descs):
+        desc = dev.host_mem_descs[i]
+        dma_free_attrs(dev.dev, desc.size * dev.ctrl.page_size, dev.host_mem_desc_bufs[i], desc.addr,
+                       DMA_ATTR_NO_KERNEL_MAPPING | DMA_ATTR_NO_WARN)
+    kfree(dev.host_mem_desc_bufs)
+    dev.host_mem_desc_bufs = None
+    dma_free_coherent(dev.dev, dev.host_mem_descs, dev.host_mem_descs_dma)
+    dev.host_mem_descs = None
+    dev.nr_host_mem_descs = 0
+
+
+def __nvme_alloc_host_mem(dev, preferred, chunk_size):
+    """Allocate memory for the controller in pieces of chunk_size bytes, as much as is preferred or can be had.
+
+    Returns 0, or -ENOMEM where there is none.
+    """
+    max_entries = -(-preferred // chunk_size)
+    if dev.ctrl.hmmaxd and dev.ctrl.hmmaxd < max_entries:
+        max_entries = dev.ctrl.hmmaxd
+    descs, descs_dma = dma_alloc_coherent(dev.dev, max_entries, nvme_host_mem_buf_desc, GFP_KERNEL)
+    if descs is None:
+        dev.host_mem_descs = None
+        return -ENOMEM
+    bufs = kcalloc(max_entries, "pointer", GFP_KERNEL)
+    if bufs is not None:
+        i = size = 0
+        while size < preferred and i < max_entries:
+            length = min(chunk_size, preferred - size)
+            bufs[i], dma_addr = dma_alloc_attrs(dev.dev, length, GFP_KERNEL,
+                                                DMA_ATTR_NO_KERNEL_MAPPING | DMA_ATTR_NO_WARN)
+            if bufs[i] is None:
+                break
+            descs[i] = nvme_host_mem_buf_desc(addr=dma_addr, size=length // dev.ctrl.page_size)
+            i += 1
+            size += length
+        if size:
+            dev.nr_host_mem_descs = i
+            dev.host_mem_size = size
+            dev.host_mem_descs = descs
+            dev.host_mem_descs_dma = descs_dma
+            dev.host_mem_desc_bufs = bufs
+            return 0
+        kfree(bufs)
+    dma_free_coherent(dev.dev, descs, descs_dma)
+    dev.host_mem_descs = None
+    return -ENOMEM
+
+
+def nvme_alloc_host_mem(dev, min_size, preferred):
+    """Allocate memory for the controller in the largest pieces that can be had, at least min_size bytes.
+
+    Returns 0 or -ENOMEM.
+    """
+    chunk_size = min(preferred, PAGE_SIZE * MAX_ORDER_NR_PAGES)
+    while chunk_size >= max(dev.ctrl.hmminds * 4096, PAGE_SIZE * 2):
+        if not __nvme_alloc_host_mem(dev, preferred, chunk_size):
+            if not min_size or dev.host_mem_size >= min_size:
+                return 0
+            nvme_free_host_mem(dev)
+        chunk_size //= 2
+    return -ENOMEM
+
+
+def nvme_setup_host_mem(dev):
+    """Give the controller the memory of the host that it asks for, within what the module allows. After a reset it gets
+    what it had. It must do without where there is none. Returns 0, its status or -errno.
+    """
+    max_host_mem_size_mb = variables().max_host_mem_size_mb
+    most = max_host_mem_size_mb * SZ_1M
+    preferred = min(dev.ctrl.hmpre * 4096, most)
+    least = dev.ctrl.hmmin * 4096
+    enable_bits = NVME_HOST_MEM_ENABLE
+    if least > most:
+        dev_warn(dev.ctrl.device, f"min host memory ({least >> ilog2(SZ_1M)} MiB) above limit "
+                                  f"({max_host_mem_size_mb} MiB).")
+        nvme_free_host_mem(dev)
+        return 0
+    if dev.host_mem_descs is not None:
+        if dev.host_mem_size >= least:
+            enable_bits |= NVME_HOST_MEM_RETURN
+        else:
+            nvme_free_host_mem(dev)
+    if dev.host_mem_descs is None:
+        if nvme_alloc_host_mem(dev, least, preferred):
+            dev_warn(dev.ctrl.device, "failed to allocate host memory buffer.")
+            return 0
+        dev_info(dev.ctrl.device, f"allocated {dev.host_mem_size >> ilog2(SZ_1M)} MiB host memory buffer.")
+    ret = nvme_set_host_mem(dev, enable_bits)
+    if ret:
+        nvme_free_host_mem(dev)
+    return ret
+
+
+# ---------------------------------------------------------------- how many queues
 
 
 def nvme_calc_irq_sets(affd, nrirqs):
@@ -540,21 +1679,60 @@ def nvme_setup_io_queues(dev):
     return 0
 
 
-def nvme_delete_queue(nvmeq, opcode):
-    """Let the controller delete one half of a queue; delete_done says when. Returns 0 or -errno."""
-    c = nvme_command(nvme.nvme_delete_queue(opcode=opcode, qid=nvmeq.qid))
-    nvmeq.delete_done.done = 0
-    if core.nvme_submit_sync_cmd(nvmeq.dev.ctrl.admin_q, c, None, 0) and opcode == nvme_admin_delete_cq:
-        nvmeq.flags |= 1 << NVMEQ_DELETE_ERROR
+def nvme_del_queue_end(req, error):
+    """The controller has answered that half of a queue is deleted."""
+    nvmeq = req.end_io_data
+    blk_mq.blk_mq_free_request(req)
     complete(nvmeq.delete_done)
+
+
+def nvme_del_cq_end(req, error):
+    """The same of a completion queue, which matters where it failed."""
+    nvmeq = req.end_io_data
+    if error:
+        nvmeq.flags |= 1 << NVMEQ_DELETE_ERROR
+    nvme_del_queue_end(req, error)
+
+
+def nvme_delete_queue(nvmeq, opcode):
+    """Ask the controller to delete half of a queue; delete_done says when it has. Returns 0 or -errno."""
+    q = nvmeq.dev.ctrl.admin_q
+    cmd = nvme_command(nvme.nvme_delete_queue(opcode=opcode, qid=nvmeq.qid))
+    req = core.nvme_alloc_request(q, cmd, BLK_MQ_REQ_NOWAIT, NVME_QID_ANY)
+    if IS_ERR(req):
+        return PTR_ERR(req)
+    req.timeout = core.variables().admin_timeout * HZ
+    req.end_io_data = nvmeq
+    init_completion(nvmeq.delete_done)
+    blk_exec.blk_execute_rq_nowait(q, None, req, False,
+                                   nvme_del_cq_end if opcode == nvme_admin_delete_cq else nvme_del_queue_end)
     return 0
 
 
 def __nvme_disable_io_queues(dev, opcode):
-    """Delete one half of each I/O queue, from the last to the first. Returns whether the controller answered."""
-    for qid in range(dev.online_queues - 1, 0, -1):
-        nvme_delete_queue(dev.queues[qid], opcode)
-    return True
+    """Delete one half of each I/O queue, from the last to the first, as many at once as there are tags for.
+
+    Returns whether the controller answered in time.
+    """
+    nr_queues = dev.online_queues - 1
+    sent = 0
+    while True:
+        timeout = core.variables().admin_timeout * HZ
+        while nr_queues > 0:
+            if nvme_delete_queue(dev.queues[nr_queues], opcode):
+                break
+            nr_queues -= 1
+            sent += 1
+        while sent:
+            nvmeq = dev.queues[nr_queues + sent]
+            timeout = wait_for_completion_io_timeout(nvmeq.delete_done, timeout)
+            if timeout == 0:
+                return False
+            sent -= 1
+            if nr_queues:
+                break
+        else:
+            return True
 
 
 def nvme_dev_add(dev):
@@ -585,3 +1763,485 @@ def nvme_dev_add(dev):
     else:
         blk_mq.blk_mq_update_nr_hw_queues(dev.tagset, dev.online_queues - 1)
         nvme_free_queues(dev, dev.online_queues)
+    nvme_dbbuf_set(dev)
+
+
+# ---------------------------------------------------------------- up, and down
+
+
+def nvme_pci_enable(dev):
+    """Let the device answer on the bus and use memory, get it one vector, and see what queues it could have.
+
+    Returns 0 or -errno.
+    """
+    pdev = to_pci_dev(dev.dev)
+    if pci_enable_device_mem(pdev):
+        return -ENOMEM
+    pci_set_master(pdev)
+    if dma_set_mask_and_coherent(dev.dev, DMA_BIT_MASK(64)):
+        pci_disable_device(pdev)
+        return -ENOMEM
+    if readl(dev.bar + NVME_REG_CSTS) == core.ALL_ONES:
+        pci_disable_device(pdev)
+        return -ENODEV
+    # Some devices have no pin. How many vectors there will be is known later.
+    result = pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_ALL_TYPES)
+    if result < 0:
+        return result
+
+    dev.ctrl.cap = lo_hi_readq(dev.bar + NVME_REG_CAP)
+    dev.q_depth = min(NVME_CAP_MQES(dev.ctrl.cap) + 1, variables().io_queue_depth)
+    dev.ctrl.sqsize = dev.q_depth - 1
+    dev.db_stride = 1 << NVME_CAP_STRIDE(dev.ctrl.cap)
+    dev.dbs = dev.bar + 4096
+    dev.io_sqes = 7 if dev.ctrl.quirks & NVME_QUIRK_128_BYTES_SQES else NVME_NVM_IOSQES
+
+    if pdev.vendor == PCI_VENDOR_ID_APPLE and pdev.device == 0x2001:
+        dev.q_depth = 2
+        dev_warn(dev.ctrl.device, f"detected Apple NVMe controller, set queue depth={dev.q_depth} to work around "
+                                  "controller resets")
+    elif (pdev.vendor == PCI_VENDOR_ID_SAMSUNG and pdev.device in (0xA821, 0xA822)
+            and NVME_CAP_MQES(dev.ctrl.cap) == 0):
+        dev.q_depth = 64
+        dev_err(dev.ctrl.device, f"detected PM1725 NVMe controller, set queue depth={dev.q_depth}")
+    # The first 32 tags of such a controller's I/O queue are the admin queue's.
+    if dev.ctrl.quirks & NVME_QUIRK_SHARED_TAGS and dev.q_depth < NVME_AQ_DEPTH + 2:
+        dev.q_depth = NVME_AQ_DEPTH + 2
+        dev_warn(dev.ctrl.device, f"IO queue depth clamped to {dev.q_depth}")
+
+    nvme_map_cmb(dev)
+    pci_enable_pcie_error_reporting(pdev)
+    pci_save_state(pdev)
+    return 0
+
+
+def nvme_dev_unmap(dev):
+    """Give the register window back."""
+    if dev.bar:
+        iounmap(dev.bar)
+    pci_release_mem_regions(to_pci_dev(dev.dev))
+
+
+def nvme_pci_disable(dev):
+    """Give the vectors back, and let the device use memory no more."""
+    pdev = to_pci_dev(dev.dev)
+    msi.pci_free_irq_vectors(pdev)
+    if pci_is_enabled(pdev):
+        pci_disable_pcie_error_reporting(pdev)
+        pci_disable_device(pdev)
+
+
+def nvme_dev_disable(dev, shutdown):
+    """Stop a controller, whatever state it is in: afterwards it touches no memory, and no request waits for it.
+
+    shutdown: it is told that its power may go, what was begun is awaited, and what still comes fails. Otherwise
+    requests wait, or are tried again, until it has been reset.
+    """
+    dead = True
+    freeze = False
+    pdev = to_pci_dev(dev.dev)
+    if pci_is_enabled(pdev):
+        csts = readl(dev.bar + NVME_REG_CSTS)
+        if dev.ctrl.state in (NVME_CTRL_LIVE, NVME_CTRL_RESETTING):
+            freeze = True
+            core.nvme_start_freeze(dev.ctrl)
+        dead = bool(csts & NVME_CSTS_CFS or not csts & NVME_CSTS_RDY or pdev.error_state != pci_channel_io_normal)
+    if not dead and shutdown and freeze:
+        core.nvme_wait_freeze_timeout(dev.ctrl, core.variables().nvme_io_timeout * HZ)
+    core.nvme_stop_queues(dev.ctrl)
+    if not dead and dev.ctrl.queue_count > 0:
+        nvme_disable_io_queues(dev)
+        nvme_disable_admin_queue(dev, shutdown)
+    nvme_suspend_io_queues(dev)
+    nvme_suspend_queue(dev.queues[0])
+    nvme_pci_disable(dev)
+    nvme_reap_pending_cqes(dev)
+
+    blk_mq_tag.blk_mq_tagset_busy_iter(dev.tagset, core.nvme_cancel_request, dev.ctrl)
+    blk_mq_tag.blk_mq_tagset_busy_iter(dev.admin_tagset, core.nvme_cancel_request, dev.ctrl)
+    blk_mq_tag.blk_mq_tagset_wait_completed_request(dev.tagset)
+    blk_mq_tag.blk_mq_tagset_wait_completed_request(dev.admin_tagset)
+    # Nobody will start the queues again: let what waits in them fail.
+    if shutdown:
+        core.nvme_start_queues(dev.ctrl)
+        if dev.ctrl.admin_q is not None and not blk_queue_dying(dev.ctrl.admin_q):
+            blk_mq.blk_mq_unquiesce_queue(dev.ctrl.admin_q)
+
+
+def nvme_disable_prepare_reset(dev, shutdown):
+    """Stop a controller that is to be reset later. Returns 0, or -EBUSY where it is being removed."""
+    if not core.nvme_wait_reset(dev.ctrl):
+        return -EBUSY
+    nvme_dev_disable(dev, shutdown)
+    return 0
+
+
+def nvme_setup_prp_pools(dev):
+    """Make the pools for PRP and SGL lists: of pages, and of small blocks for lists of up to 32 entries.
+
+    Returns 0 or -ENOMEM.
+    """
+    dev.prp_page_pool = dma_pool_create("prp list page", dev.dev, PAGE_SIZE, PAGE_SIZE, 0)
+    if dev.prp_page_pool is None:
+        return -ENOMEM
+    dev.prp_small_pool = dma_pool_create("prp list 256", dev.dev, 256, 256, 0)
+    if dev.prp_small_pool is None:
+        dma_pool_destroy(dev.prp_page_pool)
+        return -ENOMEM
+    return 0
+
+
+def nvme_release_prp_pools(dev):
+    """Free them."""
+    dma_pool_destroy(dev.prp_page_pool)
+    dma_pool_destroy(dev.prp_small_pool)
+
+
+def nvme_free_tagset(dev):
+    """Free the tags of the I/O queues."""
+    if dev.tagset.tags is not None:
+        blk_mq.blk_mq_free_tag_set(dev.tagset)
+    dev.ctrl.tagset = None
+
+
+def nvme_pci_free_ctrl(ctrl):
+    """The last reference to a controller is gone: free it."""
+    dev = to_nvme_dev(ctrl)
+    nvme_dbbuf_dma_free(dev)
+    put_device(dev.dev)
+    nvme_free_tagset(dev)
+    if dev.ctrl.admin_q is not None:
+        blk_core.blk_put_queue(dev.ctrl.admin_q)
+    kfree(dev.queues)
+    mempool_destroy(dev.iod_mempool)
+    kfree(dev)
+
+
+def nvme_remove_dead_ctrl(dev):
+    """Give a controller up that could not be brought up: end its queues, and have its driver taken off it."""
+    core.nvme_change_ctrl_state(dev.ctrl, NVME_CTRL_DELETING)
+    nvme_get_ctrl(dev.ctrl)
+    nvme_dev_disable(dev, False)
+    core.nvme_kill_queues(dev.ctrl)
+    if not queue_work(core.variables().nvme_wq, dev.remove_work):
+        nvme_put_ctrl(dev.ctrl)
+
+
+def nvme_reset_work(work):
+    """Bring a controller up, from whatever state: registers, admin queue, what it is, I/O queues, then it is live.
+
+    A controller that works but has no I/O queue stays, without namespaces, so that it can be repaired; one that does
+    not work is removed.
+    """
+    dev = work.data
+    if WARN_ON(dev.ctrl.state != NVME_CTRL_RESETTING, f"reset of a controller in state {dev.ctrl.state}"):
+        result = -ENODEV
+    else:
+        result = 0
+        if dev.ctrl.ctrl_config & NVME_CC_ENABLE:
+            nvme_dev_disable(dev, False)
+        core.nvme_sync_queues(dev.ctrl)
+        result = nvme_pci_enable(dev)
+    if not result:
+        result = nvme_pci_configure_admin_queue(dev)
+    if not result:
+        result = nvme_alloc_admin_tags(dev)
+    if not result:
+        # So that a scatterlist is within a page.
+        dev.ctrl.max_hw_sectors = min(NVME_MAX_KB_SZ << 1, dma_max_mapping_size(dev.dev) >> 9)
+        dev.ctrl.max_segments = NVME_MAX_SEGS
+        dma_set_max_seg_size(dev.dev, 0xFFFFFFFF)
+        if not core.nvme_change_ctrl_state(dev.ctrl, NVME_CTRL_CONNECTING):
+            dev_warn(dev.ctrl.device, "failed to mark controller CONNECTING")
+            result = -EBUSY
+    if not result:
+        result = core.nvme_init_identify(dev.ctrl)
+    if not result:
+        if dev.ctrl.oacs & NVME_CTRL_OACS_DBBUF_SUPP and nvme_dbbuf_dma_alloc(dev):
+            dev_warn(dev.dev, "unable to allocate dma for dbbuf")
+        if dev.ctrl.hmpre:
+            result = min(nvme_setup_host_mem(dev), 0)
+    if not result:
+        result = nvme_setup_io_queues(dev)
+    if not result:
+        if dev.online_queues < 2:
+            dev_warn(dev.ctrl.device, "IO queues not created")
+            core.nvme_kill_queues(dev.ctrl)
+            core.nvme_remove_namespaces(dev.ctrl)
+            nvme_free_tagset(dev)
+        else:
+            core.nvme_start_queues(dev.ctrl)
+            core.nvme_wait_freeze(dev.ctrl)
+            nvme_dev_add(dev)
+            core.nvme_unfreeze(dev.ctrl)
+        if core.nvme_change_ctrl_state(dev.ctrl, NVME_CTRL_LIVE):
+            core.nvme_start_ctrl(dev.ctrl)
+            return
+        dev_warn(dev.ctrl.device, "failed to mark controller live state")
+        result = -ENODEV
+    dev_warn(dev.ctrl.device, f"Removing after probe failure status: {result}")
+    nvme_remove_dead_ctrl(dev)
+
+
+def nvme_remove_dead_ctrl_work(work):
+    """Take the driver off a controller that is given up."""
+    dev = work.data
+    pdev = to_pci_dev(dev.dev)
+    if pci_get_drvdata(pdev) is not None:
+        device_release_driver(pdev.dev)
+    nvme_put_ctrl(dev.ctrl)
+
+
+def nvme_pci_reg_read32(ctrl, off):
+    """Read a register. Returns 0 and its value."""
+    return 0, readl(to_nvme_dev(ctrl).bar + off)
+
+
+def nvme_pci_reg_write32(ctrl, off, val):
+    """Write a register. Returns 0."""
+    writel(val, to_nvme_dev(ctrl).bar + off)
+    return 0
+
+
+def nvme_pci_reg_read64(ctrl, off):
+    """Read a register of 64 bits. Returns 0 and its value."""
+    return 0, lo_hi_readq(to_nvme_dev(ctrl).bar + off)
+
+
+def nvme_pci_get_address(ctrl):
+    """Where the controller is on the bus."""
+    return dev_name(to_pci_dev(to_nvme_dev(ctrl).dev).dev)
+
+
+nvme_pci_ctrl_ops = nvme_ctrl_ops(
+    name="pcie",
+    module=THIS_MODULE,
+    flags=NVME_F_METADATA_SUPPORTED | NVME_F_PCI_P2PDMA,
+    reg_read32=nvme_pci_reg_read32,
+    reg_write32=nvme_pci_reg_write32,
+    reg_read64=nvme_pci_reg_read64,
+    free_ctrl=nvme_pci_free_ctrl,
+    submit_async_event=nvme_pci_submit_async_event,
+    get_address=nvme_pci_get_address,
+)
+
+
+def nvme_dev_map(dev):
+    """Claim the device's windows, and make its registers accessible. Returns 0 or -ENODEV."""
+    pdev = to_pci_dev(dev.dev)
+    if pci_request_mem_regions(pdev, "nvme"):
+        return -ENODEV
+    if nvme_remap_bar(dev, NVME_REG_DBS + 4096):
+        pci_release_mem_regions(pdev)
+        return -ENODEV
+    return 0
+
+
+def check_vendor_combination_bug(pdev):
+    """Quirks of devices that show in some computers only."""
+    if pdev.vendor == 0x144D and pdev.device == 0xA802:
+        # These drop off the bus in two laptops when they sleep most deeply.
+        if dmi_match(DMI_SYS_VENDOR, "Dell Inc.") and (dmi_match(DMI_PRODUCT_NAME, "XPS 15 9550")
+                                                       or dmi_match(DMI_PRODUCT_NAME, "Precision 5510")):
+            return NVME_QUIRK_NO_DEEPEST_PS
+    elif pdev.vendor == 0x144D and pdev.device == 0xA804:
+        # These drop off the bus on two boards, after a suspend or some minutes.
+        if dmi_match(DMI_BOARD_VENDOR, "ASUSTeK COMPUTER INC.") and (dmi_match(DMI_BOARD_NAME, "PRIME B350M-A")
+                                                                     or dmi_match(DMI_BOARD_NAME, "PRIME Z370-A")):
+            return NVME_QUIRK_NO_APST
+    elif ((pdev.vendor == 0x144D and pdev.device in (0xA801, 0xA808, 0xA809))
+            or (pdev.vendor == 0x1E0F and pdev.device == 0x0001)):
+        # These save most when the host does it for them, in one laptop.
+        if dmi_match(DMI_BOARD_VENDOR, "LENOVO") and dmi_match(DMI_BOARD_NAME, "LNVNB161216"):
+            return NVME_QUIRK_SIMPLE_SUSPEND
+    return 0
+
+
+def nvme_async_probe(data, cookie):
+    """Wait until a controller is up and its namespaces have been looked at: whoever waits for all devices waits so."""
+    dev = data
+    flush_work(dev.ctrl.reset_work)
+    flush_work(dev.ctrl.scan_work)
+    nvme_put_ctrl(dev.ctrl)
+
+
+def nvme_probe(pdev, id):
+    """Take a device over: allocate what the controller needs in any case, and have it brought up by a worker.
+
+    Returns 0, or -errno with nothing left of it.
+    """
+    quirks = id.driver_data
+    node = dev_to_node(pdev.dev)
+    if node == NUMA_NO_NODE:
+        set_dev_node(pdev.dev, first_memory_node())
+
+    dev = kzalloc_node(nvme_dev, GFP_KERNEL, node)
+    if dev is None:
+        return -ENOMEM
+    dev.ctrl._owner = dev
+    dev.nr_write_queues = variables().write_queues
+    dev.nr_poll_queues = variables().poll_queues
+    dev.nr_allocated_queues = nvme_max_io_queues(dev) + 1
+    dev.queues = kcalloc_node(dev.nr_allocated_queues, nvme_queue, GFP_KERNEL, node)
+    result = -ENOMEM
+    if dev.queues is not None:
+        dev.dev = get_device(pdev.dev)
+        pci_set_drvdata(pdev, dev)
+        result = nvme_dev_map(dev)
+        if not result:
+            INIT_WORK(dev.ctrl.reset_work, nvme_reset_work, dev)
+            INIT_WORK(dev.remove_work, nvme_remove_dead_ctrl_work, dev)
+            result = nvme_setup_prp_pools(dev)
+            if not result:
+                # The largest command must do with a page. (The source has this after the quirks; the compiler has not.)
+                alloc_size = nvme_pci_iod_alloc_size(dev, NVME_MAX_KB_SZ, NVME_MAX_SEGS, True)
+                quirks |= check_vendor_combination_bug(pdev)
+                WARN_ON_ONCE(alloc_size > PAGE_SIZE)
+                dev.iod_mempool = mempool_create_node(1, mempool_kmalloc, mempool_kfree,
+                                                      (NVME_MAX_SEGS, scatterlist, alloc_size), GFP_KERNEL, node)
+                result = -ENOMEM
+                if dev.iod_mempool is not None:
+                    result = core.nvme_init_ctrl(dev.ctrl, pdev.dev, nvme_pci_ctrl_ops, quirks)
+                    if not result:
+                        dev_info(dev.ctrl.device, f"pci function {dev_name(pdev.dev)}")
+                        core.nvme_reset_ctrl(dev.ctrl)
+                        async_schedule(nvme_async_probe, dev)
+                        return 0
+                    mempool_destroy(dev.iod_mempool)
+                nvme_release_prp_pools(dev)
+            nvme_dev_unmap(dev)
+        put_device(dev.dev)
+    kfree(dev.queues)
+    kfree(dev)
+    return result
+
+
+def nvme_reset_prepare(pdev):
+    """The bus is about to reset the device: stop the controller."""
+    dev = pci_get_drvdata(pdev)
+    nvme_disable_prepare_reset(dev, False)
+    core.nvme_sync_queues(dev.ctrl)
+
+
+def nvme_reset_done(pdev):
+    """It has: bring the controller up again."""
+    dev = pci_get_drvdata(pdev)
+    if not core.nvme_try_sched_reset(dev.ctrl):
+        flush_work(dev.ctrl.reset_work)
+
+
+def nvme_shutdown(pdev):
+    """The machine shuts down: so does the controller."""
+    nvme_disable_prepare_reset(pci_get_drvdata(pdev), True)
+
+
+def nvme_remove(pdev):
+    """Give a device up, whether the controller is up, half up, or gone."""
+    dev = pci_get_drvdata(pdev)
+    core.nvme_change_ctrl_state(dev.ctrl, NVME_CTRL_DELETING)
+    pci_set_drvdata(pdev, None)
+    if not pci_device_is_present(pdev):
+        core.nvme_change_ctrl_state(dev.ctrl, NVME_CTRL_DEAD)
+        nvme_dev_disable(dev, True)
+        nvme_dev_remove_admin(dev)
+    flush_work(dev.ctrl.reset_work)
+    core.nvme_stop_ctrl(dev.ctrl)
+    core.nvme_remove_namespaces(dev.ctrl)
+    nvme_dev_disable(dev, True)
+    nvme_free_host_mem(dev)
+    nvme_dev_remove_admin(dev)
+    nvme_free_queues(dev, 0)
+    core.nvme_uninit_ctrl(dev.ctrl)
+    nvme_release_prp_pools(dev)
+    nvme_dev_unmap(dev)
+    nvme_put_ctrl(dev.ctrl)
+
+
+def nvme_error_detected(pdev, state):
+    """The bus reports an error of the device. Returns what the driver needs: PCI_ERS_RESULT_*."""
+    dev = pci_get_drvdata(pdev)
+    if state == pci_channel_io_normal:
+        return PCI_ERS_RESULT_CAN_RECOVER
+    if state == pci_channel_io_frozen:
+        dev_warn(dev.ctrl.device, "frozen state error detected, reset controller")
+        nvme_dev_disable(dev, False)
+    elif state == pci_channel_io_perm_failure:
+        dev_warn(dev.ctrl.device, "failure state error detected, request disconnect")
+        return PCI_ERS_RESULT_DISCONNECT
+    return PCI_ERS_RESULT_NEED_RESET
+
+
+def nvme_slot_reset(pdev):
+    """The device was reset: bring the controller up."""
+    dev = pci_get_drvdata(pdev)
+    dev_info(dev.ctrl.device, "restart after slot reset")
+    pci_restore_state(pdev)
+    core.nvme_reset_ctrl(dev.ctrl)
+    return PCI_ERS_RESULT_RECOVERED
+
+
+def nvme_error_resume(pdev):
+    """Wait until the controller is up again."""
+    flush_work(pci_get_drvdata(pdev).ctrl.reset_work)
+
+
+nvme_err_handler = pci_error_handlers(
+    error_detected=nvme_error_detected,
+    slot_reset=nvme_slot_reset,
+    resume=nvme_error_resume,
+    reset_prepare=nvme_reset_prepare,
+    reset_done=nvme_reset_done,
+)
+
+nvme_id_table = (
+    pci_device_id(PCI_VENDOR_ID_INTEL, 0x0953, driver_data=NVME_QUIRK_STRIPE_SIZE | NVME_QUIRK_DEALLOCATE_ZEROES),
+    pci_device_id(PCI_VENDOR_ID_INTEL, 0x0A53, driver_data=NVME_QUIRK_STRIPE_SIZE | NVME_QUIRK_DEALLOCATE_ZEROES),
+    pci_device_id(PCI_VENDOR_ID_INTEL, 0x0A54, driver_data=NVME_QUIRK_STRIPE_SIZE | NVME_QUIRK_DEALLOCATE_ZEROES),
+    pci_device_id(PCI_VENDOR_ID_INTEL, 0x0A55, driver_data=NVME_QUIRK_STRIPE_SIZE | NVME_QUIRK_DEALLOCATE_ZEROES),
+    pci_device_id(PCI_VENDOR_ID_INTEL, 0xF1A5, driver_data=NVME_QUIRK_NO_DEEPEST_PS | NVME_QUIRK_MEDIUM_PRIO_SQ
+                  | NVME_QUIRK_DISABLE_WRITE_ZEROES),
+    pci_device_id(PCI_VENDOR_ID_INTEL, 0xF1A6, driver_data=NVME_QUIRK_IGNORE_DEV_SUBNQN),
+    pci_device_id(PCI_VENDOR_ID_INTEL, 0x5845, driver_data=NVME_QUIRK_IDENTIFY_CNS | NVME_QUIRK_DISABLE_WRITE_ZEROES),
+    pci_device_id(0x126F, 0x2263, driver_data=NVME_QUIRK_NO_NS_DESC_LIST),
+    pci_device_id(0x1BB1, 0x0100, driver_data=NVME_QUIRK_DELAY_BEFORE_CHK_RDY | NVME_QUIRK_NO_NS_DESC_LIST),
+    pci_device_id(0x1C58, 0x0003, driver_data=NVME_QUIRK_DELAY_BEFORE_CHK_RDY),
+    pci_device_id(0x1C58, 0x0023, driver_data=NVME_QUIRK_DELAY_BEFORE_CHK_RDY),
+    pci_device_id(0x1C5F, 0x0540, driver_data=NVME_QUIRK_DELAY_BEFORE_CHK_RDY),
+    pci_device_id(PCI_VENDOR_ID_SAMSUNG, 0xA821, driver_data=NVME_QUIRK_DELAY_BEFORE_CHK_RDY),
+    pci_device_id(PCI_VENDOR_ID_SAMSUNG, 0xA822, driver_data=NVME_QUIRK_DELAY_BEFORE_CHK_RDY
+                  | NVME_QUIRK_DISABLE_WRITE_ZEROES | NVME_QUIRK_IGNORE_DEV_SUBNQN),
+    pci_device_id(0x1987, 0x5016, driver_data=NVME_QUIRK_IGNORE_DEV_SUBNQN),
+    pci_device_id(0x1B4B, 0x1092, driver_data=NVME_QUIRK_NO_NS_DESC_LIST | NVME_QUIRK_IGNORE_DEV_SUBNQN),
+    pci_device_id(0x1D1D, 0x1F1F, driver_data=NVME_QUIRK_LIGHTNVM),
+    pci_device_id(0x1D1D, 0x2807, driver_data=NVME_QUIRK_LIGHTNVM),
+    pci_device_id(0x1D1D, 0x2601, driver_data=NVME_QUIRK_LIGHTNVM),
+    pci_device_id(0x10EC, 0x5762, driver_data=NVME_QUIRK_IGNORE_DEV_SUBNQN),
+    pci_device_id(0x1CC1, 0x8201, driver_data=NVME_QUIRK_NO_DEEPEST_PS | NVME_QUIRK_IGNORE_DEV_SUBNQN),
+    pci_device_id(0x1C5C, 0x1504, driver_data=NVME_QUIRK_DISABLE_WRITE_ZEROES),
+    pci_device_id(class_=PCI_CLASS_STORAGE_EXPRESS, class_mask=0xFFFFFF),
+    pci_device_id(0x2646, 0x2263, driver_data=NVME_QUIRK_NO_DEEPEST_PS),
+    pci_device_id(PCI_VENDOR_ID_APPLE, 0x2001, driver_data=NVME_QUIRK_SINGLE_VECTOR),
+    pci_device_id(PCI_VENDOR_ID_APPLE, 0x2003),
+    pci_device_id(PCI_VENDOR_ID_APPLE, 0x2005, driver_data=NVME_QUIRK_SINGLE_VECTOR | NVME_QUIRK_128_BYTES_SQES
+                  | NVME_QUIRK_SHARED_TAGS),
+)
+
+nvme_driver = pci_driver(
+    name="nvme",
+    id_table=nvme_id_table,
+    probe=nvme_probe,
+    remove=nvme_remove,
+    shutdown=nvme_shutdown,
+    err_handler=nvme_err_handler,
+)
+
+
+def nvme_init():
+    """The module is loaded: take over the devices that there are, and those that come. Returns 0 or -errno."""
+    return pci_register_driver(nvme_driver)
+
+
+def nvme_exit():
+    """The module is unloaded: give all devices up."""
+    pci_unregister_driver(nvme_driver)
+    flush_workqueue(core.variables().nvme_wq)

@@ -1,0 +1,62 @@
+"""Data for requests that a driver made up itself. Left out: memory of user space."""
+
+from blkmodel.block import bio as block_bio
+from blkmodel.block import blk_merge
+from blkmodel.block.blk_h import blk_rq_bio_prep
+from blkmodel.include.linux.bio import bio_for_each_bvec
+from blkmodel.include.linux.blk_types import REQ_OP_MASK
+from blkmodel.include.linux.blkdev import (
+    READ,
+    RQF_COPY_USER,
+    blk_rq_aligned,
+    queue_max_hw_sectors,
+    req_op,
+    rq_data_dir,
+)
+from blkmodel.include.linux.err import IS_ERR, PTR_ERR
+from blkmodel.include.linux.errno import EINVAL
+from blkmodel.include.linux.sched import object_is_on_stack
+from blkmodel.sim.memory import address_of
+
+
+def blk_rq_append_bio(rq, bio):
+    """Add a bio to a request, if the limits allow. Returns 0 or -EINVAL.
+
+    In C the bio may be exchanged for one in memory that the device reaches; it reaches all.
+    """
+    nr_segs = len(bio_for_each_bvec(bio))
+    if rq.bio is None:
+        blk_rq_bio_prep(rq, bio, nr_segs)
+    else:
+        if not blk_merge.ll_back_merge_fn(rq, bio, nr_segs):
+            return -EINVAL
+        rq.biotail.bi_next = bio
+        rq.biotail = bio
+        rq._data_len += bio.bi_iter.bi_size
+    return 0
+
+
+def blk_rq_map_kern(q, rq, kbuf, length, gfp_mask):
+    """Let a request move `length` bytes of kernel memory, a structure or an array: as it lies there, or through a copy
+    where that is not aligned as the queue asks, or on the stack. Returns 0 or -errno.
+    """
+    reading = rq_data_dir(rq) == READ
+    if length > queue_max_hw_sectors(q) << 9:
+        return -EINVAL
+    if not length or kbuf is None:
+        return -EINVAL
+    do_copy = not blk_rq_aligned(q, address_of(kbuf), length) or object_is_on_stack(kbuf)
+    if do_copy:
+        bio = block_bio.bio_copy_kern(q, kbuf, length, gfp_mask, reading)
+    else:
+        bio = block_bio.bio_map_kern(q, kbuf, length, gfp_mask)
+    if IS_ERR(bio):
+        return PTR_ERR(bio)
+    bio.bi_opf &= ~REQ_OP_MASK
+    bio.bi_opf |= req_op(rq)
+    if do_copy:
+        rq.rq_flags |= RQF_COPY_USER
+    ret = blk_rq_append_bio(rq, bio)
+    if ret:
+        block_bio.bio_put(bio)
+    return ret
