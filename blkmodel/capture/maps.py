@@ -8,12 +8,12 @@ geometry of the tag bitmap, and the CPUs of each interrupt.
 from functools import lru_cache
 
 from blkmodel import scenario
-from blkmodel.block import blk_mq, elevator
-from blkmodel.device import nvme
-from blkmodel.errors import KernelError
+from blkmodel.drivers.nvme.host.pci import NVMEQ_ENABLED, NVMEQ_POLLED
+from blkmodel.drivers.pci.msi import pci_irq_vector
 from blkmodel.include.linux.blk_mq import HCTX_TYPE_DEFAULT, HCTX_TYPE_POLL, HCTX_TYPE_READ, queue_for_each_hw_ctx
-from blkmodel.include.linux.err import IS_ERR, PTR_ERR
-from blkmodel.sim import boot, this
+from blkmodel.include.linux.irqdesc import proc_irq
+from blkmodel.include.linux.pci import to_pci_dev
+from blkmodel.sim import boot
 from blkmodel.sim.machine import format_cpulist, from_capture
 
 TYPES = {HCTX_TYPE_DEFAULT: "default", HCTX_TYPE_READ: "read", HCTX_TYPE_POLL: "poll"}
@@ -34,20 +34,17 @@ def _null_blk(params, device):
 
 
 def _nvme(params, device):
-    """A namespace's queue on the controller's tag set, and the scheduler that adding its disk chooses."""
-    dev = nvme.bring_up_queues(device["max_ioqpairs"], **params)
-    q = this().task("kworker", _add_namespace, dev)
+    dev = scenario.nvme_controller(scenario.nvme_probe(max_ioqpairs=device["max_ioqpairs"], **params))
     queues = {name: dev.io_queues[kind] for kind, name in TYPES.items()}
-    interrupts = {"admin" if qid == 0 else str(qid): cpus for qid, cpus in nvme.irq_affinity(dev).items()}
-    return {"queues": queues, **_of_queue(q), "irq_affinity": interrupts}
+    interrupts = {"admin" if qid == 0 else str(qid): cpus for qid, cpus in _irq_affinity(dev).items()}
+    return {"queues": queues, **_of_queue(scenario.disk("nvme0n1").queue), "irq_affinity": interrupts}
 
 
-def _add_namespace(dev):
-    q = blk_mq.blk_mq_init_queue(dev.tagset)
-    if IS_ERR(q):
-        raise KernelError(PTR_ERR(q), "nvme_alloc_ns", this().log)
-    elevator.elevator_init_mq(q)
-    return q
+def _irq_affinity(dev):
+    """The CPUs of each queue's interrupt, as /proc/irq/*/smp_affinity_list shows them: by queue number, 0 for admin."""
+    pdev = to_pci_dev(dev.dev)
+    return {nvmeq.qid: proc_irq(pci_irq_vector(pdev, nvmeq.cq_vector))[0] for nvmeq in dev.queues
+            if nvmeq.flags >> NVMEQ_ENABLED & 1 and not nvmeq.flags >> NVMEQ_POLLED & 1}
 
 
 _DRIVERS = {"null_blk": _null_blk, "nvme": _nvme}

@@ -8,7 +8,7 @@
 from functools import lru_cache
 
 from blkmodel import scenario
-from blkmodel.device import nvme
+from blkmodel.device.controller import Controller
 from blkmodel.include.linux.blk_mq import HCTX_TYPE_DEFAULT
 from blkmodel.sim import booted, machine
 from blkmodel.view.queue_map import queue_map
@@ -42,8 +42,9 @@ def queue_of(driver, queues, write_queues=0, poll_queues=0, depth=None, vectors=
     """Load a driver on the kernel that runs now, and return the request queue of its first disk."""
     if driver == "nvme":
         size = {} if depth is None else {"io_queue_depth": depth + 1}
-        dev = nvme.bring_up_queues(queues, write_queues, poll_queues, vectors=vectors, **size)
-        return nvme.namespace_queue(dev)
+        scenario.nvme_probe(controller=Controller(queues, vectors), write_queues=write_queues, poll_queues=poll_queues,
+                            **size)
+        return scenario.disk("nvme0n1").queue
     if write_queues or poll_queues:
         raise ValueError("null_blk has queues of one type only: write_queues and poll_queues must be 0")
     scenario.null_blk_load(submit_queues=queues, **({} if depth is None else {"hw_queue_depth": depth}))

@@ -9,7 +9,6 @@ from functools import lru_cache
 from html import escape
 
 from blkmodel import scenario
-from blkmodel.device import nvme
 from blkmodel.errors import KernelError
 from blkmodel.include.linux.errno import ENOMEM
 from blkmodel.include.linux.gfp import PAGE_SIZE
@@ -88,10 +87,9 @@ def _costs(driver):
 def _load(driver, depth, queues):
     """Load the driver and return the tag set of its first disk."""
     if driver == "nvme":
-        dev = nvme.bring_up_queues(queues, io_queue_depth=depth + 1)
+        dev = scenario.nvme_controller(scenario.nvme_probe(max_ioqpairs=queues, io_queue_depth=depth + 1))
         if dev.ctrl.tagset is None:  # the driver says so, and leaves the controller without disks
             raise KernelError(ENOMEM, "nvme_dev_add", this().log)
-        nvme.namespace_queue(dev)
         return dev.tagset
     scenario.null_blk_load(submit_queues=queues, hw_queue_depth=depth)
     return scenario.disk("nullb0").queue.tag_set
