@@ -154,18 +154,23 @@ class Engine:
                 and self.pci_command & PCI_COMMAND_MASTER and not self.gone)
 
     def _work(self):
-        """Fetch commands from the queues in turn, so many of each as a burst allows, until all are empty."""
+        """Fetch commands from the queues in turn, so many of each as a burst allows, until all are empty.
+
+        An admin command ends the turn: the host hears of it before anything else is done.
+        """
         self._scheduled = False
         if not self._alive():
             return
         kernel = this()
         burst = self.features.burst()
         fetched: list[Running] = []
-        while self._waiting:
+        admin = False
+        while self._waiting and not admin:
             sq = self._waiting.popleft()
+            admin = sq.qid == 0
             if sq.shadow:
                 self._look_at_shadow(sq)
-            left = burst
+            left = 1 if admin else burst
             while left and sq.head != sq.tail:
                 left -= 1
                 if not self._fetch(kernel, sq, fetched):
@@ -182,6 +187,9 @@ class Engine:
             if running.sq.running.get(running.command.command_id) is running:
                 self._finish(running)
         self._deliver_due()
+        if self._waiting and not self._scheduled:
+            self._scheduled = True
+            self._post(self._work)
 
     def _fetch(self, kernel, sq, fetched):
         """Take the next command off a queue. What takes no time is put in `fetched`. False: that was the end of it."""
