@@ -41,6 +41,7 @@ from blkmodel.include.linux.nvme import (
     NVME_VS,
 )
 from blkmodel.include.linux.pci import (
+    PCI_CLASS_STORAGE_EXPRESS,
     PCI_COMMAND,
     PCI_DEVICE_ID,
     PCI_STATUS,
@@ -52,7 +53,6 @@ from blkmodel.sim.bus import ALL_ONES
 
 PAGE = 4096
 VECTOR_ENTRY = 16
-DEVICE_ID = 0x0010
 HAS_CAPABILITIES = 0x10
 
 REGISTERS = {NVME_REG_CAP: "CAP", NVME_REG_CAP + 4: "CAP.hi", NVME_REG_VS: "VS", NVME_REG_INTMS: "INTMS",
@@ -72,8 +72,8 @@ class Controller(Engine):
     caches writes. timeout: how long enabling may take, in half seconds, as it says; ready_time: how long it takes, in
     nanoseconds. events: how many asynchronous event requests it holds. power_states: what it says of each. apst: it
     can change between them by itself. host_memory: how much of the host's memory it would like, and needs at least,
-    in pages of 4096 bytes. serial, model, firmware: what it calls itself. namespaces: number → Namespace. faults: what
-    goes wrong.
+    in pages of 4096 bytes. vendor, device, class_code: whose it is and which, and of what kind, on the bus;
+    serial, model, firmware: what it calls itself. namespaces: number → Namespace. faults: what goes wrong.
 
     messages: for each vector what it writes to interrupt, (CPU, vector there); masked: those it holds back; pending:
     those of them that wait. cqs, sqs: the queues that exist, by number; 0 is the admin queue.
@@ -98,6 +98,9 @@ class Controller(Engine):
     power_states: Any = ((2500, 16, 4),)
     apst: bool = False
     host_memory: Any = (0, 0)
+    vendor: int = PCI_VENDOR_ID_REDHAT
+    device: int = 0x0010
+    class_code: int = PCI_CLASS_STORAGE_EXPRESS
     serial: str = "0001"
     model: str = "QEMU NVMe Ctrl"
     firmware: str = "7.2"
@@ -160,7 +163,7 @@ class Controller(Engine):
         """Read 16 bits of its configuration space."""
         if self.gone:
             return ALL_ONES & 0xFFFF
-        return {PCI_VENDOR_ID: PCI_VENDOR_ID_REDHAT, PCI_DEVICE_ID: DEVICE_ID, PCI_COMMAND: self.pci_command,
+        return {PCI_VENDOR_ID: self.vendor, PCI_DEVICE_ID: self.device, PCI_COMMAND: self.pci_command,
                 PCI_STATUS: HAS_CAPABILITIES}.get(where, 0)
 
     def write_config(self, where, value):

@@ -1,12 +1,9 @@
 """NVMe controllers that are plugged in, and unplugged."""
 
-from blkmodel.device.controller import DEVICE_ID
 from blkmodel.include.linux.device import device_initialize, set_dev_node
 from blkmodel.include.linux.irqdesc import __irq_alloc_descs, irq_chip, irq_free_descs, irq_to_desc
 from blkmodel.include.linux.list import list_head
 from blkmodel.include.linux.pci import (
-    PCI_CLASS_STORAGE_EXPRESS,
-    PCI_VENDOR_ID_REDHAT,
     pci_dev,
     pci_stop_and_remove_bus_device,
 )
@@ -32,7 +29,7 @@ def plug_in(controller, node=None):
     """
     number = slots().used
     slots().used += 1
-    pdev = pci_dev(vendor=PCI_VENDOR_ID_REDHAT, device=DEVICE_ID, class_=PCI_CLASS_STORAGE_EXPRESS)
+    pdev = pci_dev(vendor=controller.vendor, device=controller.device, class_=controller.class_code)
     device_initialize(pdev.dev, pdev)
     pdev.dev.release = lambda dev: None  # it is not of the heap
     pdev.dev.kobj.name = f"0000:00:{FIRST_SLOT + number:02x}.0"

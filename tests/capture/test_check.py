@@ -177,7 +177,7 @@ def test_a_bad_file(run, altered):
 
 def test_json(run, altered):
     good = altered("maps/c4.json", few)
-    status, lines = run("--json", good, KERNEL / "calls" / "nvme-probe.json", "nowhere.json")
+    status, lines = run("--json", good, KERNEL / "calls" / "dm-create.json", "nowhere.json")
     report = json.loads("\n".join(lines))
     assert status == 2
     assert (report["format"], report["passed"], report["failed"]) == ("blkmodel-check/1", 1, 0)

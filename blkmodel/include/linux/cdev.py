@@ -5,7 +5,7 @@ from typing import Any
 from blkmodel.include.linux.device import device_add, device_del
 from blkmodel.include.linux.errno import EBUSY
 from blkmodel.include.linux.kdev_t import MKDEV
-from blkmodel.include.linux.kobj_map import kobj_map, kobj_map_init, kobj_unmap
+from blkmodel.include.linux.kobj_map import kobj_map, kobj_map_domain, kobj_unmap
 from blkmodel.sim import statics
 from blkmodel.sim.structure import Struct, struct
 
@@ -27,10 +27,11 @@ class cdev(Struct):
 
 @statics
 class variables:
-    """Who stands for which number, and the names of the majors that are taken."""
+    """Who stands for which number, and the names of the majors that are taken. (The map is made at boot; it is not
+    accounted.)"""
 
     def __init__(self):
-        self.cdev_map = kobj_map_init(lambda devt, data: None)
+        self.cdev_map = kobj_map_domain()
         self.majors = {}
 
 

@@ -17,8 +17,8 @@ WQ_UNBOUND, WQ_MEM_RECLAIM = 2, 8
 class work_struct(Struct):
     """Work: `func(work)` to be called once each time it is queued; `data` is whom it belongs to.
 
-    _event is the queued run, while there is one; _queue counts it. _runs: whether it runs; _late: whether the queued run
-    has its time come, and waits for that to end. (In C the owner is found from the work's address.)
+    _event is the queued run, while there is one; _queue counts it. _runs: whether it runs; _late: whether the queued
+    run has its time come, and waits for that to end. (In C the owner is found from the work's address.)
     _again: how often, since the clock last moved (at _now), it was queued from within itself and without delay.
     """
 
@@ -72,8 +72,9 @@ def next_cpu(cpu):
 def queue_delayed_work_on(cpu, name, work, delay):
     """Queue work for a worker of `name` on that CPU, `delay` jiffies from now; False where it already is queued.
 
-    Work that is queued while it runs runs again afterwards, never beside itself. What a worker does takes no time in the
-    model, so work that queues itself over and over would stop the clock: it has to wait for the next tick now and then.
+    Work that is queued while it runs runs again afterwards, never beside itself. What a worker does takes no time in
+    the model, so work that queues itself over and over would stop the clock: it has to wait for the next tick now and
+    then.
     """
     kernel = this()
     if work._event is not None:
