@@ -13,6 +13,7 @@ from typing import Any
 from blkmodel import dmsetup
 from blkmodel.block import blk_sysfs, elevator
 from blkmodel.device.controller import Controller
+from blkmodel.device.namespace import Namespace
 from blkmodel.device.nvme import plug_in, unplug
 from blkmodel.drivers.block import null_blk_main
 from blkmodel.drivers.md import (
@@ -267,12 +268,12 @@ def _rmmod_nvme():
     return 0
 
 
-def nvme_probe(device=None, max_ioqpairs=64, dbbuf=True, controller=None, node=None, **params):
+def nvme_probe(device=None, max_ioqpairs=64, dbbuf=True, sectors=131072, controller=None, node=None, **params):
     """Plug an NVMe controller in, on a NUMA node (the first), and wait until its disks can be opened.
 
-    The controller is QEMU's with so many queue pairs, and doorbells in memory or not; or any that is given. The driver
-    is loaded, with `params` as nvme_load() takes them. Returns the controller's name, which must be `device` where that
-    is given. KernelError says why the driver gave the controller up; it is unplugged again then.
+    The controller is QEMU's with so many queue pairs, doorbells in memory or not, and one namespace of so many sectors of
+    512 bytes; or any that is given. The driver is loaded, with `params` as nvme_load() takes them. Returns the
+    controller's name, which must be `device` where that is given. KernelError says why the driver gave the controller up; it is unplugged again then.
     """
     nvme_load(**params)
     expected = f"nvme{_next_instance()}"
@@ -280,7 +281,9 @@ def nvme_probe(device=None, max_ioqpairs=64, dbbuf=True, controller=None, node=N
         raise ValueError(f"device={device!r}: the next controller will be {expected!r}")
     kernel = this()
     before = len(kernel.log)
-    pdev = plug_in(controller or Controller(max_ioqpairs, dbbuf=dbbuf), node)
+    if controller is None:
+        controller = Controller(max_ioqpairs, dbbuf=dbbuf, namespaces={1: Namespace(sectors)})
+    pdev = plug_in(controller, node)
     kernel.task("pciehp", pci_bus_add_device, pdev)
     if pdev.dev.driver is None:
         kernel.task("pciehp", unplug, pdev)

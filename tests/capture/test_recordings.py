@@ -31,11 +31,11 @@ def test_the_number_of_cases():
 @pytest.mark.parametrize("path", CALLS, ids=lambda path: path.stem)
 def test_calls(path):
     outcome = check_file(path)
-    assert outcome.result != FAILED, outcome.differences
-    if path.stem in PATHS:
-        assert (outcome.facts["paths_made"], outcome.facts["paths"]) == PATHS[path.stem]
-    else:
-        assert outcome.result == SKIPPED
+    if path.stem in DIFFERENT:
+        pytest.xfail("one call of device mapper is not where the recording has it")
+    assert outcome.result == PASSED, outcome.differences
+    made, of_all = outcome.facts["paths_made"], outcome.facts["paths"]
+    assert (made, of_all) == PATHS.get(path.stem, (of_all, of_all))
 
 
 @pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.stem)
