@@ -271,18 +271,21 @@ def _rmmod_nvme():
 def nvme_probe(device=None, max_ioqpairs=64, dbbuf=True, sectors=131072, controller=None, node=None, **params):
     """Plug an NVMe controller in, on a NUMA node (the first), and wait until its disks can be opened.
 
-    The controller is QEMU's with so many queue pairs, doorbells in memory or not, and one namespace of so many sectors of
-    512 bytes; or any that is given. The driver is loaded, with `params` as nvme_load() takes them. Returns the
-    controller's name, which must be `device` where that is given. KernelError says why the driver gave the controller up; it is unplugged again then.
+    The controller is QEMU's with so many queue pairs, doorbells in memory or not, and one namespace of so many sectors
+    of 512 bytes; or any that is given. The driver is loaded, with `params` as nvme_load() takes them. Returns the
+    controller's name, which must be `device` where that is given. KernelError says why the driver gave the controller
+    up; it is unplugged again then.
     """
     nvme_load(**params)
-    expected = f"nvme{_next_instance()}"
+    number = _next_instance()
+    expected = f"nvme{number}"
     if device not in (None, expected):
         raise ValueError(f"device={device!r}: the next controller will be {expected!r}")
     kernel = this()
     before = len(kernel.log)
     if controller is None:
-        controller = Controller(max_ioqpairs, dbbuf=dbbuf, namespaces={1: Namespace(sectors)})
+        serial = f"{number + 1:04}"
+        controller = Controller(max_ioqpairs, dbbuf=dbbuf, serial=serial, namespaces={1: Namespace(sectors)})
     pdev = plug_in(controller, node)
     kernel.task("pciehp", pci_bus_add_device, pdev)
     if pdev.dev.driver is None:
