@@ -77,14 +77,15 @@ def test_map_as_json(run):
     (("map", "--queues", "0"), "blkmodel map: --queues 0: nvme takes at least 1 and at most 65535\n"),
     (("map", "--queues", "65536"), "blkmodel map: --queues 65536: nvme takes at least 1 and at most 65535\n"),
     (("map", "--poll-queues", "-1"), "blkmodel map: --poll-queues -1: nvme takes at least 0 and at most 65535\n"),
-    (("map", "--write-queues", "65535"), "blkmodel map: [Errno 12] nvme_probe: ENOMEM\n"),
+    (("map", "--write-queues", "65535"), "blkmodel map: [Errno 12] nvme_probe: ENOMEM\n"
+                                         "  nvme: probe of 0000:00:04.0 failed with error -12\n"),
     (("map", "--driver", "null_blk", "--poll-queues", "1"),
      "blkmodel map: --poll-queues: null_blk of Linux 5.4 has none; use --driver nvme\n"),
     (("map", "--depth", "1"), "blkmodel map: --depth 1: nvme takes at least 2 and at most 65536\n"),
     (("map", "--depth", "0", "--driver", "null_blk"),
      "blkmodel map: --depth 0: null_blk takes at least 1 and at most 65536\n"),
     (("trace", "null_blk"), "blkmodel trace: null_blk: not a step that the model has; expected one of "
-                            "null_blk.load, null_blk.unload, io, dmsetup\n"),
+                            "null_blk.load, null_blk.unload, nvme.probe, nvme.remove, io, dmsetup\n"),
     (("trace", "null_blk.load", "queues"), "blkmodel trace: queues: expected a parameter as NAME=VALUE\n"),
 ])
 def test_what_was_wrong(run, arguments, message):

@@ -153,7 +153,8 @@ def mempool_kmalloc(gfp, pool_data):
     """One structure of a class; or, for (n, class, size), an array of n in `size` bytes, of which each is None, as
     zeros, until somebody makes it."""
     if isinstance(pool_data, tuple):
-        return kmalloc_array_sized(*pool_data, gfp)
+        n, cls, size = pool_data
+        return kmalloc_array_sized(n, cls, size, gfp)
     return kzalloc(pool_data, gfp)
 
 

@@ -566,9 +566,9 @@ def nvme_enable_streams(ctrl):
 def nvme_get_stream_params(ctrl, s, nsid):
     """Ask what streams the controller or a namespace has, into `s`. Returns its status or -errno."""
     c = nvme_command(nvme.nvme_directive_cmd(
-        opcode=nvme.nvme_admin_directive_recv, nsid=nsid, numd=(sizeof(type(s)) >> 2) - 1,
+        opcode=nvme.nvme_admin_directive_recv, nsid=nsid, numd=(sizeof(nvme.streams_directive_params) >> 2) - 1,
         doper=nvme.NVME_DIR_RCV_ST_OP_PARAM, dtype=nvme.NVME_DIR_STREAMS))
-    return nvme_submit_sync_cmd(ctrl.admin_q, c, s, sizeof(type(s)))
+    return nvme_submit_sync_cmd(ctrl.admin_q, c, s, sizeof(nvme.streams_directive_params))
 
 
 def nvme_configure_directives(ctrl):
