@@ -33,6 +33,7 @@ from blkmodel.include.linux.sbitmap import DEFINE_SBQ_WAIT, sbitmap_for_each_set
 from blkmodel.include.linux.slab import kfree, kzalloc_node
 from blkmodel.include.linux.wait import TASK_UNINTERRUPTIBLE, io_schedule
 from blkmodel.lib import sbitmap
+from blkmodel.sim import this
 
 
 def blk_mq_has_free_tags(tags):
@@ -221,7 +222,8 @@ def blk_mq_tagset_wait_completed_request(tagset):
     while True:
         count = [0]
         blk_mq_tagset_busy_iter(tagset, blk_mq_tagset_count_completed_rqs, count)
-        if not count[0]:
+        # Who ends them may sleep beneath this task on the model's one stack, and goes on as soon as this one returns.
+        if not count[0] or this().loop.beneath_can_go_on():
             break
         msleep(5)
 

@@ -46,7 +46,7 @@ class EventLoop:
     def post(self, context, fn, delay=0, patient=False):
         """Queue fn() to run in `context`, `delay` nanoseconds from now. Returns the event, to cancel it.
 
-        A patient one does not begin while a task sleeps, unless nothing else could happen.
+        A patient one does not begin while a task sleeps, unless that would sleep for ever.
         """
         event = Event(self.now + delay, context, fn)
         if self._kernel.observer:
@@ -58,8 +58,13 @@ class EventLoop:
         """Run the next event (if it is due by `until`); return whether there was one."""
         while self._queue or self._patient:
             queue = self._queue
-            if self._patient and (not queue or (not self._asleep and self._patient[0] < queue[0])):
+            if self._patient and self._asleep:
+                if not queue and until is None:
+                    queue = self._patient
+            elif self._patient and (not queue or self._patient[0] < queue[0]):
                 queue = self._patient
+            if not queue:
+                return False
             time, _, event = queue[0]
             if until is not None and time > until:
                 return False
@@ -115,6 +120,10 @@ class EventLoop:
     def sleepers(self):
         """Return the contexts of the tasks that sleep, the latest last."""
         return [context for _, context in self._asleep]
+
+    def beneath_can_go_on(self):
+        """Whether a task that fell asleep could go on, if the one that runs now were not above it on the stack."""
+        return any(condition() for condition, _ in self._asleep)
 
     def pending(self):
         """Return the events that are still to run, in order."""
