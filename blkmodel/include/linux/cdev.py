@@ -7,6 +7,7 @@ from blkmodel.include.linux.errno import EBUSY
 from blkmodel.include.linux.kdev_t import MKDEV
 from blkmodel.include.linux.kobj_map import kobj_map, kobj_map_domain, kobj_unmap
 from blkmodel.sim import statics
+from blkmodel.sim.kernel import at_boot
 from blkmodel.sim.structure import Struct, struct
 
 CHRDEV_MAJOR_DYN_END = 234
@@ -33,6 +34,9 @@ class variables:
     def __init__(self):
         self.cdev_map = kobj_map_domain()
         self.majors = {}
+
+
+at_boot(0, variables)
 
 
 def alloc_chrdev_region(baseminor, count, name):

@@ -40,6 +40,8 @@ class kobj_map_domain(Struct):
 def kobj_map(domain, dev, range, module, get, lock, data):
     """Add a range. It is on the list of each of its major numbers. Returns 0 or -ENOMEM."""
     n = min(MAJOR(dev + range - 1) - MAJOR(dev) + 1, 255)
+    if not n:  # no number at all, where a major begins: C asks for no bytes, and gets them
+        return 0
     entry = kzalloc(probe, GFP_KERNEL, n * probe.SIZE)
     if entry is None:
         return -ENOMEM
