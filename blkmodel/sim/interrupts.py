@@ -47,14 +47,15 @@ class interrupts:
         self.requested = set()
 
     def set_aside(self, cpus):
-        """Set one vector aside on each of these CPUs, running or not; False (and none set aside) where one has none."""
-        found = {}
+        """Set one vector aside on each of these CPUs, running or not; False, and none more, where one has none left."""
+        done: list[int] = []
         for cpu in cpus:
-            found[cpu] = self.cpus[cpu].lowest()
-            if found[cpu] is None:
+            vector = self.cpus[cpu].lowest()
+            if vector is None:
+                self.drop_aside(done)  # which may give up others than were just set aside
                 return False
-        for cpu, vector in found.items():
             self.cpus[cpu].aside |= 1 << vector
+            done.append(cpu)
         return True
 
     def drop_aside(self, cpus):

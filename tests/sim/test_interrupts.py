@@ -64,6 +64,18 @@ def test_setting_aside_is_all_or_nothing():
     assert state.cpus[0].aside == 0
 
 
+def test_what_is_given_up_half_way_is_the_lowest_that_is_idle():
+    """As in the kernel: not the one that was just set aside, but there is one as before."""
+    blkmodel.boot(2)
+    state = interrupts()
+    assert state.set_aside({0})
+    assert state.cpus[0].aside == 1 << 0x21
+    while state.take({1}):
+        pass
+    assert not state.set_aside({0, 1})
+    assert state.cpus[0].aside == 1 << 0x22
+
+
 def test_a_message_runs_on_its_cpu():
     kernel = blkmodel.boot(4)
     state = interrupts()
