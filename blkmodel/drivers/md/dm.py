@@ -89,6 +89,7 @@ from blkmodel.include.linux.errno import (
     EIO,
     ENOMEM,
     ENOSPC,
+    ENOTCONN,
     ENOTTY,
     ENXIO,
     EOPNOTSUPP,
@@ -117,7 +118,7 @@ from blkmodel.include.linux.module import THIS_MODULE, module_put, try_module_ge
 from blkmodel.include.linux.moduleparam import kernel_param, param_set_int, param_set_uint
 from blkmodel.include.linux.nodemask import nr_online_nodes
 from blkmodel.include.linux.rcupdate import rcu_read_lock, rcu_read_unlock, synchronize_rcu
-from blkmodel.include.linux.sched_signal import signal_pending_state
+from blkmodel.include.linux.sched_signal import fatal_signal_pending, signal_pending_state
 from blkmodel.include.linux.semaphore import down, sema_init, up
 from blkmodel.include.linux.slab import NUMA_NO_NODE, kfree, kzalloc_node
 from blkmodel.include.linux.srcu import (
@@ -456,16 +457,20 @@ def dm_prepare_ioctl(md):
     Returns (r, index for dm_unprepare_ioctl(), block device): r is 0, 1 for a device of which only a part is used, or
     -errno. In C index and device are out-parameters.
     """
-    map, srcu_idx = dm_get_live_table(md)
-    if map is None or not dm_table.dm_table_get_size(map) or dm_table.dm_table_get_num_targets(map) != 1:
-        return -ENOTTY, srcu_idx, None
-    tgt = dm_table.dm_table_get_target(map, 0)
-    if tgt.type.prepare_ioctl is None:
-        return -ENOTTY, srcu_idx, None
-    if dm_suspended_md(md):
-        return -EAGAIN, srcu_idx, None
-    r, bdev = tgt.type.prepare_ioctl(tgt)
-    return r, srcu_idx, bdev
+    while True:
+        map, srcu_idx = dm_get_live_table(md)
+        if map is None or not dm_table.dm_table_get_size(map) or dm_table.dm_table_get_num_targets(map) != 1:
+            return -ENOTTY, srcu_idx, None
+        tgt = dm_table.dm_table_get_target(map, 0)
+        if tgt.type.prepare_ioctl is None:
+            return -ENOTTY, srcu_idx, None
+        if dm_suspended_md(md):
+            return -EAGAIN, srcu_idx, None
+        r, bdev = tgt.type.prepare_ioctl(tgt)
+        if r != -ENOTCONN or fatal_signal_pending(this().context):
+            return r, srcu_idx, bdev
+        dm_put_live_table(md, srcu_idx)
+        msleep(10)
 
 
 def dm_unprepare_ioctl(md, srcu_idx):

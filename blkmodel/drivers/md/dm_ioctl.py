@@ -94,7 +94,7 @@ from blkmodel.include.linux.hdreg import hd_geometry
 from blkmodel.include.linux.kdev_t import MINOR, huge_decode_dev, huge_encode_dev
 from blkmodel.include.linux.kernel import sscanf
 from blkmodel.include.linux.kobject import KOBJ_CHANGE, KOBJ_REMOVE
-from blkmodel.include.linux.list import list_add, list_del_init, list_head
+from blkmodel.include.linux.list import list_add, list_del_init, list_for_each, list_head
 from blkmodel.include.linux.miscdevice import MAPPER_CTRL_MINOR, misc_deregister, misc_register, miscdevice
 from blkmodel.include.linux.slab import kfree, kzalloc
 from blkmodel.include.linux.string import kstrdup
@@ -866,10 +866,14 @@ def table_load(filp, param, param_size):
             r = dm.dm_setup_md_queue(md, t)
             if r:
                 DMWARN(DM_MSG_PREFIX, "unable to set up device queue for new table.")
-        elif not is_valid_type(dm.dm_get_md_type(md), dm_table.dm_table_get_type(t)):
-            DMWARN(DM_MSG_PREFIX, f"can't change device type (old={dm.dm_get_md_type(md)} vs "
-                                  f"new={dm_table.dm_table_get_type(t)}) after initial table load.")
-            r = -EINVAL
+        else:
+            # compiled code works arguments out from the last to the first
+            new = dm_table.dm_table_get_type(t)
+            if not is_valid_type(dm.dm_get_md_type(md), new):
+                new = dm_table.dm_table_get_type(t)
+                DMWARN(DM_MSG_PREFIX, f"can't change device type (old={dm.dm_get_md_type(md)} vs new={new}) after "
+                                      "initial table load.")
+                r = -EINVAL
     dm.dm_unlock_md_type(md)
     if not r:
         hc = dm.dm_get_mdptr(md)
@@ -909,14 +913,18 @@ def table_clear(filp, param, param_size):
 def retrieve_deps(table, param, param_size):
     """Write the numbers of the devices below."""
     deps, length = get_result_buffer(param, param_size)
-    devices = list(dm_table.dm_table_get_devices(table))
-    needed = TARGET_DEPS.size + U64.size * len(devices)
+    count = 0
+    for _ in list_for_each(lambda: dm_table.dm_table_get_devices(table)):
+        count += 1
+    needed = TARGET_DEPS.size + U64.size * count
     if length < needed:
         param.flags |= DM_BUFFER_FULL_FLAG
         return
-    TARGET_DEPS.pack_into(param._block, deps, len(devices), 0)
-    for i, dd in enumerate(devices):
-        U64.pack_into(param._block, deps + TARGET_DEPS.size + U64.size * i, huge_encode_dev(dd.dm_dev.bdev.bd_dev))
+    TARGET_DEPS.pack_into(param._block, deps, count, 0)
+    dev = deps + TARGET_DEPS.size
+    for dd in list_for_each(lambda: dm_table.dm_table_get_devices(table)):
+        U64.pack_into(param._block, dev, huge_encode_dev(dd.dm_dev.bdev.bd_dev))
+        dev += U64.size
     param.data_size = param.data_start + needed
 
 

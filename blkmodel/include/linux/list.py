@@ -102,6 +102,15 @@ def list_next_entry(entry, member):
     return None
 
 
+def list_for_each(head):
+    """The entries of the list that head() returns; it is asked for again before each entry, and at the end. (In C a
+    macro, which names the head in the condition of a loop.)"""
+    for entry in head():
+        head()
+        yield entry
+    head()
+
+
 def list_splice_init(source, head, member):
     """Move all entries of `source` to the front of `head`, in their order."""
     for entry in reversed(tuple(source.entries)):
