@@ -7,7 +7,7 @@ import pytest
 from blkmodel.capture import sessions
 from blkmodel.capture.check import FAILED, PASSED, check_file
 
-SESSION = {
+SESSION: dict = {
     "format": "blkmodel-dmsetup/1", "kernel": {"release": "5.4.120"}, "devices": {},
     "session": [
         {"dmsetup": "create", "name": "z", "table": None, "exit": 0},

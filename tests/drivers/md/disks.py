@@ -2,7 +2,7 @@
 
 from blkmodel.block import blk_core, blk_mq, blk_settings, genhd
 from blkmodel.include.linux.blk_mq import blk_mq_ops, blk_mq_tag_set
-from blkmodel.include.linux.blk_types import BLK_STS_OK, REQ_OP_FLUSH
+from blkmodel.include.linux.blk_types import BLK_STS_OK, REQ_OP_READ, REQ_OP_WRITE
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_NONROT, req_op, rq_data_dir, rq_for_each_segment
 from blkmodel.include.linux.err import IS_ERR
 from blkmodel.include.linux.genhd import (
@@ -75,7 +75,7 @@ class Disk:
 
     def complete(self, rq):
         self.seen.append((req_op(rq), rq._sector, rq._data_len // 512, self.status))
-        if self.status == BLK_STS_OK and req_op(rq) != REQ_OP_FLUSH:
+        if self.status == BLK_STS_OK and req_op(rq) in (REQ_OP_READ, REQ_OP_WRITE):
             at = rq._sector * 512
             for bv in rq_for_each_segment(rq):
                 if rq_data_dir(rq):

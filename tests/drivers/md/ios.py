@@ -11,9 +11,12 @@ from blkmodel.sim.memory import PAGE_SIZE
 
 
 class IO:
-    """One bio to sectors of a disk. ends: how often it ended; status: how. before(): called before it is submitted."""
+    """One bio to sectors of a disk. ends: how often it ended; status: how. before(): called before it is submitted.
 
-    def __init__(self, name, op, sector, length=0, data=None, cpu=0, before=None):
+    `sectors`: how many a bio without memory is for.
+    """
+
+    def __init__(self, name, op, sector, length=0, data=None, cpu=0, before=None, sectors=0):
         self.length = len(data) if data is not None else length
         self.ends, self.status = 0, None
         pages = -(-self.length // PAGE_SIZE)
@@ -28,6 +31,8 @@ class IO:
             if data is not None:
                 page.write(0, data[n * PAGE_SIZE:n * PAGE_SIZE + size])
             assert block_bio.bio_add_page(self.bio, page, size, 0) == size
+        if sectors:
+            self.bio.bi_iter.bi_size = sectors * 512
         if before is not None:
             before()
         if cpu is None:  # the caller is a process
