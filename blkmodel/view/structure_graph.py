@@ -1,123 +1,177 @@
-"""An object of the model and what it points to, as boxes of fields and arrows between them."""
+"""Any object of the model and what it points to, as cards that fold: fields, sizes, addresses.
 
-from dataclasses import fields
+    live(structure_graph, scenario=Choice(KEPT), root=Text(size=30), depth=(0, 4), items=(1, 8), flipped="",
+         everything=False)
+"""
 
-from blkmodel.sim.structure import Array, Struct, sizeof
-from blkmodel.view.figure import curve, figure, group, rect, text
+import json
+from html import escape
 
-_WIDTH, _GAP, _LINE, _ITEMS = 150, 26, 17, 3
-_KINDS = {"blk_mq_tag_set": "ctx", "request_queue": "ctx", "blk_mq_ctx": "ctx", "blk_mq_hw_ctx": "default",
-          "blk_mq_tags": "tags", "sbitmap_queue": "tags", "sbitmap": "tags", "request": "memory", "page": "memory"}
+from blkmodel.sim.memory import address_of
+from blkmodel.view import cards, objects
+from blkmodel.view.figure import STYLE
+from blkmodel.view.recorded import SCENARIOS, recorded
+
+__all__ = ["KEPT", "graph", "structure_graph"]
+
+KEPT = {SCENARIOS[name].title: name for name in ("load", "load-one", "scheduler", "tag-set")}
+_MOST = 60
+_STYLE = (
+    ".blk-graph{font-size:13px;line-height:1.5;container-type:inline-size;overflow-x:auto}"
+    ".blk-graph .way{margin:0 0 .6rem}.blk-graph .dim{color:var(--blk-dim)}"
+    ".blk-graph .node{display:flex;align-items:flex-start}.blk-graph .kids{padding-left:1.5rem}"
+    # From each card a line to its children: across, down along the left of them, and across to each.
+    ".blk-graph .kids>.node{position:relative;padding-top:.6rem}.blk-graph .kids>.node:first-child{padding-top:0}"
+    ".blk-graph .kids>.node::before{content:'';position:absolute;left:-.75rem;top:0;bottom:0;"
+    "border-left:1px solid var(--blk-line)}.blk-graph .kids>.node:first-child::before{top:.8rem}"
+    ".blk-graph .kids>.node:last-child::before{bottom:auto;height:1.4rem}"
+    ".blk-graph .kids>.node:only-child::before{border:0}"
+    ".blk-graph .kids>.node::after{content:'';position:absolute;left:-.75rem;top:1.4rem;width:.75rem;"
+    "border-top:1px solid var(--blk-line)}"
+    ".blk-graph .kids>.node:first-child::after{left:-1.5rem;top:.8rem;width:1.5rem}"
+    ".blk-graph .blk-card{flex:none;width:9.4rem;box-sizing:border-box}.blk-graph .blk-card dl>div{padding:0 6px}"
+    ".blk-graph .blk-card h5{padding:2px 6px;display:grid;grid-template-columns:minmax(0,1fr) auto;gap:0 .3em}"
+    ".blk-graph .blk-card h5 small{grid-column:1/-1}"
+    ".blk.blk-graph .blk-card button{font:inherit;color:inherit;background:none;border:0;border-radius:2px;padding:0;"
+    "margin:0;min-height:0;text-align:inherit;overflow-wrap:anywhere}"
+    ".blk-graph .blk-card button:hover{text-decoration:underline}"
+    ".blk.blk-graph .blk-card dd button{color:var(--blk-default);font-weight:600}"
+    ".blk-graph .no{min-width:1.5em;height:1.5em;border-radius:.8em;text-align:center;background:var(--blk-paper);"
+    "color:var(--blk-ink);font-size:11px;line-height:1.5}"
+    "@container (max-width: 32rem){.blk-graph .node{display:block}.blk-graph .kids{padding:.5rem 0 0 1.2rem}"
+    ".blk-graph .kids>.node:first-child::before{top:-.5rem}.blk-graph .kids>.node:only-child::before{"
+    "border-left:1px solid var(--blk-line);height:1.3rem}"
+    ".blk-graph .kids>.node:first-child::after{left:-.75rem;width:.75rem}.blk-graph .blk-card{width:auto}}"
+)
 
 
-def structure_graph(root, depth=2, wanted=None, items=1):
-    """Draw `root` and what it points to, `depth` arrows deep; of an array, what its first `items` point to.
+def structure_graph(scenario="load", root="nullb0.queue.tag_set", depth=2, items=1, flipped="", everything=False):
+    """Draw an object of a kernel after a scenario, and what it points to.
 
-    `wanted`: structure name → the fields to show, in that order; of others, those that are not zero. Each structure is
-    drawn once, however many point to it.
+    root: where to begin, as a path. depth: how many arrows deep. items: of an array, how many. flipped: paths from
+    root, with commas between: what is folded there though it is not deep, or unfolded though it is. everything: also
+    fields that are zero.
     """
-    columns = _columns(root, depth, wanted or {}, items)
-    places = _place(columns)
-    width = len(columns) * (_WIDTH + _GAP) - _GAP + 4
-    height = max(y + box for y, box in ((places[id(n)][1], _height(rows)) for col in columns for n, rows in col)) + 4
-    arrows, boxes = [], []
-    for column in columns:
-        for node, rows in column:
-            boxes.append(_box(node, rows, *places[id(node)]))
-            arrows += _arrows(node, rows, places)
-    label = f"{_name(root)} and what it points to: " + "; ".join(
-        f"{_name(node)} with " + ", ".join(f"{name}={value}" for name, value, _ in rows) for c in columns
-        for node, rows in c)
-    return figure(width, height, label, arrows + boxes)
+    kernel = recorded(scenario).kernel
+    chosen = {path.strip() for path in flipped.split(",")} - {""}
+    return graph(objects.find(kernel, root.strip()), kernel, depth, items, chosen, everything, root.strip())
 
 
-def _columns(root, depth, wanted, items):
-    """Return, for each distance from root, the (node, rows) that are that far away."""
-    seen, level, columns = {id(root)}, [root], []
-    for distance in range(depth + 1):
-        column = [(node, _rows(node, wanted)) for node in level]
-        columns.append(column)
+def graph(thing, kernel, depth=2, items=1, flipped=frozenset(), everything=False, path=""):
+    """Draw a structure or an array and what it points to. path: where it is, in a live figure; in a still there are no
+    buttons.
+
+    Each object is drawn once, however many point to it: rows refer to the numbers of the cards.
+    """
+    nodes, rest = _nodes(thing, depth, items, flipped, everything)
+    more = f'<p class="dim">{rest} more are not drawn: fold something.</p>' if rest else ""
+    return (f'<div class="blk blk-graph" role="group" aria-label="{escape(_describe(nodes))}">'
+            f"<style>{STYLE}{cards.STYLE}{_STYLE}</style>{_way(path)}{_drawn(nodes[0], kernel, flipped, path)}{more}"
+            "</div>")
+
+
+class _Node:
+    """An object that is drawn: its number, its path from the root, its rows, and for a row's name what it leads to."""
+
+    def __init__(self, thing, number, path, rows):
+        self.thing, self.number, self.path, self.rows = thing, number, path, rows
+        self.kids: dict[str, _Node] = {}
+        self.leads: dict[str, _Node] = {}
+
+
+def _nodes(thing, depth, items, flipped, everything):
+    """The objects to draw, the nearest first, and how many there was no room for."""
+    first = _Node(thing, 1, "", objects.rows(thing, everything, items))
+    nodes, known, rest = [first], {id(thing): first}, 0
+    level = [first]
+    for distance in range(depth + len(flipped) + 1):
         following = []
-        for node, rows in column if distance < depth else []:
-            for _, _, target in rows if isinstance(node, Struct) else rows[:items]:
-                if target is not None and id(target) not in seen:
-                    seen.add(id(target))
-                    following.append(target)
-        if not following:
-            break
+        for node in level:
+            for row in node.rows:
+                path = _join(node.path, row.name)
+                if row.target is None or id(row.target) in known or (distance < depth) == (path in flipped):
+                    continue
+                if len(nodes) == _MOST:
+                    rest += 1
+                    continue
+                kid = _Node(row.target, len(nodes) + 1, path, objects.rows(row.target, everything, items))
+                known[id(row.target)] = node.kids[row.name] = kid
+                nodes.append(kid)
+                following.append(kid)
         level = following
-    return columns
+    for node in nodes:
+        node.leads = {row.name: known[id(row.target)] for row in node.rows if id(row.target) in known}
+    return nodes, rest
 
 
-def _rows(node, wanted):
-    """The (label, value as text, what it points to or None) of a structure's fields or an array's first items."""
-    if isinstance(node, Array | list | tuple):
-        rows = [_row(f"[{i}]", item, wanted) for i, item in enumerate(node[:_ITEMS])]
-        return rows + ([("…", f"{len(node)} in all", None)] if len(node) > _ITEMS else [])
-    names = wanted.get(type(node).__name__)
-    if names is None:
-        names = [f.name for f in fields(node) if not f.name.startswith("_") and _shows(getattr(node, f.name))]
-    return [_row(name, getattr(node, name), wanted) for name in names]
+def _join(path, name):
+    return path + name if name.startswith("[") or not path else f"{path}.{name}"
 
 
-def _shows(value):
-    return value is not None and value != 0 and value != "" and not callable(value)
+def _way(path):
+    """The way to the root, each part of which can be made the root."""
+    parts, at = [], 0
+    while at < len(path):
+        end = min((i for i in (path.find(".", at + 1), path.find("[", at + 1)) if i > 0), default=len(path))
+        parts.append(f'<button type="button" data-key="{escape(path[:end])}" data-set="{_set("root", path[:end])}">'
+                     f'{escape(path[at:end].lstrip("."))}</button>')
+        at = end
+    return f'<div class="blk-moves way">{" › ".join(parts)}</div>' if parts else ""
 
 
-def _row(name, value, wanted):
-    if isinstance(value, Struct) and (hasattr(value, "__dataclass_fields__") or type(value).__name__ in wanted):
-        return name, "→", value
-    if isinstance(value, Array) or (isinstance(value, list | tuple) and value and isinstance(value[0], Struct)):
-        return name, f"→ {len(value)} items", value
-    if value is None:
-        return name, "NULL", None
-    if hasattr(value, "bits"):
-        return name, f"{value.bits:#x}", None
-    if hasattr(value, "__len__") and not isinstance(value, str):
-        return name, f"{len(value)} entries", None
-    if callable(value):
-        return name, getattr(value, "__name__", "?"), None
-    return name, str(value), None
+def _set(name, value):
+    return f"{name}={escape(json.dumps(value))}"
 
 
-def _height(rows):
-    return 24 + _LINE * len(rows) + 6
+def _drawn(node, kernel, flipped, path):
+    """A card, and beside it those that it leads to."""
+    rows = "".join(_row(node, row, flipped if path else None) for row in node.rows)
+    kind = cards.KINDS.get(objects.called(node.thing).partition("[")[0], "plain")
+    name = escape(objects.called(node.thing))
+    if path and node.path:
+        name = f'<button type="button" data-set="{_set("root", _join(path, node.path))}">{name}</button>'
+    kids = "".join(_drawn(kid, kernel, flipped, path) for kid in node.kids.values())
+    return (f'<div class="node" data-key="{escape(node.path)}"><section class="blk-card kind-{kind}"><h5>'
+            f'<span>{name}</span><span class="no">{node.number}</span><small>{_where(node.thing, kernel)}</small></h5>'
+            f"<dl>{rows}</dl></section>" + (f'<div class="kids">{kids}</div>' if kids else "") + "</div>")
 
 
-def _place(columns):
-    places = {}
-    for i, column in enumerate(columns):
-        y = 2
-        for node, rows in column:
-            places[id(node)] = (2 + i * (_WIDTH + _GAP), y)
-            y += _height(rows) + 14
-    return places
+def _where(thing, kernel):
+    size, addr = objects.size_of(thing), address_of(thing)
+    held = kernel.memory.live.get(addr)
+    parts = [] if size is None else [f"{size:,} bytes"]
+    parts += [f"{addr:x}"] if addr else []
+    parts += [f"node {held.node}"] if held and len(kernel.machine.nodes) > 1 else []
+    return "<br/>".join(parts)
 
 
-def _name(node):
-    return f"{node.ctype}[{len(node)}]" if isinstance(node, Array) else \
-        f"[{len(node)}]" if isinstance(node, list | tuple) else type(node).__name__
+def _row(node, row, flipped):
+    tip = "" if row.offset is None else f' title="at byte {row.offset}"'
+    return f"<div{tip}><dt>{escape(row.name)}</dt><dd>{_value(node, row, flipped)}</dd></div>"
 
 
-def _box(node, rows, x, y):
-    kind = _KINDS.get(type(node).__name__, "cpu")
-    name, on = _name(node), " on" if kind in ("default", "tags") else ""
-    address = getattr(node, "_addr", 0)
-    tip = f"{name} at {address:#x}" if address else f"{name}, inside another structure"
-    if isinstance(node, Struct) and address:
-        tip += f", {sizeof(type(node))} bytes"  # type: ignore[arg-type]  # a class can be hashed
-    parts = [rect(x, y, _WIDTH, _height(rows), "box"), rect(x, y, _WIDTH, 22, f"box {kind}"),
-             text(x + 8, y + 15, name, f"head mono{on}")]
-    for i, (label, value, _) in enumerate(rows):
-        at = y + 24 + _LINE * i + 12
-        parts += [text(x + 8, at, label, "mono small"), text(x + _WIDTH - 8, at, value, "mono small dim", "end")]
-    return group(parts, "", tip)
+def _value(node, row, flipped):
+    """What a row holds; where it leads on, a button that folds what it leads to, or unfolds it (with `flipped`)."""
+    if row.target is None:
+        return escape(row.text)
+    lead, sign = node.leads.get(row.name), "⊃" if row.inside else "→"
+    if lead and row.name not in node.kids:
+        return f"{sign} {lead.number}"
+    says = f"{sign} {lead.number}" if lead else f"▸ {escape(row.text or objects.called(row.target))}"
+    if flipped is None:
+        return says
+    path = _join(node.path, row.name)
+    others = ", ".join(sorted(set(flipped) ^ {path}))
+    return (f'<button type="button" aria-expanded="{"true" if lead else "false"}" aria-label="{escape(path)}" '
+            f'data-set="{_set("flipped", others)}">{says}</button>')
 
 
-def _arrows(node, rows, places):
-    x, y = places[id(node)]
-    for i, (_, _, target) in enumerate(rows):
-        if target is not None and id(target) in places:
-            to_x, to_y = places[id(target)]
-            if to_x > x:
-                yield curve(x + _WIDTH, y + 24 + _LINE * i + 8, to_x, to_y + 11, "edge-line edge")
+def _describe(nodes):
+    """The figure in words."""
+    said = []
+    for node in nodes:
+        held = ", ".join(f"{row.name} to {node.leads[row.name].number}" if row.name in node.leads else
+                         f"{row.name}={row.text or objects.called(row.target)}" for row in node.rows)
+        size = objects.size_of(node.thing)
+        said.append(f"{node.number}. {objects.called(node.thing)}{'' if size is None else f', {size} bytes'}: {held}.")
+    return " ".join(["An object and what it points to.", *said])
