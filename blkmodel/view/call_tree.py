@@ -12,7 +12,7 @@ _STYLE = (
     ".blk-calls li>.call{padding-left:1.05em}.blk-calls li{margin:0}"
     ".blk-calls .call,.blk-calls summary{white-space:nowrap}"
     ".blk-calls a{color:inherit;text-decoration:none}.blk-calls a:hover{text-decoration:underline}"
-    ".blk-calls .name{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}"
+    ".blk-calls .name{font-family:var(--blk-code)}"
     ".blk-calls .note{color:var(--blk-dim);font-size:11px;margin-left:.6em}"
     ".blk-calls .context{font-weight:600;margin:.4em 0 0}"
 )

@@ -14,14 +14,14 @@ STYLE = (
     "align-items:start}"
     ".blk-card{border:1px solid var(--blk-line);border-radius:4px;font-size:12px;line-height:1.5;overflow:hidden;"
     "min-width:0;break-inside:avoid}"
-    ".blk-card h5{margin:0;padding:2px 8px;font:600 12px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;"
+    ".blk-card h5{margin:0;padding:2px 8px;font:600 12px/1.5 var(--blk-code);"
     "background:var(--blk-cpu);color:var(--blk-ink);overflow-wrap:anywhere}"
     ".blk-card h5 small{display:block;font-weight:400;font-size:10.5px}"
     + "".join(f".blk-card.kind-{kind} h5{{background:var(--blk-{kind})}}" for kind in ("ctx", "memory"))
     + "".join(f".blk-card.kind-{kind} h5{{background:var(--blk-{kind});color:var(--blk-on)}}"
               for kind in ("default", "tags"))
     + ".blk-card dl{margin:0;padding:3px 0}.blk-card dl>div{display:flex;flex-wrap:wrap;gap:0 8px;padding:0 8px;"
-    "justify-content:space-between;font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:11.5px}"
+    "justify-content:space-between;font-family:var(--blk-code);font-size:11.5px}"
     ".blk-card dt,.blk-card dd{margin:0;font-weight:400;overflow-wrap:anywhere}"
     ".blk-card dd{color:var(--blk-dim);text-align:right;margin-left:auto}"
     ".blk-card .changed-now{box-shadow:inset 3px 0 var(--blk-changed);background:var(--blk-band)}"

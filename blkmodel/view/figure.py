@@ -21,12 +21,13 @@ def _variables(colours):
 
 STYLE = (
     f".blk{{{_variables(_LIGHT)}"
+    "--blk-code:var(--blk-mono,ui-monospace,SFMono-Regular,Menlo,Consolas,monospace);"
     "font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif;color:var(--blk-ink)}"
     f"html[data-theme=dark] .blk,body[data-jp-theme-light=false] .blk{{{_variables(_DARK)}}}"
     f"@media print{{html[data-theme=dark] .blk{{{_variables(_LIGHT)}}}}}"
     ".blk svg{display:block;max-width:100%;height:auto;font-family:inherit}"
     ".blk text{fill:var(--blk-ink);font-size:12px}.blk .dim{fill:var(--blk-dim)}.blk .small{font-size:10px}"
-    ".blk .head{font-weight:600}.blk .mono{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}"
+    ".blk .head{font-weight:600}.blk .mono{font-family:var(--blk-code)}"
     ".blk .on text,.blk text.on{fill:var(--blk-on)}"
     ".blk .box{stroke:var(--blk-line);fill:var(--blk-paper)}.blk .band{fill:var(--blk-band);stroke:none}"
     ".blk .absent{stroke-dasharray:3 2;fill:none}"

@@ -1,8 +1,8 @@
 """From a machine to its queues: boot, load a driver, and draw which hardware queue each CPU got.
 
     live(machine_to_queues, driver=["nvme", "null_blk"], cpus=(1, 64), present=(1, "cpus"), nodes=(1, "present"),
-         threads=(1, 4), queues=(1, 64), write_queues=(0, 8), poll_queues=(0, 8), focus=(-1, last_cpu),
-         start={"present": 8})
+         threads=(1, 4), queues=(1, 64), write_queues=(0, 8), poll_queues=(0, 8),
+         focus=Slider(0, last_cpu, none="no CPU"), start={"present": 8})
 """
 
 from functools import lru_cache
@@ -15,12 +15,12 @@ from blkmodel.view.queue_map import queue_map
 
 
 def machine_to_queues(driver="nvme", cpus=8, present=None, nodes=1, threads=1, queues=3, write_queues=0, poll_queues=0,
-                      depth=None, vectors=65, focus=-1):
+                      depth=None, vectors=65, focus=None):
     """Draw the map that a driver gets on a machine.
 
     queues: queue pairs of an NVMe device, or null_blk's submit_queues. write_queues, poll_queues and vectors (how many
     interrupt vectors the device has) are NVMe's. depth: tags of a hardware queue; None for the driver's own. focus: a
-    CPU whose path is lit; -1 for all.
+    CPU whose path is lit; None for all.
     """
     q, kernel = _built(driver, cpus, present, nodes, threads, queues, write_queues, poll_queues, depth, vectors)
     with kernel:

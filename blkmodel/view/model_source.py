@@ -9,9 +9,11 @@ from importlib.resources import files
 from blkmodel import mirror
 
 STYLE = (
-    ".blk-code{font:12px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;margin:0;padding:6px 0;tab-size:4;"
+    ".blk-code{font:12px/1.5 var(--blk-code);margin:0;padding:6px 0;tab-size:4;"
     "background:var(--blk-band);border-radius:4px;overflow-x:auto}"
-    ".blk-code span{display:block;padding:0 8px;white-space:pre-wrap;overflow-wrap:anywhere}"
+    # What does not fit in a line goes on below, a little farther in.
+    ".blk-code span{display:block;padding:0 8px 0 calc(8px + (var(--in,0) + 4)*1ch);text-indent:calc((var(--in,0) + 4)*-1ch);"
+    "white-space:pre-wrap;overflow-wrap:anywhere}"
     ".blk-code span.here{background:var(--blk-paper);box-shadow:inset 3px 0 var(--blk-changed)}"
     ".blk-code i{font-style:normal;color:var(--blk-dim)}.blk-code b{font-weight:600;color:var(--blk-default)}"
     ".blk-code em{font-style:normal;font-weight:600}"
@@ -53,7 +55,8 @@ def model_source(function, file, marked=None):
     for i in kept:
         if i > before + 1:
             rows.append(f"<span><i>⋯ {i - before - 1} lines</i></span>")
-        rows.append(f'<span class="here">{lines[i]}</span>' if i == marked else f"<span>{lines[i] or ' '}</span>")
+        here, text = ' class="here"' if i == marked else "", source(function, file)[i]
+        rows.append(f'<span{here} style="--in:{len(text) - len(text.lstrip())}">{lines[i] or " "}</span>')
         before = i
     if before + 1 < len(lines):
         rows.append(f"<span><i>⋯ {len(lines) - before - 1} lines</i></span>")

@@ -9,7 +9,7 @@ STYLE = (
     ".blk-path ul{list-style:none;margin:0;padding:0 0 0 .9em;border-left:1px solid var(--blk-line)}"
     ".blk-path>ul{padding-left:0;border:0}.blk-path li{margin:0;padding:0 0 0 .35em}"
     ".blk-path .way{color:var(--blk-dim);font-size:12px;overflow-wrap:anywhere;margin-bottom:3px}"
-    ".blk .blk-call{font:12px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;min-height:0;padding:1px 3px;"
+    ".blk .blk-call{font:12px/1.5 var(--blk-code);min-height:0;padding:1px 3px;"
     "margin:0;border:0;border-radius:3px;background:none;color:inherit;cursor:pointer;text-align:left;overflow-wrap:anywhere}"
     ".blk .blk-call:hover{text-decoration:underline}.blk-path .later,.blk-path .note{color:var(--blk-dim)}"
     ".blk-path .note{font-size:11px;margin-left:.5em;white-space:nowrap}.blk-path .note a{color:inherit}"

@@ -116,7 +116,7 @@ def _beyond(hctx):
             f"{format_cpulist(vector.cpus)} and now interrupts CPU {format_cpulist(vector.now)}")
 
 
-def describe(q, kernel, focus=-1):
+def describe(q, kernel, focus=None):
     """Say in words what the map shows."""
     on = kernel.machine
     present = "" if on.present == on.possible else f", {len(on.present)} of them present,"

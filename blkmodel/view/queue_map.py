@@ -38,16 +38,16 @@ _STYLE = (
 )
 
 
-def queue_map(q, kernel, focus=-1):
-    """Draw the map of a request queue. `focus`: a CPU whose path is lit while the others fade; -1 for none."""
-    focus = focus if focus in kernel.machine.possible else -1
+def queue_map(q, kernel, focus=None):
+    """Draw the map of a request queue. `focus`: a CPU whose path is lit while the others fade; None for none."""
+    focus = focus if focus in kernel.machine.possible else None
     rows, queues = _cpu_rows(kernel), _queue_rows(q)
     height = max(rows["bottom"], queues["bottom"])
     for part in (rows, queues):
         part["shift"] = (height - part["bottom"]) / 2 if len(part["at"]) < 9 else 0
-    lit = {hctx for _, hctx in kinds_of(q.queue_ctx[focus], q)} if focus >= 0 else set()
+    lit = {hctx for _, hctx in kinds_of(q.queue_ctx[focus], q)} if focus is not None else set()
     said = ""
-    if focus >= 0:
+    if focus is not None:
         where, *ways = path(q, kernel, focus)
         said = f"<p><b>{escape(where)}</b>: {escape('; '.join(ways))}.</p>"
     field = (_left(q, kernel, rows, height, focus) + _lines(q, rows, queues, height, focus)
@@ -118,8 +118,8 @@ def _cpu(q, kernel, cpu, y, rows, focus):
              text(22 + _CPU + _CTX / 2, y + box / 2 + 4, cpu, "num", "middle")]
     if core and cpu != min(core) and rows["at"][cpu] - row in [rows["at"][c] for c in core]:
         parts.append(f'<path class="edge-line" stroke-width="2.5" d="M15.5 {y - row + 4:g}V{y + box - 4:g}"/>')
-    away = " away" if focus >= 0 and cpu != focus else ""
-    target, tip = -1 if cpu == focus else cpu, "; ".join(path(q, kernel, cpu))
+    away = " away" if focus not in (None, cpu) else ""
+    target, tip = "null" if cpu == focus else cpu, "; ".join(path(q, kernel, cpu))
     return (f'<g class="part{away}" data-set="focus={target}"><title>{escape(tip)}</title>'
             f'{"".join(parts)}</g>')
 
@@ -129,7 +129,7 @@ def _lines(q, rows, queues, height, focus):
     parts = []
     for cpu, y in sorted(rows["at"].items(), key=lambda each: each[0] == focus):
         start = y + rows["shift"] + (rows["row"] - 3) / 2
-        state = "" if focus < 0 else " lit" if cpu == focus else " faint"
+        state = "" if focus is None else " lit" if cpu == focus else " faint"
         for kind, hctx in kinds_of(q.queue_ctx[cpu], q):
             end = queues["at"][hctx.queue_num] + queues["shift"] + (queues["row"] - 4) / 2
             parts.append(f'<path class="edge edge-{TYPES[kind]}{state}" '
@@ -153,7 +153,7 @@ def _right(q, kernel, queues, height, focus, lit):
                   text(32, middle + 4, f"type {kind}", "small dim")]
     for hctx in hctxs(q):
         parts.append(_hctx(hctx, kernel, x, queues["at"][hctx.queue_num] + queues["shift"], queues["row"] - 4,
-                           " away" if focus >= 0 and hctx not in lit else "", " lit-box" if hctx in lit else ""))
+                           " away" if focus is not None and hctx not in lit else "", " lit-box" if hctx in lit else ""))
     if spare_pairs(q):
         below = queues["bottom"] + queues["shift"] - 5
         parts.append(text(0, below, f"+ {spare_pairs(q)} pairs not created", "small dim"))

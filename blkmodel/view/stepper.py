@@ -22,11 +22,13 @@ _STYLE = (
     ".blk-stepper p{margin:0}.blk-stepper .says{font-size:15px;margin:0 0 8px;min-height:3em}"
     ".blk-stepper .says code{font:inherit;font-weight:600;overflow-wrap:anywhere;color:inherit;background:none;"
     "border:0;padding:0}"
+    ".blk-stepper{container-type:inline-size}"
+    "@container (min-width: 40rem){.blk.blk-stepper .way-and-source{grid-template-columns:minmax(0,2fr) minmax(0,3fr)}}"
     ".blk-stepper .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,23rem),1fr));gap:10px 20px;"
     "align-items:start}.blk-stepper .two>div{min-width:0}"
     ".blk-moves{display:flex;flex-wrap:wrap;gap:6px;margin:0 0 8px}.blk-moves button{font-size:13px}"
     ".blk-stepper a{color:var(--blk-default)}.blk-stepper .dim{color:var(--blk-dim)}.blk-stepper .links{font-size:12px}"
-    ".blk-stepper .log{font:12px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;margin:0;padding:0;"
+    ".blk-stepper .log{font:12px/1.5 var(--blk-code);margin:0;padding:0;"
     "list-style:none;overflow-wrap:anywhere}"
     ".blk-stepper svg.spark{width:100%;height:44px;max-width:none;overflow:visible}"
     "@media print{.blk-moves{display:none}}"
@@ -53,7 +55,7 @@ def stepper(scenario="tag-set", step=1, find=""):
     changes = replay.changes(now.start, now.end) if now else {}
     hits = replay.calls_of(find) if find else []
     parts = [f'<p class="says">{_says(replay, scenario, step)}</p>', _moves(replay, step), _found(find, hits, step),
-             '<div class="two"><div>', path_tree.path_tree(replay, step, {number for number, _ in hits}), "</div><div>",
+             '<div class="two way-and-source"><div>', path_tree.path_tree(replay, step, {number for number, _ in hits}), "</div><div>",
              _source(now), "</div></div>", "<h4>Structures</h4>", _structures(replay, now, changes, at),
              '<div class="two"><div>', _memory(replay, at), "</div><div>", _log(replay, at), "</div></div>"]
     label = escape(_describe(replay, scenario, step, changes))

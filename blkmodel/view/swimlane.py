@@ -35,7 +35,7 @@ _STYLE = (
     ".blk-swim-arrows line{stroke:var(--blk-changed);stroke-width:1.5;opacity:.8}"
     ".blk-swim-arrows circle{fill:var(--blk-changed)}"
     ".blk-swim ol{margin:8px 0 0;padding:0 0 0 1.8em}.blk-swim li{margin:0 0 3px;overflow-wrap:anywhere}"
-    ".blk-swim code{font:12px/1.4 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;color:inherit;background:none;"
+    ".blk-swim code{font:12px/1.4 var(--blk-code);color:inherit;background:none;"
     "border:0;padding:0}"
 )
 

@@ -82,7 +82,7 @@ def test_a_cpu_in_focus_is_followed_to_the_cpu_that_is_interrupted():
     assert f"In focus: {'; '.join([where, *ways])}." in spoken(html)
     assert len(shapes(tree, "path", "lit")) == len(lit) == 3
     assert len(shapes(tree, "rect", "lit-box")) == 2 + 3 * 3 + 2
-    assert 'data-set="focus=-1"' in html
+    assert 'data-set="focus=null"' in html
 
 
 def test_a_focus_beyond_the_machine_is_none():
