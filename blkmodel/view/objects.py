@@ -12,6 +12,7 @@ from blkmodel.view import cards
 
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 _NAME = re.compile(r"\w+")
+NOTHING: dict[str, list] = {}
 
 
 class Row(NamedTuple):
@@ -101,20 +102,25 @@ def size_of(thing):
     return sizeof(type(thing)) if known else None  # type: ignore[arg-type]  # a class can be hashed
 
 
-def rows(thing, everything=False, items=3):
-    """The rows of an object: of a structure those fields that are not zero, or all; of an array its first items."""
+def rows(thing, everything=False, items=3, wanted=NOTHING):
+    """The rows of an object: of an array its first items, of a structure those fields that are not zero, or all.
+
+    wanted: structure → the fields to show instead, in that order.
+    """
     found = items_of(thing)
     if found is not None:
-        first = [_row(f"[{i}]", each) for i, each in enumerate(found[:items])]
+        first = [_row(f"[{i}]", each, wanted) for i, each in enumerate(found[:items])]
         return first + ([Row("…", f"{len(found)} in all")] if len(found) > items else [])
     layout = {each["name"]: each for each in layouts().get(type(thing).__name__, {}).get("fields", ())}
+    names = wanted.get(type(thing).__name__)
+    if names is None:
+        names = [each.name for each in fields(thing) if not each.name.startswith("_")
+                 and (everything or not _is_zero(getattr(thing, each.name)))]
     made = []
-    for each in fields(thing):
-        value = getattr(thing, each.name)
-        if not each.name.startswith("_") and (everything or not _is_zero(value)):
-            c = layout.get(each.name, {"type": "*", "offset": None})
-            inside = isinstance(value, Struct | list) and not c["type"].endswith("*")
-            made.append(_row(each.name, value, inside, c["offset"]))
+    for name in names:
+        value, c = getattr(thing, name), layout.get(name, {"type": "*", "offset": None})
+        inside = isinstance(value, Struct | list) and not c["type"].endswith("*")
+        made.append(_row(name, value, wanted, inside, c["offset"]))
     return made
 
 
@@ -124,8 +130,8 @@ def _is_zero(value):
     return value is None or (isinstance(value, int | str | list | tuple) and not value)
 
 
-def _row(name, value, inside=False, offset=None):
-    if is_object(value):
+def _row(name, value, wanted, inside=False, offset=None):
+    if is_object(value) or type(value).__name__ in wanted:
         entries = items_of(value)
         many = "" if entries is None else f"{len(entries)} item{'s' * (len(entries) != 1)}"
         return Row(name, many, value if entries or entries is None else None, inside, offset)

@@ -54,9 +54,10 @@ def stepper(scenario="tag-set", step=1, find=""):
     at = replay.end(step)
     changes = replay.changes(now.start, now.end) if now else {}
     hits = replay.calls_of(find) if find else []
+    tree = path_tree.path_tree(replay, step, {number for number, _ in hits})
     parts = [f'<p class="says">{_says(replay, scenario, step)}</p>', _moves(replay, step), _found(find, hits, step),
-             '<div class="two way-and-source"><div>', path_tree.path_tree(replay, step, {number for number, _ in hits}), "</div><div>",
-             _source(now), "</div></div>", "<h4>Structures</h4>", _structures(replay, now, changes, at),
+             f'<div class="two way-and-source"><div>{tree}</div><div>{_source(now)}</div></div>',
+             "<h4>Structures</h4>", _structures(replay, now, changes, at),
              '<div class="two"><div>', _memory(replay, at), "</div><div>", _log(replay, at), "</div></div>"]
     label = escape(_describe(replay, scenario, step, changes))
     style = STYLE + _STYLE + path_tree.STYLE + model_source.STYLE + cards.STYLE

@@ -7,6 +7,7 @@
 import json
 from html import escape
 
+from blkmodel.sim import this
 from blkmodel.sim.memory import address_of
 from blkmodel.view import cards, objects
 from blkmodel.view.figure import STYLE
@@ -54,19 +55,21 @@ def structure_graph(scenario="load", root="nullb0.queue.tag_set", depth=2, items
     """
     kernel = recorded(scenario).kernel
     chosen = {path.strip() for path in flipped.split(",")} - {""}
-    return graph(objects.find(kernel, root.strip()), kernel, depth, items, chosen, everything, root.strip())
+    with kernel:
+        return graph(objects.find(kernel, root.strip()), depth, items, flipped=chosen, everything=everything,
+                     path=root.strip())
 
 
-def graph(thing, kernel, depth=2, items=1, flipped=frozenset(), everything=False, path=""):
-    """Draw a structure or an array and what it points to. path: where it is, in a live figure; in a still there are no
-    buttons.
+def graph(thing, depth=2, items=1, wanted=objects.NOTHING, flipped=frozenset(), everything=False, path=""):
+    """Draw a structure or an array of the kernel that runs now, and what it points to.
 
-    Each object is drawn once, however many point to it: rows refer to the numbers of the cards.
+    wanted: structure → the fields to show, where not all that are not zero. path: where the object is, in a live
+    figure; a still has no buttons. Each object is drawn once, however many point to it: rows refer to cards by number.
     """
-    nodes, rest = _nodes(thing, depth, items, flipped, everything)
+    nodes, rest = _nodes(thing, depth, flipped, lambda each: objects.rows(each, everything, items, wanted))
     more = f'<p class="dim">{rest} more are not drawn: fold something.</p>' if rest else ""
     return (f'<div class="blk blk-graph" role="group" aria-label="{escape(_describe(nodes))}">'
-            f"<style>{STYLE}{cards.STYLE}{_STYLE}</style>{_way(path)}{_drawn(nodes[0], kernel, flipped, path)}{more}"
+            f"<style>{STYLE}{cards.STYLE}{_STYLE}</style>{_way(path)}{_drawn(nodes[0], this(), flipped, path)}{more}"
             "</div>")
 
 
@@ -79,9 +82,9 @@ class _Node:
         self.leads: dict[str, _Node] = {}
 
 
-def _nodes(thing, depth, items, flipped, everything):
+def _nodes(thing, depth, flipped, rows):
     """The objects to draw, the nearest first, and how many there was no room for."""
-    first = _Node(thing, 1, "", objects.rows(thing, everything, items))
+    first = _Node(thing, 1, "", rows(thing))
     nodes, known, rest = [first], {id(thing): first}, 0
     level = [first]
     for distance in range(depth + len(flipped) + 1):
@@ -94,7 +97,7 @@ def _nodes(thing, depth, items, flipped, everything):
                 if len(nodes) == _MOST:
                     rest += 1
                     continue
-                kid = _Node(row.target, len(nodes) + 1, path, objects.rows(row.target, everything, items))
+                kid = _Node(row.target, len(nodes) + 1, path, rows(row.target))
                 known[id(row.target)] = node.kids[row.name] = kid
                 nodes.append(kid)
                 following.append(kid)
@@ -157,9 +160,10 @@ def _value(node, row, flipped):
     lead, sign = node.leads.get(row.name), "⊃" if row.inside else "→"
     if lead and row.name not in node.kids:
         return f"{sign} {lead.number}"
-    says = f"{sign} {lead.number}" if lead else f"▸ {escape(row.text or objects.called(row.target))}"
+    what = lead.number if lead else escape(row.text or objects.called(row.target))
     if flipped is None:
-        return says
+        return f"{sign} {what}"
+    says = f"{sign} {what}" if lead else f"▸ {what}"
     path = _join(node.path, row.name)
     others = ", ".join(sorted(set(flipped) ^ {path}))
     return (f'<button type="button" aria-expanded="{"true" if lead else "false"}" aria-label="{escape(path)}" '

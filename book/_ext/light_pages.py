@@ -1,4 +1,4 @@
-"""Pages without Font Awesome: its script and fonts weigh more than all else. The few icons there are, book.css draws."""
+"""Pages without Font Awesome, whose script and fonts weigh more than all else. book.css draws the few icons."""
 
 from __future__ import annotations
 

@@ -132,10 +132,18 @@ def test_arrays_and_lists_alone():
     kernel = recorded("load").kernel
     tags = objects.find(kernel, f"{SET}.tags")
     assert isinstance(tags, Array)
-    assert "4 in all" in words(graph(tags, kernel, items=2))
-    assert not list(parsed(graph(tags, kernel)).iter("button")), "nothing answers in a still"
-    entries = objects.find(kernel, f"{SET}.tag_list")
-    assert unescape(words(graph(entries, kernel, depth=1))).count("request_queue") == 1
+    with kernel:
+        assert "4 in all" in words(graph(tags, items=2))
+        assert not list(parsed(graph(tags)).iter("button")), "nothing answers in a still"
+        entries = objects.find(kernel, f"{SET}.tag_list")
+        assert unescape(words(graph(entries, depth=1))).count("request_queue") == 1
+
+
+def test_fields_that_are_wanted_and_no_others():
+    kernel = recorded("load").kernel
+    with kernel:
+        html = graph(objects.find(kernel, SET), wanted={"blk_mq_tag_set": ["nr_maps", "reserved_tags", "tags"]})
+    assert cards_of(html)[1][2] == {"nr_maps": "1", "reserved_tags": "0", "tags": "→ 2"}
 
 
 def test_too_much_is_said_and_not_drawn():
