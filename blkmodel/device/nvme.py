@@ -35,7 +35,7 @@ def plug_in(controller, node=None):
     pdev.dev.kobj.name = f"0000:00:{FIRST_SLOT + number:02x}.0"
     pdev.dev.msi_list = list_head()
     set_dev_node(pdev.dev, min(this().machine.nodes) if node is None else node)
-    start = WINDOW_START + sum(length for _, length in bus().windows)
+    start = max((first + length for first, length in bus().windows), default=WINDOW_START)
     start = -(-start // controller.window) * controller.window
     bus().attach(start, controller.window, controller)
     pdev.resource = ((start, controller.window),)
