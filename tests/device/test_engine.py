@@ -352,3 +352,50 @@ def test_without_leave_to_use_memory_it_does_nothing():
     pci_disable_device(host.pdev)
     host.run()
     assert numbers(queue) == []
+
+
+ACTS = st.lists(st.tuples(st.sampled_from(["submit", "submit", "event", "take", "abort", "time"]), st.integers(1, 3),
+                          st.integers(1, 4)), max_size=40)
+
+
+@settings(max_examples=60)
+@given(ACTS, st.booleans(), st.integers(0, 3000), st.integers(0, 1 << 16))
+def test_every_command_is_answered_once(acts, in_order, extra, seed):
+    """Whatever the host does meanwhile: many queues, small rings, completions taken late, commands aborted."""
+    host = Host(service=Service(extra=extra, in_order=in_order, seed=seed))
+    queues = {1: host.queue(1, 8, cq_depth=5, vector=1), 2: host.queue(2, 4), 3: host.queue(3, 8, cqid=1)}
+    addr = pages(1)._addr
+    waiting: set[tuple[int, int]] = set()
+    answered: list[tuple[int, int]] = []
+    serial = 0
+
+    def take(number):
+        for entry in queues[number].take_all():
+            answered.append((entry.sq_id, entry.command_id))
+            waiting.remove((entry.sq_id, entry.command_id))
+            assert entry.status >> 1 in (0, nvme.NVME_SC_ABORT_REQ)
+    for act, number, count in acts:
+        queue = queues[number]
+        if act == "submit":
+            room = queue.depth - 1 - sum(each == number for each, _ in waiting)
+            fresh = range(serial, serial + min(count, room))
+            serial += len(fresh)
+            waiting |= {(number, each) for each in fresh}
+            submit(queue, fresh, addr)
+        elif act == "event":
+            host.kernel.loop.run_one()
+        elif act == "time":
+            host.kernel.loop.advance(500 * count)
+        elif act == "abort" and waiting:
+            sqid, cid = min(waiting)
+            host.do(nvme.nvme_abort_cmd(opcode=nvme.nvme_admin_abort_cmd, sqid=sqid, cid=cid))
+        elif number < 3:
+            take(number)
+    while waiting:
+        before = len(waiting)
+        while host.kernel.loop.run_one():
+            pass
+        take(1)
+        take(2)
+        assert len(waiting) < before
+    assert len(answered) == len(set(answered)) == serial
