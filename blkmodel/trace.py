@@ -103,11 +103,15 @@ class Log(NamedTuple):
 
 
 class RegisterRead(NamedTuple):
-    """A processor read 32 bits of a device's registers; offset: bytes from the beginning of its window."""
+    """A processor read 32 bits of a device's registers; offset: bytes from the beginning of its window.
+
+    time, here and of what else passes between processor and device: virtual time, in nanoseconds since boot.
+    """
 
     device: Any
     offset: int
     value: int
+    time: int
 
 
 class RegisterWrite(NamedTuple):
@@ -116,6 +120,7 @@ class RegisterWrite(NamedTuple):
     device: Any
     offset: int
     value: int
+    time: int
 
 
 class Doorbell(NamedTuple):
@@ -125,6 +130,7 @@ class Doorbell(NamedTuple):
     queue: int
     side: str
     value: int
+    time: int
 
 
 class Command(NamedTuple):
@@ -134,6 +140,7 @@ class Command(NamedTuple):
     queue: int
     slot: int
     command: Any
+    time: int
 
 
 class Completion(NamedTuple):
@@ -143,6 +150,7 @@ class Completion(NamedTuple):
     queue: int
     slot: int
     completion: Any
+    time: int
 
 
 class Interrupt(NamedTuple):
@@ -150,6 +158,7 @@ class Interrupt(NamedTuple):
 
     device: Any
     vector: int
+    time: int
 
 
 class ContextRecord(NamedTuple):

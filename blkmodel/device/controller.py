@@ -175,7 +175,7 @@ class Controller(Engine):
         """Read 32 bits of its window."""
         value = ALL_ONES if self.gone else self._registers().get(offset, 0)
         if observer := this().observer:
-            observer("register_read", device=self, offset=offset, value=value)
+            observer("register_read", device=self, time=this().now, offset=offset, value=value)
         return value
 
     def _registers(self):
@@ -192,12 +192,12 @@ class Controller(Engine):
         if offset >= NVME_REG_DBS:
             qid, odd = divmod(offset - NVME_REG_DBS >> 2 + self.stride, 2)
             if observer:
-                observer("doorbell", device=self, queue=qid, side="cq" if odd else "sq", value=value)
+                observer("doorbell", device=self, time=this().now, queue=qid, side="cq" if odd else "sq", value=value)
             if not self.gone:
                 (self._head_doorbell if odd else self._tail_doorbell)(qid, value & 0xFFFF)
             return
         if observer:
-            observer("register_write", device=self, offset=offset, value=value)
+            observer("register_write", device=self, time=this().now, offset=offset, value=value)
         if self.gone:
             return
         if offset == NVME_REG_CC:

@@ -197,7 +197,7 @@ class Engine:
         command = sq.command(kernel.memory, slot)
         sq.head = slot + 1 if slot + 1 < sq.size else 0
         if kernel.observer:
-            kernel.observer("command", device=self, queue=sq.qid, slot=slot, command=command)
+            kernel.observer("command", device=self, time=kernel.now, queue=sq.qid, slot=slot, command=command)
         running = Running(sq, command)
         effect, status = self._struck(sq.qid, command.opcode) if self.faults else (None, 0)
         if effect in (GONE, FATAL):
@@ -283,7 +283,7 @@ class Engine:
             slot, entry = cq.tail, cq.write(kernel.memory, *cq.waiting.popleft())
             written += 1
             if kernel.observer:
-                kernel.observer("completion", device=self, queue=cq.qid, slot=slot, completion=entry)
+                kernel.observer("completion", device=self, time=kernel.now, queue=cq.qid, slot=slot, completion=entry)
         if written and cq.vector is not None:
             self.features.aggregate(cq, written)
 
@@ -343,7 +343,7 @@ class Engine:
             self.pending.add(vector)
         elif vector in self.messages and not (not self.vectors and self.interrupt_mask & 1):
             if observer := this().observer:
-                observer("interrupt", device=self, vector=vector)
+                observer("interrupt", device=self, time=this().now, vector=vector)
             interrupts().message(self.messages[vector])
 
     def _pin(self):

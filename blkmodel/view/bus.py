@@ -3,17 +3,27 @@
     live(bus, scenario=BUS_SCENARIOS, step=Steps(last_passing))
 """
 
+from dataclasses import replace
 from functools import lru_cache
 from html import escape
 
 from blkmodel import scenario as user
+from blkmodel.device.controller import Controller
+from blkmodel.device.faults import ENABLE, FAIL, FATAL, GONE, SILENT, STUCK, Fault
+from blkmodel.errors import KernelError
+from blkmodel.include.linux.nvme import NVME_SC_READ_ERROR
 from blkmodel.sim import booted
 from blkmodel.trace import record
 from blkmodel.view.figure import STYLE
 from blkmodel.view.on_bus import passings
 
 BUS_SCENARIOS = {"bring a controller up": "probe", "read 4 KiB": "read-4k", "read 1 MiB": "read-1m",
-                 "write 8 KiB": "write-8k", "take it down": "remove"}
+                 "write 8 KiB": "write-8k", "take it down": "remove",
+                 "a controller that never gets ready": "stuck", "a read that fails once": "fail",
+                 "a read that is never answered": "silent", "a controller that breaks": "fatal",
+                 "a controller that is pulled out": "gone"}
+_FAULTS = {"stuck": Fault(STUCK, at=ENABLE), "fail": Fault(FAIL, queue=1, status=NVME_SC_READ_ERROR),
+           "silent": Fault(SILENT, queue=1), "fatal": Fault(FATAL, queue=1), "gone": Fault(GONE, queue=1)}
 _ROWS = 9
 _KINDS = {"register": "default", "doorbell": "poll", "command": "read", "completion": "tags", "interrupt": "changed"}
 _SENDS = {"register": "register", "doorbell": "doorbell", "command": "reads memory", "completion": "writes memory",
@@ -42,40 +52,56 @@ _STYLE = (
 )
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=16)
 def bus_passings(scenario):
-    """What passes in a scenario, on a machine of 4 CPUs."""
+    """What passes in a scenario, on a machine of 4 CPUs; and how it ends, where not well: the kernel's error."""
     with booted(4):
-        if scenario == "probe":
-            return passings(record(user.nvme_probe))
-        user.nvme_probe()
-        if scenario == "remove":
-            return passings(record(user.nvme_remove))
+        controller = Controller()
+        if scenario not in ("probe", "stuck"):
+            user.nvme_probe(controller=controller)
+        if scenario in _FAULTS:
+            controller.faults.append(replace(_FAULTS[scenario]))
+        error = ""
+        with record() as recording:
+            try:
+                _act(scenario, controller)
+            except KernelError as refused:
+                error = refused.name
+        return tuple(passings(recording)), error
+
+
+def _act(scenario, controller):
+    if scenario in ("probe", "stuck"):
+        user.nvme_probe(controller=controller)
+    elif scenario == "remove":
+        user.nvme_remove()
+    elif scenario in _FAULTS:
+        user.io("nvme0n1", "read", 0, 4096)
+    else:
         op, size = scenario.split("-")
-        length = int(size[:-1]) << (20 if size.endswith("m") else 10)
-        return passings(record(user.io, "nvme0n1", op, 0, length, cpu=1))
+        user.io("nvme0n1", op, 0, int(size[:-1]) << (20 if size.endswith("m") else 10), cpu=1)
 
 
 def last_passing(scenario):
     """How many steps a scenario has."""
-    return len(bus_passings(scenario))
+    return len(bus_passings(scenario)[0])
 
 
 def bus(scenario="probe", step=1):
     """Draw what passes on the bus in a scenario, up to `step`; 0 is before anything did."""
-    return draw(bus_passings(scenario), step)
+    return draw(*bus_passings(scenario), step)
 
 
-def draw(passed, step):
-    """Draw passings, up to the step-th."""
+def draw(passed, error, step):
+    """Draw passings, up to the step-th; after the last of them the user has that error."""
     if not 0 <= step <= len(passed):
         raise ValueError(f"step={step}: there are {len(passed)}")
     first = max(0, min(step - 1 - _ROWS // 2, len(passed) - _ROWS))
     rows = "".join(_row(passed, number, step) for number in range(first, min(first + _ROWS, len(passed))))
     keys = "".join(f'<span class="key k-{kind}"><i{_memory(kind)}></i>{_SENDS[kind]}</span>' for kind in _KINDS)
-    label = escape(_describe(passed, step))
+    label = escape(_describe(passed, error, step))
     return (f'<div class="blk blk-bus" role="group" aria-label="{label}"><style>{STYLE}{_STYLE}</style>'
-            f'<p class="says">{_says(passed, step)}</p><p class="dim">{keys}</p>'
+            f'<p class="says">{_says(passed, error, step)}</p><p class="dim">{keys}</p>'
             f'<div class="heads"><span>driver, and its memory</span><span>controller</span></div><ol>{rows}</ol></div>')
 
 
@@ -103,20 +129,27 @@ def _caller(each):
     return cause if cause == last else f"{cause} … {last}"
 
 
-def _says(passed, step):
-    """One sentence: who does what."""
+def _says(passed, error, step):
+    """One sentence: who does what; and how it ends."""
     if not step:
         return f"{len(passed)} things pass, and nothing has passed yet."
     each = passed[step - 1]
     meaning = f" ({escape(each.meaning)})" if each.meaning else ""
+    time = f" At {_time(each)}." if each.time > passed[0].time else ""
+    ends = f" It ends with {error}." if error and step == len(passed) else ""
     if not each.path:
-        return f"The controller, by itself: <b>{escape(each.label)}</b>{meaning}."
+        return f"The controller, by itself: <b>{escape(each.label)}</b>{meaning}.{time}{ends}"
     calls = " … ".join(f"<code>{escape(name)}</code>" for name in _caller(each).split(" … "))
     who = f"{each.who.kind} {escape(each.who.name)}, CPU {each.who.cpu}"
-    return f"{calls} ({who}): <b>{escape(each.label)}</b>{meaning}."
+    return f"{calls} ({who}): <b>{escape(each.label)}</b>{meaning}.{time}{ends}"
 
 
-def _describe(passed, step):
+def _time(each):
+    """When it was, in seconds since boot."""
+    return f"{each.time / 1_000_000_000:.3f} s".replace(".000 s", " s")
+
+
+def _describe(passed, error, step):
     """The figure in words."""
     if not step:
         return f"Between driver and controller: {len(passed)} things pass; nothing yet."
@@ -124,5 +157,5 @@ def _describe(passed, step):
     way = "from the driver to the controller" if each.to_controller else "from the controller to the driver"
     beneath = f", in {_caller(each)}" if each.path else ", by itself"
     meaning = f": {each.meaning}" if each.meaning else ""
-    return (f"Between driver and controller, {step} of {len(passed)}: {way}{beneath}: {each.label}{meaning}. "
-            f"Virtual time {each.time} ns.")
+    return (f"Between driver and controller, {step} of {len(passed)}: {way}{beneath}: {each.label}{meaning}; "
+            f"{_time(each)} after boot." + (f" It ends with {error}." if error and step == len(passed) else ""))

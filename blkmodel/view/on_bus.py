@@ -59,8 +59,8 @@ def passings(recording):
             what, to_controller, tell = _TELL[kind]
             label, meaning = tell(moment.event, commands)
             found.append(Passing(what, to_controller, label, meaning, recording.contexts[moment.context],
-                                 tuple(call.function for call in moment.path), indexes[id(moment.event)], moment.time,
-                                 moment.event))
+                                 tuple(call.function for call in moment.path), indexes[id(moment.event)],
+                                 moment.event.time, moment.event))
     return found
 
 

@@ -240,10 +240,11 @@ def test_what_passes_on_the_bus_is_recorded():
     device = host.controller
     seen = [event for event in recording.events if type(event) in (
         Command, Completion, Doorbell, Interrupt, RegisterRead, RegisterWrite)]
+    now = host.kernel.now
     assert seen == [
-        RegisterRead(device, nvme.NVME_REG_CSTS, nvme.NVME_CSTS_RDY), Doorbell(device, 1, "sq", 1),
-        Command(device, 1, 0, queue.sq[0].common), Completion(device, 1, 0, queue.cq[0]), Interrupt(device, 1),
-        Doorbell(device, 1, "cq", 1), RegisterWrite(device, nvme.NVME_REG_CC, 0)]
+        RegisterRead(device, nvme.NVME_REG_CSTS, nvme.NVME_CSTS_RDY, now), Doorbell(device, 1, "sq", 1, now),
+        Command(device, 1, 0, queue.sq[0].common, now), Completion(device, 1, 0, queue.cq[0], now),
+        Interrupt(device, 1, now), Doorbell(device, 1, "cq", 1, now), RegisterWrite(device, nvme.NVME_REG_CC, 0, now)]
     kinds = [recording.contexts[event.context].kind for event in recording.of(Enter)]
     assert kinds == ["device", "irq"]
 
