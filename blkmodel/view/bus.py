@@ -21,9 +21,10 @@ BUS_SCENARIOS = {"bring a controller up": "probe", "read 4 KiB": "read-4k", "rea
                  "write 8 KiB": "write-8k", "take it down": "remove",
                  "a controller that never gets ready": "stuck", "a read that fails once": "fail",
                  "a read that is never answered": "silent", "a controller that breaks": "fatal",
-                 "a controller that is pulled out": "gone"}
+                 "the same, with doorbells in memory": "fatal-shadow", "a controller that is pulled out": "gone"}
 _FAULTS = {"stuck": Fault(STUCK, at=ENABLE), "fail": Fault(FAIL, queue=1, status=NVME_SC_READ_ERROR),
-           "silent": Fault(SILENT, queue=1), "fatal": Fault(FATAL, queue=1), "gone": Fault(GONE, queue=1)}
+           "silent": Fault(SILENT, queue=1), "fatal": Fault(FATAL, queue=1),
+           "fatal-shadow": Fault(FATAL, queue=1), "gone": Fault(GONE, queue=1)}
 _ROWS = 9
 _KINDS = {"register": "default", "doorbell": "poll", "command": "read", "completion": "tags", "interrupt": "changed"}
 _SENDS = {"register": "register", "doorbell": "doorbell", "command": "reads memory", "completion": "writes memory",
@@ -56,7 +57,7 @@ _STYLE = (
 def bus_passings(scenario):
     """What passes in a scenario, on a machine of 4 CPUs; and how it ends, where not well: the kernel's error."""
     with booted(4):
-        controller = Controller()
+        controller = Controller(dbbuf=scenario != "fatal")
         if scenario not in ("probe", "stuck"):
             user.nvme_probe(controller=controller)
         if scenario in _FAULTS:

@@ -31,8 +31,9 @@ def test_everything_that_passed_is_there(scenario):
     assert all(bool(each.path) == (each.kind in ("register", "doorbell")) for each in passed)
     fetched = sum(each.kind == "command" for each in passed)
     answered = sum(each.kind == "completion" for each in passed)
-    # One asks to be told of events, and is held; some are lost with what the controller was.
-    assert fetched - answered == (scenario in ("probe", "silent", "fatal", "gone")) + (scenario == "fatal")
+    # One asks to be told of events, and is held; one is lost with what the controller was.
+    held = {"probe": 1, "fatal": 2, "fatal-shadow": 1, "gone": 1}
+    assert fetched - answered == held.get(scenario, 0)
 
 
 @pytest.mark.parametrize("scenario", BUS_SCENARIOS.values())
@@ -99,7 +100,7 @@ def test_a_controller_that_never_gets_ready_is_given_up():
     reads = [each for each in passed if each.label == "read CSTS: 0x0" and each.cause() == "nvme_wait_ready"]
     times = [each.time for each in reads[1:]]
     assert {after - before for before, after in pairwise(times)} == {100_000_000}
-    assert 7_500_000_000 < times[-1] < 8_000_000_000
+    assert 7_500_000_000 < times[-1] <= 8_000_000_000
     assert error == "ENODEV"
     assert "It ends with ENODEV." in words(bus("stuck", len(passed)))
     assert "It ends" not in words(bus("stuck", len(passed) - 1))
@@ -119,10 +120,27 @@ def test_a_read_that_is_never_answered_is_aborted_after_half_a_minute():
     assert "At 30" in words(bus("silent", passed.index(abort) + 1))
 
 
-@pytest.mark.parametrize(("scenario", "last"), [("fatal", "ready"), ("gone", "nobody answers")])
-def test_a_controller_that_is_lost(scenario, last):
-    passed, error = bus_passings(scenario)
-    assert [each.meaning for each in passed if each.label.startswith("read CSTS")][-1] == last
+def test_a_controller_that_breaks_is_reset_and_the_read_is_sent_again():
+    passed, error = bus_passings("fatal")
+    assert not error
+    found = labels("fatal")
+    assert found.index("read CSTS: 0x3") < found.index("write CC = 0x460001") < found.index("done: read 8 blocks from 0")
+    assert passed[found.index("done: read 8 blocks from 0")].time < 31_000_000_000
+
+
+def test_doorbells_in_memory_survive_a_reset_which_they_should_not():
+    """A fault of this kernel: their old values are still there when the read is sent again, before the controller
+    has been told of them anew; so the driver thinks that it need not ring. (Linux v5.16 clears them.)"""
+    passed, error = bus_passings("fatal-shadow")
+    assert error == "EIO"
+    enabled = labels("fatal-shadow").index("write CC = 0x460001")
+    assert not any(each.event.queue for each in passed[enabled:] if each.kind == "doorbell")
+    assert passed[-1].time > 60_000_000_000
+
+
+def test_a_controller_that_is_pulled_out_reads_as_ones():
+    passed, error = bus_passings("gone")
+    assert [each.meaning for each in passed if each.label.startswith("read CSTS")] == ["nobody answers"] * 3
     assert error == "EIO"
 
 
