@@ -124,8 +124,10 @@ def test_a_controller_that_breaks_is_reset_and_the_read_is_sent_again():
     passed, error = bus_passings("fatal")
     assert not error
     found = labels("fatal")
-    assert found.index("read CSTS: 0x3") < found.index("write CC = 0x460001") < found.index("done: read 8 blocks from 0")
-    assert passed[found.index("done: read 8 blocks from 0")].time < 31_000_000_000
+    noticed, enabled, done = (found.index(each) for each in (
+        "read CSTS: 0x3", "write CC = 0x460001", "done: read 8 blocks from 0"))
+    assert noticed < enabled < done
+    assert passed[done].time < 31_000_000_000
 
 
 def test_doorbells_in_memory_survive_a_reset_which_they_should_not():
