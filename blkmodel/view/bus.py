@@ -90,7 +90,8 @@ def last_passing(scenario):
 
 def bus(scenario="probe", step=1):
     """Draw what passes on the bus in a scenario, up to `step`; 0 is before anything did."""
-    return draw(*bus_passings(scenario), step)
+    passed, error = bus_passings(scenario)
+    return draw(passed, error, step)
 
 
 def draw(passed, error, step):

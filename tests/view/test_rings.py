@@ -14,6 +14,7 @@ from tests.view.figures import in_fresh_interpreters, label, parsed, words
 
 CASES = [(2, 1, True, False, 1), (6, 4, True, False, 1), (6, 12, False, False, 3), (16, 12, False, True, 2),
          (3, 2, True, True, 1)]
+NAMES = ("depth", "reads", "in_order", "shadow", "seed", "step")
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -73,8 +74,8 @@ def test_every_slot_is_drawn(case):
     told = moments(*case)
     assert last_moment(*case) == len(told) - 1
     for step in sorted({0, 1, len(told) // 2, len(told) - 1}):
-        html = rings(*case, step)
-        assert html == rings(*case, step)
+        html = rings(**dict(zip(NAMES, (*case, step), strict=True)))
+        assert html == rings(**dict(zip(NAMES, (*case, step), strict=True)))
         now, root = told[step], parsed(html)
         slots = {each.get("data-key"): each for each in root.iter() if each.get("data-key")}
         assert set(slots) == {f"{ring}{i}" for ring in ("sq", "cq") for i in range(case[0])}
