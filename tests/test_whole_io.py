@@ -109,7 +109,8 @@ def phase(jobs):
 
     Returns what must be on the medium now: (disk, sector, content).
     """
-    wanted, written = [], {}
+    wanted: list = []
+    written: dict = {}
     for number, (disk, expected, ops) in enumerate(jobs):
         asked, writes = expected.ask(ops)
         wanted.append((disk.name, asked, online()[number % len(online())]))
@@ -133,7 +134,7 @@ def online():
 @st.composite
 def runs_of(draw, pages):
     """Runs of pages for a buffer of so many."""
-    runs = []
+    runs: list[int] = []
     while sum(runs) < pages:
         runs.append(draw(st.sampled_from([1, 1, 1, 2, 3, 8, 64])))
     return runs
