@@ -5,8 +5,8 @@
 
 The model knows nothing of it. While a recording is on, the interpreter reports calls and returns, which are
 matched by code object with the mirror's functions; a hook on the base class of all structures, and one on
-arrays, report assignments; memory, contexts and the log are reported by the one place in `sim` that each
-passes through. Afterwards all of it is taken off.
+arrays, report assignments; memory, contexts, the log, and what passes between processors and devices are reported by
+the one place in `sim` or `device` that each passes through. Afterwards all of it is taken off.
 
 What first fills the fields of a structure is its creation, not an assignment, and makes no event.
 """
