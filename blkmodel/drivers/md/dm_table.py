@@ -682,10 +682,8 @@ def dm_table_get_immutable_target(t):
 
 def dm_table_get_wildcard_target(t):
     """The first target of a type that may follow any; None where there is none."""
-    i = 0
-    while i < dm_table_get_num_targets(t):
+    for i in range(dm_table_get_num_targets(t)):
         ti = dm_table_get_target(t, i)
-        i += 1
         if dm_target_is_wildcard(ti.type):
             return ti
     return None
@@ -761,15 +759,12 @@ def integrity_profile_exists(disk):
 
 def dm_table_get_integrity_disk(t):
     """A disk below whose integrity data are as those of all of them; None where there is none."""
-    devices = dm_table_get_devices(t)
-    i = 0
-    while i < dm_table_get_num_targets(t):
+    for i in range(dm_table_get_num_targets(t)):
         ti = dm_table_get_target(t, i)
-        i += 1
         if not dm_target_passes_integrity(ti.type):
             return None
     template_disk = None
-    for dd in devices:
+    for dd in dm_table_get_devices(t):
         template_disk = dd.dm_dev.bdev.bd_disk
         if not integrity_profile_exists(template_disk):
             return None
