@@ -12,9 +12,9 @@ MAPS = sorted((KERNEL / "maps").glob("*.json"))
 CALLS = sorted((KERNEL / "calls").glob("*.json"))
 OTHERS = sorted((KERNEL / "device").glob("*.json")) + sorted((KERNEL / "dm").glob("*.json"))
 PATHS = {"null_blk-set-up": 163, "null_blk-read-4k": 59, "nvme-probe": 1149, "nvme-remove": 219, "read-4k": 74,
-         "write-4k": 97, "read-512k": 82, "read-1m": 64, "dm-create": 64, "dm-load-linear": 183, "dm-resume-linear": 153,
-         "dm-linear-read-4k": 126, "dm-remove": 118, "dm-load-multipath": 299, "dm-resume-multipath": 173,
-         "dm-multipath-read-4k": 166}
+         "write-4k": 97, "read-512k": 82, "read-1m": 64, "dm-create": 64, "dm-load-linear": 183,
+         "dm-resume-linear": 153, "dm-linear-read-4k": 126, "dm-remove": 118, "dm-load-multipath": 299,
+         "dm-resume-multipath": 173, "dm-multipath-read-4k": 166}
 
 
 @pytest.mark.parametrize("path", MAPS, ids=lambda path: path.stem)
