@@ -52,6 +52,7 @@ from blkmodel.include.linux.errno import (
     ENOMEDIUM,
     ENOMEM,
     ENOSPC,
+    ENOTBLK,
     ENXIO,
     EOPNOTSUPP,
     EPERM,
@@ -79,11 +80,11 @@ from blkmodel.include.linux.fs import (
     O_LARGEFILE,
     O_NDELAY,
     S_IFBLK,
+    S_IFMT,
     address_space_operations,
     blksize_bits,
     block_device,
     clear_inode,
-    device_node_inode,
     file_operations,
     i_blocksize,
     i_size_read,
@@ -95,6 +96,7 @@ from blkmodel.include.linux.fs import (
     inode_unhashed,
     iput,
     is_sync_kiocb,
+    kern_path,
     remove_inode_hash,
     sb_is_blkdev_sb,
     super_block,
@@ -1140,9 +1142,11 @@ def lookup_bdev(pathname):
     """The block device of a node's name, with a reference; or an error pointer."""
     if not pathname:
         return ERR_PTR(-EINVAL)
-    found = device_node_inode(pathname)
+    found = kern_path(pathname)
     if IS_ERR(found):
         return found
+    if found.i_mode & S_IFMT != S_IFBLK:
+        return ERR_PTR(-ENOTBLK)
     bdev = bd_acquire(found)
     return bdev if bdev is not None else ERR_PTR(-ENOMEM)
 

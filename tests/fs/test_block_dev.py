@@ -431,7 +431,7 @@ def test_writing_past_the_cache(ram, kernel):
     assert transfer("ram0", WRITE, 0, data, flags=0) == -EOPNOTSUPP
     ram.disk.part0.policy = 1
     assert transfer("ram0", WRITE, 0, data) == -EPERM
-    assert PTR_ERR(block_dev.blkdev_get_by_path("ram0", FMODE_WRITE, None)) == -EACCES
+    assert PTR_ERR(block_dev.blkdev_get_by_path("/dev/ram0", FMODE_WRITE, None)) == -EACCES
     assert block_dev.dio_bio_write_op(kiocb(ki_flags=IOCB_DSYNC)) & REQ_FUA
     ram.disk.part0.policy = 0
     blk_settings.blk_queue_write_cache(ram.queue, True, True)
@@ -668,8 +668,9 @@ def test_files(ram, kernel):
     assert found is bdev
     block_dev.blkdev_put(found, FMODE_READ)
     assert PTR_ERR(block_dev.lookup_bdev("")) == -EINVAL
-    assert PTR_ERR(block_dev.lookup_bdev("nobody")) == -ENOENT
-    assert PTR_ERR(block_dev.blkdev_get_by_path("nobody", FMODE_READ, None)) == -ENOENT
+    assert PTR_ERR(block_dev.lookup_bdev("/dev/nobody")) == -ENOENT
+    assert PTR_ERR(block_dev.lookup_bdev("ram0")) == -ENOENT
+    assert PTR_ERR(block_dev.blkdev_get_by_path("/dev/nobody", FMODE_READ, None)) == -ENOENT
     node = devices().nodes["ram0"].inode
     assert node.i_bdev is bdev
     references = bdev.bd_inode.i_count
@@ -680,7 +681,7 @@ def test_files(ram, kernel):
     kernel.memory.fail_nth(1)
     assert PTR_ERR(filp_open("ram0", O_RDONLY)) == -ENOMEM
     kernel.memory.fail_nth(1)
-    assert PTR_ERR(block_dev.lookup_bdev("ram0")) == -ENOMEM
+    assert PTR_ERR(block_dev.lookup_bdev("/dev/ram0")) == -ENOMEM
 
 
 def test_a_node_of_a_disk_that_was_replaced(ram, kernel):

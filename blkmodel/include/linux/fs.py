@@ -309,6 +309,11 @@ def write_inode_now(of, sync):
     return 0
 
 
+def kern_path(path):
+    """The inode of a path, without a reference; or an error pointer. Only /dev has any."""
+    return device_node_inode(path) if path.startswith("/dev/") else ERR_PTR(-ENOENT)
+
+
 def device_node_inode(name):
     """The inode of the device node of that name below /dev, without a reference; or an error pointer."""
     from blkmodel.fs import block_dev
