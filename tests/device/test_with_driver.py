@@ -1,6 +1,7 @@
 """The driver on controllers of all kinds: what is read is what was written, and unplugging leaves nothing behind."""
 
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from blkmodel.sim import booted
 from blkmodel.sim.bus import bus
 from blkmodel.sim.interrupts import interrupts
 
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "as QEMU": {}, "stride": {"stride": 2}, "small transfers": {"mdts": 1}, "any transfers": {"mdts": 0},
     "no descriptors": {"sgl": False}, "a pin": {"vectors": 0}, "one vector": {"vectors": 1}, "two": {"vectors": 2},
     "no doorbells in memory": {"dbbuf": False}, "no cache": {"write_cache": False},
