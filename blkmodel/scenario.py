@@ -329,6 +329,26 @@ def nvme_controller(name="nvme0"):
     return nvme_pci.to_nvme_dev(dev_get_drvdata(there[name]))
 
 
+def nvme_file(device, file):
+    """What a file of a controller says: `cat /sys/class/nvme/nvme0/state`."""
+    dev, attr = _nvme_file(device, file)
+    return this().task("cat", attr.show, dev).rstrip("\n")
+
+
+def set_nvme_file(device, file, value):
+    """Write a file of a controller: `echo 1 > /sys/class/nvme/nvme0/reset_controller`."""
+    dev, attr = _nvme_file(device, file)
+    _command("sh", f"echo {value} > /sys/class/nvme/{device}/{file}", attr.store, dev, str(value), len(str(value)))
+
+
+def _nvme_file(device, file):
+    """The device and the attribute. A KeyError says which files there are."""
+    dev = nvme_controller(device).ctrl.device
+    if file not in dev.kobj.attrs:
+        raise KeyError(f"{device} has no file {file!r}; it has {', '.join(sorted(dev.kobj.attrs))}")
+    return dev, dev.kobj.attrs[file]
+
+
 def disk(name):
     """The gendisk of that name (`"nullb0"`). A name that there is not is a KeyError, which says what there is."""
     there = {dev_name(dev): dev_to_disk(dev) for dev in devices().of_class.get("block", ())}

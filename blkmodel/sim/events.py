@@ -82,6 +82,14 @@ class EventLoop:
         while self.run_one(self.now):
             pass
 
+    def give_way(self):
+        """Let the running task sleep until everything has run that is due now."""
+        self._asleep.append((lambda: True, self._kernel.context))
+        try:
+            self.run_due()
+        finally:
+            self._asleep.pop()
+
     def advance(self, nanoseconds):
         """Let that much virtual time pass, running what falls due."""
         end = self.now + nanoseconds

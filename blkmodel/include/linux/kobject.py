@@ -7,6 +7,7 @@ of a directory below it, or of a link, to the object that is there. What sysfs i
 from dataclasses import field
 from typing import Any
 
+from blkmodel.include.linux.bug import WARN_ON
 from blkmodel.include.linux.gfp import GFP_KERNEL
 from blkmodel.include.linux.slab import kfree, kzalloc
 from blkmodel.sim import statics
@@ -91,10 +92,10 @@ def kobject_get_unless_zero(kobj):
 
 
 def kobject_put(kobj):
-    """Drop a reference; with the last one the object leaves sysfs and is released."""
-    if kobj is None:
+    """Drop a reference; with the last one the object leaves sysfs and is released. To drop more is a bug of the kernel,
+    of which it warns."""
+    if kobj is None or WARN_ON(kobj.refcount == 0, "refcount_t: underflow; use-after-free."):
         return
-    assert kobj.refcount > 0, f"kobject {kobj.name} was put too often"
     kobj.refcount -= 1
     if kobj.refcount == 0:
         if kobj.state_in_sysfs:

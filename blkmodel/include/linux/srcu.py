@@ -49,5 +49,5 @@ def srcu_read_unlock(srcu, index):
 
 def synchronize_srcu(srcu):
     """Wait until the readers that are inside have left. It takes milliseconds, in which others have their turn."""
-    this().loop.run_due()
+    this().loop.give_way()
     this().loop.sleep_until(lambda: srcu._readers == 0, "the readers of an srcu_struct")

@@ -20,6 +20,7 @@ class work_struct(Struct):
     _event is the queued run, while there is one; _queue counts it. _runs: whether it runs; _late: whether the queued
     run has its time come, and waits for that to end. (In C the owner is found from the work's address.)
     _again: how often, since the clock last moved (at _now), it was queued from within itself and without delay.
+    _patient: it waits for other work, so the model begins it when nobody sleeps.
     """
 
     SIZE = 32
@@ -29,6 +30,7 @@ class work_struct(Struct):
     _queue: Any = None
     _runs: bool = False
     _late: bool = False
+    _patient: bool = False
     _again: int = 0
     _now: int = 0
 
@@ -51,9 +53,10 @@ class delayed_work(work_struct):
     SIZE = 88
 
 
-def INIT_WORK(work, func, owner):
+def INIT_WORK(work, func, owner, patient=False):
     work.func = func
     work.data = owner
+    work._patient = patient
 
 
 INIT_DELAYED_WORK = INIT_WORK
@@ -108,7 +111,7 @@ def queue_delayed_work_on(cpu, name, work, delay):
     if queue is not None:
         queue._busy += 1
     work._queue = queue
-    work._event = kernel.loop.post(context, run, jiffies_to_ns(delay))
+    work._event = kernel.loop.post(context, run, jiffies_to_ns(delay), work._patient)
     return True
 
 

@@ -2090,7 +2090,7 @@ def nvme_probe(pdev, id):
         result = nvme_dev_map(dev)
         if not result:
             INIT_WORK(dev.ctrl.reset_work, nvme_reset_work, dev)
-            INIT_WORK(dev.remove_work, nvme_remove_dead_ctrl_work, dev)
+            INIT_WORK(dev.remove_work, nvme_remove_dead_ctrl_work, dev, patient=True)
             result = nvme_setup_prp_pools(dev)
             if not result:
                 # The largest command must do with a page. (The source has this after the quirks; the compiler has not.)
