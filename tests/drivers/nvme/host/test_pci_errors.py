@@ -1,6 +1,7 @@
 """A probe in which something fails: what the driver says, that nothing is left, and that the next one succeeds."""
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -54,6 +55,7 @@ def attempt(*faults, **more):
     logged of it."""
     kernel = blkmodel.sim.this()
     before = len(kernel.log)
+    found: Any
     try:
         name = scenario.nvme_probe(controller=Controller(queue_pairs=2, vectors=3, faults=list(faults),
                                                          namespaces={1: Namespace(64)}, **more))
@@ -80,7 +82,7 @@ def check_that_all_is_given_back(kernel, before):
 
 def sweep(step):
     """Fail one allocation of a probe after the other, each `step`th; return all that the driver said, and how often."""
-    said = Counter()
+    said: Counter[Any] = Counter()
     nth = 1
     while True:
         kernel, before = boot()
