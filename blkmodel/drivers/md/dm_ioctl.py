@@ -109,6 +109,8 @@ ALIGN_MASK = 7
 ULONG_MAX = (1 << 64) - 1
 IOCTL_FLAGS_NO_PARAMS, IOCTL_FLAGS_ISSUE_GLOBAL_EVENT = 1, 2
 DM_PARAMS_MALLOC, DM_WIPE_BUFFER = 0x0001, 0x0010
+STATISTICS = ("@stats_create", "@stats_delete", "@stats_clear", "@stats_list", "@stats_print", "@stats_print_clear",
+              "@stats_set_aux")
 
 
 @struct
@@ -965,7 +967,7 @@ def message_for_md(md, argc, argv):
             DMERR(DM_MSG_PREFIX, "Invalid arguments for @cancel_deferred_remove")
             return -EINVAL
         return dm.dm_cancel_deferred_remove(md)
-    if argv[0].lower().startswith("@stats_"):
+    if argv[0].lower() in STATISTICS:
         raise NotModelled(f"device mapper statistics (message {argv[0]})")
     DMERR(DM_MSG_PREFIX, f"Unsupported message sent to DM core: {argv[0]}")
     return -EINVAL
