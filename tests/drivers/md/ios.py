@@ -62,3 +62,11 @@ def read(name, sector, length, **more):
 
 def write(name, sector, data, **more):
     return IO(name, REQ_OP_WRITE, sector, data=data, **more)
+
+
+def a_bio(op, sector, sectors, end=None):
+    """A bio without memory, for so many sectors, that nobody has yet."""
+    bio = block_bio.bio_alloc_bioset(GFP_KERNEL, 0, None)
+    bio.bi_opf, bio.bi_end_io = op, end
+    bio.bi_iter.bi_sector, bio.bi_iter.bi_size = sector, sectors * 512
+    return bio
