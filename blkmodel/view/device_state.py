@@ -64,7 +64,7 @@ def device_state(step=4):
 @lru_cache(maxsize=1)
 def _story():
     """The states of the story, command by command."""
-    with another_machine():
+    with another_machine(2):
         return [_after(words) for words in STORY]
 
 

@@ -30,9 +30,9 @@ STYLE = (
 
 
 @contextmanager
-def another_machine():
+def another_machine(cpus):
     """A kernel with nullb0 (blocks of 512 bytes) and nullb1 (blocks of 4096), of 64 MiB each, for a `with` block."""
-    with booted(2) as kernel:
+    with booted(cpus) as kernel:
         scenario.null_blk_load(nr_devices=0)
         scenario.null_blk_create("a", size=SECTORS >> 11, memory_backed=1)
         scenario.null_blk_create("b", size=SECTORS >> 11, memory_backed=1, blocksize=4096)
@@ -42,7 +42,7 @@ def another_machine():
 
 @lru_cache(maxsize=1)
 def _machine():
-    with another_machine() as kernel:
+    with another_machine(2) as kernel:
         return kernel
 
 

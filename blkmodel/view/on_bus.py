@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from blkmodel.capture.device import ADMIN, IO
 from blkmodel.device.controller import REGISTERS
+from blkmodel.device.names import ADMIN, IO
 from blkmodel.include.linux import nvme
 from blkmodel.trace import Command, Completion, Doorbell, Interrupt, RegisterRead, RegisterWrite
 from blkmodel.view.walk import walk

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from blkmodel import scenario
-from blkmodel.capture.device import IO
 from blkmodel.device.controller import Controller
+from blkmodel.device.names import IO
 from blkmodel.device.service import Service
 from blkmodel.sim import booted
 from blkmodel.trace import Assign, Command, Completion, Doorbell, Interrupt, Item, record
