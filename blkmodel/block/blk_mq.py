@@ -2,7 +2,7 @@
 
 A bio becomes a request (blk_mq_make_request()), which gets a tag, and goes to the driver at once, or waits in a plug,
 in its CPU's software queue, in the scheduler, or on the hardware queue's dispatch list; from there
-blk_mq_dispatch_rq_list() sends it. Left out: hybrid polling and statistics, the throttling hooks of rq-qos, debugfs.
+blk_mq_dispatch_rq_list() sends it. Left out: what polling counts, the throttling hooks of rq-qos, debugfs.
 """
 
 from blkmodel.block import bio as block_bio
@@ -16,6 +16,7 @@ from blkmodel.block import (
     blk_mq_tag,
     blk_settings,
     blk_softirq,
+    blk_stat,
     blk_timeout,
     elevator,
 )
@@ -53,6 +54,7 @@ from blkmodel.block.blk_mq_tag_h import (
     blk_mq_tag_is_reserved,
     bt_wait_ptr,
 )
+from blkmodel.block.blk_stat_h import blk_stat_activate_msecs, blk_stat_is_active
 from blkmodel.include.linux.blk_mq import (
     BLK_EH_DONE,
     BLK_EH_RESET_TIMER,
@@ -73,7 +75,9 @@ from blkmodel.include.linux.blk_mq import (
     blk_mq_hw_ctx,
     blk_mq_queue_data,
     blk_mq_queue_map,
+    blk_qc_t_is_internal,
     blk_qc_t_to_queue_num,
+    blk_qc_t_to_tag,
     queue_for_each_hw_ctx,
     request_to_qc_t,
 )
@@ -88,11 +92,13 @@ from blkmodel.include.linux.blk_types import (
     REQ_HIPRI,
     REQ_NOWAIT,
     REQ_RAHEAD,
+    blk_rq_stat,
     op_is_flush,
     op_is_sync,
 )
 from blkmodel.include.linux.blkdev import (
     BLK_MAX_REQUEST_COUNT,
+    BLK_MQ_POLL_STATS_BKTS,
     BLK_PLUG_FLUSH_SIZE,
     MQ_RQ_COMPLETE,
     MQ_RQ_IDLE,
@@ -100,13 +106,16 @@ from blkmodel.include.linux.blkdev import (
     QUEUE_FLAG_IO_STAT,
     QUEUE_FLAG_MQ_DEFAULT,
     QUEUE_FLAG_POLL,
+    QUEUE_FLAG_POLL_STATS,
     QUEUE_FLAG_QUIESCED,
     QUEUE_FLAG_SAME_COMP,
     QUEUE_FLAG_SAME_FORCE,
+    QUEUE_FLAG_STATS,
     RQF_DONTPREP,
     RQF_ELVPRIV,
     RQF_IO_STAT,
     RQF_MQ_INFLIGHT,
+    RQF_MQ_POLL_SLEPT,
     RQF_PREEMPT,
     RQF_SOFTBARRIER,
     RQF_STATS,
@@ -114,9 +123,12 @@ from blkmodel.include.linux.blkdev import (
     blk_queue_nomerges,
     blk_queue_nonrot,
     blk_queue_quiesced,
+    blk_rq_sectors,
+    blk_rq_stats_sectors,
     queue_is_mq,
     request,
     rq_data_dir,
+    test_bit,
 )
 from blkmodel.include.linux.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
 from blkmodel.include.linux.cpuhotplug import (
@@ -151,6 +163,15 @@ from blkmodel.include.linux.gfp import (
     alloc_pages_node,
     page_address,
 )
+from blkmodel.include.linux.hrtimer import (
+    HRTIMER_MODE_ABS,
+    HRTIMER_MODE_REL,
+    hrtimer_cancel,
+    hrtimer_init_sleeper_on_stack,
+    hrtimer_set_expires,
+    hrtimer_sleeper,
+    hrtimer_sleeper_start_expires,
+)
 from blkmodel.include.linux.init import subsys_initcall
 from blkmodel.include.linux.jiffies import HZ, jiffies, ktime_get_ns, msecs_to_jiffies, time_after, time_after_eq
 from blkmodel.include.linux.kobject import kobject_put
@@ -169,6 +190,7 @@ from blkmodel.include.linux.list import (
     list_splice_tail_init,
 )
 from blkmodel.include.linux.list_sort import list_sort
+from blkmodel.include.linux.log2 import ilog2
 from blkmodel.include.linux.percpu import alloc_percpu, get_cpu, put_cpu, raw_smp_processor_id
 from blkmodel.include.linux.percpu_refcount import (
     percpu_ref_is_zero,
@@ -202,6 +224,7 @@ from blkmodel.include.linux.wait import (
     WQ_FLAG_EXCLUSIVE,
     __add_wait_queue,
     init_waitqueue_func_entry,
+    io_schedule,
     wait_event,
     wait_event_timeout,
     wake_up_all,
@@ -234,6 +257,17 @@ class blk_mq_qe_pair(Struct):
 
 
 # ---------------------------------------------------------------- what waits in a hardware queue
+
+
+def blk_mq_poll_stats_bkt(rq):
+    """The kind of request for statistics: by direction, and length in powers of two sectors; -1 for an empty one."""
+    ddir = rq_data_dir(rq)
+    bucket = ddir + 2 * ilog2(blk_rq_stats_sectors(rq))
+    if bucket < 0:
+        return -1
+    if bucket >= BLK_MQ_POLL_STATS_BKTS:
+        return ddir + BLK_MQ_POLL_STATS_BKTS - 2
+    return bucket
 
 
 def blk_mq_hctx_has_pending(hctx):
@@ -536,6 +570,9 @@ def blk_mq_free_request(rq):
 def __blk_mq_end_request(rq, error):
     """End a request all of whose data is accounted for: through its end_io, or by freeing it."""
     now = ktime_get_ns() if blk_mq_need_time_stamp(rq) else 0
+    if rq.rq_flags & RQF_STATS:
+        blk_mq_poll_stats_start(rq.q)
+        blk_stat.blk_stat_add(rq, now)
     if rq.internal_tag != -1:
         blk_mq_sched_completed_request(rq, now)
     blk_core.blk_account_io_done(rq, now)
@@ -619,6 +656,10 @@ def blk_mq_request_completed(rq):
 def blk_mq_start_request(rq):
     """The driver's word that it takes the request: its time runs from here."""
     q = rq.q
+    if test_bit(QUEUE_FLAG_STATS, q.queue_flags):
+        rq.io_start_time_ns = ktime_get_ns()
+        rq.stats_sectors = blk_rq_sectors(rq)
+        rq.rq_flags |= RQF_STATS
     WARN_ON_ONCE(blk_mq_rq_state(rq) != MQ_RQ_IDLE, "a request was started twice")
     blk_timeout.blk_add_timer(rq)
     rq.state = MQ_RQ_IN_FLIGHT
@@ -1811,7 +1852,13 @@ def blk_mq_init_allocated_queue(set, q, elevator_init):
     Here v5.4.120 loses the hardware queues that it had before memory ran out. The model frees them.
     """
     q.mq_ops = set.ops
+    q.poll_cb = blk_stat.blk_stat_alloc_callback(blk_mq_poll_stats_fn, blk_mq_poll_stats_bkt, BLK_MQ_POLL_STATS_BKTS, q)
+    if q.poll_cb is None:
+        q.mq_ops = None
+        return ERR_PTR(-ENOMEM)
     if blk_mq_alloc_ctxs(q):
+        blk_stat.blk_stat_free_callback(q.poll_cb)
+        q.poll_cb = None
         q.mq_ops = None
         return ERR_PTR(-ENOMEM)
     blk_mq_sysfs.blk_mq_sysfs_init(q)
@@ -1820,6 +1867,8 @@ def blk_mq_init_allocated_queue(set, q, elevator_init):
     q.queue_hw_ctx = kcalloc_node(q.nr_queues, "pointer", GFP_KERNEL, set.numa_node)
     if q.queue_hw_ctx is None:
         blk_mq_sysfs.blk_mq_sysfs_deinit(q)
+        blk_stat.blk_stat_free_callback(q.poll_cb)
+        q.poll_cb = None
         q.mq_ops = None
         return ERR_PTR(-ENOMEM)
     INIT_LIST_HEAD(q.unused_hctx_list)
@@ -1827,6 +1876,8 @@ def blk_mq_init_allocated_queue(set, q, elevator_init):
     if not q.nr_hw_queues:
         blk_mq_release(q)
         q.queue_hw_ctx = None
+        blk_stat.blk_stat_free_callback(q.poll_cb)
+        q.poll_cb = None
         q.mq_ops = None
         return ERR_PTR(-ENOMEM)
 
@@ -2086,10 +2137,94 @@ def blk_mq_update_nr_hw_queues(set, nr_hw_queues):
     __blk_mq_update_nr_hw_queues(set, nr_hw_queues)
 
 
+def blk_poll_stats_enable(q):
+    """Let the requests of a queue be timed; return whether they were already."""
+    if test_bit(QUEUE_FLAG_POLL_STATS, q.queue_flags):
+        return True
+    if blk_core.blk_queue_flag_test_and_set(QUEUE_FLAG_POLL_STATS, q):
+        return True
+    blk_stat.blk_stat_add_callback(q, q.poll_cb)
+    return False
+
+
+def blk_mq_poll_stats_start(q):
+    """Time requests for a tenth of a second from now, if they are to be timed and it is not being done."""
+    if not test_bit(QUEUE_FLAG_POLL_STATS, q.queue_flags) or blk_stat_is_active(q.poll_cb):
+        return
+    blk_stat_activate_msecs(q.poll_cb, 100)
+
+
+def blk_mq_poll_stats_fn(cb):
+    """Remember how long requests took, kind by kind, where there were any."""
+    q = cb.data
+    for bucket, stat in enumerate(cb.stat):
+        if stat.nr_samples:
+            q.poll_stat[bucket] = blk_rq_stat(stat.mean, stat.min, stat.max, stat.nr_samples, stat.batch)
+
+
+def blk_mq_poll_nsecs(q, hctx, rq):
+    """How long to sleep before it is worth looking at a request: half of what such requests took; 0 if not known."""
+    if not blk_poll_stats_enable(q):
+        return 0
+    bucket = blk_mq_poll_stats_bkt(rq)
+    if bucket < 0:
+        return 0
+    if q.poll_stat[bucket].nr_samples:
+        return (q.poll_stat[bucket].mean + 1) // 2
+    return 0
+
+
+def blk_mq_poll_hybrid_sleep(q, hctx, rq):
+    """Sleep a while, once, before a request is polled for: as long as poll_nsec says, or (0) half the usual time.
+
+    Returns whether the task slept.
+    """
+    if rq.rq_flags & RQF_MQ_POLL_SLEPT:
+        return False
+    nsecs = q.poll_nsec if q.poll_nsec > 0 else blk_mq_poll_nsecs(q, hctx, rq)
+    if not nsecs:
+        return False
+    rq.rq_flags |= RQF_MQ_POLL_SLEPT
+
+    mode = HRTIMER_MODE_REL
+    hs = hrtimer_sleeper()
+    hrtimer_init_sleeper_on_stack(hs)
+    hrtimer_set_expires(hs, nsecs)
+    task = this().context
+    while True:
+        if blk_mq_rq_state(rq) == MQ_RQ_COMPLETE:
+            break
+        task.runnable = False
+        hrtimer_sleeper_start_expires(hs, mode)
+        if hs.task is not None:
+            io_schedule()
+        hrtimer_cancel(hs.timer)
+        mode = HRTIMER_MODE_ABS
+        if hs.task is None or task.signal:
+            break
+    task.runnable = True
+    return True
+
+
+def blk_mq_poll_hybrid(q, hctx, cookie):
+    """Sleep before polling, where the queue is set to that; return whether the task slept."""
+    if q.poll_nsec == BLK_MQ_POLL_CLASSIC:
+        return False
+    if not blk_qc_t_is_internal(cookie):
+        rq = blk_mq_tag_to_rq(hctx.tags, blk_qc_t_to_tag(cookie))
+    else:
+        rq = blk_mq_tag_to_rq(hctx.sched_tags, blk_qc_t_to_tag(cookie))
+        # The scheduler's tag is gone as soon as the request is done.
+        if rq is None:
+            return False
+    return blk_mq_poll_hybrid_sleep(q, hctx, rq)
+
+
 def blk_poll(q, cookie, spin):
     """Ask the device whether the request of a cookie, or any other of its queue, is done; `spin`: until one is.
 
-    Returns how many were found, or 1 if the task was woken by another way; 0 where there is nothing to poll.
+    Returns how many were found, or 1 if the task slept instead, or was woken by another way; 0 where there is nothing
+    to poll.
     """
     if cookie == BLK_QC_T_NONE or not q.queue_flags >> QUEUE_FLAG_POLL & 1:
         return 0
@@ -2097,6 +2232,8 @@ def blk_poll(q, cookie, spin):
     if task.plug is not None:
         blk_core.blk_flush_plug_list(task.plug, False)
     hctx = q.queue_hw_ctx[blk_qc_t_to_queue_num(cookie)]
+    if blk_mq_poll_hybrid(q, hctx, cookie):
+        return 1
     while True:
         ret = q.mq_ops.poll(hctx)
         if ret > 0:

@@ -1,8 +1,125 @@
-"""Statistics of a queue's requests: only what holds memory. What they count is left out."""
+"""Statistics of a queue's requests: how long the driver takes for them, in windows of time, kind by kind.
 
-from blkmodel.block.blk_stat_h import blk_queue_stats
+Each CPU gathers on its own what ends there. When a window closes, a timer adds the CPUs up.
+"""
+
+from blkmodel.block import blk_core
+from blkmodel.block.blk_stat_h import blk_queue_stats, blk_stat_callback, blk_stat_is_active
+from blkmodel.include.linux.blk_types import U64_MAX, blk_rq_stat
+from blkmodel.include.linux.blkdev import QUEUE_FLAG_STATS
+from blkmodel.include.linux.bug import WARN_ON
+from blkmodel.include.linux.cpumask import for_each_online_cpu, for_each_possible_cpu
 from blkmodel.include.linux.gfp import GFP_KERNEL
-from blkmodel.include.linux.slab import kfree, kzalloc
+from blkmodel.include.linux.list import list_add_tail, list_del_init, list_empty
+from blkmodel.include.linux.percpu import alloc_percpu_array, free_percpu, smp_processor_id
+from blkmodel.include.linux.rcupdate import call_rcu, rcu_read_lock, rcu_read_unlock
+from blkmodel.include.linux.slab import kcalloc, kfree, kzalloc
+from blkmodel.include.linux.timer import del_timer_sync, timer_setup
+
+
+def blk_rq_stat_init(stat):
+    """Begin anew."""
+    stat.min = U64_MAX
+    stat.max = stat.nr_samples = stat.mean = 0
+    stat.batch = 0
+
+
+def blk_rq_stat_sum(dst, src):
+    """Add what a CPU has gathered."""
+    if not src.nr_samples:
+        return
+    dst.min = min(dst.min, src.min)
+    dst.max = max(dst.max, src.max)
+    dst.mean = (src.batch + dst.mean * dst.nr_samples) // (dst.nr_samples + src.nr_samples)
+    dst.nr_samples += src.nr_samples
+
+
+def blk_rq_stat_add(stat, value):
+    """Count one request that took `value` nanoseconds."""
+    stat.min = min(stat.min, value)
+    stat.max = max(stat.max, value)
+    stat.batch += value
+    stat.nr_samples += 1
+
+
+def blk_stat_add(rq, now):
+    """Count a request that ends now with everybody who is gathering."""
+    q = rq.q
+    value = now - rq.io_start_time_ns if now >= rq.io_start_time_ns else 0
+    rcu_read_lock()
+    for cb in q.stats.callbacks:
+        if not blk_stat_is_active(cb):
+            continue
+        bucket = cb.bucket_fn(rq)
+        if bucket < 0:
+            continue
+        blk_rq_stat_add(cb.cpu_stat[smp_processor_id() * cb.buckets + bucket], value)
+    rcu_read_unlock()
+
+
+def blk_stat_timer_fn(t):
+    """A window closes: add up what the CPUs have gathered, and show it."""
+    cb = t.data
+    for stat in cb.stat:
+        blk_rq_stat_init(stat)
+    for cpu in for_each_online_cpu():
+        for bucket in range(cb.buckets):
+            cpu_stat = cb.cpu_stat[cpu * cb.buckets + bucket]
+            blk_rq_stat_sum(cb.stat[bucket], cpu_stat)
+            blk_rq_stat_init(cpu_stat)
+    cb.timer_fn(cb)
+
+
+def blk_stat_alloc_callback(timer_fn, bucket_fn, buckets, data):
+    """Allocate what somebody needs who wants statistics. Returns it, or None."""
+    cb = kzalloc(blk_stat_callback, GFP_KERNEL)
+    if cb is None:
+        return None
+    cb.stat = kcalloc(buckets, blk_rq_stat, GFP_KERNEL)
+    if cb.stat is None:
+        kfree(cb)
+        return None
+    cb.cpu_stat = alloc_percpu_array(buckets, blk_rq_stat)
+    if cb.cpu_stat is None:
+        kfree(cb.stat)
+        kfree(cb)
+        return None
+    cb.timer_fn = timer_fn
+    cb.bucket_fn = bucket_fn
+    cb.data = data
+    cb.buckets = buckets
+    timer_setup(cb.timer, blk_stat_timer_fn, 0, cb)
+    return cb
+
+
+def blk_stat_add_callback(q, cb):
+    """Let somebody have statistics of a queue, whose requests are timed from now on."""
+    for cpu in for_each_possible_cpu():
+        for bucket in range(cb.buckets):
+            blk_rq_stat_init(cb.cpu_stat[cpu * cb.buckets + bucket])
+    list_add_tail(cb, q.stats.callbacks, "list")
+    blk_core.blk_queue_flag_set(QUEUE_FLAG_STATS, q)
+
+
+def blk_stat_remove_callback(q, cb):
+    """Let somebody have them no more. Requests are timed no longer when nobody is left who wants it."""
+    list_del_init(cb, "list")
+    if list_empty(q.stats.callbacks) and not q.stats.enable_accounting:
+        blk_core.blk_queue_flag_clear(QUEUE_FLAG_STATS, q)
+    del_timer_sync(cb.timer)
+
+
+def blk_stat_free_callback_rcu(cb):
+    """Free it, when nobody can be counting there any more. (In C it is given the callback's rcu_head.)"""
+    free_percpu(cb.cpu_stat)
+    kfree(cb.stat)
+    kfree(cb)
+
+
+def blk_stat_free_callback(cb):
+    """Free it, if there is one."""
+    if cb is not None:
+        call_rcu(lambda: blk_stat_free_callback_rcu(cb))
 
 
 def blk_alloc_queue_stats():
@@ -11,5 +128,8 @@ def blk_alloc_queue_stats():
 
 
 def blk_free_queue_stats(stats):
-    """Free that list."""
+    """Free that list, on which nobody may be left."""
+    if stats is None:
+        return
+    WARN_ON(not list_empty(stats.callbacks), "somebody still wants statistics of a queue that goes")
     kfree(stats)

@@ -3,12 +3,13 @@
 from blkmodel.block import bio as bio_module
 from blkmodel.block import blk_core, blk_mq, blk_mq_sysfs, blk_stat, elevator
 from blkmodel.include.linux.backing_dev import bdi_put
-from blkmodel.include.linux.blk_mq import queue_for_each_hw_ctx
+from blkmodel.include.linux.blk_mq import BLK_MQ_POLL_CLASSIC, queue_for_each_hw_ctx
 from blkmodel.include.linux.blkdev import (
     BLKDEV_MIN_RQ,
     QUEUE_FLAG_INIT_DONE,
     QUEUE_FLAG_NOMERGES,
     QUEUE_FLAG_NOXMERGES,
+    QUEUE_FLAG_POLL_STATS,
     QUEUE_FLAG_REGISTERED,
     QUEUE_FLAG_SAME_COMP,
     QUEUE_FLAG_SAME_FORCE,
@@ -39,6 +40,7 @@ from blkmodel.include.linux.kobject import (
     kobject_uevent,
     sysfs_create_group,
 )
+from blkmodel.include.linux.kstrtox import kstrtoint
 from blkmodel.include.linux.percpu_refcount import percpu_ref_switch_to_percpu
 from blkmodel.include.linux.rcupdate import call_rcu
 from blkmodel.include.linux.slab import kmem_cache_free
@@ -164,6 +166,28 @@ def queue_rq_affinity_store(q, page, count):
     return ret
 
 
+def queue_poll_delay_show(q):
+    """io_poll_delay: how many microseconds to sleep before polling; 0 for half of what is usual, -1 for not at all."""
+    val = q.poll_nsec if q.poll_nsec == BLK_MQ_POLL_CLASSIC else q.poll_nsec // 1000
+    return f"{val}\n"
+
+
+def queue_poll_delay_store(q, page, count):
+    """Change that, where the driver can poll."""
+    if q.mq_ops is None or q.mq_ops.poll is None:
+        return -EINVAL
+    err, val = kstrtoint(page, 10)
+    if err < 0:
+        return err
+    if val == BLK_MQ_POLL_CLASSIC:
+        q.poll_nsec = BLK_MQ_POLL_CLASSIC
+    elif val >= 0:
+        q.poll_nsec = val * 1000
+    else:
+        return -EINVAL
+    return count
+
+
 def queue_io_timeout_show(q):
     """io_timeout: how long a request may take, in milliseconds."""
     return queue_var_show(q.rq_timeout * 1000 // HZ)
@@ -216,6 +240,9 @@ def blk_exit_queue(q):
 def __blk_release_queue(work):
     """Free what a queue holds, and at last the queue."""
     q = work.data
+    if test_bit(QUEUE_FLAG_POLL_STATS, q.queue_flags):
+        blk_stat.blk_stat_remove_callback(q, q.poll_cb)
+    blk_stat.blk_stat_free_callback(q.poll_cb)
     blk_stat.blk_free_queue_stats(q.stats)
     if queue_is_mq(q):
         cancel_delayed_work_sync(q.requeue_work)
@@ -299,6 +326,7 @@ queue_attr_group = attribute_group(attrs=(
     attribute("nomerges", 0o644, queue_nomerges_show, queue_nomerges_store),
     attribute("rq_affinity", 0o644, queue_rq_affinity_show, queue_rq_affinity_store),
     attribute("write_cache", 0o644, queue_wc_show),
+    attribute("io_poll_delay", 0o644, queue_poll_delay_show, queue_poll_delay_store),
     QUEUE_IO_TIMEOUT,
 ), is_visible=queue_attr_visible)
 

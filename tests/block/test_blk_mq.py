@@ -34,8 +34,11 @@ from blkmodel.include.linux.blk_types import (
     REQ_OP_WRITE,
 )
 from blkmodel.include.linux.blkdev import (
+    MQ_RQ_COMPLETE,
     MQ_RQ_IDLE,
     MQ_RQ_IN_FLIGHT,
+    QUEUE_FLAG_POLL_STATS,
+    QUEUE_FLAG_STATS,
     RQF_DONTPREP,
     RQF_TIMED_OUT,
     blk_plug,
@@ -51,6 +54,7 @@ from blkmodel.include.linux.percpu_refcount import percpu_ref_is_zero
 from blkmodel.include.linux.srcu import srcu_struct
 from blkmodel.include.linux.workqueue import WORK_CPU_UNBOUND
 from blkmodel.sim.events import HungTask
+from blkmodel.sim.kernel import Context
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import sizeof
 from tests.block.simple_driver import Driver
@@ -947,15 +951,20 @@ def test_dispatching_nothing():
 # ---------------------------------------------------------------- polling
 
 
-def test_polling_finds_what_is_done():
-    kernel = boot(2)
-    done: list = []
-
+def polled_queue(poll):
+    """A driver with a queue of each type, and its request queue; poll(hctx) looks for what is done."""
     def map_queues(set):
         for type, qmap in enumerate(set.map):
             qmap.nr_queues, qmap.queue_offset = 1, type
             qmap.mq_map[:] = [type] * 2
         return 0
+    driver = Driver(queues=3, nr_maps=3, ops={"map_queues": map_queues, "poll": poll})
+    return driver, driver.load()
+
+
+def test_polling_finds_what_is_done():
+    kernel = boot(2)
+    done: list = []
 
     def poll(hctx):
         assert hctx.queue_num == 2
@@ -963,8 +972,7 @@ def test_polling_finds_what_is_done():
         while done:
             blk_mq.blk_mq_complete_request(done.pop())
         return found
-    driver = Driver(queues=3, nr_maps=3, ops={"map_queues": map_queues, "poll": poll})
-    q = driver.load()
+    driver, q = polled_queue(poll)
     rq = get(q, REQ_OP_READ | REQ_HIPRI)
     assert rq.mq_hctx.queue_num == 2
     cookie = request_to_qc_t(rq.mq_hctx, rq)
@@ -982,3 +990,90 @@ def test_polling_finds_what_is_done():
     kernel.context.runnable = False
     with pytest.raises(HungTask):
         blk_mq.blk_poll(q, cookie, True)
+
+
+@pytest.mark.parametrize(("sectors", "bucket"), [(0, -1), (1, 0), (2, 2), (3, 2), (8, 6), (127, 12), (128, 14),
+                                                 (4096, 14)])
+def test_kinds_of_requests_for_statistics(sectors, bucket):
+    """Each direction has eight: by length, doubled from one to the next, and all from 64 KiB on are one."""
+    assert blk_mq.blk_mq_poll_stats_bkt(request(stats_sectors=sectors)) == bucket
+    write = blk_mq.blk_mq_poll_stats_bkt(request(stats_sectors=sectors, cmd_flags=REQ_OP_WRITE))
+    assert write == (bucket + 1 if sectors else -1)
+
+
+def submit_and_poll(kernel, driver, q, takes, op=REQ_OP_READ):
+    """Send 4 KiB that take so many nanoseconds, and poll until they are done; return when each look at it was."""
+    rq = get(q, op | REQ_HIPRI)
+    rq._data_len = 4096
+    cookie = request_to_qc_t(rq.mq_hctx, rq)
+    insert(rq)
+    began = kernel.now
+    kernel.loop.post(Context("irq", "device", 0), lambda: driver.ready.append(rq), takes)
+    driver.looks.clear()
+    while rq.state != MQ_RQ_IDLE:
+        kernel.context.runnable = False
+        blk_mq.blk_poll(q, cookie, True)
+    return [look - began for look in driver.looks]
+
+
+@pytest.fixture
+def polling():
+    kernel = boot(2)
+
+    def poll(hctx):
+        driver.looks.append(kernel.now)
+        found = len(driver.ready)
+        while driver.ready:
+            rq = driver.ready.pop()
+            blk_core.blk_update_request(rq, 0, rq._data_len)
+            blk_mq.__blk_mq_end_request(rq, 0)
+        return found
+    driver, q = polled_queue(poll)
+    driver.ready, driver.looks = [], []
+    return kernel, driver, q
+
+
+def test_polling_looks_all_the_time_unless_it_is_told_to_sleep(polling):
+    kernel, driver, q = polling
+    assert submit_and_poll(kernel, driver, q, 8000)[0] == 0
+    assert not q.queue_flags >> QUEUE_FLAG_STATS & 1
+
+
+def test_sleeping_before_polling(polling):
+    """For as long as it is told, and once for each request."""
+    kernel, driver, q = polling
+    q.poll_nsec = 5000
+    looks = submit_and_poll(kernel, driver, q, 8000)
+    assert (looks[0], looks[-1]) == (5000, 8000)
+    assert submit_and_poll(kernel, driver, q, 3000) == [5000]
+    assert not kernel.loop.pending() or all(event.cancelled is False for event in kernel.loop.pending())
+
+
+def test_sleeping_half_of_what_is_usual(polling):
+    """Told 0, the kernel times requests in windows of 100 ms, from the first on; reads and writes by themselves."""
+    kernel, driver, q = polling
+    q.poll_nsec = 0
+    assert submit_and_poll(kernel, driver, q, 8000)[0] == 0
+    assert q.queue_flags >> QUEUE_FLAG_STATS & 1
+    assert q.queue_flags >> QUEUE_FLAG_POLL_STATS & 1
+    for takes in (9000, 8000, 7001):  # the first of these opens the window
+        assert submit_and_poll(kernel, driver, q, takes)[0] == 0
+    kernel.loop.advance(110_000_000)
+    assert [bucket for bucket, stat in enumerate(q.poll_stat) if stat.nr_samples] == [6]
+    stat = q.poll_stat[6]
+    assert (stat.nr_samples, stat.min, stat.max, stat.mean) == (3, 7001, 9000, 8000)
+    assert submit_and_poll(kernel, driver, q, 8000)[0] == 4000
+    assert submit_and_poll(kernel, driver, q, 8000, REQ_OP_WRITE)[0] == 0
+    kernel.loop.advance(110_000_000)
+    assert [bucket for bucket, stat in enumerate(q.poll_stat) if stat.nr_samples] == [6, 7]
+    driver.unload()
+
+
+def test_what_is_done_already_is_not_slept_for(polling):
+    kernel, _, q = polling
+    q.poll_nsec = 5000
+    rq = get(q, REQ_OP_READ | REQ_HIPRI)
+    rq.state = MQ_RQ_COMPLETE
+    assert blk_mq.blk_mq_poll_hybrid_sleep(q, rq.mq_hctx, rq)
+    assert kernel.now == 0
+    assert not blk_mq.blk_mq_poll_hybrid_sleep(q, rq.mq_hctx, rq)

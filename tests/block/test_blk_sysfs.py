@@ -40,7 +40,8 @@ def test_what_a_queue_shows(made):
     assert {name: show(made, name) for name in made.queue.kobj.attrs} == {
         "nr_requests": "8\n", "max_sectors_kb": "127\n", "max_hw_sectors_kb": "127\n", "max_segments": "128\n",
         "max_segment_size": "65536\n", "scheduler": "[mq-deadline] none\n", "logical_block_size": "512\n",
-        "physical_block_size": "512\n", "nomerges": "0\n", "rq_affinity": "1\n", "write_cache": "write through\n"}
+        "physical_block_size": "512\n", "nomerges": "0\n", "rq_affinity": "1\n", "write_cache": "write through\n",
+        "io_poll_delay": "-1\n"}
     blk_settings.blk_queue_write_cache(made.queue, True, False)
     assert show(made, "write_cache") == "write back\n"
 
@@ -96,6 +97,22 @@ def test_where_to_complete(made, text):
         assert store(made, "rq_affinity", text) == 1
         assert show(made, "rq_affinity") == f"{text}\n"
     assert store(made, "rq_affinity", "z") == -EINVAL
+
+
+def test_how_long_to_sleep_before_polling(made):
+    """In microseconds; where the driver can poll."""
+    assert store(made, "io_poll_delay", "5") == -EINVAL
+    made.set.ops.poll = len
+    for text, nsec in (("5\n", 5000), ("0", 0), ("-1", -1)):
+        assert store(made, "io_poll_delay", text) == len(text)
+        assert made.queue.poll_nsec == nsec
+        assert show(made, "io_poll_delay") == text.strip() + "\n"
+    for wrong in ("-2", "x", ""):
+        assert store(made, "io_poll_delay", wrong) == -EINVAL
+    assert made.queue.poll_nsec == -1
+    made.queue.mq_ops, ops = None, made.queue.mq_ops
+    assert store(made, "io_poll_delay", "5") == -EINVAL
+    made.queue.mq_ops = ops
 
 
 def test_files_that_can_not_be_used(made):

@@ -158,6 +158,15 @@ def request_to_qc_t(hctx, rq):
     return rq.internal_tag | hctx.queue_num << BLK_QC_T_SHIFT | BLK_QC_T_INTERNAL
 
 
+def blk_qc_t_is_internal(cookie):
+    """Whether the tag is the scheduler's."""
+    return bool(cookie & BLK_QC_T_INTERNAL)
+
+
+def blk_qc_t_to_tag(cookie):
+    return cookie & (1 << BLK_QC_T_SHIFT) - 1
+
+
 def blk_qc_t_to_queue_num(cookie):
     return (cookie & ~BLK_QC_T_INTERNAL) >> BLK_QC_T_SHIFT
 

@@ -24,8 +24,24 @@ REQ_NOMERGE_FLAGS = REQ_NOMERGE | REQ_PREFLUSH | REQ_FUA
 (BIO_NO_PAGE_REF, BIO_CLONED, BIO_BOUNCED, BIO_USER_MAPPED, BIO_NULL_MAPPED, BIO_WORKINGSET, BIO_QUIET, BIO_CHAIN,
  BIO_REFFED, BIO_THROTTLED, BIO_TRACE_COMPLETION, BIO_QUEUE_ENTERED, BIO_TRACKED) = range(13)
 
+U64_MAX = (1 << 64) - 1
 BLK_QC_T_NONE = -1
 BLK_QC_T_EAGAIN = -2
+
+
+@struct
+class blk_rq_stat(Struct):
+    """How long requests took, in nanoseconds: nr_samples of them, the shortest min, the longest max, the mean.
+
+    In what a CPU gathers `batch` is the sum, and mean is not used.
+    """
+
+    SIZE = 40
+    mean: int = 0
+    min: int = 0
+    max: int = 0
+    nr_samples: int = 0
+    batch: int = 0
 
 
 @struct

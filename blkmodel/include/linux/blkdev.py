@@ -24,6 +24,7 @@ from blkmodel.include.linux.blk_types import (
     REQ_OP_SECURE_ERASE,
     REQ_OP_WRITE_SAME,
     REQ_OP_WRITE_ZEROES,
+    blk_rq_stat,
     op_is_write,
 )
 from blkmodel.include.linux.dma_mapping import DMA_FROM_DEVICE, DMA_TO_DEVICE
@@ -38,6 +39,7 @@ from blkmodel.sim.structure import Struct, struct
 BLKDEV_MIN_RQ, BLKDEV_MAX_RQ = 4, 128
 BLK_TAG_ALLOC_FIFO, BLK_TAG_ALLOC_RR = 0, 1
 BLK_MAX_REQUEST_COUNT = 16
+BLK_MQ_POLL_STATS_BKTS = 16
 BLK_PLUG_FLUSH_SIZE = 128 * 1024
 BLK_MAX_SEGMENTS = 128
 BLK_SAFE_MAX_SECTORS = 255
@@ -63,7 +65,8 @@ QUEUE_FLAG_MQ_DEFAULT = 1 << QUEUE_FLAG_IO_STAT | 1 << QUEUE_FLAG_SAME_COMP
 RQF_SORTED, RQF_STARTED, RQF_SOFTBARRIER, RQF_FLUSH_SEQ, RQF_MIXED_MERGE = 1 << 0, 1 << 1, 1 << 3, 1 << 4, 1 << 5
 RQF_MQ_INFLIGHT, RQF_DONTPREP, RQF_PREEMPT, RQF_COPY_USER, RQF_FAILED = 1 << 6, 1 << 7, 1 << 8, 1 << 9, 1 << 10
 RQF_QUIET, RQF_ELVPRIV, RQF_IO_STAT, RQF_ALLOCED, RQF_PM = 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15
-RQF_HASHED, RQF_STATS, RQF_SPECIAL_PAYLOAD, RQF_TIMED_OUT = 1 << 16, 1 << 17, 1 << 18, 1 << 21
+RQF_HASHED, RQF_STATS, RQF_SPECIAL_PAYLOAD = 1 << 16, 1 << 17, 1 << 18
+RQF_MQ_POLL_SLEPT, RQF_TIMED_OUT = 1 << 20, 1 << 21
 RQF_NOMERGE_FLAGS = RQF_STARTED | RQF_SOFTBARRIER | RQF_FLUSH_SEQ | RQF_SPECIAL_PAYLOAD
 
 BLK_ZONED_NONE, BLK_ZONED_HA, BLK_ZONED_HM = range(3)
@@ -146,6 +149,7 @@ class request_queue(Struct):
     rq_timeout: int = 0
     poll_nsec: int = 0
     poll_cb: Any = None
+    poll_stat: Any = field(default_factory=lambda: [blk_rq_stat() for _ in range(BLK_MQ_POLL_STATS_BKTS)])
     timeout: Any = field(default_factory=timer_list)
     timeout_work: Any = field(default_factory=work_struct)
     limits: Any = field(default_factory=queue_limits)
@@ -212,6 +216,7 @@ class request(Struct):
     part: Any = None
     start_time_ns: int = 0
     io_start_time_ns: int = 0
+    stats_sectors: int = 0
     nr_phys_segments: int = 0
     write_hint: int = 0
     ioprio: int = 0
@@ -319,6 +324,11 @@ def blk_rq_bytes(rq):
 
 def blk_rq_sectors(rq):
     return rq._data_len >> SECTOR_SHIFT
+
+
+def blk_rq_stats_sectors(rq):
+    """How long the request was when the driver took it."""
+    return rq.stats_sectors
 
 
 def rq_data_dir(rq):

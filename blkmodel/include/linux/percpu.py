@@ -27,6 +27,13 @@ def alloc_percpu(ctype):
     return alloc_percpu_gfp(ctype, 0)
 
 
+def alloc_percpu_array(n, cls):
+    """Allocate n structures for each possible CPU, CPU by CPU; None on failure. (In C: so many bytes for each.)"""
+    kernel = this()
+    things = [cls() for _ in range(n * kernel.nr_cpu_ids)]
+    return kernel.memory.new_array(cls, things, kernel.machine.node_of[kernel.cpu])
+
+
 def free_percpu(variables):
     this().memory.free(variables)
 
