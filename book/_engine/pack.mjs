@@ -1,9 +1,11 @@
 // Makes the parts of the engine that only a running Pyodide can make. Called by build.py:
 //
+//   node pack.mjs imports PYODIDE                    the names that the WebAssembly file asks for
 //   node pack.mjs stdlib PYODIDE OUT.zip             the standard library, compiled, without doc strings and line numbers
 //   node pack.mjs heap PYODIDE STDLIB FILES OUT      the memory in which `blkmodel` is imported
 //
-// PYODIDE is the unpacked npm package, FILES a JSON object of path → text: what is to be put into site-packages.
+// PYODIDE is the unpacked npm package, FILES two JSON objects of path → text: what is to be put into site-packages;
+// the first are those that are there once more beside the memory.
 
 import fs from "node:fs";
 import path from "node:path";
@@ -19,11 +21,18 @@ globalThis.crypto.getRandomValues = (array) => array.fill(4);
 const [mode, pyodide, ...rest] = process.argv.slice(2);
 const load = (name) => import(pathToFileURL(path.join(pyodide, name)));
 const { loadPyodide } = await load("pyodide.mjs");
-const { default: createPyodideModule } = await load("pyodide.asm.mjs");
 const LIMIT = 40 << 20; // bytes of memory: what a phone can spare, and a slow network can carry
 const ENV = { PYTHONHASHSEED: "0", PYTHONDONTWRITEBYTECODE: "1", HOME: "/home" };
 
-const start = (options) => loadPyodide({ indexURL: pyodide, env: ENV, ...options });
+async function start(options) {
+  const { default: createPyodideModule } = await load("pyodide.trimmed.mjs");
+  return loadPyodide({ indexURL: pyodide, env: ENV, createPyodideModule, ...options });
+}
+
+async function imports() {
+  const module = await WebAssembly.compile(fs.readFileSync(path.join(pyodide, "pyodide.asm.wasm")));
+  console.log(JSON.stringify(WebAssembly.Module.imports(module).map((each) => each.name)));
+}
 
 async function stdlib(out) {
   const python = await start();
@@ -60,7 +69,8 @@ function put(python, files) {
 }
 
 async function heap(library, files, out) {
-  const sources = JSON.parse(fs.readFileSync(files, "utf8"));
+  const [shown, rest] = JSON.parse(fs.readFileSync(files, "utf8"));
+  const sources = { ...shown, ...rest };
   const codes = await compiled(library, sources);
   const python = await start({ _makeSnapshot: true, stdLibURL: library });
   put(python, { ...sources, ...codes });
@@ -87,7 +97,7 @@ sum(name.startswith("blkmodel") for name in sys.modules)
   const size = python._module.HEAP8.length;
   if (size > LIMIT) throw new Error(`The memory with blkmodel imported has ${size} bytes; ${LIMIT} is the limit.`);
   const snapshot = python.makeMemorySnapshot();
-  await prove(snapshot.slice(), sources, `${out}.empty`);
+  await prove(snapshot.slice(), shown, `${out}.empty`);
   mix(snapshot, fs.readFileSync(path.join(pyodide, "pyodide.asm.wasm")));
   fs.writeFileSync(out, snapshot);
   console.log(JSON.stringify({ imported, used, size }));
@@ -96,6 +106,7 @@ sum(name.startswith("blkmodel") for name in sys.modules)
 // Put the memory back into a new interpreter that has no library to read, and have it draw every view.
 async function prove(snapshot, files, empty) {
   fs.writeFileSync(empty, "");
+  const { default: createPyodideModule } = await load("pyodide.trimmed.mjs");
   const python = await start({
     stdLibURL: empty,
     _loadSnapshot: snapshot,
@@ -110,7 +121,8 @@ from blkmodel.live import answer
 for name in sorted(sys.modules):
     for view in list(vars(sys.modules[name]).values()) if name.startswith("blkmodel.view.") else ():
         if inspect.isfunction(view) and view.__module__ == name and not view.__name__.startswith("_"):
-            if all(each.default is not each.empty for each in inspect.signature(view).parameters.values()):
+            wanted = inspect.signature(view).parameters.values()
+            if wanted and all(each.default is not each.empty for each in wanted):
                 drawn = json.loads(answer(json.dumps({"view": f"{name}:{view.__name__}", "values": {}, "bounds": {}})))
                 assert not drawn["error"], drawn["html"]
 `);
@@ -171,7 +183,7 @@ function clean(python) {
 }
 
 try {
-  await { stdlib, heap }[mode](...rest);
+  await { imports, stdlib, heap }[mode](...rest);
 } catch (error) {
   console.error(error.message); // and not the line of Pyodide that threw it, which is a megabyte long
   process.exit(1);

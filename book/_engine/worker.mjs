@@ -64,12 +64,12 @@ async function start(parts, plain) {
           createPyodideModule: async (settings) => roomy(createPyodideModule, (await get.heap).length)(settings),
         }),
   });
-  const files = JSON.parse(new TextDecoder().decode(await get.package));
   const site = python._api.sitePackages;
-  for (const [name, text] of Object.entries(files)) {
-    python.FS.mkdirTree(`${site}/${name.slice(0, name.lastIndexOf("/"))}`);
-    python.FS.writeFile(`${site}/${name}`, text);
-  }
+  for (const files of plain ? [get.sources, get.package] : [get.sources])
+    for (const [name, text] of Object.entries(JSON.parse(new TextDecoder().decode(await files)))) {
+      python.FS.mkdirTree(`${site}/${name.slice(0, name.lastIndexOf("/"))}`);
+      python.FS.writeFile(`${site}/${name}`, text);
+    }
   if (plain) python.pyimport("importlib").invalidate_caches();
   answer = python.pyimport("blkmodel.live").answer;
 }

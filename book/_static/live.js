@@ -34,7 +34,7 @@
     tell("Loading the model …", 0);
     try {
       if (!parts) throw new Error("the page was built without it");
-      const names = engine.plain ? ["wasm", "package", "stdlib"] : ["wasm", "package", "heap"];
+      const names = engine.plain ? ["wasm", "sources", "package", "stdlib"] : ["wasm", "sources", "heap"];
       const bytes = names.reduce((sum, name) => sum + parts[name].size, 0);
       let content = {};
       let address = home + parts.worker.file;
