@@ -128,7 +128,7 @@ def test_every_page_under_the_strict_policy(browser, site):
 
 
 def test_the_engine_is_of_this_package(site):
-    check = [sys.executable, ROOT / "book" / "_engine" / "build.py", "--check"]
+    check = [sys.executable, str(ROOT / "book" / "_engine" / "build.py"), "--check"]
     assert subprocess.run(check, check=False).returncode == 0, "the engine is stale: make book"
     parts = json.loads((ENGINE / "manifest.json").read_text())["parts"]
     assert {each["file"] for each in parts.values()} <= {p.name for p in (site / "_static" / "engine").iterdir()}
