@@ -64,10 +64,11 @@ from blkmodel.sim.memory import PAGE_SIZE
 
 @statics
 class modules:
-    """The names of the modules that are loaded."""
+    """The names of the modules that are loaded; and the kernel files of those that this machine has not at all."""
 
     def __init__(self):
         self.loaded = set()
+        self.missing = set()
 
 
 def null_blk_load(**params):
@@ -111,15 +112,15 @@ def _rmmod():
     return 0
 
 
-# The modules with targets, in the order in which they are loaded: what begins each, and what ends it
-DM_TARGETS = (
-    (dm_mpath.dm_multipath_init, dm_mpath.dm_multipath_exit),
-    (dm_round_robin.dm_rr_init, dm_round_robin.dm_rr_exit),
-    (dm_service_time.dm_st_init, dm_service_time.dm_st_exit),
-    (dm_zero.dm_zero_init, dm_zero.dm_zero_exit),
-    (dm_delay.dm_delay_init, dm_delay.dm_delay_exit),
-    (dm_flakey.dm_flakey_init, dm_flakey.dm_flakey_exit),
-)
+# The modules with targets, by kernel file and in the order in which they are loaded: what begins each, and what ends it
+DM_TARGETS = {
+    "drivers/md/dm-mpath.c": (dm_mpath.dm_multipath_init, dm_mpath.dm_multipath_exit),
+    "drivers/md/dm-round-robin.c": (dm_round_robin.dm_rr_init, dm_round_robin.dm_rr_exit),
+    "drivers/md/dm-service-time.c": (dm_service_time.dm_st_init, dm_service_time.dm_st_exit),
+    "drivers/md/dm-zero.c": (dm_zero.dm_zero_init, dm_zero.dm_zero_exit),
+    "drivers/md/dm-delay.c": (dm_delay.dm_delay_init, dm_delay.dm_delay_exit),
+    "drivers/md/dm-flakey.c": (dm_flakey.dm_flakey_init, dm_flakey.dm_flakey_exit),
+}
 DM_VARIABLES = tuple(file.variables for file in (dm, dm_ioctl, dm_mpath, dm_path_selector, dm_round_robin, dm_rq,
                                                  dm_service_time, dm_target, dm_uevent))
 
@@ -144,10 +145,11 @@ def _load_dm(args):
     if error:
         _forget_dm()
         return error
-    for i, (init, _) in enumerate(DM_TARGETS):
-        error = init()
+    there = [file for file in DM_TARGETS if file not in modules().missing]
+    for i, file in enumerate(there):
+        error = DM_TARGETS[file][0]()
         if error:
-            _unload_dm(i)
+            _unload_dm(there[:i])
             return error
     modules().loaded.add("dm_mod")
     return 0
@@ -163,15 +165,15 @@ def _remove_dm():
         return -ENOENT
     if dm.variables()._minor_idr.held:
         return -EBUSY
-    _unload_dm(len(DM_TARGETS))
+    _unload_dm([file for file in DM_TARGETS if file not in modules().missing])
     modules().loaded.remove("dm_mod")
     return 0
 
 
 def _unload_dm(targets):
-    """Unload the first so many modules of targets, and dm_mod."""
-    for _, undo in reversed(DM_TARGETS[:targets]):
-        undo()
+    """Unload these modules of targets, and dm_mod."""
+    for file in reversed(targets):
+        DM_TARGETS[file][1]()
     dm.dm_exit()
     _forget_dm()
 

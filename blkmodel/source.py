@@ -50,6 +50,12 @@ def in_scope(file):
 
 
 @cache
+def was_built(file):
+    """Whether the reference kernel has a file: whether the tracer could see any function of it that no other has."""
+    return any(of[0].traceable for of in definitions().values() if len(of) == 1 and of[0].file == file)
+
+
+@cache
 def comparable():
     """Return the functions that a recording and the model are compared by: traceable, and in scope wherever defined."""
     return frozenset(name for name, of in definitions().items()

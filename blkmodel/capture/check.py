@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 
 from blkmodel.capture import calls, device, maps, sessions
 from blkmodel.capture.formats import CALLS, CAPTURE, DEVICE, FormatError, read
+from blkmodel.capture.reference import boot_reference
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.scenario import run_step
-from blkmodel.sim import boot
 from blkmodel.source import RELEASE
 from blkmodel.trace import Command, record
 
@@ -83,7 +83,7 @@ def _try_step(step):
 def _check_calls(path, document):
     scenario = document["scenario"]
     try:
-        boot(scenario["cpus"])
+        boot_reference(scenario["cpus"])
         for step in scenario["setup"]:
             _try_step(step)
         recording = record(_try_step, scenario["traced"])
@@ -107,7 +107,7 @@ def _check_device(path, document):
     scenario = document["scenario"]
     scanned = None  # commands before the first I/O that somebody asked for: they look for partitions
     try:
-        boot(scenario["cpus"])
+        boot_reference(scenario["cpus"])
         with record() as recording:
             for step in scenario["steps"]:
                 if step[0] == "io" and scanned is None:

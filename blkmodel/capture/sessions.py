@@ -5,16 +5,17 @@ the same. Blanks and line ends in what was printed count as one blank. Of `targe
 kernel had, the model need have only what it has, in that order.
 """
 
+from blkmodel.capture.reference import boot_reference
 from blkmodel.libdm import strerror
 from blkmodel.scenario import dm_load, dmsetup_run, run_step
-from blkmodel.sim import boot, this
+from blkmodel.sim import this
 
 CPUS = 4
 
 
 def compare(document):
     """Do the steps of a recording, as read, in a kernel of their own. Returns a list of differences for each step."""
-    boot(document.get("cpus", CPUS))
+    boot_reference(document.get("cpus", CPUS))
     for path, device in document["devices"].items():
         controller = path.removeprefix("/dev/").removesuffix("n1")
         run_step(["nvme.probe", {"device": controller, "sectors": device["sectors"]}])

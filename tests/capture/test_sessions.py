@@ -6,6 +6,9 @@ import pytest
 
 from blkmodel.capture import sessions
 from blkmodel.capture.check import FAILED, PASSED, check_file
+from blkmodel.include.linux.errno import ENXIO
+from blkmodel.scenario import dmsetup_run
+from blkmodel.sim import boot, this
 
 SESSION: dict = {
     "format": "blkmodel-dmsetup/1", "kernel": {"release": "5.4.120"}, "devices": {},
@@ -70,3 +73,16 @@ def test_a_session_that_is_not(altered, step, fields, difference):
 
 def test_a_command_as_it_was_typed():
     assert sessions.describe(SESSION["session"][1]) == "dmsetup load z --table '0 2048 zero'"
+
+
+def test_the_recorded_kernel_has_no_service_time(altered):
+    """A table that asks for it is refused there; the model's own kernel has it."""
+    table = "0 8 multipath 0 0 1 1 service-time 0 1 0 7:0"
+    outcome = altered(3, name="m", table=table, failed_ioctl="reload", error="Invalid argument", kernel_log=[
+        "device-mapper: table: 254:1: multipath: unknown path selector type",
+        "device-mapper: ioctl: error adding target to table"])
+    assert outcome.differences == []
+    boot(2)
+    done = dmsetup_run("create", "m", "--table", table)
+    assert "unknown path selector type" not in " ".join(this().log)
+    assert done.errno == ENXIO  # there is no such disk
