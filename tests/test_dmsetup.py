@@ -17,7 +17,8 @@ from blkmodel.sim.kernel import Context
 
 RECORDED = json.loads(Path(__file__).with_name("dmsetup-1.02.185.json").read_text())
 """What the tool printed, and the blocks that it gave the kernel, when this model answered its ioctls: number, flags,
-event, device, name, UUID, and what is behind the head, in hexadecimal. Left out is what it says of nodes that it misses, for reading ahead."""
+event, device, name, UUID, and what is behind the head, in hexadecimal. Left out is what it says of nodes it misses,
+for reading ahead."""
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """A machine with disks of some kind and device mapper on it, and targets that answer as a test wants."""
 
-
-
 from blkmodel import boot, scenario
 from blkmodel.drivers.md import dm_table, dm_target
 from blkmodel.include.linux.device_mapper import (
@@ -69,3 +67,11 @@ class Scripted:
         return answer, error
 
 
+
+
+def noting(calls, answer):
+    """A function that notes its arguments, as a tuple, and returns `answer`."""
+    def called(*args):
+        calls.append(args)
+        return answer
+    return called

@@ -64,7 +64,7 @@ from blkmodel.include.linux.miscdevice import misc_register, miscdevice
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
 from tests.drivers.md import control
-from tests.drivers.md.machine import MS, Machine, Scripted
+from tests.drivers.md.machine import MS, Machine, Scripted, noting
 
 DEVICE_0 = 254 << 8
 
@@ -243,7 +243,7 @@ def test_the_tables_are_as_what_was_done_says(steps):
     """Whatever is made, removed and renamed: names and UUIDs are each a device's, or nobody's."""
     boot(1)
     control.load_modules()
-    there = {}  # name: UUID or ""
+    there: dict[str, str] = {}  # name: UUID or ""
     for step, name, other in steps:
         if step == "create":
             uuid = other if other != "d" else ""
@@ -684,12 +684,12 @@ def test_a_status_of_either_table():
 
 def test_a_target_is_told_not_to_flush_for_its_status():
     Machine(disks=1)
-    asked = []
-    Scripted(status=lambda ti, kind, flags: asked.append((kind, flags)) or "words")
+    asked: list[tuple] = []
+    Scripted(status=noting(asked, "words"))
     control.create("x", "0 8 scripted /dev/d0")
     assert control.status("x") == control.status("x", DM_NOFLUSH_FLAG) == "0 8 scripted words"
     assert control.table("x") == "0 8 scripted words"
-    assert asked == [(0, 0), (0, 1), (1, 0)]
+    assert [each[1:] for each in asked] == [(0, 0), (0, 1), (1, 0)]
 
 
 def test_how_a_device_is():
@@ -792,13 +792,14 @@ def test_messages_that_are_refused(text, r, line):
 
 def test_messages_go_to_the_target_of_a_sector():
     on = Machine(disks=1)
-    heard = []
-    Scripted(message=lambda ti, argc, argv: heard.append((ti.begin, argc, argv[:argc])) or 0)
+    heard: list[tuple] = []
+    Scripted(message=noting(heard, 0))
     control.create("x", "0 8 linear /dev/d0 0\n8 8 scripted /dev/d0\n16 8 scripted /dev/d0")
     for sector in (8, 15, 16):
         r, head, _ = control.ioctl(DM_TARGET_MSG_CMD, TARGET_MSG.pack(sector) + b"some words\0", name="x")
         assert (r, head.target_count) == (0, 3)
-    assert heard == [(8, 2, ["some", "words"]), (8, 2, ["some", "words"]), (16, 2, ["some", "words"])]
+    assert [(ti.begin, argc, argv[:argc]) for ti, argc, argv in heard] == [
+        (8, 2, ["some", "words"]), (8, 2, ["some", "words"]), (16, 2, ["some", "words"])]
     data = TARGET_MSG.pack(24) + b"words\0"
     assert control.ioctl(DM_TARGET_MSG_CMD, data, name="x")[0] == -EINVAL
     assert on.kernel.log[-1] == "device-mapper: ioctl: Target message sector outside device."

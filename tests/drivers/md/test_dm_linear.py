@@ -13,7 +13,7 @@ from blkmodel.include.linux.device_mapper import dm_target as dm_target_struct
 from blkmodel.include.linux.errno import EEXIST, ENOMEM
 from tests.drivers.md import control
 from tests.drivers.md.ios import a_bio, read, write
-from tests.drivers.md.machine import SECTOR, Machine
+from tests.drivers.md.machine import SECTOR, Machine, noting
 
 
 def target(on, n=0):
@@ -68,8 +68,8 @@ def test_what_it_says_of_itself():
     ti = target(on)
     assert (ti.num_flush_bios, ti.num_discard_bios, ti.num_secure_erase_bios, ti.num_write_same_bios,
             ti.num_write_zeroes_bios) == (1, 1, 1, 1, 1)
-    asked = []
-    assert dm_linear.linear_iterate_devices(ti, lambda *args: asked.append(args) or 5, "data") == 5
+    asked: list[tuple] = []
+    assert dm_linear.linear_iterate_devices(ti, noting(asked, 5), "data") == 5
     assert asked == [(ti, ti.private.dev, 100, 8, "data")]
 
 

@@ -13,7 +13,7 @@ from blkmodel.include.linux.device_mapper import dm_target as dm_target_struct
 from blkmodel.include.linux.errno import EEXIST, EINVAL, ENOMEM
 from tests.drivers.md import control
 from tests.drivers.md.ios import a_bio, read, write
-from tests.drivers.md.machine import SECTOR, Machine
+from tests.drivers.md.machine import SECTOR, Machine, noting
 
 TWO = "0 32 striped 2 8 /dev/d0 16 /dev/d1 0"
 
@@ -88,7 +88,7 @@ def test_what_has_no_data_goes_to_each_stripe_as_far_as_it_is_there(monkeypatch,
     on = Machine(disks=2)
     control.create("x", TWO)
     for stripe, area in enumerate(areas):
-        ends = []
+        ends: list[int] = []
         bio = a_bio(op, sector, sectors, lambda bio, ends=ends: ends.append(bio.bi_status))
         monkeypatch.setattr(dm, "dm_bio_get_target_bio_nr", lambda bio, number=stripe: number)
         r = dm_stripe.stripe_map(target(on), bio)
@@ -108,11 +108,11 @@ def test_what_it_says_of_itself():
     assert control.table("x") == "0 32 striped 2 8 240:0 16 240:1 0"
     assert (ti.num_flush_bios, ti.num_discard_bios, ti.num_secure_erase_bios, ti.num_write_same_bios,
             ti.num_write_zeroes_bios, ti.max_io_len) == (2, 2, 2, 2, 2, 8)
-    asked = []
-    assert dm_stripe.stripe_iterate_devices(ti, lambda *args: asked.append(args) or 0, "data") == 0
+    asked: list[tuple] = []
+    assert dm_stripe.stripe_iterate_devices(ti, noting(asked, 0), "data") == 0
     first, second = (each.dev for each in ti.private.stripe)
     assert asked == [(ti, first, 16, 16, "data"), (ti, second, 0, 16, "data")]
-    assert dm_stripe.stripe_iterate_devices(ti, lambda *args: asked.append(args) or 7, "data") == 7
+    assert dm_stripe.stripe_iterate_devices(ti, noting(asked, 7), "data") == 7
     assert len(asked) == 3
 
 

@@ -49,7 +49,7 @@ from blkmodel.include.linux.fs import FMODE_READ, FMODE_WRITE
 from blkmodel.include.linux.slab import kfree
 from blkmodel.sim import this
 from tests.drivers.md import control
-from tests.drivers.md.machine import Machine, Scripted
+from tests.drivers.md.machine import Machine, Scripted, noting
 
 ADDING = "device-mapper: ioctl: error adding target to table"
 NO_QUEUE = ["device-mapper: core: Cannot calculate initial queue limits",
@@ -557,8 +557,8 @@ def test_a_target_says_for_itself_that_it_is_congested():
     on = Machine(disks=1)
     control.create("x", "0 8 linear /dev/d0 0")
     table = on.md().map
-    asked = []
-    for answer in (None, lambda cb, bits: asked.append((cb, bits)) or 1):
+    asked: list[tuple] = []
+    for answer in (None, noting(asked, 1)):
         dm_table.dm_table_add_target_callbacks(table, dm_target_callbacks(congested_fn=answer))
     assert dm_table.dm_table_any_congested(table, 3) == 1
     ((cb, bits),) = asked

@@ -21,7 +21,7 @@ def test_types_by_name():
     assert dm_target.dm_register_target(target_type(name="first")) == -EEXIST
     assert dm_target.dm_get_target_type("first") is first
     assert dm_target.dm_get_target_type("third") is None
-    seen = []
+    seen: list[str] = []
     assert dm_target.dm_target_iterate(lambda tt, found: found.append(tt.name), seen) == 0
     assert seen[:2] == ["second", "first"]
     assert {"error", "linear", "striped"} < set(seen)
