@@ -27,7 +27,7 @@ _STYLE = (
     ".blk-dd{font-size:13px;line-height:1.5}.blk-dd p{margin:0 0 .5rem}.blk-dd .dim{color:var(--blk-dim)}"
     ".blk-dd .now{min-height:3em;font-size:15px}"
     ".blk-dd .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,17rem),1fr));gap:8px 20px}"
-    ".blk-dd h4{font-size:13px;font-weight:600;margin:6px 0 2px}.blk-dd .row{display:flex;flex-wrap:wrap;gap:5px;"
+    ".blk-dd h4{font-size:13px;font-weight:600;margin:6px 0 2px}.blk-dd .chips{display:flex;flex-wrap:wrap;gap:5px;"
     "min-height:2.9em;align-items:flex-start}"
     ".blk-dd .rq{display:inline-block;border:1px solid var(--blk-line);border-radius:4px;padding:0 .45em;"
     "text-align:center;min-width:2.4em;"
@@ -204,7 +204,7 @@ def _direction(now, direction, nxt):
         chips = "".join(_chip(each, "age" if by_age else "sector", _marks(each, nxt, follows),
                               _left(each) if by_age else "") for each in requests)
         none = '<span class="dim">none</span>'
-        rows.append(f'<h4>{title}</h4><div class="row">{chips or none}</div>')
+        rows.append(f'<h4>{title}</h4><div class="chips">{chips or none}</div>')
     return f"<div>{''.join(rows)}</div>"
 
 

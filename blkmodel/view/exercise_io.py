@@ -3,13 +3,16 @@
 import random
 
 from blkmodel import scenario
+from blkmodel.drivers.nvme.host.pci import nvme_cqe_pending, nvme_queue, nvme_update_cq_head
 from blkmodel.include.linux.blkdev import MQ_RQ_IN_FLIGHT, blk_rq_pos, rq_data_dir
 from blkmodel.include.linux.gfp import GFP_KERNEL
+from blkmodel.include.linux.nvme import nvme_completion
 from blkmodel.include.linux.sbitmap import sbitmap_queue
 from blkmodel.lib import sbitmap
 from blkmodel.sim import booted
 from blkmodel.sim.kernel import Context
 from blkmodel.trace import Assign, Call, record
+from blkmodel.view.data_pointer import data_pointer, described
 from blkmodel.view.figure import STYLE
 from blkmodel.view.tag_map import bitmap
 
@@ -66,6 +69,53 @@ def which_tag(number=1, answer=""):
             said = _verdict(typed, right, why)
             figure = bitmap(bits, touched={right})
     return _exercise(asked, said) + figure
+
+
+def how_many_entries(number=1, answer=""):
+    """Ask how long the list of pages of a read is; say whether the answer is right, and then draw it.
+
+    number: which exercise it is; each has a length of its own. answer: what the reader typed, or nothing yet.
+    """
+    draw = random.Random(number)
+    pages = draw.choice((1, 2, 3, draw.randint(4, 32), draw.randint(33, 127), draw.randint(33, 127)))
+    asked = (f"A process reads {pages * 4} KiB from an NVMe disk that can do no SGLs, into pages of 4 KiB of which no "
+             "two lie side by side. How many entries has the list that PRP2 leads to? Type 0 if there is none.")
+    said = figure = ""
+    if answer.strip():
+        typed = _typed(answer, "number of entries: type one from 0 on")
+        entries = sum(len(entries) for _, entries in described(pages, 1, False).lists)
+        word = "entry" if entries == 1 else "entries"
+        said = _verdict(typed, entries, f"{entries} {word}" if entries else "there is no list, 0 entries")
+        figure = data_pointer(pages, 1, False)
+    return _exercise(asked, said) + figure
+
+
+def how_many_new(number=1, answer=""):
+    """Ask how many completions in a ring are new; say whether the answer is right, and what the driver expects then.
+
+    number: which exercise it is; each has a ring of its own. answer: what the reader typed, or nothing yet.
+    """
+    draw = random.Random(number)
+    depth = draw.randint(6, 12)
+    head, phase, new = draw.randrange(depth), draw.randrange(2), draw.randrange(depth)
+    bits = [1 - phase if place >= head else phase for place in range(depth)]
+    for i in range(new):
+        place = (head + i) % depth
+        bits[place] ^= 1
+    asked = (f"A completion ring has {depth} places, and their phase bits are <code>{' '.join(map(str, bits))}</code>. "
+             f"The driver is at place {head} and expects {phase}. How many completions are new?")
+    said = ""
+    if answer.strip():
+        typed = _typed(answer, "number of completions: type one from 0 on")
+        ring = nvme_queue(cqes=[nvme_completion(status=bit) for bit in bits], q_depth=depth, cq_head=head,
+                          cq_phase=phase)
+        found = 0
+        while nvme_cqe_pending(ring):
+            nvme_update_cq_head(ring)
+            found += 1
+        then = f"Then the driver is at place {ring.cq_head}, and expects {ring.cq_phase}"
+        said = _verdict(typed, found, f"{found}. {then}")
+    return _exercise(asked, said)
 
 
 def deadline_order(number=1, answer=""):

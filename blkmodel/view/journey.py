@@ -9,20 +9,23 @@ from html import escape
 from typing import NamedTuple
 
 from blkmodel import scenario
+from blkmodel.device.controller import Controller
+from blkmodel.device.service import Service
 from blkmodel.sim import booted
-from blkmodel.trace import Assign, Call, Return, record
+from blkmodel.trace import Assign, Call, Doorbell, Return, record
 from blkmodel.view.call_tree import kernel_url
 from blkmodel.view.figure import STYLE, group, rect, text
 from blkmodel.view.walk import walk
 
-DISKS = {"null_blk, 4 queues": "null_blk 4", "null_blk, 1 queue": "null_blk 1"}
+DISKS = {"NVMe, 4 queues": "nvme 4", "NVMe, 1 queue": "nvme 1", "null_blk, 4 queues": "null_blk 4",
+         "null_blk, 1 queue": "null_blk 1"}
 SIZES = {"4 KiB": 4, "64 KiB": 64, "512 KiB": 512, "1 MiB": 1024, "3 MiB": 3072}
 
 
 class Station(NamedTuple):
     """A place on the way: whoever calls one of `functions` is there. waits: a request may lie there for a while.
 
-    The dispatch list has no function of its own: whoever puts a request on it is there.
+    The dispatch list has no function of its own: whoever puts a request on it is there. So is it with the doorbell.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Stop(NamedTuple):
 
 _JOIN = ("bio_attempt_back_merge", "bio_attempt_front_merge", "bio_attempt_discard_merge")
 _DISPATCH_LIST = Station("dispatch list", (), True)
+_DOORBELL = Station("the doorbell", ())
 STATIONS = (
     Station("the process asks", ("blkdev_read_iter", "blkdev_write_iter")),
     Station("a bio", ("submit_bio",)),
@@ -56,8 +60,10 @@ STATIONS = (
     Station("scheduler", ("dd_insert_request",), True),
     Station("software queue", ("blk_mq_insert_requests", "__blk_mq_insert_request"), True),
     _DISPATCH_LIST,
-    Station("the driver", ("null_queue_rq",)),
-    Station("a timer's interrupt", ("null_cmd_timer_expired",)),
+    Station("the driver", ("nvme_queue_rq", "null_queue_rq")),
+    _DOORBELL,
+    Station("an interrupt", ("nvme_irq", "null_cmd_timer_expired")),
+    Station("a softirq", ("blk_done_softirq",)),
     Station("the bio ends", ("bio_endio",)),
     Station("the request ends", ("__blk_mq_end_request",)),
 )
@@ -79,7 +85,7 @@ _STYLE = (
 )
 
 
-def journey(disk="null_blk 4", op="read", kib=4, scheduler="none", depth=32, cpu=1):
+def journey(disk="nvme 4", op="read", kib=4, scheduler="none", depth=32, cpu=1):
     """Draw the way of one I/O of so many KiB by a process on that CPU, past the page cache, on a machine of 4 CPUs.
 
     disk: a value of DISKS. depth: the tags that each of its hardware queues has.
@@ -98,11 +104,15 @@ def journey(disk="null_blk 4", op="read", kib=4, scheduler="none", depth=32, cpu
 def recorded_io(disk, op, kib, scheduler="none", depth=32, cpu=1):
     """Record one I/O at the start of a disk that takes 10 µs for each request, and has its scheduler chosen."""
     driver, queues = disk.split()
-    assert driver == "null_blk"
     with booted(4):
-        scenario.null_blk_load(submit_queues=int(queues), hw_queue_depth=depth, irqmode=2)
-        scenario.set_scheduler("nullb0", scheduler)
-        return record(scenario.io, "nullb0", op, 0, kib << 10, cpu=cpu)
+        if driver == "nvme":
+            controller = Controller(int(queues), service=Service(least=10_000))
+            name = scenario.nvme_probe(controller=controller, io_queue_depth=depth + 1) + "n1"
+        else:
+            scenario.null_blk_load(submit_queues=int(queues), hw_queue_depth=depth, irqmode=2)
+            name = "nullb0"
+        scenario.set_scheduler(name, scheduler)
+        return record(scenario.io, name, op, 0, kib << 10, cpu=cpu)
 
 
 def stops(recording):
@@ -120,6 +130,8 @@ def stops(recording):
             station = station_of[event.function]
         elif type(event) is Assign and event.field == "queuelist" and id(event.new) in lists:
             call, station = moment.path[-1], _DISPATCH_LIST
+        elif type(event) is Doorbell and event.side == "sq":
+            call, station = moment.path[-1], _DOORBELL
         if station:
             first, whose, times = found.get(station, (call, {}, 0))
             whose[_by(recording.contexts[moment.context])] = True

@@ -1,8 +1,9 @@
-"""Who ran on which CPU, in what context, and who had queued it: computed from a recording."""
+"""Who ran on which CPU, in what context, and who had queued it: computed from a recording. A device has no CPU: −1."""
 
+from collections import Counter
 from typing import NamedTuple
 
-from blkmodel.trace import Call, Enter, Leave, Return
+from blkmodel.trace import Call, Command, Completion, Enter, Interrupt, Leave, Return
 
 
 class Run(NamedTuple):
@@ -10,7 +11,7 @@ class Run(NamedTuple):
 
     woken: the function in which it goes on; None where the context begins. asleep: the function in which it goes
     to sleep at its end; None where the context ends. calls: (depth, function) of what it calls. queued: the context and
-    the function that had it queued, or None; posted: before which event.
+    the function that had it queued, or None; posted: before which event. did: what a device did, in words.
     """
 
     context: int
@@ -25,9 +26,11 @@ class Run(NamedTuple):
     asleep: str
     queued: tuple[int, str]
     posted: int
+    did: str
 
 
-KINDS = ("task", "worker", "softirq", "irq")
+_DOES = ((Command, "fetches", "command"), (Completion, "writes", "completion"), (Interrupt, "sends", "interrupt"))
+KINDS = ("task", "worker", "softirq", "irq", "device")
 
 
 def runs(recording, tasks=("dio",)):
@@ -44,7 +47,7 @@ def runs(recording, tasks=("dio",)):
             who, posted = recording.contexts[stack[-1]], entered[stack[-1]].posted
             kind = who.kind if who.kind != "task" or who.name in tasks else "worker"
             made.append(Run(stack[-1], kind, who.name, who.cpu, start, end, time, woken, tuple(calls), asleep,
-                            queuers.get(posted), posted))
+                            queuers.get(posted), posted, _did(recording.events[start:end])))
     for at, event in enumerate(recording.events):
         if type(event) is Enter:
             path = paths.get(stack[-1], []) if stack else []
@@ -64,6 +67,13 @@ def runs(recording, tasks=("dio",)):
         elif type(event) is Return and stack:
             paths[event.context].pop()
     return made
+
+
+def _did(events):
+    """What a device did meanwhile: "fetches 2 commands"."""
+    counts = Counter(type(event) for event in events)
+    said = [f"{does} {counts[kind]} {what}{'s' * (counts[kind] > 1)}" for kind, does, what in _DOES if counts[kind]]
+    return ", ".join(said)
 
 
 def _queuers(recording):

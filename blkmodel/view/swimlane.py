@@ -1,19 +1,22 @@
 """Who runs where: CPU and context against time. A call tree hides this: it has one tree for each context, and no order.
 
     live(swimlane, irqmode=IRQMODES, scheduler=["none", "mq-deadline"], queues=(1, 4), cpu=(0, 7), reads=(1, 3))
+    live(swimlane, driver=Fixed("nvme"), op=["read", "write"], queues=(1, 8), cpu=(0, 7))
 """
 
 from functools import lru_cache
 from html import escape
 
 from blkmodel import scenario
+from blkmodel.device.controller import Controller
+from blkmodel.device.service import Service
 from blkmodel.sim import booted, machine
 from blkmodel.trace import record
 from blkmodel.view.figure import STYLE
 from blkmodel.view.lanes import KINDS, runs
 
 IRQMODES = {"at once, by the submitter": 0, "softirq": 1, "timer": 2}
-_EDGE = {"task": "ctx", "worker": "default", "softirq": "tags", "irq": "poll"}
+_EDGE = {"task": "ctx", "worker": "default", "softirq": "tags", "irq": "poll", "device": "waste"}
 _ROW, _TOP, _LEAST, _GAP = 44, 22, 7, 9
 _STYLE = (
     ".blk-swim{font-size:13px;line-height:1.5}.blk-swim p{margin:0 0 6px}.blk-swim .dim{color:var(--blk-dim)}"
@@ -41,26 +44,33 @@ _STYLE = (
 
 
 @lru_cache(maxsize=32)
-def recorded_reads(irqmode=0, scheduler="none", queues=2, cpu=5, reads=1, op="read"):
-    """Record reads or writes of 4 KiB of null_blk on a machine of 8 CPUs on 2 nodes; each by the CPU after the last."""
-    with booted(machine(8, nodes=2)) as kernel:
-        scenario.null_blk_load(submit_queues=queues, irqmode=irqmode, hw_queue_depth=8)
-        scenario.set_scheduler("nullb0", scheduler)
-        return record(_read, [(cpu + i) % kernel.nr_cpu_ids for i in range(reads)], op)
+def recorded_reads(irqmode=0, scheduler="none", queues=2, cpu=5, reads=1, op="read", driver="null_blk", shared=True):
+    """Record reads or writes of 4 KiB on a machine of 8 CPUs on 2 nodes; each by the CPU after the last."""
+    caches = None if shared else tuple(frozenset({each}) for each in range(8))
+    with booted(machine(8, nodes=2, caches=caches)) as kernel:
+        if driver == "nvme":
+            controller = Controller(queues, service=Service(least=10_000))
+            disk = scenario.nvme_probe(controller=controller, io_queue_depth=9) + "n1"
+        else:
+            scenario.null_blk_load(submit_queues=queues, irqmode=irqmode, hw_queue_depth=8)
+            disk = "nullb0"
+        scenario.set_scheduler(disk, scheduler)
+        return record(_read, disk, [(cpu + i) % kernel.nr_cpu_ids for i in range(reads)], op)
 
 
-def _read(cpus, op):
+def _read(disk, cpus, op):
     for i, cpu in enumerate(cpus):
-        scenario.io("nullb0", op, i * 4096, 4096, cpu=cpu)
+        scenario.io(disk, op, i * 4096, 4096, cpu=cpu)
 
 
-def swimlane(irqmode=1, scheduler="mq-deadline", queues=2, cpu=5, reads=1, op="read"):
-    """Draw who runs where while null_blk is read, or written.
+def swimlane(irqmode=1, scheduler="mq-deadline", queues=2, cpu=5, reads=1, op="read", driver="null_blk", shared=True):
+    """Draw who runs where while a disk is read, or written.
 
-    irqmode: how it completes requests, a value of IRQMODES. cpu: the first reader's; each other read is by the next.
+    irqmode: how null_blk completes requests, a value of IRQMODES. cpu: the first reader's; each other read is by the
+    next. shared: whether the CPUs of a node share a cache.
     """
-    done = runs(recorded_reads(irqmode, scheduler, queues, cpu, reads, op))
-    lanes = sorted({(run.cpu, KINDS.index(run.kind)) for run in done})
+    done = runs(recorded_reads(irqmode, scheduler, queues, cpu, reads, op, driver, shared))
+    lanes = sorted({(run.cpu, KINDS.index(run.kind)) for run in done}, key=lambda lane: (lane[0] < 0, lane))
     places, waits, width = _places(done)
     body = [_wait(x, span, nanoseconds, width) for x, span, nanoseconds in waits]
     for i, lane in enumerate(lanes):
@@ -91,7 +101,8 @@ def _lane(lane, same, done, places, width):
     cpu, kind = lane[0], KINDS[lane[1]]
     mine = [i for i, run in enumerate(done) if (run.cpu, run.kind) == (cpu, kind)]
     names = ", ".join(dict.fromkeys(done[i].name for i in mine))
-    parts = [f"<b>CPU {cpu} <span>{escape(kind)}{'' if names == kind else f' · {escape(names)}'}</span></b>"]
+    where = f"CPU {cpu} <span>{escape(kind)}" if kind != "device" else "<span>the device"
+    parts = [f"<b>{where}{'' if names == kind else f' · {escape(names)}'}</span></b>"]
     for i in mine:
         x, span = places[i]
         later = next((j for j in mine if j > i and done[j].context == done[i].context), None)
@@ -147,7 +158,8 @@ def _line(done, i):
     queued = "" if run.woken is not None else queued
     ends = f"; sleeps in <code>{escape(run.asleep)}</code>" if run.asleep else ""
     wakes = f" goes on in <code>{escape(run.woken)}</code>" if run.woken else ""
-    return f"<b>{escape(_who(run))}</b>{wakes}{queued}: {len(run.calls)} calls{f', {calls}' if calls else ''}{ends}."
+    did = run.did if run.kind == "device" else f"{len(run.calls)} calls{f', {calls}' if calls else ''}"
+    return f"<b>{escape(_who(run))}</b>{wakes}{queued}: {did or 'looks, and has nothing to do'}{ends}."
 
 
 def _outer(run):
@@ -163,10 +175,12 @@ def _main(run):
     for depth, function in run.calls:
         name = function if depth == least else name
         sizes[name] = sizes.get(name, 0) + 1
-    return run.woken or max(sizes, key=lambda each: sizes[each], default="")
+    return run.woken or max(sizes, key=lambda each: sizes[each], default=run.did)
 
 
 def _who(run):
+    if run.kind == "device":
+        return f"device {run.name}"
     name = run.kind if run.kind == "softirq" else f"{run.kind} {run.name}"
     return f"{name}, CPU {run.cpu}"
 
@@ -174,14 +188,14 @@ def _who(run):
 def _what(done, i):
     run = done[i]
     queued = f", queued by {run.queued[1]}" if run.woken is None and run.queued and run.queued[1] else ""
-    return f"{_who(run)}: {len(run.calls)} calls{queued}"
+    return f"{_who(run)}: {run.did if run.kind == 'device' else f'{len(run.calls)} calls'}{queued}"
 
 
 def _describe(done, waits):
     """The figure in words."""
     said = "; ".join(f"{i + 1}. {_what(done, i)}" + (f", then sleeps in {run.asleep}" if run.asleep else "")
                      for i, run in enumerate(done))
-    cpus = sorted({run.cpu for run in done})
+    cpus = sorted({run.cpu for run in done if run.kind != "device"})
     passed = sum(nanoseconds for *_, nanoseconds in waits) // 1000
     time = f"{passed} microseconds of virtual time pass" if passed else "no virtual time passes"
     return f"Who runs where: {len(done)} run{'s' * (len(done) > 1)} on CPU {', '.join(map(str, cpus))}; {time}. {said}."

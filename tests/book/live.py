@@ -81,8 +81,9 @@ class Figure:
     def moves(self):
         """For each control, values worth setting: its ends and its middle, each choice, yes and no."""
         describe = """([name]) => [...document.querySelector(`[data-figure="${name}"]`).blkLive.boxes].map(
-            ([name, box]) => [name, box.dataset.kind, [...box.querySelectorAll('option')].map(o => o.value)])"""
-        for name, kind, options in self.evaluate(describe, [self.name]):
+            ([name, box]) => [name, box.dataset.kind, [...box.querySelectorAll('option')].map(o => o.value),
+                              Number((box.querySelector('[step]') || {}).step) || 1])"""
+        for name, kind, options, step in self.evaluate(describe, [self.name]):
             if kind == "choice":
                 yield from ((name, json.loads(each)) for each in options)
             elif kind == "check":
@@ -92,7 +93,8 @@ class Figure:
             else:
                 before = self.values[name]
                 low, high = draw(self.view, self.values, self.bounds).bounds[name]
-                yield from ((name, each) for each in dict.fromkeys([low, (low + high) // 2, high, before]))
+                middle = low + (high - low) // 2 // step * step  # the page takes no value that is between two steps
+                yield from ((name, each) for each in dict.fromkeys([low, middle, high, before]))
 
 
 def figures(evaluate):

@@ -12,7 +12,8 @@ from blkmodel.view.journey import DISKS, STATIONS, journey, recorded_io, stops, 
 from tests.view.figures import in_fresh_interpreters, label, parsed, words
 
 SVG = "{http://www.w3.org/2000/svg}"
-CASES = list(itertools.product(DISKS.values(), ("read", "write"), (4, 512), ("none", "mq-deadline"), (2, 32)))
+CASES = [(disk, op, kib, scheduler, depth) for disk, op, (kib, depth), scheduler in itertools.product(
+    DISKS.values(), ("read", "write"), ((4, 32), (512, 2)), ("none", "mq-deadline"))]
 
 
 def names(*case):
@@ -42,6 +43,9 @@ def test_it_shows_each_stop_with_its_number(case):
 
 
 @pytest.mark.parametrize(("case", "places"), [
+    (("nvme 4", "read", 4), []),
+    (("nvme 4", "write", 4), ["plug", "software queue"]),
+    (("nvme 1", "read", 4, "mq-deadline"), ["scheduler"]),
     (("null_blk 4", "read", 4), []),
     (("null_blk 1", "read", 4), []),
     (("null_blk 4", "write", 4), ["plug", "software queue"]),
@@ -62,6 +66,14 @@ def test_who_takes_it_on():
     assert re.search(r"the driver</b>: .*?\(kblockd, CPU.1\)", html)
     assert "by-worker" in html
     assert "by-worker" not in journey("null_blk 4", "read", 4).split("</style>")[1]
+
+
+def test_an_interrupt_may_end_several_and_a_doorbell_begin_several():
+    stops_at = {stop.station.name: stop.times for stop in stops(recorded_io("nvme 4", "read", 1024))}
+    assert stops_at["the driver"] == 3
+    assert stops_at["the doorbell"] == stops_at["an interrupt"] == 1
+    assert "the doorbell" not in names("null_blk 4", "read", 4)
+    assert "a softirq" in names("nvme 1", "read", 4)
 
 
 def test_what_is_not_joined_is_no_stop():

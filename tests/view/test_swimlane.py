@@ -70,5 +70,35 @@ def test_each_read_is_by_the_next_cpu():
     assert [run.cpu for run in runs(recorded_reads(0, "none", 2, 7, 3))] == [7, 0, 1]
 
 
+def nvme(queues, shared=True, op="read"):
+    return recorded_reads(0, "none", queues, 5, 1, op, "nvme", shared)
+
+
+def kinds(recording):
+    return [(run.kind, run.cpu) for run in runs(recording)]
+
+
+def test_a_device_fetches_and_answers_and_interrupts():
+    done = runs(nvme(8))
+    assert kinds(nvme(8)) == [("task", 5), ("device", -1), ("device", -1), ("irq", 5), ("task", 5)]
+    assert [run.did for run in done if run.kind == "device"] == ["fetches 1 command",
+                                                                 "writes 1 completion, sends 1 interrupt"]
+    said = words(swimlane(0, "none", 8, 5, 1, "read", "nvme"))
+    assert "device nvme , queued by nvme_write_sq_db : fetches 1 command." in said
+    assert "CPU -1" not in said
+    assert "on CPU 5;" in label(swimlane(0, "none", 8, 5, 1, "read", "nvme"))
+
+
+def test_where_a_completion_ends():
+    assert kinds(nvme(2))[-2:] == [("irq", 7), ("task", 5)], "the CPUs share a cache"
+    assert kinds(nvme(2, shared=False))[-3:] == [("irq", 7), ("irq", 5), ("task", 5)]
+    assert kinds(nvme(1))[-2][0] == "softirq"
+
+
+def test_a_write_is_sent_by_a_worker():
+    assert kinds(nvme(8, op="write"))[:2] == [("task", 5), ("worker", 5)]
+    assert "blkdev_write_iter" in words(swimlane(0, "none", 8, 5, 1, "write", "nvme"))
+
+
 def test_it_is_the_same_every_time():
     assert len(in_fresh_interpreters("swimlane(2, 'mq-deadline', 2, 5, 2)", "blkmodel.view.swimlane")) == 1
