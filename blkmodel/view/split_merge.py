@@ -138,7 +138,10 @@ class _Seen:
     """Notes every bio that reaches a queue for the first time, and every request that the driver gets."""
 
     def __init__(self, q):
-        self.q, self.bios, self.vectors, self.requests = q, {}, [], []
+        self.q = q
+        self.bios: dict[int, tuple[int, int]] = {}
+        self.vectors: list[tuple[int, int, int]] = []
+        self.requests: list[Request] = []
         make_request, driver = q.make_request_fn, q.mq_ops
 
         def take_bio(q, bio):
