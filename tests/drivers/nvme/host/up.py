@@ -1,9 +1,14 @@
 """A controller that is up: what the tests of the driver begin with."""
 
+import contextlib
+
 import blkmodel
 from blkmodel import scenario
+from blkmodel.device import identify
 from blkmodel.device.controller import Controller
 from blkmodel.drivers.nvme.host import pci
+from blkmodel.include.linux.nvme import nvme_id_ctrl, nvme_id_ns
+from blkmodel.sim import wire
 
 TYPES = "default", "read", "poll"
 
@@ -43,3 +48,39 @@ def left(kernel):
     assert kernel.loop.pending() == []
     assert not [line for line in kernel.log if "WARNING" in line]
     return kernel.memory.totals()
+
+
+@contextlib.contextmanager
+def watched(*kinds):
+    """While this is on, the list that it gives grows by what passes between kernel and controller, as (kind, what the
+    observer is told)."""
+    seen = []
+    kernel = blkmodel.sim.this()
+    kernel.observer = lambda kind, **told: kind in kinds and seen.append((kind, told))
+    try:
+        yield seen
+    finally:
+        del kernel.observer
+
+
+def commands(seen, qid=None):
+    """The commands among what was seen, of one queue or of all that are for I/O."""
+    return [told["command"] for kind, told in seen
+            if kind == "command" and (told["queue"] == qid if qid is not None else told["queue"])]
+
+
+def says(monkeypatch, namespace=None, **fields):
+    """Let every controller answer Identify with other fields: of itself, or of one of its namespaces (0: all)."""
+    which, cls = (1, nvme_id_ctrl) if namespace is None else (0, nvme_id_ns)
+    answer = identify._IDENTIFY[which]
+
+    def altered(controller, command):
+        said = answer(controller, command)
+        if not said or namespace not in (None, 0, command.nsid):
+            return said
+        thing = cls()
+        wire.unpack(thing, said)
+        for name, value in fields.items():
+            setattr(thing, name, value(getattr(thing, name)) if callable(value) else value)
+        return wire.pack(thing)
+    monkeypatch.setitem(identify._IDENTIFY, which, altered)
