@@ -85,7 +85,7 @@ def test_a_full_ring_is_told_of_before_it_is_full():
 
 def test_what_waits_is_told_of_when_the_rest_cannot_be_sent(monkeypatch):
     """There is no memory for the second of three commands, of which the last would have rung."""
-    dev = up(2, queue_pairs=2)
+    dev = up(2, queue_pairs=2, dbbuf=False)
     setup = core.nvme_setup_cmd
     sent = []
 
