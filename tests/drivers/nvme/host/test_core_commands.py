@@ -1,0 +1,316 @@
+"""What command a request becomes, for every sort of request; and Discard's ranges, which are in memory of their own."""
+
+import pytest
+
+from blkmodel import scenario
+from blkmodel.block import blk_core
+from blkmodel.device.controller import Controller
+from blkmodel.device.faults import FAIL, Fault
+from blkmodel.device.namespace import Namespace
+from blkmodel.drivers.nvme.host import core
+from blkmodel.drivers.nvme.host.nvme_h import NVME_QUIRK_DEALLOCATE_ZEROES
+from blkmodel.include.linux import nvme
+from blkmodel.include.linux.blk_types import (
+    BLK_STS_IOERR,
+    BLK_STS_NOTSUPP,
+    BLK_STS_OK,
+    BLK_STS_RESOURCE,
+    REQ_FAILFAST_DEV,
+    REQ_FUA,
+    REQ_OP_DISCARD,
+    REQ_OP_READ,
+    REQ_OP_SECURE_ERASE,
+    REQ_OP_WRITE,
+    REQ_RAHEAD,
+)
+from blkmodel.include.linux.blkdev import WRITE_LIFE_NONE, WRITE_LIFE_NOT_SET
+from blkmodel.sim import this, wire
+from blkmodel.sim.structure import sizeof
+from tests.drivers.nvme.host.up import commands, device_of, says, up, watched
+
+PAGE = 4096
+SHORT, EXTREME = 2, 5  # how long data will live
+PRACT, GUARD, REF = nvme.NVME_RW_PRINFO_PRACT, nvme.NVME_RW_PRINFO_PRCHK_GUARD, nvme.NVME_RW_PRINFO_PRCHK_REF
+
+
+def namespace_of(dev):
+    return next(iter(dev.ctrl.namespaces))
+
+
+def request(dev, flags, sector=0, length=PAGE):
+    """A request of the first namespace, as the block layer would have filled it in."""
+    rq = dev.tagset.tags[0].static_rqs[0]
+    rq.q = namespace_of(dev).queue
+    rq.cmd_flags, rq._sector, rq._data_len, rq.tag = flags, sector, length, 7
+    return rq
+
+
+def command_for(dev, flags, **more):
+    status, command = core.nvme_setup_cmd(namespace_of(dev), request(dev, flags, **more))
+    assert status == BLK_STS_OK
+    return command.common
+
+
+@pytest.mark.parametrize(("flags", "opcode", "control", "dsmgmt"), [
+    (REQ_OP_READ, nvme.nvme_cmd_read, 0, 0), (REQ_OP_WRITE, nvme.nvme_cmd_write, 0, 0),
+    (REQ_OP_WRITE | REQ_FUA, nvme.nvme_cmd_write, nvme.NVME_RW_FUA, 0),
+    (REQ_OP_READ | REQ_FAILFAST_DEV, nvme.nvme_cmd_read, nvme.NVME_RW_LR, 0),
+    (REQ_OP_READ | REQ_RAHEAD, nvme.nvme_cmd_read, nvme.NVME_RW_LR, nvme.NVME_RW_DSM_FREQ_PREFETCH)])
+def test_reads_and_writes(flags, opcode, control, dsmgmt):
+    command = command_for(up(), flags, sector=24, length=2 * PAGE)
+    assert (command.opcode, command.nsid, command.command_id) == (opcode, 1, 7)
+    assert (command.slba, command.length) == (24, 15)
+    assert (command.control, command.dsmgmt, command.reftag) == (control, dsmgmt, 0)
+
+
+def test_blocks_are_the_namespaces():
+    command = command_for(up(namespaces={5: Namespace(512, shift=12)}), REQ_OP_READ, sector=24, length=2 * PAGE)
+    assert (command.nsid, command.slba, command.length) == (5, 3, 1)
+
+
+@pytest.mark.parametrize(("kind", "control", "reftag"), [
+    (nvme.NVME_NS_DPS_PI_TYPE1, PRACT | GUARD | REF, 3), (nvme.NVME_NS_DPS_PI_TYPE2, PRACT | GUARD | REF, 3),
+    (nvme.NVME_NS_DPS_PI_TYPE3, PRACT | GUARD, 0)])
+def test_the_controller_makes_protection_information(kind, control, reftag):
+    dev = up(namespaces={1: Namespace(512, shift=12)})
+    ns = namespace_of(dev)
+    ns.ms, ns.pi_type = 8, kind
+    command = command_for(dev, REQ_OP_WRITE, sector=24)
+    assert (command.control, command.reftag) == (control, reftag)
+
+
+def test_other_metadata_cannot_be_dealt_with():
+    dev = up()
+    namespace_of(dev).ms = 16
+    assert core.nvme_setup_cmd(namespace_of(dev), request(dev, REQ_OP_READ)) == (BLK_STS_NOTSUPP, None)
+
+
+def test_what_is_no_operation_of_nvme():
+    dev = up()
+    assert core.nvme_setup_cmd(namespace_of(dev), request(dev, REQ_OP_SECURE_ERASE)) == (BLK_STS_IOERR, None)
+    assert this().log[-1].endswith("is not one of NVMe")
+
+
+def test_a_retry_keeps_its_count():
+    """A request is counted from its first try, which it remembers."""
+    dev = up()
+    rq = request(dev, REQ_OP_READ)
+    core.nvme_setup_cmd(namespace_of(dev), rq)
+    rq._pdu.req.retries, rq._pdu.req.flags = 3, 1
+    core.nvme_setup_cmd(namespace_of(dev), rq)
+    assert (rq._pdu.req.retries, rq._pdu.req.flags) == (3, 1)
+
+
+# Flush, and writes that go through the cache.
+
+
+@pytest.mark.parametrize("write_cache", [True, False])
+def test_a_flush_reaches_a_cache(write_cache):
+    dev = up(write_cache=write_cache)
+    device = device_of(dev).namespaces[1]
+    scenario.io("nvme0n1", "write", 0, PAGE)
+    assert bool(device.cached) == write_cache
+    with watched("command") as seen:
+        scenario.flush("nvme0n1")
+    assert [(each.opcode, each.nsid) for each in commands(seen)] == [(nvme.nvme_cmd_flush, 1)] * write_cache
+    assert not device.cached
+    with watched("command") as seen:
+        scenario.io("nvme0n1", "write", PAGE, PAGE, flags=["dsync"])
+    assert not device.cached
+    assert [each.opcode for each in commands(seen)] == [nvme.nvme_cmd_write] + [nvme.nvme_cmd_flush] * write_cache
+    assert bool(commands(seen)[0].control & nvme.NVME_RW_FUA) == write_cache
+
+
+# Discard, and filling with zeroes.
+
+
+def content_of(kernel, command):
+    """The ranges that a Discard has in memory."""
+    data = kernel.memory.read(command.dptr.prp1, (command.nr + 1) * 16)
+    found = []
+    for at in range(0, len(data), 16):
+        each = nvme.nvme_dsm_range()
+        wire.unpack(each, data[at:at + 16])
+        found.append((each.slba, each.nlb))
+    return found
+
+
+class Ranges:
+    """The ranges of each Discard that comes, read when it does."""
+
+    def __init__(self):
+        self.seen = []
+        this().observer = self
+
+    def __call__(self, kind, **told):
+        if kind == "command" and told["queue"] and told["command"].opcode == nvme.nvme_cmd_dsm:
+            command = wire.view(nvme.nvme_dsm_cmd, told["command"])
+            self.seen.append((command.nsid, command.attributes, content_of(this(), command)))
+
+
+@pytest.mark.parametrize("shift", [9, 12])
+def test_a_discard_has_its_ranges_in_memory(shift):
+    dev = up(namespaces={1: Namespace(65536 >> shift - 9, shift=shift)})
+    kernel = this()
+    scenario.io("nvme0n1", "write", 0, 4 * PAGE)
+    before = kernel.memory.totals()
+    ranges = Ranges()
+    scenario.discard("nvme0n1", PAGE, 2 * PAGE)
+    assert ranges.seen == [(1, nvme.NVME_DSMGMT_AD, [(PAGE >> shift, 2 * PAGE >> shift)])]
+    assert kernel.memory.totals() == before
+    held = device_of(dev).namespaces[1].read(0, 4 * PAGE)
+    assert held[PAGE:3 * PAGE] == bytes(2 * PAGE)
+    assert held[:PAGE] + held[3 * PAGE:] == (scenario.sector_numbers(0, PAGE)
+                                             + scenario.sector_numbers(3 * PAGE, PAGE))
+
+
+def test_without_memory_a_discard_uses_the_controllers_own_page(monkeypatch):
+    """One at a time. The others wait."""
+    dev = up(2, queue_pairs=2)
+    monkeypatch.setattr(core, "kcalloc", lambda n, kind, gfp: None)
+    ranges = Ranges()
+    scenario.io("nvme0n1", "write", 0, 4 * PAGE)
+    scenario.discard("nvme0n1", 0, 2 * PAGE)
+    assert ranges.seen == [(1, nvme.NVME_DSMGMT_AD, [(0, 16)])]
+    assert device_of(dev).namespaces[1].read(0, 2 * PAGE) == bytes(2 * PAGE)
+    assert dev.ctrl.discard_page_busy == 0
+    dev.ctrl.discard_page_busy = 1
+    assert core.nvme_setup_discard(namespace_of(dev), request(dev, REQ_OP_DISCARD)) == (BLK_STS_RESOURCE, None)
+
+
+def test_a_discard_that_fails_gives_its_memory_back():
+    dev = up()
+    kernel = this()
+    device_of(dev).faults.append(Fault(FAIL, opcode=nvme.nvme_cmd_dsm, status=nvme.NVME_SC_LBA_RANGE
+                                       | nvme.NVME_SC_DNR))
+    before = kernel.memory.totals()
+    scenario.io("nvme0n1", "write", 0, PAGE)
+    with pytest.raises(Exception, match="EREMOTEIO"):
+        scenario.discard("nvme0n1", 0, PAGE)
+    assert kernel.memory.totals() == before
+
+
+@pytest.mark.parametrize("own_page", [False, True])
+def test_a_discard_of_more_bios_than_it_was_counted(monkeypatch, own_page):
+    dev = up()
+    kernel = this()
+    if own_page:
+        monkeypatch.setattr(core, "kcalloc", lambda n, kind, gfp: None)
+    rq = request(dev, REQ_OP_DISCARD)
+    rq.bio, rq.nr_phys_segments = None, 1
+    before = kernel.memory.totals()
+    assert core.nvme_setup_discard(namespace_of(dev), rq) == (BLK_STS_IOERR, None)
+    assert kernel.memory.totals() == before
+    assert dev.ctrl.discard_page_busy == 0
+
+
+def test_a_range_of_a_discard_is_as_large_as_a_page_in_all():
+    """Some controllers read all 256 ranges."""
+    assert sizeof(nvme.nvme_dsm_range) * nvme.NVME_DSM_MAX_RANGES == PAGE
+
+
+@pytest.mark.parametrize("quirk", [False, True])
+def test_zeroes_need_no_data(quirk):
+    """A controller whose discarded blocks are zeroes is asked to discard."""
+    device = {"vendor": 0x8086, "device": 0x0A54} if quirk else {}
+    dev = up(**device)
+    assert bool(dev.ctrl.quirks & NVME_QUIRK_DEALLOCATE_ZEROES) == quirk
+    scenario.io("nvme0n1", "write", 0, 2 * PAGE)
+    with watched("command") as seen:
+        scenario.zero_out("nvme0n1", 0, PAGE)
+    [command] = commands(seen)
+    assert command.opcode == (nvme.nvme_cmd_dsm if quirk else nvme.nvme_cmd_write_zeroes)
+    if not quirk:
+        command = wire.view(nvme.nvme_write_zeroes_cmd, command)
+        assert (command.nsid, command.slba, command.length, command.control) == (1, 0, 7, 0)
+    assert device_of(dev).namespaces[1].read(0, 2 * PAGE) == bytes(PAGE) + scenario.sector_numbers(PAGE, PAGE)
+
+
+# Streams: the driver tells the controller which writes will live as long as each other.
+
+
+def has_streams(monkeypatch, count, size=8, granularity=4):
+    """Give controllers that many streams. Returns what the host sends and asks: (operation, type, enable)."""
+    heard = []
+    says(monkeypatch, oacs=lambda oacs: oacs | nvme.NVME_CTRL_OACS_DIRECTIVES)
+
+    def send(controller, running):
+        command = wire.view(nvme.nvme_directive_cmd, running.command)
+        heard.append((command.doper, command.dtype, command.tdtype, command.endir))
+        return 0
+
+    def receive(controller, running):
+        command = wire.view(nvme.nvme_directive_cmd, running.command)
+        heard.append((command.doper, command.dtype, command.nsid, command.numd))
+        answer = nvme.streams_directive_params(msl=count, nssa=count, sws=size, sgs=granularity)
+        this().memory.write(command.dptr.prp1, wire.pack(answer))
+        return 0
+    monkeypatch.setitem(Controller.ADMIN, nvme.nvme_admin_directive_send, send)
+    monkeypatch.setitem(Controller.ADMIN, nvme.nvme_admin_directive_recv, receive)
+    return heard
+
+
+ENABLE = nvme.NVME_DIR_SND_ID_OP_ENABLE, nvme.NVME_DIR_IDENTIFY, nvme.NVME_DIR_STREAMS
+
+
+def asked(nsid):
+    return nvme.NVME_DIR_RCV_ST_OP_PARAM, nvme.NVME_DIR_STREAMS, nsid, 7
+
+
+def test_streams_are_off_unless_asked_for(monkeypatch):
+    heard = has_streams(monkeypatch, 16)
+    dev = up()
+    assert heard == []
+    assert dev.ctrl.nr_streams == 0
+
+
+def test_streams(monkeypatch):
+    """There are four, for writes that live for a short, medium, long or very long time."""
+    heard = has_streams(monkeypatch, 16)
+    dev = up(params={"streams": True})
+    assert heard == [(*ENABLE, 1), asked(nvme.NVME_NSID_ALL), asked(1)]
+    assert "nvme nvme0: Using 4 streams" in this().log
+    ns = namespace_of(dev)
+    assert (ns.sws, ns.sgs) == (8, 4)
+    assert ns.queue.limits.discard_granularity == 8 * 4 * 512
+    assert ns.queue.limits.io_min == 512  # v5.4.120 sets it to that of a stream first
+    core.nvme_setup_streams_ns(dev.ctrl, ns)
+    assert (ns.queue.limits.io_min, ns.queue.limits.io_opt) == (8 * 512, 8 * 4 * 512)
+    streams = nvme.NVME_RW_DTYPE_STREAMS
+    for hint, control, dsmgmt in ((WRITE_LIFE_NOT_SET, 0, 0), (WRITE_LIFE_NONE, 0, 0), (SHORT, streams, 1 << 16),
+                                  (EXTREME, streams, 4 << 16)):
+        rq = request(dev, REQ_OP_WRITE)
+        rq.write_hint = hint
+        _, command = core.nvme_setup_cmd(ns, rq)
+        assert (command.common.control, command.common.dsmgmt) == (control, dsmgmt)
+        rq.cmd_flags = REQ_OP_READ
+        _, command = core.nvme_setup_cmd(ns, rq)
+        assert (command.common.control, command.common.dsmgmt) == (0, 0)
+    assert ns.queue.write_hints[:5] == [16, 8, 0, 0, 8]
+    rq.cmd_flags, rq.write_hint = REQ_OP_WRITE, 9
+    _, command = core.nvme_setup_cmd(ns, rq)
+    assert (command.common.control, command.common.dsmgmt) == (0, 0)
+
+
+def test_too_few_streams_are_turned_off_again(monkeypatch):
+    heard = has_streams(monkeypatch, 3)
+    dev = up(params={"streams": True})
+    assert heard == [(*ENABLE, 1), asked(nvme.NVME_NSID_ALL), (*ENABLE, 0)]
+    assert "nvme nvme0: too few streams (3) available" in this().log
+    assert dev.ctrl.nr_streams == 0
+
+
+def test_a_queue_that_ends_takes_no_retry():
+    dev = up()
+    ns = namespace_of(dev)
+    rq = request(dev, REQ_OP_READ)
+    ended = []
+    rq._pdu.req.status, rq._pdu.req.retries = nvme.NVME_SC_INTERNAL, 0
+    blk_core.blk_set_queue_dying(ns.queue)
+    end = core.blk_mq.blk_mq_end_request
+    core.blk_mq.blk_mq_end_request = lambda req, status: ended.append(status)
+    try:
+        core.nvme_complete_rq(rq)
+    finally:
+        core.blk_mq.blk_mq_end_request = end
+    assert ended == [BLK_STS_IOERR]
