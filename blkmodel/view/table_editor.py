@@ -32,7 +32,8 @@ def _made(name):
     disk = scenario.disk(name)
     targets = targets_of(disk.private_data.map)
     length = sum(target.len for target in targets)
-    rows, on_device, on_disks, words = [], [], {"nullb0": [], "nullb1": []}, []
+    on_disks: dict[str, list] = {"nullb0": [], "nullb1": []}
+    rows, on_device, words = [], [], []
     for i, target in enumerate(targets):
         colour, last = COLOURS[i % len(COLOURS)], target.begin + target.len - 1
         landed = areas(target)

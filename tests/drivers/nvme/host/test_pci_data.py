@@ -101,8 +101,8 @@ class Lists:
     """The blocks that come out of the pools for lists, in order: (pool, block, address)."""
 
     def __init__(self, monkeypatch, fail_at=None):
-        self.taken = []
-        self.given_back = []
+        self.taken: list[tuple] = []
+        self.given_back: list[tuple] = []
         self.failed = False
         alloc, free = pci.dma_pool_alloc, pci.dma_pool_free
 

@@ -54,9 +54,13 @@ def left(kernel):
 def watched(*kinds):
     """While this is on, the list that it gives grows by what passes between kernel and controller, as (kind, what the
     observer is told)."""
-    seen = []
+    seen: list[tuple] = []
     kernel = blkmodel.sim.this()
-    kernel.observer = lambda kind, **told: kind in kinds and seen.append((kind, told))
+
+    def observe(kind, **told):
+        if kind in kinds:
+            seen.append((kind, told))
+    kernel.observer = observe
     try:
         yield seen
     finally:
