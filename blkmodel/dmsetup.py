@@ -32,6 +32,7 @@ from blkmodel.libdm import (
 from blkmodel.sim import this
 
 NAME_LEN, TYPE_LEN, UUID_LEN = 128, 16, 129
+DEVICE_OPTIONS = ("devno", "blkdevname", "devname")
 
 
 class Outcome(NamedTuple):
@@ -182,6 +183,8 @@ def _command(process, arguments):
         process.library.error("Incorrect number of arguments.")
         return 1
     process.command = name
+    if "columns" not in process.options:
+        _device_option(process)
     by_number = "uuid" in process.options or "major" in process.options
     process.several = command.repeated and len(arguments) != 1 and (bool(arguments) or not by_number)
     try:
@@ -259,11 +262,11 @@ def _unsigned(text):
 def _create(process, arguments, _):
     if not arguments:
         process.refuse("Please provide a name for the new device.")
-    if len(arguments) > 1:
-        process.refuse(f"Couldn't open '{arguments[1]}' for reading.")
     task = _task(process, "create", arguments[0])
     if "uuid" in process.options:
         task.uuid = mangled(process.options["uuid"])
+    if len(arguments) > 1 and not {"notable", "table"} & set(process.options):
+        process.refuse(f"Couldn't open '{arguments[1]}' for reading.")
     if "notable" not in process.options:
         _parse_table(process, task)
     task.read_only = "readonly" in process.options
@@ -348,9 +351,11 @@ def _wipe_table(process, arguments, name):
     name = name or (arguments[0] if arguments else "")
     if not name:
         process.refuse("No device specified.")
-    look = _task(process, "table", name)
-    process.library.run(look)
-    size = sum(length for _, length, _, _ in targets(look))
+    size = 0  # where the device cannot be asked, loading is tried all the same
+    with suppress(Refused):
+        look = _task(process, "table", name)
+        process.library.run(look)
+        size = sum(length for _, length, _, _ in targets(look))
     load = _task(process, "reload", name)
     load.targets = [(0, size, "error", "")]
     load.read_only = "readonly" in process.options
@@ -569,7 +574,6 @@ def _columns(process, arguments):
     if not devices:
         process.print("No devices found\n")
         return
-    devices.sort(key=lambda device: device.name)
     rows = [[COLUMNS[column].show(device) for column in asked] for device in devices]
     if "noheadings" in process.options:
         process.print("".join(":".join(row) + "\n" for row in rows))
@@ -631,11 +635,25 @@ def _deps(process, arguments, name):
         process.print("\n")
 
 
+def _device_option(process):
+    """How -o wants devices called (the last of its words counts, and a beginning does): one of DEVICE_OPTIONS."""
+    wanted = DEVICE_OPTIONS[0]
+    words = process.options.get("options", "")
+    while words:
+        word, _, rest = words.partition(",")
+        found = [option for option in DEVICE_OPTIONS if option.startswith(word)]
+        if not found:
+            process.refuse(f"Option not recognised: {words}.", "Couldn't process command line.")
+        wanted, words = found[0], rest
+    return wanted
+
+
 def _device(process, major, minor):
     """What -o asks for in place of a device's number, or None."""
-    if process.options.get("options") == "blkdevname":
+    wanted = _device_option(process)
+    if wanted == "blkdevname":
         return find_disk(major, minor)
-    if process.options.get("options") == "devname":
+    if wanted == "devname":
         return next((name for name, number in _all_names(process) if number == (major, minor)),
                     find_disk(major, minor))
     return None

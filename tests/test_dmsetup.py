@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blkmodel import KernelError, boot, dmsetup, libdm, scenario
+from blkmodel.errors import NotModelled
 from blkmodel.include.linux import dm_ioctl as uapi
 from blkmodel.include.linux.device import devices
 from blkmodel.include.linux.fs import O_RDONLY, filp_close, filp_open, mknod, unlink
@@ -186,6 +187,45 @@ def test_a_device_that_cannot_be_taken_back(disks, monkeypatch):
                              "device-mapper: remove ioctl on x  failed: Device or resource busy",
                              "Failed to revert device creation.", "Command failed."]
     assert dmsetup.dmsetup("ls") == "x\t(254:0)\n"
+
+
+def test_how_devices_are_called(disks):
+    dmsetup.create("x", "0 8 linear /dev/nvme0n1 0")
+    for option, ours, below in (("devno", "254:0", "259, 0"), ("blkdevname", "dm-0", "nvme0n1"),
+                                ("devname", "x", "nvme0n1"), ("b,d", "254:0", "259, 0")):
+        assert dmsetup.dmsetup("ls", "-o", option) == f"x\t({ours})\n"
+        assert dmsetup.dmsetup("deps", "-o", option, "x") == f"1 dependencies\t: ({below})\n"
+    refused = dmsetup.run(["ls", "-o", "devno,size,devname"])
+    assert (refused.exit, refused.errors) == (
+        1, ["Option not recognised: size,devname.", "Couldn't process command line."])
+
+
+def test_devices_are_in_the_order_in_which_the_kernel_has_them(disks):
+    for name in "zxy":
+        dmsetup.create(name, "0 8 zero")
+    names = [line.split("\t")[0] for line in dmsetup.dmsetup("ls").splitlines()]
+    assert sorted(names) != names
+    assert dmsetup.dmsetup("info", "-c", "--noheadings", "-o", "name").split() == names
+
+
+def test_a_message_that_nobody_takes(disks):
+    dmsetup.create("x")
+    assert dmsetup.run(["message", "x", "0", "hello"])[:3] == (0, "", [])
+
+
+def test_a_table_that_cannot_be_wiped(disks):
+    """The table is asked for, and what answers is not heard: loading fails too."""
+    assert dmsetup.run(["wipe_table", "x"]).errors == [
+        "device-mapper: table ioctl on x  failed: No such device or address",
+        "device-mapper: reload ioctl on x  failed: No such device or address", "Command failed."]
+
+
+def test_what_is_not_modelled_leaves_the_device_free(disks):
+    dmsetup.create("x", "0 8 zero")
+    with pytest.raises(NotModelled, match="@stats_list"):
+        dmsetup.run(["message", "x", "0", "@stats_list"])
+    dmsetup.remove("x")
+    assert dmsetup.dmsetup("ls") == "No devices found\n"
 
 
 @pytest.mark.parametrize(("name", "node"), [

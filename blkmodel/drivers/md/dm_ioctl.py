@@ -998,7 +998,12 @@ def target_message(filp, param, param_size):
         DMWARN(DM_MSG_PREFIX, "Empty message received.")
         r = -EINVAL
     else:
-        r = message_for_md(md, argc, argv)
+        try:
+            r = message_for_md(md, argc, argv)
+        except NotModelled:
+            kfree(argv)
+            dm.dm_put(md)
+            raise
     if r > 1:
         table, srcu_idx = dm.dm_get_live_table(md)
         if table is not None:
