@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 import blkmodel
-from blkmodel import KernelError, scenario
+from blkmodel import KernelError, dmsetup, scenario
 from blkmodel.capture import maps
 
 KERNEL = Path(__file__).resolve().parents[1] / "kernel" / "linux-5.4"
@@ -114,9 +114,67 @@ def _load(params):
     return None
 
 
+def mapped_devices_hold_data():
+    """Each sector is where the table says; tables change under a device; and nothing is left when it goes."""
+    kernel = blkmodel.boot(2)
+    scenario.null_blk_load(nr_devices=0)
+    one, two = (scenario.null_blk_create(name, size=8, memory_backed=1) for name in ("a", "b"))
+    left = []
+    for _ in range(2):  # the second time is as the first
+        scenario.dm_load()
+        disk = dmsetup.create("x", f"0 64 striped 2 8 /dev/{one} 64 /dev/{two} 0\n64 32 linear /dev/{one} 8\n"
+                                   "96 8 zero\n104 8 error", uuid="U")
+        data = b"".join(bytes([n]) * 512 for n in range(96))
+        assert scenario.io(disk, "write", 0, 96 * 512, data=data) == data
+        assert scenario.io(disk, "read", 0, 104 * 512, cpu=1) == data + bytes(4096)
+        assert _failure(scenario.io, disk, "read", 100 * 512, 4096) == "EIO"
+        assert scenario.io(one, "read", 64 * 512, 8192) == data[:4096] + data[8192:12288]
+        assert scenario.io(two, "read", 0, 4096) == data[4096:8192]
+        assert scenario.io(one, "read", 4096, 32 * 512) == data[64 * 512:]
+        assert dmsetup.table("x") == ("0 64 striped 2 8 254:0 64 254:1 0\n64 32 linear 254:0 8\n"
+                                      "96 8 zero \n104 8 error \n")
+        assert dmsetup.status("x") == "0 64 striped 2 254:0 254:1 1 AA\n64 32 linear \n96 8 zero \n104 8 error \n"
+        above = dmsetup.create("y", f"0 16 linear /dev/{disk} 56")
+        assert scenario.io(above, "read", 0, 8192) == data[56 * 512:72 * 512]
+        assert _failure(dmsetup.remove, "x") == "EBUSY"
+        dmsetup.remove("y")
+        dmsetup.suspend("x")
+        dmsetup.load("x", f"0 8 linear /dev/{two} 99999999")
+        assert _failure(dmsetup.resume, "x") == "EINVAL"
+        assert _failure(dmsetup.load, "x", "0 8 nosuch") == "EINVAL"
+        dmsetup.load("x", f"0 96 linear /dev/{two} 0")
+        dmsetup.resume("x")
+        assert scenario.io(disk, "read", 0, 4096) == data[4096:8192]
+        dmsetup.rename("x", "z")
+        assert dmsetup.dmsetup("ls") == "z\t(253:0)\n"
+        assert dmsetup.dmsetup("deps", "z") == "1 dependencies\t: (254, 1)\n"
+        dmsetup.remove("z")
+        left.append(_later(kernel))
+        scenario.dm_unload()
+        left.append(_later(kernel))
+    assert left[:2] == left[2:]
+    assert left[0] != left[1]
+
+
+def _later(kernel):
+    """What is left a minute later, when no timer of a disk runs any more."""
+    kernel.loop.advance(60_000_000_000)
+    return _left(kernel)
+
+
+def _failure(function, *args):
+    """Call a function; return the name of the error that the kernel gives, or None."""
+    try:
+        function(*args)
+    except KernelError as why:
+        return why.name
+    return None
+
+
 def more_maps():
     _maps(11)
 
 
-QUICK = (load_and_unload, schedulers_change, every_allocation_fails_once, a_few_maps, data_comes_back)
+QUICK = (load_and_unload, schedulers_change, mapped_devices_hold_data, every_allocation_fails_once, a_few_maps,
+         data_comes_back)
 THOROUGH = (more_maps,)
