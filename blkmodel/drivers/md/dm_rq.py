@@ -429,3 +429,13 @@ def dm_mq_cleanup_mapped_device(md):
         blk_mq.blk_mq_free_tag_set(md.tag_set)
         kfree(md.tag_set)
         md.tag_set = None
+
+
+def dm_attr_rq_based_seq_io_merge_deadline_show(md):
+    """rq_based_seq_io_merge_deadline: a setting that there is no more; for user space that still asks."""
+    return "0\n"
+
+
+def dm_attr_rq_based_seq_io_merge_deadline_store(md, buf, count):
+    """Take any value, which changes nothing."""
+    return count

@@ -1,6 +1,6 @@
 """What sysfs shows of a mapped device, in the directory `dm` of its disk."""
 
-from blkmodel.drivers.md import dm, dm_ioctl
+from blkmodel.drivers.md import dm, dm_ioctl, dm_rq
 from blkmodel.drivers.md.dm_builtin import dm_kobject_release
 from blkmodel.drivers.md.dm_core_h import dm_get_completion_from_kobject
 from blkmodel.include.linux.errno import EINVAL, EIO
@@ -22,6 +22,19 @@ def dm_attr_show(kobj, attr):
     if md is None:
         return -EINVAL
     ret = attr.show(md)
+    dm.dm_put(md)
+    return ret
+
+
+def dm_attr_store(kobj, attr, page, count):
+    """Write a file. Returns the bytes taken, or -EIO for one that can't be written, -EINVAL for a device that is going.
+    """
+    if attr.store is None:
+        return -EIO
+    md = dm.dm_get_from_kobject(kobj)
+    if md is None:
+        return -EINVAL
+    ret = attr.store(md, page, count)
     dm.dm_put(md)
     return ret
 
@@ -53,6 +66,9 @@ dm_attrs = (
     attribute("uuid", 0o444, dm_attr_uuid_show),
     attribute("suspended", 0o444, dm_attr_suspended_show),
     attribute("use_blk_mq", 0o444, dm_attr_use_blk_mq_show),
+    attribute("rq_based_seq_io_merge_deadline", 0o644,
+              lambda md: dm_rq.dm_attr_rq_based_seq_io_merge_deadline_show(md),
+              lambda md, page, count: dm_rq.dm_attr_rq_based_seq_io_merge_deadline_store(md, page, count)),
 )
 dm_ktype = kobj_type(release=dm_kobject_release)
 
