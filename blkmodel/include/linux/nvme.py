@@ -757,10 +757,6 @@ class nvme_error_slot(Struct):
     resv2: Annotated[bytes, 24] = b""
 
 
-def nvme_is_fabrics(cmd):
-    return cmd.common.opcode == nvme_fabrics_command
-
-
 def nvme_is_write(cmd):
     """Whether data goes to the controller."""
     return cmd.common.opcode & 1

@@ -8,16 +8,14 @@ from dataclasses import field
 from typing import Any
 
 from blkmodel.block import blk_mq
-from blkmodel.include.linux.blk_mq import BLK_MQ_UNIQUE_TAG_BITS
 from blkmodel.include.linux.blkdev import SECTOR_SHIFT
 from blkmodel.include.linux.cdev import cdev
 from blkmodel.include.linux.device import dev_warn, device, get_device, put_device
-from blkmodel.include.linux.errno import ENOTTY
 from blkmodel.include.linux.genhd import dev_to_disk
 from blkmodel.include.linux.idr import ida
 from blkmodel.include.linux.kref import kref
 from blkmodel.include.linux.list import list_head
-from blkmodel.include.linux.nvme import NVME_REG_NSSR, nvme_command
+from blkmodel.include.linux.nvme import nvme_command
 from blkmodel.include.linux.srcu import srcu_struct
 from blkmodel.include.linux.wait import wait_queue_head
 from blkmodel.include.linux.workqueue import delayed_work, work_struct
@@ -214,20 +212,6 @@ class nvme_ns(Struct):
 def nvme_req(req):
     """The NVMe core's part of a request: the first of what its driver keeps there."""
     return req._pdu.req
-
-
-def nvme_req_qid(req):
-    """The number of the queue that a request goes to: 0 for the admin queue's."""
-    if req.rq_disk is None:
-        return 0
-    return (blk_mq.blk_mq_tag.blk_mq_unique_tag(req) >> BLK_MQ_UNIQUE_TAG_BITS) + 1
-
-
-def nvme_reset_subsystem(ctrl):
-    """Reset all controllers of the subsystem; -ENOTTY where that can't be done."""
-    if not ctrl.subsystem:
-        return -ENOTTY
-    return ctrl.ops.reg_write32(ctrl, NVME_REG_NSSR, 0x4E564D65)
 
 
 def nvme_sect_to_lba(ns, sector):
