@@ -3,9 +3,9 @@
 from typing import Any
 
 from blkmodel.include.linux.device import device_add, device_del
-from blkmodel.include.linux.errno import EBUSY
+from blkmodel.include.linux.errno import EBUSY, ENXIO
 from blkmodel.include.linux.kdev_t import MKDEV
-from blkmodel.include.linux.kobj_map import kobj_map, kobj_map_domain, kobj_unmap
+from blkmodel.include.linux.kobj_map import kobj_lookup, kobj_map, kobj_map_domain, kobj_unmap
 from blkmodel.sim import statics
 from blkmodel.sim.kernel import at_boot
 from blkmodel.sim.structure import Struct, struct
@@ -73,6 +73,16 @@ def cdev_device_add(char, dev):
     if rc:
         kobj_unmap(variables().cdev_map, char.dev, 1)
     return rc
+
+
+def cdev_open(inode, filp):
+    """Somebody opens a node: from now on the file is the driver's. Returns 0 or -errno."""
+    found, _ = kobj_lookup(variables().cdev_map, inode.i_rdev)
+    if found is None:
+        return -ENXIO
+    inode.i_cdev = found
+    filp.f_op = found.ops
+    return filp.f_op.open(inode, filp)
 
 
 def cdev_device_del(char, dev):

@@ -6,7 +6,7 @@ from typing import Any
 from blkmodel.include.linux.backing_dev import noop_backing_dev_info
 from blkmodel.include.linux.device import devices, devtmpfs_node
 from blkmodel.include.linux.err import ERR_PTR, IS_ERR
-from blkmodel.include.linux.errno import EBADF, EEXIST, ENOENT, ENOTTY, ENXIO, EOPNOTSUPP
+from blkmodel.include.linux.errno import EBADF, EEXIST, ENOENT, ENOTTY, EOPNOTSUPP
 from blkmodel.include.linux.kdev_t import MAJOR
 from blkmodel.include.linux.list import list_head
 from blkmodel.include.linux.rcupdate import call_rcu
@@ -88,7 +88,7 @@ class address_space(Struct):
 @struct
 class inode(Struct):
     """A file, whatever its names. i_count references are held; while it is hashed others find it. For a device node,
-    i_rdev is the device's number and i_bdev the block device, once it was opened.
+    i_rdev is the device's number, and i_bdev or i_cdev the block or character device, once it was opened.
 
     _hash is where it is hashed, or None; _owner is the structure that embeds it.
     """
@@ -97,6 +97,7 @@ class inode(Struct):
     i_mode: int = 0
     i_rdev: int = 0
     i_bdev: Any = None
+    i_cdev: Any = None
     i_size: int = 0
     i_blkbits: int = 0
     i_state: int = 0
@@ -347,8 +348,9 @@ def unlink(path):
 
 def chrdev_open(inode, filp):
     """Open the node of a character device. Returns 0 or -errno."""
+    from blkmodel.include.linux.cdev import cdev_open
     from blkmodel.include.linux.miscdevice import MISC_MAJOR, misc_open
-    return misc_open(inode, filp) if MAJOR(inode.i_rdev) == MISC_MAJOR else -ENXIO
+    return misc_open(inode, filp) if MAJOR(inode.i_rdev) == MISC_MAJOR else cdev_open(inode, filp)
 
 
 def_chr_fops = file_operations(open=chrdev_open)

@@ -156,8 +156,9 @@ def wait_on_bit(word, bit, state):
 
 
 def _schedule(condition, why, timeout=None):
-    if not condition():
-        blk_schedule_flush_plug(this().context)
+    if condition():
+        return True
+    blk_schedule_flush_plug(this().context)
     return this().loop.sleep_until(condition, why, timeout)
 
 

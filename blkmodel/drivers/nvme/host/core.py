@@ -487,9 +487,13 @@ def nvme_state_terminal(ctrl):
 
 def nvme_wait_reset(ctrl):
     """Wait until the controller is in the resetting state, for the caller; False where it never will be."""
-    wait_event(ctrl.state_wq,
-               lambda: nvme_change_ctrl_state(ctrl, NVME_CTRL_RESETTING) or nvme_state_terminal(ctrl),
-               "a controller to be ready for a reset")
+    over = False
+
+    def ready():
+        nonlocal over
+        over = over or nvme_change_ctrl_state(ctrl, NVME_CTRL_RESETTING) or nvme_state_terminal(ctrl)
+        return over
+    wait_event(ctrl.state_wq, ready, "a controller to be ready for a reset")
     return ctrl.state == NVME_CTRL_RESETTING
 
 

@@ -1,0 +1,536 @@
+"""A controller's namespaces come and go, and their disks with them; and what else it tells of, or is told."""
+
+from types import SimpleNamespace
+
+import pytest
+
+import blkmodel
+from blkmodel import KernelError, scenario
+from blkmodel.device import identify
+from blkmodel.device.faults import FAIL, SILENT, Fault
+from blkmodel.device.namespace import Namespace
+from blkmodel.device.nvme import unplug
+from blkmodel.drivers.nvme.host import core, pci
+from blkmodel.drivers.nvme.host.nvme_h import NVME_CTRL_LIVE
+from blkmodel.fs.block_dev import lookup_bdev
+from blkmodel.include.linux import nvme
+from blkmodel.include.linux.device import devices
+from blkmodel.include.linux.err import IS_ERR, PTR_ERR
+from blkmodel.include.linux.errno import EBUSY, ENOTBLK, ENXIO, EWOULDBLOCK
+from blkmodel.include.linux.fs import O_RDONLY, O_RDWR, filp_close, filp_open
+from blkmodel.include.linux.genhd import disk_to_dev, get_capacity
+from blkmodel.include.linux.irqdesc import irq_desc_tree
+from blkmodel.include.linux.kobject import sysfs
+from blkmodel.include.linux.pci import (
+    PCI_ERS_RESULT_CAN_RECOVER,
+    PCI_ERS_RESULT_DISCONNECT,
+    PCI_ERS_RESULT_NEED_RESET,
+    PCI_ERS_RESULT_RECOVERED,
+    pci_channel_io_frozen,
+    pci_channel_io_normal,
+    pci_channel_io_perm_failure,
+    to_pci_dev,
+)
+from blkmodel.sim import this
+from tests.drivers.nvme.host.up import commands, device_of, probe, says, up, watched
+
+SECOND = 1_000_000_000
+PAGE = 4096
+
+
+def log():
+    return [line.removeprefix("nvme nvme0: ") for line in this().log]
+
+
+def disks():
+    return sorted(name for name in devices().nodes if name.startswith("nvme") and "n" in name[4:])
+
+
+def numbers(dev):
+    return [ns.head.ns_id for ns in dev.ctrl.namespaces]
+
+
+# Which there are.
+
+
+def test_each_is_a_disk_named_by_its_place_in_the_subsystem():
+    dev = up(namespaces={9: Namespace(512), 2: Namespace(64, shift=12), 250: Namespace(1024)})
+    assert disks() == ["nvme0n1", "nvme0n2", "nvme0n3"]
+    assert numbers(dev) == [2, 9, 250]
+    assert [get_capacity(scenario.disk(name)) for name in disks()] == [512, 512, 1024]
+    assert [scenario.queue_file(name, "logical_block_size") for name in disks()] == ["4096", "512", "512"]
+
+
+def test_a_controller_without_any():
+    assert numbers(up(namespaces={})) == []
+
+
+@pytest.mark.parametrize(("version", "quirk", "one_by_one"), [
+    (nvme.NVME_VS(1, 0, 0), False, True), (nvme.NVME_VS(1, 1, 0), False, False), (nvme.NVME_VS(1, 1, 0), True, True),
+    (nvme.NVME_VS(1, 2, 0), True, False)])
+def test_old_controllers_have_no_list(version, quirk, one_by_one):
+    """Every number is tried. A maker's controllers have none either, up to version 1.1."""
+    blkmodel.boot(2)
+    with watched("command") as seen:
+        dev = probe(version=version, namespaces={1: Namespace(64), 3: Namespace(64)},
+                    **({"vendor": 0x8086, "device": 0x5845} if quirk else {}))
+    assert numbers(dev) == [1, 3]
+    asked = [command for command in commands(seen, 0) if command.opcode == nvme.nvme_admin_identify]
+    assert len(asked) > 200 if one_by_one else len(asked) < 20
+
+
+def test_long_lists(monkeypatch):
+    """1024 numbers come at a time."""
+    monkeypatch.setattr(identify, "NAMESPACES", 3000)
+    there = (1, 2, 1024, 1025, 1030)
+    blkmodel.boot(1)
+    dev = probe(namespaces={number: Namespace(8) for number in there})
+    assert numbers(dev) == list(there)
+
+
+def test_a_list_goes_on_after_its_last_number(monkeypatch):
+    dev = up(namespaces={1: Namespace(8)})
+    asked = []
+    validated = []
+
+    def nvme_identify_ns_list(ctrl, nsid, ns_list):
+        asked.append(nsid)
+        ns_list[:] = range(nsid + 1, nsid + 1025) if len(asked) < 3 else [0] * 1024
+        return 0
+    monkeypatch.setattr(core, "nvme_identify_ns_list", nvme_identify_ns_list)
+    monkeypatch.setattr(core, "nvme_validate_ns", lambda ctrl, nsid: validated.append(nsid))
+    assert this().task("scan", core.nvme_scan_ns_list, dev.ctrl, 2048) == 0
+    assert asked == [0, 1024]
+    assert validated == list(range(1, 2049))
+
+
+# What each is.
+
+
+def test_names(monkeypatch):
+    """Which a controller of an old version has not."""
+    nguid, eui64, uuid = bytes(range(16)), bytes(range(8, 16)), bytes(range(16, 32))
+    shown = {}
+    for minor in (0, 1, 2, 3):
+        up(version=nvme.NVME_VS(1, minor, 0), namespaces={1: Namespace(64, nguid=nguid, eui64=eui64, uuid=uuid)})
+        dev = disk_to_dev(scenario.disk("nvme0n1"))
+        shown[minor] = {name: attr.show(dev).strip() for name, attr in dev.kobj.attrs.items()
+                        if name in ("wwid", "nguid", "eui", "uuid", "nsid")}
+    eui = {"eui": "08 09 0a 0b 0c 0d 0e 0f", "nsid": "1"}
+    old = {"nguid": "00010203-0405-0607-0809-0a0b0c0d0e0f", "uuid": "00010203-0405-0607-0809-0a0b0c0d0e0f"}
+    assert shown[0] == {"nsid": "1", "wwid": "nvme.1b36-30303031-51454d55204e564d65204374726c-00000001"}
+    assert shown[1] == {**eui, "wwid": "eui.08090a0b0c0d0e0f"}
+    assert shown[2] == {**eui, **old, "wwid": "eui.000102030405060708090a0b0c0d0e0f"}
+    assert shown[3] == {**eui, **old, "uuid": "10111213-1415-1617-1819-1a1b1c1d1e1f",
+                        "wwid": "uuid.10111213-1415-1617-1819-1a1b1c1d1e1f"}
+
+
+def test_two_of_a_name_are_one_too_many():
+    up(namespaces={1: Namespace(64, nguid=bytes(range(16))), 2: Namespace(64, nguid=bytes(range(16)))})
+    assert disks() == ["nvme0n1"]
+    assert "duplicate IDs for nsid 2" in log()
+
+
+def test_a_name_of_the_wrong_length(monkeypatch):
+    """The rest of the list is not looked at."""
+    monkeypatch.setitem(identify._IDENTIFY, 3, lambda controller, command: bytes([2, 4, 0, 0, 1, 2, 3, 4]) + bytes(
+        [1, 8, 0, 0, *range(8)]))
+    dev = up()
+    assert "ctrl returned bogus length: 4 for NVME_NIDT_NGUID" in log()
+    assert next(iter(dev.ctrl.namespaces)).head.ids.eui64 == bytes(8)
+
+
+def test_names_are_read_from_a_list(monkeypatch):
+    monkeypatch.setitem(identify._IDENTIFY, 3, lambda controller, command: bytes(
+        [9, 2, 0, 0, 7, 7, 1, 8, 0, 0, *range(8), 3, 16, 0, 0, *range(16)]))
+    ids = next(iter(up().ctrl.namespaces)).head.ids
+    assert (ids.eui64, ids.uuid, ids.nguid) == (bytes(range(8)), bytes(range(16)), bytes(16))
+
+
+def test_a_controller_that_has_no_such_list():
+    """Some stop working when they are asked."""
+    blkmodel.boot(1)
+    with watched("command") as seen:
+        probe(vendor=0x126F, device=0x2263)
+    assert 3 not in [each.cdw10[0] & 0xFF if hasattr(each, "cdw10") else None for each in commands(seen, 0)
+                     if each.opcode == nvme.nvme_admin_identify]
+    assert disks() == ["nvme0n1"]
+
+
+@pytest.mark.parametrize(("fields", "limits"), [
+    ({"nsfeat": 0}, {"physical_block_size": 512, "io_min": 512, "io_opt": 512}),
+    ({"nsfeat": 1 << 4, "npwg": 7, "nows": 15, "nawupf": 0},
+     {"physical_block_size": 512, "io_min": 4096, "io_opt": 8192}),
+    ({"nsfeat": 1 << 4 | 1 << 1, "npwg": 7, "nows": 15, "nawupf": 3},
+     {"physical_block_size": 2048, "io_min": 4096, "io_opt": 8192}),
+    ({"nsfeat": 1 << 4 | 1 << 1, "npwg": 7, "nawupf": 31, "nabo": 1}, {"physical_block_size": 512}),
+    ({"noiob": 256}, {"chunk_sectors": 256}), ({"noiob": 300}, {"chunk_sectors": 256}), ({}, {"chunk_sectors": 0})])
+def test_sizes_that_suit_it(monkeypatch, fields, limits):
+    """What is written at once whole; and pieces beyond which a read or write had better be split."""
+    says(monkeypatch, namespace=0, **fields)
+    up()
+    queue = scenario.disk("nvme0n1").queue
+    assert {name: getattr(queue.limits, name) for name in limits} == limits
+
+
+def test_what_all_its_namespaces_write_at_once(monkeypatch):
+    says(monkeypatch, awupf=1)
+    says(monkeypatch, namespace=0, nsfeat=1 << 4, npwg=7)
+    up()
+    assert scenario.queue_file("nvme0n1", "physical_block_size") == "1024"
+
+
+def test_a_makers_controllers_are_striped():
+    up(vendor=0x8086, device=0x0953, mdts=5)
+    assert scenario.disk("nvme0n1").queue.limits.chunk_sectors == 256
+
+
+def test_a_disk_that_is_read_only(monkeypatch):
+    says(monkeypatch, namespace=0, nsattr=1)
+    up()
+    with pytest.raises(KernelError, match="EPERM"):
+        scenario.io("nvme0n1", "write", 0, PAGE)
+
+
+@pytest.mark.parametrize(("metadata", "protection", "capacity"), [(0, 0, 512), (8, 1, 512), (8, 0, 0), (16, 1, 0)])
+def test_metadata(monkeypatch, metadata, protection, capacity):
+    """Only protection information that the controller deals with can be used; else the disk has no size."""
+    def formats(known):
+        known[0].ms = metadata
+        return known
+    says(monkeypatch, namespace=0, lbaf=formats, flbas=1 << 4, dps=protection)
+    dev = up(namespaces={1: Namespace(512)})
+    ns = next(iter(dev.ctrl.namespaces))
+    assert get_capacity(ns.disk) == capacity
+    assert (ns.ms, ns.pi_type, ns.ext) == (metadata, protection if metadata == 8 else 0, bool(metadata))
+
+
+def test_blocks_that_are_too_large():
+    up(namespaces={1: Namespace(512, shift=13)})
+    assert get_capacity(scenario.disk("nvme0n1")) == 0
+    assert scenario.queue_file("nvme0n1", "logical_block_size") == "512"
+
+
+@pytest.mark.parametrize("can", [nvme.NVME_CTRL_ONCS_DSM, nvme.NVME_CTRL_ONCS_WRITE_ZEROES, 0])
+def test_discard_and_zeroing_where_the_controller_can(monkeypatch, can):
+    says(monkeypatch, oncs=can)
+    up()
+    limits = scenario.disk("nvme0n1").queue.limits
+    assert bool(limits.max_discard_sectors) == bool(can & nvme.NVME_CTRL_ONCS_DSM)
+    assert (limits.max_discard_segments == 256) == bool(can & nvme.NVME_CTRL_ONCS_DSM)
+    assert limits.max_write_zeroes_sectors == (1024 if can & nvme.NVME_CTRL_ONCS_WRITE_ZEROES else 0)
+
+
+def test_zeroing_that_is_known_not_to_work():
+    up(vendor=0x1C5C, device=0x1504)
+    assert scenario.disk("nvme0n1").queue.limits.max_write_zeroes_sectors == 0
+
+
+def test_what_a_disk_from_long_ago_would_look_like():
+    up()
+    geo = SimpleNamespace()
+    assert core.nvme_getgeo(SimpleNamespace(bd_disk=scenario.disk("nvme0n1")), geo) == 0
+    assert (geo.heads, geo.sectors, geo.cylinders) == (64, 32, 64)
+
+
+# They come and go.
+
+
+def test_one_comes_and_one_goes():
+    dev = up(namespaces={1: Namespace(64), 2: Namespace(64)})
+    device = device_of(dev)
+    device.attach(7, Namespace(128))
+    this().loop.run_due()
+    assert disks() == ["nvme0n1", "nvme0n2", "nvme0n3"]
+    assert "rescanning namespaces." in log()
+    device.attach(1, None)
+    this().loop.run_due()
+    assert numbers(dev) == [2, 7]
+    assert disks() == ["nvme0n2", "nvme0n3"]
+    device.attach(3, Namespace(8))
+    this().loop.run_due()
+    assert numbers(dev) == [2, 3, 7]
+    assert disks() == ["nvme0n1", "nvme0n2", "nvme0n3"]
+
+
+def test_the_last_goes():
+    dev = up()
+    device_of(dev).attach(1, None)
+    this().loop.run_due()
+    assert disks() == []
+    assert not dev.ctrl.subsys.nsheads.entries
+
+
+def test_one_that_is_open_stays_until_it_is_closed():
+    kernel = blkmodel.boot(2)
+    dev = probe()
+    ns = next(iter(dev.ctrl.namespaces))
+    filp = kernel.task("open", filp_open, "nvme0n1", O_RDWR)
+    device_of(dev).attach(1, None)
+    kernel.loop.run_due()
+    assert disks() == []
+    assert ns.kref.refcount == 1
+    kernel.task("close", filp_close, filp)
+    assert ns.kref.refcount == 0
+
+
+def test_one_that_goes_cannot_be_opened():
+    dev = up()
+    ns = next(iter(dev.ctrl.namespaces))
+    ns.kref.refcount = 0
+    found = this().task("open", filp_open, "nvme0n1", O_RDONLY)
+    assert IS_ERR(found)
+    assert PTR_ERR(found) == -ENXIO
+    ns.kref.refcount = 1
+
+
+def test_one_is_as_large_as_it_says():
+    dev = up(namespaces={1: Namespace(64)})
+    device_of(dev).namespaces[1].blocks = 128
+    scenario.set_nvme_file("nvme0", "rescan_controller", 1)
+    assert get_capacity(scenario.disk("nvme0n1")) == 128
+    assert "nvme0n1: detected capacity change from 32768 to 65536" in log()
+
+
+def test_one_that_is_another_now_is_removed():
+    dev = up(namespaces={1: Namespace(64, nguid=bytes(range(16)))})
+    device_of(dev).namespaces[1] = Namespace(64, nguid=bytes(range(1, 17)))
+    scenario.set_nvme_file("nvme0", "rescan_controller", 1)
+    assert "identifiers changed for nsid 1" in log()
+    assert disks() == []
+    scenario.set_nvme_file("nvme0", "rescan_controller", 1)
+    assert disks() == ["nvme0n1"]
+
+
+@pytest.mark.parametrize(("status", "stays"), [(nvme.NVME_SC_INTERNAL, True),
+                                               (nvme.NVME_SC_INVALID_NS | nvme.NVME_SC_DNR, False)])
+def test_one_that_cannot_be_looked_at(status, stays):
+    """It goes only if the controller says that another try won't help."""
+    dev = up()
+    device_of(dev).faults.append(Fault(FAIL, opcode=nvme.nvme_admin_identify, nth=3, status=status))
+    scenario.set_nvme_file("nvme0", "rescan_controller", 1)
+    assert (disks() == ["nvme0n1"]) == stays
+
+
+def test_two_controllers_share_one(monkeypatch):
+    """Each has a disk of it; it is one namespace of their subsystem."""
+    says(monkeypatch, cmic=2, cntlid=0)
+    says(monkeypatch, namespace=0, nmic=1)
+    monkeypatch.setattr(core, "nvme_validate_cntlid", lambda subsys, ctrl, id: True)
+    blkmodel.boot(2)
+    shared = {1: Namespace(64, nguid=bytes(range(16)))}
+    first, second = (probe(serial="s", namespaces=dict(shared)) for _ in range(2))
+    one, other = (next(iter(dev.ctrl.namespaces)) for dev in (first, second))
+    assert one.head is other.head
+    assert list(one.head.list) == [one, other]
+    assert disks() == ["nvme0n1", "nvme1n1"]
+    scenario.nvme_remove("nvme0")
+    assert list(other.head.list) == [other]
+    assert scenario.io("nvme1n1", "read", 0, PAGE) == bytes(PAGE)
+
+
+def test_two_controllers_disagree_on_one(monkeypatch):
+    says(monkeypatch, cmic=2, cntlid=0)
+    says(monkeypatch, namespace=0, nmic=1)
+    monkeypatch.setattr(core, "nvme_validate_cntlid", lambda subsys, ctrl, id: True)
+    blkmodel.boot(2)
+    probe(serial="s", namespaces={1: Namespace(64, nguid=bytes(range(16)))})
+    probe(serial="s", namespaces={1: Namespace(64, nguid=bytes(range(1, 17)))})
+    assert "nvme nvme1: IDs don't match for shared namespace 1" in this().log
+    assert disks() == ["nvme0n1"]
+
+
+# What else a controller tells of.
+
+
+def tell(dev, kind, information=0, log_page=0):
+    device_of(dev).notify(kind, information, log_page)
+    this().loop.run_due()
+
+
+@pytest.mark.parametrize("kind", [nvme.NVME_AER_ERROR, nvme.NVME_AER_SMART, nvme.NVME_AER_CSS, nvme.NVME_AER_VS])
+def test_user_space_hears_of_most_events(kind):
+    dev = up()
+    tell(dev, kind, 3, 2)
+    action, name, words = sysfs().uevents[-1]
+    assert (action, name, words[0]) == ("change", "nvme0", f"NVME_AEN={kind | 3 << 8 | 2 << 16:#08x}")
+    assert dev.ctrl.aen_result == 0
+    assert len(device_of(dev).requests) == 1  # the next is asked for
+
+
+def test_discovery_log_changes_are_for_user_space():
+    dev = up()
+    tell(dev, nvme.NVME_AER_NOTICE, nvme.NVME_AER_NOTICE_DISC_CHANGED)
+    assert any("NVME_AEN=" in word for _, _, words in sysfs().uevents for word in words)
+
+
+def test_an_event_that_nobody_knows():
+    dev = up()
+    tell(dev, nvme.NVME_AER_NOTICE, 0x77)
+    assert log()[-1] == "async event result 00007702"
+    assert len(device_of(dev).requests) == 1
+
+
+def test_an_event_that_failed_is_none():
+    dev = up()
+    core.nvme_complete_async_event(dev.ctrl, nvme.NVME_SC_INTERNAL << 1, 1)
+    assert dev.ctrl.aen_result == 0
+    assert not dev.ctrl.async_event_work._event
+
+
+class Activating:
+    """A controller that pauses while it changes to other firmware, for so many seconds."""
+
+    def __init__(self, dev, seconds):
+        device = device_of(dev)
+        device.status |= nvme.NVME_CSTS_PP
+        device.firmware = "8.0"
+        this().loop.post(this().context, lambda: setattr(device, "status", device.status & ~nvme.NVME_CSTS_PP),
+                         int(seconds * SECOND))
+        with watched("command") as self.seen:
+            tell(dev, nvme.NVME_AER_NOTICE, nvme.NVME_AER_NOTICE_FW_ACT_STARTING)
+            this().loop.advance(60 * SECOND)
+
+
+def test_other_firmware(monkeypatch):
+    """I/O stands still until the controller goes on; then the log is read, which allows for the next event."""
+    says(monkeypatch, mtfa=50)
+    dev = up(queue_pairs=2)
+    activating = Activating(dev, 2.5)
+    logs = [command for command in commands(activating.seen, 0) if command.opcode == nvme.nvme_admin_get_log_page]
+    assert len(logs) == 1
+    assert dev.ctrl.state == NVME_CTRL_LIVE
+    assert scenario.io("nvme0n1", "read", 0, PAGE) == bytes(PAGE)
+
+
+def test_firmware_that_does_not_start_in_time(monkeypatch):
+    says(monkeypatch, mtfa=10)
+    dev = up(queue_pairs=2)
+    Activating(dev, 5)
+    assert log()[-2:] == ["Fw activation timeout, reset controller", "2/0/0 default/read/poll queues"]
+    assert dev.ctrl.state == NVME_CTRL_LIVE
+
+
+# Its own node.
+
+
+def test_the_controllers_node():
+    kernel = blkmodel.boot(1)
+    dev = probe()
+    assert core.STATE_NAMES[dev.ctrl.state] == "live"
+    filp = kernel.task("open", filp_open, "/dev/nvme0", O_RDWR)
+    assert filp.private_data is dev.ctrl
+    held = dev.ctrl.device.kobj.refcount
+    kernel.task("close", filp_close, filp)
+    assert dev.ctrl.device.kobj.refcount == held - 1
+    dev.ctrl.state = 2
+    found = kernel.task("open", filp_open, "/dev/nvme0", O_RDWR)
+    assert PTR_ERR(found) == -EWOULDBLOCK
+    dev.ctrl.state = NVME_CTRL_LIVE
+    assert PTR_ERR(lookup_bdev("/dev/nvme0")) == -ENOTBLK
+
+
+def test_a_controller_whose_node_is_open_is_freed_when_that_is_closed():
+    kernel = blkmodel.boot(1)
+    scenario.nvme_load()
+    before = kernel.memory.totals()
+    probe()
+    filp = kernel.task("open", filp_open, "nvme0", O_RDWR)
+    scenario.nvme_remove()
+    assert ("nvme_dev", 0) in kernel.memory.totals()
+    kernel.task("close", filp_close, filp)
+    assert kernel.memory.totals() == before
+
+
+# Going down.
+
+
+def shut_down(dev):
+    this().task("init", pci.nvme_driver.shutdown, to_pci_dev(dev.dev))
+
+
+def test_the_machine_shuts_down():
+    """The controller knows, and what it had cached is on the medium. I/O fails from then on."""
+    dev = up(queue_pairs=2)
+    scenario.io("nvme0n1", "write", 0, PAGE)
+    namespace = device_of(dev).namespaces[1]
+    assert namespace.cached
+    shut_down(dev)
+    assert not namespace.cached
+    assert device_of(dev).status & nvme.NVME_CSTS_SHST_MASK == nvme.NVME_CSTS_SHST_CMPLT
+    assert irq_desc_tree().descs == {}
+    assert dev.online_queues == 0
+
+
+def test_a_controller_that_is_being_removed_is_left_alone():
+    dev = up()
+    dev.ctrl.state = 4
+    assert this().task("init", pci.nvme_disable_prepare_reset, dev, False) == -EBUSY
+
+
+def test_it_is_pulled_out():
+    """Nothing is waited for, nor written back."""
+    kernel = blkmodel.boot(2)
+    scenario.nvme_load()
+    before = kernel.memory.totals()
+    dev = probe()
+    device_of(dev).unplug()
+    scenario.nvme_remove()
+    assert kernel.now < SECOND
+    assert kernel.memory.totals() == before
+    assert disks() == []
+
+
+def test_it_is_pulled_out_while_it_is_read(monkeypatch):
+    kernel = blkmodel.boot(2)
+    scenario.nvme_load()
+    before = kernel.memory.totals()
+    dev = probe()
+    device = device_of(dev)
+    device.faults.append(Fault(SILENT, queue=1))
+    pdev = to_pci_dev(dev.dev)
+
+    def pull():
+        device.unplug()
+        unplug(pdev)
+    kernel.loop.post(kernel.context, pull, 3 * SECOND)
+    with pytest.raises(KernelError, match="EIO"):
+        scenario.io("nvme0n1", "read", 0, PAGE)
+    assert 3 <= kernel.now / SECOND < 4
+    kernel.loop.run_due()
+    assert kernel.memory.totals() == before
+
+
+# Errors that the bus reports.
+
+
+def errors():
+    return pci.nvme_driver.err_handler
+
+
+def test_the_bus_reports_an_error():
+    dev = up(queue_pairs=2)
+    pdev = to_pci_dev(dev.dev)
+    task = this().task
+    assert task("aer", errors().error_detected, pdev, pci_channel_io_normal) == PCI_ERS_RESULT_CAN_RECOVER
+    assert task("aer", errors().error_detected, pdev, pci_channel_io_perm_failure) == PCI_ERS_RESULT_DISCONNECT
+    assert log()[-1] == "failure state error detected, request disconnect"
+    assert dev.online_queues == 3
+    assert task("aer", errors().error_detected, pdev, pci_channel_io_frozen) == PCI_ERS_RESULT_NEED_RESET
+    assert log()[-1] == "frozen state error detected, reset controller"
+    assert dev.online_queues == 0
+    assert task("aer", errors().slot_reset, pdev) == PCI_ERS_RESULT_RECOVERED
+    task("aer", errors().resume, pdev)
+    assert log()[-2:] == ["restart after slot reset", "2/0/0 default/read/poll queues"]
+    assert scenario.io("nvme0n1", "read", 0, PAGE) == bytes(PAGE)
+
+
+def test_the_bus_resets_the_device():
+    dev = up(queue_pairs=2)
+    pdev = to_pci_dev(dev.dev)
+    this().task("sh", errors().reset_prepare, pdev)
+    assert dev.online_queues == 0
+    assert scenario.nvme_file("nvme0", "state") == "resetting"
+    this().task("sh", errors().reset_done, pdev)
+    assert scenario.nvme_file("nvme0", "state") == "live"
+    assert scenario.io("nvme0n1", "read", 0, PAGE) == bytes(PAGE)
