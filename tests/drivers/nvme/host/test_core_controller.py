@@ -1,5 +1,7 @@
 """What a controller says of itself, and what the driver makes of it: limits, timeouts, power, memory, its subsystem."""
 
+from typing import Any
+
 import pytest
 
 import blkmodel
@@ -451,7 +453,7 @@ def test_keep_alive_that_fails_is_not_repeated(monkeypatch):
     dev = up()
     rq = dev.admin_tagset.tags[0].static_rqs[0]
     rq.end_io_data = dev.ctrl
-    freed = []
+    freed: list[Any] = []
     monkeypatch.setattr(core.blk_mq, "blk_mq_free_request", freed.append)
     core.nvme_keep_alive_end_io(rq, 10)
     assert freed == [rq]
