@@ -1,17 +1,24 @@
 """How fast the model is: `make bench`. Nothing here is asserted about seconds; machines differ, and are shared."""
 
+import cProfile
 import json
+import time
 import tracemalloc
 from pathlib import Path
 
 import pytest
 
+from blkmodel import scenario
 from blkmodel.block import blk_mq, blk_mq_cpumap
 from blkmodel.capture.check import check_file
 from blkmodel.include.linux.blk_mq import blk_mq_ops, blk_mq_queue_map, blk_mq_tag_set
+from blkmodel.include.linux.blkdev import READ
+from blkmodel.include.linux.fs import O_DIRECT, O_RDONLY, filp_close, filp_open, new_sync_read
 from blkmodel.include.linux.interrupt import irq_affinity
+from blkmodel.include.linux.uio import iov_iter, iov_iter_init, map_user_buffer, unmap_user_buffer
 from blkmodel.kernel.irq.affinity import irq_create_affinity_masks
 from blkmodel.sim import boot, machine
+from blkmodel.trace import record
 
 pytestmark = pytest.mark.benchmark
 
@@ -49,6 +56,53 @@ def test_default_map(benchmark):
     qmap = blk_mq_queue_map(mq_map=[0] * kernel.nr_cpu_ids, nr_queues=64)
     benchmark(blk_mq_cpumap.blk_mq_map_queues, qmap)
     assert set(qmap.mq_map) == set(range(64))
+
+
+def _reads(disk, count):
+    """Read 4 KiB so many times, one after the other, as one process that has the disk open."""
+    filp = filp_open(disk, O_DIRECT | O_RDONLY)
+    buffer, at = map_user_buffer([1]), iov_iter()
+    for i in range(count):
+        iov_iter_init(at, READ, buffer, 0, 4096)
+        assert new_sync_read(filp, at, (i & 1023) << 12) == 4096
+    filp_close(filp)
+    unmap_user_buffer(buffer)
+
+
+def _spent(kernel, disk, count):
+    """The seconds of processor time that so many take."""
+    began = time.process_time()
+    kernel.task("dio", _reads, disk, count)
+    return time.process_time() - began
+
+
+DISKS = {"null_blk": ("nullb0", lambda: scenario.null_blk_load(submit_queues=4)),
+         "null_blk, mq-deadline": ("nullb0", scenario.null_blk_load), "NVMe": ("nvme0n1", scenario.nvme_probe)}
+
+
+@pytest.mark.parametrize("kind", DISKS)
+def test_reads(benchmark, kind):
+    """Complete reads of 4 KiB, one at a time, of which extra_info says how many in a second, and what in calls."""
+    kernel = boot(4)
+    disk, load = DISKS[kind]
+    load()
+    kernel.task("dio", _reads, disk, 100)
+    benchmark.pedantic(kernel.task, ("dio", _reads, disk, 1000), rounds=3)
+    spent = min(_spent(kernel, disk, 300) for _ in range(20))
+    benchmark.extra_info["reads per second of processor time"] = round(300 / spent)
+    calls = cProfile.Profile()
+    calls.runcall(kernel.task, "dio", _reads, disk, 100)
+    benchmark.extra_info["calls for each"] = sum(row.callcount for row in calls.getstats()) // 100
+
+
+def test_reads_recorded(benchmark):
+    """The same from NVMe while a recording is on; extra_info has the price of that, as a ratio."""
+    kernel = boot(4)
+    scenario.nvme_probe()
+    plain = min(_spent(kernel, "nvme0n1", 100) for _ in range(20))
+    recorded = min(record(_spent, kernel, "nvme0n1", 100).result for _ in range(10))
+    benchmark.pedantic(lambda: record(kernel.task, "dio", _reads, "nvme0n1", 100), rounds=3)
+    benchmark.extra_info["times as long"] = round(recorded / plain, 1)
 
 
 def test_affinity_spread(benchmark):

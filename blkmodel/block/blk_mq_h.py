@@ -16,7 +16,7 @@ from blkmodel.include.linux.blkdev import RQF_MQ_INFLIGHT
 from blkmodel.include.linux.cpumask import for_each_possible_cpu
 from blkmodel.include.linux.kobject import kobject
 from blkmodel.include.linux.list import list_head
-from blkmodel.sim import this
+from blkmodel.sim import running
 from blkmodel.sim.structure import Struct, struct
 
 
@@ -77,7 +77,7 @@ def __blk_mq_get_ctx(q, cpu):
 
 def blk_mq_get_ctx(q):
     """The running CPU's software queue."""
-    return q.queue_ctx[this().context.cpu]
+    return q.queue_ctx[running.kernel.context.cpu]
 
 
 def blk_mq_tags_from_data(data):
@@ -127,7 +127,7 @@ def blk_mq_clear_mq_map(qmap):
 
 def blk_mq_plug(q, bio):
     """The plug that a bio may wait behind: the running task's, if it has one."""
-    return this().context.plug
+    return running.kernel.context.plug
 
 
 from blkmodel.block import blk_mq_tag  # noqa: E402 (it takes names from here)

@@ -104,19 +104,27 @@ class Kernel:
             raise ValueError(f"CPU {cpu} is not online; online are {sorted(self.online)}")
 
     def __enter__(self):
-        self._previous.append(_current.kernel)
-        _current.kernel = self
+        self._previous.append(running.kernel)
+        running.kernel = self
         return self
 
     def __exit__(self, *exc):
-        _current.kernel = self._previous.pop()
+        running.kernel = self._previous.pop()
 
 
-class _Current:
-    kernel: Kernel = None
+class _NoKernel:
+    """Stands where a kernel should be."""
+
+    def __getattr__(self, name):
+        raise RuntimeError("no kernel is running: call blkmodel.boot(machine) first")
 
 
-_current = _Current()
+class _Running:
+    kernel: Any = _NoKernel()
+
+
+running = _Running()
+"""running.kernel is the kernel that runs now: what this() returns, for those who ask very often."""
 _boot_calls: list[tuple] = []  # as the linker collects them: complete once everything is imported
 
 
@@ -127,7 +135,7 @@ def at_boot(level, fn):
 
 def boot(on: Machine | int = 4, seed=0):
     """Boot a kernel on a machine (or on so many plain CPUs, which share nothing) and make it the current one."""
-    kernel = _current.kernel = Kernel(machine(on, caches=()) if isinstance(on, int) else on, seed)
+    kernel = running.kernel = Kernel(machine(on, caches=()) if isinstance(on, int) else on, seed)
     for *_, fn in sorted(_boot_calls, key=lambda call: call[:3]):
         kernel.task("swapper", fn)
     return kernel
@@ -136,27 +144,27 @@ def boot(on: Machine | int = 4, seed=0):
 @contextmanager
 def booted(on: Machine | int = 4, seed=0):
     """Boot a kernel for the length of a `with` block; then the one before it runs again."""
-    before = _current.kernel
+    before = running.kernel
     try:
         yield boot(on, seed)
     finally:
-        _current.kernel = before
+        running.kernel = before
 
 
 def this():
     """The kernel that runs now."""
-    if _current.kernel is None:
-        raise RuntimeError("no kernel is running: call blkmodel.boot(machine) first")
-    return _current.kernel
+    return running.kernel
 
 
 def statics(cls):
     """Turn a class of defaults into a C file's static variables: calling it returns this kernel's own set."""
     def variables():
-        kept = this().statics
-        if cls not in kept:
-            kept[cls] = cls()
-        return kept[cls]
+        kept = running.kernel.statics
+        try:
+            return kept[cls]
+        except KeyError:
+            made = kept[cls] = cls()
+            return made
     named: Any = variables
     named.defaults = cls
     return named

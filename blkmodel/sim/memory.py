@@ -13,6 +13,7 @@ from blkmodel.sim import wire
 from blkmodel.sim.structure import Array, Struct, sizeof
 
 PAGE_SIZE = 4096
+_MOST_SEEN = 4096
 DIRECT_MAP = 0xFFFF888000000000
 
 
@@ -55,6 +56,7 @@ class Memory:
         self._next = {n: DIRECT_MAP + i * bytes_per_node for i, n in enumerate(sorted(nodes))}
         self._limit = {n: start + bytes_per_node for n, start in self._next.items()}
         self._free = {}
+        self._seen = {}  # what at() found where, while nothing of it has changed
         self._doomed = lambda count, kind, size: False
 
     def fail_nth(self, nth):
@@ -96,6 +98,7 @@ class Memory:
         if allocation is None:
             raise MemoryError_(f"freeing {addr:#x}, which is not allocated")
         self.used -= allocation.span
+        self._seen.clear()
         self._free.setdefault((allocation.node, allocation.span), []).append(addr)
         if self.observer:
             self.observer("free", kind=allocation.kind, size=allocation.size, node=allocation.node, addr=addr,
@@ -129,6 +132,7 @@ class Memory:
 
     def part(self, addr, size, thing):
         """Note that `size` bytes at `addr`, within an allocation, are given out and hold a thing; None: no more."""
+        self._seen.clear()
         if thing is None:
             del self.parts[addr]
         else:
@@ -136,14 +140,23 @@ class Memory:
 
     def at(self, addr, length=1):
         """The allocation, or part of one, that all of `length` bytes at `addr` are in."""
+        found = self._seen.get(addr)
+        if found is None:
+            found = self._find(addr)
+        if addr + length > found.addr + found.size:
+            raise MemoryError_(f"{length} bytes at {addr:#x} reach beyond {found.kind} of {found.size} bytes")
+        return found
+
+    def _find(self, addr):
         start = addr
         while start:
             found = self.parts.get(start) or self.live.get(start)
             if found is not None and addr < start + found.size:
                 if found.thing is None:
                     raise MemoryError_(f"nothing is kept at {addr:#x}, in {found.kind} of {found.size} bytes")
-                if addr + length > start + found.size:
-                    raise MemoryError_(f"{length} bytes at {addr:#x} reach beyond {found.kind} of {found.size} bytes")
+                if len(self._seen) > _MOST_SEEN:
+                    self._seen.clear()
+                self._seen[addr] = found
                 return found
             start &= start - 1  # whatever is allocated is aligned to its span
         raise MemoryError_(f"nothing is allocated at {addr:#x}")
@@ -160,13 +173,13 @@ class Memory:
 
     def load(self, addr):
         """What an item of an array is: the one that begins at `addr`."""
-        found = self.at(addr)
+        found = self._seen.get(addr) or self._find(addr)
         array = found.thing
         return array[(addr - found.addr) // sizeof(array.kind)]
 
     def store(self, addr, item):
         """Make `item` the one of an array that begins at `addr`."""
-        found = self.at(addr)
+        found = self._seen.get(addr) or self._find(addr)
         array = found.thing
         array[(addr - found.addr) // sizeof(array.kind)] = item
 

@@ -25,7 +25,6 @@ from blkmodel.include.linux.blk_types import (
     REQ_OP_WRITE_SAME,
     REQ_OP_WRITE_ZEROES,
     blk_rq_stat,
-    op_is_write,
 )
 from blkmodel.include.linux.dma_mapping import DMA_FROM_DEVICE, DMA_TO_DEVICE
 from blkmodel.include.linux.kobject import kobject
@@ -333,7 +332,7 @@ def blk_rq_stats_sectors(rq):
 
 def rq_data_dir(rq):
     """READ or WRITE."""
-    return int(op_is_write(req_op(rq)))
+    return rq.cmd_flags & 1
 
 
 def blk_op_is_scsi(op):
@@ -364,7 +363,8 @@ def blk_noretry_request(rq):
 
 def rq_mergeable(rq):
     """Whether other requests or bios may be joined to this one, by what it is."""
-    if blk_rq_is_passthrough(rq) or req_op(rq) in (REQ_OP_FLUSH, REQ_OP_WRITE_ZEROES):
+    op = rq.cmd_flags & REQ_OP_MASK
+    if REQ_OP_SCSI_IN <= op <= REQ_OP_DRV_OUT or op in (REQ_OP_FLUSH, REQ_OP_WRITE_ZEROES):
         return False
     return not (rq.cmd_flags & REQ_NOMERGE_FLAGS or rq.rq_flags & RQF_NOMERGE_FLAGS)
 
@@ -516,7 +516,7 @@ def req_bvec(rq):
 
 def rq_dma_dir(rq):
     """Which way a device moves a request's data: DMA_TO_DEVICE or DMA_FROM_DEVICE."""
-    return DMA_TO_DEVICE if op_is_write(rq.cmd_flags & REQ_OP_MASK) else DMA_FROM_DEVICE
+    return DMA_TO_DEVICE if rq.cmd_flags & 1 else DMA_FROM_DEVICE
 
 
 def blk_rq_payload_bytes(rq):

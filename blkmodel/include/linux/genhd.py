@@ -3,7 +3,7 @@
 from dataclasses import field
 from typing import Any
 
-from blkmodel.include.linux.blk_types import REQ_OP_DISCARD, op_is_write
+from blkmodel.include.linux.blk_types import REQ_OP_DISCARD
 from blkmodel.include.linux.device import device, get_device, put_device
 from blkmodel.include.linux.kdev_t import MKDEV
 from blkmodel.include.linux.percpu import alloc_percpu, free_percpu
@@ -19,7 +19,7 @@ from blkmodel.include.linux.percpu_refcount import (
 from blkmodel.include.linux.rcupdate import rcu_read_lock, rcu_read_unlock
 from blkmodel.include.linux.slab import kzalloc
 from blkmodel.include.linux.workqueue import work_struct
-from blkmodel.sim import this
+from blkmodel.sim import running
 from blkmodel.sim.structure import Struct, struct
 
 DISK_MAX_PARTS = 256
@@ -250,7 +250,7 @@ def hd_free_part(part):
 
 def op_stat_group(op):
     """The group of statistics that an operation counts in."""
-    return STAT_DISCARD if op == REQ_OP_DISCARD else int(op_is_write(op))
+    return STAT_DISCARD if op == REQ_OP_DISCARD else op & 1
 
 
 part_stat_lock = rcu_read_lock
@@ -259,12 +259,12 @@ part_stat_unlock = rcu_read_unlock
 
 def part_stat_get(part):
     """What the running CPU counted of a partition."""
-    return part.dkstats[this().context.cpu]
+    return part.dkstats[running.kernel.context.cpu]
 
 
 def part_stat_counters(part):
     """Where the running CPU counts I/O of a partition: there and, if that is another, for its whole disk."""
-    cpu = this().context.cpu
+    cpu = running.kernel.context.cpu
     if part.partno:
         return part.dkstats[cpu], part_to_disk(part).part0.dkstats[cpu]
     return (part.dkstats[cpu],)

@@ -1,25 +1,26 @@
 """Time as the kernel counts it."""
 
-from blkmodel.sim import this
+from blkmodel.sim import running
 
 HZ = 250
 NSEC_PER_SEC = 1_000_000_000
+TICK_NSEC = NSEC_PER_SEC // HZ
 INITIAL_JIFFIES = (1 << 32) - 300 * HZ
 
 
 def jiffies():
     """Ticks since boot, from a start that makes overflow come early, as in a real kernel."""
-    return INITIAL_JIFFIES + this().loop.now * HZ // NSEC_PER_SEC
+    return INITIAL_JIFFIES + running.kernel.loop.now // TICK_NSEC
 
 
 def ktime_get_ns():
-    return this().loop.now
+    return running.kernel.loop.now
 
 
 def ktime_get_real_ms():
     """The time of day in milliseconds since 1970: the model's machine has no clock, and begins there. (In C
     ktime_to_ms(ktime_get_real()).)"""
-    return this().loop.now // 1_000_000
+    return running.kernel.loop.now // 1_000_000
 
 
 def msecs_to_jiffies(milliseconds):

@@ -39,8 +39,10 @@ def list_add_tail(entry, head, member):
 
 def list_add(entry, head, member):
     """Add `entry` at the front of the list."""
-    list_add_tail(entry, head, member)
-    head.entries.move_to_end(entry, last=False)
+    entries = head.entries
+    entries[entry] = None
+    entries.move_to_end(entry, last=False)
+    setattr(entry, member, head)
 
 
 def list_del_init(entry, member):

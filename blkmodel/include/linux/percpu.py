@@ -1,11 +1,11 @@
 """The running CPU, and variables that each CPU has of its own."""
 
-from blkmodel.sim import this
+from blkmodel.sim import running, this
 from blkmodel.sim.structure import Struct
 
 
 def smp_processor_id():
-    return this().context.cpu
+    return running.kernel.context.cpu
 
 
 raw_smp_processor_id = smp_processor_id

@@ -1,15 +1,15 @@
 """Read-copy-update, as far as one thread can show it: that readers end what they begin."""
 
-from blkmodel.sim import this
+from blkmodel.sim import running, this
 from blkmodel.sim.kernel import Context
 
 
 def rcu_read_lock():
-    this().rcu_depth += 1
+    running.kernel.rcu_depth += 1
 
 
 def rcu_read_unlock():
-    kernel = this()
+    kernel = running.kernel
     assert kernel.rcu_depth > 0, "rcu_read_unlock() without rcu_read_lock()"
     kernel.rcu_depth -= 1
 

@@ -117,8 +117,8 @@ def wake_up_all(queue):
 
 def blk_schedule_flush_plug(task):
     """A task that goes to sleep lets go of what its plug holds back: it might be what it is to wait for."""
-    from blkmodel.block import blk_core
     if task.plug is not None:
+        from blkmodel.block import blk_core
         blk_core.blk_flush_plug_list(task.plug, True)
 
 
