@@ -11,6 +11,7 @@ import pytest
 from blkmodel import scenario
 from blkmodel.block import blk_mq, blk_mq_cpumap
 from blkmodel.capture.check import check_file
+from blkmodel.device.controller import Controller
 from blkmodel.include.linux.blk_mq import blk_mq_ops, blk_mq_queue_map, blk_mq_tag_set
 from blkmodel.include.linux.blkdev import READ
 from blkmodel.include.linux.fs import O_DIRECT, O_RDONLY, filp_close, filp_open, new_sync_read
@@ -56,6 +57,32 @@ def test_default_map(benchmark):
     qmap = blk_mq_queue_map(mq_map=[0] * kernel.nr_cpu_ids, nr_queues=64)
     benchmark(blk_mq_cpumap.blk_mq_map_queues, qmap)
     assert set(qmap.mq_map) == set(range(64))
+
+
+def _probe(queues):
+    """Bring up a controller of so many queues of 1023 commands on as many CPUs; return the kernel."""
+    kernel = boot(queues)
+    scenario.nvme_probe(controller=Controller(queue_pairs=queues, vectors=queues + 1))
+    return kernel
+
+
+@pytest.mark.parametrize("queues", [32, 64, 128])
+def test_nvme_set_up(benchmark, queues):
+    """All of a probe: the time should double from row to row. extra_info: what the interpreter needs for it, in MB."""
+    benchmark.pedantic(_probe, (queues,), rounds=3)
+    tracemalloc.start()
+    kernel = _probe(queues)
+    benchmark.extra_info["MB"] = tracemalloc.get_traced_memory()[0] >> 20
+    tracemalloc.stop()
+    benchmark.extra_info["allocations"] = kernel.memory.count
+    tags = scenario.nvme_controller().tagset.tags
+    assert sum(len(each.static_rqs) for each in tags[:queues]) == queues * 1023
+
+
+def test_nvme_set_up_recorded(benchmark):
+    """128 queues on 128 CPUs, while a recording is on."""
+    recording = benchmark.pedantic(record, (_probe, 128), rounds=1)
+    benchmark.extra_info["events"] = len(recording.events)
 
 
 def _reads(disk, count):
