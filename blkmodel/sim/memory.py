@@ -121,8 +121,10 @@ class Memory:
         array = self.live[addr].thing = Array(kind, items)
         array._addr = addr
         if not isinstance(kind, str):
-            for i, item in enumerate(array):
-                item._addr = addr + i * sizeof(kind)
+            size = sizeof(kind)
+            for item in array:
+                item._addr = addr
+                addr += size
         return array
 
     def free(self, thing):

@@ -49,6 +49,27 @@ def layout(cls: Any):
     return tuple(fields)
 
 
+@cache
+def codec(cls: Any):
+    """How a structure's bytes are made in one go: what packs them all, and for each field (name, how many values its
+    part has, whether they are a row, what makes bytes of each: a structure class, or None where they are numbers or
+    bytes already)."""
+    form, fields, end = ["<"], [], 0
+    for name, offset, length, of in layout(cls):
+        kind, count = of if isinstance(of, tuple) else (of, 1)
+        if isinstance(kind, int):
+            code, inner = f"{length}s", None
+        elif isinstance(kind, str):
+            code, inner = f"{count}{kind}", None
+        else:
+            code, inner = f"{length // count}s" * count, kind
+        form.append(f"{offset - end}x{code}")
+        fields.append((name, count, isinstance(of, tuple), inner))
+        end = offset + length
+    form.append(f"{sizeof(cls) - end}x")
+    return struct.Struct("".join(form)), tuple(fields)
+
+
 def pack(thing):
     """The bytes of a structure or an array; items that are None are zeros."""
     if isinstance(thing, Array):
@@ -58,10 +79,15 @@ def pack(thing):
     own = getattr(thing, "to_bytes", None)
     if own is not None:
         return own()
-    held = bytearray(sizeof(thing.__class__))
-    for name, offset, length, of in layout(thing.__class__):
-        held[offset:offset + length] = _pack_field(getattr(thing, name), of, length)
-    return bytes(held)
+    whole, fields = codec(thing.__class__)
+    values: list[Any] = []
+    for name, _, row, inner in fields:
+        value = getattr(thing, name)
+        if inner is None:
+            values += value if row else (value,)
+        else:
+            values += [b"" if each is None else pack(each) for each in (value if row else (value,))]
+    return whole.pack(*values)
 
 
 def unpack(thing, data):
@@ -80,8 +106,21 @@ def unpack(thing, data):
     if own is not None:
         own(data)
         return
-    for name, offset, length, of in layout(thing.__class__):
-        setattr(thing, name, _unpack_field(of, data[offset:offset + length]))
+    whole, fields = codec(thing.__class__)
+    values = whole.unpack(data)
+    at = 0
+    for name, count, row, inner in fields:
+        found = values[at:at + count]
+        at += count
+        if inner is not None:
+            found = [_made(inner, part) for part in found]
+        setattr(thing, name, list(found) if row else found[0])
+
+
+def _made(cls, data):
+    thing = cls()
+    unpack(thing, data)
+    return thing
 
 
 def view(cls, thing):
@@ -112,13 +151,17 @@ def poke(thing, offset, data):
         size = sizeof(thing.kind)
         first, last = offset // size, -(-(offset + len(data)) // size)
         touched = Array(thing.kind, thing[first:last])
-        unpack(touched, _patched(pack(touched), offset - first * size, data))
+        unpack(touched, _patched(touched, (last - first) * size, offset - first * size, data))
         thing[first:last] = touched
     else:
-        unpack(thing, _patched(pack(thing), offset, data))
+        unpack(thing, _patched(thing, sizeof(thing.__class__), offset, data))
 
 
-def _patched(held, offset, data):
+def _patched(thing, size, offset, data):
+    """The bytes of what lies in memory, `size` of them, with some changed."""
+    if len(data) == size:
+        return data
+    held = pack(thing)
     return held[:offset] + data + held[offset + len(data):]
 
 
@@ -126,32 +169,3 @@ def _code(ctype):
     if ctype not in _CODES:
         raise NotBytes(f"an array of type {ctype} is not laid out as bytes")
     return _CODES[ctype]
-
-
-def _pack_field(value, of, length):
-    if isinstance(of, str):
-        return struct.pack(f"<{of}", value)
-    if isinstance(of, int):
-        return value.ljust(length, b"\0")
-    if isinstance(of, tuple):
-        kind, count = of
-        if isinstance(kind, str):
-            return struct.pack(f"<{count}{kind}", *value)
-        return b"".join(pack(item) for item in value)
-    return bytes(length) if value is None else pack(value)
-
-
-def _unpack_field(of, data) -> Any:
-    if isinstance(of, str):
-        return struct.unpack(f"<{of}", data)[0]
-    if isinstance(of, int):
-        return data
-    if isinstance(of, tuple):
-        kind, count = of
-        if isinstance(kind, str):
-            return list(struct.unpack(f"<{count}{kind}", data))
-        size = len(data) // count
-        return [_unpack_field(kind, data[i * size:(i + 1) * size]) for i in range(count)]
-    value = of()
-    unpack(value, data)
-    return value
