@@ -3,8 +3,10 @@
 import gc
 import json
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from os import cpu_count
 
 from blkmodel.capture import calls, device, maps, sessions
 from blkmodel.capture.formats import CALLS, CAPTURE, DEVICE, FormatError, read
@@ -158,10 +160,10 @@ def check(paths, verbose=False, as_json=False, out=None):
     """Check files, report, and return the exit status: 0, 1 where the model differs, 2 where a file can't be read."""
     out = out or sys.stdout
     outcomes = []
-    for path in paths:
-        outcomes.append(check_file(path))
+    for outcome in _outcomes([str(path) for path in paths]):
+        outcomes.append(outcome)
         if not as_json:
-            _report(outcomes[-1], verbose, out)
+            _report(outcome, verbose, out)
     number = {result: sum(o.result == result for o in outcomes) for result in (PASSED, FAILED, SKIPPED, UNREADABLE)}
     if as_json:
         json.dump({"format": "blkmodel-check/1", **number, "files": [asdict(o) for o in outcomes]}, out, indent=1)
@@ -170,6 +172,16 @@ def check(paths, verbose=False, as_json=False, out=None):
         rest = "".join(f", {number[result]} {result}" for result in (SKIPPED, UNREADABLE) if number[result])
         print(f"{number[PASSED]} passed, {number[FAILED]} failed{rest}", file=out)
     return 2 if number[UNREADABLE] else 1 if number[FAILED] else 0
+
+
+def _outcomes(paths):
+    """Check files, as many at once as there are CPUs; yield how each fared, in order."""
+    workers = min(len(paths), cpu_count() or 1)
+    if workers == 1:
+        yield from map(check_file, paths)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(check_file, paths)
 
 
 def _report(outcome, verbose, out):
