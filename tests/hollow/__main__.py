@@ -52,12 +52,14 @@ def run_checks(checks):
 
 
 def own_tests(entry):
-    """The tests of the module that a function is in, if it has a file of its own (tests/kernel holds recordings)."""
+    """The tests of the module that a function is in, where there are files of their own (tests/kernel holds
+    recordings)."""
     if entry is None:
         return []
     *directories, name = entry.function.__module__.split(".")[1:]
     places = [ROOT.joinpath("tests", *directories), ROOT / "tests" / "_".join(directories)]
-    return [str(path / f"test_{name}.py") for path in places if (path / f"test_{name}.py").exists()]
+    return [str(path) for place in places for pattern in (f"test_{name}.py", f"test_{name}_*.py")
+            for path in sorted(place.glob(pattern))]
 
 
 def run_tests(paths):
