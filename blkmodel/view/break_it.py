@@ -13,7 +13,7 @@ from blkmodel.include.linux.err import IS_ERR, PTR_ERR
 from blkmodel.include.linux.errno import NAMES
 from blkmodel.trace import Alloc, Free, Log
 from blkmodel.view import model_source
-from blkmodel.view.call_tree import kernel_url, model_url
+from blkmodel.view.call_tree import source_links
 from blkmodel.view.figure import STYLE
 from blkmodel.view.recorded import BREAKABLE, SCENARIOS, attempts, live, recorded
 from blkmodel.view.replay import steps_of
@@ -150,11 +150,8 @@ def _frames(story):
         return ""
     items = []
     for i, node in enumerate(reversed(story.path)):
-        url = kernel_url(node.function, node.file)
-        links = f'<a href="{url}">C</a> · ' if url else ""
-        links += f'<a href="{model_url(node.function, node.file)}">model</a>'
         state = ' class="failed"' if i == 0 else ""
-        items.append(f"<li{state}><code>{escape(node.function)}</code> <small class=\"dim\">{links}</small>"
+        items.append(f"<li{state}><code>{escape(node.function)}</code> {source_links(node.function, node.file)}"
                      f"<b{_tone(node.value)}>{escape(_returned(node))}</b></li>")
     return f'<h4>What each caller returned, from the failure outwards</h4><ol class="blk-frames">{"".join(items)}</ol>'
 

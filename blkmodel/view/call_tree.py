@@ -6,13 +6,12 @@ from blkmodel.source import REFERENCE, line_of
 from blkmodel.view.figure import STYLE
 
 _STYLE = (
-    ".blk-calls{font-size:13px;line-height:1.55;overflow-x:auto}"
-    ".blk-calls ul{list-style:none;margin:0;padding:0 0 0 1.1em}"
+    ".blk-calls{font-size:13px;line-height:24px}.blk-calls ul{list-style:none;margin:0;padding:0 0 0 1.1em}"
     ".blk-calls>ul{padding-left:0}.blk-calls summary{cursor:pointer}.blk-calls summary::marker{color:var(--blk-dim)}"
-    ".blk-calls li>.call{padding-left:1.05em}.blk-calls li{margin:0}"
-    ".blk-calls .call,.blk-calls summary{white-space:nowrap}"
-    ".blk-calls a{color:inherit;text-decoration:none}.blk-calls a:hover{text-decoration:underline}"
-    ".blk-calls .name{font-family:var(--blk-code)}"
+    ".blk-calls li{position:relative;margin:0}.blk-calls li>.call{display:block;padding-left:1.05em}"
+    # The links stand beside the line that folds, and not in it, beneath each other on the right.
+    ".blk-calls .call,.blk-calls summary{padding-right:5rem;overflow-wrap:anywhere}"
+    ".blk-calls .blk-links{position:absolute;z-index:1;top:0;right:0}.blk-calls .name{font-family:var(--blk-code)}"
     ".blk-calls .note{color:var(--blk-dim);font-size:11px;margin-left:.6em}"
     ".blk-calls .context{font-weight:600;margin:.4em 0 0}"
 )
@@ -28,6 +27,14 @@ def model_url(function, file):
     """Where the model's source of a function stands in the site, seen from a chapter's page."""
     module = file.removesuffix(".c").replace("-", "_")
     return f"../model/{module}.html#{function}"
+
+
+def source_links(function, file):
+    """Two links: to a function in the kernel (C), and in the model."""
+    url, name = kernel_url(function, file), escape(function)
+    kernel = f'<a href="{url}" aria-label="{name} in C">C</a>' if url else ""
+    model = f'<a href="{model_url(function, file)}" aria-label="{name} in the model">model</a>'
+    return f'<span class="blk-links">{kernel}{model}</span>'
 
 
 def call_tree(recording, roots=None, unfolded=3, notes=None):
@@ -50,19 +57,15 @@ def _list(nodes, unfolded, notes):
 
 
 def _call(node, count, unfolded, notes):
-    url = kernel_url(node.function, node.file)
     name = f'<span class="name">{escape(node.function)}</span>'
-    if url:
-        name = f'<a href="{url}" title="{escape(node.file)} in the kernel">{name}</a>'
     note = [f"× {count}"] if count > 1 else []
     note += [notes[node.function]] if node.function in notes else []
     remark = f'<span class="note">{escape(" · ".join(note))}</span>' if note else ""
-    model = f'<a class="note" href="{model_url(node.function, node.file)}">model</a>'
-    line = f"{name}{remark}{model}"
+    line, links = f"{name}{remark}", source_links(node.function, node.file)
     if not node.calls:
-        return f'<span class="call">{line}</span>'
+        return f'<span class="call">{line}</span>{links}'
     opened = " open" if unfolded > 0 else ""
-    return f"<details{opened}><summary>{line}</summary>{_list(node.calls, unfolded - 1, notes)}</details>"
+    return f"<details{opened}><summary>{line}</summary>{_list(node.calls, unfolded - 1, notes)}</details>{links}"
 
 
 def _runs(nodes):

@@ -34,6 +34,8 @@ STYLE = (
     + "".join(f".blk .{kind}{{fill:var(--blk-{kind})}}.blk .edge-{kind}{{fill:none;stroke:var(--blk-{kind})}}"
               for kind in ("cpu", "ctx", "default", "read", "poll", "tags", "memory", "waste", "changed"))
     + ".blk .edge{stroke-width:1.4;opacity:.75}.blk .edge-line{fill:none;stroke:var(--blk-line)}"
+    ".blk-links{white-space:nowrap}.blk .blk-links a{display:inline-block;min-width:24px;padding:0 3px;font-size:11px;"
+    "line-height:24px;text-align:center;color:var(--blk-dim)}.blk .blk-links a:hover{color:var(--blk-ink)}"
     ".blk .faint{opacity:.16}.blk .lit{opacity:1;stroke-width:2.6}"
     "@media (prefers-reduced-motion:no-preference){.blk .edge,.blk .part{transition:opacity .15s}}"
 )

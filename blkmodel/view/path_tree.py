@@ -2,14 +2,14 @@
 
 from html import escape
 
-from blkmodel.view.call_tree import kernel_url, model_url
+from blkmodel.view.call_tree import source_links
 
 STYLE = (
-    ".blk-path{font-size:13px;line-height:1.6;min-width:0}.blk-path p{margin:0 0 2px;font-weight:600}"
+    ".blk-path{font-size:13px;line-height:24px;min-width:0}.blk-path p{margin:0 0 2px;font-weight:600}"
     ".blk-path ul{list-style:none;margin:0;padding:0 0 0 .9em;border-left:1px solid var(--blk-line)}"
     ".blk-path>ul{padding-left:0;border:0}.blk-path li{margin:0;padding:0 0 0 .35em}"
     ".blk-path .way{color:var(--blk-dim);font-size:12px;overflow-wrap:anywhere;margin-bottom:3px}"
-    ".blk .blk-call{font:12px/1.5 var(--blk-code);min-height:0;padding:1px 3px;"
+    ".blk .blk-call{font:12px/1.5 var(--blk-code);min-height:24px;padding:3px;"
     "margin:0;border:0;border-radius:3px;background:none;color:inherit;cursor:pointer;text-align:left;overflow-wrap:anywhere}"
     ".blk .blk-call:hover{text-decoration:underline}.blk-path .later,.blk-path .note{color:var(--blk-dim)}"
     ".blk-path .note{font-size:11px;margin-left:.5em;white-space:nowrap}.blk-path .note a{color:inherit}"
@@ -67,12 +67,8 @@ def _item(replay, run, current, on_the_way, inside, end, found):
     if node is not current:
         state = "later" if node.start >= end else "done"
     state += " found" if numbers & found else ""
-    notes = [f"× {len(run)}"] if len(run) > 1 else []
-    if node is current:
-        url = kernel_url(node.function, node.file)
-        notes += [f'<a href="{url}">C</a>'] if url else []
-        notes += [f'<a href="{model_url(node.function, node.file)}">model</a>']
-    note = f'<span class="note">{" · ".join(notes)}</span>' if notes else ""
+    note = f'<span class="note">× {len(run)}</span>' if len(run) > 1 else ""
+    note += source_links(node.function, node.file) if node is current else ""
     mark = ' aria-current="step"' if state.startswith("now") else ""
     return f'<li class="{state}"{mark}>{_button(replay, node)}{note}{inside}</li>'
 

@@ -60,7 +60,7 @@ def test_what_was_taken_last_is_given_back_first():
                                                                          ("sbitmap_queue_init_node", -12)]
     said = words(break_it("scheduler", 14))
     assert "13 sbq_wait_state[] 512 B sbitmap_queue_init_node · given back as no. 1 in blk_mq_init_bitmap_tags" in said
-    assert "blk_mq_init_tags C · model NULL" in said
+    assert "blk_mq_init_tags C model NULL" in said
 
 
 def test_less_depth_instead_of_an_error():
