@@ -5,14 +5,22 @@ import json
 import shlex
 import sys
 
+from blkmodel import lvm, session
 from blkmodel.capture import maps, sysfs
 from blkmodel.capture.check import check
 from blkmodel.capture.table import queue_map
 from blkmodel.capture.text import call_tree
+from blkmodel.dmsetup import wants_stdin
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.scenario import STEPS, run_step
+from blkmodel.session import Session, SessionError, step_of
 from blkmodel.sim import MachineError, boot, machine
 from blkmodel.trace import record
+
+SESSION = """a machine and what has been done on it: the command goes on from there, and is added (default: a machine
+    with the disks nvme0n1 and nvme1n1, which is forgotten afterwards)"""
+TOOLS = (("dmsetup", "dmsetup, on a machine of the model", "create lin0 --table '0 2048 linear /dev/nvme0n1 0'"),
+         ("lvm", "LVM's commands, on a machine of the model", "vgcreate vg0 /dev/nvme0n1 /dev/nvme1n1"))
 
 
 def main(arguments=None):
@@ -21,7 +29,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     try:
         return options.command(options)
-    except (MachineError, NotModelled, UsageError) as why:
+    except (MachineError, NotModelled, SessionError, UsageError) as why:
         print(f"blkmodel {options.name}: {why}", file=sys.stderr)
         return 2
     except BrokenPipeError:
@@ -65,6 +73,16 @@ def _parser():
     tracing.add_argument("step", nargs="+", metavar="STEP",
                          help=f"one of {', '.join(STEPS)}, and its parameters as NAME=VALUE")
     tracing.set_defaults(command=_trace)
+
+    for (name, what, example), command in zip(TOOLS, (_dmsetup, _lvm), strict=True):
+        tool = commands.add_parser(name, help=what, epilog=f"Example: blkmodel {name} --session my.json {example}")
+        tool.add_argument("--session", metavar="FILE", help=SESSION)
+        tool.add_argument("words", nargs=argparse.REMAINDER, metavar="WORD", help="the tool's own command line")
+        tool.set_defaults(command=command)
+
+    showing = commands.add_parser("session", help="show what has been done in a session, and what came of it")
+    showing.add_argument("session", metavar="FILE")
+    showing.set_defaults(command=_show)
 
     capturing = commands.add_parser("capture", help="write a recording of the queues of this machine")
     capturing.add_argument("-o", "--output", metavar="FILE", help="write to FILE (default: standard output)")
@@ -119,7 +137,7 @@ def _map(options):
 
 
 def _trace(options):
-    before, step = [_step(shlex.split(words)) for words in options.after], _step(options.step)
+    before, step = [step_of(shlex.split(words)) for words in options.after], step_of(options.step)
     boot(_machine(options))
     try:
         for each in before:
@@ -131,27 +149,43 @@ def _trace(options):
     return 0
 
 
-def _step(words):
-    """A step as a recording has it, of the words that stand for it."""
-    name, *arguments = words or [""]
-    if name not in STEPS:
-        raise UsageError(f"{name}: not a step that the model has; expected one of {', '.join(STEPS)}")
-    if name == "dmsetup":
-        return [name, *arguments]
-    values = {}
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if not equals or not key:
-            raise UsageError(f"{argument}: expected a parameter as NAME=VALUE")
-        values[key] = _value(value, a_list=key == "page_runs")
-    return [name, values]
+def _dmsetup(options):
+    words = _words(options)
+    stdin = sys.stdin.read() if wants_stdin(words) else ""
+    return _print(_session(options).run(["dmsetup", *words], stdin))
 
 
-def _value(text, a_list):
-    """A number, several with commas between them, or the text itself."""
-    if a_list and all(part.isdecimal() for part in text.split(",")):
-        return [int(part) for part in text.split(",")]
-    return int(text) if text.isdecimal() and not a_list else text
+def _lvm(options):
+    words = _words(options)
+    if not words or words[0] not in lvm.COMMANDS:
+        found = words[0] if words else "none"
+        raise UsageError(f"expected one of LVM's commands, {', '.join(lvm.COMMANDS)}; found {found}")
+    return _print(_session(options).run(words))
+
+
+def _words(options):
+    """A tool's words; they may stand behind --, so that the first can be an option."""
+    return options.words[1:] if options.words[:1] == ["--"] else options.words
+
+
+def _show(options):
+    for line, done in _session(options).replay():
+        print(f"$ {line}")
+        _print(done)
+    return 0
+
+
+def _session(options):
+    return Session() if options.session is None else session.read(options.session)
+
+
+def _print(done):
+    """Print what a command wrote, where it wrote it. Returns its exit status."""
+    sys.stdout.write(done.output)
+    sys.stdout.flush()
+    for line in done.errors:
+        print(line, file=sys.stderr)
+    return done.exit
 
 
 def _capture(options):

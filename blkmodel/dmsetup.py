@@ -97,6 +97,20 @@ def run(words, stdin=""):
     return Outcome(status, "".join(process.output), process.library.errors, *first)
 
 
+def only_looks(words):
+    """Whether `dmsetup WORDS…` asks, and changes nothing."""
+    arguments = _options(Process(), words)
+    return not arguments or arguments[0] in LOOKS or arguments[0] not in COMMANDS
+
+
+def wants_stdin(words):
+    """Whether `dmsetup WORDS…` reads a table from standard input."""
+    process = Process()
+    arguments = _options(process, words) or [""]
+    return (arguments[0] in ("create", "load", "reload") and len(arguments) <= 2
+            and not {"table", "notable"} & set(process.options))
+
+
 def _main(process, words):
     try:
         arguments = _options(process, words)
@@ -692,6 +706,9 @@ COMMANDS = {
     "version": Command(_version, 0, 0, False),
     "setgeometry": Command(_setgeometry, 5, 5, False),
 }
+
+
+LOOKS = ("ls", "info", "deps", "status", "table", "wait", "target-version", "targets", "version")
 
 
 # The same from Python

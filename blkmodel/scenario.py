@@ -10,7 +10,7 @@ import re
 from inspect import signature
 from typing import Any
 
-from blkmodel import dmsetup
+from blkmodel import dmsetup, lvm
 from blkmodel.block import blk_sysfs, elevator
 from blkmodel.device.controller import Controller
 from blkmodel.device.namespace import Namespace
@@ -188,6 +188,13 @@ def dmsetup_run(*words, stdin=""):
     if "dm_mod" not in modules().loaded:
         dm_load()
     return dmsetup.run(words, stdin)
+
+
+def lvm_run(*words):
+    """Do one of LVM's commands, as a process. Returns what it leaves behind: exit, output, errors, ioctls, errno."""
+    if "dm_mod" not in modules().loaded:
+        dm_load()
+    return lvm.run(words)
 
 
 def null_blk_create(name, **attributes):

@@ -19,7 +19,8 @@ from blkmodel.source import definitions, in_scope, kernel_file, scope
 PACKAGE = Path(blkmodel.__file__).parent
 OMISSIONS = 0  # grows only with a reason
 MODEL = ("include", "sim", "device", *mirror.PARTS)
-ABOVE = ("capture", "dmsetup", "libdm", "live", "mirror", "scenario", "source", "trace", "view", "widgets", "__main__")
+ABOVE = ("capture", "dmsetup", "libdm", "live", "lvm", "mirror", "scenario", "session", "source", "trace", "view",
+         "widgets", "__main__")
 NOTEBOOK = ("live", "widgets")  # what runs in a notebook, and may need more than the standard library
 
 

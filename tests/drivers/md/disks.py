@@ -30,6 +30,8 @@ class Disk:
     takes. seen: (operation, sector, sectors, status) of each request that ended, in order.
     """
 
+    major = MAJOR
+
     def __init__(self, name, store, depth=8, delay=1000, cache=False):
         self.name, self.store, self.delay = name, store, delay
         self.status = BLK_STS_OK
@@ -46,7 +48,7 @@ class Disk:
         self.disk = alloc_disk()
         set_capacity(self.disk, len(store) // 512)
         self.disk.flags |= GENHD_FL_EXT_DEVT | GENHD_FL_SUPPRESS_PARTITION_INFO
-        self.disk.major, self.disk.first_minor = MAJOR, int(name.strip("abcdefghijklmnopqrstuvwxyz"))
+        self.disk.major, self.disk.first_minor = self.major, int(name.strip("abcdefghijklmnopqrstuvwxyz"))
         self.disk.fops = block_device_operations()
         self.disk.queue, self.disk.disk_name = self.queue, name
         genhd.device_add_disk(None, self.disk, None)
@@ -60,7 +62,7 @@ class Disk:
 
     @property
     def number(self):
-        return f"{MAJOR}:{self.disk.first_minor}"
+        return f"{self.major}:{self.disk.first_minor}"
 
     def queue_rq(self, hctx, bd):
         if self.refusals:

@@ -1,0 +1,303 @@
+"""Where LVM puts the extents of a logical volume: the same areas that `lvcreate` and `lvextend` choose.
+
+Policies are tried from the strictest to the one that is allowed: contiguous (right behind the last segment, or in one
+piece), cling (on the physical volumes of the first segment), normal, and anywhere (several stripes on one physical
+volume). What a policy finds is kept, and the next one goes on from there. Left out: mirrors, RAID, pools, tags.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+CONTIGUOUS, CLING, NORMAL, ANYWHERE = "contiguous", "cling", "normal", "anywhere"
+POLICIES = (CONTIGUOUS, CLING, NORMAL, ANYWHERE)
+
+
+class Full(Exception):
+    """There is no room; the message is LVM's."""
+
+
+@dataclass(eq=False)
+class Area:
+    """Free extents that lie side by side: `count` of them from `start` on. unreserved: not wanted in this pass."""
+
+    map: "PVMap"
+    start: int
+    count: int
+    unreserved: int
+
+
+@dataclass(eq=False)
+class PVMap:
+    """The free areas of one physical volume, the largest first."""
+
+    pv: Any
+    areas: list[Area] = field(default_factory=list)
+
+    def insert(self, area, size):
+        """Put an area before the first that is smaller than `size`."""
+        at = next((i for i, other in enumerate(self.areas) if size > other.count), len(self.areas))
+        self.areas.insert(at, area)
+
+    def consume(self, area, count):
+        """Take extents from the start of an area."""
+        self.areas.remove(area)
+        if count < area.count:
+            area.start += count
+            area.count -= count
+            area.unreserved = area.count
+            self.insert(area, area.count)
+
+
+def maps_of(ranges):
+    """The free areas in ranges of extents: (physical volume, first, count) each, in the order in which they are to be
+    looked at."""
+    maps: list[PVMap] = []
+    for pv, first, count in ranges:
+        map = next((each for each in maps if each.pv is pv), None)
+        if map is None:
+            map = PVMap(pv)
+            maps.append(map)
+        end = min(first + count, pv.pe_count)
+        for start, length in pv.free():
+            low, high = max(start, first), min(start + length, end)
+            if low < high:
+                map.insert(Area(map, low, high - low, high - low), high - low)
+    return maps
+
+
+@dataclass(eq=False)
+class Slot:
+    """Where one of the parallel areas is to be: so many extents of an area."""
+
+    area: Any = None
+    used: int = 0
+
+
+class Allocation:
+    """One request: to add `extents` to a volume that has `before` of them in segments, the last of which is `last`.
+
+    stripes: how many parallel areas. found: for each stripe the (physical volume, first extent, count) chosen.
+    """
+
+    def __init__(self, maps, extents, stripes, before=0, first=None, last=None, name=""):
+        self.maps, self.stripes, self.first, self.last, self.name = maps, stripes, first, last, name
+        self.allocated = before
+        self.wanted = before + extents
+        self.found = [[] for _ in range(stripes)]
+        self.slots = [Slot() for _ in range(max(len(maps), stripes) + (len(last.areas) if last is not None else 0))]
+        self.positional = 0
+        self.flags = set()
+
+    def run(self, policy, as_much_as_possible=False):
+        """Find room, with policies up to that one. Returns how many extents there now are; Full for want of room.
+
+        as_much_as_possible: less than was asked for will do.
+        """
+        may_split = policy != CONTIGUOUS
+        for trying in POLICIES[:POLICIES.index(policy) + 1]:
+            before = self.allocated
+            if not as_much_as_possible:
+                self._check_room()
+            self._begin(trying, may_split)
+            self._with(trying, as_much_as_possible)
+            if self.allocated == self.wanted or (not may_split and self.allocated != before):
+                break
+        if self.allocated != self.wanted:
+            kind = "" if may_split else "contiguous "
+            if not as_much_as_possible:
+                raise Full(f"Insufficient suitable {kind}allocatable extents for logical volume {self.name}: "
+                           f"{self.wanted - self.allocated} more required")
+            if not self.allocated:
+                raise Full(f"Insufficient suitable {kind}allocatable extents found for logical volume {self.name}.")
+        return self.allocated
+
+    def _check_room(self):
+        needed = self.wanted - self.allocated
+        free = self._free()
+        if needed > free:
+            raise Full(f"Insufficient free space: {needed} extents needed, but only {free} available")
+
+    def _free(self):
+        return sum(area.count for map in self.maps for area in map.areas)
+
+    def _begin(self, policy, may_split):
+        """Which rules a policy has. positional: the n-th area goes on from the n-th one of the segment before."""
+        flags = self.flags = set()
+        if self.last is not None and self.stripes == len(self.last.areas):
+            flags.add("count matches")
+            if policy == CONTIGUOUS:
+                flags |= {"contiguous", "positional"}
+            elif policy == CLING:
+                flags |= {"cling", "positional"}
+        elif policy == CLING:
+            flags |= {"cling to allocated", "positional"}
+        if policy == NORMAL and self.allocated != self.wanted:
+            flags.add("cling to allocated")
+        if may_split:
+            flags.add("may split")
+
+    def _with(self, policy, as_much_as_possible):
+        while True:
+            before = self.allocated
+            self._find(policy, self.wanted - self.allocated)
+            if before == self.allocated:
+                if policy == CLING and {"cling", "positional"} <= self.flags:
+                    self.flags.remove("positional")
+                elif policy == NORMAL and "cling to allocated" in self.flags:
+                    self.flags.remove("cling to allocated")
+                else:
+                    return
+            elif policy == NORMAL:
+                self.flags.add("cling to allocated")
+            if (policy == CONTIGUOUS or self.allocated == self.wanted or "may split" not in self.flags
+                    or (as_much_as_possible and not self._free())):
+                return
+
+    def _find(self, policy, wanted):
+        """Look for one set of parallel areas, and take it if there is one."""
+        for slot in self.slots:
+            slot.area = None
+        for map in self.maps:
+            for area in tuple(map.areas):
+                if area.unreserved != area.count:
+                    area.unreserved = area.count
+                    map.areas.remove(area)
+                    map.insert(area, area.unreserved)
+        self.positional = 0
+        if "positional" in self.flags:
+            self.positional = len(self.last.areas) if {"contiguous", "cling"} & self.flags else self.stripes
+
+        found = preferred = iteration = 0
+        while True:
+            before = found
+            for map in self.maps:
+                if not map.areas:
+                    continue
+                if not (policy != ANYWHERE and iteration and any(
+                        slot.area is not None and slot.area.map is map for slot in self.slots[:self.stripes])):
+                    more, is_preferred = self._look_at(map, policy, wanted, found, iteration)
+                    found += more
+                    preferred += is_preferred
+                if policy == ANYWHERE and found + self.positional >= self.stripes:
+                    break
+                if preferred == self.positional and self.positional == self.stripes:
+                    break
+            if policy == ANYWHERE and before != found and found < self.stripes:
+                continue
+            if (policy == NORMAL and preferred and preferred < self.positional and "cling to allocated" in self.flags
+                    and not iteration):
+                iteration += 1
+                continue
+            break
+
+        if preferred < self.positional and "cling to allocated" not in self.flags and not found:
+            return
+        if found + preferred < self.stripes:
+            return
+        if found > 1:
+            end = self.positional + found
+            self.slots[self.positional:end] = sorted(self.slots[self.positional:end], key=lambda slot: -slot.used)
+        if preferred and preferred != self.positional:
+            for slot in self.slots[:self.stripes]:
+                if slot.area is None:
+                    spare = self.slots[self.positional]
+                    slot.area, slot.used = spare.area, spare.used
+                    spare.area = None
+                    self.positional += 1
+        if found + self.positional >= self.stripes:
+            self._take(wanted)
+
+    def _look_at(self, map, policy, wanted, found, iteration):
+        """Look at the areas of one physical volume. Returns (how many were noted, whether one is preferred)."""
+        more = 0
+        at = 0
+        while at < len(map.areas):
+            area = map.areas[at]
+            verdict = self._check(area, policy, wanted, bool(more), iteration)
+            if verdict in ("preferred", "next volume"):
+                return more, verdict == "preferred"
+            if verdict == "use":
+                if not more or policy == ANYWHERE:
+                    more += 1
+                required = self._reserve(area, wanted)
+                self._note(self.positional + found + more - 1, area, required)
+            at = map.areas.index(area) + 1
+        return more, False
+
+    def _check(self, area, policy, wanted, already_found, iteration):
+        if not area.unreserved:
+            return "next area"
+        if iteration and any(slot.area is area for slot in self.slots):
+            return "next area"
+        if not iteration and {"contiguous", "cling", "cling to allocated"} & self.flags:
+            matches = "count matches" in self.flags
+            if ("contiguous" in self.flags or matches) and self._matches(
+                    area, self.last, lambda pv, end: pv is area.map.pv and end == area.start):
+                return self._good()
+            if "contiguous" in self.flags:
+                return "next area"
+            if ("cling" in self.flags or matches) and self._matches(
+                    area, self.first, lambda pv, end: pv is area.map.pv):
+                return self._good()
+            if "cling to allocated" in self.flags and self._on_a_volume_in_use(area):
+                return self._good()
+            return "next volume"
+        if area.unreserved * self.stripes < wanted and (
+                "may split" not in self.flags or (already_found and policy != ANYWHERE)):
+            return "next volume"
+        return self._good()
+
+    def _good(self):
+        return "preferred" if "positional" in self.flags else "use"
+
+    def _matches(self, area, segment, fits):
+        """Whether an area fits one of a segment's; if areas are positional, it then gets the slot of that one."""
+        positional = "positional" in self.flags
+        for i, (pv, pe) in enumerate(segment.areas):
+            if positional and self.slots[i].area is not None:
+                continue
+            if not fits(pv, pe + segment.area_length):
+                continue
+            if positional and i >= self.positional:
+                continue
+            if positional:
+                self._note(i, area, area.count)
+            return True
+        return False
+
+    def _on_a_volume_in_use(self, area):
+        positional = "positional" in self.flags
+        for i, taken in enumerate(self.found):
+            if positional and self.slots[i].area is not None:
+                continue
+            if any(pv is area.map.pv for pv, _, _ in taken):
+                if positional:
+                    self._note(i, area, area.count)
+                return True
+        return False
+
+    def _reserve(self, area, wanted):
+        """How much of an area is wanted; it is not wanted again in this pass."""
+        required = wanted // self.stripes
+        if required >= area.unreserved:
+            required = area.unreserved
+            area.unreserved = 0
+        else:
+            area.unreserved -= required
+            area.map.areas.remove(area)
+            area.map.insert(area, area.unreserved)
+        return required
+
+    def _note(self, number, area, used):
+        while number >= len(self.slots):
+            self.slots += [Slot() for _ in self.slots]
+        self.slots[number].area, self.slots[number].used = area, used
+
+    def _take(self, wanted):
+        length = min(wanted // self.stripes, *(slot.used for slot in self.slots[:self.stripes]))
+        for i, slot in enumerate(self.slots[:self.stripes]):
+            if length:
+                area = slot.area
+                self.found[i].append((area.map.pv, area.start, length))
+                area.map.consume(area, length)
+        self.allocated += length * self.stripes

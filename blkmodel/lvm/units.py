@@ -1,0 +1,87 @@
+"""Sizes as LVM reads and prints them."""
+
+import re
+from math import floor
+from typing import NamedTuple
+
+SUFFIXES = "kmgtpe"
+NAMES = ("EiB", "PiB", "TiB", "GiB", "MiB", "KiB", "B")
+
+
+class Size(NamedTuple):
+    """An amount: `sign` is "", "+" or "-"; percent is None, or what `amount` is a percentage of (VG, LV, PVS, FREE).
+
+    amount: sectors, or, where extents were asked for, extents or a percentage.
+    """
+
+    sign: str
+    amount: int
+    percent: str | None
+
+
+def parse_size(text, factor=2048):
+    """Sectors of a size such as `10m`, `1.5G`, `2048s`; without a unit each is `factor` of them.
+
+    ValueError says what is wrong, in LVM's words.
+    """
+    sign, rest = _sign(text)
+    number = re.match(r"\d*\.?\d*(?:[eE][+-]?\d+)?", rest)
+    if not rest or not (rest[0].isdigit() or rest[0] == "."):
+        raise ValueError("Size requires number argument.")
+    digits = number[0]
+    try:
+        value = float(digits)
+    except ValueError:
+        raise ValueError(f"Can't parse size argument at '{rest[:1]}'.") from None
+    unit = rest[len(digits):][:1].lower()
+    if not unit:
+        value *= factor
+    elif unit == "b":
+        if int(value) % 512:
+            below = int(value) // 512 * 512
+            raise ValueError(f"Size is not a multiple of 512. Try using {below} or {below + 512}.")
+        value /= 512
+    elif unit in SUFFIXES:
+        value *= 2 * 1024.0 ** SUFFIXES.index(unit)
+    elif unit != "s":
+        raise ValueError("Can't parse size argument.")
+    if value >= float((1 << 64) - 1 >> 9):
+        raise ValueError("Size is too big (>=16EiB).")
+    return Size(sign, int(value), None)
+
+
+def parse_extents(text):
+    """Extents such as `+10`, or a percentage such as `50%FREE`. ValueError says, where LVM does, what is wrong."""
+    found = re.match(r"([+-]?)(\d+)(?:%(.*)|$)", text)
+    if not found:
+        raise ValueError
+    sign, amount, of = found.groups()
+    if of is None:
+        return Size(sign, int(amount), None)
+    for full in ("VG", "LV", "PVS", "FREE"):
+        if of and full.startswith(of.upper()):
+            return Size(sign, int(amount), full)
+    raise ValueError(f"Specified %{of} is unknown.")
+
+
+def _sign(text):
+    sign = text[:1] if text[:1] in ("+", "-") else ""
+    rest = text[len(sign):]
+    if rest[:1] in ("+", "-"):
+        raise ValueError("Multiple sign symbols detected.")
+    return sign, rest
+
+
+def display_size(sectors):
+    """Two digits behind the point; `<` says that they were rounded up."""
+    size = sectors * 512
+    if not size:
+        return "0   "
+    unit = 1024 ** 6
+    for name in NAMES:
+        if size >= unit or name == "B":
+            break
+        unit //= 1024
+    hundredths = 100.0 * size / unit
+    rounded = "<" if floor(hundredths) != round(hundredths) else ""
+    return f"{rounded}{size / unit:.{0 if name == 'B' else 2}f} {name}"
