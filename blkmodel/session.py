@@ -83,6 +83,11 @@ class Session:
             raise SessionError(f"{self.path}: the step cannot be kept: {why.strerror}") from why
 
 
+def opened(path):
+    """The session in a file; where there is no such file, one that begins with a machine of two disks."""
+    return read(path) if Path(path).exists() else Session(Path(path))
+
+
 def read(path):
     """Read a session from a file."""
     path = Path(path)
@@ -90,7 +95,7 @@ def read(path):
         document = json.loads(path.read_text("utf8"))
         _SHAPE(document, "")
     except OSError as why:
-        raise SessionError(f"{path}: {why.strerror}; a session begins with a file such as {EXAMPLE}") from why
+        raise SessionError(f"{path}: {why.strerror}") from why
     except (UnicodeDecodeError, RecursionError, json.JSONDecodeError) as why:
         raise SessionError(f"{path}: expected JSON such as {EXAMPLE}: {why}") from why
     except ShapeError as why:

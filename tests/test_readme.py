@@ -59,3 +59,12 @@ def test_commands_that_are_shown(capsys):
     for command in commands():
         assert main(shlex.split(command)) == 0
     assert "hctx" in capsys.readouterr().out
+
+
+def test_sessions_that_are_shown(capsys, tmp_path):
+    """Each command of a console prints what stands under it."""
+    shown = re.findall(r"^\$ \.venv/bin/blkmodel (.*)\n((?:(?!\$|```).*\n)*)", README.read_text(), re.MULTILINE)
+    assert shown
+    for command, output in shown:
+        assert main(shlex.split(command.replace("my.json", str(tmp_path / "my.json")))) == 0
+        assert capsys.readouterr().out == output, command

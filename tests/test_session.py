@@ -73,11 +73,11 @@ def test_without_a_file_there_are_two_disks(run):
     ({"steps": ["x", 7]}, "steps[1]: expected a text, found 7"),
     ({"machine": {"cpus": 0}}, "machine.cpus: expected a number, at least 1, found 0"),
     ({"machine": {"cpus": 2, "nodes": 3}}, "machine: nodes=3: it must be at least 1 and at most 2"),
-    ({"steps": ["nvme.prob"]}, "step 1 (nvme.prob): nvme.prob: not a step that the model has; expected one of null_blk"),
+    ({"steps": ["nvme.prob"]}, "step 1 (nvme.prob): nvme.prob: not a step that the model has; expected one of "),
     ({"steps": ["nvme.probe 7"]}, "step 1 (nvme.probe 7): 7: expected a parameter as NAME=VALUE"),
-    ({"steps": ["nvme.probe speed=9"]}, "step 1 (nvme.probe speed=9): nvme.probe: "),
+    ({"steps": ["nvme.probe speed=9"]}, "step 1 (nvme.probe speed=9): "),
     ({"steps": ["dmsetup 'ls"]}, "step 1 (dmsetup 'ls): No closing quotation"),
-    ({"steps": ["io disk=nvme7n1 op=read offset=0 length=512"]}, "step 1 (io disk=nvme7n1 op=read offset=0 length=512): "),
+    ({"steps": ["io disk=nvme7n1 op=read offset=0 length=512"]}, "step 1 (io disk=nvme7n1 op=read offset=0 length=512)"),
     ({"steps": ["dmsetup create m --notable", "dmsetup message m 0 @stats_list"]},
      "step 2 (dmsetup message m 0 @stats_list): device mapper statistics (message @stats_list) is not modelled")])
 def test_a_session_that_cannot_be_done(run, path, content, why):
@@ -99,10 +99,21 @@ def test_what_is_not_modelled_changes_nothing(run, path):
     assert path.read_text() == before
 
 
-def test_no_file_and_no_command(run, tmp_path):
-    status, _, err = run("dmsetup", "--session", tmp_path / "none.json", "ls")
+def test_a_session_begins_with_its_first_command(run, tmp_path):
+    path = tmp_path / "new.json"
+    status, _, err = run("session", path)
+    assert (status, err) == (2, f"blkmodel session: {path}: No such file or directory\n")
+    assert run("dmsetup", "--session", path, "ls") == (0, "No devices found\n", "")
+    assert not path.exists()
+    run("dmsetup", "--session", path, "create", "m", "--notable")
+    assert session.read(path).steps == [*session.DISKS, "dmsetup create m --notable"]
+    assert run("dmsetup", "--session", path, "ls") == (0, "m\t(254:0)\n", "")
+    status, _, err = run("dmsetup", "--session", tmp_path / "none" / "new.json", "create", "m", "--notable")
     assert status == 2
-    assert 'none.json: No such file or directory; a session begins with a file such as {"format":' in err
+    assert "none/new.json: the step cannot be kept: No such file or directory" in err
+
+
+def test_no_command(run):
     status, _, err = run("lvm", "pvscan")
     assert (status, err) == (2, "blkmodel lvm: expected one of LVM's commands, pvcreate, vgcreate, vgextend, lvcreate, "
                                 "lvextend, lvreduce, lvchange, lvremove; found pvscan\n")

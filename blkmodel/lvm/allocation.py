@@ -83,7 +83,7 @@ class Allocation:
         self.maps, self.stripes, self.first, self.last, self.name = maps, stripes, first, last, name
         self.allocated = before
         self.wanted = before + extents
-        self.found = [[] for _ in range(stripes)]
+        self.found: list[list[tuple[Any, int, int]]] = [[] for _ in range(stripes)]
         self.slots = [Slot() for _ in range(max(len(maps), stripes) + (len(last.areas) if last is not None else 0))]
         self.positional = 0
         self.flags = set()
