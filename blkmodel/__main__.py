@@ -17,8 +17,8 @@ from blkmodel.session import Session, SessionError, step_of
 from blkmodel.sim import MachineError, boot, machine
 from blkmodel.trace import record
 
-SESSION = """a machine and what has been done on it: the command goes on from there, and is added. Where there is no such
-    file yet, the machine has the disks nvme0n1 and nvme1n1 (default: the same, and it is forgotten afterwards)"""
+SESSION = """a machine and what has been done on it: the command goes on from there, and is added. Where there is no
+    such file yet, the machine has the disks nvme0n1 and nvme1n1 (default: the same, and it is forgotten afterwards)"""
 TOOLS = (("dmsetup", "dmsetup, on a machine of the model", "create lin0 --table '0 2048 linear /dev/nvme0n1 0'"),
          ("lvm", "LVM's commands, on a machine of the model", "vgcreate vg0 /dev/nvme0n1 /dev/nvme1n1"))
 

@@ -77,7 +77,7 @@ def test_without_a_file_there_are_two_disks(run):
     ({"steps": ["nvme.probe 7"]}, "step 1 (nvme.probe 7): 7: expected a parameter as NAME=VALUE"),
     ({"steps": ["nvme.probe speed=9"]}, "step 1 (nvme.probe speed=9): "),
     ({"steps": ["dmsetup 'ls"]}, "step 1 (dmsetup 'ls): No closing quotation"),
-    ({"steps": ["io disk=nvme7n1 op=read offset=0 length=512"]}, "step 1 (io disk=nvme7n1 op=read offset=0 length=512)"),
+    ({"steps": ["io disk=sda op=read offset=0 length=512"]}, "step 1 (io disk=sda op=read offset=0 length=512): "),
     ({"steps": ["dmsetup create m --notable", "dmsetup message m 0 @stats_list"]},
      "step 2 (dmsetup message m 0 @stats_list): device mapper statistics (message @stats_list) is not modelled")])
 def test_a_session_that_cannot_be_done(run, path, content, why):

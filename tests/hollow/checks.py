@@ -178,8 +178,10 @@ def _failure(function, *args, **more):
 def controllers_come_up_hold_data_and_go():
     """With queues of each type and of none but one; what is written comes back however it lies in memory; and nothing
     is left when they go but what Linux leaks."""
-    for params, of in (({"io_queue_depth": 4, "write_queues": 1, "poll_queues": 1}, {"queue_pairs": 4, "vectors": 5}),
-                       ({"io_queue_depth": 8}, {"queue_pairs": 1, "sgl": False, "dbbuf": False, "mdts": 0})):
+    controllers: tuple[tuple[dict, dict], ...] = (
+        ({"io_queue_depth": 4, "write_queues": 1, "poll_queues": 1}, {"queue_pairs": 4, "vectors": 5}),
+        ({"io_queue_depth": 8}, {"queue_pairs": 1, "sgl": False, "dbbuf": False, "mdts": 0}))
+    for params, of in controllers:
         kernel = blkmodel.boot(2)
         scenario.nvme_load(**params)
         before = _left(kernel)
