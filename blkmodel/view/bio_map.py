@@ -84,7 +84,7 @@ def pieces(recording, targets):
             tio = clones[-1]
             index = next(i for i, target in enumerate(targets) if target is tio.ti)
             disk = now(tio.clone, "bi_disk").disk_name
-            on = disk if disk in ("nullb0", "nullb1") else None
+            on = None if disk.startswith("dm-") else disk
             found.append(Piece(*place, index, tio.ti.type.name, on, now(now(tio.clone, "bi_iter"), "bi_sector")))
     return tuple(found)
 
