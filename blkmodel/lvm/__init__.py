@@ -12,7 +12,7 @@ from blkmodel.lvm.process import Outcome
 from blkmodel.lvm.volumes import metadata
 from blkmodel.sim import this
 
-__all__ = ["COMMANDS", "Outcome", "lvm", "run", "volume"]
+__all__ = ["COMMANDS", "Outcome", "lvm", "metadata", "run", "volume"]
 
 
 def lvm(*words):

@@ -40,7 +40,7 @@ def test_each_sector_goes_where_its_extent_is_and_is_asked_for_once(volume, op, 
     assert told.pieces[0].first == first * 2
     assert sum(piece.sectors for piece in told.pieces) == kib * 2
     assert all(a.first + a.sectors == b.first for a, b in pairwise(told.pieces))
-    wanted = {}
+    wanted: dict[str, list[int]] = {}
     for piece in told.pieces:
         for offset in (0, piece.sectors - 1):
             assert place(told, piece.first + offset) == (piece.disk, piece.at + offset)
