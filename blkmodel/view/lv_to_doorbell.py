@@ -33,8 +33,8 @@ _GROUP = "vgcreate -s 1m vg0 /dev/nvme0n1 /dev/nvme1n1"
 _TOP, _BOX, _DOWN, _GAP = 1, 22, 112, 24
 _STYLE = (
     ".blk .blk-lv-map{width:100%;height:136px;max-width:none}.blk-lv-map *{vector-effect:non-scaling-stroke}"
-    ".blk-lv .way{opacity:.22;stroke:none}.blk-lv .io{fill:var(--blk-memory);stroke:var(--blk-ink)}"
-    ".blk-lv .thin{stroke-width:.6}"
+    ".blk-lv .way{opacity:.22;stroke:none}.blk.blk-lv .io{fill:var(--blk-memory);stroke:var(--blk-ink)}"
+    ".blk.blk-lv .thin{stroke-width:.6}"
     ".blk-lv .io-way{fill:var(--blk-ink);stroke:var(--blk-ink);opacity:.45}"
     f".blk-lv .two{{display:grid;grid-template-columns:1fr 1fr;gap:0 {_GAP / 10}%;margin-bottom:.6rem}}"
     ".blk-lv .disks{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,17rem),1fr));gap:0 22px}"
