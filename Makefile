@@ -1,5 +1,5 @@
 # `make book` builds the book, `make test` checks everything. `make help` lists the rest.
-# Needs Python >= 3.11 and make; `make test` also needs Chromium.
+# Needs Python >= 3.11 and make; `make test` also needs Chromium and Firefox.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -10,7 +10,8 @@ SITE     := _build/html
 PORT     ?= 8000
 JOBS     ?= 2
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
-export CHROMIUM
+FIREFOX  ?= $(shell command -v firefox-esr || command -v firefox)
+export CHROMIUM FIREFOX
 
 # A widget has an identity of its own on every run. Where outputs are stored or compared, figures stand alone.
 STILL    := BLKMODEL_STILL=1
@@ -20,7 +21,7 @@ PACKAGE  := $(shell find blkmodel -type f ! -path '*/__pycache__/*' ! -path '*.e
 
 say = @printf '\n== %s\n' $(1)
 
-.PHONY: help venv book test chromium lint unit chapters browser screenshots lab serve bench hollow readme outputs clean
+.PHONY: help venv book test chromium firefox lint unit chapters browser screenshots lab serve bench hollow readme outputs clean
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
 
@@ -54,12 +55,17 @@ $(SITE)/.built: .venv/installed $(PAGES) $(PACKAGE)
 	@$(BIN)/jupyter-book build . -q -W -n --keep-going > _build/book.log || { cat _build/book.log; exit 1; }
 	@touch $@
 
-test: .venv/installed chromium lint unit chapters browser ## check everything (needs Chromium)
+test: .venv/installed chromium firefox lint unit chapters browser ## check everything (needs Chromium and Firefox)
 
 chromium:
 	@if [ -z "$(CHROMIUM)" ]; then \
 	  echo "The browser tests need Chromium. On Debian: apt-get install chromium"; \
 	  echo "Or name one: make CHROMIUM=/path/to/chromium"; exit 1; fi
+
+firefox:
+	@if [ -z "$(FIREFOX)" ]; then \
+	  echo "The browser tests need Firefox too. On Debian: apt-get install firefox-esr"; \
+	  echo "Or name one: make FIREFOX=/path/to/firefox"; exit 1; fi
 
 lint: .venv/installed ## ruff and mypy
 	$(call say,"Style (ruff) and types (mypy): about ten seconds")
@@ -74,7 +80,7 @@ chapters: .venv/installed ## run every chapter and compare with its stored outpu
 	$(call say,"Every chapter against its stored outputs: about half a minute")
 	@$(STILL) $(BIN)/pytest -q -n $(JOBS) --dist loadfile --nbval book
 
-browser: chromium $(SITE)/.built ## visit every page of the built book
+browser: chromium firefox $(SITE)/.built ## visit every page of the built book
 	$(call say,"Every page in a browser: about a minute")
 	@$(BIN)/pytest -q -n $(JOBS) -m "site and not screenshots" tests/book
 

@@ -17,7 +17,8 @@ _STYLE = (
     ".blk-beside th{font-weight:600;border-bottom:1px solid var(--blk-line);padding-bottom:2px}"
     ".blk-beside td+td,.blk-beside th+th{border-left:1px solid var(--blk-line)}"
     ".blk-beside code{font:12px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;color:inherit;background:none;"
-    "border:0;padding:0}.blk-beside a{color:inherit;text-decoration:none}.blk-beside a:hover{text-decoration:underline}"
+    "border:0;padding:0}.blk-beside a{display:inline-block;line-height:24px;color:inherit;text-decoration:none}"
+    ".blk-beside a:hover{text-decoration:underline}"
     ".blk-beside .only{color:var(--blk-dim);font-style:italic}"
     ".blk-beside .differs{box-shadow:inset 3px 0 var(--blk-changed)}.blk-beside p{margin:.5rem 0 0;font-size:13px}"
 )

@@ -31,7 +31,7 @@ def call_picture(recording, root, notes):
     height = len(drawn) * (_HEIGHT + _GAP) + 2
     label = f"{root} and what it leads to: " + "; ".join(
         f"{each.function}, {depth} deep: {notes[each.function]}" for each, depth in drawn) + "."
-    return _key({_kind(each.file) for each, _ in drawn}) + figure(width, height, label, lines + boxes)
+    return _key({_kind(each.file) for each, _ in drawn}) + figure(width, height, label, lines + boxes, "group")
 
 
 def _wanted(node, notes, depth, seen):

@@ -65,10 +65,13 @@ def group(parts, classes="", tip=None):
     return f"<g{_classes(classes)}>{title}{''.join(parts)}</g>"
 
 
-def figure(width, height, label, parts):
-    """A whole figure as HTML text. `label` says in words what it shows, for those who cannot see it."""
+def figure(width, height, label, parts, role="img"):
+    """A whole figure as HTML text. `label` says in words what it shows, for those who cannot see it.
+
+    role: `group` where parts of it are links; what is in an `img` cannot be reached.
+    """
     return (f'<div class="blk"><style>{STYLE}</style>'
-            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{escape(label)}" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" role="{role}" aria-label="{escape(label)}" '
             f'width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}">{"".join(parts)}</svg></div>')
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import os
+import re
 import shutil
 import threading
 from pathlib import Path
 
 import pytest
 
-SITE = Path(__file__).resolve().parents[2] / "_build" / "html"
+ROOT = Path(__file__).resolve().parents[2]
+SITE = ROOT / "_build" / "html"
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
@@ -22,6 +25,15 @@ def pages():
     return found or ["index.html"]
 
 
+def visited():
+    """The pages that a browser opens. Those of the model's source differ in nothing but their text, which test_site.py
+    reads in full: of them, their list and one that is neither long nor short."""
+    model = [page for page in pages() if page.startswith("model/")]
+    model.sort(key=lambda page: (SITE / page).stat().st_size)
+    some = {"model/modules.html", *model[len(model) // 2:][:1]}
+    return [page for page in pages() if page not in model or page in some]
+
+
 @pytest.fixture(scope="session")
 def site():
     if not (SITE / ".built").exists():
@@ -29,28 +41,102 @@ def site():
     return SITE
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
+def policy():
+    """The content security policy that the README gives to who hosts the book."""
+    found = re.search(r"Content-Security-Policy: (.*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return " ".join(found[1].split())
+
+
+class Strict(http.server.SimpleHTTPRequestHandler):
+    """A server as the README describes it."""
+
+    def end_headers(self):
+        self.send_header("Content-Security-Policy", policy())
+        super().end_headers()
+
     def log_message(self, *args):
         pass
+
+
+@contextlib.contextmanager
+def served(place):
+    """Serve a directory under the strict policy; yields its address."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Strict, directory=str(place)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
 
 
 @pytest.fixture(scope="session")
 def origins(site):
     """The two ways to read the book: from the file system, and from a web server on this machine."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield {"file": site.as_uri(), "http": f"http://127.0.0.1:{server.server_port}"}
-    server.shutdown()
+    with served(site) as address:
+        yield {"file": site.as_uri(), "http": address}
+
+
+def program(variable, *names):
+    """Where a browser is: what the environment says, or the first of these programs; a test fails without it."""
+    found = os.environ.get(variable) or next(filter(None, map(shutil.which, names)), None)
+    if not found:
+        pytest.fail(f"{variable.title()} is missing. On Debian: apt-get install {names[0]}", pytrace=False)
+    return found
 
 
 @pytest.fixture(scope="session")
 def browser():
     from playwright.sync_api import sync_playwright
 
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if not chromium:
-        pytest.fail("Chromium is missing. On Debian: apt-get install chromium", pytrace=False)
+    chromium = program("CHROMIUM", "chromium", "google-chrome")
     with sync_playwright() as playwright:
         chrome = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield chrome
         chrome.close()
+
+
+class Visit:
+    """A page that keeps account of what it asks for and what goes wrong."""
+
+    def __init__(self, browser, origins):
+        self.own = (*origins.values(), "data:", "blob:")
+        self.begin()
+        self.context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(60_000)  # other work may fill the machine
+        self.page.on("request", self._request)
+        self.page.on("response", self._response)
+        self.page.on("requestfailed", self._failed)
+        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
+
+    def begin(self):
+        self.elsewhere: list[str] = []
+        self.errors: list[str] = []
+
+    def _request(self, request):
+        if not request.url.startswith(self.own):
+            self.elsewhere.append(request.url)
+
+    def _response(self, response):
+        if response.status >= 400:
+            self.errors.append(f"{response.status}: {response.url}")
+
+    def _failed(self, request):
+        if request.failure != "net::ERR_ABORTED":  # the window went on to the next page
+            self.errors.append(f"{request.failure}: {request.url}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.context.close()
+
+    def check(self):
+        assert not self.elsewhere
+        assert not self.errors
+
+
+@pytest.fixture(scope="session")
+def window(browser, origins):
+    """One window for all pages: what they share is read once."""
+    with Visit(browser, origins) as visit:
+        yield visit

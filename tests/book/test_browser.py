@@ -1,17 +1,19 @@
-"""Every page in a browser: nothing from another host, no error, nothing wider than the window."""
+"""Every page in a browser: nothing from another host, no error, nothing wider than the window. The web server has the
+strict policy that the README gives."""
 
 from __future__ import annotations
 
-import itertools
 import re
 
 import pytest
 
-from tests.book.conftest import SITE, pages
+from tests.book.conftest import SITE, Visit, visited
+from tests.book.live import figures
 
 pytestmark = pytest.mark.site
 
 WIDTHS = {"desktop": 1280, "phone": 390, "small phone": 360}
+LOOKS = [("light", "desktop"), ("dark", "phone"), ("light", "small phone")]  # a theme changes colours alone
 
 # What sticks out of the window to the right, and is not in a box that scrolls or clips.
 STICKS_OUT = """() => {
@@ -28,74 +30,21 @@ STICKS_OUT = """() => {
 }"""
 
 
-class Visit:
-    """A page that keeps account of what it asks for and what goes wrong."""
-
-    def __init__(self, browser, origins):
-        self.own = (*origins.values(), "data:", "blob:")
-        self.begin()
-        self.context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(60_000)  # other work may fill the machine
-        self.page.on("request", self._request)
-        self.page.on("response", self._response)
-        self.page.on("requestfailed", self._failed)
-        self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
-        self.page.on("pageerror", lambda e: self.errors.append(str(e)))
-
-    def begin(self):
-        self.elsewhere: list[str] = []
-        self.errors: list[str] = []
-
-    def _request(self, request):
-        if not request.url.startswith(self.own):
-            self.elsewhere.append(request.url)
-
-    def _response(self, response):
-        if response.status >= 400:
-            self.errors.append(f"{response.status}: {response.url}")
-
-    def _failed(self, request):
-        if request.failure != "net::ERR_ABORTED":  # the window went on to the next page
-            self.errors.append(f"{request.failure}: {request.url}")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.context.close()
-
-    def check(self):
-        assert not self.elsewhere
-        assert not self.errors
-
-
-@pytest.fixture(scope="session")
-def window(browser, origins):
-    """One window for all pages: what they share is read once."""
-    with Visit(browser, origins) as visit:
-        yield visit
-
-
-def looks(path):
-    """The themes and widths to try a page with. The pages of the model's source differ in nothing but text: one of each
-    will do, and one way to open them."""
-    every = list(itertools.product(("light", "dark"), WIDTHS.items()))
-    return every[-1:] if path.startswith("model/") else every
-
-
-@pytest.mark.parametrize("path", pages())
+@pytest.mark.parametrize("path", visited())
 def test_page(window, origins, path):
     page = window.page
-    for way in ("file",) if path.startswith("model/") else ("http", "file"):
+    for way in ("http", "file"):
         window.begin()
         page.goto(f"{origins[way]}/{path}", wait_until="load")
         if path == "index.html":  # the front door leads on
             page.wait_for_url("**/book/index.html")
+        if way == "http":
+            for figure in figures(page.evaluate)[:1]:
+                figure.check(**dict([next(figure.moves())]))
         window.check()
-    for scheme, (name, width) in looks(path):
+    for scheme, name in LOOKS:
         page.emulate_media(color_scheme=scheme)
-        page.set_viewport_size({"width": width, "height": 900})
+        page.set_viewport_size({"width": WIDTHS[name], "height": 900})
         assert page.evaluate(STICKS_OUT) == [], f"too wide for a {name}, {scheme}"
     window.check()
 
@@ -154,24 +103,31 @@ def test_chinese_has_a_font(browser, origins):
         assert "CJK" in family
 
 
+# Whether what is in a solution can be seen, before and after its button was pressed.
+UNFOLD = """() => [...document.querySelectorAll('div.solution.dropdown')].map(solution => {
+  const content = solution.querySelector('section, .section, p:not(.admonition-title)');
+  const before = content.checkVisibility({visibilityProperty: true});
+  solution.querySelector('button.toggle-button').click();
+  return [before, content.checkVisibility({visibilityProperty: true})];
+})"""
+
+
 def test_solutions_are_folded_until_asked_for(browser, origins, site):
-    folded = [p for p in pages() if "toggle" in (text := (site / p).read_text("utf8")) and "solution" in text]
+    folded = [p for p in visited() if re.search(r'<div class="[^"]*\bsolution\b[^"]*"', (site / p).read_text("utf8"))]
     assert folded, "no exercise has a solution"
     with Visit(browser, origins) as visit:
         for path in folded:
             visit.page.goto(f"{origins['file']}/{path}")
-            for solution in visit.page.locator("div.solution.dropdown").all():
-                content = solution.locator("section, .section, p:not(.admonition-title)").first
-                assert not content.is_visible()
-                solution.locator("button.toggle-button").click()
-                content.wait_for(state="visible", timeout=60_000)
+            before, after = zip(*visit.page.evaluate(UNFOLD), strict=True)
+            assert not any(before), path
+            assert all(after), path
         visit.check()
 
 
 @pytest.mark.screenshots
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("device", ["desktop", "phone"])
-@pytest.mark.parametrize("path", [p for p in pages() if p.startswith("book/")])
+@pytest.mark.parametrize("path", [p for p in visited() if p.startswith("book/")])
 def test_screenshots(browser, origins, path, device, scheme):
     shots = SITE.parent / "screenshots"
     shots.mkdir(exist_ok=True)

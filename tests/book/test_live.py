@@ -2,48 +2,31 @@
 
 from __future__ import annotations
 
-import functools
 import html
-import http.server
+import inspect
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from blkmodel.live import Slider, Steps, live
 from blkmodel.view.machine_map import machine_map
-from tests.book.conftest import SITE, pages
+from blkmodel.view.machine_to_queues import machine_to_queues
+from blkmodel.view.tag_memory import tag_memory
+from tests.book.access import violations
+from tests.book.conftest import ROOT, SITE, Visit, program, served, visited
 from tests.book.live import Figure, Firefox, figures
-from tests.book.test_browser import Visit
 
 pytestmark = pytest.mark.site
 
-ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "_build" / "engine"
 STATIC = ROOT / "book" / "_static"
 LARGEST = 9_000_000  # bytes of engine before the first answer
-
-
-def policy():
-    """The content security policy that the README gives to who hosts the book."""
-    found = re.search(r"Content-Security-Policy: (.*?)\n```", (ROOT / "README.md").read_text(), re.DOTALL)
-    return " ".join(found[1].split())
-
-
-class Strict(http.server.SimpleHTTPRequestHandler):
-    def end_headers(self):
-        self.send_header("Content-Security-Policy", policy())
-        super().end_headers()
-
-    def log_message(self, *args):
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -65,16 +48,17 @@ def stage(site, tmp_path_factory):
         '<link rel="icon" href="data:,"><link rel="stylesheet" href="_static/live.css">'
         f'<script defer src="_static/live.js" data-engine="{html.escape(json.dumps(manifest["parts"]))}"></script>'
         f'</head><body><main>{figures}<div style="height: 100rem"></div></main></body></html>')
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Strict, directory=str(place)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield {"file": place.as_uri(), "http": f"http://127.0.0.1:{server.server_port}"}
-    server.shutdown()
+    with served(place) as address:
+        yield {"file": place.as_uri(), "http": address}
 
 
-def try_everything(evaluate):
-    for figure in figures(evaluate):
+def try_everything(evaluate, wanted=lambda figure: True):
+    """Move each control of the figures, one after the other; say which were tried."""
+    tried = [figure for figure in figures(evaluate) if wanted(figure)]
+    for figure in tried:
         for name, value in figure.moves():
             figure.check(**{name: value})
+    return [figure.view.__name__ for figure in tried]
 
 
 @pytest.mark.parametrize("way", ["file", "http"])
@@ -85,46 +69,66 @@ def test_each_control(browser, stage, way):
         visit.check()
 
 
-@pytest.mark.parametrize("way", ["file", "http"])
-def test_each_control_in_firefox(stage, way, tmp_path):
-    program = shutil.which("firefox-esr") or shutil.which("firefox")
-    if not program:
-        pytest.skip("Firefox is missing. On Debian: apt-get install firefox-esr")
-    firefox = Firefox(program, tmp_path)
-    try:
-        firefox.goto(f"{stage[way]}/index.html")
-        try_everything(firefox.evaluate)
-        assert firefox.errors == []
-        assert [r for r in firefox.requests if not r.startswith((stage[way], "data:", "about:"))] == []
-    finally:
-        firefox.close()
+@pytest.fixture
+def firefox(tmp_path):
+    started = Firefox(program("FIREFOX", "firefox-esr", "firefox"), tmp_path)
+    yield started
+    started.close()
+
+
+def test_each_control_in_firefox_under_the_strict_policy(firefox, stage):
+    firefox.goto(f"{stage['http']}/index.html")
+    try_everything(firefox.evaluate)
+    assert firefox.errors == []
+    assert [r for r in firefox.requests if not r.startswith((stage["http"], "data:", "about:"))] == []
+
+
+def test_the_book_from_disk_in_firefox(firefox, origins):
+    wanted = {"tag_memory", "tag_map", "break_it"}
+    firefox.goto(f"{origins['file']}/book/tag-sets.html")
+    tried = try_everything(firefox.evaluate, lambda figure: figure.view.__name__ in wanted)
+    assert set(tried) == wanted
+    assert firefox.errors == []
+    assert [r for r in firefox.requests if not r.startswith((origins["file"], "data:", "about:"))] == []
+
+
+# A figure as it stands in a page: what it is told, and its form.
+STANDING = re.compile(r'<div class="blk-live" data-live="(.*?)">(<form.*?</form>)', re.DOTALL)
+
+
+def standing():
+    """(page, place on it, what tells apart figures that try out the same: view, controls, choices) of every figure."""
+    for path in visited():
+        for place, (told, form) in enumerate(STANDING.findall((SITE / path).read_text("utf8"))):
+            controls = re.findall(r'data-kind="(\w+)" data-name="(\w+)"|<option value="([^"]*)"', form)
+            yield path, place, (json.loads(html.unescape(told))["view"], *controls)
 
 
 def live_pages():
-    return [p for p in pages() if (SITE / p).exists() and 'class="blk-live"' in (SITE / p).read_text("utf8")]
+    """Each page with a live figure, and the places of those figures that no page before it has in the same way."""
+    found: dict[str, list[int]] = {}
+    seen = set()
+    for path, place, what in standing():
+        found.setdefault(path, [])
+        if what not in seen:
+            found[path].append(place)
+        seen.add(what)
+    return found
 
 
-@pytest.mark.parametrize("path", live_pages())
-def test_each_figure_of_the_book(browser, origins, path):
+@pytest.mark.parametrize(("path", "first"), live_pages().items())
+def test_each_figure_of_the_book(browser, origins, path, first):
     with Visit(browser, origins) as visit:
-        visit.page.goto(f"{origins['file']}/{path}")
-        try_everything(visit.page.evaluate)
+        page = visit.page
+        page.goto(f"{origins['file']}/{path}")
+        for place, figure in enumerate(figures(page.evaluate)):
+            moves = list(figure.moves())
+            if place not in first:  # one value of each control will do
+                moves = list({name: (name, value) for name, value in moves if value != figure.values[name]}.values())
+            for name, value in moves:
+                figure.check(**{name: value})
+        assert violations(page, ".blk-live") == []
         visit.check()
-
-
-def test_every_page_under_the_strict_policy(browser, site):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Strict, directory=str(site)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    origin = f"http://127.0.0.1:{server.server_port}"
-    with Visit(browser, {"http": origin}) as visit:
-        for path in pages():
-            visit.page.goto(f"{origin}/{path}")
-            if path == "index.html":  # leads on to the first chapter
-                visit.page.wait_for_url("**/book/index.html")
-            for figure in figures(visit.page.evaluate)[:1]:
-                figure.check(**dict([next(figure.moves())]))
-        visit.check()
-    server.shutdown()
 
 
 def test_the_engine_is_of_this_package(site):
@@ -267,18 +271,37 @@ def test_no_engine_and_the_page_says_so(browser, stage):
         assert visit.page.locator("svg").first.inner_html() == before
 
 
-NOTEBOOK = """import os
+CELLS = ["""import os
 os.environ.pop("BLKMODEL_STILL", None)
 from blkmodel.live import live
-from blkmodel.view.machine_map import machine_map
-live(machine_map, cpus=(1, 64), nodes=[1, 2])"""
+from blkmodel.view.machine_to_queues import machine_to_queues
+live(machine_to_queues, cpus=(1, 16), driver=["nvme", "null_blk"])""", """\
+from blkmodel.view.tag_memory import tag_memory
+live(tag_memory, queues=(1, 16), driver=["nvme", "null_blk"])"""]
+
+# Wait until a figure of the notebook is what the text says; else return what it is.
+SHOWS = """([place, text]) => {
+  const made = document.createElement('div');
+  made.innerHTML = text;
+  return new Promise(done => {
+    const look = left => {
+      const drawn = [...document.querySelectorAll('.widget-html-content')];
+      const shown = drawn.filter(each => each.querySelector('.blk'))[place];
+      const is = shown ? shown.querySelector('.blk').outerHTML : 'no figure';
+      if (is === made.querySelector('.blk').outerHTML) done('');
+      else if (!left) done(is);
+      else setTimeout(look, 50, left - 1);
+    };
+    look(400);
+  });
+}"""
 
 
 @pytest.mark.slow
 def test_in_jupyterlab(browser, tmp_path):
     import nbformat
 
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(NOTEBOOK)])
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(each) for each in CELLS])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, tmp_path / "figure.ipynb")
     environment = os.environ | {f"JUPYTER_{each}_DIR": str(tmp_path / each) for each in ("CONFIG", "DATA", "RUNTIME")}
@@ -298,34 +321,25 @@ def test_in_jupyterlab(browser, tmp_path):
         page.goto(f"{where[1]}lab/tree/figure.ipynb?token=t")
         page.get_by_text("| Idle").wait_for(timeout=60_000)  # before that, a cell that is run does nothing
         page.get_by_text("from blkmodel.live").first.click(timeout=60_000)
-        page.keyboard.press("Shift+Enter")
-        handle = page.locator(".noUi-handle").first
-        handle.wait_for(timeout=60_000)
+        for _ in CELLS:
+            page.keyboard.press("Shift+Enter")
+        for place, view in enumerate((machine_to_queues, tag_memory)):
+            handle = page.locator(".noUi-handle").nth(place)
+            handle.wait_for(timeout=60_000)
 
-        def shows(**values):
-            text = page.evaluate("""([text]) => {
-              const made = document.createElement('div');
-              made.innerHTML = text;
-              const svg = made.querySelector('svg').outerHTML;
-              return new Promise(done => {
-                const look = left => {
-                  const is = document.querySelector('.widget-html-content svg').outerHTML;
-                  if (is === svg || !left) done(is === svg ? '' : is);
-                  else setTimeout(look, 50, left - 1);
-                };
-                look(400);
-              });
-            }""", [machine_map(**values)])
-            assert text == ""
+            def shows(view=view, place=place, **values):
+                assert page.evaluate(SHOWS, [place, view(**values)]) == ""
 
-        shows(cpus=8)
-        handle.focus()
-        page.keyboard.press("ArrowRight")
-        shows(cpus=9)
-        page.locator(".widget-dropdown select").select_option("2")
-        shows(cpus=9, nodes=2)
-        page.get_by_role("button", name="Reset").click()
-        shows(cpus=8)
+            moved = "cpus" if view is machine_to_queues else "queues"
+            before = inspect.signature(view).parameters[moved].default
+            shows()
+            handle.focus()
+            page.keyboard.press("ArrowRight")
+            shows(**{moved: before + 1})
+            page.locator(".widget-dropdown select").nth(place).select_option("null_blk")
+            shows(**{moved: before + 1, "driver": "null_blk"})
+            page.get_by_role("button", name="Reset").nth(place).click()
+            shows()
     finally:
         lab.terminate()
         lab.wait(30)

@@ -38,6 +38,6 @@ def test_each_hangs_beneath_its_caller():
 
 
 def test_it_says_so_in_words_too():
-    said = re.search(r'role="img" aria-label="([^"]*)"', picture())[1]
+    said = re.search(r'role="group" aria-label="([^"]*)"', picture())[1]
     assert said.startswith("blkdev_read_iter and what it leads to: blkdev_read_iter, 0 deep: the system call; ")
     assert "null_queue_rq, 3 deep: the driver" in said
