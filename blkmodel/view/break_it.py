@@ -3,37 +3,20 @@
     live(break_it, scenario=Choice(BREAKABLE), allocation=Steps(last_allocation, label="which allocation fails"))
 """
 
-import re
 from collections import Counter
 from functools import lru_cache
 from html import escape
 from typing import NamedTuple
 
-from blkmodel.include.linux.err import IS_ERR, PTR_ERR
-from blkmodel.include.linux.errno import NAMES
 from blkmodel.trace import Alloc, Free, Log
-from blkmodel.view import model_source
-from blkmodel.view.call_tree import source_links
-from blkmodel.view.figure import STYLE
+from blkmodel.view import unwinding
 from blkmodel.view.recorded import BREAKABLE, SCENARIOS, attempts, live, recorded
 from blkmodel.view.replay import steps_of
+from blkmodel.view.unwinding import frames, kernel_log
 
 __all__ = ["BREAKABLE", "break_it", "last_allocation"]
 
-_STYLE = (
-    ".blk-break{font-size:13px;line-height:1.5}.blk-break p{margin:0 0 6px}"
-    ".blk-break h4{font-size:13px;font-weight:600;line-height:1.5;margin:12px 0 4px}"
-    ".blk-break .says{font-size:15px}.blk-break a{color:var(--blk-default)}"
-    ".blk-break .dim{color:var(--blk-dim)}"
-    ".blk-break :is(code,.log){font:12px/1.5 var(--blk-code);color:inherit;"
-    "background:none;border:0;padding:0;overflow-wrap:anywhere}"
-    ".blk-break .log{margin:0;list-style:none}.blk-break .bad{color:var(--blk-changed);font-weight:600}"
-    ".blk-break .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:0 24px;"
-    "align-items:start}.blk-break .two>div{min-width:0}"
-    ".blk-frames{list-style:none;margin:0;padding:0;border-left:2px solid var(--blk-line)}"
-    ".blk-frames li{margin:0;padding:1px 0 1px 8px;display:flex;flex-wrap:wrap;gap:0 10px;align-items:baseline}"
-    ".blk-frames li>b{margin-left:auto;font-weight:600;font-size:12px}.blk-frames small{font-size:11px}"
-    ".blk-frames .failed{box-shadow:inset 3px 0 var(--blk-changed);background:var(--blk-band)}"
+_STYLE = unwinding.STYLE + (
     ".blk-takes{list-style:none;margin:0;padding:0;font-size:12px}"
     ".blk-takes li{display:flex;align-items:center;gap:8px;margin:0;padding:0 0 1px;break-inside:avoid}"
     ".blk-takes .what{flex:0 0 min(62%,25rem);min-width:0;line-height:1.35;overflow-wrap:anywhere}"
@@ -67,10 +50,10 @@ def last_allocation(scenario):
 def break_it(scenario="tag-set", allocation=12):
     """Draw how a scenario ends when its n-th allocation fails; 0: none does."""
     story = _story(scenario, allocation)
-    parts = [f'<p class="says">{_says(story)}</p><div class="two"><div>', _frames(story), "</div><div>", _ending(story),
-             "</div></div>", _takes(story)]
+    parts = [f'<p class="says">{_says(story)}</p><div class="two"><div>', frames(story.path), "</div><div>",
+             _ending(story), "</div></div>", _takes(story)]
     return (f'<div class="blk blk-break" role="group" aria-label="{escape(_describe(story))}">'
-            f'<style>{STYLE}{_STYLE}</style>{"".join(parts)}</div>')
+            f'<style>{_STYLE}</style>{"".join(parts)}</div>')
 
 
 class Story(NamedTuple):
@@ -144,49 +127,14 @@ def _says(story):
     return f"{title}: allocation {story.allocation} fails ({what}); {end}"
 
 
-def _frames(story):
-    """The calls that the failure goes through on its way out, innermost first, with what each returned."""
-    if not story.path:
-        return ""
-    items = []
-    for i, node in enumerate(reversed(story.path)):
-        state = ' class="failed"' if i == 0 else ""
-        items.append(f"<li{state}><code>{escape(node.function)}</code> {source_links(node.function, node.file)}"
-                     f"<b{_tone(node.value)}>{escape(_returned(node))}</b></li>")
-    return f'<h4>What each caller returned, from the failure outwards</h4><ol class="blk-frames">{"".join(items)}</ol>'
-
-
-def _tone(value):
-    return ' class="bad"' if value is None or value is False or _is_error(value) else ""
-
-
-def _is_error(value):
-    return IS_ERR(value) or (isinstance(value, int) and not isinstance(value, bool) and -value in NAMES)
-
-
-def _returned(node):
-    value = node.value
-    if IS_ERR(value):
-        return f"ERR_PTR(-{NAMES.get(-PTR_ERR(value), -PTR_ERR(value))})"
-    if _is_error(value):
-        return f"-{NAMES[-value]}"
-    if value is None:
-        returns = any(re.search(r"\breturn \S", line) for line in model_source.source(node.function, node.file))
-        return "NULL" if returns else "nothing"
-    if isinstance(value, bool | int):
-        return str(value).lower()
-    return f"a {type(value).__name__}"
-
-
 def _ending(story):
-    log = "".join(f"<li>{escape(line)}</li>" for line in story.log) or '<li class="dim">nothing</li>'
     proof = ""
     if story.allocation:
         after = "" if story.error else "Undone afterwards: "
         left = f"{story.left} differ" if story.left else "the same, and nothing is left"
         proof = (f"<h4>What is left</h4><p>{after}{story.before} live allocations before, {story.after} after: {left}."
                  "</p>")
-    return f'<h4>Kernel log</h4><ul class="log">{log}</ul>{proof}'
+    return kernel_log(story.log) + proof
 
 
 def _takes(story):

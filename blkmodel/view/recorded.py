@@ -10,8 +10,11 @@ from typing import Any, NamedTuple
 
 from blkmodel import scenario
 from blkmodel.block import blk_mq
+from blkmodel.device.controller import Controller
+from blkmodel.device.namespace import Namespace
 from blkmodel.drivers.block import null_blk_main
 from blkmodel.errors import KernelError
+from blkmodel.include.linux.device import dev_name, devices
 from blkmodel.sim import Machine, booted, machine, this
 from blkmodel.trace import Alloc, record
 
@@ -58,6 +61,21 @@ def _three_queues():
     variables.g_submit_queues, variables.g_hw_queue_depth = 3, 32
 
 
+def _probe():
+    """Bring a controller of two queues up, and wait until all that is given back later has been."""
+    try:
+        return scenario.nvme_probe(controller=Controller(queue_pairs=2, vectors=3, namespaces={1: Namespace(64)}))
+    finally:
+        this().loop.run_due()
+
+
+def remove_controllers():
+    """Unplug whatever controllers the driver has kept, and wait until all is given back."""
+    for dev in list(devices().of_class.get("nvme", ())):
+        scenario.nvme_remove(dev_name(dev))
+    this().loop.run_due()
+
+
 THREE = {"submit_queues": 3, "hw_queue_depth": 32}
 SCENARIOS = {
     "load": Scenario("load null_blk, 3 queues of 32", _load(**THREE), undo=scenario.null_blk_unload),
@@ -70,9 +88,11 @@ SCENARIOS = {
     "scheduler": Scenario("choose mq-deadline for 3 queues", lambda: scenario.set_scheduler("nullb0", "mq-deadline"),
                           _load(**THREE), lambda: scenario.set_scheduler("nullb0", "none")),
     "unload": Scenario("unload null_blk", scenario.null_blk_unload, _load(**THREE)),
+    "probe": Scenario("bring an NVMe controller up, 2 queues of 4", _probe,
+                      lambda: scenario.nvme_load(io_queue_depth=4), remove_controllers, machine(2)),
 }
-STEPPED = {each.title: name for name, each in SCENARIOS.items()}
-BREAKABLE = {SCENARIOS[name].title: name for name in ("tag-set", "load", "load-one", "scheduler")}
+STEPPED = {each.title: name for name, each in SCENARIOS.items() if name != "probe"}  # which has thousands of steps
+BREAKABLE = {SCENARIOS[name].title: name for name in ("tag-set", "load", "load-one", "scheduler", "probe")}
 
 
 @lru_cache(maxsize=8)

@@ -16,7 +16,8 @@ def name(request):
 
 
 def test_every_failure_is_drawn_and_leaves_nothing(name):
-    for allocation in range(last_allocation(name) + 1):
+    step = 17 if name == "probe" else 1  # of its two hundred a few; tests/drivers/nvme fails every one
+    for allocation in range(0, last_allocation(name) + 1, step):
         html = break_it(name, allocation)
         story, done = _story(name, allocation), recorded(name, allocation)
         assert parsed(html) is not None
@@ -32,8 +33,8 @@ def test_every_failure_is_drawn_and_leaves_nothing(name):
             assert f"{story.before} live allocations before, {story.after} after: the same" in words(html)
             assert len(list(parsed(html).iter("ol"))) == 1
         if story.error:
-            assert story.error.name == "ENOMEM"
-            assert "ENOMEM" in words(html)
+            assert story.error.name == "ENOMEM" or name == "probe"
+            assert story.error.name in words(html)
             assert all(each.until is not None for each in story.taken if each is not story.taken[allocation - 1])
 
 
@@ -74,6 +75,18 @@ def test_smaller_runs_instead_of_an_error():
     assert [(each.kind, each.until) for each in story.taken[10:13]] == [("pages(4)", None), ("pages(2)", None),
                                                                       ("pages(2)", None)]
     assert story.error is None
+
+
+def test_a_probe_ends_in_what_the_driver_makes_of_it():
+    """Who asks for interrupt vectors and gets none for lack of memory says so; others go on without."""
+    ends = {}
+    for allocation in range(1, last_allocation("probe"), 12):
+        story = _story("probe", allocation)
+        ends.setdefault(story.error.name if story.error else None, []).append(allocation)
+    assert {None, "ENOMEM", "EIO"} <= ends.keys()
+    story = _story("probe", ends["EIO"][0])
+    assert story.log[-1] == "nvme nvme0: Removing after probe failure status: -5"
+    assert [node.function for node in story.path][0] == "nvme_reset_work"
 
 
 def test_none_fails():
