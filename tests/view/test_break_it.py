@@ -86,7 +86,7 @@ def test_a_probe_ends_in_what_the_driver_makes_of_it():
     assert {None, "ENOMEM", "EIO"} <= ends.keys()
     story = _story("probe", ends["EIO"][0])
     assert story.log[-1] == "nvme nvme0: Removing after probe failure status: -5"
-    assert [node.function for node in story.path][0] == "nvme_reset_work"
+    assert story.path[0].function == "nvme_reset_work"
 
 
 def test_none_fails():
