@@ -2,6 +2,7 @@
 
 from blkmodel.include.linux.device import device_initialize, set_dev_node
 from blkmodel.include.linux.irqdesc import __irq_alloc_descs, irq_chip, irq_free_descs, irq_to_desc
+from blkmodel.include.linux.kobject import kobject_add, kobject_del
 from blkmodel.include.linux.list import list_head
 from blkmodel.include.linux.pci import (
     pci_dev,
@@ -32,7 +33,7 @@ def plug_in(controller, node=None):
     pdev = pci_dev(vendor=controller.vendor, device=controller.device, class_=controller.class_code)
     device_initialize(pdev.dev, pdev)
     pdev.dev.release = lambda dev: None  # it is not of the heap
-    pdev.dev.kobj.name = f"0000:00:{FIRST_SLOT + number:02x}.0"
+    kobject_add(pdev.dev.kobj, None, f"0000:00:{FIRST_SLOT + number:02x}.0")
     pdev.dev.msi_list = list_head()
     set_dev_node(pdev.dev, min(this().machine.nodes) if node is None else node)
     start = max((first + length for first, length in bus().windows), default=WINDOW_START)
@@ -49,15 +50,18 @@ def plug_in(controller, node=None):
 def unplug(pdev):
     """Take a device off the bus again. Its driver gives it up first, unless it has gone by itself."""
     pci_stop_and_remove_bus_device(pdev)
+    kobject_del(pdev.dev.kobj)
     bus().detach(pdev._device)
     if pdev.irq:
         irq_free_descs(pdev.irq, 1)
 
 
 def _wire_pin(pdev):
-    """Give the device a pin: an interrupt that goes by the I/O interrupt controller."""
+    """Give the device a pin: an interrupt that goes by the I/O interrupt controller; 0 where memory is short."""
     controller = pdev._device
     irq = __irq_alloc_descs(-1, 0, 1, pdev.dev.numa_node, None, None)
+    if irq < 0:
+        return 0
     irq_to_desc(irq).irq_data.chip = irq_chip(
         "IO-APIC", lambda data: controller.mask(0, True), lambda data: controller.mask(0, False),
         lambda data, msg: controller.messages.update({0: msg}))

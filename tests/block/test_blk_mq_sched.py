@@ -34,6 +34,7 @@ from blkmodel.include.linux.elevator import elevator_mq_ops, elevator_type
 from blkmodel.include.linux.err import IS_ERR, PTR_ERR
 from blkmodel.include.linux.errno import EAGAIN, EINVAL, ENOMEM
 from blkmodel.include.linux.gfp import GFP_KERNEL, alloc_pages_node
+from blkmodel.include.linux.kobject import kobject_add
 from blkmodel.include.linux.list import list_add_tail, list_del_init, list_first_entry, list_head
 from blkmodel.include.linux.slab import kfree, kzalloc_node
 from blkmodel.sim.kernel import Context
@@ -316,6 +317,7 @@ def test_the_number_of_hardware_queues_changes_under_a_scheduler(monkeypatch):
     kernel = boot(4)
     driver = Driver(queues=2, depth=4)
     q = driver.load()
+    assert kobject_add(q.kobj, None, "queue") == 0  # a scheduler is shown below it when it comes back
     assert blk_mq_sched.blk_mq_init_sched(q, mq_deadline.variables().mq_deadline) == 0
     blk_mq.blk_mq_update_nr_hw_queues(driver.set, 4)
     assert q.elevator.type is mq_deadline.variables().mq_deadline

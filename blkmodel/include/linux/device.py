@@ -232,7 +232,10 @@ def device_add(dev):
     get_device(dev.parent)
     if dev.parent is not None and dev.numa_node == NUMA_NO_NODE:
         dev.numa_node = dev.parent.numa_node
-    kobject_add(dev.kobj, dev.parent and dev.parent.kobj, dev_name(dev))
+    error = kobject_add(dev.kobj, dev.parent and dev.parent.kobj, dev_name(dev))
+    if error:
+        put_device(dev.parent)
+        return error
     if dev.class_ is not None:
         sysfs_create_link(_class_directory(dev.class_), dev.kobj, dev_name(dev))
     for group in _groups(dev):

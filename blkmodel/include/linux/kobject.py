@@ -8,7 +8,9 @@ from dataclasses import field
 from typing import Any
 
 from blkmodel.include.linux.bug import WARN_ON
+from blkmodel.include.linux.errno import ENOENT
 from blkmodel.include.linux.gfp import GFP_KERNEL
+from blkmodel.include.linux.printk import pr_err, pr_warn
 from blkmodel.include.linux.slab import kfree, kzalloc
 from blkmodel.sim import statics
 from blkmodel.sim.structure import Struct, struct
@@ -109,8 +111,16 @@ def kobject_name(kobj):
 
 
 def kobject_add(kobj, parent, name):
-    """Show the object in sysfs, below `parent`; it holds the parent. Returns 0, or -errno."""
+    """Show the object in sysfs, below `parent`; it holds the parent.
+
+    Returns 0, or -ENOENT where the parent itself is not shown. What is shown below another parent already is shown
+    there too; that the other is held is then forgotten.
+    """
     kobj.name = name
+    if parent is not None and not parent.state_in_sysfs:
+        kobj.parent = None
+        pr_err(f"kobject_add_internal failed for {name} (error: {-ENOENT} parent: {parent.name or '(null)'})")
+        return -ENOENT
     kobj.parent = kobject_get(parent)
     kobj.state_in_sysfs = True
     (sysfs().root if parent is None else parent.links)[name] = kobj
@@ -134,7 +144,11 @@ def kobject_create_and_add(name, parent):
     if kobj is None:
         return None
     kobject_init(kobj, dynamic_kobj_ktype, kobj)
-    kobject_add(kobj, parent, name)
+    retval = kobject_add(kobj, parent, name)
+    if retval:
+        pr_warn(f"kobject_create_and_add: kobject_add error: {retval}")
+        kobject_put(kobj)
+        return None
     return kobj
 
 

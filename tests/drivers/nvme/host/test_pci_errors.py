@@ -203,6 +203,21 @@ def test_a_command_is_not_answered(step, found, log):
     check_that_all_is_given_back(kernel, before)
 
 
+def test_a_reset_before_the_disk_is_shown_takes_its_scheduler_away():
+    """A disk with one queue has mq-deadline. A reset puts it aside, and then cannot show it below what is not shown."""
+    kernel = blkmodel.boot(1)
+    scenario.nvme_load(io_queue_depth=4)
+    before = state(kernel)
+    found, log = attempt(Fault(SILENT, nth=STEPS.index("namespace again") - 1))
+    assert (found, log) == (DISK, [
+        FOUND, "1/0/0 default/read/poll queues", late(4, then="reset controller"), "Identify namespace failed (-4)",
+        "1/0/0 default/read/poll queues", "kobject_add_internal failed for iosched (error: -2 parent: (null))",
+        "nvme0n1: detected capacity change from 0 to 32768"])
+    assert scenario.scheduler("nvme0n1") == "none"
+    remove()
+    assert state(kernel) == before
+
+
 @pytest.mark.parametrize("effect", [FATAL, GONE])
 @pytest.mark.parametrize("step", STEPS)
 def test_the_controller_breaks_down(effect, step):
