@@ -16,6 +16,7 @@ from blkmodel.view.unwinding import frames, kernel_log
 
 __all__ = ["BREAKABLE", "break_it", "last_allocation"]
 
+_MANY, _WINDOW, _BEFORE = 100, 32, 20  # rows
 _STYLE = unwinding.STYLE + (
     ".blk-takes{list-style:none;margin:0;padding:0;font-size:12px}"
     ".blk-takes li{display:flex;align-items:center;gap:8px;margin:0;padding:0 0 1px;break-inside:avoid}"
@@ -141,8 +142,22 @@ def _takes(story):
     """Every allocation as a bar from when it was taken to when it was given back; what unwinds is a funnel."""
     back = sorted((each.until, each.number) for each in _given_back(story))
     order = {number: i for i, (_, number) in enumerate(back, 1)}
-    rows = "".join(_row(story, run, order) for run in _alike(story.taken))
-    return f'<h4>{len(story.taken)} allocations, each with how long it was held</h4><ul class="blk-takes">{rows}</ul>'
+    runs = _alike(story.taken)
+    first, last = _shown(story, runs)
+    before, after = (f'<li class="dim">{sum(map(len, left))} more</li>' if left else ""
+                     for left in (runs[:first], runs[last:]))
+    rows = "".join(_row(story, run, order) for run in runs[first:last])
+    return (f"<h4>{len(story.taken)} allocations, each with how long it was held</h4>"
+            f'<ul class="blk-takes">{before}{rows}{after}</ul>')
+
+
+def _shown(story, runs):
+    """Which rows are drawn, of many: those around the one that fails."""
+    if len(runs) <= _MANY:
+        return 0, len(runs)
+    at = next((i for i, run in enumerate(runs) if run[0].number == story.allocation), 0)
+    first = max(0, min(at - _BEFORE, len(runs) - _WINDOW))
+    return first, first + _WINDOW
 
 
 def _given_back(story):

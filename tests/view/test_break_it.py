@@ -1,5 +1,7 @@
 """One allocation fails: the figure says what the kernel then did, and that nothing is left."""
 
+import re
+
 import pytest
 
 from blkmodel import KernelError, boot, scenario
@@ -79,7 +81,7 @@ def test_smaller_runs_instead_of_an_error():
 
 def test_a_probe_ends_in_what_the_driver_makes_of_it():
     """Who asks for interrupt vectors and gets none for lack of memory says so; others go on without."""
-    ends = {}
+    ends: dict[str | None, list[int]] = {}
     for allocation in range(1, last_allocation("probe"), 12):
         story = _story("probe", allocation)
         ends.setdefault(story.error.name if story.error else None, []).append(allocation)
@@ -87,6 +89,21 @@ def test_a_probe_ends_in_what_the_driver_makes_of_it():
     story = _story("probe", ends["EIO"][0])
     assert story.log[-1] == "nvme nvme0: Removing after probe failure status: -5"
     assert story.path[0].function == "nvme_reset_work"
+
+
+@pytest.mark.parametrize("allocation", [0, 85, 173])
+def test_of_many_rows_those_around_the_one_that_fails(allocation):
+    rows = [row for row in parsed(break_it("probe", allocation)).iter("li") if row.get("data-key")]
+    assert len(rows) == 32
+    assert any(row.get("class") == "fails" for row in rows) == (allocation > 0)
+    more = [int(each) for each in re.findall(r"(\d+) more", words(break_it("probe", allocation)))]
+    assert sum(more) + sum(_count(row) for row in rows) == len(_story("probe", allocation).taken)
+
+
+def _count(row):
+    """How many allocations a row stands for: "3" or "3–7"."""
+    first, _, last = row.find("div/b").text.partition("–")
+    return int(last or first) - int(first) + 1
 
 
 def test_none_fails():
