@@ -29,7 +29,7 @@ _ROWS = 9
 _KINDS = {"register": "default", "doorbell": "poll", "command": "read", "completion": "tags", "interrupt": "changed"}
 _SENDS = {"register": "register", "doorbell": "doorbell", "command": "reads memory", "completion": "writes memory",
           "interrupt": "interrupt"}
-_STYLE = (
+ROWS_STYLE = (
     ".blk-bus{font-size:13px;line-height:1.4}.blk-bus p{margin:0 0 8px}.blk-bus .dim{color:var(--blk-dim)}"
     ".blk-bus .says{font-size:15px;min-height:4.2em}.blk-bus code{font:inherit;font-weight:600;overflow-wrap:anywhere;"
     "color:inherit;background:none;border:0;padding:0}"
@@ -100,26 +100,36 @@ def draw(passed, error, step):
     if not 0 <= step <= len(passed):
         raise ValueError(f"step={step}: there are {len(passed)}")
     first = max(0, min(step - 1 - _ROWS // 2, len(passed) - _ROWS))
-    rows = "".join(_row(passed, number, step) for number in range(first, min(first + _ROWS, len(passed))))
-    keys = "".join(f'<span class="key k-{kind}"><i{_memory(kind)}></i>{_SENDS[kind]}</span>' for kind in _KINDS)
+    shown = range(first, min(first + _ROWS, len(passed)))
+    drawn = rows(passed, shown, range(max(step - 1, 0), step), lambda number: number + 1)
     label = escape(_describe(passed, error, step))
-    return (f'<div class="blk blk-bus" role="group" aria-label="{label}"><style>{STYLE}{_STYLE}</style>'
-            f'<p class="says">{_says(passed, error, step)}</p><p class="dim">{keys}</p>'
-            f'<div class="heads"><span>driver, and its memory</span><span>controller</span></div><ol>{rows}</ol></div>')
+    return (f'<div class="blk blk-bus" role="group" aria-label="{label}"><style>{STYLE}{ROWS_STYLE}</style>'
+            f'<p class="says">{_says(passed, error, step)}</p>{drawn}</div>')
+
+
+def rows(passed, shown, now, step_of):
+    """The driver on the left, the controller on the right, and beneath each other what passes between them.
+
+    shown, now: the numbers of the passings that are drawn, and of those that pass just now (what follows these is
+    still to come). step_of: number → the step that choosing it leads to. The style is ROWS_STYLE, the class blk-bus.
+    """
+    keys = "".join(f'<span class="key k-{kind}"><i{_memory(kind)}></i>{_SENDS[kind]}</span>' for kind in _KINDS)
+    drawn = "".join(_row(passed[number], number, now, step_of(number)) for number in shown)
+    heads = '<div class="heads"><span>driver, and its memory</span><span>controller</span></div>'
+    return f'<p class="dim">{keys}</p>{heads}<ol>{drawn}</ol>'
 
 
 def _memory(kind):
     return ' class="memory"' if kind in ("command", "completion") else ""
 
 
-def _row(passed, number, step):
-    each = passed[number]
-    state = "now" if number + 1 == step else "after" if number >= step else "before"
+def _row(each, number, now, step):
+    state = "now" if number in now else "after" if number >= now.stop else "before"
     call = f"{number + 1}. {_caller(each)}"
     memory = " memory" if each.kind in ("command", "completion") else ""
     way = "" if each.to_controller else " left"
     back = "" if each.to_controller else " back"
-    return (f'<li class="{state} k-{each.kind}" data-key="p{number}" data-set="step={number + 1}">'
+    return (f'<li class="{state} k-{each.kind}" data-key="p{number}" data-set="step={step}">'
             f'<div class="what{back}"><b>{escape(each.label)}</b><span class="call">{escape(call)}</span></div>'
             f'<div class="arrow{way}{memory}"></div><div class="dim">{escape(each.meaning)}</div></li>')
 

@@ -37,6 +37,11 @@ def source_links(function, file):
     return f'<span class="blk-links">{kernel}{model}</span>'
 
 
+def who(context):
+    """A context in words: its kind, its name, and the CPU that it runs on; a device runs on none."""
+    return f"{context.kind} {context.name}" + (f", CPU {context.cpu}" if context.kind != "device" else "")
+
+
 def call_tree(recording, roots=None, unfolded=3, notes=None):
     """Draw the calls of a recording, context by context.
 
@@ -45,8 +50,7 @@ def call_tree(recording, roots=None, unfolded=3, notes=None):
     """
     parts = []
     for context, nodes in recording.forest(roots).items():
-        who = recording.contexts[context]
-        parts.append(f'<p class="context">{escape(who.kind)} {escape(who.name)}, CPU {who.cpu}</p>')
+        parts.append(f'<p class="context">{escape(who(recording.contexts[context]))}</p>')
         parts.append(_list(nodes, unfolded, notes or {}))
     return f'<div class="blk blk-calls"><style>{STYLE}{_STYLE}</style>{"".join(parts)}</div>'
 

@@ -2,7 +2,7 @@
 
 from html import escape
 
-from blkmodel.view.call_tree import source_links
+from blkmodel.view.call_tree import source_links, who
 
 STYLE = (
     ".blk-path{font-size:13px;line-height:24px;min-width:0}.blk-path p{margin:0 0 2px;font-weight:600}"
@@ -28,8 +28,7 @@ def path_tree(replay, number, found=frozenset()):
         trees = [node for trees in replay.forest.values() for node in trees]
         return f'<div class="blk-path"><p>Before the first call</p>{_level(replay, trees, None, [], 0, found)}</div>'
     step = replay.steps[number - 1]
-    who = replay.recording.contexts[step.context]
-    head = f"<p>{escape(who.kind)} {escape(who.name)}, CPU {who.cpu}</p>"
+    head = f"<p>{escape(who(replay.recording.contexts[step.context]))}</p>"
     path = list(step.path)
     trees = replay.forest.get(step.context, [])
     way, shown = path[:-_LEVELS], path[-_LEVELS:]

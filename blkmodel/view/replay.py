@@ -4,9 +4,10 @@ A step is what one function does from its call, or from where something it calle
 return. A call makes a step even if nothing happens in it; a coming back only if something does.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from dataclasses import MISSING, fields, is_dataclass
+from types import MemberDescriptorType
 from typing import Any, NamedTuple
 
 from blkmodel.sim.structure import Array, Struct
@@ -60,6 +61,10 @@ class Replay:
     def end(self, number):
         """How many events have happened when so many steps are done."""
         return self.steps[number - 1].end if number else 0
+
+    def step_of(self, at):
+        """The number of the step in which an event happens."""
+        return bisect_right(self.steps, at, key=lambda step: step.end) + 1
 
     def fields(self, thing):
         """The fields (or items) of an object that change at any time, in the order of their first change."""
@@ -182,7 +187,7 @@ def _changes(events, start=0, end=None):
     for at in range(start, len(events) if end is None else end):
         event = events[at]
         if type(event) is Assign and not event.field.startswith("_"):
-            yield Change(at, event.object, event.field, event.old, event.new)
+            yield Change(at, event.object, _place_of(event), event.old, event.new)
         elif type(event) is Item:
             if isinstance(event.index, slice):
                 places = range(*event.index.indices(len(event.array)))
@@ -190,6 +195,12 @@ def _changes(events, start=0, end=None):
                     yield Change(at, event.array, f"[{i}]", old, new)
             else:
                 yield Change(at, event.array, f"[{event.index % len(event.array)}]", event.old, event.new)
+
+
+def _place_of(event):
+    """The field that is assigned to; of a union, whose members are names of one place, always the same."""
+    place = getattr(type(event.object), event.field, None)
+    return place.__name__ if type(place) is MemberDescriptorType else event.field
 
 
 def _now(thing, field):

@@ -3,14 +3,16 @@
     live(stepper, scenario=Choice(STEPPED), step=Steps(last_step), find="")
 """
 
+from bisect import bisect_left
 from functools import lru_cache
 from html import escape
 
 from blkmodel.include.linux.errno import NAMES
 from blkmodel.trace import Alloc, Call, Free, Return
-from blkmodel.view import cards, model_source, path_tree
-from blkmodel.view.call_tree import kernel_url
+from blkmodel.view import bus, cards, model_source, path_tree
+from blkmodel.view.call_tree import kernel_url, who
 from blkmodel.view.figure import STYLE
+from blkmodel.view.on_bus import passings
 from blkmodel.view.recorded import SCENARIOS, STEPPED, recorded
 from blkmodel.view.replay import Replay
 
@@ -33,13 +35,19 @@ _STYLE = (
     ".blk-stepper svg.spark{width:100%;height:44px;max-width:none;overflow:visible}"
     "@media print{.blk-moves{display:none}}"
 )
-_CARDS, _HITS = 6, 8
+_CARDS, _HITS, _ROWS = 6, 8, 5
 
 
 @lru_cache(maxsize=8)
 def replay_of(scenario):
     """The replay of a scenario, made once."""
     return Replay(recorded(scenario).recording)
+
+
+@lru_cache(maxsize=8)
+def passings_of(scenario):
+    """What passes on the bus in a scenario, in order."""
+    return passings(recorded(scenario).recording)
 
 
 def last_step(scenario):
@@ -57,10 +65,11 @@ def stepper(scenario="tag-set", step=1, find=""):
     tree = path_tree.path_tree(replay, step, {number for number, _ in hits})
     parts = [f'<p class="says">{_says(replay, scenario, step)}</p>', _moves(replay, step), _found(find, hits, step),
              f'<div class="two way-and-source"><div>{tree}</div><div>{_source(now)}</div></div>',
-             "<h4>Structures</h4>", _structures(replay, now, changes, at),
+             _bus(replay, scenario, now, at), "<h4>Structures</h4>", _structures(replay, now, changes, at),
              '<div class="two"><div>', _memory(replay, at), "</div><div>", _log(replay, at), "</div></div>"]
     label = escape(_describe(replay, scenario, step, changes))
     style = STYLE + _STYLE + path_tree.STYLE + model_source.STYLE + cards.STYLE
+    style += bus.ROWS_STYLE if passings_of(scenario) else ""
     body = "".join(parts)
     return f'<div class="blk blk-stepper" role="group" aria-label="{label}"><style>{style}</style>{body}</div>'
 
@@ -75,6 +84,8 @@ def _says(replay, scenario, number):
         ends = f", then calls <code>{escape(step.event.function)}</code>"
     elif type(step.event) is Return and step.path:
         ends = f", then returns {escape(_returned(replay, step.event.value))}"
+    if replay.recording.contexts[step.context].kind == "device":
+        return f"The controller acts by itself{ends}."
     if not step.path:
         return f"Outside the functions that are modelled one by one{ends}."
     verb = "is called" if step.call else "goes on"
@@ -126,6 +137,26 @@ def _source(step):
     kernel = f'<a href="{url}">{escape(node.file)} in the kernel</a>' if url else escape(node.file)
     return (f'<p class="links dim">The model\'s <b>{escape(node.function)}</b> · {kernel}</p>'
             + model_source.model_source(node.function, node.file, marked))
+
+
+def _passing(scenario, step, at):
+    """The numbers of what passes on the bus in this step; empty, and where it would be, if nothing does."""
+    times = [each.at for each in passings_of(scenario)]
+    return range(bisect_left(times, step.start) if step else 0, bisect_left(times, at))
+
+
+def _bus(replay, scenario, step, at):
+    """What passes in this step, between what passed before and what is still to come; nothing without a bus."""
+    passed = passings_of(scenario)
+    if not passed:
+        return ""
+    now = _passing(scenario, step, at)
+    first = max(0, min(now.start - 2, len(passed) - _ROWS))
+    shown = range(first, min(max(first + _ROWS, now.stop), len(passed)))
+    drawn = bus.rows(passed, shown, now, lambda number: replay.step_of(passed[number].at))
+    count = f"{len(now)} pass in this step; " if now else ""
+    return (f'<h4>On the bus</h4><p>{count}{now.stop} of {len(passed)} have passed.</p>'
+            f'<div class="blk-bus">{drawn}</div>')
 
 
 def _structures(replay, step, changes, at):
@@ -198,12 +229,15 @@ def _describe(replay, scenario, number, changes):
     if not number:
         return f"{title}: before the first of {len(replay.steps)} steps."
     step = replay.steps[number - 1]
-    who = replay.recording.contexts[step.context]
+    whose = replay.recording.contexts[step.context]
     (taken, size), (freed, _), _ = replay.memory(step.end)
     depth = f"{len(step.path)} call{'s' * (len(step.path) > 1)} deep,"
     where = f"{step.path[-1].function}, {depth}" if step.path else "outside the modelled functions,"
     what = ", ".join(f"{replay.name(thing)[0]}.{field} from {cards.shown(replay, field, old)} to "
                      f"{cards.shown(replay, field, new)}" for (thing, field), (old, new) in list(changes.items())[:4])
     rest = f" and {len(changes) - 4} more" if len(changes) > 4 else ""
-    return (f"{title}, step {number} of {len(replay.steps)}: {where} in {who.kind} {who.name} on CPU {who.cpu}. "
-            f"Changed: {what or 'nothing'}{rest}. {taken} allocations so far, {size} bytes; {freed} given back.")
+    passed = [passings_of(scenario)[each].label for each in _passing(scenario, step, step.end)]
+    traffic = f" On the bus: {'; '.join(passed)}." if passed else ""
+    return (f"{title}, step {number} of {len(replay.steps)}: {where} in {who(whose)}. "
+            f"Changed: {what or 'nothing'}{rest}.{traffic} "
+            f"{taken} allocations so far, {size} bytes; {freed} given back.")

