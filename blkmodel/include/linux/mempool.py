@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from blkmodel.include.linux.bug import BUG_ON
 from blkmodel.include.linux.errno import ENOMEM
 from blkmodel.include.linux.gfp import __GFP_DIRECT_RECLAIM, GFP_KERNEL, __free_pages, alloc_pages_node
 from blkmodel.include.linux.list import list_empty
@@ -171,6 +172,7 @@ def mempool_free_pages(element, order):
 
 
 def _add(pool, element):
+    BUG_ON(pool.elements is None, "an element comes back to a memory pool that is gone")
     pool.elements[pool.curr_nr] = element
     pool.curr_nr += 1
 

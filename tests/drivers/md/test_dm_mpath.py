@@ -1,5 +1,7 @@
 """Multipath: which path I/O takes, what becomes of it when paths fail, and what the table's words may be."""
 
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -760,17 +762,54 @@ def test_every_allocation_of_a_load_fails_once():
         assert nth > 30
 
 
+@MODES
+def test_every_allocation_of_a_swap_under_io_fails_once(mode):
+    """Whichever it is: an error or none, no write is lost, and the next try works."""
+    on = Paths(2, delay=100_000)
+    tables = [on.table(groups, mode, ["queue_if_no_path"]) for groups in ([[0], [1]], [[0, 1]])]
+    assert control.create("mp", tables[0]) == 0
+    nth, failures, happened = 1, 0, True
+    while happened:
+        happened = False
+        steps = [("load", partial(control.load, "mp", tables[nth % 2])),
+                 ("suspend", partial(control.suspend, "mp", noflush=True)), ("resume", partial(control.resume, "mp"))]
+        ios = [write("dm-0", 0, bytes([1]) * 4096)]
+        for n, (step, do) in enumerate(steps, 2):
+            failed = on.kernel.memory.failed
+            on.kernel.memory.fail_nth(nth)
+            r = do()
+            on.kernel.memory.fail_never()
+            happened = happened or on.kernel.memory.failed > failed
+            if r:
+                assert r in (-ENOMEM, -EINVAL, -ENXIO)  # which of them, depends on where it was
+                failures += 1
+                if step == "resume":
+                    assert steps[0][1]() == 0
+                assert do() == 0
+            ios.append(write("dm-0", n * 8, bytes([n]) * 4096))
+        on.advance(300)
+        assert [(io.ends, io.status) for io in ios] == [(1, BLK_STS_OK)] * 4
+        assert bytes(on.store[16 * 512:40 * 512]) == b"".join(bytes([n]) * 4096 for n in (2, 3, 4))
+        assert on.state() == ("A:AA" if nth % 2 else "A:A E:A")
+        for io in ios:
+            io.free()
+        nth += 1
+    assert failures > 10
+    assert control.remove("mp") == 0
+
+
 # ---------------------------------------------------------------- what always holds
 
 
 @given(mode=st.sampled_from(["rq", "bio"]), groups=st.sampled_from([((0,), (1,), (2,)), ((0, 1), (2,)), ((0, 1, 2),)]),
        selector=st.sampled_from(["round-robin", "service-time"]),
        steps=st.lists(st.tuples(st.sampled_from(["io", "fail", "heal", "reinstate", "switch", "disable", "enable",
-                                                 "time", "noflush"]), st.integers(0, 31)), max_size=25))
+                                                 "time", "noflush", "swap"]), st.integers(0, 31)), max_size=25))
 @settings(max_examples=60)
 def test_nothing_is_lost_while_a_path_is_left(mode, groups, selector, steps):
-    """Whatever fails, and whoever says what to the device: with queue_if_no_path each write ends once and well, in the
-    end, if only one path works; and what was written last is what is read."""
+    """Whatever fails, whoever says what to the device, and whichever table it gets: with queue_if_no_path each write
+    ends once and well, in the end, if only one path works; and what was written last is what is read. While it is
+    suspended nothing goes through."""
     on = Paths(3, delay=100_000)
     on.create(*groups, mode=mode, selector=selector, features=["queue_if_no_path"])
     written, ios = {}, []
@@ -789,9 +828,15 @@ def test_nothing_is_lost_while_a_path_is_left(mode, groups, selector, steps):
             assert control.message("mp", f"{step}_group {which % len(groups) + 1}") == 0
         elif step == "time":
             on.advance(which)
-        elif step == "noflush":
+        elif step in ("noflush", "swap"):
+            if step == "swap":
+                groups = groups[1:] + groups[:1]
+                table = on.table(groups, mode, ["queue_if_no_path"], selector=selector)
+                assert control.load("mp", table) == 0
             assert control.suspend("mp", noflush=True) == 0
+            before = on.seen()
             on.advance(which)
+            assert on.seen() == before
             assert control.resume("mp") == 0
         assert all(io.ends <= 1 for io in ios)
     on.disks[steps[0][1] % 3 if steps else 0].status = BLK_STS_OK

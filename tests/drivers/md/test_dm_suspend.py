@@ -1,13 +1,16 @@
 """A suspended device lets nothing through and loses nothing; who hears of it, and what ends the waiting."""
 
-
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blkmodel import scenario
 from blkmodel.block.blk_core import submit_bio
 from blkmodel.drivers.md import dm
 from blkmodel.drivers.md.dm_h import DM_SUSPEND_LOCKFS_FLAG
 from blkmodel.include.linux import blk_types as ops
+from blkmodel.include.linux.bio import bioset_initialized
+from blkmodel.include.linux.bug import KernelBug
 from blkmodel.include.linux.device_mapper import (
     DM_MAPIO_SUBMITTED,
 )
@@ -15,6 +18,7 @@ from blkmodel.include.linux.errno import (
     EINTR,
     EINVAL,
     EIO,
+    ENOMEM,
 )
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
@@ -91,6 +95,72 @@ def test_no_bio_is_lost_or_doubled_when_tables_change_under_it(steps):
             found.append(place.read("/dev/dm-0", start, len(data) // SECTOR))
         assert data in found
     assert not dm.md_in_flight(on.md())
+
+
+@pytest.mark.parametrize("failing", ["load", "suspend", "resume"])
+def test_every_allocation_of_a_swap_under_io_fails_once(failing):
+    """Whichever it is: an error or none, no write is lost, nothing is left, and the next try works.
+
+    A table that could not be made live is gone, and has to be loaded again.
+    """
+    on = Machine(disks=4, sectors=256, delay=MS)
+    memory = on.kernel.memory
+    steps = {"load": lambda: control.load("x", TABLES[3]), "suspend": lambda: control.suspend("x"),
+             "resume": lambda: control.resume("x")}
+    nth, failures, happened = 0, 0, True  # the first round is for what is made once and kept
+    before = None
+    while happened:
+        assert control.create("x", TABLES[2]) == 0
+        ios = [write("dm-0", 96, bytes([1]) * SECTOR * 8)]
+        happened = not nth
+        for n, (step, do) in enumerate(steps.items(), 2):
+            failed = memory.failed
+            if step == failing and nth:
+                memory.fail_nth(nth)
+            r = do()
+            memory.fail_never()
+            happened = happened or memory.failed > failed
+            if r:
+                assert (r, step) == (-ENOMEM, failing)
+                failures += 1
+                if step == "resume":
+                    assert steps["load"]() == 0
+                assert do() == 0
+            ios.append(write("dm-0", 8 * n, bytes([n]) * SECTOR * 8))
+        on.advance(100)
+        assert [(io.ends, io.status) for io in ios] == [(1, 0)] * 4
+        assert control.table("x").split()[2] == "striped"
+        for io in ios:
+            io.free()
+        assert control.remove("x") == 0
+        before = before or memory.totals()
+        assert memory.totals() == before, f"allocation {nth}"
+        nth += 1
+    assert failures > {"load": 20, "suspend": -1, "resume": 3}[failing]
+
+
+def test_a_device_whose_table_could_not_be_swapped_wants_another_table_first():
+    """What bios are cloned from is gone then; the old table, made live again without it, crashes the kernel."""
+    on = Machine()
+    control.create("x", "0 8 linear /dev/d0 0")
+    for again in (True, False):
+        assert control.load("x", "0 8 linear /dev/d1 0") == 0
+        nth = 1
+        while bioset_initialized(on.md().bs):
+            on.kernel.memory.fail_nth(nth)
+            failed = control.resume("x")
+            on.kernel.memory.fail_never()
+            assert failed == -ENOMEM or control.load("x", "0 8 linear /dev/d1 0") == 0
+            nth += 1
+        assert failed == -ENOMEM
+        assert dm.dm_suspended_md(on.md())
+        if again:
+            assert control.load("x", "0 8 linear /dev/d2 0") == 0
+        assert control.resume("x") == 0
+        if again:
+            assert scenario.io("dm-0", "read", 0, SECTOR) == bytes(on.stores["d2"][:SECTOR])
+    with pytest.raises(KernelBug, match="memory pool that is gone"):
+        scenario.io("dm-0", "read", 0, SECTOR)
 
 
 def test_suspending_twice_and_resuming_what_runs():
