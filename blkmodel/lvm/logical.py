@@ -80,10 +80,9 @@ def lvcreate(process, *words):
     vg.lvs.append(lv)
     if options.get("activate", "y") != "n":
         try:
-            process.activate(lv)
+            process.activate(lv, new=True)
         except Refused:
             vg.lvs.remove(lv)
-            process.warn(f"Failed to activate new LV {lv.full_name}.")
             raise
     if untouched:
         process.warn(f"WARNING: Logical volume {lv.full_name} not zeroed.")
@@ -158,11 +157,12 @@ def _resize(process, words, extend):
                     f"{display_size(lv.extents * vg.extent_size)} ({lv.extents} extents).")
         if lv.active:
             try:
-                process.reload(lv)
+                process.suspend(lv)
             except Refused:
                 lv.segments = segments
                 process.warn(f"Failed to suspend logical volume {lv.full_name}.")
                 raise
+            process.resume(lv)
     process.say(f"Logical volume {lv.full_name} successfully resized.")
 
 
@@ -175,7 +175,7 @@ def lvchange(process, *words):
             if process.options["activate"] == "n":
                 if lv.active:
                     process.deactivate(lv)
-            elif not lv.active:
+            else:
                 process.activate(lv)
 
 
@@ -200,7 +200,11 @@ def lvremove(process, *words):
             if lv.active:
                 process.ask(f"Do you really want to remove active logical volume {lv.full_name}",
                             f"Logical volume {lv.full_name} not removed.")
-                process.deactivate(lv)
+                try:
+                    process.deactivate(lv)
+                except Refused:
+                    process.warn(f"Cannot deactivate logical volume {lv.full_name}.")
+                    raise
             lv.vg.lvs.remove(lv)
             process.say(f'Logical volume "{lv.name}" successfully removed.')
 

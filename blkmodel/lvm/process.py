@@ -5,9 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from blkmodel.libdm import Library, Refused, Task
+from blkmodel.include.linux.fs import unlink
+from blkmodel.libdm import Library, Refused, Task, targets
 from blkmodel.lvm.allocation import POLICIES
 from blkmodel.lvm.units import Size, parse_extents, parse_size
+from blkmodel.lvm.volumes import device
 
 FAILED, WRONG = 5, 3  # exit statuses: it could not be done; the command line makes no sense
 
@@ -42,7 +44,10 @@ class HeardLibrary(Library):
 
 @dataclass
 class Process:
-    """One run of a tool: its options (name → argument or True; and as they were typed), what it has said and done."""
+    """One run of a tool: its options (name → argument or True; and as they were typed), what it has said and done.
+
+    suspended: the volumes that it suspended, and that still are.
+    """
 
     command: str
     options: dict = field(default_factory=dict)
@@ -50,6 +55,7 @@ class Process:
     output: list[str] = field(default_factory=list)
     ioctls: list[tuple] = field(default_factory=list)
     library: HeardLibrary = field(default_factory=HeardLibrary)
+    suspended: set = field(default_factory=set)
 
     def say(self, line):
         self.output.append(f"  {line}\n")
@@ -89,31 +95,103 @@ class Process:
 
     # Device mapper
 
-    def activate(self, lv):
-        """Make a volume a mapped device; nothing is left of it where that can't be done."""
-        self._do("create", lv, uuid=lv.dm_uuid)
+    def activate(self, lv, new=False):
+        """Make a volume a mapped device, or go on with one that is not ready. new: nothing is left where that fails;
+        otherwise a device whose table has been loaded is."""
         try:
-            self._do("reload", lv, targets=lv.targets())
-            self._do("resume", lv)
+            self._activate(lv)
         except Refused:
-            self._do("remove", lv)
+            if new:
+                self.warn(f"Failed to activate new LV {lv.full_name}.")
+                if lv.active:
+                    self.deactivate(lv)
             raise
-        lv.active = True
 
-    def reload(self, lv):
-        """Let an active volume have the table that its segments now make."""
-        self._do("reload", lv, targets=lv.targets())
-        self._do("suspend", lv, skip_lockfs=True)
-        self._do("resume", lv)
+    def _activate(self, lv):
+        there = device(lv)
+        if there is None:
+            self._do("create", lv, name=lv.dm_name, uuid=lv.dm_uuid, add_node_on_create=True)
+            try:
+                self._load(lv)
+            except Refused:
+                self.deactivate(lv)
+                raise
+        elif there.live and not there.suspended:
+            return
+        else:
+            self._load(lv)
+        self._resume(lv)
+
+    def _load(self, lv):
+        """Load the table that a volume's segments make, unless the device has it, or another is loaded already."""
+        there = device(lv)
+        if there.loaded:
+            return
+        if there.live:
+            table = Task("table", major=there.major, minor=there.minor)
+            self.library.run(table)
+            if targets(table) == lv.targets():
+                return
+        self._do("reload", lv, there, targets=lv.targets())
+
+    def suspend(self, lv):
+        """Load the table that an active volume's segments now make, and suspend the device if nobody has."""
+        self._load(lv)
+        there = device(lv)
+        if there.suspended:
+            return
+        try:
+            self._do("suspend", lv, there, skip_lockfs=True)
+        except Refused:
+            self.warn(f"Unable to suspend {called(lv, there)}")
+            self._do("clear", lv, there)
+            raise
+        self.suspended.add(lv)
+
+    def resume(self, lv):
+        """Let its table be live, and its I/O go on."""
+        try:
+            self._resume(lv)
+        except Refused:
+            self.warn(f"Problem reactivating logical volume {lv.full_name}.")
+            if lv in self.suspended:
+                self.warn("Releasing activation in critical section.")
+                self.warn("Releasing activation in critical section.")
+                self.warn("libdevmapper exiting with 1 device(s) still suspended.")
+            raise
+
+    def _resume(self, lv):
+        there = device(lv)
+        try:
+            self._do("resume", lv, there)
+        except Refused:
+            self.warn(f"Unable to resume {called(lv, there)}.")
+            raise
+        if there.suspended and lv not in self.suspended:
+            self.warn("Attempted to decrement suspended device counter below zero.")
+        self.suspended.discard(lv)
 
     def deactivate(self, lv):
         """Let a volume be no mapped device any more."""
-        self._do("remove", lv)
-        lv.active = False
+        there = device(lv)
+        try:
+            self._do("remove", lv, there)
+        except Refused:
+            self.warn(f"Unable to deactivate {called(lv, there)}.")
+            raise
+        unlink(f"/dev/mapper/{lv.dm_name}")
 
-    def _do(self, kind, lv, **more):
-        self.library.run(Task(kind, name=lv.dm_name, **more))
+    def _do(self, kind, lv, there=None, **more):
+        """One ioctl. LVM says by its number which device it means."""
+        if there is not None:
+            more |= {"major": there.major, "minor": there.minor}
+        self.library.run(Task(kind, **more))
         self.ioctls.append(("load", lv.dm_name, lv.table()) if kind == "reload" else (kind, lv.dm_name, None))
+
+
+def called(lv, there):
+    """A volume's device, in messages."""
+    return f"{lv.dm_name} ({there.major}:{there.minor})"
 
 
 # The command line

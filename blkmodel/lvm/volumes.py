@@ -1,7 +1,11 @@
 """Physical volumes, volume groups, logical volumes and their segments: who has which extents, and which table it is."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from blkmodel.drivers.md import dm, dm_ioctl
+from blkmodel.include.linux.genhd import disk_devt
+from blkmodel.include.linux.kdev_t import MAJOR, MINOR
 from blkmodel.sim import statics
 
 PE_START = 2048  # sectors: 1 MiB
@@ -71,18 +75,22 @@ class Segment:
 
 @dataclass(eq=False)
 class LogicalVolume:
-    """A volume made of segments. active: it is a mapped device. alloc: its policy, or "inherit"."""
+    """A volume made of segments. alloc: its policy, or "inherit"."""
 
     name: str
     vg: "VolumeGroup"
     uuid: str
     alloc: str = "inherit"
     segments: list[Segment] = field(default_factory=list)
-    active: bool = False
 
     @property
     def extents(self):
         return sum(segment.length for segment in self.segments)
+
+    @property
+    def active(self):
+        """Whether it is a mapped device."""
+        return device(self) is not None
 
     @property
     def full_name(self):
@@ -136,6 +144,29 @@ class LogicalVolume:
     def table(self):
         """The same as text, a line each."""
         return "\n".join(" ".join(map(str, target)) for target in self.targets())
+
+
+class Device(NamedTuple):
+    """A volume's mapped device: its number, whether it has a live table and one that is loaded."""
+
+    major: int
+    minor: int
+    suspended: bool
+    live: bool
+    loaded: bool
+
+
+def device(lv):
+    """The mapped device that has a volume's UUID, or None: LVM asks the kernel, whoever may have made it or not."""
+    cell = dm_ioctl.__get_uuid_cell(lv.dm_uuid)
+    if cell is None:
+        return None
+    md = cell.md
+    number = disk_devt(dm.dm_disk(md))
+    found = Device(MAJOR(number), MINOR(number), bool(dm.dm_suspended_md(md)), md.map is not None,
+                   cell.new_map is not None)
+    dm.dm_put(md)
+    return found
 
 
 @dataclass(eq=False)

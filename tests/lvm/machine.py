@@ -3,9 +3,15 @@
 They keep nothing: what LVM writes to them is not part of the model.
 """
 
-from blkmodel import boot, scenario
+from contextlib import contextmanager
+from unittest import mock
+
+from blkmodel import boot, libdm, scenario
+from blkmodel.include.linux.dm_ioctl import _IOC_NR
+from blkmodel.include.linux.errno import ENOMEM
 from blkmodel.lvm.volumes import metadata
 from tests.drivers.md import disks
+from tests.lvm.server import kind_of
 
 LOOP_MAJOR = 7
 
@@ -37,6 +43,17 @@ def machine(sizes):
         disks.load(lambda n=n, sectors=sectors: Loop(f"loop{n}", Nothing(sectors * 512)))
     scenario.dm_load()
     return kernel
+
+
+@contextmanager
+def refusing(kind):
+    """A kernel that has no memory for ioctls of a kind (None: for all), for a `with` block."""
+    real = libdm.vfs_ioctl
+
+    def ioctl(file, cmd, block):
+        return -ENOMEM if kind is not None and kind_of(_IOC_NR(cmd), block) == kind else real(file, cmd, block)
+    with mock.patch.object(libdm, "vfs_ioctl", ioctl):
+        yield
 
 
 def segments():

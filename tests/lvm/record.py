@@ -34,6 +34,12 @@ def chosen():
     return found
 
 
+def words_of(line):
+    """What is to be refused (or None), and the words of the command: `[no load] lvextend …`."""
+    refused, command = re.fullmatch(r"(?:\[no (\w+)\] )?(.*)", line).groups()
+    return refused, shlex.split(command)
+
+
 def drawn(seed):
     """The same, at random: volumes of all sorts that come, grow, shrink and go."""
     draw = random.Random(seed)
@@ -97,7 +103,10 @@ class Recorder:
     def step(self, line):
         """Do a command; return what is recorded of it."""
         self.server.changes = []
-        exit, output, errors = self.run(shlex.split(line))
+        self.server.refused, words = words_of(line)
+        run = self.server.run if words[0] == "dmsetup" else self.run
+        exit, output, errors = run(words)
+        self.server.refused = None
         if NO_SYNTAX in errors:
             output, errors = "", errors.split("\n")[0]
         step = {"command": line, "exit": exit, "output": output,

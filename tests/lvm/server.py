@@ -14,20 +14,30 @@ from typing import Any
 
 from blkmodel.drivers.md import dm, dm_ioctl
 from blkmodel.include.linux import dm_ioctl as uapi
+from blkmodel.include.linux.errno import ENOMEM
 from blkmodel.include.linux.fs import file
 
 KINDS = {uapi.DM_DEV_CREATE_CMD: "create", uapi.DM_TABLE_LOAD_CMD: "load", uapi.DM_DEV_SUSPEND_CMD: "resume",
          uapi.DM_DEV_REMOVE_CMD: "remove", uapi.DM_DEV_RENAME_CMD: "rename", uapi.DM_TABLE_CLEAR_CMD: "clear"}
 
 
+def kind_of(number, asked):
+    """What an ioctl changes, or None."""
+    head = uapi.dm_ioctl()
+    uapi.read_head(asked, head)
+    kind = KINDS.get(number)
+    return "suspend" if kind == "resume" and head.flags & uapi.DM_SUSPEND_FLAG else kind
+
+
 class Server:
     """Answers for one kernel at a time. changes: [what, device] of each ioctl that changed something, in order.
 
-    Of a load there is also the table, line by line.
+    Of a load there is also the table, line by line. refused: what the kernel has no memory for.
     """
 
     def __init__(self):
         self.kernel: Any = None
+        self.refused: str | None = None
         self.changes: list[list] = []
         self._lock = threading.Lock()
         self._dir = Path(tempfile.mkdtemp())
@@ -59,23 +69,20 @@ class Server:
             while head := stream.read(8):
                 command, size = struct.unpack("<II", head)
                 block = bytearray(stream.read(size))
-                asked = bytes(block)
+                asked, kind = bytes(block), kind_of(uapi._IOC_NR(command), block)
                 with self._lock, self.kernel:
-                    result = self.kernel.task("tool", dm_ioctl.dm_ctl_ioctl, opened, command, block)
-                    if not result:
-                        self._note(uapi._IOC_NR(command), asked, block)
+                    result = -ENOMEM
+                    if kind is None or kind != self.refused:
+                        result = self.kernel.task("tool", dm_ioctl.dm_ctl_ioctl, opened, command, block)
+                    if not result and kind is not None:
+                        self._note(kind, asked, block)
                 stream.write(struct.pack("<i", result) + bytes(block))
                 stream.flush()
 
-    def _note(self, number, asked, answered):
-        if number not in KINDS:
-            return
+    def _note(self, kind, asked, answered):
         question, answer = uapi.dm_ioctl(), uapi.dm_ioctl()
         uapi.read_head(asked, question)
         uapi.read_head(answered, answer)
-        kind = KINDS[number]
-        if kind == "resume" and question.flags & uapi.DM_SUSPEND_FLAG:
-            kind = "suspend"
         self.changes.append([kind, answer.name or question.name])
         if kind == "load":
             self.changes[-1].append(_table(asked, question))
