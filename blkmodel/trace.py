@@ -13,6 +13,7 @@ What first fills the fields of a structure is its creation, not an assignment, a
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 from blkmodel import mirror
@@ -207,6 +208,7 @@ class Recording:
         self.contexts = []
         self.result = None
         self._profile_before = None
+        self._fills = {}
         self._functions = mirror.functions()  # held, so that no other code gets the identity of theirs
 
     def __enter__(self):
@@ -218,6 +220,9 @@ class Recording:
         self._profile_before = sys.getprofile()
         profile = self._profiler(stack)
         set_field, set_item = self._hooks()
+        self._fills = {cls: vars(cls)["__init__"] for cls in _structures(Struct)}
+        for cls, init in self._fills.items():
+            cls.__init__ = _filled_unwatched(cls, init)
         setattr(Struct, "__setattr__", set_field)  # noqa: B010
         setattr(Array, "__setitem__", set_item)  # noqa: B010
         Memory.observer = Kernel.observer = staticmethod(observe)
@@ -226,13 +231,15 @@ class Recording:
 
     def __exit__(self, *exc):
         sys.setprofile(self._profile_before)
+        for cls, init in self._fills.items():
+            cls.__init__ = init
         del Struct.__setattr__, Array.__setitem__
         Memory.observer = Kernel.observer = None
 
     def _profiler(self, stack):
         """Make what the interpreter calls at every call and return. `stack` ends in the running context's number."""
         known = {id(each.function.__code__): (each.name, each.file) for each in self._functions}.get
-        append = self.events.append
+        append, event_of = self.events.append, tuple.__new__  # which takes half as long as Call(…)
         depths = {0: 0}
 
         def profile(frame, event, value):
@@ -241,31 +248,31 @@ class Recording:
                     context = stack[-1]
                     depth = depths.get(context, 0)
                     depths[context] = depth + 1
-                    append(Call(*found, depth, context))
+                    append(event_of(Call, (*found, depth, context)))
             elif event == "return":
                 if found := known(id(frame.f_code)):
                     context = stack[-1]
                     depth = depths.get(context, 0) - 1
                     if depth >= 0:
                         depths[context] = depth
-                        append(Return(*found, depth, context, value))
+                        append(event_of(Return, (*found, depth, context, value)))
         return profile
 
     def _hooks(self):
         """Make what structures and arrays call at every assignment."""
-        append, put = self.events.append, object.__setattr__
+        append, event_of, put = self.events.append, tuple.__new__, object.__setattr__
         missing = object()
 
         def set_field(self, name, value):
             old = getattr(self, name, missing)
             put(self, name, value)
             if old is not missing:
-                append(Assign(self, name, old, value))
+                append(event_of(Assign, (self, name, old, value)))
 
         def set_item(self, index, value):
             old = self[index]
             list.__setitem__(self, index, value)
-            append(Item(self, index, old, value))
+            append(event_of(Item, (self, index, old, value)))
         return set_field, set_item
 
     def _observer(self, stack):
@@ -321,6 +328,33 @@ class Recording:
     def of(self, *kinds):
         """Return the events of these kinds, in order."""
         return [event for event in self.events if isinstance(event, kinds)]
+
+
+def _structures(cls):
+    """All classes of structures, but for those of _unwatched()."""
+    for below in cls.__subclasses__():
+        if "__setattr__" not in vars(below):
+            if "__init__" in vars(below):
+                yield below
+            yield from _structures(below)
+
+
+@cache
+def _unwatched(cls):
+    """A class like this one, whose structures can be filled while assignments are watched, and nobody sees it."""
+    same = {name: value for name, value in vars(cls).items() if name not in cls.__slots__}
+    return type(cls.__name__, cls.__bases__, same | {"__setattr__": object.__setattr__})
+
+
+def _filled_unwatched(cls, init):
+    """What first fills a structure while a recording is on: a hundred thousand requests have forty fields each."""
+    become, unwatched = object.__setattr__, _unwatched(cls)
+
+    def fill(self, *args, **fields):
+        become(self, "__class__", unwatched)
+        init(self, *args, **fields)
+        become(self, "__class__", cls)
+    return fill
 
 
 def _outermost(forest, roots):

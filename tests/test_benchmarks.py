@@ -1,7 +1,9 @@
 """How fast the model is: `make bench`. Nothing here is asserted about seconds; machines differ, and are shared."""
 
 import cProfile
+import gc
 import json
+import sys
 import time
 import tracemalloc
 from io import StringIO
@@ -121,6 +123,21 @@ def test_reads(benchmark, kind):
     calls = cProfile.Profile()
     calls.runcall(kernel.task, "dio", _reads, disk, 100)
     benchmark.extra_info["calls for each"] = sum(row.callcount for row in calls.getstats()) // 100
+
+
+@pytest.mark.parametrize("kind", ["null_blk", "NVMe"])
+def test_a_million_reads(benchmark, kind):
+    """What is left of a million reads in the interpreter's own memory, in extra_info as blocks: a few, or it grows."""
+    kernel = boot(4)
+    disk, load = DISKS[kind]
+    load()
+    kernel.task("dio", _reads, disk, 3000)  # until every ring has been filled once
+    gc.collect()
+    before, held = sys.getallocatedblocks(), kernel.memory.used
+    benchmark.pedantic(kernel.task, ("dio", _reads, disk, 1_000_000), rounds=1)
+    gc.collect()
+    benchmark.extra_info["blocks more"] = sys.getallocatedblocks() - before
+    assert kernel.memory.used == held
 
 
 def test_reads_recorded(benchmark):
