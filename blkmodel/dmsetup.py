@@ -2,8 +2,8 @@
 
 run() does one command, as a process of the running kernel, and returns what the process leaves behind: its exit
 status, what it wrote, and which ioctl failed. Below it create(), load() and so on do the same as functions of Python,
-which raise KernelError. What the tool says is what dmsetup 1.02.185 says. Left out: statistics, trees, udev's cookies,
-reports with columns of one's choice, and `measure`, which this kernel has not.
+which raise KernelError. What the tool says is what dmsetup 1.02.185 says, but for its help. Left out: statistics,
+trees, udev's cookies, reports with columns of one's choice, and `measure`, which this kernel has not: NotModelled.
 """
 
 import re
@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from blkmodel.errors import KernelError
+from blkmodel.errors import KernelError, NotModelled
 from blkmodel.libdm import (
     LIBRARY_VERSION,
     Library,
@@ -45,7 +45,18 @@ class Outcome(NamedTuple):
     errno: int
 
 
-# an option's name, and whether it has an argument
+# The options of the tool, in its own order; those that the model has, and whether they have an argument
+ALL_OPTIONS = (
+    "alias", "alldevices", "allprograms", "allregions", "area", "areas", "areasize", "addnodeonresume",
+    "addnodeoncreate", "bounds", "checks", "clear", "columns", "concise", "count", "deferred", "exec", "filemap",
+    "follow", "force", "foreground", "gid", "group", "groupid", "help", "histogram", "inactive", "interval",
+    "length", "manglename", "major", "minor", "mode", "nameprefixes", "nogroup", "noflush", "noheadings",
+    "nolockfs", "noopencount", "nosuffix", "notable", "notimesuffix", "nomonitor", "noudevrules", "noudevsync",
+    "options", "precise", "programid", "readonly", "raw", "readahead", "region", "regions", "regionid",
+    "relative", "retry", "rows", "select", "segments", "separator", "setuuid", "showkeys", "sort", "start",
+    "table", "target", "tree", "udevcookie", "uid", "units", "uuid", "unbuffered", "unquoted", "userdata",
+    "verbose", "verifyudev", "version", "yes",
+)
 OPTIONS = {
     "readonly": False, "checks": False, "columns": False, "deferred": False, "force": False, "inactive": False,
     "major": True, "minor": True, "noflush": False, "noheadings": False, "nolockfs": False, "noopencount": False,
@@ -54,7 +65,9 @@ OPTIONS = {
     "version": False, "yes": False, "addnodeonresume": False, "addnodeoncreate": False,
 }
 LETTERS = {"c": "columns", "C": "columns", "f": "force", "j": "major", "m": "minor", "n": "notable", "o": "options",
-           "r": "readonly", "u": "uuid", "v": "verbose", "y": "yes"}
+           "r": "readonly", "u": "uuid", "v": "verbose", "y": "yes", "h": "help", "G": "gid", "M": "mode", "O": "sort",
+           "S": "select", "U": "uid"}
+INCOMPATIBLE = (("table", "notable"), ("addnodeonresume", "addnodeoncreate"))
 
 
 @dataclass
@@ -117,6 +130,10 @@ def _main(process, words):
         if arguments is not None and ("major" in process.options) != ("minor" in process.options):
             process.library.error("Please specify both major number and minor number.")
             arguments = None
+        for one, other in INCOMPATIBLE:
+            if arguments is not None and one in process.options and other in process.options:
+                process.library.error(f"--{one} and --{other} are incompatible.")
+                arguments = None
         if arguments is None:
             process.library.error("Couldn't process command line.")
             return 1
@@ -140,11 +157,13 @@ def _options(process, words):
             return arguments + words
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
-            fitting = [option for option in OPTIONS if option.startswith(name)]
-            if name in OPTIONS:
+            fitting = [option for option in ALL_OPTIONS if option.startswith(name)]
+            if name in ALL_OPTIONS:
                 fitting = [name]
             if len(fitting) != 1:
-                how = f"option '{word}' is ambiguous" if fitting else f"unrecognized option '{word}'"
+                found = " ".join(f"'--{option}'" for option in fitting)
+                how = f"option '{word}' is ambiguous; possibilities: {found}" if found else (
+                    f"unrecognized option '{word}'")
                 process.library.error(f"dmsetup: {how}")
                 return None
             if not _option(process, fitting[0], f"--{fitting[0]}", value if equals else None, words):
@@ -156,7 +175,7 @@ def _options(process, words):
                 if letter not in LETTERS:
                     process.library.error(f"dmsetup: invalid option -- '{letter}'")
                     return None
-                with_value = OPTIONS[LETTERS[letter]]
+                with_value = OPTIONS.get(LETTERS[letter])
                 if not _option(process, LETTERS[letter], letter, letters or None if with_value else None, words):
                     return None
                 if with_value:
@@ -168,6 +187,8 @@ def _options(process, words):
 
 def _option(process, name, written, value, words):
     """Note an option; its argument may be the next word. Returns whether that could be done."""
+    if name not in OPTIONS:
+        raise NotModelled(f"dmsetup's option --{name}")
     if not OPTIONS[name]:
         if value is not None:
             process.library.error(f"dmsetup: option '{written}' doesn't allow an argument")
@@ -189,6 +210,8 @@ def _command(process, arguments):
         process.library.error("Usage: dmsetup COMMAND …")
         return 1
     name, *arguments = arguments
+    if name in OTHER_COMMANDS:
+        raise NotModelled(f"dmsetup {name}")
     if name not in COMMANDS:
         process.library.error("Unknown command.")
         return 1
@@ -407,7 +430,7 @@ def _message(process, arguments, _):
     else:
         task = _task(process, "message", arguments[0])
         arguments = arguments[1:]
-    if not arguments or not re.fullmatch(r"\s*[+-]?\d+", arguments[0]):
+    if not arguments or not re.fullmatch(r"\s*[+-]?\d+", arguments[0]) or abs(int(arguments[0])) >> 64:
         process.refuse("Invalid sector.")
     task.sector = _unsigned(arguments[0])
     if len(arguments) == 1:
@@ -417,8 +440,12 @@ def _message(process, arguments, _):
 
 
 def _setgeometry(process, arguments, _):
-    task = _task(process, "setgeometry", arguments[0])
-    task.geometry = " ".join(arguments[1:])
+    if "uuid" in process.options or "major" in process.options:
+        task = _task(process, "setgeometry")
+    else:
+        task = _task(process, "setgeometry", arguments[0])
+        arguments = arguments[1:]
+    task.geometry = " ".join(arguments[:4])
     process.library.run(task)
 
 
@@ -451,7 +478,7 @@ def _targets(process, arguments, _):
 
 def _target_version(process, arguments, _):
     task = process.library.task("target-version")
-    task.name = arguments[0]
+    task.name = _name(process, "target-version", arguments[0])
     process.library.run(task)
     _print_versions(process, task)
 
@@ -706,8 +733,8 @@ COMMANDS = {
     "version": Command(_version, 0, 0, False),
     "setgeometry": Command(_setgeometry, 5, 5, False),
 }
-
-
+OTHER_COMMANDS = ("help", "measure", "mangle", "splitname", "stats", "udevcreatecookie", "udevreleasecookie",
+                  "udevflags", "udevcomplete", "udevcomplete_all", "udevcookies")
 LOOKS = ("ls", "info", "deps", "status", "table", "wait", "target-version", "targets", "version")
 
 

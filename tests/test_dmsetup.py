@@ -15,6 +15,8 @@ from blkmodel.include.linux.fs import O_RDONLY, filp_close, filp_open, mknod, un
 from blkmodel.include.linux.stat import S_IFBLK
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
+from tests import dmsetup_drawn
+from tests.lvm.machine import machine
 
 RECORDED = json.loads(Path(__file__).with_name("dmsetup-1.02.185.json").read_text())
 """What the tool printed, and the blocks that it gave the kernel, when this model answered its ioctls: number, flags,
@@ -226,6 +228,24 @@ def test_what_is_not_modelled_leaves_the_device_free(disks):
         dmsetup.run(["message", "x", "0", "@stats_list"])
     dmsetup.remove("x")
     assert dmsetup.dmsetup("ls") == "No devices found\n"
+
+
+@pytest.mark.parametrize("seed", dmsetup_drawn.SEEDS)
+def test_commands_that_are_drawn(seed):
+    """Whatever it is told: the tool says what the real one says, and no word of it is too much for the kernel."""
+    recorded = json.loads(dmsetup_drawn.RECORDED.read_text())[seed * dmsetup_drawn.COMMANDS:]
+    with machine(dmsetup_drawn.DISKS):
+        for words, expected in zip(dmsetup_drawn.drawn(seed), recorded, strict=False):
+            done = dmsetup.run(words)
+            assert dmsetup_drawn.said(done.exit, done.output, done.errors) == expected, words
+
+
+@pytest.mark.parametrize(("words", "what"), [
+    (["help"], "dmsetup help"), (["-h"], "dmsetup's option --help"), (["ls", "--tree"], "dmsetup's option --tree"),
+    (["create", "x", "--mode", "600"], "dmsetup's option --mode"), (["splitname", "a-b"], "dmsetup splitname")])
+def test_what_the_tool_can_do_and_the_model_cannot(disks, words, what):
+    with pytest.raises(NotModelled, match=f"^{what} is not modelled$"):
+        dmsetup.run(words)
 
 
 @pytest.mark.parametrize(("name", "node"), [
