@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blkmodel import boot, machine, scenario
-from blkmodel.block import blk_mq, blk_mq_tag, blk_settings, elevator
+from blkmodel.block import blk_core, blk_mq, blk_mq_tag, blk_settings, elevator
 from blkmodel.device.controller import Controller
 from blkmodel.device.namespace import Namespace
 from blkmodel.device.service import Service
+from blkmodel.drivers.block import null_blk_main
 from blkmodel.drivers.nvme.host import pci
 from blkmodel.include.linux.blk_mq import queue_for_each_hw_ctx
 from blkmodel.include.linux.blkdev import blk_queue_quiesced
@@ -75,6 +76,31 @@ def tags_watched():
         yield held
     finally:
         blk_mq_tag.blk_mq_get_tag, blk_mq_tag.blk_mq_put_tag = get, put
+
+
+@contextlib.contextmanager
+def bios_watched():
+    """While this is on, every bio that is submitted must end before that, and once."""
+    under_way = {}
+    submit = blk_core.submit_bio
+
+    def submit_bio(bio):
+        number, end_io = len(under_way), bio.bi_end_io
+        under_way[number] = bio
+
+        def end(bio):
+            assert under_way[number] is bio
+            under_way[number] = None
+            bio.bi_end_io = end_io
+            end_io(bio)
+        bio.bi_end_io = end
+        return submit(bio)
+    blk_core.submit_bio = submit_bio
+    try:
+        yield
+        assert not any(under_way.values())
+    finally:
+        blk_core.submit_bio = submit
 
 
 def content(sector, count, serial):
@@ -191,7 +217,7 @@ def test_data_read_is_data_last_written(data, cpus, threads, depth):
     kernel = boot(machine(cpus, threads=threads))
     disk = any_disk(data, depth=depth)
     expected = Expected()
-    with tags_watched() as held:
+    with tags_watched() as held, bios_watched():
         for processes in data.draw(phases()):
             for on, sector, there in phase([(disk, expected, ops) for ops in processes]):
                 assert on.durable[sector * 512:sector * 512 + 512] == there
@@ -212,7 +238,7 @@ def test_disks_that_share_their_tags(data, cpus, depth, disks):
     first = any_disk(data, depth=depth)
     disks = [first, *(any_disk(data, name=f"ram{n}", beside=first) for n in range(1, disks))]
     expected = [Expected() for _ in disks]
-    with tags_watched() as held:
+    with tags_watched() as held, bios_watched():
         for processes in data.draw(phases()):
             chosen = [data.draw(st.integers(0, len(disks) - 1)) for _ in processes]
             phase([(disks[n], expected[n], ops) for n, ops in zip(chosen, processes, strict=True)])
@@ -264,7 +290,7 @@ def test_whatever_is_done_to_the_queue_meanwhile(data, cpus):
     kernel = boot(cpus)
     disk = any_disk(data, depth=64)
     expected = Expected()
-    with tags_watched() as held:
+    with tags_watched() as held, bios_watched():
         for processes in data.draw(phases(longest=40)):
             for delay in data.draw(st.lists(st.integers(1, 100_000), max_size=4)):
                 admin = Context("task", "admin", data.draw(st.sampled_from(online())))
@@ -359,10 +385,14 @@ def test_null_blk(data, attributes, cpus, scheduler):
         scenario.set_scheduler(name, scheduler)
     expected = Expected()
     disk = Named(name)
-    for processes in data.draw(phases(attributes.get("blocksize", 512) // 512)):
-        phase([(disk, expected, ops) for ops in processes])
-        if attributes.get("queue_mode") != 0:
-            at_rest(kernel, q)
+    with tags_watched() as held, bios_watched():
+        for processes in data.draw(phases(attributes.get("blocksize", 512) // 512)):
+            for _, sector, there in phase([(disk, expected, ops) for ops in processes]):
+                page = null_blk_main.__null_lookup_page(q.queuedata, sector, True, False)
+                assert page.page.read(sector % 8 * 512, 512) == there, "it was to be past the cache"
+            assert not held
+            if attributes.get("queue_mode") != 0:
+                at_rest(kernel, q)
     scenario.flush(name)
     for sector in range(0, SECTORS, 128):
         expected.check([("read", sector, 128, None, ())], [scenario.io(name, "read", sector * 512, 128 * 512)])
@@ -406,10 +436,12 @@ def test_nvme(data, cpus, pairs, write_queues, poll_queues, depth, scheduler, md
     for name in names:
         scenario.set_scheduler(name, scheduler)
     jobs = [(Named(name), Expected()) for name in names]
-    with tags_watched() as held, rings_watched(controller):
+    with tags_watched() as held, bios_watched(), rings_watched(controller):
         before = len(held)
         for processes in data.draw(phases()):
-            phase([(*jobs[data.draw(st.integers(0, disks - 1))], ops) for ops in processes])
+            for on, sector, there in phase([(*jobs[data.draw(st.integers(0, disks - 1))], ops) for ops in processes]):
+                kept = controller.namespaces[names.index(on.name) + 1].kept
+                assert not cache or kept[sector // 8][sector % 8 * 512:][:512] == there, "it was to be past the cache"
             assert len(held) == before
             for name in names:
                 at_rest(kernel, scenario.disk(name).queue)
