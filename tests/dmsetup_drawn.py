@@ -46,11 +46,11 @@ def drawn(seed):
 
 
 def _command(draw):
-    name, table = draw.choice(NAMES), _table(draw)
+    name, lines = draw.choice(NAMES), table(draw)
     number = [draw.choice(NUMBERS) for _ in range(4)]
     words = draw.choices([
-        ["create", name, "--table", table], ["create", name, "--table", "0 2048 linear 7:0 0"],
-        ["create", name, "--notable"], ["load", name, "--table", table], ["resume", name], ["suspend", name],
+        ["create", name, "--table", lines], ["create", name, "--table", "0 2048 linear 7:0 0"],
+        ["create", name, "--notable"], ["load", name, "--table", lines], ["resume", name], ["suspend", name],
         ["message", name, number[0], *_changed(draw, draw.choice(MESSAGES).split())], ["remove", name],
         ["rename", name, draw.choice(NAMES)], ["rename", name, "--setuuid", draw.choice(NAMES)], ["clear", name],
         ["setgeometry", name, *number], ["remove_all"], ["wipe_table", name],
@@ -65,7 +65,8 @@ def _command(draw):
     return words
 
 
-def _table(draw):
+def table(draw):
+    """A table that may be a good one."""
     lines, start = [], 0
     for _ in range(draw.choice([1, 1, 1, 2, 3])):
         length = draw.choice([8, 16, 2048, 2048, 4096, 384, 131072, 0, 7, (1 << 64) - 8])
