@@ -59,7 +59,8 @@ def break_it(scenario="tag-set", allocation=12):
 
 class Story(NamedTuple):
     """What a figure tells. cut: at which time the allocation failed. path: the calls it was in. before, after: how many
-    allocations are live before it, and once everything is undone; left: how many differ in kind or size."""
+    allocations are live before it, and once everything is undone; left: how many differ in kind or size. made: what
+    came of it all the same."""
 
     scenario: str
     allocation: int
@@ -72,6 +73,7 @@ class Story(NamedTuple):
     after: int
     left: int
     length: int
+    made: str
 
 
 @lru_cache(maxsize=32)
@@ -97,7 +99,7 @@ def _story(scenario, allocation):
                 time += 1
     log = [event.line for event in done.recording.of(Log)]
     return Story(scenario, allocation, taken, cut, path, done.error, log, len(done.before), len(after),
-                 _differ(done.before, after), time)
+                 _differ(done.before, after), time, f", {done.made}" if done.made else "")
 
 
 def _undone(scenario, done):
@@ -124,7 +126,7 @@ def _says(story):
     if story.error:
         end = f'it ends in <b class="bad">{story.error.name}</b>, and all that was taken is given back.'
     else:
-        end = "the kernel does without, and goes on."
+        end = f"the kernel does without, and goes on{story.made}."
     return f"{title}: allocation {story.allocation} fails ({what}); {end}"
 
 
@@ -212,7 +214,7 @@ def _describe(story):
         return f"{title}: {len(story.taken)} allocations; none fails."
     failed = story.taken[story.allocation - 1]
     back = len(_given_back(story))
-    end = f"It ends in {story.error.name}." if story.error else "The kernel does without and goes on."
+    end = f"It ends in {story.error.name}." if story.error else f"The kernel does without and goes on{story.made}."
     return (f"{title}: allocation {story.allocation} of {last_allocation(story.scenario)} fails, {failed.kind} of "
             f"{failed.size} bytes, in {failed.function}. {end} {back} allocations are given back after it; "
             f"{story.left or 'nothing'} left in the end. Log: {' / '.join(story.log) or 'nothing'}.")

@@ -21,6 +21,7 @@ from blkmodel.trace import Alloc, record
 
 class Scenario(NamedTuple):
     """title: what a reader calls it. prepare(): done before the recording. act(): recorded. undo(): takes it back.
+    made(): what has come of it, in words, where that is worth saying.
 
     An act may fail: it raises KernelError, or returns -errno.
     """
@@ -30,11 +31,13 @@ class Scenario(NamedTuple):
     prepare: Callable[[], Any] = lambda: None
     undo: Callable[[], Any] = lambda: None
     on: Machine = machine(4)
+    made: Callable[[], str] = lambda: ""
 
 
 class Recorded(NamedTuple):
     """A recording with its kernel. error: the KernelError it ended with, or None. first: the number that its first
-    attempt to allocate has since boot. before, after: the live allocations, address → (kind, bytes)."""
+    attempt to allocate has since boot. before, after: the live allocations, address → (kind, bytes). made: what came
+    of it, in words, or nothing."""
 
     recording: Any
     kernel: Any
@@ -42,6 +45,7 @@ class Recorded(NamedTuple):
     first: int
     before: dict
     after: dict
+    made: str
 
 
 def _load(**params):
@@ -69,6 +73,14 @@ def _probe():
         this().loop.run_due()
 
 
+def _controller():
+    """The I/O queues and disks that a controller has."""
+    dev = scenario.nvme_controller("nvme0")
+    queues = dev.online_queues - 1
+    disks = ", ".join(ns.disk.disk_name for ns in dev.ctrl.namespaces)
+    return f"with {queues} I/O queue{'s' * (queues != 1)} and {disks or 'no disk'}"
+
+
 def remove_controllers():
     """Unplug whatever controllers the driver has kept, and wait until all is given back."""
     for dev in list(devices().of_class.get("nvme", ())):
@@ -90,7 +102,7 @@ SCENARIOS = {
     "unload": Scenario("unload null_blk", scenario.null_blk_unload, _load(**THREE)),
     "nvme-read": Scenario("read 4 KiB from NVMe", lambda: scenario.io("nvme0n1", "read", 0, 4096), _probe),
     "probe": Scenario("bring an NVMe controller up, 2 queues of 4", _probe,
-                      lambda: scenario.nvme_load(io_queue_depth=4), remove_controllers, machine(2)),
+                      lambda: scenario.nvme_load(io_queue_depth=4), remove_controllers, machine(2), _controller),
 }
 STEPPED = {each.title: name for name, each in SCENARIOS.items()}
 BREAKABLE = {SCENARIOS[name].title: name for name in ("tag-set", "load", "load-one", "scheduler", "probe")}
@@ -115,7 +127,8 @@ def recorded(name, fail=0):
         kernel.memory.fail_never()
         if error is None and isinstance(recording.result, int) and recording.result < 0:
             error = KernelError(recording.result, wanted.title)
-        return Recorded(recording, kernel, error, first, before, live(kernel))
+        made = "" if error else wanted.made()
+        return Recorded(recording, kernel, error, first, before, live(kernel), made)
 
 
 @lru_cache(maxsize=16)

@@ -106,6 +106,14 @@ def _count(row):
     return int(last or first) - int(first) + 1
 
 
+@pytest.mark.parametrize(("allocation", "made"), [
+    (63, "with 2 I/O queues and nvme0n1"), (85, "with 1 I/O queue and nvme0n1"),
+    (90, "with 2 I/O queues and no disk")])
+def test_what_there_is_all_the_same(allocation, made):
+    assert f"the kernel does without, and goes on, {made}." in words(break_it("probe", allocation))
+    assert f"The kernel does without and goes on, {made}." in label(break_it("probe", allocation))
+
+
 def test_none_fails():
     assert "none fails" in words(break_it("load", 0))
 
