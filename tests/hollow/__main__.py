@@ -1,8 +1,8 @@
 """`python -m tests.hollow [--jobs N] [--quick] [--show] [NAME…]`: hollow out each mirror function in turn.
 
 A function counts only if its result is used: with a shell in its place (see shell.py), some check of state must fail,
-crash or hang. First the quick checks (checks.py) run; then, for what survived them, the tests of the function's own
-module, the thorough checks, and the tests of the whole mirror. A shell that returns a value is tried with 0 and with
+crash or hang. First the quick checks (checks.py) run; then, for what survived them, the thorough checks, and all tests
+of the model that call the function. A shell that returns a value is tried with 0 and with
 None, and must be caught with both. Survivors are listed with their place; those that are accepted stand in accepted.py,
 each with its reason.
 """
@@ -13,67 +13,94 @@ import resource
 import select
 import signal
 import sys
+from functools import cache
 from pathlib import Path
 
+import pytest
+
 from blkmodel import mirror
+from tests.hollow import calls
 from tests.hollow.accepted import ACCEPTED
 from tests.hollow.checks import QUICK, THOROUGH
 from tests.hollow.shell import hollow_out, returns_value, shell
 
 ROOT = Path(__file__).resolve().parents[2]
 SURVIVED = "survived"
+FIRST = 20
+PYTEST = ["-q", "--disable-plugin-autoload", "-o", "addopts=--import-mode=importlib", "-p", "no:cacheprovider"]
 MEMORY = 2 << 30  # a shell can make its caller ask for memory without end
-TESTS = [name for name in ("tests/sim", "tests/lib", "tests/kernel_irq", "tests/block", "tests/fs", "tests/drivers",
-                           "tests/device", "tests/test_scenario.py") if (ROOT / name).exists()]
+TESTS = [f"tests/{name}" for name in (
+    "sim", "lib", "kernel_irq", "block", "fs", "drivers", "device", "test_scenario.py", "test_whole_io.py",
+    "test_dmsetup.py")]
 
 
 def quick_checks(entry):
-    """Run the quick checks of checks.py until one fails; return its name, or SURVIVED."""
-    return run_checks(QUICK)
+    """Run the quick checks that call a function until one fails; return its name, or SURVIVED."""
+    return run_checks(QUICK, entry)
 
 
-def all_tests(entry):
-    """Run the tests of a function's own module, the thorough checks, and the tests of the whole mirror, until one
-    fails; return its name, or SURVIVED."""
-    for run, what in ((run_tests, own_tests(entry)), (run_checks, THOROUGH), (run_tests, TESTS)):
-        verdict = run(what) if what else SURVIVED
-        if verdict != SURVIVED:
-            break
-    return verdict
+def its_tests(entry):
+    """Run all else that calls a function, checks and tests, until one fails; return its name, or SURVIVED."""
+    verdict = run_tests([called.test for called in tests_of(entry)])
+    return run_checks(THOROUGH, entry) if verdict == SURVIVED else verdict
 
 
-def run_checks(checks):
+@cache
+def called_by_checks():
+    return calls.of((*QUICK, *THOROUGH))
+
+
+@cache
+def tests_by_length():
+    return calls.find(TESTS, os.cpu_count() or 1)
+
+
+def tests_of(entry):
+    """The tests that call a function, the shortest first."""
+    return [called for called in tests_by_length() if calls.key(entry) in called.functions]
+
+
+def run_checks(checks, entry):
     for check in checks:
         try:
-            check()
+            if calls.key(entry) in called_by_checks()[check]:
+                check()
         except BaseException:
             return check.__name__
     return SURVIVED
 
 
-def own_tests(entry):
-    """The tests of the module that a function is in, where there are files of their own (tests/kernel holds
-    recordings)."""
-    if entry is None:
-        return []
-    *directories, name = entry.function.__module__.split(".")[1:]
-    places = [ROOT.joinpath("tests", *directories), ROOT / "tests" / "_".join(directories)]
-    return [str(path) for place in places for pattern in (f"test_{name}.py", f"test_{name}_*.py")
-            for path in sorted(place.glob(pattern))]
+def collect():
+    """Let pytest import all tests, once for all trials."""
+    pytest.main([*PYTEST, "--collect-only", *TESTS], plugins=[Chosen([])])
 
 
-def run_tests(paths):
-    import pytest
+class Chosen:
+    """A plugin of pytest: run these tests of those that it collects, in this order, and say which failed."""
 
-    class First:
-        failed = None
+    def __init__(self, names):
+        self.place = {name: i for i, name in enumerate(names)}
+        self.failed = None
 
-        def pytest_runtest_logreport(self, report):
-            if report.failed and First.failed is None:
-                First.failed = report.nodeid.rpartition("/")[2]
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow and not site"]
-    status = pytest.main([*options, *paths], plugins=[First()])
-    return SURVIVED if status == 0 else First.failed or f"pytest, status {int(status)}"
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items):
+        chosen = [item for item in items if item.nodeid in self.place]
+        items[:] = sorted(chosen, key=lambda item: self.place[item.nodeid])
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            self.failed = report.nodeid.rpartition("/")[2]
+
+
+def run_tests(names):
+    """Run tests in this order until one fails; return its name, or SURVIVED. The first are begun with by themselves:
+    to collect all can take longer than to fail."""
+    for some in (names[:FIRST], names[FIRST:]):
+        chosen = Chosen(some)
+        files = dict.fromkeys(name.split("::")[0] for name in some)
+        if some and pytest.main([*PYTEST, "-x", *files], plugins=[chosen]):
+            return chosen.failed or "pytest"
+    return SURVIVED
 
 
 class Trial:
@@ -100,8 +127,7 @@ class Trial:
         os.dup2(nowhere, 2)
         verdict = "crash"
         try:
-            if self.entry:
-                hollow_out(self.entry.function, shell(self.entry.function, self.neutral))
+            hollow_out(self.entry.function, shell(self.entry.function, self.neutral))
             verdict = self.checks(self.entry)
         finally:
             os.write(writer, verdict.encode())
@@ -130,12 +156,15 @@ def run(trials, jobs):
 
 
 def survivors_of(checks, entries, limit, jobs, say):
-    """Return the entries of which a shell survives the checks, whatever it returns for a value."""
+    """Return the entries of which a shell survives the checks, whatever it returns for a value.
+
+    limit: a function that gives the seconds of a CPU after which a shell of an entry is taken to hang.
+    """
     survivors = set()
     for neutral in (0, None):
         left = [entry for entry in entries
                 if entry not in survivors and (neutral == 0 or returns_value(entry.function))]
-        for trial in run([lambda e=entry, n=neutral: Trial(e, n, checks, limit) for entry in left], jobs):
+        for trial in run([lambda e=entry, n=neutral: Trial(e, n, checks, limit(e)) for entry in left], jobs):
             if trial.verdict == SURVIVED:
                 survivors.add(trial.entry)
             say(trial)
@@ -176,21 +205,18 @@ def main():
 
     hollowable = [entry for entry in entries if shell(entry.function)]
     print(f"{len(entries)} functions, of which {len(entries) - len(hollowable)} only make their calls", flush=True)
-    stages = [quick_checks] if options.quick else [quick_checks, all_tests]
 
     def say(trial):
         if options.verbose and trial.verdict != SURVIVED:
             print(f"{place(trial.entry)} [{trial.neutral}]: {trial.verdict}", flush=True)
-    for checks in stages:
-        whole = Trial(None, 0, checks, 1800)
-        whole.finish()
-        if whole.verdict != SURVIVED:
-            print(f"the checks fail with nothing hollowed out: {whole.verdict}")
-            return 2
-        print(f"{checks.__name__}: {whole.used:.1f} s for all of them", flush=True)
-        hollowable = survivors_of(checks, hollowable, 3 * whole.used + 5, options.jobs, say)
-        print(f"{len(hollowable)} survive them", flush=True)
-    return report(hollowable, entries, complete=not options.names and not options.quick)
+    called_by_checks()  # before the shells are made; it raises what a check raises with nothing hollowed out
+    survivors = survivors_of(quick_checks, hollowable, lambda _: 30, options.jobs, say)
+    print(f"{len(survivors)} survive them", flush=True)
+    if survivors and not options.quick:
+        print(f"which of {len(tests_by_length())} tests calls what is known now", flush=True)
+        survivors = survivors_of(its_tests, survivors, lambda entry: 15 + 3 * sum(
+            called.seconds for called in tests_of(entry)), options.jobs, say)
+    return report(survivors, entries, complete=not options.names and not options.quick)
 
 
 def report(survivors, entries, complete):

@@ -27,10 +27,6 @@ def _maps(step):
             assert maps.compare_case(document["machine"], case) == []
 
 
-def a_few_maps():
-    _maps(29)
-
-
 def load_and_unload():
     """What loading takes, unloading gives back; and the second time is as the first."""
     kernel = blkmodel.boot(4)
@@ -242,10 +238,10 @@ def controllers_fail():
         assert _left(kernel) == before
 
 
-def more_maps():
+def some_maps():
     _maps(11)
 
 
 QUICK = (load_and_unload, controllers_fail, controllers_come_up_hold_data_and_go, schedulers_change,
-         mapped_devices_hold_data, every_allocation_fails_once, a_few_maps, data_comes_back)
-THOROUGH = (more_maps,)
+         mapped_devices_hold_data, every_allocation_fails_once)
+THOROUGH = (data_comes_back, some_maps)
