@@ -95,7 +95,7 @@ serve: $(SITE)/.built ## serve the built book on this machine
 	@echo "http://127.0.0.1:$(PORT)/ (stop with Ctrl-C)"
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(SITE)
 
-bench: .venv/installed ## measure the model
+bench: chromium $(SITE)/.built ## measure the model, and the figures in a browser
 	@$(BIN)/pytest -q -o addopts=--import-mode=importlib --benchmark-only tests
 
 hollow: .venv/installed ## hollow out each function of the model in turn; some check must fail

@@ -118,7 +118,8 @@ def _widget(control, value, low, high):
         widget = ipywidgets.IntSlider(value=value, min=low, max=high, description=control.label, style=wide)
         return widget, _buttons(widget)
     else:
-        widget = ipywidgets.Text(value=value, description=control.label, continuous_update=False, style=wide)
+        widget = ipywidgets.Text(value=value, description=control.label, continuous_update=False, style=wide,
+                                 layout={"width": f"{control.size + 16}ch"})
     return widget, widget
 
 

@@ -8,3 +8,10 @@ from hypothesis import settings
 settings.register_profile("same", deadline=None, derandomize=True)
 settings.register_profile("new", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """What benchmarks found besides times."""
+    for each in config._benchmarksession.benchmarks:
+        if each.extra_info:
+            terminalreporter.write_line(f"{each.name}: {', '.join(f'{k}: {v}' for k, v in each.extra_info.items())}")

@@ -121,6 +121,15 @@ def test_the_page_gets_a_form_with_names_and_a_still():
         assert "aria-label" in field or inside_label, field
 
 
+def test_what_is_long_has_a_line_of_its_own():
+    def form(**controls):
+        return live(machine_map, **controls).html().partition("<form")[2].partition("</form>")[0]
+
+    assert "blk-wide" not in form(marked=Text(), nodes=[1, 2])
+    assert form(marked=Text(size=48)).count("<textarea rows=\"1\"") == 1
+    assert "blk-wide" in form(nodes={"one node, and all of the memory on it": 1, "two": 2})
+
+
 def test_the_stored_output_is_the_same_every_time():
     code = ("from blkmodel.live import live; from blkmodel.view.machine_map import machine_map as m\n"
             "f = live(m, cpus=(1, 64), nodes=[1, 2], marked=''); print(f._repr_mimebundle_())")

@@ -31,7 +31,7 @@ _TABLE = "0 2048 linear /dev/nullb0 0; 2048 4096 striped 2 128 /dev/nullb0 4096 
 
 
 def bio_map(table=_TABLE, op="read", first=1984, sectors=256):
-    """Read or write so many sectors of a device with this table, from `first` on; `;` ends a line of the table."""
+    """Read or write so many sectors of a device with this table, from `first` on; `;` ends a line of it."""
     made, error, length = _done(lines_of(table), op, first, sectors)
     if length is None:
         body, label = f'<p class="says bad">There is no such device.</p>{log(error)}', f"Refused: {'; '.join(error)}"

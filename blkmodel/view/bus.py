@@ -92,17 +92,13 @@ def last_passing(scenario):
 def bus(scenario="probe", step=1):
     """Draw what passes on the bus in a scenario, up to `step`; 0 is before anything did."""
     passed, error = bus_passings(scenario)
-    return draw(passed, error, step)
-
-
-def draw(passed, error, step):
-    """Draw passings, up to the step-th; after the last of them the user has that error."""
     if not 0 <= step <= len(passed):
         raise ValueError(f"step={step}: there are {len(passed)}")
     first = max(0, min(step - 1 - _ROWS // 2, len(passed) - _ROWS))
     shown = range(first, min(first + _ROWS, len(passed)))
     drawn = rows(passed, shown, range(max(step - 1, 0), step), lambda number: number + 1)
-    label = escape(_describe(passed, error, step))
+    title = next(title for title, name in BUS_SCENARIOS.items() if name == scenario)
+    label = escape(_describe(title, passed, error, step))
     return (f'<div class="blk blk-bus" role="group" aria-label="{label}"><style>{STYLE}{ROWS_STYLE}</style>'
             f'<p class="says">{_says(passed, error, step)}</p>{drawn}</div>')
 
@@ -162,13 +158,14 @@ def _time(each):
     return f"{each.time / 1_000_000_000:.3f} s".replace(".000 s", " s")
 
 
-def _describe(passed, error, step):
+def _describe(title, passed, error, step):
     """The figure in words."""
     if not step:
-        return f"Between driver and controller: {len(passed)} things pass; nothing yet."
+        return f"Between driver and controller, {title}: {len(passed)} things pass; nothing yet."
     each = passed[step - 1]
     way = "from the driver to the controller" if each.to_controller else "from the controller to the driver"
     beneath = f", in {_caller(each)}" if each.path else ", by itself"
     meaning = f": {each.meaning}" if each.meaning else ""
-    return (f"Between driver and controller, {step} of {len(passed)}: {way}{beneath}: {each.label}{meaning}; "
-            f"{_time(each)} after boot." + (f" It ends with {error}." if error and step == len(passed) else ""))
+    ends = f" It ends with {error}." if error and step == len(passed) else ""
+    return (f"Between driver and controller, {title}, {step} of {len(passed)}: {way}{beneath}: {each.label}{meaning}; "
+            f"{_time(each)} after boot.{ends}")

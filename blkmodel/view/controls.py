@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from html import escape
 
 Number = int | float
+_NARROW, _LINE = 26, 64  # letters that there is room for in one of several columns, and in the only one
 Bound = Number | str | Callable[..., Number]
 
 
@@ -82,7 +83,8 @@ class Choice(Control):
     def html(self, name, value, *_):
         options = "".join(f'<option value="{escape(json.dumps(each))}"{" selected" if each == value else ""}>'
                           f"{escape(called)}</option>" for called, each in self.pairs())
-        return (f'<div class="blk-control" data-kind="choice" data-name="{name}"><label>{escape(self.label)} '
+        wide = " blk-wide" if max(len(called) for called, _ in self.pairs()) > _NARROW else ""
+        return (f'<div class="blk-control{wide}" data-kind="choice" data-name="{name}"><label>{escape(self.label)} '
                 f"<select>{options}</select></label></div>")
 
 
@@ -97,11 +99,19 @@ class Check(Control):
 
 @dataclass(frozen=True)
 class Text(Control):
-    """A line of text; a view that cannot use it raises a ValueError, which is shown to the reader."""
+    """A text; a view that cannot use it raises a ValueError, which is shown to the reader.
+
+    size: how many letters it mostly has. If there is no room for them beside the label, it may take several lines.
+    """
 
     size: int = 12
 
     def html(self, name, value, *_):
+        if self.size > _NARROW:
+            field = f'<textarea rows="{1 + len(value) // _LINE}" spellcheck="false">{escape(value)}</textarea>'
+            return ('<div class="blk-control blk-wide" data-kind="text" '
+                    f'data-name="{name}"><label>{escape(self.label)} '
+                    f"{field}</label></div>")
         return (f'<div class="blk-control" data-kind="text" data-name="{name}"><label>{escape(self.label)} '
                 f'<input type="text" size="{self.size}" spellcheck="false" value="{escape(value)}"></label></div>')
 

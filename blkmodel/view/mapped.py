@@ -1,5 +1,6 @@
 """What figures of mapped devices share: a small machine with two disks, a device on it, and strips of sectors."""
 
+import re
 from contextlib import contextmanager
 from functools import lru_cache
 from html import escape
@@ -69,7 +70,7 @@ def mapped(table):
 
 def lines_of(text):
     """A table as dmsetup takes it; a reader separates its lines by `;`."""
-    return "\n".join(line.strip() for line in text.split(";") if line.strip())
+    return "\n".join(line.strip() for line in re.split("[;\n]", text) if line.strip())
 
 
 def targets_of(table):

@@ -120,8 +120,10 @@ def describe(q, kernel, focus=None):
     """Say in words what the map shows."""
     on = kernel.machine
     present = "" if on.present == on.possible else f", {len(on.present)} of them present,"
-    lines = [f"{kernel.nr_cpu_ids} possible CPUs{present} on {len(on.nodes)} node(s) use {q.nr_hw_queues} hardware "
-             "queue(s)."]
+    threads = max(map(len, on.siblings))
+    cores = f", {threads} to a core," if threads > 1 else ""
+    lines = [f"{kernel.nr_cpu_ids} possible CPUs{present} on {len(on.nodes)} node(s){cores} use {q.nr_hw_queues} "
+             "hardware queue(s)."]
     if focus in on.possible:
         lines.append(f"In focus: {'; '.join(path(q, kernel, focus))}.")
     for hctx in hctxs(q):

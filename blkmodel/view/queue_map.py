@@ -157,7 +157,7 @@ def _right(q, kernel, queues, height, focus, lit):
     if spare_pairs(q):
         below = queues["bottom"] + queues["shift"] - 5
         parts.append(text(0, below, f"+ {spare_pairs(q)} pairs not created", "small dim"))
-    return _svg(left + 4, height, parts, "blk-map-side")
+    return _svg(max(left + 4, 94 if queues["heads"] else 0), height, parts, "blk-map-side")
 
 
 def _hctx(hctx, kernel, x, y, tall, away, lit):

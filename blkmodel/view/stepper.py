@@ -83,7 +83,7 @@ def _says(replay, scenario, number):
     if type(step.event) is Call:
         ends = f", then calls <code>{escape(step.event.function)}</code>"
     elif type(step.event) is Return and step.path:
-        ends = f", then returns {escape(_returned(replay, step.event.value))}"
+        ends = f", then returns {escape(_returned(replay, step.event.value))}".rstrip()
     if replay.recording.contexts[step.context].kind == "device":
         return f"The controller acts by itself{ends}."
     if not step.path:
@@ -154,7 +154,7 @@ def _bus(replay, scenario, step, at):
     first = max(0, min(now.start - 2, len(passed) - _ROWS))
     shown = range(first, min(max(first + _ROWS, now.stop), len(passed)))
     drawn = bus.rows(passed, shown, now, lambda number: replay.step_of(passed[number].at))
-    count = f"{len(now)} pass in this step; " if now else ""
+    count = f"{len(now)} pass{'es' * (len(now) == 1)} in this step; " if now else ""
     return (f'<h4>On the bus</h4><p>{count}{now.stop} of {len(passed)} have passed.</p>'
             f'<div class="blk-bus">{drawn}</div>')
 
@@ -182,7 +182,8 @@ def _structures(replay, step, changes, at):
 def _memory(replay, at):
     (taken, size), (freed, back), last = replay.memory(at)
     latest = f", the latest {escape(_allocation(last))}" if last else ""
-    return (f"<h4>Memory</h4><p>Taken so far: {taken} allocations, {size:,} bytes{latest}. Given back: {freed}, "
+    many = "s" * (taken != 1)
+    return (f"<h4>Memory</h4><p>Taken so far: {taken} allocation{many}, {size:,} bytes{latest}. Given back: {freed}, "
             f"{back:,} bytes.</p>" + _spark(replay, at))
 
 

@@ -115,7 +115,7 @@
     steps: (box) => Number(box.querySelector("input[type=range]").value),
     choice: (box) => JSON.parse(box.querySelector("select").value),
     check: (box) => box.querySelector("input").checked,
-    text: (box) => box.querySelector("input").value,
+    text: (box) => box.querySelector("input, textarea").value,
   };
 
   function write(box, value, bounds) {
@@ -126,7 +126,7 @@
     } else if (kind === "check") {
       box.querySelector("input").checked = value;
     } else {
-      for (const input of box.querySelectorAll("input")) {
+      for (const input of box.querySelectorAll("input, textarea")) {
         if (bounds) [input.min, input.max] = bounds;
         // A field is left alone while it is typed in: "1" may become "12".
         if (input === document.activeElement && input.type !== "range" && input.value !== "") continue;
@@ -220,7 +220,8 @@
 
     key(event) {
       const box = this.root.querySelector(".blk-steps");
-      if (!box || event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT)$/.test(event.target.tagName)) return;
+      if (!box || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (/^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return; // they have their own use for these keys
       const where = { ArrowLeft: "back", ArrowRight: "next", Home: "first", End: "last" }[event.key];
       if (!where) return;
       event.preventDefault();

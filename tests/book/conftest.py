@@ -10,6 +10,7 @@ import re
 import shutil
 import threading
 from pathlib import Path
+from urllib.parse import urldefrag
 
 import pytest
 
@@ -109,10 +110,12 @@ class Visit:
         self.page.on("pageerror", lambda e: self.errors.append(str(e)))
 
     def begin(self):
+        self.asked: set[str] = set()
         self.elsewhere: list[str] = []
         self.errors: list[str] = []
 
     def _request(self, request):
+        self.asked.add(urldefrag(request.url)[0].partition("?")[0])
         if not request.url.startswith(self.own):
             self.elsewhere.append(request.url)
 

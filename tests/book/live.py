@@ -23,7 +23,7 @@ SET = """async ([name, values]) => {
     const box = figure.boxes.get(parameter);
     const kind = box.dataset.kind;
     const input = box.querySelector({number: 'input[type=number]', steps: 'input', choice: 'select', check: 'input',
-                                     text: 'input'}[kind]);
+                                     text: 'input, textarea'}[kind]);
     if (kind === 'check') {
       if (input.checked !== value) input.click();
       continue;

@@ -3,7 +3,10 @@ strict policy that the README gives."""
 
 from __future__ import annotations
 
+import functools
+import gzip
 import re
+from urllib.parse import unquote
 
 import pytest
 
@@ -13,6 +16,7 @@ from tests.book.live import figures
 pytestmark = pytest.mark.site
 
 WIDTHS = {"desktop": 1280, "phone": 390, "small phone": 360}
+HEAVIEST = 700_000  # bytes of a page before a figure is touched
 LOOKS = [("light", "desktop"), ("dark", "phone"), ("light", "small phone")]  # a theme changes colours alone
 
 # What sticks out of the window to the right, and is not in a box that scrolls or clips.
@@ -30,6 +34,18 @@ STICKS_OUT = """() => {
 }"""
 
 
+@functools.cache
+def compressed(path):
+    """How many bytes a server sends for a file that it compresses, where that helps."""
+    content = path.read_bytes()
+    return min(len(content), len(gzip.compress(content)))
+
+
+def weight(asked, origin):
+    """How many bytes a page takes, compressed: itself and all that it asked for."""
+    return sum(compressed(SITE / unquote(url.removeprefix(f"{origin}/"))) for url in asked if url.startswith(origin))
+
+
 @pytest.mark.parametrize("path", visited())
 def test_page(window, origins, path):
     page = window.page
@@ -39,6 +55,7 @@ def test_page(window, origins, path):
         if path == "index.html":  # the front door leads on
             page.wait_for_url("**/book/index.html")
         if way == "http":
+            assert weight(window.asked, origins["http"]) < HEAVIEST
             for figure in figures(page.evaluate)[:1]:
                 figure.check(**dict([next(figure.moves())]))
         window.check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import importlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import nbformat
 import pytest
 
 from blkmodel.live import Slider, Steps, live
@@ -25,6 +27,7 @@ pytestmark = pytest.mark.site
 
 ENGINE = ROOT / "_build" / "engine"
 STATIC = ROOT / "book" / "_static"
+HERE = {"PYTHONPATH": str(ROOT)}  # for other processes: this tree, whatever is installed
 LARGEST = 9_000_000  # bytes of engine before the first answer
 
 
@@ -40,8 +43,9 @@ def stage(site, tmp_path_factory):
     steps = live(machine_map, name="steps", start={"cpus": 16, "present": 2}, present=Steps("cpus"), threads=1)
     leader = live(machine_map, name="leader", follow="both", cpus=(1, 32))
     follower = live(machine_map, name="follower", follow="both", threads=(1, 4))
+    short = live(tag_memory, name="short", room=Slider(0, 4096, none="enough"))
     manifest = json.loads((ENGINE / "manifest.json").read_text())
-    figures = "<p>and</p>".join(each.html() for each in (kinds, steps, leader, follower))
+    figures = "<p>and</p>".join(each.html() for each in (kinds, steps, leader, follower, short))
     (place / "index.html").write_text(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Stage</title>'
         '<link rel="icon" href="data:,"><link rel="stylesheet" href="_static/live.css">'
@@ -124,8 +128,12 @@ def test_each_figure_of_the_book(browser, origins, path, first):
             moves = list(figure.moves())
             if place not in first:  # one value of each control will do
                 moves = list({name: (name, value) for name, value in moves if value != figure.values[name]}.values())
+            said: dict[str, str] = {}
             for name, value in moves:
-                figure.check(**{name: value})
+                state = figure.check(**{name: value})
+                words = re.search(r'aria-label="([^"]*)"', state["shown"])
+                if words and not state["refused"]:  # what looks different is told with different words
+                    assert said.setdefault(words[1], state["shown"]) == state["shown"], f"{figure.name}: {words[1]}"
         assert violations(page, ".blk-live") == []
         visit.check()
 
@@ -136,6 +144,36 @@ def test_the_engine_is_of_this_package(site):
     parts = json.loads((ENGINE / "manifest.json").read_text())["parts"]
     assert {each["file"] for each in parts.values()} <= {p.name for p in (site / "_static" / "engine").iterdir()}
     assert sum(parts[name]["size"] for name in ("worker", "wasm", "heap", "sources")) < LARGEST
+
+
+def test_a_stale_engine_is_noticed(site, tmp_path, monkeypatch):
+    """A view changes by one letter: the engine in which it was is no longer up to date."""
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "_engine"))
+    build = importlib.import_module("build")
+    assert build.up_to_date()
+    package = build.package_files()
+    name = next(each for each in package if each.endswith("view/bus.py"))
+    monkeypatch.setattr(build, "package_files", lambda: package | {name: package[name] + "#"})
+    assert not build.up_to_date()
+
+
+def test_a_stale_output_is_noticed(tmp_path):
+    """The text of a figure changes by one word: the comparison of `make chapters` fails."""
+    stored = nbformat.read(ROOT / "book" / "index.ipynb", as_version=4)
+    stored.cells = [cell for cell in stored.cells if "machine_to_queues" in cell.source and cell.cell_type == "code"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "--nbval"]
+
+    def passes(name):
+        nbformat.write(stored, tmp_path / name)
+        still = os.environ | HERE | {"BLKMODEL_STILL": "1"}
+        done = subprocess.run([*command, name], cwd=tmp_path, env=still, check=False, capture_output=True, text=True)
+        assert "1 passed" in done.stdout or "1 failed" in done.stdout, done.stdout + done.stderr
+        return done.returncode == 0
+
+    assert passes("fresh.ipynb")
+    data = stored.cells[0].outputs[0].data
+    data["text/html"] = data["text/html"].replace("hardware queue", "hardware Queue", 1)
+    assert not passes("stale.ipynb")
 
 
 def test_only_the_newest_change_is_answered(browser, stage):
@@ -181,6 +219,103 @@ def test_a_state_can_be_sent_and_reset(browser, stage):
         page.wait_for_function("!location.search")
         assert not page.locator("[data-figure=machine_map] .blk-reset").is_visible()
         visit.check()
+
+
+def test_an_error_of_the_model_is_its_errno_and_its_log(browser, stage):
+    with Visit(browser, stage) as visit:
+        visit.page.goto(f"{stage['http']}/index.html")
+        figure = Figure(visit.page.evaluate, "short")
+        still = visit.page.locator("[data-figure=short] .blk-shown").inner_html()
+        state = figure.check(room=4)
+        assert state["refused"]
+        assert "<strong>ENOMEM</strong> (12)" in state["message"]
+        assert "blk-mq: failed to allocate request map\n" in state["message"]
+        assert state["shown"] == still, "behind the message is the last figure"
+        assert not figure.check(room=None)["refused"]
+        visit.check()
+
+
+# What a figure tells of its progress: each text of its status line, with the share that is loaded.
+TOLD = """() => {
+  const root = document.querySelector('[data-figure=machine_map]');
+  window.told = [];
+  new MutationObserver(() => {
+    const share = root.style.getPropertyValue('--blk-loaded');
+    window.told.push([root.querySelector('.blk-status').textContent, share === '' ? null : Number(share)]);
+  }).observe(root, {attributes: true, subtree: true, childList: true, characterData: true});
+}"""
+
+
+@pytest.mark.parametrize("way", ["file", "http"])
+def test_how_much_is_loaded(browser, stage, way):
+    with Visit(browser, stage) as visit:
+        visit.page.goto(f"{stage[way]}/index.html")
+        visit.page.evaluate(TOLD)
+        Figure(visit.page.evaluate, "machine_map").check(cpus=3)
+        told = [tuple(each) for each in visit.page.evaluate("told")]
+        shares = [share for words, share in told if words == "Loading the model …" and share is not None]
+        assert shares[0] == 0
+        assert 0 < max(shares) <= 1
+        assert shares == sorted(shares)
+        assert told[-1] == ("", None)
+
+
+def test_the_keyboard_reaches_every_control(browser, stage):
+    """From control to control by the tab key alone; each has a name, as axe-core sees to."""
+    with Visit(browser, stage) as visit:
+        page = visit.page
+        page.goto(f"{stage['file']}/index.html")
+        wanted = page.evaluate("""() => {
+          const all = [...document.querySelectorAll('fieldset :is(input, select, textarea, button)')]
+            .filter(each => each.checkVisibility({visibilityProperty: true}));
+          all.forEach((each, i) => each.dataset.number = i);
+          return all.length;
+        }""")
+        reached = []
+        for _ in range(wanted):
+            page.keyboard.press("Tab")
+            reached.append(page.evaluate("document.activeElement.dataset.number"))
+        assert reached == [str(number) for number in range(wanted)]
+
+
+MOVING = """() => [...document.querySelectorAll('main *')].filter(e => {
+  const style = getComputedStyle(e);
+  return style.transitionDuration.split(', ').some(each => parseFloat(each) > 0) || style.animationName !== 'none';
+}).length"""
+
+
+def test_nothing_moves_for_who_wants_no_motion(browser, origins):
+    with Visit(browser, origins) as visit:
+        visit.page.goto(f"{origins['file']}/book/index.html")
+        figures(visit.page.evaluate)[0].check(cpus=5)
+        assert visit.page.evaluate(MOVING) == 0
+        visit.page.emulate_media(reduced_motion="no-preference")
+        assert visit.page.evaluate(MOVING) > 0
+
+
+PRINTED = """() => {
+  const root = document.querySelector('.blk-live');
+  const seen = selector => root.querySelector(selector).checkVisibility({visibilityProperty: true});
+  return {controls: seen('fieldset'), status: seen('.blk-status'), figure: seen('.blk-shown svg'),
+          ink: getComputedStyle(root.querySelector('.blk')).color,
+          tooWide: [...document.querySelectorAll('.blk svg')].filter(each => each.getBoundingClientRect().right >
+            document.documentElement.clientWidth + 1).length};
+}"""
+
+
+def test_on_paper_there_is_the_figure_alone(browser, origins):
+    with Visit(browser, origins) as visit:
+        page = visit.page
+        page.set_viewport_size({"width": 700, "height": 990})  # A4 between its margins
+        page.emulate_media(color_scheme="dark")
+        page.goto(f"{origins['file']}/book/which-queue.html")
+        on_screen = page.evaluate(PRINTED)
+        assert (on_screen["controls"], on_screen["figure"]) == (True, True)
+        page.emulate_media(media="print", color_scheme="dark")
+        printed = page.evaluate(PRINTED)
+        red, green, blue = map(int, re.findall(r"\d+", printed.pop("ink"))[:3])
+        assert printed == {"controls": False, "status": False, "figure": True, "tooWide": 0}
+        assert max(red, green, blue) < 100, "ink is dark on paper, whatever the theme"
 
 
 def test_figures_that_follow(browser, stage):
@@ -291,26 +426,24 @@ SHOWS = """([place, text]) => {
       else if (!left) done(is);
       else setTimeout(look, 50, left - 1);
     };
-    look(400);
+    look(1200);
   });
 }"""
 
 
 @pytest.mark.slow
 def test_in_jupyterlab(browser, tmp_path):
-    import nbformat
-
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(each) for each in CELLS])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, tmp_path / "figure.ipynb")
-    environment = os.environ | {f"JUPYTER_{each}_DIR": str(tmp_path / each) for each in ("CONFIG", "DATA", "RUNTIME")}
+    places = {f"JUPYTER_{each}_DIR": str(tmp_path / each) for each in ("CONFIG", "DATA", "RUNTIME")}
     log = tmp_path / "lab.log"
     with log.open("w") as out:
         lab = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.port=0",
              "--ServerApp.ip=127.0.0.1", "--IdentityProvider.token=t", f"--ServerApp.root_dir={tmp_path}",
              "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
-            cwd=tmp_path, env=environment, stdout=out, stderr=subprocess.STDOUT)
+            cwd=tmp_path, env=os.environ | HERE | places, stdout=out, stderr=subprocess.STDOUT)
     try:
         for _ in range(600):
             if where := re.search(r"(http://127\.0\.0\.1:\d+/)lab", log.read_text()):

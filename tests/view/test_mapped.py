@@ -27,6 +27,10 @@ def test_a_table_shows_where_its_sectors_are_and_what_limits_follow():
     assert "logical_block_size 4096," in label(table_editor("0 2048 linear /dev/nullb1 0"))
 
 
+def test_a_table_may_be_typed_line_by_line():
+    assert table_editor("0 2048 zero\n 2048 8 zero\n") == table_editor("0 2048 zero; 2048 8 zero")
+
+
 @pytest.mark.parametrize(("table", "why"), [
     ("8 2048 zero", "zero: Gap in table"),
     ("0 2048 linear /dev/nosuch 0", "linear: Device lookup failed"),

@@ -141,7 +141,8 @@ def test_what_passes_on_the_bus():
             before = sum(n for at, n in of_step.items() if at < step)
             assert [item.get("data-key") for item in now] == [f"p{before + n}" for n in range(count)]
             assert {item.get("data-set") for item in now} == {f"step={step}"}
-            assert f"{count} pass in this step; {before + count} of {len(passed)} have passed." in words(html)
+            count_said = f"{count} pass{'es' * (count == 1)} in this step"
+            assert f"{count_said}; {before + count} of {len(passed)} have passed." in words(html)
             said = "; ".join(each.label for each in passed[before:before + count])
             assert f"On the bus: {said}." in unescape(label(html))
 
@@ -152,8 +153,8 @@ def test_a_read_on_the_bus():
     rung = replay.step_of(passed[0].at)
     assert replay.steps[rung - 1].path[-1].function == "nvme_write_sq_db"
     assert "0 of 5 have passed." in words(stepper("nvme-read", rung - 1))
-    assert "pass in this step" not in words(stepper("nvme-read", rung - 1))
-    assert "1 pass in this step; 1 of 5 have passed." in words(stepper("nvme-read", rung))
+    assert "in this step" not in words(stepper("nvme-read", rung - 1))
+    assert "1 passes in this step; 1 of 5 have passed." in words(stepper("nvme-read", rung))
     device = words(stepper("nvme-read", replay.step_of(passed[1].at)))
     assert device.startswith("The controller acts by itself.")
     assert "device nvme The source" in device
