@@ -198,6 +198,7 @@ from blkmodel.include.linux.percpu_refcount import (
     percpu_ref_resurrect,
     percpu_ref_tryget,
 )
+from blkmodel.include.linux.preempt import in_interrupt
 from blkmodel.include.linux.printk import pr_err, pr_info, pr_warn
 from blkmodel.include.linux.processor import cpu_relax
 from blkmodel.include.linux.rcupdate import rcu_read_lock, rcu_read_unlock, synchronize_rcu
@@ -440,6 +441,7 @@ def blk_mq_rq_ctx_init(data, tag, op, alloc_time_ns):
     rq.part = None
     rq.start_time_ns = ktime_get_ns() if blk_mq_need_time_stamp(rq) else 0
     rq.io_start_time_ns = 0
+    rq.stats_sectors = 0
     rq.nr_phys_segments = 0
     rq.extra_len = 0
     rq.deadline = 0
@@ -1012,6 +1014,7 @@ def __blk_mq_run_hw_queue(hctx):
     cpu = raw_smp_processor_id()
     if not cpumask_test_cpu(cpu, hctx.cpumask) and cpu_online(hctx.next_cpu):
         pr_warn(f"run queue from wrong CPU {cpu}, hctx {'inactive' if cpumask_empty(hctx.cpumask) else 'active'}")
+    WARN_ON_ONCE(in_interrupt(), "a hardware queue is run in an interrupt")
     srcu_idx = hctx_lock(hctx)
     blk_mq_sched.blk_mq_sched_dispatch_requests(hctx)
     hctx_unlock(hctx, srcu_idx)

@@ -1,6 +1,8 @@
 """What a kernel does about the impossible."""
 
-from blkmodel.sim import this
+import sys
+
+from blkmodel.sim import statics, this
 
 
 class KernelBug(AssertionError):
@@ -15,7 +17,23 @@ def WARN_ON(condition, what=""):
     return bool(condition)
 
 
-WARN_ON_ONCE = WARN_ON
+@statics
+class warned:
+    """The places in the source that have warned since boot, of those that warn once."""
+
+    def __init__(self):
+        self.places = set()
+
+
+def WARN_ON_ONCE(condition, what=""):
+    """The same, but the place that it is called from logs it once only."""
+    if condition:
+        caller = sys._getframe(1)
+        place = caller.f_code, caller.f_lineno
+        if place not in warned().places:
+            warned().places.add(place)
+            WARN_ON(True, what)
+    return bool(condition)
 
 
 def BUG_ON(condition, what=""):

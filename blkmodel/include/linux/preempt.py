@@ -1,0 +1,8 @@
+"""In which kind of context a CPU is."""
+
+from blkmodel.sim import this
+
+
+def in_interrupt():
+    """Whether an interrupt or a softirq is being handled, which must not sleep."""
+    return this().context.kind in ("irq", "softirq")
