@@ -81,7 +81,7 @@ chapters: .venv/installed ## run every chapter and compare with its stored outpu
 	@$(STILL) $(BIN)/pytest -q -n $(JOBS) --dist loadfile --nbval book
 
 browser: chromium firefox $(SITE)/.built ## visit every page of the built book
-	$(call say,"Every page in a browser: about a minute")
+	$(call say,"Every page in a browser: a few minutes")
 	@$(BIN)/pytest -q -n $(JOBS) -m "site and not screenshots" tests/book
 
 screenshots: chromium $(SITE)/.built ## pictures of every page in _build/screenshots
