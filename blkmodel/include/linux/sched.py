@@ -1,6 +1,12 @@
 """Tasks, and what is a task's own."""
 
+from blkmodel.include.linux.processor import cpu_relax
 from blkmodel.sim.memory import address_of
+
+
+def cond_resched():
+    """Let others go on. In the model nothing happens meanwhile unless the task lets it."""
+    cpu_relax()
 
 
 def object_is_on_stack(thing):

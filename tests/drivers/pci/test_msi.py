@@ -21,6 +21,7 @@ from blkmodel.include.linux.interrupt import (
     request_irq,
 )
 from blkmodel.include.linux.irqdesc import irq_activate, irq_desc_tree, irq_to_desc, proc_irq
+from blkmodel.include.linux.msi import for_each_pci_msi_entry
 from blkmodel.include.linux.pci import (
     PCI_IRQ_AFFINITY,
     PCI_IRQ_ALL_TYPES,
@@ -309,3 +310,16 @@ def test_an_unmanaged_interrupt_breaks_its_affinity():
     assert proc_irq(24) == ("2-3", "3")
     cpu_down(3)
     assert proc_irq(24) == ("0-1", "1")
+
+
+def test_entries_know_whether_they_are_masked():
+    """All are until somebody handles them, and again when nobody does."""
+    pdev = device(2)
+    spread(pdev, 1, 2)
+    entries = list(for_each_pci_msi_entry(pdev))
+    assert [bool(entry.masked) for entry in entries] == [True, True]
+    pci_request_irq(pdev, 1, note([], None), None, "x", "x")
+    assert [bool(entry.masked) for entry in entries] == [True, False]
+    assert pdev._device.masked == {0}
+    pci_free_irq(pdev, 1, "x")
+    assert [bool(entry.masked) for entry in entries] == [True, True]

@@ -273,6 +273,7 @@ from blkmodel.include.linux.nvme import (
 )
 from blkmodel.include.linux.printk import pr_warn
 from blkmodel.include.linux.rcupdate import synchronize_rcu
+from blkmodel.include.linux.sched import cond_resched
 from blkmodel.include.linux.slab import kcalloc, kfree, kzalloc, kzalloc_node, virt_to_object
 from blkmodel.include.linux.srcu import cleanup_srcu_struct, init_srcu_struct, synchronize_srcu
 from blkmodel.include.linux.t10_pi import T10_PI_TUPLE_SIZE, t10_pi_ref_tag
@@ -756,6 +757,7 @@ def nvme_execute_rq_polled(q, bd_disk, rq, at_head):
     blk_exec.blk_execute_rq_nowait(q, bd_disk, rq, at_head, nvme_end_sync_rq)
     while not completion_done(wait):
         blk_mq.blk_poll(q, request_to_qc_t(rq.mq_hctx, rq), True)
+        cond_resched()
 
 
 def __nvme_submit_sync_cmd(q, cmd, buffer, bufflen, timeout, qid, at_head, flags, poll):

@@ -8,8 +8,9 @@ from blkmodel.device.controller import Controller
 from blkmodel.device.faults import FAIL, Fault
 from blkmodel.device.namespace import Namespace
 from blkmodel.drivers.nvme.host import core
-from blkmodel.drivers.nvme.host.nvme_h import NVME_QUIRK_DEALLOCATE_ZEROES
+from blkmodel.drivers.nvme.host.nvme_h import NVME_QID_ANY, NVME_QUIRK_DEALLOCATE_ZEROES
 from blkmodel.include.linux import nvme
+from blkmodel.include.linux.blk_mq import BLK_MQ_REQ_NOWAIT
 from blkmodel.include.linux.blk_types import (
     BLK_STS_IOERR,
     BLK_STS_NOTSUPP,
@@ -24,9 +25,10 @@ from blkmodel.include.linux.blk_types import (
     REQ_RAHEAD,
 )
 from blkmodel.include.linux.blkdev import WRITE_LIFE_NONE, WRITE_LIFE_NOT_SET
+from blkmodel.include.linux.wait import completion, completion_done
 from blkmodel.sim import this, wire
 from blkmodel.sim.structure import sizeof
-from tests.drivers.nvme.host.up import commands, device_of, says, up, watched
+from tests.drivers.nvme.host.up import commands, device_of, polled, says, up, watched
 
 PAGE = 4096
 SHORT, EXTREME = 2, 5  # how long data will live
@@ -314,3 +316,67 @@ def test_a_queue_that_ends_takes_no_retry():
     finally:
         core.blk_mq.blk_mq_end_request = end
     assert ended == [BLK_STS_IOERR]
+
+
+def test_streams_that_the_controller_refuses(monkeypatch):
+    """Whoever asked is told its status; without streams, writes are not told apart."""
+    has_streams(monkeypatch, 16)
+    dev = up(params={"streams": True})
+    refused = nvme.NVME_SC_INVALID_FIELD | nvme.NVME_SC_DNR
+    params = nvme.streams_directive_params()
+    task, faults, ctrl = this().task, device_of(dev).faults, dev.ctrl
+    faults.append(Fault(FAIL, nth=0, opcode=nvme.nvme_admin_directive_send, status=refused))
+    assert task("sh", core.nvme_enable_streams, ctrl) == task("sh", core.nvme_disable_streams, ctrl) == refused
+    assert task("sh", core.nvme_configure_directives, ctrl) == refused
+    faults[:] = [Fault(FAIL, nth=0, opcode=nvme.nvme_admin_directive_recv, status=refused)]
+    assert task("sh", core.nvme_get_stream_params, ctrl, params, 1) == refused
+    assert task("sh", core.nvme_configure_directives, ctrl) == refused
+    assert task("sh", core.nvme_setup_streams_ns, ctrl, namespace_of(dev)) == refused
+    faults.clear()
+    assert task("sh", core.nvme_get_stream_params, ctrl, params, 1) == 0
+    assert (params.nssa, params.sws, params.sgs) == (16, 8, 4)
+
+
+# Commands that somebody waits for.
+
+
+def test_whoever_waits_for_a_command_is_woken():
+    dev = up()
+    rq = request(dev, REQ_OP_READ)
+    rq.end_io_data = wait = completion()
+    assert not completion_done(wait)
+    core.nvme_end_sync_rq(rq, BLK_STS_OK)
+    assert completion_done(wait)
+    assert rq.end_io_data is None
+
+
+def test_a_command_of_the_kernels_own_can_be_polled():
+    """It needs no interrupt; and on a queue of no polling, v5.4.120 says that this is a mistake."""
+    dev = up(2, queue_pairs=8, params={"poll_queues": 1})
+    [qid] = polled(dev)
+    flush = nvme.nvme_command(nvme.nvme_common_command(opcode=nvme.nvme_cmd_flush, nsid=1))
+
+    def submit():
+        return core.__nvme_submit_sync_cmd(namespace_of(dev).queue, flush, None, 0, 0, qid, 0, BLK_MQ_REQ_NOWAIT, True)
+    before = this().memory.totals()
+    with watched("command", "interrupt") as seen:
+        assert this().task("test", submit) == (0, 0)
+    assert [(kind, told["queue"]) for kind, told in seen] == [("command", qid)]
+    assert this().memory.totals() == before
+    assert not [line for line in this().log if "WARNING" in line]
+    assert poll_admin_queue(dev) == (0, 1)  # there is a cache, and it is on
+    assert [line for line in this().log if "WARNING" in line]
+
+
+def poll_admin_queue(dev):
+    get = nvme.nvme_command(nvme.nvme_features(opcode=nvme.nvme_admin_get_features, fid=nvme.NVME_FEAT_VOLATILE_WC))
+    return this().task("test", core.__nvme_submit_sync_cmd, dev.ctrl.admin_q, get, None, 0, 0, NVME_QID_ANY, 0, 0, True)
+
+
+def test_features_are_got():
+    dev = up(2, queue_pairs=2, granted=2)
+    found = this().task("test", core.nvme_get_features, dev.ctrl, nvme.NVME_FEAT_NUM_QUEUES, 0, None, 0)
+    assert found == (0, 1 | 1 << 16)
+    device_of(dev).faults.append(Fault(FAIL, opcode=nvme.nvme_admin_get_features, status=nvme.NVME_SC_INVALID_FIELD))
+    status, _ = this().task("test", core.nvme_get_features, dev.ctrl, nvme.NVME_FEAT_NUM_QUEUES, 0, None, 0)
+    assert status == nvme.NVME_SC_INVALID_FIELD

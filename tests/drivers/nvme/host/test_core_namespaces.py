@@ -31,7 +31,9 @@ from blkmodel.include.linux.pci import (
     pci_channel_io_perm_failure,
     to_pci_dev,
 )
+from blkmodel.include.linux.workqueue import queue_work, work_pending
 from blkmodel.sim import this
+from blkmodel.sim.structure import Array
 from tests.drivers.nvme.host.up import commands, device_of, probe, says, up, watched
 
 SECOND = 1_000_000_000
@@ -534,3 +536,135 @@ def test_the_bus_resets_the_device():
     this().task("sh", errors().reset_done, pdev)
     assert scenario.nvme_file("nvme0", "state") == "live"
     assert scenario.io("nvme0n1", "read", 0, PAGE) == bytes(PAGE)
+
+
+# What a controller's logs and lists are for, and where it does not give them.
+
+
+def test_lists_and_logs_that_the_controller_refuses():
+    """Whoever asked is told; what was to hold the answer is freed."""
+    dev = up()
+    task, faults, ctrl = this().task, device_of(dev).faults, dev.ctrl
+    busy = nvme.NVME_SC_INTERNAL
+    faults.append(Fault(FAIL, opcode=nvme.nvme_admin_identify, nth=0, status=busy))
+    assert task("scan", core.nvme_identify_ns_list, ctrl, 0, Array("u32", [0] * 1024)) == busy
+    faults[:] = [Fault(FAIL, opcode=nvme.nvme_admin_get_log_page, nth=0, status=busy)]
+    before = this().memory.totals()
+    task("kworker", core.nvme_get_fw_slot_info, ctrl)
+    assert log()[-1] == "Get FW SLOT INFO log error"
+    assert this().memory.totals() == before
+    assert task("kworker", core.nvme_get_effects_log, ctrl) == busy
+    assert ctrl.effects is None
+    faults.clear()
+    task("kworker", core.nvme_get_fw_slot_info, ctrl)
+    assert [line for line in log() if "FW SLOT" in line] == ["Get FW SLOT INFO log error"]
+    assert ("nvme_effects_log", 0) in before
+    assert ("nvme_effects_log", 0) not in this().memory.totals()
+
+
+def test_a_rescan_takes_all_that_was_written():
+    dev = up()
+    device_of(dev).namespaces[2] = Namespace(64)
+    assert this().task("sh", core.nvme_sysfs_rescan, dev.ctrl.device, "1\n", 2) == 2
+    assert disks() == ["nvme0n1", "nvme0n2"]
+
+
+# Who holds what.
+
+
+def test_an_open_disk_holds_its_driver(monkeypatch):
+    held = []
+    monkeypatch.setattr(core, "try_module_get", lambda module: held.append(module) is None)
+    monkeypatch.setattr(core, "module_put", held.remove)
+    dev = up()
+    ns = next(iter(dev.ctrl.namespaces))
+    assert (held, ns.kref.refcount) == ([], 1)
+    filp = this().task("open", filp_open, "nvme0n1", O_RDONLY)
+    assert (held, ns.kref.refcount) == ([dev.ctrl.ops.module], 2)
+    this().task("close", filp_close, filp)
+    assert (held, ns.kref.refcount) == ([], 1)
+    monkeypatch.setattr(core, "try_module_get", lambda module: False)
+    assert PTR_ERR(this().task("open", filp_open, "nvme0n1", O_RDONLY)) == -ENXIO
+    assert ns.kref.refcount == 1
+
+
+def test_how_long_queues_take_to_be_empty():
+    """What is left of the time that there was."""
+    dev = up(queue_pairs=2)
+    kernel, ctrl = this(), dev.ctrl
+
+    def wait():
+        core.nvme_start_freeze(ctrl)
+        return core.nvme_wait_freeze_timeout(ctrl, 100)
+    assert kernel.task("test", wait) == 100
+    core.nvme_unfreeze(ctrl)
+    device_of(dev).faults.append(Fault(SILENT, queue=1))
+    left = []
+    kernel.loop.post(kernel.context, lambda: left.append(wait()), SECOND)
+    kernel.loop.post(kernel.context, lambda: core.nvme_unfreeze(ctrl), 2 * SECOND)
+    scenario.io("nvme0n1", "read", 0, PAGE)
+    assert left == [0]
+
+
+# Starting and stopping.
+
+
+def test_a_controller_has_been_created_once_it_was_live():
+    kernel = blkmodel.boot(2)
+    created = []
+
+    def look(kind, **told):
+        if kind == "command" and told["command"].opcode == nvme.nvme_admin_identify:
+            created.append(scenario.nvme_controller().ctrl.created)
+    kernel.observer = look
+    dev = probe()
+    del kernel.observer
+    assert created[0] is False
+    assert created[-1] is dev.ctrl.created is True
+
+
+def test_stopping_waits_for_the_workers():
+    """An event's worker is waited for; the one that waits for other firmware does not begin."""
+    dev = up()
+    ctrl = dev.ctrl
+    workqueue = core.variables().nvme_wq
+
+    def stop():
+        queue_work(workqueue, ctrl.async_event_work)
+        queue_work(workqueue, ctrl.fw_act_work)
+        core.nvme_stop_ctrl(ctrl)
+        return work_pending(ctrl.async_event_work), work_pending(ctrl.fw_act_work)
+    with watched("command") as seen:
+        assert this().task("sh", stop) == (False, False)
+    opcodes = [command.opcode for command in commands(seen, 0)]
+    assert nvme.nvme_admin_async_event in opcodes
+    assert nvme.nvme_admin_get_log_page not in opcodes
+
+
+def test_the_bus_waits_until_the_controller_is_up():
+    dev = up(queue_pairs=2)
+    pdev = to_pci_dev(dev.dev)
+
+    def reset():
+        errors().reset_prepare(pdev)
+        errors().reset_done(pdev)
+        return dev.ctrl.state
+    assert this().task("sh", reset) == NVME_CTRL_LIVE
+
+    def slot_reset():
+        errors().error_detected(pdev, pci_channel_io_frozen)
+        errors().slot_reset(pdev)
+        errors().resume(pdev)
+        return dev.ctrl.state
+    assert this().task("aer", slot_reset) == NVME_CTRL_LIVE
+
+
+def test_unloading_the_driver_gives_its_controllers_up():
+    up(queue_pairs=2)
+    pdev = to_pci_dev(scenario.nvme_controller().dev)
+    assert pdev.dev.driver is not None
+    this().task("rmmod", pci.nvme_exit)
+    assert pdev.dev.driver is None
+    assert disks() == []
+    assert irq_desc_tree().descs == {}
+    assert not [kind for kind, _ in this().memory.totals() if kind.startswith(("nvme_dev", "nvme_queue", "nvme_ns"))]

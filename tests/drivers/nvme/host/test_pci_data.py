@@ -12,7 +12,7 @@ from blkmodel.device.namespace import Namespace
 from blkmodel.drivers.nvme.host import pci
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.blk_types import BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE
-from blkmodel.include.linux.dma_mapping import dma_map_sg_attrs
+from blkmodel.include.linux.dma_mapping import DMA_FROM_DEVICE, DMA_TO_DEVICE, dma_map_sg_attrs
 from blkmodel.include.linux.gfp import GFP_KERNEL, alloc_page
 from blkmodel.include.linux.scatterlist import scatterlist, sg_init_table
 from blkmodel.sim import this
@@ -265,3 +265,36 @@ def test_what_is_written_is_read(data):
     assert held_by(dev, len(expected)) == expected
     scenario.nvme_remove()
     assert kernel.memory.totals() == before
+
+
+@pytest.mark.parametrize(("size", "pages"), [(0, 1), (PAGE, 1), (510 * PAGE, 1), (511 * PAGE, 2), (4 << 20, 3)])
+def test_how_many_pages_a_list_of_pages_takes(size, pages):
+    """Each holds 511 and where the next one is; it is reckoned for a page more, as the first may begin within one."""
+    dev = up()
+    assert pci.nvme_npages(size, dev) == pages
+    assert pci.nvme_pci_iod_alloc_size(dev, size, 127, False) == 8 * pages + 127 * sizeof(scatterlist)
+
+
+@pytest.mark.parametrize(("segments", "pages"), [(1, 1), (256, 1), (257, 2), (513, 3)])
+def test_how_many_pages_a_list_of_descriptors_takes(segments, pages):
+    dev = up()
+    assert pci.nvme_pci_npages_sgl(segments) == pages
+    assert pci.nvme_pci_iod_alloc_size(dev, 0, segments, True) == 8 * pages + segments * sizeof(scatterlist)
+
+
+@pytest.mark.parametrize("op", ["read", "write"])
+def test_what_was_mapped_is_unmapped(monkeypatch, op):
+    """As it was mapped: this list, of as many pieces, in this direction."""
+    dev = up()
+    mapped, unmapped = [], []
+    real = pci.dma_map_sg_attrs
+
+    def map_sg(of, sgl, nents, direction, attrs):
+        mapped.append((of, sgl, nents, direction))
+        return real(of, sgl, nents, direction, attrs)
+    monkeypatch.setattr(pci, "dma_map_sg_attrs", map_sg)
+    monkeypatch.setattr(pci, "dma_unmap_sg", lambda *of: unmapped.append(of))
+    scenario.io("nvme0n1", op, 0, 64 * KIB, page_runs=[4] * 4)
+    assert unmapped == mapped
+    [(of, _, nents, direction)] = mapped
+    assert (of, nents, direction) == (dev.dev, 4, DMA_FROM_DEVICE if op == "read" else DMA_TO_DEVICE)

@@ -12,12 +12,15 @@ from blkmodel.drivers.nvme.host import core, pci
 from blkmodel.drivers.pci import msi
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.blk_mq import BLK_MQ_F_SHOULD_MERGE, HCTX_TYPE_DEFAULT, blk_mq_tag_set
-from blkmodel.include.linux.errno import EINVAL, ENOMEM
+from blkmodel.include.linux.errno import EINVAL, ENOMEM, EOPNOTSUPP
 from blkmodel.include.linux.interrupt import irq_affinity as affinity_request
 from blkmodel.include.linux.irqdesc import irq_to_desc, proc_irq
+from blkmodel.include.linux.pci import PCI_COMMAND_MASTER, to_pci_dev
 from blkmodel.sim.machine import machine
-from tests.drivers.nvme.host.up import TYPES, device_of, enabled, io_queues, polled, probe, up
+from tests.drivers.nvme.host.up import TYPES, device_of, enabled, io_queues, polled, probe, up, watched
 from tests.machines import machines
+
+INVALID_QUEUE = 0x10C
 
 
 def observe(dev):
@@ -292,3 +295,86 @@ def test_a_type_without_queues_is_left_alone():
     other.map[1].mq_map = [9, 9]
     pci.nvme_pci_map_queues(other)
     assert (other.map[0].mq_map, other.map[1].mq_map) == ([0, 1], [9, 9])
+
+
+# What the controller is asked to delete, and what is freed.
+
+
+def test_a_queue_that_cannot_be_deleted():
+    """The controller says why. What failed is remembered until the queue is created again."""
+    dev = up(2, queue_pairs=2)
+    task = blkmodel.sim.this().task
+    assert task("test", pci.adapter_delete_sq, dev, 9) == nvme.NVME_SC_QID_INVALID | nvme.NVME_SC_DNR
+    assert task("test", pci.adapter_delete_cq, dev, 9) == nvme.NVME_SC_QID_INVALID | nvme.NVME_SC_DNR
+    # its submission queue is there
+    assert task("test", pci.adapter_delete_cq, dev, 2) == INVALID_QUEUE | nvme.NVME_SC_DNR
+    device_of(dev).faults.append(Fault(FAIL, opcode=nvme.nvme_admin_delete_cq, status=nvme.NVME_SC_INTERNAL))
+    task("test", pci.nvme_disable_io_queues, dev)  # from the last to the first
+    assert [q.qid for q in dev.queues if q.flags >> pci.NVMEQ_DELETE_ERROR & 1] == [2]
+    assert io_queues(device_of(dev), "cqs") == [2]
+    assert task("test", pci.adapter_delete_cq, dev, 2) == 0
+    task("test", pci.nvme_suspend_io_queues, dev)
+    assert task("test", pci.nvme_create_io_queues, dev) == 0
+    assert not [q.qid for q in dev.queues if q.flags >> pci.NVMEQ_DELETE_ERROR & 1]
+
+
+def test_rings_are_freed_from_a_number_on():
+    dev = up(4, queue_pairs=4)
+    kernel = blkmodel.sim.this()
+    before = kernel.memory.totals()
+    kernel.task("test", pci.nvme_disable_io_queues, dev)
+    kernel.task("test", pci.nvme_suspend_io_queues, dev)
+    pci.nvme_free_queues(dev, 3)
+    assert dev.ctrl.queue_count == 3
+    assert kernel.memory.totals()["nvme_completion[]", 0] == before["nvme_completion[]", 0] - 2 * 16384
+    assert kernel.task("test", pci.nvme_create_io_queues, dev) == 0
+    assert dev.ctrl.queue_count == 5
+    assert kernel.memory.totals() == before
+
+
+def test_a_controller_that_is_down_may_not_write_to_memory():
+    dev = up(2, queue_pairs=2)
+    pdev = to_pci_dev(dev.dev)
+    assert (pdev.enable_cnt, device_of(dev).pci_command & PCI_COMMAND_MASTER) == (1, PCI_COMMAND_MASTER)
+    blkmodel.sim.this().task("init", pci.nvme_driver.shutdown, pdev)
+    assert (pdev.enable_cnt, device_of(dev).pci_command & PCI_COMMAND_MASTER) == (0, 0)
+    assert pdev.msix_enabled == 0
+
+
+def test_without_copies_doorbells_are_rung():
+    """Where the controller won't use them, the queues forget them."""
+    dev = up(2, queue_pairs=2)
+    assert all(q.dbbuf_sq_db and q.dbbuf_cq_db and q.dbbuf_sq_ei and q.dbbuf_cq_ei for q in dev.queues[1:3])
+    dev = up(2, queue_pairs=2, faults=[Fault(FAIL, opcode=nvme.nvme_admin_dbbuf, status=nvme.NVME_SC_INTERNAL)])
+    assert dev.dbbuf_dbs is dev.dbbuf_eis is None
+    for q in dev.queues[1:3]:
+        assert (q.dbbuf_sq_db, q.dbbuf_cq_db, q.dbbuf_sq_ei, q.dbbuf_cq_ei) == (None,) * 4
+    with watched("doorbell") as seen:
+        for _ in range(3):
+            scenario.io("nvme0n1", "read", 0, 4096)
+    assert len([told for _, told in seen if told["side"] == "sq"]) == 3
+
+
+# The controller's own memory.
+
+
+@pytest.mark.parametrize(("size", "unit", "offset", "window", "resource"), [
+    (4, 0, 2, 1 << 20, (0, 4 * 4096, 2 * 4096)), (4, 1, 2, 1 << 20, (0, 4 << 16, 2 << 16)),
+    (9, 1, 12, 1 << 20, (0, 4 << 16, 12 << 16)),  # no more than there is of the window
+    (1, 1, 17, 1 << 20, None), (0, 0, 0, 1 << 20, (0, 0, 0))])
+@pytest.mark.parametrize("taken", [True, False])
+def test_the_controllers_own_memory(monkeypatch, size, unit, offset, window, resource, taken):
+    """In units of 4 KiB, 64 KiB and so on. The reference kernel can't make it usable, and says so."""
+    seen = []
+    cmbsz = size << 12 | unit << 8 | nvme.NVME_CMBSZ_WDS
+    registers = Controller._registers
+    monkeypatch.setattr(Controller, "_registers", lambda self: {
+        **registers(self), nvme.NVME_REG_CMBSZ: cmbsz, nvme.NVME_REG_CMBLOC: offset << 12})
+    monkeypatch.setattr(Controller, "window", window)
+    monkeypatch.setattr(pci, "pci_p2pdma_add_resource",
+                        lambda pdev, *asked: seen.append(asked) or (0 if taken else -EOPNOTSUPP))
+    dev = up(1, queue_pairs=1, vectors=2)
+    assert (dev.cmbsz, dev.cmbloc) == (cmbsz, offset << 12)
+    assert seen == ([resource] if resource else [])
+    said = "nvme nvme0: failed to register the CMB" in blkmodel.sim.this().log
+    assert said == (resource is not None and not taken)
