@@ -11,9 +11,9 @@ from blkmodel.sim.memory import PAGE_SIZE
 
 
 class IO:
-    """One bio to sectors of a disk. ends: how often it ended; status: how. before(): called before it is submitted.
+    """One bio to sectors of a disk. ends: how often it ended; status: how; cookie: what to poll for it with.
 
-    `sectors`: how many a bio without memory is for.
+    before(): called before it is submitted. `sectors`: how many a bio without memory is for.
     """
 
     def __init__(self, name, op, sector, length=0, data=None, cpu=0, before=None, sectors=0):
@@ -36,9 +36,9 @@ class IO:
         if before is not None:
             before()
         if cpu is None:  # the caller is a process
-            blk_core.submit_bio(self.bio)
+            self.cookie = blk_core.submit_bio(self.bio)
         else:
-            this().task("io", blk_core.submit_bio, self.bio, cpu=cpu)
+            self.cookie = this().task("io", blk_core.submit_bio, self.bio, cpu=cpu)
 
     def end(self, bio):
         self.ends += 1

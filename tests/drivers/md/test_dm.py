@@ -20,6 +20,7 @@ from blkmodel.include.linux.errno import (
 )
 from blkmodel.include.linux.fs import O_EXCL, O_RDONLY, filp_close, filp_open, vfs_ioctl
 from blkmodel.include.linux.hdreg import hd_geometry
+from blkmodel.include.linux.kdev_t import MKDEV
 from blkmodel.include.linux.kobject import sysfs
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
@@ -155,6 +156,45 @@ def test_a_device_below_is_opened_once_and_shown():
     assert control.create("y", "0 8 linear /dev/d0 8") == 0  # device mapper holds it, not one device of it
     assert control.remove("x") == control.remove("y") == 0
     assert on.disks[0].disk.part0.holder_dir.links == {}
+
+
+def test_a_device_below_is_closed_once():
+    on = Machine()
+    control.create("x", "0 8 linear /dev/d0 0")
+    md = on.md()
+    (below,) = md.table_devices
+    for _ in range(2):
+        this().task("kernel", dm.close_table_device, below, md)
+        assert (below.dm_dev.bdev, below.dm_dev.dax_dev) == (None, None)
+        assert on.disks[0].disk.part0.holder_dir.links == {}
+
+
+def test_a_device_below_that_nobody_closed():
+    on = Machine()
+    control.create("x", "0 8 linear /dev/d0 0")
+    r, _ = this().task("kernel", dm.dm_get_table_device, on.md(), MKDEV(240, 1), 3)
+    assert r == 0
+    assert control.remove("x") == 0
+    assert on.kernel.log[-1] == "device-mapper: core: dm_destroy: 240:1 still exists with 1 references"
+    assert not [each for each in on.kernel.memory.live.values() if each.kind == "table_device"]
+
+
+@pytest.mark.parametrize("step", ["resume", "remove"])
+def test_a_table_goes_when_nobody_looks_at_it_any_more(step):
+    on = Machine()
+    control.create("x", "0 8 linear /dev/d0 0")
+    md = on.md()
+    assert control.suspend("x") == control.load("x", "0 8 linear /dev/d1 0") == 0
+    table, index = dm.dm_get_live_table(md)
+    left = []
+
+    def leave():
+        left.append(table.num_targets)
+        dm.dm_put_live_table(md, index)
+    this().loop.post(Context("task", "reader", 0), leave, 20 * MS)
+    assert (control.resume("x") if step == "resume" else control.remove("x")) == 0
+    assert left == [1]
+    assert this().loop.now >= 20 * MS
 
 
 def test_a_disk_that_somebody_has_for_himself():

@@ -10,6 +10,7 @@ from blkmodel.block.blk_core import blk_queue_flag_set, submit_bio
 from blkmodel.block.blk_settings import blk_queue_max_discard_sectors, blk_queue_max_write_zeroes_sectors
 from blkmodel.drivers.md import dm
 from blkmodel.include.linux import blk_types as ops
+from blkmodel.include.linux.blk_mq import blk_qc_t_is_internal
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_DISCARD, QUEUE_FLAG_SECERASE, blk_queue_discard
 from blkmodel.include.linux.bug import KernelBug
 from blkmodel.include.linux.device_mapper import (
@@ -20,6 +21,8 @@ from blkmodel.include.linux.device_mapper import (
     DM_MAPIO_REMAPPED,
     DM_MAPIO_REQUEUE,
     DM_MAPIO_SUBMITTED,
+    DM_TARGET_IMMUTABLE,
+    DM_TYPE_NVME_BIO_BASED,
 )
 from blkmodel.include.linux.errno import (
     EIO,
@@ -29,7 +32,7 @@ from blkmodel.sim import this
 from blkmodel.sim.structure import Struct, sizeof, struct
 from tests.drivers.md import control
 from tests.drivers.md.ios import IO, read, write
-from tests.drivers.md.machine import SECTOR, Machine, Scripted
+from tests.drivers.md.machine import MS, SECTOR, Machine, Scripted
 from tests.drivers.md.tables import Reference, lines, size_of
 
 
@@ -450,3 +453,123 @@ def test_clones_of_swapping_wait_for_each_other():
     assert (third.status, semaphore.count) == (ops.BLK_STS_IOERR, dm.DEFAULT_SWAP_BIOS)
 
 
+# ---------------------------------------------------------------- bios that need no cutting
+
+
+class Uncut:
+    """A device that hands bios on as they are: its one target is immutable, and its disk is one of NVMe."""
+
+    def __init__(self, **more):
+        self.on = Machine(disks=1, cache=True)
+        self.on.disks[0].disk.disk_name = "nvme0n1"
+        self.scripted = Scripted(features=DM_TARGET_IMMUTABLE,
+                                 iterate_devices=lambda ti, fn, data: fn(ti, ti.private, 0, ti.len, data), **more)
+        self.scripted.settings = {"num_flush_bios": 2, "num_discard_bios": 1}
+        control.create("x", "0 64 scripted /dev/d0")
+        assert self.on.md().type == DM_TYPE_NVME_BIO_BASED
+        self.seen = self.on.disks[0].seen
+
+
+def test_bios_go_to_nvme_as_they_are():
+    uncut = Uncut()
+    data = bytes([5]) * SECTOR * 3
+    io = write("dm-0", 7, data)
+    uncut.on.advance()
+    assert (io.ends, io.status) == (1, 0)
+    assert [(op, sector, count) for op, sector, count, _ in uncut.seen] == [(ops.REQ_OP_WRITE, 7, 3)]
+    assert bytes(uncut.on.stores["d0"][7 * SECTOR:10 * SECTOR]) == data
+    uncut.on.disks[0].status = ops.BLK_STS_MEDIUM
+    io = read("dm-0", 7, SECTOR)
+    uncut.on.advance()
+    assert (io.ends, io.status) == (1, ops.BLK_STS_MEDIUM)
+    assert not dm.md_in_flight(uncut.on.md())
+
+
+def test_what_nvme_says_to_poll_with_is_what_the_device_says():
+    Uncut()
+    cookies = [read("dm-0", sector, SECTOR).cookie for sector in (0, 32)]
+    assert len(set(cookies)) == 2
+    assert all(cookie != ops.BLK_QC_T_NONE and blk_qc_t_is_internal(cookie) for cookie in cookies)
+
+
+@pytest.mark.parametrize("data", [None, bytes([9]) * SECTOR])
+def test_a_flush_to_nvme_carries_no_data(data):
+    """The target gets as many as it wants; data come after them."""
+    uncut = Uncut()
+    io = IO("dm-0", ops.REQ_OP_WRITE | ops.REQ_PREFLUSH, 0, data=data)
+    uncut.on.advance()
+    assert (io.ends, io.status) == (1, 0)
+    flushes = [bool(bio.bi_opf & ops.REQ_PREFLUSH) for bio in uncut.scripted.bios]
+    assert flushes == [True] * 2 + [False] * (data is not None)
+    assert [seen[:3] for seen in uncut.seen if seen[2]] == [(ops.REQ_OP_WRITE, 0, 1)] * (data is not None)
+    assert uncut.on.stores["d0"][:SECTOR] == (data or bytes(SECTOR))
+
+
+def test_a_discard_goes_to_nvme_as_the_target_wants_it():
+    uncut = Uncut()
+    can_discard(uncut.on.disks[0].queue)
+    allow_all(uncut.on.md().queue)
+    io = IO("dm-0", ops.REQ_OP_DISCARD, 4, sectors=8)
+    uncut.on.advance()
+    assert (io.ends, io.status) == (1, 0)
+    assert [seen[:3] for seen in uncut.seen] == [(ops.REQ_OP_DISCARD, 4, 8)]
+    io = abnormal("dm-0", ops.REQ_OP_WRITE_ZEROES, 0, 8)
+    assert (io.ends, io.status) == (1, ops.BLK_STS_NOTSUPP)  # the target wants none
+
+
+# ---------------------------------------------------------------- what is counted, and what is cut
+
+
+def test_how_long_bios_took():
+    on = Machine(delay=20 * MS)
+    control.create("x", "0 8 linear /dev/d0 0")
+    on.advance(1000)
+    read("dm-0", 0, SECTOR)
+    on.advance(100)
+    assert 15 * MS < part_stat_read(on.md().disk.part0, "nsecs", 0) < 30 * MS
+
+
+@pytest.mark.parametrize("op", [ops.REQ_OP_DISCARD, ops.REQ_OP_WRITE_ZEROES])
+def test_an_operation_without_data_is_cut_at_the_devices_limit(op):
+    on = Machine(disks=1)
+    allow_all(on.disks[0].queue)
+    control.create("x", "0 128 linear /dev/d0 0")
+    scenario.set_scheduler("d0", "none")
+    allow_all(on.md().queue)
+    limits = on.disks[0].queue.limits
+    limits.max_discard_sectors = limits.max_write_zeroes_sectors = 1 << 20
+    io = abnormal("dm-0", op, 0, 100)
+    on.advance()
+    assert (io.ends, io.status) == (1, 0)
+    assert sorted(seen[:3] for seen in on.disks[0].seen) == [(op, 0, 64), (op, 64, 36)]
+
+
+def test_a_target_that_takes_but_a_part_of_a_discard():
+    on = Machine(disks=1)
+    allow_all(on.disks[0].queue)
+
+    def take(bio):
+        dm.dm_accept_partial_bio(bio, 3)
+        return DM_MAPIO_REMAPPED
+    Scripted(maps=[take]).settings = {"num_discard_bios": 1, "discards_supported": True}
+    control.create("x", "0 64 scripted /dev/d0")
+    scenario.set_scheduler("d0", "none")
+    allow_all(on.md().queue)
+    io = IO("dm-0", ops.REQ_OP_DISCARD, 8, sectors=8)
+    on.advance()
+    assert (io.ends, io.status) == (1, 0)
+    assert sorted(seen[:3] for seen in on.disks[0].seen) == [(ops.REQ_OP_DISCARD, 8, 3), (ops.REQ_OP_DISCARD, 11, 5)]
+
+
+def test_a_flush_comes_to_a_target_as_one_of_the_device():
+    on = Machine(cache=True)
+    disks = []
+
+    class Looking(Scripted):
+        def map(self, ti, bio):
+            disks.append(bio.bi_disk)
+            return super().map(ti, bio)
+    Looking().settings = {"num_flush_bios": 2, "flush_supported": True}
+    control.create("x", "0 8 scripted /dev/d0")
+    scenario.flush("dm-0")
+    assert disks == [on.md().disk] * 2

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blkmodel import boot
+from blkmodel.drivers.md import dm_delay, dm_table
 from blkmodel.include.linux.blk_types import (
     BLK_STS_OK,
     REQ_FUA,
@@ -13,7 +14,10 @@ from blkmodel.include.linux.blk_types import (
     REQ_OP_WRITE,
     REQ_PREFLUSH,
 )
-from blkmodel.include.linux.errno import EINVAL, ENODEV, ENOMEM, ENXIO
+from blkmodel.include.linux.errno import EEXIST, EINVAL, ENODEV, ENOMEM, ENXIO
+from blkmodel.include.linux.timer import timer_pending
+from blkmodel.scenario import disk
+from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE
 from tests.drivers.md import control
 from tests.drivers.md.disks import Disk, load
@@ -114,6 +118,27 @@ def test_suspending_sends_everything_on():
         io.free()
     on.kernel.loop.run_due()
     assert on.kernel.memory.totals() == on.before
+
+
+def test_from_when_it_is_to_be_suspended_nothing_waits():
+    """The device takes bios still, until its file system is frozen."""
+    on = Delayed("240:0 0 5000")
+    first = write("dm-0", 0, bytes(512))
+    table = disk("dm-0").private_data.map
+    timer = table.targets[0].private.delay_timer
+    assert timer_pending(timer)
+    this().task("kernel", dm_table.dm_table_presuspend_targets, table)
+    second = write("dm-0", 8, bytes(512))
+    assert not timer_pending(timer)
+    assert on.waiting() == [0, 0, 0]
+    on.advance(1)
+    assert (first.ends, second.ends) == (1, 1)
+
+
+def test_its_name_is_taken_once():
+    on = Delayed("240:0 0 1")
+    assert dm_delay.dm_delay_init() == -EEXIST
+    assert on.kernel.log[-1] == "device-mapper: delay: register failed -17"
 
 
 def test_discards_wait_as_writes_do():

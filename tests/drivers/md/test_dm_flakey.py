@@ -5,9 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blkmodel import boot
+from blkmodel.drivers.md import dm_flakey
 from blkmodel.include.linux.blk_types import BLK_STS_IOERR, BLK_STS_OK, REQ_OP_WRITE, REQ_PREFLUSH, REQ_SYNC
 from blkmodel.include.linux.bug import KernelBug
-from blkmodel.include.linux.errno import EINVAL, ENODEV, ENOMEM, ENOTTY, ENXIO
+from blkmodel.include.linux.errno import EEXIST, EINVAL, ENODEV, ENOMEM, ENOTTY, ENXIO
 from blkmodel.scenario import disk
 from tests.drivers.md import control
 from tests.drivers.md.disks import Disk, load
@@ -56,6 +57,12 @@ def test_up_and_down(up, down, ups):
         assert on.does(IO("dm-0", REQ_OP_WRITE | REQ_PREFLUSH, 0)) == expected
         assert on.below(second * 2) == (B if is_up else A)
         on.seconds(0.997)
+
+
+def test_its_name_is_taken_once():
+    on = Flakey("1 1")
+    assert dm_flakey.dm_flakey_init() == -EEXIST
+    assert on.kernel.log[-1] == "device-mapper: flakey: register failed -17"
 
 
 def test_dropping_writes():

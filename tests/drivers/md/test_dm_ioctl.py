@@ -592,6 +592,16 @@ def test_the_list_of_devices(wanted, room):
     assert found == there
 
 
+def test_devices_are_listed_by_what_their_names_hash_to():
+    """The last six bits of 59 times the letter: 17 for c, 22 for b, 27 for a. On one list the newest is first."""
+    Machine(disks=0)
+    for name in "cbadCe":
+        assert control.create(name) == 0
+    _, head, block = control.ioctl(DM_LIST_DEVICES_CMD)
+    order = sorted("eCdabc", key=lambda name: ord(name) * 59 % 64)
+    assert [string_at(block, at + NAME_LIST.size) for at, _ in entries(block, head.data_start, NAME_LIST)] == order
+
+
 def test_the_list_of_versions():
     Machine(disks=0)
     r, head, block = control.ioctl(DM_LIST_VERSIONS_CMD)

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blkmodel import boot
+from blkmodel import boot, scenario
 from blkmodel.block.blk_core import blk_finish_plug, blk_queue_flag_set, blk_start_plug
 from blkmodel.block.blk_mq import blk_freeze_queue_start
 from blkmodel.drivers.md import dm_mpath, dm_rq
+from blkmodel.drivers.md.dm_bio_record_h import dm_bio_details
 from blkmodel.fs.block_dev import bdput, lookup_bdev
 from blkmodel.include.linux.blk_types import (
     BLK_STS_DEV_RESOURCE,
@@ -23,7 +24,8 @@ from blkmodel.include.linux.blk_types import (
 )
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_DYING, blk_plug
 from blkmodel.include.linux.dm_ioctl import DM_DEV_STATUS_CMD
-from blkmodel.include.linux.errno import EBUSY, EINVAL, ENOMEM, ENXIO
+from blkmodel.include.linux.errno import EBUSY, EINVAL, EIO, ENOMEM, ENXIO
+from blkmodel.include.linux.fs import O_RDONLY, filp_open, vfs_ioctl
 from blkmodel.include.linux.kobject import sysfs
 from blkmodel.include.linux.string import kstrdup
 from blkmodel.include.scsi.scsi_dh import (
@@ -35,6 +37,7 @@ from blkmodel.include.scsi.scsi_dh import (
     SCSI_DH_RETRY,
 )
 from blkmodel.sim.kernel import Context
+from blkmodel.sim.structure import sizeof
 from tests.drivers.md import control
 from tests.drivers.md.disks import Disk, load
 from tests.drivers.md.ios import IO, read, write
@@ -354,6 +357,20 @@ def test_user_space_hears_of_paths():
         ("DM_TARGET=multipath", f"DM_ACTION=PATH_{what}", f"DM_SEQNUM={n}", f"DM_PATH={on.disks[1].number}",
          f"DM_NR_VALID_PATHS={left}", "DM_NAME=mp", "DM_UUID=")
         for n, (what, left) in enumerate([("FAILED", 1), ("REINSTATED", 2)], 1)]
+    assert not [each for each in on.kernel.memory.live.values() if each.kind == "dm_uevent"]
+
+
+def test_user_space_does_not_hear_of_the_paths_of_a_device_that_has_lost_its_name():
+    on = Paths(1)
+    on.create([0])
+    sysfs().uevents.clear()
+    md = scenario.disk("dm-0").private_data
+    cell, md.interface_ptr = md.interface_ptr, None
+    on.kernel.task("kernel", dm_mpath.fail_path, next(iter(next(iter(multipath().priority_groups)).pgpaths)))
+    on.advance(1)
+    assert on.kernel.log[-1] == "device-mapper: uevent: dm_send_uevents: skipping sending uevent for lost device"
+    assert sysfs().uevents == []
+    md.interface_ptr = cell
 
 
 def test_user_space_does_not_hear_of_them_without_memory():
@@ -582,6 +599,128 @@ def test_a_handler_that_fails(monkeypatch, answer, state, lines):
     assert (io.ends, io.status) == (1, BLK_STS_OK)
     assert on.state() == state
     assert on.kernel.log[before:] == [f"device-mapper: multipath: {line}" for line in lines]
+
+
+def test_suspending_waits_for_a_handler_and_asks_none_again(monkeypatch):
+    """It wants to be asked again, but nothing begins any more."""
+    on, dh = Paths(2), Handler(monkeypatch)
+    assert control.create("mp", handled(on, "2 pg_init_retries 5")) == 0
+    m = multipath()
+
+    def activate(q, fn, data):
+        dh.activated.append(data)
+        on.kernel.loop.post(Context("task", "handler", 0), lambda: fn(data, SCSI_DH_IMM_RETRY), 50 * MS)
+        return 0
+    monkeypatch.setattr(dm_mpath, "scsi_dh_activate", activate)
+    io = read("dm-0", 0, 4096)
+    on.advance(10)
+    assert (m.pg_init_in_progress, len(dh.activated)) == (1, 1)
+    before = on.kernel.loop.now
+    assert control.suspend("mp", noflush=True) == 0
+    assert on.kernel.loop.now - before >= 40 * MS
+    assert (m.pg_init_in_progress, len(dh.activated), list(m.pg_init_wait.head)) == (0, 1, [])
+    assert not m.flags >> dm_mpath.MPATHF_PG_INIT_DISABLED & 1
+    monkeypatch.setattr(dm_mpath, "scsi_dh_activate", dh.activate)
+    assert control.resume("mp") == 0
+    on.advance(200)
+    assert (io.ends, io.status) == (1, BLK_STS_OK)
+
+
+def multipath():
+    """What multipath keeps of the device."""
+    return scenario.disk("dm-0").private_data.map.targets[0].private
+
+
+def test_how_many_paths_are_at_being_initialised(monkeypatch):
+    on, dh = Paths(2), Handler(monkeypatch)
+    assert control.create("mp", handled(on).replace(" 2 1 round-robin 0 1 1", " 1 1 round-robin 0 2 1", 1).replace(
+        "round-robin 0 1 1 ", "")) == 0
+    read("dm-0", 0, 4096)
+    on.advance(200)
+    assert len(dh.activated) == 2
+    # they are at it when it is asked for again
+    assert on.kernel.task("kernel", lambda: [dm_mpath.pg_init_all_paths(multipath()) for _ in range(2)]) == [2, 0]
+    on.advance(10)
+    assert len(dh.activated) == 4
+
+
+# ---------------------------------------------------------------- ioctls
+
+
+class Asked:
+    """A device on two paths, open; each path's disk answers ioctls."""
+
+    def __init__(self, table=None, **more):
+        self.on = Paths(2)
+        self.asked = []
+        for each in self.on.disks:
+            each.disk.fops.ioctl = self.answer
+        assert control.create("mp", table(self.on) if table else self.on.table([[0, 1]], **more)) == 0
+        self.filp = self.on.kernel.task("user", filp_open, "dm-0", O_RDONLY)
+
+    def answer(self, bdev, mode, cmd, arg):
+        self.asked.append((bdev.bd_disk.disk_name, cmd, arg))
+        return 5
+
+    def ask(self):
+        return self.on.kernel.task("user", vfs_ioctl, self.filp, 0x5310, "arg")
+
+
+@MODES
+def test_an_ioctl_goes_down_the_paths_by_turns(mode):
+    device = Asked(mode=mode)
+    assert [device.ask() for _ in range(2)] == [5] * 2
+    assert sorted(device.asked) == [("p0", 0x5310, "arg"), ("p1", 0x5310, "arg")]
+    control.message("mp", f"fail_path {device.on.disks[0].number}")
+    assert [device.ask() for _ in range(2)] == [5] * 2
+    assert [name for name, *_ in device.asked[2:]] == ["p1"] * 2
+    control.message("mp", f"fail_path {device.on.disks[1].number}")
+    assert device.ask() == -EIO
+
+
+@MODES
+def test_an_ioctl_waits_for_a_path_where_io_would(mode):
+    device = Asked(mode=mode, features=["queue_if_no_path"])
+    for each in device.on.disks:
+        control.message("mp", f"fail_path {each.number}")
+    before = device.on.kernel.loop.now
+    device.on.kernel.loop.post(Context("task", "multipathd", 0), lambda: dm_mpath.reinstate_path(
+        next(iter(next(iter(multipath().priority_groups)).pgpaths))), 55 * MS)
+    assert device.ask() == 5
+    assert [name for name, *_ in device.asked] == ["p0"]
+    assert device.on.kernel.loop.now - before >= 55 * MS
+
+
+def test_an_ioctl_waits_until_its_path_is_initialised(monkeypatch):
+    dh = Handler(monkeypatch)
+    device = Asked(table=handled)
+    assert device.ask() == 5
+    assert [path.path.dev.name for path in dh.activated] == [device.on.disks[0].number]
+    assert [name for name, *_ in device.asked] == ["p0"]
+
+
+@pytest.mark.parametrize(("sectors", "part"), [(SECTORS, 0), (SECTORS - 8, 1)])
+def test_which_path_an_ioctl_is_for(sectors, part):
+    on = Paths(1)
+    assert control.create("mp", on.table([[0]]).replace(f"0 {SECTORS}", f"0 {sectors}", 1)) == 0
+    r, bdev = on.kernel.task("user", dm_mpath.multipath_prepare_ioctl, multipath().ti)
+    assert (r, bdev.bd_disk) == (part, on.disks[0].disk)
+
+
+# ---------------------------------------------------------------- what is kept
+
+
+def test_what_is_kept_of_paths_and_bios():
+    on = Paths(3)
+    on.create([0, 1], [2], mode="bio")
+    kept = sizeof(dm_mpath.dm_mpath_io) + sizeof(dm_bio_details)
+    md = scenario.disk("dm-0").private_data
+    assert (multipath().ti.per_io_data_size, dm_mpath.multipath_per_bio_data_size()) == (kept, kept)
+    assert md.bs.front_pad == (kept + 7) // 8 * 8 + 48
+    groups = [pg.pgpaths for pg in multipath().priority_groups]
+    assert [len(list(paths)) for paths in groups] == [2, 1]
+    assert control.remove("mp") == 0
+    assert [list(paths) for paths in groups] == [[], []]
 
 
 def test_a_handler_that_is_attached_is_kept_if_the_table_says_so(monkeypatch):

@@ -6,7 +6,7 @@ A target of the test's own stands in for multipath where that would not do what 
 import pytest
 
 from blkmodel import boot
-from blkmodel.block import blk_core
+from blkmodel.block import blk_core, blk_mq
 from blkmodel.drivers.md import dm_rq, dm_target
 from blkmodel.include.linux.blk_mq import BLK_MQ_MAX_DEPTH
 from blkmodel.include.linux.blk_types import (
@@ -17,7 +17,14 @@ from blkmodel.include.linux.blk_types import (
     REQ_OP_WRITE_SAME,
     REQ_OP_WRITE_ZEROES,
 )
-from blkmodel.include.linux.blkdev import QUEUE_FLAG_DISCARD, bdev_get_queue, blk_queue_discard, blk_rq_bytes
+from blkmodel.include.linux.blkdev import (
+    QUEUE_FLAG_DISCARD,
+    RQF_FAILED,
+    bdev_get_queue,
+    blk_plug,
+    blk_queue_discard,
+    blk_rq_bytes,
+)
 from blkmodel.include.linux.bug import KernelBug
 from blkmodel.include.linux.device_mapper import (
     DM_ENDIO_DELAY_REQUEUE,
@@ -34,6 +41,7 @@ from blkmodel.include.linux.device_mapper import (
 )
 from blkmodel.include.linux.errno import EINVAL, ENOMEM
 from blkmodel.scenario import disk
+from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import sizeof
 from tests.drivers.md import control
 from tests.drivers.md.disks import Disk, load
@@ -177,6 +185,8 @@ def test_a_request_that_cannot_be_mapped_is_killed():
     assert (io.ends, io.status) == (1, BLK_STS_IOERR)
     assert on.ended == []  # the target is not asked
     assert on.disk.seen == []
+    rqs = on.queue.queue_hw_ctx[0].sched_tags.static_rqs
+    assert len([rq for rq in rqs if rq.rq_flags & RQF_FAILED]) == 1
     assert disk("dm-0").private_data.holders == 1
 
 
@@ -243,6 +253,32 @@ def test_an_error_is_passed_on_with_the_data_that_was_done_before_it():
     on.advance(1)
     assert (io.ends, io.status) == (1, BLK_STS_IOERR)
     assert [status for status, _ in on.ended] == [BLK_STS_IOERR]
+
+
+@pytest.mark.parametrize("whole", [0, 1, 2, 3])
+def test_bios_that_were_done_before_an_error_end_well(whole):
+    """The disk does so many of a request's three bios, then fails."""
+    on = Target(dm_mq_queue_depth=8)
+
+    def partly(rq):
+        if whole:
+            blk_core.blk_update_request(rq, BLK_STS_OK, whole * 4096)
+        if whole < 3:
+            blk_mq.blk_mq_end_request(rq, BLK_STS_IOERR)
+        else:
+            blk_mq.__blk_mq_end_request(rq, BLK_STS_OK)
+    on.disk.set.ops.complete = partly
+    plug = blk_plug()
+
+    def plugged():
+        blk_core.blk_start_plug(plug)
+        ios = [write("dm-0", n * 8, DATA, cpu=None) for n in range(3)]
+        blk_core.blk_finish_plug(plug)
+        return ios
+    ios = on.kernel.run_in(Context("task", "plugger", 0), plugged)
+    on.advance(1)
+    assert [(io.ends, io.status) for io in ios] == [(1, BLK_STS_OK if n < whole else BLK_STS_IOERR) for n in range(3)]
+    assert [status for status, _ in on.ended] == [BLK_STS_OK if whole == 3 else BLK_STS_IOERR]
 
 
 @pytest.mark.parametrize(("op", "limit"), [(REQ_OP_DISCARD, "max_discard_sectors"),

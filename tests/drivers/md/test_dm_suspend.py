@@ -204,6 +204,20 @@ def test_a_signal_ends_suspending_and_all_goes_on():
     assert (io.ends, another.ends) == (1, 1)
 
 
+def test_the_file_system_goes_on_when_the_device_does():
+    on = Machine()
+    control.create("x", "0 8 linear /dev/d0 0")
+    md = on.md()
+
+    def frozen():
+        return bool(md.flags & 1 << dm.DMF_FROZEN), md.bdev.bd_fsfreeze_count
+    for noflush, state in ((False, (True, 1)), (True, (False, 0))):
+        assert control.suspend("x", noflush) == 0
+        assert (frozen(), md.frozen_sb) == (state, None)
+        assert control.resume("x") == 0
+        assert (frozen(), md.frozen_sb) == ((False, 0), None)
+
+
 def test_targets_hear_of_suspending_and_resuming():
     on = Machine()
     heard = []
@@ -276,6 +290,7 @@ def test_the_kernel_suspends_for_a_moment():
     this().task("kernel", dm.dm_internal_suspend_fast, md)
     assert first.ends == 1
     second = read("dm-0", 0, SECTOR)
+    on.advance()
     assert (second.ends, dm.dm_suspended_md(md)) == (0, False)
     this().task("kernel", dm.dm_internal_resume_fast, md)
     on.advance()

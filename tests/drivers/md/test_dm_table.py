@@ -32,6 +32,7 @@ from blkmodel.include.linux.device_mapper import (
     DM_TARGET_ALWAYS_WRITEABLE,
     DM_TARGET_IMMUTABLE,
     DM_TARGET_INTEGRITY,
+    DM_TARGET_PASSES_INTEGRITY,
     DM_TARGET_SINGLETON,
     DM_TYPE_BIO_BASED,
     DM_TYPE_DAX_BIO_BASED,
@@ -163,6 +164,7 @@ def test_a_target_that_leaves_a_device_open():
     control.remove("x")
     assert on.kernel.log[-1] == line("dm_table_destroy: dm_put_device call missing for 240:0")
     assert on.disks[0].disk.part0.holder_dir.links == {}
+    assert not [each for each in on.kernel.memory.live.values() if each.kind == "dm_dev_internal"]
 
 
 def test_a_device_that_the_table_has_not():
@@ -590,6 +592,22 @@ def test_integrity_is_not_configured():
     control.create("y", "0 8 linear /dev/d0 0")
     assert dm_table.integrity_profile_exists(on.disks[0].disk) is False
     assert dm_table.dm_table_get_integrity_disk(on.md("dm-1").map) is None
+
+
+def test_a_disk_whose_profile_of_integrity_is_the_devices(monkeypatch):
+    """If disks had one, as they have not here, all would need to, and all targets to pass it on."""
+    on = Machine(disks=2)
+    having = {"d0", "d1"}
+    monkeypatch.setattr(dm_table, "integrity_profile_exists", lambda disk: disk.disk_name in having)
+    Scripted(features=DM_TARGET_PASSES_INTEGRITY)
+    control.create("x", "0 8 scripted /dev/d0\n8 8 scripted /dev/d1")
+    table = on.md().map
+    assert table.integrity_supported is True
+    assert dm_table.dm_table_get_integrity_disk(table) is on.disks[0].disk
+    having.remove("d1")
+    assert dm_table.dm_table_get_integrity_disk(table) is None
+    control.create("y", "0 8 linear /dev/d0 0\n8 8 zero")
+    assert on.md("dm-1").map.integrity_supported is False
 
 
 @pytest.mark.parametrize(("kind", "bios", "requests"), [

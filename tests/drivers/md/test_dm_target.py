@@ -10,7 +10,7 @@ from blkmodel.include.linux.device_mapper import DM_MAPIO_KILL, target_type
 from blkmodel.include.linux.errno import EEXIST, EINVAL, EIO
 from tests.drivers.md import control
 from tests.drivers.md.ios import IO
-from tests.drivers.md.machine import SECTOR, Machine
+from tests.drivers.md.machine import SECTOR, Machine, noting
 
 
 def test_types_by_name():
@@ -53,3 +53,16 @@ def test_error_ends_and_begins_with_device_mapper():
     assert control.load("x", "0 8 error") == -EINVAL
     assert dm_target.dm_target_init() == 0
     assert control.load("x", "0 8 error") == 0
+    assert dm_target.dm_target_init() == -EEXIST
+
+
+def test_a_types_module_is_asked_for_and_held_as_long_as_it_is_used(monkeypatch):
+    Machine(disks=0)
+    asked: list[tuple] = []
+    for what in ("request_module", "try_module_get", "module_put"):
+        monkeypatch.setattr(dm_target, what, noting(asked, True))
+    assert dm_target.dm_get_target_type("third") is None
+    tt = target_type(name="first", module="dm-first")
+    assert dm_target.dm_register_target(tt) == 0
+    dm_target.dm_put_target_type(dm_target.dm_get_target_type("first"))
+    assert asked == [("dm-third",), ("dm-first",), ("dm-first",)]

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from blkmodel import boot
 from blkmodel.drivers.md import dm_path_selector, dm_round_robin, dm_service_time
 from blkmodel.drivers.md.dm_mpath_h import dm_path
-from blkmodel.drivers.md.dm_path_selector_h import path_selector
+from blkmodel.drivers.md.dm_path_selector_h import path_selector, path_selector_type
 from blkmodel.include.linux.device_mapper import STATUSTYPE_INFO, STATUSTYPE_TABLE
 from blkmodel.include.linux.errno import EEXIST, EINVAL, ENOMEM
+from tests.drivers.md.machine import noting
 
 MODULES = {"round-robin": dm_round_robin, "service-time": dm_service_time}
 INIT = {"round-robin": dm_round_robin.dm_rr_init, "service-time": dm_service_time.dm_st_init}
@@ -51,6 +52,21 @@ def test_registering(name):
     assert kernel.log[-1] == f"device-mapper: multipath {name}: unregister failed -22"
     assert f"device-mapper: multipath {name}: register failed -17" in kernel.log
     assert any(line.startswith(f"device-mapper: multipath {name}: version") for line in kernel.log)
+
+
+def test_a_selectors_module_is_held_as_long_as_it_is_used(monkeypatch):
+    boot(2)
+    asked: list[tuple] = []
+    for what in ("request_module", "try_module_get", "module_put"):
+        monkeypatch.setattr(dm_path_selector, what, noting(asked, True))
+    pst = path_selector_type(name="some", module="dm-some")
+    assert dm_path_selector.dm_get_path_selector("some") is None
+    assert dm_path_selector.dm_register_path_selector(pst) == 0
+    dm_path_selector.dm_put_path_selector(dm_path_selector.dm_get_path_selector("some"))
+    assert asked == [("dm-some",)] * 3
+    for gone in (None, path_selector_type(name="other", module="dm-other")):
+        dm_path_selector.dm_put_path_selector(gone)
+    assert len(asked) == 3
 
 
 @SELECTORS
