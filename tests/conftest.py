@@ -11,7 +11,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """What benchmarks found besides times."""
-    for each in config._benchmarksession.benchmarks:
+    """What benchmarks found besides times. (Their plugin may not be loaded.)"""
+    for each in config._benchmarksession.benchmarks if hasattr(config, "_benchmarksession") else ():
         if each.extra_info:
             terminalreporter.write_line(f"{each.name}: {', '.join(f'{k}: {v}' for k, v in each.extra_info.items())}")
