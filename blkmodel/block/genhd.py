@@ -832,7 +832,9 @@ def disk_clear_events(disk, mask):
 def disk_events_workfn(work):
     """It is time to ask a disk."""
     ev = work.data
-    ev.clearing = disk_check_events(ev, ev.clearing)
+    clearing = ev.clearing
+    left = disk_check_events(ev, clearing)
+    ev.clearing = ev.clearing & ~clearing | left
 
 
 def disk_check_events(ev, clearing):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from blkmodel import boot
 from blkmodel.block import bio as bios
-from blkmodel.block import blk_core, genhd
+from blkmodel.block import blk_core, blk_settings, genhd
 from blkmodel.include.linux.bio import (
     BIO_MAX_PAGES,
     BIOSET_NEED_BVECS,
@@ -437,7 +437,15 @@ def test_trim_truncate_and_fill(kernel):
     made.bi_iter = short
     # what is beyond is zeroed at its place in the first page, counted from the page's start, not the bio's
     assert data_of(made) == content[1024:3000] + bytes(72) + content[3072:4096] + bytes(2048)
-    bios.zero_fill_bio_iter(made, copy_of(made.bi_iter))
+    at = made.bi_iter
+    kept = data_of(made)
+    later = copy_of(at)
+    later.bi_size, later.bi_idx, later.bi_bvec_done = 2048, 1, 0
+    bios.zero_fill_bio_iter(made, later)
+    assert made.bi_iter is at
+    assert data_of(made)[:3072] == kept[:3072]
+    assert not any(data_of(made)[3072:])
+    bios.zero_fill_bio_iter(made, copy_of(at))
     assert not any(data_of(made))
     whole = filled([4096])
     kept = data_of(whole)
@@ -497,6 +505,55 @@ def test_pages_cleaned_meanwhile_are_dirtied_again(kernel):
     assert PageDirty(buffers[1].pages[0])
     for buffer in buffers:
         unmap_user_buffer(buffer)
+
+
+def test_bios_that_wait_for_a_worker_are_all_let_go_once(kernel):
+    buffers = []
+    for _ in range(2):
+        buffer, at = user_read([1])
+        made = bios.bio_alloc_bioset(GFP_KERNEL, 1, fs_bio_set())
+        bios.bio_iov_iter_get_pages(made, at)
+        bios.bio_check_pages_dirty(made)
+        buffers.append(buffer)
+    assert bios.variables().bio_dirty_list is made
+    kernel.loop.run_due()
+    assert bios.variables().bio_dirty_list is None
+    assert [buffer.pages[0].refcount for buffer in buffers] == [1, 1]
+    assert all(PageDirty(buffer.pages[0]) for buffer in buffers)
+    bios.bio_dirty_fn(bios.variables().bio_dirty_work)
+    assert [buffer.pages[0].refcount for buffer in buffers] == [1, 1]
+    for buffer in buffers:
+        unmap_user_buffer(buffer)
+
+
+@pytest.mark.parametrize(("limits", "vectors"), [
+    ({}, [8192]), ({"max_segment_size": 8191}, [4096, 4096]), ({"seg_boundary_mask": 4095}, [4096, 4096])])
+def test_memory_of_a_drivers_own_that_goes_on_makes_one_vector_where_the_queue_takes_it(kernel, limits, vectors):
+    q = blk_core.blk_alloc_queue(GFP_KERNEL)
+    blk_settings.blk_set_default_limits(q.limits)
+    for name, value in limits.items():
+        setattr(q.limits, name, value)
+    made = bios.bio_kmalloc(GFP_KERNEL, 2)
+    run = alloc_pages_node(0, 0, 1)
+    for page in (run, nth_page(run, 1)):
+        assert bios.bio_add_pc_page(q, made, page, PAGE_SIZE, 0) == PAGE_SIZE
+    assert [bv.bv_len for bv in made.bi_io_vec[:made.bi_vcnt]] == vectors
+    assert made.bi_iter.bi_size == 2 * PAGE_SIZE
+    apart = alloc_pages_node(0, 0, 3)
+    taken = bios.bio_add_pc_page(q, made, nth_page(apart, 4), PAGE_SIZE, 0)
+    assert taken == (PAGE_SIZE if len(vectors) < made.bi_max_vecs else 0)
+
+
+def test_the_end_of_a_bio_is_traced_once(kernel):
+    made = filled([512])
+    made.bi_disk = gendisk()
+    bio_set_flag(made, BIO_TRACE_COMPLETION)
+    bios.bio_endio(made)
+    assert not bio_flagged(made, BIO_TRACE_COMPLETION)
+    bio_set_flag(made, BIO_TRACE_COMPLETION)
+    made.bi_disk = None  # a bio for no disk is not traced
+    bios.bio_endio(made)
+    assert bio_flagged(made, BIO_TRACE_COMPLETION)
 
 
 def test_waiting_for_a_bio(kernel, monkeypatch):

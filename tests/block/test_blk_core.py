@@ -66,6 +66,7 @@ from blkmodel.include.linux.genhd import (
 from blkmodel.include.linux.gfp import GFP_KERNEL, GFP_NOIO, alloc_pages_node
 from blkmodel.include.linux.list import list_add_tail
 from blkmodel.include.linux.percpu_refcount import percpu_ref_switch_to_percpu
+from blkmodel.include.linux.wait import add_wait_queue, init_waitqueue_func_entry, wait_queue_entry
 from blkmodel.include.linux.workqueue import INIT_WORK, work_struct
 from blkmodel.sim.events import HungTask
 
@@ -195,6 +196,20 @@ def test_entering(device, kernel):
     blk_core.blk_set_queue_dying(q)
     assert blk_core.blk_queue_enter(q, 0) == -ENODEV
     assert q.q_usage_counter.count == 0
+
+
+def test_those_who_wait_for_a_frozen_queue_are_woken_when_it_is_empty_and_when_it_dies(device):
+    woken = []
+    waiter = wait_queue_entry()
+    init_waitqueue_func_entry(waiter, woken.append)
+    add_wait_queue(device.queue.mq_freeze_wq, waiter)
+    assert blk_core.blk_queue_enter(device.queue, 0) == 0
+    blk_mq.blk_freeze_queue_start(device.queue)
+    assert woken == []
+    blk_core.blk_queue_exit(device.queue)
+    assert woken == [waiter]
+    blk_core.blk_set_queue_dying(device.queue)  # it is frozen, and empty, already
+    assert woken == [waiter, waiter]
 
 
 def test_a_queue_for_power_only(device, kernel):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blkmodel import boot, machine
-from blkmodel.block import blk_core, blk_mq, blk_mq_sched
+from blkmodel.block import blk_core, blk_mq, blk_mq_sched, mq_deadline
 from blkmodel.block.blk_mq_cpumap import blk_mq_map_queues
 from blkmodel.block.blk_mq_h import __blk_mq_get_ctx
 from blkmodel.include.linux.blk_mq import (
@@ -37,6 +37,7 @@ from blkmodel.include.linux.blkdev import (
     MQ_RQ_COMPLETE,
     MQ_RQ_IDLE,
     MQ_RQ_IN_FLIGHT,
+    QUEUE_FLAG_IO_STAT,
     QUEUE_FLAG_POLL_STATS,
     QUEUE_FLAG_STATS,
     RQF_DONTPREP,
@@ -45,7 +46,7 @@ from blkmodel.include.linux.blkdev import (
     request,
 )
 from blkmodel.include.linux.cpuhotplug import CPUHP_BLK_MQ_DEAD, cpu_down, hotplug
-from blkmodel.include.linux.cpumask import cpumask_weight, for_each_cpu
+from blkmodel.include.linux.cpumask import cpumask_clear, cpumask_weight, for_each_cpu
 from blkmodel.include.linux.err import IS_ERR, PTR_ERR
 from blkmodel.include.linux.errno import EAGAIN, EBUSY, EINVAL, EIO, ENOMEM
 from blkmodel.include.linux.jiffies import jiffies
@@ -588,6 +589,37 @@ def test_a_requests_life():
     assert not blk_mq.blk_mq_queue_inflight(q)
 
 
+def test_a_request_knows_the_cpu_that_asked_for_it():
+    kernel = boot(2)
+    q = Driver().load()
+    assert [blk_mq.blk_mq_rq_cpu(kernel.task("asks", get, q, cpu=cpu)) for cpu in (1, 0)] == [1, 0]
+
+
+def test_a_request_is_timed_if_anybody_will_ask():
+    kernel = boot(2)
+    q = Driver(depth=8).load()
+    kernel.loop.advance(5000)
+    assert get(q).start_time_ns == 5000
+    blk_core.blk_queue_flag_clear(QUEUE_FLAG_IO_STAT, q)
+    assert get(q).start_time_ns == 0
+    assert blk_mq_sched.blk_mq_init_sched(q, mq_deadline.variables().mq_deadline) == 0
+    assert get(q).start_time_ns == 5000
+
+
+def test_to_run_a_hardware_queue_on_a_cpu_that_is_not_its_own_is_warned_of():
+    kernel = boot(2)
+    hctx = Driver(queues=2).load().queue_hw_ctx[0]
+    before = len(kernel.log)
+    for cpu in (0, 1):
+        kernel.task("runs", blk_mq.__blk_mq_run_hw_queue, hctx, cpu=cpu)
+    cpumask_clear(hctx.cpumask)
+    kernel.task("runs", blk_mq.__blk_mq_run_hw_queue, hctx, cpu=0)
+    hctx.next_cpu = 7  # all of its CPUs are gone
+    kernel.task("runs", blk_mq.__blk_mq_run_hw_queue, hctx, cpu=0)
+    assert kernel.log[before:] == ["run queue from wrong CPU 1, hctx active",
+                                   "run queue from wrong CPU 0, hctx inactive"]
+
+
 def test_a_request_of_one_hardware_queue():
     boot(4)
     driver = Driver(queues=2, depth=1)
@@ -1047,6 +1079,20 @@ def test_sleeping_before_polling(polling):
     assert (looks[0], looks[-1]) == (5000, 8000)
     assert submit_and_poll(kernel, driver, q, 3000) == [5000]
     assert not kernel.loop.pending() or all(event.cancelled is False for event in kernel.loop.pending())
+
+
+def test_who_has_slept_has_not_looked(polling):
+    """It is told that there may be something, and may ask again."""
+    kernel, driver, q = polling
+    rq = get(q, REQ_OP_READ | REQ_HIPRI)
+    cookie = request_to_qc_t(rq.mq_hctx, rq)
+    assert not blk_mq.blk_mq_poll_hybrid(q, rq.mq_hctx, cookie)
+    q.poll_nsec = 5000
+    assert blk_mq.blk_poll(q, cookie, False) == 1
+    assert (driver.looks, kernel.now) == ([], 5000)
+    kernel.context.runnable = False
+    assert blk_mq.blk_poll(q, cookie, False) == 0
+    assert driver.looks == [5000]
 
 
 def test_sleeping_half_of_what_is_usual(polling):

@@ -29,7 +29,14 @@ from blkmodel.include.linux.blk_types import (
     bio_vec,
     bvec_iter,
 )
-from blkmodel.include.linux.blkdev import RQF_ELVPRIV, RQF_SORTED, blk_plug
+from blkmodel.include.linux.blkdev import (
+    QUEUE_FLAG_NOMERGES,
+    QUEUE_FLAG_NOXMERGES,
+    READ,
+    RQF_ELVPRIV,
+    RQF_SORTED,
+    blk_plug,
+)
 from blkmodel.include.linux.elevator import elevator_mq_ops, elevator_type
 from blkmodel.include.linux.err import IS_ERR, PTR_ERR
 from blkmodel.include.linux.errno import EAGAIN, EINVAL, ENOMEM
@@ -386,6 +393,81 @@ def test_a_plug_for_a_scheduler():
         blk_mq.blk_add_rq_to_plug(plug, rq)
     blk_mq.blk_mq_flush_plug_list(plug, False)
     assert driver.taken == requests
+
+
+@pytest.mark.parametrize("busy", [0, 1])
+def test_the_queue_is_held_while_requests_are_inserted(busy):
+    """They may all end meanwhile."""
+    boot(2)
+    driver = Driver(depth=8)
+    q = driver.load()
+    counts = []
+    fifo = Fifo(insert_requests=lambda hctx, requests, at_head: counts.append(q.q_usage_counter.count))
+    if busy:
+        fifo.put_on(q)
+    driver.set.ops.queue_rq = lambda hctx, bd: counts.append(q.q_usage_counter.count) or BLK_STS_OK
+    rq = get(q)
+    before = q.q_usage_counter.count
+    waiting = list_head()
+    list_add_tail(rq, waiting, "queuelist")
+    blk_mq_sched.blk_mq_sched_insert_requests(rq.mq_hctx, rq.mq_ctx, waiting, False)
+    assert counts == [before + 1]
+    assert q.q_usage_counter.count == before
+
+
+def test_a_restart_is_asked_for_once():
+    boot(2)
+    q = Driver().load()
+    hctx = q.queue_hw_ctx[0]
+    blk_mq_sched.blk_mq_sched_mark_restart_hctx(hctx)
+    assert hctx.state >> BLK_MQ_S_SCHED_RESTART & 1
+    blk_mq_sched.blk_mq_sched_restart(hctx)
+    assert not hctx.state >> BLK_MQ_S_SCHED_RESTART & 1
+
+
+def deadline_queue():
+    """A stopped queue with mq-deadline: it, and the sectors and sizes of the reads that wait, oldest first."""
+    q = Driver(flags=BLK_MQ_F_SHOULD_MERGE, depth=32).load()
+    blk_settings.blk_queue_max_segments(q, 16)
+    assert blk_mq_sched.blk_mq_init_sched(q, mq_deadline.variables().mq_deadline) == 0
+    blk_mq.blk_mq_quiesce_queue(q)
+    fifo = q.elevator.elevator_data.fifo_list[READ]
+    return q, lambda: [(rq._sector, rq._data_len // 4096) for rq in fifo]
+
+
+@pytest.mark.parametrize(("flag", "first", "then"), [
+    (None, 100, [(100, 2), (500, 1)]), (None, 500, [(500, 1), (100, 2)]),
+    (QUEUE_FLAG_NOXMERGES, 100, [(100, 2), (500, 1)]), (QUEUE_FLAG_NOXMERGES, 500, [(500, 1), (100, 1), (108, 1)]),
+    (QUEUE_FLAG_NOMERGES, 100, [(100, 1), (500, 1), (108, 1)])])
+def test_a_request_joins_the_one_that_it_follows(flag, first, then):
+    """It came from a plug; the one before it is the last that was merged with, or is found by where it ends."""
+    kernel = boot(2)
+    q, waiting = deadline_queue()
+    plug = blk_plug()
+    blk_core.blk_start_plug(plug)
+    submit(q, 108)
+    kernel.context.plug = None
+    for sector in (first, 600 - first):
+        submit(q, sector)
+    used = q.q_usage_counter.count
+    if flag is not None:
+        blk_core.blk_queue_flag_set(flag, q)
+    blk_core.blk_flush_plug_list(plug, False)
+    assert waiting() == then
+    assert q.q_usage_counter.count == used - (3 - len(then))  # who has joined is done with
+
+
+def test_the_last_that_was_merged_with_is_tried_first():
+    boot(2)
+    q, waiting = deadline_queue()
+    for sector in (0, 16, 100, 108):
+        submit(q, sector)
+    assert q.last_merge._sector == 100
+    submit(q, 92)  # before it
+    assert q.last_merge._sector == 92
+    submit(q, 8)  # it closes the gap
+    assert waiting() == [(0, 3), (92, 3)]
+    assert q.last_merge._sector == 0
 
 
 def waiting_bio(sector, length=4096):

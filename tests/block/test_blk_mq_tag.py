@@ -16,6 +16,7 @@ from blkmodel.include.linux.blk_mq import (
 )
 from blkmodel.include.linux.blk_types import REQ_OP_DRV_IN, REQ_OP_READ
 from blkmodel.include.linux.blkdev import BLK_TAG_ALLOC_RR, MQ_RQ_COMPLETE
+from blkmodel.include.linux.bug import KernelBug
 from blkmodel.include.linux.err import IS_ERR
 from blkmodel.include.linux.errno import EINVAL, ENOMEM
 from blkmodel.include.linux.sbitmap import DEFINE_SBQ_WAIT
@@ -31,6 +32,14 @@ def get(q, flags=BLK_MQ_REQ_NOWAIT):
     """A request, or None."""
     rq = blk_mq.blk_mq_alloc_request(q, REQ_OP_READ, flags)
     return None if IS_ERR(rq) else rq
+
+
+@pytest.mark.parametrize("tag", [4, 100])
+def test_a_tag_that_there_is_not_can_not_be_given_back(tag):
+    boot(1)
+    hctx = Driver(depth=4, reserved_tags=1).load().queue_hw_ctx[0]
+    with pytest.raises(KernelBug):
+        blk_mq_tag.blk_mq_put_tag(hctx, hctx.tags, hctx.ctxs[0], hctx.tags.nr_reserved_tags + tag)
 
 
 @given(depth=st.integers(1, 100), reserved=st.integers(0, 3), round_robin=st.booleans(),

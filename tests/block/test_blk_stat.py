@@ -90,6 +90,18 @@ def test_a_clock_that_runs_backwards(counting):
     assert shown == [[(1, 0, 0, 0), None]]
 
 
+def test_a_list_of_callbacks_is_gone_through_as_a_reader(counting):
+    """One that is taken off the list meanwhile is not freed until the reader is done with it."""
+    kernel, q, cb, _ = counting
+    depths = []
+    cb.bucket_fn = lambda rq: depths.append(kernel.rcu_depth) or -1
+    blk_stat.blk_stat_add_callback(q, cb)
+    blk_stat_activate_msecs(cb, 100)
+    gather(kernel, q, cb, 1000)
+    assert depths == [1]
+    assert kernel.rcu_depth == 0
+
+
 def test_who_wants_none_any_more(counting):
     kernel, q, cb, shown = counting
     blk_stat.blk_stat_add_callback(q, cb)

@@ -12,6 +12,8 @@ from blkmodel.include.linux.blkdev import RQF_HASHED, request, request_queue
 from blkmodel.include.linux.bug import KernelBug
 from blkmodel.include.linux.elevator import elevator_queue, elevator_type
 from blkmodel.include.linux.errno import EBUSY, EINVAL, EIO, ENOENT
+from blkmodel.include.linux.kobject import KOBJ_ADD, kobject_put, sysfs
+from blkmodel.include.linux.module import module
 from blkmodel.include.linux.rbtree import rb_root
 
 
@@ -123,6 +125,50 @@ def test_the_hash_finds_whoever_ends_there(ops):
                      and r._sector + r._data_len // 512 == sector}
             found = elevator.elv_rqhash_find(q, sector)
             assert (found in there) if there else (found is None)
+
+
+def test_a_request_that_the_hash_has_and_that_does_not_know_it_is_a_bug(kernel):
+    q = queue(elevator=elevator_queue())
+    rq = request(q=q, _sector=8, _data_len=512)
+    elevator.elv_rqhash_add(q, rq)
+    assert elevator.elv_rqhash_find(q, 9) is rq
+    assert elevator.elv_rqhash_find(q, 8) is None
+    rq.rq_flags &= ~RQF_HASHED
+    with pytest.raises(KernelBug):
+        elevator.elv_rqhash_find(q, 9)
+
+
+@pytest.mark.parametrize("uevent", [False, True])
+def test_a_queues_scheduler_is_shown_below_it(kernel, uevent):
+    q = queue()
+    kind = elevator.elevator_find("mq-deadline", 0)
+    q.elevator = eq = elevator.elevator_alloc(q, kind)
+    told = len(sysfs().uevents)
+    assert elevator.elv_register_queue(q, uevent) == -ENOENT  # the queue itself is not shown
+    assert not eq.registered
+    assert eq.kobj.attrs == {}
+    q.kobj.state_in_sysfs = True
+    assert elevator.elv_register_queue(q, uevent) == 0
+    assert eq.registered
+    assert q.kobj.links["iosched"] is eq.kobj
+    assert list(eq.kobj.attrs) == [attr.name for attr in kind.elevator_attrs]
+    assert [event[:2] for event in sysfs().uevents[told:]] == [(KOBJ_ADD, "iosched")] * uevent
+
+
+def test_a_scheduler_that_a_queue_uses_keeps_its_module(kernel):
+    q = queue()
+    kind = elevator_type(elevator_name="fifo", elevator_owner=module())
+    assert elevator.elv_register(kind) == 0
+    assert elevator.elevator_get(q, "fifo", False) is kind
+    assert kind.elevator_owner.refcnt == 2
+    eq = elevator.elevator_alloc(q, kind)
+    kobject_put(eq.kobj)
+    assert kind.elevator_owner.refcnt == 1
+    elevator.elevator_put(kind)
+    assert elevator.elevator_get(q, "fifo", False) is None  # the module is going
+    elevator.elevator_put(kind)
+    assert kind.elevator_owner.refcnt == 0
+    assert "WARNING" in kernel.log[-1]
 
 
 def test_hashing_twice_is_a_bug(kernel):

@@ -10,6 +10,7 @@ from blkmodel.include.linux.device import devices
 from blkmodel.include.linux.err import IS_ERR
 from blkmodel.include.linux.errno import EBUSY, EINVAL, ENODEV
 from blkmodel.include.linux.genhd import (
+    DISK_EVENT_EJECT_REQUEST,
     DISK_EVENT_FLAG_POLL,
     DISK_EVENT_FLAG_UEVENT,
     DISK_EVENT_MEDIA_CHANGE,
@@ -20,12 +21,14 @@ from blkmodel.include.linux.genhd import (
     block_device_operations,
     disk_part_iter,
     disk_to_dev,
+    gendisk,
     get_capacity,
     hd_struct,
     set_capacity,
 )
 from blkmodel.include.linux.kdev_t import MKDEV
 from blkmodel.include.linux.kobject import kobject_under, sysfs
+from blkmodel.include.linux.module import module, module_put
 from blkmodel.sim.memory import PAGE_SIZE
 
 SECTORS = 2048
@@ -211,6 +214,39 @@ def test_numbers(made, kernel):
     made.disk.fops = fops
 
 
+def test_who_finds_a_disk_holds_it_and_its_drivers_module(made):
+    made.disk.fops.owner = module()
+    references = disk_to_dev(made.disk).kobj.refcount
+    found, _ = genhd.get_gendisk(MKDEV(made.major, 0))
+    assert disk_to_dev(found).kobj.refcount == references + 1
+    assert found.fops.owner.refcnt == 2
+    genhd.put_disk_and_module(found)
+    assert disk_to_dev(found).kobj.refcount == references
+    assert found.fops.owner.refcnt == 1
+    genhd.put_disk_and_module(None)
+    module_put(found.fops.owner)  # it goes
+    assert genhd.get_gendisk(MKDEV(made.major, 0)) == (None, 0)
+    assert disk_to_dev(found).kobj.refcount == references
+
+
+@pytest.mark.parametrize(("answer", "asked"), [
+    (-1, ["block-major-99-7"]), (0, ["block-major-99-7"]), (256, ["block-major-99-7", "block-major-99"])])
+def test_for_a_number_that_nobody_has_a_module_is_asked_for(kernel, monkeypatch, answer, asked):
+    """By both numbers; by the first alone where user space has none of that name, which is said with a number > 0."""
+    names = []
+    monkeypatch.setattr(genhd, "request_module", lambda name: names.append(name) or answer)
+    assert genhd.get_gendisk(MKDEV(99, 7)) == (None, 0)
+    assert names == asked
+
+
+def test_a_partition_is_written_back_and_dropped(made, monkeypatch):
+    assert genhd.invalidate_partition(made.disk, 5) == 0  # there is none
+    references = disk_to_dev(made.disk).kobj.refcount
+    monkeypatch.setattr(block_dev, "__invalidate_device", lambda bdev, kill_dirty: -EBUSY if kill_dirty else 0)
+    assert genhd.invalidate_partition(made.disk, 0) == -EBUSY
+    assert disk_to_dev(made.disk).kobj.refcount == references
+
+
 def test_numbers_of_the_extended_major(kernel):
     disk = Disk(flags=GENHD_FL_EXT_DEVT, minors=0)
     kernel.task("insmod", disk.add)
@@ -364,6 +400,9 @@ def test_events(kernel):
     genhd.disk_flush_events(disk.disk, DISK_EVENT_MEDIA_CHANGE)
     kernel.loop.run_due()
     assert asked[-1][1] == DISK_EVENT_MEDIA_CHANGE
+    assert disk.disk.ev.clearing == 0
+    kernel.loop.advance(100_000_000)
+    assert asked[-1][1] == 0
     assert genhd.disk_events_poll_msecs_store(dev, "-2", 2) == -EINVAL
     assert genhd.disk_events_poll_msecs_store(dev, "x", 1) == -EINVAL
     kernel.task("rmmod", disk.remove)
@@ -371,6 +410,34 @@ def test_events(kernel):
     kernel.loop.advance(1_000_000_000)
     assert len(asked) == number
     assert not genhd.variables().disk_events.entries
+
+
+def test_what_is_to_be_cleared_while_a_disk_is_asked_is_cleared_the_next_time(kernel):
+    disk = gendisk(disk_name="sr0")
+    asked = []
+
+    def check_events(disk, clearing):
+        asked.append(clearing)
+        disk.ev.clearing |= DISK_EVENT_EJECT_REQUEST if len(asked) == 1 else 0  # as disk_flush_events() would
+        return 0
+    disk.fops, disk.events = block_device_operations(check_events=check_events), DISK_EVENT_MEDIA_CHANGE
+    genhd.disk_alloc_events(disk)
+    disk.ev.clearing = DISK_EVENT_MEDIA_CHANGE
+    for _ in range(3):
+        genhd.disk_events_workfn(disk.ev.dwork)
+    assert asked == [DISK_EVENT_MEDIA_CHANGE, DISK_EVENT_EJECT_REQUEST, 0]
+    before = len(kernel.memory.live)
+    genhd.disk_release_events(disk)
+    assert len(kernel.memory.live) == before - 1
+    assert not any("WARNING" in line for line in kernel.log)
+
+
+def test_events_that_are_asked_for_when_the_disk_goes_are_a_bug(kernel):
+    disk = gendisk(fops=block_device_operations(check_events=len), events=DISK_EVENT_MEDIA_CHANGE)
+    genhd.disk_alloc_events(disk)
+    disk.ev.block = 0
+    genhd.disk_release_events(disk)
+    assert "WARNING" in kernel.log[-1]
 
 
 def test_a_disk_without_events(made):

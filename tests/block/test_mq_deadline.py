@@ -144,6 +144,16 @@ def test_what_is_late_begins_the_next_batch(scheduler):
     assert scheduler.dispatch() is late
 
 
+@pytest.mark.parametrize(("ticks", "sector"), [(124, 10), (125, 1)])
+def test_what_follows_on_the_disk_waits_for_what_is_late(scheduler, ticks, sector):
+    scheduler.dd.fifo_batch = 1
+    first, _, following = (scheduler.insert(REQ_OP_READ, at) for at in (5, 1, 10))
+    assert scheduler.dispatch() is first
+    assert scheduler.dd.next_rq[READ] is following
+    this().loop.advance(jiffies_to_ns(ticks))
+    assert blk_rq_pos(scheduler.dispatch()) == sector
+
+
 def test_at_head_and_passthrough_requests_go_before_all(scheduler):
     plain = scheduler.insert(REQ_OP_READ, 1)
     driver = scheduler.insert(REQ_OP_DRV_IN, 0)
