@@ -9,7 +9,14 @@ from blkmodel.block import bio as bio_module
 from blkmodel.block import blk_core
 from blkmodel.drivers.block import null_blk_main
 from blkmodel.drivers.block.null_blk_main import nullb_to_queue
-from blkmodel.include.linux.blk_types import REQ_FUA, REQ_OP_DISCARD, REQ_OP_FLUSH, REQ_OP_WRITE, REQ_PREFLUSH
+from blkmodel.include.linux.blk_types import (
+    BLK_STS_RESOURCE,
+    REQ_FUA,
+    REQ_OP_DISCARD,
+    REQ_OP_FLUSH,
+    REQ_OP_WRITE,
+    REQ_PREFLUSH,
+)
 from blkmodel.include.linux.blkdev import blk_queue_nonrot
 from blkmodel.include.linux.gfp import GFP_KERNEL, __free_page, alloc_page
 from blkmodel.sim import this
@@ -246,6 +253,28 @@ def test_a_flush_empties_the_cache():
     assert device(name).curr_cache == 0
     assert len(device(name).data.items) == 16
     assert scenario.io(name, "read", 0, len(data)) == data
+
+
+def test_a_flush_that_finds_no_memory_for_what_is_cached_fails():
+    name = memory_backed(cache_size=1)
+    scenario.io(name, "write", 0, 4096)
+    this().memory.fail_share(1, 0, kinds={"nullb_page"})
+    assert submit(name, REQ_OP_WRITE | REQ_PREFLUSH) == BLK_STS_RESOURCE
+    this().memory.fail_never()
+    assert "WARNING: CPU: 0: null_blk: the cache is not empty after a flush" in this().log
+    assert len(device(name).cache.items) == 1
+    assert submit(name, REQ_OP_WRITE | REQ_PREFLUSH) == 0
+    assert not device(name).cache.items
+
+
+def test_a_cache_is_lost_with_the_power():
+    name = memory_backed(cache_size=1)
+    scenario.io(name, "write", 0, 8192)
+    dev = device(name)
+    scenario._command("sh", "echo", scenario.configfs_write, "nullb/mem/power", "0")
+    assert (dev.curr_cache, len(dev.cache.items)) == (0, 0)
+    scenario._command("sh", "echo", scenario.configfs_write, "nullb/mem/power", "1")
+    assert scenario.io(name, "read", 0, 8192) == bytes(8192)
 
 
 def test_a_write_with_fua_goes_past_the_cache():
