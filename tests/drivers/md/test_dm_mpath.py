@@ -631,6 +631,15 @@ def multipath():
     return scenario.disk("dm-0").private_data.map.targets[0].private
 
 
+def test_bios_wait_for_a_handler_that_is_attached(monkeypatch):
+    on, dh = Paths(1), Handler(monkeypatch, attached="rdac")
+    on.create([0], mode="bio")
+    io = write("dm-0", 0, blocks(1)[0])
+    on.advance(10)
+    assert len(dh.activated) == 1
+    assert (io.ends, io.status) == (1, BLK_STS_OK)
+
+
 def test_how_many_paths_are_at_being_initialised(monkeypatch):
     on, dh = Paths(2), Handler(monkeypatch)
     assert control.create("mp", handled(on).replace(" 2 1 round-robin 0 1 1", " 1 1 round-robin 0 2 1", 1).replace(
