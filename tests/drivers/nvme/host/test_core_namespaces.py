@@ -663,8 +663,9 @@ def test_unloading_the_driver_gives_its_controllers_up():
     up(queue_pairs=2)
     pdev = to_pci_dev(scenario.nvme_controller().dev)
     assert pdev.dev.driver is not None
+    assert pdev._owner == "nvme"
     this().task("rmmod", pci.nvme_exit)
-    assert pdev.dev.driver is None
+    assert (pdev.dev.driver, pdev._owner) == (None, None)  # nor are the device's windows anybody's
     assert disks() == []
     assert irq_desc_tree().descs == {}
     assert not [kind for kind, _ in this().memory.totals() if kind.startswith(("nvme_dev", "nvme_queue", "nvme_ns"))]

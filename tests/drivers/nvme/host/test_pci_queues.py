@@ -255,6 +255,18 @@ def test_no_io_queue_at_all():
     assert list(dev.ctrl.namespaces) == []
 
 
+def test_no_io_queue_after_a_reset():
+    """The tag set goes with the namespaces."""
+    dev = up(queue_pairs=2)
+    assert dev.ctrl.tagset is dev.tagset
+    device_of(dev).usable = 0
+    scenario.set_nvme_file("nvme0", "reset_controller", 1)
+    assert blkmodel.sim.this().log[-1] == "nvme nvme0: IO queues not created"
+    assert dev.ctrl.tagset is None
+    assert list(dev.ctrl.namespaces) == []
+    assert dev.tagset.tags is None
+
+
 @pytest.mark.parametrize(("granted", "used"), [(2, 2), (64, 4)])
 def test_queues_granted(granted, used):
     assert up(queue_pairs=64, granted=granted).io_queues == [used, 0, 0]
