@@ -574,7 +574,11 @@ def test_a_rescan_takes_all_that_was_written():
 
 def test_an_open_disk_holds_its_driver(monkeypatch):
     held = []
-    monkeypatch.setattr(core, "try_module_get", lambda module: held.append(module) is None)
+
+    def try_module_get(module):
+        held.append(module)
+        return True
+    monkeypatch.setattr(core, "try_module_get", try_module_get)
     monkeypatch.setattr(core, "module_put", held.remove)
     dev = up()
     ns = next(iter(dev.ctrl.namespaces))

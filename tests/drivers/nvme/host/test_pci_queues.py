@@ -383,8 +383,11 @@ def test_the_controllers_own_memory(monkeypatch, size, unit, offset, window, res
     monkeypatch.setattr(Controller, "_registers", lambda self: {
         **registers(self), nvme.NVME_REG_CMBSZ: cmbsz, nvme.NVME_REG_CMBLOC: offset << 12})
     monkeypatch.setattr(Controller, "window", window)
-    monkeypatch.setattr(pci, "pci_p2pdma_add_resource",
-                        lambda pdev, *asked: seen.append(asked) or (0 if taken else -EOPNOTSUPP))
+
+    def add_resource(pdev, *asked):
+        seen.append(asked)
+        return 0 if taken else -EOPNOTSUPP
+    monkeypatch.setattr(pci, "pci_p2pdma_add_resource", add_resource)
     dev = up(1, queue_pairs=1, vectors=2)
     assert (dev.cmbsz, dev.cmbloc) == (cmbsz, offset << 12)
     assert seen == ([resource] if resource else [])
