@@ -81,7 +81,7 @@ def tags_watched():
 @contextlib.contextmanager
 def bios_watched():
     """While this is on, every bio that is submitted must end before that, and once."""
-    under_way = {}
+    under_way: dict = {}
     submit = blk_core.submit_bio
 
     def submit_bio(bio):

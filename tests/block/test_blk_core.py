@@ -199,7 +199,7 @@ def test_entering(device, kernel):
 
 
 def test_those_who_wait_for_a_frozen_queue_are_woken_when_it_is_empty_and_when_it_dies(device):
-    woken = []
+    woken: list = []
     waiter = wait_queue_entry()
     init_waitqueue_func_entry(waiter, woken.append)
     add_wait_queue(device.queue.mq_freeze_wq, waiter)

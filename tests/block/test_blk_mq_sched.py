@@ -405,7 +405,11 @@ def test_the_queue_is_held_while_requests_are_inserted(busy):
     fifo = Fifo(insert_requests=lambda hctx, requests, at_head: counts.append(q.q_usage_counter.count))
     if busy:
         fifo.put_on(q)
-    driver.set.ops.queue_rq = lambda hctx, bd: counts.append(q.q_usage_counter.count) or BLK_STS_OK
+
+    def queue_rq(hctx, bd):
+        counts.append(q.q_usage_counter.count)
+        return BLK_STS_OK
+    driver.set.ops.queue_rq = queue_rq
     rq = get(q)
     before = q.q_usage_counter.count
     waiting = list_head()

@@ -94,7 +94,11 @@ def test_a_list_of_callbacks_is_gone_through_as_a_reader(counting):
     """One that is taken off the list meanwhile is not freed until the reader is done with it."""
     kernel, q, cb, _ = counting
     depths = []
-    cb.bucket_fn = lambda rq: depths.append(kernel.rcu_depth) or -1
+
+    def no_bucket(rq):
+        depths.append(kernel.rcu_depth)
+        return -1
+    cb.bucket_fn = no_bucket
     blk_stat.blk_stat_add_callback(q, cb)
     blk_stat_activate_msecs(cb, 100)
     gather(kernel, q, cb, 1000)

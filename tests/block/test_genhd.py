@@ -234,7 +234,11 @@ def test_who_finds_a_disk_holds_it_and_its_drivers_module(made):
 def test_for_a_number_that_nobody_has_a_module_is_asked_for(kernel, monkeypatch, answer, asked):
     """By both numbers; by the first alone where user space has none of that name, which is said with a number > 0."""
     names = []
-    monkeypatch.setattr(genhd, "request_module", lambda name: names.append(name) or answer)
+
+    def request_module(name):
+        names.append(name)
+        return answer
+    monkeypatch.setattr(genhd, "request_module", request_module)
     assert genhd.get_gendisk(MKDEV(99, 7)) == (None, 0)
     assert names == asked
 

@@ -572,6 +572,8 @@ def test_reading_through_the_cache(ram, kernel):
     ram.status = BLK_STS_IOERR
     assert block_dev.sync_blockdev(bdev) == -EIO
     assert "lost async page write" in kernel.log[-1]
+    page_cache_dirty(page)
+    assert block_dev.fsync_bdev(bdev) == -EIO
     ram.status = 0
     page.write(10, b"again..")
     page_cache_dirty(page)
@@ -587,6 +589,32 @@ def test_reading_through_the_cache(ram, kernel):
     pages = len(mem_map().runs)
     kernel.task("rmmod", ram.remove)
     assert len(mem_map().runs) == pages
+
+
+def test_freezing_counts_and_writes_back_the_first_time(kernel, ram):
+    bdev = block_dev.blkdev_get_by_path("/dev/ram0", FMODE_READ, None)
+    filp = filp_open("ram0", O_RDONLY)
+    at = iov_iter()
+    iov_iter_init(at, READ, map_user_buffer([1]), 0, 4096)
+    assert new_sync_read(filp, at, 0) == 4096
+    page = bdev.bd_inode.i_mapping.pages[0]
+    for content in (b"first", b"later"):
+        page.write(0, content)
+        page_cache_dirty(page)
+        block_dev.freeze_bdev(bdev)
+        assert ram.bytes[:5] == b"first"
+    assert block_dev.thaw_bdev(bdev, None) == block_dev.thaw_bdev(bdev, None) == 0
+    assert block_dev.thaw_bdev(bdev, None) == -EINVAL
+    block_dev.freeze_bdev(bdev)
+    assert ram.bytes[:5] == b"later"
+
+
+def test_no_memory_for_direct_io_at_boot(kernel):
+    bios.bioset_exit(block_dev.variables().blkdev_dio_pool)
+    kernel.memory.fail_nth(1)
+    assert block_dev.blkdev_init() == -ENOMEM
+    kernel.memory.fail_never()
+    assert block_dev.blkdev_init() == 0
 
 
 def test_small_buffers_and_errors_through_the_cache(kernel):
