@@ -101,6 +101,8 @@ STANDING = re.compile(r'<div class="blk-live" data-live="(.*?)">(<form.*?</form>
 
 def standing():
     """(page, place on it, what tells apart figures that try out the same: view, controls, choices) of every figure."""
+    if not SITE.exists():  # nothing to find, and no reason to fail while tests are collected
+        return
     for path in visited():
         for place, (told, form) in enumerate(STANDING.findall((SITE / path).read_text("utf8"))):
             controls = re.findall(r'data-kind="(\w+)" data-name="(\w+)"|<option value="([^"]*)"', form)
