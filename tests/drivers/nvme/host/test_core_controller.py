@@ -29,14 +29,10 @@ from blkmodel.include.linux.dmi import DMI_BOARD_NAME, DMI_BOARD_VENDOR, DMI_PRO
 from blkmodel.include.linux.errno import EBUSY
 from blkmodel.include.linux.jiffies import HZ
 from blkmodel.sim import this, wire
-from tests.drivers.nvme.host.up import commands, device_of, probe, says, up, watched
+from tests.drivers.nvme.host.up import commands, device_of, log, probe, says, up, watched
 
 SECOND = 1_000_000_000
 SAMSUNG = 0x144D
-
-
-def log():
-    return [line.removeprefix("nvme nvme0: ") for line in this().log]
 
 
 # States.

@@ -34,14 +34,10 @@ from blkmodel.include.linux.pci import (
 from blkmodel.include.linux.workqueue import queue_work, work_pending
 from blkmodel.sim import this
 from blkmodel.sim.structure import Array
-from tests.drivers.nvme.host.up import commands, device_of, probe, says, up, watched
+from tests.drivers.nvme.host.up import commands, device_of, log, probe, says, up, watched
 
 SECOND = 1_000_000_000
 PAGE = 4096
-
-
-def log():
-    return [line.removeprefix("nvme nvme0: ") for line in this().log]
 
 
 def disks():

@@ -16,6 +16,7 @@ from blkmodel.include.linux.device import dev_name, devices
 from blkmodel.include.linux.irqdesc import irq_desc_tree
 from blkmodel.sim.bus import bus
 from blkmodel.sim.interrupts import interrupts
+from tests.drivers.nvme.host.up import log
 
 FOUND = "pci function 0000:00:04.0"
 QUEUES = "2/0/0 default/read/poll queues"
@@ -62,8 +63,7 @@ def attempt(*faults, **more):
         found = [ns.disk.disk_name for ns in scenario.nvme_controller(name).ctrl.namespaces]
     except KernelError as why:
         found = why.name
-    return found, [line.removeprefix("nvme nvme0: ") for line in kernel.log[before:]
-                   if line != "io scheduler mq-deadline registered"]
+    return found, [line for line in log(before) if line != "io scheduler mq-deadline registered"]
 
 
 def remove():
@@ -269,6 +269,6 @@ def test_it_cannot_be_disabled(effect, before, after):
     said = len(kernel.log)
     with pytest.raises(KernelError, match="ENETRESET"):
         scenario.set_nvme_file("nvme0", "reset_controller", 1)
-    assert [line.removeprefix("nvme nvme0: ") for line in kernel.log[said:]] == [
+    assert log(said) == [
         *[ABORTING] * before, "Removing after probe failure status: -19", *[ABORTING] * after]
     assert names_of_devices()["nvme"] == names_of_devices()["block"] == []

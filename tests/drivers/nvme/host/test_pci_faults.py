@@ -15,7 +15,7 @@ from blkmodel.device.faults import DISABLE, ENABLE, FAIL, FATAL, GONE, SHUTDOWN,
 from blkmodel.device.namespace import Namespace
 from blkmodel.include.linux import nvme
 from blkmodel.trace import Command, record
-from tests.drivers.nvme.host.test_pci_errors import names_of_devices, state
+from tests.drivers.nvme.host.test_pci_errors import remove, state
 
 # what is different about the controller, and parameters of the driver
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -64,11 +64,6 @@ def probe(kind, *faults):
     except KernelError as why:
         return why.name
     return [ns.disk.disk_name for ns in scenario.nvme_controller(name).ctrl.namespaces]
-
-
-def remove():
-    if "nvme0" in names_of_devices().get("nvme", ()):
-        scenario.nvme_remove("nvme0")
 
 
 def commands(kind):

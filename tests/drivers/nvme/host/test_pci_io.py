@@ -13,7 +13,7 @@ from blkmodel.include.linux import nvme
 from blkmodel.include.linux.blk_types import BLK_STS_IOERR, BLK_STS_RESOURCE
 from blkmodel.include.linux.interrupt import IRQ_HANDLED, IRQ_NONE
 from blkmodel.sim import this
-from tests.drivers.nvme.host.up import commands, device_of, polled, says, up, watched
+from tests.drivers.nvme.host.up import commands, device_of, log, polled, says, up, watched
 
 SECOND = 1_000_000_000
 PAGE = 4096
@@ -26,10 +26,6 @@ def reads(count, **more):
 
 def rung(seen, side="sq"):
     return [told["value"] for kind, told in seen if kind == "doorbell" and told["side"] == side and told["queue"]]
-
-
-def log_since(before):
-    return [line.removeprefix("nvme nvme0: ") for line in this().log[before:]]
 
 
 # Doorbells.
@@ -255,7 +251,7 @@ def test_a_late_command_is_aborted_and_tried_again():
     assert abort.opcode == nvme.nvme_admin_abort_cmd
     assert 30 <= kernel.now / SECOND < 32
     tag = commands(seen)[0].command_id
-    assert log_since(before) == [f"I/O {tag} QID 1 timeout, aborting", "Abort status: 0x0"]
+    assert log(before) == [f"I/O {tag} QID 1 timeout, aborting", "Abort status: 0x0"]
     assert dev.ctrl.abort_limit == 4
 
 
@@ -267,7 +263,7 @@ def test_a_command_that_cannot_be_aborted_resets_the_controller():
     device_of(dev).faults.append(Fault(SILENT, queue=0, opcode=nvme.nvme_admin_abort_cmd))
     assert scenario.io("nvme0n1", "read", 0, PAGE) == bytes(PAGE)
     assert 60 <= kernel.now / SECOND < 62
-    first, second, *rest = log_since(before)
+    first, second, *rest = log(before)
     assert (first.partition(" timeout, ")[2], second.partition(" timeout, ")[2]) == ("aborting", "reset controller")
     assert rest == ["Abort status: 0x371", "1/0/0 default/read/poll queues"]
     assert scenario.nvme_file("nvme0", "state") == "live"
@@ -281,9 +277,9 @@ def test_only_so_many_are_aborted_at_once():
         silent(dev, opcode=nvme.nvme_cmd_read)
     device_of(dev).faults.append(Fault(SILENT, nth=0, queue=0, opcode=nvme.nvme_admin_abort_cmd))
     assert scenario.aio("nvme0n1", reads(6)) == [bytes(PAGE)] * 6
-    log = log_since(before)
-    assert [line.rpartition(" ")[2] for line in log[:5]] == ["aborting"] * 4 + ["controller"]
-    assert len([line for line in log if line.startswith("Abort status")]) == 4
+    said = log(before)
+    assert [line.rpartition(" ")[2] for line in said[:5]] == ["aborting"] * 4 + ["controller"]
+    assert len([line for line in said if line.startswith("Abort status")]) == 4
     assert dev.ctrl.abort_limit == 4
 
 
@@ -294,7 +290,7 @@ def test_an_interrupt_that_got_lost():
     device_of(dev).masked.add(1)
     assert scenario.io("nvme0n1", "read", 0, PAGE) == bytes(PAGE)
     assert 30 <= this().now / SECOND < 32
-    [line] = log_since(before)
+    [line] = log(before)
     assert line.endswith("QID 1 timeout, completion polled")
 
 
@@ -303,7 +299,7 @@ def test_a_controller_that_broke_is_reset():
     before = len(this().log)
     device_of(dev).faults.append(Fault(FATAL, queue=1))
     assert scenario.io("nvme0n1", "read", 0, PAGE) == bytes(PAGE)
-    assert log_since(before) == ["controller is down; will reset: CSTS=0x3, PCI_STATUS=0x10",
+    assert log(before) == ["controller is down; will reset: CSTS=0x3, PCI_STATUS=0x10",
                                  "1/0/0 default/read/poll queues"]
 
 

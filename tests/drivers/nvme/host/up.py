@@ -8,7 +8,7 @@ from blkmodel.device import identify
 from blkmodel.device.controller import Controller
 from blkmodel.drivers.nvme.host import pci
 from blkmodel.include.linux.nvme import nvme_id_ctrl, nvme_id_ns
-from blkmodel.sim import wire
+from blkmodel.sim import this, wire
 
 TYPES = "default", "read", "poll"
 
@@ -23,6 +23,11 @@ def probe(node=None, params=None, **controller):
     """Bring one more up on the kernel that runs."""
     return scenario.nvme_controller(scenario.nvme_probe(controller=Controller(**controller), node=node,
                                                         **(params or {})))
+
+
+def log(since=0):
+    """The lines of the kernel's log from that one on, those of the controller without its name."""
+    return [line.removeprefix("nvme nvme0: ") for line in this().log[since:]]
 
 
 def device_of(dev):
