@@ -10,7 +10,7 @@ import os
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from blkmodel import dmsetup, lvm
 from blkmodel.capture.shapes import ShapeError, count, fields, list_of, number_from, one_of, text
@@ -107,12 +107,9 @@ def do(words, stdin=""):
     """Do a command or a step. Returns Done; SessionError where it is none, or where it ends the kernel."""
     name = words[0] if words else ""
     try:
-        if name == "dmsetup":
-            came = dmsetup_run(*words[1:], stdin=stdin)
+        if name == "dmsetup" or name in lvm.COMMANDS:
+            came: Any = dmsetup_run(*words[1:], stdin=stdin) if name == "dmsetup" else lvm_run(*words)
             return Done(came.exit, came.output, tuple(came.errors))
-        if name in lvm.COMMANDS:
-            made = lvm_run(*words)
-            return Done(made.exit, made.output, tuple(made.errors))
         run_step(step_of(words))
     except (KernelError, OSError, KeyError, TypeError) as why:
         raise SessionError(why.args[0] if isinstance(why, KeyError) else str(why)) from why

@@ -3,14 +3,8 @@
 from dataclasses import field
 from typing import Any
 
-from blkmodel.include.linux.blk_types import (
-    REQ_NOMERGE,
-    REQ_OP_DRV_OUT,
-    REQ_OP_FLUSH,
-    REQ_OP_MASK,
-    REQ_OP_SCSI_IN,
-)
-from blkmodel.include.linux.blkdev import RQF_HASHED, RQF_IO_STAT, UINT_MAX
+from blkmodel.include.linux.blk_types import REQ_NOMERGE, REQ_OP_FLUSH
+from blkmodel.include.linux.blkdev import RQF_HASHED, RQF_IO_STAT, UINT_MAX, blk_rq_is_passthrough
 from blkmodel.include.linux.jiffies import HZ
 from blkmodel.include.linux.list import list_head
 from blkmodel.include.linux.percpu_refcount import percpu_ref_get
@@ -81,8 +75,7 @@ def bvec_gap_to_prev(q, bprv, offset):
 
 def blk_do_io_stat(rq):
     """Whether a request counts in its disk's statistics."""
-    return (rq.rq_flags & RQF_IO_STAT and rq.rq_disk is not None
-            and not REQ_OP_SCSI_IN <= rq.cmd_flags & REQ_OP_MASK <= REQ_OP_DRV_OUT)
+    return rq.rq_flags & RQF_IO_STAT and rq.rq_disk is not None and not blk_rq_is_passthrough(rq)
 
 
 def ELV_ON_HASH(rq):

@@ -363,8 +363,7 @@ def blk_noretry_request(rq):
 
 def rq_mergeable(rq):
     """Whether other requests or bios may be joined to this one, by what it is."""
-    op = rq.cmd_flags & REQ_OP_MASK
-    if REQ_OP_SCSI_IN <= op <= REQ_OP_DRV_OUT or op in (REQ_OP_FLUSH, REQ_OP_WRITE_ZEROES):
+    if blk_rq_is_passthrough(rq) or req_op(rq) in (REQ_OP_FLUSH, REQ_OP_WRITE_ZEROES):
         return False
     return not (rq.cmd_flags & REQ_NOMERGE_FLAGS or rq.rq_flags & RQF_NOMERGE_FLAGS)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from blkmodel.include.linux.jiffies import HZ, INITIAL_JIFFIES, TICK_NSEC, jiffies, jiffies_to_ns
+from blkmodel.include.linux.jiffies import HZ, jiffies, jiffies_to_ns
 from blkmodel.sim import running, this
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import Struct, struct
@@ -59,7 +59,6 @@ del_timer_sync = del_timer
 
 def round_jiffies_up(tick):
     """Move a tick up to a full second, so that many timers run together; each CPU 3 ticks after the one before."""
-    kernel = running.kernel
-    skew = 3 * kernel.context.cpu
+    skew = 3 * running.kernel.context.cpu
     rounded = (tick + skew) // HZ * HZ + HZ - skew
-    return rounded if rounded > INITIAL_JIFFIES + kernel.loop.now // TICK_NSEC else tick
+    return rounded if rounded > jiffies() else tick
