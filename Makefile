@@ -99,13 +99,13 @@ bench: chromium $(SITE)/.built ## measure the model, and the figures in a browse
 	@$(BIN)/pytest -q -o addopts=--import-mode=importlib --benchmark-only tests
 
 hollow: .venv/installed ## hollow out each function of the model in turn; some check must fail
-	@$(BIN)/python -m tests.hollow
+	@$(BIN)/python -m tests.tools.hollow
 
 readme: .venv/installed ## put the figures and the picture of README.md right
-	@$(BIN)/python -m tests.readme
+	@$(BIN)/python -m tests.tools.readme
 
 outputs: .venv/installed ## run every chapter and store its outputs
-	@$(STILL) $(BIN)/python -m tests.book.outputs
+	@$(STILL) $(BIN)/python -m tests.tools.outputs
 
 clean: ## remove everything that was made
 	rm -rf _build .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks blkmodel.egg-info

@@ -1,6 +1,6 @@
 """The exceptions of the package's face."""
 
-from blkmodel.include.linux.errno import NAMES
+from blkmodel.services.base.errno import NAMES
 
 
 class KernelError(OSError):

@@ -10,7 +10,6 @@ import re
 from inspect import signature
 from typing import Any
 
-from blkmodel import dmsetup, lvm
 from blkmodel.block import blk_sysfs, elevator
 from blkmodel.device.controller import Controller
 from blkmodel.device.namespace import Namespace
@@ -33,12 +32,8 @@ from blkmodel.drivers.md import (
 from blkmodel.drivers.nvme.host import core as nvme_core
 from blkmodel.drivers.nvme.host import pci as nvme_pci
 from blkmodel.errors import KernelError, NotModelled
-from blkmodel.include.linux.aio import io_getevents, io_submit, iocb, kioctx
+from blkmodel.fs.aio import io_getevents, io_submit, iocb, kioctx
 from blkmodel.include.linux.blkdev import READ, WRITE
-from blkmodel.include.linux.configfs import configfs_mkdir, configfs_rmdir, configfs_write
-from blkmodel.include.linux.device import dev_get_drvdata, dev_name, devices
-from blkmodel.include.linux.err import IS_ERR, PTR_ERR
-from blkmodel.include.linux.errno import EBUSY, EEXIST, ENODEV, ENOENT, ENOMEM
 from blkmodel.include.linux.fs import (
     BLKDISCARD,
     BLKZEROOUT,
@@ -55,11 +50,16 @@ from blkmodel.include.linux.fs import (
     new_sync_write,
 )
 from blkmodel.include.linux.genhd import dev_to_disk
-from blkmodel.include.linux.moduleparam import parse_args
-from blkmodel.include.linux.pci import pci_bus_add_device, to_pci_dev
-from blkmodel.include.linux.uio import iov_iter, iov_iter_init, map_user_buffer, unmap_user_buffer
+from blkmodel.services.base.err import IS_ERR, PTR_ERR
+from blkmodel.services.base.errno import EBUSY, EEXIST, ENODEV, ENOENT, ENOMEM
+from blkmodel.services.base.moduleparam import parse_args
+from blkmodel.services.devices.configfs import configfs_mkdir, configfs_rmdir, configfs_write
+from blkmodel.services.devices.device import dev_get_drvdata, dev_name, devices
+from blkmodel.services.devices.pci import pci_bus_add_device, to_pci_dev
+from blkmodel.services.files.uio import iov_iter, iov_iter_init, map_user_buffer, unmap_user_buffer
 from blkmodel.sim import forget, statics, this
 from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.userland import dmsetup, lvm
 
 
 @statics

@@ -4,7 +4,7 @@ import pytest
 
 from blkmodel import KernelError, boot, machine, scenario
 from blkmodel.errors import NotModelled
-from blkmodel.include.linux.errno import ENOMEM
+from blkmodel.services.base.errno import ENOMEM
 
 
 def live(kernel):

@@ -16,9 +16,9 @@ from blkmodel.drivers.block import null_blk_main
 from blkmodel.drivers.nvme.host import pci
 from blkmodel.include.linux.blk_mq import queue_for_each_hw_ctx
 from blkmodel.include.linux.blkdev import blk_queue_quiesced
-from blkmodel.include.linux.cpuhotplug import cpu_down, cpu_up
-from blkmodel.include.linux.list import list_empty
 from blkmodel.lib import sbitmap
+from blkmodel.services.cpus.cpuhotplug import cpu_down, cpu_up
+from blkmodel.services.data.list import list_empty
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
 from tests.block.ram_disk import SECTORS, RamDisk

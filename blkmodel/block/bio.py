@@ -58,9 +58,6 @@ from blkmodel.include.linux.blkdev import (
     queue_max_segments,
     queue_segment_boundary,
 )
-from blkmodel.include.linux.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
-from blkmodel.include.linux.err import ERR_PTR
-from blkmodel.include.linux.errno import EINVAL, ENOMEM
 from blkmodel.include.linux.genhd import (
     op_stat_group,
     part_stat_counters,
@@ -69,18 +66,21 @@ from blkmodel.include.linux.genhd import (
     part_stat_unlock,
     part_to_disk,
 )
-from blkmodel.include.linux.gfp import __GFP_DIRECT_RECLAIM, GFP_KERNEL, __free_page, alloc_page, virt_to_page
-from blkmodel.include.linux.init import subsys_initcall
-from blkmodel.include.linux.jiffies import jiffies, jiffies_to_ns
-from blkmodel.include.linux.mempool import (
+from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
+from blkmodel.services.base.err import ERR_PTR
+from blkmodel.services.base.errno import EINVAL, ENOMEM
+from blkmodel.services.base.init import subsys_initcall
+from blkmodel.services.files.uio import iov_iter_advance, iov_iter_count, iov_iter_get_pages, iov_iter_is_bvec
+from blkmodel.services.memory.gfp import __GFP_DIRECT_RECLAIM, GFP_KERNEL, __free_page, alloc_page, virt_to_page
+from blkmodel.services.memory.mempool import (
     mempool_alloc,
     mempool_exit,
     mempool_free,
     mempool_init_slab_pool,
     mempool_initialized,
 )
-from blkmodel.include.linux.mm import PageDirty, offset_in_page, put_page, set_page_dirty
-from blkmodel.include.linux.slab import (
+from blkmodel.services.memory.mm import PageDirty, offset_in_page, put_page, set_page_dirty
+from blkmodel.services.memory.slab import (
     kcalloc,
     kfree,
     kmem_cache_alloc,
@@ -89,14 +89,9 @@ from blkmodel.include.linux.slab import (
     kmem_cache_free,
     kzalloc,
 )
-from blkmodel.include.linux.uio import (
-    iov_iter_advance,
-    iov_iter_count,
-    iov_iter_get_pages,
-    iov_iter_is_bvec,
-)
-from blkmodel.include.linux.wait import complete, completion, wait_for_completion_io
-from blkmodel.include.linux.workqueue import (
+from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_ns
+from blkmodel.services.tasks.wait import complete, completion, wait_for_completion_io
+from blkmodel.services.tasks.workqueue import (
     INIT_WORK,
     alloc_workqueue,
     destroy_workqueue,

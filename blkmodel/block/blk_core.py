@@ -7,12 +7,6 @@ from blkmodel.block import bio as bio_module
 from blkmodel.block import blk_merge, blk_mq, blk_mq_sched, blk_stat, blk_sysfs, genhd, partition_generic
 from blkmodel.block.blk_h import blk_do_io_stat, req_set_nomerge
 from blkmodel.block.blk_mq_h import blk_mq_plug
-from blkmodel.include.linux.backing_dev import (
-    BDI_CAP_CGROUP_WRITEBACK,
-    VM_READAHEAD_PAGES,
-    bdi_alloc_node,
-    bdi_put,
-)
 from blkmodel.include.linux.bio import (
     BIO_POOL_SIZE,
     BIOSET_NEED_BVECS,
@@ -87,14 +81,24 @@ from blkmodel.include.linux.blkdev import (
     rq_data_dir,
     test_bit,
 )
-from blkmodel.include.linux.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
 from blkmodel.include.linux.elevator import (
     ELEVATOR_BACK_MERGE,
     ELEVATOR_DISCARD_MERGE,
     ELEVATOR_FRONT_MERGE,
 )
-from blkmodel.include.linux.err import IS_ERR
-from blkmodel.include.linux.errno import (
+from blkmodel.include.linux.genhd import (
+    hd_struct_get,
+    hd_struct_put,
+    hd_struct_try_get,
+    op_stat_group,
+    part_nr_sects_read,
+    part_stat_counters,
+    part_stat_lock,
+    part_stat_unlock,
+)
+from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
+from blkmodel.services.base.err import IS_ERR
+from blkmodel.services.base.errno import (
     EAGAIN,
     EBADE,
     EBUSY,
@@ -110,21 +114,9 @@ from blkmodel.include.linux.errno import (
     EREMOTEIO,
     ETIMEDOUT,
 )
-from blkmodel.include.linux.genhd import (
-    hd_struct_get,
-    hd_struct_put,
-    hd_struct_try_get,
-    op_stat_group,
-    part_nr_sects_read,
-    part_stat_counters,
-    part_stat_lock,
-    part_stat_unlock,
-)
-from blkmodel.include.linux.gfp import GFP_KERNEL
-from blkmodel.include.linux.idr import ida, ida_simple_get, ida_simple_remove
-from blkmodel.include.linux.jiffies import HZ, NSEC_PER_SEC, jiffies, ktime_get_ns
-from blkmodel.include.linux.kobject import kobject_get, kobject_init, kobject_put
-from blkmodel.include.linux.list import (
+from blkmodel.services.base.printk import pr_err, pr_info
+from blkmodel.services.data.idr import ida, ida_simple_get, ida_simple_remove
+from blkmodel.services.data.list import (
     INIT_LIST_HEAD,
     list_add,
     list_del_init,
@@ -133,25 +125,28 @@ from blkmodel.include.linux.list import (
     list_head,
     list_splice_init,
 )
-from blkmodel.include.linux.percpu_refcount import (
-    PERCPU_REF_INIT_ATOMIC,
-    percpu_ref_exit,
-    percpu_ref_init,
-    percpu_ref_put,
-    percpu_ref_tryget_live,
-)
-from blkmodel.include.linux.printk import pr_err, pr_info
-from blkmodel.include.linux.rcupdate import rcu_read_lock, rcu_read_unlock
-from blkmodel.include.linux.slab import (
+from blkmodel.services.devices.backing_dev import BDI_CAP_CGROUP_WRITEBACK, VM_READAHEAD_PAGES, bdi_alloc_node, bdi_put
+from blkmodel.services.devices.kobject import kobject_get, kobject_init, kobject_put
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.slab import (
     NUMA_NO_NODE,
     kmem_cache_alloc_node,
     kmem_cache_create,
     kmem_cache_free,
     kzalloc,
 )
-from blkmodel.include.linux.timer import del_timer_sync, timer_setup
-from blkmodel.include.linux.wait import wait_event, wake_up_all
-from blkmodel.include.linux.workqueue import (
+from blkmodel.services.tasks.jiffies import HZ, NSEC_PER_SEC, jiffies, ktime_get_ns
+from blkmodel.services.tasks.percpu_refcount import (
+    PERCPU_REF_INIT_ATOMIC,
+    percpu_ref_exit,
+    percpu_ref_init,
+    percpu_ref_put,
+    percpu_ref_tryget_live,
+)
+from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock
+from blkmodel.services.tasks.timer import del_timer_sync, timer_setup
+from blkmodel.services.tasks.wait import wait_event, wake_up_all
+from blkmodel.services.tasks.workqueue import (
     INIT_WORK,
     cancel_work_sync,
     mod_delayed_work_on,

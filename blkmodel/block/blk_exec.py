@@ -2,8 +2,8 @@
 
 from blkmodel.block import blk_mq_sched
 from blkmodel.include.linux.blkdev import blk_rq_is_passthrough
-from blkmodel.include.linux.bug import WARN_ON
-from blkmodel.include.linux.wait import complete, completion, wait_for_completion_io
+from blkmodel.services.base.bug import WARN_ON
+from blkmodel.services.tasks.wait import complete, completion, wait_for_completion_io
 
 
 def blk_end_sync_rq(rq, error):

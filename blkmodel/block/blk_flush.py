@@ -31,10 +31,9 @@ from blkmodel.include.linux.blkdev import (
     request,
     request_flush,
 )
-from blkmodel.include.linux.bug import BUG_ON, WARN_ON
-from blkmodel.include.linux.errno import ENXIO
-from blkmodel.include.linux.jiffies import HZ, jiffies, time_before
-from blkmodel.include.linux.list import (
+from blkmodel.services.base.bug import BUG_ON, WARN_ON
+from blkmodel.services.base.errno import ENXIO
+from blkmodel.services.data.list import (
     list_del_init,
     list_empty,
     list_first_entry,
@@ -42,7 +41,8 @@ from blkmodel.include.linux.list import (
     list_move_tail,
     list_next_entry,
 )
-from blkmodel.include.linux.slab import kfree, kzalloc_node
+from blkmodel.services.memory.slab import kfree, kzalloc_node
+from blkmodel.services.tasks.jiffies import HZ, jiffies, time_before
 from blkmodel.sim.structure import sizeof
 
 REQ_FSEQ_PREFLUSH, REQ_FSEQ_DATA, REQ_FSEQ_POSTFLUSH, REQ_FSEQ_DONE = 1, 2, 4, 8

@@ -5,9 +5,9 @@ from typing import Any
 
 from blkmodel.include.linux.blk_types import REQ_NOMERGE, REQ_OP_FLUSH
 from blkmodel.include.linux.blkdev import RQF_HASHED, RQF_IO_STAT, UINT_MAX, blk_rq_is_passthrough
-from blkmodel.include.linux.jiffies import HZ
-from blkmodel.include.linux.list import list_head
-from blkmodel.include.linux.percpu_refcount import percpu_ref_get
+from blkmodel.services.data.list import list_head
+from blkmodel.services.tasks.jiffies import HZ
+from blkmodel.services.tasks.percpu_refcount import percpu_ref_get
 from blkmodel.sim.structure import Struct, struct
 
 BLK_MAX_TIMEOUT = 5 * HZ

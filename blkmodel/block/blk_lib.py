@@ -27,9 +27,9 @@ from blkmodel.include.linux.blkdev import (
     blk_queue_discard,
     blk_queue_secure_erase,
 )
-from blkmodel.include.linux.bug import WARN_ON_ONCE
-from blkmodel.include.linux.errno import EINVAL, ENXIO, EOPNOTSUPP, EPERM
-from blkmodel.include.linux.mm import ZERO_PAGE
+from blkmodel.services.base.bug import WARN_ON_ONCE
+from blkmodel.services.base.errno import EINVAL, ENXIO, EOPNOTSUPP, EPERM
+from blkmodel.services.memory.mm import ZERO_PAGE
 from blkmodel.sim.memory import PAGE_SIZE
 
 

@@ -13,9 +13,9 @@ from blkmodel.include.linux.blkdev import (
     req_op,
     rq_data_dir,
 )
-from blkmodel.include.linux.err import IS_ERR, PTR_ERR
-from blkmodel.include.linux.errno import EINVAL
-from blkmodel.include.linux.sched import object_is_on_stack
+from blkmodel.services.base.err import IS_ERR, PTR_ERR
+from blkmodel.services.base.errno import EINVAL
+from blkmodel.services.tasks.sched import object_is_on_stack
 from blkmodel.sim.memory import address_of
 
 

@@ -53,7 +53,6 @@ from blkmodel.include.linux.blkdev import (
     rq_for_each_bvec,
     rq_mergeable,
 )
-from blkmodel.include.linux.bug import WARN_ON, WARN_ON_ONCE
 from blkmodel.include.linux.elevator import (
     ELEVATOR_BACK_MERGE,
     ELEVATOR_DISCARD_MERGE,
@@ -61,8 +60,9 @@ from blkmodel.include.linux.elevator import (
     ELEVATOR_NO_MERGE,
 )
 from blkmodel.include.linux.genhd import hd_struct_put, part_stat_lock, part_stat_unlock
-from blkmodel.include.linux.gfp import GFP_NOIO, nth_page, virt_to_page
-from blkmodel.include.linux.scatterlist import sg_mark_end, sg_next, sg_set_page, sg_unmark_end
+from blkmodel.services.base.bug import WARN_ON, WARN_ON_ONCE
+from blkmodel.services.memory.gfp import GFP_NOIO, nth_page, virt_to_page
+from blkmodel.services.memory.scatterlist import sg_mark_end, sg_next, sg_set_page, sg_unmark_end
 from blkmodel.sim.memory import PAGE_SIZE
 
 PAGE_SHIFT = 12

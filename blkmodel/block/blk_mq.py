@@ -130,14 +130,29 @@ from blkmodel.include.linux.blkdev import (
     rq_data_dir,
     test_bit,
 )
-from blkmodel.include.linux.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
-from blkmodel.include.linux.cpuhotplug import (
+from blkmodel.include.linux.sbitmap import (
+    __sbitmap_for_each_set,
+    sbitmap_clear_bit,
+    sbitmap_for_each_set,
+    sbitmap_free,
+    sbitmap_set_bit,
+    sbitmap_test_bit,
+)
+from blkmodel.lib import sbitmap
+from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
+from blkmodel.services.base.crash_dump import is_kdump_kernel
+from blkmodel.services.base.err import ERR_PTR, IS_ERR
+from blkmodel.services.base.errno import EAGAIN, EINVAL, EIO, ENOMEM, EXDEV
+from blkmodel.services.base.init import subsys_initcall
+from blkmodel.services.base.log2 import ilog2
+from blkmodel.services.base.printk import pr_err, pr_info, pr_warn
+from blkmodel.services.cpus.cpuhotplug import (
     CPUHP_BLK_MQ_DEAD,
     cpuhp_setup_state_multi,
     cpuhp_state_add_instance_nocalls,
     cpuhp_state_remove_instance_nocalls,
 )
-from blkmodel.include.linux.cpumask import (
+from blkmodel.services.cpus.cpumask import (
     cpu_online,
     cpu_online_mask,
     cpumask_clear,
@@ -150,32 +165,9 @@ from blkmodel.include.linux.cpumask import (
     for_each_possible_cpu,
     nr_cpu_ids,
 )
-from blkmodel.include.linux.crash_dump import is_kdump_kernel
-from blkmodel.include.linux.err import ERR_PTR, IS_ERR
-from blkmodel.include.linux.errno import EAGAIN, EINVAL, EIO, ENOMEM, EXDEV
-from blkmodel.include.linux.gfp import (
-    __GFP_NORETRY,
-    __GFP_NOWARN,
-    __GFP_ZERO,
-    GFP_KERNEL,
-    GFP_NOIO,
-    __free_pages,
-    alloc_pages_node,
-    page_address,
-)
-from blkmodel.include.linux.hrtimer import (
-    HRTIMER_MODE_ABS,
-    HRTIMER_MODE_REL,
-    hrtimer_cancel,
-    hrtimer_init_sleeper_on_stack,
-    hrtimer_set_expires,
-    hrtimer_sleeper,
-    hrtimer_sleeper_start_expires,
-)
-from blkmodel.include.linux.init import subsys_initcall
-from blkmodel.include.linux.jiffies import HZ, jiffies, ktime_get_ns, msecs_to_jiffies, time_after, time_after_eq
-from blkmodel.include.linux.kobject import kobject_put
-from blkmodel.include.linux.list import (
+from blkmodel.services.cpus.smp import call_single_data, smp_call_function_single_async
+from blkmodel.services.cpus.topology import cpu_to_node, cpus_share_cache, local_memory_node
+from blkmodel.services.data.list import (
     INIT_LIST_HEAD,
     list_add,
     list_add_tail,
@@ -189,39 +181,48 @@ from blkmodel.include.linux.list import (
     list_splice_init,
     list_splice_tail_init,
 )
-from blkmodel.include.linux.list_sort import list_sort
-from blkmodel.include.linux.log2 import ilog2
-from blkmodel.include.linux.percpu import alloc_percpu, get_cpu, put_cpu, raw_smp_processor_id
-from blkmodel.include.linux.percpu_refcount import (
+from blkmodel.services.data.list_sort import list_sort
+from blkmodel.services.devices.kobject import kobject_put
+from blkmodel.services.memory.gfp import (
+    __GFP_NORETRY,
+    __GFP_NOWARN,
+    __GFP_ZERO,
+    GFP_KERNEL,
+    GFP_NOIO,
+    __free_pages,
+    alloc_pages_node,
+    page_address,
+)
+from blkmodel.services.memory.percpu import alloc_percpu, get_cpu, put_cpu, raw_smp_processor_id
+from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc_node, kfree, kzalloc, kzalloc_node
+from blkmodel.services.tasks.hrtimer import (
+    HRTIMER_MODE_ABS,
+    HRTIMER_MODE_REL,
+    hrtimer_cancel,
+    hrtimer_init_sleeper_on_stack,
+    hrtimer_set_expires,
+    hrtimer_sleeper,
+    hrtimer_sleeper_start_expires,
+)
+from blkmodel.services.tasks.jiffies import HZ, jiffies, ktime_get_ns, msecs_to_jiffies, time_after, time_after_eq
+from blkmodel.services.tasks.percpu_refcount import (
     percpu_ref_is_zero,
     percpu_ref_kill,
     percpu_ref_resurrect,
     percpu_ref_tryget,
 )
-from blkmodel.include.linux.preempt import in_interrupt
-from blkmodel.include.linux.printk import pr_err, pr_info, pr_warn
-from blkmodel.include.linux.processor import cpu_relax
-from blkmodel.include.linux.rcupdate import rcu_read_lock, rcu_read_unlock, synchronize_rcu
-from blkmodel.include.linux.sbitmap import (
-    __sbitmap_for_each_set,
-    sbitmap_clear_bit,
-    sbitmap_for_each_set,
-    sbitmap_free,
-    sbitmap_set_bit,
-    sbitmap_test_bit,
-)
-from blkmodel.include.linux.slab import NUMA_NO_NODE, kcalloc_node, kfree, kzalloc, kzalloc_node
-from blkmodel.include.linux.smp import call_single_data, smp_call_function_single_async
-from blkmodel.include.linux.srcu import (
+from blkmodel.services.tasks.preempt import in_interrupt
+from blkmodel.services.tasks.processor import cpu_relax
+from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock, synchronize_rcu
+from blkmodel.services.tasks.srcu import (
     init_srcu_struct,
     srcu_read_lock,
     srcu_read_unlock,
     srcu_struct,
     synchronize_srcu,
 )
-from blkmodel.include.linux.timer import mod_timer
-from blkmodel.include.linux.topology import cpu_to_node, cpus_share_cache, local_memory_node
-from blkmodel.include.linux.wait import (
+from blkmodel.services.tasks.timer import mod_timer
+from blkmodel.services.tasks.wait import (
     WQ_FLAG_EXCLUSIVE,
     __add_wait_queue,
     init_waitqueue_func_entry,
@@ -230,13 +231,7 @@ from blkmodel.include.linux.wait import (
     wait_event_timeout,
     wake_up_all,
 )
-from blkmodel.include.linux.workqueue import (
-    INIT_DELAYED_WORK,
-    INIT_WORK,
-    WORK_CPU_UNBOUND,
-    cancel_delayed_work,
-)
-from blkmodel.lib import sbitmap
+from blkmodel.services.tasks.workqueue import INIT_DELAYED_WORK, INIT_WORK, WORK_CPU_UNBOUND, cancel_delayed_work
 from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE, place
 from blkmodel.sim.structure import Struct, sizeof, struct

@@ -13,9 +13,9 @@ from blkmodel.include.linux.blk_mq import (
 )
 from blkmodel.include.linux.blk_types import REQ_HIPRI, REQ_OP_MASK, REQ_OP_READ
 from blkmodel.include.linux.blkdev import RQF_MQ_INFLIGHT
-from blkmodel.include.linux.cpumask import for_each_possible_cpu
-from blkmodel.include.linux.kobject import kobject
-from blkmodel.include.linux.list import list_head
+from blkmodel.services.cpus.cpumask import for_each_possible_cpu
+from blkmodel.services.data.list import list_head
+from blkmodel.services.devices.kobject import kobject
 from blkmodel.sim import running
 from blkmodel.sim.structure import Struct, struct
 

@@ -2,8 +2,8 @@
 
 from blkmodel.block.blk_mq_h import blk_mq_clear_mq_map
 from blkmodel.drivers.pci import msi
-from blkmodel.include.linux.bug import WARN_ON_ONCE
-from blkmodel.include.linux.cpumask import for_each_cpu
+from blkmodel.services.base.bug import WARN_ON_ONCE
+from blkmodel.services.cpus.cpumask import for_each_cpu
 
 
 def blk_mq_pci_map_queues(qmap, pdev, offset):

@@ -22,18 +22,18 @@ from blkmodel.include.linux.blkdev import (
     blk_rq_is_passthrough,
     rq_mergeable,
 )
-from blkmodel.include.linux.bug import WARN_ON
 from blkmodel.include.linux.elevator import (
     ELEVATOR_BACK_MERGE,
     ELEVATOR_DISCARD_MERGE,
     ELEVATOR_FRONT_MERGE,
 )
-from blkmodel.include.linux.errno import ENOMEM
-from blkmodel.include.linux.kobject import kobject_put
-from blkmodel.include.linux.list import list_add, list_empty, list_head, list_splice_init
-from blkmodel.include.linux.percpu_refcount import percpu_ref_get, percpu_ref_put
-from blkmodel.include.linux.slab import kfree
 from blkmodel.lib import sbitmap
+from blkmodel.services.base.bug import WARN_ON
+from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.data.list import list_add, list_empty, list_head, list_splice_init
+from blkmodel.services.devices.kobject import kobject_put
+from blkmodel.services.memory.slab import kfree
+from blkmodel.services.tasks.percpu_refcount import percpu_ref_get, percpu_ref_put
 
 
 def blk_mq_sched_free_hctx_data(q, exit):

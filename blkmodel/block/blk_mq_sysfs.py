@@ -5,8 +5,9 @@ They live as long as these objects are held.
 
 from blkmodel.block import blk_flush
 from blkmodel.include.linux.blk_mq import BLK_MQ_F_BLOCKING, queue_for_each_hw_ctx
-from blkmodel.include.linux.cpumask import for_each_cpu
-from blkmodel.include.linux.kobject import (
+from blkmodel.include.linux.sbitmap import sbitmap_free
+from blkmodel.services.cpus.cpumask import for_each_cpu
+from blkmodel.services.devices.kobject import (
     KOBJ_ADD,
     KOBJ_REMOVE,
     attribute,
@@ -19,10 +20,9 @@ from blkmodel.include.linux.kobject import (
     kobject_uevent,
     sysfs_create_files,
 )
-from blkmodel.include.linux.percpu import free_percpu
-from blkmodel.include.linux.sbitmap import sbitmap_free
-from blkmodel.include.linux.slab import kfree
-from blkmodel.include.linux.srcu import cleanup_srcu_struct
+from blkmodel.services.memory.percpu import free_percpu
+from blkmodel.services.memory.slab import kfree
+from blkmodel.services.tasks.srcu import cleanup_srcu_struct
 
 
 def blk_mq_sysfs_release(kobj):

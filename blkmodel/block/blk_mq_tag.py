@@ -23,16 +23,16 @@ from blkmodel.include.linux.blk_mq import (
     queue_for_each_hw_ctx,
 )
 from blkmodel.include.linux.blkdev import BLK_TAG_ALLOC_RR, BLKDEV_MAX_RQ
-from blkmodel.include.linux.bug import BUG_ON, WARN_ON_ONCE
-from blkmodel.include.linux.delay import msleep
-from blkmodel.include.linux.errno import EINVAL, ENOMEM
-from blkmodel.include.linux.gfp import GFP_KERNEL
-from blkmodel.include.linux.percpu_refcount import percpu_ref_tryget
-from blkmodel.include.linux.printk import pr_err
 from blkmodel.include.linux.sbitmap import DEFINE_SBQ_WAIT, sbitmap_for_each_set, sbitmap_queue_free
-from blkmodel.include.linux.slab import kfree, kzalloc_node
-from blkmodel.include.linux.wait import TASK_UNINTERRUPTIBLE, io_schedule
 from blkmodel.lib import sbitmap
+from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
+from blkmodel.services.base.errno import EINVAL, ENOMEM
+from blkmodel.services.base.printk import pr_err
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.slab import kfree, kzalloc_node
+from blkmodel.services.tasks.delay import msleep
+from blkmodel.services.tasks.percpu_refcount import percpu_ref_tryget
+from blkmodel.services.tasks.wait import TASK_UNINTERRUPTIBLE, io_schedule
 from blkmodel.sim import this
 
 

@@ -4,8 +4,8 @@ from dataclasses import field
 from typing import Any
 
 from blkmodel.include.linux.blk_mq import BLK_MQ_F_TAG_SHARED
-from blkmodel.include.linux.list import list_head
 from blkmodel.include.linux.sbitmap import sbitmap_queue, sbq_wait_ptr
+from blkmodel.services.data.list import list_head
 from blkmodel.sim.structure import Struct, struct
 
 BLK_MQ_TAG_FAIL, BLK_MQ_TAG_MIN, BLK_MQ_TAG_MAX = 0xFFFFFFFF, 1, 0xFFFFFFFE

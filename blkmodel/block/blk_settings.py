@@ -21,15 +21,15 @@ from blkmodel.include.linux.blkdev import (
     queue_limit_discard_alignment,
     queue_max_segments,
 )
-from blkmodel.include.linux.bug import BUG_ON, WARN_ON_ONCE
-from blkmodel.include.linux.errno import EINVAL
 from blkmodel.include.linux.genhd import get_start_sect
-from blkmodel.include.linux.gfp import GFP_DMA, GFP_NOIO
-from blkmodel.include.linux.kernel import min_not_zero, round_down
-from blkmodel.include.linux.lcm import lcm_not_zero
-from blkmodel.include.linux.log2 import is_power_of_2
-from blkmodel.include.linux.mm import max_low_pfn
-from blkmodel.include.linux.printk import pr_info, pr_notice
+from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
+from blkmodel.services.base.errno import EINVAL
+from blkmodel.services.base.kernel import min_not_zero, round_down
+from blkmodel.services.base.lcm import lcm_not_zero
+from blkmodel.services.base.log2 import is_power_of_2
+from blkmodel.services.base.printk import pr_info, pr_notice
+from blkmodel.services.memory.gfp import GFP_DMA, GFP_NOIO
+from blkmodel.services.memory.mm import max_low_pfn
 from blkmodel.sim.memory import PAGE_SIZE
 
 PAGE_SHIFT = 12

@@ -7,14 +7,14 @@ from blkmodel.block import blk_core
 from blkmodel.block.blk_stat_h import blk_queue_stats, blk_stat_callback, blk_stat_is_active
 from blkmodel.include.linux.blk_types import U64_MAX, blk_rq_stat
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_STATS
-from blkmodel.include.linux.bug import WARN_ON
-from blkmodel.include.linux.cpumask import for_each_online_cpu, for_each_possible_cpu
-from blkmodel.include.linux.gfp import GFP_KERNEL
-from blkmodel.include.linux.list import list_add_tail, list_del_init, list_empty
-from blkmodel.include.linux.percpu import alloc_percpu_array, free_percpu, smp_processor_id
-from blkmodel.include.linux.rcupdate import call_rcu, rcu_read_lock, rcu_read_unlock
-from blkmodel.include.linux.slab import kcalloc, kfree, kzalloc
-from blkmodel.include.linux.timer import del_timer_sync, timer_setup
+from blkmodel.services.base.bug import WARN_ON
+from blkmodel.services.cpus.cpumask import for_each_online_cpu, for_each_possible_cpu
+from blkmodel.services.data.list import list_add_tail, list_del_init, list_empty
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.percpu import alloc_percpu_array, free_percpu, smp_processor_id
+from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc
+from blkmodel.services.tasks.rcupdate import call_rcu, rcu_read_lock, rcu_read_unlock
+from blkmodel.services.tasks.timer import del_timer_sync, timer_setup
 
 
 def blk_rq_stat_init(stat):

@@ -3,9 +3,9 @@
 from dataclasses import field
 from typing import Any
 
-from blkmodel.include.linux.jiffies import jiffies, msecs_to_jiffies
-from blkmodel.include.linux.list import list_head
-from blkmodel.include.linux.timer import mod_timer, timer_list, timer_pending
+from blkmodel.services.data.list import list_head
+from blkmodel.services.tasks.jiffies import jiffies, msecs_to_jiffies
+from blkmodel.services.tasks.timer import mod_timer, timer_list, timer_pending
 from blkmodel.sim.structure import Struct, struct
 
 

@@ -2,7 +2,6 @@
 
 from blkmodel.block import bio as bio_module
 from blkmodel.block import blk_core, blk_mq, blk_mq_sysfs, blk_stat, elevator
-from blkmodel.include.linux.backing_dev import bdi_put
 from blkmodel.include.linux.blk_mq import BLK_MQ_POLL_CLASSIC, queue_for_each_hw_ctx
 from blkmodel.include.linux.blkdev import (
     BLKDEV_MIN_RQ,
@@ -22,12 +21,13 @@ from blkmodel.include.linux.blkdev import (
     queue_is_mq,
     test_bit,
 )
-from blkmodel.include.linux.bug import WARN_ON
-from blkmodel.include.linux.errno import EINVAL, EIO, ENOENT, ENXIO
 from blkmodel.include.linux.genhd import disk_to_dev
-from blkmodel.include.linux.idr import ida_simple_remove
-from blkmodel.include.linux.jiffies import HZ
-from blkmodel.include.linux.kobject import (
+from blkmodel.services.base.bug import WARN_ON
+from blkmodel.services.base.errno import EINVAL, EIO, ENOENT, ENXIO
+from blkmodel.services.base.kstrtox import kstrtoint
+from blkmodel.services.data.idr import ida_simple_remove
+from blkmodel.services.devices.backing_dev import bdi_put
+from blkmodel.services.devices.kobject import (
     KOBJ_ADD,
     KOBJ_REMOVE,
     attribute,
@@ -40,11 +40,11 @@ from blkmodel.include.linux.kobject import (
     kobject_uevent,
     sysfs_create_group,
 )
-from blkmodel.include.linux.kstrtox import kstrtoint
-from blkmodel.include.linux.percpu_refcount import percpu_ref_switch_to_percpu
-from blkmodel.include.linux.rcupdate import call_rcu
-from blkmodel.include.linux.slab import kmem_cache_free
-from blkmodel.include.linux.workqueue import INIT_WORK, cancel_delayed_work_sync, schedule_work
+from blkmodel.services.memory.slab import kmem_cache_free
+from blkmodel.services.tasks.jiffies import HZ
+from blkmodel.services.tasks.percpu_refcount import percpu_ref_switch_to_percpu
+from blkmodel.services.tasks.rcupdate import call_rcu
+from blkmodel.services.tasks.workqueue import INIT_WORK, cancel_delayed_work_sync, schedule_work
 
 PAGE_SHIFT = 12
 

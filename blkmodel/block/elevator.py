@@ -18,7 +18,6 @@ from blkmodel.include.linux.blkdev import (
     queue_is_mq,
     rq_mergeable,
 )
-from blkmodel.include.linux.bug import BUG_ON, WARN_ON_ONCE
 from blkmodel.include.linux.elevator import (
     ELEVATOR_BACK_MERGE,
     ELEVATOR_NO_MERGE,
@@ -27,10 +26,14 @@ from blkmodel.include.linux.elevator import (
     rb_entry_rq,
     rq_end_sector,
 )
-from blkmodel.include.linux.errno import EBUSY, EINVAL, EIO, ENOENT
-from blkmodel.include.linux.gfp import GFP_KERNEL
-from blkmodel.include.linux.hashtable import hash_add, hash_del, hash_for_each_possible
-from blkmodel.include.linux.kobject import (
+from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
+from blkmodel.services.base.errno import EBUSY, EINVAL, EIO, ENOENT
+from blkmodel.services.base.module import module_put, request_module, try_module_get
+from blkmodel.services.base.printk import pr_info, pr_warn
+from blkmodel.services.data.hashtable import hash_add, hash_del, hash_for_each_possible
+from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
+from blkmodel.services.data.rbtree import RB_EMPTY_NODE, rb_erase, rb_find, rb_insert, rb_next, rb_prev
+from blkmodel.services.devices.kobject import (
     KOBJ_ADD,
     KOBJ_REMOVE,
     kobj_type,
@@ -41,18 +44,8 @@ from blkmodel.include.linux.kobject import (
     kobject_uevent,
     sysfs_create_files,
 )
-from blkmodel.include.linux.list import list_add_tail, list_del_init, list_head
-from blkmodel.include.linux.module import module_put, request_module, try_module_get
-from blkmodel.include.linux.printk import pr_info, pr_warn
-from blkmodel.include.linux.rbtree import (
-    RB_EMPTY_NODE,
-    rb_erase,
-    rb_find,
-    rb_insert,
-    rb_next,
-    rb_prev,
-)
-from blkmodel.include.linux.slab import kfree, kzalloc_node
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.slab import kfree, kzalloc_node
 from blkmodel.sim import statics
 
 

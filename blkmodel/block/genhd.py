@@ -7,21 +7,7 @@ from typing import Any
 
 from blkmodel.block import blk_core, blk_mq, blk_sysfs, elevator, partition_generic
 from blkmodel.fs import block_dev
-from blkmodel.include.linux.backing_dev import bdi_register_owner, bdi_unregister
 from blkmodel.include.linux.blkdev import queue_is_mq
-from blkmodel.include.linux.bug import WARN_ON, WARN_ON_ONCE
-from blkmodel.include.linux.device import (
-    class_,
-    dev_name,
-    dev_set_name,
-    dev_set_uevent_suppress,
-    device_add,
-    device_del,
-    device_initialize,
-    device_type,
-    devices,
-)
-from blkmodel.include.linux.errno import EBUSY, EINVAL, ENODEV, ENOMEM, ENOSPC
 from blkmodel.include.linux.fs import FMODE_READ
 from blkmodel.include.linux.genhd import (
     DISK_EVENT_EJECT_REQUEST,
@@ -63,13 +49,28 @@ from blkmodel.include.linux.genhd import (
     rand_initialize_disk,
     set_capacity,
 )
-from blkmodel.include.linux.gfp import GFP_KERNEL, GFP_NOWAIT
-from blkmodel.include.linux.idr import idr, idr_alloc, idr_find, idr_remove, idr_replace
-from blkmodel.include.linux.init import subsys_initcall
-from blkmodel.include.linux.jiffies import msecs_to_jiffies
-from blkmodel.include.linux.kdev_t import MAJOR, MINOR, MINORBITS, MKDEV
-from blkmodel.include.linux.kobj_map import kobj_lookup, kobj_map, kobj_map_init, kobj_unmap
-from blkmodel.include.linux.kobject import (
+from blkmodel.services.base.bug import WARN_ON, WARN_ON_ONCE
+from blkmodel.services.base.errno import EBUSY, EINVAL, ENODEV, ENOMEM, ENOSPC
+from blkmodel.services.base.init import subsys_initcall
+from blkmodel.services.base.kdev_t import MAJOR, MINOR, MINORBITS, MKDEV
+from blkmodel.services.base.module import module_put, request_module, try_module_get
+from blkmodel.services.base.printk import pr_err, pr_warn
+from blkmodel.services.data.idr import idr, idr_alloc, idr_find, idr_remove, idr_replace
+from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
+from blkmodel.services.devices.backing_dev import bdi_register_owner, bdi_unregister
+from blkmodel.services.devices.device import (
+    class_,
+    dev_name,
+    dev_set_name,
+    dev_set_uevent_suppress,
+    device_add,
+    device_del,
+    device_initialize,
+    device_type,
+    devices,
+)
+from blkmodel.services.devices.kobj_map import kobj_lookup, kobj_map, kobj_map_init, kobj_unmap
+from blkmodel.services.devices.kobject import (
     KOBJ_ADD,
     KOBJ_CHANGE,
     attribute,
@@ -85,12 +86,11 @@ from blkmodel.include.linux.kobject import (
     sysfs_remove_files,
     sysfs_remove_link,
 )
-from blkmodel.include.linux.list import list_add_tail, list_del_init, list_head
-from blkmodel.include.linux.module import module_put, request_module, try_module_get
-from blkmodel.include.linux.printk import pr_err, pr_warn
-from blkmodel.include.linux.rcupdate import call_rcu, rcu_read_lock, rcu_read_unlock
-from blkmodel.include.linux.slab import kfree, kzalloc, kzalloc_node
-from blkmodel.include.linux.workqueue import (
+from blkmodel.services.memory.gfp import GFP_KERNEL, GFP_NOWAIT
+from blkmodel.services.memory.slab import kfree, kzalloc, kzalloc_node
+from blkmodel.services.tasks.jiffies import msecs_to_jiffies
+from blkmodel.services.tasks.rcupdate import call_rcu, rcu_read_lock, rcu_read_unlock
+from blkmodel.services.tasks.workqueue import (
     INIT_DELAYED_WORK,
     WORK_CPU_UNBOUND,
     cancel_delayed_work_sync,

@@ -7,10 +7,10 @@ from blkmodel.include.linux.blkdev import (
     bdev_get_queue,
     blk_queue_discard,
 )
-from blkmodel.include.linux.errno import EBADF, EINVAL, ENOTTY, EOPNOTSUPP
 from blkmodel.include.linux.fs import BLKDISCARD, BLKSECDISCARD, BLKZEROOUT, FMODE_WRITE, i_size_read
-from blkmodel.include.linux.gfp import GFP_KERNEL
-from blkmodel.include.linux.pagemap import truncate_inode_pages_range
+from blkmodel.services.base.errno import EBADF, EINVAL, ENOTTY, EOPNOTSUPP
+from blkmodel.services.files.pagemap import truncate_inode_pages_range
+from blkmodel.services.memory.gfp import GFP_KERNEL
 
 
 def blk_ioctl_discard(bdev, mode, arg, flags):

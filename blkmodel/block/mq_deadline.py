@@ -21,7 +21,6 @@ from blkmodel.include.linux.blkdev import (
     rq_data_dir,
     rq_mergeable,
 )
-from blkmodel.include.linux.bug import BUG_ON, WARN_ON_ONCE
 from blkmodel.include.linux.elevator import (
     ELEVATOR_F_ZBD_SEQ_WRITE,
     ELEVATOR_FRONT_MERGE,
@@ -31,19 +30,11 @@ from blkmodel.include.linux.elevator import (
     rb_entry_rq,
     rq_entry_fifo,
 )
-from blkmodel.include.linux.errno import ENOMEM
-from blkmodel.include.linux.gfp import GFP_KERNEL
-from blkmodel.include.linux.init import module_init
-from blkmodel.include.linux.jiffies import (
-    HZ,
-    jiffies,
-    jiffies_to_msecs,
-    msecs_to_jiffies,
-    time_after_eq,
-    time_before,
-)
-from blkmodel.include.linux.kobject import kobject_put
-from blkmodel.include.linux.list import (
+from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
+from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.base.init import module_init
+from blkmodel.services.base.types import signed_int
+from blkmodel.services.data.list import (
     list_add,
     list_add_tail,
     list_del_init,
@@ -52,9 +43,11 @@ from blkmodel.include.linux.list import (
     list_head,
     list_replace_init,
 )
-from blkmodel.include.linux.rbtree import RB_EMPTY_NODE, RB_EMPTY_ROOT, rb_next, rb_root
-from blkmodel.include.linux.slab import kfree, kzalloc_node
-from blkmodel.include.linux.types import signed_int
+from blkmodel.services.data.rbtree import RB_EMPTY_NODE, RB_EMPTY_ROOT, rb_next, rb_root
+from blkmodel.services.devices.kobject import kobject_put
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.slab import kfree, kzalloc_node
+from blkmodel.services.tasks.jiffies import HZ, jiffies, jiffies_to_msecs, msecs_to_jiffies, time_after_eq, time_before
 from blkmodel.sim import statics
 from blkmodel.sim.structure import Struct, struct
 

@@ -7,9 +7,6 @@ So of making and deleting a partition only that is here which the whole disk nee
 from blkmodel.block import genhd
 from blkmodel.block.partitions import check
 from blkmodel.fs import block_dev
-from blkmodel.include.linux.device import device_del, put_device
-from blkmodel.include.linux.err import IS_ERR
-from blkmodel.include.linux.errno import EBUSY, EIO
 from blkmodel.include.linux.genhd import (
     DISK_PITER_INCL_EMPTY,
     STAT_DISCARD,
@@ -27,11 +24,14 @@ from blkmodel.include.linux.genhd import (
     part_to_disk,
     set_capacity,
 )
-from blkmodel.include.linux.jiffies import HZ
-from blkmodel.include.linux.kobject import KOBJ_CHANGE, kobject_put, kobject_uevent
-from blkmodel.include.linux.mm import PageError, put_page
-from blkmodel.include.linux.pagemap import read_mapping_page
-from blkmodel.include.linux.workqueue import INIT_WORK, queue_work
+from blkmodel.services.base.err import IS_ERR
+from blkmodel.services.base.errno import EBUSY, EIO
+from blkmodel.services.devices.device import device_del, put_device
+from blkmodel.services.devices.kobject import KOBJ_CHANGE, kobject_put, kobject_uevent
+from blkmodel.services.files.pagemap import read_mapping_page
+from blkmodel.services.memory.mm import PageError, put_page
+from blkmodel.services.tasks.jiffies import HZ
+from blkmodel.services.tasks.workqueue import INIT_WORK, queue_work
 
 
 def disk_name(hd, partno):

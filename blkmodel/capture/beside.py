@@ -5,10 +5,10 @@
 
 from typing import NamedTuple
 
-from blkmodel import mirror
 from blkmodel.capture import trees
 from blkmodel.capture.calls import untraced_files
-from blkmodel.source import comparable
+from blkmodel.reference import mirror
+from blkmodel.reference.source import comparable
 
 
 class Line(NamedTuple):

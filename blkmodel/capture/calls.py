@@ -21,9 +21,9 @@ the recording knows one function was traced too.
 from collections import Counter
 from typing import NamedTuple
 
-from blkmodel import mirror
 from blkmodel.capture import trees
-from blkmodel.source import comparable, definitions
+from blkmodel.reference import mirror
+from blkmodel.reference.source import comparable, definitions
 
 
 class Share(NamedTuple):

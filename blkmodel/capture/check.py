@@ -12,8 +12,8 @@ from blkmodel.capture import calls, device, maps, sessions
 from blkmodel.capture.formats import CALLS, CAPTURE, DEVICE, FormatError, read
 from blkmodel.capture.reference import boot_reference
 from blkmodel.errors import KernelError, NotModelled
+from blkmodel.reference.source import RELEASE
 from blkmodel.scenario import run_step
-from blkmodel.source import RELEASE
 from blkmodel.trace import Command, record
 
 PASSED, FAILED, SKIPPED, UNREADABLE = "passed", "failed", "not modelled yet", "unreadable"

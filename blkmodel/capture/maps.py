@@ -11,8 +11,8 @@ from blkmodel import scenario
 from blkmodel.drivers.nvme.host.pci import NVMEQ_ENABLED, NVMEQ_POLLED
 from blkmodel.drivers.pci.msi import pci_irq_vector
 from blkmodel.include.linux.blk_mq import HCTX_TYPE_DEFAULT, HCTX_TYPE_POLL, HCTX_TYPE_READ, queue_for_each_hw_ctx
-from blkmodel.include.linux.irqdesc import proc_irq
-from blkmodel.include.linux.pci import to_pci_dev
+from blkmodel.services.cpus.irqdesc import proc_irq
+from blkmodel.services.devices.pci import to_pci_dev
 from blkmodel.sim import boot
 from blkmodel.sim.machine import format_cpulist, from_capture
 

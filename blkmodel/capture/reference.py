@@ -1,8 +1,8 @@
 """The kernel that was recorded, booted in the model."""
 
+from blkmodel.reference.source import was_built
 from blkmodel.scenario import DM_TARGETS, modules
 from blkmodel.sim import boot
-from blkmodel.source import was_built
 
 
 def boot_reference(on):

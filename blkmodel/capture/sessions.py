@@ -6,9 +6,9 @@ kernel had, the model need have only what it has, in that order.
 """
 
 from blkmodel.capture.reference import boot_reference
-from blkmodel.libdm import strerror
 from blkmodel.scenario import dm_load, dmsetup_run, run_step
 from blkmodel.sim import this
+from blkmodel.userland.libdm import strerror
 
 CPUS = 4
 

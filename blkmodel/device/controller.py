@@ -40,7 +40,7 @@ from blkmodel.include.linux.nvme import (
     NVME_SC_SUCCESS,
     NVME_VS,
 )
-from blkmodel.include.linux.pci import (
+from blkmodel.services.devices.pci import (
     PCI_CLASS_STORAGE_EXPRESS,
     PCI_COMMAND,
     PCI_DEVICE_ID,

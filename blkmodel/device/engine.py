@@ -26,7 +26,7 @@ from blkmodel.include.linux.nvme import (
     NVME_SC_INVALID_OPCODE,
     NVME_SC_SUCCESS,
 )
-from blkmodel.include.linux.pci import PCI_COMMAND_MASTER
+from blkmodel.services.devices.pci import PCI_COMMAND_MASTER
 from blkmodel.sim import this
 from blkmodel.sim.interrupts import interrupts
 from blkmodel.sim.kernel import Context

@@ -24,7 +24,7 @@ from blkmodel.include.linux.nvme import (
     nvme_lbaf,
     nvme_ns_id_desc,
 )
-from blkmodel.include.linux.pci import PCI_VENDOR_ID_REDHAT, PCI_VENDOR_ID_REDHAT_QUMRANET
+from blkmodel.services.devices.pci import PCI_VENDOR_ID_REDHAT, PCI_VENDOR_ID_REDHAT_QUMRANET
 from blkmodel.sim import wire
 
 WARNING, CRITICAL = 343, 373  # kelvins

@@ -1,13 +1,10 @@
 """NVMe controllers that are plugged in, and unplugged."""
 
-from blkmodel.include.linux.device import device_initialize, set_dev_node
-from blkmodel.include.linux.irqdesc import __irq_alloc_descs, irq_chip, irq_free_descs, irq_to_desc
-from blkmodel.include.linux.kobject import kobject_add, kobject_del
-from blkmodel.include.linux.list import list_head
-from blkmodel.include.linux.pci import (
-    pci_dev,
-    pci_stop_and_remove_bus_device,
-)
+from blkmodel.services.cpus.irqdesc import __irq_alloc_descs, irq_chip, irq_free_descs, irq_to_desc
+from blkmodel.services.data.list import list_head
+from blkmodel.services.devices.device import device_initialize, set_dev_node
+from blkmodel.services.devices.kobject import kobject_add, kobject_del
+from blkmodel.services.devices.pci import pci_dev, pci_stop_and_remove_bus_device
 from blkmodel.sim import statics, this
 from blkmodel.sim.bus import bus
 

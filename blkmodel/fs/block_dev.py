@@ -7,7 +7,7 @@ from typing import Any
 
 from blkmodel.block import bio as bio_module
 from blkmodel.block import blk_core, blk_flush, blk_lib, blk_mq, genhd, ioctl, partition_generic
-from blkmodel.include.linux.backing_dev import bdi_get, bdi_put, noop_backing_dev_info
+from blkmodel.fs.buffer import block_read_full_page, block_write_full_page, set_buffer_mapped, try_to_free_buffers
 from blkmodel.include.linux.bio import (
     BIO_MAX_PAGES,
     BIOSET_NEED_BVECS,
@@ -35,28 +35,6 @@ from blkmodel.include.linux.blkdev import (
     bdev_get_queue,
     bdev_logical_block_size,
     blk_plug,
-)
-from blkmodel.include.linux.buffer_head import (
-    block_read_full_page,
-    block_write_full_page,
-    set_buffer_mapped,
-    try_to_free_buffers,
-)
-from blkmodel.include.linux.bug import BUG_ON, WARN_ON_ONCE
-from blkmodel.include.linux.err import ERR_PTR, IS_ERR, PTR_ERR
-from blkmodel.include.linux.errno import (
-    EACCES,
-    EBUSY,
-    EINVAL,
-    EIOCBQUEUED,
-    ENOMEDIUM,
-    ENOMEM,
-    ENOSPC,
-    ENOTBLK,
-    ENXIO,
-    EOPNOTSUPP,
-    EPERM,
-    ERESTARTSYS,
 )
 from blkmodel.include.linux.fs import (
     FALLOC_FL_KEEP_SIZE,
@@ -116,18 +94,35 @@ from blkmodel.include.linux.genhd import (
     get_capacity,
     part_to_dev,
 )
-from blkmodel.include.linux.gfp import GFP_KERNEL
-from blkmodel.include.linux.init import fs_initcall, module_init
-from blkmodel.include.linux.kdev_t import MAJOR, MINOR
-from blkmodel.include.linux.kobject import (
+from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
+from blkmodel.services.base.err import ERR_PTR, IS_ERR, PTR_ERR
+from blkmodel.services.base.errno import (
+    EACCES,
+    EBUSY,
+    EINVAL,
+    EIOCBQUEUED,
+    ENOMEDIUM,
+    ENOMEM,
+    ENOSPC,
+    ENOTBLK,
+    ENXIO,
+    EOPNOTSUPP,
+    EPERM,
+    ERESTARTSYS,
+)
+from blkmodel.services.base.init import fs_initcall, module_init
+from blkmodel.services.base.kdev_t import MAJOR, MINOR
+from blkmodel.services.base.printk import pr_info, pr_warn
+from blkmodel.services.data.list import list_add, list_del_init, list_head
+from blkmodel.services.devices.backing_dev import bdi_get, bdi_put, noop_backing_dev_info
+from blkmodel.services.devices.kobject import (
     kobject_get,
     kobject_name,
     kobject_put,
     sysfs_create_link,
     sysfs_remove_link,
 )
-from blkmodel.include.linux.list import list_add, list_del_init, list_head
-from blkmodel.include.linux.pagemap import (
+from blkmodel.services.files.pagemap import (
     __generic_file_write_iter,
     filemap_flush,
     filemap_write_and_wait,
@@ -139,16 +134,7 @@ from blkmodel.include.linux.pagemap import (
     truncate_inode_pages_final,
     truncate_inode_pages_range,
 )
-from blkmodel.include.linux.printk import pr_info, pr_warn
-from blkmodel.include.linux.slab import (
-    kcalloc,
-    kfree,
-    kmem_cache_alloc,
-    kmem_cache_create,
-    kmem_cache_free,
-    kzalloc,
-)
-from blkmodel.include.linux.uio import (
+from blkmodel.services.files.uio import (
     iov_iter_alignment,
     iov_iter_count,
     iov_iter_npages,
@@ -156,7 +142,9 @@ from blkmodel.include.linux.uio import (
     iov_iter_truncate,
     iter_is_iovec,
 )
-from blkmodel.include.linux.wait import io_schedule, wait_event
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.slab import kcalloc, kfree, kmem_cache_alloc, kmem_cache_create, kmem_cache_free, kzalloc
+from blkmodel.services.tasks.wait import io_schedule, wait_event
 from blkmodel.sim import statics, this
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import Struct, sizeof, struct

@@ -7,13 +7,6 @@ queues that are woken in turn, a batch of freed bits at a time.
 Left out: the functions that print a bitmap, and what can only go wrong between two CPUs.
 """
 
-from blkmodel.include.linux.bitops import find_first_zero_bit, find_next_zero_bit
-from blkmodel.include.linux.bug import WARN_ON_ONCE
-from blkmodel.include.linux.cpumask import for_each_possible_cpu
-from blkmodel.include.linux.errno import EINVAL, ENOMEM
-from blkmodel.include.linux.list import list_del_init
-from blkmodel.include.linux.percpu import alloc_percpu_gfp, free_percpu, smp_processor_id
-from blkmodel.include.linux.random import prandom_u32
 from blkmodel.include.linux.sbitmap import (
     SBQ_WAIT_QUEUES,
     SBQ_WAKE_BATCH,
@@ -23,8 +16,15 @@ from blkmodel.include.linux.sbitmap import (
     sbq_index_inc,
     sbq_wait_state,
 )
-from blkmodel.include.linux.slab import kcalloc_node
-from blkmodel.include.linux.wait import (
+from blkmodel.services.base.bug import WARN_ON_ONCE
+from blkmodel.services.base.errno import EINVAL, ENOMEM
+from blkmodel.services.base.random import prandom_u32
+from blkmodel.services.cpus.cpumask import for_each_possible_cpu
+from blkmodel.services.data.bitops import find_first_zero_bit, find_next_zero_bit
+from blkmodel.services.data.list import list_del_init
+from blkmodel.services.memory.percpu import alloc_percpu_gfp, free_percpu, smp_processor_id
+from blkmodel.services.memory.slab import kcalloc_node
+from blkmodel.services.tasks.wait import (
     add_wait_queue,
     finish_wait,
     prepare_to_wait_exclusive,

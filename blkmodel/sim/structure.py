@@ -14,7 +14,7 @@ from typing import dataclass_transform
 @cache
 def layouts():
     """Return what the reference build's debug information says of each structure: size, fields, offsets."""
-    text = (files("blkmodel") / "data" / "structs.json").read_text()
+    text = (files("blkmodel.reference") / "structs.json").read_text()
     return json.loads(text)["structs"]
 
 

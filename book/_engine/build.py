@@ -35,9 +35,9 @@ CACHE = ROOT / "_build" / "pyodide"
 
 PYODIDE = "314.0.7"
 INTEGRITY = "sha512-0YvXxEhfEdpLfb/XkM2BFAeMROq0iMUX2bzzH9pOttyMcWkwq+HbE5uyuGD82LN7y2q+SNvi/6V5JEsOlD2R1A=="
-SHOWN = {"block", "data", "drivers", "fs", "kernel", "lib"}  # the mirror, whose source figures show, and its tables
+SHOWN = {"block", "drivers", "fs", "kernel", "lib", "reference"}  # the mirror, whose source figures show; its tables
 TRIMMED = "pyodide.trimmed.mjs"
-UNUSED = {"widgets.py", "__main__.py", "session.py", "capture"}  # what no view needs
+UNUSED = {"widgets.py", "__main__.py", "cli", "capture"}  # what no view needs
 
 
 def main(out=ENGINE, check=False):

@@ -11,9 +11,9 @@ import re
 from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
-from blkmodel import mirror
+from blkmodel.reference import mirror
+from blkmodel.reference.source import REFERENCE, line_of
 from blkmodel.sim.structure import Struct
-from blkmodel.source import REFERENCE, line_of
 
 KERNEL = f"https://elixir.bootlin.com/linux/{REFERENCE}"
 MODULE = re.compile(r"(?:[a-z_]+/)+[a-z0-9_]+\.py")

@@ -29,7 +29,7 @@ from blkmodel.include.linux.blkdev import (
     rq_for_each_segment,
 )
 from blkmodel.include.linux.genhd import block_device_operations, set_capacity
-from blkmodel.include.linux.scatterlist import scatterlist, sg_init_table, sg_next
+from blkmodel.services.memory.scatterlist import scatterlist, sg_init_table, sg_next
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import Struct

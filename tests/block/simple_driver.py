@@ -3,8 +3,8 @@
 from blkmodel.block import blk_core, blk_mq
 from blkmodel.include.linux.blk_mq import BLK_EH_RESET_TIMER, blk_mq_ops, blk_mq_tag_set
 from blkmodel.include.linux.blk_types import BLK_STS_OK
-from blkmodel.include.linux.err import IS_ERR
-from blkmodel.include.linux.slab import NUMA_NO_NODE
+from blkmodel.services.base.err import IS_ERR
+from blkmodel.services.memory.slab import NUMA_NO_NODE
 from blkmodel.sim import this
 
 

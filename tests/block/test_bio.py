@@ -35,20 +35,9 @@ from blkmodel.include.linux.blk_types import (
     bio_vec,
 )
 from blkmodel.include.linux.blkdev import READ
-from blkmodel.include.linux.bug import KernelBug
 from blkmodel.include.linux.genhd import gendisk, init_part_stats, part_stat_read
-from blkmodel.include.linux.gfp import (
-    GFP_ATOMIC,
-    GFP_KERNEL,
-    GFP_NOIO,
-    alloc_page,
-    alloc_pages_node,
-    nth_page,
-)
-from blkmodel.include.linux.jiffies import jiffies
-from blkmodel.include.linux.mm import PageDirty, PG_dirty, clear_page_flag
-from blkmodel.include.linux.mm_types import mem_map
-from blkmodel.include.linux.uio import (
+from blkmodel.services.base.bug import KernelBug
+from blkmodel.services.files.uio import (
     iov_iter,
     iov_iter_bvec,
     iov_iter_count,
@@ -56,6 +45,10 @@ from blkmodel.include.linux.uio import (
     map_user_buffer,
     unmap_user_buffer,
 )
+from blkmodel.services.memory.gfp import GFP_ATOMIC, GFP_KERNEL, GFP_NOIO, alloc_page, alloc_pages_node, nth_page
+from blkmodel.services.memory.mm import PageDirty, PG_dirty, clear_page_flag
+from blkmodel.services.memory.mm_types import mem_map
+from blkmodel.services.tasks.jiffies import jiffies
 from blkmodel.sim.memory import PAGE_SIZE
 
 

@@ -54,7 +54,6 @@ from blkmodel.include.linux.blkdev import (
     blk_plug_cb,
     request,
 )
-from blkmodel.include.linux.errno import EBUSY, EIO, ENODEV, ENOMEM, ETIMEDOUT
 from blkmodel.include.linux.genhd import (
     disk_part_tbl,
     gendisk,
@@ -63,11 +62,12 @@ from blkmodel.include.linux.genhd import (
     init_part_stats,
     part_stat_read,
 )
-from blkmodel.include.linux.gfp import GFP_KERNEL, GFP_NOIO, alloc_pages_node
-from blkmodel.include.linux.list import list_add_tail
-from blkmodel.include.linux.percpu_refcount import percpu_ref_switch_to_percpu
-from blkmodel.include.linux.wait import add_wait_queue, init_waitqueue_func_entry, wait_queue_entry
-from blkmodel.include.linux.workqueue import INIT_WORK, work_struct
+from blkmodel.services.base.errno import EBUSY, EIO, ENODEV, ENOMEM, ETIMEDOUT
+from blkmodel.services.data.list import list_add_tail
+from blkmodel.services.memory.gfp import GFP_KERNEL, GFP_NOIO, alloc_pages_node
+from blkmodel.services.tasks.percpu_refcount import percpu_ref_switch_to_percpu
+from blkmodel.services.tasks.wait import add_wait_queue, init_waitqueue_func_entry, wait_queue_entry
+from blkmodel.services.tasks.workqueue import INIT_WORK, work_struct
 from blkmodel.sim.events import HungTask
 
 

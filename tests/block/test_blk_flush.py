@@ -18,11 +18,11 @@ from blkmodel.include.linux.blk_types import (
     REQ_SYNC,
 )
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_FUA, QUEUE_FLAG_WC, req_op
-from blkmodel.include.linux.err import IS_ERR
-from blkmodel.include.linux.errno import ENXIO
 from blkmodel.include.linux.fs import block_device
-from blkmodel.include.linux.gfp import GFP_KERNEL
-from blkmodel.include.linux.list import list_empty
+from blkmodel.services.base.err import IS_ERR
+from blkmodel.services.base.errno import ENXIO
+from blkmodel.services.data.list import list_empty
+from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.trace import Call, record
 from tests.block.simple_driver import Driver
 

@@ -25,8 +25,6 @@ from blkmodel.include.linux.blkdev import (
     QUEUE_FLAG_SECERASE,
     request_queue,
 )
-from blkmodel.include.linux.err import IS_ERR
-from blkmodel.include.linux.errno import EBADF, EINVAL, ENOTTY, ENXIO, EOPNOTSUPP, EPERM
 from blkmodel.include.linux.fs import (
     BLKSECDISCARD,
     BLKZEROOUT,
@@ -43,9 +41,11 @@ from blkmodel.include.linux.fs import (
     filp_open,
 )
 from blkmodel.include.linux.genhd import gendisk
-from blkmodel.include.linux.gfp import GFP_KERNEL
-from blkmodel.include.linux.mm import ZERO_PAGE, put_page
-from blkmodel.include.linux.pagemap import read_mapping_page
+from blkmodel.services.base.err import IS_ERR
+from blkmodel.services.base.errno import EBADF, EINVAL, ENOTTY, ENXIO, EOPNOTSUPP, EPERM
+from blkmodel.services.files.pagemap import read_mapping_page
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import ZERO_PAGE, put_page
 from blkmodel.sim.memory import PAGE_SIZE
 
 SECTORS = 16384

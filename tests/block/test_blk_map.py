@@ -6,9 +6,9 @@ from blkmodel import boot
 from blkmodel.block import blk_core, blk_map, blk_settings
 from blkmodel.include.linux.blk_types import REQ_FAILFAST_DEV, REQ_OP_DRV_IN, REQ_OP_DRV_OUT
 from blkmodel.include.linux.blkdev import RQF_COPY_USER, bios_of, request
-from blkmodel.include.linux.errno import EINVAL, ENOMEM
-from blkmodel.include.linux.gfp import GFP_KERNEL, virt_to_page
-from blkmodel.include.linux.slab import kcalloc
+from blkmodel.services.base.errno import EINVAL, ENOMEM
+from blkmodel.services.memory.gfp import GFP_KERNEL, virt_to_page
+from blkmodel.services.memory.slab import kcalloc
 from blkmodel.sim.memory import address_of
 from blkmodel.sim.structure import Array
 

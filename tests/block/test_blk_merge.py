@@ -38,8 +38,8 @@ from blkmodel.include.linux.elevator import (
     ELEVATOR_NO_MERGE,
 )
 from blkmodel.include.linux.genhd import gendisk, hd_ref_init, init_part_stats
-from blkmodel.include.linux.gfp import GFP_KERNEL, alloc_pages_node, nth_page
-from blkmodel.include.linux.scatterlist import scatterlist, sg_init_table, sg_next
+from blkmodel.services.memory.gfp import GFP_KERNEL, alloc_pages_node, nth_page
+from blkmodel.services.memory.scatterlist import scatterlist, sg_init_table, sg_next
 from blkmodel.sim.memory import PAGE_SIZE
 
 

@@ -45,15 +45,15 @@ from blkmodel.include.linux.blkdev import (
     blk_plug,
     request,
 )
-from blkmodel.include.linux.cpuhotplug import CPUHP_BLK_MQ_DEAD, cpu_down, hotplug
-from blkmodel.include.linux.cpumask import cpumask_clear, cpumask_weight, for_each_cpu
-from blkmodel.include.linux.err import IS_ERR, PTR_ERR
-from blkmodel.include.linux.errno import EAGAIN, EBUSY, EINVAL, EIO, ENOMEM
-from blkmodel.include.linux.jiffies import jiffies
-from blkmodel.include.linux.list import list_head
-from blkmodel.include.linux.percpu_refcount import percpu_ref_is_zero
-from blkmodel.include.linux.srcu import srcu_struct
-from blkmodel.include.linux.workqueue import WORK_CPU_UNBOUND
+from blkmodel.services.base.err import IS_ERR, PTR_ERR
+from blkmodel.services.base.errno import EAGAIN, EBUSY, EINVAL, EIO, ENOMEM
+from blkmodel.services.cpus.cpuhotplug import CPUHP_BLK_MQ_DEAD, cpu_down, hotplug
+from blkmodel.services.cpus.cpumask import cpumask_clear, cpumask_weight, for_each_cpu
+from blkmodel.services.data.list import list_head
+from blkmodel.services.tasks.jiffies import jiffies
+from blkmodel.services.tasks.percpu_refcount import percpu_ref_is_zero
+from blkmodel.services.tasks.srcu import srcu_struct
+from blkmodel.services.tasks.workqueue import WORK_CPU_UNBOUND
 from blkmodel.sim.events import HungTask
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.memory import PAGE_SIZE

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 import blkmodel
 from blkmodel.block.blk_mq_cpumap import blk_mq_hw_queue_to_node, blk_mq_map_queues, get_first_sibling, queue_index
 from blkmodel.include.linux.blk_mq import blk_mq_queue_map
-from blkmodel.include.linux.slab import NUMA_NO_NODE
+from blkmodel.services.memory.slab import NUMA_NO_NODE
 from blkmodel.sim.machine import Machine, from_capture, machine
 from tests.machines import machines
 
-MAPS = sorted((Path(__file__).parents[1] / "kernel" / "linux-5.4" / "maps").glob("*.json"))
+MAPS = sorted((Path(__file__).parents[1] / "recordings" / "linux-5.4" / "maps").glob("*.json"))
 
 
 def default_map(on, nr_queues, offset=0):

@@ -5,9 +5,9 @@ import pytest
 from blkmodel import boot, scenario
 from blkmodel.block import blk_mq_sysfs
 from blkmodel.device.controller import Controller
-from blkmodel.include.linux.errno import ENOENT, ENOMEM
 from blkmodel.include.linux.genhd import disk_to_dev
-from blkmodel.include.linux.kobject import KOBJ_ADD, KOBJ_REMOVE, kobject_add, kobject_under, sysfs
+from blkmodel.services.base.errno import ENOENT, ENOMEM
+from blkmodel.services.devices.kobject import KOBJ_ADD, KOBJ_REMOVE, kobject_add, kobject_under, sysfs
 
 
 def left_over(**params):

@@ -16,12 +16,12 @@ from blkmodel.include.linux.blk_mq import (
 )
 from blkmodel.include.linux.blk_types import REQ_OP_DRV_IN, REQ_OP_READ
 from blkmodel.include.linux.blkdev import BLK_TAG_ALLOC_RR, MQ_RQ_COMPLETE
-from blkmodel.include.linux.bug import KernelBug
-from blkmodel.include.linux.err import IS_ERR
-from blkmodel.include.linux.errno import EINVAL, ENOMEM
 from blkmodel.include.linux.sbitmap import DEFINE_SBQ_WAIT
-from blkmodel.include.linux.wait import TASK_UNINTERRUPTIBLE
 from blkmodel.lib import sbitmap
+from blkmodel.services.base.bug import KernelBug
+from blkmodel.services.base.err import IS_ERR
+from blkmodel.services.base.errno import EINVAL, ENOMEM
+from blkmodel.services.tasks.wait import TASK_UNINTERRUPTIBLE
 from blkmodel.sim import this
 from blkmodel.sim.events import HungTask
 from blkmodel.sim.kernel import Context

@@ -8,11 +8,11 @@ from blkmodel import boot
 from blkmodel.block import blk_core, blk_settings
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_FUA, QUEUE_FLAG_WC, queue_limits
 from blkmodel.include.linux.blkdev import test_bit as bit
-from blkmodel.include.linux.bug import KernelBug
-from blkmodel.include.linux.errno import EINVAL
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import gendisk, hd_struct
-from blkmodel.include.linux.gfp import GFP_DMA, GFP_KERNEL, GFP_NOIO
+from blkmodel.services.base.bug import KernelBug
+from blkmodel.services.base.errno import EINVAL
+from blkmodel.services.memory.gfp import GFP_DMA, GFP_KERNEL, GFP_NOIO
 
 
 @pytest.fixture

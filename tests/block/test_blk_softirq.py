@@ -13,8 +13,8 @@ from blkmodel.include.linux.blkdev import (
     request,
     request_queue,
 )
-from blkmodel.include.linux.cpuhotplug import cpu_down
-from blkmodel.include.linux.list import list_empty
+from blkmodel.services.cpus.cpuhotplug import cpu_down
+from blkmodel.services.data.list import list_empty
 from blkmodel.sim import this
 from tests.block.simple_driver import Driver
 

@@ -13,9 +13,9 @@ from blkmodel.include.linux.blkdev import (
     QUEUE_FLAG_SAME_FORCE,
     blk_queue_registered,
 )
-from blkmodel.include.linux.errno import EINVAL, EIO, ENOENT, ENXIO
 from blkmodel.include.linux.genhd import disk_to_dev
-from blkmodel.include.linux.kobject import KOBJ_ADD, KOBJ_REMOVE, kobject_under, sysfs
+from blkmodel.services.base.errno import EINVAL, EIO, ENOENT, ENXIO
+from blkmodel.services.devices.kobject import KOBJ_ADD, KOBJ_REMOVE, kobject_under, sysfs
 from tests.block.test_genhd import Disk
 
 

@@ -9,12 +9,12 @@ from blkmodel.block import elevator, mq_deadline
 from blkmodel.include.linux.blk_mq import BLK_MQ_F_NO_SCHED, blk_mq_ops, blk_mq_tag_set
 from blkmodel.include.linux.blk_types import REQ_NOMERGE
 from blkmodel.include.linux.blkdev import RQF_HASHED, request, request_queue
-from blkmodel.include.linux.bug import KernelBug
 from blkmodel.include.linux.elevator import elevator_queue, elevator_type
-from blkmodel.include.linux.errno import EBUSY, EINVAL, EIO, ENOENT
-from blkmodel.include.linux.kobject import KOBJ_ADD, kobject_put, sysfs
-from blkmodel.include.linux.module import module
-from blkmodel.include.linux.rbtree import rb_root
+from blkmodel.services.base.bug import KernelBug
+from blkmodel.services.base.errno import EBUSY, EINVAL, EIO, ENOENT
+from blkmodel.services.base.module import module
+from blkmodel.services.data.rbtree import rb_root
+from blkmodel.services.devices.kobject import KOBJ_ADD, kobject_put, sysfs
 
 
 @pytest.fixture

@@ -6,9 +6,6 @@ from blkmodel import boot
 from blkmodel.block import blk_core, blk_mq, genhd
 from blkmodel.fs import block_dev
 from blkmodel.include.linux.blk_mq import BLK_MQ_F_SHOULD_MERGE, blk_mq_ops, blk_mq_queue_data, blk_mq_tag_set
-from blkmodel.include.linux.device import devices
-from blkmodel.include.linux.err import IS_ERR
-from blkmodel.include.linux.errno import EBUSY, EINVAL, ENODEV
 from blkmodel.include.linux.genhd import (
     DISK_EVENT_EJECT_REQUEST,
     DISK_EVENT_FLAG_POLL,
@@ -26,9 +23,12 @@ from blkmodel.include.linux.genhd import (
     hd_struct,
     set_capacity,
 )
-from blkmodel.include.linux.kdev_t import MKDEV
-from blkmodel.include.linux.kobject import kobject_under, sysfs
-from blkmodel.include.linux.module import module, module_put
+from blkmodel.services.base.err import IS_ERR
+from blkmodel.services.base.errno import EBUSY, EINVAL, ENODEV
+from blkmodel.services.base.kdev_t import MKDEV
+from blkmodel.services.base.module import module, module_put
+from blkmodel.services.devices.device import devices
+from blkmodel.services.devices.kobject import kobject_under, sysfs
 from blkmodel.sim.memory import PAGE_SIZE
 
 SECTORS = 2048

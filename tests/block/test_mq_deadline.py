@@ -19,12 +19,12 @@ from blkmodel.include.linux.blkdev import (
     request_queue,
     rq_data_dir,
 )
-from blkmodel.include.linux.bug import KernelBug
 from blkmodel.include.linux.elevator import ELEVATOR_FRONT_MERGE
-from blkmodel.include.linux.errno import ENOMEM
-from blkmodel.include.linux.gfp import GFP_KERNEL, __free_page, alloc_page
-from blkmodel.include.linux.jiffies import jiffies, jiffies_to_ns, time_after_eq
-from blkmodel.include.linux.list import list_add_tail, list_head
+from blkmodel.services.base.bug import KernelBug
+from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.data.list import list_add_tail, list_head
+from blkmodel.services.memory.gfp import GFP_KERNEL, __free_page, alloc_page
+from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_ns, time_after_eq
 from blkmodel.sim import this
 
 

@@ -7,7 +7,7 @@ import copy
 import nbformat
 import pytest
 
-from tests.book.outputs import chapters, normalise
+from tests.tools.outputs import chapters, normalise
 
 
 @pytest.mark.parametrize("path", chapters(), ids=lambda p: p.stem)

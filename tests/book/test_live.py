@@ -16,9 +16,9 @@ import nbformat
 import pytest
 
 from blkmodel.live import Slider, Steps, live
-from blkmodel.view.machine_map import machine_map
-from blkmodel.view.machine_to_queues import machine_to_queues
-from blkmodel.view.tag_memory import tag_memory
+from blkmodel.view.figures.machine_map import machine_map
+from blkmodel.view.figures.machine_to_queues import machine_to_queues
+from blkmodel.view.figures.tag_memory import tag_memory
 from tests.book.access import violations
 from tests.book.conftest import ROOT, SITE, Visit, program, served, visited
 from tests.book.live import Figure, Firefox, figures
@@ -407,9 +407,9 @@ def test_no_engine_and_the_page_says_so(browser, stage):
 CELLS = ["""import os
 os.environ.pop("BLKMODEL_STILL", None)
 from blkmodel.live import live
-from blkmodel.view.machine_to_queues import machine_to_queues
+from blkmodel.view.figures.machine_to_queues import machine_to_queues
 live(machine_to_queues, cpus=(1, 16), driver=["nvme", "null_blk"])""", """\
-from blkmodel.view.tag_memory import tag_memory
+from blkmodel.view.figures.tag_memory import tag_memory
 live(tag_memory, queues=(1, 16), driver=["nvme", "null_blk"])"""]
 
 # Wait until a figure of the notebook is what the text says; else return what it is.

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 import blkmodel
-from blkmodel import mirror
 from blkmodel.capture import trees
 from blkmodel.capture.calls import Share, compare
-from blkmodel.mirror import MirrorFunction
+from blkmodel.reference import mirror
+from blkmodel.reference.mirror import MirrorFunction
+from blkmodel.reference.omission import Omission
 from blkmodel.sim.kernel import Context
-from blkmodel.sim.omission import Omission
 from blkmodel.trace import record
 
 FILES = {"blk_mq_start_request": "block/blk-mq.c", "blk_add_timer": "block/blk-timeout.c",

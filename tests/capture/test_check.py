@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from blkmodel.__main__ import main
+from blkmodel.cli.main import main
 
-KERNEL = Path(__file__).parents[1] / "kernel" / "linux-5.4"
+KERNEL = Path(__file__).parents[1] / "recordings" / "linux-5.4"
 
 
 @pytest.fixture

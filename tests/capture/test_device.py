@@ -10,7 +10,7 @@ from blkmodel.include.linux import nvme
 from blkmodel.trace import record
 from tests.device.host import ENABLED, Host, pages, transfer
 
-RECORDING = Path(__file__).parents[1] / "kernel" / "linux-5.4" / "device" / "nvme-4cpu.json"
+RECORDING = Path(__file__).parents[1] / "recordings" / "linux-5.4" / "device" / "nvme-4cpu.json"
 READ = {"opcode": 2, "name": "READ", "sqid": 1, "nsid": 1, "lba": 0, "nlb": 8, "len": 4096}
 IDENTIFY = {"opcode": 6, "name": "IDENTIFY", "cns": 1}
 

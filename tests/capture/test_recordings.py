@@ -7,7 +7,7 @@ import pytest
 
 from blkmodel.capture.check import PASSED, check_file
 
-KERNEL = Path(__file__).parents[1] / "kernel" / "linux-5.4"
+KERNEL = Path(__file__).parents[1] / "recordings" / "linux-5.4"
 MAPS = sorted((KERNEL / "maps").glob("*.json"))
 CALLS = sorted((KERNEL / "calls").glob("*.json"))
 OTHERS = sorted((KERNEL / "device").glob("*.json")) + sorted((KERNEL / "dm").glob("*.json"))

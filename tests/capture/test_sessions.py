@@ -6,8 +6,8 @@ import pytest
 
 from blkmodel.capture import sessions
 from blkmodel.capture.check import FAILED, PASSED, check_file
-from blkmodel.include.linux.errno import ENXIO
 from blkmodel.scenario import dmsetup_run
+from blkmodel.services.base.errno import ENXIO
 from blkmodel.sim import boot, this
 
 SESSION: dict = {

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from blkmodel.__main__ import main
 from blkmodel.capture.formats import read
 from blkmodel.capture.sysfs import capture
+from blkmodel.cli.main import main
 
 TAGS = """nr_tags=1023
 nr_reserved_tags=0

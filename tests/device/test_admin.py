@@ -6,8 +6,8 @@ from blkmodel.device.namespace import Namespace
 from blkmodel.device.service import Service
 from blkmodel.device.transfer import PRP_OFFSET_INVALID
 from blkmodel.include.linux import nvme
-from blkmodel.include.linux.dma_mapping import dma_alloc_coherent
 from blkmodel.include.linux.nvme import NVME_SC_DNR, nvme_data_ptr
+from blkmodel.services.memory.dma_mapping import dma_alloc_coherent
 from tests.device.host import Host, Queue, pages, transfer
 
 

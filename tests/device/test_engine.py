@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from blkmodel.device.faults import DISABLE, ENABLE, FAIL, FATAL, GONE, SHUTDOWN, SILENT, STUCK, Fault
 from blkmodel.device.service import Service
 from blkmodel.include.linux import nvme
-from blkmodel.include.linux.pci import pci_disable_device
+from blkmodel.services.devices.pci import pci_disable_device
 from blkmodel.sim.interrupts import interrupts
 from blkmodel.trace import Command, Completion, Doorbell, Enter, Interrupt, RegisterRead, RegisterWrite, record
 from tests.device.host import ENABLED, Host, pages, transfer

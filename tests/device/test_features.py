@@ -5,7 +5,7 @@ import pytest
 from blkmodel.device.namespace import Namespace
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.nvme import NVME_SC_DNR, nvme_data_ptr
-from blkmodel.include.linux.slab import kcalloc, kzalloc
+from blkmodel.services.memory.slab import kcalloc, kzalloc
 from tests.device.host import Host, pages, transfer
 
 

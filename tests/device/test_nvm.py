@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from blkmodel.device.namespace import Namespace
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.nvme import NVME_SC_DNR, nvme_data_ptr
-from blkmodel.include.linux.slab import kcalloc
+from blkmodel.services.memory.slab import kcalloc
 from tests.device.host import Host, pages, transfer
 
 read, write, compare = nvme.nvme_cmd_read, nvme.nvme_cmd_write, nvme.nvme_cmd_compare

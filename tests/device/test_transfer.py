@@ -8,8 +8,6 @@ from hypothesis import strategies as st
 
 from blkmodel.device.transfer import PRP_OFFSET_INVALID, Refused, pieces
 from blkmodel.include.linux import nvme
-from blkmodel.include.linux.dma_mapping import dma_alloc_coherent
-from blkmodel.include.linux.gfp import __free_pages
 from blkmodel.include.linux.nvme import (
     NVME_SC_DNR,
     NVME_SC_INVALID_FIELD,
@@ -19,6 +17,8 @@ from blkmodel.include.linux.nvme import (
     nvme_data_ptr,
     nvme_sgl_desc,
 )
+from blkmodel.services.memory.dma_mapping import dma_alloc_coherent
+from blkmodel.services.memory.gfp import __free_pages
 from blkmodel.sim import this
 from blkmodel.sim.memory import MemoryError_
 from tests.device.host import Host, pages, transfer

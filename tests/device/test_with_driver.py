@@ -11,8 +11,8 @@ from blkmodel.device.faults import COMMAND, DISABLE, ENABLE, FATAL, GONE, SHUTDO
 from blkmodel.device.namespace import Namespace
 from blkmodel.device.service import Service
 from blkmodel.errors import KernelError
-from blkmodel.include.linux.device import devices
 from blkmodel.include.linux.nvme import NVME_VS
+from blkmodel.services.devices.device import devices
 from blkmodel.sim import booted
 from blkmodel.sim.bus import bus
 from blkmodel.sim.interrupts import interrupts

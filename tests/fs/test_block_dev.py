@@ -8,7 +8,6 @@ from blkmodel import boot
 from blkmodel.block import bio as bios
 from blkmodel.block import blk_core, blk_settings, genhd, partition_generic
 from blkmodel.fs import block_dev
-from blkmodel.include.linux.backing_dev import noop_backing_dev_info
 from blkmodel.include.linux.bio import bio_for_each_bvec
 from blkmodel.include.linux.blk_types import (
     BLK_STS_IOERR,
@@ -24,27 +23,6 @@ from blkmodel.include.linux.blk_types import (
     bio_vec,
 )
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_POLL, READ, WRITE
-from blkmodel.include.linux.device import devices
-from blkmodel.include.linux.err import IS_ERR, PTR_ERR
-from blkmodel.include.linux.errno import (
-    EACCES,
-    EAGAIN,
-    EBADF,
-    EBUSY,
-    EFAULT,
-    EINVAL,
-    EIO,
-    EIOCBQUEUED,
-    ENODATA,
-    ENOENT,
-    ENOMEDIUM,
-    ENOMEM,
-    ENOSPC,
-    ENXIO,
-    EOPNOTSUPP,
-    EPERM,
-    ERESTARTSYS,
-)
 from blkmodel.include.linux.fs import (
     FMODE_EXCL,
     FMODE_NDELAY,
@@ -81,18 +59,34 @@ from blkmodel.include.linux.genhd import (
     hd_struct,
     set_capacity,
 )
-from blkmodel.include.linux.gfp import GFP_KERNEL, mem_map
-from blkmodel.include.linux.kdev_t import MKDEV
-from blkmodel.include.linux.kobject import kobj_type, kobject, kobject_init
-from blkmodel.include.linux.mm import put_page
-from blkmodel.include.linux.pagemap import page_cache_dirty, read_mapping_page
-from blkmodel.include.linux.uio import (
-    iov_iter,
-    iov_iter_bvec,
-    iov_iter_init,
-    map_user_buffer,
-    unmap_user_buffer,
+from blkmodel.services.base.err import IS_ERR, PTR_ERR
+from blkmodel.services.base.errno import (
+    EACCES,
+    EAGAIN,
+    EBADF,
+    EBUSY,
+    EFAULT,
+    EINVAL,
+    EIO,
+    EIOCBQUEUED,
+    ENODATA,
+    ENOENT,
+    ENOMEDIUM,
+    ENOMEM,
+    ENOSPC,
+    ENXIO,
+    EOPNOTSUPP,
+    EPERM,
+    ERESTARTSYS,
 )
+from blkmodel.services.base.kdev_t import MKDEV
+from blkmodel.services.devices.backing_dev import noop_backing_dev_info
+from blkmodel.services.devices.device import devices
+from blkmodel.services.devices.kobject import kobj_type, kobject, kobject_init
+from blkmodel.services.files.pagemap import page_cache_dirty, read_mapping_page
+from blkmodel.services.files.uio import iov_iter, iov_iter_bvec, iov_iter_init, map_user_buffer, unmap_user_buffer
+from blkmodel.services.memory.gfp import GFP_KERNEL, mem_map
+from blkmodel.services.memory.mm import put_page
 from blkmodel.sim.memory import PAGE_SIZE
 
 SECTORS = 4096

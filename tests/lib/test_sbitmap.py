@@ -10,14 +10,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 import blkmodel
 from blkmodel.include.linux import sbitmap as header
-from blkmodel.include.linux.errno import EINVAL, ENOMEM
-from blkmodel.include.linux.gfp import GFP_KERNEL
-from blkmodel.include.linux.list import list_del_init
-from blkmodel.include.linux.wait import TASK_UNINTERRUPTIBLE, init_waitqueue_func_entry, io_schedule
 from blkmodel.lib import sbitmap as lib
+from blkmodel.services.base.errno import EINVAL, ENOMEM
+from blkmodel.services.data.list import list_del_init
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.tasks.wait import TASK_UNINTERRUPTIBLE, init_waitqueue_func_entry, io_schedule
 from blkmodel.sim.kernel import Context
 
-MAPS = Path(__file__).parents[1] / "kernel" / "linux-5.4" / "maps"
+MAPS = Path(__file__).parents[1] / "recordings" / "linux-5.4" / "maps"
 get, get_shallow = lib.__sbitmap_queue_get, lib.__sbitmap_queue_get_shallow  # in a class the names would be mangled
 
 

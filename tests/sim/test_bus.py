@@ -3,8 +3,8 @@
 import pytest
 
 import blkmodel
-from blkmodel.include.linux.io import readl, writel
-from blkmodel.include.linux.io_64_nonatomic_lo_hi import lo_hi_readq, lo_hi_writeq
+from blkmodel.services.devices.io import readl, writel
+from blkmodel.services.devices.io_64_nonatomic_lo_hi import lo_hi_readq, lo_hi_writeq
 from blkmodel.sim.bus import ALL_ONES, bus
 
 

@@ -1,7 +1,7 @@
 """Waiting: who is woken, who is passed over, and whose turn it then is."""
 
 from blkmodel import boot
-from blkmodel.include.linux.wait import (
+from blkmodel.services.tasks.wait import (
     TASK_UNINTERRUPTIBLE,
     finish_wait,
     init_wait,

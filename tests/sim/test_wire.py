@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import blkmodel
 from blkmodel.include.linux import nvme
-from blkmodel.include.linux.gfp import alloc_page, virt_to_page
-from blkmodel.include.linux.slab import kcalloc, kfree, kzalloc
+from blkmodel.services.memory.gfp import alloc_page, virt_to_page
+from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc
 from blkmodel.sim import this, wire
 from blkmodel.sim.memory import MemoryError_
 from blkmodel.sim.structure import Array, Struct, layouts, sizeof

@@ -3,12 +3,12 @@
 from blkmodel.block import partition_generic
 from blkmodel.block.partitions import msdos
 from blkmodel.block.partitions.check_h import PARSED_PARTITION_SIZE, parsed_partitions
-from blkmodel.include.linux.err import ERR_PTR
-from blkmodel.include.linux.errno import ENOSPC
 from blkmodel.include.linux.genhd import disk_max_parts
-from blkmodel.include.linux.gfp import GFP_KERNEL, __free_page, alloc_page
-from blkmodel.include.linux.printk import pr_info
-from blkmodel.include.linux.slab import kcalloc, kfree, kzalloc
+from blkmodel.services.base.err import ERR_PTR
+from blkmodel.services.base.errno import ENOSPC
+from blkmodel.services.base.printk import pr_info
+from blkmodel.services.memory.gfp import GFP_KERNEL, __free_page, alloc_page
+from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc
 
 
 def allocate_partitions(hd):

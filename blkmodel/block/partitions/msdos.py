@@ -1,7 +1,7 @@
 """The partition table of DOS: only whether there may be one."""
 
 from blkmodel.block.partitions.check_h import read_part_sector
-from blkmodel.include.linux.mm import put_page
+from blkmodel.services.memory.mm import put_page
 
 
 def msdos_partition(state):

@@ -3,14 +3,14 @@
 from dataclasses import field
 from typing import Any
 
-from blkmodel.include.linux.badblocks import badblocks
 from blkmodel.include.linux.blk_mq import blk_mq_tag_set
-from blkmodel.include.linux.configfs import config_item
-from blkmodel.include.linux.errno import EINVAL
-from blkmodel.include.linux.hrtimer import hrtimer
-from blkmodel.include.linux.printk import pr_err
-from blkmodel.include.linux.radix_tree import radix_tree_root
-from blkmodel.include.linux.wait import wait_queue_head
+from blkmodel.services.base.errno import EINVAL
+from blkmodel.services.base.printk import pr_err
+from blkmodel.services.data.radix_tree import radix_tree_root
+from blkmodel.services.devices.badblocks import badblocks
+from blkmodel.services.devices.configfs import config_item
+from blkmodel.services.tasks.hrtimer import hrtimer
+from blkmodel.services.tasks.wait import wait_queue_head
 from blkmodel.sim.structure import Struct, struct
 
 

@@ -16,9 +16,7 @@ from blkmodel.drivers.block.null_blk_h import (
     nullb_device,
     nullb_queue,
 )
-from blkmodel.include.linux.badblocks import badblocks_exit, badblocks_init
 from blkmodel.include.linux.bio import bio_for_each_segment, bio_sectors
-from blkmodel.include.linux.bitops import find_first_zero_bit
 from blkmodel.include.linux.blk_mq import (
     BLK_EH_DONE,
     BLK_MQ_F_BLOCKING,
@@ -50,8 +48,39 @@ from blkmodel.include.linux.blkdev import (
     req_op,
     rq_for_each_segment,
 )
-from blkmodel.include.linux.bug import WARN_ON
-from blkmodel.include.linux.configfs import (
+from blkmodel.include.linux.genhd import (
+    GENHD_FL_EXT_DEVT,
+    GENHD_FL_SUPPRESS_PARTITION_INFO,
+    block_device_operations,
+    set_capacity,
+)
+from blkmodel.services.base.bug import WARN_ON
+from blkmodel.services.base.err import ERR_PTR, IS_ERR
+from blkmodel.services.base.errno import EBUSY, EINVAL, ENOMEM, ENOSPC
+from blkmodel.services.base.kstrtox import kstrtobool, kstrtoint, kstrtouint, kstrtoul
+from blkmodel.services.base.moduleparam import (
+    kernel_param,
+    param_set_bool,
+    param_set_int,
+    param_set_uint,
+    param_set_ulong,
+)
+from blkmodel.services.base.printk import pr_err, pr_info, pr_warn
+from blkmodel.services.base.types import signed_int, unsigned_int, unsigned_long
+from blkmodel.services.cpus.cpumask import nr_cpu_ids
+from blkmodel.services.cpus.nodemask import nr_online_nodes
+from blkmodel.services.data.bitops import find_first_zero_bit
+from blkmodel.services.data.idr import ida, ida_simple_get, ida_simple_remove
+from blkmodel.services.data.list import list_add_tail, list_del_init, list_empty, list_first_entry, list_head
+from blkmodel.services.data.radix_tree import (
+    radix_tree_delete_item,
+    radix_tree_empty,
+    radix_tree_gang_lookup,
+    radix_tree_insert,
+    radix_tree_lookup,
+)
+from blkmodel.services.devices.badblocks import badblocks_exit, badblocks_init
+from blkmodel.services.devices.configfs import (
     config_item_init_type_name,
     config_item_put,
     config_item_type,
@@ -59,41 +88,12 @@ from blkmodel.include.linux.configfs import (
     configfs_subsystem,
     configfs_unregister_subsystem,
 )
-from blkmodel.include.linux.cpumask import nr_cpu_ids
-from blkmodel.include.linux.err import ERR_PTR, IS_ERR
-from blkmodel.include.linux.errno import EBUSY, EINVAL, ENOMEM, ENOSPC
-from blkmodel.include.linux.genhd import (
-    GENHD_FL_EXT_DEVT,
-    GENHD_FL_SUPPRESS_PARTITION_INFO,
-    block_device_operations,
-    set_capacity,
-)
-from blkmodel.include.linux.gfp import GFP_KERNEL, GFP_NOIO, __free_page, alloc_page
-from blkmodel.include.linux.hrtimer import HRTIMER_NORESTART, hrtimer_init, hrtimer_start
-from blkmodel.include.linux.idr import ida, ida_simple_get, ida_simple_remove
-from blkmodel.include.linux.jiffies import HZ
-from blkmodel.include.linux.kstrtox import kstrtobool, kstrtoint, kstrtouint, kstrtoul
-from blkmodel.include.linux.list import list_add_tail, list_del_init, list_empty, list_first_entry, list_head
-from blkmodel.include.linux.moduleparam import (
-    kernel_param,
-    param_set_bool,
-    param_set_int,
-    param_set_uint,
-    param_set_ulong,
-)
-from blkmodel.include.linux.nodemask import nr_online_nodes
-from blkmodel.include.linux.percpu import raw_smp_processor_id
-from blkmodel.include.linux.printk import pr_err, pr_info, pr_warn
-from blkmodel.include.linux.radix_tree import (
-    radix_tree_delete_item,
-    radix_tree_empty,
-    radix_tree_gang_lookup,
-    radix_tree_insert,
-    radix_tree_lookup,
-)
-from blkmodel.include.linux.slab import NUMA_NO_NODE, kcalloc, kfree, kzalloc, kzalloc_node
-from blkmodel.include.linux.types import signed_int, unsigned_int, unsigned_long
-from blkmodel.include.linux.wait import (
+from blkmodel.services.memory.gfp import GFP_KERNEL, GFP_NOIO, __free_page, alloc_page
+from blkmodel.services.memory.percpu import raw_smp_processor_id
+from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc, kfree, kzalloc, kzalloc_node
+from blkmodel.services.tasks.hrtimer import HRTIMER_NORESTART, hrtimer_init, hrtimer_start
+from blkmodel.services.tasks.jiffies import HZ
+from blkmodel.services.tasks.wait import (
     TASK_UNINTERRUPTIBLE,
     finish_wait,
     init_wait,

@@ -54,9 +54,6 @@ from blkmodel.include.linux.blkdev import (
     queue_limits,
     test_bit,
 )
-from blkmodel.include.linux.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
-from blkmodel.include.linux.dax import dax_get_by_host
-from blkmodel.include.linux.delay import msleep
 from blkmodel.include.linux.device_mapper import (
     DM_ANY_MINOR,
     DM_ENDIO_DONE,
@@ -79,8 +76,21 @@ from blkmodel.include.linux.device_mapper import (
     dm_target_offset,
     to_bytes,
 )
-from blkmodel.include.linux.err import ERR_PTR, IS_ERR, PTR_ERR
-from blkmodel.include.linux.errno import (
+from blkmodel.include.linux.fs import FMODE_EXCL, i_size_write
+from blkmodel.include.linux.genhd import (
+    block_device_operations,
+    disk_devt,
+    disk_to_dev,
+    get_capacity,
+    op_stat_group,
+    part_stat_get,
+    part_stat_lock,
+    part_stat_unlock,
+    set_capacity,
+)
+from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
+from blkmodel.services.base.err import ERR_PTR, IS_ERR, PTR_ERR
+from blkmodel.services.base.errno import (
     EAGAIN,
     EBUSY,
     EEXIST,
@@ -94,41 +104,31 @@ from blkmodel.include.linux.errno import (
     ENXIO,
     EOPNOTSUPP,
 )
-from blkmodel.include.linux.fs import FMODE_EXCL, i_size_write
-from blkmodel.include.linux.genhd import (
-    block_device_operations,
-    disk_devt,
-    disk_to_dev,
-    get_capacity,
-    op_stat_group,
-    part_stat_get,
-    part_stat_lock,
-    part_stat_unlock,
-    set_capacity,
-)
-from blkmodel.include.linux.gfp import GFP_KERNEL, GFP_NOIO, GFP_NOWAIT
-from blkmodel.include.linux.hdreg import hd_geometry
-from blkmodel.include.linux.idr import idr, idr_alloc, idr_find, idr_remove, idr_replace
-from blkmodel.include.linux.jiffies import jiffies
-from blkmodel.include.linux.kdev_t import MAJOR, MINOR, MINORBITS, MKDEV, format_dev_t
-from blkmodel.include.linux.kernel import round_up
-from blkmodel.include.linux.kobject import kobject_uevent, kobject_uevent_env
-from blkmodel.include.linux.list import list_add, list_del_init, list_head, list_splice_init
-from blkmodel.include.linux.module import THIS_MODULE, module_put, try_module_get
-from blkmodel.include.linux.moduleparam import kernel_param, param_set_int, param_set_uint
-from blkmodel.include.linux.nodemask import nr_online_nodes
-from blkmodel.include.linux.rcupdate import rcu_read_lock, rcu_read_unlock, synchronize_rcu
-from blkmodel.include.linux.sched_signal import fatal_signal_pending, signal_pending_state
-from blkmodel.include.linux.semaphore import down, sema_init, up
-from blkmodel.include.linux.slab import NUMA_NO_NODE, kfree, kzalloc_node
-from blkmodel.include.linux.srcu import (
+from blkmodel.services.base.kdev_t import MAJOR, MINOR, MINORBITS, MKDEV, format_dev_t
+from blkmodel.services.base.kernel import round_up
+from blkmodel.services.base.module import THIS_MODULE, module_put, try_module_get
+from blkmodel.services.base.moduleparam import kernel_param, param_set_int, param_set_uint
+from blkmodel.services.cpus.nodemask import nr_online_nodes
+from blkmodel.services.data.idr import idr, idr_alloc, idr_find, idr_remove, idr_replace
+from blkmodel.services.data.list import list_add, list_del_init, list_head, list_splice_init
+from blkmodel.services.devices.dax import dax_get_by_host
+from blkmodel.services.devices.hdreg import hd_geometry
+from blkmodel.services.devices.kobject import kobject_uevent, kobject_uevent_env
+from blkmodel.services.memory.gfp import GFP_KERNEL, GFP_NOIO, GFP_NOWAIT
+from blkmodel.services.memory.slab import NUMA_NO_NODE, kfree, kzalloc_node
+from blkmodel.services.tasks.delay import msleep
+from blkmodel.services.tasks.jiffies import jiffies
+from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock, synchronize_rcu
+from blkmodel.services.tasks.sched_signal import fatal_signal_pending, signal_pending_state
+from blkmodel.services.tasks.semaphore import down, sema_init, up
+from blkmodel.services.tasks.srcu import (
     cleanup_srcu_struct,
     init_srcu_struct,
     srcu_read_lock,
     srcu_read_unlock,
     synchronize_srcu,
 )
-from blkmodel.include.linux.wait import (
+from blkmodel.services.tasks.wait import (
     TASK_INTERRUPTIBLE,
     TASK_UNINTERRUPTIBLE,
     finish_wait,
@@ -142,7 +142,7 @@ from blkmodel.include.linux.wait import (
     waitqueue_active,
     wake_up,
 )
-from blkmodel.include.linux.workqueue import (
+from blkmodel.services.tasks.workqueue import (
     INIT_WORK,
     alloc_workqueue,
     destroy_workqueue,

@@ -1,7 +1,7 @@
 """The part of device mapper that is always in the kernel, so that it outlives the module."""
 
 from blkmodel.drivers.md.dm_core_h import dm_get_completion_from_kobject
-from blkmodel.include.linux.wait import complete
+from blkmodel.services.tasks.wait import complete
 
 
 def dm_kobject_release(kobj):

@@ -4,13 +4,13 @@ from dataclasses import field
 from typing import Any
 
 from blkmodel.include.linux.bio import bio_list, bio_set
-from blkmodel.include.linux.hdreg import hd_geometry
-from blkmodel.include.linux.kobject import kobject
-from blkmodel.include.linux.list import list_head
-from blkmodel.include.linux.semaphore import semaphore
-from blkmodel.include.linux.srcu import srcu_struct
-from blkmodel.include.linux.wait import completion, wait_queue_head
-from blkmodel.include.linux.workqueue import work_struct
+from blkmodel.services.data.list import list_head
+from blkmodel.services.devices.hdreg import hd_geometry
+from blkmodel.services.devices.kobject import kobject
+from blkmodel.services.tasks.semaphore import semaphore
+from blkmodel.services.tasks.srcu import srcu_struct
+from blkmodel.services.tasks.wait import completion, wait_queue_head
+from blkmodel.services.tasks.workqueue import work_struct
 from blkmodel.sim.structure import Struct, struct
 
 DM_RESERVED_MAX_IOS = 1024

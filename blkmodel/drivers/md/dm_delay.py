@@ -18,15 +18,15 @@ from blkmodel.include.linux.device_mapper import (
     dm_target_offset,
     target_type,
 )
-from blkmodel.include.linux.errno import EINVAL, ENOMEM
-from blkmodel.include.linux.gfp import GFP_KERNEL
-from blkmodel.include.linux.jiffies import jiffies, msecs_to_jiffies, time_after_eq
-from blkmodel.include.linux.kernel import sscanf
-from blkmodel.include.linux.list import list_add_tail, list_del_init, list_head
-from blkmodel.include.linux.module import THIS_MODULE
-from blkmodel.include.linux.slab import kfree, kzalloc
-from blkmodel.include.linux.timer import del_timer_sync, mod_timer, timer_list, timer_pending, timer_setup
-from blkmodel.include.linux.workqueue import INIT_WORK, alloc_workqueue, destroy_workqueue, queue_work, work_struct
+from blkmodel.services.base.errno import EINVAL, ENOMEM
+from blkmodel.services.base.kernel import sscanf
+from blkmodel.services.base.module import THIS_MODULE
+from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.slab import kfree, kzalloc
+from blkmodel.services.tasks.jiffies import jiffies, msecs_to_jiffies, time_after_eq
+from blkmodel.services.tasks.timer import del_timer_sync, mod_timer, timer_list, timer_pending, timer_setup
+from blkmodel.services.tasks.workqueue import INIT_WORK, alloc_workqueue, destroy_workqueue, queue_work, work_struct
 from blkmodel.sim.structure import Struct, sizeof, struct
 
 DM_MSG_PREFIX = "delay"

@@ -18,7 +18,6 @@ from blkmodel.include.linux.bio import (
 )
 from blkmodel.include.linux.blk_types import BLK_STS_IOERR, REQ_OP_ZONE_RESET, bio_op
 from blkmodel.include.linux.blkdev import READ, SECTOR_SHIFT, UINT_MAX, WRITE, test_bit
-from blkmodel.include.linux.bug import BUG_ON
 from blkmodel.include.linux.device_mapper import (
     DM_ENDIO_DONE,
     DM_MAPIO_KILL,
@@ -31,14 +30,15 @@ from blkmodel.include.linux.device_mapper import (
     dm_target_offset,
     target_type,
 )
-from blkmodel.include.linux.errno import EINVAL, ENOMEM
 from blkmodel.include.linux.fs import i_size_read
-from blkmodel.include.linux.gfp import GFP_KERNEL
-from blkmodel.include.linux.jiffies import HZ, jiffies
-from blkmodel.include.linux.kernel import sscanf
-from blkmodel.include.linux.module import THIS_MODULE
-from blkmodel.include.linux.slab import kfree, kzalloc
-from blkmodel.include.linux.types import unsigned_int
+from blkmodel.services.base.bug import BUG_ON
+from blkmodel.services.base.errno import EINVAL, ENOMEM
+from blkmodel.services.base.kernel import sscanf
+from blkmodel.services.base.module import THIS_MODULE
+from blkmodel.services.base.types import unsigned_int
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.slab import kfree, kzalloc
+from blkmodel.services.tasks.jiffies import HZ, jiffies
 from blkmodel.sim.structure import Struct, sizeof, struct
 
 DM_MSG_PREFIX = "flakey"

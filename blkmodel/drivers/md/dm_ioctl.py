@@ -15,7 +15,6 @@ from blkmodel.drivers.md.dm_h import (
     DM_SUSPEND_NOFLUSH_FLAG,
 )
 from blkmodel.errors import NotModelled
-from blkmodel.include.linux.bug import BUG_ON
 from blkmodel.include.linux.device_mapper import (
     DM_ANY_MINOR,
     DM_NAME,
@@ -77,27 +76,20 @@ from blkmodel.include.linux.dm_ioctl import (
     write_head,
 )
 from blkmodel.include.linux.dm_ioctl import dm_ioctl as dm_ioctl_struct
-from blkmodel.include.linux.err import ERR_PTR, IS_ERR, PTR_ERR
-from blkmodel.include.linux.errno import (
-    EBUSY,
-    EFAULT,
-    EINVAL,
-    ENOMEM,
-    ENOTTY,
-    ENXIO,
-    ERESTARTSYS,
-)
 from blkmodel.include.linux.fs import EPOLLIN, FMODE_READ, FMODE_WRITE, file_operations
 from blkmodel.include.linux.genhd import disk_devt, get_disk_ro
-from blkmodel.include.linux.gfp import GFP_KERNEL
-from blkmodel.include.linux.hdreg import hd_geometry
-from blkmodel.include.linux.kdev_t import MINOR, huge_decode_dev, huge_encode_dev
-from blkmodel.include.linux.kernel import sscanf
-from blkmodel.include.linux.kobject import KOBJ_CHANGE, KOBJ_REMOVE
-from blkmodel.include.linux.list import list_add, list_del_init, list_for_each, list_head
-from blkmodel.include.linux.miscdevice import MAPPER_CTRL_MINOR, misc_deregister, misc_register, miscdevice
-from blkmodel.include.linux.slab import kfree, kzalloc
-from blkmodel.include.linux.string import kstrdup
+from blkmodel.services.base.bug import BUG_ON
+from blkmodel.services.base.err import ERR_PTR, IS_ERR, PTR_ERR
+from blkmodel.services.base.errno import EBUSY, EFAULT, EINVAL, ENOMEM, ENOTTY, ENXIO, ERESTARTSYS
+from blkmodel.services.base.kdev_t import MINOR, huge_decode_dev, huge_encode_dev
+from blkmodel.services.base.kernel import sscanf
+from blkmodel.services.base.string import kstrdup
+from blkmodel.services.data.list import list_add, list_del_init, list_for_each, list_head
+from blkmodel.services.devices.hdreg import hd_geometry
+from blkmodel.services.devices.kobject import KOBJ_CHANGE, KOBJ_REMOVE
+from blkmodel.services.devices.miscdevice import MAPPER_CTRL_MINOR, misc_deregister, misc_register, miscdevice
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim import statics
 from blkmodel.sim.structure import Struct, sizeof, struct
 

@@ -14,12 +14,12 @@ from blkmodel.include.linux.device_mapper import (
     dm_target_offset,
     target_type,
 )
-from blkmodel.include.linux.errno import EINVAL, ENOMEM
 from blkmodel.include.linux.fs import i_size_read
-from blkmodel.include.linux.gfp import GFP_KERNEL
-from blkmodel.include.linux.kernel import sscanf
-from blkmodel.include.linux.slab import kfree, kzalloc
-from blkmodel.include.linux.types import unsigned_long
+from blkmodel.services.base.errno import EINVAL, ENOMEM
+from blkmodel.services.base.kernel import sscanf
+from blkmodel.services.base.types import unsigned_long
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim.structure import Struct, struct
 
 DM_MSG_PREFIX = "linear"

@@ -18,7 +18,6 @@ from blkmodel.drivers.md.dm_mpath_h import dm_path
 from blkmodel.drivers.md.dm_path_selector_h import path_selector
 from blkmodel.drivers.md.dm_uevent import DM_UEVENT_PATH_FAILED, DM_UEVENT_PATH_REINSTATED
 from blkmodel.include.linux.bio import bio_list, bio_list_add, bio_list_empty, bio_list_merge, bio_list_pop, bio_set_dev
-from blkmodel.include.linux.bitops import assign_bit
 from blkmodel.include.linux.blk_mq import BLK_MQ_REQ_NOWAIT
 from blkmodel.include.linux.blk_types import (
     BLK_STS_DM_REQUEUE,
@@ -37,7 +36,6 @@ from blkmodel.include.linux.blkdev import (
     blk_rq_bytes,
     test_bit,
 )
-from blkmodel.include.linux.bug import WARN_ON, WARN_ON_ONCE
 from blkmodel.include.linux.device_mapper import (
     DM_ENDIO_DELAY_REQUEUE,
     DM_ENDIO_DONE,
@@ -61,41 +59,17 @@ from blkmodel.include.linux.device_mapper import (
     dm_arg_set,
     target_type,
 )
-from blkmodel.include.linux.err import ERR_PTR, IS_ERR, IS_ERR_OR_NULL, PTR_ERR
-from blkmodel.include.linux.errno import EAGAIN, EBUSY, EINVAL, EIO, ENOMEM, ENOTCONN, ENXIO
 from blkmodel.include.linux.fs import i_size_read
-from blkmodel.include.linux.gfp import GFP_KERNEL
-from blkmodel.include.linux.jiffies import msecs_to_jiffies
-from blkmodel.include.linux.kernel import sscanf
-from blkmodel.include.linux.list import list_add_tail, list_del_init, list_head
-from blkmodel.include.linux.module import THIS_MODULE
-from blkmodel.include.linux.printk import pr_info
-from blkmodel.include.linux.slab import kfree, kzalloc
-from blkmodel.include.linux.string import kstrdup
-from blkmodel.include.linux.wait import (
-    TASK_UNINTERRUPTIBLE,
-    finish_wait,
-    init_wait,
-    io_schedule,
-    prepare_to_wait,
-    wait_queue_entry,
-    wait_queue_head,
-    wake_up,
-)
-from blkmodel.include.linux.workqueue import (
-    INIT_DELAYED_WORK,
-    INIT_WORK,
-    alloc_workqueue,
-    delayed_work,
-    destroy_workqueue,
-    flush_work,
-    flush_workqueue,
-    queue_delayed_work,
-    queue_work,
-    schedule_work,
-    work_struct,
-)
-from blkmodel.include.scsi.scsi_dh import (
+from blkmodel.services.base.bug import WARN_ON, WARN_ON_ONCE
+from blkmodel.services.base.err import ERR_PTR, IS_ERR, IS_ERR_OR_NULL, PTR_ERR
+from blkmodel.services.base.errno import EAGAIN, EBUSY, EINVAL, EIO, ENOMEM, ENOTCONN, ENXIO
+from blkmodel.services.base.kernel import sscanf
+from blkmodel.services.base.module import THIS_MODULE
+from blkmodel.services.base.printk import pr_info
+from blkmodel.services.base.string import kstrdup
+from blkmodel.services.data.bitops import assign_bit
+from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
+from blkmodel.services.devices.scsi_dh import (
     SCSI_DH_DEV_OFFLINED,
     SCSI_DH_DEV_TEMP_BUSY,
     SCSI_DH_IMM_RETRY,
@@ -107,6 +81,32 @@ from blkmodel.include.scsi.scsi_dh import (
     scsi_dh_attach,
     scsi_dh_attached_handler_name,
     scsi_dh_set_params,
+)
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.slab import kfree, kzalloc
+from blkmodel.services.tasks.jiffies import msecs_to_jiffies
+from blkmodel.services.tasks.wait import (
+    TASK_UNINTERRUPTIBLE,
+    finish_wait,
+    init_wait,
+    io_schedule,
+    prepare_to_wait,
+    wait_queue_entry,
+    wait_queue_head,
+    wake_up,
+)
+from blkmodel.services.tasks.workqueue import (
+    INIT_DELAYED_WORK,
+    INIT_WORK,
+    alloc_workqueue,
+    delayed_work,
+    destroy_workqueue,
+    flush_work,
+    flush_workqueue,
+    queue_delayed_work,
+    queue_work,
+    schedule_work,
+    work_struct,
 )
 from blkmodel.sim import statics
 from blkmodel.sim.memory import place

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from blkmodel.include.linux.errno import EEXIST, EINVAL, ENOMEM
-from blkmodel.include.linux.gfp import GFP_KERNEL
-from blkmodel.include.linux.list import list_add, list_del_init, list_head
-from blkmodel.include.linux.module import module_put, request_module, try_module_get
-from blkmodel.include.linux.slab import kfree, kzalloc
+from blkmodel.services.base.errno import EEXIST, EINVAL, ENOMEM
+from blkmodel.services.base.module import module_put, request_module, try_module_get
+from blkmodel.services.data.list import list_add, list_del_init, list_head
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim import statics
 from blkmodel.sim.structure import Struct, struct
 

@@ -5,10 +5,11 @@ from typing import Any
 from blkmodel.drivers.md import dm_path_selector
 from blkmodel.drivers.md.dm_path_selector_h import path_selector_type
 from blkmodel.include.linux.device_mapper import DMERR, DMINFO, DMWARN_LIMIT, STATUSTYPE_TABLE
-from blkmodel.include.linux.errno import EINVAL, ENOMEM
-from blkmodel.include.linux.gfp import GFP_KERNEL
-from blkmodel.include.linux.kernel import sscanf
-from blkmodel.include.linux.list import (
+from blkmodel.services.base.errno import EINVAL, ENOMEM
+from blkmodel.services.base.kernel import sscanf
+from blkmodel.services.base.module import THIS_MODULE
+from blkmodel.services.base.ratelimit import ratelimit_state
+from blkmodel.services.data.list import (
     list_add_tail,
     list_del_init,
     list_empty,
@@ -17,9 +18,8 @@ from blkmodel.include.linux.list import (
     list_move,
     list_move_tail,
 )
-from blkmodel.include.linux.module import THIS_MODULE
-from blkmodel.include.linux.ratelimit import ratelimit_state
-from blkmodel.include.linux.slab import kfree, kzalloc
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim import statics
 from blkmodel.sim.structure import Struct, struct
 

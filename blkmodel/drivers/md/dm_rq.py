@@ -30,7 +30,6 @@ from blkmodel.include.linux.blk_types import (
     REQ_OP_WRITE_ZEROES,
 )
 from blkmodel.include.linux.blkdev import RQF_FAILED, RQF_IO_STAT, blk_queue_io_stat, queue_is_mq, req_op
-from blkmodel.include.linux.bug import BUG_ON
 from blkmodel.include.linux.device_mapper import (
     DM_ENDIO_DELAY_REQUEUE,
     DM_ENDIO_DONE,
@@ -44,14 +43,15 @@ from blkmodel.include.linux.device_mapper import (
     DMWARN,
     map_info,
 )
-from blkmodel.include.linux.err import IS_ERR, PTR_ERR
-from blkmodel.include.linux.errno import ENOMEM
 from blkmodel.include.linux.genhd import disk_devt
-from blkmodel.include.linux.gfp import GFP_ATOMIC, GFP_KERNEL
-from blkmodel.include.linux.jiffies import ktime_get_ns
-from blkmodel.include.linux.moduleparam import kernel_param, param_set_uint
-from blkmodel.include.linux.slab import kfree, kzalloc_node
-from blkmodel.include.linux.wait import waitqueue_active, wake_up
+from blkmodel.services.base.bug import BUG_ON
+from blkmodel.services.base.err import IS_ERR, PTR_ERR
+from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.base.moduleparam import kernel_param, param_set_uint
+from blkmodel.services.memory.gfp import GFP_ATOMIC, GFP_KERNEL
+from blkmodel.services.memory.slab import kfree, kzalloc_node
+from blkmodel.services.tasks.jiffies import ktime_get_ns
+from blkmodel.services.tasks.wait import waitqueue_active, wake_up
 from blkmodel.sim import statics
 from blkmodel.sim.structure import Struct, sizeof, struct
 

@@ -17,7 +17,6 @@ from blkmodel.include.linux.blk_types import (
     bio_op,
 )
 from blkmodel.include.linux.blkdev import SECTOR_SHIFT
-from blkmodel.include.linux.bug import BUG_ON
 from blkmodel.include.linux.device_mapper import (
     DM_ENDIO_DONE,
     DM_MAPIO_REMAPPED,
@@ -30,14 +29,15 @@ from blkmodel.include.linux.device_mapper import (
     target_type,
     to_bytes,
 )
-from blkmodel.include.linux.errno import EINVAL, ENOMEM
-from blkmodel.include.linux.gfp import GFP_KERNEL
-from blkmodel.include.linux.kdev_t import format_dev_t
-from blkmodel.include.linux.kernel import sscanf
-from blkmodel.include.linux.kstrtox import kstrtouint
-from blkmodel.include.linux.log2 import ilog2
-from blkmodel.include.linux.slab import kfree, kzalloc
-from blkmodel.include.linux.workqueue import INIT_WORK, flush_work, schedule_work, work_struct
+from blkmodel.services.base.bug import BUG_ON
+from blkmodel.services.base.errno import EINVAL, ENOMEM
+from blkmodel.services.base.kdev_t import format_dev_t
+from blkmodel.services.base.kernel import sscanf
+from blkmodel.services.base.kstrtox import kstrtouint
+from blkmodel.services.base.log2 import ilog2
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.slab import kfree, kzalloc
+from blkmodel.services.tasks.workqueue import INIT_WORK, flush_work, schedule_work, work_struct
 from blkmodel.sim.structure import Struct, sizeof, struct
 
 DM_MSG_PREFIX = "striped"

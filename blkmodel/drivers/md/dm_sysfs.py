@@ -3,9 +3,9 @@
 from blkmodel.drivers.md import dm, dm_ioctl, dm_rq
 from blkmodel.drivers.md.dm_builtin import dm_kobject_release
 from blkmodel.drivers.md.dm_core_h import dm_get_completion_from_kobject
-from blkmodel.include.linux.errno import EINVAL, EIO
 from blkmodel.include.linux.genhd import disk_to_dev
-from blkmodel.include.linux.kobject import (
+from blkmodel.services.base.errno import EINVAL, EIO
+from blkmodel.services.devices.kobject import (
     attribute,
     kobj_type,
     kobject_add,
@@ -13,7 +13,7 @@ from blkmodel.include.linux.kobject import (
     kobject_put,
     sysfs_create_files,
 )
-from blkmodel.include.linux.wait import wait_for_completion
+from blkmodel.services.tasks.wait import wait_for_completion
 
 
 def dm_attr_show(kobj, attr):

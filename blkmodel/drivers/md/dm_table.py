@@ -18,7 +18,6 @@ from blkmodel.drivers.md.dm_h import (
     dm_target_request_based,
 )
 from blkmodel.fs import block_dev
-from blkmodel.include.linux.backing_dev import BDI_CAP_STABLE_WRITES, bdi_cap_stable_pages_required, bdi_congested
 from blkmodel.include.linux.blkdev import (
     BLK_ZONED_HM,
     BLK_ZONED_NONE,
@@ -41,9 +40,6 @@ from blkmodel.include.linux.blkdev import (
     queue_is_mq,
     queue_limits,
 )
-from blkmodel.include.linux.bug import BUG_ON
-from blkmodel.include.linux.ctype import isspace, skip_spaces
-from blkmodel.include.linux.dax import dax_supported, dax_synchronous, dax_write_cache_enabled
 from blkmodel.include.linux.device_mapper import (
     DM_TYPE_BIO_BASED,
     DM_TYPE_DAX_BIO_BASED,
@@ -63,18 +59,22 @@ from blkmodel.include.linux.device_mapper import (
     dm_target_supports_zoned_hm,
 )
 from blkmodel.include.linux.device_mapper import dm_target as dm_target_struct
-from blkmodel.include.linux.err import IS_ERR
-from blkmodel.include.linux.errno import EINVAL, ENODEV, ENOMEM, EOVERFLOW
 from blkmodel.include.linux.fs import FMODE_WRITE, i_size_read
-from blkmodel.include.linux.gfp import GFP_KERNEL, GFP_NOIO
-from blkmodel.include.linux.kdev_t import MAJOR, MINOR, MKDEV
-from blkmodel.include.linux.kernel import sscanf
-from blkmodel.include.linux.list import list_add, list_del_init, list_empty, list_head
-from blkmodel.include.linux.log2 import is_power_of_2
-from blkmodel.include.linux.mount import name_to_dev_t
-from blkmodel.include.linux.slab import kcalloc, kfree, kzalloc
-from blkmodel.include.linux.types import unsigned_long
-from blkmodel.include.linux.vmalloc import vfree, vzalloc
+from blkmodel.services.base.bug import BUG_ON
+from blkmodel.services.base.ctype import isspace, skip_spaces
+from blkmodel.services.base.err import IS_ERR
+from blkmodel.services.base.errno import EINVAL, ENODEV, ENOMEM, EOVERFLOW
+from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV
+from blkmodel.services.base.kernel import sscanf
+from blkmodel.services.base.log2 import is_power_of_2
+from blkmodel.services.base.types import unsigned_long
+from blkmodel.services.data.list import list_add, list_del_init, list_empty, list_head
+from blkmodel.services.devices.backing_dev import BDI_CAP_STABLE_WRITES, bdi_cap_stable_pages_required, bdi_congested
+from blkmodel.services.devices.dax import dax_supported, dax_synchronous, dax_write_cache_enabled
+from blkmodel.services.files.mount import name_to_dev_t
+from blkmodel.services.memory.gfp import GFP_KERNEL, GFP_NOIO
+from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc
+from blkmodel.services.memory.vmalloc import vfree, vzalloc
 from blkmodel.sim.memory import PAGE_SIZE, place, place_array
 from blkmodel.sim.structure import Struct, sizeof, struct
 

@@ -4,12 +4,12 @@ from typing import Any, NamedTuple
 
 from blkmodel.drivers.md import dm, dm_ioctl, dm_table
 from blkmodel.include.linux.device_mapper import DMERR, DMINFO
-from blkmodel.include.linux.err import ERR_PTR, IS_ERR
-from blkmodel.include.linux.errno import ENOMEM
-from blkmodel.include.linux.gfp import GFP_ATOMIC
-from blkmodel.include.linux.kobject import KOBJ_CHANGE, kobject_uevent_env
-from blkmodel.include.linux.list import list_del_init
-from blkmodel.include.linux.slab import kmem_cache_alloc, kmem_cache_create, kmem_cache_destroy, kmem_cache_free
+from blkmodel.services.base.err import ERR_PTR, IS_ERR
+from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.data.list import list_del_init
+from blkmodel.services.devices.kobject import KOBJ_CHANGE, kobject_uevent_env
+from blkmodel.services.memory.gfp import GFP_ATOMIC
+from blkmodel.services.memory.slab import kmem_cache_alloc, kmem_cache_create, kmem_cache_destroy, kmem_cache_free
 from blkmodel.sim import statics
 from blkmodel.sim.structure import Struct, sizeof, struct
 

@@ -5,7 +5,7 @@ from blkmodel.drivers.md import dm_target
 from blkmodel.include.linux.bio import zero_fill_bio
 from blkmodel.include.linux.blk_types import REQ_OP_READ, REQ_OP_WRITE, REQ_RAHEAD, bio_op
 from blkmodel.include.linux.device_mapper import DM_MAPIO_KILL, DM_MAPIO_SUBMITTED, DMERR, target_type
-from blkmodel.include.linux.errno import EINVAL
+from blkmodel.services.base.errno import EINVAL
 
 DM_MSG_PREFIX = "zero"
 

@@ -4,14 +4,16 @@ As far as a device shows that has a table of messages (MSI-X) or a pin. Left out
 capability's registers one by one, and what sysfs shows.
 """
 
-from blkmodel.include.linux.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
-from blkmodel.include.linux.cpumask import cpu_possible_mask, cpumask_first
-from blkmodel.include.linux.device import dev_to_node
-from blkmodel.include.linux.errno import EINVAL, ENOMEM, ENOSPC, ERANGE
-from blkmodel.include.linux.interrupt import irq_affinity
-from blkmodel.include.linux.irqdesc import irq_chip, irq_has_action
-from blkmodel.include.linux.list import list_add_tail, list_del_init
-from blkmodel.include.linux.msi import (
+from blkmodel.kernel.irq import affinity
+from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
+from blkmodel.services.base.errno import EINVAL, ENOMEM, ENOSPC, ERANGE
+from blkmodel.services.cpus.cpumask import cpu_possible_mask, cpumask_first
+from blkmodel.services.cpus.interrupt import irq_affinity
+from blkmodel.services.cpus.irqdesc import irq_chip, irq_has_action
+from blkmodel.services.cpus.topology import cpu_to_node, local_memory_node
+from blkmodel.services.data.list import list_add_tail, list_del_init
+from blkmodel.services.devices.device import dev_to_node
+from blkmodel.services.devices.msi import (
     alloc_msi_entry,
     for_each_pci_msi_entry,
     free_msi_entry,
@@ -19,10 +21,8 @@ from blkmodel.include.linux.msi import (
     msi_domain_free_irqs,
     nth_pci_msi_entry,
 )
-from blkmodel.include.linux.pci import PCI_IRQ_AFFINITY, PCI_IRQ_LEGACY, PCI_IRQ_MSI, PCI_IRQ_MSIX, to_pci_dev
-from blkmodel.include.linux.slab import kfree
-from blkmodel.include.linux.topology import cpu_to_node, local_memory_node
-from blkmodel.kernel.irq import affinity
+from blkmodel.services.devices.pci import PCI_IRQ_AFFINITY, PCI_IRQ_LEGACY, PCI_IRQ_MSI, PCI_IRQ_MSIX, to_pci_dev
+from blkmodel.services.memory.slab import kfree
 
 
 def pci_msi_domain_write_msg(irq_data, msg):

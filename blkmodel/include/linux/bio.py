@@ -21,9 +21,9 @@ from blkmodel.include.linux.blk_types import (
     bvec_iter,
     op_is_write,
 )
-from blkmodel.include.linux.kdev_t import MKDEV
-from blkmodel.include.linux.mempool import mempool
-from blkmodel.include.linux.workqueue import work_struct
+from blkmodel.services.base.kdev_t import MKDEV
+from blkmodel.services.memory.mempool import mempool
+from blkmodel.services.tasks.workqueue import work_struct
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import Struct, struct
 

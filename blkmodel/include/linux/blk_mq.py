@@ -4,12 +4,12 @@ from dataclasses import field
 from typing import Any
 
 from blkmodel.include.linux.blkdev import request
-from blkmodel.include.linux.cpumask import cpumask
-from blkmodel.include.linux.kobject import kobject
-from blkmodel.include.linux.list import list_head
 from blkmodel.include.linux.sbitmap import sbitmap
-from blkmodel.include.linux.wait import wait_queue_entry
-from blkmodel.include.linux.workqueue import delayed_work
+from blkmodel.services.cpus.cpumask import cpumask
+from blkmodel.services.data.list import list_head
+from blkmodel.services.devices.kobject import kobject
+from blkmodel.services.tasks.wait import wait_queue_entry
+from blkmodel.services.tasks.workqueue import delayed_work
 from blkmodel.sim.structure import Struct, sizeof, struct
 
 HCTX_TYPE_DEFAULT, HCTX_TYPE_READ, HCTX_TYPE_POLL = 0, 1, 2

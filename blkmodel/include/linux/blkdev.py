@@ -26,13 +26,13 @@ from blkmodel.include.linux.blk_types import (
     REQ_OP_WRITE_ZEROES,
     blk_rq_stat,
 )
-from blkmodel.include.linux.dma_mapping import DMA_FROM_DEVICE, DMA_TO_DEVICE
-from blkmodel.include.linux.kobject import kobject
-from blkmodel.include.linux.list import list_head
-from blkmodel.include.linux.percpu_refcount import percpu_ref
-from blkmodel.include.linux.timer import timer_list
-from blkmodel.include.linux.wait import wait_queue_head
-from blkmodel.include.linux.workqueue import delayed_work, work_struct
+from blkmodel.services.data.list import list_head
+from blkmodel.services.devices.kobject import kobject
+from blkmodel.services.memory.dma_mapping import DMA_FROM_DEVICE, DMA_TO_DEVICE
+from blkmodel.services.tasks.percpu_refcount import percpu_ref
+from blkmodel.services.tasks.timer import timer_list
+from blkmodel.services.tasks.wait import wait_queue_head
+from blkmodel.services.tasks.workqueue import delayed_work, work_struct
 from blkmodel.sim.structure import Struct, struct
 
 BLKDEV_MIN_RQ, BLKDEV_MAX_RQ = 4, 128

@@ -4,8 +4,8 @@ from dataclasses import field
 from typing import Any
 
 from blkmodel.include.linux.blkdev import SECTOR_SHIFT, UINT_MAX
-from blkmodel.include.linux.printk import pr_err
-from blkmodel.include.linux.ratelimit import pr_warn_ratelimited
+from blkmodel.services.base.printk import pr_err
+from blkmodel.services.base.ratelimit import pr_warn_ratelimited
 from blkmodel.sim.structure import Struct, struct
 
 DM_NAME = "device-mapper"

@@ -4,9 +4,9 @@ from dataclasses import field
 from typing import Any
 
 from blkmodel.include.linux.blkdev import blk_rq_pos, blk_rq_sectors
-from blkmodel.include.linux.hashtable import DECLARE_HASHTABLE
-from blkmodel.include.linux.kobject import kobject
-from blkmodel.include.linux.list import list_first_entry
+from blkmodel.services.data.hashtable import DECLARE_HASHTABLE
+from blkmodel.services.data.list import list_first_entry
+from blkmodel.services.devices.kobject import kobject
 from blkmodel.sim.structure import Struct, struct
 
 ELEVATOR_NO_MERGE, ELEVATOR_FRONT_MERGE, ELEVATOR_BACK_MERGE, ELEVATOR_DISCARD_MERGE = 0, 1, 2, 3

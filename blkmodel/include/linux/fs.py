@@ -3,14 +3,14 @@
 from dataclasses import field
 from typing import Any
 
-from blkmodel.include.linux.backing_dev import noop_backing_dev_info
-from blkmodel.include.linux.device import devices, devtmpfs_node
-from blkmodel.include.linux.err import ERR_PTR, IS_ERR
-from blkmodel.include.linux.errno import EBADF, EEXIST, ENOENT, ENOTTY, EOPNOTSUPP
-from blkmodel.include.linux.kdev_t import MAJOR
-from blkmodel.include.linux.list import list_head
-from blkmodel.include.linux.rcupdate import call_rcu
-from blkmodel.include.linux.stat import S_IFBLK, S_IFMT
+from blkmodel.services.base.err import ERR_PTR, IS_ERR
+from blkmodel.services.base.errno import EBADF, EEXIST, ENOENT, ENOTTY, EOPNOTSUPP
+from blkmodel.services.base.kdev_t import MAJOR
+from blkmodel.services.base.stat import S_IFBLK, S_IFMT
+from blkmodel.services.data.list import list_head
+from blkmodel.services.devices.backing_dev import noop_backing_dev_info
+from blkmodel.services.devices.device import devices, devtmpfs_node
+from blkmodel.services.tasks.rcupdate import call_rcu
 from blkmodel.sim import statics
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import Struct, struct
@@ -348,8 +348,8 @@ def unlink(path):
 
 def chrdev_open(inode, filp):
     """Open the node of a character device. Returns 0 or -errno."""
-    from blkmodel.include.linux.cdev import cdev_open
-    from blkmodel.include.linux.miscdevice import MISC_MAJOR, misc_open
+    from blkmodel.services.devices.cdev import cdev_open
+    from blkmodel.services.devices.miscdevice import MISC_MAJOR, misc_open
     return misc_open(inode, filp) if MAJOR(inode.i_rdev) == MISC_MAJOR else cdev_open(inode, filp)
 
 

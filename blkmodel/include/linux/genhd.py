@@ -4,10 +4,11 @@ from dataclasses import field
 from typing import Any
 
 from blkmodel.include.linux.blk_types import REQ_OP_DISCARD
-from blkmodel.include.linux.device import device, get_device, put_device
-from blkmodel.include.linux.kdev_t import MKDEV
-from blkmodel.include.linux.percpu import alloc_percpu, free_percpu
-from blkmodel.include.linux.percpu_refcount import (
+from blkmodel.services.base.kdev_t import MKDEV
+from blkmodel.services.devices.device import device, get_device, put_device
+from blkmodel.services.memory.percpu import alloc_percpu, free_percpu
+from blkmodel.services.memory.slab import kzalloc
+from blkmodel.services.tasks.percpu_refcount import (
     percpu_ref,
     percpu_ref_exit,
     percpu_ref_get,
@@ -16,9 +17,8 @@ from blkmodel.include.linux.percpu_refcount import (
     percpu_ref_put,
     percpu_ref_tryget_live,
 )
-from blkmodel.include.linux.rcupdate import rcu_read_lock, rcu_read_unlock
-from blkmodel.include.linux.slab import kzalloc
-from blkmodel.include.linux.workqueue import work_struct
+from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock
+from blkmodel.services.tasks.workqueue import work_struct
 from blkmodel.sim import running
 from blkmodel.sim.structure import Struct, struct
 

@@ -3,10 +3,10 @@
 from dataclasses import field
 from typing import Any
 
-from blkmodel.include.linux.bitops import find_next_bit
-from blkmodel.include.linux.percpu import free_percpu
-from blkmodel.include.linux.slab import kfree
-from blkmodel.include.linux.wait import init_wait, wait_queue_entry, wait_queue_head
+from blkmodel.services.data.bitops import find_next_bit
+from blkmodel.services.memory.percpu import free_percpu
+from blkmodel.services.memory.slab import kfree
+from blkmodel.services.tasks.wait import init_wait, wait_queue_entry, wait_queue_head
 from blkmodel.sim.structure import Struct, struct
 
 SBQ_WAIT_QUEUES = 8

@@ -4,8 +4,10 @@ Every possible CPU gets a vector of each set, and a vector's CPUs are close to e
 present are served first, node by node; then those that may be plugged in later, starting at the next vector.
 """
 
-from blkmodel.include.linux.bug import WARN_ON, WARN_ON_ONCE
-from blkmodel.include.linux.cpumask import (
+from blkmodel.lib.sort import sort
+from blkmodel.services.base.bug import WARN_ON, WARN_ON_ONCE
+from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.cpus.cpumask import (
     cpu_possible_mask,
     cpu_present_mask,
     cpumask,
@@ -23,14 +25,12 @@ from blkmodel.include.linux.cpumask import (
     for_each_possible_cpu,
     nr_cpu_ids,
 )
-from blkmodel.include.linux.errno import ENOMEM
-from blkmodel.include.linux.gfp import GFP_KERNEL
-from blkmodel.include.linux.interrupt import IRQ_AFFINITY_MAX_SETS, irq_affinity_desc
-from blkmodel.include.linux.irqdesc import irq_default_affinity
-from blkmodel.include.linux.nodemask import for_each_node_mask, node_set, nodemask
-from blkmodel.include.linux.slab import kcalloc, kfree
-from blkmodel.include.linux.topology import cpu_to_node, for_each_node, nr_node_ids, topology_sibling_cpumask
-from blkmodel.lib.sort import sort
+from blkmodel.services.cpus.interrupt import IRQ_AFFINITY_MAX_SETS, irq_affinity_desc
+from blkmodel.services.cpus.irqdesc import irq_default_affinity
+from blkmodel.services.cpus.nodemask import for_each_node_mask, node_set, nodemask
+from blkmodel.services.cpus.topology import cpu_to_node, for_each_node, nr_node_ids, topology_sibling_cpumask
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.slab import kcalloc, kfree
 from blkmodel.sim.structure import Struct, struct
 
 UINT_MAX = 0xFFFFFFFF

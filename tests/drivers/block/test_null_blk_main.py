@@ -18,7 +18,7 @@ from blkmodel.include.linux.blk_types import (
     REQ_PREFLUSH,
 )
 from blkmodel.include.linux.blkdev import blk_queue_nonrot
-from blkmodel.include.linux.gfp import GFP_KERNEL, __free_page, alloc_page
+from blkmodel.services.memory.gfp import GFP_KERNEL, __free_page, alloc_page
 from blkmodel.sim import this
 
 GB = 1 << 30

@@ -12,7 +12,6 @@ from blkmodel.drivers.md import dm
 from blkmodel.include.linux import blk_types as ops
 from blkmodel.include.linux.blk_mq import blk_qc_t_is_internal
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_DISCARD, QUEUE_FLAG_SECERASE, blk_queue_discard
-from blkmodel.include.linux.bug import KernelBug
 from blkmodel.include.linux.device_mapper import (
     DM_ENDIO_INCOMPLETE,
     DM_ENDIO_REQUEUE,
@@ -24,10 +23,9 @@ from blkmodel.include.linux.device_mapper import (
     DM_TARGET_IMMUTABLE,
     DM_TYPE_NVME_BIO_BASED,
 )
-from blkmodel.include.linux.errno import (
-    EIO,
-)
 from blkmodel.include.linux.genhd import part_stat_read
+from blkmodel.services.base.bug import KernelBug
+from blkmodel.services.base.errno import EIO
 from blkmodel.sim import this
 from blkmodel.sim.structure import Struct, sizeof, struct
 from tests.drivers.md import control

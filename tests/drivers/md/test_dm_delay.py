@@ -14,9 +14,9 @@ from blkmodel.include.linux.blk_types import (
     REQ_OP_WRITE,
     REQ_PREFLUSH,
 )
-from blkmodel.include.linux.errno import EEXIST, EINVAL, ENODEV, ENOMEM, ENXIO
-from blkmodel.include.linux.timer import timer_pending
 from blkmodel.scenario import disk
+from blkmodel.services.base.errno import EEXIST, EINVAL, ENODEV, ENOMEM, ENXIO
+from blkmodel.services.tasks.timer import timer_pending
 from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE
 from tests.drivers.md import control

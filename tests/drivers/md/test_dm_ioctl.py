@@ -8,7 +8,6 @@ from blkmodel import boot
 from blkmodel.drivers.md import dm, dm_ioctl, dm_table, dm_target
 from blkmodel.errors import NotModelled
 from blkmodel.include.linux import dm_ioctl as uapi
-from blkmodel.include.linux.device import devices
 from blkmodel.include.linux.device_mapper import target_type
 from blkmodel.include.linux.dm_ioctl import (
     _IOWR,
@@ -56,11 +55,12 @@ from blkmodel.include.linux.dm_ioctl import (
     string_at,
     text_of,
 )
-from blkmodel.include.linux.err import PTR_ERR
-from blkmodel.include.linux.errno import EBUSY, EFAULT, EINVAL, ENOMEM, ENOTTY, ENXIO, ERESTARTSYS
 from blkmodel.include.linux.fs import EPOLLIN, O_RDONLY, filp_close, filp_open, vfs_ioctl
-from blkmodel.include.linux.kobject import sysfs
-from blkmodel.include.linux.miscdevice import misc_register, miscdevice
+from blkmodel.services.base.err import PTR_ERR
+from blkmodel.services.base.errno import EBUSY, EFAULT, EINVAL, ENOMEM, ENOTTY, ENXIO, ERESTARTSYS
+from blkmodel.services.devices.device import devices
+from blkmodel.services.devices.kobject import sysfs
+from blkmodel.services.devices.miscdevice import misc_register, miscdevice
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
 from tests.drivers.md import control

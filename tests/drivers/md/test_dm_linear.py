@@ -10,7 +10,7 @@ from blkmodel.include.linux.bio import bio_sectors
 from blkmodel.include.linux.blk_types import BLK_STS_OK
 from blkmodel.include.linux.device_mapper import DM_MAPIO_REMAPPED, target_type
 from blkmodel.include.linux.device_mapper import dm_target as dm_target_struct
-from blkmodel.include.linux.errno import EEXIST, ENOMEM
+from blkmodel.services.base.errno import EEXIST, ENOMEM
 from tests.drivers.md import control
 from tests.drivers.md.ios import a_bio, read, write
 from tests.drivers.md.machine import SECTOR, Machine, noting

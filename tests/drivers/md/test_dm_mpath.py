@@ -24,11 +24,11 @@ from blkmodel.include.linux.blk_types import (
 )
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_DYING, blk_plug
 from blkmodel.include.linux.dm_ioctl import DM_DEV_STATUS_CMD
-from blkmodel.include.linux.errno import EBUSY, EINVAL, EIO, ENOMEM, ENXIO
 from blkmodel.include.linux.fs import O_RDONLY, filp_open, vfs_ioctl
-from blkmodel.include.linux.kobject import sysfs
-from blkmodel.include.linux.string import kstrdup
-from blkmodel.include.scsi.scsi_dh import (
+from blkmodel.services.base.errno import EBUSY, EINVAL, EIO, ENOMEM, ENXIO
+from blkmodel.services.base.string import kstrdup
+from blkmodel.services.devices.kobject import sysfs
+from blkmodel.services.devices.scsi_dh import (
     SCSI_DH_DEV_OFFLINED,
     SCSI_DH_DEV_TEMP_BUSY,
     SCSI_DH_IMM_RETRY,

@@ -25,7 +25,6 @@ from blkmodel.include.linux.blkdev import (
     blk_queue_discard,
     blk_rq_bytes,
 )
-from blkmodel.include.linux.bug import KernelBug
 from blkmodel.include.linux.device_mapper import (
     DM_ENDIO_DELAY_REQUEUE,
     DM_ENDIO_DONE,
@@ -39,8 +38,9 @@ from blkmodel.include.linux.device_mapper import (
     DM_TARGET_IMMUTABLE,
     target_type,
 )
-from blkmodel.include.linux.errno import EINVAL, ENOMEM
 from blkmodel.scenario import disk
+from blkmodel.services.base.bug import KernelBug
+from blkmodel.services.base.errno import EINVAL, ENOMEM
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import sizeof
 from tests.drivers.md import control

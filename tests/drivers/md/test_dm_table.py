@@ -15,7 +15,6 @@ from blkmodel.block.blk_settings import (
     blk_queue_write_cache,
 )
 from blkmodel.drivers.md import dm, dm_table
-from blkmodel.include.linux.backing_dev import BDI_CAP_STABLE_WRITES
 from blkmodel.include.linux.blkdev import (
     BLK_ZONED_HA,
     BLK_ZONED_HM,
@@ -45,9 +44,10 @@ from blkmodel.include.linux.device_mapper import (
     dm_target_callbacks,
 )
 from blkmodel.include.linux.dm_ioctl import DM_READONLY_FLAG, DM_TABLE_LOAD_CMD, TARGET_SPEC
-from blkmodel.include.linux.errno import EINVAL, ENODEV, ENOMEM, ENXIO, EOVERFLOW
 from blkmodel.include.linux.fs import FMODE_READ, FMODE_WRITE
-from blkmodel.include.linux.slab import kfree
+from blkmodel.services.base.errno import EINVAL, ENODEV, ENOMEM, ENXIO, EOVERFLOW
+from blkmodel.services.devices.backing_dev import BDI_CAP_STABLE_WRITES
+from blkmodel.services.memory.slab import kfree
 from blkmodel.sim import this
 from tests.drivers.md import control
 from tests.drivers.md.machine import Machine, Scripted, noting

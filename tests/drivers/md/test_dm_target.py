@@ -5,9 +5,9 @@ import pytest
 from blkmodel.drivers.md import dm_target
 from blkmodel.include.linux import blk_types as ops
 from blkmodel.include.linux.blk_types import BLK_STS_IOERR, BLK_STS_NOTSUPP
-from blkmodel.include.linux.bug import KernelBug
 from blkmodel.include.linux.device_mapper import DM_MAPIO_KILL, target_type
-from blkmodel.include.linux.errno import EEXIST, EINVAL, EIO
+from blkmodel.services.base.bug import KernelBug
+from blkmodel.services.base.errno import EEXIST, EINVAL, EIO
 from tests.drivers.md import control
 from tests.drivers.md.ios import IO
 from tests.drivers.md.machine import SECTOR, Machine, noting

@@ -8,9 +8,9 @@ import blkmodel
 from blkmodel.device.controller import Controller
 from blkmodel.device.nvme import plug_in
 from blkmodel.drivers.pci import msi
-from blkmodel.include.linux.cpuhotplug import cpu_down, cpu_up
-from blkmodel.include.linux.errno import EBUSY, EINVAL, ENOMEM, ENOSPC, ERANGE
-from blkmodel.include.linux.interrupt import (
+from blkmodel.services.base.errno import EBUSY, EINVAL, ENOMEM, ENOSPC, ERANGE
+from blkmodel.services.cpus.cpuhotplug import cpu_down, cpu_up
+from blkmodel.services.cpus.interrupt import (
     IRQ_HANDLED,
     IRQF_SHARED,
     disable_irq,
@@ -20,9 +20,9 @@ from blkmodel.include.linux.interrupt import (
     irqaction,
     request_irq,
 )
-from blkmodel.include.linux.irqdesc import irq_activate, irq_desc_tree, irq_to_desc, proc_irq
-from blkmodel.include.linux.msi import for_each_pci_msi_entry
-from blkmodel.include.linux.pci import (
+from blkmodel.services.cpus.irqdesc import irq_activate, irq_desc_tree, irq_to_desc, proc_irq
+from blkmodel.services.devices.msi import for_each_pci_msi_entry
+from blkmodel.services.devices.pci import (
     PCI_IRQ_AFFINITY,
     PCI_IRQ_ALL_TYPES,
     PCI_IRQ_MSIX,

@@ -92,33 +92,6 @@ from blkmodel.include.linux.blkdev import (
     queue_logical_block_size,
     rq_data_dir,
 )
-from blkmodel.include.linux.bug import WARN_ON_ONCE
-from blkmodel.include.linux.cdev import (
-    alloc_chrdev_region,
-    cdev_device_add,
-    cdev_device_del,
-    cdev_init,
-    unregister_chrdev_region,
-)
-from blkmodel.include.linux.delay import msleep
-from blkmodel.include.linux.device import (
-    class_create,
-    class_destroy,
-    dev_err,
-    dev_get_drvdata,
-    dev_info,
-    dev_name,
-    dev_set_drvdata,
-    dev_set_name,
-    dev_warn,
-    dev_warn_once,
-    device_add,
-    device_del,
-    device_initialize,
-    put_device,
-)
-from blkmodel.include.linux.err import ERR_PTR, IS_ERR, PTR_ERR
-from blkmodel.include.linux.errno import EBUSY, EINTR, EINVAL, EIO, ENETRESET, ENODEV, ENOMEM, ENXIO, EWOULDBLOCK
 from blkmodel.include.linux.fs import file_operations
 from blkmodel.include.linux.genhd import (
     GENHD_FL_EXT_DEVT,
@@ -126,46 +99,6 @@ from blkmodel.include.linux.genhd import (
     block_device_operations,
     get_capacity,
     set_capacity,
-)
-from blkmodel.include.linux.gfp import (
-    __GFP_NOWARN,
-    GFP_ATOMIC,
-    GFP_KERNEL,
-    __free_page,
-    alloc_page,
-    page_address,
-    virt_to_page,
-)
-from blkmodel.include.linux.idr import ida, ida_simple_get, ida_simple_remove
-from blkmodel.include.linux.jiffies import HZ, jiffies, ktime_get_real_ms, msecs_to_jiffies, time_after
-from blkmodel.include.linux.kdev_t import MAJOR, MINORBITS, MKDEV
-from blkmodel.include.linux.kobject import (
-    KOBJ_CHANGE,
-    attribute,
-    attribute_group,
-    kobject_uevent_env,
-    sysfs_create_link,
-    sysfs_remove_link,
-)
-from blkmodel.include.linux.kref import kref_get, kref_get_unless_zero, kref_init, kref_put
-from blkmodel.include.linux.list import (
-    INIT_LIST_HEAD,
-    list_add_tail,
-    list_del_init,
-    list_empty,
-    list_head,
-    list_move_tail,
-    list_splice_init,
-)
-from blkmodel.include.linux.list_sort import list_sort
-from blkmodel.include.linux.log2 import is_power_of_2, rounddown_pow_of_two
-from blkmodel.include.linux.module import THIS_MODULE, module_put, try_module_get
-from blkmodel.include.linux.moduleparam import (
-    kernel_param,
-    param_set_bool,
-    param_set_byte,
-    param_set_uint,
-    param_set_ulong,
 )
 from blkmodel.include.linux.nvme import (
     NVME_AEN_CFG_ANA_CHANGE,
@@ -271,14 +204,81 @@ from blkmodel.include.linux.nvme import (
     nvme_id_ns,
     nvme_is_write,
 )
-from blkmodel.include.linux.printk import pr_warn
-from blkmodel.include.linux.rcupdate import synchronize_rcu
-from blkmodel.include.linux.sched import cond_resched
-from blkmodel.include.linux.slab import kcalloc, kfree, kzalloc, kzalloc_node, virt_to_object
-from blkmodel.include.linux.srcu import cleanup_srcu_struct, init_srcu_struct, synchronize_srcu
-from blkmodel.include.linux.t10_pi import T10_PI_TUPLE_SIZE, t10_pi_ref_tag
-from blkmodel.include.linux.wait import complete, completion, completion_done, wait_event, wake_up_all
-from blkmodel.include.linux.workqueue import (
+from blkmodel.services.base.bug import WARN_ON_ONCE
+from blkmodel.services.base.err import ERR_PTR, IS_ERR, PTR_ERR
+from blkmodel.services.base.errno import EBUSY, EINTR, EINVAL, EIO, ENETRESET, ENODEV, ENOMEM, ENXIO, EWOULDBLOCK
+from blkmodel.services.base.kdev_t import MAJOR, MINORBITS, MKDEV
+from blkmodel.services.base.log2 import is_power_of_2, rounddown_pow_of_two
+from blkmodel.services.base.module import THIS_MODULE, module_put, try_module_get
+from blkmodel.services.base.moduleparam import (
+    kernel_param,
+    param_set_bool,
+    param_set_byte,
+    param_set_uint,
+    param_set_ulong,
+)
+from blkmodel.services.base.printk import pr_warn
+from blkmodel.services.data.idr import ida, ida_simple_get, ida_simple_remove
+from blkmodel.services.data.kref import kref_get, kref_get_unless_zero, kref_init, kref_put
+from blkmodel.services.data.list import (
+    INIT_LIST_HEAD,
+    list_add_tail,
+    list_del_init,
+    list_empty,
+    list_head,
+    list_move_tail,
+    list_splice_init,
+)
+from blkmodel.services.data.list_sort import list_sort
+from blkmodel.services.devices.cdev import (
+    alloc_chrdev_region,
+    cdev_device_add,
+    cdev_device_del,
+    cdev_init,
+    unregister_chrdev_region,
+)
+from blkmodel.services.devices.device import (
+    class_create,
+    class_destroy,
+    dev_err,
+    dev_get_drvdata,
+    dev_info,
+    dev_name,
+    dev_set_drvdata,
+    dev_set_name,
+    dev_warn,
+    dev_warn_once,
+    device_add,
+    device_del,
+    device_initialize,
+    put_device,
+)
+from blkmodel.services.devices.kobject import (
+    KOBJ_CHANGE,
+    attribute,
+    attribute_group,
+    kobject_uevent_env,
+    sysfs_create_link,
+    sysfs_remove_link,
+)
+from blkmodel.services.devices.t10_pi import T10_PI_TUPLE_SIZE, t10_pi_ref_tag
+from blkmodel.services.memory.gfp import (
+    __GFP_NOWARN,
+    GFP_ATOMIC,
+    GFP_KERNEL,
+    __free_page,
+    alloc_page,
+    page_address,
+    virt_to_page,
+)
+from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc, kzalloc_node, virt_to_object
+from blkmodel.services.tasks.delay import msleep
+from blkmodel.services.tasks.jiffies import HZ, jiffies, ktime_get_real_ms, msecs_to_jiffies, time_after
+from blkmodel.services.tasks.rcupdate import synchronize_rcu
+from blkmodel.services.tasks.sched import cond_resched
+from blkmodel.services.tasks.srcu import cleanup_srcu_struct, init_srcu_struct, synchronize_srcu
+from blkmodel.services.tasks.wait import complete, completion, completion_done, wait_event, wake_up_all
+from blkmodel.services.tasks.workqueue import (
     INIT_DELAYED_WORK,
     INIT_WORK,
     WQ_MEM_RECLAIM,

@@ -9,16 +9,16 @@ from typing import Any
 
 from blkmodel.block import blk_mq
 from blkmodel.include.linux.blkdev import SECTOR_SHIFT
-from blkmodel.include.linux.cdev import cdev
-from blkmodel.include.linux.device import dev_warn, device, get_device, put_device
 from blkmodel.include.linux.genhd import dev_to_disk
-from blkmodel.include.linux.idr import ida
-from blkmodel.include.linux.kref import kref
-from blkmodel.include.linux.list import list_head
 from blkmodel.include.linux.nvme import nvme_command
-from blkmodel.include.linux.srcu import srcu_struct
-from blkmodel.include.linux.wait import wait_queue_head
-from blkmodel.include.linux.workqueue import delayed_work, work_struct
+from blkmodel.services.data.idr import ida
+from blkmodel.services.data.kref import kref
+from blkmodel.services.data.list import list_head
+from blkmodel.services.devices.cdev import cdev
+from blkmodel.services.devices.device import dev_warn, device, get_device, put_device
+from blkmodel.services.tasks.srcu import srcu_struct
+from blkmodel.services.tasks.wait import wait_queue_head
+from blkmodel.services.tasks.workqueue import delayed_work, work_struct
 from blkmodel.sim.structure import Struct, struct
 
 (NVME_QUIRK_STRIPE_SIZE, NVME_QUIRK_IDENTIFY_CNS, NVME_QUIRK_DEALLOCATE_ZEROES, NVME_QUIRK_DELAY_BEFORE_CHK_RDY,

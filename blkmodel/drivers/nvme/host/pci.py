@@ -45,7 +45,6 @@ from blkmodel.drivers.nvme.host.nvme_h import (
 )
 from blkmodel.drivers.pci import msi
 from blkmodel.include.linux import nvme
-from blkmodel.include.linux.async_ import async_schedule
 from blkmodel.include.linux.blk_mq import (
     BLK_EH_DONE,
     BLK_EH_RESET_TIMER,
@@ -69,63 +68,6 @@ from blkmodel.include.linux.blkdev import (
     req_bvec,
     rq_dma_dir,
 )
-from blkmodel.include.linux.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
-from blkmodel.include.linux.cpumask import num_possible_cpus
-from blkmodel.include.linux.device import (
-    dev_err,
-    dev_info,
-    dev_name,
-    dev_to_node,
-    dev_warn,
-    get_device,
-    put_device,
-    set_dev_node,
-)
-from blkmodel.include.linux.dma_mapping import (
-    DMA_ATTR_NO_KERNEL_MAPPING,
-    DMA_ATTR_NO_WARN,
-    DMA_BIT_MASK,
-    dma_alloc_attrs,
-    dma_alloc_coherent,
-    dma_free_attrs,
-    dma_free_coherent,
-    dma_map_bvec,
-    dma_map_sg_attrs,
-    dma_mapping_error,
-    dma_max_mapping_size,
-    dma_set_mask_and_coherent,
-    dma_set_max_seg_size,
-    dma_unmap_page,
-    dma_unmap_sg,
-)
-from blkmodel.include.linux.dmapool import dma_pool_alloc, dma_pool_create, dma_pool_destroy, dma_pool_free
-from blkmodel.include.linux.dmi import (
-    DMI_BOARD_NAME,
-    DMI_BOARD_VENDOR,
-    DMI_PRODUCT_NAME,
-    DMI_SYS_VENDOR,
-    dmi_match,
-)
-from blkmodel.include.linux.err import IS_ERR, PTR_ERR
-from blkmodel.include.linux.errno import EBUSY, EINVAL, EIO, ENODEV, ENOMEM
-from blkmodel.include.linux.gfp import GFP_ATOMIC, GFP_KERNEL
-from blkmodel.include.linux.interrupt import IRQ_HANDLED, IRQ_NONE, disable_irq, enable_irq, irq_affinity
-from blkmodel.include.linux.io import ioremap, iounmap, readl, writel
-from blkmodel.include.linux.io_64_nonatomic_lo_hi import lo_hi_readq, lo_hi_writeq
-from blkmodel.include.linux.jiffies import HZ
-from blkmodel.include.linux.kstrtox import kstrtoint
-from blkmodel.include.linux.log2 import ilog2
-from blkmodel.include.linux.mempool import (
-    mempool_alloc,
-    mempool_create_node,
-    mempool_destroy,
-    mempool_free,
-    mempool_kfree,
-    mempool_kmalloc,
-)
-from blkmodel.include.linux.module import THIS_MODULE
-from blkmodel.include.linux.moduleparam import kernel_param, param_set_int, param_set_uint
-from blkmodel.include.linux.nodemask import first_memory_node
 from blkmodel.include.linux.nvme import (
     NVME_ADM_SQES,
     NVME_AQ_BLK_MQ_DEPTH,
@@ -179,7 +121,31 @@ from blkmodel.include.linux.nvme import (
     nvme_host_mem_buf_desc,
     nvme_sgl_desc,
 )
-from blkmodel.include.linux.pci import (
+from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
+from blkmodel.services.base.dmi import DMI_BOARD_NAME, DMI_BOARD_VENDOR, DMI_PRODUCT_NAME, DMI_SYS_VENDOR, dmi_match
+from blkmodel.services.base.err import IS_ERR, PTR_ERR
+from blkmodel.services.base.errno import EBUSY, EINVAL, EIO, ENODEV, ENOMEM
+from blkmodel.services.base.kstrtox import kstrtoint
+from blkmodel.services.base.log2 import ilog2
+from blkmodel.services.base.module import THIS_MODULE
+from blkmodel.services.base.moduleparam import kernel_param, param_set_int, param_set_uint
+from blkmodel.services.base.printk import pr_warn
+from blkmodel.services.cpus.cpumask import num_possible_cpus
+from blkmodel.services.cpus.interrupt import IRQ_HANDLED, IRQ_NONE, disable_irq, enable_irq, irq_affinity
+from blkmodel.services.cpus.nodemask import first_memory_node
+from blkmodel.services.devices.device import (
+    dev_err,
+    dev_info,
+    dev_name,
+    dev_to_node,
+    dev_warn,
+    get_device,
+    put_device,
+    set_dev_node,
+)
+from blkmodel.services.devices.io import ioremap, iounmap, readl, writel
+from blkmodel.services.devices.io_64_nonatomic_lo_hi import lo_hi_readq, lo_hi_writeq
+from blkmodel.services.devices.pci import (
     PCI_CLASS_STORAGE_EXPRESS,
     PCI_ERS_RESULT_CAN_RECOVER,
     PCI_ERS_RESULT_DISCONNECT,
@@ -223,9 +189,35 @@ from blkmodel.include.linux.pci import (
     pci_unregister_driver,
     to_pci_dev,
 )
-from blkmodel.include.linux.pci_p2pdma import pci_p2pdma_add_resource
-from blkmodel.include.linux.printk import pr_warn
-from blkmodel.include.linux.scatterlist import (
+from blkmodel.services.devices.pci_p2pdma import pci_p2pdma_add_resource
+from blkmodel.services.memory.dma_mapping import (
+    DMA_ATTR_NO_KERNEL_MAPPING,
+    DMA_ATTR_NO_WARN,
+    DMA_BIT_MASK,
+    dma_alloc_attrs,
+    dma_alloc_coherent,
+    dma_free_attrs,
+    dma_free_coherent,
+    dma_map_bvec,
+    dma_map_sg_attrs,
+    dma_mapping_error,
+    dma_max_mapping_size,
+    dma_set_mask_and_coherent,
+    dma_set_max_seg_size,
+    dma_unmap_page,
+    dma_unmap_sg,
+)
+from blkmodel.services.memory.dmapool import dma_pool_alloc, dma_pool_create, dma_pool_destroy, dma_pool_free
+from blkmodel.services.memory.gfp import GFP_ATOMIC, GFP_KERNEL
+from blkmodel.services.memory.mempool import (
+    mempool_alloc,
+    mempool_create_node,
+    mempool_destroy,
+    mempool_free,
+    mempool_kfree,
+    mempool_kmalloc,
+)
+from blkmodel.services.memory.scatterlist import (
     scatterlist,
     sg_dma_address,
     sg_dma_len,
@@ -233,9 +225,11 @@ from blkmodel.include.linux.scatterlist import (
     sg_next,
     sg_phys,
 )
-from blkmodel.include.linux.slab import NUMA_NO_NODE, kcalloc, kcalloc_node, kfree, kzalloc_node
-from blkmodel.include.linux.wait import complete, completion, init_completion, wait_for_completion_io_timeout
-from blkmodel.include.linux.workqueue import INIT_WORK, flush_work, flush_workqueue, queue_work, work_struct
+from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc, kcalloc_node, kfree, kzalloc_node
+from blkmodel.services.tasks.async_ import async_schedule
+from blkmodel.services.tasks.jiffies import HZ
+from blkmodel.services.tasks.wait import complete, completion, init_completion, wait_for_completion_io_timeout
+from blkmodel.services.tasks.workqueue import INIT_WORK, flush_work, flush_workqueue, queue_work, work_struct
 from blkmodel.sim import statics
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import Struct, sizeof, struct

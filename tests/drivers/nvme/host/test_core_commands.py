@@ -25,7 +25,7 @@ from blkmodel.include.linux.blk_types import (
     REQ_RAHEAD,
 )
 from blkmodel.include.linux.blkdev import WRITE_LIFE_NONE, WRITE_LIFE_NOT_SET
-from blkmodel.include.linux.wait import completion, completion_done
+from blkmodel.services.tasks.wait import completion, completion_done
 from blkmodel.sim import this, wire
 from blkmodel.sim.structure import sizeof
 from tests.drivers.nvme.host.up import commands, device_of, polled, says, up, watched

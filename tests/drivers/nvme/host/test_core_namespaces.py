@@ -14,14 +14,14 @@ from blkmodel.drivers.nvme.host import core, pci
 from blkmodel.drivers.nvme.host.nvme_h import NVME_CTRL_LIVE
 from blkmodel.fs.block_dev import lookup_bdev
 from blkmodel.include.linux import nvme
-from blkmodel.include.linux.device import devices
-from blkmodel.include.linux.err import IS_ERR, PTR_ERR
-from blkmodel.include.linux.errno import EBUSY, ENOTBLK, ENXIO, EWOULDBLOCK
 from blkmodel.include.linux.fs import O_RDONLY, O_RDWR, filp_close, filp_open
 from blkmodel.include.linux.genhd import disk_to_dev, get_capacity
-from blkmodel.include.linux.irqdesc import irq_desc_tree
-from blkmodel.include.linux.kobject import sysfs
-from blkmodel.include.linux.pci import (
+from blkmodel.services.base.err import IS_ERR, PTR_ERR
+from blkmodel.services.base.errno import EBUSY, ENOTBLK, ENXIO, EWOULDBLOCK
+from blkmodel.services.cpus.irqdesc import irq_desc_tree
+from blkmodel.services.devices.device import devices
+from blkmodel.services.devices.kobject import sysfs
+from blkmodel.services.devices.pci import (
     PCI_ERS_RESULT_CAN_RECOVER,
     PCI_ERS_RESULT_DISCONNECT,
     PCI_ERS_RESULT_NEED_RESET,
@@ -31,7 +31,7 @@ from blkmodel.include.linux.pci import (
     pci_channel_io_perm_failure,
     to_pci_dev,
 )
-from blkmodel.include.linux.workqueue import queue_work, work_pending
+from blkmodel.services.tasks.workqueue import queue_work, work_pending
 from blkmodel.sim import this
 from blkmodel.sim.structure import Array
 from tests.drivers.nvme.host.up import commands, device_of, log, probe, says, up, watched

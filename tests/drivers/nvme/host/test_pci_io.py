@@ -11,7 +11,7 @@ from blkmodel.device.namespace import Namespace
 from blkmodel.drivers.nvme.host import core, pci
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.blk_types import BLK_STS_IOERR, BLK_STS_RESOURCE
-from blkmodel.include.linux.interrupt import IRQ_HANDLED, IRQ_NONE
+from blkmodel.services.cpus.interrupt import IRQ_HANDLED, IRQ_NONE
 from blkmodel.sim import this
 from tests.drivers.nvme.host.up import commands, device_of, log, polled, says, up, watched
 

@@ -12,10 +12,10 @@ from blkmodel.drivers.nvme.host import core, pci
 from blkmodel.drivers.pci import msi
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.blk_mq import BLK_MQ_F_SHOULD_MERGE, HCTX_TYPE_DEFAULT, blk_mq_tag_set
-from blkmodel.include.linux.errno import EINVAL, ENOMEM, EOPNOTSUPP
-from blkmodel.include.linux.interrupt import irq_affinity as affinity_request
-from blkmodel.include.linux.irqdesc import irq_to_desc, proc_irq
-from blkmodel.include.linux.pci import PCI_COMMAND_MASTER, to_pci_dev
+from blkmodel.services.base.errno import EINVAL, ENOMEM, EOPNOTSUPP
+from blkmodel.services.cpus.interrupt import irq_affinity as affinity_request
+from blkmodel.services.cpus.irqdesc import irq_to_desc, proc_irq
+from blkmodel.services.devices.pci import PCI_COMMAND_MASTER, to_pci_dev
 from blkmodel.sim.machine import machine
 from tests.drivers.nvme.host.up import TYPES, device_of, enabled, io_queues, polled, probe, up, watched
 from tests.machines import machines

@@ -1,0 +1,56 @@
+"""`blkmodel trace`: a recording of the model as text."""
+
+from blkmodel.reference.source import in_scope
+from blkmodel.trace import Alloc, Free, Log
+
+
+def call_tree(recording, everything=False, allocations=False):
+    """Return the calls of each context, indented; equal calls that follow each other as one line with their number.
+
+    By default only functions that the model stands for are shown; `everything` shows all that it has. With
+    `allocations` the memory that each call took and gave back stands below it, and the lines that it logged.
+    """
+    lines = []
+    for number, nodes in recording.forest().items():
+        context = recording.contexts[number]
+        shown = [line for group in _grouped(recording, nodes, everything, allocations) for line in group]
+        if shown:
+            lines += [f"{context.kind} {context.name}, CPU {context.cpu}", *(f"  {line}" for line in shown), ""]
+    return "\n".join(lines).rstrip("\n")
+
+
+def _grouped(recording, nodes, everything, allocations):
+    """Return the text of each call as a list of lines, with repeats folded."""
+    groups: list[list] = []
+    for node in nodes:
+        below = _below(recording, node, everything, allocations)
+        if everything or in_scope(node.file):
+            below = [[node.function, *(f"  {line}" for group in below for line in group)]]
+        for group in below:
+            if groups and groups[-1][0] == group:
+                groups[-1][1] += 1
+            else:
+                groups.append([group, 1])
+    return [[f"{group[0]}  × {times}" if times > 1 else group[0], *group[1:]] for group, times in groups]
+
+
+def _below(recording, node, everything, allocations):
+    """What is shown below one call, in order: its calls, and what happened to memory between them."""
+    if not allocations:
+        return _grouped(recording, node.calls, everything, allocations)
+    groups, at = [], node.start + 1
+    for call in [*node.calls, None]:
+        end = call.start if call else node.end
+        groups += [[text] for event in recording.events[at:end] if (text := _of_event(event))]
+        if call:
+            groups += _grouped(recording, [call], everything, allocations)
+            at = call.end + 1 if call.end is not None else len(recording.events)
+    return groups
+
+
+def _of_event(event):
+    if isinstance(event, Alloc):
+        return f"+ {event.kind}, {event.size} bytes on node {event.node}" + ("" if event.addr else ": none left")
+    if isinstance(event, Free):
+        return f"- {event.kind}, {event.size} bytes on node {event.node}"
+    return f"log: {event.line}" if isinstance(event, Log) else None

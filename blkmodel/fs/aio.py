@@ -1,0 +1,97 @@
+"""Asynchronous I/O of a process: many reads and writes begun with one call, their ends collected with another."""
+
+from dataclasses import field
+from typing import Any
+
+from blkmodel.block import blk_core
+from blkmodel.include.linux.blkdev import READ, blk_plug
+from blkmodel.include.linux.fs import FMODE_READ, FMODE_WRITE, IOCB_HIPRI, init_sync_kiocb, kiocb, kiocb_set_rw_flags
+from blkmodel.services.base.errno import EBADF, EIOCBQUEUED
+from blkmodel.services.files.uio import iov_iter, iov_iter_init
+from blkmodel.services.tasks.wait import wait_event, wait_queue_head, wake_up
+from blkmodel.sim.structure import Struct, struct
+
+AIO_PLUG_THRESHOLD = 2
+
+
+@struct
+class iocb(Struct):
+    """What a process asks for: to read (READ) or write `length` bytes from byte `pos` of an open file on, into or from
+    a buffer. flags: RWF_*."""
+
+    SIZE = 64
+    rw: int = READ
+    filp: Any = None
+    buffer: Any = None
+    pos: int = 0
+    length: int = 0
+    flags: int = 0
+
+
+@struct
+class io_event(Struct):
+    """The end of one: what was asked for, and how many bytes were moved, or -errno."""
+
+    SIZE = 32
+    obj: Any = None
+    res: int = 0
+
+
+@struct
+class kioctx(Struct):
+    """Where a process collects the ends: `events` that it has not seen yet, oldest first."""
+
+    SIZE = 576
+    events: Any = field(default_factory=list)
+    wait: Any = field(default_factory=wait_queue_head)
+
+
+def aio_complete_rw(kiocb, res, res2):
+    """One has ended: tell its process."""
+    ctx, asked = kiocb.private
+    ctx.events.append(io_event(asked, res))
+    wake_up(ctx.wait)
+
+
+def aio_rw(ctx, asked):
+    """Begin one read or write. Returns 0, or -errno where it could not begin at all."""
+    rw, filp = kiocb(), asked.filp
+    init_sync_kiocb(rw, filp)
+    rw.ki_complete = aio_complete_rw
+    rw.private = ctx, asked
+    rw.ki_pos = asked.pos
+    ret = kiocb_set_rw_flags(rw, asked.flags)
+    if ret:
+        return ret
+    rw.ki_flags &= ~IOCB_HIPRI  # nobody is going to poll
+    if not filp.f_mode & (FMODE_READ if asked.rw == READ else FMODE_WRITE):
+        return -EBADF
+    at = iov_iter()
+    iov_iter_init(at, asked.rw, asked.buffer, 0, asked.length)
+    ret = (filp.f_op.read_iter if asked.rw == READ else filp.f_op.write_iter)(rw, at)
+    if ret != -EIOCBQUEUED:
+        aio_complete_rw(rw, ret, 0)
+    return 0
+
+
+def io_submit(ctx, iocbs):
+    """Begin all of them, in order; more than two, behind a plug. Returns how many, or -errno where that is none."""
+    plug = blk_plug()
+    if len(iocbs) > AIO_PLUG_THRESHOLD:
+        blk_core.blk_start_plug(plug)
+    begun = ret = 0
+    for asked in iocbs:
+        ret = aio_rw(ctx, asked)
+        if ret:
+            break
+        begun += 1
+    if len(iocbs) > AIO_PLUG_THRESHOLD:
+        blk_core.blk_finish_plug(plug)
+    return begun or ret
+
+
+def io_getevents(ctx, min_nr):
+    """Wait until `min_nr` of them have ended, and return all io_events there are."""
+    wait_event(ctx.wait, lambda: len(ctx.events) >= min_nr, "asynchronous I/O to end")
+    events, ctx.events = ctx.events, []
+    return events

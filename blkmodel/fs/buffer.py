@@ -1,0 +1,211 @@
+"""Buffers: the blocks of a cached page, each read or written by a bio of its own."""
+
+from typing import Any
+
+from blkmodel.block import bio as bio_module
+from blkmodel.block import blk_core, genhd
+from blkmodel.include.linux.bio import bio_set_dev
+from blkmodel.include.linux.blk_types import BIO_QUIET, REQ_OP_READ, REQ_OP_WRITE, REQ_SYNC, bio_flagged
+from blkmodel.include.linux.fs import i_size_read
+from blkmodel.include.linux.genhd import get_capacity, part_nr_sects_read
+from blkmodel.services.base.printk import pr_err
+from blkmodel.services.memory.gfp import GFP_NOFS, GFP_NOIO
+from blkmodel.services.memory.mm import (
+    PageError,
+    PG_error,
+    PG_locked,
+    PG_private,
+    PG_uptodate,
+    clear_page_flag,
+    get_page,
+    put_page,
+    set_page_flag,
+)
+from blkmodel.services.memory.slab import kfree, kzalloc
+from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock
+from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.sim.structure import Struct, struct
+
+
+@struct
+class buffer_head(Struct):
+    """One block of a page: b_size bytes, block number b_blocknr of b_bdev, if it is mapped. (In C the states are bits
+    of b_state.) _offset is its place in the page."""
+
+    SIZE = 104
+    uptodate: bool = False
+    mapped: bool = False
+    locked: bool = False
+    write_error: bool = False
+    quiet: bool = False
+    b_page: Any = None
+    b_blocknr: int = 0
+    b_size: int = 0
+    b_bdev: Any = None
+    b_end_io: Any = None
+    _offset: int = 0
+
+
+def set_buffer_mapped(bh):
+    bh.mapped = True
+
+
+def create_empty_buffers(page, blocksize):
+    """Hang buffers on a page, which they hold. This does not fail: it tries again until there is memory."""
+    buffers = []
+    for offset in range(0, PAGE_SIZE, blocksize):
+        while True:
+            bh = kzalloc(buffer_head, GFP_NOFS)
+            if bh is not None:
+                break
+        bh.b_page, bh.b_size, bh._offset = page, blocksize, offset
+        buffers.append(bh)
+    page.private = buffers
+    set_page_flag(page, PG_private)
+    get_page(page)
+    return buffers
+
+
+def page_buffers(page):
+    return page.private
+
+
+def try_to_free_buffers(page):
+    """Take the buffers off a page, unless one is in use; return whether."""
+    if any(bh.locked for bh in page.private):
+        return False
+    for bh in page.private:
+        kfree(bh)
+    page.private = 0
+    clear_page_flag(page, PG_private)
+    put_page(page)
+    return True
+
+
+def block_invalidatepage(page):
+    """Forget where a page's buffers are on the device."""
+    for bh in page.private:
+        bh.mapped = False
+
+
+def block_read_full_page(page, get_block):
+    """Begin to read a locked page, a bio for each block; it is unlocked when all are there. Returns 0.
+
+    get_block(inode, iblock, bh, create) says where a block is.
+    """
+    inode = page.mapping.host
+    buffers = page.private or create_empty_buffers(page, 1 << inode.i_blkbits)
+    first = (page.index * PAGE_SIZE) >> inode.i_blkbits
+    end = (i_size_read(inode) + (1 << inode.i_blkbits) - 1) >> inode.i_blkbits
+    to_read = []
+    for iblock, bh in enumerate(buffers, first):
+        if bh.uptodate:
+            continue
+        if not bh.mapped:
+            if iblock < end and get_block(inode, iblock, bh, 0):
+                set_page_flag(page, PG_error)
+            if not bh.mapped:
+                page.write(bh._offset, bytes(bh.b_size))
+                bh.uptodate = True
+                continue
+        to_read.append(bh)
+    if not to_read:
+        if not PageError(page):
+            set_page_flag(page, PG_uptodate)
+        clear_page_flag(page, PG_locked)
+        return 0
+    for bh in to_read:
+        bh.locked = True
+        bh.b_end_io = end_buffer_async_read
+    for bh in to_read:
+        submit_bh(REQ_OP_READ, 0, bh)
+    return 0
+
+
+def block_write_full_page(page, get_block):
+    """Begin to write a locked page, a bio for each block; it is unlocked when all are written. Returns 0."""
+    inode = page.mapping.host
+    buffers = page.private or create_empty_buffers(page, 1 << inode.i_blkbits)
+    first = (page.index * PAGE_SIZE) >> inode.i_blkbits
+    end = (i_size_read(inode) + (1 << inode.i_blkbits) - 1) >> inode.i_blkbits
+    to_write = []
+    for iblock, bh in enumerate(buffers, first):
+        if iblock < end:
+            if not bh.mapped:
+                get_block(inode, iblock, bh, 1)
+            bh.locked = True
+            bh.b_end_io = end_buffer_async_write
+            to_write.append(bh)
+    for bh in to_write:
+        submit_bh(REQ_OP_WRITE, REQ_SYNC, bh)
+    if not to_write:
+        clear_page_flag(page, PG_locked)
+    return 0
+
+
+def end_buffer_async_read(bh, uptodate):
+    """A block was read, or not: with the last one of its page, the page is ready."""
+    page = bh.b_page
+    bh.locked = False
+    bh.uptodate = uptodate
+    if not uptodate:
+        set_page_flag(page, PG_error)
+        _log(bh, "async page read")
+    if not any(other.locked for other in page.private):
+        if not PageError(page) and all(other.uptodate for other in page.private):
+            set_page_flag(page, PG_uptodate)
+        clear_page_flag(page, PG_locked)
+
+
+def end_buffer_async_write(bh, uptodate):
+    """A block was written, or not: with the last one of its page, the page is free again."""
+    page = bh.b_page
+    bh.locked = False
+    bh.write_error = not uptodate
+    if not uptodate:
+        set_page_flag(page, PG_error)
+        _log(bh, "lost async page write")
+    if not any(other.locked for other in page.private):
+        clear_page_flag(page, PG_locked)
+
+
+def end_bio_bh_io_sync(bio):
+    """The bio of a buffer has ended. A quiet one logs nothing."""
+    bh = bio.bi_private
+    bh.quiet = bio_flagged(bio, BIO_QUIET)
+    bh.b_end_io(bh, not bio.bi_status)
+    bio_module.bio_put(bio)
+
+
+def guard_bio_eod(bio):
+    """Shorten a bio that begins within its partition and ends beyond; one beyond as a whole will fail."""
+    rcu_read_lock()
+    part = genhd.__disk_get_part(bio.bi_disk, bio.bi_partno)
+    maxsector = part_nr_sects_read(part) if part is not None else get_capacity(bio.bi_disk)
+    rcu_read_unlock()
+    if not maxsector or bio.bi_iter.bi_sector >= maxsector:
+        return
+    room = maxsector - bio.bi_iter.bi_sector
+    if bio.bi_iter.bi_size >> 9 > room:
+        bio_module.bio_truncate(bio, room << 9)
+
+
+def submit_bh(op, op_flags, bh):
+    """Read or write one block, with a bio from the file systems' bio_set, which always has one."""
+    bio = bio_module.bio_alloc_bioset(GFP_NOIO, 1, bio_module.variables().fs_bio_set)
+    bio.bi_iter.bi_sector = bh.b_blocknr * (bh.b_size >> 9)
+    bio_set_dev(bio, bh.b_bdev)
+    bio_module.bio_add_page(bio, bh.b_page, bh.b_size, bh._offset)
+    bio.bi_end_io = end_bio_bh_io_sync
+    bio.bi_private = bh
+    bio.bi_opf = op | op_flags
+    guard_bio_eod(bio)
+    blk_core.submit_bio(bio)
+    return 0
+
+
+def _log(bh, what):
+    if bh.quiet:
+        return
+    name = bh.b_bdev.bd_disk.disk_name if bh.b_bdev.bd_disk is not None else "?"
+    pr_err(f"Buffer I/O error on dev {name}, logical block {bh.b_blocknr}, {what}")

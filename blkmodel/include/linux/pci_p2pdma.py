@@ -1,8 +1,0 @@
-"""A device's own memory for other devices to use. The reference kernel is configured without it."""
-
-from blkmodel.include.linux.errno import EOPNOTSUPP
-
-
-def pci_p2pdma_add_resource(pdev, bar, size, offset):
-    """Let part of a window be such memory: -EOPNOTSUPP."""
-    return -EOPNOTSUPP

@@ -1,0 +1,201 @@
+"""One call that makes a view answer to its reader: `live(view, cpus=(1, 64))`, in JupyterLab and in the static site.
+
+In JupyterLab the controls are widgets, and the view runs in the kernel. In the static site the cell's stored HTML
+already has the figure and its form; a script hands each change to answer(), in an interpreter that runs in the page.
+Both draw with draw(), so both show the same, to the letter.
+"""
+
+import importlib
+import inspect
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from html import escape, unescape
+from typing import NamedTuple
+
+from blkmodel.errors import KernelError
+from blkmodel.live.controls import Check, Choice, Fixed, Slider, Steps, Text, control, form, settle
+from blkmodel.sim.events import HungTask
+
+__all__ = ["Check", "Choice", "Fixed", "Live", "Slider", "Steps", "Text", "answer", "draw", "live"]
+
+STILL = "This is a still. It answers to its controls where JavaScript is on, and in JupyterLab while a kernel runs."
+SAID_BY_THE_MODEL = (KernelError, HungTask, ValueError)
+
+
+class Drawn(NamedTuple):
+    """An answer: the figure, or the message that stands in its place; the values it is for, and their bounds."""
+
+    html: str
+    error: bool
+    values: dict
+    bounds: dict
+
+
+def live(view, /, *, start=None, follow=None, name=None, **controls):
+    """Show a view with one control for each of the parameters named in `controls`.
+
+    view: a function of a `blkmodel.view` module; all its parameters have plain defaults, and it returns HTML.
+    controls: parameter → `(low, high)` or `(low, high, step)`, a list or a dict of choices, True or False, a text, or
+        `Slider`, `Choice`, `Check`, `Text`, `Steps`. A bound may be another parameter's name, or a function of others.
+        A number or None fixes the parameter, and so does `Fixed(value)`.
+    start: parameter → the value to begin with, where that is not the view's default.
+    follow: figures with the same word share the parameters that they have in common.
+    name: what the figure is called in the page's address; the view's name by default.
+    """
+    name = name or view.__name__
+    others = [other for other in _group(follow).values() if other.name != name] if follow else []
+    return Live(view, _values(view, controls, start or {}, others), _made(controls), follow, name)
+
+
+def draw(view, values, bounds):
+    """Call the view; what the model says against it becomes a message. Bugs are raised."""
+    settled = {}
+    try:
+        values, settled = settle(values, bounds)
+        return Drawn(view(**values), False, values, settled)
+    except SAID_BY_THE_MODEL as error:
+        return Drawn(message(error), True, values, settled)
+
+
+def answer(request):
+    """Answer the script of the static site. JSON in: view, values, bounds; JSON out: a Drawn.
+
+    A bug of ours is a message too: a reader has no use for a traceback.
+    """
+    asked = json.loads(request)
+    try:
+        bounds = {name: tuple(_found(each) for each in pair) for name, pair in asked["bounds"].items()}
+        drawn = draw(_found(asked["view"]), asked["values"], bounds)
+    except (ImportError, EOFError):  # the interpreter in the page lacks a module: not the model's doing
+        raise
+    except Exception as error:
+        drawn = Drawn(message(error), True, asked["values"], {})
+    return json.dumps(drawn._asdict())
+
+
+def message(error):
+    """What a reader is told instead of a figure: the errno with what failed, and the lines of the kernel log."""
+    log = ""
+    if isinstance(error, KernelError):
+        what = error.strerror.partition("\n")[0].removesuffix(f": {error.name}")
+        said = f"<strong>{escape(error.name)}</strong> ({error.errno}): {escape(what)}"
+        log = f"<pre>{escape(chr(10).join(error.log))}</pre>" if error.log else ""
+    elif isinstance(error, SAID_BY_THE_MODEL):
+        said = escape(str(error))
+    else:
+        said = f"The model stopped: {escape(type(error).__name__)}: {escape(str(error))}"
+    return f'<div class="blk-message"><p>{said}</p>{log}</div>'
+
+
+@dataclass(eq=False)
+class Live:
+    """A live figure, as a cell shows it. `values` is the reader's state, and what other figures may follow."""
+
+    view: object
+    values: dict
+    controls: dict
+    follow: str = None
+    name: str = None
+    drawn: Drawn = field(init=False)
+    _widgets: dict = field(init=False, default_factory=dict, repr=False)
+
+    def __post_init__(self):
+        self.drawn = draw(self.view, self.values, self.bounds)
+        self.values = self.drawn.values
+        if self.follow:
+            _group(self.follow)[self.name] = self  # in a notebook, a cell that runs again replaces its figure
+
+    @property
+    def bounds(self):
+        """Parameter → its bounds, of those that have any."""
+        return {name: each.bounds() for name, each in self.controls.items() if each.bounds()}
+
+    def html(self):
+        """The still with its form, ready to be taken in hand by the script."""
+        spec = {"view": _path(self.view), "name": self.name, "follow": self.follow, "values": self.values,
+                "bounds": {name: [_path(b) if callable(b) else b for b in pair] for name, pair in self.bounds.items()}}
+        ready = form(self.controls, self.values, self.drawn.bounds)
+        return (f'<div class="blk-live" data-live="{escape(json.dumps(spec))}">{ready}'
+                f'<div class="blk-shown">{self.drawn.html}</div><p class="blk-status" role="status">{STILL}</p></div>')
+
+    def set(self, **values):
+        """Change parameters, here and in what follows along, and draw anew."""
+        self._take(values)
+        for other in _group(self.follow).values() if self.follow else ():
+            if other is not self:
+                other._take(values)
+
+    def __repr__(self):
+        label = re.search(r'aria-label="([^"]*)"', self.drawn.html)
+        said = unescape(label[1]) if label else unescape(re.sub(r"<[^>]+>", " ", self.drawn.html)).strip()
+        return f"{self.name}: {said}"
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        bundle = {"text/plain": repr(self), "text/html": self.html()}
+        if not os.environ.get("BLKMODEL_STILL"):
+            bundle |= self._widget()._repr_mimebundle_()
+            bundle["text/plain"] = repr(self)
+        return bundle
+
+    def _take(self, values):
+        self.drawn = draw(self.view, self.values | {n: v for n, v in values.items() if n in self.values}, self.bounds)
+        self.values = self.drawn.values
+        if self._widgets:
+            from blkmodel.live import widgets
+            widgets.show(self)
+
+    def _widget(self):
+        from blkmodel.live import widgets
+        return widgets.build(self)
+
+
+_groups: dict[str, dict[str, Live]] = {}
+
+
+def _group(word):
+    return _groups.setdefault(word, {})
+
+
+def _made(controls):
+    made = {name: control(name, wanted)[0] for name, wanted in controls.items()}
+    return {name: each for name, each in made.items() if each}
+
+
+def _values(view, controls, start, others):
+    """The values to begin with: the view's defaults, what is already shown to followers, and what the author says."""
+    path = _path(view)
+    parameters = inspect.signature(view).parameters
+    for name in {*controls, *start}:
+        if name not in parameters:
+            raise ValueError(f"{path} has no parameter {name!r}; it has {', '.join(parameters)}")
+    values = {}
+    for name, parameter in parameters.items():
+        given = control(name, controls[name])[1] if name in controls else None
+        if given is None and parameter.default is inspect.Parameter.empty:
+            raise ValueError(f"{path}: the parameter {name!r} needs a default, or a fixed value")
+        values[name] = parameter.default if given is None else given
+    for other in others:
+        values |= {n: v for n, v in other.values.items() if n in values}
+    values |= start
+    if json.loads(json.dumps(values)) != values:
+        raise ValueError(f"{path}: a live figure's parameters are numbers, texts, True, False, None, lists of them")
+    return values
+
+
+def _path(function):
+    """How the static site calls a function: module and name. It can call only what is at the top of a view's module."""
+    found = getattr(importlib.import_module(function.__module__), function.__name__, None)
+    if found is not function or not function.__module__.startswith("blkmodel.view."):
+        raise ValueError(f"{function.__qualname__} of {function.__module__} must be at the top level of a module in "
+                         "blkmodel/view: the static site knows no other functions")
+    return f"{function.__module__}:{function.__name__}"
+
+
+def _found(path):
+    """The function of a path; what is no path comes back as it is."""
+    if not isinstance(path, str) or ":" not in path:
+        return path
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)

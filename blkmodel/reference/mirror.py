@@ -1,0 +1,55 @@
+"""The mirror seen from outside: its modules, its functions, and what it knowingly leaves out."""
+
+import importlib
+import pkgutil
+from types import FunctionType, ModuleType
+from typing import Any, NamedTuple
+
+import blkmodel
+from blkmodel.reference.omission import Omission
+from blkmodel.reference.source import kernel_file
+
+PARTS = ("block", "drivers", "fs", "kernel", "lib")
+UNTRACED = ("fs/aio.c", "fs/buffer.c")
+"""Files of the mirror that the tracer of the recordings was not told of: nor is the recorder."""
+
+
+class MirrorFunction(NamedTuple):
+    """A function of the mirror: its name, the kernel file it is in, and what Python calls."""
+
+    name: str
+    file: str
+    function: Any
+
+
+def module_names():
+    """Return the full names of the modules that each stand for one kernel file, sorted; a private header is none."""
+    names = []
+    for part in PARTS:
+        package = importlib.import_module(f"{blkmodel.__name__}.{part}")
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not found.ispkg and not found.name.endswith("_h"):
+                names.append(found.name)
+    return sorted(names)
+
+
+def modules() -> list[ModuleType]:
+    """Import and return them."""
+    return [importlib.import_module(name) for name in module_names()]
+
+
+def functions() -> list[MirrorFunction]:
+    """Return every function that a mirror module defines at its top level, module by module, in their order there."""
+    return [MirrorFunction(value.__name__, kernel_file(module.__name__), value)
+            for module in modules() for value in vars(module).values()
+            if isinstance(value, FunctionType) and value.__module__ == module.__name__]
+
+
+def traced() -> list[MirrorFunction]:
+    """Return the functions that a recording shows."""
+    return [each for each in functions() if each.file not in UNTRACED]
+
+
+def omitted() -> dict[str, Omission]:
+    """Return name → reason, of all calls that some mirror module leaves out."""
+    return {name: reason for module in modules() for name, reason in getattr(module, "OMITTED", {}).items()}

@@ -1,0 +1,83 @@
+"""The kernel's source at the reference tag: which function is in which file, and which files the model stands for."""
+
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+REFERENCE = "v5.4.120"
+RELEASE = "5.4"
+
+
+class Definition(NamedTuple):
+    """A function of the kernel. `traceable` says whether the tracer of the recordings could see it."""
+
+    function: str
+    file: str
+    line: int
+    traceable: bool
+
+
+class Scope(NamedTuple):
+    """Whether the model stands for a file, and why or why not."""
+
+    inside: bool
+    why: str
+
+
+def _rows(name):
+    lines = (files("blkmodel.reference") / name).read_text().splitlines()
+    return [line.split("\t") for line in lines[1:]]
+
+
+@cache
+def definitions():
+    """Return function name → its definitions: more than one where files have a static function each of that name."""
+    found: dict[str, list[Definition]] = {}
+    for function, file, line, traceable in _rows("functions.tsv"):
+        found.setdefault(function, []).append(Definition(function, file, int(line), traceable == "1"))
+    return {name: tuple(of) for name, of in found.items()}
+
+
+@cache
+def scope():
+    """Return file → Scope; a file that is not in it is outside."""
+    return {file: Scope(scope == "in", why) for file, scope, why in _rows("scope.tsv")}
+
+
+def in_scope(file):
+    """Whether the model stands for this file."""
+    return file in scope() and scope()[file].inside
+
+
+@cache
+def was_built(file):
+    """Whether the reference kernel has a file: whether the tracer could see any function of it that no other has."""
+    return any(of[0].traceable for of in definitions().values() if len(of) == 1 and of[0].file == file)
+
+
+@cache
+def comparable():
+    """Return the functions that a recording and the model are compared by: traceable, and in scope wherever defined."""
+    return frozenset(name for name, of in definitions().items()
+                     if all(each.traceable and in_scope(each.file) for each in of))
+
+
+@cache
+def file_of_module():
+    """Return dotted path below the package → kernel file, for every file that a module could stand for.
+
+    A dash in a file's name is an underscore in the module's: `block.blk_mq` is `block/blk-mq.c`.
+    """
+    known = {each.file for of in definitions().values() for each in of} | set(scope())
+    return {file.removesuffix(".c").replace("-", "_").replace("/", "."): file for file in known}
+
+
+def kernel_file(module):
+    """Return the kernel file that a module of the mirror stands for, by the module's full name."""
+    path = module.removeprefix("blkmodel.")
+    return file_of_module().get(path) or path.replace(".", "/") + ".c"
+
+
+def line_of(function, file):
+    """The line at which a file defines a function, at the reference tag; None where it does not."""
+    return next((each.line for each in definitions().get(function, ()) if each.file == file), None)

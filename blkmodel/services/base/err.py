@@ -1,0 +1,31 @@
+"""Errors in place of pointers."""
+
+from blkmodel.services.base.errno import NAMES
+
+
+class ErrPtr:
+    """What a function returns instead of a pointer when it failed; `errno` is negative, as in C."""
+
+    __slots__ = ("errno",)
+
+    def __init__(self, errno):
+        self.errno = errno
+
+    def __repr__(self):
+        return f"ERR_PTR(-{NAMES.get(-self.errno, -self.errno)})"
+
+
+def ERR_PTR(errno):
+    return ErrPtr(errno)
+
+
+def IS_ERR(pointer):
+    return isinstance(pointer, ErrPtr)
+
+
+def IS_ERR_OR_NULL(pointer):
+    return pointer is None or isinstance(pointer, ErrPtr)
+
+
+def PTR_ERR(pointer):
+    return pointer.errno

@@ -1,0 +1,45 @@
+"""Messages that may come in floods: a few of them in so much time, and then how many there were."""
+
+from blkmodel.services.base.printk import pr_warn
+from blkmodel.services.tasks.jiffies import HZ, jiffies, time_before
+from blkmodel.sim.structure import Struct, struct
+
+DEFAULT_RATELIMIT_INTERVAL = 5 * HZ
+DEFAULT_RATELIMIT_BURST = 10
+
+
+@struct
+class ratelimit_state(Struct):
+    """One place's limit: `burst` messages in `interval` ticks, from tick `begin` on (0: not begun).
+
+    printed, missed: how many were let through and held back since.
+    """
+
+    SIZE = 40
+    interval: int = DEFAULT_RATELIMIT_INTERVAL
+    burst: int = DEFAULT_RATELIMIT_BURST
+    printed: int = 0
+    missed: int = 0
+    begin: int = 0
+
+
+def __ratelimit(rs, func):
+    """Whether function `func` may print now; the first time after a flood, say what was held back."""
+    if not rs.begin:
+        rs.begin = jiffies()
+    if time_before(rs.begin + rs.interval, jiffies()):
+        if rs.missed:
+            pr_warn(f"{func}: {rs.missed} callbacks suppressed")
+            rs.missed = 0
+        rs.begin = jiffies()
+        rs.printed = 0
+    if rs.burst > rs.printed:
+        rs.printed += 1
+        return True
+    rs.missed += 1
+    return False
+
+
+def pr_warn_ratelimited(rs, func, line):
+    if __ratelimit(rs, func):
+        pr_warn(line)

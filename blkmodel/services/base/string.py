@@ -1,0 +1,20 @@
+"""Texts that are allocated."""
+
+from blkmodel.services.memory.slab import NUMA_NO_NODE, wished_node
+from blkmodel.sim import this
+
+
+class allocated(str):
+    """A text on the heap, at _addr; kfree() frees it."""
+
+    _addr = 0
+
+
+def kstrdup(text, gfp):
+    """A copy of a text; None where there is no memory for it."""
+    addr = this().memory.allocate("char[]", len(text.encode("utf8", "surrogateescape")) + 1, wished_node(NUMA_NO_NODE))
+    if not addr:
+        return None
+    copy = allocated(text)
+    copy._addr = addr
+    return copy

@@ -1,0 +1,77 @@
+"""What is told when a CPU goes away: states with callbacks, some of them for many instances."""
+
+from blkmodel.services.base.errno import EBUSY, EINVAL
+from blkmodel.services.cpus.irqdesc import irq_affinity_online_cpu, irq_migrate_all_off_this_cpu
+from blkmodel.services.data.list import list_add, list_del_init, list_head
+from blkmodel.sim import statics, this
+
+CPUHP_BLOCK_SOFTIRQ_DEAD, CPUHP_BLK_MQ_DEAD = 20, 23
+
+
+@statics
+class hotplug:
+    """teardown: state → what runs on another CPU once a CPU is dead. instances: state → who is told."""
+
+    def __init__(self):
+        self.teardown = {}
+        self.instances = {}
+
+
+def cpuhp_setup_state_nocalls(state, name, startup, teardown):
+    hotplug().teardown[state] = teardown
+    return 0
+
+
+def cpuhp_setup_state_multi(state, name, startup, teardown):
+    """The same, where teardown(cpu, instance) is called for each instance that was added to the state."""
+    hotplug().teardown[state] = teardown
+    hotplug().instances[state] = list_head()
+    return 0
+
+
+def cpuhp_state_add_instance_nocalls(state, instance, member):
+    """Add an instance, before those that are there; `member` names its field for that."""
+    list_add(instance, hotplug().instances[state], member)
+    return 0
+
+
+def cpuhp_state_remove_instance_nocalls(state, instance, member):
+    list_del_init(instance, member)
+    return 0
+
+
+def cpu_down(cpu):
+    """Take a CPU offline: what sleeps or is to run there moves to another, then the dead CPU's states are torn down.
+
+    Returns 0, -EINVAL for a CPU that is not online, -EBUSY for the last one.
+    """
+    kernel = this()
+    if cpu not in kernel.online:
+        return -EINVAL
+    if len(kernel.online) == 1:
+        return -EBUSY
+    kernel.online.discard(cpu)
+    irq_migrate_all_off_this_cpu(cpu)
+    refuge = min(kernel.online)
+    queued = [event.context for event in kernel.loop.pending()]
+    for context in [kernel.context, *kernel.loop.sleepers(), *queued]:
+        if context.cpu == cpu:
+            context.cpu = refuge
+    states = hotplug()
+    for state in sorted(states.teardown, reverse=True):
+        if state in states.instances:
+            for instance in states.instances[state]:
+                states.teardown[state](cpu, instance)
+        else:
+            states.teardown[state](cpu)
+    return 0
+
+
+def cpu_up(cpu):
+    """Bring a CPU that is present online again. Returns 0, or -EINVAL."""
+    kernel = this()
+    if cpu not in kernel.machine.present:
+        return -EINVAL
+    kernel.online.add(cpu)
+    irq_affinity_online_cpu(cpu)
+    return 0

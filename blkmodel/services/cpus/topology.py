@@ -1,0 +1,53 @@
+"""Which node a CPU is on, and which CPUs share its core."""
+
+from blkmodel.services.cpus.cpumask import cpumask, mask_of
+from blkmodel.sim import statics, this
+
+
+def cpu_to_node(cpu):
+    return this().machine.node_of[cpu]
+
+
+def local_memory_node(node):
+    """The node that gives memory to a node's CPUs: itself, as every node of the model has memory."""
+    return node
+
+
+def numa_node_id():
+    kernel = this()
+    return kernel.machine.node_of[kernel.cpu]
+
+
+def for_each_node():
+    return sorted(this().machine.nodes)
+
+
+def nr_node_ids():
+    """One more than the highest node's number."""
+    return max(this().machine.nodes) + 1
+
+
+def cpumask_of_node(node):
+    """The online CPUs of a node."""
+    kernel = this()
+    return mask_of(kernel.machine.nodes.get(node, frozenset()) & kernel.online)
+
+
+@statics
+class places:
+    """Where each CPU is: its core's hardware threads."""
+
+    def __init__(self):
+        self.core = {cpu: core for core in this().machine.siblings for cpu in core}
+
+
+def topology_sibling_cpumask(cpu):
+    """The online threads of a CPU's core; empty for a CPU that is not online."""
+    online = this().online
+    if cpu not in online:
+        return cpumask()
+    return mask_of(thread for thread in places().core.get(cpu, (cpu,)) if thread in online)
+
+
+def cpus_share_cache(a, b):
+    return a == b or any(a in shared and b in shared for shared in this().machine.caches)

@@ -1,0 +1,139 @@
+"""What writes back to a device: as much of it as belongs to a request queue."""
+
+from typing import Any
+
+from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV
+from blkmodel.services.devices.device import class_, device_create, device_unregister, get_device, put_device
+from blkmodel.services.memory.percpu import alloc_percpu_gfp, free_percpu
+from blkmodel.services.memory.slab import kfree, kzalloc, kzalloc_node
+from blkmodel.sim import statics
+from blkmodel.sim.structure import Struct, struct
+
+VM_READAHEAD_PAGES = 32  # 128 KiB
+BDI_CAP_STABLE_WRITES, BDI_CAP_CGROUP_WRITEBACK = 0x08, 0x20
+PERCPU_COUNTERS = 5  # wb_init(): completions, and four statistics
+
+bdi_class = class_(name="bdi")
+
+
+@struct
+class bdi_writeback_congested(Struct):
+    """Whether the device is congested; shared by all who write back to it."""
+
+    SIZE = 16
+    state: int = 0
+
+
+@struct
+class backing_dev_info(Struct):
+    """A device that pages are written back to. ra_pages: how far to read ahead; io_pages: the largest I/O, in pages.
+
+    congested_fn(congested_data, bits) says whether it is congested, where that is not to be read off the bits.
+    refcnt references are held. dev is its device while it is registered, owner the disk's. The size is worked out
+    from the declaration.
+    """
+
+    SIZE = 808
+    ra_pages: int = 0
+    io_pages: int = 0
+    name: str = None
+    congested_fn: Any = None
+    congested_data: Any = None
+    refcnt: int = 0
+    capabilities: int = 0
+    dev: Any = None
+    owner: Any = None
+    _congested: Any = None
+    _counters: Any = None
+
+
+@statics
+class variables:
+    """What a block device that has no disk points to."""
+
+    def __init__(self):
+        self.noop_backing_dev_info = backing_dev_info(name="noop", refcnt=1)
+
+
+def noop_backing_dev_info():
+    return variables().noop_backing_dev_info
+
+
+def bdi_alloc_node(gfp, node):
+    """Allocate one, with a reference; None on failure."""
+    bdi = kzalloc_node(backing_dev_info, gfp, node)
+    if bdi is None:
+        return None
+    bdi.refcnt = 1
+    if _init(bdi, gfp):
+        kfree(bdi)
+        return None
+    return bdi
+
+
+def bdi_get(bdi):
+    bdi.refcnt += 1
+    return bdi
+
+
+def bdi_put(bdi):
+    """Drop a reference; the last one frees it."""
+    bdi.refcnt -= 1
+    if bdi.refcnt == 0:
+        if bdi.dev is not None:
+            bdi_unregister(bdi)
+        _exit(bdi)
+        kfree(bdi)
+
+
+def bdi_register_owner(bdi, owner):
+    """Show it in sysfs, under the number of the disk's device, which it holds. Returns 0 or -ENOMEM."""
+    if bdi.dev is None:
+        dev = device_create(bdi_class, None, MKDEV(0, 0), bdi, f"{MAJOR(owner.devt)}:{MINOR(owner.devt)}")
+        if dev is None:
+            return -ENOMEM
+        bdi.dev = dev
+    bdi.owner = get_device(owner)
+    return 0
+
+
+def bdi_unregister(bdi):
+    if bdi.dev is not None:
+        device_unregister(bdi.dev)
+        bdi.dev = None
+    if bdi.owner is not None:
+        put_device(bdi.owner)
+        bdi.owner = None
+
+
+def bdi_congested(bdi, bits):
+    """Which of the WB_*_congested bits hold."""
+    if bdi.congested_fn is not None:
+        return bdi.congested_fn(bdi.congested_data, bits)
+    return bdi._congested.state & bits
+
+
+def bdi_cap_stable_pages_required(bdi):
+    """Whether pages must not change while they are written."""
+    return bool(bdi.capabilities & BDI_CAP_STABLE_WRITES)
+
+
+def _init(bdi, gfp):
+    bdi._congested = kzalloc(bdi_writeback_congested, gfp)
+    if bdi._congested is None:
+        return -ENOMEM
+    bdi._counters = []
+    for _ in range(PERCPU_COUNTERS):
+        counter = alloc_percpu_gfp("int", gfp)
+        if counter is None:
+            _exit(bdi)
+            return -ENOMEM
+        bdi._counters.append(counter)
+    return 0
+
+
+def _exit(bdi):
+    for counter in reversed(bdi._counters):
+        free_percpu(counter)
+    kfree(bdi._congested)

@@ -1,0 +1,91 @@
+"""Character devices: a node that is opened for its driver, not for a disk."""
+
+from typing import Any
+
+from blkmodel.services.base.errno import EBUSY, ENXIO
+from blkmodel.services.base.kdev_t import MKDEV
+from blkmodel.services.devices.device import device_add, device_del
+from blkmodel.services.devices.kobj_map import kobj_lookup, kobj_map, kobj_map_domain, kobj_unmap
+from blkmodel.sim import statics
+from blkmodel.sim.kernel import at_boot
+from blkmodel.sim.structure import Struct, struct
+
+CHRDEV_MAJOR_DYN_END = 234
+
+
+@struct
+class cdev(Struct):
+    """A character device: who serves it (ops), and its numbers, `count` from `dev` on. _owner is the structure that
+    embeds it."""
+
+    SIZE = 104
+    owner: Any = None
+    ops: Any = None
+    dev: int = 0
+    count: int = 0
+    _owner: Any = None
+
+
+@statics
+class variables:
+    """Who stands for which number, and the names of the majors that are taken. (The map is made at boot; it is not
+    accounted.)"""
+
+    def __init__(self):
+        self.cdev_map = kobj_map_domain()
+        self.majors = {}
+
+
+at_boot(0, variables)
+
+
+def alloc_chrdev_region(baseminor, count, name):
+    """Take a free major number, the highest of those that are given out. Returns (0, the first number of it), or
+    (-EBUSY, 0)."""
+    majors = variables().majors
+    for major in range(254, CHRDEV_MAJOR_DYN_END - 1, -1):
+        if major not in majors:
+            majors[major] = name
+            return 0, MKDEV(major, baseminor)
+    return -EBUSY, 0
+
+
+def unregister_chrdev_region(first, count):
+    """Give a major number back."""
+    majors = variables().majors
+    majors.pop(next(major for major in majors if MKDEV(major, 0) == first))
+
+
+def cdev_init(char, fops, owner):
+    """Prepare a character device. `owner` is the structure that embeds it."""
+    char.ops = fops
+    char._owner = owner
+
+
+def cdev_device_add(char, dev):
+    """Let a device's number stand for the character device, and make the device known. Returns 0 or -errno."""
+    char.dev = dev.devt
+    char.count = 1
+    rc = kobj_map(variables().cdev_map, char.dev, 1, None, lambda devt, data: data, None, char)
+    if rc:
+        return rc
+    rc = device_add(dev)
+    if rc:
+        kobj_unmap(variables().cdev_map, char.dev, 1)
+    return rc
+
+
+def cdev_open(inode, filp):
+    """Somebody opens a node: from now on the file is the driver's. Returns 0 or -errno."""
+    found, _ = kobj_lookup(variables().cdev_map, inode.i_rdev)
+    if found is None:
+        return -ENXIO
+    inode.i_cdev = found
+    filp.f_op = found.ops
+    return filp.f_op.open(inode, filp)
+
+
+def cdev_device_del(char, dev):
+    """Undo cdev_device_add(). Who has it open keeps it."""
+    device_del(dev)
+    kobj_unmap(variables().cdev_map, char.dev, 1)

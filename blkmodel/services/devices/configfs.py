@@ -1,0 +1,110 @@
+"""Things that user space makes by making a directory, and sets up by writing into its files."""
+
+from typing import Any
+
+from blkmodel.services.base.err import IS_ERR
+from blkmodel.services.base.errno import EEXIST, ENOENT, EPERM
+from blkmodel.sim import statics
+from blkmodel.sim.structure import Struct, struct
+
+
+@struct
+class config_item_type(Struct):
+    """A kind of item: release(item) is called when it goes; ct_attrs: its files by name, store(item, page, count)."""
+
+    SIZE = 40
+    release: Any = None
+    ct_attrs: Any = None
+
+
+@struct
+class config_item(Struct):
+    """A directory. _owner is the structure that embeds it. (In C that is found from the address.)"""
+
+    SIZE = 80
+    ci_name: str = ""
+    ci_type: Any = None
+    ci_kref: int = 0
+    _owner: Any = None
+
+
+@struct
+class configfs_subsystem(Struct):
+    """A directory in which others can be made: make_item(group, name) and drop_item(group, item). items: by name."""
+
+    SIZE = 128
+    name: str = ""
+    make_item: Any = None
+    drop_item: Any = None
+    items: Any = None
+
+
+@statics
+class subsystems:
+    """by_name: what is registered."""
+
+    def __init__(self):
+        self.by_name = {}
+
+
+def config_item_init_type_name(item, name, type, owner):
+    item.ci_name = name
+    item.ci_type = type
+    item.ci_kref = 1
+    item._owner = owner
+
+
+def config_item_put(item):
+    """Let an item go; the last one releases it."""
+    item.ci_kref -= 1
+    if item.ci_kref == 0:
+        item.ci_type.release(item)
+
+
+def configfs_register_subsystem(subsystem):
+    """Show the subsystem's directory, still empty. Returns 0 or -EEXIST."""
+    if subsystem.name in subsystems().by_name:
+        return -EEXIST
+    subsystem.items = {}
+    subsystems().by_name[subsystem.name] = subsystem
+    return 0
+
+
+def configfs_unregister_subsystem(subsystem):
+    del subsystems().by_name[subsystem.name]
+
+
+def configfs_mkdir(path):
+    """Make a directory `subsystem/name`. Returns 0 or -errno."""
+    group, _, name = path.partition("/")
+    subsystem = subsystems().by_name.get(group)
+    if subsystem is None:
+        return -ENOENT
+    if name in subsystem.items:
+        return -EEXIST
+    item = subsystem.make_item(subsystem, name)
+    if IS_ERR(item):
+        return item.errno
+    subsystem.items[name] = item
+    return 0
+
+
+def configfs_rmdir(path):
+    """Take a directory away again. Returns 0 or -errno."""
+    group, _, name = path.partition("/")
+    subsystem = subsystems().by_name.get(group)
+    if subsystem is None or name not in subsystem.items:
+        return -ENOENT
+    subsystem.drop_item(subsystem, subsystem.items.pop(name))
+    return 0
+
+
+def configfs_write(path, text):
+    """Write into a file `subsystem/name/file`. Returns the bytes taken or -errno."""
+    group, name, file = path.split("/")
+    subsystem = subsystems().by_name.get(group)
+    if subsystem is None or name not in subsystem.items:
+        return -ENOENT
+    item = subsystem.items[name]
+    store = item.ci_type.ct_attrs.get(file)
+    return store(item, text, len(text)) if store else -EPERM

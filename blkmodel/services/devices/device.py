@@ -1,0 +1,327 @@
+"""Devices: what the driver core does with one, and the node that user space opens it by."""
+
+from dataclasses import field
+from typing import Any
+
+from blkmodel.services.base.err import ERR_PTR
+from blkmodel.services.base.errno import EINVAL, ENOMEM
+from blkmodel.services.base.kdev_t import MAJOR, MINOR
+from blkmodel.services.base.stat import S_IFBLK, S_IFCHR
+from blkmodel.services.devices.kobject import (
+    KOBJ_ADD,
+    KOBJ_REMOVE,
+    kobj_type,
+    kobject,
+    kobject_add,
+    kobject_del,
+    kobject_init,
+    kobject_put,
+    kobject_uevent,
+    sysfs,
+    sysfs_create_group,
+    sysfs_create_link,
+    sysfs_remove_group,
+    sysfs_remove_link,
+)
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.slab import NUMA_NO_NODE, kfree, kzalloc
+from blkmodel.sim import statics, this
+from blkmodel.sim.kernel import Context
+from blkmodel.sim.structure import Struct, struct
+
+
+@struct
+class device_type(Struct):
+    """A kind of device: the files of its kind, what frees one, and devnode(dev), the name of its node (None: as the
+    device)."""
+
+    SIZE = 48
+    name: str = ""
+    groups: Any = ()
+    release: Any = None
+    devnode: Any = None
+    uevent: Any = None
+
+
+@struct
+class class_(Struct):
+    """A class of devices (in C `struct class`), whatever drives them."""
+
+    SIZE = 120
+    name: str = ""
+    dev_release: Any = None
+    devnode: Any = None
+    dev_uevent: Any = None
+
+
+@struct
+class dev_pm_info(Struct):
+    """What has to do with a device's power. set_latency_tolerance(dev, microseconds): a user says how long he waits."""
+
+    SIZE = 0
+    set_latency_tolerance: Any = None
+
+
+@struct
+class device(Struct):
+    """A device. `kobj` is its object in sysfs; _owner is the structure that embeds it (in C found by its address).
+    `class_` is C's `class`. msi_list: the interrupts that it can write as messages."""
+
+    SIZE = 448
+    kobj: Any = field(default_factory=kobject)
+    parent: Any = None
+    type: Any = None
+    bus: Any = None
+    driver: Any = None
+    driver_data: Any = None
+    msi_list: Any = None
+    numa_node: int = NUMA_NO_NODE
+    devt: int = 0
+    class_: Any = None
+    groups: Any = None
+    release: Any = None
+    power: Any = field(default_factory=dev_pm_info)
+    _owner: Any = None
+
+
+@statics
+class devices:
+    """The devices of each class, by the class's name; and the nodes of devtmpfs: name → node."""
+
+    def __init__(self):
+        self.of_class = {}
+        self.nodes = {}
+
+
+@struct
+class devtmpfs_node(Struct):
+    """A name below /dev and the inode that stands for it, which remembers the device that it was opened for. mode says
+    of which kind the device is."""
+
+    SIZE = 0
+    name: str = ""
+    rdev: int = 0
+    mode: int = S_IFBLK
+    inode: Any = None
+
+
+def _release(kobj):
+    """The last reference is gone: let whoever made the device free it."""
+    dev = kobj._owner
+    release = dev.release or (dev.type and dev.type.release) or (dev.class_ and dev.class_.dev_release)
+    assert release, f"device {kobj.name} has no release function"
+    release(dev)
+
+
+def _uevent(kobj):
+    """What user space is told of a device: its number and its node's name, and what its kind adds."""
+    dev = kobj._owner
+    words = []
+    if MAJOR(dev.devt):
+        words += [f"MAJOR={MAJOR(dev.devt)}", f"MINOR={MINOR(dev.devt)}", f"DEVNAME={device_get_devnode(dev)}"]
+    if dev.type is not None and dev.type.name:
+        words.append(f"DEVTYPE={dev.type.name}")
+    if dev.class_ is not None and dev.class_.dev_uevent is not None:
+        words += dev.class_.dev_uevent(dev)
+    if dev.type is not None and dev.type.uevent is not None:
+        words += dev.type.uevent(dev)
+    return words
+
+
+device_ktype = kobj_type(release=_release, uevent=_uevent)
+
+
+def device_initialize(dev, owner=None):
+    """Make a zeroed device one that has a reference. `owner` is the structure that embeds it."""
+    kobject_init(dev.kobj, device_ktype, dev)
+    dev._owner = owner if owner is not None else dev
+    dev.numa_node = NUMA_NO_NODE
+
+
+def dev_name(dev):
+    return dev.kobj.name
+
+
+def dev_info(dev, line):
+    """Log a line about a device, after its driver's (or its class's) name and its own."""
+    kind = dev.driver or dev.bus or dev.class_
+    this().printk(f"{kind.name if kind is not None else ''} {dev_name(dev)}: {line}")
+
+
+dev_warn = dev_err = dev_info
+
+
+@statics
+class said:
+    """The lines of which one is enough."""
+
+    def __init__(self):
+        self.lines = set()
+
+
+def dev_warn_once(dev, line):
+    """Log a line about the first device that there is such a line about. (In C, from that place.)"""
+    if line not in said().lines:
+        said().lines.add(line)
+        dev_warn(dev, line)
+
+
+def dev_set_name(dev, name):
+    dev.kobj.name = name
+    return 0
+
+
+def dev_set_uevent_suppress(dev, suppress):
+    dev.kobj.uevent_suppress = bool(suppress)
+
+
+def dev_set_drvdata(dev, data):
+    dev.driver_data = data
+
+
+def dev_get_drvdata(dev):
+    return dev.driver_data
+
+
+def dev_to_node(dev):
+    return dev.numa_node
+
+
+def set_dev_node(dev, node):
+    dev.numa_node = node
+
+
+def class_create(name):
+    """Make a class of devices. Returns it, or an error pointer."""
+    made = kzalloc(class_, GFP_KERNEL)
+    if made is None:
+        return ERR_PTR(-ENOMEM)
+    made.name = name
+    return made
+
+
+def class_destroy(of_class):
+    kfree(of_class)
+
+
+def get_device(dev):
+    if dev is not None:
+        dev.kobj.refcount += 1
+    return dev
+
+
+def put_device(dev):
+    if dev is not None:
+        kobject_put(dev.kobj)
+
+
+def device_get_devnode(dev):
+    """The name of a device's node."""
+    name = None
+    if dev.type is not None and dev.type.devnode is not None:
+        name = dev.type.devnode(dev)
+    elif dev.class_ is not None and dev.class_.devnode is not None:
+        name = dev.class_.devnode(dev)
+    return name or dev_name(dev)
+
+
+def device_add(dev):
+    """Make a device known: its files, its node, its place in its class. Returns 0 or -errno."""
+    if not dev_name(dev):
+        return -EINVAL
+    get_device(dev.parent)
+    if dev.parent is not None and dev.numa_node == NUMA_NO_NODE:
+        dev.numa_node = dev.parent.numa_node
+    error = kobject_add(dev.kobj, dev.parent and dev.parent.kobj, dev_name(dev))
+    if error:
+        put_device(dev.parent)
+        return error
+    if dev.class_ is not None:
+        sysfs_create_link(_class_directory(dev.class_), dev.kobj, dev_name(dev))
+    for group in _groups(dev):
+        sysfs_create_group(dev.kobj, group)
+    if MAJOR(dev.devt):
+        devtmpfs_create_node(dev)
+    kobject_uevent(dev.kobj, KOBJ_ADD)
+    if dev.class_ is not None:
+        devices().of_class.setdefault(dev.class_.name, []).append(dev)
+    return 0
+
+
+def device_del(dev):
+    """Undo device_add(). The device lives on while somebody holds it."""
+    if MAJOR(dev.devt):
+        devtmpfs_delete_node(dev)
+    if dev.class_ is not None:
+        sysfs_remove_link(_class_directory(dev.class_), dev_name(dev))
+        devices().of_class[dev.class_.name].remove(dev)
+    for group in _groups(dev):
+        sysfs_remove_group(dev.kobj, group)
+    kobject_uevent(dev.kobj, KOBJ_REMOVE)
+    kobject_del(dev.kobj)
+    put_device(dev.parent)
+
+
+def device_register(dev, owner=None):
+    device_initialize(dev, owner)
+    return device_add(dev)
+
+
+def device_unregister(dev):
+    device_del(dev)
+    put_device(dev)
+
+
+def _free_device(dev):
+    kfree(dev)
+
+
+def device_create(of_class, parent, devt, drvdata, name):
+    """Allocate and add a device that has no structure around it; None on failure (in C an error pointer)."""
+    dev = kzalloc(device, GFP_KERNEL)
+    if dev is None:
+        return None
+    device_initialize(dev)
+    dev.devt = devt
+    dev.class_ = of_class
+    dev.parent = parent
+    dev.release = _free_device
+    dev_set_drvdata(dev, drvdata)
+    dev_set_name(dev, name)
+    device_add(dev)
+    return dev
+
+
+def devtmpfs_create_node(dev):
+    """Let the thread that owns devtmpfs make the device's node, and wait for it."""
+    name = device_get_devnode(dev)
+
+    def create():
+        is_blockdev = dev.class_ is not None and dev.class_.name == "block"
+        devices().nodes[name] = devtmpfs_node(name, dev.devt, S_IFBLK if is_blockdev else S_IFCHR)
+    _in_kdevtmpfs(create)
+
+
+def devtmpfs_delete_node(dev):
+    """Let that thread remove the node. Whoever opened it keeps the device open, but nobody else finds it."""
+    name = device_get_devnode(dev)
+
+    def delete():
+        from blkmodel.include.linux.fs import iput
+        node = devices().nodes.pop(name, None)
+        if node is not None:
+            iput(node.inode)
+    _in_kdevtmpfs(delete)
+
+
+def _in_kdevtmpfs(fn):
+    kernel = this()
+    kernel.run_in(Context("task", "kdevtmpfs", kernel.cpu), fn)
+
+
+def _groups(dev):
+    return (*(dev.type.groups if dev.type is not None else ()), *(dev.groups or ()))
+
+
+def _class_directory(of_class):
+    return sysfs().root.setdefault(of_class.name, kobject(name=of_class.name))

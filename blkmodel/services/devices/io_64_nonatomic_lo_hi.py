@@ -1,0 +1,13 @@
+"""Registers of 64 bits in two accesses, the lower half first."""
+
+from blkmodel.services.devices.io import readl, writel
+
+
+def lo_hi_readq(addr):
+    low = readl(addr)
+    return readl(addr + 4) << 32 | low
+
+
+def lo_hi_writeq(value, addr):
+    writel(value & 0xFFFFFFFF, addr)
+    writel(value >> 32, addr + 4)

@@ -1,0 +1,113 @@
+"""Which object stands for a device number: ranges of numbers, and how to find the object in each."""
+
+from typing import Any
+
+from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.base.kdev_t import MAJOR
+from blkmodel.services.base.module import module_put, try_module_get
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.slab import kfree, kzalloc
+from blkmodel.sim.structure import Struct, struct
+
+ULONG_MAX = (1 << 64) - 1
+
+
+@struct
+class probe(Struct):
+    """`range` numbers from `dev` on. lock(dev, data), where given, takes a reference or returns a negative number;
+    get(dev, data) then returns the object."""
+
+    SIZE = 56
+    dev: int = 0
+    range: int = 0
+    owner: Any = None
+    get: Any = None
+    lock: Any = None
+    data: Any = None
+
+
+class kobj_map_domain(Struct):
+    """All ranges of one sort of numbers (in C `struct kobj_map`), in 255 lists by major number. On each list the
+    smallest ranges come first, and last one that has all numbers."""
+
+    __slots__ = ("probes",)
+    SIZE = 2048
+
+    def __init__(self):
+        self.probes: Any = [[] for _ in range(255)]
+
+
+def kobj_map(domain, dev, range, module, get, lock, data):
+    """Add a range. It is on the list of each of its major numbers. Returns 0 or -ENOMEM."""
+    n = min(MAJOR(dev + range - 1) - MAJOR(dev) + 1, 255)
+    if not n:  # no number at all, where a major begins: C asks for no bytes, and gets them
+        return 0
+    entry = kzalloc(probe, GFP_KERNEL, n * probe.SIZE)
+    if entry is None:
+        return -ENOMEM
+    entry.dev, entry.range, entry.owner, entry.get, entry.lock, entry.data = dev, range, module, get, lock, data
+    for major in _majors(dev, n):
+        listed = domain.probes[major]
+        at = next((i for i, other in enumerate(listed) if other.range >= range), len(listed))
+        listed.insert(at, entry)
+    return 0
+
+
+def kobj_unmap(domain, dev, range):
+    """Remove a range, if it is there."""
+    n = min(MAJOR(dev + range - 1) - MAJOR(dev) + 1, 255)
+    found = None
+    for major in _majors(dev, n):
+        for entry in domain.probes[major]:
+            if entry.dev == dev and entry.range == range:
+                domain.probes[major].remove(entry)
+                found = found or entry
+                break
+    kfree(found)
+
+
+def kobj_lookup(domain, dev):
+    """Find who stands for a number, the smallest range first. Returns (object, place in the range); (None, 0)."""
+    best = ULONG_MAX
+    retry = True
+    while retry:
+        retry = False
+        for entry in tuple(domain.probes[MAJOR(dev) % 255]):
+            if entry.dev > dev or entry.dev + entry.range - 1 < dev:
+                continue
+            if entry.range - 1 >= best:
+                break
+            if not try_module_get(entry.owner):
+                continue
+            best = entry.range - 1
+            index = dev - entry.dev
+            if entry.lock is not None and entry.lock(dev, entry.data) < 0:
+                module_put(entry.owner)
+                continue
+            found = entry.get(dev, entry.data)
+            module_put(entry.owner)
+            if found is not None:
+                return found, index
+            retry = True
+            break
+    return None, 0
+
+
+def kobj_map_init(base_probe):
+    """Make an empty set of ranges, whose last resort is base_probe(dev, data); None on failure."""
+    domain = kzalloc(kobj_map_domain, GFP_KERNEL)
+    base = kzalloc(probe, GFP_KERNEL)
+    if domain is None or base is None:
+        kfree(domain)
+        kfree(base)
+        return None
+    base.dev = 1
+    base.range = ULONG_MAX
+    base.get = base_probe
+    for listed in domain.probes:
+        listed.append(base)
+    return domain
+
+
+def _majors(dev, n):
+    return [major % 255 for major in range(MAJOR(dev), MAJOR(dev) + n)]

@@ -1,0 +1,216 @@
+"""Reference-counted objects with a name and a place in sysfs.
+
+What sysfs shows of an object is kept on the object: `attrs` maps a file's name to its attribute, `links` the name
+of a directory below it, or of a link, to the object that is there. What sysfs itself allocates is not accounted.
+"""
+
+from dataclasses import field
+from typing import Any
+
+from blkmodel.services.base.bug import WARN_ON
+from blkmodel.services.base.errno import ENOENT
+from blkmodel.services.base.printk import pr_err, pr_warn
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.slab import kfree, kzalloc
+from blkmodel.sim import statics
+from blkmodel.sim.structure import Struct, struct
+
+KOBJ_ADD, KOBJ_REMOVE, KOBJ_CHANGE = "add", "remove", "change"
+
+
+@struct
+class kobj_type(Struct):
+    """A kind of object: `release(kobj)` is called when its last reference goes, `uevent(kobj)` for the words that it
+    adds to what user space is told."""
+
+    SIZE = 48
+    release: Any = None
+    uevent: Any = None
+
+
+@struct
+class kobject(Struct):
+    """An object; `refcount` references to it are held. _owner is the structure that embeds it (in C it is found from
+    the object's address)."""
+
+    SIZE = 64
+    name: str = None
+    parent: Any = None
+    ktype: Any = None
+    refcount: int = 0
+    state_in_sysfs: bool = False
+    attrs: Any = field(default_factory=dict)
+    links: Any = field(default_factory=dict)
+    uevent_suppress: bool = False
+    _owner: Any = None
+
+
+@struct
+class attribute(Struct):
+    """A file of sysfs: show(owner) returns its text, store(owner, text) returns the bytes taken or -errno."""
+
+    SIZE = 32
+    name: str = ""
+    mode: int = 0
+    show: Any = None
+    store: Any = None
+
+
+@struct
+class attribute_group(Struct):
+    """Files that come together; is_visible(kobj, attr, n) gives a file's mode, 0 where it is not to be."""
+
+    SIZE = 40
+    name: str = None
+    attrs: Any = ()
+    is_visible: Any = None
+
+
+@statics
+class sysfs:
+    """What hangs below no other object, by name; and the events that user space was told: (action, name, words)."""
+
+    def __init__(self):
+        self.root = {}
+        self.uevents = []
+
+
+def kobject_init(kobj, ktype, owner):
+    """Start with one reference."""
+    kobj.refcount = 1
+    kobj.ktype = ktype
+    kobj._owner = owner
+
+
+def kobject_get(kobj):
+    if kobj is not None:
+        kobj.refcount += 1
+    return kobj
+
+
+def kobject_get_unless_zero(kobj):
+    """Take a reference, unless the object is about to go; then return None."""
+    return kobject_get(kobj) if kobj.refcount else None
+
+
+def kobject_put(kobj):
+    """Drop a reference; with the last one the object leaves sysfs and is released. To drop more is a bug of the kernel,
+    of which it warns."""
+    if kobj is None or WARN_ON(kobj.refcount == 0, "refcount_t: underflow; use-after-free."):
+        return
+    kobj.refcount -= 1
+    if kobj.refcount == 0:
+        if kobj.state_in_sysfs:
+            kobject_del(kobj)
+        if kobj.ktype is not None and kobj.ktype.release is not None:
+            kobj.ktype.release(kobj)
+
+
+def kobject_name(kobj):
+    return kobj.name
+
+
+def kobject_add(kobj, parent, name):
+    """Show the object in sysfs, below `parent`; it holds the parent.
+
+    Returns 0, or -ENOENT where the parent itself is not shown. What is shown below another parent already is shown
+    there too; that the other is held is then forgotten.
+    """
+    kobj.name = name
+    if parent is not None and not parent.state_in_sysfs:
+        kobj.parent = None
+        pr_err(f"kobject_add_internal failed for {name} (error: {-ENOENT} parent: {parent.name or '(null)'})")
+        return -ENOENT
+    kobj.parent = kobject_get(parent)
+    kobj.state_in_sysfs = True
+    (sysfs().root if parent is None else parent.links)[name] = kobj
+    return 0
+
+
+def kobject_del(kobj):
+    """Take the object out of sysfs, with its files, and let its parent go."""
+    if not kobj.state_in_sysfs:
+        return
+    (sysfs().root if kobj.parent is None else kobj.parent.links).pop(kobj.name, None)
+    kobj.attrs.clear()
+    kobj.state_in_sysfs = False
+    parent, kobj.parent = kobj.parent, None
+    kobject_put(parent)
+
+
+def kobject_create_and_add(name, parent):
+    """Allocate an object that is a mere directory; None on failure."""
+    kobj = kzalloc(kobject, GFP_KERNEL)
+    if kobj is None:
+        return None
+    kobject_init(kobj, dynamic_kobj_ktype, kobj)
+    retval = kobject_add(kobj, parent, name)
+    if retval:
+        pr_warn(f"kobject_create_and_add: kobject_add error: {retval}")
+        kobject_put(kobj)
+        return None
+    return kobj
+
+
+def _free_directory(kobj):
+    kfree(kobj)
+
+
+dynamic_kobj_ktype = kobj_type(release=_free_directory)
+
+
+def kobject_uevent_env(kobj, action, words):
+    """Tell user space what happened to an object, unless that is suppressed; its kind may add words."""
+    if not kobj.uevent_suppress:
+        if kobj.ktype.uevent is not None:
+            words = (*words, *kobj.ktype.uevent(kobj))
+        sysfs().uevents.append((action, kobj.name, words))
+    return 0
+
+
+def kobject_uevent(kobj, action):
+    return kobject_uevent_env(kobj, action, ())
+
+
+def sysfs_create_group(kobj, group):
+    """Make the group's visible files. Each is asked for once, with its number."""
+    for n, attr in enumerate(group.attrs):
+        mode = group.is_visible(kobj, attr, n) if group.is_visible else attr.mode
+        if mode:
+            kobj.attrs[attr.name] = attr
+    return 0
+
+
+def sysfs_remove_group(kobj, group):
+    for attr in group.attrs:
+        kobj.attrs.pop(attr.name, None)
+
+
+def sysfs_create_files(kobj, attrs):
+    for attr in attrs:
+        kobj.attrs[attr.name] = attr
+    return 0
+
+
+def sysfs_remove_files(kobj, attrs):
+    for attr in attrs:
+        kobj.attrs.pop(attr.name, None)
+
+
+def sysfs_create_link(kobj, target, name):
+    kobj.links[name] = target
+    return 0
+
+
+def sysfs_remove_link(kobj, name):
+    kobj.links.pop(name, None)
+
+
+def kobject_under(path):
+    """The object at a path such as `block/nullb0/queue`; None where there is none. (Not the kernel's.)"""
+    at = None
+    for name in path.split("/"):
+        at = (sysfs().root if at is None else at.links).get(name)
+        if at is None:
+            return None
+    return at

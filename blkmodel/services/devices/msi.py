@@ -1,0 +1,86 @@
+"""Interrupts that a device raises by writing a message."""
+
+from itertools import islice
+from typing import Any
+
+from blkmodel.services.base.errno import ENOSPC
+from blkmodel.services.cpus.cpumask import cpumask_copy
+from blkmodel.services.cpus.interrupt import irq_affinity_desc
+from blkmodel.services.cpus.irqdesc import __irq_alloc_descs, irq_free_descs, irq_to_desc
+from blkmodel.services.devices.device import dev_to_node
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc
+from blkmodel.sim.structure import Struct, struct
+
+
+@struct
+class msi_desc(Struct):
+    """One entry of a device's message table (number entry_nr) and the interrupt that it raises.
+
+    affinity: an irq_affinity_desc for each of nvec_used interrupts, or None. masked: the device holds it back.
+    """
+
+    SIZE = 104
+    list: Any = None
+    irq: int = 0
+    nvec_used: int = 0
+    dev: Any = None
+    affinity: Any = None
+    masked: int = 0
+    is_msix: int = 0
+    entry_nr: int = 0
+    default_irq: int = 0
+
+
+def for_each_pci_msi_entry(pdev):
+    return pdev.dev.msi_list
+
+
+def nth_pci_msi_entry(pdev, nr):
+    """Entry `nr` of a device, or None. (C walks the list wherever it needs one.)"""
+    return next(islice(pdev.dev.msi_list.entries, nr, None), None)
+
+
+def alloc_msi_entry(dev, nvec, affinity):
+    """Allocate an entry, with a copy of its interrupts' affinities where they are given; None on failure."""
+    desc = kzalloc(msi_desc, GFP_KERNEL)
+    if desc is None:
+        return None
+    desc.dev = dev
+    desc.nvec_used = nvec
+    if affinity is not None:
+        desc.affinity = kcalloc(nvec, irq_affinity_desc, GFP_KERNEL)
+        if desc.affinity is None:
+            kfree(desc)
+            return None
+        for copy, original in zip(desc.affinity, affinity, strict=True):
+            cpumask_copy(copy.mask, original.mask)
+            copy.is_managed = original.is_managed
+    return desc
+
+
+def free_msi_entry(entry):
+    kfree(entry.affinity)
+    kfree(entry)
+
+
+def msi_domain_alloc_irqs(chip, dev, nvec):
+    """Make the interrupts of all a device's entries. Returns 0, or -ENOSPC with those made that could be."""
+    for desc in dev.msi_list:
+        virq = __irq_alloc_descs(-1, 0, desc.nvec_used, dev_to_node(dev), None, desc.affinity)
+        if virq < 0:
+            return -ENOSPC
+        desc.irq = virq
+        for i in range(desc.nvec_used):
+            made = irq_to_desc(virq + i)
+            made.irq_data.chip = chip
+            made.irq_common_data.msi_desc = desc
+    return 0
+
+
+def msi_domain_free_irqs(chip, dev):
+    """Do away with the interrupts of those of a device's entries that have any."""
+    for desc in dev.msi_list:
+        if desc.irq:
+            irq_free_descs(desc.irq, desc.nvec_used)
+            desc.irq = 0

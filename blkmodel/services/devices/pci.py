@@ -1,0 +1,310 @@
+"""PCI devices, and their interrupts by the device's own numbers."""
+
+from dataclasses import field
+from typing import Any
+
+from blkmodel.services.base.errno import EBUSY, ENODEV, ENXIO
+from blkmodel.services.base.printk import pr_warn
+from blkmodel.services.cpus.interrupt import IRQF_SHARED, free_irq, request_threaded_irq
+from blkmodel.services.devices.device import dev_get_drvdata, dev_name, dev_set_drvdata, dev_to_node, device, put_device
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.slab import kcalloc, kfree
+from blkmodel.services.tasks.workqueue import work_on_cpu
+from blkmodel.sim import statics, this
+from blkmodel.sim.structure import Struct, struct
+
+PCI_IRQ_LEGACY, PCI_IRQ_MSI, PCI_IRQ_MSIX, PCI_IRQ_AFFINITY = 1, 2, 4, 8
+PCI_IRQ_ALL_TYPES = PCI_IRQ_LEGACY | PCI_IRQ_MSI | PCI_IRQ_MSIX
+PCI_VENDOR_ID_INTEL, PCI_VENDOR_ID_APPLE, PCI_VENDOR_ID_SAMSUNG = 0x8086, 0x106B, 0x144D
+PCI_VENDOR_ID_REDHAT, PCI_VENDOR_ID_REDHAT_QUMRANET = 0x1B36, 0x1AF4
+PCI_CLASS_STORAGE_EXPRESS = 0x010802
+
+PCI_VENDOR_ID, PCI_DEVICE_ID, PCI_COMMAND, PCI_STATUS = 0, 2, 4, 6
+PCI_COMMAND_MEMORY, PCI_COMMAND_MASTER = 2, 4
+PCIBIOS_SUCCESSFUL, PCIBIOS_DEVICE_NOT_FOUND = 0, 0x86
+pci_channel_io_normal, pci_channel_io_frozen, pci_channel_io_perm_failure = 1, 2, 3
+(PCI_ERS_RESULT_NONE, PCI_ERS_RESULT_CAN_RECOVER, PCI_ERS_RESULT_NEED_RESET, PCI_ERS_RESULT_DISCONNECT,
+ PCI_ERS_RESULT_RECOVERED) = range(1, 6)
+PCI_ANY_ID = 0xFFFFFFFF
+
+
+@struct
+class pci_dev(Struct):
+    """A function on a PCI bus. `irq` is its pin's interrupt, 0 where it has none; resource[n] is (start, length) of
+    its n-th window. msix_cap, msi_cap: where its interrupt capabilities are, 0 where it lacks them. error_state:
+    whether it can be reached (pci_channel_io_*). enable_cnt: how many times it was enabled, less those undone.
+
+    _device is the hardware: what the kernel reads from and writes to, with read_config(offset) and
+    write_config(offset, value) of 16 bits. _owner: who asked for its windows, None where nobody did.
+    """
+
+    SIZE = 2176
+    dev: Any = field(default_factory=device)
+    vendor: int = 0
+    device: int = 0
+    irq: int = 0
+    resource: Any = ()
+    msi_cap: int = 0
+    msix_cap: int = 0
+    class_: int = 0
+    error_state: int = pci_channel_io_normal
+    enable_cnt: int = 0
+    no_msi: int = 0
+    msi_enabled: int = 0
+    msix_enabled: int = 0
+    _device: Any = None
+    _owner: Any = None
+
+
+@struct
+class pci_device_id(Struct):
+    """Devices that a driver is for: of a maker, and of those which; or of a class (in C `class`). driver_data is the
+    driver's."""
+
+    SIZE = 32
+    vendor: int = PCI_ANY_ID
+    device: int = PCI_ANY_ID
+    class_: int = 0
+    class_mask: int = 0
+    driver_data: int = 0
+
+
+@struct
+class pci_error_handlers(Struct):
+    """What a driver does when the bus reports an error of its device, and when the device has been reset."""
+
+    SIZE = 48
+    error_detected: Any = None
+    slot_reset: Any = None
+    resume: Any = None
+    reset_prepare: Any = None
+    reset_done: Any = None
+
+
+@struct
+class pci_driver(Struct):
+    """A driver: the devices that it is for, probe(pdev, id) to take one over, remove(pdev) to give it up,
+    shutdown(pdev) when the machine goes down."""
+
+    SIZE = 288
+    name: str = ""
+    id_table: Any = ()
+    probe: Any = None
+    remove: Any = None
+    shutdown: Any = None
+    err_handler: Any = None
+
+
+@statics
+class pci_bus_type:
+    """The devices on the bus, and the drivers, in the order in which they came."""
+
+    def __init__(self):
+        self.devices = []
+        self.drivers = []
+
+
+def pci_match_id(ids, pdev):
+    """The entry of a driver's table that a device is; None where it is not there."""
+    for id in ids:
+        if (id.vendor in (PCI_ANY_ID, pdev.vendor) and id.device in (PCI_ANY_ID, pdev.device)
+                and not (id.class_ ^ pdev.class_) & id.class_mask):
+            return id
+    return None
+
+
+def pci_bus_add_device(pdev):
+    """A device is on the bus: let its driver take it over, if there is one."""
+    pci_bus_type().devices.append(pdev)
+    for drv in pci_bus_type().drivers:
+        if _attach(drv, pdev):
+            break
+
+
+def pci_stop_and_remove_bus_device(pdev):
+    """A device goes: its driver gives it up first."""
+    device_release_driver(pdev.dev)
+    pci_bus_type().devices.remove(pdev)
+    put_device(pdev.dev)
+
+
+def pci_register_driver(drv):
+    """Let a driver take over the devices that are there, and those that come. Returns 0, whatever becomes of them."""
+    pci_bus_type().drivers.append(drv)
+    for pdev in tuple(pci_bus_type().devices):
+        _attach(drv, pdev)
+    return 0
+
+
+def pci_unregister_driver(drv):
+    """Take a driver off all its devices."""
+    pci_bus_type().drivers.remove(drv)
+    for pdev in tuple(pci_bus_type().devices):
+        if pdev.dev.driver is drv:
+            device_release_driver(pdev.dev)
+
+
+def device_release_driver(dev):
+    """Take the driver off a device, if it has one."""
+    drv = dev.driver
+    if drv is not None:
+        drv.remove(to_pci_dev(dev))
+        dev.driver = None
+        dev_set_drvdata(dev, None)
+
+
+def _attach(drv, pdev):
+    """Let a driver take a device over, on a CPU that is near it; return whether it did."""
+    id = pci_match_id(drv.id_table, pdev)
+    if id is None or pdev.dev.driver is not None:
+        return False
+    pdev.dev.driver = drv
+    error = work_on_cpu(_near(pdev.dev), lambda: drv.probe(pdev, id))
+    if error:
+        pdev.dev.driver = None
+        dev_set_drvdata(pdev.dev, None)
+        if error not in (-ENODEV, -ENXIO):
+            pr_warn(f"{drv.name}: probe of {dev_name(pdev.dev)} failed with error {error}")
+    return not error
+
+
+def _near(dev):
+    """The first online CPU of a device's node; the running one where it has no node, or the node no CPU."""
+    kernel = this()
+    return min(kernel.machine.nodes.get(dev_to_node(dev), frozenset()) & kernel.online, default=kernel.cpu)
+
+
+def to_pci_dev(dev):
+    return dev._owner
+
+
+def pci_get_drvdata(pdev):
+    return dev_get_drvdata(pdev.dev)
+
+
+def pci_set_drvdata(pdev, data):
+    dev_set_drvdata(pdev.dev, data)
+
+
+def pci_resource_start(pdev, bar):
+    return pdev.resource[bar][0]
+
+
+def pci_resource_len(pdev, bar):
+    return pdev.resource[bar][1]
+
+
+def pci_read_config_word(pdev, where):
+    """Read 16 bits of configuration space. Returns PCIBIOS_SUCCESSFUL or an error's number, and the value: all ones
+    where no device answers."""
+    if pdev.error_state == pci_channel_io_perm_failure:
+        return PCIBIOS_DEVICE_NOT_FOUND, 0xFFFF
+    return PCIBIOS_SUCCESSFUL, pdev._device.read_config(where)
+
+
+def pci_write_config_word(pdev, where, value):
+    """Write 16 bits of configuration space. Returns PCIBIOS_SUCCESSFUL or an error's number."""
+    if pdev.error_state == pci_channel_io_perm_failure:
+        return PCIBIOS_DEVICE_NOT_FOUND
+    pdev._device.write_config(where, value)
+    return PCIBIOS_SUCCESSFUL
+
+
+def pci_device_is_present(pdev):
+    """Whether a device answers."""
+    error, vendor = pci_read_config_word(pdev, PCI_VENDOR_ID)
+    return not error and vendor != 0xFFFF
+
+
+def pci_channel_offline(pdev):
+    return pdev.error_state != pci_channel_io_normal
+
+
+def pci_is_enabled(pdev):
+    return pdev.enable_cnt > 0
+
+
+def pci_enable_device_mem(pdev):
+    """Let the device answer in its windows, unless it does. Returns 0."""
+    pdev.enable_cnt += 1
+    if pdev.enable_cnt == 1:
+        _set_command(pdev, PCI_COMMAND_MEMORY, True)
+    return 0
+
+
+def pci_disable_device(pdev):
+    """Undo enabling; the last time, the device may not write to memory any more."""
+    pdev.enable_cnt -= 1
+    if pdev.enable_cnt == 0:
+        _set_command(pdev, PCI_COMMAND_MASTER, False)
+
+
+def pci_set_master(pdev):
+    """Let the device read and write memory by itself."""
+    _set_command(pdev, PCI_COMMAND_MASTER, True)
+
+
+def _set_command(pdev, bit, on):
+    command = pci_read_config_word(pdev, PCI_COMMAND)[1]
+    pci_write_config_word(pdev, PCI_COMMAND, command | bit if on else command & ~bit)
+
+
+def pci_request_mem_regions(pdev, name):
+    """Claim the device's windows for a driver. Returns 0, or -EBUSY where somebody has them."""
+    if pdev._owner is not None:
+        return -EBUSY
+    pdev._owner = name
+    return 0
+
+
+def pci_release_mem_regions(pdev):
+    pdev._owner = None
+
+
+def pci_save_state(pdev):
+    """Keep what a reset would wipe out. (The model's device loses nothing.) Returns 0."""
+    return 0
+
+
+def pci_restore_state(pdev):
+    """Bring back what pci_save_state() kept."""
+
+
+def pci_enable_pcie_error_reporting(pdev):
+    """Let the device report errors of the bus. It has none of that kind."""
+    return 0
+
+
+def pci_disable_pcie_error_reporting(pdev):
+    return 0
+
+
+def pcie_aspm_enabled(pdev):
+    """Whether the link to the device saves power by itself: not here."""
+    return False
+
+
+def pci_alloc_irq_vectors(dev, min_vecs, max_vecs, flags):
+    return msi.pci_alloc_irq_vectors_affinity(dev, min_vecs, max_vecs, flags, None)
+
+
+def pci_request_irq(dev, nr, handler, thread_fn, dev_id, name):
+    """Handle vector `nr` of the device from now on. Returns 0 or what request_threaded_irq() does.
+
+    The name is kept in memory of its own (C makes it from a format); where there is none it has no name.
+    """
+    devname = kcalloc(len(name) + 1, "u8", GFP_KERNEL)
+    if devname is not None:
+        devname[:] = [*name, ""]
+    ret = request_threaded_irq(msi.pci_irq_vector(dev, nr), handler, thread_fn, IRQF_SHARED, devname, dev_id)
+    if ret:
+        kfree(devname)
+    return ret
+
+
+def pci_free_irq(dev, nr, dev_id):
+    """Handle vector `nr` no more."""
+    kfree(free_irq(msi.pci_irq_vector(dev, nr), dev_id))
+
+
+from blkmodel.drivers.pci import msi  # noqa: E402 (it takes names from here)

@@ -1,0 +1,252 @@
+"""The page cache, and reading and writing files through it or past it."""
+
+from blkmodel.fs.buffer import block_invalidatepage
+from blkmodel.include.linux.fs import I_DIRTY_PAGES, IOCB_DIRECT, IOCB_DSYNC, IOCB_NOWAIT, i_size_read
+from blkmodel.services.base.err import ERR_PTR, IS_ERR, PTR_ERR
+from blkmodel.services.base.errno import EAGAIN, EBUSY, EIO, ENOMEM, EOPNOTSUPP
+from blkmodel.services.files.uio import copy_to_iter, iov_iter_count, iov_iter_revert
+from blkmodel.services.memory.gfp import GFP_KERNEL, alloc_page
+from blkmodel.services.memory.mm import (
+    PageDirty,
+    PageLocked,
+    PagePrivate,
+    PageUptodate,
+    PG_dirty,
+    PG_locked,
+    clear_page_flag,
+    get_page,
+    put_page,
+    set_page_flag,
+)
+from blkmodel.sim import this
+from blkmodel.sim.memory import PAGE_SIZE
+
+
+def lock_page(page):
+    this().loop.sleep_until(lambda: not PageLocked(page), "a page's lock")
+    set_page_flag(page, PG_locked)
+
+
+def unlock_page(page):
+    clear_page_flag(page, PG_locked)
+
+
+def wait_on_page_locked(page):
+    this().loop.sleep_until(lambda: not PageLocked(page), "a page to be read or written")
+
+
+def add_to_page_cache(page, mapping, index):
+    """Cache a new page, locked. The cache holds it."""
+    set_page_flag(page, PG_locked)
+    get_page(page)
+    page.mapping = mapping
+    page.index = index
+    mapping.pages[index] = page
+    mapping.nrpages += 1
+
+
+def delete_from_page_cache(page):
+    """Cache a page no more, and let it go."""
+    del page.mapping.pages[page.index]
+    page.mapping.nrpages -= 1
+    page.mapping = None
+    put_page(page)
+
+
+def read_mapping_page(mapping, index, data):
+    """The page at an index, read if it is not cached, with a reference. Returns an error pointer on failure."""
+    page = mapping.pages.get(index)
+    if page is None:
+        page = alloc_page(GFP_KERNEL)
+        if page is None:
+            return ERR_PTR(-ENOMEM)
+        add_to_page_cache(page, mapping, index)
+    else:
+        get_page(page)
+        if PageUptodate(page):
+            return page
+        lock_page(page)
+    error = mapping.a_ops.readpage(data, page)
+    if error < 0:
+        put_page(page)
+        return ERR_PTR(error)
+    wait_on_page_locked(page)
+    if not PageUptodate(page):
+        put_page(page)
+        return ERR_PTR(-EIO)
+    return page
+
+
+def page_cache_dirty(page):
+    """Mark a cached page as changed, and its inode as one that has such. (In C set_page_dirty().)"""
+    set_page_flag(page, PG_dirty)
+    page.mapping.host.i_state |= I_DIRTY_PAGES
+
+
+def filemap_range_has_page(mapping, start, end):
+    """Whether any page is cached that bytes `start` to `end` are in."""
+    return any(start // PAGE_SIZE <= index <= end // PAGE_SIZE for index in mapping.pages)
+
+
+def filemap_write_and_wait(mapping):
+    """Write all changed pages back, and wait. Returns 0 or -errno."""
+    if not mapping.nrpages:
+        return 0
+    written = []
+    for page in sorted(mapping.pages.values(), key=lambda page: page.index):
+        if PageDirty(page):
+            lock_page(page)
+            clear_page_flag(page, PG_dirty)
+            mapping.a_ops.writepage(page, None)
+            written.append(page)
+    for page in written:
+        wait_on_page_locked(page)
+    return -EIO if any(page.private and page.private[0].write_error for page in written) else 0
+
+
+filemap_flush = filemap_write_and_wait
+
+
+def try_to_release_page(page, gfp):
+    """Let what a page's owner hung on it go; return whether that was done."""
+    return page.mapping.a_ops.releasepage(page, gfp)
+
+
+def truncate_inode_pages_range(mapping, start, end):
+    """Drop all cached pages from byte `start` to `end` (-1: to the last), changed or not. A page of which only a part
+    is within stays, and that part is zeroed."""
+    for page in sorted(mapping.pages.values(), key=lambda page: page.index):
+        first = max(start - page.index * PAGE_SIZE, 0)
+        behind = PAGE_SIZE if end == -1 else min(end + 1 - page.index * PAGE_SIZE, PAGE_SIZE)
+        if first >= behind:
+            continue
+        if behind - first < PAGE_SIZE:
+            page.write(first, bytes(behind - first))
+            continue
+        lock_page(page)
+        if PagePrivate(page):
+            block_invalidatepage(page)
+            try_to_release_page(page, 0)
+        clear_page_flag(page, PG_dirty)
+        unlock_page(page)
+        delete_from_page_cache(page)
+
+
+def truncate_inode_pages(mapping, start):
+    truncate_inode_pages_range(mapping, start, -1)
+
+
+truncate_inode_pages_final = truncate_inode_pages
+
+
+def invalidate_mapping_pages(mapping, start, end):
+    """Drop the cached pages from index `start` to `end` (-1: to the last) that nobody uses or has changed. Returns how
+    many."""
+    return _invalidate(mapping, start, end)[0]
+
+
+def invalidate_inode_pages2_range(mapping, start, end):
+    """The same; returns 0, or -EBUSY where a page stayed."""
+    if not mapping.nrpages:
+        return 0
+    return -EBUSY if _invalidate(mapping, start, end)[1] else 0
+
+
+def _invalidate(mapping, start, end):
+    dropped = kept = 0
+    for page in sorted(mapping.pages.values(), key=lambda page: page.index):
+        if page.index < start or (end != -1 and page.index > end):
+            continue
+        if (PageDirty(page) or PageLocked(page) or page.refcount > 1 + PagePrivate(page)
+                or (PagePrivate(page) and not try_to_release_page(page, GFP_KERNEL))):
+            kept += 1
+            continue
+        delete_from_page_cache(page)
+        dropped += 1
+    return dropped, kept
+
+
+def generic_file_read_iter(iocb, iter):
+    """Read into a buffer, past the page cache (IOCB_DIRECT) or through it. Returns how many bytes, or -errno."""
+    count = iov_iter_count(iter)
+    if not count:
+        return 0
+    done = 0
+    if iocb.ki_flags & IOCB_DIRECT:
+        mapping = iocb.ki_filp.f_mapping
+        size = i_size_read(mapping.host)
+        if iocb.ki_flags & IOCB_NOWAIT:
+            if filemap_range_has_page(mapping, iocb.ki_pos, iocb.ki_pos + count - 1):
+                return -EAGAIN
+        elif mapping.nrpages:
+            error = filemap_write_and_wait(mapping)
+            if error < 0:
+                return error
+        done = mapping.a_ops.direct_IO(iocb, iter)
+        if done >= 0:
+            iocb.ki_pos += done
+            count -= done
+        iov_iter_revert(iter, count - iter.count)
+        if done < 0 or not count or iocb.ki_pos >= size:
+            return done
+    return generic_file_buffered_read(iocb, iter, done)
+
+
+def generic_file_buffered_read(iocb, iter, written):
+    """Read through the page cache. `written` bytes were read before."""
+    mapping = iocb.ki_filp.f_mapping
+    size = i_size_read(mapping.host)
+    while iov_iter_count(iter) and iocb.ki_pos < size:
+        index, offset = divmod(iocb.ki_pos, PAGE_SIZE)
+        page = read_mapping_page(mapping, index, iocb.ki_filp)
+        if IS_ERR(page):
+            return written or PTR_ERR(page)
+        count = min(PAGE_SIZE - offset, iov_iter_count(iter), size - iocb.ki_pos)
+        copy_to_iter(page.read(offset, count), iter)
+        put_page(page)
+        iocb.ki_pos += count
+        written += count
+    return written
+
+
+def generic_file_direct_write(iocb, iter):
+    """Write a buffer past the page cache, and drop what it has of the place. Returns how many bytes, or -errno."""
+    mapping = iocb.ki_filp.f_mapping
+    pos = iocb.ki_pos
+    write_len = iov_iter_count(iter)
+    start, end = pos // PAGE_SIZE, (pos + write_len - 1) // PAGE_SIZE
+    if iocb.ki_flags & IOCB_NOWAIT:
+        if filemap_range_has_page(mapping, pos, pos + write_len - 1):
+            return -EAGAIN
+    else:
+        error = filemap_write_and_wait(mapping)
+        if error:
+            return error
+    if mapping.nrpages:
+        error = invalidate_inode_pages2_range(mapping, start, end)
+        if error:
+            return 0 if error == -EBUSY else error
+    written = mapping.a_ops.direct_IO(iocb, iter)
+    if mapping.nrpages:
+        invalidate_inode_pages2_range(mapping, start, end)
+    if written > 0:
+        iocb.ki_pos = pos + written
+        write_len -= written
+    iov_iter_revert(iter, write_len - iter.count)
+    return written
+
+
+def generic_write_sync(iocb, count):
+    """What was written is to be on the medium, if its writer asked for that (IOCB_DSYNC). Returns `count` or -errno."""
+    if iocb.ki_flags & IOCB_DSYNC:
+        ret = iocb.ki_filp.f_op.fsync(iocb.ki_filp, iocb.ki_pos - count, iocb.ki_pos - 1, 1)
+        if ret:
+            return ret
+    return count
+
+
+def __generic_file_write_iter(iocb, iter):
+    """Write a buffer. The model writes only past the page cache (IOCB_DIRECT)."""
+    if not iocb.ki_flags & IOCB_DIRECT:
+        return -EOPNOTSUPP
+    return generic_file_direct_write(iocb, iter)

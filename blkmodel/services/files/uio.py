@@ -1,0 +1,192 @@
+"""Buffers that I/O is asked for with: user memory in pages, or the kernel's own in vectors."""
+
+from typing import Any
+
+from blkmodel.services.base.errno import EFAULT
+from blkmodel.services.memory.gfp import alloc_pages_exact_nid, nth_page
+from blkmodel.services.memory.mm import get_page
+from blkmodel.services.memory.mm_types import mem_map
+from blkmodel.sim import this
+from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.sim.structure import Struct, struct
+
+
+@struct
+class user_buffer(Struct):
+    """Memory of a process: `pages`, one after another in its address space from the page-aligned `addr` on, wherever
+    they lie in memory."""
+
+    SIZE = 0
+    addr: int = 0
+    pages: Any = None
+
+    def read(self, offset, length):
+        """Bytes from `offset` on."""
+        found = bytearray()
+        while len(found) < length:
+            n, start = divmod(offset + len(found), PAGE_SIZE)
+            found += self.pages[n].read(start, min(PAGE_SIZE - start, length - len(found)))
+        return bytes(found)
+
+    def write(self, offset, data):
+        """Store bytes from `offset` on."""
+        done = 0
+        while done < len(data):
+            n, start = divmod(offset + done, PAGE_SIZE)
+            count = min(PAGE_SIZE - start, len(data) - done)
+            self.pages[n].write(start, data[done:done + count])
+            done += count
+
+
+def map_user_buffer(page_runs, addr=0x7F0000000000):
+    """Give a process a buffer whose pages lie in physically contiguous runs of so many pages each; None where there is
+    no memory. (What mmap() and the first touch of each page come to.)"""
+    pages: list[Any] = []
+    for count in page_runs:
+        first = alloc_pages_exact_nid(-1, (count + 1) * PAGE_SIZE, 0)  # one more, so that runs do not touch
+        if first is None:
+            unmap_user_buffer(user_buffer(addr, pages))
+            return None
+        pages.extend(nth_page(first, n) for n in range(count))
+    return user_buffer(addr, pages)
+
+
+def unmap_user_buffer(buffer):
+    """Take the buffer back. Nothing may use its pages any more."""
+    for page in buffer.pages:
+        assert page.refcount == 1, f"the page at {page._addr:#x} is still in use"
+        if page._start == 0:
+            del mem_map().runs[page._addr]
+            this().memory.release(page._addr)
+
+
+@struct
+class iov_iter(Struct):
+    """Where somebody is in a buffer: `count` bytes are left, from iov_offset of what comes next. The buffer is user
+    memory (`_buffer`, of which _at bytes are done) or vectors (`bvec`, of which _at are done). type: READ or WRITE."""
+
+    SIZE = 40
+    type: int = 0
+    iov_offset: int = 0
+    count: int = 0
+    bvec: Any = None
+    _buffer: Any = None
+    _at: int = 0
+
+
+def iov_iter_init(iter, direction, buffer, offset, count):
+    """Begin at `offset` of a user buffer."""
+    iter.type = direction
+    iter._buffer = buffer
+    iter._at = offset
+    iter.iov_offset = 0
+    iter.count = count
+
+
+def iov_iter_bvec(iter, direction, bvec, count):
+    """Begin at the first of a list of vectors."""
+    iter.type = direction
+    iter.bvec = bvec
+    iter._at = 0
+    iter.iov_offset = 0
+    iter.count = count
+
+
+def iov_iter_count(iter):
+    return iter.count
+
+
+def iov_iter_is_bvec(iter):
+    return iter.bvec is not None
+
+
+def iter_is_iovec(iter):
+    return iter._buffer is not None
+
+
+def iov_iter_rw(iter):
+    return iter.type
+
+
+def iov_iter_truncate(iter, count):
+    """Leave no more than so many bytes."""
+    if iter.count > count:
+        iter.count = count
+
+
+def iov_iter_alignment(iter):
+    """All addresses and lengths, or-ed."""
+    if iter.bvec is None:
+        return iter._buffer.addr + iter._at | iter.count if iter.count else 0
+    found, left = 0, iter.count
+    offset = iter.iov_offset
+    for vector in iter.bvec[iter._at:]:
+        if not left:
+            break
+        length = min(vector.bv_len - offset, left)
+        found |= vector.bv_offset + offset | length
+        left -= length
+        offset = 0
+    return found
+
+
+def iov_iter_npages(iter, maxpages):
+    """How many pages the rest is in, up to maxpages."""
+    if not iter.count:
+        return 0
+    if iter.bvec is None:
+        start = (iter._buffer.addr + iter._at) % PAGE_SIZE
+        return min(-(-(start + iter.count) // PAGE_SIZE), maxpages)
+    pages, left, offset = 0, iter.count, iter.iov_offset
+    for vector in iter.bvec[iter._at:]:
+        if not left:
+            break
+        length = min(vector.bv_len - offset, left)
+        pages += -(-((vector.bv_offset + offset) % PAGE_SIZE + length) // PAGE_SIZE)
+        left -= length
+        offset = 0
+    return min(pages, maxpages)
+
+
+def iov_iter_advance(iter, count):
+    """Move so many bytes on."""
+    iter.count -= count
+    if iter.bvec is None:
+        iter._at += count
+        return
+    count += iter.iov_offset
+    while count and count >= iter.bvec[iter._at].bv_len:
+        count -= iter.bvec[iter._at].bv_len
+        iter._at += 1
+    iter.iov_offset = count
+
+
+def iov_iter_revert(iter, count):
+    """Move back, in user memory."""
+    if count:
+        iter.count += count
+        iter._at -= count
+
+
+def iov_iter_get_pages(iter, maxpages):
+    """Hold the next pages of user memory, up to the first that is not there.
+
+    Returns (pages, bytes they give, offset in the first); the bytes are -EFAULT where there is no page.
+    """
+    first, offset = divmod(iter._at, PAGE_SIZE)
+    length = min(iter.count + offset, maxpages * PAGE_SIZE)
+    pages = iter._buffer.pages[first:first + -(-length // PAGE_SIZE)]
+    if not pages:
+        return pages, -EFAULT, offset
+    for page in pages:
+        get_page(page)
+    return pages, min(length, len(pages) * PAGE_SIZE) - offset, offset
+
+
+def copy_to_iter(data, iter):
+    """Store bytes into the buffer and move on."""
+    iter._buffer.write(iter._at, data)
+    iov_iter_advance(iter, len(data))
+    return len(data)
+
+

@@ -1,0 +1,91 @@
+"""Memory that a device reads and writes. Without an IOMMU its address there is where it lies."""
+
+from blkmodel.services.devices.device import dev_to_node
+from blkmodel.services.memory.gfp import __free_pages, alloc_pages_exact_nid
+from blkmodel.services.memory.slab import wished_node
+from blkmodel.sim import this
+from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.sim.structure import Array, sizeof
+
+DMA_BIDIRECTIONAL, DMA_TO_DEVICE, DMA_FROM_DEVICE, DMA_NONE = 0, 1, 2, 3
+DMA_ATTR_NO_KERNEL_MAPPING, DMA_ATTR_NO_WARN = 1 << 4, 1 << 8
+DMA_MAPPING_ERROR = (1 << 64) - 1
+
+
+def DMA_BIT_MASK(bits):
+    return (1 << bits) - 1
+
+
+def dma_alloc_coherent(dev, count, ctype, gfp):
+    """Allocate zeroed pages, on the device's node, for `count` things of a type. Returns an array and its address for
+    the device; (None, 0) where there is no memory.
+
+    Entries of an array of structures are None, standing for zeros, until somebody writes a structure there.
+    """
+    memory = this().memory
+    name = ctype if isinstance(ctype, str) else ctype.__name__
+    size = -(-count * sizeof(ctype) // PAGE_SIZE) * PAGE_SIZE
+    addr = memory.allocate(f"{name}[]", size, wished_node(dev_to_node(dev))) if size else 0
+    if not addr:
+        return None, 0
+    array = memory.live[addr].thing = Array(ctype, [0 if isinstance(ctype, str) else None] * count)
+    array._addr = addr
+    return array, addr
+
+
+def dma_free_coherent(dev, array, dma_addr):
+    """Free what dma_alloc_coherent() returned; None for nothing."""
+    this().memory.free(array)
+
+
+def dma_alloc_attrs(dev, size, gfp, attrs):
+    """Allocate memory that only the device will use. Returns what stands for it (in C a cookie) and its address for
+    the device; (None, 0) where there is none."""
+    first = alloc_pages_exact_nid(dev_to_node(dev), -(-size // PAGE_SIZE) * PAGE_SIZE, gfp)
+    return (None, 0) if first is None else (first, first._addr)
+
+
+def dma_free_attrs(dev, size, cookie, dma_addr, attrs):
+    """Free what dma_alloc_attrs() returned."""
+    __free_pages(cookie, 0)
+
+
+def dma_map_bvec(dev, bv, direction, attrs):
+    """Let the device use a piece of memory. Returns its address there."""
+    return bv.bv_page._addr + bv.bv_offset
+
+
+def dma_unmap_page(dev, addr, size, direction):
+    """The device is done with a piece of memory. (Without an IOMMU or a bounce buffer, nothing is to be done.)"""
+
+
+def dma_mapping_error(dev, dma_addr):
+    return dma_addr == DMA_MAPPING_ERROR
+
+
+def dma_map_sg_attrs(dev, sgl, nents, direction, attrs):
+    """Let the device use the pieces of a scatterlist. Returns how many it sees: without an IOMMU, as many."""
+    for sg in sgl[:nents]:
+        sg.dma_address = sg.page._addr + sg.offset
+        sg.dma_length = sg.length
+    return nents
+
+
+def dma_unmap_sg(dev, sgl, nents, direction):
+    """The device is done with the pieces of a scatterlist."""
+
+
+def dma_set_mask_and_coherent(dev, mask):
+    """Say how far the device can address memory. Returns 0: it reaches all there is."""
+    return 0
+
+
+def dma_max_mapping_size(dev):
+    """How many bytes can be mapped at once: without bounce buffers, any number."""
+    return (1 << 64) - 1
+
+
+def dma_set_max_seg_size(dev, size):
+    """Say how long one piece for the device may be. (The queue's own limit is what is looked at.)"""
+    return 0
+

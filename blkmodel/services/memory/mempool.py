@@ -1,0 +1,184 @@
+"""Memory pools: a reserve of elements, so that an allocation that may sleep always comes to an end."""
+
+from typing import Any
+
+from blkmodel.services.base.bug import BUG_ON
+from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.data.list import list_empty
+from blkmodel.services.memory.gfp import __GFP_DIRECT_RECLAIM, GFP_KERNEL, __free_pages, alloc_pages_node
+from blkmodel.services.memory.slab import (
+    NUMA_NO_NODE,
+    kcalloc_node,
+    kfree,
+    kmalloc_array_sized,
+    kmem_cache_alloc,
+    kmem_cache_free,
+    kzalloc,
+    kzalloc_node,
+)
+from blkmodel.services.tasks.wait import (
+    TASK_UNINTERRUPTIBLE,
+    finish_wait,
+    init_wait,
+    prepare_to_wait,
+    wait_queue_entry,
+    wait_queue_head,
+    wake_up,
+)
+from blkmodel.sim import this
+from blkmodel.sim.structure import Struct
+
+RETRY = 5_000_000_000  # a waiter looks again after this many nanoseconds, whatever happens
+
+
+class mempool(Struct):
+    """curr_nr elements, at most min_nr, are in reserve. alloc(gfp, pool_data) and free(element, pool_data) make and
+    give back elements. A pool without `elements` is not set up."""
+
+    __slots__ = ("alloc", "curr_nr", "elements", "free", "min_nr", "pool_data", "wait")
+    SIZE = 72
+
+    def __init__(self):
+        self.min_nr = 0
+        self.curr_nr = 0
+        self.elements: Any = None
+        self.pool_data: Any = None
+        self.alloc: Any = None
+        self.free: Any = None
+        self.wait = wait_queue_head()
+
+
+def mempool_initialized(pool):
+    return pool.elements is not None
+
+
+def mempool_init_node(pool, min_nr, alloc, free, pool_data, gfp, node):
+    """Set up a pool and fill its reserve. Returns 0, or -ENOMEM with nothing left allocated."""
+    pool.min_nr = min_nr
+    pool.pool_data = pool_data
+    pool.alloc = alloc
+    pool.free = free
+    pool.elements = kcalloc_node(min_nr, "pointer", gfp, node)
+    if pool.elements is None:
+        return -ENOMEM
+    while pool.curr_nr < min_nr:
+        element = alloc(gfp, pool_data)
+        if element is None:
+            mempool_exit(pool)
+            return -ENOMEM
+        _add(pool, element)
+    return 0
+
+
+def mempool_init(pool, min_nr, alloc, free, pool_data):
+    return mempool_init_node(pool, min_nr, alloc, free, pool_data, GFP_KERNEL, NUMA_NO_NODE)
+
+
+def mempool_init_slab_pool(pool, min_nr, cache):
+    return mempool_init(pool, min_nr, mempool_alloc_slab, mempool_free_slab, cache)
+
+
+def mempool_init_kmalloc_pool(pool, min_nr, cls):
+    return mempool_init(pool, min_nr, mempool_kmalloc, mempool_kfree, cls)
+
+
+def mempool_exit(pool):
+    """Free the reserve. What was given out must have come back."""
+    while pool.curr_nr:
+        pool.free(_remove(pool), pool.pool_data)
+    kfree(pool.elements)
+    pool.elements = None
+
+
+def mempool_create_node(min_nr, alloc, free, pool_data, gfp, node):
+    """Allocate and set up a pool; None on failure."""
+    pool = kzalloc_node(mempool, gfp, node)
+    if pool is None:
+        return None
+    if mempool_init_node(pool, min_nr, alloc, free, pool_data, gfp, node):
+        kfree(pool)
+        return None
+    return pool
+
+
+def mempool_create(min_nr, alloc, free, pool_data):
+    return mempool_create_node(min_nr, alloc, free, pool_data, GFP_KERNEL, NUMA_NO_NODE)
+
+
+def mempool_destroy(pool):
+    if pool is not None:
+        mempool_exit(pool)
+        kfree(pool)
+
+
+def mempool_alloc(pool, gfp):
+    """An element: a new one, or one of the reserve. With neither, sleep until one comes back where `gfp` allows it;
+    otherwise return None."""
+    while True:
+        element = pool.alloc(gfp, pool.pool_data)
+        if element is not None:
+            return element
+        if pool.curr_nr:
+            return _remove(pool)
+        if not gfp & __GFP_DIRECT_RECLAIM:
+            return None
+        waiter = wait_queue_entry()
+        init_wait(waiter)
+        prepare_to_wait(pool.wait, waiter, TASK_UNINTERRUPTIBLE)
+        task = waiter.private
+        this().loop.sleep_until(lambda task=task: task.runnable, "an element of a memory pool", RETRY)
+        finish_wait(pool.wait, waiter)
+
+
+def mempool_free(element, pool):
+    """Give an element back: to the reserve while that is not full."""
+    if element is None:
+        return
+    if pool.curr_nr < pool.min_nr:
+        _add(pool, element)
+        if not list_empty(pool.wait.head):
+            wake_up(pool.wait)
+    else:
+        pool.free(element, pool.pool_data)
+
+
+def mempool_alloc_slab(gfp, cache):
+    return kmem_cache_alloc(cache, gfp)
+
+
+def mempool_free_slab(element, cache):
+    kmem_cache_free(cache, element)
+
+
+def mempool_kmalloc(gfp, pool_data):
+    """One structure of a class; or, for (n, class, size), an array of n in `size` bytes, of which each is None, as
+    zeros, until somebody makes it."""
+    if isinstance(pool_data, tuple):
+        n, cls, size = pool_data
+        return kmalloc_array_sized(n, cls, size, gfp)
+    return kzalloc(pool_data, gfp)
+
+
+def mempool_kfree(element, pool_data):
+    kfree(element)
+
+
+def mempool_alloc_pages(gfp, order):
+    return alloc_pages_node(NUMA_NO_NODE, gfp, order)
+
+
+def mempool_free_pages(element, order):
+    __free_pages(element, order)
+
+
+def _add(pool, element):
+    BUG_ON(pool.elements is None, "an element comes back to a memory pool that is gone")
+    pool.elements[pool.curr_nr] = element
+    pool.curr_nr += 1
+
+
+def _remove(pool):
+    pool.curr_nr -= 1
+    element = pool.elements[pool.curr_nr]
+    pool.elements[pool.curr_nr] = None
+    return element

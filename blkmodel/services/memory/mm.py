@@ -1,0 +1,80 @@
+"""Pages: who uses them, and what state they are in."""
+
+from blkmodel.services.memory.gfp import __free_page, mem_map, page_run
+from blkmodel.sim import statics, this
+from blkmodel.sim.memory import DIRECT_MAP, PAGE_SIZE
+
+PG_locked, PG_error, PG_uptodate, PG_dirty, PG_private, PG_writeback = 0, 2, 3, 4, 12, 14
+
+
+@statics
+class empty_zero_page:
+    """A page of zeroes that nobody writes to. It is part of the kernel and not of the heap."""
+
+    def __init__(self):
+        self.run = page_run(DIRECT_MAP - PAGE_SIZE, 1)
+        mem_map().runs[self.run._addr] = self.run
+
+
+def ZERO_PAGE():
+    return empty_zero_page().run.page(0)
+
+
+def offset_in_page(addr):
+    return addr % PAGE_SIZE
+
+
+def get_page(page):
+    page.refcount += 1
+
+
+def put_page(page):
+    """Drop a reference to a page; the last one frees it."""
+    assert page.refcount > 0, "a page was put too often"
+    page.refcount -= 1
+    if page.refcount == 0:
+        __free_page(page)
+
+
+def PageLocked(page):
+    return bool(page.flags >> PG_locked & 1)
+
+
+def PageError(page):
+    return bool(page.flags >> PG_error & 1)
+
+
+def PageUptodate(page):
+    return bool(page.flags >> PG_uptodate & 1)
+
+
+def PageDirty(page):
+    return bool(page.flags >> PG_dirty & 1)
+
+
+def PagePrivate(page):
+    return bool(page.flags >> PG_private & 1)
+
+
+def set_page_flag(page, bit):
+    """In C SetPage…() of each flag."""
+    page.flags |= 1 << bit
+
+
+def clear_page_flag(page, bit):
+    """In C ClearPage…() of each flag."""
+    page.flags &= ~(1 << bit)
+
+
+def set_page_dirty(page):
+    """Mark a page as changed since it was read or written back."""
+    page.flags |= 1 << PG_dirty
+
+
+set_page_dirty_lock = set_page_dirty
+
+
+def max_low_pfn():
+    """How many pages of memory the kernel reaches directly: all there are."""
+    on = this().machine
+    return len(on.nodes) * on.memory // PAGE_SIZE

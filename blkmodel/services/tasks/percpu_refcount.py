@@ -1,0 +1,120 @@
+"""A reference count that is cheap to take until it is killed.
+
+In the kernel it is a counter per CPU until it is killed and one counter after. One thread sees no difference,
+so the model keeps one counter, and whether the initial reference still stands. What shows is when a killed
+reference may end: in per-CPU mode only after a grace period, in a softirq; in atomic mode at once.
+"""
+
+from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.memory.percpu import alloc_percpu_gfp, free_percpu
+from blkmodel.services.tasks.rcupdate import call_rcu
+from blkmodel.sim import this
+from blkmodel.sim.structure import Struct
+
+PERCPU_REF_INIT_ATOMIC = 1
+
+
+class percpu_ref(Struct):
+    """`count` references are held; `release(ref)` is called when the last goes. A dead one gives out no live ones.
+
+    percpu: whether it is in per-CPU mode; force_atomic: whether it is to stay out of it; switching: whether it is
+    on the way out of it. _owner is the structure that embeds it (in C found by its address).
+    """
+
+    __slots__ = ("_owner", "count", "dead", "force_atomic", "percpu", "percpu_count", "release", "switching")
+    SIZE = 56
+
+    def __init__(self):
+        self.count = 0
+        self.dead = False
+        self.release = None
+        self.percpu_count = None
+        self.percpu = False
+        self.force_atomic = False
+        self.switching = False
+        self._owner = None
+
+
+def percpu_ref_init(ref, release, flags, gfp):
+    """Start with one reference. Returns 0, or -ENOMEM where the per-CPU counters can't be had."""
+    ref.percpu_count = alloc_percpu_gfp("unsigned long", gfp)
+    if ref.percpu_count is None:
+        return -ENOMEM
+    ref.count = 1
+    ref.dead = False
+    ref.release = release
+    ref.force_atomic = bool(flags & PERCPU_REF_INIT_ATOMIC)
+    ref.percpu = not ref.force_atomic
+    return 0
+
+
+def percpu_ref_exit(ref):
+    free_percpu(ref.percpu_count)
+    ref.percpu_count = None
+
+
+def percpu_ref_get(ref):
+    ref.count += 1
+
+
+def percpu_ref_tryget(ref):
+    """Take a reference unless none is left."""
+    if ref.count == 0:
+        return False
+    ref.count += 1
+    return True
+
+
+def percpu_ref_tryget_live(ref):
+    """Take a reference unless the count has been killed."""
+    if ref.dead:
+        return False
+    ref.count += 1
+    return True
+
+
+def percpu_ref_put(ref):
+    assert ref.count > 0, "a reference was dropped twice"
+    ref.count -= 1
+    if ref.count == 0:
+        ref.release(ref)
+
+
+def percpu_ref_kill(ref):
+    """Drop the initial reference, after a grace period in per-CPU mode; from now on tryget_live fails."""
+    ref.dead = True
+    if not ref.percpu:
+        percpu_ref_put(ref)
+        return
+    ref.percpu = False
+    ref.switching = True
+
+    def switched():
+        ref.switching = False
+        percpu_ref_put(ref)
+    call_rcu(switched)
+
+
+def percpu_ref_switch_to_percpu(ref):
+    """From now on be in per-CPU mode whenever not dead."""
+    ref.force_atomic = False
+    ref.percpu = not ref.dead
+
+
+def percpu_ref_resurrect(ref):
+    """Take the initial reference again."""
+    this().loop.sleep_until(lambda: not ref.switching, "a reference count to leave per-CPU mode")
+    ref.dead = False
+    ref.count += 1
+    ref.percpu = not ref.force_atomic
+
+
+percpu_ref_reinit = percpu_ref_resurrect
+
+
+def percpu_ref_is_zero(ref):
+    return ref.count == 0
+
+
+def percpu_ref_is_dying(ref):
+    return ref.dead

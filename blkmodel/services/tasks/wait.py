@@ -1,0 +1,205 @@
+"""Wait queues and completions: how a task sleeps until something has happened."""
+
+from typing import Any
+
+from blkmodel.services.base.errno import EINTR, ERESTARTSYS
+from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
+from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_ns
+from blkmodel.sim import this
+from blkmodel.sim.structure import Struct, struct
+
+TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE = 0, 1, 2
+WQ_FLAG_EXCLUSIVE = 1
+
+
+class wait_queue_head(Struct):
+    """Those who wait. Exclusive waiters are woken one at a time, the others together."""
+
+    __slots__ = ("head",)
+    SIZE = 24
+
+    def __init__(self):
+        self.head = list_head()
+
+
+@struct
+class wait_queue_entry(Struct):
+    """One waiter. `func(entry)` is called to wake it and says whether it was woken; entry is its place in line."""
+
+    SIZE = 40
+    flags: int = 0
+    private: Any = None
+    func: Any = None
+    entry: Any = None
+
+
+def default_wake_function(waiter):
+    """Wake the waiter's task; return whether it was asleep, as 1 or 0."""
+    task = waiter.private
+    slept = not task.runnable
+    task.runnable = True
+    return int(slept)
+
+
+def autoremove_wake_function(waiter):
+    """The same; who was woken waits no longer."""
+    ret = default_wake_function(waiter)
+    if ret:
+        list_del_init(waiter, "entry")
+    return ret
+
+
+def init_wait(waiter):
+    """Make the running task the one that is woken."""
+    waiter.private = this().context
+    waiter.func = autoremove_wake_function
+
+
+def init_waitqueue_func_entry(waiter, func):
+    waiter.func = func
+
+
+def add_wait_queue(queue, waiter):
+    """Add at the front: those who are not exclusive stand before those who are."""
+    list_add_tail(waiter, queue.head, "entry")
+    queue.head.entries.move_to_end(waiter, last=False)
+
+
+def __add_wait_queue(queue, waiter):
+    add_wait_queue(queue, waiter)
+
+
+def remove_wait_queue(queue, waiter):
+    list_del_init(waiter, "entry")
+
+
+def prepare_to_wait(queue, waiter, state):
+    """Join the queue and mark the task as sleeping; it sleeps at the next io_schedule()."""
+    waiter.flags &= ~WQ_FLAG_EXCLUSIVE
+    if waiter.entry is None:
+        add_wait_queue(queue, waiter)
+    waiter.private.runnable = False
+
+
+def prepare_to_wait_exclusive(queue, waiter, state):
+    waiter.flags |= WQ_FLAG_EXCLUSIVE
+    if waiter.entry is None:
+        list_add_tail(waiter, queue.head, "entry")
+    waiter.private.runnable = False
+
+
+def finish_wait(queue, waiter):
+    waiter.private.runnable = True
+    list_del_init(waiter, "entry")
+
+
+def waitqueue_active(queue):
+    return bool(queue.head.entries)
+
+
+def wake_up_nr(queue, nr):
+    """Wake all waiters that are not exclusive and up to `nr` that are (0: all)."""
+    for waiter in queue.head:
+        exclusive = waiter.flags & WQ_FLAG_EXCLUSIVE
+        if waiter.func(waiter) and exclusive:
+            nr -= 1
+            if nr == 0:
+                break
+
+
+def wake_up(queue):
+    wake_up_nr(queue, 1)
+
+
+def wake_up_all(queue):
+    wake_up_nr(queue, 0)
+
+
+def blk_schedule_flush_plug(task):
+    """A task that goes to sleep lets go of what its plug holds back: it might be what it is to wait for."""
+    if task.plug is not None:
+        from blkmodel.block import blk_core
+        blk_core.blk_flush_plug_list(task.plug, True)
+
+
+def io_schedule():
+    """Sleep until woken, or for no reason now and then: the caller looks again."""
+    kernel = this()
+    task = kernel.context
+    blk_schedule_flush_plug(task)
+    kernel.loop.sleep_until(lambda: task.runnable, "a wake-up", may_wake_early=True)
+
+
+def wait_event(queue, condition, why="a condition"):
+    """Sleep until condition() holds."""
+    _schedule(condition, why)
+
+
+def wait_event_timeout(queue, condition, timeout):
+    """Sleep until condition() holds or `timeout` jiffies have passed. Returns how many were left, at least 1; or 0."""
+    until = jiffies() + timeout
+    return max(until - jiffies(), 1) if _schedule(condition, "a condition", jiffies_to_ns(timeout)) else 0
+
+
+def wait_event_interruptible(queue, condition):
+    """Sleep until condition() holds. Returns 0, or -ERESTARTSYS where a signal comes first."""
+    task = this().context
+    _schedule(lambda: condition() or task.signal, "a condition, or a signal")
+    return 0 if condition() else -ERESTARTSYS
+
+
+def wait_on_bit(word, bit, state):
+    """Sleep until a bit of word() is not set. Returns 0, or -EINTR where a signal comes first that `state` heeds."""
+    task = this().context
+    _schedule(lambda: not word() >> bit & 1 or (state == TASK_INTERRUPTIBLE and task.signal), "a bit, or a signal")
+    return -EINTR if word() >> bit & 1 else 0
+
+
+def _schedule(condition, why, timeout=None):
+    if condition():
+        return True
+    blk_schedule_flush_plug(this().context)
+    return this().loop.sleep_until(condition, why, timeout)
+
+
+class completion(Struct):
+    """Something that will be done; `done` counts how often it was."""
+
+    __slots__ = ("done", "wait")
+    SIZE = 32
+
+    def __init__(self):
+        self.done = 0
+        self.wait = wait_queue_head()
+
+
+def complete(done):
+    done.done += 1
+    wake_up(done.wait)
+
+
+def wait_for_completion(done):
+    _schedule(lambda: done.done, "a completion")
+    done.done -= 1
+
+
+wait_for_completion_io = wait_for_completion
+
+
+def wait_for_completion_io_timeout(done, timeout):
+    """The same for at most `timeout` jiffies. Returns how many were left, at least 1; 0 where they passed first."""
+    until = jiffies() + timeout
+    if not _schedule(lambda: done.done, "a completion", jiffies_to_ns(timeout)):
+        return 0
+    done.done -= 1
+    return max(until - jiffies(), 1)
+
+
+def completion_done(done):
+    """Whether it is done, and nobody has waited for it."""
+    return bool(done.done)
+
+
+def init_completion(done):
+    """Start as if nothing had been done."""
+    done.done = 0

@@ -1,0 +1,197 @@
+"""Work that runs later, in a worker of its own."""
+
+from typing import Any
+
+from blkmodel.services.memory.slab import kfree, kzalloc
+from blkmodel.services.tasks.jiffies import jiffies_to_ns
+from blkmodel.sim import this
+from blkmodel.sim.kernel import Context
+from blkmodel.sim.structure import Struct, struct
+
+WORK_CPU_UNBOUND = 512
+BUSY = 16
+WQ_UNBOUND, WQ_MEM_RECLAIM = 2, 8
+
+
+@struct
+class work_struct(Struct):
+    """Work: `func(work)` to be called once each time it is queued; `data` is whom it belongs to.
+
+    _event is the queued run, while there is one; _queue counts it. _runs: whether it runs; _late: whether the queued
+    run has its time come, and waits for that to end. (In C the owner is found from the work's address.)
+    _again: how often, since the clock last moved (at _now), it was queued from within itself and without delay.
+    _patient: it waits for other work, so the model begins it when nobody sleeps.
+    """
+
+    SIZE = 32
+    func: Any = None
+    data: Any = None
+    _event: Any = None
+    _queue: Any = None
+    _runs: bool = False
+    _late: bool = False
+    _patient: bool = False
+    _again: int = 0
+    _now: int = 0
+
+
+@struct
+class workqueue_struct(Struct):
+    """A driver's own work queue, for which a name does elsewhere. flags: WQ_UNBOUND: its workers are no CPU's own.
+    _busy: so many works wait or run."""
+
+    SIZE = 320
+    name: str = ""
+    flags: int = 0
+    _busy: int = 0
+
+
+class delayed_work(work_struct):
+    """Work that can be queued for later."""
+
+    __slots__ = ()
+    SIZE = 88
+
+
+def INIT_WORK(work, func, owner, patient=False):
+    work.func = func
+    work.data = owner
+    work._patient = patient
+
+
+INIT_DELAYED_WORK = INIT_WORK
+
+
+def work_pending(work):
+    return work._event is not None
+
+
+def next_cpu(cpu):
+    """The CPU on which a worker wakes that is no CPU's own: the next one that is online, as this one is busy."""
+    online = sorted(this().online)
+    return next((other for other in online if other > cpu), online[0])
+
+
+def queue_delayed_work_on(cpu, name, work, delay):
+    """Queue work for a worker of `name` on that CPU, `delay` jiffies from now; False where it already is queued.
+
+    Work that is queued while it runs runs again afterwards, never beside itself. What a worker does takes no time in
+    the model, so work that queues itself over and over would stop the clock: it has to wait for the next tick now and
+    then.
+    """
+    kernel = this()
+    if work._event is not None:
+        return False
+    queue = None
+    if isinstance(name, workqueue_struct):
+        queue = name if not delay else None
+        if name.flags & WQ_UNBOUND:
+            cpu = next_cpu(kernel.cpu)
+        name = name.name
+    if work._runs and not delay:
+        work._again = work._again + 1 if work._now == kernel.now else 0
+        work._now = kernel.now
+        delay = int(work._again > BUSY)
+    cpu = kernel.cpu if cpu == WORK_CPU_UNBOUND or cpu not in kernel.online else cpu
+    context = Context("task", name, cpu)
+
+    def run():
+        if work._runs:
+            work._late = True
+            return
+        work._event = work._queue = None
+        work._runs = True
+        work.func(work)
+        work._runs = False
+        if queue is not None:
+            queue._busy -= 1
+        if work._late:
+            work._late = False
+            work._event = kernel.loop.post(context, run)
+    if queue is not None:
+        queue._busy += 1
+    work._queue = queue
+    work._event = kernel.loop.post(context, run, jiffies_to_ns(delay), work._patient)
+    return True
+
+
+def mod_delayed_work_on(cpu, name, work, delay):
+    """Queue work, or change when queued work will run; return whether it was queued."""
+    was = cancel_delayed_work(work)
+    queue_delayed_work_on(cpu, name, work, delay)
+    return was
+
+
+def queue_work_on(cpu, name, work):
+    return queue_delayed_work_on(cpu, name, work, 0)
+
+
+def queue_work(name, work):
+    return queue_work_on(WORK_CPU_UNBOUND, name, work)
+
+
+def queue_delayed_work(name, work, delay):
+    return queue_delayed_work_on(WORK_CPU_UNBOUND, name, work, delay)
+
+
+def schedule_work(work):
+    return queue_work("kworker", work)
+
+
+def cancel_delayed_work(work):
+    """Take queued work back; return whether there was any."""
+    if work._event is None:
+        return False
+    work._event.cancelled = True
+    if work._queue is not None:
+        work._queue._busy -= 1
+    work._event = work._queue = None
+    work._late = False
+    return True
+
+
+def cancel_delayed_work_sync(work):
+    """Take queued work back, and wait until it does not run; return whether there was any."""
+    was = cancel_delayed_work(work)
+    this().loop.sleep_until(lambda: not work._runs, "work that runs")
+    return was
+
+
+cancel_work_sync = cancel_delayed_work_sync
+
+
+def flush_work(work):
+    """Wait until queued work has run; return whether there was any."""
+    if work._event is None and not work._runs:
+        return False
+    this().loop.sleep_until(lambda: work._event is None and not work._runs, "queued work")
+    return True
+
+
+def work_on_cpu(cpu, fn):
+    """Let a worker of that CPU call fn(), and wait. Returns what it returns."""
+    returned = []
+    work = work_struct()
+    INIT_WORK(work, lambda work: returned.append(fn()), None)
+    queue_work_on(cpu, "kworker", work)
+    flush_work(work)
+    return returned[0]
+
+
+def alloc_workqueue(name, flags=0):
+    """Make a work queue; None on failure. What it has for each CPU is not accounted."""
+    queue = kzalloc(workqueue_struct, 0)
+    if queue is not None:
+        queue.name, queue.flags = name, flags
+    return queue
+
+
+def flush_workqueue(queue):
+    """Wait until the works that were queued have run; not for those that are for later."""
+    this().loop.sleep_until(lambda: not queue._busy, f"the work queue {queue.name}")
+
+
+def destroy_workqueue(queue):
+    """Free a work queue, once its works have run."""
+    flush_workqueue(queue)
+    kfree(queue)

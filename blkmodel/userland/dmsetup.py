@@ -1,0 +1,816 @@
+"""dmsetup: the tool by which mapped devices are made, given tables, looked at and removed.
+
+run() does one command, as a process of the running kernel, and returns what the process leaves behind: its exit
+status, what it wrote, and which ioctl failed. Below it create(), load() and so on do the same as functions of Python,
+which raise KernelError. What the tool says is what dmsetup 1.02.185 says, but for its help. Left out: statistics,
+trees, udev's cookies, reports with columns of one's choice, and `measure`, which this kernel has not: NotModelled.
+"""
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from blkmodel.errors import KernelError, NotModelled
+from blkmodel.sim import this
+from blkmodel.userland.libdm import (
+    LIBRARY_VERSION,
+    Library,
+    Refused,
+    Task,
+    deps,
+    find_disk,
+    info,
+    mangled,
+    name_of_path,
+    names,
+    plain,
+    read_ahead,
+    targets,
+    versions,
+)
+
+NAME_LEN, TYPE_LEN, UUID_LEN = 128, 16, 129
+DEVICE_OPTIONS = ("devno", "blkdevname", "devname")
+
+
+class Outcome(NamedTuple):
+    """What a process of dmsetup leaves behind. ioctl and errno say which ioctl failed first, and how (positive)."""
+
+    exit: int
+    output: str
+    errors: list[str]
+    ioctl: str | None
+    errno: int
+
+
+# The options of the tool, in its own order; those that the model has, and whether they have an argument
+ALL_OPTIONS = (
+    "alias", "alldevices", "allprograms", "allregions", "area", "areas", "areasize", "addnodeonresume",
+    "addnodeoncreate", "bounds", "checks", "clear", "columns", "concise", "count", "deferred", "exec", "filemap",
+    "follow", "force", "foreground", "gid", "group", "groupid", "help", "histogram", "inactive", "interval",
+    "length", "manglename", "major", "minor", "mode", "nameprefixes", "nogroup", "noflush", "noheadings",
+    "nolockfs", "noopencount", "nosuffix", "notable", "notimesuffix", "nomonitor", "noudevrules", "noudevsync",
+    "options", "precise", "programid", "readonly", "raw", "readahead", "region", "regions", "regionid",
+    "relative", "retry", "rows", "select", "segments", "separator", "setuuid", "showkeys", "sort", "start",
+    "table", "target", "tree", "udevcookie", "uid", "units", "uuid", "unbuffered", "unquoted", "userdata",
+    "verbose", "verifyudev", "version", "yes",
+)
+OPTIONS = {
+    "readonly": False, "checks": False, "columns": False, "deferred": False, "force": False, "inactive": False,
+    "major": True, "minor": True, "noflush": False, "noheadings": False, "nolockfs": False, "noopencount": False,
+    "notable": False, "noudevrules": False, "noudevsync": False, "options": True, "retry": False, "setuuid": False,
+    "showkeys": False, "table": True, "target": True, "uuid": True, "verbose": False, "verifyudev": False,
+    "version": False, "yes": False, "addnodeonresume": False, "addnodeoncreate": False,
+}
+LETTERS = {"c": "columns", "C": "columns", "f": "force", "j": "major", "m": "minor", "n": "notable", "o": "options",
+           "r": "readonly", "u": "uuid", "v": "verbose", "y": "yes", "h": "help", "G": "gid", "M": "mode", "O": "sort",
+           "S": "select", "U": "uid"}
+INCOMPATIBLE = (("table", "notable"), ("addnodeonresume", "addnodeoncreate"))
+
+
+@dataclass
+class Process:
+    """One run of the tool: its options (name → argument, or how often it was given), and what it has written."""
+
+    library: Library = field(default_factory=Library)
+    options: dict = field(default_factory=dict)
+    output: list[str] = field(default_factory=list)
+    stdin: str = ""
+    command: str = ""
+    several: bool = False
+
+    def print(self, text):
+        self.output.append(text)
+
+    def refuse(self, *lines):
+        """Say why, and do not go on."""
+        for line in lines:
+            self.library.error(line)
+        raise Refused
+
+    def number(self, option):
+        """An option's argument as C's atoi() has it."""
+        found = re.match(r"\s*([+-]?\d+)", str(self.options.get(option, "")))
+        return int(found[1]) if found else 0
+
+
+# The command line
+
+def run(words, stdin=""):
+    """Do `dmsetup WORDS…` as a process of the running kernel, with all that it sets off. Returns its Outcome.
+
+    A table comes from --table or, where there is none, from standard input.
+    """
+    process = Process(stdin=stdin)
+    status = this().task("dmsetup", _main, process, list(words))
+    failures = process.library.failures
+    first = (failures[0].ioctl, failures[0].errno) if failures else (None, 0)
+    return Outcome(status, "".join(process.output), process.library.errors, *first)
+
+
+def only_looks(words):
+    """Whether `dmsetup WORDS…` asks, and changes nothing."""
+    arguments = _options(Process(), words)
+    return not arguments or arguments[0] in LOOKS or arguments[0] not in COMMANDS
+
+
+def wants_stdin(words):
+    """Whether `dmsetup WORDS…` reads a table from standard input."""
+    process = Process()
+    arguments = _options(process, words) or [""]
+    return (arguments[0] in ("create", "load", "reload") and len(arguments) <= 2
+            and not {"table", "notable"} & set(process.options))
+
+
+def _main(process, words):
+    try:
+        arguments = _options(process, words)
+        if arguments is not None and ("major" in process.options) != ("minor" in process.options):
+            process.library.error("Please specify both major number and minor number.")
+            arguments = None
+        for one, other in INCOMPATIBLE:
+            if arguments is not None and one in process.options and other in process.options:
+                process.library.error(f"--{one} and --{other} are incompatible.")
+                arguments = None
+        if arguments is None:
+            process.library.error("Couldn't process command line.")
+            return 1
+        if "version" in process.options:
+            _version(process, [], None)
+            return 0
+        return _command(process, arguments)
+    except Refused:
+        return 1
+    finally:
+        process.library.close()
+
+
+def _options(process, words):
+    """Take the options out of the words; return the other ones, or None where an option is none."""
+    arguments: list[str] = []
+    words = list(words)
+    while words:
+        word = words.pop(0)
+        if word == "--":
+            return arguments + words
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            fitting = [option for option in ALL_OPTIONS if option.startswith(name)]
+            if name in ALL_OPTIONS:
+                fitting = [name]
+            if len(fitting) != 1:
+                found = " ".join(f"'--{option}'" for option in fitting)
+                how = f"option '{word}' is ambiguous; possibilities: {found}" if found else (
+                    f"unrecognized option '{word}'")
+                process.library.error(f"dmsetup: {how}")
+                return None
+            if not _option(process, fitting[0], f"--{fitting[0]}", value if equals else None, words):
+                return None
+        elif word.startswith("-") and len(word) > 1:
+            letters = word[1:]
+            while letters:
+                letter, letters = letters[0], letters[1:]
+                if letter not in LETTERS:
+                    process.library.error(f"dmsetup: invalid option -- '{letter}'")
+                    return None
+                with_value = OPTIONS.get(LETTERS[letter])
+                if not _option(process, LETTERS[letter], letter, letters or None if with_value else None, words):
+                    return None
+                if with_value:
+                    break
+        else:
+            arguments.append(word)
+    return arguments
+
+
+def _option(process, name, written, value, words):
+    """Note an option; its argument may be the next word. Returns whether that could be done."""
+    if name not in OPTIONS:
+        raise NotModelled(f"dmsetup's option --{name}")
+    if not OPTIONS[name]:
+        if value is not None:
+            process.library.error(f"dmsetup: option '{written}' doesn't allow an argument")
+            return False
+        process.options[name] = process.options.get(name, 0) + 1
+        return True
+    if value is None:
+        if not words:
+            process.library.error(f"dmsetup: option requires an argument -- '{written}'" if len(written) == 1
+                                  else f"dmsetup: option '{written}' requires an argument")
+            return False
+        value = words.pop(0)
+    process.options[name] = value
+    return True
+
+
+def _command(process, arguments):
+    if not arguments:
+        process.library.error("Usage: dmsetup COMMAND …")
+        return 1
+    name, *arguments = arguments
+    if name in OTHER_COMMANDS:
+        raise NotModelled(f"dmsetup {name}")
+    if name not in COMMANDS:
+        process.library.error("Unknown command.")
+        return 1
+    command = COMMANDS[name]
+    if len(arguments) < command.least or 0 <= command.most < len(arguments):
+        process.library.error("Incorrect number of arguments.")
+        return 1
+    process.command = name
+    if "columns" not in process.options:
+        _device_option(process)
+    by_number = "uuid" in process.options or "major" in process.options
+    process.several = command.repeated and len(arguments) != 1 and (bool(arguments) or not by_number)
+    try:
+        for each in [[word] for word in arguments] or [[]] if command.repeated else [arguments]:
+            command.function(process, each, None)
+    except Refused:
+        process.library.error("Command failed.")
+        return 1
+    return 0
+
+
+# Tasks
+
+def _task(process, kind, name=None, optional=False):
+    """A task for the device that is meant: by name or, without one, by the options --uuid, or --major and --minor."""
+    task = process.library.task(kind)
+    if name is not None:
+        task.name = _name(process, kind, name)
+    elif "uuid" in process.options:
+        task.uuid = mangled(process.options["uuid"])
+    elif "major" in process.options and "minor" in process.options:
+        task.major, task.minor = process.number("major"), process.number("minor")
+    elif not optional:
+        process.refuse("No device specified.")
+    task.no_open_count = "noopencount" in process.options
+    task.query_inactive = "inactive" in process.options
+    return task
+
+
+def _only(arguments):
+    """The one argument of a command that is repeated for each, or None."""
+    return arguments[0] if arguments else None
+
+
+def _name(process, kind, name):
+    """The name that the kernel is told; it may have been given as the path of a node."""
+    if "/" in name:
+        if kind == "create":
+            process.refuse(f'Name "{name}" invalid. It contains "/".')
+        found, missing = name_of_path(name)
+        if missing:
+            process.refuse(f"Device {missing} not found")
+        return found
+    if len(name.encode()) >= NAME_LEN:
+        process.refuse(f'Name "{name}" too long.')
+    return mangled(name)
+
+
+def _parse_table(process, task):
+    """Give a task the targets of the table, which is an option or comes from standard input."""
+    text, place = (process.options["table"], "") if "table" in process.options else (process.stdin, "on stdin")
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        found = re.match(r"([+-]?\d++)\s*+([+-]?\d++)\s*+(\S++)\s*+", line)
+        if not found:
+            process.refuse(f"Invalid format on line {number} of table {place}.")
+        kind = found[3]
+        if len(kind.encode()) >= TYPE_LEN:
+            process.refuse(f"Target type name {kind} is too long.")
+        params = line[found.end():].partition("#")[0]
+        task.targets.append((_unsigned(found[1]), _unsigned(found[2]), kind, params))
+
+
+def _unsigned(text):
+    """A number as C's %llu reads it."""
+    most = (1 << 64) - 1
+    value = int(text)
+    return min(value, most) if value >= 0 else -min(-value, most) & most
+
+
+# Sub-commands. Each takes the process, its arguments and, where it is called for each device, that device's name.
+
+def _create(process, arguments, _):
+    if not arguments:
+        process.refuse("Please provide a name for the new device.")
+    task = _task(process, "create", arguments[0])
+    if "uuid" in process.options:
+        task.uuid = mangled(process.options["uuid"])
+    if len(arguments) > 1 and not {"notable", "table"} & set(process.options):
+        process.refuse(f"Couldn't open '{arguments[1]}' for reading.")
+    if "notable" not in process.options:
+        _parse_table(process, task)
+    task.read_only = "readonly" in process.options
+    task.major = process.number("major") if "major" in process.options else -1
+    task.minor = process.number("minor") if "minor" in process.options else -1
+    task.add_node_on_create = "addnodeoncreate" in process.options
+    process.library.run(task)
+    if "verbose" in process.options:
+        _display_info(process, task)
+
+
+def _load(process, arguments, _):
+    if "notable" in process.options:
+        process.refuse("--notable only available when creating new device.")
+    name = None
+    if "uuid" not in process.options and "major" not in process.options:
+        if not arguments:
+            process.refuse("Please specify device.")
+        name, *arguments = arguments
+    elif len(arguments) > 1:
+        process.refuse("Too many command line arguments.")
+    task = _task(process, "reload", name)
+    if arguments and "table" not in process.options:
+        process.refuse(f"Couldn't open '{arguments[0]}' for reading.")
+    _parse_table(process, task)
+    task.read_only = "readonly" in process.options
+    process.library.run(task)
+    if "verbose" in process.options:
+        _display_info(process, task)
+
+
+def _simple(process, kind, name, event_nr=0, display=False):
+    task = _task(process, kind, name)
+    task.event_nr = event_nr
+    task.no_flush = "noflush" in process.options
+    task.skip_lockfs = "nolockfs" in process.options
+    task.add_node_on_create = "addnodeoncreate" in process.options
+    task.retry_remove = "retry" in process.options and kind == "remove"
+    task.deferred_remove = "deferred" in process.options and kind in ("remove", "remove_all")
+    process.library.run(task)
+    if display and "verbose" in process.options:
+        _display_info(process, task)
+
+
+def _suspend(process, arguments, _):
+    _simple(process, "suspend", _only(arguments), display=True)
+
+
+def _resume(process, arguments, _):
+    _simple(process, "resume", _only(arguments), display=True)
+
+
+def _clear(process, arguments, _):
+    _simple(process, "clear", _only(arguments), display=True)
+
+
+def _remove(process, arguments, _):
+    if "force" in process.options and arguments:
+        with suppress(Refused):
+            _wipe_table(process, arguments, None)
+    _simple(process, "remove", _only(arguments))
+
+
+def _remove_all(process, arguments, _):
+    _simple(process, "remove_all", "")
+    process.library.mknodes()
+    if "force" not in process.options:
+        return
+    if not _all_names(process):
+        return
+    with suppress(Refused):
+        _all(process, _wipe_table)
+    _simple(process, "remove_all", "")
+    process.library.mknodes()
+    left = len(_all_names(process))
+    if left:
+        process.library.error(f"Unable to remove {left} device(s).")
+
+
+def _wipe_table(process, arguments, name):
+    """Give a device a table that fails all I/O, of the size that it had, so that nothing waits for it any more."""
+    name = name or (arguments[0] if arguments else "")
+    if not name:
+        process.refuse("No device specified.")
+    size = 0  # where the device cannot be asked, loading is tried all the same
+    with suppress(Refused):
+        look = _task(process, "table", name)
+        process.library.run(look)
+        size = sum(length for _, length, _, _ in targets(look))
+    load = _task(process, "reload", name)
+    load.targets = [(0, size, "error", "")]
+    load.read_only = "readonly" in process.options
+    process.library.run(load)
+    if "force" in process.options:
+        process.options["nolockfs"] = process.options["noflush"] = 1
+    try:
+        _simple(process, "resume", name)
+    except Refused:
+        _simple(process, "clear", name)
+        raise
+
+
+def _rename(process, arguments, _):
+    task = _task(process, "rename", arguments[0] if len(arguments) == 2 else None)
+    new = arguments[-1]
+    if "setuuid" in process.options:
+        if len(new.encode()) >= UUID_LEN:
+            process.refuse(f'Uuid "{new}" too long')
+        task.new_uuid = True
+    else:
+        if "/" in new:
+            process.refuse(f'Name "{new}" invalid. It contains "/".')
+        if len(new.encode()) >= NAME_LEN:
+            process.refuse(f'Name "{new}" too long')
+        if not new:
+            process.refuse("Non empty new name is required.")
+    task.new_name = mangled(new)
+    process.library.run(task)
+
+
+def _message(process, arguments, _):
+    if "uuid" in process.options or "major" in process.options:
+        task = _task(process, "message")
+    else:
+        task = _task(process, "message", arguments[0])
+        arguments = arguments[1:]
+    if not arguments or not re.fullmatch(r"\s*[+-]?\d+", arguments[0]) or abs(int(arguments[0])) >> 64:
+        process.refuse("Invalid sector.")
+    task.sector = _unsigned(arguments[0])
+    if len(arguments) == 1:
+        process.library.error("No message supplied.")
+    task.message = " ".join(arguments[1:])
+    process.library.run(task)
+
+
+def _setgeometry(process, arguments, _):
+    if "uuid" in process.options or "major" in process.options:
+        task = _task(process, "setgeometry")
+    else:
+        task = _task(process, "setgeometry", arguments[0])
+        arguments = arguments[1:]
+    task.geometry = " ".join(arguments[:4])
+    process.library.run(task)
+
+
+def _wait(process, arguments, _):
+    name = None
+    if "uuid" not in process.options and "major" not in process.options:
+        if not arguments:
+            process.refuse("No device specified.")
+        name, *arguments = arguments
+    number = re.match(r"\s*\d+", arguments[-1]) if arguments else None
+    _simple(process, "waitevent", name, int(number[0]) if number else 0, display=True)
+
+
+def _mknodes(process, arguments, _):
+    process.library.mknodes(_name(process, "mknodes", arguments[0]) if arguments else None)
+
+
+def _version(process, arguments, _):
+    process.print(f"Library version:   {LIBRARY_VERSION}\n")
+    task = process.library.task("version")
+    process.library.run(task)
+    process.print(f"Driver version:    {'.'.join(map(str, task.answer.version))}\n")
+
+
+def _targets(process, arguments, _):
+    task = process.library.task("versions")
+    process.library.run(task)
+    _print_versions(process, task)
+
+
+def _target_version(process, arguments, _):
+    task = process.library.task("target-version")
+    task.name = _name(process, "target-version", arguments[0])
+    process.library.run(task)
+    _print_versions(process, task)
+
+
+def _print_versions(process, task):
+    for name, version in versions(task):
+        process.print(f"{name:<16} v{'.'.join(map(str, version))}\n")
+
+
+def _all_names(process):
+    task = process.library.task("names")
+    process.library.run(task)
+    return names(task)
+
+
+def _all(process, function):
+    """Do something for each device that there is; it fails where it fails for one, once all have had their turn.
+
+    Returns whether there is any.
+    """
+    process.several = True
+    found = _all_names(process)
+    refused = False
+    for name, _ in found:
+        try:
+            function(process, [], name)
+        except Refused:
+            refused = True
+    if refused:
+        raise Refused
+    return bool(found)
+
+
+def _each(process, function):
+    """The same for a command that shows devices, which says that there is none."""
+    if not _all(process, function):
+        process.print("No devices found\n")
+
+
+def _ls(process, arguments, _):
+    if "target" in process.options:
+        _status(process, arguments, None)
+        return
+    found = _all_names(process)
+    if not found:
+        process.print("No devices found\n")
+    for name, (major, minor) in found:
+        process.print(f"{name}\t({_device(process, major, minor) or f'{major}:{minor}'})\n")
+
+
+def _status(process, arguments, name):
+    if name is None:
+        if not arguments and "uuid" not in process.options and "major" not in process.options:
+            _each(process, _status)
+            return
+        name = _only(arguments)
+    task = _task(process, "table" if process.command == "table" else "status", name)
+    task.no_flush = "noflush" in process.options
+    process.library.run(task)
+    if not task.exists:
+        process.refuse("Device does not exist.")
+    device = info(task)
+    matched = False
+    for start, length, kind, text in targets(task) or [(0, 0, None, "")]:
+        if "target" in process.options and kind != process.options["target"]:
+            continue
+        if process.command == "ls":
+            process.print(f"{device.name}\t({device.major}, {device.minor})\n")
+            matched = True
+            break
+        if not matched and "verbose" in process.options:
+            _display_info(process, task)
+        if process.several and "verbose" not in process.options:
+            process.print(f"{device.name}: ")
+        if kind is not None:
+            process.print(f"{start} {length} {kind} {text}")
+        process.print("\n")
+        matched = True
+    if process.several and "verbose" in process.options and matched and process.command != "ls":
+        process.print("\n")
+
+
+def _info(process, arguments, name):
+    if "columns" in process.options:
+        _columns(process, arguments)
+        return
+    if name is None:
+        if not arguments and "uuid" not in process.options and "major" not in process.options:
+            _each(process, _info)
+            return
+        name = _only(arguments)
+    task = _task(process, "info", name)
+    process.library.run(task)
+    _display_info(process, task)
+
+
+def _display_info(process, task):
+    """How a device is, in words."""
+    if not task.exists:
+        process.refuse("Device does not exist.")
+    device = info(task)
+    tables = " & ".join(word for word, there in (("LIVE", device.live_table), ("INACTIVE", device.inactive_table))
+                        if there)
+    state = ("SUSPENDED" if device.suspended else "ACTIVE") + (" (READ-ONLY)" if device.read_only else "") + (
+        " (DEFERRED REMOVE)" if device.deferred_remove else "")
+    lines = [f"Name:              {device.name}", f"State:             {state}"]
+    sectors = read_ahead(device.major, device.minor)
+    if sectors is not None:
+        lines.append(f"Read Ahead:        {sectors}")
+    lines += [f"Tables present:    {tables or 'None'}", f"Open count:        {device.open_count}",
+              f"Event number:      {device.event_nr}", f"Major, minor:      {device.major}, {device.minor}",
+              f"Number of targets: {device.target_count}"]
+    if device.uuid:
+        lines.append(f"UUID: {device.uuid}")
+    process.print("".join(f"{line}\n" for line in (*lines, "")))
+
+
+def _columns(process, arguments):
+    """How devices are, a line each, with the columns that are asked for."""
+    asked = process.options.get("options", ",".join(COLUMNS)).split(",")
+    unknown = [column for column in asked if column not in COLUMNS]
+    if unknown:
+        process.refuse(f"Unrecognised field: {unknown[0]}", f"The columns are {', '.join(COLUMNS)}.")
+    devices = []
+    if arguments or "uuid" in process.options or "major" in process.options:
+        tasks = [_task(process, "info", _only(arguments))]
+    else:
+        tasks = [_task(process, "info", name) for name, _ in _all_names(process)]
+    for task in tasks:
+        process.library.run(task)
+        if not task.exists:
+            process.refuse("Device does not exist.")
+        devices.append(info(task))
+    if not devices:
+        process.print("No devices found\n")
+        return
+    rows = [[COLUMNS[column].show(device) for column in asked] for device in devices]
+    if "noheadings" in process.options:
+        process.print("".join(":".join(row) + "\n" for row in rows))
+        return
+    headings = [COLUMNS[column].heading for column in asked]
+    widths = [max(COLUMNS[column].width, *(len(row[i]) for row in (headings, *rows))) for i, column in enumerate(asked)]
+    process.print(" ".join(map(str.ljust, headings, widths)) + "\n")
+    for row in rows:
+        cells = [cell.rjust(width) if COLUMNS[column].number else cell.ljust(width)
+                 for cell, width, column in zip(row, widths, asked, strict=True)]
+        process.print(" ".join(cells) + "\n")
+
+
+def _stat(device):
+    """Which tables there are, whether the device is suspended, and whether it is read-only."""
+    return (("L" if device.live_table else "-") + ("I" if device.inactive_table else "-")
+            + ("s" if device.suspended else "-") + ("r" if device.read_only else "w"))
+
+
+class Column(NamedTuple):
+    """A column of `info -c`: its heading, how wide it is at least, whether it has numbers, and what it shows."""
+
+    heading: str
+    width: int
+    number: bool
+    show: Callable
+
+
+COLUMNS = {
+    "name": Column("Name", 16, False, lambda device: device.name),
+    "major": Column("Maj", 3, True, lambda device: str(device.major)),
+    "minor": Column("Min", 3, True, lambda device: str(device.minor)),
+    "attr": Column("Stat", 4, False, _stat),
+    "open": Column("Open", 4, True, lambda device: str(device.open_count)),
+    "segments": Column("Targ", 4, True, lambda device: str(device.target_count)),
+    "events": Column("Event", 6, True, lambda device: str(device.event_nr)),
+    "uuid": Column("UUID", 32, False, lambda device: device.uuid),
+}
+
+
+def _deps(process, arguments, name):
+    if name is None:
+        if not arguments and "uuid" not in process.options and "major" not in process.options:
+            _each(process, _deps)
+            return
+        name = _only(arguments)
+    task = _task(process, "deps", name)
+    process.library.run(task)
+    if "verbose" in process.options:
+        _display_info(process, task)
+    if process.several and "verbose" not in process.options:
+        process.print(f"{plain(task.answer.name)}: ")
+    found = deps(task)
+    process.print(f"{len(found)} dependencies\t:")
+    for major, minor in found:
+        process.print(f" ({_device(process, major, minor) or f'{major}, {minor}'})")
+    process.print("\n")
+    if process.several and "verbose" in process.options:
+        process.print("\n")
+
+
+def _device_option(process):
+    """How -o wants devices called (the last of its words counts, and a beginning does): one of DEVICE_OPTIONS."""
+    wanted = DEVICE_OPTIONS[0]
+    words = process.options.get("options", "")
+    while words:
+        word, _, rest = words.partition(",")
+        found = [option for option in DEVICE_OPTIONS if option.startswith(word)]
+        if not found:
+            process.refuse(f"Option not recognised: {words}.", "Couldn't process command line.")
+        wanted, words = found[0], rest
+    return wanted
+
+
+def _device(process, major, minor):
+    """What -o asks for in place of a device's number, or None."""
+    wanted = _device_option(process)
+    if wanted == "blkdevname":
+        return find_disk(major, minor)
+    if wanted == "devname":
+        return next((name for name, number in _all_names(process) if number == (major, minor)),
+                    find_disk(major, minor))
+    return None
+
+
+class Command(NamedTuple):
+    """A sub-command: how many arguments it takes (most: -1 for any number), whether it is repeated for each of them."""
+
+    function: Callable
+    least: int
+    most: int
+    repeated: bool
+
+
+COMMANDS = {
+    "create": Command(_create, 0, 2, False),
+    "remove": Command(_remove, 0, -1, True),
+    "remove_all": Command(_remove_all, 0, 0, False),
+    "suspend": Command(_suspend, 0, -1, True),
+    "resume": Command(_resume, 0, -1, True),
+    "load": Command(_load, 0, 2, False),
+    "clear": Command(_clear, 0, -1, True),
+    "reload": Command(_load, 0, 2, False),
+    "wipe_table": Command(_wipe_table, 0, -1, True),
+    "rename": Command(_rename, 1, 2, False),
+    "message": Command(_message, 2, -1, False),
+    "ls": Command(_ls, 0, 0, False),
+    "info": Command(_info, 0, -1, True),
+    "deps": Command(_deps, 0, -1, True),
+    "status": Command(_status, 0, -1, True),
+    "table": Command(_status, 0, -1, True),
+    "wait": Command(_wait, 0, 2, False),
+    "mknodes": Command(_mknodes, 0, -1, True),
+    "target-version": Command(_target_version, 1, -1, True),
+    "targets": Command(_targets, 0, 0, False),
+    "version": Command(_version, 0, 0, False),
+    "setgeometry": Command(_setgeometry, 5, 5, False),
+}
+OTHER_COMMANDS = ("help", "measure", "mangle", "splitname", "stats", "udevcreatecookie", "udevreleasecookie",
+                  "udevflags", "udevcomplete", "udevcomplete_all", "udevcookies")
+LOOKS = ("ls", "info", "deps", "status", "table", "wait", "target-version", "targets", "version")
+
+
+# The same from Python
+
+def dmsetup(*words, stdin=""):
+    """Do a command and return its output.
+
+    KernelError where an ioctl fails, with its errno; ValueError with dmsetup's own words where it comes to none.
+    """
+    before = len(this().log)
+    done = run(words, stdin)
+    if done.errno:
+        raise KernelError(-done.errno, " ".join(["dmsetup", *words]), [*done.errors, *this().log[before:]])
+    if done.exit:
+        raise ValueError(" ".join(done.errors))
+    return done.output
+
+
+def create(name, table=None, uuid=None):
+    """Make a device with a table or (None) without one. Returns the name of its disk."""
+    words = ["create", name, *(["--notable"] if table is None else ["--table", table]),
+             *(["--uuid", uuid] if uuid else [])]
+    dmsetup(*words)
+    return disk_of(name)
+
+
+def load(name, table):
+    """Load a table for a device, to be made live when it is resumed."""
+    dmsetup("load", name, "--table", table)
+
+
+def suspend(name, flush=True):
+    """Suspend a device."""
+    dmsetup("suspend", name, *([] if flush else ["--noflush"]))
+
+
+def resume(name):
+    """Make the table that is loaded the live one, and resume the device."""
+    dmsetup("resume", name)
+
+
+def remove(name):
+    """Remove a device."""
+    dmsetup("remove", name)
+
+
+def rename(name, new_name):
+    """Give a device another name."""
+    dmsetup("rename", name, new_name)
+
+
+def message(name, sector, text):
+    """Give a message to the target of a sector."""
+    dmsetup("message", name, str(sector), text)
+
+
+def status(name):
+    """What the targets of a device say, a line each."""
+    return dmsetup("status", name)
+
+
+def table(name):
+    """The live table of a device."""
+    return dmsetup("table", name)
+
+
+def disk_of(name):
+    """The name of a device's disk, such as `"dm-0"`."""
+    library = Library()
+    task = Task("info", name=mangled(name))
+
+    try:
+        this().task("dmsetup", library.run, task)
+    finally:
+        library.close()
+    if not task.exists:
+        raise KeyError(f"there is no mapped device {name!r}")
+    return find_disk(info(task).major, info(task).minor)

@@ -1,0 +1,455 @@
+"""libdevmapper, the library below dmsetup: which ioctls a task comes to, and what it makes of the answers.
+
+It does what version 1.02.185 does on a machine without udev: it makes the nodes below /dev/mapper itself. A process
+has one Library; what it would write on its standard error is in `errors`, line by line.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from blkmodel.include.linux import dm_ioctl as uapi
+from blkmodel.include.linux.fs import O_RDWR, filp_close, filp_open, mknod, unlink, vfs_ioctl
+from blkmodel.include.linux.genhd import dev_to_disk, disk_devt
+from blkmodel.services.base.err import IS_ERR, PTR_ERR
+from blkmodel.services.base.errno import EBUSY, ENXIO
+from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV, huge_decode_dev, huge_encode_dev
+from blkmodel.services.base.stat import S_IFBLK
+from blkmodel.services.devices.device import devices
+from blkmodel.services.tasks.delay import msleep
+
+LIBRARY_VERSION = "1.02.185 (2022-05-18)"
+CONTROL = "/dev/mapper/control"
+MIN_SIZE = 16 * 1024
+PLAIN = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#+-.:=@_")
+DM_EXISTS_FLAG = 1 << 2  # the library's own: a bit that the kernel leaves alone
+PRIMARY_SOURCE = 0x0040 << 16  # in the cookie of an event: it comes from the library
+RETRIES, RETRY_DELAY = 25, 200  # milliseconds
+
+# what a task's kind is called in messages, its ioctl, and the version of the interface that it needs
+KINDS = {
+    "create": (uapi.DM_DEV_CREATE_CMD, (4, 0, 0)),
+    "reload": (uapi.DM_TABLE_LOAD_CMD, (4, 0, 0)),
+    "remove": (uapi.DM_DEV_REMOVE_CMD, (4, 0, 0)),
+    "remove_all": (uapi.DM_REMOVE_ALL_CMD, (4, 0, 0)),
+    "suspend": (uapi.DM_DEV_SUSPEND_CMD, (4, 0, 0)),
+    "resume": (uapi.DM_DEV_SUSPEND_CMD, (4, 0, 0)),
+    "info": (uapi.DM_DEV_STATUS_CMD, (4, 0, 0)),
+    "deps": (uapi.DM_TABLE_DEPS_CMD, (4, 0, 0)),
+    "rename": (uapi.DM_DEV_RENAME_CMD, (4, 0, 0)),
+    "version": (uapi.DM_VERSION_CMD, (4, 0, 0)),
+    "status": (uapi.DM_TABLE_STATUS_CMD, (4, 0, 0)),
+    "table": (uapi.DM_TABLE_STATUS_CMD, (4, 0, 0)),
+    "waitevent": (uapi.DM_DEV_WAIT_CMD, (4, 0, 0)),
+    "names": (uapi.DM_LIST_DEVICES_CMD, (4, 0, 0)),
+    "clear": (uapi.DM_TABLE_CLEAR_CMD, (4, 0, 0)),
+    "mknodes": (uapi.DM_DEV_STATUS_CMD, (4, 0, 0)),
+    "versions": (uapi.DM_LIST_VERSIONS_CMD, (4, 1, 0)),
+    "message": (uapi.DM_TARGET_MSG_CMD, (4, 2, 0)),
+    "setgeometry": (uapi.DM_DEV_SET_GEOMETRY_CMD, (4, 6, 0)),
+    "target-version": (uapi.DM_GET_TARGET_VERSION_CMD, (4, 41, 0)),
+}
+WITHOUT_TARGETS = ("remove_all", "create", "remove", "suspend", "status", "clear")
+WITH_EVENT = ("resume", "remove", "rename")
+MAY_NOT_EXIST = ("info", "mknodes", "status")
+MAY_GROW = ("versions", "names", "deps", "status", "table", "waitevent", "message")
+
+STRERROR = {
+    1: "Operation not permitted", 2: "No such file or directory", 4: "Interrupted system call",
+    5: "Input/output error", 6: "No such device or address", 9: "Bad file descriptor",
+    11: "Resource temporarily unavailable", 12: "Cannot allocate memory", 13: "Permission denied", 14: "Bad address",
+    16: "Device or resource busy", 17: "File exists", 19: "No such device", 22: "Invalid argument",
+    25: "Inappropriate ioctl for device", 27: "File too large", 28: "No space left on device",
+    30: "Read-only file system", 34: "Numerical result out of range", 61: "No data available",
+    75: "Value too large for defined data type", 95: "Operation not supported", 110: "Connection timed out",
+    123: "No medium found",
+}
+
+
+def strerror(errno):
+    """An error's text, as the C library has it."""
+    return STRERROR.get(errno, f"Unknown error {errno}")
+
+
+class Refused(Exception):
+    """The library does not do what is asked of it; why is among the process's errors."""
+
+
+@dataclass(slots=True)
+class Task:
+    """One operation: its kind, the device that is meant, and what is to be done. `answer` and `block` are the kernel's.
+
+    targets are (start, length, type, parameters). geometry, message and new_name are texts, with new_uuid where the
+    new name is a UUID. exists: the device was there.
+    """
+
+    kind: str
+    name: str = ""
+    uuid: str = ""
+    major: int = -1
+    minor: int = -1
+    targets: list = field(default_factory=list)
+    new_name: str | None = None
+    new_uuid: bool = False
+    message: str | None = None
+    sector: int = 0
+    geometry: str | None = None
+    event_nr: int = 0
+    read_only: bool = False
+    no_flush: bool = False
+    skip_lockfs: bool = False
+    no_open_count: bool = False
+    query_inactive: bool = False
+    deferred_remove: bool = False
+    retry_remove: bool = False
+    add_node_on_create: bool = False
+    answer: Any = None
+    block: Any = None
+    exists: bool = True
+
+
+@dataclass(slots=True)
+class Failure:
+    """An ioctl that failed: what the library calls it, and the errno, positive."""
+
+    ioctl: str
+    errno: int
+
+
+class Library:
+    """The library in one process. `failures` are the ioctls that failed, and were reported."""
+
+    def __init__(self):
+        self.errors = []
+        self.failures = []
+        self._control = None
+        self._version = None
+        self._doublings = 0
+
+    def error(self, line):
+        self.errors.append(line)
+
+    def close(self):
+        """The process ends."""
+        if self._control is not None:
+            filp_close(self._control)
+            self._control = None
+
+    def task(self, kind):
+        """A task of that kind; with the first one the library asks the kernel which version it has."""
+        self.version()
+        return Task(kind)
+
+    def version(self):
+        """Ask the kernel which version of the interface it has, once; return that, such as "4.41.0"."""
+        if self._version is None:
+            task = Task("version")
+            version = "unknown version"
+            if self._open():
+                self._ioctl(task)
+                version = ".".join(map(str, task.answer.version))
+            if not version.startswith("4."):
+                self.error(f"Incompatible libdevmapper {LIBRARY_VERSION} and kernel driver ({version}).")
+                raise Refused
+            self._version = version
+        return self._version
+
+    def run(self, task):
+        """Do a task, all ioctls of it. Refused where it fails; then `errors` say why."""
+        self.version()
+        if task.kind == "create" and task.targets:
+            self._create_and_load(task)
+            return
+        if not self._open():
+            raise Refused
+        while True:
+            errno = self._try(task)
+            if errno == ENXIO and task.kind in MAY_NOT_EXIST:
+                task.exists = False
+            elif errno:
+                self.failures.append(Failure(task.kind, errno))
+                self.error(f"device-mapper: {task.kind} ioctl on {self._called(task)} failed: {strerror(errno)}")
+                raise Refused
+            if not task.answer.flags & uapi.DM_BUFFER_FULL_FLAG:
+                break
+            if task.kind not in MAY_GROW:
+                self.error("WARNING: libdevmapper buffer too small for data")
+                break
+            self._doublings += 1
+        self._update_nodes(task)
+
+    def mknodes(self, name=None):
+        """Make the node of a device, or remove it where the device is gone; (None) of all."""
+        self.version()
+        if name is not None:
+            wanted = [name]
+        else:
+            listed = Task("names")
+            wanted = [node.removeprefix("mapper/") for node, there in list(devices().nodes.items())
+                      if node.startswith("mapper/") and there.mode == S_IFBLK]
+            for each in wanted:
+                self.run(Task("mknodes", name=each, no_open_count=True))
+            self.run(listed)
+            wanted = [mangled(each) for each, _ in names(listed)]
+        for each in wanted:
+            self.run(Task("mknodes", name=each, no_open_count=True))
+
+    def _open(self):
+        """Open the control node, if it is not; return whether it is."""
+        if self._control is None:
+            file = filp_open(CONTROL, O_RDWR)
+            if IS_ERR(file):
+                self.error(f"{CONTROL}: open failed: {strerror(-PTR_ERR(file))}")
+                self.error("Failure to communicate with kernel device-mapper driver.")
+                self.error("Check that device-mapper is available in the kernel.")
+                return False
+            self._control = file
+        return True
+
+    def _try(self, task):
+        """Do one ioctl, again and again where that is wanted. Returns its errno, or 0."""
+        for left in range(RETRIES if task.retry_remove and task.kind == "remove" else 1, 0, -1):
+            errno = self._ioctl(task)
+            if errno != EBUSY or left == 1:
+                break
+            msleep(RETRY_DELAY)
+        return errno
+
+    def _ioctl(self, task):
+        """Do one ioctl. Returns its errno, or 0; task.answer and task.block are set."""
+        cmd, _ = KINDS[task.kind]
+        block = self._flatten(task)
+        # more than 0 is success too: a message for a device without a table comes to 2
+        errno = max(-vfs_ioctl(self._control, uapi._IOWR(cmd), block), 0)
+        task.block = block
+        task.answer = uapi.dm_ioctl()
+        uapi.read_head(block, task.answer)
+        return errno
+
+    def _flatten(self, task):
+        """The block of memory that the kernel is given."""
+        parts = []
+        if task.kind not in WITHOUT_TARGETS:
+            for start, length, kind, params in task.targets:
+                text = uapi.bytes_of(params).replace(b"\\", b"\\\\") + b"\0"
+                size = uapi.align_val(uapi.TARGET_SPEC.size + len(text))
+                spec = uapi.TARGET_SPEC.pack(start, length, 0, size, uapi.bytes_of(kind))
+                parts.append((spec + text).ljust(size, b"\0"))
+        count = len(parts)
+        if task.new_name is not None:
+            parts.append(uapi.bytes_of(task.new_name) + b"\0")
+        if task.message is not None:
+            parts.append(uapi.TARGET_MSG.pack(task.sector) + uapi.bytes_of(task.message) + b"\0")
+        if task.geometry is not None:
+            parts.append(uapi.bytes_of(task.geometry) + b"\0")
+        data = b"".join(parts)
+        head = uapi.dm_ioctl(version=list(KINDS[task.kind][1]), data_start=uapi.align_val(uapi.DATA_OFFSET),
+                             target_count=count, event_nr=task.event_nr, flags=self._flags(task))
+        size = max(head.data_start + len(data) + 8 * count, MIN_SIZE) << self._doublings
+        head.data_size = size
+        if task.minor >= 0:
+            if task.major <= 0:
+                self.error("Missing major number for persistent device.")
+                self.error("Couldn't create ioctl argument.")
+                raise Refused
+            head.dev = huge_encode_dev(MKDEV(task.major, task.minor))
+        # where a number says which device is meant, the name is only for messages
+        if task.kind not in ("resume", "reload") or task.minor < 0 or task.major < 0:
+            head.name = task.name
+        head.uuid = task.uuid
+        if task.kind in WITH_EVENT:
+            head.event_nr |= PRIMARY_SOURCE
+        block = bytearray(size)
+        uapi.write_head(head, block)
+        block[head.data_start:head.data_start + len(data)] = data
+        return block
+
+    def _flags(self, task):
+        asked = {
+            uapi.DM_PERSISTENT_DEV_FLAG: task.minor >= 0,
+            uapi.DM_SUSPEND_FLAG: task.kind == "suspend",
+            uapi.DM_NOFLUSH_FLAG: task.no_flush,
+            uapi.DM_READONLY_FLAG: task.read_only,
+            uapi.DM_SKIP_LOCKFS_FLAG: task.skip_lockfs,
+            uapi.DM_DEFERRED_REMOVE: task.deferred_remove and task.kind in ("remove", "remove_all"),
+            uapi.DM_QUERY_INACTIVE_TABLE_FLAG: task.query_inactive,
+            uapi.DM_UUID_FLAG: task.new_uuid,
+            uapi.DM_STATUS_TABLE_FLAG: task.kind == "table",
+            uapi.DM_SKIP_BDGET_FLAG: task.no_open_count,
+        }
+        return DM_EXISTS_FLAG | sum(flag for flag, wanted in asked.items() if wanted)
+
+    def _called(self, task):
+        """The device of a task, for a message."""
+        number = f"({task.major}:{task.minor})" if task.major > 0 else ""
+        return f"{task.name} {task.uuid}{number}"
+
+    def _create_and_load(self, task):
+        """Make a device with a table: create, load, resume; one whose table does not do is removed again."""
+        create = Task("create", name=task.name, uuid=task.uuid, major=task.major, minor=task.minor,
+                      add_node_on_create=task.add_node_on_create)
+        self.run(create)
+        number = huge_decode_dev(create.answer.dev)
+        try:
+            self.run(Task("reload", name=task.name, major=MAJOR(number), minor=MINOR(number), targets=task.targets,
+                          read_only=task.read_only))
+            # the kind of the task is another from here on, so that its answer says how the device is in the end
+            task.kind, task.uuid, task.targets = "resume", "", []
+            self.run(task)
+        except Refused:
+            task.kind, task.uuid, task.targets = "remove", "", []
+            try:
+                self.run(task)
+            except Refused:
+                self.error("Failed to revert device creation.")
+            raise
+
+    def _update_nodes(self, task):
+        """Make, remove or rename the device's node."""
+        if task.kind == "create" and task.add_node_on_create:
+            self._add_node(task.name, task.answer.dev)
+        elif task.kind == "resume" and task.name and not task.add_node_on_create:
+            self._add_node(task.name, task.answer.dev)
+        elif task.kind == "mknodes":
+            if task.exists:
+                self._add_node(task.answer.name, task.answer.dev)
+            elif task.name:
+                unlink(f"/dev/mapper/{task.name}")
+        elif task.kind == "remove" and task.name:
+            unlink(f"/dev/mapper/{task.name}")
+        elif task.kind == "rename" and task.name and not task.new_uuid:
+            node = devices().nodes.get(f"mapper/{task.name}")
+            if node is not None:
+                number = node.rdev
+                unlink(f"/dev/mapper/{task.name}")
+                self._add_node(task.new_name, huge_encode_dev(number))
+
+    def _add_node(self, name, dev):
+        """Make a node below /dev/mapper, unless it is there."""
+        number = huge_decode_dev(dev)
+        node = devices().nodes.get(f"mapper/{name}")
+        if node is not None and node.rdev == number:
+            return
+        unlink(f"/dev/mapper/{name}")
+        mknod(f"/dev/mapper/{name}", S_IFBLK, number)
+
+
+# What an answer says
+
+@dataclass(slots=True)
+class Info:
+    """How a device is."""
+
+    name: str
+    uuid: str
+    suspended: bool
+    read_only: bool
+    live_table: bool
+    inactive_table: bool
+    deferred_remove: bool
+    open_count: int
+    event_nr: int
+    major: int
+    minor: int
+    target_count: int
+
+
+def info(task):
+    """How the kernel says the device of a task is."""
+    answer = task.answer
+    number = huge_decode_dev(answer.dev)
+    return Info(plain(answer.name), plain(answer.uuid), bool(answer.flags & uapi.DM_SUSPEND_FLAG),
+                bool(answer.flags & uapi.DM_READONLY_FLAG), bool(answer.flags & uapi.DM_ACTIVE_PRESENT_FLAG),
+                bool(answer.flags & uapi.DM_INACTIVE_PRESENT_FLAG), bool(answer.flags & uapi.DM_DEFERRED_REMOVE),
+                answer.open_count, answer.event_nr, MAJOR(number), MINOR(number), answer.target_count)
+
+
+def names(task):
+    """(name, (major, minor)) of each device that a task of kind `names` found."""
+    found: list[tuple] = []
+    at = task.answer.data_start
+    while True:
+        dev, following = uapi.NAME_LIST.unpack_from(task.block, at)
+        if not dev:
+            return found
+        number = huge_decode_dev(dev)
+        found.append((plain(uapi.string_at(task.block, at + uapi.NAME_LIST.size)), (MAJOR(number), MINOR(number))))
+        if not following:
+            return found
+        at += following
+
+
+def targets(task):
+    """(start, length, type, text) of each target, of a task of kind `status`, `table` or `waitevent`."""
+    found = []
+    start = at = task.answer.data_start
+    for _ in range(task.answer.target_count):
+        begin, length, _status, following, kind = uapi.TARGET_SPEC.unpack_from(task.block, at)
+        found.append((begin, length, uapi.text_of(kind), uapi.string_at(task.block, at + uapi.TARGET_SPEC.size)))
+        at = start + following
+    return found
+
+
+def versions(task):
+    """(name, version) of each type of target, of a task of kind `versions` or `target-version`."""
+    found: list[tuple] = []
+    at = task.answer.data_start
+    while True:
+        following, *version = uapi.TARGET_VERSIONS.unpack_from(task.block, at)
+        found.append((uapi.string_at(task.block, at + uapi.TARGET_VERSIONS.size), tuple(version)))
+        if not following:
+            return found
+        at += following
+
+
+def deps(task):
+    """(major, minor) of each device below, of a task of kind `deps`."""
+    at = task.answer.data_start
+    count, _ = uapi.TARGET_DEPS.unpack_from(task.block, at)
+    numbers = [huge_decode_dev(uapi.U64.unpack_from(task.block, at + uapi.TARGET_DEPS.size + 8 * i)[0])
+               for i in range(count)]
+    return [(MAJOR(number), MINOR(number)) for number in numbers]
+
+
+def read_ahead(major, minor):
+    """How many sectors are read ahead on a disk; None for no such disk."""
+    for dev in devices().of_class.get("block", ()):
+        if dev.devt == MKDEV(major, minor):
+            return dev_to_disk(dev).queue.backing_dev_info.ra_pages * 8
+    return None
+
+
+def mangled(name):
+    """A name as udev can bear it: any other byte as \\xNN; one that is written so already stays."""
+    if "\\x" in name:
+        return name
+    return "".join(chr(byte) if chr(byte) in PLAIN else f"\\x{byte:02x}" for byte in uapi.bytes_of(name))
+
+
+def plain(name):
+    """The name that was mangled so."""
+    data = re.sub(rb"\\x([0-9a-fA-F]{2})", lambda found: bytes([int(found[1], 16)]), uapi.bytes_of(name))
+    return data.decode("utf8", "surrogateescape")
+
+
+def name_of_path(path):
+    """The name of a device by a path to a node of it. Returns (name, ""), or ("", what is not to be found)."""
+    nodes = devices().nodes
+    node = nodes.get(path.removeprefix("/dev/")) if path.startswith("/dev/") or path.count("/") == 1 else None
+    if node is None:
+        return "", path
+    last = path.rpartition("/")[2]
+    mapper = [name.removeprefix("mapper/") for name, other in nodes.items()
+              if name.startswith("mapper/") and other.mode == S_IFBLK and other.rdev == node.rdev]
+    if last in mapper:
+        return last, ""
+    return (mapper[0], "") if mapper else ("", last)
+
+
+def find_disk(major, minor):
+    """The name of a disk by its number, or None."""
+    for dev in devices().of_class.get("block", ()):
+        disk = dev_to_disk(dev)
+        if disk_devt(disk) == MKDEV(major, minor):
+            return disk.disk_name
+    return None

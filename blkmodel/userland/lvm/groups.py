@@ -1,0 +1,222 @@
+"""Physical volumes and volume groups: which disks there are extents on, and how to find what a name means."""
+
+import re
+
+from blkmodel.include.linux.fs import O_EXCL, O_RDWR, filp_close, filp_open
+from blkmodel.include.linux.genhd import dev_to_disk, disk_devt, get_capacity
+from blkmodel.services.base.err import IS_ERR
+from blkmodel.services.base.kdev_t import format_dev_t
+from blkmodel.services.base.log2 import is_power_of_2
+from blkmodel.services.base.stat import S_IFBLK
+from blkmodel.services.devices.device import devices
+from blkmodel.sim import this
+from blkmodel.userland.lvm.units import Size, display_size
+from blkmodel.userland.lvm.volumes import EXTENT_SIZE, PE_START, PhysicalVolume, VolumeGroup, metadata
+
+PV_MIN_SIZE = 4096  # sectors: 2 MiB
+NAME_LEN = 128
+CLAIMED = "Can't open {} exclusively.  Mounted filesystem?"
+CHARACTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+# The commands. Each takes its process, and the words that are no options.
+
+def pvcreate(process, *paths):
+    """Make physical volumes of disks."""
+    if not paths:
+        process.no_syntax()
+    _make_pvs(process, paths)
+
+
+def vgcreate(process, *words):
+    """Make a volume group of disks, and physical volumes of those that are none yet."""
+    if len(words) < 2:
+        process.no_syntax()
+    name, *paths = words
+    size = process.options.get("physicalextentsize", Size("", EXTENT_SIZE, None)).amount
+    wrong = name_problem(name)
+    if wrong:
+        process.wrong(wrong, f'New volume group name "{name}" is invalid.')
+    if not size:
+        process.wrong("Physical extent size may not be zero")
+    if _in_filesystem(name):
+        process.wrong(f"/dev/{name}: already exists in filesystem")
+    if name in metadata().vgs:
+        process.fail(f"A volume group called {name} already exists.")
+    pvs = _make_pvs(process, paths)
+    if not is_power_of_2(size) and size % 256:
+        process.fail(f"Physical Extent size must be a multiple of {display_size(256)} when not a power of 2.")
+    vg = VolumeGroup(name, new_uuid(), size, process.options.get("alloc", "normal"))
+    for pv in pvs:
+        vg.add(pv)
+    metadata().vgs[name] = vg
+    process.say(f'Volume group "{name}" successfully created')
+
+
+def vgextend(process, *words):
+    """Add disks to a volume group."""
+    if len(words) < 2:
+        process.no_syntax()
+    name, *paths = words
+    pvs = _make_pvs(process, paths)
+    vg = group(process, name)
+    for pv in pvs:
+        vg.add(pv)
+    process.say(f'Volume group "{name}" successfully extended')
+
+
+# What names mean
+
+def group(process, name):
+    """A volume group by its name, or `/dev/VG`."""
+    vg = metadata().vgs.get(name.removeprefix("/dev/"))
+    if vg is None:
+        process.fail(f'Volume group "{name}" not found', f"Cannot process volume group {name}")
+    return vg
+
+
+def logical_volume(process, word):
+    """A logical volume by `VG/LV`, or `/dev/VG/LV`."""
+    vg_name, slash, name = word.removeprefix("/dev/").partition("/")
+    if not slash:
+        process.wrong("Please specify a logical volume path.")
+    vg = group(process, vg_name)
+    lv = vg.lv(name)
+    if lv is None:
+        process.fail(f"Logical volume {name} not found in volume group {vg_name}.")
+    return lv
+
+
+def extents_of(process, vg, words):
+    """The extents in which to allocate: of the physical volumes that are named, or of all.
+
+    Returns (physical volume, first, count) of each range, in order, and whether any was named.
+    """
+    if not words:
+        return [(pv, 0, pv.pe_count) for pv in vg.pvs], False
+    found = []
+    for word in words:
+        path, *parts = word.split(":")
+        disk = _disk(path)
+        pv = next((pv for pv in vg.pvs if disk is not None and pv.number == format_dev_t(disk_devt(disk))), None)
+        if pv is None:
+            process.fail(f'Physical Volume "{path}" not found in Volume Group "{vg.name}".')
+        if not pv.free_count:
+            process.warn(f'WARNING: No free extents on physical volume "{path}".')
+            continue
+        for part in parts or ["0-"]:
+            found.append((pv, *_range(process, pv, part)))
+    if not found:
+        process.fail("No specified PVs have space available.")
+    return found, True
+
+
+def _range(process, pv, text):
+    """`4`, `4-7`, `4-`, `-7`, `4+8`: (first extent, count)."""
+    match = re.match(r"(\d*)(?:(-)(\d*)|(\+)(\d+))?", text)
+    rest = text[match.end():]
+    if rest or not text:
+        process.fail(f"Physical extent parsing error at {rest}.")
+    first = int(match[1] or 0)
+    last = first
+    if match[2]:
+        last = int(match[3]) if match[3] else pv.pe_count - 1
+    elif match[4]:
+        last = first + int(match[5]) - 1
+    if last < first or last >= pv.pe_count:
+        process.fail(f"PE range error: start extent {first} to end extent {last}.")
+    return first, last - first + 1
+
+
+def name_problem(name):
+    """What is wrong with a name, or None."""
+    if name.startswith("-"):
+        return "Name cannot start with hyphen."
+    if name in (".", ".."):
+        return "Name starts with . or .. and has no following character(s)."
+    if not re.fullmatch(r"[a-zA-Z0-9._+-]*", name):
+        return "Name contains invalid character, valid set includes: [a-zA-Z0-9.-_+]."
+    if len(name) >= NAME_LEN:
+        return f"Name length exceeds maximum limit of {NAME_LEN - 1}."
+    return None
+
+
+def _in_filesystem(name):
+    """Whether /dev has something of that name: a node, or the directory of a group that has an active volume."""
+    return (any(node.split("/")[0] == name for node in devices().nodes)
+            or (name in metadata().vgs and any(lv.active for lv in metadata().vgs[name].lvs)))
+
+
+def new_uuid():
+    """An identifier that nothing else has."""
+    draw = this().random
+    return "".join(draw.choice(CHARACTERS) for _ in range(32))
+
+
+# Physical volumes
+
+def _make_pvs(process, paths):
+    """Make physical volumes of those disks that are none yet. Returns all, in order."""
+    found, refused = [], []
+    for path in paths:
+        disk = _disk(path)
+        pv = None if disk is None else metadata().pvs.get(format_dev_t(disk_devt(disk)))
+        if disk is None:
+            refused.append(f"No device found for {path}.")
+        elif pv is None or pv.vg is None:
+            found.append((path, disk, pv))
+        elif process.command == "pvcreate":
+            refused += [f'Can\'t initialize physical volume "{path}" of volume group "{pv.vg.name}" without -ff',
+                        f"{path}: physical volume not initialized."]
+        else:
+            refused += [f"Physical volume '{path}' is already in volume group '{pv.vg.name}'",
+                        f"Unable to add physical volume '{path}' to volume group '{pv.vg.name}'",
+                        f"{path}: physical volume not initialized."]
+    claimed = [path for path, _, _ in found if not _can_claim(path)]
+    refused += map(CLAIMED.format, claimed)
+    for path, disk, _ in found:
+        if path in claimed:
+            refused += [CLAIMED.format(path), f"Error opening device {path} for reading at 0 length 4096.",
+                        f"Cannot use {path}: device has a signature"]
+        elif get_capacity(disk) < PV_MIN_SIZE:
+            refused.append(f"Cannot use {path}: device is too small (pv_min_size)")
+    if refused:
+        process.fail(*refused)
+    return [pv if pv is not None and process.command != "pvcreate" else _new_pv(process, path, disk)
+            for path, disk, pv in found]
+
+
+def _new_pv(process, path, disk):
+    pv = PhysicalVolume(path, format_dev_t(disk_devt(disk)), get_capacity(disk), _first_extent(disk))
+    metadata().pvs[pv.number] = pv
+    process.say(f'Physical volume "{path}" successfully created.')
+    return pv
+
+
+def _can_claim(path):
+    """Whether nobody else claims a disk."""
+    file = filp_open(path.removeprefix("/dev/"), O_RDWR | O_EXCL)
+    if IS_ERR(file):
+        return False
+    filp_close(file)
+    return True
+
+
+def _disk(path):
+    """The disk that a node is of; None for no such node."""
+    node = devices().nodes.get(path.removeprefix("/dev/")) if path.startswith("/dev/") else None
+    if node is None or node.mode != S_IFBLK:
+        return None
+    for dev in devices().of_class.get("block", ()):
+        if disk_devt(dev_to_disk(dev)) == node.rdev:
+            return dev_to_disk(dev)
+    return None
+
+
+def _first_extent(disk):
+    """Where a disk's extents begin: at 1 MiB, or the next multiple of what the disk likes, where that does not fit."""
+    align = PE_START
+    for wish in (disk.queue.limits.io_min >> 9, disk.queue.limits.io_opt >> 9):
+        if wish and align % wish:
+            align = wish
+    return -(-PE_START // align) * align

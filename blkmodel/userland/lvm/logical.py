@@ -1,0 +1,276 @@
+"""Logical volumes: made, made larger and smaller, activated and removed."""
+
+import re
+from dataclasses import replace
+
+from blkmodel.userland.libdm import Refused
+from blkmodel.userland.lvm import allocation
+from blkmodel.userland.lvm.allocation import ANYWHERE, Allocation, maps_of
+from blkmodel.userland.lvm.groups import extents_of, group, logical_volume, name_problem, new_uuid
+from blkmodel.userland.lvm.sizes import (
+    extents_of_size,
+    new_part,
+    reduced,
+    resized_part,
+    stripes_asked_for,
+    stripes_of_last,
+    stripes_to_add,
+    whole_stripes,
+)
+from blkmodel.userland.lvm.units import Size, display_size
+from blkmodel.userland.lvm.volumes import LogicalVolume
+
+PREFIXES = ("pvmove", "snapshot")
+COMPONENTS = ("_cdata", "_cmeta", "_corig", "_cpool", "_cvol", "_wcorig", "_mimage", "_mlog", "_rimage", "_rmeta",
+              "_tdata", "_tmeta", "_vdata", "_imeta", "_iorig", "_pmspare", "_vorigin")
+
+
+# The commands. Each takes its process, and the words that are no options.
+
+def lvcreate(process, *words):
+    """Make a logical volume."""
+    options = process.options
+    if not words or ("size" in options) == ("extents" in options):
+        if "size" in options and "extents" in options:
+            process.wrong("Please specify either size or extents (not both).")
+        process.no_syntax()
+    if options.get("type", "linear" if "stripes" not in options else "striped") == "linear":
+        for option in ("stripes", "stripesize"):
+            if option in options:
+                process.no_option(option)
+    vg_name, *paths = words
+    name = _new_name(process, vg_name.removeprefix("/dev/"))
+    process.no_zero()
+    stripes, stripe_size = stripes_asked_for(process)
+    vg = group(process, vg_name)
+    untouched = _untouched(process)
+    size = options.get("size") or options["extents"]
+    extents = extents_of_size(process, vg, size.amount) if "size" in options else size.amount
+    ranges, named = extents_of(process, vg, paths)
+    if size.percent:
+        extents = new_part(process, vg, size, ranges if named else None)
+        whole = stripes * max(stripe_size // vg.extent_size, 1)
+        rest = extents % whole
+        if rest and vg.free_count < extents - rest + whole:
+            process.say(f"Rounding size ({extents} extents) down to stripe boundary size ({extents - rest} extents)")
+            extents -= rest
+            if not extents:
+                process.fail("Adjusted size of logical volume is 0 extents. Needs to be larger.")
+    if name is not None and vg.lv(name) is not None:
+        process.fail(f'Logical Volume "{name}" already exists in volume group "{vg.name}"')
+    if stripe_size > vg.extent_size:
+        process.say(f"Reducing requested stripe size {display_size(stripe_size)} to maximum, physical extent size "
+                    f"{display_size(vg.extent_size)}.")
+        stripe_size = vg.extent_size
+    rest = extents % stripes
+    if rest:
+        up = extents + stripes - rest
+        process.say(f"Rounding size {display_size(extents * vg.extent_size)} ({extents} extents) up to stripe boundary "
+                    f"size {display_size(up * vg.extent_size)} ({up} extents).")
+        extents = up
+    alloc = options.get("alloc", "inherit")
+    volumes = len({pv.number for pv, _, _ in ranges})
+    if alloc != ANYWHERE and stripes > volumes:
+        process.fail(f"Number of stripes ({stripes}) must not exceed number of physical volumes ({volumes})")
+    if not size.percent and vg.free_count < extents:
+        process.fail(f'Volume group "{vg.name}" has insufficient free space ({vg.free_count} extents): {extents} '
+                     "required.")
+    lv = LogicalVolume(name or _free_name(vg), vg, new_uuid(), alloc)
+    _extend(process, lv, extents, stripes, stripe_size, ranges, alloc, bool(size.percent))
+    vg.lvs.append(lv)
+    if options.get("activate", "y") != "n":
+        try:
+            process.activate(lv, new=True)
+        except Refused:
+            vg.lvs.remove(lv)
+            raise
+    if untouched:
+        process.warn(f"WARNING: Logical volume {lv.full_name} not zeroed.")
+    process.say(f'Logical volume "{lv.name}" created.')
+
+
+def lvextend(process, *words):
+    """Make a logical volume larger."""
+    _resize(process, words, True)
+
+
+def lvreduce(process, *words):
+    """Make a logical volume smaller."""
+    _resize(process, words, False)
+
+
+def _resize(process, words, extend):
+    options = process.options
+    if not words or ("size" in options) == ("extents" in options):
+        if "size" in options and "extents" in options:
+            process.wrong("Please specify either size or extents but not both.")
+        if not (extend and len(words) > 1):
+            process.no_syntax()
+    process.no_zero()
+    word, *paths = words
+    lv = logical_volume(process, word)
+    vg = lv.vg
+    ranges, named = extents_of(process, vg, paths)
+    stripes, stripe_size = stripes_to_add(process, vg)
+    size = options.get("size") or options.get("extents") or Size("+", 100, "PVS")
+    amount, physical = size.amount, False
+    if "size" in options:
+        rest = amount % vg.extent_size
+        if rest:
+            amount += vg.extent_size - rest if size.sign != "-" else -rest
+            process.say(f"Rounding size to boundary between physical extents: {display_size(amount)}.")
+        amount //= vg.extent_size
+    elif size.percent:
+        amount, physical = resized_part(process, lv, size, ranges if named else None)
+    reducing = size.sign == "-" or (not size.sign and amount < lv.extents)
+    if reducing:
+        stripes, stripe_size, wanted, last_part = reduced(process, lv, size, amount)
+    else:
+        stripes, stripe_size = stripes_of_last(process, lv, stripes, stripe_size)
+        last_part = amount if size.sign == "+" else amount - lv.extents
+        wanted = lv.extents + last_part
+    if not wanted:
+        process.fail("New size of 0 not permitted.")
+    if wanted == lv.extents:
+        process.fail(f"New size ({wanted} extents) matches existing size ({lv.extents} extents).")
+    wanted = whole_stripes(process, lv, wanted, last_part, stripes, stripe_size, size)
+    if wanted < lv.extents and extend:
+        process.fail(f"New size given ({wanted} extents) not larger than existing size ({lv.extents} extents)")
+    if wanted > lv.extents and not extend:
+        process.fail(f"New size given ({wanted} extents) not less than existing size ({lv.extents} extents)")
+    if wanted == lv.extents:
+        process.fail(f"New size ({wanted} extents) matches existing size ({lv.extents} extents)")
+
+    before, segments = lv.extents, [replace(segment) for segment in lv.segments]
+    if wanted < before:
+        _confirm_reduction(process, lv, wanted)
+        lv.cut(before - wanted)
+    else:
+        approximate = (physical and not size.sign) or (size.sign == "+" and size.percent == "FREE")
+        _extend(process, lv, wanted - before, stripes, stripe_size, ranges,
+                options.get("alloc") or lv.alloc, approximate)
+    was = f"{display_size(before * vg.extent_size)} ({before} extents)"
+    if lv.extents == before:
+        process.say(f"Size of logical volume {lv.full_name} unchanged from {was}.")
+    else:
+        process.say(f"Size of logical volume {lv.full_name} changed from {was} to "
+                    f"{display_size(lv.extents * vg.extent_size)} ({lv.extents} extents).")
+        if lv.active:
+            try:
+                process.suspend(lv)
+            except Refused:
+                lv.segments = segments
+                process.warn(f"Failed to suspend logical volume {lv.full_name}.")
+                raise
+            process.resume(lv)
+    process.say(f"Logical volume {lv.full_name} successfully resized.")
+
+
+def lvchange(process, *words):
+    """Make logical volumes mapped devices, or none."""
+    if not words or "activate" not in process.options:
+        process.no_syntax()
+    for word in words:
+        for lv in _lvs(process, word):
+            if process.options["activate"] == "n":
+                if lv.active:
+                    process.deactivate(lv)
+            else:
+                process.activate(lv)
+
+
+def _lvs(process, word):
+    """A logical volume, or all of a group."""
+    if "/" in word.removeprefix("/dev/"):
+        vg_name, _, name = word.removeprefix("/dev/").partition("/")
+        vg = group(process, vg_name)
+        lv = vg.lv(name)
+        if lv is None:
+            process.fail(f'Failed to find logical volume "{vg_name}/{name}"')
+        return [lv]
+    return list(group(process, word).lvs)
+
+
+def lvremove(process, *words):
+    """Remove logical volumes."""
+    if not words:
+        process.no_syntax()
+    for word in words:
+        for lv in _lvs(process, word):
+            if lv.active:
+                process.ask(f"Do you really want to remove active logical volume {lv.full_name}",
+                            f"Logical volume {lv.full_name} not removed.")
+                try:
+                    process.deactivate(lv)
+                except Refused:
+                    process.warn(f"Cannot deactivate logical volume {lv.full_name}.")
+                    raise
+            lv.vg.lvs.remove(lv)
+            process.say(f'Logical volume "{lv.name}" successfully removed.')
+
+
+# Their parts
+
+def _new_name(process, vg_name):
+    """The name that a new volume is to have, or None."""
+    name = process.options.get("name")
+    if name is None:
+        return None
+    if name.startswith("/dev/"):
+        name = name.removeprefix("/dev/")
+    if "/" in name:
+        its_vg, _, name = name.partition("/")
+        if "/" in name:
+            process.wrong(f'"{process.options["name"]}": Invalid path for Logical Volume.')
+        if its_vg != vg_name:
+            process.wrong(f'Inconsistent volume group names given: "{its_vg}" and "{vg_name}"')
+    for prefix in PREFIXES:
+        if name.startswith(prefix):
+            process.wrong(f'Names starting "{prefix}" are reserved. Please choose a different LV name.')
+    for part in COMPONENTS:
+        if part in name:
+            process.wrong(f'Names including "{part}" are reserved. Please choose a different LV name.')
+    if name_problem(name):
+        process.wrong(f'Logical volume name "{name}" is invalid.')
+    return name
+
+
+def _untouched(process):
+    """Whether a new volume is to be left as it is: neither zeroed nor wiped. (The model never does either.)"""
+    options = process.options
+    zero = options.get("zero", "y")
+    wipe = options.get("wipesignatures", zero)
+    kind = {"n": "inactive", "ay": "auto activated"}.get(options.get("activate"))
+    if kind:
+        if options.get("zero", options.get("wipesignatures")) == "y":
+            # LVM 2.03.16 takes that for success
+            process.fail(f"Cannot zero {kind} logical volume with option -Zy or -Wy.", status=0)
+        return True
+    return zero == wipe == "n"
+
+
+def _free_name(vg):
+    """The name that LVM gives: lvol0, or one more than the highest there is."""
+    numbers = [int(found[1]) for lv in vg.lvs if (found := re.match(r"lvol(\d+)", lv.name))]
+    return f"lvol{max(numbers) + 1 if numbers else 0}"
+
+
+def _extend(process, lv, extents, stripes, stripe_size, ranges, alloc, as_much_as_possible):
+    """Allocate extents for a volume, and add them to its segments."""
+    before = lv.extents
+    request = Allocation(maps_of(ranges), extents, stripes, before, lv.segments[0] if lv.segments else None,
+                         lv.segments[-1] if lv.segments else None, lv.name)
+    if stripes > 1 and extents % stripes:
+        process.fail(f"Number of extents requested ({extents}) needs to be divisible by {stripes}.")
+    try:
+        request.run(lv.vg.alloc if alloc == "inherit" else alloc, as_much_as_possible)
+    except allocation.Full as why:
+        process.fail(str(why))
+    lv.add(request.found, stripe_size)
+
+
+def _confirm_reduction(process, lv, wanted):
+    if lv.active:
+        process.warn(f"WARNING: Reducing active logical volume to {display_size(wanted * lv.vg.extent_size)}.")
+        process.warn("THIS MAY DESTROY YOUR DATA (filesystem etc.)")
+        process.ask(f"Do you really want to reduce {lv.full_name}", f"Logical volume {lv.full_name} NOT reduced.")

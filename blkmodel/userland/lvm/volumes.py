@@ -1,0 +1,207 @@
+"""Physical volumes, volume groups, logical volumes and their segments: who has which extents, and which table it is."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from blkmodel.drivers.md import dm, dm_ioctl
+from blkmodel.include.linux.genhd import disk_devt
+from blkmodel.services.base.kdev_t import MAJOR, MINOR
+from blkmodel.sim import statics
+
+PE_START = 2048  # sectors: 1 MiB
+EXTENT_SIZE = 8192  # sectors: 4 MiB
+
+
+@dataclass(eq=False)
+class PhysicalVolume:
+    """A disk that extents are taken from. Its first one begins at sector pe_start; it has pe_count of them.
+
+    number: the disk's "major:minor"; size: its sectors. vg: the group it is in, or None.
+    """
+
+    path: str
+    number: str
+    size: int
+    pe_start: int = PE_START
+    pe_count: int = 0
+    vg: "VolumeGroup | None" = None
+
+    def used(self):
+        """(first extent, count, logical volume) of what is taken, in order."""
+        found = []
+        for lv in self.vg.lvs if self.vg is not None else ():
+            for segment in lv.segments:
+                found += [(pe, segment.area_length, lv) for pv, pe in segment.areas if pv is self]
+        return sorted(found, key=lambda run: run[0])
+
+    def free(self):
+        """(first extent, count) of what is not taken, in order."""
+        found, at = [], 0
+        for pe, count, _ in self.used():
+            if pe > at:
+                found.append((at, pe - at))
+            at = pe + count
+        if at < self.pe_count:
+            found.append((at, self.pe_count - at))
+        return found
+
+    @property
+    def free_count(self):
+        return sum(count for _, count in self.free())
+
+
+@dataclass(eq=False)
+class Segment:
+    """`length` extents of a logical volume, from its extent `start` on, in parallel areas of equal length.
+
+    areas: the physical volume and first extent of each. stripe_size: sectors; 0 for one area alone.
+    """
+
+    start: int
+    length: int
+    stripe_size: int
+    areas: list[tuple[PhysicalVolume, int]]
+
+    @property
+    def area_length(self):
+        return self.length // len(self.areas)
+
+    def goes_on_in(self, other):
+        """Whether another segment is but the rest of this one."""
+        return (len(self.areas) == len(other.areas) and self.stripe_size == other.stripe_size
+                and all(pv is their_pv and pe + self.area_length == their_pe for (pv, pe), (their_pv, their_pe)
+                        in zip(self.areas, other.areas, strict=True)))
+
+
+@dataclass(eq=False)
+class LogicalVolume:
+    """A volume made of segments. alloc: its policy, or "inherit"."""
+
+    name: str
+    vg: "VolumeGroup"
+    uuid: str
+    alloc: str = "inherit"
+    segments: list[Segment] = field(default_factory=list)
+
+    @property
+    def extents(self):
+        return sum(segment.length for segment in self.segments)
+
+    @property
+    def active(self):
+        """Whether it is a mapped device."""
+        return device(self) is not None
+
+    @property
+    def full_name(self):
+        return f"{self.vg.name}/{self.name}"
+
+    @property
+    def dm_name(self):
+        """The mapped device's name: hyphens within the two names are doubled."""
+        return f"{self.vg.name.replace('-', '--')}-{self.name.replace('-', '--')}"
+
+    @property
+    def dm_uuid(self):
+        return f"LVM-{self.vg.uuid}{self.uuid}"
+
+    def add(self, found, stripe_size):
+        """Add what an allocation found for each stripe; segments that go on in each other become one."""
+        for each in zip(*found, strict=True):
+            length = each[0][2] * len(each)
+            self.segments.append(Segment(self.extents, length, stripe_size if len(each) > 1 else 0,
+                                         [(pv, pe) for pv, pe, _ in each]))
+        merged: list[Segment] = []
+        for segment in self.segments:
+            if merged and merged[-1].goes_on_in(segment):
+                merged[-1].length += segment.length
+            else:
+                merged.append(segment)
+        self.segments = merged
+
+    def cut(self, extents):
+        """Give up the last so many extents."""
+        while extents:
+            last = self.segments[-1]
+            count = min(extents, last.length)
+            last.length -= count
+            extents -= count
+            if not last.length:
+                self.segments.pop()
+
+    def targets(self):
+        """The table: (start, length, type, parameters) of each segment, in sectors."""
+        size = self.vg.extent_size
+        found = []
+        for segment in self.segments:
+            areas = " ".join(f"{pv.number} {pv.pe_start + pe * size}" for pv, pe in segment.areas)
+            kind, params = "linear", areas
+            if len(segment.areas) > 1:
+                kind, params = "striped", f"{len(segment.areas)} {segment.stripe_size} {areas}"
+            found.append((segment.start * size, segment.length * size, kind, params))
+        return found
+
+    def table(self):
+        """The same as text, a line each."""
+        return "\n".join(" ".join(map(str, target)) for target in self.targets())
+
+
+class Device(NamedTuple):
+    """A volume's mapped device: its number, whether it has a live table and one that is loaded."""
+
+    major: int
+    minor: int
+    suspended: bool
+    live: bool
+    loaded: bool
+
+
+def device(lv):
+    """The mapped device that has a volume's UUID, or None: LVM asks the kernel, whoever may have made it or not."""
+    cell = dm_ioctl.__get_uuid_cell(lv.dm_uuid)
+    if cell is None:
+        return None
+    md = cell.md
+    number = disk_devt(dm.dm_disk(md))
+    found = Device(MAJOR(number), MINOR(number), bool(dm.dm_suspended_md(md)), md.map is not None,
+                   cell.new_map is not None)
+    dm.dm_put(md)
+    return found
+
+
+@dataclass(eq=False)
+class VolumeGroup:
+    """Physical volumes whose extents, of extent_size sectors, logical volumes are made of."""
+
+    name: str
+    uuid: str
+    extent_size: int = EXTENT_SIZE
+    alloc: str = "normal"
+    pvs: list[PhysicalVolume] = field(default_factory=list)
+    lvs: list[LogicalVolume] = field(default_factory=list)
+
+    @property
+    def extents(self):
+        return sum(pv.pe_count for pv in self.pvs)
+
+    @property
+    def free_count(self):
+        return sum(pv.free_count for pv in self.pvs)
+
+    def lv(self, name):
+        return next((lv for lv in self.lvs if lv.name == name), None)
+
+    def add(self, pv):
+        pv.vg = self
+        pv.pe_count = (pv.size - pv.pe_start) // self.extent_size
+        self.pvs.append(pv)
+
+
+@statics
+class metadata:
+    """What the disks of a machine say of LVM (here: without being written to them): physical volumes by the disk's
+    number, volume groups by name."""
+
+    def __init__(self):
+        self.pvs: dict[str, PhysicalVolume] = {}
+        self.vgs: dict[str, VolumeGroup] = {}

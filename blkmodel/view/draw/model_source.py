@@ -1,0 +1,100 @@
+"""The model's own source of a function, as HTML with a light touch of colour."""
+
+import keyword
+import re
+from functools import cache
+from html import escape
+from importlib.resources import files
+
+from blkmodel.reference import mirror
+
+STYLE = (
+    ".blk-code{font:12px/1.5 var(--blk-code);margin:0;padding:6px 0;tab-size:4;"
+    "background:var(--blk-band);border-radius:4px;overflow-x:auto}"
+    # What does not fit in a line goes on below, a little farther in.
+    ".blk-code span{--hang:calc((var(--in,0) + 4)*1ch);display:block;padding:0 8px 0 calc(8px + var(--hang));"
+    "text-indent:calc(-1*var(--hang));white-space:pre-wrap;overflow-wrap:anywhere}"
+    ".blk-code span.here{background:var(--blk-paper);box-shadow:inset 3px 0 var(--blk-changed)}"
+    ".blk-code i{font-style:normal;color:var(--blk-dim)}.blk-code b{font-weight:600;color:var(--blk-default)}"
+    ".blk-code em{font-style:normal;font-weight:600}"
+)
+_ROOM = 22
+_TOKENS = re.compile(
+    r'(?P<quiet>"""[\s\S]*?"""|\#[^\n]*)|(?P<text>[rfb]?"(?:\\.|[^"\\\n])*"|[rfb]?\'(?:\\.|[^\'\\\n])*\')|(?P<word>[A-Za-z_]\w*)')
+
+
+@cache
+def _where():
+    """(function, kernel file) → the model's file and the line where it begins."""
+    return {(each.name, each.file): (each.function.__module__, each.function.__code__.co_firstlineno)
+            for each in mirror.functions()}
+
+
+@cache
+def source(function, file):
+    """The lines of a function of the mirror, without those that are blank at its end."""
+    module, first = _where()[function, file]
+    path = files("blkmodel").joinpath(*f"{module}.py".split(".", module.count("."))[1:])
+    lines = path.read_text("utf8").splitlines()[first - 1:]
+    length = next((i for i, line in enumerate(lines) if i and line and not line[0].isspace()), len(lines))
+    return tuple("\n".join(lines[:length]).rstrip().split("\n"))
+
+
+def line_of_call(function, file, called):
+    """Which line of a function calls another: its number in source(), if that can be told by the name alone."""
+    lines = source(function, file)
+    found = [i for i, line in enumerate(lines) if i and re.search(rf"\b{re.escape(called)}\(", line)]
+    return found[0] if len(found) == 1 else None
+
+
+def model_source(function, file, marked=None):
+    """A function's source, one line of it marked; of a long one its beginning, and the lines around the mark."""
+    lines = _coloured(function, file).split("\n")
+    kept = _kept(source(function, file), marked)
+    rows, before = [], -1
+    for i in kept:
+        if i > before + 1:
+            rows.append(f"<span><i>⋯ {i - before - 1} lines</i></span>")
+        here, text = ' class="here"' if i == marked else "", source(function, file)[i]
+        rows.append(f'<span{here} style="--in:{len(text) - len(text.lstrip())}">{lines[i] or " "}</span>')
+        before = i
+    if before + 1 < len(lines):
+        rows.append(f"<span><i>⋯ {len(lines) - before - 1} lines</i></span>")
+    return f'<div class="blk-code">{"".join(rows)}</div>'
+
+
+def _kept(lines, marked):
+    """The numbers of the lines to show: no documentation but its first line, and not more than fit beside a tree."""
+    start = next((i for i, line in enumerate(lines) if '"""' in line), None)
+    quiet: set[int] = set()
+    if start is not None and lines[start].count('"""') == 1:
+        end = next(i for i in range(start + 1, len(lines)) if '"""' in lines[i])
+        quiet = set(range(start + 1, end + 1))
+    code = [i for i in range(len(lines)) if i not in quiet]
+    if len(code) <= _ROOM:
+        return code
+    at = code.index(marked) if marked in code else 0
+    low = min(max(at - _ROOM // 2, 2), len(code) - _ROOM + 2)
+    return code[:2] + code[low:low + _ROOM - 2]
+
+
+@cache
+def _coloured(function, file):
+    """The source with documentation and comments quiet, keywords and the functions of the mirror marked."""
+    names = {name for name, _ in _where()}
+
+    def mark(match):
+        said = escape(match[0])
+        if match["quiet"]:
+            return "\n".join(f"<i>{line}</i>" for line in said.split("\n"))
+        if match["word"]:
+            if keyword.iskeyword(match[0]):
+                return f"<em>{said}</em>"
+            return f"<b>{said}</b>" if match[0] in names else said
+        return said
+    text = "\n".join(source(function, file))
+    parts, at = [], 0
+    for match in _TOKENS.finditer(text):
+        parts += [escape(text[at:match.start()]), mark(match)]
+        at = match.end()
+    return "".join([*parts, escape(text[at:])])

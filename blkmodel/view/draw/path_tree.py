@@ -1,0 +1,94 @@
+"""A call tree around one call: the way to it, unfolded; what is beside it, folded; what is still to come, faint."""
+
+from html import escape
+
+from blkmodel.view.draw.call_tree import source_links, who
+
+STYLE = (
+    ".blk-path{font-size:13px;line-height:24px;min-width:0}.blk-path p{margin:0 0 2px;font-weight:600}"
+    ".blk-path ul{list-style:none;margin:0;padding:0 0 0 .9em;border-left:1px solid var(--blk-line)}"
+    ".blk-path>ul{padding-left:0;border:0}.blk-path li{margin:0;padding:0 0 0 .35em}"
+    ".blk-path .way{color:var(--blk-dim);font-size:12px;overflow-wrap:anywhere;margin-bottom:3px}"
+    ".blk .blk-call{font:12px/1.5 var(--blk-code);min-height:24px;padding:3px;"
+    "margin:0;border:0;border-radius:3px;background:none;color:inherit;cursor:pointer;text-align:left;overflow-wrap:anywhere}"
+    ".blk .blk-call:hover{text-decoration:underline}.blk-path .later,.blk-path .note{color:var(--blk-dim)}"
+    ".blk-path .note{font-size:11px;margin-left:.5em;white-space:nowrap}.blk-path .note a{color:inherit}"
+    ".blk-path li.now>.blk-call{background:var(--blk-default);color:var(--blk-on);font-weight:600}"
+    ".blk-path li.found>.blk-call{box-shadow:inset 0 -2px var(--blk-tags)}"
+)
+_LEVELS, _BEFORE, _AFTER = 3, 2, 2
+
+
+def path_tree(replay, number, found=frozenset()):
+    """Draw the calls around step `number`. Each call can be chosen: that leads to the step that it begins.
+
+    found: numbers of steps whose calls are marked.
+    """
+    if not number:
+        trees = [node for trees in replay.forest.values() for node in trees]
+        return f'<div class="blk-path"><p>Before the first call</p>{_level(replay, trees, None, [], 0, found)}</div>'
+    step = replay.steps[number - 1]
+    head = f"<p>{escape(who(replay.recording.contexts[step.context]))}</p>"
+    path = list(step.path)
+    trees = replay.forest.get(step.context, [])
+    way, shown = path[:-_LEVELS], path[-_LEVELS:]
+    if way:
+        head += f'<div class="way">{" › ".join(_button(replay, node) for node in way)} ›</div>'
+        trees = way[-1].calls
+    if not path:
+        return f'<div class="blk-path">{head}{_level(replay, trees, None, [], step.end, found)}</div>'
+    return f'<div class="blk-path">{head}{_level(replay, trees, shown[0], shown[1:], step.end, found)}</div>'
+
+
+def _level(replay, nodes, current, below, end, found):
+    """One list of calls: the current one, and some of those before and after it."""
+    runs = _runs(nodes, current)
+    if current is not None:
+        at = next(i for i, run in enumerate(runs) if run[0] is current)
+    else:
+        at = sum(run[-1].start < end for run in runs)
+    low, high = max(0, at - _BEFORE), at + _AFTER + 1
+    items = [_more(runs[:low], "before")]
+    for run in runs[low:high]:
+        inside = ""
+        if run[0] is current:
+            inside = _level(replay, current.calls, below[0] if below else None, below[1:], end, found) \
+                if current.calls else ""
+        items.append(_item(replay, run, current, bool(below), inside, end, found))
+    items.append(_more(runs[high:], "after"))
+    return f"<ul>{''.join(items)}</ul>"
+
+
+def _item(replay, run, current, on_the_way, inside, end, found):
+    node = run[0]
+    numbers = {replay.first[each.start] for each in run}
+    state = "way-in" if on_the_way else "now"
+    if node is not current:
+        state = "later" if node.start >= end else "done"
+    state += " found" if numbers & found else ""
+    note = f'<span class="note">× {len(run)}</span>' if len(run) > 1 else ""
+    note += source_links(node.function, node.file) if node is current else ""
+    mark = ' aria-current="step"' if state.startswith("now") else ""
+    return f'<li class="{state}"{mark}>{_button(replay, node)}{note}{inside}</li>'
+
+
+def _button(replay, node):
+    return (f'<button type="button" class="blk-call" data-set="step={replay.first[node.start]}">'
+            f"{escape(node.function)}</button>")
+
+
+def _more(runs, where):
+    calls = sum(map(len, runs))
+    return f'<li class="later"><span class="note">… {calls} {where}</span></li>' if calls else ""
+
+
+def _runs(nodes, current):
+    """Calls of the same function that follow each other are one run; the current call stands alone."""
+    runs: list[list] = []
+    for node in nodes:
+        alike = runs and runs[-1][-1].function == node.function and current not in (node, runs[-1][-1])
+        if alike:
+            runs[-1].append(node)
+        else:
+            runs.append([node])
+    return runs

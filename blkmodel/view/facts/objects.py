@@ -1,0 +1,143 @@
+"""Objects of a kernel by name and path, such as `nullb0.queue.tag_set.tags[0]`, and their fields as rows of text."""
+
+import re
+from dataclasses import fields, is_dataclass
+from typing import Any, NamedTuple
+
+from blkmodel.drivers.block import null_blk_main
+from blkmodel.include.linux.genhd import dev_to_disk
+from blkmodel.services.devices.device import dev_name, devices
+from blkmodel.sim.structure import Array, Struct, layouts, sizeof
+from blkmodel.view.draw import cards
+
+_STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
+_NAME = re.compile(r"\w+")
+NOTHING: dict[str, list] = {}
+
+
+class Row(NamedTuple):
+    """A field, or an item of an array: its name, and what it holds as text. target: the object that it points to or
+    that lies in it (`inside`), or None. offset: bytes from where the structure begins, where that is known."""
+
+    name: str
+    text: str
+    target: Any = None
+    inside: bool = False
+    offset: int = None
+
+
+def anchors(kernel):
+    """Where paths can begin: name → object. Each disk by its name, and null_blk's tag set."""
+    with kernel:
+        found = {dev_name(dev): dev_to_disk(dev) for dev in devices().of_class.get("block", ())}
+        shared = null_blk_main.variables().tag_set
+    return found | ({"tag_set": shared} if shared.tags else {})
+
+
+def find(kernel, path):
+    """The object at a path. A ValueError says how far it leads, and what is there."""
+    begin = _NAME.match(path)
+    known = anchors(kernel)
+    if begin is None or begin[0] not in known:
+        raise ValueError(f"{path!r} must begin with {' or '.join(sorted(known)) or 'something, but there is nothing'}")
+    thing, at = known[begin[0]], begin.end()
+    while at < len(path):
+        step = _STEP.match(path, at)
+        if step is None:
+            raise ValueError(f"{path!r}: after {path[:at]} comes .field or [number]")
+        thing = _field(thing, step[1], path[:at]) if step[1] else _item(thing, int(step[2]), path[:at])
+        at = step.end()
+    if not is_object(thing):
+        raise ValueError(f"{path} is {'NULL' if thing is None else repr(thing)}: it points to nothing")
+    return thing
+
+
+def _field(thing, name, path):
+    names = [each.name for each in fields(thing)] if is_dataclass(thing) else []
+    if name not in names:
+        raise ValueError(f"{path} has no field {name!r}; it has {', '.join(names) or 'none'}")
+    return getattr(thing, name)
+
+
+def _item(thing, number, path):
+    items = items_of(thing)
+    if items is None:
+        raise ValueError(f"{path} has no items: it is {'NULL' if thing is None else called(thing)}")
+    if number >= len(items):
+        raise ValueError(f"{path} has items 0 to {len(items) - 1}, and no {number}" if items else f"{path} is empty")
+    return items[number]
+
+
+def is_object(value):
+    """Whether a value is something that can be drawn: a structure, or an array or list of anything."""
+    return (isinstance(value, Struct) and (is_dataclass(value) or items_of(value) is not None)) or \
+        isinstance(value, Array | list | tuple)
+
+
+def items_of(thing):
+    """The items of an array, or the entries of a list; None of what is neither."""
+    if isinstance(thing, list | tuple):
+        return thing
+    entries = getattr(thing, "entries", None) if isinstance(thing, Struct) else None
+    return None if entries is None else list(entries)
+
+
+def called(thing):
+    """The C type of an object."""
+    if isinstance(thing, Array):
+        return f"{thing.ctype}[{len(thing)}]"
+    if isinstance(thing, list | tuple):
+        return f"{type(thing[0]).__name__ if thing else 'nothing'}[{len(thing)}]"
+    return type(thing).__name__
+
+
+def size_of(thing):
+    """Its size in bytes; None where nobody knows."""
+    if isinstance(thing, Array):
+        return sizeof(thing.kind) * len(thing)
+    if isinstance(thing, list | tuple):
+        sizes = [size_of(each) for each in thing]
+        return sum(sizes) if sizes and None not in sizes else None
+    known = isinstance(thing, Struct) and (hasattr(type(thing), "SIZE") or type(thing).__name__ in layouts())
+    return sizeof(type(thing)) if known else None  # type: ignore[arg-type]  # a class can be hashed
+
+
+def rows(thing, everything=False, items=3, wanted=NOTHING):
+    """The rows of an object: of an array its first items, of a structure those fields that are not zero, or all.
+
+    wanted: structure → the fields to show instead, in that order.
+    """
+    found = items_of(thing)
+    if found is not None:
+        first = [_row(f"[{i}]", each, wanted) for i, each in enumerate(found[:items])]
+        return first + ([Row("…", f"{len(found)} in all")] if len(found) > items else [])
+    layout = {each["name"]: each for each in layouts().get(type(thing).__name__, {}).get("fields", ())}
+    names = wanted.get(type(thing).__name__)
+    if names is None:
+        names = [each.name for each in fields(thing) if not each.name.startswith("_")
+                 and (everything or not _is_zero(getattr(thing, each.name)))]
+    made = []
+    for name in names:
+        value, c = getattr(thing, name), layout.get(name, {"type": "*", "offset": None})
+        inside = isinstance(value, Struct | list) and not c["type"].endswith("*")
+        made.append(_row(name, value, wanted, inside, c["offset"]))
+    return made
+
+
+def _is_zero(value):
+    if isinstance(value, Struct) and not is_dataclass(value):
+        return not getattr(value, "bits", True) or items_of(value) == []
+    return value is None or (isinstance(value, int | str | list | tuple) and not value)
+
+
+def _row(name, value, wanted, inside=False, offset=None):
+    if is_object(value) or type(value).__name__ in wanted:
+        entries = items_of(value)
+        many = "" if entries is None else f"{len(entries)} item{'s' * (len(entries) != 1)}"
+        return Row(name, many, value if entries or entries is None else None, inside, offset)
+    if hasattr(value, "bits"):
+        return Row(name, f"{value.bits:#x}", offset=offset)
+    if hasattr(value, "__len__") and not isinstance(value, str):
+        return Row(name, f"{len(value)} entries", offset=offset)
+    text = type(value).__name__ if isinstance(value, Struct) else cards.shown(None, name, value)
+    return Row(name, text, offset=offset)

@@ -1,0 +1,142 @@
+"""Scenarios with a name, recorded once: what the figures that follow a recording have in common.
+
+A scenario boots a kernel of its own, prepares it, and records one command of a user. The kernel is kept with the
+recording and nothing runs on it afterwards, so that what its structures hold is how the command left them.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from blkmodel import scenario
+from blkmodel.block import blk_mq
+from blkmodel.device.controller import Controller
+from blkmodel.device.namespace import Namespace
+from blkmodel.drivers.block import null_blk_main
+from blkmodel.errors import KernelError
+from blkmodel.services.devices.device import dev_name, devices
+from blkmodel.sim import Machine, booted, machine, this
+from blkmodel.trace import Alloc, record
+
+
+class Scenario(NamedTuple):
+    """title: what a reader calls it. prepare(): done before the recording. act(): recorded. undo(): takes it back.
+    made(): what has come of it, in words, where that is worth saying.
+
+    An act may fail: it raises KernelError, or returns -errno.
+    """
+
+    title: str
+    act: Callable[[], Any]
+    prepare: Callable[[], Any] = lambda: None
+    undo: Callable[[], Any] = lambda: None
+    on: Machine = machine(4)
+    made: Callable[[], str] = lambda: ""
+
+
+class Recorded(NamedTuple):
+    """A recording with its kernel. error: the KernelError it ended with, or None. first: the number that its first
+    attempt to allocate has since boot. before, after: the live allocations, address → (kind, bytes). made: what came
+    of it, in words, or nothing."""
+
+    recording: Any
+    kernel: Any
+    error: KernelError
+    first: int
+    before: dict
+    after: dict
+    made: str
+
+
+def _load(**params):
+    return lambda: scenario.null_blk_load(**params)
+
+
+def _alloc_tag_set():
+    return this().task("insmod", null_blk_main.null_init_tag_set, None, null_blk_main.variables().tag_set)
+
+
+def _free_tag_set():
+    this().task("rmmod", blk_mq.blk_mq_free_tag_set, null_blk_main.variables().tag_set)
+
+
+def _three_queues():
+    variables = null_blk_main.variables()
+    variables.g_submit_queues, variables.g_hw_queue_depth = 3, 32
+
+
+def _probe():
+    """Bring a controller of two queues up, and wait until all that is given back later has been."""
+    try:
+        return scenario.nvme_probe(controller=Controller(queue_pairs=2, vectors=3, namespaces={1: Namespace(64)}))
+    finally:
+        this().loop.run_due()
+
+
+def _controller():
+    """The I/O queues and disks that a controller has."""
+    dev = scenario.nvme_controller("nvme0")
+    queues = dev.online_queues - 1
+    disks = ", ".join(ns.disk.disk_name for ns in dev.ctrl.namespaces)
+    return f"with {queues} I/O queue{'s' * (queues != 1)} and {disks or 'no disk'}"
+
+
+def remove_controllers():
+    """Unplug whatever controllers the driver has kept, and wait until all is given back."""
+    for dev in list(devices().of_class.get("nvme", ())):
+        scenario.nvme_remove(dev_name(dev))
+    this().loop.run_due()
+
+
+THREE = {"submit_queues": 3, "hw_queue_depth": 32}
+SCENARIOS = {
+    "load": Scenario("load null_blk, 3 queues of 32", _load(**THREE), undo=scenario.null_blk_unload),
+    "load-one": Scenario("load null_blk, one queue (mq-deadline)", _load(), undo=scenario.null_blk_unload),
+    "tag-set": Scenario("allocate a tag set alone, 3 queues of 32", _alloc_tag_set, _three_queues,
+                        _free_tag_set),
+    "read": Scenario("read 4 KiB from null_blk", lambda: scenario.io("nullb0", "read", 0, 4096), _load(**THREE)),
+    "read-one": Scenario("read 4 KiB through mq-deadline", lambda: scenario.io("nullb0", "read", 0, 4096), _load()),
+    "write": Scenario("write 64 KiB to null_blk", lambda: scenario.io("nullb0", "write", 0, 1 << 16), _load(**THREE)),
+    "scheduler": Scenario("choose mq-deadline for 3 queues", lambda: scenario.set_scheduler("nullb0", "mq-deadline"),
+                          _load(**THREE), lambda: scenario.set_scheduler("nullb0", "none")),
+    "unload": Scenario("unload null_blk", scenario.null_blk_unload, _load(**THREE)),
+    "nvme-read": Scenario("read 4 KiB from NVMe", lambda: scenario.io("nvme0n1", "read", 0, 4096), _probe),
+    "probe": Scenario("bring an NVMe controller up, 2 queues of 4", _probe,
+                      lambda: scenario.nvme_load(io_queue_depth=4), remove_controllers, machine(2), _controller),
+}
+STEPPED = {each.title: name for name, each in SCENARIOS.items()}
+BREAKABLE = {SCENARIOS[name].title: name for name in ("tag-set", "load", "load-one", "scheduler", "probe")}
+
+
+@lru_cache(maxsize=8)
+def recorded(name, fail=0):
+    """Record a scenario; with `fail`, its n-th attempt to allocate (the first is 1) gets nothing."""
+    wanted = SCENARIOS[name]
+    with booted(wanted.on) as kernel:
+        wanted.prepare()
+        first = kernel.memory.count + 1
+        before = live(kernel)
+        if fail:
+            kernel.memory.fail_nth(fail)
+        error = None
+        with record() as recording:
+            try:
+                recording.result = wanted.act()
+            except KernelError as refused:
+                error = refused
+        kernel.memory.fail_never()
+        if error is None and isinstance(recording.result, int) and recording.result < 0:
+            error = KernelError(recording.result, wanted.title)
+        made = "" if error else wanted.made()
+        return Recorded(recording, kernel, error, first, before, live(kernel), made)
+
+
+@lru_cache(maxsize=16)
+def attempts(name):
+    """How many times a scenario asks for memory when it always gets it."""
+    return len(recorded(name).recording.of(Alloc))
+
+
+def live(kernel):
+    """The live allocations of a kernel: address → (kind, bytes)."""
+    return {addr: (each.kind, each.size) for addr, each in kernel.memory.live.items()}

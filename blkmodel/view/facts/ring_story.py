@@ -1,0 +1,179 @@
+"""A queue pair in use, moment by moment: what lies in each slot of its rings, and what either side knows of it.
+
+The moments come from a recording of the driver and the controller at work; nothing here decides anything.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from blkmodel import scenario
+from blkmodel.device.controller import Controller
+from blkmodel.device.names import IO
+from blkmodel.device.service import Service
+from blkmodel.sim import booted
+from blkmodel.trace import Assign, Command, Completion, Doorbell, Interrupt, Item, record
+from blkmodel.trace.on_bus import describe_command
+from blkmodel.trace.walk import walk
+
+ROUNDS = 4
+QUEUE = 1
+
+
+@dataclass(frozen=True)
+class Moment:
+    """How a queue pair of `depth` slots is, after what `said` tells of. function: where the driver was, empty where
+    the controller acted. touched: the slot that changed, as (`sq` or `cq`, number), or None.
+
+    commands: slot → (number, what it is); completions: slot → (number, status, phase). tail, told: the driver's next
+    slot, and what it last told the controller of that; head, heard: the driver's next completion, likewise; expected:
+    the phase it will have. fetched, written, phase: the controller's next command, next completion and phase. running:
+    the commands that it has fetched and not completed. In memory: doorbells (tail, head) and up to where they will do.
+    """
+
+    depth: int
+    said: str = "Nothing is under way. What lies in the rings is over: head, tail and phase say so."
+    function: str = ""
+    touched: Any = None
+    commands: tuple[Any, ...] = ()
+    completions: tuple[Any, ...] = ()
+    tail: int = 0
+    told: int = 0
+    head: int = 0
+    heard: int = 0
+    expected: int = 1
+    fetched: int = 0
+    written: int = 0
+    phase: int = 1
+    running: tuple[int, ...] = ()
+    shadow: tuple[int, int] | None = None
+    enough: tuple[int, int] | None = None
+
+
+def moments(depth, reads, in_order=True, shadow=False, seed=1):
+    """Read so many pieces of a disk at once, ROUNDS times, through queues of `depth` slots; return the moments."""
+    with booted(2):
+        service = Service(in_order=in_order, seed=seed)
+        controller = Controller(queue_pairs=2, dbbuf=shadow, service=service)
+        name = scenario.nvme_probe(controller=controller, io_queue_depth=depth)
+        nvmeq = scenario.nvme_controller(name).queues[QUEUE]
+        start = _at_rest(nvmeq, depth, shadow)
+        recording = record(_read, reads)
+        return _follow(recording, nvmeq, start)
+
+
+def _read(reads):
+    for number in range(ROUNDS):
+        scenario.aio("nvme0n1", [{"op": "read", "offset": (number * reads + i) << 20, "length": 4096}
+                                 for i in range(reads)])
+
+
+def _at_rest(nvmeq, depth, shadow):
+    """Where looking for partitions has left the queue, with nothing under way."""
+    places = {"tail": nvmeq.sq_tail, "told": nvmeq.sq_tail, "fetched": nvmeq.sq_tail, "head": nvmeq.cq_head,
+              "heard": nvmeq.cq_head, "written": nvmeq.cq_head, "expected": nvmeq.cq_phase, "phase": nvmeq.cq_phase}
+    commands = [entry and (entry.common.command_id, _short(entry.common)) for entry in nvmeq.sq_cmds]
+    completions = [entry and (entry.command_id, entry.status >> 1, entry.status & 1) for entry in nvmeq.cqes]
+    in_memory = (nvmeq.sq_tail, nvmeq.cq_head) if shadow else None
+    return Moment(depth, commands=tuple(commands), completions=tuple(completions), shadow=in_memory, enough=in_memory,
+                  **places)
+
+
+def _follow(recording, nvmeq, now):
+    """The moments of a recording, from one on. What goes without saying belongs to the moment before it."""
+    dev, found = nvmeq.dev, [now]
+    for each in walk(recording):
+        event, made = each.event, None
+        function = each.path[-1].function if each.path else ""
+        if type(event) is Item:
+            made = _item(event, nvmeq, dev, now)
+        elif type(event) is Assign and event.object is nvmeq:
+            made = _assign(event, now)
+        elif type(event) is Doorbell and event.queue == QUEUE:
+            made = _doorbell(event, now)
+        elif type(event) is Command and event.queue == QUEUE:
+            made = _command(event, now)
+        elif type(event) is Completion and event.queue == QUEUE:
+            made = _completion(event, now)
+        elif type(event) is Interrupt and event.vector == nvmeq.cq_vector:
+            made = replace(now, said="The controller interrupts.", touched=None)
+        if made is None:
+            continue
+        if made.said:
+            now = replace(made, function=function)
+            found.append(now)
+        else:
+            now = found[-1] = replace(made, said=now.said, touched=now.touched)
+    return found
+
+
+def _item(event, nvmeq, dev, now):
+    """The driver writes a command; or one side says in memory how far it is."""
+    if event.array is nvmeq.sq_cmds:
+        entry = event.new.common
+        said = f"The driver writes command {entry.command_id} into slot {event.index}: " \
+               f"{describe_command(QUEUE, entry)}."
+        return replace(now, said=said, touched=("sq", event.index),
+                       commands=_put(now.commands, event.index, (entry.command_id, _short(entry))))
+    if now.shadow is not None and event.array in (dev.dbbuf_dbs, dev.dbbuf_eis):
+        side = event.index - 2 * QUEUE * dev.db_stride
+        if side not in (0, dev.db_stride):
+            return None
+        what = ("tail", "head")[side > 0]
+        if event.array is dev.dbbuf_dbs:
+            pair = _put(now.shadow, side > 0, event.new)
+            return replace(now, shadow=pair, touched=None,
+                           said=f"The driver writes into memory that its {what} is {event.new}.")
+        pair = _put(now.enough, side > 0, event.new)
+        told = f"The controller writes into memory that it knows of {what} {event.new}: who goes beyond has to ring."
+        return replace(now, enough=pair, touched=None, said=told if event.new != event.old else "")
+    return None
+
+
+def _assign(event, now):
+    """The driver moves one of its places."""
+    if event.field == "sq_tail":
+        return replace(now, tail=event.new % now.depth, said="")
+    if event.field == "cq_phase":
+        return replace(now, expected=event.new, said="")
+    if event.field == "cq_head":
+        number, status, phase = now.completions[event.old]
+        outcome = "done" if not status else f"failed with status {status:#x}"
+        said = f"The driver finds phase {phase} in slot {event.old}: command {number} is {outcome}. It goes on to " \
+               f"slot {event.new}."
+        return replace(now, head=event.new, said=said, touched=("cq", event.old))
+    return None
+
+
+def _doorbell(event, now):
+    if event.side == "sq":
+        return replace(now, told=event.value, touched=None, said=f"The driver rings: the tail is {event.value}.")
+    return replace(now, heard=event.value, touched=None,
+                   said=f"The driver rings: the head is {event.value}. The slots before it may be written again.")
+
+
+def _command(event, now):
+    number = event.command.command_id
+    told = now.told if now.shadow is None else now.shadow[0]
+    return replace(now, fetched=(event.slot + 1) % now.depth, running=(*now.running, number), told=told,
+                   touched=("sq", event.slot), said=f"The controller fetches command {number} from slot {event.slot}.")
+
+
+def _completion(event, now):
+    entry = event.completion
+    number, phase, slot = entry.command_id, entry.status & 1, event.slot
+    last = slot == now.depth - 1
+    turn = " From the next slot on, which is 0, the phase is the other." if last else ""
+    return replace(now, written=0 if last else slot + 1, phase=phase ^ last, touched=("cq", slot),
+                   running=tuple(each for each in now.running if each != number),
+                   completions=_put(now.completions, slot, (number, entry.status >> 1, phase)),
+                   said=f"The controller writes into slot {slot} that command {number} is over, with phase {phase}."
+                        + turn)
+
+
+def _short(command):
+    """A command in few words: what, and from which block on."""
+    return f"{IO[command.opcode].lower()} {command.slba}"
+
+
+def _put(values, place, value):
+    return (*values[:place], value, *values[place + 1:])

@@ -1,0 +1,145 @@
+"""A story for a tag map: tasks take tags, wait for them and give them back, one move a step.
+
+The moves are drawn from a seed. What each of them does to the bitmap is done by the model's own functions, in
+the order in which blk_mq_get_tag() and blk_mq_put_tag() call them.
+"""
+
+from random import Random
+
+from blkmodel.include.linux.sbitmap import DEFINE_SBQ_WAIT, sbitmap_queue, sbq_wait_ptr
+from blkmodel.lib import sbitmap
+from blkmodel.lib.sbitmap import __sbitmap_queue_get as take
+from blkmodel.lib.sbitmap import __sbitmap_queue_get_shallow as take_shallow
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.tasks.wait import TASK_UNINTERRUPTIBLE
+from blkmodel.sim.kernel import Context
+
+STEPS = 56
+
+
+class Task:
+    """A task that wants a tag: its name and CPU, and while it waits its place in a wait queue."""
+
+    def __init__(self, number, cpu):
+        self.name = f"t{number}"
+        self.context = Context("task", self.name, cpu)
+        self.wait = None
+        self.ws = None
+
+
+class Story:
+    """A bitmap and what happens to it. owners: tag → CPU that took it; waiting: tasks, in the order they came in.
+
+    said: what the last move did, sentence by sentence; touched: the bits that it changed; woken: the wait queues in
+    which it woke somebody. The bits in `owners` are those that are taken and not in their word's `cleared`.
+    """
+
+    def __init__(self, kernel, depth, round_robin=False, shallow=0, seed=1):
+        self.kernel, self.shallow, self.random = kernel, shallow, Random(seed)
+        self.bits = sbitmap_queue()
+        assert sbitmap.sbitmap_queue_init_node(self.bits, depth, -1, round_robin, GFP_KERNEL, 0) == 0
+        if shallow:
+            sbitmap.sbitmap_queue_min_shallow_depth(self.bits, shallow)
+        self.burst = max(1, depth // 16)
+        self.owners, self.waiting, self.wait_index, self.tasks = {}, [], 0, 0
+        self.said, self.touched, self.woken = [], set(), set()
+
+    def move(self, step):
+        """Make the next move: at first tags are mostly taken, later mostly given back."""
+        self.said, self.touched, self.woken = [], set(), set()
+        phase = step % STEPS
+        taking = 0.8 if phase < 12 else 0.95 if phase < 30 else 0.15 if phase < 44 else 0.5
+        put = self.owners and (self.random.random() >= taking or len(self.waiting) > 11)
+        cpu = int(self.random.random() * self.kernel.nr_cpu_ids)
+        for _ in range(self.burst):
+            if put and self.owners:
+                self._put()
+            elif not put:
+                self._get(Task(self.tasks, cpu))
+                self.tasks += 1
+        if self.burst > 1 and len(self.said) > 2:
+            self.said = [self.said[0], f"… {len(self.said) - 2} more such moves …", self.said[-1]]
+
+    def _get(self, task):
+        """What blk_mq_get_tag() does: try; where there is none, wait."""
+        before = self.bits.alloc_hint[task.context.cpu]
+        tag = self._try(task)
+        if tag == -1:
+            task.wait = self._as(task, DEFINE_SBQ_WAIT)
+            tag = self._wait(task)
+        self._tell(task, tag, before)
+
+    def _wait(self, task):
+        """Choose a wait queue, try again (its requests may have been sent off meanwhile), stand in it, try, sleep."""
+        task.ws, self.wait_index = sbq_wait_ptr(self.bits, self.wait_index)
+        tag = self._try(task)
+        if tag == -1:
+            self._as(task, sbitmap.sbitmap_prepare_to_wait, self.bits, task.ws, task.wait, TASK_UNINTERRUPTIBLE)
+            tag = self._try(task)
+        if tag == -1:
+            self.waiting.append(task)
+        else:
+            self._finish(task)
+        return tag
+
+    def _try(self, task):
+        before = [word.cleared for word in self.bits.sb.map]
+        tag = (self._as(task, take_shallow, self.bits, self.shallow) if self.shallow else
+               self._as(task, take, self.bits))
+        self.said += [f"Word {i} has no free bit left: the {was.bit_count()} noted in cleared become free now."
+                      for i, (was, word) in enumerate(zip(before, self.bits.sb.map, strict=True))
+                      if was and not word.cleared]
+        if tag != -1:
+            self.owners[tag] = task.context.cpu
+            self.touched.add(tag)
+        return tag
+
+    def _finish(self, task):
+        self._as(task, sbitmap.sbitmap_finish_wait, self.bits, task.ws, task.wait)
+        self.waiting = [each for each in self.waiting if each is not task]
+
+    def _tell(self, task, tag, hint):
+        who = f"CPU {task.context.cpu}"
+        if tag == -1:
+            room = f" among the first {self.shallow} bits of each word" if self.shallow else ""
+            self.said.append(f"{who} finds no free tag{room}: its task {task.name} sleeps in "
+                             f"ws[{self.bits.ws.index(task.ws)}].")
+            return
+        where = "exactly where its hint said" if tag == hint else f"its hint said {hint}"
+        self.said.append(f"{who} takes tag {tag}; {where}.")
+
+    def _put(self):
+        """What blk_mq_put_tag() does, and then what those do who are woken by it."""
+        tags = sorted(self.owners)
+        tag = tags[int(self.random.random() * len(tags))]
+        cpu = self.owners.pop(tag)
+        asleep = list(self.waiting)
+        sbitmap.sbitmap_queue_clear(self.bits, tag, cpu)
+        self.touched.add(tag)
+        hint = "" if self.bits.round_robin else f", and is CPU {cpu}'s hint now"
+        self.said.append(f"CPU {cpu} gives tag {tag} back: it is noted in cleared{hint}.")
+        woken = [task for task in asleep if task.context.runnable]
+        if woken:
+            self._wake(woken)
+
+    def _wake(self, woken):
+        index = self.bits.ws.index(woken[0].ws)
+        self.woken.add(index)
+        are = "is" if len(woken) == 1 else "are"
+        self.said.append(f"That completes a batch of {self.bits.wake_batch}: {len(woken)} of ws[{index}] {are} woken, "
+                         f"and the turn passes to ws[{self.bits.wake_index}].")
+        for task in woken:
+            hint = self.bits.alloc_hint[task.context.cpu]
+            self._finish(task)
+            self._tell(task, self._wait(task), hint)
+
+    def _as(self, task, fn, *args):
+        return self.kernel.run_in(task.context, fn, *args)
+
+
+def story(kernel, depth, step, round_robin=False, shallow=0, seed=1):
+    """Tell the story up to a step, with a bitmap of so many tags; return it."""
+    told = Story(kernel, depth, round_robin, shallow, seed)
+    for each in range(step):
+        told.move(each)
+    return told

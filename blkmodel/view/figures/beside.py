@@ -1,0 +1,57 @@
+"""What a kernel was recorded to do beside what the model does: two call trees, line by line.
+
+    HTML(beside(side_by_side(document, recording, "irq"), "5.4.120"))
+"""
+
+from html import escape
+
+from blkmodel.view.draw.call_tree import kernel_url
+from blkmodel.view.draw.figure import STYLE
+
+_STYLE = (
+    ".blk-beside{font-size:12px;line-height:1.5;overflow-x:auto;break-inside:avoid}"
+    ".blk-beside table{border-collapse:collapse;margin:0;min-width:34rem;width:100%;font-size:12px;"
+    "table-layout:fixed}"
+    ".blk-beside :is(th,td){padding:0 .4em;border:0;text-align:left;vertical-align:top;font-weight:400;"
+    "white-space:nowrap;overflow:hidden;text-overflow:ellipsis}"
+    ".blk-beside th{font-weight:600;border-bottom:1px solid var(--blk-line);padding-bottom:2px}"
+    ".blk-beside td+td,.blk-beside th+th{border-left:1px solid var(--blk-line)}"
+    ".blk-beside code{font:12px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;color:inherit;background:none;"
+    "border:0;padding:0}.blk-beside a{display:inline-block;line-height:24px;color:inherit;text-decoration:none}"
+    ".blk-beside a:hover{text-decoration:underline}"
+    ".blk-beside .only{color:var(--blk-dim);font-style:italic}"
+    ".blk-beside .differs{box-shadow:inset 3px 0 var(--blk-changed)}.blk-beside p{margin:.5rem 0 0;font-size:13px}"
+)
+
+
+def beside(rows, release):
+    """Draw the rows of `blkmodel.capture.beside`; release: which kernel was recorded.
+
+    What only one side can show is pale: on the left what the model leaves out, on the right what the kernel's tracer
+    could not see. A row that differs has a mark.
+    """
+    theirs, ours = (sum(row[side] is not None for row in rows) for side in (0, 1))
+    both = sum(row.theirs is not None and row.ours is not None for row in rows)
+    wrong = sum(row.differs for row in rows)
+    said = (f"{theirs} calls of the kernel, {ours} of the model; {both} stand side by side"
+            + (f", and {wrong} differ." if wrong else ", and none differs."))
+    heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in (f"Linux {release}, recorded", "the model"))
+    return (f'<div class="blk blk-beside" role="group" aria-label="Recorded calls beside the model\'s: {said}">'
+            f"<style>{STYLE}{_STYLE}</style><table><thead><tr>{heads}</tr></thead>"
+            f"<tbody>{''.join(map(_row, rows))}</tbody></table><p>{said}</p></div>")
+
+
+def _row(row):
+    only = (row.theirs is None or row.ours is None) and not row.differs
+    classes = "only" if only else "differs" if row.differs else ""
+    mark = f' class="{classes}"' if classes else ""
+    return f"<tr{mark}><td>{_cell(row.theirs)}</td><td>{_cell(row.ours)}</td></tr>"
+
+
+def _cell(line):
+    if line is None:
+        return ""
+    url = line.file and kernel_url(line.function, line.file)
+    name = f"<code>{escape(line.function)}</code>"
+    return (f'<span style="padding-left:{line.depth * .75:g}em">'
+            + (f'<a href="{url}" title="{escape(line.function)}">{name}</a>' if url else name) + "</span>")

@@ -1,0 +1,35 @@
+"""Exercises that are drawn from a seed, and that the model itself checks."""
+
+import random
+
+from blkmodel.sim import booted, machine
+from blkmodel.view.draw.figure import STYLE
+from blkmodel.view.figures.machine_to_queues import queue_of
+from blkmodel.view.figures.queue_map import queue_map
+
+
+def which_queue(number=1, answer=""):
+    """Ask which hardware queue of null_blk a CPU uses; say whether the answer is right, and then show the map.
+
+    number: which exercise it is; each has a machine of its own. answer: what the reader typed, or nothing yet.
+    """
+    draw = random.Random(number)
+    threads = draw.choice((1, 2))
+    cpus = threads * draw.randint(3, 6)
+    present = cpus - threads * draw.randint(0, 2)
+    queues = draw.randint(2, cpus - 1)
+    cpu = draw.randrange(cpus)
+    asked = (f"A machine can have {cpus} CPUs; CPUs 0 to {present - 1} are present"
+             + (f", {threads} threads to a core" if threads > 1 else "")
+             + f". <code>null_blk</code> has {queues} queues. Which one does CPU {cpu} use?")
+    said = figure = ""
+    if answer.strip():
+        if not answer.strip().isdecimal():
+            raise ValueError(f"{answer!r} is no queue: type a number from 0 to {queues - 1}")
+        with booted(machine(cpus, threads=threads, present=present)) as kernel:
+            q = queue_of("null_blk", queues)
+            right = q.queue_ctx[cpu].hctxs[0].queue_num
+            figure = queue_map(q, kernel, cpu)
+        verdict = "Right" if int(answer) == right else f"Not {int(answer)}"
+        said = f"<p><strong>{verdict}: CPU {cpu} uses queue {right}.</strong></p>"
+    return f'<div class="blk"><style>{STYLE}</style><p>{asked}</p>{said}</div>{figure}'

@@ -1,0 +1,177 @@
+"""Exercises on the way of an I/O, drawn from a seed, and checked by the model itself."""
+
+import random
+
+from blkmodel import scenario
+from blkmodel.drivers.nvme.host.pci import nvme_cqe_pending, nvme_queue, nvme_update_cq_head
+from blkmodel.include.linux.blkdev import MQ_RQ_IN_FLIGHT, blk_rq_pos, rq_data_dir
+from blkmodel.include.linux.nvme import nvme_completion
+from blkmodel.include.linux.sbitmap import sbitmap_queue
+from blkmodel.lib import sbitmap
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.sim import booted
+from blkmodel.sim.kernel import Context
+from blkmodel.trace import Assign, Call, record
+from blkmodel.view.draw.figure import STYLE
+from blkmodel.view.figures.data_pointer import data_pointer, described
+from blkmodel.view.figures.tag_map import bitmap
+
+
+def how_many_requests(number=1, answer=""):
+    """Ask how many requests a read becomes; say whether the answer is right, and then how long each of them is.
+
+    number: which exercise it is; each has a limit and a length of its own. answer: what the reader typed, or nothing.
+    """
+    draw = random.Random(number)
+    limit = draw.choice((16, 20, 32, 48, 64, 100))
+    kib = draw.choice((64, 96, 128, 200, 256, 300, 512))
+    asked = (f"<code>max_sectors_kb</code> of a <code>null_blk</code> disk is {limit}. A process reads {kib} KiB, past "
+             "the page cache, with one system call. How many requests does the driver get?")
+    said = ""
+    if answer.strip():
+        typed = _typed(answer, "number of requests: type one from 1 on")
+        with booted(4):
+            scenario.null_blk_load(submit_queues=4)
+            scenario.set_queue_file("nullb0", "max_sectors_kb", limit)
+            recording = record(scenario.io, "nullb0", "read", 0, kib << 10)
+        right = sum(event.function == "null_queue_rq" for event in recording.of(Call))
+        lengths = [event.new >> 10 for event in recording.of(Assign) if event.field == "_data_len" and event.new]
+        said = _verdict(typed, right, f"{right} request{'s' * (right > 1)}, of {', '.join(map(str, lengths))} KiB")
+    return _exercise(asked, said)
+
+
+def which_tag(number=1, answer=""):
+    """Ask which tag a CPU gets next from a bitmap; say whether the answer is right, and then how the bitmap looks.
+
+    number: which exercise it is; each has a bitmap of its own. answer: what the reader typed, or nothing.
+    """
+    draw = random.Random(number)
+    depth, cpu = draw.choice((16, 24, 32)), draw.randrange(4)
+    with booted(4) as kernel:
+        bits = sbitmap_queue()
+        sbitmap.sbitmap_queue_init_node(bits, depth, -1, False, GFP_KERNEL, 0)
+        hint = bits.alloc_hint[cpu] = draw.randrange(depth)
+        full = draw.random() < 0.6
+        for i, word in enumerate(bits.sb.map):
+            near = i == hint >> bits.sb.shift
+            word.word = sum(1 << bit for bit in range(word.depth) if (full and near) or draw.random() < 0.7)
+            word.cleared = sum(1 << bit for bit in range(word.depth) if word.word >> bit & 1 and draw.random() < 0.4)
+        asked = f"CPU {cpu} takes a tag from this bitmap. Which one does it get? Type −1 if it gets none."
+        figure, said = bitmap(bits), ""
+        if answer.strip():
+            typed = _typed(answer.replace("−", "-"), f"tag: type one from 0 to {depth - 1}, or −1 for none", least=-1)
+            before = [word.cleared for word in bits.sb.map]
+            right = kernel.run_in(Context("task", "reader", cpu), sbitmap.__sbitmap_queue_get, bits)
+            freed = sum(was.bit_count() for was, word in zip(before, bits.sb.map, strict=True) if not word.cleared)
+            why = (f"tag {right}. Its hint, {hint}, led to word {hint >> bits.sb.shift}"
+                   + (f" first; tags in cleared that became free on the way: {freed}" if freed else " first")
+                   if right >= 0 else "none: there is no free tag, and none that was given back")
+            said = _verdict(typed, right, why)
+            figure = bitmap(bits, touched={right})
+    return _exercise(asked, said) + figure
+
+
+def how_many_entries(number=1, answer=""):
+    """Ask how long the list of pages of a read is; say whether the answer is right, and then draw it.
+
+    number: which exercise it is; each has a length of its own. answer: what the reader typed, or nothing yet.
+    """
+    draw = random.Random(number)
+    pages = draw.choice((1, 2, 3, draw.randint(4, 32), draw.randint(33, 127), draw.randint(33, 127)))
+    asked = (f"A process reads {pages * 4} KiB from an NVMe disk that can do no SGLs, into pages of 4 KiB of which no "
+             "two lie side by side. How many entries has the list that PRP2 leads to? Type 0 if there is none.")
+    said = figure = ""
+    if answer.strip():
+        typed = _typed(answer, "number of entries: type one from 0 on")
+        entries = sum(len(entries) for _, entries in described(pages, 1, False).lists)
+        word = "entry" if entries == 1 else "entries"
+        said = _verdict(typed, entries, f"{entries} {word}" if entries else "there is no list, 0 entries")
+        figure = data_pointer(pages, 1, False)
+    return _exercise(asked, said) + figure
+
+
+def how_many_new(number=1, answer=""):
+    """Ask how many completions in a ring are new; say whether the answer is right, and what the driver expects then.
+
+    number: which exercise it is; each has a ring of its own. answer: what the reader typed, or nothing yet.
+    """
+    draw = random.Random(number)
+    depth = draw.randint(6, 12)
+    head, phase, new = draw.randrange(depth), draw.randrange(2), draw.randrange(depth)
+    bits = [1 - phase if place >= head else phase for place in range(depth)]
+    for i in range(new):
+        place = (head + i) % depth
+        bits[place] ^= 1
+    asked = (f"A completion ring has {depth} places, and their phase bits are <code>{' '.join(map(str, bits))}</code>. "
+             f"The driver is at place {head} and expects {phase}. How many completions are new?")
+    said = ""
+    if answer.strip():
+        typed = _typed(answer, "number of completions: type one from 0 on")
+        ring = nvme_queue(cqes=[nvme_completion(status=bit) for bit in bits], q_depth=depth, cq_head=head,
+                          cq_phase=phase)
+        found = 0
+        while nvme_cqe_pending(ring):
+            nvme_update_cq_head(ring)
+            found += 1
+        then = f"Then the driver is at place {ring.cq_head}, and expects {ring.cq_phase}"
+        said = _verdict(typed, found, f"{found}. {then}")
+    return _exercise(asked, said)
+
+
+def deadline_order(number=1, answer=""):
+    """Ask in which order mq-deadline gives requests to the driver; say whether the answer is right.
+
+    number: which exercise it is; each has requests and settings of its own. answer: what the reader typed, or nothing.
+    """
+    draw = random.Random(number)
+    places = draw.sample(range(2, 60, 2), draw.randint(5, 7))
+    wanted = " ".join(f"{draw.choice('rrw')}{place}" for place in places)
+    settings = {"fifo_batch": draw.choice((1, 2, 16)), "writes_starved": draw.choice((1, 2))}
+    told = " and ".join(f"<code>{name}</code> {value}" for name, value in settings.items())
+    asked = (f"A process submits these at once, each of one page: {wanted} (<code>r</code> is a read, "
+             f"<code>w</code> a write, and the number is the page of the disk). The disk has one hardware queue, and "
+             f"mq-deadline with {told}. In which order does the driver get them?")
+    said = ""
+    if answer.strip():
+        typed = answer.replace(",", " ").lower().split()
+        if sorted(typed) != sorted(wanted.split()):
+            raise ValueError(f"{answer.strip()!r} is no order of these: type {wanted} in another order")
+        right = driver_order(wanted, settings)
+        said = _verdict(" ".join(typed), right, right)
+    return _exercise(asked, said)
+
+
+def driver_order(wanted, settings=None):
+    """Submit one page each of these, as in "r25 w3", at once through mq-deadline; return them as the driver gets them.
+
+    settings: files of the scheduler, by name, with what is written to them. Pages that join would be one request.
+    """
+    ops = {"r": "read", "w": "write"}
+    ios = [{"op": ops[each[0]], "offset": int(each[1:]) << 12, "length": 4096} for each in wanted.split()]
+    with booted(4):
+        scenario.null_blk_load(submit_queues=1, irqmode=2)
+        for name, value in (settings or {}).items():
+            scenario.set_queue_file("nullb0", f"iosched/{name}", value)
+        recording = record(scenario.aio, "nullb0", ios, cpu=1)
+    started = [event.object for event in recording.of(Assign)
+               if event.field == "state" and event.new == MQ_RQ_IN_FLIGHT]
+    return " ".join(f"{'rw'[rq_data_dir(rq)]}{blk_rq_pos(rq) >> 3}" for rq in started)
+
+
+def _typed(answer, otherwise, least=0):
+    """The number that a reader typed; a ValueError says what would be one."""
+    try:
+        typed = int(answer)
+    except ValueError:
+        typed = least - 1
+    if typed < least:
+        raise ValueError(f"{answer.strip()!r} is no {otherwise}")
+    return typed
+
+
+def _verdict(typed, right, why):
+    return f"<p><strong>{'Right' if typed == right else f'Not {typed}'}: {why}.</strong></p>"
+
+
+def _exercise(asked, said):
+    return f'<div class="blk"><style>{STYLE}</style><p>{asked}</p>{said}</div>'

@@ -1,0 +1,253 @@
+"""The stack below a logical volume: its extents, the table, sectors of the disks, requests, queue pairs, doorbells.
+
+    live(lv_to_doorbell, volume=VOLUMES, op=["read", "write"], first=(0, 4092, 4), kib=(4, room, 4), cpu=(0, 3))
+"""
+
+from functools import lru_cache
+from html import escape
+from typing import Any, NamedTuple
+
+from blkmodel import scenario
+from blkmodel.device.controller import Controller
+from blkmodel.device.namespace import Namespace
+from blkmodel.sim import booted
+from blkmodel.trace import Command, Doorbell, record
+from blkmodel.userland import lvm
+from blkmodel.userland.lvm.volumes import PE_START
+from blkmodel.view.draw.figure import STYLE
+from blkmodel.view.facts.mapped import COLOURS, key, targets_of
+from blkmodel.view.facts.mapped import STYLE as OWN
+from blkmodel.view.figures.bio_map import Piece, pieces
+
+SIZE, MOST = 4096, 1024  # KiB: of the volume, and of one I/O
+SECTORS = 16384
+SLOTS = 12
+VOLUMES = {"linear": "linear", "striped over two disks": "striped", "extended behind another": "around",
+           "extended to another disk": "onward"}
+COMMANDS = {
+    "linear": ("lvcreate -l 4 -n data vg0",),
+    "striped": ("lvcreate --type striped -i 2 -l 4 -n data vg0",),
+    "around": ("lvcreate -l 2 -n data vg0", "lvcreate -l 3 -n other vg0", "lvextend -l +2 vg0/data"),
+    "onward": ("lvcreate -l 2 -n data vg0", "lvextend -l +2 vg0/data /dev/nvme1n1"),
+}
+_GROUP = "vgcreate -s 1m vg0 /dev/nvme0n1 /dev/nvme1n1"
+_TOP, _BOX, _DOWN, _GAP = 1, 22, 112, 24
+_STYLE = (
+    ".blk .blk-lv-map{width:100%;height:136px;max-width:none}.blk-lv-map *{vector-effect:non-scaling-stroke}"
+    ".blk-lv .way{opacity:.22;stroke:none}.blk.blk-lv .io{fill:var(--blk-memory);stroke:var(--blk-ink)}"
+    ".blk.blk-lv .thin{stroke-width:.6}"
+    ".blk-lv .io-way{fill:var(--blk-ink);stroke:var(--blk-ink);opacity:.45}"
+    f".blk-lv .two{{display:grid;grid-template-columns:1fr 1fr;gap:0 {_GAP / 10}%;margin-bottom:.6rem}}"
+    ".blk-lv .disks{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,17rem),1fr));gap:0 22px}"
+    ".blk-lv .chips{display:flex;flex-wrap:wrap;gap:4px;margin:2px 0 6px}"
+    ".blk-lv .chip{border:1px solid var(--blk-line);border-radius:4px;padding:0 5px;font-size:11.5px;"
+    "font-variant-numeric:tabular-nums;white-space:nowrap}.blk-lv .rq{background:var(--blk-memory)}"
+    ".blk-lv .bell{border-left:6px solid var(--blk-poll)}.blk-lv .hit{font-weight:600}"
+    ".blk-lv .slot{flex:1 0 1.1em;max-width:2em;height:18px;border:1px dashed var(--blk-line);border-radius:2px;"
+    "box-sizing:border-box;font-size:10px;line-height:16px;text-align:center;color:var(--blk-dim)}"
+    ".blk-lv .slot.new{border:1px solid var(--blk-line);background:var(--blk-memory);color:var(--blk-ink)}"
+    ".blk-lv .slots{display:flex;gap:2px;margin:2px 0 6px}.blk-lv .keys{display:flex;flex-wrap:wrap;gap:0 1.2em}"
+    ".blk-lv .keys span{display:inline-flex;gap:.4em;align-items:center}"
+)
+
+
+class Request(NamedTuple):
+    """A request: its sectors on the disk, its tag, and the slot that its command was put in."""
+
+    first: int
+    sectors: int
+    tag: int
+    slot: int
+
+
+class Pair(NamedTuple):
+    """What a disk saw: by which queue pair, and for which blk_mq_hw_ctx. doorbells: each value that its one got."""
+
+    number: int
+    hctx: int
+    requests: tuple[Request, ...]
+    doorbells: tuple[int, ...]
+
+
+class Told(NamedTuple):
+    """One I/O of a volume. runs: disk → [(first sector, sectors, segment, or None: another volume's)]. segments: LVM's.
+
+    lines: the table. pairs: disk → its Pair, of those that saw anything.
+    """
+
+    segments: list[Any]
+    runs: dict[str, list[tuple[int, int, int | None]]]
+    lines: list[str]
+    pieces: tuple[Piece, ...]
+    pairs: dict[str, Pair]
+
+
+def room(first):
+    """How many KiB an I/O can have that begins at so many."""
+    return min(MOST, SIZE - first)
+
+
+def lv_to_doorbell(volume="onward", op="read", first=1920, kib=256, cpu=2):
+    """Read or write so many KiB of vg0/data from KiB `first` on, by a process on that CPU; draw what becomes of it.
+
+    volume: a value of VOLUMES. Each of the two disks has two queue pairs, and the machine four CPUs.
+    """
+    if not 0 <= first < SIZE or not 0 < kib <= room(first) or first % 4 or kib % 4:
+        raise ValueError(f"first={first}, kib={kib}: the volume has {SIZE} KiB, in blocks of 4; up to {MOST} at once")
+    told = went_down(volume, op, first, kib, cpu)
+    said = _says(told, op, first, kib)
+    label = " ".join([said, *_words(told)])
+    commands = "; ".join(("vgcreate -s 1m …", *COMMANDS[volume]))
+    return (f'<div class="blk blk-md blk-lv" role="group" aria-label="{escape(label)}">'
+            f'<style>{STYLE}{OWN}{_STYLE}</style><p class="says">{escape(said)}</p><div aria-hidden="true">'
+            f'<p class="dim"><code>{escape(commands)}</code></p>'
+            f"<h4>The volume vg0/data: {_count(SIZE >> 10, 'extent')} of 1 MiB</h4>{_map(told)}"
+            f'<div class="two">{"".join(f"<span>{disk}</span>" for disk in told.runs)}</div>{_keys(told)}'
+            f'<h4>Its table</h4><ol>{"".join(_line(told, i) for i in range(len(told.lines)))}</ol>'
+            f'<div class="disks">{"".join(_disk(told, disk) for disk in told.pairs)}</div></div></div>')
+
+
+@lru_cache(maxsize=16)
+def went_down(volume, op, first, kib, cpu):
+    """Make the volume on a new machine, do the I/O, and look."""
+    controllers = {f"nvme{n}n1": Controller(2, dbbuf=False, serial=f"{n + 1:04}", namespaces={1: Namespace(SECTORS)})
+                   for n in range(2)}
+    with booted(4):
+        for controller in controllers.values():
+            scenario.nvme_probe(controller=controller, io_queue_depth=SLOTS)
+        scenario.dm_load()
+        for command in (_GROUP, *COMMANDS[volume]):
+            lvm.lvm(*command.split())
+        lv = lvm.volume("vg0/data")
+        recording = record(scenario.io, "dm-0", op, first << 10, kib << 10, cpu=cpu)
+        seen = {disk: _seen(recording, disk, controller) for disk, controller in controllers.items()}
+        return Told(lv.segments, {pv.path.removeprefix("/dev/"): _runs(lv, pv) for pv in lv.vg.pvs},
+                    lv.table().split("\n"), pieces(recording, targets_of(scenario.disk("dm-0").private_data.map)),
+                    {disk: pair for disk, pair in seen.items() if pair is not None})
+
+
+def _runs(lv, pv):
+    """The sectors of a disk that are in use: (first, sectors, segment of this volume or None)."""
+    size = pv.vg.extent_size
+    ours = {pe: i for i, segment in enumerate(lv.segments) for where, pe in segment.areas if where is pv}
+    return [(pv.pe_start + pe * size, count * size, ours[pe] if whose is lv else None)
+            for pe, count, whose in pv.used()]
+
+
+def _seen(recording, disk, controller):
+    """What a disk saw of an I/O, or None."""
+    commands = [event for event in recording.of(Command) if event.device is controller]
+    if not commands:
+        return None
+    number = commands[0].queue
+    hctx = next(hctx for hctx in scenario.disk(disk).queue.queue_hw_ctx if hctx.driver_data.qid == number)
+    return Pair(number, hctx.queue_num, tuple(
+        Request(event.command.slba, event.command.length + 1, event.command.command_id, event.slot)
+        for event in commands), tuple(event.value for event in recording.of(Doorbell)
+                                      if event.device is controller and event.side == "sq"))
+
+
+def _count(number, thing):
+    return f"{number} {thing}{'s' * (number != 1)}"
+
+
+def _says(told, op, first, kib):
+    extents = range(first >> 10, (first + kib - 1 >> 10) + 1)
+    where = f"extent {extents[0]}" if len(extents) == 1 else f"extents {extents[0]} and {extents[-1]}"
+    requests = sum(len(pair.requests) for pair in told.pairs.values())
+    rings = sum(len(pair.doorbells) for pair in told.pairs.values())
+    return (f"This {op} of {kib} KiB in {where} becomes {_count(len(told.pieces), 'piece')}, and "
+            f"{_count(requests, 'request')} on {_count(len(told.pairs), 'disk')}. "
+            f"Doorbells are rung {_count(rings, 'time')}.")
+
+
+def _words(told):
+    """The figure from top to bottom, in words."""
+    found = [f"Table: {'; '.join(told.lines)}."]
+    found += [f"Sectors {piece.first} to {piece.first + piece.sectors - 1} → {piece.disk} from {piece.at}."
+              for piece in told.pieces]
+    for disk, pair in told.pairs.items():
+        found.append(f"{disk}, queue pair {pair.number}: " + "; ".join(
+            f"{request.sectors} sectors from {request.first}, tag {request.tag}, slot {request.slot}"
+            for request in pair.requests) + f"; tail doorbell {', '.join(map(str, pair.doorbells))}.")
+    return found
+
+
+# The map: the volume above, the disks below, both as wide as the figure
+
+def _colour(segment):
+    return "cpu" if segment is None else COLOURS[segment % len(COLOURS)]
+
+
+def _on_volume(sector):
+    return 500 * sector / SIZE
+
+
+def _on_disk(told, disk, sector):
+    width = (1000 - _GAP) / len(told.runs)
+    return list(told.runs).index(disk) * (width + _GAP) + width * sector / SECTORS
+
+
+def _map(told):
+    extent = SIZE // 4 * 2
+    parts, marks = [], []
+    for i, segment in enumerate(told.segments):
+        begin, end = segment.start * extent, (segment.start + segment.length) * extent
+        parts += [_way(told, begin, end, disk, first, first + sectors, f"way {_colour(i)}")
+                  for disk, runs in told.runs.items() for first, sectors, whose in runs if whose == i]
+        parts += [_box(_on_volume(at), _on_volume(at + extent), _TOP, _colour(i), f"lv{at}")
+                  for at in range(begin, end, extent)]
+    for disk, runs in told.runs.items():
+        parts.append(_box(_on_disk(told, disk, 0), _on_disk(told, disk, SECTORS), _DOWN, "", f"{disk}"))
+        parts += [_box(_on_disk(told, disk, at), _on_disk(told, disk, at + extent), _DOWN, _colour(whose),
+                       f"{disk}{at}") for first, sectors, whose in runs for at in range(first, first + sectors, extent)]
+        parts.append(_box(_on_disk(told, disk, 0), _on_disk(told, disk, PE_START), _DOWN, "absent", f"{disk}lvm"))
+    for i, piece in enumerate(told.pieces):
+        end, there = piece.first + piece.sectors, piece.at + piece.sectors
+        parts.append(_way(told, piece.first, end, piece.disk, piece.at, there, "io-way"))
+        marks.append(_box(_on_volume(piece.first), _on_volume(end), _TOP, "io", f"p{i}"))
+    marks += [_box(_on_disk(told, disk, request.first), _on_disk(told, disk, request.first + request.sectors), _DOWN,
+                   "io thin", f"{disk}r{i}")
+              for disk, pair in told.pairs.items() for i, request in enumerate(pair.requests)]
+    return ('<svg xmlns="http://www.w3.org/2000/svg" class="blk-lv-map" preserveAspectRatio="none" '
+            f'viewBox="0 0 1000 {_DOWN + _BOX + 2}">{"".join(parts + marks)}</svg>')
+
+
+def _way(told, begin, end, disk, first, last, classes):
+    """From sectors of the volume down to sectors of a disk."""
+    top = _TOP + _BOX
+    return (f'<path class="{classes}" d="M{_on_volume(begin):.2f} {top}H{_on_volume(end):.2f}'
+            f'L{_on_disk(told, disk, last):.2f} {_DOWN}H{_on_disk(told, disk, first):.2f}Z"/>')
+
+
+def _box(left, right, top, classes, name):
+    return (f'<rect class="box {classes}" x="{left:.2f}" y="{top}" width="{max(2, right - left):.2f}" height="{_BOX}" '
+            f'data-key="{name}"/>')
+
+
+def _keys(told):
+    kinds = [(COLOURS[i], f"segment {i}" + f", {len(segment.areas)} stripes" * (len(segment.areas) > 1))
+             for i, segment in enumerate(told.segments)]
+    if any(whose is None for runs in told.runs.values() for *_, whose in runs):
+        kinds.append(("cpu", "another volume"))
+    kinds += [("io", "the I/O"), ("absent", "LVM's own 1 MiB")]
+    return f'<p class="keys dim">{"".join(f"<span>{key(colour)}{name}</span>" for colour, name in kinds)}</p>'
+
+
+def _line(told, i):
+    hit = ' class="hit"' if any(piece.target == i for piece in told.pieces) else ""
+    return f"<li>{key(COLOURS[i])}<code{hit}>{escape(told.lines[i])}</code></li>"
+
+
+# What the disks saw
+
+def _disk(told, disk):
+    pair = told.pairs[disk]
+    requests = "".join(f'<span class="chip rq">{request.first} + {request.sectors} <span class="dim">tag {request.tag}'
+                       "</span></span>" for request in pair.requests)
+    used = {request.slot for request in pair.requests}
+    slots = "".join(f'<span class="slot{" new" * (slot in used)}">{slot}</span>' for slot in range(SLOTS))
+    bells = "".join(f'<span class="chip bell">tail = {value}</span>' for value in pair.doorbells)
+    return (f'<div><h4>{disk}: {_count(len(pair.requests), "request")}</h4><div class="chips">{requests}</div>'
+            f'<h4>Queue pair {pair.number} <span class="dim">(hardware queue {pair.hctx})</span></h4>'
+            f'<div class="slots">{slots}</div><h4>Its doorbell</h4><div class="chips">{bells}</div></div>')

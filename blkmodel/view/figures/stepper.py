@@ -1,0 +1,245 @@
+"""A scenario, call by call: where the kernel is, what it has just changed, what it has taken, and the model's source.
+
+    live(stepper, scenario=Choice(STEPPED), step=Steps(last_step), find="")
+"""
+
+from bisect import bisect_left
+from functools import lru_cache
+from html import escape
+
+from blkmodel.services.base.errno import NAMES
+from blkmodel.trace import Alloc, Call, Free, Return
+from blkmodel.trace.on_bus import passings
+from blkmodel.trace.replay import Replay
+from blkmodel.view.draw import cards, model_source, path_tree
+from blkmodel.view.draw.call_tree import kernel_url, who
+from blkmodel.view.draw.figure import STYLE
+from blkmodel.view.facts.recorded import SCENARIOS, STEPPED, recorded
+from blkmodel.view.figures import bus
+
+__all__ = ["STEPPED", "last_step", "stepper"]
+
+_STYLE = (
+    ".blk-stepper{font-size:13px;line-height:1.5}"
+    ".blk-stepper h4{font-size:13px;line-height:1.5;font-weight:600;margin:12px 0 4px}"
+    ".blk-stepper p{margin:0}.blk-stepper .says{font-size:15px;margin:0 0 8px;min-height:3em}"
+    ".blk-stepper .says code{font:inherit;font-weight:600;overflow-wrap:anywhere;color:inherit;background:none;"
+    "border:0;padding:0}"
+    ".blk-stepper{container-type:inline-size}"
+    "@container (min-width: 40rem){.blk.blk-stepper .way-and-source{grid-template-columns:minmax(0,2fr) minmax(0,3fr)}}"
+    ".blk-stepper .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,23rem),1fr));gap:10px 20px;"
+    "align-items:start}.blk-stepper .two>div{min-width:0}"
+    ".blk-moves{display:flex;flex-wrap:wrap;gap:6px;margin:0 0 8px}.blk-moves button{font-size:13px}"
+    ".blk-stepper a{color:var(--blk-default)}.blk-stepper .dim{color:var(--blk-dim)}.blk-stepper .links{font-size:12px}"
+    ".blk-stepper .log{font:12px/1.5 var(--blk-code);margin:0;padding:0;"
+    "list-style:none;overflow-wrap:anywhere}"
+    ".blk-stepper svg.spark{width:100%;height:44px;max-width:none;overflow:visible}"
+    "@media print{.blk-moves{display:none}}"
+)
+_CARDS, _HITS, _ROWS = 6, 8, 5
+
+
+@lru_cache(maxsize=8)
+def replay_of(scenario):
+    """The replay of a scenario, made once."""
+    return Replay(recorded(scenario).recording)
+
+
+@lru_cache(maxsize=8)
+def passings_of(scenario):
+    """What passes on the bus in a scenario, in order."""
+    return passings(recorded(scenario).recording)
+
+
+def last_step(scenario):
+    """How many steps a scenario has."""
+    return len(replay_of(scenario).steps)
+
+
+def stepper(scenario="tag-set", step=1, find=""):
+    """Draw a scenario after `step` steps; 0 is before the first. find: letters of functions to look for."""
+    replay = replay_of(scenario)
+    now = replay.steps[step - 1] if step else None
+    at = replay.end(step)
+    changes = replay.changes(now.start, now.end) if now else {}
+    hits = replay.calls_of(find) if find else []
+    tree = path_tree.path_tree(replay, step, {number for number, _ in hits})
+    parts = [f'<p class="says">{_says(replay, scenario, step)}</p>', _moves(replay, step), _found(find, hits, step),
+             f'<div class="two way-and-source"><div>{tree}</div><div>{_source(now)}</div></div>',
+             _bus(replay, scenario, now, at), "<h4>Structures</h4>", _structures(replay, now, changes, at),
+             '<div class="two"><div>', _memory(replay, at), "</div><div>", _log(replay, at), "</div></div>"]
+    label = escape(_describe(replay, scenario, step, changes))
+    style = STYLE + _STYLE + path_tree.STYLE + model_source.STYLE + cards.STYLE
+    style += bus.ROWS_STYLE if passings_of(scenario) else ""
+    body = "".join(parts)
+    return f'<div class="blk blk-stepper" role="group" aria-label="{label}"><style>{style}</style>{body}</div>'
+
+
+def _says(replay, scenario, number):
+    """One sentence: which function does what in this step."""
+    if not number:
+        return f"{escape(SCENARIOS[scenario].title)}: {len(replay.steps)} steps, and nothing has happened yet."
+    step = replay.steps[number - 1]
+    ends = ""
+    if type(step.event) is Call:
+        ends = f", then calls <code>{escape(step.event.function)}</code>"
+    elif type(step.event) is Return and step.path:
+        ends = f", then returns {escape(_returned(replay, step.event.value))}".rstrip()
+    if replay.recording.contexts[step.context].kind == "device":
+        return f"The controller acts by itself{ends}."
+    if not step.path:
+        return f"Outside the functions that are modelled one by one{ends}."
+    verb = "is called" if step.call else "goes on"
+    return f"<code>{escape(step.path[-1].function)}</code> {verb}{ends}."
+
+
+def _returned(replay, value):
+    if isinstance(value, int) and not isinstance(value, bool) and -value in NAMES:
+        return f"-{NAMES[-value]}"
+    if isinstance(value, bytes | bytearray):
+        return f"{len(value)} bytes"
+    return "" if value is None else cards.shown(replay, "", value).replace("→ ", "", 1)
+
+
+def _moves(replay, number):
+    """Buttons that lead to another step: into, over, out, and back to the caller."""
+    into = number + 1 if number < len(replay.steps) else None
+    moves = (("into", "Step into", into), ("over", "Step over", replay.over(number)),
+             ("out", "Step out", replay.out(number)), ("caller", "Back to the caller", replay.caller(number)))
+    return f'<div class="blk-moves">{"".join(_move(*move, number) for move in moves)}</div>'
+
+
+def _move(key, label, target, number):
+    off = ' aria-disabled="true"' if target is None else ""
+    to = number if target is None else target
+    return f'<button type="button" data-key="{key}" data-set="step={to}"{off}>{label}</button>'
+
+
+def _found(find, hits, number):
+    """Where the functions that are looked for are called: the next few of these steps."""
+    if not find:
+        return ""
+    if not hits:
+        return f'<p class="dim">Nothing called here has “{escape(find)}” in its name.</p>'
+    ahead = [hit for hit in hits if hit[0] > number] or hits
+    buttons = "".join(f'<button type="button" class="blk-call" data-set="step={to}">{to} {escape(name)}</button> '
+                      for to, name in ahead[:_HITS])
+    where = "ahead" if ahead[0][0] > number else "from the start"
+    return f'<p class="dim">{len(hits)} calls; {where}, at step: {buttons}</p>'
+
+
+def _source(step):
+    if step is None or not step.path:
+        return '<p class="dim">The source of the current function stands here.</p>'
+    node = step.path[-1]
+    called = step.event.function if type(step.event) is Call else None
+    marked = model_source.line_of_call(node.function, node.file, called) if called else None
+    url = kernel_url(node.function, node.file)
+    kernel = f'<a href="{url}">{escape(node.file)} in the kernel</a>' if url else escape(node.file)
+    return (f'<p class="links dim">The model\'s <b>{escape(node.function)}</b> · {kernel}</p>'
+            + model_source.model_source(node.function, node.file, marked))
+
+
+def _passing(scenario, step, at):
+    """The numbers of what passes on the bus in this step; empty, and where it would be, if nothing does."""
+    times = [each.at for each in passings_of(scenario)]
+    return range(bisect_left(times, step.start) if step else 0, bisect_left(times, at))
+
+
+def _bus(replay, scenario, step, at):
+    """What passes in this step, between what passed before and what is still to come; nothing without a bus."""
+    passed = passings_of(scenario)
+    if not passed:
+        return ""
+    now = _passing(scenario, step, at)
+    first = max(0, min(now.start - 2, len(passed) - _ROWS))
+    shown = range(first, min(max(first + _ROWS, now.stop), len(passed)))
+    drawn = bus.rows(passed, shown, now, lambda number: replay.step_of(passed[number].at))
+    count = f"{len(now)} pass{'es' * (len(now) == 1)} in this step; " if now else ""
+    return (f'<h4>On the bus</h4><p>{count}{now.stop} of {len(passed)} have passed.</p>'
+            f'<div class="blk-bus">{drawn}</div>')
+
+
+def _structures(replay, step, changes, at):
+    """Cards: what has just changed first, then what the current function and its callers changed last."""
+    if step is None:
+        return '<p class="dim">What changes is shown here.</p>'
+    by_object: dict[int, tuple] = {}
+    for (thing, field), pair in changes.items():
+        by_object.setdefault(id(thing), (thing, {}))[1][field] = pair
+    drawn = list(by_object.values())
+    more = len(drawn) - _CARDS
+    drawn = drawn[:_CARDS]
+    if len(drawn) < _CARDS:
+        rest = [thing for thing in replay.own(step) if id(thing) not in by_object]
+        drawn += [(thing, {}) for thing in rest[:_CARDS - len(drawn)]]
+    note = f'<p class="dim">… and {more} more have changed.</p>' if more > 0 else ""
+    if not drawn:
+        return '<p class="dim">Nothing has changed yet.</p>'
+    made = "".join(cards.card(replay, thing, fields, at) for thing, fields in drawn)
+    return f'<div class="blk-cards">{made}</div>{note}'
+
+
+def _memory(replay, at):
+    (taken, size), (freed, back), last = replay.memory(at)
+    latest = f", the latest {escape(_allocation(last))}" if last else ""
+    many = "s" * (taken != 1)
+    return (f"<h4>Memory</h4><p>Taken so far: {taken} allocation{many}, {size:,} bytes{latest}. Given back: {freed}, "
+            f"{back:,} bytes.</p>" + _spark(replay, at))
+
+
+def _allocation(event):
+    return f"{event.kind}, {event.size:,} bytes on node {event.node}" + ("" if event.addr else ", refused")
+
+
+def _spark(replay, at):
+    """How many bytes more or less are live over all of the scenario, and where this step is."""
+    sizes = _sizes(replay)
+    top = max(max(sizes), 1)
+    last = max(1, len(sizes) - 1)
+    points = " ".join(f"{i * 100 / last:.2f},{22 - 20 * size / top:.2f}" for i, size in enumerate(sizes))
+    x = at * 100 / max(1, len(replay.events))
+    return ('<svg class="spark" viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true">'
+            f'<polygon class="memory" points="0,22 {points} 100,22"/>'
+            f'<path class="edge-changed" stroke-width="2" vector-effect="non-scaling-stroke" d="M{x:.2f} 0V24"/></svg>')
+
+
+@lru_cache(maxsize=8)
+def _sizes(replay):
+    """Bytes live, above the least there are at any time, at some two hundred evenly spaced events."""
+    sizes, total = [], 0
+    stride = max(1, len(replay.events) // 200)
+    for i, event in enumerate(replay.events):
+        if type(event) is Alloc and event.addr:
+            total += event.size
+        elif type(event) is Free:
+            total -= event.size
+        if i % stride == 0:
+            sizes.append(total)
+    return [size - min(sizes) for size in sizes]
+
+
+def _log(replay, at):
+    lines = replay.log(at)
+    shown = "".join(f"<li>{escape(line)}</li>" for line in lines[-6:]) or '<li class="dim">nothing so far</li>'
+    return f'<h4>Kernel log</h4><ul class="log">{shown}</ul>'
+
+
+def _describe(replay, scenario, number, changes):
+    """The figure in words."""
+    title = SCENARIOS[scenario].title
+    if not number:
+        return f"{title}: before the first of {len(replay.steps)} steps."
+    step = replay.steps[number - 1]
+    whose = replay.recording.contexts[step.context]
+    (taken, size), (freed, _), _ = replay.memory(step.end)
+    depth = f"{len(step.path)} call{'s' * (len(step.path) > 1)} deep,"
+    where = f"{step.path[-1].function}, {depth}" if step.path else "outside the modelled functions,"
+    what = ", ".join(f"{replay.name(thing)[0]}.{field} from {cards.shown(replay, field, old)} to "
+                     f"{cards.shown(replay, field, new)}" for (thing, field), (old, new) in list(changes.items())[:4])
+    rest = f" and {len(changes) - 4} more" if len(changes) > 4 else ""
+    passed = [passings_of(scenario)[each].label for each in _passing(scenario, step, step.end)]
+    traffic = f" On the bus: {'; '.join(passed)}." if passed else ""
+    return (f"{title}, step {number} of {len(replay.steps)}: {where} in {who(whose)}. "
+            f"Changed: {what or 'nothing'}{rest}.{traffic} "
+            f"{taken} allocations so far, {size} bytes; {freed} given back.")

@@ -1,0 +1,183 @@
+"""Any object of the model and what it points to, as cards that fold: fields, sizes, addresses.
+
+    live(structure_graph, scenario=Choice(KEPT), root=Text(size=30), depth=(0, 4), items=(1, 8), flipped="",
+         everything=False)
+"""
+
+import json
+from html import escape
+
+from blkmodel.sim import this
+from blkmodel.sim.memory import address_of
+from blkmodel.view.draw import cards
+from blkmodel.view.draw.figure import STYLE
+from blkmodel.view.facts import objects
+from blkmodel.view.facts.recorded import SCENARIOS, recorded
+
+__all__ = ["KEPT", "graph", "structure_graph"]
+
+KEPT = {SCENARIOS[name].title: name for name in ("load", "load-one", "scheduler", "tag-set")}
+_MOST = 60
+_STYLE = (
+    ".blk-graph{font-size:13px;line-height:1.5;container-type:inline-size;overflow-x:auto}"
+    ".blk-graph .way{margin:0 0 .6rem}.blk-graph .dim{color:var(--blk-dim)}"
+    ".blk-graph .node{display:flex;align-items:flex-start}.blk-graph .kids{padding-left:1.5rem}"
+    # From each card a line to its children: across, down along the left of them, and across to each.
+    ".blk-graph .kids>.node{position:relative;padding-top:.6rem}.blk-graph .kids>.node:first-child{padding-top:0}"
+    ".blk-graph .kids>.node::before{content:'';position:absolute;left:-.75rem;top:0;bottom:0;"
+    "border-left:1px solid var(--blk-line)}.blk-graph .kids>.node:first-child::before{top:.8rem}"
+    ".blk-graph .kids>.node:last-child::before{bottom:auto;height:1.4rem}"
+    ".blk-graph .kids>.node:only-child::before{border:0}"
+    ".blk-graph .kids>.node::after{content:'';position:absolute;left:-.75rem;top:1.4rem;width:.75rem;"
+    "border-top:1px solid var(--blk-line)}"
+    ".blk-graph .kids>.node:first-child::after{left:-1.5rem;top:.8rem;width:1.5rem}"
+    ".blk-graph .blk-card{flex:none;width:9.4rem;box-sizing:border-box}.blk-graph .blk-card dl>div{padding:0 6px}"
+    ".blk-graph .blk-card h5{padding:2px 6px;display:grid;grid-template-columns:minmax(0,1fr) auto;gap:0 .3em}"
+    ".blk-graph .blk-card h5 small{grid-column:1/-1}"
+    ".blk.blk-graph .blk-card button{font:inherit;color:inherit;background:none;border:0;border-radius:2px;padding:0;"
+    "margin:0;min-height:0;text-align:inherit;overflow-wrap:anywhere}"
+    ".blk-graph .blk-card button:hover{text-decoration:underline}"
+    ".blk.blk-graph .blk-card dd button{min-height:24px;color:var(--blk-default);font-weight:600}"
+    ".blk-graph .blk-card dl>div{align-items:center}"
+    ".blk-graph .no{min-width:1.5em;height:1.5em;border-radius:.8em;text-align:center;background:var(--blk-paper);"
+    "color:var(--blk-ink);font-size:11px;line-height:1.5}"
+    "@container (max-width: 32rem){.blk-graph .node{display:block}.blk-graph .kids{padding:.5rem 0 0 1.2rem}"
+    ".blk-graph .kids>.node:first-child::before{top:-.5rem}.blk-graph .kids>.node:only-child::before{"
+    "border-left:1px solid var(--blk-line);height:1.3rem}"
+    ".blk-graph .kids>.node:first-child::after{left:-.75rem;width:.75rem}.blk-graph .blk-card{width:auto}}"
+)
+
+
+def structure_graph(scenario="load", root="nullb0.queue.tag_set", depth=2, items=1, flipped="", everything=False):
+    """Draw an object of a kernel after a scenario, and what it points to.
+
+    root: where to begin, as a path. depth: how many arrows deep. items: of an array, how many. flipped: paths from
+    root, with commas between: what is folded there though it is not deep, or unfolded though it is. everything: also
+    fields that are zero.
+    """
+    kernel = recorded(scenario).kernel
+    chosen = {path.strip() for path in flipped.split(",")} - {""}
+    with kernel:
+        return graph(objects.find(kernel, root.strip()), depth, items, flipped=chosen, everything=everything,
+                     path=root.strip())
+
+
+def graph(thing, depth=2, items=1, wanted=objects.NOTHING, flipped=frozenset(), everything=False, path=""):
+    """Draw a structure or an array of the kernel that runs now, and what it points to.
+
+    wanted: structure → the fields to show, where not all that are not zero. path: where the object is, in a live
+    figure; a still has no buttons. Each object is drawn once, however many point to it: rows refer to cards by number.
+    """
+    nodes, rest = _nodes(thing, depth, flipped, lambda each: objects.rows(each, everything, items, wanted))
+    more = f'<p class="dim">{rest} more are not drawn: fold something.</p>' if rest else ""
+    return (f'<div class="blk blk-graph" role="group" aria-label="{escape(_describe(nodes))}">'
+            f"<style>{STYLE}{cards.STYLE}{_STYLE}</style>{_way(path)}{_drawn(nodes[0], this(), flipped, path)}{more}"
+            "</div>")
+
+
+class _Node:
+    """An object that is drawn: its number, its path from the root, its rows, and for a row's name what it leads to."""
+
+    def __init__(self, thing, number, path, rows):
+        self.thing, self.number, self.path, self.rows = thing, number, path, rows
+        self.kids: dict[str, _Node] = {}
+        self.leads: dict[str, _Node] = {}
+
+
+def _nodes(thing, depth, flipped, rows):
+    """The objects to draw, the nearest first, and how many there was no room for."""
+    first = _Node(thing, 1, "", rows(thing))
+    nodes, known, rest = [first], {id(thing): first}, 0
+    level = [first]
+    for distance in range(depth + len(flipped) + 1):
+        following = []
+        for node in level:
+            for row in node.rows:
+                path = _join(node.path, row.name)
+                if row.target is None or id(row.target) in known or (distance < depth) == (path in flipped):
+                    continue
+                if len(nodes) == _MOST:
+                    rest += 1
+                    continue
+                kid = _Node(row.target, len(nodes) + 1, path, rows(row.target))
+                known[id(row.target)] = node.kids[row.name] = kid
+                nodes.append(kid)
+                following.append(kid)
+        level = following
+    for node in nodes:
+        node.leads = {row.name: known[id(row.target)] for row in node.rows if id(row.target) in known}
+    return nodes, rest
+
+
+def _join(path, name):
+    return path + name if name.startswith("[") or not path else f"{path}.{name}"
+
+
+def _way(path):
+    """The way to the root, each part of which can be made the root."""
+    parts, at = [], 0
+    while at < len(path):
+        end = min((i for i in (path.find(".", at + 1), path.find("[", at + 1)) if i > 0), default=len(path))
+        parts.append(f'<button type="button" data-key="{escape(path[:end])}" data-set="{_set("root", path[:end])}">'
+                     f'{escape(path[at:end].lstrip("."))}</button>')
+        at = end
+    return f'<div class="blk-moves way">{" › ".join(parts)}</div>' if parts else ""
+
+
+def _set(name, value):
+    return f"{name}={escape(json.dumps(value))}"
+
+
+def _drawn(node, kernel, flipped, path):
+    """A card, and beside it those that it leads to."""
+    rows = "".join(_row(node, row, flipped if path else None) for row in node.rows)
+    kind = cards.KINDS.get(objects.called(node.thing).partition("[")[0], "plain")
+    name = escape(objects.called(node.thing))
+    if path and node.path:
+        name = f'<button type="button" data-set="{_set("root", _join(path, node.path))}">{name}</button>'
+    kids = "".join(_drawn(kid, kernel, flipped, path) for kid in node.kids.values())
+    return (f'<div class="node" data-key="{escape(node.path)}"><section class="blk-card kind-{kind}"><h5>'
+            f'<span>{name}</span><span class="no">{node.number}</span><small>{_where(node.thing, kernel)}</small></h5>'
+            f"<dl>{rows}</dl></section>" + (f'<div class="kids">{kids}</div>' if kids else "") + "</div>")
+
+
+def _where(thing, kernel):
+    size, addr = objects.size_of(thing), address_of(thing)
+    held = kernel.memory.live.get(addr)
+    parts = [] if size is None else [f"{size:,} bytes"]
+    parts += [f"{addr:x}"] if addr else []
+    parts += [f"node {held.node}"] if held and len(kernel.machine.nodes) > 1 else []
+    return "<br/>".join(parts)
+
+
+def _row(node, row, flipped):
+    tip = "" if row.offset is None else f' title="at byte {row.offset}"'
+    return f"<div{tip}><dt>{escape(row.name)}</dt><dd>{_value(node, row, flipped)}</dd></div>"
+
+
+def _value(node, row, flipped):
+    """What a row holds; where it leads on, a button that folds what it leads to, or unfolds it (with `flipped`)."""
+    if row.target is None:
+        return escape(row.text)
+    lead, sign = node.leads.get(row.name), "⊃" if row.inside else "→"
+    if lead and row.name not in node.kids:
+        return f"{sign} {lead.number}"
+    what = lead.number if lead else escape(row.text or objects.called(row.target))
+    if flipped is None:
+        return f"{sign} {what}"
+    says = f"{sign} {what}" if lead else f"▸ {what}"
+    path = _join(node.path, row.name)
+    others = ", ".join(sorted(set(flipped) ^ {path}))
+    return (f'<button type="button" aria-expanded="{"true" if lead else "false"}" aria-label="{escape(path)}" '
+            f'data-set="{_set("flipped", others)}">{says}</button>')
+
+
+def _describe(nodes):
+    """The figure in words."""
+    said = []
+    for node in nodes:
+        held = ", ".join(f"{row.name} to {node.leads[row.name].number}" if row.name in node.leads else
+                         f"{row.name}={row.text or objects.called(row.target)}" for row in node.rows)
+        size = objects.size_of(node.thing)
+        said.append(f"{node.number}. {objects.called(node.thing)}{'' if size is None else f', {size} bytes'}: {held}.")
+    return " ".join(["An object and what it points to.", *said])

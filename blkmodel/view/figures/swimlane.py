@@ -1,0 +1,201 @@
+"""Who runs where: CPU and context against time. A call tree hides this: it has one tree for each context, and no order.
+
+    live(swimlane, irqmode=IRQMODES, scheduler=["none", "mq-deadline"], queues=(1, 4), cpu=(0, 7), reads=(1, 3))
+    live(swimlane, driver=Fixed("nvme"), op=["read", "write"], queues=(1, 8), cpu=(0, 7))
+"""
+
+from functools import lru_cache
+from html import escape
+
+from blkmodel import scenario
+from blkmodel.device.controller import Controller
+from blkmodel.device.service import Service
+from blkmodel.sim import booted, machine
+from blkmodel.trace import record
+from blkmodel.trace.lanes import KINDS, runs
+from blkmodel.view.draw.figure import STYLE
+
+IRQMODES = {"at once, by the submitter": 0, "softirq": 1, "timer": 2}
+_EDGE = {"task": "ctx", "worker": "default", "softirq": "tags", "irq": "poll", "device": "waste"}
+_ROW, _TOP, _LEAST, _GAP = 44, 22, 7, 9
+_STYLE = (
+    ".blk-swim{font-size:13px;line-height:1.5}.blk-swim p{margin:0 0 6px}.blk-swim .dim{color:var(--blk-dim)}"
+    f".blk-swim .field{{position:relative;padding-top:{_TOP}px;overflow:hidden;break-inside:avoid}}"
+    f".blk-swim .lane{{position:relative;height:{_ROW}px;border-top:1px solid var(--blk-line)}}"
+    ".blk-swim .lane.same{border-top:1px dotted var(--blk-line)}"
+    ".blk-swim .lane>b{position:absolute;left:0;top:1px;font-size:11px;font-weight:600}"
+    ".blk-swim .lane>b span{font-weight:400;color:var(--blk-dim)}"
+    ".blk-swim .bar{position:absolute;top:18px;height:21px;box-sizing:border-box;border:2px solid var(--blk-line);"
+    "border-radius:3px;background:var(--blk-band);font-size:11px;line-height:17px;padding:0 4px 0 6px;"
+    "white-space:nowrap;overflow:hidden;text-overflow:ellipsis}"
+    ".blk-swim .bar.k-task{background:var(--blk-ctx)}"
+    + "".join(f".blk-swim .bar.k-{kind}{{border-color:var(--blk-{edge})}}" for kind, edge in _EDGE.items())
+    + ".blk-swim .bar.k-irq,.blk-swim .bar.k-softirq{border-radius:10px}"
+    ".blk-swim .sleep{position:absolute;top:28px;height:0;border-top:2px dashed var(--blk-line)}"
+    ".blk-swim .wait{position:absolute;top:0;bottom:0;background:var(--blk-band);border:dashed var(--blk-line);"
+    "border-width:0 1px;font-size:11px;text-align:center;white-space:nowrap;color:var(--blk-dim)}"
+    ".blk .blk-swim-arrows{position:absolute;inset:0;width:100%;height:100%;max-width:none;pointer-events:none}"
+    ".blk-swim-arrows line{stroke:var(--blk-changed);stroke-width:1.5;opacity:.8}"
+    ".blk-swim-arrows circle{fill:var(--blk-changed)}"
+    ".blk-swim ol{margin:8px 0 0;padding:0 0 0 1.8em}.blk-swim li{margin:0 0 3px;overflow-wrap:anywhere}"
+    ".blk-swim code{font:12px/1.4 var(--blk-code);color:inherit;background:none;"
+    "border:0;padding:0}"
+)
+
+
+@lru_cache(maxsize=32)
+def recorded_reads(irqmode=0, scheduler="none", queues=2, cpu=5, reads=1, op="read", driver="null_blk", shared=True):
+    """Record reads or writes of 4 KiB on a machine of 8 CPUs on 2 nodes; each by the CPU after the last."""
+    caches = None if shared else tuple(frozenset({each}) for each in range(8))
+    with booted(machine(8, nodes=2, caches=caches)) as kernel:
+        if driver == "nvme":
+            controller = Controller(queues, service=Service(least=10_000))
+            disk = scenario.nvme_probe(controller=controller, io_queue_depth=9) + "n1"
+        else:
+            scenario.null_blk_load(submit_queues=queues, irqmode=irqmode, hw_queue_depth=8)
+            disk = "nullb0"
+        scenario.set_scheduler(disk, scheduler)
+        return record(_read, disk, [(cpu + i) % kernel.nr_cpu_ids for i in range(reads)], op)
+
+
+def _read(disk, cpus, op):
+    for i, cpu in enumerate(cpus):
+        scenario.io(disk, op, i * 4096, 4096, cpu=cpu)
+
+
+def swimlane(irqmode=1, scheduler="mq-deadline", queues=2, cpu=5, reads=1, op="read", driver="null_blk", shared=True):
+    """Draw who runs where while a disk is read, or written.
+
+    irqmode: how null_blk completes requests, a value of IRQMODES. cpu: the first reader's; each other read is by the
+    next. shared: whether the CPUs of a node share a cache.
+    """
+    done = runs(recorded_reads(irqmode, scheduler, queues, cpu, reads, op, driver, shared))
+    lanes = sorted({(run.cpu, KINDS.index(run.kind)) for run in done}, key=lambda lane: (lane[0] < 0, lane))
+    places, waits, width = _places(done)
+    body = [_wait(x, span, nanoseconds, width) for x, span, nanoseconds in waits]
+    for i, lane in enumerate(lanes):
+        body.append(_lane(lane, i > 0 and lanes[i - 1][0] == lane[0], done, places, width))
+    body.append(_arrows(done, lanes, places, width))
+    label = escape(_describe(done, waits))
+    axis = "Left to right: the order of calls" + (", and gaps where virtual time passes." if waits else
+                                                  "; no virtual time passes.")
+    return (f'<div class="blk blk-swim" role="group" aria-label="{label}"><style>{STYLE}{_STYLE}</style>'
+            f'<div class="field" aria-hidden="true">{"".join(body)}</div><p class="dim">{axis}</p>{_list(done)}</div>')
+
+
+def _places(done):
+    """Give each run its place from left to right: [(x, width)], the waits between, [(x, width, ns)], and the end."""
+    places, waits, x, time = [], [], 0.0, done[0].time
+    for run in done:
+        if run.time > time:
+            waits.append((x, _GAP, run.time - time))
+            x += _GAP
+        time = max(time, run.time)
+        span = max(_LEAST, len(run.calls) / 2)
+        places.append((x, span))
+        x += span
+    return places, waits, x
+
+
+def _lane(lane, same, done, places, width):
+    cpu, kind = lane[0], KINDS[lane[1]]
+    mine = [i for i, run in enumerate(done) if (run.cpu, run.kind) == (cpu, kind)]
+    names = ", ".join(dict.fromkeys(done[i].name for i in mine))
+    where = f"CPU {cpu} <span>{escape(kind)}" if kind != "device" else "<span>the device"
+    parts = [f"<b>{where}{'' if names == kind else f' · {escape(names)}'}</span></b>"]
+    for i in mine:
+        x, span = places[i]
+        later = next((j for j in mine if j > i and done[j].context == done[i].context), None)
+        if done[i].asleep is not None and later is not None:
+            parts.append(f'<div class="sleep" style="{_across(x + span, places[later][0] - x - span, width)}"></div>')
+        parts.append(f'<div class="bar k-{kind}" style="{_across(x, span, width)}" title="{escape(_what(done, i))}">'
+                     f"{i + 1} {escape(_main(done[i]))}</div>")
+    return f'<div class="lane{" same" if same else ""}">{"".join(parts)}</div>'
+
+
+def _across(x, span, width):
+    return f"left:{100 * x / width:.2f}%;width:{100 * span / width:.2f}%"
+
+
+def _wait(x, span, nanoseconds, width):
+    return f'<div class="wait" style="{_across(x, span, width)}">{nanoseconds // 1000} µs</div>'
+
+
+def _arrows(done, lanes, places, width):
+    """A line from where something was queued to where it begins."""
+    parts = []
+    for i, run in enumerate(done):
+        source = _source(done, run)
+        if source is not None:
+            x, span = places[source]
+            share = (run.posted - done[source].start) / max(1, done[source].end - done[source].start)
+            rows = [_TOP + _ROW * lanes.index((each.cpu, KINDS.index(each.kind))) + 29 for each in (done[source], run)]
+            from_x, to_x = 100 * (x + span * share) / width, 100 * places[i][0] / width
+            parts.append(f'<line x1="{from_x:.2f}%" y1="{rows[0]}" x2="{to_x:.2f}%" y2="{rows[1]}"/>'
+                         f'<circle cx="{from_x:.2f}%" cy="{rows[0]}" r="3"/>'
+                         f'<circle cx="{to_x:.2f}%" cy="{rows[1]}" r="4.5"/>')
+    return f'<svg class="blk-swim-arrows">{"".join(parts)}</svg>'
+
+
+def _source(done, run):
+    """The number of the run in which this one was queued; None where it only goes on, or nobody was there."""
+    if run.woken is not None or not run.queued:
+        return None
+    return next((j for j, each in enumerate(done)
+                 if each.context == run.queued[0] and each.start <= run.posted <= each.end), None)
+
+
+def _list(done):
+    """The runs in words, numbered as in the figure."""
+    return f"<ol>{''.join(f'<li>{_line(done, i)}</li>' for i in range(len(done)))}</ol>"
+
+
+def _line(done, i):
+    run = done[i]
+    names = _outer(run)
+    calls = " → ".join(f"<code>{escape(name)}</code>" for name in names[:4]) + (" → …" if len(names) > 4 else "")
+    queued = f", queued by <code>{escape(run.queued[1])}</code>" if run.queued and run.queued[1] else ""
+    queued = "" if run.woken is not None else queued
+    ends = f"; sleeps in <code>{escape(run.asleep)}</code>" if run.asleep else ""
+    wakes = f" goes on in <code>{escape(run.woken)}</code>" if run.woken else ""
+    did = run.did if run.kind == "device" else f"{len(run.calls)} calls{f', {calls}' if calls else ''}"
+    return f"<b>{escape(_who(run))}</b>{wakes}{queued}: {did or 'looks, and has nothing to do'}{ends}."
+
+
+def _outer(run):
+    """The outermost functions that a run calls."""
+    least = min((depth for depth, _ in run.calls), default=0)
+    return [name for depth, name in run.calls if depth == least]
+
+
+def _main(run):
+    """What a run's bar is called: where it goes on, or the outermost function with most calls in it."""
+    sizes: dict[str, int] = {}
+    least, name = min((depth for depth, _ in run.calls), default=0), ""
+    for depth, function in run.calls:
+        name = function if depth == least else name
+        sizes[name] = sizes.get(name, 0) + 1
+    return run.woken or max(sizes, key=lambda each: sizes[each], default=run.did)
+
+
+def _who(run):
+    if run.kind == "device":
+        return f"device {run.name}"
+    name = run.kind if run.kind == "softirq" else f"{run.kind} {run.name}"
+    return f"{name}, CPU {run.cpu}"
+
+
+def _what(done, i):
+    run = done[i]
+    queued = f", queued by {run.queued[1]}" if run.woken is None and run.queued and run.queued[1] else ""
+    return f"{_who(run)}: {run.did if run.kind == 'device' else f'{len(run.calls)} calls'}{queued}"
+
+
+def _describe(done, waits):
+    """The figure in words."""
+    said = "; ".join(f"{i + 1}. {_what(done, i)}" + (f", then sleeps in {run.asleep}" if run.asleep else "")
+                     for i, run in enumerate(done))
+    cpus = sorted({run.cpu for run in done if run.kind != "device"})
+    passed = sum(nanoseconds for *_, nanoseconds in waits) // 1000
+    time = f"{passed} microseconds of virtual time pass" if passed else "no virtual time passes"
+    return f"Who runs where: {len(done)} run{'s' * (len(done) > 1)} on CPU {', '.join(map(str, cpus))}; {time}. {said}."

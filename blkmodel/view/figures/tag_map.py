@@ -1,0 +1,193 @@
+"""The bits of a tag bitmap: taken, free, and given back but not yet free; where CPUs look first, and who waits.
+
+    live(tag_map, depth=(1, 256), cpus=(1, 16), round_robin=False, shallow=(0, 16), seed=(1, 99), step=Steps(STEPS),
+         start={"step": 20})
+"""
+
+from html import escape
+
+from blkmodel.lib.sbitmap import sbitmap_cleared, sbitmap_weight
+from blkmodel.sim import booted, machine
+from blkmodel.sim.structure import layouts
+from blkmodel.view.draw.figure import STYLE, group, rect, text
+from blkmodel.view.facts.tag_story import STEPS, story
+
+__all__ = ["STEPS", "bitmap", "describe", "tag_map"]
+
+_PER_ROW, _LEFT = 16, 26
+_STYLE = (
+    ".blk-tags{font-size:13px;line-height:1.45}.blk-tags p,.blk-tags ul{margin:0 0 .6rem;max-width:44rem}"
+    ".blk-tags .now{min-height:6em;padding:0 0 0 1.1em}.blk-tags .now li{margin:0}.blk-tags .dim{color:var(--blk-dim)}"
+    ".blk-tags .words{display:grid;gap:.7rem 1.1rem;align-items:start;margin-bottom:.7rem}"
+    ".blk-tags .word{font-size:12px}.blk-tags .word b{font-weight:600}.blk .blk-tags-bits{max-width:100%}"
+    ".blk-tags .word span{display:block}.blk-tags .num{font-size:10.5px}"
+    ".blk-tags .back{stroke:var(--blk-tags);stroke-width:1.5;fill:none}"
+    ".blk.blk-tags .deep{fill:none;stroke-dasharray:2 2}"
+    ".blk-tags .new{fill:none;stroke:var(--blk-changed);stroke-width:2.5}"
+    ".blk-tags .queues{display:grid;grid-template-columns:repeat(auto-fill,minmax(4.6rem,1fr));gap:.35rem;"
+    "margin-bottom:.7rem}"
+    ".blk-tags .ws{border:1px solid var(--blk-line);border-radius:4px;padding:.1rem .35rem .2rem;font-size:11.5px;"
+    "min-height:4.6em}.blk-tags .ws.turn{border:2px solid var(--blk-ink)}"
+    ".blk-tags .ws.woke{outline:2px solid var(--blk-changed)}"
+    ".blk-tags .chip{display:inline-block;padding:0 .3em;margin:0 .2em .1em 0;border-radius:8px;font-size:11px;"
+    "background:var(--blk-ctx);color:var(--blk-ink)}"
+    ".blk-tags .key{display:inline-flex;align-items:center;gap:.35em;margin-right:1em}"
+    ".blk .blk-tags-key{flex:none;display:inline-block;max-width:none}"
+)
+
+
+def tag_map(depth=16, cpus=4, round_robin=False, shallow=0, seed=1, step=0):
+    """Draw the tags of a hardware queue after `step` moves of a story in which tasks take them and give them back.
+
+    depth: tags in all. shallow: if above 0, tasks may have only that many bits of each word, as a scheduler's writes.
+    """
+    with booted(machine(cpus)) as kernel:
+        told = story(kernel, depth, step, round_robin, shallow, seed)
+        said = told.said or ["All tags are free. Each CPU's first hint is "
+                             + ("tag 0." if round_robin else "a random tag, so that they begin in different words.")]
+        if step > STEPS:
+            raise ValueError(f"the story has {STEPS} steps, and {step} is past its end")
+        return bitmap(told.bits, owners=told.owners, said=said, touched=told.touched, woken=told.woken, shallow=shallow)
+
+
+def bitmap(sbq, owners=None, said=(), touched=(), woken=(), shallow=0):
+    """Draw a sbitmap_queue as it is now.
+
+    owners: tag → the CPU that took it. said: sentences on what just happened; touched, woken: the bits and wait queues
+    that it changed. shallow: bits of each word that may be had, 0 for all.
+    """
+    owners = owners or {}
+    now = "".join(f"<li>{escape(each)}</li>" for each in said)
+    least = min(_PER_ROW, 1 << sbq.sb.shift) * _cell(sbq) + _LEFT
+    words = "".join(_word(sbq, i, owners, touched, shallow) for i in range(sbq.sb.map_nr))
+    return (f'<div class="blk blk-tags" role="group" aria-label="{escape(describe(sbq, said))}"><style>{STYLE}{_STYLE}'
+            f"</style>" + (f'<ul class="now">{now}</ul>' if now else "")
+            + f"<p><b>{escape(_counts(sbq))}</b></p><p>{_key(shallow)}</p>"
+            f'<div class="words" style="grid-template-columns:repeat(auto-fill,minmax(min(100%,{least}px),1fr))" '
+            f'aria-hidden="true">{words}</div>{_hints(sbq)}{_queues(sbq, woken)}{_apart(sbq)}</div>')
+
+
+def describe(sbq, said=()):
+    """Say in words what the map shows."""
+    words = "; ".join(f"word {i}: taken {_bits(word.word & ~word.cleared, i << sbq.sb.shift)}, "
+                      f"given back {_bits(word.cleared, i << sbq.sb.shift)}"
+                      for i, word in enumerate(sbq.sb.map[:sbq.sb.map_nr]))
+    hints = ", ".join(f"CPU {cpu} at {hint}" for cpu, hint in enumerate(sbq.alloc_hint))
+    waits = "; ".join(f"ws[{i}]: {', '.join(name for name, _ in _waiters(ws))}"
+                      for i, ws in enumerate(sbq.ws) if _waiters(ws))
+    return " ".join([*said, _counts(sbq), f"W{words[1:]}.", f"Hints: {hints}.",
+                     f"Waiting: {waits or 'nobody'}. Next to be woken: ws[{sbq.wake_index}]."])
+
+
+def _counts(sbq):
+    back = sbitmap_cleared(sbq.sb)
+    taken = sbitmap_weight(sbq.sb) - back
+    words = "1 word" if sbq.sb.map_nr == 1 else f"{sbq.sb.map_nr} words"
+    return (f"{sbq.sb.depth} tags in {words} of {1 << sbq.sb.shift} bits: {taken} taken, {back} given back but not "
+            f"free yet, {sbq.sb.depth - taken - back} free.")
+
+
+def _bits(number, first):
+    found = [str(first + bit) for bit in range(number.bit_length()) if number >> bit & 1]
+    return ",".join(found) or "none"
+
+
+def _waiters(ws):
+    """The name and the CPU of each task in a wait queue, first come first."""
+    return [(getattr(each.private, "name", "a hardware queue"), getattr(each.private, "cpu", None))
+            for each in ws.wait.head]
+
+
+def _cell(sbq):
+    """How wide a bit is: small words get large bits."""
+    return 28 if sbq.sb.shift <= 2 else 24 if sbq.sb.shift == 3 else 18
+
+
+def _word(sbq, index, owners, touched, shallow):
+    word, first, cell = sbq.sb.map[index], index << sbq.sb.shift, _cell(sbq)
+    hints: dict[int, list] = {}
+    for cpu, hint in enumerate(sbq.alloc_hint):
+        hints.setdefault(hint, []).append(cpu)
+    labels = sbq.sb.depth <= 64
+    tall = cell + (13 if labels else 3)
+    width, height = _LEFT + min(word.depth, _PER_ROW) * cell + 3, -(-word.depth // _PER_ROW) * tall + 3
+    parts = [text(_LEFT - 5, at // _PER_ROW * tall + cell / 2 + 4, first + at, "num dim", "end")
+             for at in range(0, word.depth, _PER_ROW)]
+    for bit in range(word.depth):
+        x, y, tag = _LEFT + bit % _PER_ROW * cell + 1, bit // _PER_ROW * tall + 1, first + bit
+        far = bool(shallow) and bit >= shallow
+        parts.append(_bit(word, bit, tag, owners, tag in touched, far, hints.get(tag, ()), (x, y, cell - 2), labels))
+    taken, back = (word.word & ~word.cleared).bit_count(), word.cleared.bit_count()
+    return (f'<div class="word" data-key="word{index}"><b>word {index}</b> <span class="dim">{taken} taken, '
+            f'{back} cleared</span><svg xmlns="http://www.w3.org/2000/svg" class="blk-tags-bits" width="{width}" '
+            f'height="{height}" viewBox="0 0 {width} {height}">{"".join(parts)}</svg></div>')
+
+
+def _bit(word, bit, tag, owners, new, far, hints, place, labels):
+    x, y, size = place
+    taken, back = word.word >> bit & 1, word.cleared >> bit & 1
+    state = "given back, not free yet" if back else "taken" if taken else "free"
+    parts = [rect(x, y, size, size, "box tags" if taken and not back else "box deep" if far else "box", 2)]
+    if back:
+        a, b, half = 3, size - 3, size / 2
+        parts.append(f'<path class="back" d="M{x + a} {y + b}L{x + b} {y + a}M{x + a} {y + half:g}L{x + half:g} {y + a}'
+                     f'M{x + half:g} {y + b}L{x + b} {y + half:g}"/>')
+    elif taken and tag in owners:
+        parts.append(text(x + size / 2, y + size / 2 + 4, owners[tag], "num on", "middle"))
+        state += f" by CPU {owners[tag]}"
+    if new:
+        parts.append(rect(x - .5, y - .5, size + 1, size + 1, "new", 3))
+    if hints:
+        parts.append(f'<path class="poll" d="M{x} {y}h8l-8 8z"/>')
+        if labels:
+            shown = f"{hints[0]}{'+' if len(hints) > 1 else ''}"
+            parts.append(text(x + size / 2, y + size + 10.5, f"▴{shown}", "num", "middle"))
+    tip = f"tag {tag}: {state}" + (", out of reach at this depth" if far and not taken else "")
+    return group(parts, "part", tip + (f"; CPU {', '.join(map(str, hints))} will look here first" if hints else ""))
+
+
+def _key(shallow):
+    """What the cells mean."""
+    cells = [('<rect class="box tags" x="1" y="1" width="13" height="13" rx="2"/>', "taken, by CPU"),
+             ('<rect class="box" x="1" y="1" width="13" height="13" rx="2"/>'
+              '<path class="back" d="M3 12L12 3M3 7L7 3M8 12L12 8"/>', "in cleared"),
+             ('<rect class="box" x="1" y="1" width="13" height="13" rx="2"/>', "free"),
+             ('<path class="poll" d="M1 1h9l-9 9z"/>', "a CPU's hint"),
+             ('<rect class="new" x="2" y="2" width="11" height="11" rx="2"/>', "just changed")]
+    if shallow:
+        cells.append(('<rect class="box deep" x="1" y="1" width="13" height="13" rx="2"/>', "too deep"))
+    return "".join(f'<span class="key dim"><svg xmlns="http://www.w3.org/2000/svg" class="blk-tags-key" width="15" '
+                   f'height="15" aria-hidden="true">{shape}</svg>{what}</span>' for shape, what in cells)
+
+
+def _hints(sbq):
+    chips = "".join(f'<span class="chip">CPU {cpu} → {hint}</span>' for cpu, hint in enumerate(sbq.alloc_hint))
+    how = "the bit after the last that it took" if sbq.round_robin else "mostly the bit that it gave back last"
+    return f'<p>Where each CPU looks first, <span class="dim">{how}:</span> {chips}</p>'
+
+
+def _queues(sbq, woken):
+    """The wait queues: how many tags must still come back before each wakes somebody, and who stands in it."""
+    boxes = []
+    for i, ws in enumerate(sbq.ws):
+        turn = i == sbq.wake_index
+        chips = "".join(f'<span class="chip">{escape(name)}</span>' for name, _ in _waiters(ws))
+        mark = "▸ " if turn else ""
+        boxes.append(f'<div class="ws{" turn" if turn else ""}{" woke" if i in woken else ""}">{mark}ws[{i}]<br/>'
+                     f'<span class="dim">{ws.wait_cnt} to go</span><br/>{chips}</div>')
+    many, asleep = sbq.wake_batch, sum(len(_waiters(ws)) for ws in sbq.ws)
+    batch = "Each tag that comes back wakes" if many == 1 else f"Every {many} tags that come back wake"
+    return (f'<p>{batch} up to {many} of one wait queue, <span class="dim">and then it is the next queue\'s '
+            f'turn (▸). Tasks that sleep: {asleep}.</span></p>'
+            f'<div class="queues">{"".join(boxes)}</div>')
+
+
+def _apart(sbq):
+    """Why words are far apart: a word's three numbers lie in three cache lines."""
+    word = layouts()["sbitmap_word"]
+    at = {field["name"]: field["offset"] for field in word["fields"]}
+    lines = word["size"] // 64
+    return (f'<p class="dim">A word takes {word["size"]} bytes: its depth, its bits (at byte {at["word"]}) and its '
+            f'cleared bits (at byte {at["cleared"]}) lie in {lines} cache lines of their own. So a CPU that gives a '
+            "tag back does not disturb one that takes a tag, and CPUs in different words do not meet at all. "
+            f"The {sbq.sb.map_nr * word['size']} bytes hold {sbq.sb.depth} bits.</p>")

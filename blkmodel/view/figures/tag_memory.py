@@ -1,0 +1,148 @@
+"""What a device costs before its first I/O: every request that there will ever be, packed into page runs.
+
+    live(tag_memory, driver=["nvme", "null_blk"], depth=(1, 1023), queues=(1, 16), largest_order=(0, 4),
+         room=Slider(64, 8192, 64, none="enough"))
+    live(depth_costs, driver=["nvme", "null_blk"])
+"""
+
+from functools import lru_cache
+from html import escape
+
+from blkmodel import scenario
+from blkmodel.errors import KernelError
+from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.memory.gfp import PAGE_SIZE
+from blkmodel.sim import booted, machine, this
+from blkmodel.view.draw.figure import STYLE
+from blkmodel.view.figures.page_runs import contents, page_runs, summary
+
+_DEPTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1023)
+_KINDS = (("memory", "requests", ("pages(",)), ("waste", "left over in the requests' pages", ()),
+          ("band", "rings of NVMe's queue pairs", ("nvme_command[]", "nvme_completion[]")),
+          ("tags", "bitmaps, hints and wait queues of tags", ("sbitmap_word", "sbq_wait_state", "unsigned int[]")),
+          ("ctx", "arrays of pointers", ("pointer[]",)),
+          ("cpu", "queues and all else", ("",)))
+_STYLE = (
+    ".blk-cost{font-size:13px;line-height:1.45}.blk-cost p{margin:0 0 .5rem;max-width:44rem}"
+    ".blk .blk-cost-bar{width:100%;height:24px;max-width:none}.blk-cost-bar *{vector-effect:non-scaling-stroke}"
+    ".blk-cost ul{list-style:none;display:flex;flex-wrap:wrap;gap:.1rem 1.2rem;margin:.4rem 0 .8rem;padding:0}"
+    ".blk-cost li{margin:0;display:flex;align-items:center;gap:.4em}.blk .blk-cost-key{flex:none;max-width:none}"
+    ".blk-cost .short{border-left:3px solid var(--blk-changed);padding-left:.6em}"
+    ".blk.blk-cost .band{stroke:var(--blk-line)}"
+    ".blk-cost table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;margin:0}"
+    ".blk-cost :is(td,th){padding:.1rem .8em .1rem 0;text-align:right;border:0;font-weight:400;white-space:nowrap}"
+    ".blk-cost thead th{color:var(--blk-dim);border-bottom:1px solid var(--blk-line)}"
+    ".blk-cost .wide{width:100%;min-width:5rem;padding-right:0}"
+)
+
+
+def tag_memory(driver="nvme", depth=1023, queues=4, largest_order=4, room=None):
+    """Draw the page runs of one hardware queue's requests, and what the whole device takes.
+
+    depth: tags of each hardware queue. The machine has as many CPUs as there are queues. largest_order: runs of more
+    than 2**largest_order pages cannot be had. room: KiB of page runs that can be had at all; None for enough.
+    """
+    with booted(machine(queues)) as kernel:
+        before = set(kernel.memory.live)
+        kernel.memory.fail_if(_scarce(kernel.memory, 1 << largest_order, room))
+        tag_set = _load(driver, depth, queues)
+        new = [each for addr, each in kernel.memory.live.items() if addr not in before]
+        runs = contents(tag_set.tags[0], kernel.memory, tag_set.cmd_size)
+        short = ""
+        if tag_set.queue_depth < depth:
+            line = next(line for line in kernel.log if "reduced tag depth" in line)
+            short = (f'<p class="short">There is not room for {depth} tags. The kernel frees what it has, halves the '
+                     f"depth and tries again: <code>{escape(line)}</code></p>")
+        return _totals(new, runs, tag_set, short) + page_runs(tag_set.tags[0], kernel.memory, tag_set.cmd_size)
+
+
+def depth_costs(driver="nvme"):
+    """A table: what the requests of one hardware queue take, by depth."""
+    rows = _costs(driver)
+    most = max(size for *_, size, _ in rows)
+    body = ""
+    for depth, runs, size, waste in rows:
+        cells = "".join(f"<td>{each}</td>" for each in (runs, size >> 10, f"{waste / size:.0%}", round(size / depth)))
+        body += (f'<tr><th scope="row">{depth}</th>{cells}<td class="wide">'
+                 f'{_bar([("memory", size - waste), ("waste", waste)], most)}</td></tr>')
+    said = "; ".join(f"{depth} tags: {size >> 10} KiB, {waste / size:.0%} unused" for depth, _, size, waste in rows)
+    heads = "".join(f'<th scope="col">{head}</th>' for head in ("tags", "runs", "KiB", "unused", "bytes a tag"))
+    return (f'<div class="blk blk-cost" role="group" aria-label="The requests of one {driver} hardware queue. {said}.">'
+            f"<style>{STYLE}{_STYLE}</style><table><thead><tr>{heads}<td></td></tr></thead><tbody>{body}</tbody></table>"
+            "</div>")
+
+
+@lru_cache(maxsize=2)
+def _costs(driver):
+    """(depth, page runs, bytes, bytes never used) of one hardware queue, for each depth."""
+    rows = []
+    for depth in _DEPTHS:
+        with booted(1) as kernel:
+            tag_set = _load(driver, depth, 1)
+            runs = contents(tag_set.tags[0], kernel.memory, tag_set.cmd_size)
+        rows.append((depth, len(runs), sum(run["size"] for run in runs), sum(run["waste"] for run in runs)))
+    return rows
+
+
+def _load(driver, depth, queues):
+    """Load the driver and return the tag set of its first disk."""
+    if driver == "nvme":
+        dev = scenario.nvme_controller(scenario.nvme_probe(max_ioqpairs=queues, io_queue_depth=depth + 1))
+        if dev.ctrl.tagset is None:  # the driver says so, and leaves the controller without disks
+            raise KernelError(ENOMEM, "nvme_dev_add", this().log)
+        return dev.tagset
+    scenario.null_blk_load(submit_queues=queues, hw_queue_depth=depth)
+    return scenario.disk("nullb0").queue.tag_set
+
+
+def _scarce(memory, largest, room):
+    """Whether an allocation fails: a page run that is too large, or more than there is room for."""
+    def refused(kind, size):
+        if not kind.startswith("pages("):
+            return False
+        if size > largest * PAGE_SIZE:
+            return True
+        return room is not None and taken() + size > room << 10
+
+    def taken():
+        return sum(each.size for each in memory.live.values() if each.kind.startswith("pages("))
+
+    return refused
+
+
+def _totals(allocations, runs, tag_set, short):
+    """Draw where the bytes of these allocations go, as one bar and a legend."""
+    sums = dict.fromkeys(_KINDS, 0)
+    for each in allocations:
+        sums[next(kind for kind in _KINDS if each.kind.startswith(kind[2]))] += each.span
+    used = tag_set.nr_hw_queues * tag_set.queue_depth * runs[0]["stride"]
+    sums[_KINDS[1]] = sums[_KINDS[0]] - used
+    sums[_KINDS[0]] = used
+    total = sum(sums.values())
+    parts = [(kind, label, size) for (kind, label, _), size in sums.items() if size]
+    legend = "".join(
+        f'<li><svg xmlns="http://www.w3.org/2000/svg" class="blk-cost-key" width="13" height="13" aria-hidden="true">'
+        f'<rect class="box {kind}" x=".5" y=".5" width="12" height="12"/></svg>{_line(label, size, total)}</li>'
+        for kind, label, size in parts)
+    queues = f"{tag_set.nr_hw_queues} hardware queue{'s' if tag_set.nr_hw_queues > 1 else ''}"
+    head = f"The whole device, {queues} of {tag_set.queue_depth} tags, takes {total >> 10} KiB before its first I/O."
+    said = "; ".join(_line(label, size, total) for _, label, size in parts)
+    label = escape(f"{head} {said}. {summary(runs)}")
+    return (f'<div class="blk blk-cost" role="group" aria-label="{label}"><style>{STYLE}{_STYLE}</style>{short}'
+            f"<p><b>{head}</b></p>{_bar([(kind, size) for kind, _, size in parts], total)}<ul>{legend}</ul>"
+            "<p><b>The requests of hardware queue 0</b></p></div>")
+
+
+def _line(label, size, total):
+    return f"{label}: {f'{size >> 10} KiB' if size >= 1024 else f'{size} bytes'}, {size / total:.0%}"
+
+
+def _bar(parts, most):
+    """A bar of parts (kind, size), as wide as there is room where they are `most` together."""
+    x, shapes = 0.0, []
+    for kind, size in parts:
+        start, wide = 1000 * x / most, 1000 * size / most
+        shapes.append(f'<rect class="box {kind}" x="{start:.2f}" width="{wide:.2f}" height="20"/>')
+        x += size
+    return ('<svg xmlns="http://www.w3.org/2000/svg" class="blk-cost-bar" aria-hidden="true" '
+            f'preserveAspectRatio="none" viewBox="0 0 1000 20">{"".join(shapes)}</svg>')

@@ -1,0 +1,137 @@
+"""Sessions: a file in which a machine goes on from command to command, as a user at the command line has it."""
+
+import io
+import json
+
+import pytest
+
+from blkmodel.cli import session
+from blkmodel.cli.main import main
+
+STEPS = ["nvme.probe device=nvme0 sectors=131072", "nvme.probe device=nvme1 sectors=131072"]
+
+
+@pytest.fixture
+def path(tmp_path):
+    file = tmp_path / "my.json"
+    file.write_text(json.dumps({"format": session.FORMAT, "machine": {"cpus": 2}, "steps": STEPS}))
+    return file
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Run a command; return its exit status, what it printed, and what it complained of."""
+    def run(*arguments, stdin=""):
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        status = main([str(each) for each in arguments])
+        return (status, *capsys.readouterr())
+    return run
+
+
+def steps(path):
+    return json.loads(path.read_text())["steps"][len(STEPS):]
+
+
+def test_commands_go_on_from_each_other(run, path):
+    assert run("dmsetup", "--session", path, "create", "lin0", "--table", "0 2048 linear /dev/nvme0n1 0") == (0, "", "")
+    assert run("dmsetup", "--session", path, "load", "lin0", stdin="0 1024 zero\n1024 8 error\n") == (0, "", "")
+    assert run("dmsetup", "--session", path, "resume", "lin0") == (0, "", "")
+    assert run("dmsetup", "--session", path, "table") == (0, "lin0: 0 1024 zero \nlin0: 1024 8 error \n", "")
+    assert run("dmsetup", "--session", path, "ls") == (0, "lin0\t(254:0)\n", "")
+    assert steps(path) == ["dmsetup create lin0 --table '0 2048 linear /dev/nvme0n1 0'",
+                           "dmsetup load lin0 --table '0 1024 zero\n1024 8 error\n'", "dmsetup resume lin0"]
+
+
+def test_what_is_refused_is_said_as_the_tool_says_it(run, path):
+    assert run("dmsetup", "--session", path, "remove", "lin0") == (
+        1, "", "device-mapper: remove ioctl on lin0  failed: No such device or address\nCommand failed.\n")
+    assert run("dmsetup", "--session", path, "bogus") == (1, "", "Unknown command.\n")
+    assert steps(path) == ["dmsetup remove lin0"]
+
+
+def test_lvm_and_dmsetup_see_the_same_machine(run, path):
+    status, out, err = run("lvm", "--session", path, "vgcreate", "vg0", "/dev/nvme0n1", "/dev/nvme1n1")
+    assert (status, out.splitlines()[-1], err) == (0, '  Volume group "vg0" successfully created', "")
+    run("lvm", "--session", path, "lvcreate", "-i", "2", "-l", "4", "-n", "a", "vg0")
+    assert run("dmsetup", "--session", path, "table") == (
+        0, "vg0-a: 0 32768 striped 2 128 259:0 2048 259:1 2048\n", "")
+    status, out, _ = run("session", path)
+    assert status == 0
+    assert out.splitlines()[-3:] == ["$ lvcreate -i 2 -l 4 -n a vg0", "  Using default stripesize 64.00 KiB.",
+                                     '  Logical volume "a" created.']
+
+
+def test_without_a_file_there_are_two_disks(run):
+    assert run("lvm", "vgcreate", "vg0", "/dev/nvme0n1", "/dev/nvme1n1")[0] == 0
+    assert run("dmsetup", "ls") == (0, "No devices found\n", "")
+    assert run("dmsetup", "--", "--version")[1].startswith("Library version:   1.02.185")
+
+
+@pytest.mark.parametrize(("content", "why"), [
+    ("{", "expected JSON such as"), ("[]", "expected an object with format, machine, steps"),
+    ({"format": "blkmodel-calls/1"}, "format: expected one of blkmodel-session/1, found 'blkmodel-calls/1'"),
+    ({"steps": ["x", 7]}, "steps[1]: expected a text, found 7"),
+    ({"machine": {"cpus": 0}}, "machine.cpus: expected a number, at least 1, found 0"),
+    ({"machine": {"cpus": 2, "nodes": 3}}, "machine: nodes=3: it must be at least 1 and at most 2"),
+    ({"steps": ["nvme.prob"]}, "step 1 (nvme.prob): nvme.prob: not a step that the model has; expected one of "),
+    ({"steps": ["nvme.probe 7"]}, "step 1 (nvme.probe 7): 7: expected a parameter as NAME=VALUE"),
+    ({"steps": ["nvme.probe speed=9"]}, "step 1 (nvme.probe speed=9): "),
+    ({"steps": ["dmsetup 'ls"]}, "step 1 (dmsetup 'ls): No closing quotation"),
+    ({"steps": ["io disk=sda op=read offset=0 length=512"]}, "step 1 (io disk=sda op=read offset=0 length=512): "),
+    ({"steps": ["dmsetup create m --notable", "dmsetup message m 0 @stats_list"]},
+     "step 2 (dmsetup message m 0 @stats_list): device mapper statistics (message @stats_list) is not modelled")])
+def test_a_session_that_cannot_be_done(run, path, content, why):
+    if isinstance(content, dict):
+        content = json.dumps({"format": session.FORMAT, "machine": {"cpus": 2}, "steps": []} | content)
+    path.write_text(content)
+    status, out, err = run("dmsetup", "--session", path, "create", "x", "--notable")
+    assert (status, out) == (2, "")
+    assert err.startswith(f"blkmodel dmsetup: {path}: ")
+    assert why in err
+    assert path.read_text() == content
+
+
+def test_what_is_not_modelled_changes_nothing(run, path):
+    run("dmsetup", "--session", path, "create", "m", "--notable")
+    before = path.read_text()
+    assert run("dmsetup", "--session", path, "message", "m", "0", "@stats_list") == (
+        2, "", "blkmodel dmsetup: device mapper statistics (message @stats_list) is not modelled\n")
+    assert path.read_text() == before
+
+
+def test_a_session_begins_with_its_first_command(run, tmp_path):
+    path = tmp_path / "new.json"
+    status, _, err = run("session", path)
+    assert (status, err) == (2, f"blkmodel session: {path}: No such file or directory\n")
+    assert run("dmsetup", "--session", path, "ls") == (0, "No devices found\n", "")
+    assert not path.exists()
+    run("dmsetup", "--session", path, "create", "m", "--notable")
+    assert session.read(path).steps == [*session.DISKS, "dmsetup create m --notable"]
+    assert run("dmsetup", "--session", path, "ls") == (0, "m\t(254:0)\n", "")
+    status, _, err = run("dmsetup", "--session", tmp_path / "none" / "new.json", "create", "m", "--notable")
+    assert status == 2
+    assert "none/new.json: the step cannot be kept: No such file or directory" in err
+
+
+def test_no_command(run):
+    status, _, err = run("lvm", "pvscan")
+    assert (status, err) == (2, "blkmodel lvm: expected one of LVM's commands, pvcreate, vgcreate, vgextend, lvcreate, "
+                                "lvextend, lvreduce, lvchange, lvremove; found pvscan\n")
+
+
+def test_a_kernel_that_does_not_go_on(run, path):
+    """flakey forgets to see whether there is a word for the direction, and asks for what is not there."""
+    before = path.read_text()
+    status, out, err = run("dmsetup", "--session", path, "create", "f", "--table",
+                           "0 8 flakey /dev/nvme0n1 0 1 1 3 corrupt_bio_byte 1")
+    assert (status, out) == (2, "") or status == 1, err
+    if status == 2:
+        assert "the kernel does not go on" in err
+        assert path.read_text() == before
+
+
+def test_a_step_that_cannot_be_kept(run, path):
+    path.with_name("my.json.new").mkdir()
+    status, _, err = run("dmsetup", "--session", path, "create", "m", "--notable")
+    assert status == 2
+    assert f"{path}: the step cannot be kept: Is a directory" in err

@@ -1,0 +1,91 @@
+"""Memory of a tag set: every page run is the model's own, and scarce memory makes runs smaller, then depths."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from xml.etree import ElementTree
+
+import pytest
+
+from blkmodel.errors import KernelError
+from blkmodel.sim import booted
+from blkmodel.view.figures.page_runs import contents, describe, page_runs, summary
+from blkmodel.view.figures.tag_memory import _DEPTHS, _load, _scarce, depth_costs, tag_memory
+
+CASES = [{"driver": "nvme", "depth": 1, "queues": 1}, {"driver": "null_blk", "depth": 1, "queues": 1},
+         {"driver": "nvme", "depth": 1023, "queues": 2}, {"driver": "null_blk", "depth": 100, "queues": 16},
+         {"driver": "nvme", "depth": 77, "queues": 3, "largest_order": 0},
+         {"driver": "null_blk", "depth": 600, "queues": 2, "largest_order": 2, "room": 300}]
+
+
+def loaded(driver, depth, queues, largest_order=4, room=None):
+    with booted(queues) as kernel:
+        kernel.memory.fail_if(_scarce(kernel.memory, 1 << largest_order, room))
+        return _load(driver, depth, queues), kernel
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_it_shows_what_the_model_allocated(case):
+    html = tag_memory(**case)
+    assert html == tag_memory(**case)
+    tree = ElementTree.fromstring(f"<div>{html}</div>")
+    tag_set, kernel = loaded(**case)
+    runs = contents(tag_set.tags[0], kernel.memory, tag_set.cmd_size)
+    assert len([each for each in tree.iter() if each.get("class") == "run"]) == len(runs)
+    assert summary(runs) in unescape(html)
+    assert unescape(re.findall(r'aria-label="([^"]*)"', html)[-1]) == describe(runs)
+    assert f"{tag_set.queue_depth} tags, takes" in html
+    for run in runs:
+        assert run["size"] == kernel.memory.live[run["addr"]].size
+        assert 0 <= run["waste"] == run["size"] - (run["last"] - run["first"] + 1) * run["stride"]
+        assert run["order"] <= case.get("largest_order", 4)
+        for tag in range(run["first"], run["last"] + 1):
+            assert tag_set.tags[0].static_rqs[tag]._addr == run["addr"] + (tag - run["first"]) * run["stride"]
+    assert [run["first"] for run in runs][1:] == [run["last"] + 1 for run in runs][:-1]
+    assert runs[-1]["last"] == tag_set.queue_depth - 1
+
+
+def test_one_request_is_as_large_as_one_of_many():
+    for driver in ("nvme", "null_blk"):
+        one, many = (contents(s.tags[0], k.memory, s.cmd_size)[0]["stride"]
+                     for s, k in (loaded(driver, depth, 1) for depth in (1, 2)))
+        assert one == many
+
+
+def test_without_large_pages_there_are_more_runs_of_the_same_requests():
+    counts = [re.search(r"in (\d+) page runs?", tag_memory(largest_order=order))[1] for order in (4, 3, 2, 1, 0)]
+    assert [int(count) for count in counts] == sorted(map(int, counts))
+    assert counts[-1] == "103"
+
+
+def test_without_room_the_depth_is_halved_and_the_kernel_says_so():
+    html = tag_memory(driver="null_blk", depth=64, queues=4, room=64)
+    assert "blk-mq: reduced tag depth (64 -&gt; 32)" in html
+    assert "of 32 tags" in html
+    assert "reduced tag depth" not in tag_memory(driver="null_blk", depth=64, queues=4, room=128)
+
+
+@pytest.mark.parametrize("driver", ["nvme", "null_blk"])
+def test_without_any_room_there_is_no_disk(driver):
+    with pytest.raises(KernelError, match="ENOMEM"):
+        tag_memory(driver=driver, queues=4, room=8)
+
+
+@pytest.mark.parametrize("driver", ["nvme", "null_blk"])
+def test_costs_by_depth(driver):
+    html = depth_costs(driver)
+    rows = [re.findall(r"<t[hd][^>]*>([\d%]+)<", row) for row in html.split("<tr>")[2:]]
+    assert [int(row[0]) for row in rows] == list(_DEPTHS)
+    for depth, runs, size, unused, _ in rows:
+        tag_set, kernel = loaded(driver, int(depth), 1)
+        found = contents(tag_set.tags[0], kernel.memory, tag_set.cmd_size)
+        total = sum(run["size"] for run in found)
+        assert (int(runs), int(size)) == (len(found), total >> 10)
+        assert unused == f"{sum(run['waste'] for run in found) / total:.0%}"
+    ElementTree.fromstring(html)
+
+
+def test_the_runs_of_one_queue_alone():
+    tag_set, kernel = loaded("null_blk", 8, 1)
+    assert "8 requests of 448 bytes in 1 page run, 4 KiB; 512 bytes" in page_runs(tag_set.tags[0], kernel.memory)
