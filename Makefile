@@ -70,6 +70,7 @@ firefox:
 lint: .venv/installed ## ruff and mypy
 	$(call say,"Style (ruff) and types (mypy): about ten seconds")
 	@$(BIN)/ruff check --quiet .
+	@$(BIN)/isort --check --quiet .
 	@$(BIN)/mypy --no-error-summary
 
 unit: .venv/installed ## the tests of the model, without a browser

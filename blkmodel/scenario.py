@@ -16,39 +16,15 @@ from blkmodel.device.namespace import Namespace
 from blkmodel.device.nvme import plug_in, unplug
 from blkmodel.drivers.block import null_blk_main
 from blkmodel.drivers.md import (
-    dm,
-    dm_delay,
-    dm_flakey,
-    dm_ioctl,
-    dm_mpath,
-    dm_path_selector,
-    dm_round_robin,
-    dm_rq,
-    dm_service_time,
-    dm_target,
-    dm_uevent,
-    dm_zero,
-)
-from blkmodel.drivers.nvme.host import core as nvme_core
-from blkmodel.drivers.nvme.host import pci as nvme_pci
+    dm, dm_delay, dm_flakey, dm_ioctl, dm_mpath, dm_path_selector, dm_round_robin, dm_rq, dm_service_time, dm_target,
+    dm_uevent, dm_zero)
+from blkmodel.drivers.nvme.host import core as nvme_core, pci as nvme_pci
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.fs.aio import io_getevents, io_submit, iocb, kioctx
 from blkmodel.include.linux.blkdev import READ, WRITE
 from blkmodel.include.linux.fs import (
-    BLKDISCARD,
-    BLKZEROOUT,
-    O_DIRECT,
-    O_RDONLY,
-    O_RDWR,
-    O_WRONLY,
-    RWF_DSYNC,
-    RWF_HIPRI,
-    RWF_NOWAIT,
-    filp_close,
-    filp_open,
-    new_sync_read,
-    new_sync_write,
-)
+    BLKDISCARD, BLKZEROOUT, O_DIRECT, O_RDONLY, O_RDWR, O_WRONLY, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, filp_close,
+    filp_open, new_sync_read, new_sync_write)
 from blkmodel.include.linux.genhd import dev_to_disk
 from blkmodel.services.base.err import IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import EBUSY, EEXIST, ENODEV, ENOENT, ENOMEM

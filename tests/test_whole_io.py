@@ -4,8 +4,7 @@ import contextlib
 import gc
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot, machine, scenario
 from blkmodel.block import blk_core, blk_mq, blk_mq_tag, blk_settings, elevator

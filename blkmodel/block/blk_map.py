@@ -1,18 +1,10 @@
 """Data for requests that a driver made up itself. Left out: memory of user space."""
 
-from blkmodel.block import bio as block_bio
-from blkmodel.block import blk_merge
+from blkmodel.block import bio as block_bio, blk_merge
 from blkmodel.block.blk_h import blk_rq_bio_prep
 from blkmodel.include.linux.bio import bio_for_each_bvec
 from blkmodel.include.linux.blk_types import REQ_OP_MASK
-from blkmodel.include.linux.blkdev import (
-    READ,
-    RQF_COPY_USER,
-    blk_rq_aligned,
-    queue_max_hw_sectors,
-    req_op,
-    rq_data_dir,
-)
+from blkmodel.include.linux.blkdev import READ, RQF_COPY_USER, blk_rq_aligned, queue_max_hw_sectors, req_op, rq_data_dir
 from blkmodel.services.base.err import IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import EINVAL
 from blkmodel.services.tasks.sched import object_is_on_stack

@@ -5,139 +5,38 @@ in its CPU's software queue, in the scheduler, or on the hardware queue's dispat
 blk_mq_dispatch_rq_list() sends it. Left out: what polling counts, the throttling hooks of rq-qos, debugfs.
 """
 
-from blkmodel.block import bio as block_bio
 from blkmodel.block import (
-    blk_core,
-    blk_flush,
-    blk_merge,
-    blk_mq_cpumap,
-    blk_mq_sched,
-    blk_mq_sysfs,
-    blk_mq_tag,
-    blk_settings,
-    blk_softirq,
-    blk_stat,
-    blk_timeout,
-    elevator,
-)
+    bio as block_bio, blk_core, blk_flush, blk_merge, blk_mq_cpumap, blk_mq_sched, blk_mq_sysfs, blk_mq_tag,
+    blk_settings, blk_softirq, blk_stat, blk_timeout, elevator)
 from blkmodel.block.blk_h import blk_queue_enter_live, blk_rq_bio_prep, is_flush_rq
 from blkmodel.block.blk_mq_h import (
-    __blk_mq_get_ctx,
-    blk_mq_alloc_data,
-    blk_mq_clear_mq_map,
-    blk_mq_ctx,
-    blk_mq_ctxs,
-    blk_mq_get_ctx,
-    blk_mq_get_dispatch_budget,
-    blk_mq_hctx_stopped,
-    blk_mq_hw_queue_mapped,
-    blk_mq_map_queue,
-    blk_mq_map_queue_type,
-    blk_mq_plug,
-    blk_mq_put_dispatch_budget,
-    blk_mq_put_driver_tag,
-    blk_mq_rq_state,
-    blk_mq_tags_from_data,
-)
+    __blk_mq_get_ctx, blk_mq_alloc_data, blk_mq_clear_mq_map, blk_mq_ctx, blk_mq_ctxs, blk_mq_get_ctx,
+    blk_mq_get_dispatch_budget, blk_mq_hctx_stopped, blk_mq_hw_queue_mapped, blk_mq_map_queue, blk_mq_map_queue_type,
+    blk_mq_plug, blk_mq_put_dispatch_budget, blk_mq_put_driver_tag, blk_mq_rq_state, blk_mq_tags_from_data)
 from blkmodel.block.blk_mq_sched_h import (
-    blk_mq_sched_bio_merge,
-    blk_mq_sched_completed_request,
-    blk_mq_sched_has_work,
-    blk_mq_sched_needs_restart,
-    blk_mq_sched_requeue_request,
-)
+    blk_mq_sched_bio_merge, blk_mq_sched_completed_request, blk_mq_sched_has_work, blk_mq_sched_needs_restart,
+    blk_mq_sched_requeue_request)
 from blkmodel.block.blk_mq_tag_h import (
-    BLK_MQ_TAG_FAIL,
-    BLK_MQ_TAG_MIN,
-    blk_mq_tag_busy,
-    blk_mq_tag_idle,
-    blk_mq_tag_is_reserved,
-    bt_wait_ptr,
-)
+    BLK_MQ_TAG_FAIL, BLK_MQ_TAG_MIN, blk_mq_tag_busy, blk_mq_tag_idle, blk_mq_tag_is_reserved, bt_wait_ptr)
 from blkmodel.block.blk_stat_h import blk_stat_activate_msecs, blk_stat_is_active
 from blkmodel.include.linux.blk_mq import (
-    BLK_EH_DONE,
-    BLK_EH_RESET_TIMER,
-    BLK_MQ_CPU_WORK_BATCH,
-    BLK_MQ_F_BLOCKING,
-    BLK_MQ_F_TAG_SHARED,
-    BLK_MQ_FLAG_TO_ALLOC_POLICY,
-    BLK_MQ_MAX_DEPTH,
-    BLK_MQ_POLL_CLASSIC,
-    BLK_MQ_REQ_INTERNAL,
-    BLK_MQ_REQ_NOWAIT,
-    BLK_MQ_REQ_PREEMPT,
-    BLK_MQ_REQ_RESERVED,
-    BLK_MQ_S_STOPPED,
-    HCTX_MAX_TYPES,
-    HCTX_TYPE_DEFAULT,
-    HCTX_TYPE_POLL,
-    blk_mq_hw_ctx,
-    blk_mq_queue_data,
-    blk_mq_queue_map,
-    blk_qc_t_is_internal,
-    blk_qc_t_to_queue_num,
-    blk_qc_t_to_tag,
-    queue_for_each_hw_ctx,
-    request_to_qc_t,
-)
+    BLK_EH_DONE, BLK_EH_RESET_TIMER, BLK_MQ_CPU_WORK_BATCH, BLK_MQ_F_BLOCKING, BLK_MQ_F_TAG_SHARED,
+    BLK_MQ_FLAG_TO_ALLOC_POLICY, BLK_MQ_MAX_DEPTH, BLK_MQ_POLL_CLASSIC, BLK_MQ_REQ_INTERNAL, BLK_MQ_REQ_NOWAIT,
+    BLK_MQ_REQ_PREEMPT, BLK_MQ_REQ_RESERVED, BLK_MQ_S_STOPPED, HCTX_MAX_TYPES, HCTX_TYPE_DEFAULT, HCTX_TYPE_POLL,
+    blk_mq_hw_ctx, blk_mq_queue_data, blk_mq_queue_map, blk_qc_t_is_internal, blk_qc_t_to_queue_num, blk_qc_t_to_tag,
+    queue_for_each_hw_ctx, request_to_qc_t)
 from blkmodel.include.linux.blk_types import (
-    BLK_QC_T_NONE,
-    BLK_STS_AGAIN,
-    BLK_STS_DEV_RESOURCE,
-    BLK_STS_IOERR,
-    BLK_STS_OK,
-    BLK_STS_RESOURCE,
-    REQ_FAILFAST_MASK,
-    REQ_HIPRI,
-    REQ_NOWAIT,
-    REQ_RAHEAD,
-    blk_rq_stat,
-    op_is_flush,
-    op_is_sync,
-)
+    BLK_QC_T_NONE, BLK_STS_AGAIN, BLK_STS_DEV_RESOURCE, BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE, REQ_FAILFAST_MASK,
+    REQ_HIPRI, REQ_NOWAIT, REQ_RAHEAD, blk_rq_stat, op_is_flush, op_is_sync)
 from blkmodel.include.linux.blkdev import (
-    BLK_MAX_REQUEST_COUNT,
-    BLK_MQ_POLL_STATS_BKTS,
-    BLK_PLUG_FLUSH_SIZE,
-    MQ_RQ_COMPLETE,
-    MQ_RQ_IDLE,
-    MQ_RQ_IN_FLIGHT,
-    QUEUE_FLAG_IO_STAT,
-    QUEUE_FLAG_MQ_DEFAULT,
-    QUEUE_FLAG_POLL,
-    QUEUE_FLAG_POLL_STATS,
-    QUEUE_FLAG_QUIESCED,
-    QUEUE_FLAG_SAME_COMP,
-    QUEUE_FLAG_SAME_FORCE,
-    QUEUE_FLAG_STATS,
-    RQF_DONTPREP,
-    RQF_ELVPRIV,
-    RQF_IO_STAT,
-    RQF_MQ_INFLIGHT,
-    RQF_MQ_POLL_SLEPT,
-    RQF_PREEMPT,
-    RQF_SOFTBARRIER,
-    RQF_STATS,
-    RQF_TIMED_OUT,
-    blk_queue_nomerges,
-    blk_queue_nonrot,
-    blk_queue_quiesced,
-    blk_rq_sectors,
-    blk_rq_stats_sectors,
-    queue_is_mq,
-    request,
-    rq_data_dir,
-    test_bit,
-)
+    BLK_MAX_REQUEST_COUNT, BLK_MQ_POLL_STATS_BKTS, BLK_PLUG_FLUSH_SIZE, MQ_RQ_COMPLETE, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT,
+    QUEUE_FLAG_IO_STAT, QUEUE_FLAG_MQ_DEFAULT, QUEUE_FLAG_POLL, QUEUE_FLAG_POLL_STATS, QUEUE_FLAG_QUIESCED,
+    QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_SAME_FORCE, QUEUE_FLAG_STATS, RQF_DONTPREP, RQF_ELVPRIV, RQF_IO_STAT,
+    RQF_MQ_INFLIGHT, RQF_MQ_POLL_SLEPT, RQF_PREEMPT, RQF_SOFTBARRIER, RQF_STATS, RQF_TIMED_OUT, blk_queue_nomerges,
+    blk_queue_nonrot, blk_queue_quiesced, blk_rq_sectors, blk_rq_stats_sectors, queue_is_mq, request, rq_data_dir,
+    test_bit)
 from blkmodel.include.linux.sbitmap import (
-    __sbitmap_for_each_set,
-    sbitmap_clear_bit,
-    sbitmap_for_each_set,
-    sbitmap_free,
-    sbitmap_set_bit,
-    sbitmap_test_bit,
-)
+    __sbitmap_for_each_set, sbitmap_clear_bit, sbitmap_for_each_set, sbitmap_free, sbitmap_set_bit, sbitmap_test_bit)
 from blkmodel.lib import sbitmap
 from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.crash_dump import is_kdump_kernel
@@ -147,90 +46,36 @@ from blkmodel.services.base.init import subsys_initcall
 from blkmodel.services.base.log2 import ilog2
 from blkmodel.services.base.printk import pr_err, pr_info, pr_warn
 from blkmodel.services.cpus.cpuhotplug import (
-    CPUHP_BLK_MQ_DEAD,
-    cpuhp_setup_state_multi,
-    cpuhp_state_add_instance_nocalls,
-    cpuhp_state_remove_instance_nocalls,
-)
+    CPUHP_BLK_MQ_DEAD, cpuhp_setup_state_multi, cpuhp_state_add_instance_nocalls, cpuhp_state_remove_instance_nocalls)
 from blkmodel.services.cpus.cpumask import (
-    cpu_online,
-    cpu_online_mask,
-    cpumask_clear,
-    cpumask_empty,
-    cpumask_first,
-    cpumask_first_and,
-    cpumask_next_and,
-    cpumask_set_cpu,
-    cpumask_test_cpu,
-    for_each_possible_cpu,
-    nr_cpu_ids,
-)
+    cpu_online, cpu_online_mask, cpumask_clear, cpumask_empty, cpumask_first, cpumask_first_and, cpumask_next_and,
+    cpumask_set_cpu, cpumask_test_cpu, for_each_possible_cpu, nr_cpu_ids)
 from blkmodel.services.cpus.smp import call_single_data, smp_call_function_single_async
 from blkmodel.services.cpus.topology import cpu_to_node, cpus_share_cache, local_memory_node
 from blkmodel.services.data.list import (
-    INIT_LIST_HEAD,
-    list_add,
-    list_add_tail,
-    list_del_init,
-    list_empty,
-    list_first_entry,
-    list_first_entry_or_null,
-    list_head,
-    list_is_singular,
-    list_last_entry,
-    list_splice_init,
-    list_splice_tail_init,
-)
+    INIT_LIST_HEAD, list_add, list_add_tail, list_del_init, list_empty, list_first_entry, list_first_entry_or_null,
+    list_head, list_is_singular, list_last_entry, list_splice_init, list_splice_tail_init)
 from blkmodel.services.data.list_sort import list_sort
 from blkmodel.services.devices.kobject import kobject_put
 from blkmodel.services.memory.gfp import (
-    __GFP_NORETRY,
-    __GFP_NOWARN,
-    __GFP_ZERO,
-    GFP_KERNEL,
-    GFP_NOIO,
-    __free_pages,
-    alloc_pages_node,
-    page_address,
-)
+    __GFP_NORETRY, __GFP_NOWARN, __GFP_ZERO, GFP_KERNEL, GFP_NOIO, __free_pages, alloc_pages_node, page_address)
 from blkmodel.services.memory.percpu import alloc_percpu, get_cpu, put_cpu, raw_smp_processor_id
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc_node, kfree, kzalloc, kzalloc_node
 from blkmodel.services.tasks.hrtimer import (
-    HRTIMER_MODE_ABS,
-    HRTIMER_MODE_REL,
-    hrtimer_cancel,
-    hrtimer_init_sleeper_on_stack,
-    hrtimer_set_expires,
-    hrtimer_sleeper,
-    hrtimer_sleeper_start_expires,
-)
+    HRTIMER_MODE_ABS, HRTIMER_MODE_REL, hrtimer_cancel, hrtimer_init_sleeper_on_stack, hrtimer_set_expires,
+    hrtimer_sleeper, hrtimer_sleeper_start_expires)
 from blkmodel.services.tasks.jiffies import HZ, jiffies, ktime_get_ns, msecs_to_jiffies, time_after, time_after_eq
 from blkmodel.services.tasks.percpu_refcount import (
-    percpu_ref_is_zero,
-    percpu_ref_kill,
-    percpu_ref_resurrect,
-    percpu_ref_tryget,
-)
+    percpu_ref_is_zero, percpu_ref_kill, percpu_ref_resurrect, percpu_ref_tryget)
 from blkmodel.services.tasks.preempt import in_interrupt
 from blkmodel.services.tasks.processor import cpu_relax
 from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock, synchronize_rcu
 from blkmodel.services.tasks.srcu import (
-    init_srcu_struct,
-    srcu_read_lock,
-    srcu_read_unlock,
-    srcu_struct,
-    synchronize_srcu,
-)
+    init_srcu_struct, srcu_read_lock, srcu_read_unlock, srcu_struct, synchronize_srcu)
 from blkmodel.services.tasks.timer import mod_timer
 from blkmodel.services.tasks.wait import (
-    WQ_FLAG_EXCLUSIVE,
-    __add_wait_queue,
-    init_waitqueue_func_entry,
-    io_schedule,
-    wait_event,
-    wait_event_timeout,
-    wake_up_all,
-)
+    WQ_FLAG_EXCLUSIVE, __add_wait_queue, init_waitqueue_func_entry, io_schedule, wait_event, wait_event_timeout,
+    wake_up_all)
 from blkmodel.services.tasks.workqueue import INIT_DELAYED_WORK, INIT_WORK, WORK_CPU_UNBOUND, cancel_delayed_work
 from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE, place

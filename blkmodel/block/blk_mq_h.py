@@ -4,13 +4,7 @@ from dataclasses import field
 from typing import Any
 
 from blkmodel.include.linux.blk_mq import (
-    BLK_MQ_REQ_INTERNAL,
-    BLK_MQ_S_STOPPED,
-    HCTX_MAX_TYPES,
-    HCTX_TYPE_DEFAULT,
-    HCTX_TYPE_POLL,
-    HCTX_TYPE_READ,
-)
+    BLK_MQ_REQ_INTERNAL, BLK_MQ_S_STOPPED, HCTX_MAX_TYPES, HCTX_TYPE_DEFAULT, HCTX_TYPE_POLL, HCTX_TYPE_READ)
 from blkmodel.include.linux.blk_types import REQ_HIPRI, REQ_OP_MASK, REQ_OP_READ
 from blkmodel.include.linux.blkdev import RQF_MQ_INFLIGHT
 from blkmodel.services.cpus.cpumask import for_each_possible_cpu

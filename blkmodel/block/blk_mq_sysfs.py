@@ -8,18 +8,8 @@ from blkmodel.include.linux.blk_mq import BLK_MQ_F_BLOCKING, queue_for_each_hw_c
 from blkmodel.include.linux.sbitmap import sbitmap_free
 from blkmodel.services.cpus.cpumask import for_each_cpu
 from blkmodel.services.devices.kobject import (
-    KOBJ_ADD,
-    KOBJ_REMOVE,
-    attribute,
-    kobj_type,
-    kobject_add,
-    kobject_del,
-    kobject_get,
-    kobject_init,
-    kobject_put,
-    kobject_uevent,
-    sysfs_create_files,
-)
+    KOBJ_ADD, KOBJ_REMOVE, attribute, kobj_type, kobject_add, kobject_del, kobject_get, kobject_init, kobject_put,
+    kobject_uevent, sysfs_create_files)
 from blkmodel.services.memory.percpu import free_percpu
 from blkmodel.services.memory.slab import kfree
 from blkmodel.services.tasks.srcu import cleanup_srcu_struct

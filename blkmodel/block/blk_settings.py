@@ -5,22 +5,9 @@ Sectors are of 512 bytes; sizes, masks and offsets are in bytes.
 
 from blkmodel.block import blk_core, partition_generic
 from blkmodel.include.linux.blkdev import (
-    BLK_DEF_MAX_SECTORS,
-    BLK_MAX_SEGMENT_SIZE,
-    BLK_MAX_SEGMENTS,
-    BLK_SAFE_MAX_SECTORS,
-    BLK_SEG_BOUNDARY_MASK,
-    BLKDEV_MAX_RQ,
-    QUEUE_FLAG_FUA,
-    QUEUE_FLAG_WC,
-    SECTOR_SHIFT,
-    UINT_MAX,
-    USHRT_MAX,
-    bdev_get_queue,
-    queue_limit_alignment_offset,
-    queue_limit_discard_alignment,
-    queue_max_segments,
-)
+    BLK_DEF_MAX_SECTORS, BLK_MAX_SEGMENT_SIZE, BLK_MAX_SEGMENTS, BLK_SAFE_MAX_SECTORS, BLK_SEG_BOUNDARY_MASK,
+    BLKDEV_MAX_RQ, QUEUE_FLAG_FUA, QUEUE_FLAG_WC, SECTOR_SHIFT, UINT_MAX, USHRT_MAX, bdev_get_queue,
+    queue_limit_alignment_offset, queue_limit_discard_alignment, queue_max_segments)
 from blkmodel.include.linux.genhd import get_start_sect
 from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
 from blkmodel.services.base.errno import EINVAL

@@ -1,26 +1,11 @@
 """A queue in sysfs: its files, its place below its disk, and the end of its memory with its last reference."""
 
-from blkmodel.block import bio as bio_module
-from blkmodel.block import blk_core, blk_mq, blk_mq_sysfs, blk_stat, elevator
+from blkmodel.block import bio as bio_module, blk_core, blk_mq, blk_mq_sysfs, blk_stat, elevator
 from blkmodel.include.linux.blk_mq import BLK_MQ_POLL_CLASSIC, queue_for_each_hw_ctx
 from blkmodel.include.linux.blkdev import (
-    BLKDEV_MIN_RQ,
-    QUEUE_FLAG_INIT_DONE,
-    QUEUE_FLAG_NOMERGES,
-    QUEUE_FLAG_NOXMERGES,
-    QUEUE_FLAG_POLL_STATS,
-    QUEUE_FLAG_REGISTERED,
-    QUEUE_FLAG_SAME_COMP,
-    QUEUE_FLAG_SAME_FORCE,
-    QUEUE_FLAG_WC,
-    blk_queue_dying,
-    blk_queue_init_done,
-    blk_queue_nomerges,
-    blk_queue_noxmerges,
-    blk_queue_registered,
-    queue_is_mq,
-    test_bit,
-)
+    BLKDEV_MIN_RQ, QUEUE_FLAG_INIT_DONE, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_NOXMERGES, QUEUE_FLAG_POLL_STATS,
+    QUEUE_FLAG_REGISTERED, QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_SAME_FORCE, QUEUE_FLAG_WC, blk_queue_dying,
+    blk_queue_init_done, blk_queue_nomerges, blk_queue_noxmerges, blk_queue_registered, queue_is_mq, test_bit)
 from blkmodel.include.linux.genhd import disk_to_dev
 from blkmodel.services.base.bug import WARN_ON
 from blkmodel.services.base.errno import EINVAL, EIO, ENOENT, ENXIO
@@ -28,18 +13,8 @@ from blkmodel.services.base.kstrtox import kstrtoint
 from blkmodel.services.data.idr import ida_simple_remove
 from blkmodel.services.devices.backing_dev import bdi_put
 from blkmodel.services.devices.kobject import (
-    KOBJ_ADD,
-    KOBJ_REMOVE,
-    attribute,
-    attribute_group,
-    kobj_type,
-    kobject_add,
-    kobject_del,
-    kobject_get,
-    kobject_put,
-    kobject_uevent,
-    sysfs_create_group,
-)
+    KOBJ_ADD, KOBJ_REMOVE, attribute, attribute_group, kobj_type, kobject_add, kobject_del, kobject_get, kobject_put,
+    kobject_uevent, sysfs_create_group)
 from blkmodel.services.memory.slab import kmem_cache_free
 from blkmodel.services.tasks.jiffies import HZ
 from blkmodel.services.tasks.percpu_refcount import percpu_ref_switch_to_percpu

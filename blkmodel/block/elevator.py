@@ -10,22 +10,9 @@ from blkmodel.block.blk_h import ELV_ON_HASH, elevator_exit
 from blkmodel.include.linux.bio import bio_mergeable
 from blkmodel.include.linux.blk_mq import BLK_MQ_F_NO_SCHED
 from blkmodel.include.linux.blkdev import (
-    RQF_HASHED,
-    blk_queue_nomerges,
-    blk_queue_noxmerges,
-    blk_queue_registered,
-    blk_rq_pos,
-    queue_is_mq,
-    rq_mergeable,
-)
+    RQF_HASHED, blk_queue_nomerges, blk_queue_noxmerges, blk_queue_registered, blk_rq_pos, queue_is_mq, rq_mergeable)
 from blkmodel.include.linux.elevator import (
-    ELEVATOR_BACK_MERGE,
-    ELEVATOR_NO_MERGE,
-    ELV_NAME_MAX,
-    elevator_queue,
-    rb_entry_rq,
-    rq_end_sector,
-)
+    ELEVATOR_BACK_MERGE, ELEVATOR_NO_MERGE, ELV_NAME_MAX, elevator_queue, rb_entry_rq, rq_end_sector)
 from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
 from blkmodel.services.base.errno import EBUSY, EINVAL, EIO, ENOENT
 from blkmodel.services.base.module import module_put, request_module, try_module_get
@@ -34,16 +21,8 @@ from blkmodel.services.data.hashtable import hash_add, hash_del, hash_for_each_p
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
 from blkmodel.services.data.rbtree import RB_EMPTY_NODE, rb_erase, rb_find, rb_insert, rb_next, rb_prev
 from blkmodel.services.devices.kobject import (
-    KOBJ_ADD,
-    KOBJ_REMOVE,
-    kobj_type,
-    kobject_add,
-    kobject_del,
-    kobject_init,
-    kobject_put,
-    kobject_uevent,
-    sysfs_create_files,
-)
+    KOBJ_ADD, KOBJ_REMOVE, kobj_type, kobject_add, kobject_del, kobject_init, kobject_put, kobject_uevent,
+    sysfs_create_files)
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc_node
 from blkmodel.sim import statics

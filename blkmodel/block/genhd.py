@@ -10,45 +10,13 @@ from blkmodel.fs import block_dev
 from blkmodel.include.linux.blkdev import queue_is_mq
 from blkmodel.include.linux.fs import FMODE_READ
 from blkmodel.include.linux.genhd import (
-    DISK_EVENT_EJECT_REQUEST,
-    DISK_EVENT_FLAG_POLL,
-    DISK_EVENT_FLAG_UEVENT,
-    DISK_EVENT_MEDIA_CHANGE,
-    DISK_MAX_PARTS,
-    DISK_PITER_INCL_EMPTY,
-    DISK_PITER_INCL_EMPTY_PART0,
-    DISK_PITER_INCL_PART0,
-    DISK_PITER_REVERSE,
-    GENHD_FL_EXT_DEVT,
-    GENHD_FL_HIDDEN,
-    GENHD_FL_NO_PART_SCAN,
-    GENHD_FL_REMOVABLE,
-    GENHD_FL_SUPPRESS_PARTITION_INFO,
-    GENHD_FL_UP,
-    dev_to_disk,
-    disk_devt,
-    disk_max_parts,
-    disk_part_iter,
-    disk_part_scan_enabled,
-    disk_part_tbl,
-    disk_put_part,
-    disk_to_dev,
-    free_part_stats,
-    gendisk,
-    get_capacity,
-    get_disk_ro,
-    hd_free_part,
-    hd_ref_init,
-    init_part_stats,
-    part_devt,
-    part_nr_sects_read,
-    part_stat_counters,
-    part_stat_set_all,
-    part_to_dev,
-    part_to_disk,
-    rand_initialize_disk,
-    set_capacity,
-)
+    DISK_EVENT_EJECT_REQUEST, DISK_EVENT_FLAG_POLL, DISK_EVENT_FLAG_UEVENT, DISK_EVENT_MEDIA_CHANGE, DISK_MAX_PARTS,
+    DISK_PITER_INCL_EMPTY, DISK_PITER_INCL_EMPTY_PART0, DISK_PITER_INCL_PART0, DISK_PITER_REVERSE, GENHD_FL_EXT_DEVT,
+    GENHD_FL_HIDDEN, GENHD_FL_NO_PART_SCAN, GENHD_FL_REMOVABLE, GENHD_FL_SUPPRESS_PARTITION_INFO, GENHD_FL_UP,
+    dev_to_disk, disk_devt, disk_max_parts, disk_part_iter, disk_part_scan_enabled, disk_part_tbl, disk_put_part,
+    disk_to_dev, free_part_stats, gendisk, get_capacity, get_disk_ro, hd_free_part, hd_ref_init, init_part_stats,
+    part_devt, part_nr_sects_read, part_stat_counters, part_stat_set_all, part_to_dev, part_to_disk,
+    rand_initialize_disk, set_capacity)
 from blkmodel.services.base.bug import WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.errno import EBUSY, EINVAL, ENODEV, ENOMEM, ENOSPC
 from blkmodel.services.base.init import subsys_initcall
@@ -59,45 +27,20 @@ from blkmodel.services.data.idr import idr, idr_alloc, idr_find, idr_remove, idr
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
 from blkmodel.services.devices.backing_dev import bdi_register_owner, bdi_unregister
 from blkmodel.services.devices.device import (
-    class_,
-    dev_name,
-    dev_set_name,
-    dev_set_uevent_suppress,
-    device_add,
-    device_del,
-    device_initialize,
-    device_type,
-    devices,
-)
+    class_, dev_name, dev_set_name, dev_set_uevent_suppress, device_add, device_del, device_initialize, device_type,
+    devices)
 from blkmodel.services.devices.kobj_map import kobj_lookup, kobj_map, kobj_map_init, kobj_unmap
 from blkmodel.services.devices.kobject import (
-    KOBJ_ADD,
-    KOBJ_CHANGE,
-    attribute,
-    attribute_group,
-    kobject_create_and_add,
-    kobject_get_unless_zero,
-    kobject_name,
-    kobject_put,
-    kobject_uevent,
-    kobject_uevent_env,
-    sysfs_create_files,
-    sysfs_create_link,
-    sysfs_remove_files,
-    sysfs_remove_link,
-)
+    KOBJ_ADD, KOBJ_CHANGE, attribute, attribute_group, kobject_create_and_add, kobject_get_unless_zero, kobject_name,
+    kobject_put, kobject_uevent, kobject_uevent_env, sysfs_create_files, sysfs_create_link, sysfs_remove_files,
+    sysfs_remove_link)
 from blkmodel.services.memory.gfp import GFP_KERNEL, GFP_NOWAIT
 from blkmodel.services.memory.slab import kfree, kzalloc, kzalloc_node
 from blkmodel.services.tasks.jiffies import msecs_to_jiffies
 from blkmodel.services.tasks.rcupdate import call_rcu, rcu_read_lock, rcu_read_unlock
 from blkmodel.services.tasks.workqueue import (
-    INIT_DELAYED_WORK,
-    WORK_CPU_UNBOUND,
-    cancel_delayed_work_sync,
-    delayed_work,
-    mod_delayed_work_on,
-    queue_delayed_work_on,
-)
+    INIT_DELAYED_WORK, WORK_CPU_UNBOUND, cancel_delayed_work_sync, delayed_work, mod_delayed_work_on,
+    queue_delayed_work_on)
 from blkmodel.sim import statics
 from blkmodel.sim.structure import Struct, struct
 

@@ -1,12 +1,7 @@
 """What a process can ask of an open block device besides reading and writing it: to discard, or to fill with zeroes."""
 
 from blkmodel.block import blk_lib
-from blkmodel.include.linux.blkdev import (
-    BLKDEV_DISCARD_SECURE,
-    BLKDEV_ZERO_NOUNMAP,
-    bdev_get_queue,
-    blk_queue_discard,
-)
+from blkmodel.include.linux.blkdev import BLKDEV_DISCARD_SECURE, BLKDEV_ZERO_NOUNMAP, bdev_get_queue, blk_queue_discard
 from blkmodel.include.linux.fs import BLKDISCARD, BLKSECDISCARD, BLKZEROOUT, FMODE_WRITE, i_size_read
 from blkmodel.services.base.errno import EBADF, EINVAL, ENOTTY, EOPNOTSUPP
 from blkmodel.services.files.pagemap import truncate_inode_pages_range

@@ -12,37 +12,16 @@ from typing import Any
 from blkmodel.block import blk_mq, blk_mq_sched, elevator
 from blkmodel.include.linux.bio import bio_data_dir, bio_end_sector
 from blkmodel.include.linux.blkdev import (
-    READ,
-    RQF_STARTED,
-    UINT_MAX,
-    WRITE,
-    blk_rq_is_passthrough,
-    blk_rq_pos,
-    rq_data_dir,
-    rq_mergeable,
-)
+    READ, RQF_STARTED, UINT_MAX, WRITE, blk_rq_is_passthrough, blk_rq_pos, rq_data_dir, rq_mergeable)
 from blkmodel.include.linux.elevator import (
-    ELEVATOR_F_ZBD_SEQ_WRITE,
-    ELEVATOR_FRONT_MERGE,
-    ELEVATOR_NO_MERGE,
-    elevator_mq_ops,
-    elevator_type,
-    rb_entry_rq,
-    rq_entry_fifo,
-)
+    ELEVATOR_F_ZBD_SEQ_WRITE, ELEVATOR_FRONT_MERGE, ELEVATOR_NO_MERGE, elevator_mq_ops, elevator_type, rb_entry_rq,
+    rq_entry_fifo)
 from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
 from blkmodel.services.base.errno import ENOMEM
 from blkmodel.services.base.init import module_init
 from blkmodel.services.base.types import signed_int
 from blkmodel.services.data.list import (
-    list_add,
-    list_add_tail,
-    list_del_init,
-    list_empty,
-    list_first_entry,
-    list_head,
-    list_replace_init,
-)
+    list_add, list_add_tail, list_del_init, list_empty, list_first_entry, list_head, list_replace_init)
 from blkmodel.services.data.rbtree import RB_EMPTY_NODE, RB_EMPTY_ROOT, rb_next, rb_root
 from blkmodel.services.devices.kobject import kobject_put
 from blkmodel.services.memory.gfp import GFP_KERNEL

@@ -8,22 +8,8 @@ from blkmodel.block import genhd
 from blkmodel.block.partitions import check
 from blkmodel.fs import block_dev
 from blkmodel.include.linux.genhd import (
-    DISK_PITER_INCL_EMPTY,
-    STAT_DISCARD,
-    STAT_READ,
-    STAT_WRITE,
-    dev_to_part,
-    disk_part_iter,
-    disk_to_dev,
-    get_capacity,
-    hd_struct_kill,
-    part_devt,
-    part_stat_read,
-    part_stat_set_all,
-    part_to_dev,
-    part_to_disk,
-    set_capacity,
-)
+    DISK_PITER_INCL_EMPTY, STAT_DISCARD, STAT_READ, STAT_WRITE, dev_to_part, disk_part_iter, disk_to_dev, get_capacity,
+    hd_struct_kill, part_devt, part_stat_read, part_stat_set_all, part_to_dev, part_to_disk, set_capacity)
 from blkmodel.services.base.err import IS_ERR
 from blkmodel.services.base.errno import EBUSY, EIO
 from blkmodel.services.devices.device import device_del, put_device

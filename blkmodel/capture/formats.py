@@ -9,22 +9,8 @@ import json
 from pathlib import Path
 
 from blkmodel.capture.shapes import (
-    ShapeError,
-    anything,
-    count,
-    cpu_number,
-    cpulist,
-    device_path,
-    fields,
-    interrupt,
-    list_of,
-    mapping,
-    number_from,
-    one_of,
-    parameter,
-    text,
-    text_or_none,
-)
+    ShapeError, anything, count, cpu_number, cpulist, device_path, fields, interrupt, list_of, mapping, number_from,
+    one_of, parameter, text, text_or_none)
 from blkmodel.sim.machine import MachineError, from_capture
 
 CAPTURE, CALLS = "blkmodel-capture/1", "blkmodel-calls/1"

@@ -14,18 +14,8 @@ from blkmodel.device.queues import CompletionQueue, SubmissionQueue
 from blkmodel.device.service import Service
 from blkmodel.device.transfer import Refused
 from blkmodel.include.linux.nvme import (
-    NVME_AER_ERROR,
-    NVME_AER_NOTICE,
-    NVME_CSTS_CFS,
-    NVME_CSTS_RDY,
-    NVME_LOG_CHANGED_NS,
-    NVME_LOG_ERROR,
-    NVME_SC_ABORT_QUEUE,
-    NVME_SC_CMDID_CONFLICT,
-    NVME_SC_INVALID_FIELD,
-    NVME_SC_INVALID_OPCODE,
-    NVME_SC_SUCCESS,
-)
+    NVME_AER_ERROR, NVME_AER_NOTICE, NVME_CSTS_CFS, NVME_CSTS_RDY, NVME_LOG_CHANGED_NS, NVME_LOG_ERROR,
+    NVME_SC_ABORT_QUEUE, NVME_SC_CMDID_CONFLICT, NVME_SC_INVALID_FIELD, NVME_SC_INVALID_OPCODE, NVME_SC_SUCCESS)
 from blkmodel.services.devices.pci import PCI_COMMAND_MASTER
 from blkmodel.sim import this
 from blkmodel.sim.interrupts import interrupts

@@ -3,33 +3,11 @@
 from blkmodel.device.features import TEMPERATURE, too_hot_or_cold
 from blkmodel.device.transfer import Refused, to_host
 from blkmodel.include.linux.nvme import (
-    NVME_AER_ERROR,
-    NVME_AER_NOTICE,
-    NVME_AER_SMART,
-    NVME_CMD_EFFECTS_CSUPP,
-    NVME_CMD_EFFECTS_LBCC,
-    NVME_LOG_CHANGED_NS,
-    NVME_LOG_CMD_EFFECTS,
-    NVME_LOG_ERROR,
-    NVME_LOG_FW_SLOT,
-    NVME_LOG_SMART,
-    NVME_NSID_ALL,
-    NVME_SC_INVALID_FIELD,
-    NVME_SC_INVALID_LOG_PAGE,
-    NVME_SC_INVALID_NS,
-    nvme_admin_dbbuf,
-    nvme_cmd_compare,
-    nvme_cmd_dsm,
-    nvme_cmd_flush,
-    nvme_cmd_read,
-    nvme_cmd_write,
-    nvme_cmd_write_zeroes,
-    nvme_effects_log,
-    nvme_error_slot,
-    nvme_fw_slot_info_log,
-    nvme_get_log_page_command,
-    nvme_smart_log,
-)
+    NVME_AER_ERROR, NVME_AER_NOTICE, NVME_AER_SMART, NVME_CMD_EFFECTS_CSUPP, NVME_CMD_EFFECTS_LBCC, NVME_LOG_CHANGED_NS,
+    NVME_LOG_CMD_EFFECTS, NVME_LOG_ERROR, NVME_LOG_FW_SLOT, NVME_LOG_SMART, NVME_NSID_ALL, NVME_SC_INVALID_FIELD,
+    NVME_SC_INVALID_LOG_PAGE, NVME_SC_INVALID_NS, nvme_admin_dbbuf, nvme_cmd_compare, nvme_cmd_dsm, nvme_cmd_flush,
+    nvme_cmd_read, nvme_cmd_write, nvme_cmd_write_zeroes, nvme_effects_log, nvme_error_slot, nvme_fw_slot_info_log,
+    nvme_get_log_page_command, nvme_smart_log)
 from blkmodel.sim import this, wire
 
 

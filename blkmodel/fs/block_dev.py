@@ -5,143 +5,41 @@ The page cache is read through, and written back; writing into it is left out, a
 
 from typing import Any
 
-from blkmodel.block import bio as bio_module
-from blkmodel.block import blk_core, blk_flush, blk_lib, blk_mq, genhd, ioctl, partition_generic
+from blkmodel.block import bio as bio_module, blk_core, blk_flush, blk_lib, blk_mq, genhd, ioctl, partition_generic
 from blkmodel.fs.buffer import block_read_full_page, block_write_full_page, set_buffer_mapped, try_to_free_buffers
-from blkmodel.include.linux.bio import (
-    BIO_MAX_PAGES,
-    BIOSET_NEED_BVECS,
-    bio_get,
-    bio_set,
-    bio_set_dev,
-    bio_set_polled,
-)
+from blkmodel.include.linux.bio import BIO_MAX_PAGES, BIOSET_NEED_BVECS, bio_get, bio_set, bio_set_dev, bio_set_polled
 from blkmodel.include.linux.blk_types import (
-    BLK_QC_T_NONE,
-    BLK_STS_IOERR,
-    REQ_FUA,
-    REQ_IDLE,
-    REQ_NOWAIT,
-    REQ_OP_READ,
-    REQ_OP_WRITE,
-    REQ_SYNC,
-    bio_vec,
-)
-from blkmodel.include.linux.blk_types import bio as bio_struct
+    BLK_QC_T_NONE, BLK_STS_IOERR, REQ_FUA, REQ_IDLE, REQ_NOWAIT, REQ_OP_READ, REQ_OP_WRITE, REQ_SYNC, bio as bio_struct,
+    bio_vec)
 from blkmodel.include.linux.blkdev import (
-    BLKDEV_ZERO_NOFALLBACK,
-    BLKDEV_ZERO_NOUNMAP,
-    READ,
-    bdev_get_queue,
-    bdev_logical_block_size,
-    blk_plug,
-)
+    BLKDEV_ZERO_NOFALLBACK, BLKDEV_ZERO_NOUNMAP, READ, bdev_get_queue, bdev_logical_block_size, blk_plug)
 from blkmodel.include.linux.fs import (
-    FALLOC_FL_KEEP_SIZE,
-    FALLOC_FL_NO_HIDE_STALE,
-    FALLOC_FL_PUNCH_HOLE,
-    FALLOC_FL_ZERO_RANGE,
-    FMODE_EXCL,
-    FMODE_NDELAY,
-    FMODE_NOWAIT,
-    FMODE_WRITE,
-    FMODE_WRITE_IOCTL,
-    I_BDEV,
-    I_DIRTY,
-    I_NEW,
-    IOCB_DIRECT,
-    IOCB_DSYNC,
-    IOCB_HIPRI,
-    IOCB_NOWAIT,
-    O_ACCMODE,
-    O_EXCL,
-    O_LARGEFILE,
-    O_NDELAY,
-    S_IFBLK,
-    S_IFMT,
-    address_space_operations,
-    blksize_bits,
-    block_device,
-    clear_inode,
-    file_operations,
-    i_blocksize,
-    i_size_read,
-    i_size_write,
-    iget5_locked,
-    ihold,
-    ilookup5,
-    inode,
-    inode_unhashed,
-    iput,
-    is_sync_kiocb,
-    kern_path,
-    remove_inode_hash,
-    sb_is_blkdev_sb,
-    super_block,
-    super_operations,
-    unlock_new_inode,
-    write_inode_now,
-)
+    FALLOC_FL_KEEP_SIZE, FALLOC_FL_NO_HIDE_STALE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, FMODE_EXCL, FMODE_NDELAY,
+    FMODE_NOWAIT, FMODE_WRITE, FMODE_WRITE_IOCTL, I_BDEV, I_DIRTY, I_NEW, IOCB_DIRECT, IOCB_DSYNC, IOCB_HIPRI,
+    IOCB_NOWAIT, O_ACCMODE, O_EXCL, O_LARGEFILE, O_NDELAY, S_IFBLK, S_IFMT, address_space_operations, blksize_bits,
+    block_device, clear_inode, file_operations, i_blocksize, i_size_read, i_size_write, iget5_locked, ihold, ilookup5,
+    inode, inode_unhashed, iput, is_sync_kiocb, kern_path, remove_inode_hash, sb_is_blkdev_sb, super_block,
+    super_operations, unlock_new_inode, write_inode_now)
 from blkmodel.include.linux.genhd import (
-    DISK_EVENT_EJECT_REQUEST,
-    DISK_EVENT_MEDIA_CHANGE,
-    GENHD_FL_BLOCK_EVENTS_ON_EXCL_WRITE,
-    GENHD_FL_HIDDEN,
-    GENHD_FL_UP,
-    disk_part_scan_enabled,
-    disk_put_part,
-    disk_to_dev,
-    get_capacity,
-    part_to_dev,
-)
+    DISK_EVENT_EJECT_REQUEST, DISK_EVENT_MEDIA_CHANGE, GENHD_FL_BLOCK_EVENTS_ON_EXCL_WRITE, GENHD_FL_HIDDEN,
+    GENHD_FL_UP, disk_part_scan_enabled, disk_put_part, disk_to_dev, get_capacity, part_to_dev)
 from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
 from blkmodel.services.base.err import ERR_PTR, IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import (
-    EACCES,
-    EBUSY,
-    EINVAL,
-    EIOCBQUEUED,
-    ENOMEDIUM,
-    ENOMEM,
-    ENOSPC,
-    ENOTBLK,
-    ENXIO,
-    EOPNOTSUPP,
-    EPERM,
-    ERESTARTSYS,
-)
+    EACCES, EBUSY, EINVAL, EIOCBQUEUED, ENOMEDIUM, ENOMEM, ENOSPC, ENOTBLK, ENXIO, EOPNOTSUPP, EPERM, ERESTARTSYS)
 from blkmodel.services.base.init import fs_initcall, module_init
 from blkmodel.services.base.kdev_t import MAJOR, MINOR
 from blkmodel.services.base.printk import pr_info, pr_warn
 from blkmodel.services.data.list import list_add, list_del_init, list_head
 from blkmodel.services.devices.backing_dev import bdi_get, bdi_put, noop_backing_dev_info
 from blkmodel.services.devices.kobject import (
-    kobject_get,
-    kobject_name,
-    kobject_put,
-    sysfs_create_link,
-    sysfs_remove_link,
-)
+    kobject_get, kobject_name, kobject_put, sysfs_create_link, sysfs_remove_link)
 from blkmodel.services.files.pagemap import (
-    __generic_file_write_iter,
-    filemap_flush,
-    filemap_write_and_wait,
-    generic_file_read_iter,
-    generic_write_sync,
-    invalidate_inode_pages2_range,
-    invalidate_mapping_pages,
-    truncate_inode_pages,
-    truncate_inode_pages_final,
-    truncate_inode_pages_range,
-)
+    __generic_file_write_iter, filemap_flush, filemap_write_and_wait, generic_file_read_iter, generic_write_sync,
+    invalidate_inode_pages2_range, invalidate_mapping_pages, truncate_inode_pages, truncate_inode_pages_final,
+    truncate_inode_pages_range)
 from blkmodel.services.files.uio import (
-    iov_iter_alignment,
-    iov_iter_count,
-    iov_iter_npages,
-    iov_iter_rw,
-    iov_iter_truncate,
-    iter_is_iovec,
-)
+    iov_iter_alignment, iov_iter_count, iov_iter_npages, iov_iter_rw, iov_iter_truncate, iter_is_iovec)
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kcalloc, kfree, kmem_cache_alloc, kmem_cache_create, kmem_cache_free, kzalloc
 from blkmodel.services.tasks.wait import io_schedule, wait_event

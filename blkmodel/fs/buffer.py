@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from blkmodel.block import bio as bio_module
-from blkmodel.block import blk_core, genhd
+from blkmodel.block import bio as bio_module, blk_core, genhd
 from blkmodel.include.linux.bio import bio_set_dev
 from blkmodel.include.linux.blk_types import BIO_QUIET, REQ_OP_READ, REQ_OP_WRITE, REQ_SYNC, bio_flagged
 from blkmodel.include.linux.fs import i_size_read
@@ -11,16 +10,7 @@ from blkmodel.include.linux.genhd import get_capacity, part_nr_sects_read
 from blkmodel.services.base.printk import pr_err
 from blkmodel.services.memory.gfp import GFP_NOFS, GFP_NOIO
 from blkmodel.services.memory.mm import (
-    PageError,
-    PG_error,
-    PG_locked,
-    PG_private,
-    PG_uptodate,
-    clear_page_flag,
-    get_page,
-    put_page,
-    set_page_flag,
-)
+    PageError, PG_error, PG_locked, PG_private, PG_uptodate, clear_page_flag, get_page, put_page, set_page_flag)
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock
 from blkmodel.sim.memory import PAGE_SIZE

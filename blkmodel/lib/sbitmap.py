@@ -8,14 +8,8 @@ Left out: the functions that print a bitmap, and what can only go wrong between 
 """
 
 from blkmodel.include.linux.sbitmap import (
-    SBQ_WAIT_QUEUES,
-    SBQ_WAKE_BATCH,
-    sbitmap_deferred_clear_bit,
-    sbitmap_free,
-    sbitmap_word,
-    sbq_index_inc,
-    sbq_wait_state,
-)
+    SBQ_WAIT_QUEUES, SBQ_WAKE_BATCH, sbitmap_deferred_clear_bit, sbitmap_free, sbitmap_word, sbq_index_inc,
+    sbq_wait_state)
 from blkmodel.services.base.bug import WARN_ON_ONCE
 from blkmodel.services.base.errno import EINVAL, ENOMEM
 from blkmodel.services.base.random import prandom_u32
@@ -25,13 +19,7 @@ from blkmodel.services.data.list import list_del_init
 from blkmodel.services.memory.percpu import alloc_percpu_gfp, free_percpu, smp_processor_id
 from blkmodel.services.memory.slab import kcalloc_node
 from blkmodel.services.tasks.wait import (
-    add_wait_queue,
-    finish_wait,
-    prepare_to_wait_exclusive,
-    waitqueue_active,
-    wake_up,
-    wake_up_nr,
-)
+    add_wait_queue, finish_wait, prepare_to_wait_exclusive, waitqueue_active, wake_up, wake_up_nr)
 
 BITS_PER_LONG = 64
 UINT_MAX = 0xFFFFFFFF

@@ -15,21 +15,8 @@ from typing import NamedTuple
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.sim import this
 from blkmodel.userland.libdm import (
-    LIBRARY_VERSION,
-    Library,
-    Refused,
-    Task,
-    deps,
-    find_disk,
-    info,
-    mangled,
-    name_of_path,
-    names,
-    plain,
-    read_ahead,
-    targets,
-    versions,
-)
+    LIBRARY_VERSION, Library, Refused, Task, deps, find_disk, info, mangled, name_of_path, names, plain, read_ahead,
+    targets, versions)
 
 NAME_LEN, TYPE_LEN, UUID_LEN = 128, 16, 129
 DEVICE_OPTIONS = ("devno", "blkdevname", "devname")

@@ -1,50 +1,21 @@
 """Bios: where they come from, their vectors, cutting, chaining and ending; and what must always hold."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot
-from blkmodel.block import bio as bios
-from blkmodel.block import blk_core, blk_settings, genhd
+from blkmodel.block import bio as bios, blk_core, blk_settings, genhd
 from blkmodel.include.linux.bio import (
-    BIO_MAX_PAGES,
-    BIOSET_NEED_BVECS,
-    BIOSET_NEED_RESCUER,
-    BVEC_POOL_IDX,
-    bio_for_each_bvec,
-    bio_for_each_segment,
-    bio_get,
-    bio_list,
-    bio_list_add,
-    bio_sectors,
-    bio_set,
-    copy_of,
-)
+    BIO_MAX_PAGES, BIOSET_NEED_BVECS, BIOSET_NEED_RESCUER, BVEC_POOL_IDX, bio_for_each_bvec, bio_for_each_segment,
+    bio_get, bio_list, bio_list_add, bio_sectors, bio_set, copy_of)
 from blkmodel.include.linux.blk_types import (
-    BIO_CLONED,
-    BIO_NO_PAGE_REF,
-    BIO_THROTTLED,
-    BIO_TRACE_COMPLETION,
-    BLK_STS_IOERR,
-    REQ_OP_DISCARD,
-    REQ_OP_WRITE,
-    bio,
-    bio_flagged,
-    bio_set_flag,
-    bio_vec,
-)
+    BIO_CLONED, BIO_NO_PAGE_REF, BIO_THROTTLED, BIO_TRACE_COMPLETION, BLK_STS_IOERR, REQ_OP_DISCARD, REQ_OP_WRITE, bio,
+    bio_flagged, bio_set_flag, bio_vec)
 from blkmodel.include.linux.blkdev import READ
 from blkmodel.include.linux.genhd import gendisk, init_part_stats, part_stat_read
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.files.uio import (
-    iov_iter,
-    iov_iter_bvec,
-    iov_iter_count,
-    iov_iter_init,
-    map_user_buffer,
-    unmap_user_buffer,
-)
+    iov_iter, iov_iter_bvec, iov_iter_count, iov_iter_init, map_user_buffer, unmap_user_buffer)
 from blkmodel.services.memory.gfp import GFP_ATOMIC, GFP_KERNEL, GFP_NOIO, alloc_page, alloc_pages_node, nth_page
 from blkmodel.services.memory.mm import PageDirty, PG_dirty, clear_page_flag
 from blkmodel.services.memory.mm_types import mem_map

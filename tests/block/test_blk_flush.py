@@ -1,22 +1,14 @@
 """Flushes: each request goes through the steps that it needs, in order, and is ended once."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot, scenario
 from blkmodel.block import blk_core, blk_flush, blk_mq, blk_mq_sched, mq_deadline
 from blkmodel.block.blk_flush import REQ_FSEQ_DATA, REQ_FSEQ_POSTFLUSH, REQ_FSEQ_PREFLUSH
 from blkmodel.block.blk_h import is_flush_rq
 from blkmodel.include.linux.blk_mq import BLK_EH_DONE, BLK_MQ_REQ_NOWAIT
-from blkmodel.include.linux.blk_types import (
-    BLK_STS_IOERR,
-    REQ_FUA,
-    REQ_OP_FLUSH,
-    REQ_OP_WRITE,
-    REQ_PREFLUSH,
-    REQ_SYNC,
-)
+from blkmodel.include.linux.blk_types import BLK_STS_IOERR, REQ_FUA, REQ_OP_FLUSH, REQ_OP_WRITE, REQ_PREFLUSH, REQ_SYNC
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_FUA, QUEUE_FLAG_WC, req_op
 from blkmodel.include.linux.fs import block_device
 from blkmodel.services.base.err import IS_ERR

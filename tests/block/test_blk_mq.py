@@ -3,48 +3,21 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot, machine
 from blkmodel.block import blk_core, blk_mq, blk_mq_sched, mq_deadline
 from blkmodel.block.blk_mq_cpumap import blk_mq_map_queues
 from blkmodel.block.blk_mq_h import __blk_mq_get_ctx
 from blkmodel.include.linux.blk_mq import (
-    BLK_EH_DONE,
-    BLK_MQ_CPU_WORK_BATCH,
-    BLK_MQ_F_BLOCKING,
-    BLK_MQ_F_TAG_SHARED,
-    BLK_MQ_REQ_NOWAIT,
-    BLK_MQ_REQ_RESERVED,
-    BLK_MQ_S_SCHED_RESTART,
-    BLK_QC_T_INTERNAL,
-    blk_mq_ops,
-    blk_mq_tag_set,
-    request_to_qc_t,
-)
+    BLK_EH_DONE, BLK_MQ_CPU_WORK_BATCH, BLK_MQ_F_BLOCKING, BLK_MQ_F_TAG_SHARED, BLK_MQ_REQ_NOWAIT, BLK_MQ_REQ_RESERVED,
+    BLK_MQ_S_SCHED_RESTART, BLK_QC_T_INTERNAL, blk_mq_ops, blk_mq_tag_set, request_to_qc_t)
 from blkmodel.include.linux.blk_types import (
-    BLK_QC_T_NONE,
-    BLK_STS_DEV_RESOURCE,
-    BLK_STS_IOERR,
-    BLK_STS_RESOURCE,
-    REQ_HIPRI,
-    REQ_OP_DRV_IN,
-    REQ_OP_READ,
-    REQ_OP_WRITE,
-)
+    BLK_QC_T_NONE, BLK_STS_DEV_RESOURCE, BLK_STS_IOERR, BLK_STS_RESOURCE, REQ_HIPRI, REQ_OP_DRV_IN, REQ_OP_READ,
+    REQ_OP_WRITE)
 from blkmodel.include.linux.blkdev import (
-    MQ_RQ_COMPLETE,
-    MQ_RQ_IDLE,
-    MQ_RQ_IN_FLIGHT,
-    QUEUE_FLAG_IO_STAT,
-    QUEUE_FLAG_POLL_STATS,
-    QUEUE_FLAG_STATS,
-    RQF_DONTPREP,
-    RQF_TIMED_OUT,
-    blk_plug,
-    request,
-)
+    MQ_RQ_COMPLETE, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, QUEUE_FLAG_IO_STAT, QUEUE_FLAG_POLL_STATS, QUEUE_FLAG_STATS,
+    RQF_DONTPREP, RQF_TIMED_OUT, blk_plug, request)
 from blkmodel.services.base.err import IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import EAGAIN, EBUSY, EINVAL, EIO, ENOMEM
 from blkmodel.services.cpus.cpuhotplug import CPUHP_BLK_MQ_DEAD, cpu_down, hotplug

@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import blkmodel
 from blkmodel.block.blk_mq_cpumap import blk_mq_hw_queue_to_node, blk_mq_map_queues, get_first_sibling, queue_index

@@ -1,19 +1,14 @@
 """Tags: nobody shares one, nobody waits in vain, and queues that share them get their part."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot, machine
 from blkmodel.block import blk_mq, blk_mq_tag
 from blkmodel.block.blk_mq_h import blk_mq_alloc_data
 from blkmodel.block.blk_mq_tag_h import BLK_MQ_TAG_FAIL, BLK_MQ_TAG_MAX, blk_mq_tag_is_reserved
 from blkmodel.include.linux.blk_mq import (
-    BLK_MQ_F_ALLOC_POLICY_START_BIT,
-    BLK_MQ_REQ_NOWAIT,
-    BLK_MQ_REQ_RESERVED,
-    BLK_MQ_S_TAG_ACTIVE,
-)
+    BLK_MQ_F_ALLOC_POLICY_START_BIT, BLK_MQ_REQ_NOWAIT, BLK_MQ_REQ_RESERVED, BLK_MQ_S_TAG_ACTIVE)
 from blkmodel.include.linux.blk_types import REQ_OP_DRV_IN, REQ_OP_READ
 from blkmodel.include.linux.blkdev import BLK_TAG_ALLOC_RR, MQ_RQ_COMPLETE
 from blkmodel.include.linux.sbitmap import DEFINE_SBQ_WAIT

@@ -1,13 +1,11 @@
 """Limits: what each setter sets, and what stacking comes to."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from blkmodel import boot
 from blkmodel.block import blk_core, blk_settings
-from blkmodel.include.linux.blkdev import QUEUE_FLAG_FUA, QUEUE_FLAG_WC, queue_limits
-from blkmodel.include.linux.blkdev import test_bit as bit
+from blkmodel.include.linux.blkdev import QUEUE_FLAG_FUA, QUEUE_FLAG_WC, queue_limits, test_bit as bit
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import gendisk, hd_struct
 from blkmodel.services.base.bug import KernelBug

@@ -1,18 +1,12 @@
 """Completion in softirqs: every request once, on the right CPU, also when a CPU goes."""
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot, machine
 from blkmodel.block import blk_mq, blk_softirq
 from blkmodel.block.blk_mq_h import blk_mq_ctx
 from blkmodel.include.linux.blk_mq import BLK_MQ_REQ_NOWAIT, blk_mq_ops
-from blkmodel.include.linux.blkdev import (
-    QUEUE_FLAG_SAME_COMP,
-    QUEUE_FLAG_SAME_FORCE,
-    request,
-    request_queue,
-)
+from blkmodel.include.linux.blkdev import QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_SAME_FORCE, request, request_queue
 from blkmodel.services.cpus.cpuhotplug import cpu_down
 from blkmodel.services.data.list import list_empty
 from blkmodel.sim import this

@@ -1,8 +1,7 @@
 """Statistics: what is counted, by whom, and when it is added up."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from blkmodel import boot
 from blkmodel.block import blk_core, blk_stat

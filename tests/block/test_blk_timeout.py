@@ -1,7 +1,6 @@
 """Timers of requests: one timer a queue, never too late for any request, seldom moved."""
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot
 from blkmodel.block import blk_mq, blk_timeout

@@ -1,8 +1,7 @@
 """What all schedulers share: who is registered, who is found, the merge hash, the trees."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot
 from blkmodel.block import elevator, mq_deadline

@@ -7,22 +7,9 @@ from blkmodel.block import blk_core, blk_mq, genhd
 from blkmodel.fs import block_dev
 from blkmodel.include.linux.blk_mq import BLK_MQ_F_SHOULD_MERGE, blk_mq_ops, blk_mq_queue_data, blk_mq_tag_set
 from blkmodel.include.linux.genhd import (
-    DISK_EVENT_EJECT_REQUEST,
-    DISK_EVENT_FLAG_POLL,
-    DISK_EVENT_FLAG_UEVENT,
-    DISK_EVENT_MEDIA_CHANGE,
-    GENHD_FL_EXT_DEVT,
-    GENHD_FL_HIDDEN,
-    GENHD_FL_NO_PART_SCAN,
-    GENHD_FL_UP,
-    block_device_operations,
-    disk_part_iter,
-    disk_to_dev,
-    gendisk,
-    get_capacity,
-    hd_struct,
-    set_capacity,
-)
+    DISK_EVENT_EJECT_REQUEST, DISK_EVENT_FLAG_POLL, DISK_EVENT_FLAG_UEVENT, DISK_EVENT_MEDIA_CHANGE, GENHD_FL_EXT_DEVT,
+    GENHD_FL_HIDDEN, GENHD_FL_NO_PART_SCAN, GENHD_FL_UP, block_device_operations, disk_part_iter, disk_to_dev, gendisk,
+    get_capacity, hd_struct, set_capacity)
 from blkmodel.services.base.err import IS_ERR
 from blkmodel.services.base.errno import EBUSY, EINVAL, ENODEV
 from blkmodel.services.base.kdev_t import MKDEV

@@ -1,8 +1,7 @@
 """How commands go through: rings that wrap, full ones, turns, order, time, interrupts, and what goes wrong."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from blkmodel.device.faults import DISABLE, ENABLE, FAIL, FATAL, GONE, SHUTDOWN, SILENT, STUCK, Fault
 from blkmodel.device.service import Service

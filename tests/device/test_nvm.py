@@ -1,8 +1,7 @@
 """I/O commands: blocks are read, written, compared, zeroed and forgotten; the cache loses what was not flushed."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from blkmodel.device.namespace import Namespace
 from blkmodel.include.linux import nvme

@@ -1,84 +1,27 @@
 """Block devices as files: found by number, opened, claimed, read and written past the cache and through it."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot
-from blkmodel.block import bio as bios
-from blkmodel.block import blk_core, blk_settings, genhd, partition_generic
+from blkmodel.block import bio as bios, blk_core, blk_settings, genhd, partition_generic
 from blkmodel.fs import block_dev
 from blkmodel.include.linux.bio import bio_for_each_bvec
 from blkmodel.include.linux.blk_types import (
-    BLK_STS_IOERR,
-    BLK_STS_MEDIUM,
-    BLK_STS_NOTSUPP,
-    REQ_FUA,
-    REQ_HIPRI,
-    REQ_IDLE,
-    REQ_NOWAIT,
-    REQ_OP_WRITE,
-    REQ_PREFLUSH,
-    REQ_SYNC,
-    bio_vec,
-)
+    BLK_STS_IOERR, BLK_STS_MEDIUM, BLK_STS_NOTSUPP, REQ_FUA, REQ_HIPRI, REQ_IDLE, REQ_NOWAIT, REQ_OP_WRITE,
+    REQ_PREFLUSH, REQ_SYNC, bio_vec)
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_POLL, READ, WRITE
 from blkmodel.include.linux.fs import (
-    FMODE_EXCL,
-    FMODE_NDELAY,
-    FMODE_NOWAIT,
-    FMODE_READ,
-    FMODE_WRITE,
-    FMODE_WRITE_IOCTL,
-    I_DIRTY,
-    IOCB_DIRECT,
-    IOCB_DSYNC,
-    IOCB_HIPRI,
-    IOCB_NOWAIT,
-    O_DIRECT,
-    O_DSYNC,
-    O_EXCL,
-    O_NDELAY,
-    O_RDONLY,
-    O_RDWR,
-    O_WRONLY,
-    RWF_NOWAIT,
-    filp_close,
-    filp_open,
-    inode_hashtable,
-    kiocb,
-    new_sync_read,
-    new_sync_write,
-)
+    FMODE_EXCL, FMODE_NDELAY, FMODE_NOWAIT, FMODE_READ, FMODE_WRITE, FMODE_WRITE_IOCTL, I_DIRTY, IOCB_DIRECT,
+    IOCB_DSYNC, IOCB_HIPRI, IOCB_NOWAIT, O_DIRECT, O_DSYNC, O_EXCL, O_NDELAY, O_RDONLY, O_RDWR, O_WRONLY, RWF_NOWAIT,
+    filp_close, filp_open, inode_hashtable, kiocb, new_sync_read, new_sync_write)
 from blkmodel.include.linux.genhd import (
-    DISK_EVENT_MEDIA_CHANGE,
-    GENHD_FL_BLOCK_EVENTS_ON_EXCL_WRITE,
-    GENHD_FL_HIDDEN,
-    block_device_operations,
-    disk_to_dev,
-    hd_struct,
-    set_capacity,
-)
+    DISK_EVENT_MEDIA_CHANGE, GENHD_FL_BLOCK_EVENTS_ON_EXCL_WRITE, GENHD_FL_HIDDEN, block_device_operations, disk_to_dev,
+    hd_struct, set_capacity)
 from blkmodel.services.base.err import IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import (
-    EACCES,
-    EAGAIN,
-    EBADF,
-    EBUSY,
-    EFAULT,
-    EINVAL,
-    EIO,
-    EIOCBQUEUED,
-    ENODATA,
-    ENOENT,
-    ENOMEDIUM,
-    ENOMEM,
-    ENOSPC,
-    ENXIO,
-    EOPNOTSUPP,
-    EPERM,
-    ERESTARTSYS,
-)
+    EACCES, EAGAIN, EBADF, EBUSY, EFAULT, EINVAL, EIO, EIOCBQUEUED, ENODATA, ENOENT, ENOMEDIUM, ENOMEM, ENOSPC, ENXIO,
+    EOPNOTSUPP, EPERM, ERESTARTSYS)
 from blkmodel.services.base.kdev_t import MKDEV
 from blkmodel.services.devices.backing_dev import noop_backing_dev_info
 from blkmodel.services.devices.device import devices

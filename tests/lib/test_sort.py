@@ -1,7 +1,6 @@
 """The kernel's sort: sorted, and ties where the kernel's heap puts them."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from blkmodel.lib.sort import sort
 

@@ -1,7 +1,6 @@
 """Each CPU's vectors: who gets one, and that messages reach their CPU."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import blkmodel
 from blkmodel.sim.interrupts import END, FIRST, SYSTEM, TIMER, interrupts

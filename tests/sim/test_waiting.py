@@ -2,18 +2,8 @@
 
 from blkmodel import boot
 from blkmodel.services.tasks.wait import (
-    TASK_UNINTERRUPTIBLE,
-    finish_wait,
-    init_wait,
-    prepare_to_wait,
-    prepare_to_wait_exclusive,
-    wait_queue_entry,
-    wait_queue_head,
-    waitqueue_active,
-    wake_up,
-    wake_up_all,
-    wake_up_nr,
-)
+    TASK_UNINTERRUPTIBLE, finish_wait, init_wait, prepare_to_wait, prepare_to_wait_exclusive, wait_queue_entry,
+    wait_queue_head, waitqueue_active, wake_up, wake_up_all, wake_up_nr)
 from blkmodel.sim.kernel import Context
 
 

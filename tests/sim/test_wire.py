@@ -5,8 +5,7 @@ from random import Random
 from typing import Annotated, Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import blkmodel
 from blkmodel.include.linux import nvme
@@ -14,8 +13,7 @@ from blkmodel.services.memory.gfp import alloc_page, virt_to_page
 from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc
 from blkmodel.sim import this, wire
 from blkmodel.sim.memory import MemoryError_
-from blkmodel.sim.structure import Array, Struct, layouts, sizeof
-from blkmodel.sim.structure import struct as structure
+from blkmodel.sim.structure import Array, Struct, layouts, sizeof, struct as structure
 from blkmodel.sim.wire import u8, u16, u32
 
 

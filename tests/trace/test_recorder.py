@@ -16,19 +16,7 @@ from blkmodel.sim.kernel import Kernel
 from blkmodel.sim.memory import Memory
 from blkmodel.sim.structure import Array, Struct, sizeof
 from blkmodel.trace import (
-    Alloc,
-    Assign,
-    Call,
-    ContextRecord,
-    Enter,
-    Free,
-    Item,
-    Leave,
-    Log,
-    RecordingError,
-    Return,
-    record,
-)
+    Alloc, Assign, Call, ContextRecord, Enter, Free, Item, Leave, Log, RecordingError, Return, record)
 
 
 def leaf(n):

@@ -10,100 +10,32 @@ from contextlib import ExitStack
 from dataclasses import field
 from typing import Any
 
-from blkmodel.block import bio as bio_module
-from blkmodel.block import blk_core, blk_merge, blk_mq, blk_settings, blk_sysfs, genhd, ioctl
+from blkmodel.block import bio as bio_module, blk_core, blk_merge, blk_mq, blk_settings, blk_sysfs, genhd, ioctl
 from blkmodel.drivers.md import dm_ioctl, dm_linear, dm_rq, dm_stripe, dm_sysfs, dm_table, dm_target, dm_uevent
 from blkmodel.drivers.md.dm_core_h import DM_RESERVED_MAX_IOS, mapped_device
 from blkmodel.drivers.md.dm_h import DM_SUSPEND_LOCKFS_FLAG, DM_SUSPEND_NOFLUSH_FLAG
 from blkmodel.fs import block_dev
 from blkmodel.include.linux.bio import (
-    bio_has_data,
-    bio_io_error,
-    bio_list,
-    bio_list_add,
-    bio_list_add_head,
-    bio_list_pop,
-    bio_sectors,
-    bio_set,
-    bio_set_dev,
-    bioset_initialized,
-)
+    bio_has_data, bio_io_error, bio_list, bio_list_add, bio_list_add_head, bio_list_pop, bio_sectors, bio_set,
+    bio_set_dev, bioset_initialized)
 from blkmodel.include.linux.blk_types import (
-    BLK_QC_T_NONE,
-    BLK_STS_DM_REQUEUE,
-    BLK_STS_IOERR,
-    BLK_STS_TARGET,
-    REQ_OP_DISCARD,
-    REQ_OP_SECURE_ERASE,
-    REQ_OP_WRITE,
-    REQ_OP_WRITE_SAME,
-    REQ_OP_WRITE_ZEROES,
-    REQ_OP_ZONE_RESET,
-    REQ_PREFLUSH,
-    REQ_RAHEAD,
-    REQ_SWAP,
-    REQ_SYNC,
-    bio_op,
-)
-from blkmodel.include.linux.blk_types import bio as bio_struct
+    BLK_QC_T_NONE, BLK_STS_DM_REQUEUE, BLK_STS_IOERR, BLK_STS_TARGET, REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE,
+    REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, REQ_OP_ZONE_RESET, REQ_PREFLUSH, REQ_RAHEAD, REQ_SWAP, REQ_SYNC,
+    bio as bio_struct, bio_op)
 from blkmodel.include.linux.blkdev import (
-    QUEUE_FLAG_DISCARD,
-    SECTOR_SHIFT,
-    copy_limits,
-    queue_is_mq,
-    queue_limits,
-    test_bit,
-)
+    QUEUE_FLAG_DISCARD, SECTOR_SHIFT, copy_limits, queue_is_mq, queue_limits, test_bit)
 from blkmodel.include.linux.device_mapper import (
-    DM_ANY_MINOR,
-    DM_ENDIO_DONE,
-    DM_ENDIO_INCOMPLETE,
-    DM_ENDIO_REQUEUE,
-    DM_MAPIO_KILL,
-    DM_MAPIO_REMAPPED,
-    DM_MAPIO_REQUEUE,
-    DM_MAPIO_SUBMITTED,
-    DM_NAME,
-    DM_TYPE_BIO_BASED,
-    DM_TYPE_DAX_BIO_BASED,
-    DM_TYPE_NONE,
-    DM_TYPE_NVME_BIO_BASED,
-    DM_TYPE_REQUEST_BASED,
-    DMERR,
-    DMINFO,
-    DMWARN,
-    dm_dev,
-    dm_target_offset,
-    to_bytes,
-)
+    DM_ANY_MINOR, DM_ENDIO_DONE, DM_ENDIO_INCOMPLETE, DM_ENDIO_REQUEUE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED,
+    DM_MAPIO_REQUEUE, DM_MAPIO_SUBMITTED, DM_NAME, DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NONE,
+    DM_TYPE_NVME_BIO_BASED, DM_TYPE_REQUEST_BASED, DMERR, DMINFO, DMWARN, dm_dev, dm_target_offset, to_bytes)
 from blkmodel.include.linux.fs import FMODE_EXCL, i_size_write
 from blkmodel.include.linux.genhd import (
-    block_device_operations,
-    disk_devt,
-    disk_to_dev,
-    get_capacity,
-    op_stat_group,
-    part_stat_get,
-    part_stat_lock,
-    part_stat_unlock,
-    set_capacity,
-)
+    block_device_operations, disk_devt, disk_to_dev, get_capacity, op_stat_group, part_stat_get, part_stat_lock,
+    part_stat_unlock, set_capacity)
 from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.err import ERR_PTR, IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import (
-    EAGAIN,
-    EBUSY,
-    EEXIST,
-    EINTR,
-    EINVAL,
-    EIO,
-    ENOMEM,
-    ENOSPC,
-    ENOTCONN,
-    ENOTTY,
-    ENXIO,
-    EOPNOTSUPP,
-)
+    EAGAIN, EBUSY, EEXIST, EINTR, EINVAL, EIO, ENOMEM, ENOSPC, ENOTCONN, ENOTTY, ENXIO, EOPNOTSUPP)
 from blkmodel.services.base.kdev_t import MAJOR, MINOR, MINORBITS, MKDEV, format_dev_t
 from blkmodel.services.base.kernel import round_up
 from blkmodel.services.base.module import THIS_MODULE, module_put, try_module_get
@@ -122,34 +54,12 @@ from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock, syn
 from blkmodel.services.tasks.sched_signal import fatal_signal_pending, signal_pending_state
 from blkmodel.services.tasks.semaphore import down, sema_init, up
 from blkmodel.services.tasks.srcu import (
-    cleanup_srcu_struct,
-    init_srcu_struct,
-    srcu_read_lock,
-    srcu_read_unlock,
-    synchronize_srcu,
-)
+    cleanup_srcu_struct, init_srcu_struct, srcu_read_lock, srcu_read_unlock, synchronize_srcu)
 from blkmodel.services.tasks.wait import (
-    TASK_INTERRUPTIBLE,
-    TASK_UNINTERRUPTIBLE,
-    finish_wait,
-    init_wait,
-    io_schedule,
-    prepare_to_wait,
-    wait_event_interruptible,
-    wait_on_bit,
-    wait_queue_entry,
-    wait_queue_head,
-    waitqueue_active,
-    wake_up,
-)
+    TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, finish_wait, init_wait, io_schedule, prepare_to_wait,
+    wait_event_interruptible, wait_on_bit, wait_queue_entry, wait_queue_head, waitqueue_active, wake_up)
 from blkmodel.services.tasks.workqueue import (
-    INIT_WORK,
-    alloc_workqueue,
-    destroy_workqueue,
-    flush_workqueue,
-    queue_work,
-    work_struct,
-)
+    INIT_WORK, alloc_workqueue, destroy_workqueue, flush_workqueue, queue_work, work_struct)
 from blkmodel.sim import statics, this
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import Struct, sizeof, struct

@@ -9,15 +9,8 @@ from blkmodel.include.linux.bio import bio_data_dir, bio_list, bio_list_add, bio
 from blkmodel.include.linux.blk_types import REQ_PREFLUSH
 from blkmodel.include.linux.blkdev import WRITE
 from blkmodel.include.linux.device_mapper import (
-    DM_MAPIO_REMAPPED,
-    DM_MAPIO_SUBMITTED,
-    DM_TARGET_PASSES_INTEGRITY,
-    DMERR,
-    STATUSTYPE_INFO,
-    STATUSTYPE_TABLE,
-    dm_target_offset,
-    target_type,
-)
+    DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED, DM_TARGET_PASSES_INTEGRITY, DMERR, STATUSTYPE_INFO, STATUSTYPE_TABLE,
+    dm_target_offset, target_type)
 from blkmodel.services.base.errno import EINVAL, ENOMEM
 from blkmodel.services.base.kernel import sscanf
 from blkmodel.services.base.module import THIS_MODULE

@@ -9,27 +9,12 @@ from typing import Any
 from blkmodel.block import bio as block_bio
 from blkmodel.drivers.md import dm, dm_table, dm_target
 from blkmodel.include.linux.bio import (
-    bio_data_dir,
-    bio_for_each_segment,
-    bio_has_data,
-    bio_io_error,
-    bio_sectors,
-    bio_set_dev,
-)
+    bio_data_dir, bio_for_each_segment, bio_has_data, bio_io_error, bio_sectors, bio_set_dev)
 from blkmodel.include.linux.blk_types import BLK_STS_IOERR, REQ_OP_ZONE_RESET, bio_op
 from blkmodel.include.linux.blkdev import READ, SECTOR_SHIFT, UINT_MAX, WRITE, test_bit
 from blkmodel.include.linux.device_mapper import (
-    DM_ENDIO_DONE,
-    DM_MAPIO_KILL,
-    DM_MAPIO_REMAPPED,
-    DM_MAPIO_SUBMITTED,
-    DMERR,
-    STATUSTYPE_TABLE,
-    dm_arg,
-    dm_arg_set,
-    dm_target_offset,
-    target_type,
-)
+    DM_ENDIO_DONE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED, DMERR, STATUSTYPE_TABLE, dm_arg, dm_arg_set,
+    dm_target_offset, target_type)
 from blkmodel.include.linux.fs import i_size_read
 from blkmodel.services.base.bug import BUG_ON
 from blkmodel.services.base.errno import EINVAL, ENOMEM

@@ -9,8 +9,7 @@ is a hardware handler's part.
 from dataclasses import field
 from typing import Any
 
-from blkmodel.block import bio as block_bio
-from blkmodel.block import blk_core
+from blkmodel.block import bio as block_bio, blk_core
 from blkmodel.block.partition_generic import bdevname
 from blkmodel.drivers.md import dm, dm_path_selector, dm_rq, dm_table, dm_target, dm_uevent
 from blkmodel.drivers.md.dm_bio_record_h import dm_bio_details, dm_bio_record, dm_bio_restore
@@ -20,45 +19,15 @@ from blkmodel.drivers.md.dm_uevent import DM_UEVENT_PATH_FAILED, DM_UEVENT_PATH_
 from blkmodel.include.linux.bio import bio_list, bio_list_add, bio_list_empty, bio_list_merge, bio_list_pop, bio_set_dev
 from blkmodel.include.linux.blk_mq import BLK_MQ_REQ_NOWAIT
 from blkmodel.include.linux.blk_types import (
-    BLK_STS_DM_REQUEUE,
-    BLK_STS_IOERR,
-    BLK_STS_OK,
-    BLK_STS_RESOURCE,
-    REQ_FAILFAST_TRANSPORT,
-    REQ_NOMERGE,
-    blk_path_error,
-)
+    BLK_STS_DM_REQUEUE, BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE, REQ_FAILFAST_TRANSPORT, REQ_NOMERGE,
+    blk_path_error)
 from blkmodel.include.linux.blkdev import (
-    SECTOR_SHIFT,
-    bdev_get_queue,
-    blk_plug,
-    blk_queue_dying,
-    blk_rq_bytes,
-    test_bit,
-)
+    SECTOR_SHIFT, bdev_get_queue, blk_plug, blk_queue_dying, blk_rq_bytes, test_bit)
 from blkmodel.include.linux.device_mapper import (
-    DM_ENDIO_DELAY_REQUEUE,
-    DM_ENDIO_DONE,
-    DM_ENDIO_INCOMPLETE,
-    DM_ENDIO_REQUEUE,
-    DM_MAPIO_DELAY_REQUEUE,
-    DM_MAPIO_KILL,
-    DM_MAPIO_REMAPPED,
-    DM_MAPIO_REQUEUE,
-    DM_MAPIO_SUBMITTED,
-    DM_TARGET_IMMUTABLE,
-    DM_TARGET_PASSES_INTEGRITY,
-    DM_TARGET_SINGLETON,
-    DM_TYPE_BIO_BASED,
-    DM_TYPE_NONE,
-    DM_TYPE_REQUEST_BASED,
-    DMERR,
-    DMWARN,
-    STATUSTYPE_INFO,
-    dm_arg,
-    dm_arg_set,
-    target_type,
-)
+    DM_ENDIO_DELAY_REQUEUE, DM_ENDIO_DONE, DM_ENDIO_INCOMPLETE, DM_ENDIO_REQUEUE, DM_MAPIO_DELAY_REQUEUE, DM_MAPIO_KILL,
+    DM_MAPIO_REMAPPED, DM_MAPIO_REQUEUE, DM_MAPIO_SUBMITTED, DM_TARGET_IMMUTABLE, DM_TARGET_PASSES_INTEGRITY,
+    DM_TARGET_SINGLETON, DM_TYPE_BIO_BASED, DM_TYPE_NONE, DM_TYPE_REQUEST_BASED, DMERR, DMWARN, STATUSTYPE_INFO, dm_arg,
+    dm_arg_set, target_type)
 from blkmodel.include.linux.fs import i_size_read
 from blkmodel.services.base.bug import WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.err import ERR_PTR, IS_ERR, IS_ERR_OR_NULL, PTR_ERR
@@ -70,44 +39,17 @@ from blkmodel.services.base.string import kstrdup
 from blkmodel.services.data.bitops import assign_bit
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
 from blkmodel.services.devices.scsi_dh import (
-    SCSI_DH_DEV_OFFLINED,
-    SCSI_DH_DEV_TEMP_BUSY,
-    SCSI_DH_IMM_RETRY,
-    SCSI_DH_NOSYS,
-    SCSI_DH_OK,
-    SCSI_DH_RES_TEMP_UNAVAIL,
-    SCSI_DH_RETRY,
-    scsi_dh_activate,
-    scsi_dh_attach,
-    scsi_dh_attached_handler_name,
-    scsi_dh_set_params,
-)
+    SCSI_DH_DEV_OFFLINED, SCSI_DH_DEV_TEMP_BUSY, SCSI_DH_IMM_RETRY, SCSI_DH_NOSYS, SCSI_DH_OK, SCSI_DH_RES_TEMP_UNAVAIL,
+    SCSI_DH_RETRY, scsi_dh_activate, scsi_dh_attach, scsi_dh_attached_handler_name, scsi_dh_set_params)
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.services.tasks.jiffies import msecs_to_jiffies
 from blkmodel.services.tasks.wait import (
-    TASK_UNINTERRUPTIBLE,
-    finish_wait,
-    init_wait,
-    io_schedule,
-    prepare_to_wait,
-    wait_queue_entry,
-    wait_queue_head,
-    wake_up,
-)
+    TASK_UNINTERRUPTIBLE, finish_wait, init_wait, io_schedule, prepare_to_wait, wait_queue_entry, wait_queue_head,
+    wake_up)
 from blkmodel.services.tasks.workqueue import (
-    INIT_DELAYED_WORK,
-    INIT_WORK,
-    alloc_workqueue,
-    delayed_work,
-    destroy_workqueue,
-    flush_work,
-    flush_workqueue,
-    queue_delayed_work,
-    queue_work,
-    schedule_work,
-    work_struct,
-)
+    INIT_DELAYED_WORK, INIT_WORK, alloc_workqueue, delayed_work, destroy_workqueue, flush_work, flush_workqueue,
+    queue_delayed_work, queue_work, schedule_work, work_struct)
 from blkmodel.sim import statics
 from blkmodel.sim.memory import place
 from blkmodel.sim.structure import Struct, sizeof, struct

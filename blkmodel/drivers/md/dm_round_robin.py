@@ -10,14 +10,7 @@ from blkmodel.services.base.kernel import sscanf
 from blkmodel.services.base.module import THIS_MODULE
 from blkmodel.services.base.ratelimit import ratelimit_state
 from blkmodel.services.data.list import (
-    list_add_tail,
-    list_del_init,
-    list_empty,
-    list_first_entry,
-    list_head,
-    list_move,
-    list_move_tail,
-)
+    list_add_tail, list_del_init, list_empty, list_first_entry, list_head, list_move, list_move_tail)
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim import statics

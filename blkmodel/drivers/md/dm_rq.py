@@ -7,42 +7,18 @@ original ends, or goes back to be mapped again. Statistics are left out.
 from dataclasses import field
 from typing import Any
 
-from blkmodel.block import bio as block_bio
-from blkmodel.block import blk_core, blk_mq
+from blkmodel.block import bio as block_bio, blk_core, blk_mq
 from blkmodel.drivers.md import dm, dm_table
 from blkmodel.drivers.md.dm_core_h import DM_RESERVED_MAX_IOS
 from blkmodel.include.linux.blk_mq import (
-    BLK_MQ_F_SHOULD_MERGE,
-    BLK_MQ_MAX_DEPTH,
-    blk_mq_cleanup_rq,
-    blk_mq_ops,
-    blk_mq_rq_to_pdu,
-    blk_mq_tag_set,
-)
+    BLK_MQ_F_SHOULD_MERGE, BLK_MQ_MAX_DEPTH, blk_mq_cleanup_rq, blk_mq_ops, blk_mq_rq_to_pdu, blk_mq_tag_set)
 from blkmodel.include.linux.blk_types import (
-    BLK_STS_DEV_RESOURCE,
-    BLK_STS_IOERR,
-    BLK_STS_OK,
-    BLK_STS_RESOURCE,
-    BLK_STS_TARGET,
-    REQ_OP_DISCARD,
-    REQ_OP_WRITE_SAME,
-    REQ_OP_WRITE_ZEROES,
-)
+    BLK_STS_DEV_RESOURCE, BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE, BLK_STS_TARGET, REQ_OP_DISCARD,
+    REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES)
 from blkmodel.include.linux.blkdev import RQF_FAILED, RQF_IO_STAT, blk_queue_io_stat, queue_is_mq, req_op
 from blkmodel.include.linux.device_mapper import (
-    DM_ENDIO_DELAY_REQUEUE,
-    DM_ENDIO_DONE,
-    DM_ENDIO_INCOMPLETE,
-    DM_ENDIO_REQUEUE,
-    DM_MAPIO_DELAY_REQUEUE,
-    DM_MAPIO_KILL,
-    DM_MAPIO_REMAPPED,
-    DM_MAPIO_REQUEUE,
-    DM_MAPIO_SUBMITTED,
-    DMWARN,
-    map_info,
-)
+    DM_ENDIO_DELAY_REQUEUE, DM_ENDIO_DONE, DM_ENDIO_INCOMPLETE, DM_ENDIO_REQUEUE, DM_MAPIO_DELAY_REQUEUE, DM_MAPIO_KILL,
+    DM_MAPIO_REMAPPED, DM_MAPIO_REQUEUE, DM_MAPIO_SUBMITTED, DMWARN, map_info)
 from blkmodel.include.linux.genhd import disk_devt
 from blkmodel.services.base.bug import BUG_ON
 from blkmodel.services.base.err import IS_ERR, PTR_ERR

@@ -2,33 +2,16 @@
 
 from typing import Any
 
-from blkmodel.block import bio as bio_module
-from blkmodel.block import blk_settings
+from blkmodel.block import bio as bio_module, blk_settings
 from blkmodel.drivers.md import dm, dm_table, dm_target
 from blkmodel.include.linux.bio import bio_dev, bio_end_sector, bio_set_dev
 from blkmodel.include.linux.blk_types import (
-    BLK_STS_NOTSUPP,
-    REQ_OP_DISCARD,
-    REQ_OP_SECURE_ERASE,
-    REQ_OP_WRITE_SAME,
-    REQ_OP_WRITE_ZEROES,
-    REQ_PREFLUSH,
-    REQ_RAHEAD,
-    bio_op,
-)
+    BLK_STS_NOTSUPP, REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, REQ_PREFLUSH,
+    REQ_RAHEAD, bio_op)
 from blkmodel.include.linux.blkdev import SECTOR_SHIFT
 from blkmodel.include.linux.device_mapper import (
-    DM_ENDIO_DONE,
-    DM_MAPIO_REMAPPED,
-    DM_MAPIO_SUBMITTED,
-    DM_TARGET_PASSES_INTEGRITY,
-    DMWARN,
-    STATUSTYPE_TABLE,
-    dm_array_too_big,
-    dm_target_offset,
-    target_type,
-    to_bytes,
-)
+    DM_ENDIO_DONE, DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED, DM_TARGET_PASSES_INTEGRITY, DMWARN, STATUSTYPE_TABLE,
+    dm_array_too_big, dm_target_offset, target_type, to_bytes)
 from blkmodel.services.base.bug import BUG_ON
 from blkmodel.services.base.errno import EINVAL, ENOMEM
 from blkmodel.services.base.kdev_t import format_dev_t

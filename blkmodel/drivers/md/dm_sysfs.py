@@ -6,13 +6,7 @@ from blkmodel.drivers.md.dm_core_h import dm_get_completion_from_kobject
 from blkmodel.include.linux.genhd import disk_to_dev
 from blkmodel.services.base.errno import EINVAL, EIO
 from blkmodel.services.devices.kobject import (
-    attribute,
-    kobj_type,
-    kobject_add,
-    kobject_init,
-    kobject_put,
-    sysfs_create_files,
-)
+    attribute, kobj_type, kobject_add, kobject_init, kobject_put, sysfs_create_files)
 from blkmodel.services.tasks.wait import wait_for_completion
 
 

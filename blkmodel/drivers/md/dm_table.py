@@ -12,53 +12,18 @@ from typing import Any
 from blkmodel.block import blk_core, blk_mq, blk_settings
 from blkmodel.block.partition_generic import bdevname
 from blkmodel.drivers.md import dm, dm_target
-from blkmodel.drivers.md.dm_h import (
-    dm_dev_internal,
-    dm_target_hybrid,
-    dm_target_request_based,
-)
+from blkmodel.drivers.md.dm_h import dm_dev_internal, dm_target_hybrid, dm_target_request_based
 from blkmodel.fs import block_dev
 from blkmodel.include.linux.blkdev import (
-    BLK_ZONED_HM,
-    BLK_ZONED_NONE,
-    QUEUE_FLAG_ADD_RANDOM,
-    QUEUE_FLAG_DAX,
-    QUEUE_FLAG_DISCARD,
-    QUEUE_FLAG_FUA,
-    QUEUE_FLAG_NONROT,
-    QUEUE_FLAG_SECERASE,
-    QUEUE_FLAG_WC,
-    SECTOR_SHIFT,
-    bdev_get_queue,
-    blk_queue_add_random,
-    blk_queue_discard,
-    blk_queue_nonrot,
-    blk_queue_secure_erase,
-    blk_queue_zone_sectors,
-    blk_queue_zoned_model,
-    copy_limits,
-    queue_is_mq,
-    queue_limits,
-)
+    BLK_ZONED_HM, BLK_ZONED_NONE, QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DAX, QUEUE_FLAG_DISCARD, QUEUE_FLAG_FUA,
+    QUEUE_FLAG_NONROT, QUEUE_FLAG_SECERASE, QUEUE_FLAG_WC, SECTOR_SHIFT, bdev_get_queue, blk_queue_add_random,
+    blk_queue_discard, blk_queue_nonrot, blk_queue_secure_erase, blk_queue_zone_sectors, blk_queue_zoned_model,
+    copy_limits, queue_is_mq, queue_limits)
 from blkmodel.include.linux.device_mapper import (
-    DM_TYPE_BIO_BASED,
-    DM_TYPE_DAX_BIO_BASED,
-    DM_TYPE_NONE,
-    DM_TYPE_NVME_BIO_BASED,
-    DM_TYPE_REQUEST_BASED,
-    DMERR,
-    DMWARN,
-    dm_div_up,
-    dm_round_up,
-    dm_target_always_writeable,
-    dm_target_has_integrity,
-    dm_target_is_immutable,
-    dm_target_is_wildcard,
-    dm_target_needs_singleton,
-    dm_target_passes_integrity,
-    dm_target_supports_zoned_hm,
-)
-from blkmodel.include.linux.device_mapper import dm_target as dm_target_struct
+    DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NONE, DM_TYPE_NVME_BIO_BASED, DM_TYPE_REQUEST_BASED, DMERR,
+    DMWARN, dm_div_up, dm_round_up, dm_target as dm_target_struct, dm_target_always_writeable, dm_target_has_integrity,
+    dm_target_is_immutable, dm_target_is_wildcard, dm_target_needs_singleton, dm_target_passes_integrity,
+    dm_target_supports_zoned_hm)
 from blkmodel.include.linux.fs import FMODE_WRITE, i_size_read
 from blkmodel.services.base.bug import BUG_ON
 from blkmodel.services.base.ctype import isspace, skip_spaces

@@ -2,12 +2,7 @@
 
 from typing import Any
 
-from blkmodel.include.linux.device_mapper import (
-    DM_MAPIO_KILL,
-    DM_TARGET_WILDCARD,
-    DMCRIT,
-    target_type,
-)
+from blkmodel.include.linux.device_mapper import DM_MAPIO_KILL, DM_TARGET_WILDCARD, DMCRIT, target_type
 from blkmodel.services.base.bug import BUG_ON
 from blkmodel.services.base.errno import EEXIST, EIO
 from blkmodel.services.base.module import module_put, request_module, try_module_get

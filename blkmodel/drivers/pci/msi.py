@@ -14,13 +14,8 @@ from blkmodel.services.cpus.topology import cpu_to_node, local_memory_node
 from blkmodel.services.data.list import list_add_tail, list_del_init
 from blkmodel.services.devices.device import dev_to_node
 from blkmodel.services.devices.msi import (
-    alloc_msi_entry,
-    for_each_pci_msi_entry,
-    free_msi_entry,
-    msi_domain_alloc_irqs,
-    msi_domain_free_irqs,
-    nth_pci_msi_entry,
-)
+    alloc_msi_entry, for_each_pci_msi_entry, free_msi_entry, msi_domain_alloc_irqs, msi_domain_free_irqs,
+    nth_pci_msi_entry)
 from blkmodel.services.devices.pci import PCI_IRQ_AFFINITY, PCI_IRQ_LEGACY, PCI_IRQ_MSI, PCI_IRQ_MSIX, to_pci_dev
 from blkmodel.services.memory.slab import kfree
 

@@ -3,29 +3,10 @@
 from dataclasses import field
 from typing import Any
 
-from blkmodel.include.linux.bio import (
-    bio_for_each_bvec,
-    bio_has_data,
-    bio_iovec,
-    bio_iter_bvec,
-    bio_set,
-    segments_of,
-)
+from blkmodel.include.linux.bio import bio_for_each_bvec, bio_has_data, bio_iovec, bio_iter_bvec, bio_set, segments_of
 from blkmodel.include.linux.blk_types import (
-    REQ_FAILFAST_MASK,
-    REQ_NOMERGE_FLAGS,
-    REQ_OP_DISCARD,
-    REQ_OP_DRV_IN,
-    REQ_OP_DRV_OUT,
-    REQ_OP_FLUSH,
-    REQ_OP_MASK,
-    REQ_OP_SCSI_IN,
-    REQ_OP_SCSI_OUT,
-    REQ_OP_SECURE_ERASE,
-    REQ_OP_WRITE_SAME,
-    REQ_OP_WRITE_ZEROES,
-    blk_rq_stat,
-)
+    REQ_FAILFAST_MASK, REQ_NOMERGE_FLAGS, REQ_OP_DISCARD, REQ_OP_DRV_IN, REQ_OP_DRV_OUT, REQ_OP_FLUSH, REQ_OP_MASK,
+    REQ_OP_SCSI_IN, REQ_OP_SCSI_OUT, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, blk_rq_stat)
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.kobject import kobject
 from blkmodel.services.memory.dma_mapping import DMA_FROM_DEVICE, DMA_TO_DEVICE

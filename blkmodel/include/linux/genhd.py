@@ -9,14 +9,8 @@ from blkmodel.services.devices.device import device, get_device, put_device
 from blkmodel.services.memory.percpu import alloc_percpu, free_percpu
 from blkmodel.services.memory.slab import kzalloc
 from blkmodel.services.tasks.percpu_refcount import (
-    percpu_ref,
-    percpu_ref_exit,
-    percpu_ref_get,
-    percpu_ref_init,
-    percpu_ref_kill,
-    percpu_ref_put,
-    percpu_ref_tryget_live,
-)
+    percpu_ref, percpu_ref_exit, percpu_ref_get, percpu_ref_init, percpu_ref_kill, percpu_ref_put,
+    percpu_ref_tryget_live)
 from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock
 from blkmodel.services.tasks.workqueue import work_struct
 from blkmodel.sim import running

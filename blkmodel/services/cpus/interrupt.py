@@ -7,13 +7,7 @@ from blkmodel.services.base.bug import WARN_ON
 from blkmodel.services.base.errno import EBUSY, EINVAL, ENOMEM
 from blkmodel.services.cpus.cpumask import cpumask
 from blkmodel.services.cpus.irqdesc import (
-    IRQS_PENDING,
-    generic_handle_irq,
-    irq_activate,
-    irq_shutdown_and_deactivate,
-    irq_startup,
-    irq_to_desc,
-)
+    IRQS_PENDING, generic_handle_irq, irq_activate, irq_shutdown_and_deactivate, irq_startup, irq_to_desc)
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim import statics, this

@@ -7,17 +7,8 @@ from blkmodel.services.base.errno import EAGAIN, EBUSY, EIO, ENOMEM, EOPNOTSUPP
 from blkmodel.services.files.uio import copy_to_iter, iov_iter_count, iov_iter_revert
 from blkmodel.services.memory.gfp import GFP_KERNEL, alloc_page
 from blkmodel.services.memory.mm import (
-    PageDirty,
-    PageLocked,
-    PagePrivate,
-    PageUptodate,
-    PG_dirty,
-    PG_locked,
-    clear_page_flag,
-    get_page,
-    put_page,
-    set_page_flag,
-)
+    PageDirty, PageLocked, PagePrivate, PageUptodate, PG_dirty, PG_locked, clear_page_flag, get_page, put_page,
+    set_page_flag)
 from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE
 

@@ -7,24 +7,9 @@ from blkmodel.services.base.errno import ENOMEM
 from blkmodel.services.data.list import list_empty
 from blkmodel.services.memory.gfp import __GFP_DIRECT_RECLAIM, GFP_KERNEL, __free_pages, alloc_pages_node
 from blkmodel.services.memory.slab import (
-    NUMA_NO_NODE,
-    kcalloc_node,
-    kfree,
-    kmalloc_array_sized,
-    kmem_cache_alloc,
-    kmem_cache_free,
-    kzalloc,
-    kzalloc_node,
-)
+    NUMA_NO_NODE, kcalloc_node, kfree, kmalloc_array_sized, kmem_cache_alloc, kmem_cache_free, kzalloc, kzalloc_node)
 from blkmodel.services.tasks.wait import (
-    TASK_UNINTERRUPTIBLE,
-    finish_wait,
-    init_wait,
-    prepare_to_wait,
-    wait_queue_entry,
-    wait_queue_head,
-    wake_up,
-)
+    TASK_UNINTERRUPTIBLE, finish_wait, init_wait, prepare_to_wait, wait_queue_entry, wait_queue_head, wake_up)
 from blkmodel.sim import this
 from blkmodel.sim.structure import Struct
 

@@ -8,8 +8,7 @@ from random import Random
 
 from blkmodel.include.linux.sbitmap import DEFINE_SBQ_WAIT, sbitmap_queue, sbq_wait_ptr
 from blkmodel.lib import sbitmap
-from blkmodel.lib.sbitmap import __sbitmap_queue_get as take
-from blkmodel.lib.sbitmap import __sbitmap_queue_get_shallow as take_shallow
+from blkmodel.lib.sbitmap import __sbitmap_queue_get as take, __sbitmap_queue_get_shallow as take_shallow
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.tasks.wait import TASK_UNINTERRUPTIBLE
 from blkmodel.sim.kernel import Context

@@ -12,8 +12,7 @@ from blkmodel.errors import KernelError
 from blkmodel.trace import Assign, Call, Return, record
 from blkmodel.trace.walk import walk
 from blkmodel.view.draw.figure import STYLE
-from blkmodel.view.facts.mapped import COLOURS, SECTORS, key, lines_of, log, mapped, strip, targets_of
-from blkmodel.view.facts.mapped import STYLE as OWN
+from blkmodel.view.facts.mapped import COLOURS, SECTORS, STYLE as OWN, key, lines_of, log, mapped, strip, targets_of
 
 
 class Piece(NamedTuple):

@@ -13,8 +13,7 @@ from blkmodel.sim import this
 from blkmodel.trace import Return, record
 from blkmodel.userland import dmsetup
 from blkmodel.view.draw.figure import STYLE
-from blkmodel.view.facts.mapped import STYLE as OWN
-from blkmodel.view.facts.mapped import another_machine, targets_of
+from blkmodel.view.facts.mapped import STYLE as OWN, another_machine, targets_of
 
 _A, _B = "0 2048 linear /dev/nullb0 0", "0 4096 linear /dev/nullb1 8192"
 STORY = (("create", "try", "--notable"), ("resume", "try"), ("load", "try", "--table", _A), ("resume", "try"),

@@ -15,8 +15,7 @@ from blkmodel.trace import Command, Doorbell, record
 from blkmodel.userland import lvm
 from blkmodel.userland.lvm.volumes import PE_START
 from blkmodel.view.draw.figure import STYLE
-from blkmodel.view.facts.mapped import COLOURS, key, targets_of
-from blkmodel.view.facts.mapped import STYLE as OWN
+from blkmodel.view.facts.mapped import COLOURS, STYLE as OWN, key, targets_of
 from blkmodel.view.figures.bio_map import Piece, pieces
 
 SIZE, MOST = 4096, 1024  # KiB: of the volume, and of one I/O

@@ -10,18 +10,7 @@ from itertools import pairwise
 from blkmodel.sim.machine import format_cpulist
 from blkmodel.view.draw.figure import STYLE, group, rect, text
 from blkmodel.view.facts.queue_facts import (
-    TYPES,
-    describe,
-    hctxs,
-    kinds_of,
-    nodes_of,
-    pair_of,
-    path,
-    served,
-    spare_pairs,
-    summary,
-    vector_of,
-)
+    TYPES, describe, hctxs, kinds_of, nodes_of, pair_of, path, served, spare_pairs, summary, vector_of)
 
 _TOP, _CPU, _CTX = 22, 30, 26
 _WIDE = {"hctx": 26, "tags": 35, "node": 25, "pair": 26, "vec": 24, "CPUs": 52}

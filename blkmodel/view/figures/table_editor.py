@@ -8,8 +8,8 @@ from html import escape
 from blkmodel import scenario
 from blkmodel.sim import this
 from blkmodel.view.draw.figure import STYLE
-from blkmodel.view.facts.mapped import COLOURS, SECTORS, areas, key, lines_of, log, mapped, strip, targets_of
-from blkmodel.view.facts.mapped import STYLE as OWN
+from blkmodel.view.facts.mapped import (
+    COLOURS, SECTORS, STYLE as OWN, areas, key, lines_of, log, mapped, strip, targets_of)
 
 LIMITS = ("logical_block_size", "physical_block_size", "io_min", "io_opt", "chunk_sectors", "max_sectors",
           "max_segments", "max_discard_sectors")

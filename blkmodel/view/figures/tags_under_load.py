@@ -8,8 +8,7 @@ from html import escape
 from typing import NamedTuple
 
 from blkmodel import scenario
-from blkmodel.block import bio as block_bio
-from blkmodel.block import blk_core, blk_mq
+from blkmodel.block import bio as block_bio, blk_core, blk_mq
 from blkmodel.block.blk_mq_h import blk_mq_get_ctx, blk_mq_map_queue
 from blkmodel.block.blk_mq_tag_h import bt_wait_ptr
 from blkmodel.include.linux.blk_mq import blk_mq_ops, queue_for_each_hw_ctx

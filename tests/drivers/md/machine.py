@@ -2,11 +2,7 @@
 
 from blkmodel import boot, scenario
 from blkmodel.drivers.md import dm_table, dm_target
-from blkmodel.include.linux.device_mapper import (
-    DM_ENDIO_DONE,
-    DM_MAPIO_REMAPPED,
-    target_type,
-)
+from blkmodel.include.linux.device_mapper import DM_ENDIO_DONE, DM_MAPIO_REMAPPED, target_type
 from tests.drivers.md import control
 from tests.drivers.md.disks import Disk, load
 

@@ -2,8 +2,7 @@
 
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from blkmodel import KernelError, scenario
 from blkmodel.block.blk_core import blk_queue_flag_set, submit_bio
@@ -13,16 +12,8 @@ from blkmodel.include.linux import blk_types as ops
 from blkmodel.include.linux.blk_mq import blk_qc_t_is_internal
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_DISCARD, QUEUE_FLAG_SECERASE, blk_queue_discard
 from blkmodel.include.linux.device_mapper import (
-    DM_ENDIO_INCOMPLETE,
-    DM_ENDIO_REQUEUE,
-    DM_MAPIO_DELAY_REQUEUE,
-    DM_MAPIO_KILL,
-    DM_MAPIO_REMAPPED,
-    DM_MAPIO_REQUEUE,
-    DM_MAPIO_SUBMITTED,
-    DM_TARGET_IMMUTABLE,
-    DM_TYPE_NVME_BIO_BASED,
-)
+    DM_ENDIO_INCOMPLETE, DM_ENDIO_REQUEUE, DM_MAPIO_DELAY_REQUEUE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED, DM_MAPIO_REQUEUE,
+    DM_MAPIO_SUBMITTED, DM_TARGET_IMMUTABLE, DM_TYPE_NVME_BIO_BASED)
 from blkmodel.include.linux.genhd import part_stat_read
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.base.errno import EIO

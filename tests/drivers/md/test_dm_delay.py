@@ -1,19 +1,12 @@
 """Delay: when I/O arrives below, and where."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot
 from blkmodel.drivers.md import dm_delay, dm_table
 from blkmodel.include.linux.blk_types import (
-    BLK_STS_OK,
-    REQ_FUA,
-    REQ_OP_DISCARD,
-    REQ_OP_READ,
-    REQ_OP_WRITE,
-    REQ_PREFLUSH,
-)
+    BLK_STS_OK, REQ_FUA, REQ_OP_DISCARD, REQ_OP_READ, REQ_OP_WRITE, REQ_PREFLUSH)
 from blkmodel.scenario import disk
 from blkmodel.services.base.errno import EEXIST, EINVAL, ENODEV, ENOMEM, ENXIO
 from blkmodel.services.tasks.timer import timer_pending

@@ -1,8 +1,7 @@
 """Flakey: what becomes of I/O while the device is up, and while it is down."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot
 from blkmodel.drivers.md import dm_flakey

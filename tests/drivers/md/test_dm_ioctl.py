@@ -1,8 +1,7 @@
 """The control interface: what it refuses, with which words; how devices are found; what it answers in what room."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot
 from blkmodel.drivers.md import dm, dm_ioctl, dm_table, dm_target
@@ -10,51 +9,14 @@ from blkmodel.errors import NotModelled
 from blkmodel.include.linux import dm_ioctl as uapi
 from blkmodel.include.linux.device_mapper import target_type
 from blkmodel.include.linux.dm_ioctl import (
-    _IOWR,
-    DATA_OFFSET,
-    DM_ACTIVE_PRESENT_FLAG,
-    DM_BUFFER_FULL_FLAG,
-    DM_DEFERRED_REMOVE,
-    DM_DEV_ARM_POLL_CMD,
-    DM_DEV_CREATE_CMD,
-    DM_DEV_REMOVE_CMD,
-    DM_DEV_RENAME_CMD,
-    DM_DEV_SET_GEOMETRY_CMD,
-    DM_DEV_STATUS_CMD,
-    DM_DEV_SUSPEND_CMD,
-    DM_DEV_WAIT_CMD,
-    DM_GET_TARGET_VERSION_CMD,
-    DM_INACTIVE_PRESENT_FLAG,
-    DM_INTERNAL_SUSPEND_FLAG,
-    DM_LIST_DEVICES_CMD,
-    DM_LIST_VERSIONS_CMD,
-    DM_NOFLUSH_FLAG,
-    DM_PERSISTENT_DEV_FLAG,
-    DM_QUERY_INACTIVE_TABLE_FLAG,
-    DM_READONLY_FLAG,
-    DM_REMOVE_ALL_CMD,
-    DM_SECURE_DATA_FLAG,
-    DM_STATUS_TABLE_FLAG,
-    DM_SUSPEND_FLAG,
-    DM_TABLE_CLEAR_CMD,
-    DM_TABLE_DEPS_CMD,
-    DM_TABLE_LOAD_CMD,
-    DM_TABLE_STATUS_CMD,
-    DM_TARGET_MSG_CMD,
-    DM_UEVENT_GENERATED_FLAG,
-    DM_UUID_FLAG,
-    DM_VERSION_CMD,
-    HEAD,
-    NAME_LIST,
-    TARGET_DEPS,
-    TARGET_MSG,
-    TARGET_SPEC,
-    TARGET_VERSIONS,
-    U32,
-    bytes_of,
-    string_at,
-    text_of,
-)
+    _IOWR, DATA_OFFSET, DM_ACTIVE_PRESENT_FLAG, DM_BUFFER_FULL_FLAG, DM_DEFERRED_REMOVE, DM_DEV_ARM_POLL_CMD,
+    DM_DEV_CREATE_CMD, DM_DEV_REMOVE_CMD, DM_DEV_RENAME_CMD, DM_DEV_SET_GEOMETRY_CMD, DM_DEV_STATUS_CMD,
+    DM_DEV_SUSPEND_CMD, DM_DEV_WAIT_CMD, DM_GET_TARGET_VERSION_CMD, DM_INACTIVE_PRESENT_FLAG, DM_INTERNAL_SUSPEND_FLAG,
+    DM_LIST_DEVICES_CMD, DM_LIST_VERSIONS_CMD, DM_NOFLUSH_FLAG, DM_PERSISTENT_DEV_FLAG, DM_QUERY_INACTIVE_TABLE_FLAG,
+    DM_READONLY_FLAG, DM_REMOVE_ALL_CMD, DM_SECURE_DATA_FLAG, DM_STATUS_TABLE_FLAG, DM_SUSPEND_FLAG, DM_TABLE_CLEAR_CMD,
+    DM_TABLE_DEPS_CMD, DM_TABLE_LOAD_CMD, DM_TABLE_STATUS_CMD, DM_TARGET_MSG_CMD, DM_UEVENT_GENERATED_FLAG,
+    DM_UUID_FLAG, DM_VERSION_CMD, HEAD, NAME_LIST, TARGET_DEPS, TARGET_MSG, TARGET_SPEC, TARGET_VERSIONS, U32, bytes_of,
+    string_at, text_of)
 from blkmodel.include.linux.fs import EPOLLIN, O_RDONLY, filp_close, filp_open, vfs_ioctl
 from blkmodel.services.base.err import PTR_ERR
 from blkmodel.services.base.errno import EBUSY, EFAULT, EINVAL, ENOMEM, ENOTTY, ENXIO, ERESTARTSYS

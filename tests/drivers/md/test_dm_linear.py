@@ -1,15 +1,13 @@
 """linear: sectors of a device below, from one of them on."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from blkmodel.drivers.md import dm_linear, dm_target
 from blkmodel.include.linux import blk_types as ops
 from blkmodel.include.linux.bio import bio_sectors
 from blkmodel.include.linux.blk_types import BLK_STS_OK
-from blkmodel.include.linux.device_mapper import DM_MAPIO_REMAPPED, target_type
-from blkmodel.include.linux.device_mapper import dm_target as dm_target_struct
+from blkmodel.include.linux.device_mapper import DM_MAPIO_REMAPPED, dm_target as dm_target_struct, target_type
 from blkmodel.services.base.errno import EEXIST, ENOMEM
 from tests.drivers.md import control
 from tests.drivers.md.ios import a_bio, read, write

@@ -3,8 +3,7 @@
 from functools import partial
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot, scenario
 from blkmodel.block.blk_core import blk_finish_plug, blk_queue_flag_set, blk_start_plug
@@ -13,15 +12,8 @@ from blkmodel.drivers.md import dm_mpath, dm_rq
 from blkmodel.drivers.md.dm_bio_record_h import dm_bio_details
 from blkmodel.fs.block_dev import bdput, lookup_bdev
 from blkmodel.include.linux.blk_types import (
-    BLK_STS_DEV_RESOURCE,
-    BLK_STS_IOERR,
-    BLK_STS_MEDIUM,
-    BLK_STS_OK,
-    BLK_STS_RESOURCE,
-    BLK_STS_TARGET,
-    BLK_STS_TRANSPORT,
-    REQ_OP_WRITE,
-)
+    BLK_STS_DEV_RESOURCE, BLK_STS_IOERR, BLK_STS_MEDIUM, BLK_STS_OK, BLK_STS_RESOURCE, BLK_STS_TARGET,
+    BLK_STS_TRANSPORT, REQ_OP_WRITE)
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_DYING, blk_plug
 from blkmodel.include.linux.dm_ioctl import DM_DEV_STATUS_CMD
 from blkmodel.include.linux.fs import O_RDONLY, filp_open, vfs_ioctl
@@ -29,13 +21,7 @@ from blkmodel.services.base.errno import EBUSY, EINVAL, EIO, ENOMEM, ENXIO
 from blkmodel.services.base.string import kstrdup
 from blkmodel.services.devices.kobject import sysfs
 from blkmodel.services.devices.scsi_dh import (
-    SCSI_DH_DEV_OFFLINED,
-    SCSI_DH_DEV_TEMP_BUSY,
-    SCSI_DH_IMM_RETRY,
-    SCSI_DH_NOSYS,
-    SCSI_DH_OK,
-    SCSI_DH_RETRY,
-)
+    SCSI_DH_DEV_OFFLINED, SCSI_DH_DEV_TEMP_BUSY, SCSI_DH_IMM_RETRY, SCSI_DH_NOSYS, SCSI_DH_OK, SCSI_DH_RETRY)
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import sizeof
 from tests.drivers.md import control

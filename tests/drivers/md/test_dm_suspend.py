@@ -1,8 +1,7 @@
 """A suspended device lets nothing through and loses nothing; who hears of it, and what ends the waiting."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from blkmodel import scenario
 from blkmodel.block.blk_core import submit_bio
@@ -10,9 +9,7 @@ from blkmodel.drivers.md import dm
 from blkmodel.drivers.md.dm_h import DM_SUSPEND_LOCKFS_FLAG
 from blkmodel.include.linux import blk_types as ops
 from blkmodel.include.linux.bio import bioset_initialized
-from blkmodel.include.linux.device_mapper import (
-    DM_MAPIO_SUBMITTED,
-)
+from blkmodel.include.linux.device_mapper import DM_MAPIO_SUBMITTED
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.base.errno import EINTR, EINVAL, EIO, ENOMEM
 from blkmodel.sim import this

@@ -1,48 +1,21 @@
 """Tables: which are refused, with which words; how targets are found; what a device can do as a consequence."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot
 from blkmodel.block import blk_core
 from blkmodel.block.blk_settings import (
-    blk_queue_logical_block_size,
-    blk_queue_max_discard_sectors,
-    blk_queue_max_hw_sectors,
-    blk_queue_max_write_zeroes_sectors,
-    blk_queue_physical_block_size,
-    blk_queue_write_cache,
-)
+    blk_queue_logical_block_size, blk_queue_max_discard_sectors, blk_queue_max_hw_sectors,
+    blk_queue_max_write_zeroes_sectors, blk_queue_physical_block_size, blk_queue_write_cache)
 from blkmodel.drivers.md import dm, dm_table
 from blkmodel.include.linux.blkdev import (
-    BLK_ZONED_HA,
-    BLK_ZONED_HM,
-    QUEUE_FLAG_ADD_RANDOM,
-    QUEUE_FLAG_DISCARD,
-    QUEUE_FLAG_FUA,
-    QUEUE_FLAG_NONROT,
-    QUEUE_FLAG_SECERASE,
-    QUEUE_FLAG_WC,
-)
-from blkmodel.include.linux.blkdev import test_bit as bit_is_set
+    BLK_ZONED_HA, BLK_ZONED_HM, QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DISCARD, QUEUE_FLAG_FUA, QUEUE_FLAG_NONROT,
+    QUEUE_FLAG_SECERASE, QUEUE_FLAG_WC, test_bit as bit_is_set)
 from blkmodel.include.linux.device_mapper import (
-    DM_MAPIO_KILL,
-    DM_TARGET_ALWAYS_WRITEABLE,
-    DM_TARGET_IMMUTABLE,
-    DM_TARGET_INTEGRITY,
-    DM_TARGET_PASSES_INTEGRITY,
-    DM_TARGET_SINGLETON,
-    DM_TYPE_BIO_BASED,
-    DM_TYPE_DAX_BIO_BASED,
-    DM_TYPE_NONE,
-    DM_TYPE_NVME_BIO_BASED,
-    DM_TYPE_REQUEST_BASED,
-    dm_arg,
-    dm_arg_set,
-    dm_dev,
-    dm_target_callbacks,
-)
+    DM_MAPIO_KILL, DM_TARGET_ALWAYS_WRITEABLE, DM_TARGET_IMMUTABLE, DM_TARGET_INTEGRITY, DM_TARGET_PASSES_INTEGRITY,
+    DM_TARGET_SINGLETON, DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NONE, DM_TYPE_NVME_BIO_BASED,
+    DM_TYPE_REQUEST_BASED, dm_arg, dm_arg_set, dm_dev, dm_target_callbacks)
 from blkmodel.include.linux.dm_ioctl import DM_READONLY_FLAG, DM_TABLE_LOAD_CMD, TARGET_SPEC
 from blkmodel.include.linux.fs import FMODE_READ, FMODE_WRITE
 from blkmodel.services.base.errno import EINVAL, ENODEV, ENOMEM, ENXIO, EOVERFLOW

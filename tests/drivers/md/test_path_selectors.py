@@ -3,8 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from blkmodel import boot
 from blkmodel.drivers.md import dm_path_selector, dm_round_robin, dm_service_time

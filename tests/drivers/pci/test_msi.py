@@ -1,8 +1,7 @@
 """A device's vectors: how many, their affinity, their handlers, and that all is given back."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import blkmodel
 from blkmodel.device.controller import Controller
@@ -11,25 +10,11 @@ from blkmodel.drivers.pci import msi
 from blkmodel.services.base.errno import EBUSY, EINVAL, ENOMEM, ENOSPC, ERANGE
 from blkmodel.services.cpus.cpuhotplug import cpu_down, cpu_up
 from blkmodel.services.cpus.interrupt import (
-    IRQ_HANDLED,
-    IRQF_SHARED,
-    disable_irq,
-    enable_irq,
-    free_irq,
-    irq_affinity,
-    irqaction,
-    request_irq,
-)
+    IRQ_HANDLED, IRQF_SHARED, disable_irq, enable_irq, free_irq, irq_affinity, irqaction, request_irq)
 from blkmodel.services.cpus.irqdesc import irq_activate, irq_desc_tree, irq_to_desc, proc_irq
 from blkmodel.services.devices.msi import for_each_pci_msi_entry
 from blkmodel.services.devices.pci import (
-    PCI_IRQ_AFFINITY,
-    PCI_IRQ_ALL_TYPES,
-    PCI_IRQ_MSIX,
-    pci_alloc_irq_vectors,
-    pci_free_irq,
-    pci_request_irq,
-)
+    PCI_IRQ_AFFINITY, PCI_IRQ_ALL_TYPES, PCI_IRQ_MSIX, pci_alloc_irq_vectors, pci_free_irq, pci_request_irq)
 from blkmodel.sim.interrupts import interrupts
 from blkmodel.sim.machine import machine
 from tests.machines import machines

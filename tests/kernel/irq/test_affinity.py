@@ -4,8 +4,7 @@ That the result is the kernel's own is shown by the recordings of queue maps: te
 """
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import blkmodel
 from blkmodel.kernel.irq import affinity

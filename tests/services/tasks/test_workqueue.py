@@ -5,18 +5,8 @@ import pytest
 from blkmodel import boot
 from blkmodel.services.tasks.jiffies import HZ, jiffies, jiffies_to_ns
 from blkmodel.services.tasks.workqueue import (
-    INIT_DELAYED_WORK,
-    INIT_WORK,
-    alloc_workqueue,
-    delayed_work,
-    destroy_workqueue,
-    flush_workqueue,
-    queue_delayed_work,
-    queue_work,
-    schedule_work,
-    work_pending,
-    work_struct,
-)
+    INIT_DELAYED_WORK, INIT_WORK, alloc_workqueue, delayed_work, destroy_workqueue, flush_workqueue, queue_delayed_work,
+    queue_work, schedule_work, work_pending, work_struct)
 from blkmodel.sim.events import HungTask
 
 

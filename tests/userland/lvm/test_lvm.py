@@ -6,8 +6,7 @@ import shlex
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot, scenario
 from blkmodel.errors import KernelError

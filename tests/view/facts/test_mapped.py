@@ -4,8 +4,7 @@ import re
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from blkmodel.view.figures.bio_map import bio_map, mapped_pieces
 from blkmodel.view.figures.device_state import STORY, device_state, last_command

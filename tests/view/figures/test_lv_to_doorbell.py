@@ -4,8 +4,7 @@ import re
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from blkmodel.view.figures.lv_to_doorbell import SIZE, SLOTS, VOLUMES, lv_to_doorbell, room, went_down
 

@@ -5,8 +5,7 @@ import re
 from html import unescape
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from blkmodel.block.blk_mq_tag_h import blk_mq_tags
 from blkmodel.sim.memory import address_of

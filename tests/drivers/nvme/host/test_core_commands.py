@@ -12,18 +12,8 @@ from blkmodel.drivers.nvme.host.nvme_h import NVME_QID_ANY, NVME_QUIRK_DEALLOCAT
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.blk_mq import BLK_MQ_REQ_NOWAIT
 from blkmodel.include.linux.blk_types import (
-    BLK_STS_IOERR,
-    BLK_STS_NOTSUPP,
-    BLK_STS_OK,
-    BLK_STS_RESOURCE,
-    REQ_FAILFAST_DEV,
-    REQ_FUA,
-    REQ_OP_DISCARD,
-    REQ_OP_READ,
-    REQ_OP_SECURE_ERASE,
-    REQ_OP_WRITE,
-    REQ_RAHEAD,
-)
+    BLK_STS_IOERR, BLK_STS_NOTSUPP, BLK_STS_OK, BLK_STS_RESOURCE, REQ_FAILFAST_DEV, REQ_FUA, REQ_OP_DISCARD,
+    REQ_OP_READ, REQ_OP_SECURE_ERASE, REQ_OP_WRITE, REQ_RAHEAD)
 from blkmodel.include.linux.blkdev import WRITE_LIFE_NONE, WRITE_LIFE_NOT_SET
 from blkmodel.services.tasks.wait import completion, completion_done
 from blkmodel.sim import this, wire

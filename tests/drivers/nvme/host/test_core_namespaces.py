@@ -22,15 +22,8 @@ from blkmodel.services.cpus.irqdesc import irq_desc_tree
 from blkmodel.services.devices.device import devices
 from blkmodel.services.devices.kobject import sysfs
 from blkmodel.services.devices.pci import (
-    PCI_ERS_RESULT_CAN_RECOVER,
-    PCI_ERS_RESULT_DISCONNECT,
-    PCI_ERS_RESULT_NEED_RESET,
-    PCI_ERS_RESULT_RECOVERED,
-    pci_channel_io_frozen,
-    pci_channel_io_normal,
-    pci_channel_io_perm_failure,
-    to_pci_dev,
-)
+    PCI_ERS_RESULT_CAN_RECOVER, PCI_ERS_RESULT_DISCONNECT, PCI_ERS_RESULT_NEED_RESET, PCI_ERS_RESULT_RECOVERED,
+    pci_channel_io_frozen, pci_channel_io_normal, pci_channel_io_perm_failure, to_pci_dev)
 from blkmodel.services.tasks.workqueue import queue_work, work_pending
 from blkmodel.sim import this
 from blkmodel.sim.structure import Array

@@ -1,8 +1,7 @@
 """Commands on their way: doorbells and when they ring, completions and their phase, polling, retries, timeouts."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from blkmodel import KernelError, scenario
 from blkmodel.block import blk_mq

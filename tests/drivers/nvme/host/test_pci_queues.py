@@ -1,8 +1,7 @@
 """How many I/O queues a controller gets, of which type, and which vector each has."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import blkmodel
 from blkmodel import KernelError, scenario
