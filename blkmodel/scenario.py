@@ -22,9 +22,7 @@ from blkmodel.drivers.nvme.host import core as nvme_core, pci as nvme_pci
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.fs.aio import io_getevents, io_submit, iocb, kioctx
 from blkmodel.include.linux.blkdev import READ, WRITE
-from blkmodel.include.linux.fs import (
-    BLKDISCARD, BLKZEROOUT, O_DIRECT, O_RDONLY, O_RDWR, O_WRONLY, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, filp_close,
-    filp_open, new_sync_read, new_sync_write)
+from blkmodel.include.linux.fs import BLKDISCARD, BLKZEROOUT
 from blkmodel.include.linux.genhd import dev_to_disk
 from blkmodel.services.base.err import IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import EBUSY, EEXIST, ENODEV, ENOENT, ENOMEM
@@ -32,6 +30,9 @@ from blkmodel.services.base.moduleparam import parse_args
 from blkmodel.services.devices.configfs import configfs_mkdir, configfs_rmdir, configfs_write
 from blkmodel.services.devices.device import dev_get_drvdata, dev_name, devices
 from blkmodel.services.devices.pci import pci_bus_add_device, to_pci_dev
+from blkmodel.services.files.file import (
+    O_DIRECT, O_RDONLY, O_RDWR, O_WRONLY, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, filp_close, filp_open, new_sync_read,
+    new_sync_write)
 from blkmodel.services.files.uio import iov_iter, iov_iter_init, map_user_buffer, unmap_user_buffer
 from blkmodel.sim import forget, statics, this
 from blkmodel.sim.memory import PAGE_SIZE

@@ -17,9 +17,9 @@ from blkmodel.capture.check import check
 from blkmodel.device.controller import Controller
 from blkmodel.include.linux.blk_mq import blk_mq_ops, blk_mq_queue_map, blk_mq_tag_set
 from blkmodel.include.linux.blkdev import READ
-from blkmodel.include.linux.fs import O_DIRECT, O_RDONLY, filp_close, filp_open, new_sync_read
 from blkmodel.kernel.irq.affinity import irq_create_affinity_masks
 from blkmodel.services.cpus.interrupt import irq_affinity
+from blkmodel.services.files.file import O_DIRECT, O_RDONLY, filp_close, filp_open, new_sync_read
 from blkmodel.services.files.uio import iov_iter, iov_iter_init, map_user_buffer, unmap_user_buffer
 from blkmodel.sim import boot, machine
 from blkmodel.trace import record

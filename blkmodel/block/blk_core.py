@@ -32,6 +32,7 @@ from blkmodel.services.base.errno import (
     EAGAIN, EBADE, EBUSY, EILSEQ, EIO, ENODATA, ENODEV, ENOLINK, ENOMEM, ENOSPC, EOPNOTSUPP, EREMCHG, EREMOTEIO,
     ETIMEDOUT)
 from blkmodel.services.base.printk import pr_err, pr_info
+from blkmodel.services.base.symbols import provide
 from blkmodel.services.data.idr import ida, ida_simple_get, ida_simple_remove
 from blkmodel.services.data.list import (
     INIT_LIST_HEAD, list_add, list_del_init, list_empty, list_first_entry, list_head, list_splice_init)
@@ -800,3 +801,6 @@ def blk_dev_init():
     """At boot: make the cache of queues."""
     variables().blk_requestq_cachep = kmem_cache_create("request_queue", sizeof(request_queue), request_queue)
     return 0
+
+
+provide(blk_flush_plug_list=blk_flush_plug_list)

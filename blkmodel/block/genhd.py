@@ -8,7 +8,6 @@ from typing import Any
 from blkmodel.block import blk_core, blk_mq, blk_sysfs, elevator, partition_generic
 from blkmodel.fs import block_dev
 from blkmodel.include.linux.blkdev import queue_is_mq
-from blkmodel.include.linux.fs import FMODE_READ
 from blkmodel.include.linux.genhd import (
     DISK_EVENT_EJECT_REQUEST, DISK_EVENT_FLAG_POLL, DISK_EVENT_FLAG_UEVENT, DISK_EVENT_MEDIA_CHANGE, DISK_MAX_PARTS,
     DISK_PITER_INCL_EMPTY, DISK_PITER_INCL_EMPTY_PART0, DISK_PITER_INCL_PART0, DISK_PITER_REVERSE, GENHD_FL_EXT_DEVT,
@@ -23,6 +22,7 @@ from blkmodel.services.base.init import subsys_initcall
 from blkmodel.services.base.kdev_t import MAJOR, MINOR, MINORBITS, MKDEV
 from blkmodel.services.base.module import module_put, request_module, try_module_get
 from blkmodel.services.base.printk import pr_err, pr_warn
+from blkmodel.services.base.symbols import provide
 from blkmodel.services.data.idr import idr, idr_alloc, idr_find, idr_remove, idr_replace
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
 from blkmodel.services.devices.backing_dev import bdi_register_owner, bdi_unregister
@@ -34,6 +34,7 @@ from blkmodel.services.devices.kobject import (
     KOBJ_ADD, KOBJ_CHANGE, attribute, attribute_group, kobject_create_and_add, kobject_get_unless_zero, kobject_name,
     kobject_put, kobject_uevent, kobject_uevent_env, sysfs_create_files, sysfs_create_link, sysfs_remove_files,
     sysfs_remove_link)
+from blkmodel.services.files.file import FMODE_READ
 from blkmodel.services.memory.gfp import GFP_KERNEL, GFP_NOWAIT
 from blkmodel.services.memory.slab import kfree, kzalloc, kzalloc_node
 from blkmodel.services.tasks.jiffies import msecs_to_jiffies
@@ -880,3 +881,6 @@ def disk_release_events(disk):
     """Free what the asking needed. It must have been ended."""
     WARN_ON_ONCE(disk.ev is not None and disk.ev.block != 1)
     kfree(disk.ev)
+
+
+provide(blk_lookup_devt=blk_lookup_devt)

@@ -2,8 +2,10 @@
 
 from blkmodel.block import blk_lib
 from blkmodel.include.linux.blkdev import BLKDEV_DISCARD_SECURE, BLKDEV_ZERO_NOUNMAP, bdev_get_queue, blk_queue_discard
-from blkmodel.include.linux.fs import BLKDISCARD, BLKSECDISCARD, BLKZEROOUT, FMODE_WRITE, i_size_read
+from blkmodel.include.linux.fs import BLKDISCARD, BLKSECDISCARD, BLKZEROOUT
 from blkmodel.services.base.errno import EBADF, EINVAL, ENOTTY, EOPNOTSUPP
+from blkmodel.services.files.file import FMODE_WRITE
+from blkmodel.services.files.inode import i_size_read
 from blkmodel.services.files.pagemap import truncate_inode_pages_range
 from blkmodel.services.memory.gfp import GFP_KERNEL
 

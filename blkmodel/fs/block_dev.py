@@ -13,13 +13,7 @@ from blkmodel.include.linux.blk_types import (
     bio_vec)
 from blkmodel.include.linux.blkdev import (
     BLKDEV_ZERO_NOFALLBACK, BLKDEV_ZERO_NOUNMAP, READ, bdev_get_queue, bdev_logical_block_size, blk_plug)
-from blkmodel.include.linux.fs import (
-    FALLOC_FL_KEEP_SIZE, FALLOC_FL_NO_HIDE_STALE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, FMODE_EXCL, FMODE_NDELAY,
-    FMODE_NOWAIT, FMODE_WRITE, FMODE_WRITE_IOCTL, I_BDEV, I_DIRTY, I_NEW, IOCB_DIRECT, IOCB_DSYNC, IOCB_HIPRI,
-    IOCB_NOWAIT, O_ACCMODE, O_EXCL, O_LARGEFILE, O_NDELAY, S_IFBLK, S_IFMT, address_space_operations, blksize_bits,
-    block_device, clear_inode, file_operations, i_blocksize, i_size_read, i_size_write, iget5_locked, ihold, ilookup5,
-    inode, inode_unhashed, iput, is_sync_kiocb, kern_path, remove_inode_hash, sb_is_blkdev_sb, super_block,
-    super_operations, unlock_new_inode, write_inode_now)
+from blkmodel.include.linux.fs import I_BDEV, block_device
 from blkmodel.include.linux.genhd import (
     DISK_EVENT_EJECT_REQUEST, DISK_EVENT_MEDIA_CHANGE, GENHD_FL_BLOCK_EVENTS_ON_EXCL_WRITE, GENHD_FL_HIDDEN,
     GENHD_FL_UP, disk_part_scan_enabled, disk_put_part, disk_to_dev, get_capacity, part_to_dev)
@@ -30,10 +24,21 @@ from blkmodel.services.base.errno import (
 from blkmodel.services.base.init import fs_initcall, module_init
 from blkmodel.services.base.kdev_t import MAJOR, MINOR
 from blkmodel.services.base.printk import pr_info, pr_warn
+from blkmodel.services.base.stat import S_IFBLK, S_IFMT
+from blkmodel.services.base.symbols import provide
 from blkmodel.services.data.list import list_add, list_del_init, list_head
 from blkmodel.services.devices.backing_dev import bdi_get, bdi_put, noop_backing_dev_info
 from blkmodel.services.devices.kobject import (
     kobject_get, kobject_name, kobject_put, sysfs_create_link, sysfs_remove_link)
+from blkmodel.services.files.file import (
+    FALLOC_FL_KEEP_SIZE, FALLOC_FL_NO_HIDE_STALE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, FMODE_EXCL, FMODE_NDELAY,
+    FMODE_NOWAIT, FMODE_WRITE, FMODE_WRITE_IOCTL, IOCB_DIRECT, IOCB_DSYNC, IOCB_HIPRI, IOCB_NOWAIT, O_ACCMODE, O_EXCL,
+    O_LARGEFILE, O_NDELAY, is_sync_kiocb)
+from blkmodel.services.files.inode import (
+    I_DIRTY, I_NEW, address_space_operations, blksize_bits, clear_inode, i_blocksize, i_size_read, i_size_write,
+    iget5_locked, ihold, ilookup5, inode, inode_unhashed, iput, remove_inode_hash, sb_is_blkdev_sb, super_block,
+    super_operations, unlock_new_inode, write_inode_now)
+from blkmodel.services.files.node import file_operations, kern_path
 from blkmodel.services.files.pagemap import (
     __generic_file_write_iter, filemap_flush, filemap_write_and_wait, generic_file_read_iter, generic_write_sync,
     invalidate_inode_pages2_range, invalidate_mapping_pages, truncate_inode_pages, truncate_inode_pages_final,
@@ -1049,3 +1054,6 @@ def_blk_fops = file_operations(open=blkdev_open, release=blkdev_close, read_iter
                                write_iter=blkdev_write_iter, iopoll=blkdev_iopoll, fsync=blkdev_fsync,
                                unlocked_ioctl=block_ioctl, fallocate=blkdev_fallocate)
 bdev_sops = super_operations(alloc_inode=bdev_alloc_inode, free_inode=bdev_free_inode, evict_inode=bdev_evict_inode)
+
+
+provide(bd_forget=bd_forget, def_blk_fops=def_blk_fops)

@@ -5,9 +5,10 @@ from typing import Any
 from blkmodel.block import bio as bio_module, blk_core, genhd
 from blkmodel.include.linux.bio import bio_set_dev
 from blkmodel.include.linux.blk_types import BIO_QUIET, REQ_OP_READ, REQ_OP_WRITE, REQ_SYNC, bio_flagged
-from blkmodel.include.linux.fs import i_size_read
 from blkmodel.include.linux.genhd import get_capacity, part_nr_sects_read
 from blkmodel.services.base.printk import pr_err
+from blkmodel.services.base.symbols import provide
+from blkmodel.services.files.inode import i_size_read
 from blkmodel.services.memory.gfp import GFP_NOFS, GFP_NOIO
 from blkmodel.services.memory.mm import (
     PageError, PG_error, PG_locked, PG_private, PG_uptodate, clear_page_flag, get_page, put_page, set_page_flag)
@@ -37,6 +38,7 @@ class buffer_head(Struct):
 
 
 def set_buffer_mapped(bh):
+    """Say that a buffer has a place on the device: b_bdev and b_blocknr are set."""
     bh.mapped = True
 
 
@@ -57,6 +59,7 @@ def create_empty_buffers(page, blocksize):
 
 
 def page_buffers(page):
+    """Return the buffers that hang on a page, in the order of their bytes."""
     return page.private
 
 
@@ -195,7 +198,11 @@ def submit_bh(op, op_flags, bh):
 
 
 def _log(bh, what):
+    """Log that a buffer's read or write failed, unless its bio was quiet about it."""
     if bh.quiet:
         return
     name = bh.b_bdev.bd_disk.disk_name if bh.b_bdev.bd_disk is not None else "?"
     pr_err(f"Buffer I/O error on dev {name}, logical block {bh.b_blocknr}, {what}")
+
+
+provide(block_invalidatepage=block_invalidatepage)

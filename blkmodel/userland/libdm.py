@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from blkmodel.include.linux import dm_ioctl as uapi
-from blkmodel.include.linux.fs import O_RDWR, filp_close, filp_open, mknod, unlink, vfs_ioctl
 from blkmodel.include.linux.genhd import dev_to_disk, disk_devt
 from blkmodel.services.base.err import IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import EBUSY, ENXIO
 from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV, huge_decode_dev, huge_encode_dev
 from blkmodel.services.base.stat import S_IFBLK
 from blkmodel.services.devices.device import devices
+from blkmodel.services.files.file import O_RDWR, filp_close, filp_open, vfs_ioctl
+from blkmodel.services.files.node import mknod, unlink
 from blkmodel.services.tasks.delay import msleep
 
 LIBRARY_VERSION = "1.02.185 (2022-05-18)"

@@ -141,6 +141,8 @@ def test_imports_point_one_way(name):
         assert not foreign, f"{name} needs more than the standard library"
     if part(name) in MODEL:
         assert {other for other in own if part(other) in ABOVE} == set()
+    if part(name) == "services":
+        assert {other for other in own if part(other) not in ("services", "sim", "")} == set()
     if part(name) == "sim":
         assert {other for other in own if part(other) not in ("sim", "")} == set()
     if part(name) == "view":

@@ -28,7 +28,6 @@ from blkmodel.include.linux.device_mapper import (
     DM_ANY_MINOR, DM_ENDIO_DONE, DM_ENDIO_INCOMPLETE, DM_ENDIO_REQUEUE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED,
     DM_MAPIO_REQUEUE, DM_MAPIO_SUBMITTED, DM_NAME, DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NONE,
     DM_TYPE_NVME_BIO_BASED, DM_TYPE_REQUEST_BASED, DMERR, DMINFO, DMWARN, dm_dev, dm_target_offset, to_bytes)
-from blkmodel.include.linux.fs import FMODE_EXCL, i_size_write
 from blkmodel.include.linux.genhd import (
     block_device_operations, disk_devt, disk_to_dev, get_capacity, op_stat_group, part_stat_get, part_stat_lock,
     part_stat_unlock, set_capacity)
@@ -46,6 +45,8 @@ from blkmodel.services.data.list import list_add, list_del_init, list_head, list
 from blkmodel.services.devices.dax import dax_get_by_host
 from blkmodel.services.devices.hdreg import hd_geometry
 from blkmodel.services.devices.kobject import kobject_uevent, kobject_uevent_env
+from blkmodel.services.files.file import FMODE_EXCL
+from blkmodel.services.files.inode import i_size_write
 from blkmodel.services.memory.gfp import GFP_KERNEL, GFP_NOIO, GFP_NOWAIT
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kfree, kzalloc_node
 from blkmodel.services.tasks.delay import msleep

@@ -23,7 +23,6 @@ from blkmodel.include.linux.dm_ioctl import (
     DM_VERSION_EXTRA, DM_VERSION_MAJOR, DM_VERSION_MINOR, DM_VERSION_PATCHLEVEL, NAME_LIST, TARGET_DEPS, TARGET_MSG,
     TARGET_SPEC, TARGET_VERSIONS, U32, U64, align_val, bytes_of, dm_ioctl as dm_ioctl_struct, read_head, string_at,
     write_head)
-from blkmodel.include.linux.fs import EPOLLIN, FMODE_READ, FMODE_WRITE, file_operations
 from blkmodel.include.linux.genhd import disk_devt, get_disk_ro
 from blkmodel.services.base.bug import BUG_ON
 from blkmodel.services.base.err import ERR_PTR, IS_ERR, PTR_ERR
@@ -35,6 +34,8 @@ from blkmodel.services.data.list import list_add, list_del_init, list_for_each, 
 from blkmodel.services.devices.hdreg import hd_geometry
 from blkmodel.services.devices.kobject import KOBJ_CHANGE, KOBJ_REMOVE
 from blkmodel.services.devices.miscdevice import MAPPER_CTRL_MINOR, misc_deregister, misc_register, miscdevice
+from blkmodel.services.files.file import EPOLLIN, FMODE_READ, FMODE_WRITE
+from blkmodel.services.files.node import file_operations
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim import statics

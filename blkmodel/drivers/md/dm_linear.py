@@ -8,10 +8,10 @@ from blkmodel.include.linux.blk_types import REQ_OP_ZONE_RESET, bio_op
 from blkmodel.include.linux.blkdev import SECTOR_SHIFT
 from blkmodel.include.linux.device_mapper import (
     DM_MAPIO_REMAPPED, DM_TARGET_PASSES_INTEGRITY, DMERR, STATUSTYPE_TABLE, dm_target_offset, target_type)
-from blkmodel.include.linux.fs import i_size_read
 from blkmodel.services.base.errno import EINVAL, ENOMEM
 from blkmodel.services.base.kernel import sscanf
 from blkmodel.services.base.types import unsigned_long
+from blkmodel.services.files.inode import i_size_read
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim.structure import Struct, struct

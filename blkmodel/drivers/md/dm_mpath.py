@@ -28,7 +28,6 @@ from blkmodel.include.linux.device_mapper import (
     DM_MAPIO_REMAPPED, DM_MAPIO_REQUEUE, DM_MAPIO_SUBMITTED, DM_TARGET_IMMUTABLE, DM_TARGET_PASSES_INTEGRITY,
     DM_TARGET_SINGLETON, DM_TYPE_BIO_BASED, DM_TYPE_NONE, DM_TYPE_REQUEST_BASED, DMERR, DMWARN, STATUSTYPE_INFO, dm_arg,
     dm_arg_set, target_type)
-from blkmodel.include.linux.fs import i_size_read
 from blkmodel.services.base.bug import WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.err import ERR_PTR, IS_ERR, IS_ERR_OR_NULL, PTR_ERR
 from blkmodel.services.base.errno import EAGAIN, EBUSY, EINVAL, EIO, ENOMEM, ENOTCONN, ENXIO
@@ -41,6 +40,7 @@ from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
 from blkmodel.services.devices.scsi_dh import (
     SCSI_DH_DEV_OFFLINED, SCSI_DH_DEV_TEMP_BUSY, SCSI_DH_IMM_RETRY, SCSI_DH_NOSYS, SCSI_DH_OK, SCSI_DH_RES_TEMP_UNAVAIL,
     SCSI_DH_RETRY, scsi_dh_activate, scsi_dh_attach, scsi_dh_attached_handler_name, scsi_dh_set_params)
+from blkmodel.services.files.inode import i_size_read
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.services.tasks.jiffies import msecs_to_jiffies

@@ -24,7 +24,6 @@ from blkmodel.include.linux.device_mapper import (
     DMWARN, dm_div_up, dm_round_up, dm_target as dm_target_struct, dm_target_always_writeable, dm_target_has_integrity,
     dm_target_is_immutable, dm_target_is_wildcard, dm_target_needs_singleton, dm_target_passes_integrity,
     dm_target_supports_zoned_hm)
-from blkmodel.include.linux.fs import FMODE_WRITE, i_size_read
 from blkmodel.services.base.bug import BUG_ON
 from blkmodel.services.base.ctype import isspace, skip_spaces
 from blkmodel.services.base.err import IS_ERR
@@ -36,6 +35,8 @@ from blkmodel.services.base.types import unsigned_long
 from blkmodel.services.data.list import list_add, list_del_init, list_empty, list_head
 from blkmodel.services.devices.backing_dev import BDI_CAP_STABLE_WRITES, bdi_cap_stable_pages_required, bdi_congested
 from blkmodel.services.devices.dax import dax_supported, dax_synchronous, dax_write_cache_enabled
+from blkmodel.services.files.file import FMODE_WRITE
+from blkmodel.services.files.inode import i_size_read
 from blkmodel.services.files.mount import name_to_dev_t
 from blkmodel.services.memory.gfp import GFP_KERNEL, GFP_NOIO
 from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc

@@ -7,6 +7,7 @@ capability's registers one by one, and what sysfs shows.
 from blkmodel.kernel.irq import affinity
 from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.errno import EINVAL, ENOMEM, ENOSPC, ERANGE
+from blkmodel.services.base.symbols import provide
 from blkmodel.services.cpus.cpumask import cpu_possible_mask, cpumask_first
 from blkmodel.services.cpus.interrupt import irq_affinity
 from blkmodel.services.cpus.irqdesc import irq_chip, irq_has_action
@@ -246,3 +247,6 @@ def pci_irq_get_node(pdev, vec):
     if mask is not None:
         return local_memory_node(cpu_to_node(cpumask_first(mask)))
     return dev_to_node(pdev.dev)
+
+
+provide(pci_alloc_irq_vectors_affinity=pci_alloc_irq_vectors_affinity, pci_irq_vector=pci_irq_vector)

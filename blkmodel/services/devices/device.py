@@ -10,6 +10,7 @@ from blkmodel.services.base.stat import S_IFBLK, S_IFCHR
 from blkmodel.services.devices.kobject import (
     KOBJ_ADD, KOBJ_REMOVE, kobj_type, kobject, kobject_add, kobject_del, kobject_init, kobject_put, kobject_uevent,
     sysfs, sysfs_create_group, sysfs_create_link, sysfs_remove_group, sysfs_remove_link)
+from blkmodel.services.files.inode import iput
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kfree, kzalloc
 from blkmodel.sim import statics, this
@@ -294,7 +295,6 @@ def devtmpfs_delete_node(dev):
     name = device_get_devnode(dev)
 
     def delete():
-        from blkmodel.include.linux.fs import iput
         node = devices().nodes.pop(name, None)
         if node is not None:
             iput(node.inode)

@@ -5,6 +5,7 @@ from typing import Any
 
 from blkmodel.services.base.errno import EBUSY, ENODEV, ENXIO
 from blkmodel.services.base.printk import pr_warn
+from blkmodel.services.base.symbols import linked
 from blkmodel.services.cpus.interrupt import IRQF_SHARED, free_irq, request_threaded_irq
 from blkmodel.services.devices.device import dev_get_drvdata, dev_name, dev_set_drvdata, dev_to_node, device, put_device
 from blkmodel.services.memory.gfp import GFP_KERNEL
@@ -285,7 +286,7 @@ def pcie_aspm_enabled(pdev):
 
 
 def pci_alloc_irq_vectors(dev, min_vecs, max_vecs, flags):
-    return msi.pci_alloc_irq_vectors_affinity(dev, min_vecs, max_vecs, flags, None)
+    return linked.pci_alloc_irq_vectors_affinity(dev, min_vecs, max_vecs, flags, None)
 
 
 def pci_request_irq(dev, nr, handler, thread_fn, dev_id, name):
@@ -296,7 +297,7 @@ def pci_request_irq(dev, nr, handler, thread_fn, dev_id, name):
     devname = kcalloc(len(name) + 1, "u8", GFP_KERNEL)
     if devname is not None:
         devname[:] = [*name, ""]
-    ret = request_threaded_irq(msi.pci_irq_vector(dev, nr), handler, thread_fn, IRQF_SHARED, devname, dev_id)
+    ret = request_threaded_irq(linked.pci_irq_vector(dev, nr), handler, thread_fn, IRQF_SHARED, devname, dev_id)
     if ret:
         kfree(devname)
     return ret
@@ -304,7 +305,4 @@ def pci_request_irq(dev, nr, handler, thread_fn, dev_id, name):
 
 def pci_free_irq(dev, nr, dev_id):
     """Handle vector `nr` no more."""
-    kfree(free_irq(msi.pci_irq_vector(dev, nr), dev_id))
-
-
-from blkmodel.drivers.pci import msi  # noqa: E402 (it takes names from here)
+    kfree(free_irq(linked.pci_irq_vector(dev, nr), dev_id))

@@ -3,6 +3,7 @@
 from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV, new_decode_dev
 from blkmodel.services.base.kernel import sscanf
 from blkmodel.services.base.kstrtox import simple_strtoul
+from blkmodel.services.base.symbols import linked
 
 Root_NFS, Root_RAM0 = MKDEV(0, 255), MKDEV(1, 0)
 NAME_MAX = 31
@@ -12,7 +13,6 @@ def name_to_dev_t(name):
     """The number of `/dev/DISK`, of `/dev/DISK3` or `/dev/DISKp3` (a partition, whatever is below /dev), of
     `MAJOR:MINOR`, or of a hexadecimal number; 0 for anything else. (Names by UUID and label are left out: partitions of
     the model have none.)"""
-    from blkmodel.block.genhd import blk_lookup_devt
     if not name.startswith("/dev/"):
         for form, values in (("%u:%u%c", 2), ("%u:%u:%u:%c", 3)):
             read = sscanf(name, form)
@@ -27,14 +27,14 @@ def name_to_dev_t(name):
     if len(name.encode()) > NAME_MAX:
         return 0
     name = name.replace("/", "!")
-    found = blk_lookup_devt(name, 0)
+    found = linked.blk_lookup_devt(name, 0)
     if found:
         return found
     disk = name.rstrip("0123456789")
     digits = name[len(disk):]
     if not disk or not digits or digits[0] == "0":
         return 0
-    found = blk_lookup_devt(disk, int(digits))
+    found = linked.blk_lookup_devt(disk, int(digits))
     if found or len(disk) < 2 or not disk[-2].isdigit() or disk[-1] != "p":
         return found
-    return blk_lookup_devt(disk[:-1], int(digits))
+    return linked.blk_lookup_devt(disk[:-1], int(digits))

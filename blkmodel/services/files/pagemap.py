@@ -1,9 +1,10 @@
 """The page cache, and reading and writing files through it or past it."""
 
-from blkmodel.fs.buffer import block_invalidatepage
-from blkmodel.include.linux.fs import I_DIRTY_PAGES, IOCB_DIRECT, IOCB_DSYNC, IOCB_NOWAIT, i_size_read
 from blkmodel.services.base.err import ERR_PTR, IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import EAGAIN, EBUSY, EIO, ENOMEM, EOPNOTSUPP
+from blkmodel.services.base.symbols import linked
+from blkmodel.services.files.file import IOCB_DIRECT, IOCB_DSYNC, IOCB_NOWAIT
+from blkmodel.services.files.inode import I_DIRTY_PAGES, i_size_read
 from blkmodel.services.files.uio import copy_to_iter, iov_iter_count, iov_iter_revert
 from blkmodel.services.memory.gfp import GFP_KERNEL, alloc_page
 from blkmodel.services.memory.mm import (
@@ -116,7 +117,7 @@ def truncate_inode_pages_range(mapping, start, end):
             continue
         lock_page(page)
         if PagePrivate(page):
-            block_invalidatepage(page)
+            linked.block_invalidatepage(page)
             try_to_release_page(page, 0)
         clear_page_flag(page, PG_dirty)
         unlock_page(page)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from blkmodel.services.base.errno import EINTR, ERESTARTSYS
+from blkmodel.services.base.symbols import linked
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
 from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_ns
 from blkmodel.sim import this
@@ -118,8 +119,7 @@ def wake_up_all(queue):
 def blk_schedule_flush_plug(task):
     """A task that goes to sleep lets go of what its plug holds back: it might be what it is to wait for."""
     if task.plug is not None:
-        from blkmodel.block import blk_core
-        blk_core.blk_flush_plug_list(task.plug, True)
+        linked.blk_flush_plug_list(task.plug, True)
 
 
 def io_schedule():

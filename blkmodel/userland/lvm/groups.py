@@ -2,13 +2,13 @@
 
 import re
 
-from blkmodel.include.linux.fs import O_EXCL, O_RDWR, filp_close, filp_open
 from blkmodel.include.linux.genhd import dev_to_disk, disk_devt, get_capacity
 from blkmodel.services.base.err import IS_ERR
 from blkmodel.services.base.kdev_t import format_dev_t
 from blkmodel.services.base.log2 import is_power_of_2
 from blkmodel.services.base.stat import S_IFBLK
 from blkmodel.services.devices.device import devices
+from blkmodel.services.files.file import O_EXCL, O_RDWR, filp_close, filp_open
 from blkmodel.sim import this
 from blkmodel.userland.lvm.units import Size, display_size
 from blkmodel.userland.lvm.volumes import EXTENT_SIZE, PE_START, PhysicalVolume, VolumeGroup, metadata

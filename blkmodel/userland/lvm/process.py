@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from blkmodel.include.linux.fs import unlink
+from blkmodel.services.files.node import unlink
 from blkmodel.userland.libdm import Library, Refused, Task, targets
 from blkmodel.userland.lvm.allocation import POLICIES
 from blkmodel.userland.lvm.units import Size, parse_extents, parse_size

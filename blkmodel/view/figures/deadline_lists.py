@@ -13,7 +13,7 @@ from blkmodel.block import blk_mq
 from blkmodel.fs.aio import io_submit, iocb, kioctx
 from blkmodel.include.linux.blkdev import READ, WRITE, blk_rq_sectors, rq_data_dir
 from blkmodel.include.linux.elevator import rb_entry_rq
-from blkmodel.include.linux.fs import O_DIRECT, O_RDWR, filp_open
+from blkmodel.services.files.file import O_DIRECT, O_RDWR, filp_open
 from blkmodel.services.files.uio import map_user_buffer
 from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_msecs, time_after_eq
 from blkmodel.sim import booted

@@ -8,7 +8,7 @@ from blkmodel.include.linux.dm_ioctl import (
     _IOWR, DATA_OFFSET, DM_DEV_CREATE_CMD, DM_DEV_REMOVE_CMD, DM_DEV_SUSPEND_CMD, DM_NOFLUSH_FLAG, DM_STATUS_TABLE_FLAG,
     DM_SUSPEND_FLAG, DM_TABLE_CLEAR_CMD, DM_TABLE_LOAD_CMD, DM_TABLE_STATUS_CMD, DM_TARGET_MSG_CMD, TARGET_MSG,
     TARGET_SPEC, bytes_of, dm_ioctl as dm_ioctl_struct, read_head, string_at, text_of, write_head)
-from blkmodel.include.linux.fs import file
+from blkmodel.services.files.file import file
 from blkmodel.sim import this
 
 DATA = DATA_OFFSET + 7

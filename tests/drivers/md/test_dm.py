@@ -6,7 +6,6 @@ import pytest
 from blkmodel import KernelError, boot, machine, scenario
 from blkmodel.drivers.md import dm, dm_ioctl, dm_table
 from blkmodel.include.linux.dm_ioctl import DM_DEFERRED_REMOVE, DM_DEV_REMOVE_CMD
-from blkmodel.include.linux.fs import O_EXCL, O_RDONLY, filp_close, filp_open, vfs_ioctl
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.base.errno import EAGAIN, EBUSY, EINVAL, ENOMEM, ENOTTY, ENXIO, ERESTARTSYS
 from blkmodel.services.base.kdev_t import MKDEV
@@ -14,6 +13,7 @@ from blkmodel.services.devices.backing_dev import bdi_congested
 from blkmodel.services.devices.device import devices
 from blkmodel.services.devices.hdreg import hd_geometry
 from blkmodel.services.devices.kobject import sysfs
+from blkmodel.services.files.file import O_EXCL, O_RDONLY, filp_close, filp_open, vfs_ioctl
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
 from tests.drivers.md import control

@@ -16,12 +16,12 @@ from blkmodel.include.linux.blk_types import (
     BLK_STS_TRANSPORT, REQ_OP_WRITE)
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_DYING, blk_plug
 from blkmodel.include.linux.dm_ioctl import DM_DEV_STATUS_CMD
-from blkmodel.include.linux.fs import O_RDONLY, filp_open, vfs_ioctl
 from blkmodel.services.base.errno import EBUSY, EINVAL, EIO, ENOMEM, ENXIO
 from blkmodel.services.base.string import kstrdup
 from blkmodel.services.devices.kobject import sysfs
 from blkmodel.services.devices.scsi_dh import (
     SCSI_DH_DEV_OFFLINED, SCSI_DH_DEV_TEMP_BUSY, SCSI_DH_IMM_RETRY, SCSI_DH_NOSYS, SCSI_DH_OK, SCSI_DH_RETRY)
+from blkmodel.services.files.file import O_RDONLY, filp_open, vfs_ioctl
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import sizeof
 from tests.drivers.md import control

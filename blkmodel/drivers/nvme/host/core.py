@@ -27,7 +27,6 @@ from blkmodel.include.linux.blkdev import (
     BLK_MAX_WRITE_HINTS, QUEUE_FLAG_DISCARD, QUEUE_FLAG_NONROT, QUEUE_FLAG_PCI_P2PDMA, QUEUE_FLAG_POLL, RQF_DONTPREP,
     RQF_SPECIAL_PAYLOAD, SECTOR_SHIFT, UINT_MAX, USHRT_MAX, WRITE_LIFE_NONE, WRITE_LIFE_NOT_SET, bios_of,
     blk_noretry_request, blk_queue_dying, blk_rq_nr_discard_segments, queue_logical_block_size, rq_data_dir)
-from blkmodel.include.linux.fs import file_operations
 from blkmodel.include.linux.genhd import (
     GENHD_FL_EXT_DEVT, GENHD_FL_UP, block_device_operations, get_capacity, set_capacity)
 from blkmodel.include.linux.nvme import (
@@ -73,6 +72,7 @@ from blkmodel.services.devices.device import (
 from blkmodel.services.devices.kobject import (
     KOBJ_CHANGE, attribute, attribute_group, kobject_uevent_env, sysfs_create_link, sysfs_remove_link)
 from blkmodel.services.devices.t10_pi import T10_PI_TUPLE_SIZE, t10_pi_ref_tag
+from blkmodel.services.files.node import file_operations
 from blkmodel.services.memory.gfp import (
     __GFP_NOWARN, GFP_ATOMIC, GFP_KERNEL, __free_page, alloc_page, page_address, virt_to_page)
 from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc, kzalloc_node, virt_to_object

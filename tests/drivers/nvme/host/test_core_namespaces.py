@@ -14,7 +14,6 @@ from blkmodel.drivers.nvme.host import core, pci
 from blkmodel.drivers.nvme.host.nvme_h import NVME_CTRL_LIVE
 from blkmodel.fs.block_dev import lookup_bdev
 from blkmodel.include.linux import nvme
-from blkmodel.include.linux.fs import O_RDONLY, O_RDWR, filp_close, filp_open
 from blkmodel.include.linux.genhd import disk_to_dev, get_capacity
 from blkmodel.services.base.err import IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import EBUSY, ENOTBLK, ENXIO, EWOULDBLOCK
@@ -24,6 +23,7 @@ from blkmodel.services.devices.kobject import sysfs
 from blkmodel.services.devices.pci import (
     PCI_ERS_RESULT_CAN_RECOVER, PCI_ERS_RESULT_DISCONNECT, PCI_ERS_RESULT_NEED_RESET, PCI_ERS_RESULT_RECOVERED,
     pci_channel_io_frozen, pci_channel_io_normal, pci_channel_io_perm_failure, to_pci_dev)
+from blkmodel.services.files.file import O_RDONLY, O_RDWR, filp_close, filp_open
 from blkmodel.services.tasks.workqueue import queue_work, work_pending
 from blkmodel.sim import this
 from blkmodel.sim.structure import Array

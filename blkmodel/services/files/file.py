@@ -1,0 +1,122 @@
+"""Open files: how they are opened, closed, read and written."""
+
+from typing import Any
+
+from blkmodel.services.base.err import ERR_PTR, IS_ERR
+from blkmodel.services.base.errno import EBADF, ENOTTY, EOPNOTSUPP
+from blkmodel.services.files.inode import igrab, iput
+from blkmodel.services.files.node import device_node_inode
+from blkmodel.sim.structure import Struct, struct
+
+FMODE_READ, FMODE_WRITE, FMODE_NDELAY, FMODE_EXCL = 0x1, 0x2, 0x40, 0x80
+FMODE_WRITE_IOCTL, FMODE_NOWAIT = 0x100, 0x8000000
+O_ACCMODE, O_RDONLY, O_WRONLY, O_RDWR, O_EXCL, O_NDELAY = 0o3, 0, 1, 2, 0o200, 0o4000
+O_DSYNC, O_DIRECT, O_LARGEFILE = 0o10000, 0o40000, 0o100000
+FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_NO_HIDE_STALE, FALLOC_FL_ZERO_RANGE = 0x01, 0x02, 0x04, 0x10
+IOCB_DIRECT, IOCB_DSYNC, IOCB_HIPRI, IOCB_NOWAIT = 1 << 2, 1 << 4, 1 << 3, 1 << 7
+RWF_HIPRI, RWF_DSYNC, RWF_NOWAIT = 1 << 0, 1 << 1, 1 << 3
+EPOLLIN = 0x1
+
+
+@struct
+class file(Struct):
+    """An open file."""
+
+    SIZE = 256
+    f_inode: Any = None
+    f_mapping: Any = None
+    f_op: Any = None
+    f_flags: int = 0
+    f_mode: int = 0
+    private_data: Any = None
+
+
+@struct
+class kiocb(Struct):
+    """One read or write: where (ki_pos), how (ki_flags) and, if nobody waits for it, whom to call: ki_complete(iocb,
+    ret, ret2). ki_cookie is what to poll for."""
+
+    SIZE = 48
+    ki_filp: Any = None
+    ki_pos: int = 0
+    ki_complete: Any = None
+    private: Any = None
+    ki_flags: int = 0
+    ki_hint: int = 0
+    ki_ioprio: int = 0
+    ki_cookie: int = 0
+
+
+def filp_open(name, flags):
+    """Open the device node of that name, with O_* flags. Returns the file, or an error pointer.
+
+    The node remembers the block device, and holds it, until it is removed.
+    """
+    found = device_node_inode(name)
+    if IS_ERR(found):
+        return found
+    filp = file(f_inode=igrab(found), f_mapping=found.i_mapping, f_op=found.i_fop, f_flags=flags,
+                f_mode=(flags + 1) & O_ACCMODE)
+    error = filp.f_op.open(found, filp)
+    if error:
+        iput(filp.f_inode)
+        return ERR_PTR(error)
+    return filp
+
+
+def filp_close(filp):
+    """Close a file."""
+    filp.f_op.release(filp.f_inode, filp)
+    iput(filp.f_inode)
+    return 0
+
+
+def vfs_ioctl(filp, cmd, arg):
+    """Ask the driver of an open file for something. Returns what it says, or -ENOTTY where it does not do that."""
+    return filp.f_op.unlocked_ioctl(filp, cmd, arg) if filp.f_op.unlocked_ioctl is not None else -ENOTTY
+
+
+def init_sync_kiocb(iocb, filp):
+    """Prepare a read or write that its caller waits for."""
+    iocb.ki_filp = filp
+    iocb.ki_flags = (IOCB_DIRECT if filp.f_flags & O_DIRECT else 0) | (IOCB_DSYNC if filp.f_flags & O_DSYNC else 0)
+
+
+def kiocb_set_rw_flags(iocb, flags):
+    """Let RWF_* flags of one read or write add to what its file says. Returns 0 or -EOPNOTSUPP."""
+    if flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_NOWAIT):
+        return -EOPNOTSUPP
+    if flags & RWF_NOWAIT:
+        if not iocb.ki_filp.f_mode & FMODE_NOWAIT:
+            return -EOPNOTSUPP
+        iocb.ki_flags |= IOCB_NOWAIT
+    if flags & RWF_HIPRI:
+        iocb.ki_flags |= IOCB_HIPRI
+    if flags & RWF_DSYNC:
+        iocb.ki_flags |= IOCB_DSYNC
+    return 0
+
+
+def is_sync_kiocb(iocb):
+    return iocb.ki_complete is None
+
+
+def new_sync_read(filp, iter, pos, flags=0):
+    """Read into a buffer from byte `pos` on, and wait. Returns how many bytes, or -errno. (RWF_* flags in C come with
+    do_iter_readv_writev().)"""
+    if filp.f_op.read_iter is None or not filp.f_mode & FMODE_READ:
+        return -EBADF
+    iocb = kiocb()
+    init_sync_kiocb(iocb, filp)
+    iocb.ki_pos = pos
+    return kiocb_set_rw_flags(iocb, flags) or filp.f_op.read_iter(iocb, iter)
+
+
+def new_sync_write(filp, iter, pos, flags=0):
+    """Write a buffer from byte `pos` on, and wait. Returns how many bytes, or -errno."""
+    if filp.f_op.write_iter is None or not filp.f_mode & FMODE_WRITE:
+        return -EBADF
+    iocb = kiocb()
+    init_sync_kiocb(iocb, filp)
+    iocb.ki_pos = pos
+    return kiocb_set_rw_flags(iocb, flags) or filp.f_op.write_iter(iocb, iter)

@@ -1,0 +1,213 @@
+"""Inodes: what a file is, whatever its names, and the pages that are cached of it."""
+
+from dataclasses import field
+from typing import Any
+
+from blkmodel.services.base.stat import S_IFBLK, S_IFMT
+from blkmodel.services.base.symbols import linked
+from blkmodel.services.tasks.rcupdate import call_rcu
+from blkmodel.sim import statics
+from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.sim.structure import Struct, struct
+
+I_DIRTY_SYNC, I_DIRTY_DATASYNC, I_DIRTY_PAGES, I_NEW, I_FREEING = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 5
+I_DIRTY = I_DIRTY_SYNC | I_DIRTY_DATASYNC | I_DIRTY_PAGES
+
+
+@struct
+class address_space_operations(Struct):
+    """How the pages of a mapping are read, written back and let go; None where that is not done."""
+
+    SIZE = 168
+    readpage: Any = None
+    writepage: Any = None
+    releasepage: Any = None
+    direct_IO: Any = None
+
+
+@struct
+class super_operations(Struct):
+    """How a file system makes and ends inodes."""
+
+    SIZE = 184
+    alloc_inode: Any = None
+    free_inode: Any = None
+    evict_inode: Any = None
+
+
+@struct
+class super_block(Struct):
+    """A mounted file system."""
+
+    SIZE = 1536
+    s_op: Any = None
+
+
+@struct
+class address_space(Struct):
+    """The page cache of an inode: `pages` by their index, nrpages of them."""
+
+    SIZE = 168
+    host: Any = None
+    nrpages: int = 0
+    a_ops: Any = None
+    pages: Any = field(default_factory=dict)
+
+
+@struct
+class inode(Struct):
+    """A file, whatever its names. i_count references are held; while it is hashed others find it. For a device node,
+    i_rdev is the device's number, and i_bdev or i_cdev the block or character device, once it was opened.
+
+    _hash is where it is hashed, or None; _owner is the structure that embeds it.
+    """
+
+    SIZE = 584
+    i_mode: int = 0
+    i_rdev: int = 0
+    i_bdev: Any = None
+    i_cdev: Any = None
+    i_size: int = 0
+    i_blkbits: int = 0
+    i_state: int = 0
+    i_count: int = 0
+    i_sb: Any = None
+    i_mapping: Any = None
+    i_data: Any = field(default_factory=address_space)
+    i_fop: Any = None
+    _hash: Any = None
+    _owner: Any = None
+
+
+@statics
+class inode_hashtable:
+    """Inodes by (file system, hash value). Those of device nodes are on no such list."""
+
+    def __init__(self):
+        self.chains = {}
+
+
+def i_size_read(of):
+    return of.i_size
+
+
+def i_size_write(of, size):
+    of.i_size = size
+
+
+def i_blocksize(of):
+    return 1 << of.i_blkbits
+
+
+def blksize_bits(size):
+    return size.bit_length() - 1
+
+
+def inode_init_always(sb, of):
+    """Make a zeroed inode one of a file system."""
+    of.i_sb = sb
+    of.i_count = 1
+    of.i_data.host = of
+    of.i_mapping = of.i_data
+
+
+def find_inode(sb, hashval, test, data):
+    """A hashed inode for which test(inode, data) holds; None where there is none."""
+    for found in inode_hashtable().chains.get((sb, hashval), ()):
+        if test(found, data):
+            return found
+    return None
+
+
+def iget5_locked(sb, hashval, test, set, data):
+    """Find an inode and take a reference, or make one that set(inode, data) prepares; I_NEW then says that its caller
+    is to fill it. None on failure."""
+    found = find_inode(sb, hashval, test, data)
+    if found is not None:
+        found.i_count += 1
+        return found
+    made = sb.s_op.alloc_inode(sb)
+    if made is None:
+        return None
+    inode_init_always(sb, made)
+    made.i_blkbits = PAGE_SIZE.bit_length() - 1
+    if set(made, data):
+        _destroy(made)
+        return None
+    made.i_state = I_NEW
+    made._hash = (sb, hashval)
+    inode_hashtable().chains.setdefault(made._hash, []).insert(0, made)
+    return made
+
+
+def ilookup5(sb, hashval, test, data):
+    """Find an inode and take a reference; None where there is none."""
+    return igrab(find_inode(sb, hashval, test, data))
+
+
+def igrab(of):
+    if of is not None:
+        of.i_count += 1
+    return of
+
+
+ihold = igrab
+
+
+def unlock_new_inode(of):
+    of.i_state &= ~I_NEW
+
+
+def inode_unhashed(of):
+    return of._hash is None
+
+
+def remove_inode_hash(of):
+    """Let nobody find the inode any more."""
+    if of._hash is not None:
+        chain = inode_hashtable().chains[of._hash]
+        chain.remove(of)
+        if not chain:
+            del inode_hashtable().chains[of._hash]
+        of._hash = None
+
+
+def iput(of):
+    """Drop a reference; an inode that nobody has is not kept."""
+    if of is None:
+        return
+    assert of.i_count > 0, "an inode was put too often"
+    of.i_count -= 1
+    if of.i_count == 0:
+        _evict(of)
+
+
+def _evict(of):
+    of.i_state |= I_FREEING
+    if of.i_sb is not None:
+        of.i_sb.s_op.evict_inode(of)
+    if of.i_mode & S_IFMT == S_IFBLK and of.i_bdev is not None:
+        linked.bd_forget(of)
+    remove_inode_hash(of)
+    if of.i_sb is not None:
+        _destroy(of)
+
+
+def _destroy(of):
+    call_rcu(lambda: of.i_sb.s_op.free_inode(of))
+
+
+def clear_inode(of):
+    """Nothing is cached of the inode any more."""
+    assert of.i_data.nrpages == 0, "an inode ends while pages of it are cached"
+
+
+def sb_is_blkdev_sb(sb):
+    """Whether it is the block devices' own file system."""
+    return sb is not None
+
+
+def write_inode_now(of, sync):
+    """Write an inode back. What is written of a block device's is its pages, which was done before."""
+    of.i_state &= ~I_DIRTY
+    return 0
