@@ -1,4 +1,4 @@
-"""Why a mirror module leaves out a call that the kernel makes. A module's `OMITTED` maps a name to one of these."""
+"""Why the model leaves out a function of the kernel. A mirror module's `OMITTED` maps each name to one of these."""
 
 from enum import Enum
 
@@ -7,7 +7,12 @@ class Omission(Enum):
     """The reasons there are; the value is how a report words it."""
 
     STATISTICS = "statistics"
-    LOCKING = "locking that one thread cannot show"
     INSPECTION = "inspection"
     OTHER_SUBSYSTEM = "another subsystem"
     HARDWARE = "hardware detail"
+    NO_CHAPTER = "no recording, chapter, figure or exercise runs it"
+
+
+def no_chapter(names: str) -> dict[str, Omission]:
+    """Give each of the names (separated by white space) the reason NO_CHAPTER."""
+    return dict.fromkeys(names.split(), Omission.NO_CHAPTER)

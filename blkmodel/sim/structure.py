@@ -8,7 +8,10 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import dataclass_transform
+from typing import Any, dataclass_transform
+
+NULL: Any = None
+"""A pointer to nothing: the default of a field that is a pointer. In C any pointer may be NULL, whatever its type."""
 
 
 @cache
