@@ -7,7 +7,8 @@
   const script = document.currentScript;
   const home = new URL("engine/", script.src).href;
   const parts = JSON.parse(script.dataset.engine || "null"); // which files make up the engine, by content
-  const PATIENCE = 20000; // milliseconds until a model that does not answer is given up
+  const PATIENCE = 20000; // milliseconds until a model that does not answer is stopped
+  const LONGEST = 2000; // letters of a text in the page's address
   const KEPT = 64; // answers that are kept for going back and forth
   const figures = [];
 
@@ -50,6 +51,7 @@
       engine.worker.onmessage = ({ data }) => heard(data, bytes);
       engine.worker.onerror = (event) => lose(event.message || "the worker does not start");
       engine.worker.postMessage({ start: content, plain: engine.plain });
+      watch();
     } catch (error) {
       lose(error.message);
     }
@@ -57,8 +59,10 @@
 
   function heard(data, bytes) {
     if ("loaded" in data) {
+      watch();
       tell("Loading the model …", data.loaded / bytes);
     } else if (data.ready) {
+      clearTimeout(engine.timer);
       engine.ready = true;
       tell("", null);
       figures.forEach((figure) => figure.send());
@@ -66,17 +70,35 @@
       lose(data.failed);
     } else {
       clearTimeout(engine.timer);
-      const done = engine.waiting.get(data.id);
+      const { done } = engine.waiting.get(data.id);
       engine.waiting.delete(data.id);
+      if (engine.waiting.size) watch();
       if (data.missing) return lose(data.missing);
       done(JSON.parse(data.answer));
     }
+  }
+
+  // Nobody waits for ever: not for an engine that does not load, nor for a model that does not come to an end. The worker
+  // is stopped and started anew; the figure whose state it could not draw says so, the others go on.
+  function watch() {
+    clearTimeout(engine.timer);
+    engine.timer = setTimeout(() => {
+      if (!engine.ready) return lose(`nothing came for ${PATIENCE / 1000} seconds`);
+      const [stuck] = engine.waiting.values();
+      engine.worker.terminate();
+      Object.assign(engine, { worker: null, ready: false });
+      engine.waiting.clear();
+      for (const figure of figures) if (figure !== stuck.figure) figure.asked = null;
+      stuck.figure.giveUp();
+      startEngine();
+    }, PATIENCE);
   }
 
   // The memory image failed, or lacks something: once more without it. The second time the reader is told.
   function lose(why) {
     if (engine.worker && engine.worker.terminate) engine.worker.terminate();
     Object.assign(engine, { worker: null, ready: false });
+    clearTimeout(engine.timer);
     engine.waiting.clear();
     figures.forEach((figure) => (figure.asked = null));
     if (!engine.plain && parts) {
@@ -90,15 +112,11 @@
     }
   }
 
-  function ask(request, done) {
+  function ask(figure, request, done) {
     const id = engine.next++;
-    engine.waiting.set(id, done);
+    engine.waiting.set(id, { figure, done });
     engine.worker.postMessage({ id, request: JSON.stringify(request) });
-    clearTimeout(engine.timer);
-    engine.timer = setTimeout(() => {
-      engine.plain = true; // a fresh start would hang again
-      lose("it does not answer");
-    }, PATIENCE);
+    watch();
   }
 
   function tell(words, share) {
@@ -143,6 +161,22 @@
       }
     }
   }
+
+  // What a control could not say, an address may not say either. (Bounds that hang on other parameters the model applies.)
+  const isWhole = (box, value) => {
+    const { step } = box.querySelector("input[type=range]");
+    return typeof value === "number" && Number.isFinite(value) && (step !== "1" || Number.isInteger(value)) &&
+      Math.abs(value) <= Number.MAX_SAFE_INTEGER;
+  };
+  const ALLOWS = {
+    number: (box, value) =>
+      value === null ? box.querySelector("[data-none]") !== null : isWhole(box, value),
+    steps: isWhole,
+    choice: (box, value) =>
+      [...box.querySelectorAll("option")].some((option) => sameJson(option.value, JSON.stringify(value))),
+    check: (box, value) => typeof value === "boolean",
+    text: (box, value) => typeof value === "string" && value.length <= LONGEST,
+  };
 
   const sameJson = (a, b) => a === b || JSON.stringify(JSON.parse(a)) === b;
   const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
@@ -272,7 +306,7 @@
       if (kept) return this.show(kept, values);
       if (!engine.ready || this.asked) return;
       this.asked = key;
-      ask({ view: this.view, values, bounds: this.bounds }, (answer) => {
+      ask(this, { view: this.view, values, bounds: this.bounds }, (answer) => {
         this.asked = null;
         if (this.answers.size >= KEPT) this.answers.delete(this.answers.keys().next().value);
         this.answers.set(key, answer);
@@ -294,6 +328,21 @@
       this.busy(false);
       remember();
       this.root.dispatchEvent(new CustomEvent("blk-shown", { detail: answer }));
+    }
+
+    // The model did not come to an end with these values: back to the author's, with a word over the figure.
+    giveUp() {
+      this.asked = null;
+      this.wanted = false;
+      this.pause();
+      this.values = { ...this.author };
+      this.mark();
+      this.busy(false);
+      remember();
+      this.message(
+        `<div class="blk-message"><p>The model did not answer within ${PATIENCE / 1000} seconds. It has been started ` +
+          "anew; the controls are back where they began.</p></div>",
+      );
     }
 
     // What the model says against a state lies over the last figure, which fades.
@@ -403,11 +452,13 @@
       for (const [name, author] of Object.entries(figure.author)) {
         const text = new URLSearchParams(location.search).get(`${figure.name}.${name}`);
         if (text === null || !figure.boxes.has(name)) continue;
+        let value = text;
         try {
-          values[name] = typeof author === "string" ? text : JSON.parse(text);
+          if (typeof author !== "string") value = JSON.parse(text);
         } catch {
-          // not an address of ours: the author's state stands
+          continue; // not an address of ours: the author's state stands
         }
+        if (ALLOWS[figure.boxes.get(name).dataset.kind](figure.boxes.get(name), value)) values[name] = value;
       }
       figure.change(values);
     }

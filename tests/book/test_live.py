@@ -404,6 +404,57 @@ def test_no_engine_and_the_page_says_so(browser, stage):
         assert visit.page.locator("svg").first.inner_html() == before
 
 
+NEVER = """onmessage = ({data}) => {
+  if (data.start) { if (%s) postMessage({ready: true}); return; }
+  const {values} = JSON.parse(data.request);
+  if (values.cpus !== 13)
+    postMessage({id: data.id, answer: JSON.stringify({html: "<svg></svg>", error: false, values, bounds: {}})});
+}"""
+
+
+def test_a_model_that_never_answers_is_started_anew(browser, stage):
+    with Visit(browser, stage) as visit:
+        visit.page.clock.install()
+        visit.page.route("**/worker.*", lambda route: route.fulfill(body=NEVER % "true", content_type="text/javascript"))
+        visit.page.goto(f"{stage['http']}/index.html")
+        author = visit.page.evaluate("document.querySelector('[data-figure=machine_map]').blkLive.author.cpus")
+        touch(visit.page, 13)
+        visit.page.wait_for_function("document.querySelector('[data-figure=machine_map]').blkLive.asked")
+        visit.page.clock.fast_forward(21_000)
+        visit.page.locator("[data-figure=machine_map] .blk-message", has_text="started anew").wait_for()
+        state = "document.querySelector('[data-figure=machine_map]')"
+        assert visit.page.evaluate(f"{state}.blkLive.values.cpus") == author
+        assert visit.page.evaluate(f"{state}.getAttribute('aria-busy')") == "false"
+        touch(visit.page, 7)
+        visit.page.locator("[data-figure=machine_map] .blk-message").wait_for(state="detached")
+
+
+def test_an_engine_that_never_loads_is_given_up(browser, stage):
+    with Visit(browser, stage) as visit:
+        visit.page.clock.install()
+        visit.page.route("**/worker.*", lambda route: route.fulfill(body=NEVER % "false", content_type="text/javascript"))
+        visit.page.goto(f"{stage['http']}/index.html")
+        touch(visit.page, 5)
+        said = visit.page.locator("[data-figure=machine_map] .blk-status")
+        for _ in "with the image of its memory", "without":
+            visit.page.wait_for_timeout(300)
+            visit.page.clock.fast_forward(21_000)
+        said.filter(has_text="could not be loaded").wait_for()
+
+
+@pytest.mark.parametrize("bad", ["cpus=1e999", "cpus=%221%22", "cpus=2.5", "cpus=null", "nodes=3", "nodes=[1]", "names=1",
+                                 "marked=" + "9" * 5000, "threads={}"])
+def test_an_address_can_say_only_what_a_control_can(browser, stage, bad):
+    with Visit(browser, stage) as visit:
+        visit.page.goto(f"{stage['http']}/index.html?machine_map.{bad}&machine_map.threads=2")
+        state = "document.querySelector('[data-figure=machine_map]').blkLive"
+        visit.page.wait_for_function(state)
+        name = bad.partition("=")[0]
+        values, author = visit.page.evaluate(f"[{state}.values, {state}.author]")
+        assert values[name] == (author[name] if name != "threads" else values[name])
+        assert values["threads"] == (2 if name != "threads" else author["threads"])
+
+
 CELLS = ["""import os
 os.environ.pop("BLKMODEL_STILL", None)
 from blkmodel.live import live
