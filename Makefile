@@ -79,7 +79,9 @@ unit: .venv/installed ## the tests of the model, without a browser
 
 chapters: .venv/installed ## run every chapter and compare with its stored outputs, to the letter
 	$(call say,"Every chapter against its stored outputs: about half a minute")
-	@$(STILL) $(BIN)/pytest -q -n $(JOBS) --dist loadfile --nbval book
+	@$(BIN)/python -m tests.tools.alone
+	@cd _build/alone/chapters && $(STILL) PYTHONPATH=$(CURDIR)/_build/alone/site \
+	  $(CURDIR)/$(BIN)/pytest -q -c /dev/null --rootdir . -p no:cacheprovider -n $(JOBS) --dist loadfile --nbval .
 
 browser: chromium firefox $(SITE)/.built ## visit every page of the built book
 	$(call say,"Every page in a browser: a few minutes")

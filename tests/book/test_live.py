@@ -412,10 +412,14 @@ NEVER = """onmessage = ({data}) => {
 }"""
 
 
+def never(ready):
+    return lambda route: route.fulfill(body=NEVER % ready, content_type="text/javascript")
+
+
 def test_a_model_that_never_answers_is_started_anew(browser, stage):
     with Visit(browser, stage) as visit:
         visit.page.clock.install()
-        visit.page.route("**/worker.*", lambda route: route.fulfill(body=NEVER % "true", content_type="text/javascript"))
+        visit.page.route("**/worker.*", never("true"))
         visit.page.goto(f"{stage['http']}/index.html")
         author = visit.page.evaluate("document.querySelector('[data-figure=machine_map]').blkLive.author.cpus")
         touch(visit.page, 13)
@@ -432,7 +436,7 @@ def test_a_model_that_never_answers_is_started_anew(browser, stage):
 def test_an_engine_that_never_loads_is_given_up(browser, stage):
     with Visit(browser, stage) as visit:
         visit.page.clock.install()
-        visit.page.route("**/worker.*", lambda route: route.fulfill(body=NEVER % "false", content_type="text/javascript"))
+        visit.page.route("**/worker.*", never("false"))
         visit.page.goto(f"{stage['http']}/index.html")
         touch(visit.page, 5)
         said = visit.page.locator("[data-figure=machine_map] .blk-status")
@@ -442,8 +446,8 @@ def test_an_engine_that_never_loads_is_given_up(browser, stage):
         said.filter(has_text="could not be loaded").wait_for()
 
 
-@pytest.mark.parametrize("bad", ["cpus=1e999", "cpus=%221%22", "cpus=2.5", "cpus=null", "nodes=3", "nodes=[1]", "names=1",
-                                 "marked=" + "9" * 5000, "threads={}"])
+@pytest.mark.parametrize("bad", ["cpus=1e999", "cpus=%221%22", "cpus=2.5", "cpus=null", "nodes=3", "nodes=[1]",
+                                 "names=1", "marked=" + "9" * 5000, "threads={}"])
 def test_an_address_can_say_only_what_a_control_can(browser, stage, bad):
     with Visit(browser, stage) as visit:
         visit.page.goto(f"{stage['http']}/index.html?machine_map.{bad}&machine_map.threads=2")

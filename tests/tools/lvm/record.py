@@ -1,6 +1,7 @@
 """`python -m tests.tools.lvm.record`: what the real LVM says and does, with the model's kernel below it; see README.md.
 
-It writes recorded.json anew. It must be root, and needs gcc, the package lvm2 and loop devices that nobody else uses.
+It writes tests/recordings/lvm2-2.03.16.json anew. It must be root, and needs gcc, the package lvm2 and loop
+devices that nobody else uses.
 """
 
 import json
@@ -16,7 +17,7 @@ from tests.tools.lvm.machine import machine
 from tests.tools.lvm.server import Server
 
 SCENARIOS = Path(__file__).with_name("scenarios.txt")
-RECORDED = Path(__file__).parents[2] / "userland" / "lvm" / "recorded.json"
+RECORDED = Path(__file__).parents[2] / "recordings" / "lvm2-2.03.16.json"
 SEEDS = range(60)
 # behind the node of a volume there is no device, really
 NO_DEVICE = re.compile(r"  /dev/.*: open failed: No such device or address|^$")
