@@ -404,7 +404,7 @@ def rings_watched(controller):
     submit = pci.nvme_submit_cmd
 
     def submit_cmd(nvmeq, cmd, write_sq):
-        sq = controller.sqs[nvmeq.qid]
+        sq = controller.engine.sqs[nvmeq.qid]
         assert (nvmeq.sq_tail + 1) % nvmeq.q_depth != sq.head
         assert len(sq.running) < nvmeq.q_depth
         submit(nvmeq, cmd, write_sq)

@@ -5,28 +5,36 @@ doorbell happens later, in a context of the device's own; what the controller ha
 interrupts. By default it is QEMU's controller, as the recordings show it.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from __future__ import annotations
 
-from blkmodel.device.engine import Engine, Running
-from blkmodel.device.faults import DISABLE, ENABLE, FATAL, GONE, SHUTDOWN, STUCK
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from blkmodel.device import admin, nvm
+from blkmodel.device.engine import Engine, post
+from blkmodel.device.faults import COMMAND, DISABLE, ENABLE, FATAL, GONE, SHUTDOWN, STUCK, Fault
+from blkmodel.device.features import Features
 from blkmodel.device.namespace import Namespace
-from blkmodel.device.queues import CompletionQueue, SubmissionQueue
+from blkmodel.device.queues import CompletionQueue, Running, SubmissionQueue
 from blkmodel.device.service import Service
 from blkmodel.device.transfer import Refused
 from blkmodel.include.linux.nvme import (
     NVME_CC_ENABLE, NVME_CC_MPS_SHIFT, NVME_CC_SHN_MASK, NVME_CSTS_CFS, NVME_CSTS_RDY, NVME_CSTS_SHST_CMPLT,
     NVME_CSTS_SHST_MASK, NVME_CSTS_SHST_OCCUR, NVME_REG_ACQ, NVME_REG_AQA, NVME_REG_ASQ, NVME_REG_CAP, NVME_REG_CC,
     NVME_REG_CMBLOC, NVME_REG_CMBSZ, NVME_REG_CSTS, NVME_REG_DBS, NVME_REG_INTMC, NVME_REG_INTMS, NVME_REG_NSSR,
-    NVME_REG_VS, NVME_SC_INVALID_OPCODE, NVME_SC_SUCCESS, NVME_VS)
+    NVME_REG_VS, NVME_SC_INVALID_FIELD, NVME_SC_INVALID_OPCODE, NVME_VS)
 from blkmodel.services.devices.pci import (
-    PCI_CLASS_STORAGE_EXPRESS, PCI_COMMAND, PCI_DEVICE_ID, PCI_STATUS, PCI_VENDOR_ID, PCI_VENDOR_ID_REDHAT)
+    PCI_CLASS_STORAGE_EXPRESS, PCI_COMMAND, PCI_COMMAND_MASTER, PCI_DEVICE_ID, PCI_STATUS, PCI_VENDOR_ID,
+    PCI_VENDOR_ID_REDHAT)
 from blkmodel.sim import this
 from blkmodel.sim.bus import ALL_ONES
+from blkmodel.sim.interrupts import interrupts
 
 PAGE = 4096
 VECTOR_ENTRY = 16
 HAS_CAPABILITIES = 0x10
+FUSED = 3
 
 REGISTERS = {NVME_REG_CAP: "CAP", NVME_REG_CAP + 4: "CAP.hi", NVME_REG_VS: "VS", NVME_REG_INTMS: "INTMS",
              NVME_REG_INTMC: "INTMC", NVME_REG_CC: "CC", NVME_REG_CSTS: "CSTS", NVME_REG_NSSR: "NSSR",
@@ -35,28 +43,31 @@ REGISTERS = {NVME_REG_CAP: "CAP", NVME_REG_CAP + 4: "CAP.hi", NVME_REG_VS: "VS",
 
 
 @dataclass(eq=False)
-class Controller(Engine):
+class Controller:
     """A controller with so many I/O queue pairs and interrupt vectors (0: it has a pin instead).
 
     mqes: the entries that a queue can have, less one. usable: the pairs that it really can create; granted: those that
-    it says it has; both are `queue_pairs` where not given. mdts: a command moves at most 2**mdts of the smallest pages
+    it says it has; both are `queue_pairs` where negative. mdts: a command moves at most 2**mdts of the smallest pages
     (0: any number). stride: doorbells are 4 << stride bytes apart. page_min, page_max: the pages that the host can
     choose have 2**12 << that bytes. sgl, dbbuf, write_cache: whether it can use descriptors, doorbells in memory, and
     caches writes. timeout: how long enabling may take, in half seconds, as it says; ready_time: how long it takes, in
-    nanoseconds. events: how many asynchronous event requests it holds. power_states: what it says of each. apst: it
-    can change between them by itself. host_memory: how much of the host's memory it would like, and needs at least,
-    in pages of 4096 bytes. vendor, device, class_code: whose it is and which, and of what kind, on the bus;
-    serial, model, firmware: what it calls itself. namespaces: number → Namespace. faults: what goes wrong.
+    nanoseconds. events: how many asynchronous event requests it holds. vendor, device, class_code: whose it is and
+    which, and of what kind, on the bus; serial, model, firmware: what it calls itself. namespaces: number → Namespace.
+    faults: what goes wrong.
 
     messages: for each vector what it writes to interrupt, (CPU, vector there); masked: those it holds back; pending:
-    those of them that wait. cqs, sqs: the queues that exist, by number; 0 is the admin queue.
+    those of them that wait. engine: its queues, and what is under way; features: what the host has set; epoch: how
+    often it was reset; errors: how many commands failed.
     """
+
+    ADMIN: ClassVar[dict[int, Callable[[Controller, Running], int | None]]] = admin.HANDLERS
+    IO: ClassVar[dict[int, Callable[[Controller, Running], int | None]]] = nvm.HANDLERS
 
     queue_pairs: int = 64
     vectors: int = 65
     mqes: int = 2047
-    usable: int = None
-    granted: int = None
+    usable: int = -1
+    granted: int = -1
     mdts: int = 7
     stride: int = 0
     page_min: int = 0
@@ -68,9 +79,6 @@ class Controller(Engine):
     ready_time: int = 0
     events: int = 4
     version: int = NVME_VS(1, 4, 0)
-    power_states: Any = ((2500, 16, 4),)
-    apst: bool = False
-    host_memory: Any = (0, 0)
     vendor: int = PCI_VENDOR_ID_REDHAT
     device: int = 0x0010
     class_code: int = PCI_CLASS_STORAGE_EXPRESS
@@ -79,23 +87,21 @@ class Controller(Engine):
     firmware: str = "7.2"
     namespaces: dict[int, Namespace] = field(default_factory=lambda: {1: Namespace()})
     service: Service = field(default_factory=Service)
-    faults: list[Any] = field(default_factory=list)
-    messages: dict[int, Any] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    messages: dict[int, tuple[int, int]] = field(default_factory=dict)
     masked: set[int] = field(default_factory=set)
     pending: set[int] = field(default_factory=set)
-    cqs: dict[int, CompletionQueue] = field(default_factory=dict)
-    sqs: dict[int, SubmissionQueue] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, low, high in (("queue_pairs", 1, 65535), ("vectors", 0, 2048), ("mqes", 1, 65535), ("mdts", 0, 20),
                                 ("stride", 0, 10), ("page_min", 0, 15), ("page_max", self.page_min, 15),
                                 ("timeout", 0, 255), ("events", 1, 256), ("ready_time", 0, 1 << 62)):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name}={value}: it must be at least {low} and at most {high}")
-        if self.usable is None:
+        if self.usable < 0:
             self.usable = self.queue_pairs
-        if self.granted is None:
+        if self.granted < 0:
             self.granted = self.queue_pairs
         if not 1 <= self.granted <= self.queue_pairs:
             raise ValueError(f"granted={self.granted}: it must be at least 1 and at most {self.queue_pairs}")
@@ -108,12 +114,13 @@ class Controller(Engine):
         self.started = 0
         self.epoch = 0
         self.errors = 0
-        self._begin()
+        self.features = Features()
+        self.engine = Engine(self)
 
     # What the host sees of it on the bus.
 
     @property
-    def window(self):
+    def window(self) -> int:
         """Bytes of its register window: registers, two doorbells a queue pair, the vector table, its pending bits."""
         doorbells = -(-(NVME_REG_DBS + ((self.queue_pairs + 1) * 8 << self.stride)) // PAGE) * PAGE
         table = -(-self.vectors * VECTOR_ENTRY // PAGE) * PAGE
@@ -121,37 +128,42 @@ class Controller(Engine):
         return 1 << (size - 1).bit_length()
 
     @property
-    def capabilities(self):
+    def capabilities(self) -> int:
         """The register CAP: what the host must know before it can say anything."""
         contiguous, nvm_set, io_sets = 1 << 16, 1 << 37, 1 << 43
         return (self.mqes | contiguous | self.timeout << 24 | self.stride << 32 | nvm_set | io_sets
                 | self.page_min << 48 | self.page_max << 52)
 
     @property
-    def page(self):
+    def page(self) -> int:
         """Bytes of a page, as the host has configured it."""
         return PAGE << (self.configuration >> NVME_CC_MPS_SHIFT & 0xF)
 
-    def read_config(self, where):
+    def too_long(self, length: int) -> bool:
+        """Whether a command may not move so many bytes."""
+        return bool(self.mdts) and length > PAGE << self.page_min + self.mdts
+
+    def read_config(self, where: int) -> int:
         """Read 16 bits of its configuration space."""
         if self.gone:
             return ALL_ONES & 0xFFFF
         return {PCI_VENDOR_ID: self.vendor, PCI_DEVICE_ID: self.device, PCI_COMMAND: self.pci_command,
                 PCI_STATUS: HAS_CAPABILITIES}.get(where, 0)
 
-    def write_config(self, where, value):
+    def write_config(self, where: int, value: int) -> None:
         """Write 16 bits of its configuration space, of which only the command register takes any."""
         if where == PCI_COMMAND and not self.gone:
             self.pci_command = value
 
-    def read_register(self, offset):
+    def read_register(self, offset: int) -> int:
         """Read 32 bits of its window."""
         value = ALL_ONES if self.gone else self._registers().get(offset, 0)
         if observer := this().observer:
             observer("register_read", device=self, time=this().now, offset=offset, value=value)
         return value
 
-    def _registers(self):
+    def _registers(self) -> dict[int, int]:
+        """What the host reads, by register."""
         cap = self.capabilities
         return {NVME_REG_CAP: cap & ALL_ONES, NVME_REG_CAP + 4: cap >> 32, NVME_REG_VS: self.version,
                 NVME_REG_INTMS: self.interrupt_mask, NVME_REG_INTMC: self.interrupt_mask,
@@ -159,15 +171,21 @@ class Controller(Engine):
                 NVME_REG_ASQ: self.asq & ALL_ONES, NVME_REG_ASQ + 4: self.asq >> 32,
                 NVME_REG_ACQ: self.acq & ALL_ONES, NVME_REG_ACQ + 4: self.acq >> 32}
 
-    def write_register(self, offset, value):
+    def write_register(self, offset: int, value: int) -> None:
         """Write 32 bits of its window. Doorbells have no value to read."""
         observer = this().observer
         if offset >= NVME_REG_DBS:
             qid, odd = divmod(offset - NVME_REG_DBS >> 2 + self.stride, 2)
             if observer:
                 observer("doorbell", device=self, time=this().now, queue=qid, side="cq" if odd else "sq", value=value)
-            if not self.gone:
-                (self._head_doorbell if odd else self._tail_doorbell)(qid, value & 0xFFFF)
+            if self.gone:
+                return
+            if not odd:
+                self.engine.tail_doorbell(qid, value & 0xFFFF)
+                return
+            self.engine.head_doorbell(qid, value & 0xFFFF)
+            if not self.vectors:
+                self._pin()
             return
         if observer:
             observer("register_write", device=self, time=this().now, offset=offset, value=value)
@@ -192,7 +210,7 @@ class Controller(Engine):
         elif offset == NVME_REG_ACQ + 4:
             self.acq = value << 32 | self.acq & ALL_ONES
 
-    def _configure(self, value):
+    def _configure(self, value: int) -> None:
         """The host writes CC: it enables or disables the controller, or tells it to shut down."""
         before, self.configuration = self.configuration, value
         if value & NVME_CC_SHN_MASK and not before & NVME_CC_SHN_MASK:
@@ -204,7 +222,7 @@ class Controller(Engine):
         elif not value & NVME_CC_ENABLE and before & NVME_CC_ENABLE:
             self._disable()
 
-    def _enable(self):
+    def _enable(self) -> None:
         """Begin with empty admin queues where the host has placed them; or be broken, where that is impossible."""
         fault = self._fault(ENABLE)
         if self.gone:
@@ -216,13 +234,14 @@ class Controller(Engine):
         if fault == FATAL or misplaced or not all(sizes) or not self.page_min <= size <= self.page_max or command_set:
             self.status |= NVME_CSTS_CFS
             return
-        self.cqs[0] = CompletionQueue(0, self.acq, sizes[1] + 1, 0)
-        self.sqs[0] = SubmissionQueue(0, self.asq, sizes[0] + 1, self.cqs[0])
+        cq = CompletionQueue(0, self.acq, sizes[1] + 1, 0)
+        self.engine.add_completions(cq)
+        self.engine.add_submissions(SubmissionQueue(0, self.asq, sizes[0] + 1, cq))
         self.started = this().now
         if fault != STUCK:
             self._later(self._ready, NVME_CSTS_RDY)
 
-    def _disable(self):
+    def _disable(self) -> None:
         """Forget all queues and what is in them. Nothing of the host's memory is touched any more."""
         self._forget()
         fault = self._fault(DISABLE)
@@ -231,13 +250,14 @@ class Controller(Engine):
         elif fault != STUCK and not self.gone:
             self._later(self._ready, 0)
 
-    def _ready(self, bit):
+    def _ready(self, bit: int) -> None:
+        """Report that it is enabled (the bit is set), or disabled."""
         if bit:
             self.status |= bit
         else:
             self.status = 0
 
-    def _shut_down(self):
+    def _shut_down(self) -> None:
         """Let what is cached last."""
         fault = self._fault(SHUTDOWN)
         if fault == FATAL:
@@ -248,26 +268,97 @@ class Controller(Engine):
         for namespace in self.namespaces.values():
             namespace.flush()
         if fault != STUCK:
-            self._later(self._shut, None)
+            self._later(self._shut, 0)
 
-    def _shut(self, _):
+    def _shut(self, _: int) -> None:
+        """Report that its power may go."""
         self.status = self.status & ~NVME_CSTS_SHST_MASK | NVME_CSTS_SHST_CMPLT
 
-    def _later(self, fn, argument):
-        """Do it after ready_time; at once where that is 0."""
+    def _later(self, fn: Callable[[int], object], argument: int) -> None:
+        """Do something after ready_time, unless it is reset before; at once where that is 0."""
         if self.ready_time:
             epoch = self.epoch
-            self._post(lambda: self.epoch == epoch and not self.gone and fn(argument), self.ready_time)
+            post(lambda: self.epoch == epoch and not self.gone and fn(argument), self.ready_time)
         else:
             fn(argument)
 
-    def execute(self, cmd):
-        """Execute an admin command at once; return its status and its result."""
+    def _forget(self) -> None:
+        """Be as after a reset: no queues, nothing under way, default features."""
+        self.epoch += 1
+        self.interrupt_mask = 0
+        self.features = Features()
+        self.engine.reset()
+
+    def unplug(self) -> None:
+        """Take it off the bus without a word. What it had cached only is lost."""
+        self._forget()
+        self.gone = True
+        for namespace in self.namespaces.values():
+            namespace.lose_power()
+
+    # What the engine asks.
+
+    def alive(self) -> bool:
+        """Whether it does anything: it is ready, not broken, and may use memory."""
+        return (self.status & (NVME_CSTS_RDY | NVME_CSTS_CFS) == NVME_CSTS_RDY
+                and bool(self.pci_command & PCI_COMMAND_MASTER) and not self.gone)
+
+    def execute(self, running: Running) -> int | None:
+        """Execute a command. Returns its result, None for one that is answered later; raises Refused."""
+        command = running.command
         try:
-            running = Running(None, cmd.common)
-            handler = self.ADMIN.get(cmd.common.opcode)
+            handler = (self.IO if running.sq.qid else self.ADMIN).get(command.opcode)
             if handler is None:
                 raise Refused(NVME_SC_INVALID_OPCODE)
-            return NVME_SC_SUCCESS, handler(self, running)
-        except Refused as why:
-            return why.status, 0
+            if command.flags & FUSED:
+                raise Refused(NVME_SC_INVALID_FIELD)  # commands that are executed in pairs: it has none
+            return handler(self, running)
+        except Refused:
+            self.errors += 1
+            raise
+
+    def struck(self, queue: int, opcode: int) -> tuple[str | None, int]:
+        """The effect of a fault that shows at a command, None where there is none; and the status to fail with."""
+        for fault in self.faults:
+            if fault.strikes(COMMAND, queue, opcode):
+                if fault.effect == GONE:
+                    self.unplug()
+                elif fault.effect == FATAL:
+                    self.status |= NVME_CSTS_CFS
+                return fault.effect, fault.status
+        return None, 0
+
+    def _fault(self, at: str) -> str | None:
+        """The effect of a fault that shows at a step other than a command; None where there is none."""
+        for fault in self.faults:
+            if fault.strikes(at):
+                if fault.effect == GONE:
+                    self.unplug()
+                return fault.effect
+        return None
+
+    # Interrupts.
+
+    def mask(self, vector: int, masked: bool) -> None:
+        """Hold a vector's messages back, or send them, the one that waits first."""
+        if masked:
+            self.masked.add(vector)
+            return
+        self.masked.discard(vector)
+        if vector in self.pending:
+            self.pending.discard(vector)
+            self.interrupt(vector)
+
+    def interrupt(self, vector: int) -> None:
+        """Raise an interrupt vector."""
+        if vector in self.masked:
+            self.pending.add(vector)
+        elif vector in self.messages and not (not self.vectors and self.interrupt_mask & 1):
+            if observer := this().observer:
+                observer("interrupt", device=self, time=this().now, vector=vector)
+            interrupts().message(self.messages[vector])
+
+    def _pin(self) -> None:
+        """A pin is up as long as there are completions that the host has not taken."""
+        if any(cq.vector is not None and cq.head != cq.tail for cq in self.engine.cqs.values()):
+            self.interrupt(0)

@@ -27,7 +27,7 @@ class Fault:
     status: int = 0
     seen: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.at not in _EFFECTS:
             raise ValueError(f"at={self.at!r}: a fault shows at {', '.join(_EFFECTS)}")
         if self.effect not in _EFFECTS[self.at]:
@@ -37,7 +37,7 @@ class Fault:
         if self.nth < 0:
             raise ValueError(f"nth={self.nth}: it counts from 1, or is 0 for every time")
 
-    def strikes(self, at, queue=None, opcode=None):
+    def strikes(self, at: str, queue: int | None = None, opcode: int | None = None) -> bool:
         """Whether it shows now, at such a step. To be asked at every step, as it counts them."""
         if at != self.at or self.queue not in (None, queue) or self.opcode not in (None, opcode):
             return False

@@ -1,25 +1,36 @@
 """What a controller says of itself and of its namespaces."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from blkmodel.device.namespace import Namespace
+from blkmodel.device.queues import Running
 from blkmodel.device.transfer import Refused, to_host
 from blkmodel.include.linux.nvme import (
-    NVME_AEN_CFG_NS_ATTR, NVME_CTRL_LPA_CMD_EFFECTS_LOG, NVME_CTRL_OACS_DBBUF_SUPP, NVME_CTRL_ONCS_COMPARE,
-    NVME_CTRL_ONCS_DSM, NVME_CTRL_ONCS_TIMESTAMP, NVME_CTRL_ONCS_WRITE_ZEROES, NVME_CTRL_VWC_PRESENT,
-    NVME_IDENTIFY_DATA_SIZE, NVME_NIDT_EUI64, NVME_NIDT_NGUID, NVME_NIDT_UUID, NVME_NSID_ALL, NVME_SC_INVALID_FIELD,
-    NVME_SC_INVALID_NS, nvme_id_ctrl, nvme_id_ns, nvme_id_power_state, nvme_identify, nvme_lbaf, nvme_ns_id_desc)
+    NVME_AEN_CFG_NS_ATTR, NVME_CTRL_LPA_CMD_EFFECTS_LOG, NVME_CTRL_OACS_DBBUF_SUPP, NVME_CTRL_ONCS_DSM,
+    NVME_CTRL_ONCS_TIMESTAMP, NVME_CTRL_ONCS_WRITE_ZEROES, NVME_CTRL_VWC_PRESENT, NVME_IDENTIFY_DATA_SIZE,
+    NVME_NIDT_EUI64, NVME_NIDT_NGUID, NVME_NIDT_UUID, NVME_NSID_ALL, NVME_SC_INVALID_FIELD, NVME_SC_INVALID_NS,
+    nvme_id_ctrl, nvme_id_ns, nvme_id_power_state, nvme_identify, nvme_lbaf, nvme_ns_id_desc)
 from blkmodel.services.devices.pci import PCI_VENDOR_ID_REDHAT, PCI_VENDOR_ID_REDHAT_QUMRANET
 from blkmodel.sim import wire
+
+if TYPE_CHECKING:
+    from blkmodel.device.controller import Controller
 
 WARNING, CRITICAL = 343, 373  # kelvins
 NAMESPACES = 256  # the highest number that a namespace can have
 MAKER = bytes.fromhex("005452")  # QEMU's number, lowest byte first
 FORMATS = ((9, 0), (9, 8), (9, 16), (9, 64), (12, 0), (12, 8), (12, 16), (12, 64))
 SLOT_1_ONLY = 1 << 1 | 1
-SMART_BY_NAMESPACE, OFFSETS = 1 << 0, 1 << 2
+OFFSETS = 1 << 2
 SGL_ANY_ALIGNMENT = 1
 SUBNQN = "nqn.2019-08.org.qemu:"
 
 
-def identify(controller, running):
+def identify(controller: Controller, running: Running) -> int:
+    """Bring the host what it asks of the controller or a namespace: a page."""
     command = wire.view(nvme_identify, running.command)
     answer = _IDENTIFY.get(command.cns)
     if answer is None:
@@ -28,26 +39,25 @@ def identify(controller, running):
     return 0
 
 
-def _identify_controller(controller, command):
-    preferred, least = controller.host_memory
-    states = [nvme_id_power_state(max_power=power, entry_lat=entry, exit_lat=leave, flags=2 if index else 0)
-              for index, (power, entry, leave) in enumerate(controller.power_states)]
-    states += [nvme_id_power_state() for _ in range(32 - len(states))]
+def _identify_controller(controller: Controller, command: nvme_identify) -> bytes:
+    """What the controller is."""
+    states = [nvme_id_power_state(max_power=2500, entry_lat=16, exit_lat=4)]
+    states += [nvme_id_power_state() for _ in range(31)]
     effects = NVME_CTRL_LPA_CMD_EFFECTS_LOG
     return wire.pack(nvme_id_ctrl(
         vid=PCI_VENDOR_ID_REDHAT, ssvid=PCI_VENDOR_ID_REDHAT_QUMRANET, sn=controller.serial.encode().ljust(20),
         mn=controller.model.encode().ljust(40), fr=controller.firmware.encode().ljust(8), rab=6, ieee=MAKER,
         mdts=controller.mdts, ver=controller.version, oaes=NVME_AEN_CFG_NS_ATTR,
         oacs=NVME_CTRL_OACS_DBBUF_SUPP if controller.dbbuf else 0, acl=3, aerl=controller.events - 1,
-        frmw=SLOT_1_ONLY, lpa=SMART_BY_NAMESPACE | effects | OFFSETS, npss=len(controller.power_states) - 1,
-        apsta=int(controller.apst), wctemp=WARNING, cctemp=CRITICAL, hmpre=preferred, hmmin=least, sqes=0x66,
-        cqes=0x44, nn=NAMESPACES, oncs=(NVME_CTRL_ONCS_COMPARE | NVME_CTRL_ONCS_DSM | NVME_CTRL_ONCS_WRITE_ZEROES
-                                        | NVME_CTRL_ONCS_TIMESTAMP),
+        frmw=SLOT_1_ONLY, lpa=effects | OFFSETS, wctemp=WARNING, cctemp=CRITICAL,
+        sqes=0x66, cqes=0x44, nn=NAMESPACES,
+        oncs=NVME_CTRL_ONCS_DSM | NVME_CTRL_ONCS_WRITE_ZEROES | NVME_CTRL_ONCS_TIMESTAMP,
         vwc=NVME_CTRL_VWC_PRESENT | 3 << 1 if controller.write_cache else 0,
         sgls=SGL_ANY_ALIGNMENT if controller.sgl else 0, subnqn=(SUBNQN + controller.serial).encode(), psd=states))
 
 
-def _identify_namespace(controller, command):
+def _identify_namespace(controller: Controller, command: nvme_identify) -> bytes:
+    """What a namespace is: zeros, where there is none of that number."""
     namespace = namespace_of(controller, command.nsid)
     if namespace is None:
         return b""
@@ -64,14 +74,16 @@ def _identify_namespace(controller, command):
         lbaf=formats + [nvme_lbaf() for _ in range(16 - len(formats))]))
 
 
-def _list_namespaces(controller, command):
+def _list_namespaces(controller: Controller, command: nvme_identify) -> bytes:
+    """The numbers of the namespaces above a number, as many as there is room for."""
     if command.nsid >= NVME_NSID_ALL - 1:
         raise Refused(NVME_SC_INVALID_NS)
     found = sorted(nsid for nsid in controller.namespaces if nsid > command.nsid)[:NVME_IDENTIFY_DATA_SIZE // 4]
     return b"".join(nsid.to_bytes(4, "little") for nsid in found)
 
 
-def _describe_namespace(controller, command):
+def _describe_namespace(controller: Controller, command: nvme_identify) -> bytes:
+    """The names of a namespace."""
     namespace = namespace_of(controller, command.nsid)
     if namespace is None:
         raise Refused(NVME_SC_INVALID_FIELD)
@@ -79,10 +91,11 @@ def _describe_namespace(controller, command):
     return b"".join(wire.pack(nvme_ns_id_desc(kind, len(name))) + name for kind, name in names if name)
 
 
-_IDENTIFY = {0: _identify_namespace, 1: _identify_controller, 2: _list_namespaces, 3: _describe_namespace}
+_IDENTIFY: dict[int, Callable[[Controller, nvme_identify], bytes]] = {
+    0: _identify_namespace, 1: _identify_controller, 2: _list_namespaces, 3: _describe_namespace}
 
 
-def namespace_of(controller, nsid):
+def namespace_of(controller: Controller, nsid: int) -> Namespace | None:
     """The namespace of a number that one could have; None where none has it."""
     if not 1 <= nsid <= NAMESPACES:
         raise Refused(NVME_SC_INVALID_NS)

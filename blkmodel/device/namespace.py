@@ -1,9 +1,20 @@
 """A namespace: blocks in memory, and before them the controller's write cache, which loses its power."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 CHUNK = 4096
 _ZEROS = bytes(CHUNK)
+
+
+def _pieces(offset: int, length: int) -> Iterator[tuple[int, int, int, int]]:
+    """The pieces that bytes are in, as (piece, first byte in it, byte behind the last, how many bytes come before)."""
+    at, end = offset, offset + length
+    while at < end:
+        number, start = divmod(at, CHUNK)
+        stop = min(CHUNK, start + end - at)
+        yield number, start, stop, at - offset
+        at += stop - start
 
 
 @dataclass(eq=False)
@@ -11,7 +22,7 @@ class Namespace:
     """`blocks` blocks of 2**shift bytes, all zeros at first. nguid, eui64, uuid: its names, where it has any.
 
     What was written is in `kept`, and what a loss of power would undo in `cached` before that: both map the number
-    of a piece of 4096 bytes to its bytes. reads, writes, bytes_read, bytes_written: what it did so far.
+    of a piece of 4096 bytes to its bytes.
     """
 
     blocks: int = 131072
@@ -21,12 +32,8 @@ class Namespace:
     uuid: bytes = b""
     kept: dict[int, bytes] = field(default_factory=dict)
     cached: dict[int, bytes] = field(default_factory=dict)
-    reads: int = 0
-    writes: int = 0
-    bytes_read: int = 0
-    bytes_written: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 9 <= self.shift <= 16:
             raise ValueError(f"shift={self.shift}: a block has 2**9 to 2**16 bytes")
         if self.blocks < 1:
@@ -35,7 +42,7 @@ class Namespace:
             if len(getattr(self, name)) not in (0, length):
                 raise ValueError(f"{name}: it has {length} bytes, not {len(getattr(self, name))}")
 
-    def read(self, offset, length):
+    def read(self, offset: int, length: int) -> bytes:
         """`length` bytes from byte `offset` on."""
         first, start = divmod(offset, CHUNK)
         if start + length <= CHUNK:
@@ -44,34 +51,26 @@ class Namespace:
         held = b"".join(map(self._chunk, range(first, (offset + length - 1) // CHUNK + 1)))
         return held if len(held) == length else held[start:start + length]
 
-    def write(self, offset, data, through):
+    def write(self, offset: int, data: bytes, through: bool) -> None:
         """Store bytes: in the cache only, unless they are to go through it."""
-        at, end = offset, offset + len(data)
-        while at < end:
-            number, start = divmod(at, CHUNK)
-            stop = min(CHUNK, start + end - at)
-            self._put(number, start, stop, data[at - offset:at - offset + stop - start], through)
-            at += stop - start
+        for number, start, stop, at in _pieces(offset, len(data)):
+            self._put(number, start, stop, data[at:at + stop - start], through)
 
-    def zero(self, offset, length, through):
-        """Make bytes zeros."""
-        at, end = offset, offset + length
-        while at < end:
-            number, start = divmod(at, CHUNK)
-            stop = min(CHUNK, start + end - at)
+    def zero(self, offset: int, length: int, through: bool) -> None:
+        """Make bytes zeros: in the cache only, unless that is to be gone through."""
+        for number, start, stop, _ in _pieces(offset, length):
             self._put(number, start, stop, _ZEROS[start:stop], through)
-            at += stop - start
 
-    def flush(self):
+    def flush(self) -> None:
         """Let what is cached last."""
         self.kept.update(self.cached)
         self.cached.clear()
 
-    def lose_power(self):
+    def lose_power(self) -> None:
         """Lose what is cached only."""
         self.cached.clear()
 
-    def _put(self, number, start, stop, part, through):
+    def _put(self, number: int, start: int, stop: int, part: bytes, through: bool) -> None:
         if stop - start < CHUNK:
             held = self._chunk(number)
             part = held[:start] + part + held[stop:]
@@ -81,6 +80,6 @@ class Namespace:
         else:
             self.cached[number] = part
 
-    def _chunk(self, number):
+    def _chunk(self, number: int) -> bytes:
         held = self.cached.get(number)
         return self.kept.get(number, _ZEROS) if held is None else held

@@ -1,57 +1,50 @@
 """The controller's I/O commands, on a namespace's blocks.
 
-As with admin commands, each is a function of the controller and the command under way; it returns the result that the
+Each is a function of the controller and the command under way; it returns the result that the
 completion bears, or raises Refused.
 """
 
-from blkmodel.device.transfer import Refused, pieces, read_host, write_host
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from blkmodel.device.namespace import Namespace
+from blkmodel.device.queues import Running
+from blkmodel.device.transfer import Places, Refused, pieces, read_host, write_host
 from blkmodel.include.linux.nvme import (
-    NVME_CMD_SGL_ALL, NVME_DSMGMT_AD, NVME_NSID_ALL, NVME_RW_FUA, NVME_SC_COMPARE_FAILED, NVME_SC_INVALID_FIELD,
-    NVME_SC_INVALID_NS, NVME_SC_LBA_RANGE, nvme_cmd_compare, nvme_cmd_dsm, nvme_cmd_flush, nvme_cmd_read,
-    nvme_cmd_write, nvme_cmd_write_zeroes, nvme_common_command, nvme_dsm_cmd, nvme_dsm_range, nvme_rw_command,
-    nvme_write_zeroes_cmd)
+    NVME_CMD_SGL_ALL, NVME_DSMGMT_AD, NVME_NSID_ALL, NVME_RW_FUA, NVME_SC_INVALID_FIELD, NVME_SC_INVALID_NS,
+    NVME_SC_LBA_RANGE, nvme_cmd_dsm, nvme_cmd_flush, nvme_cmd_read, nvme_cmd_write, nvme_cmd_write_zeroes,
+    nvme_common_command, nvme_dsm_cmd, nvme_dsm_range, nvme_rw_command, nvme_write_zeroes_cmd)
 from blkmodel.sim import this, wire
 from blkmodel.sim.structure import Array, sizeof
 
-PAGE = 4096
+if TYPE_CHECKING:
+    from blkmodel.device.controller import Controller
 
 
-def read(controller, running):
+def read(controller: Controller, running: Running) -> int:
     """Bring blocks to the host."""
     namespace, command, places, start = _transfer(controller, running)
-    data = namespace.read(start, (command.length + 1) << namespace.shift)
-    write_host(this().memory, places, data)
-    namespace.reads += 1
-    namespace.bytes_read += len(data)
+    write_host(this().memory, places, namespace.read(start, (command.length + 1) << namespace.shift))
     return 0
 
 
-def write(controller, running):
+def write(controller: Controller, running: Running) -> int:
     """Store blocks that the host has."""
     namespace, command, places, start = _transfer(controller, running)
-    data = read_host(this().memory, places)
-    namespace.write(start, data, command.control & NVME_RW_FUA or not controller.features.caches())
-    namespace.writes += 1
-    namespace.bytes_written += len(data)
+    namespace.write(start, read_host(this().memory, places), _through(controller, command.control))
     return 0
 
 
-def compare(controller, running):
-    """Say whether blocks are what the host has."""
-    namespace, command, places, start = _transfer(controller, running)
-    if read_host(this().memory, places) != namespace.read(start, (command.length + 1) << namespace.shift):
-        raise Refused(NVME_SC_COMPARE_FAILED)
-    return 0
-
-
-def _transfer(controller, running):
-    """What a read, a write or a comparison is about: namespace, command, places in the host's memory, first byte."""
+def _transfer(controller: Controller, running: Running) -> tuple[Namespace, nvme_rw_command, Places, int]:
+    """What a read or a write is about: namespace, command, places in the host's memory, first byte."""
     command = running.command
     if not isinstance(command, nvme_rw_command):
         command = wire.view(nvme_rw_command, command)
     namespace = _namespace(controller, command.nsid)
     length = (command.length + 1) << namespace.shift
-    if controller.mdts and length > PAGE << controller.page_min + controller.mdts:
+    if controller.too_long(length):
         raise Refused(NVME_SC_INVALID_FIELD)
     _check_range(namespace, command.slba, command.length + 1)
     if command.flags & NVME_CMD_SGL_ALL and not controller.sgl:
@@ -60,7 +53,7 @@ def _transfer(controller, running):
     return namespace, command, places, command.slba << namespace.shift
 
 
-def flush(controller, running):
+def flush(controller: Controller, running: Running) -> int:
     """Let all that was written last."""
     nsid = wire.view(nvme_common_command, running.command).nsid
     for namespace in controller.namespaces.values() if nsid == NVME_NSID_ALL else [_namespace(controller, nsid)]:
@@ -68,17 +61,17 @@ def flush(controller, running):
     return 0
 
 
-def write_zeroes(controller, running):
+def write_zeroes(controller: Controller, running: Running) -> int:
     """Make blocks zeros, without any from the host."""
     command = wire.view(nvme_write_zeroes_cmd, running.command)
     namespace = _namespace(controller, command.nsid)
     _check_range(namespace, command.slba, command.length + 1)
     namespace.zero(command.slba << namespace.shift, (command.length + 1) << namespace.shift,
-                   command.control & NVME_RW_FUA or not controller.features.caches())
+                   _through(controller, command.control))
     return 0
 
 
-def manage_dataset(controller, running):
+def manage_dataset(controller: Controller, running: Running) -> int:
     """Hear what the host says of ranges of blocks. Those that it needs no more are zeros from then on."""
     command = wire.view(nvme_dsm_cmd, running.command)
     namespace = _namespace(controller, command.nsid)
@@ -91,21 +84,29 @@ def manage_dataset(controller, running):
     for each in ranges:
         _check_range(namespace, each.slba, each.nlb)
     for each in ranges:
-        namespace.zero(each.slba << namespace.shift, each.nlb << namespace.shift, not controller.features.caches())
+        namespace.zero(each.slba << namespace.shift, each.nlb << namespace.shift, _through(controller, 0))
     return 0
 
 
-def _namespace(controller, nsid):
+def _through(controller: Controller, control: int) -> bool:
+    """Whether what is written lasts at once: the command says so, or there is no cache."""
+    return bool(control & NVME_RW_FUA) or not controller.write_cache
+
+
+def _namespace(controller: Controller, nsid: int) -> Namespace:
+    """The namespace of that number. Refused where there is none."""
     namespace = controller.namespaces.get(nsid)
     if namespace is None:
         raise Refused(NVME_SC_INVALID_NS if not 1 <= nsid <= 256 else NVME_SC_INVALID_FIELD)
     return namespace
 
 
-def _check_range(namespace, first, count):
+def _check_range(namespace: Namespace, first: int, count: int) -> None:
+    """Refuse blocks beyond the last."""
     if first + count > namespace.blocks:
         raise Refused(NVME_SC_LBA_RANGE)
 
 
-HANDLERS = {nvme_cmd_flush: flush, nvme_cmd_write: write, nvme_cmd_read: read, nvme_cmd_compare: compare,
-            nvme_cmd_write_zeroes: write_zeroes, nvme_cmd_dsm: manage_dataset}
+HANDLERS: dict[int, Callable[[Controller, Running], int | None]] = {
+    nvme_cmd_flush: flush, nvme_cmd_write: write, nvme_cmd_read: read, nvme_cmd_write_zeroes: write_zeroes,
+    nvme_cmd_dsm: manage_dataset}

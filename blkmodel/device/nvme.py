@@ -1,5 +1,6 @@
 """NVMe controllers that are plugged in, and unplugged."""
 
+from blkmodel.device.controller import Controller
 from blkmodel.services.cpus.irqdesc import __irq_alloc_descs, irq_chip, irq_free_descs, irq_to_desc
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.device import device_initialize, set_dev_node
@@ -16,11 +17,11 @@ FIRST_SLOT = 4
 class slots:
     """How many devices were plugged in so far."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.used = 0
 
 
-def plug_in(controller, node=None):
+def plug_in(controller: Controller, node: int | None = None) -> pci_dev:
     """A device on the bus that the controller is behind; with a pin where it has no vectors. No driver knows of it yet.
 
     Where the firmware does not say on which node it is, that is the first.
@@ -44,7 +45,7 @@ def plug_in(controller, node=None):
     return pdev
 
 
-def unplug(pdev):
+def unplug(pdev: pci_dev) -> None:
     """Take a device off the bus again. Its driver gives it up first, unless it has gone by itself."""
     pci_stop_and_remove_bus_device(pdev)
     kobject_del(pdev.dev.kobj)
@@ -53,7 +54,7 @@ def unplug(pdev):
         irq_free_descs(pdev.irq, 1)
 
 
-def _wire_pin(pdev):
+def _wire_pin(pdev: pci_dev) -> int:
     """Give the device a pin: an interrupt that goes by the I/O interrupt controller; 0 where memory is short."""
     controller = pdev._device
     irq = __irq_alloc_descs(-1, 0, 1, pdev.dev.numa_node, None, None)

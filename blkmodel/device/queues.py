@@ -1,26 +1,39 @@
 """Queues as the controller knows them: rings in the host's memory, at addresses that it was told."""
 
-from collections import deque
-from typing import Any
+from __future__ import annotations
 
-from blkmodel.include.linux.nvme import nvme_command, nvme_completion
+from collections import deque
+
+from blkmodel.include.linux.nvme import nvme_command, nvme_common_command, nvme_completion
 from blkmodel.sim import wire
+from blkmodel.sim.events import Event
+from blkmodel.sim.memory import Memory
 from blkmodel.sim.structure import Array, sizeof
 
 COMMAND, COMPLETION = sizeof(nvme_command), sizeof(nvme_completion)
 
 
+class Running:
+    """A command that the controller has fetched and not answered yet. event: when it will be done; None where that
+    is not set off."""
+
+    __slots__ = ("command", "event", "sq")
+
+    def __init__(self, sq: SubmissionQueue, command: nvme_common_command) -> None:
+        self.sq = sq
+        self.command = command
+        self.event: Event | None = None
+
+
 class CompletionQueue:
     """A ring of `size` completions at address `base`. The controller writes at `tail`, with the phase bit of this time
     round; the host has read up to `head`. vector: what it raises, None where nothing. waiting: those still to be
-    written, as (submission queue, command, status, result); due: the controller is to look at it. unsaid: how many
-    were written since it interrupted; told: the event at which it will. shadow: where a copy of its doorbell is in the
-    host's memory, and where it says which value is still far enough."""
+    written, as (submission queue, command, status, result); due: the controller is to look at it. shadow: where a copy
+    of its doorbell is in the host's memory, and where it says which value is still far enough; () without one."""
 
-    __slots__ = ("base", "due", "head", "phase", "qid", "shadow", "size", "tail", "told",
-                 "unsaid", "vector", "waiting")
+    __slots__ = ("base", "due", "head", "phase", "qid", "shadow", "size", "tail", "vector", "waiting")
 
-    def __init__(self, qid, base, size, vector):
+    def __init__(self, qid: int, base: int, size: int, vector: int | None) -> None:
         self.qid = qid
         self.base = base
         self.size = size
@@ -28,17 +41,16 @@ class CompletionQueue:
         self.head = 0
         self.tail = 0
         self.phase = 1
-        self.waiting: deque[Any] = deque()
+        self.waiting: deque[tuple[SubmissionQueue, int, int, int]] = deque()
         self.due = False
-        self.shadow: Any = None
-        self.unsaid = 0
-        self.told: Any = None
+        self.shadow: tuple[int, ...] = ()
 
-    def full(self):
+    def full(self) -> bool:
         """Whether one more would make it look empty."""
         return (self.tail + 1) % self.size == self.head
 
-    def write(self, memory, sq, command_id, status, result):
+    def write(self, memory: Memory, sq: SubmissionQueue, command_id: int, status: int,
+              result: int) -> nvme_completion:
         """Write a completion into the next place, and return it."""
         entry = nvme_completion(result, sq.head, sq.qid, command_id, status << 1 | self.phase)
         slot = self.tail
@@ -59,13 +71,12 @@ class SubmissionQueue:
     """A ring of `size` commands at address `base`, which complete into `cq`. The controller has read up to `head`; the
     host has written up to `tail`. running: those under way, by command number. queued: the controller is to look at
     it. last_end: when the last of those under way will be done, where they are done in order. priority: what the host
-    gave it (0: urgent, to 3: low), which counts only in an arbitration that the controller has not. shadow: as of a
-    completion queue."""
+    gave it (0: urgent, to 3: low), which counts only in an arbitration that the controller has not. shadow: where a
+    copy of its doorbell is in the host's memory, and where the controller says which value is still far enough."""
 
-    __slots__ = ("base", "cq", "head", "last_end", "priority", "qid", "queued", "running", "shadow", "size",
-                 "tail")
+    __slots__ = ("base", "cq", "head", "last_end", "priority", "qid", "queued", "running", "shadow", "size", "tail")
 
-    def __init__(self, qid, base, size, cq, priority=0):
+    def __init__(self, qid: int, base: int, size: int, cq: CompletionQueue, priority: int = 0) -> None:
         self.qid = qid
         self.base = base
         self.size = size
@@ -73,12 +84,12 @@ class SubmissionQueue:
         self.priority = priority
         self.head = 0
         self.tail = 0
-        self.running: dict[int, Any] = {}
+        self.running: dict[int, Running] = {}
         self.queued = False
-        self.shadow: Any = None
+        self.shadow: tuple[int, ...] = ()
         self.last_end = 0
 
-    def command(self, memory, slot):
+    def command(self, memory: Memory, slot: int) -> nvme_common_command:
         """Read the command in a place."""
         ring = memory.live.get(self.base)
         if ring is not None and type(ring.thing) is Array and ring.thing.kind is nvme_command:

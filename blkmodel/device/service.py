@@ -1,8 +1,7 @@
 """How long a controller takes for an I/O command, and in which order it finishes those that it has."""
 
-import random
 from dataclasses import dataclass, field
-from typing import Any
+from random import Random
 
 
 @dataclass(eq=False)
@@ -19,15 +18,15 @@ class Service:
     extra: int = 0
     in_order: bool = True
     seed: int = 0
-    random: Any = field(init=False)
+    random: Random = field(init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("least", "extra"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)}: a time is 0 or more nanoseconds")
-        self.random = random.Random(self.seed)
+        self.random = Random(self.seed)
         self.instant = not self.least and not self.extra
 
-    def time(self):
+    def time(self) -> int:
         """Draw how long the next command takes."""
         return self.least + round(self.random.expovariate(1 / self.extra)) if self.extra else self.least

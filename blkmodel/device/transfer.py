@@ -1,11 +1,21 @@
 """Where a command's data lies in the host's memory: pages and lists of pages (PRPs), or descriptors (SGLs)."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
 from blkmodel.include.linux.nvme import (
     NVME_CMD_SGL_ALL, NVME_SC_DNR, NVME_SC_INVALID_FIELD, NVME_SC_SGL_INVALID_DATA, NVME_SC_SGL_INVALID_LAST,
     NVME_SC_SGL_INVALID_TYPE, NVME_SGL_FMT_ADDRESS, NVME_SGL_FMT_DATA_DESC, NVME_SGL_FMT_LAST_SEG_DESC,
-    NVME_SGL_FMT_SEG_DESC, nvme_sgl_desc)
+    NVME_SGL_FMT_SEG_DESC, nvme_data_ptr, nvme_sgl_desc)
 from blkmodel.sim import this, wire
+from blkmodel.sim.memory import Memory
 from blkmodel.sim.structure import Array
+
+if TYPE_CHECKING:
+    from blkmodel.device.controller import Controller
+
+Places = list[tuple[int, int]]  # pieces of memory, as (address, bytes)
 
 PRP_OFFSET_INVALID = 0x13  # the standard's, which the kernel has no name for
 ENTRY, DESCRIPTOR = 8, 16
@@ -13,15 +23,22 @@ DATA, SEGMENT, LAST = (kind << 4 | NVME_SGL_FMT_ADDRESS for kind in (
     NVME_SGL_FMT_DATA_DESC, NVME_SGL_FMT_SEG_DESC, NVME_SGL_FMT_LAST_SEG_DESC))
 
 
+class HasData(Protocol):
+    """A command that comes with data, or brings some."""
+
+    flags: int
+    dptr: nvme_data_ptr
+
+
 class Refused(Exception):
     """A command cannot be executed: with this status it is answered."""
 
-    def __init__(self, status, retry=False):
+    def __init__(self, status: int, retry: bool = False) -> None:
         self.status = status if retry else status | NVME_SC_DNR
         super().__init__(f"status {status:#x}")
 
 
-def pieces(memory, command, length, page):
+def pieces(memory: Memory, command: HasData, length: int, page: int) -> Places:
     """The pieces of memory that hold a command's `length` bytes, in order, as (address, bytes). `page`: bytes of one,
     as the host has configured the controller. Refused where the command describes no such memory."""
     if command.flags & NVME_CMD_SGL_ALL:
@@ -31,7 +48,7 @@ def pieces(memory, command, length, page):
     return _by_pages(memory, command.dptr.prp1, command.dptr.prp2, length, page)
 
 
-def _by_pages(memory, prp1, prp2, length, page):
+def _by_pages(memory: Memory, prp1: int, prp2: int, length: int, page: int) -> Places:
     """The first page may begin anywhere; from then on all are whole, but for the last one's end."""
     if prp1 & 3:
         raise Refused(PRP_OFFSET_INVALID)
@@ -67,7 +84,7 @@ def _by_pages(memory, prp1, prp2, length, page):
     return found
 
 
-def _entries(memory, place, count):
+def _entries(memory: Memory, place: int, count: int) -> list[int]:
     """Read so many entries of a list."""
     held = memory.at(place, count * ENTRY)
     if isinstance(held.thing, Array) and held.thing.kind == "u64":
@@ -77,26 +94,21 @@ def _entries(memory, place, count):
     return [int.from_bytes(data[i:i + ENTRY], "little") for i in range(0, len(data), ENTRY)]
 
 
-def _by_descriptors(memory, descriptor, length):
+def _by_descriptors(memory: Memory, descriptor: nvme_sgl_desc, length: int) -> Places:
     """A piece of data; or a segment, that is a list whose last descriptor leads to another, or none of that."""
-    found: list[tuple[int, int]] = []
+    found: Places = []
     if descriptor.type == DATA:
         length = _take(found, descriptor, length)
     while descriptor.type != DATA:
         if descriptor.type not in (SEGMENT, LAST) or not descriptor.length or descriptor.length % DESCRIPTOR:
             raise Refused(NVME_SC_SGL_INVALID_LAST)
         segment = _descriptors(memory, descriptor.addr, descriptor.length // DESCRIPTOR)
-        if segment[-1].type == DATA:
-            following = segment.pop()
-            rest = [*segment, following]
-        elif descriptor.type == LAST:
-            raise Refused(NVME_SC_SGL_INVALID_LAST)
-        else:
-            following = segment.pop()
-            rest = segment
-            if not rest:
-                raise Refused(NVME_SC_SGL_INVALID_LAST)  # it might never end
-        for each in rest:
+        following = segment[-1]
+        if following.type != DATA:
+            del segment[-1]
+            if descriptor.type == LAST or not segment:
+                raise Refused(NVME_SC_SGL_INVALID_LAST)  # of empty segments there might be no end
+        for each in segment:
             length = _take(found, each, length)
         descriptor = following
     if length:
@@ -104,7 +116,7 @@ def _by_descriptors(memory, descriptor, length):
     return found
 
 
-def _take(found, descriptor, length):
+def _take(found: Places, descriptor: nvme_sgl_desc, length: int) -> int:
     """Add a piece of data; return how many bytes are still to come. The host may describe more than is needed."""
     if descriptor.type != DATA:
         raise Refused(NVME_SC_SGL_INVALID_TYPE)
@@ -113,7 +125,7 @@ def _take(found, descriptor, length):
     return max(length - descriptor.length, 0)
 
 
-def _descriptors(memory, place, count):
+def _descriptors(memory: Memory, place: int, count: int) -> list[nvme_sgl_desc]:
     """Read so many descriptors."""
     held = memory.at(place, count * DESCRIPTOR)
     if isinstance(held.thing, Array) and held.thing.kind is nvme_sgl_desc:
@@ -124,15 +136,15 @@ def _descriptors(memory, place, count):
     return list(read)
 
 
-def read_host(memory, places):
-    """The bytes that the host keeps there."""
+def read_host(memory: Memory, places: Places) -> bytes:
+    """The bytes in pieces of the host's memory."""
     if len(places) == 1:
         return memory.read(*places[0])
     return b"".join(memory.read(addr, length) for addr, length in places)
 
 
-def write_host(memory, places, data):
-    """Store bytes there."""
+def write_host(memory: Memory, places: Places, data: bytes) -> None:
+    """Store bytes in pieces of the host's memory, which have room for them."""
     if len(places) == 1:
         memory.write(places[0][0], data)
         return
@@ -142,17 +154,17 @@ def write_host(memory, places, data):
         at += length
 
 
-def to_host(controller, command, data):
+def to_host(controller: Controller, command: HasData, data: bytes) -> None:
     """Bring an admin command's answer to where the command says."""
     write_host(this().memory, _places(controller, command, len(data)), data)
 
 
-def from_host(controller, command, length):
+def from_host(controller: Controller, command: HasData, length: int) -> bytes:
     """The bytes that come with an admin command."""
     return read_host(this().memory, _places(controller, command, length))
 
 
-def _places(controller, command, length):
+def _places(controller: Controller, command: HasData, length: int) -> Places:
     """Admin commands say where their data is by pages only."""
     if command.flags & NVME_CMD_SGL_ALL:
         raise Refused(NVME_SC_INVALID_FIELD)

@@ -116,14 +116,6 @@ class Host:
         """The status of a command."""
         return self.do(command, queue).status >> 1
 
-    def code_of_two(self, command):
-        """The statuses of one command and of the one put before it, by number."""
-        command.command_id = self.next_id = (self.next_id + 1) % 65536
-        self.admin.put(command)
-        self.admin.ring()
-        self.run()
-        return {entry.command_id: entry.status >> 1 for entry in self.admin.take_all()}
-
     def queue(self, qid, depth=16, cq_depth=None, vector=None, cqid=None):
         """Create a queue pair."""
         queue = Queue(self, qid, depth, cq_depth)

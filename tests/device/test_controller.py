@@ -65,7 +65,7 @@ def test_enabling_and_disabling():
     assert host.read(nvme.NVME_REG_AQA) == 31 << 16 | 31
     host.write(nvme.NVME_REG_CC, 0)
     assert host.status == 0
-    assert host.controller.cqs == host.controller.sqs == {}
+    assert host.controller.engine.cqs == host.controller.engine.sqs == {}
 
 
 def test_shutting_down_makes_what_was_written_last():

@@ -40,7 +40,7 @@ def test_rings_wrap(depth, cq_depth, bursts):
         for _ in range(depth):
             answered += numbers(queue)
             host.run()
-        assert host.controller.sqs[1].head == queue.tail
+        assert host.controller.engine.sqs[1].head == queue.tail
     assert answered == list(range(next_id))
 
 
@@ -87,7 +87,7 @@ def test_nothing_happens_beneath_the_doorbell():
     host = Host()
     queue = host.queue(1)
     submit(queue, [1], pages(1)._addr)
-    assert host.controller.sqs[1].head == 0
+    assert host.controller.engine.sqs[1].head == 0
     assert queue.take() is None
     host.run()
     assert numbers(queue) == [1]
@@ -98,7 +98,7 @@ def test_commands_that_nobody_wrote_are_zeros():
     host.queue(1)
     host.doorbell(1, 0, 1)
     host.run()
-    assert host.controller.cqs[1].tail == 1  # a flush of no namespace, refused
+    assert host.controller.engine.cqs[1].tail == 1  # a flush of no namespace, refused
 
 
 @given(st.integers(0, 20))

@@ -1,4 +1,4 @@
-"""I/O commands: blocks are read, written, compared, zeroed and forgotten; the cache loses what was not flushed."""
+"""I/O commands: blocks are read, written, zeroed and forgotten; the cache loses what was not flushed."""
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -9,7 +9,7 @@ from blkmodel.include.linux.nvme import NVME_SC_DNR, nvme_data_ptr
 from blkmodel.services.memory.slab import kcalloc
 from tests.device.host import Host, pages, transfer
 
-read, write, compare = nvme.nvme_cmd_read, nvme.nvme_cmd_write, nvme.nvme_cmd_compare
+read, write = nvme.nvme_cmd_read, nvme.nvme_cmd_write
 
 
 def flush(nsid=1):
@@ -59,7 +59,7 @@ def test_blocks_of_a_page(host):
     assert host.controller.namespaces[1].read(0, 32768) == bytes(32768)
 
 
-@pytest.mark.parametrize("opcode", [read, write, compare])
+@pytest.mark.parametrize("opcode", [read, write])
 @pytest.mark.parametrize(("slba", "count"), [(64, 1), (63, 2), (1 << 63, 1), ((1 << 64) - 1, 1)])
 def test_beyond_the_end(host, opcode, slba, count):
     assert host.code(transfer(opcode, slba, count, host.page._addr), host.io) == nvme.NVME_SC_LBA_RANGE | NVME_SC_DNR
@@ -87,14 +87,6 @@ def test_too_much_at_once():
     assert host.code(transfer(read, 0, 16, place._addr, place._addr + 4096), queue) == 0
     assert host.code(transfer(read, 0, 17, place._addr, place._addr + 4096), queue) == (
         nvme.NVME_SC_INVALID_FIELD | NVME_SC_DNR)
-
-
-def test_comparing(host):
-    host.page.write(0, b"same" * 128)
-    host.code(transfer(write, 0, 1, host.page._addr), host.io)
-    assert host.code(transfer(compare, 0, 1, host.page._addr), host.io) == 0
-    host.page.write(511, b"x")
-    assert host.code(transfer(compare, 0, 1, host.page._addr), host.io) == nvme.NVME_SC_COMPARE_FAILED | NVME_SC_DNR
 
 
 def test_zeroes(host):

@@ -186,7 +186,7 @@ def controllers_come_up_hold_data_and_go():
         name = scenario.nvme_probe(controller=controller)
         queues = scenario.nvme_controller(name).io_queues
         assert kernel.log[-1] == f"nvme {name}: {'/'.join(map(str, queues))} default/read/poll queues"
-        assert sum(queues) == len(controller.sqs) - 1 == len(controller.cqs) - 1
+        assert sum(queues) == len(controller.engine.sqs) - 1 == len(controller.engine.cqs) - 1
         assert scenario.nvme_file(name, "state") == "live"
         assert scenario.queue_file("nvme0n2", "logical_block_size") == "4096"
         for at, (length, runs) in enumerate(((512, None), (8192, None), (65536, [16]), (12288, [1, 2]), (409600, None),

@@ -61,7 +61,7 @@ def test_it_ends_as_the_model_does(case):
             scenario.aio("nvme0n1", [{"op": "read", "offset": (number * reads + i) << 20, "length": 4096}
                                      for i in range(reads)])
         assert (last.tail, last.head, last.expected) == (nvmeq.sq_tail, nvmeq.cq_head, nvmeq.cq_phase)
-        sq, cq = controller.sqs[1], controller.cqs[1]
+        sq, cq = controller.engine.sqs[1], controller.engine.cqs[1]
         assert (last.fetched, last.written, last.phase) == (sq.head, cq.tail, cq.phase)
         assert [entry and entry[0] for entry in last.commands] == [
             entry and entry.common.command_id for entry in nvmeq.sq_cmds]

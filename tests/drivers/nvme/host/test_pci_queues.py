@@ -86,7 +86,7 @@ def test_polled_queues_leave_one():
     assert dev.num_vecs == 1
     assert pci.queue_irq_offset(dev) == 0
     assert polled(dev) == [2, 3]
-    assert [device_of(dev).cqs[qid].vector for qid in (1, 2, 3)] == [0, None, None]
+    assert [device_of(dev).engine.cqs[qid].vector for qid in (1, 2, 3)] == [0, None, None]
 
 
 def test_with_one_vector_the_queue_shares_the_admin_queues():
@@ -127,9 +127,9 @@ def test_quirks():
     assert ("nvme nvme0: detected Apple NVMe controller, set queue depth=2 to work around controller resets"
             in blkmodel.sim.this().log)
     dev = up(1, queue_pairs=4, vendor=0x8086, device=0xF1A5)
-    assert device_of(dev).sqs[1].priority == nvme.NVME_SQ_PRIO_MEDIUM >> 1
+    assert device_of(dev).engine.sqs[1].priority == nvme.NVME_SQ_PRIO_MEDIUM >> 1
     assert up(1, queue_pairs=4).ctrl.quirks == 0
-    assert device_of(scenario.nvme_controller()).sqs[1].priority == 0
+    assert device_of(scenario.nvme_controller()).engine.sqs[1].priority == 0
 
 
 @pytest.mark.parametrize(("text", "errno"), [("1", EINVAL), ("-5", EINVAL), ("0", EINVAL), ("x", EINVAL), ("", EINVAL),
@@ -165,7 +165,7 @@ def test_depth(asked, mqes, tags):
     assert dev.q_depth == min(asked, mqes + 1)
     assert dev.ctrl.sqsize == dev.q_depth - 1
     assert dev.queues[1].q_depth == len(dev.queues[1].cqes) == len(dev.queues[1].sq_cmds) == dev.q_depth
-    assert device_of(dev).sqs[1].size == device_of(dev).cqs[1].size == dev.q_depth
+    assert device_of(dev).engine.sqs[1].size == device_of(dev).engine.cqs[1].size == dev.q_depth
 
 
 def test_tag_set():

@@ -36,7 +36,7 @@ def device_of(dev):
 
 def io_queues(controller, which="sqs"):
     """The numbers of the I/O queues that a controller has."""
-    return sorted(getattr(controller, which).keys() - {0})
+    return sorted(getattr(controller.engine, which).keys() - {0})
 
 
 def polled(dev):
