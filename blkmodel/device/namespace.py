@@ -22,7 +22,7 @@ class Namespace:
     """`blocks` blocks of 2**shift bytes, all zeros at first. nguid, eui64, uuid: its names, where it has any.
 
     What was written is in `kept`, and what a loss of power would undo in `cached` before that: both map the number
-    of a piece of 4096 bytes to its bytes.
+    of a piece of 4096 bytes to its bytes. reads, writes: commands so far.
     """
 
     blocks: int = 131072
@@ -32,6 +32,8 @@ class Namespace:
     uuid: bytes = b""
     kept: dict[int, bytes] = field(default_factory=dict)
     cached: dict[int, bytes] = field(default_factory=dict)
+    reads: int = 0
+    writes: int = 0
 
     def __post_init__(self) -> None:
         if not 9 <= self.shift <= 16:

@@ -27,6 +27,7 @@ def read(controller: Controller, running: Running) -> int:
     """Bring blocks to the host."""
     namespace, command, places, start = _transfer(controller, running)
     write_host(this().memory, places, namespace.read(start, (command.length + 1) << namespace.shift))
+    namespace.reads += 1
     return 0
 
 
@@ -34,6 +35,7 @@ def write(controller: Controller, running: Running) -> int:
     """Store blocks that the host has."""
     namespace, command, places, start = _transfer(controller, running)
     namespace.write(start, read_host(this().memory, places), _through(controller, command.control))
+    namespace.writes += 1
     return 0
 
 

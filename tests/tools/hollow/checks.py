@@ -205,8 +205,9 @@ def controllers_come_up_hold_data_and_go():
         assert not controller.namespaces[1].cached
         scenario.set_nvme_file(name, "reset_controller", 1)
         assert scenario.io("nvme0n1", "read", 0, 4096) == controller.namespaces[1].read(0, 4096)
-        controller.attach(3, None)
-        controller.attach(2, Namespace(8))
+        del controller.namespaces[3]
+        controller.namespaces[2] = Namespace(8)
+        scenario.set_nvme_file(name, "rescan_controller", 1)
         kernel.loop.run_due()
         assert [ns.head.ns_id for ns in scenario.nvme_controller(name).ctrl.namespaces] == [1, 2]
         scenario.nvme_remove(name)

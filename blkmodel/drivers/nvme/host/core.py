@@ -11,53 +11,46 @@ from blkmodel.drivers.nvme.host.nvme_h import (
     NVME_CTRL_CONNECTING, NVME_CTRL_DEAD, NVME_CTRL_DELETING, NVME_CTRL_LIVE, NVME_CTRL_NEW, NVME_CTRL_RESETTING,
     NVME_F_PCI_P2PDMA, NVME_NS_DEAD, NVME_NS_REMOVING, NVME_QID_ANY, NVME_QUIRK_DEALLOCATE_ZEROES,
     NVME_QUIRK_DELAY_AMOUNT, NVME_QUIRK_DELAY_BEFORE_CHK_RDY, NVME_QUIRK_DISABLE_WRITE_ZEROES, NVME_QUIRK_IDENTIFY_CNS,
-    NVME_QUIRK_IGNORE_DEV_SUBNQN, NVME_QUIRK_NO_APST, NVME_QUIRK_NO_DEEPEST_PS, NVME_QUIRK_NO_NS_DESC_LIST,
-    NVME_QUIRK_SIMPLE_SUSPEND, NVME_QUIRK_STRIPE_SIZE, NVME_REQ_CANCELLED, nvme_get_ctrl, nvme_get_ns_from_dev,
-    nvme_lba_to_sect, nvme_mpath_init, nvme_ns, nvme_ns_head, nvme_ns_ids, nvme_put_ctrl, nvme_req, nvme_sect_to_lba,
-    nvme_set_disk_name, nvme_subsystem)
+    NVME_QUIRK_IGNORE_DEV_SUBNQN, NVME_QUIRK_NO_APST, NVME_QUIRK_NO_NS_DESC_LIST, NVME_QUIRK_SIMPLE_SUSPEND,
+    NVME_QUIRK_STRIPE_SIZE, NVME_REQ_CANCELLED, nvme_get_ctrl, nvme_get_ns_from_dev, nvme_lba_to_sect, nvme_mpath_init,
+    nvme_ns, nvme_ns_head, nvme_ns_ids, nvme_put_ctrl, nvme_req, nvme_sect_to_lba, nvme_set_disk_name, nvme_subsystem)
 from blkmodel.fs import block_dev
 from blkmodel.include.linux import nvme
-from blkmodel.include.linux.blk_mq import BLK_MQ_REQ_RESERVED, request_to_qc_t
 from blkmodel.include.linux.blk_types import (
     BLK_STS_IOERR, BLK_STS_MEDIUM, BLK_STS_NEXUS, BLK_STS_NOSPC, BLK_STS_NOTSUPP, BLK_STS_OK, BLK_STS_PROTECTION,
-    BLK_STS_RESOURCE, BLK_STS_TARGET, BLK_STS_TRANSPORT, REQ_FAILFAST_DEV, REQ_FAILFAST_DRIVER, REQ_FUA, REQ_HIPRI,
-    REQ_OP_DISCARD, REQ_OP_DRV_IN, REQ_OP_DRV_OUT, REQ_OP_FLUSH, REQ_OP_MASK, REQ_OP_READ, REQ_OP_WRITE,
-    REQ_OP_WRITE_ZEROES, REQ_RAHEAD, bio_vec)
+    BLK_STS_RESOURCE, BLK_STS_TARGET, BLK_STS_TRANSPORT, REQ_FAILFAST_DEV, REQ_FAILFAST_DRIVER, REQ_FUA, REQ_OP_DISCARD,
+    REQ_OP_DRV_IN, REQ_OP_DRV_OUT, REQ_OP_FLUSH, REQ_OP_MASK, REQ_OP_READ, REQ_OP_WRITE, REQ_OP_WRITE_ZEROES,
+    REQ_RAHEAD, bio_vec)
 from blkmodel.include.linux.blkdev import (
-    BLK_MAX_WRITE_HINTS, QUEUE_FLAG_DISCARD, QUEUE_FLAG_NONROT, QUEUE_FLAG_PCI_P2PDMA, QUEUE_FLAG_POLL, RQF_DONTPREP,
-    RQF_SPECIAL_PAYLOAD, SECTOR_SHIFT, UINT_MAX, USHRT_MAX, WRITE_LIFE_NONE, WRITE_LIFE_NOT_SET, bios_of,
-    blk_noretry_request, blk_queue_dying, blk_rq_nr_discard_segments, queue_logical_block_size, rq_data_dir)
+    QUEUE_FLAG_DISCARD, QUEUE_FLAG_NONROT, QUEUE_FLAG_PCI_P2PDMA, RQF_DONTPREP, RQF_SPECIAL_PAYLOAD, UINT_MAX,
+    USHRT_MAX, bios_of, blk_noretry_request, blk_queue_dying, blk_rq_nr_discard_segments, queue_logical_block_size,
+    rq_data_dir)
 from blkmodel.include.linux.genhd import (
     GENHD_FL_EXT_DEVT, GENHD_FL_UP, block_device_operations, get_capacity, set_capacity)
 from blkmodel.include.linux.nvme import (
     NVME_AEN_CFG_ANA_CHANGE, NVME_AEN_CFG_DISC_CHANGE, NVME_AEN_CFG_FW_ACT, NVME_AEN_CFG_NS_ATTR, NVME_AER_CSS,
-    NVME_AER_ERROR, NVME_AER_NOTICE, NVME_AER_NOTICE_DISC_CHANGED, NVME_AER_NOTICE_FW_ACT_STARTING,
-    NVME_AER_NOTICE_NS_CHANGED, NVME_AER_SMART, NVME_AER_VS, NVME_CAP_MPSMIN, NVME_CAP_MQES, NVME_CAP_NSSRC,
-    NVME_CAP_TIMEOUT, NVME_CC_AMS_RR, NVME_CC_CSS_NVM, NVME_CC_ENABLE, NVME_CC_IOCQES, NVME_CC_IOSQES,
-    NVME_CC_MPS_SHIFT, NVME_CC_SHN_MASK, NVME_CC_SHN_NONE, NVME_CC_SHN_NORMAL, NVME_CSTS_PP, NVME_CSTS_RDY,
-    NVME_CSTS_SHST_CMPLT, NVME_CSTS_SHST_MASK, NVME_CTRL_ATTR_TBKAS, NVME_CTRL_LPA_CMD_EFFECTS_LOG,
-    NVME_CTRL_OACS_DIRECTIVES, NVME_CTRL_ONCS_DSM, NVME_CTRL_ONCS_TIMESTAMP, NVME_CTRL_ONCS_WRITE_ZEROES,
-    NVME_CTRL_VWC_PRESENT, NVME_DSM_MAX_RANGES, NVME_DSMGMT_AD, NVME_ENABLE_ACRE, NVME_FEAT_ASYNC_EVENT,
-    NVME_FEAT_AUTO_PST, NVME_FEAT_HOST_BEHAVIOR, NVME_FEAT_NUM_QUEUES, NVME_FEAT_TIMESTAMP, NVME_ID_CNS_CTRL,
-    NVME_ID_CNS_NS, NVME_ID_CNS_NS_ACTIVE_LIST, NVME_ID_CNS_NS_DESC_LIST, NVME_IDENTIFY_DATA_SIZE, NVME_LOG_CHANGED_NS,
-    NVME_LOG_CMD_EFFECTS, NVME_LOG_FW_SLOT, NVME_MAX_CHANGED_NAMESPACES, NVME_NIDT_EUI64, NVME_NIDT_EUI64_LEN,
-    NVME_NIDT_NGUID, NVME_NIDT_NGUID_LEN, NVME_NIDT_UUID, NVME_NIDT_UUID_LEN, NVME_NS_DPS_PI_MASK, NVME_NS_DPS_PI_TYPE1,
+    NVME_AER_ERROR, NVME_AER_SMART, NVME_AER_VS, NVME_CAP_MPSMIN, NVME_CAP_MQES, NVME_CAP_NSSRC, NVME_CAP_TIMEOUT,
+    NVME_CC_AMS_RR, NVME_CC_CSS_NVM, NVME_CC_ENABLE, NVME_CC_IOCQES, NVME_CC_IOSQES, NVME_CC_MPS_SHIFT,
+    NVME_CC_SHN_MASK, NVME_CC_SHN_NONE, NVME_CC_SHN_NORMAL, NVME_CSTS_RDY, NVME_CSTS_SHST_CMPLT, NVME_CSTS_SHST_MASK,
+    NVME_CTRL_LPA_CMD_EFFECTS_LOG, NVME_CTRL_ONCS_DSM, NVME_CTRL_ONCS_TIMESTAMP, NVME_CTRL_ONCS_WRITE_ZEROES,
+    NVME_CTRL_VWC_PRESENT, NVME_DSM_MAX_RANGES, NVME_DSMGMT_AD, NVME_FEAT_ASYNC_EVENT, NVME_FEAT_NUM_QUEUES,
+    NVME_FEAT_TIMESTAMP, NVME_ID_CNS_CTRL, NVME_ID_CNS_NS, NVME_ID_CNS_NS_ACTIVE_LIST, NVME_ID_CNS_NS_DESC_LIST,
+    NVME_IDENTIFY_DATA_SIZE, NVME_LOG_CMD_EFFECTS, NVME_NIDT_EUI64, NVME_NIDT_EUI64_LEN, NVME_NIDT_NGUID,
+    NVME_NIDT_NGUID_LEN, NVME_NIDT_UUID, NVME_NIDT_UUID_LEN, NVME_NS_DPS_PI_MASK, NVME_NS_DPS_PI_TYPE1,
     NVME_NS_DPS_PI_TYPE2, NVME_NS_DPS_PI_TYPE3, NVME_NS_FLBAS_LBA_MASK, NVME_NS_FLBAS_META_EXT, NVME_NSID_ALL,
-    NVME_PS_FLAGS_NON_OP_STATE, NVME_REG_CC, NVME_REG_CSTS, NVME_REG_VS, NVME_RW_DSM_FREQ_PREFETCH,
-    NVME_RW_DTYPE_STREAMS, NVME_RW_FUA, NVME_RW_LR, NVME_RW_PRINFO_PRACT, NVME_RW_PRINFO_PRCHK_GUARD,
-    NVME_RW_PRINFO_PRCHK_REF, NVME_SC_CRD, NVME_SC_DNR, NVME_SC_HOST_ABORTED_CMD, NVME_SC_SUCCESS, NVME_VS,
-    NVMF_NQN_SIZE, nvme_admin_get_features, nvme_admin_get_log_page, nvme_admin_identify, nvme_admin_keep_alive,
-    nvme_admin_set_features, nvme_cmd_dsm, nvme_cmd_flush, nvme_cmd_read, nvme_cmd_write, nvme_cmd_write_zeroes,
-    nvme_command, nvme_dsm_range, nvme_effects_log, nvme_feat_auto_pst, nvme_feat_host_behavior, nvme_fw_slot_info_log,
-    nvme_id_ctrl, nvme_id_ns, nvme_is_write)
+    NVME_REG_CC, NVME_REG_CSTS, NVME_REG_VS, NVME_RW_DSM_FREQ_PREFETCH, NVME_RW_FUA, NVME_RW_LR, NVME_RW_PRINFO_PRACT,
+    NVME_RW_PRINFO_PRCHK_GUARD, NVME_RW_PRINFO_PRCHK_REF, NVME_SC_CRD, NVME_SC_DNR, NVME_SC_HOST_ABORTED_CMD,
+    NVME_SC_SUCCESS, NVME_VS, NVMF_NQN_SIZE, nvme_admin_get_log_page, nvme_admin_identify, nvme_admin_set_features,
+    nvme_cmd_dsm, nvme_cmd_flush, nvme_cmd_read, nvme_cmd_write, nvme_cmd_write_zeroes, nvme_command, nvme_dsm_range,
+    nvme_effects_log, nvme_id_ctrl, nvme_id_ns, nvme_is_write)
+from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import WARN_ON_ONCE
 from blkmodel.services.base.err import ERR_PTR, IS_ERR, PTR_ERR
-from blkmodel.services.base.errno import EBUSY, EINTR, EINVAL, EIO, ENETRESET, ENODEV, ENOMEM, ENXIO, EWOULDBLOCK
+from blkmodel.services.base.errno import EBUSY, EINTR, EINVAL, EIO, ENETRESET, ENODEV, ENOMEM, ENXIO
 from blkmodel.services.base.kdev_t import MAJOR, MINORBITS, MKDEV
 from blkmodel.services.base.log2 import is_power_of_2, rounddown_pow_of_two
 from blkmodel.services.base.module import THIS_MODULE, module_put, try_module_get
-from blkmodel.services.base.moduleparam import (
-    kernel_param, param_set_bool, param_set_byte, param_set_uint, param_set_ulong)
+from blkmodel.services.base.moduleparam import kernel_param, param_set_byte, param_set_uint
 from blkmodel.services.base.printk import pr_warn
 from blkmodel.services.data.idr import ida, ida_simple_get, ida_simple_remove
 from blkmodel.services.data.kref import kref_get, kref_get_unless_zero, kref_init, kref_put
@@ -77,25 +70,27 @@ from blkmodel.services.memory.gfp import (
     __GFP_NOWARN, GFP_ATOMIC, GFP_KERNEL, __free_page, alloc_page, page_address, virt_to_page)
 from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc, kzalloc_node, virt_to_object
 from blkmodel.services.tasks.delay import msleep
-from blkmodel.services.tasks.jiffies import HZ, jiffies, ktime_get_real_ms, msecs_to_jiffies, time_after
+from blkmodel.services.tasks.jiffies import HZ, jiffies, ktime_get_real_ms, time_after
 from blkmodel.services.tasks.rcupdate import synchronize_rcu
-from blkmodel.services.tasks.sched import cond_resched
 from blkmodel.services.tasks.srcu import cleanup_srcu_struct, init_srcu_struct, synchronize_srcu
-from blkmodel.services.tasks.wait import complete, completion, completion_done, wait_event, wake_up_all
+from blkmodel.services.tasks.wait import wake_up_all
 from blkmodel.services.tasks.workqueue import (
-    INIT_DELAYED_WORK, INIT_WORK, WQ_MEM_RECLAIM, WQ_UNBOUND, alloc_workqueue, cancel_delayed_work_sync,
-    cancel_work_sync, destroy_workqueue, flush_work, queue_delayed_work, queue_work)
+    INIT_WORK, WQ_MEM_RECLAIM, WQ_UNBOUND, alloc_workqueue, destroy_workqueue, flush_work, queue_work)
 from blkmodel.sim import statics, wire
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import Array, Struct, sizeof, struct
 
+OMITTED = no_chapter("""
+    nvme_try_sched_reset nvme_state_terminal nvme_wait_reset nvme_toggle_streams nvme_disable_streams
+    nvme_enable_streams nvme_get_stream_params nvme_assign_write_stream nvme_end_sync_rq nvme_execute_rq_polled
+    nvme_keep_alive_end_io nvme_keep_alive nvme_keep_alive_work nvme_start_keep_alive nvme_get_features
+    nvme_set_latency_tolerance nvme_dev_open nvme_dev_release __nvme_find_ns_head nvme_clear_changed_ns_log
+    nvme_ctrl_pp_status nvme_get_fw_slot_info nvme_fw_act_work nvme_handle_aen_notice nvme_wait_freeze_timeout""")
 PAGE_SHIFT = 12
 NVME_MINORS = 1 << MINORBITS
 NVME_DISC_SUBSYS_NAME = "nqn.2014-08.org.nvmexpress.discovery"
 NVME_AEN_SUPPORTED = (NVME_AEN_CFG_NS_ATTR | NVME_AEN_CFG_FW_ACT | NVME_AEN_CFG_ANA_CHANGE
                       | NVME_AEN_CFG_DISC_CHANGE)
-PM_QOS_LATENCY_ANY, PM_QOS_LATENCY_TOLERANCE_NO_CONSTRAINT = (1 << 31) - 1, -1
-U64_MAX = (1 << 64) - 1
 ALL_ONES = 0xFFFFFFFF  # what is read from a controller that is gone
 
 ERROR_STATUS = {
@@ -142,9 +137,6 @@ class variables:
         self.nvme_io_timeout = 30
         self.shutdown_timeout = 5
         self.nvme_max_retries = 5
-        self.default_ps_max_latency_us = 100000
-        self.force_apst = False
-        self.streams = False
         self.nvme_wq = None
         self.nvme_reset_wq = None
         self.nvme_delete_wq = None
@@ -160,9 +152,6 @@ parameters = (
     kernel_param("io_timeout", param_set_uint, variables, "nvme_io_timeout"),
     kernel_param("shutdown_timeout", param_set_byte, variables, "shutdown_timeout"),
     kernel_param("max_retries", param_set_byte, variables, "nvme_max_retries"),
-    kernel_param("default_ps_max_latency_us", param_set_ulong, variables, "default_ps_max_latency_us"),
-    kernel_param("force_apst", param_set_bool, variables, "force_apst"),
-    kernel_param("streams", param_set_bool, variables, "streams"),
 )
 
 
@@ -182,15 +171,6 @@ def nvme_queue_scan(ctrl):
     """Let the namespaces be looked at, if the controller works and has I/O queues."""
     if ctrl.state == NVME_CTRL_LIVE and ctrl.tagset is not None:
         queue_work(variables().nvme_wq, ctrl.scan_work)
-
-
-def nvme_try_sched_reset(ctrl):
-    """Queue the reset of a controller that is in the resetting state. Returns 0 or -EBUSY."""
-    if ctrl.state != NVME_CTRL_RESETTING:
-        return -EBUSY
-    if not queue_work(variables().nvme_reset_wq, ctrl.reset_work):
-        return -EBUSY
-    return 0
 
 
 def nvme_reset_ctrl(ctrl):
@@ -247,8 +227,6 @@ def nvme_complete_rq(req):
     """End a request that the controller has answered, or try it again."""
     rq = nvme_req(req)
     status = nvme_error_status(rq.status)
-    if rq.ctrl.kas:
-        rq.ctrl.comp_seen = True
     if status != BLK_STS_OK and nvme_req_needs_retry(req):
         if not blk_queue_dying(req.q):
             nvme_retry_req(req)
@@ -273,23 +251,6 @@ def nvme_change_ctrl_state(ctrl, new_state):
         ctrl.state = new_state
         wake_up_all(ctrl.state_wq)
     return changed
-
-
-def nvme_state_terminal(ctrl):
-    """Whether a controller will never be live again."""
-    return ctrl.state in (NVME_CTRL_DELETING, NVME_CTRL_DEAD)
-
-
-def nvme_wait_reset(ctrl):
-    """Wait until the controller is in the resetting state, for the caller; False where it never will be."""
-    over = False
-
-    def ready():
-        nonlocal over
-        over = over or nvme_change_ctrl_state(ctrl, NVME_CTRL_RESETTING) or nvme_state_terminal(ctrl)
-        return over
-    wait_event(ctrl.state_wq, ready, "a controller to be ready for a reset")
-    return ctrl.state == NVME_CTRL_RESETTING
 
 
 def nvme_free_ns_head(ref):
@@ -330,12 +291,8 @@ def nvme_clear_nvme_request(req):
 
 
 def nvme_alloc_request(q, cmd, flags, qid):
-    """Get a request for a command, on queue `qid` where that is not NVME_QID_ANY. Returns it, or ERR_PTR(-errno)."""
-    op = REQ_OP_DRV_OUT if nvme_is_write(cmd) else REQ_OP_DRV_IN
-    if qid == NVME_QID_ANY:
-        req = blk_mq.blk_mq_alloc_request(q, op, flags)
-    else:
-        req = blk_mq.blk_mq_alloc_request_hctx(q, op, flags, qid - 1 if qid else 0)
+    """Get a request for a command, on any queue: only fabrics name one (qid). Returns it, or ERR_PTR(-errno)."""
+    req = blk_mq.blk_mq_alloc_request(q, REQ_OP_DRV_OUT if nvme_is_write(cmd) else REQ_OP_DRV_IN, flags)
     if IS_ERR(req):
         return req
     req.cmd_flags |= REQ_FAILFAST_DRIVER
@@ -344,73 +301,9 @@ def nvme_alloc_request(q, cmd, flags, qid):
     return req
 
 
-def nvme_toggle_streams(ctrl, enable):
-    """Turn streams on or off. Returns the controller's status or -errno."""
-    c = nvme_command(nvme.nvme_directive_cmd(
-        opcode=nvme.nvme_admin_directive_send, nsid=NVME_NSID_ALL, doper=nvme.NVME_DIR_SND_ID_OP_ENABLE,
-        dtype=nvme.NVME_DIR_IDENTIFY, tdtype=nvme.NVME_DIR_STREAMS, endir=nvme.NVME_DIR_ENDIR if enable else 0))
-    return nvme_submit_sync_cmd(ctrl.admin_q, c, None, 0)
-
-
-def nvme_disable_streams(ctrl):
-    """Turn streams off."""
-    return nvme_toggle_streams(ctrl, False)
-
-
-def nvme_enable_streams(ctrl):
-    """Turn streams on."""
-    return nvme_toggle_streams(ctrl, True)
-
-
-def nvme_get_stream_params(ctrl, s, nsid):
-    """Ask what streams the controller or a namespace has, into `s`. Returns its status or -errno."""
-    c = nvme_command(nvme.nvme_directive_cmd(
-        opcode=nvme.nvme_admin_directive_recv, nsid=nsid, numd=(sizeof(nvme.streams_directive_params) >> 2) - 1,
-        doper=nvme.NVME_DIR_RCV_ST_OP_PARAM, dtype=nvme.NVME_DIR_STREAMS))
-    return nvme_submit_sync_cmd(ctrl.admin_q, c, s, sizeof(nvme.streams_directive_params))
-
-
 def nvme_configure_directives(ctrl):
-    """Use streams, where the module was told to and the controller has enough. Returns 0, its status or -errno."""
-    if not ctrl.oacs & NVME_CTRL_OACS_DIRECTIVES:
-        return 0
-    if not variables().streams:
-        return 0
-    ret = nvme_enable_streams(ctrl)
-    if ret:
-        return ret
-    s = nvme.streams_directive_params()
-    ret = nvme_get_stream_params(ctrl, s, NVME_NSID_ALL)
-    if ret:
-        return ret
-    ctrl.nssa = s.nssa
-    if ctrl.nssa < BLK_MAX_WRITE_HINTS - 1:
-        dev_info(ctrl.device, f"too few streams ({ctrl.nssa}) available")
-        nvme_disable_streams(ctrl)
-        return 0
-    ctrl.nr_streams = min(ctrl.nssa, BLK_MAX_WRITE_HINTS - 1)
-    dev_info(ctrl.device, f"Using {ctrl.nr_streams} streams")
+    """Use streams of writes, where the module was told to: that parameter is left out, so it never is. Returns 0."""
     return 0
-
-
-def nvme_assign_write_stream(ctrl, req):
-    """The stream of a write, from how long its data will live. Returns what to add to `control` and `dsmgmt`.
-
-    In C both are changed in place.
-    """
-    control = dsmgmt = 0
-    streamid = req.write_hint
-    if streamid in (WRITE_LIFE_NOT_SET, WRITE_LIFE_NONE):
-        streamid = 0
-    else:
-        streamid -= 1
-        if WARN_ON_ONCE(streamid > ctrl.nr_streams):
-            return 0, 0
-        control = NVME_RW_DTYPE_STREAMS
-        dsmgmt = streamid << 16
-    if streamid < len(req.q.write_hints):
-        req.q.write_hints[streamid] += req._data_len >> SECTOR_SHIFT
-    return control, dsmgmt
 
 
 def nvme_setup_flush(ns):
@@ -470,7 +363,6 @@ def nvme_setup_write_zeroes(ns, req):
 
 def nvme_setup_rw(ns, req):
     """The command that reads or writes blocks. Returns a status and the command."""
-    ctrl = ns.ctrl
     flags = req.cmd_flags
     control = dsmgmt = reftag = 0
     if flags & REQ_FUA:
@@ -479,10 +371,6 @@ def nvme_setup_rw(ns, req):
         control |= NVME_RW_LR
     if flags & REQ_RAHEAD:
         dsmgmt |= NVME_RW_DSM_FREQ_PREFETCH
-    if ctrl.nr_streams and flags & REQ_OP_MASK == REQ_OP_WRITE:
-        stream_control, stream_dsmgmt = nvme_assign_write_stream(ctrl, req)
-        control |= stream_control
-        dsmgmt |= stream_dsmgmt
     if ns.ms:
         # The reference kernel has no metadata of its own: the controller makes protection information, and checks it.
         if WARN_ON_ONCE(not nvme_ns_has_pi(ns)):
@@ -535,29 +423,11 @@ def nvme_setup_cmd(ns, req):
     return ret, cmd
 
 
-def nvme_end_sync_rq(rq, error):
-    """The request has ended: let who polls see it."""
-    waiting = rq.end_io_data
-    rq.end_io_data = None
-    complete(waiting)
-
-
-def nvme_execute_rq_polled(q, bd_disk, rq, at_head):
-    """Execute a request, and ask the controller until it is done."""
-    wait = completion()
-    WARN_ON_ONCE(not q.queue_flags >> QUEUE_FLAG_POLL & 1)
-    rq.cmd_flags |= REQ_HIPRI
-    rq.end_io_data = wait
-    blk_exec.blk_execute_rq_nowait(q, bd_disk, rq, at_head, nvme_end_sync_rq)
-    while not completion_done(wait):
-        blk_mq.blk_poll(q, request_to_qc_t(rq.mq_hctx, rq), True)
-        cond_resched()
-
-
 def __nvme_submit_sync_cmd(q, cmd, buffer, bufflen, timeout, qid, at_head, flags, poll):
     """Let the controller execute a command, with `bufflen` bytes of data in `buffer`, and wait.
 
     Returns its status (0, or an NVMe status above 0) or -errno, and its result. In C the result is an out-parameter.
+    Nobody here has it polled for (`poll`), as fabrics do.
     """
     result = 0
     req = nvme_alloc_request(q, cmd, flags, qid)
@@ -568,10 +438,7 @@ def __nvme_submit_sync_cmd(q, cmd, buffer, bufflen, timeout, qid, at_head, flags
     if buffer is not None and bufflen:
         ret = blk_map.blk_rq_map_kern(q, req, buffer, bufflen, GFP_KERNEL)
     if not ret:
-        if poll:
-            nvme_execute_rq_polled(req.q, None, req, at_head)
-        else:
-            blk_exec.blk_execute_rq(req.q, None, req, at_head)
+        blk_exec.blk_execute_rq(req.q, None, req, at_head)
         result = nvme_req(req).result
         ret = -EINTR if nvme_req(req).flags & NVME_REQ_CANCELLED else nvme_req(req).status
     blk_mq.blk_mq_free_request(req)
@@ -579,57 +446,15 @@ def __nvme_submit_sync_cmd(q, cmd, buffer, bufflen, timeout, qid, at_head, flags
 
 
 def nvme_submit_sync_cmd(q, cmd, buffer, bufflen):
-    """The same without what is rarely wanted. Returns the status (0, or an NVMe status above 0) or -errno."""
+    """Let the controller execute a command on any queue, with `bufflen` bytes of data in `buffer`, and wait.
+
+    Returns its status (0, or an NVMe status above 0) or -errno.
+    """
     return __nvme_submit_sync_cmd(q, cmd, buffer, bufflen, 0, NVME_QID_ANY, 0, 0, False)[0]
 
 
-def nvme_keep_alive_end_io(rq, status):
-    """The controller has heard that its host lives: tell it again after a while."""
-    ctrl = rq.end_io_data
-    blk_mq.blk_mq_free_request(rq)
-    if status:
-        dev_err(ctrl.device, f"failed nvme_keep_alive_end_io error={status}")
-        return
-    ctrl.comp_seen = False
-    if ctrl.state in (NVME_CTRL_LIVE, NVME_CTRL_CONNECTING):
-        queue_delayed_work(variables().nvme_wq, ctrl.ka_work, ctrl.kato * HZ)
-
-
-def nvme_keep_alive(ctrl):
-    """Tell a controller that its host lives. Returns 0 or -errno."""
-    rq = nvme_alloc_request(ctrl.admin_q, ctrl.ka_cmd, BLK_MQ_REQ_RESERVED, NVME_QID_ANY)
-    if IS_ERR(rq):
-        return PTR_ERR(rq)
-    rq.timeout = ctrl.kato * HZ
-    rq.end_io_data = ctrl
-    blk_exec.blk_execute_rq_nowait(rq.q, None, rq, 0, nvme_keep_alive_end_io)
-    return 0
-
-
-def nvme_keep_alive_work(work):
-    """It is time to say so, unless the controller counts any command, and there was one."""
-    ctrl = work.data
-    if ctrl.ctratt & NVME_CTRL_ATTR_TBKAS and ctrl.comp_seen:
-        ctrl.comp_seen = False
-        queue_delayed_work(variables().nvme_wq, ctrl.ka_work, ctrl.kato * HZ)
-        return
-    if nvme_keep_alive(ctrl):
-        dev_err(ctrl.device, "keep-alive failed")
-        nvme_reset_ctrl(ctrl)
-
-
-def nvme_start_keep_alive(ctrl):
-    """Begin to tell a controller every `kato` seconds that its host lives."""
-    if ctrl.kato == 0:
-        return
-    queue_delayed_work(variables().nvme_wq, ctrl.ka_work, ctrl.kato * HZ)
-
-
 def nvme_stop_keep_alive(ctrl):
-    """End that."""
-    if ctrl.kato == 0:
-        return
-    cancel_delayed_work_sync(ctrl.ka_work)
+    """Tell a controller no more that its host lives: only hosts on fabrics do (kato), so there is nothing to end."""
 
 
 def nvme_ctrl_limited_cns(ctrl):
@@ -725,11 +550,6 @@ def nvme_set_features(dev, fid, dword11, buffer, buflen):
     return nvme_features(dev, nvme_admin_set_features, fid, dword11, buffer, buflen)
 
 
-def nvme_get_features(dev, fid, dword11, buffer, buflen):
-    """Get a feature. Returns the status and the result."""
-    return nvme_features(dev, nvme_admin_get_features, fid, dword11, buffer, buflen)
-
-
 def nvme_set_queue_count(ctrl, count):
     """Ask the controller for `count` I/O queue pairs. Returns 0 or -errno, and how many to use.
 
@@ -790,8 +610,6 @@ def nvme_config_discard(disk, ns):
     if not ctrl.oncs & NVME_CTRL_ONCS_DSM:
         blk_core.blk_queue_flag_clear(QUEUE_FLAG_DISCARD, queue)
         return
-    if ctrl.nr_streams and ns.sws and ns.sgs:
-        size *= ns.sws * ns.sgs
     queue.limits.discard_alignment = 0
     queue.limits.discard_granularity = size
     # What a user has set meanwhile stays.
@@ -1018,61 +836,18 @@ def nvme_configure_acre(ctrl):
     """Tell a controller that the host heeds the delays that it asks for before a retry."""
     if not ctrl.crdt[0]:
         return 0
-    host = kzalloc(nvme_feat_host_behavior, GFP_KERNEL)
+    host = kzalloc(nvme.nvme_feat_host_behavior, GFP_KERNEL)
     if host is None:
         return 0
-    host.acre = NVME_ENABLE_ACRE
-    ret, _ = nvme_set_features(ctrl, NVME_FEAT_HOST_BEHAVIOR, 0, host, sizeof(nvme_feat_host_behavior))
+    host.acre = nvme.NVME_ENABLE_ACRE
+    ret, _ = nvme_set_features(ctrl, nvme.NVME_FEAT_HOST_BEHAVIOR, 0, host, sizeof(nvme.nvme_feat_host_behavior))
     kfree(host)
     return ret
 
 
 def nvme_configure_apst(ctrl):
-    """Tell a controller when to save power by itself. Returns 0, its status or -errno.
-
-    From each state it goes, after a while, to the next deeper one from which it comes back soon enough; the while is 50
-    times what entering and leaving that take, so that at most 2 % of the time is spent on it.
-    """
-    if not ctrl.apsta:
-        return 0
-    if ctrl.npss > 31:
-        dev_warn(ctrl.device, "NPSS is invalid; not using APST")
-        return 0
-    table = kzalloc(nvme_feat_auto_pst, GFP_KERNEL)
-    if table is None:
-        return 0
-    apste = 0
-    if ctrl.apst_enabled and ctrl.ps_max_latency_us != 0:
-        target = 0
-        for state in range(ctrl.npss, -1, -1):
-            if target:
-                table.entries[state] = target
-            if state == ctrl.npss and ctrl.quirks & NVME_QUIRK_NO_DEEPEST_PS:
-                continue
-            if not ctrl.psd[state].flags & NVME_PS_FLAGS_NON_OP_STATE:
-                continue
-            exit_latency_us = ctrl.psd[state].exit_lat
-            if exit_latency_us > ctrl.ps_max_latency_us:
-                continue
-            total_latency_us = exit_latency_us + ctrl.psd[state].entry_lat
-            transition_ms = min((total_latency_us + 19) // 20, (1 << 24) - 1)
-            target = state << 3 | transition_ms << 8
-        apste = 1
-    ret, _ = nvme_set_features(ctrl, NVME_FEAT_AUTO_PST, apste, table, sizeof(nvme_feat_auto_pst))
-    if ret:
-        dev_err(ctrl.device, f"failed to set APST feature ({ret})")
-    kfree(table)
-    return ret
-
-
-def nvme_set_latency_tolerance(dev, val):
-    """A user says how long he can wait for a controller that sleeps, in microseconds."""
-    ctrl = dev_get_drvdata(dev)
-    latency = U64_MAX if val in (PM_QOS_LATENCY_TOLERANCE_NO_CONSTRAINT, PM_QOS_LATENCY_ANY) else val
-    if ctrl.ps_max_latency_us != latency:
-        ctrl.ps_max_latency_us = latency
-        if ctrl.state == NVME_CTRL_LIVE:
-            nvme_configure_apst(ctrl)
+    """Tell a controller when to save power by itself: none of the model's can (apsta). Returns 0."""
+    return 0
 
 
 @struct
@@ -1281,15 +1056,9 @@ def nvme_init_identify(ctrl):
         for quirk in core_quirks:
             if quirk_matches(id, quirk):
                 ctrl.quirks |= quirk.quirks
-    force_apst = variables().force_apst
-    if force_apst and ctrl.quirks & NVME_QUIRK_NO_DEEPEST_PS:
-        dev_warn(ctrl.device, "forcibly allowing all power states due to nvme_core.force_apst -- use at your own risk")
-        ctrl.quirks &= ~NVME_QUIRK_NO_DEEPEST_PS
-
     ctrl.crdt = (id.crdt1, id.crdt2, id.crdt3)
     ctrl.oacs = id.oacs
     ctrl.oncs = id.oncs
-    ctrl.mtfa = id.mtfa
     ctrl.oaes = id.oaes
     ctrl.abort_limit = id.acl + 1
     ctrl.vwc = id.vwc
@@ -1297,9 +1066,7 @@ def nvme_init_identify(ctrl):
     ctrl.max_hw_sectors = min(ctrl.max_hw_sectors, max_hw_sectors) if ctrl.max_hw_sectors else max_hw_sectors
     nvme_set_queue_limits(ctrl, ctrl.admin_q)
     ctrl.sgls = id.sgls
-    ctrl.kas = id.kas
     ctrl.max_namespaces = id.mnan
-    ctrl.ctratt = id.ctratt
 
     shutdown_timeout = variables().shutdown_timeout
     if id.rtd3e:
@@ -1309,22 +1076,6 @@ def nvme_init_identify(ctrl):
             dev_info(ctrl.device, f"Shutdown timeout set to {ctrl.shutdown_timeout} seconds")
     else:
         ctrl.shutdown_timeout = shutdown_timeout
-
-    ctrl.npss = id.npss
-    ctrl.apsta = id.apsta
-    if ctrl.quirks & NVME_QUIRK_NO_APST:
-        if force_apst and id.apsta:
-            dev_warn(ctrl.device, "forcibly allowing APST due to nvme_core.force_apst -- use at your own risk")
-            ctrl.apst_enabled = True
-        else:
-            ctrl.apst_enabled = False
-    else:
-        ctrl.apst_enabled = bool(id.apsta)
-    ctrl.psd = tuple(id.psd)
-    ctrl.hmpre = id.hmpre
-    ctrl.hmmin = id.hmmin
-    ctrl.hmminds = id.hmminds
-    ctrl.hmmaxd = id.hmmaxd
 
     ret = nvme_mpath_init(ctrl, id)
     kfree(id)
@@ -1346,28 +1097,7 @@ def nvme_init_identify(ctrl):
     return 0
 
 
-def nvme_dev_open(inode, file):
-    """A controller's own node is opened. Returns 0, or -EWOULDBLOCK for one that does not work now."""
-    ctrl = inode.i_cdev._owner
-    if ctrl.state != NVME_CTRL_LIVE:
-        return -EWOULDBLOCK
-    nvme_get_ctrl(ctrl)
-    if not try_module_get(ctrl.ops.module):
-        nvme_put_ctrl(ctrl)
-        return -EINVAL
-    file.private_data = ctrl
-    return 0
-
-
-def nvme_dev_release(inode, file):
-    """A controller's own node is closed."""
-    ctrl = inode.i_cdev._owner
-    module_put(ctrl.ops.module)
-    nvme_put_ctrl(ctrl)
-    return 0
-
-
-nvme_dev_fops = file_operations(open=nvme_dev_open, release=nvme_dev_release)
+nvme_dev_fops = file_operations()  # what a controller's own node can do is left out
 
 
 def nvme_sysfs_reset(dev, buf, count):
@@ -1494,14 +1224,6 @@ nvme_dev_attrs_group = attribute_group(attrs=(
 nvme_dev_attr_groups = (nvme_dev_attrs_group,)
 
 
-def __nvme_find_ns_head(subsys, nsid):
-    """The subsystem's namespace of that number, with a reference; None where there is none."""
-    for head in subsys.nsheads:
-        if head.ns_id == nsid and kref_get_unless_zero(head.ref):
-            return head
-    return None
-
-
 def __nvme_check_ids(subsys, new):
     """Check that no other namespace of the subsystem has the same names. Returns 0 or -EINVAL."""
     for head in subsys.nsheads:
@@ -1542,34 +1264,16 @@ def nvme_alloc_ns_head(ctrl, nsid, id):
 
 
 def nvme_init_ns_head(ns, nsid, id):
-    """Tie a controller's namespace to its subsystem's, which is made unless another controller shares it.
+    """Tie a controller's namespace to its subsystem's, which is made. Returns 0 or -errno.
 
-    Returns 0 or -errno.
+    One that several controllers show (bit 0 of id.nmic) is left out: no two get into one subsystem here.
     """
-    ctrl = ns.ctrl
-    head = None
-    ret = 0
-    if id.nmic & 1 << 0:
-        head = __nvme_find_ns_head(ctrl.subsys, nsid)
-    if head is None:
-        head = nvme_alloc_ns_head(ctrl, nsid, id)
-        if IS_ERR(head):
-            ret = PTR_ERR(head)
-    else:
-        ids = nvme_ns_ids()
-        ret = nvme_report_ns_ids(ctrl, nsid, id, ids)
-        if not ret and not nvme_ns_ids_equal(head.ids, ids):
-            dev_err(ctrl.device, f"IDs don't match for shared namespace {nsid}")
-            ret = -EINVAL
-        if ret:
-            # Where its names can't be read, v5.4.120 forgets to let the namespace go.
-            nvme_put_ns_head(head)
-    if not ret:
-        list_add_tail(ns, head.list, "siblings")
-        ns.head = head
-    if ret > 0:
-        ret = blk_core.blk_status_to_errno(nvme_error_status(ret))
-    return ret
+    head = nvme_alloc_ns_head(ns.ctrl, nsid, id)
+    if IS_ERR(head):
+        return PTR_ERR(head)
+    list_add_tail(ns, head.list, "siblings")
+    ns.head = head
+    return 0
 
 
 def ns_cmp(priv, a, b):
@@ -1590,20 +1294,7 @@ def nvme_find_get_ns(ctrl, nsid):
 
 
 def nvme_setup_streams_ns(ctrl, ns):
-    """Let a namespace's queue know how much a stream wants to be written at once. Returns 0, a status or -errno."""
-    if not ctrl.nr_streams:
-        return 0
-    s = nvme.streams_directive_params()
-    ret = nvme_get_stream_params(ctrl, s, ns.head.ns_id)
-    if ret:
-        return ret
-    ns.sws = s.sws
-    ns.sgs = s.sgs
-    if ns.sws:
-        bs = 1 << ns.lba_shift
-        blk_settings.blk_queue_io_min(ns.queue, bs * ns.sws)
-        if ns.sgs:
-            blk_settings.blk_queue_io_opt(ns.queue, bs * ns.sws * ns.sgs)
+    """Let a namespace's queue know how much a stream wants to be written at once: there are no streams. Returns 0."""
     return 0
 
 
@@ -1742,27 +1433,11 @@ def nvme_scan_ns_sequential(ctrl, nn):
     nvme_remove_invalid_namespaces(ctrl, nn)
 
 
-def nvme_clear_changed_ns_log(ctrl):
-    """Read the log of namespaces that changed, which lets the controller tell of the next change."""
-    log_size = NVME_MAX_CHANGED_NAMESPACES * 4
-    log = kcalloc(NVME_MAX_CHANGED_NAMESPACES, "u32", GFP_KERNEL)
-    if log is None:
-        return
-    error = nvme_get_log(ctrl, NVME_NSID_ALL, NVME_LOG_CHANGED_NS, 0, log, log_size, 0)
-    if error:
-        dev_warn(ctrl.device, f"reading changed ns log failed: {error}")
-    kfree(log)
-
-
 def nvme_scan_work(work):
     """Look which namespaces a controller has: by its list, or, where it gives none, number by number."""
     ctrl = work.data
     if ctrl.state != NVME_CTRL_LIVE or ctrl.tagset is None:
         return
-    if ctrl.events >> NVME_AER_NOTICE_NS_CHANGED & 1:
-        ctrl.events &= ~(1 << NVME_AER_NOTICE_NS_CHANGED)
-        dev_info(ctrl.device, "rescanning namespaces.")
-        nvme_clear_changed_ns_log(ctrl)
     ret, id = nvme_identify_ctrl(ctrl)
     if ret:
         return
@@ -1810,69 +1485,14 @@ def nvme_async_event_work(work):
     ctrl.ops.submit_async_event(ctrl)
 
 
-def nvme_ctrl_pp_status(ctrl):
-    """Whether an enabled controller has paused what it does."""
-    ret, csts = ctrl.ops.reg_read32(ctrl, NVME_REG_CSTS)
-    if ret or csts == ALL_ONES:
-        return False
-    return bool(ctrl.ctrl_config & NVME_CC_ENABLE and csts & NVME_CSTS_PP)
-
-
-def nvme_get_fw_slot_info(ctrl):
-    """Read which firmware runs, which lets the controller tell of the next change."""
-    log = kzalloc(nvme_fw_slot_info_log, GFP_KERNEL)
-    if log is None:
-        return
-    if nvme_get_log(ctrl, NVME_NSID_ALL, NVME_LOG_FW_SLOT, 0, log, sizeof(nvme_fw_slot_info_log), 0):
-        dev_warn(ctrl.device, "Get FW SLOT INFO log error")
-    kfree(log)
-
-
-def nvme_fw_act_work(work):
-    """Wait, with all I/O stopped, until the controller has changed to another firmware; reset it if it does not."""
-    ctrl = work.data
-    if ctrl.mtfa:
-        fw_act_timeout = jiffies() + msecs_to_jiffies(ctrl.mtfa * 100)
-    else:
-        fw_act_timeout = jiffies() + msecs_to_jiffies(variables().admin_timeout * 1000)
-    nvme_stop_queues(ctrl)
-    while nvme_ctrl_pp_status(ctrl):
-        if time_after(jiffies(), fw_act_timeout):
-            dev_warn(ctrl.device, "Fw activation timeout, reset controller")
-            nvme_try_sched_reset(ctrl)
-            return
-        msleep(100)
-    if not nvme_change_ctrl_state(ctrl, NVME_CTRL_LIVE):
-        return
-    nvme_start_queues(ctrl)
-    nvme_get_fw_slot_info(ctrl)
-
-
-def nvme_handle_aen_notice(ctrl, result):
-    """Act on what a controller gives notice of."""
-    aer_notice_type = (result & 0xFF00) >> 8
-    if aer_notice_type == NVME_AER_NOTICE_NS_CHANGED:
-        ctrl.events |= 1 << NVME_AER_NOTICE_NS_CHANGED
-        nvme_queue_scan(ctrl)
-    elif aer_notice_type == NVME_AER_NOTICE_FW_ACT_STARTING:
-        # The state keeps everybody else from resetting the controller meanwhile.
-        if nvme_change_ctrl_state(ctrl, NVME_CTRL_RESETTING):
-            queue_work(variables().nvme_wq, ctrl.fw_act_work)
-    elif aer_notice_type == NVME_AER_NOTICE_DISC_CHANGED:
-        ctrl.aen_result = result
-    else:
-        dev_warn(ctrl.device, f"async event result {result:08x}")
-
-
 def nvme_complete_async_event(ctrl, status, result):
-    """A controller tells of an event: act on it, or keep it for user space, and let the next be asked for."""
+    """A controller tells of an event: keep it for user space, and let the next be asked for."""
     result &= 0xFFFFFFFF
     aer_type = result & 0x07
     if status >> 1 != NVME_SC_SUCCESS:
         return
-    if aer_type == NVME_AER_NOTICE:
-        nvme_handle_aen_notice(ctrl, result)
-    elif aer_type in (NVME_AER_ERROR, NVME_AER_SMART, NVME_AER_CSS, NVME_AER_VS):
+    # What a notice (of namespaces that came or went, of other firmware) sets off is left out.
+    if aer_type in (NVME_AER_ERROR, NVME_AER_SMART, NVME_AER_CSS, NVME_AER_VS):
         ctrl.aen_result = result
     queue_work(variables().nvme_wq, ctrl.async_event_work)
 
@@ -1881,13 +1501,10 @@ def nvme_stop_ctrl(ctrl):
     """End what a controller's workers do, but for the reset and the scan."""
     nvme_stop_keep_alive(ctrl)
     flush_work(ctrl.async_event_work)
-    cancel_work_sync(ctrl.fw_act_work)
 
 
 def nvme_start_ctrl(ctrl):
     """A controller is live: listen to its events and, with I/O queues, look for its namespaces and let I/O begin."""
-    if ctrl.kato:
-        nvme_start_keep_alive(ctrl)
     nvme_enable_aen(ctrl)
     if ctrl.queue_count > 1:
         nvme_queue_scan(ctrl)
@@ -1925,9 +1542,6 @@ def nvme_init_ctrl(ctrl, dev, ops, quirks):
     ctrl.quirks = quirks
     INIT_WORK(ctrl.scan_work, nvme_scan_work, ctrl)
     INIT_WORK(ctrl.async_event_work, nvme_async_event_work, ctrl)
-    INIT_WORK(ctrl.fw_act_work, nvme_fw_act_work, ctrl)
-    INIT_DELAYED_WORK(ctrl.ka_work, nvme_keep_alive_work, ctrl)
-    ctrl.ka_cmd.common.opcode = nvme_admin_keep_alive
 
     ctrl.discard_page = alloc_page(GFP_KERNEL)
     if ctrl.discard_page is None:
@@ -1953,7 +1567,6 @@ def nvme_init_ctrl(ctrl, dev, ops, quirks):
         ctrl.cdev.owner = ops.module
         ret = cdev_device_add(ctrl.cdev, ctrl.device)
         if not ret:
-            ctrl.device.power.set_latency_tolerance = nvme_set_latency_tolerance
             return 0
         nvme_put_ctrl(ctrl)
     ida_simple_remove(variables().nvme_instance_ida, ctrl.instance)
@@ -1973,15 +1586,6 @@ def nvme_unfreeze(ctrl):
     """Let submitters in again, to all namespaces."""
     for ns in ctrl.namespaces:
         blk_mq.blk_mq_unfreeze_queue(ns.queue)
-
-
-def nvme_wait_freeze_timeout(ctrl, timeout):
-    """Wait until all namespaces' queues are empty, at most `timeout` jiffies; return how many were left."""
-    for ns in ctrl.namespaces:
-        timeout = blk_mq.blk_mq_freeze_queue_wait_timeout(ns.queue, timeout)
-        if timeout <= 0:
-            break
-    return timeout
 
 
 def nvme_wait_freeze(ctrl):

@@ -10,7 +10,6 @@ from typing import Any
 from blkmodel.block import blk_mq
 from blkmodel.include.linux.blkdev import SECTOR_SHIFT
 from blkmodel.include.linux.genhd import dev_to_disk
-from blkmodel.include.linux.nvme import nvme_command
 from blkmodel.services.data.idr import ida
 from blkmodel.services.data.kref import kref
 from blkmodel.services.data.list import list_head
@@ -18,7 +17,7 @@ from blkmodel.services.devices.cdev import cdev
 from blkmodel.services.devices.device import dev_warn, device, get_device, put_device
 from blkmodel.services.tasks.srcu import srcu_struct
 from blkmodel.services.tasks.wait import wait_queue_head
-from blkmodel.services.tasks.workqueue import delayed_work, work_struct
+from blkmodel.services.tasks.workqueue import work_struct
 from blkmodel.sim.structure import Struct, struct
 
 (NVME_QUIRK_STRIPE_SIZE, NVME_QUIRK_IDENTIFY_CNS, NVME_QUIRK_DEALLOCATE_ZEROES, NVME_QUIRK_DELAY_BEFORE_CHK_RDY,
@@ -73,7 +72,6 @@ class nvme_ctrl(Struct):
     is ctrl_device once that is initialised). _owner is the structure that embeds it (in C found by its address).
     """
 
-    comp_seen: bool = False
     state: int = NVME_CTRL_NEW
     identified: bool = False
     ops: Any = None
@@ -93,7 +91,6 @@ class nvme_ctrl(Struct):
     subsys_entry: Any = None
     cntlid: int = 0
     ctrl_config: int = 0
-    mtfa: int = 0
     queue_count: int = 0
     cap: int = 0
     page_size: int = 0
@@ -102,39 +99,21 @@ class nvme_ctrl(Struct):
     crdt: Any = (0, 0, 0)
     oncs: int = 0
     oacs: int = 0
-    nssa: int = 0
-    nr_streams: int = 0
     sqsize: int = 0
     max_namespaces: int = 0
     abort_limit: int = 0
     vwc: int = 0
     vs: int = 0
     sgls: int = 0
-    kas: int = 0
-    npss: int = 0
-    apsta: int = 0
     oaes: int = 0
     aen_result: int = 0
-    ctratt: int = 0
     shutdown_timeout: int = 0
-    kato: int = 0
     subsystem: bool = False
     quirks: int = 0
-    psd: Any = ()
     effects: Any = None
     scan_work: Any = field(default_factory=work_struct)
     async_event_work: Any = field(default_factory=work_struct)
-    ka_work: Any = field(default_factory=delayed_work)
-    ka_cmd: Any = field(default_factory=nvme_command)
-    fw_act_work: Any = field(default_factory=work_struct)
-    events: int = 0
     created: bool = False
-    ps_max_latency_us: int = 0
-    apst_enabled: bool = False
-    hmpre: int = 0
-    hmmin: int = 0
-    hmminds: int = 0
-    hmmaxd: int = 0
     discard_page: Any = None
     discard_page_busy: int = 0
     _owner: Any = None
@@ -190,7 +169,7 @@ class nvme_ns_head(Struct):
 class nvme_ns(Struct):
     """A namespace as one controller shows it: a disk. Its blocks have 2**lba_shift bytes and `ms` more of metadata.
 
-    flags: NVME_NS_* bits. sws, sgs: what streams make it write at once.
+    flags: NVME_NS_* bits.
     """
 
     list: Any = None
@@ -202,8 +181,6 @@ class nvme_ns(Struct):
     head: Any = None
     lba_shift: int = 0
     ms: int = 0
-    sgs: int = 0
-    sws: int = 0
     ext: bool = False
     pi_type: int = 0
     flags: int = 0

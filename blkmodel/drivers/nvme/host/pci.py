@@ -28,20 +28,18 @@ from blkmodel.include.linux.blkdev import (
     blk_queue_dying, blk_rq_nr_phys_segments, blk_rq_payload_bytes, req_bvec, rq_dma_dir)
 from blkmodel.include.linux.nvme import (
     NVME_ADM_SQES, NVME_AQ_BLK_MQ_DEPTH, NVME_AQ_DEPTH, NVME_AQ_MQ_TAG_DEPTH, NVME_CAP_MQES, NVME_CAP_NSSRC,
-    NVME_CAP_STRIDE, NVME_CC_ENABLE, NVME_CMB_BIR, NVME_CMB_OFST, NVME_CMBSZ_SZ_MASK, NVME_CMBSZ_SZ_SHIFT,
-    NVME_CMBSZ_SZU_MASK, NVME_CMBSZ_SZU_SHIFT, NVME_CMD_SGL_METABUF, NVME_CQ_IRQ_ENABLED, NVME_CSTS_CFS,
-    NVME_CSTS_NSSRO, NVME_CSTS_RDY, NVME_CTRL_OACS_DBBUF_SUPP, NVME_FEAT_HOST_MEM_BUF, NVME_HOST_MEM_ENABLE,
-    NVME_HOST_MEM_RETURN, NVME_NVM_IOSQES, NVME_QUEUE_PHYS_CONTIG, NVME_REG_ACQ, NVME_REG_AQA, NVME_REG_ASQ,
-    NVME_REG_CAP, NVME_REG_CMBLOC, NVME_REG_CMBSZ, NVME_REG_CSTS, NVME_REG_DBS, NVME_REG_VS, NVME_SGL_FMT_DATA_DESC,
+    NVME_CAP_STRIDE, NVME_CC_ENABLE, NVME_CMD_SGL_METABUF, NVME_CQ_IRQ_ENABLED, NVME_CSTS_CFS, NVME_CSTS_NSSRO,
+    NVME_CSTS_RDY, NVME_CTRL_OACS_DBBUF_SUPP, NVME_NVM_IOSQES, NVME_QUEUE_PHYS_CONTIG, NVME_REG_ACQ, NVME_REG_AQA,
+    NVME_REG_ASQ, NVME_REG_CAP, NVME_REG_CMBSZ, NVME_REG_CSTS, NVME_REG_DBS, NVME_REG_VS, NVME_SGL_FMT_DATA_DESC,
     NVME_SGL_FMT_LAST_SEG_DESC, NVME_SGL_FMT_SEG_DESC, NVME_SQ_PRIO_MEDIUM, NVME_VS, nvme_admin_abort_cmd,
     nvme_admin_async_event, nvme_admin_create_cq, nvme_admin_create_sq, nvme_admin_dbbuf, nvme_admin_delete_cq,
-    nvme_admin_delete_sq, nvme_admin_set_features, nvme_command, nvme_completion, nvme_host_mem_buf_desc, nvme_sgl_desc)
+    nvme_admin_delete_sq, nvme_command, nvme_completion, nvme_sgl_desc)
+from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.dmi import DMI_BOARD_NAME, DMI_BOARD_VENDOR, DMI_PRODUCT_NAME, DMI_SYS_VENDOR, dmi_match
 from blkmodel.services.base.err import IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import EBUSY, EINVAL, EIO, ENODEV, ENOMEM
 from blkmodel.services.base.kstrtox import kstrtoint
-from blkmodel.services.base.log2 import ilog2
 from blkmodel.services.base.module import THIS_MODULE
 from blkmodel.services.base.moduleparam import kernel_param, param_set_int, param_set_uint
 from blkmodel.services.base.printk import pr_warn
@@ -53,27 +51,24 @@ from blkmodel.services.devices.device import (
 from blkmodel.services.devices.io import ioremap, iounmap, readl, writel
 from blkmodel.services.devices.io_64_nonatomic_lo_hi import lo_hi_readq, lo_hi_writeq
 from blkmodel.services.devices.pci import (
-    PCI_CLASS_STORAGE_EXPRESS, PCI_ERS_RESULT_CAN_RECOVER, PCI_ERS_RESULT_DISCONNECT, PCI_ERS_RESULT_NEED_RESET,
-    PCI_ERS_RESULT_RECOVERED, PCI_IRQ_AFFINITY, PCI_IRQ_ALL_TYPES, PCI_STATUS, PCI_VENDOR_ID_APPLE, PCI_VENDOR_ID_INTEL,
-    PCI_VENDOR_ID_SAMSUNG, PCIBIOS_SUCCESSFUL, device_release_driver, pci_alloc_irq_vectors, pci_channel_io_frozen,
-    pci_channel_io_normal, pci_channel_io_perm_failure, pci_channel_offline, pci_device_id, pci_device_is_present,
-    pci_disable_device, pci_disable_pcie_error_reporting, pci_driver, pci_enable_device_mem,
-    pci_enable_pcie_error_reporting, pci_error_handlers, pci_free_irq, pci_get_drvdata, pci_is_enabled,
-    pci_read_config_word, pci_register_driver, pci_release_mem_regions, pci_request_irq, pci_request_mem_regions,
-    pci_resource_len, pci_resource_start, pci_restore_state, pci_save_state, pci_set_drvdata, pci_set_master,
-    pci_unregister_driver, to_pci_dev)
-from blkmodel.services.devices.pci_p2pdma import pci_p2pdma_add_resource
+    PCI_CLASS_STORAGE_EXPRESS, PCI_IRQ_AFFINITY, PCI_IRQ_ALL_TYPES, PCI_STATUS, PCI_VENDOR_ID_APPLE,
+    PCI_VENDOR_ID_INTEL, PCI_VENDOR_ID_SAMSUNG, PCIBIOS_SUCCESSFUL, device_release_driver, pci_alloc_irq_vectors,
+    pci_channel_io_normal, pci_channel_offline, pci_device_id, pci_device_is_present, pci_disable_device,
+    pci_disable_pcie_error_reporting, pci_driver, pci_enable_device_mem, pci_enable_pcie_error_reporting, pci_free_irq,
+    pci_get_drvdata, pci_is_enabled, pci_read_config_word, pci_register_driver, pci_release_mem_regions,
+    pci_request_irq, pci_request_mem_regions, pci_resource_len, pci_resource_start, pci_save_state, pci_set_drvdata,
+    pci_set_master, pci_unregister_driver, to_pci_dev)
 from blkmodel.services.memory.dma_mapping import (
-    DMA_ATTR_NO_KERNEL_MAPPING, DMA_ATTR_NO_WARN, DMA_BIT_MASK, dma_alloc_attrs, dma_alloc_coherent, dma_free_attrs,
-    dma_free_coherent, dma_map_bvec, dma_map_sg_attrs, dma_mapping_error, dma_max_mapping_size,
-    dma_set_mask_and_coherent, dma_set_max_seg_size, dma_unmap_page, dma_unmap_sg)
+    DMA_ATTR_NO_WARN, DMA_BIT_MASK, dma_alloc_coherent, dma_free_coherent, dma_map_bvec, dma_map_sg_attrs,
+    dma_mapping_error, dma_max_mapping_size, dma_set_mask_and_coherent, dma_set_max_seg_size, dma_unmap_page,
+    dma_unmap_sg)
 from blkmodel.services.memory.dmapool import dma_pool_alloc, dma_pool_create, dma_pool_destroy, dma_pool_free
 from blkmodel.services.memory.gfp import GFP_ATOMIC, GFP_KERNEL
 from blkmodel.services.memory.mempool import (
     mempool_alloc, mempool_create_node, mempool_destroy, mempool_free, mempool_kfree, mempool_kmalloc)
 from blkmodel.services.memory.scatterlist import (
     scatterlist, sg_dma_address, sg_dma_len, sg_init_table, sg_next, sg_phys)
-from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc, kcalloc_node, kfree, kzalloc_node
+from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc_node, kfree, kzalloc_node
 from blkmodel.services.tasks.async_ import async_schedule
 from blkmodel.services.tasks.jiffies import HZ
 from blkmodel.services.tasks.wait import complete, completion, init_completion, wait_for_completion_io_timeout
@@ -82,11 +77,13 @@ from blkmodel.sim import statics
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import Struct, sizeof, struct
 
+OMITTED = no_chapter("""
+    nvme_cmb_size_unit nvme_cmb_size nvme_set_host_mem __nvme_alloc_host_mem nvme_alloc_host_mem
+    nvme_setup_host_mem nvme_disable_prepare_reset nvme_reset_prepare nvme_reset_done nvme_shutdown nvme_error_detected
+    nvme_slot_reset nvme_error_resume""")
 NVME_MAX_KB_SZ = 4096
 NVME_MAX_SEGS = 127  # so that the memory for a request's scatterlist and lists is within a page
 SGES_PER_PAGE = PAGE_SIZE // sizeof(nvme_sgl_desc)
-MAX_ORDER_NR_PAGES = 1 << 10
-SZ_1M = 1 << 20
 
 NVMEQ_ENABLED, NVMEQ_SQ_CMB, NVMEQ_DELETE_ERROR, NVMEQ_POLLED = 0, 1, 2, 3
 
@@ -96,7 +93,6 @@ class variables:
     """The module's parameters."""
 
     def __init__(self):
-        self.max_host_mem_size_mb = 128
         self.sgl_threshold = 32 << 10
         self.io_queue_depth = 1024
         self.write_queues = 0
@@ -111,7 +107,6 @@ class nvme_dev(Struct):
     those that work, the admin queue included; num_vecs: its vectors; q_depth: entries of an I/O queue. bar is the
     address of the registers, dbs that of the doorbells, db_stride how many words lie from one of these to the next.
     dbbuf_dbs, dbbuf_eis: copies of the doorbells in memory, and how far the controller looks without being told.
-    host_mem_*: memory that the controller has of the host, in nr_host_mem_descs pieces.
     """
 
     queues: Any = None
@@ -132,20 +127,13 @@ class nvme_dev(Struct):
     bar_mapped_size: int = 0
     remove_work: Any = field(default_factory=work_struct)
     subsystem: bool = False
-    cmb_size: int = 0
     cmbsz: int = 0
-    cmbloc: int = 0
     ctrl: Any = field(default_factory=nvme_ctrl)
     iod_mempool: Any = None
     dbbuf_dbs: Any = None
     dbbuf_dbs_dma_addr: int = 0
     dbbuf_eis: Any = None
     dbbuf_eis_dma_addr: int = 0
-    host_mem_size: int = 0
-    nr_host_mem_descs: int = 0
-    host_mem_descs_dma: int = 0
-    host_mem_descs: Any = None
-    host_mem_desc_bufs: Any = None
     nr_allocated_queues: int = 0
     nr_write_queues: int = 0
     nr_poll_queues: int = 0
@@ -213,7 +201,6 @@ def io_queue_depth_set(val, kp):
 
 
 parameters = (
-    kernel_param("max_host_mem_size_mb", param_set_uint, variables, "max_host_mem_size_mb"),
     kernel_param("sgl_threshold", param_set_uint, variables, "sgl_threshold"),
     kernel_param("io_queue_depth", io_queue_depth_set, variables, "io_queue_depth"),
     kernel_param("write_queues", param_set_uint, variables, "write_queues"),
@@ -1266,145 +1253,16 @@ def nvme_create_io_queues(dev):
     return min(ret, 0)
 
 
-# ---------------------------------------------------------------- memory of the controller's, and of the host's for it
-
-
-def nvme_cmb_size_unit(dev):
-    """In what units the size of the controller's own memory is given, in bytes."""
-    return 1 << 12 + 4 * (dev.cmbsz >> NVME_CMBSZ_SZU_SHIFT & NVME_CMBSZ_SZU_MASK)
-
-
-def nvme_cmb_size(dev):
-    """How large that is, in those units."""
-    return dev.cmbsz >> NVME_CMBSZ_SZ_SHIFT & NVME_CMBSZ_SZ_MASK
+# ---------------------------------------------------------------- memory of the controller's own
 
 
 def nvme_map_cmb(dev):
-    """Make the controller's own memory usable, if it has any. (The reference kernel can't: it says so, and goes on.)"""
-    if dev.cmb_size:
-        return
+    """See whether the controller has memory of its own. Using it is left out: the reference kernel can't either."""
     dev.cmbsz = readl(dev.bar + NVME_REG_CMBSZ)
-    if not dev.cmbsz:
-        return
-    dev.cmbloc = readl(dev.bar + NVME_REG_CMBLOC)
-    pdev = to_pci_dev(dev.dev)
-    size = nvme_cmb_size_unit(dev) * nvme_cmb_size(dev)
-    offset = nvme_cmb_size_unit(dev) * NVME_CMB_OFST(dev.cmbloc)
-    bar = NVME_CMB_BIR(dev.cmbloc)
-    bar_size = pci_resource_len(pdev, bar)
-    if offset > bar_size:
-        return
-    size = min(size, bar_size - offset)
-    if pci_p2pdma_add_resource(pdev, bar, size, offset):
-        dev_warn(dev.ctrl.device, "failed to register the CMB")
-
-
-def nvme_set_host_mem(dev, bits):
-    """Tell the controller which memory of the host it may use. Returns 0, its status or -errno."""
-    dma_addr = dev.host_mem_descs_dma
-    c = nvme_command(nvme.nvme_features(
-        opcode=nvme_admin_set_features, fid=NVME_FEAT_HOST_MEM_BUF, dword11=bits,
-        dword12=dev.host_mem_size >> ilog2(dev.ctrl.page_size), dword13=dma_addr & 0xFFFFFFFF, dword14=dma_addr >> 32,
-        dword15=dev.nr_host_mem_descs))
-    ret = core.nvme_submit_sync_cmd(dev.ctrl.admin_q, c, None, 0)
-    if ret:
-        dev_warn(dev.ctrl.device, f"failed to set host mem (err {ret}, flags {bits:#x}).")
-    return ret
 
 
 def nvme_free_host_mem(dev):
-    """Free the controller's memory of the host."""
-    for i in range(dev.nr_host_mem_descs):
-        desc = dev.host_mem_descs[i]
-        dma_free_attrs(dev.dev, desc.size * dev.ctrl.page_size, dev.host_mem_desc_bufs[i], desc.addr,
-                       DMA_ATTR_NO_KERNEL_MAPPING | DMA_ATTR_NO_WARN)
-    kfree(dev.host_mem_desc_bufs)
-    dev.host_mem_desc_bufs = None
-    dma_free_coherent(dev.dev, dev.host_mem_descs, dev.host_mem_descs_dma)
-    dev.host_mem_descs = None
-    dev.nr_host_mem_descs = 0
-
-
-def __nvme_alloc_host_mem(dev, preferred, chunk_size):
-    """Allocate memory for the controller in pieces of chunk_size bytes, as much as is preferred or can be had.
-
-    Returns 0, or -ENOMEM where there is none.
-    """
-    max_entries = -(-preferred // chunk_size)
-    if dev.ctrl.hmmaxd and dev.ctrl.hmmaxd < max_entries:
-        max_entries = dev.ctrl.hmmaxd
-    descs, descs_dma = dma_alloc_coherent(dev.dev, max_entries, nvme_host_mem_buf_desc, GFP_KERNEL)
-    if descs is None:
-        dev.host_mem_descs = None
-        return -ENOMEM
-    bufs = kcalloc(max_entries, "pointer", GFP_KERNEL)
-    if bufs is not None:
-        i = size = 0
-        while size < preferred and i < max_entries:
-            length = min(chunk_size, preferred - size)
-            bufs[i], dma_addr = dma_alloc_attrs(dev.dev, length, GFP_KERNEL,
-                                                DMA_ATTR_NO_KERNEL_MAPPING | DMA_ATTR_NO_WARN)
-            if bufs[i] is None:
-                break
-            descs[i] = nvme_host_mem_buf_desc(addr=dma_addr, size=length // dev.ctrl.page_size)
-            i += 1
-            size += length
-        if size:
-            dev.nr_host_mem_descs = i
-            dev.host_mem_size = size
-            dev.host_mem_descs = descs
-            dev.host_mem_descs_dma = descs_dma
-            dev.host_mem_desc_bufs = bufs
-            return 0
-        kfree(bufs)
-    dma_free_coherent(dev.dev, descs, descs_dma)
-    dev.host_mem_descs = None
-    return -ENOMEM
-
-
-def nvme_alloc_host_mem(dev, min_size, preferred):
-    """Allocate memory for the controller in the largest pieces that can be had, at least min_size bytes.
-
-    Returns 0 or -ENOMEM.
-    """
-    chunk_size = min(preferred, PAGE_SIZE * MAX_ORDER_NR_PAGES)
-    while chunk_size >= max(dev.ctrl.hmminds * 4096, PAGE_SIZE * 2):
-        if not __nvme_alloc_host_mem(dev, preferred, chunk_size):
-            if not min_size or dev.host_mem_size >= min_size:
-                return 0
-            nvme_free_host_mem(dev)
-        chunk_size //= 2
-    return -ENOMEM
-
-
-def nvme_setup_host_mem(dev):
-    """Give the controller the memory of the host that it asks for, within what the module allows. After a reset it gets
-    what it had. It must do without where there is none. Returns 0, its status or -errno.
-    """
-    max_host_mem_size_mb = variables().max_host_mem_size_mb
-    most = max_host_mem_size_mb * SZ_1M
-    preferred = min(dev.ctrl.hmpre * 4096, most)
-    least = dev.ctrl.hmmin * 4096
-    enable_bits = NVME_HOST_MEM_ENABLE
-    if least > most:
-        dev_warn(dev.ctrl.device, f"min host memory ({least >> ilog2(SZ_1M)} MiB) above limit "
-                                  f"({max_host_mem_size_mb} MiB).")
-        nvme_free_host_mem(dev)
-        return 0
-    if dev.host_mem_descs is not None:
-        if dev.host_mem_size >= least:
-            enable_bits |= NVME_HOST_MEM_RETURN
-        else:
-            nvme_free_host_mem(dev)
-    if dev.host_mem_descs is None:
-        if nvme_alloc_host_mem(dev, least, preferred):
-            dev_warn(dev.ctrl.device, "failed to allocate host memory buffer.")
-            return 0
-        dev_info(dev.ctrl.device, f"allocated {dev.host_mem_size >> ilog2(SZ_1M)} MiB host memory buffer.")
-    ret = nvme_set_host_mem(dev, enable_bits)
-    if ret:
-        nvme_free_host_mem(dev)
-    return ret
+    """Free the memory that the controller has of the host: none of the model's controllers wants any (hmpre)."""
 
 
 # ---------------------------------------------------------------- how many queues
@@ -1680,16 +1538,13 @@ def nvme_dev_disable(dev, shutdown):
     requests wait, or are tried again, until it has been reset.
     """
     dead = True
-    freeze = False
     pdev = to_pci_dev(dev.dev)
     if pci_is_enabled(pdev):
         csts = readl(dev.bar + NVME_REG_CSTS)
         if dev.ctrl.state in (NVME_CTRL_LIVE, NVME_CTRL_RESETTING):
-            freeze = True
+            # Who shuts the machine down would wait here until the queues are empty; that is left out.
             core.nvme_start_freeze(dev.ctrl)
         dead = bool(csts & NVME_CSTS_CFS or not csts & NVME_CSTS_RDY or pdev.error_state != pci_channel_io_normal)
-    if not dead and shutdown and freeze:
-        core.nvme_wait_freeze_timeout(dev.ctrl, core.variables().nvme_io_timeout * HZ)
     core.nvme_stop_queues(dev.ctrl)
     if not dead and dev.ctrl.queue_count > 0:
         nvme_disable_io_queues(dev)
@@ -1708,14 +1563,6 @@ def nvme_dev_disable(dev, shutdown):
         core.nvme_start_queues(dev.ctrl)
         if dev.ctrl.admin_q is not None and not blk_queue_dying(dev.ctrl.admin_q):
             blk_mq.blk_mq_unquiesce_queue(dev.ctrl.admin_q)
-
-
-def nvme_disable_prepare_reset(dev, shutdown):
-    """Stop a controller that is to be reset later. Returns 0, or -EBUSY where it is being removed."""
-    if not core.nvme_wait_reset(dev.ctrl):
-        return -EBUSY
-    nvme_dev_disable(dev, shutdown)
-    return 0
 
 
 def nvme_setup_prp_pools(dev):
@@ -1801,9 +1648,6 @@ def nvme_reset_work(work):
     if not result:
         if dev.ctrl.oacs & NVME_CTRL_OACS_DBBUF_SUPP and nvme_dbbuf_dma_alloc(dev):
             dev_warn(dev.dev, "unable to allocate dma for dbbuf")
-        if dev.ctrl.hmpre:
-            result = min(nvme_setup_host_mem(dev), 0)
-    if not result:
         result = nvme_setup_io_queues(dev)
     if not result:
         if dev.online_queues < 2:
@@ -1958,25 +1802,6 @@ def nvme_probe(pdev, id):
     return result
 
 
-def nvme_reset_prepare(pdev):
-    """The bus is about to reset the device: stop the controller."""
-    dev = pci_get_drvdata(pdev)
-    nvme_disable_prepare_reset(dev, False)
-    core.nvme_sync_queues(dev.ctrl)
-
-
-def nvme_reset_done(pdev):
-    """It has: bring the controller up again."""
-    dev = pci_get_drvdata(pdev)
-    if not core.nvme_try_sched_reset(dev.ctrl):
-        flush_work(dev.ctrl.reset_work)
-
-
-def nvme_shutdown(pdev):
-    """The machine shuts down: so does the controller."""
-    nvme_disable_prepare_reset(pci_get_drvdata(pdev), True)
-
-
 def nvme_remove(pdev):
     """Give a device up, whether the controller is up, half up, or gone."""
     dev = pci_get_drvdata(pdev)
@@ -1998,42 +1823,6 @@ def nvme_remove(pdev):
     nvme_dev_unmap(dev)
     nvme_put_ctrl(dev.ctrl)
 
-
-def nvme_error_detected(pdev, state):
-    """The bus reports an error of the device. Returns what the driver needs: PCI_ERS_RESULT_*."""
-    dev = pci_get_drvdata(pdev)
-    if state == pci_channel_io_normal:
-        return PCI_ERS_RESULT_CAN_RECOVER
-    if state == pci_channel_io_frozen:
-        dev_warn(dev.ctrl.device, "frozen state error detected, reset controller")
-        nvme_dev_disable(dev, False)
-    elif state == pci_channel_io_perm_failure:
-        dev_warn(dev.ctrl.device, "failure state error detected, request disconnect")
-        return PCI_ERS_RESULT_DISCONNECT
-    return PCI_ERS_RESULT_NEED_RESET
-
-
-def nvme_slot_reset(pdev):
-    """The device was reset: bring the controller up."""
-    dev = pci_get_drvdata(pdev)
-    dev_info(dev.ctrl.device, "restart after slot reset")
-    pci_restore_state(pdev)
-    core.nvme_reset_ctrl(dev.ctrl)
-    return PCI_ERS_RESULT_RECOVERED
-
-
-def nvme_error_resume(pdev):
-    """Wait until the controller is up again."""
-    flush_work(pci_get_drvdata(pdev).ctrl.reset_work)
-
-
-nvme_err_handler = pci_error_handlers(
-    error_detected=nvme_error_detected,
-    slot_reset=nvme_slot_reset,
-    resume=nvme_error_resume,
-    reset_prepare=nvme_reset_prepare,
-    reset_done=nvme_reset_done,
-)
 
 nvme_id_table = (
     pci_device_id(PCI_VENDOR_ID_INTEL, 0x0953, driver_data=NVME_QUIRK_STRIPE_SIZE | NVME_QUIRK_DEALLOCATE_ZEROES),
@@ -2073,8 +1862,6 @@ nvme_driver = pci_driver(
     id_table=nvme_id_table,
     probe=nvme_probe,
     remove=nvme_remove,
-    shutdown=nvme_shutdown,
-    err_handler=nvme_err_handler,
 )
 
 

@@ -4,21 +4,17 @@ import pytest
 
 from blkmodel import scenario
 from blkmodel.block import blk_core
-from blkmodel.device.controller import Controller
 from blkmodel.device.faults import FAIL, Fault
 from blkmodel.device.namespace import Namespace
 from blkmodel.drivers.nvme.host import core
-from blkmodel.drivers.nvme.host.nvme_h import NVME_QID_ANY, NVME_QUIRK_DEALLOCATE_ZEROES
+from blkmodel.drivers.nvme.host.nvme_h import NVME_QUIRK_DEALLOCATE_ZEROES
 from blkmodel.include.linux import nvme
-from blkmodel.include.linux.blk_mq import BLK_MQ_REQ_NOWAIT
 from blkmodel.include.linux.blk_types import (
     BLK_STS_IOERR, BLK_STS_NOTSUPP, BLK_STS_OK, BLK_STS_RESOURCE, REQ_FAILFAST_DEV, REQ_FUA, REQ_OP_DISCARD,
     REQ_OP_READ, REQ_OP_SECURE_ERASE, REQ_OP_WRITE, REQ_RAHEAD)
-from blkmodel.include.linux.blkdev import WRITE_LIFE_NONE, WRITE_LIFE_NOT_SET
-from blkmodel.services.tasks.wait import completion, completion_done
 from blkmodel.sim import this, wire
 from blkmodel.sim.structure import sizeof
-from tests.drivers.nvme.host.up import commands, device_of, polled, says, up, watched
+from tests.drivers.nvme.host.up import commands, device_of, up, watched
 
 PAGE = 4096
 SHORT, EXTREME = 2, 5  # how long data will live
@@ -218,80 +214,6 @@ def test_zeroes_need_no_data(quirk):
     assert device_of(dev).namespaces[1].read(0, 2 * PAGE) == bytes(PAGE) + scenario.sector_numbers(PAGE, PAGE)
 
 
-# Streams: the driver tells the controller which writes will live as long as each other.
-
-
-def has_streams(monkeypatch, count, size=8, granularity=4):
-    """Give controllers that many streams. Returns what the host sends and asks: (operation, type, enable)."""
-    heard = []
-    says(monkeypatch, oacs=lambda oacs: oacs | nvme.NVME_CTRL_OACS_DIRECTIVES)
-
-    def send(controller, running):
-        command = wire.view(nvme.nvme_directive_cmd, running.command)
-        heard.append((command.doper, command.dtype, command.tdtype, command.endir))
-        return 0
-
-    def receive(controller, running):
-        command = wire.view(nvme.nvme_directive_cmd, running.command)
-        heard.append((command.doper, command.dtype, command.nsid, command.numd))
-        answer = nvme.streams_directive_params(msl=count, nssa=count, sws=size, sgs=granularity)
-        this().memory.write(command.dptr.prp1, wire.pack(answer))
-        return 0
-    monkeypatch.setitem(Controller.ADMIN, nvme.nvme_admin_directive_send, send)
-    monkeypatch.setitem(Controller.ADMIN, nvme.nvme_admin_directive_recv, receive)
-    return heard
-
-
-ENABLE = nvme.NVME_DIR_SND_ID_OP_ENABLE, nvme.NVME_DIR_IDENTIFY, nvme.NVME_DIR_STREAMS
-
-
-def asked(nsid):
-    return nvme.NVME_DIR_RCV_ST_OP_PARAM, nvme.NVME_DIR_STREAMS, nsid, 7
-
-
-def test_streams_are_off_unless_asked_for(monkeypatch):
-    heard = has_streams(monkeypatch, 16)
-    dev = up()
-    assert heard == []
-    assert dev.ctrl.nr_streams == 0
-
-
-def test_streams(monkeypatch):
-    """There are four, for writes that live for a short, medium, long or very long time."""
-    heard = has_streams(monkeypatch, 16)
-    dev = up(params={"streams": True})
-    assert heard == [(*ENABLE, 1), asked(nvme.NVME_NSID_ALL), asked(1)]
-    assert "nvme nvme0: Using 4 streams" in this().log
-    ns = namespace_of(dev)
-    assert (ns.sws, ns.sgs) == (8, 4)
-    assert ns.queue.limits.discard_granularity == 8 * 4 * 512
-    assert ns.queue.limits.io_min == 512  # v5.4.120 sets it to that of a stream first
-    core.nvme_setup_streams_ns(dev.ctrl, ns)
-    assert (ns.queue.limits.io_min, ns.queue.limits.io_opt) == (8 * 512, 8 * 4 * 512)
-    streams = nvme.NVME_RW_DTYPE_STREAMS
-    for hint, control, dsmgmt in ((WRITE_LIFE_NOT_SET, 0, 0), (WRITE_LIFE_NONE, 0, 0), (SHORT, streams, 1 << 16),
-                                  (EXTREME, streams, 4 << 16)):
-        rq = request(dev, REQ_OP_WRITE)
-        rq.write_hint = hint
-        _, command = core.nvme_setup_cmd(ns, rq)
-        assert (command.common.control, command.common.dsmgmt) == (control, dsmgmt)
-        rq.cmd_flags = REQ_OP_READ
-        _, command = core.nvme_setup_cmd(ns, rq)
-        assert (command.common.control, command.common.dsmgmt) == (0, 0)
-    assert ns.queue.write_hints[:5] == [16, 8, 0, 0, 8]
-    rq.cmd_flags, rq.write_hint = REQ_OP_WRITE, 9
-    _, command = core.nvme_setup_cmd(ns, rq)
-    assert (command.common.control, command.common.dsmgmt) == (0, 0)
-
-
-def test_too_few_streams_are_turned_off_again(monkeypatch):
-    heard = has_streams(monkeypatch, 3)
-    dev = up(params={"streams": True})
-    assert heard == [(*ENABLE, 1), asked(nvme.NVME_NSID_ALL), (*ENABLE, 0)]
-    assert "nvme nvme0: too few streams (3) available" in this().log
-    assert dev.ctrl.nr_streams == 0
-
-
 def test_a_queue_that_ends_takes_no_retry():
     dev = up()
     ns = namespace_of(dev)
@@ -308,65 +230,3 @@ def test_a_queue_that_ends_takes_no_retry():
     assert ended == [BLK_STS_IOERR]
 
 
-def test_streams_that_the_controller_refuses(monkeypatch):
-    """Whoever asked is told its status; without streams, writes are not told apart."""
-    has_streams(monkeypatch, 16)
-    dev = up(params={"streams": True})
-    refused = nvme.NVME_SC_INVALID_FIELD | nvme.NVME_SC_DNR
-    params = nvme.streams_directive_params()
-    task, faults, ctrl = this().task, device_of(dev).faults, dev.ctrl
-    faults.append(Fault(FAIL, nth=0, opcode=nvme.nvme_admin_directive_send, status=refused))
-    assert task("sh", core.nvme_enable_streams, ctrl) == task("sh", core.nvme_disable_streams, ctrl) == refused
-    assert task("sh", core.nvme_configure_directives, ctrl) == refused
-    faults[:] = [Fault(FAIL, nth=0, opcode=nvme.nvme_admin_directive_recv, status=refused)]
-    assert task("sh", core.nvme_get_stream_params, ctrl, params, 1) == refused
-    assert task("sh", core.nvme_configure_directives, ctrl) == refused
-    assert task("sh", core.nvme_setup_streams_ns, ctrl, namespace_of(dev)) == refused
-    faults.clear()
-    assert task("sh", core.nvme_get_stream_params, ctrl, params, 1) == 0
-    assert (params.nssa, params.sws, params.sgs) == (16, 8, 4)
-
-
-# Commands that somebody waits for.
-
-
-def test_whoever_waits_for_a_command_is_woken():
-    dev = up()
-    rq = request(dev, REQ_OP_READ)
-    rq.end_io_data = wait = completion()
-    assert not completion_done(wait)
-    core.nvme_end_sync_rq(rq, BLK_STS_OK)
-    assert completion_done(wait)
-    assert rq.end_io_data is None
-
-
-def test_a_command_of_the_kernels_own_can_be_polled():
-    """It needs no interrupt; and on a queue of no polling, v5.4.120 says that this is a mistake."""
-    dev = up(2, queue_pairs=8, params={"poll_queues": 1})
-    [qid] = polled(dev)
-    flush = nvme.nvme_command(nvme.nvme_common_command(opcode=nvme.nvme_cmd_flush, nsid=1))
-
-    def submit():
-        return core.__nvme_submit_sync_cmd(namespace_of(dev).queue, flush, None, 0, 0, qid, 0, BLK_MQ_REQ_NOWAIT, True)
-    before = this().memory.totals()
-    with watched("command", "interrupt") as seen:
-        assert this().task("test", submit) == (0, 0)
-    assert [(kind, told["queue"]) for kind, told in seen] == [("command", qid)]
-    assert this().memory.totals() == before
-    assert not [line for line in this().log if "WARNING" in line]
-    assert poll_admin_queue(dev) == (0, 1)  # there is a cache, and it is on
-    assert [line for line in this().log if "WARNING" in line]
-
-
-def poll_admin_queue(dev):
-    get = nvme.nvme_command(nvme.nvme_features(opcode=nvme.nvme_admin_get_features, fid=nvme.NVME_FEAT_VOLATILE_WC))
-    return this().task("test", core.__nvme_submit_sync_cmd, dev.ctrl.admin_q, get, None, 0, 0, NVME_QID_ANY, 0, 0, True)
-
-
-def test_features_are_got():
-    dev = up(2, queue_pairs=2, granted=2)
-    found = this().task("test", core.nvme_get_features, dev.ctrl, nvme.NVME_FEAT_NUM_QUEUES, 0, None, 0)
-    assert found == (0, 1 | 1 << 16)
-    device_of(dev).faults.append(Fault(FAIL, opcode=nvme.nvme_admin_get_features, status=nvme.NVME_SC_INVALID_FIELD))
-    status, _ = this().task("test", core.nvme_get_features, dev.ctrl, nvme.NVME_FEAT_NUM_QUEUES, 0, None, 0)
-    assert status == nvme.NVME_SC_INVALID_FIELD

@@ -1,15 +1,13 @@
 """What a controller says of itself, and what the driver makes of it: limits, timeouts, power, memory, its subsystem."""
 
-from typing import Any
 
 import pytest
 
 import blkmodel
 from blkmodel import KernelError, scenario
 from blkmodel.device.controller import Controller
-from blkmodel.device.faults import FAIL, Fault
 from blkmodel.device.namespace import Namespace
-from blkmodel.drivers.nvme.host import core, pci
+from blkmodel.drivers.nvme.host import core
 from blkmodel.drivers.nvme.host.nvme_h import (
     NVME_CTRL_CONNECTING, NVME_CTRL_DEAD, NVME_CTRL_DELETING, NVME_CTRL_LIVE, NVME_CTRL_NEW, NVME_CTRL_RESETTING,
     NVME_QUIRK_DELAY_BEFORE_CHK_RDY, NVME_QUIRK_NO_APST, NVME_QUIRK_NO_DEEPEST_PS, NVME_QUIRK_SIMPLE_SUSPEND, nvme_ctrl)
@@ -44,17 +42,6 @@ def test_states(old, new):
     ctrl = nvme_ctrl(state=old)
     assert core.nvme_change_ctrl_state(ctrl, new) == ((old, new) in ALLOWED)
     assert ctrl.state == (new if (old, new) in ALLOWED else old)
-    assert core.nvme_state_terminal(nvme_ctrl(state=old)) == (old in (NVME_CTRL_DELETING, NVME_CTRL_DEAD))
-
-
-def test_whoever_wants_to_reset_waits_for_the_state():
-    kernel = blkmodel.boot(1)
-    ctrl = nvme_ctrl(state=NVME_CTRL_CONNECTING)
-    kernel.loop.post(kernel.context, lambda: core.nvme_change_ctrl_state(ctrl, NVME_CTRL_LIVE), SECOND)
-    assert kernel.task("reset", core.nvme_wait_reset, ctrl) is True
-    assert (ctrl.state, kernel.now) == (NVME_CTRL_RESETTING, SECOND)
-    ctrl.state = NVME_CTRL_DELETING
-    assert kernel.task("reset", core.nvme_wait_reset, ctrl) is False
 
 
 # Limits.
@@ -124,68 +111,17 @@ def test_the_time_is_told(monkeypatch):
         says(monkeypatch, oncs=lambda oncs: oncs & ~nvme.NVME_CTRL_ONCS_TIMESTAMP)
 
 
-# Power.
+# What is odd about some.
 
 
-STATES_OF_POWER = ((900, 0, 0), (700, 100, 200), (50, 3000, 2000), (5, 40000, 60000), (1, 100000, 120000))
-
-
-def table_of(dev):
-    """When the controller goes to which state from each: (state, milliseconds), None where it stays."""
-    data = device_of(dev).features.power_table
-    found = [int.from_bytes(data[at:at + 8], "little") for at in range(0, 256, 8)]
-    return [(entry >> 3 & 31, entry >> 8) if entry else None for entry in found[:len(STATES_OF_POWER)]]
-
-
-def can_wait(dev, microseconds):
-    """The user says so. (The reference kernel has no power management, and so no file for it.)"""
-    this().task("sh", dev.ctrl.device.power.set_latency_tolerance, dev.ctrl.device, microseconds)
-
-
-@pytest.mark.parametrize(("latency", "table"), [
-    (0, [None] * 5), (150, [None] * 5), (2000, [(1, 15), (2, 250), None, None, None]),
-    (100_000, [(1, 15), (2, 250), (3, 5000), None, None]), (-1, [(1, 15), (2, 250), (3, 5000), (4, 11000), None])])
-def test_it_saves_power_by_itself(latency, table):
-    """After 50 times what going and coming back take, which is in milliseconds what that is in 20 microseconds. It must
-    be back as soon as the user says."""
-    dev = up(apst=True, power_states=STATES_OF_POWER)
-    assert table_of(dev) == [None] * 5
-    can_wait(dev, latency)
-    assert table_of(dev) == table
-    assert device_of(dev).features.values[nvme.NVME_FEAT_AUTO_PST] == (latency != 0)
-    with watched("command") as seen:
-        can_wait(dev, latency)
-    assert commands(seen, 0) == []
-
-
-ALL = [(1, 15), (2, 250), (3, 5000), (4, 11000), None]
-
-
-@pytest.mark.parametrize(("of", "quirk", "force", "table"), [
-    ({"device": 0xA802}, 0, False, ALL),
-    ({"device": 0xA802, "vendor": SAMSUNG}, NVME_QUIRK_NO_DEEPEST_PS, False, [*ALL[:3], None, None]),
-    ({"device": 0xA804, "vendor": SAMSUNG}, NVME_QUIRK_NO_APST, False, [None] * 5),
-    ({"device": 0xA804, "vendor": SAMSUNG}, NVME_QUIRK_NO_APST, True, ALL)])
-def test_controllers_and_computers_that_do_not_go_together(of, quirk, force, table):
+@pytest.mark.parametrize(("of", "quirk"), [
+    ({"device": 0xA802}, 0), ({"device": 0xA802, "vendor": SAMSUNG}, NVME_QUIRK_NO_DEEPEST_PS),
+    ({"device": 0xA804, "vendor": SAMSUNG}, NVME_QUIRK_NO_APST)])
+def test_controllers_and_computers_that_do_not_go_together(of, quirk):
     blkmodel.boot(4)
     dmi_ident().texts.update({DMI_SYS_VENDOR: "Dell Inc.", DMI_PRODUCT_NAME: "XPS 15 9550",
                               DMI_BOARD_VENDOR: "ASUSTeK COMPUTER INC.", DMI_BOARD_NAME: "PRIME Z370-A"})
-    dev = probe(apst=True, power_states=STATES_OF_POWER, params={"force_apst": force}, **of)
-    assert dev.ctrl.quirks == quirk
-    can_wait(dev, -1)
-    assert table_of(dev) == table
-    assert device_of(dev).features.values[nvme.NVME_FEAT_AUTO_PST] == any(table)
-    assert any("forcibly allowing APST" in line for line in log()) == force
-
-
-def test_the_deepest_state_is_left_out():
-    """Of one maker's controllers, and not where somebody takes the risk."""
-    of = {"vendor": 0x8086, "device": 0xF1A5, "apst": True, "power_states": STATES_OF_POWER[:4]}
-    for force, table in ((False, [*ALL[:2], None]), (True, ALL[:3])):
-        dev = up(params={"force_apst": force}, **of)
-        can_wait(dev, -1)
-        assert table_of(dev)[:3] == table
-    assert any("forcibly allowing all power states" in line for line in log())
+    assert probe(**of).ctrl.quirks == quirk
 
 
 def test_quirks_of_a_model(monkeypatch):
@@ -200,80 +136,6 @@ def test_quirks_of_a_model(monkeypatch):
 @pytest.mark.parametrize(("text", "matches"), [(b"abc", True), (b"ab", False), (b"abcd", False), (None, True)])
 def test_texts_are_padded_with_blanks(text, matches):
     assert core.string_matches(b"abc   ", text, 6) == matches
-
-
-def test_a_power_table_that_is_too_long(monkeypatch):
-    says(monkeypatch, npss=40, apsta=1)
-    up()
-    assert "NPSS is invalid; not using APST" in log()
-
-
-def test_a_power_table_that_is_refused():
-    up(apst=True, faults=[Fault(FAIL, opcode=nvme.nvme_admin_set_features, status=nvme.NVME_SC_INVALID_FIELD)])
-    assert "failed to set APST feature (2)" in log()
-
-
-# Memory of the host for the controller.
-
-
-MIB = 256  # units of 4 KiB
-
-
-@pytest.mark.parametrize(("preferred", "least", "params", "pieces", "mib"), [
-    (MIB, 0, {}, [1], 1), (8 * MIB, 0, {}, [4, 4], 8), (6 * MIB, 0, {}, [4, 2], 6),
-    (200 * MIB, MIB, {}, [4] * 32, 128), (8 * MIB, 0, {"max_host_mem_size_mb": 2}, [2], 2)])
-def test_it_gets_memory_of_the_host(preferred, least, params, pieces, mib):
-    """In pieces of at most 4 MiB, and no more than the module allows."""
-    dev = up(host_memory=(preferred, least), params=params)
-    assert f"allocated {mib} MiB host memory buffer." in log()
-    assert [length >> 20 for _, length in device_of(dev).features.buffers] == pieces
-    assert all(this().memory.at(addr, length) for addr, length in device_of(dev).features.buffers)
-    before = this().memory.totals()
-    scenario.set_nvme_file("nvme0", "reset_controller", 1)
-    assert this().memory.totals() == before
-    assert [length >> 20 for _, length in device_of(dev).features.buffers] == pieces
-    scenario.nvme_remove()
-    assert not [kind for kind, _ in this().memory.totals() if "nvme" in kind or "host_mem" in kind]
-
-
-def test_it_needs_more_than_the_module_allows():
-    dev = up(host_memory=(200 * MIB, 129 * MIB))
-    assert "min host memory (129 MiB) above limit (128 MiB)." in log()
-    assert device_of(dev).features.buffers == []
-
-
-def test_there_is_no_memory_for_it(monkeypatch):
-    """In large pieces, or in small ones."""
-    alloc = pci.dma_alloc_attrs
-    asked = []
-
-    def dma_alloc_attrs(dev, size, gfp, attrs):
-        asked.append(size)
-        return alloc(dev, size, gfp, attrs) if size <= 1 << 20 else (None, 0)
-    monkeypatch.setattr(pci, "dma_alloc_attrs", dma_alloc_attrs)
-    dev = up(host_memory=(4 * MIB, 0))
-    assert [length >> 20 for _, length in device_of(dev).features.buffers] == [1] * 4
-    assert asked[:3] == [4 << 20, 2 << 20, 1 << 20]
-    monkeypatch.setattr(pci, "dma_alloc_attrs", lambda *args: (None, 0))
-    dev = up(host_memory=(MIB, 0))
-    assert "failed to allocate host memory buffer." in log()
-    assert device_of(dev).features.buffers == []
-
-
-def test_it_says_what_pieces_it_can_use(monkeypatch):
-    """At least so large; and at most so many."""
-    says(monkeypatch, hmminds=MIB, hmmaxd=2)
-    dev = up(host_memory=(16 * MIB, 0))
-    assert [length >> 20 for _, length in device_of(dev).features.buffers] == [4, 4]
-
-
-def test_it_refuses_the_memory():
-    blkmodel.boot(4)
-    fault = Fault(FAIL, opcode=nvme.nvme_admin_set_features, nth=2, status=nvme.NVME_SC_INVALID_FIELD)
-    dev = probe(host_memory=(MIB, 0), faults=[fault])
-    assert "failed to set host mem (err 2, flags 0x1)." in log()
-    assert dev.host_mem_descs is None
-    assert dev.nr_host_mem_descs == 0
 
 
 # Its subsystem.
@@ -386,67 +248,6 @@ def test_user_space_is_told_how_it_is_connected():
     assert core.nvme_class_uevent(dev.ctrl.device) == ["NVME_TRTYPE=pcie"]
 
 
-# Keep-alive, which controllers on the bus are not asked for unless somebody sets it.
-
-
-def with_keep_alive(monkeypatch, dev, answer=0):
-    heard = []
-
-    def keep_alive(controller, running):
-        heard.append(this().now // SECOND)
-        return answer
-    monkeypatch.setitem(Controller.ADMIN, nvme.nvme_admin_keep_alive, keep_alive)
-    dev.ctrl.kato = 5
-    this().task("sh", core.nvme_start_keep_alive, dev.ctrl)
-    return heard
-
-
-def test_the_controller_is_told_that_its_host_lives(monkeypatch):
-    dev = up()
-    dev.admin_tagset.reserved_tags = 1
-    heard = []
-    alloc = core.nvme_alloc_request
-
-    def nvme_alloc_request(q, cmd, flags, qid):
-        return alloc(q, cmd, 0, qid)  # the admin queue of such controllers has a tag that is kept for this
-    monkeypatch.setattr(core, "nvme_alloc_request", nvme_alloc_request)
-    heard = with_keep_alive(monkeypatch, dev)
-    this().loop.advance(16 * SECOND)
-    assert heard == [5, 10, 15]
-    dev.ctrl.ctratt, dev.ctrl.kas = nvme.NVME_CTRL_ATTR_TBKAS, 1
-    scenario.io("nvme0n1", "read", 0, 4096)
-    assert dev.ctrl.comp_seen
-    this().loop.advance(5 * SECOND)
-    assert heard == [5, 10, 15]  # the read did as well
-    this().loop.advance(5 * SECOND)
-    assert heard == [5, 10, 15, 25]
-    this().task("sh", core.nvme_stop_keep_alive, dev.ctrl)
-    this().loop.advance(20 * SECOND)
-    assert len(heard) == 4
-
-
-def test_without_a_request_for_that_the_controller_is_reset(monkeypatch):
-    """Where there is no tag for it, v5.4.120 does not wait."""
-    dev = up(queue_pairs=1)
-    monkeypatch.setattr(core, "nvme_keep_alive", lambda ctrl: -EBUSY)
-    with_keep_alive(monkeypatch, dev)
-    before = len(log())
-    this().loop.advance(5 * SECOND)
-    assert log()[before:] == ["keep-alive failed", "1/0/0 default/read/poll queues"]
-
-
-def test_keep_alive_that_fails_is_not_repeated(monkeypatch):
-    dev = up()
-    rq = dev.admin_tagset.tags[0].static_rqs[0]
-    rq.end_io_data = dev.ctrl
-    freed: list[Any] = []
-    monkeypatch.setattr(core.blk_mq, "blk_mq_free_request", freed.append)
-    core.nvme_keep_alive_end_io(rq, 10)
-    assert freed == [rq]
-    assert log()[-1] == "failed nvme_keep_alive_end_io error=10"
-    assert not dev.ctrl.ka_work._event
-
-
 # Resetting.
 
 
@@ -480,7 +281,6 @@ def test_one_reset_at_a_time():
     dev = up()
     dev.ctrl.state = NVME_CTRL_DELETING
     assert core.nvme_reset_ctrl(dev.ctrl) == -EBUSY
-    assert core.nvme_try_sched_reset(dev.ctrl) == -EBUSY
     with pytest.raises(KernelError, match="EBUSY"):
         scenario.set_nvme_file("nvme0", "reset_controller", 1)
 

@@ -7,22 +7,19 @@ import pytest
 import blkmodel
 from blkmodel import KernelError, scenario
 from blkmodel.device import identify
+from blkmodel.device.engine import post
 from blkmodel.device.faults import FAIL, SILENT, Fault
 from blkmodel.device.namespace import Namespace
 from blkmodel.device.nvme import unplug
 from blkmodel.drivers.nvme.host import core, pci
-from blkmodel.drivers.nvme.host.nvme_h import NVME_CTRL_LIVE
-from blkmodel.fs.block_dev import lookup_bdev
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.genhd import disk_to_dev, get_capacity
 from blkmodel.services.base.err import IS_ERR, PTR_ERR
-from blkmodel.services.base.errno import EBUSY, ENOTBLK, ENXIO, EWOULDBLOCK
+from blkmodel.services.base.errno import ENXIO
 from blkmodel.services.cpus.irqdesc import irq_desc_tree
 from blkmodel.services.devices.device import devices
 from blkmodel.services.devices.kobject import sysfs
-from blkmodel.services.devices.pci import (
-    PCI_ERS_RESULT_CAN_RECOVER, PCI_ERS_RESULT_DISCONNECT, PCI_ERS_RESULT_NEED_RESET, PCI_ERS_RESULT_RECOVERED,
-    pci_channel_io_frozen, pci_channel_io_normal, pci_channel_io_perm_failure, to_pci_dev)
+from blkmodel.services.devices.pci import to_pci_dev
 from blkmodel.services.files.file import O_RDONLY, O_RDWR, filp_close, filp_open
 from blkmodel.services.tasks.workqueue import queue_work, work_pending
 from blkmodel.sim import this
@@ -227,27 +224,30 @@ def test_what_a_disk_from_long_ago_would_look_like():
 # They come and go.
 
 
+def rescan():
+    scenario.set_nvme_file("nvme0", "rescan_controller", 1)
+
+
 def test_one_comes_and_one_goes():
     dev = up(namespaces={1: Namespace(64), 2: Namespace(64)})
-    device = device_of(dev)
-    device.attach(7, Namespace(128))
-    this().loop.run_due()
+    namespaces = device_of(dev).namespaces
+    namespaces[7] = Namespace(128)
+    rescan()
     assert disks() == ["nvme0n1", "nvme0n2", "nvme0n3"]
-    assert "rescanning namespaces." in log()
-    device.attach(1, None)
-    this().loop.run_due()
+    del namespaces[1]
+    rescan()
     assert numbers(dev) == [2, 7]
     assert disks() == ["nvme0n2", "nvme0n3"]
-    device.attach(3, Namespace(8))
-    this().loop.run_due()
+    namespaces[3] = Namespace(8)
+    rescan()
     assert numbers(dev) == [2, 3, 7]
     assert disks() == ["nvme0n1", "nvme0n2", "nvme0n3"]
 
 
 def test_the_last_goes():
     dev = up()
-    device_of(dev).attach(1, None)
-    this().loop.run_due()
+    del device_of(dev).namespaces[1]
+    rescan()
     assert disks() == []
     assert not dev.ctrl.subsys.nsheads.entries
 
@@ -257,8 +257,8 @@ def test_one_that_is_open_stays_until_it_is_closed():
     dev = probe()
     ns = next(iter(dev.ctrl.namespaces))
     filp = kernel.task("open", filp_open, "nvme0n1", O_RDWR)
-    device_of(dev).attach(1, None)
-    kernel.loop.run_due()
+    del device_of(dev).namespaces[1]
+    rescan()
     assert disks() == []
     assert ns.kref.refcount == 1
     kernel.task("close", filp_close, filp)
@@ -303,39 +303,13 @@ def test_one_that_cannot_be_looked_at(status, stays):
     assert (disks() == ["nvme0n1"]) == stays
 
 
-def test_two_controllers_share_one(monkeypatch):
-    """Each has a disk of it; it is one namespace of their subsystem."""
-    says(monkeypatch, cmic=2, cntlid=0)
-    says(monkeypatch, namespace=0, nmic=1)
-    monkeypatch.setattr(core, "nvme_validate_cntlid", lambda subsys, ctrl, id: True)
-    blkmodel.boot(2)
-    shared = {1: Namespace(64, nguid=bytes(range(16)))}
-    first, second = (probe(serial="s", namespaces=dict(shared)) for _ in range(2))
-    one, other = (next(iter(dev.ctrl.namespaces)) for dev in (first, second))
-    assert one.head is other.head
-    assert list(one.head.list) == [one, other]
-    assert disks() == ["nvme0n1", "nvme1n1"]
-    scenario.nvme_remove("nvme0")
-    assert list(other.head.list) == [other]
-    assert scenario.io("nvme1n1", "read", 0, PAGE) == bytes(PAGE)
-
-
-def test_two_controllers_disagree_on_one(monkeypatch):
-    says(monkeypatch, cmic=2, cntlid=0)
-    says(monkeypatch, namespace=0, nmic=1)
-    monkeypatch.setattr(core, "nvme_validate_cntlid", lambda subsys, ctrl, id: True)
-    blkmodel.boot(2)
-    probe(serial="s", namespaces={1: Namespace(64, nguid=bytes(range(16)))})
-    probe(serial="s", namespaces={1: Namespace(64, nguid=bytes(range(1, 17)))})
-    assert "nvme nvme1: IDs don't match for shared namespace 1" in this().log
-    assert disks() == ["nvme0n1"]
-
-
 # What else a controller tells of.
 
 
-def tell(dev, kind, information=0, log_page=0):
-    device_of(dev).notify(kind, information, log_page)
+def tell(dev, kind, information, log_page):
+    engine = device_of(dev).engine
+    engine._end(engine.requests.popleft(), 0, kind | information << 8 | log_page << 16)
+    post(engine._deliver_due)
     this().loop.run_due()
 
 
@@ -346,20 +320,7 @@ def test_user_space_hears_of_most_events(kind):
     action, name, words = sysfs().uevents[-1]
     assert (action, name, words[0]) == ("change", "nvme0", f"NVME_AEN={kind | 3 << 8 | 2 << 16:#08x}")
     assert dev.ctrl.aen_result == 0
-    assert len(device_of(dev).requests) == 1  # the next is asked for
-
-
-def test_discovery_log_changes_are_for_user_space():
-    dev = up()
-    tell(dev, nvme.NVME_AER_NOTICE, nvme.NVME_AER_NOTICE_DISC_CHANGED)
-    assert any("NVME_AEN=" in word for _, _, words in sysfs().uevents for word in words)
-
-
-def test_an_event_that_nobody_knows():
-    dev = up()
-    tell(dev, nvme.NVME_AER_NOTICE, 0x77)
-    assert log()[-1] == "async event result 00007702"
-    assert len(device_of(dev).requests) == 1
+    assert len(device_of(dev).engine.requests) == 1  # the next is asked for
 
 
 def test_an_event_that_failed_is_none():
@@ -369,94 +330,7 @@ def test_an_event_that_failed_is_none():
     assert not dev.ctrl.async_event_work._event
 
 
-class Activating:
-    """A controller that pauses while it changes to other firmware, for so many seconds."""
-
-    def __init__(self, dev, seconds):
-        device = device_of(dev)
-        device.status |= nvme.NVME_CSTS_PP
-        device.firmware = "8.0"
-        this().loop.post(this().context, lambda: setattr(device, "status", device.status & ~nvme.NVME_CSTS_PP),
-                         int(seconds * SECOND))
-        with watched("command") as self.seen:
-            tell(dev, nvme.NVME_AER_NOTICE, nvme.NVME_AER_NOTICE_FW_ACT_STARTING)
-            this().loop.advance(60 * SECOND)
-
-
-def test_other_firmware(monkeypatch):
-    """I/O stands still until the controller goes on; then the log is read, which allows for the next event."""
-    says(monkeypatch, mtfa=50)
-    dev = up(queue_pairs=2)
-    activating = Activating(dev, 2.5)
-    logs = [command for command in commands(activating.seen, 0) if command.opcode == nvme.nvme_admin_get_log_page]
-    assert len(logs) == 1
-    assert dev.ctrl.state == NVME_CTRL_LIVE
-    assert scenario.io("nvme0n1", "read", 0, PAGE) == bytes(PAGE)
-
-
-def test_firmware_that_does_not_start_in_time(monkeypatch):
-    says(monkeypatch, mtfa=10)
-    dev = up(queue_pairs=2)
-    Activating(dev, 5)
-    assert log()[-2:] == ["Fw activation timeout, reset controller", "2/0/0 default/read/poll queues"]
-    assert dev.ctrl.state == NVME_CTRL_LIVE
-
-
-# Its own node.
-
-
-def test_the_controllers_node():
-    kernel = blkmodel.boot(1)
-    dev = probe()
-    assert core.STATE_NAMES[dev.ctrl.state] == "live"
-    filp = kernel.task("open", filp_open, "/dev/nvme0", O_RDWR)
-    assert filp.private_data is dev.ctrl
-    held = dev.ctrl.device.kobj.refcount
-    kernel.task("close", filp_close, filp)
-    assert dev.ctrl.device.kobj.refcount == held - 1
-    dev.ctrl.state = 2
-    found = kernel.task("open", filp_open, "/dev/nvme0", O_RDWR)
-    assert PTR_ERR(found) == -EWOULDBLOCK
-    dev.ctrl.state = NVME_CTRL_LIVE
-    assert PTR_ERR(lookup_bdev("/dev/nvme0")) == -ENOTBLK
-
-
-def test_a_controller_whose_node_is_open_is_freed_when_that_is_closed():
-    kernel = blkmodel.boot(1)
-    scenario.nvme_load()
-    before = kernel.memory.totals()
-    probe()
-    filp = kernel.task("open", filp_open, "nvme0", O_RDWR)
-    scenario.nvme_remove()
-    assert ("nvme_dev", 0) in kernel.memory.totals()
-    kernel.task("close", filp_close, filp)
-    assert kernel.memory.totals() == before
-
-
 # Going down.
-
-
-def shut_down(dev):
-    this().task("init", pci.nvme_driver.shutdown, to_pci_dev(dev.dev))
-
-
-def test_the_machine_shuts_down():
-    """The controller knows, and what it had cached is on the medium. I/O fails from then on."""
-    dev = up(queue_pairs=2)
-    scenario.io("nvme0n1", "write", 0, PAGE)
-    namespace = device_of(dev).namespaces[1]
-    assert namespace.cached
-    shut_down(dev)
-    assert not namespace.cached
-    assert device_of(dev).status & nvme.NVME_CSTS_SHST_MASK == nvme.NVME_CSTS_SHST_CMPLT
-    assert irq_desc_tree().descs == {}
-    assert dev.online_queues == 0
-
-
-def test_a_controller_that_is_being_removed_is_left_alone():
-    dev = up()
-    dev.ctrl.state = 4
-    assert this().task("init", pci.nvme_disable_prepare_reset, dev, False) == -EBUSY
 
 
 def test_it_is_pulled_out():
@@ -492,41 +366,6 @@ def test_it_is_pulled_out_while_it_is_read(monkeypatch):
     assert kernel.memory.totals() == before
 
 
-# Errors that the bus reports.
-
-
-def errors():
-    return pci.nvme_driver.err_handler
-
-
-def test_the_bus_reports_an_error():
-    dev = up(queue_pairs=2)
-    pdev = to_pci_dev(dev.dev)
-    task = this().task
-    assert task("aer", errors().error_detected, pdev, pci_channel_io_normal) == PCI_ERS_RESULT_CAN_RECOVER
-    assert task("aer", errors().error_detected, pdev, pci_channel_io_perm_failure) == PCI_ERS_RESULT_DISCONNECT
-    assert log()[-1] == "failure state error detected, request disconnect"
-    assert dev.online_queues == 3
-    assert task("aer", errors().error_detected, pdev, pci_channel_io_frozen) == PCI_ERS_RESULT_NEED_RESET
-    assert log()[-1] == "frozen state error detected, reset controller"
-    assert dev.online_queues == 0
-    assert task("aer", errors().slot_reset, pdev) == PCI_ERS_RESULT_RECOVERED
-    task("aer", errors().resume, pdev)
-    assert log()[-2:] == ["restart after slot reset", "2/0/0 default/read/poll queues"]
-    assert scenario.io("nvme0n1", "read", 0, PAGE) == bytes(PAGE)
-
-
-def test_the_bus_resets_the_device():
-    dev = up(queue_pairs=2)
-    pdev = to_pci_dev(dev.dev)
-    this().task("sh", errors().reset_prepare, pdev)
-    assert dev.online_queues == 0
-    assert scenario.nvme_file("nvme0", "state") == "resetting"
-    this().task("sh", errors().reset_done, pdev)
-    assert scenario.nvme_file("nvme0", "state") == "live"
-    assert scenario.io("nvme0n1", "read", 0, PAGE) == bytes(PAGE)
-
-
 # What a controller's logs and lists are for, and where it does not give them.
 
 
@@ -539,14 +378,9 @@ def test_lists_and_logs_that_the_controller_refuses():
     assert task("scan", core.nvme_identify_ns_list, ctrl, 0, Array("u32", [0] * 1024)) == busy
     faults[:] = [Fault(FAIL, opcode=nvme.nvme_admin_get_log_page, nth=0, status=busy)]
     before = this().memory.totals()
-    task("kworker", core.nvme_get_fw_slot_info, ctrl)
-    assert log()[-1] == "Get FW SLOT INFO log error"
-    assert this().memory.totals() == before
     assert task("kworker", core.nvme_get_effects_log, ctrl) == busy
     assert ctrl.effects is None
     faults.clear()
-    task("kworker", core.nvme_get_fw_slot_info, ctrl)
-    assert [line for line in log() if "FW SLOT" in line] == ["Get FW SLOT INFO log error"]
     assert ("nvme_effects_log", 0) in before
     assert ("nvme_effects_log", 0) not in this().memory.totals()
 
@@ -581,24 +415,6 @@ def test_an_open_disk_holds_its_driver(monkeypatch):
     assert ns.kref.refcount == 1
 
 
-def test_how_long_queues_take_to_be_empty():
-    """What is left of the time that there was."""
-    dev = up(queue_pairs=2)
-    kernel, ctrl = this(), dev.ctrl
-
-    def wait():
-        core.nvme_start_freeze(ctrl)
-        return core.nvme_wait_freeze_timeout(ctrl, 100)
-    assert kernel.task("test", wait) == 100
-    core.nvme_unfreeze(ctrl)
-    device_of(dev).faults.append(Fault(SILENT, queue=1))
-    left = []
-    kernel.loop.post(kernel.context, lambda: left.append(wait()), SECOND)
-    kernel.loop.post(kernel.context, lambda: core.nvme_unfreeze(ctrl), 2 * SECOND)
-    scenario.io("nvme0n1", "read", 0, PAGE)
-    assert left == [0]
-
-
 # Starting and stopping.
 
 
@@ -617,39 +433,18 @@ def test_a_controller_has_been_created_once_it_was_live():
 
 
 def test_stopping_waits_for_the_workers():
-    """An event's worker is waited for; the one that waits for other firmware does not begin."""
+    """An event's worker is waited for."""
     dev = up()
     ctrl = dev.ctrl
     workqueue = core.variables().nvme_wq
 
     def stop():
         queue_work(workqueue, ctrl.async_event_work)
-        queue_work(workqueue, ctrl.fw_act_work)
         core.nvme_stop_ctrl(ctrl)
-        return work_pending(ctrl.async_event_work), work_pending(ctrl.fw_act_work)
+        return work_pending(ctrl.async_event_work)
     with watched("command") as seen:
-        assert this().task("sh", stop) == (False, False)
-    opcodes = [command.opcode for command in commands(seen, 0)]
-    assert nvme.nvme_admin_async_event in opcodes
-    assert nvme.nvme_admin_get_log_page not in opcodes
-
-
-def test_the_bus_waits_until_the_controller_is_up():
-    dev = up(queue_pairs=2)
-    pdev = to_pci_dev(dev.dev)
-
-    def reset():
-        errors().reset_prepare(pdev)
-        errors().reset_done(pdev)
-        return dev.ctrl.state
-    assert this().task("sh", reset) == NVME_CTRL_LIVE
-
-    def slot_reset():
-        errors().error_detected(pdev, pci_channel_io_frozen)
-        errors().slot_reset(pdev)
-        errors().resume(pdev)
-        return dev.ctrl.state
-    assert this().task("aer", slot_reset) == NVME_CTRL_LIVE
+        assert this().task("sh", stop) is False
+    assert nvme.nvme_admin_async_event in [command.opcode for command in commands(seen, 0)]
 
 
 def test_unloading_the_driver_gives_its_controllers_up():
