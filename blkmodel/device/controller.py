@@ -93,6 +93,7 @@ class Controller:
     pending: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        """Refuse values that make no sense, by ValueError."""
         for name, low, high in (("queue_pairs", 1, 65535), ("vectors", 0, 2048), ("mqes", 1, 65535), ("mdts", 0, 20),
                                 ("stride", 0, 10), ("page_min", 0, 15), ("page_max", self.page_min, 15),
                                 ("timeout", 0, 255), ("events", 1, 256), ("ready_time", 0, 1 << 62)):
@@ -156,7 +157,7 @@ class Controller:
             self.pci_command = value
 
     def read_register(self, offset: int) -> int:
-        """Read 32 bits of its window."""
+        """Read 32 bits of the register window, at a byte offset. All ones where the controller is gone."""
         value = ALL_ONES if self.gone else self._registers().get(offset, 0)
         if observer := this().observer:
             observer("register_read", device=self, time=this().now, offset=offset, value=value)
@@ -258,7 +259,7 @@ class Controller:
             self.status = 0
 
     def _shut_down(self) -> None:
-        """Let what is cached last."""
+        """Write what is cached back, and report that; the host has said that the power may go."""
         fault = self._fault(SHUTDOWN)
         if fault == FATAL:
             self.status |= NVME_CSTS_CFS

@@ -175,6 +175,7 @@ class Engine:
             running.event = post(lambda: self._time_is_up(running), end - now)
 
     def _time_is_up(self, running: Running) -> None:
+        """Finish a command that took time."""
         if self.front.alive():
             self._finish(running)
             self._deliver_due()
@@ -203,6 +204,7 @@ class Engine:
             self.due.append(cq)
 
     def _deliver_due(self) -> None:
+        """Write the completions of all queues that have some."""
         while self.due:
             cq = self.due.pop(0)
             cq.due = False
@@ -250,6 +252,7 @@ class Engine:
         queue.shadow = self.shadow[0] + offset, self.shadow[1] + offset
 
     def _look_at_shadow(self, sq: SubmissionQueue) -> None:
+        """Take the tail over from the copy of the doorbell, and say that this far it was seen."""
         memory = this().memory
         doorbell, wanted = sq.shadow
         tail = memory.load(doorbell)
@@ -258,6 +261,7 @@ class Engine:
         memory.store(wanted, sq.tail)
 
     def _look_at_shadow_head(self, cq: CompletionQueue) -> None:
+        """Take the head over from the copy of the doorbell, and say that this far it was seen."""
         memory = this().memory
         doorbell, wanted = cq.shadow
         head = memory.load(doorbell)

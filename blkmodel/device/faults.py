@@ -28,6 +28,7 @@ class Fault:
     seen: int = 0
 
     def __post_init__(self) -> None:
+        """Refuse values that make no sense, by ValueError."""
         if self.at not in _EFFECTS:
             raise ValueError(f"at={self.at!r}: a fault shows at {', '.join(_EFFECTS)}")
         if self.effect not in _EFFECTS[self.at]:

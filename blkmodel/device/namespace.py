@@ -36,6 +36,7 @@ class Namespace:
     writes: int = 0
 
     def __post_init__(self) -> None:
+        """Refuse values that make no sense, by ValueError."""
         if not 9 <= self.shift <= 16:
             raise ValueError(f"shift={self.shift}: a block has 2**9 to 2**16 bytes")
         if self.blocks < 1:
@@ -64,15 +65,16 @@ class Namespace:
             self._put(number, start, stop, _ZEROS[start:stop], through)
 
     def flush(self) -> None:
-        """Let what is cached last."""
+        """Write what is cached back, so that it outlasts a loss of power."""
         self.kept.update(self.cached)
         self.cached.clear()
 
     def lose_power(self) -> None:
-        """Lose what is cached only."""
+        """Lose what is in the cache and nowhere else."""
         self.cached.clear()
 
     def _put(self, number: int, start: int, stop: int, part: bytes, through: bool) -> None:
+        """Replace the bytes of a piece from `start` to `stop`, in the cache or (through) behind it."""
         if stop - start < CHUNK:
             held = self._chunk(number)
             part = held[:start] + part + held[stop:]
@@ -83,5 +85,6 @@ class Namespace:
             self.cached[number] = part
 
     def _chunk(self, number: int) -> bytes:
+        """A piece as it is read: what the cache has, else what lasts, else zeros."""
         held = self.cached.get(number)
         return self.kept.get(number, _ZEROS) if held is None else held

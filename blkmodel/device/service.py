@@ -21,6 +21,7 @@ class Service:
     random: Random = field(init=False)
 
     def __post_init__(self) -> None:
+        """Refuse values that make no sense, by ValueError."""
         for name in ("least", "extra"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)}: a time is 0 or more nanoseconds")

@@ -4,6 +4,9 @@ A namespace becomes a disk (nvme_alloc_ns()), and a disk's requests become comma
 fabrics, commands and reservations from user space, security, and open-channel disks.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from blkmodel.block import blk_core, blk_exec, blk_map, blk_mq, blk_settings, genhd
@@ -78,7 +81,18 @@ from blkmodel.services.tasks.workqueue import (
     INIT_WORK, WQ_MEM_RECLAIM, WQ_UNBOUND, alloc_workqueue, destroy_workqueue, flush_work, queue_work)
 from blkmodel.sim import statics, wire
 from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import Array, Struct, sizeof, struct
+from blkmodel.sim.structure import NULL, Array, Struct, sizeof, struct
+
+if TYPE_CHECKING:
+    from blkmodel.drivers.nvme.host.nvme_h import nvme_ctrl, nvme_ctrl_ops
+    from blkmodel.include.linux.blkdev import request, request_queue
+    from blkmodel.include.linux.fs import block_device
+    from blkmodel.include.linux.genhd import gendisk
+    from blkmodel.services.data.kref import kref
+    from blkmodel.services.devices.device import device
+    from blkmodel.services.devices.hdreg import hd_geometry
+    from blkmodel.services.devices.kobject import kobject
+    from blkmodel.services.tasks.workqueue import work_struct
 
 OMITTED = no_chapter("""
     nvme_try_sched_reset nvme_state_terminal nvme_wait_reset nvme_toggle_streams nvme_disable_streams
@@ -132,7 +146,7 @@ STATE_NAMES = {NVME_CTRL_NEW: "new", NVME_CTRL_LIVE: "live", NVME_CTRL_RESETTING
 class variables:
     """The module's parameters (timeouts in seconds), and what all controllers share: workers, numbers, subsystems."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.admin_timeout = 60
         self.nvme_io_timeout = 30
         self.shutdown_timeout = 5
@@ -155,7 +169,7 @@ parameters = (
 )
 
 
-def nvme_set_queue_dying(ns):
+def nvme_set_queue_dying(ns: nvme_ns) -> None:
     """End a namespace's queue: its controller is gone for good. Whatever waits for it is sent away."""
     if ns.disk is None or ns.flags >> NVME_NS_DEAD & 1:
         return
@@ -167,13 +181,13 @@ def nvme_set_queue_dying(ns):
     block_dev.revalidate_disk(ns.disk)
 
 
-def nvme_queue_scan(ctrl):
+def nvme_queue_scan(ctrl: nvme_ctrl) -> None:
     """Let the namespaces be looked at, if the controller works and has I/O queues."""
     if ctrl.state == NVME_CTRL_LIVE and ctrl.tagset is not None:
         queue_work(variables().nvme_wq, ctrl.scan_work)
 
 
-def nvme_reset_ctrl(ctrl):
+def nvme_reset_ctrl(ctrl: nvme_ctrl) -> int:
     """Reset a controller, in a worker. Returns 0, or -EBUSY where it can't be reset now, or is being."""
     if not nvme_change_ctrl_state(ctrl, NVME_CTRL_RESETTING):
         return -EBUSY
@@ -182,7 +196,7 @@ def nvme_reset_ctrl(ctrl):
     return 0
 
 
-def nvme_reset_ctrl_sync(ctrl):
+def nvme_reset_ctrl_sync(ctrl: nvme_ctrl) -> int:
     """Reset a controller, and wait. Returns 0, -EBUSY, or -ENETRESET where it did not come back."""
     ret = nvme_reset_ctrl(ctrl)
     if not ret:
@@ -192,17 +206,17 @@ def nvme_reset_ctrl_sync(ctrl):
     return ret
 
 
-def nvme_ns_has_pi(ns):
+def nvme_ns_has_pi(ns: nvme_ns) -> bool:
     """Whether a namespace's metadata is protection information and nothing else."""
-    return ns.pi_type and ns.ms == T10_PI_TUPLE_SIZE
+    return bool(ns.pi_type) and ns.ms == T10_PI_TUPLE_SIZE
 
 
-def nvme_error_status(status):
+def nvme_error_status(status: int) -> int:
     """The BLK_STS_* status that stands for a controller's."""
     return ERROR_STATUS.get(status & 0x7FF, BLK_STS_IOERR)
 
 
-def nvme_req_needs_retry(req):
+def nvme_req_needs_retry(req: request) -> bool:
     """Whether a failed request is to be tried again: neither its submitter nor the controller says no."""
     if blk_noretry_request(req):
         return False
@@ -211,7 +225,7 @@ def nvme_req_needs_retry(req):
     return nvme_req(req).retries < variables().nvme_max_retries
 
 
-def nvme_retry_req(req):
+def nvme_retry_req(req: request) -> None:
     """Try a request again, as late as the controller asks."""
     ns = req.q.queuedata
     delay = 0
@@ -223,7 +237,7 @@ def nvme_retry_req(req):
     blk_mq.blk_mq_delay_kick_requeue_list(req.q, delay)
 
 
-def nvme_complete_rq(req):
+def nvme_complete_rq(req: request) -> None:
     """End a request that the controller has answered, or try it again."""
     rq = nvme_req(req)
     status = nvme_error_status(rq.status)
@@ -234,7 +248,7 @@ def nvme_complete_rq(req):
     blk_mq.blk_mq_end_request(req, status)
 
 
-def nvme_cancel_request(req, data, reserved):
+def nvme_cancel_request(req: request, data: object, reserved: bool) -> bool:
     """Complete a request that the controller will not answer any more, unless it is being completed."""
     if blk_mq.blk_mq_request_completed(req):
         return True
@@ -244,7 +258,7 @@ def nvme_cancel_request(req, data, reserved):
     return True
 
 
-def nvme_change_ctrl_state(ctrl, new_state):
+def nvme_change_ctrl_state(ctrl: nvme_ctrl, new_state: int) -> bool:
     """Let a controller go to another state, if it can from the one it is in; return whether it did."""
     changed = ctrl.state in TRANSITIONS.get(new_state, ())
     if changed:
@@ -253,8 +267,8 @@ def nvme_change_ctrl_state(ctrl, new_state):
     return changed
 
 
-def nvme_free_ns_head(ref):
-    """Nobody sees a namespace any more: free it, and let its subsystem go."""
+def nvme_free_ns_head(ref: kref) -> None:
+    """No controller shows a namespace any more: free it, and let its subsystem go."""
     head = ref._owner
     ida_simple_remove(head.subsys.ns_ida, head.instance)
     cleanup_srcu_struct(head.srcu)
@@ -262,12 +276,12 @@ def nvme_free_ns_head(ref):
     kfree(head)
 
 
-def nvme_put_ns_head(head):
+def nvme_put_ns_head(head: nvme_ns_head) -> None:
     """Drop a reference to a subsystem's namespace."""
     kref_put(head.ref, nvme_free_ns_head)
 
 
-def nvme_free_ns(ref):
+def nvme_free_ns(ref: kref) -> None:
     """Nobody uses a namespace of a controller any more: let its disk go."""
     ns = ref._owner
     genhd.put_disk(ns.disk)
@@ -276,12 +290,12 @@ def nvme_free_ns(ref):
     kfree(ns)
 
 
-def nvme_put_ns(ns):
+def nvme_put_ns(ns: nvme_ns) -> None:
     """Drop a reference to a namespace of a controller."""
     kref_put(ns.kref, nvme_free_ns)
 
 
-def nvme_clear_nvme_request(req):
+def nvme_clear_nvme_request(req: request) -> None:
     """Count a request's tries from the first. RQF_DONTPREP says that this was done."""
     if not req.rq_flags & RQF_DONTPREP:
         rq = req._pdu.req
@@ -290,7 +304,7 @@ def nvme_clear_nvme_request(req):
         req.rq_flags |= RQF_DONTPREP
 
 
-def nvme_alloc_request(q, cmd, flags, qid):
+def nvme_alloc_request(q: request_queue, cmd: nvme_command, flags: int, qid: int) -> request:
     """Get a request for a command, on any queue: only fabrics name one (qid). Returns it, or ERR_PTR(-errno)."""
     req = blk_mq.blk_mq_alloc_request(q, REQ_OP_DRV_OUT if nvme_is_write(cmd) else REQ_OP_DRV_IN, flags)
     if IS_ERR(req):
@@ -301,17 +315,17 @@ def nvme_alloc_request(q, cmd, flags, qid):
     return req
 
 
-def nvme_configure_directives(ctrl):
+def nvme_configure_directives(ctrl: nvme_ctrl) -> int:
     """Use streams of writes, where the module was told to: that parameter is left out, so it never is. Returns 0."""
     return 0
 
 
-def nvme_setup_flush(ns):
+def nvme_setup_flush(ns: nvme_ns) -> tuple[int, nvme_command]:
     """The command that empties a volatile cache."""
     return BLK_STS_OK, nvme_command(nvme.nvme_common_command(opcode=nvme_cmd_flush, nsid=ns.head.ns_id))
 
 
-def nvme_setup_discard(ns, req):
+def nvme_setup_discard(ns: nvme_ns, req: request) -> tuple[int, nvme_command]:
     """The command that says which blocks hold nothing any more: a range for each bio, in memory of its own.
 
     That has room for the most ranges, as some controllers read them all. Without memory the controller's own page does,
@@ -324,7 +338,7 @@ def nvme_setup_discard(ns, req):
     addr = ranges._addr if ranges is not None else 0
     if ranges is None:
         if ctrl.discard_page_busy & 1:
-            return BLK_STS_RESOURCE, None
+            return BLK_STS_RESOURCE, NULL
         ctrl.discard_page_busy |= 1
         addr = page_address(ctrl.discard_page)
         ranges = Array(nvme_dsm_range, [nvme_dsm_range() for _ in range(NVME_DSM_MAX_RANGES)])
@@ -342,7 +356,7 @@ def nvme_setup_discard(ns, req):
             ctrl.discard_page_busy &= ~1
         else:
             kfree(ranges)
-        return BLK_STS_IOERR, None
+        return BLK_STS_IOERR, NULL
     if page is ctrl.discard_page:
         page.write(0, wire.pack(ranges))
 
@@ -352,7 +366,7 @@ def nvme_setup_discard(ns, req):
                                                       attributes=NVME_DSMGMT_AD))
 
 
-def nvme_setup_write_zeroes(ns, req):
+def nvme_setup_write_zeroes(ns: nvme_ns, req: request) -> tuple[int, nvme_command]:
     """The command that makes blocks zeros without data: a discard, where that is known to do it too."""
     if ns.ctrl.quirks & NVME_QUIRK_DEALLOCATE_ZEROES:
         return nvme_setup_discard(ns, req)
@@ -361,7 +375,7 @@ def nvme_setup_write_zeroes(ns, req):
         length=(req._data_len >> ns.lba_shift) - 1))
 
 
-def nvme_setup_rw(ns, req):
+def nvme_setup_rw(ns: nvme_ns, req: request) -> tuple[int, nvme_command]:
     """The command that reads or writes blocks. Returns a status and the command."""
     flags = req.cmd_flags
     control = dsmgmt = reftag = 0
@@ -374,7 +388,7 @@ def nvme_setup_rw(ns, req):
     if ns.ms:
         # The reference kernel has no metadata of its own: the controller makes protection information, and checks it.
         if WARN_ON_ONCE(not nvme_ns_has_pi(ns)):
-            return BLK_STS_NOTSUPP, None
+            return BLK_STS_NOTSUPP, NULL
         control |= NVME_RW_PRINFO_PRACT
         if ns.pi_type == NVME_NS_DPS_PI_TYPE3:
             control |= NVME_RW_PRINFO_PRCHK_GUARD
@@ -387,7 +401,7 @@ def nvme_setup_rw(ns, req):
         control=control, dsmgmt=dsmgmt, reftag=reftag))
 
 
-def nvme_cleanup_cmd(req):
+def nvme_cleanup_cmd(req: request) -> None:
     """Free the memory that a discard's ranges were in."""
     if req.rq_flags & RQF_SPECIAL_PAYLOAD:
         ns = req.rq_disk.private_data
@@ -398,7 +412,7 @@ def nvme_cleanup_cmd(req):
             kfree(virt_to_object(page_address(page) + req.special_vec.bv_offset))
 
 
-def nvme_setup_cmd(ns, req):
+def nvme_setup_cmd(ns: nvme_ns, req: request) -> tuple[int, nvme_command]:
     """Make the command for a request; `ns` is None for one of the admin queue.
 
     Returns a BLK_STS_* status, and the command unless that is an error. In C it is an out-parameter.
@@ -417,13 +431,14 @@ def nvme_setup_cmd(ns, req):
         ret, cmd = nvme_setup_discard(ns, req)
     else:
         WARN_ON_ONCE(True, f"operation {op} is not one of NVMe")
-        return BLK_STS_IOERR, None
+        return BLK_STS_IOERR, NULL
     if cmd is not None:
         cmd.common.command_id = req.tag
     return ret, cmd
 
 
-def __nvme_submit_sync_cmd(q, cmd, buffer, bufflen, timeout, qid, at_head, flags, poll):
+def __nvme_submit_sync_cmd(q: request_queue, cmd: nvme_command, buffer: object, bufflen: int, timeout: int, qid: int,
+                           at_head: int, flags: int, poll: bool) -> tuple[int, int]:
     """Let the controller execute a command, with `bufflen` bytes of data in `buffer`, and wait.
 
     Returns its status (0, or an NVMe status above 0) or -errno, and its result. In C the result is an out-parameter.
@@ -445,7 +460,7 @@ def __nvme_submit_sync_cmd(q, cmd, buffer, bufflen, timeout, qid, at_head, flags
     return ret, result
 
 
-def nvme_submit_sync_cmd(q, cmd, buffer, bufflen):
+def nvme_submit_sync_cmd(q: request_queue, cmd: nvme_command, buffer: object, bufflen: int) -> int:
     """Let the controller execute a command on any queue, with `bufflen` bytes of data in `buffer`, and wait.
 
     Returns its status (0, or an NVMe status above 0) or -errno.
@@ -453,18 +468,18 @@ def nvme_submit_sync_cmd(q, cmd, buffer, bufflen):
     return __nvme_submit_sync_cmd(q, cmd, buffer, bufflen, 0, NVME_QID_ANY, 0, 0, False)[0]
 
 
-def nvme_stop_keep_alive(ctrl):
+def nvme_stop_keep_alive(ctrl: nvme_ctrl) -> None:
     """Tell a controller no more that its host lives: only hosts on fabrics do (kato), so there is nothing to end."""
 
 
-def nvme_ctrl_limited_cns(ctrl):
+def nvme_ctrl_limited_cns(ctrl: nvme_ctrl) -> bool:
     """Whether a controller may not know of lists of namespaces."""
     if ctrl.quirks & NVME_QUIRK_IDENTIFY_CNS:
         return ctrl.vs < NVME_VS(1, 2, 0)
     return ctrl.vs < NVME_VS(1, 1, 0)
 
 
-def nvme_identify_ctrl(dev):
+def nvme_identify_ctrl(dev: nvme_ctrl) -> tuple[int, nvme_id_ctrl]:
     """Ask a controller what it is. Returns 0, its status or -errno; and what it says, which the caller frees.
 
     In C the second is an out-parameter, as in the other functions of the kind.
@@ -472,15 +487,15 @@ def nvme_identify_ctrl(dev):
     c = nvme_command(nvme.nvme_identify(opcode=nvme_admin_identify, cns=NVME_ID_CNS_CTRL))
     id = kzalloc(nvme_id_ctrl, GFP_KERNEL)
     if id is None:
-        return -ENOMEM, None
+        return -ENOMEM, NULL
     error = nvme_submit_sync_cmd(dev.admin_q, c, id, sizeof(nvme_id_ctrl))
     if error:
         kfree(id)
-        return error, None
+        return error, NULL
     return 0, id
 
 
-def nvme_identify_ns_descs(ctrl, nsid, ids):
+def nvme_identify_ns_descs(ctrl: nvme_ctrl, nsid: int, ids: nvme_ns_ids) -> int:
     """Ask for a namespace's names, into `ids`. Returns 0, the controller's status or -errno."""
     if ctrl.quirks & NVME_QUIRK_NO_NS_DESC_LIST:
         return 0
@@ -518,39 +533,39 @@ NAMES_OF_NAMESPACES = {
 }
 
 
-def nvme_identify_ns_list(dev, nsid, ns_list):
+def nvme_identify_ns_list(dev: nvme_ctrl, nsid: int, ns_list: Array) -> int:
     """Ask which namespaces above `nsid` there are, the first 1024. Returns 0, the controller's status or -errno."""
     c = nvme_command(nvme.nvme_identify(opcode=nvme_admin_identify, cns=NVME_ID_CNS_NS_ACTIVE_LIST, nsid=nsid))
     return nvme_submit_sync_cmd(dev.admin_q, c, ns_list, NVME_IDENTIFY_DATA_SIZE)
 
 
-def nvme_identify_ns(ctrl, nsid):
+def nvme_identify_ns(ctrl: nvme_ctrl, nsid: int) -> tuple[int, nvme_id_ns]:
     """Ask what a namespace is. Returns 0, the controller's status or -errno; and the answer, which the caller frees."""
     c = nvme_command(nvme.nvme_identify(opcode=nvme_admin_identify, nsid=nsid, cns=NVME_ID_CNS_NS))
     id = kzalloc(nvme_id_ns, GFP_KERNEL)
     if id is None:
-        return -ENOMEM, None
+        return -ENOMEM, NULL
     error = nvme_submit_sync_cmd(ctrl.admin_q, c, id, sizeof(nvme_id_ns))
     if error:
         dev_warn(ctrl.device, f"Identify namespace failed ({error})")
         kfree(id)
-        return error, None
+        return error, NULL
     return 0, id
 
 
-def nvme_features(dev, op, fid, dword11, buffer, buflen):
+def nvme_features(dev: nvme_ctrl, op: int, fid: int, dword11: int, buffer: object, buflen: int) -> tuple[int, int]:
     """Set or get a feature. Returns 0, the controller's status or -errno; and the result."""
     c = nvme_command(nvme.nvme_features(opcode=op, fid=fid, dword11=dword11))
     ret, result = __nvme_submit_sync_cmd(dev.admin_q, c, buffer, buflen, 0, NVME_QID_ANY, 0, 0, False)
     return ret, result & 0xFFFFFFFF
 
 
-def nvme_set_features(dev, fid, dword11, buffer, buflen):
+def nvme_set_features(dev: nvme_ctrl, fid: int, dword11: int, buffer: object, buflen: int) -> tuple[int, int]:
     """Set a feature. Returns the status and the result."""
     return nvme_features(dev, nvme_admin_set_features, fid, dword11, buffer, buflen)
 
 
-def nvme_set_queue_count(ctrl, count):
+def nvme_set_queue_count(ctrl: nvme_ctrl, count: int) -> tuple[int, int]:
     """Ask the controller for `count` I/O queue pairs. Returns 0 or -errno, and how many to use.
 
     A controller that refuses to say gets no I/O queues, but stays, so that it can be repaired.
@@ -565,7 +580,7 @@ def nvme_set_queue_count(ctrl, count):
     return 0, min(count, min(result & 0xFFFF, result >> 16) + 1)
 
 
-def nvme_enable_aen(ctrl):
+def nvme_enable_aen(ctrl: nvme_ctrl) -> None:
     """Ask the controller to tell of the events that it can, and be ready to hear of one."""
     supported_aens = ctrl.oaes & NVME_AEN_SUPPORTED
     if not supported_aens:
@@ -576,7 +591,7 @@ def nvme_enable_aen(ctrl):
     queue_work(variables().nvme_wq, ctrl.async_event_work)
 
 
-def nvme_open(bdev, mode):
+def nvme_open(bdev: block_device, mode: int) -> int:
     """A namespace's disk is opened. Returns 0, or -ENXIO for one that is going."""
     ns = bdev.bd_disk.private_data
     if not kref_get_unless_zero(ns.kref):
@@ -587,14 +602,14 @@ def nvme_open(bdev, mode):
     return 0
 
 
-def nvme_release(disk, mode):
-    """A namespace's disk is closed."""
+def nvme_release(disk: gendisk, mode: int) -> None:
+    """A namespace's disk is closed: it no longer holds the namespace, or the driver."""
     ns = disk.private_data
     module_put(ns.ctrl.ops.module)
     nvme_put_ns(ns)
 
 
-def nvme_getgeo(bdev, geo):
+def nvme_getgeo(bdev: block_device, geo: hd_geometry) -> int:
     """What a disk from long ago would look like: some programs ask."""
     geo.heads = 1 << 6
     geo.sectors = 1 << 5
@@ -602,7 +617,7 @@ def nvme_getgeo(bdev, geo):
     return 0
 
 
-def nvme_config_discard(disk, ns):
+def nvme_config_discard(disk: gendisk, ns: nvme_ns) -> None:
     """Let a disk's queue take discards, if the controller does."""
     ctrl = ns.ctrl
     queue = disk.queue
@@ -621,13 +636,13 @@ def nvme_config_discard(disk, ns):
         blk_settings.blk_queue_max_write_zeroes_sectors(queue, UINT_MAX)
 
 
-def nvme_config_write_zeroes(q, ctrl):
+def nvme_config_write_zeroes(q: request_queue, ctrl: nvme_ctrl) -> None:
     """Let a queue take zeroings, if the controller does. Those are kept as short as transfers, to be safe."""
     if ctrl.oncs & NVME_CTRL_ONCS_WRITE_ZEROES and not ctrl.quirks & NVME_QUIRK_DISABLE_WRITE_ZEROES:
         blk_settings.blk_queue_max_write_zeroes_sectors(q, ctrl.max_hw_sectors)
 
 
-def nvme_report_ns_ids(ctrl, nsid, id, ids):
+def nvme_report_ns_ids(ctrl: nvme_ctrl, nsid: int, id: nvme_id_ns, ids: nvme_ns_ids) -> int:
     """Fill in a namespace's names, as many as the controller's version has. Returns 0, its status or -errno."""
     ids.eui64, ids.nguid, ids.uuid = bytes(8), bytes(16), bytes(16)
     if ctrl.vs >= NVME_VS(1, 1, 0):
@@ -639,17 +654,17 @@ def nvme_report_ns_ids(ctrl, nsid, id, ids):
     return 0
 
 
-def nvme_ns_ids_valid(ids):
+def nvme_ns_ids_valid(ids: nvme_ns_ids) -> bool:
     """Whether a namespace has any name."""
     return any(ids.uuid) or any(ids.nguid) or any(ids.eui64)
 
 
-def nvme_ns_ids_equal(a, b):
+def nvme_ns_ids_equal(a: nvme_ns_ids, b: nvme_ns_ids) -> bool:
     """Whether two namespaces have the same names, and so are one."""
     return a.uuid == b.uuid and a.nguid == b.nguid and a.eui64 == b.eui64
 
 
-def nvme_update_disk_info(disk, ns, id):
+def nvme_update_disk_info(disk: gendisk, ns: nvme_ns, id: nvme_id_ns) -> None:
     """Give a disk and its queue the size, block sizes and abilities of its namespace."""
     capacity = nvme_lba_to_sect(ns, id.nsze)
     bs = 1 << ns.lba_shift
@@ -684,7 +699,7 @@ def nvme_update_disk_info(disk, ns, id):
     blk_mq.blk_mq_unfreeze_queue(disk.queue)
 
 
-def __nvme_revalidate_disk(disk, id):
+def __nvme_revalidate_disk(disk: gendisk, id: nvme_id_ns) -> None:
     """Take over what the controller says of a namespace."""
     ns = disk.private_data
     fmt = id.lbaf[id.flbas & NVME_NS_FLBAS_LBA_MASK]
@@ -701,7 +716,7 @@ def __nvme_revalidate_disk(disk, id):
     nvme_update_disk_info(disk, ns, id)
 
 
-def nvme_revalidate_disk(disk):
+def nvme_revalidate_disk(disk: gendisk) -> int:
     """Look at a disk's namespace again. Returns 0, or -errno where it is not what it was; what may pass is no error."""
     ns = disk.private_data
     ctrl = ns.ctrl
@@ -731,7 +746,7 @@ nvme_fops = block_device_operations(open=nvme_open, release=nvme_release, getgeo
                                     revalidate_disk=nvme_revalidate_disk, owner=THIS_MODULE)
 
 
-def nvme_wait_ready(ctrl, cap, enabled):
+def nvme_wait_ready(ctrl: nvme_ctrl, cap: int, enabled: bool) -> int:
     """Wait until a controller says that it is ready, or is not any more, as long as it may take.
 
     Returns 0; -ENODEV where it takes longer, or the controller is gone.
@@ -752,7 +767,7 @@ def nvme_wait_ready(ctrl, cap, enabled):
             return -ENODEV
 
 
-def nvme_disable_ctrl(ctrl):
+def nvme_disable_ctrl(ctrl: nvme_ctrl) -> int:
     """Disable a controller: it forgets its queues. Returns 0 or -errno.
 
     It is not told of a shutdown: it could complete what waits in queues, to memory that is somebody else's by now.
@@ -767,7 +782,7 @@ def nvme_disable_ctrl(ctrl):
     return nvme_wait_ready(ctrl, ctrl.cap, False)
 
 
-def nvme_enable_ctrl(ctrl):
+def nvme_enable_ctrl(ctrl: nvme_ctrl) -> int:
     """Enable a controller, with pages of 4 KiB and entries of the usual sizes. Returns 0 or -errno."""
     page_shift = 12
     ret, ctrl.cap = ctrl.ops.reg_read64(ctrl, nvme.NVME_REG_CAP)
@@ -790,7 +805,7 @@ def nvme_enable_ctrl(ctrl):
     return nvme_wait_ready(ctrl, ctrl.cap, True)
 
 
-def nvme_shutdown_ctrl(ctrl):
+def nvme_shutdown_ctrl(ctrl: nvme_ctrl) -> int:
     """Tell a controller that its power may go, and wait until it is ready for that. Returns 0 or -errno."""
     timeout = jiffies() + ctrl.shutdown_timeout * HZ
     ctrl.ctrl_config &= ~NVME_CC_SHN_MASK
@@ -808,7 +823,7 @@ def nvme_shutdown_ctrl(ctrl):
             return -ENODEV
 
 
-def nvme_set_queue_limits(ctrl, q):
+def nvme_set_queue_limits(ctrl: nvme_ctrl, q: request_queue) -> None:
     """Give a queue the controller's limits."""
     if ctrl.max_hw_sectors:
         max_segments = ctrl.max_hw_sectors // (ctrl.page_size >> 9) + 1
@@ -821,7 +836,7 @@ def nvme_set_queue_limits(ctrl, q):
     blk_settings.blk_queue_write_cache(q, vwc, vwc)
 
 
-def nvme_configure_timestamp(ctrl):
+def nvme_configure_timestamp(ctrl: nvme_ctrl) -> int:
     """Tell a controller what time it is. Returns 0, its status or -errno."""
     if not ctrl.oncs & NVME_CTRL_ONCS_TIMESTAMP:
         return 0
@@ -832,7 +847,7 @@ def nvme_configure_timestamp(ctrl):
     return ret
 
 
-def nvme_configure_acre(ctrl):
+def nvme_configure_acre(ctrl: nvme_ctrl) -> int:
     """Tell a controller that the host heeds the delays that it asks for before a retry."""
     if not ctrl.crdt[0]:
         return 0
@@ -845,7 +860,7 @@ def nvme_configure_acre(ctrl):
     return ret
 
 
-def nvme_configure_apst(ctrl):
+def nvme_configure_apst(ctrl: nvme_ctrl) -> int:
     """Tell a controller when to save power by itself: none of the model's can (apsta). Returns 0."""
     return 0
 
@@ -856,8 +871,8 @@ class nvme_core_quirk_entry(Struct):
 
     SIZE = 32
     vid: int = 0
-    mn: bytes = None
-    fr: bytes = None
+    mn: bytes | None = None
+    fr: bytes | None = None
     quirks: int = 0
 
 
@@ -867,17 +882,17 @@ core_quirks = (
 )
 
 
-def string_matches(idstr, match, len):
+def string_matches(idstr: bytes, match: bytes | None, len: int) -> bool:
     """Whether a text that is padded with blanks to `len` is that one; None is any."""
     return match is None or idstr.ljust(len, b"\0") == match.ljust(len, b" ")
 
 
-def quirk_matches(id, q):
+def quirk_matches(id: nvme_id_ctrl, q: nvme_core_quirk_entry) -> bool:
     """Whether a controller is one of those with a quirk."""
     return q.vid == id.vid and string_matches(id.mn, q.mn, 40) and string_matches(id.fr, q.fr, 8)
 
 
-def nvme_init_subnqn(subsys, ctrl, id):
+def nvme_init_subnqn(subsys: nvme_subsystem, ctrl: nvme_ctrl, id: nvme_id_ctrl) -> None:
     """Name a subsystem as the controller does; where it has no name for it, by its maker, serial number and model."""
     if not ctrl.quirks & NVME_QUIRK_IGNORE_DEV_SUBNQN:
         name = id.subnqn.partition(b"\0")[0]
@@ -889,41 +904,41 @@ def nvme_init_subnqn(subsys, ctrl, id):
     subsys.subnqn = f"nqn.2014.08.org.nvmexpress:{id.vid:04x}{id.ssvid:04x}" + (id.sn + id.mn).decode("latin-1")
 
 
-def nvme_release_subsystem(dev):
-    """The last reference to a subsystem's device is gone."""
+def nvme_release_subsystem(dev: device) -> None:
+    """The last reference to a subsystem's device is gone: give its number back, and free the subsystem."""
     subsys = dev._owner
     if subsys.instance >= 0:
         ida_simple_remove(variables().nvme_instance_ida, subsys.instance)
     kfree(subsys)
 
 
-def nvme_destroy_subsystem(ref):
-    """Nobody uses a subsystem any more: let nobody find it."""
+def nvme_destroy_subsystem(ref: kref) -> None:
+    """No controller or namespace is in a subsystem any more: take it off the list, and its device away."""
     subsys = ref._owner
     list_del_init(subsys, "entry")
     device_del(subsys.dev)
     put_device(subsys.dev)
 
 
-def nvme_put_subsystem(subsys):
+def nvme_put_subsystem(subsys: nvme_subsystem) -> None:
     """Drop a reference to a subsystem."""
     kref_put(subsys.ref, nvme_destroy_subsystem)
 
 
-def __nvme_find_get_subsystem(subsysnqn):
+def __nvme_find_get_subsystem(subsysnqn: str) -> nvme_subsystem:
     """The subsystem of that name, with a reference; None where there is none, or it is one that only names others."""
     if subsysnqn == NVME_DISC_SUBSYS_NAME:
-        return None
+        return NULL
     for subsys in variables().nvme_subsystems:
         if subsys.subnqn != subsysnqn:
             continue
         if not kref_get_unless_zero(subsys.ref):
             continue
         return subsys
-    return None
+    return NULL
 
 
-def nvme_subsys_show_nqn(dev):
+def nvme_subsys_show_nqn(dev: device) -> str:
     """subsysnqn: the subsystem's name."""
     return f"{dev._owner.subnqn}\n"
 
@@ -936,7 +951,7 @@ nvme_subsys_attrs_group = attribute_group(attrs=(
 ))
 
 
-def nvme_validate_cntlid(subsys, ctrl, id):
+def nvme_validate_cntlid(subsys: nvme_subsystem, ctrl: nvme_ctrl, id: nvme_id_ctrl) -> bool:
     """Whether a controller may join the others of a subsystem: its number is its own, and there may be several."""
     for other in subsys.ctrls:
         if other.state in (NVME_CTRL_DELETING, NVME_CTRL_DEAD):
@@ -951,7 +966,7 @@ def nvme_validate_cntlid(subsys, ctrl, id):
     return True
 
 
-def nvme_init_subsystem(ctrl, id):
+def nvme_init_subsystem(ctrl: nvme_ctrl, id: nvme_id_ctrl) -> int:
     """Make a controller part of its subsystem, which is made where there is none yet. Returns 0 or -errno."""
     subsys = kzalloc(nvme_subsystem, GFP_KERNEL)
     if subsys is None:
@@ -1001,7 +1016,7 @@ def nvme_init_subsystem(ctrl, id):
     return 0
 
 
-def nvme_get_log(ctrl, nsid, log_page, lsp, log, size, offset):
+def nvme_get_log(ctrl: nvme_ctrl, nsid: int, log_page: int, lsp: int, log: object, size: int, offset: int) -> int:
     """Read `size` bytes of a log page, from `offset` on. Returns 0, the controller's status or -errno."""
     dwlen = size // 4 - 1
     c = nvme_command(nvme.nvme_get_log_page_command(
@@ -1010,7 +1025,7 @@ def nvme_get_log(ctrl, nsid, log_page, lsp, log, size, offset):
     return nvme_submit_sync_cmd(ctrl.admin_q, c, log, size)
 
 
-def nvme_get_effects_log(ctrl):
+def nvme_get_effects_log(ctrl: nvme_ctrl) -> int:
     """Ask what each command does besides what it is for. Returns 0, the controller's status or -errno."""
     if ctrl.effects is None:
         ctrl.effects = kzalloc(nvme_effects_log, GFP_KERNEL)
@@ -1019,15 +1034,16 @@ def nvme_get_effects_log(ctrl):
     ret = nvme_get_log(ctrl, NVME_NSID_ALL, NVME_LOG_CMD_EFFECTS, 0, ctrl.effects, sizeof(nvme_effects_log), 0)
     if ret:
         kfree(ctrl.effects)
-        ctrl.effects = None
+        ctrl.effects = NULL
     return ret
 
 
-def nvme_init_identify(ctrl):
+def nvme_init_identify(ctrl: nvme_ctrl) -> int:
     """Ask a controller what it is, once its admin queue works, and set it up accordingly. Returns 0 or -errno.
 
     Only the first time is its subsystem sought, and are its quirks looked up.
     """
+    # One long list, as in C: what the controller says is taken over field by field.
     ret, ctrl.vs = ctrl.ops.reg_read32(ctrl, NVME_REG_VS)
     if ret:
         dev_err(ctrl.device, f"Reading VS failed ({ret})")
@@ -1081,18 +1097,10 @@ def nvme_init_identify(ctrl):
     kfree(id)
     if ret < 0:
         return ret
-    ret = nvme_configure_apst(ctrl)
-    if ret < 0:
-        return ret
-    ret = nvme_configure_timestamp(ctrl)
-    if ret < 0:
-        return ret
-    ret = nvme_configure_directives(ctrl)
-    if ret < 0:
-        return ret
-    ret = nvme_configure_acre(ctrl)
-    if ret < 0:
-        return ret
+    for configure in (nvme_configure_apst, nvme_configure_timestamp, nvme_configure_directives, nvme_configure_acre):
+        ret = configure(ctrl)
+        if ret < 0:
+            return ret
     ctrl.identified = True
     return 0
 
@@ -1100,19 +1108,19 @@ def nvme_init_identify(ctrl):
 nvme_dev_fops = file_operations()  # what a controller's own node can do is left out
 
 
-def nvme_sysfs_reset(dev, buf, count):
+def nvme_sysfs_reset(dev: device, buf: str, count: int) -> int:
     """reset_controller: whatever is written resets the controller. Returns `count` or -errno."""
     ret = nvme_reset_ctrl_sync(dev_get_drvdata(dev))
     return ret if ret < 0 else count
 
 
-def nvme_sysfs_rescan(dev, buf, count):
+def nvme_sysfs_rescan(dev: device, buf: str, count: int) -> int:
     """rescan_controller: whatever is written lets the namespaces be looked at again. Returns `count`."""
     nvme_queue_scan(dev_get_drvdata(dev))
     return count
 
 
-def wwid_show(dev):
+def wwid_show(dev: device) -> str:
     """wwid: a name of the namespace that is unique in the world: the best that it has, or one made of what it is."""
     head = nvme_get_ns_from_dev(dev).head
     ids, subsys = head.ids, head.subsys
@@ -1126,12 +1134,12 @@ def wwid_show(dev):
     return f"nvme.{subsys.vendor_id:04x}-{serial.hex()}-{model.hex()}-{head.ns_id:08x}\n"
 
 
-def nguid_show(dev):
+def nguid_show(dev: device) -> str:
     """nguid: the namespace's name of 16 bytes."""
     return f"{UUID(bytes=nvme_get_ns_from_dev(dev).head.ids.nguid)}\n"
 
 
-def uuid_show(dev):
+def uuid_show(dev: device) -> str:
     """uuid: the namespace's UUID; where it has none, its other name of 16 bytes, as old programs expect."""
     ids = nvme_get_ns_from_dev(dev).head.ids
     if not any(ids.uuid):
@@ -1140,17 +1148,17 @@ def uuid_show(dev):
     return f"{UUID(bytes=ids.uuid)}\n"
 
 
-def eui_show(dev):
+def eui_show(dev: device) -> str:
     """eui: the namespace's name of 8 bytes."""
     return f"{nvme_get_ns_from_dev(dev).head.ids.eui64.hex(' ')}\n"
 
 
-def nsid_show(dev):
+def nsid_show(dev: device) -> str:
     """nsid: the namespace's number on the controller."""
     return f"{nvme_get_ns_from_dev(dev).head.ns_id}\n"
 
 
-def nvme_ns_id_attrs_are_visible(kobj, attr, n):
+def nvme_ns_id_attrs_are_visible(kobj: kobject, attr: attribute, n: int) -> int:
     """The mode of one of a disk's files of names; 0 for a name that the namespace has not."""
     ids = nvme_get_ns_from_dev(kobj._owner).head.ids
     if attr is dev_attr_uuid and not any(ids.uuid) and not any(ids.nguid):
@@ -1172,28 +1180,28 @@ nvme_ns_id_attr_group = attribute_group(attrs=(
 nvme_ns_id_attr_groups = (nvme_ns_id_attr_group,)
 
 
-def nvme_sysfs_show_transport(dev):
+def nvme_sysfs_show_transport(dev: device) -> str:
     """transport: how the controller is connected."""
     return f"{dev_get_drvdata(dev).ops.name}\n"
 
 
-def nvme_sysfs_show_state(dev):
+def nvme_sysfs_show_state(dev: device) -> str:
     """state: in which state the controller is."""
     return f"{STATE_NAMES.get(dev_get_drvdata(dev).state, 'unknown state')}\n"
 
 
-def nvme_sysfs_show_subsysnqn(dev):
+def nvme_sysfs_show_subsysnqn(dev: device) -> str:
     """subsysnqn: the name of the controller's subsystem."""
     return f"{dev_get_drvdata(dev).subsys.subnqn}\n"
 
 
-def nvme_sysfs_show_address(dev):
+def nvme_sysfs_show_address(dev: device) -> str:
     """address: where the controller is."""
     ctrl = dev_get_drvdata(dev)
     return ctrl.ops.get_address(ctrl)
 
 
-def nvme_dev_attrs_are_visible(kobj, attr, n):
+def nvme_dev_attrs_are_visible(kobj: kobject, attr: attribute, n: int) -> int:
     """The mode of one of a controller's files; 0 for what its transport can't do."""
     ctrl = dev_get_drvdata(kobj._owner)
     if attr is dev_attr_delete_controller and ctrl.ops.delete_ctrl is None:
@@ -1224,7 +1232,7 @@ nvme_dev_attrs_group = attribute_group(attrs=(
 nvme_dev_attr_groups = (nvme_dev_attrs_group,)
 
 
-def __nvme_check_ids(subsys, new):
+def __nvme_check_ids(subsys: nvme_subsystem, new: nvme_ns_head) -> int:
     """Check that no other namespace of the subsystem has the same names. Returns 0 or -EINVAL."""
     for head in subsys.nsheads:
         if nvme_ns_ids_valid(new.ids) and nvme_ns_ids_equal(new.ids, head.ids):
@@ -1232,7 +1240,7 @@ def __nvme_check_ids(subsys, new):
     return 0
 
 
-def nvme_alloc_ns_head(ctrl, nsid, id):
+def nvme_alloc_ns_head(ctrl: nvme_ctrl, nsid: int, id: nvme_id_ns) -> nvme_ns_head:
     """Make a namespace known to its subsystem. Returns it, or ERR_PTR(-errno)."""
     head = kzalloc(nvme_ns_head, GFP_KERNEL)
     if head is None:
@@ -1263,7 +1271,7 @@ def nvme_alloc_ns_head(ctrl, nsid, id):
     return ERR_PTR(ret)
 
 
-def nvme_init_ns_head(ns, nsid, id):
+def nvme_init_ns_head(ns: nvme_ns, nsid: int, id: nvme_id_ns) -> int:
     """Tie a controller's namespace to its subsystem's, which is made. Returns 0 or -errno.
 
     One that several controllers show (bit 0 of id.nmic) is left out: no two get into one subsystem here.
@@ -1276,12 +1284,12 @@ def nvme_init_ns_head(ns, nsid, id):
     return 0
 
 
-def ns_cmp(priv, a, b):
+def ns_cmp(priv: object, a: nvme_ns, b: nvme_ns) -> int:
     """Order namespaces by their numbers."""
     return a.head.ns_id - b.head.ns_id
 
 
-def nvme_find_get_ns(ctrl, nsid):
+def nvme_find_get_ns(ctrl: nvme_ctrl, nsid: int) -> nvme_ns:
     """The controller's namespace of that number, with a reference; None where there is none. They are in order."""
     for ns in ctrl.namespaces:
         if ns.head.ns_id == nsid:
@@ -1290,15 +1298,15 @@ def nvme_find_get_ns(ctrl, nsid):
             return ns
         if ns.head.ns_id > nsid:
             break
-    return None
+    return NULL
 
 
-def nvme_setup_streams_ns(ctrl, ns):
+def nvme_setup_streams_ns(ctrl: nvme_ctrl, ns: nvme_ns) -> int:
     """Let a namespace's queue know how much a stream wants to be written at once: there are no streams. Returns 0."""
     return 0
 
 
-def nvme_alloc_ns(ctrl, nsid):
+def nvme_alloc_ns(ctrl: nvme_ctrl, nsid: int) -> int:
     """Make a disk of a namespace. Returns 0, or -errno with nothing left of it."""
     node = ctrl.numa_node
     ns = kzalloc_node(nvme_ns, GFP_KERNEL, node)
@@ -1354,7 +1362,7 @@ def nvme_alloc_ns(ctrl, nsid):
     return ret
 
 
-def nvme_ns_remove(ns):
+def nvme_ns_remove(ns: nvme_ns) -> None:
     """Take a namespace away, and its disk. It lives until nobody has it open."""
     if ns.flags >> NVME_NS_REMOVING & 1:
         return
@@ -1371,7 +1379,7 @@ def nvme_ns_remove(ns):
     nvme_put_ns(ns)
 
 
-def nvme_validate_ns(ctrl, nsid):
+def nvme_validate_ns(ctrl: nvme_ctrl, nsid: int) -> None:
     """Look at a namespace that the controller has: a new one becomes a disk, one that changed for good is removed."""
     ns = nvme_find_get_ns(ctrl, nsid)
     if ns is not None:
@@ -1382,7 +1390,7 @@ def nvme_validate_ns(ctrl, nsid):
         nvme_alloc_ns(ctrl, nsid)
 
 
-def nvme_remove_invalid_namespaces(ctrl, nsid):
+def nvme_remove_invalid_namespaces(ctrl: nvme_ctrl, nsid: int) -> None:
     """Remove the namespaces above number `nsid`, and the dead ones."""
     rm_list = list_head()
     for ns in ctrl.namespaces:
@@ -1392,7 +1400,7 @@ def nvme_remove_invalid_namespaces(ctrl, nsid):
         nvme_ns_remove(ns)
 
 
-def nvme_scan_ns_list(ctrl, nn):
+def nvme_scan_ns_list(ctrl: nvme_ctrl, nn: int) -> int:
     """Look at all namespaces that the controller lists, and remove the others. Returns 0, its status or -errno."""
     ns_list = kcalloc(NVME_IDENTIFY_DATA_SIZE // 4, "u32", GFP_KERNEL)
     if ns_list is None:
@@ -1426,14 +1434,14 @@ def nvme_scan_ns_list(ctrl, nn):
     return 0
 
 
-def nvme_scan_ns_sequential(ctrl, nn):
+def nvme_scan_ns_sequential(ctrl: nvme_ctrl, nn: int) -> None:
     """Look at all numbers that a namespace could have."""
     for i in range(1, nn + 1):
         nvme_validate_ns(ctrl, i)
     nvme_remove_invalid_namespaces(ctrl, nn)
 
 
-def nvme_scan_work(work):
+def nvme_scan_work(work: work_struct) -> None:
     """Look which namespaces a controller has: by its list, or, where it gives none, number by number."""
     ctrl = work.data
     if ctrl.state != NVME_CTRL_LIVE or ctrl.tagset is None:
@@ -1448,7 +1456,7 @@ def nvme_scan_work(work):
     list_sort(None, ctrl.namespaces, ns_cmp)
 
 
-def nvme_remove_namespaces(ctrl):
+def nvme_remove_namespaces(ctrl: nvme_ctrl) -> None:
     """Remove all namespaces of a controller. Of one that is dead nothing can be written back."""
     flush_work(ctrl.scan_work)
     if ctrl.state == NVME_CTRL_DEAD:
@@ -1459,13 +1467,13 @@ def nvme_remove_namespaces(ctrl):
         nvme_ns_remove(ns)
 
 
-def nvme_class_uevent(dev):
+def nvme_class_uevent(dev: device) -> list[str]:
     """What user space is told of a controller besides: how it is connected."""
     ctrl = dev._owner
     return [f"NVME_TRTYPE={ctrl.ops.name}"]
 
 
-def nvme_aen_uevent(ctrl):
+def nvme_aen_uevent(ctrl: nvme_ctrl) -> None:
     """Tell user space of an event that the kernel does nothing about."""
     aen_result, ctrl.aen_result = ctrl.aen_result, 0
     if not aen_result:
@@ -1478,14 +1486,14 @@ def nvme_aen_uevent(ctrl):
     kfree(memory)
 
 
-def nvme_async_event_work(work):
+def nvme_async_event_work(work: work_struct) -> None:
     """Deal with an event, and ask for the next."""
     ctrl = work.data
     nvme_aen_uevent(ctrl)
     ctrl.ops.submit_async_event(ctrl)
 
 
-def nvme_complete_async_event(ctrl, status, result):
+def nvme_complete_async_event(ctrl: nvme_ctrl, status: int, result: int) -> None:
     """A controller tells of an event: keep it for user space, and let the next be asked for."""
     result &= 0xFFFFFFFF
     aer_type = result & 0x07
@@ -1497,13 +1505,13 @@ def nvme_complete_async_event(ctrl, status, result):
     queue_work(variables().nvme_wq, ctrl.async_event_work)
 
 
-def nvme_stop_ctrl(ctrl):
+def nvme_stop_ctrl(ctrl: nvme_ctrl) -> None:
     """End what a controller's workers do, but for the reset and the scan."""
     nvme_stop_keep_alive(ctrl)
     flush_work(ctrl.async_event_work)
 
 
-def nvme_start_ctrl(ctrl):
+def nvme_start_ctrl(ctrl: nvme_ctrl) -> None:
     """A controller is live: listen to its events and, with I/O queues, look for its namespaces and let I/O begin."""
     nvme_enable_aen(ctrl)
     if ctrl.queue_count > 1:
@@ -1512,12 +1520,12 @@ def nvme_start_ctrl(ctrl):
     ctrl.created = True
 
 
-def nvme_uninit_ctrl(ctrl):
+def nvme_uninit_ctrl(ctrl: nvme_ctrl) -> None:
     """Take a controller's own node away."""
     cdev_device_del(ctrl.cdev, ctrl.device)
 
 
-def nvme_free_ctrl(dev):
+def nvme_free_ctrl(dev: device) -> None:
     """The last reference to a controller is gone. Its number is its subsystem's, if it was the first there."""
     ctrl = dev._owner
     subsys = ctrl.subsys
@@ -1533,7 +1541,7 @@ def nvme_free_ctrl(dev):
         nvme_put_subsystem(subsys)
 
 
-def nvme_init_ctrl(ctrl, dev, ops, quirks):
+def nvme_init_ctrl(ctrl: nvme_ctrl, dev: device, ops: nvme_ctrl_ops, quirks: int) -> int:
     """Initialise a controller, give it a number, and make its own node. Returns 0 or -errno."""
     ctrl.state = NVME_CTRL_NEW
     INIT_LIST_HEAD(ctrl.namespaces)
@@ -1574,7 +1582,7 @@ def nvme_init_ctrl(ctrl, dev, ops, quirks):
     return ret
 
 
-def nvme_kill_queues(ctrl):
+def nvme_kill_queues(ctrl: nvme_ctrl) -> None:
     """End all queues of a controller that will do no I/O any more."""
     if ctrl.admin_q is not None and not blk_queue_dying(ctrl.admin_q):
         blk_mq.blk_mq_unquiesce_queue(ctrl.admin_q)
@@ -1582,50 +1590,50 @@ def nvme_kill_queues(ctrl):
         nvme_set_queue_dying(ns)
 
 
-def nvme_unfreeze(ctrl):
+def nvme_unfreeze(ctrl: nvme_ctrl) -> None:
     """Let submitters in again, to all namespaces."""
     for ns in ctrl.namespaces:
         blk_mq.blk_mq_unfreeze_queue(ns.queue)
 
 
-def nvme_wait_freeze(ctrl):
+def nvme_wait_freeze(ctrl: nvme_ctrl) -> None:
     """Wait until all namespaces' queues are empty."""
     for ns in ctrl.namespaces:
         blk_mq.blk_mq_freeze_queue_wait(ns.queue)
 
 
-def nvme_start_freeze(ctrl):
+def nvme_start_freeze(ctrl: nvme_ctrl) -> None:
     """Let nobody into the namespaces' queues any more."""
     for ns in ctrl.namespaces:
         blk_mq.blk_freeze_queue_start(ns.queue)
 
 
-def nvme_stop_queues(ctrl):
+def nvme_stop_queues(ctrl: nvme_ctrl) -> None:
     """Let no request of any namespace be sent from now on."""
     for ns in ctrl.namespaces:
         blk_mq.blk_mq_quiesce_queue(ns.queue)
 
 
-def nvme_start_queues(ctrl):
+def nvme_start_queues(ctrl: nvme_ctrl) -> None:
     """Let requests of all namespaces be sent again."""
     for ns in ctrl.namespaces:
         blk_mq.blk_mq_unquiesce_queue(ns.queue)
 
 
-def nvme_sync_io_queues(ctrl):
+def nvme_sync_io_queues(ctrl: nvme_ctrl) -> None:
     """Wait until no namespace's timeouts are being handled."""
     for ns in ctrl.namespaces:
         blk_core.blk_sync_queue(ns.queue)
 
 
-def nvme_sync_queues(ctrl):
-    """The same, and of the admin queue."""
+def nvme_sync_queues(ctrl: nvme_ctrl) -> None:
+    """Wait until no timeouts are being handled, of namespaces or of the admin queue."""
     nvme_sync_io_queues(ctrl)
     if ctrl.admin_q is not None:
         blk_core.blk_sync_queue(ctrl.admin_q)
 
 
-def nvme_core_init():
+def nvme_core_init() -> int:
     """The module is loaded: make workers, numbers and classes. Returns 0 or -errno."""
     own = variables()
     result = -ENOMEM
@@ -1654,7 +1662,7 @@ def nvme_core_init():
     return result
 
 
-def nvme_core_exit():
+def nvme_core_exit() -> None:
     """The module is unloaded; no controller is left."""
     own = variables()
     class_destroy(own.nvme_subsys_class)

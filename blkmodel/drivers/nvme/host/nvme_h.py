@@ -4,21 +4,31 @@ The reference kernel is configured without multipath and without open-channel di
 and left out here.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blkmodel.block import blk_mq
 from blkmodel.include.linux.blkdev import SECTOR_SHIFT
 from blkmodel.include.linux.genhd import dev_to_disk
 from blkmodel.services.data.idr import ida
-from blkmodel.services.data.kref import kref
+from blkmodel.services.data.kref import kref as _kref
 from blkmodel.services.data.list import list_head
-from blkmodel.services.devices.cdev import cdev
-from blkmodel.services.devices.device import dev_warn, device, get_device, put_device
+from blkmodel.services.devices.cdev import cdev as _cdev
+from blkmodel.services.devices.device import dev_warn, device as _device, get_device, put_device
 from blkmodel.services.tasks.srcu import srcu_struct
 from blkmodel.services.tasks.wait import wait_queue_head
 from blkmodel.services.tasks.workqueue import work_struct
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from blkmodel.include.linux.blk_mq import blk_mq_tag_set
+    from blkmodel.include.linux.blkdev import request, request_queue
+    from blkmodel.include.linux.genhd import gendisk
+    from blkmodel.include.linux.nvme import nvme_command, nvme_effects_log, nvme_id_ctrl
+    from blkmodel.services.memory.mm_types import page
 
 (NVME_QUIRK_STRIPE_SIZE, NVME_QUIRK_IDENTIFY_CNS, NVME_QUIRK_DEALLOCATE_ZEROES, NVME_QUIRK_DELAY_BEFORE_CHK_RDY,
  NVME_QUIRK_NO_APST, NVME_QUIRK_NO_DEEPEST_PS, NVME_QUIRK_LIGHTNVM, NVME_QUIRK_MEDIUM_PRIO_SQ,
@@ -40,12 +50,12 @@ NVME_F_FABRICS, NVME_F_METADATA_SUPPORTED, NVME_F_PCI_P2PDMA = 1, 2, 4
 class nvme_request(Struct):
     """What the NVMe core keeps with each request: its command, the controller's answer, how often it was tried."""
 
-    cmd: Any = None
+    cmd: nvme_command = NULL
     result: int = 0
     retries: int = 0
     flags: int = 0
     status: int = 0
-    ctrl: Any = None
+    ctrl: nvme_ctrl = NULL
 
 
 @struct
@@ -53,15 +63,15 @@ class nvme_ctrl_ops(Struct):
     """How a controller is reached. In C reading takes a pointer for the value; here it returns (error, value)."""
 
     name: str = ""
-    module: Any = None
+    module: object = NULL
     flags: int = 0
-    reg_read32: Any = None
-    reg_write32: Any = None
-    reg_read64: Any = None
-    free_ctrl: Any = None
-    submit_async_event: Any = None
-    delete_ctrl: Any = None
-    get_address: Any = None
+    reg_read32: Callable[..., tuple[int, int]] = NULL
+    reg_write32: Callable[..., int] = NULL
+    reg_read64: Callable[..., tuple[int, int]] = NULL
+    free_ctrl: Callable[..., None] = NULL
+    submit_async_event: Callable[..., None] = NULL
+    delete_ctrl: Callable[..., None] = NULL
+    get_address: Callable[..., str] = NULL
 
 
 @struct
@@ -74,21 +84,21 @@ class nvme_ctrl(Struct):
 
     state: int = NVME_CTRL_NEW
     identified: bool = False
-    ops: Any = None
-    admin_q: Any = None
-    dev: Any = None
+    ops: nvme_ctrl_ops = NULL
+    admin_q: request_queue = NULL
+    dev: _device = NULL
     instance: int = 0
     numa_node: int = 0
-    tagset: Any = None
-    admin_tagset: Any = None
-    namespaces: Any = field(default_factory=list_head)
-    ctrl_device: Any = field(default_factory=device)
-    device: Any = None
-    cdev: Any = field(default_factory=cdev)
-    reset_work: Any = field(default_factory=work_struct)
-    state_wq: Any = field(default_factory=wait_queue_head)
-    subsys: Any = None
-    subsys_entry: Any = None
+    tagset: blk_mq_tag_set = NULL
+    admin_tagset: blk_mq_tag_set = NULL
+    namespaces: list_head = field(default_factory=list_head)
+    ctrl_device: _device = field(default_factory=_device)
+    device: _device = NULL
+    cdev: _cdev = field(default_factory=_cdev)
+    reset_work: work_struct = field(default_factory=work_struct)
+    state_wq: wait_queue_head = field(default_factory=wait_queue_head)
+    subsys: nvme_subsystem = NULL
+    subsys_entry: object = NULL
     cntlid: int = 0
     ctrl_config: int = 0
     queue_count: int = 0
@@ -96,7 +106,7 @@ class nvme_ctrl(Struct):
     page_size: int = 0
     max_hw_sectors: int = 0
     max_segments: int = 0
-    crdt: Any = (0, 0, 0)
+    crdt: tuple[int, int, int] = (0, 0, 0)
     oncs: int = 0
     oacs: int = 0
     sqsize: int = 0
@@ -110,13 +120,13 @@ class nvme_ctrl(Struct):
     shutdown_timeout: int = 0
     subsystem: bool = False
     quirks: int = 0
-    effects: Any = None
-    scan_work: Any = field(default_factory=work_struct)
-    async_event_work: Any = field(default_factory=work_struct)
+    effects: nvme_effects_log = NULL
+    scan_work: work_struct = field(default_factory=work_struct)
+    async_event_work: work_struct = field(default_factory=work_struct)
     created: bool = False
-    discard_page: Any = None
+    discard_page: page = NULL
     discard_page_busy: int = 0
-    _owner: Any = None
+    _owner: Any = NULL
 
 
 @struct
@@ -125,11 +135,11 @@ class nvme_subsystem(Struct):
     numbers that those have. `instance` is that of its first controller."""
 
     instance: int = 0
-    dev: Any = field(default_factory=device)
-    ref: Any = field(default_factory=kref)
-    entry: Any = None
-    ctrls: Any = field(default_factory=list_head)
-    nsheads: Any = field(default_factory=list_head)
+    dev: _device = field(default_factory=_device)
+    ref: _kref = field(default_factory=_kref)
+    entry: object = NULL
+    ctrls: list_head = field(default_factory=list_head)
+    nsheads: list_head = field(default_factory=list_head)
     subnqn: str = ""
     serial: bytes = b""
     model: bytes = b""
@@ -137,7 +147,7 @@ class nvme_subsystem(Struct):
     cmic: int = 0
     vendor_id: int = 0
     awupf: int = 0
-    ns_ida: Any = field(default_factory=ida)
+    ns_ida: ida = field(default_factory=ida)
 
 
 @struct
@@ -155,13 +165,13 @@ class nvme_ns_head(Struct):
     """A namespace of a subsystem. `list`: a nvme_ns for each controller through which it is seen: one, if it is private
     to a controller."""
 
-    list: Any = field(default_factory=list_head)
-    srcu: Any = field(default_factory=srcu_struct)
-    subsys: Any = None
+    list: list_head = field(default_factory=list_head)
+    srcu: srcu_struct = field(default_factory=srcu_struct)
+    subsys: nvme_subsystem = NULL
     ns_id: int = 0
-    ids: Any = field(default_factory=nvme_ns_ids)
-    entry: Any = None
-    ref: Any = field(default_factory=kref)
+    ids: nvme_ns_ids = field(default_factory=nvme_ns_ids)
+    entry: object = NULL
+    ref: _kref = field(default_factory=_kref)
     instance: int = 0
 
 
@@ -172,13 +182,13 @@ class nvme_ns(Struct):
     flags: NVME_NS_* bits.
     """
 
-    list: Any = None
-    ctrl: Any = None
-    queue: Any = None
-    disk: Any = None
-    siblings: Any = None
-    kref: Any = field(default_factory=kref)
-    head: Any = None
+    list: object = NULL
+    ctrl: nvme_ctrl = NULL
+    queue: request_queue = NULL
+    disk: gendisk = NULL
+    siblings: object = NULL
+    kref: _kref = field(default_factory=_kref)
+    head: nvme_ns_head = NULL
     lba_shift: int = 0
     ms: int = 0
     ext: bool = False
@@ -186,22 +196,22 @@ class nvme_ns(Struct):
     flags: int = 0
 
 
-def nvme_req(req):
+def nvme_req(req: request) -> nvme_request:
     """The NVMe core's part of a request: the first of what its driver keeps there."""
     return req._pdu.req
 
 
-def nvme_sect_to_lba(ns, sector):
+def nvme_sect_to_lba(ns: nvme_ns, sector: int) -> int:
     """The number of the block that a sector of 512 bytes is in."""
     return sector >> ns.lba_shift - SECTOR_SHIFT
 
 
-def nvme_lba_to_sect(ns, lba):
+def nvme_lba_to_sect(ns: nvme_ns, lba: int) -> int:
     """The number of a block's first sector."""
     return lba << ns.lba_shift - SECTOR_SHIFT
 
 
-def nvme_end_request(req, status, result):
+def nvme_end_request(req: request, status: int, result: int) -> None:
     """Keep a controller's answer with its request, and complete that. `status` is a completion's, with the phase."""
     rq = req._pdu.req
     rq.status = status >> 1
@@ -209,27 +219,29 @@ def nvme_end_request(req, status, result):
     blk_mq.blk_mq_complete_request(req)
 
 
-def nvme_get_ctrl(ctrl):
+def nvme_get_ctrl(ctrl: nvme_ctrl) -> None:
+    """Take a reference to a controller."""
     get_device(ctrl.device)
 
 
-def nvme_put_ctrl(ctrl):
+def nvme_put_ctrl(ctrl: nvme_ctrl) -> None:
+    """Drop a reference to a controller, which is freed with the last one."""
     put_device(ctrl.device)
 
 
-def nvme_set_disk_name(ns, ctrl):
+def nvme_set_disk_name(ns: nvme_ns, ctrl: nvme_ctrl) -> str:
     """A disk is named after its controller and the namespace's number in the subsystem."""
     return f"nvme{ctrl.instance}n{ns.head.instance}"
 
 
-def nvme_mpath_init(ctrl, id):
+def nvme_mpath_init(ctrl: nvme_ctrl, id: nvme_id_ctrl) -> int:
     """Warn of a subsystem whose namespaces are reached in several ways: without multipath each is a disk of its own."""
     if ctrl.subsys.cmic & 1 << 3:
         dev_warn(ctrl.device, "Please enable CONFIG_NVME_MULTIPATH for full support of multi-port devices.")
     return 0
 
 
-def nvme_get_ns_from_dev(dev):
+def nvme_get_ns_from_dev(dev: _device) -> nvme_ns:
     """The namespace of a disk's device."""
     return dev_to_disk(dev).private_data
 

@@ -5,8 +5,10 @@ in the other ring (nvme_irq()). Left out: threaded interrupts, submission rings 
 management (not configured in the reference kernel), and metadata of the host's own.
 """
 
+from __future__ import annotations
+
 from dataclasses import field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from blkmodel.block import blk_core, blk_exec, blk_merge, blk_mq, blk_mq_cpumap, blk_mq_pci, blk_mq_tag
 from blkmodel.drivers.nvme.host import core
@@ -75,7 +77,18 @@ from blkmodel.services.tasks.wait import complete, completion, init_completion, 
 from blkmodel.services.tasks.workqueue import INIT_WORK, flush_work, flush_workqueue, queue_work, work_struct
 from blkmodel.sim import statics
 from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import Struct, sizeof, struct
+from blkmodel.sim.structure import NULL, Array, Struct, sizeof, struct
+
+if TYPE_CHECKING:
+    from blkmodel.block.blk_mq_tag_h import blk_mq_tags
+    from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx, blk_mq_queue_data
+    from blkmodel.include.linux.blk_types import bio_vec
+    from blkmodel.include.linux.blkdev import request
+    from blkmodel.include.linux.nvme import nvme_rw_command
+    from blkmodel.services.devices.device import device
+    from blkmodel.services.devices.pci import pci_dev
+    from blkmodel.services.memory.dmapool import dma_pool
+    from blkmodel.services.memory.mempool import mempool
 
 OMITTED = no_chapter("""
     nvme_cmb_size_unit nvme_cmb_size nvme_set_host_mem __nvme_alloc_host_mem nvme_alloc_host_mem
@@ -92,7 +105,7 @@ NVMEQ_ENABLED, NVMEQ_SQ_CMB, NVMEQ_DELETE_ERROR, NVMEQ_POLLED = 0, 1, 2, 3
 class variables:
     """The module's parameters."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.sgl_threshold = 32 << 10
         self.io_queue_depth = 1024
         self.write_queues = 0
@@ -109,30 +122,30 @@ class nvme_dev(Struct):
     dbbuf_dbs, dbbuf_eis: copies of the doorbells in memory, and how far the controller looks without being told.
     """
 
-    queues: Any = None
-    tagset: Any = field(default_factory=blk_mq_tag_set)
-    admin_tagset: Any = field(default_factory=blk_mq_tag_set)
+    queues: list[nvme_queue] = NULL
+    tagset: blk_mq_tag_set = field(default_factory=blk_mq_tag_set)
+    admin_tagset: blk_mq_tag_set = field(default_factory=blk_mq_tag_set)
     dbs: int = 0
-    dev: Any = None
-    prp_page_pool: Any = None
-    prp_small_pool: Any = None
+    dev: device = NULL
+    prp_page_pool: dma_pool = NULL
+    prp_small_pool: dma_pool = NULL
     online_queues: int = 0
     max_qid: int = 0
-    io_queues: Any = field(default_factory=lambda: [0] * HCTX_MAX_TYPES)
+    io_queues: list[int] = field(default_factory=lambda: [0] * HCTX_MAX_TYPES)
     num_vecs: int = 0
     q_depth: int = 0
     io_sqes: int = 0
     db_stride: int = 0
     bar: int = 0
     bar_mapped_size: int = 0
-    remove_work: Any = field(default_factory=work_struct)
+    remove_work: work_struct = field(default_factory=work_struct)
     subsystem: bool = False
     cmbsz: int = 0
-    ctrl: Any = field(default_factory=nvme_ctrl)
-    iod_mempool: Any = None
-    dbbuf_dbs: Any = None
+    ctrl: nvme_ctrl = field(default_factory=nvme_ctrl)
+    iod_mempool: mempool = NULL
+    dbbuf_dbs: list[int] = NULL
     dbbuf_dbs_dma_addr: int = 0
-    dbbuf_eis: Any = None
+    dbbuf_eis: list[int] = NULL
     dbbuf_eis_dma_addr: int = 0
     nr_allocated_queues: int = 0
     nr_write_queues: int = 0
@@ -148,9 +161,9 @@ class nvme_queue(Struct):
     dbbuf_*: where their copies in memory are, each as (array, index); None where there is none.
     """
 
-    dev: Any = None
-    sq_cmds: Any = None
-    cqes: Any = None
+    dev: nvme_dev = NULL
+    sq_cmds: list[nvme_command] = NULL
+    cqes: list[nvme_completion] = NULL
     sq_dma_addr: int = 0
     cq_dma_addr: int = 0
     q_db: int = 0
@@ -164,11 +177,11 @@ class nvme_queue(Struct):
     cq_phase: int = 0
     sqes: int = 0
     flags: int = 0
-    dbbuf_sq_db: Any = None
-    dbbuf_cq_db: Any = None
-    dbbuf_sq_ei: Any = None
-    dbbuf_cq_ei: Any = None
-    delete_done: Any = field(default_factory=completion)
+    dbbuf_sq_db: tuple[list[int], int] = NULL
+    dbbuf_cq_db: tuple[list[int], int] = NULL
+    dbbuf_sq_ei: tuple[list[int], int] = NULL
+    dbbuf_cq_ei: tuple[list[int], int] = NULL
+    delete_done: completion = field(default_factory=completion)
 
 
 @struct
@@ -180,19 +193,19 @@ class nvme_iod(Struct):
     first_dma is the address of the first.
     """
 
-    req: Any = field(default_factory=nvme_request)
-    nvmeq: Any = None
+    req: nvme_request = field(default_factory=nvme_request)
+    nvmeq: nvme_queue = NULL
     use_sgl: bool = False
     aborted: int = 0
     npages: int = 0
     nents: int = 0
     first_dma: int = 0
     dma_len: int = 0
-    sg: Any = None
-    _list: Any = None
+    sg: list[scatterlist] = NULL
+    _list: list[Array] = NULL
 
 
-def io_queue_depth_set(val, kp):
+def io_queue_depth_set(val: str, kp: kernel_param) -> int:
     """Take a text as io_queue_depth: a number from 2, as a ring of one entry holds nothing. Returns 0 or -EINVAL."""
     ret, n = kstrtoint(val, 10)
     if ret != 0 or n < 2:
@@ -208,17 +221,17 @@ parameters = (
 )
 
 
-def sq_idx(qid, stride):
+def sq_idx(qid: int, stride: int) -> int:
     """Which word of the doorbells is that of a submission queue."""
     return qid * 2 * stride
 
 
-def cq_idx(qid, stride):
+def cq_idx(qid: int, stride: int) -> int:
     """Which word of the doorbells is that of a completion queue."""
     return (qid * 2 + 1) * stride
 
 
-def to_nvme_dev(ctrl):
+def to_nvme_dev(ctrl: nvme_ctrl) -> nvme_dev:
     """The controller on the bus that a controller is."""
     return ctrl._owner
 
@@ -226,15 +239,17 @@ def to_nvme_dev(ctrl):
 # ---------------------------------------------------------------- doorbells in memory
 
 
-def nvme_dbbuf_size(dev):
+def nvme_dbbuf_size(dev: nvme_dev) -> int:
     """Bytes of the copies of all doorbells."""
     return dev.nr_allocated_queues * 8 * dev.db_stride
 
 
-def nvme_dbbuf_dma_alloc(dev):
+def nvme_dbbuf_dma_alloc(dev: nvme_dev) -> int:
     """Allocate copies of the doorbells, unless there are any. Returns 0 or -ENOMEM."""
     words = nvme_dbbuf_size(dev) // 4
     if dev.dbbuf_dbs is not None:
+        # 5.4: after a reset they still say what they said, so that a doorbell may not be rung that must be. Mended by
+        # "nvme-pci: clear shadow doorbell memory on resets".
         return 0
     dev.dbbuf_dbs, dev.dbbuf_dbs_dma_addr = dma_alloc_coherent(dev.dev, words, "u32", GFP_KERNEL)
     if dev.dbbuf_dbs is None:
@@ -242,22 +257,22 @@ def nvme_dbbuf_dma_alloc(dev):
     dev.dbbuf_eis, dev.dbbuf_eis_dma_addr = dma_alloc_coherent(dev.dev, words, "u32", GFP_KERNEL)
     if dev.dbbuf_eis is None:
         dma_free_coherent(dev.dev, dev.dbbuf_dbs, dev.dbbuf_dbs_dma_addr)
-        dev.dbbuf_dbs = None
+        dev.dbbuf_dbs = NULL
         return -ENOMEM
     return 0
 
 
-def nvme_dbbuf_dma_free(dev):
-    """Free them."""
+def nvme_dbbuf_dma_free(dev: nvme_dev) -> None:
+    """Free the copies of the doorbells, and of how far the controller looks without being told."""
     if dev.dbbuf_dbs is not None:
         dma_free_coherent(dev.dev, dev.dbbuf_dbs, dev.dbbuf_dbs_dma_addr)
-        dev.dbbuf_dbs = None
+        dev.dbbuf_dbs = NULL
     if dev.dbbuf_eis is not None:
         dma_free_coherent(dev.dev, dev.dbbuf_eis, dev.dbbuf_eis_dma_addr)
-        dev.dbbuf_eis = None
+        dev.dbbuf_eis = NULL
 
 
-def nvme_dbbuf_init(dev, nvmeq, qid):
+def nvme_dbbuf_init(dev: nvme_dev, nvmeq: nvme_queue, qid: int) -> None:
     """Let an I/O queue know where the copies of its doorbells are."""
     if dev.dbbuf_dbs is None or not qid:
         return
@@ -268,14 +283,14 @@ def nvme_dbbuf_init(dev, nvmeq, qid):
     nvmeq.dbbuf_cq_ei = (dev.dbbuf_eis, cq)
 
 
-def nvme_dbbuf_free(nvmeq):
+def nvme_dbbuf_free(nvmeq: nvme_queue) -> None:
     """Let an I/O queue use its doorbells themselves."""
     if not nvmeq.qid:
         return
-    nvmeq.dbbuf_sq_db = nvmeq.dbbuf_cq_db = nvmeq.dbbuf_sq_ei = nvmeq.dbbuf_cq_ei = None
+    nvmeq.dbbuf_sq_db = nvmeq.dbbuf_cq_db = nvmeq.dbbuf_sq_ei = nvmeq.dbbuf_cq_ei = NULL
 
 
-def nvme_dbbuf_set(dev):
+def nvme_dbbuf_set(dev: nvme_dev) -> None:
     """Tell the controller where the copies are. Where it won't use them, they are given up."""
     if dev.dbbuf_dbs is None:
         return
@@ -285,16 +300,18 @@ def nvme_dbbuf_set(dev):
         dev_warn(dev.ctrl.device, "unable to set dbbuf")
         nvme_dbbuf_dma_free(dev)
         for i in range(1, dev.online_queues + 1):
-            if i < dev.nr_allocated_queues:  # v5.4.120 goes one queue too far
+            # 5.4: the loop goes one queue too far, which is none if all have been allocated. Here it is passed over.
+            if i < dev.nr_allocated_queues:
                 nvme_dbbuf_free(dev.queues[i])
 
 
-def nvme_dbbuf_need_event(event_idx, new_idx, old):
+def nvme_dbbuf_need_event(event_idx: int, new_idx: int, old: int) -> bool:
     """Whether going from `old` to new_idx passes what the controller looks at without being told."""
     return (new_idx - event_idx - 1 & 0xFFFF) < (new_idx - old & 0xFFFF)
 
 
-def nvme_dbbuf_update_and_check_event(value, dbbuf_db, dbbuf_ei):
+def nvme_dbbuf_update_and_check_event(value: int, dbbuf_db: tuple[list[int], int],
+                                      dbbuf_ei: tuple[list[int], int]) -> bool:
     """Store a doorbell's value in its copy; return whether the doorbell itself must be rung, too."""
     if dbbuf_db is not None:
         words, i = dbbuf_db
@@ -309,24 +326,24 @@ def nvme_dbbuf_update_and_check_event(value, dbbuf_db, dbbuf_ei):
 # ---------------------------------------------------------------- what the block layer asks for when it sets up
 
 
-def nvme_npages(size, dev):
+def nvme_npages(size: int, dev: nvme_dev) -> int:
     """How many pages the PRP list of so many bytes takes, or one more."""
     nprps = -(-(size + dev.ctrl.page_size) // dev.ctrl.page_size)
     return -(-8 * nprps // (PAGE_SIZE - 8))
 
 
-def nvme_pci_npages_sgl(num_seg):
+def nvme_pci_npages_sgl(num_seg: int) -> int:
     """How many pages the SGL of so many segments takes."""
     return -(-num_seg * sizeof(nvme_sgl_desc) // PAGE_SIZE)
 
 
-def nvme_pci_iod_alloc_size(dev, size, nseg, use_sgl):
+def nvme_pci_iod_alloc_size(dev: nvme_dev, size: int, nseg: int, use_sgl: bool) -> int:
     """Bytes of a scatterlist of so many entries, with a pointer for each page of a list behind it."""
     npages = nvme_pci_npages_sgl(nseg) if use_sgl else nvme_npages(size, dev)
     return sizeof("pointer") * npages + sizeof(scatterlist) * nseg
 
 
-def nvme_admin_init_hctx(hctx, data, hctx_idx):
+def nvme_admin_init_hctx(hctx: blk_mq_hw_ctx, data: nvme_dev, hctx_idx: int) -> int:
     """Tie the admin queue's only hardware context to queue 0. Returns 0."""
     dev = data
     WARN_ON(hctx_idx != 0)
@@ -335,7 +352,7 @@ def nvme_admin_init_hctx(hctx, data, hctx_idx):
     return 0
 
 
-def nvme_init_hctx(hctx, data, hctx_idx):
+def nvme_init_hctx(hctx: blk_mq_hw_ctx, data: nvme_dev, hctx_idx: int) -> int:
     """Tie hardware context n to queue n + 1 (queue 0 is the admin queue). Returns 0."""
     dev = data
     nvmeq = dev.queues[hctx_idx + 1]
@@ -344,7 +361,7 @@ def nvme_init_hctx(hctx, data, hctx_idx):
     return 0
 
 
-def nvme_init_request(set, req, hctx_idx, numa_node):
+def nvme_init_request(set: blk_mq_tag_set, req: request, hctx_idx: int, numa_node: int) -> int:
     """Tie a request to the queue that it will be sent on. Returns 0."""
     dev = set.driver_data
     iod = blk_mq_rq_to_pdu(req, nvme_iod)
@@ -354,12 +371,12 @@ def nvme_init_request(set, req, hctx_idx, numa_node):
     return 0
 
 
-def queue_irq_offset(dev):
+def queue_irq_offset(dev: nvme_dev) -> int:
     """The vector of the first I/O queue: 1, after the admin queue's; 0 where there is only one for all."""
     return 1 if dev.num_vecs > 1 else 0
 
 
-def nvme_pci_map_queues(set):
+def nvme_pci_map_queues(set: blk_mq_tag_set) -> int:
     """Map the CPUs to queues, type by type: by the vectors' affinity; for polled queues, which have none, evenly.
 
     The types' queues follow each other in the order of the types. A type without queues is left as it is: the block
@@ -386,7 +403,7 @@ def nvme_pci_map_queues(set):
 # ---------------------------------------------------------------- submitting
 
 
-def nvme_write_sq_db(nvmeq, write_sq):
+def nvme_write_sq_db(nvmeq: nvme_queue, write_sq: bool) -> None:
     """Ring a submission queue's doorbell, if that is asked for, or the next command would come round to what the
     controller was told last."""
     tail = nvmeq.sq_tail
@@ -401,7 +418,7 @@ def nvme_write_sq_db(nvmeq, write_sq):
     nvmeq.last_sq_tail = tail
 
 
-def nvme_submit_cmd(nvmeq, cmd, write_sq):
+def nvme_submit_cmd(nvmeq: nvme_queue, cmd: nvme_command, write_sq: bool) -> None:
     """Put a command into a submission ring. write_sq: and ring the doorbell."""
     tail = nvmeq.sq_tail
     nvmeq.sq_cmds[(tail << nvmeq.sqes) // 64] = cmd
@@ -410,19 +427,19 @@ def nvme_submit_cmd(nvmeq, cmd, write_sq):
     nvme_write_sq_db(nvmeq, write_sq)
 
 
-def nvme_commit_rqs(hctx):
+def nvme_commit_rqs(hctx: blk_mq_hw_ctx) -> None:
     """No more commands come for now: ring the doorbell for those that are there."""
     nvmeq = hctx.driver_data
     if nvmeq.sq_tail != nvmeq.last_sq_tail:
         nvme_write_sq_db(nvmeq, True)
 
 
-def nvme_pci_iod_list(req):
+def nvme_pci_iod_list(req: request) -> list[Array]:
     """The pages of a request's PRP or SGL list."""
     return req._pdu._list
 
 
-def nvme_pci_use_sgls(dev, req):
+def nvme_pci_use_sgls(dev: nvme_dev, req: request) -> bool:
     """Whether to describe a request's memory by segments: where the controller can, for I/O in large pieces."""
     nseg = blk_rq_nr_phys_segments(req)
     if nseg == 0:
@@ -436,7 +453,7 @@ def nvme_pci_use_sgls(dev, req):
     return bool(sgl_threshold) and avg_seg_size >= sgl_threshold
 
 
-def nvme_free_prps(dev, req):
+def nvme_free_prps(dev: nvme_dev, req: request) -> None:
     """Free the pages of a PRP list: the last entry of each is the address of the next."""
     last_prp = dev.ctrl.page_size // 8 - 1
     iod = req._pdu
@@ -448,7 +465,7 @@ def nvme_free_prps(dev, req):
         dma_addr = next_dma_addr
 
 
-def nvme_free_sgls(dev, req):
+def nvme_free_sgls(dev: nvme_dev, req: request) -> None:
     """Free the pages of an SGL: the last descriptor of each points to the next."""
     last_sg = SGES_PER_PAGE - 1
     iod = req._pdu
@@ -460,13 +477,13 @@ def nvme_free_sgls(dev, req):
         dma_addr = link.addr if link is not None else 0
 
 
-def nvme_unmap_sg(dev, req):
+def nvme_unmap_sg(dev: nvme_dev, req: request) -> None:
     """Take the memory of a request in several pieces back from the controller."""
     iod = req._pdu
     dma_unmap_sg(dev.dev, iod.sg, iod.nents, rq_dma_dir(req))
 
 
-def nvme_unmap_data(dev, req):
+def nvme_unmap_data(dev: nvme_dev, req: request) -> None:
     """Take a request's memory back from the controller, and free what described it."""
     iod = req._pdu
     if iod.dma_len:
@@ -483,14 +500,14 @@ def nvme_unmap_data(dev, req):
     mempool_free(iod.sg, dev.iod_mempool)
 
 
-def nvme_print_sgl(sgl, nents):
+def nvme_print_sgl(sgl: list[scatterlist], nents: int) -> None:
     """Log the pieces of a scatterlist that can't be described."""
     for i, sg in enumerate(sgl[:nents]):
         pr_warn(f"sg[{i}] phys_addr:{sg_phys(sg):#018x} offset:{sg.offset} length:{sg.length} "
                 f"dma_address:{sg_dma_address(sg):#018x} dma_length:{sg_dma_len(sg)}")
 
 
-def nvme_pci_setup_prps(dev, req, cmnd):
+def nvme_pci_setup_prps(dev: nvme_dev, req: request, cmnd: nvme_rw_command) -> int:
     """Describe a request's memory by the addresses of its pages: the first in the command, a second one there too, more
     of them in a list, whose pages are chained. Returns a BLK_STS_* status.
 
@@ -505,6 +522,7 @@ def nvme_pci_setup_prps(dev, req, cmnd):
     offset = dma_addr & (page_size - 1)
     pages = nvme_pci_iod_list(req)
 
+    # One long function, as in C, with the list's pages in it.
     length -= page_size - offset
     if length <= 0:
         iod.first_dma = 0
@@ -569,14 +587,14 @@ def nvme_pci_setup_prps(dev, req, cmnd):
     return BLK_STS_OK
 
 
-def nvme_pci_sgl_set_data(sge, sg):
+def nvme_pci_sgl_set_data(sge: nvme_sgl_desc, sg: scatterlist) -> None:
     """Make a descriptor that of a piece of memory."""
     sge.addr = sg_dma_address(sg)
     sge.length = sg_dma_len(sg)
     sge.type = NVME_SGL_FMT_DATA_DESC << 4
 
 
-def nvme_pci_sgl_set_seg(sge, dma_addr, entries):
+def nvme_pci_sgl_set_seg(sge: nvme_sgl_desc, dma_addr: int, entries: int) -> None:
     """Make a descriptor that of more descriptors: all that are left, or a page of them."""
     sge.addr = dma_addr
     if entries < SGES_PER_PAGE:
@@ -587,7 +605,7 @@ def nvme_pci_sgl_set_seg(sge, dma_addr, entries):
         sge.type = NVME_SGL_FMT_SEG_DESC << 4
 
 
-def nvme_pci_setup_sgls(dev, req, cmd, entries):
+def nvme_pci_setup_sgls(dev: nvme_dev, req: request, cmd: nvme_rw_command, entries: int) -> int:
     """Describe a request's memory by its segments: in the command where it is one, else in a list. Returns a status."""
     iod = req._pdu
     sg = iod.sg[0]
@@ -624,6 +642,7 @@ def nvme_pci_setup_sgls(dev, req, cmd, entries):
             sg_list[0] = link
             old_sg_list[i - 1] = link = nvme_sgl_desc()
             i = 1
+            # 5.4: the descriptor that moves to the new page is not counted. No request has so many segments.
             nvme_pci_sgl_set_seg(link, sgl_dma, entries)
         sge = sg_list[i] = nvme_sgl_desc()
         nvme_pci_sgl_set_data(sge, sg)
@@ -634,7 +653,7 @@ def nvme_pci_setup_sgls(dev, req, cmd, entries):
             return BLK_STS_OK
 
 
-def nvme_setup_prp_simple(dev, req, cmnd, bv):
+def nvme_setup_prp_simple(dev: nvme_dev, req: request, cmnd: nvme_rw_command, bv: bio_vec) -> int:
     """Describe memory in one piece that begins within two pages' length of its end: by one or two addresses."""
     iod = req._pdu
     page_size = dev.ctrl.page_size
@@ -650,7 +669,7 @@ def nvme_setup_prp_simple(dev, req, cmnd, bv):
     return BLK_STS_OK
 
 
-def nvme_setup_sgl_simple(dev, req, cmnd, bv):
+def nvme_setup_sgl_simple(dev: nvme_dev, req: request, cmnd: nvme_rw_command, bv: bio_vec) -> int:
     """Describe memory in one piece by a descriptor."""
     iod = req._pdu
     iod.first_dma = dma_map_bvec(dev.dev, bv, rq_dma_dir(req), 0)
@@ -662,7 +681,7 @@ def nvme_setup_sgl_simple(dev, req, cmnd, bv):
     return BLK_STS_OK
 
 
-def nvme_map_data(dev, req, cmnd):
+def nvme_map_data(dev: nvme_dev, req: request, cmnd: nvme_command) -> int:
     """Let the controller use a request's memory, and describe that in the command. Returns a BLK_STS_* status."""
     iod = req._pdu
     if blk_rq_nr_phys_segments(req) == 1:
@@ -695,7 +714,7 @@ def nvme_map_data(dev, req, cmnd):
     return ret
 
 
-def nvme_queue_rq(hctx, bd):
+def nvme_queue_rq(hctx: blk_mq_hw_ctx, bd: blk_mq_queue_data) -> int:
     """Send a request to the controller. Returns a BLK_STS_* status; the doorbell may wait where more is to come."""
     ns = hctx.queue.queuedata
     nvmeq = hctx.driver_data
@@ -723,7 +742,7 @@ def nvme_queue_rq(hctx, bd):
 # ---------------------------------------------------------------- completing
 
 
-def nvme_pci_complete_rq(req):
+def nvme_pci_complete_rq(req: request) -> None:
     """Finish a request that the controller has answered, on the CPU where that is to be done."""
     dev = req._pdu.nvmeq.dev
     core.nvme_cleanup_cmd(req)
@@ -732,27 +751,27 @@ def nvme_pci_complete_rq(req):
     core.nvme_complete_rq(req)
 
 
-def nvme_cqe_pending(nvmeq):
+def nvme_cqe_pending(nvmeq: nvme_queue) -> bool:
     """Whether the next entry of the completion ring is new: its phase says so."""
     cqe = nvmeq.cqes[nvmeq.cq_head]
     return cqe is not None and cqe.status & 1 == nvmeq.cq_phase
 
 
-def nvme_ring_cq_doorbell(nvmeq):
+def nvme_ring_cq_doorbell(nvmeq: nvme_queue) -> None:
     """Tell the controller how far the completion ring was read."""
     head = nvmeq.cq_head
     if nvme_dbbuf_update_and_check_event(head, nvmeq.dbbuf_cq_db, nvmeq.dbbuf_cq_ei):
         writel(head, nvmeq.q_db + nvmeq.dev.db_stride * 4)
 
 
-def nvme_queue_tagset(nvmeq):
+def nvme_queue_tagset(nvmeq: nvme_queue) -> blk_mq_tags:
     """The tags of a queue's commands."""
     if not nvmeq.qid:
         return nvmeq.dev.admin_tagset.tags[0]
     return nvmeq.dev.tagset.tags[nvmeq.qid - 1]
 
 
-def nvme_handle_cqe(nvmeq, idx):
+def nvme_handle_cqe(nvmeq: nvme_queue, idx: int) -> None:
     """Complete the request that an entry of the completion ring is about.
 
     Requests for events have no struct request: they neither time out nor keep a queue from freezing.
@@ -768,7 +787,7 @@ def nvme_handle_cqe(nvmeq, idx):
     nvme_end_request(req, cqe.status, cqe.result)
 
 
-def nvme_complete_cqes(nvmeq, start, end):
+def nvme_complete_cqes(nvmeq: nvme_queue, start: int, end: int) -> None:
     """Complete the requests of a range of entries, which may go round."""
     while start != end:
         nvme_handle_cqe(nvmeq, start)
@@ -777,7 +796,7 @@ def nvme_complete_cqes(nvmeq, start, end):
             start = 0
 
 
-def nvme_update_cq_head(nvmeq):
+def nvme_update_cq_head(nvmeq: nvme_queue) -> None:
     """Go on by one entry; each time round, new entries have the other phase."""
     if nvmeq.cq_head == nvmeq.q_depth - 1:
         nvmeq.cq_head = 0
@@ -786,7 +805,7 @@ def nvme_update_cq_head(nvmeq):
         nvmeq.cq_head += 1
 
 
-def nvme_process_cq(nvmeq, tag):
+def nvme_process_cq(nvmeq: nvme_queue, tag: int) -> tuple[int, int, int]:
     """Find the new entries of a completion ring, and tell the controller. Completing them comes after.
 
     Returns how many are those of a tag (-1: of any), the first of them and the one behind the last. In C the range is
@@ -804,7 +823,7 @@ def nvme_process_cq(nvmeq, tag):
     return found, start, end
 
 
-def nvme_irq(irq, data):
+def nvme_irq(irq: int, data: nvme_queue) -> int:
     """Serve a queue's interrupt. It counts as handled also where an earlier one has found what this one is about."""
     nvmeq = data
     ret = IRQ_NONE
@@ -818,7 +837,7 @@ def nvme_irq(irq, data):
     return ret
 
 
-def nvme_poll_irqdisable(nvmeq, tag):
+def nvme_poll_irqdisable(nvmeq: nvme_queue, tag: int) -> int:
     """Look for completions of any queue, with its interrupt held back meanwhile. Returns how many were of the tag."""
     pdev = to_pci_dev(nvmeq.dev.dev)
     if nvmeq.flags >> NVMEQ_POLLED & 1:
@@ -831,7 +850,7 @@ def nvme_poll_irqdisable(nvmeq, tag):
     return found
 
 
-def nvme_poll(hctx):
+def nvme_poll(hctx: blk_mq_hw_ctx) -> int:
     """Look for completions of a polled queue, for somebody who waits. Returns how many there were."""
     nvmeq = hctx.driver_data
     if not nvme_cqe_pending(nvmeq):
@@ -844,20 +863,20 @@ def nvme_poll(hctx):
 # ---------------------------------------------------------------- admin commands
 
 
-def nvme_pci_submit_async_event(ctrl):
+def nvme_pci_submit_async_event(ctrl: nvme_ctrl) -> None:
     """Ask the controller to answer when there is an event to tell of."""
     nvmeq = to_nvme_dev(ctrl).queues[0]
     c = nvme_command(nvme.nvme_common_command(opcode=nvme_admin_async_event, command_id=NVME_AQ_BLK_MQ_DEPTH))
     nvme_submit_cmd(nvmeq, c, True)
 
 
-def adapter_delete_queue(dev, opcode, id):
+def adapter_delete_queue(dev: nvme_dev, opcode: int, id: int) -> int:
     """Let the controller delete a queue. Returns its status or -errno."""
     c = nvme_command(nvme.nvme_delete_queue(opcode=opcode, qid=id))
     return core.nvme_submit_sync_cmd(dev.ctrl.admin_q, c, None, 0)
 
 
-def adapter_alloc_cq(dev, qid, nvmeq, vector):
+def adapter_alloc_cq(dev: nvme_dev, qid: int, nvmeq: nvme_queue, vector: int) -> int:
     """Let the controller create a completion queue, which raises a vector unless it is polled. Returns its status."""
     flags = NVME_QUEUE_PHYS_CONTIG
     if not nvmeq.flags >> NVMEQ_POLLED & 1:
@@ -867,7 +886,7 @@ def adapter_alloc_cq(dev, qid, nvmeq, vector):
     return core.nvme_submit_sync_cmd(dev.ctrl.admin_q, c, None, 0)
 
 
-def adapter_alloc_sq(dev, qid, nvmeq):
+def adapter_alloc_sq(dev: nvme_dev, qid: int, nvmeq: nvme_queue) -> int:
     """Let the controller create a submission queue, which completes into the completion queue of its number."""
     flags = NVME_QUEUE_PHYS_CONTIG
     # Where none is of medium priority, some controllers take all to be urgent.
@@ -878,12 +897,12 @@ def adapter_alloc_sq(dev, qid, nvmeq):
     return core.nvme_submit_sync_cmd(dev.ctrl.admin_q, c, None, 0)
 
 
-def adapter_delete_cq(dev, cqid):
+def adapter_delete_cq(dev: nvme_dev, cqid: int) -> int:
     """Let the controller delete a completion queue."""
     return adapter_delete_queue(dev, nvme_admin_delete_cq, cqid)
 
 
-def adapter_delete_sq(dev, sqid):
+def adapter_delete_sq(dev: nvme_dev, sqid: int) -> int:
     """Let the controller delete a submission queue."""
     return adapter_delete_queue(dev, nvme_admin_delete_sq, sqid)
 
@@ -891,7 +910,7 @@ def adapter_delete_sq(dev, sqid):
 # ---------------------------------------------------------------- requests that take too long
 
 
-def abort_endio(req, error):
+def abort_endio(req: request, error: int) -> None:
     """The controller has answered an abort. The aborted request ends by itself."""
     nvmeq = req._pdu.nvmeq
     dev_warn(nvmeq.dev.ctrl.device, f"Abort status: 0x{nvme_req(req).status:x}")
@@ -899,7 +918,7 @@ def abort_endio(req, error):
     blk_mq.blk_mq_free_request(req)
 
 
-def nvme_should_reset(dev, csts):
+def nvme_should_reset(dev: nvme_dev, csts: int) -> bool:
     """Whether a controller's status asks for a reset: it failed, or its subsystem was reset; and none is under way."""
     nssro = dev.subsystem and csts & NVME_CSTS_NSSRO
     if dev.ctrl.state in (NVME_CTRL_RESETTING, NVME_CTRL_CONNECTING):
@@ -907,7 +926,7 @@ def nvme_should_reset(dev, csts):
     return bool(csts & NVME_CSTS_CFS or nssro)
 
 
-def nvme_warn_reset(dev, csts):
+def nvme_warn_reset(dev: nvme_dev, csts: int) -> None:
     """Log that a controller is down, with what the bus says of it."""
     result, pci_status = pci_read_config_word(to_pci_dev(dev.dev), PCI_STATUS)
     if result == PCIBIOS_SUCCESSFUL:
@@ -917,7 +936,7 @@ def nvme_warn_reset(dev, csts):
                  f"controller is down; will reset: CSTS=0x{csts:x}, PCI_STATUS read failed ({result})")
 
 
-def nvme_timeout(req, reserved):
+def nvme_timeout(req: request, reserved: bool) -> int:
     """A request takes too long. Perhaps its interrupt was lost; else it is aborted the first time, and the controller
     reset the second, or where it is an admin command. While a controller is set up it is given up.
 
@@ -976,7 +995,7 @@ def nvme_timeout(req, reserved):
 # ---------------------------------------------------------------- queues
 
 
-def nvme_free_queue(nvmeq):
+def nvme_free_queue(nvmeq: nvme_queue) -> None:
     """Free a queue's rings."""
     dma_free_coherent(nvmeq.dev.dev, nvmeq.cqes, nvmeq.cq_dma_addr)
     if nvmeq.sq_cmds is None:
@@ -984,14 +1003,14 @@ def nvme_free_queue(nvmeq):
     dma_free_coherent(nvmeq.dev.dev, nvmeq.sq_cmds, nvmeq.sq_dma_addr)
 
 
-def nvme_free_queues(dev, lowest):
+def nvme_free_queues(dev: nvme_dev, lowest: int) -> None:
     """Free the rings of all queues from number `lowest` on."""
     for i in range(dev.ctrl.queue_count - 1, lowest - 1, -1):
         dev.ctrl.queue_count -= 1
         nvme_free_queue(dev.queues[i])
 
 
-def nvme_suspend_queue(nvmeq):
+def nvme_suspend_queue(nvmeq: nvme_queue) -> int:
     """Take a queue out of service: nothing is sent on it, and its interrupt is given back. 1 where it is out."""
     if not nvmeq.flags >> NVMEQ_ENABLED & 1:
         return 1
@@ -1007,13 +1026,13 @@ def nvme_suspend_queue(nvmeq):
     return 0
 
 
-def nvme_suspend_io_queues(dev):
+def nvme_suspend_io_queues(dev: nvme_dev) -> None:
     """Take all I/O queues out of service."""
     for i in range(dev.ctrl.queue_count - 1, 0, -1):
         nvme_suspend_queue(dev.queues[i])
 
 
-def nvme_disable_admin_queue(dev, shutdown):
+def nvme_disable_admin_queue(dev: nvme_dev, shutdown: bool) -> None:
     """Disable the controller, or shut it down, and see what it completed until then."""
     nvmeq = dev.queues[0]
     if shutdown:
@@ -1023,21 +1042,21 @@ def nvme_disable_admin_queue(dev, shutdown):
     nvme_poll_irqdisable(nvmeq, -1)
 
 
-def nvme_reap_pending_cqes(dev):
+def nvme_reap_pending_cqes(dev: nvme_dev) -> None:
     """See what a disabled controller completed of I/O before; whatever is left will be cancelled."""
     for i in range(dev.ctrl.queue_count - 1, 0, -1):
         _, start, end = nvme_process_cq(dev.queues[i], -1)
         nvme_complete_cqes(dev.queues[i], start, end)
 
 
-def nvme_alloc_sq_cmds(dev, nvmeq, qid):
+def nvme_alloc_sq_cmds(dev: nvme_dev, nvmeq: nvme_queue, qid: int) -> int:
     """Allocate a submission ring, in the host's memory. Returns 0 or -ENOMEM."""
     nvmeq.sq_cmds, nvmeq.sq_dma_addr = dma_alloc_coherent(
         dev.dev, (nvmeq.q_depth << nvmeq.sqes) // sizeof(nvme_command), nvme_command, GFP_KERNEL)
     return 0 if nvmeq.sq_cmds is not None else -ENOMEM
 
 
-def nvme_alloc_queue(dev, qid, depth):
+def nvme_alloc_queue(dev: nvme_dev, qid: int, depth: int) -> int:
     """Allocate the rings of queue `qid`, unless it has them. Returns 0, or -ENOMEM with nothing left allocated."""
     nvmeq = dev.queues[qid]
     if dev.ctrl.queue_count > qid:
@@ -1059,14 +1078,14 @@ def nvme_alloc_queue(dev, qid, depth):
     return 0
 
 
-def queue_request_irq(nvmeq):
+def queue_request_irq(nvmeq: nvme_queue) -> int:
     """Handle the interrupt of a queue's vector. Returns 0 or -errno."""
     pdev = to_pci_dev(nvmeq.dev.dev)
     return pci_request_irq(pdev, nvmeq.cq_vector, nvme_irq, None, nvmeq,
                            f"nvme{nvmeq.dev.ctrl.instance}q{nvmeq.qid}")
 
 
-def nvme_init_queue(nvmeq, qid):
+def nvme_init_queue(nvmeq: nvme_queue, qid: int) -> None:
     """Put a queue at its beginning: empty rings, first phase; count it as online."""
     dev = nvmeq.dev
     nvmeq.sq_tail = 0
@@ -1074,12 +1093,12 @@ def nvme_init_queue(nvmeq, qid):
     nvmeq.cq_head = 0
     nvmeq.cq_phase = 1
     nvmeq.q_db = dev.dbs + qid * 2 * dev.db_stride * 4
-    nvmeq.cqes[:] = [None] * nvmeq.q_depth
+    nvmeq.cqes[:] = [NULL] * nvmeq.q_depth
     nvme_dbbuf_init(dev, nvmeq, qid)
     dev.online_queues += 1
 
 
-def nvme_create_queue(nvmeq, qid, polled):
+def nvme_create_queue(nvmeq: nvme_queue, qid: int, polled: bool) -> int:
     """Create an I/O queue pair on the controller and handle its interrupt, if it has one: the vector of its number.
 
     Returns 0; the controller's status (above 0) where it can't, or -errno; then no half of the pair is left there.
@@ -1134,7 +1153,7 @@ nvme_mq_ops = blk_mq_ops(
 )
 
 
-def nvme_dev_remove_admin(dev):
+def nvme_dev_remove_admin(dev: nvme_dev) -> None:
     """End the admin queue. Who still waits for it is sent away."""
     if dev.ctrl.admin_q is not None and not blk_queue_dying(dev.ctrl.admin_q):
         blk_mq.blk_mq_unquiesce_queue(dev.ctrl.admin_q)
@@ -1142,7 +1161,7 @@ def nvme_dev_remove_admin(dev):
         blk_mq.blk_mq_free_tag_set(dev.admin_tagset)
 
 
-def nvme_alloc_admin_tags(dev):
+def nvme_alloc_admin_tags(dev: nvme_dev) -> int:
     """Make the admin queue's request queue, with its tags, or let it go on after a reset. Returns 0 or -errno."""
     if dev.ctrl.admin_q is not None:
         blk_mq.blk_mq_unquiesce_queue(dev.ctrl.admin_q)
@@ -1161,23 +1180,23 @@ def nvme_alloc_admin_tags(dev):
     dev.ctrl.admin_tagset = tagset
     admin_q = blk_mq.blk_mq_init_queue(tagset)
     if IS_ERR(admin_q):
-        # v5.4.120 leaves the error in ctrl->admin_q, where it is taken for a queue; here there is none then.
+        # 5.4: the error stays in ctrl->admin_q, and is taken for a queue. Here, as later, there is none then.
         blk_mq.blk_mq_free_tag_set(tagset)
         return -ENOMEM
     dev.ctrl.admin_q = admin_q
     if not blk_core.blk_get_queue(admin_q):
         nvme_dev_remove_admin(dev)
-        dev.ctrl.admin_q = None
+        dev.ctrl.admin_q = NULL
         return -ENODEV
     return 0
 
 
-def db_bar_size(dev, nr_io_queues):
+def db_bar_size(dev: nvme_dev, nr_io_queues: int) -> int:
     """How far the doorbells of so many I/O queues reach into the register window, in bytes."""
     return NVME_REG_DBS + (nr_io_queues + 1) * 8 * dev.db_stride
 
 
-def nvme_remap_bar(dev, size):
+def nvme_remap_bar(dev: nvme_dev, size: int) -> int:
     """Make at least `size` bytes of the register window accessible. Returns 0; -ENOMEM where it is not so long."""
     pdev = to_pci_dev(dev.dev)
     if size <= dev.bar_mapped_size:
@@ -1195,7 +1214,7 @@ def nvme_remap_bar(dev, size):
     return 0
 
 
-def nvme_pci_configure_admin_queue(dev):
+def nvme_pci_configure_admin_queue(dev: nvme_dev) -> int:
     """Disable the controller, tell it where the admin queue is, and enable it. Returns 0 or -errno."""
     result = nvme_remap_bar(dev, db_bar_size(dev, 0))
     if result < 0:
@@ -1229,7 +1248,7 @@ def nvme_pci_configure_admin_queue(dev):
     return result
 
 
-def nvme_create_io_queues(dev):
+def nvme_create_io_queues(dev: nvme_dev) -> int:
     """Allocate and create I/O queues up to number max_qid; those after the interrupt-driven ones are polled.
 
     A controller that can't create them all, or memory for only some, is no error: online_queues says how many there
@@ -1256,19 +1275,19 @@ def nvme_create_io_queues(dev):
 # ---------------------------------------------------------------- memory of the controller's own
 
 
-def nvme_map_cmb(dev):
+def nvme_map_cmb(dev: nvme_dev) -> None:
     """See whether the controller has memory of its own. Using it is left out: the reference kernel can't either."""
     dev.cmbsz = readl(dev.bar + NVME_REG_CMBSZ)
 
 
-def nvme_free_host_mem(dev):
+def nvme_free_host_mem(dev: nvme_dev) -> None:
     """Free the memory that the controller has of the host: none of the model's controllers wants any (hmpre)."""
 
 
 # ---------------------------------------------------------------- how many queues
 
 
-def nvme_calc_irq_sets(affd, nrirqs):
+def nvme_calc_irq_sets(affd: irq_affinity, nrirqs: int) -> None:
     """Divide nrirqs vectors into those of default queues and those of read queues.
 
     Only with write_queues are there read queues; then one at least, which takes two vectors.
@@ -1290,7 +1309,7 @@ def nvme_calc_irq_sets(affd, nrirqs):
     affd.nr_sets = 2 if nr_read_queues else 1
 
 
-def nvme_setup_irqs(dev, nr_io_queues):
+def nvme_setup_irqs(dev: nvme_dev, nr_io_queues: int) -> int:
     """Get vectors for the admin queue and for those of nr_io_queues queues that are not polled.
 
     Polled queues leave at least one for others. io_queues then has the queues of each type. Returns how many vectors
@@ -1312,18 +1331,18 @@ def nvme_setup_irqs(dev, nr_io_queues):
                                               PCI_IRQ_ALL_TYPES | PCI_IRQ_AFFINITY, affd)
 
 
-def nvme_disable_io_queues(dev):
+def nvme_disable_io_queues(dev: nvme_dev) -> None:
     """Delete all I/O queues on the controller: first those for submissions."""
     if __nvme_disable_io_queues(dev, nvme_admin_delete_sq):
         __nvme_disable_io_queues(dev, nvme_admin_delete_cq)
 
 
-def nvme_max_io_queues(dev):
+def nvme_max_io_queues(dev: nvme_dev) -> int:
     """How many I/O queues could be of use: one a CPU, and those asked for besides."""
     return num_possible_cpus() + dev.nr_write_queues + dev.nr_poll_queues
 
 
-def nvme_setup_io_queues(dev):
+def nvme_setup_io_queues(dev: nvme_dev) -> int:
     """Create as many I/O queues as are of use, the controller has, and memory and vectors allow.
 
     Where only some can be created, they are deleted, and it is tried again with as many: so the vectors are spread
@@ -1353,6 +1372,8 @@ def nvme_setup_io_queues(dev):
 
     while True:
         # The admin queue had a vector of its own; now it gets the first of all.
+        # 5.4: a timeout may have given its interrupt back meanwhile, which is done again then. Mended by "nvme-pci: fix
+        # multiple races in nvme_setup_io_queues".
         pci_free_irq(pdev, 0, adminq)
         msi.pci_free_irq_vectors(pdev)
         result = nvme_setup_irqs(dev, nr_io_queues)
@@ -1379,22 +1400,22 @@ def nvme_setup_io_queues(dev):
     return 0
 
 
-def nvme_del_queue_end(req, error):
+def nvme_del_queue_end(req: request, error: int) -> None:
     """The controller has answered that half of a queue is deleted."""
     nvmeq = req.end_io_data
     blk_mq.blk_mq_free_request(req)
     complete(nvmeq.delete_done)
 
 
-def nvme_del_cq_end(req, error):
-    """The same of a completion queue, which matters where it failed."""
+def nvme_del_cq_end(req: request, error: int) -> None:
+    """The controller has answered that a completion queue is deleted, or (an error) that it could not."""
     nvmeq = req.end_io_data
     if error:
         nvmeq.flags |= 1 << NVMEQ_DELETE_ERROR
     nvme_del_queue_end(req, error)
 
 
-def nvme_delete_queue(nvmeq, opcode):
+def nvme_delete_queue(nvmeq: nvme_queue, opcode: int) -> int:
     """Ask the controller to delete half of a queue; delete_done says when it has. Returns 0 or -errno."""
     q = nvmeq.dev.ctrl.admin_q
     cmd = nvme_command(nvme.nvme_delete_queue(opcode=opcode, qid=nvmeq.qid))
@@ -1409,7 +1430,7 @@ def nvme_delete_queue(nvmeq, opcode):
     return 0
 
 
-def __nvme_disable_io_queues(dev, opcode):
+def __nvme_disable_io_queues(dev: nvme_dev, opcode: int) -> bool:
     """Delete one half of each I/O queue, from the last to the first, as many at once as there are tags for.
 
     Returns whether the controller answered in time.
@@ -1435,7 +1456,7 @@ def __nvme_disable_io_queues(dev, opcode):
             return True
 
 
-def nvme_dev_add(dev):
+def nvme_dev_add(dev: nvme_dev) -> None:
     """Describe the I/O queues to the block layer and let it allocate their tags and requests.
 
     One tag less than a ring has entries: a full ring would look empty. Without memory the controller stays as it is.
@@ -1469,7 +1490,7 @@ def nvme_dev_add(dev):
 # ---------------------------------------------------------------- up, and down
 
 
-def nvme_pci_enable(dev):
+def nvme_pci_enable(dev: nvme_dev) -> int:
     """Let the device answer on the bus and use memory, get it one vector, and see what queues it could have.
 
     Returns 0 or -errno.
@@ -1515,14 +1536,14 @@ def nvme_pci_enable(dev):
     return 0
 
 
-def nvme_dev_unmap(dev):
+def nvme_dev_unmap(dev: nvme_dev) -> None:
     """Give the register window back."""
     if dev.bar:
         iounmap(dev.bar)
     pci_release_mem_regions(to_pci_dev(dev.dev))
 
 
-def nvme_pci_disable(dev):
+def nvme_pci_disable(dev: nvme_dev) -> None:
     """Give the vectors back, and let the device use memory no more."""
     pdev = to_pci_dev(dev.dev)
     msi.pci_free_irq_vectors(pdev)
@@ -1531,7 +1552,7 @@ def nvme_pci_disable(dev):
         pci_disable_device(pdev)
 
 
-def nvme_dev_disable(dev, shutdown):
+def nvme_dev_disable(dev: nvme_dev, shutdown: bool) -> None:
     """Stop a controller, whatever state it is in: afterwards it touches no memory, and no request waits for it.
 
     shutdown: it is told that its power may go, what was begun is awaited, and what still comes fails. Otherwise
@@ -1565,7 +1586,7 @@ def nvme_dev_disable(dev, shutdown):
             blk_mq.blk_mq_unquiesce_queue(dev.ctrl.admin_q)
 
 
-def nvme_setup_prp_pools(dev):
+def nvme_setup_prp_pools(dev: nvme_dev) -> int:
     """Make the pools for PRP and SGL lists: of pages, and of small blocks for lists of up to 32 entries.
 
     Returns 0 or -ENOMEM.
@@ -1580,20 +1601,20 @@ def nvme_setup_prp_pools(dev):
     return 0
 
 
-def nvme_release_prp_pools(dev):
-    """Free them."""
+def nvme_release_prp_pools(dev: nvme_dev) -> None:
+    """Free the pools for PRP and SGL lists."""
     dma_pool_destroy(dev.prp_page_pool)
     dma_pool_destroy(dev.prp_small_pool)
 
 
-def nvme_free_tagset(dev):
+def nvme_free_tagset(dev: nvme_dev) -> None:
     """Free the tags of the I/O queues."""
     if dev.tagset.tags is not None:
         blk_mq.blk_mq_free_tag_set(dev.tagset)
-    dev.ctrl.tagset = None
+    dev.ctrl.tagset = NULL
 
 
-def nvme_pci_free_ctrl(ctrl):
+def nvme_pci_free_ctrl(ctrl: nvme_ctrl) -> None:
     """The last reference to a controller is gone: free it."""
     dev = to_nvme_dev(ctrl)
     nvme_dbbuf_dma_free(dev)
@@ -1606,7 +1627,7 @@ def nvme_pci_free_ctrl(ctrl):
     kfree(dev)
 
 
-def nvme_remove_dead_ctrl(dev):
+def nvme_remove_dead_ctrl(dev: nvme_dev) -> None:
     """Give a controller up that could not be brought up: end its queues, and have its driver taken off it."""
     core.nvme_change_ctrl_state(dev.ctrl, NVME_CTRL_DELETING)
     nvme_get_ctrl(dev.ctrl)
@@ -1616,7 +1637,7 @@ def nvme_remove_dead_ctrl(dev):
         nvme_put_ctrl(dev.ctrl)
 
 
-def nvme_reset_work(work):
+def nvme_reset_work(work: work_struct) -> None:
     """Bring a controller up, from whatever state: registers, admin queue, what it is, I/O queues, then it is live.
 
     A controller that works but has no I/O queue stays, without namespaces, so that it can be repaired; one that does
@@ -1669,7 +1690,7 @@ def nvme_reset_work(work):
     nvme_remove_dead_ctrl(dev)
 
 
-def nvme_remove_dead_ctrl_work(work):
+def nvme_remove_dead_ctrl_work(work: work_struct) -> None:
     """Take the driver off a controller that is given up."""
     dev = work.data
     pdev = to_pci_dev(dev.dev)
@@ -1678,23 +1699,23 @@ def nvme_remove_dead_ctrl_work(work):
     nvme_put_ctrl(dev.ctrl)
 
 
-def nvme_pci_reg_read32(ctrl, off):
+def nvme_pci_reg_read32(ctrl: nvme_ctrl, off: int) -> tuple[int, int]:
     """Read a register. Returns 0 and its value."""
     return 0, readl(to_nvme_dev(ctrl).bar + off)
 
 
-def nvme_pci_reg_write32(ctrl, off, val):
+def nvme_pci_reg_write32(ctrl: nvme_ctrl, off: int, val: int) -> int:
     """Write a register. Returns 0."""
     writel(val, to_nvme_dev(ctrl).bar + off)
     return 0
 
 
-def nvme_pci_reg_read64(ctrl, off):
+def nvme_pci_reg_read64(ctrl: nvme_ctrl, off: int) -> tuple[int, int]:
     """Read a register of 64 bits. Returns 0 and its value."""
     return 0, lo_hi_readq(to_nvme_dev(ctrl).bar + off)
 
 
-def nvme_pci_get_address(ctrl):
+def nvme_pci_get_address(ctrl: nvme_ctrl) -> str:
     """Where the controller is on the bus."""
     return dev_name(to_pci_dev(to_nvme_dev(ctrl).dev).dev)
 
@@ -1712,7 +1733,7 @@ nvme_pci_ctrl_ops = nvme_ctrl_ops(
 )
 
 
-def nvme_dev_map(dev):
+def nvme_dev_map(dev: nvme_dev) -> int:
     """Claim the device's windows, and make its registers accessible. Returns 0 or -ENODEV."""
     pdev = to_pci_dev(dev.dev)
     if pci_request_mem_regions(pdev, "nvme"):
@@ -1723,7 +1744,7 @@ def nvme_dev_map(dev):
     return 0
 
 
-def check_vendor_combination_bug(pdev):
+def check_vendor_combination_bug(pdev: pci_dev) -> int:
     """Quirks of devices that show in some computers only."""
     if pdev.vendor == 0x144D and pdev.device == 0xA802:
         # These drop off the bus in two laptops when they sleep most deeply.
@@ -1743,7 +1764,7 @@ def check_vendor_combination_bug(pdev):
     return 0
 
 
-def nvme_async_probe(data, cookie):
+def nvme_async_probe(data: nvme_dev, cookie: int) -> None:
     """Wait until a controller is up and its namespaces have been looked at: whoever waits for all devices waits so."""
     dev = data
     flush_work(dev.ctrl.reset_work)
@@ -1751,7 +1772,7 @@ def nvme_async_probe(data, cookie):
     nvme_put_ctrl(dev.ctrl)
 
 
-def nvme_probe(pdev, id):
+def nvme_probe(pdev: pci_dev, id: pci_device_id) -> int:
     """Take a device over: allocate what the controller needs in any case, and have it brought up by a worker.
 
     Returns 0, or -errno with nothing left of it.
@@ -1779,7 +1800,8 @@ def nvme_probe(pdev, id):
             INIT_WORK(dev.remove_work, nvme_remove_dead_ctrl_work, dev, patient=True)
             result = nvme_setup_prp_pools(dev)
             if not result:
-                # The largest command must do with a page. (The source has this after the quirks; the compiler has not.)
+                # The largest command must do with a page.
+                # recorder: the source has this after the quirks; the compiler, and so the recording, has it before.
                 alloc_size = nvme_pci_iod_alloc_size(dev, NVME_MAX_KB_SZ, NVME_MAX_SEGS, True)
                 quirks |= check_vendor_combination_bug(pdev)
                 WARN_ON_ONCE(alloc_size > PAGE_SIZE)
@@ -1802,7 +1824,7 @@ def nvme_probe(pdev, id):
     return result
 
 
-def nvme_remove(pdev):
+def nvme_remove(pdev: pci_dev) -> None:
     """Give a device up, whether the controller is up, half up, or gone."""
     dev = pci_get_drvdata(pdev)
     core.nvme_change_ctrl_state(dev.ctrl, NVME_CTRL_DELETING)
@@ -1865,12 +1887,12 @@ nvme_driver = pci_driver(
 )
 
 
-def nvme_init():
+def nvme_init() -> int:
     """The module is loaded: take over the devices that there are, and those that come. Returns 0 or -errno."""
     return pci_register_driver(nvme_driver)
 
 
-def nvme_exit():
+def nvme_exit() -> None:
     """The module is unloaded: give all devices up."""
     pci_unregister_driver(nvme_driver)
     flush_workqueue(core.variables().nvme_wq)
