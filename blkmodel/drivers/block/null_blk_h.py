@@ -1,29 +1,31 @@
 """What drivers/block/null_blk.h declares: devices that move no data, or keep it in memory."""
 
+from __future__ import annotations
+
 from dataclasses import field
-from typing import Any
 
 from blkmodel.include.linux.blk_mq import blk_mq_tag_set
-from blkmodel.services.base.errno import EINVAL
-from blkmodel.services.base.printk import pr_err
+from blkmodel.include.linux.blk_types import bio
+from blkmodel.include.linux.blkdev import request, request_queue
+from blkmodel.include.linux.genhd import gendisk
 from blkmodel.services.data.radix_tree import radix_tree_root
-from blkmodel.services.devices.badblocks import badblocks
+from blkmodel.services.devices.badblocks import badblocks as _badblocks
 from blkmodel.services.devices.configfs import config_item
 from blkmodel.services.tasks.hrtimer import hrtimer
 from blkmodel.services.tasks.wait import wait_queue_head
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Array, Struct, struct
 
 
 @struct
 class nullb_cmd(Struct):
     """One command under way: for a request (multi-queue mode), or for a bio, with a tag of its queue (bio mode)."""
 
-    rq: Any = None
-    bio: Any = None
+    rq: request = NULL
+    bio: bio = NULL
     tag: int = 0
     error: int = 0
-    nq: Any = None
-    timer: Any = field(default_factory=hrtimer)
+    nq: nullb_queue = NULL
+    timer: hrtimer = field(default_factory=hrtimer)
 
 
 @struct
@@ -31,34 +33,32 @@ class nullb_queue(Struct):
     """One of a device's queues. In bio mode it has queue_depth commands: bit t of tag_map says that cmds[t] is under
     way; `wait` has those who wait for one."""
 
-    tag_map: Any = None
-    wait: Any = field(default_factory=wait_queue_head)
+    tag_map: list[int] = NULL
+    wait: wait_queue_head = field(default_factory=wait_queue_head)
     queue_depth: int = 0
-    dev: Any = None
+    dev: nullb_device = NULL
     requeue_selection: int = 0
-    cmds: Any = None
+    cmds: list[nullb_cmd] = NULL
 
 
 @struct
 class nullb_device(Struct):
     """What a device is to be like, and its data (page number → nullb_page), which outlive the disk.
 
-    size, cache_size, zone_size: MB. flags: NULLB_DEV_FL_*. curr_cache: bytes in `cache`, which has not been written
+    size, cache_size: MB. flags: NULLB_DEV_FL_*. curr_cache: bytes in `cache`, which has not been written
     to `data` yet.
     """
 
-    nullb: Any = None
-    item: Any = field(default_factory=config_item)
-    data: Any = field(default_factory=radix_tree_root)
-    cache: Any = field(default_factory=radix_tree_root)
+    nullb: nullb = NULL
+    item: config_item = field(default_factory=config_item)
+    data: radix_tree_root = field(default_factory=radix_tree_root)
+    cache: radix_tree_root = field(default_factory=radix_tree_root)
     flags: int = 0
     curr_cache: int = 0
-    badblocks: Any = field(default_factory=badblocks)
+    badblocks: _badblocks = field(default_factory=_badblocks)
     size: int = 0
     completion_nsec: int = 0
     cache_size: int = 0
-    zone_size: int = 0
-    zone_nr_conv: int = 0
     submit_queues: int = 0
     home_node: int = 0
     queue_mode: int = 0
@@ -71,28 +71,21 @@ class nullb_device(Struct):
     power: bool = False
     memory_backed: bool = False
     discard: bool = False
-    zoned: bool = False
 
 
 @struct
 class nullb(Struct):
     """A device that is there as a disk. `_tag_set` (in C `__tag_set`) is its own tag set, unless tag_set is another."""
 
-    dev: Any = None
-    list: Any = None
+    dev: nullb_device = NULL
+    list: object = NULL
     index: int = 0
-    q: Any = None
-    disk: Any = None
-    tag_set: Any = None
-    _tag_set: Any = field(default_factory=blk_mq_tag_set)
+    q: request_queue = NULL
+    disk: gendisk = NULL
+    tag_set: blk_mq_tag_set = NULL
+    _tag_set: blk_mq_tag_set = field(default_factory=blk_mq_tag_set)
     queue_depth: int = 0
     cache_flush_pos: int = 0
-    queues: Any = None
+    queues: Array = NULL
     nr_queues: int = 0
     disk_name: str = ""
-
-
-def null_zone_init(dev):
-    """Zoned devices are not configured: -EINVAL."""
-    pr_err("null_blk: CONFIG_BLK_DEV_ZONED not enabled")
-    return -EINVAL

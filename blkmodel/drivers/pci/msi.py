@@ -4,41 +4,53 @@ As far as a device shows that has a table of messages (MSI-X) or a pin. Left out
 capability's registers one by one, and what sysfs shows.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from blkmodel.kernel.irq import affinity
+from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.errno import EINVAL, ENOMEM, ENOSPC, ERANGE
 from blkmodel.services.base.symbols import provide
-from blkmodel.services.cpus.cpumask import cpu_possible_mask, cpumask_first
+from blkmodel.services.cpus.cpumask import cpu_possible_mask
 from blkmodel.services.cpus.interrupt import irq_affinity
 from blkmodel.services.cpus.irqdesc import irq_chip, irq_has_action
-from blkmodel.services.cpus.topology import cpu_to_node, local_memory_node
 from blkmodel.services.data.list import list_add_tail, list_del_init
-from blkmodel.services.devices.device import dev_to_node
 from blkmodel.services.devices.msi import (
     alloc_msi_entry, for_each_pci_msi_entry, free_msi_entry, msi_domain_alloc_irqs, msi_domain_free_irqs,
     nth_pci_msi_entry)
 from blkmodel.services.devices.pci import PCI_IRQ_AFFINITY, PCI_IRQ_LEGACY, PCI_IRQ_MSI, PCI_IRQ_MSIX, to_pci_dev
 from blkmodel.services.memory.slab import kfree
+from blkmodel.sim.structure import NULL
+
+if TYPE_CHECKING:
+    from blkmodel.services.cpus.cpumask import cpumask
+    from blkmodel.services.cpus.irqdesc import irq_data
+    from blkmodel.services.devices.msi import msi_desc
+    from blkmodel.services.devices.pci import pci_dev
+
+OMITTED = no_chapter("pci_irq_get_node")
 
 
-def pci_msi_domain_write_msg(irq_data, msg):
+def pci_msi_domain_write_msg(irq_data: irq_data, msg: tuple[int, int]) -> None:
     """Tell the device what to write when it raises this interrupt: `msg` names a CPU and its vector."""
     entry = irq_data.common.msi_desc
     to_pci_dev(entry.dev)._device.messages[entry.entry_nr] = msg
 
 
-def msix_mask_irq(entry, flag):
+def msix_mask_irq(entry: msi_desc, flag: int) -> None:
     """Let the device hold an entry's messages back, or send them; those held back are sent then."""
     entry.masked = flag
     to_pci_dev(entry.dev)._device.mask(entry.entry_nr, bool(flag))
 
 
-def pci_msi_mask_irq(data):
+def pci_msi_mask_irq(data: irq_data) -> None:
     """Let the device hold this interrupt back."""
     msix_mask_irq(data.common.msi_desc, 1)
 
 
-def pci_msi_unmask_irq(data):
+def pci_msi_unmask_irq(data: irq_data) -> None:
     """Let the device raise this interrupt."""
     msix_mask_irq(data.common.msi_desc, 0)
 
@@ -46,17 +58,17 @@ def pci_msi_unmask_irq(data):
 pci_msi_controller = irq_chip("PCI-MSI", pci_msi_mask_irq, pci_msi_unmask_irq, pci_msi_domain_write_msg)
 
 
-def pci_msi_setup_msi_irqs(dev, nvec, type):
+def pci_msi_setup_msi_irqs(dev: pci_dev, nvec: int, type: int) -> int:
     """Make the interrupts of all entries. Returns 0, or -ENOSPC with those made that could be."""
     return msi_domain_alloc_irqs(pci_msi_controller, dev.dev, nvec)
 
 
-def pci_msi_teardown_msi_irqs(dev):
+def pci_msi_teardown_msi_irqs(dev: pci_dev) -> None:
     """Do away with all entries' interrupts."""
     msi_domain_free_irqs(pci_msi_controller, dev.dev)
 
 
-def free_msi_irqs(dev):
+def free_msi_irqs(dev: pci_dev) -> None:
     """Free all entries and their interrupts, which nobody may handle any more."""
     for entry in for_each_pci_msi_entry(dev):
         if entry.irq:
@@ -68,7 +80,7 @@ def free_msi_irqs(dev):
         free_msi_entry(entry)
 
 
-def msix_setup_entries(dev, base, entries, nvec, affd):
+def msix_setup_entries(dev: pci_dev, base: object, entries: object, nvec: int, affd: irq_affinity | None) -> int:
     """Allocate nvec entries, with affinities where they are asked for and can be had. Returns 0 or -ENOMEM."""
     masks = affinity.irq_create_affinity_masks(nvec, affd) if affd is not None else None
     ret = 0
@@ -86,13 +98,13 @@ def msix_setup_entries(dev, base, entries, nvec, affd):
     return ret
 
 
-def msix_program_entries(dev, entries):
+def msix_program_entries(dev: pci_dev, entries: object) -> None:
     """Mask all entries until somebody handles them."""
     for entry in for_each_pci_msi_entry(dev):
         msix_mask_irq(entry, 1)
 
 
-def msix_capability_init(dev, entries, nvec, affd):
+def msix_capability_init(dev: pci_dev, entries: object, nvec: int, affd: irq_affinity | None) -> int:
     """Set up nvec vectors. Returns 0; or how many could be had, where not all could; or -ENOSPC, -ENOMEM.
 
     A vector to which the spreading gave no CPU can't be had.
@@ -110,22 +122,22 @@ def msix_capability_init(dev, entries, nvec, affd):
     return 0
 
 
-def pci_msi_supported(dev, nvec):
+def pci_msi_supported(dev: pci_dev, nvec: int) -> int:
     """Whether the device may raise interrupts by messages, and at least one is asked for."""
     return int(not dev.no_msi and nvec >= 1)
 
 
-def pci_msi_vec_count(dev):
+def pci_msi_vec_count(dev: pci_dev) -> int:
     """How many messages a device of the simpler kind can send. The model has none: -EINVAL."""
     return -EINVAL
 
 
-def pci_msix_vec_count(dev):
+def pci_msix_vec_count(dev: pci_dev) -> int:
     """How many entries the device's table has; -EINVAL where it has none."""
     return dev._device.vectors if dev.msix_cap else -EINVAL
 
 
-def __pci_enable_msix(dev, entries, nvec, affd, flags):
+def __pci_enable_msix(dev: pci_dev, entries: object, nvec: int, affd: irq_affinity | None, flags: int) -> int:
     """Set up nvec vectors. Returns 0; how many could be had, where that is less; or -errno."""
     if not pci_msi_supported(dev, nvec):
         return -EINVAL
@@ -137,14 +149,14 @@ def __pci_enable_msix(dev, entries, nvec, affd, flags):
     return msix_capability_init(dev, entries, nvec, affd)
 
 
-def pci_msix_shutdown(dev):
+def pci_msix_shutdown(dev: pci_dev) -> None:
     """Let the device raise no interrupt by a message any more."""
     for entry in for_each_pci_msi_entry(dev):
         msix_mask_irq(entry, 1)
     dev.msix_enabled = 0
 
 
-def pci_disable_msix(dev):
+def pci_disable_msix(dev: pci_dev) -> None:
     """Give the vectors back, if there are any."""
     if not dev.msix_enabled:
         return
@@ -152,8 +164,8 @@ def pci_disable_msix(dev):
     free_msi_irqs(dev)
 
 
-def __pci_enable_msi_range(dev, minvec, maxvec, affd):
-    """The same for devices of the simpler kind, which the model has not: -EINVAL, or -ERANGE."""
+def __pci_enable_msi_range(dev: pci_dev, minvec: int, maxvec: int, affd: irq_affinity | None) -> int:
+    """Set up messages of a device of the simpler kind (MSI), which the model has not. Returns -EINVAL or -ERANGE."""
     if not pci_msi_supported(dev, minvec):
         return -EINVAL
     if dev.msix_enabled:
@@ -163,7 +175,8 @@ def __pci_enable_msi_range(dev, minvec, maxvec, affd):
     return pci_msi_vec_count(dev)
 
 
-def __pci_enable_msix_range(dev, entries, minvec, maxvec, affd, flags):
+def __pci_enable_msix_range(dev: pci_dev, entries: object, minvec: int, maxvec: int, affd: irq_affinity | None,
+                            flags: int) -> int:
     """Set up as many vectors as can be had, from minvec to maxvec. Returns how many, or -errno.
 
     Where fewer can be had than were tried, that many are tried next: they are spread anew.
@@ -188,7 +201,8 @@ def __pci_enable_msix_range(dev, entries, minvec, maxvec, affd, flags):
         nvec = rc
 
 
-def pci_alloc_irq_vectors_affinity(dev, min_vecs, max_vecs, flags, affd):
+def pci_alloc_irq_vectors_affinity(dev: pci_dev, min_vecs: int, max_vecs: int, flags: int,
+                                   affd: irq_affinity | None) -> int:
     """Give a device interrupt vectors: messages of its table, or its pin. Returns how many, or -errno.
 
     With PCI_IRQ_AFFINITY they are spread over the CPUs, as affd says or all alike.
@@ -216,12 +230,12 @@ def pci_alloc_irq_vectors_affinity(dev, min_vecs, max_vecs, flags, affd):
     return -ENOSPC if msix_vecs == -ENOSPC else msi_vecs
 
 
-def pci_free_irq_vectors(dev):
+def pci_free_irq_vectors(dev: pci_dev) -> None:
     """Undo pci_alloc_irq_vectors_affinity()."""
     pci_disable_msix(dev)
 
 
-def pci_irq_vector(dev, nr):
+def pci_irq_vector(dev: pci_dev, nr: int) -> int:
     """The kernel's number of the device's interrupt `nr`; -EINVAL where there is none."""
     if dev.msix_enabled:
         entry = nth_pci_msi_entry(dev, nr)
@@ -231,22 +245,14 @@ def pci_irq_vector(dev, nr):
     return dev.irq + nr
 
 
-def pci_irq_get_affinity(dev, nr):
+def pci_irq_get_affinity(dev: pci_dev, nr: int) -> cpumask:
     """The CPUs of the device's interrupt `nr`: all possible ones for a pin; None where they were not worked out."""
     if not dev.msix_enabled:
         return cpu_possible_mask()
     entry = nth_pci_msi_entry(dev, nr)
     if WARN_ON_ONCE(entry is None, f"no vector {nr}"):
-        return None
-    return entry.affinity[0].mask if entry.affinity is not None else None
-
-
-def pci_irq_get_node(pdev, vec):
-    """The memory node of the first CPU of an interrupt; the device's where that is not known."""
-    mask = pci_irq_get_affinity(pdev, vec)
-    if mask is not None:
-        return local_memory_node(cpu_to_node(cpumask_first(mask)))
-    return dev_to_node(pdev.dev)
+        return NULL
+    return entry.affinity[0].mask if entry.affinity is not None else NULL
 
 
 provide(pci_alloc_irq_vectors_affinity=pci_alloc_irq_vectors_affinity, pci_irq_vector=pci_irq_vector)

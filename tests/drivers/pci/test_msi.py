@@ -99,7 +99,6 @@ def test_vectors_have_what_the_spreading_gave_them(on, low, more):
         mask = msi.pci_irq_get_affinity(pdev, nr)
         assert desc.irq_common_data.affinity.bits == mask.bits != 0
         assert desc.irq_common_data.node == on.node_of[min(mask)]
-        assert msi.pci_irq_get_node(pdev, nr) == on.node_of[min(mask)]
         assert pci_request_irq(pdev, nr, note([], None), None, desc, "x") == 0
         effective = set(desc.irq_common_data.effective_affinity)
         assert effective <= on.online
@@ -131,7 +130,6 @@ def test_a_pin_where_there_is_no_table():
     assert msi.pci_irq_vector(pdev, 0) == pdev.irq
     assert msi.pci_irq_vector(pdev, 1) == -EINVAL
     assert set(msi.pci_irq_get_affinity(pdev, 0)) == {0, 1, 2, 3}
-    assert msi.pci_irq_get_node(pdev, 0) == 0
     seen: list = []
     kernel = blkmodel.sim.this()
     for owner in (1, 2):
