@@ -41,9 +41,8 @@ def write(controller: Controller, running: Running) -> int:
 
 def _transfer(controller: Controller, running: Running) -> tuple[Namespace, nvme_rw_command, Places, int]:
     """What a read or a write is about: namespace, command, places in the host's memory, first byte."""
-    command = running.command
-    if not isinstance(command, nvme_rw_command):
-        command = wire.view(nvme_rw_command, command)
+    held = running.command
+    command = held if isinstance(held, nvme_rw_command) else wire.view(nvme_rw_command, held)
     namespace = _namespace(controller, command.nsid)
     length = (command.length + 1) << namespace.shift
     if controller.too_long(length):

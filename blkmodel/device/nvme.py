@@ -8,6 +8,7 @@ from blkmodel.services.devices.kobject import kobject_add, kobject_del
 from blkmodel.services.devices.pci import pci_dev, pci_stop_and_remove_bus_device
 from blkmodel.sim import statics, this
 from blkmodel.sim.bus import bus
+from blkmodel.sim.structure import NULL
 
 WINDOW_START = 0xFEB00000
 FIRST_SLOT = 4
@@ -31,7 +32,7 @@ def plug_in(controller: Controller, node: int | None = None) -> pci_dev:
     pdev = pci_dev(vendor=controller.vendor, device=controller.device, class_=controller.class_code)
     device_initialize(pdev.dev, pdev)
     pdev.dev.release = lambda dev: None  # it is not of the heap
-    kobject_add(pdev.dev.kobj, None, f"0000:00:{FIRST_SLOT + number:02x}.0")
+    kobject_add(pdev.dev.kobj, NULL, f"0000:00:{FIRST_SLOT + number:02x}.0")
     pdev.dev.msi_list = list_head()
     set_dev_node(pdev.dev, min(this().machine.nodes) if node is None else node)
     start = max((first + length for first, length in bus().windows), default=WINDOW_START)

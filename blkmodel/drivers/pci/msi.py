@@ -85,7 +85,7 @@ def msix_setup_entries(dev: pci_dev, base: object, entries: object, nvec: int, a
     masks = affinity.irq_create_affinity_masks(nvec, affd) if affd is not None else None
     ret = 0
     for i in range(nvec):
-        entry = alloc_msi_entry(dev.dev, 1, masks[i:i + 1] if masks is not None else None)
+        entry = alloc_msi_entry(dev.dev, 1, masks[i:i + 1] if masks is not None else NULL)
         if entry is None:
             free_msi_irqs(dev)
             ret = -ENOMEM

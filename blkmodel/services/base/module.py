@@ -1,9 +1,9 @@
 """Modules: what is loaded while the kernel runs, and who holds it."""
 
 from blkmodel.services.base.bug import WARN_ON
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
 
-THIS_MODULE = None
+THIS_MODULE = NULL
 
 
 @struct

@@ -89,10 +89,10 @@ if TYPE_CHECKING:
     from blkmodel.include.linux.fs import block_device
     from blkmodel.include.linux.genhd import gendisk
     from blkmodel.services.data.kref import kref
-    from blkmodel.services.devices.device import device
+    from blkmodel.services.devices.device import class_, device
     from blkmodel.services.devices.hdreg import hd_geometry
     from blkmodel.services.devices.kobject import kobject
-    from blkmodel.services.tasks.workqueue import work_struct
+    from blkmodel.services.tasks.workqueue import work_struct, workqueue_struct
 
 OMITTED = no_chapter("""
     nvme_try_sched_reset nvme_state_terminal nvme_wait_reset nvme_toggle_streams nvme_disable_streams
@@ -151,14 +151,14 @@ class variables:
         self.nvme_io_timeout = 30
         self.shutdown_timeout = 5
         self.nvme_max_retries = 5
-        self.nvme_wq = None
-        self.nvme_reset_wq = None
-        self.nvme_delete_wq = None
+        self.nvme_wq: workqueue_struct = NULL
+        self.nvme_reset_wq: workqueue_struct = NULL
+        self.nvme_delete_wq: workqueue_struct = NULL
         self.nvme_subsystems = list_head()
         self.nvme_instance_ida = ida()
         self.nvme_chr_devt = 0
-        self.nvme_class = None
-        self.nvme_subsys_class = None
+        self.nvme_class: class_ = NULL
+        self.nvme_subsys_class: class_ = NULL
 
 
 parameters = (
@@ -1214,8 +1214,8 @@ def nvme_dev_attrs_are_visible(kobj: kobject, attr: attribute, n: int) -> int:
 dev_attr_delete_controller = attribute("delete_controller", 0o200)
 dev_attr_address = attribute("address", 0o444, nvme_sysfs_show_address)
 nvme_dev_attrs_group = attribute_group(attrs=(
-    attribute("reset_controller", 0o200, None, nvme_sysfs_reset),
-    attribute("rescan_controller", 0o200, None, nvme_sysfs_rescan),
+    attribute("reset_controller", 0o200, NULL, nvme_sysfs_reset),
+    attribute("rescan_controller", 0o200, NULL, nvme_sysfs_rescan),
     attribute("model", 0o444, lambda dev: f"{dev_get_drvdata(dev).subsys.model.decode('latin-1')}\n"),
     attribute("serial", 0o444, lambda dev: f"{dev_get_drvdata(dev).subsys.serial.decode('latin-1')}\n"),
     attribute("firmware_rev", 0o444, lambda dev: f"{dev_get_drvdata(dev).subsys.firmware_rev.decode('latin-1')}\n"),

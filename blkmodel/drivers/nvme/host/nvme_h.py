@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from blkmodel.include.linux.blkdev import request, request_queue
     from blkmodel.include.linux.genhd import gendisk
     from blkmodel.include.linux.nvme import nvme_command, nvme_effects_log, nvme_id_ctrl
+    from blkmodel.services.base.module import module as _module
     from blkmodel.services.memory.mm_types import page
 
 (NVME_QUIRK_STRIPE_SIZE, NVME_QUIRK_IDENTIFY_CNS, NVME_QUIRK_DEALLOCATE_ZEROES, NVME_QUIRK_DELAY_BEFORE_CHK_RDY,
@@ -63,7 +64,7 @@ class nvme_ctrl_ops(Struct):
     """How a controller is reached. In C reading takes a pointer for the value; here it returns (error, value)."""
 
     name: str = ""
-    module: object = NULL
+    module: _module = NULL
     flags: int = 0
     reg_read32: Callable[..., tuple[int, int]] = NULL
     reg_write32: Callable[..., int] = NULL

@@ -143,9 +143,9 @@ class nvme_dev(Struct):
     cmbsz: int = 0
     ctrl: nvme_ctrl = field(default_factory=nvme_ctrl)
     iod_mempool: mempool = NULL
-    dbbuf_dbs: list[int] = NULL
+    dbbuf_dbs: Array = NULL
     dbbuf_dbs_dma_addr: int = 0
-    dbbuf_eis: list[int] = NULL
+    dbbuf_eis: Array = NULL
     dbbuf_eis_dma_addr: int = 0
     nr_allocated_queues: int = 0
     nr_write_queues: int = 0
@@ -162,8 +162,8 @@ class nvme_queue(Struct):
     """
 
     dev: nvme_dev = NULL
-    sq_cmds: list[nvme_command] = NULL
-    cqes: list[nvme_completion] = NULL
+    sq_cmds: Array = NULL
+    cqes: Array = NULL
     sq_dma_addr: int = 0
     cq_dma_addr: int = 0
     q_db: int = 0
@@ -177,10 +177,10 @@ class nvme_queue(Struct):
     cq_phase: int = 0
     sqes: int = 0
     flags: int = 0
-    dbbuf_sq_db: tuple[list[int], int] = NULL
-    dbbuf_cq_db: tuple[list[int], int] = NULL
-    dbbuf_sq_ei: tuple[list[int], int] = NULL
-    dbbuf_cq_ei: tuple[list[int], int] = NULL
+    dbbuf_sq_db: tuple[Array, int] = NULL
+    dbbuf_cq_db: tuple[Array, int] = NULL
+    dbbuf_sq_ei: tuple[Array, int] = NULL
+    dbbuf_cq_ei: tuple[Array, int] = NULL
     delete_done: completion = field(default_factory=completion)
 
 
@@ -310,8 +310,8 @@ def nvme_dbbuf_need_event(event_idx: int, new_idx: int, old: int) -> bool:
     return (new_idx - event_idx - 1 & 0xFFFF) < (new_idx - old & 0xFFFF)
 
 
-def nvme_dbbuf_update_and_check_event(value: int, dbbuf_db: tuple[list[int], int],
-                                      dbbuf_ei: tuple[list[int], int]) -> bool:
+def nvme_dbbuf_update_and_check_event(value: int, dbbuf_db: tuple[Array, int],
+                                      dbbuf_ei: tuple[Array, int]) -> bool:
     """Store a doorbell's value in its copy; return whether the doorbell itself must be rung, too."""
     if dbbuf_db is not None:
         words, i = dbbuf_db
