@@ -11,6 +11,7 @@ from blkmodel.lib import sbitmap
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.sim import booted
 from blkmodel.sim.kernel import Context
+from blkmodel.sim.structure import Array
 from blkmodel.trace import Assign, Call, record
 from blkmodel.view.draw.figure import STYLE
 from blkmodel.view.figures.data_pointer import data_pointer, described
@@ -107,8 +108,8 @@ def how_many_new(number=1, answer=""):
     said = ""
     if answer.strip():
         typed = _typed(answer, "number of completions: type one from 0 on")
-        ring = nvme_queue(cqes=[nvme_completion(status=bit) for bit in bits], q_depth=depth, cq_head=head,
-                          cq_phase=phase)
+        ring = nvme_queue(cqes=Array(nvme_completion, [nvme_completion(status=bit) for bit in bits]), q_depth=depth,
+                          cq_head=head, cq_phase=phase)
         found = 0
         while nvme_cqe_pending(ring):
             nvme_update_cq_head(ring)

@@ -1,6 +1,5 @@
 """A controller's namespaces come and go, and their disks with them; and what else it tells of, or is told."""
 
-from types import SimpleNamespace
 
 import pytest
 
@@ -13,11 +12,13 @@ from blkmodel.device.namespace import Namespace
 from blkmodel.device.nvme import unplug
 from blkmodel.drivers.nvme.host import core, pci
 from blkmodel.include.linux import nvme
+from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import disk_to_dev, get_capacity
 from blkmodel.services.base.err import IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import ENXIO
 from blkmodel.services.cpus.irqdesc import irq_desc_tree
 from blkmodel.services.devices.device import devices
+from blkmodel.services.devices.hdreg import hd_geometry
 from blkmodel.services.devices.kobject import sysfs
 from blkmodel.services.devices.pci import to_pci_dev
 from blkmodel.services.files.file import O_RDONLY, O_RDWR, filp_close, filp_open
@@ -216,8 +217,8 @@ def test_zeroing_that_is_known_not_to_work():
 
 def test_what_a_disk_from_long_ago_would_look_like():
     up()
-    geo = SimpleNamespace()
-    assert core.nvme_getgeo(SimpleNamespace(bd_disk=scenario.disk("nvme0n1")), geo) == 0
+    geo = hd_geometry()
+    assert core.nvme_getgeo(block_device(bd_disk=scenario.disk("nvme0n1")), geo) == 0
     assert (geo.heads, geo.sectors, geo.cylinders) == (64, 32, 64)
 
 

@@ -210,7 +210,7 @@ def test_descriptors_are_chained(monkeypatch, pieces, lengths):
     lists = Lists(monkeypatch)
     dev = up()
     req = dev_and_request(dev, pieces)
-    command = nvme.nvme_common_command()
+    command = nvme.nvme_rw_command()
     assert pci.nvme_pci_setup_sgls(dev, req, command, pieces) == BLK_STS_OK
     pool = dev.prp_small_pool if pieces <= 16 else dev.prp_page_pool
     assert [taken for taken, _, _ in lists.taken] == [pool] * len(lengths)
@@ -233,7 +233,7 @@ def test_pieces_that_pages_cannot_describe_fail():
     req._data_len = 3 * PAGE
     req._pdu.sg[1].dma_length = PAGE - 512
     req._pdu.npages = -1
-    assert pci.nvme_pci_setup_prps(dev, req, nvme.nvme_common_command()) == BLK_STS_IOERR
+    assert pci.nvme_pci_setup_prps(dev, req, nvme.nvme_rw_command()) == BLK_STS_IOERR
     addresses = [f"{sg.page._addr:#018x}" for sg in req._pdu.sg]
     assert kernel.log[-4:] == [
         *(f"sg[{i}] phys_addr:{addr} offset:0 length:4096 dma_address:{addr} dma_length:{(4096, 3584, 4096)[i]}"
