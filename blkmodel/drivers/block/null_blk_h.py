@@ -8,6 +8,8 @@ from blkmodel.include.linux.blk_mq import blk_mq_tag_set
 from blkmodel.include.linux.blk_types import bio
 from blkmodel.include.linux.blkdev import request, request_queue
 from blkmodel.include.linux.genhd import gendisk
+from blkmodel.services.base.errno import EINVAL
+from blkmodel.services.base.printk import pr_err
 from blkmodel.services.data.radix_tree import radix_tree_root
 from blkmodel.services.devices.badblocks import badblocks as _badblocks
 from blkmodel.services.devices.configfs import config_item
@@ -45,7 +47,7 @@ class nullb_queue(Struct):
 class nullb_device(Struct):
     """What a device is to be like, and its data (page number → nullb_page), which outlive the disk.
 
-    size, cache_size: MB. flags: NULLB_DEV_FL_*. curr_cache: bytes in `cache`, which has not been written
+    size, cache_size, zone_size: MB. flags: NULLB_DEV_FL_*. curr_cache: bytes in `cache`, which has not been written
     to `data` yet.
     """
 
@@ -59,6 +61,8 @@ class nullb_device(Struct):
     size: int = 0
     completion_nsec: int = 0
     cache_size: int = 0
+    zone_size: int = 0
+    zone_nr_conv: int = 0
     submit_queues: int = 0
     home_node: int = 0
     queue_mode: int = 0
@@ -71,6 +75,7 @@ class nullb_device(Struct):
     power: bool = False
     memory_backed: bool = False
     discard: bool = False
+    zoned: bool = False
 
 
 @struct
@@ -89,3 +94,9 @@ class nullb(Struct):
     queues: Array = NULL
     nr_queues: int = 0
     disk_name: str = ""
+
+
+def null_zone_init(dev: nullb_device) -> int:
+    """Refuse a zoned device, for which the reference kernel is not configured: -EINVAL."""
+    pr_err("null_blk: CONFIG_BLK_DEV_ZONED not enabled")
+    return -EINVAL

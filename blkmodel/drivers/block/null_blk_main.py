@@ -2,8 +2,8 @@
 
 A disk completes what it is asked at once (irqmode 0), as an interrupt would (1), or after completion_nsec (2). It is
 a multi-queue device, or takes bios as they come (queue_mode 0). One made through configfs can keep its data in
-memory, behind a write cache. Left out: bad blocks, bandwidth limits, fault attributes, data in memory in bio mode, and
-zones, which the reference kernel is configured without.
+memory, behind a write cache. Left out: bad blocks, bandwidth limits, fault attributes, and zones, which the
+reference kernel is configured without.
 """
 
 from __future__ import annotations
@@ -12,20 +12,19 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from blkmodel.block import bio, blk_core, blk_mq, blk_settings, genhd
-from blkmodel.drivers.block.null_blk_h import nullb, nullb_cmd, nullb_device, nullb_queue
-from blkmodel.include.linux.bio import bio_sectors
+from blkmodel.drivers.block.null_blk_h import null_zone_init, nullb, nullb_cmd, nullb_device, nullb_queue
+from blkmodel.include.linux.bio import bio_for_each_segment, bio_sectors
 from blkmodel.include.linux.blk_mq import (
     BLK_EH_DONE, BLK_MQ_F_BLOCKING, BLK_MQ_F_NO_SCHED, BLK_MQ_F_SHOULD_MERGE, blk_mq_hw_ctx, blk_mq_ops,
     blk_mq_queue_data, blk_mq_rq_to_pdu, blk_mq_tag_set, queue_for_each_hw_ctx)
 from blkmodel.include.linux.blk_types import (
-    BLK_QC_T_NONE, BLK_STS_NOTSUPP, BLK_STS_OK, REQ_FUA, REQ_OP_DISCARD, REQ_OP_FLUSH, bio as _bio, bio_op, op_is_write)
+    BLK_QC_T_NONE, BLK_STS_OK, REQ_FUA, REQ_OP_DISCARD, REQ_OP_FLUSH, bio as _bio, bio_op, op_is_write)
 from blkmodel.include.linux.blkdev import (
     QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DISCARD, QUEUE_FLAG_NONROT, SECTOR_SHIFT, UINT_MAX, blk_rq_bytes, blk_rq_pos,
     blk_rq_sectors, req_op, request, request_queue, rq_for_each_segment)
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import (
     GENHD_FL_EXT_DEVT, GENHD_FL_SUPPRESS_PARTITION_INFO, block_device_operations, gendisk, set_capacity)
-from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import WARN_ON
 from blkmodel.services.base.err import ERR_PTR, IS_ERR
 from blkmodel.services.base.errno import EBUSY, EINVAL, ENOMEM, ENOSPC
@@ -58,7 +57,6 @@ from blkmodel.sim import statics
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct
 
-OMITTED = no_chapter("null_handle_bio")
 PAGE_SHIFT = 12
 PAGE_SECTORS_SHIFT = PAGE_SHIFT - SECTOR_SHIFT
 PAGE_SECTORS = 1 << PAGE_SECTORS_SHIFT
@@ -111,6 +109,9 @@ class variables:
         self.g_completion_nsec = 10000
         self.g_hw_queue_depth = 64
         self.g_use_per_node_hctx = False
+        self.g_zoned = False
+        self.g_zone_size = 256
+        self.g_zone_nr_conv = 0
 
     def free_disks(self) -> None:
         """Take all disks away, and free their devices."""
@@ -152,7 +153,8 @@ module_params = tuple(kernel_param(name, read, variables, field) for name, read,
     ("blocking", param_set_bool, "g_blocking"), ("shared_tags", param_set_bool, "shared_tags"),
     ("irqmode", null_set_irqmode, "g_irqmode"), ("completion_nsec", param_set_ulong, "g_completion_nsec"),
     ("hw_queue_depth", param_set_int, "g_hw_queue_depth"),
-    ("use_per_node_hctx", param_set_bool, "g_use_per_node_hctx")))
+    ("use_per_node_hctx", param_set_bool, "g_use_per_node_hctx"), ("zoned", param_set_bool, "g_zoned"),
+    ("zone_size", param_set_ulong, "g_zone_size"), ("zone_nr_conv", param_set_uint, "g_zone_nr_conv")))
 
 
 # A device made through configfs
@@ -227,11 +229,12 @@ def nullb_device_release(item: config_item) -> None:
 
 nullb_device_type = config_item_type(nullb_device_release, {
     **{name: NULLB_DEVICE_ATTR(name, nullb_device_ulong_attr_store)
-       for name in ("size", "completion_nsec", "cache_size")},
+       for name in ("size", "completion_nsec", "cache_size", "zone_size")},
     **{name: NULLB_DEVICE_ATTR(name, nullb_device_uint_attr_store)
-       for name in ("submit_queues", "home_node", "queue_mode", "blocksize", "irqmode", "hw_queue_depth", "index")},
+       for name in ("submit_queues", "home_node", "queue_mode", "blocksize", "irqmode", "hw_queue_depth", "index",
+                    "zone_nr_conv")},
     **{name: NULLB_DEVICE_ATTR(name, nullb_device_bool_attr_store)
-       for name in ("blocking", "use_per_node_hctx", "memory_backed", "discard")},
+       for name in ("blocking", "use_per_node_hctx", "memory_backed", "discard", "zoned")},
     "power": nullb_device_power_store,
 })
 
@@ -279,6 +282,9 @@ def null_alloc_dev() -> nullb_device:
     dev.irqmode = g.g_irqmode
     dev.hw_queue_depth = unsigned_int(g.g_hw_queue_depth)
     dev.blocking = g.g_blocking
+    dev.zoned = g.g_zoned
+    dev.zone_size = g.g_zone_size
+    dev.zone_nr_conv = g.g_zone_nr_conv
     dev.use_per_node_hctx = g.g_use_per_node_hctx
     return dev
 
@@ -623,11 +629,27 @@ def null_handle_rq(cmd: nullb_cmd) -> int:
     return 0
 
 
+def null_handle_bio(cmd: nullb_cmd) -> int:
+    """Move a bio's data. Returns 0 or -errno."""
+    bio = cmd.bio
+    nullb = cmd.nq.dev.nullb
+    sector = bio.bi_iter.bi_sector
+    if bio_op(bio) == REQ_OP_DISCARD:
+        null_handle_discard(nullb, sector, bio_sectors(bio) << SECTOR_SHIFT)
+        return 0
+    for bvec in bio_for_each_segment(bio):
+        err = null_transfer(nullb, bvec.bv_page, bvec.bv_len, bvec.bv_offset, op_is_write(bio_op(bio)), sector,
+                            bool(bio.bi_opf & REQ_FUA))
+        if err:
+            return err
+        sector += bvec.bv_len >> SECTOR_SHIFT
+    return 0
+
+
 def null_handle_memory_backed(cmd: nullb_cmd, op: int) -> int:
     """Move a command's data. Returns its status."""
-    if cmd.nq.dev.queue_mode == NULL_Q_BIO:
-        return BLK_STS_NOTSUPP  # null_handle_bio() would move the data
-    return blk_core.errno_to_blk_status(null_handle_rq(cmd))
+    err = null_handle_bio(cmd) if cmd.nq.dev.queue_mode == NULL_Q_BIO else null_handle_rq(cmd)
+    return blk_core.errno_to_blk_status(err)
 
 
 # The data path
@@ -912,6 +934,8 @@ def null_add_dev(dev: nullb_device) -> int:
         if dev.cache_size > 0:
             dev.flags |= 1 << NULLB_DEV_FL_CACHE
             blk_settings.blk_queue_write_cache(nb.q, True, True)
+        if dev.zoned:
+            return null_zone_init(dev)
 
         nb.q.queuedata = nb
         blk_core.blk_queue_flag_set(QUEUE_FLAG_NONROT, nb.q)
@@ -943,6 +967,9 @@ def null_init() -> int:
         pr_warn("null_blk: invalid block size")
         pr_warn(f"null_blk: defaults block size to {PAGE_SIZE}")
         g.g_bs = PAGE_SIZE
+    if g.g_zone_size == 0 or g.g_zone_size & g.g_zone_size - 1:
+        pr_err("null_blk: zone_size must be power-of-two")
+        return -EINVAL
     if g.g_home_node != NUMA_NO_NODE and g.g_home_node >= nr_online_nodes():
         pr_err("null_blk: invalid home_node value")
         g.g_home_node = NUMA_NO_NODE

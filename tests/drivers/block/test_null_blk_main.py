@@ -56,6 +56,8 @@ def test_a_queue_for_each_node():
     ({"irqmode": 3}, "EINVAL", "null_blk: `3' invalid for parameter `irqmode'"),
     ({"submit_queues": "many"}, "EINVAL", "null_blk: `many' invalid for parameter `submit_queues'"),
     ({"gb": 1 << 40}, "ERANGE", f"null_blk: `{1 << 40}' invalid for parameter `gb'"),
+    ({"zoned": 1}, "EINVAL", "null_blk: CONFIG_BLK_DEV_ZONED not enabled"),
+    ({"zone_size": 3}, "EINVAL", "null_blk: zone_size must be power-of-two"),
 ])
 def test_what_the_module_refuses(params, errno, line):
     kernel = boot(2)
@@ -188,7 +190,7 @@ def submit(name, opf, sector=0, size=0, pages=()):
     return this().task("kernel", task)
 
 
-@pytest.mark.parametrize("more", [{}, {"blocksize": 4096}, {"cache_size": 1},
+@pytest.mark.parametrize("more", [{}, {"blocksize": 4096}, {"queue_mode": 0}, {"cache_size": 1},
                                   {"submit_queues": 2, "irqmode": 2}])
 def test_what_is_written_is_read_back(more):
     kernel = boot(4)
@@ -207,11 +209,11 @@ def test_what_is_written_is_read_back(more):
 
 @settings(deadline=None, max_examples=25)
 @given(writes=st.lists(st.tuples(st.integers(0, 63), st.integers(1, 24), st.integers(0, 255)), max_size=8),
-       cache=st.booleans())
-def test_the_disk_is_an_array_of_sectors(writes, cache):
+       cache=st.booleans(), mode=st.sampled_from([0, 2]))
+def test_the_disk_is_an_array_of_sectors(writes, cache, mode):
     boot(2)
     scenario.null_blk_load()
-    name = scenario.null_blk_create("mem", memory_backed=1, size=1, cache_size=int(cache))
+    name = scenario.null_blk_create("mem", memory_backed=1, size=1, queue_mode=mode, cache_size=int(cache))
     image = bytearray(96 * 512)
     for sector, count, value in writes:
         data = bytes([value]) * (count * 512)
@@ -287,14 +289,9 @@ def test_a_full_cache_writes_back():
     assert scenario.io(name, "read", 0, 2 * size) == scenario.sector_numbers(0, 2 * size)
 
 
-def test_in_bio_mode_data_are_not_kept():
-    name = memory_backed(queue_mode=0)
-    with pytest.raises(KernelError, match="EOPNOTSUPP"):
-        scenario.io(name, "write", 0, 4096)
-
-
-def test_no_memory_for_data_is_an_error_of_the_write():
-    name = memory_backed()
+@pytest.mark.parametrize("queue_mode", [0, 2])
+def test_no_memory_for_data_is_an_error_of_the_write(queue_mode):
+    name = memory_backed(queue_mode=queue_mode)
     this().memory.fail_share(1, 0, kinds={"nullb_page"})
     with pytest.raises(KernelError) as failed:
         scenario.io(name, "write", 0, 4096)
