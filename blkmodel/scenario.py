@@ -98,7 +98,7 @@ DM_TARGETS = {
     "drivers/md/dm-delay.c": (dm_delay.dm_delay_init, dm_delay.dm_delay_exit),
     "drivers/md/dm-flakey.c": (dm_flakey.dm_flakey_init, dm_flakey.dm_flakey_exit),
 }
-DM_VARIABLES = tuple(file.variables for file in (dm, dm_ioctl, dm_mpath, dm_path_selector, dm_round_robin, dm_rq,
+DM_VARIABLES = tuple(file.variables for file in (dm, dm_ioctl, dm_path_selector, dm_round_robin, dm_rq,
                                                  dm_service_time, dm_target, dm_uevent))
 
 

@@ -51,5 +51,7 @@ def traced() -> list[MirrorFunction]:
 
 
 def omitted() -> dict[str, Omission]:
-    """Return name → reason, of all calls that some mirror module leaves out."""
-    return {name: reason for module in modules() for name, reason in getattr(module, "OMITTED", {}).items()}
+    """Return name → reason, of all calls that some mirror module leaves out, and no other has under that name."""
+    defined = {each.name for each in functions()}
+    return {name: reason for module in modules() for name, reason in getattr(module, "OMITTED", {}).items()
+            if name not in defined}

@@ -6,31 +6,37 @@ and zones, which come through another interface; and direct access to memory, wh
 without. `THIS_MODULE` and locks mean nothing to a model with one thread.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import field
 from typing import Any
 
 from blkmodel.block import bio as bio_module, blk_core, blk_merge, blk_mq, blk_settings, blk_sysfs, genhd, ioctl
-from blkmodel.drivers.md import dm_ioctl, dm_linear, dm_rq, dm_stripe, dm_sysfs, dm_table, dm_target, dm_uevent
+from blkmodel.drivers.md import dm_ioctl, dm_linear, dm_rq, dm_stripe, dm_sysfs, dm_table, dm_uevent
 from blkmodel.drivers.md.dm_core_h import DM_RESERVED_MAX_IOS, mapped_device
-from blkmodel.drivers.md.dm_h import DM_SUSPEND_LOCKFS_FLAG, DM_SUSPEND_NOFLUSH_FLAG
+from blkmodel.drivers.md.dm_h import DM_SUSPEND_LOCKFS_FLAG, DM_SUSPEND_NOFLUSH_FLAG, invalid
+from blkmodel.drivers.md.dm_target import dm_target_exit, dm_target_init
 from blkmodel.fs import block_dev
 from blkmodel.include.linux.bio import (
     bio_has_data, bio_io_error, bio_list, bio_list_add, bio_list_add_head, bio_list_pop, bio_sectors, bio_set,
     bio_set_dev, bioset_initialized)
 from blkmodel.include.linux.blk_types import (
     BLK_QC_T_NONE, BLK_STS_DM_REQUEUE, BLK_STS_IOERR, BLK_STS_TARGET, REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE,
-    REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, REQ_OP_ZONE_RESET, REQ_PREFLUSH, REQ_RAHEAD, REQ_SWAP, REQ_SYNC,
-    bio as bio_struct, bio_op)
+    REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, REQ_PREFLUSH, REQ_RAHEAD, REQ_SWAP, REQ_SYNC, bio as bio_struct, bio_op)
 from blkmodel.include.linux.blkdev import (
-    QUEUE_FLAG_DISCARD, SECTOR_SHIFT, copy_limits, queue_is_mq, queue_limits, test_bit)
+    QUEUE_FLAG_DISCARD, SECTOR_SHIFT, copy_limits, queue_is_mq, queue_limits, request_queue, test_bit)
 from blkmodel.include.linux.device_mapper import (
     DM_ANY_MINOR, DM_ENDIO_DONE, DM_ENDIO_INCOMPLETE, DM_ENDIO_REQUEUE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED,
     DM_MAPIO_REQUEUE, DM_MAPIO_SUBMITTED, DM_NAME, DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NONE,
-    DM_TYPE_NVME_BIO_BASED, DM_TYPE_REQUEST_BASED, DMERR, DMINFO, DMWARN, dm_dev, dm_target_offset, to_bytes)
+    DM_TYPE_NVME_BIO_BASED, DM_TYPE_REQUEST_BASED, DMERR, DMINFO, DMWARN, dm_arg, dm_dev, dm_dev as dm_dev_struct,
+    dm_target, dm_target_offset, target_type, to_bytes)
+from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import (
-    block_device_operations, disk_devt, disk_to_dev, get_capacity, op_stat_group, part_stat_get, part_stat_lock,
-    part_stat_unlock, set_capacity)
+    block_device_operations, disk_devt, disk_to_dev, gendisk, get_capacity, op_stat_group, part_stat_get,
+    part_stat_lock, part_stat_unlock, set_capacity)
+from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.err import ERR_PTR, IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import (
@@ -44,7 +50,7 @@ from blkmodel.services.data.idr import idr, idr_alloc, idr_find, idr_remove, idr
 from blkmodel.services.data.list import list_add, list_del_init, list_head, list_splice_init
 from blkmodel.services.devices.dax import dax_get_by_host
 from blkmodel.services.devices.hdreg import hd_geometry
-from blkmodel.services.devices.kobject import kobject_uevent, kobject_uevent_env
+from blkmodel.services.devices.kobject import kobject, kobject_uevent, kobject_uevent_env
 from blkmodel.services.files.file import FMODE_EXCL
 from blkmodel.services.files.inode import i_size_write
 from blkmodel.services.memory.gfp import GFP_KERNEL, GFP_NOIO, GFP_NOWAIT
@@ -53,19 +59,22 @@ from blkmodel.services.tasks.delay import msleep
 from blkmodel.services.tasks.jiffies import jiffies
 from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock, synchronize_rcu
 from blkmodel.services.tasks.sched_signal import fatal_signal_pending, signal_pending_state
-from blkmodel.services.tasks.semaphore import down, sema_init, up
 from blkmodel.services.tasks.srcu import (
     cleanup_srcu_struct, init_srcu_struct, srcu_read_lock, srcu_read_unlock, synchronize_srcu)
 from blkmodel.services.tasks.wait import (
-    TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, finish_wait, init_wait, io_schedule, prepare_to_wait,
-    wait_event_interruptible, wait_on_bit, wait_queue_entry, wait_queue_head, waitqueue_active, wake_up)
+    TASK_INTERRUPTIBLE, finish_wait, init_wait, io_schedule, prepare_to_wait, wait_event_interruptible,
+    wait_queue_entry, wait_queue_head, waitqueue_active, wake_up)
 from blkmodel.services.tasks.workqueue import (
-    INIT_WORK, alloc_workqueue, destroy_workqueue, flush_workqueue, queue_work, work_struct)
+    INIT_WORK, alloc_workqueue, destroy_workqueue, flush_workqueue, queue_work, work_struct, workqueue_struct)
 from blkmodel.sim import statics, this
 from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import Struct, sizeof, struct
+from blkmodel.sim.structure import NULL, Struct, sizeof, struct
 
 DM_MSG_PREFIX = "core"
+OMITTED = no_chapter("""
+    __dm_internal_suspend __dm_internal_resume dm_internal_suspend_noflush dm_internal_resume dm_internal_suspend_fast
+    dm_internal_resume_fast dm_hold dm_post_suspending dm_post_suspending_md dm_accept_partial_bio __process_bio
+    __set_swap_bios_limit dm_any_congested get_num_write_same_bios __send_write_same disable_write_same""")
 DM_COOKIE_ENV_VAR_NAME = "DM_COOKIE"
 MINOR_ALLOCED = object()  # a number that is taken, by a device that is being made or destroyed
 UINT_MAX = 0xFFFFFFFF
@@ -82,9 +91,9 @@ DM_CLAIM_PTR = "I belong to device-mapper"
 class clone_info(Struct):
     """How far the work on one bio is: from `sector` on, sector_count are still to be given to targets of `map`."""
 
-    map: Any = None
-    bio: Any = None
-    io: Any = None
+    map: dm_table.dm_table = NULL
+    bio: bio_struct = NULL
+    io: dm_io = NULL
     sector: int = 0
     sector_count: int = 0
 
@@ -93,46 +102,45 @@ class clone_info(Struct):
 class dm_target_io(Struct):
     """What lies before a clone: whose it is, and for which target; target_bio_nr numbers the clones of one bio.
 
-    len_ptr[0] is how many sectors the target is to take of the bio, which it may lessen. inside_dm_io: it is the
-    first clone of its bio, which lies within the dm_io. _data is the target's own (in C it lies before all of this).
+    inside_dm_io: it is the first clone of its bio, which lies within the dm_io. _data is the target's own (in C it lies
+    before all of this).
     """
 
-    io: Any = None
-    ti: Any = None
+    io: dm_io = NULL
+    ti: dm_target = NULL
     target_bio_nr: int = 0
-    len_ptr: Any = None
     inside_dm_io: bool = False
-    clone: Any = None
-    _data: Any = None
+    clone: bio_struct = NULL
+    _data: Any = NULL
 
 
 @struct
 class dm_io(Struct):
     """One bio of a mapped device, under way: io_count clones and submitters are not done. `tio` has the first clone."""
 
-    md: Any = None
+    md: mapped_device = NULL
     status: int = 0
     io_count: int = 0
-    orig_bio: Any = None
+    orig_bio: bio_struct = NULL
     start_time: int = 0
-    tio: Any = None
+    tio: dm_target_io = NULL
 
 
 @struct
 class dm_md_mempools(Struct):
     """What a device's clones are from, allocated when a table is loaded: io_bs for a bio's first, bs for others."""
 
-    bs: Any = field(default_factory=bio_set)
-    io_bs: Any = field(default_factory=bio_set)
+    bs: bio_set = field(default_factory=bio_set)
+    io_bs: bio_set = field(default_factory=bio_set)
 
 
 @struct
 class table_device(Struct):
     """A block device that the tables of a mapped device have open, count times."""
 
-    list: Any = None
+    list: list_head = NULL
     count: int = 0
-    dm_dev: Any = None
+    dm_dev: dm_dev_struct = NULL
 
 
 @statics
@@ -143,7 +151,7 @@ class variables:
     happened to any device, and dm_global_eventq has those who wait for that.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.major = 0
         self.reserved_bio_based_ios = RESERVED_BIO_BASED_IOS
         self.dm_numa_node = DM_NUMA_NODE
@@ -152,20 +160,17 @@ class variables:
         self._minor_idr = idr()
         self.deferred_remove_work = work_struct()
         INIT_WORK(self.deferred_remove_work, do_deferred_remove, None)
-        self.deferred_remove_workqueue: Any = None
+        self.deferred_remove_workqueue: workqueue_struct = NULL
         self.dm_global_event_nr = 0
         self.dm_global_eventq = wait_queue_head()
 
 
-module_params = (
-    kernel_param("major", param_set_uint, variables, "major"),
-    kernel_param("reserved_bio_based_ios", param_set_uint, variables, "reserved_bio_based_ios"),
-    kernel_param("dm_numa_node", param_set_int, variables, "dm_numa_node"),
-    kernel_param("swap_bios", param_set_int, variables, "swap_bios"),
-)
+module_params = tuple(kernel_param(name, setter, variables, name) for name, setter in (
+    ("major", param_set_uint), ("reserved_bio_based_ios", param_set_uint), ("dm_numa_node", param_set_int),
+    ("swap_bios", param_set_int)))
 
 
-def dm_issue_global_event():
+def dm_issue_global_event() -> None:
     """Something happened to some device: wake who waits for that."""
     own = variables()
     own.dm_global_event_nr += 1
@@ -174,7 +179,7 @@ def dm_issue_global_event():
 
 # What a target keeps with a bio
 
-def dm_per_bio_data(bio, data_size, cls):
+def dm_per_bio_data(bio: bio_struct, data_size: int, cls: Callable[[], Any]) -> Any:
     """The target's data of a clone: so many bytes, of the room that it has asked for, which are a structure `cls`."""
     tio = bio._front
     BUG_ON(data_size > tio.ti.per_io_data_size, "a target keeps more with a bio than it has asked for room for")
@@ -184,23 +189,23 @@ def dm_per_bio_data(bio, data_size, cls):
     return tio._data
 
 
-def dm_bio_from_per_bio_data(data):
+def dm_bio_from_per_bio_data(data: Any) -> bio_struct:
     """The clone that a target's data belong to."""
     return data._bio
 
 
-def dm_bio_get_target_bio_nr(bio):
+def dm_bio_get_target_bio_nr(bio: bio_struct) -> int:
     """Which of the clones of one bio this is."""
     return bio._front.target_bio_nr
 
 
-def get_swap_bios():
+def get_swap_bios() -> int:
     """How many bios of swapping a device lets through at once."""
     latch = variables().swap_bios
     return latch if latch > 0 else DEFAULT_SWAP_BIOS
 
 
-def __dm_get_module_param_int(own, name, min, max):
+def __dm_get_module_param_int(own: Any, name: str, min: int, max: int) -> int:
     """A parameter that must be from min to max, and is set so where it is not. `own`: the file's variables."""
     param = getattr(own, name)
     if not min <= param <= max:
@@ -209,7 +214,7 @@ def __dm_get_module_param_int(own, name, min, max):
     return param
 
 
-def __dm_get_module_param(own, name, default, max):
+def __dm_get_module_param(own: Any, name: str, default: int, max: int) -> int:
     """A parameter of which 0 stands for the default, and which is at most max; it is set so where it is not."""
     param = getattr(own, name)
     if not param or param > max:
@@ -218,19 +223,19 @@ def __dm_get_module_param(own, name, default, max):
     return param
 
 
-def dm_get_reserved_bio_based_ios():
+def dm_get_reserved_bio_based_ios() -> int:
     """How many clones a device has in reserve."""
     return __dm_get_module_param(variables(), "reserved_bio_based_ios", RESERVED_BIO_BASED_IOS, DM_RESERVED_MAX_IOS)
 
 
-def dm_get_numa_node():
+def dm_get_numa_node() -> int:
     """The node on which devices are allocated."""
     return __dm_get_module_param_int(variables(), "dm_numa_node", DM_NUMA_NODE, nr_online_nodes() - 1)
 
 
 # The module
 
-def local_init():
+def local_init() -> int:
     """Get a major number, and a work queue for removing devices. Returns 0 or -errno."""
     own = variables()
     r = dm_uevent.dm_uevent_init()
@@ -251,7 +256,7 @@ def local_init():
     return 0
 
 
-def local_exit():
+def local_exit() -> None:
     """Give them back."""
     own = variables()
     destroy_workqueue(own.deferred_remove_workqueue)
@@ -261,13 +266,13 @@ def local_exit():
     DMINFO(DM_MSG_PREFIX, "cleaned up")
 
 
-_inits = (local_init, dm_target.dm_target_init, lambda: dm_linear.dm_linear_init(),
+_inits = (local_init, dm_target_init, lambda: dm_linear.dm_linear_init(),
           lambda: dm_stripe.dm_stripe_init(), lambda: dm_ioctl.dm_interface_init())
-_exits = (local_exit, dm_target.dm_target_exit, lambda: dm_linear.dm_linear_exit(),
+_exits = (local_exit, dm_target_exit, lambda: dm_linear.dm_linear_exit(),
           lambda: dm_stripe.dm_stripe_exit(), lambda: dm_ioctl.dm_interface_exit())
 
 
-def dm_init():
+def dm_init() -> int:
     """Load the module: begin with each of its parts. Returns 0 or -errno; then none is left."""
     for i, init in enumerate(_inits):
         r = init()
@@ -278,7 +283,7 @@ def dm_init():
     return 0
 
 
-def dm_exit():
+def dm_exit() -> None:
     """Unload the module, with all devices."""
     for undo in reversed(_exits):
         undo()
@@ -286,12 +291,12 @@ def dm_exit():
 
 # Opening and closing
 
-def dm_deleting_md(md):
+def dm_deleting_md(md: mapped_device) -> bool:
     """Whether a device is being removed."""
     return test_bit(DMF_DELETING, md.flags)
 
 
-def dm_blk_open(bdev, mode):
+def dm_blk_open(bdev: block_device, mode: int) -> int:
     """Somebody opens a device. Returns 0, or -ENXIO for one that is going."""
     md = bdev.bd_disk.private_data
     if md is None or test_bit(DMF_FREEING, md.flags) or dm_deleting_md(md):
@@ -301,7 +306,7 @@ def dm_blk_open(bdev, mode):
     return 0
 
 
-def dm_blk_close(disk, mode):
+def dm_blk_close(disk: gendisk, mode: int) -> None:
     """Somebody closes a device. One that was to be removed then is."""
     own = variables()
     md = disk.private_data
@@ -313,12 +318,12 @@ def dm_blk_close(disk, mode):
     dm_put(md)
 
 
-def dm_open_count(md):
+def dm_open_count(md: mapped_device) -> int:
     """How many have the device open."""
     return md.open_count
 
 
-def dm_lock_for_deletion(md, mark_deferred, only_deferred):
+def dm_lock_for_deletion(md: mapped_device, mark_deferred: bool, only_deferred: bool) -> int:
     """Let nobody open a device any more, as it is to be removed.
 
     Returns 0; -EBUSY for an open one (mark_deferred: it is removed when it is closed); -EEXIST where only such are
@@ -334,7 +339,7 @@ def dm_lock_for_deletion(md, mark_deferred, only_deferred):
     return 0
 
 
-def dm_cancel_deferred_remove(md):
+def dm_cancel_deferred_remove(md: mapped_device) -> int:
     """Do not remove a device when it is closed. Returns 0, or -EBUSY where it is being removed."""
     if test_bit(DMF_DELETING, md.flags):
         return -EBUSY
@@ -342,27 +347,27 @@ def dm_cancel_deferred_remove(md):
     return 0
 
 
-def do_deferred_remove(work):
+def do_deferred_remove(work: work_struct) -> None:
     """Remove the devices that are to be, now that they are closed."""
     dm_ioctl.dm_deferred_remove()
 
 
-def dm_get_size(md):
+def dm_get_size(md: mapped_device) -> int:
     """The device's size in sectors."""
     return get_capacity(md.disk)
 
 
-def dm_get_md_queue(md):
+def dm_get_md_queue(md: mapped_device) -> request_queue:
     """The device's queue."""
     return md.queue
 
 
-def dm_blk_getgeo(bdev):
+def dm_blk_getgeo(bdev: block_device) -> tuple[int, hd_geometry]:
     """The geometry that was set for a device, or one of zeroes. Returns (0, hd_geometry)."""
     return dm_get_geometry(bdev.bd_disk.private_data)
 
 
-def dm_prepare_ioctl(md):
+def dm_prepare_ioctl(md: mapped_device) -> tuple[int, int, block_device]:
     """Find the device below that is to answer an ioctl: there is one only if the table has one target.
 
     Returns (r, index for dm_unprepare_ioctl(), block device): r is 0, 1 for a device of which only a part is used, or
@@ -371,12 +376,12 @@ def dm_prepare_ioctl(md):
     while True:
         map, srcu_idx = dm_get_live_table(md)
         if map is None or not dm_table.dm_table_get_size(map) or dm_table.dm_table_get_num_targets(map) != 1:
-            return -ENOTTY, srcu_idx, None
+            return -ENOTTY, srcu_idx, NULL
         tgt = dm_table.dm_table_get_target(map, 0)
         if tgt.type.prepare_ioctl is None:
-            return -ENOTTY, srcu_idx, None
+            return -ENOTTY, srcu_idx, NULL
         if dm_suspended_md(md):
-            return -EAGAIN, srcu_idx, None
+            return -EAGAIN, srcu_idx, NULL
         r, bdev = tgt.type.prepare_ioctl(tgt)
         if r != -ENOTCONN or fatal_signal_pending(this().context):
             return r, srcu_idx, bdev
@@ -384,12 +389,12 @@ def dm_prepare_ioctl(md):
         msleep(10)
 
 
-def dm_unprepare_ioctl(md, srcu_idx):
+def dm_unprepare_ioctl(md: mapped_device, srcu_idx: int) -> None:
     """The ioctl is done."""
     dm_put_live_table(md, srcu_idx)
 
 
-def dm_blk_ioctl(bdev, mode, cmd, arg):
+def dm_blk_ioctl(bdev: block_device, mode: int, cmd: int, arg: dm_arg) -> int:
     """Hand an ioctl to the device below. Returns what its driver says, or -errno."""
     md = bdev.bd_disk.private_data
     r, srcu_idx, bdev = dm_prepare_ioctl(md)
@@ -401,14 +406,14 @@ def dm_blk_ioctl(bdev, mode, cmd, arg):
 
 # Clones
 
-def alloc_io(md, bio):
+def alloc_io(md: mapped_device, bio: bio_struct) -> dm_io:
     """Begin with a bio: allocate what is kept of it, with its first clone; None on failure."""
     clone = bio_module.bio_alloc_bioset(GFP_NOIO, 0, md.io_bs)
     if clone is None:
-        return None
+        return NULL
     tio = clone._front = dm_target_io(clone=clone)
     tio.inside_dm_io = True
-    tio.io = None
+    tio.io = NULL
     io = dm_io(tio=tio)
     io.status = 0
     io.io_count = 1
@@ -418,19 +423,19 @@ def alloc_io(md, bio):
     return io
 
 
-def free_io(md, io):
+def free_io(md: mapped_device, io: dm_io) -> None:
     """Free it."""
     bio_module.bio_put(io.tio.clone)
 
 
-def alloc_tio(ci, ti, target_bio_nr, gfp_mask):
+def alloc_tio(ci: clone_info, ti: dm_target, target_bio_nr: int, gfp_mask: int) -> dm_target_io:
     """Get a clone for a target: the first one of its bio lies ready. Returns its dm_target_io; None on failure."""
     if ci.io.tio.io is None:
         tio = ci.io.tio
     else:
         clone = bio_module.bio_alloc_bioset(gfp_mask, 0, ci.io.md.bs)
         if clone is None:
-            return None
+            return NULL
         tio = clone._front = dm_target_io(clone=clone)
         tio.inside_dm_io = False
     tio.io = ci.io
@@ -439,32 +444,32 @@ def alloc_tio(ci, ti, target_bio_nr, gfp_mask):
     return tio
 
 
-def free_tio(tio):
+def free_tio(tio: dm_target_io) -> None:
     """Free a clone. The first of its bio goes with the dm_io."""
     if not tio.inside_dm_io:
         bio_module.bio_put(tio.clone)
 
 
-def md_in_flight_bios(md):
+def md_in_flight_bios(md: mapped_device) -> bool:
     """Whether bios are under way."""
     return sum(sum(cpu.in_flight) for cpu in dm_disk(md).part0.dkstats) != 0
 
 
-def md_in_flight(md):
+def md_in_flight(md: mapped_device) -> bool:
     """Whether I/O is under way."""
     if queue_is_mq(md.queue):
         return blk_mq.blk_mq_queue_inflight(md.queue)
     return md_in_flight_bios(md)
 
 
-def start_io_acct(io):
+def start_io_acct(io: dm_io) -> None:
     """Count a bio that begins."""
     md, bio = io.md, io.orig_bio
     io.start_time = jiffies()
     bio_module.generic_start_io_acct(md.queue, bio_op(bio), bio_sectors(bio), dm_disk(md).part0)
 
 
-def end_io_acct(io):
+def end_io_acct(io: dm_io) -> None:
     """Count a bio that ends, and wake who waits for the last one to."""
     md, bio = io.md, io.orig_bio
     bio_module.generic_end_io_acct(md.queue, bio_op(bio), dm_disk(md).part0, io.start_time)
@@ -472,7 +477,7 @@ def end_io_acct(io):
         wake_up(md.wait)
 
 
-def queue_io(md, bio):
+def queue_io(md: mapped_device, bio: bio_struct) -> None:
     """Let a bio wait until the device's worker submits it."""
     bio_list_add(md.deferred, bio)
     queue_work(md.wq, md.work)
@@ -480,7 +485,7 @@ def queue_io(md, bio):
 
 # The live table
 
-def dm_get_live_table(md):
+def dm_get_live_table(md: mapped_device) -> tuple[dm_table.dm_table, int]:
     """The live table, or None; it stays while it is held. Returns (it, index for dm_put_live_table()).
 
     In C the index is an out-parameter.
@@ -489,31 +494,31 @@ def dm_get_live_table(md):
     return md.map, srcu_idx
 
 
-def dm_put_live_table(md, srcu_idx):
+def dm_put_live_table(md: mapped_device, srcu_idx: int) -> None:
     """Let it go."""
     srcu_read_unlock(md.io_barrier, srcu_idx)
 
 
-def dm_sync_table(md):
+def dm_sync_table(md: mapped_device) -> None:
     """Wait until nobody holds a table that was the live one."""
     synchronize_srcu(md.io_barrier)
     synchronize_rcu()
 
 
-def dm_get_live_table_fast(md):
+def dm_get_live_table_fast(md: mapped_device) -> dm_table.dm_table:
     """The live table, for somebody who does not sleep before he lets it go."""
     rcu_read_lock()
     return md.map
 
 
-def dm_put_live_table_fast(md):
+def dm_put_live_table_fast(md: mapped_device) -> None:
     """Let it go."""
     rcu_read_unlock()
 
 
 # Devices below
 
-def open_table_device(td, dev, md):
+def open_table_device(td: table_device, dev: int, md: mapped_device) -> int:
     """Open a block device for a table, for device mapper alone. Returns 0 or -errno."""
     BUG_ON(td.dm_dev.bdev is not None)
     bdev = block_dev.blkdev_get_by_dev(dev, td.dm_dev.mode | FMODE_EXCL, DM_CLAIM_PTR)
@@ -528,25 +533,25 @@ def open_table_device(td, dev, md):
     return 0
 
 
-def close_table_device(td, md):
+def close_table_device(td: table_device, md: mapped_device) -> None:
     """Close it."""
     if td.dm_dev.bdev is None:
         return
     block_dev.bd_unlink_disk_holder(td.dm_dev.bdev, dm_disk(md))
     block_dev.blkdev_put(td.dm_dev.bdev, td.dm_dev.mode | FMODE_EXCL)
-    td.dm_dev.bdev = None
-    td.dm_dev.dax_dev = None
+    td.dm_dev.bdev = NULL
+    td.dm_dev.dax_dev = NULL
 
 
-def find_table_device(devices, dev, mode):
+def find_table_device(devices: list_head, dev: int, mode: int) -> table_device:
     """The block device of that number, if it is open with that mode; else None."""
     for td in devices:
         if td.dm_dev.bdev.bd_dev == dev and td.dm_dev.mode == mode:
             return td
-    return None
+    return NULL
 
 
-def dm_get_table_device(md, dev, mode):
+def dm_get_table_device(md: mapped_device, dev: int, mode: int) -> tuple[int, dm_dev]:
     """Open a block device for a table, once for all tables of a device. Returns (0, dm_dev) or (-errno, None).
 
     In C the dm_dev is an out-parameter.
@@ -555,12 +560,12 @@ def dm_get_table_device(md, dev, mode):
     if td is None:
         td = kzalloc_node(table_device, GFP_KERNEL, md.numa_node_id)
         if td is None:
-            return -ENOMEM, None
+            return -ENOMEM, NULL
         td.dm_dev = dm_dev(mode=mode, _owner=td)
         r = open_table_device(td, dev, md)
         if r:
             kfree(td)
-            return r, None
+            return r, NULL
         td.dm_dev.name = format_dev_t(dev)
         td.count = 1
         list_add(td, md.table_devices, "list")
@@ -569,7 +574,7 @@ def dm_get_table_device(md, dev, mode):
     return 0, td.dm_dev
 
 
-def dm_put_table_device(md, d):
+def dm_put_table_device(md: mapped_device, d: dm_dev) -> None:
     """Close it; the last one to do so does."""
     td = d._owner
     td.count -= 1
@@ -579,19 +584,19 @@ def dm_put_table_device(md, d):
         kfree(td)
 
 
-def free_table_devices(devices):
+def free_table_devices(devices: list_head) -> None:
     """There should be none open any more: free what is kept of them."""
     for td in devices:
         DMWARN(DM_MSG_PREFIX, f"dm_destroy: {td.dm_dev.name} still exists with {td.count} references")
         kfree(td)
 
 
-def dm_get_geometry(md):
+def dm_get_geometry(md: mapped_device) -> tuple[int, hd_geometry]:
     """The geometry of a device. Returns (0, hd_geometry); in C that is an out-parameter."""
     return 0, md.geometry
 
 
-def dm_set_geometry(md, geo):
+def dm_set_geometry(md: mapped_device, geo: hd_geometry) -> int:
     """Set it. Returns 0, or -EINVAL where it begins behind its own end."""
     size = geo.cylinders * geo.heads * geo.sectors
     if geo.start > size:
@@ -603,12 +608,12 @@ def dm_set_geometry(md, geo):
 
 # How a bio ends
 
-def __noflush_suspending(md):
+def __noflush_suspending(md: mapped_device) -> bool:
     """Whether the device is being suspended, and I/O that targets can't do now is to wait until it is resumed."""
     return test_bit(DMF_NOFLUSH_SUSPENDING, md.flags)
 
 
-def dec_pending(io, error):
+def dec_pending(io: dm_io, error: int) -> None:
     """One clone of a bio, or its submitter, is done, with this status. With the last one, the bio ends.
 
     A bio that a target wants to have again later waits, if the device is being suspended so; else it fails. One that
@@ -640,29 +645,24 @@ def dec_pending(io, error):
         bio_module.bio_endio(bio)
 
 
-def disable_discard(md):
+def disable_discard(md: mapped_device) -> None:
     """A device below refused to discard: do not ask again."""
     limits = dm_get_queue_limits(md)
     limits.max_discard_sectors = 0
     blk_core.blk_queue_flag_clear(QUEUE_FLAG_DISCARD, md.queue)
 
 
-def disable_write_same(md):
-    """A device below refused to repeat a block: do not ask again."""
-    dm_get_queue_limits(md).max_write_same_sectors = 0
-
-
-def disable_write_zeroes(md):
+def disable_write_zeroes(md: mapped_device) -> None:
     """A device below refused to write zeroes: do not ask again."""
     dm_get_queue_limits(md).max_write_zeroes_sectors = 0
 
 
-def swap_bios_limit(ti, bio):
+def swap_bios_limit(ti: dm_target, bio: bio_struct) -> bool:
     """Whether a bio is one of swapping, of which the target takes so many at once."""
     return bool(bio.bi_opf & REQ_SWAP) and ti.limit_swap_bios
 
 
-def clone_endio(bio):
+def clone_endio(bio: bio_struct) -> None:
     """A clone has ended; its target may have a say."""
     error = bio.bi_status
     tio = bio._front
@@ -673,8 +673,6 @@ def clone_endio(bio):
         limits = bio.bi_disk.queue.limits
         if bio_op(bio) == REQ_OP_DISCARD and not limits.max_discard_sectors:
             disable_discard(md)
-        elif bio_op(bio) == REQ_OP_WRITE_SAME and not limits.max_write_same_sectors:
-            disable_write_same(md)
         elif bio_op(bio) == REQ_OP_WRITE_ZEROES and not limits.max_write_zeroes_sectors:
             disable_write_zeroes(md)
     if endio is not None:
@@ -686,20 +684,19 @@ def clone_endio(bio):
         elif r != DM_ENDIO_DONE:
             DMWARN(DM_MSG_PREFIX, f"unimplemented target endio return value: {r}")
             BUG_ON(True, "a target's end_io")
-    if swap_bios_limit(tio.ti, bio):
-        up(md.swap_bios_semaphore)
+    BUG_ON(swap_bios_limit(tio.ti, bio), "no target of the model limits bios of swapping")
     free_tio(tio)
     dec_pending(io, error)
 
 
 # How a bio is cut
 
-def max_io_len_target_boundary(sector, ti):
+def max_io_len_target_boundary(sector: int, ti: dm_target) -> int:
     """How many sectors there are from `sector` to the end of its target."""
     return ti.len - dm_target_offset(ti, sector)
 
 
-def max_io_len(sector, ti):
+def max_io_len(sector: int, ti: dm_target) -> int:
     """How many sectors from `sector` on a target takes at once."""
     length = max_io_len_target_boundary(sector, ti)
     if ti.max_io_len:
@@ -707,60 +704,28 @@ def max_io_len(sector, ti):
     return length
 
 
-def dm_set_target_max_io_len(ti, len):
+def dm_set_target_max_io_len(ti: dm_target, len: int) -> int:
     """Let a target get no bio that crosses a multiple of so many sectors. Returns 0 or -EINVAL."""
     if len > UINT_MAX:
         DMERR(DM_MSG_PREFIX, f"Specified maximum size of target IO ({len}) exceeds limit ({UINT_MAX})")
-        ti.error = "Maximum size of target IO is too large"
-        return -EINVAL
+        return invalid(ti, "Maximum size of target IO is too large")
     ti.max_io_len = len
     return 0
 
 
-def dm_accept_partial_bio(bio, n_sectors):
-    """A target, mapping a clone, takes only its first sectors: the rest comes again as another."""
-    tio = bio._front
-    bi_size = bio.bi_iter.bi_size >> SECTOR_SHIFT
-    BUG_ON(bio.bi_opf & REQ_PREFLUSH)
-    BUG_ON(bi_size > tio.len_ptr[0])
-    BUG_ON(n_sectors > bi_size)
-    tio.len_ptr[0] -= bi_size - n_sectors
-    bio.bi_iter.bi_size = n_sectors << SECTOR_SHIFT
-
-
-def __set_swap_bios_limit(md, latch):
-    """Let `latch` bios of swapping through at once from now on."""
-    while latch < md.swap_bios:
-        down(md.swap_bios_semaphore)
-        md.swap_bios -= 1
-    while latch > md.swap_bios:
-        up(md.swap_bios_semaphore)
-        md.swap_bios += 1
-
-
-def __map_bio(tio):
+def __map_bio(tio: dm_target_io) -> int:
     """Give a clone to its target, and do what that says. Returns a cookie to poll with."""
     clone = tio.clone
     io = tio.io
-    md = io.md
     ti = tio.ti
     ret = BLK_QC_T_NONE
     clone.bi_end_io = clone_endio
     io.io_count += 1
-    if swap_bios_limit(ti, clone):
-        latch = get_swap_bios()
-        if latch != md.swap_bios:
-            __set_swap_bios_limit(md, latch)
-        down(md.swap_bios_semaphore)
+    BUG_ON(swap_bios_limit(ti, clone), "no target of the model limits bios of swapping")
     r = ti.type.map(ti, clone)
     if r == DM_MAPIO_REMAPPED:
-        if md.type == DM_TYPE_NVME_BIO_BASED:
-            ret = blk_core.direct_make_request(clone)
-        else:
-            ret = blk_core.generic_make_request(clone)
+        ret = blk_core.generic_make_request(clone)
     elif r in (DM_MAPIO_KILL, DM_MAPIO_REQUEUE):
-        if swap_bios_limit(ti, clone):
-            up(md.swap_bios_semaphore)
         free_tio(tio)
         dec_pending(io, BLK_STS_IOERR if r == DM_MAPIO_KILL else BLK_STS_DM_REQUEUE)
     elif r != DM_MAPIO_SUBMITTED:
@@ -769,13 +734,13 @@ def __map_bio(tio):
     return ret
 
 
-def bio_setup_sector(bio, sector, len):
+def bio_setup_sector(bio: bio_struct, sector: int, len: int) -> None:
     """Let a bio be one for so many sectors from `sector` on."""
     bio.bi_iter.bi_sector = sector
     bio.bi_iter.bi_size = to_bytes(len)
 
 
-def clone_bio(tio, bio, sector, len):
+def clone_bio(tio: dm_target_io, bio: bio_struct, sector: int, len: int) -> int:
     """Make a clone one for `len` sectors of a bio, from `sector` on. Returns 0."""
     clone = tio.clone
     bio_module.__bio_clone_fast(clone, bio)
@@ -784,7 +749,7 @@ def clone_bio(tio, bio, sector, len):
     return 0
 
 
-def alloc_multiple_bios(blist, ci, ti, num_bios):
+def alloc_multiple_bios(blist: bio_list, ci: clone_info, ti: dm_target, num_bios: int) -> None:
     """Put so many clones on a list: without waiting or, if that fails, with it, while nobody else does the same."""
     if not num_bios:
         return
@@ -806,17 +771,16 @@ def alloc_multiple_bios(blist, ci, ti, num_bios):
             free_tio(bio._front)
 
 
-def __clone_and_map_simple_bio(ci, tio, len):
-    """Make a clone one for len[0] sectors (or, None, for all) of the bio, and map it. Returns a cookie."""
+def __clone_and_map_simple_bio(ci: clone_info, tio: dm_target_io, len: int | None) -> int:
+    """Make a clone one for `len` sectors (or, None, for all) of the bio, and map it. Returns a cookie."""
     clone = tio.clone
-    tio.len_ptr = len
     bio_module.__bio_clone_fast(clone, ci.bio)
     if len is not None:
-        bio_setup_sector(clone, ci.sector, len[0])
+        bio_setup_sector(clone, ci.sector, len)
     return __map_bio(tio)
 
 
-def __send_duplicate_bios(ci, ti, num_bios, len):
+def __send_duplicate_bios(ci: clone_info, ti: dm_target, num_bios: int, len: int | None) -> None:
     """Map so many clones of the same sectors."""
     blist = bio_list()
     alloc_multiple_bios(blist, ci, ti, num_bios)
@@ -824,7 +788,7 @@ def __send_duplicate_bios(ci, ti, num_bios, len):
         __clone_and_map_simple_bio(ci, bio._front, len)
 
 
-def __send_empty_flush(ci):
+def __send_empty_flush(ci: clone_info) -> int:
     """Send a flush to all targets, as many times as each wants. Returns 0."""
     bio_set_dev(ci.bio, ci.io.md.bdev)
     BUG_ON(bio_has_data(ci.bio))
@@ -835,89 +799,73 @@ def __send_empty_flush(ci):
     return 0
 
 
-def __clone_and_map_data_bio(ci, ti, sector, len):
-    """Map a clone of len[0] sectors of the bio. Returns 0 or -errno."""
+def __clone_and_map_data_bio(ci: clone_info, ti: dm_target, sector: int, len: int) -> int:
+    """Map a clone of `len` sectors of the bio, from `sector` on. Returns 0."""
     tio = alloc_tio(ci, ti, 0, GFP_NOIO)
-    tio.len_ptr = len
-    r = clone_bio(tio, ci.bio, sector, len[0])
-    if r < 0:
-        free_tio(tio)
-        return r
+    clone_bio(tio, ci.bio, sector, len)  # which can fail only where there are integrity data
     __map_bio(tio)
     return 0
 
 
-def get_num_discard_bios(ti):
+def get_num_discard_bios(ti: dm_target) -> int:
     """How many clones of a discard a target wants."""
     return ti.num_discard_bios
 
 
-def get_num_secure_erase_bios(ti):
+def get_num_secure_erase_bios(ti: dm_target) -> int:
     """How many clones of an erasure for good a target wants."""
     return ti.num_secure_erase_bios
 
 
-def get_num_write_same_bios(ti):
-    """How many clones of a write-same a target wants."""
-    return ti.num_write_same_bios
-
-
-def get_num_write_zeroes_bios(ti):
+def get_num_write_zeroes_bios(ti: dm_target) -> int:
     """How many clones of a write of zeroes a target wants."""
     return ti.num_write_zeroes_bios
 
 
-def __send_changing_extent_only(ci, ti, num_bios):
+def __send_changing_extent_only(ci: clone_info, ti: dm_target, num_bios: int) -> int:
     """Map so many clones of a bio without data, up to the target's end. Returns 0, or -EOPNOTSUPP for none."""
     if not num_bios:
         return -EOPNOTSUPP
-    length = [min(ci.sector_count, max_io_len_target_boundary(ci.sector, ti))]
+    length = min(ci.sector_count, max_io_len_target_boundary(ci.sector, ti))
     __send_duplicate_bios(ci, ti, num_bios, length)
-    ci.sector += length[0]
-    ci.sector_count -= length[0]
+    ci.sector += length
+    ci.sector_count -= length
     return 0
 
 
-def __send_discard(ci, ti):
+def __send_discard(ci: clone_info, ti: dm_target) -> int:
     """Map a discard."""
     return __send_changing_extent_only(ci, ti, get_num_discard_bios(ti))
 
 
-def __send_secure_erase(ci, ti):
+def __send_secure_erase(ci: clone_info, ti: dm_target) -> int:
     """Map an erasure for good."""
     return __send_changing_extent_only(ci, ti, get_num_secure_erase_bios(ti))
 
 
-def __send_write_same(ci, ti):
-    """Map a write-same."""
-    return __send_changing_extent_only(ci, ti, get_num_write_same_bios(ti))
-
-
-def __send_write_zeroes(ci, ti):
+def __send_write_zeroes(ci: clone_info, ti: dm_target) -> int:
     """Map a write of zeroes."""
     return __send_changing_extent_only(ci, ti, get_num_write_zeroes_bios(ti))
 
 
-def is_abnormal_io(bio):
+def is_abnormal_io(bio: bio_struct) -> bool:
     """Whether a bio has no data of the length that it is for."""
     return bio_op(bio) in (REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES)
 
 
-def __process_abnormal_io(ci, ti):
+def __process_abnormal_io(ci: clone_info, ti: dm_target) -> tuple[bool, int]:
     """Map such a bio. Returns (whether it is one, 0 or -errno); in C the latter is an out-parameter."""
     op = bio_op(ci.bio)
     if op == REQ_OP_DISCARD:
         return True, __send_discard(ci, ti)
     if op == REQ_OP_SECURE_ERASE:
         return True, __send_secure_erase(ci, ti)
-    if op == REQ_OP_WRITE_SAME:
-        return True, __send_write_same(ci, ti)
     if op == REQ_OP_WRITE_ZEROES:
         return True, __send_write_zeroes(ci, ti)
     return False, 0
 
 
-def __split_and_process_non_flush(ci):
+def __split_and_process_non_flush(ci: clone_info) -> int:
     """Map as much of the bio as one target takes. Returns 0 or -errno."""
     ti = dm_table.dm_table_find_target(ci.map, ci.sector)
     if ti is None:
@@ -925,23 +873,23 @@ def __split_and_process_non_flush(ci):
     abnormal, r = __process_abnormal_io(ci, ti)
     if abnormal:
         return r
-    length = [min(max_io_len(ci.sector, ti), ci.sector_count)]
+    length = min(max_io_len(ci.sector, ti), ci.sector_count)
     r = __clone_and_map_data_bio(ci, ti, ci.sector, length)
     if r < 0:
         return r
-    ci.sector += length[0]
-    ci.sector_count -= length[0]
+    ci.sector += length
+    ci.sector_count -= length
     return 0
 
 
-def init_clone_info(ci, md, map, bio):
+def init_clone_info(ci: clone_info, md: mapped_device, map: dm_table.dm_table, bio: bio_struct) -> None:
     """Begin with a bio."""
     ci.map = map
     ci.io = alloc_io(md, bio)
     ci.sector = bio.bi_iter.bi_sector
 
 
-def __split_and_process_bio(md, map, bio):
+def __split_and_process_bio(md: mapped_device, map: dm_table.dm_table, bio: bio_struct) -> int:
     """Map a bio: its first piece now; the rest is submitted again, to come after what the first piece led to.
 
     Returns a cookie to poll with.
@@ -958,10 +906,6 @@ def __split_and_process_bio(md, map, bio):
         ci.sector_count = 0
         error = __send_empty_flush(ci)
         bio_module.bio_uninit(ci.bio)
-    elif bio_op(bio) == REQ_OP_ZONE_RESET:
-        ci.bio = bio
-        ci.sector_count = 0
-        error = __split_and_process_non_flush(ci)
     else:
         ci.bio = bio
         ci.sector_count = bio_sectors(bio)
@@ -981,32 +925,7 @@ def __split_and_process_bio(md, map, bio):
     return ret
 
 
-def __process_bio(md, map, bio, ti):
-    """The same for a device with one target that never has bios cut."""
-    ci = clone_info()
-    ret = BLK_QC_T_NONE
-    error = 0
-    init_clone_info(ci, md, map, bio)
-    if bio.bi_opf & REQ_PREFLUSH:
-        flush_bio = bio_struct()
-        bio_module.bio_init(flush_bio, None, 0)
-        flush_bio.bi_opf = REQ_OP_WRITE | REQ_PREFLUSH | REQ_SYNC
-        ci.bio = flush_bio
-        ci.sector_count = 0
-        error = __send_empty_flush(ci)
-        bio_module.bio_uninit(ci.bio)
-    else:
-        ci.bio = bio
-        ci.sector_count = bio_sectors(bio)
-        abnormal, error = __process_abnormal_io(ci, ti)
-        if not abnormal:
-            tio = alloc_tio(ci, ti, 0, GFP_NOIO)
-            ret = __clone_and_map_simple_bio(ci, tio, None)
-    dec_pending(ci.io, blk_core.errno_to_blk_status(error))
-    return ret
-
-
-def dm_process_bio(md, map, bio):
+def dm_process_bio(md: mapped_device, map: dm_table.dm_table, bio: bio_struct) -> int:
     """Map a bio by a table. One for a device without a table, or behind its end, fails. Returns a cookie."""
     ti = md.immutable_target
     if map is None:
@@ -1019,12 +938,10 @@ def dm_process_bio(md, map, bio):
             return BLK_QC_T_NONE
     if this().context.bio_list is not None and is_abnormal_io(bio):
         bio = blk_merge.blk_queue_split(md.queue, bio)
-    if dm_get_md_type(md) == DM_TYPE_NVME_BIO_BASED:
-        return __process_bio(md, map, bio, ti)
     return __split_and_process_bio(md, map, bio)
 
 
-def dm_make_request(q, bio):
+def dm_make_request(q: request_queue, bio: bio_struct) -> int:
     """Take a bio. While the device is suspended it waits, unless it reads ahead: that fails. Returns a cookie."""
     md = q.queuedata
     map, srcu_idx = dm_get_live_table(md)
@@ -1040,29 +957,14 @@ def dm_make_request(q, bio):
     return ret
 
 
-def dm_any_congested(congested_data, bdi_bits):
-    """Which of the bits WB_*_congested hold: for the device itself if it takes requests, else for any below."""
-    r = bdi_bits
-    md = congested_data
-    if not test_bit(DMF_BLOCK_IO_FOR_SUSPEND, md.flags):
-        if dm_rq.dm_request_based(md):
-            r = md.queue.backing_dev_info._congested.state & bdi_bits
-        else:
-            map = dm_get_live_table_fast(md)
-            if map is not None:
-                r = dm_table.dm_table_any_congested(map, bdi_bits)
-            dm_put_live_table_fast(md)
-    return r
-
-
 # A device is made
 
-def free_minor(minor):
+def free_minor(minor: int) -> None:
     """Give a minor number back."""
     idr_remove(variables()._minor_idr, minor)
 
 
-def specific_minor(minor):
+def specific_minor(minor: int) -> int:
     """Take that minor number. Returns 0; -EINVAL for one that is too large, -EBUSY for one that is taken."""
     if minor >= 1 << MINORBITS:
         return -EINVAL
@@ -1072,20 +974,20 @@ def specific_minor(minor):
     return 0
 
 
-def next_free_minor():
+def next_free_minor() -> tuple[int, int]:
     """Take the lowest minor number that is free. Returns (0, it) or (-errno, None); in C an out-parameter."""
     r = idr_alloc(variables()._minor_idr, MINOR_ALLOCED, 0, 1 << MINORBITS, GFP_NOWAIT)
-    return (r, None) if r < 0 else (0, r)
+    return (r, NULL) if r < 0 else (0, r)
 
 
-def cleanup_mapped_device(md):
+def cleanup_mapped_device(md: mapped_device) -> None:
     """Take a device apart, as far as it was made."""
     if md.wq is not None:
         destroy_workqueue(md.wq)
     bio_module.bioset_exit(md.bs)
     bio_module.bioset_exit(md.io_bs)
     if md.disk is not None:
-        md.disk.private_data = None
+        md.disk.private_data = NULL
         genhd.del_gendisk(md.disk)
         genhd.put_disk(md.disk)
     if md.queue is not None:
@@ -1093,32 +995,32 @@ def cleanup_mapped_device(md):
     cleanup_srcu_struct(md.io_barrier)
     if md.bdev is not None:
         block_dev.bdput(md.bdev)
-        md.bdev = None
+        md.bdev = NULL
     dm_rq.dm_mq_cleanup_mapped_device(md)
 
 
-def alloc_dev(minor):
+def alloc_dev(minor: int) -> mapped_device:
     """Make an empty device, with that minor number or (DM_ANY_MINOR) a free one: a disk that takes bios, without a
     table. Returns it; None on failure."""
     numa_node_id = dm_get_numa_node()
     md = kzalloc_node(mapped_device, GFP_KERNEL, numa_node_id)
     if md is None:
         DMWARN(DM_MSG_PREFIX, "unable to allocate device, out of memory.")
-        return None
+        return NULL
     with ExitStack() as undo:
         undo.callback(kfree, md)
         if not try_module_get(THIS_MODULE):
-            return None
+            return NULL
         undo.callback(module_put, THIS_MODULE)
         if minor == DM_ANY_MINOR:
             r, minor = next_free_minor()
         else:
             r = specific_minor(minor)
         if r < 0:
-            return None
+            return NULL
         undo.callback(free_minor, minor)
         if init_srcu_struct(md.io_barrier) < 0:
-            return None
+            return NULL
         undo.callback(cleanup_mapped_device, md)
 
         md.numa_node_id = numa_node_id
@@ -1128,16 +1030,15 @@ def alloc_dev(minor):
         md.open_count = md.event_nr = md.uevent_seq = 0
         md.queue = blk_core.blk_alloc_queue_node(GFP_KERNEL, numa_node_id)
         if md.queue is None:
-            return None
+            return NULL
         md.queue.queuedata = md
         # until a table says what the device is; with requests, blk-mq then puts its own in this place
         blk_settings.blk_queue_make_request(md.queue, dm_make_request)
         md.disk = genhd.__alloc_disk_node(1, md.numa_node_id)
         if md.disk is None:
-            return None
+            return NULL
         INIT_WORK(md.work, dm_wq_work, md)
         md.swap_bios = get_swap_bios()
-        sema_init(md.swap_bios_semaphore, md.swap_bios)
 
         md.disk.major = variables()._major
         md.disk.first_minor = minor
@@ -1149,17 +1050,17 @@ def alloc_dev(minor):
         md.name = format_dev_t(MKDEV(variables()._major, minor))
         md.wq = alloc_workqueue("kdmflush")
         if md.wq is None:
-            return None
+            return NULL
         md.bdev = genhd.bdget_disk(md.disk, 0)
         if md.bdev is None:
-            return None
+            return NULL
         # from here on others find it
         idr_replace(variables()._minor_idr, md, minor)
         undo.pop_all()
     return md
 
 
-def free_dev(md):
+def free_dev(md: mapped_device) -> None:
     """Free a device."""
     minor = MINOR(disk_devt(md.disk))
     unlock_fs(md)
@@ -1172,7 +1073,7 @@ def free_dev(md):
 
 # A table becomes the live one
 
-def __bind_mempools(md, t):
+def __bind_mempools(md: mapped_device, t: dm_table.dm_table) -> int:
     """Let the device's clones be from what the table brought. Returns 0 or -ENOMEM.
 
     A table for requests leaves a device what it has: the room before its clones never changes.
@@ -1196,7 +1097,7 @@ def __bind_mempools(md, t):
     return ret
 
 
-def event_callback(context):
+def event_callback(context: mapped_device) -> None:
     """A target of the live table has something to tell: wake who waits for that."""
     md = context
     uevents = list_head()
@@ -1207,13 +1108,13 @@ def event_callback(context):
     dm_issue_global_event()
 
 
-def __set_size(md, size):
+def __set_size(md: mapped_device, size: int) -> None:
     """Let the device have so many sectors."""
     set_capacity(md.disk, size)
     i_size_write(md.bdev.bd_inode, size << SECTOR_SHIFT)
 
 
-def __bind(md, t, limits):
+def __bind(md: mapped_device, t: dm_table.dm_table, limits: queue_limits) -> dm_table.dm_table:
     """Make a table the live one. Returns the one that was, or None; or an error pointer."""
     q = md.queue
     request_based = dm_table.dm_table_request_based(t)
@@ -1239,68 +1140,67 @@ def __bind(md, t, limits):
     return old_map
 
 
-def __unbind(md):
+def __unbind(md: mapped_device) -> dm_table.dm_table:
     """Take the live table away. Returns it, or None."""
     map = md.map
     if map is None:
-        return None
-    dm_table.dm_table_event_callback(map, None, None)
-    md.map = None
+        return NULL
+    dm_table.dm_table_event_callback(map, NULL, NULL)
+    md.map = NULL
     dm_sync_table(md)
     return map
 
 
-def dm_create(minor):
+def dm_create(minor: int) -> tuple[int, mapped_device]:
     """Make a device. Returns (0, it), or (-errno, None): -ENXIO whatever failed, which the kernel does not say.
 
     In C the device is an out-parameter.
     """
     md = alloc_dev(minor)
     if md is None:
-        return -ENXIO, None
+        return -ENXIO, NULL
     r = dm_sysfs.dm_sysfs_init(md)
     if r:
         free_dev(md)
-        return r, None
+        return r, NULL
     return 0, md
 
 
-def dm_lock_md_type(md):
+def dm_lock_md_type(md: mapped_device) -> None:
     """Keep others from loading a table. (One thread needs no locks.)"""
 
 
-def dm_unlock_md_type(md):
+def dm_unlock_md_type(md: mapped_device) -> None:
     """Let others load one."""
 
 
-def dm_set_md_type(md, type):
+def dm_set_md_type(md: mapped_device, type: int) -> None:
     """Say what kind of device it is."""
     md.type = type
 
 
-def dm_get_md_type(md):
+def dm_get_md_type(md: mapped_device) -> int:
     """What kind of device it is, DM_TYPE_*."""
     return md.type
 
 
-def dm_get_immutable_target_type(md):
+def dm_get_immutable_target_type(md: mapped_device) -> target_type:
     """The type of target that no other may follow on the device, or None."""
     return md.immutable_target_type
 
 
-def dm_get_queue_limits(md):
+def dm_get_queue_limits(md: mapped_device) -> queue_limits:
     """The device's limits, which live as long as the device is held."""
     BUG_ON(not md.holders)
     return md.queue.limits
 
 
-def dm_init_congested_fn(md):
-    """Let writeback ask the device whether it is congested."""
+def dm_init_congested_fn(md: mapped_device) -> None:
+    """Let writeback ask the device whether it is congested: say whom to ask. (There is no writeback that would.)"""
     md.queue.backing_dev_info.congested_data = md
-    md.queue.backing_dev_info.congested_fn = dm_any_congested
 
 
-def dm_setup_md_queue(md, t):
+def dm_setup_md_queue(md: mapped_device, t: dm_table.dm_table) -> int:
     """Set up a device's queue for its first table. Returns 0 or -errno; the log says what failed."""
     type = dm_get_md_type(md)
     if type == DM_TYPE_REQUEST_BASED:
@@ -1325,49 +1225,41 @@ def dm_setup_md_queue(md, t):
 
 # Finding, holding and destroying
 
-def dm_get_md(dev):
+def dm_get_md(dev: int) -> mapped_device:
     """The device of a number, held; None for no such, or one that is going."""
     minor = MINOR(dev)
     if MAJOR(dev) != variables()._major or minor >= 1 << MINORBITS:
-        return None
+        return NULL
     md = idr_find(variables()._minor_idr, minor)
     if (md is None or md is MINOR_ALLOCED or MINOR(disk_devt(dm_disk(md))) != minor
             or test_bit(DMF_FREEING, md.flags) or dm_deleting_md(md)):
-        return None
+        return NULL
     dm_get(md)
     return md
 
 
-def dm_get_mdptr(md):
+def dm_get_mdptr(md: mapped_device) -> Any:
     """The device's cell in the tables of names, or None."""
     return md.interface_ptr
 
 
-def dm_set_mdptr(md, ptr):
+def dm_set_mdptr(md: mapped_device, ptr: Any) -> None:
     """Say which that is."""
     md.interface_ptr = ptr
 
 
-def dm_get(md):
+def dm_get(md: mapped_device) -> None:
     """Hold a device."""
     md.holders += 1
     BUG_ON(test_bit(DMF_FREEING, md.flags))
 
 
-def dm_hold(md):
-    """Hold a device that may be going. Returns 0, or -EBUSY where it is."""
-    if test_bit(DMF_FREEING, md.flags):
-        return -EBUSY
-    dm_get(md)
-    return 0
-
-
-def dm_device_name(md):
+def dm_device_name(md: mapped_device) -> str:
     """Its name in the log, "major:minor"."""
     return md.name
 
 
-def __dm_destroy(md, wait):
+def __dm_destroy(md: mapped_device, wait: bool) -> None:
     """Destroy a device that nobody can find any more. `wait`: until nobody holds it."""
     idr_replace(variables()._minor_idr, MINOR_ALLOCED, MINOR(disk_devt(dm_disk(md))))
     md.flags |= 1 << DMF_FREEING
@@ -1390,24 +1282,24 @@ def __dm_destroy(md, wait):
     free_dev(md)
 
 
-def dm_destroy(md):
+def dm_destroy(md: mapped_device) -> None:
     """Destroy a device, once nobody holds it."""
     __dm_destroy(md, True)
 
 
-def dm_destroy_immediate(md):
+def dm_destroy_immediate(md: mapped_device) -> None:
     """Destroy a device, whoever holds it."""
     __dm_destroy(md, False)
 
 
-def dm_put(md):
+def dm_put(md: mapped_device) -> None:
     """Let a device go."""
     md.holders -= 1
 
 
 # Suspending and resuming
 
-def dm_wait_for_completion(md, task_state):
+def dm_wait_for_completion(md: mapped_device, task_state: int) -> int:
     """Wait until no I/O is under way. Returns 0, or -EINTR where a signal comes first and task_state heeds it."""
     r = 0
     wait = wait_queue_entry()
@@ -1424,7 +1316,7 @@ def dm_wait_for_completion(md, task_state):
     return r
 
 
-def dm_wq_work(work):
+def dm_wq_work(work: work_struct) -> None:
     """Submit the bios that waited, unless the device is being suspended."""
     md = work.data
     map, srcu_idx = dm_get_live_table(md)
@@ -1439,13 +1331,13 @@ def dm_wq_work(work):
     dm_put_live_table(md, srcu_idx)
 
 
-def dm_queue_flush(md):
+def dm_queue_flush(md: mapped_device) -> None:
     """Let bios through again, first those that waited."""
     md.flags &= ~(1 << DMF_BLOCK_IO_FOR_SUSPEND)
     queue_work(md.wq, md.work)
 
 
-def dm_swap_table(md, table):
+def dm_swap_table(md: mapped_device, table: dm_table.dm_table) -> dm_table.dm_table:
     """Make a table the live one of a suspended device. Returns the one that was, for the caller to destroy, or None.
 
     Returns ERR_PTR(-EINVAL) where the device is not suspended, or the table does not do. One without devices below
@@ -1454,7 +1346,7 @@ def dm_swap_table(md, table):
     if not dm_suspended_md(md):
         return ERR_PTR(-EINVAL)
     limits = queue_limits()
-    live_map = None
+    live_map = NULL
     if dm_table.dm_table_has_no_data_devices(table):
         live_map = dm_get_live_table_fast(md)
         if live_map is not None:
@@ -1469,28 +1361,29 @@ def dm_swap_table(md, table):
     return map
 
 
-def lock_fs(md):
+def lock_fs(md: mapped_device) -> int:
     """Freeze the file system on a device: there is none; but what is cached is written. Returns 0 or -errno."""
     WARN_ON(md.frozen_sb is not None)
     md.frozen_sb = block_dev.freeze_bdev(md.bdev)
     if IS_ERR(md.frozen_sb):
         r = PTR_ERR(md.frozen_sb)
-        md.frozen_sb = None
+        md.frozen_sb = NULL
         return r
     md.flags |= 1 << DMF_FROZEN
     return 0
 
 
-def unlock_fs(md):
+def unlock_fs(md: mapped_device) -> None:
     """Let it go on, if it is frozen."""
     if not test_bit(DMF_FROZEN, md.flags):
         return
     block_dev.thaw_bdev(md.bdev, md.frozen_sb)
-    md.frozen_sb = None
+    md.frozen_sb = NULL
     md.flags &= ~(1 << DMF_FROZEN)
 
 
-def __dm_suspend(md, map, suspend_flags, task_state, dmf_suspended_flag):
+def __dm_suspend(md: mapped_device, map: dm_table.dm_table, suspend_flags: int, task_state: int,
+                 dmf_suspended_flag: int) -> int:
     """Let bios wait from now on, then wait for those that are under way; set the flag when none is.
 
     Returns 0, or -errno; then everything goes on. DM_SUSPEND_NOFLUSH_FLAG: a target that can't do I/O now, so that it
@@ -1529,16 +1422,11 @@ def __dm_suspend(md, map, suspend_flags, task_state, dmf_suspended_flag):
     return r
 
 
-def dm_suspend(md, suspend_flags):
+def dm_suspend(md: mapped_device, suspend_flags: int) -> int:
     """Suspend a device. Returns 0, -EINVAL where it is suspended, -EINTR, or what freezing brings."""
-    while True:
-        if dm_suspended_md(md):
-            return -EINVAL
-        if not dm_suspended_internally_md(md):
-            break
-        r = wait_on_bit(lambda: md.flags, DMF_SUSPENDED_INTERNALLY, TASK_INTERRUPTIBLE)
-        if r:
-            return r
+    if dm_suspended_md(md):
+        return -EINVAL
+    BUG_ON(dm_suspended_internally_md(md), "what suspends from within is left out, and so is waiting for its end")
     map = md.map
     r = __dm_suspend(md, map, suspend_flags, TASK_INTERRUPTIBLE, DMF_SUSPENDED)
     if r:
@@ -1549,7 +1437,7 @@ def dm_suspend(md, suspend_flags):
     return 0
 
 
-def __dm_resume(md, map):
+def __dm_resume(md: mapped_device, map: dm_table.dm_table) -> int:
     """Let targets go on, then bios. Returns 0 or -errno."""
     if map is not None:
         r = dm_table.dm_table_resume_targets(map)
@@ -1562,16 +1450,11 @@ def __dm_resume(md, map):
     return 0
 
 
-def dm_resume(md):
+def dm_resume(md: mapped_device) -> int:
     """Resume a device. Returns 0; -EINVAL where it is not suspended, or has no table; or -errno of a target."""
-    while True:
-        if not dm_suspended_md(md):
-            return -EINVAL
-        if not dm_suspended_internally_md(md):
-            break
-        r = wait_on_bit(lambda: md.flags, DMF_SUSPENDED_INTERNALLY, TASK_INTERRUPTIBLE)
-        if r:
-            return r
+    if not dm_suspended_md(md):
+        return -EINVAL
+    BUG_ON(dm_suspended_internally_md(md), "what suspends from within is left out, and so is waiting for its end")
     map = md.map
     if map is None or not dm_table.dm_table_get_size(map):
         return -EINVAL
@@ -1582,61 +1465,9 @@ def dm_resume(md):
     return 0
 
 
-def __dm_internal_suspend(md, suspend_flags):
-    """Suspend a device for the kernel itself, within or without a suspension by user space."""
-    md.internal_suspend_count += 1
-    if md.internal_suspend_count > 1:
-        return
-    if dm_suspended_md(md):
-        md.flags |= 1 << DMF_SUSPENDED_INTERNALLY
-        return
-    map = md.map
-    __dm_suspend(md, map, suspend_flags, TASK_UNINTERRUPTIBLE, DMF_SUSPENDED_INTERNALLY)
-    md.flags |= 1 << DMF_POST_SUSPENDING
-    dm_table.dm_table_postsuspend_targets(map)
-    md.flags &= ~(1 << DMF_POST_SUSPENDING)
-
-
-def __dm_internal_resume(md):
-    """Undo that; the last one to do so does."""
-    BUG_ON(not md.internal_suspend_count)
-    md.internal_suspend_count -= 1
-    if md.internal_suspend_count:
-        return
-    if not dm_suspended_md(md):
-        __dm_resume(md, None)
-    md.flags &= ~(1 << DMF_SUSPENDED_INTERNALLY)
-
-
-def dm_internal_suspend_noflush(md):
-    """Suspend a device for the kernel itself; targets may put I/O back."""
-    __dm_internal_suspend(md, DM_SUSPEND_NOFLUSH_FLAG)
-
-
-def dm_internal_resume(md):
-    """Undo that."""
-    __dm_internal_resume(md)
-
-
-def dm_internal_suspend_fast(md):
-    """Only let bios wait, and wait for those under way; unless the device is suspended anyhow."""
-    if dm_suspended_md(md) or dm_suspended_internally_md(md):
-        return
-    md.flags |= 1 << DMF_BLOCK_IO_FOR_SUSPEND
-    synchronize_srcu(md.io_barrier)
-    flush_workqueue(md.wq)
-    dm_wait_for_completion(md, TASK_UNINTERRUPTIBLE)
-
-
-def dm_internal_resume_fast(md):
-    """Undo that."""
-    if not (dm_suspended_md(md) or dm_suspended_internally_md(md)):
-        dm_queue_flush(md)
-
-
 # Events
 
-def dm_kobject_uevent(md, action, cookie):
+def dm_kobject_uevent(md: mapped_device, action: str, cookie: int) -> int:
     """Tell user space what happened to a device; it gets its cookie (0: none) back. Returns 0 or -errno."""
     kobj = disk_to_dev(md.disk).kobj
     if not cookie:
@@ -1644,89 +1475,80 @@ def dm_kobject_uevent(md, action, cookie):
     return kobject_uevent_env(kobj, action, (f"{DM_COOKIE_ENV_VAR_NAME}={cookie}",))
 
 
-def dm_next_uevent_seq(md):
+def dm_next_uevent_seq(md: mapped_device) -> int:
     """The number of the next event that user space is told."""
     md.uevent_seq += 1
     return md.uevent_seq
 
 
-def dm_get_event_nr(md):
+def dm_get_event_nr(md: mapped_device) -> int:
     """How many events there were."""
     return md.event_nr
 
 
-def dm_wait_event(md, event_nr):
+def dm_wait_event(md: mapped_device, event_nr: int) -> int:
     """Wait until the number of events is another than event_nr. Returns 0, or -ERESTARTSYS for a signal."""
     return wait_event_interruptible(md.eventq, lambda: event_nr != md.event_nr)
 
 
-def dm_uevent_add(md, event):
+def dm_uevent_add(md: mapped_device, event: dm_uevent.dm_uevent) -> None:
     """Let user space be told of an event, with the next one that a target reports."""
     list_add(event, md.uevent_list, "elist")
 
 
-def dm_disk(md):
+def dm_disk(md: mapped_device) -> gendisk:
     """The device's disk."""
     return md.disk
 
 
-def dm_kobject(md):
+def dm_kobject(md: mapped_device) -> kobject:
     """The device's directory in sysfs."""
     return md.kobj_holder.kobj
 
 
-def dm_get_from_kobject(kobj):
+def dm_get_from_kobject(kobj: kobject) -> mapped_device:
     """The device of such a directory, held; None for one that is going."""
     md = kobj._owner._md
     if test_bit(DMF_FREEING, md.flags) or dm_deleting_md(md):
-        return None
+        return NULL
     dm_get(md)
     return md
 
 
-def dm_suspended_md(md):
+def dm_suspended_md(md: mapped_device) -> bool:
     """Whether user space has suspended the device."""
     return test_bit(DMF_SUSPENDED, md.flags)
 
 
-def dm_post_suspending_md(md):
-    """Whether the targets are being told that the device is suspended."""
-    return test_bit(DMF_POST_SUSPENDING, md.flags)
-
-
-def dm_suspended_internally_md(md):
+def dm_suspended_internally_md(md: mapped_device) -> bool:
     """Whether the kernel has suspended it for itself."""
     return test_bit(DMF_SUSPENDED_INTERNALLY, md.flags)
 
 
-def dm_test_deferred_remove_flag(md):
+def dm_test_deferred_remove_flag(md: mapped_device) -> bool:
     """Whether the device is to be removed when it is closed."""
     return test_bit(DMF_DEFERRED_REMOVE, md.flags)
 
 
-def dm_suspended(ti):
+def dm_suspended(ti: dm_target) -> int:
     """Whether a target's device is suspended."""
     return dm_suspended_md(dm_table.dm_table_get_md(ti.table))
 
 
-def dm_post_suspending(ti):
-    """Whether a target is being told so."""
-    return dm_post_suspending_md(dm_table.dm_table_get_md(ti.table))
-
-
-def dm_noflush_suspending(ti):
+def dm_noflush_suspending(ti: dm_target) -> bool:
     """Whether a target's device is being suspended, and it may put I/O back."""
     return __noflush_suspending(dm_table.dm_table_get_md(ti.table))
 
 
 # What clones are from
 
-def dm_alloc_md_mempools(md, type, integrity, per_io_data_size, min_pool_size):
+def dm_alloc_md_mempools(md: mapped_device, type: int, integrity: int, per_io_data_size: int,
+                         min_pool_size: int) -> dm_md_mempools:
     """Allocate what a device's clones will be from, so many bytes of a target's before each, at least so many in
     reserve. Returns it, or None. (`integrity`: the kernel is configured without.)"""
     pools = kzalloc_node(dm_md_mempools, GFP_KERNEL, md.numa_node_id)
     if pools is None:
-        return None
+        return NULL
     if type == DM_TYPE_REQUEST_BASED:
         pool_size = max(dm_rq.dm_get_reserved_rq_based_ios(), min_pool_size)
         front_pad = sizeof(dm_rq.dm_rq_clone_bio_info) - sizeof(bio_struct)
@@ -1737,14 +1559,14 @@ def dm_alloc_md_mempools(md, type, integrity, per_io_data_size, min_pool_size):
         io_front_pad = round_up(front_pad, 8) + sizeof(dm_io) - sizeof(dm_target_io)
         if bio_module.bioset_init(pools.io_bs, pool_size, io_front_pad, 0):
             dm_free_md_mempools(pools)
-            return None
+            return NULL
     if bio_module.bioset_init(pools.bs, pool_size, front_pad, 0):
         dm_free_md_mempools(pools)
-        return None
+        return NULL
     return pools
 
 
-def dm_free_md_mempools(pools):
+def dm_free_md_mempools(pools: dm_md_mempools) -> None:
     """Free it."""
     if pools is None:
         return

@@ -1,17 +1,27 @@
 """What drivers/md/dm-core.h declares: the mapped device, which only the core of device mapper looks into."""
 
+from __future__ import annotations
+
 from dataclasses import field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blkmodel.include.linux.bio import bio_list, bio_set
+from blkmodel.include.linux.blk_mq import blk_mq_tag_set
+from blkmodel.include.linux.blkdev import request_queue
+from blkmodel.include.linux.device_mapper import dm_target, target_type
+from blkmodel.include.linux.fs import block_device
+from blkmodel.include.linux.genhd import gendisk
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.hdreg import hd_geometry
 from blkmodel.services.devices.kobject import kobject
-from blkmodel.services.tasks.semaphore import semaphore
+from blkmodel.services.files.inode import super_block
 from blkmodel.services.tasks.srcu import srcu_struct
-from blkmodel.services.tasks.wait import completion, wait_queue_head
-from blkmodel.services.tasks.workqueue import work_struct
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.services.tasks.wait import completion as completion_struct, wait_queue_head
+from blkmodel.services.tasks.workqueue import work_struct, workqueue_struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from blkmodel.drivers.md.dm_table import dm_table
 
 DM_RESERVED_MAX_IOS = 1024
 
@@ -22,9 +32,9 @@ class dm_kobject_holder(Struct):
     its address)."""
 
     SIZE = 96
-    kobj: Any = field(default_factory=kobject)
-    completion: Any = field(default_factory=completion)
-    _md: Any = None
+    kobj: kobject = field(default_factory=kobject)
+    completion: completion_struct = field(default_factory=completion_struct)
+    _md: mapped_device = NULL
 
 
 @struct
@@ -38,40 +48,38 @@ class mapped_device(Struct):
     for I/O to end; eventq: who waits for event_nr to change. interface_ptr: its cell in the tables of names.
     """
 
-    table_devices: Any = field(default_factory=list_head)
-    map: Any = None
+    table_devices: list_head = field(default_factory=list_head)
+    map: dm_table = NULL
     flags: int = 0
     type: int = 0
     numa_node_id: int = 0
-    queue: Any = None
+    queue: request_queue = NULL
     holders: int = 0
     open_count: int = 0
-    immutable_target: Any = None
-    immutable_target_type: Any = None
+    immutable_target: dm_target = NULL
+    immutable_target_type: target_type = NULL
     name: str = ""
-    disk: Any = None
-    work: Any = field(default_factory=work_struct)
-    wait: Any = field(default_factory=wait_queue_head)
-    deferred: Any = field(default_factory=bio_list)
-    interface_ptr: Any = None
-    eventq: Any = field(default_factory=wait_queue_head)
+    disk: gendisk = NULL
+    work: work_struct = field(default_factory=work_struct)
+    wait: wait_queue_head = field(default_factory=wait_queue_head)
+    deferred: bio_list = field(default_factory=bio_list)
+    interface_ptr: Any = NULL
+    eventq: wait_queue_head = field(default_factory=wait_queue_head)
     event_nr: int = 0
     uevent_seq: int = 0
-    uevent_list: Any = field(default_factory=list_head)
-    internal_suspend_count: int = 0
-    io_bs: Any = field(default_factory=bio_set)
-    bs: Any = field(default_factory=bio_set)
-    wq: Any = None
-    frozen_sb: Any = None
-    geometry: Any = field(default_factory=hd_geometry)
-    kobj_holder: Any = field(default_factory=dm_kobject_holder)
-    bdev: Any = None
+    uevent_list: list_head = field(default_factory=list_head)
+    io_bs: bio_set = field(default_factory=bio_set)
+    bs: bio_set = field(default_factory=bio_set)
+    wq: workqueue_struct = NULL
+    frozen_sb: super_block = NULL
+    geometry: hd_geometry = field(default_factory=hd_geometry)
+    kobj_holder: dm_kobject_holder = field(default_factory=dm_kobject_holder)
+    bdev: block_device = NULL
     swap_bios: int = 0
-    swap_bios_semaphore: Any = field(default_factory=semaphore)
-    tag_set: Any = None
+    tag_set: blk_mq_tag_set = NULL
     init_tio_pdu: bool = False
-    io_barrier: Any = field(default_factory=srcu_struct)
+    io_barrier: srcu_struct = field(default_factory=srcu_struct)
 
 
-def dm_get_completion_from_kobject(kobj):
+def dm_get_completion_from_kobject(kobj: kobject) -> completion_struct:
     return kobj._owner.completion

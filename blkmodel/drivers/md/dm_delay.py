@@ -1,16 +1,19 @@
 """Delay: I/O goes to another device a given time later; reads, writes and flushes each have their own."""
 
+from collections.abc import Callable
 from dataclasses import field
 from typing import Any
 
 from blkmodel.block import blk_core
-from blkmodel.drivers.md import dm, dm_table, dm_target
+from blkmodel.drivers.md import dm, dm_table
+from blkmodel.drivers.md.dm_h import invalid
+from blkmodel.drivers.md.dm_target import dm_register_target, dm_unregister_target
 from blkmodel.include.linux.bio import bio_data_dir, bio_list, bio_list_add, bio_list_get, bio_sectors, bio_set_dev
-from blkmodel.include.linux.blk_types import REQ_PREFLUSH
+from blkmodel.include.linux.blk_types import REQ_PREFLUSH, bio
 from blkmodel.include.linux.blkdev import WRITE
 from blkmodel.include.linux.device_mapper import (
-    DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED, DM_TARGET_PASSES_INTEGRITY, DMERR, STATUSTYPE_INFO, STATUSTYPE_TABLE,
-    dm_target_offset, target_type)
+    DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED, DM_TARGET_PASSES_INTEGRITY, DMERR, STATUSTYPE_INFO, STATUSTYPE_TABLE, dm_dev,
+    dm_target, dm_target_offset, target_type)
 from blkmodel.services.base.errno import EINVAL, ENOMEM
 from blkmodel.services.base.kernel import sscanf
 from blkmodel.services.base.module import THIS_MODULE
@@ -19,8 +22,9 @@ from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.services.tasks.jiffies import jiffies, msecs_to_jiffies, time_after_eq
 from blkmodel.services.tasks.timer import del_timer_sync, mod_timer, timer_list, timer_pending, timer_setup
-from blkmodel.services.tasks.workqueue import INIT_WORK, alloc_workqueue, destroy_workqueue, queue_work, work_struct
-from blkmodel.sim.structure import Struct, sizeof, struct
+from blkmodel.services.tasks.workqueue import (
+    INIT_WORK, alloc_workqueue, destroy_workqueue, queue_work, work_struct, workqueue_struct)
+from blkmodel.sim.structure import NULL, Struct, sizeof, struct
 
 DM_MSG_PREFIX = "delay"
 
@@ -30,7 +34,7 @@ class delay_class(Struct):
     """Where one kind of I/O goes, from sector `start` on, and after how many milliseconds; ops: how much waits now."""
 
     SIZE = 24
-    dev: Any = None
+    dev: dm_dev = NULL
     start: int = 0
     delay: int = 0
     ops: int = 0
@@ -41,14 +45,14 @@ class delay_c(Struct):
     """A target. may_delay: it is not about to be suspended. argc: how many words its table has."""
 
     SIZE = 216
-    delay_timer: Any = field(default_factory=timer_list)
-    kdelayd_wq: Any = None
-    flush_expired_bios: Any = field(default_factory=work_struct)
-    delayed_bios: Any = field(default_factory=list_head)
+    delay_timer: timer_list = field(default_factory=timer_list)
+    kdelayd_wq: workqueue_struct = NULL
+    flush_expired_bios: work_struct = field(default_factory=work_struct)
+    delayed_bios: list_head = field(default_factory=list_head)
     may_delay: int = 0
-    read: Any = field(default_factory=delay_class)
-    write: Any = field(default_factory=delay_class)
-    flush: Any = field(default_factory=delay_class)
+    read: delay_class = field(default_factory=delay_class)
+    write: delay_class = field(default_factory=delay_class)
+    flush: delay_class = field(default_factory=delay_class)
     argc: int = 0
 
 
@@ -57,35 +61,35 @@ class dm_delay_info(Struct):
     """A bio that waits: of which kind it is, and until which tick."""
 
     SIZE = 40
-    context: Any = None
-    class_: Any = None
-    list: Any = None
+    context: delay_c = NULL
+    class_: delay_class = NULL
+    list: list_head = NULL
     expires: int = 0
-    _bio: Any = None
+    _bio: bio = NULL
 
 
-def handle_delayed_timer(t):
+def handle_delayed_timer(t: timer_list) -> None:
     """A bio's time has come: leave the rest to a worker."""
     dc = t.data
     queue_work(dc.kdelayd_wq, dc.flush_expired_bios)
 
 
-def queue_timeout(dc, expires):
+def queue_timeout(dc: delay_c, expires: int) -> None:
     """Let the timer run at that tick, if it is not to run before."""
     if not timer_pending(dc.delay_timer) or expires < dc.delay_timer.expires:
         mod_timer(dc.delay_timer, expires)
 
 
-def flush_bios(bio):
+def flush_bios(bio: bio) -> None:
     """Submit a chain of bios."""
     while bio is not None:
         following = bio.bi_next
-        bio.bi_next = None
+        bio.bi_next = NULL
         blk_core.generic_make_request(bio)
         bio = following
 
 
-def flush_delayed_bios(dc, flush_all):
+def flush_delayed_bios(dc: delay_c, flush_all: int) -> bio:
     """Take those bios that have waited long enough, or all; set the timer for the others. Returns the chain."""
     expired = bio_list()
     waiting = []
@@ -102,12 +106,12 @@ def flush_delayed_bios(dc, flush_all):
     return bio_list_get(expired)
 
 
-def flush_expired_bios(work):
+def flush_expired_bios(work: work_struct) -> None:
     """Submit those bios that have waited long enough."""
     flush_bios(flush_delayed_bios(work.data, False))
 
 
-def delay_dtr(ti):
+def delay_dtr(ti: dm_target) -> None:
     """Undo delay_ctr(), as far as it came."""
     dc = ti.private
     if dc.kdelayd_wq is not None:
@@ -118,17 +122,15 @@ def delay_dtr(ti):
     kfree(dc)
 
 
-def delay_class_ctr(ti, c, argv):
+def delay_class_ctr(ti: dm_target, c: delay_class, argv: list[str]) -> int:
     """<device> <first sector> <milliseconds>. Returns 0 or -errno."""
     found = sscanf(argv[1], "%llu%c")
     if len(found) != 1:
-        ti.error = "Invalid device sector"
-        return -EINVAL
+        return invalid(ti, "Invalid device sector")
     c.start = found[0]
     found = sscanf(argv[2], "%u%c")
     if len(found) != 1:
-        ti.error = "Invalid delay"
-        return -EINVAL
+        return invalid(ti, "Invalid delay")
     c.delay = found[0]
     ret, c.dev = dm_table.dm_get_device(ti, argv[0], dm_table.dm_table_get_mode(ti.table))
     if ret:
@@ -136,14 +138,13 @@ def delay_class_ctr(ti, c, argv):
     return ret
 
 
-def delay_ctr(ti, argc, argv):
+def delay_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
     """The three words of delay_class_ctr() for all I/O, or for reads and other I/O, or for reads, writes and flushes.
 
     Returns 0 or -errno.
     """
     if argc not in (3, 6, 9):
-        ti.error = "Requires exactly 3, 6 or 9 arguments"
-        return -EINVAL
+        return invalid(ti, "Requires exactly 3, 6 or 9 arguments")
     dc = kzalloc(delay_c, GFP_KERNEL)
     if dc is None:
         ti.error = "Cannot allocate context"
@@ -173,7 +174,7 @@ def delay_ctr(ti, argc, argv):
     return 0
 
 
-def delay_bio(dc, c, bio):
+def delay_bio(dc: delay_c, c: delay_class, bio: bio) -> int:
     """Let a bio wait, if its kind has a delay. Returns DM_MAPIO_*."""
     if not c.delay or not dc.may_delay:
         return DM_MAPIO_REMAPPED
@@ -186,7 +187,7 @@ def delay_bio(dc, c, bio):
     return DM_MAPIO_SUBMITTED
 
 
-def delay_presuspend(ti):
+def delay_presuspend(ti: dm_target) -> None:
     """The device is about to be suspended: nothing waits any more."""
     dc = ti.private
     dc.may_delay = 0
@@ -194,12 +195,12 @@ def delay_presuspend(ti):
     flush_bios(flush_delayed_bios(dc, True))
 
 
-def delay_resume(ti):
+def delay_resume(ti: dm_target) -> None:
     """It goes on."""
     ti.private.may_delay = 1
 
 
-def delay_map(ti, bio):
+def delay_map(ti: dm_target, bio: bio) -> int:
     """Send a bio to its kind's device, now or later. Returns DM_MAPIO_*."""
     dc = ti.private
     delayed = dm.dm_per_bio_data(bio, sizeof(dm_delay_info), dm_delay_info)
@@ -214,7 +215,7 @@ def delay_map(ti, bio):
     return delay_bio(dc, c, bio)
 
 
-def delay_status(ti, type, status_flags):
+def delay_status(ti: dm_target, type: int, status_flags: int) -> str:
     """How many reads, writes and flushes wait; or the table's words."""
     dc = ti.private
     if type == STATUSTYPE_INFO:
@@ -225,7 +226,7 @@ def delay_status(ti, type, status_flags):
     return ""
 
 
-def delay_iterate_devices(ti, fn, data):
+def delay_iterate_devices(ti: dm_target, fn: Callable[..., int], data: Any) -> int:
     """Call fn(ti, dev, start, len, data) for each kind of I/O, until one is not 0. Returns that."""
     dc = ti.private
     for c in (dc.read, dc.write, dc.flush):
@@ -236,28 +237,19 @@ def delay_iterate_devices(ti, fn, data):
 
 
 delay_target = target_type(
-    name="delay",
-    version=(1, 2, 1),
-    features=DM_TARGET_PASSES_INTEGRITY,
-    module=THIS_MODULE,
-    ctr=delay_ctr,
-    dtr=delay_dtr,
-    map=delay_map,
-    presuspend=delay_presuspend,
-    resume=delay_resume,
-    status=delay_status,
-    iterate_devices=delay_iterate_devices,
-)
+    name="delay", version=(1, 2, 1), features=DM_TARGET_PASSES_INTEGRITY, module=THIS_MODULE, ctr=delay_ctr,
+    dtr=delay_dtr, map=delay_map, presuspend=delay_presuspend, resume=delay_resume, status=delay_status,
+    iterate_devices=delay_iterate_devices)
 
 
-def dm_delay_init():
+def dm_delay_init() -> int:
     """Load the module. Returns 0 or -errno."""
-    r = dm_target.dm_register_target(delay_target)
+    r = dm_register_target(delay_target)
     if r < 0:
         DMERR(DM_MSG_PREFIX, f"register failed {r}")
     return r
 
 
-def dm_delay_exit():
+def dm_delay_exit() -> None:
     """Unload it."""
-    dm_target.dm_unregister_target(delay_target)
+    dm_unregister_target(delay_target)

@@ -4,19 +4,23 @@ While it is down it fails all I/O; or drops writes, or fails them only; or chang
 though it says so: when a read has come back its bio has no bytes left for corrupt_bio_data() to look at.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from blkmodel.block import bio as block_bio
-from blkmodel.drivers.md import dm, dm_table, dm_target
+from blkmodel.drivers.md import dm, dm_table
+from blkmodel.drivers.md.dm_h import invalid
+from blkmodel.drivers.md.dm_target import dm_register_target, dm_unregister_target
 from blkmodel.include.linux.bio import (
     bio_data_dir, bio_for_each_segment, bio_has_data, bio_io_error, bio_sectors, bio_set_dev)
-from blkmodel.include.linux.blk_types import BLK_STS_IOERR, REQ_OP_ZONE_RESET, bio_op
+from blkmodel.include.linux.blk_types import BLK_STS_IOERR, REQ_OP_ZONE_RESET, bio, bio_op
 from blkmodel.include.linux.blkdev import READ, SECTOR_SHIFT, UINT_MAX, WRITE, test_bit
 from blkmodel.include.linux.device_mapper import (
     DM_ENDIO_DONE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED, DMERR, STATUSTYPE_TABLE, dm_arg, dm_arg_set,
-    dm_target_offset, target_type)
+    dm_dev, dm_target, dm_target_offset, target_type)
+from blkmodel.include.linux.fs import block_device
 from blkmodel.services.base.bug import BUG_ON
-from blkmodel.services.base.errno import EINVAL, ENOMEM
+from blkmodel.services.base.errno import ENOMEM
 from blkmodel.services.base.kernel import sscanf
 from blkmodel.services.base.module import THIS_MODULE
 from blkmodel.services.base.types import unsigned_int
@@ -24,10 +28,11 @@ from blkmodel.services.files.inode import i_size_read
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.services.tasks.jiffies import HZ, jiffies
-from blkmodel.sim.structure import Struct, sizeof, struct
+from blkmodel.sim.structure import NULL, Struct, sizeof, struct
 
 DM_MSG_PREFIX = "flakey"
 DROP_WRITES, ERROR_WRITES = range(2)
+FEATURES = ("drop_writes", "error_writes")
 
 
 @struct
@@ -36,7 +41,7 @@ class flakey_c(Struct):
     DROP_WRITES, ERROR_WRITES. corrupt_bio_byte: which byte of a bio is to be changed, from 1 (0: none)."""
 
     SIZE = 56
-    dev: Any = None
+    dev: dm_dev = NULL
     start_time: int = 0
     start: int = 0
     up_interval: int = 0
@@ -54,7 +59,7 @@ class per_bio_data(Struct):
 
     SIZE = 1
     bio_submitted: bool = False
-    _bio: Any = None
+    _bio: bio = NULL
 
 
 FEATURE_ARGS = (
@@ -66,7 +71,7 @@ FEATURE_ARGS = (
 INTERVAL_ARG = dm_arg(0, UINT_MAX, "Invalid up interval")
 
 
-def parse_features(arguments, fc, ti):
+def parse_features(arguments: dm_arg_set, fc: flakey_c, ti: dm_target) -> int:
     """[<number of words> <features>]. Returns 0 or -errno."""
     if not arguments.argc:
         return 0
@@ -77,29 +82,18 @@ def parse_features(arguments, fc, ti):
         arg_name = dm_table.dm_shift_arg(arguments)
         argc -= 1
         if arg_name is None:
-            ti.error = "Insufficient feature arguments"
-            return -EINVAL
+            return invalid(ti, "Insufficient feature arguments")
 
-        if arg_name.lower() == "drop_writes":
-            if test_bit(DROP_WRITES, fc.flags):
-                ti.error = "Feature drop_writes duplicated"
-                return -EINVAL
-            fc.flags |= 1 << DROP_WRITES
-            if test_bit(ERROR_WRITES, fc.flags):
-                ti.error = "Feature drop_writes conflicts with feature error_writes"
-                return -EINVAL
-        elif arg_name.lower() == "error_writes":
-            if test_bit(ERROR_WRITES, fc.flags):
-                ti.error = "Feature error_writes duplicated"
-                return -EINVAL
-            fc.flags |= 1 << ERROR_WRITES
-            if test_bit(DROP_WRITES, fc.flags):
-                ti.error = "Feature error_writes conflicts with feature drop_writes"
-                return -EINVAL
+        if arg_name.lower() in FEATURES:
+            bit = FEATURES.index(arg_name.lower())
+            if test_bit(bit, fc.flags):
+                return invalid(ti, f"Feature {FEATURES[bit]} duplicated")
+            fc.flags |= 1 << bit
+            if test_bit(1 - bit, fc.flags):
+                return invalid(ti, f"Feature {FEATURES[bit]} conflicts with feature {FEATURES[1 - bit]}")
         elif arg_name.lower() == "corrupt_bio_byte":
             if not argc:
-                ti.error = "Feature corrupt_bio_byte requires parameters"
-                return -EINVAL
+                return invalid(ti, "Feature corrupt_bio_byte requires parameters")
             r, fc.corrupt_bio_byte = dm_table.dm_read_arg(FEATURE_ARGS[1], arguments, ti)
             if r:
                 return r
@@ -110,8 +104,7 @@ def parse_features(arguments, fc, ti):
             elif direction.lower() == "r":
                 fc.corrupt_bio_rw = READ
             else:
-                ti.error = "Invalid corrupt bio direction (r or w)"
-                return -EINVAL
+                return invalid(ti, "Invalid corrupt bio direction (r or w)")
             r, fc.corrupt_bio_value = dm_table.dm_read_arg(FEATURE_ARGS[2], arguments, ti)
             if r:
                 return r
@@ -120,27 +113,22 @@ def parse_features(arguments, fc, ti):
                 return r
             argc -= 4  # where these were not announced, the number wraps round, and the words run out
         else:
-            ti.error = "Unrecognised flakey feature requested"
-            return -EINVAL
+            return invalid(ti, "Unrecognised flakey feature requested")
 
-    if test_bit(DROP_WRITES, fc.flags) and fc.corrupt_bio_rw == WRITE:
-        ti.error = "drop_writes is incompatible with corrupt_bio_byte with the WRITE flag set"
-        return -EINVAL
-    if test_bit(ERROR_WRITES, fc.flags) and fc.corrupt_bio_rw == WRITE:
-        ti.error = "error_writes is incompatible with corrupt_bio_byte with the WRITE flag set"
-        return -EINVAL
+    for bit, feature in enumerate(FEATURES):
+        if test_bit(bit, fc.flags) and fc.corrupt_bio_rw == WRITE:
+            return invalid(ti, f"{feature} is incompatible with corrupt_bio_byte with the WRITE flag set")
     return 0
 
 
-def flakey_ctr(ti, argc, argv):
+def flakey_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
     """<device> <first sector> <seconds up> <seconds down> [<features>]. Returns 0 or -errno.
 
     Of a wrong down interval too the kernel says that the up interval is wrong.
     """
     arguments = dm_arg_set(argc, argv)
     if argc < 4:
-        ti.error = "Invalid argument count"
-        return -EINVAL
+        return invalid(ti, "Invalid argument count")
     fc = kzalloc(flakey_c, GFP_KERNEL)
     if fc is None:
         ti.error = "Cannot allocate context"
@@ -151,8 +139,7 @@ def flakey_ctr(ti, argc, argv):
     found = sscanf(dm_table.dm_shift_arg(arguments), "%llu%c")
     r = 0
     if len(found) != 1:
-        ti.error = "Invalid device sector"
-        r = -EINVAL
+        r = invalid(ti, "Invalid device sector")
     if not r:
         fc.start = found[0]
         r, fc.up_interval = dm_table.dm_read_arg(INTERVAL_ARG, arguments, ti)
@@ -161,11 +148,9 @@ def flakey_ctr(ti, argc, argv):
     if not r:
         both = unsigned_int(fc.up_interval + fc.down_interval)
         if not both:
-            ti.error = "Total (up + down) interval is zero"
-            r = -EINVAL
+            r = invalid(ti, "Total (up + down) interval is zero")
         elif both < fc.up_interval:
-            ti.error = "Interval overflow"
-            r = -EINVAL
+            r = invalid(ti, "Interval overflow")
     if not r:
         r = parse_features(arguments, fc, ti)
     if not r:
@@ -182,26 +167,26 @@ def flakey_ctr(ti, argc, argv):
     return 0
 
 
-def flakey_dtr(ti):
+def flakey_dtr(ti: dm_target) -> None:
     """Undo flakey_ctr()."""
     fc = ti.private
     dm_table.dm_put_device(ti, fc.dev)
     kfree(fc)
 
 
-def flakey_map_sector(ti, bi_sector):
+def flakey_map_sector(ti: dm_target, bi_sector: int) -> int:
     """The sector below that one of the mapped device is."""
     return ti.private.start + dm_target_offset(ti, bi_sector)
 
 
-def flakey_map_bio(ti, bio):
+def flakey_map_bio(ti: dm_target, bio: bio) -> None:
     """Send a bio to the device below."""
     bio_set_dev(bio, ti.private.dev.bdev)
     if bio_sectors(bio) or bio_op(bio) == REQ_OP_ZONE_RESET:
         bio.bi_iter.bi_sector = flakey_map_sector(ti, bio.bi_iter.bi_sector)
 
 
-def corrupt_bio_data(bio, fc):
+def corrupt_bio_data(bio: bio, fc: flakey_c) -> None:
     """Change one byte of a bio's data, on whichever page it is; a bio that is too short stays as it is."""
     at = fc.corrupt_bio_byte - 1
     if not bio_has_data(bio):
@@ -213,7 +198,7 @@ def corrupt_bio_data(bio, fc):
         at -= bvec.bv_len
 
 
-def flakey_map(ti, bio):
+def flakey_map(ti: dm_target, bio: bio) -> int:
     """Send a bio down, or, while the device is down, fail it, drop it or change it. Returns DM_MAPIO_*."""
     fc = ti.private
     pb = dm.dm_per_bio_data(bio, sizeof(per_bio_data), per_bio_data)
@@ -241,7 +226,7 @@ def flakey_map(ti, bio):
     return DM_MAPIO_REMAPPED
 
 
-def flakey_end_io(ti, bio, error):
+def flakey_end_io(ti: dm_target, bio: bio, error: int) -> tuple[int, int]:
     """A bio has come back: change or fail a read of when the device was down. Returns (DM_ENDIO_DONE, its status)."""
     fc = ti.private
     pb = dm.dm_per_bio_data(bio, sizeof(per_bio_data), per_bio_data)
@@ -256,7 +241,7 @@ def flakey_end_io(ti, bio, error):
     return DM_ENDIO_DONE, error
 
 
-def flakey_status(ti, type, status_flags):
+def flakey_status(ti: dm_target, type: int, status_flags: int) -> str:
     """Nothing, or the table's words."""
     fc = ti.private
     if type != STATUSTYPE_TABLE:
@@ -275,7 +260,7 @@ def flakey_status(ti, type, status_flags):
     return "".join(words)
 
 
-def flakey_prepare_ioctl(ti):
+def flakey_prepare_ioctl(ti: dm_target) -> tuple[int, block_device]:
     """The device that an ioctl is passed to. Returns (0, it), or (1, it) where the target is only a part of it."""
     fc = ti.private
     bdev = fc.dev.bdev
@@ -284,34 +269,26 @@ def flakey_prepare_ioctl(ti):
     return 0, bdev
 
 
-def flakey_iterate_devices(ti, fn, data):
+def flakey_iterate_devices(ti: dm_target, fn: Callable[..., int], data: Any) -> int:
     """Call fn(ti, dev, start, len, data) for the device below. Returns what that returns."""
     fc = ti.private
     return fn(ti, fc.dev, fc.start, ti.len, data)
 
 
 flakey_target = target_type(
-    name="flakey",
-    version=(1, 5, 0),
-    module=THIS_MODULE,
-    ctr=flakey_ctr,
-    dtr=flakey_dtr,
-    map=flakey_map,
-    end_io=flakey_end_io,
-    status=flakey_status,
-    prepare_ioctl=flakey_prepare_ioctl,
-    iterate_devices=flakey_iterate_devices,
-)
+    name="flakey", version=(1, 5, 0), module=THIS_MODULE, ctr=flakey_ctr, dtr=flakey_dtr, map=flakey_map,
+    end_io=flakey_end_io, status=flakey_status, prepare_ioctl=flakey_prepare_ioctl,
+    iterate_devices=flakey_iterate_devices)
 
 
-def dm_flakey_init():
+def dm_flakey_init() -> int:
     """Load the module. Returns 0 or -errno."""
-    r = dm_target.dm_register_target(flakey_target)
+    r = dm_register_target(flakey_target)
     if r < 0:
         DMERR(DM_MSG_PREFIX, f"register failed {r}")
     return r
 
 
-def dm_flakey_exit():
+def dm_flakey_exit() -> None:
     """Unload it."""
-    dm_target.dm_unregister_target(flakey_target)
+    dm_unregister_target(flakey_target)

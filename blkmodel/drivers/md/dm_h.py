@@ -1,8 +1,9 @@
 """What drivers/md/dm.h declares: flags of suspending and of status, and the devices of a table."""
 
-from typing import Any
-
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.include.linux.device_mapper import dm_dev as dm_dev_struct, dm_target
+from blkmodel.services.base.errno import EINVAL
+from blkmodel.services.data.list import list_head
+from blkmodel.sim.structure import NULL, Struct, struct
 
 DM_SUSPEND_LOCKFS_FLAG, DM_SUSPEND_NOFLUSH_FLAG = 1 << 0, 1 << 1
 DM_STATUS_NOFLUSH_FLAG = 1 << 0
@@ -12,19 +13,25 @@ DM_STATUS_NOFLUSH_FLAG = 1 << 0
 class dm_dev_internal(Struct):
     """A device of a table, which the table's targets use count times."""
 
-    list: Any = None
+    list: list_head = NULL
     count: int = 0
-    dm_dev: Any = None
+    dm_dev: dm_dev_struct = NULL
 
 
-def dm_target_bio_based(ti):
+def dm_target_bio_based(ti: dm_target) -> bool:
     return ti.type.map is not None
 
 
-def dm_target_request_based(ti):
+def dm_target_request_based(ti: dm_target) -> bool:
     return ti.type.clone_and_map_rq is not None
 
 
-def dm_target_hybrid(ti):
+def dm_target_hybrid(ti: dm_target) -> bool:
     """Whether a target takes bios or requests, as its table wants."""
     return dm_target_bio_based(ti) and dm_target_request_based(ti)
+
+
+def invalid(ti: dm_target, error: str) -> int:
+    """Say in a target's `error` what is wrong with its arguments. Returns -EINVAL."""
+    ti.error = error
+    return -EINVAL

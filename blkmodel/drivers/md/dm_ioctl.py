@@ -5,15 +5,20 @@ In C each has a copy of it in the kernel, `param`, and so it has here: the field
 block, where an answer is written. Left out: devices that are made at boot, which a module can't.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from typing import Any
 
 from blkmodel.block import genhd
-from blkmodel.drivers.md import dm, dm_table, dm_target
+from blkmodel.drivers.md import dm, dm_table
+from blkmodel.drivers.md.dm_core_h import mapped_device
 from blkmodel.drivers.md.dm_h import DM_STATUS_NOFLUSH_FLAG, DM_SUSPEND_LOCKFS_FLAG, DM_SUSPEND_NOFLUSH_FLAG
+from blkmodel.drivers.md.dm_target import dm_get_target_type, dm_put_target_type, dm_target_iterate
 from blkmodel.errors import NotModelled
 from blkmodel.include.linux.device_mapper import (
     DM_ANY_MINOR, DM_NAME, DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NONE, DMERR, DMINFO, DMWARN,
-    STATUSTYPE_INFO, STATUSTYPE_TABLE)
+    STATUSTYPE_INFO, STATUSTYPE_TABLE, target_type)
 from blkmodel.include.linux.dm_ioctl import (
     _IOC_NR, _IOC_TYPE, DATA_OFFSET, DM_ACTIVE_PRESENT_FLAG, DM_BUFFER_FULL_FLAG, DM_CONTROL_NODE, DM_DATA_OUT_FLAG,
     DM_DEFERRED_REMOVE, DM_DEV_CREATE_CMD, DM_DIR, DM_INACTIVE_PRESENT_FLAG, DM_INTERNAL_SUSPEND_FLAG, DM_IOCTL,
@@ -34,12 +39,13 @@ from blkmodel.services.data.list import list_add, list_del_init, list_for_each, 
 from blkmodel.services.devices.hdreg import hd_geometry
 from blkmodel.services.devices.kobject import KOBJ_CHANGE, KOBJ_REMOVE
 from blkmodel.services.devices.miscdevice import MAPPER_CTRL_MINOR, misc_deregister, misc_register, miscdevice
-from blkmodel.services.files.file import EPOLLIN, FMODE_READ, FMODE_WRITE
+from blkmodel.services.files.file import EPOLLIN, FMODE_READ, FMODE_WRITE, file
+from blkmodel.services.files.inode import inode
 from blkmodel.services.files.node import file_operations
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim import statics
-from blkmodel.sim.structure import Struct, sizeof, struct
+from blkmodel.sim.structure import NULL, Struct, sizeof, struct
 
 DM_MSG_PREFIX = "ioctl"
 DM_DRIVER_EMAIL = "dm-devel@redhat.com"
@@ -48,7 +54,7 @@ MASK_BUCKETS = NUM_BUCKETS - 1
 ALIGN_MASK = 7
 ULONG_MAX = (1 << 64) - 1
 IOCTL_FLAGS_NO_PARAMS, IOCTL_FLAGS_ISSUE_GLOBAL_EVENT = 1, 2
-DM_PARAMS_MALLOC, DM_WIPE_BUFFER = 0x0001, 0x0010
+DM_PARAMS_MALLOC = 0x0001
 STATISTICS = ("@stats_create", "@stats_delete", "@stats_clear", "@stats_list", "@stats_print", "@stats_print_clear",
               "@stats_set_aux")
 
@@ -65,12 +71,12 @@ class dm_file(Struct):
 class hash_cell(Struct):
     """A device by its name and, if it has one, its UUID. new_map: the table that is loaded, and not live yet."""
 
-    name_list: Any = None
-    uuid_list: Any = None
-    name: Any = None
-    uuid: Any = None
-    md: Any = None
-    new_map: Any = None
+    name_list: list_head = NULL
+    uuid_list: list_head = NULL
+    name: str = NULL
+    uuid: str = NULL
+    md: mapped_device = NULL
+    new_map: dm_table.dm_table = NULL
 
 
 @struct
@@ -78,7 +84,7 @@ class vers_iter(Struct):
     """How far the list of versions is: `vers` is where the next goes, old_vers the one before, `end` the buffer's."""
 
     SIZE = 40
-    block: Any = None
+    block: bytearray = NULL
     vers: int = 0
     old_vers: int = 0
     end: int = 0
@@ -89,29 +95,29 @@ class vers_iter(Struct):
 class variables:
     """The tables: cells hashed by name, and by UUID."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._name_buckets: list[list_head] = []
         self._uuid_buckets: list[list_head] = []
 
 
-def init_buckets(buckets):
+def init_buckets(buckets: list[list_head]) -> None:
     """Make a table's lists empty."""
     buckets[:] = [list_head() for _ in range(NUM_BUCKETS)]
 
 
-def dm_hash_init():
+def dm_hash_init() -> int:
     """Begin with empty tables. Returns 0."""
     init_buckets(variables()._name_buckets)
     init_buckets(variables()._uuid_buckets)
     return 0
 
 
-def dm_hash_exit():
+def dm_hash_exit() -> None:
     """Remove all devices, whoever uses them."""
     dm_hash_remove_all(False, False, False)
 
 
-def hash_str(text):
+def hash_str(text: str) -> int:
     """Which list a name is on."""
     h = 0
     for byte in bytes_of(text):
@@ -121,59 +127,59 @@ def hash_str(text):
 
 # Finding a device
 
-def __get_name_cell(name):
+def __get_name_cell(name: str) -> hash_cell:
     """The cell of a name, its device held; or None."""
     for hc in variables()._name_buckets[hash_str(name)]:
         if hc.name == name:
             dm.dm_get(hc.md)
             return hc
-    return None
+    return NULL
 
 
-def __get_uuid_cell(uuid):
+def __get_uuid_cell(uuid: str) -> hash_cell:
     """The cell of a UUID, its device held; or None."""
     for hc in variables()._uuid_buckets[hash_str(uuid)]:
         if hc.uuid == uuid:
             dm.dm_get(hc.md)
             return hc
-    return None
+    return NULL
 
 
-def __get_dev_cell(dev):
+def __get_dev_cell(dev: int) -> hash_cell:
     """The cell of a device number, its device held; or None."""
     md = dm.dm_get_md(huge_decode_dev(dev))
     if md is None:
-        return None
+        return NULL
     hc = dm.dm_get_mdptr(md)
     if hc is None:
         dm.dm_put(md)
-        return None
+        return NULL
     return hc
 
 
 # Inserting, removing and renaming one
 
-def alloc_cell(name, uuid, md):
+def alloc_cell(name: str, uuid: str | None, md: mapped_device) -> hash_cell:
     """Make a cell; None on failure. uuid may be None."""
     hc = kzalloc(hash_cell, GFP_KERNEL)
     if hc is None:
-        return None
+        return NULL
     hc.name = kstrdup(name, GFP_KERNEL)
     if hc.name is None:
         kfree(hc)
-        return None
+        return NULL
     if uuid is not None:
         hc.uuid = kstrdup(uuid, GFP_KERNEL)
         if hc.uuid is None:
             kfree(hc.name)
             kfree(hc)
-            return None
+            return NULL
     hc.md = md
-    hc.new_map = None
+    hc.new_map = NULL
     return hc
 
 
-def free_cell(hc):
+def free_cell(hc: hash_cell) -> None:
     """Free a cell."""
     if hc is not None:
         kfree(hc.name)
@@ -181,7 +187,7 @@ def free_cell(hc):
         kfree(hc)
 
 
-def dm_hash_insert(name, uuid, md):
+def dm_hash_insert(name: str, uuid: str | None, md: mapped_device) -> int:
     """Make a device known by its name and UUID; the tables hold it. Returns 0, -ENOMEM, or -EBUSY for one in use."""
     cell = alloc_cell(name, uuid, md)
     if cell is None:
@@ -205,7 +211,7 @@ def dm_hash_insert(name, uuid, md):
     return 0
 
 
-def __hash_remove(hc):
+def __hash_remove(hc: hash_cell) -> dm_table.dm_table:
     """Let nobody find a device any more; those who wait for its events wake. Returns its table that is not live, for
     the caller to destroy; or None."""
     list_del_init(hc, "uuid_list")
@@ -221,7 +227,7 @@ def __hash_remove(hc):
     return table
 
 
-def dm_hash_remove_all(keep_open_devices, mark_deferred, only_deferred):
+def dm_hash_remove_all(keep_open_devices: bool, mark_deferred: bool, only_deferred: bool) -> None:
     """Remove all devices; but with keep_open_devices those that are open stay, and (only_deferred) those that are not
     to be removed anyhow. mark_deferred: they are removed when they are closed.
 
@@ -253,13 +259,13 @@ def dm_hash_remove_all(keep_open_devices, mark_deferred, only_deferred):
         DMWARN(DM_MSG_PREFIX, f"remove_all left {dev_skipped} open device(s)")
 
 
-def __set_cell_uuid(hc, new_uuid):
+def __set_cell_uuid(hc: hash_cell, new_uuid: str) -> None:
     """Give a cell the UUID that it has not got yet."""
     hc.uuid = new_uuid
     list_add(hc, variables()._uuid_buckets[hash_str(new_uuid)], "uuid_list")
 
 
-def __change_cell_name(hc, new_name):
+def __change_cell_name(hc: hash_cell, new_name: str) -> str:
     """Give a cell another name. Returns the old one, for the caller to free."""
     list_del_init(hc, "name_list")
     old_name = hc.name
@@ -268,35 +274,35 @@ def __change_cell_name(hc, new_name):
     return old_name
 
 
-def dm_hash_rename(param, new):
+def dm_hash_rename(param: dm_ioctl_struct, new: str) -> mapped_device:
     """Give the device param.name another name or (DM_UUID_FLAG) a UUID. Returns the device, held, or ERR_PTR(-errno).
 
     -EBUSY: another device has it; -ENXIO: no such device; -EINVAL: it has a UUID.
     """
-    old_name = None
+    old_name = NULL
     change_uuid = bool(param.flags & DM_UUID_FLAG)
     new_data = kstrdup(new, GFP_KERNEL)
     if new_data is None:
         return ERR_PTR(-ENOMEM)
     hc = __get_uuid_cell(new) if change_uuid else __get_name_cell(new)
+    r = 0
     if hc is not None:
         DMWARN(DM_MSG_PREFIX, f"Unable to change {'uuid' if change_uuid else 'name'} on mapped device {param.name} to "
                               f"one that already exists: {new}")
-        dm.dm_put(hc.md)
-        kfree(new_data)
-        return ERR_PTR(-EBUSY)
-    hc = __get_name_cell(param.name)
-    if hc is None:
+        r = -EBUSY
+    elif (hc := __get_name_cell(param.name)) is None:
         DMWARN(DM_MSG_PREFIX, f"Unable to rename non-existent device, {param.name} to "
                               f"{'uuid ' if change_uuid else ''}{new}")
-        kfree(new_data)
-        return ERR_PTR(-ENXIO)
-    if change_uuid and hc.uuid is not None:
+        r = -ENXIO
+    elif change_uuid and hc.uuid is not None:
         DMWARN(DM_MSG_PREFIX, f"Unable to change uuid of mapped device {param.name} to {new} because uuid is already "
                               f"set to {hc.uuid}")
-        dm.dm_put(hc.md)
+        r = -EINVAL
+    if r:
+        if hc is not None:
+            dm.dm_put(hc.md)
         kfree(new_data)
-        return ERR_PTR(-EINVAL)
+        return ERR_PTR(r)
     if change_uuid:
         __set_cell_uuid(hc, new_data)
     else:
@@ -311,21 +317,21 @@ def dm_hash_rename(param, new):
     return hc.md
 
 
-def dm_deferred_remove():
+def dm_deferred_remove() -> None:
     """Remove the devices that are to be removed when they are closed, and are."""
     dm_hash_remove_all(True, False, True)
 
 
 # The commands
 
-def remove_all(filp, param, param_size):
+def remove_all(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_REMOVE_ALL: remove all devices that are not open. Returns 0."""
     dm_hash_remove_all(True, bool(param.flags & DM_DEFERRED_REMOVE), False)
     param.data_size = 0
     return 0
 
 
-def get_result_buffer(param, param_size):
+def get_result_buffer(param: dm_ioctl_struct, param_size: int) -> tuple[int, int]:
     """Say in param.data_start where the answer goes. Returns (that, how many bytes there are).
 
     In C the number of bytes is an out-parameter.
@@ -334,7 +340,7 @@ def get_result_buffer(param, param_size):
     return param.data_start, max(param_size - param.data_start, 0)
 
 
-def list_devices(filp, param, param_size):
+def list_devices(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_LIST_DEVICES: number, name and events of each device, each entry saying where the next is. Returns 0."""
     cells = [hc for bucket in variables()._name_buckets for hc in bucket]
     needed = sum(align_val(NAME_LIST.size + len(bytes_of(hc.name)) + 1) + align_val(U32.size) for hc in cells)
@@ -360,14 +366,14 @@ def list_devices(filp, param, param_size):
     return 0
 
 
-def list_version_get_needed(tt, needed):
+def list_version_get_needed(tt: target_type, needed: list[int]) -> None:
     """Add to needed[0] what a type's entry takes, in bytes."""
     needed[0] += TARGET_VERSIONS.size
     needed[0] += len(bytes_of(tt.name))
     needed[0] += ALIGN_MASK
 
 
-def list_version_get_info(tt, info):
+def list_version_get_info(tt: target_type, info: vers_iter) -> None:
     """Write a type's entry."""
     name = bytes_of(tt.name) + b"\0"
     if info.vers + 3 * U32.size + len(name) > info.end:
@@ -382,45 +388,41 @@ def list_version_get_info(tt, info):
     info.vers = align_val(at + len(name))
 
 
-def __list_versions(param, param_size, name):
+def __list_versions(param: dm_ioctl_struct, param_size: int, name: str | None) -> int:
     """List name and version of one type or (None) of all. Returns 0, or -EINVAL for no such type."""
     needed = [0]
-    tt = None
+    tt = NULL
     if name is not None:
-        tt = dm_target.dm_get_target_type(name)
+        tt = dm_get_target_type(name)
         if tt is None:
             return -EINVAL
-    if tt is None:
-        dm_target.dm_target_iterate(list_version_get_needed, needed)
-    else:
-        list_version_get_needed(tt, needed)
+    # in C each of the two calls below asks again whether it is one type
+    iterate = dm_target_iterate if tt is None else lambda function, param: function(tt, param)
+    iterate(list_version_get_needed, needed)
     vers, length = get_result_buffer(param, param_size)
     if length < needed[0]:
         param.flags |= DM_BUFFER_FULL_FLAG
     else:
         param.data_size = param.data_start + needed[0]
         iter_info = vers_iter(block=param._block, vers=vers, end=vers + length)
-        if tt is None:
-            dm_target.dm_target_iterate(list_version_get_info, iter_info)
-        else:
-            list_version_get_info(tt, iter_info)
+        iterate(list_version_get_info, iter_info)
         param.flags |= iter_info.flags
     if tt is not None:
-        dm_target.dm_put_target_type(tt)
+        dm_put_target_type(tt)
     return 0
 
 
-def list_versions(filp, param, param_size):
+def list_versions(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_LIST_VERSIONS: all types of target."""
     return __list_versions(param, param_size, None)
 
 
-def get_target_version(filp, param, param_size):
+def get_target_version(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_GET_TARGET_VERSION: the type that param.name is the name of."""
     return __list_versions(param, param_size, param.name)
 
 
-def check_name(name):
+def check_name(name: str) -> int:
     """Check the name of a device. Returns 0, or -EINVAL for one with a slash."""
     if "/" in name:
         DMWARN(DM_MSG_PREFIX, "invalid device name")
@@ -428,24 +430,24 @@ def check_name(name):
     return 0
 
 
-def dm_get_inactive_table(md):
+def dm_get_inactive_table(md: mapped_device) -> tuple[dm_table.dm_table, int]:
     """The table that is loaded and not live; or None. Returns (it, index for dm_put_live_table())."""
     _, srcu_idx = dm.dm_get_live_table(md)
     hc = dm.dm_get_mdptr(md)
     if hc is None or hc.md is not md:
         DMWARN(DM_MSG_PREFIX, "device has been removed from the dev hash table.")
-        return None, srcu_idx
+        return NULL, srcu_idx
     return hc.new_map, srcu_idx
 
 
-def dm_get_live_or_inactive_table(md, param):
+def dm_get_live_or_inactive_table(md: mapped_device, param: dm_ioctl_struct) -> tuple[dm_table.dm_table, int]:
     """The table that is asked for. Returns (it, index for dm_put_live_table())."""
     if param.flags & DM_QUERY_INACTIVE_TABLE_FLAG:
         return dm_get_inactive_table(md)
     return dm.dm_get_live_table(md)
 
 
-def __dev_status(md, param):
+def __dev_status(md: mapped_device, param: dm_ioctl_struct) -> None:
     """Write into param how a device is."""
     disk = dm.dm_disk(md)
     param.flags &= ~(DM_SUSPEND_FLAG | DM_READONLY_FLAG | DM_ACTIVE_PRESENT_FLAG | DM_INTERNAL_SUSPEND_FLAG)
@@ -476,7 +478,7 @@ def __dev_status(md, param):
         dm.dm_put_live_table(md, srcu_idx)
 
 
-def dev_create(filp, param, param_size):
+def dev_create(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_DEV_CREATE: make a device with a name and, if it is given one, a UUID. Returns 0 or -errno."""
     m = DM_ANY_MINOR
     r = check_name(param.name)
@@ -498,21 +500,21 @@ def dev_create(filp, param, param_size):
     return 0
 
 
-def __find_device_hash_cell(param):
+def __find_device_hash_cell(param: dm_ioctl_struct) -> hash_cell:
     """The cell of the device that is meant: by one of UUID, name and number. Its device is held; or None.
 
     Then param has its name and UUID, and says whether it has a table that is not live.
     """
     if param.uuid:
-        hc = None if param.name or param.dev else __get_uuid_cell(param.uuid)
+        hc = NULL if param.name or param.dev else __get_uuid_cell(param.uuid)
     elif param.name:
-        hc = None if param.dev else __get_name_cell(param.name)
+        hc = NULL if param.dev else __get_name_cell(param.name)
     elif param.dev:
         hc = __get_dev_cell(param.dev)
     else:
-        hc = None
+        hc = NULL
     if hc is None:
-        return None
+        return NULL
     param.name = str(hc.name)
     param.uuid = str(hc.uuid or "")
     if hc.new_map is not None:
@@ -522,13 +524,13 @@ def __find_device_hash_cell(param):
     return hc
 
 
-def find_device(param):
+def find_device(param: dm_ioctl_struct) -> mapped_device:
     """The device that is meant, held; or None."""
     hc = __find_device_hash_cell(param)
-    return hc.md if hc is not None else None
+    return hc.md if hc is not None else NULL
 
 
-def dev_remove(filp, param, param_size):
+def dev_remove(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_DEV_REMOVE: remove a device that is not open, or (DM_DEFERRED_REMOVE) that is removed when it is closed.
 
     Returns 0, -ENXIO for no such device, -EBUSY for an open one.
@@ -553,12 +555,12 @@ def dev_remove(filp, param, param_size):
     return 0
 
 
-def invalid_str(block, at, end):
+def invalid_str(block: bytearray, at: int, end: int) -> int:
     """Check that a text that begins at a place in a block ends before `end`. Returns 0 or -EINVAL."""
     return 0 if block.find(b"\0", at, end) >= 0 else -EINVAL
 
 
-def dev_rename(filp, param, param_size):
+def dev_rename(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_DEV_RENAME: give a device another name or (DM_UUID_FLAG) a UUID. Returns 0 or -errno."""
     change_uuid = bool(param.flags & DM_UUID_FLAG)
     longest = DM_UUID_LEN - 1 if change_uuid else DM_NAME_LEN - 1
@@ -579,7 +581,7 @@ def dev_rename(filp, param, param_size):
     return 0
 
 
-def dev_set_geometry(filp, param, param_size):
+def dev_set_geometry(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_DEV_SET_GEOMETRY: "cylinders heads sectors start". Returns 0, -ENXIO for no such device, or -EINVAL."""
     md = find_device(param)
     if md is None:
@@ -601,7 +603,7 @@ def dev_set_geometry(filp, param, param_size):
     return r
 
 
-def do_suspend(param):
+def do_suspend(param: dm_ioctl_struct) -> int:
     """Suspend a device, if it is not suspended. Returns 0 or -errno."""
     suspend_flags = DM_SUSPEND_LOCKFS_FLAG
     md = find_device(param)
@@ -620,19 +622,19 @@ def do_suspend(param):
     return r
 
 
-def do_resume(param):
+def do_resume(param: dm_ioctl_struct) -> int:
     """Make the table that is loaded the live one, if there is one, and resume a device. Returns 0 or -errno.
 
     A table that does not do is destroyed; then the device stays suspended, with the table that it had.
     """
     suspend_flags = DM_SUSPEND_LOCKFS_FLAG
-    old_map = None
+    old_map = NULL
     hc = __find_device_hash_cell(param)
     if hc is None:
         return -ENXIO
     md = hc.md
     new_map = hc.new_map
-    hc.new_map = None
+    hc.new_map = NULL
     param.flags &= ~DM_INACTIVE_PRESENT_FLAG
     if new_map is not None:
         if param.flags & DM_SKIP_LOCKFS_FLAG:
@@ -664,14 +666,14 @@ def do_resume(param):
     return r
 
 
-def dev_suspend(filp, param, param_size):
+def dev_suspend(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_DEV_SUSPEND: suspend a device (DM_SUSPEND_FLAG), or resume it. Returns 0 or -errno."""
     if param.flags & DM_SUSPEND_FLAG:
         return do_suspend(param)
     return do_resume(param)
 
 
-def dev_status(filp, param, param_size):
+def dev_status(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_DEV_STATUS: how a device is. Returns 0, or -ENXIO for no such device."""
     md = find_device(param)
     if md is None:
@@ -681,7 +683,7 @@ def dev_status(filp, param, param_size):
     return 0
 
 
-def retrieve_status(table, param, param_size):
+def retrieve_status(table: dm_table.dm_table, param: dm_ioctl_struct, param_size: int) -> None:
     """Write what each target of a table says of itself, or (DM_STATUS_TABLE_FLAG) how it was made."""
     outbuf, length = get_result_buffer(param, param_size)
     outptr = outbuf
@@ -717,7 +719,7 @@ def retrieve_status(table, param, param_size):
     param.target_count = num_targets
 
 
-def dev_wait(filp, param, param_size):
+def dev_wait(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_DEV_WAIT: wait until a device has had another number of events; then say how it is. Returns 0 or -errno."""
     md = find_device(param)
     if md is None:
@@ -734,18 +736,18 @@ def dev_wait(filp, param, param_size):
     return 0
 
 
-def dev_arm_poll(filp, param, param_size):
+def dev_arm_poll(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_DEV_ARM_POLL: let polling wait for events from now on. Returns 0."""
     filp.private_data.global_event_nr = dm.variables().dm_global_event_nr
     return 0
 
 
-def get_mode(param):
+def get_mode(param: dm_ioctl_struct) -> int:
     """FMODE_*: what a table that is loaded is for."""
     return FMODE_READ if param.flags & DM_READONLY_FLAG else FMODE_READ | FMODE_WRITE
 
 
-def next_target(last, next, block, end):
+def next_target(last: int, next: int, block: bytearray, end: int) -> tuple[int, int, int]:
     """Find the target that is `next` bytes behind the one at `last`. Returns (0, its place, that of its parameters),
     or (-EINVAL, …) where that is not in the block. In C the places are out-parameters."""
     spec = last + next
@@ -755,7 +757,7 @@ def next_target(last, next, block, end):
     return invalid_str(block, target_params, end), spec, target_params
 
 
-def populate_table(table, param, param_size):
+def populate_table(table: dm_table.dm_table, param: dm_ioctl_struct, param_size: int) -> int:
     """Fill a table with the targets that the block has, and make it ready. Returns 0 or -errno."""
     spec = 0
     next = param.data_start
@@ -777,12 +779,12 @@ def populate_table(table, param, param_size):
     return dm_table.dm_table_complete(table)
 
 
-def is_valid_type(cur, new):
+def is_valid_type(cur: int, new: int) -> bool:
     """Whether a device of one type may be given a table of another."""
     return cur == new or (cur == DM_TYPE_BIO_BASED and new == DM_TYPE_DAX_BIO_BASED)
 
 
-def table_load(filp, param, param_size):
+def table_load(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_TABLE_LOAD: make a table for a device, to be made live when it is resumed; one loaded before is dropped.
 
     The first one says what kind of device it is. Returns 0 or -errno, with lines in the log that say why.
@@ -836,12 +838,12 @@ def table_load(filp, param, param_size):
     return 0
 
 
-def table_clear(filp, param, param_size):
+def table_clear(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_TABLE_CLEAR: drop the table that is not live. Returns 0, or -ENXIO for no such device."""
     hc = __find_device_hash_cell(param)
     if hc is None:
         return -ENXIO
-    old_map, hc.new_map = hc.new_map, None
+    old_map, hc.new_map = hc.new_map, NULL
     param.flags &= ~DM_INACTIVE_PRESENT_FLAG
     __dev_status(hc.md, param)
     md = hc.md
@@ -852,7 +854,7 @@ def table_clear(filp, param, param_size):
     return 0
 
 
-def retrieve_deps(table, param, param_size):
+def retrieve_deps(table: dm_table.dm_table, param: dm_ioctl_struct, param_size: int) -> None:
     """Write the numbers of the devices below."""
     deps, length = get_result_buffer(param, param_size)
     count = 0
@@ -870,7 +872,7 @@ def retrieve_deps(table, param, param_size):
     param.data_size = param.data_start + needed
 
 
-def table_deps(filp, param, param_size):
+def table_deps(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_TABLE_DEPS: which devices are below one. Returns 0, or -ENXIO for no such device."""
     md = find_device(param)
     if md is None:
@@ -884,7 +886,7 @@ def table_deps(filp, param, param_size):
     return 0
 
 
-def table_status(filp, param, param_size):
+def table_status(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_TABLE_STATUS: what the targets of a device say. Returns 0, or -ENXIO for no such device."""
     md = find_device(param)
     if md is None:
@@ -898,7 +900,7 @@ def table_status(filp, param, param_size):
     return 0
 
 
-def message_for_md(md, argc, argv):
+def message_for_md(md: mapped_device, argc: int, argv: list[str]) -> int:
     """Take a message that begins with @: it is for device mapper itself. Returns 0 or -errno; 2 for any other."""
     if not argv[0].startswith("@"):
         return 2
@@ -913,7 +915,7 @@ def message_for_md(md, argc, argv):
     return -EINVAL
 
 
-def target_message(filp, param, param_size):
+def target_message(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_TARGET_MSG: give a message to the target of a sector. Returns 0 or -errno.
 
     (No target of the model answers with a text, as C provides for.)
@@ -969,37 +971,26 @@ def target_message(filp, param, param_size):
 
 # The control node
 
-_ioctls = (
-    (0, None),  # DM_VERSION_CMD, of which there is nothing more to do
-    (IOCTL_FLAGS_NO_PARAMS | IOCTL_FLAGS_ISSUE_GLOBAL_EVENT, remove_all),
-    (0, list_devices),
+_ioctls = (  # by the number of the command; there is nothing more to do for DM_VERSION_CMD
+    (0, NULL), (IOCTL_FLAGS_NO_PARAMS | IOCTL_FLAGS_ISSUE_GLOBAL_EVENT, remove_all), (0, list_devices),
     (IOCTL_FLAGS_NO_PARAMS | IOCTL_FLAGS_ISSUE_GLOBAL_EVENT, dev_create),
     (IOCTL_FLAGS_NO_PARAMS | IOCTL_FLAGS_ISSUE_GLOBAL_EVENT, dev_remove),
-    (IOCTL_FLAGS_ISSUE_GLOBAL_EVENT, dev_rename),
-    (IOCTL_FLAGS_NO_PARAMS, dev_suspend),
-    (IOCTL_FLAGS_NO_PARAMS, dev_status),
-    (0, dev_wait),
-    (0, table_load),
-    (IOCTL_FLAGS_NO_PARAMS, table_clear),
-    (0, table_deps),
-    (0, table_status),
-    (0, list_versions),
-    (0, target_message),
-    (0, dev_set_geometry),
-    (IOCTL_FLAGS_NO_PARAMS, dev_arm_poll),
-    (0, get_target_version),
+    (IOCTL_FLAGS_ISSUE_GLOBAL_EVENT, dev_rename), (IOCTL_FLAGS_NO_PARAMS, dev_suspend),
+    (IOCTL_FLAGS_NO_PARAMS, dev_status), (0, dev_wait), (0, table_load), (IOCTL_FLAGS_NO_PARAMS, table_clear),
+    (0, table_deps), (0, table_status), (0, list_versions), (0, target_message), (0, dev_set_geometry),
+    (IOCTL_FLAGS_NO_PARAMS, dev_arm_poll), (0, get_target_version),
 )
 
 
-def lookup_ioctl(cmd):
+def lookup_ioctl(cmd: int) -> tuple[Callable[..., int], int]:
     """What does a command, and what is to be known of it. Returns (function or None, IOCTL_FLAGS_*)."""
     if cmd >= len(_ioctls):
-        return None, 0
+        return NULL, 0
     flags, fn = _ioctls[cmd]
     return fn, flags
 
 
-def check_version(cmd, user):
+def check_version(cmd: int, user: bytearray) -> int:
     """Check that user space means the same by the interface, and tell it the kernel's version. Returns 0 or -errno."""
     if len(user) < 3 * U32.size:
         return -EFAULT
@@ -1015,26 +1006,23 @@ def check_version(cmd, user):
     return r
 
 
-def free_params(param, param_size, param_flags):
-    """Free the kernel's copy of a block; one with secrets is wiped first."""
-    if param_flags & DM_WIPE_BUFFER:
-        param._block[:] = bytes(len(param._block))
+def free_params(param: dm_ioctl_struct, param_size: int, param_flags: int) -> None:
+    """Free the kernel's copy of a block, where there is one. (DM_SECURE_DATA_FLAG, to wipe it before, does nothing.)"""
     if param_flags & DM_PARAMS_MALLOC:
         kfree(param)
 
 
-def copy_params(user, param_kernel, ioctl_flags):
+def copy_params(user: bytearray, param_kernel: dm_ioctl_struct, ioctl_flags: int) -> tuple[int, dm_ioctl_struct, int]:
     """Copy a block from user space: all of it, if the command has a use for that.
 
     Returns (0, dm_ioctl, flags for free_params()), or (-errno, None, 0). In C the latter two are out-parameters.
     """
     if len(user) < DATA_OFFSET:
-        return -EFAULT, None, 0
+        return -EFAULT, NULL, 0
     read_head(user, param_kernel)
     if param_kernel.data_size < DATA_OFFSET:
-        return -EINVAL, None, 0
-    secure_data = param_kernel.flags & DM_SECURE_DATA_FLAG
-    param_flags = DM_WIPE_BUFFER if secure_data else 0
+        return -EINVAL, NULL, 0
+    param_flags = 0
     size = param_kernel.data_size
     if ioctl_flags & IOCTL_FLAGS_NO_PARAMS:
         dmi = param_kernel
@@ -1043,22 +1031,18 @@ def copy_params(user, param_kernel, ioctl_flags):
     else:
         dmi = kzalloc(dm_ioctl_struct, GFP_KERNEL, size)
         if dmi is None:
-            if secure_data:
-                user[:size] = bytes(min(size, len(user)))
-            return -ENOMEM, None, 0
+            return -ENOMEM, NULL, 0
         param_flags |= DM_PARAMS_MALLOC
         read_head(user, dmi)
         if len(user) < size:
             dmi._block = bytearray()
             free_params(dmi, size, param_flags)
-            return -EFAULT, None, 0
+            return -EFAULT, NULL, 0
         dmi._block = bytearray(user[:size])
-    if secure_data:
-        user[:size] = bytes(min(size, len(user)))
     return 0, dmi, param_flags
 
 
-def validate_params(cmd, param):
+def validate_params(cmd: int, param: dm_ioctl_struct) -> int:
     """Check whom a command is about: a device that is made needs a name, another one has a name or a UUID. Returns 0 or
     -EINVAL."""
     param.flags &= ~(DM_BUFFER_FULL_FLAG | DM_UEVENT_GENERATED_FLAG | DM_SECURE_DATA_FLAG | DM_DATA_OUT_FLAG)
@@ -1076,7 +1060,7 @@ def validate_params(cmd, param):
     return 0
 
 
-def ctl_ioctl(file, command, user):
+def ctl_ioctl(file: file, command: int, user: bytearray) -> int:
     """Do a command. `user` is user space's block, a bytearray, which gets the answer. Returns 0 or -errno."""
     if _IOC_TYPE(command) != DM_IOCTL:
         return -ENOTTY
@@ -1112,12 +1096,12 @@ def ctl_ioctl(file, command, user):
     return r
 
 
-def dm_ctl_ioctl(file, command, u):
+def dm_ctl_ioctl(file: file, command: int, u: bytearray) -> int:
     """An ioctl on the control node."""
     return ctl_ioctl(file, command, u)
 
 
-def dm_open(inode, filp):
+def dm_open(inode: inode, filp: file) -> int:
     """Somebody opens the control node. Returns 0 or -ENOMEM."""
     priv = filp.private_data = kzalloc(dm_file, GFP_KERNEL)
     if priv is None:
@@ -1126,13 +1110,13 @@ def dm_open(inode, filp):
     return 0
 
 
-def dm_release(inode, filp):
+def dm_release(inode: inode, filp: file) -> int:
     """Somebody closes it. Returns 0."""
     kfree(filp.private_data)
     return 0
 
 
-def dm_poll(filp, wait):
+def dm_poll(filp: file, wait: Any) -> int:
     """Whether something happened to a device since the node was opened, or polling was armed: EPOLLIN, or 0."""
     happened = dm.variables().dm_global_event_nr - filp.private_data.global_event_nr
     return EPOLLIN if happened > 0 else 0
@@ -1142,7 +1126,7 @@ _ctl_fops = file_operations(open=dm_open, release=dm_release, poll=dm_poll, unlo
 _dm_misc = miscdevice(minor=MAPPER_CTRL_MINOR, name=DM_NAME, nodename=f"{DM_DIR}/{DM_CONTROL_NODE}", fops=_ctl_fops)
 
 
-def dm_interface_init():
+def dm_interface_init() -> int:
     """Make the control node. Returns 0 or -errno."""
     r = dm_hash_init()
     if r:
@@ -1157,13 +1141,13 @@ def dm_interface_init():
     return 0
 
 
-def dm_interface_exit():
+def dm_interface_exit() -> None:
     """Remove it, with all devices."""
     misc_deregister(_dm_misc)
     dm_hash_exit()
 
 
-def dm_copy_name_and_uuid(md):
+def dm_copy_name_and_uuid(md: mapped_device) -> tuple[int, str, str]:
     """A device's name and UUID ("": none). Returns (0, name, uuid), or (-ENXIO, "", "") for one that is going.
 
     In C name and uuid are out-parameters.

@@ -1,20 +1,25 @@
 """linear: a target whose sectors are those of a device below, from one of them on."""
 
+from collections.abc import Callable
 from typing import Any
 
-from blkmodel.drivers.md import dm_table, dm_target
+from blkmodel.drivers.md import dm_table
+from blkmodel.drivers.md.dm_h import invalid
+from blkmodel.drivers.md.dm_target import dm_register_target, dm_unregister_target
 from blkmodel.include.linux.bio import bio_sectors, bio_set_dev
-from blkmodel.include.linux.blk_types import REQ_OP_ZONE_RESET, bio_op
+from blkmodel.include.linux.blk_types import REQ_OP_ZONE_RESET, bio, bio_op
 from blkmodel.include.linux.blkdev import SECTOR_SHIFT
 from blkmodel.include.linux.device_mapper import (
-    DM_MAPIO_REMAPPED, DM_TARGET_PASSES_INTEGRITY, DMERR, STATUSTYPE_TABLE, dm_target_offset, target_type)
+    DM_MAPIO_REMAPPED, DM_TARGET_PASSES_INTEGRITY, DMERR, STATUSTYPE_TABLE, dm_dev, dm_target, dm_target_offset,
+    target_type)
+from blkmodel.include.linux.fs import block_device
 from blkmodel.services.base.errno import EINVAL, ENOMEM
 from blkmodel.services.base.kernel import sscanf
 from blkmodel.services.base.types import unsigned_long
 from blkmodel.services.files.inode import i_size_read
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
 
 DM_MSG_PREFIX = "linear"
 
@@ -23,15 +28,14 @@ DM_MSG_PREFIX = "linear"
 class linear_c(Struct):
     """The device below, and the sector of it at which the target begins."""
 
-    dev: Any = None
+    dev: dm_dev = NULL
     start: int = 0
 
 
-def linear_ctr(ti, argc, argv):
+def linear_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
     """Make a target of `device start`. Returns 0 or -errno."""
     if argc != 2:
-        ti.error = "Invalid argument count"
-        return -EINVAL
+        return invalid(ti, "Invalid argument count")
     lc = kzalloc(linear_c, GFP_KERNEL)
     if lc is None:
         ti.error = "Cannot allocate linear context"
@@ -56,45 +60,45 @@ def linear_ctr(ti, argc, argv):
     return 0
 
 
-def linear_dtr(ti):
+def linear_dtr(ti: dm_target) -> None:
     """Let the device go."""
     lc = ti.private
     dm_table.dm_put_device(ti, lc.dev)
     kfree(lc)
 
 
-def linear_map_sector(ti, bi_sector):
+def linear_map_sector(ti: dm_target, bi_sector: int) -> int:
     """The sector of the device below that a sector is."""
     return unsigned_long(ti.private.start + dm_target_offset(ti, bi_sector))
 
 
-def linear_map_bio(ti, bio):
+def linear_map_bio(ti: dm_target, bio: bio) -> None:
     """Make a bio one for the device below."""
     bio_set_dev(bio, ti.private.dev.bdev)
     if bio_sectors(bio) or bio_op(bio) == REQ_OP_ZONE_RESET:
         bio.bi_iter.bi_sector = linear_map_sector(ti, bio.bi_iter.bi_sector)
 
 
-def linear_map(ti, bio):
+def linear_map(ti: dm_target, bio: bio) -> int:
     """Send a bio on."""
     linear_map_bio(ti, bio)
     return DM_MAPIO_REMAPPED
 
 
-def linear_status(ti, type, status_flags):
+def linear_status(ti: dm_target, type: int, status_flags: int) -> str:
     """There is nothing to say but how it was made."""
     lc = ti.private
     return f"{lc.dev.name} {lc.start}" if type == STATUSTYPE_TABLE else ""
 
 
-def linear_prepare_ioctl(ti):
+def linear_prepare_ioctl(ti: dm_target) -> tuple[int, block_device]:
     """The device below answers ioctls; returns (1 where only a part of it is used, it)."""
     lc = ti.private
     part = lc.start or ti.len != i_size_read(lc.dev.bdev.bd_inode) >> SECTOR_SHIFT
     return int(bool(part)), lc.dev.bdev
 
 
-def linear_iterate_devices(ti, fn, data):
+def linear_iterate_devices(ti: dm_target, fn: Callable[..., int], data: Any) -> int:
     """Call fn for the one area below."""
     lc = ti.private
     return fn(ti, lc.dev, lc.start, ti.len, data)
@@ -105,14 +109,14 @@ linear_target = target_type(name="linear", version=(1, 4, 0), features=DM_TARGET
                             iterate_devices=linear_iterate_devices)
 
 
-def dm_linear_init():
+def dm_linear_init() -> int:
     """Make the type known. Returns 0 or -errno."""
-    r = dm_target.dm_register_target(linear_target)
+    r = dm_register_target(linear_target)
     if r < 0:
         DMERR(DM_MSG_PREFIX, f"register failed {r}")
     return r
 
 
-def dm_linear_exit():
+def dm_linear_exit() -> None:
     """Forget it."""
-    dm_target.dm_unregister_target(linear_target)
+    dm_unregister_target(linear_target)

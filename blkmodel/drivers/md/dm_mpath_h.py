@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.include.linux.device_mapper import dm_dev
+from blkmodel.sim.structure import NULL, Struct, struct
 
 
 @struct
 class dm_path(Struct):
     """A path: the device it leads to, and what the path selector keeps of it. _owner is the pgpath that it is in."""
 
-    dev: Any = None
-    pscontext: Any = None
-    _owner: Any = None
+    dev: dm_dev = NULL
+    pscontext: Any = NULL
+    _owner: Any = NULL

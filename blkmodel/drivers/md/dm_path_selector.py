@@ -1,14 +1,13 @@
 """Which path selectors there are: they register by name, and multipath looks them up."""
 
-from typing import Any
-
+from blkmodel.drivers.md.dm_path_selector_h import path_selector_type
 from blkmodel.services.base.errno import EEXIST, EINVAL, ENOMEM
 from blkmodel.services.base.module import module_put, request_module, try_module_get
 from blkmodel.services.data.list import list_add, list_del_init, list_head
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim import statics
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
 
 
 @struct
@@ -16,46 +15,46 @@ class ps_internal(Struct):
     """A registered selector type, on the list of all."""
 
     SIZE = 112
-    pst: Any = None
-    list: Any = None
+    pst: path_selector_type = NULL
+    list: list_head = NULL
 
 
 @statics
 class variables:
     """The registered path selectors, the newest first."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._path_selectors = list_head()
 
 
-def __find_path_selector_type(name):
+def __find_path_selector_type(name: str) -> ps_internal:
     """The registered selector of that name, or None."""
     for psi in variables()._path_selectors:
         if psi.pst.name == name:
             return psi
-    return None
+    return NULL
 
 
-def get_path_selector(name):
+def get_path_selector(name: str) -> ps_internal:
     """The same, with its module held."""
     psi = __find_path_selector_type(name)
     if psi is not None and not try_module_get(psi.pst.module):
-        psi = None
+        psi = NULL
     return psi
 
 
-def dm_get_path_selector(name):
+def dm_get_path_selector(name: str | None) -> path_selector_type:
     """A selector's type by name, its module loaded first if need be; None where there is none, or no name."""
     if name is None:
-        return None
+        return NULL
     psi = get_path_selector(name)
     if psi is None:
         request_module(f"dm-{name}")
         psi = get_path_selector(name)
-    return psi.pst if psi is not None else None
+    return psi.pst if psi is not None else NULL
 
 
-def dm_put_path_selector(pst):
+def dm_put_path_selector(pst: path_selector_type) -> None:
     """Let a selector's module go."""
     if pst is None:
         return
@@ -64,7 +63,7 @@ def dm_put_path_selector(pst):
         module_put(psi.pst.module)
 
 
-def _alloc_path_selector(pst):
+def _alloc_path_selector(pst: path_selector_type) -> ps_internal:
     """Make the list's entry of a selector; None on failure."""
     psi = kzalloc(ps_internal, GFP_KERNEL)
     if psi is not None:
@@ -72,7 +71,7 @@ def _alloc_path_selector(pst):
     return psi
 
 
-def dm_register_path_selector(pst):
+def dm_register_path_selector(pst: path_selector_type) -> int:
     """Make a selector known. Returns 0, -ENOMEM, or -EEXIST where one of that name is."""
     psi = _alloc_path_selector(pst)
     if psi is None:
@@ -84,7 +83,7 @@ def dm_register_path_selector(pst):
     return 0
 
 
-def dm_unregister_path_selector(pst):
+def dm_unregister_path_selector(pst: path_selector_type) -> int:
     """Make it unknown. Returns 0, or -EINVAL where it was."""
     psi = __find_path_selector_type(pst.name)
     if psi is None:

@@ -1,16 +1,20 @@
 """Path selectors: the code that chooses down which path an I/O goes."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from typing import Any
 
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.drivers.md.dm_mpath_h import dm_path
+from blkmodel.sim.structure import NULL, Struct, struct
 
 
 @struct
 class path_selector(Struct):
     """A selector at work for one group of paths; `context` is its own."""
 
-    type: Any = None
-    context: Any = None
+    type: path_selector_type = NULL
+    context: Any = NULL
 
 
 @struct
@@ -24,15 +28,15 @@ class path_selector_type(Struct):
 
     SIZE = 96
     name: str = ""
-    module: Any = None
+    module: Any = NULL
     table_args: int = 0
     info_args: int = 0
-    create: Any = None
-    destroy: Any = None
-    add_path: Any = None
-    select_path: Any = None
-    fail_path: Any = None
-    reinstate_path: Any = None
-    status: Any = None
-    start_io: Any = None
-    end_io: Any = None
+    create: Callable[[path_selector, list[str]], int] = NULL
+    destroy: Callable[[path_selector], None] = NULL
+    add_path: Callable[[path_selector, dm_path, list[str]], tuple[int, str]] = NULL
+    select_path: Callable[[path_selector, int], dm_path] = NULL
+    fail_path: Callable[[path_selector, dm_path], None] = NULL
+    reinstate_path: Callable[[path_selector, dm_path], int] = NULL
+    status: Callable[[path_selector, dm_path | None, int], str] = NULL
+    start_io: Callable[[path_selector, dm_path, int], int] = NULL
+    end_io: Callable[[path_selector, dm_path, int], int] = NULL

@@ -1,9 +1,10 @@
 """Round robin: each I/O goes down the path that was used longest ago."""
 
-from typing import Any
+from dataclasses import field
 
 from blkmodel.drivers.md import dm_path_selector
-from blkmodel.drivers.md.dm_path_selector_h import path_selector_type
+from blkmodel.drivers.md.dm_mpath_h import dm_path
+from blkmodel.drivers.md.dm_path_selector_h import path_selector, path_selector_type
 from blkmodel.include.linux.device_mapper import DMERR, DMINFO, DMWARN_LIMIT, STATUSTYPE_TABLE
 from blkmodel.services.base.errno import EINVAL, ENOMEM
 from blkmodel.services.base.kernel import sscanf
@@ -14,7 +15,7 @@ from blkmodel.services.data.list import (
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim import statics
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
 
 DM_MSG_PREFIX = "multipath round-robin"
 RR_MIN_IO = 1
@@ -25,42 +26,40 @@ RR_VERSION = "1.2.0"
 class path_info(Struct):
     """A path's place in line."""
 
-    list: Any = None
-    path: Any = None
+    list: list_head = NULL
+    path: dm_path = NULL
     repeat_count: int = 0
 
 
+@struct
 class selector(Struct):
     """The paths of one group: those that can be used, in the order of their turns, and those that failed."""
 
-    __slots__ = ("invalid_paths", "valid_paths")
-
-    def __init__(self):
-        self.valid_paths = list_head()
-        self.invalid_paths = list_head()
+    valid_paths: list_head = field(default_factory=list_head)
+    invalid_paths: list_head = field(default_factory=list_head)
 
 
 @statics
 class variables:
     """How often the module has warned of repeat counts."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.repeat_count_limit = ratelimit_state()
 
 
-def free_paths(paths):
+def free_paths(paths: list_head) -> None:
     """Free the entries of a list."""
     for pi in paths:
         list_del_init(pi, "list")
         kfree(pi)
 
 
-def alloc_selector():
+def alloc_selector() -> selector:
     """A selector without paths; None on failure."""
     return kzalloc(selector, GFP_KERNEL)
 
 
-def rr_create(ps, argv):
+def rr_create(ps: path_selector, argv: list[str]) -> int:
     """Begin with a group. Arguments are not looked at. Returns 0 or -ENOMEM."""
     s = alloc_selector()
     if s is None:
@@ -69,16 +68,16 @@ def rr_create(ps, argv):
     return 0
 
 
-def rr_destroy(ps):
+def rr_destroy(ps: path_selector) -> None:
     """The group is given up."""
     s = ps.context
     free_paths(s.valid_paths)
     free_paths(s.invalid_paths)
     kfree(s)
-    ps.context = None
+    ps.context = NULL
 
 
-def rr_status(ps, path, type):
+def rr_status(ps: path_selector, path: dm_path | None, type: int) -> str:
     """What a status or a table says of a path, or (None) of the selector: its repeat count, in the table."""
     if path is None:
         return "0 "
@@ -87,7 +86,7 @@ def rr_status(ps, path, type):
     return ""
 
 
-def rr_add_path(ps, path, argv):
+def rr_add_path(ps: path_selector, path: dm_path, argv: list[str]) -> tuple[int, str]:
     """Add a path at the end of the line; its argument, if any, was the number of I/Os in a row, which now is 1.
 
     Returns (0, None) or (-errno, words).
@@ -113,46 +112,37 @@ def rr_add_path(ps, path, argv):
     pi.repeat_count = repeat_count
     path.pscontext = pi
     list_add_tail(pi, s.valid_paths, "list")
-    return 0, None
+    return 0, NULL
 
 
-def rr_fail_path(ps, p):
+def rr_fail_path(ps: path_selector, p: dm_path) -> None:
     """A path is not to be used."""
     list_move(p.pscontext, ps.context.invalid_paths, "list")
 
 
-def rr_reinstate_path(ps, p):
+def rr_reinstate_path(ps: path_selector, p: dm_path) -> int:
     """A path can be used again: it is the next one. Returns 0."""
     list_move(p.pscontext, ps.context.valid_paths, "list")
     return 0
 
 
-def rr_select_path(ps, nr_bytes):
+def rr_select_path(ps: path_selector, nr_bytes: int) -> dm_path:
     """The path for an I/O, which goes to the end of the line; None where there is none."""
     s = ps.context
     if list_empty(s.valid_paths):
-        return None
+        return NULL
     pi = list_first_entry(s.valid_paths)
     list_move_tail(pi, s.valid_paths, "list")
     return pi.path
 
 
 rr_ps = path_selector_type(
-    name="round-robin",
-    module=THIS_MODULE,
-    table_args=1,
-    info_args=0,
-    create=rr_create,
-    destroy=rr_destroy,
-    status=rr_status,
-    add_path=rr_add_path,
-    fail_path=rr_fail_path,
-    reinstate_path=rr_reinstate_path,
-    select_path=rr_select_path,
-)
+    name="round-robin", module=THIS_MODULE, table_args=1, info_args=0, create=rr_create, destroy=rr_destroy,
+    status=rr_status, add_path=rr_add_path, fail_path=rr_fail_path, reinstate_path=rr_reinstate_path,
+    select_path=rr_select_path)
 
 
-def dm_rr_init():
+def dm_rr_init() -> int:
     """Load the module. Returns 0 or -errno."""
     r = dm_path_selector.dm_register_path_selector(rr_ps)
     if r < 0:
@@ -161,7 +151,7 @@ def dm_rr_init():
     return r
 
 
-def dm_rr_exit():
+def dm_rr_exit() -> None:
     """Unload it."""
     r = dm_path_selector.dm_unregister_path_selector(rr_ps)
     if r < 0:

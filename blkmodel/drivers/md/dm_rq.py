@@ -4,21 +4,24 @@ The clone's bios share the memory of the original's. When the clone is done the 
 original ends, or goes back to be mapped again. Statistics are left out.
 """
 
+from __future__ import annotations
+
 from dataclasses import field
-from typing import Any
 
 from blkmodel.block import bio as block_bio, blk_core, blk_mq
 from blkmodel.drivers.md import dm, dm_table
-from blkmodel.drivers.md.dm_core_h import DM_RESERVED_MAX_IOS
+from blkmodel.drivers.md.dm_core_h import DM_RESERVED_MAX_IOS, mapped_device
 from blkmodel.include.linux.blk_mq import (
-    BLK_MQ_F_SHOULD_MERGE, BLK_MQ_MAX_DEPTH, blk_mq_cleanup_rq, blk_mq_ops, blk_mq_rq_to_pdu, blk_mq_tag_set)
+    BLK_MQ_F_SHOULD_MERGE, BLK_MQ_MAX_DEPTH, blk_mq_cleanup_rq, blk_mq_hw_ctx, blk_mq_ops, blk_mq_queue_data,
+    blk_mq_rq_to_pdu, blk_mq_tag_set)
 from blkmodel.include.linux.blk_types import (
     BLK_STS_DEV_RESOURCE, BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE, BLK_STS_TARGET, REQ_OP_DISCARD,
-    REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES)
-from blkmodel.include.linux.blkdev import RQF_FAILED, RQF_IO_STAT, blk_queue_io_stat, queue_is_mq, req_op
+    REQ_OP_WRITE_ZEROES, bio)
+from blkmodel.include.linux.blkdev import (
+    RQF_FAILED, RQF_IO_STAT, blk_queue_io_stat, queue_is_mq, req_op, request, request_queue)
 from blkmodel.include.linux.device_mapper import (
     DM_ENDIO_DELAY_REQUEUE, DM_ENDIO_DONE, DM_ENDIO_INCOMPLETE, DM_ENDIO_REQUEUE, DM_MAPIO_DELAY_REQUEUE, DM_MAPIO_KILL,
-    DM_MAPIO_REMAPPED, DM_MAPIO_REQUEUE, DM_MAPIO_SUBMITTED, DMWARN, map_info)
+    DM_MAPIO_REMAPPED, DM_MAPIO_REQUEUE, DM_MAPIO_SUBMITTED, DMWARN, dm_target, map_info)
 from blkmodel.include.linux.genhd import disk_devt
 from blkmodel.services.base.bug import BUG_ON
 from blkmodel.services.base.err import IS_ERR, PTR_ERR
@@ -29,7 +32,7 @@ from blkmodel.services.memory.slab import kfree, kzalloc_node
 from blkmodel.services.tasks.jiffies import ktime_get_ns
 from blkmodel.services.tasks.wait import waitqueue_active, wake_up
 from blkmodel.sim import statics
-from blkmodel.sim.structure import Struct, sizeof, struct
+from blkmodel.sim.structure import NULL, Struct, sizeof, struct
 
 DM_MSG_PREFIX = "core-rq"
 DM_MQ_NR_HW_QUEUES = 1
@@ -41,12 +44,12 @@ RESERVED_REQUEST_BASED_IOS = 256
 class dm_rq_target_io(Struct):
     """What lies behind each request: its way through device mapper. `info` is the target's; completed: bytes."""
 
-    md: Any = None
-    ti: Any = None
-    orig: Any = None
-    clone: Any = None
+    md: mapped_device = NULL
+    ti: dm_target = NULL
+    orig: request = NULL
+    clone: request = NULL
     error: int = 0
-    info: Any = field(default_factory=map_info)
+    info: map_info = field(default_factory=map_info)
     completed: int = 0
 
 
@@ -54,60 +57,57 @@ class dm_rq_target_io(Struct):
 class dm_rq_clone_bio_info(Struct):
     """What lies before each bio of a clone: the bio that it stands for."""
 
-    orig: Any = None
-    tio: Any = None
+    orig: bio = NULL
+    tio: dm_rq_target_io = NULL
 
 
 @statics
 class variables:
     """The module's parameters."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.dm_mq_nr_hw_queues = DM_MQ_NR_HW_QUEUES
         self.dm_mq_queue_depth = DM_MQ_QUEUE_DEPTH
         self.reserved_rq_based_ios = RESERVED_REQUEST_BASED_IOS
 
 
-module_params = (
-    kernel_param("reserved_rq_based_ios", param_set_uint, variables, "reserved_rq_based_ios"),
-    kernel_param("dm_mq_nr_hw_queues", param_set_uint, variables, "dm_mq_nr_hw_queues"),
-    kernel_param("dm_mq_queue_depth", param_set_uint, variables, "dm_mq_queue_depth"),
-)
+module_params = tuple(kernel_param(name, param_set_uint, variables, name)
+                      for name in ("reserved_rq_based_ios", "dm_mq_nr_hw_queues", "dm_mq_queue_depth"))
 
 
-def dm_get_reserved_rq_based_ios():
+def dm_get_reserved_rq_based_ios() -> int:
     """How many bios a device keeps in reserve for clones."""
     return dm.__dm_get_module_param(variables(), "reserved_rq_based_ios", RESERVED_REQUEST_BASED_IOS,
                                     DM_RESERVED_MAX_IOS)
 
 
-def dm_get_blk_mq_nr_hw_queues():
+def dm_get_blk_mq_nr_hw_queues() -> int:
     """How many hardware queues a device has."""
     return dm.__dm_get_module_param(variables(), "dm_mq_nr_hw_queues", 1, 32)
 
 
-def dm_get_blk_mq_queue_depth():
+def dm_get_blk_mq_queue_depth() -> int:
     """How many requests each of them has."""
     return dm.__dm_get_module_param(variables(), "dm_mq_queue_depth", DM_MQ_QUEUE_DEPTH, BLK_MQ_MAX_DEPTH)
 
 
-def dm_request_based(md):
+def dm_request_based(md: mapped_device) -> bool:
     """Whether a device maps requests."""
     return queue_is_mq(md.queue)
 
 
-def dm_start_queue(q):
+def dm_start_queue(q: request_queue) -> None:
     """Let requests be mapped, first those that were put back."""
     blk_mq.blk_mq_unquiesce_queue(q)
     blk_mq.blk_mq_kick_requeue_list(q)
 
 
-def dm_stop_queue(q):
+def dm_stop_queue(q: request_queue) -> None:
     """Let none be mapped."""
     blk_mq.blk_mq_quiesce_queue(q)
 
 
-def end_clone_bio(clone):
+def end_clone_bio(clone: bio) -> None:
     """One bio of a clone is done: note how much that is of the original, whose own bios end with the last.
 
     After an error the original stays as it is, for the target to decide.
@@ -129,23 +129,23 @@ def end_clone_bio(clone):
     blk_core.blk_update_request(tio.orig, BLK_STS_OK, tio.completed)
 
 
-def tio_from_request(rq):
+def tio_from_request(rq: request) -> dm_rq_target_io:
     """Device mapper's data behind a request."""
     return blk_mq_rq_to_pdu(rq, dm_rq_target_io)
 
 
-def rq_end_stats(md, orig):
+def rq_end_stats(md: mapped_device, orig: request) -> None:
     """Count a request's time where somebody asked for statistics, which nobody can here."""
 
 
-def rq_completed(md):
+def rq_completed(md: mapped_device) -> None:
     """One request less is under way: wake who waits for that, and let the device go."""
     if waitqueue_active(md.wait):
         wake_up(md.wait)
     dm.dm_put(md)
 
 
-def dm_end_request(clone, error):
+def dm_end_request(clone: request, error: int) -> None:
     """End the original with a status, after the clone is freed."""
     tio = clone.end_io_data
     md = tio.md
@@ -157,23 +157,23 @@ def dm_end_request(clone, error):
     rq_completed(md)
 
 
-def __dm_mq_kick_requeue_list(q, msecs):
+def __dm_mq_kick_requeue_list(q: request_queue, msecs: int) -> None:
     """Let what was put back be mapped again, after so many milliseconds."""
     blk_mq.blk_mq_delay_kick_requeue_list(q, msecs)
 
 
-def dm_mq_kick_requeue_list(md):
+def dm_mq_kick_requeue_list(md: mapped_device) -> None:
     """Let it be mapped again now."""
     __dm_mq_kick_requeue_list(dm.dm_get_md_queue(md), 0)
 
 
-def dm_mq_delay_requeue_request(rq, msecs):
+def dm_mq_delay_requeue_request(rq: request, msecs: int) -> None:
     """Put a request back, for so many milliseconds."""
     blk_mq.blk_mq_requeue_request(rq, False)
     __dm_mq_kick_requeue_list(rq.q, msecs)
 
 
-def dm_requeue_original_request(tio, delay_requeue):
+def dm_requeue_original_request(tio: dm_rq_target_io, delay_requeue: bool) -> None:
     """Free the clone, if there is one, and put the original back: for a moment, or for 100 ms."""
     md = tio.md
     rq = tio.orig
@@ -185,7 +185,7 @@ def dm_requeue_original_request(tio, delay_requeue):
     rq_completed(md)
 
 
-def dm_done(clone, error, mapped):
+def dm_done(clone: request, error: int, mapped: bool) -> None:
     """A clone is done: ask the target what to make of its status. A device that refused an operation that it does
     not have is not asked for it again."""
     r = DM_ENDIO_DONE
@@ -199,23 +199,19 @@ def dm_done(clone, error, mapped):
         limits = clone.q.limits
         if req_op(clone) == REQ_OP_DISCARD and not limits.max_discard_sectors:
             dm.disable_discard(tio.md)
-        elif req_op(clone) == REQ_OP_WRITE_SAME and not limits.max_write_same_sectors:
-            dm.disable_write_same(tio.md)
         elif req_op(clone) == REQ_OP_WRITE_ZEROES and not limits.max_write_zeroes_sectors:
             dm.disable_write_zeroes(tio.md)
 
     if r == DM_ENDIO_DONE:
         dm_end_request(clone, error)
-    elif r == DM_ENDIO_INCOMPLETE:
-        pass  # the target will deal with it
     elif r in (DM_ENDIO_REQUEUE, DM_ENDIO_DELAY_REQUEUE):
         dm_requeue_original_request(tio, r == DM_ENDIO_DELAY_REQUEUE)
-    else:
+    elif r != DM_ENDIO_INCOMPLETE:  # with which the target would deal itself
         DMWARN(DM_MSG_PREFIX, f"unimplemented target endio return value: {r}")
         BUG_ON(True, "a target's rq_end_io() answers what nobody knows")
 
 
-def dm_softirq_done(rq):
+def dm_softirq_done(rq: request) -> None:
     """A request is done, or could not be mapped: finish it."""
     tio = tio_from_request(rq)
     clone = tio.clone
@@ -228,24 +224,24 @@ def dm_softirq_done(rq):
     dm_done(clone, tio.error, not rq.rq_flags & RQF_FAILED)
 
 
-def dm_complete_request(rq, error):
+def dm_complete_request(rq: request, error: int) -> None:
     """Let a request be finished in a softirq, with a status for the target to see."""
     tio_from_request(rq).error = error
     blk_mq.blk_mq_complete_request(rq)
 
 
-def dm_kill_unmapped_request(rq, error):
+def dm_kill_unmapped_request(rq: request, error: int) -> None:
     """The same for one that could not be mapped: the target is not asked."""
     rq.rq_flags |= RQF_FAILED
     dm_complete_request(rq, error)
 
 
-def end_clone_request(clone, error):
+def end_clone_request(clone: request, error: int) -> None:
     """A clone is done."""
     dm_complete_request(clone.end_io_data.orig, error)
 
 
-def dm_dispatch_clone_request(clone, rq):
+def dm_dispatch_clone_request(clone: request, rq: request) -> int:
     """Give a clone to its queue. Returns a BLK_STS_* status; one that failed at once completes the original."""
     if blk_queue_io_stat(clone.q):
         clone.rq_flags |= RQF_IO_STAT
@@ -256,14 +252,14 @@ def dm_dispatch_clone_request(clone, rq):
     return r
 
 
-def dm_rq_bio_constructor(bio, bio_orig, data):
+def dm_rq_bio_constructor(bio: bio, bio_orig: bio, data: dm_rq_target_io) -> int:
     """Make a clone's bio report to the bio that it stands for."""
     bio._front = dm_rq_clone_bio_info(bio_orig, data)
     bio.bi_end_io = end_clone_bio
     return 0
 
 
-def setup_clone(clone, rq, tio, gfp_mask):
+def setup_clone(clone: request, rq: request, tio: dm_rq_target_io, gfp_mask: int) -> int:
     """Make an empty request the clone of another. Returns 0 or -ENOMEM."""
     r = blk_core.blk_rq_prep_clone(clone, rq, tio.md.bs, gfp_mask, dm_rq_bio_constructor, tio)
     if r:
@@ -274,28 +270,26 @@ def setup_clone(clone, rq, tio, gfp_mask):
     return 0
 
 
-def init_tio(tio, rq, md):
+def init_tio(tio: dm_rq_target_io, rq: request, md: mapped_device) -> None:
     """Begin anew with a request. Where the target has room behind it, `info` stays: it says where."""
     tio.md = md
-    tio.ti = None
-    tio.clone = None
+    tio.ti = NULL
+    tio.clone = NULL
     tio.orig = rq
     tio.error = BLK_STS_OK
     tio.completed = 0
     if not md.init_tio_pdu:
-        tio.info.ptr = None
+        tio.info.ptr = NULL
 
 
-def map_request(tio):
+def map_request(tio: dm_rq_target_io) -> int:
     """Let the target map a request, and send its clone down. Returns DM_MAPIO_*; on DM_MAPIO_REQUEUE the request is
     the caller's again."""
     ti = tio.ti
     md = tio.md
     rq = tio.orig
     r, clone = ti.type.clone_and_map_rq(ti, rq, tio.info)
-    if r == DM_MAPIO_SUBMITTED:
-        pass  # the target will submit it
-    elif r == DM_MAPIO_REMAPPED:
+    if r == DM_MAPIO_REMAPPED:
         if setup_clone(clone, rq, tio, GFP_ATOMIC):
             ti.type.release_clone_rq(clone, tio.info)
             return DM_MAPIO_REQUEUE
@@ -305,27 +299,25 @@ def map_request(tio):
             blk_core.blk_rq_unprep_clone(clone)
             blk_mq_cleanup_rq(clone)
             tio.ti.type.release_clone_rq(clone, tio.info)
-            tio.clone = None
+            tio.clone = NULL
             return DM_MAPIO_REQUEUE
-    elif r == DM_MAPIO_REQUEUE:
-        pass
     elif r == DM_MAPIO_DELAY_REQUEUE:
         dm_requeue_original_request(tio, True)
     elif r == DM_MAPIO_KILL:
         dm_kill_unmapped_request(rq, BLK_STS_IOERR)
-    else:
+    elif r not in (DM_MAPIO_SUBMITTED, DM_MAPIO_REQUEUE):  # then the target will submit it, or the caller tries again
         DMWARN(DM_MSG_PREFIX, f"unimplemented target map return value: {r}")
         BUG_ON(True, "a target's clone_and_map_rq() answers what nobody knows")
     return r
 
 
-def dm_start_request(md, orig):
+def dm_start_request(md: mapped_device, orig: request) -> None:
     """A request is under way: hold the device, which might be closed before it is done."""
     blk_mq.blk_mq_start_request(orig)
     dm.dm_get(md)
 
 
-def dm_mq_init_request(set, rq, hctx_idx, numa_node):
+def dm_mq_init_request(set: blk_mq_tag_set, rq: request, hctx_idx: int, numa_node: int) -> int:
     """Note which device a request is of, and where its target's data are: right behind device mapper's own."""
     md = set.driver_data
     tio = blk_mq_rq_to_pdu(rq, dm_rq_target_io)
@@ -335,7 +327,7 @@ def dm_mq_init_request(set, rq, hctx_idx, numa_node):
     return 0
 
 
-def dm_mq_queue_rq(hctx, bd):
+def dm_mq_queue_rq(hctx: blk_mq_hw_ctx, bd: blk_mq_queue_data) -> int:
     """Take a request: its target's clone of it goes down at once. Returns BLK_STS_OK, or BLK_STS_RESOURCE where the
     queues below are busy, or the target wants it later."""
     rq = bd.rq
@@ -359,14 +351,10 @@ def dm_mq_queue_rq(hctx, bd):
     return BLK_STS_OK
 
 
-dm_mq_ops = blk_mq_ops(
-    queue_rq=dm_mq_queue_rq,
-    complete=dm_softirq_done,
-    init_request=dm_mq_init_request,
-)
+dm_mq_ops = blk_mq_ops(queue_rq=dm_mq_queue_rq, complete=dm_softirq_done, init_request=dm_mq_init_request)
 
 
-def dm_mq_init_request_queue(md, t):
+def dm_mq_init_request_queue(md: mapped_device, t: dm_table.dm_table) -> int:
     """Make a device's queue one of requests, of as many hardware queues and tags as the module's parameters say.
 
     Returns 0, or -errno; then the device has no tag set.
@@ -395,23 +383,23 @@ def dm_mq_init_request_queue(md, t):
         err = PTR_ERR(q)
         blk_mq.blk_mq_free_tag_set(set)
     kfree(set)
-    md.tag_set = None
+    md.tag_set = NULL
     return err
 
 
-def dm_mq_cleanup_mapped_device(md):
+def dm_mq_cleanup_mapped_device(md: mapped_device) -> None:
     """Free the tag set, at the end of the device."""
     if md.tag_set is not None:
         blk_mq.blk_mq_free_tag_set(md.tag_set)
         kfree(md.tag_set)
-        md.tag_set = None
+        md.tag_set = NULL
 
 
-def dm_attr_rq_based_seq_io_merge_deadline_show(md):
+def dm_attr_rq_based_seq_io_merge_deadline_show(md: mapped_device) -> str:
     """rq_based_seq_io_merge_deadline: a setting that there is no more; for user space that still asks."""
     return "0\n"
 
 
-def dm_attr_rq_based_seq_io_merge_deadline_store(md, buf, count):
+def dm_attr_rq_based_seq_io_merge_deadline_store(md: mapped_device, buf: str, count: int) -> int:
     """Take any value, which changes nothing."""
     return count

@@ -4,10 +4,11 @@ That is the one with the fewest bytes under way for what it can carry. The refer
 module; its structures are known from the source alone.
 """
 
-from typing import Any
+from dataclasses import field
 
 from blkmodel.drivers.md import dm_path_selector
-from blkmodel.drivers.md.dm_path_selector_h import path_selector_type
+from blkmodel.drivers.md.dm_mpath_h import dm_path
+from blkmodel.drivers.md.dm_path_selector_h import path_selector, path_selector_type
 from blkmodel.include.linux.device_mapper import DMERR, DMINFO, DMWARN_LIMIT, STATUSTYPE_INFO, STATUSTYPE_TABLE
 from blkmodel.services.base.errno import EINVAL, ENOMEM
 from blkmodel.services.base.kernel import sscanf
@@ -18,7 +19,7 @@ from blkmodel.services.data.list import list_add_tail, list_del_init, list_empty
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim import statics
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
 
 DM_MSG_PREFIX = "multipath service-time"
 ST_MIN_IO = 1
@@ -28,15 +29,13 @@ ST_MAX_INFLIGHT_SIZE = (1 << 64) - 1 >> ST_MAX_RELATIVE_THROUGHPUT_SHIFT
 ST_VERSION = "0.3.0"
 
 
+@struct
 class selector(Struct):
     """The paths of one group: those that can be used, the one used last at the end, and those that failed."""
 
-    __slots__ = ("failed_paths", "valid_paths")
     SIZE = 40
-
-    def __init__(self):
-        self.valid_paths = list_head()
-        self.failed_paths = list_head()
+    valid_paths: list_head = field(default_factory=list_head)
+    failed_paths: list_head = field(default_factory=list_head)
 
 
 @struct
@@ -44,8 +43,8 @@ class path_info(Struct):
     """A path: what it can carry, relative to the others, and the bytes of all I/Os that are under way on it."""
 
     SIZE = 40
-    list: Any = None
-    path: Any = None
+    list: list_head = NULL
+    path: dm_path = NULL
     repeat_count: int = 0
     relative_throughput: int = 0
     in_flight_size: int = 0
@@ -55,16 +54,16 @@ class path_info(Struct):
 class variables:
     """How often the module has warned of repeat counts."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.repeat_count_limit = ratelimit_state()
 
 
-def alloc_selector():
+def alloc_selector() -> selector:
     """A selector without paths; None on failure."""
     return kzalloc(selector, GFP_KERNEL)
 
 
-def st_create(ps, argv):
+def st_create(ps: path_selector, argv: list[str]) -> int:
     """Begin with a group. Arguments are not looked at. Returns 0 or -ENOMEM."""
     s = alloc_selector()
     if s is None:
@@ -73,23 +72,23 @@ def st_create(ps, argv):
     return 0
 
 
-def free_paths(paths):
+def free_paths(paths: list_head) -> None:
     """Free the entries of a list."""
     for pi in paths:
         list_del_init(pi, "list")
         kfree(pi)
 
 
-def st_destroy(ps):
+def st_destroy(ps: path_selector) -> None:
     """The group is given up."""
     s = ps.context
     free_paths(s.valid_paths)
     free_paths(s.failed_paths)
     kfree(s)
-    ps.context = None
+    ps.context = NULL
 
 
-def st_status(ps, path, type):
+def st_status(ps: path_selector, path: dm_path | None, type: int) -> str:
     """What a status or a table says of a path, or (None) of the selector."""
     if path is None:
         return "0 "
@@ -101,7 +100,7 @@ def st_status(ps, path, type):
     return ""
 
 
-def st_add_path(ps, path, argv):
+def st_add_path(ps: path_selector, path: dm_path, argv: list[str]) -> tuple[int, str]:
     """Add a path. Arguments: [repeat count, which now is 1 [relative throughput: 0 to 100, by default 1]].
 
     A path of throughput 0 is used only while no other can be. Returns (0, None) or (-errno, words).
@@ -135,21 +134,21 @@ def st_add_path(ps, path, argv):
     pi.in_flight_size = 0
     path.pscontext = pi
     list_add_tail(pi, s.valid_paths, "list")
-    return 0, None
+    return 0, NULL
 
 
-def st_fail_path(ps, path):
+def st_fail_path(ps: path_selector, path: dm_path) -> None:
     """A path is not to be used."""
     list_move(path.pscontext, ps.context.failed_paths, "list")
 
 
-def st_reinstate_path(ps, path):
+def st_reinstate_path(ps: path_selector, path: dm_path) -> int:
     """A path can be used again. Returns 0."""
     list_move_tail(path.pscontext, ps.context.valid_paths, "list")
     return 0
 
 
-def st_compare_load(pi1, pi2, incoming):
+def st_compare_load(pi1: path_info, pi2: path_info, incoming: int) -> int:
     """Compare two paths for an I/O of so many bytes: below 0 the first is better, above 0 the second, 0: as good.
 
     Differences of sizes are cut to an int, as in C.
@@ -174,12 +173,12 @@ def st_compare_load(pi1, pi2, incoming):
     return pi2.relative_throughput - pi1.relative_throughput
 
 
-def st_select_path(ps, nr_bytes):
+def st_select_path(ps: path_selector, nr_bytes: int) -> dm_path:
     """The best path for an I/O of so many bytes, of equals the one used longest ago; None where there is none."""
     s = ps.context
     if list_empty(s.valid_paths):
-        return None
-    best = None
+        return NULL
+    best = NULL
     for pi in s.valid_paths:
         if best is None or st_compare_load(pi, best, nr_bytes) < 0:
             best = pi
@@ -187,36 +186,25 @@ def st_select_path(ps, nr_bytes):
     return best.path
 
 
-def st_start_io(ps, path, nr_bytes):
+def st_start_io(ps: path_selector, path: dm_path, nr_bytes: int) -> int:
     """An I/O goes down a path. Returns 0."""
     path.pscontext.in_flight_size += nr_bytes
     return 0
 
 
-def st_end_io(ps, path, nr_bytes):
+def st_end_io(ps: path_selector, path: dm_path, nr_bytes: int) -> int:
     """It has ended. Returns 0."""
     path.pscontext.in_flight_size -= nr_bytes
     return 0
 
 
 st_ps = path_selector_type(
-    name="service-time",
-    module=THIS_MODULE,
-    table_args=2,
-    info_args=2,
-    create=st_create,
-    destroy=st_destroy,
-    status=st_status,
-    add_path=st_add_path,
-    fail_path=st_fail_path,
-    reinstate_path=st_reinstate_path,
-    select_path=st_select_path,
-    start_io=st_start_io,
-    end_io=st_end_io,
-)
+    name="service-time", module=THIS_MODULE, table_args=2, info_args=2, create=st_create, destroy=st_destroy,
+    status=st_status, add_path=st_add_path, fail_path=st_fail_path, reinstate_path=st_reinstate_path,
+    select_path=st_select_path, start_io=st_start_io, end_io=st_end_io)
 
 
-def dm_st_init():
+def dm_st_init() -> int:
     """Load the module. Returns 0 or -errno."""
     r = dm_path_selector.dm_register_path_selector(st_ps)
     if r < 0:
@@ -225,7 +213,7 @@ def dm_st_init():
     return r
 
 
-def dm_st_exit():
+def dm_st_exit() -> None:
     """Unload it."""
     r = dm_path_selector.dm_unregister_path_selector(st_ps)
     if r < 0:

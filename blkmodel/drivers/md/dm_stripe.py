@@ -1,17 +1,20 @@
 """striped: a target whose sectors are spread over several devices, chunk by chunk."""
 
+from collections.abc import Callable
 from typing import Any
 
 from blkmodel.block import bio as bio_module, blk_settings
-from blkmodel.drivers.md import dm, dm_table, dm_target
+from blkmodel.drivers.md import dm, dm_table
+from blkmodel.drivers.md.dm_h import invalid
+from blkmodel.drivers.md.dm_target import dm_register_target, dm_unregister_target
 from blkmodel.include.linux.bio import bio_dev, bio_end_sector, bio_set_dev
 from blkmodel.include.linux.blk_types import (
     BLK_STS_NOTSUPP, REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, REQ_PREFLUSH,
-    REQ_RAHEAD, bio_op)
-from blkmodel.include.linux.blkdev import SECTOR_SHIFT
+    REQ_RAHEAD, bio, bio_op)
+from blkmodel.include.linux.blkdev import SECTOR_SHIFT, queue_limits
 from blkmodel.include.linux.device_mapper import (
     DM_ENDIO_DONE, DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED, DM_TARGET_PASSES_INTEGRITY, DMWARN, STATUSTYPE_TABLE,
-    dm_array_too_big, dm_target_offset, target_type, to_bytes)
+    dm_array_too_big, dm_dev, dm_target, dm_target_offset, target_type, to_bytes)
 from blkmodel.services.base.bug import BUG_ON
 from blkmodel.services.base.errno import EINVAL, ENOMEM
 from blkmodel.services.base.kdev_t import format_dev_t
@@ -21,7 +24,7 @@ from blkmodel.services.base.log2 import ilog2
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.services.tasks.workqueue import INIT_WORK, flush_work, schedule_work, work_struct
-from blkmodel.sim.structure import Struct, sizeof, struct
+from blkmodel.sim.structure import NULL, Struct, sizeof, struct
 
 DM_MSG_PREFIX = "striped"
 DM_IO_ERROR_THRESHOLD = 15
@@ -31,7 +34,7 @@ DM_IO_ERROR_THRESHOLD = 15
 class stripe(Struct):
     """One of the devices, from which sector on it is used, and how much I/O of it failed."""
 
-    dev: Any = None
+    dev: dm_dev = NULL
     physical_start: int = 0
     error_count: int = 0
 
@@ -48,20 +51,20 @@ class stripe_c(Struct):
     stripe_width: int = 0
     chunk_size: int = 0
     chunk_size_shift: int = 0
-    ti: Any = None
-    trigger_event: Any = None
-    stripe: Any = None
+    ti: dm_target = NULL
+    trigger_event: work_struct = NULL
+    stripe: list = NULL
 
 
-def trigger_event(work):
+def trigger_event(work: work_struct) -> None:
     """Tell user space that I/O failed."""
     dm_table.dm_table_event(work.data.ti.table)
 
 
-def alloc_context(stripes):
+def alloc_context(stripes: int) -> stripe_c:
     """Allocate a target's own data; None on failure."""
     if dm_array_too_big(sizeof(stripe_c), sizeof(stripe), stripes):
-        return None
+        return NULL
     sc = kzalloc(stripe_c, GFP_KERNEL, sizeof(stripe_c) + sizeof(stripe) * stripes)
     if sc is not None:
         sc.stripe = [stripe() for _ in range(stripes)]
@@ -69,7 +72,7 @@ def alloc_context(stripes):
     return sc
 
 
-def get_stripe(ti, sc, stripe, argv):
+def get_stripe(ti: dm_target, sc: stripe_c, stripe: int, argv: list[str]) -> int:
     """Read a stripe's `device start`. Returns 0 or -errno."""
     numbers = sscanf(argv[1], "%llu%c")
     if len(numbers) != 1:
@@ -81,29 +84,23 @@ def get_stripe(ti, sc, stripe, argv):
     return 0
 
 
-def stripe_ctr(ti, argc, argv):
+def stripe_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
     """Make a target of `number_of_stripes chunk_size [device start]…`. Returns 0 or -errno."""
     if argc < 2:
-        ti.error = "Not enough arguments"
-        return -EINVAL
+        return invalid(ti, "Not enough arguments")
     error, stripes = kstrtouint(argv[0], 10)
     if error or not stripes:
-        ti.error = "Invalid stripe count"
-        return -EINVAL
+        return invalid(ti, "Invalid stripe count")
     error, chunk_size = kstrtouint(argv[1], 10)
     if error or not chunk_size:
-        ti.error = "Invalid chunk_size"
-        return -EINVAL
+        return invalid(ti, "Invalid chunk_size")
     width, rest = divmod(ti.len, stripes)
     if rest:
-        ti.error = "Target length not divisible by number of stripes"
-        return -EINVAL
+        return invalid(ti, "Target length not divisible by number of stripes")
     if width % chunk_size:
-        ti.error = "Target length not divisible by chunk size"
-        return -EINVAL
+        return invalid(ti, "Target length not divisible by chunk size")
     if argc != 2 + 2 * stripes & 0xFFFFFFFF:
-        ti.error = "Not enough destinations specified"
-        return -EINVAL
+        return invalid(ti, "Not enough destinations specified")
     sc = alloc_context(stripes)
     if sc is None:
         ti.error = "Memory allocation for striped context failed"
@@ -137,7 +134,7 @@ def stripe_ctr(ti, argc, argv):
     return 0
 
 
-def stripe_dtr(ti):
+def stripe_dtr(ti: dm_target) -> None:
     """Let the devices go."""
     sc = ti.private
     for i in range(sc.stripes):
@@ -146,7 +143,7 @@ def stripe_dtr(ti):
     kfree(sc)
 
 
-def stripe_map_sector(sc, sector):
+def stripe_map_sector(sc: stripe_c, sector: int) -> tuple[int, int]:
     """Which stripe a sector is on, and which sector of it. In C both are out-parameters."""
     chunk = dm_target_offset(sc.ti, sector)
     if sc.chunk_size_shift < 0:
@@ -159,28 +156,21 @@ def stripe_map_sector(sc, sector):
     else:
         stripe = chunk & (sc.stripes - 1)
         chunk >>= sc.stripes_shift
-    if sc.chunk_size_shift < 0:
-        chunk *= sc.chunk_size
-    else:
-        chunk <<= sc.chunk_size_shift
-    return stripe, chunk + chunk_offset
+    return stripe, chunk * sc.chunk_size + chunk_offset
 
 
-def stripe_map_range_sector(sc, sector, target_stripe):
+def stripe_map_range_sector(sc: stripe_c, sector: int, target_stripe: int) -> int:
     """The first sector of a stripe that is not before a sector of the target."""
     stripe, result = stripe_map_sector(sc, sector)
     if stripe == target_stripe:
         return result
-    if sc.chunk_size_shift < 0:
-        result -= result % sc.chunk_size
-    else:
-        result &= ~(sc.chunk_size - 1)
+    result -= result % sc.chunk_size
     if target_stripe < stripe:
         result += sc.chunk_size
     return result
 
 
-def stripe_map_range(sc, bio, target_stripe):
+def stripe_map_range(sc: stripe_c, bio: bio, target_stripe: int) -> int:
     """Make a bio without data one for those of its sectors that are on a stripe; one that has none there ends."""
     begin = stripe_map_range_sector(sc, bio.bi_iter.bi_sector, target_stripe)
     end = stripe_map_range_sector(sc, bio_end_sector(bio), target_stripe)
@@ -193,7 +183,7 @@ def stripe_map_range(sc, bio, target_stripe):
     return DM_MAPIO_SUBMITTED
 
 
-def stripe_map(ti, bio):
+def stripe_map(ti: dm_target, bio: bio) -> int:
     """Send a bio on: to the stripe of its sector or, where each stripe gets a clone, to that of the clone's number."""
     sc = ti.private
     if bio.bi_opf & REQ_PREFLUSH:
@@ -211,7 +201,7 @@ def stripe_map(ti, bio):
     return DM_MAPIO_REMAPPED
 
 
-def stripe_status(ti, type, status_flags):
+def stripe_status(ti: dm_target, type: int, status_flags: int) -> str:
     """The devices, and for each whether I/O failed (D) or not (A); or how the target was made."""
     sc = ti.private
     stripes = sc.stripe[:sc.stripes]
@@ -221,7 +211,7 @@ def stripe_status(ti, type, status_flags):
     return f"{sc.stripes} {names}1 " + "".join("D" if each.error_count else "A" for each in stripes)
 
 
-def stripe_end_io(ti, bio, error):
+def stripe_end_io(ti: dm_target, bio: bio, error: int) -> tuple[int, int]:
     """Count failed I/O, and tell user space the first times. Returns (DM_ENDIO_DONE, error)."""
     sc = ti.private
     if not error or bio.bi_opf & REQ_RAHEAD or error == BLK_STS_NOTSUPP:
@@ -235,7 +225,7 @@ def stripe_end_io(ti, bio, error):
     return DM_ENDIO_DONE, error
 
 
-def stripe_iterate_devices(ti, fn, data):
+def stripe_iterate_devices(ti: dm_target, fn: Callable[..., int], data: Any) -> int:
     """Call fn for each stripe, until it returns another number than 0; return that."""
     sc = ti.private
     for each in sc.stripe[:sc.stripes]:
@@ -245,7 +235,7 @@ def stripe_iterate_devices(ti, fn, data):
     return 0
 
 
-def stripe_io_hints(ti, limits):
+def stripe_io_hints(ti: dm_target, limits: queue_limits) -> None:
     """Say that a chunk is the least, and a chunk of each stripe the best size of I/O."""
     sc = ti.private
     chunk_size = sc.chunk_size << SECTOR_SHIFT & 0xFFFFFFFF
@@ -258,14 +248,14 @@ stripe_target = target_type(name="striped", version=(1, 6, 0), features=DM_TARGE
                             iterate_devices=stripe_iterate_devices, io_hints=stripe_io_hints)
 
 
-def dm_stripe_init():
+def dm_stripe_init() -> int:
     """Make the type known. Returns 0 or -errno."""
-    r = dm_target.dm_register_target(stripe_target)
+    r = dm_register_target(stripe_target)
     if r < 0:
         DMWARN(DM_MSG_PREFIX, "target registration failed")
     return r
 
 
-def dm_stripe_exit():
+def dm_stripe_exit() -> None:
     """Forget it."""
-    dm_target.dm_unregister_target(stripe_target)
+    dm_unregister_target(stripe_target)

@@ -2,15 +2,15 @@
 
 from blkmodel.drivers.md import dm, dm_ioctl, dm_rq
 from blkmodel.drivers.md.dm_builtin import dm_kobject_release
-from blkmodel.drivers.md.dm_core_h import dm_get_completion_from_kobject
+from blkmodel.drivers.md.dm_core_h import dm_get_completion_from_kobject, mapped_device
 from blkmodel.include.linux.genhd import disk_to_dev
 from blkmodel.services.base.errno import EINVAL, EIO
 from blkmodel.services.devices.kobject import (
-    attribute, kobj_type, kobject_add, kobject_init, kobject_put, sysfs_create_files)
+    attribute, kobj_type, kobject, kobject_add, kobject_init, kobject_put, sysfs_create_files)
 from blkmodel.services.tasks.wait import wait_for_completion
 
 
-def dm_attr_show(kobj, attr):
+def dm_attr_show(kobj: kobject, attr: attribute) -> str | int:
     """The text of a file; -EINVAL for a device that is going."""
     md = dm.dm_get_from_kobject(kobj)
     if md is None:
@@ -20,7 +20,7 @@ def dm_attr_show(kobj, attr):
     return ret
 
 
-def dm_attr_store(kobj, attr, page, count):
+def dm_attr_store(kobj: kobject, attr: attribute, page: str, count: int) -> int:
     """Write a file. Returns the bytes taken, or -EIO for one that can't be written, -EINVAL for a device that is going.
     """
     if attr.store is None:
@@ -33,24 +33,24 @@ def dm_attr_store(kobj, attr, page, count):
     return ret
 
 
-def dm_attr_name_show(md):
+def dm_attr_name_show(md: mapped_device) -> str | int:
     """name: the device's name."""
     r, name, _ = dm_ioctl.dm_copy_name_and_uuid(md)
     return -EIO if r else f"{name}\n"
 
 
-def dm_attr_uuid_show(md):
+def dm_attr_uuid_show(md: mapped_device) -> str | int:
     """uuid: its UUID; empty where it has none."""
     r, _, uuid = dm_ioctl.dm_copy_name_and_uuid(md)
     return -EIO if r else f"{uuid}\n"
 
 
-def dm_attr_suspended_show(md):
+def dm_attr_suspended_show(md: mapped_device) -> str:
     """suspended: whether it is."""
     return f"{int(dm.dm_suspended_md(md))}\n"
 
 
-def dm_attr_use_blk_mq_show(md):
+def dm_attr_use_blk_mq_show(md: mapped_device) -> str:
     """use_blk_mq: always, as far as it has requests; for user space that still asks."""
     return "1\n"
 
@@ -67,7 +67,7 @@ dm_attrs = (
 dm_ktype = kobj_type(release=dm_kobject_release)
 
 
-def dm_sysfs_init(md):
+def dm_sysfs_init(md: mapped_device) -> int:
     """Make the directory. Returns 0 or -errno."""
     parent = disk_to_dev(dm.dm_disk(md)).kobj
     kobj = dm.dm_kobject(md)
@@ -79,7 +79,7 @@ def dm_sysfs_init(md):
     return r
 
 
-def dm_sysfs_exit(md):
+def dm_sysfs_exit(md: mapped_device) -> None:
     """Remove it, and wait until nobody reads it."""
     kobj = dm.dm_kobject(md)
     kobject_put(kobj)

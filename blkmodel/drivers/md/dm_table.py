@@ -6,45 +6,56 @@ of them; so a target is found in few steps. The reference kernel has no integrit
 no zoned disks; what is asked about them is asked, and answered so.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import field
 from typing import Any
 
 from blkmodel.block import blk_core, blk_mq, blk_settings
 from blkmodel.block.partition_generic import bdevname
-from blkmodel.drivers.md import dm, dm_target
+from blkmodel.drivers.md import dm
+from blkmodel.drivers.md.dm_core_h import mapped_device
 from blkmodel.drivers.md.dm_h import dm_dev_internal, dm_target_hybrid, dm_target_request_based
+from blkmodel.drivers.md.dm_target import dm_get_target_type, dm_put_target_type
 from blkmodel.fs import block_dev
 from blkmodel.include.linux.blkdev import (
-    BLK_ZONED_HM, BLK_ZONED_NONE, QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DAX, QUEUE_FLAG_DISCARD, QUEUE_FLAG_FUA,
-    QUEUE_FLAG_NONROT, QUEUE_FLAG_SECERASE, QUEUE_FLAG_WC, SECTOR_SHIFT, bdev_get_queue, blk_queue_add_random,
-    blk_queue_discard, blk_queue_nonrot, blk_queue_secure_erase, blk_queue_zone_sectors, blk_queue_zoned_model,
-    copy_limits, queue_is_mq, queue_limits)
+    BLK_ZONED_NONE, QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DAX, QUEUE_FLAG_DISCARD, QUEUE_FLAG_FUA, QUEUE_FLAG_NONROT,
+    QUEUE_FLAG_SECERASE, QUEUE_FLAG_WC, SECTOR_SHIFT, bdev_get_queue, blk_queue_add_random, blk_queue_discard,
+    blk_queue_nonrot, blk_queue_secure_erase, blk_queue_zoned_model, copy_limits, queue_is_mq, queue_limits,
+    request_queue)
 from blkmodel.include.linux.device_mapper import (
     DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NONE, DM_TYPE_NVME_BIO_BASED, DM_TYPE_REQUEST_BASED, DMERR,
-    DMWARN, dm_div_up, dm_round_up, dm_target as dm_target_struct, dm_target_always_writeable, dm_target_has_integrity,
-    dm_target_is_immutable, dm_target_is_wildcard, dm_target_needs_singleton, dm_target_passes_integrity,
-    dm_target_supports_zoned_hm)
+    DMWARN, dm_arg, dm_arg_set, dm_dev, dm_div_up, dm_round_up, dm_target, dm_target_always_writeable,
+    dm_target_has_integrity, dm_target_is_immutable, dm_target_is_wildcard, dm_target_needs_singleton,
+    dm_target_passes_integrity, target_type)
+from blkmodel.include.linux.genhd import gendisk
+from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON
 from blkmodel.services.base.ctype import isspace, skip_spaces
 from blkmodel.services.base.err import IS_ERR
 from blkmodel.services.base.errno import EINVAL, ENODEV, ENOMEM, EOVERFLOW
 from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV
 from blkmodel.services.base.kernel import sscanf
-from blkmodel.services.base.log2 import is_power_of_2
 from blkmodel.services.base.types import unsigned_long
 from blkmodel.services.data.list import list_add, list_del_init, list_empty, list_head
-from blkmodel.services.devices.backing_dev import BDI_CAP_STABLE_WRITES, bdi_cap_stable_pages_required, bdi_congested
-from blkmodel.services.devices.dax import dax_supported, dax_synchronous, dax_write_cache_enabled
+from blkmodel.services.devices.backing_dev import BDI_CAP_STABLE_WRITES, bdi_cap_stable_pages_required
+from blkmodel.services.devices.dax import dax_write_cache_enabled
 from blkmodel.services.files.file import FMODE_WRITE
 from blkmodel.services.files.inode import i_size_read
 from blkmodel.services.files.mount import name_to_dev_t
 from blkmodel.services.memory.gfp import GFP_KERNEL, GFP_NOIO
 from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc
 from blkmodel.services.memory.vmalloc import vfree, vzalloc
-from blkmodel.sim.memory import PAGE_SIZE, place, place_array
-from blkmodel.sim.structure import Struct, sizeof, struct
+from blkmodel.sim.loops import up_to
+from blkmodel.sim.memory import place, place_array
+from blkmodel.sim.structure import NULL, Array, Struct, sizeof, struct
 
 DM_MSG_PREFIX = "table"
+OMITTED = no_chapter("""
+    device_not_zoned_model dm_table_supports_zoned_model device_not_matches_zone_sectors dm_table_any_congested
+    dm_table_add_target_callbacks dm_table_device_name device_not_dax_capable device_not_dax_synchronous_capable
+    upgrade_mode""")
 MAX_DEPTH = 16
 NODE_SIZE = 64  # L1_CACHE_BYTES
 KEYS_PER_NODE = NODE_SIZE // sizeof("u64")
@@ -66,30 +77,29 @@ class dm_table(Struct):
     device's clones will be from, until the table is made live.
     """
 
-    md: Any = None
+    md: mapped_device = NULL
     type: int = DM_TYPE_NONE
     depth: int = 0
-    counts: Any = field(default_factory=lambda: [0] * MAX_DEPTH)
-    index: Any = field(default_factory=lambda: [None] * MAX_DEPTH)
+    counts: list[int] = field(default_factory=lambda: [0] * MAX_DEPTH)
+    index: list[Any] = field(default_factory=lambda: [None] * MAX_DEPTH)
     num_targets: int = 0
     num_allocated: int = 0
-    highs: Any = None
-    targets: Any = None
-    immutable_target_type: Any = None
+    highs: Array = NULL
+    targets: Array = NULL
+    immutable_target_type: target_type = NULL
     integrity_supported: bool = False
     singleton: bool = False
     integrity_added: bool = False
     mode: int = 0
-    devices: Any = field(default_factory=list_head)
-    event_fn: Any = None
-    event_context: Any = None
-    mempools: Any = None
-    target_callbacks: Any = field(default_factory=list_head)
+    devices: list_head = field(default_factory=list_head)
+    event_fn: Callable[[Any], None] = NULL
+    event_context: Any = NULL
+    mempools: dm.dm_md_mempools = NULL
 
 
 # The tree of targets
 
-def int_log(n, base):
+def int_log(n: int, base: int) -> int:
     """How many times n is to be divided by base, each time rounded up, until it is 1."""
     result = 0
     while n > 1:
@@ -98,17 +108,17 @@ def int_log(n, base):
     return result
 
 
-def get_child(n, k):
+def get_child(n: int, k: int) -> int:
     """The node, on the level below, of node n's key k."""
     return n * CHILDREN_PER_NODE + k
 
 
-def get_node(t, level, n):
+def get_node(t: dm_table, level: int, n: int) -> int:
     """Where the keys of node n begin in the array of a level."""
     return n * KEYS_PER_NODE
 
 
-def high(t, level, n):
+def high(t: dm_table, level: int, n: int) -> int:
     """The highest key below node n of a level; one beyond all sectors where there is no such node."""
     while level < t.depth - 1:
         n = get_child(n, CHILDREN_PER_NODE - 1)
@@ -118,7 +128,7 @@ def high(t, level, n):
     return t.index[level][get_node(t, level, n) + KEYS_PER_NODE - 1]
 
 
-def setup_btree_index(level, t):
+def setup_btree_index(level: int, t: dm_table) -> int:
     """Fill a level of the tree with the highest keys of the level below."""
     for n in range(t.counts[level]):
         node = get_node(t, level, n)
@@ -127,19 +137,19 @@ def setup_btree_index(level, t):
     return 0
 
 
-def dm_vcalloc(nmemb, elem_size):
+def dm_vcalloc(nmemb: int, elem_size: int) -> int:
     """Allocate zeroed memory for so many elements. Returns its address, or 0."""
     if nmemb > ULONG_MAX // elem_size:
         return 0
     return vzalloc(nmemb * elem_size)
 
 
-def alloc_targets(t, num):
+def alloc_targets(t: dm_table, num: int) -> int:
     """Allocate both arrays of a table, the highs and behind them the targets. Returns 0 or -ENOMEM.
 
     A target is placed in its array when it is added.
     """
-    addr = dm_vcalloc(num, sizeof(dm_target_struct) + sizeof("u64"))
+    addr = dm_vcalloc(num, sizeof(dm_target) + sizeof("u64"))
     if not addr:
         return -ENOMEM
     vfree(t.highs)
@@ -149,25 +159,25 @@ def alloc_targets(t, num):
     return 0
 
 
-def dm_table_create(mode, num_targets, md):
+def dm_table_create(mode: int, num_targets: int, md: mapped_device) -> tuple[int, dm_table]:
     """Make an empty table with room for so many targets. Returns (0, table), or (-ENOMEM, None).
 
     In C the table is an out-parameter.
     """
     t = kzalloc(dm_table, GFP_KERNEL)
     if t is None:
-        return -ENOMEM, None
+        return -ENOMEM, NULL
     num_targets = dm_round_up(num_targets or KEYS_PER_NODE, KEYS_PER_NODE) & UINT_MAX
     if not num_targets or alloc_targets(t, num_targets):
         kfree(t)
-        return -ENOMEM, None
+        return -ENOMEM, NULL
     t.type = DM_TYPE_NONE
     t.mode = mode
     t.md = md
     return 0, t
 
 
-def free_devices(devices, md):
+def free_devices(devices: list_head, md: mapped_device) -> None:
     """Close what a table's targets have left open."""
     for dd in devices:
         DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(md)}: dm_table_destroy: dm_put_device call missing for "
@@ -176,7 +186,7 @@ def free_devices(devices, md):
         kfree(dd)
 
 
-def dm_table_destroy(t):
+def dm_table_destroy(t: dm_table) -> None:
     """Destroy a table that is not live, or one that was never completed, with its targets."""
     if t is None:
         return
@@ -185,7 +195,7 @@ def dm_table_destroy(t):
     for tgt in t.targets[:t.num_targets]:
         if tgt.type.dtr is not None:
             tgt.type.dtr(tgt)
-        dm_target.dm_put_target_type(tgt.type)
+        dm_put_target_type(tgt.type)
     vfree(t.highs)
     free_devices(t.devices, t.md)
     dm.dm_free_md_mempools(t.mempools)
@@ -194,21 +204,21 @@ def dm_table_destroy(t):
 
 # Devices below
 
-def find_device(devices, dev):
+def find_device(devices: list_head, dev: int) -> dm_dev_internal:
     """The entry of a list of devices for a device number, or None."""
     for dd in devices:
         if dd.dm_dev.bdev.bd_dev == dev:
             return dd
-    return None
+    return NULL
 
 
-def device_area_is_invalid(ti, dev, start, len, data):
+def device_area_is_invalid(ti: dm_target, dev: dm_dev, start: int, len: int, data: queue_limits) -> int:
     """Whether a target can't have these sectors of a device below; the log says why. data: the target's limits."""
     bdev = dev.bdev
     dev_size = i_size_read(bdev.bd_inode) >> SECTOR_SHIFT
     block_sectors = data.logical_block_size >> SECTOR_SHIFT
 
-    def invalid(line):
+    def invalid(line: str) -> int:
         DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(ti.table.md)}: {line}")
         return 1
 
@@ -219,11 +229,6 @@ def device_area_is_invalid(ti, dev, start, len, data):
         return 0
     if start >= dev_size or unsigned_long(start + len) > dev_size:
         return invalid(f"{bdevname(bdev)} too small for target: start={start}, len={len}, dev_size={dev_size}")
-    if blk_queue_zoned_model(q) != BLK_ZONED_NONE:
-        zone_sectors = blk_queue_zone_sectors(q)
-        for what, sectors in (("start", start), ("len", len)):
-            if sectors & (zone_sectors - 1):
-                return invalid(f"{what}={sectors} not aligned to h/w zone size {zone_sectors} of {bdevname(bdev)}")
     if block_sectors <= 1:
         return 0
     for what, sectors in (("start", start), ("len", len)):
@@ -233,18 +238,7 @@ def device_area_is_invalid(ti, dev, start, len, data):
     return 0
 
 
-def upgrade_mode(dd, new_mode, md):
-    """Open a device of the table for more than it was opened for. Returns 0 or -errno; then it is as it was."""
-    old_dev = dd.dm_dev
-    r, new_dev = dm.dm_get_table_device(md, dd.dm_dev.bdev.bd_dev, dd.dm_dev.mode | new_mode)
-    if r:
-        return r
-    dd.dm_dev = new_dev
-    dm.dm_put_table_device(md, old_dev)
-    return 0
-
-
-def dm_get_dev_t(path):
+def dm_get_dev_t(path: str) -> int:
     """The number of the block device that a path is the node of, or that it names otherwise; 0 for none."""
     bdev = block_dev.lookup_bdev(path)
     if IS_ERR(bdev):
@@ -254,7 +248,7 @@ def dm_get_dev_t(path):
     return dev
 
 
-def dm_get_device(ti, path, mode):
+def dm_get_device(ti: dm_target, path: str, mode: int) -> tuple[int, dm_dev]:
     """Open a device for a target, by path or as "major:minor", unless its table has it open already.
 
     Returns (0, dm_dev), or (-errno, None): -ENODEV for no such path, -EOVERFLOW for numbers that are none, or what
@@ -266,33 +260,30 @@ def dm_get_device(ti, path, mode):
     if len(numbers) == 2:
         dev = MKDEV(*numbers)
         if [MAJOR(dev), MINOR(dev)] != numbers:
-            return -EOVERFLOW, None
+            return -EOVERFLOW, NULL
     else:
         dev = dm_get_dev_t(path)
         if not dev:
-            return -ENODEV, None
+            return -ENODEV, NULL
 
     dd = find_device(t.devices, dev)
     if dd is None:
         dd = kzalloc(dm_dev_internal, GFP_KERNEL)
         if dd is None:
-            return -ENOMEM, None
+            return -ENOMEM, NULL
         r, dd.dm_dev = dm.dm_get_table_device(t.md, dev, mode)
         if r:
             kfree(dd)
-            return r, None
+            return r, NULL
         dd.count = 1
         list_add(dd, t.devices, "list")
     else:
-        if dd.dm_dev.mode != mode | dd.dm_dev.mode:
-            r = upgrade_mode(dd, mode, t.md)
-            if r:
-                return r, None
+        BUG_ON(dd.dm_dev.mode != mode | dd.dm_dev.mode, "no target of the model wants more than the others of a table")
         dd.count += 1
     return 0, dd.dm_dev
 
 
-def dm_set_device_limits(ti, dev, start, len, data):
+def dm_set_device_limits(ti: dm_target, dev: dm_dev, start: int, len: int, data: queue_limits) -> int:
     """Lower the limits `data` to what a device below can meet from sector `start` on. Returns 0."""
     bdev = dev.bdev
     q = bdev_get_queue(bdev)
@@ -309,7 +300,7 @@ def dm_set_device_limits(ti, dev, start, len, data):
     return 0
 
 
-def dm_put_device(ti, d):
+def dm_put_device(ti: dm_target, d: dm_dev) -> None:
     """Close a device for a target; it stays open while another target of the table has it."""
     for dd in ti.table.devices:
         if dd.dm_dev is d:
@@ -326,7 +317,7 @@ def dm_put_device(ti, d):
 
 # A table is filled
 
-def adjoin(table, ti):
+def adjoin(table: dm_table, ti: dm_target) -> bool:
     """Whether a target begins where the table ends so far."""
     if not table.num_targets:
         return not ti.begin
@@ -334,7 +325,7 @@ def adjoin(table, ti):
     return ti.begin == unsigned_long(prev.begin + prev.len)
 
 
-def realloc_argv(size, old_argv):
+def realloc_argv(size: int, old_argv: Any) -> tuple[Any, int]:
     """Get an array of arguments twice as large as the old one, of `size`, which is freed; 8 for none.
 
     Returns (array, its size), or (None, size). The first array is thought to be of size 0, so that the next one comes
@@ -349,7 +340,7 @@ def realloc_argv(size, old_argv):
     return argv, size
 
 
-def dm_split_args(text):
+def dm_split_args(text: str) -> tuple[int, int, Any]:
     """Split a text at its blanks; a backslash before a character makes it an ordinary one.
 
     Returns (0, number of arguments, array of them), which the caller frees; or (-ENOMEM, 0, None). In C number and
@@ -357,7 +348,7 @@ def dm_split_args(text):
     """
     argv, array_size = realloc_argv(0, None)
     if argv is None:
-        return -ENOMEM, 0, None
+        return -ENOMEM, 0, NULL
     argc = end = 0
     while True:
         start = skip_spaces(text, end)
@@ -376,12 +367,12 @@ def dm_split_args(text):
         if argc + 1 > array_size:
             argv, array_size = realloc_argv(array_size, argv)
             if argv is None:
-                return -ENOMEM, 0, None
+                return -ENOMEM, 0, NULL
         argv[argc] = word
         argc += 1
 
 
-def validate_hardware_logical_block_alignment(table, limits):
+def validate_hardware_logical_block_alignment(table: dm_table, limits: queue_limits) -> int:
     """Check that a bio in whole blocks of the device is, where targets meet, cut into whole blocks of each of them.
 
     Returns 0 or -EINVAL, with a line in the log.
@@ -389,7 +380,7 @@ def validate_hardware_logical_block_alignment(table, limits):
     block_sects = limits.logical_block_size >> SECTOR_SHIFT
     next_target_start = 0  # where the next target begins, in sectors from a block's start
     remaining = 0  # what the next target has to do of a block that began in one before
-    ti = None
+    ti = NULL
     i = 0
     while i < dm_table_get_num_targets(table):
         ti = dm_table_get_target(table, i)
@@ -409,7 +400,7 @@ def validate_hardware_logical_block_alignment(table, limits):
     return 0
 
 
-def dm_table_add_target(t, type, start, len, params):
+def dm_table_add_target(t: dm_table, type: str, start: int, len: int, params: str) -> int:
     """Add a target of a type, by name, that is to have so many sectors from `start` on. Returns 0 or -errno.
 
     A target that is refused is not in the table; the log says why.
@@ -420,19 +411,19 @@ def dm_table_add_target(t, type, start, len, params):
         return -EINVAL
     BUG_ON(t.num_targets >= t.num_allocated)
     tgt = t.targets[t.num_targets] = place(
-        dm_target_struct, t.targets._addr + t.num_targets * sizeof(dm_target_struct))
+        dm_target, t.targets._addr + t.num_targets * sizeof(dm_target))
     if not len:
         DMERR(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: zero-length target")
         return -EINVAL
-    tgt.type = dm_target.dm_get_target_type(type)
+    tgt.type = dm_get_target_type(type)
     if tgt.type is None:
         DMERR(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: {type}: unknown target type")
         return -EINVAL
 
-    def refused(r, error=None):
+    def refused(r: int, error: str = "") -> int:
         tgt.error = error or tgt.error
         DMERR(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: {type}: {tgt.error}")
-        dm_target.dm_put_target_type(tgt.type)
+        dm_put_target_type(tgt.type)
         return r
 
     if dm_target_needs_singleton(tgt.type):
@@ -475,7 +466,7 @@ def dm_table_add_target(t, type, start, len, params):
 
 # Arguments of targets
 
-def validate_next_arg(arg, arg_set, ti, grouped):
+def validate_next_arg(arg: dm_arg, arg_set: dm_arg_set, ti: dm_target, grouped: int) -> tuple[int, int]:
     """Read the next argument, a number within arg.min and arg.max. `grouped`: so many arguments must follow it.
 
     Returns (0, number), or (-EINVAL, None) with ti.error set. In C the number, and where the error goes, are
@@ -485,31 +476,31 @@ def validate_next_arg(arg, arg_set, ti, grouped):
     read = sscanf(arg_str, "%u%c") if arg_str else []
     if len(read) != 1 or not arg.min <= read[0] <= arg.max or (grouped and arg_set.argc < read[0]):
         ti.error = arg.error
-        return -EINVAL, None
+        return -EINVAL, NULL
     return 0, read[0]
 
 
-def dm_read_arg(arg, arg_set, ti):
+def dm_read_arg(arg: dm_arg, arg_set: dm_arg_set, ti: dm_target) -> tuple[int, int]:
     """Read the next argument, a number. Returns (0, number), or (-EINVAL, None) with ti.error set."""
     return validate_next_arg(arg, arg_set, ti, False)
 
 
-def dm_read_arg_group(arg, arg_set, ti):
+def dm_read_arg_group(arg: dm_arg, arg_set: dm_arg_set, ti: dm_target) -> tuple[int, int]:
     """Read how many arguments follow as a group. Returns (0, number), or (-EINVAL, None) with ti.error set."""
     return validate_next_arg(arg, arg_set, ti, True)
 
 
-def dm_shift_arg(arg_set):
+def dm_shift_arg(arg_set: dm_arg_set) -> str:
     """The next argument, which is read with that; None where there is none left."""
     if not arg_set.argc:
-        return None
+        return NULL
     arg_set.argc -= 1
     r = arg_set.argv[0]
     arg_set.argv = arg_set.argv[1:]
     return r
 
 
-def dm_consume_args(arg_set, num_args):
+def dm_consume_args(arg_set: dm_arg_set, num_args: int) -> None:
     """Pass over so many arguments."""
     BUG_ON(arg_set.argc < num_args)
     arg_set.argc -= num_args
@@ -518,45 +509,30 @@ def dm_consume_args(arg_set, num_args):
 
 # What kind of table it is
 
-def __table_type_bio_based(table_type):
+def __table_type_bio_based(table_type: int) -> bool:
     """Whether devices with such tables take bios."""
     return table_type in (DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NVME_BIO_BASED)
 
 
-def __table_type_request_based(table_type):
+def __table_type_request_based(table_type: int) -> bool:
     """Whether devices with such tables take requests."""
     return table_type == DM_TYPE_REQUEST_BASED
 
 
-def dm_table_set_type(t, type):
+def dm_table_set_type(t: dm_table, type: int) -> None:
     """Let a target that could be in either kind of table say which kind this one is to be."""
     t.type = type
 
 
-def device_not_dax_capable(ti, dev, start, len, data):
-    """Whether a device below has no memory that can be used directly, in blocks of `data` bytes."""
-    return not dax_supported(dev.dax_dev, dev.bdev, data, start, len)
-
-
-def device_not_dax_synchronous_capable(ti, dev, start, len, data):
-    """Whether what is written into such memory needs more to last."""
-    return dev.dax_dev is None or not dax_synchronous(dev.dax_dev)
-
-
-def dm_table_supports_dax(t, iterate_fn, blocksize):
-    """Whether all devices below are memory that can be used directly; iterate_fn says whether one is not."""
-    i = 0
-    while i < dm_table_get_num_targets(t):
-        ti = dm_table_get_target(t, i)
-        i += 1
-        if ti.type.direct_access is None:
-            return False
-        if ti.type.iterate_devices is None or ti.type.iterate_devices(ti, iterate_fn, blocksize):
+def dm_table_supports_dax(t: dm_table) -> bool:
+    """Whether all targets give direct access to memory that is a disk; no target of the model does."""
+    for i in up_to(lambda: dm_table_get_num_targets(t)):
+        if dm_table_get_target(t, i).type.direct_access is None:
             return False
     return True
 
 
-def device_is_rq_stackable(ti, dev, start, len, data):
+def device_is_rq_stackable(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
     """Whether a device below takes requests: a whole multi-queue disk does."""
     bdev = dev.bdev
     if bdev is not bdev.bd_contains:
@@ -564,7 +540,7 @@ def device_is_rq_stackable(ti, dev, start, len, data):
     return queue_is_mq(bdev_get_queue(bdev))
 
 
-def dm_table_determine_type(t):
+def dm_table_determine_type(t: dm_table) -> int:
     """Find out whether a table's device takes bios or requests, and check that it can. Returns 0 or -EINVAL."""
     devices = dm_table_get_devices(t)
     live_md_type = dm.dm_get_md_type(t.md)
@@ -593,10 +569,7 @@ def dm_table_determine_type(t):
 
     if bio_based:
         t.type = DM_TYPE_BIO_BASED
-        if (dm_table_supports_dax(t, device_not_dax_capable, PAGE_SIZE)
-                or (list_empty(devices) and live_md_type == DM_TYPE_DAX_BIO_BASED)):
-            t.type = DM_TYPE_DAX_BIO_BASED
-            return 0
+        BUG_ON(dm_table_supports_dax(t), "DM_TYPE_DAX_BIO_BASED is left out")
         tgt = dm_table_get_immutable_target(t)
         if tgt is None or tgt.max_io_len or not dm_table_does_not_support_partial_completion(t):
             if list_empty(devices) and live_md_type == DM_TYPE_NVME_BIO_BASED:
@@ -622,52 +595,51 @@ def dm_table_determine_type(t):
     if tgt.max_io_len:
         DMERR(DM_MSG_PREFIX, "table load rejected: immutable target that splits IO is not supported")
         return -EINVAL
-    if (tgt.type.iterate_devices is None
-            or not tgt.type.iterate_devices(tgt, device_is_rq_stackable, None)):
+    if tgt.type.iterate_devices is None or not tgt.type.iterate_devices(tgt, device_is_rq_stackable, None):
         DMERR(DM_MSG_PREFIX, "table load rejected: including non-request-stackable devices")
         return -EINVAL
     return 0
 
 
-def dm_table_get_type(t):
+def dm_table_get_type(t: dm_table) -> int:
     """The kind of table, DM_TYPE_*."""
     return t.type
 
 
-def dm_table_get_immutable_target_type(t):
+def dm_table_get_immutable_target_type(t: dm_table) -> target_type:
     """The type of target that no other may follow on the device, or None."""
     return t.immutable_target_type
 
 
-def dm_table_get_immutable_target(t):
+def dm_table_get_immutable_target(t: dm_table) -> dm_target:
     """The table's only target, where it is of such a type; else None."""
     if t.num_targets > 1 or not dm_target_is_immutable(t.targets[0].type):
-        return None
+        return NULL
     return t.targets[0]
 
 
-def dm_table_get_wildcard_target(t):
+def dm_table_get_wildcard_target(t: dm_table) -> dm_target:
     """The first target of a type that may follow any; None where there is none."""
     for i in range(dm_table_get_num_targets(t)):
         ti = dm_table_get_target(t, i)
         if dm_target_is_wildcard(ti.type):
             return ti
-    return None
+    return NULL
 
 
-def dm_table_bio_based(t):
+def dm_table_bio_based(t: dm_table) -> bool:
     """Whether the device takes bios."""
     return __table_type_bio_based(dm_table_get_type(t))
 
 
-def dm_table_request_based(t):
+def dm_table_request_based(t: dm_table) -> bool:
     """Whether the device takes requests."""
     return __table_type_request_based(dm_table_get_type(t))
 
 
 # A table is made ready
 
-def dm_table_alloc_md_mempools(t, md):
+def dm_table_alloc_md_mempools(t: dm_table, md: mapped_device) -> int:
     """Allocate what the device's clones will be from. Returns 0, -EINVAL or -ENOMEM."""
     type = dm_table_get_type(t)
     per_io_data_size = min_pool_size = 0
@@ -682,18 +654,18 @@ def dm_table_alloc_md_mempools(t, md):
     return 0 if t.mempools is not None else -ENOMEM
 
 
-def dm_table_free_md_mempools(t):
+def dm_table_free_md_mempools(t: dm_table) -> None:
     """Free them."""
     dm.dm_free_md_mempools(t.mempools)
-    t.mempools = None
+    t.mempools = NULL
 
 
-def dm_table_get_md_mempools(t):
+def dm_table_get_md_mempools(t: dm_table) -> dm.dm_md_mempools:
     """What the device's clones will be from."""
     return t.mempools
 
 
-def setup_indexes(t):
+def setup_indexes(t: dm_table) -> int:
     """Build the levels of the tree above the leaves, from the bottom up, in one piece of memory. Returns 0, -ENOMEM."""
     total = 0
     for i in range(t.depth - 2, -1, -1):
@@ -709,7 +681,7 @@ def setup_indexes(t):
     return 0
 
 
-def dm_table_build_index(t):
+def dm_table_build_index(t: dm_table) -> int:
     """Build the tree in which targets are looked up. Returns 0 or -ENOMEM."""
     leaf_nodes = dm_div_up(t.num_targets, KEYS_PER_NODE)
     t.depth = 1 + int_log(leaf_nodes, CHILDREN_PER_NODE)
@@ -718,26 +690,26 @@ def dm_table_build_index(t):
     return setup_indexes(t) if t.depth >= 2 else 0
 
 
-def integrity_profile_exists(disk):
+def integrity_profile_exists(disk: gendisk) -> bool:
     """Whether a disk keeps integrity data: none does, as the kernel is configured without."""
     return False
 
 
-def dm_table_get_integrity_disk(t):
+def dm_table_get_integrity_disk(t: dm_table) -> gendisk:
     """A disk below whose integrity data are as those of all of them; None where there is none."""
     for i in range(dm_table_get_num_targets(t)):
         ti = dm_table_get_target(t, i)
         if not dm_target_passes_integrity(ti.type):
-            return None
-    template_disk = None
+            return NULL
+    template_disk = NULL
     for dd in dm_table_get_devices(t):
         template_disk = dd.dm_dev.bdev.bd_disk
         if not integrity_profile_exists(template_disk):
-            return None
+            return NULL
     return template_disk
 
 
-def dm_table_register_integrity(t):
+def dm_table_register_integrity(t: dm_table) -> int:
     """Let the device have integrity data if all devices below have: they have none. Returns 0."""
     if t.integrity_added:
         return 0
@@ -745,7 +717,7 @@ def dm_table_register_integrity(t):
     return 0
 
 
-def dm_table_complete(t):
+def dm_table_complete(t: dm_table) -> int:
     """Make a table ready for use, once it has all its targets. Returns 0 or -errno; the log says what failed."""
     r = dm_table_determine_type(t)
     if r:
@@ -755,42 +727,39 @@ def dm_table_complete(t):
     if r:
         DMERR(DM_MSG_PREFIX, "unable to build btrees")
         return r
-    r = dm_table_register_integrity(t)
-    if r:
-        DMERR(DM_MSG_PREFIX, "could not register integrity profile.")
-        return r
+    dm_table_register_integrity(t)  # which can fail only where there are such data
     r = dm_table_alloc_md_mempools(t, t.md)
     if r:
         DMERR(DM_MSG_PREFIX, "unable to allocate mempools")
     return r
 
 
-def dm_table_event_callback(t, fn, context):
+def dm_table_event_callback(t: dm_table, fn: Callable[[Any], None], context: Any) -> None:
     """Say whom to call, fn(context), when a target has something to tell; None for nobody."""
     t.event_fn = fn
     t.event_context = context
 
 
-def dm_table_event(t):
+def dm_table_event(t: dm_table) -> None:
     """A target has something to tell."""
     if t.event_fn is not None:
         t.event_fn(t.event_context)
 
 
-def dm_table_get_size(t):
+def dm_table_get_size(t: dm_table) -> int:
     """How many sectors the targets have together."""
     return unsigned_long(t.highs[t.num_targets - 1] + 1) if t.num_targets else 0
 
 
-def dm_table_get_target(t, index):
+def dm_table_get_target(t: dm_table, index: int) -> dm_target:
     """The target of that number; None behind the last."""
-    return t.targets[index] if index < t.num_targets else None
+    return t.targets[index] if index < t.num_targets else NULL
 
 
-def dm_table_find_target(t, sector):
+def dm_table_find_target(t: dm_table, sector: int) -> dm_target:
     """The target that a sector belongs to; None behind the end."""
     if sector >= dm_table_get_size(t):
-        return None
+        return NULL
     n = k = 0
     for level in range(t.depth):
         n = get_child(n, k)
@@ -802,30 +771,27 @@ def dm_table_find_target(t, sector):
 
 
 # What the device can do, by what the devices below can do
+# recorder: C asks for the number of targets before each round of a loop, which a recording shows; hence up_to().
 
-def dm_table_any_dev_attr(t, func, data):
+def dm_table_any_dev_attr(t: dm_table, func: Callable[..., int], data: Any) -> bool:
     """Whether func(ti, dev, start, len, data) holds for any device below."""
-    i = 0
-    while i < dm_table_get_num_targets(t):
+    for i in up_to(lambda: dm_table_get_num_targets(t)):
         ti = dm_table_get_target(t, i)
-        i += 1
         if ti.type.iterate_devices is not None and ti.type.iterate_devices(ti, func, data):
             return True
     return False
 
 
-def count_device(ti, dev, start, len, data):
+def count_device(ti: dm_target, dev: dm_dev, start: int, len: int, data: list[int]) -> int:
     """Add one to data[0]."""
     data[0] += 1
     return 0
 
 
-def dm_table_has_no_data_devices(table):
+def dm_table_has_no_data_devices(table: dm_table) -> bool:
     """Whether no target has a device below it, as far as targets tell."""
-    i = 0
-    while i < dm_table_get_num_targets(table):
+    for i in up_to(lambda: dm_table_get_num_targets(table)):
         ti = dm_table_get_target(table, i)
-        i += 1
         if ti.type.iterate_devices is None:
             return False
         num_devices = [0]
@@ -835,65 +801,23 @@ def dm_table_has_no_data_devices(table):
     return True
 
 
-def device_not_zoned_model(ti, dev, start, len, data):
-    """Whether a device's zones are to be written in another way than `data`, BLK_ZONED_*."""
-    q = bdev_get_queue(dev.bdev)
-    return q is None or blk_queue_zoned_model(q) != data
+def validate_hardware_zoned_model(table: dm_table, zoned_model: int, zone_sectors: int) -> int:
+    """Check that all devices below have the same zones. The model has no disks with zones; returns -EINVAL for one."""
+    return 0 if zoned_model == BLK_ZONED_NONE else -EINVAL
 
 
-def dm_table_supports_zoned_model(t, zoned_model):
-    """Whether all targets and devices below have such zones."""
-    i = 0
-    while i < dm_table_get_num_targets(t):
-        ti = dm_table_get_target(t, i)
-        i += 1
-        if zoned_model == BLK_ZONED_HM and not dm_target_supports_zoned_hm(ti.type):
-            return False
-        if ti.type.iterate_devices is None or ti.type.iterate_devices(ti, device_not_zoned_model, zoned_model):
-            return False
-    return True
-
-
-def device_not_matches_zone_sectors(ti, dev, start, len, data):
-    """Whether a device's zones have another size than `data` sectors."""
-    q = bdev_get_queue(dev.bdev)
-    return q is None or blk_queue_zone_sectors(q) != data
-
-
-def validate_hardware_zoned_model(table, zoned_model, zone_sectors):
-    """Check that all devices below have the same zones, if any. Returns 0 or -EINVAL."""
-    if zoned_model == BLK_ZONED_NONE:
-        return 0
-    if not dm_table_supports_zoned_model(table, zoned_model):
-        DMERR(DM_MSG_PREFIX, f"{dm.dm_device_name(table.md)}: zoned model is not consistent across all devices")
-        return -EINVAL
-    if not is_power_of_2(zone_sectors):
-        return -EINVAL
-    if dm_table_any_dev_attr(table, device_not_matches_zone_sectors, zone_sectors):
-        DMERR(DM_MSG_PREFIX, f"{dm.dm_device_name(table.md)}: zone sectors is not consistent across all devices")
-        return -EINVAL
-    return 0
-
-
-def dm_calculate_queue_limits(table, limits):
+def dm_calculate_queue_limits(table: dm_table, limits: queue_limits) -> int:
     """Work out a table's limits from those of all devices below, and check that the targets fit on them.
 
     Returns 0, or -EINVAL with a line in the log.
     """
-    zoned_model = BLK_ZONED_NONE
-    zone_sectors = 0
     blk_settings.blk_set_stacking_limits(limits)
-    i = 0
-    while i < dm_table_get_num_targets(table):
+    for i in up_to(lambda: dm_table_get_num_targets(table)):
         ti_limits = queue_limits()
         blk_settings.blk_set_stacking_limits(ti_limits)
         ti = dm_table_get_target(table, i)
-        i += 1
         if ti.type.iterate_devices is not None:
             ti.type.iterate_devices(ti, dm_set_device_limits, ti_limits)
-            if zoned_model == BLK_ZONED_NONE and ti_limits.zoned != BLK_ZONED_NONE:
-                zoned_model = ti_limits.zoned
-                zone_sectors = ti_limits.chunk_sectors
             if ti.type.io_hints is not None:
                 ti.type.io_hints(ti, ti_limits)
             if ti.type.iterate_devices(ti, device_area_is_invalid, ti_limits):
@@ -901,159 +825,134 @@ def dm_calculate_queue_limits(table, limits):
         if blk_settings.blk_stack_limits(limits, ti_limits, 0) < 0:
             DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(table.md)}: adding target device (start sect {ti.begin} len "
                                   f"{ti.len}) caused an alignment inconsistency")
-        if limits.zoned == BLK_ZONED_NONE and ti_limits.zoned != BLK_ZONED_NONE:
-            limits.zoned = ti_limits.zoned
-    if limits.zoned != BLK_ZONED_NONE:
-        # what a target makes of the zones counts more than what is below it
-        zoned_model = limits.zoned
-        zone_sectors = limits.chunk_sectors
-    if validate_hardware_zoned_model(table, zoned_model, zone_sectors):
+        limits.zoned = limits.zoned or ti_limits.zoned
+    if validate_hardware_zoned_model(table, limits.zoned, limits.chunk_sectors):
         return -EINVAL
     return validate_hardware_logical_block_alignment(table, limits)
 
 
-def dm_table_verify_integrity(t):
+def dm_table_verify_integrity(t: dm_table) -> None:
     """See that the device's integrity data are as those below: it has none."""
     if not t.integrity_added:
         BUG_ON(integrity_profile_exists(dm.dm_disk(t.md)))
 
 
-def device_flush_capable(ti, dev, start, len, data):
+def device_flush_capable(ti: dm_target, dev: dm_dev, start: int, len: int, data: int) -> bool:
     """Whether a device below has the queue flags `data`."""
     q = bdev_get_queue(dev.bdev)
     return q is not None and bool(q.queue_flags & data)
 
 
-def dm_table_supports_flush(t, flush):
+def dm_table_supports_flush(t: dm_table, flush: int) -> bool:
     """Whether any target is to be sent flushes: as it wants them itself, or a device below has the flag."""
-    i = 0
-    while i < dm_table_get_num_targets(t):
+    for i in up_to(lambda: dm_table_get_num_targets(t)):
         ti = dm_table_get_target(t, i)
-        i += 1
-        if not ti.num_flush_bios:
-            continue
-        if ti.flush_supported:
-            return True
-        if ti.type.iterate_devices is not None and ti.type.iterate_devices(ti, device_flush_capable, flush):
+        if ti.num_flush_bios and (ti.flush_supported or (
+                ti.type.iterate_devices is not None and ti.type.iterate_devices(ti, device_flush_capable, flush))):
             return True
     return False
 
 
-def device_dax_write_cache_enabled(ti, dev, start, len, data):
+def device_dax_write_cache_enabled(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
     """Whether a device below is memory behind a cache that must be flushed."""
     return dev.dax_dev is not None and dax_write_cache_enabled(dev.dax_dev)
 
 
-def device_is_rotational(ti, dev, start, len, data):
+def device_is_rotational(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
     """Whether a device below rotates."""
     q = bdev_get_queue(dev.bdev)
     return q is not None and not blk_queue_nonrot(q)
 
 
-def device_is_not_random(ti, dev, start, len, data):
+def device_is_not_random(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
     """Whether the timing of a device below is not to be used for random numbers."""
     q = bdev_get_queue(dev.bdev)
     return q is not None and not blk_queue_add_random(q)
 
 
-def device_is_partial_completion(ti, dev, start, len, data):
+def device_is_partial_completion(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
     """Whether a device below may end parts of a request: all but NVMe disks."""
     return not bdevname(dev.bdev).startswith("nvme")
 
 
-def dm_table_does_not_support_partial_completion(t):
+def dm_table_does_not_support_partial_completion(t: dm_table) -> bool:
     """Whether no device below may."""
     return not dm_table_any_dev_attr(t, device_is_partial_completion, None)
 
 
-def device_not_write_same_capable(ti, dev, start, len, data):
+def device_not_write_same_capable(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
     """Whether a device below can't repeat a block."""
     q = bdev_get_queue(dev.bdev)
     return q is not None and not q.limits.max_write_same_sectors
 
 
-def dm_table_supports_write_same(t):
+def dm_table_supports_write_same(t: dm_table) -> bool:
     """Whether all targets and devices below can repeat a block."""
-    i = 0
-    while i < dm_table_get_num_targets(t):
+    for i in up_to(lambda: dm_table_get_num_targets(t)):
         ti = dm_table_get_target(t, i)
-        i += 1
-        if not ti.num_write_same_bios:
-            return False
-        if (ti.type.iterate_devices is None
+        if (not ti.num_write_same_bios or ti.type.iterate_devices is None
                 or ti.type.iterate_devices(ti, device_not_write_same_capable, None)):
             return False
     return True
 
 
-def device_not_write_zeroes_capable(ti, dev, start, len, data):
+def device_not_write_zeroes_capable(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
     """Whether a device below can't write zeroes without being sent them."""
     q = bdev_get_queue(dev.bdev)
     return q is not None and not q.limits.max_write_zeroes_sectors
 
 
-def dm_table_supports_write_zeroes(t):
+def dm_table_supports_write_zeroes(t: dm_table) -> bool:
     """Whether all targets and devices below can write zeroes."""
-    i = 0
-    while i < dm_table_get_num_targets(t):
+    for i in up_to(lambda: dm_table_get_num_targets(t)):
         ti = dm_table_get_target(t, i)
-        i += 1
-        if not ti.num_write_zeroes_bios:
-            return False
-        if (ti.type.iterate_devices is None
+        if (not ti.num_write_zeroes_bios or ti.type.iterate_devices is None
                 or ti.type.iterate_devices(ti, device_not_write_zeroes_capable, None)):
             return False
     return True
 
 
-def device_not_discard_capable(ti, dev, start, len, data):
+def device_not_discard_capable(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
     """Whether a device below can't discard."""
     q = bdev_get_queue(dev.bdev)
     return q is not None and not blk_queue_discard(q)
 
 
-def dm_table_supports_discards(t):
+def dm_table_supports_discards(t: dm_table) -> bool:
     """Whether all targets discard, by themselves or because all devices below do."""
-    i = 0
-    while i < dm_table_get_num_targets(t):
+    for i in up_to(lambda: dm_table_get_num_targets(t)):
         ti = dm_table_get_target(t, i)
-        i += 1
         if not ti.num_discard_bios:
             return False
         if not ti.discards_supported and (
-                ti.type.iterate_devices is None
-                or ti.type.iterate_devices(ti, device_not_discard_capable, None)):
+                ti.type.iterate_devices is None or ti.type.iterate_devices(ti, device_not_discard_capable, None)):
             return False
     return True
 
 
-def device_not_secure_erase_capable(ti, dev, start, len, data):
+def device_not_secure_erase_capable(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
     """Whether a device below can't erase for good."""
     q = bdev_get_queue(dev.bdev)
     return q is not None and not blk_queue_secure_erase(q)
 
 
-def dm_table_supports_secure_erase(t):
+def dm_table_supports_secure_erase(t: dm_table) -> bool:
     """Whether all targets and devices below can erase for good."""
-    i = 0
-    while i < dm_table_get_num_targets(t):
+    for i in up_to(lambda: dm_table_get_num_targets(t)):
         ti = dm_table_get_target(t, i)
-        i += 1
-        if not ti.num_secure_erase_bios:
-            return False
-        if (ti.type.iterate_devices is None
+        if (not ti.num_secure_erase_bios or ti.type.iterate_devices is None
                 or ti.type.iterate_devices(ti, device_not_secure_erase_capable, None)):
             return False
     return True
 
 
-def device_requires_stable_pages(ti, dev, start, len, data):
+def device_requires_stable_pages(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
     """Whether pages must not change while a device below writes them."""
     q = bdev_get_queue(dev.bdev)
     return q is not None and bdi_cap_stable_pages_required(q.backing_dev_info)
 
 
-def dm_table_set_restrictions(t, q, limits):
+def dm_table_set_restrictions(t: dm_table, q: request_queue, limits: queue_limits) -> None:
     """Give a device's queue the limits of a table, and the flags that its targets and the devices below allow."""
     copy_limits(q.limits, limits)
     if not dm_table_supports_discards(t):
@@ -1070,10 +969,7 @@ def dm_table_set_restrictions(t, q, limits):
     wc = dm_table_supports_flush(t, 1 << QUEUE_FLAG_WC)
     fua = wc and dm_table_supports_flush(t, 1 << QUEUE_FLAG_FUA)
     blk_settings.blk_queue_write_cache(q, wc, fua)
-    if dm_table_supports_dax(t, device_not_dax_capable, PAGE_SIZE):
-        blk_core.blk_queue_flag_set(QUEUE_FLAG_DAX, q)
-        dm_table_supports_dax(t, device_not_dax_synchronous_capable, None)
-    else:
+    if not dm_table_supports_dax(t):
         blk_core.blk_queue_flag_clear(QUEUE_FLAG_DAX, q)
     dm_table_any_dev_attr(t, device_dax_write_cache_enabled, None)
     if dm_table_any_dev_attr(t, device_is_rotational, None):
@@ -1095,56 +991,50 @@ def dm_table_set_restrictions(t, q, limits):
     q.backing_dev_info.io_pages = limits.max_sectors >> (PAGE_SHIFT - SECTOR_SHIFT)
 
 
-def dm_table_get_num_targets(t):
+def dm_table_get_num_targets(t: dm_table) -> int:
     """How many targets there are."""
     return t.num_targets
 
 
-def dm_table_get_devices(t):
+def dm_table_get_devices(t: dm_table) -> list_head:
     """The list of devices below, as dm_dev_internal, the newest first."""
     return t.devices
 
 
-def dm_table_get_mode(t):
+def dm_table_get_mode(t: dm_table) -> int:
     """FMODE_*: what the table's device may be opened for."""
     return t.mode
 
 
 # Suspending and resuming
 
-def suspend_targets(t, mode):
+def suspend_targets(t: dm_table, mode: int) -> None:
     """Tell each target that the device is about to be suspended, is not after all, or is."""
     for ti in t.targets[:t.num_targets]:
-        if mode == PRESUSPEND:
-            if ti.type.presuspend is not None:
-                ti.type.presuspend(ti)
-        elif mode == PRESUSPEND_UNDO:
-            if ti.type.presuspend_undo is not None:
-                ti.type.presuspend_undo(ti)
-        elif mode == POSTSUSPEND:
-            if ti.type.postsuspend is not None:
-                ti.type.postsuspend(ti)
+        hook = (ti.type.presuspend, ti.type.presuspend_undo, ti.type.postsuspend)[mode]
+        if hook is not None:
+            hook(ti)
 
 
-def dm_table_presuspend_targets(t):
+def dm_table_presuspend_targets(t: dm_table) -> None:
     """The device is about to be suspended; it may have no table."""
     if t is not None:
         suspend_targets(t, PRESUSPEND)
 
 
-def dm_table_presuspend_undo_targets(t):
+def dm_table_presuspend_undo_targets(t: dm_table) -> None:
     """It is not suspended after all."""
     if t is not None:
         suspend_targets(t, PRESUSPEND_UNDO)
 
 
-def dm_table_postsuspend_targets(t):
+def dm_table_postsuspend_targets(t: dm_table) -> None:
     """It is suspended, and no I/O is under way."""
     if t is not None:
         suspend_targets(t, POSTSUSPEND)
 
 
-def dm_table_resume_targets(t):
+def dm_table_resume_targets(t: dm_table) -> int:
     """Let each target get ready, then go on. Returns 0, or -errno of the first that can't; then none goes on."""
     for ti in t.targets[:t.num_targets]:
         if ti.type.preresume is not None:
@@ -1158,38 +1048,12 @@ def dm_table_resume_targets(t):
     return 0
 
 
-def dm_table_add_target_callbacks(t, cb):
-    """Let a target say whether it is congested, beside its devices."""
-    list_add(cb, t.target_callbacks, "list")
-
-
-def dm_table_any_congested(t, bdi_bits):
-    """Which of the bits WB_*_congested hold for any device below or target."""
-    r = 0
-    for dd in dm_table_get_devices(t):
-        q = bdev_get_queue(dd.dm_dev.bdev)
-        if q is not None:
-            r |= bdi_congested(q.backing_dev_info, bdi_bits)
-        else:
-            DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: any_congested: nonexistent device "
-                                  f"{bdevname(dd.dm_dev.bdev)}")
-    for cb in t.target_callbacks:
-        if cb.congested_fn is not None:
-            r |= cb.congested_fn(cb, bdi_bits)
-    return r
-
-
-def dm_table_get_md(t):
+def dm_table_get_md(t: dm_table) -> mapped_device:
     """The device that the table is for."""
     return t.md
 
 
-def dm_table_device_name(t):
-    """Its name, "major:minor"."""
-    return dm.dm_device_name(t.md)
-
-
-def dm_table_run_md_queue_async(t):
+def dm_table_run_md_queue_async(t: dm_table) -> None:
     """Let the device's queue run, if it has requests: a target can take some again."""
     if not dm_table_request_based(t):
         return

@@ -1,14 +1,21 @@
 """Which types of target there are, and one that is always there: error, which fails all I/O."""
 
+from collections.abc import Callable
 from typing import Any
 
-from blkmodel.include.linux.device_mapper import DM_MAPIO_KILL, DM_TARGET_WILDCARD, DMCRIT, target_type
+from blkmodel.include.linux.blk_types import bio
+from blkmodel.include.linux.blkdev import request
+from blkmodel.include.linux.device_mapper import (
+    DM_MAPIO_KILL, DM_TARGET_WILDCARD, DMCRIT, dm_target, map_info, target_type)
+from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON
-from blkmodel.services.base.errno import EEXIST, EIO
+from blkmodel.services.base.errno import EEXIST
 from blkmodel.services.base.module import module_put, request_module, try_module_get
 from blkmodel.sim import statics
+from blkmodel.sim.structure import NULL
 
 DM_MSG_PREFIX = "target"
+OMITTED = no_chapter("io_err_dax_direct_access")
 
 
 @statics
@@ -16,32 +23,32 @@ class variables:
     """_targets: the types that are registered, the newest first. (In C the types themselves are linked; but a type of
     the model belongs to no one kernel.)"""
 
-    def __init__(self):
-        self._targets: list[Any] = []
+    def __init__(self) -> None:
+        self._targets: list[target_type] = []
 
 
-def __find_target_type(name):
+def __find_target_type(name: str) -> target_type:
     """The type of that name, or None."""
     for tt in variables()._targets:
         if tt.name == name:
             return tt
-    return None
+    return NULL
 
 
-def get_target_type(name):
+def get_target_type(name: str) -> target_type:
     """The type of that name, with its module held, or None."""
     tt = __find_target_type(name)
     if tt is not None and not try_module_get(tt.module):
-        tt = None
+        tt = NULL
     return tt
 
 
-def load_module(name):
+def load_module(name: str) -> None:
     """Ask for the module that has a type."""
     request_module(f"dm-{name}")
 
 
-def dm_get_target_type(name):
+def dm_get_target_type(name: str) -> target_type:
     """The type of that name, whose module is loaded where it has to be; None where there is none."""
     tt = get_target_type(name)
     if tt is None:
@@ -50,19 +57,19 @@ def dm_get_target_type(name):
     return tt
 
 
-def dm_put_target_type(tt):
+def dm_put_target_type(tt: target_type) -> None:
     """Let a type's module go."""
     module_put(tt.module)
 
 
-def dm_target_iterate(iter_func, param):
+def dm_target_iterate(iter_func: Callable[[target_type, Any], None], param: Any) -> int:
     """Call iter_func(type, param) for every type, the newest first."""
     for tt in variables()._targets:
         iter_func(tt, param)
     return 0
 
 
-def dm_register_target(tt):
+def dm_register_target(tt: target_type) -> int:
     """Make a type known. Returns 0, or -EEXIST where another has its name."""
     if __find_target_type(tt.name) is not None:
         return -EEXIST
@@ -70,7 +77,7 @@ def dm_register_target(tt):
     return 0
 
 
-def dm_unregister_target(tt):
+def dm_unregister_target(tt: target_type) -> None:
     """Forget a type."""
     if __find_target_type(tt.name) is None:
         DMCRIT(DM_MSG_PREFIX, f"Unregistering unrecognised target: {tt.name}")
@@ -78,45 +85,40 @@ def dm_unregister_target(tt):
     variables()._targets.remove(tt)
 
 
-def io_err_ctr(tt, argc, args):
+def io_err_ctr(tt: dm_target, argc: int, args: list[str]) -> int:
     """Make an error target. It takes discards too, so that they fail as other I/O does."""
     tt.num_discard_bios = 1
     return 0
 
 
-def io_err_dtr(tt):
+def io_err_dtr(tt: dm_target) -> None:
     """There is nothing to undo."""
 
 
-def io_err_map(tt, bio):
+def io_err_map(tt: dm_target, bio: bio) -> int:
     """Fail a bio."""
     return DM_MAPIO_KILL
 
 
-def io_err_clone_and_map_rq(ti, rq, map_context):
+def io_err_clone_and_map_rq(ti: dm_target, rq: request, map_context: map_info) -> tuple[int, request]:
     """Fail a request."""
-    return DM_MAPIO_KILL, None
+    return DM_MAPIO_KILL, NULL
 
 
-def io_err_release_clone_rq(clone, map_context):
+def io_err_release_clone_rq(clone: request, map_context: map_info) -> None:
     """There is no clone to free."""
-
-
-def io_err_dax_direct_access(ti, pgoff, nr_pages):
-    """Fail direct access to memory."""
-    return -EIO
 
 
 error_target = target_type(name="error", version=(1, 5, 0), features=DM_TARGET_WILDCARD, ctr=io_err_ctr,
                            dtr=io_err_dtr, map=io_err_map, clone_and_map_rq=io_err_clone_and_map_rq,
-                           release_clone_rq=io_err_release_clone_rq, direct_access=io_err_dax_direct_access)
+                           release_clone_rq=io_err_release_clone_rq)
 
 
-def dm_target_init():
+def dm_target_init() -> int:
     """Begin with the type that is always there."""
     return dm_register_target(error_target)
 
 
-def dm_target_exit():
+def dm_target_exit() -> None:
     """Forget it."""
     dm_unregister_target(error_target)

@@ -1,17 +1,19 @@
 """What user space is told of paths: events that are built when a path fails, and sent when the device has its turn."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from blkmodel.drivers.md import dm, dm_ioctl, dm_table
-from blkmodel.include.linux.device_mapper import DMERR, DMINFO
+from blkmodel.drivers.md.dm_core_h import mapped_device
+from blkmodel.include.linux.device_mapper import DMERR, DMINFO, dm_target
 from blkmodel.services.base.err import ERR_PTR, IS_ERR
 from blkmodel.services.base.errno import ENOMEM
-from blkmodel.services.data.list import list_del_init
-from blkmodel.services.devices.kobject import KOBJ_CHANGE, kobject_uevent_env
+from blkmodel.services.data.list import list_del_init, list_head
+from blkmodel.services.devices.kobject import KOBJ_CHANGE, kobject, kobject_uevent_env
 from blkmodel.services.memory.gfp import GFP_ATOMIC
-from blkmodel.services.memory.slab import kmem_cache_alloc, kmem_cache_create, kmem_cache_destroy, kmem_cache_free
+from blkmodel.services.memory.slab import (
+    kmem_cache, kmem_cache_alloc, kmem_cache_create, kmem_cache_destroy, kmem_cache_free)
 from blkmodel.sim import statics
-from blkmodel.sim.structure import Struct, sizeof, struct
+from blkmodel.sim.structure import NULL, Struct, sizeof, struct
 
 DM_MSG_PREFIX = "uevent"
 DM_UEVENT_PATH_FAILED, DM_UEVENT_PATH_REINSTATED = range(2)
@@ -32,10 +34,10 @@ class dm_uevent(Struct):
     """An event that waits to be sent; ku_env are its words."""
 
     SIZE = 2888
-    md: Any = None
+    md: mapped_device = NULL
     action: str = ""
-    ku_env: Any = ()
-    elist: Any = None
+    ku_env: tuple[str, ...] = ()
+    elist: list_head = NULL
     name: str = ""
     uuid: str = ""
 
@@ -44,16 +46,16 @@ class dm_uevent(Struct):
 class variables:
     """Where events are from."""
 
-    def __init__(self):
-        self._dm_event_cache: Any = None
+    def __init__(self) -> None:
+        self._dm_event_cache: kmem_cache = NULL
 
 
-def dm_uevent_free(event):
+def dm_uevent_free(event: dm_uevent) -> None:
     """Free an event."""
     kmem_cache_free(variables()._dm_event_cache, event)
 
 
-def dm_uevent_alloc(md):
+def dm_uevent_alloc(md: mapped_device) -> dm_uevent:
     """An event without words; None on failure."""
     event = kmem_cache_alloc(variables()._dm_event_cache, GFP_ATOMIC)
     if event is not None:
@@ -61,7 +63,8 @@ def dm_uevent_alloc(md):
     return event
 
 
-def dm_build_path_uevent(md, ti, action, dm_action, path, nr_valid_paths):
+def dm_build_path_uevent(md: mapped_device, ti: dm_target, action: str, dm_action: str, path: str,
+                         nr_valid_paths: int) -> dm_uevent:
     """An event that says what became of a path, and how many are left. Returns it, or ERR_PTR(-ENOMEM)."""
     event = dm_uevent_alloc(md)
     if event is None:
@@ -73,7 +76,7 @@ def dm_build_path_uevent(md, ti, action, dm_action, path, nr_valid_paths):
     return event
 
 
-def dm_send_uevents(events, kobj):
+def dm_send_uevents(events: list_head, kobj: kobject) -> None:
     """Send a list of events, with the device's names; those of a device that is gone are dropped."""
     for event in events:
         list_del_init(event, "elist")
@@ -87,7 +90,7 @@ def dm_send_uevents(events, kobj):
         dm_uevent_free(event)
 
 
-def dm_path_uevent(event_type, ti, path, nr_valid_paths):
+def dm_path_uevent(event_type: int, ti: dm_target, path: str, nr_valid_paths: int) -> None:
     """Let user space hear of a path: its name, and how many are left."""
     md = dm_table.dm_table_get_md(ti.table)
     kind = _dm_uevent_type_names[event_type]
@@ -96,7 +99,7 @@ def dm_path_uevent(event_type, ti, path, nr_valid_paths):
         dm.dm_uevent_add(md, event)
 
 
-def dm_uevent_init():
+def dm_uevent_init() -> int:
     """Make the cache of events. Returns 0 or -ENOMEM."""
     variables()._dm_event_cache = kmem_cache_create("dm_uevent", sizeof(dm_uevent), dm_uevent)
     if variables()._dm_event_cache is None:
@@ -105,6 +108,6 @@ def dm_uevent_init():
     return 0
 
 
-def dm_uevent_exit():
+def dm_uevent_exit() -> None:
     """Destroy it."""
     kmem_cache_destroy(variables()._dm_event_cache)

@@ -1,25 +1,24 @@
 """zero: a target of which zeroes are read, and that forgets what is written."""
 
 from blkmodel.block import bio as bio_module
-from blkmodel.drivers.md import dm_target
+from blkmodel.drivers.md.dm_h import invalid
+from blkmodel.drivers.md.dm_target import dm_register_target, dm_unregister_target
 from blkmodel.include.linux.bio import zero_fill_bio
-from blkmodel.include.linux.blk_types import REQ_OP_READ, REQ_OP_WRITE, REQ_RAHEAD, bio_op
-from blkmodel.include.linux.device_mapper import DM_MAPIO_KILL, DM_MAPIO_SUBMITTED, DMERR, target_type
-from blkmodel.services.base.errno import EINVAL
+from blkmodel.include.linux.blk_types import REQ_OP_READ, REQ_OP_WRITE, REQ_RAHEAD, bio, bio_op
+from blkmodel.include.linux.device_mapper import DM_MAPIO_KILL, DM_MAPIO_SUBMITTED, DMERR, dm_target, target_type
 
 DM_MSG_PREFIX = "zero"
 
 
-def zero_ctr(ti, argc, argv):
+def zero_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
     """Make a target; it takes no arguments. Returns 0 or -EINVAL."""
     if argc != 0:
-        ti.error = "No arguments required"
-        return -EINVAL
+        return invalid(ti, "No arguments required")
     ti.num_discard_bios = 1  # so that there is an answer to one; it fails all the same
     return 0
 
 
-def zero_map(ti, bio):
+def zero_map(ti: dm_target, bio: bio) -> int:
     """End a read with zeroes, and a write with nothing; anything else fails, and so does reading ahead."""
     op = bio_op(bio)
     if op == REQ_OP_READ:
@@ -35,14 +34,14 @@ def zero_map(ti, bio):
 zero_target = target_type(name="zero", version=(1, 1, 0), ctr=zero_ctr, map=zero_map)
 
 
-def dm_zero_init():
+def dm_zero_init() -> int:
     """Load the module. Returns 0 or -errno."""
-    r = dm_target.dm_register_target(zero_target)
+    r = dm_register_target(zero_target)
     if r < 0:
         DMERR(DM_MSG_PREFIX, f"register failed {r}")
     return r
 
 
-def dm_zero_exit():
+def dm_zero_exit() -> None:
     """Unload it."""
-    dm_target.dm_unregister_target(zero_target)
+    dm_unregister_target(zero_target)

@@ -9,11 +9,10 @@ from blkmodel.block.blk_core import blk_queue_flag_set, submit_bio
 from blkmodel.block.blk_settings import blk_queue_max_discard_sectors, blk_queue_max_write_zeroes_sectors
 from blkmodel.drivers.md import dm
 from blkmodel.include.linux import blk_types as ops
-from blkmodel.include.linux.blk_mq import blk_qc_t_is_internal
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_DISCARD, QUEUE_FLAG_SECERASE, blk_queue_discard
 from blkmodel.include.linux.device_mapper import (
     DM_ENDIO_INCOMPLETE, DM_ENDIO_REQUEUE, DM_MAPIO_DELAY_REQUEUE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED, DM_MAPIO_REQUEUE,
-    DM_MAPIO_SUBMITTED, DM_TARGET_IMMUTABLE, DM_TYPE_NVME_BIO_BASED)
+    DM_MAPIO_SUBMITTED)
 from blkmodel.include.linux.genhd import part_stat_read
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.base.errno import EIO
@@ -173,13 +172,12 @@ def test_zeroes_reach_each_stripe_once():
     assert [seen[:3] for seen in on.disks[1].seen] == [(ops.REQ_OP_WRITE_ZEROES, 0, 20)]
 
 
-ABNORMAL = (ops.REQ_OP_DISCARD, ops.REQ_OP_SECURE_ERASE, ops.REQ_OP_WRITE_SAME, ops.REQ_OP_WRITE_ZEROES)
+ABNORMAL = (ops.REQ_OP_DISCARD, ops.REQ_OP_SECURE_ERASE, ops.REQ_OP_WRITE_ZEROES)
 
 
 def allow_all(queue):
     """Let a queue take what it can't do."""
-    queue.limits.max_discard_sectors = queue.limits.max_write_same_sectors = 64
-    queue.limits.max_write_zeroes_sectors = 64
+    queue.limits.max_discard_sectors = queue.limits.max_write_zeroes_sectors = 64
     queue.limits.discard_granularity = SECTOR
     queue.queue_flags |= 1 << QUEUE_FLAG_DISCARD | 1 << QUEUE_FLAG_SECERASE
 
@@ -191,17 +189,11 @@ def test_an_operation_without_data_goes_to_the_end_of_its_target(op):
         allow_all(disk.queue)
     control.create("x", "0 8 linear /dev/d0 3\n8 16 linear /dev/d1 0")
     allow_all(on.md().queue)
-    io = abnormal("dm-0", op, 4, 12)
+    io = IO("dm-0", op, 4, sectors=12)
     on.advance()
     assert (io.ends, io.status) == (1, 0)
     assert [seen[:3] for seen in on.disks[0].seen] == [(op, 7, 4)]
     assert [seen[:3] for seen in on.disks[1].seen] == [(op, 0, 8)]
-
-
-def abnormal(name, op, sector, sectors):
-    """One of those; a write-same has memory of one sector."""
-    data = bytes(SECTOR) if op == ops.REQ_OP_WRITE_SAME else None
-    return IO(name, op, sector, data=data, sectors=sectors)
 
 
 @pytest.mark.parametrize("op", ABNORMAL)
@@ -211,12 +203,11 @@ def test_a_target_that_does_not_take_an_operation(op):
     control.create("x", "0 8 zero")
     allow_all(on.md().queue)
     on.md().map.targets[0].num_discard_bios = 0
-    io = abnormal("dm-0", op, 0, 8)
+    io = IO("dm-0", op, 0, sectors=8)
     assert (io.ends, io.status) == (1, ops.BLK_STS_NOTSUPP)
 
 
 @pytest.mark.parametrize(("op", "limit"), [(ops.REQ_OP_DISCARD, "max_discard_sectors"),
-                                           (ops.REQ_OP_WRITE_SAME, "max_write_same_sectors"),
                                            (ops.REQ_OP_WRITE_ZEROES, "max_write_zeroes_sectors")])
 def test_what_a_disk_refuses_the_device_does_not_ask_again(op, limit):
     """The disk says by its limit that it can't after all."""
@@ -226,12 +217,12 @@ def test_what_a_disk_refuses_the_device_does_not_ask_again(op, limit):
     queue = on.md().queue
     assert getattr(queue.limits, limit)
     on.disks[0].status = ops.BLK_STS_TARGET
-    io = abnormal("dm-0", op, 0, 8)
+    io = IO("dm-0", op, 0, sectors=8)
     setattr(on.disks[0].queue.limits, limit, 0)
     on.advance()
     assert (io.ends, io.status, getattr(queue.limits, limit)) == (1, ops.BLK_STS_TARGET, 0)
     assert blk_queue_discard(queue) == (op != ops.REQ_OP_DISCARD)
-    io = abnormal("dm-0", op, 0, 8)
+    io = IO("dm-0", op, 0, sectors=8)
     assert (io.ends, io.status) == (1, ops.BLK_STS_NOTSUPP)
 
 
@@ -368,25 +359,6 @@ def test_without_noflush_a_bio_that_is_put_back_fails():
     assert on.md().deferred.head is None
 
 
-def test_a_target_that_takes_but_a_part():
-    """Of 12 sectors 5, then 3, then what is left."""
-    on = Machine()
-
-    def take(sectors):
-        def answer(bio):
-            dm.dm_accept_partial_bio(bio, sectors)
-            return DM_MAPIO_REMAPPED
-        return answer
-    Scripted(maps=[take(5), take(3)])
-    control.create("x", "0 64 scripted /dev/d0")
-    scenario.set_scheduler("d0", "none")
-    io = read("dm-0", 10, 12 * SECTOR)
-    on.advance()
-    assert (io.ends, io.status) == (1, 0)
-    assert [seen[1:3] for seen in on.disks[0].seen] == [(10, 5), (15, 3), (18, 4)]
-    assert io.data == bytes(on.stores["d0"][10 * SECTOR:22 * SECTOR])
-
-
 @struct
 class remembered(Struct):
     """What a target keeps with a bio."""
@@ -419,91 +391,7 @@ def test_what_a_target_keeps_with_a_bio_is_there_when_it_ends():
     assert pads == (24 + 48, 24 + 48 + 64)
 
 
-def test_clones_of_swapping_wait_for_each_other():
-    """With one let through at once, the second waits until the first has ended; with none that is the default."""
-    on = Machine()
-    scripted = Scripted()
-    scripted.settings = {"limit_swap_bios": True}
-    control.create("x", "0 64 scripted /dev/d0")
-    dm.variables().swap_bios = 1
-    semaphore = on.md().swap_bios_semaphore
-    first = read("dm-0", 0, SECTOR)
-    assert semaphore.count == dm.DEFAULT_SWAP_BIOS
-    on.advance()
-    first = IO("dm-0", ops.REQ_OP_READ | ops.REQ_SWAP, 0, SECTOR)
-    assert (first.ends, semaphore.count, on.md().swap_bios) == (0, 0, 1)
-    second = IO("dm-0", ops.REQ_OP_READ | ops.REQ_SWAP, 8, SECTOR)
-    assert first.ends == 1
-    on.advance()
-    assert (second.ends, semaphore.count) == (1, 1)
-    dm.variables().swap_bios = 0
-    scripted.maps = [DM_MAPIO_KILL]
-    third = IO("dm-0", ops.REQ_OP_READ | ops.REQ_SWAP, 8, SECTOR)
-    assert (third.status, semaphore.count) == (ops.BLK_STS_IOERR, dm.DEFAULT_SWAP_BIOS)
-
-
 # ---------------------------------------------------------------- bios that need no cutting
-
-
-class Uncut:
-    """A device that hands bios on as they are: its one target is immutable, and its disk is one of NVMe."""
-
-    def __init__(self, **more):
-        self.on = Machine(disks=1, cache=True)
-        self.on.disks[0].disk.disk_name = "nvme0n1"
-        self.scripted = Scripted(features=DM_TARGET_IMMUTABLE,
-                                 iterate_devices=lambda ti, fn, data: fn(ti, ti.private, 0, ti.len, data), **more)
-        self.scripted.settings = {"num_flush_bios": 2, "num_discard_bios": 1}
-        control.create("x", "0 64 scripted /dev/d0")
-        assert self.on.md().type == DM_TYPE_NVME_BIO_BASED
-        self.seen = self.on.disks[0].seen
-
-
-def test_bios_go_to_nvme_as_they_are():
-    uncut = Uncut()
-    data = bytes([5]) * SECTOR * 3
-    io = write("dm-0", 7, data)
-    uncut.on.advance()
-    assert (io.ends, io.status) == (1, 0)
-    assert [(op, sector, count) for op, sector, count, _ in uncut.seen] == [(ops.REQ_OP_WRITE, 7, 3)]
-    assert bytes(uncut.on.stores["d0"][7 * SECTOR:10 * SECTOR]) == data
-    uncut.on.disks[0].status = ops.BLK_STS_MEDIUM
-    io = read("dm-0", 7, SECTOR)
-    uncut.on.advance()
-    assert (io.ends, io.status) == (1, ops.BLK_STS_MEDIUM)
-    assert not dm.md_in_flight(uncut.on.md())
-
-
-def test_what_nvme_says_to_poll_with_is_what_the_device_says():
-    Uncut()
-    cookies = [read("dm-0", sector, SECTOR).cookie for sector in (0, 32)]
-    assert len(set(cookies)) == 2
-    assert all(cookie != ops.BLK_QC_T_NONE and blk_qc_t_is_internal(cookie) for cookie in cookies)
-
-
-@pytest.mark.parametrize("data", [None, bytes([9]) * SECTOR])
-def test_a_flush_to_nvme_carries_no_data(data):
-    """The target gets as many as it wants; data come after them."""
-    uncut = Uncut()
-    io = IO("dm-0", ops.REQ_OP_WRITE | ops.REQ_PREFLUSH, 0, data=data)
-    uncut.on.advance()
-    assert (io.ends, io.status) == (1, 0)
-    flushes = [bool(bio.bi_opf & ops.REQ_PREFLUSH) for bio in uncut.scripted.bios]
-    assert flushes == [True] * 2 + [False] * (data is not None)
-    assert [seen[:3] for seen in uncut.seen if seen[2]] == [(ops.REQ_OP_WRITE, 0, 1)] * (data is not None)
-    assert uncut.on.stores["d0"][:SECTOR] == (data or bytes(SECTOR))
-
-
-def test_a_discard_goes_to_nvme_as_the_target_wants_it():
-    uncut = Uncut()
-    can_discard(uncut.on.disks[0].queue)
-    allow_all(uncut.on.md().queue)
-    io = IO("dm-0", ops.REQ_OP_DISCARD, 4, sectors=8)
-    uncut.on.advance()
-    assert (io.ends, io.status) == (1, 0)
-    assert [seen[:3] for seen in uncut.seen] == [(ops.REQ_OP_DISCARD, 4, 8)]
-    io = abnormal("dm-0", ops.REQ_OP_WRITE_ZEROES, 0, 8)
-    assert (io.ends, io.status) == (1, ops.BLK_STS_NOTSUPP)  # the target wants none
 
 
 # ---------------------------------------------------------------- what is counted, and what is cut
@@ -527,27 +415,10 @@ def test_an_operation_without_data_is_cut_at_the_devices_limit(op):
     allow_all(on.md().queue)
     limits = on.disks[0].queue.limits
     limits.max_discard_sectors = limits.max_write_zeroes_sectors = 1 << 20
-    io = abnormal("dm-0", op, 0, 100)
+    io = IO("dm-0", op, 0, sectors=100)
     on.advance()
     assert (io.ends, io.status) == (1, 0)
     assert sorted(seen[:3] for seen in on.disks[0].seen) == [(op, 0, 64), (op, 64, 36)]
-
-
-def test_a_target_that_takes_but_a_part_of_a_discard():
-    on = Machine(disks=1)
-    allow_all(on.disks[0].queue)
-
-    def take(bio):
-        dm.dm_accept_partial_bio(bio, 3)
-        return DM_MAPIO_REMAPPED
-    Scripted(maps=[take]).settings = {"num_discard_bios": 1, "discards_supported": True}
-    control.create("x", "0 64 scripted /dev/d0")
-    scenario.set_scheduler("d0", "none")
-    allow_all(on.md().queue)
-    io = IO("dm-0", ops.REQ_OP_DISCARD, 8, sectors=8)
-    on.advance()
-    assert (io.ends, io.status) == (1, 0)
-    assert sorted(seen[:3] for seen in on.disks[0].seen) == [(ops.REQ_OP_DISCARD, 8, 3), (ops.REQ_OP_DISCARD, 11, 5)]
 
 
 def test_a_flush_comes_to_a_target_as_one_of_the_device():

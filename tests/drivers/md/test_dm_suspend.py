@@ -216,7 +216,8 @@ def test_targets_hear_of_suspending_and_resuming():
 
     def hear(what):
         def listen(ti):
-            heard.append((what, dm.dm_suspended(ti), dm.dm_post_suspending(ti), dm.dm_noflush_suspending(ti)))
+            post = bool(dm.dm_table.dm_table_get_md(ti.table).flags >> dm.DMF_POST_SUSPENDING & 1)
+            heard.append((what, dm.dm_suspended(ti), post, dm.dm_noflush_suspending(ti)))
             return 0
         return listen
     Scripted(presuspend=hear("presuspend"), postsuspend=hear("postsuspend"), preresume=hear("preresume"),
@@ -237,59 +238,3 @@ def test_a_target_that_cannot_resume():
     assert control.resume("x") == -EIO
     assert on.kernel.log[-1] == "device-mapper: table: 254:0: scripted: preresume failed, error = -5"
     assert dm.dm_suspended_md(on.md())
-
-
-def test_the_kernel_suspends_for_itself():
-    on = Machine()
-    control.create("x", "0 8 linear /dev/d0 0")
-    md = on.md()
-    run = this().task
-    run("kernel", dm.dm_internal_suspend_noflush, md)
-    run("kernel", dm.dm_internal_suspend_noflush, md)
-    assert dm.dm_suspended_internally_md(md)
-    io = read("dm-0", 0, SECTOR)
-    run("kernel", dm.dm_internal_resume, md)
-    on.advance()
-    assert (io.ends, dm.dm_suspended_internally_md(md)) == (0, True)
-    run("kernel", dm.dm_internal_resume, md)
-    on.advance()
-    assert (io.ends, dm.dm_suspended_internally_md(md)) == (1, False)
-    control.suspend("x")
-    run("kernel", dm.dm_internal_suspend_noflush, md)
-    assert dm.dm_suspended_internally_md(md)
-    run("kernel", dm.dm_internal_resume, md)
-    assert dm.dm_suspended_md(md)
-    assert not dm.dm_suspended_internally_md(md)
-    control.resume("x")
-
-
-def test_user_space_waits_for_the_kernel_to_resume():
-    on = Machine()
-    control.create("x", "0 8 linear /dev/d0 0")
-    md = on.md()
-    this().task("kernel", dm.dm_internal_suspend_noflush, md)
-    this().loop.post(Context("task", "kernel", 0), lambda: dm.dm_internal_resume(md), MS)
-    assert control.suspend("x") == 0
-    assert not dm.dm_suspended_internally_md(md)
-    assert dm.dm_suspended_md(md)
-
-
-def test_the_kernel_suspends_for_a_moment():
-    on = Machine()
-    control.create("x", "0 8 linear /dev/d0 0")
-    md = on.md()
-    first = read("dm-0", 0, SECTOR)
-    this().task("kernel", dm.dm_internal_suspend_fast, md)
-    assert first.ends == 1
-    second = read("dm-0", 0, SECTOR)
-    on.advance()
-    assert (second.ends, dm.dm_suspended_md(md)) == (0, False)
-    this().task("kernel", dm.dm_internal_resume_fast, md)
-    on.advance()
-    assert second.ends == 1
-    control.suspend("x")
-    this().task("kernel", dm.dm_internal_suspend_fast, md)
-    this().task("kernel", dm.dm_internal_resume_fast, md)
-    assert read("dm-0", 0, SECTOR).ends == 0
-
-

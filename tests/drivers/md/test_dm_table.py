@@ -10,12 +10,12 @@ from blkmodel.block.blk_settings import (
     blk_queue_max_write_zeroes_sectors, blk_queue_physical_block_size, blk_queue_write_cache)
 from blkmodel.drivers.md import dm, dm_table
 from blkmodel.include.linux.blkdev import (
-    BLK_ZONED_HA, BLK_ZONED_HM, QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DISCARD, QUEUE_FLAG_FUA, QUEUE_FLAG_NONROT,
-    QUEUE_FLAG_SECERASE, QUEUE_FLAG_WC, test_bit as bit_is_set)
+    QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DISCARD, QUEUE_FLAG_FUA, QUEUE_FLAG_NONROT, QUEUE_FLAG_SECERASE, QUEUE_FLAG_WC,
+    test_bit as bit_is_set)
 from blkmodel.include.linux.device_mapper import (
     DM_MAPIO_KILL, DM_TARGET_ALWAYS_WRITEABLE, DM_TARGET_IMMUTABLE, DM_TARGET_INTEGRITY, DM_TARGET_PASSES_INTEGRITY,
     DM_TARGET_SINGLETON, DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NONE, DM_TYPE_NVME_BIO_BASED,
-    DM_TYPE_REQUEST_BASED, dm_arg, dm_arg_set, dm_dev, dm_target_callbacks)
+    DM_TYPE_REQUEST_BASED, dm_arg, dm_arg_set, dm_dev)
 from blkmodel.include.linux.dm_ioctl import DM_READONLY_FLAG, DM_TABLE_LOAD_CMD, TARGET_SPEC
 from blkmodel.services.base.errno import EINVAL, ENODEV, ENOMEM, ENXIO, EOVERFLOW
 from blkmodel.services.devices.backing_dev import BDI_CAP_STABLE_WRITES
@@ -23,7 +23,7 @@ from blkmodel.services.files.file import FMODE_READ, FMODE_WRITE
 from blkmodel.services.memory.slab import kfree
 from blkmodel.sim import this
 from tests.drivers.md import control
-from tests.drivers.md.machine import Machine, Scripted, noting
+from tests.drivers.md.machine import Machine, Scripted
 
 ADDING = "device-mapper: ioctl: error adding target to table"
 NO_QUEUE = ["device-mapper: core: Cannot calculate initial queue limits",
@@ -204,37 +204,6 @@ def test_stripes_that_lie_badly_on_blocks():
     blk_queue_physical_block_size(on.disks[2].queue, 4096)
     assert refused(on, "0 12 striped 2 3 /dev/d0 0 /dev/d1 0\n12 8 linear /dev/d2 0") == (0, [
         line("adding target device (start sect 12 len 8) caused an alignment inconsistency")])
-
-
-def zone(disk, model=BLK_ZONED_HA, sectors=64):
-    disk.queue.limits.zoned = model
-    disk.queue.limits.chunk_sectors = sectors
-
-
-@pytest.mark.parametrize(("zones", "table", "lines"), [
-    ([(BLK_ZONED_HA, 64)], "0 64 linear /dev/d0 8", ["start=8 not aligned to h/w zone size 64 of d0"]),
-    ([(BLK_ZONED_HA, 64)], "0 65 linear /dev/d0 64", ["len=65 not aligned to h/w zone size 64 of d0"]),
-    ([(BLK_ZONED_HM, 64)], "0 64 linear /dev/d0 0", ["zoned model is not consistent across all devices"]),
-    ([(BLK_ZONED_HA, 64)], "0 64 linear /dev/d0 0\n64 64 linear /dev/d1 0",
-     ["zoned model is not consistent across all devices"]),
-    ([(BLK_ZONED_HA, 64), (BLK_ZONED_HA, 32)], "0 64 linear /dev/d0 0\n64 64 linear /dev/d1 0",
-     ["zone sectors is not consistent across all devices"]),
-    ([(BLK_ZONED_HA, 48)], "0 16 linear /dev/d0 16", []),
-])
-def test_zones_that_do_not_fit(zones, table, lines):
-    on = Machine(disks=2)
-    for disk, (model, sectors) in zip(on.disks, zones, strict=False):
-        zone(disk, model, sectors)
-    assert refused(on, table) == (-EINVAL, [*(line(each) for each in lines), *NO_QUEUE])
-
-
-def test_zones_that_fit():
-    on = Machine(disks=2)
-    for disk in on.disks:
-        zone(disk)
-    control.create("x", "0 64 linear /dev/d0 64\n64 128 linear /dev/d1 0")
-    limits = on.md().queue.limits
-    assert (limits.zoned, limits.chunk_sectors) == (BLK_ZONED_HA, 64)
 
 
 class Requests(Scripted):
@@ -514,45 +483,14 @@ def test_a_disk_that_has_gone():
     before = len(on.kernel.log)
     assert dm_table.dm_set_device_limits(table.targets[0], dev, 0, 8, None) == 0
     assert dm_table.device_area_is_invalid(table.targets[0], dev, 0, 8, on.md().queue.limits) == 1
-    assert dm_table.dm_table_any_congested(table, 3) == 0
     assert on.kernel.log[before:] == [line("Cannot set limits for nonexistent device d0"),
-                                      line("d0 is not yet initialised: start=0, len=8, dev_size=192"),
-                                      line("any_congested: nonexistent device d0")]
+                                      line("d0 is not yet initialised: start=0, len=8, dev_size=192")]
     for capable in (dm_table.device_flush_capable, dm_table.device_is_rotational, dm_table.device_is_not_random,
                     dm_table.device_requires_stable_pages, dm_table.device_not_discard_capable,
                     dm_table.device_not_secure_erase_capable, dm_table.device_not_write_same_capable,
                     dm_table.device_not_write_zeroes_capable):
         assert capable(None, dev, 0, 8, 1) is False
-    assert dm_table.device_not_zoned_model(None, dev, 0, 8, 0) is True
-    assert dm_table.device_not_matches_zone_sectors(None, dev, 0, 8, 0) is True
     on.disks[0].disk.queue = queue
-
-
-def test_a_target_says_for_itself_that_it_is_congested():
-    on = Machine(disks=1)
-    control.create("x", "0 8 linear /dev/d0 0")
-    table = on.md().map
-    asked: list[tuple] = []
-    for answer in (None, noting(asked, 1)):
-        dm_table.dm_table_add_target_callbacks(table, dm_target_callbacks(congested_fn=answer))
-    assert dm_table.dm_table_any_congested(table, 3) == 1
-    ((cb, bits),) = asked
-    assert (cb.congested_fn is not None, bits) == (True, 3)
-
-
-def test_direct_access_is_not_configured():
-    on = Machine(disks=1)
-    Scripted(direct_access=lambda ti, at, n: -1,
-             iterate_devices=lambda ti, fn, data: fn(ti, ti.private, 0, ti.len, data))
-    control.create("x", "0 8 scripted /dev/d0")
-    assert on.md().type == DM_TYPE_BIO_BASED
-    dev = dm_dev(dax_dev=object())
-    assert dm_table.device_not_dax_capable(None, dev, 0, 8, 4096) is True
-    assert dm_table.device_not_dax_synchronous_capable(None, dev, 0, 8, None) is False
-    assert dm_table.device_not_dax_synchronous_capable(None, dm_dev(), 0, 8, None) is True
-    assert dm_table.device_dax_write_cache_enabled(None, dev, 0, 8, None) is False
-    assert dm_table.dm_table_supports_dax(on.md().map, lambda *about: 0, None) is True
-    assert dm_table.dm_table_supports_dax(on.md().map, lambda *about: 1, None) is False
 
 
 def test_integrity_is_not_configured():
@@ -610,29 +548,6 @@ def test_nvme_disks_do_not_end_parts():
     assert dm_table.dm_table_does_not_support_partial_completion(table) is True
 
 
-def test_a_device_is_opened_for_more_where_a_target_wants_more():
-    """A target that only reads, and one that writes too."""
-    on = Machine(disks=1)
-    modes = []
-
-    class Modes(Scripted):
-        def ctr(self, ti, argc, argv):
-            error, ti.private = dm_table.dm_get_device(ti, argv[0], int(argv[1]))
-            modes.append(sorted((each.dm_dev.mode, each.count) for each in dm_table.dm_table_get_md(ti.table)
-                                .table_devices))
-            return error
-    Modes(dtr=lambda ti: dm_table.dm_put_device(ti, next(iter(ti.table.devices)).dm_dev))
-    control.create("x", "0 8 scripted /dev/d0 1\n8 8 scripted /dev/d0 2\n16 8 scripted /dev/d0 1")
-    assert modes == [[(1, 1)], [(3, 1)], [(3, 1)]]
-    assert [each.count for each in on.md().map.devices] == [3]
-    assert control.remove("x") == 0
-    assert on.disks[0].disk.part0.holder_dir.links == {}
-    on.kernel.memory.fail_if(lambda kind, size: kind == "table_device" and bool(modes[3:]))
-    assert control.create("x", "0 8 scripted /dev/d0 1\n8 8 scripted /dev/d0 2") == -ENOMEM
-    on.kernel.memory.fail_never()
-    assert on.disks[0].disk.part0.holder_dir.links == {}
-
-
 def test_what_a_table_is_asked():
     on = Machine(disks=2)
     control.create("x", "0 8 linear /dev/d0 0\n8 8 error\n16 8 linear /dev/d1 0")
@@ -644,7 +559,6 @@ def test_what_a_table_is_asked():
     assert dm_table.dm_table_get_mode(table) == FMODE_READ | FMODE_WRITE
     assert dm_table.dm_table_get_wildcard_target(table).begin == 8
     assert dm_table.dm_table_get_immutable_target(table) is None
-    assert dm_table.dm_table_device_name(table) == "254:0"
     assert dm_table.dm_table_get_md(table) is on.md()
     assert dm_table.dm_table_has_no_data_devices(table) is False
     control.create("y", "0 8 zero\n8 8 linear /dev/d0 0")

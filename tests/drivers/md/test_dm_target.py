@@ -7,7 +7,7 @@ from blkmodel.include.linux import blk_types as ops
 from blkmodel.include.linux.blk_types import BLK_STS_IOERR, BLK_STS_NOTSUPP
 from blkmodel.include.linux.device_mapper import DM_MAPIO_KILL, target_type
 from blkmodel.services.base.bug import KernelBug
-from blkmodel.services.base.errno import EEXIST, EINVAL, EIO
+from blkmodel.services.base.errno import EEXIST, EINVAL
 from tests.drivers.md import control
 from tests.drivers.md.ios import IO
 from tests.drivers.md.machine import SECTOR, Machine, noting
@@ -43,7 +43,6 @@ def test_error_fails_all(op, status):
     assert control.table("x") == "0 64 error "
     assert on.md().map.targets[0].num_discard_bios == 1
     assert dm_target.io_err_clone_and_map_rq(None, None, None) == (DM_MAPIO_KILL, None)
-    assert dm_target.io_err_dax_direct_access(None, 0, 1) == -EIO
 
 
 def test_error_ends_and_begins_with_device_mapper():
