@@ -195,7 +195,7 @@ def dm_bio_from_per_bio_data(data: Any) -> bio_struct:
 
 
 def dm_bio_get_target_bio_nr(bio: bio_struct) -> int:
-    """Which of the clones of one bio this is."""
+    """Return which of the clones of one bio this is, counted from 0."""
     return bio._front.target_bio_nr
 
 
@@ -257,7 +257,7 @@ def local_init() -> int:
 
 
 def local_exit() -> None:
-    """Give them back."""
+    """Give back what local_init() took: the work queue, the major number and the cache of events."""
     own = variables()
     destroy_workqueue(own.deferred_remove_workqueue)
     genhd.unregister_blkdev(own._major, DM_NAME)
@@ -319,7 +319,7 @@ def dm_blk_close(disk: gendisk, mode: int) -> None:
 
 
 def dm_open_count(md: mapped_device) -> int:
-    """How many have the device open."""
+    """Return how many have the block device open."""
     return md.open_count
 
 
@@ -353,12 +353,12 @@ def do_deferred_remove(work: work_struct) -> None:
 
 
 def dm_get_size(md: mapped_device) -> int:
-    """The device's size in sectors."""
+    """Return the size of the device in sectors."""
     return get_capacity(md.disk)
 
 
 def dm_get_md_queue(md: mapped_device) -> request_queue:
-    """The device's queue."""
+    """Return the request queue of the device."""
     return md.queue
 
 
@@ -390,7 +390,7 @@ def dm_prepare_ioctl(md: mapped_device) -> tuple[int, int, block_device]:
 
 
 def dm_unprepare_ioctl(md: mapped_device, srcu_idx: int) -> None:
-    """The ioctl is done."""
+    """Let go of the live table that dm_prepare_ioctl() held, once the ioctl is done."""
     dm_put_live_table(md, srcu_idx)
 
 
@@ -424,7 +424,7 @@ def alloc_io(md: mapped_device, bio: bio_struct) -> dm_io:
 
 
 def free_io(md: mapped_device, io: dm_io) -> None:
-    """Free it."""
+    """Free what alloc_io() allocated for a bio: the first clone, in which the dm_io lies."""
     bio_module.bio_put(io.tio.clone)
 
 
@@ -451,19 +451,19 @@ def free_tio(tio: dm_target_io) -> None:
 
 
 def md_in_flight_bios(md: mapped_device) -> bool:
-    """Whether bios are under way."""
+    """Return whether bios are under way, by the counters of the disk, summed over all CPUs."""
     return sum(sum(cpu.in_flight) for cpu in dm_disk(md).part0.dkstats) != 0
 
 
 def md_in_flight(md: mapped_device) -> bool:
-    """Whether I/O is under way."""
+    """Return whether I/O is under way: requests of a device that takes requests, else bios."""
     if queue_is_mq(md.queue):
         return blk_mq.blk_mq_queue_inflight(md.queue)
     return md_in_flight_bios(md)
 
 
 def start_io_acct(io: dm_io) -> None:
-    """Count a bio that begins."""
+    """Note when a bio begins, and count it in the disk's statistics."""
     md, bio = io.md, io.orig_bio
     io.start_time = jiffies()
     bio_module.generic_start_io_acct(md.queue, bio_op(bio), bio_sectors(bio), dm_disk(md).part0)
@@ -495,7 +495,7 @@ def dm_get_live_table(md: mapped_device) -> tuple[dm_table.dm_table, int]:
 
 
 def dm_put_live_table(md: mapped_device, srcu_idx: int) -> None:
-    """Let it go."""
+    """Let go of the live table that dm_get_live_table() held; srcu_idx is the index that it returned."""
     srcu_read_unlock(md.io_barrier, srcu_idx)
 
 
@@ -506,13 +506,13 @@ def dm_sync_table(md: mapped_device) -> None:
 
 
 def dm_get_live_table_fast(md: mapped_device) -> dm_table.dm_table:
-    """The live table, for somebody who does not sleep before he lets it go."""
+    """Return the live table, or None, to a caller that does not sleep before dm_put_live_table_fast()."""
     rcu_read_lock()
     return md.map
 
 
 def dm_put_live_table_fast(md: mapped_device) -> None:
-    """Let it go."""
+    """Let go of the live table that dm_get_live_table_fast() held."""
     rcu_read_unlock()
 
 
@@ -534,7 +534,7 @@ def open_table_device(td: table_device, dev: int, md: mapped_device) -> int:
 
 
 def close_table_device(td: table_device, md: mapped_device) -> None:
-    """Close it."""
+    """Close a block device that open_table_device() opened; do nothing where it is not open."""
     if td.dm_dev.bdev is None:
         return
     block_dev.bd_unlink_disk_holder(td.dm_dev.bdev, dm_disk(md))
@@ -575,7 +575,7 @@ def dm_get_table_device(md: mapped_device, dev: int, mode: int) -> tuple[int, dm
 
 
 def dm_put_table_device(md: mapped_device, d: dm_dev) -> None:
-    """Close it; the last one to do so does."""
+    """Close a block device for a table; it stays open until the last of its users has done so."""
     td = d._owner
     td.count -= 1
     if td.count == 0:
@@ -663,7 +663,7 @@ def swap_bios_limit(ti: dm_target, bio: bio_struct) -> bool:
 
 
 def clone_endio(bio: bio_struct) -> None:
-    """A clone has ended; its target may have a say."""
+    """End a clone, after its target (end_io) has looked at its status, changed it, or taken the clone back."""
     error = bio.bi_status
     tio = bio._front
     io = tio.io
@@ -750,7 +750,8 @@ def clone_bio(tio: dm_target_io, bio: bio_struct, sector: int, len: int) -> int:
 
 
 def alloc_multiple_bios(blist: bio_list, ci: clone_info, ti: dm_target, num_bios: int) -> None:
-    """Put so many clones on a list: without waiting or, if that fails, with it, while nobody else does the same."""
+    """Put so many clones on a list: without waiting or, if memory is short, with waiting, which only one caller may
+    do."""
     if not num_bios:
         return
     if num_bios == 1:
@@ -781,7 +782,7 @@ def __clone_and_map_simple_bio(ci: clone_info, tio: dm_target_io, len: int | Non
 
 
 def __send_duplicate_bios(ci: clone_info, ti: dm_target, num_bios: int, len: int | None) -> None:
-    """Map so many clones of the same sectors."""
+    """Map so many clones of one bio, each for the same `len` sectors (None: for all of it)."""
     blist = bio_list()
     alloc_multiple_bios(blist, ci, ti, num_bios)
     while (bio := bio_list_pop(blist)) is not None:
@@ -834,17 +835,17 @@ def __send_changing_extent_only(ci: clone_info, ti: dm_target, num_bios: int) ->
 
 
 def __send_discard(ci: clone_info, ti: dm_target) -> int:
-    """Map a discard."""
+    """Map as many clones of a discard as the target wants. Returns 0, or -EOPNOTSUPP where it wants none."""
     return __send_changing_extent_only(ci, ti, get_num_discard_bios(ti))
 
 
 def __send_secure_erase(ci: clone_info, ti: dm_target) -> int:
-    """Map an erasure for good."""
+    """Map as many clones of a secure erase as the target wants. Returns 0, or -EOPNOTSUPP where it wants none."""
     return __send_changing_extent_only(ci, ti, get_num_secure_erase_bios(ti))
 
 
 def __send_write_zeroes(ci: clone_info, ti: dm_target) -> int:
-    """Map a write of zeroes."""
+    """Map as many clones of a write of zeroes as the target wants. Returns 0, or -EOPNOTSUPP where it wants none."""
     return __send_changing_extent_only(ci, ti, get_num_write_zeroes_bios(ti))
 
 
@@ -854,7 +855,11 @@ def is_abnormal_io(bio: bio_struct) -> bool:
 
 
 def __process_abnormal_io(ci: clone_info, ti: dm_target) -> tuple[bool, int]:
-    """Map such a bio. Returns (whether it is one, 0 or -errno); in C the latter is an out-parameter."""
+    """Map a bio whose length is not that of its data: a discard, secure erase or write of zeroes.
+
+    Returns (whether the bio is one of these, 0 or -errno); in C the latter is an out-parameter. Write-same, which
+    nothing in the model submits, is left out.
+    """
     op = bio_op(ci.bio)
     if op == REQ_OP_DISCARD:
         return True, __send_discard(ci, ti)
@@ -883,7 +888,7 @@ def __split_and_process_non_flush(ci: clone_info) -> int:
 
 
 def init_clone_info(ci: clone_info, md: mapped_device, map: dm_table.dm_table, bio: bio_struct) -> None:
-    """Begin with a bio."""
+    """Set how far the work on a bio is: at its start, with a dm_io allocated and counted."""
     ci.map = map
     ci.io = alloc_io(md, bio)
     ci.sector = bio.bi_iter.bi_sector
@@ -938,6 +943,7 @@ def dm_process_bio(md: mapped_device, map: dm_table.dm_table, bio: bio_struct) -
             return BLK_QC_T_NONE
     if this().context.bio_list is not None and is_abnormal_io(bio):
         bio = blk_merge.blk_queue_split(md.queue, bio)
+    dm_get_md_type(md)  # recorder: for DM_TYPE_NVME_BIO_BASED: the shorter way of its bios is left out
     return __split_and_process_bio(md, map, bio)
 
 
@@ -960,7 +966,7 @@ def dm_make_request(q: request_queue, bio: bio_struct) -> int:
 # A device is made
 
 def free_minor(minor: int) -> None:
-    """Give a minor number back."""
+    """Give the minor number of a device back, for the next device to take."""
     idr_remove(variables()._minor_idr, minor)
 
 
@@ -1061,7 +1067,7 @@ def alloc_dev(minor: int) -> mapped_device:
 
 
 def free_dev(md: mapped_device) -> None:
-    """Free a device."""
+    """Free a device: its disk and queue, its minor number, and what is left of its devices below."""
     minor = MINOR(disk_devt(md.disk))
     unlock_fs(md)
     cleanup_mapped_device(md)
@@ -1109,7 +1115,7 @@ def event_callback(context: mapped_device) -> None:
 
 
 def __set_size(md: mapped_device, size: int) -> None:
-    """Let the device have so many sectors."""
+    """Set the size of the disk and of its block device, in sectors."""
     set_capacity(md.disk, size)
     i_size_write(md.bdev.bd_inode, size << SECTOR_SHIFT)
 
@@ -1167,20 +1173,20 @@ def dm_create(minor: int) -> tuple[int, mapped_device]:
 
 
 def dm_lock_md_type(md: mapped_device) -> None:
-    """Keep others from loading a table. (One thread needs no locks.)"""
+    """Keep others from loading a table for the device. (One thread needs no lock.)"""
 
 
 def dm_unlock_md_type(md: mapped_device) -> None:
-    """Let others load one."""
+    """Let others load a table for the device again. (One thread needs no lock.)"""
 
 
 def dm_set_md_type(md: mapped_device, type: int) -> None:
-    """Say what kind of device it is."""
+    """Set what kind of device it is, DM_TYPE_*."""
     md.type = type
 
 
 def dm_get_md_type(md: mapped_device) -> int:
-    """What kind of device it is, DM_TYPE_*."""
+    """Return what kind of device it is, DM_TYPE_*."""
     return md.type
 
 
@@ -1226,7 +1232,7 @@ def dm_setup_md_queue(md: mapped_device, t: dm_table.dm_table) -> int:
 # Finding, holding and destroying
 
 def dm_get_md(dev: int) -> mapped_device:
-    """The device of a number, held; None for no such, or one that is going."""
+    """Find a device by its number, and hold it. Returns None for no device, or one that is being removed."""
     minor = MINOR(dev)
     if MAJOR(dev) != variables()._major or minor >= 1 << MINORBITS:
         return NULL
@@ -1239,23 +1245,23 @@ def dm_get_md(dev: int) -> mapped_device:
 
 
 def dm_get_mdptr(md: mapped_device) -> Any:
-    """The device's cell in the tables of names, or None."""
+    """Return the device's cell in the tables of names and UUIDs, or None."""
     return md.interface_ptr
 
 
 def dm_set_mdptr(md: mapped_device, ptr: Any) -> None:
-    """Say which that is."""
+    """Set the device's cell in the tables of names and UUIDs; None where it is on neither."""
     md.interface_ptr = ptr
 
 
 def dm_get(md: mapped_device) -> None:
-    """Hold a device."""
+    """Hold a device, so that it is not freed until dm_put(). A device that is being freed may not be held."""
     md.holders += 1
     BUG_ON(test_bit(DMF_FREEING, md.flags))
 
 
 def dm_device_name(md: mapped_device) -> str:
-    """Its name in the log, "major:minor"."""
+    """Return the name of the device in the kernel log, "major:minor"."""
     return md.name
 
 
@@ -1283,17 +1289,17 @@ def __dm_destroy(md: mapped_device, wait: bool) -> None:
 
 
 def dm_destroy(md: mapped_device) -> None:
-    """Destroy a device, once nobody holds it."""
+    """Destroy a device that has no name any more, after waiting until nobody holds it."""
     __dm_destroy(md, True)
 
 
 def dm_destroy_immediate(md: mapped_device) -> None:
-    """Destroy a device, whoever holds it."""
+    """Destroy a device that has no name any more, whoever holds it; the log warns of them."""
     __dm_destroy(md, False)
 
 
 def dm_put(md: mapped_device) -> None:
-    """Let a device go."""
+    """Let go of a device that dm_get() held; the last one lets dm_destroy() go on."""
     md.holders -= 1
 
 
@@ -1374,7 +1380,7 @@ def lock_fs(md: mapped_device) -> int:
 
 
 def unlock_fs(md: mapped_device) -> None:
-    """Let it go on, if it is frozen."""
+    """Let the file system on a device go on, if lock_fs() froze it."""
     if not test_bit(DMF_FROZEN, md.flags):
         return
     block_dev.thaw_bdev(md.bdev, md.frozen_sb)
@@ -1482,7 +1488,7 @@ def dm_next_uevent_seq(md: mapped_device) -> int:
 
 
 def dm_get_event_nr(md: mapped_device) -> int:
-    """How many events there were."""
+    """Return how many events the device has had."""
     return md.event_nr
 
 
@@ -1497,17 +1503,17 @@ def dm_uevent_add(md: mapped_device, event: dm_uevent.dm_uevent) -> None:
 
 
 def dm_disk(md: mapped_device) -> gendisk:
-    """The device's disk."""
+    """Return the gendisk of the device."""
     return md.disk
 
 
 def dm_kobject(md: mapped_device) -> kobject:
-    """The device's directory in sysfs."""
+    """Return the kobject of the directory `dm` of the device in sysfs."""
     return md.kobj_holder.kobj
 
 
 def dm_get_from_kobject(kobj: kobject) -> mapped_device:
-    """The device of such a directory, held; None for one that is going."""
+    """Find the device of a directory `dm` in sysfs, and hold it. Returns None for one that is being removed."""
     md = kobj._owner._md
     if test_bit(DMF_FREEING, md.flags) or dm_deleting_md(md):
         return NULL
@@ -1567,7 +1573,7 @@ def dm_alloc_md_mempools(md: mapped_device, type: int, integrity: int, per_io_da
 
 
 def dm_free_md_mempools(pools: dm_md_mempools) -> None:
-    """Free it."""
+    """Free the pools that dm_alloc_md_mempools() made; None is allowed."""
     if pools is None:
         return
     bio_module.bioset_exit(pools.bs)

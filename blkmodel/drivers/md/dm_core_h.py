@@ -82,4 +82,5 @@ class mapped_device(Struct):
 
 
 def dm_get_completion_from_kobject(kobj: kobject) -> completion_struct:
+    """Return what is completed when nobody holds the device's directory any more."""
     return kobj._owner.completion

@@ -81,7 +81,7 @@ def queue_timeout(dc: delay_c, expires: int) -> None:
 
 
 def flush_bios(bio: bio) -> None:
-    """Submit a chain of bios."""
+    """Submit a chain of bios, linked by bi_next, each to the device that it is set to."""
     while bio is not None:
         following = bio.bi_next
         bio.bi_next = NULL
@@ -196,7 +196,7 @@ def delay_presuspend(ti: dm_target) -> None:
 
 
 def delay_resume(ti: dm_target) -> None:
-    """It goes on."""
+    """Delay bios again, after delay_presuspend() had stopped that."""
     ti.private.may_delay = 1
 
 
@@ -243,7 +243,7 @@ delay_target = target_type(
 
 
 def dm_delay_init() -> int:
-    """Load the module. Returns 0 or -errno."""
+    """Load the module: register the target type. Returns 0 or -errno."""
     r = dm_register_target(delay_target)
     if r < 0:
         DMERR(DM_MSG_PREFIX, f"register failed {r}")
@@ -251,5 +251,5 @@ def dm_delay_init() -> int:
 
 
 def dm_delay_exit() -> None:
-    """Unload it."""
+    """Unload the module: unregister the target type."""
     dm_unregister_target(delay_target)

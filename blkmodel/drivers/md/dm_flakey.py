@@ -68,6 +68,7 @@ FEATURE_ARGS = (
     dm_arg(0, 255, "Invalid corrupt value to write into bio byte (0-255)"),
     dm_arg(0, UINT_MAX, "Invalid corrupt bio flags mask"),
 )
+# 5.4: both intervals are read by the first of two entries, so a wrong down interval is called a wrong up interval.
 INTERVAL_ARG = dm_arg(0, UINT_MAX, "Invalid up interval")
 
 
@@ -98,6 +99,7 @@ def parse_features(arguments: dm_arg_set, fc: flakey_c, ti: dm_target) -> int:
             if r:
                 return r
             direction = dm_table.dm_shift_arg(arguments)
+            # 5.4: the word is used without a look whether there is one. Mended by 98dba02d9a93 (6.4).
             BUG_ON(direction is None, "flakey looks for the direction of corrupt_bio_byte behind the table's end")
             if direction.lower() == "w":
                 fc.corrupt_bio_rw = WRITE
@@ -111,7 +113,7 @@ def parse_features(arguments: dm_arg_set, fc: flakey_c, ti: dm_target) -> int:
             r, fc.corrupt_bio_flags = dm_table.dm_read_arg(FEATURE_ARGS[3], arguments, ti)
             if r:
                 return r
-            argc -= 4  # where these were not announced, the number wraps round, and the words run out
+            argc -= 4  # 5.4: where these were not announced, the number wraps round, and the words run out
         else:
             return invalid(ti, "Unrecognised flakey feature requested")
 
@@ -122,10 +124,7 @@ def parse_features(arguments: dm_arg_set, fc: flakey_c, ti: dm_target) -> int:
 
 
 def flakey_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
-    """<device> <first sector> <seconds up> <seconds down> [<features>]. Returns 0 or -errno.
-
-    Of a wrong down interval too the kernel says that the up interval is wrong.
-    """
+    """<device> <first sector> <seconds up> <seconds down> [<features>]. Returns 0 or -errno."""
     arguments = dm_arg_set(argc, argv)
     if argc < 4:
         return invalid(ti, "Invalid argument count")
@@ -168,7 +167,7 @@ def flakey_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
 
 
 def flakey_dtr(ti: dm_target) -> None:
-    """Undo flakey_ctr()."""
+    """Close the device below and free what flakey_ctr() allocated."""
     fc = ti.private
     dm_table.dm_put_device(ti, fc.dev)
     kfree(fc)
@@ -180,7 +179,7 @@ def flakey_map_sector(ti: dm_target, bi_sector: int) -> int:
 
 
 def flakey_map_bio(ti: dm_target, bio: bio) -> None:
-    """Send a bio to the device below."""
+    """Make a bio one for the device below: its device, and its sector where it has one."""
     bio_set_dev(bio, ti.private.dev.bdev)
     if bio_sectors(bio) or bio_op(bio) == REQ_OP_ZONE_RESET:
         bio.bi_iter.bi_sector = flakey_map_sector(ti, bio.bi_iter.bi_sector)
@@ -235,14 +234,14 @@ def flakey_end_io(ti: dm_target, bio: bio, error: int) -> tuple[int, int]:
     if not error and pb.bio_submitted and bio_data_dir(bio) == READ:
         if (fc.corrupt_bio_byte and fc.corrupt_bio_rw == READ
                 and bio.bi_opf & fc.corrupt_bio_flags == fc.corrupt_bio_flags):
-            corrupt_bio_data(bio, fc)
+            corrupt_bio_data(bio, fc)  # 5.4: changes nothing, as bi_iter of a bio that is done has no bytes left
         elif not test_bit(DROP_WRITES, fc.flags) and not test_bit(ERROR_WRITES, fc.flags):
             error = BLK_STS_IOERR
     return DM_ENDIO_DONE, error
 
 
 def flakey_status(ti: dm_target, type: int, status_flags: int) -> str:
-    """Nothing, or the table's words."""
+    """Return the table's words (STATUSTYPE_TABLE); there is no other status."""
     fc = ti.private
     if type != STATUSTYPE_TABLE:
         return ""
@@ -282,7 +281,7 @@ flakey_target = target_type(
 
 
 def dm_flakey_init() -> int:
-    """Load the module. Returns 0 or -errno."""
+    """Load the module: register the target type. Returns 0 or -errno."""
     r = dm_register_target(flakey_target)
     if r < 0:
         DMERR(DM_MSG_PREFIX, f"register failed {r}")
@@ -290,5 +289,5 @@ def dm_flakey_init() -> int:
 
 
 def dm_flakey_exit() -> None:
-    """Unload it."""
+    """Unload the module: unregister the target type."""
     dm_unregister_target(flakey_target)

@@ -19,10 +19,12 @@ class dm_dev_internal(Struct):
 
 
 def dm_target_bio_based(ti: dm_target) -> bool:
+    """Return whether the target can map bios."""
     return ti.type.map is not None
 
 
 def dm_target_request_based(ti: dm_target) -> bool:
+    """Return whether the target can map requests."""
     return ti.type.clone_and_map_rq is not None
 
 

@@ -101,24 +101,24 @@ class variables:
 
 
 def init_buckets(buckets: list[list_head]) -> None:
-    """Make a table's lists empty."""
+    """Make the NUM_BUCKETS lists of a table, all empty."""
     buckets[:] = [list_head() for _ in range(NUM_BUCKETS)]
 
 
 def dm_hash_init() -> int:
-    """Begin with empty tables. Returns 0."""
+    """Begin with empty tables of names and UUIDs. Returns 0."""
     init_buckets(variables()._name_buckets)
     init_buckets(variables()._uuid_buckets)
     return 0
 
 
 def dm_hash_exit() -> None:
-    """Remove all devices, whoever uses them."""
+    """Remove all devices, whoever uses them, as the module is unloaded."""
     dm_hash_remove_all(False, False, False)
 
 
 def hash_str(text: str) -> int:
-    """Which list a name is on."""
+    """Return the number of the list, below NUM_BUCKETS, that a name or UUID is on."""
     h = 0
     for byte in bytes_of(text):
         h = (h + (byte if byte < 128 else byte - 256)) * 2654435387 & 0xFFFFFFFF
@@ -128,7 +128,7 @@ def hash_str(text: str) -> int:
 # Finding a device
 
 def __get_name_cell(name: str) -> hash_cell:
-    """The cell of a name, its device held; or None."""
+    """Find the cell of a name, and hold its device. Returns None for an unknown name."""
     for hc in variables()._name_buckets[hash_str(name)]:
         if hc.name == name:
             dm.dm_get(hc.md)
@@ -137,7 +137,7 @@ def __get_name_cell(name: str) -> hash_cell:
 
 
 def __get_uuid_cell(uuid: str) -> hash_cell:
-    """The cell of a UUID, its device held; or None."""
+    """Find the cell of a UUID, and hold its device. Returns None for an unknown UUID."""
     for hc in variables()._uuid_buckets[hash_str(uuid)]:
         if hc.uuid == uuid:
             dm.dm_get(hc.md)
@@ -146,7 +146,7 @@ def __get_uuid_cell(uuid: str) -> hash_cell:
 
 
 def __get_dev_cell(dev: int) -> hash_cell:
-    """The cell of a device number, its device held; or None."""
+    """Find the cell of a device number, and hold its device. Returns None where there is no such device."""
     md = dm.dm_get_md(huge_decode_dev(dev))
     if md is None:
         return NULL
@@ -180,7 +180,7 @@ def alloc_cell(name: str, uuid: str | None, md: mapped_device) -> hash_cell:
 
 
 def free_cell(hc: hash_cell) -> None:
-    """Free a cell."""
+    """Free a cell with its name and UUID; None is allowed."""
     if hc is not None:
         kfree(hc.name)
         kfree(hc.uuid)
@@ -260,7 +260,7 @@ def dm_hash_remove_all(keep_open_devices: bool, mark_deferred: bool, only_deferr
 
 
 def __set_cell_uuid(hc: hash_cell, new_uuid: str) -> None:
-    """Give a cell the UUID that it has not got yet."""
+    """Give a cell its UUID, and put it on the list of that. It must have none yet."""
     hc.uuid = new_uuid
     list_add(hc, variables()._uuid_buckets[hash_str(new_uuid)], "uuid_list")
 
@@ -374,7 +374,7 @@ def list_version_get_needed(tt: target_type, needed: list[int]) -> None:
 
 
 def list_version_get_info(tt: target_type, info: vers_iter) -> None:
-    """Write a type's entry."""
+    """Write the entry of a target type: its version and name. Sets DM_BUFFER_FULL_FLAG where it does not fit."""
     name = bytes_of(tt.name) + b"\0"
     if info.vers + 3 * U32.size + len(name) > info.end:
         info.flags = DM_BUFFER_FULL_FLAG
@@ -413,12 +413,12 @@ def __list_versions(param: dm_ioctl_struct, param_size: int, name: str | None) -
 
 
 def list_versions(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
-    """DM_LIST_VERSIONS: all types of target."""
+    """DM_LIST_VERSIONS: list name and version of all types of target. Returns 0."""
     return __list_versions(param, param_size, None)
 
 
 def get_target_version(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
-    """DM_GET_TARGET_VERSION: the type that param.name is the name of."""
+    """DM_GET_TARGET_VERSION: list the version of the type named param.name. Returns 0, or -EINVAL for no such type."""
     return __list_versions(param, param_size, param.name)
 
 
@@ -448,7 +448,7 @@ def dm_get_live_or_inactive_table(md: mapped_device, param: dm_ioctl_struct) -> 
 
 
 def __dev_status(md: mapped_device, param: dm_ioctl_struct) -> None:
-    """Write into param how a device is."""
+    """Write the state of a device into param: its flags, number, opens, events and number of targets."""
     disk = dm.dm_disk(md)
     param.flags &= ~(DM_SUSPEND_FLAG | DM_READONLY_FLAG | DM_ACTIVE_PRESENT_FLAG | DM_INTERNAL_SUSPEND_FLAG)
     if dm.dm_suspended_md(md):
@@ -525,7 +525,7 @@ def __find_device_hash_cell(param: dm_ioctl_struct) -> hash_cell:
 
 
 def find_device(param: dm_ioctl_struct) -> mapped_device:
-    """The device that is meant, held; or None."""
+    """Find the device that param names, and hold it. Returns None for no such device."""
     hc = __find_device_hash_cell(param)
     return hc.md if hc is not None else NULL
 
@@ -582,7 +582,7 @@ def dev_rename(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
 
 
 def dev_set_geometry(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
-    """DM_DEV_SET_GEOMETRY: "cylinders heads sectors start". Returns 0, -ENXIO for no such device, or -EINVAL."""
+    """DM_DEV_SET_GEOMETRY: set "cylinders heads sectors start". Returns 0, -ENXIO for no such device, or -EINVAL."""
     md = find_device(param)
     if md is None:
         return -ENXIO
@@ -743,7 +743,7 @@ def dev_arm_poll(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
 
 
 def get_mode(param: dm_ioctl_struct) -> int:
-    """FMODE_*: what a table that is loaded is for."""
+    """Return FMODE_*: for what the device of a table that is loaded may be opened."""
     return FMODE_READ if param.flags & DM_READONLY_FLAG else FMODE_READ | FMODE_WRITE
 
 
@@ -811,7 +811,7 @@ def table_load(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
             if r:
                 DMWARN(DM_MSG_PREFIX, "unable to set up device queue for new table.")
         else:
-            # compiled code works arguments out from the last to the first
+            # recorder: compiled code works arguments out from the last to the first
             new = dm_table.dm_table_get_type(t)
             if not is_valid_type(dm.dm_get_md_type(md), new):
                 new = dm_table.dm_table_get_type(t)
@@ -855,9 +855,10 @@ def table_clear(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
 
 
 def retrieve_deps(table: dm_table.dm_table, param: dm_ioctl_struct, param_size: int) -> None:
-    """Write the numbers of the devices below."""
+    """Write the numbers of the devices below, the newest first, or set DM_BUFFER_FULL_FLAG."""
     deps, length = get_result_buffer(param, param_size)
     count = 0
+    # recorder: the list is asked for before each entry, as a macro of C does
     for _ in list_for_each(lambda: dm_table.dm_table_get_devices(table)):
         count += 1
     needed = TARGET_DEPS.size + U64.size * count
@@ -1097,7 +1098,7 @@ def ctl_ioctl(file: file, command: int, user: bytearray) -> int:
 
 
 def dm_ctl_ioctl(file: file, command: int, u: bytearray) -> int:
-    """An ioctl on the control node."""
+    """Answer an ioctl on the control node. Returns 0 or -errno."""
     return ctl_ioctl(file, command, u)
 
 
@@ -1111,7 +1112,7 @@ def dm_open(inode: inode, filp: file) -> int:
 
 
 def dm_release(inode: inode, filp: file) -> int:
-    """Somebody closes it. Returns 0."""
+    """Free what dm_open() allocated, as the control node is closed. Returns 0."""
     kfree(filp.private_data)
     return 0
 
@@ -1127,7 +1128,7 @@ _dm_misc = miscdevice(minor=MAPPER_CTRL_MINOR, name=DM_NAME, nodename=f"{DM_DIR}
 
 
 def dm_interface_init() -> int:
-    """Make the control node. Returns 0 or -errno."""
+    """Make the control node and the empty tables of names and UUIDs. Returns 0 or -errno."""
     r = dm_hash_init()
     if r:
         return r
@@ -1142,7 +1143,7 @@ def dm_interface_init() -> int:
 
 
 def dm_interface_exit() -> None:
-    """Remove it, with all devices."""
+    """Remove the control node, and all devices."""
     misc_deregister(_dm_misc)
     dm_hash_exit()
 

@@ -61,7 +61,7 @@ def linear_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
 
 
 def linear_dtr(ti: dm_target) -> None:
-    """Let the device go."""
+    """Close the device below and free what linear_ctr() allocated."""
     lc = ti.private
     dm_table.dm_put_device(ti, lc.dev)
     kfree(lc)
@@ -73,20 +73,20 @@ def linear_map_sector(ti: dm_target, bi_sector: int) -> int:
 
 
 def linear_map_bio(ti: dm_target, bio: bio) -> None:
-    """Make a bio one for the device below."""
+    """Make a bio one for the device below: its device, and its sector where it has one."""
     bio_set_dev(bio, ti.private.dev.bdev)
     if bio_sectors(bio) or bio_op(bio) == REQ_OP_ZONE_RESET:
         bio.bi_iter.bi_sector = linear_map_sector(ti, bio.bi_iter.bi_sector)
 
 
 def linear_map(ti: dm_target, bio: bio) -> int:
-    """Send a bio on."""
+    """Send a bio on to the device below. Returns DM_MAPIO_REMAPPED."""
     linear_map_bio(ti, bio)
     return DM_MAPIO_REMAPPED
 
 
 def linear_status(ti: dm_target, type: int, status_flags: int) -> str:
-    """There is nothing to say but how it was made."""
+    """Return the table's words (STATUSTYPE_TABLE); there is no other status."""
     lc = ti.private
     return f"{lc.dev.name} {lc.start}" if type == STATUSTYPE_TABLE else ""
 
@@ -99,7 +99,7 @@ def linear_prepare_ioctl(ti: dm_target) -> tuple[int, block_device]:
 
 
 def linear_iterate_devices(ti: dm_target, fn: Callable[..., int], data: Any) -> int:
-    """Call fn for the one area below."""
+    """Call fn(ti, dev, start, len, data) for the one area below. Returns what it returns."""
     lc = ti.private
     return fn(ti, lc.dev, lc.start, ti.len, data)
 
@@ -110,7 +110,7 @@ linear_target = target_type(name="linear", version=(1, 4, 0), features=DM_TARGET
 
 
 def dm_linear_init() -> int:
-    """Make the type known. Returns 0 or -errno."""
+    """Register the target type. Returns 0 or -errno."""
     r = dm_register_target(linear_target)
     if r < 0:
         DMERR(DM_MSG_PREFIX, f"register failed {r}")
@@ -118,5 +118,5 @@ def dm_linear_init() -> int:
 
 
 def dm_linear_exit() -> None:
-    """Forget it."""
+    """Unregister the target type."""
     dm_unregister_target(linear_target)

@@ -145,7 +145,7 @@ MULTIPATH_ARGS = (
 
 
 def alloc_pgpath() -> pgpath:
-    """A path that is active; None on failure."""
+    """Allocate a path that is active. Returns None when memory runs out."""
     path = kzalloc(pgpath, GFP_KERNEL)
     if path is None:
         return NULL
@@ -155,12 +155,12 @@ def alloc_pgpath() -> pgpath:
 
 
 def free_pgpath(pgpath: pgpath) -> None:
-    """Free a path."""
+    """Free a path, whose device has been closed."""
     kfree(pgpath)
 
 
 def alloc_priority_group() -> priority_group:
-    """A group without paths; None on failure."""
+    """Allocate a group without paths or selector. Returns None when memory runs out."""
     return kzalloc(priority_group, GFP_KERNEL)
 
 
@@ -205,6 +205,7 @@ def alloc_multipath_stage2(ti: dm_target, m: multipath) -> int:
     m.flags |= 1 << MPATHF_QUEUE_IO
     m.pg_init_in_progress = 0
     m.pg_init_count = 0
+    # 5.4: this comes after the features were read, so what a table says of pg_init_delay_msecs is lost
     m.pg_init_delay_msecs = DM_PG_INIT_DELAY_DEFAULT
     return 0
 
@@ -225,7 +226,7 @@ def get_mpio(info: map_info) -> dm_mpath_io:
 
 
 def multipath_per_bio_data_size() -> int:
-    """Bytes that multipath keeps with a bio."""
+    """Return how many bytes multipath wants with each bio, where it maps bios."""
     return sizeof(dm_mpath_io) + sizeof(dm_bio_details)
 
 
@@ -313,7 +314,7 @@ def multipath_clone_and_map(ti: dm_target, rq: request, map_context: map_info) -
     if chosen is None:
         if must_push_back_rq(m):
             return DM_MAPIO_DELAY_REQUEUE, NULL
-        dm_table.dm_table_get_md(m.ti.table)  # for a message that is off
+        dm_table.dm_table_get_md(m.ti.table)  # recorder: for a message, which is off
         return DM_MAPIO_KILL, NULL
 
     mpio.pgpath = chosen
@@ -351,7 +352,7 @@ def multipath_map_bio(ti: dm_target, bio: bio) -> int:
 
 
 def process_queued_io_list(m: multipath) -> None:
-    """Let the I/O that waits be tried again."""
+    """Let the requests that wait for a path be tried again."""
     if m.queue_mode == DM_TYPE_REQUEST_BASED:
         dm_rq.dm_mq_kick_requeue_list(dm_table.dm_table_get_md(m.ti.table))
 
@@ -558,7 +559,7 @@ def flush_multipath_work(m: multipath) -> None:
 
 
 def multipath_dtr(ti: dm_target) -> None:
-    """Undo multipath_ctr()."""
+    """Wait for the target's work items, and free what multipath_ctr() made."""
     m = ti.private
     flush_multipath_work(m)
     free_multipath(m)
@@ -698,7 +699,7 @@ def multipath_end_io(ti: dm_target, clone: request, error: int, map_context: map
             fail_path(went)
         if m.nr_valid_paths == 0 and not must_push_back_rq(m):
             if error == BLK_STS_IOERR:
-                dm_table.dm_table_get_md(m.ti.table)  # for a message that is off
+                dm_table.dm_table_get_md(m.ti.table)  # recorder: for a message, which is off
             r = DM_ENDIO_DONE
     if went is not None and went.pg.ps.type.end_io is not None:
         went.pg.ps.type.end_io(went.pg.ps, went.path, mpio.nr_bytes)
@@ -714,12 +715,12 @@ def multipath_presuspend(ti: dm_target) -> None:
 
 
 def multipath_postsuspend(ti: dm_target) -> None:
-    """It is suspended: let the workers finish."""
+    """The device is suspended: wait for the target's work items."""
     flush_multipath_work(ti.private)
 
 
 def multipath_resume(ti: dm_target) -> None:
-    """It goes on: queue_if_no_path is what it was."""
+    """Give queue_if_no_path the value that it had before the device was suspended."""
     m = ti.private
     m.flags = assign_bit(MPATHF_QUEUE_IF_NO_PATH, m.flags, test_bit(MPATHF_SAVED_QUEUE_IF_NO_PATH, m.flags))
 
@@ -890,7 +891,7 @@ multipath_target = target_type(
 
 
 def dm_multipath_init() -> int:
-    """Load the module. Returns 0 or -errno."""
+    """Load the module: register the target type. Returns 0, or -EINVAL."""
     r = dm_register_target(multipath_target)
     if r < 0:
         DMERR(DM_MSG_PREFIX, f"request-based register failed {r}")
@@ -899,5 +900,5 @@ def dm_multipath_init() -> int:
 
 
 def dm_multipath_exit() -> None:
-    """Unload it."""
+    """Unload the module: unregister the target type."""
     dm_unregister_target(multipath_target)

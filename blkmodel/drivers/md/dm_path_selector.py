@@ -36,7 +36,7 @@ def __find_path_selector_type(name: str) -> ps_internal:
 
 
 def get_path_selector(name: str) -> ps_internal:
-    """The same, with its module held."""
+    """Find the registered selector of a name, and hold its module. Returns None where there is none."""
     psi = __find_path_selector_type(name)
     if psi is not None and not try_module_get(psi.pst.module):
         psi = NULL
@@ -55,7 +55,7 @@ def dm_get_path_selector(name: str | None) -> path_selector_type:
 
 
 def dm_put_path_selector(pst: path_selector_type) -> None:
-    """Let a selector's module go."""
+    """Let go of the module of a selector's type; None is allowed."""
     if pst is None:
         return
     psi = __find_path_selector_type(pst.name)
@@ -84,7 +84,7 @@ def dm_register_path_selector(pst: path_selector_type) -> int:
 
 
 def dm_unregister_path_selector(pst: path_selector_type) -> int:
-    """Make it unknown. Returns 0, or -EINVAL where it was."""
+    """Take a selector off the list. Returns 0, or -EINVAL where it is not on it."""
     psi = __find_path_selector_type(pst.name)
     if psi is None:
         return -EINVAL

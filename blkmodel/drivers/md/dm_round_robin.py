@@ -48,14 +48,14 @@ class variables:
 
 
 def free_paths(paths: list_head) -> None:
-    """Free the entries of a list."""
+    """Take all paths off a list, and free what is kept of each."""
     for pi in paths:
         list_del_init(pi, "list")
         kfree(pi)
 
 
 def alloc_selector() -> selector:
-    """A selector without paths; None on failure."""
+    """Allocate a selector without paths. Returns None when memory runs out."""
     return kzalloc(selector, GFP_KERNEL)
 
 
@@ -69,7 +69,7 @@ def rr_create(ps: path_selector, argv: list[str]) -> int:
 
 
 def rr_destroy(ps: path_selector) -> None:
-    """The group is given up."""
+    """Free the selector of a group, with what it keeps of each path."""
     s = ps.context
     free_paths(s.valid_paths)
     free_paths(s.invalid_paths)
@@ -116,7 +116,7 @@ def rr_add_path(ps: path_selector, path: dm_path, argv: list[str]) -> tuple[int,
 
 
 def rr_fail_path(ps: path_selector, p: dm_path) -> None:
-    """A path is not to be used."""
+    """Put a path with those that may not be used."""
     list_move(p.pscontext, ps.context.invalid_paths, "list")
 
 
@@ -143,7 +143,7 @@ rr_ps = path_selector_type(
 
 
 def dm_rr_init() -> int:
-    """Load the module. Returns 0 or -errno."""
+    """Load the module: register the path selector. Returns 0 or -errno."""
     r = dm_path_selector.dm_register_path_selector(rr_ps)
     if r < 0:
         DMERR(DM_MSG_PREFIX, f"register failed {r}")
@@ -152,7 +152,7 @@ def dm_rr_init() -> int:
 
 
 def dm_rr_exit() -> None:
-    """Unload it."""
+    """Unload the module: unregister the path selector."""
     r = dm_path_selector.dm_unregister_path_selector(rr_ps)
     if r < 0:
         DMERR(DM_MSG_PREFIX, f"unregister failed {r}")

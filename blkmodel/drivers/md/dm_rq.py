@@ -82,28 +82,28 @@ def dm_get_reserved_rq_based_ios() -> int:
 
 
 def dm_get_blk_mq_nr_hw_queues() -> int:
-    """How many hardware queues a device has."""
+    """Return how many hardware queues a device gets: the module's parameter, from 1 to 32."""
     return dm.__dm_get_module_param(variables(), "dm_mq_nr_hw_queues", 1, 32)
 
 
 def dm_get_blk_mq_queue_depth() -> int:
-    """How many requests each of them has."""
+    """Return how many requests each hardware queue of a device gets: the module's parameter."""
     return dm.__dm_get_module_param(variables(), "dm_mq_queue_depth", DM_MQ_QUEUE_DEPTH, BLK_MQ_MAX_DEPTH)
 
 
 def dm_request_based(md: mapped_device) -> bool:
-    """Whether a device maps requests."""
+    """Return whether a device takes requests: whether its queue is one of blk-mq."""
     return queue_is_mq(md.queue)
 
 
 def dm_start_queue(q: request_queue) -> None:
-    """Let requests be mapped, first those that were put back."""
+    """Let the device's requests be mapped again, first those that were put back."""
     blk_mq.blk_mq_unquiesce_queue(q)
     blk_mq.blk_mq_kick_requeue_list(q)
 
 
 def dm_stop_queue(q: request_queue) -> None:
-    """Let none be mapped."""
+    """Let no request of the device be mapped, and wait until none is being mapped."""
     blk_mq.blk_mq_quiesce_queue(q)
 
 
@@ -130,7 +130,7 @@ def end_clone_bio(clone: bio) -> None:
 
 
 def tio_from_request(rq: request) -> dm_rq_target_io:
-    """Device mapper's data behind a request."""
+    """Return device mapper's own data, which lie right behind a request."""
     return blk_mq_rq_to_pdu(rq, dm_rq_target_io)
 
 
@@ -158,17 +158,17 @@ def dm_end_request(clone: request, error: int) -> None:
 
 
 def __dm_mq_kick_requeue_list(q: request_queue, msecs: int) -> None:
-    """Let what was put back be mapped again, after so many milliseconds."""
+    """Let the requests that a queue put back be mapped again after so many milliseconds."""
     blk_mq.blk_mq_delay_kick_requeue_list(q, msecs)
 
 
 def dm_mq_kick_requeue_list(md: mapped_device) -> None:
-    """Let it be mapped again now."""
+    """Let the requests that a device put back be mapped again at once."""
     __dm_mq_kick_requeue_list(dm.dm_get_md_queue(md), 0)
 
 
 def dm_mq_delay_requeue_request(rq: request, msecs: int) -> None:
-    """Put a request back, for so many milliseconds."""
+    """Put a request back, to be mapped again after so many milliseconds."""
     blk_mq.blk_mq_requeue_request(rq, False)
     __dm_mq_kick_requeue_list(rq.q, msecs)
 
@@ -231,13 +231,13 @@ def dm_complete_request(rq: request, error: int) -> None:
 
 
 def dm_kill_unmapped_request(rq: request, error: int) -> None:
-    """The same for one that could not be mapped: the target is not asked."""
+    """Let a request that could not be mapped be finished with a status; the target is not asked."""
     rq.rq_flags |= RQF_FAILED
     dm_complete_request(rq, error)
 
 
 def end_clone_request(clone: request, error: int) -> None:
-    """A clone is done."""
+    """Complete the original of a clone that is done, with its status."""
     dm_complete_request(clone.end_io_data.orig, error)
 
 
@@ -293,7 +293,7 @@ def map_request(tio: dm_rq_target_io) -> int:
         if setup_clone(clone, rq, tio, GFP_ATOMIC):
             ti.type.release_clone_rq(clone, tio.info)
             return DM_MAPIO_REQUEUE
-        disk_devt(dm.dm_disk(md))  # for a tracepoint, which is off
+        disk_devt(dm.dm_disk(md))  # recorder: for a tracepoint, which is off
         ret = dm_dispatch_clone_request(clone, rq)
         if ret in (BLK_STS_RESOURCE, BLK_STS_DEV_RESOURCE):
             blk_core.blk_rq_unprep_clone(clone)
@@ -388,7 +388,7 @@ def dm_mq_init_request_queue(md: mapped_device, t: dm_table.dm_table) -> int:
 
 
 def dm_mq_cleanup_mapped_device(md: mapped_device) -> None:
-    """Free the tag set, at the end of the device."""
+    """Free the tag set of a device that took requests, at its end."""
     if md.tag_set is not None:
         blk_mq.blk_mq_free_tag_set(md.tag_set)
         kfree(md.tag_set)
@@ -401,5 +401,5 @@ def dm_attr_rq_based_seq_io_merge_deadline_show(md: mapped_device) -> str:
 
 
 def dm_attr_rq_based_seq_io_merge_deadline_store(md: mapped_device, buf: str, count: int) -> int:
-    """Take any value, which changes nothing."""
+    """Take any value of rq_based_seq_io_merge_deadline, which changes nothing. Returns count."""
     return count

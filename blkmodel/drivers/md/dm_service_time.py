@@ -59,7 +59,7 @@ class variables:
 
 
 def alloc_selector() -> selector:
-    """A selector without paths; None on failure."""
+    """Allocate a selector without paths. Returns None when memory runs out."""
     return kzalloc(selector, GFP_KERNEL)
 
 
@@ -73,14 +73,14 @@ def st_create(ps: path_selector, argv: list[str]) -> int:
 
 
 def free_paths(paths: list_head) -> None:
-    """Free the entries of a list."""
+    """Take all paths off a list, and free what is kept of each."""
     for pi in paths:
         list_del_init(pi, "list")
         kfree(pi)
 
 
 def st_destroy(ps: path_selector) -> None:
-    """The group is given up."""
+    """Free the selector of a group, with what it keeps of each path."""
     s = ps.context
     free_paths(s.valid_paths)
     free_paths(s.failed_paths)
@@ -138,21 +138,19 @@ def st_add_path(ps: path_selector, path: dm_path, argv: list[str]) -> tuple[int,
 
 
 def st_fail_path(ps: path_selector, path: dm_path) -> None:
-    """A path is not to be used."""
+    """Put a path with those that may not be used."""
     list_move(path.pscontext, ps.context.failed_paths, "list")
 
 
 def st_reinstate_path(ps: path_selector, path: dm_path) -> int:
-    """A path can be used again. Returns 0."""
+    """Put a path with those that may be used, behind them. Returns 0."""
     list_move_tail(path.pscontext, ps.context.valid_paths, "list")
     return 0
 
 
 def st_compare_load(pi1: path_info, pi2: path_info, incoming: int) -> int:
-    """Compare two paths for an I/O of so many bytes: below 0 the first is better, above 0 the second, 0: as good.
-
-    Differences of sizes are cut to an int, as in C.
-    """
+    """Compare two paths for an I/O of so many bytes: below 0 the first is better, above 0 the second, 0: as good."""
+    # 5.4: differences of sizes are cut to an int, which can turn the answer round from 2 GiB under way on
     sz1 = unsigned_long(signed_int(pi1.in_flight_size))
     sz2 = unsigned_long(signed_int(pi2.in_flight_size))
     if pi1.relative_throughput == pi2.relative_throughput:
@@ -187,13 +185,13 @@ def st_select_path(ps: path_selector, nr_bytes: int) -> dm_path:
 
 
 def st_start_io(ps: path_selector, path: dm_path, nr_bytes: int) -> int:
-    """An I/O goes down a path. Returns 0."""
+    """Count the bytes of an I/O that goes down a path. Returns 0."""
     path.pscontext.in_flight_size += nr_bytes
     return 0
 
 
 def st_end_io(ps: path_selector, path: dm_path, nr_bytes: int) -> int:
-    """It has ended. Returns 0."""
+    """Count the bytes of an I/O off its path, as it has ended. Returns 0."""
     path.pscontext.in_flight_size -= nr_bytes
     return 0
 
@@ -205,7 +203,7 @@ st_ps = path_selector_type(
 
 
 def dm_st_init() -> int:
-    """Load the module. Returns 0 or -errno."""
+    """Load the module: register the path selector. Returns 0 or -errno."""
     r = dm_path_selector.dm_register_path_selector(st_ps)
     if r < 0:
         DMERR(DM_MSG_PREFIX, f"register failed {r}")
@@ -214,7 +212,7 @@ def dm_st_init() -> int:
 
 
 def dm_st_exit() -> None:
-    """Unload it."""
+    """Unload the module: unregister the path selector."""
     r = dm_path_selector.dm_unregister_path_selector(st_ps)
     if r < 0:
         DMERR(DM_MSG_PREFIX, f"unregister failed {r}")

@@ -57,7 +57,7 @@ class stripe_c(Struct):
 
 
 def trigger_event(work: work_struct) -> None:
-    """Tell user space that I/O failed."""
+    """Wake those who wait for an event of the device, as I/O of a stripe failed."""
     dm_table.dm_table_event(work.data.ti.table)
 
 
@@ -135,7 +135,7 @@ def stripe_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
 
 
 def stripe_dtr(ti: dm_target) -> None:
-    """Let the devices go."""
+    """Close the stripes' devices and free what stripe_ctr() allocated."""
     sc = ti.private
     for i in range(sc.stripes):
         dm_table.dm_put_device(ti, sc.stripe[i].dev)
@@ -249,7 +249,7 @@ stripe_target = target_type(name="striped", version=(1, 6, 0), features=DM_TARGE
 
 
 def dm_stripe_init() -> int:
-    """Make the type known. Returns 0 or -errno."""
+    """Register the target type. Returns 0 or -errno."""
     r = dm_register_target(stripe_target)
     if r < 0:
         DMWARN(DM_MSG_PREFIX, "target registration failed")
@@ -257,5 +257,5 @@ def dm_stripe_init() -> int:
 
 
 def dm_stripe_exit() -> None:
-    """Forget it."""
+    """Unregister the target type."""
     dm_unregister_target(stripe_target)

@@ -34,19 +34,19 @@ def dm_attr_store(kobj: kobject, attr: attribute, page: str, count: int) -> int:
 
 
 def dm_attr_name_show(md: mapped_device) -> str | int:
-    """name: the device's name."""
+    """name: the device's name and a newline; -EIO for a device that has lost it."""
     r, name, _ = dm_ioctl.dm_copy_name_and_uuid(md)
     return -EIO if r else f"{name}\n"
 
 
 def dm_attr_uuid_show(md: mapped_device) -> str | int:
-    """uuid: its UUID; empty where it has none."""
+    """uuid: the device's UUID (nothing where it has none) and a newline; -EIO for a device that has lost its name."""
     r, _, uuid = dm_ioctl.dm_copy_name_and_uuid(md)
     return -EIO if r else f"{uuid}\n"
 
 
 def dm_attr_suspended_show(md: mapped_device) -> str:
-    """suspended: whether it is."""
+    """suspended: 1 while user space has suspended the device, else 0."""
     return f"{int(dm.dm_suspended_md(md))}\n"
 
 
@@ -68,7 +68,7 @@ dm_ktype = kobj_type(release=dm_kobject_release)
 
 
 def dm_sysfs_init(md: mapped_device) -> int:
-    """Make the directory. Returns 0 or -errno."""
+    """Make the directory `dm` of a device in sysfs, with its files. Returns 0 or -errno."""
     parent = disk_to_dev(dm.dm_disk(md)).kobj
     kobj = dm.dm_kobject(md)
     md.kobj_holder._md = md
@@ -80,7 +80,7 @@ def dm_sysfs_init(md: mapped_device) -> int:
 
 
 def dm_sysfs_exit(md: mapped_device) -> None:
-    """Remove it, and wait until nobody reads it."""
+    """Remove the directory `dm` of a device, and wait until nobody reads a file of it."""
     kobj = dm.dm_kobject(md)
     kobject_put(kobj)
     wait_for_completion(dm_get_completion_from_kobject(kobj))

@@ -328,9 +328,10 @@ def adjoin(table: dm_table, ti: dm_target) -> bool:
 def realloc_argv(size: int, old_argv: Any) -> tuple[Any, int]:
     """Get an array of arguments twice as large as the old one, of `size`, which is freed; 8 for none.
 
-    Returns (array, its size), or (None, size). The first array is thought to be of size 0, so that the next one comes
-    with the first argument: in C the size is an out-parameter, which is set only where there was an old array.
+    Returns (array, its size), or (None, size). In C the size is an out-parameter.
     """
+    # 5.4: the size is set only where there was an old array, so the first array is thought to be of size 0, and the
+    # first argument brings the next one. Mended by 5a2a6c428190 (6.15).
     new_size, gfp = (size * 2, GFP_KERNEL) if size else (8, GFP_NOIO)
     argv = kcalloc(new_size, "pointer", gfp)
     if argv is not None and old_argv is not None:
@@ -400,6 +401,7 @@ def validate_hardware_logical_block_alignment(table: dm_table, limits: queue_lim
     return 0
 
 
+# Over 60 lines with its docstring, as in C: the checks of one line of a table, in their order.
 def dm_table_add_target(t: dm_table, type: str, start: int, len: int, params: str) -> int:
     """Add a target of a type, by name, that is to have so many sectors from `start` on. Returns 0 or -errno.
 
@@ -501,7 +503,7 @@ def dm_shift_arg(arg_set: dm_arg_set) -> str:
 
 
 def dm_consume_args(arg_set: dm_arg_set, num_args: int) -> None:
-    """Pass over so many arguments."""
+    """Pass over the next num_args arguments, of which there must be so many."""
     BUG_ON(arg_set.argc < num_args)
     arg_set.argc -= num_args
     arg_set.argv = arg_set.argv[num_args:]
@@ -655,13 +657,13 @@ def dm_table_alloc_md_mempools(t: dm_table, md: mapped_device) -> int:
 
 
 def dm_table_free_md_mempools(t: dm_table) -> None:
-    """Free them."""
+    """Free the table's pools, which the device has taken over, or which no device will use."""
     dm.dm_free_md_mempools(t.mempools)
     t.mempools = NULL
 
 
 def dm_table_get_md_mempools(t: dm_table) -> dm.dm_md_mempools:
-    """What the device's clones will be from."""
+    """Return the pools that the device's clones will be from, until the table is made live."""
     return t.mempools
 
 
@@ -741,7 +743,7 @@ def dm_table_event_callback(t: dm_table, fn: Callable[[Any], None], context: Any
 
 
 def dm_table_event(t: dm_table) -> None:
-    """A target has something to tell."""
+    """Call the event function of the live table: a target has something to tell."""
     if t.event_fn is not None:
         t.event_fn(t.event_context)
 
@@ -783,7 +785,7 @@ def dm_table_any_dev_attr(t: dm_table, func: Callable[..., int], data: Any) -> b
 
 
 def count_device(ti: dm_target, dev: dm_dev, start: int, len: int, data: list[int]) -> int:
-    """Add one to data[0]."""
+    """Add one to data[0], for a device below. Returns 0."""
     data[0] += 1
     return 0
 
@@ -802,7 +804,7 @@ def dm_table_has_no_data_devices(table: dm_table) -> bool:
 
 
 def validate_hardware_zoned_model(table: dm_table, zoned_model: int, zone_sectors: int) -> int:
-    """Check that all devices below have the same zones. The model has no disks with zones; returns -EINVAL for one."""
+    """Return 0 for a table without zones below it, or -EINVAL: the model has no disks with zones."""
     return 0 if zoned_model == BLK_ZONED_NONE else -EINVAL
 
 
@@ -859,7 +861,7 @@ def device_dax_write_cache_enabled(ti: dm_target, dev: dm_dev, start: int, len: 
 
 
 def device_is_rotational(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
-    """Whether a device below rotates."""
+    """Return whether a device below is a disk that rotates."""
     q = bdev_get_queue(dev.bdev)
     return q is not None and not blk_queue_nonrot(q)
 
@@ -876,12 +878,12 @@ def device_is_partial_completion(ti: dm_target, dev: dm_dev, start: int, len: in
 
 
 def dm_table_does_not_support_partial_completion(t: dm_table) -> bool:
-    """Whether no device below may."""
+    """Return whether no device below may end parts of a request."""
     return not dm_table_any_dev_attr(t, device_is_partial_completion, None)
 
 
 def device_not_write_same_capable(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
-    """Whether a device below can't repeat a block."""
+    """Return whether a device below has no write-same, which repeats a block."""
     q = bdev_get_queue(dev.bdev)
     return q is not None and not q.limits.max_write_same_sectors
 
@@ -1017,19 +1019,19 @@ def suspend_targets(t: dm_table, mode: int) -> None:
 
 
 def dm_table_presuspend_targets(t: dm_table) -> None:
-    """The device is about to be suspended; it may have no table."""
+    """Tell each target that the device is about to be suspended. There may be no table."""
     if t is not None:
         suspend_targets(t, PRESUSPEND)
 
 
 def dm_table_presuspend_undo_targets(t: dm_table) -> None:
-    """It is not suspended after all."""
+    """Tell each target that the device is not suspended after all. There may be no table."""
     if t is not None:
         suspend_targets(t, PRESUSPEND_UNDO)
 
 
 def dm_table_postsuspend_targets(t: dm_table) -> None:
-    """It is suspended, and no I/O is under way."""
+    """Tell each target that the device is suspended, and no I/O is under way. There may be no table."""
     if t is not None:
         suspend_targets(t, POSTSUSPEND)
 

@@ -28,7 +28,7 @@ class variables:
 
 
 def __find_target_type(name: str) -> target_type:
-    """The type of that name, or None."""
+    """Return the registered type of that name, or None."""
     for tt in variables()._targets:
         if tt.name == name:
             return tt
@@ -44,7 +44,7 @@ def get_target_type(name: str) -> target_type:
 
 
 def load_module(name: str) -> None:
-    """Ask for the module that has a type."""
+    """Ask for the module that has the type of that name, dm-NAME."""
     request_module(f"dm-{name}")
 
 
@@ -58,7 +58,7 @@ def dm_get_target_type(name: str) -> target_type:
 
 
 def dm_put_target_type(tt: target_type) -> None:
-    """Let a type's module go."""
+    """Let go of a type's module, which dm_get_target_type() held."""
     module_put(tt.module)
 
 
@@ -78,7 +78,7 @@ def dm_register_target(tt: target_type) -> int:
 
 
 def dm_unregister_target(tt: target_type) -> None:
-    """Forget a type."""
+    """Take a type off the list; it must be on it."""
     if __find_target_type(tt.name) is None:
         DMCRIT(DM_MSG_PREFIX, f"Unregistering unrecognised target: {tt.name}")
         BUG_ON(True, "a target type that nobody registered")
@@ -92,21 +92,21 @@ def io_err_ctr(tt: dm_target, argc: int, args: list[str]) -> int:
 
 
 def io_err_dtr(tt: dm_target) -> None:
-    """There is nothing to undo."""
+    """Undo io_err_ctr(): there is nothing to free."""
 
 
 def io_err_map(tt: dm_target, bio: bio) -> int:
-    """Fail a bio."""
+    """Fail a bio. Returns DM_MAPIO_KILL."""
     return DM_MAPIO_KILL
 
 
 def io_err_clone_and_map_rq(ti: dm_target, rq: request, map_context: map_info) -> tuple[int, request]:
-    """Fail a request."""
+    """Fail a request. Returns (DM_MAPIO_KILL, None)."""
     return DM_MAPIO_KILL, NULL
 
 
 def io_err_release_clone_rq(clone: request, map_context: map_info) -> None:
-    """There is no clone to free."""
+    """Free the clone of a request: there is none."""
 
 
 error_target = target_type(name="error", version=(1, 5, 0), features=DM_TARGET_WILDCARD, ctr=io_err_ctr,
@@ -115,10 +115,10 @@ error_target = target_type(name="error", version=(1, 5, 0), features=DM_TARGET_W
 
 
 def dm_target_init() -> int:
-    """Begin with the type that is always there."""
+    """Register the type `error`, which is always there. Returns 0 or -EEXIST."""
     return dm_register_target(error_target)
 
 
 def dm_target_exit() -> None:
-    """Forget it."""
+    """Unregister the type `error`."""
     dm_unregister_target(error_target)

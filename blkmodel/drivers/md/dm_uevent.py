@@ -51,12 +51,12 @@ class variables:
 
 
 def dm_uevent_free(event: dm_uevent) -> None:
-    """Free an event."""
+    """Free an event that dm_uevent_alloc() allocated."""
     kmem_cache_free(variables()._dm_event_cache, event)
 
 
 def dm_uevent_alloc(md: mapped_device) -> dm_uevent:
-    """An event without words; None on failure."""
+    """Allocate an event without words for a device. Returns None when memory runs out."""
     event = kmem_cache_alloc(variables()._dm_event_cache, GFP_ATOMIC)
     if event is not None:
         event.md = md
@@ -109,5 +109,5 @@ def dm_uevent_init() -> int:
 
 
 def dm_uevent_exit() -> None:
-    """Destroy it."""
+    """Destroy the cache of events."""
     kmem_cache_destroy(variables()._dm_event_cache)

@@ -35,7 +35,7 @@ zero_target = target_type(name="zero", version=(1, 1, 0), ctr=zero_ctr, map=zero
 
 
 def dm_zero_init() -> int:
-    """Load the module. Returns 0 or -errno."""
+    """Load the module: register the target type. Returns 0 or -errno."""
     r = dm_register_target(zero_target)
     if r < 0:
         DMERR(DM_MSG_PREFIX, f"register failed {r}")
@@ -43,5 +43,5 @@ def dm_zero_init() -> int:
 
 
 def dm_zero_exit() -> None:
-    """Unload it."""
+    """Unload the module: unregister the target type."""
     dm_unregister_target(zero_target)
