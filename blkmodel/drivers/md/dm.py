@@ -2,8 +2,9 @@
 
 A bio is cut where targets meet. Each piece gets a clone, which its target sends on to a device below; the bio ends
 with the last of its clones. While a device is suspended bios wait for it to go on. Left out: persistent reservations
-and zones, which come through another interface; and direct access to memory, which the reference kernel is configured
-without. `THIS_MODULE` and locks mean nothing to a model with one thread.
+and zones, which come through another interface; direct access to memory, which the reference kernel is configured
+without; suspending from within the kernel, limits of swapping, and whether a device is congested, for which nobody
+asks. `THIS_MODULE` and locks mean nothing to a model with one thread.
 """
 
 from __future__ import annotations

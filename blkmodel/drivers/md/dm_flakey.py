@@ -192,6 +192,7 @@ def corrupt_bio_data(bio: bio, fc: flakey_c) -> None:
         return
     for bvec in bio_for_each_segment(bio):
         if bvec.bv_len > at:
+            # 5.4: it is the memory of whoever writes that changes, not a copy. Mended in 6.5.
             bvec.bv_page.write(bvec.bv_offset + at, bytes((fc.corrupt_bio_value,)))
             break
         at -= bvec.bv_len

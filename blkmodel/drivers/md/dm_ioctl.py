@@ -376,6 +376,7 @@ def list_version_get_needed(tt: target_type, needed: list[int]) -> None:
 def list_version_get_info(tt: target_type, info: vers_iter) -> None:
     """Write the entry of a target type: its version and name. Sets DM_BUFFER_FULL_FLAG where it does not fit."""
     name = bytes_of(tt.name) + b"\0"
+    # 5.4: `next` is not counted, so that the last entry may end 4 bytes behind the buffer
     if info.vers + 3 * U32.size + len(name) > info.end:
         info.flags = DM_BUFFER_FULL_FLAG
         return

@@ -1,9 +1,9 @@
 """Multipath: several ways to one disk, in groups. I/O goes down the paths of one group while any of them works.
 
 A path is taken out of use when an I/O on it fails, and that I/O goes down another. Paths come back only when somebody
-says so. With queue_if_no_path, I/O waits while there is none; else it fails. A table may ask for requests to be
-mapped (the default), or bios. A group of a storage array's paths may have to be initialised before it is used: that
-is a hardware handler's part.
+says so. With queue_if_no_path, I/O waits while there is none; else it fails. Requests are mapped. A table may ask for
+bios to be mapped instead: such a device can be made, but mapping its bios is left out. Left out too are the hardware
+handlers of SCSI, which initialise a group of a storage array's paths before it is used.
 """
 
 from __future__ import annotations
@@ -95,9 +95,9 @@ class priority_group(Struct):
 class multipath(Struct):
     """A target: its groups, the one in use (current_pg) and, if a group was asked for, the next one (next_pg).
 
-    flags: bits MPATHF_*. nr_valid_paths: active paths of all groups. pg_init_*: how often, and after how many
-    milliseconds, a group's initialisation is tried again, how many paths are at it, and how often it was begun.
-    queued_bios: bios that wait; in request mode requests wait in the block layer.
+    flags: bits MPATHF_*. nr_valid_paths: active paths of all groups. pg_init_retries, pg_init_delay_msecs: what the
+    table says of initialising groups; pg_init_in_progress: paths that are found to be gone; pg_init_count stays 0.
+    I/O that waits for a path waits in the block layer.
     """
 
     flags: int = 0

@@ -15,7 +15,7 @@ from blkmodel.include.linux.blkdev import (
 from blkmodel.include.linux.device_mapper import (
     DM_MAPIO_KILL, DM_TARGET_ALWAYS_WRITEABLE, DM_TARGET_IMMUTABLE, DM_TARGET_INTEGRITY, DM_TARGET_PASSES_INTEGRITY,
     DM_TARGET_SINGLETON, DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NONE, DM_TYPE_NVME_BIO_BASED,
-    DM_TYPE_REQUEST_BASED, dm_arg, dm_arg_set, dm_dev)
+    DM_TYPE_REQUEST_BASED, dm_arg, dm_arg_set, dm_dev, dm_target)
 from blkmodel.include.linux.dm_ioctl import DM_READONLY_FLAG, DM_TABLE_LOAD_CMD, TARGET_SPEC
 from blkmodel.services.base.errno import EINVAL, ENODEV, ENOMEM, ENXIO, EOVERFLOW
 from blkmodel.services.devices.backing_dev import BDI_CAP_STABLE_WRITES
@@ -357,26 +357,22 @@ def test_splitting_without_memory():
     assert on.kernel.log[before:] == [line("linear: couldn't split parameters (insufficient memory)"), ADDING]
 
 
-class Holder:
-    error = None
-
-
 @pytest.mark.parametrize(("words", "low", "high", "result"), [
     (["3", "x"], 1, 5, (0, 3)), (["5"], 1, 5, (0, 5)), (["6"], 1, 5, None), (["0"], 1, 5, None), ([], 0, 5, None),
     (["2x"], 0, 5, None), (["-1"], 0, 5, None), (["4294967298"], 0, 5, (0, 2)),
 ])
 def test_reading_an_argument(words, low, high, result):
-    ti, left = Holder(), dm_arg_set(len(words), words)
+    ti, left = dm_target(), dm_arg_set(len(words), words)
     read = dm_table.dm_read_arg(dm_arg(low, high, "no such number"), left, ti)
     assert read == (result or (-EINVAL, None))
-    assert ti.error == (None if result else "no such number")
+    assert ti.error == ("" if result else "no such number")
     assert (left.argc, left.argv) == (max(len(words) - 1, 0), words[1:])
 
 
 @pytest.mark.parametrize(("words", "result"), [(["2", "a", "b", "c"], (0, 2)), (["3", "a", "b"], (-EINVAL, None)),
                                                (["0"], (0, 0))])
 def test_reading_a_group(words, result):
-    ti, left = Holder(), dm_arg_set(len(words), words)
+    ti, left = dm_target(), dm_arg_set(len(words), words)
     assert dm_table.dm_read_arg_group(dm_arg(0, 9, "no"), left, ti) == result
     if result[0] == 0:
         dm_table.dm_consume_args(left, result[1])
