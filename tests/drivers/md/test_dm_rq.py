@@ -10,7 +10,7 @@ from blkmodel.block import blk_core, blk_mq
 from blkmodel.drivers.md import dm_rq, dm_target
 from blkmodel.include.linux.blk_mq import BLK_MQ_MAX_DEPTH
 from blkmodel.include.linux.blk_types import (
-    BLK_STS_IOERR, BLK_STS_OK, BLK_STS_TARGET, REQ_OP_DISCARD, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES)
+    BLK_STS_IOERR, BLK_STS_OK, BLK_STS_TARGET, REQ_OP_DISCARD, REQ_OP_WRITE_ZEROES)
 from blkmodel.include.linux.blkdev import (
     QUEUE_FLAG_DISCARD, RQF_FAILED, bdev_get_queue, blk_plug, blk_queue_discard, blk_rq_bytes)
 from blkmodel.include.linux.device_mapper import (
@@ -260,7 +260,6 @@ def test_bios_that_were_done_before_an_error_end_well(whole):
 
 
 @pytest.mark.parametrize(("op", "limit"), [(REQ_OP_DISCARD, "max_discard_sectors"),
-                                           (REQ_OP_WRITE_SAME, "max_write_same_sectors"),
                                            (REQ_OP_WRITE_ZEROES, "max_write_zeroes_sectors")])
 def test_an_operation_that_the_device_below_turns_out_not_to_have_is_not_asked_for_again(op, limit):
     on = Target(dm_mq_queue_depth=8)
@@ -273,14 +272,13 @@ def test_an_operation_that_the_device_below_turns_out_not_to_have_is_not_asked_f
 
     def gone():
         setattr(on.disk.queue.limits, limit, 0)
-    data = bytes(512) if op == REQ_OP_WRITE_SAME else None
-    io = IO("dm-0", op, 0, data=data)
+    io = IO("dm-0", op, 0)
     io_2 = None
     assert io.ends == 0 or io.status == BLK_STS_TARGET
     on.advance(1)
     assert getattr(on.queue.limits, limit) == 1024  # it has it, and failed all the same
     gone()
-    io_2 = IO("dm-0", op, 0, data=data, before=lambda: setattr(on.disk.queue.limits, limit, 1024))
+    io_2 = IO("dm-0", op, 0, before=lambda: setattr(on.disk.queue.limits, limit, 1024))
     gone()
     on.advance(1)
     assert io_2.ends == 1
