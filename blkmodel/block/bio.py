@@ -9,35 +9,39 @@ from typing import Any
 from blkmodel.block import blk_core, genhd
 from blkmodel.block.blk_h import bvec_gap_to_prev
 from blkmodel.include.linux.bio import (
-    BIO_MAX_PAGES, BIO_POOL_SIZE, BIO_RESET_BITS, BIOSET_NEED_BVECS, BIOSET_NEED_RESCUER, BVEC_POOL_IDX, BVEC_POOL_MAX,
-    BVEC_POOL_OFFSET, UINT_MAX, UIO_MAXIOV, bio_advance_iter, bio_for_each_segment, bio_for_each_segment_all, bio_full,
-    bio_inc_remaining, bio_iter_bvec, bio_kmalloc, bio_list, bio_list_add, bio_list_empty, bio_list_merge, bio_list_pop,
-    bio_sectors, bio_set, copy_of)
+    BIO_MAX_PAGES, BIO_POOL_SIZE, BIOSET_NEED_BVECS, BVEC_POOL_IDX, BVEC_POOL_MAX, BVEC_POOL_OFFSET, UINT_MAX,
+    UIO_MAXIOV, bio_advance_iter, bio_for_each_segment, bio_for_each_segment_all, bio_full, bio_inc_remaining,
+    bio_kmalloc, bio_sectors, bio_set, copy_of)
 from blkmodel.include.linux.blk_types import (
     BIO_CHAIN, BIO_CLONED, BIO_NO_PAGE_REF, BIO_REFFED, BIO_THROTTLED, BIO_TRACE_COMPLETION, REQ_OP_READ, REQ_SYNC,
-    bio as bio_struct, bio_clear_flag, bio_flagged, bio_op, bio_set_flag, bio_vec, op_is_write)
+    bio as bio_struct, bio_clear_flag, bio_flagged, bio_op, bio_set_flag, bio_vec, bvec_iter, op_is_write)
 from blkmodel.include.linux.blkdev import (
-    queue_max_hw_sectors, queue_max_segment_size, queue_max_segments, queue_segment_boundary)
+    queue_max_hw_sectors, queue_max_segment_size, queue_max_segments, queue_segment_boundary, request_queue)
 from blkmodel.include.linux.genhd import (
-    op_stat_group, part_stat_counters, part_stat_get, part_stat_lock, part_stat_unlock, part_to_disk)
+    hd_struct, op_stat_group, part_stat_counters, part_stat_get, part_stat_lock, part_stat_unlock, part_to_disk)
+from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.err import ERR_PTR
 from blkmodel.services.base.errno import EINVAL, ENOMEM
 from blkmodel.services.base.init import subsys_initcall
-from blkmodel.services.files.uio import iov_iter_advance, iov_iter_count, iov_iter_get_pages, iov_iter_is_bvec
+from blkmodel.services.files.uio import iov_iter, iov_iter_advance, iov_iter_count, iov_iter_get_pages
 from blkmodel.services.memory.gfp import __GFP_DIRECT_RECLAIM, GFP_KERNEL, __free_page, alloc_page, virt_to_page
 from blkmodel.services.memory.mempool import (
-    mempool_alloc, mempool_exit, mempool_free, mempool_init_slab_pool, mempool_initialized)
+    mempool, mempool_alloc, mempool_exit, mempool_free, mempool_init_slab_pool, mempool_initialized)
 from blkmodel.services.memory.mm import PageDirty, offset_in_page, put_page, set_page_dirty
+from blkmodel.services.memory.mm_types import page
 from blkmodel.services.memory.slab import (
-    kcalloc, kfree, kmem_cache_alloc, kmem_cache_create, kmem_cache_destroy, kmem_cache_free, kzalloc)
+    kcalloc, kfree, kmem_cache, kmem_cache_alloc, kmem_cache_create, kmem_cache_destroy, kmem_cache_free, kzalloc)
 from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_ns
 from blkmodel.services.tasks.wait import complete, completion, wait_for_completion_io
-from blkmodel.services.tasks.workqueue import (
-    INIT_WORK, alloc_workqueue, destroy_workqueue, queue_work, schedule_work, work_struct)
-from blkmodel.sim import statics, this, wire
+from blkmodel.services.tasks.workqueue import INIT_WORK, schedule_work, work_struct
+from blkmodel.sim import statics, wire
 from blkmodel.sim.memory import PAGE_SIZE, address_of
-from blkmodel.sim.structure import Struct, sizeof, struct
+from blkmodel.sim.structure import NULL, Struct, sizeof, struct
+
+OMITTED = no_chapter("""
+    __bio_iov_bvec_add_pages bio_alloc_rescue bio_copy_data bio_copy_data_iter bio_reset bio_trim bvec_nr_vecs
+    punt_bios_to_rescuer""")
 
 BIO_INLINE_VECS = 4
 PAGE_SHIFT = 12
@@ -51,7 +55,7 @@ class bio_slab(Struct):
     """A cache of bios of one size, and how many bio_sets use it."""
 
     SIZE = 24
-    slab: Any = None
+    slab: kmem_cache = NULL
     slab_ref: int = 0
     slab_size: int = 0
     name: str = ""
@@ -62,18 +66,18 @@ class variables:
     """bvec_slabs: the caches of vector tables, by pool index. bio_slabs: the caches of bios; the kernel keeps them,
     and the first bio_set, for good. bio_dirty_list: bios that wait to have their pages dirtied again."""
 
-    def __init__(self):
-        self.bvec_slabs = [None] * len(BVEC_SIZES)
+    def __init__(self) -> None:
+        self.bvec_slabs = [NULL] * len(BVEC_SIZES)
         self.fs_bio_set = bio_set()
-        self.bio_slabs: Any = None
+        self.bio_slabs: Any = NULL
         self.bio_slab_nr = 0
         self.bio_slab_max = 0
-        self.bio_dirty_list: Any = None
+        self.bio_dirty_list: Any = NULL
         self.bio_dirty_work = work_struct()
-        INIT_WORK(self.bio_dirty_work, bio_dirty_fn, None)
+        INIT_WORK(self.bio_dirty_work, bio_dirty_fn, NULL)
 
 
-def bio_find_or_create_slab(extra_size):
+def bio_find_or_create_slab(extra_size: int) -> kmem_cache:
     """Get the cache for bios with so many bytes around them, made where there is none; None on failure.
 
     A slot whose cache is gone is used again. A cache that a later failure leaves without users stays in no slot.
@@ -93,7 +97,7 @@ def bio_find_or_create_slab(extra_size):
     if own.bio_slab_nr == own.bio_slab_max and entry == -1:
         larger = kcalloc(own.bio_slab_max << 1, bio_slab, GFP_KERNEL)
         if larger is None:
-            return None
+            return NULL
         larger[:own.bio_slab_max] = own.bio_slabs
         kfree(own.bio_slabs)
         own.bio_slab_max <<= 1
@@ -105,14 +109,14 @@ def bio_find_or_create_slab(extra_size):
     found.name = f"bio-{entry}"
     slab = kmem_cache_create(found.name, size, bio_struct)
     if slab is None:
-        return None
+        return NULL
     found.slab = slab
     found.slab_ref = 1
     found.slab_size = size
     return slab
 
 
-def bio_put_slab(bs):
+def bio_put_slab(bs: bio_set) -> None:
     """Let a bio_set's cache go; the last user destroys it."""
     own = variables()
     for found in own.bio_slabs[:own.bio_slab_nr]:
@@ -125,15 +129,10 @@ def bio_put_slab(bs):
     found.slab_ref -= 1
     if found.slab_ref == 0:
         kmem_cache_destroy(found.slab)
-        found.slab = None
+        found.slab = NULL
 
 
-def bvec_nr_vecs(idx):
-    """How many vectors a table of pool `idx` (from 1) holds."""
-    return BVEC_SIZES[idx - 1]
-
-
-def bvec_free(pool, bv, idx):
+def bvec_free(pool: mempool, bv: list[bio_vec], idx: int) -> None:
     """Give a table of vectors back to where it is from: the largest to the mempool, 0 is the bio's own."""
     if not idx:
         return
@@ -145,14 +144,14 @@ def bvec_free(pool, bv, idx):
         kmem_cache_free(variables().bvec_slabs[idx], bv)
 
 
-def bvec_alloc(gfp_mask, nr, pool):
+def bvec_alloc(gfp_mask: int, nr: int, pool: mempool) -> tuple[list[bio_vec], int]:
     """Allocate a table for `nr` vectors. Returns (table, pool index from 1); (None, 0) on failure.
 
     A table of a smaller size that is not to be had becomes one of the largest, which the mempool has in reserve,
     if the caller may sleep.
     """
     if not 0 < nr <= BIO_MAX_PAGES:
-        return None, 0
+        return NULL, 0
     idx = bisect_left(BVEC_SIZES, nr)
     if idx != BVEC_POOL_MAX:
         table = kmem_cache_alloc(variables().bvec_slabs[idx], gfp_mask & ~__GFP_DIRECT_RECLAIM)
@@ -160,31 +159,31 @@ def bvec_alloc(gfp_mask, nr, pool):
             idx = BVEC_POOL_MAX
     if idx == BVEC_POOL_MAX:
         table = mempool_alloc(pool, gfp_mask)
-    return (table, idx + 1) if table is not None else (None, 0)
+    return (table, idx + 1) if table is not None else (NULL, 0)
 
 
-def bio_uninit(bio):
+def bio_uninit(bio: bio_struct) -> None:
     """Free what hangs on a bio: here nothing, as there are neither cgroups nor integrity data.
 
     A compiler sees that, and drops the calls from within this file; so does the model.
     """
 
 
-def bio_free(bio):
+def bio_free(bio: bio_struct) -> None:
     """Free a bio, with its vectors, to where it is from."""
     bs = bio.bi_pool
     if bs is not None:
         bvec_free(bs.bvec_pool, bio.bi_io_vec, BVEC_POOL_IDX(bio))
-        bio.bi_io_vec = None
-        bio._front = None
+        bio.bi_io_vec = NULL
+        bio._front = NULL
         mempool_free(bio, bs.bio_pool)
     else:
         kfree(bio)
 
 
-def bio_init(bio, table, max_vecs):
+def bio_init(bio: bio_struct, table: list[bio_vec], max_vecs: int) -> None:
     """Make a bio empty, with a table for `max_vecs` vectors."""
-    bio.bi_next = bio.bi_disk = bio.bi_end_io = bio.bi_private = bio.bi_pool = None
+    bio.bi_next = bio.bi_disk = bio.bi_end_io = bio.bi_private = bio.bi_pool = NULL
     bio.bi_opf = bio.bi_flags = bio.bi_ioprio = bio.bi_write_hint = bio.bi_status = bio.bi_partno = bio.bi_vcnt = 0
     at = bio.bi_iter
     at.bi_sector = at.bi_size = at.bi_idx = at.bi_bvec_done = 0
@@ -193,18 +192,7 @@ def bio_init(bio, table, max_vecs):
     bio.bi_max_vecs = max_vecs
 
 
-def bio_reset(bio):
-    """Make a bio empty again, but for its table, its pool and its references."""
-    flags = bio.bi_flags & (~0 << BIO_RESET_BITS)
-    bio.bi_next = bio.bi_disk = bio.bi_end_io = bio.bi_private = None
-    bio.bi_opf = bio.bi_ioprio = bio.bi_write_hint = bio.bi_status = bio.bi_partno = bio.bi_vcnt = 0
-    at = bio.bi_iter
-    at.bi_sector = at.bi_size = at.bi_idx = at.bi_bvec_done = 0
-    bio.bi_flags = flags
-    bio._bi_remaining = 1
-
-
-def __bio_chain_endio(bio):
+def __bio_chain_endio(bio: bio_struct) -> bio_struct:
     """A chained bio has ended: hand its error to its parent, which is returned."""
     parent = bio.bi_private
     if bio.bi_status and not parent.bi_status:
@@ -213,12 +201,12 @@ def __bio_chain_endio(bio):
     return parent
 
 
-def bio_chain_endio(bio):
+def bio_chain_endio(bio: bio_struct) -> None:
     """End of a chained bio. bio_endio() sees it coming and loops instead, so that a long chain needs no stack."""
     bio_endio(__bio_chain_endio(bio))
 
 
-def bio_chain(bio, parent):
+def bio_chain(bio: bio_struct, parent: bio_struct) -> None:
     """Let `parent` end no sooner than `bio`, and with its error."""
     BUG_ON(bio.bi_private or bio.bi_end_io)
     bio.bi_private = parent
@@ -226,65 +214,32 @@ def bio_chain(bio, parent):
     bio_inc_remaining(parent)
 
 
-def bio_alloc_rescue(work):
-    """Submit the bios that were taken off a task which waited for their pool."""
-    bs = work.data
-    while (bio := bio_list_pop(bs.rescue_list)) is not None:
-        blk_core.generic_make_request(bio)
-
-
-def punt_bios_to_rescuer(bs):
-    """Hand this pool's bios on the task's own list to a worker: until they are submitted they cannot be freed."""
-    if WARN_ON_ONCE(bs.rescue_workqueue is None):
-        return
-    bio_lists = this().context.bio_list
-    punt = bio_list()
-    for i in (0, 1):
-        nopunt = bio_list()
-        while (bio := bio_list_pop(bio_lists[i])) is not None:
-            bio_list_add(punt if bio.bi_pool is bs else nopunt, bio)
-        bio_lists[i] = nopunt
-    bio_list_merge(bs.rescue_list, punt)
-    queue_work(bs.rescue_workqueue, bs.rescue_work)
-
-
-def bio_alloc_bioset(gfp_mask, nr_iovecs, bs):
+def bio_alloc_bioset(gfp_mask: int, nr_iovecs: int, bs: bio_set) -> bio_struct:
     """Allocate a bio for up to `nr_iovecs` vectors, from a bio_set or (None) from the heap; None on failure.
 
-    If the caller may sleep, a bio_set always has a bio in the end. A task that submits from within a submission
-    could wait for itself then: before that, its bios go to the set's rescuer, where it has one.
+    If the caller may sleep, a bio_set always has a bio in the end.
     """
-    saved_gfp = gfp_mask
     if bs is None:
         if nr_iovecs > UIO_MAXIOV:
-            return None
+            return NULL
         bio = kzalloc(bio_struct, gfp_mask, sizeof(bio_struct) + nr_iovecs * sizeof(bio_vec))
         inline_vecs = nr_iovecs
     else:
         if WARN_ON_ONCE(nr_iovecs > 0 and not mempool_initialized(bs.bvec_pool)):
-            return None
-        bio_lists = this().context.bio_list
-        if (bio_lists is not None and bs.rescue_workqueue is not None
-                and not (bio_list_empty(bio_lists[0]) and bio_list_empty(bio_lists[1]))):
-            gfp_mask &= ~__GFP_DIRECT_RECLAIM
+            return NULL
+        # Left out: the rescuer, to whom a task that submits from within a submission hands its bios before it waits
+        # for this pool. It is for bio_sets with BIOSET_NEED_RESCUER, of which the model has none.
         bio = mempool_alloc(bs.bio_pool, gfp_mask)
-        if bio is None and gfp_mask != saved_gfp:
-            punt_bios_to_rescuer(bs)
-            gfp_mask = saved_gfp
-            bio = mempool_alloc(bs.bio_pool, gfp_mask)
         inline_vecs = BIO_INLINE_VECS
     if bio is None:
-        return None
-    bio_init(bio, None, 0)
-    table = None
+        return NULL
+    bio_init(bio, NULL, 0)
+    table = NULL
     if nr_iovecs > inline_vecs:
         table, idx = bvec_alloc(gfp_mask, nr_iovecs, bs.bvec_pool)
-        if table is None and gfp_mask != saved_gfp:
-            punt_bios_to_rescuer(bs)
-            table, idx = bvec_alloc(saved_gfp, nr_iovecs, bs.bvec_pool)
         if table is None:
             mempool_free(bio, bs.bio_pool)
-            return None
+            return NULL
         bio.bi_flags |= idx << BVEC_POOL_OFFSET
     elif nr_iovecs:
         table = [bio_vec() for _ in range(nr_iovecs)]
@@ -294,7 +249,7 @@ def bio_alloc_bioset(gfp_mask, nr_iovecs, bs):
     return bio
 
 
-def zero_fill_bio_iter(bio, start):
+def zero_fill_bio_iter(bio: bio_struct, start: bvec_iter) -> None:
     """Zero the memory of a bio from the position `start` on."""
     at = bio.bi_iter
     bio.bi_iter = start
@@ -303,11 +258,8 @@ def zero_fill_bio_iter(bio, start):
     bio.bi_iter = at
 
 
-def bio_truncate(bio, new_size):
-    """Shorten a bio to `new_size` bytes; the memory that a read no longer reaches is zeroed.
-
-    v5.4.120 counts from the start of the page there, also where the bio's memory begins within it; so does the model.
-    """
+def bio_truncate(bio: bio_struct, new_size: int) -> None:
+    """Shorten a bio to `new_size` bytes; the memory that a read no longer reaches is zeroed."""
     if new_size >= bio.bi_iter.bi_size:
         return
     if bio_op(bio) == REQ_OP_READ:
@@ -315,12 +267,13 @@ def bio_truncate(bio, new_size):
         for bv in bio_for_each_segment(bio):
             if done + bv.bv_len > new_size:
                 offset = max(new_size - done, 0)
+                # 5.4: counts from the page's start, also where the vector begins within the page. So does the model.
                 bv.bv_page.write(offset, bytes(bv.bv_len - offset))
             done += bv.bv_len
     bio.bi_iter.bi_size = new_size
 
 
-def bio_put(bio):
+def bio_put(bio: bio_struct) -> None:
     """Drop a reference; the last one frees the bio."""
     if bio_flagged(bio, BIO_REFFED):
         BUG_ON(not bio._bi_cnt)
@@ -330,7 +283,7 @@ def bio_put(bio):
     bio_free(bio)
 
 
-def __bio_clone_fast(bio, bio_src):
+def __bio_clone_fast(bio: bio_struct, bio_src: bio_struct) -> None:
     """Make an empty bio one for the same sectors as another, using its vectors, which must outlive it."""
     BUG_ON(bio.bi_pool is not None and BVEC_POOL_IDX(bio))
     bio.bi_disk = bio_src.bi_disk
@@ -345,16 +298,16 @@ def __bio_clone_fast(bio, bio_src):
     bio.bi_io_vec = bio_src.bi_io_vec
 
 
-def bio_clone_fast(bio, gfp_mask, bs):
+def bio_clone_fast(bio: bio_struct, gfp_mask: int, bs: bio_set) -> bio_struct:
     """Allocate a bio that shares another's vectors; None on failure."""
     clone = bio_alloc_bioset(gfp_mask, 0, bs)
     if clone is None:
-        return None
+        return NULL
     __bio_clone_fast(clone, bio)
     return clone
 
 
-def page_is_mergeable(bv, page, length, offset):
+def page_is_mergeable(bv: bio_vec, page: page, length: int, offset: int) -> tuple[bool, bool]:
     """Whether memory goes on where a vector ends. Returns (that, whether in the vector's own last page)."""
     end = bv.bv_page._addr + bv.bv_offset + bv.bv_len
     addr = page._addr
@@ -363,7 +316,7 @@ def page_is_mergeable(bv, page, length, offset):
     return True, (end - 1) & PAGE_MASK == addr
 
 
-def bio_try_merge_pc_page(q, bio, page, length, offset):
+def bio_try_merge_pc_page(q: request_queue, bio: bio_struct, page: page, length: int, offset: int) -> bool:
     """Lengthen a passthrough bio's last vector, if the queue takes so long a segment there; return whether."""
     bv = bio.bi_io_vec[bio.bi_vcnt - 1]
     mask = queue_segment_boundary(q)
@@ -374,7 +327,7 @@ def bio_try_merge_pc_page(q, bio, page, length, offset):
     return __bio_try_merge_page(bio, page, length, offset)[0]
 
 
-def __bio_add_pc_page(q, bio, page, length, offset):
+def __bio_add_pc_page(q: request_queue, bio: bio_struct, page: page, length: int, offset: int) -> int:
     """Add memory to a passthrough bio, within the queue's limits. Returns `length`, or 0 where it can't be."""
     if bio_flagged(bio, BIO_CLONED):
         return 0
@@ -396,12 +349,12 @@ def __bio_add_pc_page(q, bio, page, length, offset):
     return length
 
 
-def bio_add_pc_page(q, bio, page, length, offset):
-    """The same for those who need not know whether it went on in the same page."""
+def bio_add_pc_page(q: request_queue, bio: bio_struct, page: page, length: int, offset: int) -> int:
+    """Add memory to a passthrough bio, within the queue's limits. Returns `length`, or 0 where it can't be added."""
     return __bio_add_pc_page(q, bio, page, length, offset)
 
 
-def __bio_try_merge_page(bio, page, length, off):
+def __bio_try_merge_page(bio: bio_struct, page: page, length: int, off: int) -> tuple[bool, bool]:
     """Lengthen the bio's last vector where the memory goes on from it. Returns (whether, whether in the same page)."""
     if bio.bi_flags & 1 << BIO_CLONED:
         WARN_ON_ONCE(True, "adding to a clone")
@@ -418,7 +371,7 @@ def __bio_try_merge_page(bio, page, length, off):
     return False, False
 
 
-def __bio_add_page(bio, page, length, off):
+def __bio_add_page(bio: bio_struct, page: page, length: int, off: int) -> None:
     """Put memory into the bio's next vector, which must be free."""
     WARN_ON_ONCE(bio_flagged(bio, BIO_CLONED) or bio_full(bio, length))
     bv = bio.bi_io_vec[bio.bi_vcnt]
@@ -429,7 +382,7 @@ def __bio_add_page(bio, page, length, off):
     bio.bi_vcnt += 1
 
 
-def bio_add_page(bio, page, length, offset):
+def bio_add_page(bio: bio_struct, page: page, length: int, offset: int) -> int:
     """Add `length` bytes of memory to a bio. Returns `length`, or 0 where the bio is full."""
     merged, _ = __bio_try_merge_page(bio, page, length, offset)
     if not merged:
@@ -439,7 +392,7 @@ def bio_add_page(bio, page, length, offset):
     return length
 
 
-def bio_release_pages(bio, mark_dirty):
+def bio_release_pages(bio: bio_struct, mark_dirty: bool) -> None:
     """Let go of the pages that bio_iov_iter_get_pages() took; those that were read into are dirty now."""
     if bio_flagged(bio, BIO_NO_PAGE_REF):
         return
@@ -449,61 +402,45 @@ def bio_release_pages(bio, mark_dirty):
         put_page(bv.bv_page)
 
 
-def __bio_iov_bvec_add_pages(bio, iter):
-    """Add the next piece of a kernel buffer, whose pages need not be held. Returns 0 or -EINVAL."""
-    bv = iter.bvec[iter._at]
-    if WARN_ON_ONCE(iter.iov_offset > bv.bv_len):
-        return -EINVAL
-    length = min(bv.bv_len - iter.iov_offset, iter.count)
-    size = bio_add_page(bio, bv.bv_page, length, bv.bv_offset + iter.iov_offset)
-    if size != length:
-        return -EINVAL
-    iov_iter_advance(iter, size)
-    return 0
-
-
-def __bio_iov_iter_get_pages(bio, iter):
+def __bio_iov_iter_get_pages(bio: bio_struct, iter: iov_iter) -> int:
     """Hold the buffer's next pages, as many as the bio has vectors for, and add them. Returns 0 or -errno."""
     pages, size, offset = iov_iter_get_pages(iter, bio.bi_max_vecs - bio.bi_vcnt)
     if size <= 0:
         return size
     left = size
-    for page in pages:
+    for held in pages:
         length = min(PAGE_SIZE - offset, left)
-        merged, same_page = __bio_try_merge_page(bio, page, length, offset)
+        merged, same_page = __bio_try_merge_page(bio, held, length, offset)
         if merged:
             if same_page:
-                put_page(page)
+                put_page(held)
         else:
             if WARN_ON_ONCE(bio_full(bio, length)):
                 return -EINVAL
-            __bio_add_page(bio, page, length, offset)
+            __bio_add_page(bio, held, length, offset)
         left -= length
         offset = 0
     iov_iter_advance(iter, size)
     return 0
 
 
-def bio_iov_iter_get_pages(bio, iter):
+def bio_iov_iter_get_pages(bio: bio_struct, iter: iov_iter) -> int:
     """Fill an empty bio with a buffer's pages, until one of the two is used up. Returns 0, or -errno for none."""
     if WARN_ON_ONCE(bio.bi_vcnt):
         return -EINVAL
-    is_bvec = iov_iter_is_bvec(iter)
+    # Left out: buffers of kernel memory (iov_iter_is_bvec()), whose pages need not be held.
     while True:
-        ret = __bio_iov_bvec_add_pages(bio, iter) if is_bvec else __bio_iov_iter_get_pages(bio, iter)
+        ret = __bio_iov_iter_get_pages(bio, iter)
         if ret or not iov_iter_count(iter) or bio_full(bio, 0):
-            break
-    if is_bvec:
-        bio_set_flag(bio, BIO_NO_PAGE_REF)
-    return 0 if bio.bi_vcnt else ret
+            return 0 if bio.bi_vcnt else ret
 
 
-def submit_bio_wait_endio(bio):
+def submit_bio_wait_endio(bio: bio_struct) -> None:
     """Wake who waits for the bio."""
     complete(bio.bi_private)
 
 
-def submit_bio_wait(bio):
+def submit_bio_wait(bio: bio_struct) -> int:
     """Submit a bio and wait for its end. Returns 0 or -errno."""
     done = completion()
     bio.bi_private = done
@@ -514,39 +451,23 @@ def submit_bio_wait(bio):
     return blk_core.blk_status_to_errno(bio.bi_status)
 
 
-def bio_advance(bio, bytes):
+def bio_advance(bio: bio_struct, bytes: int) -> None:
     """Move a bio so many bytes on."""
     bio_advance_iter(bio, bio.bi_iter, bytes)
 
 
-def bio_copy_data_iter(dst, dst_iter, src, src_iter):
-    """Copy memory from one bio's position to another's, until one of them is at its end; both positions move on."""
-    while src_iter.bi_size and dst_iter.bi_size:
-        src_bv = bio_iter_bvec(src, src_iter)
-        dst_bv = bio_iter_bvec(dst, dst_iter)
-        count = min(src_bv.bv_len, dst_bv.bv_len)
-        dst_bv.bv_page.write(dst_bv.bv_offset, src_bv.bv_page.read(src_bv.bv_offset, count))
-        bio_advance_iter(src, src_iter, count)
-        bio_advance_iter(dst, dst_iter, count)
-
-
-def bio_copy_data(dst, src):
-    """Copy memory from one bio to another, as far as both go."""
-    bio_copy_data_iter(dst, copy_of(dst.bi_iter), src, copy_of(src.bi_iter))
-
-
-def bio_free_pages(bio):
+def bio_free_pages(bio: bio_struct) -> None:
     """Free all pages of a bio that owns them."""
     for bv in bio_for_each_segment_all(bio):
         __free_page(bv.bv_page)
 
 
-def bio_map_kern_endio(bio):
+def bio_map_kern_endio(bio: bio_struct) -> None:
     """End of a bio that used the kernel's memory as it was."""
     bio_put(bio)
 
 
-def bio_map_kern(q, data, length, gfp_mask):
+def bio_map_kern(q: request_queue, data: Any, length: int, gfp_mask: int) -> bio_struct:
     """Make a bio of kernel memory, a structure or an array. Returns it, or ERR_PTR(-errno)."""
     kaddr = data._addr
     end = kaddr + length + PAGE_SIZE - 1 >> PAGE_SHIFT
@@ -570,20 +491,20 @@ def bio_map_kern(q, data, length, gfp_mask):
     return bio
 
 
-def bio_copy_kern_endio(bio):
+def bio_copy_kern_endio(bio: bio_struct) -> None:
     """End of a bio with a copy of the kernel's memory: free the copy."""
     bio_free_pages(bio)
     bio_put(bio)
 
 
-def bio_copy_kern_endio_read(bio):
-    """The same of a read: first put what was read where it was wanted."""
+def bio_copy_kern_endio_read(bio: bio_struct) -> None:
+    """End of a read into a copy of the kernel's memory: put what was read where it was wanted, and free the copy."""
     read = b"".join(bv.bv_page.read(bv.bv_offset, bv.bv_len) for bv in bio_for_each_segment_all(bio))
     wire.poke(bio.bi_private, 0, read)
     bio_copy_kern_endio(bio)
 
 
-def bio_copy_kern(q, data, length, gfp_mask, reading):
+def bio_copy_kern(q: request_queue, data: Any, length: int, gfp_mask: int, reading: int) -> bio_struct:
     """Make a bio with a copy of kernel memory that a device can't use as it is. Returns it, or ERR_PTR(-errno)."""
     kaddr = address_of(data)
     end = kaddr + length + PAGE_SIZE - 1 >> PAGE_SHIFT
@@ -604,7 +525,7 @@ def bio_copy_kern(q, data, length, gfp_mask, reading):
         if not reading:
             page.write(0, wire.peek(data, done, count))
         if bio_add_pc_page(q, bio, page, count, 0) < count:
-            # v5.4.120 forgets the page that did not fit.
+            # 5.4: forgets the page that did not fit, and nobody frees it. The model frees it.
             __free_page(page)
             break
         done += count
@@ -616,16 +537,16 @@ def bio_copy_kern(q, data, length, gfp_mask, reading):
     return bio
 
 
-def bio_set_pages_dirty(bio):
+def bio_set_pages_dirty(bio: bio_struct) -> None:
     """Mark a bio's pages as changed, before the device changes them."""
     for bv in bio_for_each_segment_all(bio):
         set_page_dirty(bv.bv_page)
 
 
-def bio_dirty_fn(work):
+def bio_dirty_fn(work: work_struct) -> None:
     """Do what bio_check_pages_dirty() could not do in an interrupt."""
     own = variables()
-    bio, own.bio_dirty_list = own.bio_dirty_list, None
+    bio, own.bio_dirty_list = own.bio_dirty_list, NULL
     while bio is not None:
         following = bio.bi_private
         bio_release_pages(bio, True)
@@ -633,7 +554,7 @@ def bio_dirty_fn(work):
         bio = following
 
 
-def bio_check_pages_dirty(bio):
+def bio_check_pages_dirty(bio: bio_struct) -> None:
     """Let a finished read's pages and the bio go; a page that was cleaned meanwhile is dirtied again, by a worker."""
     own = variables()
     for bv in bio_for_each_segment_all(bio):
@@ -646,7 +567,7 @@ def bio_check_pages_dirty(bio):
     bio_put(bio)
 
 
-def update_io_ticks(part, now, end):
+def update_io_ticks(part: hd_struct, now: int, end: bool) -> None:
     """Count the ticks in which a partition, and the disk it is on, had I/O. `end`: the I/O ends now."""
     while True:
         stamp = part.stamp
@@ -658,7 +579,7 @@ def update_io_ticks(part, now, end):
         part = part_to_disk(part).part0
 
 
-def generic_start_io_acct(q, op, sectors, part):
+def generic_start_io_acct(q: request_queue, op: int, sectors: int, part: hd_struct) -> None:
     """Account the start of a bio of a driver that has no requests."""
     group = op_stat_group(op)
     part_stat_lock()
@@ -670,8 +591,8 @@ def generic_start_io_acct(q, op, sectors, part):
     part_stat_unlock()
 
 
-def generic_end_io_acct(q, req_op, part, start_time):
-    """Account its end; start_time is the tick of its start."""
+def generic_end_io_acct(q: request_queue, req_op: int, part: hd_struct, start_time: int) -> None:
+    """Account the end of a bio of a driver that has no requests; start_time is the tick (jiffy) of its start."""
     now = jiffies()
     group = op_stat_group(req_op)
     part_stat_lock()
@@ -683,7 +604,7 @@ def generic_end_io_acct(q, req_op, part, start_time):
     part_stat_unlock()
 
 
-def bio_remaining_done(bio):
+def bio_remaining_done(bio: bio_struct) -> bool:
     """Whether nothing is left for this bio to wait for, one thing less than before being left."""
     if not bio_flagged(bio, BIO_CHAIN):
         return True
@@ -695,7 +616,7 @@ def bio_remaining_done(bio):
     return True
 
 
-def bio_endio(bio):
+def bio_endio(bio: bio_struct) -> None:
     """End a bio; with bi_status as its error. When nothing chained to it is left, its owner is told."""
     while True:
         if not bio_remaining_done(bio):
@@ -710,13 +631,13 @@ def bio_endio(bio):
         bio.bi_end_io(bio)
 
 
-def bio_split(bio, sectors, gfp, bs):
+def bio_split(bio: bio_struct, sectors: int, gfp: int, bs: bio_set) -> bio_struct:
     """Cut the first `sectors` off a bio: they become a new bio, which shares its vectors; None on failure."""
     BUG_ON(sectors <= 0)
     BUG_ON(sectors >= bio_sectors(bio))
     split = bio_clone_fast(bio, gfp, bs)
     if split is None:
-        return None
+        return NULL
     split.bi_iter.bi_size = sectors << 9
     bio_advance(bio, split.bi_iter.bi_size)
     if bio_flagged(bio, BIO_TRACE_COMPLETION):
@@ -724,63 +645,41 @@ def bio_split(bio, sectors, gfp, bs):
     return split
 
 
-def bio_trim(bio, offset, size):
-    """Keep only `size` sectors of a bio, from sector `offset` of it on."""
-    size <<= 9
-    if offset == 0 and size == bio.bi_iter.bi_size:
-        return
-    bio_advance(bio, offset << 9)
-    bio.bi_iter.bi_size = size
-
-
-def biovec_init_pool(pool, pool_entries):
+def biovec_init_pool(pool: mempool, pool_entries: int) -> int:
     """Set up a reserve of the largest vector tables. Returns 0 or -ENOMEM."""
     return mempool_init_slab_pool(pool, pool_entries, variables().bvec_slabs[BVEC_POOL_MAX])
 
 
-def bioset_exit(bs):
+def bioset_exit(bs: bio_set) -> None:
     """Free what a bio_set holds. One that was set up in part, or not at all, is as good."""
-    if bs.rescue_workqueue is not None:
-        destroy_workqueue(bs.rescue_workqueue)
-    bs.rescue_workqueue = None
     mempool_exit(bs.bio_pool)
     mempool_exit(bs.bvec_pool)
     if bs.bio_slab is not None:
         bio_put_slab(bs)
-    bs.bio_slab = None
+    bs.bio_slab = NULL
 
 
-def bioset_init(bs, pool_size, front_pad, flags):
+def bioset_init(bs: bio_set, pool_size: int, front_pad: int, flags: int) -> int:
     """Set up a bio_set with `pool_size` bios in reserve. Returns 0, or -ENOMEM with nothing left allocated."""
     back_pad = BIO_INLINE_VECS * sizeof(bio_vec)
     bs.front_pad = front_pad
-    bs.rescue_list = bio_list()
-    INIT_WORK(bs.rescue_work, bio_alloc_rescue, bs)
     bs.bio_slab = bio_find_or_create_slab(front_pad + back_pad)
     if bs.bio_slab is None:
         return -ENOMEM
     if mempool_init_slab_pool(bs.bio_pool, pool_size, bs.bio_slab) == 0:
         if not flags & BIOSET_NEED_BVECS or biovec_init_pool(bs.bvec_pool, pool_size) == 0:
-            if not flags & BIOSET_NEED_RESCUER:
-                return 0
-            bs.rescue_workqueue = alloc_workqueue("bioset")
-            if bs.rescue_workqueue is not None:
-                return 0
+            return 0
     bioset_exit(bs)
     return -ENOMEM
 
 
-def bioset_init_from_src(bs, src):
+def bioset_init_from_src(bs: bio_set, src: bio_set) -> int:
     """Set up a bio_set like another. Returns 0 or -ENOMEM."""
-    flags = 0
-    if src.bvec_pool.min_nr:
-        flags |= BIOSET_NEED_BVECS
-    if src.rescue_workqueue is not None:
-        flags |= BIOSET_NEED_RESCUER
+    flags = BIOSET_NEED_BVECS if src.bvec_pool.min_nr else 0
     return bioset_init(bs, src.bio_pool.min_nr, src.front_pad, flags)
 
 
-def biovec_init_slabs():
+def biovec_init_slabs() -> None:
     """Make the caches of vector tables, but for the sizes that are within a bio itself."""
     own = variables()
     for i, (name, nr_vecs) in enumerate(zip(BVEC_NAMES, BVEC_SIZES, strict=True)):
@@ -788,11 +687,10 @@ def biovec_init_slabs():
             own.bvec_slabs[i] = kmem_cache_create(name, nr_vecs * sizeof(bio_vec), bio_vec, nr_vecs)
 
 
-def init_bio():
+def init_bio() -> int:
     """At boot: make the caches, and the bio_set that file systems use."""
     own = variables()
-    own.bio_slab_max = 2
-    own.bio_slab_nr = 0
+    own.bio_slab_max, own.bio_slab_nr = 2, 0
     own.bio_slabs = kcalloc(own.bio_slab_max, bio_slab, GFP_KERNEL)
     biovec_init_slabs()
     return bioset_init(own.fs_bio_set, BIO_POOL_SIZE, 0, BIOSET_NEED_BVECS)

@@ -14,14 +14,15 @@ from blkmodel.include.linux.bio import bio_set_dev
 from blkmodel.include.linux.blk_types import (
     BLK_STS_OK, REQ_DRV, REQ_FAILFAST_MASK, REQ_FUA, REQ_OP_FLUSH, REQ_OP_WRITE, REQ_PREFLUSH, REQ_SYNC)
 from blkmodel.include.linux.blkdev import (
-    QUEUE_FLAG_FUA, QUEUE_FLAG_WC, RQF_FLUSH_SEQ, bdev_get_queue, blk_rq_sectors, request, request_flush)
+    QUEUE_FLAG_FUA, QUEUE_FLAG_WC, RQF_FLUSH_SEQ, bdev_get_queue, blk_rq_sectors, request, request_flush, request_queue)
+from blkmodel.include.linux.fs import block_device
 from blkmodel.services.base.bug import BUG_ON, WARN_ON
 from blkmodel.services.base.errno import ENXIO
 from blkmodel.services.data.list import (
     list_del_init, list_empty, list_first_entry, list_first_entry_or_null, list_move_tail, list_next_entry)
 from blkmodel.services.memory.slab import kfree, kzalloc_node
 from blkmodel.services.tasks.jiffies import HZ, jiffies, time_before
-from blkmodel.sim.structure import sizeof
+from blkmodel.sim.structure import NULL, sizeof
 
 REQ_FSEQ_PREFLUSH, REQ_FSEQ_DATA, REQ_FSEQ_POSTFLUSH, REQ_FSEQ_DONE = 1, 2, 4, 8
 REQ_FSEQ_ACTIONS = REQ_FSEQ_PREFLUSH | REQ_FSEQ_DATA | REQ_FSEQ_POSTFLUSH
@@ -29,7 +30,7 @@ FLUSH_PENDING_TIMEOUT = 5 * HZ
 CACHE_LINE_SIZE = 64
 
 
-def blk_flush_policy(fflags, rq):
+def blk_flush_policy(fflags: int, rq: request) -> int:
     """Which steps (REQ_FSEQ_*) a request needs on a device with these queue flags."""
     policy = 0
     if blk_rq_sectors(rq):
@@ -42,24 +43,24 @@ def blk_flush_policy(fflags, rq):
     return policy
 
 
-def blk_flush_cur_seq(rq):
+def blk_flush_cur_seq(rq: request) -> int:
     """The step that a request is at: the first that is not done."""
     return ~rq.flush.seq & rq.flush.seq + 1
 
 
-def blk_flush_restore_request(rq):
+def blk_flush_restore_request(rq: request) -> None:
     """Make a request in a sequence an ordinary one again; its bio, done with after DATA, is still to be ended."""
     rq.bio = rq.biotail
     rq.rq_flags &= ~RQF_FLUSH_SEQ
     rq.end_io = rq.flush.saved_end_io
 
 
-def blk_flush_queue_rq(rq, add_front):
+def blk_flush_queue_rq(rq: request, add_front: bool) -> None:
     """Send a request of a sequence on its way, by the requeue list."""
     blk_mq.blk_mq_add_to_requeue_list(rq, add_front, True)
 
 
-def blk_flush_complete_seq(rq, fq, seq, error):
+def blk_flush_complete_seq(rq: request, fq: blk_flush_queue, seq: int, error: int) -> None:
     """Note steps of a request as done, and begin the next; with an error, or after the last, end the request."""
     pending = fq.flush_queue[fq.flush_pending_idx]
     BUG_ON(rq.flush.seq & seq, "a step of a flush sequence was done twice")
@@ -84,7 +85,7 @@ def blk_flush_complete_seq(rq, fq, seq, error):
     blk_kick_flush(q, fq, cmd_flags)
 
 
-def flush_end_io(flush_rq, error):
+def flush_end_io(flush_rq: request, error: int) -> None:
     """A flush is done: all requests that it served come to their next step.
 
     The timeout handler may hold the flush request; then the last of the two to let go does the work.
@@ -118,7 +119,7 @@ def flush_end_io(flush_rq, error):
         flush = following
 
 
-def blk_kick_flush(q, fq, flags):
+def blk_kick_flush(q: request_queue, fq: blk_flush_queue, flags: int) -> None:
     """Send a flush for the requests that wait for one, unless one is under way.
 
     With a scheduler it waits also for data in flight, which will want a flush too; not for ever, though.
@@ -151,7 +152,7 @@ def blk_kick_flush(q, fq, flags):
     blk_flush_queue_rq(flush_rq, False)
 
 
-def mq_flush_data_end_io(rq, error):
+def mq_flush_data_end_io(rq: request, error: int) -> None:
     """The data of a request in a sequence is written."""
     q = rq.q
     hctx = rq.mq_hctx
@@ -163,7 +164,7 @@ def mq_flush_data_end_io(rq, error):
     blk_mq_sched.blk_mq_sched_restart(hctx)
 
 
-def blk_insert_flush(rq):
+def blk_insert_flush(rq: request) -> None:
     """Begin with a request that asks for a flush or for FUA: end it, dispatch it, or begin its sequence."""
     q = rq.q
     fflags = q.queue_flags
@@ -189,7 +190,7 @@ def blk_insert_flush(rq):
     blk_flush_complete_seq(rq, fq, REQ_FSEQ_ACTIONS & ~policy, 0)
 
 
-def blkdev_issue_flush(bdev, gfp_mask):
+def blkdev_issue_flush(bdev: block_device, gfp_mask: int) -> tuple[int, int]:
     """Flush a block device's cache and wait for it. Returns (0 or -errno, the sector of the error)."""
     if bdev.bd_disk is None:
         return -ENXIO, 0
@@ -205,20 +206,20 @@ def blkdev_issue_flush(bdev, gfp_mask):
     return ret, error_sector
 
 
-def blk_alloc_flush_queue(q, node, cmd_size, flags):
+def blk_alloc_flush_queue(q: request_queue, node: int, cmd_size: int, flags: int) -> blk_flush_queue:
     """Allocate a hardware queue's flush queue, with its one request. Returns it, or None."""
     fq = kzalloc_node(blk_flush_queue, flags, node)
     if fq is None:
-        return None
+        return NULL
     rq_sz = -(-(sizeof(request) + cmd_size) // CACHE_LINE_SIZE) * CACHE_LINE_SIZE
     fq.flush_rq = kzalloc_node(request, flags, node, rq_sz)
     if fq.flush_rq is None:
         kfree(fq)
-        return None
+        return NULL
     return fq
 
 
-def blk_free_flush_queue(fq):
+def blk_free_flush_queue(fq: blk_flush_queue) -> None:
     """Free a flush queue; None is freed for nothing."""
     if fq is None:
         return

@@ -1,14 +1,17 @@
 """What block/blk.h declares: flush queues, and small helpers of the block core."""
 
 from dataclasses import field
-from typing import Any
 
-from blkmodel.include.linux.blk_types import REQ_NOMERGE, REQ_OP_FLUSH
-from blkmodel.include.linux.blkdev import RQF_HASHED, RQF_IO_STAT, UINT_MAX, blk_rq_is_passthrough
+from blkmodel.block.blk_mq_h import blk_mq_ctx
+from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx
+from blkmodel.include.linux.blk_types import REQ_NOMERGE, REQ_OP_FLUSH, bio, bio_vec
+from blkmodel.include.linux.blkdev import (
+    RQF_HASHED, RQF_IO_STAT, UINT_MAX, blk_rq_is_passthrough, request, request_queue)
+from blkmodel.include.linux.elevator import elevator_queue
 from blkmodel.services.data.list import list_head
 from blkmodel.services.tasks.jiffies import HZ
 from blkmodel.services.tasks.percpu_refcount import percpu_ref_get
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
 
 BLK_MAX_TIMEOUT = 5 * HZ
 
@@ -26,26 +29,26 @@ class blk_flush_queue(Struct):
     flush_running_idx: int = 0
     rq_status: int = 0
     flush_pending_since: int = 0
-    flush_queue: Any = field(default_factory=lambda: [list_head(), list_head()])
-    flush_data_in_flight: Any = field(default_factory=list_head)
-    flush_rq: Any = None
-    orig_rq: Any = None
+    flush_queue: list[list_head] = field(default_factory=lambda: [list_head(), list_head()])
+    flush_data_in_flight: list_head = field(default_factory=list_head)
+    flush_rq: request = NULL
+    orig_rq: request = NULL
 
 
-def blk_get_flush_queue(q, ctx):
+def blk_get_flush_queue(q: request_queue, ctx: blk_mq_ctx) -> blk_flush_queue:
     return blk_mq_map_queue(q, REQ_OP_FLUSH, ctx).fq
 
 
-def is_flush_rq(rq, hctx):
+def is_flush_rq(rq: request, hctx: blk_mq_hw_ctx) -> bool:
     return hctx.fq.flush_rq is rq
 
 
-def blk_queue_enter_live(q):
+def blk_queue_enter_live(q: request_queue) -> None:
     """Enter a queue in which the caller already is."""
     percpu_ref_get(q.q_usage_counter)
 
 
-def blk_rq_bio_prep(rq, bio, nr_segs):
+def blk_rq_bio_prep(rq: request, bio: bio, nr_segs: int) -> None:
     """Make a request the carrier of one bio of nr_segs segments."""
     rq.nr_phys_segments = nr_segs
     rq._data_len = bio.bi_iter.bi_size
@@ -55,7 +58,7 @@ def blk_rq_bio_prep(rq, bio, nr_segs):
         rq.rq_disk = bio.bi_disk
 
 
-def biovec_phys_mergeable(q, vec1, vec2):
+def biovec_phys_mergeable(q: request_queue, vec1: bio_vec, vec2: bio_vec) -> bool:
     """Whether two vectors are one piece of memory that no segment boundary cuts."""
     mask = q.limits.seg_boundary_mask
     addr1 = vec1.bv_page._addr + vec1.bv_offset
@@ -63,37 +66,37 @@ def biovec_phys_mergeable(q, vec1, vec2):
     return addr1 + vec1.bv_len == addr2 and addr1 | mask == addr2 + vec2.bv_len - 1 | mask
 
 
-def __bvec_gap_to_prev(q, bprv, offset):
+def __bvec_gap_to_prev(q: request_queue, bprv: bio_vec, offset: int) -> bool:
     mask = q.limits.virt_boundary_mask
     return bool(offset & mask or bprv.bv_offset + bprv.bv_len & mask)
 
 
-def bvec_gap_to_prev(q, bprv, offset):
+def bvec_gap_to_prev(q: request_queue, bprv: bio_vec, offset: int) -> bool:
     """Whether memory at `offset` of a page, put after a vector, leaves a gap that the device can't have."""
     return bool(q.limits.virt_boundary_mask) and __bvec_gap_to_prev(q, bprv, offset)
 
 
-def blk_do_io_stat(rq):
+def blk_do_io_stat(rq: request) -> bool:
     """Whether a request counts in its disk's statistics."""
-    return rq.rq_flags & RQF_IO_STAT and rq.rq_disk is not None and not blk_rq_is_passthrough(rq)
+    return bool(rq.rq_flags & RQF_IO_STAT) and rq.rq_disk is not None and not blk_rq_is_passthrough(rq)
 
 
-def ELV_ON_HASH(rq):
+def ELV_ON_HASH(rq: request) -> bool:
     return bool(rq.rq_flags & RQF_HASHED)
 
 
-def req_set_nomerge(q, rq):
+def req_set_nomerge(q: request_queue, rq: request) -> None:
     rq.cmd_flags |= REQ_NOMERGE
     if rq is q.last_merge:
-        q.last_merge = None
+        q.last_merge = NULL
 
 
-def bio_allowed_max_sectors(q):
+def bio_allowed_max_sectors(q: request_queue) -> int:
     """The longest a bio can be: its size in bytes is 32 bits wide, in whole logical blocks."""
     return UINT_MAX // q.limits.logical_block_size * q.limits.logical_block_size >> 9
 
 
-def elevator_exit(q, e):
+def elevator_exit(q: request_queue, e: elevator_queue) -> None:
     """Take a queue's scheduler away, with the requests of its tags."""
     blk_mq_sched.blk_mq_sched_free_requests(q)
     elevator.__elevator_exit(q, e)

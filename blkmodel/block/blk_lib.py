@@ -8,17 +8,22 @@ from blkmodel.block import bio as block_bio, blk_core, genhd
 from blkmodel.block.blk_h import bio_allowed_max_sectors
 from blkmodel.include.linux.bio import BIO_MAX_PAGES, bio_set_dev
 from blkmodel.include.linux.blk_types import (
-    REQ_NOUNMAP, REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE, REQ_OP_WRITE_ZEROES)
+    REQ_NOUNMAP, REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE, REQ_OP_WRITE_ZEROES, bio)
 from blkmodel.include.linux.blkdev import (
     BLKDEV_DISCARD_SECURE, BLKDEV_ZERO_NOFALLBACK, BLKDEV_ZERO_NOUNMAP, UINT_MAX, bdev_get_queue,
     bdev_logical_block_size, bdev_write_zeroes_sectors, blk_plug, blk_queue_discard, blk_queue_secure_erase)
+from blkmodel.include.linux.fs import block_device
+from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import WARN_ON_ONCE
 from blkmodel.services.base.errno import EINVAL, ENXIO, EOPNOTSUPP, EPERM
 from blkmodel.services.memory.mm import ZERO_PAGE
 from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.sim.structure import NULL
+
+OMITTED = no_chapter("__blkdev_issue_zeroout")
 
 
-def blk_next_bio(bio, nr_pages, gfp):
+def blk_next_bio(bio: bio, nr_pages: int, gfp: int) -> bio:
     """Allocate the bio that follows `bio` (None for the first), which is submitted, and which it will outlast."""
     new = block_bio.bio_alloc_bioset(gfp, nr_pages, block_bio.variables().fs_bio_set)
     if bio is not None:
@@ -27,11 +32,11 @@ def blk_next_bio(bio, nr_pages, gfp):
     return new
 
 
-def __blkdev_issue_discard(bdev, sector, nr_sects, gfp_mask, flags, biop):
+def __blkdev_issue_discard(bdev: block_device, sector: int, nr_sects: int, gfp_mask: int, flags: int,
+                           biop: bio) -> tuple[int, bio]:
     """Submit all bios but the last that discard a range; BLKDEV_DISCARD_SECURE: erase it.
 
-    biop is the bio that they follow, or None. Returns (0 or -errno, the last bio). In C it is an in- and out-parameter;
-    so it is below.
+    biop is the bio that they follow, or None. Returns (0 or -errno, the last bio); in C an in- and out-parameter.
     """
     q = bdev_get_queue(bdev)
     bio = biop
@@ -48,9 +53,7 @@ def __blkdev_issue_discard(bdev, sector, nr_sects, gfp_mask, flags, biop):
             return -EOPNOTSUPP, bio
         op = REQ_OP_DISCARD
     bs_mask = (bdev_logical_block_size(bdev) >> 9) - 1
-    if (sector | nr_sects) & bs_mask:
-        return -EINVAL, bio
-    if not nr_sects:
+    if (sector | nr_sects) & bs_mask or not nr_sects:
         return -EINVAL, bio
 
     while nr_sects:
@@ -66,11 +69,11 @@ def __blkdev_issue_discard(bdev, sector, nr_sects, gfp_mask, flags, biop):
     return 0, bio
 
 
-def blkdev_issue_discard(bdev, sector, nr_sects, gfp_mask, flags):
+def blkdev_issue_discard(bdev: block_device, sector: int, nr_sects: int, gfp_mask: int, flags: int) -> int:
     """Discard a range, and wait. Returns 0, also where the device then says that it can't after all, or -errno."""
     plug = blk_plug()
     blk_core.blk_start_plug(plug)
-    ret, bio = __blkdev_issue_discard(bdev, sector, nr_sects, gfp_mask, flags, None)
+    ret, bio = __blkdev_issue_discard(bdev, sector, nr_sects, gfp_mask, flags, NULL)
     if not ret and bio is not None:
         ret = block_bio.submit_bio_wait(bio)
         if ret == -EOPNOTSUPP:
@@ -80,7 +83,8 @@ def blkdev_issue_discard(bdev, sector, nr_sects, gfp_mask, flags):
     return ret
 
 
-def __blkdev_issue_write_zeroes(bdev, sector, nr_sects, gfp_mask, biop, flags):
+def __blkdev_issue_write_zeroes(bdev: block_device, sector: int, nr_sects: int, gfp_mask: int, biop: bio,
+                                flags: int) -> tuple[int, bio]:
     """Submit all bios but the last that let the device fill a range with zeroes. Returns (0 or -errno, the last bio).
 
     BLKDEV_ZERO_NOUNMAP: it is to keep the space.
@@ -102,22 +106,20 @@ def __blkdev_issue_write_zeroes(bdev, sector, nr_sects, gfp_mask, biop, flags):
         bio.bi_opf = REQ_OP_WRITE_ZEROES
         if flags & BLKDEV_ZERO_NOUNMAP:
             bio.bi_opf |= REQ_NOUNMAP
-        if nr_sects > most:
-            bio.bi_iter.bi_size = most << 9
-            nr_sects -= most
-            sector += most
-        else:
-            bio.bi_iter.bi_size = nr_sects << 9
-            nr_sects = 0
+        req_sects = min(nr_sects, most)
+        bio.bi_iter.bi_size = req_sects << 9
+        nr_sects -= req_sects
+        sector += req_sects
     return 0, bio
 
 
-def __blkdev_sectors_to_bio_pages(nr_sects):
+def __blkdev_sectors_to_bio_pages(nr_sects: int) -> int:
     """How many pages a bio for so many sectors has: one at least, and no more than it can have."""
     return min(-(-nr_sects // (PAGE_SIZE // 512)), BIO_MAX_PAGES)
 
 
-def __blkdev_issue_zero_pages(bdev, sector, nr_sects, gfp_mask, biop):
+def __blkdev_issue_zero_pages(bdev: block_device, sector: int, nr_sects: int, gfp_mask: int,
+                              biop: bio) -> tuple[int, bio]:
     """Submit all bios but the last that write zeroes to a range. Returns (0 or -errno, the last bio).
 
     All their memory is one page, again and again.
@@ -143,21 +145,7 @@ def __blkdev_issue_zero_pages(bdev, sector, nr_sects, gfp_mask, biop):
     return 0, bio
 
 
-def __blkdev_issue_zeroout(bdev, sector, nr_sects, gfp_mask, biop, flags):
-    """Submit all bios but the last that fill a range with zeroes, one way or the other.
-
-    BLKDEV_ZERO_NOFALLBACK: only if the device does it. Returns (0 or -errno, the last bio).
-    """
-    bs_mask = (bdev_logical_block_size(bdev) >> 9) - 1
-    if (sector | nr_sects) & bs_mask:
-        return -EINVAL, biop
-    ret, bio = __blkdev_issue_write_zeroes(bdev, sector, nr_sects, gfp_mask, biop, flags)
-    if ret != -EOPNOTSUPP or flags & BLKDEV_ZERO_NOFALLBACK:
-        return ret, bio
-    return __blkdev_issue_zero_pages(bdev, sector, nr_sects, gfp_mask, biop)
-
-
-def blkdev_issue_zeroout(bdev, sector, nr_sects, gfp_mask, flags):
+def blkdev_issue_zeroout(bdev: block_device, sector: int, nr_sects: int, gfp_mask: int, flags: int) -> int:
     """Fill a range with zeroes, and wait. Returns 0 or -errno.
 
     Where the device fails to do it itself, the zeroes are written, unless BLKDEV_ZERO_NOFALLBACK forbids that.
@@ -168,7 +156,7 @@ def blkdev_issue_zeroout(bdev, sector, nr_sects, gfp_mask, flags):
     if (sector | nr_sects) & bs_mask:
         return -EINVAL
     while True:
-        bio = None
+        bio = NULL
         plug = blk_plug()
         blk_core.blk_start_plug(plug)
         if try_write_zeroes:

@@ -1,17 +1,20 @@
 """Data for requests that a driver made up itself. Left out: memory of user space."""
 
+from typing import Any
+
 from blkmodel.block import bio as block_bio, blk_merge
 from blkmodel.block.blk_h import blk_rq_bio_prep
 from blkmodel.include.linux.bio import bio_for_each_bvec
-from blkmodel.include.linux.blk_types import REQ_OP_MASK
-from blkmodel.include.linux.blkdev import READ, RQF_COPY_USER, blk_rq_aligned, queue_max_hw_sectors, req_op, rq_data_dir
+from blkmodel.include.linux.blk_types import REQ_OP_MASK, bio
+from blkmodel.include.linux.blkdev import (
+    READ, RQF_COPY_USER, blk_rq_aligned, queue_max_hw_sectors, req_op, request, request_queue, rq_data_dir)
 from blkmodel.services.base.err import IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import EINVAL
 from blkmodel.services.tasks.sched import object_is_on_stack
 from blkmodel.sim.memory import address_of
 
 
-def blk_rq_append_bio(rq, bio):
+def blk_rq_append_bio(rq: request, bio: bio) -> int:
     """Add a bio to a request, if the limits allow. Returns 0 or -EINVAL.
 
     In C the bio may be exchanged for one in memory that the device reaches; it reaches all.
@@ -28,7 +31,7 @@ def blk_rq_append_bio(rq, bio):
     return 0
 
 
-def blk_rq_map_kern(q, rq, kbuf, length, gfp_mask):
+def blk_rq_map_kern(q: request_queue, rq: request, kbuf: Any, length: int, gfp_mask: int) -> int:
     """Let a request move `length` bytes of kernel memory, a structure or an array: as it lies there, or through a copy
     where that is not aligned as the queue asks, or on the stack. Returns 0 or -errno.
     """

@@ -1,4 +1,8 @@
-"""Cutting bios to what a device can take, joining what lies side by side, and turning requests into segments."""
+"""Cutting bios to what a device can take, joining what lies side by side, and turning requests into segments.
+
+Left out: cutting and joining writes of the same block (REQ_OP_WRITE_SAME), and padding and drain, which no driver
+asks for.
+"""
 
 from blkmodel.block import bio as bio_module, blk_core, elevator, genhd
 from blkmodel.block.blk_h import (
@@ -6,27 +10,31 @@ from blkmodel.block.blk_h import (
     req_set_nomerge)
 from blkmodel.include.linux.bio import (
     bio_data_dir, bio_for_each_bvec, bio_get_first_bvec, bio_get_last_bvec, bio_has_data, bio_iovec, bio_mergeable,
-    bio_prio, bio_sectors)
+    bio_prio, bio_sectors, bio_set)
 from blkmodel.include.linux.blk_types import (
     BIO_QUEUE_ENTERED, REQ_FAILFAST_MASK, REQ_NOMERGE, REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME,
-    REQ_OP_WRITE_ZEROES, bio_op, bio_set_flag, op_is_write)
+    REQ_OP_WRITE_ZEROES, bio, bio_op, bio_set_flag, bio_vec)
 from blkmodel.include.linux.blkdev import (
-    RQF_COPY_USER, RQF_MIXED_MERGE, RQF_SPECIAL_PAYLOAD, SECTOR_SHIFT, UINT_MAX, bios_of, blk_max_size_offset,
-    blk_rq_get_max_sectors, blk_rq_nr_discard_segments, blk_rq_nr_phys_segments, blk_rq_sectors,
-    blk_write_same_mergeable, queue_max_discard_segments, queue_max_segments, req_op, rq_data_dir, rq_for_each_bvec,
-    rq_mergeable)
+    RQF_MIXED_MERGE, RQF_SPECIAL_PAYLOAD, SECTOR_SHIFT, UINT_MAX, bios_of, blk_max_size_offset, blk_rq_get_max_sectors,
+    blk_rq_nr_discard_segments, blk_rq_nr_phys_segments, blk_rq_sectors, queue_max_discard_segments, queue_max_segments,
+    req_op, request, request_queue, rq_data_dir, rq_for_each_bvec, rq_mergeable)
 from blkmodel.include.linux.elevator import (
     ELEVATOR_BACK_MERGE, ELEVATOR_DISCARD_MERGE, ELEVATOR_FRONT_MERGE, ELEVATOR_NO_MERGE)
 from blkmodel.include.linux.genhd import hd_struct_put, part_stat_lock, part_stat_unlock
+from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import WARN_ON, WARN_ON_ONCE
-from blkmodel.services.memory.gfp import GFP_NOIO, nth_page, virt_to_page
-from blkmodel.services.memory.scatterlist import sg_mark_end, sg_next, sg_set_page, sg_unmark_end
+from blkmodel.services.memory.gfp import GFP_NOIO, nth_page
+from blkmodel.services.memory.mm_types import page
+from blkmodel.services.memory.scatterlist import scatterlist, sg_mark_end, sg_next, sg_set_page, sg_unmark_end
 from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.sim.structure import NULL
+
+OMITTED = no_chapter("blk_bio_write_same_split")
 
 PAGE_SHIFT = 12
 
 
-def bio_will_gap(q, prev_rq, prev, next):
+def bio_will_gap(q: request_queue, prev_rq: request, prev: bio, next: bio) -> bool:
     """Whether `next` behind `prev` leaves a gap that the device can't have. prev_rq: the request that prev ends."""
     mask = q.limits.virt_boundary_mask
     if not mask or not bio_has_data(prev):
@@ -42,26 +50,26 @@ def bio_will_gap(q, prev_rq, prev, next):
     return __bvec_gap_to_prev(q, last, following.bv_offset)
 
 
-def req_gap_back_merge(req, bio):
+def req_gap_back_merge(req: request, bio: bio) -> bool:
     """Whether a bio behind a request leaves a gap."""
     return bio_will_gap(req.q, req, req.biotail, bio)
 
 
-def req_gap_front_merge(req, bio):
+def req_gap_front_merge(req: request, bio: bio) -> bool:
     """Whether a bio before a request leaves a gap."""
-    return bio_will_gap(req.q, None, bio, req.bio)
+    return bio_will_gap(req.q, NULL, bio, req.bio)
 
 
-def blk_bio_discard_split(q, bio, bs):
+def blk_bio_discard_split(q: request_queue, bio: bio, bs: bio_set) -> tuple[bio, int]:
     """Cut a discard to the device's limit, at a multiple of its granularity.
 
-    Returns (the part cut off, or None where nothing is to be cut; its number of segments). So do the others below.
+    Returns (the part cut off, or None where nothing is to be cut; its number of segments).
     """
     granularity = max(q.limits.discard_granularity >> SECTOR_SHIFT, 1)
     max_discard_sectors = min(q.limits.max_discard_sectors, bio_allowed_max_sectors(q))
     max_discard_sectors -= max_discard_sectors % granularity
     if not max_discard_sectors or bio_sectors(bio) <= max_discard_sectors:
-        return None, 1
+        return NULL, 1
     alignment = (q.limits.discard_alignment >> SECTOR_SHIFT) % granularity
     beyond = (bio.bi_iter.bi_sector + max_discard_sectors - alignment) % granularity
     split_sectors = max_discard_sectors
@@ -70,23 +78,15 @@ def blk_bio_discard_split(q, bio, bs):
     return bio_module.bio_split(bio, split_sectors, GFP_NOIO, bs), 1
 
 
-def blk_bio_write_zeroes_split(q, bio, bs):
-    """Cut a zeroing to the device's limit."""
+def blk_bio_write_zeroes_split(q: request_queue, bio: bio, bs: bio_set) -> tuple[bio, int]:
+    """Cut a zeroing to the device's limit. Returns (the part cut off, or None; its number of segments: 0)."""
     most = q.limits.max_write_zeroes_sectors
     if not most or bio_sectors(bio) <= most:
-        return None, 0
+        return NULL, 0
     return bio_module.bio_split(bio, most, GFP_NOIO, bs), 0
 
 
-def blk_bio_write_same_split(q, bio, bs):
-    """Cut a write-same to the device's limit."""
-    most = q.limits.max_write_same_sectors
-    if not most or bio_sectors(bio) <= most:
-        return None, 1
-    return bio_module.bio_split(bio, most, GFP_NOIO, bs), 1
-
-
-def get_max_io_size(q, bio):
+def get_max_io_size(q: request_queue, bio: bio) -> int:
     """How many sectors the next request may have: so many that it ends at a physical block, or at least a logical."""
     sectors = blk_max_size_offset(q, bio.bi_iter.bi_sector)
     pbs = q.limits.physical_block_size >> SECTOR_SHIFT
@@ -97,14 +97,15 @@ def get_max_io_size(q, bio):
     return sectors & ~((q.limits.logical_block_size >> SECTOR_SHIFT) - 1)
 
 
-def get_max_segment_size(q, start_page, offset):
+def get_max_segment_size(q: request_queue, start_page: page, offset: int) -> int:
     """How long a segment may be that begins at `offset` of a page: up to its boundary, or its largest size."""
     mask = q.limits.seg_boundary_mask
     room = mask - (mask & (start_page._addr + offset)) + 1
     return min(room, q.limits.max_segment_size or room)
 
 
-def bvec_split_segs(q, bv, nsegs, sectors, max_segs, max_sectors):
+def bvec_split_segs(q: request_queue, bv: bio_vec, nsegs: int, sectors: int, max_segs: int,
+                    max_sectors: int) -> tuple[bool, int, int]:
     """Count the segments that a vector of several pages makes, as long as the two limits allow.
 
     Returns (whether it did not fit as a whole, nsegs, sectors), with what fits added to the counts.
@@ -122,12 +123,15 @@ def bvec_split_segs(q, bv, nsegs, sectors, max_segs, max_sectors):
     return length > 0 or bv.bv_len > max_len, nsegs, sectors + (total_len >> SECTOR_SHIFT)
 
 
-def blk_bio_segment_split(q, bio, bs):
-    """Cut a read or write before it has too many sectors, too many segments, or a gap; count the segments."""
+def blk_bio_segment_split(q: request_queue, bio: bio, bs: bio_set) -> tuple[bio, int]:
+    """Cut a read or write before it has too many sectors, too many segments, or a gap.
+
+    Returns (the part cut off, or None where nothing is to be cut; the number of its segments, else of the bio's).
+    """
     nsegs = sectors = 0
     max_sectors = get_max_io_size(q, bio)
     max_segs = q.limits.max_segments
-    previous = None
+    previous = NULL
     for bv in bio_for_each_bvec(bio):
         if previous is not None and bvec_gap_to_prev(q, previous, bv.bv_offset):
             break
@@ -141,11 +145,11 @@ def blk_bio_segment_split(q, bio, bs):
                 break
         previous = bv
     else:
-        return None, nsegs
+        return NULL, nsegs
     return bio_module.bio_split(bio, sectors, GFP_NOIO, bs), nsegs
 
 
-def __blk_queue_split(q, bio):
+def __blk_queue_split(q: request_queue, bio: bio) -> tuple[bio, int]:
     """Cut a bio to the queue's limits. What is left is submitted again, and ends no sooner than what was cut off.
 
     Returns (the bio to go on with, its number of segments). In C both are out-parameters.
@@ -156,7 +160,7 @@ def __blk_queue_split(q, bio):
     elif op == REQ_OP_WRITE_ZEROES:
         split, nr_segs = blk_bio_write_zeroes_split(q, bio, q.bio_split)
     elif op == REQ_OP_WRITE_SAME:
-        split, nr_segs = blk_bio_write_same_split(q, bio, q.bio_split)
+        split, nr_segs = NULL, 1  # left out: cutting it to the device's limit
     else:
         split, nr_segs = blk_bio_segment_split(q, bio, q.bio_split)
     if split is None:
@@ -168,13 +172,13 @@ def __blk_queue_split(q, bio):
     return split, nr_segs
 
 
-def blk_queue_split(q, bio):
-    """The same for a driver that does not want to know the segments. Returns the bio to go on with."""
+def blk_queue_split(q: request_queue, bio: bio) -> bio:
+    """Cut a bio to the queue's limits, for a driver that has no requests. Returns the bio to go on with."""
     bio, _ = __blk_queue_split(q, bio)
     return bio
 
 
-def blk_recalc_rq_segments(rq):
+def blk_recalc_rq_segments(rq: request) -> int:
     """Count a request's segments anew."""
     if rq.bio is None:
         return 0
@@ -191,7 +195,7 @@ def blk_recalc_rq_segments(rq):
     return nsegs
 
 
-def blk_next_sg(sg, sglist):
+def blk_next_sg(sg: scatterlist, sglist: list[scatterlist]) -> scatterlist:
     """The list's entry after `sg`; the first where that is None. Whatever ended the list before ends it no more."""
     if sg is None:
         return sglist[0]
@@ -199,7 +203,8 @@ def blk_next_sg(sg, sglist):
     return sg_next(sg)
 
 
-def blk_bvec_map_sg(q, bvec, sglist, sg):
+def blk_bvec_map_sg(q: request_queue, bvec: bio_vec, sglist: list[scatterlist],
+                    sg: scatterlist) -> tuple[int, scatterlist]:
     """Put a vector of several pages into scatterlist entries after `sg`. Returns (their number, the last)."""
     nbytes = bvec.bv_len
     nsegs = total = 0
@@ -214,14 +219,14 @@ def blk_bvec_map_sg(q, bvec, sglist, sg):
     return nsegs, sg
 
 
-def __blk_bvec_map_sg(bv, sglist, sg):
+def __blk_bvec_map_sg(bv: bio_vec, sglist: list[scatterlist], sg: scatterlist) -> tuple[int, scatterlist]:
     """Put a vector within one page into one entry after `sg`. Returns (1, the entry)."""
     sg = blk_next_sg(sg, sglist)
     sg_set_page(sg, bv.bv_page, bv.bv_len, bv.bv_offset)
     return 1, sg
 
 
-def __blk_segment_map_sg_merge(q, bvec, bvprv, sg):
+def __blk_segment_map_sg_merge(q: request_queue, bvec: bio_vec, bvprv: bio_vec, sg: scatterlist) -> bool:
     """Lengthen the last entry by a vector whose memory goes on from it, where a new bio begins; return whether."""
     if sg is None or sg.length + bvec.bv_len > q.limits.max_segment_size:
         return False
@@ -231,10 +236,11 @@ def __blk_segment_map_sg_merge(q, bvec, bvprv, sg):
     return True
 
 
-def __blk_bios_map_sg(q, bio, sglist, sg):
+def __blk_bios_map_sg(q: request_queue, bio: bio, sglist: list[scatterlist],
+                      sg: scatterlist) -> tuple[int, scatterlist]:
     """Put all memory of a request's bios into a scatterlist. Returns (the number of entries, the last)."""
     nsegs = 0
-    bvprv = None
+    bvprv = NULL
     while bio is not None:
         new_bio = bvprv is not None
         for bvec in bio_for_each_bvec(bio):
@@ -250,12 +256,9 @@ def __blk_bios_map_sg(q, bio, sglist, sg):
     return nsegs, sg
 
 
-def blk_rq_map_sg(q, rq, sglist):
-    """Put a request's memory into the scatterlist `sglist`, with padding and drain if need be.
-
-    Returns the number of entries, no more than the request has segments.
-    """
-    sg = None
+def blk_rq_map_sg(q: request_queue, rq: request, sglist: list[scatterlist]) -> int:
+    """Put a request's memory into the scatterlist `sglist`. Returns the number of entries, at most its segments'."""
+    sg = NULL
     nsegs = 0
     if rq.rq_flags & RQF_SPECIAL_PAYLOAD:
         nsegs, sg = __blk_bvec_map_sg(rq.special_vec, sglist, sg)
@@ -263,34 +266,20 @@ def blk_rq_map_sg(q, rq, sglist):
         nsegs, sg = __blk_bvec_map_sg(bio_iovec(rq.bio), sglist, sg)
     elif rq.bio is not None:
         nsegs, sg = __blk_bios_map_sg(q, rq.bio, sglist, sg)
-    if rq.rq_flags & RQF_COPY_USER and rq._data_len & q.dma_pad_mask:
-        pad_len = (q.dma_pad_mask & ~rq._data_len) + 1
-        sg.length += pad_len
-        rq.extra_len += pad_len
-    if q.dma_drain_size and q.dma_drain_needed(rq):
-        drain = virt_to_page(q.dma_drain_buffer)
-        offset = q.dma_drain_buffer & (PAGE_SIZE - 1)
-        if op_is_write(req_op(rq)):
-            drain.write(offset, bytes(q.dma_drain_size))
-        sg_unmark_end(sg)
-        sg = sg_next(sg)
-        sg_set_page(sg, drain, q.dma_drain_size, offset)
-        nsegs += 1
-        rq.extra_len += q.dma_drain_size
     if sg is not None:
         sg_mark_end(sg)
     WARN_ON(nsegs > blk_rq_nr_phys_segments(rq), "a request has more segments than were counted")
     return nsegs
 
 
-def blk_rq_get_max_segments(rq):
+def blk_rq_get_max_segments(rq: request) -> int:
     """How many segments the request may grow to."""
     if req_op(rq) == REQ_OP_DISCARD:
         return queue_max_discard_segments(rq.q)
     return queue_max_segments(rq.q)
 
 
-def ll_new_hw_segment(req, bio, nr_phys_segs):
+def ll_new_hw_segment(req: request, bio: bio, nr_phys_segs: int) -> int:
     """Add a bio's segments to a request's, if it may have so many; return whether, as 1 or 0."""
     if req.nr_phys_segments + nr_phys_segs > blk_rq_get_max_segments(req):
         req_set_nomerge(req.q, req)
@@ -299,7 +288,7 @@ def ll_new_hw_segment(req, bio, nr_phys_segs):
     return 1
 
 
-def ll_back_merge_fn(req, bio, nr_segs):
+def ll_back_merge_fn(req: request, bio: bio, nr_segs: int) -> int:
     """Whether the limits let a bio be appended; its segments are counted then."""
     if req_gap_back_merge(req, bio):
         return 0
@@ -309,7 +298,7 @@ def ll_back_merge_fn(req, bio, nr_segs):
     return ll_new_hw_segment(req, bio, nr_segs)
 
 
-def ll_front_merge_fn(req, bio, nr_segs):
+def ll_front_merge_fn(req: request, bio: bio, nr_segs: int) -> int:
     """Whether the limits let a bio be put in front; its segments are counted then."""
     if req_gap_front_merge(req, bio):
         return 0
@@ -319,7 +308,7 @@ def ll_front_merge_fn(req, bio, nr_segs):
     return ll_new_hw_segment(req, bio, nr_segs)
 
 
-def req_attempt_discard_merge(q, req, next):
+def req_attempt_discard_merge(q: request_queue, req: request, next: request) -> bool:
     """Whether a discard may take over another's ranges; they are counted then."""
     segments = blk_rq_nr_discard_segments(req)
     if (segments >= queue_max_discard_segments(q)
@@ -330,7 +319,7 @@ def req_attempt_discard_merge(q, req, next):
     return True
 
 
-def ll_merge_requests_fn(q, req, next):
+def ll_merge_requests_fn(q: request_queue, req: request, next: request) -> int:
     """Whether the limits let one request swallow the next; its segments are counted then."""
     if req_gap_back_merge(req, next.bio):
         return 0
@@ -343,18 +332,18 @@ def ll_merge_requests_fn(q, req, next):
     return 1
 
 
-def blk_rq_set_mixed_merge(rq):
+def blk_rq_set_mixed_merge(rq: request) -> None:
     """Let each bio of a request keep how it is to fail, as the request will have bios that differ in that."""
     failfast = rq.cmd_flags & REQ_FAILFAST_MASK
     if rq.rq_flags & RQF_MIXED_MERGE:
         return
-    for bio in bios_of(rq):
-        WARN_ON_ONCE(bio.bi_opf & REQ_FAILFAST_MASK and bio.bi_opf & REQ_FAILFAST_MASK != failfast)
-        bio.bi_opf |= failfast
+    for each in bios_of(rq):
+        WARN_ON_ONCE(each.bi_opf & REQ_FAILFAST_MASK and each.bi_opf & REQ_FAILFAST_MASK != failfast)
+        each.bi_opf |= failfast
     rq.rq_flags |= RQF_MIXED_MERGE
 
 
-def blk_account_io_merge(req):
+def blk_account_io_merge(req: request) -> None:
     """A request that went into another is no longer in flight."""
     if blk_do_io_stat(req):
         part_stat_lock()
@@ -363,12 +352,12 @@ def blk_account_io_merge(req):
         part_stat_unlock()
 
 
-def blk_discard_mergable(req):
+def blk_discard_mergable(req: request) -> bool:
     """Whether it is a discard for a device that takes several ranges in one."""
     return req_op(req) == REQ_OP_DISCARD and queue_max_discard_segments(req.q) > 1
 
 
-def blk_try_req_merge(req, next):
+def blk_try_req_merge(req: request, next: request) -> int:
     """How a request can be joined to another by where they lie: an ELEVATOR_* constant."""
     if blk_discard_mergable(req):
         return ELEVATOR_DISCARD_MERGE
@@ -377,25 +366,23 @@ def blk_try_req_merge(req, next):
     return ELEVATOR_NO_MERGE
 
 
-def attempt_merge(q, req, next):
+def attempt_merge(q: request_queue, req: request, next: request) -> request:
     """Move the bios of `next` to the end of `req`. Returns `next`, now empty, to be freed; None where they differ."""
     if not rq_mergeable(req) or not rq_mergeable(next):
-        return None
+        return NULL
     if req_op(req) != req_op(next) or rq_data_dir(req) != rq_data_dir(next) or req.rq_disk is not next.rq_disk:
-        return None
-    if req_op(req) == REQ_OP_WRITE_SAME and not blk_write_same_mergeable(req.bio, next.bio):
-        return None
+        return NULL
     if req.write_hint != next.write_hint or req.ioprio != next.ioprio:
-        return None
+        return NULL
     kind = blk_try_req_merge(req, next)
     if kind == ELEVATOR_DISCARD_MERGE:
         if not req_attempt_discard_merge(q, req, next):
-            return None
+            return NULL
     elif kind == ELEVATOR_BACK_MERGE:
         if not ll_merge_requests_fn(q, req, next):
-            return None
+            return NULL
     else:
-        return None
+        return NULL
     if ((req.rq_flags | next.rq_flags) & RQF_MIXED_MERGE
             or req.cmd_flags & REQ_FAILFAST_MASK != next.cmd_flags & REQ_FAILFAST_MASK):
         blk_rq_set_mixed_merge(req)
@@ -407,23 +394,23 @@ def attempt_merge(q, req, next):
     if not blk_discard_mergable(req):
         elevator.elv_merge_requests(q, req, next)
     blk_account_io_merge(next)
-    next.bio = None
+    next.bio = NULL
     return next
 
 
-def attempt_back_merge(q, rq):
+def attempt_back_merge(q: request_queue, rq: request) -> request:
     """Merge the request that the scheduler has after this one into it. Returns that one, to be freed, or None."""
     next = elevator.elv_latter_request(q, rq)
-    return attempt_merge(q, rq, next) if next is not None else None
+    return attempt_merge(q, rq, next) if next is not None else NULL
 
 
-def attempt_front_merge(q, rq):
+def attempt_front_merge(q: request_queue, rq: request) -> request:
     """Merge this request into the one before it. Returns this one, to be freed, or None."""
     prev = elevator.elv_former_request(q, rq)
-    return attempt_merge(q, prev, rq) if prev is not None else None
+    return attempt_merge(q, prev, rq) if prev is not None else NULL
 
 
-def blk_attempt_req_merge(q, rq, next):
+def blk_attempt_req_merge(q: request_queue, rq: request, next: request) -> int:
     """Merge `next` into `rq` and free it; return whether, as 1 or 0."""
     free = attempt_merge(q, rq, next)
     if free is None:
@@ -432,18 +419,16 @@ def blk_attempt_req_merge(q, rq, next):
     return 1
 
 
-def blk_rq_merge_ok(rq, bio):
+def blk_rq_merge_ok(rq: request, bio: bio) -> bool:
     """Whether a bio is of a request's kind, so that it could be part of it."""
     if not rq_mergeable(rq) or not bio_mergeable(bio):
         return False
     if req_op(rq) != bio_op(bio) or bio_data_dir(bio) != rq_data_dir(rq) or rq.rq_disk is not bio.bi_disk:
         return False
-    if req_op(rq) == REQ_OP_WRITE_SAME and not blk_write_same_mergeable(rq.bio, bio):
-        return False
     return rq.write_hint == bio.bi_write_hint and rq.ioprio == bio_prio(bio)
 
 
-def blk_try_merge(rq, bio):
+def blk_try_merge(rq: request, bio: bio) -> int:
     """How a bio can be joined to a request by where it lies: an ELEVATOR_* constant."""
     if blk_discard_mergable(rq):
         return ELEVATOR_DISCARD_MERGE

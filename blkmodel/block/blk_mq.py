@@ -5,6 +5,8 @@ in its CPU's software queue, in the scheduler, or on the hardware queue's dispat
 blk_mq_dispatch_rq_list() sends it. Left out: what polling counts, the throttling hooks of rq-qos, debugfs.
 """
 
+from typing import Any
+
 from blkmodel.block import (
     bio as block_bio, blk_core, blk_flush, blk_merge, blk_mq_cpumap, blk_mq_sched, blk_mq_sysfs, blk_mq_tag,
     blk_settings, blk_softirq, blk_stat, blk_timeout, elevator)
@@ -17,27 +19,31 @@ from blkmodel.block.blk_mq_sched_h import (
     blk_mq_sched_bio_merge, blk_mq_sched_completed_request, blk_mq_sched_has_work, blk_mq_sched_needs_restart,
     blk_mq_sched_requeue_request)
 from blkmodel.block.blk_mq_tag_h import (
-    BLK_MQ_TAG_FAIL, BLK_MQ_TAG_MIN, blk_mq_tag_busy, blk_mq_tag_idle, blk_mq_tag_is_reserved, bt_wait_ptr)
-from blkmodel.block.blk_stat_h import blk_stat_activate_msecs, blk_stat_is_active
+    BLK_MQ_TAG_FAIL, BLK_MQ_TAG_MIN, blk_mq_tag_busy, blk_mq_tag_idle, blk_mq_tag_is_reserved, blk_mq_tags, bt_wait_ptr)
+from blkmodel.block.blk_stat_h import blk_stat_activate_msecs, blk_stat_callback, blk_stat_is_active
 from blkmodel.include.linux.blk_mq import (
     BLK_EH_DONE, BLK_EH_RESET_TIMER, BLK_MQ_CPU_WORK_BATCH, BLK_MQ_F_BLOCKING, BLK_MQ_F_TAG_SHARED,
     BLK_MQ_FLAG_TO_ALLOC_POLICY, BLK_MQ_MAX_DEPTH, BLK_MQ_POLL_CLASSIC, BLK_MQ_REQ_INTERNAL, BLK_MQ_REQ_NOWAIT,
     BLK_MQ_REQ_PREEMPT, BLK_MQ_REQ_RESERVED, BLK_MQ_S_STOPPED, HCTX_MAX_TYPES, HCTX_TYPE_DEFAULT, HCTX_TYPE_POLL,
-    blk_mq_hw_ctx, blk_mq_queue_data, blk_mq_queue_map, blk_qc_t_is_internal, blk_qc_t_to_queue_num, blk_qc_t_to_tag,
+    blk_mq_hw_ctx, blk_mq_queue_data, blk_mq_tag_set, blk_qc_t_is_internal, blk_qc_t_to_queue_num, blk_qc_t_to_tag,
     queue_for_each_hw_ctx, request_to_qc_t)
 from blkmodel.include.linux.blk_types import (
     BLK_QC_T_NONE, BLK_STS_AGAIN, BLK_STS_DEV_RESOURCE, BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE, REQ_FAILFAST_MASK,
-    REQ_HIPRI, REQ_NOWAIT, REQ_RAHEAD, blk_rq_stat, op_is_flush, op_is_sync)
+    REQ_HIPRI, REQ_NOWAIT, REQ_RAHEAD, bio, blk_rq_stat, op_is_flush, op_is_sync)
 from blkmodel.include.linux.blkdev import (
     BLK_MAX_REQUEST_COUNT, BLK_MQ_POLL_STATS_BKTS, BLK_PLUG_FLUSH_SIZE, MQ_RQ_COMPLETE, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT,
     QUEUE_FLAG_IO_STAT, QUEUE_FLAG_MQ_DEFAULT, QUEUE_FLAG_POLL, QUEUE_FLAG_POLL_STATS, QUEUE_FLAG_QUIESCED,
     QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_SAME_FORCE, QUEUE_FLAG_STATS, RQF_DONTPREP, RQF_ELVPRIV, RQF_IO_STAT,
-    RQF_MQ_INFLIGHT, RQF_MQ_POLL_SLEPT, RQF_PREEMPT, RQF_SOFTBARRIER, RQF_STATS, RQF_TIMED_OUT, blk_queue_nomerges,
-    blk_queue_nonrot, blk_queue_quiesced, blk_rq_sectors, blk_rq_stats_sectors, queue_is_mq, request, rq_data_dir,
-    test_bit)
+    RQF_MQ_INFLIGHT, RQF_MQ_POLL_SLEPT, RQF_PREEMPT, RQF_SOFTBARRIER, RQF_STATS, RQF_TIMED_OUT, blk_plug,
+    blk_queue_nomerges, blk_queue_nonrot, blk_queue_quiesced, blk_rq_sectors, blk_rq_stats_sectors, queue_is_mq,
+    request, request_queue, rq_data_dir, test_bit)
+from blkmodel.include.linux.elevator import elevator_type
+from blkmodel.include.linux.genhd import hd_struct
 from blkmodel.include.linux.sbitmap import (
-    __sbitmap_for_each_set, sbitmap_clear_bit, sbitmap_for_each_set, sbitmap_free, sbitmap_set_bit, sbitmap_test_bit)
+    __sbitmap_for_each_set, sbitmap as sbitmap_struct, sbitmap_clear_bit, sbitmap_for_each_set, sbitmap_free,
+    sbitmap_set_bit, sbitmap_test_bit)
 from blkmodel.lib import sbitmap
+from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.crash_dump import is_kdump_kernel
 from blkmodel.services.base.err import ERR_PTR, IS_ERR
@@ -75,11 +81,16 @@ from blkmodel.services.tasks.srcu import (
 from blkmodel.services.tasks.timer import mod_timer
 from blkmodel.services.tasks.wait import (
     WQ_FLAG_EXCLUSIVE, __add_wait_queue, init_waitqueue_func_entry, io_schedule, wait_event, wait_event_timeout,
-    wake_up_all)
-from blkmodel.services.tasks.workqueue import INIT_DELAYED_WORK, INIT_WORK, WORK_CPU_UNBOUND, cancel_delayed_work
+    wait_queue_entry, wake_up_all)
+from blkmodel.services.tasks.workqueue import (
+    INIT_DELAYED_WORK, INIT_WORK, WORK_CPU_UNBOUND, cancel_delayed_work, work_struct)
 from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE, place
-from blkmodel.sim.structure import Struct, sizeof, struct
+from blkmodel.sim.structure import NULL, Struct, sizeof, struct
+
+OMITTED = no_chapter("""
+    blk_mq_can_queue blk_mq_init_sq_queue blk_mq_queue_stopped blk_mq_rq_cpu blk_mq_start_hw_queue
+    blk_mq_start_hw_queues""")
 
 BLK_MQ_DISPATCH_BUSY_EWMA_WEIGHT, BLK_MQ_DISPATCH_BUSY_EWMA_FACTOR = 8, 4
 BLK_MQ_RESOURCE_DELAY = 3  # milliseconds
@@ -92,15 +103,15 @@ class blk_mq_qe_pair(Struct):
     """Which scheduler a queue had, while its hardware queues change and it has none."""
 
     SIZE = 32
-    node: object = None
-    q: object = None
-    type: object = None
+    node: Any = NULL
+    q: request_queue = NULL
+    type: elevator_type = NULL
 
 
 # ---------------------------------------------------------------- what waits in a hardware queue
 
 
-def blk_mq_poll_stats_bkt(rq):
+def blk_mq_poll_stats_bkt(rq: request) -> int:
     """The kind of request for statistics: by direction, and length in powers of two sectors; -1 for an empty one."""
     ddir = rq_data_dir(rq)
     bucket = ddir + 2 * ilog2(blk_rq_stats_sectors(rq))
@@ -111,25 +122,25 @@ def blk_mq_poll_stats_bkt(rq):
     return bucket
 
 
-def blk_mq_hctx_has_pending(hctx):
+def blk_mq_hctx_has_pending(hctx: blk_mq_hw_ctx) -> bool:
     """Whether anything waits to be dispatched: on its list, in a software queue, in the scheduler."""
     return (not list_empty(hctx.dispatch) or sbitmap.sbitmap_any_bit_set(hctx.ctx_map)
             or blk_mq_sched_has_work(hctx))
 
 
-def blk_mq_hctx_mark_pending(hctx, ctx):
+def blk_mq_hctx_mark_pending(hctx: blk_mq_hw_ctx, ctx: blk_mq_ctx) -> None:
     """Note that a software queue has requests for this hardware queue."""
     bit = ctx.index_hw[hctx.type]
     if not sbitmap_test_bit(hctx.ctx_map, bit):
         sbitmap_set_bit(hctx.ctx_map, bit)
 
 
-def blk_mq_hctx_clear_pending(hctx, ctx):
-    """Note that it has none."""
+def blk_mq_hctx_clear_pending(hctx: blk_mq_hw_ctx, ctx: blk_mq_ctx) -> None:
+    """Note that a software queue has no more requests for this hardware queue."""
     sbitmap_clear_bit(hctx.ctx_map, ctx.index_hw[hctx.type])
 
 
-def blk_mq_check_inflight(hctx, rq, priv, reserved):
+def blk_mq_check_inflight(hctx: blk_mq_hw_ctx, rq: request, priv: tuple[hd_struct, list[int]], reserved: bool) -> bool:
     """Count, in priv = (part, inflight), a request to that partition."""
     part, inflight = priv
     if rq.part is part:
@@ -137,22 +148,23 @@ def blk_mq_check_inflight(hctx, rq, priv, reserved):
     return True
 
 
-def blk_mq_in_flight(q, part):
+def blk_mq_in_flight(q: request_queue, part: hd_struct) -> int:
     """How many requests to a partition have a driver tag."""
     inflight = [0, 0]
     blk_mq_tag.blk_mq_queue_tag_busy_iter(q, blk_mq_check_inflight, (part, inflight))
     return inflight[0]
 
 
-def blk_mq_check_inflight_rw(hctx, rq, priv, reserved):
-    """The same, reads and writes apart."""
+def blk_mq_check_inflight_rw(hctx: blk_mq_hw_ctx, rq: request, priv: tuple[hd_struct, list[int]],
+                             reserved: bool) -> bool:
+    """Count, in priv = (part, [reads, writes]), a request to that partition by its direction."""
     part, inflight = priv
     if rq.part is part:
         inflight[rq_data_dir(rq)] += 1
     return True
 
 
-def blk_mq_in_flight_rw(q, part):
+def blk_mq_in_flight_rw(q: request_queue, part: hd_struct) -> list[int]:
     """How many reads and how many writes to a partition have a driver tag: [reads, writes]."""
     inflight = [0, 0]
     blk_mq_tag.blk_mq_queue_tag_busy_iter(q, blk_mq_check_inflight_rw, (part, inflight))
@@ -162,7 +174,7 @@ def blk_mq_in_flight_rw(q, part):
 # ---------------------------------------------------------------- freezing and quiescing
 
 
-def blk_freeze_queue_start(q):
+def blk_freeze_queue_start(q: request_queue) -> None:
     """Let nobody enter the queue any more. Freezes nest; each needs its unfreeze."""
     q.mq_freeze_depth += 1
     if q.mq_freeze_depth == 1:
@@ -171,28 +183,28 @@ def blk_freeze_queue_start(q):
             blk_mq_run_hw_queues(q, False)
 
 
-def blk_mq_freeze_queue_wait(q):
+def blk_mq_freeze_queue_wait(q: request_queue) -> None:
     """Sleep until nobody is in the queue: no request, no submitter."""
     wait_event(q.mq_freeze_wq, lambda: percpu_ref_is_zero(q.q_usage_counter), "a queue to drain")
 
 
-def blk_mq_freeze_queue_wait_timeout(q, timeout):
-    """The same for at most `timeout` jiffies; returns 0 where they pass first."""
+def blk_mq_freeze_queue_wait_timeout(q: request_queue, timeout: int) -> int:
+    """Sleep until nobody is in the queue, for at most `timeout` jiffies; returns 0 where they pass first."""
     return wait_event_timeout(q.mq_freeze_wq, lambda: percpu_ref_is_zero(q.q_usage_counter), timeout)
 
 
-def blk_freeze_queue(q):
+def blk_freeze_queue(q: request_queue) -> None:
     """Close the queue and wait until it is empty, so that anything about it may be changed."""
     blk_freeze_queue_start(q)
     blk_mq_freeze_queue_wait(q)
 
 
-def blk_mq_freeze_queue(q):
+def blk_mq_freeze_queue(q: request_queue) -> None:
     """blk_freeze_queue() by the name that pairs with blk_mq_unfreeze_queue()."""
     blk_freeze_queue(q)
 
 
-def blk_mq_unfreeze_queue(q):
+def blk_mq_unfreeze_queue(q: request_queue) -> None:
     """End one freeze; the last one lets those in who wait outside."""
     q.mq_freeze_depth -= 1
     WARN_ON_ONCE(q.mq_freeze_depth < 0, "a queue was unfrozen too often")
@@ -201,12 +213,12 @@ def blk_mq_unfreeze_queue(q):
         wake_up_all(q.mq_freeze_wq)
 
 
-def blk_mq_quiesce_queue_nowait(q):
+def blk_mq_quiesce_queue_nowait(q: request_queue) -> None:
     """Let no request be dispatched from now on; dispatches that are under way may go on."""
     blk_core.blk_queue_flag_set(QUEUE_FLAG_QUIESCED, q)
 
 
-def blk_mq_quiesce_queue(q):
+def blk_mq_quiesce_queue(q: request_queue) -> None:
     """Let no request be dispatched, and wait until no dispatch is under way. Completions go on."""
     blk_mq_quiesce_queue_nowait(q)
     rcu = False
@@ -219,33 +231,28 @@ def blk_mq_quiesce_queue(q):
         synchronize_rcu()
 
 
-def blk_mq_unquiesce_queue(q):
+def blk_mq_unquiesce_queue(q: request_queue) -> None:
     """Let requests be dispatched again, first those that came meanwhile."""
     blk_core.blk_queue_flag_clear(QUEUE_FLAG_QUIESCED, q)
     blk_mq_run_hw_queues(q, True)
 
 
-def blk_mq_wake_waiters(q):
+def blk_mq_wake_waiters(q: request_queue) -> None:
     """Wake everybody who waits for a tag, to see that the queue is dying."""
     for hctx in queue_for_each_hw_ctx(q):
         if blk_mq_hw_queue_mapped(hctx):
             blk_mq_tag.blk_mq_tag_wakeup_all(hctx.tags, True)
 
 
-def blk_mq_can_queue(hctx):
-    """Whether the hardware queue has a free tag."""
-    return blk_mq_tag.blk_mq_has_free_tags(hctx.tags)
-
-
 # ---------------------------------------------------------------- getting and freeing requests
 
 
-def blk_mq_need_time_stamp(rq):
+def blk_mq_need_time_stamp(rq: request) -> bool:
     """Whether anybody will ask how long the request took: statistics, or a scheduler."""
     return bool(rq.rq_flags & (RQF_IO_STAT | RQF_STATS)) or rq.q.elevator is not None
 
 
-def blk_mq_rq_ctx_init(data, tag, op, alloc_time_ns):
+def blk_mq_rq_ctx_init(data: blk_mq_alloc_data, tag: int, op: int, alloc_time_ns: int) -> request:
     """Make the request that belongs to a tag ready for an operation, and return it.
 
     With a scheduler the tag is the scheduler's; a driver tag comes when the request is dispatched.
@@ -274,25 +281,15 @@ def blk_mq_rq_ctx_init(data, tag, op, alloc_time_ns):
         rq_flags |= RQF_IO_STAT
     rq.rq_flags = rq_flags
     rq.cmd_flags = op
-    rq.queuelist = None
-    rq.hash = None
-    rq.rb_node = None
-    rq.rq_disk = None
-    rq.part = None
+    rq.queuelist = rq.hash = rq.rb_node = rq.rq_disk = rq.part = NULL
     rq.start_time_ns = ktime_get_ns() if blk_mq_need_time_stamp(rq) else 0
-    rq.io_start_time_ns = 0
-    rq.stats_sectors = 0
-    rq.nr_phys_segments = 0
-    rq.extra_len = 0
-    rq.deadline = 0
-    rq.timeout = 0
-    rq.end_io = None
-    rq.end_io_data = None
+    rq.io_start_time_ns = rq.stats_sectors = rq.nr_phys_segments = rq.extra_len = rq.deadline = rq.timeout = 0
+    rq.end_io = rq.end_io_data = NULL
     rq.ref = 1
     return rq
 
 
-def blk_mq_get_request(q, bio, data):
+def blk_mq_get_request(q: request_queue, bio: bio, data: blk_mq_alloc_data) -> request:
     """Get a request, and with it a reference to the queue, in which the caller already is.
 
     data says what for; its ctx and hctx are chosen here unless it has them. Sleeps until there is a tag.
@@ -323,41 +320,41 @@ def blk_mq_get_request(q, bio, data):
     tag = blk_mq_tag.blk_mq_get_tag(data)
     if tag == BLK_MQ_TAG_FAIL:
         if clear_ctx_on_error:
-            data.ctx = None
+            data.ctx = NULL
         blk_core.blk_queue_exit(q)
-        return None
+        return NULL
 
     rq = blk_mq_rq_ctx_init(data, tag, data.cmd_flags, 0)
     if e is not None and not op_is_flush(data.cmd_flags):
-        rq.elv = None
+        rq.elv = NULL
         if e.type.ops.prepare_request:
             e.type.ops.prepare_request(rq, bio)
             rq.rq_flags |= RQF_ELVPRIV
     return rq
 
 
-def blk_mq_alloc_request(q, op, flags):
+def blk_mq_alloc_request(q: request_queue, op: int, flags: int) -> request:
     """Get a request that no bio asked for, for the driver's own use. Returns it, or ERR_PTR(-errno)."""
     alloc_data = blk_mq_alloc_data(flags=flags, cmd_flags=op)
     ret = blk_core.blk_queue_enter(q, flags)
     if ret:
         return ERR_PTR(ret)
 
-    rq = blk_mq_get_request(q, None, alloc_data)
+    rq = blk_mq_get_request(q, NULL, alloc_data)
     blk_core.blk_queue_exit(q)
     if rq is None:
         return ERR_PTR(-EAGAIN)
 
     rq._data_len = 0
     rq._sector = -1
-    rq.bio = rq.biotail = None
+    rq.bio = rq.biotail = NULL
     return rq
 
 
-def blk_mq_alloc_request_hctx(q, op, flags, hctx_idx):
-    """The same from one hardware queue; never sleeps, since a sleeper could wake on another.
+def blk_mq_alloc_request_hctx(q: request_queue, op: int, flags: int, hctx_idx: int) -> request:
+    """Get a request that no bio asked for, from one hardware queue; never sleeps, since one could wake on another.
 
-    Returns ERR_PTR(-EXDEV) where no CPU uses that hardware queue.
+    Returns it, or ERR_PTR(-errno): -EXDEV where no CPU uses that hardware queue, -EAGAIN where no tag is free.
     """
     if WARN_ON_ONCE(not flags & BLK_MQ_REQ_NOWAIT):
         return ERR_PTR(-EINVAL)
@@ -375,18 +372,18 @@ def blk_mq_alloc_request_hctx(q, op, flags, hctx_idx):
     cpu = cpumask_first_and(alloc_data.hctx.cpumask, cpu_online_mask())
     alloc_data.ctx = __blk_mq_get_ctx(q, cpu)
 
-    rq = blk_mq_get_request(q, None, alloc_data)
+    rq = blk_mq_get_request(q, NULL, alloc_data)
     blk_core.blk_queue_exit(q)
     return ERR_PTR(-EAGAIN) if rq is None else rq
 
 
-def __blk_mq_free_request(rq):
+def __blk_mq_free_request(rq: request) -> None:
     """Give back the tags and the reference to the queue of a request that nobody uses any more."""
     q = rq.q
     ctx = rq.mq_ctx
     hctx = rq.mq_hctx
     sched_tag = rq.internal_tag
-    rq.mq_hctx = None
+    rq.mq_hctx = NULL
     if rq.tag != -1:
         blk_mq_tag.blk_mq_put_tag(hctx, hctx.tags, ctx, rq.tag)
     if sched_tag != -1:
@@ -395,7 +392,7 @@ def __blk_mq_free_request(rq):
     blk_core.blk_queue_exit(q)
 
 
-def blk_mq_free_request(rq):
+def blk_mq_free_request(rq: request) -> None:
     """Drop the owner's reference to a request. It is free unless the timeout handler looks at it just now."""
     if rq.rq_flags & RQF_ELVPRIV:
         e = rq.q.elevator
@@ -409,7 +406,7 @@ def blk_mq_free_request(rq):
         __blk_mq_free_request(rq)
 
 
-def __blk_mq_end_request(rq, error):
+def __blk_mq_end_request(rq: request, error: int) -> None:
     """End a request all of whose data is accounted for: through its end_io, or by freeing it."""
     now = ktime_get_ns() if blk_mq_need_time_stamp(rq) else 0
     if rq.rq_flags & RQF_STATS:
@@ -424,19 +421,19 @@ def __blk_mq_end_request(rq, error):
         blk_mq_free_request(rq)
 
 
-def blk_mq_end_request(rq, error):
+def blk_mq_end_request(rq: request, error: int) -> None:
     """End the whole of a request, and with it its bios, with a status."""
     BUG_ON(blk_core.blk_update_request(rq, error, rq._data_len), "a request has bytes left after its end")
     __blk_mq_end_request(rq, error)
 
 
-def __blk_mq_complete_request_remote(data):
+def __blk_mq_complete_request_remote(data: request) -> None:
     """On the CPU that submitted it, let the driver finish a request."""
     rq = data
     rq.q.mq_ops.complete(rq)
 
 
-def __blk_mq_complete_request(rq):
+def __blk_mq_complete_request(rq: request) -> None:
     """Let the driver finish a request on the right CPU: the one that submitted it, or one that shares its cache.
 
     A device with a single queue has a single interrupt, on one CPU: there, a softirq spares the interrupt.
@@ -463,7 +460,7 @@ def __blk_mq_complete_request(rq):
     put_cpu()
 
 
-def hctx_unlock(hctx, srcu_idx):
+def hctx_unlock(hctx: blk_mq_hw_ctx, srcu_idx: int) -> None:
     """End what hctx_lock() began."""
     if not hctx.flags & BLK_MQ_F_BLOCKING:
         rcu_read_unlock()
@@ -471,7 +468,7 @@ def hctx_unlock(hctx, srcu_idx):
         srcu_read_unlock(hctx.srcu, srcu_idx)
 
 
-def hctx_lock(hctx):
+def hctx_lock(hctx: blk_mq_hw_ctx) -> int:
     """Begin a dispatch, which quiescing waits for; one that may sleep where the driver may. Returns its index."""
     if not hctx.flags & BLK_MQ_F_BLOCKING:
         rcu_read_lock()
@@ -479,23 +476,23 @@ def hctx_lock(hctx):
     return srcu_read_lock(hctx.srcu)
 
 
-def blk_mq_complete_request(rq):
+def blk_mq_complete_request(rq: request) -> bool:
     """The driver's word that a request is done; its `complete` runs on the right CPU. Returns whether it will."""
     __blk_mq_complete_request(rq)
     return True
 
 
-def blk_mq_request_started(rq):
+def blk_mq_request_started(rq: request) -> int:
     """Whether the driver has the request, or had it and it is not freed yet."""
     return blk_mq_rq_state(rq) != MQ_RQ_IDLE
 
 
-def blk_mq_request_completed(rq):
+def blk_mq_request_completed(rq: request) -> int:
     """Whether the driver has said that the request is done."""
     return blk_mq_rq_state(rq) == MQ_RQ_COMPLETE
 
 
-def blk_mq_start_request(rq):
+def blk_mq_start_request(rq: request) -> None:
     """The driver's word that it takes the request: its time runs from here."""
     q = rq.q
     if test_bit(QUEUE_FLAG_STATS, q.queue_flags):
@@ -505,26 +502,20 @@ def blk_mq_start_request(rq):
     WARN_ON_ONCE(blk_mq_rq_state(rq) != MQ_RQ_IDLE, "a request was started twice")
     blk_timeout.blk_add_timer(rq)
     rq.state = MQ_RQ_IN_FLIGHT
-    if q.dma_drain_size and rq._data_len:
-        # Room for the drain; the limit on segments was lowered by one for it.
-        rq.nr_phys_segments += 1
 
 
 # ---------------------------------------------------------------- requeueing
 
 
-def __blk_mq_requeue_request(rq):
+def __blk_mq_requeue_request(rq: request) -> None:
     """Take a request back from the driver: it is as if it had not been started."""
-    q = rq.q
     blk_mq_put_driver_tag(rq)
     if blk_mq_request_started(rq):
         rq.state = MQ_RQ_IDLE
         rq.rq_flags &= ~RQF_TIMED_OUT
-        if q.dma_drain_size and rq._data_len:
-            rq.nr_phys_segments -= 1
 
 
-def blk_mq_requeue_request(rq, kick_requeue_list):
+def blk_mq_requeue_request(rq: request, kick_requeue_list: bool) -> None:
     """Put a request that the driver could not do back, to be inserted again, at once where the list is kicked."""
     __blk_mq_requeue_request(rq)
     blk_mq_sched_requeue_request(rq)
@@ -532,7 +523,7 @@ def blk_mq_requeue_request(rq, kick_requeue_list):
     blk_mq_add_to_requeue_list(rq, True, kick_requeue_list)
 
 
-def blk_mq_requeue_work(work):
+def blk_mq_requeue_work(work: work_struct) -> None:
     """Insert everything that was requeued, and dispatch it.
 
     A request that keeps what the driver prepared must not be merged, so it goes right to the dispatch list.
@@ -555,7 +546,7 @@ def blk_mq_requeue_work(work):
     blk_mq_run_hw_queues(q, False)
 
 
-def blk_mq_add_to_requeue_list(rq, at_head, kick_requeue_list):
+def blk_mq_add_to_requeue_list(rq: request, at_head: bool, kick_requeue_list: bool) -> None:
     """Put a request on its queue's requeue list. RQF_SOFTBARRIER says that it is to be inserted at the head."""
     q = rq.q
     BUG_ON(rq.rq_flags & RQF_SOFTBARRIER, "a request to be requeued has the soft barrier flag")
@@ -568,22 +559,22 @@ def blk_mq_add_to_requeue_list(rq, at_head, kick_requeue_list):
         blk_mq_kick_requeue_list(q)
 
 
-def blk_mq_kick_requeue_list(q):
+def blk_mq_kick_requeue_list(q: request_queue) -> None:
     """Let the requeue list be worked off now."""
     blk_core.kblockd_mod_delayed_work_on(WORK_CPU_UNBOUND, q.requeue_work, 0)
 
 
-def blk_mq_delay_kick_requeue_list(q, msecs):
-    """Let it be worked off after so many milliseconds."""
+def blk_mq_delay_kick_requeue_list(q: request_queue, msecs: int) -> None:
+    """Let the requeue list be worked off after so many milliseconds."""
     blk_core.kblockd_mod_delayed_work_on(WORK_CPU_UNBOUND, q.requeue_work, msecs_to_jiffies(msecs))
 
 
-def blk_mq_tag_to_rq(tags, tag):
+def blk_mq_tag_to_rq(tags: blk_mq_tags, tag: int) -> request:
     """The request that was last given a tag; None for a number that is no tag."""
-    return tags.rqs[tag] if tag < tags.nr_tags else None
+    return tags.rqs[tag] if tag < tags.nr_tags else NULL
 
 
-def blk_mq_rq_inflight(hctx, rq, priv, reserved):
+def blk_mq_rq_inflight(hctx: blk_mq_hw_ctx, rq: request, priv: list[bool], reserved: bool) -> bool:
     """Note in priv[0] that the queue has a started request, and look no further."""
     if blk_mq_request_started(rq) and rq.q is hctx.queue:
         priv[0] = True
@@ -591,7 +582,7 @@ def blk_mq_rq_inflight(hctx, rq, priv, reserved):
     return True
 
 
-def blk_mq_queue_inflight(q):
+def blk_mq_queue_inflight(q: request_queue) -> bool:
     """Whether the driver has any request of the queue."""
     busy = [False]
     blk_mq_tag.blk_mq_queue_tag_busy_iter(q, blk_mq_rq_inflight, busy)
@@ -601,7 +592,7 @@ def blk_mq_queue_inflight(q):
 # ---------------------------------------------------------------- timeouts
 
 
-def blk_mq_rq_timed_out(req, reserved):
+def blk_mq_rq_timed_out(req: request, reserved: bool) -> None:
     """Ask the driver about a request that takes too long; it may want more time."""
     req.rq_flags |= RQF_TIMED_OUT
     if req.q.mq_ops.timeout:
@@ -612,7 +603,7 @@ def blk_mq_rq_timed_out(req, reserved):
     blk_timeout.blk_add_timer(req)
 
 
-def blk_mq_req_expired(rq, next):
+def blk_mq_req_expired(rq: request, next: list[int]) -> bool:
     """Whether a request in flight is past its deadline; else next[0] becomes the earliest deadline (0: none)."""
     if blk_mq_rq_state(rq) != MQ_RQ_IN_FLIGHT:
         return False
@@ -626,7 +617,7 @@ def blk_mq_req_expired(rq, next):
     return False
 
 
-def blk_mq_check_expired(hctx, rq, priv, reserved):
+def blk_mq_check_expired(hctx: blk_mq_hw_ctx, rq: request, priv: list[int], reserved: bool) -> bool:
     """Handle one request if it is late. A reference keeps it from being freed and used anew meanwhile."""
     next = priv
     if not blk_mq_req_expired(rq, next):
@@ -645,7 +636,7 @@ def blk_mq_check_expired(hctx, rq, priv, reserved):
     return True
 
 
-def blk_mq_timeout_work(work):
+def blk_mq_timeout_work(work: work_struct) -> None:
     """Look for late requests, and set the timer to the next deadline.
 
     With none in flight the queue has long been idle: its hardware queues give up their share of shared tags.
@@ -668,7 +659,7 @@ def blk_mq_timeout_work(work):
 # ---------------------------------------------------------------- dispatching
 
 
-def flush_busy_ctx(sb, bitnr, data):
+def flush_busy_ctx(sb: sbitmap_struct, bitnr: int, data: tuple[blk_mq_hw_ctx, list_head]) -> bool:
     """Move one software queue's requests to the list in data = (hctx, list)."""
     hctx, to = data
     ctx = hctx.ctxs[bitnr]
@@ -677,12 +668,12 @@ def flush_busy_ctx(sb, bitnr, data):
     return True
 
 
-def blk_mq_flush_busy_ctxs(hctx, to):
+def blk_mq_flush_busy_ctxs(hctx: blk_mq_hw_ctx, to: list_head) -> None:
     """Move the requests of all software queues that have any to a list."""
     sbitmap_for_each_set(hctx.ctx_map, flush_busy_ctx, (hctx, to))
 
 
-def dispatch_rq_from_ctx(sb, bitnr, data):
+def dispatch_rq_from_ctx(sb: sbitmap_struct, bitnr: int, data: list[Any]) -> bool:
     """Take the first request of one software queue, into data[1] (data[0] is the hctx); True where it had none."""
     hctx = data[0]
     waiting = hctx.ctxs[bitnr].rq_lists[hctx.type]
@@ -694,15 +685,15 @@ def dispatch_rq_from_ctx(sb, bitnr, data):
     return data[1] is None
 
 
-def blk_mq_dequeue_from_ctx(hctx, start):
+def blk_mq_dequeue_from_ctx(hctx: blk_mq_hw_ctx, start: blk_mq_ctx) -> request:
     """Take one request from the first software queue that has any, from `start` on and round; None for none."""
     off = start.index_hw[hctx.type] if start is not None else 0
-    data = [hctx, None]
+    data = [hctx, NULL]
     __sbitmap_for_each_set(hctx.ctx_map, off, dispatch_rq_from_ctx, data)
     return data[1]
 
 
-def blk_mq_get_driver_tag(rq):
+def blk_mq_get_driver_tag(rq: request) -> bool:
     """Make sure that a request has a driver tag; without a scheduler it has had one from the start.
 
     Never sleeps. Returns whether it has one now.
@@ -724,7 +715,7 @@ def blk_mq_get_driver_tag(rq):
     return True
 
 
-def blk_mq_dispatch_wake(wait):
+def blk_mq_dispatch_wake(wait: wait_queue_entry) -> int:
     """Run a hardware queue that waited for a shared tag; it waits no longer. (It is the waiter's `private`.)"""
     hctx = wait.private
     if wait.entry is not None:
@@ -734,7 +725,7 @@ def blk_mq_dispatch_wake(wait):
     return 1
 
 
-def blk_mq_mark_tag_wait(hctx, rq):
+def blk_mq_mark_tag_wait(hctx: blk_mq_hw_ctx, rq: request) -> bool:
     """Arrange that the hardware queue is run when a tag is freed, and try for a tag once more.
 
     Where tags are shared the freed one may be another queue's, so the hardware queue waits for it like a task;
@@ -759,7 +750,7 @@ def blk_mq_mark_tag_wait(hctx, rq):
     return True
 
 
-def blk_mq_update_dispatch_busy(hctx, busy):
+def blk_mq_update_dispatch_busy(hctx: blk_mq_hw_ctx, busy: bool) -> None:
     """Keep a running average of how often the driver was busy: 16 per refusal, each older one counting 7/8."""
     if hctx.queue.elevator is not None:
         return
@@ -772,7 +763,7 @@ def blk_mq_update_dispatch_busy(hctx, busy):
     hctx.dispatch_busy = ewma // BLK_MQ_DISPATCH_BUSY_EWMA_WEIGHT
 
 
-def blk_mq_handle_dev_resource(rq, waiting):
+def blk_mq_handle_dev_resource(rq: request, waiting: list_head) -> None:
     """Put a request that the driver refused back in front, and give back the tag that the next one got early."""
     following = list_first_entry_or_null(waiting)
     if following is not None:
@@ -781,7 +772,7 @@ def blk_mq_handle_dev_resource(rq, waiting):
     __blk_mq_requeue_request(rq)
 
 
-def blk_mq_dispatch_rq_list(q, waiting, got_budget):
+def blk_mq_dispatch_rq_list(q: request_queue, waiting: list_head, got_budget: bool) -> bool:
     """Send a list of requests to the driver, one by one, as long as it takes them.
 
     What is left goes to the hardware queue's dispatch list, and something is arranged to run that queue again.
@@ -849,7 +840,7 @@ def blk_mq_dispatch_rq_list(q, waiting, got_budget):
     return queued + errors != 0
 
 
-def __blk_mq_run_hw_queue(hctx):
+def __blk_mq_run_hw_queue(hctx: blk_mq_hw_ctx) -> None:
     """Dispatch what waits in a hardware queue, on a CPU that is mapped to it."""
     cpu = raw_smp_processor_id()
     if not cpumask_test_cpu(cpu, hctx.cpumask) and cpu_online(hctx.next_cpu):
@@ -860,7 +851,7 @@ def __blk_mq_run_hw_queue(hctx):
     hctx_unlock(hctx, srcu_idx)
 
 
-def blk_mq_first_mapped_cpu(hctx):
+def blk_mq_first_mapped_cpu(hctx: blk_mq_hw_ctx) -> int:
     """The first CPU mapped to a hardware queue that is online; the first at all where none is."""
     cpu = cpumask_first_and(hctx.cpumask, cpu_online_mask())
     if cpu >= nr_cpu_ids():
@@ -868,7 +859,7 @@ def blk_mq_first_mapped_cpu(hctx):
     return cpu
 
 
-def blk_mq_hctx_next_cpu(hctx):
+def blk_mq_hctx_next_cpu(hctx: blk_mq_hw_ctx) -> int:
     """The CPU on which to run a hardware queue next: each of its CPUs in turn, BLK_MQ_CPU_WORK_BATCH times.
 
     Any CPU will do for a single queue, and when all of the queue's are offline.
@@ -897,7 +888,7 @@ def blk_mq_hctx_next_cpu(hctx):
     return WORK_CPU_UNBOUND
 
 
-def __blk_mq_delay_run_hw_queue(hctx, async_, msecs):
+def __blk_mq_delay_run_hw_queue(hctx: blk_mq_hw_ctx, async_: bool, msecs: int) -> None:
     """Run a hardware queue here and now if that is allowed and the CPU is one of its own; else through kblockd."""
     if blk_mq_hctx_stopped(hctx):
         return
@@ -911,12 +902,12 @@ def __blk_mq_delay_run_hw_queue(hctx, async_, msecs):
     blk_core.kblockd_mod_delayed_work_on(blk_mq_hctx_next_cpu(hctx), hctx.run_work, msecs_to_jiffies(msecs))
 
 
-def blk_mq_delay_run_hw_queue(hctx, msecs):
+def blk_mq_delay_run_hw_queue(hctx: blk_mq_hw_ctx, msecs: int) -> None:
     """Run a hardware queue after so many milliseconds."""
     __blk_mq_delay_run_hw_queue(hctx, True, msecs)
 
 
-def blk_mq_run_hw_queue(hctx, async_):
+def blk_mq_run_hw_queue(hctx: blk_mq_hw_ctx, async_: bool) -> bool:
     """Run a hardware queue if anything waits in it and it is not quiesced; return whether that was so."""
     srcu_idx = hctx_lock(hctx)
     need_run = not blk_queue_quiesced(hctx.queue) and blk_mq_hctx_has_pending(hctx)
@@ -927,7 +918,7 @@ def blk_mq_run_hw_queue(hctx, async_):
     return False
 
 
-def blk_mq_run_hw_queues(q, async_):
+def blk_mq_run_hw_queues(q: request_queue, async_: bool) -> None:
     """Run all hardware queues of a queue that are not stopped."""
     for hctx in queue_for_each_hw_ctx(q):
         if blk_mq_hctx_stopped(hctx):
@@ -935,50 +926,33 @@ def blk_mq_run_hw_queues(q, async_):
         blk_mq_run_hw_queue(hctx, async_)
 
 
-def blk_mq_queue_stopped(q):
-    """Whether a driver has stopped any of the hardware queues."""
-    return any(blk_mq_hctx_stopped(hctx) for hctx in queue_for_each_hw_ctx(q))
-
-
-def blk_mq_stop_hw_queue(hctx):
+def blk_mq_stop_hw_queue(hctx: blk_mq_hw_ctx) -> None:
     """Let a hardware queue not be run until it is started; a dispatch under way is not waited for."""
     cancel_delayed_work(hctx.run_work)
     hctx.state |= 1 << BLK_MQ_S_STOPPED
 
 
-def blk_mq_stop_hw_queues(q):
-    """Stop all of them."""
+def blk_mq_stop_hw_queues(q: request_queue) -> None:
+    """Let none of a queue's hardware queues be run until it is started."""
     for hctx in queue_for_each_hw_ctx(q):
         blk_mq_stop_hw_queue(hctx)
 
 
-def blk_mq_start_hw_queue(hctx):
-    """Let a hardware queue be run again, and run it."""
-    hctx.state &= ~(1 << BLK_MQ_S_STOPPED)
-    blk_mq_run_hw_queue(hctx, False)
-
-
-def blk_mq_start_hw_queues(q):
-    """Start all of them."""
-    for hctx in queue_for_each_hw_ctx(q):
-        blk_mq_start_hw_queue(hctx)
-
-
-def blk_mq_start_stopped_hw_queue(hctx, async_):
-    """Start a hardware queue if it is stopped."""
+def blk_mq_start_stopped_hw_queue(hctx: blk_mq_hw_ctx, async_: bool) -> None:
+    """Let a hardware queue that is stopped be run again, and run it."""
     if not blk_mq_hctx_stopped(hctx):
         return
     hctx.state &= ~(1 << BLK_MQ_S_STOPPED)
     blk_mq_run_hw_queue(hctx, async_)
 
 
-def blk_mq_start_stopped_hw_queues(q, async_):
-    """Start all that are."""
+def blk_mq_start_stopped_hw_queues(q: request_queue, async_: bool) -> None:
+    """Let all hardware queues of a queue that are stopped be run again, and run them."""
     for hctx in queue_for_each_hw_ctx(q):
         blk_mq_start_stopped_hw_queue(hctx, async_)
 
 
-def blk_mq_run_work_fn(work):
+def blk_mq_run_work_fn(work: work_struct) -> None:
     """Run a hardware queue, in a worker."""
     hctx = work.data
     if blk_mq_hctx_stopped(hctx):
@@ -989,19 +963,19 @@ def blk_mq_run_work_fn(work):
 # ---------------------------------------------------------------- inserting
 
 
-def __blk_mq_insert_req_list(hctx, rq, at_head):
+def __blk_mq_insert_req_list(hctx: blk_mq_hw_ctx, rq: request, at_head: bool) -> None:
     """Put a request on its software queue's list."""
     insert = list_add if at_head else list_add_tail
     insert(rq, rq.mq_ctx.rq_lists[hctx.type], "queuelist")
 
 
-def __blk_mq_insert_request(hctx, rq, at_head):
+def __blk_mq_insert_request(hctx: blk_mq_hw_ctx, rq: request, at_head: bool) -> None:
     """Put a request on its software queue, and let the hardware queue know."""
     __blk_mq_insert_req_list(hctx, rq, at_head)
     blk_mq_hctx_mark_pending(hctx, rq.mq_ctx)
 
 
-def blk_mq_request_bypass_insert(rq, at_head, run_queue):
+def blk_mq_request_bypass_insert(rq: request, at_head: bool, run_queue: bool) -> None:
     """Put a request right on the dispatch list, past software queue and scheduler."""
     hctx = rq.mq_hctx
     insert = list_add if at_head else list_add_tail
@@ -1010,7 +984,7 @@ def blk_mq_request_bypass_insert(rq, at_head, run_queue):
         blk_mq_run_hw_queue(hctx, False)
 
 
-def blk_mq_insert_requests(hctx, ctx, requests):
+def blk_mq_insert_requests(hctx: blk_mq_hw_ctx, ctx: blk_mq_ctx, requests: list_head) -> None:
     """Move a list of requests of one software queue to it."""
     for rq in requests:
         BUG_ON(rq.mq_ctx is not ctx, "a request goes to another software queue than its own")
@@ -1018,7 +992,7 @@ def blk_mq_insert_requests(hctx, ctx, requests):
     blk_mq_hctx_mark_pending(hctx, ctx)
 
 
-def plug_rq_cmp(priv, rqa, rqb):
+def plug_rq_cmp(priv: Any, rqa: request, rqb: request) -> int:
     """Order a plug's requests: by software queue, hardware queue (by where these lie in memory), and sector."""
     a = rqa.mq_ctx._addr, rqa.mq_hctx._addr
     b = rqb.mq_ctx._addr, rqb.mq_hctx._addr
@@ -1027,17 +1001,17 @@ def plug_rq_cmp(priv, rqa, rqb):
     return rqa._sector > rqb._sector
 
 
-def blk_mq_flush_plug_list(plug, from_schedule):
+def blk_mq_flush_plug_list(plug: blk_plug, from_schedule: bool) -> None:
     """Send off what a plug holds back: each run of requests of one software and hardware queue together."""
     requests = list_head()
     rq_list = list_head()
     list_splice_init(plug.mq_list, requests, "queuelist")
     if plug.rq_count > 2 and plug.multiple_queues:
-        list_sort(None, requests, plug_rq_cmp)
+        list_sort(NULL, requests, plug_rq_cmp)
     plug.rq_count = 0
 
-    this_hctx = None
-    this_ctx = None
+    this_hctx = NULL
+    this_ctx = NULL
     for rq in requests:
         list_del_init(rq, "queuelist")
         BUG_ON(rq.q is None, "a plugged request has no queue")
@@ -1051,7 +1025,7 @@ def blk_mq_flush_plug_list(plug, from_schedule):
         blk_mq_sched.blk_mq_sched_insert_requests(this_hctx, this_ctx, rq_list, from_schedule)
 
 
-def blk_mq_bio_to_request(rq, bio, nr_segs):
+def blk_mq_bio_to_request(rq: request, bio: bio, nr_segs: int) -> None:
     """Make a request carry a bio."""
     if bio.bi_opf & REQ_RAHEAD:
         rq.cmd_flags |= REQ_FAILFAST_MASK
@@ -1064,7 +1038,7 @@ def blk_mq_bio_to_request(rq, bio, nr_segs):
 # ---------------------------------------------------------------- issuing directly
 
 
-def __blk_mq_issue_directly(hctx, rq, last):
+def __blk_mq_issue_directly(hctx: blk_mq_hw_ctx, rq: request, last: bool) -> tuple[int, int]:
     """Give a request to the driver. Returns its status and what to poll for; refused, the request is as before."""
     new_cookie = request_to_qc_t(hctx, rq)
     ret = rq.q.mq_ops.queue_rq(hctx, blk_mq_queue_data(rq, last))
@@ -1079,7 +1053,7 @@ def __blk_mq_issue_directly(hctx, rq, last):
     return ret, BLK_QC_T_NONE
 
 
-def __blk_mq_try_issue_directly(hctx, rq, bypass_insert, last):
+def __blk_mq_try_issue_directly(hctx: blk_mq_hw_ctx, rq: request, bypass_insert: bool, last: bool) -> tuple[int, int]:
     """Give a request to the driver if that may be done now; else insert it, unless `bypass_insert`.
 
     With `bypass_insert` a request that can't be given is the caller's again (BLK_STS_RESOURCE); but where the queue is
@@ -1103,7 +1077,7 @@ def __blk_mq_try_issue_directly(hctx, rq, bypass_insert, last):
     return BLK_STS_OK, BLK_QC_T_NONE
 
 
-def blk_mq_try_issue_directly(hctx, rq, cookie):
+def blk_mq_try_issue_directly(hctx: blk_mq_hw_ctx, rq: request, cookie: int) -> int:
     """Give a request to the driver at once; what it refuses waits on the dispatch list, what fails is ended.
 
     Returns what to poll for: `cookie` unless the driver took the request or failed it.
@@ -1121,7 +1095,7 @@ def blk_mq_try_issue_directly(hctx, rq, cookie):
     return cookie
 
 
-def blk_mq_request_issue_directly(rq, last):
+def blk_mq_request_issue_directly(rq: request, last: bool) -> int:
     """Give a request to the driver past any scheduler; what can't be given stays the caller's. Returns a status."""
     hctx = rq.mq_hctx
     srcu_idx = hctx_lock(hctx)
@@ -1130,7 +1104,7 @@ def blk_mq_request_issue_directly(rq, last):
     return ret
 
 
-def blk_mq_try_issue_list_directly(hctx, requests):
+def blk_mq_try_issue_list_directly(hctx: blk_mq_hw_ctx, requests: list_head) -> None:
     """Give a list of requests to the driver until it refuses one, which goes to the dispatch list; the rest stay."""
     while not list_empty(requests):
         rq = list_first_entry(requests)
@@ -1145,7 +1119,7 @@ def blk_mq_try_issue_list_directly(hctx, requests):
         hctx.queue.mq_ops.commit_rqs(hctx)
 
 
-def blk_add_rq_to_plug(plug, rq):
+def blk_add_rq_to_plug(plug: blk_plug, rq: request) -> None:
     """Hold a request back in the task's plug."""
     list_add_tail(rq, plug.mq_list, "queuelist")
     plug.rq_count += 1
@@ -1154,7 +1128,7 @@ def blk_add_rq_to_plug(plug, rq):
             plug.multiple_queues = True
 
 
-def blk_mq_make_request(q, bio):
+def blk_mq_make_request(q: request_queue, bio: bio) -> int:
     """Take a bio: split it if it is too long, merge it with a request that waits, or get a request for it and send that
     on its way. The caller is in the queue.
 
@@ -1163,7 +1137,7 @@ def blk_mq_make_request(q, bio):
     Returns what the submitter may poll for, or BLK_QC_T_NONE.
     """
     is_flush_fua = op_is_flush(bio.bi_opf)
-    same_queue_rq = None
+    same_queue_rq = NULL
 
     bio, nr_segs = blk_merge.__blk_queue_split(q, bio)
     if not is_flush_fua and not blk_queue_nomerges(q):
@@ -1190,7 +1164,7 @@ def blk_mq_make_request(q, bio):
         blk_mq_run_hw_queue(data.hctx, True)
     elif plug is not None and (q.nr_hw_queues == 1 or q.mq_ops.commit_rqs or not blk_queue_nonrot(q)):
         request_count = plug.rq_count
-        last = list_last_entry(plug.mq_list) if request_count else None
+        last = list_last_entry(plug.mq_list) if request_count else NULL
         if request_count >= BLK_MAX_REQUEST_COUNT or (last is not None and last._data_len >= BLK_PLUG_FLUSH_SIZE):
             blk_core.blk_flush_plug_list(plug, False)
         blk_add_rq_to_plug(plug, rq)
@@ -1199,7 +1173,7 @@ def blk_mq_make_request(q, bio):
     elif plug is not None and not blk_queue_nomerges(q):
         # Getting the request may have slept, which empties the plug.
         if list_empty(plug.mq_list):
-            same_queue_rq = None
+            same_queue_rq = NULL
         if same_queue_rq is not None:
             list_del_init(same_queue_rq, "queuelist")
             plug.rq_count -= 1
@@ -1217,7 +1191,7 @@ def blk_mq_make_request(q, bio):
 # ---------------------------------------------------------------- requests and their memory
 
 
-def blk_mq_free_rqs(set, tags, hctx_idx):
+def blk_mq_free_rqs(set: blk_mq_tag_set, tags: blk_mq_tags, hctx_idx: int) -> None:
     """Free all requests of a hardware queue, after the driver has undone its part of each."""
     if tags.rqs is not None and set.ops.exit_request:
         for i in range(tags.nr_tags):
@@ -1225,23 +1199,23 @@ def blk_mq_free_rqs(set, tags, hctx_idx):
             if rq is None:
                 continue
             set.ops.exit_request(set, rq, hctx_idx)
-            tags.static_rqs[i] = None
+            tags.static_rqs[i] = NULL
     while not list_empty(tags.page_list):
         page = list_first_entry(tags.page_list)
         list_del_init(page, "lru")
         __free_pages(page, page.private)
 
 
-def blk_mq_free_rq_map(tags):
+def blk_mq_free_rq_map(tags: blk_mq_tags) -> None:
     """Free the tags of a hardware queue and the arrays of its requests; the requests are gone already."""
     kfree(tags.rqs)
-    tags.rqs = None
+    tags.rqs = NULL
     kfree(tags.static_rqs)
-    tags.static_rqs = None
+    tags.static_rqs = NULL
     blk_mq_tag.blk_mq_free_tags(tags)
 
 
-def blk_mq_alloc_rq_map(set, hctx_idx, nr_tags, reserved_tags):
+def blk_mq_alloc_rq_map(set: blk_mq_tag_set, hctx_idx: int, nr_tags: int, reserved_tags: int) -> blk_mq_tags:
     """Allocate the tags of one hardware queue, and the two arrays that will hold its requests.
 
     The memory is on the node of the CPUs that use the queue. The requests come later, in blk_mq_alloc_rqs().
@@ -1252,26 +1226,24 @@ def blk_mq_alloc_rq_map(set, hctx_idx, nr_tags, reserved_tags):
         node = set.numa_node
     tags = blk_mq_tag.blk_mq_init_tags(nr_tags, reserved_tags, node, BLK_MQ_FLAG_TO_ALLOC_POLICY(set.flags))
     if tags is None:
-        return None
+        return NULL
     gfp = GFP_NOIO | __GFP_NOWARN | __GFP_NORETRY
     tags.rqs = kcalloc_node(nr_tags, "pointer", gfp, node)
-    if tags.rqs is None:
-        blk_mq_tag.blk_mq_free_tags(tags)
-        return None
-    tags.static_rqs = kcalloc_node(nr_tags, "pointer", gfp, node)
-    if tags.static_rqs is None:
+    if tags.rqs is not None:
+        tags.static_rqs = kcalloc_node(nr_tags, "pointer", gfp, node)
+        if tags.static_rqs is not None:
+            return tags
         kfree(tags.rqs)
-        blk_mq_tag.blk_mq_free_tags(tags)
-        return None
-    return tags
+    blk_mq_tag.blk_mq_free_tags(tags)
+    return NULL
 
 
-def order_to_size(order):
+def order_to_size(order: int) -> int:
     """Bytes in 2**order pages."""
     return PAGE_SIZE << order
 
 
-def blk_mq_init_request(set, rq, hctx_idx, node):
+def blk_mq_init_request(set: blk_mq_tag_set, rq: request, hctx_idx: int, node: int) -> int:
     """Let the driver prepare its part of a new request. Returns 0 or the driver's error."""
     if set.ops.init_request:
         ret = set.ops.init_request(set, rq, hctx_idx, node)
@@ -1281,7 +1253,7 @@ def blk_mq_init_request(set, rq, hctx_idx, node):
     return 0
 
 
-def blk_mq_alloc_rqs(set, tags, hctx_idx, depth):
+def blk_mq_alloc_rqs(set: blk_mq_tag_set, tags: blk_mq_tags, hctx_idx: int, depth: int) -> int:
     """Allocate the requests of a hardware queue, in runs of at most 16 pages.
 
     A request with the driver's data behind it is rounded up to whole cache lines; none crosses from one run into
@@ -1321,7 +1293,7 @@ def blk_mq_alloc_rqs(set, tags, hctx_idx, depth):
         for _ in range(to_do):
             rq = static_rqs[i] = place(request, p)
             if blk_mq_init_request(set, rq, hctx_idx, node):
-                static_rqs[i] = None
+                static_rqs[i] = NULL
                 blk_mq_free_rqs(set, tags, hctx_idx)
                 return -ENOMEM
             p += rq_size
@@ -1332,7 +1304,7 @@ def blk_mq_alloc_rqs(set, tags, hctx_idx, depth):
 # ---------------------------------------------------------------- hardware and software queues
 
 
-def blk_mq_hctx_notify_dead(cpu, node):
+def blk_mq_hctx_notify_dead(cpu: int, node: blk_mq_hw_ctx) -> int:
     """A CPU is gone: what waits in its software queue moves to the hardware queue's dispatch list, which is run.
 
     Called for every hardware queue (in C, `node` is a member of it).
@@ -1350,12 +1322,12 @@ def blk_mq_hctx_notify_dead(cpu, node):
     return 0
 
 
-def blk_mq_remove_cpuhp(hctx):
+def blk_mq_remove_cpuhp(hctx: blk_mq_hw_ctx) -> None:
     """Tell a hardware queue no more about CPUs that go."""
     cpuhp_state_remove_instance_nocalls(CPUHP_BLK_MQ_DEAD, hctx, "cpuhp_dead")
 
 
-def blk_mq_exit_hctx(q, set, hctx, hctx_idx):
+def blk_mq_exit_hctx(q: request_queue, set: blk_mq_tag_set, hctx: blk_mq_hw_ctx, hctx_idx: int) -> None:
     """Put a hardware queue out of use. It is freed with the request queue, or used anew before."""
     if blk_mq_hw_queue_mapped(hctx):
         blk_mq_tag_idle(hctx)
@@ -1367,7 +1339,7 @@ def blk_mq_exit_hctx(q, set, hctx, hctx_idx):
     list_add(hctx, q.unused_hctx_list, "hctx_list")
 
 
-def blk_mq_exit_hw_queues(q, set, nr_queue):
+def blk_mq_exit_hw_queues(q: request_queue, set: blk_mq_tag_set, nr_queue: int) -> None:
     """Put the first nr_queue hardware queues out of use."""
     for i, hctx in enumerate(queue_for_each_hw_ctx(q)):
         if i == nr_queue:
@@ -1375,7 +1347,7 @@ def blk_mq_exit_hw_queues(q, set, nr_queue):
         blk_mq_exit_hctx(q, set, hctx, i)
 
 
-def blk_mq_hw_ctx_size(tag_set):
+def blk_mq_hw_ctx_size(tag_set: blk_mq_tag_set) -> int:
     """Bytes of a hardware queue: with room for its own RCU where the driver may sleep."""
     hw_ctx_size = sizeof(blk_mq_hw_ctx)
     if tag_set.flags & BLK_MQ_F_BLOCKING:
@@ -1383,7 +1355,7 @@ def blk_mq_hw_ctx_size(tag_set):
     return hw_ctx_size
 
 
-def blk_mq_init_hctx(q, set, hctx, hctx_idx):
+def blk_mq_init_hctx(q: request_queue, set: blk_mq_tag_set, hctx: blk_mq_hw_ctx, hctx_idx: int) -> int:
     """Put a hardware queue into use as number hctx_idx: the driver hears of it, and of its flush request.
 
     Returns 0, or -1; then it is as before.
@@ -1391,23 +1363,21 @@ def blk_mq_init_hctx(q, set, hctx, hctx_idx):
     hctx.queue_num = hctx_idx
     cpuhp_state_add_instance_nocalls(CPUHP_BLK_MQ_DEAD, hctx, "cpuhp_dead")
     hctx.tags = set.tags[hctx_idx]
-    if set.ops.init_hctx and set.ops.init_hctx(hctx, set.driver_data, hctx_idx):
-        blk_mq_remove_cpuhp(hctx)
-        return -1
-    if blk_mq_init_request(set, hctx.fq.flush_rq, hctx_idx, hctx.numa_node):
+    if not (set.ops.init_hctx and set.ops.init_hctx(hctx, set.driver_data, hctx_idx)):
+        if not blk_mq_init_request(set, hctx.fq.flush_rq, hctx_idx, hctx.numa_node):
+            return 0
         if set.ops.exit_hctx:
             set.ops.exit_hctx(hctx, hctx_idx)
-        blk_mq_remove_cpuhp(hctx)
-        return -1
-    return 0
+    blk_mq_remove_cpuhp(hctx)
+    return -1
 
 
-def blk_mq_alloc_hctx(q, set, node):
+def blk_mq_alloc_hctx(q: request_queue, set: blk_mq_tag_set, node: int) -> blk_mq_hw_ctx:
     """Allocate a hardware queue that could serve every possible CPU. Returns it, or None."""
     gfp = GFP_NOIO | __GFP_NOWARN | __GFP_NORETRY
     hctx = kzalloc_node(blk_mq_hw_ctx, gfp, node, blk_mq_hw_ctx_size(set))
     if hctx is None:
-        return None
+        return NULL
     if node == NUMA_NO_NODE:
         node = set.numa_node
     hctx.numa_node = node
@@ -1416,30 +1386,25 @@ def blk_mq_alloc_hctx(q, set, node):
     hctx.flags = set.flags & ~BLK_MQ_F_TAG_SHARED
 
     hctx.ctxs = kcalloc_node(nr_cpu_ids(), "pointer", gfp, node)
-    if hctx.ctxs is None:
-        kfree(hctx)
-        return None
-    if sbitmap.sbitmap_init_node(hctx.ctx_map, nr_cpu_ids(), 3, gfp, node):
+    if hctx.ctxs is not None:
+        if not sbitmap.sbitmap_init_node(hctx.ctx_map, nr_cpu_ids(), 3, gfp, node):
+            hctx.nr_ctx = 0
+            init_waitqueue_func_entry(hctx.dispatch_wait, blk_mq_dispatch_wake)
+            hctx.dispatch_wait.private = hctx
+            hctx.fq = blk_flush.blk_alloc_flush_queue(q, hctx.numa_node, set.cmd_size, gfp)
+            if hctx.fq is not None:
+                if hctx.flags & BLK_MQ_F_BLOCKING:
+                    hctx.srcu = place(srcu_struct, hctx._addr + sizeof(blk_mq_hw_ctx))
+                    init_srcu_struct(hctx.srcu)
+                blk_mq_sysfs.blk_mq_hctx_kobj_init(hctx)
+                return hctx
+            sbitmap_free(hctx.ctx_map)
         kfree(hctx.ctxs)
-        kfree(hctx)
-        return None
-    hctx.nr_ctx = 0
-    init_waitqueue_func_entry(hctx.dispatch_wait, blk_mq_dispatch_wake)
-    hctx.dispatch_wait.private = hctx
-    hctx.fq = blk_flush.blk_alloc_flush_queue(q, hctx.numa_node, set.cmd_size, gfp)
-    if hctx.fq is None:
-        sbitmap_free(hctx.ctx_map)
-        kfree(hctx.ctxs)
-        kfree(hctx)
-        return None
-    if hctx.flags & BLK_MQ_F_BLOCKING:
-        hctx.srcu = place(srcu_struct, hctx._addr + sizeof(blk_mq_hw_ctx))
-        init_srcu_struct(hctx.srcu)
-    blk_mq_sysfs.blk_mq_hctx_kobj_init(hctx)
-    return hctx
+    kfree(hctx)
+    return NULL
 
 
-def blk_mq_init_cpu_queues(q, nr_hw_queues):
+def blk_mq_init_cpu_queues(q: request_queue, nr_hw_queues: int) -> None:
     """Make every possible CPU's software queue ready.
 
     A hardware queue that belongs to no node so far goes to that of its first CPU, unless there is only one queue.
@@ -1457,7 +1422,7 @@ def blk_mq_init_cpu_queues(q, nr_hw_queues):
                 hctx.numa_node = local_memory_node(cpu_to_node(cpu))
 
 
-def __blk_mq_alloc_rq_map(set, hctx_idx):
+def __blk_mq_alloc_rq_map(set: blk_mq_tag_set, hctx_idx: int) -> bool:
     """Allocate tags and requests of one hardware queue of a tag set; return whether that succeeded."""
     tags = set.tags[hctx_idx] = blk_mq_alloc_rq_map(set, hctx_idx, set.queue_depth, set.reserved_tags)
     if tags is None:
@@ -1465,19 +1430,19 @@ def __blk_mq_alloc_rq_map(set, hctx_idx):
     if not blk_mq_alloc_rqs(set, tags, hctx_idx, set.queue_depth):
         return True
     blk_mq_free_rq_map(tags)
-    set.tags[hctx_idx] = None
+    set.tags[hctx_idx] = NULL
     return False
 
 
-def blk_mq_free_map_and_requests(set, hctx_idx):
+def blk_mq_free_map_and_requests(set: blk_mq_tag_set, hctx_idx: int) -> None:
     """Free tags and requests of one hardware queue of a tag set, if it has any."""
     if set.tags is not None and set.tags[hctx_idx] is not None:
         blk_mq_free_rqs(set, set.tags[hctx_idx], hctx_idx)
         blk_mq_free_rq_map(set.tags[hctx_idx])
-        set.tags[hctx_idx] = None
+        set.tags[hctx_idx] = NULL
 
 
-def blk_mq_map_swqueue(q):
+def blk_mq_map_swqueue(q: request_queue) -> None:
     """Connect software and hardware queues as the set's maps say; the queue is frozen, or not in use yet.
 
     A CPU whose hardware queue can't get tags uses hardware queue 0, which always has some. A hardware queue that no
@@ -1487,7 +1452,7 @@ def blk_mq_map_swqueue(q):
     for hctx in queue_for_each_hw_ctx(q):
         cpumask_clear(hctx.cpumask)
         hctx.nr_ctx = 0
-        hctx.dispatch_from = None
+        hctx.dispatch_from = NULL
 
     for cpu in for_each_possible_cpu():
         ctx = __blk_mq_get_ctx(q, cpu)
@@ -1516,7 +1481,7 @@ def blk_mq_map_swqueue(q):
             # Queue 0 keeps its tags: it is what is fallen back to.
             if i and set.tags[i] is not None:
                 blk_mq_free_map_and_requests(set, i)
-            hctx.tags = None
+            hctx.tags = NULL
             continue
         hctx.tags = set.tags[i]
         WARN_ON(hctx.tags is None, "a mapped hardware queue has no tags")
@@ -1525,7 +1490,7 @@ def blk_mq_map_swqueue(q):
         hctx.next_cpu_batch = BLK_MQ_CPU_WORK_BATCH
 
 
-def queue_set_hctx_shared(q, shared):
+def queue_set_hctx_shared(q: request_queue, shared: bool) -> None:
     """Tell a queue's hardware queues whether they share their tags with another queue's."""
     for hctx in queue_for_each_hw_ctx(q):
         if shared:
@@ -1534,7 +1499,7 @@ def queue_set_hctx_shared(q, shared):
             hctx.flags &= ~BLK_MQ_F_TAG_SHARED
 
 
-def blk_mq_update_tag_set_depth(set, shared):
+def blk_mq_update_tag_set_depth(set: blk_mq_tag_set, shared: bool) -> None:
     """Tell all queues of a tag set whether they share it, each while it is frozen."""
     for q in set.tag_list:
         blk_mq_freeze_queue(q)
@@ -1542,7 +1507,7 @@ def blk_mq_update_tag_set_depth(set, shared):
         blk_mq_unfreeze_queue(q)
 
 
-def blk_mq_del_queue_tag_set(q):
+def blk_mq_del_queue_tag_set(q: request_queue) -> None:
     """Take a queue off its tag set; a queue that is left alone shares no longer."""
     set = q.tag_set
     list_del_init(q, "tag_set_list")
@@ -1551,7 +1516,7 @@ def blk_mq_del_queue_tag_set(q):
         blk_mq_update_tag_set_depth(set, False)
 
 
-def blk_mq_add_queue_tag_set(set, q):
+def blk_mq_add_queue_tag_set(set: blk_mq_tag_set, q: request_queue) -> None:
     """Add a queue to its tag set; with the second one the tags are shared."""
     if not list_empty(set.tag_list) and not set.flags & BLK_MQ_F_TAG_SHARED:
         set.flags |= BLK_MQ_F_TAG_SHARED
@@ -1561,7 +1526,7 @@ def blk_mq_add_queue_tag_set(set, q):
     list_add_tail(q, set.tag_list, "tag_set_list")
 
 
-def blk_mq_alloc_ctxs(q):
+def blk_mq_alloc_ctxs(q: request_queue) -> int:
     """Allocate a software queue for each possible CPU. They are freed with the queue. Returns 0 or -ENOMEM."""
     ctxs = kzalloc(blk_mq_ctxs, GFP_KERNEL)
     if ctxs is None:
@@ -1578,7 +1543,7 @@ def blk_mq_alloc_ctxs(q):
     return 0
 
 
-def blk_mq_release(q):
+def blk_mq_release(q: request_queue) -> None:
     """Free a queue's hardware and software queues, at the very end of the queue."""
     for hctx in queue_for_each_hw_ctx(q):
         WARN_ON_ONCE(hctx is not None and hctx.hctx_list is None, "a hardware queue is still in use")
@@ -1592,7 +1557,7 @@ def blk_mq_release(q):
 # ---------------------------------------------------------------- request queues
 
 
-def blk_mq_init_queue(set):
+def blk_mq_init_queue(set: blk_mq_tag_set) -> request_queue:
     """Make a request queue on a tag set, without a scheduler. Returns it, or ERR_PTR(-ENOMEM)."""
     uninit_q = blk_core.blk_alloc_queue_node(GFP_KERNEL, set.numa_node)
     if uninit_q is None:
@@ -1603,31 +1568,7 @@ def blk_mq_init_queue(set):
     return q
 
 
-def blk_mq_init_sq_queue(set, ops, queue_depth, set_flags):
-    """Fill in a tag set for a driver with one simple hardware queue, and make a queue on it.
-
-    Returns the queue, or ERR_PTR(-errno); then the tag set is freed again.
-    """
-    set.map = [blk_mq_queue_map() for _ in range(HCTX_MAX_TYPES)]
-    set.ops = ops
-    set.nr_hw_queues = 1
-    set.nr_maps = 1
-    set.queue_depth = queue_depth
-    set.reserved_tags = set.cmd_size = set.timeout = 0
-    set.numa_node = NUMA_NO_NODE
-    set.flags = set_flags
-    set.driver_data = None
-    set.tags = None
-    ret = blk_mq_alloc_tag_set(set)
-    if ret:
-        return ERR_PTR(ret)
-    q = blk_mq_init_queue(set)
-    if IS_ERR(q):
-        blk_mq_free_tag_set(set)
-    return q
-
-
-def blk_mq_alloc_and_init_hctx(set, q, hctx_idx, node):
+def blk_mq_alloc_and_init_hctx(set: blk_mq_tag_set, q: request_queue, hctx_idx: int, node: int) -> blk_mq_hw_ctx:
     """Get hardware queue hctx_idx on a node: one that went out of use there, or a new one. Returns it, or None."""
     for hctx in q.unused_hctx_list:
         if hctx.numa_node == node:
@@ -1636,14 +1577,14 @@ def blk_mq_alloc_and_init_hctx(set, q, hctx_idx, node):
     else:
         hctx = blk_mq_alloc_hctx(q, set, node)
     if hctx is None:
-        return None
+        return NULL
     if blk_mq_init_hctx(q, set, hctx, hctx_idx):
         kobject_put(hctx.kobj)
-        return None
+        return NULL
     return hctx
 
 
-def blk_mq_realloc_hw_ctxs(set, q):
+def blk_mq_realloc_hw_ctxs(set: blk_mq_tag_set, q: request_queue) -> None:
     """Give a queue as many hardware queues as its set says, each on the node of its CPUs.
 
     One whose node has changed is replaced, if memory allows. Where there is none for more queues, the number stays
@@ -1678,50 +1619,43 @@ def blk_mq_realloc_hw_ctxs(set, q):
             if hctx.tags is not None:
                 blk_mq_free_map_and_requests(set, j)
             blk_mq_exit_hctx(q, set, hctx, j)
-            hctxs[j] = None
+            hctxs[j] = NULL
 
 
-def nr_hw_queues(set):
+def nr_hw_queues(set: blk_mq_tag_set) -> int:
     """The most hardware queues a set can have: as many as CPUs, or with several maps what the driver asks for."""
     if set.nr_maps == 1:
         return nr_cpu_ids()
     return max(set.nr_hw_queues, nr_cpu_ids())
 
 
-def blk_mq_init_allocated_queue(set, q, elevator_init):
+def blk_mq_init_allocated_queue(set: blk_mq_tag_set, q: request_queue, elevator_init: bool) -> request_queue:
     """Make a bare request queue a multi-queue one on a tag set.
 
     Returns q, or ERR_PTR(-ENOMEM); then q is bare again.
-    Here v5.4.120 loses the hardware queues that it had before memory ran out. The model frees them.
     """
     q.mq_ops = set.ops
     q.poll_cb = blk_stat.blk_stat_alloc_callback(blk_mq_poll_stats_fn, blk_mq_poll_stats_bkt, BLK_MQ_POLL_STATS_BKTS, q)
-    if q.poll_cb is None:
-        q.mq_ops = None
-        return ERR_PTR(-ENOMEM)
-    if blk_mq_alloc_ctxs(q):
-        blk_stat.blk_stat_free_callback(q.poll_cb)
-        q.poll_cb = None
-        q.mq_ops = None
-        return ERR_PTR(-ENOMEM)
-    blk_mq_sysfs.blk_mq_sysfs_init(q)
-
-    q.nr_queues = nr_hw_queues(set)
-    q.queue_hw_ctx = kcalloc_node(q.nr_queues, "pointer", GFP_KERNEL, set.numa_node)
-    if q.queue_hw_ctx is None:
-        blk_mq_sysfs.blk_mq_sysfs_deinit(q)
-        blk_stat.blk_stat_free_callback(q.poll_cb)
-        q.poll_cb = None
-        q.mq_ops = None
-        return ERR_PTR(-ENOMEM)
-    INIT_LIST_HEAD(q.unused_hctx_list)
-    blk_mq_realloc_hw_ctxs(set, q)
-    if not q.nr_hw_queues:
-        blk_mq_release(q)
-        q.queue_hw_ctx = None
-        blk_stat.blk_stat_free_callback(q.poll_cb)
-        q.poll_cb = None
-        q.mq_ops = None
+    ready = False
+    if q.poll_cb is not None:
+        if not blk_mq_alloc_ctxs(q):
+            blk_mq_sysfs.blk_mq_sysfs_init(q)
+            q.nr_queues = nr_hw_queues(set)
+            q.queue_hw_ctx = kcalloc_node(q.nr_queues, "pointer", GFP_KERNEL, set.numa_node)
+            if q.queue_hw_ctx is None:
+                blk_mq_sysfs.blk_mq_sysfs_deinit(q)
+            else:
+                INIT_LIST_HEAD(q.unused_hctx_list)
+                blk_mq_realloc_hw_ctxs(set, q)
+                ready = q.nr_hw_queues != 0
+                if not ready:
+                    # 5.4: frees the array alone, and loses the hardware queues that are unused. The model frees them.
+                    blk_mq_release(q)
+                    q.queue_hw_ctx = NULL
+        if not ready:
+            blk_stat.blk_stat_free_callback(q.poll_cb)
+    if not ready:
+        q.poll_cb = q.mq_ops = NULL
         return ERR_PTR(-ENOMEM)
 
     INIT_WORK(q.timeout_work, blk_mq_timeout_work, q)
@@ -1746,7 +1680,7 @@ def blk_mq_init_allocated_queue(set, q, elevator_init):
     return q
 
 
-def blk_mq_exit_queue(q):
+def blk_mq_exit_queue(q: request_queue) -> None:
     """Put a queue's hardware queues out of use and take it off its tag set. Its tags can't be used from here on."""
     set = q.tag_set
     blk_mq_exit_hw_queues(q, set, set.nr_hw_queues)
@@ -1756,21 +1690,18 @@ def blk_mq_exit_queue(q):
 # ---------------------------------------------------------------- tag sets
 
 
-def __blk_mq_alloc_rq_maps(set):
-    """Allocate tags and requests of all hardware queues. Returns 0, or -ENOMEM; then none has any.
-
-    Here v5.4.120 frees the tags of those it had but loses their requests. The model frees both.
-    """
+def __blk_mq_alloc_rq_maps(set: blk_mq_tag_set) -> int:
+    """Allocate tags and requests of all hardware queues. Returns 0, or -ENOMEM; then none has any."""
     for i in range(set.nr_hw_queues):
         if not __blk_mq_alloc_rq_map(set, i):
-            while i > 0:
-                i -= 1
-                blk_mq_free_map_and_requests(set, i)
+            # 5.4: frees the tags of those before, but loses their requests. The model frees both.
+            for done in reversed(range(i)):
+                blk_mq_free_map_and_requests(set, done)
             return -ENOMEM
     return 0
 
 
-def blk_mq_alloc_rq_maps(set):
+def blk_mq_alloc_rq_maps(set: blk_mq_tag_set) -> int:
     """Allocate tags and requests of all hardware queues, of half the depth while memory is short.
 
     set.queue_depth says what depth it became. Returns 0 or -ENOMEM.
@@ -1791,7 +1722,7 @@ def blk_mq_alloc_rq_maps(set):
     return 0
 
 
-def blk_mq_update_queue_map(set):
+def blk_mq_update_queue_map(set: blk_mq_tag_set) -> int:
     """Fill in which CPU uses which hardware queue: as the driver wants it, or spread evenly. Returns 0 or -errno."""
     if set.nr_maps == 1:
         set.map[HCTX_TYPE_DEFAULT].nr_queues = set.nr_hw_queues
@@ -1804,22 +1735,16 @@ def blk_mq_update_queue_map(set):
     return blk_mq_cpumap.blk_mq_map_queues(set.map[HCTX_TYPE_DEFAULT])
 
 
-def blk_mq_alloc_tag_set(set):
+def blk_mq_alloc_tag_set(set: blk_mq_tag_set) -> int:
     """Allocate what a driver has described: the maps, and each hardware queue's tags and requests.
 
     Queues may become fewer (as many as CPUs do, one in a crash kernel), and the depth less (10240, 64 in a crash
     kernel, or what memory allows).
     Returns 0, -EINVAL where the description is wrong, -ENOMEM, or what the driver's map_queues says.
     """
-    if not set.nr_hw_queues:
+    if not set.nr_hw_queues or not set.queue_depth or set.queue_depth < set.reserved_tags + BLK_MQ_TAG_MIN:
         return -EINVAL
-    if not set.queue_depth:
-        return -EINVAL
-    if set.queue_depth < set.reserved_tags + BLK_MQ_TAG_MIN:
-        return -EINVAL
-    if not set.ops.queue_rq:
-        return -EINVAL
-    if (set.ops.get_budget is None) != (set.ops.put_budget is None):
+    if not set.ops.queue_rq or (set.ops.get_budget is None) != (set.ops.put_budget is None):
         return -EINVAL
     if set.queue_depth > BLK_MQ_MAX_DEPTH:
         pr_info(f"blk-mq: reduced tag depth to {BLK_MQ_MAX_DEPTH}")
@@ -1840,8 +1765,7 @@ def blk_mq_alloc_tag_set(set):
     if set.tags is None:
         return -ENOMEM
     ret = -ENOMEM
-    for type in range(set.nr_maps):
-        qmap = set.map[type]
+    for qmap in set.map[:set.nr_maps]:
         qmap.mq_map = kcalloc_node(nr_cpu_ids(), "unsigned int", GFP_KERNEL, set.numa_node)
         if qmap.mq_map is None:
             break
@@ -1854,28 +1778,28 @@ def blk_mq_alloc_tag_set(set):
             INIT_LIST_HEAD(set.tag_list)
             return 0
 
-    for type in range(set.nr_maps):
-        kfree(set.map[type].mq_map)
-        set.map[type].mq_map = None
+    for qmap in set.map[:set.nr_maps]:
+        kfree(qmap.mq_map)
+        qmap.mq_map = NULL
     kfree(set.tags)
-    set.tags = None
+    set.tags = NULL
     return ret
 
 
-def blk_mq_free_tag_set(set):
+def blk_mq_free_tag_set(set: blk_mq_tag_set) -> None:
     """Free what blk_mq_alloc_tag_set() allocated; no queue uses the set any more."""
     i = 0
-    while i < nr_hw_queues(set):
+    while i < nr_hw_queues(set):  # recorder: the kernel calls it for each round, and so it is recorded
         blk_mq_free_map_and_requests(set, i)
         i += 1
-    for type in range(set.nr_maps):
-        kfree(set.map[type].mq_map)
-        set.map[type].mq_map = None
+    for qmap in set.map[:set.nr_maps]:
+        kfree(qmap.mq_map)
+        qmap.mq_map = NULL
     kfree(set.tags)
-    set.tags = None
+    set.tags = NULL
 
 
-def blk_mq_update_nr_requests(q, nr):
+def blk_mq_update_nr_requests(q: request_queue, nr: int) -> int:
     """Change how many requests a queue may have, as `nr_requests` in /sys does: of the scheduler where there is one.
 
     Returns 0, -EINVAL for a number out of range, or -ENOMEM.
@@ -1906,7 +1830,7 @@ def blk_mq_update_nr_requests(q, nr):
     return ret
 
 
-def blk_mq_elv_switch_none(head, q):
+def blk_mq_elv_switch_none(head: list_head, q: request_queue) -> bool:
     """Take a queue's scheduler away for a while, and note on a list which it was; False when memory is short."""
     if q.elevator is None:
         return True
@@ -1916,11 +1840,11 @@ def blk_mq_elv_switch_none(head, q):
     qe.q = q
     qe.type = q.elevator.type
     list_add(qe, head, "node")
-    elevator.elevator_switch_mq(q, None)
+    elevator.elevator_switch_mq(q, NULL)
     return True
 
 
-def blk_mq_elv_switch_back(head, q):
+def blk_mq_elv_switch_back(head: list_head, q: request_queue) -> None:
     """Give a queue the scheduler back that the list says it had."""
     for qe in head:
         if qe.q is q:
@@ -1930,7 +1854,7 @@ def blk_mq_elv_switch_back(head, q):
             return
 
 
-def __blk_mq_update_nr_hw_queues(set, nr_hw_queues):
+def __blk_mq_update_nr_hw_queues(set: blk_mq_tag_set, nr_hw_queues: int) -> None:
     """Change the number of hardware queues of all queues of a set, while they are frozen and without schedulers.
 
     Where memory is too short for more, it stays as it was.
@@ -1975,12 +1899,12 @@ def __blk_mq_update_nr_hw_queues(set, nr_hw_queues):
         blk_mq_unfreeze_queue(q)
 
 
-def blk_mq_update_nr_hw_queues(set, nr_hw_queues):
+def blk_mq_update_nr_hw_queues(set: blk_mq_tag_set, nr_hw_queues: int) -> None:
     """Change the number of hardware queues of a tag set that is in use."""
     __blk_mq_update_nr_hw_queues(set, nr_hw_queues)
 
 
-def blk_poll_stats_enable(q):
+def blk_poll_stats_enable(q: request_queue) -> bool:
     """Let the requests of a queue be timed; return whether they were already."""
     if test_bit(QUEUE_FLAG_POLL_STATS, q.queue_flags):
         return True
@@ -1990,14 +1914,14 @@ def blk_poll_stats_enable(q):
     return False
 
 
-def blk_mq_poll_stats_start(q):
+def blk_mq_poll_stats_start(q: request_queue) -> None:
     """Time requests for a tenth of a second from now, if they are to be timed and it is not being done."""
     if not test_bit(QUEUE_FLAG_POLL_STATS, q.queue_flags) or blk_stat_is_active(q.poll_cb):
         return
     blk_stat_activate_msecs(q.poll_cb, 100)
 
 
-def blk_mq_poll_stats_fn(cb):
+def blk_mq_poll_stats_fn(cb: blk_stat_callback) -> None:
     """Remember how long requests took, kind by kind, where there were any."""
     q = cb.data
     for bucket, stat in enumerate(cb.stat):
@@ -2005,7 +1929,7 @@ def blk_mq_poll_stats_fn(cb):
             q.poll_stat[bucket] = blk_rq_stat(stat.mean, stat.min, stat.max, stat.nr_samples, stat.batch)
 
 
-def blk_mq_poll_nsecs(q, hctx, rq):
+def blk_mq_poll_nsecs(q: request_queue, hctx: blk_mq_hw_ctx, rq: request) -> int:
     """How long to sleep before it is worth looking at a request: half of what such requests took; 0 if not known."""
     if not blk_poll_stats_enable(q):
         return 0
@@ -2017,7 +1941,7 @@ def blk_mq_poll_nsecs(q, hctx, rq):
     return 0
 
 
-def blk_mq_poll_hybrid_sleep(q, hctx, rq):
+def blk_mq_poll_hybrid_sleep(q: request_queue, hctx: blk_mq_hw_ctx, rq: request) -> bool:
     """Sleep a while, once, before a request is polled for: as long as poll_nsec says, or (0) half the usual time.
 
     Returns whether the task slept.
@@ -2049,7 +1973,7 @@ def blk_mq_poll_hybrid_sleep(q, hctx, rq):
     return True
 
 
-def blk_mq_poll_hybrid(q, hctx, cookie):
+def blk_mq_poll_hybrid(q: request_queue, hctx: blk_mq_hw_ctx, cookie: int) -> bool:
     """Sleep before polling, where the queue is set to that; return whether the task slept."""
     if q.poll_nsec == BLK_MQ_POLL_CLASSIC:
         return False
@@ -2063,7 +1987,7 @@ def blk_mq_poll_hybrid(q, hctx, cookie):
     return blk_mq_poll_hybrid_sleep(q, hctx, rq)
 
 
-def blk_poll(q, cookie, spin):
+def blk_poll(q: request_queue, cookie: int, spin: bool) -> int:
     """Ask the device whether the request of a cookie, or any other of its queue, is done; `spin`: until one is.
 
     Returns how many were found, or 1 if the task slept instead, or was woken by another way; 0 where there is nothing
@@ -2091,14 +2015,9 @@ def blk_poll(q, cookie, spin):
     return 0
 
 
-def blk_mq_rq_cpu(rq):
-    """The CPU that submitted a request."""
-    return rq.mq_ctx.cpu
-
-
-def blk_mq_init():
+def blk_mq_init() -> int:
     """At boot: hear of CPUs that go."""
-    cpuhp_setup_state_multi(CPUHP_BLK_MQ_DEAD, "block/mq:dead", None, blk_mq_hctx_notify_dead)
+    cpuhp_setup_state_multi(CPUHP_BLK_MQ_DEAD, "block/mq:dead", NULL, blk_mq_hctx_notify_dead)
     return 0
 
 

@@ -1,22 +1,23 @@
 """Which hardware queue each CPU uses, where the device has no wish: as even as can be, threads of a core together."""
 
+from blkmodel.include.linux.blk_mq import blk_mq_queue_map
 from blkmodel.services.cpus.cpumask import cpumask_first, for_each_possible_cpu, for_each_present_cpu, nr_cpu_ids
 from blkmodel.services.cpus.topology import cpu_to_node, local_memory_node, topology_sibling_cpumask
 from blkmodel.services.memory.slab import NUMA_NO_NODE
 
 
-def queue_index(qmap, nr_queues, q):
+def queue_index(qmap: blk_mq_queue_map, nr_queues: int, q: int) -> int:
     """The number of the type's q-th queue, counted round."""
     return qmap.queue_offset + q % nr_queues
 
 
-def get_first_sibling(cpu):
+def get_first_sibling(cpu: int) -> int:
     """The lowest online thread of a CPU's core; the CPU itself where it is not online."""
     ret = cpumask_first(topology_sibling_cpumask(cpu))
     return ret if ret < nr_cpu_ids() else cpu
 
 
-def blk_mq_map_queues(qmap):
+def blk_mq_map_queues(qmap: blk_mq_queue_map) -> int:
     """Give every possible CPU a queue of the type. Returns 0.
 
     CPUs that are present come first, so that no queue is left to absent ones. While there are queues each CPU gets
@@ -49,7 +50,7 @@ def blk_mq_map_queues(qmap):
     return 0
 
 
-def blk_mq_hw_queue_to_node(qmap, index):
+def blk_mq_hw_queue_to_node(qmap: blk_mq_queue_map, index: int) -> int:
     """The memory node of the first CPU that uses a queue; NUMA_NO_NODE where none does."""
     try:
         cpu = qmap.mq_map.index(index)

@@ -2,11 +2,13 @@
 
 from blkmodel.block.blk_mq_h import blk_mq_clear_mq_map
 from blkmodel.drivers.pci import msi
+from blkmodel.include.linux.blk_mq import blk_mq_queue_map
 from blkmodel.services.base.bug import WARN_ON_ONCE
 from blkmodel.services.cpus.cpumask import for_each_cpu
+from blkmodel.services.devices.pci import pci_dev
 
 
-def blk_mq_pci_map_queues(qmap, pdev, offset):
+def blk_mq_pci_map_queues(qmap: blk_mq_queue_map, pdev: pci_dev, offset: int) -> int:
     """Give each CPU the queue whose vector may interrupt it. The type's first queue has vector `offset`. Returns 0.
 
     Where a vector has no affinity all CPUs are left with queue 0.

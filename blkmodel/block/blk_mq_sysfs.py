@@ -1,33 +1,35 @@
 """Hardware and software queues in sysfs: below a disk, `mq/3/cpu7` says that CPU 7 uses hardware queue 3.
 
-They live as long as these objects are held.
+The queues live as long as these objects are held.
 """
 
 from blkmodel.block import blk_flush
-from blkmodel.include.linux.blk_mq import BLK_MQ_F_BLOCKING, queue_for_each_hw_ctx
+from blkmodel.include.linux.blk_mq import BLK_MQ_F_BLOCKING, blk_mq_hw_ctx, queue_for_each_hw_ctx
+from blkmodel.include.linux.blkdev import request_queue
 from blkmodel.include.linux.sbitmap import sbitmap_free
 from blkmodel.services.cpus.cpumask import for_each_cpu
+from blkmodel.services.devices.device import device
 from blkmodel.services.devices.kobject import (
-    KOBJ_ADD, KOBJ_REMOVE, attribute, kobj_type, kobject_add, kobject_del, kobject_get, kobject_init, kobject_put,
-    kobject_uevent, sysfs_create_files)
+    KOBJ_ADD, KOBJ_REMOVE, attribute, kobj_type, kobject, kobject_add, kobject_del, kobject_get, kobject_init,
+    kobject_put, kobject_uevent, sysfs_create_files)
 from blkmodel.services.memory.percpu import free_percpu
 from blkmodel.services.memory.slab import kfree
 from blkmodel.services.tasks.srcu import cleanup_srcu_struct
 
 
-def blk_mq_sysfs_release(kobj):
+def blk_mq_sysfs_release(kobj: kobject) -> None:
     """Free all software queues of a request queue."""
     ctxs = kobj._owner
     free_percpu(ctxs.queue_ctx)
     kfree(ctxs)
 
 
-def blk_mq_ctx_sysfs_release(kobj):
+def blk_mq_ctx_sysfs_release(kobj: kobject) -> None:
     """Let go of what holds all software queues: they are freed together, with the last one."""
     kobject_put(kobj._owner.ctxs.kobj)
 
 
-def blk_mq_hw_sysfs_release(kobj):
+def blk_mq_hw_sysfs_release(kobj: kobject) -> None:
     """Free a hardware queue."""
     hctx = kobj._owner
     if hctx.flags & BLK_MQ_F_BLOCKING:
@@ -38,17 +40,17 @@ def blk_mq_hw_sysfs_release(kobj):
     kfree(hctx)
 
 
-def blk_mq_hw_sysfs_nr_tags_show(hctx):
+def blk_mq_hw_sysfs_nr_tags_show(hctx: blk_mq_hw_ctx) -> str:
     """The file nr_tags: how many tags the hardware queue has."""
     return f"{hctx.tags.nr_tags}\n"
 
 
-def blk_mq_hw_sysfs_nr_reserved_tags_show(hctx):
+def blk_mq_hw_sysfs_nr_reserved_tags_show(hctx: blk_mq_hw_ctx) -> str:
     """The file nr_reserved_tags: how many of them are reserved."""
     return f"{hctx.tags.nr_reserved_tags}\n"
 
 
-def blk_mq_hw_sysfs_cpus_show(hctx):
+def blk_mq_hw_sysfs_cpus_show(hctx: blk_mq_hw_ctx) -> str:
     """The file cpu_list: the CPUs that use the hardware queue."""
     return ", ".join(str(cpu) for cpu in for_each_cpu(hctx.cpumask)) + "\n"
 
@@ -61,7 +63,7 @@ blk_mq_ctx_ktype = kobj_type(release=blk_mq_ctx_sysfs_release)
 blk_mq_hw_ktype = kobj_type(release=blk_mq_hw_sysfs_release)
 
 
-def blk_mq_unregister_hctx(hctx):
+def blk_mq_unregister_hctx(hctx: blk_mq_hw_ctx) -> None:
     """Take a hardware queue and its software queues out of sysfs."""
     if not hctx.nr_ctx:
         return
@@ -70,7 +72,7 @@ def blk_mq_unregister_hctx(hctx):
     kobject_del(hctx.kobj)
 
 
-def blk_mq_register_hctx(hctx):
+def blk_mq_register_hctx(hctx: blk_mq_hw_ctx) -> int:
     """Show a hardware queue that is used, with its software queues. Returns 0 or -errno."""
     if not hctx.nr_ctx:
         return 0
@@ -85,7 +87,7 @@ def blk_mq_register_hctx(hctx):
     return ret
 
 
-def blk_mq_unregister_dev(dev, q):
+def blk_mq_unregister_dev(dev: device, q: request_queue) -> None:
     """Take a disk's `mq` directory out of sysfs."""
     for hctx in queue_for_each_hw_ctx(q):
         blk_mq_unregister_hctx(hctx)
@@ -95,19 +97,19 @@ def blk_mq_unregister_dev(dev, q):
     q.mq_sysfs_init_done = False
 
 
-def blk_mq_hctx_kobj_init(hctx):
+def blk_mq_hctx_kobj_init(hctx: blk_mq_hw_ctx) -> None:
     """Let a hardware queue be held."""
     kobject_init(hctx.kobj, blk_mq_hw_ktype, hctx)
 
 
-def blk_mq_sysfs_deinit(q):
+def blk_mq_sysfs_deinit(q: request_queue) -> None:
     """Let go of a request queue's software queues."""
     for ctx in q.queue_ctx:
         kobject_put(ctx.kobj)
     kobject_put(q.mq_kobj)
 
 
-def blk_mq_sysfs_init(q):
+def blk_mq_sysfs_init(q: request_queue) -> None:
     """Let software queues be held, each holding what they are all part of."""
     kobject_init(q.mq_kobj, blk_mq_ktype, q.mq_kobj._owner)
     for ctx in q.queue_ctx:
@@ -115,7 +117,7 @@ def blk_mq_sysfs_init(q):
         kobject_init(ctx.kobj, blk_mq_ctx_ktype, ctx)
 
 
-def __blk_mq_register_dev(dev, q):
+def __blk_mq_register_dev(dev: device, q: request_queue) -> int:
     """Show a disk's `mq` directory. Returns 0 or -errno; then nothing is shown."""
     ret = kobject_add(q.mq_kobj, kobject_get(dev.kobj), "mq")
     if ret < 0:
@@ -134,15 +136,15 @@ def __blk_mq_register_dev(dev, q):
     return 0
 
 
-def blk_mq_sysfs_unregister(q):
+def blk_mq_sysfs_unregister(q: request_queue) -> None:
     """Take the hardware queues out of sysfs while they change."""
     if q.mq_sysfs_init_done:
         for hctx in queue_for_each_hw_ctx(q):
             blk_mq_unregister_hctx(hctx)
 
 
-def blk_mq_sysfs_register(q):
-    """Show them again. Returns 0 or -errno."""
+def blk_mq_sysfs_register(q: request_queue) -> int:
+    """Show the hardware queues in sysfs again, after they have changed. Returns 0 or -errno."""
     if not q.mq_sysfs_init_done:
         return 0
     for hctx in queue_for_each_hw_ctx(q):

@@ -3,33 +3,39 @@
 Sectors are of 512 bytes; sizes, masks and offsets are in bytes.
 """
 
-from blkmodel.block import blk_core, partition_generic
+from collections.abc import Callable
+
+from blkmodel.block import blk_core
 from blkmodel.include.linux.blkdev import (
     BLK_DEF_MAX_SECTORS, BLK_MAX_SEGMENT_SIZE, BLK_MAX_SEGMENTS, BLK_SAFE_MAX_SECTORS, BLK_SEG_BOUNDARY_MASK,
     BLKDEV_MAX_RQ, QUEUE_FLAG_FUA, QUEUE_FLAG_WC, SECTOR_SHIFT, UINT_MAX, USHRT_MAX, bdev_get_queue,
-    queue_limit_alignment_offset, queue_limit_discard_alignment, queue_max_segments)
+    queue_limit_alignment_offset, queue_limit_discard_alignment, queue_limits, request_queue)
+from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import get_start_sect
+from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
-from blkmodel.services.base.errno import EINVAL
 from blkmodel.services.base.kernel import min_not_zero, round_down
 from blkmodel.services.base.lcm import lcm_not_zero
 from blkmodel.services.base.log2 import is_power_of_2
-from blkmodel.services.base.printk import pr_info, pr_notice
-from blkmodel.services.memory.gfp import GFP_DMA, GFP_NOIO
-from blkmodel.services.memory.mm import max_low_pfn
+from blkmodel.services.base.printk import pr_info
 from blkmodel.sim.memory import PAGE_SIZE
+
+OMITTED = no_chapter("""
+    blk_queue_alignment_offset blk_queue_bounce_limit blk_queue_dma_drain blk_queue_max_write_same_sectors
+    blk_queue_required_elevator_features blk_queue_segment_boundary blk_queue_stack_limits
+    blk_queue_update_dma_alignment blk_queue_update_dma_pad blk_set_queue_depth disk_stack_limits""")
 
 PAGE_SHIFT = 12
 BLK_BOUNCE_ANY = (1 << 64) - 1
 ISA_LIMIT_PFN = 0xFFFFFFFF >> PAGE_SHIFT
 
 
-def blk_queue_rq_timeout(q, timeout):
+def blk_queue_rq_timeout(q: request_queue, timeout: int) -> None:
     """Set how many jiffies a request may take."""
     q.rq_timeout = timeout
 
 
-def blk_set_default_limits(lim):
+def blk_set_default_limits(lim: queue_limits) -> None:
     """Set limits that any device can meet."""
     lim.max_segments = BLK_MAX_SEGMENTS
     lim.max_discard_segments = 1
@@ -38,37 +44,23 @@ def blk_set_default_limits(lim):
     lim.virt_boundary_mask = 0
     lim.max_segment_size = BLK_MAX_SEGMENT_SIZE
     lim.max_sectors = lim.max_hw_sectors = BLK_SAFE_MAX_SECTORS
-    lim.max_dev_sectors = 0
-    lim.chunk_sectors = 0
-    lim.max_write_same_sectors = 0
-    lim.max_write_zeroes_sectors = 0
-    lim.max_discard_sectors = 0
-    lim.max_hw_discard_sectors = 0
-    lim.discard_granularity = 0
-    lim.discard_alignment = 0
-    lim.discard_misaligned = 0
+    lim.max_dev_sectors = lim.chunk_sectors = lim.max_write_same_sectors = lim.max_write_zeroes_sectors = 0
+    lim.max_discard_sectors = lim.max_hw_discard_sectors = lim.discard_granularity = 0
+    lim.discard_alignment = lim.discard_misaligned = 0
     lim.logical_block_size = lim.physical_block_size = lim.io_min = 512
     lim.bounce_pfn = BLK_BOUNCE_ANY >> PAGE_SHIFT
-    lim.alignment_offset = 0
-    lim.io_opt = 0
-    lim.misaligned = 0
-    lim.zoned = 0
+    lim.alignment_offset = lim.io_opt = lim.misaligned = lim.zoned = 0
 
 
-def blk_set_stacking_limits(lim):
+def blk_set_stacking_limits(lim: queue_limits) -> None:
     """Set limits that are none, to be lowered by those of each device below."""
     blk_set_default_limits(lim)
-    lim.max_segments = USHRT_MAX
-    lim.max_discard_segments = USHRT_MAX
-    lim.max_hw_sectors = UINT_MAX
-    lim.max_segment_size = UINT_MAX
-    lim.max_sectors = UINT_MAX
-    lim.max_dev_sectors = UINT_MAX
-    lim.max_write_same_sectors = UINT_MAX
-    lim.max_write_zeroes_sectors = UINT_MAX
+    lim.max_segments = lim.max_discard_segments = USHRT_MAX
+    lim.max_hw_sectors = lim.max_segment_size = lim.max_sectors = lim.max_dev_sectors = UINT_MAX
+    lim.max_write_same_sectors = lim.max_write_zeroes_sectors = UINT_MAX
 
 
-def blk_queue_make_request(q, mfn):
+def blk_queue_make_request(q: request_queue, mfn: Callable[..., int]) -> None:
     """Set who is given the queue's bios, mfn(q, bio), and begin with the default limits."""
     q.nr_requests = BLKDEV_MAX_RQ
     q.make_request_fn = mfn
@@ -76,18 +68,7 @@ def blk_queue_make_request(q, mfn):
     blk_set_default_limits(q.limits)
 
 
-def blk_queue_bounce_limit(q, max_addr):
-    """Set the highest address that the device reaches; only below 4 GiB is that a limit on this architecture."""
-    pfn = max_addr >> PAGE_SHIFT
-    if pfn < ISA_LIMIT_PFN:
-        q.bounce_gfp = GFP_NOIO | GFP_DMA
-        q.limits.bounce_pfn = pfn
-    else:
-        q.bounce_gfp = GFP_NOIO
-        q.limits.bounce_pfn = max(max_low_pfn(), pfn)
-
-
-def blk_queue_max_hw_sectors(q, max_hw_sectors):
+def blk_queue_max_hw_sectors(q: request_queue, max_hw_sectors: int) -> None:
     """Set the most sectors that the device takes in one request; a page is the least.
 
     max_sectors, which user space may lower, becomes that too, but no more than BLK_DEF_MAX_SECTORS.
@@ -101,29 +82,24 @@ def blk_queue_max_hw_sectors(q, max_hw_sectors):
     q.backing_dev_info.io_pages = limits.max_sectors >> (PAGE_SHIFT - SECTOR_SHIFT)
 
 
-def blk_queue_chunk_sectors(q, chunk_sectors):
+def blk_queue_chunk_sectors(q: request_queue, chunk_sectors: int) -> None:
     """Let no request cross a multiple of so many sectors, a power of two."""
     BUG_ON(not is_power_of_2(chunk_sectors))
     q.limits.chunk_sectors = chunk_sectors
 
 
-def blk_queue_max_discard_sectors(q, max_discard_sectors):
+def blk_queue_max_discard_sectors(q: request_queue, max_discard_sectors: int) -> None:
     """Set the most sectors of a discard."""
     q.limits.max_hw_discard_sectors = max_discard_sectors
     q.limits.max_discard_sectors = max_discard_sectors
 
 
-def blk_queue_max_write_same_sectors(q, max_write_same_sectors):
-    """Set the most sectors of a write-same."""
-    q.limits.max_write_same_sectors = max_write_same_sectors
-
-
-def blk_queue_max_write_zeroes_sectors(q, max_write_zeroes_sectors):
+def blk_queue_max_write_zeroes_sectors(q: request_queue, max_write_zeroes_sectors: int) -> None:
     """Set the most sectors that are zeroed by one command."""
     q.limits.max_write_zeroes_sectors = max_write_zeroes_sectors
 
 
-def blk_queue_max_segments(q, max_segments):
+def blk_queue_max_segments(q: request_queue, max_segments: int) -> None:
     """Set how many pieces of memory a request may have; at least one."""
     if not max_segments:
         max_segments = 1
@@ -131,12 +107,12 @@ def blk_queue_max_segments(q, max_segments):
     q.limits.max_segments = max_segments
 
 
-def blk_queue_max_discard_segments(q, max_segments):
+def blk_queue_max_discard_segments(q: request_queue, max_segments: int) -> None:
     """Set how many ranges a discard may have."""
     q.limits.max_discard_segments = max_segments
 
 
-def blk_queue_max_segment_size(q, max_size):
+def blk_queue_max_segment_size(q: request_queue, max_size: int) -> None:
     """Set how long a piece of memory may be; at least a page. Makes no sense with a virtual boundary."""
     if max_size < PAGE_SIZE:
         max_size = PAGE_SIZE
@@ -145,7 +121,7 @@ def blk_queue_max_segment_size(q, max_size):
     q.limits.max_segment_size = max_size
 
 
-def blk_queue_logical_block_size(q, size):
+def blk_queue_logical_block_size(q: request_queue, size: int) -> None:
     """Set the smallest unit that the device can address; the other sizes are no smaller."""
     limits = q.limits
     limits.logical_block_size = size
@@ -153,50 +129,39 @@ def blk_queue_logical_block_size(q, size):
     limits.io_min = max(limits.io_min, limits.physical_block_size)
 
 
-def blk_queue_physical_block_size(q, size):
+def blk_queue_physical_block_size(q: request_queue, size: int) -> None:
     """Set the smallest unit that the device can write without reading."""
     limits = q.limits
     limits.physical_block_size = max(size, limits.logical_block_size)
     limits.io_min = max(limits.io_min, limits.physical_block_size)
 
 
-def blk_queue_alignment_offset(q, offset):
-    """Set how far the disk's first sector is from a physical block's start."""
-    q.limits.alignment_offset = offset & (q.limits.physical_block_size - 1)
-    q.limits.misaligned = 0
-
-
-def blk_limits_io_min(limits, min):
+def blk_limits_io_min(limits: queue_limits, min: int) -> None:
     """Set the smallest I/O that is worth it; no smaller than a block."""
     limits.io_min = max(min, limits.logical_block_size, limits.physical_block_size)
 
 
-def blk_queue_io_min(q, min):
+def blk_queue_io_min(q: request_queue, min: int) -> None:
     """Set the smallest I/O that is worth it."""
     blk_limits_io_min(q.limits, min)
 
 
-def blk_limits_io_opt(limits, opt):
+def blk_limits_io_opt(limits: queue_limits, opt: int) -> None:
     """Set the size of I/O that is best."""
     limits.io_opt = opt
 
 
-def blk_queue_io_opt(q, opt):
+def blk_queue_io_opt(q: request_queue, opt: int) -> None:
     """Set the size of I/O that is best."""
     blk_limits_io_opt(q.limits, opt)
 
 
-def blk_queue_stack_limits(t, b):
-    """Lower a queue's limits to what the queue below can meet."""
-    blk_stack_limits(t.limits, b.limits, 0)
-
-
-def blk_round_down_sectors(sectors, lbs):
+def blk_round_down_sectors(sectors: int, lbs: int) -> int:
     """A number of sectors in whole logical blocks; no less than a page."""
     return max(round_down(sectors, lbs >> SECTOR_SHIFT), PAGE_SIZE >> SECTOR_SHIFT)
 
 
-def blk_stack_limits(t, b, start):
+def blk_stack_limits(t: queue_limits, b: queue_limits, start: int) -> int:
     """Lower limits `t` to what a device with limits `b` can meet, of which they use what is behind sector `start`.
 
     Returns 0, or -1 where blocks do not lie on blocks: then `misaligned` says so.
@@ -258,46 +223,12 @@ def blk_stack_limits(t, b, start):
     return ret
 
 
-def bdev_stack_limits(t, bdev, start):
-    """Lower limits to what a partition can meet, used from its sector `start` on. Returns 0 or -1, see above."""
+def bdev_stack_limits(t: queue_limits, bdev: block_device, start: int) -> int:
+    """Lower limits to what a partition can meet, used from its sector `start` on. Returns 0, or -1 for misaligned."""
     return blk_stack_limits(t, bdev_get_queue(bdev).limits, start + get_start_sect(bdev))
 
 
-def disk_stack_limits(disk, bdev, offset):
-    """Lower a disk's limits to what a partition below can meet, used from byte `offset` on; log a misalignment."""
-    t = disk.queue
-    if bdev_stack_limits(t.limits, bdev, offset >> SECTOR_SHIFT) < 0:
-        top = partition_generic.disk_name(disk, 0)
-        bottom = partition_generic.bdevname(bdev)
-        pr_notice(f"{top}: Warning: Device {bottom} is misaligned")
-    t.backing_dev_info.io_pages = t.limits.max_sectors >> (PAGE_SHIFT - SECTOR_SHIFT)
-
-
-def blk_queue_update_dma_pad(q, mask):
-    """Have requests padded to a multiple of mask + 1 bytes, or of more where that is set already."""
-    q.dma_pad_mask = max(q.dma_pad_mask, mask)
-
-
-def blk_queue_dma_drain(q, dma_drain_needed, buf, size):
-    """Give a device that sends too much a place for the rest, for one segment. Returns 0 or -EINVAL."""
-    if queue_max_segments(q) < 2:
-        return -EINVAL
-    blk_queue_max_segments(q, queue_max_segments(q) - 1)
-    q.dma_drain_needed = dma_drain_needed
-    q.dma_drain_buffer = buf
-    q.dma_drain_size = size
-    return 0
-
-
-def blk_queue_segment_boundary(q, mask):
-    """Let no piece of memory cross a multiple of mask + 1; a page is the least."""
-    if mask < PAGE_SIZE - 1:
-        mask = PAGE_SIZE - 1
-        pr_info(f"blk_queue_segment_boundary: set to minimum {mask:x}")
-    q.limits.seg_boundary_mask = mask
-
-
-def blk_queue_virt_boundary(q, mask):
+def blk_queue_virt_boundary(q: request_queue, mask: int) -> None:
     """Let pieces of memory only begin and end at multiples of mask + 1, but for the first and the last.
 
     Such devices see no pieces, only pages: a piece may be as long as it likes.
@@ -307,23 +238,12 @@ def blk_queue_virt_boundary(q, mask):
         q.limits.max_segment_size = UINT_MAX
 
 
-def blk_queue_dma_alignment(q, mask):
+def blk_queue_dma_alignment(q: request_queue, mask: int) -> None:
     """Set how memory must be aligned for the device: to mask + 1."""
     q.dma_alignment = mask
 
 
-def blk_queue_update_dma_alignment(q, mask):
-    """The same, if it is more than was asked for before."""
-    BUG_ON(mask > PAGE_SIZE)
-    q.dma_alignment = max(q.dma_alignment, mask)
-
-
-def blk_set_queue_depth(q, depth):
-    """Say how many commands the device has at once. (Only schedulers of other kinds look at it.)"""
-    q.queue_depth = depth
-
-
-def blk_queue_write_cache(q, wc, fua):
+def blk_queue_write_cache(q: request_queue, wc: bool, fua: bool) -> None:
     """Say whether the device has a volatile write cache, and whether it can write past it."""
     if wc:
         blk_core.blk_queue_flag_set(QUEUE_FLAG_WC, q)
@@ -334,7 +254,3 @@ def blk_queue_write_cache(q, wc, fua):
     else:
         blk_core.blk_queue_flag_clear(QUEUE_FLAG_FUA, q)
 
-
-def blk_queue_required_elevator_features(q, features):
-    """Say what a scheduler must be able to do to be used for this queue."""
-    q.required_elevator_features = features

@@ -1,6 +1,8 @@
 """Completing requests in a softirq, on the CPU that submitted them or one that shares its cache."""
 
-from blkmodel.include.linux.blkdev import QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_SAME_FORCE
+from typing import Any
+
+from blkmodel.include.linux.blkdev import QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_SAME_FORCE, request
 from blkmodel.services.base.bug import BUG_ON
 from blkmodel.services.base.init import subsys_initcall
 from blkmodel.services.cpus.cpuhotplug import CPUHP_BLOCK_SOFTIRQ_DEAD, cpuhp_setup_state_nocalls
@@ -11,17 +13,18 @@ from blkmodel.services.cpus.topology import cpus_share_cache
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head, list_is_singular, list_splice_init
 from blkmodel.services.memory.percpu import smp_processor_id
 from blkmodel.sim import statics
+from blkmodel.sim.structure import NULL
 
 
 @statics
 class variables:
     """blk_cpu_done: for each CPU, the requests that its softirq will complete."""
 
-    def __init__(self):
-        self.blk_cpu_done = []
+    def __init__(self) -> None:
+        self.blk_cpu_done: list[list_head] = []
 
 
-def blk_done_softirq(h):
+def blk_done_softirq(h: Any) -> None:
     """Let the drivers finish all requests that wait on this CPU."""
     local_list = list_head()
     list_splice_init(variables().blk_cpu_done[smp_processor_id()], local_list, "ipi_list")
@@ -30,7 +33,7 @@ def blk_done_softirq(h):
         rq.q.mq_ops.complete(rq)
 
 
-def trigger_softirq(data):
+def trigger_softirq(data: request) -> None:
     """On the CPU that was interrupted for it, let a request wait for the softirq."""
     rq = data
     done = variables().blk_cpu_done[smp_processor_id()]
@@ -39,7 +42,7 @@ def trigger_softirq(data):
         raise_softirq_irqoff(BLOCK_SOFTIRQ)
 
 
-def raise_blk_irq(cpu, rq):
+def raise_blk_irq(cpu: int, rq: request) -> int:
     """Interrupt a CPU so that its softirq completes a request. Returns 0, or 1 for a CPU that is offline."""
     if cpu_online(cpu):
         rq.csd = call_single_data(trigger_softirq, rq)
@@ -48,7 +51,7 @@ def raise_blk_irq(cpu, rq):
     return 1
 
 
-def blk_softirq_cpu_dead(cpu):
+def blk_softirq_cpu_dead(cpu: int) -> int:
     """A CPU is gone: what waited for its softirq is completed here."""
     done = variables().blk_cpu_done
     list_splice_init(done[cpu], done[smp_processor_id()], "ipi_list")
@@ -56,7 +59,7 @@ def blk_softirq_cpu_dead(cpu):
     return 0
 
 
-def __blk_complete_request(req):
+def __blk_complete_request(req: request) -> None:
     """Let a request that its device has done be completed in a softirq.
 
     It runs here if this CPU submitted the request or shares that one's cache, or if the queue does not care;
@@ -80,11 +83,11 @@ def __blk_complete_request(req):
             raise_softirq_irqoff(BLOCK_SOFTIRQ)
 
 
-def blk_softirq_init():
+def blk_softirq_init() -> int:
     """At boot: every CPU has nothing to complete."""
     variables().blk_cpu_done = [list_head() for _ in for_each_possible_cpu()]
     open_softirq(BLOCK_SOFTIRQ, blk_done_softirq)
-    cpuhp_setup_state_nocalls(CPUHP_BLOCK_SOFTIRQ_DEAD, "block/softirq:dead", None, blk_softirq_cpu_dead)
+    cpuhp_setup_state_nocalls(CPUHP_BLOCK_SOFTIRQ_DEAD, "block/softirq:dead", NULL, blk_softirq_cpu_dead)
     return 0
 
 

@@ -3,10 +3,13 @@
 Each CPU gathers on its own what ends there. When a window closes, a timer adds the CPUs up.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from blkmodel.block import blk_core
 from blkmodel.block.blk_stat_h import blk_queue_stats, blk_stat_callback, blk_stat_is_active
 from blkmodel.include.linux.blk_types import U64_MAX, blk_rq_stat
-from blkmodel.include.linux.blkdev import QUEUE_FLAG_STATS
+from blkmodel.include.linux.blkdev import QUEUE_FLAG_STATS, request, request_queue
 from blkmodel.services.base.bug import WARN_ON
 from blkmodel.services.cpus.cpumask import for_each_online_cpu, for_each_possible_cpu
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_empty
@@ -14,18 +17,18 @@ from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.percpu import alloc_percpu_array, free_percpu, smp_processor_id
 from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc
 from blkmodel.services.tasks.rcupdate import call_rcu, rcu_read_lock, rcu_read_unlock
-from blkmodel.services.tasks.timer import del_timer_sync, timer_setup
+from blkmodel.services.tasks.timer import del_timer_sync, timer_list, timer_setup
+from blkmodel.sim.structure import NULL
 
 
-def blk_rq_stat_init(stat):
-    """Begin anew."""
+def blk_rq_stat_init(stat: blk_rq_stat) -> None:
+    """Let one kind's statistics begin anew."""
     stat.min = U64_MAX
-    stat.max = stat.nr_samples = stat.mean = 0
-    stat.batch = 0
+    stat.max = stat.nr_samples = stat.mean = stat.batch = 0
 
 
-def blk_rq_stat_sum(dst, src):
-    """Add what a CPU has gathered."""
+def blk_rq_stat_sum(dst: blk_rq_stat, src: blk_rq_stat) -> None:
+    """Add what a CPU has gathered (src) to the sum over all (dst)."""
     if not src.nr_samples:
         return
     dst.min = min(dst.min, src.min)
@@ -34,7 +37,7 @@ def blk_rq_stat_sum(dst, src):
     dst.nr_samples += src.nr_samples
 
 
-def blk_rq_stat_add(stat, value):
+def blk_rq_stat_add(stat: blk_rq_stat, value: int) -> None:
     """Count one request that took `value` nanoseconds."""
     stat.min = min(stat.min, value)
     stat.max = max(stat.max, value)
@@ -42,7 +45,7 @@ def blk_rq_stat_add(stat, value):
     stat.nr_samples += 1
 
 
-def blk_stat_add(rq, now):
+def blk_stat_add(rq: request, now: int) -> None:
     """Count a request that ends now with everybody who is gathering."""
     q = rq.q
     value = now - rq.io_start_time_ns if now >= rq.io_start_time_ns else 0
@@ -57,7 +60,7 @@ def blk_stat_add(rq, now):
     rcu_read_unlock()
 
 
-def blk_stat_timer_fn(t):
+def blk_stat_timer_fn(t: timer_list) -> None:
     """A window closes: add up what the CPUs have gathered, and show it."""
     cb = t.data
     for stat in cb.stat:
@@ -70,29 +73,25 @@ def blk_stat_timer_fn(t):
     cb.timer_fn(cb)
 
 
-def blk_stat_alloc_callback(timer_fn, bucket_fn, buckets, data):
+def blk_stat_alloc_callback(timer_fn: Callable[..., None], bucket_fn: Callable[..., int], buckets: int,
+                            data: Any) -> blk_stat_callback:
     """Allocate what somebody needs who wants statistics. Returns it, or None."""
     cb = kzalloc(blk_stat_callback, GFP_KERNEL)
     if cb is None:
-        return None
+        return NULL
     cb.stat = kcalloc(buckets, blk_rq_stat, GFP_KERNEL)
-    if cb.stat is None:
-        kfree(cb)
-        return None
-    cb.cpu_stat = alloc_percpu_array(buckets, blk_rq_stat)
-    if cb.cpu_stat is None:
+    if cb.stat is not None:
+        cb.cpu_stat = alloc_percpu_array(buckets, blk_rq_stat)
+        if cb.cpu_stat is not None:
+            cb.timer_fn, cb.bucket_fn, cb.data, cb.buckets = timer_fn, bucket_fn, data, buckets
+            timer_setup(cb.timer, blk_stat_timer_fn, 0, cb)
+            return cb
         kfree(cb.stat)
-        kfree(cb)
-        return None
-    cb.timer_fn = timer_fn
-    cb.bucket_fn = bucket_fn
-    cb.data = data
-    cb.buckets = buckets
-    timer_setup(cb.timer, blk_stat_timer_fn, 0, cb)
-    return cb
+    kfree(cb)
+    return NULL
 
 
-def blk_stat_add_callback(q, cb):
+def blk_stat_add_callback(q: request_queue, cb: blk_stat_callback) -> None:
     """Let somebody have statistics of a queue, whose requests are timed from now on."""
     for cpu in for_each_possible_cpu():
         for bucket in range(cb.buckets):
@@ -101,34 +100,34 @@ def blk_stat_add_callback(q, cb):
     blk_core.blk_queue_flag_set(QUEUE_FLAG_STATS, q)
 
 
-def blk_stat_remove_callback(q, cb):
-    """Let somebody have them no more. Requests are timed no longer when nobody is left who wants it."""
+def blk_stat_remove_callback(q: request_queue, cb: blk_stat_callback) -> None:
+    """Let somebody have a queue's statistics no more. Requests are timed no longer when nobody is left who wants it."""
     list_del_init(cb, "list")
     if list_empty(q.stats.callbacks) and not q.stats.enable_accounting:
         blk_core.blk_queue_flag_clear(QUEUE_FLAG_STATS, q)
     del_timer_sync(cb.timer)
 
 
-def blk_stat_free_callback_rcu(cb):
-    """Free it, when nobody can be counting there any more. (In C it is given the callback's rcu_head.)"""
+def blk_stat_free_callback_rcu(cb: blk_stat_callback) -> None:
+    """Free a callback, when nobody can be counting there any more. (In C it is given the callback's rcu_head.)"""
     free_percpu(cb.cpu_stat)
     kfree(cb.stat)
     kfree(cb)
 
 
-def blk_stat_free_callback(cb):
-    """Free it, if there is one."""
+def blk_stat_free_callback(cb: blk_stat_callback) -> None:
+    """Free a callback, if there is one, as soon as nobody can be counting there."""
     if cb is not None:
         call_rcu(lambda: blk_stat_free_callback_rcu(cb))
 
 
-def blk_alloc_queue_stats():
+def blk_alloc_queue_stats() -> blk_queue_stats:
     """Allocate the list of who wants statistics of a queue; None on failure."""
     return kzalloc(blk_queue_stats, GFP_KERNEL)
 
 
-def blk_free_queue_stats(stats):
-    """Free that list, on which nobody may be left."""
+def blk_free_queue_stats(stats: blk_queue_stats) -> None:
+    """Free a queue's list of who wants its statistics; nobody may be left on it."""
     if stats is None:
         return
     WARN_ON(not list_empty(stats.callbacks), "somebody still wants statistics of a queue that goes")

@@ -1,12 +1,17 @@
 """Statistics of a queue's requests: what block/blk-stat.h declares."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import field
 from typing import Any
 
+from blkmodel.include.linux.blk_types import blk_rq_stat
+from blkmodel.include.linux.blkdev import request
 from blkmodel.services.data.list import list_head
 from blkmodel.services.tasks.jiffies import jiffies, msecs_to_jiffies
 from blkmodel.services.tasks.timer import mod_timer, timer_list, timer_pending
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
 
 
 @struct
@@ -14,7 +19,7 @@ class blk_queue_stats(Struct):
     """Who wants statistics of a queue; enable_accounting: somebody else who wants requests to be timed."""
 
     SIZE = 24
-    callbacks: Any = field(default_factory=list_head)
+    callbacks: list_head = field(default_factory=list_head)
     enable_accounting: bool = False
 
 
@@ -27,21 +32,21 @@ class blk_stat_callback(Struct):
     """
 
     SIZE = 120
-    list: Any = None
-    timer: Any = field(default_factory=timer_list)
-    cpu_stat: Any = None
-    bucket_fn: Any = None
+    list: Any = NULL
+    timer: timer_list = field(default_factory=timer_list)
+    cpu_stat: list[blk_rq_stat] = NULL
+    bucket_fn: Callable[[request], int] = NULL
     buckets: int = 0
-    stat: Any = None
-    timer_fn: Any = None
-    data: Any = None
+    stat: list[blk_rq_stat] = NULL
+    timer_fn: Callable[[blk_stat_callback], None] = NULL
+    data: Any = NULL
 
 
-def blk_stat_is_active(cb):
+def blk_stat_is_active(cb: blk_stat_callback) -> bool:
     """Whether statistics are being gathered."""
     return timer_pending(cb.timer)
 
 
-def blk_stat_activate_msecs(cb, msecs):
+def blk_stat_activate_msecs(cb: blk_stat_callback, msecs: int) -> None:
     """Gather statistics for so many milliseconds from now."""
     mod_timer(cb.timer, jiffies() + msecs_to_jiffies(msecs))

@@ -5,31 +5,33 @@ from blkmodel.include.linux.blk_mq import BLK_MQ_POLL_CLASSIC, queue_for_each_hw
 from blkmodel.include.linux.blkdev import (
     BLKDEV_MIN_RQ, QUEUE_FLAG_INIT_DONE, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_NOXMERGES, QUEUE_FLAG_POLL_STATS,
     QUEUE_FLAG_REGISTERED, QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_SAME_FORCE, QUEUE_FLAG_WC, blk_queue_dying,
-    blk_queue_init_done, blk_queue_nomerges, blk_queue_noxmerges, blk_queue_registered, queue_is_mq, test_bit)
-from blkmodel.include.linux.genhd import disk_to_dev
+    blk_queue_init_done, blk_queue_nomerges, blk_queue_noxmerges, blk_queue_registered, queue_is_mq, request_queue,
+    test_bit)
+from blkmodel.include.linux.genhd import disk_to_dev, gendisk
 from blkmodel.services.base.bug import WARN_ON
 from blkmodel.services.base.errno import EINVAL, EIO, ENOENT, ENXIO
 from blkmodel.services.base.kstrtox import kstrtoint
 from blkmodel.services.data.idr import ida_simple_remove
 from blkmodel.services.devices.backing_dev import bdi_put
 from blkmodel.services.devices.kobject import (
-    KOBJ_ADD, KOBJ_REMOVE, attribute, attribute_group, kobj_type, kobject_add, kobject_del, kobject_get, kobject_put,
-    kobject_uevent, sysfs_create_group)
+    KOBJ_ADD, KOBJ_REMOVE, attribute, attribute_group, kobj_type, kobject, kobject_add, kobject_del, kobject_get,
+    kobject_put, kobject_uevent, sysfs_create_group)
 from blkmodel.services.memory.slab import kmem_cache_free
 from blkmodel.services.tasks.jiffies import HZ
 from blkmodel.services.tasks.percpu_refcount import percpu_ref_switch_to_percpu
 from blkmodel.services.tasks.rcupdate import call_rcu
-from blkmodel.services.tasks.workqueue import INIT_WORK, cancel_delayed_work_sync, schedule_work
+from blkmodel.services.tasks.workqueue import INIT_WORK, cancel_delayed_work_sync, schedule_work, work_struct
+from blkmodel.sim.structure import NULL
 
 PAGE_SHIFT = 12
 
 
-def queue_var_show(var):
+def queue_var_show(var: int) -> str:
     """A number as a file shows it."""
     return f"{var}\n"
 
 
-def queue_var_store(page, count):
+def queue_var_store(page: str, count: int) -> tuple[int, int]:
     """The number that was written to a file. Returns (number, bytes taken); (0, -EINVAL) for no number of 32 bits."""
     text = page.strip()
     if not text.isdecimal() or int(text) > 0xFFFFFFFF:
@@ -37,13 +39,13 @@ def queue_var_store(page, count):
     return int(text), count
 
 
-def queue_requests_show(q):
+def queue_requests_show(q: request_queue) -> str:
     """nr_requests: how many requests the queue, or its scheduler, may have."""
     return queue_var_show(q.nr_requests)
 
 
-def queue_requests_store(q, page, count):
-    """Change that number; at least BLKDEV_MIN_RQ."""
+def queue_requests_store(q: request_queue, page: str, count: int) -> int:
+    """Change how many requests the queue, or its scheduler, may have; at least BLKDEV_MIN_RQ."""
     if not queue_is_mq(q):
         return -EINVAL
     nr, ret = queue_var_store(page, count)
@@ -53,13 +55,13 @@ def queue_requests_store(q, page, count):
     return err or ret
 
 
-def queue_max_sectors_show(q):
+def queue_max_sectors_show(q: request_queue) -> str:
     """max_sectors_kb: the longest request, in KiB, as user space may lower it."""
     return queue_var_show(q.limits.max_sectors >> 1)
 
 
-def queue_max_sectors_store(q, page, count):
-    """Change that; between a page and what the device takes."""
+def queue_max_sectors_store(q: request_queue, page: str, count: int) -> int:
+    """Change the longest request, in KiB; between a page and what the device takes."""
     max_sectors_kb, ret = queue_var_store(page, count)
     if ret < 0:
         return ret
@@ -73,38 +75,38 @@ def queue_max_sectors_store(q, page, count):
     return ret
 
 
-def queue_max_hw_sectors_show(q):
+def queue_max_hw_sectors_show(q: request_queue) -> str:
     """max_hw_sectors_kb: the longest request that the device takes, in KiB."""
     return queue_var_show(q.limits.max_hw_sectors >> 1)
 
 
-def queue_max_segments_show(q):
+def queue_max_segments_show(q: request_queue) -> str:
     """max_segments: how many pieces of memory a request may have."""
     return queue_var_show(q.limits.max_segments)
 
 
-def queue_max_segment_size_show(q):
+def queue_max_segment_size_show(q: request_queue) -> str:
     """max_segment_size: how long each may be, in bytes."""
     return queue_var_show(q.limits.max_segment_size)
 
 
-def queue_logical_block_size_show(q):
+def queue_logical_block_size_show(q: request_queue) -> str:
     """logical_block_size: the smallest unit of I/O, in bytes."""
     return queue_var_show(q.limits.logical_block_size)
 
 
-def queue_physical_block_size_show(q):
+def queue_physical_block_size_show(q: request_queue) -> str:
     """physical_block_size: the smallest unit that is written without reading, in bytes."""
     return queue_var_show(q.limits.physical_block_size)
 
 
-def queue_nomerges_show(q):
+def queue_nomerges_show(q: request_queue) -> str:
     """nomerges: 2 for no merging at all, 1 for only what is cheap to find, 0 for all."""
     return queue_var_show(blk_queue_nomerges(q) << 1 | blk_queue_noxmerges(q))
 
 
-def queue_nomerges_store(q, page, count):
-    """Change that."""
+def queue_nomerges_store(q: request_queue, page: str, count: int) -> int:
+    """Change how much is merged: 2 for nothing, 1 for what is cheap to find, 0 for all."""
     nm, ret = queue_var_store(page, count)
     if ret < 0:
         return ret
@@ -117,15 +119,15 @@ def queue_nomerges_store(q, page, count):
     return ret
 
 
-def queue_rq_affinity_show(q):
+def queue_rq_affinity_show(q: request_queue) -> str:
     """rq_affinity: 0 to complete wherever the interrupt comes, 1 on the CPUs that share the submitter's cache, 2 on
     the very CPU."""
     same, force = test_bit(QUEUE_FLAG_SAME_COMP, q.queue_flags), test_bit(QUEUE_FLAG_SAME_FORCE, q.queue_flags)
     return queue_var_show(same << force)
 
 
-def queue_rq_affinity_store(q, page, count):
-    """Change that."""
+def queue_rq_affinity_store(q: request_queue, page: str, count: int) -> int:
+    """Change where requests are completed: 0, 1 or 2, as queue_rq_affinity_show() says."""
     val, ret = queue_var_store(page, count)
     if ret < 0:
         return ret
@@ -141,14 +143,14 @@ def queue_rq_affinity_store(q, page, count):
     return ret
 
 
-def queue_poll_delay_show(q):
+def queue_poll_delay_show(q: request_queue) -> str:
     """io_poll_delay: how many microseconds to sleep before polling; 0 for half of what is usual, -1 for not at all."""
     val = q.poll_nsec if q.poll_nsec == BLK_MQ_POLL_CLASSIC else q.poll_nsec // 1000
     return f"{val}\n"
 
 
-def queue_poll_delay_store(q, page, count):
-    """Change that, where the driver can poll."""
+def queue_poll_delay_store(q: request_queue, page: str, count: int) -> int:
+    """Change how long to sleep before polling, in microseconds, where the driver can poll."""
     if q.mq_ops is None or q.mq_ops.poll is None:
         return -EINVAL
     err, val = kstrtoint(page, 10)
@@ -163,17 +165,17 @@ def queue_poll_delay_store(q, page, count):
     return count
 
 
-def queue_io_timeout_show(q):
+def queue_io_timeout_show(q: request_queue) -> str:
     """io_timeout: how long a request may take, in milliseconds."""
     return queue_var_show(q.rq_timeout * 1000 // HZ)
 
 
-def queue_wc_show(q):
+def queue_wc_show(q: request_queue) -> str:
     """write_cache: `write back` where the device has a volatile cache."""
     return "write back\n" if test_bit(QUEUE_FLAG_WC, q.queue_flags) else "write through\n"
 
 
-def queue_attr_visible(kobj, attr, n):
+def queue_attr_visible(kobj: kobject, attr: attribute, n: int) -> int:
     """A file's mode; the time a request may take is only to be seen where the driver looks after that."""
     q = kobj._owner
     if attr is QUEUE_IO_TIMEOUT and (q.mq_ops is None or q.mq_ops.timeout is None):
@@ -181,7 +183,7 @@ def queue_attr_visible(kobj, attr, n):
     return attr.mode
 
 
-def queue_attr_show(kobj, attr):
+def queue_attr_show(kobj: kobject, attr: attribute) -> str | int:
     """Read a file of a queue. Returns its text, -EIO for one that can't be read, -ENOENT for a dying queue."""
     if attr.show is None:
         return -EIO
@@ -190,7 +192,7 @@ def queue_attr_show(kobj, attr):
     return attr.show(kobj._owner)
 
 
-def queue_attr_store(kobj, attr, page, length):
+def queue_attr_store(kobj: kobject, attr: attribute, page: str, length: int) -> int:
     """Write a file of a queue. Returns the bytes taken, or -errno as for reading."""
     if attr.store is None:
         return -EIO
@@ -199,20 +201,20 @@ def queue_attr_store(kobj, attr, page, length):
     return attr.store(kobj._owner, page, length)
 
 
-def blk_free_queue_rcu(q):
+def blk_free_queue_rcu(q: request_queue) -> None:
     """Free a queue's memory, when nobody can be reading it any more. (In C it is given the queue's rcu_head.)"""
     kmem_cache_free(blk_core.variables().blk_requestq_cachep, q)
 
 
-def blk_exit_queue(q):
+def blk_exit_queue(q: request_queue) -> None:
     """Let go of the scheduler and of what writes back to the queue."""
     if q.elevator is not None:
         elevator.__elevator_exit(q, q.elevator)
-        q.elevator = None
+        q.elevator = NULL
     bdi_put(q.backing_dev_info)
 
 
-def __blk_release_queue(work):
+def __blk_release_queue(work: work_struct) -> None:
     """Free what a queue holds, and at last the queue."""
     q = work.data
     if test_bit(QUEUE_FLAG_POLL_STATS, q.queue_flags):
@@ -231,14 +233,14 @@ def __blk_release_queue(work):
     call_rcu(lambda: blk_free_queue_rcu(q))
 
 
-def blk_release_queue(kobj):
+def blk_release_queue(kobj: kobject) -> None:
     """The last reference to a queue is gone. What is to do may sleep, so a worker does it."""
     q = kobj._owner
     INIT_WORK(q.release_work, __blk_release_queue, q)
     schedule_work(q.release_work)
 
 
-def blk_register_queue(disk):
+def blk_register_queue(disk: gendisk) -> int:
     """Show a disk's queue in sysfs. From now on its usage counter is a per-CPU one. Returns 0 or -errno."""
     dev = disk_to_dev(disk)
     q = disk.queue
@@ -272,7 +274,7 @@ def blk_register_queue(disk):
     return 0
 
 
-def blk_unregister_queue(disk):
+def blk_unregister_queue(disk: gendisk) -> None:
     """Take a disk's queue out of sysfs, if it is there."""
     q = disk.queue
     if WARN_ON(q is None) or not blk_queue_registered(q):

@@ -2,18 +2,18 @@
 
 from blkmodel.block import blk_core
 from blkmodel.block.blk_h import BLK_MAX_TIMEOUT
-from blkmodel.include.linux.blkdev import RQF_TIMED_OUT
+from blkmodel.include.linux.blkdev import RQF_TIMED_OUT, request
 from blkmodel.services.tasks.jiffies import HZ, jiffies, time_after, time_before
 from blkmodel.services.tasks.timer import mod_timer, round_jiffies_up, timer_pending
 
 
-def blk_abort_request(req):
+def blk_abort_request(req: request) -> None:
     """Let a request be late from now on, and look for late requests at once."""
     req.deadline = jiffies()
     blk_core.kblockd_schedule_work(req.q.timeout_work)
 
 
-def blk_rq_timeout(timeout):
+def blk_rq_timeout(timeout: int) -> int:
     """The tick for which to set a queue's timer: `timeout`, but no more than about BLK_MAX_TIMEOUT from now.
 
     The timer runs often enough to see requests that get a shorter time later.
@@ -24,7 +24,7 @@ def blk_rq_timeout(timeout):
     return timeout
 
 
-def blk_add_timer(req):
+def blk_add_timer(req: request) -> None:
     """Note when a request that starts now will be late, and see to it that its queue's timer runs in time."""
     q = req.q
     if not req.timeout:

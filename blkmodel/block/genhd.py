@@ -1,57 +1,56 @@
 """Disks: their numbers and names, how they are added, found, opened for the first time and removed.
 
-Left out: what /proc shows (partitions, diskstats), bad block lists, power management.
+Left out: what /proc shows (partitions, diskstats), bad block lists, power management, and asking disks with removable
+media for events: no disk of the model has any.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from blkmodel.block import blk_core, blk_mq, blk_sysfs, elevator, partition_generic
 from blkmodel.fs import block_dev
-from blkmodel.include.linux.blkdev import queue_is_mq
+from blkmodel.include.linux.blkdev import queue_is_mq, request_queue
+from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import (
-    DISK_EVENT_EJECT_REQUEST, DISK_EVENT_FLAG_POLL, DISK_EVENT_FLAG_UEVENT, DISK_EVENT_MEDIA_CHANGE, DISK_MAX_PARTS,
-    DISK_PITER_INCL_EMPTY, DISK_PITER_INCL_EMPTY_PART0, DISK_PITER_INCL_PART0, DISK_PITER_REVERSE, GENHD_FL_EXT_DEVT,
-    GENHD_FL_HIDDEN, GENHD_FL_NO_PART_SCAN, GENHD_FL_REMOVABLE, GENHD_FL_SUPPRESS_PARTITION_INFO, GENHD_FL_UP,
-    dev_to_disk, disk_devt, disk_max_parts, disk_part_iter, disk_part_scan_enabled, disk_part_tbl, disk_put_part,
-    disk_to_dev, free_part_stats, gendisk, get_capacity, get_disk_ro, hd_free_part, hd_ref_init, init_part_stats,
-    part_devt, part_nr_sects_read, part_stat_counters, part_stat_set_all, part_to_dev, part_to_disk,
-    rand_initialize_disk, set_capacity)
+    DISK_MAX_PARTS, DISK_PITER_INCL_EMPTY, DISK_PITER_INCL_EMPTY_PART0, DISK_PITER_INCL_PART0, DISK_PITER_REVERSE,
+    GENHD_FL_EXT_DEVT, GENHD_FL_HIDDEN, GENHD_FL_NO_PART_SCAN, GENHD_FL_REMOVABLE, GENHD_FL_SUPPRESS_PARTITION_INFO,
+    GENHD_FL_UP, dev_to_disk, disk_devt, disk_max_parts, disk_part_iter, disk_part_scan_enabled, disk_part_tbl,
+    disk_put_part, disk_to_dev, free_part_stats, gendisk, get_capacity, get_disk_ro, hd_free_part, hd_ref_init,
+    hd_struct, init_part_stats, part_devt, part_nr_sects_read, part_stat_counters, part_stat_set_all, part_to_dev,
+    part_to_disk, rand_initialize_disk, set_capacity)
+from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.errno import EBUSY, EINVAL, ENODEV, ENOMEM, ENOSPC
 from blkmodel.services.base.init import subsys_initcall
 from blkmodel.services.base.kdev_t import MAJOR, MINOR, MINORBITS, MKDEV
-from blkmodel.services.base.module import module_put, request_module, try_module_get
+from blkmodel.services.base.module import module, module_put, request_module, try_module_get
 from blkmodel.services.base.printk import pr_err, pr_warn
 from blkmodel.services.base.symbols import provide
 from blkmodel.services.data.idr import idr, idr_alloc, idr_find, idr_remove, idr_replace
-from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
 from blkmodel.services.devices.backing_dev import bdi_register_owner, bdi_unregister
 from blkmodel.services.devices.device import (
-    class_, dev_name, dev_set_name, dev_set_uevent_suppress, device_add, device_del, device_initialize, device_type,
-    devices)
-from blkmodel.services.devices.kobj_map import kobj_lookup, kobj_map, kobj_map_init, kobj_unmap
+    class_, dev_name, dev_set_name, dev_set_uevent_suppress, device, device_add, device_del, device_initialize,
+    device_type, devices)
+from blkmodel.services.devices.kobj_map import kobj_lookup, kobj_map, kobj_map_domain, kobj_map_init, kobj_unmap
 from blkmodel.services.devices.kobject import (
-    KOBJ_ADD, KOBJ_CHANGE, attribute, attribute_group, kobject_create_and_add, kobject_get_unless_zero, kobject_name,
-    kobject_put, kobject_uevent, kobject_uevent_env, sysfs_create_files, sysfs_create_link, sysfs_remove_files,
-    sysfs_remove_link)
+    KOBJ_ADD, KOBJ_CHANGE, attribute, attribute_group, kobject, kobject_create_and_add, kobject_get_unless_zero,
+    kobject_name, kobject_put, kobject_uevent, kobject_uevent_env, sysfs_create_files, sysfs_create_link,
+    sysfs_remove_files, sysfs_remove_link)
 from blkmodel.services.files.file import FMODE_READ
 from blkmodel.services.memory.gfp import GFP_KERNEL, GFP_NOWAIT
 from blkmodel.services.memory.slab import kfree, kzalloc, kzalloc_node
-from blkmodel.services.tasks.jiffies import msecs_to_jiffies
 from blkmodel.services.tasks.rcupdate import call_rcu, rcu_read_lock, rcu_read_unlock
-from blkmodel.services.tasks.workqueue import (
-    INIT_DELAYED_WORK, WORK_CPU_UNBOUND, cancel_delayed_work_sync, delayed_work, mod_delayed_work_on,
-    queue_delayed_work_on)
 from blkmodel.sim import statics
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+OMITTED = no_chapter("""
+    __disk_events_show __disk_unblock_events disk_check_events disk_clear_events disk_events_poll_jiffies
+    disk_events_workfn set_device_ro""")
 
 BLOCK_EXT_MAJOR = 259
 BLKDEV_MAJOR_HASH_SIZE = 255
 BLKDEV_MAJOR_MAX = 512
 NR_EXT_DEVT = 1 << MINORBITS
-EVENTS_WQ = "events_freezable_power_efficient"
-EVENT_NAMES = {DISK_EVENT_MEDIA_CHANGE: "media_change", DISK_EVENT_EJECT_REQUEST: "eject_request"}
-EVENT_WORDS = {DISK_EVENT_MEDIA_CHANGE: "DISK_MEDIA_CHANGE=1", DISK_EVENT_EJECT_REQUEST: "DISK_EJECT_REQUEST=1"}
 
 
 @struct
@@ -63,75 +62,55 @@ class blk_major_name(Struct):
     name: str = ""
 
 
-@struct
-class disk_events(Struct):
-    """What to ask a removable disk, and what it said. While `block` is not 0 it is not asked.
-
-    pending: events that nobody has fetched; clearing: events that the next question clears; poll_msecs: how often to
-    ask by itself, -1 for as often as others.
-    """
-
-    SIZE = 192
-    node: Any = None
-    disk: Any = None
-    block: int = 0
-    pending: int = 0
-    clearing: int = 0
-    poll_msecs: int = 0
-    dwork: Any = None
-
-
 @statics
 class variables:
     """major_names: who has which major number, hashed; bdev_map: which disk has which number; ext_devt_idr: the minor
-    numbers of BLOCK_EXT_MAJOR; block_depr: /sys/block; disk_events: disks that are asked for events."""
+    numbers of BLOCK_EXT_MAJOR; block_depr: /sys/block."""
 
-    def __init__(self):
-        self.major_names: list[list[Any]] = [[] for _ in range(BLKDEV_MAJOR_HASH_SIZE)]
-        self.bdev_map: Any = None
+    def __init__(self) -> None:
+        self.major_names: list[list[blk_major_name]] = [[] for _ in range(BLKDEV_MAJOR_HASH_SIZE)]
+        self.bdev_map: kobj_map_domain = NULL
         self.ext_devt_idr = idr()
-        self.block_depr: Any = None
-        self.disk_events = list_head()
-        self.disk_events_dfl_poll_msecs = 0
+        self.block_depr: kobject = NULL
 
 
-def part_inc_in_flight(q, part, rw):
+def part_inc_in_flight(q: request_queue, part: hd_struct, rw: int) -> None:
     """Count I/O that begins, for a driver without requests; requests are counted where they are."""
     if not queue_is_mq(q):
         for stats in part_stat_counters(part):
             stats.in_flight[rw] += 1
 
 
-def part_dec_in_flight(q, part, rw):
+def part_dec_in_flight(q: request_queue, part: hd_struct, rw: int) -> None:
     """Count I/O that has ended. It may have begun on another CPU: only the sum over all is never negative."""
     if not queue_is_mq(q):
         for stats in part_stat_counters(part):
             stats.in_flight[rw] -= 1
 
 
-def part_in_flight(q, part):
+def part_in_flight(q: request_queue, part: hd_struct) -> int:
     """How much I/O of a partition is under way."""
     if queue_is_mq(q):
         return blk_mq.blk_mq_in_flight(q, part)
     return max(sum(sum(cpu.in_flight) for cpu in part.dkstats), 0)
 
 
-def part_in_flight_rw(q, part):
-    """The same, as [reads, writes]. In C this is an out-parameter."""
+def part_in_flight_rw(q: request_queue, part: hd_struct) -> list[int]:
+    """How much I/O of a partition is under way, as [reads, writes]. In C this is an out-parameter."""
     if queue_is_mq(q):
         return blk_mq.blk_mq_in_flight_rw(q, part)
     return [max(sum(cpu.in_flight[rw] for cpu in part.dkstats), 0) for rw in (0, 1)]
 
 
-def __disk_get_part(disk, partno):
+def __disk_get_part(disk: gendisk, partno: int) -> hd_struct:
     """The partition of that number, without a reference; None where there is none."""
     table = disk.part_tbl
     if partno < 0 or partno >= table.len:
-        return None
+        return NULL
     return table.part[partno]
 
 
-def disk_get_part(disk, partno):
+def disk_get_part(disk: gendisk, partno: int) -> hd_struct:
     """The partition of that number, with a reference to its device; None where there is none."""
     rcu_read_lock()
     part = __disk_get_part(disk, partno)
@@ -141,12 +120,12 @@ def disk_get_part(disk, partno):
     return part
 
 
-def disk_part_iter_init(piter, disk, flags):
+def disk_part_iter_init(piter: disk_part_iter, disk: gendisk, flags: int) -> None:
     """Begin a walk over a disk's partitions. DISK_PITER_* flags say which way, and whether over empty ones and the
     whole disk too."""
     rcu_read_lock()
     piter.disk = disk
-    piter.part = None
+    piter.part = NULL
     if flags & DISK_PITER_REVERSE:
         piter.idx = disk.part_tbl.len - 1
     elif flags & (DISK_PITER_INCL_PART0 | DISK_PITER_INCL_EMPTY_PART0):
@@ -157,10 +136,10 @@ def disk_part_iter_init(piter, disk, flags):
     rcu_read_unlock()
 
 
-def disk_part_iter_next(piter):
+def disk_part_iter_next(piter: disk_part_iter) -> hd_struct:
     """The next partition, held until the one after it; None at the end."""
     disk_put_part(piter.part)
-    piter.part = None
+    piter.part = NULL
     rcu_read_lock()
     table = piter.disk.part_tbl
     if piter.flags & DISK_PITER_REVERSE:
@@ -183,18 +162,18 @@ def disk_part_iter_next(piter):
     return piter.part
 
 
-def disk_part_iter_exit(piter):
+def disk_part_iter_exit(piter: disk_part_iter) -> None:
     """End a walk, wherever it is."""
     disk_put_part(piter.part)
-    piter.part = None
+    piter.part = NULL
 
 
-def sector_in_part(part, sector):
+def sector_in_part(part: hd_struct, sector: int) -> int:
     """Whether a sector of the disk is one of the partition's."""
     return part.start_sect <= sector < part.start_sect + part_nr_sects_read(part)
 
 
-def disk_map_sector_rcu(disk, sector):
+def disk_map_sector_rcu(disk: gendisk, sector: int) -> hd_struct:
     """The partition that a sector is in, without a reference; the whole disk where it is in none."""
     table = disk.part_tbl
     part = table.last_lookup
@@ -208,7 +187,7 @@ def disk_map_sector_rcu(disk, sector):
     return disk.part0
 
 
-def register_blkdev(major, name):
+def register_blkdev(major: int, name: str) -> int:
     """Take a major number for a driver; 0 takes the highest free one below 255.
 
     Returns the number where it was 0, else 0; -EBUSY, -EINVAL or -ENOMEM.
@@ -242,10 +221,10 @@ def register_blkdev(major, name):
     return ret
 
 
-def unregister_blkdev(major, name):
+def unregister_blkdev(major: int, name: str) -> None:
     """Give a major number back, by the name under which it was taken."""
     chain = variables().major_names[major % BLKDEV_MAJOR_HASH_SIZE]
-    entry = None
+    entry = NULL
     for other in chain:
         if other.major == major and other.name == name[:15]:
             entry = other
@@ -255,12 +234,12 @@ def unregister_blkdev(major, name):
     kfree(entry)
 
 
-def blk_mangle_minor(minor):
+def blk_mangle_minor(minor: int) -> int:
     """A minor number as it is shown. (It is turned about only in kernels that look for who relies on its order.)"""
     return minor
 
 
-def blk_alloc_devt(part):
+def blk_alloc_devt(part: hd_struct) -> tuple[int, int]:
     """Find a partition's device number: among its disk's own, or a free one of BLOCK_EXT_MAJOR.
 
     Returns (0, number), or (-EBUSY, 0) where there is none. In C the number is an out-parameter.
@@ -274,39 +253,40 @@ def blk_alloc_devt(part):
     return 0, MKDEV(BLOCK_EXT_MAJOR, blk_mangle_minor(idx))
 
 
-def blk_free_devt(devt):
+def blk_free_devt(devt: int) -> None:
     """Give back a number of BLOCK_EXT_MAJOR."""
     if MAJOR(devt) == BLOCK_EXT_MAJOR:
         idr_remove(variables().ext_devt_idr, blk_mangle_minor(MINOR(devt)))
 
 
-def blk_invalidate_devt(devt):
+def blk_invalidate_devt(devt: int) -> None:
     """Let nobody find anything by the number any more. It is free only when its device is."""
     if MAJOR(devt) == BLOCK_EXT_MAJOR:
-        idr_replace(variables().ext_devt_idr, None, blk_mangle_minor(MINOR(devt)))
+        idr_replace(variables().ext_devt_idr, NULL, blk_mangle_minor(MINOR(devt)))
 
 
-def blk_register_region(devt, range, module, probe, lock, data):
+def blk_register_region(devt: int, range: int, module: module, probe: Callable[..., Any], lock: Callable[..., Any],
+                        data: Any) -> None:
     """Say who stands for `range` numbers from devt on: lock(devt, data), then probe(devt, data)."""
     kobj_map(variables().bdev_map, devt, range, module, probe, lock, data)
 
 
-def blk_unregister_region(devt, range):
-    """Undo that."""
+def blk_unregister_region(devt: int, range: int) -> None:
+    """Let nobody stand any more for `range` numbers from devt on."""
     kobj_unmap(variables().bdev_map, devt, range)
 
 
-def exact_match(devt, data):
+def exact_match(devt: int, data: gendisk) -> kobject:
     """The object of a disk that was registered by its own numbers."""
     return disk_to_dev(data).kobj
 
 
-def exact_lock(devt, data):
-    """Take a reference to it. Returns 0, or -1 for a disk that is going."""
+def exact_lock(devt: int, data: gendisk) -> int:
+    """Take a reference to a disk that was found by its number. Returns 0, or -1 for a disk that is going."""
     return 0 if get_disk_and_module(data) is not None else -1
 
 
-def register_disk(parent, disk, groups):
+def register_disk(parent: device, disk: gendisk, groups: tuple[attribute_group, ...]) -> None:
     """Make a disk known to the driver core and user space, and scan it for partitions: by opening it.
 
     What fails here is missing afterwards, but the disk stays.
@@ -345,7 +325,7 @@ def register_disk(parent, disk, groups):
         WARN_ON(sysfs_create_link(dev.kobj, disk.queue.backing_dev_info.dev.kobj, "bdi"))
 
 
-def __device_add_disk(parent, disk, groups, register_queue):
+def __device_add_disk(parent: device, disk: gendisk, groups: tuple[attribute_group, ...], register_queue: bool) -> None:
     """Add a disk that its driver has set up; see device_add_disk(). `register_queue`: and its queue."""
     if register_queue:
         elevator.elevator_init_mq(disk.queue)
@@ -364,7 +344,7 @@ def __device_add_disk(parent, disk, groups, register_queue):
     else:
         disk_to_dev(disk).devt = devt
         WARN_ON(bdi_register_owner(disk.queue.backing_dev_info, disk_to_dev(disk)), "bdi_register_owner")
-        blk_register_region(disk_devt(disk), disk.minors, None, exact_match, exact_lock, disk)
+        blk_register_region(disk_devt(disk), disk.minors, NULL, exact_match, exact_lock, disk)
     register_disk(parent, disk, groups)
     if register_queue:
         blk_sysfs.blk_register_queue(disk)
@@ -373,7 +353,7 @@ def __device_add_disk(parent, disk, groups, register_queue):
     disk_add_events(disk)
 
 
-def device_add_disk(parent, disk, groups):
+def device_add_disk(parent: device, disk: gendisk, groups: tuple[attribute_group, ...]) -> None:
     """Add a disk, below the device `parent`, with more sysfs files (`groups`), so that it can be used.
 
     No error is reported: what could not be done is missing, and the log warns of some of it.
@@ -381,12 +361,12 @@ def device_add_disk(parent, disk, groups):
     __device_add_disk(parent, disk, groups, True)
 
 
-def device_add_disk_no_queue_reg(parent, disk):
-    """The same for a driver that registers the queue itself, later."""
-    __device_add_disk(parent, disk, None, False)
+def device_add_disk_no_queue_reg(parent: device, disk: gendisk) -> None:
+    """Add a disk, below the device `parent`, for a driver that registers the disk's queue itself, later."""
+    __device_add_disk(parent, disk, NULL, False)
 
 
-def del_gendisk(disk):
+def del_gendisk(disk: gendisk) -> None:
     """Remove a disk from view, with its partitions. I/O that is under way goes on; no new one can begin.
 
     The disk and its queue live until put_disk() drops the last reference.
@@ -422,12 +402,12 @@ def del_gendisk(disk):
     device_del(disk_to_dev(disk))
 
 
-def get_gendisk(devt):
+def get_gendisk(devt: int) -> tuple[gendisk, int]:
     """Find the disk of a device number. Returns (disk, with a reference to it and its module; partition number).
 
     (None, 0) where there is none, or it is hidden or gone. In C the partition number is an out-parameter.
     """
-    disk, partno = None, 0
+    disk, partno = NULL, 0
     if MAJOR(devt) != BLOCK_EXT_MAJOR:
         kobj, partno = kobj_lookup(variables().bdev_map, devt)
         if kobj is not None:
@@ -437,84 +417,84 @@ def get_gendisk(devt):
         if part is not None and get_disk_and_module(part_to_disk(part)) is not None:
             disk, partno = part_to_disk(part), part.partno
     if disk is None:
-        return None, 0
+        return NULL, 0
     if disk.flags & GENHD_FL_HIDDEN or not disk.flags & GENHD_FL_UP:
         put_disk_and_module(disk)
-        return None, 0
+        return NULL, 0
     return disk, partno
 
 
-def bdget_disk(disk, partno):
+def bdget_disk(disk: gendisk, partno: int) -> block_device:
     """The block device of a partition, or (0) of the disk, with a reference; None for no such, or no memory."""
     part = disk_get_part(disk, partno)
-    bdev = block_dev.bdget(part_devt(part)) if part is not None else None
+    bdev = block_dev.bdget(part_devt(part)) if part is not None else NULL
     disk_put_part(part)
     return bdev
 
 
-def base_probe(devt, data):
+def base_probe(devt: int, data: Any) -> kobject:
     """The last resort for a number that nobody has: ask for a driver's module."""
     if request_module(f"block-major-{MAJOR(devt)}-{MINOR(devt)}") > 0:
         request_module(f"block-major-{MAJOR(devt)}")
-    return None
+    return NULL
 
 
-def genhd_device_init():
+def genhd_device_init() -> int:
     """At boot: make the table of numbers, the cache of queues, and /sys/block."""
     own = variables()
     own.bdev_map = kobj_map_init(base_probe)
     blk_core.blk_dev_init()
     register_blkdev(BLOCK_EXT_MAJOR, "blkext")
-    own.block_depr = kobject_create_and_add("block", None)
+    own.block_depr = kobject_create_and_add("block", NULL)
     return 0
 
 
 subsys_initcall(genhd_device_init)
 
 
-def disk_range_show(dev):
+def disk_range_show(dev: device) -> str:
     """range: how many numbers the disk has of its own."""
     return f"{dev_to_disk(dev).minors}\n"
 
 
-def disk_ext_range_show(dev):
+def disk_ext_range_show(dev: device) -> str:
     """ext_range: how many partitions it can have."""
     return f"{disk_max_parts(dev_to_disk(dev))}\n"
 
 
-def disk_removable_show(dev):
+def disk_removable_show(dev: device) -> str:
     """removable: whether its medium is."""
     return f"{int(bool(dev_to_disk(dev).flags & GENHD_FL_REMOVABLE))}\n"
 
 
-def disk_hidden_show(dev):
+def disk_hidden_show(dev: device) -> str:
     """hidden: whether it can't be opened, being part of another."""
     return f"{int(bool(dev_to_disk(dev).flags & GENHD_FL_HIDDEN))}\n"
 
 
-def disk_ro_show(dev):
+def disk_ro_show(dev: device) -> str:
     """ro: whether it is read-only."""
     return f"{int(bool(get_disk_ro(dev_to_disk(dev))))}\n"
 
 
-def disk_capability_show(dev):
+def disk_capability_show(dev: device) -> str:
     """capability: its GENHD_FL_* flags."""
     return f"{dev_to_disk(dev).flags:x}\n"
 
 
-def disk_alignment_offset_show(dev):
+def disk_alignment_offset_show(dev: device) -> str:
     """alignment_offset: how far its first sector is from a physical block's start, in bytes; -1 for misaligned."""
     limits = dev_to_disk(dev).queue.limits
     return f"{-1 if limits.misaligned else limits.alignment_offset}\n"
 
 
-def disk_discard_alignment_show(dev):
-    """discard_alignment: the same for ranges that can be discarded."""
+def disk_discard_alignment_show(dev: device) -> str:
+    """discard_alignment: how far the first range that can be discarded is from a multiple, in bytes; -1 likewise."""
     limits = dev_to_disk(dev).queue.limits
     return f"{-1 if limits.discard_misaligned else limits.discard_alignment}\n"
 
 
-def disk_visible(kobj, attr, n):
+def disk_visible(kobj: kobject, attr: attribute, n: int) -> int:
     """The mode of one of a disk's files; 0 for the bad blocks of a disk that keeps no list of them."""
     if attr is DISK_BADBLOCKS and dev_to_disk(kobj._owner).bb is None:
         return 0
@@ -538,16 +518,16 @@ disk_attr_group = attribute_group(attrs=(
 ), is_visible=disk_visible)
 
 
-def disk_replace_part_tbl(disk, new_ptbl):
+def disk_replace_part_tbl(disk: gendisk, new_ptbl: disk_part_tbl) -> None:
     """Give a disk another table of partitions, or none. The old one is freed when nobody reads it any more."""
     old_ptbl = disk.part_tbl
     disk.part_tbl = new_ptbl
     if old_ptbl is not None:
-        old_ptbl.last_lookup = None
+        old_ptbl.last_lookup = NULL
         call_rcu(lambda: kfree(old_ptbl))
 
 
-def disk_expand_part_tbl(disk, partno):
+def disk_expand_part_tbl(disk: gendisk, partno: int) -> int:
     """Make room in a disk's table for that partition. Returns 0, -EINVAL for too high a number, -ENOMEM."""
     old_ptbl = disk.part_tbl
     length = old_ptbl.len if old_ptbl is not None else 0
@@ -560,35 +540,35 @@ def disk_expand_part_tbl(disk, partno):
     if new_ptbl is None:
         return -ENOMEM
     new_ptbl.len = target
-    new_ptbl.part = [old_ptbl.part[i] if i < length else None for i in range(target)]
+    new_ptbl.part = [old_ptbl.part[i] if i < length else NULL for i in range(target)]
     disk_replace_part_tbl(disk, new_ptbl)
     return 0
 
 
-def disk_release(dev):
+def disk_release(dev: device) -> None:
     """The last reference to a disk is gone: free it, and let its queue go."""
     disk = dev_to_disk(dev)
     blk_free_devt(dev.devt)
     disk_release_events(disk)
     kfree(disk.random)
-    disk_replace_part_tbl(disk, None)
+    disk_replace_part_tbl(disk, NULL)
     hd_free_part(disk.part0)
     if disk.queue is not None:
         blk_core.blk_put_queue(disk.queue)
     kfree(disk)
 
 
-def block_devnode(dev):
+def block_devnode(dev: device) -> str:
     """The name of a disk's node, where its driver has one for it."""
     disk = dev_to_disk(dev)
-    return disk.devnode(disk) if disk.devnode is not None else None
+    return disk.devnode(disk) if disk.devnode is not None else NULL
 
 
 block_class = class_(name="block")
 disk_type = device_type(name="disk", groups=(disk_attr_group,), release=disk_release, devnode=block_devnode)
 
 
-def blk_lookup_devt(name, partno):
+def blk_lookup_devt(name: str, partno: int) -> int:
     """The number of a disk's partition by the disk's name; 0 for no such."""
     for dev in tuple(devices().of_class.get(block_class.name, ())):
         if dev.type is not disk_type or dev_name(dev) != name:
@@ -604,7 +584,7 @@ def blk_lookup_devt(name, partno):
     return 0
 
 
-def __alloc_disk_node(minors, node_id):
+def __alloc_disk_node(minors: int, node_id: int) -> gendisk:
     """Allocate a disk with so many numbers of its own, for it and its partitions; None on failure.
 
     It has one reference, which put_disk() drops.
@@ -614,22 +594,22 @@ def __alloc_disk_node(minors, node_id):
         minors = DISK_MAX_PARTS
     disk = kzalloc_node(gendisk, GFP_KERNEL, node_id)
     if disk is None:
-        return None
+        return NULL
     if not init_part_stats(disk.part0):
         kfree(disk)
-        return None
+        return NULL
     disk.node_id = node_id
     if disk_expand_part_tbl(disk, 0):
         free_part_stats(disk.part0)
         kfree(disk)
-        return None
+        return NULL
     disk.part_tbl.part[0] = disk.part0
     if hd_ref_init(disk.part0, partition_generic.__delete_partition):
-        # hd_free_part() does not know of the table, which the kernel leaks here; the model gives it back
-        disk_replace_part_tbl(disk, None)
+        # 5.4: hd_free_part() does not know of the table of partitions, and nobody frees it. The model does.
+        disk_replace_part_tbl(disk, NULL)
         hd_free_part(disk.part0)
         kfree(disk)
-        return None
+        return NULL
     disk.minors = minors
     rand_initialize_disk(disk)
     disk_to_dev(disk).class_ = block_class
@@ -638,26 +618,26 @@ def __alloc_disk_node(minors, node_id):
     return disk
 
 
-def get_disk_and_module(disk):
+def get_disk_and_module(disk: gendisk) -> kobject:
     """Take a reference to a disk and its driver's module. Returns its object, or None for a disk that is going."""
     if disk.fops is None:
-        return None
+        return NULL
     owner = disk.fops.owner
     if owner is not None and not try_module_get(owner):
-        return None
+        return NULL
     kobj = kobject_get_unless_zero(disk_to_dev(disk).kobj)
     if kobj is None:
         module_put(owner)
     return kobj
 
 
-def put_disk(disk):
+def put_disk(disk: gendisk) -> None:
     """Drop a reference to a disk; the last one frees it."""
     if disk is not None:
         kobject_put(disk_to_dev(disk).kobj)
 
 
-def put_disk_and_module(disk):
+def put_disk_and_module(disk: gendisk) -> None:
     """Undo get_disk_and_module()."""
     if disk is not None:
         owner = disk.fops.owner
@@ -665,17 +645,12 @@ def put_disk_and_module(disk):
         module_put(owner)
 
 
-def set_disk_ro_uevent(gd, ro):
+def set_disk_ro_uevent(gd: gendisk, ro: int) -> None:
     """Tell user space that a disk became read-only, or writable."""
     kobject_uevent_env(disk_to_dev(gd).kobj, KOBJ_CHANGE, (f"DISK_RO={1 if ro else 0}",))
 
 
-def set_device_ro(bdev, flag):
-    """Make an open disk or partition read-only, or writable."""
-    bdev.bd_part.policy = flag
-
-
-def set_disk_ro(disk, flag):
+def set_disk_ro(disk: gendisk, flag: int) -> None:
     """Make a disk and its partitions read-only, or writable."""
     if disk.part0.policy != flag:
         set_disk_ro_uevent(disk, flag)
@@ -687,12 +662,12 @@ def set_disk_ro(disk, flag):
     disk_part_iter_exit(piter)
 
 
-def bdev_read_only(bdev):
+def bdev_read_only(bdev: block_device) -> int:
     """Whether an open disk or partition is read-only."""
     return bdev.bd_part.policy if bdev is not None else 0
 
 
-def invalidate_partition(disk, partno):
+def invalidate_partition(disk: gendisk, partno: int) -> int:
     """Write back what is cached of a partition, then drop it. Returns 0, or what could not be dropped."""
     res = 0
     bdev = bdget_disk(disk, partno)
@@ -703,137 +678,37 @@ def invalidate_partition(disk, partno):
     return res
 
 
-def disk_events_poll_jiffies(disk):
-    """How often to ask a disk for events, in jiffies; 0 for never."""
-    msecs = 0
-    if disk.ev.poll_msecs >= 0:
-        msecs = disk.ev.poll_msecs
-    elif disk.event_flags & DISK_EVENT_FLAG_POLL:
-        msecs = variables().disk_events_dfl_poll_msecs
-    return msecs_to_jiffies(msecs)
+def disk_block_events(disk: gendisk) -> None:
+    """Ask a disk with events for none until disk_unblock_events(). The model's disks have none."""
 
 
-def disk_block_events(disk):
-    """Ask the disk for no events until disk_unblock_events(); a question under way is waited for."""
-    ev = disk.ev
-    if ev is None:
-        return
-    ev.block += 1
-    if ev.block == 1:
-        cancel_delayed_work_sync(ev.dwork)
+def disk_unblock_events(disk: gendisk) -> None:
+    """Undo one disk_block_events(), and ask a disk with events again. The model's disks have none."""
 
 
-def __disk_unblock_events(disk, check_now):
-    """Undo one disk_block_events(); with the last one, ask again: at once (check_now), or when it is time."""
-    ev = disk.ev
-    if WARN_ON_ONCE(ev.block <= 0):
-        return
-    ev.block -= 1
-    if ev.block:
-        return
-    interval = disk_events_poll_jiffies(disk)
-    if check_now:
-        queue_delayed_work_on(WORK_CPU_UNBOUND, EVENTS_WQ, ev.dwork, 0)
-    elif interval:
-        queue_delayed_work_on(WORK_CPU_UNBOUND, EVENTS_WQ, ev.dwork, interval)
+def disk_flush_events(disk: gendisk, mask: int) -> None:
+    """Ask a disk with events soon, clearing the events of `mask`. The model's disks have none."""
 
 
-def disk_unblock_events(disk):
-    """Undo one disk_block_events()."""
-    if disk.ev is not None:
-        __disk_unblock_events(disk, False)
-
-
-def disk_flush_events(disk, mask):
-    """Ask the disk soon, clearing the events of `mask`."""
-    ev = disk.ev
-    if ev is None:
-        return
-    ev.clearing |= mask
-    if not ev.block:
-        mod_delayed_work_on(WORK_CPU_UNBOUND, EVENTS_WQ, ev.dwork, 0)
-
-
-def disk_clear_events(disk, mask):
-    """Ask the disk now. Returns those events of `mask` that there were; they are not there any more."""
-    ev = disk.ev
-    if ev is None:
-        # an old driver knows but one event
-        if mask & DISK_EVENT_MEDIA_CHANGE and disk.fops.media_changed is not None and disk.fops.media_changed(disk):
-            return DISK_EVENT_MEDIA_CHANGE
-        return 0
-    disk_block_events(disk)
-    clearing = mask | ev.clearing
-    ev.clearing = 0
-    clearing = disk_check_events(ev, clearing)
-    __disk_unblock_events(disk, bool(ev.clearing))
-    pending = ev.pending & mask
-    ev.pending &= ~mask
-    WARN_ON_ONCE(clearing & mask)
-    return pending
-
-
-def disk_events_workfn(work):
-    """It is time to ask a disk."""
-    ev = work.data
-    clearing = ev.clearing
-    left = disk_check_events(ev, clearing)
-    ev.clearing = ev.clearing & ~clearing | left
-
-
-def disk_check_events(ev, clearing):
-    """Ask a disk, tell user space what is new, and ask again when it is time.
-
-    Returns the bits of `clearing` that are still to be cleared: none. In C it is changed in place.
-    """
-    disk = ev.disk
-    events = disk.fops.check_events(disk, clearing) & ~ev.pending
-    ev.pending |= events
-    interval = disk_events_poll_jiffies(disk)
-    if not ev.block and interval:
-        queue_delayed_work_on(WORK_CPU_UNBOUND, EVENTS_WQ, ev.dwork, interval)
-    words = [word for event, word in EVENT_WORDS.items()
-             if events & disk.events & event and disk.event_flags & DISK_EVENT_FLAG_UEVENT]
-    if words:
-        kobject_uevent_env(disk_to_dev(disk).kobj, KOBJ_CHANGE, tuple(words))
-    return 0
-
-
-def __disk_events_show(events):
-    """Names of events, for a file."""
-    names = [name for event, name in EVENT_NAMES.items() if events & event]
-    return " ".join(names) + "\n" if names else ""
-
-
-def disk_events_show(dev):
-    """events: which ones the disk can tell of."""
-    disk = dev_to_disk(dev)
-    return __disk_events_show(disk.events) if disk.event_flags & DISK_EVENT_FLAG_UEVENT else ""
-
-
-def disk_events_async_show(dev):
-    """events_async: which ones it tells of unasked; none ever did."""
+def disk_events_show(dev: device) -> str:
+    """events: which events the disk can tell of: none."""
     return ""
 
 
-def disk_events_poll_msecs_show(dev):
-    """events_poll_msecs: how often it is asked, in milliseconds; -1 for as often as others."""
-    ev = dev_to_disk(dev).ev
-    return f"{ev.poll_msecs if ev is not None else -1}\n"
+def disk_events_async_show(dev: device) -> str:
+    """events_async: which events the disk tells of unasked; none ever did."""
+    return ""
 
 
-def disk_events_poll_msecs_store(dev, buf, count):
-    """Change that. Returns `count`, -EINVAL for no such number, -ENODEV for a disk that has no events."""
-    disk = dev_to_disk(dev)
+def disk_events_poll_msecs_show(dev: device) -> str:
+    """events_poll_msecs: how often the disk is asked for events, in milliseconds; -1 for one that has none."""
+    return "-1\n"
+
+
+def disk_events_poll_msecs_store(dev: device, buf: str, count: int) -> int:
+    """Change how often the disk is asked. Returns -EINVAL for no such number, -ENODEV for a disk without events."""
     text = buf.strip()
-    if not text.lstrip("-").isdecimal() or int(text) < -1:
-        return -EINVAL
-    if disk.ev is None:
-        return -ENODEV
-    disk_block_events(disk)
-    disk.ev.poll_msecs = int(text)
-    __disk_unblock_events(disk, True)
-    return count
+    return -ENODEV if text.lstrip("-").isdecimal() and int(text) >= -1 else -EINVAL
 
 
 disk_events_attrs = (
@@ -843,44 +718,24 @@ disk_events_attrs = (
 )
 
 
-def disk_alloc_events(disk):
-    """Prepare to ask a disk for events, if it has any. They stay blocked; without memory it has none."""
-    if disk.fops.check_events is None or not disk.events:
-        return
-    ev = kzalloc(disk_events, GFP_KERNEL)
-    if ev is None:
-        pr_warn(f"{disk.disk_name}: failed to initialize events")
-        return
-    ev.disk = disk
-    ev.block = 1
-    ev.poll_msecs = -1
-    ev.dwork = delayed_work()
-    INIT_DELAYED_WORK(ev.dwork, disk_events_workfn, ev)
-    disk.ev = ev
+def disk_alloc_events(disk: gendisk) -> None:
+    """Prepare to ask a disk for events, if it has any. The model's disks have none."""
+    WARN_ON(disk.fops.check_events is not None and disk.events, "disks that have events are left out")
 
 
-def disk_add_events(disk):
-    """Show the files that have to do with events, and begin to ask."""
+def disk_add_events(disk: gendisk) -> None:
+    """Show a disk's files that have to do with events. (It would begin to be asked for them, too.)"""
     if sysfs_create_files(disk_to_dev(disk).kobj, disk_events_attrs) < 0:
         pr_warn(f"{disk.disk_name}: failed to create sysfs files for events")
-    if disk.ev is None:
-        return
-    list_add_tail(disk.ev, variables().disk_events, "node")
-    __disk_unblock_events(disk, True)
 
 
-def disk_del_events(disk):
-    """Ask no more, for good."""
-    if disk.ev is not None:
-        disk_block_events(disk)
-        list_del_init(disk.ev, "node")
+def disk_del_events(disk: gendisk) -> None:
+    """Remove a disk's files that have to do with events. (It would be asked no more, too.)"""
     sysfs_remove_files(disk_to_dev(disk).kobj, disk_events_attrs)
 
 
-def disk_release_events(disk):
-    """Free what the asking needed. It must have been ended."""
-    WARN_ON_ONCE(disk.ev is not None and disk.ev.block != 1)
-    kfree(disk.ev)
+def disk_release_events(disk: gendisk) -> None:
+    """Free what the asking for events needed: nothing, for a disk that has none."""
 
 
 provide(blk_lookup_devt=blk_lookup_devt)

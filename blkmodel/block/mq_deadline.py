@@ -7,15 +7,17 @@ Left out: zoned devices, and what debugfs shows.
 """
 
 from dataclasses import field
-from typing import Any
 
 from blkmodel.block import blk_mq, blk_mq_sched, elevator
 from blkmodel.include.linux.bio import bio_data_dir, bio_end_sector
+from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx
+from blkmodel.include.linux.blk_types import bio
 from blkmodel.include.linux.blkdev import (
-    READ, RQF_STARTED, UINT_MAX, WRITE, blk_rq_is_passthrough, blk_rq_pos, rq_data_dir, rq_mergeable)
+    READ, RQF_STARTED, UINT_MAX, WRITE, blk_rq_is_passthrough, blk_rq_pos, request, request_queue, rq_data_dir,
+    rq_mergeable)
 from blkmodel.include.linux.elevator import (
-    ELEVATOR_F_ZBD_SEQ_WRITE, ELEVATOR_FRONT_MERGE, ELEVATOR_NO_MERGE, elevator_mq_ops, elevator_type, rb_entry_rq,
-    rq_entry_fifo)
+    ELEVATOR_F_ZBD_SEQ_WRITE, ELEVATOR_FRONT_MERGE, ELEVATOR_NO_MERGE, elevator_mq_ops, elevator_queue, elevator_type,
+    rb_entry_rq, rq_entry_fifo)
 from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
 from blkmodel.services.base.errno import ENOMEM
 from blkmodel.services.base.init import module_init
@@ -28,7 +30,7 @@ from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc_node
 from blkmodel.services.tasks.jiffies import HZ, jiffies, jiffies_to_msecs, msecs_to_jiffies, time_after_eq, time_before
 from blkmodel.sim import statics
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
 
 read_expire = HZ // 2
 write_expire = 5 * HZ
@@ -46,34 +48,34 @@ class deadline_data(Struct):
     batching: how many the batch has had; starved: how often reads went before waiting writes. fifo_expire: jiffies.
     """
 
-    sort_list: Any = field(default_factory=lambda: [rb_root(), rb_root()])
-    fifo_list: Any = field(default_factory=lambda: [list_head(), list_head()])
-    next_rq: Any = field(default_factory=lambda: [None, None])
+    sort_list: list[rb_root] = field(default_factory=lambda: [rb_root(), rb_root()])
+    fifo_list: list[list_head] = field(default_factory=lambda: [list_head(), list_head()])
+    next_rq: list[request] = field(default_factory=lambda: [NULL, NULL])
     batching: int = 0
     starved: int = 0
-    fifo_expire: Any = field(default_factory=lambda: [0, 0])
+    fifo_expire: list[int] = field(default_factory=lambda: [0, 0])
     fifo_batch: int = 0
     writes_starved: int = 0
     front_merges: int = 0
-    dispatch: Any = field(default_factory=list_head)
+    dispatch: list_head = field(default_factory=list_head)
 
 
-def deadline_rb_root(dd, rq):
+def deadline_rb_root(dd: deadline_data, rq: request) -> rb_root:
     """The tree for requests of this one's direction."""
     return dd.sort_list[rq_data_dir(rq)]
 
 
-def deadline_latter_request(rq):
+def deadline_latter_request(rq: request) -> request:
     """The request after this one in the order of sectors, or None."""
     return rb_entry_rq(rb_next(rq.rb_node))
 
 
-def deadline_add_rq_rb(dd, rq):
+def deadline_add_rq_rb(dd: deadline_data, rq: request) -> None:
     """Put a request into its tree."""
     elevator.elv_rb_add(deadline_rb_root(dd, rq), rq)
 
 
-def deadline_del_rq_rb(dd, rq):
+def deadline_del_rq_rb(dd: deadline_data, rq: request) -> None:
     """Take a request out of its tree; where it was to be next, its successor is."""
     data_dir = rq_data_dir(rq)
     if dd.next_rq[data_dir] is rq:
@@ -81,7 +83,7 @@ def deadline_del_rq_rb(dd, rq):
     elevator.elv_rb_del(deadline_rb_root(dd, rq), rq)
 
 
-def deadline_remove_request(q, rq):
+def deadline_remove_request(q: request_queue, rq: request) -> None:
     """Forget a request: take it off its list, out of its tree (it is in none while it is being inserted) and hash."""
     dd = q.elevator.elevator_data
     list_del_init(rq, "queuelist")
@@ -89,10 +91,10 @@ def deadline_remove_request(q, rq):
         deadline_del_rq_rb(dd, rq)
     elevator.elv_rqhash_del(q, rq)
     if q.last_merge is rq:
-        q.last_merge = None
+        q.last_merge = NULL
 
 
-def dd_request_merged(q, req, type):
+def dd_request_merged(q: request_queue, req: request, type: int) -> None:
     """A bio has joined the request; at its front, so that it begins earlier and has to move in its tree."""
     dd = q.elevator.elevator_data
     if type == ELEVATOR_FRONT_MERGE:
@@ -100,7 +102,7 @@ def dd_request_merged(q, req, type):
         deadline_add_rq_rb(dd, req)
 
 
-def dd_merged_requests(q, req, next):
+def dd_merged_requests(q: request_queue, req: request, next: request) -> None:
     """`req` has taken up `next`: it inherits the earlier deadline, and that one's place in the list of ages."""
     if req.queuelist is not None and next.queuelist is not None and time_before(next.fifo_time, req.fifo_time):
         list_replace_init(next, req, "queuelist")
@@ -108,35 +110,35 @@ def dd_merged_requests(q, req, next):
     deadline_remove_request(q, next)
 
 
-def deadline_move_request(dd, rq):
+def deadline_move_request(dd: deadline_data, rq: request) -> None:
     """Take a request out to be dispatched, and note which one follows it."""
-    dd.next_rq[READ] = dd.next_rq[WRITE] = None
+    dd.next_rq[READ] = dd.next_rq[WRITE] = NULL
     dd.next_rq[rq_data_dir(rq)] = deadline_latter_request(rq)
     deadline_remove_request(rq.q, rq)
 
 
-def deadline_check_fifo(dd, ddir):
+def deadline_check_fifo(dd: deadline_data, ddir: int) -> int:
     """Whether the oldest request of a direction, which has some, is past its deadline."""
     return time_after_eq(jiffies(), rq_entry_fifo(dd.fifo_list[ddir]).fifo_time)
 
 
-def deadline_fifo_request(dd, data_dir):
+def deadline_fifo_request(dd: deadline_data, data_dir: int) -> request:
     """The oldest request of a direction, or None."""
     if WARN_ON_ONCE(data_dir not in (READ, WRITE), "a direction is neither READ nor WRITE"):
-        return None
+        return NULL
     if list_empty(dd.fifo_list[data_dir]):
-        return None
+        return NULL
     return rq_entry_fifo(dd.fifo_list[data_dir])
 
 
-def deadline_next_request(dd, data_dir):
+def deadline_next_request(dd: deadline_data, data_dir: int) -> request:
     """The request that follows the last dispatched one, if that was of this direction; or None."""
     if WARN_ON_ONCE(data_dir not in (READ, WRITE), "a direction is neither READ nor WRITE"):
-        return None
+        return NULL
     return dd.next_rq[data_dir]
 
 
-def __dd_dispatch_request(dd):
+def __dd_dispatch_request(dd: deadline_data) -> request:
     """Choose what is to be done next and take it out. Returns the request, or None when nothing waits."""
     if not list_empty(dd.dispatch):
         rq = list_first_entry(dd.dispatch)
@@ -147,7 +149,7 @@ def __dd_dispatch_request(dd):
     rq = deadline_next_request(dd, WRITE) or deadline_next_request(dd, READ)
     if not rq or dd.batching >= dd.fifo_batch:
         # The batch is over; another begins, of this direction or the other.
-        data_dir = None
+        data_dir = NULL
         if not list_empty(dd.fifo_list[READ]):
             BUG_ON(RB_EMPTY_ROOT(dd.sort_list[READ]), "reads have an age, but no place")
             data_dir = READ
@@ -158,7 +160,7 @@ def __dd_dispatch_request(dd):
         elif not list_empty(dd.fifo_list[WRITE]):
             data_dir = WRITE
         if data_dir is None:
-            return None
+            return NULL
         if data_dir == WRITE:
             BUG_ON(RB_EMPTY_ROOT(dd.sort_list[WRITE]), "writes have an age, but no place")
             dd.starved = 0
@@ -168,7 +170,7 @@ def __dd_dispatch_request(dd):
             # Somebody is late, or the last request was the direction's highest, or of the other one.
             rq = deadline_fifo_request(dd, data_dir)
         if not rq:
-            return None
+            return NULL
         dd.batching = 0
 
     dd.batching += 1
@@ -177,12 +179,12 @@ def __dd_dispatch_request(dd):
     return rq
 
 
-def dd_dispatch_request(hctx):
+def dd_dispatch_request(hctx: blk_mq_hw_ctx) -> request:
     """Give out the next request of the queue. It may belong to another hardware queue than the one that asks."""
     return __dd_dispatch_request(hctx.queue.elevator.elevator_data)
 
 
-def dd_exit_queue(e):
+def dd_exit_queue(e: elevator_queue) -> None:
     """Free the scheduler's data; no request may be left."""
     dd = e.elevator_data
     BUG_ON(not list_empty(dd.fifo_list[READ]), "reads are left in a scheduler that ends")
@@ -190,7 +192,7 @@ def dd_exit_queue(e):
     kfree(dd)
 
 
-def dd_init_queue(q, e):
+def dd_init_queue(q: request_queue, e: elevator_type) -> int:
     """Begin to schedule a queue. Returns 0 or -ENOMEM; then the queue has no scheduler and nothing is left."""
     eq = elevator.elevator_alloc(q, e)
     if eq is None:
@@ -211,21 +213,21 @@ def dd_init_queue(q, e):
     return 0
 
 
-def dd_request_merge(q, bio):
+def dd_request_merge(q: request_queue, bio: bio) -> tuple[int, request]:
     """Look for a request that begins where the bio ends. Returns (ELEVATOR_*, request or None)."""
     dd = q.elevator.elevator_data
     sector = bio_end_sector(bio)
     if not dd.front_merges:
-        return ELEVATOR_NO_MERGE, None
+        return ELEVATOR_NO_MERGE, NULL
     rq = elevator.elv_rb_find(dd.sort_list[bio_data_dir(bio)], sector)
     if rq:
         BUG_ON(sector != blk_rq_pos(rq), "a request is in its tree at a place that it has left")
         if elevator.elv_bio_merge_ok(rq, bio):
             return ELEVATOR_FRONT_MERGE, rq
-    return ELEVATOR_NO_MERGE, None
+    return ELEVATOR_NO_MERGE, NULL
 
 
-def dd_bio_merge(q, bio, nr_segs):
+def dd_bio_merge(q: request_queue, bio: bio, nr_segs: int) -> bool:
     """Try to join a new bio to a request; what that makes superfluous is freed. Returns whether it worked."""
     merged, free = blk_mq_sched.blk_mq_sched_try_merge(q, bio, nr_segs)
     if free:
@@ -233,7 +235,7 @@ def dd_bio_merge(q, bio, nr_segs):
     return merged
 
 
-def dd_insert_request(hctx, rq, at_head):
+def dd_insert_request(hctx: blk_mq_hw_ctx, rq: request, at_head: bool) -> None:
     """Take a request in: into its tree, hash and list of ages; or, at_head or a passthrough one, for dispatch."""
     q = hctx.queue
     dd = q.elevator.elevator_data
@@ -257,7 +259,7 @@ def dd_insert_request(hctx, rq, at_head):
         list_add_tail(rq, dd.fifo_list[data_dir], "queuelist")
 
 
-def dd_insert_requests(hctx, list, at_head):
+def dd_insert_requests(hctx: blk_mq_hw_ctx, list: list_head, at_head: bool) -> None:
     """Take in all requests of a list, which is empty then."""
     while not list_empty(list):
         rq = list_first_entry(list)
@@ -265,26 +267,26 @@ def dd_insert_requests(hctx, list, at_head):
         dd_insert_request(hctx, rq, at_head)
 
 
-def dd_prepare_request(rq, bio):
+def dd_prepare_request(rq: request, bio: bio) -> None:
     """Do nothing; that it is there makes the core call dd_finish_request()."""
 
 
-def dd_finish_request(rq):
+def dd_finish_request(rq: request) -> None:
     """A request is done. (It would unlock the zone of a zoned device.)"""
 
 
-def dd_has_work(hctx):
+def dd_has_work(hctx: blk_mq_hw_ctx) -> bool:
     """Whether any request waits, for whichever hardware queue."""
     dd = hctx.queue.elevator.elevator_data
     return not (list_empty(dd.dispatch) and list_empty(dd.fifo_list[READ]) and list_empty(dd.fifo_list[WRITE]))
 
 
-def deadline_var_show(var):
+def deadline_var_show(var: int) -> str:
     """The text of a setting."""
     return f"{var}\n"
 
 
-def deadline_var_store(page):
+def deadline_var_store(page: str) -> int:
     """The number that a text begins with, cut to an int; 0 where it does not begin with one."""
     sign = page.startswith("-")
     digits = len(page) - sign - len(page[sign:].lstrip("0123456789"))
@@ -302,17 +304,17 @@ class deadline_attr(Struct):
     SIZE = 32
     name: str = ""
     setting: str = ""
-    direction: int | None = None
+    direction: int | None = NULL
     low: int = INT_MIN
     high: int = INT_MAX
     in_jiffies: bool = False
 
-    def show(self, e):
+    def show(self, e: elevator_queue) -> str:
         data = getattr(e.elevator_data, self.setting)
         data = data if self.direction is None else data[self.direction]
         return deadline_var_show(jiffies_to_msecs(data) if self.in_jiffies else data)
 
-    def store(self, e, page, count):
+    def store(self, e: elevator_queue, page: str, count: int) -> int:
         data = min(max(deadline_var_store(page), self.low), self.high)
         data = msecs_to_jiffies(data) if self.in_jiffies else data
         if self.direction is None:
@@ -335,7 +337,7 @@ deadline_attrs = (
 class variables:
     """mq_deadline: what this scheduler is. `next_request` and `former_request` come from elevator.c."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.mq_deadline = elevator_type(
             ops=elevator_mq_ops(
                 insert_requests=dd_insert_requests,
@@ -357,12 +359,12 @@ class variables:
             elevator_features=ELEVATOR_F_ZBD_SEQ_WRITE)
 
 
-def deadline_init():
+def deadline_init() -> int:
     """Make the scheduler known. Returns 0 or -errno."""
     return elevator.elv_register(variables().mq_deadline)
 
 
-def deadline_exit():
+def deadline_exit() -> None:
     """Forget the scheduler."""
     elevator.elv_unregister(variables().mq_deadline)
 

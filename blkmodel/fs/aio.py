@@ -1,15 +1,17 @@
 """Asynchronous I/O of a process: many reads and writes begun with one call, their ends collected with another."""
 
+from collections.abc import Sequence
 from dataclasses import field
 from typing import Any
 
 from blkmodel.block import blk_core
 from blkmodel.include.linux.blkdev import READ, blk_plug
 from blkmodel.services.base.errno import EBADF, EIOCBQUEUED
-from blkmodel.services.files.file import FMODE_READ, FMODE_WRITE, IOCB_HIPRI, init_sync_kiocb, kiocb, kiocb_set_rw_flags
+from blkmodel.services.files.file import (
+    FMODE_READ, FMODE_WRITE, IOCB_HIPRI, file, init_sync_kiocb, kiocb, kiocb_set_rw_flags)
 from blkmodel.services.files.uio import iov_iter, iov_iter_init
 from blkmodel.services.tasks.wait import wait_event, wait_queue_head, wake_up
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
 
 AIO_PLUG_THRESHOLD = 2
 
@@ -21,8 +23,8 @@ class iocb(Struct):
 
     SIZE = 64
     rw: int = READ
-    filp: Any = None
-    buffer: Any = None
+    filp: file = NULL
+    buffer: Any = NULL
     pos: int = 0
     length: int = 0
     flags: int = 0
@@ -33,7 +35,7 @@ class io_event(Struct):
     """The end of one: what was asked for, and how many bytes were moved, or -errno."""
 
     SIZE = 32
-    obj: Any = None
+    obj: iocb = NULL
     res: int = 0
 
 
@@ -42,18 +44,18 @@ class kioctx(Struct):
     """Where a process collects the ends: `events` that it has not seen yet, oldest first."""
 
     SIZE = 576
-    events: Any = field(default_factory=list)
-    wait: Any = field(default_factory=wait_queue_head)
+    events: list[io_event] = field(default_factory=list)
+    wait: wait_queue_head = field(default_factory=wait_queue_head)
 
 
-def aio_complete_rw(kiocb, res, res2):
+def aio_complete_rw(kiocb: kiocb, res: int, res2: int) -> None:
     """One has ended: tell its process."""
     ctx, asked = kiocb.private
     ctx.events.append(io_event(asked, res))
     wake_up(ctx.wait)
 
 
-def aio_rw(ctx, asked):
+def aio_rw(ctx: kioctx, asked: iocb) -> int:
     """Begin one read or write. Returns 0, or -errno where it could not begin at all."""
     rw, filp = kiocb(), asked.filp
     init_sync_kiocb(rw, filp)
@@ -74,7 +76,7 @@ def aio_rw(ctx, asked):
     return 0
 
 
-def io_submit(ctx, iocbs):
+def io_submit(ctx: kioctx, iocbs: Sequence[iocb]) -> int:
     """Begin all of them, in order; more than two, behind a plug. Returns how many, or -errno where that is none."""
     plug = blk_plug()
     if len(iocbs) > AIO_PLUG_THRESHOLD:
@@ -90,7 +92,7 @@ def io_submit(ctx, iocbs):
     return begun or ret
 
 
-def io_getevents(ctx, min_nr):
+def io_getevents(ctx: kioctx, min_nr: int) -> list[io_event]:
     """Wait until `min_nr` of them have ended, and return all io_events there are."""
     wait_event(ctx.wait, lambda: len(ctx.events) >= min_nr, "asynchronous I/O to end")
     events, ctx.events = ctx.events, []

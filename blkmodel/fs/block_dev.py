@@ -6,7 +6,8 @@ The page cache is read through, and written back; writing into it is left out, a
 from typing import Any
 
 from blkmodel.block import bio as bio_module, blk_core, blk_flush, blk_lib, blk_mq, genhd, ioctl, partition_generic
-from blkmodel.fs.buffer import block_read_full_page, block_write_full_page, set_buffer_mapped, try_to_free_buffers
+from blkmodel.fs.buffer import (
+    block_read_full_page, block_write_full_page, buffer_head, set_buffer_mapped, try_to_free_buffers)
 from blkmodel.include.linux.bio import BIO_MAX_PAGES, BIOSET_NEED_BVECS, bio_get, bio_set, bio_set_dev, bio_set_polled
 from blkmodel.include.linux.blk_types import (
     BLK_QC_T_NONE, BLK_STS_IOERR, REQ_FUA, REQ_IDLE, REQ_NOWAIT, REQ_OP_READ, REQ_OP_WRITE, REQ_SYNC, bio as bio_struct,
@@ -15,12 +16,13 @@ from blkmodel.include.linux.blkdev import (
     BLKDEV_ZERO_NOFALLBACK, BLKDEV_ZERO_NOUNMAP, READ, bdev_get_queue, bdev_logical_block_size, blk_plug)
 from blkmodel.include.linux.fs import I_BDEV, block_device
 from blkmodel.include.linux.genhd import (
-    DISK_EVENT_EJECT_REQUEST, DISK_EVENT_MEDIA_CHANGE, GENHD_FL_BLOCK_EVENTS_ON_EXCL_WRITE, GENHD_FL_HIDDEN,
-    GENHD_FL_UP, disk_part_scan_enabled, disk_put_part, disk_to_dev, get_capacity, part_to_dev)
+    DISK_EVENT_MEDIA_CHANGE, GENHD_FL_BLOCK_EVENTS_ON_EXCL_WRITE, GENHD_FL_HIDDEN, GENHD_FL_UP, disk_part_scan_enabled,
+    disk_put_part, disk_to_dev, gendisk, get_capacity, part_to_dev)
+from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
 from blkmodel.services.base.err import ERR_PTR, IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import (
-    EACCES, EBUSY, EINVAL, EIOCBQUEUED, ENOMEDIUM, ENOMEM, ENOSPC, ENOTBLK, ENXIO, EOPNOTSUPP, EPERM, ERESTARTSYS)
+    EBUSY, EINVAL, EIOCBQUEUED, ENOMEDIUM, ENOMEM, ENOSPC, ENOTBLK, ENXIO, EOPNOTSUPP, EPERM, ERESTARTSYS)
 from blkmodel.services.base.init import fs_initcall, module_init
 from blkmodel.services.base.kdev_t import MAJOR, MINOR
 from blkmodel.services.base.printk import pr_info, pr_warn
@@ -29,11 +31,11 @@ from blkmodel.services.base.symbols import provide
 from blkmodel.services.data.list import list_add, list_del_init, list_head
 from blkmodel.services.devices.backing_dev import bdi_get, bdi_put, noop_backing_dev_info
 from blkmodel.services.devices.kobject import (
-    kobject_get, kobject_name, kobject_put, sysfs_create_link, sysfs_remove_link)
+    kobject, kobject_get, kobject_name, kobject_put, sysfs_create_link, sysfs_remove_link)
 from blkmodel.services.files.file import (
     FALLOC_FL_KEEP_SIZE, FALLOC_FL_NO_HIDE_STALE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, FMODE_EXCL, FMODE_NDELAY,
     FMODE_NOWAIT, FMODE_WRITE, FMODE_WRITE_IOCTL, IOCB_DIRECT, IOCB_DSYNC, IOCB_HIPRI, IOCB_NOWAIT, O_ACCMODE, O_EXCL,
-    O_LARGEFILE, O_NDELAY, is_sync_kiocb)
+    O_LARGEFILE, O_NDELAY, file, is_sync_kiocb, kiocb)
 from blkmodel.services.files.inode import (
     I_DIRTY, I_NEW, address_space_operations, blksize_bits, clear_inode, i_blocksize, i_size_read, i_size_write,
     iget5_locked, ihold, ilookup5, inode, inode_unhashed, iput, remove_inode_hash, sb_is_blkdev_sb, super_block,
@@ -44,13 +46,17 @@ from blkmodel.services.files.pagemap import (
     invalidate_inode_pages2_range, invalidate_mapping_pages, truncate_inode_pages, truncate_inode_pages_final,
     truncate_inode_pages_range)
 from blkmodel.services.files.uio import (
-    iov_iter_alignment, iov_iter_count, iov_iter_npages, iov_iter_rw, iov_iter_truncate, iter_is_iovec)
+    iov_iter, iov_iter_alignment, iov_iter_count, iov_iter_npages, iov_iter_rw, iov_iter_truncate, iter_is_iovec)
 from blkmodel.services.memory.gfp import GFP_KERNEL
-from blkmodel.services.memory.slab import kcalloc, kfree, kmem_cache_alloc, kmem_cache_create, kmem_cache_free, kzalloc
+from blkmodel.services.memory.mm_types import page
+from blkmodel.services.memory.slab import (
+    kcalloc, kfree, kmem_cache, kmem_cache_alloc, kmem_cache_create, kmem_cache_free, kzalloc)
 from blkmodel.services.tasks.wait import io_schedule, wait_event
 from blkmodel.sim import statics, this
 from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import Struct, sizeof, struct
+from blkmodel.sim.structure import NULL, Struct, sizeof, struct
+
+OMITTED = no_chapter("blkdev_get_by_path blkdev_iopoll check_disk_change nr_blockdev_pages set_blocksize")
 
 DIO_INLINE_BIO_VECS = 4
 BLKDEV_FALLOC_FL_SUPPORTED = (FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE
@@ -63,8 +69,8 @@ class bdev_inode(Struct):
     """A block device and the inode that it is found by. The size is worked out from the declarations."""
 
     SIZE = 800
-    bdev: Any = None
-    vfs_inode: Any = None
+    bdev: block_device = NULL
+    vfs_inode: inode = NULL
 
 
 @struct
@@ -76,14 +82,14 @@ class blkdev_dio(Struct):
     """
 
     SIZE = 24
-    iocb: Any = None
-    waiter: Any = None
+    iocb: kiocb = NULL
+    waiter: Any = NULL
     size: int = 0
     ref: int = 0
     multi_bio: bool = False
     should_dirty: bool = False
     is_sync: bool = False
-    bio: Any = None
+    bio: bio_struct = NULL
 
 
 @struct
@@ -91,8 +97,8 @@ class bd_holder_disk(Struct):
     """A disk that is made of a block device, refcnt times."""
 
     SIZE = 32
-    list: Any = None
-    disk: Any = None
+    list: Any = NULL
+    disk: gendisk = NULL
     refcnt: int = 0
 
 
@@ -100,14 +106,14 @@ class bd_holder_disk(Struct):
 class variables:
     """The file system of block devices, all of them, and what bios of direct I/O are from."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.blockdev_superblock = super_block(s_op=bdev_sops)
-        self.bdev_cachep: Any = None
+        self.bdev_cachep: kmem_cache = NULL
         self.all_bdevs = list_head()
         self.blkdev_dio_pool = bio_set()
 
 
-def bdev_write_inode(bdev):
+def bdev_write_inode(bdev: block_device) -> None:
     """Write the inode back until it is clean."""
     inode = bdev.bd_inode
     while inode.i_state & I_DIRTY:
@@ -117,21 +123,21 @@ def bdev_write_inode(bdev):
                     f"{partition_generic.bdevname(bdev)} (err={ret}).")
 
 
-def kill_bdev(bdev):
+def kill_bdev(bdev: block_device) -> None:
     """Drop all pages that are cached, changed or not."""
     mapping = bdev.bd_inode.i_mapping
     if mapping.nrpages:
         truncate_inode_pages(mapping, 0)
 
 
-def invalidate_bdev(bdev):
+def invalidate_bdev(bdev: block_device) -> None:
     """Drop the cached pages that nobody uses or has changed."""
     mapping = bdev.bd_inode.i_mapping
     if mapping.nrpages:
         invalidate_mapping_pages(mapping, 0, -1)
 
 
-def set_init_blocksize(bdev):
+def set_init_blocksize(bdev: block_device) -> None:
     """Let buffers be as large as the device's size is a multiple of: from a logical block to a page."""
     bsize = bdev_logical_block_size(bdev)
     size = i_size_read(bdev.bd_inode)
@@ -143,21 +149,7 @@ def set_init_blocksize(bdev):
     bdev.bd_inode.i_blkbits = blksize_bits(bsize)
 
 
-def set_blocksize(bdev, size):
-    """Let buffers be of that size; what is cached is written and dropped. Returns 0, -EINVAL for no such size."""
-    if size > PAGE_SIZE or size < 512 or size & (size - 1):
-        return -EINVAL
-    if size < bdev_logical_block_size(bdev):
-        return -EINVAL
-    if bdev.bd_block_size != size:
-        sync_blockdev(bdev)
-        bdev.bd_block_size = size
-        bdev.bd_inode.i_blkbits = blksize_bits(size)
-        kill_bdev(bdev)
-    return 0
-
-
-def blkdev_get_block(inode, iblock, bh, create):
+def blkdev_get_block(inode: inode, iblock: int, bh: buffer_head, create: int) -> int:
     """Say where block iblock of a block device is: there."""
     bh.b_bdev = I_BDEV(inode)
     bh.b_blocknr = iblock
@@ -165,12 +157,12 @@ def blkdev_get_block(inode, iblock, bh, create):
     return 0
 
 
-def bdev_file_inode(file):
+def bdev_file_inode(file: file) -> inode:
     """The inode of the block device that was opened; the file's own is the node's."""
     return file.f_mapping.host
 
 
-def dio_bio_write_op(iocb):
+def dio_bio_write_op(iocb: kiocb) -> int:
     """Operation and flags of a direct write; one that is to be on the medium when it returns goes past the cache."""
     op = REQ_OP_WRITE | REQ_SYNC | REQ_IDLE
     if iocb.ki_flags & IOCB_DSYNC:
@@ -178,14 +170,14 @@ def dio_bio_write_op(iocb):
     return op
 
 
-def blkdev_bio_end_io_simple(bio):
+def blkdev_bio_end_io_simple(bio: bio_struct) -> None:
     """Wake who waits for the bio."""
     waiter = bio.bi_private
-    bio.bi_private = None
+    bio.bi_private = NULL
     waiter.runnable = True
 
 
-def __blkdev_direct_IO_simple(iocb, iter, nr_pages):
+def __blkdev_direct_IO_simple(iocb: kiocb, iter: iov_iter, nr_pages: int) -> int:
     """Read or write a buffer of up to BIO_MAX_PAGES pages past the page cache, with one bio, and wait.
 
     Returns how many bytes, or -errno.
@@ -239,13 +231,7 @@ def __blkdev_direct_IO_simple(iocb, iter, nr_pages):
     return ret
 
 
-def blkdev_iopoll(kiocb, wait):
-    """Look whether a polled I/O is done; `wait`: until it is."""
-    bdev = I_BDEV(kiocb.ki_filp.f_mapping.host)
-    return blk_mq.blk_poll(bdev_get_queue(bdev), kiocb.ki_cookie, wait)
-
-
-def blkdev_bio_end_io(bio):
+def blkdev_bio_end_io(bio: bio_struct) -> None:
     """One bio of a direct I/O has ended. With the last one, its caller is told the result or woken."""
     dio = bio.bi_private
     should_dirty = dio.should_dirty
@@ -264,7 +250,7 @@ def blkdev_bio_end_io(bio):
             if dio.multi_bio:
                 bio_module.bio_put(dio.bio)
         else:
-            waiter, dio.waiter = dio.waiter, None
+            waiter, dio.waiter = dio.waiter, NULL
             waiter.runnable = True
     if should_dirty:
         bio_module.bio_check_pages_dirty(bio)
@@ -273,8 +259,8 @@ def blkdev_bio_end_io(bio):
         bio_module.bio_put(bio)
 
 
-def __blkdev_direct_IO(iocb, iter, nr_pages):
-    """The same with as many bios as it takes, and without waiting where iocb.ki_complete is to be called.
+def __blkdev_direct_IO(iocb: kiocb, iter: iov_iter, nr_pages: int) -> int:
+    """Read or write a buffer past the page cache, with as many bios as it takes; wait unless iocb.ki_complete is set.
 
     Returns how many bytes, -EIOCBQUEUED when that is told later, or -errno.
     """
@@ -359,7 +345,7 @@ def __blkdev_direct_IO(iocb, iter, nr_pages):
     return ret
 
 
-def blkdev_direct_IO(iocb, iter):
+def blkdev_direct_IO(iocb: kiocb, iter: iov_iter) -> int:
     """Read or write a buffer past the page cache. Returns how many bytes, or -errno."""
     nr_pages = iov_iter_npages(iter, BIO_MAX_PAGES + 1)
     if not nr_pages:
@@ -369,7 +355,7 @@ def blkdev_direct_IO(iocb, iter):
     return __blkdev_direct_IO(iocb, iter, min(nr_pages, BIO_MAX_PAGES))
 
 
-def blkdev_init():
+def blkdev_init() -> int:
     """At boot: make the bio_set of direct I/O."""
     return bio_module.bioset_init(variables().blkdev_dio_pool, 4, sizeof(blkdev_dio), BIOSET_NEED_BVECS)
 
@@ -377,7 +363,7 @@ def blkdev_init():
 module_init(blkdev_init)
 
 
-def __sync_blockdev(bdev, wait):
+def __sync_blockdev(bdev: block_device, wait: int) -> int:
     """Write cached changes back; `wait`: until they are on the device. Returns 0 or -errno."""
     if bdev is None:
         return 0
@@ -386,12 +372,12 @@ def __sync_blockdev(bdev, wait):
     return filemap_write_and_wait(bdev.bd_inode.i_mapping)
 
 
-def sync_blockdev(bdev):
+def sync_blockdev(bdev: block_device) -> int:
     """Write cached changes back, and wait. Returns 0 or -errno."""
     return __sync_blockdev(bdev, 1)
 
 
-def blkdev_fsync(filp, start, end, datasync):
+def blkdev_fsync(filp: file, start: int, end: int, datasync: int) -> int:
     """Write back what is cached of an open block device, and flush the device's own cache. Returns 0 or -errno."""
     bdev = I_BDEV(bdev_file_inode(filp))
     error = filemap_write_and_wait(filp.f_mapping)
@@ -401,52 +387,53 @@ def blkdev_fsync(filp, start, end, datasync):
     return 0 if error == -EOPNOTSUPP else error
 
 
-def fsync_bdev(bdev):
-    """The same, and of a file system on it. The model has none."""
+def fsync_bdev(bdev: block_device) -> int:
+    """Write back what is cached of a block device, and wait. (And of a file system on it: the model has none.)"""
     return sync_blockdev(bdev)
 
 
-def freeze_bdev(bdev):
+def freeze_bdev(bdev: block_device) -> super_block:
     """Freeze the file system on a block device, and write back what is cached. Returns it: here None, for none."""
     bdev.bd_fsfreeze_count += 1
     if bdev.bd_fsfreeze_count == 1:
         sync_blockdev(bdev)
+    return NULL
 
 
-def thaw_bdev(bdev, sb):
-    """Let it go on, with the last one to do so. Returns 0, or -EINVAL where it is not frozen."""
+def thaw_bdev(bdev: block_device, sb: super_block) -> int:
+    """Let the file system on a block device go on, with the last thaw. Returns 0, or -EINVAL where it is not frozen."""
     if not bdev.bd_fsfreeze_count:
         return -EINVAL
     bdev.bd_fsfreeze_count -= 1
     return 0
 
 
-def blkdev_writepage(page, wbc):
+def blkdev_writepage(page: page, wbc: Any) -> int:
     """Write a cached page back."""
     return block_write_full_page(page, blkdev_get_block)
 
 
-def blkdev_readpage(file, page):
+def blkdev_readpage(file: file, page: page) -> int:
     """Read a page into the cache."""
     return block_read_full_page(page, blkdev_get_block)
 
 
-def bdev_alloc_inode(sb):
+def bdev_alloc_inode(sb: super_block) -> inode:
     """Allocate a block device with its inode; None on failure. (In C the cache prepares them when it grows.)"""
     ei = kmem_cache_alloc(variables().bdev_cachep, GFP_KERNEL)
     if ei is None:
-        return None
+        return NULL
     ei.bdev = block_device()
     ei.vfs_inode = inode(_owner=ei)
     return ei.vfs_inode
 
 
-def bdev_free_inode(inode):
-    """Free both."""
+def bdev_free_inode(inode: inode) -> None:
+    """Free a block device with its inode."""
     kmem_cache_free(variables().bdev_cachep, inode._owner)
 
 
-def bdev_evict_inode(inode):
+def bdev_evict_inode(inode: inode) -> None:
     """Nobody has the block device any more: drop its pages, and what it holds."""
     bdev = I_BDEV(inode)
     truncate_inode_pages_final(inode.i_data, 0)
@@ -457,7 +444,7 @@ def bdev_evict_inode(inode):
         bdev.bd_bdi = noop_backing_dev_info()
 
 
-def bdev_cache_init():
+def bdev_cache_init() -> None:
     """At boot: make the cache of block devices."""
     variables().bdev_cachep = kmem_cache_create("bdev_cache", sizeof(bdev_inode), bdev_inode)
 
@@ -465,18 +452,18 @@ def bdev_cache_init():
 fs_initcall(bdev_cache_init)
 
 
-def bdev_test(inode, data):
+def bdev_test(inode: inode, data: int) -> int:
     """Whether an inode is that of a device number."""
     return I_BDEV(inode).bd_dev == data
 
 
-def bdev_set(inode, data):
+def bdev_set(inode: inode, data: int) -> int:
     """Make a new inode that of a device number."""
     I_BDEV(inode).bd_dev = data
     return 0
 
 
-def bdev_unhash_inode(dev):
+def bdev_unhash_inode(dev: int) -> None:
     """Let nobody find the block device of a number any more; the next to open it gets a new one."""
     inode = ilookup5(variables().blockdev_superblock, MAJOR(dev) + MINOR(dev), bdev_test, dev)
     if inode is not None:
@@ -484,15 +471,15 @@ def bdev_unhash_inode(dev):
         iput(inode)
 
 
-def bdget(dev):
+def bdget(dev: int) -> block_device:
     """Find the block device of a number, or make one, with a reference; None on failure."""
     inode = iget5_locked(variables().blockdev_superblock, MAJOR(dev) + MINOR(dev), bdev_test, bdev_set, dev)
     if inode is None:
-        return None
+        return NULL
     bdev = I_BDEV(inode)
     if inode.i_state & I_NEW:
-        bdev.bd_contains = None
-        bdev.bd_super = None
+        bdev.bd_contains = NULL
+        bdev.bd_super = NULL
         bdev.bd_inode = inode
         bdev.bd_block_size = i_blocksize(inode)
         bdev.bd_part_count = 0
@@ -506,23 +493,18 @@ def bdget(dev):
     return bdev
 
 
-def bdgrab(bdev):
+def bdgrab(bdev: block_device) -> block_device:
     """Take another reference to a block device."""
     ihold(bdev.bd_inode)
     return bdev
 
 
-def nr_blockdev_pages():
-    """How many pages of block devices are cached."""
-    return sum(bdev.bd_inode.i_mapping.nrpages for bdev in variables().all_bdevs)
-
-
-def bdput(bdev):
+def bdput(bdev: block_device) -> None:
     """Drop a reference to a block device."""
     iput(bdev.bd_inode)
 
 
-def bd_acquire(inode):
+def bd_acquire(inode: inode) -> block_device:
     """The block device of a device node, with a reference; None on failure. The node remembers it, and holds it too.
 
     One that is no longer found by its number is forgotten: its disk is gone.
@@ -540,16 +522,16 @@ def bd_acquire(inode):
     return bdev
 
 
-def bd_forget(inode):
+def bd_forget(inode: inode) -> None:
     """Let a node, or a block device's own inode, forget the block device; a node lets it go."""
-    bdev = None if sb_is_blkdev_sb(inode.i_sb) else inode.i_bdev
-    inode.i_bdev = None
+    bdev = NULL if sb_is_blkdev_sb(inode.i_sb) else inode.i_bdev
+    inode.i_bdev = NULL
     inode.i_mapping = inode.i_data
     if bdev is not None:
         bdput(bdev)
 
 
-def bd_may_claim(bdev, whole, holder):
+def bd_may_claim(bdev: block_device, whole: block_device, holder: Any) -> bool:
     """Whether somebody may have a block device for himself, considering who has it, or the whole disk."""
     if bdev.bd_holder is holder:
         return True
@@ -560,28 +542,28 @@ def bd_may_claim(bdev, whole, holder):
     return whole.bd_holder in (None, CLAIMED)
 
 
-def bd_prepare_to_claim(bdev, whole, holder):
+def bd_prepare_to_claim(bdev: block_device, whole: block_device, holder: Any) -> int:
     """Wait until nobody else is about to claim anything of the disk. Returns 0, or -EBUSY for a device that is held."""
     while True:
         if not bd_may_claim(bdev, whole, holder):
             return -EBUSY
         if whole.bd_claiming is None:
             return 0
-        wait_event(None, lambda: whole.bd_claiming is None, "another claim on the disk")
+        wait_event(NULL, lambda: whole.bd_claiming is None, "another claim on the disk")
 
 
-def bdev_get_gendisk(bdev):
+def bdev_get_gendisk(bdev: block_device) -> tuple[gendisk, int]:
     """The disk of a block device, with references, and the partition's number; (None, 0) for one that is gone."""
     disk, partno = genhd.get_gendisk(bdev.bd_dev)
     if disk is None:
-        return None, 0
+        return NULL, 0
     if inode_unhashed(bdev.bd_inode):
         genhd.put_disk_and_module(disk)
-        return None, 0
+        return NULL, 0
     return disk, partno
 
 
-def bd_start_claiming(bdev, holder):
+def bd_start_claiming(bdev: block_device, holder: Any) -> block_device:
     """Begin to claim a block device, so that others wait. Returns the whole disk's, with a reference, or an error
     pointer."""
     disk, partno = bdev_get_gendisk(bdev)
@@ -599,13 +581,13 @@ def bd_start_claiming(bdev, holder):
     return whole
 
 
-def bd_clear_claiming(whole, holder):
+def bd_clear_claiming(whole: block_device, holder: Any) -> None:
     """The claim is decided: others may go on."""
     BUG_ON(whole.bd_claiming is not holder)
-    whole.bd_claiming = None
+    whole.bd_claiming = NULL
 
 
-def bd_finish_claiming(bdev, whole, holder):
+def bd_finish_claiming(bdev: block_device, whole: block_device, holder: Any) -> None:
     """The claim is made: the holder has the block device for himself, and nobody can claim the whole disk."""
     BUG_ON(not bd_may_claim(bdev, whole, holder))
     whole.bd_holders += 1
@@ -615,30 +597,30 @@ def bd_finish_claiming(bdev, whole, holder):
     bd_clear_claiming(whole, holder)
 
 
-def bd_abort_claiming(bdev, whole, holder):
+def bd_abort_claiming(bdev: block_device, whole: block_device, holder: Any) -> None:
     """The claim is given up."""
     bd_clear_claiming(whole, holder)
 
 
-def bd_find_holder_disk(bdev, disk):
+def bd_find_holder_disk(bdev: block_device, disk: gendisk) -> bd_holder_disk:
     """What a block device knows of a disk that is made of it; None for nothing."""
     for holder in bdev.bd_holder_disks:
         if holder.disk is disk:
             return holder
-    return None
+    return NULL
 
 
-def add_symlink(frm, to):
+def add_symlink(frm: kobject, to: kobject) -> int:
     """Link from one object in sysfs to another."""
     return sysfs_create_link(frm, to, kobject_name(to))
 
 
-def del_symlink(frm, to):
-    """Remove that link."""
+def del_symlink(frm: kobject, to: kobject) -> None:
+    """Remove the link from one object in sysfs to another."""
     sysfs_remove_link(frm, kobject_name(to))
 
 
-def bd_link_disk_holder(bdev, disk):
+def bd_link_disk_holder(bdev: block_device, disk: gendisk) -> int:
     """Show in sysfs that a disk is made of a claimed block device. Returns 0 or -errno."""
     WARN_ON_ONCE(bdev.bd_holder is None)
     if WARN_ON_ONCE(disk.slave_dir is None or bdev.bd_part.holder_dir is None):
@@ -664,8 +646,8 @@ def bd_link_disk_holder(bdev, disk):
     return ret
 
 
-def bd_unlink_disk_holder(bdev, disk):
-    """Undo that."""
+def bd_unlink_disk_holder(bdev: block_device, disk: gendisk) -> None:
+    """Show no more in sysfs that a disk is made of a block device."""
     holder = bd_find_holder_disk(bdev, disk)
     if WARN_ON_ONCE(holder is None):
         return
@@ -678,7 +660,7 @@ def bd_unlink_disk_holder(bdev, disk):
         kfree(holder)
 
 
-def flush_disk(bdev, kill_dirty):
+def flush_disk(bdev: block_device, kill_dirty: bool) -> None:
     """The disk became another, or smaller: drop what is cached of it, and scan it at the next open."""
     if __invalidate_device(bdev, kill_dirty):
         name = bdev.bd_disk.disk_name if bdev.bd_disk is not None else ""
@@ -686,7 +668,7 @@ def flush_disk(bdev, kill_dirty):
     bdev.bd_invalidated = 1
 
 
-def check_disk_size_change(disk, bdev, verbose):
+def check_disk_size_change(disk: gendisk, bdev: block_device, verbose: bool) -> None:
     """Let the block device be as large as the disk; one that shrank keeps nothing cached."""
     disk_size = get_capacity(disk) << 9
     bdev_size = i_size_read(bdev.bd_inode)
@@ -699,7 +681,7 @@ def check_disk_size_change(disk, bdev, verbose):
         flush_disk(bdev, False)
 
 
-def revalidate_disk(disk):
+def revalidate_disk(disk: gendisk) -> int:
     """Let a disk's driver look at the disk again, and follow its size. Returns what the driver says."""
     ret = disk.fops.revalidate_disk(disk) if disk.fops.revalidate_disk is not None else 0
     # the disk of a multipath device can't be opened
@@ -713,24 +695,12 @@ def revalidate_disk(disk):
     return ret
 
 
-def check_disk_change(bdev):
-    """Ask a removable disk whether its medium is another now; return whether, as 1 or 0."""
-    disk = bdev.bd_disk
-    events = genhd.disk_clear_events(disk, DISK_EVENT_MEDIA_CHANGE | DISK_EVENT_EJECT_REQUEST)
-    if not events & DISK_EVENT_MEDIA_CHANGE:
-        return 0
-    flush_disk(bdev, True)
-    if disk.fops.revalidate_disk is not None:
-        disk.fops.revalidate_disk(disk)
-    return 1
-
-
-def bd_set_size(bdev, size):
+def bd_set_size(bdev: block_device, size: int) -> None:
     """Set a block device's size in bytes."""
     i_size_write(bdev.bd_inode, size)
 
 
-def bdev_disk_changed(bdev, invalidate):
+def bdev_disk_changed(bdev: block_device, invalidate: bool) -> None:
     """Find a disk's partitions anew or, without a medium (invalidate), drop them."""
     disk = bdev.bd_disk
     if disk_part_scan_enabled(disk):
@@ -743,7 +713,7 @@ def bdev_disk_changed(bdev, invalidate):
         bdev.bd_invalidated = 0
 
 
-def __blkdev_get(bdev, mode, for_part):
+def __blkdev_get(bdev: block_device, mode: int, for_part: int) -> int:
     """Open a block device. The first to do so connects it with its disk; a partition opens the whole disk (for_part).
 
     Returns 0, or -errno with nothing held.
@@ -767,7 +737,7 @@ def __blkdev_get(bdev, mode, for_part):
                     if ret == -ERESTARTSYS:
                         # the driver was replaced meanwhile: look again who has the number
                         disk_put_part(bdev.bd_part)
-                        bdev.bd_part = bdev.bd_disk = bdev.bd_queue = None
+                        bdev.bd_part = bdev.bd_disk = bdev.bd_queue = NULL
                         genhd.disk_unblock_events(disk)
                         genhd.put_disk_and_module(disk)
                         continue
@@ -794,10 +764,10 @@ def __blkdev_get(bdev, mode, for_part):
                             set_init_blocksize(bdev)
             if ret:
                 disk_put_part(bdev.bd_part)
-                bdev.bd_disk = bdev.bd_part = bdev.bd_queue = None
+                bdev.bd_disk = bdev.bd_part = bdev.bd_queue = NULL
                 if bdev.bd_contains is not bdev:
                     __blkdev_put(bdev.bd_contains, mode, 1)
-                bdev.bd_contains = None
+                bdev.bd_contains = NULL
             elif bdev.bd_bdi is noop_backing_dev_info():
                 bdev.bd_bdi = bdi_get(disk.queue.backing_dev_info)
         else:
@@ -818,12 +788,12 @@ def __blkdev_get(bdev, mode, for_part):
         return ret
 
 
-def blkdev_get(bdev, mode, holder):
+def blkdev_get(bdev: block_device, mode: int, holder: Any) -> int:
     """Open a block device with FMODE_* flags; FMODE_EXCL claims it for `holder`. Takes over the caller's reference.
 
     Returns 0, or -errno; the reference is gone then.
     """
-    whole = None
+    whole = NULL
     WARN_ON_ONCE(mode & FMODE_EXCL and holder is None)
     if mode & FMODE_EXCL and holder is not None:
         whole = bd_start_claiming(bdev, holder)
@@ -848,7 +818,7 @@ def blkdev_get(bdev, mode, holder):
     return res
 
 
-def blkdev_get_by_dev(dev, mode, holder):
+def blkdev_get_by_dev(dev: int, mode: int, holder: Any) -> block_device:
     """Open the block device of a number. Returns it, or an error pointer."""
     bdev = bdget(dev)
     if bdev is None:
@@ -857,21 +827,7 @@ def blkdev_get_by_dev(dev, mode, holder):
     return ERR_PTR(err) if err else bdev
 
 
-def blkdev_get_by_path(path, mode, holder):
-    """Open a block device by its node's name. Returns it, or an error pointer: -EACCES to write what is read-only."""
-    bdev = lookup_bdev(path)
-    if IS_ERR(bdev):
-        return bdev
-    err = blkdev_get(bdev, mode, holder)
-    if err:
-        return ERR_PTR(err)
-    if mode & FMODE_WRITE and genhd.bdev_read_only(bdev):
-        blkdev_put(bdev, mode)
-        return ERR_PTR(-EACCES)
-    return bdev
-
-
-def blkdev_open(inode, filp):
+def blkdev_open(inode: inode, filp: file) -> int:
     """Open a device node. O_EXCL claims the device for the file. Returns 0 or -errno."""
     filp.f_flags |= O_LARGEFILE
     filp.f_mode |= FMODE_NOWAIT
@@ -888,11 +844,11 @@ def blkdev_open(inode, filp):
     return blkdev_get(bdev, filp.f_mode, filp)
 
 
-def __blkdev_put(bdev, mode, for_part):
+def __blkdev_put(bdev: block_device, mode: int, for_part: int) -> None:
     """Close a block device, and let it go. The last to do so writes back and drops what is cached, and lets the disk
     go."""
     disk = bdev.bd_disk
-    victim = None
+    victim = NULL
     if bdev.bd_openers == 1:
         # what takes long is better done before others have to wait
         sync_blockdev(bdev)
@@ -908,18 +864,18 @@ def __blkdev_put(bdev, mode, for_part):
         disk.fops.release(disk, mode)
     if not bdev.bd_openers:
         disk_put_part(bdev.bd_part)
-        bdev.bd_part = None
-        bdev.bd_disk = None
+        bdev.bd_part = NULL
+        bdev.bd_disk = NULL
         if bdev is not bdev.bd_contains:
             victim = bdev.bd_contains
-        bdev.bd_contains = None
+        bdev.bd_contains = NULL
         genhd.put_disk_and_module(disk)
     bdput(bdev)
     if victim is not None:
         __blkdev_put(victim, mode, 1)
 
 
-def blkdev_put(bdev, mode):
+def blkdev_put(bdev: block_device, mode: int) -> None:
     """Close a block device that was opened with these flags; with FMODE_EXCL it is no longer held."""
     if mode & FMODE_EXCL:
         bdev.bd_holders -= 1
@@ -927,9 +883,9 @@ def blkdev_put(bdev, mode):
         WARN_ON_ONCE(bdev.bd_holders < 0 or bdev.bd_contains.bd_holders < 0)
         bdev_free = not bdev.bd_holders
         if bdev_free:
-            bdev.bd_holder = None
+            bdev.bd_holder = NULL
         if not bdev.bd_contains.bd_holders:
-            bdev.bd_contains.bd_holder = None
+            bdev.bd_contains.bd_holder = NULL
         if bdev_free and bdev.bd_write_holder:
             genhd.disk_unblock_events(bdev.bd_disk)
             bdev.bd_write_holder = False
@@ -938,13 +894,13 @@ def blkdev_put(bdev, mode):
     __blkdev_put(bdev, mode, 0)
 
 
-def blkdev_close(inode, filp):
+def blkdev_close(inode: inode, filp: file) -> int:
     """Close a file of a device node."""
     blkdev_put(I_BDEV(bdev_file_inode(filp)), filp.f_mode)
     return 0
 
 
-def blkdev_write_iter(iocb, frm):
+def blkdev_write_iter(iocb: kiocb, frm: iov_iter) -> int:
     """Write a buffer to an open block device, up to its end. Returns how many bytes, or -errno.
 
     -EPERM: it is read-only; -ENOSPC: the place is behind its end.
@@ -969,7 +925,7 @@ def blkdev_write_iter(iocb, frm):
     return ret
 
 
-def blkdev_read_iter(iocb, to):
+def blkdev_read_iter(iocb: kiocb, to: iov_iter) -> int:
     """Read from an open block device into a buffer, up to its end. Returns how many bytes, or -errno."""
     size = i_size_read(bdev_file_inode(iocb.ki_filp))
     if iocb.ki_pos >= size:
@@ -978,7 +934,7 @@ def blkdev_read_iter(iocb, to):
     return generic_file_read_iter(iocb, to)
 
 
-def block_ioctl(file, cmd, arg):
+def block_ioctl(file: file, cmd: int, arg: Any) -> int:
     """Do what a process asks of an open block device. Returns 0 or -errno."""
     mode = file.f_mode
     if file.f_flags & O_NDELAY:
@@ -988,12 +944,12 @@ def block_ioctl(file, cmd, arg):
     return ioctl.blkdev_ioctl(I_BDEV(bdev_file_inode(file)), mode, cmd, arg)
 
 
-def blkdev_releasepage(page, wait):
+def blkdev_releasepage(page: page, wait: int) -> int:
     """Take the buffers off a cached page; return whether that was done."""
     return try_to_free_buffers(page)
 
 
-def blkdev_fallocate(file, mode, start, len):
+def blkdev_fallocate(file: file, mode: int, start: int, len: int) -> int:
     """Discard, or fill with zeroes, `len` bytes from `start` of an open block device, as the FALLOC_FL_* of `mode` say.
 
     Returns 0 or -errno: -EOPNOTSUPP for what can't be had, -EINVAL beyond the end or off the logical blocks.
@@ -1029,7 +985,7 @@ def blkdev_fallocate(file, mode, start, len):
     return invalidate_inode_pages2_range(mapping, start // PAGE_SIZE, end // PAGE_SIZE)
 
 
-def lookup_bdev(pathname):
+def lookup_bdev(pathname: str) -> block_device:
     """The block device of a node's name, with a reference; or an error pointer."""
     if not pathname:
         return ERR_PTR(-EINVAL)
@@ -1042,7 +998,7 @@ def lookup_bdev(pathname):
     return bdev if bdev is not None else ERR_PTR(-ENOMEM)
 
 
-def __invalidate_device(bdev, kill_dirty):
+def __invalidate_device(bdev: block_device, kill_dirty: bool) -> int:
     """Drop what is cached of a block device, but for what is in use. Returns 0: no file system can be busy."""
     invalidate_bdev(bdev)
     return 0
@@ -1051,8 +1007,8 @@ def __invalidate_device(bdev, kill_dirty):
 def_blk_aops = address_space_operations(readpage=blkdev_readpage, writepage=blkdev_writepage,
                                         releasepage=blkdev_releasepage, direct_IO=blkdev_direct_IO)
 def_blk_fops = file_operations(open=blkdev_open, release=blkdev_close, read_iter=blkdev_read_iter,
-                               write_iter=blkdev_write_iter, iopoll=blkdev_iopoll, fsync=blkdev_fsync,
-                               unlocked_ioctl=block_ioctl, fallocate=blkdev_fallocate)
+                               write_iter=blkdev_write_iter, fsync=blkdev_fsync, unlocked_ioctl=block_ioctl,
+                               fallocate=blkdev_fallocate)
 bdev_sops = super_operations(alloc_inode=bdev_alloc_inode, free_inode=bdev_free_inode, evict_inode=bdev_evict_inode)
 
 

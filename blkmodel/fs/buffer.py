@@ -1,10 +1,13 @@
 """Buffers: the blocks of a cached page, each read or written by a bio of its own."""
 
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable
 
 from blkmodel.block import bio as bio_module, blk_core, genhd
 from blkmodel.include.linux.bio import bio_set_dev
-from blkmodel.include.linux.blk_types import BIO_QUIET, REQ_OP_READ, REQ_OP_WRITE, REQ_SYNC, bio_flagged
+from blkmodel.include.linux.blk_types import BIO_QUIET, REQ_OP_READ, REQ_OP_WRITE, REQ_SYNC, bio, bio_flagged
+from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import get_capacity, part_nr_sects_read
 from blkmodel.services.base.printk import pr_err
 from blkmodel.services.base.symbols import provide
@@ -12,10 +15,11 @@ from blkmodel.services.files.inode import i_size_read
 from blkmodel.services.memory.gfp import GFP_NOFS, GFP_NOIO
 from blkmodel.services.memory.mm import (
     PageError, PG_error, PG_locked, PG_private, PG_uptodate, clear_page_flag, get_page, put_page, set_page_flag)
+from blkmodel.services.memory.mm_types import page
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock
 from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
 
 
 @struct
@@ -29,20 +33,20 @@ class buffer_head(Struct):
     locked: bool = False
     write_error: bool = False
     quiet: bool = False
-    b_page: Any = None
+    b_page: page = NULL
     b_blocknr: int = 0
     b_size: int = 0
-    b_bdev: Any = None
-    b_end_io: Any = None
+    b_bdev: block_device = NULL
+    b_end_io: Callable[[buffer_head, bool], None] = NULL
     _offset: int = 0
 
 
-def set_buffer_mapped(bh):
+def set_buffer_mapped(bh: buffer_head) -> None:
     """Say that a buffer has a place on the device: b_bdev and b_blocknr are set."""
     bh.mapped = True
 
 
-def create_empty_buffers(page, blocksize):
+def create_empty_buffers(page: page, blocksize: int) -> list[buffer_head]:
     """Hang buffers on a page, which they hold. This does not fail: it tries again until there is memory."""
     buffers = []
     for offset in range(0, PAGE_SIZE, blocksize):
@@ -58,12 +62,7 @@ def create_empty_buffers(page, blocksize):
     return buffers
 
 
-def page_buffers(page):
-    """Return the buffers that hang on a page, in the order of their bytes."""
-    return page.private
-
-
-def try_to_free_buffers(page):
+def try_to_free_buffers(page: page) -> int:
     """Take the buffers off a page, unless one is in use; return whether."""
     if any(bh.locked for bh in page.private):
         return False
@@ -75,13 +74,13 @@ def try_to_free_buffers(page):
     return True
 
 
-def block_invalidatepage(page):
+def block_invalidatepage(page: page) -> None:
     """Forget where a page's buffers are on the device."""
     for bh in page.private:
         bh.mapped = False
 
 
-def block_read_full_page(page, get_block):
+def block_read_full_page(page: page, get_block: Callable[..., int]) -> int:
     """Begin to read a locked page, a bio for each block; it is unlocked when all are there. Returns 0.
 
     get_block(inode, iblock, bh, create) says where a block is.
@@ -115,7 +114,7 @@ def block_read_full_page(page, get_block):
     return 0
 
 
-def block_write_full_page(page, get_block):
+def block_write_full_page(page: page, get_block: Callable[..., int]) -> int:
     """Begin to write a locked page, a bio for each block; it is unlocked when all are written. Returns 0."""
     inode = page.mapping.host
     buffers = page.private or create_empty_buffers(page, 1 << inode.i_blkbits)
@@ -136,7 +135,7 @@ def block_write_full_page(page, get_block):
     return 0
 
 
-def end_buffer_async_read(bh, uptodate):
+def end_buffer_async_read(bh: buffer_head, uptodate: bool) -> None:
     """A block was read, or not: with the last one of its page, the page is ready."""
     page = bh.b_page
     bh.locked = False
@@ -150,7 +149,7 @@ def end_buffer_async_read(bh, uptodate):
         clear_page_flag(page, PG_locked)
 
 
-def end_buffer_async_write(bh, uptodate):
+def end_buffer_async_write(bh: buffer_head, uptodate: bool) -> None:
     """A block was written, or not: with the last one of its page, the page is free again."""
     page = bh.b_page
     bh.locked = False
@@ -162,7 +161,7 @@ def end_buffer_async_write(bh, uptodate):
         clear_page_flag(page, PG_locked)
 
 
-def end_bio_bh_io_sync(bio):
+def end_bio_bh_io_sync(bio: bio) -> None:
     """The bio of a buffer has ended. A quiet one logs nothing."""
     bh = bio.bi_private
     bh.quiet = bio_flagged(bio, BIO_QUIET)
@@ -170,7 +169,7 @@ def end_bio_bh_io_sync(bio):
     bio_module.bio_put(bio)
 
 
-def guard_bio_eod(bio):
+def guard_bio_eod(bio: bio) -> None:
     """Shorten a bio that begins within its partition and ends beyond; one beyond as a whole will fail."""
     rcu_read_lock()
     part = genhd.__disk_get_part(bio.bi_disk, bio.bi_partno)
@@ -183,7 +182,7 @@ def guard_bio_eod(bio):
         bio_module.bio_truncate(bio, room << 9)
 
 
-def submit_bh(op, op_flags, bh):
+def submit_bh(op: int, op_flags: int, bh: buffer_head) -> int:
     """Read or write one block, with a bio from the file systems' bio_set, which always has one."""
     bio = bio_module.bio_alloc_bioset(GFP_NOIO, 1, bio_module.variables().fs_bio_set)
     bio.bi_iter.bi_sector = bh.b_blocknr * (bh.b_size >> 9)
@@ -197,7 +196,7 @@ def submit_bh(op, op_flags, bh):
     return 0
 
 
-def _log(bh, what):
+def _log(bh: buffer_head, what: str) -> None:
     """Log that a buffer's read or write failed, unless its bio was quiet about it."""
     if bh.quiet:
         return

@@ -8,8 +8,8 @@ Left out: the functions that print a bitmap, and what can only go wrong between 
 """
 
 from blkmodel.include.linux.sbitmap import (
-    SBQ_WAIT_QUEUES, SBQ_WAKE_BATCH, sbitmap_deferred_clear_bit, sbitmap_free, sbitmap_word, sbq_index_inc,
-    sbq_wait_state)
+    SBQ_WAIT_QUEUES, SBQ_WAKE_BATCH, sbitmap, sbitmap_deferred_clear_bit, sbitmap_free, sbitmap_queue, sbitmap_word,
+    sbq_index_inc, sbq_wait, sbq_wait_state)
 from blkmodel.services.base.bug import WARN_ON_ONCE
 from blkmodel.services.base.errno import EINVAL, ENOMEM
 from blkmodel.services.base.random import prandom_u32
@@ -20,12 +20,13 @@ from blkmodel.services.memory.percpu import alloc_percpu_gfp, free_percpu, smp_p
 from blkmodel.services.memory.slab import kcalloc_node
 from blkmodel.services.tasks.wait import (
     add_wait_queue, finish_wait, prepare_to_wait_exclusive, waitqueue_active, wake_up, wake_up_nr)
+from blkmodel.sim.structure import NULL
 
 BITS_PER_LONG = 64
 UINT_MAX = 0xFFFFFFFF
 
 
-def sbitmap_deferred_clear(sb, index):
+def sbitmap_deferred_clear(sb: sbitmap, index: int) -> bool:
     """Make the bits that were given back to a word free; return whether there were any."""
     word = sb.map[index]
     if not word.cleared:
@@ -35,7 +36,7 @@ def sbitmap_deferred_clear(sb, index):
     return True
 
 
-def sbitmap_init_node(sb, depth, shift, flags, node):
+def sbitmap_init_node(sb: sbitmap, depth: int, shift: int, flags: int, node: int) -> int:
     """Allocate a bitmap of `depth` bits, all free, with 2**shift bits a word.
 
     With a negative shift a small bitmap gets at least four words: a word has 64 bits, or half that for as long as
@@ -55,7 +56,7 @@ def sbitmap_init_node(sb, depth, shift, flags, node):
     sb.depth = depth
     sb.map_nr = -(-depth // bits_per_word)
     if depth == 0:
-        sb.map = None
+        sb.map = NULL
         return 0
 
     sb.map = kcalloc_node(sb.map_nr, sbitmap_word, flags, node)
@@ -67,7 +68,7 @@ def sbitmap_init_node(sb, depth, shift, flags, node):
     return 0
 
 
-def sbitmap_resize(sb, depth):
+def sbitmap_resize(sb: sbitmap, depth: int) -> None:
     """Change the number of bits, up to what the bitmap was allocated with. Bits that are out stay out."""
     bits_per_word = 1 << sb.shift
     for i in range(sb.map_nr):
@@ -79,7 +80,7 @@ def sbitmap_resize(sb, depth):
         depth -= sb.map[i].depth
 
 
-def __sbitmap_get_word(word, depth, hint, wrap):
+def __sbitmap_get_word(word: sbitmap_word, depth: int, hint: int, wrap: bool) -> int:
     """Take the first free bit of a word's first `depth`, from `hint` on, then (with wrap) from 0.
 
     Returns the bit, or -1. (In C the word is given by the address of its number.)
@@ -93,7 +94,7 @@ def __sbitmap_get_word(word, depth, hint, wrap):
     return nr
 
 
-def sbitmap_find_bit_in_index(sb, index, alloc_hint, round_robin):
+def sbitmap_find_bit_in_index(sb: sbitmap, index: int, alloc_hint: int, round_robin: bool) -> int:
     """Take a bit of one word, of those that were given back if need be; return it, or -1."""
     word = sb.map[index]
     while True:
@@ -102,7 +103,7 @@ def sbitmap_find_bit_in_index(sb, index, alloc_hint, round_robin):
             return nr
 
 
-def sbitmap_get(sb, alloc_hint, round_robin):
+def sbitmap_get(sb: sbitmap, alloc_hint: int, round_robin: bool) -> int:
     """Take a free bit; return its number, or -1 where all are taken.
 
     The search starts at the word of `alloc_hint`: at its first bit or, with round_robin, at that very bit.
@@ -120,7 +121,7 @@ def sbitmap_get(sb, alloc_hint, round_robin):
     return -1
 
 
-def sbitmap_get_shallow(sb, alloc_hint, shallow_depth):
+def sbitmap_get_shallow(sb: sbitmap, alloc_hint: int, shallow_depth: int) -> int:
     """Take a free bit among the first shallow_depth bits of every word; return its number, or -1.
 
     So somebody who must not use up the bitmap leaves the rest of each word to others.
@@ -142,12 +143,12 @@ def sbitmap_get_shallow(sb, alloc_hint, shallow_depth):
     return -1
 
 
-def sbitmap_any_bit_set(sb):
+def sbitmap_any_bit_set(sb: sbitmap) -> bool:
     """Whether any bit is taken."""
     return any(sb.map[i].word & ~sb.map[i].cleared for i in range(sb.map_nr))
 
 
-def sbitmap_any_bit_clear(sb):
+def sbitmap_any_bit_clear(sb: sbitmap) -> bool:
     """Whether any bit could be had."""
     for i in range(sb.map_nr):
         word = sb.map[i]
@@ -156,7 +157,7 @@ def sbitmap_any_bit_clear(sb):
     return False
 
 
-def __sbitmap_weight(sb, set):
+def __sbitmap_weight(sb: sbitmap, set: bool) -> int:
     """Count the bits of all words, or (set is False) those that were given back to them."""
     weight = 0
     for i in range(sb.map_nr):
@@ -166,17 +167,17 @@ def __sbitmap_weight(sb, set):
     return weight
 
 
-def sbitmap_weight(sb):
+def sbitmap_weight(sb: sbitmap) -> int:
     """Count the bits that are taken or not yet free again."""
     return __sbitmap_weight(sb, True)
 
 
-def sbitmap_cleared(sb):
+def sbitmap_cleared(sb: sbitmap) -> int:
     """Count the bits that were given back and are not yet free again."""
     return __sbitmap_weight(sb, False)
 
 
-def sbq_calc_wake_batch(sbq, depth):
+def sbq_calc_wake_batch(sbq: sbitmap_queue, depth: int) -> int:
     """How many bits must come free before a wait queue is woken: 1 to 8.
 
     Few enough that freeing every bit that can be out at once wakes all eight queues. With a least shallow depth
@@ -188,7 +189,8 @@ def sbq_calc_wake_batch(sbq, depth):
     return min(max(depth // SBQ_WAIT_QUEUES, 1), SBQ_WAKE_BATCH)
 
 
-def sbitmap_queue_init_node(sbq, depth, shift, round_robin, flags, node):
+def sbitmap_queue_init_node(sbq: sbitmap_queue, depth: int, shift: int, round_robin: bool, flags: int,
+                            node: int) -> int:
     """Allocate a bitmap with wait queues; each CPU's first search starts at a random bit.
 
     round_robin: hand out the bits strictly one after the other.
@@ -223,7 +225,7 @@ def sbitmap_queue_init_node(sbq, depth, shift, round_robin, flags, node):
     return 0
 
 
-def sbitmap_queue_update_wake_batch(sbq, depth):
+def sbitmap_queue_update_wake_batch(sbq: sbitmap_queue, depth: int) -> None:
     """Fit the wake batch to a new depth. A wait queue that had counted on the old one is woken by the next free."""
     wake_batch = sbq_calc_wake_batch(sbq, depth)
     if sbq.wake_batch != wake_batch:
@@ -232,13 +234,13 @@ def sbitmap_queue_update_wake_batch(sbq, depth):
             ws.wait_cnt = 1
 
 
-def sbitmap_queue_resize(sbq, depth):
+def sbitmap_queue_resize(sbq: sbitmap_queue, depth: int) -> None:
     """Change the number of bits, up to what the bitmap was allocated with."""
     sbitmap_queue_update_wake_batch(sbq, depth)
     sbitmap_resize(sbq.sb, depth)
 
 
-def __sbitmap_queue_get(sbq):
+def __sbitmap_queue_get(sbq: sbitmap_queue) -> int:
     """Take a bit, first where this CPU last took or gave one back; return its number, or -1."""
     cpu = smp_processor_id()
     hint = sbq.alloc_hint[cpu]
@@ -257,8 +259,8 @@ def __sbitmap_queue_get(sbq):
     return nr
 
 
-def __sbitmap_queue_get_shallow(sbq, shallow_depth):
-    """Take a bit as __sbitmap_queue_get() does, but only among the first shallow_depth of each word."""
+def __sbitmap_queue_get_shallow(sbq: sbitmap_queue, shallow_depth: int) -> int:
+    """Take a bit among the first shallow_depth of each word, first where this CPU last took one; the number, or -1."""
     WARN_ON_ONCE(shallow_depth < sbq.min_shallow_depth, "shallow depth below the least that was announced")
     cpu = smp_processor_id()
     hint = sbq.alloc_hint[cpu]
@@ -276,16 +278,16 @@ def __sbitmap_queue_get_shallow(sbq, shallow_depth):
     return nr
 
 
-def sbitmap_queue_min_shallow_depth(sbq, min_shallow_depth):
+def sbitmap_queue_min_shallow_depth(sbq: sbitmap_queue, min_shallow_depth: int) -> None:
     """Announce the least depth that __sbitmap_queue_get_shallow() will be given: it bounds the wake batch."""
     sbq.min_shallow_depth = min_shallow_depth
     sbitmap_queue_update_wake_batch(sbq, sbq.sb.depth)
 
 
-def sbq_wake_ptr(sbq):
+def sbq_wake_ptr(sbq: sbitmap_queue) -> sbq_wait_state:
     """Find the next wait queue on which somebody waits, or None; the turn passes to it."""
     if not sbq.ws_active:
-        return None
+        return NULL
     wake_index = sbq.wake_index
     for _ in range(SBQ_WAIT_QUEUES):
         ws = sbq.ws[wake_index]
@@ -294,10 +296,10 @@ def sbq_wake_ptr(sbq):
                 sbq.wake_index = wake_index
             return ws
         wake_index = sbq_index_inc(wake_index)
-    return None
+    return NULL
 
 
-def __sbq_wake_up(sbq):
+def __sbq_wake_up(sbq: sbitmap_queue) -> bool:
     """Count one freed bit; where that completes a batch, wake as many waiters of the queue whose turn it is.
 
     Returns whether another CPU came in between, so that the caller has to try again: never, here.
@@ -313,13 +315,13 @@ def __sbq_wake_up(sbq):
     return False
 
 
-def sbitmap_queue_wake_up(sbq):
+def sbitmap_queue_wake_up(sbq: sbitmap_queue) -> None:
     """Tell the waiters, in batches, that a bit has come free."""
     while __sbq_wake_up(sbq):
         pass
 
 
-def sbitmap_queue_clear(sbq, nr, cpu):
+def sbitmap_queue_clear(sbq: sbitmap_queue, nr: int, cpu: int) -> None:
     """Give bit `nr` back and wake those who wait. `cpu`, where it was taken, will look there first."""
     sbitmap_deferred_clear_bit(sbq.sb, nr)
     sbitmap_queue_wake_up(sbq)
@@ -327,7 +329,7 @@ def sbitmap_queue_clear(sbq, nr, cpu):
         sbq.alloc_hint[cpu] = nr
 
 
-def sbitmap_queue_wake_all(sbq):
+def sbitmap_queue_wake_all(sbq: sbitmap_queue) -> None:
     """Wake one exclusive waiter, and all others, of every wait queue."""
     wake_index = sbq.wake_index
     for _ in range(SBQ_WAIT_QUEUES):
@@ -337,7 +339,7 @@ def sbitmap_queue_wake_all(sbq):
         wake_index = sbq_index_inc(wake_index)
 
 
-def sbitmap_add_wait_queue(sbq, ws, sbq_wait):
+def sbitmap_add_wait_queue(sbq: sbitmap_queue, ws: sbq_wait_state, sbq_wait: sbq_wait) -> None:
     """Let a waiter with a function of its own stand in a queue, unless it already stands in one."""
     if sbq_wait.sbq is None:
         sbq_wait.sbq = sbq
@@ -345,15 +347,15 @@ def sbitmap_add_wait_queue(sbq, ws, sbq_wait):
         add_wait_queue(ws.wait, sbq_wait.wait)
 
 
-def sbitmap_del_wait_queue(sbq_wait):
+def sbitmap_del_wait_queue(sbq_wait: sbq_wait) -> None:
     """End what sbitmap_add_wait_queue() began."""
     list_del_init(sbq_wait.wait, "entry")
     if sbq_wait.sbq is not None:
         sbq_wait.sbq.ws_active -= 1
-        sbq_wait.sbq = None
+        sbq_wait.sbq = NULL
 
 
-def sbitmap_prepare_to_wait(sbq, ws, sbq_wait, state):
+def sbitmap_prepare_to_wait(sbq: sbitmap_queue, ws: sbq_wait_state, sbq_wait: sbq_wait, state: int) -> None:
     """Let the running task stand in a queue, to be woken alone; it sleeps at the next io_schedule()."""
     if sbq_wait.sbq is None:
         sbq.ws_active += 1
@@ -361,9 +363,9 @@ def sbitmap_prepare_to_wait(sbq, ws, sbq_wait, state):
     prepare_to_wait_exclusive(ws.wait, sbq_wait.wait, state)
 
 
-def sbitmap_finish_wait(sbq, ws, sbq_wait):
+def sbitmap_finish_wait(sbq: sbitmap_queue, ws: sbq_wait_state, sbq_wait: sbq_wait) -> None:
     """End what sbitmap_prepare_to_wait() began."""
     finish_wait(ws.wait, sbq_wait.wait)
     if sbq_wait.sbq is not None:
         sbq.ws_active -= 1
-        sbq_wait.sbq = None
+        sbq_wait.sbq = NULL

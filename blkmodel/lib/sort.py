@@ -2,9 +2,14 @@
 
 The comparisons and swaps are the same ones as in C, in the same order: where ties end up is part of the result.
 """
+from collections.abc import Callable
+from typing import Any
+
+from blkmodel.sim.structure import NULL
 
 
-def sort_r(base, num, size, cmp_func, swap_func, priv):
+def sort_r(base: list[Any], num: int, size: int, cmp_func: Callable[..., int], swap_func: Callable[..., None],
+           priv: Any) -> None:
     """Sort the first `num` items of a list in place. cmp_func(a, b, priv) is below, at or above 0.
 
     The sift is the bottom-up one: go down to a leaf along the greater children, then back up to where the item
@@ -37,6 +42,6 @@ def sort_r(base, num, size, cmp_func, swap_func, priv):
             base[at], base[place] = base[place], base[at]
 
 
-def sort(base, num, size, cmp_func, swap_func):
+def sort(base: list[Any], num: int, size: int, cmp_func: Callable[..., int], swap_func: Callable[..., None]) -> None:
     """Sort as sort_r() does, with a comparison of two arguments."""
-    sort_r(base, num, size, lambda a, b, priv: cmp_func(a, b), swap_func, None)
+    sort_r(base, num, size, lambda a, b, priv: cmp_func(a, b), swap_func, NULL)

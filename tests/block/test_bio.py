@@ -6,19 +6,19 @@ from hypothesis import given, settings, strategies as st
 from blkmodel import boot
 from blkmodel.block import bio as bios, blk_core, blk_settings, genhd
 from blkmodel.include.linux.bio import (
-    BIO_MAX_PAGES, BIOSET_NEED_BVECS, BIOSET_NEED_RESCUER, BVEC_POOL_IDX, bio_for_each_bvec, bio_for_each_segment,
-    bio_get, bio_list, bio_list_add, bio_sectors, bio_set, copy_of)
+    BIO_MAX_PAGES, BIOSET_NEED_BVECS, BVEC_POOL_IDX, bio_for_each_bvec, bio_for_each_segment, bio_get, bio_sectors,
+    bio_set, copy_of)
 from blkmodel.include.linux.blk_types import (
-    BIO_CLONED, BIO_NO_PAGE_REF, BIO_THROTTLED, BIO_TRACE_COMPLETION, BLK_STS_IOERR, REQ_OP_DISCARD, REQ_OP_WRITE, bio,
-    bio_flagged, bio_set_flag, bio_vec)
+    BIO_CLONED, BIO_THROTTLED, BIO_TRACE_COMPLETION, BLK_STS_IOERR, REQ_OP_DISCARD, REQ_OP_WRITE, bio, bio_flagged,
+    bio_set_flag, bio_vec)
 from blkmodel.include.linux.blkdev import READ
 from blkmodel.include.linux.genhd import gendisk, init_part_stats, part_stat_read
 from blkmodel.services.base.bug import KernelBug
-from blkmodel.services.files.uio import (
-    iov_iter, iov_iter_bvec, iov_iter_count, iov_iter_init, map_user_buffer, unmap_user_buffer)
+from blkmodel.services.files.uio import iov_iter, iov_iter_count, iov_iter_init, map_user_buffer, unmap_user_buffer
 from blkmodel.services.memory.gfp import GFP_ATOMIC, GFP_KERNEL, GFP_NOIO, alloc_page, alloc_pages_node, nth_page
 from blkmodel.services.memory.mm import PageDirty, PG_dirty, clear_page_flag
 from blkmodel.services.memory.mm_types import mem_map
+from blkmodel.services.memory.slab import NUMA_NO_NODE
 from blkmodel.services.tasks.jiffies import jiffies
 from blkmodel.sim.memory import PAGE_SIZE
 
@@ -54,13 +54,12 @@ def data_of(of):
 def test_a_bio_set_comes_and_goes(kernel):
     before = held(kernel)
     bs = bio_set()
-    assert bios.bioset_init(bs, 4, 24, BIOSET_NEED_BVECS | BIOSET_NEED_RESCUER) == 0
+    assert bios.bioset_init(bs, 4, 24, BIOSET_NEED_BVECS) == 0
     assert bs.bio_slab.size == 104 + 24 + 64
     assert bs.bio_pool.curr_nr == bs.bvec_pool.curr_nr == 4
     other = bio_set()
     assert bios.bioset_init_from_src(other, bs) == 0
     assert other.bio_slab is bs.bio_slab
-    assert other.rescue_workqueue is not None
     assert other.bvec_pool.min_nr == 4
     bios.bioset_exit(other)
     bios.bioset_exit(bs)
@@ -71,14 +70,13 @@ def test_a_bio_set_comes_and_goes(kernel):
 def test_a_bio_set_that_can_not_be_had(kernel):
     assert bios.bioset_init(bio_set(), 1, 8, 0) == 0
     before = held(kernel)
-    flags = BIOSET_NEED_BVECS | BIOSET_NEED_RESCUER
     for nth in range(1, 20):
         bs = bio_set()
         kernel.memory.fail_nth(nth)
-        if bios.bioset_init(bs, 2, 4096, flags) == 0:
+        if bios.bioset_init(bs, 2, 4096, BIOSET_NEED_BVECS) == 0:
             break
         assert held(kernel) in (before, held(kernel)[:0] or before)
-    assert nth == 9  # a cache, two pools of a table and two elements each, a work queue
+    assert nth == 8  # a cache, two pools of a table and two elements each
     bios.bioset_exit(bs)
     assert held(kernel) == before
 
@@ -104,7 +102,7 @@ def test_tables_of_vectors(kernel, nr, idx):
     before = held(kernel)
     made = bios.bio_alloc_bioset(GFP_KERNEL, nr, fs_bio_set())
     assert BVEC_POOL_IDX(made) == idx
-    assert len(made.bi_io_vec or ()) == (bios.bvec_nr_vecs(idx) if idx else nr)
+    assert len(made.bi_io_vec or ()) == (bios.BVEC_SIZES[idx - 1] if idx else nr)
     assert made.bi_max_vecs == nr
     bios.bio_put(made)
     assert held(kernel) == before
@@ -152,34 +150,6 @@ def test_who_waits_for_a_bio_gets_the_one_that_comes_back(kernel):
     assert bios.bio_alloc_bioset(GFP_NOIO, 0, fs_bio_set()) is taken[0]
 
 
-def test_a_rescuer_submits_what_the_task_can_not(kernel, monkeypatch):
-    bs = bio_set()
-    bios.bioset_init(bs, 1, 0, BIOSET_NEED_RESCUER)
-    rescued = []
-
-    def submit(of):
-        rescued.append(of)
-        bios.bio_put(of)
-    monkeypatch.setattr(blk_core, "generic_make_request", submit)
-    mine = bios.bio_alloc_bioset(GFP_NOIO, 0, bs)
-    reserve = bios.bio_alloc_bioset(GFP_NOIO, 0, bs)
-    other = bio()
-    kernel.context.bio_list = [bio_list(), bio_list()]
-    for entry in (mine, other):
-        bio_list_add(kernel.context.bio_list[0], entry)
-    bio_list_add(kernel.context.bio_list[1], reserve)
-    kernel.memory.fail_share(1, 0)
-    assert bs.bio_pool.curr_nr == 1
-    got = bios.bio_alloc_bioset(GFP_NOIO, 0, bs)
-    again = bios.bio_alloc_bioset(GFP_NOIO, 0, bs)
-    assert got is not None
-    assert again in (mine, reserve)
-    assert rescued[0] is mine
-    assert kernel.context.bio_list[0].head is other
-    assert kernel.context.bio_list[1].head is None
-    kernel.context.bio_list = None
-
-
 def test_memory_goes_on_from_one_allocation_into_the_next(kernel):
     first, second = alloc_page(0), alloc_page(0)
     low, high = sorted((first, second), key=lambda page: page._addr)
@@ -205,18 +175,6 @@ def test_references(kernel):
     assert len(kernel.memory.live) == before
     bios.bio_put(made)
     assert len(kernel.memory.live) == before - 1
-
-
-def test_reset_keeps_what_the_bio_is_made_of(kernel):
-    made = bios.bio_alloc_bioset(GFP_KERNEL, 20, fs_bio_set())
-    table, flags = made.bi_io_vec, made.bi_flags
-    bios.bio_add_page(made, alloc_page(0), 512, 0)
-    made.bi_status, made.bi_opf = BLK_STS_IOERR, REQ_OP_WRITE
-    bio_set_flag(made, BIO_CLONED)
-    bios.bio_reset(made)
-    assert (made.bi_io_vec, made.bi_max_vecs, made.bi_flags, made.bi_pool) == (table, 20, flags, fs_bio_set())
-    assert (made.bi_status, made.bi_opf, made.bi_vcnt, made.bi_iter.bi_size) == (0, 0, 0, 0)
-    bios.bio_put(made)
 
 
 def test_pages_that_follow_each_other_make_one_vector(kernel):
@@ -272,22 +230,6 @@ def test_a_buffer_longer_than_the_bio(kernel):
     bios.bio_release_pages(made, False)
     assert not any(PageDirty(page) for page in buffer.pages)
     unmap_user_buffer(buffer)
-
-
-def test_the_kernels_own_vectors_are_not_held(kernel):
-    page = alloc_pages_node(0, 0, 1)
-    at = iov_iter()
-    iov_iter_bvec(at, READ, [bio_vec(page, 512, 0), bio_vec(page, 1024, 4096)], 1536)
-    made = bio()
-    bios.bio_init(made, [bio_vec() for _ in range(2)], 2)
-    assert bios.bio_iov_iter_get_pages(made, at) == 0
-    assert [(vec.bv_len, vec.bv_offset) for vec in made.bi_io_vec] == [(512, 0), (1024, 4096)]
-    assert bio_flagged(made, BIO_NO_PAGE_REF)
-    bios.bio_release_pages(made, False)
-    assert page.refcount == 1
-    at.iov_offset = 5000
-    at._at = 0
-    assert bios.__bio_iov_bvec_add_pages(made, at) == -22
 
 
 def test_chained_bios_end_once_with_the_first_error(kernel):
@@ -386,12 +328,11 @@ def test_split_and_clone(kernel):
     assert bios.bio_clone_fast(whole, GFP_ATOMIC, fs_bio_set()) is None
 
 
-def test_trim_truncate_and_fill(kernel):
+def test_advance_truncate_and_fill(kernel):
     made = filled([4096, 4096], sector=10)
     content = data_of(made)
-    bios.bio_trim(made, 0, 16)
-    assert data_of(made) == content
-    bios.bio_trim(made, 2, 10)
+    bios.bio_advance(made, 1024)
+    made.bi_iter.bi_size = 5120
     assert made.bi_iter.bi_sector == 12
     assert data_of(made) == content[1024:1024 + 5120]
     short = copy_of(made.bi_iter)
@@ -431,14 +372,6 @@ def test_a_discard_has_no_vectors_to_go_through(kernel):
     made.bi_iter.bi_size = 8192
     bios.bio_advance(made, 4096)
     assert (made.bi_iter.bi_sector, made.bi_iter.bi_size) == (8, 4096)
-
-
-def test_copying(kernel):
-    source, target = filled([512, 1536, 2048]), filled([2048, 1024])
-    expected = data_of(source)[:3072]
-    bios.bio_copy_data(target, source)
-    assert data_of(target) == expected
-    assert source.bi_iter.bi_size == 4096
 
 
 def test_pages_of_a_bio(kernel):
@@ -493,7 +426,7 @@ def test_bios_that_wait_for_a_worker_are_all_let_go_once(kernel):
 @pytest.mark.parametrize(("limits", "vectors"), [
     ({}, [8192]), ({"max_segment_size": 8191}, [4096, 4096]), ({"seg_boundary_mask": 4095}, [4096, 4096])])
 def test_memory_of_a_drivers_own_that_goes_on_makes_one_vector_where_the_queue_takes_it(kernel, limits, vectors):
-    q = blk_core.blk_alloc_queue(GFP_KERNEL)
+    q = blk_core.blk_alloc_queue_node(GFP_KERNEL, NUMA_NO_NODE)
     blk_settings.blk_set_default_limits(q.limits)
     for name, value in limits.items():
         setattr(q.limits, name, value)
@@ -534,7 +467,7 @@ def test_waiting_for_a_bio(kernel, monkeypatch):
 def test_accounting_of_a_driver_without_requests(kernel):
     disk = gendisk()
     init_part_stats(disk.part0)
-    q = blk_core.blk_alloc_queue(GFP_KERNEL)
+    q = blk_core.blk_alloc_queue_node(GFP_KERNEL, NUMA_NO_NODE)
     start = jiffies()
     bios.generic_start_io_acct(q, REQ_OP_WRITE, 8, disk.part0)
     assert genhd.part_in_flight(q, disk.part0) == 1

@@ -175,13 +175,12 @@ def test_zeroes_are_written_where_the_device_fails(kernel):
     assert blk_lib.blkdev_issue_zeroout(bdev, 0, 8, GFP_KERNEL, BLKDEV_ZERO_NOFALLBACK) == -EOPNOTSUPP
     disk.q.limits.logical_block_size = 4096
     assert blk_lib.blkdev_issue_zeroout(bdev, 1, 8, GFP_KERNEL, 0) == -EINVAL
-    assert blk_lib.__blkdev_issue_zeroout(bdev, 1, 8, GFP_KERNEL, None, 0) == (-EINVAL, None)
     assert blk_lib.__blkdev_issue_discard(bdev, 1, 8, GFP_KERNEL, 0, None) == (-EINVAL, None)
     assert blk_lib.__blkdev_issue_discard(bdev, 0, 0, GFP_KERNEL, 0, None) == (-EINVAL, None)
     assert blk_lib.__blkdev_issue_discard(bdev, 0, 8, GFP_KERNEL, BLKDEV_DISCARD_SECURE, None) == (-EOPNOTSUPP, None)
-    ret, bio = blk_lib.__blkdev_issue_zeroout(bdev, 8, 3000, GFP_KERNEL, None, 0)
+    ret, bio = blk_lib.__blkdev_issue_zero_pages(bdev, 8, 3000, GFP_KERNEL, None)
     assert (ret, bio.bi_iter.bi_sector, bio.bi_iter.bi_size >> 9, bio.bi_vcnt) == (0, 8 + 2048, 952, 119)
-    assert blk_lib.__blkdev_issue_zeroout(bdev, 8, 8, GFP_KERNEL, None, BLKDEV_ZERO_NOFALLBACK) == (-EOPNOTSUPP, None)
+    assert blk_lib.__blkdev_issue_write_zeroes(bdev, 8, 8, GFP_KERNEL, None, 0) == (-EOPNOTSUPP, None)
     filp_close(filp)
 
 

@@ -8,7 +8,7 @@ from blkmodel.include.linux.blk_types import REQ_FAILFAST_DEV, REQ_OP_DRV_IN, RE
 from blkmodel.include.linux.blkdev import RQF_COPY_USER, bios_of, request
 from blkmodel.services.base.errno import EINVAL, ENOMEM
 from blkmodel.services.memory.gfp import GFP_KERNEL, virt_to_page
-from blkmodel.services.memory.slab import kcalloc
+from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc
 from blkmodel.sim.memory import address_of
 from blkmodel.sim.structure import Array
 
@@ -20,7 +20,7 @@ def kernel():
 
 @pytest.fixture
 def q(kernel):
-    made = blk_core.blk_alloc_queue(GFP_KERNEL)
+    made = blk_core.blk_alloc_queue_node(GFP_KERNEL, NUMA_NO_NODE)
     blk_settings.blk_queue_make_request(made, lambda q, bio: -1)
     return made
 

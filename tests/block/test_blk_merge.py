@@ -11,12 +11,13 @@ from blkmodel.include.linux.bio import bio_for_each_bvec, bio_sectors
 from blkmodel.include.linux.blk_types import (
     BIO_CHAIN, BIO_QUEUE_ENTERED, REQ_FAILFAST_DEV, REQ_NOMERGE, REQ_OP_DISCARD, REQ_OP_WRITE, REQ_OP_WRITE_SAME,
     REQ_OP_WRITE_ZEROES, REQ_PREFLUSH, bio, bio_flagged, bio_vec)
-from blkmodel.include.linux.blkdev import RQF_COPY_USER, RQF_IO_STAT, RQF_MIXED_MERGE, RQF_SPECIAL_PAYLOAD, request
+from blkmodel.include.linux.blkdev import RQF_IO_STAT, RQF_MIXED_MERGE, RQF_SPECIAL_PAYLOAD, request
 from blkmodel.include.linux.elevator import (
     ELEVATOR_BACK_MERGE, ELEVATOR_DISCARD_MERGE, ELEVATOR_FRONT_MERGE, ELEVATOR_NO_MERGE)
 from blkmodel.include.linux.genhd import gendisk, hd_ref_init, init_part_stats
 from blkmodel.services.memory.gfp import GFP_KERNEL, alloc_pages_node, nth_page
 from blkmodel.services.memory.scatterlist import scatterlist, sg_init_table, sg_next
+from blkmodel.services.memory.slab import NUMA_NO_NODE
 from blkmodel.sim.memory import PAGE_SIZE
 
 
@@ -27,7 +28,7 @@ def q():
 
 
 def queue(**limits):
-    made = blk_core.blk_alloc_queue(GFP_KERNEL)
+    made = blk_core.blk_alloc_queue_node(GFP_KERNEL, NUMA_NO_NODE)
     blk_settings.blk_queue_make_request(made, None)
     for name, value in limits.items():
         setattr(made.limits, name, value)
@@ -175,14 +176,17 @@ def test_discards_without_a_limit_and_with_alignment(q, monkeypatch):
     assert [bio_sectors(piece) for piece, _ in pieces] == [10, 16, 14]
 
 
-@pytest.mark.parametrize(("op", "limit", "segments"), [(REQ_OP_WRITE_ZEROES, "max_write_zeroes_sectors", 0),
-                                                      (REQ_OP_WRITE_SAME, "max_write_same_sectors", 1)])
-def test_zeroing_and_writing_the_same_are_cut(q, monkeypatch, op, limit, segments):
-    assert blk_merge.__blk_queue_split(q, plain(100, 0, op))[1] == segments
-    setattr(q.limits, limit, 40)
-    pieces = cut_all(q, plain(100, 0, op), monkeypatch)
+def test_zeroing_is_cut(q, monkeypatch):
+    assert blk_merge.__blk_queue_split(q, plain(100, 0, REQ_OP_WRITE_ZEROES))[1] == 0
+    q.limits.max_write_zeroes_sectors = 40
+    pieces = cut_all(q, plain(100, 0, REQ_OP_WRITE_ZEROES), monkeypatch)
     assert [bio_sectors(piece) for piece, _ in pieces] == [40, 40, 20]
-    assert {found for _, found in pieces} == {segments}
+    assert {found for _, found in pieces} == {0}
+
+
+def test_writing_the_same_is_not_cut(q):
+    same = plain(100, 0, REQ_OP_WRITE_SAME)
+    assert blk_merge.__blk_queue_split(q, same) == (same, 1)
 
 
 def test_segments_of_a_request(q):
@@ -219,23 +223,13 @@ def test_bios_whose_memory_goes_on_share_a_segment(q):
     assert len(mapped(q, request_of(q, first, second))) == 2
 
 
-def test_special_payload_padding_and_drain(q):
-    page, drain = alloc_pages_node(0, 0, 0), alloc_pages_node(0, 0, 0)
+def test_special_payload(q):
+    page = alloc_pages_node(0, 0, 0)
     rq = request(q=q, rq_flags=RQF_SPECIAL_PAYLOAD, special_vec=bio_vec(page, 16, 32))
     assert mapped(q, rq) == [(page, 32, 16)]
     same = request_of(q, bio_of([512], 0, REQ_OP_WRITE_SAME))
     assert mapped(q, same)[0][2] == 512
     assert mapped(q, request(q=q)) == []
-    rq = request_of(q, bio_of([512 * 3], 0, REQ_OP_WRITE), rq_flags=RQF_COPY_USER)
-    q.dma_pad_mask = 1023
-    drain.write(0, b"x" * 64)
-    q.dma_drain_size, q.dma_drain_buffer, q.dma_drain_needed = 64, drain._addr, lambda of: True
-    rq.nr_phys_segments = 2
-    (_, _, length), last = mapped(q, rq)
-    assert length == 2048
-    assert last == (drain, 0, 64)
-    assert drain.read(0, 64) == bytes(64)
-    assert rq.extra_len == 512 + 64
 
 
 def test_where_bios_fit(q):
@@ -257,11 +251,6 @@ def test_what_kinds_merge(q):
         bad = bio_of([512], 8)
         setattr(bad, field, value)
         assert not blk_merge.blk_rq_merge_ok(rq, bad), field
-    same = request_of(q, bio_of([512], 0, REQ_OP_WRITE_SAME))
-    assert not blk_merge.blk_rq_merge_ok(same, bio_of([512], 1, REQ_OP_WRITE_SAME))
-    twin = bio_of([512], 1, REQ_OP_WRITE_SAME)
-    twin.bi_io_vec = same.bio.bi_io_vec
-    assert blk_merge.blk_rq_merge_ok(same, twin)
 
 
 def test_limits_of_merging(q):
@@ -345,8 +334,6 @@ def test_requests_that_stay_two(q, neighbours):
         for name, value in change.items():
             setattr(second, name, value)
         assert blk_merge.attempt_merge(q, first, second) is None
-    same = [request_of(q, bio_of([512], sector, REQ_OP_WRITE_SAME)) for sector in (0, 1)]
-    assert blk_merge.attempt_merge(q, *same) is None
     q.limits.max_segments = 1
     first, second = (request_of(q, bio_of([4096], sector)) for sector in (0, 8))
     assert blk_merge.attempt_merge(q, first, second) is None
@@ -375,6 +362,5 @@ def test_requests_that_fail_differently(q, neighbours):
     assert first.rq_flags & second.rq_flags & RQF_MIXED_MERGE
     assert first.bio.bi_opf & REQ_FAILFAST_DEV
     assert not first.biotail.bi_opf & REQ_FAILFAST_DEV
-    assert blk_core.blk_rq_err_bytes(first) == 4096
     blk_merge.blk_rq_set_mixed_merge(first)
     assert not first.biotail.bi_opf & REQ_FAILFAST_DEV

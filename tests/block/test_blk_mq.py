@@ -18,6 +18,7 @@ from blkmodel.include.linux.blk_types import (
 from blkmodel.include.linux.blkdev import (
     MQ_RQ_COMPLETE, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, QUEUE_FLAG_IO_STAT, QUEUE_FLAG_POLL_STATS, QUEUE_FLAG_STATS,
     RQF_DONTPREP, RQF_TIMED_OUT, blk_plug, request)
+from blkmodel.lib.sbitmap import sbitmap_any_bit_clear
 from blkmodel.services.base.err import IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import EAGAIN, EBUSY, EINVAL, EIO, ENOMEM
 from blkmodel.services.cpus.cpuhotplug import CPUHP_BLK_MQ_DEAD, cpu_down, hotplug
@@ -348,26 +349,6 @@ def test_a_queue_is_all_freed():
     assert kernel.memory.live == live
 
 
-def test_a_simple_queue():
-    kernel = boot(4)
-    live = dict(kernel.memory.live)
-    driver = Driver()
-    simple = blk_mq_tag_set()
-    q = blk_mq.blk_mq_init_sq_queue(simple, driver.set.ops, 8, 0)
-    assert (q.nr_hw_queues, q.nr_requests, simple.nr_maps) == (1, 8, 1)
-    blk_core.blk_cleanup_queue(q)
-    kernel.loop.run_due()
-    blk_mq.blk_mq_free_tag_set(simple)
-    for nth in range(1, 12):
-        kernel.memory.fail_nth(nth)
-        q = blk_mq.blk_mq_init_sq_queue(simple, driver.set.ops, 1, 0)
-        kernel.memory.fail_never()
-        kernel.loop.run_due()
-        if not IS_ERR(q):
-            break
-        assert kernel.memory.live.keys() == live.keys()
-
-
 def check_mapping(q, set):
     """Every CPU's software queue goes to a hardware queue of each type that knows it and has tags."""
     for cpu, ctx in enumerate(q.queue_ctx):
@@ -519,18 +500,17 @@ def test_a_stopped_queue_dispatches_when_it_is_started():
     driver = Driver(queues=2)
     q = driver.load()
     blk_mq.blk_mq_stop_hw_queues(q)
-    assert blk_mq.blk_mq_queue_stopped(q)
     rq = get(q)
     insert(rq)
     assert driver.taken == []
     blk_mq.blk_mq_start_stopped_hw_queues(q, True)
-    assert not blk_mq.blk_mq_queue_stopped(q)
     kernel.loop.run_due()
     assert driver.taken == [rq]
     blk_mq.blk_mq_stop_hw_queue(q.queue_hw_ctx[0])
     other = get(q)
     insert(other)
-    blk_mq.blk_mq_start_hw_queues(q)
+    assert driver.taken == [rq]
+    blk_mq.blk_mq_start_stopped_hw_queues(q, False)
     assert driver.taken == [rq, other]
 
 
@@ -545,7 +525,7 @@ def test_a_requests_life():
     assert (rq.state, rq.internal_tag, rq.ref, rq.q) == (MQ_RQ_IDLE, -1, 1, q)
     assert blk_mq.blk_mq_tag_to_rq(rq.mq_hctx.tags, rq.tag) is rq
     assert blk_mq.blk_mq_tag_to_rq(rq.mq_hctx.tags, 4) is None
-    assert blk_mq.blk_mq_rq_cpu(rq) == 0
+    assert rq.mq_ctx.cpu == 0
     assert not blk_mq.blk_mq_queue_inflight(q)
     insert(rq)
     assert driver.log == [("taken", rq, True)]
@@ -557,15 +537,9 @@ def test_a_requests_life():
     assert driver.finish() is True
     assert rq.mq_hctx is None
     assert rq.state == MQ_RQ_IDLE
-    assert blk_mq.blk_mq_can_queue(hctx)
+    assert sbitmap_any_bit_clear(hctx.tags.bitmap_tags.sb)
     assert hctx.nr_active == 0
     assert not blk_mq.blk_mq_queue_inflight(q)
-
-
-def test_a_request_knows_the_cpu_that_asked_for_it():
-    kernel = boot(2)
-    q = Driver().load()
-    assert [blk_mq.blk_mq_rq_cpu(kernel.task("asks", get, q, cpu=cpu)) for cpu in (1, 0)] == [1, 0]
 
 
 def test_a_request_is_timed_if_anybody_will_ask():

@@ -157,18 +157,6 @@ def test_a_scheduler_that_fails_on_a_hardware_queue():
     assert kernel.memory.live == live
 
 
-def test_data_of_hardware_queues_is_freed():
-    kernel = boot(2)
-    q = Driver(queues=2).load()
-    live = dict(kernel.memory.live)
-    q.queue_hw_ctx[1].sched_data = kzalloc_node(list_head, 0, 0)
-    left: list = []
-    blk_mq_sched.blk_mq_sched_free_hctx_data(q, left.append)
-    assert left == [q.queue_hw_ctx[1]]
-    assert q.queue_hw_ctx[1].sched_data is None
-    assert kernel.memory.live == live
-
-
 def test_driver_tags_come_with_dispatch():
     kernel = boot(2)
     driver = Driver(depth=2)

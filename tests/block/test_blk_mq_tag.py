@@ -13,11 +13,11 @@ from blkmodel.include.linux.blk_types import REQ_OP_DRV_IN, REQ_OP_READ
 from blkmodel.include.linux.blkdev import BLK_TAG_ALLOC_RR, MQ_RQ_COMPLETE
 from blkmodel.include.linux.sbitmap import DEFINE_SBQ_WAIT
 from blkmodel.lib import sbitmap
+from blkmodel.lib.sbitmap import sbitmap_any_bit_clear
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.base.err import IS_ERR
 from blkmodel.services.base.errno import EINVAL, ENOMEM
 from blkmodel.services.tasks.wait import TASK_UNINTERRUPTIBLE
-from blkmodel.sim import this
 from blkmodel.sim.events import HungTask
 from blkmodel.sim.kernel import Context
 from tests.block.simple_driver import Driver
@@ -68,7 +68,7 @@ def test_no_tag_is_held_twice(depth, reserved, round_robin, steps):
         assert rq is rq.mq_hctx.tags.static_rqs[rq.tag] is rq.mq_hctx.tags.rqs[rq.tag]
         assert rq not in held
         held.append(rq)
-        assert blk_mq.blk_mq_can_queue(rq.mq_hctx) == (sum(
+        assert sbitmap_any_bit_clear(rq.mq_hctx.tags.bitmap_tags.sb) == (sum(
             other.mq_hctx is rq.mq_hctx and other.tag >= reserved for other in held) < depth)
     for rq in held:
         blk_mq.blk_mq_free_request(rq)
@@ -338,15 +338,6 @@ def test_a_scheduler_may_grow_its_tags():
     blk_mq.blk_mq_free_rqs(driver.set, new, 0)
     blk_mq.blk_mq_free_rq_map(new)
     assert sum(a.size for a in kernel.memory.live.values()) < held
-
-
-def test_unique_tags():
-    boot(4)
-    driver = Driver(queues=4, depth=4)
-    q = driver.load()
-    requests = [this().task("submit", get, q, cpu=cpu) for cpu in range(4) for _ in range(4)]
-    assert len({blk_mq_tag.blk_mq_unique_tag(rq) for rq in requests}) == 16
-    assert blk_mq_tag.blk_mq_unique_tag(requests[-1]) == 3 << 16 | requests[-1].tag
 
 
 def test_too_many_tags():

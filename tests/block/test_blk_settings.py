@@ -9,14 +9,14 @@ from blkmodel.include.linux.blkdev import QUEUE_FLAG_FUA, QUEUE_FLAG_WC, queue_l
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import gendisk, hd_struct
 from blkmodel.services.base.bug import KernelBug
-from blkmodel.services.base.errno import EINVAL
-from blkmodel.services.memory.gfp import GFP_DMA, GFP_KERNEL, GFP_NOIO
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.slab import NUMA_NO_NODE
 
 
 @pytest.fixture
 def q():
     boot(1)
-    made = blk_core.blk_alloc_queue(GFP_KERNEL)
+    made = blk_core.blk_alloc_queue_node(GFP_KERNEL, NUMA_NO_NODE)
     blk_settings.blk_queue_make_request(made, lambda q, bio: -1)
     return made
 
@@ -43,16 +43,12 @@ def test_a_new_queue(q):
 def test_numbers_that_are_just_set(q):
     for setter, value, where, name in (
             (blk_settings.blk_queue_rq_timeout, 30, q, "rq_timeout"),
-            (blk_settings.blk_queue_max_write_same_sectors, 7, q.limits, "max_write_same_sectors"),
             (blk_settings.blk_queue_max_write_zeroes_sectors, 8, q.limits, "max_write_zeroes_sectors"),
             (blk_settings.blk_queue_max_discard_segments, 9, q.limits, "max_discard_segments"),
             (blk_settings.blk_queue_io_opt, 65536, q.limits, "io_opt"),
             (blk_settings.blk_queue_chunk_sectors, 256, q.limits, "chunk_sectors"),
-            (blk_settings.blk_set_queue_depth, 31, q, "queue_depth"),
-            (blk_settings.blk_queue_required_elevator_features, 1, q, "required_elevator_features"),
             (blk_settings.blk_queue_dma_alignment, 3, q, "dma_alignment"),
             (blk_settings.blk_queue_max_segment_size, 8192, q.limits, "max_segment_size"),
-            (blk_settings.blk_queue_segment_boundary, 0xFFFF, q.limits, "seg_boundary_mask"),
             (blk_settings.blk_queue_max_segments, 127, q.limits, "max_segments")):
         setter(q, value)
         assert getattr(where, name) == value
@@ -74,8 +70,7 @@ def test_the_longest_request(q, asked, dev, hw, most):
 def test_least_values(q):
     blk_settings.blk_queue_max_segments(q, 0)
     blk_settings.blk_queue_max_segment_size(q, 512)
-    blk_settings.blk_queue_segment_boundary(q, 511)
-    assert (q.limits.max_segments, q.limits.max_segment_size, q.limits.seg_boundary_mask) == (1, 4096, 4095)
+    assert (q.limits.max_segments, q.limits.max_segment_size) == (1, 4096)
 
 
 def test_block_sizes_drag_each_other_up(q):
@@ -91,9 +86,6 @@ def test_block_sizes_drag_each_other_up(q):
     assert q.limits.io_min == 65536
     blk_settings.blk_limits_io_opt(q.limits, 5)
     assert q.limits.io_opt == 5
-    q.limits.misaligned = 1
-    blk_settings.blk_queue_alignment_offset(q, 8192 + 512)
-    assert (q.limits.alignment_offset, q.limits.misaligned) == (512, 0)
 
 
 def test_a_virtual_boundary_makes_pieces_endless(q):
@@ -105,23 +97,6 @@ def test_a_virtual_boundary_makes_pieces_endless(q):
     assert (q.limits.virt_boundary_mask, q.limits.max_segment_size) == (0, 65536)
 
 
-def test_padding_drain_and_alignment(q):
-    blk_settings.blk_queue_update_dma_pad(q, 3)
-    blk_settings.blk_queue_update_dma_pad(q, 1)
-    assert q.dma_pad_mask == 3
-    blk_settings.blk_queue_update_dma_alignment(q, 7)
-    assert q.dma_alignment == 511
-    blk_settings.blk_queue_update_dma_alignment(q, 1023)
-    assert q.dma_alignment == 1023
-    with pytest.raises(KernelBug):
-        blk_settings.blk_queue_update_dma_alignment(q, 8191)
-    q.limits.max_segments = 2
-    assert blk_settings.blk_queue_dma_drain(q, "needed", 0x1000, 64) == 0
-    assert (q.dma_drain_needed, q.dma_drain_buffer, q.dma_drain_size) == ("needed", 0x1000, 64)
-    assert q.limits.max_segments == 1
-    assert blk_settings.blk_queue_dma_drain(q, None, 0, 0) == -EINVAL
-
-
 @pytest.mark.parametrize("wc", [True, False])
 @pytest.mark.parametrize("fua", [True, False])
 def test_write_cache(q, wc, fua):
@@ -131,23 +106,14 @@ def test_write_cache(q, wc, fua):
     assert bit(QUEUE_FLAG_FUA, q.queue_flags) == fua
 
 
-def test_bouncing(q):
-    blk_settings.blk_queue_bounce_limit(q, (1 << 24) - 1)
-    assert (q.limits.bounce_pfn, q.bounce_gfp) == (4095, GFP_NOIO | GFP_DMA)
-    blk_settings.blk_queue_bounce_limit(q, 1 << 32)
-    assert (q.limits.bounce_pfn, q.bounce_gfp) == ((64 << 30) >> 12, GFP_NOIO)
-    blk_settings.blk_queue_bounce_limit(q, (1 << 64) - 1)
-    assert q.limits.bounce_pfn == (1 << 52) - 1
-
-
 def test_stacking_takes_the_lower(q):
     blk_settings.blk_set_stacking_limits(q.limits)
-    below = blk_core.blk_alloc_queue(GFP_KERNEL)
+    below = blk_core.blk_alloc_queue_node(GFP_KERNEL, NUMA_NO_NODE)
     blk_settings.blk_set_default_limits(below.limits)
     below.limits.max_write_zeroes_sectors = 77
     below.limits.chunk_sectors = 64
     below.limits.max_segments = 33
-    blk_settings.blk_queue_stack_limits(q, below)
+    assert blk_settings.blk_stack_limits(q.limits, below.limits, 0) == 0
     limits = q.limits
     assert (limits.max_segments, limits.max_sectors, limits.max_hw_sectors) == (33, 255, 255)
     assert (limits.max_write_zeroes_sectors, limits.max_write_same_sectors, limits.chunk_sectors) == (77, 0, 64)
@@ -162,9 +128,8 @@ def test_round_down():
 
 
 def test_a_partition_off_the_blocks_is_misaligned(q):
-    kernel = boot(1)
-    top, bottom = gendisk(queue=q, disk_name="dm-0"), gendisk(queue=q, disk_name="nvme0n1")
-    below = blk_core.blk_alloc_queue(GFP_KERNEL)
+    bottom = gendisk(queue=q, disk_name="nvme0n1")
+    below = blk_core.blk_alloc_queue_node(GFP_KERNEL, NUMA_NO_NODE)
     blk_settings.blk_set_default_limits(below.limits)
     blk_settings.blk_queue_physical_block_size(below, 4096)
     bottom.queue = below
@@ -174,13 +139,11 @@ def test_a_partition_off_the_blocks_is_misaligned(q):
     assert q.limits.physical_block_size == 4096
     assert blk_settings.bdev_stack_limits(q.limits, bdev, 8) == 0
     bdev.bd_part.start_sect = 63
-    blk_settings.disk_stack_limits(top, bdev, 0)
-    assert kernel.log[-1] == "dm-0: Warning: Device nvme0n1p1 is misaligned"
+    assert blk_settings.bdev_stack_limits(q.limits, bdev, 0) == -1
     assert q.limits.misaligned == 1
-    assert q.backing_dev_info.io_pages == 255 >> 3
     blk_settings.blk_set_stacking_limits(q.limits)
     bdev.bd_part.start_sect = 0
-    blk_settings.disk_stack_limits(top, bdev, 4096)
+    assert blk_settings.bdev_stack_limits(q.limits, bdev, 8) == 0
     assert q.limits.misaligned == 0
 
 

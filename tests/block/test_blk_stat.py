@@ -8,6 +8,7 @@ from blkmodel.block import blk_core, blk_stat
 from blkmodel.block.blk_stat_h import blk_stat_activate_msecs, blk_stat_is_active
 from blkmodel.include.linux.blk_types import U64_MAX, blk_rq_stat
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_STATS, request
+from blkmodel.services.memory.slab import NUMA_NO_NODE
 from blkmodel.sim.kernel import Context
 
 
@@ -52,7 +53,7 @@ def counting():
     def show(cb):
         shown.append([(stat.nr_samples, stat.min, stat.max, stat.mean) if stat.nr_samples else None
                       for stat in cb.stat])
-    q = blk_core.blk_alloc_queue(0)
+    q = blk_core.blk_alloc_queue_node(0, NUMA_NO_NODE)
     cb = blk_stat.blk_stat_alloc_callback(show, lambda rq: (kernel.now - rq.io_start_time_ns) // 1000 - 1, 2, "data")
     assert (cb.data, cb.buckets, len(cb.stat), len(cb.cpu_stat)) == ("data", 2, 2, 6)
     return kernel, q, cb, shown

@@ -65,11 +65,6 @@ def test_one_hardware_queue_gets_mq_deadline_and_more_get_none(kernel):
     assert elevator.elevator_get_default(many) is None
 
 
-def test_by_features(kernel):
-    assert elevator.elevator_get_by_features(queue(required_elevator_features=1)).elevator_name == "mq-deadline"
-    assert elevator.elevator_get_by_features(queue(required_elevator_features=2)) is None
-
-
 def test_who_can_have_a_scheduler(kernel):
     assert elevator.elv_support_iosched(queue())
     assert not elevator.elv_support_iosched(request_queue())

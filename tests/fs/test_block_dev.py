@@ -9,14 +9,12 @@ from blkmodel.fs import block_dev
 from blkmodel.include.linux.bio import bio_for_each_bvec
 from blkmodel.include.linux.blk_types import (
     BLK_STS_IOERR, BLK_STS_MEDIUM, BLK_STS_NOTSUPP, REQ_FUA, REQ_HIPRI, REQ_IDLE, REQ_NOWAIT, REQ_OP_WRITE,
-    REQ_PREFLUSH, REQ_SYNC, bio_vec)
+    REQ_PREFLUSH, REQ_SYNC)
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_POLL, READ, WRITE
-from blkmodel.include.linux.genhd import (
-    DISK_EVENT_MEDIA_CHANGE, GENHD_FL_BLOCK_EVENTS_ON_EXCL_WRITE, GENHD_FL_HIDDEN, block_device_operations, disk_to_dev,
-    hd_struct, set_capacity)
+from blkmodel.include.linux.genhd import GENHD_FL_HIDDEN, block_device_operations, disk_to_dev, hd_struct, set_capacity
 from blkmodel.services.base.err import IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import (
-    EACCES, EAGAIN, EBADF, EBUSY, EFAULT, EINVAL, EIO, EIOCBQUEUED, ENODATA, ENOENT, ENOMEDIUM, ENOMEM, ENOSPC, ENXIO,
+    EAGAIN, EBADF, EBUSY, EFAULT, EINVAL, EIO, EIOCBQUEUED, ENODATA, ENOENT, ENOMEDIUM, ENOMEM, ENOSPC, ENXIO,
     EOPNOTSUPP, EPERM, ERESTARTSYS)
 from blkmodel.services.base.kdev_t import MKDEV
 from blkmodel.services.devices.backing_dev import noop_backing_dev_info
@@ -28,9 +26,10 @@ from blkmodel.services.files.file import (
     filp_open, kiocb, new_sync_read, new_sync_write)
 from blkmodel.services.files.inode import I_DIRTY, inode_hashtable
 from blkmodel.services.files.pagemap import page_cache_dirty, read_mapping_page
-from blkmodel.services.files.uio import iov_iter, iov_iter_bvec, iov_iter_init, map_user_buffer, unmap_user_buffer
+from blkmodel.services.files.uio import iov_iter, iov_iter_init, map_user_buffer, unmap_user_buffer
 from blkmodel.services.memory.gfp import GFP_KERNEL, mem_map
 from blkmodel.services.memory.mm import put_page
+from blkmodel.services.memory.slab import NUMA_NO_NODE
 from blkmodel.sim.memory import PAGE_SIZE
 
 SECTORS = 4096
@@ -62,7 +61,7 @@ class Ram:
         self.kernel, self.delay = kernel, delay
         self.bytes = bytearray(SECTORS * 512)
         self.seen, self.status = [], 0
-        self.queue = blk_core.blk_alloc_queue(GFP_KERNEL)
+        self.queue = blk_core.blk_alloc_queue_node(GFP_KERNEL, NUMA_NO_NODE)
         blk_settings.blk_queue_make_request(self.queue, self.take)
         blk_settings.blk_queue_logical_block_size(self.queue, lbs)
         self.disk = new_disk()
@@ -110,6 +109,10 @@ def ram(kernel):
 
 def held(kernel):
     return sorted((a.kind, a.size) for a in kernel.memory.live.values())
+
+
+def cached_pages():
+    return sum(bdev.bd_inode.i_mapping.nrpages for bdev in block_dev.variables().all_bdevs)
 
 
 def opened(ram, mode=FMODE_READ, holder=None):
@@ -268,34 +271,11 @@ def test_a_claim_is_given_up_when_opening_fails(kernel):
     assert (bdev.bd_claiming, bdev.bd_holder, bdev.bd_inode.i_count) == (None, None, 1)
 
 
-def test_who_writes_alone_is_not_disturbed_by_events(kernel):
-    ram = Ram(kernel, check_events=lambda disk, clearing: 0)
-    ram.disk.events = DISK_EVENT_MEDIA_CHANGE
-    ram.disk.flags |= GENHD_FL_BLOCK_EVENTS_ON_EXCL_WRITE
-    ram.add()
-    mode = FMODE_WRITE | FMODE_EXCL
-    bdev = opened(ram, mode, "me")
-    assert bdev.bd_write_holder
-    assert ram.disk.ev.block == 1
-    block_dev.blkdev_put(bdev, mode)
-    assert not bdev.bd_write_holder
-    assert ram.disk.ev.block == 0
-
-
 def test_a_new_medium(kernel):
-    looked = []
-
-    def look(disk):
-        looked.append(disk)
-        return 0
-    ram = Ram(kernel, media_changed=lambda disk: 1, revalidate_disk=look).add()
-    looked.clear()
+    ram = Ram(kernel).add()
     bdev = opened(ram)
-    assert block_dev.check_disk_change(bdev) == 1
-    assert looked == [ram.disk]
+    block_dev.flush_disk(bdev, True)
     assert bdev.bd_invalidated == 1
-    ram.disk.fops.media_changed = lambda disk: 0
-    assert block_dev.check_disk_change(bdev) == 0
     assert block_dev.revalidate_disk(ram.disk) == 0
     assert bdev.bd_invalidated == 0
     block_dev.blkdev_put(bdev, FMODE_READ)
@@ -309,7 +289,7 @@ def test_a_disk_that_changes_its_size(ram, kernel):
     assert block_dev.revalidate_disk(ram.disk) == 0
     assert kernel.log[-1] == "ram0: detected capacity change from 2097152 to 51200"
     assert bdev.bd_inode.i_size == 51200
-    assert block_dev.nr_blockdev_pages() == 0
+    assert cached_pages() == 0
     log = len(kernel.log)
     set_capacity(ram.disk, 200)
     block_dev.check_disk_size_change(ram.disk, bdev, False)
@@ -339,11 +319,6 @@ def test_the_size_of_buffers(kernel, lbs, sectors, expected):
     bdev = opened(ram)
     assert bdev.bd_block_size == expected
     assert 1 << bdev.bd_inode.i_blkbits == expected
-    for wrong in (256, 8192, 1000):
-        assert block_dev.set_blocksize(bdev, wrong) == -EINVAL
-    assert block_dev.set_blocksize(bdev, 4096) == 0
-    assert bdev.bd_block_size == 4096
-    assert block_dev.set_blocksize(bdev, 512) == (0 if lbs == 512 else -EINVAL)
     block_dev.blkdev_put(bdev, FMODE_READ)
 
 
@@ -369,7 +344,6 @@ def test_writing_past_the_cache(ram, kernel):
     assert transfer("ram0", WRITE, 0, data, flags=0) == -EOPNOTSUPP
     ram.disk.part0.policy = 1
     assert transfer("ram0", WRITE, 0, data) == -EPERM
-    assert PTR_ERR(block_dev.blkdev_get_by_path("/dev/ram0", FMODE_WRITE, None)) == -EACCES
     assert block_dev.dio_bio_write_op(kiocb(ki_flags=IOCB_DSYNC)) & REQ_FUA
     ram.disk.part0.policy = 0
     blk_settings.blk_queue_write_cache(ram.queue, True, True)
@@ -460,13 +434,13 @@ def test_nobody_waits(kernel):
     filp_close(filp)
 
 
-def test_the_kernels_own_buffers_and_flags(ram, kernel):
+def test_flags_of_direct_io(ram, kernel):
     filp = filp_open("ram0", O_RDWR | O_DIRECT)
     buffer = map_user_buffer([1])
     for flags, expected in ((IOCB_NOWAIT, REQ_NOWAIT), (IOCB_HIPRI, REQ_HIPRI)):
         blk_core.blk_queue_flag_set(QUEUE_FLAG_POLL, ram.queue)
         at = iov_iter()
-        iov_iter_bvec(at, READ, [bio_vec(buffer.pages[0], 512, 0)], 512)
+        iov_iter_init(at, READ, buffer, 0, 512)
         iocb = kiocb(ki_filp=filp, ki_flags=IOCB_DIRECT | flags)
         ret = block_dev.blkdev_direct_IO(iocb, at)
         if flags == IOCB_NOWAIT:  # a driver without requests can't promise that
@@ -494,7 +468,7 @@ def test_reading_through_the_cache(ram, kernel):
     iov_iter_init(at, READ, buffer, 0, 100)
     new_sync_read(filp, at, 4096)
     assert len(ram.seen) == 2
-    assert block_dev.nr_blockdev_pages() == 2
+    assert cached_pages() == 2
     bdev = block_dev.bdget(ram.devt)
     page = bdev.bd_inode.i_mapping.pages[0]
     page.write(10, b"changed")
@@ -518,7 +492,7 @@ def test_reading_through_the_cache(ram, kernel):
     assert block_dev.fsync_bdev(bdev) == 0
     assert ram.bytes[10:17] == b"again.."
     assert transfer("ram0", WRITE, 0, b"z" * 512) == 512
-    assert block_dev.nr_blockdev_pages() == 0
+    assert cached_pages() == 0
     block_dev.bdev_write_inode(bdev)
     assert not bdev.bd_inode.i_state & I_DIRTY
     block_dev.bdput(bdev)
@@ -530,7 +504,7 @@ def test_reading_through_the_cache(ram, kernel):
 
 
 def test_freezing_counts_and_writes_back_the_first_time(kernel, ram):
-    bdev = block_dev.blkdev_get_by_path("/dev/ram0", FMODE_READ, None)
+    bdev = opened(ram)
     filp = filp_open("ram0", O_RDONLY)
     at = iov_iter()
     iov_iter_init(at, READ, map_user_buffer([1]), 0, 4096)
@@ -575,10 +549,10 @@ def test_small_buffers_and_errors_through_the_cache(kernel):
     kernel.memory.fail_nth(1)
     assert partition_generic.read_dev_sector(bdev, 200) == (None, None)
     kernel.memory.fail_never()
-    before = block_dev.nr_blockdev_pages()
+    before = cached_pages()
     assert before == 3
     block_dev.kill_bdev(bdev)
-    assert block_dev.nr_blockdev_pages() == 0
+    assert cached_pages() == 0
     block_dev.kill_bdev(bdev)
     block_dev.blkdev_put(bdev, FMODE_READ)
 
@@ -630,13 +604,12 @@ def test_files(ram, kernel):
     assert block_dev.bdev_file_inode(ioctl) is bdev.bd_inode
     filp_close(ioctl)
     filp_close(filp)
-    found = block_dev.blkdev_get_by_path("/dev/ram0", FMODE_READ, None)
+    found = opened(ram)
     assert found is bdev
     block_dev.blkdev_put(found, FMODE_READ)
     assert PTR_ERR(block_dev.lookup_bdev("")) == -EINVAL
     assert PTR_ERR(block_dev.lookup_bdev("/dev/nobody")) == -ENOENT
     assert PTR_ERR(block_dev.lookup_bdev("ram0")) == -ENOENT
-    assert PTR_ERR(block_dev.blkdev_get_by_path("/dev/nobody", FMODE_READ, None)) == -ENOENT
     node = devices().nodes["ram0"].inode
     assert node.i_bdev is bdev
     references = bdev.bd_inode.i_count
@@ -715,19 +688,6 @@ def test_what_can_not_be_done_without_waiting(ram, kernel):
     filp.f_mode &= ~FMODE_NOWAIT
     assert new_sync_read(filp, at, 0, RWF_NOWAIT) == -EOPNOTSUPP
     unmap_user_buffer(buffer)
-    filp_close(filp)
-
-
-def test_polling(ram, kernel, monkeypatch):
-    seen = []
-
-    def poll(q, cookie, spin):
-        seen.append((q, cookie, spin))
-        return 1
-    monkeypatch.setattr(block_dev.blk_mq, "blk_poll", poll)
-    filp = filp_open("ram0", O_RDONLY)
-    assert block_dev.blkdev_iopoll(kiocb(ki_filp=filp, ki_cookie=5), False) == 1
-    assert seen == [(ram.queue, 5, False)]
     filp_close(filp)
 
 

@@ -4,6 +4,8 @@ Every possible CPU gets a vector of each set, and a vector's CPUs are close to e
 present are served first, node by node; then those that may be plugged in later, starting at the next vector.
 """
 
+from typing import TYPE_CHECKING
+
 from blkmodel.lib.sort import sort
 from blkmodel.services.base.bug import WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.errno import ENOMEM
@@ -11,13 +13,13 @@ from blkmodel.services.cpus.cpumask import (
     cpu_possible_mask, cpu_present_mask, cpumask, cpumask_and, cpumask_andnot, cpumask_clear_cpu, cpumask_copy,
     cpumask_first, cpumask_intersects, cpumask_next, cpumask_or, cpumask_set_cpu, cpumask_test_and_clear_cpu,
     cpumask_weight, for_each_possible_cpu, nr_cpu_ids)
-from blkmodel.services.cpus.interrupt import IRQ_AFFINITY_MAX_SETS, irq_affinity_desc
+from blkmodel.services.cpus.interrupt import IRQ_AFFINITY_MAX_SETS, irq_affinity, irq_affinity_desc
 from blkmodel.services.cpus.irqdesc import irq_default_affinity
 from blkmodel.services.cpus.nodemask import for_each_node_mask, node_set, nodemask
 from blkmodel.services.cpus.topology import cpu_to_node, for_each_node, nr_node_ids, topology_sibling_cpumask
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kcalloc, kfree
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
 
 UINT_MAX = 0xFFFFFFFF
 
@@ -31,12 +33,14 @@ class node_vectors(Struct):
 
     id: int = 0
     nvectors: int = 0
+    if TYPE_CHECKING:
+        ncpus: int = 0
 
 
-node_vectors.ncpus = node_vectors.nvectors  # type: ignore[attr-defined]  # in C the two are a union
+node_vectors.ncpus = node_vectors.nvectors  # in C the two are a union
 
 
-def irq_spread_init_one(irqmsk, nmsk, cpus_per_vec):
+def irq_spread_init_one(irqmsk: cpumask, nmsk: cpumask, cpus_per_vec: int) -> None:
     """Move cpus_per_vec CPUs from nmsk to irqmsk: the lowest, its online siblings, the next, and so on."""
     while cpus_per_vec > 0:
         cpu = cpumask_first(nmsk)
@@ -57,7 +61,7 @@ def irq_spread_init_one(irqmsk, nmsk, cpus_per_vec):
                 cpus_per_vec -= 1
 
 
-def alloc_node_to_cpumask():
+def alloc_node_to_cpumask() -> list[cpumask]:
     """Allocate an empty mask for each node; None when memory runs out.
 
     (The masks lie in the array: CONFIG_CPUMASK_OFFSTACK, which would allocate each of its own, is off.)
@@ -65,18 +69,18 @@ def alloc_node_to_cpumask():
     return kcalloc(nr_node_ids(), cpumask, GFP_KERNEL)
 
 
-def free_node_to_cpumask(masks):
+def free_node_to_cpumask(masks: list[cpumask]) -> None:
     """Free what alloc_node_to_cpumask() allocated."""
     kfree(masks)
 
 
-def build_node_to_cpumask(masks):
+def build_node_to_cpumask(masks: list[cpumask]) -> None:
     """Set each node's mask to its possible CPUs."""
     for cpu in for_each_possible_cpu():
         cpumask_set_cpu(cpu, masks[cpu_to_node(cpu)])
 
 
-def get_nodes_in_cpumask(node_to_cpumask, mask, nodemsk):
+def get_nodes_in_cpumask(node_to_cpumask: list[cpumask], mask: cpumask, nodemsk: nodemask) -> int:
     """Add the nodes that have CPUs in `mask` to nodemsk; return how many they are."""
     nodes = 0
     for n in for_each_node():
@@ -86,12 +90,13 @@ def get_nodes_in_cpumask(node_to_cpumask, mask, nodemsk):
     return nodes
 
 
-def ncpus_cmp_func(left, right):
+def ncpus_cmp_func(left: node_vectors, right: node_vectors) -> int:
     """Compare nodes by their CPUs. The difference is a C int, so UINT_MAX counts as -1: empty nodes come first."""
     return (left.ncpus - right.ncpus + (1 << 31)) % (1 << 32) - (1 << 31)
 
 
-def alloc_nodes_vectors(numvecs, node_to_cpumask, cpu_mask, nodemsk, nmsk, node_vectors):
+def alloc_nodes_vectors(numvecs: int, node_to_cpumask: list[cpumask], cpu_mask: cpumask, nodemsk: nodemask,
+                        nmsk: cpumask, node_vectors: list[node_vectors]) -> None:
     """Divide numvecs vectors among the nodes that have CPUs in cpu_mask, in proportion to those CPUs.
 
     Every such node gets at least one, which takes numvecs above the number of nodes, and none more than it has
@@ -112,7 +117,7 @@ def alloc_nodes_vectors(numvecs, node_to_cpumask, cpu_mask, nodemsk, nmsk, node_
         node_vectors[n].ncpus = ncpus
     numvecs = min(remaining_ncpus, numvecs)
 
-    sort(node_vectors, nr_nodes, 8, ncpus_cmp_func, None)
+    sort(node_vectors, nr_nodes, 8, ncpus_cmp_func, NULL)
 
     for nv in node_vectors:
         if nv.ncpus == UINT_MAX:
@@ -126,7 +131,8 @@ def alloc_nodes_vectors(numvecs, node_to_cpumask, cpu_mask, nodemsk, nmsk, node_
         numvecs -= nvectors
 
 
-def __irq_build_affinity_masks(startvec, numvecs, firstvec, node_to_cpumask, cpu_mask, nmsk, masks):
+def __irq_build_affinity_masks(startvec: int, numvecs: int, firstvec: int, node_to_cpumask: list[cpumask],
+                               cpu_mask: cpumask, nmsk: cpumask, masks: list[irq_affinity_desc]) -> int:
     """Give the CPUs of cpu_mask to the vectors firstvec … firstvec + numvecs - 1, beginning at startvec.
 
     With no more vectors than nodes, each node goes to one vector whole (with all its possible CPUs, whether in
@@ -178,7 +184,7 @@ def __irq_build_affinity_masks(startvec, numvecs, firstvec, node_to_cpumask, cpu
     return done
 
 
-def irq_build_affinity_masks(startvec, numvecs, firstvec, masks):
+def irq_build_affinity_masks(startvec: int, numvecs: int, firstvec: int, masks: list[irq_affinity_desc]) -> int:
     """Spread one set of vectors: over the CPUs that are present, then over those that are only possible.
 
     The second go begins at the first vector that the first left empty, or at firstvec where it left none.
@@ -205,13 +211,13 @@ def irq_build_affinity_masks(startvec, numvecs, firstvec, masks):
     return min(ret, 0)
 
 
-def default_calc_sets(affd, affvecs):
+def default_calc_sets(affd: irq_affinity, affvecs: int) -> None:
     """Put all vectors in one set."""
     affd.nr_sets = 1
     affd.set_size[0] = affvecs
 
 
-def irq_create_affinity_masks(nvecs, affd):
+def irq_create_affinity_masks(nvecs: int, affd: irq_affinity) -> list[irq_affinity_desc]:
     """Work out the CPUs of each of a device's vectors.
 
     Those before and after the sets (pre_vectors, post_vectors) may interrupt any CPU; the others are managed:
@@ -225,13 +231,13 @@ def irq_create_affinity_masks(nvecs, affd):
         affd.calc_sets = default_calc_sets
     affd.calc_sets(affd, affvecs)
     if WARN_ON_ONCE(affd.nr_sets > IRQ_AFFINITY_MAX_SETS, "too many sets of vectors"):
-        return None
+        return NULL
     if not affvecs:
-        return None
+        return NULL
 
     masks = kcalloc(nvecs, irq_affinity_desc, GFP_KERNEL)
     if masks is None:
-        return None
+        return NULL
 
     for curvec in range(affd.pre_vectors):
         cpumask_copy(masks[curvec].mask, irq_default_affinity())
@@ -241,7 +247,7 @@ def irq_create_affinity_masks(nvecs, affd):
     for this_vecs in affd.set_size[:affd.nr_sets]:
         if irq_build_affinity_masks(curvec, this_vecs, curvec, masks):
             kfree(masks)
-            return None
+            return NULL
         curvec += this_vecs
         usedvecs += this_vecs
 
@@ -252,7 +258,7 @@ def irq_create_affinity_masks(nvecs, affd):
     return masks
 
 
-def irq_calc_affinity_vectors(minvec, maxvec, affd):
+def irq_calc_affinity_vectors(minvec: int, maxvec: int, affd: irq_affinity) -> int:
     """How many vectors are of use, of at most maxvec: one for each possible CPU, and those not to be spread.
 
     A driver that divides them into sets may use them all. 0 where fewer than those not to be spread would do.
