@@ -70,8 +70,7 @@ class variables:
         self.bvec_slabs = [NULL] * len(BVEC_SIZES)
         self.fs_bio_set = bio_set()
         self.bio_slabs: Any = NULL
-        self.bio_slab_nr = 0
-        self.bio_slab_max = 0
+        self.bio_slab_nr = self.bio_slab_max = 0
         self.bio_dirty_list: Any = NULL
         self.bio_dirty_work = work_struct()
         INIT_WORK(self.bio_dirty_work, bio_dirty_fn, NULL)
@@ -95,8 +94,7 @@ def bio_find_or_create_slab(extra_size: int) -> kmem_cache:
                 return found.slab
             break
     if own.bio_slab_nr == own.bio_slab_max and entry == -1:
-        larger = kcalloc(own.bio_slab_max << 1, bio_slab, GFP_KERNEL)
-        if larger is None:
+        if (larger := kcalloc(own.bio_slab_max << 1, bio_slab, GFP_KERNEL)) is None:
             return NULL
         larger[:own.bio_slab_max] = own.bio_slabs
         kfree(own.bio_slabs)
@@ -107,8 +105,7 @@ def bio_find_or_create_slab(extra_size: int) -> kmem_cache:
         own.bio_slab_nr += 1
     found = own.bio_slabs[entry]
     found.name = f"bio-{entry}"
-    slab = kmem_cache_create(found.name, size, bio_struct)
-    if slab is None:
+    if (slab := kmem_cache_create(found.name, size, bio_struct)) is None:
         return NULL
     found.slab = slab
     found.slab_ref = 1
@@ -174,8 +171,7 @@ def bio_free(bio: bio_struct) -> None:
     bs = bio.bi_pool
     if bs is not None:
         bvec_free(bs.bvec_pool, bio.bi_io_vec, BVEC_POOL_IDX(bio))
-        bio.bi_io_vec = NULL
-        bio._front = NULL
+        bio.bi_io_vec = bio._front = NULL
         mempool_free(bio, bs.bio_pool)
     else:
         kfree(bio)
@@ -286,22 +282,18 @@ def bio_put(bio: bio_struct) -> None:
 def __bio_clone_fast(bio: bio_struct, bio_src: bio_struct) -> None:
     """Make an empty bio one for the same sectors as another, using its vectors, which must outlive it."""
     BUG_ON(bio.bi_pool is not None and BVEC_POOL_IDX(bio))
-    bio.bi_disk = bio_src.bi_disk
-    bio.bi_partno = bio_src.bi_partno
+    bio.bi_disk, bio.bi_partno = bio_src.bi_disk, bio_src.bi_partno
     bio_set_flag(bio, BIO_CLONED)
     if bio_flagged(bio_src, BIO_THROTTLED):
         bio_set_flag(bio, BIO_THROTTLED)
-    bio.bi_opf = bio_src.bi_opf
-    bio.bi_ioprio = bio_src.bi_ioprio
-    bio.bi_write_hint = bio_src.bi_write_hint
+    bio.bi_opf, bio.bi_ioprio, bio.bi_write_hint = bio_src.bi_opf, bio_src.bi_ioprio, bio_src.bi_write_hint
     bio.bi_iter = copy_of(bio_src.bi_iter)
     bio.bi_io_vec = bio_src.bi_io_vec
 
 
 def bio_clone_fast(bio: bio_struct, gfp_mask: int, bs: bio_set) -> bio_struct:
     """Allocate a bio that shares another's vectors; None on failure."""
-    clone = bio_alloc_bioset(gfp_mask, 0, bs)
-    if clone is None:
+    if (clone := bio_alloc_bioset(gfp_mask, 0, bs)) is None:
         return NULL
     __bio_clone_fast(clone, bio)
     return clone
@@ -329,9 +321,7 @@ def bio_try_merge_pc_page(q: request_queue, bio: bio_struct, page: page, length:
 
 def __bio_add_pc_page(q: request_queue, bio: bio_struct, page: page, length: int, offset: int) -> int:
     """Add memory to a passthrough bio, within the queue's limits. Returns `length`, or 0 where it can't be."""
-    if bio_flagged(bio, BIO_CLONED):
-        return 0
-    if bio.bi_iter.bi_size + length >> 9 > queue_max_hw_sectors(q):
+    if bio_flagged(bio, BIO_CLONED) or bio.bi_iter.bi_size + length >> 9 > queue_max_hw_sectors(q):
         return 0
     if bio.bi_vcnt > 0:
         if bio_try_merge_pc_page(q, bio, page, length, offset):
@@ -341,9 +331,7 @@ def __bio_add_pc_page(q: request_queue, bio: bio_struct, page: page, length: int
     if bio_full(bio, length) or bio.bi_vcnt >= queue_max_segments(q):
         return 0
     bv = bio.bi_io_vec[bio.bi_vcnt]
-    bv.bv_page = page
-    bv.bv_len = length
-    bv.bv_offset = offset
+    bv.bv_page, bv.bv_len, bv.bv_offset = page, length, offset
     bio.bi_vcnt += 1
     bio.bi_iter.bi_size += length
     return length
@@ -375,9 +363,7 @@ def __bio_add_page(bio: bio_struct, page: page, length: int, off: int) -> None:
     """Put memory into the bio's next vector, which must be free."""
     WARN_ON_ONCE(bio_flagged(bio, BIO_CLONED) or bio_full(bio, length))
     bv = bio.bi_io_vec[bio.bi_vcnt]
-    bv.bv_page = page
-    bv.bv_offset = off
-    bv.bv_len = length
+    bv.bv_page, bv.bv_offset, bv.bv_len = page, off, length
     bio.bi_iter.bi_size += length
     bio.bi_vcnt += 1
 
@@ -473,8 +459,7 @@ def bio_map_kern(q: request_queue, data: Any, length: int, gfp_mask: int) -> bio
     end = kaddr + length + PAGE_SIZE - 1 >> PAGE_SHIFT
     start = kaddr >> PAGE_SHIFT
     nr_pages = end - start
-    bio = bio_kmalloc(gfp_mask, nr_pages)
-    if bio is None:
+    if (bio := bio_kmalloc(gfp_mask, nr_pages)) is None:
         return ERR_PTR(-ENOMEM)
     offset = offset_in_page(kaddr)
     for _ in range(nr_pages):
@@ -511,14 +496,12 @@ def bio_copy_kern(q: request_queue, data: Any, length: int, gfp_mask: int, readi
     start = kaddr >> PAGE_SHIFT
     if end < start:
         return ERR_PTR(-EINVAL)
-    bio = bio_kmalloc(gfp_mask, end - start)
-    if bio is None:
+    if (bio := bio_kmalloc(gfp_mask, end - start)) is None:
         return ERR_PTR(-ENOMEM)
     done = 0
     while done < length:
         count = min(PAGE_SIZE, length - done)
-        page = alloc_page(q.bounce_gfp | gfp_mask)
-        if page is None:
+        if (page := alloc_page(q.bounce_gfp | gfp_mask)) is None:
             bio_free_pages(bio)
             bio_put(bio)
             return ERR_PTR(-ENOMEM)
@@ -635,8 +618,7 @@ def bio_split(bio: bio_struct, sectors: int, gfp: int, bs: bio_set) -> bio_struc
     """Cut the first `sectors` off a bio: they become a new bio, which shares its vectors; None on failure."""
     BUG_ON(sectors <= 0)
     BUG_ON(sectors >= bio_sectors(bio))
-    split = bio_clone_fast(bio, gfp, bs)
-    if split is None:
+    if (split := bio_clone_fast(bio, gfp, bs)) is None:
         return NULL
     split.bi_iter.bi_size = sectors << 9
     bio_advance(bio, split.bi_iter.bi_size)

@@ -57,7 +57,7 @@ from blkmodel.sim.structure import NULL, sizeof
 
 OMITTED = no_chapter("""
     blk_alloc_queue blk_check_plugged blk_clear_pm_only blk_rq_err_bytes blk_set_pm_only blk_steal_bios
-    kblockd_schedule_work_on""")
+    direct_make_request kblockd_schedule_work_on""")
 
 BLK_OP_NAMES = {REQ_OP_READ: "READ", REQ_OP_WRITE: "WRITE", REQ_OP_FLUSH: "FLUSH", REQ_OP_DISCARD: "DISCARD",
                 REQ_OP_SECURE_ERASE: "SECURE_ERASE", REQ_OP_ZONE_RESET: "ZONE_RESET",
@@ -68,8 +68,7 @@ BLK_OP_NAMES = {REQ_OP_READ: "READ", REQ_OP_WRITE: "WRITE", REQ_OP_FLUSH: "FLUSH
 # what a queue must be able to do for some operations; zoned devices are left out
 CAN_DO = {REQ_OP_DISCARD: blk_queue_discard, REQ_OP_SECURE_ERASE: blk_queue_secure_erase,
           REQ_OP_WRITE_SAME: lambda q: q.limits.max_write_same_sectors, REQ_OP_ZONE_RESET: lambda q: False,
-          REQ_OP_ZONE_RESET_ALL: lambda q: False,
-          REQ_OP_WRITE_ZEROES: lambda q: q.limits.max_write_zeroes_sectors}
+          REQ_OP_ZONE_RESET_ALL: lambda q: False, REQ_OP_WRITE_ZEROES: lambda q: q.limits.max_write_zeroes_sectors}
 
 # errno and words of each status; the index is the status
 BLK_ERRORS = ((0, ""), (-EOPNOTSUPP, "operation not supported"), (-ETIMEDOUT, "timeout"),
@@ -249,8 +248,7 @@ def blk_alloc_queue_node(gfp_mask: int, node_id: int) -> request_queue:
     Until blk_register_queue() its usage counter is in atomic mode, as it may be given up soon.
     """
     own = variables()
-    q = kmem_cache_alloc_node(own.blk_requestq_cachep, gfp_mask, node_id)
-    if q is None:
+    if (q := kmem_cache_alloc_node(own.blk_requestq_cachep, gfp_mask, node_id)) is None:
         return NULL
     q.id = ida_simple_get(own.blk_queue_ida, 0, 0, gfp_mask)
     if q.id >= 0:
@@ -496,21 +494,6 @@ def generic_make_request(bio: bio) -> int:
     return ret
 
 
-def direct_make_request(bio: bio) -> int:
-    """Bring a bio to its queue's driver at once, for a driver that passes on what it got without changing it."""
-    q = bio.bi_disk.queue
-    nowait = bool(bio.bi_opf & REQ_NOWAIT)
-    if not generic_make_request_checks(bio):
-        return BLK_QC_T_NONE
-    if blk_queue_enter(q, BLK_MQ_REQ_NOWAIT if nowait else 0):
-        bio.bi_status = BLK_STS_AGAIN if nowait and not blk_queue_dying(q) else BLK_STS_IOERR
-        bio_module.bio_endio(bio)
-        return BLK_QC_T_NONE
-    ret = q.make_request_fn(q, bio)
-    blk_queue_exit(q)
-    return ret
-
-
 def submit_bio(bio: bio) -> int:
     """Give a bio to the block layer, which will end it. Returns a cookie to poll with."""
     return generic_make_request(bio)
@@ -628,9 +611,7 @@ def blk_update_request(req: request, error: int, nr_bytes: int) -> bool:
 
 def blk_lld_busy(q: request_queue) -> int:
     """Whether the driver says that it has no room."""
-    if queue_is_mq(q) and q.mq_ops.busy is not None:
-        return q.mq_ops.busy(q)
-    return 0
+    return q.mq_ops.busy(q) if queue_is_mq(q) and q.mq_ops.busy is not None else 0
 
 
 def blk_rq_unprep_clone(rq: request) -> None:
@@ -642,14 +623,11 @@ def blk_rq_unprep_clone(rq: request) -> None:
 
 def __blk_rq_prep_clone(dst: request, src: request) -> None:
     """Give a cloned request what the other one says of itself, but for its bios."""
-    dst._sector = src._sector
-    dst._data_len = src._data_len
+    dst._sector, dst._data_len = src._sector, src._data_len
     if src.rq_flags & RQF_SPECIAL_PAYLOAD:
         dst.rq_flags |= RQF_SPECIAL_PAYLOAD
         dst.special_vec = src.special_vec
-    dst.nr_phys_segments = src.nr_phys_segments
-    dst.ioprio = src.ioprio
-    dst.extra_len = src.extra_len
+    dst.nr_phys_segments, dst.ioprio, dst.extra_len = src.nr_phys_segments, src.ioprio, src.extra_len
 
 
 def blk_rq_prep_clone(rq: request, rq_src: request, bs: bio_set, gfp_mask: int, bio_ctr: Callable[..., Any],

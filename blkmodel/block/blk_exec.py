@@ -16,16 +16,16 @@ def blk_end_sync_rq(rq: request, error: int) -> None:
     complete(waiting)
 
 
-def blk_execute_rq_nowait(q: request_queue, bd_disk: gendisk, rq: request, at_head: bool,
+def blk_execute_rq_nowait(q: request_queue, bd_disk: gendisk, rq: request, at_head: int,
                           done: Callable[..., None]) -> None:
     """Insert a request and have it dispatched; done(rq, status) is called at its end, and has to free it."""
     WARN_ON(not blk_rq_is_passthrough(rq), "only a driver's own request is executed")
     rq.rq_disk = bd_disk
     rq.end_io = done
-    blk_mq_sched.blk_mq_sched_insert_request(rq, at_head, True, False)
+    blk_mq_sched.blk_mq_sched_insert_request(rq, bool(at_head), True, False)
 
 
-def blk_execute_rq(q: request_queue, bd_disk: gendisk, rq: request, at_head: bool) -> None:
+def blk_execute_rq(q: request_queue, bd_disk: gendisk, rq: request, at_head: int) -> None:
     """Insert a request, have it dispatched, and sleep until its end. The caller still has to free it."""
     wait = completion()
     rq.end_io_data = wait

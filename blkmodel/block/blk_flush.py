@@ -208,8 +208,7 @@ def blkdev_issue_flush(bdev: block_device, gfp_mask: int) -> tuple[int, int]:
 
 def blk_alloc_flush_queue(q: request_queue, node: int, cmd_size: int, flags: int) -> blk_flush_queue:
     """Allocate a hardware queue's flush queue, with its one request. Returns it, or None."""
-    fq = kzalloc_node(blk_flush_queue, flags, node)
-    if fq is None:
+    if (fq := kzalloc_node(blk_flush_queue, flags, node)) is None:
         return NULL
     rq_sz = -(-(sizeof(request) + cmd_size) // CACHE_LINE_SIZE) * CACHE_LINE_SIZE
     fq.flush_rq = kzalloc_node(request, flags, node, rq_sz)

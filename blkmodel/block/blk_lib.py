@@ -90,8 +90,7 @@ def __blkdev_issue_write_zeroes(bdev: block_device, sector: int, nr_sects: int, 
     BLKDEV_ZERO_NOUNMAP: it is to keep the space.
     """
     bio = biop
-    q = bdev_get_queue(bdev)
-    if q is None:
+    if bdev_get_queue(bdev) is None:
         return -ENXIO, bio
     if genhd.bdev_read_only(bdev):
         return -EPERM, bio
@@ -124,9 +123,8 @@ def __blkdev_issue_zero_pages(bdev: block_device, sector: int, nr_sects: int, gf
 
     All their memory is one page, again and again.
     """
-    q = bdev_get_queue(bdev)
     bio = biop
-    if q is None:
+    if bdev_get_queue(bdev) is None:
         return -ENXIO, bio
     if genhd.bdev_read_only(bdev):
         return -EPERM, bio

@@ -36,9 +36,7 @@ def blk_rq_map_kern(q: request_queue, rq: request, kbuf: Any, length: int, gfp_m
     where that is not aligned as the queue asks, or on the stack. Returns 0 or -errno.
     """
     reading = rq_data_dir(rq) == READ
-    if length > queue_max_hw_sectors(q) << 9:
-        return -EINVAL
-    if not length or kbuf is None:
+    if length > queue_max_hw_sectors(q) << 9 or not length or kbuf is None:
         return -EINVAL
     do_copy = not blk_rq_aligned(q, address_of(kbuf), length) or object_is_on_stack(kbuf)
     if do_copy:
@@ -51,7 +49,6 @@ def blk_rq_map_kern(q: request_queue, rq: request, kbuf: Any, length: int, gfp_m
     bio.bi_opf |= req_op(rq)
     if do_copy:
         rq.rq_flags |= RQF_COPY_USER
-    ret = blk_rq_append_bio(rq, bio)
-    if ret:
+    if ret := blk_rq_append_bio(rq, bio):
         block_bio.bio_put(bio)
     return ret

@@ -274,9 +274,7 @@ def blk_rq_map_sg(q: request_queue, rq: request, sglist: list[scatterlist]) -> i
 
 def blk_rq_get_max_segments(rq: request) -> int:
     """How many segments the request may grow to."""
-    if req_op(rq) == REQ_OP_DISCARD:
-        return queue_max_discard_segments(rq.q)
-    return queue_max_segments(rq.q)
+    return queue_max_discard_segments(rq.q) if req_op(rq) == REQ_OP_DISCARD else queue_max_segments(rq.q)
 
 
 def ll_new_hw_segment(req: request, bio: bio, nr_phys_segs: int) -> int:
@@ -361,9 +359,7 @@ def blk_try_req_merge(req: request, next: request) -> int:
     """How a request can be joined to another by where they lie: an ELEVATOR_* constant."""
     if blk_discard_mergable(req):
         return ELEVATOR_DISCARD_MERGE
-    if req._sector + blk_rq_sectors(req) == next._sector:
-        return ELEVATOR_BACK_MERGE
-    return ELEVATOR_NO_MERGE
+    return ELEVATOR_BACK_MERGE if req._sector + blk_rq_sectors(req) == next._sector else ELEVATOR_NO_MERGE
 
 
 def attempt_merge(q: request_queue, req: request, next: request) -> request:
@@ -412,8 +408,7 @@ def attempt_front_merge(q: request_queue, rq: request) -> request:
 
 def blk_attempt_req_merge(q: request_queue, rq: request, next: request) -> int:
     """Merge `next` into `rq` and free it; return whether, as 1 or 0."""
-    free = attempt_merge(q, rq, next)
-    if free is None:
+    if (free := attempt_merge(q, rq, next)) is None:
         return 0
     blk_core.blk_put_request(free)
     return 1
@@ -435,6 +430,4 @@ def blk_try_merge(rq: request, bio: bio) -> int:
     sector = bio.bi_iter.bi_sector
     if rq._sector + blk_rq_sectors(rq) == sector:
         return ELEVATOR_BACK_MERGE
-    if rq._sector - bio_sectors(bio) == sector:
-        return ELEVATOR_FRONT_MERGE
-    return ELEVATOR_NO_MERGE
+    return ELEVATOR_FRONT_MERGE if rq._sector - bio_sectors(bio) == sector else ELEVATOR_NO_MERGE

@@ -47,7 +47,7 @@ from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.crash_dump import is_kdump_kernel
 from blkmodel.services.base.err import ERR_PTR, IS_ERR
-from blkmodel.services.base.errno import EAGAIN, EINVAL, EIO, ENOMEM, EXDEV
+from blkmodel.services.base.errno import EAGAIN, EINVAL, ENOMEM
 from blkmodel.services.base.init import subsys_initcall
 from blkmodel.services.base.log2 import ilog2
 from blkmodel.services.base.printk import pr_err, pr_info, pr_warn
@@ -89,8 +89,8 @@ from blkmodel.sim.memory import PAGE_SIZE, place
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct
 
 OMITTED = no_chapter("""
-    blk_mq_can_queue blk_mq_init_sq_queue blk_mq_queue_stopped blk_mq_rq_cpu blk_mq_start_hw_queue
-    blk_mq_start_hw_queues""")
+    blk_mq_alloc_request_hctx blk_mq_can_queue blk_mq_init_sq_queue blk_mq_queue_stopped blk_mq_rq_cpu
+    blk_mq_start_hw_queue blk_mq_start_hw_queues""")
 
 BLK_MQ_DISPATCH_BUSY_EWMA_WEIGHT, BLK_MQ_DISPATCH_BUSY_EWMA_FACTOR = 8, 4
 BLK_MQ_RESOURCE_DELAY = 3  # milliseconds
@@ -117,15 +117,12 @@ def blk_mq_poll_stats_bkt(rq: request) -> int:
     bucket = ddir + 2 * ilog2(blk_rq_stats_sectors(rq))
     if bucket < 0:
         return -1
-    if bucket >= BLK_MQ_POLL_STATS_BKTS:
-        return ddir + BLK_MQ_POLL_STATS_BKTS - 2
-    return bucket
+    return ddir + BLK_MQ_POLL_STATS_BKTS - 2 if bucket >= BLK_MQ_POLL_STATS_BKTS else bucket
 
 
 def blk_mq_hctx_has_pending(hctx: blk_mq_hw_ctx) -> bool:
     """Whether anything waits to be dispatched: on its list, in a software queue, in the scheduler."""
-    return (not list_empty(hctx.dispatch) or sbitmap.sbitmap_any_bit_set(hctx.ctx_map)
-            or blk_mq_sched_has_work(hctx))
+    return (not list_empty(hctx.dispatch) or sbitmap.sbitmap_any_bit_set(hctx.ctx_map) or blk_mq_sched_has_work(hctx))
 
 
 def blk_mq_hctx_mark_pending(hctx: blk_mq_hw_ctx, ctx: blk_mq_ctx) -> None:
@@ -272,9 +269,7 @@ def blk_mq_rq_ctx_init(data: blk_mq_alloc_data, tag: int, op: int, alloc_time_ns
         rq.internal_tag = -1
         hctx.tags.rqs[tag] = rq
 
-    rq.q = q
-    rq.mq_ctx = data.ctx
-    rq.mq_hctx = hctx
+    rq.q, rq.mq_ctx, rq.mq_hctx = q, data.ctx, hctx
     if data.flags & BLK_MQ_REQ_PREEMPT:
         rq_flags |= RQF_PREEMPT
     if q.queue_flags >> QUEUE_FLAG_IO_STAT & 1:
@@ -311,8 +306,7 @@ def blk_mq_get_request(q: request_queue, bio: bio, data: blk_mq_alloc_data) -> r
     if e is not None:
         data.flags |= BLK_MQ_REQ_INTERNAL
         # Flushes pass the scheduler by, and reserved tags are few: neither is limited.
-        if (not op_is_flush(data.cmd_flags) and e.type.ops.limit_depth
-                and not data.flags & BLK_MQ_REQ_RESERVED):
+        if (not op_is_flush(data.cmd_flags) and e.type.ops.limit_depth and not data.flags & BLK_MQ_REQ_RESERVED):
             e.type.ops.limit_depth(data.cmd_flags, data)
     else:
         blk_mq_tag_busy(data.hctx)
@@ -336,8 +330,7 @@ def blk_mq_get_request(q: request_queue, bio: bio, data: blk_mq_alloc_data) -> r
 def blk_mq_alloc_request(q: request_queue, op: int, flags: int) -> request:
     """Get a request that no bio asked for, for the driver's own use. Returns it, or ERR_PTR(-errno)."""
     alloc_data = blk_mq_alloc_data(flags=flags, cmd_flags=op)
-    ret = blk_core.blk_queue_enter(q, flags)
-    if ret:
+    if ret := blk_core.blk_queue_enter(q, flags):
         return ERR_PTR(ret)
 
     rq = blk_mq_get_request(q, NULL, alloc_data)
@@ -349,32 +342,6 @@ def blk_mq_alloc_request(q: request_queue, op: int, flags: int) -> request:
     rq._sector = -1
     rq.bio = rq.biotail = NULL
     return rq
-
-
-def blk_mq_alloc_request_hctx(q: request_queue, op: int, flags: int, hctx_idx: int) -> request:
-    """Get a request that no bio asked for, from one hardware queue; never sleeps, since one could wake on another.
-
-    Returns it, or ERR_PTR(-errno): -EXDEV where no CPU uses that hardware queue, -EAGAIN where no tag is free.
-    """
-    if WARN_ON_ONCE(not flags & BLK_MQ_REQ_NOWAIT):
-        return ERR_PTR(-EINVAL)
-    if hctx_idx >= q.nr_hw_queues:
-        return ERR_PTR(-EIO)
-    alloc_data = blk_mq_alloc_data(flags=flags, cmd_flags=op)
-    ret = blk_core.blk_queue_enter(q, flags)
-    if ret:
-        return ERR_PTR(ret)
-
-    alloc_data.hctx = q.queue_hw_ctx[hctx_idx]
-    if not blk_mq_hw_queue_mapped(alloc_data.hctx):
-        blk_core.blk_queue_exit(q)
-        return ERR_PTR(-EXDEV)
-    cpu = cpumask_first_and(alloc_data.hctx.cpumask, cpu_online_mask())
-    alloc_data.ctx = __blk_mq_get_ctx(q, cpu)
-
-    rq = blk_mq_get_request(q, NULL, alloc_data)
-    blk_core.blk_queue_exit(q)
-    return ERR_PTR(-EAGAIN) if rq is None else rq
 
 
 def __blk_mq_free_request(rq: request) -> None:
@@ -605,9 +572,7 @@ def blk_mq_rq_timed_out(req: request, reserved: bool) -> None:
 
 def blk_mq_req_expired(rq: request, next: list[int]) -> bool:
     """Whether a request in flight is past its deadline; else next[0] becomes the earliest deadline (0: none)."""
-    if blk_mq_rq_state(rq) != MQ_RQ_IN_FLIGHT:
-        return False
-    if rq.rq_flags & RQF_TIMED_OUT:
+    if blk_mq_rq_state(rq) != MQ_RQ_IN_FLIGHT or rq.rq_flags & RQF_TIMED_OUT:
         return False
     deadline = rq.deadline
     if time_after_eq(jiffies(), deadline):
@@ -620,9 +585,7 @@ def blk_mq_req_expired(rq: request, next: list[int]) -> bool:
 def blk_mq_check_expired(hctx: blk_mq_hw_ctx, rq: request, priv: list[int], reserved: bool) -> bool:
     """Handle one request if it is late. A reference keeps it from being freed and used anew meanwhile."""
     next = priv
-    if not blk_mq_req_expired(rq, next):
-        return True
-    if rq.ref == 0:
+    if not blk_mq_req_expired(rq, next) or rq.ref == 0:
         return True
     rq.ref += 1
     if blk_mq_req_expired(rq, next):
@@ -1148,8 +1111,7 @@ def blk_mq_make_request(q: request_queue, bio: bio) -> int:
         return BLK_QC_T_NONE
 
     data = blk_mq_alloc_data(cmd_flags=bio.bi_opf)
-    rq = blk_mq_get_request(q, bio, data)
-    if rq is None:
+    if (rq := blk_mq_get_request(q, bio, data)) is None:
         if bio.bi_opf & REQ_NOWAIT:
             bio.bi_status = BLK_STS_AGAIN
             block_bio.bio_endio(bio)
@@ -1246,8 +1208,7 @@ def order_to_size(order: int) -> int:
 def blk_mq_init_request(set: blk_mq_tag_set, rq: request, hctx_idx: int, node: int) -> int:
     """Let the driver prepare its part of a new request. Returns 0 or the driver's error."""
     if set.ops.init_request:
-        ret = set.ops.init_request(set, rq, hctx_idx, node)
-        if ret:
+        if ret := set.ops.init_request(set, rq, hctx_idx, node):
             return ret
     rq.state = MQ_RQ_IDLE
     return 0
@@ -1375,8 +1336,7 @@ def blk_mq_init_hctx(q: request_queue, set: blk_mq_tag_set, hctx: blk_mq_hw_ctx,
 def blk_mq_alloc_hctx(q: request_queue, set: blk_mq_tag_set, node: int) -> blk_mq_hw_ctx:
     """Allocate a hardware queue that could serve every possible CPU. Returns it, or None."""
     gfp = GFP_NOIO | __GFP_NOWARN | __GFP_NORETRY
-    hctx = kzalloc_node(blk_mq_hw_ctx, gfp, node, blk_mq_hw_ctx_size(set))
-    if hctx is None:
+    if (hctx := kzalloc_node(blk_mq_hw_ctx, gfp, node, blk_mq_hw_ctx_size(set))) is None:
         return NULL
     if node == NUMA_NO_NODE:
         node = set.numa_node
@@ -1528,8 +1488,7 @@ def blk_mq_add_queue_tag_set(set: blk_mq_tag_set, q: request_queue) -> None:
 
 def blk_mq_alloc_ctxs(q: request_queue) -> int:
     """Allocate a software queue for each possible CPU. They are freed with the queue. Returns 0 or -ENOMEM."""
-    ctxs = kzalloc(blk_mq_ctxs, GFP_KERNEL)
-    if ctxs is None:
+    if (ctxs := kzalloc(blk_mq_ctxs, GFP_KERNEL)) is None:
         return -ENOMEM
     ctxs.queue_ctx = alloc_percpu(blk_mq_ctx)
     if ctxs.queue_ctx is None:
@@ -1559,11 +1518,9 @@ def blk_mq_release(q: request_queue) -> None:
 
 def blk_mq_init_queue(set: blk_mq_tag_set) -> request_queue:
     """Make a request queue on a tag set, without a scheduler. Returns it, or ERR_PTR(-ENOMEM)."""
-    uninit_q = blk_core.blk_alloc_queue_node(GFP_KERNEL, set.numa_node)
-    if uninit_q is None:
+    if (uninit_q := blk_core.blk_alloc_queue_node(GFP_KERNEL, set.numa_node)) is None:
         return ERR_PTR(-ENOMEM)
-    q = blk_mq_init_allocated_queue(set, uninit_q, False)
-    if IS_ERR(q):
+    if IS_ERR(q := blk_mq_init_allocated_queue(set, uninit_q, False)):
         blk_core.blk_cleanup_queue(uninit_q)
     return q
 
@@ -1624,9 +1581,7 @@ def blk_mq_realloc_hw_ctxs(set: blk_mq_tag_set, q: request_queue) -> None:
 
 def nr_hw_queues(set: blk_mq_tag_set) -> int:
     """The most hardware queues a set can have: as many as CPUs, or with several maps what the driver asks for."""
-    if set.nr_maps == 1:
-        return nr_cpu_ids()
-    return max(set.nr_hw_queues, nr_cpu_ids())
+    return nr_cpu_ids() if set.nr_maps == 1 else max(set.nr_hw_queues, nr_cpu_ids())
 
 
 def blk_mq_init_allocated_queue(set: blk_mq_tag_set, q: request_queue, elevator_init: bool) -> request_queue:
@@ -1708,8 +1663,7 @@ def blk_mq_alloc_rq_maps(set: blk_mq_tag_set) -> int:
     """
     depth = set.queue_depth
     while True:
-        err = __blk_mq_alloc_rq_maps(set)
-        if not err:
+        if not (err := __blk_mq_alloc_rq_maps(set)):
             break
         set.queue_depth >>= 1
         if set.queue_depth < set.reserved_tags + BLK_MQ_TAG_MIN:
@@ -1755,8 +1709,7 @@ def blk_mq_alloc_tag_set(set: blk_mq_tag_set) -> int:
         return -EINVAL
 
     if is_kdump_kernel():
-        set.nr_hw_queues = 1
-        set.nr_maps = 1
+        set.nr_hw_queues = set.nr_maps = 1
         set.queue_depth = min(64, set.queue_depth)
     if set.nr_maps == 1 and set.nr_hw_queues > nr_cpu_ids():
         set.nr_hw_queues = nr_cpu_ids()
@@ -1771,8 +1724,7 @@ def blk_mq_alloc_tag_set(set: blk_mq_tag_set) -> int:
             break
         qmap.nr_queues = 1 if is_kdump_kernel() else set.nr_hw_queues
     else:
-        ret = blk_mq_update_queue_map(set)
-        if not ret:
+        if not (ret := blk_mq_update_queue_map(set)):
             ret = blk_mq_alloc_rq_maps(set)
         if not ret:
             INIT_LIST_HEAD(set.tag_list)
@@ -1834,8 +1786,7 @@ def blk_mq_elv_switch_none(head: list_head, q: request_queue) -> bool:
     """Take a queue's scheduler away for a while, and note on a list which it was; False when memory is short."""
     if q.elevator is None:
         return True
-    qe = kzalloc(blk_mq_qe_pair, GFP_NOIO | __GFP_NOWARN | __GFP_NORETRY)
-    if qe is None:
+    if (qe := kzalloc(blk_mq_qe_pair, GFP_NOIO | __GFP_NOWARN | __GFP_NORETRY)) is None:
         return False
     qe.q = q
     qe.type = q.elevator.type
@@ -1861,9 +1812,7 @@ def __blk_mq_update_nr_hw_queues(set: blk_mq_tag_set, nr_hw_queues: int) -> None
     """
     if set.nr_maps == 1 and nr_hw_queues > nr_cpu_ids():
         nr_hw_queues = nr_cpu_ids()
-    if nr_hw_queues < 1:
-        return
-    if set.nr_maps == 1 and nr_hw_queues == set.nr_hw_queues:
+    if nr_hw_queues < 1 or (set.nr_maps == 1 and nr_hw_queues == set.nr_hw_queues):
         return
 
     head = list_head()
@@ -1936,9 +1885,7 @@ def blk_mq_poll_nsecs(q: request_queue, hctx: blk_mq_hw_ctx, rq: request) -> int
     bucket = blk_mq_poll_stats_bkt(rq)
     if bucket < 0:
         return 0
-    if q.poll_stat[bucket].nr_samples:
-        return (q.poll_stat[bucket].mean + 1) // 2
-    return 0
+    return (q.poll_stat[bucket].mean + 1) // 2 if q.poll_stat[bucket].nr_samples else 0
 
 
 def blk_mq_poll_hybrid_sleep(q: request_queue, hctx: blk_mq_hw_ctx, rq: request) -> bool:

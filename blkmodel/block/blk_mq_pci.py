@@ -14,8 +14,7 @@ def blk_mq_pci_map_queues(qmap: blk_mq_queue_map, pdev: pci_dev, offset: int) ->
     Where a vector has no affinity all CPUs are left with queue 0.
     """
     for queue in range(qmap.nr_queues):
-        mask = msi.pci_irq_get_affinity(pdev, queue + offset)
-        if mask is None:
+        if (mask := msi.pci_irq_get_affinity(pdev, queue + offset)) is None:
             WARN_ON_ONCE(qmap.nr_queues > 1, "several queues, and vectors without affinity")
             blk_mq_clear_mq_map(qmap)
             return 0

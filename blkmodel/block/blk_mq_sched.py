@@ -47,12 +47,9 @@ def blk_mq_do_dispatch_sched(hctx: blk_mq_hw_ctx) -> None:
     ops = q.elevator.type.ops
     rq_list = list_head()
     while True:
-        if ops.has_work and not ops.has_work(hctx):
+        if (ops.has_work and not ops.has_work(hctx)) or not blk_mq_get_dispatch_budget(hctx):
             break
-        if not blk_mq_get_dispatch_budget(hctx):
-            break
-        rq = ops.dispatch_request(hctx)
-        if rq is None:
+        if (rq := ops.dispatch_request(hctx)) is None:
             blk_mq_put_dispatch_budget(hctx)
             break
         list_add(rq, rq_list, "queuelist")
@@ -72,12 +69,9 @@ def blk_mq_do_dispatch_ctx(hctx: blk_mq_hw_ctx) -> None:
     rq_list = list_head()
     ctx = hctx.dispatch_from
     while True:
-        if not sbitmap.sbitmap_any_bit_set(hctx.ctx_map):
+        if not sbitmap.sbitmap_any_bit_set(hctx.ctx_map) or not blk_mq_get_dispatch_budget(hctx):
             break
-        if not blk_mq_get_dispatch_budget(hctx):
-            break
-        rq = blk_mq.blk_mq_dequeue_from_ctx(hctx, ctx)
-        if rq is None:
+        if (rq := blk_mq.blk_mq_dequeue_from_ctx(hctx, ctx)) is None:
             blk_mq_put_dispatch_budget(hctx)
             break
         list_add(rq, rq_list, "queuelist")
@@ -258,8 +252,7 @@ def blk_mq_sched_alloc_tags(q: request_queue, hctx: blk_mq_hw_ctx, hctx_idx: int
     hctx.sched_tags = blk_mq.blk_mq_alloc_rq_map(set, hctx_idx, q.nr_requests, set.reserved_tags)
     if hctx.sched_tags is None:
         return -ENOMEM
-    ret = blk_mq.blk_mq_alloc_rqs(set, hctx.sched_tags, hctx_idx, q.nr_requests)
-    if ret:
+    if ret := blk_mq.blk_mq_alloc_rqs(set, hctx.sched_tags, hctx_idx, q.nr_requests):
         blk_mq_sched_free_tags(set, hctx, hctx_idx)
     return ret
 
@@ -287,8 +280,7 @@ def blk_mq_init_sched(q: request_queue, e: elevator_type) -> int:
     q.nr_requests = 2 * min(q.tag_set.queue_depth, BLKDEV_MAX_RQ)
     ret = 0
     for i, hctx in enumerate(queue_for_each_hw_ctx(q)):
-        ret = blk_mq_sched_alloc_tags(q, hctx, i)
-        if ret:
+        if ret := blk_mq_sched_alloc_tags(q, hctx, i):
             break
     if not ret:
         ret = e.ops.init_sched(q, e)
@@ -300,8 +292,7 @@ def blk_mq_init_sched(q: request_queue, e: elevator_type) -> int:
 
     for i, hctx in enumerate(queue_for_each_hw_ctx(q)):
         if e.ops.init_hctx:
-            ret = e.ops.init_hctx(hctx, i)
-            if ret:
+            if ret := e.ops.init_hctx(hctx, i):
                 eq = q.elevator
                 blk_mq_sched_free_requests(q)
                 blk_mq_exit_sched(q, eq)

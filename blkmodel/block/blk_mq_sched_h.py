@@ -15,9 +15,7 @@ def blk_mq_sched_bio_merge(q: request_queue, bio: bio, nr_segs: int) -> bool:
 
 def blk_mq_sched_allow_merge(q: request_queue, rq: request, bio: bio) -> bool:
     e = q.elevator
-    if e is not None and e.type.ops.allow_merge:
-        return e.type.ops.allow_merge(q, rq, bio)
-    return True
+    return e.type.ops.allow_merge(q, rq, bio) if e is not None and e.type.ops.allow_merge else True
 
 
 def blk_mq_sched_completed_request(rq: request, now: int) -> None:
@@ -35,9 +33,7 @@ def blk_mq_sched_requeue_request(rq: request) -> None:
 def blk_mq_sched_has_work(hctx: blk_mq_hw_ctx) -> bool:
     """Whether the scheduler has requests for the hardware queue."""
     e = hctx.queue.elevator
-    if e is not None and e.type.ops.has_work:
-        return e.type.ops.has_work(hctx)
-    return False
+    return e.type.ops.has_work(hctx) if e is not None and e.type.ops.has_work else False
 
 
 def blk_mq_sched_needs_restart(hctx: blk_mq_hw_ctx) -> bool:

@@ -76,13 +76,11 @@ def blk_mq_register_hctx(hctx: blk_mq_hw_ctx) -> int:
     """Show a hardware queue that is used, with its software queues. Returns 0 or -errno."""
     if not hctx.nr_ctx:
         return 0
-    ret = kobject_add(hctx.kobj, hctx.queue.mq_kobj, str(hctx.queue_num))
-    if ret:
+    if ret := kobject_add(hctx.kobj, hctx.queue.mq_kobj, str(hctx.queue_num)):
         return ret
     sysfs_create_files(hctx.kobj, default_hw_ctx_attrs)
     for ctx in hctx.ctxs[:hctx.nr_ctx]:
-        ret = kobject_add(ctx.kobj, hctx.kobj, f"cpu{ctx.cpu}")
-        if ret:
+        if ret := kobject_add(ctx.kobj, hctx.kobj, f"cpu{ctx.cpu}"):
             break
     return ret
 
@@ -124,8 +122,7 @@ def __blk_mq_register_dev(dev: device, q: request_queue) -> int:
         return ret
     kobject_uevent(q.mq_kobj, KOBJ_ADD)
     for i, hctx in enumerate(queue_for_each_hw_ctx(q)):
-        ret = blk_mq_register_hctx(hctx)
-        if ret:
+        if ret := blk_mq_register_hctx(hctx):
             for shown in reversed(q.queue_hw_ctx[:i]):
                 blk_mq_unregister_hctx(shown)
             kobject_uevent(q.mq_kobj, KOBJ_REMOVE)
@@ -148,7 +145,6 @@ def blk_mq_sysfs_register(q: request_queue) -> int:
     if not q.mq_sysfs_init_done:
         return 0
     for hctx in queue_for_each_hw_ctx(q):
-        ret = blk_mq_register_hctx(hctx)
-        if ret:
+        if ret := blk_mq_register_hctx(hctx):
             return ret
     return 0

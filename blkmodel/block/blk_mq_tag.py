@@ -65,9 +65,7 @@ def hctx_may_queue(hctx: blk_mq_hw_ctx, bt: sbitmap_queue) -> bool:
     """
     if hctx is None or not hctx.flags & BLK_MQ_F_TAG_SHARED:
         return True
-    if not hctx.state >> BLK_MQ_S_TAG_ACTIVE & 1:
-        return True
-    if bt.sb.depth == 1:
+    if not hctx.state >> BLK_MQ_S_TAG_ACTIVE & 1 or bt.sb.depth == 1:
         return True
     users = hctx.tags.active_queues
     if not users:
@@ -159,9 +157,7 @@ def bt_iter(bitmap: sbitmap_struct, bitnr: int, data: tuple[blk_mq_hw_ctx, Calla
     if not reserved:
         bitnr += tags.nr_reserved_tags
     rq = tags.rqs[bitnr]
-    if rq is not None and rq.q is hctx.queue:
-        return fn(hctx, rq, priv, reserved)
-    return True
+    return fn(hctx, rq, priv, reserved) if rq is not None and rq.q is hctx.queue else True
 
 
 def bt_for_each(hctx: blk_mq_hw_ctx, bt: sbitmap_queue, fn: Callable[..., bool], data: Any, reserved: bool) -> None:
@@ -175,9 +171,7 @@ def bt_tags_iter(bitmap: sbitmap_struct, bitnr: int, data: tuple[blk_mq_tags, Ca
     if not reserved:
         bitnr += tags.nr_reserved_tags
     rq = tags.rqs[bitnr]
-    if rq is not None and blk_mq.blk_mq_request_started(rq):
-        return fn(rq, priv, reserved)
-    return True
+    return fn(rq, priv, reserved) if rq is not None and blk_mq.blk_mq_request_started(rq) else True
 
 
 def bt_tags_for_each(tags: blk_mq_tags, bt: sbitmap_queue, fn: Callable[..., bool], data: Any, reserved: bool) -> None:
@@ -262,8 +256,7 @@ def blk_mq_init_tags(total_tags: int, reserved_tags: int, node: int, alloc_polic
     if total_tags > BLK_MQ_TAG_MAX:
         pr_err("blk-mq: tag depth too large")
         return NULL
-    tags = kzalloc_node(blk_mq_tags, GFP_KERNEL, node)
-    if tags is None:
+    if (tags := kzalloc_node(blk_mq_tags, GFP_KERNEL, node)) is None:
         return NULL
     tags.nr_tags = total_tags
     tags.nr_reserved_tags = reserved_tags
@@ -293,8 +286,7 @@ def blk_mq_tag_update_depth(hctx: blk_mq_hw_ctx, tags: blk_mq_tags, tdepth: int,
         return -EINVAL, tags
 
     set = hctx.queue.tag_set
-    new = blk_mq.blk_mq_alloc_rq_map(set, hctx.queue_num, tdepth, tags.nr_reserved_tags)
-    if new is None:
+    if (new := blk_mq.blk_mq_alloc_rq_map(set, hctx.queue_num, tdepth, tags.nr_reserved_tags)) is None:
         return -ENOMEM, tags
     if blk_mq.blk_mq_alloc_rqs(set, new, hctx.queue_num, tdepth):
         blk_mq.blk_mq_free_rq_map(new)

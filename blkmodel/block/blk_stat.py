@@ -76,8 +76,7 @@ def blk_stat_timer_fn(t: timer_list) -> None:
 def blk_stat_alloc_callback(timer_fn: Callable[..., None], bucket_fn: Callable[..., int], buckets: int,
                             data: Any) -> blk_stat_callback:
     """Allocate what somebody needs who wants statistics. Returns it, or None."""
-    cb = kzalloc(blk_stat_callback, GFP_KERNEL)
-    if cb is None:
+    if (cb := kzalloc(blk_stat_callback, GFP_KERNEL)) is None:
         return NULL
     cb.stat = kcalloc(buckets, blk_rq_stat, GFP_KERNEL)
     if cb.stat is not None:

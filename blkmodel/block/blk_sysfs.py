@@ -178,27 +178,21 @@ def queue_wc_show(q: request_queue) -> str:
 def queue_attr_visible(kobj: kobject, attr: attribute, n: int) -> int:
     """A file's mode; the time a request may take is only to be seen where the driver looks after that."""
     q = kobj._owner
-    if attr is QUEUE_IO_TIMEOUT and (q.mq_ops is None or q.mq_ops.timeout is None):
-        return 0
-    return attr.mode
+    return 0 if attr is QUEUE_IO_TIMEOUT and (q.mq_ops is None or q.mq_ops.timeout is None) else attr.mode
 
 
 def queue_attr_show(kobj: kobject, attr: attribute) -> str | int:
     """Read a file of a queue. Returns its text, -EIO for one that can't be read, -ENOENT for a dying queue."""
     if attr.show is None:
         return -EIO
-    if blk_queue_dying(kobj._owner):
-        return -ENOENT
-    return attr.show(kobj._owner)
+    return -ENOENT if blk_queue_dying(kobj._owner) else attr.show(kobj._owner)
 
 
 def queue_attr_store(kobj: kobject, attr: attribute, page: str, length: int) -> int:
     """Write a file of a queue. Returns the bytes taken, or -errno as for reading."""
     if attr.store is None:
         return -EIO
-    if blk_queue_dying(kobj._owner):
-        return -ENOENT
-    return attr.store(kobj._owner, page, length)
+    return -ENOENT if blk_queue_dying(kobj._owner) else attr.store(kobj._owner, page, length)
 
 
 def blk_free_queue_rcu(q: request_queue) -> None:
@@ -254,16 +248,14 @@ def blk_register_queue(disk: gendisk) -> int:
     ret = kobject_add(q.kobj, kobject_get(dev.kobj), "queue")
     if ret < 0:
         return ret
-    ret = sysfs_create_group(q.kobj, queue_attr_group)
-    if ret:
+    if ret := sysfs_create_group(q.kobj, queue_attr_group):
         kobject_del(q.kobj)
         kobject_put(dev.kobj)
         return ret
     if queue_is_mq(q):
         blk_mq_sysfs.__blk_mq_register_dev(dev, q)
     if q.elevator is not None:
-        ret = elevator.elv_register_queue(q, False)
-        if ret:
+        if ret := elevator.elv_register_queue(q, False):
             kobject_del(q.kobj)
             kobject_put(dev.kobj)
             return ret
@@ -303,8 +295,7 @@ queue_attr_group = attribute_group(attrs=(
     attribute("nomerges", 0o644, queue_nomerges_show, queue_nomerges_store),
     attribute("rq_affinity", 0o644, queue_rq_affinity_show, queue_rq_affinity_store),
     attribute("write_cache", 0o644, queue_wc_show),
-    attribute("io_poll_delay", 0o644, queue_poll_delay_show, queue_poll_delay_store),
-    QUEUE_IO_TIMEOUT,
+    attribute("io_poll_delay", 0o644, queue_poll_delay_show, queue_poll_delay_store), QUEUE_IO_TIMEOUT,
 ), is_visible=queue_attr_visible)
 
 blk_queue_ktype = kobj_type(release=blk_release_queue)

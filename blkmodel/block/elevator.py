@@ -48,9 +48,7 @@ def elv_iosched_allow_bio_merge(rq: request, bio: bio) -> int:
     """Ask the scheduler whether it lets the bio join the request; one without an opinion does."""
     q = rq.q
     e = q.elevator
-    if e.type.ops.allow_merge:
-        return e.type.ops.allow_merge(q, rq, bio)
-    return True
+    return e.type.ops.allow_merge(q, rq, bio) if e.type.ops.allow_merge else True
 
 
 def elv_bio_merge_ok(rq: request, bio: bio) -> bool:
@@ -101,8 +99,7 @@ def elevator_get(q: request_queue, name: str, try_loading: bool) -> elevator_typ
 
 def elevator_alloc(q: request_queue, e: elevator_type) -> elevator_queue:
     """Allocate what stands for a scheduler of kind `e` at work on the queue. Returns the elevator_queue or None."""
-    eq = kzalloc_node(elevator_queue, GFP_KERNEL, q.node)
-    if eq is None:
+    if (eq := kzalloc_node(elevator_queue, GFP_KERNEL, q.node)) is None:
         return NULL
     eq.type = e
     kobject_init(eq.kobj, elv_ktype, eq)
@@ -249,17 +246,13 @@ def elv_merge_requests(q: request_queue, rq: request, next: request) -> None:
 def elv_latter_request(q: request_queue, rq: request) -> request:
     """The request that the scheduler has behind this one on the disk, or None."""
     e = q.elevator
-    if e.type.ops.next_request:
-        return e.type.ops.next_request(q, rq)
-    return NULL
+    return e.type.ops.next_request(q, rq) if e.type.ops.next_request else NULL
 
 
 def elv_former_request(q: request_queue, rq: request) -> request:
     """The request that the scheduler has before this one on the disk, or None."""
     e = q.elevator
-    if e.type.ops.former_request:
-        return e.type.ops.former_request(q, rq)
-    return NULL
+    return e.type.ops.former_request(q, rq) if e.type.ops.former_request else NULL
 
 
 def elv_attr_show(kobj: kobject, attr: Any) -> str | int:
@@ -284,8 +277,7 @@ elv_ktype = kobj_type(release=elevator_release)
 def elv_register_queue(q: request_queue, uevent: bool) -> int:
     """Show the queue's scheduler and its files in /sys, below the queue, as `iosched`. Returns 0 or -errno."""
     e = q.elevator
-    error = kobject_add(e.kobj, q.kobj, "iosched")
-    if not error:
+    if not (error := kobject_add(e.kobj, q.kobj, "iosched")):
         sysfs_create_files(e.kobj, e.type.elevator_attrs)
         if uevent:
             kobject_uevent(e.kobj, KOBJ_ADD)
@@ -326,12 +318,10 @@ def elevator_switch_mq(q: request_queue, new_e: elevator_type) -> int:
             elv_unregister_queue(q)
         elevator_exit(q, q.elevator)
 
-    ret = blk_mq_sched.blk_mq_init_sched(q, new_e)
-    if ret:
+    if ret := blk_mq_sched.blk_mq_init_sched(q, new_e):
         return ret
     if new_e:
-        ret = elv_register_queue(q, True)
-        if ret:
+        if ret := elv_register_queue(q, True):
             elevator_exit(q, q.elevator)
     return ret
 
@@ -343,9 +333,7 @@ def elv_support_iosched(q: request_queue) -> bool:
 
 def elevator_get_default(q: request_queue) -> elevator_type:
     """The scheduler that a queue begins with: mq-deadline for a single hardware queue, none (None) for more."""
-    if q.nr_hw_queues != 1:
-        return NULL
-    return elevator_get(q, "mq-deadline", False)
+    return NULL if q.nr_hw_queues != 1 else elevator_get(q, "mq-deadline", False)
 
 
 def elevator_init_mq(q: request_queue) -> None:
@@ -357,8 +345,7 @@ def elevator_init_mq(q: request_queue) -> None:
         return
 
     # Left out: a queue that requires features (a zoned device's) gets the first scheduler that has them.
-    e = elevator_get_default(q)
-    if not e:
+    if not (e := elevator_get_default(q)):
         return
 
     blk_mq.blk_mq_freeze_queue(q)
@@ -393,8 +380,7 @@ def __elevator_change(q: request_queue, name: str) -> int:
         return elevator_switch(q, NULL) if q.elevator else 0
 
     elevator_name = name[:ELV_NAME_MAX - 1].strip()
-    e = elevator_get(q, elevator_name, True)
-    if not e:
+    if not (e := elevator_get(q, elevator_name, True)):
         return -EINVAL
     if q.elevator and elevator_match(q.elevator.type, elevator_name, 0):
         elevator_put(e)

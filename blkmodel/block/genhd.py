@@ -105,9 +105,7 @@ def part_in_flight_rw(q: request_queue, part: hd_struct) -> list[int]:
 def __disk_get_part(disk: gendisk, partno: int) -> hd_struct:
     """The partition of that number, without a reference; None where there is none."""
     table = disk.part_tbl
-    if partno < 0 or partno >= table.len:
-        return NULL
-    return table.part[partno]
+    return NULL if partno < 0 or partno >= table.len else table.part[partno]
 
 
 def disk_get_part(disk: gendisk, partno: int) -> hd_struct:
@@ -206,8 +204,7 @@ def register_blkdev(major: int, name: str) -> int:
         pr_err(f"register_blkdev: major requested ({major}) is greater than the maximum ({BLKDEV_MAJOR_MAX - 1}) "
                f"for {name}")
         return -EINVAL
-    entry = kzalloc(blk_major_name, GFP_KERNEL)
-    if entry is None:
+    if (entry := kzalloc(blk_major_name, GFP_KERNEL)) is None:
         return -ENOMEM
     entry.major = major
     entry.name = name[:15]
@@ -496,25 +493,19 @@ def disk_discard_alignment_show(dev: device) -> str:
 
 def disk_visible(kobj: kobject, attr: attribute, n: int) -> int:
     """The mode of one of a disk's files; 0 for the bad blocks of a disk that keeps no list of them."""
-    if attr is DISK_BADBLOCKS and dev_to_disk(kobj._owner).bb is None:
-        return 0
-    return attr.mode
+    return 0 if attr is DISK_BADBLOCKS and dev_to_disk(kobj._owner).bb is None else attr.mode
 
 
 DISK_BADBLOCKS = attribute("badblocks", 0o644)
 disk_attr_group = attribute_group(attrs=(
-    attribute("range", 0o444, disk_range_show),
-    attribute("ext_range", 0o444, disk_ext_range_show),
-    attribute("removable", 0o444, disk_removable_show),
-    attribute("hidden", 0o444, disk_hidden_show),
-    attribute("ro", 0o444, disk_ro_show),
-    attribute("size", 0o444, lambda dev: partition_generic.part_size_show(dev)),
+    attribute("range", 0o444, disk_range_show), attribute("ext_range", 0o444, disk_ext_range_show),
+    attribute("removable", 0o444, disk_removable_show), attribute("hidden", 0o444, disk_hidden_show),
+    attribute("ro", 0o444, disk_ro_show), attribute("size", 0o444, lambda dev: partition_generic.part_size_show(dev)),
     attribute("alignment_offset", 0o444, disk_alignment_offset_show),
     attribute("discard_alignment", 0o444, disk_discard_alignment_show),
     attribute("capability", 0o444, disk_capability_show),
     attribute("stat", 0o444, lambda dev: partition_generic.part_stat_show(dev)),
-    attribute("inflight", 0o444, lambda dev: partition_generic.part_inflight_show(dev)),
-    DISK_BADBLOCKS,
+    attribute("inflight", 0o444, lambda dev: partition_generic.part_inflight_show(dev)), DISK_BADBLOCKS,
 ), is_visible=disk_visible)
 
 
@@ -592,8 +583,7 @@ def __alloc_disk_node(minors: int, node_id: int) -> gendisk:
     if minors > DISK_MAX_PARTS:
         pr_err(f"block: can't allocate more than {DISK_MAX_PARTS} partitions")
         minors = DISK_MAX_PARTS
-    disk = kzalloc_node(gendisk, GFP_KERNEL, node_id)
-    if disk is None:
+    if (disk := kzalloc_node(gendisk, GFP_KERNEL, node_id)) is None:
         return NULL
     if not init_part_stats(disk.part0):
         kfree(disk)
@@ -625,8 +615,7 @@ def get_disk_and_module(disk: gendisk) -> kobject:
     owner = disk.fops.owner
     if owner is not None and not try_module_get(owner):
         return NULL
-    kobj = kobject_get_unless_zero(disk_to_dev(disk).kobj)
-    if kobj is None:
+    if (kobj := kobject_get_unless_zero(disk_to_dev(disk).kobj)) is None:
         module_put(owner)
     return kobj
 
@@ -712,8 +701,7 @@ def disk_events_poll_msecs_store(dev: device, buf: str, count: int) -> int:
 
 
 disk_events_attrs = (
-    attribute("events", 0o444, disk_events_show),
-    attribute("events_async", 0o444, disk_events_async_show),
+    attribute("events", 0o444, disk_events_show), attribute("events_async", 0o444, disk_events_async_show),
     attribute("events_poll_msecs", 0o644, disk_events_poll_msecs_show, disk_events_poll_msecs_store),
 )
 

@@ -19,9 +19,7 @@ def blk_ioctl_discard(bdev: block_device, mode: int, arg: tuple[int, int], flags
     if not blk_queue_discard(bdev_get_queue(bdev)):
         return -EOPNOTSUPP
     start, length = arg
-    if (start | length) & 511:
-        return -EINVAL
-    if start + length > i_size_read(bdev.bd_inode):
+    if (start | length) & 511 or start + length > i_size_read(bdev.bd_inode):
         return -EINVAL
     truncate_inode_pages_range(bdev.bd_inode.i_mapping, start, start + length - 1)
     return blk_lib.blkdev_issue_discard(bdev, start >> 9, length >> 9, GFP_KERNEL, flags)
@@ -33,9 +31,7 @@ def blk_ioctl_zeroout(bdev: block_device, mode: int, arg: tuple[int, int]) -> in
         return -EBADF
     start, length = arg
     end = start + length - 1
-    if (start | length) & 511:
-        return -EINVAL
-    if end >= i_size_read(bdev.bd_inode) or end < start:
+    if (start | length) & 511 or end >= i_size_read(bdev.bd_inode) or end < start:
         return -EINVAL
     truncate_inode_pages_range(bdev.bd_inode.i_mapping, start, end)
     return blk_lib.blkdev_issue_zeroout(bdev, start >> 9, length >> 9, GFP_KERNEL, BLKDEV_ZERO_NOUNMAP)

@@ -126,9 +126,7 @@ def deadline_fifo_request(dd: deadline_data, data_dir: int) -> request:
     """The oldest request of a direction, or None."""
     if WARN_ON_ONCE(data_dir not in (READ, WRITE), "a direction is neither READ nor WRITE"):
         return NULL
-    if list_empty(dd.fifo_list[data_dir]):
-        return NULL
-    return rq_entry_fifo(dd.fifo_list[data_dir])
+    return NULL if list_empty(dd.fifo_list[data_dir]) else rq_entry_fifo(dd.fifo_list[data_dir])
 
 
 def deadline_next_request(dd: deadline_data, data_dir: int) -> request:
@@ -194,20 +192,15 @@ def dd_exit_queue(e: elevator_queue) -> None:
 
 def dd_init_queue(q: request_queue, e: elevator_type) -> int:
     """Begin to schedule a queue. Returns 0 or -ENOMEM; then the queue has no scheduler and nothing is left."""
-    eq = elevator.elevator_alloc(q, e)
-    if eq is None:
+    if (eq := elevator.elevator_alloc(q, e)) is None:
         return -ENOMEM
-    dd = kzalloc_node(deadline_data, GFP_KERNEL, q.node)
-    if dd is None:
+    if (dd := kzalloc_node(deadline_data, GFP_KERNEL, q.node)) is None:
         kobject_put(eq.kobj)
         return -ENOMEM
     eq.elevator_data = dd
 
-    dd.fifo_expire[READ] = read_expire
-    dd.fifo_expire[WRITE] = write_expire
-    dd.writes_starved = writes_starved
-    dd.front_merges = 1
-    dd.fifo_batch = fifo_batch
+    dd.fifo_expire[READ], dd.fifo_expire[WRITE] = read_expire, write_expire
+    dd.writes_starved, dd.front_merges, dd.fifo_batch = writes_starved, 1, fifo_batch
 
     q.elevator = eq
     return 0
@@ -219,8 +212,7 @@ def dd_request_merge(q: request_queue, bio: bio) -> tuple[int, request]:
     sector = bio_end_sector(bio)
     if not dd.front_merges:
         return ELEVATOR_NO_MERGE, NULL
-    rq = elevator.elv_rb_find(dd.sort_list[bio_data_dir(bio)], sector)
-    if rq:
+    if rq := elevator.elv_rb_find(dd.sort_list[bio_data_dir(bio)], sector):
         BUG_ON(sector != blk_rq_pos(rq), "a request is in its tree at a place that it has left")
         if elevator.elv_bio_merge_ok(rq, bio):
             return ELEVATOR_FRONT_MERGE, rq
@@ -340,23 +332,13 @@ class variables:
     def __init__(self) -> None:
         self.mq_deadline = elevator_type(
             ops=elevator_mq_ops(
-                insert_requests=dd_insert_requests,
-                dispatch_request=dd_dispatch_request,
-                prepare_request=dd_prepare_request,
-                finish_request=dd_finish_request,
-                next_request=elevator.elv_rb_latter_request,
-                former_request=elevator.elv_rb_former_request,
-                bio_merge=dd_bio_merge,
-                request_merge=dd_request_merge,
-                requests_merged=dd_merged_requests,
-                request_merged=dd_request_merged,
-                has_work=dd_has_work,
-                init_sched=dd_init_queue,
-                exit_sched=dd_exit_queue),
-            elevator_attrs=deadline_attrs,
-            elevator_name="mq-deadline",
-            elevator_alias="deadline",
-            elevator_features=ELEVATOR_F_ZBD_SEQ_WRITE)
+                insert_requests=dd_insert_requests, dispatch_request=dd_dispatch_request,
+                prepare_request=dd_prepare_request, finish_request=dd_finish_request,
+                next_request=elevator.elv_rb_latter_request, former_request=elevator.elv_rb_former_request,
+                bio_merge=dd_bio_merge, request_merge=dd_request_merge, requests_merged=dd_merged_requests,
+                request_merged=dd_request_merged, has_work=dd_has_work, init_sched=dd_init_queue,
+                exit_sched=dd_exit_queue), elevator_attrs=deadline_attrs, elevator_name="mq-deadline",
+            elevator_alias="deadline", elevator_features=ELEVATOR_F_ZBD_SEQ_WRITE)
 
 
 def deadline_init() -> int:

@@ -27,9 +27,7 @@ from blkmodel.sim.structure import NULL
 
 def disk_name(hd: gendisk, partno: int) -> str:
     """The name of a disk (partno 0) or of one of its partitions: with a `p` where the disk's name ends in a digit."""
-    if not partno:
-        return hd.disk_name
-    return f"{hd.disk_name}{'p' if hd.disk_name[-1].isdigit() else ''}{partno}"
+    return hd.disk_name if not partno else f"{hd.disk_name}{'p' if hd.disk_name[-1].isdigit() else ''}{partno}"
 
 
 def bdevname(bdev: block_device) -> str:
@@ -102,8 +100,7 @@ def drop_partitions(disk: gendisk, bdev: block_device) -> int:
     """Take all partitions off a disk. Returns 0, or -EBUSY while one is open."""
     if bdev.bd_part_count or bdev.bd_super is not None:
         return -EBUSY
-    res = genhd.invalidate_partition(disk, 0)
-    if res:
+    if res := genhd.invalidate_partition(disk, 0):
         return res
     piter = disk_part_iter()
     genhd.disk_part_iter_init(piter, disk, DISK_PITER_INCL_EMPTY)
@@ -115,8 +112,7 @@ def drop_partitions(disk: gendisk, bdev: block_device) -> int:
 
 def rescan_partitions(disk: gendisk, bdev: block_device) -> int:
     """Find a disk's partitions anew. Returns 0, -EBUSY while one is open, -EIO for a disk that can't be read."""
-    res = drop_partitions(disk, bdev)
-    if res:
+    if res := drop_partitions(disk, bdev):
         return res
     if disk.fops.revalidate_disk is not None:
         disk.fops.revalidate_disk(disk)
@@ -132,8 +128,7 @@ def invalidate_partitions(disk: gendisk, bdev: block_device) -> int:
     """The medium is gone: take all partitions off, and let the disk have no size. Returns 0 or -EBUSY."""
     if not bdev.bd_invalidated:
         return 0
-    res = drop_partitions(disk, bdev)
-    if res:
+    if res := drop_partitions(disk, bdev):
         return res
     set_capacity(disk, 0)
     block_dev.check_disk_size_change(disk, bdev, False)
@@ -144,8 +139,7 @@ def invalidate_partitions(disk: gendisk, bdev: block_device) -> int:
 
 def read_dev_sector(bdev: block_device, n: int) -> tuple[bytes, page]:
     """Sector n of a device, through the page cache. Returns (its bytes, the page, held); (None, None) on failure."""
-    page = read_mapping_page(bdev.bd_inode.i_mapping, n >> 3, NULL)
-    if IS_ERR(page):
+    if IS_ERR(page := read_mapping_page(bdev.bd_inode.i_mapping, n >> 3, NULL)):
         return NULL, NULL
     if PageError(page):
         put_page(page)

@@ -62,8 +62,7 @@ def aio_rw(ctx: kioctx, asked: iocb) -> int:
     rw.ki_complete = aio_complete_rw
     rw.private = ctx, asked
     rw.ki_pos = asked.pos
-    ret = kiocb_set_rw_flags(rw, asked.flags)
-    if ret:
+    if ret := kiocb_set_rw_flags(rw, asked.flags):
         return ret
     rw.ki_flags &= ~IOCB_HIPRI  # nobody is going to poll
     if not filp.f_mode & (FMODE_READ if asked.rw == READ else FMODE_WRITE):
@@ -83,8 +82,7 @@ def io_submit(ctx: kioctx, iocbs: Sequence[iocb]) -> int:
         blk_core.blk_start_plug(plug)
     begun = ret = 0
     for asked in iocbs:
-        ret = aio_rw(ctx, asked)
-        if ret:
+        if ret := aio_rw(ctx, asked):
             break
         begun += 1
     if len(iocbs) > AIO_PLUG_THRESHOLD:

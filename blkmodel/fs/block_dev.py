@@ -3,6 +3,7 @@
 The page cache is read through, and written back; writing into it is left out, as is swapping.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from blkmodel.block import bio as bio_module, blk_core, blk_flush, blk_lib, blk_mq, genhd, ioctl, partition_generic
@@ -117,8 +118,7 @@ def bdev_write_inode(bdev: block_device) -> None:
     """Write the inode back until it is clean."""
     inode = bdev.bd_inode
     while inode.i_state & I_DIRTY:
-        ret = write_inode_now(inode, True)
-        if ret:
+        if ret := write_inode_now(inode, True):
             pr_warn("VFS: Dirty inode writeback failed for block device "
                     f"{partition_generic.bdevname(bdev)} (err={ret}).")
 
@@ -177,6 +177,14 @@ def blkdev_bio_end_io_simple(bio: bio_struct) -> None:
     waiter.runnable = True
 
 
+def _aim(bio: bio_struct, bdev: block_device, pos: int, iocb: kiocb, private: Any, end_io: Callable[..., None]) -> None:
+    """Say of a bio of direct I/O where it goes, byte `pos` of the device, and who hears of its end."""
+    bio_set_dev(bio, bdev)
+    bio.bi_iter.bi_sector = pos >> 9
+    bio.bi_write_hint, bio.bi_ioprio = iocb.ki_hint, iocb.ki_ioprio
+    bio.bi_private, bio.bi_end_io = private, end_io
+
+
 def __blkdev_direct_IO_simple(iocb: kiocb, iter: iov_iter, nr_pages: int) -> int:
     """Read or write a buffer of up to BIO_MAX_PAGES pages past the page cache, with one bio, and wait.
 
@@ -189,20 +197,13 @@ def __blkdev_direct_IO_simple(iocb: kiocb, iter: iov_iter, nr_pages: int) -> int
     if nr_pages <= DIO_INLINE_BIO_VECS:
         vecs = [bio_vec() for _ in range(nr_pages)]
     else:
-        vecs = kcalloc(nr_pages, bio_vec, GFP_KERNEL)
-        if vecs is None:
+        if (vecs := kcalloc(nr_pages, bio_vec, GFP_KERNEL)) is None:
             return -ENOMEM
     task = this().context
     bio = bio_struct()
     bio_module.bio_init(bio, vecs, nr_pages)
-    bio_set_dev(bio, bdev)
-    bio.bi_iter.bi_sector = pos >> 9
-    bio.bi_write_hint = iocb.ki_hint
-    bio.bi_private = task
-    bio.bi_end_io = blkdev_bio_end_io_simple
-    bio.bi_ioprio = iocb.ki_ioprio
-    ret = bio_module.bio_iov_iter_get_pages(bio, iter)
-    if not ret:
+    _aim(bio, bdev, pos, iocb, task, blkdev_bio_end_io_simple)
+    if not (ret := bio_module.bio_iov_iter_get_pages(bio, iter)):
         ret = bio.bi_iter.bi_size
         should_dirty = False
         if iov_iter_rw(iter) == READ:
@@ -242,8 +243,7 @@ def blkdev_bio_end_io(bio: bio_struct) -> None:
     if not dio.multi_bio or dio.ref == 0:
         if not dio.is_sync:
             iocb = dio.iocb
-            ret = blk_core.blk_status_to_errno(dio.bio.bi_status)
-            if not ret:
+            if not (ret := blk_core.blk_status_to_errno(dio.bio.bi_status)):
                 ret = dio.size
                 iocb.ki_pos += ret
             iocb.ki_complete(iocb, ret, 0)
@@ -286,14 +286,8 @@ def __blkdev_direct_IO(iocb: kiocb, iter: iov_iter, nr_pages: int) -> int:
     if not is_poll:
         blk_core.blk_start_plug(plug)
     while True:
-        bio_set_dev(bio, bdev)
-        bio.bi_iter.bi_sector = pos >> 9
-        bio.bi_write_hint = iocb.ki_hint
-        bio.bi_private = dio
-        bio.bi_end_io = blkdev_bio_end_io
-        bio.bi_ioprio = iocb.ki_ioprio
-        ret = bio_module.bio_iov_iter_get_pages(bio, iter)
-        if ret:
+        _aim(bio, bdev, pos, iocb, dio, blkdev_bio_end_io)
+        if ret := bio_module.bio_iov_iter_get_pages(bio, iter):
             bio.bi_status = BLK_STS_IOERR
             bio_module.bio_endio(bio)
             break
@@ -307,8 +301,7 @@ def __blkdev_direct_IO(iocb: kiocb, iter: iov_iter, nr_pages: int) -> int:
             bio.bi_opf |= REQ_NOWAIT
         dio.size += bio.bi_iter.bi_size
         pos += bio.bi_iter.bi_size
-        nr_pages = iov_iter_npages(iter, BIO_MAX_PAGES)
-        if not nr_pages:
+        if not (nr_pages := iov_iter_npages(iter, BIO_MAX_PAGES)):
             polled = is_poll
             if polled:
                 bio_set_polled(bio, iocb)
@@ -347,8 +340,7 @@ def __blkdev_direct_IO(iocb: kiocb, iter: iov_iter, nr_pages: int) -> int:
 
 def blkdev_direct_IO(iocb: kiocb, iter: iov_iter) -> int:
     """Read or write a buffer past the page cache. Returns how many bytes, or -errno."""
-    nr_pages = iov_iter_npages(iter, BIO_MAX_PAGES + 1)
-    if not nr_pages:
+    if not (nr_pages := iov_iter_npages(iter, BIO_MAX_PAGES + 1)):
         return 0
     if is_sync_kiocb(iocb) and nr_pages <= BIO_MAX_PAGES:
         return __blkdev_direct_IO_simple(iocb, iter, nr_pages)
@@ -380,8 +372,7 @@ def sync_blockdev(bdev: block_device) -> int:
 def blkdev_fsync(filp: file, start: int, end: int, datasync: int) -> int:
     """Write back what is cached of an open block device, and flush the device's own cache. Returns 0 or -errno."""
     bdev = I_BDEV(bdev_file_inode(filp))
-    error = filemap_write_and_wait(filp.f_mapping)
-    if error:
+    if error := filemap_write_and_wait(filp.f_mapping):
         return error
     error, _ = blk_flush.blkdev_issue_flush(bdev, GFP_KERNEL)
     return 0 if error == -EOPNOTSUPP else error
@@ -420,8 +411,7 @@ def blkdev_readpage(file: file, page: page) -> int:
 
 def bdev_alloc_inode(sb: super_block) -> inode:
     """Allocate a block device with its inode; None on failure. (In C the cache prepares them when it grows.)"""
-    ei = kmem_cache_alloc(variables().bdev_cachep, GFP_KERNEL)
-    if ei is None:
+    if (ei := kmem_cache_alloc(variables().bdev_cachep, GFP_KERNEL)) is None:
         return NULL
     ei.bdev = block_device()
     ei.vfs_inode = inode(_owner=ei)
@@ -478,12 +468,10 @@ def bdget(dev: int) -> block_device:
         return NULL
     bdev = I_BDEV(inode)
     if inode.i_state & I_NEW:
-        bdev.bd_contains = NULL
-        bdev.bd_super = NULL
+        bdev.bd_contains = bdev.bd_super = NULL
         bdev.bd_inode = inode
         bdev.bd_block_size = i_blocksize(inode)
-        bdev.bd_part_count = 0
-        bdev.bd_invalidated = 0
+        bdev.bd_part_count = bdev.bd_invalidated = 0
         inode.i_mode = S_IFBLK
         inode.i_rdev = dev
         inode.i_bdev = bdev
@@ -537,9 +525,7 @@ def bd_may_claim(bdev: block_device, whole: block_device, holder: Any) -> bool:
         return True
     if bdev.bd_holder is not None:
         return False
-    if whole is bdev:
-        return True
-    return whole.bd_holder in (None, CLAIMED)
+    return True if whole is bdev else whole.bd_holder in (None, CLAIMED)
 
 
 def bd_prepare_to_claim(bdev: block_device, whole: block_device, holder: Any) -> int:
@@ -573,8 +559,7 @@ def bd_start_claiming(bdev: block_device, holder: Any) -> block_device:
     genhd.put_disk_and_module(disk)
     if whole is None:
         return ERR_PTR(-ENOMEM)
-    err = bd_prepare_to_claim(bdev, whole, holder)
-    if err:
+    if err := bd_prepare_to_claim(bdev, whole, holder):
         bdput(whole)
         return ERR_PTR(err)
     whole.bd_claiming = holder
@@ -629,15 +614,12 @@ def bd_link_disk_holder(bdev: block_device, disk: gendisk) -> int:
     if holder is not None:
         holder.refcnt += 1
         return 0
-    holder = kzalloc(bd_holder_disk, GFP_KERNEL)
-    if holder is None:
+    if (holder := kzalloc(bd_holder_disk, GFP_KERNEL)) is None:
         return -ENOMEM
     holder.disk = disk
     holder.refcnt = 1
-    ret = add_symlink(disk.slave_dir, part_to_dev(bdev.bd_part).kobj)
-    if not ret:
-        ret = add_symlink(bdev.bd_part.holder_dir, disk_to_dev(disk).kobj)
-        if not ret:
+    if not (ret := add_symlink(disk.slave_dir, part_to_dev(bdev.bd_part).kobj)):
+        if not (ret := add_symlink(bdev.bd_part.holder_dir, disk_to_dev(disk).kobj)):
             kobject_get(bdev.bd_part.holder_dir)
             list_add(holder, bdev.bd_holder_disks, "list")
             return 0
@@ -686,8 +668,7 @@ def revalidate_disk(disk: gendisk) -> int:
     ret = disk.fops.revalidate_disk(disk) if disk.fops.revalidate_disk is not None else 0
     # the disk of a multipath device can't be opened
     if not disk.flags & GENHD_FL_HIDDEN:
-        bdev = genhd.bdget_disk(disk, 0)
-        if bdev is None:
+        if (bdev := genhd.bdget_disk(disk, 0)) is None:
             return ret
         check_disk_size_change(disk, bdev, ret == 0)
         bdev.bd_invalidated = 0
@@ -751,8 +732,7 @@ def __blkdev_get(bdev: block_device, mode: int, for_part: int) -> int:
                 whole = genhd.bdget_disk(disk, 0)
                 if whole is not None:
                     BUG_ON(for_part)
-                    ret = __blkdev_get(whole, mode, 1)
-                    if ret:
+                    if ret := __blkdev_get(whole, mode, 1):
                         bdput(whole)
                     else:
                         bdev.bd_contains = whole
@@ -796,8 +776,7 @@ def blkdev_get(bdev: block_device, mode: int, holder: Any) -> int:
     whole = NULL
     WARN_ON_ONCE(mode & FMODE_EXCL and holder is None)
     if mode & FMODE_EXCL and holder is not None:
-        whole = bd_start_claiming(bdev, holder)
-        if IS_ERR(whole):
+        if IS_ERR(whole := bd_start_claiming(bdev, holder)):
             bdput(bdev)
             return PTR_ERR(whole)
     res = __blkdev_get(bdev, mode, 0)
@@ -820,8 +799,7 @@ def blkdev_get(bdev: block_device, mode: int, holder: Any) -> int:
 
 def blkdev_get_by_dev(dev: int, mode: int, holder: Any) -> block_device:
     """Open the block device of a number. Returns it, or an error pointer."""
-    bdev = bdget(dev)
-    if bdev is None:
+    if (bdev := bdget(dev)) is None:
         return ERR_PTR(-ENOMEM)
     err = blkdev_get(bdev, mode, holder)
     return ERR_PTR(err) if err else bdev
@@ -837,8 +815,7 @@ def blkdev_open(inode: inode, filp: file) -> int:
         filp.f_mode |= FMODE_EXCL
     if filp.f_flags & O_ACCMODE == 3:
         filp.f_mode |= FMODE_WRITE_IOCTL
-    bdev = bd_acquire(inode)
-    if bdev is None:
+    if (bdev := bd_acquire(inode)) is None:
         return -ENOMEM
     filp.f_mapping = bdev.bd_inode.i_mapping
     return blkdev_get(bdev, filp.f_mode, filp)
@@ -864,8 +841,7 @@ def __blkdev_put(bdev: block_device, mode: int, for_part: int) -> None:
         disk.fops.release(disk, mode)
     if not bdev.bd_openers:
         disk_put_part(bdev.bd_part)
-        bdev.bd_part = NULL
-        bdev.bd_disk = NULL
+        bdev.bd_part = bdev.bd_disk = NULL
         if bdev is not bdev.bd_contains:
             victim = bdev.bd_contains
         bdev.bd_contains = NULL
@@ -989,8 +965,7 @@ def lookup_bdev(pathname: str) -> block_device:
     """The block device of a node's name, with a reference; or an error pointer."""
     if not pathname:
         return ERR_PTR(-EINVAL)
-    found = kern_path(pathname)
-    if IS_ERR(found):
+    if IS_ERR(found := kern_path(pathname)):
         return found
     if found.i_mode & S_IFMT != S_IFBLK:
         return ERR_PTR(-ENOTBLK)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from blkmodel.block import bio as bio_module, blk_core, genhd
 from blkmodel.include.linux.bio import bio_set_dev
@@ -11,7 +11,7 @@ from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import get_capacity, part_nr_sects_read
 from blkmodel.services.base.printk import pr_err
 from blkmodel.services.base.symbols import provide
-from blkmodel.services.files.inode import i_size_read
+from blkmodel.services.files.inode import i_size_read, inode
 from blkmodel.services.memory.gfp import GFP_NOFS, GFP_NOIO
 from blkmodel.services.memory.mm import (
     PageError, PG_error, PG_locked, PG_private, PG_uptodate, clear_page_flag, get_page, put_page, set_page_flag)
@@ -85,12 +85,9 @@ def block_read_full_page(page: page, get_block: Callable[..., int]) -> int:
 
     get_block(inode, iblock, bh, create) says where a block is.
     """
-    inode = page.mapping.host
-    buffers = page.private or create_empty_buffers(page, 1 << inode.i_blkbits)
-    first = (page.index * PAGE_SIZE) >> inode.i_blkbits
-    end = (i_size_read(inode) + (1 << inode.i_blkbits) - 1) >> inode.i_blkbits
+    inode, end, blocks = _blocks(page)
     to_read = []
-    for iblock, bh in enumerate(buffers, first):
+    for iblock, bh in blocks:
         if bh.uptodate:
             continue
         if not bh.mapped:
@@ -116,12 +113,9 @@ def block_read_full_page(page: page, get_block: Callable[..., int]) -> int:
 
 def block_write_full_page(page: page, get_block: Callable[..., int]) -> int:
     """Begin to write a locked page, a bio for each block; it is unlocked when all are written. Returns 0."""
-    inode = page.mapping.host
-    buffers = page.private or create_empty_buffers(page, 1 << inode.i_blkbits)
-    first = (page.index * PAGE_SIZE) >> inode.i_blkbits
-    end = (i_size_read(inode) + (1 << inode.i_blkbits) - 1) >> inode.i_blkbits
+    inode, end, blocks = _blocks(page)
     to_write = []
-    for iblock, bh in enumerate(buffers, first):
+    for iblock, bh in blocks:
         if iblock < end:
             if not bh.mapped:
                 get_block(inode, iblock, bh, 1)
@@ -133,6 +127,14 @@ def block_write_full_page(page: page, get_block: Callable[..., int]) -> int:
     if not to_write:
         clear_page_flag(page, PG_locked)
     return 0
+
+
+def _blocks(page: page) -> tuple[inode, int, Iterable[tuple[int, buffer_head]]]:
+    """A page's inode, the number of blocks up to its end, and (number of the block, buffer) of each of the page's."""
+    host = page.mapping.host
+    buffers = page.private or create_empty_buffers(page, 1 << host.i_blkbits)
+    end = (i_size_read(host) + (1 << host.i_blkbits) - 1) >> host.i_blkbits
+    return host, end, enumerate(buffers, (page.index * PAGE_SIZE) >> host.i_blkbits)
 
 
 def end_buffer_async_read(bh: buffer_head, uptodate: bool) -> None:

@@ -7,6 +7,8 @@ queues that are woken in turn, a batch of freed bits at a time.
 Left out: the functions that print a bitmap, and what can only go wrong between two CPUs.
 """
 
+from collections.abc import Callable
+
 from blkmodel.include.linux.sbitmap import (
     SBQ_WAIT_QUEUES, SBQ_WAKE_BATCH, sbitmap, sbitmap_deferred_clear_bit, sbitmap_free, sbitmap_queue, sbitmap_word,
     sbq_index_inc, sbq_wait, sbq_wait_state)
@@ -196,8 +198,7 @@ def sbitmap_queue_init_node(sbq: sbitmap_queue, depth: int, shift: int, round_ro
     round_robin: hand out the bits strictly one after the other.
     Returns 0, -EINVAL or -ENOMEM; then nothing is left allocated.
     """
-    ret = sbitmap_init_node(sbq.sb, depth, shift, flags, node)
-    if ret:
+    if ret := sbitmap_init_node(sbq.sb, depth, shift, flags, node):
         return ret
 
     sbq.alloc_hint = alloc_percpu_gfp("unsigned int", flags)
@@ -210,8 +211,7 @@ def sbitmap_queue_init_node(sbq: sbitmap_queue, depth: int, shift: int, round_ro
 
     sbq.min_shallow_depth = UINT_MAX
     sbq.wake_batch = sbq_calc_wake_batch(sbq, depth)
-    sbq.wake_index = 0
-    sbq.ws_active = 0
+    sbq.wake_index = sbq.ws_active = 0
 
     sbq.ws = kcalloc_node(SBQ_WAIT_QUEUES, sbq_wait_state, flags, node)
     if sbq.ws is None:
@@ -242,14 +242,17 @@ def sbitmap_queue_resize(sbq: sbitmap_queue, depth: int) -> None:
 
 def __sbitmap_queue_get(sbq: sbitmap_queue) -> int:
     """Take a bit, first where this CPU last took or gave one back; return its number, or -1."""
+    return _near_hint(sbq, lambda hint: sbitmap_get(sbq.sb, hint, sbq.round_robin))
+
+
+def _near_hint(sbq: sbitmap_queue, find: Callable[[int], int]) -> int:
+    """Take the bit that find(hint) finds, this CPU's hint being where it last was lucky; return it, or -1."""
     cpu = smp_processor_id()
     hint = sbq.alloc_hint[cpu]
     depth = sbq.sb.depth
     if hint >= depth:
-        hint = prandom_u32() % depth if depth else 0
-        sbq.alloc_hint[cpu] = hint
-    nr = sbitmap_get(sbq.sb, hint, sbq.round_robin)
-
+        hint = sbq.alloc_hint[cpu] = prandom_u32() % depth if depth else 0
+    nr = find(hint)
     if nr == -1:
         sbq.alloc_hint[cpu] = 0
     elif nr == hint or sbq.round_robin:
@@ -262,20 +265,7 @@ def __sbitmap_queue_get(sbq: sbitmap_queue) -> int:
 def __sbitmap_queue_get_shallow(sbq: sbitmap_queue, shallow_depth: int) -> int:
     """Take a bit among the first shallow_depth of each word, first where this CPU last took one; the number, or -1."""
     WARN_ON_ONCE(shallow_depth < sbq.min_shallow_depth, "shallow depth below the least that was announced")
-    cpu = smp_processor_id()
-    hint = sbq.alloc_hint[cpu]
-    depth = sbq.sb.depth
-    if hint >= depth:
-        hint = prandom_u32() % depth if depth else 0
-        sbq.alloc_hint[cpu] = hint
-    nr = sbitmap_get_shallow(sbq.sb, hint, shallow_depth)
-
-    if nr == -1:
-        sbq.alloc_hint[cpu] = 0
-    elif nr == hint or sbq.round_robin:
-        hint = nr + 1
-        sbq.alloc_hint[cpu] = 0 if hint >= depth - 1 else hint
-    return nr
+    return _near_hint(sbq, lambda hint: sbitmap_get_shallow(sbq.sb, hint, shallow_depth))
 
 
 def sbitmap_queue_min_shallow_depth(sbq: sbitmap_queue, min_shallow_depth: int) -> None:
@@ -304,8 +294,7 @@ def __sbq_wake_up(sbq: sbitmap_queue) -> bool:
 
     Returns whether another CPU came in between, so that the caller has to try again: never, here.
     """
-    ws = sbq_wake_ptr(sbq)
-    if ws is None:
+    if (ws := sbq_wake_ptr(sbq)) is None:
         return False
     ws.wait_cnt -= 1
     if ws.wait_cnt <= 0:

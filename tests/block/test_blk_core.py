@@ -209,7 +209,6 @@ def test_submission(device, kernel):
     assert device.taken == [bio]
     assert device.queue.q_usage_counter.count == 1
     assert kernel.context.bio_list is None
-    assert blk_core.direct_make_request(device.bio()) == 7
     assert device.ended == []
 
 
@@ -279,23 +278,20 @@ def test_polling_and_not_waiting(device):
     polled = device.bio(0, 8, REQ_HIPRI)
     blk_core.submit_bio(polled)
     assert polled.bi_opf == REQ_HIPRI
-    for submit in (blk_core.submit_bio, blk_core.direct_make_request):
-        hasty = device.bio(0, 8, REQ_NOWAIT)
-        submit(hasty)
-        assert hasty.bi_status == BLK_STS_AGAIN
+    hasty = device.bio(0, 8, REQ_NOWAIT)
+    blk_core.submit_bio(hasty)
+    assert hasty.bi_status == BLK_STS_AGAIN
     device.queue.mq_ops = blk_mq_ops()
     device.queue.nr_hw_queues = 0
     blk_mq.blk_freeze_queue_start(device.queue)
-    for submit in (blk_core.submit_bio, blk_core.direct_make_request):
-        hasty = device.bio(0, 8, REQ_NOWAIT)
-        submit(hasty)
-        assert hasty.bi_status == BLK_STS_AGAIN
+    hasty = device.bio(0, 8, REQ_NOWAIT)
+    blk_core.submit_bio(hasty)
+    assert hasty.bi_status == BLK_STS_AGAIN
     device.queue.mq_ops = None
     blk_core.blk_set_queue_dying(device.queue)
-    for submit in (blk_core.submit_bio, blk_core.direct_make_request):
-        late = device.bio()
-        submit(late)
-        assert late.bi_status == BLK_STS_IOERR
+    late = device.bio()
+    blk_core.submit_bio(late)
+    assert late.bi_status == BLK_STS_IOERR
 
 
 @pytest.mark.parametrize(("op", "prepare"), [

@@ -567,19 +567,6 @@ def test_to_run_a_hardware_queue_on_a_cpu_that_is_not_its_own_is_warned_of():
                                    "run queue from wrong CPU 0, hctx inactive"]
 
 
-def test_a_request_of_one_hardware_queue():
-    boot(4)
-    driver = Driver(queues=2, depth=1)
-    q = driver.load()
-    rq = blk_mq.blk_mq_alloc_request_hctx(q, REQ_OP_DRV_IN, BLK_MQ_REQ_NOWAIT, 1)
-    assert rq.mq_hctx is q.queue_hw_ctx[1]
-    assert rq.mq_ctx.cpu in for_each_cpu(q.queue_hw_ctx[1].cpumask)
-    again = blk_mq.blk_mq_alloc_request_hctx(q, REQ_OP_DRV_IN, BLK_MQ_REQ_NOWAIT, 1)
-    assert PTR_ERR(again) == -EAGAIN
-    assert PTR_ERR(blk_mq.blk_mq_alloc_request_hctx(q, REQ_OP_DRV_IN, BLK_MQ_REQ_NOWAIT, 2)) == -EIO
-    assert PTR_ERR(blk_mq.blk_mq_alloc_request_hctx(q, REQ_OP_DRV_IN, 0, 1)) == -EINVAL
-
-
 @pytest.mark.parametrize(("cpu", "kind"), [(0, "task"), (1, "task"), (2, "irq")])
 def test_many_queues_complete_where_the_request_came_from(cpu, kind):
     boot(machine(4, nodes=2))

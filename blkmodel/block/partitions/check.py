@@ -15,8 +15,7 @@ from blkmodel.sim.structure import NULL
 
 def allocate_partitions(hd: gendisk) -> parsed_partitions:
     """Allocate room for what a disk's scan can find; None on failure."""
-    state = kzalloc(parsed_partitions, GFP_KERNEL)
-    if state is None:
+    if (state := kzalloc(parsed_partitions, GFP_KERNEL)) is None:
         return NULL
     nr = disk_max_parts(hd)
     state.parts = kcalloc(nr * PARSED_PARTITION_SIZE, "u8", GFP_KERNEL)
@@ -35,8 +34,7 @@ def free_partitions(state: parsed_partitions) -> None:
 
 def check_partition(hd: gendisk, bdev: block_device) -> parsed_partitions:
     """Scan a disk. Returns what was found; None for nothing, or no memory; or an error pointer."""
-    state = allocate_partitions(hd)
-    if state is None:
+    if (state := allocate_partitions(hd)) is None:
         return NULL
     state._pp_buf = alloc_page(GFP_KERNEL)
     if state._pp_buf is None:

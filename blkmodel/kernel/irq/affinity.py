@@ -110,8 +110,7 @@ def alloc_nodes_vectors(numvecs: int, node_to_cpumask: list[cpumask], cpu_mask: 
     remaining_ncpus = 0
     for n in for_each_node_mask(nodemsk):
         cpumask_and(nmsk, cpu_mask, node_to_cpumask[n])
-        ncpus = cpumask_weight(nmsk)
-        if not ncpus:
+        if not (ncpus := cpumask_weight(nmsk)):
             continue
         remaining_ncpus += ncpus
         node_vectors[n].ncpus = ncpus
@@ -153,8 +152,7 @@ def __irq_build_affinity_masks(startvec: int, numvecs: int, firstvec: int, node_
                 curvec = firstvec
         return numvecs
 
-    shares = kcalloc(nr_node_ids(), node_vectors, GFP_KERNEL)
-    if shares is None:
+    if (shares := kcalloc(nr_node_ids(), node_vectors, GFP_KERNEL)) is None:
         return -ENOMEM
     alloc_nodes_vectors(numvecs, node_to_cpumask, cpu_mask, nodemsk, nmsk, shares)
 
@@ -163,8 +161,7 @@ def __irq_build_affinity_masks(startvec: int, numvecs: int, firstvec: int, node_
         if nv.nvectors == UINT_MAX:
             continue
         cpumask_and(nmsk, cpu_mask, node_to_cpumask[nv.id])
-        ncpus = cpumask_weight(nmsk)
-        if not ncpus:
+        if not (ncpus := cpumask_weight(nmsk)):
             continue
         WARN_ON_ONCE(nv.nvectors > ncpus, "a node gets more vectors than it has CPUs")
 
@@ -191,8 +188,7 @@ def irq_build_affinity_masks(startvec: int, numvecs: int, firstvec: int, masks: 
     Returns 0 or -ENOMEM.
     """
     nmsk, npresmsk = cpumask(), cpumask()
-    node_to_cpumask = alloc_node_to_cpumask()
-    if node_to_cpumask is None:
+    if (node_to_cpumask := alloc_node_to_cpumask()) is None:
         return -ENOMEM
     build_node_to_cpumask(node_to_cpumask)
 
@@ -235,8 +231,7 @@ def irq_create_affinity_masks(nvecs: int, affd: irq_affinity) -> list[irq_affini
     if not affvecs:
         return NULL
 
-    masks = kcalloc(nvecs, irq_affinity_desc, GFP_KERNEL)
-    if masks is None:
+    if (masks := kcalloc(nvecs, irq_affinity_desc, GFP_KERNEL)) is None:
         return NULL
 
     for curvec in range(affd.pre_vectors):

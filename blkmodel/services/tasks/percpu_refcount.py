@@ -5,6 +5,8 @@ so the model keeps one counter, and whether the initial reference still stands. 
 reference may end: in per-CPU mode only after a grace period, in a softirq; in atomic mode at once.
 """
 
+from typing import Any
+
 from blkmodel.services.base.errno import ENOMEM
 from blkmodel.services.memory.percpu import alloc_percpu_gfp, free_percpu
 from blkmodel.services.tasks.rcupdate import call_rcu
@@ -23,6 +25,7 @@ class percpu_ref(Struct):
 
     __slots__ = ("_owner", "count", "dead", "force_atomic", "percpu", "percpu_count", "release", "switching")
     SIZE = 56
+    _owner: Any
 
     def __init__(self):
         self.count = 0
