@@ -608,7 +608,7 @@ def bio_endio(bio: bio_struct) -> None:
             break
         bio = __bio_chain_endio(bio)
     if bio.bi_disk is not None and bio_flagged(bio, BIO_TRACE_COMPLETION):
-        blk_core.blk_status_to_errno(bio.bi_status)  # what a trace point would say, were it on
+        blk_core.blk_status_to_errno(bio.bi_status)  # recorder: for a trace point, also while it is off
         bio_clear_flag(bio, BIO_TRACE_COMPLETION)
     if bio.bi_end_io is not None:
         bio.bi_end_io(bio)

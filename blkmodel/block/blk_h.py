@@ -36,10 +36,12 @@ class blk_flush_queue(Struct):
 
 
 def blk_get_flush_queue(q: request_queue, ctx: blk_mq_ctx) -> blk_flush_queue:
+    """The flush queue of the hardware queue that a software queue's flushes go to."""
     return blk_mq_map_queue(q, REQ_OP_FLUSH, ctx).fq
 
 
 def is_flush_rq(rq: request, hctx: blk_mq_hw_ctx) -> bool:
+    """Whether a request is the hardware queue's own flush request."""
     return hctx.fq.flush_rq is rq
 
 
@@ -67,6 +69,7 @@ def biovec_phys_mergeable(q: request_queue, vec1: bio_vec, vec2: bio_vec) -> boo
 
 
 def __bvec_gap_to_prev(q: request_queue, bprv: bio_vec, offset: int) -> bool:
+    """Whether memory at `offset` of a page, put after a vector, breaks the virtual boundary between the two."""
     mask = q.limits.virt_boundary_mask
     return bool(offset & mask or bprv.bv_offset + bprv.bv_len & mask)
 
@@ -82,10 +85,12 @@ def blk_do_io_stat(rq: request) -> bool:
 
 
 def ELV_ON_HASH(rq: request) -> bool:
+    """Whether a request is in the merge hash."""
     return bool(rq.rq_flags & RQF_HASHED)
 
 
 def req_set_nomerge(q: request_queue, rq: request) -> None:
+    """Let nothing more be merged into a request."""
     rq.cmd_flags |= REQ_NOMERGE
     if rq is q.last_merge:
         q.last_merge = NULL

@@ -338,8 +338,7 @@ def blk_mq_alloc_request(q: request_queue, op: int, flags: int) -> request:
     if rq is None:
         return ERR_PTR(-EAGAIN)
 
-    rq._data_len = 0
-    rq._sector = -1
+    rq._data_len, rq._sector = 0, -1
     rq.bio = rq.biotail = NULL
     return rq
 
@@ -742,6 +741,7 @@ def blk_mq_dispatch_rq_list(q: request_queue, waiting: list_head, got_budget: bo
     `got_budget`: the driver's budget for the one request on the list is taken already.
     Returns whether it is worth while to send more.
     """
+    # Longer than a page, as in C: what is left is decided by how the loop ended.
     if list_empty(waiting):
         return False
     WARN_ON(not list_is_singular(waiting) and got_budget)

@@ -68,10 +68,12 @@ def blk_mq_map_queue(q: request_queue, flags: int, ctx: blk_mq_ctx) -> blk_mq_hw
 
 
 def blk_mq_rq_state(rq: request) -> int:
+    """Where a request is: MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT or MQ_RQ_COMPLETE."""
     return rq.state
 
 
 def __blk_mq_get_ctx(q: request_queue, cpu: int) -> blk_mq_ctx:
+    """A CPU's software queue."""
     return q.queue_ctx[cpu]
 
 
@@ -86,6 +88,7 @@ def blk_mq_tags_from_data(data: blk_mq_alloc_data) -> blk_mq_tags:
 
 
 def blk_mq_hctx_stopped(hctx: blk_mq_hw_ctx) -> bool:
+    """Whether the driver has stopped the hardware queue."""
     return bool(hctx.state >> BLK_MQ_S_STOPPED & 1)
 
 
@@ -95,6 +98,7 @@ def blk_mq_hw_queue_mapped(hctx: blk_mq_hw_ctx) -> bool:
 
 
 def blk_mq_put_dispatch_budget(hctx: blk_mq_hw_ctx) -> None:
+    """Give back to the driver what blk_mq_get_dispatch_budget() took."""
     if hctx.queue.mq_ops.put_budget:
         hctx.queue.mq_ops.put_budget(hctx)
 
@@ -106,6 +110,7 @@ def blk_mq_get_dispatch_budget(hctx: blk_mq_hw_ctx) -> bool:
 
 
 def __blk_mq_put_driver_tag(hctx: blk_mq_hw_ctx, rq: request) -> None:
+    """Give a request's driver tag back; it is no longer counted as active on its hardware queue."""
     blk_mq_tag.blk_mq_put_tag(hctx, hctx.tags, rq.mq_ctx, rq.tag)
     rq.tag = -1
     if rq.rq_flags & RQF_MQ_INFLIGHT:
@@ -121,6 +126,7 @@ def blk_mq_put_driver_tag(rq: request) -> None:
 
 
 def blk_mq_clear_mq_map(qmap: blk_mq_queue_map) -> None:
+    """Let every possible CPU use the hardware queue 0."""
     for cpu in for_each_possible_cpu():
         qmap.mq_map[cpu] = 0
 

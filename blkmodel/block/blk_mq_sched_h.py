@@ -14,17 +14,20 @@ def blk_mq_sched_bio_merge(q: request_queue, bio: bio, nr_segs: int) -> bool:
 
 
 def blk_mq_sched_allow_merge(q: request_queue, rq: request, bio: bio) -> bool:
+    """Ask the scheduler, where there is one, whether it lets the bio join the request."""
     e = q.elevator
     return e.type.ops.allow_merge(q, rq, bio) if e is not None and e.type.ops.allow_merge else True
 
 
 def blk_mq_sched_completed_request(rq: request, now: int) -> None:
+    """Tell the scheduler, where there is one, that a request has ended at `now` ns."""
     e = rq.q.elevator
     if e is not None and e.type.ops.completed_request:
         e.type.ops.completed_request(rq, now)
 
 
 def blk_mq_sched_requeue_request(rq: request) -> None:
+    """Tell the scheduler that the driver gave a request back which the scheduler had prepared."""
     e = rq.q.elevator
     if rq.rq_flags & RQF_ELVPRIV and e is not None and e.type.ops.requeue_request:
         e.type.ops.requeue_request(rq)
@@ -37,6 +40,7 @@ def blk_mq_sched_has_work(hctx: blk_mq_hw_ctx) -> bool:
 
 
 def blk_mq_sched_needs_restart(hctx: blk_mq_hw_ctx) -> bool:
+    """Whether the hardware queue is to be run when one of its requests is freed."""
     return bool(hctx.state >> BLK_MQ_S_SCHED_RESTART & 1)
 
 

@@ -54,6 +54,7 @@ def blk_mq_tag_set_rq(hctx: blk_mq_hw_ctx, tag: int, rq: request) -> None:
 
 
 def blk_mq_tag_is_reserved(tags: blk_mq_tags, tag: int) -> bool:
+    """Whether a tag is one of those that are kept apart: the lowest ones."""
     return tag < tags.nr_reserved_tags
 
 

@@ -486,7 +486,7 @@ def disk_alignment_offset_show(dev: device) -> str:
 
 
 def disk_discard_alignment_show(dev: device) -> str:
-    """discard_alignment: how far the first range that can be discarded is from a multiple, in bytes; -1 likewise."""
+    """discard_alignment: how far the first range that can be discarded is off, in bytes; -1 for misaligned."""
     limits = dev_to_disk(dev).queue.limits
     return f"{-1 if limits.discard_misaligned else limits.discard_alignment}\n"
 

@@ -265,6 +265,7 @@ def __blkdev_direct_IO(iocb: kiocb, iter: iov_iter, nr_pages: int) -> int:
     Returns how many bytes, -EIOCBQUEUED when that is told later, or -errno.
     """
     bdev = I_BDEV(bdev_file_inode(iocb.ki_filp))
+    # Longer than a page, as in C: what is done for each bio depends on how many there are so far.
     is_poll = bool(iocb.ki_flags & IOCB_HIPRI)
     is_read = iov_iter_rw(iter) == READ
     pos = iocb.ki_pos
@@ -699,6 +700,7 @@ def __blkdev_get(bdev: block_device, mode: int, for_part: int) -> int:
 
     Returns 0, or -errno with nothing held.
     """
+    # Longer than a page, as in C: opening a partition opens the disk in the midst of it, and all unwind in one place.
     while True:
         disk, partno = bdev_get_gendisk(bdev)
         if disk is None:

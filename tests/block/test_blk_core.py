@@ -25,7 +25,7 @@ from blkmodel.services.memory.gfp import GFP_KERNEL, GFP_NOIO, alloc_pages_node
 from blkmodel.services.memory.slab import NUMA_NO_NODE
 from blkmodel.services.tasks.percpu_refcount import percpu_ref_switch_to_percpu
 from blkmodel.services.tasks.wait import add_wait_queue, init_waitqueue_func_entry, wait_queue_entry
-from blkmodel.services.tasks.workqueue import INIT_WORK, work_struct
+from blkmodel.services.tasks.workqueue import INIT_DELAYED_WORK, INIT_WORK, delayed_work, work_struct
 from blkmodel.sim.events import HungTask
 
 
@@ -193,8 +193,8 @@ def test_the_timer_of_a_queue_without_requests(device, kernel):
 
 def test_kblockd(kernel):
     ran = []
-    work = work_struct()
-    INIT_WORK(work, lambda _: ran.append((kernel.context.name, kernel.cpu, kernel.now)), None)
+    work = delayed_work()
+    INIT_DELAYED_WORK(work, lambda _: ran.append((kernel.context.name, kernel.cpu, kernel.now)), None)
     assert blk_core.kblockd_schedule_work(work)
     kernel.loop.run_due()
     assert not blk_core.kblockd_mod_delayed_work_on(1, work, 25)

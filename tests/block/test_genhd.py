@@ -9,7 +9,7 @@ from blkmodel.include.linux.blk_mq import BLK_MQ_F_SHOULD_MERGE, blk_mq_ops, blk
 from blkmodel.include.linux.genhd import (
     DISK_EVENT_MEDIA_CHANGE, GENHD_FL_EXT_DEVT, GENHD_FL_HIDDEN, GENHD_FL_UP, block_device_operations, disk_part_iter,
     disk_to_dev, gendisk, get_capacity, hd_struct, set_capacity)
-from blkmodel.services.base.err import IS_ERR
+from blkmodel.services.base.err import IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import EBUSY, EINVAL, ENODEV
 from blkmodel.services.base.kdev_t import MKDEV
 from blkmodel.services.base.module import module, module_put
@@ -52,7 +52,7 @@ class Disk:
             return error
         self.queue = blk_mq.blk_mq_init_queue(self.set)
         if IS_ERR(self.queue):
-            error = self.queue.errno
+            error = PTR_ERR(self.queue)
             blk_mq.blk_mq_free_tag_set(self.set)
             return error
         self.disk = new_disk(self.minors)
