@@ -26,7 +26,6 @@ REQ_NOMERGE_FLAGS = REQ_NOMERGE | REQ_PREFLUSH | REQ_FUA
 
 U64_MAX = (1 << 64) - 1
 BLK_QC_T_NONE = -1
-BLK_QC_T_EAGAIN = -2
 
 
 @struct
@@ -114,10 +113,6 @@ def op_is_flush(op):
 
 def op_is_sync(op):
     return op & REQ_OP_MASK == REQ_OP_READ or bool(op & (REQ_SYNC | REQ_FUA | REQ_PREFLUSH))
-
-
-def op_is_discard(op):
-    return op & REQ_OP_MASK == REQ_OP_DISCARD
 
 
 def bio_flagged(of, bit):

@@ -5,8 +5,8 @@ from typing import Any
 
 from blkmodel.include.linux.bio import bio_for_each_bvec, bio_has_data, bio_iovec, bio_iter_bvec, bio_set, segments_of
 from blkmodel.include.linux.blk_types import (
-    REQ_FAILFAST_MASK, REQ_NOMERGE_FLAGS, REQ_OP_DISCARD, REQ_OP_DRV_IN, REQ_OP_DRV_OUT, REQ_OP_FLUSH, REQ_OP_MASK,
-    REQ_OP_SCSI_IN, REQ_OP_SCSI_OUT, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, blk_rq_stat)
+    REQ_FAILFAST_MASK, REQ_NOMERGE_FLAGS, REQ_OP_DISCARD, REQ_OP_DRV_OUT, REQ_OP_FLUSH, REQ_OP_MASK,
+    REQ_OP_SCSI_IN, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, blk_rq_stat)
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.kobject import kobject
 from blkmodel.services.memory.dma_mapping import DMA_FROM_DEVICE, DMA_TO_DEVICE
@@ -17,7 +17,7 @@ from blkmodel.services.tasks.workqueue import delayed_work, work_struct
 from blkmodel.sim.structure import Struct, struct
 
 BLKDEV_MIN_RQ, BLKDEV_MAX_RQ = 4, 128
-BLK_TAG_ALLOC_FIFO, BLK_TAG_ALLOC_RR = 0, 1
+BLK_TAG_ALLOC_RR = 1
 BLK_MAX_REQUEST_COUNT = 16
 BLK_MQ_POLL_STATS_BKTS = 16
 BLK_PLUG_FLUSH_SIZE = 128 * 1024
@@ -27,7 +27,6 @@ BLK_DEF_MAX_SECTORS = 2560
 BLK_MAX_SEGMENT_SIZE = 65536
 BLK_SEG_BOUNDARY_MASK = 0xFFFFFFFF
 SECTOR_SHIFT = 9
-SECTOR_SIZE = 512
 BLKDEV_DISCARD_SECURE = 1
 BLKDEV_ZERO_NOUNMAP, BLKDEV_ZERO_NOFALLBACK = 1, 2
 UINT_MAX = 0xFFFFFFFF
@@ -44,7 +43,7 @@ QUEUE_FLAG_MQ_DEFAULT = 1 << QUEUE_FLAG_IO_STAT | 1 << QUEUE_FLAG_SAME_COMP
 
 RQF_SORTED, RQF_STARTED, RQF_SOFTBARRIER, RQF_FLUSH_SEQ, RQF_MIXED_MERGE = 1 << 0, 1 << 1, 1 << 3, 1 << 4, 1 << 5
 RQF_MQ_INFLIGHT, RQF_DONTPREP, RQF_PREEMPT, RQF_COPY_USER, RQF_FAILED = 1 << 6, 1 << 7, 1 << 8, 1 << 9, 1 << 10
-RQF_QUIET, RQF_ELVPRIV, RQF_IO_STAT, RQF_ALLOCED, RQF_PM = 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15
+RQF_QUIET, RQF_ELVPRIV, RQF_IO_STAT = 1 << 11, 1 << 12, 1 << 13
 RQF_HASHED, RQF_STATS, RQF_SPECIAL_PAYLOAD = 1 << 16, 1 << 17, 1 << 18
 RQF_MQ_POLL_SLEPT, RQF_TIMED_OUT = 1 << 20, 1 << 21
 RQF_NOMERGE_FLAGS = RQF_STARTED | RQF_SOFTBARRIER | RQF_FLUSH_SEQ | RQF_SPECIAL_PAYLOAD
@@ -226,16 +225,8 @@ def test_bit(bit, word):
     return bool(word >> bit & 1)
 
 
-def blk_queue_stopped(q):
-    return test_bit(QUEUE_FLAG_STOPPED, q.queue_flags)
-
-
 def blk_queue_dying(q):
     return test_bit(QUEUE_FLAG_DYING, q.queue_flags)
-
-
-def blk_queue_dead(q):
-    return test_bit(QUEUE_FLAG_DEAD, q.queue_flags)
 
 
 def blk_queue_init_done(q):
@@ -274,16 +265,8 @@ def blk_queue_quiesced(q):
     return test_bit(QUEUE_FLAG_QUIESCED, q.queue_flags)
 
 
-def blk_queue_fua(q):
-    return test_bit(QUEUE_FLAG_FUA, q.queue_flags)
-
-
 def blk_queue_registered(q):
     return test_bit(QUEUE_FLAG_REGISTERED, q.queue_flags)
-
-
-def blk_queue_pm_only(q):
-    return q.pm_only
 
 
 def queue_is_mq(q):
@@ -314,22 +297,6 @@ def blk_rq_stats_sectors(rq):
 def rq_data_dir(rq):
     """READ or WRITE."""
     return rq.cmd_flags & 1
-
-
-def blk_op_is_scsi(op):
-    return op in (REQ_OP_SCSI_IN, REQ_OP_SCSI_OUT)
-
-
-def blk_op_is_private(op):
-    return op in (REQ_OP_DRV_IN, REQ_OP_DRV_OUT)
-
-
-def blk_rq_is_scsi(rq):
-    return blk_op_is_scsi(req_op(rq))
-
-
-def blk_rq_is_private(rq):
-    return blk_op_is_private(req_op(rq))
 
 
 def blk_rq_is_passthrough(rq):
@@ -373,10 +340,6 @@ def blk_queue_zone_sectors(q):
     return q.limits.chunk_sectors if blk_queue_zoned_model(q) != BLK_ZONED_NONE else 0
 
 
-def queue_max_sectors(q):
-    return q.limits.max_sectors
-
-
 def queue_max_hw_sectors(q):
     return q.limits.max_hw_sectors
 
@@ -397,16 +360,8 @@ def queue_segment_boundary(q):
     return q.limits.seg_boundary_mask
 
 
-def queue_virt_boundary(q):
-    return q.limits.virt_boundary_mask
-
-
 def queue_logical_block_size(q):
     return q.limits.logical_block_size
-
-
-def queue_physical_block_size(q):
-    return q.limits.physical_block_size
 
 
 def bdev_logical_block_size(bdev):

@@ -188,10 +188,6 @@ def dm_array_too_big(fixed, obj, num):
     return num > (UINT_MAX - fixed) // obj
 
 
-def to_sector(bytes):
-    return bytes >> SECTOR_SHIFT
-
-
 def to_bytes(sectors):
     return sectors << SECTOR_SHIFT
 

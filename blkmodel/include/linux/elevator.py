@@ -10,7 +10,6 @@ from blkmodel.services.devices.kobject import kobject
 from blkmodel.sim.structure import Struct, struct
 
 ELEVATOR_NO_MERGE, ELEVATOR_FRONT_MERGE, ELEVATOR_BACK_MERGE, ELEVATOR_DISCARD_MERGE = 0, 1, 2, 3
-ELEVATOR_INSERT_FRONT, ELEVATOR_INSERT_BACK, ELEVATOR_INSERT_SORT = 1, 2, 3
 ELV_HASH_BITS = 6
 ELV_NAME_MAX = 16
 ELEVATOR_F_ZBD_SEQ_WRITE = 1

@@ -5,7 +5,7 @@ from typing import Any
 
 from blkmodel.include.linux.blk_types import REQ_OP_DISCARD
 from blkmodel.services.base.kdev_t import MKDEV
-from blkmodel.services.devices.device import device, get_device, put_device
+from blkmodel.services.devices.device import device, put_device
 from blkmodel.services.memory.percpu import alloc_percpu, free_percpu
 from blkmodel.services.memory.slab import kzalloc
 from blkmodel.services.tasks.percpu_refcount import (
@@ -17,10 +17,9 @@ from blkmodel.sim import running
 from blkmodel.sim.structure import Struct, struct
 
 DISK_MAX_PARTS = 256
-DISK_NAME_LEN = 32
-GENHD_FL_REMOVABLE, GENHD_FL_MEDIA_CHANGE_NOTIFY, GENHD_FL_CD, GENHD_FL_UP = 1, 4, 8, 16
+GENHD_FL_REMOVABLE, GENHD_FL_UP = 1, 16
 GENHD_FL_SUPPRESS_PARTITION_INFO, GENHD_FL_EXT_DEVT = 32, 64
-GENHD_FL_NATIVE_CAPACITY, GENHD_FL_BLOCK_EVENTS_ON_EXCL_WRITE, GENHD_FL_NO_PART_SCAN = 128, 256, 512
+GENHD_FL_BLOCK_EVENTS_ON_EXCL_WRITE, GENHD_FL_NO_PART_SCAN = 256, 512
 GENHD_FL_HIDDEN = 1024
 DISK_EVENT_MEDIA_CHANGE, DISK_EVENT_EJECT_REQUEST = 1, 2
 DISK_EVENT_FLAG_POLL, DISK_EVENT_FLAG_UEVENT = 1, 2
@@ -197,11 +196,6 @@ def get_disk_ro(disk):
 def disk_put_part(part):
     if part is not None:
         put_device(part._dev)
-
-
-def disk_hold_part(part):
-    """Take a reference to a partition's device. (In C get_device(part_to_dev(part)).)"""
-    return get_device(part._dev)
 
 
 def hd_ref_init(part, release):

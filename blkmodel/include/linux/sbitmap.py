@@ -93,9 +93,6 @@ def sbitmap_clear_bit(sb, bitnr):
     sb.map[bitnr >> sb.shift].word &= ~(1 << SB_NR_TO_BIT(sb, bitnr))
 
 
-sbitmap_clear_bit_unlock = sbitmap_clear_bit
-
-
 def sbitmap_test_bit(sb, bitnr):
     return bool(sb.map[bitnr >> sb.shift].word >> SB_NR_TO_BIT(sb, bitnr) & 1)
 

@@ -75,10 +75,6 @@ def num_possible_cpus():
     return this().nr_cpu_ids
 
 
-def num_online_cpus():
-    return len(this().online)
-
-
 def cpumask_first(mask):
     """The lowest CPU of the mask; nr_cpu_ids() where it is empty."""
     return (mask.bits & -mask.bits).bit_length() - 1 if mask.bits else nr_cpu_ids()
@@ -142,10 +138,6 @@ def cpumask_andnot(to, a, b):
 
 def cpumask_empty(mask):
     return mask.bits == 0
-
-
-def cpumask_equal(a, b):
-    return a.bits == b.bits
 
 
 def cpumask_intersects(a, b):

@@ -55,10 +55,3 @@ def ida_simple_get(numbers, start, end, gfp):
 
 def ida_simple_remove(numbers, number):
     del numbers.held[number]
-
-
-def ida_alloc(numbers, gfp):
-    return idr_alloc(numbers, None, 0, 0, gfp)
-
-
-ida_free = ida_simple_remove

@@ -250,11 +250,6 @@ def device_del(dev):
     put_device(dev.parent)
 
 
-def device_register(dev, owner=None):
-    device_initialize(dev, owner)
-    return device_add(dev)
-
-
 def device_unregister(dev):
     device_del(dev)
     put_device(dev)

@@ -280,11 +280,6 @@ def pci_disable_pcie_error_reporting(pdev):
     return 0
 
 
-def pcie_aspm_enabled(pdev):
-    """Whether the link to the device saves power by itself: not here."""
-    return False
-
-
 def pci_alloc_irq_vectors(dev, min_vecs, max_vecs, flags):
     return linked.pci_alloc_irq_vectors_affinity(dev, min_vecs, max_vecs, flags, None)
 

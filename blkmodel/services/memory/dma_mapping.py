@@ -7,7 +7,7 @@ from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import Array, sizeof
 
-DMA_BIDIRECTIONAL, DMA_TO_DEVICE, DMA_FROM_DEVICE, DMA_NONE = 0, 1, 2, 3
+DMA_TO_DEVICE, DMA_FROM_DEVICE = 1, 2
 DMA_ATTR_NO_KERNEL_MAPPING, DMA_ATTR_NO_WARN = 1 << 4, 1 << 8
 DMA_MAPPING_ERROR = (1 << 64) - 1
 
@@ -88,4 +88,3 @@ def dma_max_mapping_size(dev):
 def dma_set_max_seg_size(dev, size):
     """Say how long one piece for the device may be. (The queue's own limit is what is looked at.)"""
     return 0
-

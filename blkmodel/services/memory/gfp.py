@@ -6,7 +6,6 @@ from blkmodel.sim.memory import PAGE_SIZE
 
 GFP_KERNEL, GFP_NOIO, GFP_ATOMIC, GFP_NOWAIT, GFP_NOFS = 0xCC0, 0xC00, 0xA20, 0x800, 0xC40
 __GFP_ZERO, __GFP_NOWARN, __GFP_NORETRY, __GFP_DIRECT_RECLAIM = 0x100, 0x2000, 0x10000, 0x400
-__GFP_IO = 0x40
 GFP_DMA = 0x01
 
 
@@ -43,9 +42,6 @@ def __free_page(of):
 def page_address(of):
     """Where the page lies. (In the model a `page` has its page's address.)"""
     return of._addr
-
-
-page_to_phys = page_address
 
 
 def virt_to_page(addr):

@@ -5,7 +5,7 @@ from typing import Any
 from blkmodel.services.base.bug import BUG_ON
 from blkmodel.services.base.errno import ENOMEM
 from blkmodel.services.data.list import list_empty
-from blkmodel.services.memory.gfp import __GFP_DIRECT_RECLAIM, GFP_KERNEL, __free_pages, alloc_pages_node
+from blkmodel.services.memory.gfp import __GFP_DIRECT_RECLAIM, GFP_KERNEL
 from blkmodel.services.memory.slab import (
     NUMA_NO_NODE, kcalloc_node, kfree, kmalloc_array_sized, kmem_cache_alloc, kmem_cache_free, kzalloc, kzalloc_node)
 from blkmodel.services.tasks.wait import (
@@ -63,10 +63,6 @@ def mempool_init_slab_pool(pool, min_nr, cache):
     return mempool_init(pool, min_nr, mempool_alloc_slab, mempool_free_slab, cache)
 
 
-def mempool_init_kmalloc_pool(pool, min_nr, cls):
-    return mempool_init(pool, min_nr, mempool_kmalloc, mempool_kfree, cls)
-
-
 def mempool_exit(pool):
     """Free the reserve. What was given out must have come back."""
     while pool.curr_nr:
@@ -84,10 +80,6 @@ def mempool_create_node(min_nr, alloc, free, pool_data, gfp, node):
         kfree(pool)
         return None
     return pool
-
-
-def mempool_create(min_nr, alloc, free, pool_data):
-    return mempool_create_node(min_nr, alloc, free, pool_data, GFP_KERNEL, NUMA_NO_NODE)
 
 
 def mempool_destroy(pool):
@@ -146,14 +138,6 @@ def mempool_kmalloc(gfp, pool_data):
 
 def mempool_kfree(element, pool_data):
     kfree(element)
-
-
-def mempool_alloc_pages(gfp, order):
-    return alloc_pages_node(NUMA_NO_NODE, gfp, order)
-
-
-def mempool_free_pages(element, order):
-    __free_pages(element, order)
 
 
 def _add(pool, element):

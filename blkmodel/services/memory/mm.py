@@ -4,7 +4,7 @@ from blkmodel.services.memory.gfp import __free_page, mem_map, page_run
 from blkmodel.sim import statics, this
 from blkmodel.sim.memory import DIRECT_MAP, PAGE_SIZE
 
-PG_locked, PG_error, PG_uptodate, PG_dirty, PG_private, PG_writeback = 0, 2, 3, 4, 12, 14
+PG_locked, PG_error, PG_uptodate, PG_dirty, PG_private = 0, 2, 3, 4, 12
 
 
 @statics
@@ -69,9 +69,6 @@ def clear_page_flag(page, bit):
 def set_page_dirty(page):
     """Mark a page as changed since it was read or written back."""
     page.flags |= 1 << PG_dirty
-
-
-set_page_dirty_lock = set_page_dirty
 
 
 def max_low_pfn():

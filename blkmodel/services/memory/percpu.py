@@ -42,7 +42,3 @@ def per_cpu_ptr(variables, cpu):
     """The CPU's own structure. (A number has no pointer here: index the array.)"""
     assert isinstance(variables[cpu], Struct)
     return variables[cpu]
-
-
-def this_cpu_ptr(variables):
-    return per_cpu_ptr(variables, this().context.cpu)

@@ -45,10 +45,6 @@ def sg_unmark_end(sg):
     sg.last = False
 
 
-def sg_is_last(sg):
-    return sg.last
-
-
 def sg_next(sg):
     """The entry behind this one; None behind the last."""
     return None if sg.last else sg._next
@@ -58,10 +54,6 @@ def sg_set_page(sg, page, length, offset):
     sg.page = page
     sg.offset = offset
     sg.length = length
-
-
-def sg_page(sg):
-    return sg.page
 
 
 def sg_phys(sg):

@@ -7,7 +7,7 @@ from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import Struct, struct
 
-HRTIMER_NORESTART, HRTIMER_RESTART = 0, 1
+HRTIMER_NORESTART = 0
 HRTIMER_MODE_ABS, HRTIMER_MODE_REL = 0, 1
 
 
@@ -36,10 +36,6 @@ def hrtimer_start(timer, nanoseconds):
         timer._event = None
         timer.function(timer)
     timer._event = kernel.loop.post(Context("irq", "hrtimer", kernel.cpu), run, nanoseconds)
-
-
-def hrtimer_active(timer):
-    return timer._event is not None
 
 
 def hrtimer_cancel(timer):

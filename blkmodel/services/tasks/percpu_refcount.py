@@ -112,12 +112,5 @@ def percpu_ref_resurrect(ref):
     ref.percpu = not ref.force_atomic
 
 
-percpu_ref_reinit = percpu_ref_resurrect
-
-
 def percpu_ref_is_zero(ref):
     return ref.count == 0
-
-
-def percpu_ref_is_dying(ref):
-    return ref.dead

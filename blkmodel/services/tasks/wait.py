@@ -9,7 +9,7 @@ from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_ns
 from blkmodel.sim import this
 from blkmodel.sim.structure import Struct, struct
 
-TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE = 0, 1, 2
+TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE = 1, 2
 WQ_FLAG_EXCLUSIVE = 1
 
 
@@ -68,10 +68,6 @@ def add_wait_queue(queue, waiter):
 
 def __add_wait_queue(queue, waiter):
     add_wait_queue(queue, waiter)
-
-
-def remove_wait_queue(queue, waiter):
-    list_del_init(waiter, "entry")
 
 
 def prepare_to_wait(queue, waiter, state):
