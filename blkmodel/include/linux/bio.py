@@ -1,7 +1,9 @@
 """Bios: what the macros of the header do, and iteration over their vectors."""
 
+from __future__ import annotations
+
 from dataclasses import field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from blkmodel.include.linux.blk_types import (
     BIO_CHAIN, BIO_REFFED, BLK_STS_IOERR, REQ_HIPRI, REQ_NOMERGE_FLAGS, REQ_NOWAIT, REQ_OP_DISCARD, REQ_OP_FLUSH,
@@ -10,7 +12,16 @@ from blkmodel.services.base.kdev_t import MKDEV
 from blkmodel.services.memory.mempool import mempool
 from blkmodel.services.tasks.workqueue import work_struct
 from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from blkmodel.include.linux.blk_types import bio
+    from blkmodel.include.linux.fs import block_device
+    from blkmodel.services.files.file import kiocb
+    from blkmodel.services.memory.slab import kmem_cache
+    from blkmodel.services.tasks.workqueue import workqueue_struct
 
 BIO_MAX_PAGES = 256
 BIO_POOL_SIZE = 2
@@ -31,9 +42,9 @@ class bio_list(Struct):
     __slots__ = ("head", "tail")
     SIZE = 16
 
-    def __init__(self):
-        self.head: Any = None
-        self.tail: Any = None
+    def __init__(self) -> None:
+        self.head: bio = NULL
+        self.tail: bio = NULL
 
 
 @struct
@@ -41,30 +52,30 @@ class bio_set(Struct):
     """Where bios come from: two pools, so that there is always one to be had. front_pad bytes before each bio are
     its user's own."""
 
-    bio_slab: Any = None
+    bio_slab: kmem_cache = NULL
     front_pad: int = 0
-    bio_pool: Any = field(default_factory=mempool)
-    bvec_pool: Any = field(default_factory=mempool)
-    rescue_list: Any = field(default_factory=bio_list)
-    rescue_work: Any = field(default_factory=work_struct)
-    rescue_workqueue: Any = None
+    bio_pool: mempool = field(default_factory=mempool)
+    bvec_pool: mempool = field(default_factory=mempool)
+    rescue_list: bio_list = field(default_factory=bio_list)
+    rescue_work: work_struct = field(default_factory=work_struct)
+    rescue_workqueue: workqueue_struct = NULL
 
 
-def bioset_initialized(bs):
+def bioset_initialized(bs: bio_set) -> bool:
     return bs.bio_slab is not None
 
 
-def BVEC_POOL_IDX(of):
+def BVEC_POOL_IDX(of: bio) -> int:
     """Which cache a bio's vectors are from, counted from 1; 0 where they are its own."""
     return of.bi_flags >> BVEC_POOL_OFFSET
 
 
-def bio_list_empty(bios):
+def bio_list_empty(bios: bio_list) -> bool:
     return bios.head is None
 
 
-def bio_list_add(bios, entry):
-    entry.bi_next = None
+def bio_list_add(bios: bio_list, entry: bio) -> None:
+    entry.bi_next = NULL
     if bios.tail is None:
         bios.head = entry
     else:
@@ -72,14 +83,14 @@ def bio_list_add(bios, entry):
     bios.tail = entry
 
 
-def bio_list_add_head(bios, entry):
+def bio_list_add_head(bios: bio_list, entry: bio) -> None:
     entry.bi_next = bios.head
     bios.head = entry
     if bios.tail is None:
         bios.tail = entry
 
 
-def bio_list_merge(bios, others):
+def bio_list_merge(bios: bio_list, others: bio_list) -> None:
     """Append the other list's bios, which stay linked there too."""
     if others.head is None:
         return
@@ -90,105 +101,105 @@ def bio_list_merge(bios, others):
     bios.tail = others.tail
 
 
-def bio_list_get(bios):
+def bio_list_get(bios: bio_list) -> bio:
     """Take all bios off, as a chain; None from an empty list."""
     first = bios.head
-    bios.head = bios.tail = None
+    bios.head = bios.tail = NULL
     return first
 
 
-def bio_list_pop(bios):
+def bio_list_pop(bios: bio_list) -> bio:
     """Take the first bio off; None from an empty list."""
     first = bios.head
     if first is not None:
         bios.head = first.bi_next
         if bios.head is None:
-            bios.tail = None
-        first.bi_next = None
+            bios.tail = NULL
+        first.bi_next = NULL
     return first
 
 
-def bio_kmalloc(gfp_mask, nr_iovecs):
+def bio_kmalloc(gfp_mask: int, nr_iovecs: int) -> bio:
     """A bio from the heap; None on failure."""
     return bio_module.bio_alloc_bioset(gfp_mask, nr_iovecs, None)
 
 
-def bio_prio(of):
+def bio_prio(of: bio) -> int:
     return of.bi_ioprio
 
 
-def bio_sectors(of):
+def bio_sectors(of: bio) -> int:
     return of.bi_iter.bi_size >> 9
 
 
-def bio_end_sector(of):
+def bio_end_sector(of: bio) -> int:
     return of.bi_iter.bi_sector + (of.bi_iter.bi_size >> 9)
 
 
-def bio_data_dir(of):
+def bio_data_dir(of: bio) -> int:
     return int(op_is_write(bio_op(of)))
 
 
-def bio_has_data(of):
+def bio_has_data(of: bio) -> bool:
     """Whether it moves bytes of memory."""
     return bool(of.bi_iter.bi_size) and bio_op(of) not in NO_DATA
 
 
-def bio_no_advance_iter(of):
+def bio_no_advance_iter(of: bio) -> bool:
     """Whether its vectors do not go with its sectors."""
     return bio_op(of) in (*NO_DATA, REQ_OP_WRITE_SAME)
 
 
-def bio_mergeable(of):
+def bio_mergeable(of: bio) -> bool:
     return not of.bi_opf & REQ_NOMERGE_FLAGS
 
 
-def bio_io_error(of):
+def bio_io_error(of: bio) -> None:
     """End a bio with an I/O error."""
     from blkmodel.block.bio import bio_endio
     of.bi_status = BLK_STS_IOERR
     bio_endio(of)
 
 
-def zero_fill_bio(of):
+def zero_fill_bio(of: bio) -> None:
     """Zero the memory of what is left of a bio."""
     from blkmodel.block.bio import zero_fill_bio_iter
     zero_fill_bio_iter(of, of.bi_iter)
 
 
-def bio_dev(of):
+def bio_dev(of: bio) -> int:
     """The number of the disk that it is for, whichever partition of it."""
     return MKDEV(of.bi_disk.major, of.bi_disk.first_minor)
 
 
-def bio_full(of, length):
+def bio_full(of: bio, length: int) -> bool:
     """Whether there is no vector, or no room in its size, for so many bytes more."""
     return of.bi_vcnt >= of.bi_max_vecs or of.bi_iter.bi_size > UINT_MAX - length
 
 
-def bio_get(of):
+def bio_get(of: bio) -> None:
     of.bi_flags |= 1 << BIO_REFFED
     of._bi_cnt += 1
 
 
-def bio_inc_remaining(of):
+def bio_inc_remaining(of: bio) -> None:
     of.bi_flags |= 1 << BIO_CHAIN
     of._bi_remaining += 1
 
 
-def bio_set_dev(of, bdev):
+def bio_set_dev(of: bio, bdev: block_device) -> None:
     of.bi_disk = bdev.bd_disk
     of.bi_partno = bdev.bd_partno
 
 
-def bio_set_polled(of, kiocb):
+def bio_set_polled(of: bio, kiocb: kiocb) -> None:
     """Ask for polling instead of an interrupt; somebody who polls cannot wait for a request either."""
     of.bi_opf |= REQ_HIPRI
     if kiocb.ki_complete is not None:
         of.bi_opf |= REQ_NOWAIT
 
 
-def bio_advance_iter(of, at, count):
+def bio_advance_iter(of: bio, at: bvec_iter, count: int) -> None:
     """Move a position so many bytes on, through the vectors that those bytes are in."""
     at.bi_sector += count >> 9
     at.bi_size -= count
@@ -208,14 +219,14 @@ def bio_advance_iter(of, at, count):
     at.bi_bvec_done = done
 
 
-def bio_iter_bvec(of, at):
+def bio_iter_bvec(of: bio, at: bvec_iter) -> bio_vec:
     """The memory at a position, up to its vector's end. It may go on into the pages after bv_page."""
     vector = of.bi_io_vec[at.bi_idx]
     done = at.bi_bvec_done
     return bio_vec(vector.bv_page, min(at.bi_size, vector.bv_len - done), vector.bv_offset + done)
 
 
-def bio_for_each_bvec(of):
+def bio_for_each_bvec(of: bio) -> Sequence[bio_vec]:
     """The rest of a bio as vectors, each in as many pages that follow each other as it has."""
     at = of.bi_iter
     left = at.bi_size
@@ -239,12 +250,12 @@ def bio_for_each_bvec(of):
     return found
 
 
-def bio_for_each_segment(of):
+def bio_for_each_segment(of: bio) -> list[bio_vec]:
     """The rest of a bio as vectors that each stay within one page."""
     return [piece for vector in bio_for_each_bvec(of) for piece in segments_of(vector)]
 
 
-def segments_of(vector):
+def segments_of(vector: bio_vec) -> Sequence[bio_vec]:
     """A vector cut at the ends of pages. (Not the kernel's.)"""
     if vector.bv_offset + vector.bv_len <= PAGE_SIZE:
         return (vector,)
@@ -258,26 +269,26 @@ def segments_of(vector):
     return pieces
 
 
-def bio_for_each_segment_all(of):
+def bio_for_each_segment_all(of: bio) -> list[bio_vec]:
     """All vectors of a bio that owns them, each cut at the ends of pages, wherever the bio stands."""
     return [piece for vector in of.bi_io_vec[:of.bi_vcnt] for piece in segments_of(vector)]
 
 
-def bio_iovec(of):
+def bio_iovec(of: bio) -> bio_vec:
     """The memory at the bio's position, within one page."""
     return segments_of(bio_iter_bvec(of, of.bi_iter))[0]
 
 
-def bio_get_first_bvec(of):
+def bio_get_first_bvec(of: bio) -> bio_vec:
     return bio_iter_bvec(of, of.bi_iter)
 
 
-def bio_get_last_bvec(of):
+def bio_get_last_bvec(of: bio) -> bio_vec:
     """The last vector of what is left."""
     return bio_for_each_bvec(of)[-1]
 
 
-def copy_of(at):
+def copy_of(at: bvec_iter) -> bvec_iter:
     """Another position, the same for now. (In C an assignment.)"""
     return bvec_iter(at.bi_sector, at.bi_size, at.bi_idx, at.bi_bvec_done)
 

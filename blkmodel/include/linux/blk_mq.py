@@ -1,7 +1,9 @@
 """What a multi-queue driver fills in and gets: tag set, queue maps, operations, hardware queues."""
 
+from __future__ import annotations
+
 from dataclasses import field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blkmodel.include.linux.blkdev import request
 from blkmodel.include.linux.sbitmap import sbitmap
@@ -10,7 +12,17 @@ from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.kobject import kobject
 from blkmodel.services.tasks.wait import wait_queue_entry
 from blkmodel.services.tasks.workqueue import delayed_work
-from blkmodel.sim.structure import Struct, sizeof, struct
+from blkmodel.sim.structure import NULL, Struct, sizeof, struct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from blkmodel.block.blk_h import blk_flush_queue
+    from blkmodel.block.blk_mq_h import blk_mq_ctx
+    from blkmodel.block.blk_mq_tag_h import blk_mq_tags
+    from blkmodel.include.linux.blkdev import request_queue
+    from blkmodel.services.tasks.srcu import srcu_struct
+    from blkmodel.sim.structure import Array
 
 HCTX_TYPE_DEFAULT, HCTX_TYPE_READ, HCTX_TYPE_POLL = 0, 1, 2
 HCTX_MAX_TYPES = 3
@@ -38,7 +50,7 @@ class blk_mq_queue_map(Struct):
     from queue_offset on.
     """
 
-    mq_map: Any = None
+    mq_map: Array = NULL
     nr_queues: int = 0
     queue_offset: int = 0
 
@@ -47,21 +59,21 @@ class blk_mq_queue_map(Struct):
 class blk_mq_ops(Struct):
     """What the core calls in a driver; None where the driver has nothing to do."""
 
-    queue_rq: Any = None
-    commit_rqs: Any = None
-    get_budget: Any = None
-    put_budget: Any = None
-    timeout: Any = None
-    poll: Any = None
-    complete: Any = None
-    init_hctx: Any = None
-    exit_hctx: Any = None
-    init_request: Any = None
-    exit_request: Any = None
-    initialize_rq_fn: Any = None
-    cleanup_rq: Any = None
-    busy: Any = None
-    map_queues: Any = None
+    queue_rq: Callable[..., int] = NULL
+    commit_rqs: Callable[..., None] = NULL
+    get_budget: Callable[..., bool] = NULL
+    put_budget: Callable[..., None] = NULL
+    timeout: Callable[..., int] = NULL
+    poll: Callable[..., int] = NULL
+    complete: Callable[..., None] = NULL
+    init_hctx: Callable[..., int] = NULL
+    exit_hctx: Callable[..., None] = NULL
+    init_request: Callable[..., int] = NULL
+    exit_request: Callable[..., None] = NULL
+    initialize_rq_fn: Callable[..., None] = NULL
+    cleanup_rq: Callable[..., None] = NULL
+    busy: Callable[..., bool] = NULL
+    map_queues: Callable[..., int] = NULL
 
 
 @struct
@@ -72,9 +84,9 @@ class blk_mq_tag_set(Struct):
     bytes of the driver's own data behind each request. tag_list: the request queues that use the set.
     """
 
-    map: Any = field(default_factory=lambda: [blk_mq_queue_map() for _ in range(HCTX_MAX_TYPES)])
+    map: list[blk_mq_queue_map] = field(default_factory=lambda: [blk_mq_queue_map() for _ in range(HCTX_MAX_TYPES)])
     nr_maps: int = 0
-    ops: Any = None
+    ops: blk_mq_ops = NULL
     nr_hw_queues: int = 0
     queue_depth: int = 0
     reserved_tags: int = 0
@@ -83,8 +95,8 @@ class blk_mq_tag_set(Struct):
     timeout: int = 0
     flags: int = 0
     driver_data: Any = None
-    tags: Any = None
-    tag_list: Any = field(default_factory=list_head)
+    tags: Array = NULL
+    tag_list: list_head = field(default_factory=list_head)
 
 
 @struct
@@ -95,49 +107,49 @@ class blk_mq_hw_ctx(Struct):
     nr_ctx software queues are in `ctxs`; cpumask holds their CPUs. state: BLK_MQ_S_* bits.
     """
 
-    dispatch: Any = field(default_factory=list_head)
+    dispatch: list_head = field(default_factory=list_head)
     state: int = 0
-    run_work: Any = field(default_factory=delayed_work)
-    cpumask: Any = field(default_factory=cpumask)
+    run_work: delayed_work = field(default_factory=delayed_work)
+    cpumask: cpumask = field(default_factory=cpumask)
     next_cpu: int = 0
     next_cpu_batch: int = 0
     flags: int = 0
     sched_data: Any = None
-    queue: Any = None
-    fq: Any = None
+    queue: request_queue = NULL
+    fq: blk_flush_queue = NULL
     driver_data: Any = None
-    ctx_map: Any = field(default_factory=sbitmap)
-    dispatch_from: Any = None
+    ctx_map: sbitmap = field(default_factory=sbitmap)
+    dispatch_from: blk_mq_ctx = NULL
     dispatch_busy: int = 0
     type: int = 0
     nr_ctx: int = 0
-    ctxs: Any = None
-    dispatch_wait: Any = field(default_factory=wait_queue_entry)
+    ctxs: Array = NULL
+    dispatch_wait: wait_queue_entry = field(default_factory=wait_queue_entry)
     wait_index: int = 0
-    tags: Any = None
-    sched_tags: Any = None
+    tags: blk_mq_tags = NULL
+    sched_tags: blk_mq_tags = NULL
     numa_node: int = 0
     queue_num: int = 0
     nr_active: int = 0
-    cpuhp_dead: Any = None
-    kobj: Any = field(default_factory=kobject)
-    hctx_list: Any = None
-    srcu: Any = None
+    cpuhp_dead: list_head = NULL
+    kobj: kobject = field(default_factory=kobject)
+    hctx_list: list_head = NULL
+    srcu: srcu_struct = NULL
 
 
 @struct
 class blk_mq_queue_data(Struct):
     """What queue_rq is given: a request, and whether it is the last for now."""
 
-    rq: Any = None
+    rq: request = NULL
     last: bool = False
 
 
-def BLK_MQ_FLAG_TO_ALLOC_POLICY(flags):
+def BLK_MQ_FLAG_TO_ALLOC_POLICY(flags: int) -> int:
     return flags >> BLK_MQ_F_ALLOC_POLICY_START_BIT & (1 << BLK_MQ_F_ALLOC_POLICY_BITS) - 1
 
 
-def blk_mq_rq_to_pdu(rq, cls):
+def blk_mq_rq_to_pdu(rq: request, cls: type) -> Any:
     """The driver's own data behind a request: a structure of `cls`, made when it is first asked for."""
     pdu = rq._pdu
     if pdu is None:
@@ -146,31 +158,31 @@ def blk_mq_rq_to_pdu(rq, cls):
     return pdu
 
 
-def queue_for_each_hw_ctx(q):
+def queue_for_each_hw_ctx(q: request_queue) -> Sequence[blk_mq_hw_ctx]:
     """The hardware queues of a request queue, in the order of their numbers."""
     return q.queue_hw_ctx[:q.nr_hw_queues] if q.nr_hw_queues else ()
 
 
-def request_to_qc_t(hctx, rq):
+def request_to_qc_t(hctx: blk_mq_hw_ctx, rq: request) -> int:
     """What a submitter can poll for: the hardware queue's number and the request's tag there."""
     if rq.tag != -1:
         return rq.tag | hctx.queue_num << BLK_QC_T_SHIFT
     return rq.internal_tag | hctx.queue_num << BLK_QC_T_SHIFT | BLK_QC_T_INTERNAL
 
 
-def blk_qc_t_is_internal(cookie):
+def blk_qc_t_is_internal(cookie: int) -> bool:
     """Whether the tag is the scheduler's."""
     return bool(cookie & BLK_QC_T_INTERNAL)
 
 
-def blk_qc_t_to_tag(cookie):
+def blk_qc_t_to_tag(cookie: int) -> int:
     return cookie & (1 << BLK_QC_T_SHIFT) - 1
 
 
-def blk_qc_t_to_queue_num(cookie):
+def blk_qc_t_to_queue_num(cookie: int) -> int:
     return (cookie & ~BLK_QC_T_INTERNAL) >> BLK_QC_T_SHIFT
 
 
-def blk_mq_cleanup_rq(rq):
-    if rq.q.mq_ops.cleanup_rq:
+def blk_mq_cleanup_rq(rq: request) -> None:
+    if rq.q.mq_ops.cleanup_rq is not None:
         rq.q.mq_ops.cleanup_rq(rq)

@@ -1,9 +1,18 @@
 """Bios, their vectors, statuses and operations."""
 
-from dataclasses import field
-from typing import Any
+from __future__ import annotations
 
-from blkmodel.sim.structure import Struct, struct
+from dataclasses import field
+from typing import TYPE_CHECKING, Any
+
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from blkmodel.include.linux.bio import bio_set
+    from blkmodel.include.linux.genhd import gendisk
+    from blkmodel.services.memory.mm_types import page
 
 (BLK_STS_OK, BLK_STS_NOTSUPP, BLK_STS_TIMEOUT, BLK_STS_NOSPC, BLK_STS_TRANSPORT, BLK_STS_TARGET, BLK_STS_NEXUS,
  BLK_STS_MEDIUM, BLK_STS_PROTECTION, BLK_STS_RESOURCE, BLK_STS_IOERR, BLK_STS_DM_REQUEUE, BLK_STS_AGAIN,
@@ -47,7 +56,7 @@ class blk_rq_stat(Struct):
 class bio_vec(Struct):
     """A piece of memory: bv_len bytes from bv_offset of the page bv_page, or on into the pages after it."""
 
-    bv_page: Any = None
+    bv_page: page = NULL
     bv_len: int = 0
     bv_offset: int = 0
 
@@ -57,7 +66,7 @@ class bvec_iter(Struct):
 
     __slots__ = ("bi_bvec_done", "bi_idx", "bi_sector", "bi_size")
 
-    def __init__(self, bi_sector=0, bi_size=0, bi_idx=0, bi_bvec_done=0):
+    def __init__(self, bi_sector: int = 0, bi_size: int = 0, bi_idx: int = 0, bi_bvec_done: int = 0) -> None:
         self.bi_sector = bi_sector
         self.bi_size = bi_size
         self.bi_idx = bi_idx
@@ -73,55 +82,55 @@ class bio(Struct):
     _front is what its user keeps in the bytes before it (in C found from the bio's address).
     """
 
-    bi_next: Any = None
-    bi_disk: Any = None
+    bi_next: bio = NULL
+    bi_disk: gendisk = NULL
     bi_opf: int = 0
     bi_flags: int = 0
     bi_ioprio: int = 0
     bi_write_hint: int = 0
     bi_status: int = 0
     bi_partno: int = 0
-    bi_iter: Any = field(default_factory=bvec_iter)
+    bi_iter: bvec_iter = field(default_factory=bvec_iter)
     _bi_remaining: int = 0
-    bi_end_io: Any = None
+    bi_end_io: Callable[..., None] = NULL
     bi_private: Any = None
     bi_vcnt: int = 0
     bi_max_vecs: int = 0
     _bi_cnt: int = 0
-    bi_io_vec: Any = None
-    bi_pool: Any = None
+    bi_io_vec: list[bio_vec] = NULL
+    bi_pool: bio_set = NULL
     _front: Any = None
 
 
-def blk_path_error(error):
+def blk_path_error(error: int) -> bool:
     """Whether an I/O that failed so might succeed on another path to its disk."""
     return error not in (BLK_STS_NOTSUPP, BLK_STS_NOSPC, BLK_STS_TARGET, BLK_STS_NEXUS, BLK_STS_MEDIUM,
                          BLK_STS_PROTECTION)
 
 
-def bio_op(of):
+def bio_op(of: bio) -> int:
     return of.bi_opf & REQ_OP_MASK
 
 
-def op_is_write(op):
+def op_is_write(op: int) -> bool:
     return bool(op & 1)
 
 
-def op_is_flush(op):
+def op_is_flush(op: int) -> bool:
     return bool(op & (REQ_FUA | REQ_PREFLUSH))
 
 
-def op_is_sync(op):
+def op_is_sync(op: int) -> bool:
     return op & REQ_OP_MASK == REQ_OP_READ or bool(op & (REQ_SYNC | REQ_FUA | REQ_PREFLUSH))
 
 
-def bio_flagged(of, bit):
+def bio_flagged(of: bio, bit: int) -> bool:
     return bool(of.bi_flags >> bit & 1)
 
 
-def bio_set_flag(of, bit):
+def bio_set_flag(of: bio, bit: int) -> None:
     of.bi_flags |= 1 << bit
 
 
-def bio_clear_flag(of, bit):
+def bio_clear_flag(of: bio, bit: int) -> None:
     of.bi_flags &= ~(1 << bit)

@@ -1,12 +1,14 @@
 """Request queues, their limits, and requests."""
 
+from __future__ import annotations
+
 from dataclasses import field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blkmodel.include.linux.bio import bio_for_each_bvec, bio_has_data, bio_iovec, bio_iter_bvec, bio_set, segments_of
 from blkmodel.include.linux.blk_types import (
-    REQ_FAILFAST_MASK, REQ_NOMERGE_FLAGS, REQ_OP_DISCARD, REQ_OP_DRV_OUT, REQ_OP_FLUSH, REQ_OP_MASK,
-    REQ_OP_SCSI_IN, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, blk_rq_stat)
+    REQ_FAILFAST_MASK, REQ_NOMERGE_FLAGS, REQ_OP_DISCARD, REQ_OP_DRV_OUT, REQ_OP_FLUSH, REQ_OP_MASK, REQ_OP_SCSI_IN,
+    REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, blk_rq_stat)
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.kobject import kobject
 from blkmodel.services.memory.dma_mapping import DMA_FROM_DEVICE, DMA_TO_DEVICE
@@ -14,7 +16,23 @@ from blkmodel.services.tasks.percpu_refcount import percpu_ref
 from blkmodel.services.tasks.timer import timer_list
 from blkmodel.services.tasks.wait import wait_queue_head
 from blkmodel.services.tasks.workqueue import delayed_work, work_struct
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from blkmodel.block.blk_h import blk_flush_queue
+    from blkmodel.block.blk_mq_h import blk_mq_ctx
+    from blkmodel.block.blk_stat_h import blk_queue_stats, blk_stat_callback
+    from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx, blk_mq_ops, blk_mq_tag_set
+    from blkmodel.include.linux.blk_types import bio, bio as struct_bio, bio_vec
+    from blkmodel.include.linux.elevator import elevator_queue
+    from blkmodel.include.linux.fs import block_device
+    from blkmodel.include.linux.genhd import gendisk, hd_struct
+    from blkmodel.services.cpus.smp import call_single_data
+    from blkmodel.services.data.rbtree import rb_node
+    from blkmodel.services.devices.backing_dev import backing_dev_info
+    from blkmodel.sim.structure import Array
 
 BLKDEV_MIN_RQ, BLKDEV_MAX_RQ = 4, 128
 BLK_TAG_ALLOC_RR = 1
@@ -87,7 +105,7 @@ class queue_limits(Struct):
     zoned: int = 0
 
 
-def copy_limits(to, frm):
+def copy_limits(to: queue_limits, frm: queue_limits) -> None:
     """Give limits the values of others. (In C an assignment.)"""
     for name in queue_limits.__slots__:
         setattr(to, name, getattr(frm, name))
@@ -101,25 +119,25 @@ class request_queue(Struct):
     held by every request and by whoever is submitting; while mq_freeze_depth is not 0 nobody gets in.
     """
 
-    last_merge: Any = None
-    elevator: Any = None
-    stats: Any = None
-    make_request_fn: Any = None
-    dma_drain_needed: Any = None
-    mq_ops: Any = None
-    queue_ctx: Any = None
+    last_merge: request = NULL
+    elevator: elevator_queue = NULL
+    stats: blk_queue_stats = NULL
+    make_request_fn: Callable[..., int] = NULL
+    dma_drain_needed: Callable[..., int] = NULL
+    mq_ops: blk_mq_ops = NULL
+    queue_ctx: Array = NULL
     nr_queues: int = 0
     queue_depth: int = 0
-    queue_hw_ctx: Any = None
+    queue_hw_ctx: Array = NULL
     nr_hw_queues: int = 0
-    backing_dev_info: Any = None
+    backing_dev_info: backing_dev_info = NULL
     queuedata: Any = None
     queue_flags: int = 0
     pm_only: int = 0
     id: int = 0
     bounce_gfp: int = 0
-    kobj: Any = field(default_factory=kobject)
-    mq_kobj: Any = None
+    kobj: kobject = field(default_factory=kobject)
+    mq_kobj: kobject = NULL
     nr_requests: int = 0
     dma_drain_size: int = 0
     dma_drain_buffer: Any = None
@@ -127,29 +145,29 @@ class request_queue(Struct):
     dma_alignment: int = 0
     rq_timeout: int = 0
     poll_nsec: int = 0
-    poll_cb: Any = None
-    poll_stat: Any = field(default_factory=lambda: [blk_rq_stat() for _ in range(BLK_MQ_POLL_STATS_BKTS)])
-    timeout: Any = field(default_factory=timer_list)
-    timeout_work: Any = field(default_factory=work_struct)
-    limits: Any = field(default_factory=queue_limits)
+    poll_cb: blk_stat_callback = NULL
+    poll_stat: list[blk_rq_stat] = field(default_factory=lambda: [blk_rq_stat() for _ in range(BLK_MQ_POLL_STATS_BKTS)])
+    timeout: timer_list = field(default_factory=timer_list)
+    timeout_work: work_struct = field(default_factory=work_struct)
+    limits: queue_limits = field(default_factory=queue_limits)
     required_elevator_features: int = 0
     sg_timeout: int = 0
     sg_reserved_size: int = 0
     node: int = 0
-    fq: Any = None
-    requeue_list: Any = field(default_factory=list_head)
-    requeue_work: Any = field(default_factory=delayed_work)
-    unused_hctx_list: Any = field(default_factory=list_head)
+    fq: blk_flush_queue = NULL
+    requeue_list: list_head = field(default_factory=list_head)
+    requeue_work: delayed_work = field(default_factory=delayed_work)
+    unused_hctx_list: list_head = field(default_factory=list_head)
     mq_freeze_depth: int = 0
-    mq_freeze_wq: Any = field(default_factory=wait_queue_head)
-    q_usage_counter: Any = field(default_factory=percpu_ref)
-    tag_set: Any = None
-    tag_set_list: Any = None
-    bio_split: Any = field(default_factory=bio_set)
+    mq_freeze_wq: wait_queue_head = field(default_factory=wait_queue_head)
+    q_usage_counter: percpu_ref = field(default_factory=percpu_ref)
+    tag_set: blk_mq_tag_set = NULL
+    tag_set_list: list_head = NULL
+    bio_split: bio_set = field(default_factory=bio_set)
     mq_sysfs_init_done: bool = False
     cmd_size: int = 0
-    release_work: Any = field(default_factory=work_struct)
-    write_hints: Any = field(default_factory=lambda: [0] * BLK_MAX_WRITE_HINTS)
+    release_work: work_struct = field(default_factory=work_struct)
+    write_hints: list[int] = field(default_factory=lambda: [0] * BLK_MAX_WRITE_HINTS)
 
 
 @struct
@@ -159,9 +177,9 @@ class request_flush(Struct):
 
     SIZE = 32
     seq: int = 0
-    list: Any = None
-    saved_end_io: Any = None
-    _rq: Any = None
+    list: list_head = NULL
+    saved_end_io: Callable[..., None] = NULL
+    _rq: request = NULL
 
 
 @struct
@@ -173,26 +191,26 @@ class request(Struct):
     blk_mq_rq_to_pdu().
     """
 
-    q: Any = None
-    mq_ctx: Any = None
-    mq_hctx: Any = None
+    q: request_queue = NULL
+    mq_ctx: blk_mq_ctx = NULL
+    mq_hctx: blk_mq_hw_ctx = NULL
     cmd_flags: int = 0
     rq_flags: int = 0
     tag: int = 0
     internal_tag: int = 0
     _data_len: int = 0
     _sector: int = 0
-    bio: Any = None
-    biotail: Any = None
-    queuelist: Any = None
-    hash: Any = None
-    ipi_list: Any = None
-    rb_node: Any = None
-    special_vec: Any = None
+    bio: struct_bio = NULL
+    biotail: struct_bio = NULL
+    queuelist: list_head = NULL
+    hash: list_head = NULL
+    ipi_list: list_head = NULL
+    rb_node: rb_node = NULL
+    special_vec: bio_vec = NULL
     elv: Any = None
-    flush: Any = None
-    rq_disk: Any = None
-    part: Any = None
+    flush: request_flush = NULL
+    rq_disk: gendisk = NULL
+    part: hd_struct = NULL
     start_time_ns: int = 0
     io_start_time_ns: int = 0
     stats_sectors: int = 0
@@ -204,9 +222,9 @@ class request(Struct):
     ref: int = 0
     timeout: int = 0
     deadline: int = 0
-    csd: Any = None
+    csd: call_single_data = NULL
     fifo_time: int = 0
-    end_io: Any = None
+    end_io: Callable[..., None] = NULL
     end_io_data: Any = None
     _pdu: Any = None
 
@@ -215,101 +233,101 @@ class request(Struct):
 class blk_plug(Struct):
     """Requests that a task holds back for a moment, in the hope of more to go with them."""
 
-    mq_list: Any = field(default_factory=list_head)
-    cb_list: Any = field(default_factory=list_head)
+    mq_list: list_head = field(default_factory=list_head)
+    cb_list: list_head = field(default_factory=list_head)
     rq_count: int = 0
     multiple_queues: bool = False
 
 
-def test_bit(bit, word):
+def test_bit(bit: int, word: int) -> bool:
     return bool(word >> bit & 1)
 
 
-def blk_queue_dying(q):
+def blk_queue_dying(q: request_queue) -> bool:
     return test_bit(QUEUE_FLAG_DYING, q.queue_flags)
 
 
-def blk_queue_init_done(q):
+def blk_queue_init_done(q: request_queue) -> bool:
     return test_bit(QUEUE_FLAG_INIT_DONE, q.queue_flags)
 
 
-def blk_queue_nomerges(q):
+def blk_queue_nomerges(q: request_queue) -> bool:
     return test_bit(QUEUE_FLAG_NOMERGES, q.queue_flags)
 
 
-def blk_queue_noxmerges(q):
+def blk_queue_noxmerges(q: request_queue) -> bool:
     return test_bit(QUEUE_FLAG_NOXMERGES, q.queue_flags)
 
 
-def blk_queue_nonrot(q):
+def blk_queue_nonrot(q: request_queue) -> bool:
     return test_bit(QUEUE_FLAG_NONROT, q.queue_flags)
 
 
-def blk_queue_io_stat(q):
+def blk_queue_io_stat(q: request_queue) -> bool:
     return test_bit(QUEUE_FLAG_IO_STAT, q.queue_flags)
 
 
-def blk_queue_add_random(q):
+def blk_queue_add_random(q: request_queue) -> bool:
     return test_bit(QUEUE_FLAG_ADD_RANDOM, q.queue_flags)
 
 
-def blk_queue_discard(q):
+def blk_queue_discard(q: request_queue) -> bool:
     return test_bit(QUEUE_FLAG_DISCARD, q.queue_flags)
 
 
-def blk_queue_secure_erase(q):
+def blk_queue_secure_erase(q: request_queue) -> bool:
     return test_bit(QUEUE_FLAG_SECERASE, q.queue_flags)
 
 
-def blk_queue_quiesced(q):
+def blk_queue_quiesced(q: request_queue) -> bool:
     return test_bit(QUEUE_FLAG_QUIESCED, q.queue_flags)
 
 
-def blk_queue_registered(q):
+def blk_queue_registered(q: request_queue) -> bool:
     return test_bit(QUEUE_FLAG_REGISTERED, q.queue_flags)
 
 
-def queue_is_mq(q):
+def queue_is_mq(q: request_queue) -> bool:
     return q.mq_ops is not None
 
 
-def req_op(rq):
+def req_op(rq: request) -> int:
     return rq.cmd_flags & REQ_OP_MASK
 
 
-def blk_rq_pos(rq):
+def blk_rq_pos(rq: request) -> int:
     return rq._sector
 
 
-def blk_rq_bytes(rq):
+def blk_rq_bytes(rq: request) -> int:
     return rq._data_len
 
 
-def blk_rq_sectors(rq):
+def blk_rq_sectors(rq: request) -> int:
     return rq._data_len >> SECTOR_SHIFT
 
 
-def blk_rq_stats_sectors(rq):
+def blk_rq_stats_sectors(rq: request) -> int:
     """How long the request was when the driver took it."""
     return rq.stats_sectors
 
 
-def rq_data_dir(rq):
+def rq_data_dir(rq: request) -> int:
     """READ or WRITE."""
     return rq.cmd_flags & 1
 
 
-def blk_rq_is_passthrough(rq):
+def blk_rq_is_passthrough(rq: request) -> bool:
     """Whether a driver made the request up itself, so that its sectors mean nothing to the block layer."""
     return REQ_OP_SCSI_IN <= rq.cmd_flags & REQ_OP_MASK <= REQ_OP_DRV_OUT
 
 
-def blk_noretry_request(rq):
+def blk_noretry_request(rq: request) -> bool:
     """Whether a request that fails is to fail at once."""
     return bool(rq.cmd_flags & REQ_FAILFAST_MASK)
 
 
-def rq_mergeable(rq):
+def rq_mergeable(rq: request) -> bool:
     """Whether other requests or bios may be joined to this one, by what it is."""
     if blk_rq_is_passthrough(rq) or req_op(rq) in (REQ_OP_FLUSH, REQ_OP_WRITE_ZEROES):
         return False
@@ -321,67 +339,67 @@ class blk_plug_cb(Struct):
     """Whom to call when a plug is pulled: callback(cb, from_schedule), with `data` for itself."""
 
     SIZE = 32
-    list: Any = None
-    callback: Any = None
+    list: list_head = NULL
+    callback: Callable[..., None] = NULL
     data: Any = None
 
 
-def bdev_get_queue(bdev):
+def bdev_get_queue(bdev: block_device) -> request_queue:
     return bdev.bd_disk.queue
 
 
-def blk_queue_zoned_model(q):
+def blk_queue_zoned_model(q: request_queue) -> int:
     """BLK_ZONED_*: how the disk's zones are to be written."""
     return q.limits.zoned
 
 
-def blk_queue_zone_sectors(q):
+def blk_queue_zone_sectors(q: request_queue) -> int:
     """How many sectors a zone has; 0 for a disk without zones."""
     return q.limits.chunk_sectors if blk_queue_zoned_model(q) != BLK_ZONED_NONE else 0
 
 
-def queue_max_hw_sectors(q):
+def queue_max_hw_sectors(q: request_queue) -> int:
     return q.limits.max_hw_sectors
 
 
-def queue_max_segments(q):
+def queue_max_segments(q: request_queue) -> int:
     return q.limits.max_segments
 
 
-def queue_max_discard_segments(q):
+def queue_max_discard_segments(q: request_queue) -> int:
     return q.limits.max_discard_segments
 
 
-def queue_max_segment_size(q):
+def queue_max_segment_size(q: request_queue) -> int:
     return q.limits.max_segment_size
 
 
-def queue_segment_boundary(q):
+def queue_segment_boundary(q: request_queue) -> int:
     return q.limits.seg_boundary_mask
 
 
-def queue_logical_block_size(q):
+def queue_logical_block_size(q: request_queue) -> int:
     return q.limits.logical_block_size
 
 
-def bdev_logical_block_size(bdev):
+def bdev_logical_block_size(bdev: block_device) -> int:
     return bdev.bd_disk.queue.limits.logical_block_size
 
 
-def bdev_write_zeroes_sectors(bdev):
+def bdev_write_zeroes_sectors(bdev: block_device) -> int:
     """The most sectors that the device fills with zeroes in one request; 0 where it can't."""
     q = bdev_get_queue(bdev)
     return q.limits.max_write_zeroes_sectors if q is not None else 0
 
 
-def queue_limit_alignment_offset(limits, sector):
+def queue_limit_alignment_offset(limits: queue_limits, sector: int) -> int:
     """How many bytes behind `sector` the next natural boundary is."""
     granularity = max(limits.physical_block_size, limits.io_min)
     alignment = sector % (granularity >> SECTOR_SHIFT) << SECTOR_SHIFT
     return (granularity + limits.alignment_offset - alignment) % granularity
 
 
-def queue_limit_discard_alignment(limits, sector):
+def queue_limit_discard_alignment(limits: queue_limits, sector: int) -> int:
     """How many bytes behind `sector` the next range that can be discarded begins."""
     if not limits.max_discard_sectors:
         return 0
@@ -392,14 +410,14 @@ def queue_limit_discard_alignment(limits, sector):
     return (granularity + alignment - sector % granularity) % granularity << SECTOR_SHIFT
 
 
-def blk_max_size_offset(q, offset):
+def blk_max_size_offset(q: request_queue, offset: int) -> int:
     """The most sectors that a request from sector `offset` on may have: not beyond the end of its chunk."""
     if not q.limits.chunk_sectors:
         return q.limits.max_sectors
     return min(q.limits.max_sectors, q.limits.chunk_sectors - (offset & (q.limits.chunk_sectors - 1)))
 
 
-def blk_queue_get_max_sectors(q, op):
+def blk_queue_get_max_sectors(q: request_queue, op: int) -> int:
     """The most sectors that a request of an operation may have."""
     if op in (REQ_OP_DISCARD, REQ_OP_SECURE_ERASE):
         return min(q.limits.max_discard_sectors, UINT_MAX >> SECTOR_SHIFT)
@@ -410,7 +428,7 @@ def blk_queue_get_max_sectors(q, op):
     return q.limits.max_sectors
 
 
-def blk_rq_get_max_sectors(rq, offset):
+def blk_rq_get_max_sectors(rq: request, offset: int) -> int:
     """The most sectors that this request may grow to, from sector `offset` on."""
     q = rq.q
     if blk_rq_is_passthrough(rq):
@@ -421,50 +439,50 @@ def blk_rq_get_max_sectors(rq, offset):
     return min(blk_max_size_offset(q, offset), blk_queue_get_max_sectors(q, op))
 
 
-def blk_rq_cur_bytes(rq):
+def blk_rq_cur_bytes(rq: request) -> int:
     """Bytes of the request's first bio that are left in one piece of one page; all of them where it moves no data."""
     if rq.bio is None:
         return 0
     return bio_iovec(rq.bio).bv_len if bio_has_data(rq.bio) else rq.bio.bi_iter.bi_size
 
 
-def blk_rq_nr_phys_segments(rq):
+def blk_rq_nr_phys_segments(rq: request) -> int:
     return 1 if rq.rq_flags & RQF_SPECIAL_PAYLOAD else rq.nr_phys_segments
 
 
-def blk_rq_nr_discard_segments(rq):
+def blk_rq_nr_discard_segments(rq: request) -> int:
     return max(rq.nr_phys_segments, 1)
 
 
-def blk_write_same_mergeable(a, b):
+def blk_write_same_mergeable(a: bio, b: bio) -> bool:
     """Whether two write-same bios write the same."""
     first, second = bio_iovec(a), bio_iovec(b)
     return first.bv_page is second.bv_page and first.bv_offset == second.bv_offset
 
 
-def req_bvec(rq):
+def req_bvec(rq: request) -> bio_vec:
     """The first piece of a request's memory: all of it where it has one segment."""
     if rq.rq_flags & RQF_SPECIAL_PAYLOAD:
         return rq.special_vec
     return bio_iter_bvec(rq.bio, rq.bio.bi_iter)
 
 
-def rq_dma_dir(rq):
+def rq_dma_dir(rq: request) -> int:
     """Which way a device moves a request's data: DMA_TO_DEVICE or DMA_FROM_DEVICE."""
     return DMA_TO_DEVICE if rq.cmd_flags & 1 else DMA_FROM_DEVICE
 
 
-def blk_rq_payload_bytes(rq):
+def blk_rq_payload_bytes(rq: request) -> int:
     """Bytes that a device moves for a request: not those of sectors that it only hears of."""
     return rq.special_vec.bv_len if rq.rq_flags & RQF_SPECIAL_PAYLOAD else rq._data_len
 
 
-def blk_rq_aligned(q, addr, length):
+def blk_rq_aligned(q: request_queue, addr: int, length: int) -> bool:
     """Whether a device can use memory at that address as it is."""
     return not (addr | length) & (q.dma_alignment | q.dma_pad_mask)
 
 
-def bios_of(rq):
+def bios_of(rq: request) -> list[struct_bio]:
     """A request's bios, in order. (In C __rq_for_each_bio().)"""
     bios = []
     bio = rq.bio
@@ -474,11 +492,11 @@ def bios_of(rq):
     return bios
 
 
-def rq_for_each_bvec(rq):
+def rq_for_each_bvec(rq: request) -> list[bio_vec]:
     """All vectors of a request that are left, each in as many pages that follow each other as it has."""
     return [vector for bio in bios_of(rq) for vector in bio_for_each_bvec(bio)]
 
 
-def rq_for_each_segment(rq):
+def rq_for_each_segment(rq: request) -> list[bio_vec]:
     """The same, each vector cut at the ends of pages."""
     return [piece for vector in rq_for_each_bvec(rq) for piece in segments_of(vector)]

@@ -1,12 +1,24 @@
 """Device mapper as its targets see it: target types, targets, the devices below, and what a target may answer."""
 
+from __future__ import annotations
+
 from dataclasses import field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blkmodel.include.linux.blkdev import SECTOR_SHIFT, UINT_MAX
 from blkmodel.services.base.printk import pr_err
 from blkmodel.services.base.ratelimit import pr_warn_ratelimited
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from blkmodel.drivers.md.dm_table import dm_table
+    from blkmodel.include.linux.blkdev import request
+    from blkmodel.include.linux.fs import block_device
+    from blkmodel.services.base.module import module
+    from blkmodel.services.base.ratelimit import ratelimit_state
+    from blkmodel.services.data.list import list_head
 
 DM_NAME = "device-mapper"
 DM_ANY_MINOR = -1
@@ -44,27 +56,27 @@ class target_type(Struct):
 
     features: int = 0
     name: str = ""
-    module: Any = None
-    version: Any = (0, 0, 0)
-    ctr: Any = None
-    dtr: Any = None
-    map: Any = None
-    clone_and_map_rq: Any = None
-    release_clone_rq: Any = None
-    end_io: Any = None
-    rq_end_io: Any = None
-    presuspend: Any = None
-    presuspend_undo: Any = None
-    postsuspend: Any = None
-    preresume: Any = None
-    resume: Any = None
-    status: Any = None
-    message: Any = None
-    prepare_ioctl: Any = None
-    busy: Any = None
-    iterate_devices: Any = None
-    io_hints: Any = None
-    direct_access: Any = None
+    module: module = NULL
+    version: tuple[int, ...] = (0, 0, 0)
+    ctr: Callable[..., int] = NULL
+    dtr: Callable[..., None] = NULL
+    map: Callable[..., int] = NULL
+    clone_and_map_rq: Callable[..., tuple[int, request]] = NULL
+    release_clone_rq: Callable[..., None] = NULL
+    end_io: Callable[..., tuple[int, int]] = NULL
+    rq_end_io: Callable[..., int] = NULL
+    presuspend: Callable[..., None] = NULL
+    presuspend_undo: Callable[..., None] = NULL
+    postsuspend: Callable[..., None] = NULL
+    preresume: Callable[..., int] = NULL
+    resume: Callable[..., None] = NULL
+    status: Callable[..., str] = NULL
+    message: Callable[..., int] = NULL
+    prepare_ioctl: Callable[..., tuple[int, block_device]] = NULL
+    busy: Callable[..., bool] = NULL
+    iterate_devices: Callable[..., int] = NULL
+    io_hints: Callable[..., None] = NULL
+    direct_access: Callable[..., int] = NULL
 
 
 @struct
@@ -76,8 +88,8 @@ class dm_target(Struct):
     of such a bio the target gets; 0: it takes none. per_io_data_size: bytes that it wants with each clone.
     """
 
-    table: Any = None
-    type: Any = None
+    table: dm_table = NULL
+    type: target_type = NULL
     begin: int = 0
     len: int = 0
     max_io_len: int = 0
@@ -99,7 +111,7 @@ class dm_dev(Struct):
     """A block device that is below a mapped device, open with FMODE_* `mode`; name is "major:minor". _owner is the
     table_device that it is part of."""
 
-    bdev: Any = None
+    bdev: block_device = NULL
     dax_dev: Any = None
     mode: int = 0
     name: str = ""
@@ -111,8 +123,8 @@ class dm_target_callbacks(Struct):
     """How a target says for itself whether it is congested: congested_fn(callbacks, bdi_bits)."""
 
     SIZE = 24
-    list: Any = None
-    congested_fn: Any = None
+    list: list_head = NULL
+    congested_fn: Callable[..., int] = NULL
 
 
 @struct
@@ -129,7 +141,7 @@ class dm_arg_set(Struct):
 
     SIZE = 16
     argc: int = 0
-    argv: Any = field(default_factory=list)
+    argv: list[str] = field(default_factory=list)
 
 
 @struct
@@ -142,57 +154,57 @@ class dm_arg(Struct):
     error: str = ""
 
 
-def dm_target_needs_singleton(type):
+def dm_target_needs_singleton(type: target_type) -> bool:
     return bool(type.features & DM_TARGET_SINGLETON)
 
 
-def dm_target_always_writeable(type):
+def dm_target_always_writeable(type: target_type) -> bool:
     return bool(type.features & DM_TARGET_ALWAYS_WRITEABLE)
 
 
-def dm_target_is_immutable(type):
+def dm_target_is_immutable(type: target_type) -> bool:
     return bool(type.features & DM_TARGET_IMMUTABLE)
 
 
-def dm_target_is_wildcard(type):
+def dm_target_is_wildcard(type: target_type) -> bool:
     return bool(type.features & DM_TARGET_WILDCARD)
 
 
-def dm_target_has_integrity(type):
+def dm_target_has_integrity(type: target_type) -> bool:
     return bool(type.features & DM_TARGET_INTEGRITY)
 
 
-def dm_target_passes_integrity(type):
+def dm_target_passes_integrity(type: target_type) -> bool:
     return bool(type.features & DM_TARGET_PASSES_INTEGRITY)
 
 
-def dm_target_supports_zoned_hm(type):
+def dm_target_supports_zoned_hm(type: target_type) -> bool:
     return bool(type.features & DM_TARGET_ZONED_HM)
 
 
-def dm_target_offset(ti, sector):
+def dm_target_offset(ti: dm_target, sector: int) -> int:
     """A sector of the device, counted from its target's begin."""
     return sector - ti.begin
 
 
-def dm_div_up(n, size):
+def dm_div_up(n: int, size: int) -> int:
     return -(-n // size)
 
 
-def dm_round_up(n, size):
+def dm_round_up(n: int, size: int) -> int:
     return dm_div_up(n, size) * size
 
 
-def dm_array_too_big(fixed, obj, num):
+def dm_array_too_big(fixed: int, obj: int, num: int) -> bool:
     """Whether `fixed` bytes and so many objects of `obj` bytes are more than 32 bits can count."""
     return num > (UINT_MAX - fixed) // obj
 
 
-def to_bytes(sectors):
+def to_bytes(sectors: int) -> int:
     return sectors << SECTOR_SHIFT
 
 
-def DMERR(prefix, line):
+def DMERR(prefix: str, line: str) -> None:
     """Log a line of a device mapper file; `prefix` is what the file puts before all of its lines, its DM_MSG_PREFIX."""
     pr_err(f"{DM_NAME}: {prefix}: {line}")
 
@@ -200,6 +212,6 @@ def DMERR(prefix, line):
 DMCRIT = DMWARN = DMINFO = DMERR_LIMIT = DMERR
 
 
-def DMWARN_LIMIT(rs, func, prefix, line):
+def DMWARN_LIMIT(rs: ratelimit_state, func: str, prefix: str, line: str) -> None:
     """The same for a line of function `func` that may come in floods; rs: what that place has printed lately."""
     pr_warn_ratelimited(rs, func, f"{DM_NAME}: {prefix}: {line}")

@@ -5,9 +5,8 @@ The block is a bytearray, as user space has it; the structures are read from it 
 
 from dataclasses import field
 from struct import Struct as Layout
-from typing import Any
 
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
 
 DM_DIR, DM_CONTROL_NODE = "mapper", "control"
 DM_MAX_TYPE_NAME, DM_NAME_LEN, DM_UUID_LEN = 16, 128, 129
@@ -47,7 +46,7 @@ class dm_ioctl(Struct):
     `uuid` is there.
     """
 
-    version: Any = field(default_factory=lambda: [0, 0, 0])
+    version: list[int] = field(default_factory=lambda: [0, 0, 0])
     data_size: int = 0
     data_start: int = 0
     target_count: int = 0
@@ -58,50 +57,50 @@ class dm_ioctl(Struct):
     dev: int = 0
     name: str = ""
     uuid: str = ""
-    _block: Any = None
+    _block: bytearray = NULL
 
 
-def _IOWR(nr):
+def _IOWR(nr: int) -> int:
     """The command number of an ioctl that reads and writes a dm_ioctl."""
     return 3 << 30 | DATA_OFFSET + 7 << 16 | DM_IOCTL << 8 | nr
 
 
-def _IOC_TYPE(command):
+def _IOC_TYPE(command: int) -> int:
     return command >> 8 & 0xFF
 
 
-def _IOC_NR(command):
+def _IOC_NR(command: int) -> int:
     return command & 0xFF
 
 
-def read_head(block, param):
+def read_head(block: bytes | bytearray, param: dm_ioctl) -> None:
     """Set a dm_ioctl's fields from the bytes of a block."""
     (*param.version, param.data_size, param.data_start, param.target_count, param.open_count, param.flags,
      param.event_nr, param.padding, param.dev, name, uuid) = HEAD.unpack_from(block)
     param.name, param.uuid = text_of(name), text_of(uuid)
 
 
-def write_head(param, block):
+def write_head(param: dm_ioctl, block: bytearray) -> None:
     """Set the bytes of a block from a dm_ioctl's fields."""
     HEAD.pack_into(block, 0, *param.version, param.data_size, param.data_start, param.target_count, param.open_count,
                    param.flags, param.event_nr, param.padding, param.dev, bytes_of(param.name), bytes_of(param.uuid))
 
 
-def text_of(string):
+def text_of(string: bytes | bytearray) -> str:
     """Bytes, up to the first that is 0, as a text."""
     return bytes(string).partition(b"\0")[0].decode("utf8", "surrogateescape")
 
 
-def bytes_of(text):
+def bytes_of(text: str) -> bytes:
     return text.encode("utf8", "surrogateescape")
 
 
-def string_at(block, at):
+def string_at(block: bytes | bytearray, at: int) -> str:
     """The text that begins at a place in a block, up to a byte that is 0 or the block's end."""
     end = block.find(b"\0", at)
     return text_of(block[at:] if end < 0 else block[at:end])
 
 
-def align_val(value):
+def align_val(value: int) -> int:
     """The next multiple of 8."""
     return (value + 7) & ~7

@@ -1,13 +1,23 @@
 """Schedulers: what one is, and what it does for a queue."""
 
+from __future__ import annotations
+
 from dataclasses import field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blkmodel.include.linux.blkdev import blk_rq_pos, blk_rq_sectors
 from blkmodel.services.data.hashtable import DECLARE_HASHTABLE
 from blkmodel.services.data.list import list_first_entry
 from blkmodel.services.devices.kobject import kobject
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from blkmodel.include.linux.blkdev import request
+    from blkmodel.services.base.module import module
+    from blkmodel.services.data.list import list_head
+    from blkmodel.services.data.rbtree import rb_node
 
 ELEVATOR_NO_MERGE, ELEVATOR_FRONT_MERGE, ELEVATOR_BACK_MERGE, ELEVATOR_DISCARD_MERGE = 0, 1, 2, 3
 ELV_HASH_BITS = 6
@@ -19,28 +29,28 @@ ELEVATOR_F_ZBD_SEQ_WRITE = 1
 class elevator_mq_ops(Struct):
     """What the core calls in a scheduler; None where the scheduler has nothing to do."""
 
-    init_sched: Any = None
-    exit_sched: Any = None
-    init_hctx: Any = None
-    exit_hctx: Any = None
-    depth_updated: Any = None
-    allow_merge: Any = None
-    bio_merge: Any = None
-    request_merge: Any = None
-    request_merged: Any = None
-    requests_merged: Any = None
-    limit_depth: Any = None
-    prepare_request: Any = None
-    finish_request: Any = None
-    insert_requests: Any = None
-    dispatch_request: Any = None
-    has_work: Any = None
-    completed_request: Any = None
-    requeue_request: Any = None
-    former_request: Any = None
-    next_request: Any = None
-    init_icq: Any = None
-    exit_icq: Any = None
+    init_sched: Callable[..., int] = NULL
+    exit_sched: Callable[..., None] = NULL
+    init_hctx: Callable[..., int] = NULL
+    exit_hctx: Callable[..., None] = NULL
+    depth_updated: Callable[..., None] = NULL
+    allow_merge: Callable[..., bool] = NULL
+    bio_merge: Callable[..., bool] = NULL
+    request_merge: Callable[..., tuple[int, request]] = NULL
+    request_merged: Callable[..., None] = NULL
+    requests_merged: Callable[..., None] = NULL
+    limit_depth: Callable[..., None] = NULL
+    prepare_request: Callable[..., None] = NULL
+    finish_request: Callable[..., None] = NULL
+    insert_requests: Callable[..., None] = NULL
+    dispatch_request: Callable[..., request] = NULL
+    has_work: Callable[..., bool] = NULL
+    completed_request: Callable[..., None] = NULL
+    requeue_request: Callable[..., None] = NULL
+    former_request: Callable[..., request] = NULL
+    next_request: Callable[..., request] = NULL
+    init_icq: Callable[..., None] = NULL
+    exit_icq: Callable[..., None] = NULL
 
 
 @struct
@@ -51,13 +61,13 @@ class elevator_type(Struct):
     -errno. list: the registered kinds, while it is one of them.
     """
 
-    ops: Any = field(default_factory=elevator_mq_ops)
-    elevator_attrs: Any = ()
+    ops: elevator_mq_ops = field(default_factory=elevator_mq_ops)
+    elevator_attrs: tuple = ()
     elevator_name: str = ""
-    elevator_alias: str = None
+    elevator_alias: str = NULL
     elevator_features: int = 0
-    elevator_owner: Any = None
-    list: Any = None
+    elevator_owner: module = NULL
+    list: list_head = NULL
 
 
 @struct
@@ -67,23 +77,23 @@ class elevator_queue(Struct):
     registered: whether it shows in /sys. It lives as long as kobj is held.
     """
 
-    type: Any = None
+    type: elevator_type = NULL
     elevator_data: Any = None
-    kobj: Any = field(default_factory=kobject)
+    kobj: kobject = field(default_factory=kobject)
     registered: int = 0
-    hash: Any = field(default_factory=lambda: DECLARE_HASHTABLE(ELV_HASH_BITS))
+    hash: list[list_head] = field(default_factory=lambda: DECLARE_HASHTABLE(ELV_HASH_BITS))
 
 
-def rq_end_sector(rq):
+def rq_end_sector(rq: request) -> int:
     """The sector behind the request's last one."""
     return blk_rq_pos(rq) + blk_rq_sectors(rq)
 
 
-def rb_entry_rq(node):
+def rb_entry_rq(node: rb_node) -> request:
     """The request at a place in a sorted tree; None for no place."""
-    return node.entry if node else None
+    return node.entry if node else NULL
 
 
-def rq_entry_fifo(head):
+def rq_entry_fifo(head: list_head) -> request:
     """The oldest request on a list."""
     return list_first_entry(head)

@@ -1,11 +1,19 @@
 """Block devices as whoever opens them sees them. (What an inode and an open file are is in services/files.)"""
 
+from __future__ import annotations
+
 from dataclasses import field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.backing_dev import noop_backing_dev_info
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from blkmodel.include.linux.blkdev import request_queue
+    from blkmodel.include.linux.genhd import gendisk, hd_struct
+    from blkmodel.services.devices.backing_dev import backing_dev_info
+    from blkmodel.services.files.inode import inode, super_block
 
 BLKDISCARD, BLKSECDISCARD, BLKZEROOUT = 0x1277, 0x127D, 0x127F
 
@@ -21,26 +29,26 @@ class block_device(Struct):
 
     bd_dev: int = 0
     bd_openers: int = 0
-    bd_inode: Any = None
-    bd_super: Any = None
+    bd_inode: inode = NULL
+    bd_super: super_block = NULL
     bd_claiming: Any = None
     bd_holder: Any = None
     bd_holders: int = 0
     bd_write_holder: bool = False
-    bd_holder_disks: Any = field(default_factory=list_head)
-    bd_contains: Any = None
+    bd_holder_disks: list_head = field(default_factory=list_head)
+    bd_contains: block_device = NULL
     bd_block_size: int = 0
     bd_partno: int = 0
-    bd_part: Any = None
+    bd_part: hd_struct = NULL
     bd_part_count: int = 0
     bd_invalidated: int = 0
-    bd_disk: Any = None
-    bd_queue: Any = None
-    bd_bdi: Any = field(default_factory=noop_backing_dev_info)
-    bd_list: Any = None
+    bd_disk: gendisk = NULL
+    bd_queue: request_queue = NULL
+    bd_bdi: backing_dev_info = field(default_factory=noop_backing_dev_info)
+    bd_list: list_head = NULL
     bd_fsfreeze_count: int = 0
 
 
-def I_BDEV(of):
+def I_BDEV(of: inode) -> block_device:
     """The block device that an inode of the block devices' own file system is part of."""
     return of._owner.bdev

@@ -1,7 +1,9 @@
 """Disks and their partitions."""
 
+from __future__ import annotations
+
 from dataclasses import field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blkmodel.include.linux.blk_types import REQ_OP_DISCARD
 from blkmodel.services.base.kdev_t import MKDEV
@@ -14,7 +16,18 @@ from blkmodel.services.tasks.percpu_refcount import (
 from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock
 from blkmodel.services.tasks.workqueue import work_struct
 from blkmodel.sim import running
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from blkmodel.block.genhd import disk_events
+    from blkmodel.include.linux.blkdev import request_queue
+    from blkmodel.include.linux.fs import block_device
+    from blkmodel.services.base.module import module
+    from blkmodel.services.devices.badblocks import badblocks
+    from blkmodel.services.devices.kobject import kobject
+    from blkmodel.sim.structure import Array
 
 DISK_MAX_PARTS = 256
 GENHD_FL_REMOVABLE, GENHD_FL_UP = 1, 16
@@ -33,16 +46,16 @@ class block_device_operations(Struct):
     """What the block layer calls in a driver for a disk as such; None where it has nothing to do."""
 
     SIZE = 112
-    open: Any = None
-    release: Any = None
-    rw_page: Any = None
-    ioctl: Any = None
-    check_events: Any = None
-    media_changed: Any = None
-    unlock_native_capacity: Any = None
-    revalidate_disk: Any = None
-    getgeo: Any = None
-    owner: Any = None
+    open: Callable[..., int] = NULL
+    release: Callable[..., None] = NULL
+    rw_page: Callable[..., int] = NULL
+    ioctl: Callable[..., int] = NULL
+    check_events: Callable[..., int] = NULL
+    media_changed: Callable[..., int] = NULL
+    unlock_native_capacity: Callable[..., None] = NULL
+    revalidate_disk: Callable[..., int] = NULL
+    getgeo: Callable[..., int] = NULL
+    owner: module = NULL
 
 
 @struct
@@ -51,13 +64,13 @@ class disk_stats(Struct):
     nsecs are nanoseconds; io_ticks and time_in_queue jiffies."""
 
     SIZE = 128
-    nsecs: Any = field(default_factory=lambda: [0] * NR_STAT_GROUPS)
-    sectors: Any = field(default_factory=lambda: [0] * NR_STAT_GROUPS)
-    ios: Any = field(default_factory=lambda: [0] * NR_STAT_GROUPS)
-    merges: Any = field(default_factory=lambda: [0] * NR_STAT_GROUPS)
+    nsecs: list[int] = field(default_factory=lambda: [0] * NR_STAT_GROUPS)
+    sectors: list[int] = field(default_factory=lambda: [0] * NR_STAT_GROUPS)
+    ios: list[int] = field(default_factory=lambda: [0] * NR_STAT_GROUPS)
+    merges: list[int] = field(default_factory=lambda: [0] * NR_STAT_GROUPS)
     io_ticks: int = 0
     time_in_queue: int = 0
-    in_flight: Any = field(default_factory=lambda: [0, 0])
+    in_flight: list[int] = field(default_factory=lambda: [0, 0])
 
 
 @struct
@@ -67,8 +80,8 @@ class disk_part_tbl(Struct):
 
     SIZE = 32
     len: int = 0
-    last_lookup: Any = None
-    part: Any = None
+    last_lookup: hd_struct = NULL
+    part: list[hd_struct] = NULL
 
 
 @struct
@@ -83,8 +96,8 @@ class disk_part_iter(Struct):
     """Where a walk over a disk's partitions is: at `part`, which it holds; next comes number idx."""
 
     SIZE = 32
-    disk: Any = None
-    part: Any = None
+    disk: gendisk = NULL
+    part: hd_struct = NULL
     idx: int = 0
     flags: int = 0
 
@@ -97,15 +110,15 @@ class hd_struct(Struct):
     nr_sects: int = 0
     alignment_offset: int = 0
     discard_alignment: int = 0
-    _dev: Any = field(default_factory=device)
-    holder_dir: Any = None
+    _dev: device = field(default_factory=device)
+    holder_dir: kobject = NULL
     policy: int = 0
     partno: int = 0
     info: Any = None
     stamp: int = 0
-    dkstats: Any = None
-    ref: Any = field(default_factory=percpu_ref)
-    rcu_work: Any = field(default_factory=work_struct)
+    dkstats: Array = NULL
+    ref: percpu_ref = field(default_factory=percpu_ref)
+    rcu_work: work_struct = field(default_factory=work_struct)
 
 
 @struct
@@ -116,127 +129,127 @@ class gendisk(Struct):
     first_minor: int = 0
     minors: int = 0
     disk_name: str = ""
-    devnode: Any = None
+    devnode: Callable[..., str] = NULL
     events: int = 0
     event_flags: int = 0
-    part_tbl: Any = None
-    part0: Any = field(default_factory=hd_struct)
-    fops: Any = None
-    queue: Any = None
+    part_tbl: disk_part_tbl = NULL
+    part0: hd_struct = field(default_factory=hd_struct)
+    fops: block_device_operations = NULL
+    queue: request_queue = NULL
     private_data: Any = None
     flags: int = 0
-    slave_dir: Any = None
-    random: Any = None
-    ev: Any = None
+    slave_dir: kobject = NULL
+    random: timer_rand_state = NULL
+    ev: disk_events = NULL
     node_id: int = 0
-    bb: Any = None
+    bb: badblocks = NULL
 
 
-def disk_to_dev(disk):
+def disk_to_dev(disk: gendisk) -> device:
     return disk.part0._dev
 
 
-def part_to_dev(part):
+def part_to_dev(part: hd_struct) -> device:
     return part._dev
 
 
-def dev_to_disk(dev):
+def dev_to_disk(dev: device) -> gendisk:
     return dev._owner
 
 
-def dev_to_part(dev):
+def dev_to_part(dev: device) -> hd_struct:
     """The partition that a device stands for: part0 for a disk's."""
     return dev._owner.part0 if isinstance(dev._owner, gendisk) else dev._owner
 
 
-def part_to_disk(part):
+def part_to_disk(part: hd_struct) -> gendisk:
     """The disk that a partition is on; None for None."""
     if part is None:
         return None
     return part._dev.parent._owner if part.partno else part._dev._owner
 
 
-def disk_max_parts(disk):
+def disk_max_parts(disk: gendisk) -> int:
     return DISK_MAX_PARTS if disk.flags & GENHD_FL_EXT_DEVT else disk.minors
 
 
-def disk_part_scan_enabled(disk):
+def disk_part_scan_enabled(disk: gendisk) -> bool:
     return disk_max_parts(disk) > 1 and not disk.flags & GENHD_FL_NO_PART_SCAN
 
 
-def disk_devt(disk):
+def disk_devt(disk: gendisk) -> int:
     return MKDEV(disk.major, disk.first_minor)
 
 
-def part_devt(part):
+def part_devt(part: hd_struct) -> int:
     return part._dev.devt
 
 
-def get_capacity(disk):
+def get_capacity(disk: gendisk) -> int:
     """The disk's size in sectors."""
     return disk.part0.nr_sects
 
 
-def set_capacity(disk, sectors):
+def set_capacity(disk: gendisk, sectors: int) -> None:
     disk.part0.nr_sects = sectors
 
 
-def get_start_sect(bdev):
+def get_start_sect(bdev: block_device) -> int:
     return bdev.bd_part.start_sect
 
 
-def part_nr_sects_read(part):
+def part_nr_sects_read(part: hd_struct) -> int:
     return part.nr_sects
 
 
-def get_disk_ro(disk):
+def get_disk_ro(disk: gendisk) -> int:
     return disk.part0.policy
 
 
-def disk_put_part(part):
+def disk_put_part(part: hd_struct) -> None:
     if part is not None:
         put_device(part._dev)
 
 
-def hd_ref_init(part, release):
+def hd_ref_init(part: hd_struct, release: Callable[..., None]) -> int:
     """Start counting the I/O that uses a partition. Returns 0 or -ENOMEM."""
     part.ref._owner = part
     return percpu_ref_init(part.ref, release, 0, 0)
 
 
-def hd_struct_get(part):
+def hd_struct_get(part: hd_struct) -> None:
     percpu_ref_get(part.ref)
 
 
-def hd_struct_try_get(part):
+def hd_struct_try_get(part: hd_struct) -> bool:
     return percpu_ref_tryget_live(part.ref)
 
 
-def hd_struct_put(part):
+def hd_struct_put(part: hd_struct) -> None:
     percpu_ref_put(part.ref)
 
 
-def hd_struct_kill(part):
+def hd_struct_kill(part: hd_struct) -> None:
     percpu_ref_kill(part.ref)
 
 
-def init_part_stats(part):
+def init_part_stats(part: hd_struct) -> bool:
     """Allocate a partition's counters; return whether they could be had."""
     part.dkstats = alloc_percpu(disk_stats)
     return part.dkstats is not None
 
 
-def free_part_stats(part):
+def free_part_stats(part: hd_struct) -> None:
     free_percpu(part.dkstats)
 
 
-def hd_free_part(part):
+def hd_free_part(part: hd_struct) -> None:
     """Free what hangs on a partition."""
     free_part_stats(part)
     percpu_ref_exit(part.ref)
 
 
-def op_stat_group(op):
+def op_stat_group(op: int) -> int:
     """The group of statistics that an operation counts in."""
     return STAT_DISCARD if op == REQ_OP_DISCARD else op & 1
 
@@ -245,12 +258,12 @@ part_stat_lock = rcu_read_lock
 part_stat_unlock = rcu_read_unlock
 
 
-def part_stat_get(part):
+def part_stat_get(part: hd_struct) -> disk_stats:
     """What the running CPU counted of a partition."""
     return part.dkstats[running.kernel.context.cpu]
 
 
-def part_stat_counters(part):
+def part_stat_counters(part: hd_struct) -> tuple[disk_stats, ...]:
     """Where the running CPU counts I/O of a partition: there and, if that is another, for its whole disk."""
     cpu = running.kernel.context.cpu
     if part.partno:
@@ -258,13 +271,13 @@ def part_stat_counters(part):
     return (part.dkstats[cpu],)
 
 
-def part_stat_read(part, field, group=None):
+def part_stat_read(part: hd_struct, field: str, group: int | None = None) -> int:
     """The sum over all CPUs."""
     values = [getattr(cpu, field) for cpu in part.dkstats]
     return sum(values) if group is None else sum(value[group] for value in values)
 
 
-def part_stat_set_all(part, value):
+def part_stat_set_all(part: hd_struct, value: int) -> None:
     """Set all counters to `value`."""
     for cpu in part.dkstats:
         cpu.nsecs, cpu.sectors, cpu.ios, cpu.merges = ([value] * NR_STAT_GROUPS for _ in range(4))
@@ -272,6 +285,6 @@ def part_stat_set_all(part, value):
         cpu.in_flight = [value, value]
 
 
-def rand_initialize_disk(disk):
+def rand_initialize_disk(disk: gendisk) -> None:
     """Prepare to make random numbers of a disk's interrupts. Without memory there will be none from it."""
     disk.random = kzalloc(timer_rand_state, 0)

@@ -4,12 +4,14 @@ These structures are what driver and controller exchange in memory, so each says
 Left out: what only fabrics and reservations need.
 """
 
+from __future__ import annotations
+
 from copy import copy
 from dataclasses import field
 from typing import Annotated, Any
 
 from blkmodel.sim import wire
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
 from blkmodel.sim.wire import u8, u16, u32, u64
 
 NVME_NSID_ALL = 0xFFFFFFFF
@@ -26,36 +28,36 @@ NVME_REG_NSSR, NVME_REG_AQA, NVME_REG_ASQ, NVME_REG_ACQ, NVME_REG_CMBLOC, NVME_R
 NVME_REG_DBS = 0x1000
 
 
-def NVME_CAP_MQES(cap):
+def NVME_CAP_MQES(cap: int) -> int:
     return cap & 0xFFFF
 
 
-def NVME_CAP_TIMEOUT(cap):
+def NVME_CAP_TIMEOUT(cap: int) -> int:
     """How long enabling and disabling may take, in half seconds."""
     return cap >> 24 & 0xFF
 
 
-def NVME_CAP_STRIDE(cap):
+def NVME_CAP_STRIDE(cap: int) -> int:
     return cap >> 32 & 0xF
 
 
-def NVME_CAP_NSSRC(cap):
+def NVME_CAP_NSSRC(cap: int) -> int:
     return cap >> 36 & 1
 
 
-def NVME_CAP_MPSMIN(cap):
+def NVME_CAP_MPSMIN(cap: int) -> int:
     return cap >> 48 & 0xF
 
 
-def NVME_CAP_MPSMAX(cap):
+def NVME_CAP_MPSMAX(cap: int) -> int:
     return cap >> 52 & 0xF
 
 
-def NVME_CMB_BIR(cmbloc):
+def NVME_CMB_BIR(cmbloc: int) -> int:
     return cmbloc & 7
 
 
-def NVME_CMB_OFST(cmbloc):
+def NVME_CMB_OFST(cmbloc: int) -> int:
     return cmbloc >> 12 & 0xFFFFF
 
 
@@ -142,7 +144,7 @@ NVME_SC_HOST_PATH_ERROR, NVME_SC_HOST_ABORTED_CMD = 0x370, 0x371
 NVME_SC_CRD, NVME_SC_DNR = 0x1800, 0x4000
 
 
-def NVME_VS(major, minor, tertiary):
+def NVME_VS(major: int, minor: int, tertiary: int) -> int:
     return major << 16 | minor << 8 | tertiary
 
 
@@ -176,17 +178,17 @@ class nvme_data_ptr(Struct):
     __slots__ = ("prp1", "prp2", "sgl")
     SIZE = 16
 
-    def __init__(self, prp1=0, prp2=0, sgl=None):
+    def __init__(self, prp1: int = 0, prp2: int = 0, sgl: nvme_sgl_desc = NULL) -> None:
         self.prp1 = prp1
         self.prp2 = prp2
         self.sgl: Any = sgl
 
-    def to_bytes(self):
+    def to_bytes(self) -> bytes:
         if self.sgl is not None:
             return wire.pack(self.sgl)
         return self.prp1.to_bytes(8, "little") + self.prp2.to_bytes(8, "little")
 
-    def from_bytes(self, data):
+    def from_bytes(self, data: bytes) -> None:
         self.prp1, self.prp2 = int.from_bytes(data[:8], "little"), int.from_bytes(data[8:], "little")
         self.sgl = nvme_sgl_desc()
         wire.unpack(self.sgl, data)
@@ -463,12 +465,12 @@ class streams_directive_params(Struct):
     rsvd2: Annotated[bytes, 6] = b""
 
 
-def _member(cls):
+def _member(cls: type) -> Any:
     """A name of C's union: what was put in, as that kind of command."""
-    def bring(self):
+    def bring(self: Any) -> Any:
         return wire.view(cls, self.common)
 
-    def put(self, command):
+    def put(self: Any, command: Any) -> None:
         self.common = command
     return property(bring, put)
 
@@ -482,17 +484,17 @@ class nvme_command(Struct):
 
     __slots__ = ("common",)
 
-    def __init__(self, common=None):
+    def __init__(self, common: Any = None) -> None:
         self.common: Any = nvme_common_command() if common is None else common
 
-    def to_bytes(self):
+    def to_bytes(self) -> bytes:
         return wire.pack(self.common)
 
-    def from_bytes(self, data):
+    def from_bytes(self, data: bytes) -> None:
         self.common = nvme_common_command()
         wire.unpack(self.common, data)
 
-    def duplicate(self):
+    def duplicate(self) -> nvme_command:
         """The same command elsewhere (in C memcpy())."""
         common = copy(self.common)
         if hasattr(common, "dptr"):
@@ -738,6 +740,6 @@ class nvme_error_slot(Struct):
     resv2: Annotated[bytes, 24] = b""
 
 
-def nvme_is_write(cmd):
+def nvme_is_write(cmd: nvme_command) -> int:
     """Whether data goes to the controller."""
     return cmd.common.opcode & 1

@@ -1,13 +1,20 @@
 """Scalable bitmaps: words far apart in memory, so that CPUs do not fight over one cache line."""
 
+from __future__ import annotations
+
 from dataclasses import field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blkmodel.services.data.bitops import find_next_bit
 from blkmodel.services.memory.percpu import free_percpu
 from blkmodel.services.memory.slab import kfree
 from blkmodel.services.tasks.wait import init_wait, wait_queue_entry, wait_queue_head
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from blkmodel.sim.structure import Array
 
 SBQ_WAIT_QUEUES = 8
 SBQ_WAKE_BATCH = 8
@@ -29,7 +36,7 @@ class sbitmap(Struct):
     depth: int = 0
     shift: int = 0
     map_nr: int = 0
-    map: Any = None
+    map: Array = NULL
 
 
 @struct
@@ -37,18 +44,18 @@ class sbq_wait_state(Struct):
     """One of the wait queues: wait_cnt more bits must be freed before it wakes anybody."""
 
     wait_cnt: int = 0
-    wait: Any = field(default_factory=wait_queue_head)
+    wait: wait_queue_head = field(default_factory=wait_queue_head)
 
 
 @struct
 class sbitmap_queue(Struct):
     """A bitmap whose bits can be waited for. alloc_hint: for each CPU, the bit where it looks first."""
 
-    sb: Any = field(default_factory=sbitmap)
-    alloc_hint: Any = None
+    sb: sbitmap = field(default_factory=sbitmap)
+    alloc_hint: Array = NULL
     wake_batch: int = 0
     wake_index: int = 0
-    ws: Any = None
+    ws: Array = NULL
     ws_active: int = 0
     round_robin: bool = False
     min_shallow_depth: int = 0
@@ -59,50 +66,50 @@ class sbq_wait(Struct):
     """Somebody who waits for a bit; sbq is set while that is accounted."""
 
     SIZE = 48
-    sbq: Any = None
-    wait: Any = field(default_factory=wait_queue_entry)
+    sbq: sbitmap_queue = NULL
+    wait: wait_queue_entry = field(default_factory=wait_queue_entry)
 
 
-def sbitmap_free(sb):
+def sbitmap_free(sb: sbitmap) -> None:
     kfree(sb.map)
-    sb.map = None
+    sb.map = NULL
 
 
-def sbitmap_queue_free(sbq):
+def sbitmap_queue_free(sbq: sbitmap_queue) -> None:
     """Free what sbitmap_queue_init_node() allocated."""
     kfree(sbq.ws)
     free_percpu(sbq.alloc_hint)
     sbitmap_free(sbq.sb)
 
 
-def SB_NR_TO_INDEX(sb, bitnr):
+def SB_NR_TO_INDEX(sb: sbitmap, bitnr: int) -> int:
     """The word that holds a bit."""
     return bitnr >> sb.shift
 
 
-def SB_NR_TO_BIT(sb, bitnr):
+def SB_NR_TO_BIT(sb: sbitmap, bitnr: int) -> int:
     """A bit's place in its word."""
     return bitnr & (1 << sb.shift) - 1
 
 
-def sbitmap_set_bit(sb, bitnr):
+def sbitmap_set_bit(sb: sbitmap, bitnr: int) -> None:
     sb.map[bitnr >> sb.shift].word |= 1 << SB_NR_TO_BIT(sb, bitnr)
 
 
-def sbitmap_clear_bit(sb, bitnr):
+def sbitmap_clear_bit(sb: sbitmap, bitnr: int) -> None:
     sb.map[bitnr >> sb.shift].word &= ~(1 << SB_NR_TO_BIT(sb, bitnr))
 
 
-def sbitmap_test_bit(sb, bitnr):
+def sbitmap_test_bit(sb: sbitmap, bitnr: int) -> bool:
     return bool(sb.map[bitnr >> sb.shift].word >> SB_NR_TO_BIT(sb, bitnr) & 1)
 
 
-def sbitmap_deferred_clear_bit(sb, bitnr):
+def sbitmap_deferred_clear_bit(sb: sbitmap, bitnr: int) -> None:
     """Note a bit as given back; it is free when its word runs out and sbitmap_deferred_clear() looks."""
     sb.map[bitnr >> sb.shift].cleared |= 1 << SB_NR_TO_BIT(sb, bitnr)
 
 
-def __sbitmap_for_each_set(sb, start, fn, data):
+def __sbitmap_for_each_set(sb: sbitmap, start: int, fn: Callable[..., bool], data: Any) -> None:
     """Call fn(sb, bit, data) for every bit that is taken, from `start` on and round, until it returns False.
 
     Each word is read once, when its turn comes: fn may change it.
@@ -127,20 +134,20 @@ def __sbitmap_for_each_set(sb, start, fn, data):
             index = 0
 
 
-def sbitmap_for_each_set(sb, fn, data):
+def sbitmap_for_each_set(sb: sbitmap, fn: Callable[..., bool], data: Any) -> None:
     __sbitmap_for_each_set(sb, 0, fn, data)
 
 
-def sbq_index_inc(index):
+def sbq_index_inc(index: int) -> int:
     return index + 1 & SBQ_WAIT_QUEUES - 1
 
 
-def sbq_wait_ptr(sbq, wait_index):
+def sbq_wait_ptr(sbq: sbitmap_queue, wait_index: int) -> tuple[sbq_wait_state, int]:
     """Choose a wait queue, each in turn. Returns it and the index that the caller keeps for its next time."""
     return sbq.ws[wait_index], sbq_index_inc(wait_index)
 
 
-def DEFINE_SBQ_WAIT():
+def DEFINE_SBQ_WAIT() -> sbq_wait:
     """A waiter for the running task, on no queue yet."""
     waiter = sbq_wait()
     init_wait(waiter.wait)
