@@ -491,8 +491,8 @@ def test_passthrough_requests(device, kernel, monkeypatch):
     assert made == [rq, rq]
     blk_core.blk_get_request(device.queue, REQ_OP_DRV_IN | REQ_NOWAIT, 0)
     assert "WARNING" in kernel.log[-1]
-    device.queue.mq_ops = blk_mq_ops(busy=lambda q: 1)
-    assert blk_core.blk_lld_busy(device.queue) == 1
+    device.queue.mq_ops = blk_mq_ops(busy=lambda q: True)
+    assert blk_core.blk_lld_busy(device.queue)
     device.queue.mq_ops = None
     assert blk_core.blk_lld_busy(device.queue) == 0
 

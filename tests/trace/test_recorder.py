@@ -90,8 +90,8 @@ def test_assignments_but_not_creation():
     with record() as recording:
         made = sbitmap()
         made.depth = 5
-        made.map = [1]
-    assert recording.events == [Assign(made, "depth", 0, 5), Assign(made, "map", None, [1])]
+        made.map = words = [sbitmap_word()]
+    assert recording.events == [Assign(made, "depth", 0, 5), Assign(made, "map", None, words)]
 
 
 def test_items():

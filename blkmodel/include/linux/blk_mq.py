@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from blkmodel.block.blk_mq_tag_h import blk_mq_tags
     from blkmodel.include.linux.blkdev import request_queue
     from blkmodel.services.tasks.srcu import srcu_struct
-    from blkmodel.sim.structure import Array
 
 HCTX_TYPE_DEFAULT, HCTX_TYPE_READ, HCTX_TYPE_POLL = 0, 1, 2
 HCTX_MAX_TYPES = 3
@@ -50,7 +49,7 @@ class blk_mq_queue_map(Struct):
     from queue_offset on.
     """
 
-    mq_map: Array = NULL
+    mq_map: list[int] = NULL
     nr_queues: int = 0
     queue_offset: int = 0
 
@@ -95,7 +94,7 @@ class blk_mq_tag_set(Struct):
     timeout: int = 0
     flags: int = 0
     driver_data: Any = None
-    tags: Array = NULL
+    tags: list[blk_mq_tags] = NULL
     tag_list: list_head = field(default_factory=list_head)
 
 
@@ -123,7 +122,7 @@ class blk_mq_hw_ctx(Struct):
     dispatch_busy: int = 0
     type: int = 0
     nr_ctx: int = 0
-    ctxs: Array = NULL
+    ctxs: list[blk_mq_ctx] = NULL
     dispatch_wait: wait_queue_entry = field(default_factory=wait_queue_entry)
     wait_index: int = 0
     tags: blk_mq_tags = NULL

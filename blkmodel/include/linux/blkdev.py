@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from blkmodel.services.cpus.smp import call_single_data
     from blkmodel.services.data.rbtree import rb_node
     from blkmodel.services.devices.backing_dev import backing_dev_info
-    from blkmodel.sim.structure import Array
 
 BLKDEV_MIN_RQ, BLKDEV_MAX_RQ = 4, 128
 BLK_TAG_ALLOC_RR = 1
@@ -125,10 +124,10 @@ class request_queue(Struct):
     make_request_fn: Callable[..., int] = NULL
     dma_drain_needed: Callable[..., int] = NULL
     mq_ops: blk_mq_ops = NULL
-    queue_ctx: Array = NULL
+    queue_ctx: list[blk_mq_ctx] = NULL
     nr_queues: int = 0
     queue_depth: int = 0
-    queue_hw_ctx: Array = NULL
+    queue_hw_ctx: list[blk_mq_hw_ctx] = NULL
     nr_hw_queues: int = 0
     backing_dev_info: backing_dev_info = NULL
     queuedata: Any = None

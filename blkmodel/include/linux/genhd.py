@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from blkmodel.services.base.module import module
     from blkmodel.services.devices.badblocks import badblocks
     from blkmodel.services.devices.kobject import kobject
-    from blkmodel.sim.structure import Array
 
 DISK_MAX_PARTS = 256
 GENHD_FL_REMOVABLE, GENHD_FL_UP = 1, 16
@@ -116,7 +115,7 @@ class hd_struct(Struct):
     partno: int = 0
     info: Any = None
     stamp: int = 0
-    dkstats: Array = NULL
+    dkstats: list[disk_stats] = NULL
     ref: percpu_ref = field(default_factory=percpu_ref)
     rcu_work: work_struct = field(default_factory=work_struct)
 

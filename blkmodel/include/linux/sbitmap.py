@@ -14,8 +14,6 @@ from blkmodel.sim.structure import NULL, Struct, struct
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from blkmodel.sim.structure import Array
-
 SBQ_WAIT_QUEUES = 8
 SBQ_WAKE_BATCH = 8
 
@@ -36,7 +34,7 @@ class sbitmap(Struct):
     depth: int = 0
     shift: int = 0
     map_nr: int = 0
-    map: Array = NULL
+    map: list[sbitmap_word] = NULL
 
 
 @struct
@@ -52,10 +50,10 @@ class sbitmap_queue(Struct):
     """A bitmap whose bits can be waited for. alloc_hint: for each CPU, the bit where it looks first."""
 
     sb: sbitmap = field(default_factory=sbitmap)
-    alloc_hint: Array = NULL
+    alloc_hint: list[int] = NULL
     wake_batch: int = 0
     wake_index: int = 0
-    ws: Array = NULL
+    ws: list[sbq_wait_state] = NULL
     ws_active: int = 0
     round_robin: bool = False
     min_shallow_depth: int = 0

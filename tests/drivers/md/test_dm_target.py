@@ -61,7 +61,7 @@ def test_a_types_module_is_asked_for_and_held_as_long_as_it_is_used(monkeypatch)
     for what in ("request_module", "try_module_get", "module_put"):
         monkeypatch.setattr(dm_target, what, noting(asked, True))
     assert dm_target.dm_get_target_type("third") is None
-    tt = target_type(name="first", module="dm-first")
+    tt = target_type(name="first", module="dm-first")  # type: ignore[arg-type]
     assert dm_target.dm_register_target(tt) == 0
     dm_target.dm_put_target_type(dm_target.dm_get_target_type("first"))
     assert asked == [("dm-third",), ("dm-first",), ("dm-first",)]
