@@ -7,8 +7,15 @@ ended, or sleep no more, that began meanwhile. What may have to wait for another
 when no task sleeps.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from blkmodel.sim.kernel import Context, Kernel
 
 HUNG_TASK_TIMEOUT = 120_000_000_000
 HUNG_TASK_STEPS = 1000
@@ -23,7 +30,7 @@ class Event:
 
     __slots__ = ("cancelled", "context", "fn", "time")
 
-    def __init__(self, time, context, fn):
+    def __init__(self, time: int, context: Context, fn: Callable[..., Any]) -> None:
         self.time = time
         self.context = context
         self.fn = fn
@@ -33,17 +40,17 @@ class Event:
 class EventLoop:
     """What is queued on one kernel. `now` is virtual time in nanoseconds; it moves when something later runs."""
 
-    def __init__(self, kernel):
+    def __init__(self, kernel: Kernel) -> None:
         self.now = 0
         self._kernel = kernel
         self._order = count()
-        self._queue = []
-        self._patient = []
-        self._asleep = []
+        self._queue: list[tuple[int, int, Event]] = []
+        self._patient: list[tuple[int, int, Event]] = []
+        self._asleep: list[tuple[Callable[..., Any], Context]] = []
         self._steps = 0
         self._woken_early = -1
 
-    def post(self, context, fn, delay=0, patient=False):
+    def post(self, context: Context, fn: Callable[..., Any], delay: int = 0, patient: bool = False) -> Event:
         """Queue fn() to run in `context`, `delay` nanoseconds from now. Returns the event, to cancel it.
 
         A patient one does not begin while a task sleeps, unless that would sleep for ever.
@@ -54,7 +61,7 @@ class EventLoop:
         heappush(self._patient if patient else self._queue, (event.time, next(self._order), event))
         return event
 
-    def run_one(self, until=None):
+    def run_one(self, until: int | None = None) -> bool:
         """Run the next event (if it is due by `until`); return whether there was one."""
         while self._queue or self._patient:
             queue = self._queue
@@ -77,12 +84,12 @@ class EventLoop:
             return True
         return False
 
-    def run_due(self):
+    def run_due(self) -> None:
         """Run everything that is due now, and what that queues for now."""
         while self.run_one(self.now):
             pass
 
-    def give_way(self):
+    def give_way(self) -> None:
         """Let the running task sleep until everything has run that is due now."""
         self._asleep.append((lambda: True, self._kernel.context))
         try:
@@ -90,14 +97,15 @@ class EventLoop:
         finally:
             self._asleep.pop()
 
-    def advance(self, nanoseconds):
+    def advance(self, nanoseconds: int) -> None:
         """Let that much virtual time pass, running what falls due."""
         end = self.now + nanoseconds
         while self.run_one(end):
             pass
         self.now = end
 
-    def sleep_until(self, condition, why, timeout=None, may_wake_early=False):
+    def sleep_until(self, condition: Callable[..., Any], why: str, timeout: int | None = None,
+                    may_wake_early: bool = False) -> bool:
         """Let the running task sleep until condition(); return whether it came true before `timeout` ns passed.
 
         Without a timeout, a condition that nothing queued brings about is a hang, and raises HungTask; so is one that
@@ -125,15 +133,15 @@ class EventLoop:
             self._asleep.pop()
         return True
 
-    def sleepers(self):
+    def sleepers(self) -> list[Context]:
         """Return the contexts of the tasks that sleep, the latest last."""
         return [context for _, context in self._asleep]
 
-    def beneath_can_go_on(self):
+    def beneath_can_go_on(self) -> bool:
         """Whether a task that fell asleep could go on, if the one that runs now were not above it on the stack."""
         return any(condition() for condition, _ in self._asleep)
 
-    def pending(self):
+    def pending(self) -> list[Event]:
         """Return the events that are still to run, in order."""
         waiting = sorted([*self._queue, *self._patient], key=lambda e: e[:2])
         return [event for _, _, event in waiting if not event.cancelled]

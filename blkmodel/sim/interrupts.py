@@ -4,7 +4,11 @@ A device interrupts a CPU by writing a message to it: (CPU, vector). Every CPU h
 hundred; a vector can be set aside on several CPUs for an interrupt that will later be on one of them.
 """
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 from blkmodel.sim.kernel import Context, statics, this
+from blkmodel.sim.structure import NULL
 
 FIRST, END = 0x20, 0xEC
 TIMER = 0x30
@@ -17,22 +21,22 @@ class CpuVectors:
 
     __slots__ = ("aside", "taken")
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.aside = 0
         self.taken = 0
 
-    def free(self):
+    def free(self) -> int:
         """How many could still be had."""
         return END - FIRST - len(SYSTEM) - (self.aside | self.taken).bit_count()
 
-    def busy_aside(self):
+    def busy_aside(self) -> int:
         """How many of those set aside are in use."""
         return (self.aside & self.taken).bit_count()
 
-    def lowest(self):
+    def lowest(self) -> int:
         """The lowest that could be had, or None."""
         spoken_for = self.aside | self.taken
-        return next((v for v in range(FIRST, END) if not spoken_for >> v & 1 and v not in SYSTEM), None)
+        return next((v for v in range(FIRST, END) if not spoken_for >> v & 1 and v not in SYSTEM), NULL)
 
 
 @statics
@@ -40,13 +44,13 @@ class interrupts:
     """Every CPU's vectors, and what each runs: `entries` maps (CPU, vector) to a name and a function. `requested`:
     those that were raised and have not begun to run; raised again meanwhile, they run once."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.cpus = {cpu: CpuVectors() for cpu in this().machine.possible}
         self.cpus[0].taken |= 1 << TIMER
-        self.entries = {}
-        self.requested = set()
+        self.entries: dict[tuple[int, int], tuple[str, Callable[[], Any]]] = {}
+        self.requested: set[tuple[int, int]] = set()
 
-    def set_aside(self, cpus):
+    def set_aside(self, cpus: Iterable[int]) -> bool:
         """Set one vector aside on each of these CPUs, running or not; False, and none more, where one has none left."""
         done: list[int] = []
         for cpu in cpus:
@@ -58,13 +62,13 @@ class interrupts:
             done.append(cpu)
         return True
 
-    def drop_aside(self, cpus):
+    def drop_aside(self, cpus: Iterable[int]) -> None:
         """Undo set_aside() for an interrupt that is not in use."""
         for cpu in cpus:
             idle = self.cpus[cpu].aside & ~self.cpus[cpu].taken
             self.cpus[cpu].aside ^= idle & -idle
 
-    def take(self, cpus):
+    def take(self, cpus: Iterable[int]) -> tuple[int, int] | None:
         """Take a vector on the CPU that has most left, the lowest of such; return (CPU, vector), or None."""
         running = [cpu for cpu in sorted(cpus) if cpu in this().online and self.cpus[cpu].free() > 0]
         if not running:
@@ -74,7 +78,7 @@ class interrupts:
         self.cpus[cpu].taken |= 1 << vector
         return cpu, vector
 
-    def take_aside(self, cpus):
+    def take_aside(self, cpus: Iterable[int]) -> tuple[int, int] | None:
         """Take a vector that is set aside, on the CPU where fewest of those are in use, the highest of such."""
         running = [cpu for cpu in sorted(cpus, reverse=True) if cpu in this().online]
         if not running:
@@ -86,23 +90,23 @@ class interrupts:
         self.cpus[cpu].taken |= idle & -idle
         return cpu, (idle & -idle).bit_length() - 1
 
-    def give_back(self, target):
+    def give_back(self, target: tuple[int, int]) -> None:
         """Give back what take() or take_aside() returned."""
         cpu, vector = target
         self.cpus[cpu].taken &= ~(1 << vector)
         self.entries.pop(target, None)
 
-    def connect(self, target, name, fn):
+    def connect(self, target: tuple[int, int], name: str, fn: Callable[[], Any]) -> None:
         """Let fn() run, as `name`, when that vector is raised on that CPU."""
         self.entries[target] = name, fn
 
-    def message(self, target):
+    def message(self, target: tuple[int, int]) -> None:
         """Interrupt a CPU: what the vector stands for runs there, in a context of its own."""
         if target in self.entries and target not in self.requested:
             self.requested.add(target)
             name, fn = self.entries[target]
             this().loop.post(Context("irq", name, target[0]), lambda: self._begin(target, fn))
 
-    def _begin(self, target, fn):
+    def _begin(self, target: tuple[int, int], fn: Callable[[], Any]) -> None:
         self.requested.discard(target)
         fn()

@@ -4,7 +4,10 @@ Mirror functions have the kernel's own signatures, so they find the kernel they 
 Booting makes a kernel the current one; `with kernel:` makes an older one current for a while.
 """
 
+from __future__ import annotations
+
 import random
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +29,8 @@ class Context:
     cpu: int
     runnable: bool = True
     signal: bool = False
-    plug: object = None
-    bio_list: object = None
+    plug: Any = None
+    bio_list: Any = None
 
 
 class Kernel:
@@ -39,7 +42,7 @@ class Kernel:
 
     observer: Any = None
 
-    def __init__(self, on: Machine, seed=0):
+    def __init__(self, on: Machine, seed: int = 0) -> None:
         self.machine = on
         self.nr_cpu_ids = len(on.possible)
         self.online = set(on.online)
@@ -53,22 +56,22 @@ class Kernel:
         self._previous: list[Kernel] = []
 
     @property
-    def cpu(self):
+    def cpu(self) -> int:
         """The CPU that runs now."""
         return self.context.cpu
 
     @property
-    def now(self):
+    def now(self) -> int:
         """Virtual time since boot, in nanoseconds."""
         return self.loop.now
 
-    def printk(self, line):
+    def printk(self, line: str) -> None:
         """Add a line to the kernel log."""
         self.log.append(line)
         if self.observer:
             self.observer("printk", line=line)
 
-    def run_in(self, context, fn, *args):
+    def run_in(self, context: Context, fn: Callable[..., Any], *args: Any) -> Any:
         """Run fn(*args) in a context of its own, on that context's CPU, and come back."""
         before, self.context = self.context, context
         if self.observer:
@@ -80,7 +83,7 @@ class Kernel:
                 self.observer("leave", context=context, time=self.now)
             self.context = before
 
-    def task(self, name, fn, *args, cpu=None):
+    def task(self, name: str, fn: Callable[..., Any], *args: Any, cpu: int | None = None) -> Any:
         """Run fn(*args) as a process of that name to its end; then let everything it left behind finish."""
         cpu = min(self.online) if cpu is None else cpu
         self._check_cpu(cpu)
@@ -88,7 +91,7 @@ class Kernel:
         self.loop.run_due()
         return result
 
-    def tasks(self, jobs):
+    def tasks(self, jobs: Sequence[tuple[str, int, Callable[[], Any]]]) -> None:
         """Run several processes, (name, cpu, fn) each: one begins when those before it sleep or have ended.
 
         Everything that they leave behind finishes too.
@@ -99,28 +102,31 @@ class Kernel:
             self.loop.post(Context("task", name, cpu), fn)
         self.loop.run_due()
 
-    def _check_cpu(self, cpu):
+    def _check_cpu(self, cpu: int) -> None:
         if cpu not in self.online:
             raise ValueError(f"CPU {cpu} is not online; online are {sorted(self.online)}")
 
-    def __enter__(self):
+    def __enter__(self) -> Kernel:
         self._previous.append(running.kernel)
         running.kernel = self
         return self
 
-    def __exit__(self, *exc):
+    def __exit__(self, *exc: Any) -> None:
         running.kernel = self._previous.pop()
 
 
 class _NoKernel:
     """Stands where a kernel should be."""
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         raise RuntimeError("no kernel is running: call blkmodel.boot(machine) first")
 
 
+_no_kernel: Any = _NoKernel()
+
+
 class _Running:
-    kernel: Any = _NoKernel()
+    kernel: Kernel = _no_kernel
 
 
 running = _Running()
@@ -128,12 +134,12 @@ running = _Running()
 _boot_calls: list[tuple] = []  # as the linker collects them: complete once everything is imported
 
 
-def at_boot(level, fn):
+def at_boot(level: int, fn: Callable[[], Any]) -> None:
     """Let every kernel run fn() while it boots, in the order of levels. To be called while modules are imported."""
     _boot_calls.append((level, fn.__module__, fn.__name__, fn))
 
 
-def boot(on: Machine | int = 4, seed=0):
+def boot(on: Machine | int = 4, seed: int = 0) -> Kernel:
     """Boot a kernel on a machine (or on so many plain CPUs, which share nothing) and make it the current one."""
     kernel = running.kernel = Kernel(machine(on, caches=()) if isinstance(on, int) else on, seed)
     for *_, fn in sorted(_boot_calls, key=lambda call: call[:3]):
@@ -142,7 +148,7 @@ def boot(on: Machine | int = 4, seed=0):
 
 
 @contextmanager
-def booted(on: Machine | int = 4, seed=0):
+def booted(on: Machine | int = 4, seed: int = 0) -> Iterator[Kernel]:
     """Boot a kernel for the length of a `with` block; then the one before it runs again."""
     before = running.kernel
     try:
@@ -151,14 +157,14 @@ def booted(on: Machine | int = 4, seed=0):
         running.kernel = before
 
 
-def this():
+def this() -> Kernel:
     """The kernel that runs now."""
     return running.kernel
 
 
-def statics(cls):
+def statics(cls: type) -> Any:
     """Turn a class of defaults into a C file's static variables: calling it returns this kernel's own set."""
-    def variables():
+    def variables() -> Any:
         kept = running.kernel.statics
         try:
             return kept[cls]
@@ -170,6 +176,6 @@ def statics(cls):
     return named
 
 
-def forget(variables):
+def forget(variables: Any) -> None:
     """Drop a C file's static variables, as unloading its module does: the next use begins with the defaults."""
     this().statics.pop(variables.defaults, None)

@@ -3,7 +3,9 @@
 A machine is plain data, checked once. What a CPU list looks like (`"0-3,8"`) is the kernel's own syntax.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 Cpus = frozenset[int]
 MOST_CPUS, MOST_NODES = 8192, 1024
@@ -14,7 +16,7 @@ class MachineError(ValueError):
     """A machine that no kernel could boot on; the message says which value is wrong, and what would be right."""
 
 
-def parse_cpulist(text):
+def parse_cpulist(text: str) -> Cpus:
     """Return the CPUs of a list in the kernel's syntax: `"0-2,5"` is {0, 1, 2, 5}; the empty text is no CPU."""
     cpus: set[int] = set()
     for part in text.split(",") if text.strip() else []:
@@ -30,7 +32,7 @@ def parse_cpulist(text):
     return frozenset(cpus)
 
 
-def format_cpulist(cpus):
+def format_cpulist(cpus: Iterable[int]) -> str:
     """Write CPUs in the kernel's list syntax; the inverse of parse_cpulist()."""
     runs: list[list[int]] = []
     for cpu in sorted(cpus):
@@ -61,11 +63,11 @@ class Machine:
     memory: int = 64 << 30
     node_of: dict[int, int] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check()
         object.__setattr__(self, "node_of", {c: n for n, cpus in self.nodes.items() for c in cpus})
 
-    def _check(self):
+    def _check(self) -> None:
         if not self.online:
             raise MachineError("no CPU is online; a kernel needs at least CPU 0")
         if max(self.possible) >= self.nr_cpus:
@@ -94,7 +96,8 @@ class Machine:
                 raise MachineError(f"node {node}: it must be at least 0 and at most {MOST_NODES - 1}")
 
 
-def machine(cpus=4, nodes=1, threads=1, present=None, nr_cpus=512, caches=None, **more):
+def machine(cpus: int = 4, nodes: int = 1, threads: int = 1, present: int | None = None, nr_cpus: int = 512,
+            caches: tuple[Cpus, ...] | None = None, **more: Any) -> Machine:
     """Describe a regular machine: `cpus` possible CPUs, of which the first `present` are plugged in and online.
 
     Nodes get equal shares of neighbouring CPUs, the first ones one more where it does not divide;
@@ -117,7 +120,7 @@ def machine(cpus=4, nodes=1, threads=1, present=None, nr_cpus=512, caches=None, 
                    caches=tuple(layout.values()) if caches is None else caches, nr_cpus=nr_cpus, **more)
 
 
-def deal_absent(nodes, absent):
+def deal_absent(nodes: Mapping[int, Iterable[int]], absent: Iterable[int]) -> dict[int, Cpus]:
     """Add CPUs that are not present to the nodes as x86 does at boot.
 
     It deals all CPUs out to the nodes, round robin from CPU 0; then each that is present moves to where it really is.
@@ -129,12 +132,12 @@ def deal_absent(nodes, absent):
     return {n: frozenset(cpus) for n, cpus in dealt.items()}
 
 
-def from_capture(facts):
+def from_capture(facts: dict[str, Any]) -> Machine:
     """Build the machine that the `machine` part of a `blkmodel-capture/1` file describes.
 
     Where the file does not say on which nodes its absent CPUs are, they are dealt out as x86 does.
     """
-    cpus = {key: parse_cpulist(facts[key]) for key in ("possible", "present", "online")}
+    cpus: dict[str, Any] = {key: parse_cpulist(facts[key]) for key in ("possible", "present", "online")}
     nodes = {int(n): parse_cpulist(text) for n, text in facts["nodes"].items()}
     if "possible_nodes" in facts:
         # A node without CPUs counts too: it takes part when nodes are sorted.

@@ -6,11 +6,12 @@ runs take naturally aligned blocks; what is freed is used again, last freed firs
 
 import random
 from collections import Counter
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from blkmodel.sim import wire
-from blkmodel.sim.structure import Array, Struct, sizeof
+from blkmodel.sim.structure import NULL, Array, Struct, T, sizeof
 
 PAGE_SIZE = 4096
 _MOST_SEEN = 4096
@@ -46,38 +47,38 @@ class Memory:
 
     observer: Any = None
 
-    def __init__(self, nodes, bytes_per_node):
-        self.live = {}
-        self.parts = {}
+    def __init__(self, nodes: Iterable[int], bytes_per_node: int) -> None:
+        self.live: dict[int, Allocation] = {}
+        self.parts: dict[int, Allocation] = {}
         self.count = 0
         self.failed = 0
         self.peak = 0
         self.used = 0
         self._next = {n: DIRECT_MAP + i * bytes_per_node for i, n in enumerate(sorted(nodes))}
         self._limit = {n: start + bytes_per_node for n, start in self._next.items()}
-        self._free = {}
-        self._seen = {}  # what at() found where, while nothing of it has changed
+        self._free: dict[tuple[int, int], list[int]] = {}
+        self._seen: dict[int, Allocation] = {}  # what at() found where, while nothing of it has changed
         self._doomed = lambda count, kind, size: False
 
-    def fail_nth(self, nth):
+    def fail_nth(self, nth: int) -> None:
         """Make the n-th attempt from now fail (the next one is the first). It alone fails."""
         target = self.count + nth
         self._doomed = lambda count, kind, size: count == target
 
-    def fail_share(self, share, seed, kinds=None):
+    def fail_share(self, share: float, seed: int, kinds: Container[str] | None = None) -> None:
         """Make a share (0 to 1) of the attempts fail, drawn from `seed`; of these kinds only, where given."""
         draw = random.Random(seed)
         self._doomed = lambda count, kind, size: (kinds is None or kind in kinds) and draw.random() < share
 
-    def fail_if(self, refused):
+    def fail_if(self, refused: Callable[[str, int], bool]) -> None:
         """Make those attempts fail for which refused(kind, size) is true."""
         self._doomed = lambda count, kind, size: refused(kind, size)
 
-    def fail_never(self):
+    def fail_never(self) -> None:
         """Let every attempt succeed again while there is room."""
         self._doomed = lambda count, kind, size: False
 
-    def allocate(self, kind, size, node):
+    def allocate(self, kind: str, size: int, node: int) -> int:
         """Take `size` bytes on `node`; return the address, or 0 when it fails."""
         self.count += 1
         span = 1 << max(3, (size - 1).bit_length()) if size else 8
@@ -92,7 +93,7 @@ class Memory:
             self.observer("alloc", kind=kind, size=size, node=node, addr=addr, count=self.count)
         return addr
 
-    def release(self, addr):
+    def release(self, addr: int) -> None:
         """Give back what allocate() returned."""
         allocation = self.live.pop(addr, None)
         if allocation is None:
@@ -104,20 +105,20 @@ class Memory:
             self.observer("free", kind=allocation.kind, size=allocation.size, node=allocation.node, addr=addr,
                           count=self.count)
 
-    def new(self, cls, node, size=None):
+    def new(self, cls: type[T], node: int, size: int | None = None) -> T:
         """Allocate a zeroed structure (with `size` bytes, where it ends in an array); None when it fails."""
-        addr = self.allocate(cls.__name__, size or sizeof(cls), node)
+        addr = self.allocate(cls.__name__, size or sizeof(cls), node)  # type: ignore[arg-type]
         if not addr:
-            return None
+            return NULL
         thing = self.live[addr].thing = place(cls, addr)
         return thing
 
-    def new_array(self, kind, items, node):
+    def new_array(self, kind: type | str, items: Sequence[Any], node: int) -> Array:
         """Allocate an array that holds `items`; `kind` is a C type's name or a structure class."""
         name = kind if isinstance(kind, str) else kind.__name__
         addr = self.allocate(f"{name}[]", sizeof(kind) * len(items), node)
         if not addr:
-            return None
+            return NULL
         array = self.live[addr].thing = Array(kind, items)
         array._addr = addr
         if not isinstance(kind, str):
@@ -127,12 +128,12 @@ class Memory:
                 addr += size
         return array
 
-    def free(self, thing):
+    def free(self, thing: Any) -> None:
         """Free a structure or an array that new() or new_array() returned; None is freed for nothing."""
         if thing is not None:
             self.release(thing._addr)
 
-    def part(self, addr, size, thing):
+    def part(self, addr: int, size: int, thing: Any) -> None:
         """Note that `size` bytes at `addr`, within an allocation, are given out and hold a thing; None: no more."""
         self._seen.clear()
         if thing is None:
@@ -140,7 +141,7 @@ class Memory:
         else:
             self.parts[addr] = Allocation(addr, size, size, type(thing).__name__, 0, thing)
 
-    def at(self, addr, length=1):
+    def at(self, addr: int, length: int = 1) -> Allocation:
         """The allocation, or part of one, that all of `length` bytes at `addr` are in."""
         found = self._seen.get(addr)
         if found is None:
@@ -149,7 +150,7 @@ class Memory:
             raise MemoryError_(f"{length} bytes at {addr:#x} reach beyond {found.kind} of {found.size} bytes")
         return found
 
-    def _find(self, addr):
+    def _find(self, addr: int) -> Allocation:
         start = addr
         while start:
             found = self.parts.get(start) or self.live.get(start)
@@ -163,36 +164,36 @@ class Memory:
             start &= start - 1  # whatever is allocated is aligned to its span
         raise MemoryError_(f"nothing is allocated at {addr:#x}")
 
-    def read(self, addr, length):
+    def read(self, addr: int, length: int) -> bytes:
         """The bytes at an address, as a device sees them."""
         found = self.at(addr, length)
         return wire.peek(found.thing, addr - found.addr, length)
 
-    def write(self, addr, data):
+    def write(self, addr: int, data: bytes) -> None:
         """Store bytes at an address: what lies there has their values from then on."""
         found = self.at(addr, len(data))
         wire.poke(found.thing, addr - found.addr, data)
 
-    def load(self, addr):
+    def load(self, addr: int) -> Any:
         """What an item of an array is: the one that begins at `addr`."""
         found = self._seen.get(addr) or self._find(addr)
         array = found.thing
         return array[(addr - found.addr) // sizeof(array.kind)]
 
-    def store(self, addr, item):
+    def store(self, addr: int, item: Any) -> None:
         """Make `item` the one of an array that begins at `addr`."""
         found = self._seen.get(addr) or self._find(addr)
         array = found.thing
         array[(addr - found.addr) // sizeof(array.kind)] = item
 
-    def totals(self):
+    def totals(self) -> dict[tuple[str, int], int]:
         """Return live bytes by (kind, node)."""
         totals: Counter = Counter()
         for allocation in self.live.values():
             totals[allocation.kind, allocation.node] += allocation.size
         return dict(totals)
 
-    def _place(self, span, node):
+    def _place(self, span: int, node: int) -> int:
         """Find room for `span` bytes, a power of two: a freed block, a slot of a slab page, or new pages."""
         if node not in self._next:
             node = min(self._next)
@@ -206,14 +207,14 @@ class Memory:
             return page
         return self._place_pages(span, node)
 
-    def _place_pages(self, span, node):
+    def _place_pages(self, span: int, node: int) -> int:
         addr = -(-self._next[node] // span) * span
         if addr + span > self._limit[node]:
             return self._split(span, node)
         self._next[node] = addr + span
         return addr
 
-    def _split(self, span, node):
+    def _split(self, span: int, node: int) -> int:
         """Take `span` bytes from the smallest larger block that was freed; 0 where there is none."""
         sizes = [size for (on, size), free in self._free.items() if on == node and size > span and free]
         larger = min(sizes, default=0)
@@ -226,20 +227,20 @@ class Memory:
         return addr
 
 
-def place(cls, addr):
+def place(cls: type[T], addr: int) -> T:
     """Return a zeroed structure that lies at `addr`, in memory that is already allocated."""
-    thing = cls()
+    thing: Any = cls()
     thing._addr = addr
     return thing
 
 
-def place_array(ctype, items, addr):
+def place_array(ctype: type | str, items: Iterable[Any], addr: int) -> Array:
     """Return an array of these items that lies at `addr`, in memory that is already allocated."""
     array = Array(ctype, items)
     array._addr = addr
     return array
 
 
-def address_of(thing):
+def address_of(thing: Any) -> int:
     """The address of a structure or array; 0 for None and for what is not in the model's memory."""
     return getattr(thing, "_addr", 0) if isinstance(thing, Struct | Array) else 0

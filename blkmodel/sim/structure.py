@@ -5,24 +5,26 @@ recording puts a hook on them and takes it off again.
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, dataclass_transform
+from typing import Any, TypeVar, cast, dataclass_transform
 
+T = TypeVar("T", bound="Struct")
 NULL: Any = None
 """A pointer to nothing: the default of a field that is a pointer. In C any pointer may be NULL, whatever its type."""
 
 
 @cache
-def layouts():
+def layouts() -> dict[str, Any]:
     """Return what the reference build's debug information says of each structure: size, fields, offsets."""
     text = (files("blkmodel.reference") / "structs.json").read_text()
     return json.loads(text)["structs"]
 
 
 @cache
-def sizeof(kind):
+def sizeof(kind: type | str) -> int:
     """Size in bytes of a structure class, or of a C type by name (`"unsigned int"`, `"pointer"`).
 
     A class says it itself, as SIZE, where the debug information has none of that name, or another file's.
@@ -30,7 +32,7 @@ def sizeof(kind):
     if isinstance(kind, str):
         return _SCALARS[kind]
     own = "SIZE" in vars(kind) or kind.__name__ not in layouts()
-    return kind.SIZE if own else layouts()[kind.__name__]["size"]
+    return cast("Any", kind).SIZE if own else layouts()[kind.__name__]["size"]
 
 
 _SCALARS = {"pointer": 8, "unsigned long": 8, "unsigned int": 4, "int": 4, "u64": 8, "u32": 4, "u16": 2, "u8": 1,
@@ -46,13 +48,13 @@ class Struct:
     __slots__ = ("_addr",)
     _addr: int
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         addr = getattr(self, "_addr", 0)
         return f"<{type(self).__name__} {addr:#x}>" if addr else f"<{type(self).__name__}>"
 
 
 @dataclass_transform(eq_default=False)
-def struct(cls):
+def struct(cls: type[T]) -> type[T]:
     """Make a class a structure: slots, one argument a field, no comparison by value.
 
     Its fields bear the kernel's names and, in order, their zeroed values as defaults.
@@ -65,17 +67,17 @@ class Array(list):
 
     __slots__ = ("_addr", "kind")
 
-    def __init__(self, kind, items):
+    def __init__(self, kind: type | str, items: Iterable[Any]) -> None:
         super().__init__(items)
         self.kind = kind
         self._addr = 0
 
     @property
-    def ctype(self):
+    def ctype(self) -> str:
         """The name of its items' type."""
         return self.kind if isinstance(self.kind, str) else self.kind.__name__
 
     __hash__ = object.__hash__  # type: ignore[assignment]
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return self is other if isinstance(other, Array) else list.__eq__(self, other)

@@ -10,7 +10,7 @@ import struct
 from functools import cache
 from typing import Annotated, Any, get_type_hints
 
-from blkmodel.sim.structure import Array, layouts, sizeof
+from blkmodel.sim.structure import Array, T, layouts, sizeof
 
 u8 = Annotated[int, "B"]
 u16 = Annotated[int, "H"]
@@ -25,11 +25,15 @@ class NotBytes(AssertionError):
 
 
 @cache
-def layout(cls: Any):
+def layout(cls: Any) -> tuple:
     """Each field of a structure class that lies in its bytes: (name, offset, length, type)."""
     known = {each["name"]: each["offset"] for each in layouts().get(cls.__name__, {"fields": ()})["fields"]}
     fields, end = [], 0
-    for name, hint in get_type_hints(cls, include_extras=True).items():
+    try:
+        hints = get_type_hints(cls, include_extras=True)
+    except NameError:  # the type of a pointer, which only a type checker imports
+        hints = {}
+    for name, hint in hints.items():
         if not hasattr(hint, "__metadata__"):
             continue
         of: Any = hint.__metadata__[0]
@@ -50,7 +54,7 @@ def layout(cls: Any):
 
 
 @cache
-def codec(cls: Any):
+def codec(cls: Any) -> tuple[Any, tuple]:
     """How a structure's bytes are made in one go: what packs them all, and for each field (name, how many values its
     part has, whether they are a row, what makes bytes of each: a structure class, or None where they are numbers or
     bytes already)."""
@@ -70,7 +74,7 @@ def codec(cls: Any):
     return struct.Struct("".join(form)), tuple(fields)
 
 
-def pack(thing):
+def pack(thing: Any) -> bytes:
     """The bytes of a structure or an array; items that are None are zeros."""
     if isinstance(thing, Array):
         if isinstance(thing.kind, str):
@@ -90,7 +94,7 @@ def pack(thing):
     return whole.pack(*values)
 
 
-def unpack(thing, data):
+def unpack(thing: Any, data: bytes) -> None:
     """Give a structure or an array the values that such bytes hold."""
     if isinstance(thing, Array):
         if isinstance(thing.kind, str):
@@ -117,13 +121,13 @@ def unpack(thing, data):
         setattr(thing, name, list(found) if row else found[0])
 
 
-def _made(cls, data):
+def _made(cls: type[T], data: bytes) -> T:
     thing = cls()
     unpack(thing, data)
     return thing
 
 
-def view(cls, thing):
+def view(cls: type[T], thing: Any) -> T:
     """A structure of class `cls` with the bytes of `thing`: itself, where it is one."""
     if isinstance(thing, cls):
         return thing
@@ -132,7 +136,7 @@ def view(cls, thing):
     return seen
 
 
-def peek(thing, offset, length):
+def peek(thing: Any, offset: int, length: int) -> bytes:
     """Bytes from `offset` of what lies in memory."""
     if hasattr(thing, "peek"):
         return thing.peek(offset, length)
@@ -143,7 +147,7 @@ def peek(thing, offset, length):
     return pack(thing)[offset:offset + length]
 
 
-def poke(thing, offset, data):
+def poke(thing: Any, offset: int, data: bytes) -> None:
     """Store bytes from `offset` of what lies in memory."""
     if hasattr(thing, "poke"):
         thing.poke(offset, data)
@@ -157,7 +161,7 @@ def poke(thing, offset, data):
         unpack(thing, _patched(thing, sizeof(thing.__class__), offset, data))
 
 
-def _patched(thing, size, offset, data):
+def _patched(thing: Any, size: int, offset: int, data: bytes) -> bytes:
     """The bytes of what lies in memory, `size` of them, with some changed."""
     if len(data) == size:
         return data
@@ -165,7 +169,7 @@ def _patched(thing, size, offset, data):
     return held[:offset] + data + held[offset + len(data):]
 
 
-def _code(ctype):
+def _code(ctype: str) -> str:
     if ctype not in _CODES:
         raise NotBytes(f"an array of type {ctype} is not laid out as bytes")
     return _CODES[ctype]
