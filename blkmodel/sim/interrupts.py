@@ -68,25 +68,25 @@ class interrupts:
             idle = self.cpus[cpu].aside & ~self.cpus[cpu].taken
             self.cpus[cpu].aside ^= idle & -idle
 
-    def take(self, cpus: Iterable[int]) -> tuple[int, int] | None:
+    def take(self, cpus: Iterable[int]) -> tuple[int, int]:
         """Take a vector on the CPU that has most left, the lowest of such; return (CPU, vector), or None."""
         running = [cpu for cpu in sorted(cpus) if cpu in this().online and self.cpus[cpu].free() > 0]
         if not running:
-            return None
+            return NULL
         cpu = max(running, key=lambda c: self.cpus[c].free())
         vector = self.cpus[cpu].lowest()
         self.cpus[cpu].taken |= 1 << vector
         return cpu, vector
 
-    def take_aside(self, cpus: Iterable[int]) -> tuple[int, int] | None:
+    def take_aside(self, cpus: Iterable[int]) -> tuple[int, int]:
         """Take a vector that is set aside, on the CPU where fewest of those are in use, the highest of such."""
         running = [cpu for cpu in sorted(cpus, reverse=True) if cpu in this().online]
         if not running:
-            return None
+            return NULL
         cpu = min(running, key=lambda c: self.cpus[c].busy_aside())
         idle = self.cpus[cpu].aside & ~self.cpus[cpu].taken
         if not idle:
-            return None
+            return NULL
         self.cpus[cpu].taken |= idle & -idle
         return cpu, (idle & -idle).bit_length() - 1
 
@@ -96,7 +96,7 @@ class interrupts:
         self.cpus[cpu].taken &= ~(1 << vector)
         self.entries.pop(target, None)
 
-    def connect(self, target: tuple[int, int], name: str, fn: Callable[[], Any]) -> None:
+    def connect(self, target: tuple[int, int], name: str, fn: Callable[..., Any]) -> None:
         """Let fn() run, as `name`, when that vector is raised on that CPU."""
         self.entries[target] = name, fn
 
@@ -107,6 +107,6 @@ class interrupts:
             name, fn = self.entries[target]
             this().loop.post(Context("irq", name, target[0]), lambda: self._begin(target, fn))
 
-    def _begin(self, target: tuple[int, int], fn: Callable[[], Any]) -> None:
+    def _begin(self, target: tuple[int, int], fn: Callable[..., Any]) -> None:
         self.requested.discard(target)
         fn()

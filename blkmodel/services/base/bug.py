@@ -1,6 +1,7 @@
 """What a kernel does about the impossible."""
 
 import sys
+from typing import Any
 
 from blkmodel.sim import statics, this
 
@@ -9,7 +10,7 @@ class KernelBug(AssertionError):
     """BUG(): the kernel would stop here."""
 
 
-def WARN_ON(condition, what=""):
+def WARN_ON(condition: Any, what: str = '') -> bool:
     """Log a warning where the condition holds; return whether it does."""
     if condition:
         kernel = this()
@@ -21,11 +22,11 @@ def WARN_ON(condition, what=""):
 class warned:
     """The places in the source that have warned since boot, of those that warn once."""
 
-    def __init__(self):
-        self.places = set()
+    def __init__(self) -> None:
+        self.places: set[tuple] = set()
 
 
-def WARN_ON_ONCE(condition, what=""):
+def WARN_ON_ONCE(condition: Any, what: str = '') -> bool:
     """The same, but the place that it is called from logs it once only."""
     if condition:
         caller = sys._getframe(1)
@@ -36,6 +37,6 @@ def WARN_ON_ONCE(condition, what=""):
     return bool(condition)
 
 
-def BUG_ON(condition, what=""):
+def BUG_ON(condition: Any, what: str = '') -> None:
     if condition:
         raise KernelBug(what)

@@ -3,5 +3,5 @@
 from blkmodel.sim import this
 
 
-def is_kdump_kernel():
+def is_kdump_kernel() -> bool:
     return this().machine.kdump

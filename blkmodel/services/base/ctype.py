@@ -1,13 +1,14 @@
 """Kinds of characters."""
 
+
 SPACES = " \t\n\v\f\r\xa0"
 
 
-def isspace(character):
+def isspace(character: str) -> bool:
     return character in SPACES
 
 
-def skip_spaces(text, at):
+def skip_spaces(text: str, at: int) -> int:
     """Where the first character from `at` on is that is no blank."""
     while at < len(text) and isspace(text[at]):
         at += 1

@@ -1,22 +1,23 @@
 """Small arithmetic, and numbers in texts."""
 
 import re
+from typing import Any
 
 
-def min_not_zero(a, b):
+def min_not_zero(a: int, b: int) -> int:
     """The smaller of two numbers of which 0 stands for none."""
     return min(a, b) if a and b else a or b
 
 
-def round_down(number, multiple):
+def round_down(number: int, multiple: int) -> int:
     return number - number % multiple
 
 
-def round_up(number, multiple):
+def round_up(number: int, multiple: int) -> int:
     return -(-number // multiple) * multiple
 
 
-def sscanf(text, form):
+def sscanf(text: str, form: str) -> list[Any]:
     """Read what a format of %u, %lu, %llu, %d and %c, white space and other characters says, as far as the text goes.
 
     Returns the values that were read. A number is decimal; one that is too large loses its upper bits.

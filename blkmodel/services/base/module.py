@@ -13,7 +13,7 @@ class module(Struct):
     refcnt: int = 1
 
 
-def try_module_get(owner):
+def try_module_get(owner: module) -> bool:
     """Hold a module, so that it stays; return False for one that is going. What is built in (None) always stays."""
     if owner is None:
         return True
@@ -23,12 +23,12 @@ def try_module_get(owner):
     return True
 
 
-def module_put(owner):
+def module_put(owner: module) -> None:
     """Let a module go. To let it go more often than it was held is a bug of the kernel, of which it warns."""
     if owner is not None and not WARN_ON(owner.refcnt == 0, "module_put() of a module that nobody holds"):
         owner.refcnt -= 1
 
 
-def request_module(name):
+def request_module(name: str) -> int:
     """Ask user space to load a module. The model has none besides those it is told to load."""
     return -1

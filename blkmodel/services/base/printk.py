@@ -3,7 +3,7 @@
 from blkmodel.sim import this
 
 
-def pr_err(line):
+def pr_err(line: str) -> None:
     this().printk(line)
 
 

@@ -3,5 +3,5 @@
 from blkmodel.sim import this
 
 
-def prandom_u32():
+def prandom_u32() -> int:
     return this().random.getrandbits(32)

@@ -23,7 +23,7 @@ class ratelimit_state(Struct):
     begin: int = 0
 
 
-def __ratelimit(rs, func):
+def __ratelimit(rs: ratelimit_state, func: str) -> bool:
     """Whether function `func` may print now; the first time after a flood, say what was held back."""
     if not rs.begin:
         rs.begin = jiffies()
@@ -40,6 +40,6 @@ def __ratelimit(rs, func):
     return False
 
 
-def pr_warn_ratelimited(rs, func, line):
+def pr_warn_ratelimited(rs: ratelimit_state, func: str, line: str) -> None:
     if __ratelimit(rs, func):
         pr_warn(line)

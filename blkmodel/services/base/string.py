@@ -2,6 +2,7 @@
 
 from blkmodel.services.memory.slab import NUMA_NO_NODE, wished_node
 from blkmodel.sim import this
+from blkmodel.sim.structure import NULL
 
 
 class allocated(str):
@@ -10,11 +11,11 @@ class allocated(str):
     _addr = 0
 
 
-def kstrdup(text, gfp):
+def kstrdup(text: str, gfp: int) -> allocated:
     """A copy of a text; None where there is no memory for it."""
     addr = this().memory.allocate("char[]", len(text.encode("utf8", "surrogateescape")) + 1, wished_node(NUMA_NO_NODE))
     if not addr:
-        return None
+        return NULL
     copy = allocated(text)
     copy._addr = addr
     return copy

@@ -1,5 +1,10 @@
 """What is told when a CPU goes away: states with callbacks, some of them for many instances."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 from blkmodel.services.base.errno import EBUSY, EINVAL
 from blkmodel.services.cpus.irqdesc import irq_affinity_online_cpu, irq_migrate_all_off_this_cpu
 from blkmodel.services.data.list import list_add, list_del_init, list_head
@@ -12,35 +17,35 @@ CPUHP_BLOCK_SOFTIRQ_DEAD, CPUHP_BLK_MQ_DEAD = 20, 23
 class hotplug:
     """teardown: state → what runs on another CPU once a CPU is dead. instances: state → who is told."""
 
-    def __init__(self):
-        self.teardown = {}
-        self.instances = {}
+    def __init__(self) -> None:
+        self.teardown: dict[int, Callable[..., Any]] = {}
+        self.instances: dict[int, list_head] = {}
 
 
-def cpuhp_setup_state_nocalls(state, name, startup, teardown):
+def cpuhp_setup_state_nocalls(state: int, name: str, startup: Callable[..., Any], teardown: Callable[..., Any]) -> int:
     hotplug().teardown[state] = teardown
     return 0
 
 
-def cpuhp_setup_state_multi(state, name, startup, teardown):
+def cpuhp_setup_state_multi(state: int, name: str, startup: Callable[..., Any], teardown: Callable[..., Any]) -> int:
     """The same, where teardown(cpu, instance) is called for each instance that was added to the state."""
     hotplug().teardown[state] = teardown
     hotplug().instances[state] = list_head()
     return 0
 
 
-def cpuhp_state_add_instance_nocalls(state, instance, member):
+def cpuhp_state_add_instance_nocalls(state: int, instance: Any, member: str) -> int:
     """Add an instance, before those that are there; `member` names its field for that."""
     list_add(instance, hotplug().instances[state], member)
     return 0
 
 
-def cpuhp_state_remove_instance_nocalls(state, instance, member):
+def cpuhp_state_remove_instance_nocalls(state: int, instance: Any, member: str) -> int:
     list_del_init(instance, member)
     return 0
 
 
-def cpu_down(cpu):
+def cpu_down(cpu: int) -> int:
     """Take a CPU offline: what sleeps or is to run there moves to another, then the dead CPU's states are torn down.
 
     Returns 0, -EINVAL for a CPU that is not online, -EBUSY for the last one.
@@ -67,7 +72,7 @@ def cpu_down(cpu):
     return 0
 
 
-def cpu_up(cpu):
+def cpu_up(cpu: int) -> int:
     """Bring a CPU that is present online again. Returns 0, or -EINVAL."""
     kernel = this()
     if cpu not in kernel.machine.present:

@@ -1,5 +1,8 @@
 """Interrupts: who handles them and where they may go; and softirqs, what an interrupt leaves for a moment later."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import field
 from typing import Any
 
@@ -12,7 +15,7 @@ from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim import statics, this
 from blkmodel.sim.kernel import Context
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
 
 (HI_SOFTIRQ, TIMER_SOFTIRQ, NET_TX_SOFTIRQ, NET_RX_SOFTIRQ, BLOCK_SOFTIRQ, IRQ_POLL_SOFTIRQ, TASKLET_SOFTIRQ,
  SCHED_SOFTIRQ, HRTIMER_SOFTIRQ, RCU_SOFTIRQ) = range(10)
@@ -31,8 +34,8 @@ class irq_affinity(Struct):
     pre_vectors: int = 0
     post_vectors: int = 0
     nr_sets: int = 0
-    set_size: Any = field(default_factory=lambda: [0] * IRQ_AFFINITY_MAX_SETS)
-    calc_sets: Any = None
+    set_size: list[int] = field(default_factory=lambda: [0] * IRQ_AFFINITY_MAX_SETS)
+    calc_sets: Callable[..., None] = NULL
     priv: Any = None
 
 
@@ -40,7 +43,7 @@ class irq_affinity(Struct):
 class irq_affinity_desc(Struct):
     """The CPUs that one vector may interrupt; is_managed: they can't be changed."""
 
-    mask: Any = field(default_factory=cpumask)
+    mask: cpumask = field(default_factory=cpumask)
     is_managed: int = 0
 
 
@@ -49,15 +52,16 @@ class irqaction(Struct):
     """One handler of an interrupt: handler(irq, dev_id) returns IRQ_NONE or IRQ_HANDLED. next: the next one."""
 
     SIZE = 128
-    handler: Any = None
+    handler: Callable[..., int] = NULL
     dev_id: Any = None
-    next: Any = None
+    next: irqaction = NULL
     irq: int = 0
     flags: int = 0
     name: Any = None
 
 
-def request_threaded_irq(irq, handler, thread_fn, irqflags, devname, dev_id):
+def request_threaded_irq(irq: int, handler: Callable[..., int], thread_fn: Callable[..., int] | None, irqflags: int,
+                         devname: Any, dev_id: Any) -> int:
     """Handle an interrupt from now on. (The model's have no threads: thread_fn is None.)
 
     Returns 0; -EINVAL where there is no such interrupt, -EBUSY where it has a handler that does not share it,
@@ -89,11 +93,11 @@ def request_threaded_irq(irq, handler, thread_fn, irqflags, devname, dev_id):
     return 0
 
 
-def request_irq(irq, handler, flags, name, dev):
+def request_irq(irq: int, handler: Callable[..., int], flags: int, name: Any, dev: Any) -> int:
     return request_threaded_irq(irq, handler, None, flags, name, dev)
 
 
-def free_irq(irq, dev_id):
+def free_irq(irq: int, dev_id: Any) -> Any:
     """Take away the handler that was given with dev_id and return its name; without one the interrupt shuts down."""
     desc = irq_to_desc(irq)
     before, action = None, desc.action if desc is not None else None
@@ -113,14 +117,14 @@ def free_irq(irq, dev_id):
     return devname
 
 
-def disable_irq(irq):
+def disable_irq(irq: int) -> None:
     """Hold an interrupt back until enable_irq() has been called as often. One that there is not is no matter."""
     desc = irq_to_desc(irq)
     if desc is not None:
         desc.depth += 1
 
 
-def enable_irq(irq):
+def enable_irq(irq: int) -> None:
     desc = irq_to_desc(irq)
     if desc is None:
         return
@@ -136,17 +140,17 @@ def enable_irq(irq):
 class softirqs:
     """vec: softirq → its action. pending: the (CPU, softirq) pairs that are raised and have not run yet."""
 
-    def __init__(self):
-        self.vec = {}
-        self.pending = set()
+    def __init__(self) -> None:
+        self.vec: dict[int, Callable[[int], None]] = {}
+        self.pending: set[tuple[int, int]] = set()
 
 
-def open_softirq(nr, action):
+def open_softirq(nr: int, action: Callable[[int], None]) -> None:
     """Name what a softirq runs: action(nr)."""
     softirqs().vec[nr] = action
 
 
-def raise_softirq_irqoff(nr):
+def raise_softirq_irqoff(nr: int) -> None:
     """Let a softirq run on this CPU as soon as what runs now ends or sleeps; raised again meanwhile, it runs once."""
     kernel = this()
     state = softirqs()
@@ -155,7 +159,7 @@ def raise_softirq_irqoff(nr):
         return
     state.pending.add((cpu, nr))
 
-    def run():
+    def run() -> None:
         state.pending.discard((cpu, nr))
         state.vec[nr](nr)
     kernel.loop.post(Context("softirq", f"softirq {nr}", cpu), run)

@@ -4,8 +4,11 @@ What the x86 code below does with a CPU's vectors is in blkmodel.sim.interrupts.
 power management, and the files in /proc (proc_irq() reads what they would show).
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from dataclasses import field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blkmodel.services.base.errno import EINVAL, ENOMEM, ENOSPC
 from blkmodel.services.base.printk import pr_warn
@@ -19,7 +22,11 @@ from blkmodel.services.memory.slab import NUMA_NO_NODE, kfree, kzalloc_node
 from blkmodel.sim import statics, this
 from blkmodel.sim.interrupts import interrupts
 from blkmodel.sim.machine import format_cpulist
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from blkmodel.services.cpus.interrupt import irq_affinity_desc, irqaction
+    from blkmodel.services.devices.msi import msi_desc
 
 IRQS_PENDING = 0x200
 FIRST_DYNAMIC_IRQ = 24
@@ -33,9 +40,9 @@ class irq_chip(Struct):
 
     SIZE = 272
     name: str = ""
-    irq_mask: Any = None
-    irq_unmask: Any = None
-    irq_write_msi_msg: Any = None
+    irq_mask: Callable[..., None] = NULL
+    irq_unmask: Callable[..., None] = NULL
+    irq_write_msi_msg: Callable[..., None] = NULL
 
 
 @struct
@@ -44,9 +51,9 @@ class irq_common_data(Struct):
 
     SIZE = 152
     node: int = NUMA_NO_NODE
-    msi_desc: Any = None
-    affinity: Any = field(default_factory=cpumask)
-    effective_affinity: Any = field(default_factory=cpumask)
+    msi_desc: msi_desc = NULL
+    affinity: cpumask = field(default_factory=cpumask)
+    effective_affinity: cpumask = field(default_factory=cpumask)
 
 
 @struct
@@ -58,11 +65,11 @@ class irq_data(Struct):
 
     SIZE = 56
     irq: int = 0
-    common: Any = None
-    chip: Any = None
+    common: irq_common_data = NULL
+    chip: irq_chip = NULL
     _managed: bool = False
     _started: bool = False
-    _target: Any = None
+    _target: tuple[int, int] = NULL
 
 
 @struct
@@ -71,14 +78,14 @@ class irq_desc(Struct):
     happens is IRQS_PENDING. kstat_irqs counts per CPU."""
 
     SIZE = 576
-    irq_common_data: Any = field(default_factory=irq_common_data)
-    irq_data: Any = field(default_factory=irq_data)
-    kstat_irqs: Any = None
-    action: Any = None
+    irq_common_data: irq_common_data = field(default_factory=irq_common_data)
+    irq_data: irq_data = field(default_factory=irq_data)
+    kstat_irqs: list[int] = NULL
+    action: irqaction = NULL
     istate: int = 0
     depth: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.irq_data.common = self.irq_common_data
 
 
@@ -86,26 +93,27 @@ class irq_desc(Struct):
 class irq_desc_tree:
     """All interrupts there are: number → irq_desc."""
 
-    def __init__(self):
-        self.descs = {}
+    def __init__(self) -> None:
+        self.descs: dict[int, irq_desc] = {}
 
 
-def irq_to_desc(irq):
+def irq_to_desc(irq: int) -> irq_desc:
     """The interrupt of that number, or None."""
-    return irq_desc_tree().descs.get(irq)
+    return irq_desc_tree().descs.get(irq, NULL)
 
 
-def irq_has_action(irq):
+def irq_has_action(irq: int) -> bool:
     """Whether anybody handles it."""
     return irq_to_desc(irq).action is not None
 
 
-def irq_default_affinity():
+def irq_default_affinity() -> cpumask:
     """Where interrupts may go that nobody has an opinion on: to any CPU the kernel was built for."""
     return cpumask((1 << this().machine.nr_cpus) - 1)
 
 
-def __irq_alloc_descs(irq, first, cnt, node, owner, affinity):
+def __irq_alloc_descs(irq: int, first: int, cnt: int, node: int, owner: Any,
+                      affinity: Sequence[irq_affinity_desc] | None) -> int:
     """Make `cnt` interrupts with the lowest free numbers that follow each other (`irq` is -1, `owner` None).
 
     affinity: an irq_affinity_desc for each; or None: they may go anywhere, and belong to `node`.
@@ -138,14 +146,14 @@ def __irq_alloc_descs(irq, first, cnt, node, owner, affinity):
     return start
 
 
-def _alloc_desc(irq, node, mask):
+def _alloc_desc(irq: int, node: int, mask: cpumask) -> irq_desc:
     desc = kzalloc_node(irq_desc, GFP_KERNEL, node)
     if desc is None:
-        return None
+        return NULL
     desc.kstat_irqs = alloc_percpu("unsigned int")
     if desc.kstat_irqs is None:
         kfree(desc)
-        return None
+        return NULL
     desc.irq_data.irq = irq
     desc.irq_common_data.node = node
     cpumask_copy(desc.irq_common_data.affinity, mask)
@@ -154,7 +162,7 @@ def _alloc_desc(irq, node, mask):
     return desc
 
 
-def irq_free_descs(start, cnt):
+def irq_free_descs(start: int, cnt: int) -> None:
     """Do away with interrupts that nobody handles."""
     for irq in range(start, start + cnt):
         desc = irq_desc_tree().descs.pop(irq)
@@ -164,7 +172,7 @@ def irq_free_descs(start, cnt):
         kfree(desc)
 
 
-def generic_handle_irq(irq):
+def generic_handle_irq(irq: int) -> int:
     """Handle an interrupt that has happened on this CPU; one that is disabled happens when it is enabled again."""
     desc = irq_to_desc(irq)
     if desc is None:
@@ -181,7 +189,7 @@ def generic_handle_irq(irq):
     return 0
 
 
-def irq_activate(desc):
+def irq_activate(desc: irq_desc) -> int:
     """Give an interrupt a vector on some CPU, unless it is managed: that has one set aside. Returns 0 or -ENOSPC.
 
     CPUs of its node that it may go to are tried first; then all that it may go to, all of its node, all that are
@@ -204,7 +212,7 @@ def irq_activate(desc):
     return 0 if target else -ENOSPC
 
 
-def irq_startup(desc):
+def irq_startup(desc: irq_desc) -> None:
     """Let an interrupt happen. A managed one whose CPUs are all offline stays shut down: that is no error."""
     data, common = desc.irq_data, desc.irq_common_data
     desc.depth = 0
@@ -218,7 +226,7 @@ def irq_startup(desc):
     data.chip.irq_unmask(data)
 
 
-def irq_setup_affinity(desc):
+def irq_setup_affinity(desc: irq_desc) -> None:
     """Choose where an interrupt goes that is not managed: online CPUs, of its node if it may go to any of those."""
     common = desc.irq_common_data
     mask = cpumask()
@@ -236,7 +244,7 @@ def irq_setup_affinity(desc):
     cpumask_copy(common.affinity, mask)
 
 
-def irq_shutdown_and_deactivate(desc):
+def irq_shutdown_and_deactivate(desc: irq_desc) -> None:
     """Let an interrupt happen no more, and give its vector back."""
     data = desc.irq_data
     desc.depth = 1
@@ -249,7 +257,7 @@ def irq_shutdown_and_deactivate(desc):
         _point_nowhere(desc)
 
 
-def irq_migrate_all_off_this_cpu(cpu):
+def irq_migrate_all_off_this_cpu(cpu: int) -> None:
     """Move the interrupts that go to a CPU which has just gone offline.
 
     One that is managed shuts down when the last of its CPUs goes; any other breaks its affinity then.
@@ -269,7 +277,7 @@ def irq_migrate_all_off_this_cpu(cpu):
         _point_at(desc, take(for_each_cpu(common.affinity)))
 
 
-def irq_affinity_online_cpu(cpu):
+def irq_affinity_online_cpu(cpu: int) -> int:
     """Start the managed interrupts that had shut down for want of this CPU, which is online again. Returns 0."""
     for desc in irq_desc_tree().descs.values():
         data, affinity = desc.irq_data, desc.irq_common_data.affinity
@@ -278,7 +286,7 @@ def irq_affinity_online_cpu(cpu):
     return 0
 
 
-def _point_at(desc, target):
+def _point_at(desc: irq_desc, target: tuple[int, int]) -> None:
     """Send an interrupt to a CPU and vector from now on."""
     irq = desc.irq_data.irq
     name = "".join(desc.action.name or ()) or f"irq {irq}"
@@ -288,13 +296,13 @@ def _point_at(desc, target):
     desc.irq_data.chip.irq_write_msi_msg(desc.irq_data, target)
 
 
-def _point_nowhere(desc):
+def _point_nowhere(desc: irq_desc) -> None:
     """Without a vector an interrupt is said to go to the first CPU that is online."""
-    desc.irq_data._target = None
+    desc.irq_data._target = NULL
     cpumask_copy(desc.irq_common_data.effective_affinity, mask_of({min(this().online)}))
 
 
-def proc_irq(irq):
+def proc_irq(irq: int) -> tuple[str, ...]:
     """What /proc/irq/N/smp_affinity_list and effective_affinity_list show. (Not the kernel's.)"""
     common = irq_to_desc(irq).irq_common_data
     return tuple(format_cpulist(for_each_cpu(mask)) for mask in (common.affinity, common.effective_affinity))

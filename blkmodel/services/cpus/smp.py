@@ -1,10 +1,13 @@
 """Calls to another CPU, through an interrupt there."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from typing import Any
 
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
 
 
 @struct
@@ -12,11 +15,11 @@ class call_single_data(Struct):
     """What another CPU is asked to do: func(info)."""
 
     SIZE = 32
-    func: Any = None
+    func: Callable[..., None] = NULL
     info: Any = None
 
 
-def smp_call_function_single_async(cpu, csd):
+def smp_call_function_single_async(cpu: int, csd: call_single_data) -> int:
     """Let that CPU be interrupted and call csd.func(csd.info); the caller goes on at once."""
     this().loop.post(Context("irq", "call_function_single", cpu), lambda: csd.func(csd.info))
     return 0

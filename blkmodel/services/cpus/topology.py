@@ -4,30 +4,30 @@ from blkmodel.services.cpus.cpumask import cpumask, mask_of
 from blkmodel.sim import statics, this
 
 
-def cpu_to_node(cpu):
+def cpu_to_node(cpu: int) -> int:
     return this().machine.node_of[cpu]
 
 
-def local_memory_node(node):
+def local_memory_node(node: int) -> int:
     """The node that gives memory to a node's CPUs: itself, as every node of the model has memory."""
     return node
 
 
-def numa_node_id():
+def numa_node_id() -> int:
     kernel = this()
     return kernel.machine.node_of[kernel.cpu]
 
 
-def for_each_node():
+def for_each_node() -> list[int]:
     return sorted(this().machine.nodes)
 
 
-def nr_node_ids():
+def nr_node_ids() -> int:
     """One more than the highest node's number."""
     return max(this().machine.nodes) + 1
 
 
-def cpumask_of_node(node):
+def cpumask_of_node(node: int) -> cpumask:
     """The online CPUs of a node."""
     kernel = this()
     return mask_of(kernel.machine.nodes.get(node, frozenset()) & kernel.online)
@@ -37,11 +37,11 @@ def cpumask_of_node(node):
 class places:
     """Where each CPU is: its core's hardware threads."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.core = {cpu: core for core in this().machine.siblings for cpu in core}
 
 
-def topology_sibling_cpumask(cpu):
+def topology_sibling_cpumask(cpu: int) -> cpumask:
     """The online threads of a CPU's core; empty for a CPU that is not online."""
     online = this().online
     if cpu not in online:
@@ -49,5 +49,5 @@ def topology_sibling_cpumask(cpu):
     return mask_of(thread for thread in places().core.get(cpu, (cpu,)) if thread in online)
 
 
-def cpus_share_cache(a, b):
+def cpus_share_cache(a: int, b: int) -> bool:
     return a == b or any(a in shared and b in shared for shared in this().machine.caches)

@@ -1,22 +1,24 @@
 """Bits of words. A word is a number; bits at and above `size` do not count."""
 
+from typing import Any
 
-def find_next_zero_bit(word, size, offset):
+
+def find_next_zero_bit(word: int, size: int, offset: int) -> int:
     """The lowest clear bit from `offset` on; `size` where there is none."""
     clear = ~word & (1 << size) - 1
     clear = clear >> offset << offset
     return (clear & -clear).bit_length() - 1 if clear else size
 
 
-def find_first_zero_bit(word, size):
+def find_first_zero_bit(word: int, size: int) -> int:
     return find_next_zero_bit(word, size, 0)
 
 
-def find_next_bit(word, size, offset):
+def find_next_bit(word: int, size: int, offset: int) -> int:
     """The lowest set bit from `offset` on; `size` where there is none."""
     return find_next_zero_bit(~word, size, offset)
 
 
-def assign_bit(bit, word, value):
+def assign_bit(bit: int, word: int, value: Any) -> int:
     """The word with that bit as `value` says."""
     return word & ~(1 << bit) | bool(value) << bit

@@ -3,6 +3,8 @@
 What the trees behind them allocate is not accounted.
 """
 
+from typing import Any
+
 from blkmodel.services.base.errno import ENOSPC
 from blkmodel.sim.structure import Struct
 
@@ -13,8 +15,8 @@ class idr(Struct):
     __slots__ = ("held",)
     SIZE = 24
 
-    def __init__(self):
-        self.held = {}
+    def __init__(self) -> None:
+        self.held: dict[int, Any] = {}
 
 
 class ida(idr):
@@ -24,7 +26,7 @@ class ida(idr):
     SIZE = 16
 
 
-def idr_alloc(numbers, pointer, start, end, gfp):
+def idr_alloc(numbers: idr, pointer: Any, start: int, end: int, gfp: int) -> int:
     """Give out the lowest free number from `start` on and below `end` (0: no end); -ENOSPC where there is none."""
     number = start
     while number in numbers.held:
@@ -35,23 +37,23 @@ def idr_alloc(numbers, pointer, start, end, gfp):
     return number
 
 
-def idr_find(numbers, number):
+def idr_find(numbers: idr, number: int) -> Any:
     return numbers.held.get(number)
 
 
-def idr_replace(numbers, pointer, number):
+def idr_replace(numbers: idr, pointer: Any, number: int) -> None:
     """Give a number in use another pointer."""
     if number in numbers.held:
         numbers.held[number] = pointer
 
 
-def idr_remove(numbers, number):
+def idr_remove(numbers: idr, number: int) -> Any:
     return numbers.held.pop(number, None)
 
 
-def ida_simple_get(numbers, start, end, gfp):
+def ida_simple_get(numbers: ida, start: int, end: int, gfp: int) -> int:
     return idr_alloc(numbers, None, start, end, gfp)
 
 
-def ida_simple_remove(numbers, number):
+def ida_simple_remove(numbers: ida, number: int) -> None:
     del numbers.held[number]

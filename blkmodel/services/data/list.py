@@ -3,7 +3,11 @@
 In C the entry embeds a node; here the field that would hold the node is named by the caller.
 """
 
+from __future__ import annotations
+
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from blkmodel.sim.structure import Struct
 
@@ -14,30 +18,30 @@ class list_head(Struct):
     __slots__ = ("entries",)
     SIZE = 16
 
-    def __init__(self):
-        self.entries = OrderedDict()
+    def __init__(self) -> None:
+        self.entries: OrderedDict[Any, None] = OrderedDict()
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         return iter(tuple(self.entries))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.entries)
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return True
 
 
-def INIT_LIST_HEAD(head):
+def INIT_LIST_HEAD(head: list_head) -> None:
     head.entries.clear()
 
 
-def list_add_tail(entry, head, member):
+def list_add_tail(entry: Any, head: list_head, member: str) -> None:
     """Add `entry` at the end of the list; `member` names its list field."""
     head.entries[entry] = None
     setattr(entry, member, head)
 
 
-def list_add(entry, head, member):
+def list_add(entry: Any, head: list_head, member: str) -> None:
     """Add `entry` at the front of the list."""
     entries = head.entries
     entries[entry] = None
@@ -45,7 +49,7 @@ def list_add(entry, head, member):
     setattr(entry, member, head)
 
 
-def list_del_init(entry, member):
+def list_del_init(entry: Any, member: str) -> None:
     """Take `entry` off the list it is on; off none, nothing happens."""
     head = getattr(entry, member)
     if head is not None:
@@ -53,17 +57,17 @@ def list_del_init(entry, member):
         setattr(entry, member, None)
 
 
-def list_move_tail(entry, head, member):
+def list_move_tail(entry: Any, head: list_head, member: str) -> None:
     list_del_init(entry, member)
     list_add_tail(entry, head, member)
 
 
-def list_move(entry, head, member):
+def list_move(entry: Any, head: list_head, member: str) -> None:
     list_del_init(entry, member)
     list_add(entry, head, member)
 
 
-def list_replace_init(old, new, member):
+def list_replace_init(old: Any, new: Any, member: str) -> None:
     """Put `new`, from whichever list it is on, where `old` is, and take `old` off."""
     head = getattr(old, member)
     list_del_init(new, member)
@@ -74,28 +78,28 @@ def list_replace_init(old, new, member):
     setattr(old, member, None)
 
 
-def list_empty(head):
+def list_empty(head: list_head) -> bool:
     return not head.entries
 
 
-def list_first_entry(head):
+def list_first_entry(head: list_head) -> Any:
     """The first entry; the list must not be empty."""
     return next(iter(head.entries))
 
 
-def list_first_entry_or_null(head):
+def list_first_entry_or_null(head: list_head) -> Any:
     return next(iter(head.entries), None)
 
 
-def list_last_entry(head):
+def list_last_entry(head: list_head) -> Any:
     return next(reversed(head.entries))
 
 
-def list_is_singular(head):
+def list_is_singular(head: list_head) -> bool:
     return len(head.entries) == 1
 
 
-def list_next_entry(entry, member):
+def list_next_entry(entry: Any, member: str) -> Any:
     """The entry after this one on its list, or None at the end. Linear in the list's length."""
     following = iter(getattr(entry, member).entries)
     for other in following:
@@ -104,7 +108,7 @@ def list_next_entry(entry, member):
     return None
 
 
-def list_for_each(head):
+def list_for_each(head: Callable[[], list_head]) -> Iterator[Any]:
     """The entries of the list that head() returns; it is asked for again before each entry, and at the end. (In C a
     macro, which names the head in the condition of a loop.)"""
     for entry in head():
@@ -113,13 +117,13 @@ def list_for_each(head):
     head()
 
 
-def list_splice_init(source, head, member):
+def list_splice_init(source: list_head, head: list_head, member: str) -> None:
     """Move all entries of `source` to the front of `head`, in their order."""
     for entry in reversed(tuple(source.entries)):
         list_move(entry, head, member)
 
 
-def list_splice_tail_init(source, head, member):
+def list_splice_tail_init(source: list_head, head: list_head, member: str) -> None:
     """Move all entries of `source` to the end of `head`, in their order."""
     for entry in tuple(source.entries):
         list_move_tail(entry, head, member)

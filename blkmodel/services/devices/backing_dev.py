@@ -1,14 +1,17 @@
 """What writes back to a device: as much of it as belongs to a request queue."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from typing import Any
 
 from blkmodel.services.base.errno import ENOMEM
 from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV
-from blkmodel.services.devices.device import class_, device_create, device_unregister, get_device, put_device
+from blkmodel.services.devices.device import class_, device, device_create, device_unregister, get_device, put_device
 from blkmodel.services.memory.percpu import alloc_percpu_gfp, free_percpu
 from blkmodel.services.memory.slab import kfree, kzalloc, kzalloc_node
 from blkmodel.sim import statics
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
 
 VM_READAHEAD_PAGES = 32  # 128 KiB
 BDI_CAP_STABLE_WRITES, BDI_CAP_CGROUP_WRITEBACK = 0x08, 0x20
@@ -37,47 +40,47 @@ class backing_dev_info(Struct):
     SIZE = 808
     ra_pages: int = 0
     io_pages: int = 0
-    name: str = None
-    congested_fn: Any = None
+    name: str = NULL
+    congested_fn: Callable[..., int] = NULL
     congested_data: Any = None
     refcnt: int = 0
     capabilities: int = 0
-    dev: Any = None
-    owner: Any = None
-    _congested: Any = None
-    _counters: Any = None
+    dev: device = NULL
+    owner: device = NULL
+    _congested: bdi_writeback_congested = NULL
+    _counters: list[list[int]] = NULL
 
 
 @statics
 class variables:
     """What a block device that has no disk points to."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.noop_backing_dev_info = backing_dev_info(name="noop", refcnt=1)
 
 
-def noop_backing_dev_info():
+def noop_backing_dev_info() -> backing_dev_info:
     return variables().noop_backing_dev_info
 
 
-def bdi_alloc_node(gfp, node):
+def bdi_alloc_node(gfp: int, node: int) -> backing_dev_info:
     """Allocate one, with a reference; None on failure."""
     bdi = kzalloc_node(backing_dev_info, gfp, node)
     if bdi is None:
-        return None
+        return NULL
     bdi.refcnt = 1
     if _init(bdi, gfp):
         kfree(bdi)
-        return None
+        return NULL
     return bdi
 
 
-def bdi_get(bdi):
+def bdi_get(bdi: backing_dev_info) -> backing_dev_info:
     bdi.refcnt += 1
     return bdi
 
 
-def bdi_put(bdi):
+def bdi_put(bdi: backing_dev_info) -> None:
     """Drop a reference; the last one frees it."""
     bdi.refcnt -= 1
     if bdi.refcnt == 0:
@@ -87,7 +90,7 @@ def bdi_put(bdi):
         kfree(bdi)
 
 
-def bdi_register_owner(bdi, owner):
+def bdi_register_owner(bdi: backing_dev_info, owner: device) -> int:
     """Show it in sysfs, under the number of the disk's device, which it holds. Returns 0 or -ENOMEM."""
     if bdi.dev is None:
         dev = device_create(bdi_class, None, MKDEV(0, 0), bdi, f"{MAJOR(owner.devt)}:{MINOR(owner.devt)}")
@@ -98,28 +101,28 @@ def bdi_register_owner(bdi, owner):
     return 0
 
 
-def bdi_unregister(bdi):
+def bdi_unregister(bdi: backing_dev_info) -> None:
     if bdi.dev is not None:
         device_unregister(bdi.dev)
-        bdi.dev = None
+        bdi.dev = NULL
     if bdi.owner is not None:
         put_device(bdi.owner)
-        bdi.owner = None
+        bdi.owner = NULL
 
 
-def bdi_congested(bdi, bits):
+def bdi_congested(bdi: backing_dev_info, bits: int) -> int:
     """Which of the WB_*_congested bits hold."""
     if bdi.congested_fn is not None:
         return bdi.congested_fn(bdi.congested_data, bits)
     return bdi._congested.state & bits
 
 
-def bdi_cap_stable_pages_required(bdi):
+def bdi_cap_stable_pages_required(bdi: backing_dev_info) -> bool:
     """Whether pages must not change while they are written."""
     return bool(bdi.capabilities & BDI_CAP_STABLE_WRITES)
 
 
-def _init(bdi, gfp):
+def _init(bdi: backing_dev_info, gfp: int) -> int:
     bdi._congested = kzalloc(bdi_writeback_congested, gfp)
     if bdi._congested is None:
         return -ENOMEM
@@ -133,7 +136,7 @@ def _init(bdi, gfp):
     return 0
 
 
-def _exit(bdi):
+def _exit(bdi: backing_dev_info) -> None:
     for counter in reversed(bdi._counters):
         free_percpu(counter)
     kfree(bdi._congested)

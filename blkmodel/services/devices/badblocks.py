@@ -1,11 +1,10 @@
 """Blocks that are known to be bad: the table of them, which stays empty in the model."""
 
-from typing import Any
 
 from blkmodel.services.base.errno import ENOMEM
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kcalloc, kfree
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
 
 
 @struct
@@ -14,16 +13,16 @@ class badblocks(Struct):
 
     SIZE = 64
     shift: int = 0
-    page: Any = None
+    page: list[int] = NULL
 
 
-def badblocks_init(bb, enable):
+def badblocks_init(bb: badblocks, enable: int) -> int:
     """Make an empty table. Returns 0 or -ENOMEM."""
     bb.page = kcalloc(512, "u64", GFP_KERNEL)
     bb.shift = 0 if enable and bb.page is not None else -1
     return 0 if bb.page is not None else -ENOMEM
 
 
-def badblocks_exit(bb):
+def badblocks_exit(bb: badblocks) -> None:
     kfree(bb.page)
-    bb.page = None
+    bb.page = NULL

@@ -1,14 +1,22 @@
 """Character devices: a node that is opened for its driver, not for a disk."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from blkmodel.services.base.errno import EBUSY, ENXIO
 from blkmodel.services.base.kdev_t import MKDEV
-from blkmodel.services.devices.device import device_add, device_del
+from blkmodel.services.devices.device import device, device_add, device_del
 from blkmodel.services.devices.kobj_map import kobj_lookup, kobj_map, kobj_map_domain, kobj_unmap
 from blkmodel.sim import statics
 from blkmodel.sim.kernel import at_boot
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from blkmodel.services.base.module import module
+    from blkmodel.services.files.file import file
+    from blkmodel.services.files.inode import inode
+    from blkmodel.services.files.node import file_operations
 
 CHRDEV_MAJOR_DYN_END = 234
 
@@ -19,8 +27,8 @@ class cdev(Struct):
     embeds it."""
 
     SIZE = 104
-    owner: Any = None
-    ops: Any = None
+    owner: module = NULL
+    ops: file_operations = NULL
     dev: int = 0
     count: int = 0
     _owner: Any = None
@@ -31,15 +39,15 @@ class variables:
     """Who stands for which number, and the names of the majors that are taken. (The map is made at boot; it is not
     accounted.)"""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.cdev_map = kobj_map_domain()
-        self.majors = {}
+        self.majors: dict[int, str] = {}
 
 
 at_boot(0, variables)
 
 
-def alloc_chrdev_region(baseminor, count, name):
+def alloc_chrdev_region(baseminor: int, count: int, name: str) -> tuple[int, int]:
     """Take a free major number, the highest of those that are given out. Returns (0, the first number of it), or
     (-EBUSY, 0)."""
     majors = variables().majors
@@ -50,23 +58,23 @@ def alloc_chrdev_region(baseminor, count, name):
     return -EBUSY, 0
 
 
-def unregister_chrdev_region(first, count):
+def unregister_chrdev_region(first: int, count: int) -> None:
     """Give a major number back."""
     majors = variables().majors
     majors.pop(next(major for major in majors if MKDEV(major, 0) == first))
 
 
-def cdev_init(char, fops, owner):
+def cdev_init(char: cdev, fops: file_operations, owner: Any) -> None:
     """Prepare a character device. `owner` is the structure that embeds it."""
     char.ops = fops
     char._owner = owner
 
 
-def cdev_device_add(char, dev):
+def cdev_device_add(char: cdev, dev: device) -> int:
     """Let a device's number stand for the character device, and make the device known. Returns 0 or -errno."""
     char.dev = dev.devt
     char.count = 1
-    rc = kobj_map(variables().cdev_map, char.dev, 1, None, lambda devt, data: data, None, char)
+    rc = kobj_map(variables().cdev_map, char.dev, 1, NULL, lambda devt, data: data, NULL, char)
     if rc:
         return rc
     rc = device_add(dev)
@@ -75,7 +83,7 @@ def cdev_device_add(char, dev):
     return rc
 
 
-def cdev_open(inode, filp):
+def cdev_open(inode: inode, filp: file) -> int:
     """Somebody opens a node: from now on the file is the driver's. Returns 0 or -errno."""
     found, _ = kobj_lookup(variables().cdev_map, inode.i_rdev)
     if found is None:
@@ -85,7 +93,7 @@ def cdev_open(inode, filp):
     return filp.f_op.open(inode, filp)
 
 
-def cdev_device_del(char, dev):
+def cdev_device_del(char: cdev, dev: device) -> None:
     """Undo cdev_device_add(). Who has it open keeps it."""
     device_del(dev)
     kobj_unmap(variables().cdev_map, char.dev, 1)

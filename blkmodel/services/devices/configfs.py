@@ -1,11 +1,14 @@
 """Things that user space makes by making a directory, and sets up by writing into its files."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from typing import Any
 
-from blkmodel.services.base.err import IS_ERR
+from blkmodel.services.base.err import IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import EEXIST, ENOENT, EPERM
 from blkmodel.sim import statics
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
 
 
 @struct
@@ -13,8 +16,8 @@ class config_item_type(Struct):
     """A kind of item: release(item) is called when it goes; ct_attrs: its files by name, store(item, page, count)."""
 
     SIZE = 40
-    release: Any = None
-    ct_attrs: Any = None
+    release: Callable[..., None] = NULL
+    ct_attrs: dict[str, Callable[..., int]] = NULL
 
 
 @struct
@@ -23,7 +26,7 @@ class config_item(Struct):
 
     SIZE = 80
     ci_name: str = ""
-    ci_type: Any = None
+    ci_type: config_item_type = NULL
     ci_kref: int = 0
     _owner: Any = None
 
@@ -34,34 +37,34 @@ class configfs_subsystem(Struct):
 
     SIZE = 128
     name: str = ""
-    make_item: Any = None
-    drop_item: Any = None
-    items: Any = None
+    make_item: Callable[..., config_item] = NULL
+    drop_item: Callable[..., None] = NULL
+    items: dict[str, config_item] = NULL
 
 
 @statics
 class subsystems:
     """by_name: what is registered."""
 
-    def __init__(self):
-        self.by_name = {}
+    def __init__(self) -> None:
+        self.by_name: dict[str, configfs_subsystem] = {}
 
 
-def config_item_init_type_name(item, name, type, owner):
+def config_item_init_type_name(item: config_item, name: str, type: config_item_type, owner: Any) -> None:
     item.ci_name = name
     item.ci_type = type
     item.ci_kref = 1
     item._owner = owner
 
 
-def config_item_put(item):
+def config_item_put(item: config_item) -> None:
     """Let an item go; the last one releases it."""
     item.ci_kref -= 1
     if item.ci_kref == 0:
         item.ci_type.release(item)
 
 
-def configfs_register_subsystem(subsystem):
+def configfs_register_subsystem(subsystem: configfs_subsystem) -> int:
     """Show the subsystem's directory, still empty. Returns 0 or -EEXIST."""
     if subsystem.name in subsystems().by_name:
         return -EEXIST
@@ -70,11 +73,11 @@ def configfs_register_subsystem(subsystem):
     return 0
 
 
-def configfs_unregister_subsystem(subsystem):
+def configfs_unregister_subsystem(subsystem: configfs_subsystem) -> None:
     del subsystems().by_name[subsystem.name]
 
 
-def configfs_mkdir(path):
+def configfs_mkdir(path: str) -> int:
     """Make a directory `subsystem/name`. Returns 0 or -errno."""
     group, _, name = path.partition("/")
     subsystem = subsystems().by_name.get(group)
@@ -84,12 +87,12 @@ def configfs_mkdir(path):
         return -EEXIST
     item = subsystem.make_item(subsystem, name)
     if IS_ERR(item):
-        return item.errno
+        return PTR_ERR(item)
     subsystem.items[name] = item
     return 0
 
 
-def configfs_rmdir(path):
+def configfs_rmdir(path: str) -> int:
     """Take a directory away again. Returns 0 or -errno."""
     group, _, name = path.partition("/")
     subsystem = subsystems().by_name.get(group)
@@ -99,7 +102,7 @@ def configfs_rmdir(path):
     return 0
 
 
-def configfs_write(path, text):
+def configfs_write(path: str, text: str) -> int:
     """Write into a file `subsystem/name/file`. Returns the bytes taken or -errno."""
     group, name, file = path.split("/")
     subsystem = subsystems().by_name.get(group)

@@ -1,21 +1,28 @@
 """Devices: what the driver core does with one, and the node that user space opens it by."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blkmodel.services.base.err import ERR_PTR
 from blkmodel.services.base.errno import EINVAL, ENOMEM
 from blkmodel.services.base.kdev_t import MAJOR, MINOR
 from blkmodel.services.base.stat import S_IFBLK, S_IFCHR
 from blkmodel.services.devices.kobject import (
-    KOBJ_ADD, KOBJ_REMOVE, kobj_type, kobject, kobject_add, kobject_del, kobject_init, kobject_put, kobject_uevent,
-    sysfs, sysfs_create_group, sysfs_create_link, sysfs_remove_group, sysfs_remove_link)
-from blkmodel.services.files.inode import iput
+    KOBJ_ADD, KOBJ_REMOVE, attribute_group, kobj_type, kobject, kobject_add, kobject_del, kobject_init, kobject_put,
+    kobject_uevent, sysfs, sysfs_create_group, sysfs_create_link, sysfs_remove_group, sysfs_remove_link)
+from blkmodel.services.files.inode import inode, iput
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kfree, kzalloc
 from blkmodel.sim import statics, this
 from blkmodel.sim.kernel import Context
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from blkmodel.services.data.list import list_head
+
 
 
 @struct
@@ -25,10 +32,10 @@ class device_type(Struct):
 
     SIZE = 48
     name: str = ""
-    groups: Any = ()
-    release: Any = None
-    devnode: Any = None
-    uevent: Any = None
+    groups: tuple = ()
+    release: Callable[..., None] = NULL
+    devnode: Callable[..., str] = NULL
+    uevent: Callable[..., list[str]] = NULL
 
 
 @struct
@@ -37,9 +44,9 @@ class class_(Struct):
 
     SIZE = 120
     name: str = ""
-    dev_release: Any = None
-    devnode: Any = None
-    dev_uevent: Any = None
+    dev_release: Callable[..., None] = NULL
+    devnode: Callable[..., str] = NULL
+    dev_uevent: Callable[..., list[str]] = NULL
 
 
 @struct
@@ -47,7 +54,7 @@ class dev_pm_info(Struct):
     """What has to do with a device's power. set_latency_tolerance(dev, microseconds): a user says how long he waits."""
 
     SIZE = 0
-    set_latency_tolerance: Any = None
+    set_latency_tolerance: Callable[..., None] = NULL
 
 
 @struct
@@ -56,19 +63,19 @@ class device(Struct):
     `class_` is C's `class`. msi_list: the interrupts that it can write as messages."""
 
     SIZE = 448
-    kobj: Any = field(default_factory=kobject)
-    parent: Any = None
-    type: Any = None
+    kobj: kobject = field(default_factory=kobject)
+    parent: device = NULL
+    type: device_type = NULL
     bus: Any = None
     driver: Any = None
     driver_data: Any = None
-    msi_list: Any = None
+    msi_list: list_head = NULL
     numa_node: int = NUMA_NO_NODE
     devt: int = 0
-    class_: Any = None
-    groups: Any = None
-    release: Any = None
-    power: Any = field(default_factory=dev_pm_info)
+    class_: class_ = NULL
+    groups: tuple = NULL
+    release: Callable[..., None] = NULL
+    power: dev_pm_info = field(default_factory=dev_pm_info)
     _owner: Any = None
 
 
@@ -76,9 +83,9 @@ class device(Struct):
 class devices:
     """The devices of each class, by the class's name; and the nodes of devtmpfs: name → node."""
 
-    def __init__(self):
-        self.of_class = {}
-        self.nodes = {}
+    def __init__(self) -> None:
+        self.of_class: dict[str, list[device]] = {}
+        self.nodes: dict[str, devtmpfs_node] = {}
 
 
 @struct
@@ -90,10 +97,10 @@ class devtmpfs_node(Struct):
     name: str = ""
     rdev: int = 0
     mode: int = S_IFBLK
-    inode: Any = None
+    inode: inode = NULL
 
 
-def _release(kobj):
+def _release(kobj: kobject) -> None:
     """The last reference is gone: let whoever made the device free it."""
     dev = kobj._owner
     release = dev.release or (dev.type and dev.type.release) or (dev.class_ and dev.class_.dev_release)
@@ -101,7 +108,7 @@ def _release(kobj):
     release(dev)
 
 
-def _uevent(kobj):
+def _uevent(kobj: kobject) -> list[str]:
     """What user space is told of a device: its number and its node's name, and what its kind adds."""
     dev = kobj._owner
     words = []
@@ -119,18 +126,18 @@ def _uevent(kobj):
 device_ktype = kobj_type(release=_release, uevent=_uevent)
 
 
-def device_initialize(dev, owner=None):
+def device_initialize(dev: device, owner: Any = None) -> None:
     """Make a zeroed device one that has a reference. `owner` is the structure that embeds it."""
     kobject_init(dev.kobj, device_ktype, dev)
     dev._owner = owner if owner is not None else dev
     dev.numa_node = NUMA_NO_NODE
 
 
-def dev_name(dev):
+def dev_name(dev: device) -> str:
     return dev.kobj.name
 
 
-def dev_info(dev, line):
+def dev_info(dev: device, line: str) -> None:
     """Log a line about a device, after its driver's (or its class's) name and its own."""
     kind = dev.driver or dev.bus or dev.class_
     this().printk(f"{kind.name if kind is not None else ''} {dev_name(dev)}: {line}")
@@ -143,43 +150,43 @@ dev_warn = dev_err = dev_info
 class said:
     """The lines of which one is enough."""
 
-    def __init__(self):
-        self.lines = set()
+    def __init__(self) -> None:
+        self.lines: set[str] = set()
 
 
-def dev_warn_once(dev, line):
+def dev_warn_once(dev: device, line: str) -> None:
     """Log a line about the first device that there is such a line about. (In C, from that place.)"""
     if line not in said().lines:
         said().lines.add(line)
         dev_warn(dev, line)
 
 
-def dev_set_name(dev, name):
+def dev_set_name(dev: device, name: str) -> int:
     dev.kobj.name = name
     return 0
 
 
-def dev_set_uevent_suppress(dev, suppress):
+def dev_set_uevent_suppress(dev: device, suppress: Any) -> None:
     dev.kobj.uevent_suppress = bool(suppress)
 
 
-def dev_set_drvdata(dev, data):
+def dev_set_drvdata(dev: device, data: Any) -> None:
     dev.driver_data = data
 
 
-def dev_get_drvdata(dev):
+def dev_get_drvdata(dev: device) -> Any:
     return dev.driver_data
 
 
-def dev_to_node(dev):
+def dev_to_node(dev: device) -> int:
     return dev.numa_node
 
 
-def set_dev_node(dev, node):
+def set_dev_node(dev: device, node: int) -> None:
     dev.numa_node = node
 
 
-def class_create(name):
+def class_create(name: str) -> class_:
     """Make a class of devices. Returns it, or an error pointer."""
     made = kzalloc(class_, GFP_KERNEL)
     if made is None:
@@ -188,22 +195,22 @@ def class_create(name):
     return made
 
 
-def class_destroy(of_class):
+def class_destroy(of_class: class_) -> None:
     kfree(of_class)
 
 
-def get_device(dev):
+def get_device(dev: device) -> device:
     if dev is not None:
         dev.kobj.refcount += 1
     return dev
 
 
-def put_device(dev):
+def put_device(dev: device) -> None:
     if dev is not None:
         kobject_put(dev.kobj)
 
 
-def device_get_devnode(dev):
+def device_get_devnode(dev: device) -> str:
     """The name of a device's node."""
     name = None
     if dev.type is not None and dev.type.devnode is not None:
@@ -213,14 +220,14 @@ def device_get_devnode(dev):
     return name or dev_name(dev)
 
 
-def device_add(dev):
+def device_add(dev: device) -> int:
     """Make a device known: its files, its node, its place in its class. Returns 0 or -errno."""
     if not dev_name(dev):
         return -EINVAL
     get_device(dev.parent)
     if dev.parent is not None and dev.numa_node == NUMA_NO_NODE:
         dev.numa_node = dev.parent.numa_node
-    error = kobject_add(dev.kobj, dev.parent and dev.parent.kobj, dev_name(dev))
+    error = kobject_add(dev.kobj, dev.parent.kobj if dev.parent is not None else NULL, dev_name(dev))
     if error:
         put_device(dev.parent)
         return error
@@ -236,7 +243,7 @@ def device_add(dev):
     return 0
 
 
-def device_del(dev):
+def device_del(dev: device) -> None:
     """Undo device_add(). The device lives on while somebody holds it."""
     if MAJOR(dev.devt):
         devtmpfs_delete_node(dev)
@@ -250,20 +257,20 @@ def device_del(dev):
     put_device(dev.parent)
 
 
-def device_unregister(dev):
+def device_unregister(dev: device) -> None:
     device_del(dev)
     put_device(dev)
 
 
-def _free_device(dev):
+def _free_device(dev: device) -> None:
     kfree(dev)
 
 
-def device_create(of_class, parent, devt, drvdata, name):
+def device_create(of_class: class_, parent: device, devt: int, drvdata: Any, name: str) -> device:
     """Allocate and add a device that has no structure around it; None on failure (in C an error pointer)."""
     dev = kzalloc(device, GFP_KERNEL)
     if dev is None:
-        return None
+        return NULL
     device_initialize(dev)
     dev.devt = devt
     dev.class_ = of_class
@@ -275,35 +282,35 @@ def device_create(of_class, parent, devt, drvdata, name):
     return dev
 
 
-def devtmpfs_create_node(dev):
+def devtmpfs_create_node(dev: device) -> None:
     """Let the thread that owns devtmpfs make the device's node, and wait for it."""
     name = device_get_devnode(dev)
 
-    def create():
+    def create() -> None:
         is_blockdev = dev.class_ is not None and dev.class_.name == "block"
         devices().nodes[name] = devtmpfs_node(name, dev.devt, S_IFBLK if is_blockdev else S_IFCHR)
     _in_kdevtmpfs(create)
 
 
-def devtmpfs_delete_node(dev):
+def devtmpfs_delete_node(dev: device) -> None:
     """Let that thread remove the node. Whoever opened it keeps the device open, but nobody else finds it."""
     name = device_get_devnode(dev)
 
-    def delete():
+    def delete() -> None:
         node = devices().nodes.pop(name, None)
         if node is not None:
             iput(node.inode)
     _in_kdevtmpfs(delete)
 
 
-def _in_kdevtmpfs(fn):
+def _in_kdevtmpfs(fn: Callable[[], None]) -> None:
     kernel = this()
     kernel.run_in(Context("task", "kdevtmpfs", kernel.cpu), fn)
 
 
-def _groups(dev):
+def _groups(dev: device) -> tuple[attribute_group, ...]:
     return (*(dev.type.groups if dev.type is not None else ()), *(dev.groups or ()))
 
 
-def _class_directory(of_class):
+def _class_directory(of_class: class_) -> kobject:
     return sysfs().root.setdefault(of_class.name, kobject(name=of_class.name))

@@ -3,20 +3,20 @@
 from blkmodel.sim.bus import bus
 
 
-def ioremap(start, size):
+def ioremap(start: int, size: int) -> int:
     """Make `size` bytes of a device's window accessible; return the address. (The model's is the window's own.)"""
     return start
 
 
-def iounmap(addr):
+def iounmap(addr: int) -> None:
     """Undo ioremap()."""
 
 
-def readl(addr):
+def readl(addr: int) -> int:
     """Read a register of 32 bits. Where no device answers, all bits are one."""
     return bus().read(addr)
 
 
-def writel(value, addr):
+def writel(value: int, addr: int) -> None:
     """Write a register of 32 bits. What the device does of it, it may do later."""
     bus().write(addr, value)

@@ -1,13 +1,19 @@
 """Which object stands for a device number: ranges of numbers, and how to find the object in each."""
 
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from blkmodel.services.base.errno import ENOMEM
 from blkmodel.services.base.kdev_t import MAJOR
-from blkmodel.services.base.module import module_put, try_module_get
+from blkmodel.services.base.module import module, module_put, try_module_get
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from blkmodel.services.devices.kobject import kobject
 
 ULONG_MAX = (1 << 64) - 1
 
@@ -20,9 +26,9 @@ class probe(Struct):
     SIZE = 56
     dev: int = 0
     range: int = 0
-    owner: Any = None
-    get: Any = None
-    lock: Any = None
+    owner: module = NULL
+    get: Callable[..., kobject] = NULL
+    lock: Callable[..., int] = NULL
     data: Any = None
 
 
@@ -33,11 +39,12 @@ class kobj_map_domain(Struct):
     __slots__ = ("probes",)
     SIZE = 2048
 
-    def __init__(self):
-        self.probes: Any = [[] for _ in range(255)]
+    def __init__(self) -> None:
+        self.probes: list[list[probe]] = [[] for _ in range(255)]
 
 
-def kobj_map(domain, dev, range, module, get, lock, data):
+def kobj_map(domain: kobj_map_domain, dev: int, range: int, module: module, get: Callable[..., Any],
+             lock: Callable[..., int], data: Any) -> int:
     """Add a range. It is on the list of each of its major numbers. Returns 0 or -ENOMEM."""
     n = min(MAJOR(dev + range - 1) - MAJOR(dev) + 1, 255)
     if not n:  # no number at all, where a major begins: C asks for no bytes, and gets them
@@ -53,7 +60,7 @@ def kobj_map(domain, dev, range, module, get, lock, data):
     return 0
 
 
-def kobj_unmap(domain, dev, range):
+def kobj_unmap(domain: kobj_map_domain, dev: int, range: int) -> None:
     """Remove a range, if it is there."""
     n = min(MAJOR(dev + range - 1) - MAJOR(dev) + 1, 255)
     found = None
@@ -66,7 +73,7 @@ def kobj_unmap(domain, dev, range):
     kfree(found)
 
 
-def kobj_lookup(domain, dev):
+def kobj_lookup(domain: kobj_map_domain, dev: int) -> tuple[Any, int]:
     """Find who stands for a number, the smallest range first. Returns (object, place in the range); (None, 0)."""
     best = ULONG_MAX
     retry = True
@@ -93,14 +100,14 @@ def kobj_lookup(domain, dev):
     return None, 0
 
 
-def kobj_map_init(base_probe):
+def kobj_map_init(base_probe: Callable[..., Any]) -> kobj_map_domain:
     """Make an empty set of ranges, whose last resort is base_probe(dev, data); None on failure."""
     domain = kzalloc(kobj_map_domain, GFP_KERNEL)
     base = kzalloc(probe, GFP_KERNEL)
     if domain is None or base is None:
         kfree(domain)
         kfree(base)
-        return None
+        return NULL
     base.dev = 1
     base.range = ULONG_MAX
     base.get = base_probe
@@ -109,5 +116,5 @@ def kobj_map_init(base_probe):
     return domain
 
 
-def _majors(dev, n):
+def _majors(dev: int, n: int) -> list[int]:
     return [major % 255 for major in range(MAJOR(dev), MAJOR(dev) + n)]

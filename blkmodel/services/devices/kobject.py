@@ -4,6 +4,9 @@ What sysfs shows of an object is kept on the object: `attrs` maps a file's name 
 of a directory below it, or of a link, to the object that is there. What sysfs itself allocates is not accounted.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -13,7 +16,7 @@ from blkmodel.services.base.printk import pr_err, pr_warn
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim import statics
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
 
 KOBJ_ADD, KOBJ_REMOVE, KOBJ_CHANGE = "add", "remove", "change"
 
@@ -24,8 +27,8 @@ class kobj_type(Struct):
     adds to what user space is told."""
 
     SIZE = 48
-    release: Any = None
-    uevent: Any = None
+    release: Callable[..., None] = NULL
+    uevent: Callable[..., list[str]] = NULL
 
 
 @struct
@@ -34,13 +37,13 @@ class kobject(Struct):
     the object's address)."""
 
     SIZE = 64
-    name: str = None
-    parent: Any = None
-    ktype: Any = None
+    name: str = NULL
+    parent: kobject = NULL
+    ktype: kobj_type = NULL
     refcount: int = 0
     state_in_sysfs: bool = False
-    attrs: Any = field(default_factory=dict)
-    links: Any = field(default_factory=dict)
+    attrs: dict[str, attribute] = field(default_factory=dict)
+    links: dict[str, kobject] = field(default_factory=dict)
     uevent_suppress: bool = False
     _owner: Any = None
 
@@ -52,8 +55,8 @@ class attribute(Struct):
     SIZE = 32
     name: str = ""
     mode: int = 0
-    show: Any = None
-    store: Any = None
+    show: Callable[..., str] = NULL
+    store: Callable[..., int] = NULL
 
 
 @struct
@@ -61,39 +64,39 @@ class attribute_group(Struct):
     """Files that come together; is_visible(kobj, attr, n) gives a file's mode, 0 where it is not to be."""
 
     SIZE = 40
-    name: str = None
-    attrs: Any = ()
-    is_visible: Any = None
+    name: str = NULL
+    attrs: tuple = ()
+    is_visible: Callable[..., int] = NULL
 
 
 @statics
 class sysfs:
     """What hangs below no other object, by name; and the events that user space was told: (action, name, words)."""
 
-    def __init__(self):
-        self.root = {}
-        self.uevents = []
+    def __init__(self) -> None:
+        self.root: dict[str, kobject] = {}
+        self.uevents: list[tuple[str, str, Sequence[str]]] = []
 
 
-def kobject_init(kobj, ktype, owner):
+def kobject_init(kobj: kobject, ktype: kobj_type, owner: Any) -> None:
     """Start with one reference."""
     kobj.refcount = 1
     kobj.ktype = ktype
     kobj._owner = owner
 
 
-def kobject_get(kobj):
+def kobject_get(kobj: kobject) -> kobject:
     if kobj is not None:
         kobj.refcount += 1
     return kobj
 
 
-def kobject_get_unless_zero(kobj):
+def kobject_get_unless_zero(kobj: kobject) -> kobject:
     """Take a reference, unless the object is about to go; then return None."""
-    return kobject_get(kobj) if kobj.refcount else None
+    return kobject_get(kobj) if kobj.refcount else NULL
 
 
-def kobject_put(kobj):
+def kobject_put(kobj: kobject) -> None:
     """Drop a reference; with the last one the object leaves sysfs and is released. To drop more is a bug of the kernel,
     of which it warns."""
     if kobj is None or WARN_ON(kobj.refcount == 0, "refcount_t: underflow; use-after-free."):
@@ -106,11 +109,11 @@ def kobject_put(kobj):
             kobj.ktype.release(kobj)
 
 
-def kobject_name(kobj):
+def kobject_name(kobj: kobject) -> str:
     return kobj.name
 
 
-def kobject_add(kobj, parent, name):
+def kobject_add(kobj: kobject, parent: kobject, name: str) -> int:
     """Show the object in sysfs, below `parent`; it holds the parent.
 
     Returns 0, or -ENOENT where the parent itself is not shown. What is shown below another parent already is shown
@@ -118,7 +121,7 @@ def kobject_add(kobj, parent, name):
     """
     kobj.name = name
     if parent is not None and not parent.state_in_sysfs:
-        kobj.parent = None
+        kobj.parent = NULL
         pr_err(f"kobject_add_internal failed for {name} (error: {-ENOENT} parent: {parent.name or '(null)'})")
         return -ENOENT
     kobj.parent = kobject_get(parent)
@@ -127,39 +130,39 @@ def kobject_add(kobj, parent, name):
     return 0
 
 
-def kobject_del(kobj):
+def kobject_del(kobj: kobject) -> None:
     """Take the object out of sysfs, with its files, and let its parent go."""
     if not kobj.state_in_sysfs:
         return
     (sysfs().root if kobj.parent is None else kobj.parent.links).pop(kobj.name, None)
     kobj.attrs.clear()
     kobj.state_in_sysfs = False
-    parent, kobj.parent = kobj.parent, None
+    parent, kobj.parent = kobj.parent, NULL
     kobject_put(parent)
 
 
-def kobject_create_and_add(name, parent):
+def kobject_create_and_add(name: str, parent: kobject) -> kobject:
     """Allocate an object that is a mere directory; None on failure."""
     kobj = kzalloc(kobject, GFP_KERNEL)
     if kobj is None:
-        return None
+        return NULL
     kobject_init(kobj, dynamic_kobj_ktype, kobj)
     retval = kobject_add(kobj, parent, name)
     if retval:
         pr_warn(f"kobject_create_and_add: kobject_add error: {retval}")
         kobject_put(kobj)
-        return None
+        return NULL
     return kobj
 
 
-def _free_directory(kobj):
+def _free_directory(kobj: kobject) -> None:
     kfree(kobj)
 
 
 dynamic_kobj_ktype = kobj_type(release=_free_directory)
 
 
-def kobject_uevent_env(kobj, action, words):
+def kobject_uevent_env(kobj: kobject, action: str, words: Sequence[str]) -> int:
     """Tell user space what happened to an object, unless that is suppressed; its kind may add words."""
     if not kobj.uevent_suppress:
         if kobj.ktype.uevent is not None:
@@ -168,49 +171,49 @@ def kobject_uevent_env(kobj, action, words):
     return 0
 
 
-def kobject_uevent(kobj, action):
+def kobject_uevent(kobj: kobject, action: str) -> int:
     return kobject_uevent_env(kobj, action, ())
 
 
-def sysfs_create_group(kobj, group):
+def sysfs_create_group(kobj: kobject, group: attribute_group) -> int:
     """Make the group's visible files. Each is asked for once, with its number."""
     for n, attr in enumerate(group.attrs):
-        mode = group.is_visible(kobj, attr, n) if group.is_visible else attr.mode
+        mode = group.is_visible(kobj, attr, n) if group.is_visible is not None else attr.mode
         if mode:
             kobj.attrs[attr.name] = attr
     return 0
 
 
-def sysfs_remove_group(kobj, group):
+def sysfs_remove_group(kobj: kobject, group: attribute_group) -> None:
     for attr in group.attrs:
         kobj.attrs.pop(attr.name, None)
 
 
-def sysfs_create_files(kobj, attrs):
+def sysfs_create_files(kobj: kobject, attrs: Iterable[attribute]) -> int:
     for attr in attrs:
         kobj.attrs[attr.name] = attr
     return 0
 
 
-def sysfs_remove_files(kobj, attrs):
+def sysfs_remove_files(kobj: kobject, attrs: Iterable[attribute]) -> None:
     for attr in attrs:
         kobj.attrs.pop(attr.name, None)
 
 
-def sysfs_create_link(kobj, target, name):
+def sysfs_create_link(kobj: kobject, target: kobject, name: str) -> int:
     kobj.links[name] = target
     return 0
 
 
-def sysfs_remove_link(kobj, name):
+def sysfs_remove_link(kobj: kobject, name: str) -> None:
     kobj.links.pop(name, None)
 
 
-def kobject_under(path):
+def kobject_under(path: str) -> kobject:
     """The object at a path such as `block/nullb0/queue`; None where there is none. (Not the kernel's.)"""
-    at = None
+    at: kobject = NULL
     for name in path.split("/"):
-        at = (sysfs().root if at is None else at.links).get(name)
+        at = (sysfs().root if at is None else at.links).get(name, NULL)
         if at is None:
-            return None
+            return NULL
     return at

@@ -1,16 +1,24 @@
 """Interrupts that a device raises by writing a message."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING
 
 from blkmodel.services.base.errno import ENOSPC
 from blkmodel.services.cpus.cpumask import cpumask_copy
 from blkmodel.services.cpus.interrupt import irq_affinity_desc
-from blkmodel.services.cpus.irqdesc import __irq_alloc_descs, irq_free_descs, irq_to_desc
-from blkmodel.services.devices.device import dev_to_node
+from blkmodel.services.cpus.irqdesc import __irq_alloc_descs, irq_chip, irq_free_descs, irq_to_desc
+from blkmodel.services.devices.device import dev_to_node, device
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from blkmodel.services.data.list import list_head
+    from blkmodel.services.devices.pci import pci_dev
+
 
 
 @struct
@@ -21,50 +29,50 @@ class msi_desc(Struct):
     """
 
     SIZE = 104
-    list: Any = None
+    list: list_head = NULL
     irq: int = 0
     nvec_used: int = 0
-    dev: Any = None
-    affinity: Any = None
+    dev: device = NULL
+    affinity: Sequence[irq_affinity_desc] = NULL
     masked: int = 0
     is_msix: int = 0
     entry_nr: int = 0
     default_irq: int = 0
 
 
-def for_each_pci_msi_entry(pdev):
+def for_each_pci_msi_entry(pdev: pci_dev) -> list_head:
     return pdev.dev.msi_list
 
 
-def nth_pci_msi_entry(pdev, nr):
+def nth_pci_msi_entry(pdev: pci_dev, nr: int) -> msi_desc:
     """Entry `nr` of a device, or None. (C walks the list wherever it needs one.)"""
-    return next(islice(pdev.dev.msi_list.entries, nr, None), None)
+    return next(islice(pdev.dev.msi_list.entries, nr, None), NULL)
 
 
-def alloc_msi_entry(dev, nvec, affinity):
+def alloc_msi_entry(dev: device, nvec: int, affinity: Sequence[irq_affinity_desc]) -> msi_desc:
     """Allocate an entry, with a copy of its interrupts' affinities where they are given; None on failure."""
     desc = kzalloc(msi_desc, GFP_KERNEL)
     if desc is None:
-        return None
+        return NULL
     desc.dev = dev
     desc.nvec_used = nvec
     if affinity is not None:
         desc.affinity = kcalloc(nvec, irq_affinity_desc, GFP_KERNEL)
         if desc.affinity is None:
             kfree(desc)
-            return None
+            return NULL
         for copy, original in zip(desc.affinity, affinity, strict=True):
             cpumask_copy(copy.mask, original.mask)
             copy.is_managed = original.is_managed
     return desc
 
 
-def free_msi_entry(entry):
+def free_msi_entry(entry: msi_desc) -> None:
     kfree(entry.affinity)
     kfree(entry)
 
 
-def msi_domain_alloc_irqs(chip, dev, nvec):
+def msi_domain_alloc_irqs(chip: irq_chip, dev: device, nvec: int) -> int:
     """Make the interrupts of all a device's entries. Returns 0, or -ENOSPC with those made that could be."""
     for desc in dev.msi_list:
         virq = __irq_alloc_descs(-1, 0, desc.nvec_used, dev_to_node(dev), None, desc.affinity)
@@ -78,7 +86,7 @@ def msi_domain_alloc_irqs(chip, dev, nvec):
     return 0
 
 
-def msi_domain_free_irqs(chip, dev):
+def msi_domain_free_irqs(chip: irq_chip, dev: device) -> None:
     """Do away with the interrupts of those of a device's entries that have any."""
     for desc in dev.msi_list:
         if desc.irq:

@@ -1,5 +1,8 @@
 """PCI devices, and their interrupts by the device's own numbers."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
 from dataclasses import field
 from typing import Any
 
@@ -12,7 +15,7 @@ from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kcalloc, kfree
 from blkmodel.services.tasks.workqueue import work_on_cpu
 from blkmodel.sim import statics, this
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
 
 PCI_IRQ_LEGACY, PCI_IRQ_MSI, PCI_IRQ_MSIX, PCI_IRQ_AFFINITY = 1, 2, 4, 8
 PCI_IRQ_ALL_TYPES = PCI_IRQ_LEGACY | PCI_IRQ_MSI | PCI_IRQ_MSIX
@@ -40,11 +43,11 @@ class pci_dev(Struct):
     """
 
     SIZE = 2176
-    dev: Any = field(default_factory=device)
+    dev: device = field(default_factory=device)
     vendor: int = 0
     device: int = 0
     irq: int = 0
-    resource: Any = ()
+    resource: tuple[tuple[int, int], ...] = ()
     msi_cap: int = 0
     msix_cap: int = 0
     class_: int = 0
@@ -54,7 +57,7 @@ class pci_dev(Struct):
     msi_enabled: int = 0
     msix_enabled: int = 0
     _device: Any = None
-    _owner: Any = None
+    _owner: str = NULL
 
 
 @struct
@@ -75,11 +78,11 @@ class pci_error_handlers(Struct):
     """What a driver does when the bus reports an error of its device, and when the device has been reset."""
 
     SIZE = 48
-    error_detected: Any = None
-    slot_reset: Any = None
-    resume: Any = None
-    reset_prepare: Any = None
-    reset_done: Any = None
+    error_detected: Callable[..., int] = NULL
+    slot_reset: Callable[..., int] = NULL
+    resume: Callable[..., None] = NULL
+    reset_prepare: Callable[..., None] = NULL
+    reset_done: Callable[..., None] = NULL
 
 
 @struct
@@ -89,32 +92,32 @@ class pci_driver(Struct):
 
     SIZE = 288
     name: str = ""
-    id_table: Any = ()
-    probe: Any = None
-    remove: Any = None
-    shutdown: Any = None
-    err_handler: Any = None
+    id_table: tuple[pci_device_id, ...] = ()
+    probe: Callable[..., int] = NULL
+    remove: Callable[..., None] = NULL
+    shutdown: Callable[..., None] = NULL
+    err_handler: pci_error_handlers = NULL
 
 
 @statics
 class pci_bus_type:
     """The devices on the bus, and the drivers, in the order in which they came."""
 
-    def __init__(self):
-        self.devices = []
-        self.drivers = []
+    def __init__(self) -> None:
+        self.devices: list[pci_dev] = []
+        self.drivers: list[pci_driver] = []
 
 
-def pci_match_id(ids, pdev):
+def pci_match_id(ids: Iterable[pci_device_id], pdev: pci_dev) -> pci_device_id:
     """The entry of a driver's table that a device is; None where it is not there."""
     for id in ids:
         if (id.vendor in (PCI_ANY_ID, pdev.vendor) and id.device in (PCI_ANY_ID, pdev.device)
                 and not (id.class_ ^ pdev.class_) & id.class_mask):
             return id
-    return None
+    return NULL
 
 
-def pci_bus_add_device(pdev):
+def pci_bus_add_device(pdev: pci_dev) -> None:
     """A device is on the bus: let its driver take it over, if there is one."""
     pci_bus_type().devices.append(pdev)
     for drv in pci_bus_type().drivers:
@@ -122,14 +125,14 @@ def pci_bus_add_device(pdev):
             break
 
 
-def pci_stop_and_remove_bus_device(pdev):
+def pci_stop_and_remove_bus_device(pdev: pci_dev) -> None:
     """A device goes: its driver gives it up first."""
     device_release_driver(pdev.dev)
     pci_bus_type().devices.remove(pdev)
     put_device(pdev.dev)
 
 
-def pci_register_driver(drv):
+def pci_register_driver(drv: pci_driver) -> int:
     """Let a driver take over the devices that are there, and those that come. Returns 0, whatever becomes of them."""
     pci_bus_type().drivers.append(drv)
     for pdev in tuple(pci_bus_type().devices):
@@ -137,7 +140,7 @@ def pci_register_driver(drv):
     return 0
 
 
-def pci_unregister_driver(drv):
+def pci_unregister_driver(drv: pci_driver) -> None:
     """Take a driver off all its devices."""
     pci_bus_type().drivers.remove(drv)
     for pdev in tuple(pci_bus_type().devices):
@@ -145,7 +148,7 @@ def pci_unregister_driver(drv):
             device_release_driver(pdev.dev)
 
 
-def device_release_driver(dev):
+def device_release_driver(dev: device) -> None:
     """Take the driver off a device, if it has one."""
     drv = dev.driver
     if drv is not None:
@@ -154,7 +157,7 @@ def device_release_driver(dev):
         dev_set_drvdata(dev, None)
 
 
-def _attach(drv, pdev):
+def _attach(drv: pci_driver, pdev: pci_dev) -> bool:
     """Let a driver take a device over, on a CPU that is near it; return whether it did."""
     id = pci_match_id(drv.id_table, pdev)
     if id is None or pdev.dev.driver is not None:
@@ -169,33 +172,33 @@ def _attach(drv, pdev):
     return not error
 
 
-def _near(dev):
+def _near(dev: device) -> int:
     """The first online CPU of a device's node; the running one where it has no node, or the node no CPU."""
     kernel = this()
     return min(kernel.machine.nodes.get(dev_to_node(dev), frozenset()) & kernel.online, default=kernel.cpu)
 
 
-def to_pci_dev(dev):
+def to_pci_dev(dev: device) -> pci_dev:
     return dev._owner
 
 
-def pci_get_drvdata(pdev):
+def pci_get_drvdata(pdev: pci_dev) -> Any:
     return dev_get_drvdata(pdev.dev)
 
 
-def pci_set_drvdata(pdev, data):
+def pci_set_drvdata(pdev: pci_dev, data: Any) -> None:
     dev_set_drvdata(pdev.dev, data)
 
 
-def pci_resource_start(pdev, bar):
+def pci_resource_start(pdev: pci_dev, bar: int) -> int:
     return pdev.resource[bar][0]
 
 
-def pci_resource_len(pdev, bar):
+def pci_resource_len(pdev: pci_dev, bar: int) -> int:
     return pdev.resource[bar][1]
 
 
-def pci_read_config_word(pdev, where):
+def pci_read_config_word(pdev: pci_dev, where: int) -> tuple[int, int]:
     """Read 16 bits of configuration space. Returns PCIBIOS_SUCCESSFUL or an error's number, and the value: all ones
     where no device answers."""
     if pdev.error_state == pci_channel_io_perm_failure:
@@ -203,7 +206,7 @@ def pci_read_config_word(pdev, where):
     return PCIBIOS_SUCCESSFUL, pdev._device.read_config(where)
 
 
-def pci_write_config_word(pdev, where, value):
+def pci_write_config_word(pdev: pci_dev, where: int, value: int) -> int:
     """Write 16 bits of configuration space. Returns PCIBIOS_SUCCESSFUL or an error's number."""
     if pdev.error_state == pci_channel_io_perm_failure:
         return PCIBIOS_DEVICE_NOT_FOUND
@@ -211,21 +214,21 @@ def pci_write_config_word(pdev, where, value):
     return PCIBIOS_SUCCESSFUL
 
 
-def pci_device_is_present(pdev):
+def pci_device_is_present(pdev: pci_dev) -> bool:
     """Whether a device answers."""
     error, vendor = pci_read_config_word(pdev, PCI_VENDOR_ID)
     return not error and vendor != 0xFFFF
 
 
-def pci_channel_offline(pdev):
+def pci_channel_offline(pdev: pci_dev) -> bool:
     return pdev.error_state != pci_channel_io_normal
 
 
-def pci_is_enabled(pdev):
+def pci_is_enabled(pdev: pci_dev) -> bool:
     return pdev.enable_cnt > 0
 
 
-def pci_enable_device_mem(pdev):
+def pci_enable_device_mem(pdev: pci_dev) -> int:
     """Let the device answer in its windows, unless it does. Returns 0."""
     pdev.enable_cnt += 1
     if pdev.enable_cnt == 1:
@@ -233,24 +236,24 @@ def pci_enable_device_mem(pdev):
     return 0
 
 
-def pci_disable_device(pdev):
+def pci_disable_device(pdev: pci_dev) -> None:
     """Undo enabling; the last time, the device may not write to memory any more."""
     pdev.enable_cnt -= 1
     if pdev.enable_cnt == 0:
         _set_command(pdev, PCI_COMMAND_MASTER, False)
 
 
-def pci_set_master(pdev):
+def pci_set_master(pdev: pci_dev) -> None:
     """Let the device read and write memory by itself."""
     _set_command(pdev, PCI_COMMAND_MASTER, True)
 
 
-def _set_command(pdev, bit, on):
+def _set_command(pdev: pci_dev, bit: int, on: bool) -> None:
     command = pci_read_config_word(pdev, PCI_COMMAND)[1]
     pci_write_config_word(pdev, PCI_COMMAND, command | bit if on else command & ~bit)
 
 
-def pci_request_mem_regions(pdev, name):
+def pci_request_mem_regions(pdev: pci_dev, name: str) -> int:
     """Claim the device's windows for a driver. Returns 0, or -EBUSY where somebody has them."""
     if pdev._owner is not None:
         return -EBUSY
@@ -258,33 +261,34 @@ def pci_request_mem_regions(pdev, name):
     return 0
 
 
-def pci_release_mem_regions(pdev):
-    pdev._owner = None
+def pci_release_mem_regions(pdev: pci_dev) -> None:
+    pdev._owner = NULL
 
 
-def pci_save_state(pdev):
+def pci_save_state(pdev: pci_dev) -> int:
     """Keep what a reset would wipe out. (The model's device loses nothing.) Returns 0."""
     return 0
 
 
-def pci_restore_state(pdev):
+def pci_restore_state(pdev: pci_dev) -> None:
     """Bring back what pci_save_state() kept."""
 
 
-def pci_enable_pcie_error_reporting(pdev):
+def pci_enable_pcie_error_reporting(pdev: pci_dev) -> int:
     """Let the device report errors of the bus. It has none of that kind."""
     return 0
 
 
-def pci_disable_pcie_error_reporting(pdev):
+def pci_disable_pcie_error_reporting(pdev: pci_dev) -> int:
     return 0
 
 
-def pci_alloc_irq_vectors(dev, min_vecs, max_vecs, flags):
+def pci_alloc_irq_vectors(dev: pci_dev, min_vecs: int, max_vecs: int, flags: int) -> int:
     return linked.pci_alloc_irq_vectors_affinity(dev, min_vecs, max_vecs, flags, None)
 
 
-def pci_request_irq(dev, nr, handler, thread_fn, dev_id, name):
+def pci_request_irq(dev: pci_dev, nr: int, handler: Callable[..., int], thread_fn: Callable[..., int] | None,
+                    dev_id: Any, name: str) -> int:
     """Handle vector `nr` of the device from now on. Returns 0 or what request_threaded_irq() does.
 
     The name is kept in memory of its own (C makes it from a format); where there is none it has no name.
@@ -298,6 +302,6 @@ def pci_request_irq(dev, nr, handler, thread_fn, dev_id, name):
     return ret
 
 
-def pci_free_irq(dev, nr, dev_id):
+def pci_free_irq(dev: pci_dev, nr: int, dev_id: Any) -> None:
     """Handle vector `nr` no more."""
     kfree(free_irq(linked.pci_irq_vector(dev, nr), dev_id))

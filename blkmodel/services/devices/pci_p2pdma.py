@@ -1,8 +1,16 @@
 """A device's own memory for other devices to use. The reference kernel is configured without it."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from blkmodel.services.base.errno import EOPNOTSUPP
 
+if TYPE_CHECKING:
+    from blkmodel.services.devices.pci import pci_dev
 
-def pci_p2pdma_add_resource(pdev, bar, size, offset):
+
+
+def pci_p2pdma_add_resource(pdev: pci_dev, bar: int, size: int, offset: int) -> int:
     """Let part of a window be such memory: -EOPNOTSUPP."""
     return -EOPNOTSUPP

@@ -1,12 +1,18 @@
 """Open files: how they are opened, closed, read and written."""
 
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from blkmodel.services.base.err import ERR_PTR, IS_ERR
 from blkmodel.services.base.errno import EBADF, ENOTTY, EOPNOTSUPP
-from blkmodel.services.files.inode import igrab, iput
-from blkmodel.services.files.node import device_node_inode
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.services.files.inode import address_space, igrab, inode, iput
+from blkmodel.services.files.node import device_node_inode, file_operations
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from blkmodel.services.files.uio import iov_iter
 
 FMODE_READ, FMODE_WRITE, FMODE_NDELAY, FMODE_EXCL = 0x1, 0x2, 0x40, 0x80
 FMODE_WRITE_IOCTL, FMODE_NOWAIT = 0x100, 0x8000000
@@ -23,9 +29,9 @@ class file(Struct):
     """An open file."""
 
     SIZE = 256
-    f_inode: Any = None
-    f_mapping: Any = None
-    f_op: Any = None
+    f_inode: inode = NULL
+    f_mapping: address_space = NULL
+    f_op: file_operations = NULL
     f_flags: int = 0
     f_mode: int = 0
     private_data: Any = None
@@ -37,9 +43,9 @@ class kiocb(Struct):
     ret, ret2). ki_cookie is what to poll for."""
 
     SIZE = 48
-    ki_filp: Any = None
+    ki_filp: file = NULL
     ki_pos: int = 0
-    ki_complete: Any = None
+    ki_complete: Callable[..., None] = NULL
     private: Any = None
     ki_flags: int = 0
     ki_hint: int = 0
@@ -47,12 +53,12 @@ class kiocb(Struct):
     ki_cookie: int = 0
 
 
-def filp_open(name, flags):
+def filp_open(name: str, flags: int) -> file:
     """Open the device node of that name, with O_* flags. Returns the file, or an error pointer.
 
     The node remembers the block device, and holds it, until it is removed.
     """
-    found = device_node_inode(name)
+    found: Any = device_node_inode(name)
     if IS_ERR(found):
         return found
     filp = file(f_inode=igrab(found), f_mapping=found.i_mapping, f_op=found.i_fop, f_flags=flags,
@@ -64,25 +70,25 @@ def filp_open(name, flags):
     return filp
 
 
-def filp_close(filp):
+def filp_close(filp: file) -> int:
     """Close a file."""
     filp.f_op.release(filp.f_inode, filp)
     iput(filp.f_inode)
     return 0
 
 
-def vfs_ioctl(filp, cmd, arg):
+def vfs_ioctl(filp: file, cmd: int, arg: Any) -> int:
     """Ask the driver of an open file for something. Returns what it says, or -ENOTTY where it does not do that."""
     return filp.f_op.unlocked_ioctl(filp, cmd, arg) if filp.f_op.unlocked_ioctl is not None else -ENOTTY
 
 
-def init_sync_kiocb(iocb, filp):
+def init_sync_kiocb(iocb: kiocb, filp: file) -> None:
     """Prepare a read or write that its caller waits for."""
     iocb.ki_filp = filp
     iocb.ki_flags = (IOCB_DIRECT if filp.f_flags & O_DIRECT else 0) | (IOCB_DSYNC if filp.f_flags & O_DSYNC else 0)
 
 
-def kiocb_set_rw_flags(iocb, flags):
+def kiocb_set_rw_flags(iocb: kiocb, flags: int) -> int:
     """Let RWF_* flags of one read or write add to what its file says. Returns 0 or -EOPNOTSUPP."""
     if flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_NOWAIT):
         return -EOPNOTSUPP
@@ -97,11 +103,11 @@ def kiocb_set_rw_flags(iocb, flags):
     return 0
 
 
-def is_sync_kiocb(iocb):
+def is_sync_kiocb(iocb: kiocb) -> bool:
     return iocb.ki_complete is None
 
 
-def new_sync_read(filp, iter, pos, flags=0):
+def new_sync_read(filp: file, iter: iov_iter, pos: int, flags: int = 0) -> int:
     """Read into a buffer from byte `pos` on, and wait. Returns how many bytes, or -errno. (RWF_* flags in C come with
     do_iter_readv_writev().)"""
     if filp.f_op.read_iter is None or not filp.f_mode & FMODE_READ:
@@ -112,7 +118,7 @@ def new_sync_read(filp, iter, pos, flags=0):
     return kiocb_set_rw_flags(iocb, flags) or filp.f_op.read_iter(iocb, iter)
 
 
-def new_sync_write(filp, iter, pos, flags=0):
+def new_sync_write(filp: file, iter: iov_iter, pos: int, flags: int = 0) -> int:
     """Write a buffer from byte `pos` on, and wait. Returns how many bytes, or -errno."""
     if filp.f_op.write_iter is None or not filp.f_mode & FMODE_WRITE:
         return -EBADF

@@ -1,14 +1,23 @@
 """Inodes: what a file is, whatever its names, and the pages that are cached of it."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blkmodel.services.base.stat import S_IFBLK, S_IFMT
 from blkmodel.services.base.symbols import linked
 from blkmodel.services.tasks.rcupdate import call_rcu
 from blkmodel.sim import statics
 from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from blkmodel.include.linux.fs import block_device
+    from blkmodel.services.devices.cdev import cdev
+    from blkmodel.services.files.node import file_operations
+    from blkmodel.services.memory.mm_types import page
 
 I_DIRTY_SYNC, I_DIRTY_DATASYNC, I_DIRTY_PAGES, I_NEW, I_FREEING = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 5
 I_DIRTY = I_DIRTY_SYNC | I_DIRTY_DATASYNC | I_DIRTY_PAGES
@@ -19,10 +28,10 @@ class address_space_operations(Struct):
     """How the pages of a mapping are read, written back and let go; None where that is not done."""
 
     SIZE = 168
-    readpage: Any = None
-    writepage: Any = None
-    releasepage: Any = None
-    direct_IO: Any = None
+    readpage: Callable[..., int] = NULL
+    writepage: Callable[..., int] = NULL
+    releasepage: Callable[..., int] = NULL
+    direct_IO: Callable[..., int] = NULL
 
 
 @struct
@@ -30,9 +39,9 @@ class super_operations(Struct):
     """How a file system makes and ends inodes."""
 
     SIZE = 184
-    alloc_inode: Any = None
-    free_inode: Any = None
-    evict_inode: Any = None
+    alloc_inode: Callable[..., inode] = NULL
+    free_inode: Callable[..., None] = NULL
+    evict_inode: Callable[..., None] = NULL
 
 
 @struct
@@ -40,7 +49,7 @@ class super_block(Struct):
     """A mounted file system."""
 
     SIZE = 1536
-    s_op: Any = None
+    s_op: super_operations = NULL
 
 
 @struct
@@ -48,10 +57,10 @@ class address_space(Struct):
     """The page cache of an inode: `pages` by their index, nrpages of them."""
 
     SIZE = 168
-    host: Any = None
+    host: inode = NULL
     nrpages: int = 0
-    a_ops: Any = None
-    pages: Any = field(default_factory=dict)
+    a_ops: address_space_operations = NULL
+    pages: dict[int, page] = field(default_factory=dict)
 
 
 @struct
@@ -65,17 +74,17 @@ class inode(Struct):
     SIZE = 584
     i_mode: int = 0
     i_rdev: int = 0
-    i_bdev: Any = None
-    i_cdev: Any = None
+    i_bdev: block_device = NULL
+    i_cdev: cdev = NULL
     i_size: int = 0
     i_blkbits: int = 0
     i_state: int = 0
     i_count: int = 0
-    i_sb: Any = None
-    i_mapping: Any = None
-    i_data: Any = field(default_factory=address_space)
-    i_fop: Any = None
-    _hash: Any = None
+    i_sb: super_block = NULL
+    i_mapping: address_space = NULL
+    i_data: address_space = field(default_factory=address_space)
+    i_fop: file_operations = NULL
+    _hash: tuple[super_block, int] = NULL
     _owner: Any = None
 
 
@@ -83,27 +92,27 @@ class inode(Struct):
 class inode_hashtable:
     """Inodes by (file system, hash value). Those of device nodes are on no such list."""
 
-    def __init__(self):
-        self.chains = {}
+    def __init__(self) -> None:
+        self.chains: dict[tuple[super_block, int], list[inode]] = {}
 
 
-def i_size_read(of):
+def i_size_read(of: inode) -> int:
     return of.i_size
 
 
-def i_size_write(of, size):
+def i_size_write(of: inode, size: int) -> None:
     of.i_size = size
 
 
-def i_blocksize(of):
+def i_blocksize(of: inode) -> int:
     return 1 << of.i_blkbits
 
 
-def blksize_bits(size):
+def blksize_bits(size: int) -> int:
     return size.bit_length() - 1
 
 
-def inode_init_always(sb, of):
+def inode_init_always(sb: super_block, of: inode) -> None:
     """Make a zeroed inode one of a file system."""
     of.i_sb = sb
     of.i_count = 1
@@ -111,15 +120,15 @@ def inode_init_always(sb, of):
     of.i_mapping = of.i_data
 
 
-def find_inode(sb, hashval, test, data):
+def find_inode(sb: super_block, hashval: int, test: Callable[..., bool], data: Any) -> inode:
     """A hashed inode for which test(inode, data) holds; None where there is none."""
     for found in inode_hashtable().chains.get((sb, hashval), ()):
         if test(found, data):
             return found
-    return None
+    return NULL
 
 
-def iget5_locked(sb, hashval, test, set, data):
+def iget5_locked(sb: super_block, hashval: int, test: Callable[..., bool], set: Callable[..., int], data: Any) -> inode:
     """Find an inode and take a reference, or make one that set(inode, data) prepares; I_NEW then says that its caller
     is to fill it. None on failure."""
     found = find_inode(sb, hashval, test, data)
@@ -140,12 +149,12 @@ def iget5_locked(sb, hashval, test, set, data):
     return made
 
 
-def ilookup5(sb, hashval, test, data):
+def ilookup5(sb: super_block, hashval: int, test: Callable[..., bool], data: Any) -> inode:
     """Find an inode and take a reference; None where there is none."""
     return igrab(find_inode(sb, hashval, test, data))
 
 
-def igrab(of):
+def igrab(of: inode) -> inode:
     if of is not None:
         of.i_count += 1
     return of
@@ -154,25 +163,25 @@ def igrab(of):
 ihold = igrab
 
 
-def unlock_new_inode(of):
+def unlock_new_inode(of: inode) -> None:
     of.i_state &= ~I_NEW
 
 
-def inode_unhashed(of):
+def inode_unhashed(of: inode) -> bool:
     return of._hash is None
 
 
-def remove_inode_hash(of):
+def remove_inode_hash(of: inode) -> None:
     """Let nobody find the inode any more."""
     if of._hash is not None:
         chain = inode_hashtable().chains[of._hash]
         chain.remove(of)
         if not chain:
             del inode_hashtable().chains[of._hash]
-        of._hash = None
+        of._hash = NULL
 
 
-def iput(of):
+def iput(of: inode) -> None:
     """Drop a reference; an inode that nobody has is not kept."""
     if of is None:
         return
@@ -182,7 +191,7 @@ def iput(of):
         _evict(of)
 
 
-def _evict(of):
+def _evict(of: inode) -> None:
     of.i_state |= I_FREEING
     if of.i_sb is not None:
         of.i_sb.s_op.evict_inode(of)
@@ -193,21 +202,21 @@ def _evict(of):
         _destroy(of)
 
 
-def _destroy(of):
+def _destroy(of: inode) -> None:
     call_rcu(lambda: of.i_sb.s_op.free_inode(of))
 
 
-def clear_inode(of):
+def clear_inode(of: inode) -> None:
     """Nothing is cached of the inode any more."""
     assert of.i_data.nrpages == 0, "an inode ends while pages of it are cached"
 
 
-def sb_is_blkdev_sb(sb):
+def sb_is_blkdev_sb(sb: super_block) -> bool:
     """Whether it is the block devices' own file system."""
     return sb is not None
 
 
-def write_inode_now(of, sync):
+def write_inode_now(of: inode, sync: int) -> int:
     """Write an inode back. What is written of a block device's is its pages, which was done before."""
     of.i_state &= ~I_DIRTY
     return 0

@@ -9,7 +9,7 @@ Root_NFS, Root_RAM0 = MKDEV(0, 255), MKDEV(1, 0)
 NAME_MAX = 31
 
 
-def name_to_dev_t(name):
+def name_to_dev_t(name: str) -> int:
     """The number of `/dev/DISK`, of `/dev/DISK3` or `/dev/DISKp3` (a partition, whatever is below /dev), of
     `MAJOR:MINOR`, or of a hexadecimal number; 0 for anything else. (Names by UUID and label are left out: partitions of
     the model have none.)"""

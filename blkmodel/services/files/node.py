@@ -1,6 +1,9 @@
 """Device nodes: the names below /dev, by which user space opens devices."""
 
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from blkmodel.services.base.err import ERR_PTR
 from blkmodel.services.base.errno import EEXIST, ENOENT
@@ -11,7 +14,11 @@ from blkmodel.services.devices.cdev import cdev_open
 from blkmodel.services.devices.device import devices, devtmpfs_node
 from blkmodel.services.devices.miscdevice import MISC_MAJOR, misc_open
 from blkmodel.services.files.inode import inode, inode_init_always, iput
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from blkmodel.services.files.file import file
+
 
 
 @struct
@@ -19,24 +26,24 @@ class file_operations(Struct):
     """What the files of an inode can do."""
 
     SIZE = 256
-    open: Any = None
-    release: Any = None
-    llseek: Any = None
-    read_iter: Any = None
-    write_iter: Any = None
-    iopoll: Any = None
-    fsync: Any = None
-    poll: Any = None
-    unlocked_ioctl: Any = None
-    fallocate: Any = None
+    open: Callable[..., int] = NULL
+    release: Callable[..., int] = NULL
+    llseek: Callable[..., int] = NULL
+    read_iter: Callable[..., int] = NULL
+    write_iter: Callable[..., int] = NULL
+    iopoll: Callable[..., int] = NULL
+    fsync: Callable[..., int] = NULL
+    poll: Callable[..., int] = NULL
+    unlocked_ioctl: Callable[..., int] = NULL
+    fallocate: Callable[..., int] = NULL
 
 
-def kern_path(path):
+def kern_path(path: str) -> inode:
     """The inode of a path, without a reference; or an error pointer. Only /dev has any."""
     return device_node_inode(path) if path.startswith("/dev/") else ERR_PTR(-ENOENT)
 
 
-def device_node_inode(name):
+def device_node_inode(name: str) -> inode:
     """The inode of the device node of that name below /dev, without a reference; or an error pointer."""
     node = devices().nodes.get(name.removeprefix("/dev/"))
     if node is None:
@@ -48,7 +55,7 @@ def device_node_inode(name):
     return node.inode
 
 
-def mknod(path, mode, dev):
+def mknod(path: str, mode: int, dev: int) -> int:
     """Make the node of a device: `mode` is its kind. Returns 0, or -EEXIST for a name that is taken."""
     name = path.removeprefix("/dev/")
     if name in devices().nodes:
@@ -57,7 +64,7 @@ def mknod(path, mode, dev):
     return 0
 
 
-def unlink(path):
+def unlink(path: str) -> int:
     """Remove a node. Whoever opened it keeps the device open. Returns 0 or -ENOENT."""
     node = devices().nodes.pop(path.removeprefix("/dev/"), None)
     if node is None:
@@ -66,7 +73,7 @@ def unlink(path):
     return 0
 
 
-def chrdev_open(inode, filp):
+def chrdev_open(inode: inode, filp: file) -> int:
     """Open the node of a character device. Returns 0 or -errno."""
     return misc_open(inode, filp) if MAJOR(inode.i_rdev) == MISC_MAJOR else cdev_open(inode, filp)
 

@@ -1,33 +1,42 @@
 """The page cache, and reading and writing files through it or past it."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from blkmodel.services.base.err import ERR_PTR, IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import EAGAIN, EBUSY, EIO, ENOMEM, EOPNOTSUPP
 from blkmodel.services.base.symbols import linked
-from blkmodel.services.files.file import IOCB_DIRECT, IOCB_DSYNC, IOCB_NOWAIT
-from blkmodel.services.files.inode import I_DIRTY_PAGES, i_size_read
-from blkmodel.services.files.uio import copy_to_iter, iov_iter_count, iov_iter_revert
+from blkmodel.services.files.file import IOCB_DIRECT, IOCB_DSYNC, IOCB_NOWAIT, kiocb
+from blkmodel.services.files.inode import I_DIRTY_PAGES, address_space, i_size_read
+from blkmodel.services.files.uio import copy_to_iter, iov_iter, iov_iter_count, iov_iter_revert
 from blkmodel.services.memory.gfp import GFP_KERNEL, alloc_page
 from blkmodel.services.memory.mm import (
     PageDirty, PageLocked, PagePrivate, PageUptodate, PG_dirty, PG_locked, clear_page_flag, get_page, put_page,
     set_page_flag)
 from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.sim.structure import NULL
+
+if TYPE_CHECKING:
+    from blkmodel.services.memory.mm_types import page
 
 
-def lock_page(page):
+
+def lock_page(page: page) -> None:
     this().loop.sleep_until(lambda: not PageLocked(page), "a page's lock")
     set_page_flag(page, PG_locked)
 
 
-def unlock_page(page):
+def unlock_page(page: page) -> None:
     clear_page_flag(page, PG_locked)
 
 
-def wait_on_page_locked(page):
+def wait_on_page_locked(page: page) -> None:
     this().loop.sleep_until(lambda: not PageLocked(page), "a page to be read or written")
 
 
-def add_to_page_cache(page, mapping, index):
+def add_to_page_cache(page: page, mapping: address_space, index: int) -> None:
     """Cache a new page, locked. The cache holds it."""
     set_page_flag(page, PG_locked)
     get_page(page)
@@ -37,15 +46,15 @@ def add_to_page_cache(page, mapping, index):
     mapping.nrpages += 1
 
 
-def delete_from_page_cache(page):
+def delete_from_page_cache(page: page) -> None:
     """Cache a page no more, and let it go."""
     del page.mapping.pages[page.index]
     page.mapping.nrpages -= 1
-    page.mapping = None
+    page.mapping = NULL
     put_page(page)
 
 
-def read_mapping_page(mapping, index, data):
+def read_mapping_page(mapping: address_space, index: int, data: Any) -> page:
     """The page at an index, read if it is not cached, with a reference. Returns an error pointer on failure."""
     page = mapping.pages.get(index)
     if page is None:
@@ -69,18 +78,18 @@ def read_mapping_page(mapping, index, data):
     return page
 
 
-def page_cache_dirty(page):
+def page_cache_dirty(page: page) -> None:
     """Mark a cached page as changed, and its inode as one that has such. (In C set_page_dirty().)"""
     set_page_flag(page, PG_dirty)
     page.mapping.host.i_state |= I_DIRTY_PAGES
 
 
-def filemap_range_has_page(mapping, start, end):
+def filemap_range_has_page(mapping: address_space, start: int, end: int) -> bool:
     """Whether any page is cached that bytes `start` to `end` are in."""
     return any(start // PAGE_SIZE <= index <= end // PAGE_SIZE for index in mapping.pages)
 
 
-def filemap_write_and_wait(mapping):
+def filemap_write_and_wait(mapping: address_space) -> int:
     """Write all changed pages back, and wait. Returns 0 or -errno."""
     if not mapping.nrpages:
         return 0
@@ -99,12 +108,12 @@ def filemap_write_and_wait(mapping):
 filemap_flush = filemap_write_and_wait
 
 
-def try_to_release_page(page, gfp):
+def try_to_release_page(page: page, gfp: int) -> int:
     """Let what a page's owner hung on it go; return whether that was done."""
     return page.mapping.a_ops.releasepage(page, gfp)
 
 
-def truncate_inode_pages_range(mapping, start, end):
+def truncate_inode_pages_range(mapping: address_space, start: int, end: int) -> None:
     """Drop all cached pages from byte `start` to `end` (-1: to the last), changed or not. A page of which only a part
     is within stays, and that part is zeroed."""
     for page in sorted(mapping.pages.values(), key=lambda page: page.index):
@@ -124,27 +133,27 @@ def truncate_inode_pages_range(mapping, start, end):
         delete_from_page_cache(page)
 
 
-def truncate_inode_pages(mapping, start):
+def truncate_inode_pages(mapping: address_space, start: int) -> None:
     truncate_inode_pages_range(mapping, start, -1)
 
 
 truncate_inode_pages_final = truncate_inode_pages
 
 
-def invalidate_mapping_pages(mapping, start, end):
+def invalidate_mapping_pages(mapping: address_space, start: int, end: int) -> int:
     """Drop the cached pages from index `start` to `end` (-1: to the last) that nobody uses or has changed. Returns how
     many."""
     return _invalidate(mapping, start, end)[0]
 
 
-def invalidate_inode_pages2_range(mapping, start, end):
+def invalidate_inode_pages2_range(mapping: address_space, start: int, end: int) -> int:
     """The same; returns 0, or -EBUSY where a page stayed."""
     if not mapping.nrpages:
         return 0
     return -EBUSY if _invalidate(mapping, start, end)[1] else 0
 
 
-def _invalidate(mapping, start, end):
+def _invalidate(mapping: address_space, start: int, end: int) -> tuple[int, int]:
     dropped = kept = 0
     for page in sorted(mapping.pages.values(), key=lambda page: page.index):
         if page.index < start or (end != -1 and page.index > end):
@@ -158,7 +167,7 @@ def _invalidate(mapping, start, end):
     return dropped, kept
 
 
-def generic_file_read_iter(iocb, iter):
+def generic_file_read_iter(iocb: kiocb, iter: iov_iter) -> int:
     """Read into a buffer, past the page cache (IOCB_DIRECT) or through it. Returns how many bytes, or -errno."""
     count = iov_iter_count(iter)
     if not count:
@@ -184,7 +193,7 @@ def generic_file_read_iter(iocb, iter):
     return generic_file_buffered_read(iocb, iter, done)
 
 
-def generic_file_buffered_read(iocb, iter, written):
+def generic_file_buffered_read(iocb: kiocb, iter: iov_iter, written: int) -> int:
     """Read through the page cache. `written` bytes were read before."""
     mapping = iocb.ki_filp.f_mapping
     size = i_size_read(mapping.host)
@@ -201,7 +210,7 @@ def generic_file_buffered_read(iocb, iter, written):
     return written
 
 
-def generic_file_direct_write(iocb, iter):
+def generic_file_direct_write(iocb: kiocb, iter: iov_iter) -> int:
     """Write a buffer past the page cache, and drop what it has of the place. Returns how many bytes, or -errno."""
     mapping = iocb.ki_filp.f_mapping
     pos = iocb.ki_pos
@@ -228,7 +237,7 @@ def generic_file_direct_write(iocb, iter):
     return written
 
 
-def generic_write_sync(iocb, count):
+def generic_write_sync(iocb: kiocb, count: int) -> int:
     """What was written is to be on the medium, if its writer asked for that (IOCB_DSYNC). Returns `count` or -errno."""
     if iocb.ki_flags & IOCB_DSYNC:
         ret = iocb.ki_filp.f_op.fsync(iocb.ki_filp, iocb.ki_pos - count, iocb.ki_pos - 1, 1)
@@ -237,7 +246,7 @@ def generic_write_sync(iocb, count):
     return count
 
 
-def __generic_file_write_iter(iocb, iter):
+def __generic_file_write_iter(iocb: kiocb, iter: iov_iter) -> int:
     """Write a buffer. The model writes only past the page cache (IOCB_DIRECT)."""
     if not iocb.ki_flags & IOCB_DIRECT:
         return -EOPNOTSUPP

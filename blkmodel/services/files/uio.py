@@ -1,14 +1,21 @@
 """Buffers that I/O is asked for with: user memory in pages, or the kernel's own in vectors."""
 
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from blkmodel.services.base.errno import EFAULT
 from blkmodel.services.memory.gfp import alloc_pages_exact_nid, nth_page
 from blkmodel.services.memory.mm import get_page
-from blkmodel.services.memory.mm_types import mem_map
+from blkmodel.services.memory.mm_types import mem_map, page
 from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from blkmodel.include.linux.blk_types import bio_vec
+
 
 
 @struct
@@ -18,9 +25,9 @@ class user_buffer(Struct):
 
     SIZE = 0
     addr: int = 0
-    pages: Any = None
+    pages: list[page] = NULL
 
-    def read(self, offset, length):
+    def read(self, offset: int, length: int) -> bytes:
         """Bytes from `offset` on."""
         found = bytearray()
         while len(found) < length:
@@ -28,7 +35,7 @@ class user_buffer(Struct):
             found += self.pages[n].read(start, min(PAGE_SIZE - start, length - len(found)))
         return bytes(found)
 
-    def write(self, offset, data):
+    def write(self, offset: int, data: bytes) -> None:
         """Store bytes from `offset` on."""
         done = 0
         while done < len(data):
@@ -38,7 +45,7 @@ class user_buffer(Struct):
             done += count
 
 
-def map_user_buffer(page_runs, addr=0x7F0000000000):
+def map_user_buffer(page_runs: Iterable[int], addr: int = 139637976727552) -> user_buffer:
     """Give a process a buffer whose pages lie in physically contiguous runs of so many pages each; None where there is
     no memory. (What mmap() and the first touch of each page come to.)"""
     pages: list[Any] = []
@@ -51,13 +58,13 @@ def map_user_buffer(page_runs, addr=0x7F0000000000):
     return user_buffer(addr, pages)
 
 
-def unmap_user_buffer(buffer):
+def unmap_user_buffer(buffer: user_buffer) -> None:
     """Take the buffer back. Nothing may use its pages any more."""
-    for page in buffer.pages:
-        assert page.refcount == 1, f"the page at {page._addr:#x} is still in use"
-        if page._start == 0:
-            del mem_map().runs[page._addr]
-            this().memory.release(page._addr)
+    for held in buffer.pages:
+        assert held.refcount == 1, f"the page at {held._addr:#x} is still in use"
+        if held._start == 0:
+            del mem_map().runs[held._addr]
+            this().memory.release(held._addr)
 
 
 @struct
@@ -69,12 +76,12 @@ class iov_iter(Struct):
     type: int = 0
     iov_offset: int = 0
     count: int = 0
-    bvec: Any = None
-    _buffer: Any = None
+    bvec: list[bio_vec] = NULL
+    _buffer: user_buffer = NULL
     _at: int = 0
 
 
-def iov_iter_init(iter, direction, buffer, offset, count):
+def iov_iter_init(iter: iov_iter, direction: int, buffer: user_buffer, offset: int, count: int) -> None:
     """Begin at `offset` of a user buffer."""
     iter.type = direction
     iter._buffer = buffer
@@ -83,7 +90,7 @@ def iov_iter_init(iter, direction, buffer, offset, count):
     iter.count = count
 
 
-def iov_iter_bvec(iter, direction, bvec, count):
+def iov_iter_bvec(iter: iov_iter, direction: int, bvec: list[bio_vec], count: int) -> None:
     """Begin at the first of a list of vectors."""
     iter.type = direction
     iter.bvec = bvec
@@ -92,29 +99,29 @@ def iov_iter_bvec(iter, direction, bvec, count):
     iter.count = count
 
 
-def iov_iter_count(iter):
+def iov_iter_count(iter: iov_iter) -> int:
     return iter.count
 
 
-def iov_iter_is_bvec(iter):
+def iov_iter_is_bvec(iter: iov_iter) -> bool:
     return iter.bvec is not None
 
 
-def iter_is_iovec(iter):
+def iter_is_iovec(iter: iov_iter) -> bool:
     return iter._buffer is not None
 
 
-def iov_iter_rw(iter):
+def iov_iter_rw(iter: iov_iter) -> int:
     return iter.type
 
 
-def iov_iter_truncate(iter, count):
+def iov_iter_truncate(iter: iov_iter, count: int) -> None:
     """Leave no more than so many bytes."""
     if iter.count > count:
         iter.count = count
 
 
-def iov_iter_alignment(iter):
+def iov_iter_alignment(iter: iov_iter) -> int:
     """All addresses and lengths, or-ed."""
     if iter.bvec is None:
         return iter._buffer.addr + iter._at | iter.count if iter.count else 0
@@ -130,7 +137,7 @@ def iov_iter_alignment(iter):
     return found
 
 
-def iov_iter_npages(iter, maxpages):
+def iov_iter_npages(iter: iov_iter, maxpages: int) -> int:
     """How many pages the rest is in, up to maxpages."""
     if not iter.count:
         return 0
@@ -148,7 +155,7 @@ def iov_iter_npages(iter, maxpages):
     return min(pages, maxpages)
 
 
-def iov_iter_advance(iter, count):
+def iov_iter_advance(iter: iov_iter, count: int) -> None:
     """Move so many bytes on."""
     iter.count -= count
     if iter.bvec is None:
@@ -161,14 +168,14 @@ def iov_iter_advance(iter, count):
     iter.iov_offset = count
 
 
-def iov_iter_revert(iter, count):
+def iov_iter_revert(iter: iov_iter, count: int) -> None:
     """Move back, in user memory."""
     if count:
         iter.count += count
         iter._at -= count
 
 
-def iov_iter_get_pages(iter, maxpages):
+def iov_iter_get_pages(iter: iov_iter, maxpages: int) -> tuple[list[page], int, int]:
     """Hold the next pages of user memory, up to the first that is not there.
 
     Returns (pages, bytes they give, offset in the first); the bytes are -EFAULT where there is no page.
@@ -178,12 +185,12 @@ def iov_iter_get_pages(iter, maxpages):
     pages = iter._buffer.pages[first:first + -(-length // PAGE_SIZE)]
     if not pages:
         return pages, -EFAULT, offset
-    for page in pages:
-        get_page(page)
+    for held in pages:
+        get_page(held)
     return pages, min(length, len(pages) * PAGE_SIZE) - offset, offset
 
 
-def copy_to_iter(data, iter):
+def copy_to_iter(data: bytes, iter: iov_iter) -> int:
     """Store bytes into the buffer and move on."""
     iter._buffer.write(iter._at, data)
     iov_iter_advance(iter, len(data))

@@ -1,14 +1,14 @@
 """Pools of small blocks that a device reads, cut from pages that it can reach."""
 
-from typing import Any
+from __future__ import annotations
 
 from blkmodel.services.data.list import list_add, list_del_init, list_head
-from blkmodel.services.devices.device import dev_to_node
+from blkmodel.services.devices.device import dev_to_node, device
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc, kzalloc_node, wished_node
 from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import Array, Struct, sizeof, struct
+from blkmodel.sim.structure import NULL, Array, Struct, sizeof, struct
 
 
 class dma_pool(Struct):
@@ -18,10 +18,10 @@ class dma_pool(Struct):
     __slots__ = ("allocation", "dev", "name", "page_list", "size")
     SIZE = 104
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.page_list = list_head()
         self.size = 0
-        self.dev: Any = None
+        self.dev: device = NULL
         self.allocation = 0
         self.name = ""
 
@@ -32,13 +32,13 @@ class dma_page(Struct):
     the next to be given out last (in C a chain through the blocks themselves, which begins at `offset`)."""
 
     SIZE = 48
-    page_list: Any = None
+    page_list: list_head = NULL
     dma: int = 0
     in_use: int = 0
-    _free: Any = None
+    _free: list[int] = NULL
 
 
-def dma_pool_create(name, dev, size, align, boundary):
+def dma_pool_create(name: str, dev: device, size: int, align: int, boundary: int) -> dma_pool:
     """Make a pool of blocks of `size` bytes, aligned to that. Returns it, or None."""
     assert size == align == 1 << (size - 1).bit_length(), "blocks are a power of two long, and aligned to that"
     pool = kzalloc_node(dma_pool, GFP_KERNEL, dev_to_node(dev))
@@ -48,7 +48,7 @@ def dma_pool_create(name, dev, size, align, boundary):
     return pool
 
 
-def dma_pool_destroy(pool):
+def dma_pool_destroy(pool: dma_pool) -> None:
     """Free a pool and its pages. All blocks must have come back."""
     if pool is None:
         return
@@ -60,7 +60,7 @@ def dma_pool_destroy(pool):
     kfree(pool)
 
 
-def dma_pool_alloc(pool, gfp, ctype):
+def dma_pool_alloc(pool: dma_pool, gfp: int, ctype: type | str) -> tuple[Array, int]:
     """Take a block. Returns an array of that type, which fills it, and its address for the device; (None, 0) where
     there is no memory. As after dma_alloc_coherent(), structures that nobody wrote are None."""
     page = next((page for page in pool.page_list if page._free), None)
@@ -77,7 +77,7 @@ def dma_pool_alloc(pool, gfp, ctype):
     return array, addr
 
 
-def dma_pool_free(pool, array, addr):
+def dma_pool_free(pool: dma_pool, array: Array, addr: int) -> None:
     """Give a block back, which the device will not look at any more."""
     page = next(page for page in pool.page_list if page.dma <= addr < page.dma + pool.allocation)
     this().memory.part(addr, pool.size, None)
@@ -85,14 +85,14 @@ def dma_pool_free(pool, array, addr):
     page._free.append(addr - page.dma)
 
 
-def _pool_alloc_page(pool, gfp):
+def _pool_alloc_page(pool: dma_pool, gfp: int) -> dma_page:
     page = kzalloc(dma_page, gfp)
     if page is None:
-        return None
+        return NULL
     page.dma = this().memory.allocate(f"dma_pool({pool.name})", pool.allocation, wished_node(dev_to_node(pool.dev)))
     if not page.dma:
         kfree(page)
-        return None
+        return NULL
     # The kernel takes the last block of a page, where there is more than one, as reaching beyond it.
     usable = [start for start in range(0, pool.allocation, pool.size) if not start or
               start + pool.size < pool.allocation]

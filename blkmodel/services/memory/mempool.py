@@ -1,5 +1,8 @@
 """Memory pools: a reserve of elements, so that an allocation that may sleep always comes to an end."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from typing import Any
 
 from blkmodel.services.base.bug import BUG_ON
@@ -7,11 +10,12 @@ from blkmodel.services.base.errno import ENOMEM
 from blkmodel.services.data.list import list_empty
 from blkmodel.services.memory.gfp import __GFP_DIRECT_RECLAIM, GFP_KERNEL
 from blkmodel.services.memory.slab import (
-    NUMA_NO_NODE, kcalloc_node, kfree, kmalloc_array_sized, kmem_cache_alloc, kmem_cache_free, kzalloc, kzalloc_node)
+    NUMA_NO_NODE, kcalloc_node, kfree, kmalloc_array_sized, kmem_cache, kmem_cache_alloc, kmem_cache_free, kzalloc,
+    kzalloc_node)
 from blkmodel.services.tasks.wait import (
     TASK_UNINTERRUPTIBLE, finish_wait, init_wait, prepare_to_wait, wait_queue_entry, wait_queue_head, wake_up)
 from blkmodel.sim import this
-from blkmodel.sim.structure import Struct
+from blkmodel.sim.structure import NULL, Struct
 
 RETRY = 5_000_000_000  # a waiter looks again after this many nanoseconds, whatever happens
 
@@ -23,21 +27,22 @@ class mempool(Struct):
     __slots__ = ("alloc", "curr_nr", "elements", "free", "min_nr", "pool_data", "wait")
     SIZE = 72
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.min_nr = 0
         self.curr_nr = 0
-        self.elements: Any = None
+        self.elements: list[Any] = NULL
         self.pool_data: Any = None
-        self.alloc: Any = None
-        self.free: Any = None
+        self.alloc: Callable[..., Any] = NULL
+        self.free: Callable[..., None] = NULL
         self.wait = wait_queue_head()
 
 
-def mempool_initialized(pool):
+def mempool_initialized(pool: mempool) -> bool:
     return pool.elements is not None
 
 
-def mempool_init_node(pool, min_nr, alloc, free, pool_data, gfp, node):
+def mempool_init_node(pool: mempool, min_nr: int, alloc: Callable[..., Any], free: Callable[..., None], pool_data: Any,
+                      gfp: int, node: int) -> int:
     """Set up a pool and fill its reserve. Returns 0, or -ENOMEM with nothing left allocated."""
     pool.min_nr = min_nr
     pool.pool_data = pool_data
@@ -55,40 +60,42 @@ def mempool_init_node(pool, min_nr, alloc, free, pool_data, gfp, node):
     return 0
 
 
-def mempool_init(pool, min_nr, alloc, free, pool_data):
+def mempool_init(pool: mempool, min_nr: int, alloc: Callable[..., Any], free: Callable[..., None],
+                 pool_data: Any) -> int:
     return mempool_init_node(pool, min_nr, alloc, free, pool_data, GFP_KERNEL, NUMA_NO_NODE)
 
 
-def mempool_init_slab_pool(pool, min_nr, cache):
+def mempool_init_slab_pool(pool: mempool, min_nr: int, cache: kmem_cache) -> int:
     return mempool_init(pool, min_nr, mempool_alloc_slab, mempool_free_slab, cache)
 
 
-def mempool_exit(pool):
+def mempool_exit(pool: mempool) -> None:
     """Free the reserve. What was given out must have come back."""
     while pool.curr_nr:
         pool.free(_remove(pool), pool.pool_data)
     kfree(pool.elements)
-    pool.elements = None
+    pool.elements = NULL
 
 
-def mempool_create_node(min_nr, alloc, free, pool_data, gfp, node):
+def mempool_create_node(min_nr: int, alloc: Callable[..., Any], free: Callable[..., None], pool_data: Any, gfp: int,
+                        node: int) -> mempool:
     """Allocate and set up a pool; None on failure."""
     pool = kzalloc_node(mempool, gfp, node)
     if pool is None:
-        return None
+        return NULL
     if mempool_init_node(pool, min_nr, alloc, free, pool_data, gfp, node):
         kfree(pool)
-        return None
+        return NULL
     return pool
 
 
-def mempool_destroy(pool):
+def mempool_destroy(pool: mempool) -> None:
     if pool is not None:
         mempool_exit(pool)
         kfree(pool)
 
 
-def mempool_alloc(pool, gfp):
+def mempool_alloc(pool: mempool, gfp: int) -> Any:
     """An element: a new one, or one of the reserve. With neither, sleep until one comes back where `gfp` allows it;
     otherwise return None."""
     while True:
@@ -107,7 +114,7 @@ def mempool_alloc(pool, gfp):
         finish_wait(pool.wait, waiter)
 
 
-def mempool_free(element, pool):
+def mempool_free(element: Any, pool: mempool) -> None:
     """Give an element back: to the reserve while that is not full."""
     if element is None:
         return
@@ -119,15 +126,15 @@ def mempool_free(element, pool):
         pool.free(element, pool.pool_data)
 
 
-def mempool_alloc_slab(gfp, cache):
+def mempool_alloc_slab(gfp: int, cache: kmem_cache) -> Any:
     return kmem_cache_alloc(cache, gfp)
 
 
-def mempool_free_slab(element, cache):
+def mempool_free_slab(element: Any, cache: kmem_cache) -> None:
     kmem_cache_free(cache, element)
 
 
-def mempool_kmalloc(gfp, pool_data):
+def mempool_kmalloc(gfp: int, pool_data: Any) -> Any:
     """One structure of a class; or, for (n, class, size), an array of n in `size` bytes, of which each is None, as
     zeros, until somebody makes it."""
     if isinstance(pool_data, tuple):
@@ -136,17 +143,17 @@ def mempool_kmalloc(gfp, pool_data):
     return kzalloc(pool_data, gfp)
 
 
-def mempool_kfree(element, pool_data):
+def mempool_kfree(element: Any, pool_data: Any) -> None:
     kfree(element)
 
 
-def _add(pool, element):
+def _add(pool: mempool, element: Any) -> None:
     BUG_ON(pool.elements is None, "an element comes back to a memory pool that is gone")
     pool.elements[pool.curr_nr] = element
     pool.curr_nr += 1
 
 
-def _remove(pool):
+def _remove(pool: mempool) -> Any:
     pool.curr_nr -= 1
     element = pool.elements[pool.curr_nr]
     pool.elements[pool.curr_nr] = None

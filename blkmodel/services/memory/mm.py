@@ -1,8 +1,15 @@
 """Pages: who uses them, and what state they are in."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from blkmodel.services.memory.gfp import __free_page, mem_map, page_run
 from blkmodel.sim import statics, this
 from blkmodel.sim.memory import DIRECT_MAP, PAGE_SIZE
+
+if TYPE_CHECKING:
+    from blkmodel.services.memory.mm_types import page
 
 PG_locked, PG_error, PG_uptodate, PG_dirty, PG_private = 0, 2, 3, 4, 12
 
@@ -11,24 +18,24 @@ PG_locked, PG_error, PG_uptodate, PG_dirty, PG_private = 0, 2, 3, 4, 12
 class empty_zero_page:
     """A page of zeroes that nobody writes to. It is part of the kernel and not of the heap."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.run = page_run(DIRECT_MAP - PAGE_SIZE, 1)
         mem_map().runs[self.run._addr] = self.run
 
 
-def ZERO_PAGE():
+def ZERO_PAGE() -> page:
     return empty_zero_page().run.page(0)
 
 
-def offset_in_page(addr):
+def offset_in_page(addr: int) -> int:
     return addr % PAGE_SIZE
 
 
-def get_page(page):
+def get_page(page: page) -> None:
     page.refcount += 1
 
 
-def put_page(page):
+def put_page(page: page) -> None:
     """Drop a reference to a page; the last one frees it."""
     assert page.refcount > 0, "a page was put too often"
     page.refcount -= 1
@@ -36,42 +43,42 @@ def put_page(page):
         __free_page(page)
 
 
-def PageLocked(page):
+def PageLocked(page: page) -> bool:
     return bool(page.flags >> PG_locked & 1)
 
 
-def PageError(page):
+def PageError(page: page) -> bool:
     return bool(page.flags >> PG_error & 1)
 
 
-def PageUptodate(page):
+def PageUptodate(page: page) -> bool:
     return bool(page.flags >> PG_uptodate & 1)
 
 
-def PageDirty(page):
+def PageDirty(page: page) -> bool:
     return bool(page.flags >> PG_dirty & 1)
 
 
-def PagePrivate(page):
+def PagePrivate(page: page) -> bool:
     return bool(page.flags >> PG_private & 1)
 
 
-def set_page_flag(page, bit):
+def set_page_flag(page: page, bit: int) -> None:
     """In C SetPage…() of each flag."""
     page.flags |= 1 << bit
 
 
-def clear_page_flag(page, bit):
+def clear_page_flag(page: page, bit: int) -> None:
     """In C ClearPage…() of each flag."""
     page.flags &= ~(1 << bit)
 
 
-def set_page_dirty(page):
+def set_page_dirty(page: page) -> None:
     """Mark a page as changed since it was read or written back."""
     page.flags |= 1 << PG_dirty
 
 
-def max_low_pfn():
+def max_low_pfn() -> int:
     """How many pages of memory the kernel reaches directly: all there are."""
     on = this().machine
     return len(on.nodes) * on.memory // PAGE_SIZE

@@ -1,10 +1,17 @@
 """struct page, and the bytes of memory."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from blkmodel.sim import statics, this
 from blkmodel.sim.memory import PAGE_SIZE, place
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from blkmodel.services.data.list import list_head
+    from blkmodel.services.files.inode import address_space
+
 
 
 @statics
@@ -12,11 +19,11 @@ class mem_map:
     """All pages that are allocated: address of the first → run. Of what kmalloc() and its like gave out, the pages
     that somebody asked for: address → page."""
 
-    def __init__(self):
-        self.runs = {}
-        self.others = {}
+    def __init__(self) -> None:
+        self.runs: dict[int, page_run] = {}
+        self.others: dict[int, page] = {}
 
-    def page_at(self, addr):
+    def page_at(self, addr: int) -> page:
         """The page that an address is in, which is allocated, as pages or not."""
         start = addr & ~(PAGE_SIZE - 1)
         for order in range(30):
@@ -37,13 +44,13 @@ class page_run(Struct):
     SIZE = 0
     __slots__ = ("bytes", "nr", "pages")
 
-    def __init__(self, addr, nr):
+    def __init__(self, addr: int, nr: int) -> None:
         self._addr = addr
         self.nr = nr
-        self.pages: Any = {}
-        self.bytes: Any = None
+        self.pages: dict[int, page] = {}
+        self.bytes: bytearray = NULL
 
-    def page(self, n):
+    def page(self, n: int) -> page:
         """The n-th page of the run, from 0."""
         found = self.pages.get(n)
         if found is None:
@@ -53,12 +60,12 @@ class page_run(Struct):
             found.refcount = 1
         return found
 
-    def peek(self, start, length):
+    def peek(self, start: int, length: int) -> bytes:
         """Bytes from `start` of the run on."""
         held = self.bytes
         return bytes(length) if held is None else bytes(held[start:start + length])
 
-    def poke(self, start, data):
+    def poke(self, start: int, data: bytes) -> None:
         """Store bytes from `start` of the run on."""
         if self.bytes is None:
             self.bytes = bytearray(self.nr * PAGE_SIZE)
@@ -76,15 +83,15 @@ class page(Struct):
 
     SIZE = 64
     flags: int = 0
-    lru: Any = None
+    lru: list_head = NULL
     private: Any = 0
-    mapping: Any = None
+    mapping: address_space = NULL
     index: int = 0
     refcount: int = 0
-    _run: Any = None
+    _run: page_run = NULL
     _start: int = 0
 
-    def nth(self, n):
+    def nth(self, n: int) -> page:
         """The page n pages after this one, in the same run or not."""
         run = self._run
         if run is None:
@@ -92,7 +99,7 @@ class page(Struct):
         index = self._start // PAGE_SIZE + n
         return run.page(index) if index < run.nr else mem_map().page_at(run._addr + index * PAGE_SIZE)
 
-    def read(self, offset, length):
+    def read(self, offset: int, length: int) -> bytes:
         """Bytes from `offset` of the page on, or on into the pages after it."""
         run = self._run
         if run is None:
@@ -104,7 +111,7 @@ class page(Struct):
             return self.read(offset, here) + end.read(0, length - here) if here > 0 else end.read(-here, length)
         return run.peek(start, length)
 
-    def write(self, offset, data):
+    def write(self, offset: int, data: bytes) -> None:
         """Store bytes from `offset` of the page on."""
         run = self._run
         if run is None:

@@ -1,10 +1,14 @@
 """The running CPU, and variables that each CPU has of its own."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from blkmodel.sim import running, this
-from blkmodel.sim.structure import Struct
+from blkmodel.sim.structure import Array, Struct
 
 
-def smp_processor_id():
+def smp_processor_id() -> int:
     return running.kernel.context.cpu
 
 
@@ -12,33 +16,33 @@ raw_smp_processor_id = smp_processor_id
 get_cpu = smp_processor_id
 
 
-def put_cpu():
+def put_cpu() -> None:
     """End what get_cpu() began; the model never moves a running task."""
 
 
-def alloc_percpu_gfp(ctype, gfp):
+def alloc_percpu_gfp(ctype: type | str, gfp: int) -> Array:
     """Allocate one variable for each possible CPU: a structure class, or the name of a C type; None on failure."""
     kernel = this()
     items = [0] * kernel.nr_cpu_ids if isinstance(ctype, str) else [ctype() for _ in range(kernel.nr_cpu_ids)]
     return kernel.memory.new_array(ctype, items, kernel.machine.node_of[kernel.cpu])
 
 
-def alloc_percpu(ctype):
+def alloc_percpu(ctype: type | str) -> Array:
     return alloc_percpu_gfp(ctype, 0)
 
 
-def alloc_percpu_array(n, cls):
+def alloc_percpu_array(n: int, cls: type) -> Array:
     """Allocate n structures for each possible CPU, CPU by CPU; None on failure. (In C: so many bytes for each.)"""
     kernel = this()
     things = [cls() for _ in range(n * kernel.nr_cpu_ids)]
     return kernel.memory.new_array(cls, things, kernel.machine.node_of[kernel.cpu])
 
 
-def free_percpu(variables):
+def free_percpu(variables: list[Any]) -> None:
     this().memory.free(variables)
 
 
-def per_cpu_ptr(variables, cpu):
+def per_cpu_ptr(variables: list[Any], cpu: int) -> Any:
     """The CPU's own structure. (A number has no pointer here: index the array.)"""
     assert isinstance(variables[cpu], Struct)
     return variables[cpu]

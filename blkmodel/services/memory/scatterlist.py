@@ -1,8 +1,14 @@
 """Scatterlists: memory in pieces, as a device is told of it."""
 
-from typing import Any
+from __future__ import annotations
 
-from blkmodel.sim.structure import Struct
+from typing import TYPE_CHECKING
+
+from blkmodel.sim.structure import NULL, Struct
+
+if TYPE_CHECKING:
+    from blkmodel.services.memory.mm_types import page
+
 
 
 class scatterlist(Struct):
@@ -14,56 +20,56 @@ class scatterlist(Struct):
     __slots__ = ("_next", "dma_address", "dma_length", "last", "length", "offset", "page")
     SIZE = 32
 
-    def __init__(self):
-        self.page: Any = None
+    def __init__(self) -> None:
+        self.page: page = NULL
         self.offset = 0
         self.length = 0
         self.dma_address = 0
         self.dma_length = 0
         self.last = False
-        self._next: Any = None
+        self._next: scatterlist = NULL
 
 
-def sg_init_table(sgl, nents):
+def sg_init_table(sgl: list[scatterlist], nents: int) -> None:
     """Make the first `nents` of an array of entries an empty list. An entry that is None, as zeros, is made."""
     for i in range(nents):
         if sgl[i] is None:
             sgl[i] = scatterlist()
     for i in range(nents):
         entry = sgl[i]
-        entry.page = None
+        entry.page = NULL
         entry.offset = entry.length = entry.dma_address = entry.dma_length = 0
         entry.last = i == nents - 1
-        entry._next = sgl[i + 1] if i + 1 < nents else None
+        entry._next = sgl[i + 1] if i + 1 < nents else NULL
 
 
-def sg_mark_end(sg):
+def sg_mark_end(sg: scatterlist) -> None:
     sg.last = True
 
 
-def sg_unmark_end(sg):
+def sg_unmark_end(sg: scatterlist) -> None:
     sg.last = False
 
 
-def sg_next(sg):
+def sg_next(sg: scatterlist) -> scatterlist:
     """The entry behind this one; None behind the last."""
-    return None if sg.last else sg._next
+    return NULL if sg.last else sg._next
 
 
-def sg_set_page(sg, page, length, offset):
+def sg_set_page(sg: scatterlist, page: page, length: int, offset: int) -> None:
     sg.page = page
     sg.offset = offset
     sg.length = length
 
 
-def sg_phys(sg):
+def sg_phys(sg: scatterlist) -> int:
     """Where the piece lies in memory."""
     return sg.page._addr + sg.offset
 
 
-def sg_dma_address(sg):
+def sg_dma_address(sg: scatterlist) -> int:
     return sg.dma_address
 
 
-def sg_dma_len(sg):
+def sg_dma_len(sg: scatterlist) -> int:
     return sg.dma_length

@@ -6,25 +6,25 @@ Where C passes a size, the model passes the structure class, or the name of a C 
 from typing import Any
 
 from blkmodel.sim import this
-from blkmodel.sim.structure import Array, Struct, sizeof, struct
+from blkmodel.sim.structure import NULL, Array, Struct, T, sizeof, struct
 
 NUMA_NO_NODE = -1
 KMALLOC_MAX_SIZE = 4 << 20
 
 
-def kzalloc_node(cls, gfp, node, size=None):
+def kzalloc_node(cls: type[T], gfp: int, node: int, size: int | None = None) -> T:
     """Allocate one structure; `size` in bytes where it ends in a flexible array."""
     return this().memory.new(cls, wished_node(node), size)
 
 
-def kzalloc(cls, gfp, size=None):
+def kzalloc(cls: type[T], gfp: int, size: int | None = None) -> T:
     return kzalloc_node(cls, gfp, NUMA_NO_NODE, size)
 
 
-def kcalloc_node(n, ctype, gfp, node):
+def kcalloc_node(n: int, ctype: type | str, gfp: int, node: int) -> Array:
     """Allocate an array of n pointers (None), numbers (0) or structures. One above KMALLOC_MAX_SIZE can't be had."""
     if n * sizeof(ctype) > KMALLOC_MAX_SIZE:
-        return None
+        return NULL
     if isinstance(ctype, str):
         items = [None if ctype == "pointer" else 0] * n
     else:
@@ -32,32 +32,32 @@ def kcalloc_node(n, ctype, gfp, node):
     return this().memory.new_array(ctype, items, wished_node(node))
 
 
-def kmalloc_array_sized(n, cls, size, gfp):
+def kmalloc_array_sized(n: int, cls: type, size: int, gfp: int) -> Array:
     """Allocate `size` bytes for an array of n structures and what lies behind them. Each is None, as zeros, until
     somebody makes it."""
     memory = this().memory
     addr = memory.allocate(f"{cls.__name__}[]", size, wished_node(NUMA_NO_NODE))
     if not addr:
-        return None
+        return NULL
     array = memory.live[addr].thing = Array(cls, [None] * n)
     array._addr = addr
     return array
 
 
-def kcalloc(n, ctype, gfp):
+def kcalloc(n: int, ctype: type | str, gfp: int) -> Array:
     return kcalloc_node(n, ctype, gfp, NUMA_NO_NODE)
 
 
-def kfree(thing):
+def kfree(thing: Any) -> None:
     this().memory.free(thing)
 
 
-def virt_to_object(addr):
+def virt_to_object(addr: int) -> Any:
     """What was allocated at an address. (In C that is the address itself.)"""
     return this().memory.at(addr).thing
 
 
-def wished_node(node):
+def wished_node(node: int) -> int:
     """The node to allocate on: the running CPU's where the caller has no wish."""
     kernel = this()
     return kernel.machine.node_of[kernel.cpu] if node == NUMA_NO_NODE else node
@@ -70,11 +70,11 @@ class kmem_cache(Struct):
     SIZE = 216
     name: str = ""
     size: int = 0
-    cls: Any = None
+    cls: type = NULL
     count: int = 0
 
 
-def kmem_cache_create(name, size, cls, count=0):
+def kmem_cache_create(name: str, size: int, cls: type, count: int = 0) -> kmem_cache:
     """Make a cache; None on failure. (`cls` and `count` say what C leaves to the user of the memory.)"""
     cache = kzalloc(kmem_cache, 0)
     if cache is not None:
@@ -82,20 +82,20 @@ def kmem_cache_create(name, size, cls, count=0):
     return cache
 
 
-def kmem_cache_destroy(cache):
+def kmem_cache_destroy(cache: kmem_cache) -> None:
     kfree(cache)
 
 
-def kmem_cache_alloc_node(cache, gfp, node):
+def kmem_cache_alloc_node(cache: kmem_cache, gfp: int, node: int) -> Any:
     """One object, zeroed; None on failure."""
     if cache.count:
         return kcalloc_node(cache.count, cache.cls, gfp, node)
     return kzalloc_node(cache.cls, gfp, node, cache.size)
 
 
-def kmem_cache_alloc(cache, gfp):
+def kmem_cache_alloc(cache: kmem_cache, gfp: int) -> Any:
     return kmem_cache_alloc_node(cache, gfp, NUMA_NO_NODE)
 
 
-def kmem_cache_free(cache, thing):
+def kmem_cache_free(cache: kmem_cache, thing: Any) -> None:
     this().memory.free(thing)

@@ -1,5 +1,8 @@
 """Functions that run later, in a worker of any CPU, so that whoever brings a device up need not wait."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from typing import Any
 
 from blkmodel.services.memory.gfp import GFP_ATOMIC
@@ -7,7 +10,7 @@ from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.services.tasks.workqueue import next_cpu
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
 
 
 @struct
@@ -15,11 +18,11 @@ class async_entry(Struct):
     """A function to be called, with its argument."""
 
     SIZE = 104
-    func: Any = None
+    func: Callable[..., None] = NULL
     data: Any = None
 
 
-def async_schedule(func, data):
+def async_schedule(func: Callable[..., None], data: Any) -> None:
     """Let func(data, cookie) be called by a worker; without memory, call it now. (The model's cookie is 0.)
 
     What is called so may wait for work that was queued before. So the model begins it when nobody sleeps.
@@ -30,7 +33,7 @@ def async_schedule(func, data):
         return
     entry.func, entry.data = func, data
 
-    def run():
+    def run() -> None:
         entry.func(entry.data, 0)
         kfree(entry)
     kernel = this()

@@ -1,11 +1,17 @@
 """High-resolution timers: a function that runs once a time in nanoseconds has passed, in an interrupt."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from blkmodel.sim.events import Event
 
 HRTIMER_NORESTART = 0
 HRTIMER_MODE_ABS, HRTIMER_MODE_REL = 0, 1
@@ -17,33 +23,33 @@ class hrtimer(Struct):
     timer's address); _event is the run that is queued."""
 
     SIZE = 64
-    function: Any = None
+    function: Callable[..., int] = NULL
     data: Any = None
-    _event: Any = None
+    _event: Event = NULL
 
 
-def hrtimer_init(timer, owner):
+def hrtimer_init(timer: hrtimer, owner: Any) -> None:
     timer.data = owner
-    timer._event = None
+    timer._event = NULL
 
 
-def hrtimer_start(timer, nanoseconds):
+def hrtimer_start(timer: hrtimer, nanoseconds: int) -> None:
     """Let the timer expire on this CPU so long from now, and not when it was to before."""
     hrtimer_cancel(timer)
     kernel = this()
 
-    def run():
-        timer._event = None
+    def run() -> None:
+        timer._event = NULL
         timer.function(timer)
     timer._event = kernel.loop.post(Context("irq", "hrtimer", kernel.cpu), run, nanoseconds)
 
 
-def hrtimer_cancel(timer):
+def hrtimer_cancel(timer: hrtimer) -> bool:
     """Stop the timer; return whether it was running."""
     if timer._event is None:
         return False
     timer._event.cancelled = True
-    timer._event = None
+    timer._event = NULL
     return True
 
 
@@ -53,30 +59,30 @@ class hrtimer_sleeper(Struct):
     timer or (from then on) from boot."""
 
     SIZE = 72
-    timer: Any = field(default_factory=hrtimer)
-    task: Any = None
+    timer: hrtimer = field(default_factory=hrtimer)
+    task: Context = NULL
     _expires: int = 0
 
 
-def hrtimer_init_sleeper_on_stack(sleeper):
+def hrtimer_init_sleeper_on_stack(sleeper: hrtimer_sleeper) -> None:
     """Make the running task the one that is woken."""
     hrtimer_init(sleeper.timer, sleeper)
     sleeper.timer.function = _wake
     sleeper.task = this().context
 
 
-def _wake(timer):
+def _wake(timer: hrtimer) -> int:
     sleeper = timer.data
     sleeper.task.runnable = True
     sleeper.task = None
     return HRTIMER_NORESTART
 
 
-def hrtimer_set_expires(sleeper, time):
+def hrtimer_set_expires(sleeper: hrtimer_sleeper, time: int) -> None:
     sleeper._expires = time
 
 
-def hrtimer_sleeper_start_expires(sleeper, mode):
+def hrtimer_sleeper_start_expires(sleeper: hrtimer_sleeper, mode: int) -> None:
     """Let the timer run; in mode HRTIMER_MODE_REL the time counts from now."""
     now = this().loop.now
     if mode == HRTIMER_MODE_REL:

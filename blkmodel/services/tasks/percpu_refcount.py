@@ -5,13 +5,16 @@ so the model keeps one counter, and whether the initial reference still stands. 
 reference may end: in per-CPU mode only after a grace period, in a softirq; in atomic mode at once.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from typing import Any
 
 from blkmodel.services.base.errno import ENOMEM
 from blkmodel.services.memory.percpu import alloc_percpu_gfp, free_percpu
 from blkmodel.services.tasks.rcupdate import call_rcu
 from blkmodel.sim import this
-from blkmodel.sim.structure import Struct
+from blkmodel.sim.structure import NULL, Struct
 
 PERCPU_REF_INIT_ATOMIC = 1
 
@@ -27,18 +30,18 @@ class percpu_ref(Struct):
     SIZE = 56
     _owner: Any
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.count = 0
         self.dead = False
-        self.release = None
-        self.percpu_count = None
+        self.release: Callable[[percpu_ref], None] = NULL
+        self.percpu_count: list[int] = NULL
         self.percpu = False
         self.force_atomic = False
         self.switching = False
-        self._owner = None
+        self._owner: Any = None
 
 
-def percpu_ref_init(ref, release, flags, gfp):
+def percpu_ref_init(ref: percpu_ref, release: Callable[[percpu_ref], None], flags: int, gfp: int) -> int:
     """Start with one reference. Returns 0, or -ENOMEM where the per-CPU counters can't be had."""
     ref.percpu_count = alloc_percpu_gfp("unsigned long", gfp)
     if ref.percpu_count is None:
@@ -51,16 +54,16 @@ def percpu_ref_init(ref, release, flags, gfp):
     return 0
 
 
-def percpu_ref_exit(ref):
+def percpu_ref_exit(ref: percpu_ref) -> None:
     free_percpu(ref.percpu_count)
-    ref.percpu_count = None
+    ref.percpu_count = NULL
 
 
-def percpu_ref_get(ref):
+def percpu_ref_get(ref: percpu_ref) -> None:
     ref.count += 1
 
 
-def percpu_ref_tryget(ref):
+def percpu_ref_tryget(ref: percpu_ref) -> bool:
     """Take a reference unless none is left."""
     if ref.count == 0:
         return False
@@ -68,7 +71,7 @@ def percpu_ref_tryget(ref):
     return True
 
 
-def percpu_ref_tryget_live(ref):
+def percpu_ref_tryget_live(ref: percpu_ref) -> bool:
     """Take a reference unless the count has been killed."""
     if ref.dead:
         return False
@@ -76,14 +79,14 @@ def percpu_ref_tryget_live(ref):
     return True
 
 
-def percpu_ref_put(ref):
+def percpu_ref_put(ref: percpu_ref) -> None:
     assert ref.count > 0, "a reference was dropped twice"
     ref.count -= 1
     if ref.count == 0:
         ref.release(ref)
 
 
-def percpu_ref_kill(ref):
+def percpu_ref_kill(ref: percpu_ref) -> None:
     """Drop the initial reference, after a grace period in per-CPU mode; from now on tryget_live fails."""
     ref.dead = True
     if not ref.percpu:
@@ -92,19 +95,19 @@ def percpu_ref_kill(ref):
     ref.percpu = False
     ref.switching = True
 
-    def switched():
+    def switched() -> None:
         ref.switching = False
         percpu_ref_put(ref)
     call_rcu(switched)
 
 
-def percpu_ref_switch_to_percpu(ref):
+def percpu_ref_switch_to_percpu(ref: percpu_ref) -> None:
     """From now on be in per-CPU mode whenever not dead."""
     ref.force_atomic = False
     ref.percpu = not ref.dead
 
 
-def percpu_ref_resurrect(ref):
+def percpu_ref_resurrect(ref: percpu_ref) -> None:
     """Take the initial reference again."""
     this().loop.sleep_until(lambda: not ref.switching, "a reference count to leave per-CPU mode")
     ref.dead = False
@@ -112,5 +115,5 @@ def percpu_ref_resurrect(ref):
     ref.percpu = not ref.force_atomic
 
 
-def percpu_ref_is_zero(ref):
+def percpu_ref_is_zero(ref: percpu_ref) -> bool:
     return ref.count == 0

@@ -3,6 +3,6 @@
 from blkmodel.sim import this
 
 
-def in_interrupt():
+def in_interrupt() -> bool:
     """Whether an interrupt or a softirq is being handled, which must not sleep."""
     return this().context.kind in ("irq", "softirq")

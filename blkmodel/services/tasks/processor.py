@@ -4,7 +4,7 @@ from blkmodel.sim import this
 from blkmodel.sim.events import HungTask
 
 
-def cpu_relax():
+def cpu_relax() -> None:
     """Let the rest of the machine go on by a step; with nothing left to happen, whoever waits waits for ever."""
     kernel = this()
     if not kernel.loop.run_one():

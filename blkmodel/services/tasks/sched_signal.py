@@ -1,13 +1,21 @@
 """Signals, as far as a sleeping task heeds them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from blkmodel.services.tasks.wait import TASK_INTERRUPTIBLE
 
+if TYPE_CHECKING:
+    from blkmodel.sim.kernel import Context
 
-def signal_pending_state(state, task):
+
+
+def signal_pending_state(state: int, task: Context) -> bool:
     """Whether a signal is to end the task's sleep in that state."""
     return state == TASK_INTERRUPTIBLE and task.signal
 
 
-def fatal_signal_pending(task):
+def fatal_signal_pending(task: Context) -> bool:
     """Whether a signal is to end the task. (The model knows but one kind of signal.)"""
     return task.signal

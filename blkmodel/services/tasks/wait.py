@@ -1,13 +1,19 @@
 """Wait queues and completions: how a task sleeps until something has happened."""
 
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from blkmodel.services.base.errno import EINTR, ERESTARTSYS
 from blkmodel.services.base.symbols import linked
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
 from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_ns
 from blkmodel.sim import this
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from blkmodel.sim.kernel import Context
 
 TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE = 1, 2
 WQ_FLAG_EXCLUSIVE = 1
@@ -19,7 +25,7 @@ class wait_queue_head(Struct):
     __slots__ = ("head",)
     SIZE = 24
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.head = list_head()
 
 
@@ -30,11 +36,11 @@ class wait_queue_entry(Struct):
     SIZE = 40
     flags: int = 0
     private: Any = None
-    func: Any = None
-    entry: Any = None
+    func: Callable[..., int] = NULL
+    entry: list_head = NULL
 
 
-def default_wake_function(waiter):
+def default_wake_function(waiter: wait_queue_entry) -> int:
     """Wake the waiter's task; return whether it was asleep, as 1 or 0."""
     task = waiter.private
     slept = not task.runnable
@@ -42,7 +48,7 @@ def default_wake_function(waiter):
     return int(slept)
 
 
-def autoremove_wake_function(waiter):
+def autoremove_wake_function(waiter: wait_queue_entry) -> int:
     """The same; who was woken waits no longer."""
     ret = default_wake_function(waiter)
     if ret:
@@ -50,27 +56,27 @@ def autoremove_wake_function(waiter):
     return ret
 
 
-def init_wait(waiter):
+def init_wait(waiter: wait_queue_entry) -> None:
     """Make the running task the one that is woken."""
     waiter.private = this().context
     waiter.func = autoremove_wake_function
 
 
-def init_waitqueue_func_entry(waiter, func):
+def init_waitqueue_func_entry(waiter: wait_queue_entry, func: Callable[..., int]) -> None:
     waiter.func = func
 
 
-def add_wait_queue(queue, waiter):
+def add_wait_queue(queue: wait_queue_head, waiter: wait_queue_entry) -> None:
     """Add at the front: those who are not exclusive stand before those who are."""
     list_add_tail(waiter, queue.head, "entry")
     queue.head.entries.move_to_end(waiter, last=False)
 
 
-def __add_wait_queue(queue, waiter):
+def __add_wait_queue(queue: wait_queue_head, waiter: wait_queue_entry) -> None:
     add_wait_queue(queue, waiter)
 
 
-def prepare_to_wait(queue, waiter, state):
+def prepare_to_wait(queue: wait_queue_head, waiter: wait_queue_entry, state: int) -> None:
     """Join the queue and mark the task as sleeping; it sleeps at the next io_schedule()."""
     waiter.flags &= ~WQ_FLAG_EXCLUSIVE
     if waiter.entry is None:
@@ -78,23 +84,23 @@ def prepare_to_wait(queue, waiter, state):
     waiter.private.runnable = False
 
 
-def prepare_to_wait_exclusive(queue, waiter, state):
+def prepare_to_wait_exclusive(queue: wait_queue_head, waiter: wait_queue_entry, state: int) -> None:
     waiter.flags |= WQ_FLAG_EXCLUSIVE
     if waiter.entry is None:
         list_add_tail(waiter, queue.head, "entry")
     waiter.private.runnable = False
 
 
-def finish_wait(queue, waiter):
+def finish_wait(queue: wait_queue_head, waiter: wait_queue_entry) -> None:
     waiter.private.runnable = True
     list_del_init(waiter, "entry")
 
 
-def waitqueue_active(queue):
+def waitqueue_active(queue: wait_queue_head) -> bool:
     return bool(queue.head.entries)
 
 
-def wake_up_nr(queue, nr):
+def wake_up_nr(queue: wait_queue_head, nr: int) -> None:
     """Wake all waiters that are not exclusive and up to `nr` that are (0: all)."""
     for waiter in queue.head:
         exclusive = waiter.flags & WQ_FLAG_EXCLUSIVE
@@ -104,21 +110,21 @@ def wake_up_nr(queue, nr):
                 break
 
 
-def wake_up(queue):
+def wake_up(queue: wait_queue_head) -> None:
     wake_up_nr(queue, 1)
 
 
-def wake_up_all(queue):
+def wake_up_all(queue: wait_queue_head) -> None:
     wake_up_nr(queue, 0)
 
 
-def blk_schedule_flush_plug(task):
+def blk_schedule_flush_plug(task: Context) -> None:
     """A task that goes to sleep lets go of what its plug holds back: it might be what it is to wait for."""
     if task.plug is not None:
         linked.blk_flush_plug_list(task.plug, True)
 
 
-def io_schedule():
+def io_schedule() -> None:
     """Sleep until woken, or for no reason now and then: the caller looks again."""
     kernel = this()
     task = kernel.context
@@ -126,32 +132,32 @@ def io_schedule():
     kernel.loop.sleep_until(lambda: task.runnable, "a wake-up", may_wake_early=True)
 
 
-def wait_event(queue, condition, why="a condition"):
+def wait_event(queue: wait_queue_head, condition: Callable[[], Any], why: str = 'a condition') -> None:
     """Sleep until condition() holds."""
     _schedule(condition, why)
 
 
-def wait_event_timeout(queue, condition, timeout):
+def wait_event_timeout(queue: wait_queue_head, condition: Callable[[], Any], timeout: int) -> int:
     """Sleep until condition() holds or `timeout` jiffies have passed. Returns how many were left, at least 1; or 0."""
     until = jiffies() + timeout
     return max(until - jiffies(), 1) if _schedule(condition, "a condition", jiffies_to_ns(timeout)) else 0
 
 
-def wait_event_interruptible(queue, condition):
+def wait_event_interruptible(queue: wait_queue_head, condition: Callable[[], Any]) -> int:
     """Sleep until condition() holds. Returns 0, or -ERESTARTSYS where a signal comes first."""
     task = this().context
     _schedule(lambda: condition() or task.signal, "a condition, or a signal")
     return 0 if condition() else -ERESTARTSYS
 
 
-def wait_on_bit(word, bit, state):
+def wait_on_bit(word: Callable[[], int], bit: int, state: int) -> int:
     """Sleep until a bit of word() is not set. Returns 0, or -EINTR where a signal comes first that `state` heeds."""
     task = this().context
     _schedule(lambda: not word() >> bit & 1 or (state == TASK_INTERRUPTIBLE and task.signal), "a bit, or a signal")
     return -EINTR if word() >> bit & 1 else 0
 
 
-def _schedule(condition, why, timeout=None):
+def _schedule(condition: Callable[[], Any], why: str, timeout: int | None = None) -> bool:
     if condition():
         return True
     blk_schedule_flush_plug(this().context)
@@ -164,17 +170,17 @@ class completion(Struct):
     __slots__ = ("done", "wait")
     SIZE = 32
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.done = 0
         self.wait = wait_queue_head()
 
 
-def complete(done):
+def complete(done: completion) -> None:
     done.done += 1
     wake_up(done.wait)
 
 
-def wait_for_completion(done):
+def wait_for_completion(done: completion) -> None:
     _schedule(lambda: done.done, "a completion")
     done.done -= 1
 
@@ -182,7 +188,7 @@ def wait_for_completion(done):
 wait_for_completion_io = wait_for_completion
 
 
-def wait_for_completion_io_timeout(done, timeout):
+def wait_for_completion_io_timeout(done: completion, timeout: int) -> int:
     """The same for at most `timeout` jiffies. Returns how many were left, at least 1; 0 where they passed first."""
     until = jiffies() + timeout
     if not _schedule(lambda: done.done, "a completion", jiffies_to_ns(timeout)):
@@ -191,11 +197,11 @@ def wait_for_completion_io_timeout(done, timeout):
     return max(until - jiffies(), 1)
 
 
-def completion_done(done):
+def completion_done(done: completion) -> bool:
     """Whether it is done, and nobody has waited for it."""
     return bool(done.done)
 
 
-def init_completion(done):
+def init_completion(done: completion) -> None:
     """Start as if nothing had been done."""
     done.done = 0

@@ -1,12 +1,18 @@
 """Work that runs later, in a worker of its own."""
 
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.services.tasks.jiffies import jiffies_to_ns
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from blkmodel.sim.events import Event
 
 WORK_CPU_UNBOUND = 512
 BUSY = 16
@@ -24,10 +30,10 @@ class work_struct(Struct):
     """
 
     SIZE = 32
-    func: Any = None
+    func: Callable[..., Any] = NULL
     data: Any = None
-    _event: Any = None
-    _queue: Any = None
+    _event: Event = NULL
+    _queue: workqueue_struct = NULL
     _runs: bool = False
     _late: bool = False
     _patient: bool = False
@@ -53,7 +59,7 @@ class delayed_work(work_struct):
     SIZE = 88
 
 
-def INIT_WORK(work, func, owner, patient=False):
+def INIT_WORK(work: work_struct, func: Callable[..., Any], owner: Any, patient: bool = False) -> None:
     work.func = func
     work.data = owner
     work._patient = patient
@@ -62,17 +68,17 @@ def INIT_WORK(work, func, owner, patient=False):
 INIT_DELAYED_WORK = INIT_WORK
 
 
-def work_pending(work):
+def work_pending(work: work_struct) -> bool:
     return work._event is not None
 
 
-def next_cpu(cpu):
+def next_cpu(cpu: int) -> int:
     """The CPU on which a worker wakes that is no CPU's own: the next one that is online, as this one is busy."""
     online = sorted(this().online)
     return next((other for other in online if other > cpu), online[0])
 
 
-def queue_delayed_work_on(cpu, name, work, delay):
+def queue_delayed_work_on(cpu: int, name: str | workqueue_struct, work: work_struct, delay: int) -> bool:
     """Queue work for a worker of `name` on that CPU, `delay` jiffies from now; False where it already is queued.
 
     Work that is queued while it runs runs again afterwards, never beside itself. What a worker does takes no time in
@@ -95,11 +101,11 @@ def queue_delayed_work_on(cpu, name, work, delay):
     cpu = kernel.cpu if cpu == WORK_CPU_UNBOUND or cpu not in kernel.online else cpu
     context = Context("task", name, cpu)
 
-    def run():
+    def run() -> None:
         if work._runs:
             work._late = True
             return
-        work._event = work._queue = None
+        work._event = work._queue = NULL
         work._runs = True
         work.func(work)
         work._runs = False
@@ -115,42 +121,42 @@ def queue_delayed_work_on(cpu, name, work, delay):
     return True
 
 
-def mod_delayed_work_on(cpu, name, work, delay):
+def mod_delayed_work_on(cpu: int, name: str | workqueue_struct, work: work_struct, delay: int) -> bool:
     """Queue work, or change when queued work will run; return whether it was queued."""
     was = cancel_delayed_work(work)
     queue_delayed_work_on(cpu, name, work, delay)
     return was
 
 
-def queue_work_on(cpu, name, work):
+def queue_work_on(cpu: int, name: str | workqueue_struct, work: work_struct) -> bool:
     return queue_delayed_work_on(cpu, name, work, 0)
 
 
-def queue_work(name, work):
+def queue_work(name: str | workqueue_struct, work: work_struct) -> bool:
     return queue_work_on(WORK_CPU_UNBOUND, name, work)
 
 
-def queue_delayed_work(name, work, delay):
+def queue_delayed_work(name: str | workqueue_struct, work: work_struct, delay: int) -> bool:
     return queue_delayed_work_on(WORK_CPU_UNBOUND, name, work, delay)
 
 
-def schedule_work(work):
+def schedule_work(work: work_struct) -> bool:
     return queue_work("kworker", work)
 
 
-def cancel_delayed_work(work):
+def cancel_delayed_work(work: work_struct) -> bool:
     """Take queued work back; return whether there was any."""
     if work._event is None:
         return False
     work._event.cancelled = True
     if work._queue is not None:
         work._queue._busy -= 1
-    work._event = work._queue = None
+    work._event = work._queue = NULL
     work._late = False
     return True
 
 
-def cancel_delayed_work_sync(work):
+def cancel_delayed_work_sync(work: work_struct) -> bool:
     """Take queued work back, and wait until it does not run; return whether there was any."""
     was = cancel_delayed_work(work)
     this().loop.sleep_until(lambda: not work._runs, "work that runs")
@@ -160,7 +166,7 @@ def cancel_delayed_work_sync(work):
 cancel_work_sync = cancel_delayed_work_sync
 
 
-def flush_work(work):
+def flush_work(work: work_struct) -> bool:
     """Wait until queued work has run; return whether there was any."""
     if work._event is None and not work._runs:
         return False
@@ -168,7 +174,7 @@ def flush_work(work):
     return True
 
 
-def work_on_cpu(cpu, fn):
+def work_on_cpu(cpu: int, fn: Callable[[], int]) -> int:
     """Let a worker of that CPU call fn(), and wait. Returns what it returns."""
     returned = []
     work = work_struct()
@@ -178,7 +184,7 @@ def work_on_cpu(cpu, fn):
     return returned[0]
 
 
-def alloc_workqueue(name, flags=0):
+def alloc_workqueue(name: str, flags: int = 0) -> workqueue_struct:
     """Make a work queue; None on failure. What it has for each CPU is not accounted."""
     queue = kzalloc(workqueue_struct, 0)
     if queue is not None:
@@ -186,12 +192,12 @@ def alloc_workqueue(name, flags=0):
     return queue
 
 
-def flush_workqueue(queue):
+def flush_workqueue(queue: workqueue_struct) -> None:
     """Wait until the works that were queued have run; not for those that are for later."""
     this().loop.sleep_until(lambda: not queue._busy, f"the work queue {queue.name}")
 
 
-def destroy_workqueue(queue):
+def destroy_workqueue(queue: workqueue_struct) -> None:
     """Free a work queue, once its works have run."""
     flush_workqueue(queue)
     kfree(queue)
