@@ -27,7 +27,7 @@ from blkmodel.include.linux.genhd import dev_to_disk
 from blkmodel.services.base.err import IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import EBUSY, EEXIST, ENODEV, ENOENT, ENOMEM
 from blkmodel.services.base.moduleparam import parse_args
-from blkmodel.services.devices.configfs import configfs_mkdir, configfs_rmdir, configfs_write
+from blkmodel.services.devices.configfs import configfs_mkdir, configfs_rmdir, configfs_write_file
 from blkmodel.services.devices.device import dev_get_drvdata, dev_name, devices
 from blkmodel.services.devices.pci import pci_bus_add_device, to_pci_dev
 from blkmodel.services.files.file import (
@@ -184,7 +184,7 @@ def null_blk_create(name, **attributes):
     try:
         for file, value in {**attributes, "power": 1}.items():
             text = str(int(value)) if isinstance(value, bool | int) else str(value)
-            _command("sh", f"echo {text} > {directory}/{file}", configfs_write, f"{directory}/{file}", text)
+            _command("sh", f"echo {text} > {directory}/{file}", configfs_write_file, f"{directory}/{file}", text)
     except KernelError:
         _command("rmdir", f"rmdir {directory}", configfs_rmdir, directory)
         raise

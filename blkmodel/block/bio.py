@@ -567,7 +567,7 @@ def generic_start_io_acct(q: request_queue, op: int, sectors: int, part: hd_stru
     group = op_stat_group(op)
     part_stat_lock()
     update_io_ticks(part, jiffies(), False)
-    for stats in part_stat_counters(part):
+    for stats in counters_of(part):
         stats.ios[group] += 1
         stats.sectors[group] += sectors
     genhd.part_inc_in_flight(q, part, int(op_is_write(op)))
@@ -580,8 +580,8 @@ def generic_end_io_acct(q: request_queue, req_op: int, part: hd_struct, start_ti
     group = op_stat_group(req_op)
     part_stat_lock()
     update_io_ticks(part, now, True)
-    for stats in part_stat_counters(part):
-        stats.nsecs[group] += jiffies_to_ns(now - start_time)
+    for stats in counters_of(part):
+        stats.nsecs[group] += jiffies_to_nsecs(now - start_time)
         stats.time_in_queue += now - start_time
     genhd.part_dec_in_flight(q, part, int(op_is_write(req_op)))
     part_stat_unlock()

@@ -527,7 +527,7 @@ def blk_account_io_completion(req: request, bytes: int) -> None:
     if blk_do_io_stat(req):
         group = op_stat_group(req_op(req))
         part_stat_lock()
-        for stats in part_stat_counters(req.part):
+        for stats in counters_of(req.part):
             stats.sectors[group] += bytes >> 9
         part_stat_unlock()
 
@@ -540,7 +540,7 @@ def blk_account_io_done(req: request, now: int) -> None:
         part = req.part
         bio_module.update_io_ticks(part, jiffies(), True)
         spent = now - req.start_time_ns
-        for stats in part_stat_counters(part):
+        for stats in counters_of(part):
             stats.ios[group] += 1
             stats.nsecs[group] += spent
             stats.time_in_queue += spent * HZ // NSEC_PER_SEC
@@ -557,7 +557,7 @@ def blk_account_io_start(rq: request, new_io: bool) -> None:
     part_stat_lock()
     if not new_io:
         part = rq.part
-        for stats in part_stat_counters(part):
+        for stats in counters_of(part):
             stats.merges[direction] += 1
     else:
         part = genhd.disk_map_sector_rcu(rq.rq_disk, rq._sector)

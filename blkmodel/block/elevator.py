@@ -162,7 +162,7 @@ def elv_rqhash_find(q: request_queue, offset: int) -> request:
 
 def elv_rb_add(root: rb_root, rq: request) -> None:
     """Put a request into a tree by its first sector, behind those that begin at the same one."""
-    rb_insert(root, rq, "rb_node", blk_rq_pos(rq))
+    insert_by_key(root, rq, "rb_node", blk_rq_pos(rq))
 
 
 def elv_rb_del(root: rb_root, rq: request) -> None:
@@ -173,7 +173,7 @@ def elv_rb_del(root: rb_root, rq: request) -> None:
 
 def elv_rb_find(root: rb_root, sector: int) -> request:
     """A request in the tree that begins at this sector, or None."""
-    return rb_entry_rq(rb_find(root, sector))
+    return rb_entry_rq(find_by_key(root, sector))
 
 
 def elv_merge(q: request_queue, bio: bio) -> tuple[int, request]:

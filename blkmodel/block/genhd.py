@@ -77,14 +77,14 @@ class variables:
 def part_inc_in_flight(q: request_queue, part: hd_struct, rw: int) -> None:
     """Count I/O that begins, for a driver without requests; requests are counted where they are."""
     if not queue_is_mq(q):
-        for stats in part_stat_counters(part):
+        for stats in counters_of(part):
             stats.in_flight[rw] += 1
 
 
 def part_dec_in_flight(q: request_queue, part: hd_struct, rw: int) -> None:
     """Count I/O that has ended. It may have begun on another CPU: only the sum over all is never negative."""
     if not queue_is_mq(q):
-        for stats in part_stat_counters(part):
+        for stats in counters_of(part):
             stats.in_flight[rw] -= 1
 
 

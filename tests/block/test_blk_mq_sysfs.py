@@ -7,7 +7,7 @@ from blkmodel.block import blk_mq_sysfs
 from blkmodel.device.controller import Controller
 from blkmodel.include.linux.genhd import disk_to_dev
 from blkmodel.services.base.errno import ENOENT, ENOMEM
-from blkmodel.services.devices.kobject import KOBJ_ADD, KOBJ_REMOVE, kobject_add, kobject_under, sysfs
+from blkmodel.services.devices.kobject import KOBJ_ADD, KOBJ_REMOVE, kobject_add, object_at, sysfs
 
 
 def left_over(**params):
@@ -45,7 +45,7 @@ def shown():
 
 
 def files_of(number):
-    directory = kobject_under(f"block/nullb0/mq/{number}")
+    directory = object_at(f"block/nullb0/mq/{number}")
     return {name: attr.show(directory._owner) for name, attr in directory.attrs.items()}
 
 
@@ -55,7 +55,7 @@ def test_what_a_hardware_queue_shows(shown):
     assert files_of(1) == {"nr_tags": "8\n", "nr_reserved_tags": "0\n", "cpu_list": "1, 3\n"}
     shown.queue.queue_hw_ctx[1].tags.nr_reserved_tags = 2
     assert files_of(1)["nr_reserved_tags"] == "2\n"
-    assert sorted(kobject_under("block/nullb0/mq/1").links) == ["cpu1", "cpu3"]
+    assert sorted(object_at("block/nullb0/mq/1").links) == ["cpu1", "cpu3"]
 
 
 def test_hardware_queues_are_shown_again_after_they_have_changed(shown):
@@ -106,6 +106,6 @@ def test_where_one_queue_can_not_be_shown_none_is(shown, monkeypatch):
                         lambda kobj, parent, name: -ENOMEM if name == "1" else kobject_add(kobj, parent, name))
     assert blk_mq_sysfs.__blk_mq_register_dev(dev, q) == -ENOMEM
     assert (told_of_mq(since), q.mq_sysfs_init_done) == ([KOBJ_ADD, KOBJ_REMOVE], False)
-    assert kobject_under("block/nullb0/mq") is None
+    assert object_at("block/nullb0/mq") is None
     assert not q.queue_hw_ctx[0].kobj.state_in_sysfs
     assert dev.kobj.refcount == references

@@ -9,7 +9,7 @@ from blkmodel.include.linux.blkdev import (
     QUEUE_FLAG_SAME_FORCE, blk_queue_registered)
 from blkmodel.include.linux.genhd import disk_to_dev
 from blkmodel.services.base.errno import EINVAL, EIO, ENOENT, ENXIO
-from blkmodel.services.devices.kobject import KOBJ_ADD, KOBJ_REMOVE, kobject_under, sysfs
+from blkmodel.services.devices.kobject import KOBJ_ADD, KOBJ_REMOVE, object_at, sysfs
 from tests.block.test_genhd import Disk
 
 
@@ -30,7 +30,7 @@ def store(disk, name, text):
 
 
 def test_what_a_queue_shows(made):
-    assert kobject_under("block/test0/queue") is made.queue.kobj
+    assert object_at("block/test0/queue") is made.queue.kobj
     assert {name: show(made, name) for name in made.queue.kobj.attrs} == {
         "nr_requests": "8\n", "max_sectors_kb": "127\n", "max_hw_sectors_kb": "127\n", "max_segments": "128\n",
         "max_segment_size": "65536\n", "scheduler": "[mq-deadline] none\n", "logical_block_size": "512\n",
@@ -126,7 +126,7 @@ def test_registering(made):
     references = disk_to_dev(made.disk).kobj.refcount
     blk_sysfs.blk_unregister_queue(made.disk)
     assert not blk_queue_registered(q)
-    assert kobject_under("block/test0/queue") is None
+    assert object_at("block/test0/queue") is None
     assert disk_to_dev(made.disk).kobj.refcount == references - 4  # those of queue and mq
     blk_sysfs.blk_unregister_queue(made.disk)
     assert blk_sysfs.blk_register_queue(made.disk) == 0

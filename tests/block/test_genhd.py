@@ -141,7 +141,7 @@ def test_every_allocation_fails_in_turn(kernel):
 
 
 def test_files_of_a_disk(made):
-    kobj = kobject_under("block/test0")
+    kobj = object_at("block/test0")
     assert "badblocks" not in kobj.attrs
     shown = {name: attr.show(disk_to_dev(made.disk)) for name, attr in kobj.attrs.items()}
     assert shown["range"] == shown["ext_range"] == "16\n"

@@ -14,7 +14,7 @@ from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.base.errno import ENOMEM
 from blkmodel.services.data.list import list_add_tail, list_head
 from blkmodel.services.memory.gfp import GFP_KERNEL, __free_page, alloc_page
-from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_ns, time_after_eq
+from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_nsecs, time_after_eq
 from blkmodel.sim import this
 
 
@@ -126,11 +126,11 @@ def test_what_is_late_begins_the_next_batch(scheduler):
     assert blk_rq_pos(scheduler.insert(REQ_OP_READ, 10)) == 10
     first = scheduler.insert(REQ_OP_READ, 11)
     scheduler.dd.next_rq[READ] = first
-    this().loop.advance(jiffies_to_ns(124))
+    this().loop.advance(jiffies_to_nsecs(124))
     assert scheduler.dispatch() is first
     scheduler.insert(REQ_OP_READ, 12)
     scheduler.dd.next_rq[READ] = None
-    this().loop.advance(jiffies_to_ns(1))
+    this().loop.advance(jiffies_to_nsecs(1))
     assert scheduler.dispatch() is late
 
 
@@ -140,7 +140,7 @@ def test_what_follows_on_the_disk_waits_for_what_is_late(scheduler, ticks, secto
     first, _, following = (scheduler.insert(REQ_OP_READ, at) for at in (5, 1, 10))
     assert scheduler.dispatch() is first
     assert scheduler.dd.next_rq[READ] is following
-    this().loop.advance(jiffies_to_ns(ticks))
+    this().loop.advance(jiffies_to_nsecs(ticks))
     assert blk_rq_pos(scheduler.dispatch()) == sector
 
 
@@ -162,7 +162,7 @@ def test_a_front_merge_moves_the_request_in_its_tree(scheduler):
 
 def test_merged_requests_keep_the_earlier_deadline_and_place(scheduler):
     older, between = scheduler.insert(REQ_OP_READ, 30), scheduler.insert(REQ_OP_READ, 40)
-    this().loop.advance(jiffies_to_ns(3))
+    this().loop.advance(jiffies_to_nsecs(3))
     newer = scheduler.insert(REQ_OP_READ, 20)
     deadline = older.fifo_time
     scheduler.type.ops.requests_merged(scheduler.q, newer, older)
@@ -247,7 +247,7 @@ def test_whatever_comes(steps, fifo_batch, writes_starved):
         elif step[0] == "dispatch":
             dispatch()
         else:
-            this().loop.advance(jiffies_to_ns(step[1]))
+            this().loop.advance(jiffies_to_nsecs(step[1]))
     while s.has_work():
         dispatch()
     assert len(done) == len(inserted)

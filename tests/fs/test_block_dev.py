@@ -472,7 +472,7 @@ def test_reading_through_the_cache(ram, kernel):
     bdev = block_dev.bdget(ram.devt)
     page = bdev.bd_inode.i_mapping.pages[0]
     page.write(10, b"changed")
-    page_cache_dirty(page)
+    set_page_dirty(page)
     assert bdev.bd_inode.i_state & I_DIRTY
     block_dev.invalidate_bdev(bdev)
     assert list(bdev.bd_inode.i_mapping.pages) == [0]
@@ -480,15 +480,15 @@ def test_reading_through_the_cache(ram, kernel):
     assert block_dev.__sync_blockdev(bdev, 0) == 0
     assert ram.bytes[10:17] == b"changed"
     assert transfer("ram0", READ, 0, 512) == ram.bytes[:512]
-    page_cache_dirty(page)
+    set_page_dirty(page)
     ram.status = BLK_STS_IOERR
     assert block_dev.sync_blockdev(bdev) == -EIO
     assert "lost async page write" in kernel.log[-1]
-    page_cache_dirty(page)
+    set_page_dirty(page)
     assert block_dev.fsync_bdev(bdev) == -EIO
     ram.status = 0
     page.write(10, b"again..")
-    page_cache_dirty(page)
+    set_page_dirty(page)
     assert block_dev.fsync_bdev(bdev) == 0
     assert ram.bytes[10:17] == b"again.."
     assert transfer("ram0", WRITE, 0, b"z" * 512) == 512
@@ -512,7 +512,7 @@ def test_freezing_counts_and_writes_back_the_first_time(kernel, ram):
     page = bdev.bd_inode.i_mapping.pages[0]
     for content in (b"first", b"later"):
         page.write(0, content)
-        page_cache_dirty(page)
+        set_page_dirty(page)
         block_dev.freeze_bdev(bdev)
         assert ram.bytes[:5] == b"first"
     assert block_dev.thaw_bdev(bdev, None) == block_dev.thaw_bdev(bdev, None) == 0
@@ -645,7 +645,7 @@ def test_syncing_flushes_the_devices_cache(ram, kernel):
         assert ram.seen.pop() == (REQ_OP_WRITE | REQ_PREFLUSH | REQ_SYNC, 0, 0)
     ram.status = 0
     page = read_mapping_page(filp.f_mapping, 0, None)
-    page_cache_dirty(page)
+    set_page_dirty(page)
     put_page(page)
     ram.status = BLK_STS_IOERR
     assert filp.f_op.fsync(filp, 0, -1, 0) == -EIO

@@ -24,6 +24,7 @@ from blkmodel.services.base.errno import ENOMEM
 from blkmodel.services.base.kernel import sscanf
 from blkmodel.services.base.module import THIS_MODULE
 from blkmodel.services.base.types import unsigned_int
+from blkmodel.services.data.bitops import test_bit
 from blkmodel.services.files.inode import i_size_read
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc

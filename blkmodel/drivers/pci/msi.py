@@ -18,8 +18,7 @@ from blkmodel.services.cpus.interrupt import irq_affinity
 from blkmodel.services.cpus.irqdesc import irq_chip, irq_has_action
 from blkmodel.services.data.list import list_add_tail, list_del_init
 from blkmodel.services.devices.msi import (
-    alloc_msi_entry, for_each_pci_msi_entry, free_msi_entry, msi_domain_alloc_irqs, msi_domain_free_irqs,
-    nth_pci_msi_entry)
+    alloc_msi_entry, for_each_pci_msi_entry, free_msi_entry, msi_domain_alloc_irqs, msi_domain_free_irqs, nth_entry)
 from blkmodel.services.devices.pci import PCI_IRQ_AFFINITY, PCI_IRQ_LEGACY, PCI_IRQ_MSI, PCI_IRQ_MSIX, to_pci_dev
 from blkmodel.services.memory.slab import kfree
 from blkmodel.sim.structure import NULL
@@ -238,7 +237,7 @@ def pci_free_irq_vectors(dev: pci_dev) -> None:
 def pci_irq_vector(dev: pci_dev, nr: int) -> int:
     """The kernel's number of the device's interrupt `nr`; -EINVAL where there is none."""
     if dev.msix_enabled:
-        entry = nth_pci_msi_entry(dev, nr)
+        entry = nth_entry(dev, nr)
         return -EINVAL if WARN_ON_ONCE(entry is None, f"no vector {nr}") else entry.irq
     if WARN_ON_ONCE(nr > 0, f"no vector {nr}"):
         return -EINVAL
@@ -249,7 +248,7 @@ def pci_irq_get_affinity(dev: pci_dev, nr: int) -> cpumask:
     """The CPUs of the device's interrupt `nr`: all possible ones for a pin; None where they were not worked out."""
     if not dev.msix_enabled:
         return cpu_possible_mask()
-    entry = nth_pci_msi_entry(dev, nr)
+    entry = nth_entry(dev, nr)
     if WARN_ON_ONCE(entry is None, f"no vector {nr}"):
         return NULL
     return entry.affinity[0].mask if entry.affinity is not None else NULL

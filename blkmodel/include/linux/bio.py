@@ -219,9 +219,9 @@ def bio_advance_iter(of: bio, at: bvec_iter, count: int) -> None:
     at.bi_bvec_done = done
 
 
-def bio_iter_bvec(of: bio, at: bvec_iter) -> bio_vec:
+def mp_bvec_iter_bvec(bvec: Sequence[bio_vec], at: bvec_iter) -> bio_vec:
     """The memory at a position, up to its vector's end. It may go on into the pages after bv_page."""
-    vector = of.bi_io_vec[at.bi_idx]
+    vector = bvec[at.bi_idx]
     done = at.bi_bvec_done
     return bio_vec(vector.bv_page, min(at.bi_size, vector.bv_len - done), vector.bv_offset + done)
 
@@ -276,11 +276,11 @@ def bio_for_each_segment_all(of: bio) -> list[bio_vec]:
 
 def bio_iovec(of: bio) -> bio_vec:
     """The memory at the bio's position, within one page."""
-    return segments_of(bio_iter_bvec(of, of.bi_iter))[0]
+    return segments_of(mp_bvec_iter_bvec(of.bi_io_vec, of.bi_iter))[0]
 
 
 def bio_get_first_bvec(of: bio) -> bio_vec:
-    return bio_iter_bvec(of, of.bi_iter)
+    return mp_bvec_iter_bvec(of.bi_io_vec, of.bi_iter)
 
 
 def bio_get_last_bvec(of: bio) -> bio_vec:

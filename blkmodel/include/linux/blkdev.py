@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from blkmodel.include.linux.bio import bio_for_each_bvec, bio_has_data, bio_iovec, bio_iter_bvec, bio_set, segments_of
+from blkmodel.include.linux.bio import (
+    bio_for_each_bvec, bio_has_data, bio_iovec, bio_set, mp_bvec_iter_bvec, segments_of)
 from blkmodel.include.linux.blk_types import (
     REQ_FAILFAST_MASK, REQ_NOMERGE_FLAGS, REQ_OP_DISCARD, REQ_OP_DRV_OUT, REQ_OP_FLUSH, REQ_OP_MASK, REQ_OP_SCSI_IN,
     REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, blk_rq_stat)
+from blkmodel.services.data.bitops import test_bit
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.kobject import kobject
 from blkmodel.services.memory.dma_mapping import DMA_FROM_DEVICE, DMA_TO_DEVICE
@@ -238,10 +240,6 @@ class blk_plug(Struct):
     multiple_queues: bool = False
 
 
-def test_bit(bit: int, word: int) -> bool:
-    return bool(word >> bit & 1)
-
-
 def blk_queue_dying(q: request_queue) -> bool:
     return test_bit(QUEUE_FLAG_DYING, q.queue_flags)
 
@@ -463,7 +461,7 @@ def req_bvec(rq: request) -> bio_vec:
     """The first piece of a request's memory: all of it where it has one segment."""
     if rq.rq_flags & RQF_SPECIAL_PAYLOAD:
         return rq.special_vec
-    return bio_iter_bvec(rq.bio, rq.bio.bi_iter)
+    return mp_bvec_iter_bvec(rq.bio.bi_io_vec, rq.bio.bi_iter)
 
 
 def rq_dma_dir(rq: request) -> int:

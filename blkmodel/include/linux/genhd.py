@@ -262,7 +262,7 @@ def part_stat_get(part: hd_struct) -> disk_stats:
     return part.dkstats[running.kernel.context.cpu]
 
 
-def part_stat_counters(part: hd_struct) -> tuple[disk_stats, ...]:
+def counters_of(part: hd_struct) -> tuple[disk_stats, ...]:
     """Where the running CPU counts I/O of a partition: there and, if that is another, for its whole disk."""
     cpu = running.kernel.context.cpu
     if part.partno:

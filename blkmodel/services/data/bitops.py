@@ -22,3 +22,7 @@ def find_next_bit(word: int, size: int, offset: int) -> int:
 def assign_bit(bit: int, word: int, value: Any) -> int:
     """The word with that bit as `value` says."""
     return word & ~(1 << bit) | bool(value) << bit
+
+
+def test_bit(bit: int, word: int) -> bool:
+    return bool(word >> bit & 1)

@@ -46,7 +46,7 @@ def RB_EMPTY_NODE(node: rb_node) -> bool:
     return node is None
 
 
-def rb_insert(root: rb_root, entry: Any, member: str, key: int) -> None:
+def insert_by_key(root: rb_root, entry: Any, member: str, key: int) -> None:
     """Put `entry` into the tree behind all whose key is not greater. (In C rb_link_node() and rb_insert_color().)"""
     root.inserted += 1
     node = rb_node(key, root.inserted, entry, root)
@@ -61,7 +61,7 @@ def rb_erase(node: rb_node, root: rb_root, member: str) -> None:
     setattr(node.entry, member, None)
 
 
-def rb_find(root: rb_root, key: int) -> rb_node:
+def find_by_key(root: rb_root, key: int) -> rb_node:
     """The first node with this key, or None. (In C the caller walks.)"""
     at = bisect_left(root.nodes, key, key=attrgetter("key"))
     return root.nodes[at] if at < len(root.nodes) and root.nodes[at].key == key else NULL

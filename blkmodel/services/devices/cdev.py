@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from blkmodel.services.base.errno import EBUSY, ENXIO
-from blkmodel.services.base.kdev_t import MKDEV
+from blkmodel.services.base.kdev_t import MAJOR, MKDEV
 from blkmodel.services.devices.device import device, device_add, device_del
 from blkmodel.services.devices.kobj_map import kobj_lookup, kobj_map, kobj_map_domain, kobj_unmap
+from blkmodel.services.devices.miscdevice import MISC_MAJOR, misc_open
 from blkmodel.sim import statics
 from blkmodel.sim.kernel import at_boot
 from blkmodel.sim.structure import NULL, Struct, struct
@@ -83,8 +84,10 @@ def cdev_device_add(char: cdev, dev: device) -> int:
     return rc
 
 
-def cdev_open(inode: inode, filp: file) -> int:
+def chrdev_open(inode: inode, filp: file) -> int:
     """Somebody opens a node: from now on the file is the driver's. Returns 0 or -errno."""
+    if MAJOR(inode.i_rdev) == MISC_MAJOR:
+        return misc_open(inode, filp)
     found, _ = kobj_lookup(variables().cdev_map, inode.i_rdev)
     if found is None:
         return -ENXIO

@@ -102,7 +102,7 @@ def configfs_rmdir(path: str) -> int:
     return 0
 
 
-def configfs_write(path: str, text: str) -> int:
+def configfs_write_file(path: str, text: str) -> int:
     """Write into a file `subsystem/name/file`. Returns the bytes taken or -errno."""
     group, name, file = path.split("/")
     subsystem = subsystems().by_name.get(group)

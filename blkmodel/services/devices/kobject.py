@@ -209,7 +209,7 @@ def sysfs_remove_link(kobj: kobject, name: str) -> None:
     kobj.links.pop(name, None)
 
 
-def kobject_under(path: str) -> kobject:
+def object_at(path: str) -> kobject:
     """The object at a path such as `block/nullb0/queue`; None where there is none. (Not the kernel's.)"""
     at: kobject = NULL
     for name in path.split("/"):

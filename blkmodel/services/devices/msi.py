@@ -44,7 +44,7 @@ def for_each_pci_msi_entry(pdev: pci_dev) -> list_head:
     return pdev.dev.msi_list
 
 
-def nth_pci_msi_entry(pdev: pci_dev, nr: int) -> msi_desc:
+def nth_entry(pdev: pci_dev, nr: int) -> msi_desc:
     """Entry `nr` of a device, or None. (C walks the list wherever it needs one.)"""
     return next(islice(pdev.dev.msi_list.entries, nr, None), NULL)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from blkmodel.services.base.err import ERR_PTR, IS_ERR
 from blkmodel.services.base.errno import EBADF, ENOTTY, EOPNOTSUPP
 from blkmodel.services.files.inode import address_space, igrab, inode, iput
-from blkmodel.services.files.node import device_node_inode, file_operations
+from blkmodel.services.files.node import file_operations, inode_at
 from blkmodel.sim.structure import NULL, Struct, struct
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def filp_open(name: str, flags: int) -> file:
 
     The node remembers the block device, and holds it, until it is removed.
     """
-    found: Any = device_node_inode(name)
+    found: Any = inode_at(name)
     if IS_ERR(found):
         return found
     filp = file(f_inode=igrab(found), f_mapping=found.i_mapping, f_op=found.i_fop, f_flags=flags,

@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING
 
 from blkmodel.services.base.err import ERR_PTR
 from blkmodel.services.base.errno import EEXIST, ENOENT
-from blkmodel.services.base.kdev_t import MAJOR
 from blkmodel.services.base.stat import S_IFBLK
 from blkmodel.services.base.symbols import linked
-from blkmodel.services.devices.cdev import cdev_open
+from blkmodel.services.devices.cdev import chrdev_open
 from blkmodel.services.devices.device import devices, devtmpfs_node
-from blkmodel.services.devices.miscdevice import MISC_MAJOR, misc_open
 from blkmodel.services.files.inode import inode, inode_init_always, iput
 from blkmodel.sim.structure import NULL, Struct, struct
 
 if TYPE_CHECKING:
-    from blkmodel.services.files.file import file
+    pass
 
 
 
@@ -40,10 +38,10 @@ class file_operations(Struct):
 
 def kern_path(path: str) -> inode:
     """The inode of a path, without a reference; or an error pointer. Only /dev has any."""
-    return device_node_inode(path) if path.startswith("/dev/") else ERR_PTR(-ENOENT)
+    return inode_at(path) if path.startswith("/dev/") else ERR_PTR(-ENOENT)
 
 
-def device_node_inode(name: str) -> inode:
+def inode_at(name: str) -> inode:
     """The inode of the device node of that name below /dev, without a reference; or an error pointer."""
     node = devices().nodes.get(name.removeprefix("/dev/"))
     if node is None:
@@ -71,11 +69,6 @@ def unlink(path: str) -> int:
         return -ENOENT
     iput(node.inode)
     return 0
-
-
-def chrdev_open(inode: inode, filp: file) -> int:
-    """Open the node of a character device. Returns 0 or -errno."""
-    return misc_open(inode, filp) if MAJOR(inode.i_rdev) == MISC_MAJOR else cdev_open(inode, filp)
 
 
 def_chr_fops = file_operations(open=chrdev_open)

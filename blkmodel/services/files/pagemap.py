@@ -8,7 +8,7 @@ from blkmodel.services.base.err import ERR_PTR, IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import EAGAIN, EBUSY, EIO, ENOMEM, EOPNOTSUPP
 from blkmodel.services.base.symbols import linked
 from blkmodel.services.files.file import IOCB_DIRECT, IOCB_DSYNC, IOCB_NOWAIT, kiocb
-from blkmodel.services.files.inode import I_DIRTY_PAGES, address_space, i_size_read
+from blkmodel.services.files.inode import address_space, i_size_read
 from blkmodel.services.files.uio import copy_to_iter, iov_iter, iov_iter_count, iov_iter_revert
 from blkmodel.services.memory.gfp import GFP_KERNEL, alloc_page
 from blkmodel.services.memory.mm import (
@@ -76,12 +76,6 @@ def read_mapping_page(mapping: address_space, index: int, data: Any) -> page:
         put_page(page)
         return ERR_PTR(-EIO)
     return page
-
-
-def page_cache_dirty(page: page) -> None:
-    """Mark a cached page as changed, and its inode as one that has such. (In C set_page_dirty().)"""
-    set_page_flag(page, PG_dirty)
-    page.mapping.host.i_state |= I_DIRTY_PAGES
 
 
 def filemap_range_has_page(mapping: address_space, start: int, end: int) -> bool:

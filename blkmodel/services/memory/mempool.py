@@ -10,7 +10,7 @@ from blkmodel.services.base.errno import ENOMEM
 from blkmodel.services.data.list import list_empty
 from blkmodel.services.memory.gfp import __GFP_DIRECT_RECLAIM, GFP_KERNEL
 from blkmodel.services.memory.slab import (
-    NUMA_NO_NODE, kcalloc_node, kfree, kmalloc_array_sized, kmem_cache, kmem_cache_alloc, kmem_cache_free, kzalloc,
+    NUMA_NO_NODE, array_in_bytes, kcalloc_node, kfree, kmem_cache, kmem_cache_alloc, kmem_cache_free, kzalloc,
     kzalloc_node)
 from blkmodel.services.tasks.wait import (
     TASK_UNINTERRUPTIBLE, finish_wait, init_wait, prepare_to_wait, wait_queue_entry, wait_queue_head, wake_up)
@@ -139,7 +139,7 @@ def mempool_kmalloc(gfp: int, pool_data: Any) -> Any:
     zeros, until somebody makes it."""
     if isinstance(pool_data, tuple):
         n, cls, size = pool_data
-        return kmalloc_array_sized(n, cls, size, gfp)
+        return array_in_bytes(n, cls, size, gfp)
     return kzalloc(pool_data, gfp)
 
 

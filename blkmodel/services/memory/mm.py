@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from blkmodel.services.files.inode import I_DIRTY_PAGES
 from blkmodel.services.memory.gfp import __free_page, mem_map, page_run
 from blkmodel.sim import statics, this
 from blkmodel.sim.memory import DIRECT_MAP, PAGE_SIZE
@@ -74,8 +75,10 @@ def clear_page_flag(page: page, bit: int) -> None:
 
 
 def set_page_dirty(page: page) -> None:
-    """Mark a page as changed since it was read or written back."""
+    """Mark a page as changed since it was read or written back; the inode that it is cached of then has such a page."""
     page.flags |= 1 << PG_dirty
+    if page.mapping is not None:
+        page.mapping.host.i_state |= I_DIRTY_PAGES
 
 
 def max_low_pfn() -> int:

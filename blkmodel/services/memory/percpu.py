@@ -31,7 +31,7 @@ def alloc_percpu(ctype: type | str) -> Array:
     return alloc_percpu_gfp(ctype, 0)
 
 
-def alloc_percpu_array(n: int, cls: type) -> Array:
+def __alloc_percpu(n: int, cls: type) -> Array:
     """Allocate n structures for each possible CPU, CPU by CPU; None on failure. (In C: so many bytes for each.)"""
     kernel = this()
     things = [cls() for _ in range(n * kernel.nr_cpu_ids)]

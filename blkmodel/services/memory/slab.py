@@ -32,7 +32,7 @@ def kcalloc_node(n: int, ctype: type | str, gfp: int, node: int) -> Array:
     return this().memory.new_array(ctype, items, wished_node(node))
 
 
-def kmalloc_array_sized(n: int, cls: type, size: int, gfp: int) -> Array:
+def array_in_bytes(n: int, cls: type, size: int, gfp: int) -> Array:
     """Allocate `size` bytes for an array of n structures and what lies behind them. Each is None, as zeros, until
     somebody makes it."""
     memory = this().memory
@@ -52,7 +52,7 @@ def kfree(thing: Any) -> None:
     this().memory.free(thing)
 
 
-def virt_to_object(addr: int) -> Any:
+def thing_at(addr: int) -> Any:
     """What was allocated at an address. (In C that is the address itself.)"""
     return this().memory.at(addr).thing
 

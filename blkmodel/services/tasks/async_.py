@@ -7,7 +7,7 @@ from typing import Any
 
 from blkmodel.services.memory.gfp import GFP_ATOMIC
 from blkmodel.services.memory.slab import kfree, kzalloc
-from blkmodel.services.tasks.workqueue import next_cpu
+from blkmodel.services.tasks.workqueue import wq_select_unbound_cpu
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import NULL, Struct, struct
@@ -37,4 +37,4 @@ def async_schedule(func: Callable[..., None], data: Any) -> None:
         entry.func(entry.data, 0)
         kfree(entry)
     kernel = this()
-    kernel.loop.post(Context("task", "kworker/u", next_cpu(kernel.cpu)), run, patient=True)
+    kernel.loop.post(Context("task", "kworker/u", wq_select_unbound_cpu(kernel.cpu)), run, patient=True)

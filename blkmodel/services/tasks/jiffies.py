@@ -17,10 +17,14 @@ def ktime_get_ns() -> int:
     return running.kernel.loop.now
 
 
-def ktime_get_real_ms() -> int:
-    """The time of day in milliseconds since 1970: the model's machine has no clock, and begins there. (In C
-    ktime_to_ms(ktime_get_real()).)"""
-    return running.kernel.loop.now // 1_000_000
+def ktime_get_real() -> int:
+    """The time of day, in nanoseconds since 1970: the model's machine has no clock, and begins there."""
+    return running.kernel.loop.now
+
+
+def ktime_to_ms(kt: int) -> int:
+    """A time in nanoseconds as whole milliseconds."""
+    return kt // 1_000_000
 
 
 def msecs_to_jiffies(milliseconds: int) -> int:
@@ -31,7 +35,7 @@ def jiffies_to_msecs(ticks: int) -> int:
     return ticks * 1000 // HZ
 
 
-def jiffies_to_ns(ticks: int) -> int:
+def jiffies_to_nsecs(ticks: int) -> int:
     """Nanoseconds of so many ticks."""
     return ticks * NSEC_PER_SEC // HZ
 

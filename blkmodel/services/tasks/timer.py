@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from blkmodel.services.tasks.jiffies import HZ, jiffies, jiffies_to_ns
+from blkmodel.services.tasks.jiffies import HZ, jiffies, jiffies_to_nsecs
 from blkmodel.sim import running, this
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import NULL, Struct, struct
@@ -47,7 +47,7 @@ def mod_timer(timer: timer_list, expires: int) -> bool:
     def run() -> None:
         timer._event = NULL
         timer.function(timer)
-    delay = jiffies_to_ns(max(expires - jiffies(), 0))
+    delay = jiffies_to_nsecs(max(expires - jiffies(), 0))
     timer._event = kernel.loop.post(Context("softirq", "timer", kernel.cpu), run, delay)
     return was
 

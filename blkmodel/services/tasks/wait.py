@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from blkmodel.services.base.errno import EINTR, ERESTARTSYS
 from blkmodel.services.base.symbols import linked
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
-from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_ns
+from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_nsecs
 from blkmodel.sim import this
 from blkmodel.sim.structure import NULL, Struct, struct
 
@@ -140,7 +140,7 @@ def wait_event(queue: wait_queue_head, condition: Callable[[], Any], why: str = 
 def wait_event_timeout(queue: wait_queue_head, condition: Callable[[], Any], timeout: int) -> int:
     """Sleep until condition() holds or `timeout` jiffies have passed. Returns how many were left, at least 1; or 0."""
     until = jiffies() + timeout
-    return max(until - jiffies(), 1) if _schedule(condition, "a condition", jiffies_to_ns(timeout)) else 0
+    return max(until - jiffies(), 1) if _schedule(condition, "a condition", jiffies_to_nsecs(timeout)) else 0
 
 
 def wait_event_interruptible(queue: wait_queue_head, condition: Callable[[], Any]) -> int:
@@ -191,7 +191,7 @@ wait_for_completion_io = wait_for_completion
 def wait_for_completion_io_timeout(done: completion, timeout: int) -> int:
     """The same for at most `timeout` jiffies. Returns how many were left, at least 1; 0 where they passed first."""
     until = jiffies() + timeout
-    if not _schedule(lambda: done.done, "a completion", jiffies_to_ns(timeout)):
+    if not _schedule(lambda: done.done, "a completion", jiffies_to_nsecs(timeout)):
         return 0
     done.done -= 1
     return max(until - jiffies(), 1)

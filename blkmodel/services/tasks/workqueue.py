@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from blkmodel.services.memory.slab import kfree, kzalloc
-from blkmodel.services.tasks.jiffies import jiffies_to_ns
+from blkmodel.services.tasks.jiffies import jiffies_to_nsecs
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import NULL, Struct, struct
@@ -72,7 +72,7 @@ def work_pending(work: work_struct) -> bool:
     return work._event is not None
 
 
-def next_cpu(cpu: int) -> int:
+def wq_select_unbound_cpu(cpu: int) -> int:
     """The CPU on which a worker wakes that is no CPU's own: the next one that is online, as this one is busy."""
     online = sorted(this().online)
     return next((other for other in online if other > cpu), online[0])
@@ -92,7 +92,7 @@ def queue_delayed_work_on(cpu: int, name: str | workqueue_struct, work: work_str
     if isinstance(name, workqueue_struct):
         queue = name if not delay else None
         if name.flags & WQ_UNBOUND:
-            cpu = next_cpu(kernel.cpu)
+            cpu = wq_select_unbound_cpu(kernel.cpu)
         name = name.name
     if work._runs and not delay:
         work._again = work._again + 1 if work._now == kernel.now else 0
@@ -117,7 +117,7 @@ def queue_delayed_work_on(cpu: int, name: str | workqueue_struct, work: work_str
     if queue is not None:
         queue._busy += 1
     work._queue = queue
-    work._event = kernel.loop.post(context, run, jiffies_to_ns(delay), work._patient)
+    work._event = kernel.loop.post(context, run, jiffies_to_nsecs(delay), work._patient)
     return True
 
 

@@ -263,9 +263,9 @@ def test_a_cache_is_lost_with_the_power():
     name = memory_backed(cache_size=1)
     scenario.io(name, "write", 0, 8192)
     dev = device(name)
-    scenario._command("sh", "echo", scenario.configfs_write, "nullb/mem/power", "0")
+    scenario._command("sh", "echo", scenario.configfs_write_file, "nullb/mem/power", "0")
     assert (dev.curr_cache, len(dev.cache.items)) == (0, 0)
-    scenario._command("sh", "echo", scenario.configfs_write, "nullb/mem/power", "1")
+    scenario._command("sh", "echo", scenario.configfs_write_file, "nullb/mem/power", "1")
     assert scenario.io(name, "read", 0, 8192) == bytes(8192)
 
 
@@ -304,10 +304,10 @@ def test_off_keeps_the_data_and_settings_need_it_off():
     name = memory_backed()
     scenario.io(name, "write", 0, 4096)
     with pytest.raises(KernelError) as busy:
-        scenario._command("sh", "echo", scenario.configfs_write, "nullb/mem/size", "1")
+        scenario._command("sh", "echo", scenario.configfs_write_file, "nullb/mem/size", "1")
     assert busy.value.name == "EBUSY"
     for power in "01":
-        scenario._command("sh", "echo", scenario.configfs_write, "nullb/mem/power", power)
+        scenario._command("sh", "echo", scenario.configfs_write_file, "nullb/mem/power", power)
     assert scenario.io(name, "read", 0, 4096) == scenario.sector_numbers(0, 4096)
 
 

@@ -5,7 +5,7 @@ import pytest
 from blkmodel import boot
 from blkmodel.services.base.errno import ENOENT
 from blkmodel.services.devices.kobject import (
-    kobj_type, kobject, kobject_add, kobject_create_and_add, kobject_del, kobject_init, kobject_put, kobject_under)
+    kobj_type, kobject, kobject_add, kobject_create_and_add, kobject_del, kobject_init, kobject_put, object_at)
 
 
 @pytest.fixture
@@ -23,12 +23,12 @@ def test_what_is_shown_holds_its_parent(kernel):
     released: list[str] = []
     above, below = made(released, "above"), made(released, "below")
     assert kobject_add(above, None, "a") == kobject_add(below, above, "b") == 0
-    assert kobject_under("a/b") is below
+    assert object_at("a/b") is below
     kobject_put(above)
     assert released == []
     kobject_put(below)
     assert released == ["above", "below"]
-    assert kobject_under("a") is None
+    assert object_at("a") is None
 
 
 def test_nothing_is_shown_below_what_is_not(kernel):

@@ -3,7 +3,7 @@
 import pytest
 
 from blkmodel import boot
-from blkmodel.services.tasks.jiffies import HZ, jiffies, jiffies_to_ns
+from blkmodel.services.tasks.jiffies import HZ, jiffies, jiffies_to_nsecs
 from blkmodel.services.tasks.workqueue import (
     INIT_DELAYED_WORK, INIT_WORK, alloc_workqueue, delayed_work, destroy_workqueue, flush_workqueue, queue_delayed_work,
     queue_work, schedule_work, work_pending, work_struct)
@@ -20,7 +20,7 @@ def test_delayed_work_runs_once_at_its_tick():
     assert work_pending(work)
     flush_workqueue(queue)
     assert not ran
-    kernel.loop.advance(jiffies_to_ns(3 * HZ))
+    kernel.loop.advance(jiffies_to_nsecs(3 * HZ))
     assert ran == [(due, "mine", "owner")]
     assert not work_pending(work)
     destroy_workqueue(queue)
@@ -47,9 +47,9 @@ def test_work_that_queues_itself_does_not_stop_the_clock():
     kernel.task("starter", schedule_work, work)
     assert set(ran) == {0}
     assert work_pending(work)
-    kernel.loop.advance(jiffies_to_ns(10))
+    kernel.loop.advance(jiffies_to_nsecs(10))
     assert len(set(ran)) == 11
-    assert kernel.now == jiffies_to_ns(10)
+    assert kernel.now == jiffies_to_nsecs(10)
 
 
 def test_waiting_for_what_is_only_tried_over_and_over_is_a_hang():

@@ -71,7 +71,7 @@ from blkmodel.services.devices.t10_pi import T10_PI_TUPLE_SIZE, t10_pi_ref_tag
 from blkmodel.services.files.node import file_operations
 from blkmodel.services.memory.gfp import (
     __GFP_NOWARN, GFP_ATOMIC, GFP_KERNEL, __free_page, alloc_page, page_address, virt_to_page)
-from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc, kzalloc_node, virt_to_object
+from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc, kzalloc_node, thing_at
 from blkmodel.services.tasks.delay import msleep
 from blkmodel.services.tasks.jiffies import HZ, jiffies, ktime_get_real_ms, time_after
 from blkmodel.services.tasks.rcupdate import synchronize_rcu
@@ -409,7 +409,7 @@ def nvme_cleanup_cmd(req: request) -> None:
         if page is ns.ctrl.discard_page:
             ns.ctrl.discard_page_busy &= ~1
         else:
-            kfree(virt_to_object(page_address(page) + req.special_vec.bv_offset))
+            kfree(thing_at(page_address(page) + req.special_vec.bv_offset))
 
 
 def nvme_setup_cmd(ns: nvme_ns, req: request) -> tuple[int, nvme_command]:
@@ -840,7 +840,7 @@ def nvme_configure_timestamp(ctrl: nvme_ctrl) -> int:
     """Tell a controller what time it is. Returns 0, its status or -errno."""
     if not ctrl.oncs & NVME_CTRL_ONCS_TIMESTAMP:
         return 0
-    ts = Array("u64", [ktime_get_real_ms()])
+    ts = Array("u64", [ktime_to_ms(ktime_get_real())])
     ret, _ = nvme_set_features(ctrl, NVME_FEAT_TIMESTAMP, 0, ts, 8)
     if ret:
         dev_warn_once(ctrl.device, f"could not set timestamp ({ret})")
