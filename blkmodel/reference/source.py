@@ -39,6 +39,12 @@ def definitions():
 
 
 @cache
+def services():
+    """Return function name → (file, line), for what blkmodel/services and blkmodel/include have of the kernel."""
+    return {name: (file, int(line)) for name, file, line in _rows("services.tsv")}
+
+
+@cache
 def scope():
     """Return file → Scope; a file that is not in it is outside."""
     return {file: Scope(scope == "in", why) for file, scope, why in _rows("scope.tsv")}

@@ -1,4 +1,5 @@
-"""Bios: what the macros of the header do, and iteration over their vectors."""
+"""Bios: what the macros of the header do, and iteration over their vectors (include/linux/bio.h, blk_types.h,
+bvec.h)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a multi-queue driver fills in and gets: tag set, queue maps, operations, hardware queues."""
+"""What a multi-queue driver fills in and gets: tag set, queue maps, operations, hardware queues
+(include/linux/blk-mq.h, blk_types.h)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bios, their vectors, statuses and operations."""
+"""Bios, their vectors, statuses and operations (include/linux/blk_types.h, bio.h)."""
 
 from __future__ import annotations
 

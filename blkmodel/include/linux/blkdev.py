@@ -1,4 +1,4 @@
-"""Request queues, their limits, and requests."""
+"""Request queues, their limits, and requests (include/linux/blkdev.h, blk_types.h)."""
 
 from __future__ import annotations
 

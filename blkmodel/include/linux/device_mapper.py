@@ -1,4 +1,5 @@
-"""Device mapper as its targets see it: target types, targets, the devices below, and what a target may answer."""
+"""Device mapper as its targets see it: target types, targets, the devices below, and what a target may answer
+(include/linux/device-mapper.h)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What user space and device mapper say to each other: one block of memory, with a structure at its start.
+"""What user space and device mapper say to each other: one block of memory, with a structure at its start
+(include/uapi/linux/dm-ioctl.h, drivers/md/dm-ioctl.c).
 
 The block is a bytearray, as user space has it; the structures are read from it and written to it, with C's layout.
 """

@@ -1,4 +1,4 @@
-"""Schedulers: what one is, and what it does for a queue."""
+"""Schedulers: what one is, and what it does for a queue (include/linux/elevator.h)."""
 
 from __future__ import annotations
 

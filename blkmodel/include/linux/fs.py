@@ -1,4 +1,7 @@
-"""Block devices as whoever opens them sees them. (What an inode and an open file are is in services/files.)"""
+"""Block devices as whoever opens them sees them (include/linux/fs.h, fs/block_dev.c).
+
+What an inode and an open file are is in services/files.
+"""
 
 from __future__ import annotations
 

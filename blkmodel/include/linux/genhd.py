@@ -1,4 +1,4 @@
-"""Disks and their partitions."""
+"""Disks and their partitions (include/linux/genhd.h, blk_types.h, drivers/char/random.c)."""
 
 from __future__ import annotations
 

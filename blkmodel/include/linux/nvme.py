@@ -1,4 +1,4 @@
-"""NVMe as the standard has it: registers, commands, completions, and what they point to.
+"""NVMe as the standard has it: registers, commands, completions, and what they point to (include/linux/nvme.h).
 
 These structures are what driver and controller exchange in memory, so each says how it lies there (sim/wire.py).
 Left out: what only fabrics and reservations need.

@@ -1,4 +1,5 @@
-"""Scalable bitmaps: words far apart in memory, so that CPUs do not fight over one cache line."""
+"""Scalable bitmaps: words far apart in memory, so that CPUs do not fight over one cache line
+(include/linux/sbitmap.h)."""
 
 from __future__ import annotations
 

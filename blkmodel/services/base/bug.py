@@ -1,4 +1,4 @@
-"""What a kernel does about the impossible."""
+"""What a kernel does about the impossible (include/asm-generic/bug.h)."""
 
 import sys
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whether this kernel was booted to save the memory of one that crashed."""
+"""Whether this kernel was booted to save the memory of one that crashed (include/linux/crash_dump.h)."""
 
 from blkmodel.sim import this
 

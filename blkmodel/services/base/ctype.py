@@ -1,4 +1,4 @@
-"""Kinds of characters."""
+"""Kinds of characters (include/linux/ctype.h, lib/string.c)."""
 
 
 SPACES = " \t\n\v\f\r\xa0"

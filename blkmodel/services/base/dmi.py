@@ -1,4 +1,5 @@
-"""What the firmware says of the computer. The model's is a virtual machine, which is on nobody's list."""
+"""What the firmware says of the computer. The model's is a virtual machine, which is on nobody's list
+(drivers/firmware/dmi_scan.c)."""
 
 from blkmodel.sim import statics
 

@@ -1,4 +1,4 @@
-"""Errors in place of pointers."""
+"""Errors in place of pointers (include/linux/err.h)."""
 
 from typing import Any
 

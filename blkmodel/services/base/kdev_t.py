@@ -1,4 +1,4 @@
-"""Device numbers."""
+"""Device numbers (include/linux/kdev_t.h)."""
 
 
 MINORBITS = 20

@@ -1,4 +1,4 @@
-"""Small arithmetic, and numbers in texts."""
+"""Small arithmetic, and numbers in texts (include/linux/kernel.h, lib/vsprintf.c)."""
 
 import re
 from typing import Any

@@ -1,4 +1,5 @@
-"""Numbers in texts. Each function returns (0, value), or (-errno, None) where the text is not such a number."""
+"""Numbers in texts. Each function returns (0, value), or (-errno, None) where the text is not such a number
+(lib/kstrtox.c, kernel.h, lib/vsprintf.c)."""
 
 from typing import Any
 

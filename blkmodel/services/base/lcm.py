@@ -1,4 +1,4 @@
-"""Least common multiples."""
+"""Least common multiples (lib/math/lcm.c)."""
 
 from math import lcm
 

@@ -1,4 +1,4 @@
-"""Powers of two."""
+"""Powers of two (include/linux/log2.h)."""
 
 
 

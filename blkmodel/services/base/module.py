@@ -1,4 +1,4 @@
-"""Modules: what is loaded while the kernel runs, and who holds it."""
+"""Modules: what is loaded while the kernel runs, and who holds it (kernel/module.c, kmod.h)."""
 
 from blkmodel.services.base.bug import WARN_ON
 from blkmodel.sim.structure import NULL, Struct, struct

@@ -1,4 +1,4 @@
-"""What a module can be told when it is loaded: `insmod null_blk submit_queues=4`."""
+"""What a module can be told when it is loaded: `insmod null_blk submit_queues=4` (kernel/params.c)."""
 
 from __future__ import annotations
 

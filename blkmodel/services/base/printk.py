@@ -1,4 +1,4 @@
-"""The kernel's log."""
+"""The kernel's log (include/linux/printk.h)."""
 
 from blkmodel.sim import this
 

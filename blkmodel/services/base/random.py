@@ -1,4 +1,4 @@
-"""Pseudo-random numbers. The same seed of a kernel gives the same ones."""
+"""Pseudo-random numbers. The same seed of a kernel gives the same ones (lib/random32.c)."""
 
 from blkmodel.sim import this
 

@@ -1,4 +1,5 @@
-"""Messages that may come in floods: a few of them in so much time, and then how many there were."""
+"""Messages that may come in floods: a few of them in so much time, and then how many there were
+(include/linux/ratelimit.h, printk.h)."""
 
 from blkmodel.services.base.printk import pr_warn
 from blkmodel.services.tasks.jiffies import HZ, jiffies, time_before

@@ -1,4 +1,4 @@
-"""Texts that are allocated."""
+"""Texts that are allocated (mm/util.c)."""
 
 from blkmodel.services.memory.slab import NUMA_NO_NODE, wished_node
 from blkmodel.sim import this

@@ -1,4 +1,5 @@
-"""What is told when a CPU goes away: states with callbacks, some of them for many instances."""
+"""What is told when a CPU goes away: states with callbacks, some of them for many instances
+(include/linux/cpuhotplug.h, kernel/cpu.c)."""
 
 from __future__ import annotations
 

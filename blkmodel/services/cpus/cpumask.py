@@ -1,4 +1,5 @@
-"""Sets of CPUs. The model keeps a mask as one number with a bit per CPU, however many there are."""
+"""Sets of CPUs. The model keeps a mask as one number with a bit per CPU, however many there are
+(include/linux/cpumask.h, lib/cpumask.c)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Interrupts: who handles them and where they may go; and softirqs, what an interrupt leaves for a moment later."""
+"""Interrupts: who handles them and where they may go; and softirqs, what an interrupt leaves for a moment later
+(kernel/irq/manage.c, interrupt.h, kernel/softirq.c)."""
 
 from __future__ import annotations
 

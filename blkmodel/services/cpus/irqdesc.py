@@ -1,4 +1,5 @@
-"""Interrupts as the kernel numbers them: what each is called, where it may go, and who handles it.
+"""Interrupts as the kernel numbers them: what each is called, where it may go, and who handles it
+(kernel/irq/irqdesc.c, irqdesc.h, kernel/irq/chip.c, kernel/irq/manage.c, kernel/irq/cpuhotplug.c).
 
 What the x86 code below does with a CPU's vectors is in blkmodel.sim.interrupts. Left out: threads, triggers,
 power management, and the files in /proc (proc_irq() reads what they would show).

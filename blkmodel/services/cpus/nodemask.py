@@ -1,4 +1,4 @@
-"""Sets of NUMA nodes, each one number with a bit per node."""
+"""Sets of NUMA nodes, each one number with a bit per node (include/linux/nodemask.h)."""
 
 from blkmodel.sim import this
 from blkmodel.sim.structure import Struct

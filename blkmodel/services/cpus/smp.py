@@ -1,4 +1,4 @@
-"""Calls to another CPU, through an interrupt there."""
+"""Calls to another CPU, through an interrupt there (kernel/smp.c)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Which node a CPU is on, and which CPUs share its core."""
+"""Which node a CPU is on, and which CPUs share its core (arch/x86/include/asm/topology.h, mm/page_alloc.c, topology.h,
+nodemask.h, kernel/sched/core.c)."""
 
 from blkmodel.services.cpus.cpumask import cpumask, mask_of
 from blkmodel.sim import statics, this

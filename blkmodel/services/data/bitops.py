@@ -1,4 +1,5 @@
-"""Bits of words. A word is a number; bits at and above `size` do not count."""
+"""Bits of words. A word is a number; bits at and above `size` do not count (lib/find_bit.c, bitops.h,
+include/asm-generic/bitops/non-atomic.h)."""
 
 from typing import Any
 

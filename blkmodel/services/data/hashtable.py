@@ -1,4 +1,5 @@
-"""Hash tables: an array of lists. An entry's field holds the list (bucket) it is on, or None."""
+"""Hash tables: an array of lists. An entry's field holds the list (bucket) it is on, or None
+(include/linux/hashtable.h, hash.h)."""
 
 from typing import Any
 

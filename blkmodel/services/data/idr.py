@@ -1,4 +1,4 @@
-"""Small numbers given out, lowest first: alone (ida), or each with a pointer (idr).
+"""Small numbers given out, lowest first: alone (ida), or each with a pointer (idr) (lib/idr.c, idr.h).
 
 What the trees behind them allocate is not accounted.
 """

@@ -1,4 +1,4 @@
-"""Reference counts that are part of a structure."""
+"""Reference counts that are part of a structure (include/linux/kref.h)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Linked lists. A head keeps its entries in order; an entry's list field says which list it is on, or None.
+"""Linked lists. A head keeps its entries in order; an entry's list field says which list it is on, or None
+(include/linux/list.h).
 
 In C the entry embeds a node; here the field that would hold the node is named by the caller.
 """

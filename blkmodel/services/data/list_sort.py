@@ -1,4 +1,4 @@
-"""Sorting lists."""
+"""Sorting lists (lib/list_sort.c)."""
 
 from __future__ import annotations
 

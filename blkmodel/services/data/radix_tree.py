@@ -1,4 +1,5 @@
-"""Radix trees: things by a number. What counts is who is found where; the inner nodes are not modelled."""
+"""Radix trees: things by a number. What counts is who is found where; the inner nodes are not modelled
+(lib/radix-tree.c, radix-tree.h)."""
 
 from bisect import bisect_left, insort
 from typing import Any

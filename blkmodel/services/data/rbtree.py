@@ -1,4 +1,5 @@
-"""Sorted trees. The model keeps a sorted list and finds places in it by bisection: what counts is the order.
+"""Sorted trees. The model keeps a sorted list and finds places in it by bisection: what counts is the order
+(include/linux/rbtree.h, lib/rbtree.c).
 
 In C the caller walks the tree to insert; here it names the key. Equal keys keep the order of their insertion.
 The entry's field holds its node while it is in a tree, or None.

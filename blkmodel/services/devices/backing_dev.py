@@ -1,4 +1,4 @@
-"""What writes back to a device: as much of it as belongs to a request queue."""
+"""What writes back to a device: as much of it as belongs to a request queue (mm/backing-dev.c, backing-dev.h)."""
 
 from __future__ import annotations
 

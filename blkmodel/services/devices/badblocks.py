@@ -1,4 +1,4 @@
-"""Blocks that are known to be bad: the table of them, which stays empty in the model."""
+"""Blocks that are known to be bad: the table of them, which stays empty in the model (block/badblocks.c)."""
 
 
 from blkmodel.services.base.errno import ENOMEM

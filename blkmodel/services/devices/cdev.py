@@ -1,4 +1,4 @@
-"""Character devices: a node that is opened for its driver, not for a disk."""
+"""Character devices: a node that is opened for its driver, not for a disk (fs/char_dev.c)."""
 
 from __future__ import annotations
 

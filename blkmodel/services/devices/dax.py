@@ -1,4 +1,5 @@
-"""Direct access to memory that is a disk: the reference kernel is configured without it."""
+"""Direct access to memory that is a disk: the reference kernel is configured without it (drivers/dax/super.c,
+dax.h)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Devices: what the driver core does with one, and the node that user space opens it by."""
+"""Devices: what the driver core does with one, and the node that user space opens it by (drivers/base/core.c, device.h,
+drivers/base/class.c, drivers/base/devtmpfs.c)."""
 
 from __future__ import annotations
 

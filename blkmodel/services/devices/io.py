@@ -1,4 +1,4 @@
-"""Device registers in the kernel's address space."""
+"""Device registers in the kernel's address space (include/asm-generic/io.h)."""
 
 from blkmodel.sim.bus import bus
 

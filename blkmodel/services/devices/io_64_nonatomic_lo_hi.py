@@ -1,4 +1,4 @@
-"""Registers of 64 bits in two accesses, the lower half first."""
+"""Registers of 64 bits in two accesses, the lower half first (include/linux/io-64-nonatomic-lo-hi.h)."""
 
 from blkmodel.services.devices.io import readl, writel
 

@@ -1,4 +1,5 @@
-"""Which object stands for a device number: ranges of numbers, and how to find the object in each."""
+"""Which object stands for a device number: ranges of numbers, and how to find the object in each
+(drivers/base/map.c)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Reference-counted objects with a name and a place in sysfs.
+"""Reference-counted objects with a name and a place in sysfs (lib/kobject.c, kobject.h, lib/kobject_uevent.c,
+fs/sysfs/group.c, fs/sysfs/file.c, fs/sysfs/symlink.c).
 
 What sysfs shows of an object is kept on the object: `attrs` maps a file's name to its attribute, `links` the name
 of a directory below it, or of a link, to the object that is there. What sysfs itself allocates is not accounted.

@@ -1,4 +1,4 @@
-"""Character devices of drivers that need only one number."""
+"""Character devices of drivers that need only one number (drivers/char/misc.c)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interrupts that a device raises by writing a message."""
+"""Interrupts that a device raises by writing a message (include/linux/msi.h, kernel/irq/msi.c)."""
 
 from __future__ import annotations
 

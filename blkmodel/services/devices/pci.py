@@ -1,4 +1,6 @@
-"""PCI devices, and their interrupts by the device's own numbers."""
+"""PCI devices, and their interrupts by the device's own numbers (drivers/pci/pci-driver.c, drivers/pci/bus.c,
+drivers/pci/remove.c, pci.h, drivers/base/dd.c, drivers/pci/access.c, drivers/pci/pci.c, drivers/pci/pcie/aer.c,
+drivers/pci/irq.c)."""
 
 from __future__ import annotations
 

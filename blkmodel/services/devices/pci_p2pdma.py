@@ -1,4 +1,5 @@
-"""A device's own memory for other devices to use. The reference kernel is configured without it."""
+"""A device's own memory for other devices to use. The reference kernel is configured without it
+(drivers/pci/p2pdma.c)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protection information: a checksum and the place of a block, stored with it as metadata."""
+"""Protection information: a checksum and the place of a block, stored with it as metadata (include/linux/t10-pi.h)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open files: how they are opened, closed, read and written."""
+"""Open files: how they are opened, closed, read and written (fs/open.c, fs/ioctl.c, fs.h, fs/read_write.c)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Inodes: what a file is, whatever its names, and the pages that are cached of it."""
+"""Inodes: what a file is, whatever its names, and the pages that are cached of it (include/linux/fs.h, blkdev.h,
+fs/inode.c, fs/fs-writeback.c)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A disk's number from its name, as the kernel finds its root file system."""
+"""A disk's number from its name, as the kernel finds its root file system (init/do_mounts.c)."""
 
 from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV, new_decode_dev
 from blkmodel.services.base.kernel import sscanf

@@ -1,4 +1,4 @@
-"""Device nodes: the names below /dev, by which user space opens devices."""
+"""Device nodes: the names below /dev, by which user space opens devices (fs/namei.c)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The page cache, and reading and writing files through it or past it."""
+"""The page cache, and reading and writing files through it or past it (include/linux/pagemap.h, mm/filemap.c,
+mm/truncate.c, fs.h)."""
 
 from __future__ import annotations
 

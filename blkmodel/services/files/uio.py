@@ -1,4 +1,4 @@
-"""Buffers that I/O is asked for with: user memory in pages, or the kernel's own in vectors."""
+"""Buffers that I/O is asked for with: user memory in pages, or the kernel's own in vectors (lib/iov_iter.c, uio.h)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Memory that a device reads and writes. Without an IOMMU its address there is where it lies."""
+"""Memory that a device reads and writes. Without an IOMMU its address there is where it lies
+(include/linux/dma-mapping.h, kernel/dma/mapping.c, blkdev.h)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pools of small blocks that a device reads, cut from pages that it can reach."""
+"""Pools of small blocks that a device reads, cut from pages that it can reach (mm/dmapool.c)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Allocation flags, and pages."""
+"""Allocation flags, and pages (include/linux/gfp.h, mm/page_alloc.c, mm.h, arch/x86/include/asm/page.h)."""
 
 from __future__ import annotations
 

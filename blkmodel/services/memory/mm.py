@@ -1,4 +1,5 @@
-"""Pages: who uses them, and what state they are in."""
+"""Pages: who uses them, and what state they are in (arch/x86/include/asm/pgtable.h, mm.h, page-flags.h,
+mm/page-writeback.c, memblock.h)."""
 
 from __future__ import annotations
 

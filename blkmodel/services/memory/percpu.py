@@ -1,4 +1,5 @@
-"""The running CPU, and variables that each CPU has of its own."""
+"""The running CPU, and variables that each CPU has of its own (include/linux/smp.h, percpu.h, mm/percpu.c,
+percpu-defs.h)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scatterlists: memory in pieces, as a device is told of it."""
+"""Scatterlists: memory in pieces, as a device is told of it (lib/scatterlist.c, scatterlist.h)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Memory for structures and arrays. Every function returns zeroed memory, or None when there is none.
+"""Memory for structures and arrays. Every function returns zeroed memory, or None when there is none
+(include/linux/slab.h, mm/slub.c, mm/slab_common.c).
 
 Where C passes a size, the model passes the structure class, or the name of a C type for an array.
 """

@@ -1,4 +1,4 @@
-"""Memory that need not lie side by side, and so can be large."""
+"""Memory that need not lie side by side, and so can be large (mm/vmalloc.c)."""
 
 from typing import Any
 

@@ -1,4 +1,5 @@
-"""Functions that run later, in a worker of any CPU, so that whoever brings a device up need not wait."""
+"""Functions that run later, in a worker of any CPU, so that whoever brings a device up need not wait
+(include/linux/async.h)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sleeping for a time."""
+"""Sleeping for a time (kernel/time/timer.c)."""
 
 from blkmodel.sim import this
 

@@ -1,4 +1,5 @@
-"""High-resolution timers: a function that runs once a time in nanoseconds has passed, in an interrupt."""
+"""High-resolution timers: a function that runs once a time in nanoseconds has passed, in an interrupt
+(kernel/time/hrtimer.c, hrtimer.h)."""
 
 from __future__ import annotations
 

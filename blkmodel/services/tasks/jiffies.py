@@ -1,4 +1,4 @@
-"""Time as the kernel counts it."""
+"""Time as the kernel counts it (include/linux/jiffies.h, timekeeping.h, ktime.h, kernel/time/time.c)."""
 
 from blkmodel.sim import running
 

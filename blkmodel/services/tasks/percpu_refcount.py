@@ -1,4 +1,4 @@
-"""A reference count that is cheap to take until it is killed.
+"""A reference count that is cheap to take until it is killed (lib/percpu-refcount.c, percpu-refcount.h).
 
 In the kernel it is a counter per CPU until it is killed and one counter after. One thread sees no difference,
 so the model keeps one counter, and whether the initial reference still stands. What shows is when a killed

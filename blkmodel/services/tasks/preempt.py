@@ -1,4 +1,4 @@
-"""In which kind of context a CPU is."""
+"""In which kind of context a CPU is (include/linux/preempt.h)."""
 
 from blkmodel.sim import this
 

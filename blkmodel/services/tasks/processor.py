@@ -1,4 +1,4 @@
-"""What a processor does while it waits for another."""
+"""What a processor does while it waits for another (arch/x86/include/asm/processor.h)."""
 
 from blkmodel.sim import this
 from blkmodel.sim.events import HungTask

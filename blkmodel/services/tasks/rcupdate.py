@@ -1,4 +1,5 @@
-"""Read-copy-update, as far as one thread can show it: that readers end what they begin."""
+"""Read-copy-update, as far as one thread can show it: that readers end what they begin (include/linux/rcupdate.h,
+kernel/rcu/tree.c)."""
 
 from __future__ import annotations
 

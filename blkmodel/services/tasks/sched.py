@@ -1,4 +1,4 @@
-"""Tasks, and what is a task's own."""
+"""Tasks, and what is a task's own (include/linux/sched.h, include/linux/sched/task_stack.h)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Signals, as far as a sleeping task heeds them."""
+"""Signals, as far as a sleeping task heeds them (include/linux/sched/signal.h)."""
 
 from __future__ import annotations
 

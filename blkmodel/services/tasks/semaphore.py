@@ -1,4 +1,5 @@
-"""Counting semaphores: so many may hold something at once; who comes later sleeps."""
+"""Counting semaphores: so many may hold something at once; who comes later sleeps (include/linux/semaphore.h,
+kernel/locking/semaphore.c)."""
 
 from blkmodel.services.tasks.wait import wait_event, wait_queue_head
 from blkmodel.sim.structure import Struct

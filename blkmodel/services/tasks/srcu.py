@@ -1,4 +1,4 @@
-"""Read-copy-update whose readers may sleep: each srcu_struct counts its own readers."""
+"""Read-copy-update whose readers may sleep: each srcu_struct counts its own readers (kernel/rcu/srcutree.c, srcu.h)."""
 
 
 from blkmodel.services.base.errno import ENOMEM

@@ -1,4 +1,5 @@
-"""Timers: a function that runs once, at a tick, in a softirq on the CPU that set it."""
+"""Timers: a function that runs once, at a tick, in a softirq on the CPU that set it (include/linux/timer.h,
+kernel/time/timer.c)."""
 
 from __future__ import annotations
 

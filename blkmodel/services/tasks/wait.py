@@ -1,4 +1,5 @@
-"""Wait queues and completions: how a task sleeps until something has happened."""
+"""Wait queues and completions: how a task sleeps until something has happened (kernel/sched/core.c,
+kernel/sched/wait.c, wait.h, blkdev.h, wait_bit.h, kernel/sched/completion.c, completion.h)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work that runs later, in a worker of its own."""
+"""Work that runs later, in a worker of its own (include/linux/workqueue.h, kernel/workqueue.c)."""
 
 from __future__ import annotations
 

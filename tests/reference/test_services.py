@@ -1,0 +1,47 @@
+"""Services and headers: a module says which kernel files its functions are of, and the kernel has them there."""
+
+import ast
+
+import pytest
+
+from blkmodel.reference.source import services
+from tests.tools.names import functions, kernel_files, modules
+
+OURS = {
+    "what is said with an operator, an assignment or a cast in C":
+        "copy_limits copy_of mask_of signed_int unsigned_int unsigned_long",
+    "what is the head of a loop in C": "bios_of counters_of nth_entry segments_of",
+    "one function where C has one for each flag": "clear_page_flag set_page_flag",
+    "trees: in C each caller walks": "find_by_key insert_by_key",
+    "structures as bytes": "bytes_of read_head string_at text_of write_head",
+    "memory": "array_in_bytes thing_at wished_node",
+    "names below /dev and /sys": "inode_at object_at",
+    "user space, the linker and /proc": "map_user_buffer proc_irq provide unmap_user_buffer",
+}
+"""Why → the functions of ours that others import. What only its own module uses begins with an underscore."""
+
+NOT_THE_KERNELS = {name for names in OURS.values() for name in names.split()}
+MODULES = dict(modules())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_function_is_of_a_file_that_its_module_names(module):
+    tree = MODULES[module]
+    files = kernel_files(ast.get_docstring(tree))
+    for name in set(functions(tree)) - NOT_THE_KERNELS:
+        assert name in services(), f"{module}: the kernel has no {name} in {files}"
+        assert services()[name][0] in files, f"{module} does not name {services()[name][0]}, which has {name}"
+
+
+def test_headers_name_their_own():
+    for module, tree in MODULES.items():
+        if module.startswith("include/linux/"):
+            own = module.removeprefix("include/linux/").removesuffix(".py")
+            first = kernel_files(ast.get_docstring(tree))[0].rpartition("/")[2]
+            assert first in (f"{own}.h", f"{own.replace('_', '-')}.h")
+
+
+def test_nothing_stands_in_the_tables_for_nothing():
+    defined = {name for tree in MODULES.values() for name in functions(tree)}
+    assert set(services()) == defined - NOT_THE_KERNELS
+    assert defined >= NOT_THE_KERNELS
