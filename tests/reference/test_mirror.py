@@ -1,12 +1,9 @@
-"""What must hold of the mirror as a whole: names, places, directions of import, and what is left out."""
+"""What must hold of the mirror as a whole: names, places, and what is left out."""
 
 import ast
 import importlib
-import pkgutil
-import subprocess
 import sys
 from functools import cache
-from pathlib import Path
 
 import pytest
 
@@ -16,42 +13,12 @@ from blkmodel.reference import mirror
 from blkmodel.reference.omission import Omission
 from blkmodel.reference.source import definitions, in_scope, kernel_file, scope
 from blkmodel.sim.structure import Struct, layouts
-
-PACKAGE = Path(blkmodel.__file__).parent
-MODEL = ("include", "services", "sim", "device", *mirror.PARTS)
-ABOVE = ("capture", "cli", "live", "scenario", "trace", "userland", "view", "__main__")
-NOTEBOOK = ("live",)  # what runs in a notebook, and may need more than the standard library
-
-
-def every_module():
-    return sorted(found.name for found in pkgutil.walk_packages([str(PACKAGE)], "blkmodel.")
-                  if not found.name.endswith("__main__"))
-
-
-def path_of(name):
-    path = PACKAGE.parent / Path(*name.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+from tests.reference.test_rooms import every_module, path_of
 
 
 @cache
 def syntax(name):
     return ast.parse(path_of(name).read_text())
-
-
-def imports(name):
-    """Every module that a module imports, wherever in it; `from package import module` gives both."""
-    found = set()
-    for node in ast.walk(syntax(name)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{name}, line {node.lineno}: write the import in full"
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
-def part(name):
-    return name.split(".")[1] if name.count(".") else ""
 
 
 MIRROR = mirror.module_names()
@@ -61,7 +28,8 @@ FILES = {each.file for of in definitions().values() for each in of}
 def structures():
     classes, found = [Struct], []
     for name in every_module():
-        importlib.import_module(name)
+        if not name.endswith("__main__"):
+            importlib.import_module(name)
     while classes:
         cls = classes.pop()
         classes += cls.__subclasses__()
@@ -130,43 +98,6 @@ def test_structures_have_the_kernels_fields(cls):
     own = {name for name in fields if not name.startswith("_")}
     assert "SIZE" not in vars(cls), "the debug information has its size"
     assert own <= {field["name"] for field in layouts()[cls.__name__]["fields"]}
-
-
-@pytest.mark.parametrize("name", every_module())
-def test_imports_point_one_way(name):
-    own = {other for other in imports(name) if other.split(".")[0] == "blkmodel"}
-    foreign = {other.split(".")[0] for other in imports(name)} - {"blkmodel"} - set(sys.stdlib_module_names)
-    if part(name) not in NOTEBOOK:
-        assert not foreign, f"{name} needs more than the standard library"
-    if part(name) in MODEL:
-        assert {other for other in own if part(other) in ABOVE} == set()
-    if part(name) == "services":
-        assert {other for other in own if part(other) not in ("services", "sim", "")} == set()
-    if part(name) == "sim":
-        assert {other for other in own if part(other) not in ("sim", "")} == set()
-    if part(name) == "view":
-        assert {other for other in own if part(other) in (*NOTEBOOK, "__main__")} == set()
-
-
-def test_every_module_can_be_imported_first():
-    """Each in a process that has imported nothing of the package yet."""
-    script = """
-import importlib, os, sys
-for name in sys.argv[1:]:
-    pid = os.fork()
-    if pid == 0:
-        try:
-            importlib.import_module(name)
-            os._exit(0)
-        except BaseException as why:
-            print(f"{name}: {type(why).__name__}: {why}", flush=True)
-            os._exit(1)
-    os.waitpid(pid, 0)
-"""
-    names = [name for name in every_module() if part(name) not in NOTEBOOK]
-    done = subprocess.run([sys.executable, "-c", script, *names], cwd=PACKAGE.parent, capture_output=True, text=True,
-                          check=True)
-    assert done.stdout == ""
 
 
 def test_omissions_say_why_and_are_nowhere_defined():

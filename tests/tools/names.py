@@ -67,7 +67,7 @@ def line_of(name, text):
 @cache
 def source(kernel, file):
     """Return the text of a kernel file."""
-    if (Path(kernel) / "Makefile").exists():
+    if not (Path(kernel) / "HEAD").is_file():
         return (Path(kernel) / file).read_text()
     return subprocess.run(["git", "--git-dir", kernel, "show", f"HEAD:{file}"], capture_output=True, text=True,
                           check=True).stdout
