@@ -63,7 +63,7 @@ class interrupts:
         return True
 
     def drop_aside(self, cpus: Iterable[int]) -> None:
-        """Undo set_aside() for an interrupt that is not in use."""
+        """Give up one vector on each of these CPUs that was set aside and is not in use."""
         for cpu in cpus:
             idle = self.cpus[cpu].aside & ~self.cpus[cpu].taken
             self.cpus[cpu].aside ^= idle & -idle

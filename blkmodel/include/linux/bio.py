@@ -290,7 +290,7 @@ def bio_get_last_bvec(of: bio) -> bio_vec:
 
 
 def copy_of(at: bvec_iter) -> bvec_iter:
-    """Another position, the same for now. (In C an assignment.)"""
+    """A position of its own that begins where `at` is. (In C an assignment.)"""
     return bvec_iter(at.bi_sector, at.bi_size, at.bi_idx, at.bi_bvec_done)
 
 

@@ -187,7 +187,8 @@ class request_flush(Struct):
 class request(Struct):
     """A unit of work for a device: one bio, or several that follow each other on it.
 
-    tag: its number on the hardware queue, -1 while it has none; internal_tag: its number on the scheduler, likewise.
+    tag: its number on the hardware queue, -1 while it has none; internal_tag: its number among the scheduler's tags,
+    or -1.
     `_data_len` and `_sector` are C's `__data_len` (bytes left) and `__sector`. Its driver's data lie behind it:
     blk_mq_rq_to_pdu().
     """
@@ -495,5 +496,5 @@ def rq_for_each_bvec(rq: request) -> list[bio_vec]:
 
 
 def rq_for_each_segment(rq: request) -> list[bio_vec]:
-    """The same, each vector cut at the ends of pages."""
+    """All vectors of a request that are left, each cut at the ends of pages."""
     return [piece for vector in rq_for_each_bvec(rq) for piece in segments_of(vector)]

@@ -214,5 +214,6 @@ DMCRIT = DMWARN = DMINFO = DMERR_LIMIT = DMERR
 
 
 def DMWARN_LIMIT(rs: ratelimit_state, func: str, prefix: str, line: str) -> None:
-    """The same for a line of function `func` that may come in floods; rs: what that place has printed lately."""
+    """Log a line of function `func` that may come in floods, unless that place has printed too many lately, which `rs`
+    counts; `prefix` is the file's DM_MSG_PREFIX."""
     pr_warn_ratelimited(rs, func, f"{DM_NAME}: {prefix}: {line}")

@@ -495,7 +495,7 @@ class nvme_command(Struct):
         wire.unpack(self.common, data)
 
     def duplicate(self) -> nvme_command:
-        """The same command elsewhere (in C memcpy())."""
+        """A copy of the command that has its own bytes (in C memcpy())."""
         common = copy(self.common)
         if hasattr(common, "dptr"):
             common.dptr = copy(common.dptr)

@@ -27,7 +27,7 @@ class warned:
 
 
 def WARN_ON_ONCE(condition: Any, what: str = '') -> bool:
-    """The same, but the place that it is called from logs it once only."""
+    """Log a warning where the condition holds, once only from each place in the source; return whether it does."""
     if condition:
         caller = sys._getframe(1)
         place = caller.f_code, caller.f_lineno

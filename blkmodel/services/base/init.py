@@ -1,8 +1,6 @@
 """What runs once, while a kernel boots. A module that has such a function names it here, below its definition
 (include/linux/init.h, module.h)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

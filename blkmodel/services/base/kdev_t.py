@@ -31,7 +31,7 @@ huge_encode_dev = new_encode_dev
 
 
 def huge_decode_dev(dev: int) -> int:
-    """The same from 64 bits, of which 32 count."""
+    """A device number from the 64 bits that user space gave, of which 32 count."""
     return new_decode_dev(dev & 0xFFFFFFFF)
 
 

@@ -1,7 +1,5 @@
 """What a module can be told when it is loaded: `insmod null_blk submit_queues=4` (kernel/params.c)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 

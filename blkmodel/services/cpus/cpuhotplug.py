@@ -1,8 +1,6 @@
 """What is told when a CPU goes away: states with callbacks, some of them for many instances
 (include/linux/cpuhotplug.h, kernel/cpu.c)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +27,7 @@ def cpuhp_setup_state_nocalls(state: int, name: str, startup: Callable[..., Any]
 
 
 def cpuhp_setup_state_multi(state: int, name: str, startup: Callable[..., Any], teardown: Callable[..., Any]) -> int:
-    """The same, where teardown(cpu, instance) is called for each instance that was added to the state."""
+    """When a CPU is dead, let teardown(cpu, instance) be called for each instance that was added to the state. Returns 0."""
     hotplug().teardown[state] = teardown
     hotplug().instances[state] = list_head()
     return 0

@@ -1,8 +1,6 @@
 """Sets of CPUs. The model keeps a mask as one number with a bit per CPU, however many there are
 (include/linux/cpumask.h, lib/cpumask.c)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 from blkmodel.sim import this

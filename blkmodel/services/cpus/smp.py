@@ -1,7 +1,5 @@
 """Calls to another CPU, through an interrupt there (kernel/smp.c)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

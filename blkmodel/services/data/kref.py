@@ -1,7 +1,5 @@
 """Reference counts that are part of a structure (include/linux/kref.h)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

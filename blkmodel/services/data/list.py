@@ -4,8 +4,6 @@
 In C the entry embeds a node; here the field that would hold the node is named by the caller.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any

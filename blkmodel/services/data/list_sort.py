@@ -1,14 +1,10 @@
 """Sorting lists (lib/list_sort.c)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cmp_to_key
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from blkmodel.services.data.list import list_head
-
+from blkmodel.services.data.list import list_head
 
 
 def list_sort(priv: Any, head: list_head, cmp: Callable[[Any, Any, Any], int]) -> None:

@@ -1,7 +1,5 @@
 """What writes back to a device: as much of it as belongs to a request queue (mm/backing-dev.c, backing-dev.h)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from blkmodel.services.base.errno import EBUSY, ENXIO
 from blkmodel.services.base.kdev_t import MAJOR, MKDEV
+from blkmodel.services.base.module import module
 from blkmodel.services.devices.device import device, device_add, device_del
 from blkmodel.services.devices.kobj_map import kobj_lookup, kobj_map, kobj_map_domain, kobj_unmap
 from blkmodel.services.devices.miscdevice import MISC_MAJOR, misc_open
+from blkmodel.services.files.inode import inode
 from blkmodel.sim import statics
 from blkmodel.sim.kernel import at_boot
 from blkmodel.sim.structure import NULL, Struct, struct
 
 if TYPE_CHECKING:
-    from blkmodel.services.base.module import module
     from blkmodel.services.files.file import file
-    from blkmodel.services.files.inode import inode
     from blkmodel.services.files.node import file_operations
 
 CHRDEV_MAJOR_DYN_END = 234
@@ -97,6 +97,6 @@ def chrdev_open(inode: inode, filp: file) -> int:
 
 
 def cdev_device_del(char: cdev, dev: device) -> None:
-    """Undo cdev_device_add(). Who has it open keeps it."""
+    """Take a character device's device and number away again. Who has it open keeps it."""
     device_del(dev)
     kobj_unmap(variables().cdev_map, char.dev, 1)

@@ -1,8 +1,6 @@
 """Things that user space makes by making a directory, and sets up by writing into its files (fs/configfs/item.c,
 fs/configfs/dir.c, fs/configfs/file.c)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from blkmodel.services.base.err import ERR_PTR
 from blkmodel.services.base.errno import EINVAL, ENOMEM
 from blkmodel.services.base.kdev_t import MAJOR, MINOR
 from blkmodel.services.base.stat import S_IFBLK, S_IFCHR
+from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.kobject import (
     KOBJ_ADD, KOBJ_REMOVE, attribute_group, kobj_type, kobject, kobject_add, kobject_del, kobject_init, kobject_put,
     kobject_uevent, sysfs, sysfs_create_group, sysfs_create_link, sysfs_remove_group, sysfs_remove_link)
@@ -20,10 +21,6 @@ from blkmodel.services.memory.slab import NUMA_NO_NODE, kfree, kzalloc
 from blkmodel.sim import statics, this
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import NULL, Struct, struct
-
-if TYPE_CHECKING:
-    from blkmodel.services.data.list import list_head
-
 
 
 @struct
@@ -245,7 +242,7 @@ def device_add(dev: device) -> int:
 
 
 def device_del(dev: device) -> None:
-    """Undo device_add(). The device lives on while somebody holds it."""
+    """Take a device out of sysfs, of its class and of /dev. It lives on while somebody holds it."""
     if MAJOR(dev.devt):
         devtmpfs_delete_node(dev)
     if dev.class_ is not None:

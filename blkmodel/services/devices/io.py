@@ -9,7 +9,7 @@ def ioremap(start: int, size: int) -> int:
 
 
 def iounmap(addr: int) -> None:
-    """Undo ioremap()."""
+    """Give up the addresses that ioremap() returned. (The model took none.)"""
 
 
 def readl(addr: int) -> int:

@@ -1,20 +1,16 @@
 """Which object stands for a device number: ranges of numbers, and how to find the object in each
 (drivers/base/map.c)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from blkmodel.services.base.errno import ENOMEM
 from blkmodel.services.base.kdev_t import MAJOR
 from blkmodel.services.base.module import module, module_put, try_module_get
+from blkmodel.services.devices.kobject import kobject
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim.structure import NULL, Struct, struct
-
-if TYPE_CHECKING:
-    from blkmodel.services.devices.kobject import kobject
 
 ULONG_MAX = (1 << 64) - 1
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from blkmodel.services.base.errno import EBUSY, ENODEV, ENOMEM
 from blkmodel.services.base.kdev_t import MINOR, MKDEV
 from blkmodel.services.devices.device import class_, dev_get_drvdata, device, device_create, device_unregister
+from blkmodel.services.files.inode import inode
 from blkmodel.sim import statics
 from blkmodel.sim.structure import NULL, Struct, struct
 
 if TYPE_CHECKING:
     from blkmodel.services.files.file import file
-    from blkmodel.services.files.inode import inode
     from blkmodel.services.files.node import file_operations
 
 MISC_MAJOR = 10
@@ -58,7 +58,7 @@ def misc_register(misc: miscdevice) -> int:
 
 
 def misc_deregister(misc: miscdevice) -> None:
-    """Forget it."""
+    """Take a device away again, with its node."""
     device_unregister(misc_list().held.pop(misc.minor)[1])
 
 

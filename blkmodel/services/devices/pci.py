@@ -2,8 +2,6 @@
 drivers/pci/remove.c, pci.h, drivers/base/dd.c, drivers/pci/access.c, drivers/pci/pci.c, drivers/pci/pcie/aer.c,
 drivers/pci/irq.c)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import field
 from typing import Any
@@ -239,7 +237,7 @@ def pci_enable_device_mem(pdev: pci_dev) -> int:
 
 
 def pci_disable_device(pdev: pci_dev) -> None:
-    """Undo enabling; the last time, the device may not write to memory any more."""
+    """Let a device go that was enabled; when all who enabled it have, it may not write to memory any more."""
     pdev.enable_cnt -= 1
     if pdev.enable_cnt == 0:
         _set_command(pdev, PCI_COMMAND_MASTER, False)

@@ -1,15 +1,9 @@
 """A device's own memory for other devices to use. The reference kernel is configured without it
 (drivers/pci/p2pdma.c)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from blkmodel.services.base.errno import EOPNOTSUPP
-
-if TYPE_CHECKING:
-    from blkmodel.services.devices.pci import pci_dev
-
+from blkmodel.services.devices.pci import pci_dev
 
 
 def pci_p2pdma_add_resource(pdev: pci_dev, bar: int, size: int, offset: int) -> int:

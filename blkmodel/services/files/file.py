@@ -1,18 +1,14 @@
 """Open files: how they are opened, closed, read and written (fs/open.c, fs/ioctl.c, fs.h, fs/read_write.c)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from blkmodel.services.base.err import ERR_PTR, IS_ERR
 from blkmodel.services.base.errno import EBADF, ENOTTY, EOPNOTSUPP
 from blkmodel.services.files.inode import address_space, igrab, inode, iput
 from blkmodel.services.files.node import file_operations, inode_at
+from blkmodel.services.files.uio import iov_iter
 from blkmodel.sim.structure import NULL, Struct, struct
-
-if TYPE_CHECKING:
-    from blkmodel.services.files.uio import iov_iter
 
 FMODE_READ, FMODE_WRITE, FMODE_NDELAY, FMODE_EXCL = 0x1, 0x2, 0x40, 0x80
 FMODE_WRITE_IOCTL, FMODE_NOWAIT = 0x100, 0x8000000

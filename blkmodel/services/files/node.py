@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from blkmodel.services.base.err import ERR_PTR
 from blkmodel.services.base.errno import EEXIST, ENOENT
@@ -13,10 +12,6 @@ from blkmodel.services.devices.cdev import chrdev_open
 from blkmodel.services.devices.device import devices, devtmpfs_node
 from blkmodel.services.files.inode import inode, inode_init_always, iput
 from blkmodel.sim.structure import NULL, Struct, struct
-
-if TYPE_CHECKING:
-    pass
-
 
 
 @struct

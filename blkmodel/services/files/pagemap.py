@@ -142,7 +142,8 @@ def invalidate_mapping_pages(mapping: address_space, start: int, end: int) -> in
 
 
 def invalidate_inode_pages2_range(mapping: address_space, start: int, end: int) -> int:
-    """The same; returns 0, or -EBUSY where a page stayed."""
+    """Drop the cached pages from index `start` to `end` that nobody uses or has changed. Returns 0, or -EBUSY where a
+    page stayed."""
     if not mapping.nrpages:
         return 0
     return -EBUSY if _invalidate(mapping, start, end)[1] else 0

@@ -50,7 +50,7 @@ def default_wake_function(waiter: wait_queue_entry) -> int:
 
 
 def autoremove_wake_function(waiter: wait_queue_entry) -> int:
-    """The same; who was woken waits no longer."""
+    """Wake the waiter's task and, if it was asleep, take it off its queue. Returns whether it was, as 1 or 0."""
     ret = default_wake_function(waiter)
     if ret:
         list_del_init(waiter, "entry")
@@ -190,7 +190,8 @@ wait_for_completion_io = wait_for_completion
 
 
 def wait_for_completion_io_timeout(done: completion, timeout: int) -> int:
-    """The same for at most `timeout` jiffies. Returns how many were left, at least 1; 0 where they passed first."""
+    """Wait until it is done once more than was waited for, at most `timeout` jiffies. Returns how many were left, at
+    least 1; 0 where they passed first."""
     until = jiffies() + timeout
     if not _schedule(lambda: done.done, "a completion", jiffies_to_nsecs(timeout)):
         return 0
