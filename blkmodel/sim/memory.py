@@ -52,7 +52,6 @@ class Memory:
         self.parts: dict[int, Allocation] = {}
         self.count = 0
         self.failed = 0
-        self.peak = 0
         self.used = 0
         self._next = {n: DIRECT_MAP + i * bytes_per_node for i, n in enumerate(sorted(nodes))}
         self._limit = {n: start + bytes_per_node for n, start in self._next.items()}
@@ -86,7 +85,6 @@ class Memory:
         if addr:
             self.live[addr] = Allocation(addr, size, span, kind, node)
             self.used += span
-            self.peak = max(self.peak, self.used)
         else:
             self.failed += 1
         if self.observer:
@@ -119,8 +117,7 @@ class Memory:
         addr = self.allocate(f"{name}[]", sizeof(kind) * len(items), node)
         if not addr:
             return NULL
-        array = self.live[addr].thing = Array(kind, items)
-        array._addr = addr
+        array = self.live[addr].thing = place_array(kind, items, addr)
         if not isinstance(kind, str):
             size = sizeof(kind)
             for item in array:

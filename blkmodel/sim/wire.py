@@ -37,14 +37,8 @@ def layout(cls: Any) -> tuple:
         if not hasattr(hint, "__metadata__"):
             continue
         of: Any = hint.__metadata__[0]
-        if isinstance(of, int):
-            length = of
-        elif isinstance(of, str):
-            length = struct.calcsize(f"<{of}")
-        elif isinstance(of, tuple):
-            length = of[1] * (struct.calcsize(f"<{of[0]}") if isinstance(of[0], str) else sizeof(of[0]))
-        else:
-            length = sizeof(of)
+        kind, count = of if isinstance(of, tuple) else (of, 1)
+        length = count * (kind if isinstance(kind, int) else _size(kind))
         offset = known.get(name, end)
         fields.append((name, offset, length, of))
         end = offset + length
@@ -167,6 +161,10 @@ def _patched(thing: Any, size: int, offset: int, data: bytes) -> bytes:
         return data
     held = pack(thing)
     return held[:offset] + data + held[offset + len(data):]
+
+
+def _size(kind: Any) -> int:
+    return struct.calcsize(f"<{kind}") if isinstance(kind, str) else sizeof(kind)
 
 
 def _code(ctype: str) -> str:

@@ -210,7 +210,7 @@ def DMERR(prefix: str, line: str) -> None:
     pr_err(f"{DM_NAME}: {prefix}: {line}")
 
 
-DMCRIT = DMWARN = DMINFO = DMERR_LIMIT = DMERR
+DMCRIT = DMWARN = DMINFO = DMERR
 
 
 def DMWARN_LIMIT(rs: ratelimit_state, func: str, prefix: str, line: str) -> None:

@@ -27,7 +27,7 @@ def cpuhp_setup_state_nocalls(state: int, name: str, startup: Callable[..., Any]
 
 
 def cpuhp_setup_state_multi(state: int, name: str, startup: Callable[..., Any], teardown: Callable[..., Any]) -> int:
-    """When a CPU is dead, let teardown(cpu, instance) be called for each instance that was added to the state. Returns 0."""
+    """When a CPU is dead, let teardown(cpu, instance) be called for each instance that was added to the state."""
     hotplug().teardown[state] = teardown
     hotplug().instances[state] = list_head()
     return 0

@@ -18,8 +18,7 @@ from blkmodel.sim import statics, this
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import NULL, Struct, struct
 
-(HI_SOFTIRQ, TIMER_SOFTIRQ, NET_TX_SOFTIRQ, NET_RX_SOFTIRQ, BLOCK_SOFTIRQ, IRQ_POLL_SOFTIRQ, TASKLET_SOFTIRQ,
- SCHED_SOFTIRQ, HRTIMER_SOFTIRQ, RCU_SOFTIRQ) = range(10)
+BLOCK_SOFTIRQ = 4
 
 IRQ_NONE, IRQ_HANDLED = 0, 1
 IRQF_SHARED = 0x80

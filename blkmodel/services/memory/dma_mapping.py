@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from blkmodel.services.devices.device import dev_to_node, device
 from blkmodel.services.memory.gfp import __free_pages, alloc_pages_exact_nid
+from blkmodel.services.memory.mm_types import page
+from blkmodel.services.memory.scatterlist import scatterlist
 from blkmodel.services.memory.slab import wished_node
 from blkmodel.sim import this
-from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.sim.memory import PAGE_SIZE, place_array
 from blkmodel.sim.structure import NULL, Array, sizeof
 
 if TYPE_CHECKING:
     from blkmodel.include.linux.blk_types import bio_vec
-    from blkmodel.services.memory.mm_types import page
-    from blkmodel.services.memory.scatterlist import scatterlist
 
 DMA_TO_DEVICE, DMA_FROM_DEVICE = 1, 2
 DMA_ATTR_NO_KERNEL_MAPPING, DMA_ATTR_NO_WARN = 1 << 4, 1 << 8
@@ -38,8 +38,8 @@ def dma_alloc_coherent(dev: device, count: int, ctype: type | str, gfp: int) -> 
     addr = memory.allocate(f"{name}[]", size, wished_node(dev_to_node(dev))) if size else 0
     if not addr:
         return NULL, 0
-    array = memory.live[addr].thing = Array(ctype, [0 if isinstance(ctype, str) else None] * count)
-    array._addr = addr
+    items = [0 if isinstance(ctype, str) else None] * count
+    array = memory.live[addr].thing = place_array(ctype, items, addr)
     return array, addr
 
 

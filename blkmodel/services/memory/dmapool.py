@@ -1,7 +1,5 @@
 """Pools of small blocks that a device reads, cut from pages that it can reach (mm/dmapool.c)."""
 
-from __future__ import annotations
-
 from blkmodel.services.data.list import list_add, list_del_init, list_head
 from blkmodel.services.devices.device import dev_to_node, device
 from blkmodel.services.memory.gfp import GFP_KERNEL

@@ -1,7 +1,5 @@
 """Allocation flags, and pages (include/linux/gfp.h, mm/page_alloc.c, mm.h, arch/x86/include/asm/page.h)."""
 
-from __future__ import annotations
-
 from blkmodel.services.memory.mm_types import mem_map, page, page_run
 from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE

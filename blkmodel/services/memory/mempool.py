@@ -1,8 +1,6 @@
 """Memory pools: a reserve of elements, so that an allocation that may sleep always comes to an end
 (include/linux/mempool.h, mm/mempool.c)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,17 +1,12 @@
 """Pages: who uses them, and what state they are in (arch/x86/include/asm/pgtable.h, mm.h, page-flags.h,
 mm/page-writeback.c, memblock.h)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from blkmodel.services.files.inode import I_DIRTY_PAGES
 from blkmodel.services.memory.gfp import __free_page, mem_map, page_run
+from blkmodel.services.memory.mm_types import page
 from blkmodel.sim import statics, this
 from blkmodel.sim.memory import DIRECT_MAP, PAGE_SIZE
-
-if TYPE_CHECKING:
-    from blkmodel.services.memory.mm_types import page
 
 PG_locked, PG_error, PG_uptodate, PG_dirty, PG_private = 0, 2, 3, 4, 12
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from blkmodel.services.data.list import list_head
 from blkmodel.sim import statics, this
 from blkmodel.sim.memory import PAGE_SIZE, place
 from blkmodel.sim.structure import NULL, Struct, struct
 
 if TYPE_CHECKING:
-    from blkmodel.services.data.list import list_head
     from blkmodel.services.files.inode import address_space
 
 

@@ -1,12 +1,10 @@
 """The running CPU, and variables that each CPU has of its own (include/linux/smp.h, percpu.h, mm/percpu.c,
 percpu-defs.h)."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from blkmodel.sim import running, this
-from blkmodel.sim.structure import Array, Struct
+from blkmodel.sim.structure import Array
 
 
 def smp_processor_id() -> int:
@@ -41,9 +39,3 @@ def __alloc_percpu(n: int, cls: type) -> Array:
 
 def free_percpu(variables: list[Any]) -> None:
     this().memory.free(variables)
-
-
-def per_cpu_ptr(variables: list[Any], cpu: int) -> Any:
-    """The CPU's own structure. (A number has no pointer here: index the array.)"""
-    assert isinstance(variables[cpu], Struct)
-    return variables[cpu]

@@ -1,14 +1,8 @@
 """Scatterlists: memory in pieces, as a device is told of it (lib/scatterlist.c, scatterlist.h)."""
 
-from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from blkmodel.services.memory.mm_types import page
 from blkmodel.sim.structure import NULL, Struct
-
-if TYPE_CHECKING:
-    from blkmodel.services.memory.mm_types import page
-
 
 
 class scatterlist(Struct):

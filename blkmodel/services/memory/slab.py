@@ -7,6 +7,7 @@ Where C passes a size, the model passes the structure class, or the name of a C 
 from typing import Any
 
 from blkmodel.sim import this
+from blkmodel.sim.memory import place_array
 from blkmodel.sim.structure import NULL, Array, Struct, T, sizeof, struct
 
 NUMA_NO_NODE = -1
@@ -40,8 +41,7 @@ def array_in_bytes(n: int, cls: type, size: int, gfp: int) -> Array:
     addr = memory.allocate(f"{cls.__name__}[]", size, wished_node(NUMA_NO_NODE))
     if not addr:
         return NULL
-    array = memory.live[addr].thing = Array(cls, [None] * n)
-    array._addr = addr
+    array = memory.live[addr].thing = place_array(cls, [None] * n, addr)
     return array
 
 

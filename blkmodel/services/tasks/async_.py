@@ -1,8 +1,6 @@
 """Functions that run later, in a worker of any CPU, so that whoever brings a device up need not wait
 (include/linux/async.h)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

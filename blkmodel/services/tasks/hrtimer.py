@@ -1,18 +1,14 @@
 """High-resolution timers: a function that runs once a time in nanoseconds has passed, in an interrupt
 (kernel/time/hrtimer.c, hrtimer.h)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from blkmodel.sim import this
+from blkmodel.sim.events import Event
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import NULL, Struct, struct
-
-if TYPE_CHECKING:
-    from blkmodel.sim.events import Event
 
 HRTIMER_NORESTART = 0
 HRTIMER_MODE_ABS, HRTIMER_MODE_REL = 0, 1

@@ -5,8 +5,6 @@ so the model keeps one counter, and whether the initial reference still stands. 
 reference may end: in per-CPU mode only after a grace period, in a softirq; in atomic mode at once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,8 +1,6 @@
 """Read-copy-update, as far as one thread can show it: that readers end what they begin (include/linux/rcupdate.h,
 kernel/rcu/tree.c)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

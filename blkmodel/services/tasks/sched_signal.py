@@ -1,14 +1,8 @@
 """Signals, as far as a sleeping task heeds them (include/linux/sched/signal.h)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from blkmodel.services.tasks.wait import TASK_INTERRUPTIBLE
-
-if TYPE_CHECKING:
-    from blkmodel.sim.kernel import Context
-
+from blkmodel.sim.kernel import Context
 
 
 def signal_pending_state(state: int, task: Context) -> bool:

@@ -1,19 +1,14 @@
 """Timers: a function that runs once, at a tick, in a softirq on the CPU that set it (include/linux/timer.h,
 kernel/time/timer.c)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from blkmodel.services.tasks.jiffies import HZ, jiffies, jiffies_to_nsecs
 from blkmodel.sim import running, this
+from blkmodel.sim.events import Event
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import NULL, Struct, struct
-
-if TYPE_CHECKING:
-    from blkmodel.sim.events import Event
-
 
 
 @struct

@@ -1,20 +1,16 @@
 """Wait queues and completions: how a task sleeps until something has happened (kernel/sched/core.c,
 kernel/sched/wait.c, wait.h, blkdev.h, wait_bit.h, kernel/sched/completion.c, completion.h)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from blkmodel.services.base.errno import EINTR, ERESTARTSYS
 from blkmodel.services.base.symbols import linked
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
 from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_nsecs
 from blkmodel.sim import this
+from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import NULL, Struct, struct
-
-if TYPE_CHECKING:
-    from blkmodel.sim.kernel import Context
 
 TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE = 1, 2
 WQ_FLAG_EXCLUSIVE = 1

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.services.tasks.jiffies import jiffies_to_nsecs
 from blkmodel.sim import this
+from blkmodel.sim.events import Event
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import NULL, Struct, struct
-
-if TYPE_CHECKING:
-    from blkmodel.sim.events import Event
 
 WORK_CPU_UNBOUND = 512
 BUSY = 16
