@@ -18,7 +18,7 @@ from blkmodel.include.linux.blk_types import (
 from blkmodel.include.linux.blkdev import (
     queue_max_hw_sectors, queue_max_segment_size, queue_max_segments, queue_segment_boundary, request_queue)
 from blkmodel.include.linux.genhd import (
-    hd_struct, op_stat_group, part_stat_counters, part_stat_get, part_stat_lock, part_stat_unlock, part_to_disk)
+    counters_of, hd_struct, op_stat_group, part_stat_get, part_stat_lock, part_stat_unlock, part_to_disk)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.err import ERR_PTR
@@ -32,7 +32,7 @@ from blkmodel.services.memory.mm import PageDirty, offset_in_page, put_page, set
 from blkmodel.services.memory.mm_types import page
 from blkmodel.services.memory.slab import (
     kcalloc, kfree, kmem_cache, kmem_cache_alloc, kmem_cache_create, kmem_cache_destroy, kmem_cache_free, kzalloc)
-from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_ns
+from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_nsecs
 from blkmodel.services.tasks.wait import complete, completion, wait_for_completion_io
 from blkmodel.services.tasks.workqueue import INIT_WORK, schedule_work, work_struct
 from blkmodel.sim import statics, wire

@@ -28,7 +28,7 @@ from blkmodel.include.linux.blkdev import (
     queue_max_segments, req_op, request, request_queue, rq_data_dir, test_bit)
 from blkmodel.include.linux.elevator import ELEVATOR_BACK_MERGE, ELEVATOR_DISCARD_MERGE, ELEVATOR_FRONT_MERGE
 from blkmodel.include.linux.genhd import (
-    hd_struct, hd_struct_get, hd_struct_put, hd_struct_try_get, op_stat_group, part_nr_sects_read, part_stat_counters,
+    counters_of, hd_struct, hd_struct_get, hd_struct_put, hd_struct_try_get, op_stat_group, part_nr_sects_read,
     part_stat_lock, part_stat_unlock)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE

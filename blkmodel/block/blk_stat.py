@@ -80,7 +80,7 @@ def blk_stat_alloc_callback(timer_fn: Callable[..., None], bucket_fn: Callable[.
         return NULL
     cb.stat = kcalloc(buckets, blk_rq_stat, GFP_KERNEL)
     if cb.stat is not None:
-        cb.cpu_stat = alloc_percpu_array(buckets, blk_rq_stat)
+        cb.cpu_stat = __alloc_percpu(buckets, blk_rq_stat)
         if cb.cpu_stat is not None:
             cb.timer_fn, cb.bucket_fn, cb.data, cb.buckets = timer_fn, bucket_fn, data, buckets
             timer_setup(cb.timer, blk_stat_timer_fn, 0, cb)

@@ -14,9 +14,9 @@ from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import (
     DISK_MAX_PARTS, DISK_PITER_INCL_EMPTY, DISK_PITER_INCL_EMPTY_PART0, DISK_PITER_INCL_PART0, DISK_PITER_REVERSE,
     GENHD_FL_EXT_DEVT, GENHD_FL_HIDDEN, GENHD_FL_NO_PART_SCAN, GENHD_FL_REMOVABLE, GENHD_FL_SUPPRESS_PARTITION_INFO,
-    GENHD_FL_UP, dev_to_disk, disk_devt, disk_max_parts, disk_part_iter, disk_part_scan_enabled, disk_part_tbl,
-    disk_put_part, disk_to_dev, free_part_stats, gendisk, get_capacity, get_disk_ro, hd_free_part, hd_ref_init,
-    hd_struct, init_part_stats, part_devt, part_nr_sects_read, part_stat_counters, part_stat_set_all, part_to_dev,
+    GENHD_FL_UP, counters_of, dev_to_disk, disk_devt, disk_max_parts, disk_part_iter, disk_part_scan_enabled,
+    disk_part_tbl, disk_put_part, disk_to_dev, free_part_stats, gendisk, get_capacity, get_disk_ro, hd_free_part,
+    hd_ref_init, hd_struct, init_part_stats, part_devt, part_nr_sects_read, part_stat_set_all, part_to_dev,
     part_to_disk, rand_initialize_disk, set_capacity)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import WARN_ON, WARN_ON_ONCE

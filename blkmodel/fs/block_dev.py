@@ -968,10 +968,10 @@ def lookup_bdev(pathname: str) -> block_device:
     if not pathname:
         return ERR_PTR(-EINVAL)
     if IS_ERR(found := kern_path(pathname)):
-        return found
+        return ERR_PTR(PTR_ERR(found))
     if found.i_mode & S_IFMT != S_IFBLK:
         return ERR_PTR(-ENOTBLK)
-    bdev = bd_acquire(found)
+    bdev: block_device = bd_acquire(found)
     return bdev if bdev is not None else ERR_PTR(-ENOMEM)
 
 

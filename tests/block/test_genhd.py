@@ -14,7 +14,7 @@ from blkmodel.services.base.errno import EBUSY, EINVAL, ENODEV
 from blkmodel.services.base.kdev_t import MKDEV
 from blkmodel.services.base.module import module, module_put
 from blkmodel.services.devices.device import devices
-from blkmodel.services.devices.kobject import kobject_under, sysfs
+from blkmodel.services.devices.kobject import object_at, sysfs
 from blkmodel.services.memory.slab import NUMA_NO_NODE
 from blkmodel.sim.memory import PAGE_SIZE
 

@@ -25,10 +25,10 @@ from blkmodel.services.files.file import (
     IOCB_HIPRI, IOCB_NOWAIT, O_DIRECT, O_DSYNC, O_EXCL, O_NDELAY, O_RDONLY, O_RDWR, O_WRONLY, RWF_NOWAIT, filp_close,
     filp_open, kiocb, new_sync_read, new_sync_write)
 from blkmodel.services.files.inode import I_DIRTY, inode_hashtable
-from blkmodel.services.files.pagemap import page_cache_dirty, read_mapping_page
+from blkmodel.services.files.pagemap import read_mapping_page
 from blkmodel.services.files.uio import iov_iter, iov_iter_init, map_user_buffer, unmap_user_buffer
 from blkmodel.services.memory.gfp import GFP_KERNEL, mem_map
-from blkmodel.services.memory.mm import put_page
+from blkmodel.services.memory.mm import put_page, set_page_dirty
 from blkmodel.services.memory.slab import NUMA_NO_NODE
 from blkmodel.sim.memory import PAGE_SIZE
 

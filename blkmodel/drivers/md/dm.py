@@ -363,9 +363,11 @@ def dm_get_md_queue(md: mapped_device) -> request_queue:
     return md.queue
 
 
-def dm_blk_getgeo(bdev: block_device) -> tuple[int, hd_geometry]:
-    """The geometry that was set for a device, or one of zeroes. Returns (0, hd_geometry)."""
-    return dm_get_geometry(bdev.bd_disk.private_data)
+def dm_blk_getgeo(bdev: block_device, geo: hd_geometry) -> int:
+    """Put into `geo` the geometry that was set for a device, or one of zeroes. Returns 0."""
+    error, found = dm_get_geometry(bdev.bd_disk.private_data)
+    geo.heads, geo.sectors, geo.cylinders, geo.start = found.heads, found.sectors, found.cylinders, found.start
+    return error
 
 
 def dm_prepare_ioctl(md: mapped_device) -> tuple[int, int, block_device]:

@@ -854,7 +854,7 @@ def multipath_iterate_devices(ti: dm_target, fn: Callable[..., int], data: Any) 
 
 def pgpath_busy(pgpath: pgpath) -> bool:
     """Whether the queue that a path leads to says that it has no room."""
-    return blk_core.blk_lld_busy(bdev_get_queue(pgpath.path.dev.bdev))
+    return bool(blk_core.blk_lld_busy(bdev_get_queue(pgpath.path.dev.bdev)))
 
 
 def multipath_busy(ti: dm_target) -> bool:

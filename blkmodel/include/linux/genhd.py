@@ -21,7 +21,6 @@ from blkmodel.sim.structure import NULL, Struct, struct
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from blkmodel.block.genhd import disk_events
     from blkmodel.include.linux.blkdev import request_queue
     from blkmodel.include.linux.fs import block_device
     from blkmodel.services.base.module import module
@@ -139,7 +138,7 @@ class gendisk(Struct):
     flags: int = 0
     slave_dir: kobject = NULL
     random: timer_rand_state = NULL
-    ev: disk_events = NULL
+    ev: Any = NULL
     node_id: int = 0
     bb: badblocks = NULL
 

@@ -56,7 +56,7 @@ class attribute(Struct):
     SIZE = 32
     name: str = ""
     mode: int = 0
-    show: Callable[..., str] = NULL
+    show: Callable[..., str | int] = NULL
     store: Callable[..., int] = NULL
 
 

@@ -121,7 +121,7 @@ def inode_init_always(sb: super_block, of: inode) -> None:
     of.i_mapping = of.i_data
 
 
-def find_inode(sb: super_block, hashval: int, test: Callable[..., bool], data: Any) -> inode:
+def find_inode(sb: super_block, hashval: int, test: Callable[..., int], data: Any) -> inode:
     """A hashed inode for which test(inode, data) holds; None where there is none."""
     for found in inode_hashtable().chains.get((sb, hashval), ()):
         if test(found, data):
@@ -129,7 +129,7 @@ def find_inode(sb: super_block, hashval: int, test: Callable[..., bool], data: A
     return NULL
 
 
-def iget5_locked(sb: super_block, hashval: int, test: Callable[..., bool], set: Callable[..., int], data: Any) -> inode:
+def iget5_locked(sb: super_block, hashval: int, test: Callable[..., int], set: Callable[..., int], data: Any) -> inode:
     """Find an inode and take a reference, or make one that set(inode, data) prepares; I_NEW then says that its caller
     is to fill it. None on failure."""
     found = find_inode(sb, hashval, test, data)
@@ -150,7 +150,7 @@ def iget5_locked(sb: super_block, hashval: int, test: Callable[..., bool], set: 
     return made
 
 
-def ilookup5(sb: super_block, hashval: int, test: Callable[..., bool], data: Any) -> inode:
+def ilookup5(sb: super_block, hashval: int, test: Callable[..., int], data: Any) -> inode:
     """Find an inode and take a reference; None where there is none."""
     return igrab(find_inode(sb, hashval, test, data))
 

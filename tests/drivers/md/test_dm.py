@@ -202,7 +202,8 @@ def test_geometry():
     assert dm.dm_set_geometry(md, hd_geometry(2, 3, 4, 25)) == -EINVAL
     assert on.kernel.log[-1] == "device-mapper: core: Start sector is beyond the geometry limits."
     assert dm.dm_set_geometry(md, hd_geometry(2, 3, 4, 24)) == 0
-    error, geo = dm.dm_blk_getgeo(md.bdev if md.bdev.bd_disk else opened(md))
+    geo = hd_geometry()
+    error = dm.dm_blk_getgeo(md.bdev if md.bdev.bd_disk else opened(md), geo)
     assert (error, geo.heads, geo.sectors, geo.cylinders, geo.start) == (0, 2, 3, 4, 24)
     control.load("x", "0 48 linear /dev/d1 0")
     control.resume("x")

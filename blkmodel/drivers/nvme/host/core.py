@@ -73,7 +73,7 @@ from blkmodel.services.memory.gfp import (
     __GFP_NOWARN, GFP_ATOMIC, GFP_KERNEL, __free_page, alloc_page, page_address, virt_to_page)
 from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc, kzalloc_node, thing_at
 from blkmodel.services.tasks.delay import msleep
-from blkmodel.services.tasks.jiffies import HZ, jiffies, ktime_get_real_ms, time_after
+from blkmodel.services.tasks.jiffies import HZ, jiffies, ktime_get_real, ktime_to_ms, time_after
 from blkmodel.services.tasks.rcupdate import synchronize_rcu
 from blkmodel.services.tasks.srcu import cleanup_srcu_struct, init_srcu_struct, synchronize_srcu
 from blkmodel.services.tasks.wait import wake_up_all

@@ -222,7 +222,7 @@ def test_a_queue_that_ends_takes_no_retry():
     rq._pdu.req.status, rq._pdu.req.retries = nvme.NVME_SC_INTERNAL, 0
     blk_core.blk_set_queue_dying(ns.queue)
     end = core.blk_mq.blk_mq_end_request
-    core.blk_mq.blk_mq_end_request = lambda req, status: ended.append(status)
+    core.blk_mq.blk_mq_end_request = lambda rq, error: ended.append(error)
     try:
         core.nvme_complete_rq(rq)
     finally:
