@@ -90,7 +90,7 @@ def key_of_all():
 
 def package_files():
     """Path → text of everything in `blkmodel` that the engine can use, with the root of the tree left out."""
-    found = (p for p in sorted((ROOT / "blkmodel").rglob("*")) if p.suffix in (".py", ".tsv", ".json"))
+    found = (p for p in sorted((ROOT / "blkmodel").rglob("*")) if p.suffix in (".py", ".css", ".tsv", ".json"))
     named = {p.relative_to(ROOT): p for p in found}
     return {name.as_posix(): p.read_text("utf8") for name, p in named.items()
             if name.parts[-2] != "__pycache__" and UNUSED.isdisjoint(name.parts)}

@@ -3,18 +3,9 @@
 from html import escape
 
 from blkmodel.reference.source import REFERENCE, line_of
-from blkmodel.view.draw.figure import STYLE
+from blkmodel.view.draw.styles import sheets
 
-_STYLE = (
-    ".blk-calls{font-size:13px;line-height:24px}.blk-calls ul{list-style:none;margin:0;padding:0 0 0 1.1em}"
-    ".blk-calls>ul{padding-left:0}.blk-calls summary{cursor:pointer}.blk-calls summary::marker{color:var(--blk-dim)}"
-    ".blk-calls li{position:relative;margin:0}.blk-calls li>.call{display:block;padding-left:1.05em}"
-    # The links stand beside the line that folds, and not in it, beneath each other on the right.
-    ".blk-calls .call,.blk-calls summary{padding-right:5rem;overflow-wrap:anywhere}"
-    ".blk-calls .blk-links{position:absolute;z-index:1;top:0;right:0}.blk-calls .name{font-family:var(--blk-code)}"
-    ".blk-calls .note{color:var(--blk-dim);font-size:11px;margin-left:.6em}"
-    ".blk-calls .context{font-weight:600;margin:.4em 0 0}"
-)
+_STYLE = sheets("base", "call_tree")
 
 
 def kernel_url(function, file):
@@ -52,7 +43,7 @@ def call_tree(recording, roots=None, unfolded=3, notes=None):
     for context, nodes in recording.forest(roots).items():
         parts.append(f'<p class="context">{escape(who(recording.contexts[context]))}</p>')
         parts.append(_list(nodes, unfolded, notes or {}))
-    return f'<div class="blk blk-calls"><style>{STYLE}{_STYLE}</style>{"".join(parts)}</div>'
+    return f'<div class="blk blk-calls"><style>{_STYLE}</style>{"".join(parts)}</div>'
 
 
 def _list(nodes, unfolded, notes):

@@ -7,38 +7,9 @@ those who see no hue. A figure carries its style with it: it looks the same in a
 
 from html import escape
 
-_LIGHT = {"ink": "#1c2530", "dim": "#5a6675", "line": "#a9b4c0", "paper": "#ffffff", "band": "#f1f4f7",
-          "cpu": "#dfe5ec", "ctx": "#cfe3f5", "default": "#1f5fa8", "read": "#2f8f6b", "poll": "#c2600f",
-          "tags": "#8a63b5", "memory": "#f3d9a4", "waste": "#8d6a1f", "changed": "#b3261e", "on": "#ffffff"}
-_DARK = {"ink": "#e6ebf1", "dim": "#a3afbd", "line": "#56626f", "paper": "#14181e", "band": "#1d232b",
-         "cpu": "#36414d", "ctx": "#234b6d", "default": "#6fb1f0", "read": "#63cfa3", "poll": "#f0a05a",
-         "tags": "#c3a1ea", "memory": "#6d5526", "waste": "#e2bd67", "changed": "#ff8a80", "on": "#10141a"}
+from blkmodel.view.draw.styles import sheets
 
-
-def _variables(colours):
-    return "".join(f"--blk-{name}:{value};" for name, value in colours.items())
-
-
-STYLE = (
-    f".blk{{{_variables(_LIGHT)}"
-    "--blk-code:var(--blk-mono,ui-monospace,SFMono-Regular,Menlo,Consolas,monospace);"
-    "font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif;color:var(--blk-ink)}"
-    f"html[data-theme=dark] .blk,body[data-jp-theme-light=false] .blk{{{_variables(_DARK)}}}"
-    f"@media print{{html[data-theme=dark] .blk{{{_variables(_LIGHT)}}}}}"
-    ".blk svg{display:block;max-width:100%;height:auto;font-family:inherit}"
-    ".blk text{fill:var(--blk-ink);font-size:12px}.blk .dim{fill:var(--blk-dim)}.blk .small{font-size:10px}"
-    ".blk .head{font-weight:600}.blk .mono{font-family:var(--blk-code)}"
-    ".blk .on text,.blk text.on{fill:var(--blk-on)}"
-    ".blk .box{stroke:var(--blk-line);fill:var(--blk-paper)}.blk .band{fill:var(--blk-band);stroke:none}"
-    ".blk .absent{stroke-dasharray:3 2;fill:none}"
-    + "".join(f".blk .{kind}{{fill:var(--blk-{kind})}}.blk .edge-{kind}{{fill:none;stroke:var(--blk-{kind})}}"
-              for kind in ("cpu", "ctx", "default", "read", "poll", "tags", "memory", "waste", "changed"))
-    + ".blk .edge{stroke-width:1.4;opacity:.75}.blk .edge-line{fill:none;stroke:var(--blk-line)}"
-    ".blk-links{white-space:nowrap}.blk .blk-links a{display:inline-block;min-width:24px;padding:0 3px;font-size:11px;"
-    "line-height:24px;text-align:center;color:var(--blk-dim)}.blk .blk-links a:hover{color:var(--blk-ink)}"
-    ".blk .faint{opacity:.16}.blk .lit{opacity:1;stroke-width:2.6}"
-    "@media (prefers-reduced-motion:no-preference){.blk .edge,.blk .part{transition:opacity .15s}}"
-)
+_STYLE = sheets("base")
 
 
 def text(x, y, content, classes="", anchor="start"):
@@ -70,9 +41,19 @@ def figure(width, height, label, parts, role="img"):
 
     role: `group` where parts of it are links; what is in an `img` cannot be reached.
     """
-    return (f'<div class="blk"><style>{STYLE}</style>'
-            f'<svg xmlns="http://www.w3.org/2000/svg" role="{role}" aria-label="{escape(label)}" '
-            f'width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}">{"".join(parts)}</svg></div>')
+    return plain(f'<svg xmlns="http://www.w3.org/2000/svg" role="{role}" aria-label="{escape(label)}" '
+                 f'width="{width:g}" height="{height:g}" viewBox="0 0 {width:g} {height:g}">{"".join(parts)}</svg>')
+
+
+def plain(content):
+    """What needs no style but the common one, as HTML."""
+    return f'<div class="blk"><style>{_STYLE}</style>{content}</div>'
+
+
+def panel(classes, label, style, *parts):
+    """A figure that is made of text and tables, as HTML. `label` says in words what it shows; `style` is its sheets."""
+    return (f'<div class="blk {classes}" role="group" aria-label="{escape(label)}"><style>{style}</style>'
+            f"{''.join(parts)}</div>")
 
 
 def _classes(classes):

@@ -8,16 +8,6 @@ from importlib.resources import files
 
 from blkmodel.reference import mirror
 
-STYLE = (
-    ".blk-code{font:12px/1.5 var(--blk-code);margin:0;padding:6px 0;tab-size:4;"
-    "background:var(--blk-band);border-radius:4px;overflow-x:auto}"
-    # What does not fit in a line goes on below, a little farther in.
-    ".blk-code span{--hang:calc((var(--in,0) + 4)*1ch);display:block;padding:0 8px 0 calc(8px + var(--hang));"
-    "text-indent:calc(-1*var(--hang));white-space:pre-wrap;overflow-wrap:anywhere}"
-    ".blk-code span.here{background:var(--blk-paper);box-shadow:inset 3px 0 var(--blk-changed)}"
-    ".blk-code i{font-style:normal;color:var(--blk-dim)}.blk-code b{font-weight:600;color:var(--blk-default)}"
-    ".blk-code em{font-style:normal;font-weight:600}"
-)
 _ROOM = 22
 _TOKENS = re.compile(
     r'(?P<quiet>"""[\s\S]*?"""|\#[^\n]*)|(?P<text>[rfb]?"(?:\\.|[^"\\\n])*"|[rfb]?\'(?:\\.|[^\'\\\n])*\')|(?P<word>[A-Za-z_]\w*)')

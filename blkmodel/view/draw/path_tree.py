@@ -4,18 +4,6 @@ from html import escape
 
 from blkmodel.view.draw.call_tree import source_links, who
 
-STYLE = (
-    ".blk-path{font-size:13px;line-height:24px;min-width:0}.blk-path p{margin:0 0 2px;font-weight:600}"
-    ".blk-path ul{list-style:none;margin:0;padding:0 0 0 .9em;border-left:1px solid var(--blk-line)}"
-    ".blk-path>ul{padding-left:0;border:0}.blk-path li{margin:0;padding:0 0 0 .35em}"
-    ".blk-path .way{color:var(--blk-dim);font-size:12px;overflow-wrap:anywhere;margin-bottom:3px}"
-    ".blk .blk-call{font:12px/1.5 var(--blk-code);min-height:24px;padding:3px;"
-    "margin:0;border:0;border-radius:3px;background:none;color:inherit;cursor:pointer;text-align:left;overflow-wrap:anywhere}"
-    ".blk .blk-call:hover{text-decoration:underline}.blk-path .later,.blk-path .note{color:var(--blk-dim)}"
-    ".blk-path .note{font-size:11px;margin-left:.5em;white-space:nowrap}.blk-path .note a{color:inherit}"
-    ".blk-path li.now>.blk-call{background:var(--blk-default);color:var(--blk-on);font-weight:600}"
-    ".blk-path li.found>.blk-call{box-shadow:inset 0 -2px var(--blk-tags)}"
-)
 _LEVELS, _BEFORE, _AFTER = 3, 2, 2
 
 

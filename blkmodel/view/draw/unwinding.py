@@ -5,24 +5,8 @@ from html import escape
 
 from blkmodel.services.base.err import IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import NAMES
-from blkmodel.view.draw import figure, model_source
+from blkmodel.view.draw import model_source
 from blkmodel.view.draw.call_tree import source_links
-
-STYLE = figure.STYLE + (
-    ".blk-break{font-size:13px;line-height:1.5}.blk-break p{margin:0 0 6px}"
-    ".blk-break h4{font-size:13px;font-weight:600;line-height:1.5;margin:12px 0 4px}"
-    ".blk-break .says{font-size:15px}.blk-break a{color:var(--blk-default)}"
-    ".blk-break .dim{color:var(--blk-dim)}"
-    ".blk-break :is(code,.log){font:12px/1.5 var(--blk-code);color:inherit;"
-    "background:none;border:0;padding:0;overflow-wrap:anywhere}"
-    ".blk-break .log{margin:0;list-style:none}.blk-break .bad{color:var(--blk-changed);font-weight:600}"
-    ".blk-break .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:0 24px;"
-    "align-items:start}.blk-break .two>div{min-width:0}"
-    ".blk-frames{list-style:none;margin:0;padding:0;border-left:2px solid var(--blk-line)}"
-    ".blk-frames li{margin:0;padding:1px 0 1px 8px;display:flex;flex-wrap:wrap;gap:0 10px;align-items:baseline}"
-    ".blk-frames li>b{margin-left:auto;font-weight:600;font-size:12px}.blk-frames small{font-size:11px}"
-    ".blk-frames .failed{box-shadow:inset 3px 0 var(--blk-changed);background:var(--blk-band)}"
-)
 
 
 def frames(path, status=None):

@@ -8,7 +8,6 @@ from blkmodel.drivers.block import null_blk_main
 from blkmodel.include.linux.genhd import dev_to_disk
 from blkmodel.services.devices.device import dev_name, devices
 from blkmodel.sim.structure import Array, Struct, layouts, sizeof
-from blkmodel.view.draw import cards
 
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 _NAME = re.compile(r"\w+")
@@ -139,5 +138,24 @@ def _row(name, value, wanted, inside=False, offset=None):
         return Row(name, f"{value.bits:#x}", offset=offset)
     if hasattr(value, "__len__") and not isinstance(value, str):
         return Row(name, f"{len(value)} entries", offset=offset)
-    text = type(value).__name__ if isinstance(value, Struct) else cards.shown(None, name, value)
+    text = type(value).__name__ if isinstance(value, Struct) else shown(None, name, value)
     return Row(name, text, offset=offset)
+
+
+def shown(replay, field, value):
+    """A value in a few letters."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return f"{value:#x}" if abs(value) >= 1 << 20 or field.endswith(("flags", "bits", "mode")) else str(value)
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, Struct | Array):
+        return f"→ {replay.name(value)[0]}"
+    if callable(value):
+        return getattr(value, "__name__", type(value).__name__)
+    if hasattr(value, "name") and isinstance(value.name, str):
+        return value.name
+    return type(value).__name__

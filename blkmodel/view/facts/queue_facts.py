@@ -6,6 +6,7 @@ from blkmodel.drivers.nvme.host.pci import NVMEQ_ENABLED, NVMEQ_POLLED, nvme_dev
 from blkmodel.drivers.pci import msi
 from blkmodel.services.cpus.irqdesc import proc_irq
 from blkmodel.sim.machine import format_cpulist, parse_cpulist
+from blkmodel.view.facts.words import many
 
 TYPES = ("default", "read", "poll")
 _FOR = {"default": "writes", "read": "reads", "poll": "polled I/O"}
@@ -85,8 +86,8 @@ def _evenness(same_type, kind):
     name = f"{kind} queue" if len(same_type) == 1 else f"{kind} queues"
     if busiest.nr_ctx == idlest.nr_ctx:
         each = "serves" if len(same_type) == 1 else "each serve"
-        return f"{len(same_type)} {name} {each} {_cpus(busiest.nr_ctx)}."
-    return (f"{len(same_type)} {name}: the busiest, {busiest.queue_num}, serves {_cpus(busiest.nr_ctx)}, "
+        return f"{len(same_type)} {name} {each} {many(busiest.nr_ctx, 'CPU')}."
+    return (f"{len(same_type)} {name}: the busiest, {busiest.queue_num}, serves {many(busiest.nr_ctx, 'CPU')}, "
             f"the least busy, {idlest.queue_num}, {idlest.nr_ctx}.")
 
 
@@ -138,10 +139,6 @@ def describe(q, kernel, focus=None):
             line += f", queue pair {pair.qid}, polled"
         lines.append(line + ".")
     return " ".join([*lines, summary(q, kernel)])
-
-
-def _cpus(count):
-    return "1 CPU" if count == 1 else f"{count} CPUs"
 
 
 def _queues(numbers):

@@ -6,22 +6,9 @@
 from html import escape
 
 from blkmodel.view.draw.call_tree import kernel_url
-from blkmodel.view.draw.figure import STYLE
+from blkmodel.view.draw.styles import sheets
 
-_STYLE = (
-    ".blk-beside{font-size:12px;line-height:1.5;overflow-x:auto;break-inside:avoid}"
-    ".blk-beside table{border-collapse:collapse;margin:0;min-width:34rem;width:100%;font-size:12px;"
-    "table-layout:fixed}"
-    ".blk-beside :is(th,td){padding:0 .4em;border:0;text-align:left;vertical-align:top;font-weight:400;"
-    "white-space:nowrap;overflow:hidden;text-overflow:ellipsis}"
-    ".blk-beside th{font-weight:600;border-bottom:1px solid var(--blk-line);padding-bottom:2px}"
-    ".blk-beside td+td,.blk-beside th+th{border-left:1px solid var(--blk-line)}"
-    ".blk-beside code{font:12px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;color:inherit;background:none;"
-    "border:0;padding:0}.blk-beside a{display:inline-block;line-height:24px;color:inherit;text-decoration:none}"
-    ".blk-beside a:hover{text-decoration:underline}"
-    ".blk-beside .only{color:var(--blk-dim);font-style:italic}"
-    ".blk-beside .differs{box-shadow:inset 3px 0 var(--blk-changed)}.blk-beside p{margin:.5rem 0 0;font-size:13px}"
-)
+_STYLE = sheets("base", "beside")
 
 
 def beside(rows, release):
@@ -37,7 +24,7 @@ def beside(rows, release):
             + (f", and {wrong} differ." if wrong else ", and none differs."))
     heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in (f"Linux {release}, recorded", "the model"))
     return (f'<div class="blk blk-beside" role="group" aria-label="Recorded calls beside the model\'s: {said}">'
-            f"<style>{STYLE}{_STYLE}</style><table><thead><tr>{heads}</tr></thead>"
+            f"<style>{_STYLE}</style><table><thead><tr>{heads}</tr></thead>"
             f"<tbody>{''.join(map(_row, rows))}</tbody></table><p>{said}</p></div>")
 
 

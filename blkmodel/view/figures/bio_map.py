@@ -11,8 +11,10 @@ from blkmodel import scenario
 from blkmodel.errors import KernelError
 from blkmodel.trace import Assign, Call, Return, record
 from blkmodel.trace.walk import walk
-from blkmodel.view.draw.figure import STYLE
-from blkmodel.view.facts.mapped import COLOURS, SECTORS, STYLE as OWN, key, lines_of, log, mapped, strip, targets_of
+from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw.strips import COLOURS, key, log, strip
+from blkmodel.view.draw.styles import sheets
+from blkmodel.view.facts.mapped import SECTORS, lines_of, mapped, targets_of
 
 
 class Piece(NamedTuple):
@@ -26,6 +28,7 @@ class Piece(NamedTuple):
     at: int
 
 
+_STYLE = sheets("base", "mapped")
 _TABLE = "0 2048 linear /dev/nullb0 0; 2048 4096 striped 2 128 /dev/nullb0 4096 /dev/nullb1 0"
 
 
@@ -36,8 +39,7 @@ def bio_map(table=_TABLE, op="read", first=1984, sectors=256):
         body, label = f'<p class="says bad">There is no such device.</p>{log(error)}', f"Refused: {'; '.join(error)}"
     else:
         body, label = _draw(made, error, length, op, first, sectors)
-    return (f'<div class="blk blk-md" role="group" aria-label="{escape(label)}"><style>{STYLE}{OWN}</style>{body}'
-            "</div>")
+    return panel("blk-md", label, _STYLE, body)
 
 
 def mapped_pieces(table=_TABLE, op="read", first=1984, sectors=256):

@@ -21,7 +21,8 @@ from blkmodel.sim import booted, machine
 from blkmodel.sim.interrupts import interrupts
 from blkmodel.trace import Call, Command, Completion, Log, RegisterWrite, Return, record
 from blkmodel.trace.on_bus import describe_command
-from blkmodel.view.draw import unwinding
+from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw.styles import sheets
 from blkmodel.view.draw.unwinding import frames, kernel_log
 from blkmodel.view.facts.recorded import live, remove_controllers
 
@@ -36,15 +37,7 @@ _SHOWN = frozenset(("nvme_probe", "nvme_reset_work", "nvme_timeout", "nvme_dev_d
                     "nvme_remove", "nvme_scan_work"))
 _COUNT = "set feature number of queues"
 _VECTORS = "pci_alloc_irq_vectors_affinity"
-_STYLE = unwinding.STYLE + (
-    ".blk-doings{list-style:none;margin:0;padding:0;font-size:12px}"
-    ".blk-doings li{display:flex;flex-wrap:wrap;gap:0 10px;align-items:baseline;margin:0;padding:1px 0 1px 8px;"
-    "border-left:3px solid var(--blk-line)}.blk-doings li>:last-child{margin-left:auto;text-align:right}"
-    ".blk-doings .failed{border-color:var(--blk-changed);background:var(--blk-band)}"
-    ".blk-doings .new{border-left-style:double;border-color:var(--blk-default)}"
-    ".blk-doings .new>:first-child{font-weight:600}.blk-doings .passes{padding:4px 0 4px 8px;color:var(--blk-dim);"
-    "border-left-style:dotted}"
-)
+_STYLE = sheets("base", "unwinding", "break_controller")
 
 
 class Doing(NamedTuple):
@@ -89,10 +82,10 @@ def break_controller(fault=FAIL, where=8, again=True):
         raise ValueError(f"where={where}: it must be at least 0 and at most {last_place(fault)}")
     story = _story(fault if where else "", where, again)
     usual = Counter(each.what for each in _story("", 0, True).doings)
-    return (f'<div class="blk blk-break" role="group" aria-label="{escape(_describe(story, fault, where))}">'
-            f'<style>{_STYLE}</style><p class="says">{_says(story, fault, where)}</p><div class="two"><div>'
-            f"{_noticed(story)}</div><div>{kernel_log(story.log)}{_left(story, where)}</div></div>"
-            f"<h4>What they did; bold: only now</h4><ol class=\"blk-doings\">{_doings(story, usual)}</ol></div>")
+    return panel("blk-break", _describe(story, fault, where), _STYLE,
+                 f'<p class="says">{_says(story, fault, where)}</p><div class="two"><div>{_noticed(story)}</div>',
+                 f"<div>{kernel_log(story.log)}{_left(story, where)}</div></div>",
+                 f'<h4>What they did; bold: only now</h4><ol class="blk-doings">{_doings(story, usual)}</ol>')
 
 
 def _places():

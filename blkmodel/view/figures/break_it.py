@@ -10,24 +10,15 @@ from typing import NamedTuple
 
 from blkmodel.trace import Alloc, Free, Log
 from blkmodel.trace.replay import steps_of
-from blkmodel.view.draw import unwinding
+from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw.styles import sheets
 from blkmodel.view.draw.unwinding import frames, kernel_log
 from blkmodel.view.facts.recorded import BREAKABLE, SCENARIOS, attempts, live, recorded
 
 __all__ = ["BREAKABLE", "break_it", "last_allocation"]
 
 _MANY, _WINDOW, _BEFORE = 100, 32, 20  # rows
-_STYLE = unwinding.STYLE + (
-    ".blk-takes{list-style:none;margin:0;padding:0;font-size:12px}"
-    ".blk-takes li{display:flex;align-items:center;gap:8px;margin:0;padding:0 0 1px;break-inside:avoid}"
-    ".blk-takes .what{flex:0 0 min(62%,25rem);min-width:0;line-height:1.35;overflow-wrap:anywhere}"
-    ".blk-takes small{font-size:11px}.blk-break .blk-takes small code{font-size:11px}"
-    ".blk-takes .track{flex:1 1 0;position:relative;height:14px;background:var(--blk-band)}"
-    ".blk-takes .held{position:absolute;top:2px;bottom:2px;background:var(--blk-memory);"
-    "border:1px solid var(--blk-waste);border-radius:2px;box-sizing:border-box;min-width:4px}"
-    ".blk-takes .kept .held{border-right-style:dashed}"
-    ".blk-takes .cut{position:absolute;top:0;bottom:0;width:2px;background:var(--blk-changed)}"
-)
+_STYLE = sheets("base", "unwinding", "break_it")
 
 
 class Taken(NamedTuple):
@@ -51,10 +42,8 @@ def last_allocation(scenario):
 def break_it(scenario="tag-set", allocation=12):
     """Draw how a scenario ends when its n-th allocation fails; 0: none does."""
     story = _story(scenario, allocation)
-    parts = [f'<p class="says">{_says(story)}</p><div class="two"><div>', frames(story.path), "</div><div>",
-             _ending(story), "</div></div>", _takes(story)]
-    return (f'<div class="blk blk-break" role="group" aria-label="{escape(_describe(story))}">'
-            f'<style>{_STYLE}</style>{"".join(parts)}</div>')
+    return panel("blk-break", _describe(story), _STYLE, f'<p class="says">{_says(story)}</p><div class="two"><div>',
+                 frames(story.path), "</div><div>", _ending(story), "</div></div>", _takes(story))
 
 
 class Story(NamedTuple):

@@ -15,7 +15,8 @@ from blkmodel.include.linux.nvme import NVME_SC_READ_ERROR
 from blkmodel.sim import booted
 from blkmodel.trace import record
 from blkmodel.trace.on_bus import passings
-from blkmodel.view.draw.figure import STYLE
+from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw.styles import sheets
 
 BUS_SCENARIOS = {"bring a controller up": "probe", "read 4 KiB": "read-4k", "read 1 MiB": "read-1m",
                  "write 8 KiB": "write-8k", "take it down": "remove",
@@ -29,29 +30,7 @@ _ROWS = 9
 _KINDS = {"register": "default", "doorbell": "poll", "command": "read", "completion": "tags", "interrupt": "changed"}
 _SENDS = {"register": "register", "doorbell": "doorbell", "command": "reads memory", "completion": "writes memory",
           "interrupt": "interrupt"}
-ROWS_STYLE = (
-    ".blk-bus{font-size:13px;line-height:1.4}.blk-bus p{margin:0 0 8px}.blk-bus .dim{color:var(--blk-dim)}"
-    ".blk-bus .says{font-size:15px;min-height:4.2em}.blk-bus code{font:inherit;font-weight:600;overflow-wrap:anywhere;"
-    "color:inherit;background:none;border:0;padding:0}"
-    ".blk-bus .heads{display:flex;justify-content:space-between;font-weight:600;gap:1em}"
-    ".blk-bus ol{list-style:none;margin:0;padding:4px 0;border:solid var(--blk-line);border-width:0 3px}"
-    ".blk-bus li{margin:0;padding:4px 12px 5px;cursor:pointer;overflow-wrap:anywhere}"
-    ".blk-bus li.now{background:var(--blk-band);outline:2px solid var(--blk-line);outline-offset:-2px}"
-    ".blk-bus li.after{color:var(--blk-dim)}.blk-bus li.after .what b{font-weight:400}"
-    ".blk-bus li.after .arrow{opacity:.38}"
-    ".blk-bus .call{font:11.5px/1.4 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;color:var(--blk-dim)}"
-    ".blk-bus .what{display:flex;flex-wrap:wrap;gap:0 .6em;justify-content:space-between;align-items:baseline}"
-    ".blk-bus .what b{font-weight:600}.blk-bus .back{flex-direction:row-reverse;text-align:right}"
-    ".blk-bus .arrow{position:relative;height:0;margin:4px -12px 3px;border-top:2px solid var(--edge)}"
-    ".blk-bus .arrow::after{content:'';position:absolute;top:-6px;right:0;border:5px solid transparent;"
-    "border-left:9px solid var(--edge);border-right:0}"
-    ".blk-bus .left::after{right:auto;left:0;border:5px solid transparent;border-right:9px solid var(--edge);"
-    "border-left:0}.blk-bus .memory{border-top-style:dashed}"
-    + "".join(f".blk-bus .k-{kind}{{--edge:var(--blk-{colour})}}" for kind, colour in _KINDS.items())
-    + ".blk-bus .key{display:inline-block;margin:0 1em 0 0;white-space:nowrap}"
-    ".blk-bus .key i{display:inline-block;width:1.6em;border-top:3px solid var(--edge);vertical-align:middle;"
-    "margin-right:.4em}.blk-bus .key i.memory{border-top-style:dashed}"
-)
+_STYLE = sheets("base", "bus")
 
 
 @lru_cache(maxsize=16)
@@ -98,16 +77,15 @@ def bus(scenario="probe", step=1):
     shown = range(first, min(first + _ROWS, len(passed)))
     drawn = rows(passed, shown, range(max(step - 1, 0), step), lambda number: number + 1)
     title = next(title for title, name in BUS_SCENARIOS.items() if name == scenario)
-    label = escape(_describe(title, passed, error, step))
-    return (f'<div class="blk blk-bus" role="group" aria-label="{label}"><style>{STYLE}{ROWS_STYLE}</style>'
-            f'<p class="says">{_says(passed, error, step)}</p>{drawn}</div>')
+    return panel("blk-bus", _describe(title, passed, error, step), _STYLE,
+                 f'<p class="says">{_says(passed, error, step)}</p>{drawn}')
 
 
 def rows(passed, shown, now, step_of):
     """The driver on the left, the controller on the right, and beneath each other what passes between them.
 
     shown, now: the numbers of the passings that are drawn, and of those that pass just now (what follows these is
-    still to come). step_of: number → the step that choosing it leads to. The style is ROWS_STYLE, the class blk-bus.
+    still to come). step_of: number → the step that choosing it leads to. The style sheet is `bus`, the class blk-bus.
     """
     keys = "".join(f'<span class="key k-{kind}"><i{_memory(kind)}></i>{_SENDS[kind]}</span>' for kind in _KINDS)
     drawn = "".join(_row(passed[number], number, now, step_of(number)) for number in shown)

@@ -3,7 +3,7 @@
 from html import escape
 
 from blkmodel.view.draw.call_tree import kernel_url
-from blkmodel.view.draw.figure import STYLE, figure, group, rect, text
+from blkmodel.view.draw.figure import figure, group, plain, rect, text
 
 _FILES = (("drivers/", "default", "the driver"), ("block/", "ctx", "the block layer"), ("lib/", "tags", "the library"),
           ("fs/", "memory", "the caller"))
@@ -62,4 +62,4 @@ def _key(kinds):
                     f'width="8" height="14" style="display:inline;vertical-align:-2px;margin-right:.4em" '
                     f'aria-hidden="true">{rect(0, 0, 8, 14, kind, 2)}</svg>{escape(name)} <code>{escape(start)}</code>'
                     "</span>" for start, kind, name in _FILES if (start, kind, name) in kinds)
-    return f'<div class="blk"><style>{STYLE}</style><p style="font-size:13px">{items}</p></div>'
+    return plain(f'<p style="font-size:13px">{items}</p>')

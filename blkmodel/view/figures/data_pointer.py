@@ -14,14 +14,12 @@ from blkmodel.include.linux.nvme import NVME_CMD_SGL_METABUF
 from blkmodel.services.memory.gfp import PAGE_SIZE
 from blkmodel.sim import booted
 from blkmodel.trace import Call, Command, Item, record
-from blkmodel.view.draw.figure import STYLE, curve, group, rect, text
+from blkmodel.view.draw.figure import curve, group, panel, rect, text
+from blkmodel.view.draw.styles import sheets
 
 THRESHOLDS = {"4 KiB": 4096, "32 KiB": 32768, "128 KiB": 131072, "never": 0}
 _LIST, _DATA, _BOX, _ROW, _SHOWN = 222, 452, 160, 19, 7
-_STYLE = (
-    ".blk-dptr{font-size:13px;line-height:1.5}.blk-dptr p{margin:0 0 .5rem}.blk-dptr .wide{overflow-x:auto}"
-    ".blk .blk-dptr-map{width:100%;min-width:36rem;max-width:none}.blk-dptr .mono{font-size:10.5px}"
-)
+_STYLE = sheets("base", "data_pointer")
 
 
 class Entry(NamedTuple):
@@ -52,8 +50,8 @@ def data_pointer(pages=6, run=1, sgl=True, threshold=32768):
     told = described(pages, run, sgl, threshold)
     said = _summary(told, pages)
     label = " ".join([said, *_words(told)])
-    return (f'<div class="blk blk-dptr" role="group" aria-label="{escape(label)}"><style>{STYLE}{_STYLE}</style>'
-            f'<p><b>{escape(said)}</b></p><div class="wide" aria-hidden="true">{_map(told)}</div></div>')
+    return panel("blk-dptr", label, _STYLE, f"<p><b>{escape(said)}</b></p>",
+                 f'<div class="wide" aria-hidden="true">{_map(told)}</div>')
 
 
 @lru_cache(maxsize=32)

@@ -18,28 +18,13 @@ from blkmodel.services.files.uio import map_user_buffer
 from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_msecs, time_after_eq
 from blkmodel.sim import booted
 from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.view.draw.figure import STYLE
+from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw.styles import sheets
 
 __all__ = ["deadline_lists", "last_step"]
 
 _MOST = 16
-_STYLE = (
-    ".blk-dd{font-size:13px;line-height:1.5}.blk-dd p{margin:0 0 .5rem}.blk-dd .dim{color:var(--blk-dim)}"
-    ".blk-dd .now{min-height:3em;font-size:15px}"
-    ".blk-dd .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,17rem),1fr));gap:8px 20px}"
-    ".blk-dd h4{font-size:13px;font-weight:600;margin:6px 0 2px}.blk-dd .chips{display:flex;flex-wrap:wrap;gap:5px;"
-    "min-height:2.9em;align-items:flex-start}"
-    ".blk-dd .rq{display:inline-block;border:1px solid var(--blk-line);border-radius:4px;padding:0 .45em;"
-    "text-align:center;min-width:2.4em;"
-    "background:var(--blk-paper);font-variant-numeric:tabular-nums}.blk-dd .rq b{font-weight:600;display:block}"
-    ".blk-dd .rq small{display:block;font-size:10.5px;line-height:1.3;color:var(--blk-dim)}"
-    ".blk-dd .r{border-left:5px solid var(--blk-read)}.blk-dd .w{border-left:5px solid var(--blk-poll)}"
-    ".blk-dd .rq.next{outline:2px solid var(--blk-changed);outline-offset:1px}"
-    ".blk-dd .rq.follows{border-top:1px dashed var(--blk-ink);border-right:1px dashed var(--blk-ink);"
-    "border-bottom:1px dashed var(--blk-ink)}"
-    ".blk-dd .late small{color:var(--blk-changed);font-weight:600}"
-    ".blk-dd ol.given{display:flex;flex-wrap:wrap;gap:5px;list-style:none;margin:0;padding:0}"
-)
+_STYLE = sheets("base", "deadline_lists")
 
 
 class Waiting(NamedTuple):
@@ -93,11 +78,11 @@ def deadline_lists(wanted="r40 w12 r8 r24 w16 w4 r30", apart=0, fifo_batch=16, w
     given = "".join(f"<li>{_chip(each, 'age')}</li>" for each in now.given) or '<li class="dim">nothing yet</li>'
     label = " ".join([said, counts, *(_describe(now, direction) for direction in (READ, WRITE)),
                       f"Given to the driver: {_names(now.given)}."])
-    return (f'<div class="blk blk-dd" role="group" aria-label="{escape(label)}"><style>{STYLE}{_STYLE}</style>'
-            f'<p class="now">{escape(said)}</p><p>{escape(counts)}</p><div aria-hidden="true">'
-            '<p class="dim">Framed in red: next. Dashed: what follows the last one on the disk.</p>'
-            f'<div class="two">{columns}</div><h4>Given to the driver, in this order</h4>'
-            f'<ol class="given">{given}</ol></div></div>')
+    return panel("blk-dd", label, _STYLE,
+                 f'<p class="now">{escape(said)}</p><p>{escape(counts)}</p><div aria-hidden="true">'
+                 '<p class="dim">Framed in red: next. Dashed: what follows the last one on the disk.</p>'
+                 f'<div class="two">{columns}</div><h4>Given to the driver, in this order</h4>'
+                 f'<ol class="given">{given}</ol></div>')
 
 
 @lru_cache(maxsize=32)

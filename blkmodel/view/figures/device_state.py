@@ -12,20 +12,15 @@ from blkmodel.drivers.md import dm, dm_ioctl
 from blkmodel.sim import this
 from blkmodel.trace import Return, record
 from blkmodel.userland import dmsetup
-from blkmodel.view.draw.figure import STYLE
-from blkmodel.view.facts.mapped import STYLE as OWN, another_machine, targets_of
+from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw.styles import sheets
+from blkmodel.view.facts.mapped import another_machine, targets_of
 
 _A, _B = "0 2048 linear /dev/nullb0 0", "0 4096 linear /dev/nullb1 8192"
 STORY = (("create", "try", "--notable"), ("resume", "try"), ("load", "try", "--table", _A), ("resume", "try"),
          ("load", "try", "--table", _B), ("suspend", "try"), ("resume", "try"), ("load", "try", "--table", "0 8 zero"),
          ("clear", "try"), ("load", "try", "--table", "0 8 linear /dev/nosuch 0"), ("remove", "try"))
-_OWN = (
-    ".blk-state .slots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,15rem),1fr));gap:10px;"
-    "margin:.4rem 0 .6rem}.blk-state .slot{border:1px solid var(--blk-line);border-radius:5px;padding:.35rem .6rem;"
-    "min-height:4.6em}.blk-state .slot.empty{border-style:dashed}.blk-state .slot b{display:block;font-weight:600}"
-    ".blk-state .live{border-left:6px solid var(--blk-default)}.blk-state .next{border-left:6px solid var(--blk-poll)}"
-    ".blk-state .now{font-weight:600}.blk-state ol li{display:list-item;list-style:decimal;margin-left:1.9em}"
-)
+_STYLE = sheets("base", "mapped", "device_state")
 
 
 class State(NamedTuple):
@@ -57,8 +52,7 @@ def device_state(step=4):
                    for i, words in enumerate(STORY, 1))
     body = (f'<p class="says">{_says(state, command)}</p>{_slots(state)}{_ioctls(state)}'
             f"<h4>The story</h4><ol>{rows}</ol>")
-    return (f'<div class="blk blk-md blk-state" role="group" aria-label="{escape(label)}">'
-            f"<style>{STYLE}{OWN}{_OWN}</style>{body}</div>")
+    return panel("blk-md blk-state", label, _STYLE, body)
 
 
 @lru_cache(maxsize=1)

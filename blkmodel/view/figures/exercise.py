@@ -3,7 +3,7 @@
 import random
 
 from blkmodel.sim import booted, machine
-from blkmodel.view.draw.figure import STYLE
+from blkmodel.view.draw.figure import plain
 from blkmodel.view.figures.machine_to_queues import queue_of
 from blkmodel.view.figures.queue_map import queue_map
 
@@ -32,4 +32,4 @@ def which_queue(number=1, answer=""):
             figure = queue_map(q, kernel, cpu)
         verdict = "Right" if int(answer) == right else f"Not {int(answer)}"
         said = f"<p><strong>{verdict}: CPU {cpu} uses queue {right}.</strong></p>"
-    return f'<div class="blk"><style>{STYLE}</style><p>{asked}</p>{said}</div>{figure}'
+    return plain(f"<p>{asked}</p>{said}") + figure

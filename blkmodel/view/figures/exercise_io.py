@@ -13,7 +13,7 @@ from blkmodel.sim import booted
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import Array
 from blkmodel.trace import Assign, Call, record
-from blkmodel.view.draw.figure import STYLE
+from blkmodel.view.draw.figure import plain
 from blkmodel.view.figures.data_pointer import data_pointer, described
 from blkmodel.view.figures.tag_map import bitmap
 
@@ -175,4 +175,4 @@ def _verdict(typed, right, why):
 
 
 def _exercise(asked, said):
-    return f'<div class="blk"><style>{STYLE}</style><p>{asked}</p>{said}</div>'
+    return plain(f"<p>{asked}</p>{said}")

@@ -15,7 +15,8 @@ from blkmodel.sim import booted
 from blkmodel.trace import Assign, Call, Doorbell, Return, record
 from blkmodel.trace.walk import walk
 from blkmodel.view.draw.call_tree import kernel_url
-from blkmodel.view.draw.figure import STYLE, group, rect, text
+from blkmodel.view.draw.figure import group, panel, rect, text
+from blkmodel.view.draw.styles import sheets
 
 DISKS = {"NVMe, 4 queues": "nvme 4", "NVMe, 1 queue": "nvme 1", "null_blk, 4 queues": "null_blk 4",
          "null_blk, 1 queue": "null_blk 1"}
@@ -69,20 +70,7 @@ STATIONS = (
 )
 _KINDS = {"process": "ctx", "worker": "default", "softirq": "tags", "interrupt": "poll"}
 _ROW, _RAIL, _SIDE, _BOX, _WIDTH = 36, 16, 58, 150, 252
-_STYLE = (
-    ".blk-way{font-size:13px;line-height:1.5}.blk-way p{margin:0 0 .6rem}.blk-way .dim{color:var(--blk-dim)}"
-    ".blk-way .two{display:flex;flex-wrap:wrap;gap:6px 22px;align-items:flex-start}"
-    f".blk-way .map{{flex:0 0 {_WIDTH}px}}.blk-way ol{{flex:1 1 15rem;min-width:0;margin:4px 0 0;padding:0 0 0 1.9em}}"
-    ".blk-way li{margin:0 0 4px;padding-left:.3em;overflow-wrap:anywhere}.blk-way li::marker{font-weight:600}"
-    ".blk-way code{font:12px/1.4 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;color:inherit;background:none;"
-    "border:0;padding:0}.blk-way a{color:inherit}"
-    ".blk-way .line{fill:none;stroke-width:5;stroke-linecap:round}.blk-way .not{stroke-dasharray:3 3;fill:none}"
-    + "".join(f".blk-way .by-{who}{{stroke:var(--blk-{'line' if who == 'process' else kind})}}"
-              for who, kind in _KINDS.items())
-    + ".blk-way .stop{fill:var(--blk-paper);stroke:var(--blk-ink);stroke-width:2}"
-    ".blk-way .key{display:inline-flex;align-items:center;gap:.4em;margin-right:1.1em}"
-    ".blk .blk-way-key{flex:none;max-width:none}"
-)
+_STYLE = sheets("base", "journey")
 
 
 def journey(disk="nvme 4", op="read", kib=4, scheduler="none", depth=32, cpu=1):
@@ -95,9 +83,9 @@ def journey(disk="nvme 4", op="read", kib=4, scheduler="none", depth=32, cpu=1):
     said = _summary(made, op, kib)
     label = " ".join([said] + [f"{i}. {stop.station.name}{_times(stop)}: {stop.function}, {_who(stop)}."
                                for i, stop in enumerate(made, 1)])
-    return (f'<div class="blk blk-way" role="group" aria-label="{escape(label)}"><style>{STYLE}{_STYLE}</style>'
-            f'<p><b>{escape(said)}</b></p><p>{_key(made)}</p><div class="two"><div class="map" aria-hidden="true">'
-            f'{_map(made)}</div><ol>{"".join(map(_item, made))}</ol></div></div>')
+    return panel("blk-way", label, _STYLE, f"<p><b>{escape(said)}</b></p><p>{_key(made)}</p>",
+                 f'<div class="two"><div class="map" aria-hidden="true">{_map(made)}</div>',
+                 f"<ol>{''.join(map(_item, made))}</ol></div>")
 
 
 @lru_cache(maxsize=32)

@@ -14,8 +14,11 @@ from blkmodel.sim import booted
 from blkmodel.trace import Command, Doorbell, record
 from blkmodel.userland import lvm
 from blkmodel.userland.lvm.volumes import PE_START
-from blkmodel.view.draw.figure import STYLE
-from blkmodel.view.facts.mapped import COLOURS, STYLE as OWN, key, targets_of
+from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw.strips import COLOURS, key
+from blkmodel.view.draw.styles import sheets
+from blkmodel.view.facts.mapped import targets_of
+from blkmodel.view.facts.words import many
 from blkmodel.view.figures.bio_map import Piece, pieces
 
 SIZE, MOST = 4096, 1024  # KiB: of the volume, and of one I/O
@@ -31,23 +34,7 @@ COMMANDS = {
 }
 _GROUP = "vgcreate -s 1m vg0 /dev/nvme0n1 /dev/nvme1n1"
 _TOP, _BOX, _DOWN, _GAP = 1, 22, 112, 24
-_STYLE = (
-    ".blk .blk-lv-map{width:100%;height:136px;max-width:none}.blk-lv-map *{vector-effect:non-scaling-stroke}"
-    ".blk-lv .way{opacity:.22;stroke:none}.blk.blk-lv .io{fill:var(--blk-memory);stroke:var(--blk-ink)}"
-    ".blk.blk-lv .thin{stroke-width:.6}"
-    ".blk-lv .io-way{fill:var(--blk-ink);stroke:var(--blk-ink);opacity:.45}"
-    f".blk-lv .two{{display:grid;grid-template-columns:1fr 1fr;gap:0 {_GAP / 10}%;margin-bottom:.6rem}}"
-    ".blk-lv .disks{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,17rem),1fr));gap:0 22px}"
-    ".blk-lv .chips{display:flex;flex-wrap:wrap;gap:4px;margin:2px 0 6px}"
-    ".blk-lv .chip{border:1px solid var(--blk-line);border-radius:4px;padding:0 5px;font-size:11.5px;"
-    "font-variant-numeric:tabular-nums;white-space:nowrap}.blk-lv .rq{background:var(--blk-memory)}"
-    ".blk-lv .bell{border-left:6px solid var(--blk-poll)}.blk-lv .hit{font-weight:600}"
-    ".blk-lv .slot{flex:1 0 1.1em;max-width:2em;height:18px;border:1px dashed var(--blk-line);border-radius:2px;"
-    "box-sizing:border-box;font-size:10px;line-height:16px;text-align:center;color:var(--blk-dim)}"
-    ".blk-lv .slot.new{border:1px solid var(--blk-line);background:var(--blk-memory);color:var(--blk-ink)}"
-    ".blk-lv .slots{display:flex;gap:2px;margin:2px 0 6px}.blk-lv .keys{display:flex;flex-wrap:wrap;gap:0 1.2em}"
-    ".blk-lv .keys span{display:inline-flex;gap:.4em;align-items:center}"
-)
+_STYLE = sheets("base", "mapped", "lv_to_doorbell")
 
 
 class Request(NamedTuple):
@@ -97,13 +84,12 @@ def lv_to_doorbell(volume="onward", op="read", first=1920, kib=256, cpu=2):
     said = _says(told, op, first, kib)
     label = " ".join([said, *_words(told)])
     commands = "; ".join(("vgcreate -s 1m …", *COMMANDS[volume]))
-    return (f'<div class="blk blk-md blk-lv" role="group" aria-label="{escape(label)}">'
-            f'<style>{STYLE}{OWN}{_STYLE}</style><p class="says">{escape(said)}</p><div aria-hidden="true">'
-            f'<p class="dim"><code>{escape(commands)}</code></p>'
-            f"<h4>The volume vg0/data: {_count(SIZE >> 10, 'extent')} of 1 MiB</h4>{_map(told)}"
-            f'<div class="two">{"".join(f"<span>{disk}</span>" for disk in told.runs)}</div>{_keys(told)}'
-            f'<h4>Its table</h4><ol>{"".join(_line(told, i) for i in range(len(told.lines)))}</ol>'
-            f'<div class="disks">{"".join(_disk(told, disk) for disk in told.pairs)}</div></div></div>')
+    return panel("blk-md blk-lv", label, _STYLE, f'<p class="says">{escape(said)}</p><div aria-hidden="true">'
+                 f'<p class="dim"><code>{escape(commands)}</code></p>'
+                 f"<h4>The volume vg0/data: {many(SIZE >> 10, 'extent')} of 1 MiB</h4>{_map(told)}"
+                 f'<div class="two">{"".join(f"<span>{disk}</span>" for disk in told.runs)}</div>{_keys(told)}'
+                 f'<h4>Its table</h4><ol>{"".join(_line(told, i) for i in range(len(told.lines)))}</ol>'
+                 f'<div class="disks">{"".join(_disk(told, disk) for disk in told.pairs)}</div></div>')
 
 
 @lru_cache(maxsize=16)
@@ -146,18 +132,14 @@ def _seen(recording, disk, controller):
                                       if event.device is controller and event.side == "sq"))
 
 
-def _count(number, thing):
-    return f"{number} {thing}{'s' * (number != 1)}"
-
-
 def _says(told, op, first, kib):
     extents = range(first >> 10, (first + kib - 1 >> 10) + 1)
     where = f"extent {extents[0]}" if len(extents) == 1 else f"extents {extents[0]} and {extents[-1]}"
     requests = sum(len(pair.requests) for pair in told.pairs.values())
     rings = sum(len(pair.doorbells) for pair in told.pairs.values())
-    return (f"This {op} of {kib} KiB in {where} becomes {_count(len(told.pieces), 'piece')}, and "
-            f"{_count(requests, 'request')} on {_count(len(told.pairs), 'disk')}. "
-            f"Doorbells are rung {_count(rings, 'time')}.")
+    return (f"This {op} of {kib} KiB in {where} becomes {many(len(told.pieces), 'piece')}, and "
+            f"{many(requests, 'request')} on {many(len(told.pairs), 'disk')}. "
+            f"Doorbells are rung {many(rings, 'time')}.")
 
 
 def _words(told):
@@ -247,6 +229,6 @@ def _disk(told, disk):
     used = {request.slot for request in pair.requests}
     slots = "".join(f'<span class="slot{" new" * (slot in used)}">{slot}</span>' for slot in range(SLOTS))
     bells = "".join(f'<span class="chip bell">tail = {value}</span>' for value in pair.doorbells)
-    return (f'<div><h4>{disk}: {_count(len(pair.requests), "request")}</h4><div class="chips">{requests}</div>'
+    return (f'<div><h4>{disk}: {many(len(pair.requests), "request")}</h4><div class="chips">{requests}</div>'
             f'<h4>Queue pair {pair.number} <span class="dim">(hardware queue {pair.hctx})</span></h4>'
             f'<div class="slots">{slots}</div><h4>Its doorbell</h4><div class="chips">{bells}</div></div>')

@@ -6,28 +6,21 @@ from itertools import pairwise
 from blkmodel.include.linux.blkdev import request
 from blkmodel.services.memory.gfp import PAGE_SIZE
 from blkmodel.sim.structure import sizeof
-from blkmodel.view.draw.figure import STYLE
+from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw.styles import sheets
+from blkmodel.view.facts.words import many
 
 _ROW = 65536
-_STYLE = (
-    ".blk-runs{font-size:13px;line-height:1.45}.blk-runs p{margin:0 0 .5rem;max-width:44rem}"
-    ".blk-runs .dim{color:var(--blk-dim)}"
-    ".blk-runs .strip{display:flex;flex-wrap:wrap;row-gap:.35rem;margin-bottom:.6rem}"
-    ".blk-runs .run{min-width:0;padding-right:2px;box-sizing:border-box;font-size:11px;line-height:1.5}"
-    ".blk-runs .run span{display:block;overflow:hidden;white-space:nowrap;height:1.5em;color:var(--blk-dim)}"
-    ".blk .blk-runs-bar{width:100%;height:20px;max-width:none}.blk-runs-bar *{vector-effect:non-scaling-stroke}"
-    ".blk-runs-bar .waste{stroke:var(--blk-line)}.blk-runs-bar .edge-line{stroke-width:.7;opacity:.8}"
-)
+_STYLE = sheets("base", "page_runs")
 
 
 def page_runs(tags, memory, cmd_size=0):
     """Draw the runs of a blk_mq_tags in the order in which they were allocated, to scale: a full row is 64 KiB."""
     runs = contents(tags, memory, cmd_size)
     strip = "".join(_run(run) for run in runs)
-    return (f'<div class="blk blk-runs" role="group" aria-label="{escape(describe(runs))}">'
-            f"<style>{STYLE}{_STYLE}</style>"
-            f'<p>{escape(summary(runs))} <span class="dim">A full row is 64 KiB.</span></p>'
-            f'<div class="strip" aria-hidden="true">{strip}</div></div>')
+    return panel("blk-runs", describe(runs), _STYLE,
+                 f'<p>{escape(summary(runs))} <span class="dim">A full row is 64 KiB.</span></p>'
+                 f'<div class="strip" aria-hidden="true">{strip}</div>')
 
 
 def contents(tags, memory, cmd_size=0):
@@ -55,7 +48,7 @@ def summary(runs):
     """How many requests in how many runs, and how much of them is never used."""
     size, waste = sum(run["size"] for run in runs), sum(run["waste"] for run in runs)
     count = sum(run["last"] - run["first"] + 1 for run in runs)
-    return (f"{_many(count, 'request')} of {runs[0]['stride']} bytes in {_many(len(runs), 'page run')}, {size >> 10} "
+    return (f"{many(count, 'request')} of {runs[0]['stride']} bytes in {many(len(runs), 'page run')}, {size >> 10} "
             f"KiB; {waste} bytes ({waste / size:.0%}) are never used.")
 
 
@@ -65,7 +58,7 @@ def describe(runs):
     for run in runs:
         alike.setdefault((run["order"], run["waste"]), []).append(run)
     return " ".join([summary(runs)] + [
-        f"{_many(len(same), 'run')} of order {order}, {same[0]['size'] >> 10} KiB: tags {_spans(same)}, {waste} bytes "
+        f"{many(len(same), 'run')} of order {order}, {same[0]['size'] >> 10} KiB: tags {_spans(same)}, {waste} bytes "
         f"left over{' in each' if len(same) > 1 else ''}." for (order, waste), same in alike.items()])
 
 
@@ -78,10 +71,6 @@ def _spans(runs):
         else:
             spans.append([run["first"], run["last"]])
     return ", ".join(f"{first} to {last}" if last > first else str(first) for first, last in spans)
-
-
-def _many(count, what):
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _run(run):

@@ -8,23 +8,14 @@ from html import escape
 from itertools import pairwise
 
 from blkmodel.sim.machine import format_cpulist
-from blkmodel.view.draw.figure import STYLE, group, rect, text
+from blkmodel.view.draw.figure import group, rect, text
+from blkmodel.view.draw.styles import sheets
 from blkmodel.view.facts.queue_facts import (
     TYPES, describe, hctxs, kinds_of, nodes_of, pair_of, path, served, spare_pairs, summary, vector_of)
 
 _TOP, _CPU, _CTX = 22, 30, 26
 _WIDE = {"hctx": 26, "tags": 35, "node": 25, "pair": 26, "vec": 24, "CPUs": 52}
-_STYLE = (
-    ".blk-map .field{display:flex;align-items:flex-start}"
-    ".blk .blk-map-side{flex:none;max-width:none}"
-    ".blk .blk-map-lines{flex:1 1 3rem;min-width:2.5rem;max-width:20rem;width:auto}"
-    ".blk-map-lines path{vector-effect:non-scaling-stroke}"
-    ".blk-map .edge-read{stroke-dasharray:6 3}.blk-map .edge-poll{stroke-dasharray:1.5 3}"
-    ".blk-map .away{opacity:.3}.blk.blk-map .faint{opacity:.1}.blk.blk-map .lit{stroke-width:3}"
-    ".blk-map .num{font-size:11px}.blk.blk-map .lit-box{stroke:var(--blk-ink);stroke-width:2}"
-    ".blk-map p{margin:.5rem 0 0;font-size:13px;line-height:1.45;color:var(--blk-dim);max-width:44rem}"
-    ".blk-map p b{font-weight:600;color:var(--blk-ink)}.blk-map [data-set]{cursor:pointer}"
-)
+_STYLE = sheets("base", "queue_map")
 
 
 def queue_map(q, kernel, focus=None):
@@ -41,7 +32,7 @@ def queue_map(q, kernel, focus=None):
         said = f"<p><b>{escape(where)}</b>: {escape('; '.join(ways))}.</p>"
     field = (_left(q, kernel, rows, height, focus) + _lines(q, rows, queues, height, focus)
              + _right(q, kernel, queues, height, focus, lit))
-    return (f'<div class="blk blk-map"><style>{STYLE}{_STYLE}</style>'
+    return (f'<div class="blk blk-map"><style>{_STYLE}</style>'
             f'<div class="field" role="img" aria-label="{escape(describe(q, kernel, focus))}">{field}</div>'
             f"{said}<p>{escape(summary(q, kernel))}</p></div>")
 

@@ -6,35 +6,11 @@
 from functools import lru_cache
 from html import escape
 
-from blkmodel.view.draw.figure import STYLE
+from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw.styles import sheets
 from blkmodel.view.facts.ring_story import moments
 
-_STYLE = (
-    ".blk-rings{font-size:13px;line-height:1.4}.blk-rings p{margin:0 0 8px;max-width:44rem}"
-    ".blk-rings .dim{color:var(--blk-dim)}.blk-rings .says{font-size:15px;min-height:4.2em}"
-    ".blk-rings h4{font-size:13px;line-height:1.5;font-weight:600;margin:10px 0 2px}"
-    ".blk-rings .ring{display:grid;grid-template-columns:repeat(auto-fill,minmax(5.3rem,1fr));gap:4px;margin:0 0 6px}"
-    ".blk-rings .slot{border:2px solid var(--blk-line);border-radius:4px;padding:1px 5px 2px;min-height:4.7em;"
-    "box-sizing:border-box;background:var(--blk-paper);overflow-wrap:break-word;font-size:11.5px}"
-    ".blk-rings .slot b{font-weight:600;font-size:12.5px}.blk-rings .slot>i{float:right;font-style:normal;"
-    "margin-left:.5em;color:var(--blk-dim)}"
-    ".blk-rings .told{border-left:6px solid var(--blk-poll)}.blk-rings .mine{border-right:6px solid var(--blk-default)}"
-    ".blk-rings .slot.old{color:var(--blk-dim);border-width:1px;border-style:dashed}"
-    ".blk-rings .slot.told.old{border-left:6px solid var(--blk-poll)}"
-    ".blk-rings .touched{outline:2px solid var(--blk-changed);outline-offset:1px}"
-    ".blk-rings .mark{display:block;border-radius:3px;padding:0 .3em;margin:1px 0 0;font-size:11px;line-height:1.25;"
-    "color:var(--blk-ink)}.blk-rings .mark.driver{background:var(--blk-ctx)}"
-    ".blk-rings .mark.device{background:var(--blk-memory)}"
-    ".blk-rings table{border-collapse:collapse;margin:4px 0 8px;font-size:12.5px}"
-    ".blk-rings td,.blk-rings th{border:1px solid var(--blk-line);padding:1px 8px;text-align:left;font-weight:400}"
-    ".blk-rings th{color:var(--blk-dim)}"
-    ".blk-rings .key{display:inline-block;margin:0 1em 2px 0;white-space:nowrap}"
-    ".blk-rings .key span{display:inline-block;width:1.6em;height:1em;box-sizing:border-box;vertical-align:-2px;"
-    "border:2px solid var(--blk-line);border-radius:3px;margin-right:.4em}"
-    ".blk-rings .key .told{border-left:6px solid var(--blk-poll)}"
-    ".blk-rings .key .mine{border-right:6px solid var(--blk-default)}"
-    ".blk-rings .key .old{border-width:1px;border-style:dashed}"
-)
+_STYLE = sheets("base", "rings")
 
 
 @lru_cache(maxsize=16)
@@ -57,14 +33,12 @@ def rings(depth=6, reads=4, in_order=True, shadow=False, seed=1, step=0):
     if not 0 <= step < len(told):
         raise ValueError(f"step={step}: the story has {len(told) - 1}")
     now = told[step]
-    label = escape(describe(now))
-    return (f'<div class="blk blk-rings" role="group" aria-label="{label}"><style>{STYLE}{_STYLE}</style>'
-            f'<p class="says">{_says(now)}</p><div aria-hidden="true">'
-            f'<h4>Submission queue: commands, 64 bytes each</h4>'
-            f'<div class="ring">{"".join(_command_slot(now, i) for i in range(now.depth))}</div>'
-            f'<h4>Completion queue: answers, 16 bytes each</h4>'
-            f'<div class="ring">{"".join(_completion_slot(now, i) for i in range(now.depth))}</div>'
-            f"<p>{_key()}</p>{_known(now)}</div></div>")
+    commands = "".join(_command_slot(now, i) for i in range(now.depth))
+    completions = "".join(_completion_slot(now, i) for i in range(now.depth))
+    return panel("blk-rings", describe(now), _STYLE, f'<p class="says">{_says(now)}</p><div aria-hidden="true">',
+                 f'<h4>Submission queue: commands, 64 bytes each</h4><div class="ring">{commands}</div>',
+                 f'<h4>Completion queue: answers, 16 bytes each</h4><div class="ring">{completions}</div>',
+                 f"<p>{_key()}</p>{_known(now)}</div>")
 
 
 def _says(now):

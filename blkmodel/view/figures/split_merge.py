@@ -17,17 +17,12 @@ from blkmodel.include.linux.blkdev import bios_of
 from blkmodel.services.memory.scatterlist import scatterlist, sg_init_table, sg_next
 from blkmodel.sim import booted
 from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.view.draw.figure import STYLE
+from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw.styles import sheets
+from blkmodel.view.facts.words import many
 
 _MOST_KIB = 1024
-_STYLE = (
-    ".blk-split{font-size:13px;line-height:1.5}.blk-split p{margin:0 0 .6rem}.blk-split .dim{color:var(--blk-dim)}"
-    ".blk-split h4{font-size:13px;font-weight:600;margin:10px 0 3px}.blk-split ol{margin:4px 0 0;padding:0 0 0 1.9em}"
-    ".blk-split li{margin:0 0 2px}.blk-split svg.strip{display:block;width:100%;height:26px;max-width:none}"
-    ".blk-split .cut{stroke:var(--blk-changed);stroke-width:2;vector-effect:non-scaling-stroke}"
-    ".blk-split rect{stroke:var(--blk-paper);stroke-width:1;vector-effect:non-scaling-stroke}"
-    ".blk-split .even{opacity:1}.blk-split .odd{opacity:.62}"
-)
+_STYLE = sheets("base", "split_merge")
 
 
 class Segment(NamedTuple):
@@ -73,9 +68,8 @@ def split_merge(sizes="64", runs="1", max_kib=64, max_segments=16, segment_kib=6
     details = [_request(n, request) for n, request in enumerate(way.requests, 1)]
     label = " ".join([said, *(f"{n}. {text}." for n, text in enumerate(details, 1))])
     items = "".join(f"<li>{escape(text)}</li>" for text in details)
-    return (f'<div class="blk blk-split" role="group" aria-label="{escape(label)}"><style>{STYLE}{_STYLE}</style>'
-            f'<p><b>{escape(said)}</b></p><div aria-hidden="true">{_pages(way)}{_vectors(way)}{_segments(way)}'
-            f'{_strip("Requests", way, _boxes(way))}</div><ol>{items}</ol></div>')
+    return panel("blk-split", label, _STYLE, f'<p><b>{escape(said)}</b></p><div aria-hidden="true">', _pages(way),
+                 _vectors(way), _segments(way), f'{_strip("Requests", way, _boxes(way))}</div><ol>{items}</ol>')
 
 
 def _sizes(text):
@@ -191,13 +185,9 @@ def _summary(way, ios):
     bios = len({bio for bio, *_ in way.vectors})
     segments = sum(len(request.segments) for request in way.requests)
     size = f"{way.kib} KiB{' in all' if ios > 1 else ''}"
-    return (f"{_many(ios, 'read')} of {size}: {_many(pages, 'page')} in {_many(len(way.vectors), 'vector')} of "
-            f"{_many(bios, 'bio')}, which {'become' if bios > 1 else 'becomes'} "
-            f"{_many(len(way.requests), 'request')} of {_many(segments, 'segment')}.")
-
-
-def _many(count, what):
-    return f"{count} {what}{'' if count == 1 else 's'}"
+    return (f"{many(ios, 'read')} of {size}: {many(pages, 'page')} in {many(len(way.vectors), 'vector')} of "
+            f"{many(bios, 'bio')}, which {'become' if bios > 1 else 'becomes'} "
+            f"{many(len(way.requests), 'request')} of {many(segments, 'segment')}.")
 
 
 def _request(number, request):
@@ -206,7 +196,7 @@ def _request(number, request):
             else f"bios {request.bios[0] + 1} to {request.bios[-1] + 1}")
     why = f"; {request.why}" if request.why else ""
     return (f"sectors {request.sector} to {last}, {_kib(request.length)}, of {bios}: "
-            f"{_many(len(request.segments), 'segment')}{why}")
+            f"{many(len(request.segments), 'segment')}{why}")
 
 
 def _kib(length):

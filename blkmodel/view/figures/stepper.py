@@ -13,29 +13,16 @@ from blkmodel.trace.on_bus import passings
 from blkmodel.trace.replay import Replay
 from blkmodel.view.draw import cards, model_source, path_tree
 from blkmodel.view.draw.call_tree import kernel_url, who
-from blkmodel.view.draw.figure import STYLE
+from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw.styles import sheets
+from blkmodel.view.facts.objects import shown
 from blkmodel.view.facts.recorded import SCENARIOS, STEPPED, recorded
 from blkmodel.view.figures import bus
 
 __all__ = ["STEPPED", "last_step", "stepper"]
 
-_STYLE = (
-    ".blk-stepper{font-size:13px;line-height:1.5}"
-    ".blk-stepper h4{font-size:13px;line-height:1.5;font-weight:600;margin:12px 0 4px}"
-    ".blk-stepper p{margin:0}.blk-stepper .says{font-size:15px;margin:0 0 8px;min-height:3em}"
-    ".blk-stepper .says code{font:inherit;font-weight:600;overflow-wrap:anywhere;color:inherit;background:none;"
-    "border:0;padding:0}"
-    ".blk-stepper{container-type:inline-size}"
-    "@container (min-width: 40rem){.blk.blk-stepper .way-and-source{grid-template-columns:minmax(0,2fr) minmax(0,3fr)}}"
-    ".blk-stepper .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,23rem),1fr));gap:10px 20px;"
-    "align-items:start}.blk-stepper .two>div{min-width:0}"
-    ".blk-moves{display:flex;flex-wrap:wrap;gap:6px;margin:0 0 8px}.blk-moves button{font-size:13px}"
-    ".blk-stepper a{color:var(--blk-default)}.blk-stepper .dim{color:var(--blk-dim)}.blk-stepper .links{font-size:12px}"
-    ".blk-stepper .log{font:12px/1.5 var(--blk-code);margin:0;padding:0;"
-    "list-style:none;overflow-wrap:anywhere}"
-    ".blk-stepper svg.spark{width:100%;height:44px;max-width:none;overflow:visible}"
-    "@media print{.blk-moves{display:none}}"
-)
+_STYLE = sheets("base", "stepper", "path_tree", "model_source", "cards")
+_BUS = sheets("bus")
 _CARDS, _HITS, _ROWS = 6, 8, 5
 
 
@@ -68,11 +55,8 @@ def stepper(scenario="tag-set", step=1, find=""):
              f'<div class="two way-and-source"><div>{tree}</div><div>{_source(now)}</div></div>',
              _bus(replay, scenario, now, at), "<h4>Structures</h4>", _structures(replay, now, changes, at),
              '<div class="two"><div>', _memory(replay, at), "</div><div>", _log(replay, at), "</div></div>"]
-    label = escape(_describe(replay, scenario, step, changes))
-    style = STYLE + _STYLE + path_tree.STYLE + model_source.STYLE + cards.STYLE
-    style += bus.ROWS_STYLE if passings_of(scenario) else ""
-    body = "".join(parts)
-    return f'<div class="blk blk-stepper" role="group" aria-label="{label}"><style>{style}</style>{body}</div>'
+    style = _STYLE + (_BUS if passings_of(scenario) else "")
+    return panel("blk-stepper", _describe(replay, scenario, step, changes), style, *parts)
 
 
 def _says(replay, scenario, number):
@@ -98,7 +82,7 @@ def _returned(replay, value):
         return f"-{NAMES[-value]}"
     if isinstance(value, bytes | bytearray):
         return f"{len(value)} bytes"
-    return "" if value is None else cards.shown(replay, "", value).replace("→ ", "", 1)
+    return "" if value is None else shown(replay, "", value).replace("→ ", "", 1)
 
 
 def _moves(replay, number):
@@ -235,8 +219,8 @@ def _describe(replay, scenario, number, changes):
     (taken, size), (freed, _), _ = replay.memory(step.end)
     depth = f"{len(step.path)} call{'s' * (len(step.path) > 1)} deep,"
     where = f"{step.path[-1].function}, {depth}" if step.path else "outside the modelled functions,"
-    what = ", ".join(f"{replay.name(thing)[0]}.{field} from {cards.shown(replay, field, old)} to "
-                     f"{cards.shown(replay, field, new)}" for (thing, field), (old, new) in list(changes.items())[:4])
+    what = ", ".join(f"{replay.name(thing)[0]}.{field} from {shown(replay, field, old)} to "
+                     f"{shown(replay, field, new)}" for (thing, field), (old, new) in list(changes.items())[:4])
     rest = f" and {len(changes) - 4} more" if len(changes) > 4 else ""
     passed = [passings_of(scenario)[each].label for each in _passing(scenario, step, step.end)]
     traffic = f" On the bus: {'; '.join(passed)}." if passed else ""

@@ -10,7 +10,8 @@ from html import escape
 from blkmodel.sim import this
 from blkmodel.sim.memory import address_of
 from blkmodel.view.draw import cards
-from blkmodel.view.draw.figure import STYLE
+from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw.styles import sheets
 from blkmodel.view.facts import objects
 from blkmodel.view.facts.recorded import SCENARIOS, recorded
 
@@ -18,34 +19,7 @@ __all__ = ["KEPT", "graph", "structure_graph"]
 
 KEPT = {SCENARIOS[name].title: name for name in ("load", "load-one", "scheduler", "tag-set")}
 _MOST = 60
-_STYLE = (
-    ".blk-graph{font-size:13px;line-height:1.5;container-type:inline-size;overflow-x:auto}"
-    ".blk-graph .way{margin:0 0 .6rem}.blk-graph .dim{color:var(--blk-dim)}"
-    ".blk-graph .node{display:flex;align-items:flex-start}.blk-graph .kids{padding-left:1.5rem}"
-    # From each card a line to its children: across, down along the left of them, and across to each.
-    ".blk-graph .kids>.node{position:relative;padding-top:.6rem}.blk-graph .kids>.node:first-child{padding-top:0}"
-    ".blk-graph .kids>.node::before{content:'';position:absolute;left:-.75rem;top:0;bottom:0;"
-    "border-left:1px solid var(--blk-line)}.blk-graph .kids>.node:first-child::before{top:.8rem}"
-    ".blk-graph .kids>.node:last-child::before{bottom:auto;height:1.4rem}"
-    ".blk-graph .kids>.node:only-child::before{border:0}"
-    ".blk-graph .kids>.node::after{content:'';position:absolute;left:-.75rem;top:1.4rem;width:.75rem;"
-    "border-top:1px solid var(--blk-line)}"
-    ".blk-graph .kids>.node:first-child::after{left:-1.5rem;top:.8rem;width:1.5rem}"
-    ".blk-graph .blk-card{flex:none;width:9.4rem;box-sizing:border-box}.blk-graph .blk-card dl>div{padding:0 6px}"
-    ".blk-graph .blk-card h5{padding:2px 6px;display:grid;grid-template-columns:minmax(0,1fr) auto;gap:0 .3em}"
-    ".blk-graph .blk-card h5 small{grid-column:1/-1}"
-    ".blk.blk-graph .blk-card button{font:inherit;color:inherit;background:none;border:0;border-radius:2px;padding:0;"
-    "margin:0;min-height:0;text-align:inherit;overflow-wrap:anywhere}"
-    ".blk-graph .blk-card button:hover{text-decoration:underline}"
-    ".blk.blk-graph .blk-card dd button{min-height:24px;color:var(--blk-default);font-weight:600}"
-    ".blk-graph .blk-card dl>div{align-items:center}"
-    ".blk-graph .no{min-width:1.5em;height:1.5em;border-radius:.8em;text-align:center;background:var(--blk-paper);"
-    "color:var(--blk-ink);font-size:11px;line-height:1.5}"
-    "@container (max-width: 32rem){.blk-graph .node{display:block}.blk-graph .kids{padding:.5rem 0 0 1.2rem}"
-    ".blk-graph .kids>.node:first-child::before{top:-.5rem}.blk-graph .kids>.node:only-child::before{"
-    "border-left:1px solid var(--blk-line);height:1.3rem}"
-    ".blk-graph .kids>.node:first-child::after{left:-.75rem;width:.75rem}.blk-graph .blk-card{width:auto}}"
-)
+_STYLE = sheets("base", "cards", "structure_graph")
 
 
 def structure_graph(scenario="load", root="nullb0.queue.tag_set", depth=2, items=1, flipped="", everything=False):
@@ -70,9 +44,7 @@ def graph(thing, depth=2, items=1, wanted=objects.NOTHING, flipped=frozenset(), 
     """
     nodes, rest = _nodes(thing, depth, flipped, lambda each: objects.rows(each, everything, items, wanted))
     more = f'<p class="dim">{rest} more are not drawn: fold something.</p>' if rest else ""
-    return (f'<div class="blk blk-graph" role="group" aria-label="{escape(_describe(nodes))}">'
-            f"<style>{STYLE}{cards.STYLE}{_STYLE}</style>{_way(path)}{_drawn(nodes[0], this(), flipped, path)}{more}"
-            "</div>")
+    return panel("blk-graph", _describe(nodes), _STYLE, _way(path), _drawn(nodes[0], this(), flipped, path), more)
 
 
 class _Node:

@@ -13,34 +13,13 @@ from blkmodel.device.service import Service
 from blkmodel.sim import booted, machine
 from blkmodel.trace import record
 from blkmodel.trace.lanes import KINDS, runs
-from blkmodel.view.draw.figure import STYLE
+from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw.styles import sheets
 
 IRQMODES = {"at once, by the submitter": 0, "softirq": 1, "timer": 2}
 _EDGE = {"task": "ctx", "worker": "default", "softirq": "tags", "irq": "poll", "device": "waste"}
 _ROW, _TOP, _LEAST, _GAP = 44, 22, 7, 9
-_STYLE = (
-    ".blk-swim{font-size:13px;line-height:1.5}.blk-swim p{margin:0 0 6px}.blk-swim .dim{color:var(--blk-dim)}"
-    f".blk-swim .field{{position:relative;padding-top:{_TOP}px;overflow:hidden;break-inside:avoid}}"
-    f".blk-swim .lane{{position:relative;height:{_ROW}px;border-top:1px solid var(--blk-line)}}"
-    ".blk-swim .lane.same{border-top:1px dotted var(--blk-line)}"
-    ".blk-swim .lane>b{position:absolute;left:0;top:1px;font-size:11px;font-weight:600}"
-    ".blk-swim .lane>b span{font-weight:400;color:var(--blk-dim)}"
-    ".blk-swim .bar{position:absolute;top:18px;height:21px;box-sizing:border-box;border:2px solid var(--blk-line);"
-    "border-radius:3px;background:var(--blk-band);font-size:11px;line-height:17px;padding:0 4px 0 6px;"
-    "white-space:nowrap;overflow:hidden;text-overflow:ellipsis}"
-    ".blk-swim .bar.k-task{background:var(--blk-ctx)}"
-    + "".join(f".blk-swim .bar.k-{kind}{{border-color:var(--blk-{edge})}}" for kind, edge in _EDGE.items())
-    + ".blk-swim .bar.k-irq,.blk-swim .bar.k-softirq{border-radius:10px}"
-    ".blk-swim .sleep{position:absolute;top:28px;height:0;border-top:2px dashed var(--blk-line)}"
-    ".blk-swim .wait{position:absolute;top:0;bottom:0;background:var(--blk-band);border:dashed var(--blk-line);"
-    "border-width:0 1px;font-size:11px;text-align:center;white-space:nowrap;color:var(--blk-dim)}"
-    ".blk .blk-swim-arrows{position:absolute;inset:0;width:100%;height:100%;max-width:none;pointer-events:none}"
-    ".blk-swim-arrows line{stroke:var(--blk-changed);stroke-width:1.5;opacity:.8}"
-    ".blk-swim-arrows circle{fill:var(--blk-changed)}"
-    ".blk-swim ol{margin:8px 0 0;padding:0 0 0 1.8em}.blk-swim li{margin:0 0 3px;overflow-wrap:anywhere}"
-    ".blk-swim code{font:12px/1.4 var(--blk-code);color:inherit;background:none;"
-    "border:0;padding:0}"
-)
+_STYLE = sheets("base", "swimlane")
 
 
 @lru_cache(maxsize=32)
@@ -76,11 +55,10 @@ def swimlane(irqmode=1, scheduler="mq-deadline", queues=2, cpu=5, reads=1, op="r
     for i, lane in enumerate(lanes):
         body.append(_lane(lane, i > 0 and lanes[i - 1][0] == lane[0], done, places, width))
     body.append(_arrows(done, lanes, places, width))
-    label = escape(_describe(done, waits))
     axis = "Left to right: the order of calls" + (", and gaps where virtual time passes." if waits else
                                                   "; no virtual time passes.")
-    return (f'<div class="blk blk-swim" role="group" aria-label="{label}"><style>{STYLE}{_STYLE}</style>'
-            f'<div class="field" aria-hidden="true">{"".join(body)}</div><p class="dim">{axis}</p>{_list(done)}</div>')
+    return panel("blk-swim", _describe(done, waits), _STYLE,
+                 f'<div class="field" aria-hidden="true">{"".join(body)}</div><p class="dim">{axis}</p>{_list(done)}')
 
 
 def _places(done):

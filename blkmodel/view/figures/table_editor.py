@@ -7,10 +7,12 @@ from html import escape
 
 from blkmodel import scenario
 from blkmodel.sim import this
-from blkmodel.view.draw.figure import STYLE
-from blkmodel.view.facts.mapped import (
-    COLOURS, SECTORS, STYLE as OWN, areas, key, lines_of, log, mapped, strip, targets_of)
+from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw.strips import COLOURS, key, log, strip
+from blkmodel.view.draw.styles import sheets
+from blkmodel.view.facts.mapped import SECTORS, areas, lines_of, mapped, targets_of
 
+_STYLE = sheets("base", "mapped")
 LIMITS = ("logical_block_size", "physical_block_size", "io_min", "io_opt", "chunk_sectors", "max_sectors",
           "max_segments", "max_discard_sectors")
 
@@ -19,8 +21,7 @@ def table_editor(table="0 2048 linear /dev/nullb0 0; 2048 4096 striped 2 128 /de
     """Give a new device this table, on a machine with the disks nullb0 and nullb1; `;` ends a line of it."""
     with mapped(lines_of(table)) as (disk, why):
         body, label = _made(disk) if disk else _refused(why)
-    return (f'<div class="blk blk-md" role="group" aria-label="{escape(label)}"><style>{STYLE}{OWN}</style>{body}'
-            "</div>")
+    return panel("blk-md", label, _STYLE, body)
 
 
 def _refused(why):

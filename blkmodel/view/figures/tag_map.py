@@ -9,31 +9,14 @@ from html import escape
 from blkmodel.lib.sbitmap import sbitmap_cleared, sbitmap_weight
 from blkmodel.sim import booted, machine
 from blkmodel.sim.structure import layouts
-from blkmodel.view.draw.figure import STYLE, group, rect, text
+from blkmodel.view.draw.figure import group, panel, rect, text
+from blkmodel.view.draw.styles import sheets
 from blkmodel.view.facts.tag_story import STEPS, story
 
 __all__ = ["STEPS", "bitmap", "describe", "tag_map"]
 
 _PER_ROW, _LEFT = 16, 26
-_STYLE = (
-    ".blk-tags{font-size:13px;line-height:1.45}.blk-tags p,.blk-tags ul{margin:0 0 .6rem;max-width:44rem}"
-    ".blk-tags .now{min-height:6em;padding:0 0 0 1.1em}.blk-tags .now li{margin:0}.blk-tags .dim{color:var(--blk-dim)}"
-    ".blk-tags .words{display:grid;gap:.7rem 1.1rem;align-items:start;margin-bottom:.7rem}"
-    ".blk-tags .word{font-size:12px}.blk-tags .word b{font-weight:600}.blk .blk-tags-bits{max-width:100%}"
-    ".blk-tags .word span{display:block}.blk-tags .num{font-size:10.5px}"
-    ".blk-tags .back{stroke:var(--blk-tags);stroke-width:1.5;fill:none}"
-    ".blk.blk-tags .deep{fill:none;stroke-dasharray:2 2}"
-    ".blk-tags .new{fill:none;stroke:var(--blk-changed);stroke-width:2.5}"
-    ".blk-tags .queues{display:grid;grid-template-columns:repeat(auto-fill,minmax(4.6rem,1fr));gap:.35rem;"
-    "margin-bottom:.7rem}"
-    ".blk-tags .ws{border:1px solid var(--blk-line);border-radius:4px;padding:.1rem .35rem .2rem;font-size:11.5px;"
-    "min-height:4.6em}.blk-tags .ws.turn{border:2px solid var(--blk-ink)}"
-    ".blk-tags .ws.woke{outline:2px solid var(--blk-changed)}"
-    ".blk-tags .chip{display:inline-block;padding:0 .3em;margin:0 .2em .1em 0;border-radius:8px;font-size:11px;"
-    "background:var(--blk-ctx);color:var(--blk-ink)}"
-    ".blk-tags .key{display:inline-flex;align-items:center;gap:.35em;margin-right:1em}"
-    ".blk .blk-tags-key{flex:none;display:inline-block;max-width:none}"
-)
+_STYLE = sheets("base", "tag_map")
 
 
 def tag_map(depth=16, cpus=4, round_robin=False, shallow=0, seed=1, step=0):
@@ -60,11 +43,10 @@ def bitmap(sbq, owners=None, said=(), touched=(), woken=(), shallow=0):
     now = "".join(f"<li>{escape(each)}</li>" for each in said)
     least = min(_PER_ROW, 1 << sbq.sb.shift) * _cell(sbq) + _LEFT
     words = "".join(_word(sbq, i, owners, touched, shallow) for i in range(sbq.sb.map_nr))
-    return (f'<div class="blk blk-tags" role="group" aria-label="{escape(describe(sbq, said))}"><style>{STYLE}{_STYLE}'
-            f"</style>" + (f'<ul class="now">{now}</ul>' if now else "")
-            + f"<p><b>{escape(_counts(sbq))}</b></p><p>{_key(shallow)}</p>"
-            f'<div class="words" style="grid-template-columns:repeat(auto-fill,minmax(min(100%,{least}px),1fr))" '
-            f'aria-hidden="true">{words}</div>{_hints(sbq)}{_queues(sbq, woken)}{_apart(sbq)}</div>')
+    return panel("blk-tags", describe(sbq, said), _STYLE, f'<ul class="now">{now}</ul>' if now else "",
+                 f"<p><b>{escape(_counts(sbq))}</b></p><p>{_key(shallow)}</p>",
+                 f'<div class="words" style="grid-template-columns:repeat(auto-fill,minmax(min(100%,{least}px),1fr))" '
+                 f'aria-hidden="true">{words}</div>', _hints(sbq), _queues(sbq, woken), _apart(sbq))
 
 
 def describe(sbq, said=()):

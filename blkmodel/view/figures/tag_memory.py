@@ -13,7 +13,8 @@ from blkmodel.errors import KernelError
 from blkmodel.services.base.errno import ENOMEM
 from blkmodel.services.memory.gfp import PAGE_SIZE
 from blkmodel.sim import booted, machine, this
-from blkmodel.view.draw.figure import STYLE
+from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw.styles import sheets
 from blkmodel.view.figures.page_runs import contents, page_runs, summary
 
 _DEPTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1023)
@@ -22,18 +23,7 @@ _KINDS = (("memory", "requests", ("pages(",)), ("waste", "left over in the reque
           ("tags", "bitmaps, hints and wait queues of tags", ("sbitmap_word", "sbq_wait_state", "unsigned int[]")),
           ("ctx", "arrays of pointers", ("pointer[]",)),
           ("cpu", "queues and all else", ("",)))
-_STYLE = (
-    ".blk-cost{font-size:13px;line-height:1.45}.blk-cost p{margin:0 0 .5rem;max-width:44rem}"
-    ".blk .blk-cost-bar{width:100%;height:24px;max-width:none}.blk-cost-bar *{vector-effect:non-scaling-stroke}"
-    ".blk-cost ul{list-style:none;display:flex;flex-wrap:wrap;gap:.1rem 1.2rem;margin:.4rem 0 .8rem;padding:0}"
-    ".blk-cost li{margin:0;display:flex;align-items:center;gap:.4em}.blk .blk-cost-key{flex:none;max-width:none}"
-    ".blk-cost .short{border-left:3px solid var(--blk-changed);padding-left:.6em}"
-    ".blk.blk-cost .band{stroke:var(--blk-line)}"
-    ".blk-cost table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;margin:0}"
-    ".blk-cost :is(td,th){padding:.1rem .8em .1rem 0;text-align:right;border:0;font-weight:400;white-space:nowrap}"
-    ".blk-cost thead th{color:var(--blk-dim);border-bottom:1px solid var(--blk-line)}"
-    ".blk-cost .wide{width:100%;min-width:5rem;padding-right:0}"
-)
+_STYLE = sheets("base", "tag_memory")
 
 
 def tag_memory(driver="nvme", depth=1023, queues=4, largest_order=4, room=None):
@@ -67,9 +57,8 @@ def depth_costs(driver="nvme"):
                  f'{_bar([("memory", size - waste), ("waste", waste)], most)}</td></tr>')
     said = "; ".join(f"{depth} tags: {size >> 10} KiB, {waste / size:.0%} unused" for depth, _, size, waste in rows)
     heads = "".join(f'<th scope="col">{head}</th>' for head in ("tags", "runs", "KiB", "unused", "bytes a tag"))
-    return (f'<div class="blk blk-cost" role="group" aria-label="The requests of one {driver} hardware queue. {said}.">'
-            f"<style>{STYLE}{_STYLE}</style><table><thead><tr>{heads}<td></td></tr></thead><tbody>{body}</tbody></table>"
-            "</div>")
+    return panel("blk-cost", f"The requests of one {driver} hardware queue. {said}.", _STYLE,
+                 f"<table><thead><tr>{heads}<td></td></tr></thead><tbody>{body}</tbody></table>")
 
 
 @lru_cache(maxsize=2)
@@ -127,10 +116,9 @@ def _totals(allocations, runs, tag_set, short):
     queues = f"{tag_set.nr_hw_queues} hardware queue{'s' if tag_set.nr_hw_queues > 1 else ''}"
     head = f"The whole device, {queues} of {tag_set.queue_depth} tags, takes {total >> 10} KiB before its first I/O."
     said = "; ".join(_line(label, size, total) for _, label, size in parts)
-    label = escape(f"{head} {said}. {summary(runs)}")
-    return (f'<div class="blk blk-cost" role="group" aria-label="{label}"><style>{STYLE}{_STYLE}</style>{short}'
-            f"<p><b>{head}</b></p>{_bar([(kind, size) for kind, _, size in parts], total)}<ul>{legend}</ul>"
-            "<p><b>The requests of hardware queue 0</b></p></div>")
+    return panel("blk-cost", f"{head} {said}. {summary(runs)}", _STYLE, f"{short}<p><b>{head}</b></p>",
+                 _bar([(kind, size) for kind, _, size in parts], total),
+                 f"<ul>{legend}</ul><p><b>The requests of hardware queue 0</b></p>")
 
 
 def _line(label, size, total):

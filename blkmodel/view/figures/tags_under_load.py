@@ -20,23 +20,15 @@ from blkmodel.services.tasks.wait import TASK_UNINTERRUPTIBLE, autoremove_wake_f
 from blkmodel.sim import booted, this
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.view.draw.figure import STYLE, group, rect, text
+from blkmodel.view.draw.figure import group, panel, rect, text
+from blkmodel.view.draw.styles import sheets
 
 __all__ = ["last_step", "tags_under_load"]
 
 _MOST, _MOST_DISKS, _PER_ROW, _CELL = 12, 3, 16, 24
 _PAUSE = 1000  # nanoseconds that a process needs from one read to the next; the disks need 10 microseconds for each
 _COLOURS = ("default", "poll", "read")
-_STYLE = (
-    ".blk-load{font-size:13px;line-height:1.5}.blk-load p{margin:0 0 .5rem}.blk-load .dim{color:var(--blk-dim)}"
-    ".blk-load .now{min-height:2em;font-size:15px}.blk-load h4{font-size:13px;font-weight:600;margin:8px 0 3px}"
-    ".blk-load ul{margin:2px 0 0;padding:0 0 0 1.1em}.blk-load li{margin:0}"
-    ".blk-load .queues{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,19rem),1fr));gap:4px 22px}"
-    ".blk .blk-load-tags{max-width:100%}.blk-load .num{font-size:10.5px}"
-    ".blk-load .new{fill:none;stroke:var(--blk-changed);stroke-width:2.5}"
-    ".blk-load .key{display:inline-flex;align-items:center;gap:.35em;margin-right:1em}"
-    ".blk .blk-load-key{flex:none;max-width:none}"
-)
+_STYLE = sheets("base", "tags_under_load")
 
 
 class Share(NamedTuple):
@@ -81,9 +73,8 @@ def tags_under_load(processes="0 0 0 1", reads=6, queues=1, depth=8, step=0):
     disks = max(_processes(processes)) + 1
     shown = "".join(_queue(n, queue, now.changed) for n, queue in enumerate(now.queues))
     label = " ".join([now.said, *(_describe(n, queue) for n, queue in enumerate(now.queues))])
-    return (f'<div class="blk blk-load" role="group" aria-label="{escape(label)}"><style>{STYLE}{_STYLE}</style>'
-            f'<p class="now">{escape(now.said)}</p><p>{_key(disks)}</p>'
-            f'<div class="queues" aria-hidden="true">{shown}</div></div>')
+    return panel("blk-load", label, _STYLE, f'<p class="now">{escape(now.said)}</p><p>{_key(disks)}</p>',
+                 f'<div class="queues" aria-hidden="true">{shown}</div>')
 
 
 def _processes(text):
