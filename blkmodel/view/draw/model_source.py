@@ -4,37 +4,12 @@ import keyword
 import re
 from functools import cache
 from html import escape
-from importlib.resources import files
 
-from blkmodel.reference import mirror
+from blkmodel.view.facts.model_text import places, source
 
 _ROOM = 22
 _TOKENS = re.compile(
     r'(?P<quiet>"""[\s\S]*?"""|\#[^\n]*)|(?P<text>[rfb]?"(?:\\.|[^"\\\n])*"|[rfb]?\'(?:\\.|[^\'\\\n])*\')|(?P<word>[A-Za-z_]\w*)')
-
-
-@cache
-def _where():
-    """(function, kernel file) → the model's file and the line where it begins."""
-    return {(each.name, each.file): (each.function.__module__, each.function.__code__.co_firstlineno)
-            for each in mirror.functions()}
-
-
-@cache
-def source(function, file):
-    """The lines of a function of the mirror, without those that are blank at its end."""
-    module, first = _where()[function, file]
-    path = files("blkmodel").joinpath(*f"{module}.py".split(".", module.count("."))[1:])
-    lines = path.read_text("utf8").splitlines()[first - 1:]
-    length = next((i for i, line in enumerate(lines) if i and line and not line[0].isspace()), len(lines))
-    return tuple("\n".join(lines[:length]).rstrip().split("\n"))
-
-
-def line_of_call(function, file, called):
-    """Which line of a function calls another: its number in source(), if that can be told by the name alone."""
-    lines = source(function, file)
-    found = [i for i, line in enumerate(lines) if i and re.search(rf"\b{re.escape(called)}\(", line)]
-    return found[0] if len(found) == 1 else None
 
 
 def model_source(function, file, marked=None):
@@ -71,7 +46,7 @@ def _kept(lines, marked):
 @cache
 def _coloured(function, file):
     """The source with documentation and comments quiet, keywords and the functions of the mirror marked."""
-    names = {name for name, _ in _where()}
+    names = {name for name, _ in places()}
 
     def mark(match):
         said = escape(match[0])

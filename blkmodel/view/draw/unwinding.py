@@ -5,8 +5,8 @@ from html import escape
 
 from blkmodel.services.base.err import IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import NAMES
-from blkmodel.view.draw import model_source
 from blkmodel.view.draw.call_tree import source_links
+from blkmodel.view.facts.model_text import source
 
 
 def frames(path, status=None):
@@ -38,7 +38,7 @@ def _returned(node, value):
     if _is_error(value):
         return f"-{NAMES[-value]}"
     if value is None:
-        returns = any(re.search(r"\breturn \S", line) for line in model_source.source(node.function, node.file))
+        returns = any(re.search(r"\breturn \S", line) for line in source(node.function, node.file))
         return "NULL" if returns else "nothing"
     if isinstance(value, bool | int):
         return str(value).lower()

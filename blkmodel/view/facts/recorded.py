@@ -4,6 +4,7 @@ A scenario boots a kernel of its own, prepares it, and records one command of a 
 recording and nothing runs on it afterwards, so that what its structures hold is how the command left them.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -16,7 +17,9 @@ from blkmodel.drivers.block import null_blk_main
 from blkmodel.errors import KernelError
 from blkmodel.services.devices.device import dev_name, devices
 from blkmodel.sim import Machine, booted, machine, this
-from blkmodel.trace import Alloc, record
+from blkmodel.trace import Alloc, Free, record
+from blkmodel.trace.on_bus import passings
+from blkmodel.trace.replay import Replay
 
 
 class Scenario(NamedTuple):
@@ -140,3 +143,36 @@ def attempts(name):
 def live(kernel):
     """The live allocations of a kernel: address → (kind, bytes)."""
     return {addr: (each.kind, each.size) for addr, each in kernel.memory.live.items()}
+
+
+@lru_cache(maxsize=8)
+def replay_of(scenario):
+    """The replay of a scenario, made once."""
+    return Replay(recorded(scenario).recording)
+
+
+@lru_cache(maxsize=8)
+def passings_of(scenario):
+    """What passes on the bus in a scenario, in order."""
+    return passings(recorded(scenario).recording)
+
+
+def passing_in(scenario, step, at):
+    """The numbers of what passes on the bus in this step; empty, and where it would be, if nothing does."""
+    times = [each.at for each in passings_of(scenario)]
+    return range(bisect_left(times, step.start) if step else 0, bisect_left(times, at))
+
+
+@lru_cache(maxsize=8)
+def live_sizes(replay):
+    """Bytes live, above the least there are at any time, at some two hundred evenly spaced events."""
+    sizes, total = [], 0
+    stride = max(1, len(replay.events) // 200)
+    for i, event in enumerate(replay.events):
+        if type(event) is Alloc and event.addr:
+            total += event.size
+        elif type(event) is Free:
+            total -= event.size
+        if i % stride == 0:
+            sizes.append(total)
+    return [size - min(sizes) for size in sizes]

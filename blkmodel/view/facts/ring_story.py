@@ -177,3 +177,26 @@ def _short(command):
 
 def _put(values, place, value):
     return (*values[:place], value, *values[place + 1:])
+
+
+def _between(place, first, last, depth):
+    """Whether a slot is one of those from first up to, without, last."""
+    return (place - first) % depth < (last - first) % depth
+
+
+def command_owner(now, slot):
+    """Whose a slot of the submission queue is: `told`, the controller's, to fetch; `mine`, written by the driver and
+    not told of; `free`, to be written next time round."""
+    told = now.told if now.shadow is None else now.shadow[0]
+    if _between(slot, now.fetched, told, now.depth):
+        return "told"
+    return "mine" if _between(slot, told, now.tail, now.depth) else "free"
+
+
+def completion_owner(now, slot):
+    """Whose a slot of the completion queue is: `mine`, for the driver to take; `free`, taken, but the controller does
+    not know it; `told`, the controller's, to write."""
+    heard = now.heard if now.shadow is None else now.shadow[1]
+    if _between(slot, now.head, now.written, now.depth):
+        return "mine"
+    return "free" if _between(slot, heard, now.head, now.depth) else "told"

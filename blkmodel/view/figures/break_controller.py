@@ -5,72 +5,23 @@ the driver does next, and that nothing is left.
 """
 
 from collections import Counter
-from functools import lru_cache
 from html import escape
-from itertools import takewhile
-from typing import Any, NamedTuple
 
-from blkmodel import scenario
-from blkmodel.device.controller import Controller
-from blkmodel.device.faults import ENABLE, FAIL, FATAL, GONE, SILENT, STUCK, Fault
-from blkmodel.device.namespace import Namespace
-from blkmodel.errors import KernelError
-from blkmodel.include.linux import nvme
-from blkmodel.services.cpus.irqdesc import irq_desc_tree
-from blkmodel.sim import booted, machine
-from blkmodel.sim.interrupts import interrupts
-from blkmodel.trace import Call, Command, Completion, Log, RegisterWrite, Return, record
-from blkmodel.trace.on_bus import describe_command
+from blkmodel.device.faults import FAIL, SILENT, STUCK
 from blkmodel.view.draw.figure import panel
 from blkmodel.view.draw.styles import sheets
 from blkmodel.view.draw.unwinding import frames, kernel_log
-from blkmodel.view.facts.recorded import live, remove_controllers
+from blkmodel.view.facts.controller_faults import FAULTS, QUEUES, ending, places, sentence, story_of
 
 __all__ = ["FAULTS", "break_controller", "last_place"]
 
-QUEUES = 4
-FAULTS = {"a command fails with a status": FAIL, "a command is never answered": SILENT,
-          "it says that it is broken": FATAL, "it is pulled out": GONE, "it never gets ready": STUCK,
-          "it grants fewer queues": "granted", "it can create fewer queues": "usable",
-          "it has fewer interrupt vectors": "vectors", "a CPU has no vector left": "cpu"}
-_SHOWN = frozenset(("nvme_probe", "nvme_reset_work", "nvme_timeout", "nvme_dev_disable", "nvme_remove_dead_ctrl_work",
-                    "nvme_remove", "nvme_scan_work"))
-_COUNT = "set feature number of queues"
-_VECTORS = "pci_alloc_irq_vectors_affinity"
 _STYLE = sheets("base", "unwinding", "break_controller")
-
-
-class Doing(NamedTuple):
-    """What driver and controller do: `what` in words, and how it comes out; at: which event of the recording it is;
-    time: ns since boot. code: whether it is a function of the driver. place: what a fault can strike at, from 1."""
-
-    what: str
-    outcome: str
-    at: int
-    time: int
-    code: bool = False
-    place: int = 0
-
-
-class Story(NamedTuple):
-    """What a figure tells. doings; trouble: which of them went wrong first, or None; path: the calls that it goes
-    through. error: the KernelError of it all, or None; disks: those that there are then. before, after: how many
-    allocations and interrupts there were before, and once everything is undone."""
-
-    doings: list
-    trouble: Any
-    path: tuple
-    error: Any
-    disks: tuple
-    log: list
-    before: tuple
-    after: tuple
 
 
 def last_place(fault):
     """At how many places of a probe a fault can be: steps, commands, queues, vectors or CPUs."""
     return {"granted": QUEUES - 1, "usable": QUEUES - 1, "vectors": QUEUES, "cpu": QUEUES, STUCK: 1,
-            FAIL: len(_places()) - 1, SILENT: len(_places()) - 1}.get(fault, len(_places()))
+            FAIL: len(places()) - 1, SILENT: len(places()) - 1}.get(fault, len(places()))
 
 
 def break_controller(fault=FAIL, where=8, again=True):
@@ -80,170 +31,20 @@ def break_controller(fault=FAIL, where=8, again=True):
     """
     if not 0 <= where <= last_place(fault):
         raise ValueError(f"where={where}: it must be at least 0 and at most {last_place(fault)}")
-    story = _story(fault if where else "", where, again)
-    usual = Counter(each.what for each in _story("", 0, True).doings)
+    story = story_of(fault if where else "", where, again)
+    usual = Counter(each.what for each in story_of("", 0, True).doings)
     return panel("blk-break", _describe(story, fault, where), _STYLE,
                  f'<p class="says">{_says(story, fault, where)}</p><div class="two"><div>{_noticed(story)}</div>',
                  f"<div>{kernel_log(story.log)}{_left(story, where)}</div></div>",
                  f'<h4>What they did; bold: only now</h4><ol class="blk-doings">{_doings(story, usual)}</ol>')
 
 
-def _places():
-    """The steps of a probe at which a fault can be: the controller is enabled, and then every command."""
-    return [each for each in _story("", 0, True).doings if each.place]
-
-
-@lru_cache(maxsize=32)
-def _story(fault, where, again):
-    controller = Controller(queue_pairs=QUEUES, vectors=QUEUES + 1, namespaces={1: Namespace(64)})
-    with booted(machine(QUEUES)) as kernel:
-        scenario.nvme_load(io_queue_depth=8)
-        _break(controller, fault, where, again)
-        kernel.loop.run_due()
-        before = len(live(kernel)), len(irq_desc_tree().descs)
-        error, disks = None, []
-        with record() as recording:
-            try:
-                name = scenario.nvme_probe(controller=controller)
-                disks = [ns.disk.disk_name for ns in scenario.nvme_controller(name).ctrl.namespaces]
-            except KernelError as refused:
-                error = refused
-        log = [event.line for event in recording.of(Log)]
-        remove_controllers()
-        after = len(live(kernel)), len(irq_desc_tree().descs)
-    doings = _told(recording)
-    trouble = _trouble(doings, fault, where)
-    return Story(doings, trouble, _path(recording, doings, trouble), error, tuple(disks), log, before, after)
-
-
-def _break(controller, fault, where, again):
-    """Let it misbehave."""
-    if fault == STUCK or (fault in (FATAL, GONE) and where == 1):
-        controller.faults.append(Fault(fault, ENABLE))
-    elif fault in (FATAL, GONE):
-        controller.faults.append(Fault(fault, nth=where - 1))
-    elif fault == SILENT:
-        controller.faults.append(Fault(fault, nth=where))
-    elif fault == FAIL:
-        status = nvme.NVME_SC_INTERNAL | (0 if again else nvme.NVME_SC_DNR)
-        controller.faults.append(Fault(fault, nth=where, status=status))
-    elif fault in ("granted", "usable", "vectors"):
-        setattr(controller, fault, where)
-    elif fault == "cpu":
-        vectors = interrupts().cpus[where - 1]
-        while vectors.free():
-            vectors.taken |= 1 << vectors.lowest()
-
-
-def _told(recording):
-    """What driver and controller do, in order."""
-    doings: list[Doing] = []
-    commands: dict[tuple[int, int], int] = {}
-    time = place = 0
-    for at, event in enumerate(recording.events):
-        kind = type(event)
-        time = getattr(event, "time", time)
-        if kind is Call and event.function in _SHOWN:
-            doings.append(Doing(event.function, "", at, time, code=True))
-        elif kind is Return and event.function == _VECTORS:
-            doings.append(Doing("interrupt vectors", f"{event.value}" if event.value > 0 else "none", at, time))
-        elif kind is RegisterWrite and event.offset == nvme.NVME_REG_CC:
-            enabled = event.value & nvme.NVME_CC_ENABLE and not event.value & nvme.NVME_CC_SHN_MASK
-            place += bool(enabled)
-            what = "shut down" if event.value & nvme.NVME_CC_SHN_MASK else "enable" if enabled else "disable"
-            doings.append(Doing(f"{what} the controller", "", at, time, place=place if enabled else 0))
-        elif kind is Command:
-            place += 1
-            held = event.queue == 0 and event.command.opcode == nvme.nvme_admin_async_event
-            commands[event.queue, event.command.command_id] = len(doings)
-            doings.append(Doing(describe_command(event.queue, event.command), "kept" if held else "no answer", at, time,
-                                place=place))
-        elif kind is Completion:
-            number = commands.pop((event.completion.sq_id, event.completion.command_id))
-            doings[number] = doings[number]._replace(outcome=_outcome(doings[number].what, event.completion))
-    return doings
-
-
-def _outcome(what, completion):
-    status = completion.status >> 1
-    if status:
-        return f"status {status:#x}" + (", do not retry" if status & nvme.NVME_SC_DNR else "")
-    return f"granted: {(completion.result & 0xFFFF) + 1}" if what.startswith(_COUNT) else "done"
-
-
-def _trouble(doings, fault, where):
-    """The first of them that goes wrong."""
-    if fault in (FAIL, SILENT, FATAL, GONE, STUCK):
-        place = where + (fault in (FAIL, SILENT))  # the first place is no command
-        return next(each for each in doings if each.place == place)
-    if fault == "granted":
-        return next(each for each in doings if each.what.startswith(_COUNT))
-    if fault == "usable":
-        return next(each for each in doings if each.outcome.startswith("status"))
-    if fault in ("vectors", "cpu"):
-        return [each for each in doings if each.what == "interrupt vectors"][1]
-    return None
-
-
-def _path(recording, doings, trouble):
-    """The calls that the trouble goes through: those that wait for a command, or in which it shows."""
-    if trouble is None:
-        return ()
-    events, forest = recording.events, recording.forest()
-    if trouble.what == "interrupt vectors":
-        at = next(at for at, event in enumerate(events) if type(event) is Return and event.value
-                  and event.function in ("msix_capability_init", "__pci_enable_msix"))
-        return tuple(_under_way(forest[events[at].context], at))
-    if type(events[trouble.at]) is RegisterWrite:
-        at = next(at for at in range(trouble.at, 0, -1) if type(events[at]) is Call)
-        path = [*takewhile(lambda node: "_reg_" not in node.function, _under_way(forest[events[at].context], at))]
-        return (*path, path[-1].calls[-1])
-    # commands are fetched in the order in which they are submitted
-    number = sum(type(event) is Command for event in events[:trouble.at])
-    at = [at for at, event in enumerate(events) if type(event) is Call and event.function == "nvme_submit_cmd"][number]
-    return tuple(node for node in _under_way(forest[events[at].context], at) if node.end > trouble.at)
-
-
-def _under_way(nodes, at):
-    """The calls of a context that an event is in, outermost first."""
-    path = []
-    while nodes:
-        node = next((node for node in nodes if node.start <= at <= node.end), None)
-        if node is None:
-            break
-        path.append(node)
-        nodes = node.calls
-    return path
-
-
-def _sentence(story, fault, where):
-    """What is wrong, in words without marks."""
-    what = story.trouble.what
-    return {FAIL: f"“{what}” fails, {story.trouble.outcome}", SILENT: f"“{what}” is never answered",
-            FATAL: f"at “{what}” the controller says that it is broken",
-            GONE: f"at “{what}” the controller is pulled out", STUCK: "the controller never gets ready",
-            "granted": f"the controller grants {where} of the {QUEUES} queues",
-            "usable": f"the controller can create {where} of the {QUEUES} queues",
-            "vectors": f"the controller has {where} of the {QUEUES + 1} interrupt vectors",
-            "cpu": f"CPU {where - 1} has no interrupt vector left"}[fault]
-
-
-def _end(story):
-    seconds = story.doings[-1].time / 1_000_000_000
-    when = f" after {seconds:.0f} s" if seconds >= 1 else ""
-    if story.error:
-        return f"it ends in {story.error.name}{when}, and all that was taken is given back"
-    counted = [line for line in story.log if line.endswith("default/read/poll queues")]
-    queues = f"{counted[-1].split()[2]} default/read/poll queues" if counted else "no I/O queue"
-    return f"the driver goes on{when}, with {queues} and {', '.join(story.disks) or 'no disk'}"
-
-
 def _says(story, fault, where):
     """The figure's first line."""
     if not where:
-        return f"Nothing is wrong: {_end(story)}. Choose what is, and where."
-    said = _sentence(story, fault, where)
-    end = escape(_end(story))
+        return f"Nothing is wrong: {ending(story)}. Choose what is, and where."
+    said = sentence(story, fault, where)
+    end = escape(ending(story))
     if story.error:
         end = end.replace(story.error.name, f'<b class="bad">{story.error.name}</b>', 1)
     return f"{escape(said[0].upper() + said[1:])}; {end}."
@@ -288,6 +89,6 @@ def _describe(story, fault, where):
         return f"A controller is brought up in {len(story.doings)} steps, and nothing is wrong."
     after = [each.what for each in story.doings if each.at > story.trouble.at]
     heard = ", ".join(node.function for node in reversed(story.path)) or "nobody"
-    return (f"A controller is brought up; {_sentence(story, fault, where)}. Who hears of it: {heard}. Then: "
-            f"{', '.join(after) or 'nothing'}. {_end(story)[0].upper() + _end(story)[1:]}. "
+    return (f"A controller is brought up; {sentence(story, fault, where)}. Who hears of it: {heard}. Then: "
+            f"{', '.join(after) or 'nothing'}. {ending(story)[0].upper() + ending(story)[1:]}. "
             f"Log: {' / '.join(story.log)}.")

@@ -3,35 +3,18 @@
     live(break_it, scenario=Choice(BREAKABLE), allocation=Steps(last_allocation, label="which allocation fails"))
 """
 
-from collections import Counter
-from functools import lru_cache
 from html import escape
-from typing import NamedTuple
 
-from blkmodel.trace import Alloc, Free, Log
-from blkmodel.trace.replay import steps_of
 from blkmodel.view.draw.figure import panel
 from blkmodel.view.draw.styles import sheets
 from blkmodel.view.draw.unwinding import frames, kernel_log
-from blkmodel.view.facts.recorded import BREAKABLE, SCENARIOS, attempts, live, recorded
+from blkmodel.view.facts.allocation_faults import alike, given_back, story_of
+from blkmodel.view.facts.recorded import BREAKABLE, SCENARIOS, attempts
 
 __all__ = ["BREAKABLE", "break_it", "last_allocation"]
 
 _MANY, _WINDOW, _BEFORE = 100, 32, 20  # rows
 _STYLE = sheets("base", "unwinding", "break_it")
-
-
-class Taken(NamedTuple):
-    """An allocation: its number in the scenario, what and how much, in which function; when, and when it was given
-    back and in which function, if it was. Times count allocations and releases."""
-
-    number: int
-    kind: str
-    size: int
-    function: str
-    at: int
-    until: int
-    freed_in: str
 
 
 def last_allocation(scenario):
@@ -41,69 +24,9 @@ def last_allocation(scenario):
 
 def break_it(scenario="tag-set", allocation=12):
     """Draw how a scenario ends when its n-th allocation fails; 0: none does."""
-    story = _story(scenario, allocation)
+    story = story_of(scenario, allocation)
     return panel("blk-break", _describe(story), _STYLE, f'<p class="says">{_says(story)}</p><div class="two"><div>',
                  frames(story.path), "</div><div>", _ending(story), "</div></div>", _takes(story))
-
-
-class Story(NamedTuple):
-    """What a figure tells. cut: at which time the allocation failed. path: the calls it was in. before, after: how many
-    allocations are live before it, and once everything is undone; left: how many differ in kind or size. made: what
-    came of it all the same."""
-
-    scenario: str
-    allocation: int
-    taken: list
-    cut: int
-    path: tuple
-    error: object
-    log: list
-    before: int
-    after: int
-    left: int
-    length: int
-    made: str
-
-
-@lru_cache(maxsize=32)
-def _story(scenario, allocation):
-    done = recorded(scenario, allocation)
-    after = _undone(scenario, done) if allocation else done.before
-    events = done.recording.events
-    taken, time, cut, path, open_ = [], 0, None, (), {}
-    for step in steps_of(events, done.recording.forest()):
-        for event in events[step.start:step.end]:
-            if type(event) is Alloc:
-                function = step.path[-1].function if step.path else ""
-                taken.append(Taken(event.attempt - done.first + 1, event.kind, event.size, function, time, None, ""))
-                if event.addr:
-                    open_[event.addr] = len(taken) - 1
-                else:
-                    cut, path = time, step.path
-            elif type(event) is Free and event.addr in open_:
-                at = open_.pop(event.addr)
-                function = step.path[-1].function if step.path else ""
-                taken[at] = taken[at]._replace(until=time, freed_in=function)
-            if type(event) in (Alloc, Free):
-                time += 1
-    log = [event.line for event in done.recording.of(Log)]
-    return Story(scenario, allocation, taken, cut, path, done.error, log, len(done.before), len(after),
-                 _differ(done.before, after), time, f", {done.made}" if done.made else "")
-
-
-def _undone(scenario, done):
-    """The live allocations at the end, after what succeeded has been undone."""
-    if done.error is None:
-        with done.kernel:
-            SCENARIOS[scenario].undo()
-    return live(done.kernel)
-
-
-def _differ(before, after):
-    """How many allocations are in one of the two only, by kind and size."""
-    counts = Counter(before.values())
-    counts.subtract(after.values())
-    return sum(map(abs, counts.values()))
 
 
 def _says(story):
@@ -131,9 +54,9 @@ def _ending(story):
 
 def _takes(story):
     """Every allocation as a bar from when it was taken to when it was given back; what unwinds is a funnel."""
-    back = sorted((each.until, each.number) for each in _given_back(story))
+    back = sorted((each.until, each.number) for each in given_back(story))
     order = {number: i for i, (_, number) in enumerate(back, 1)}
-    runs = _alike(story.taken)
+    runs = alike(story.taken)
     first, last = _shown(story, runs)
     before, after = (f'<li class="dim">{sum(map(len, left))} more</li>' if left else ""
                      for left in (runs[:first], runs[last:]))
@@ -149,23 +72,6 @@ def _shown(story, runs):
     at = next((i for i, run in enumerate(runs) if run[0].number == story.allocation), 0)
     first = max(0, min(at - _BEFORE, len(runs) - _WINDOW))
     return first, first + _WINDOW
-
-
-def _given_back(story):
-    """The allocations that are given back after the failure."""
-    return [each for each in story.taken if story.cut is not None and each.until is not None and each.until > story.cut]
-
-
-def _alike(taken):
-    """Allocations that follow each other and are alike, in one row: [[Taken, …], …]."""
-    rows: list[list[Taken]] = []
-    for each in taken:
-        key = (each.kind, each.size, each.function, each.freed_in, each.until is None)
-        if rows and key == (*rows[-1][-1][1:4], rows[-1][-1].freed_in, rows[-1][-1].until is None):
-            rows[-1].append(each)
-        else:
-            rows.append([each])
-    return rows
 
 
 def _row(story, run, order):
@@ -202,7 +108,7 @@ def _describe(story):
     if not story.allocation:
         return f"{title}: {len(story.taken)} allocations; none fails."
     failed = story.taken[story.allocation - 1]
-    back = len(_given_back(story))
+    back = len(given_back(story))
     end = f"It ends in {story.error.name}." if story.error else f"The kernel does without and goes on{story.made}."
     return (f"{title}: allocation {story.allocation} of {last_allocation(story.scenario)} fails, {failed.kind} of "
             f"{failed.size} bytes, in {failed.function}. {end} {back} allocations are given back after it; "

@@ -4,41 +4,17 @@
          threshold=Choice(THRESHOLDS))
 """
 
-from functools import lru_cache
 from html import escape
-from typing import Any, NamedTuple
 
-from blkmodel import scenario
-from blkmodel.device.controller import Controller
-from blkmodel.include.linux.nvme import NVME_CMD_SGL_METABUF
 from blkmodel.services.memory.gfp import PAGE_SIZE
-from blkmodel.sim import booted
-from blkmodel.trace import Call, Command, Item, record
 from blkmodel.view.draw.figure import curve, group, panel, rect, text
 from blkmodel.view.draw.styles import sheets
+from blkmodel.view.facts.data_pointers import HOW, THRESHOLDS, described
 
-THRESHOLDS = {"4 KiB": 4096, "32 KiB": 32768, "128 KiB": 131072, "never": 0}
+__all__ = ["THRESHOLDS", "data_pointer"]
+
 _LIST, _DATA, _BOX, _ROW, _SHOWN = 222, 452, 160, 19, 7
 _STYLE = sheets("base", "data_pointer")
-
-
-class Entry(NamedTuple):
-    """An address. what: `page` or `piece` (of the data), `list` (more entries), with its length in bytes."""
-
-    what: str
-    addr: int
-    length: int
-
-
-class Described(NamedTuple):
-    """How one request's data are described. how: the function that did it. words: the command's two entries, or one;
-    lists: for each list its address and its entries. requests: how many requests the read became."""
-
-    how: str
-    sgl: bool
-    words: list[Entry]
-    lists: list[tuple[int, list[Entry]]]
-    requests: int
 
 
 def data_pointer(pages=6, run=1, sgl=True, threshold=32768):
@@ -54,57 +30,6 @@ def data_pointer(pages=6, run=1, sgl=True, threshold=32768):
                  f'<div class="wide" aria-hidden="true">{_map(told)}</div>')
 
 
-@lru_cache(maxsize=32)
-def described(pages, run, sgl=True, threshold=32768):
-    """Read into such a buffer, and return how the first request's data were described."""
-    runs = [run] * (pages // run) + ([pages % run] if pages % run else [])
-    with booted(2):
-        disk = scenario.nvme_probe(controller=Controller(2, mdts=10, sgl=sgl), sgl_threshold=threshold) + "n1"
-        scenario.set_queue_file(disk, "max_sectors_kb", scenario.queue_file(disk, "max_hw_sectors_kb"))
-        recording = record(scenario.io, disk, "read", 0, pages * PAGE_SIZE, page_runs=runs)
-    hows = [event.function for event in recording.of(Call) if event.function in _HOW]
-    command = recording.of(Command)[0].command
-    by_pieces = bool(command.flags & NVME_CMD_SGL_METABUF)
-    lists: dict[int, dict[int, Any]] = {}
-    for event in recording.events[:_second_command(recording)]:
-        if type(event) is Item and event.array.ctype in ("u64", "nvme_sgl_desc"):
-            lists.setdefault(event.array._addr, {})[event.index] = event.new
-    if by_pieces:
-        words = [_piece(command.dptr.sgl)]
-        tables = [(addr, [_piece(each) for each in entries.values()]) for addr, entries in lists.items()]
-    else:
-        words, tables = _pages(command.dptr, lists)
-    return Described(hows[0], by_pieces, words, tables, len(hows))
-
-
-_HOW = {"nvme_setup_prp_simple": "as one page, or two in a row", "nvme_setup_sgl_simple": "as a single piece",
-        "nvme_pci_setup_prps": "page by page",
-        "nvme_pci_setup_sgls": "piece by piece"}
-
-
-def _second_command(recording):
-    """Before which event the driver begins to describe the second request's data."""
-    calls = [at for at, event in enumerate(recording.events) if type(event) is Call and event.function in _HOW]
-    return calls[1] if len(calls) > 1 else len(recording.events)
-
-
-def _piece(descriptor):
-    if descriptor.type >> 4:  # a segment or the last one: what follows are descriptors
-        return Entry("list", descriptor.addr, descriptor.length)
-    return Entry("piece", descriptor.addr, descriptor.length)
-
-
-def _pages(dptr, lists):
-    """The two words of a command that lists pages, and the lists; the last entry of a full list leads to the next."""
-    words = [Entry("page", dptr.prp1, PAGE_SIZE)]
-    if dptr.prp2:
-        length = 8 * len(lists[dptr.prp2]) if dptr.prp2 in lists else PAGE_SIZE
-        words.append(Entry("list" if dptr.prp2 in lists else "page", dptr.prp2, length))
-    tables = [(addr, [Entry("list", value, 8 * len(lists[value])) if value in lists else Entry("page", value, PAGE_SIZE)
-                      for value in entries.values()]) for addr, entries in lists.items()]
-    return words, tables
-
-
 def _summary(told, pages):
     size = f"{pages * PAGE_SIZE >> 10} KiB"
     first = f"{size} are {told.requests} requests; the first is" if told.requests > 1 else f"{size} are"
@@ -112,7 +37,7 @@ def _summary(told, pages):
     unit = 16 if told.sgl else 8
     lists = (f", in {len(told.lists)} list{'s' * (len(told.lists) > 1)} with {entries} entries of {unit} bytes"
              if told.lists else ", without a list")
-    return f"{first} described {_HOW[told.how]}{lists}: {told.how}()."
+    return f"{first} described {HOW[told.how]}{lists}: {told.how}()."
 
 
 def _words(told):

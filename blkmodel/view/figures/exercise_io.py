@@ -4,7 +4,6 @@ import random
 
 from blkmodel import scenario
 from blkmodel.drivers.nvme.host.pci import nvme_cqe_pending, nvme_queue, nvme_update_cq_head
-from blkmodel.include.linux.blkdev import MQ_RQ_IN_FLIGHT, blk_rq_pos, rq_data_dir
 from blkmodel.include.linux.nvme import nvme_completion
 from blkmodel.include.linux.sbitmap import sbitmap_queue
 from blkmodel.lib import sbitmap
@@ -14,7 +13,9 @@ from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import Array
 from blkmodel.trace import Assign, Call, record
 from blkmodel.view.draw.figure import plain
-from blkmodel.view.figures.data_pointer import data_pointer, described
+from blkmodel.view.facts.data_pointers import described
+from blkmodel.view.facts.deadline import driver_order
+from blkmodel.view.figures.data_pointer import data_pointer
 from blkmodel.view.figures.tag_map import bitmap
 
 
@@ -140,23 +141,6 @@ def deadline_order(number=1, answer=""):
         right = driver_order(wanted, settings)
         said = _verdict(" ".join(typed), right, right)
     return _exercise(asked, said)
-
-
-def driver_order(wanted, settings=None):
-    """Submit one page each of these, as in "r25 w3", at once through mq-deadline; return them as the driver gets them.
-
-    settings: files of the scheduler, by name, with what is written to them. Pages that join would be one request.
-    """
-    ops = {"r": "read", "w": "write"}
-    ios = [{"op": ops[each[0]], "offset": int(each[1:]) << 12, "length": 4096} for each in wanted.split()]
-    with booted(4):
-        scenario.null_blk_load(submit_queues=1, irqmode=2)
-        for name, value in (settings or {}).items():
-            scenario.set_queue_file("nullb0", f"iosched/{name}", value)
-        recording = record(scenario.aio, "nullb0", ios, cpu=1)
-    started = [event.object for event in recording.of(Assign)
-               if event.field == "state" and event.new == MQ_RQ_IN_FLIGHT]
-    return " ".join(f"{'rw'[rq_data_dir(rq)]}{blk_rq_pos(rq) >> 3}" for rq in started)
 
 
 def _typed(answer, otherwise, least=0):

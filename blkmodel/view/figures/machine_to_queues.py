@@ -7,10 +7,8 @@
 
 from functools import lru_cache
 
-from blkmodel import scenario
-from blkmodel.device.controller import Controller
-from blkmodel.include.linux.blk_mq import HCTX_TYPE_DEFAULT
 from blkmodel.sim import booted, machine
+from blkmodel.view.facts.queue_facts import queue_of
 from blkmodel.view.figures.queue_map import queue_map
 
 
@@ -36,22 +34,3 @@ def last_cpu(cpus):
 def _built(driver, cpus, present, nodes, threads, *queues):
     with booted(machine(cpus, nodes=nodes, threads=threads, present=present)) as kernel:
         return queue_of(driver, *queues), kernel
-
-
-def queue_of(driver, queues, write_queues=0, poll_queues=0, depth=None, vectors=65):
-    """Load a driver on the kernel that runs now, and return the request queue of its first disk."""
-    if driver == "nvme":
-        size = {} if depth is None else {"io_queue_depth": depth + 1}
-        scenario.nvme_probe(controller=Controller(queues, vectors), write_queues=write_queues, poll_queues=poll_queues,
-                            **size)
-        return scenario.disk("nvme0n1").queue
-    if write_queues or poll_queues:
-        raise ValueError("null_blk has queues of one type only: write_queues and poll_queues must be 0")
-    scenario.null_blk_load(submit_queues=queues, **({} if depth is None else {"hw_queue_depth": depth}))
-    return scenario.disk("nullb0").queue
-
-
-def spread(q):
-    """How many CPUs the busiest and the least busy hardware queue of the default type serve."""
-    served = [hctx.nr_ctx for hctx in q.queue_hw_ctx[:q.nr_hw_queues] if hctx.type == HCTX_TYPE_DEFAULT]
-    return max(served), min(served)

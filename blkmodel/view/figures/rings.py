@@ -8,7 +8,7 @@ from html import escape
 
 from blkmodel.view.draw.figure import panel
 from blkmodel.view.draw.styles import sheets
-from blkmodel.view.facts.ring_story import moments
+from blkmodel.view.facts.ring_story import command_owner, completion_owner, moments
 
 _STYLE = sheets("base", "rings")
 
@@ -44,29 +44,6 @@ def rings(depth=6, reads=4, in_order=True, shadow=False, seed=1, step=0):
 def _says(now):
     where = f" (<code>{escape(now.function)}</code>)" if now.function and now.said.startswith("The driver") else ""
     return f"{escape(now.said)}{where}"
-
-
-def _between(place, first, last, depth):
-    """Whether a slot is one of those from first up to, without, last."""
-    return (place - first) % depth < (last - first) % depth
-
-
-def command_owner(now, slot):
-    """Whose a slot of the submission queue is: `told`, the controller's, to fetch; `mine`, written by the driver and
-    not told of; `free`, to be written next time round."""
-    told = now.told if now.shadow is None else now.shadow[0]
-    if _between(slot, now.fetched, told, now.depth):
-        return "told"
-    return "mine" if _between(slot, told, now.tail, now.depth) else "free"
-
-
-def completion_owner(now, slot):
-    """Whose a slot of the completion queue is: `mine`, for the driver to take; `free`, taken, but the controller does
-    not know it; `told`, the controller's, to write."""
-    heard = now.heard if now.shadow is None else now.shadow[1]
-    if _between(slot, now.head, now.written, now.depth):
-        return "mine"
-    return "free" if _between(slot, heard, now.head, now.depth) else "told"
 
 
 def _command_slot(now, slot):

@@ -3,39 +3,24 @@
     live(stepper, scenario=Choice(STEPPED), step=Steps(last_step), find="")
 """
 
-from bisect import bisect_left
-from functools import lru_cache
 from html import escape
 
 from blkmodel.services.base.errno import NAMES
-from blkmodel.trace import Alloc, Call, Free, Return
-from blkmodel.trace.on_bus import passings
-from blkmodel.trace.replay import Replay
+from blkmodel.trace import Call, Return
 from blkmodel.view.draw import cards, model_source, path_tree
+from blkmodel.view.draw.bus_rows import rows
 from blkmodel.view.draw.call_tree import kernel_url, who
 from blkmodel.view.draw.figure import panel
 from blkmodel.view.draw.styles import sheets
+from blkmodel.view.facts.model_text import line_of_call
 from blkmodel.view.facts.objects import shown
-from blkmodel.view.facts.recorded import SCENARIOS, STEPPED, recorded
-from blkmodel.view.figures import bus
+from blkmodel.view.facts.recorded import SCENARIOS, STEPPED, live_sizes, passing_in, passings_of, replay_of
 
 __all__ = ["STEPPED", "last_step", "stepper"]
 
 _STYLE = sheets("base", "stepper", "path_tree", "model_source", "cards")
 _BUS = sheets("bus")
 _CARDS, _HITS, _ROWS = 6, 8, 5
-
-
-@lru_cache(maxsize=8)
-def replay_of(scenario):
-    """The replay of a scenario, made once."""
-    return Replay(recorded(scenario).recording)
-
-
-@lru_cache(maxsize=8)
-def passings_of(scenario):
-    """What passes on the bus in a scenario, in order."""
-    return passings(recorded(scenario).recording)
 
 
 def last_step(scenario):
@@ -117,17 +102,11 @@ def _source(step):
         return '<p class="dim">The source of the current function stands here.</p>'
     node = step.path[-1]
     called = step.event.function if type(step.event) is Call else None
-    marked = model_source.line_of_call(node.function, node.file, called) if called else None
+    marked = line_of_call(node.function, node.file, called) if called else None
     url = kernel_url(node.function, node.file)
     kernel = f'<a href="{url}">{escape(node.file)} in the kernel</a>' if url else escape(node.file)
     return (f'<p class="links dim">The model\'s <b>{escape(node.function)}</b> · {kernel}</p>'
             + model_source.model_source(node.function, node.file, marked))
-
-
-def _passing(scenario, step, at):
-    """The numbers of what passes on the bus in this step; empty, and where it would be, if nothing does."""
-    times = [each.at for each in passings_of(scenario)]
-    return range(bisect_left(times, step.start) if step else 0, bisect_left(times, at))
 
 
 def _bus(replay, scenario, step, at):
@@ -135,10 +114,10 @@ def _bus(replay, scenario, step, at):
     passed = passings_of(scenario)
     if not passed:
         return ""
-    now = _passing(scenario, step, at)
+    now = passing_in(scenario, step, at)
     first = max(0, min(now.start - 2, len(passed) - _ROWS))
     shown = range(first, min(max(first + _ROWS, now.stop), len(passed)))
-    drawn = bus.rows(passed, shown, now, lambda number: replay.step_of(passed[number].at))
+    drawn = rows(passed, shown, now, lambda number: replay.step_of(passed[number].at))
     count = f"{len(now)} pass{'es' * (len(now) == 1)} in this step; " if now else ""
     return (f'<h4>On the bus</h4><p>{count}{now.stop} of {len(passed)} have passed.</p>'
             f'<div class="blk-bus">{drawn}</div>')
@@ -178,7 +157,7 @@ def _allocation(event):
 
 def _spark(replay, at):
     """How many bytes more or less are live over all of the scenario, and where this step is."""
-    sizes = _sizes(replay)
+    sizes = live_sizes(replay)
     top = max(max(sizes), 1)
     last = max(1, len(sizes) - 1)
     points = " ".join(f"{i * 100 / last:.2f},{22 - 20 * size / top:.2f}" for i, size in enumerate(sizes))
@@ -186,21 +165,6 @@ def _spark(replay, at):
     return ('<svg class="spark" viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true">'
             f'<polygon class="memory" points="0,22 {points} 100,22"/>'
             f'<path class="edge-changed" stroke-width="2" vector-effect="non-scaling-stroke" d="M{x:.2f} 0V24"/></svg>')
-
-
-@lru_cache(maxsize=8)
-def _sizes(replay):
-    """Bytes live, above the least there are at any time, at some two hundred evenly spaced events."""
-    sizes, total = [], 0
-    stride = max(1, len(replay.events) // 200)
-    for i, event in enumerate(replay.events):
-        if type(event) is Alloc and event.addr:
-            total += event.size
-        elif type(event) is Free:
-            total -= event.size
-        if i % stride == 0:
-            sizes.append(total)
-    return [size - min(sizes) for size in sizes]
 
 
 def _log(replay, at):
@@ -222,7 +186,7 @@ def _describe(replay, scenario, number, changes):
     what = ", ".join(f"{replay.name(thing)[0]}.{field} from {shown(replay, field, old)} to "
                      f"{shown(replay, field, new)}" for (thing, field), (old, new) in list(changes.items())[:4])
     rest = f" and {len(changes) - 4} more" if len(changes) > 4 else ""
-    passed = [passings_of(scenario)[each].label for each in _passing(scenario, step, step.end)]
+    passed = [passings_of(scenario)[each].label for each in passing_in(scenario, step, step.end)]
     traffic = f" On the bus: {'; '.join(passed)}." if passed else ""
     return (f"{title}, step {number} of {len(replay.steps)}: {where} in {who(whose)}. "
             f"Changed: {what or 'nothing'}{rest}.{traffic} "

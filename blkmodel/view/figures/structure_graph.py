@@ -13,12 +13,12 @@ from blkmodel.view.draw import cards
 from blkmodel.view.draw.figure import panel
 from blkmodel.view.draw.styles import sheets
 from blkmodel.view.facts import objects
+from blkmodel.view.facts.object_graph import join, nodes_from
 from blkmodel.view.facts.recorded import SCENARIOS, recorded
 
 __all__ = ["KEPT", "graph", "structure_graph"]
 
 KEPT = {SCENARIOS[name].title: name for name in ("load", "load-one", "scheduler", "tag-set")}
-_MOST = 60
 _STYLE = sheets("base", "cards", "structure_graph")
 
 
@@ -42,47 +42,9 @@ def graph(thing, depth=2, items=1, wanted=objects.NOTHING, flipped=frozenset(), 
     wanted: structure → the fields to show, where not all that are not zero. path: where the object is, in a live
     figure; a still has no buttons. Each object is drawn once, however many point to it: rows refer to cards by number.
     """
-    nodes, rest = _nodes(thing, depth, flipped, lambda each: objects.rows(each, everything, items, wanted))
+    nodes, rest = nodes_from(thing, depth, flipped, lambda each: objects.rows(each, everything, items, wanted))
     more = f'<p class="dim">{rest} more are not drawn: fold something.</p>' if rest else ""
     return panel("blk-graph", _describe(nodes), _STYLE, _way(path), _drawn(nodes[0], this(), flipped, path), more)
-
-
-class _Node:
-    """An object that is drawn: its number, its path from the root, its rows, and for a row's name what it leads to."""
-
-    def __init__(self, thing, number, path, rows):
-        self.thing, self.number, self.path, self.rows = thing, number, path, rows
-        self.kids: dict[str, _Node] = {}
-        self.leads: dict[str, _Node] = {}
-
-
-def _nodes(thing, depth, flipped, rows):
-    """The objects to draw, the nearest first, and how many there was no room for."""
-    first = _Node(thing, 1, "", rows(thing))
-    nodes, known, rest = [first], {id(thing): first}, 0
-    level = [first]
-    for distance in range(depth + len(flipped) + 1):
-        following = []
-        for node in level:
-            for row in node.rows:
-                path = _join(node.path, row.name)
-                if row.target is None or id(row.target) in known or (distance < depth) == (path in flipped):
-                    continue
-                if len(nodes) == _MOST:
-                    rest += 1
-                    continue
-                kid = _Node(row.target, len(nodes) + 1, path, rows(row.target))
-                known[id(row.target)] = node.kids[row.name] = kid
-                nodes.append(kid)
-                following.append(kid)
-        level = following
-    for node in nodes:
-        node.leads = {row.name: known[id(row.target)] for row in node.rows if id(row.target) in known}
-    return nodes, rest
-
-
-def _join(path, name):
-    return path + name if name.startswith("[") or not path else f"{path}.{name}"
 
 
 def _way(path):
@@ -106,7 +68,7 @@ def _drawn(node, kernel, flipped, path):
     kind = cards.KINDS.get(objects.called(node.thing).partition("[")[0], "plain")
     name = escape(objects.called(node.thing))
     if path and node.path:
-        name = f'<button type="button" data-set="{_set("root", _join(path, node.path))}">{name}</button>'
+        name = f'<button type="button" data-set="{_set("root", join(path, node.path))}">{name}</button>'
     kids = "".join(_drawn(kid, kernel, flipped, path) for kid in node.kids.values())
     return (f'<div class="node" data-key="{escape(node.path)}"><section class="blk-card kind-{kind}"><h5>'
             f'<span>{name}</span><span class="no">{node.number}</span><small>{_where(node.thing, kernel)}</small></h5>'
@@ -138,7 +100,7 @@ def _value(node, row, flipped):
     if flipped is None:
         return f"{sign} {what}"
     says = f"{sign} {what}" if lead else f"▸ {what}"
-    path = _join(node.path, row.name)
+    path = join(node.path, row.name)
     others = ", ".join(sorted(set(flipped) ^ {path}))
     return (f'<button type="button" aria-expanded="{"true" if lead else "false"}" aria-label="{escape(path)}" '
             f'data-set="{_set("flipped", others)}">{says}</button>')

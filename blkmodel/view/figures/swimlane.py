@@ -4,42 +4,18 @@
     live(swimlane, driver=Fixed("nvme"), op=["read", "write"], queues=(1, 8), cpu=(0, 7))
 """
 
-from functools import lru_cache
 from html import escape
 
-from blkmodel import scenario
-from blkmodel.device.controller import Controller
-from blkmodel.device.service import Service
-from blkmodel.sim import booted, machine
-from blkmodel.trace import record
 from blkmodel.trace.lanes import KINDS, runs
 from blkmodel.view.draw.figure import panel
 from blkmodel.view.draw.styles import sheets
+from blkmodel.view.facts.lanes import IRQMODES, main_call, outermost, recorded_reads, source_of
 
-IRQMODES = {"at once, by the submitter": 0, "softirq": 1, "timer": 2}
+__all__ = ["IRQMODES", "swimlane"]
+
 _EDGE = {"task": "ctx", "worker": "default", "softirq": "tags", "irq": "poll", "device": "waste"}
 _ROW, _TOP, _LEAST, _GAP = 44, 22, 7, 9
 _STYLE = sheets("base", "swimlane")
-
-
-@lru_cache(maxsize=32)
-def recorded_reads(irqmode=0, scheduler="none", queues=2, cpu=5, reads=1, op="read", driver="null_blk", shared=True):
-    """Record reads or writes of 4 KiB on a machine of 8 CPUs on 2 nodes; each by the CPU after the last."""
-    caches = None if shared else tuple(frozenset({each}) for each in range(8))
-    with booted(machine(8, nodes=2, caches=caches)) as kernel:
-        if driver == "nvme":
-            controller = Controller(queues, service=Service(least=10_000))
-            disk = scenario.nvme_probe(controller=controller, io_queue_depth=9) + "n1"
-        else:
-            scenario.null_blk_load(submit_queues=queues, irqmode=irqmode, hw_queue_depth=8)
-            disk = "nullb0"
-        scenario.set_scheduler(disk, scheduler)
-        return record(_read, disk, [(cpu + i) % kernel.nr_cpu_ids for i in range(reads)], op)
-
-
-def _read(disk, cpus, op):
-    for i, cpu in enumerate(cpus):
-        scenario.io(disk, op, i * 4096, 4096, cpu=cpu)
 
 
 def swimlane(irqmode=1, scheduler="mq-deadline", queues=2, cpu=5, reads=1, op="read", driver="null_blk", shared=True):
@@ -87,7 +63,7 @@ def _lane(lane, same, done, places, width):
         if done[i].asleep is not None and later is not None:
             parts.append(f'<div class="sleep" style="{_across(x + span, places[later][0] - x - span, width)}"></div>')
         parts.append(f'<div class="bar k-{kind}" style="{_across(x, span, width)}" title="{escape(_what(done, i))}">'
-                     f"{i + 1} {escape(_main(done[i]))}</div>")
+                     f"{i + 1} {escape(main_call(done[i]))}</div>")
     return f'<div class="lane{" same" if same else ""}">{"".join(parts)}</div>'
 
 
@@ -103,7 +79,7 @@ def _arrows(done, lanes, places, width):
     """A line from where something was queued to where it begins."""
     parts = []
     for i, run in enumerate(done):
-        source = _source(done, run)
+        source = source_of(done, run)
         if source is not None:
             x, span = places[source]
             share = (run.posted - done[source].start) / max(1, done[source].end - done[source].start)
@@ -115,14 +91,6 @@ def _arrows(done, lanes, places, width):
     return f'<svg class="blk-swim-arrows">{"".join(parts)}</svg>'
 
 
-def _source(done, run):
-    """The number of the run in which this one was queued; None where it only goes on, or nobody was there."""
-    if run.woken is not None or not run.queued:
-        return None
-    return next((j for j, each in enumerate(done)
-                 if each.context == run.queued[0] and each.start <= run.posted <= each.end), None)
-
-
 def _list(done):
     """The runs in words, numbered as in the figure."""
     return f"<ol>{''.join(f'<li>{_line(done, i)}</li>' for i in range(len(done)))}</ol>"
@@ -130,7 +98,7 @@ def _list(done):
 
 def _line(done, i):
     run = done[i]
-    names = _outer(run)
+    names = outermost(run)
     calls = " → ".join(f"<code>{escape(name)}</code>" for name in names[:4]) + (" → …" if len(names) > 4 else "")
     queued = f", queued by <code>{escape(run.queued[1])}</code>" if run.queued and run.queued[1] else ""
     queued = "" if run.woken is not None else queued
@@ -138,22 +106,6 @@ def _line(done, i):
     wakes = f" goes on in <code>{escape(run.woken)}</code>" if run.woken else ""
     did = run.did if run.kind == "device" else f"{len(run.calls)} calls{f', {calls}' if calls else ''}"
     return f"<b>{escape(_who(run))}</b>{wakes}{queued}: {did or 'looks, and has nothing to do'}{ends}."
-
-
-def _outer(run):
-    """The outermost functions that a run calls."""
-    least = min((depth for depth, _ in run.calls), default=0)
-    return [name for depth, name in run.calls if depth == least]
-
-
-def _main(run):
-    """What a run's bar is called: where it goes on, or the outermost function with most calls in it."""
-    sizes: dict[str, int] = {}
-    least, name = min((depth for depth, _ in run.calls), default=0), ""
-    for depth, function in run.calls:
-        name = function if depth == least else name
-        sizes[name] = sizes.get(name, 0) + 1
-    return run.woken or max(sizes, key=lambda each: sizes[each], default=run.did)
 
 
 def _who(run):

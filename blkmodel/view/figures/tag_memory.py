@@ -5,19 +5,14 @@
     live(depth_costs, driver=["nvme", "null_blk"])
 """
 
-from functools import lru_cache
 from html import escape
 
-from blkmodel import scenario
-from blkmodel.errors import KernelError
-from blkmodel.services.base.errno import ENOMEM
-from blkmodel.services.memory.gfp import PAGE_SIZE
-from blkmodel.sim import booted, machine, this
+from blkmodel.sim import booted, machine
 from blkmodel.view.draw.figure import panel
 from blkmodel.view.draw.styles import sheets
-from blkmodel.view.figures.page_runs import contents, page_runs, summary
+from blkmodel.view.facts.tag_pages import contents, costs, load_driver, scarce, summary
+from blkmodel.view.figures.page_runs import page_runs
 
-_DEPTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1023)
 _KINDS = (("memory", "requests", ("pages(",)), ("waste", "left over in the requests' pages", ()),
           ("band", "rings of NVMe's queue pairs", ("nvme_command[]", "nvme_completion[]")),
           ("tags", "bitmaps, hints and wait queues of tags", ("sbitmap_word", "sbq_wait_state", "unsigned int[]")),
@@ -34,8 +29,8 @@ def tag_memory(driver="nvme", depth=1023, queues=4, largest_order=4, room=None):
     """
     with booted(machine(queues)) as kernel:
         before = set(kernel.memory.live)
-        kernel.memory.fail_if(_scarce(kernel.memory, 1 << largest_order, room))
-        tag_set = _load(driver, depth, queues)
+        kernel.memory.fail_if(scarce(kernel.memory, 1 << largest_order, room))
+        tag_set = load_driver(driver, depth, queues)
         new = [each for addr, each in kernel.memory.live.items() if addr not in before]
         runs = contents(tag_set.tags[0], kernel.memory, tag_set.cmd_size)
         short = ""
@@ -48,7 +43,7 @@ def tag_memory(driver="nvme", depth=1023, queues=4, largest_order=4, room=None):
 
 def depth_costs(driver="nvme"):
     """A table: what the requests of one hardware queue take, by depth."""
-    rows = _costs(driver)
+    rows = costs(driver)
     most = max(size for *_, size, _ in rows)
     body = ""
     for depth, runs, size, waste in rows:
@@ -59,44 +54,6 @@ def depth_costs(driver="nvme"):
     heads = "".join(f'<th scope="col">{head}</th>' for head in ("tags", "runs", "KiB", "unused", "bytes a tag"))
     return panel("blk-cost", f"The requests of one {driver} hardware queue. {said}.", _STYLE,
                  f"<table><thead><tr>{heads}<td></td></tr></thead><tbody>{body}</tbody></table>")
-
-
-@lru_cache(maxsize=2)
-def _costs(driver):
-    """(depth, page runs, bytes, bytes never used) of one hardware queue, for each depth."""
-    rows = []
-    for depth in _DEPTHS:
-        with booted(1) as kernel:
-            tag_set = _load(driver, depth, 1)
-            runs = contents(tag_set.tags[0], kernel.memory, tag_set.cmd_size)
-        rows.append((depth, len(runs), sum(run["size"] for run in runs), sum(run["waste"] for run in runs)))
-    return rows
-
-
-def _load(driver, depth, queues):
-    """Load the driver and return the tag set of its first disk."""
-    if driver == "nvme":
-        dev = scenario.nvme_controller(scenario.nvme_probe(max_ioqpairs=queues, io_queue_depth=depth + 1))
-        if dev.ctrl.tagset is None:  # the driver says so, and leaves the controller without disks
-            raise KernelError(ENOMEM, "nvme_dev_add", this().log)
-        return dev.tagset
-    scenario.null_blk_load(submit_queues=queues, hw_queue_depth=depth)
-    return scenario.disk("nullb0").queue.tag_set
-
-
-def _scarce(memory, largest, room):
-    """Whether an allocation fails: a page run that is too large, or more than there is room for."""
-    def refused(kind, size):
-        if not kind.startswith("pages("):
-            return False
-        if size > largest * PAGE_SIZE:
-            return True
-        return room is not None and taken() + size > room << 10
-
-    def taken():
-        return sum(each.size for each in memory.live.values() if each.kind.startswith("pages("))
-
-    return refused
 
 
 def _totals(allocations, runs, tag_set, short):

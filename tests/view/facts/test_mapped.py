@@ -6,8 +6,10 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, strategies as st
 
-from blkmodel.view.figures.bio_map import bio_map, mapped_pieces
-from blkmodel.view.figures.device_state import STORY, device_state, last_command
+from blkmodel.view.facts.bio_pieces import mapped_pieces
+from blkmodel.view.facts.mapped_life import STORY
+from blkmodel.view.figures.bio_map import bio_map
+from blkmodel.view.figures.device_state import device_state, last_command
 from blkmodel.view.figures.table_editor import LIMITS, table_editor
 
 STRIPED = "0 4096 striped 2 16 /dev/nullb0 1000 /dev/nullb1 2000"

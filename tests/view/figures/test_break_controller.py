@@ -4,7 +4,8 @@ import pytest
 
 from blkmodel.device.faults import FAIL, FATAL, GONE, SILENT, STUCK
 from blkmodel.live import Choice, Steps, live
-from blkmodel.view.figures.break_controller import FAULTS, _story, break_controller, last_place
+from blkmodel.view.facts.controller_faults import story_of
+from blkmodel.view.figures.break_controller import FAULTS, break_controller, last_place
 from tests.view.wellformed import in_fresh_interpreters, label, parsed, words
 
 
@@ -17,7 +18,7 @@ def places(fault):
 def test_every_fault_is_drawn_and_leaves_nothing(fault):
     for where in places(fault):
         html = break_controller(fault, where)
-        story = _story(fault if where else "", where, True)
+        story = story_of(fault if where else "", where, True)
         assert parsed(html) is not None
         assert story.before == story.after
         assert (story.error is None) == ("the driver goes on" in words(html))
@@ -31,12 +32,12 @@ def test_every_fault_is_drawn_and_leaves_nothing(fault):
 
 
 def frames(fault, where, again=True):
-    return [(node.function, node.value) for node in reversed(_story(fault, where, again).path)]
+    return [(node.function, node.value) for node in reversed(story_of(fault, where, again).path)]
 
 
 def whats(fault, where, again=True):
     """What is done after the trouble."""
-    story = _story(fault, where, again)
+    story = story_of(fault, where, again)
     return [each.what for each in story.doings if each.at > story.trouble.at]
 
 
@@ -59,7 +60,7 @@ def test_fewer_queues_are_created_anew():
 
 
 def test_no_answer():
-    story = _story(SILENT, 1, True)
+    story = story_of(SILENT, 1, True)
     assert [each.what for each in story.doings if each.at > story.trouble.at][:2] == ["nvme_timeout",
                                                                                       "nvme_dev_disable"]
     said = words(break_controller(SILENT, 1))
@@ -92,7 +93,7 @@ def test_a_read_is_tried_again_unless_the_status_forbids_it():
 @pytest.mark.parametrize(("fault", "where", "queues"), [
     ("granted", 2, 2), ("usable", 3, 3), ("vectors", 1, 1), ("vectors", 2, 1), ("vectors", 4, 3), ("cpu", 3, 1)])
 def test_with_fewer(fault, where, queues):
-    story = _story(fault, where, True)
+    story = story_of(fault, where, True)
     assert story.log[-1] == f"nvme nvme0: {queues}/0/0 default/read/poll queues"
     assert story.disks == ("nvme0n1",)
 

@@ -7,8 +7,9 @@ import pytest
 from blkmodel import KernelError, boot, scenario
 from blkmodel.live import Choice, Steps, live
 from blkmodel.trace import Alloc
+from blkmodel.view.facts.allocation_faults import given_back, story_of
 from blkmodel.view.facts.recorded import THREE, recorded
-from blkmodel.view.figures.break_it import BREAKABLE, _given_back, _story, break_it, last_allocation
+from blkmodel.view.figures.break_it import BREAKABLE, break_it, last_allocation
 from tests.view.wellformed import in_fresh_interpreters, label, parsed, words
 
 
@@ -21,7 +22,7 @@ def test_every_failure_is_drawn_and_leaves_nothing(name):
     step = 17 if name == "probe" else 1  # of its two hundred a few; tests/drivers/nvme fails every one
     for allocation in range(0, last_allocation(name) + 1, step):
         html = break_it(name, allocation)
-        story, done = _story(name, allocation), recorded(name, allocation)
+        story, done = story_of(name, allocation), recorded(name, allocation)
         assert parsed(html) is not None
         assert story.left == 0
         refused = [event for event in done.recording.of(Alloc) if not event.addr]
@@ -49,14 +50,14 @@ def test_the_errno_is_the_commands_own():
             scenario.null_blk_load(**THREE)
         except KernelError as refused:
             error = refused.name
-        story = _story("load", allocation)
+        story = story_of("load", allocation)
         assert story.error.name == error if error else story.error is None
         assert story.log == kernel.log[log:]
 
 
 def test_what_was_taken_last_is_given_back_first():
-    story = _story("scheduler", 14)
-    last = [each for each in _given_back(story) if each.freed_in == "blk_mq_init_bitmap_tags"]
+    story = story_of("scheduler", 14)
+    last = [each for each in given_back(story) if each.freed_in == "blk_mq_init_bitmap_tags"]
     assert len(last) == 4, "the function that fails unwinds what is its own"
     assert [each.number for each in sorted(last, key=lambda each: each.until)] == [13, 12, 11, 10]
     assert [(node.function, node.value) for node in story.path[-2:]] == [("bt_alloc", -12),
@@ -73,7 +74,7 @@ def test_less_depth_instead_of_an_error():
 
 
 def test_smaller_runs_instead_of_an_error():
-    story = _story("tag-set", 11)
+    story = story_of("tag-set", 11)
     assert [(each.kind, each.until) for each in story.taken[10:13]] == [("pages(4)", None), ("pages(2)", None),
                                                                       ("pages(2)", None)]
     assert story.error is None
@@ -83,10 +84,10 @@ def test_a_probe_ends_in_what_the_driver_makes_of_it():
     """Who asks for interrupt vectors and gets none for lack of memory says so; others go on without."""
     ends: dict[str | None, list[int]] = {}
     for allocation in range(1, last_allocation("probe"), 12):
-        story = _story("probe", allocation)
+        story = story_of("probe", allocation)
         ends.setdefault(story.error.name if story.error else None, []).append(allocation)
     assert {None, "ENOMEM", "EIO"} <= ends.keys()
-    story = _story("probe", ends["EIO"][0])
+    story = story_of("probe", ends["EIO"][0])
     assert story.log[-1] == "nvme nvme0: Removing after probe failure status: -5"
     assert story.path[0].function == "nvme_reset_work"
 
@@ -97,7 +98,7 @@ def test_of_many_rows_those_around_the_one_that_fails(allocation):
     assert len(rows) == 32
     assert any(row.get("class") == "fails" for row in rows) == (allocation > 0)
     more = [int(each) for each in re.findall(r"(\d+) more", words(break_it("probe", allocation)))]
-    assert sum(more) + sum(_count(row) for row in rows) == len(_story("probe", allocation).taken)
+    assert sum(more) + sum(_count(row) for row in rows) == len(story_of("probe", allocation).taken)
 
 
 def _count(row):

@@ -8,7 +8,8 @@ import pytest
 from blkmodel.include.linux import nvme
 from blkmodel.trace import Command, Completion, Doorbell, Interrupt, RegisterRead, RegisterWrite, record
 from blkmodel.trace.on_bus import passings
-from blkmodel.view.figures.bus import BUS_SCENARIOS, bus, bus_passings, last_passing
+from blkmodel.view.facts.bus_traffic import bus_passings
+from blkmodel.view.figures.bus import BUS_SCENARIOS, bus, last_passing
 from tests.device.host import Host, pages, transfer
 from tests.view.wellformed import in_fresh_interpreters, label, parsed, words
 

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from blkmodel.view.figures.data_pointer import THRESHOLDS, data_pointer, described
+from blkmodel.view.facts.data_pointers import described
+from blkmodel.view.figures.data_pointer import THRESHOLDS, data_pointer
 from tests.view.wellformed import in_fresh_interpreters, label, parsed, words
 
 CASES = [(1, 1), (2, 1), (2, 2), (3, 3), (6, 1), (33, 1), (34, 1), (40, 1), (128, 128), (32, 16), (200, 1), (1024, 512),

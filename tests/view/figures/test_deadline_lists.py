@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from blkmodel.view.figures.deadline_lists import deadline_lists, last_step, states
-from blkmodel.view.figures.exercise_io import driver_order
+from blkmodel.view.facts.deadline import driver_order, states
+from blkmodel.view.figures.deadline_lists import deadline_lists, last_step
 from tests.view.wellformed import in_fresh_interpreters, label, parsed, words
 
 WANTED = "r40 w12 r8 r24 w16 w4 r30"

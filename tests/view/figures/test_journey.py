@@ -8,7 +8,8 @@ import re
 import pytest
 
 from blkmodel.trace import Call
-from blkmodel.view.figures.journey import DISKS, STATIONS, journey, recorded_io, stops, waited
+from blkmodel.view.facts.io_way import STATIONS, recorded_io, stops, waited
+from blkmodel.view.figures.journey import DISKS, journey
 from tests.view.wellformed import in_fresh_interpreters, label, parsed, words
 
 SVG = "{http://www.w3.org/2000/svg}"

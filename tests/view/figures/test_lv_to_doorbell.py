@@ -6,7 +6,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from blkmodel.view.figures.lv_to_doorbell import SIZE, SLOTS, VOLUMES, lv_to_doorbell, room, went_down
+from blkmodel.view.facts.volume_io import SIZE, SLOTS, went_down
+from blkmodel.view.figures.lv_to_doorbell import VOLUMES, lv_to_doorbell, room
 
 EXTENT = 2048  # sectors
 

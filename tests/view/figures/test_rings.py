@@ -8,8 +8,8 @@ from blkmodel import scenario
 from blkmodel.device.controller import Controller
 from blkmodel.device.service import Service
 from blkmodel.sim import booted
-from blkmodel.view.facts.ring_story import ROUNDS, moments
-from blkmodel.view.figures.rings import command_owner, completion_owner, describe, last_moment, rings
+from blkmodel.view.facts.ring_story import ROUNDS, command_owner, completion_owner, moments
+from blkmodel.view.figures.rings import describe, last_moment, rings
 from tests.view.wellformed import in_fresh_interpreters, label, parsed, words
 
 CASES = [(2, 1, True, False, 1), (6, 4, True, False, 1), (6, 12, False, False, 3), (16, 12, False, True, 2),

@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from blkmodel.view.figures.split_merge import split_merge, transfer
+from blkmodel.view.facts.transfers import transfer
+from blkmodel.view.figures.split_merge import split_merge
 from tests.view.wellformed import in_fresh_interpreters, label, parsed, words
 
 SVG = "{http://www.w3.org/2000/svg}"

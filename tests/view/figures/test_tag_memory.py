@@ -10,8 +10,9 @@ import pytest
 
 from blkmodel.errors import KernelError
 from blkmodel.sim import booted
-from blkmodel.view.figures.page_runs import contents, describe, page_runs, summary
-from blkmodel.view.figures.tag_memory import _DEPTHS, _load, _scarce, depth_costs, tag_memory
+from blkmodel.view.facts.tag_pages import DEPTHS, contents, describe, load_driver, scarce, summary
+from blkmodel.view.figures.page_runs import page_runs
+from blkmodel.view.figures.tag_memory import depth_costs, tag_memory
 
 CASES = [{"driver": "nvme", "depth": 1, "queues": 1}, {"driver": "null_blk", "depth": 1, "queues": 1},
          {"driver": "nvme", "depth": 1023, "queues": 2}, {"driver": "null_blk", "depth": 100, "queues": 16},
@@ -21,8 +22,8 @@ CASES = [{"driver": "nvme", "depth": 1, "queues": 1}, {"driver": "null_blk", "de
 
 def loaded(driver, depth, queues, largest_order=4, room=None):
     with booted(queues) as kernel:
-        kernel.memory.fail_if(_scarce(kernel.memory, 1 << largest_order, room))
-        return _load(driver, depth, queues), kernel
+        kernel.memory.fail_if(scarce(kernel.memory, 1 << largest_order, room))
+        return load_driver(driver, depth, queues), kernel
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -76,7 +77,7 @@ def test_without_any_room_there_is_no_disk(driver):
 def test_costs_by_depth(driver):
     html = depth_costs(driver)
     rows = [re.findall(r"<t[hd][^>]*>([\d%]+)<", row) for row in html.split("<tr>")[2:]]
-    assert [int(row[0]) for row in rows] == list(_DEPTHS)
+    assert [int(row[0]) for row in rows] == list(DEPTHS)
     for depth, runs, size, unused, _ in rows:
         tag_set, kernel = loaded(driver, int(depth), 1)
         found = contents(tag_set.tags[0], kernel.memory, tag_set.cmd_size)

@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 
-from blkmodel.view.figures.tags_under_load import last_step, moments, tags_under_load
+from blkmodel.view.facts.tag_load import moments
+from blkmodel.view.figures.tags_under_load import last_step, tags_under_load
 from tests.view.wellformed import in_fresh_interpreters, label, parsed, words
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -1,0 +1,36 @@
+"""What passes between driver and controller, as rows: the driver on the left, the controller on the right."""
+
+from html import escape
+
+from blkmodel.view.facts.bus_traffic import caller
+
+_KINDS = {"register": "default", "doorbell": "poll", "command": "read", "completion": "tags", "interrupt": "changed"}
+_SENDS = {"register": "register", "doorbell": "doorbell", "command": "reads memory", "completion": "writes memory",
+          "interrupt": "interrupt"}
+
+
+def rows(passed, shown, now, step_of):
+    """The driver on the left, the controller on the right, and beneath each other what passes between them.
+
+    shown, now: the numbers of the passings that are drawn, and of those that pass just now (what follows these is
+    still to come). step_of: number → the step that choosing it leads to. The style sheet is `bus`, the class blk-bus.
+    """
+    keys = "".join(f'<span class="key k-{kind}"><i{_memory(kind)}></i>{_SENDS[kind]}</span>' for kind in _KINDS)
+    drawn = "".join(_row(passed[number], number, now, step_of(number)) for number in shown)
+    heads = '<div class="heads"><span>driver, and its memory</span><span>controller</span></div>'
+    return f'<p class="dim">{keys}</p>{heads}<ol>{drawn}</ol>'
+
+
+def _memory(kind):
+    return ' class="memory"' if kind in ("command", "completion") else ""
+
+
+def _row(each, number, now, step):
+    state = "now" if number in now else "after" if number >= now.stop else "before"
+    call = f"{number + 1}. {caller(each)}"
+    memory = " memory" if each.kind in ("command", "completion") else ""
+    way = "" if each.to_controller else " left"
+    back = "" if each.to_controller else " back"
+    return (f'<li class="{state} k-{each.kind}" data-key="p{number}" data-set="step={step}">'
+            f'<div class="what{back}"><b>{escape(each.label)}</b><span class="call">{escape(call)}</span></div>'
+            f'<div class="arrow{way}{memory}"></div><div class="dim">{escape(each.meaning)}</div></li>')

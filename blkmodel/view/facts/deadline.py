@@ -1,0 +1,137 @@
+"""mq-deadline at work: what waits in its lists before each request that it gives out, and why it was that one."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from blkmodel import scenario
+from blkmodel.block import blk_mq
+from blkmodel.fs.aio import io_submit, iocb, kioctx
+from blkmodel.include.linux.blkdev import MQ_RQ_IN_FLIGHT, READ, WRITE, blk_rq_pos, blk_rq_sectors, rq_data_dir
+from blkmodel.include.linux.elevator import rb_entry_rq
+from blkmodel.services.files.file import O_DIRECT, O_RDWR, filp_open
+from blkmodel.services.files.uio import map_user_buffer
+from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_msecs, time_after_eq
+from blkmodel.sim import booted
+from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.trace import Assign, record
+
+_MOST = 16
+
+
+class Waiting(NamedTuple):
+    """A request: `r` or `w`, its first page on the disk and the number of its pages, and the ms that it has left."""
+
+    kind: str
+    page: int
+    pages: int
+    left: int
+
+    @property
+    def name(self):
+        """How a reader would write it."""
+        return f"{self.kind}{self.page}" + (f"–{self.page + self.pages - 1}" if self.pages > 1 else "")
+
+
+class State(NamedTuple):
+    """The scheduler at a moment. by_sector and by_age: the waiting requests of each direction; follows: what comes
+    after the last one given out, or None. given: what the driver has, in order; why: of the last of them."""
+
+    now: int
+    by_sector: tuple[tuple[Waiting, ...], ...]
+    by_age: tuple[tuple[Waiting, ...], ...]
+    follows: Waiting | None
+    batching: int
+    starved: int
+    given: tuple[Waiting, ...]
+    why: str
+
+
+@lru_cache(maxsize=32)
+def states(wanted, apart, fifo_batch, writes_starved):
+    """The scheduler's State before any of these was given out, and after each."""
+    asked = _asked(wanted)
+    with booted(2) as kernel:
+        scenario.null_blk_load(submit_queues=1)
+        for name, value in (("fifo_batch", fifo_batch), ("writes_starved", writes_starved)):
+            scenario.set_queue_file("nullb0", f"iosched/{name}", value)
+        q = scenario.disk("nullb0").queue
+        blk_mq.blk_mq_stop_hw_queues(q)
+        filp, ctx = filp_open("nullb0", O_DIRECT | O_RDWR), kioctx()
+        for n, (rw, page) in enumerate(asked):
+            kernel.loop.advance(apart * 1_000_000 if n else 0)
+            io_submit(ctx, [iocb(rw, filp, map_user_buffer([1]), page * PAGE_SIZE, PAGE_SIZE)])
+        scheduler = q.elevator.elevator_data
+        found = [_state(scheduler, (), "")]
+        while q.elevator.type.ops.has_work(q.queue_hw_ctx[0]):
+            before = _Before(scheduler)
+            rq = q.elevator.type.ops.dispatch_request(q.queue_hw_ctx[0])
+            given = (*found[-1].given, _waiting(rq))
+            found.append(_state(scheduler, given, before.why(scheduler, rq)))
+        return tuple(found)
+
+
+def _asked(text):
+    asked = []
+    for word in text.replace(",", " ").lower().split():
+        if word[0] not in "rw" or not word[1:].isdecimal() or int(word[1:]) > 999:
+            raise ValueError(f"{word!r} is no request: type r40 to read page 40, w12 to write page 12; up to page 999")
+        asked.append((READ if word[0] == "r" else WRITE, int(word[1:])))
+    if not 0 < len(asked) <= _MOST:
+        raise ValueError(f"{len(asked)} requests: type from 1 to {_MOST}, such as r40 w12")
+    return asked
+
+
+class _Before:
+    """The scheduler as it was, to say what made it choose."""
+
+    def __init__(self, dd):
+        self.next = dd.next_rq[WRITE] or dd.next_rq[READ]
+        self.batching, self.starved = dd.batching, dd.starved
+        self.there = [bool(each.entries) for each in dd.fifo_list]
+        self.oldest = [next(iter(each.entries), None) for each in dd.fifo_list]
+
+    def why(self, dd, rq):
+        if rq is self.next and self.batching < dd.fifo_batch:
+            return "it follows the last one, and the batch is not over"
+        direction = rq_data_dir(rq)
+        if not all(self.there):
+            who = f"only {'writes' if direction else 'reads'} wait"
+        elif direction == READ:
+            who = "reads go first"
+        else:
+            who = "writes have waited long enough"
+        if rq is self.next:
+            return f"a new batch begins: {who}, and it follows the last one"
+        if time_after_eq(jiffies(), rq.fifo_time):
+            return f"a new batch begins: {who}, and their oldest is late"
+        return f"a new batch begins: {who}, and it is their oldest"
+
+
+def _state(dd, given, why):
+    follows = dd.next_rq[WRITE] or dd.next_rq[READ]
+    return State(jiffies_to_msecs(jiffies()),
+                 tuple(tuple(_waiting(rb_entry_rq(node)) for node in root.nodes) for root in dd.sort_list),
+                 tuple(tuple(map(_waiting, each)) for each in dd.fifo_list),
+                 _waiting(follows) if follows is not None else None, dd.batching, dd.starved, given, why)
+
+
+def _waiting(rq):
+    left = jiffies_to_msecs(rq.fifo_time) - jiffies_to_msecs(jiffies())
+    return Waiting("rw"[rq_data_dir(rq)], rq._sector >> 3, blk_rq_sectors(rq) >> 3, left)
+
+
+def driver_order(wanted, settings=None):
+    """Submit one page each of these, as in "r25 w3", at once through mq-deadline; return them as the driver gets them.
+
+    settings: files of the scheduler, by name, with what is written to them. Pages that join would be one request.
+    """
+    ops = {"r": "read", "w": "write"}
+    ios = [{"op": ops[each[0]], "offset": int(each[1:]) << 12, "length": 4096} for each in wanted.split()]
+    with booted(4):
+        scenario.null_blk_load(submit_queues=1, irqmode=2)
+        for name, value in (settings or {}).items():
+            scenario.set_queue_file("nullb0", f"iosched/{name}", value)
+        recording = record(scenario.aio, "nullb0", ios, cpu=1)
+    started = [event.object for event in recording.of(Assign)
+               if event.field == "state" and event.new == MQ_RQ_IN_FLIGHT]
+    return " ".join(f"{'rw'[rq_data_dir(rq)]}{blk_rq_pos(rq) >> 3}" for rq in started)

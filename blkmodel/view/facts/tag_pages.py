@@ -1,0 +1,104 @@
+"""The memory of a tag set: the page runs of its requests, and what the rest of a device takes."""
+
+from functools import lru_cache
+from itertools import pairwise
+
+from blkmodel import scenario
+from blkmodel.errors import KernelError
+from blkmodel.include.linux.blkdev import request
+from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.memory.gfp import PAGE_SIZE
+from blkmodel.sim import booted, this
+from blkmodel.sim.structure import sizeof
+from blkmodel.view.facts.words import many
+
+
+def contents(tags, memory, cmd_size=0):
+    """Return one dict a run: addr, size, order, first and last tag, stride and waste; sizes in bytes.
+
+    cmd_size: bytes of the driver's data behind each request; needed only where there is a single request.
+    """
+    where = {rq._addr: tag for tag, rq in enumerate(tags.static_rqs) if rq is not None}
+    stride = -(-(sizeof(request) + cmd_size) // 64) * 64
+    if len(where) > 1:
+        addresses = sorted(where)
+        stride = min(b - a for a, b in pairwise(addresses))
+    runs = []
+    for page in tags.page_list:
+        size, first, inside = PAGE_SIZE << page.private, where[page._addr], 1
+        while where.get(page._addr + inside * stride) == first + inside and (inside + 1) * stride <= size:
+            inside += 1
+        runs.append({"addr": page._addr, "size": size, "order": page.private, "first": first,
+                     "last": first + inside - 1, "stride": stride,
+                     "waste": size - inside * stride, "node": memory.live[page._addr].node})
+    return runs
+
+
+def summary(runs):
+    """How many requests in how many runs, and how much of them is never used."""
+    size, waste = sum(run["size"] for run in runs), sum(run["waste"] for run in runs)
+    count = sum(run["last"] - run["first"] + 1 for run in runs)
+    return (f"{many(count, 'request')} of {runs[0]['stride']} bytes in {many(len(runs), 'page run')}, {size >> 10} "
+            f"KiB; {waste} bytes ({waste / size:.0%}) are never used.")
+
+
+def describe(runs):
+    """Say in words what the runs hold."""
+    alike: dict[tuple, list] = {}
+    for run in runs:
+        alike.setdefault((run["order"], run["waste"]), []).append(run)
+    return " ".join([summary(runs)] + [
+        f"{many(len(same), 'run')} of order {order}, {same[0]['size'] >> 10} KiB: tags {_spans(same)}, {waste} bytes "
+        f"left over{' in each' if len(same) > 1 else ''}." for (order, waste), same in alike.items()])
+
+
+def _spans(runs):
+    """The tags in these runs, as ranges."""
+    spans: list[list] = []
+    for run in runs:
+        if spans and spans[-1][1] + 1 == run["first"]:
+            spans[-1][1] = run["last"]
+        else:
+            spans.append([run["first"], run["last"]])
+    return ", ".join(f"{first} to {last}" if last > first else str(first) for first, last in spans)
+
+
+DEPTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1023)
+
+
+@lru_cache(maxsize=2)
+def costs(driver):
+    """(depth, page runs, bytes, bytes never used) of one hardware queue, for each depth."""
+    rows = []
+    for depth in DEPTHS:
+        with booted(1) as kernel:
+            tag_set = load_driver(driver, depth, 1)
+            runs = contents(tag_set.tags[0], kernel.memory, tag_set.cmd_size)
+        rows.append((depth, len(runs), sum(run["size"] for run in runs), sum(run["waste"] for run in runs)))
+    return rows
+
+
+def load_driver(driver, depth, queues):
+    """Load the driver and return the tag set of its first disk."""
+    if driver == "nvme":
+        dev = scenario.nvme_controller(scenario.nvme_probe(max_ioqpairs=queues, io_queue_depth=depth + 1))
+        if dev.ctrl.tagset is None:  # the driver says so, and leaves the controller without disks
+            raise KernelError(ENOMEM, "nvme_dev_add", this().log)
+        return dev.tagset
+    scenario.null_blk_load(submit_queues=queues, hw_queue_depth=depth)
+    return scenario.disk("nullb0").queue.tag_set
+
+
+def scarce(memory, largest, room):
+    """Whether an allocation fails: a page run that is too large, or more than there is room for."""
+    def refused(kind, size):
+        if not kind.startswith("pages("):
+            return False
+        if size > largest * PAGE_SIZE:
+            return True
+        return room is not None and taken() + size > room << 10
+
+    def taken():
+        return sum(each.size for each in memory.live.values() if each.kind.startswith("pages("))
+
+    return refused
