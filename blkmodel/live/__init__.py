@@ -5,17 +5,20 @@ already has the figure and its form; a script hands each change to answer(), in 
 Both draw with draw(), so both show the same, to the letter.
 """
 
+from __future__ import annotations
+
 import importlib
 import inspect
 import json
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape, unescape
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from blkmodel.errors import KernelError
-from blkmodel.live.controls import Check, Choice, Fixed, Slider, Steps, Text, control, form, settle
+from blkmodel.live.controls import Bound, Check, Choice, Control, Fixed, Slider, Steps, Text, control, form, settle
 from blkmodel.sim.events import HungTask
 
 __all__ = ["Check", "Choice", "Fixed", "Live", "Slider", "Steps", "Text", "answer", "draw", "live"]
@@ -33,7 +36,8 @@ class Drawn(NamedTuple):
     bounds: dict
 
 
-def live(view, /, *, start=None, follow=None, name=None, **controls):
+def live(view: Callable[..., str], /, *, start: dict[str, Any] | None = None, follow: str | None = None,
+         name: str | None = None, **controls: Any) -> Live:
     """Show a view with one control for each of the parameters named in `controls`.
 
     view: a function of a `blkmodel.view` module; all its parameters have plain defaults, and it returns HTML.
@@ -49,7 +53,7 @@ def live(view, /, *, start=None, follow=None, name=None, **controls):
     return Live(view, _values(view, controls, start or {}, others), _made(controls), follow, name)
 
 
-def draw(view, values, bounds):
+def draw(view: Callable[..., str], values: dict[str, Any], bounds: dict[str, tuple[Bound, Bound]]) -> Drawn:
     """Call the view; what the model says against it becomes a message. Bugs are raised."""
     settled = {}
     try:
@@ -59,7 +63,7 @@ def draw(view, values, bounds):
         return Drawn(message(error), True, values, settled)
 
 
-def answer(request):
+def answer(request: str) -> str:
     """Answer the script of the static site. JSON in: view, values, bounds; JSON out: a Drawn.
 
     A bug of ours is a message too: a reader has no use for a traceback.
@@ -75,7 +79,7 @@ def answer(request):
     return json.dumps(drawn._asdict())
 
 
-def message(error):
+def message(error: Exception) -> str:
     """What a reader is told instead of a figure: the errno with what failed, and the lines of the kernel log."""
     log = ""
     if isinstance(error, KernelError):
@@ -101,18 +105,18 @@ class Live:
     drawn: Drawn = field(init=False)
     _widgets: dict = field(init=False, default_factory=dict, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.drawn = draw(self.view, self.values, self.bounds)
         self.values = self.drawn.values
         if self.follow:
             _group(self.follow)[self.name] = self  # in a notebook, a cell that runs again replaces its figure
 
     @property
-    def bounds(self):
+    def bounds(self) -> dict[str, tuple[Bound, Bound]]:
         """Parameter → its bounds, of those that have any."""
         return {name: each.bounds() for name, each in self.controls.items() if each.bounds()}
 
-    def html(self):
+    def html(self) -> str:
         """The still with its form, ready to be taken in hand by the script."""
         spec = {"view": _path(self.view), "name": self.name, "follow": self.follow, "values": self.values,
                 "bounds": {name: [_path(b) if callable(b) else b for b in pair] for name, pair in self.bounds.items()}}
@@ -120,33 +124,33 @@ class Live:
         return (f'<div class="blk-live" data-live="{escape(json.dumps(spec))}">{ready}'
                 f'<div class="blk-shown">{self.drawn.html}</div><p class="blk-status" role="status">{STILL}</p></div>')
 
-    def set(self, **values):
+    def set(self, **values: Any) -> None:
         """Change parameters, here and in what follows along, and draw anew."""
         self._take(values)
         for other in _group(self.follow).values() if self.follow else ():
             if other is not self:
                 other._take(values)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         label = re.search(r'aria-label="([^"]*)"', self.drawn.html)
         said = unescape(label[1]) if label else unescape(re.sub(r"<[^>]+>", " ", self.drawn.html)).strip()
         return f"{self.name}: {said}"
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         bundle = {"text/plain": repr(self), "text/html": self.html()}
         if not os.environ.get("BLKMODEL_STILL"):
             bundle |= self._widget()._repr_mimebundle_()
             bundle["text/plain"] = repr(self)
         return bundle
 
-    def _take(self, values):
+    def _take(self, values: dict[str, Any]) -> None:
         self.drawn = draw(self.view, self.values | {n: v for n, v in values.items() if n in self.values}, self.bounds)
         self.values = self.drawn.values
         if self._widgets:
             from blkmodel.live import widgets
             widgets.show(self)
 
-    def _widget(self):
+    def _widget(self) -> Any:
         from blkmodel.live import widgets
         return widgets.build(self)
 
@@ -154,16 +158,17 @@ class Live:
 _groups: dict[str, dict[str, Live]] = {}
 
 
-def _group(word):
+def _group(word: str) -> dict[str, Live]:
     return _groups.setdefault(word, {})
 
 
-def _made(controls):
+def _made(controls: dict[str, Any]) -> dict[str, Control]:
     made = {name: control(name, wanted)[0] for name, wanted in controls.items()}
     return {name: each for name, each in made.items() if each}
 
 
-def _values(view, controls, start, others):
+def _values(view: Callable[..., str], controls: dict[str, Any], start: dict[str, Any],
+            others: list[Live]) -> dict[str, Any]:
     """The values to begin with: the view's defaults, what is already shown to followers, and what the author says."""
     path = _path(view)
     parameters = inspect.signature(view).parameters
@@ -184,7 +189,7 @@ def _values(view, controls, start, others):
     return values
 
 
-def _path(function):
+def _path(function: Callable[..., Any]) -> str:
     """How the static site calls a function: module and name. It can call only what is at the top of a view's module."""
     found = getattr(importlib.import_module(function.__module__), function.__name__, None)
     if found is not function or not function.__module__.startswith("blkmodel.view."):
@@ -193,7 +198,7 @@ def _path(function):
     return f"{function.__module__}:{function.__name__}"
 
 
-def _found(path):
+def _found(path: Any) -> Any:
     """The function of a path; what is no path comes back as it is."""
     if not isinstance(path, str) or ":" not in path:
         return path

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from html import escape
+from typing import Any
 
 Number = int | float
 _NARROW, _LINE = 26, 64  # letters that there is room for in one of several columns, and in the only one
@@ -21,7 +22,7 @@ class Control:
 
     label: str = field(default=None, kw_only=True)
 
-    def bounds(self):
+    def bounds(self) -> tuple[Bound, Bound] | None:
         """The lowest and the highest value, as Bounds; None for a control that has none."""
         return None
 
@@ -38,10 +39,10 @@ class Slider(Control):
     step: Number = 1
     none: str = field(default="all", kw_only=True)
 
-    def bounds(self):
+    def bounds(self) -> tuple[Bound, Bound]:
         return self.low, self.high
 
-    def html(self, name, value, low, high):
+    def html(self, name: str, value: Any, low: Number, high: Number) -> str:
         limits, empty = f'min="{low}" max="{high}" step="{self.step}"', f' placeholder="{escape(self.none)}" data-none'
         typed, at = ("", high) if value is None else (value, value)
         return (f'<div class="blk-control" data-kind="number" data-name="{name}"><label>{escape(self.label)} '
@@ -55,10 +56,10 @@ class Steps(Control):
 
     last: Bound = 1
 
-    def bounds(self):
+    def bounds(self) -> tuple[Bound, Bound]:
         return 0, self.last
 
-    def html(self, name, value, low, high):
+    def html(self, name: str, value: Any, low: Number, high: Number) -> str:
         button = '<button type="button" data-go="{}" aria-label="{}">{}</button>'
         buttons = "".join(button.format(*each) for each in (
             ("first", "first step", "⇤"), ("back", "one step back", "←"), ("play", "play", "▶"),
@@ -74,13 +75,13 @@ class Choice(Control):
 
     options: list | tuple | dict = ()
 
-    def pairs(self):
+    def pairs(self) -> list[tuple[str, Any]]:
         """(what it is called, value) of each option."""
         if isinstance(self.options, dict):
             return list(self.options.items())
         return [("none" if each is None else str(each), each) for each in self.options]
 
-    def html(self, name, value, *_):
+    def html(self, name: str, value: Any, *_: Any) -> str:
         options = "".join(f'<option value="{escape(json.dumps(each))}"{" selected" if each == value else ""}>'
                           f"{escape(called)}</option>" for called, each in self.pairs())
         wide = " blk-wide" if max(len(called) for called, _ in self.pairs()) > _NARROW else ""
@@ -92,7 +93,7 @@ class Choice(Control):
 class Check(Control):
     """Yes or no."""
 
-    def html(self, name, value, *_):
+    def html(self, name: str, value: Any, *_: Any) -> str:
         return (f'<div class="blk-control" data-kind="check" data-name="{name}"><label><input type="checkbox"'
                 f'{" checked" if value else ""}> {escape(self.label)}</label></div>')
 
@@ -106,7 +107,7 @@ class Text(Control):
 
     size: int = 12
 
-    def html(self, name, value, *_):
+    def html(self, name: str, value: Any, *_: Any) -> str:
         if self.size > _NARROW:
             field = f'<textarea rows="{1 + len(value) // _LINE}" spellcheck="false">{escape(value)}</textarea>'
             return ('<div class="blk-control blk-wide" data-kind="text" '
@@ -123,7 +124,7 @@ class Fixed:
     value: object
 
 
-def control(name, wanted):
+def control(name: str, wanted: Any) -> tuple[Control | None, Any]:
     """Return the control that an author's shorthand asks for, and the value that it begins with where it says one.
 
     `(low, high)` or `(low, high, step)` is a slider, a list or a dict a choice, True and False a checkbox, a string a
@@ -148,12 +149,13 @@ def control(name, wanted):
     return replace(made, label=made.label or words(name)), value
 
 
-def words(name):
+def words(name: str) -> str:
     """A parameter's name as a reader would say it: `nr_cpus` is "nr CPUs"."""
     return " ".join({"cpu": "CPU", "cpus": "CPUs", "io": "I/O", "irq": "IRQ"}.get(w, w) for w in name.split("_"))
 
 
-def settle(values, bounds):
+def settle(values: dict[str, Any],
+           bounds: dict[str, tuple[Bound, Bound]]) -> tuple[dict[str, Any], dict[str, tuple[Number, Number]]]:
     """Return the values with every bounded one within its bounds, and those bounds as numbers: name → (low, high).
 
     None is within all bounds. `bounds`: name → (low, high), each a Bound; they are taken in order, so that one may
@@ -170,7 +172,7 @@ def settle(values, bounds):
     return values, settled
 
 
-def form(controls, values, bounds):
+def form(controls: dict[str, Control], values: dict[str, Any], bounds: dict[str, tuple[Number, Number]]) -> str:
     """The controls as HTML. It is hidden and off until a script takes it in hand."""
     parts = [each.html(name, values[name], *bounds.get(name, (values[name], values[name])))
              for name, each in controls.items()]
@@ -179,7 +181,7 @@ def form(controls, values, bounds):
             f'{"".join(parts)}{reset}</fieldset></form>')
 
 
-def _number(bound, values):
+def _number(bound: Bound, values: dict[str, Any]) -> Number:
     if isinstance(bound, str):
         return values[bound]
     if callable(bound):

@@ -1,13 +1,18 @@
 """The controls of a live figure as widgets of JupyterLab. Imported only where a kernel is going to show one."""
 
+from __future__ import annotations
+
 import json
 import re
+from collections.abc import Callable
 from html import unescape
+from typing import Any
 
 import ipywidgets
 import traitlets
 
-from blkmodel.live.controls import Check, Choice, Slider, Steps
+from blkmodel.live import Live
+from blkmodel.live.controls import Check, Choice, Control, Number, Slider, Steps
 
 _STYLE = ("<style>.blk-message{padding:.5em .8em;border-left:3px solid #b3261e;max-width:44rem}"
           ".blk-message pre{margin:.4em 0 0}.blk-moves{display:none}</style>")
@@ -19,7 +24,7 @@ class Optional(ipywidgets.HBox):
 
     value = traitlets.Any()
 
-    def __init__(self, slider, none):
+    def __init__(self, slider: Any, none: str) -> None:
         self._off, self._slider = ipywidgets.Checkbox(value=True, description=none, indent=False), slider
         self._off.layout.width = "auto"
         super().__init__([slider, self._off])
@@ -30,26 +35,26 @@ class Optional(ipywidgets.HBox):
     min = property(lambda self: self._slider.min, lambda self, low: self._bound(min=low))
     max = property(lambda self: self._slider.max, lambda self, high: self._bound(max=high))
 
-    def _bound(self, **bound):
+    def _bound(self, **bound: Any) -> None:
         off = self._off.value
         for name, value in bound.items():
             setattr(self._slider, name, value)
         self._off.value = off
 
-    def _slid(self):
+    def _slid(self) -> None:
         self._off.value = False
         self._tell()
 
-    def _tell(self):
+    def _tell(self) -> None:
         self.value = None if self._off.value else self._slider.value
 
-    def _show(self, value):
+    def _show(self, value: Any) -> None:
         if value is not None:
             self._slider.value = value
         self._off.value = value is None
 
 
-def build(figure):
+def build(figure: Live) -> ipywidgets.VBox:
     """Make the widgets of a figure, join them to it, and return the box that holds them."""
     made, rows = {}, []
     for name, control in figure.controls.items():
@@ -67,7 +72,7 @@ def build(figure):
     return ipywidgets.VBox([bar, moves, shown])
 
 
-def show(figure):
+def show(figure: Live) -> None:
     """Bring the widgets up to what the figure has drawn."""
     for name, widget in figure._widgets["controls"].items():
         with widget.hold_trait_notifications():
@@ -81,7 +86,7 @@ def show(figure):
     _move(figure, figure._widgets["moves"])
 
 
-def _move(figure, box):
+def _move(figure: Live, box: ipywidgets.HBox) -> None:
     """Make the buttons that lead on from what is drawn once more, as widgets: HTML cannot answer here."""
     drawn = re.search(r'<div class="blk-moves">.*?</div>', figure.drawn.html)
     if not drawn:
@@ -95,12 +100,12 @@ def _move(figure, box):
         button.description, button.disabled, button.target = label, bool(off), {name: json.loads(unescape(value))}
 
 
-def _changed(figure, name, value):
+def _changed(figure: Live, name: str, value: Any) -> None:
     if figure.values[name] != value:
         figure.set(**{name: value})
 
 
-def _widget(control, value, low, high):
+def _widget(control: Control, value: Any, low: Number, high: Number) -> tuple[Any, Any]:
     """Return the widget that holds the value, and what is shown of it."""
     wide = {"description_width": "initial"}
     if isinstance(control, Choice):
@@ -123,9 +128,9 @@ def _widget(control, value, low, high):
     return widget, widget
 
 
-def _buttons(slider):
+def _buttons(slider: Any) -> ipywidgets.HBox:
     """The slider of a step control with its buttons. Play runs in the browser and moves the slider there."""
-    def button(sign, says, target):
+    def button(sign: str, says: str, target: Callable[[], int]) -> ipywidgets.Button:
         made = ipywidgets.Button(description=sign, tooltip=says, layout={"width": "3em"})
         made.on_click(lambda _: setattr(slider, "value", min(max(target(), slider.min), slider.max)))
         return made

@@ -185,8 +185,8 @@ class Node:
         self.file = file
         self.context = context
         self.start = start
-        self.end = None
-        self.value = None
+        self.end: Any = None
+        self.value: Any = None
         self.calls = []
 
     def __repr__(self):

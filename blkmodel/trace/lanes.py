@@ -1,9 +1,10 @@
 """Who ran on which CPU, in what context, and who had queued it: computed from a recording. A device has no CPU: −1."""
 
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Collection
+from typing import Any, NamedTuple
 
-from blkmodel.trace import Call, Command, Completion, Enter, Interrupt, Leave, Return
+from blkmodel.trace import Call, Command, Completion, Enter, Interrupt, Leave, Recording, Return
 
 
 class Run(NamedTuple):
@@ -21,11 +22,11 @@ class Run(NamedTuple):
     start: int
     end: int
     time: int
-    woken: str
+    woken: str | None
     calls: tuple[tuple[int, str], ...]
-    asleep: str
-    queued: tuple[int, str]
-    posted: int
+    asleep: str | None
+    queued: tuple[int, str] | None
+    posted: int | None
     did: str
 
 
@@ -33,21 +34,22 @@ _DOES = ((Command, "fetches", "command"), (Completion, "writes", "completion"), 
 KINDS = ("task", "worker", "softirq", "irq", "device")
 
 
-def runs(recording, tasks=("dio",)):
+def runs(recording: Recording, tasks: Collection[str] = ("dio",)) -> list[Run]:
     """Return the runs of a recording in order. `tasks`: names of user's processes; other tasks are workers."""
     made, queuers = [], _queuers(recording)
     stack: list[int] = []
     paths: dict[int, list[str]] = {}
     entered: dict[int, Enter] = {}
     calls: list[tuple[int, str]] = []
-    start, time, woken = 0, 0, None
+    start, time = 0, 0
+    woken: str | None = None
 
-    def close(end, asleep):
+    def close(end: int, asleep: str | None) -> None:
         if stack and (calls or woken is None):
             who, posted = recording.contexts[stack[-1]], entered[stack[-1]].posted
             kind = who.kind if who.kind != "task" or who.name in tasks else "worker"
             made.append(Run(stack[-1], kind, who.name, who.cpu, start, end, time, woken, tuple(calls), asleep,
-                            queuers.get(posted), posted, _did(recording.events[start:end])))
+                            None if posted is None else queuers.get(posted), posted, _did(recording.events[start:end])))
     for at, event in enumerate(recording.events):
         if type(event) is Enter:
             path = paths.get(stack[-1], []) if stack else []
@@ -69,14 +71,14 @@ def runs(recording, tasks=("dio",)):
     return made
 
 
-def _did(events):
+def _did(events: list[Any]) -> str:
     """What a device did meanwhile: "fetches 2 commands"."""
     counts = Counter(type(event) for event in events)
     said = [f"{does} {counts[kind]} {what}{'s' * (counts[kind] > 1)}" for kind, does, what in _DOES if counts[kind]]
     return ", ".join(said)
 
 
-def _queuers(recording):
+def _queuers(recording: Recording) -> dict[int, tuple[int, str]]:
     """Number of an event before which something was queued → (context, function) that queued it."""
     wanted = {event.posted for event in recording.of(Enter) if event.posted is not None}
     found: dict[int, tuple[int, str]] = {}

@@ -1,11 +1,12 @@
 """What passes between a driver and its controller, event by event, and what it means in words."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from blkmodel.device.controller import REGISTERS
 from blkmodel.device.names import ADMIN, IO
 from blkmodel.include.linux import nvme
-from blkmodel.trace import Command, Completion, Doorbell, Interrupt, RegisterRead, RegisterWrite
+from blkmodel.trace import Command, Completion, Doorbell, Interrupt, Recording, RegisterRead, RegisterWrite
 from blkmodel.trace.walk import walk
 
 _FEATURES = {nvme.NVME_FEAT_NUM_QUEUES: "number of queues", nvme.NVME_FEAT_TIMESTAMP: "time of day",
@@ -37,7 +38,7 @@ class Passing(NamedTuple):
     time: int
     event: Any
 
-    def cause(self):
+    def cause(self) -> str:
         """The function that wanted it: of an admin command the one that has it sent, of a register the one that uses
         it; of anything else the outermost. Empty where the controller acts by itself."""
         senders = [place for place, name in enumerate(self.path) if name in _SENDERS]
@@ -48,7 +49,7 @@ class Passing(NamedTuple):
         return self.path[0] if self.path else ""
 
 
-def passings(recording):
+def passings(recording: Recording) -> list[Passing]:
     """Everything that passed, in order."""
     found = []
     indexes = {id(event): at for at, event in enumerate(recording.events)}
@@ -64,32 +65,32 @@ def passings(recording):
     return found
 
 
-def _read(event, commands):
+def _read(event: RegisterRead, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
     name = REGISTERS.get(event.offset, f"{event.offset:#x}")
     meaning = "nobody answers" if event.value == 0xFFFFFFFF else _SAYS.get(name, lambda value: "")(event.value)
     return f"read {name}: {event.value:#x}", meaning
 
 
-def _write(event, commands):
+def _write(event: RegisterWrite, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
     name = REGISTERS.get(event.offset, f"{event.offset:#x}")
     return f"write {name} = {event.value:#x}", _SAYS.get(name, lambda value: "")(event.value)
 
 
-def _doorbell(event, commands):
+def _doorbell(event: Doorbell, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
     queue = "admin queue" if event.queue == 0 else f"queue {event.queue}"
     if event.side == "sq":
         return f"{queue}: tail is {event.value}", "commands lie in the slots before it"
     return f"{queue}: head is {event.value}", "the completions before it have been taken"
 
 
-def _command(event, commands):
+def _command(event: Command, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
     said = describe_command(event.queue, event.command)
     commands[event.queue, event.command.command_id] = said
     queue = f"submission queue {event.queue}" if event.queue else "the admin submission queue"
     return f"fetch: {said}", f"from slot {event.slot} of {queue}"
 
 
-def _completion(event, commands):
+def _completion(event: Completion, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
     entry = event.completion
     said = commands.pop((entry.sq_id, entry.command_id), "a command")
     status = entry.status >> 1
@@ -99,11 +100,11 @@ def _completion(event, commands):
     return f"{outcome}: {said}{result}", f"into slot {event.slot} of {queue}, phase {entry.status & 1}"
 
 
-def _interrupt(event, commands):
+def _interrupt(event: Interrupt, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
     return f"interrupt by vector {event.vector}", "there are completions to take"
 
 
-def describe_command(queue, command):
+def describe_command(queue: int, command: Any) -> str:
     """A command in words."""
     if queue:
         name = IO.get(command.opcode, f"opcode {command.opcode:#x}").replace("_", " ").lower()
@@ -134,18 +135,18 @@ def describe_command(queue, command):
     return {"async ev req": "ask to be told of events", "dbbuf config": "keep doorbells in memory"}.get(name, name)
 
 
-def _capabilities(value):
+def _capabilities(value: int) -> str:
     return (f"queues of up to {nvme.NVME_CAP_MQES(value) + 1} slots; getting ready takes up to "
             f"{nvme.NVME_CAP_TIMEOUT(value) / 2:g} s")
 
 
-def _capabilities_high(value):
+def _capabilities_high(value: int) -> str:
     cap = value << 32
     return (f"a doorbell every {4 << nvme.NVME_CAP_STRIDE(cap)} bytes; pages of "
             f"{4 << nvme.NVME_CAP_MPSMIN(cap)} to {4 << nvme.NVME_CAP_MPSMAX(cap)} KiB")
 
 
-def _configuration(value):
+def _configuration(value: int) -> str:
     said = ["enable" if value & nvme.NVME_CC_ENABLE else "disable"]
     if value & nvme.NVME_CC_SHN_MASK:
         said = ["shut down"]
@@ -156,7 +157,7 @@ def _configuration(value):
     return ": ".join(said)
 
 
-def _status(value):
+def _status(value: int) -> str:
     said = ["ready" if value & nvme.NVME_CSTS_RDY else "not ready"]
     if value & nvme.NVME_CSTS_CFS:
         said.append("broken")
@@ -166,7 +167,7 @@ def _status(value):
     return ", ".join(said)
 
 
-def _admin_sizes(value):
+def _admin_sizes(value: int) -> str:
     return f"admin queues of {(value & 0xFFF) + 1} and {(value >> 16 & 0xFFF) + 1} slots"
 
 
@@ -177,6 +178,7 @@ _SAYS: dict[str, Any] = {
     "ASQ": lambda value: "where the admin submission queue is, lower half", "ASQ.hi": lambda value: "upper half",
     "ACQ": lambda value: "where the admin completion queue is, lower half", "ACQ.hi": lambda value: "upper half",
 }
-_TELL = {RegisterRead: ("register", True, _read), RegisterWrite: ("register", True, _write),
-         Doorbell: ("doorbell", True, _doorbell), Command: ("command", True, _command),
-         Completion: ("completion", False, _completion), Interrupt: ("interrupt", False, _interrupt)}
+_TELL: dict[type, tuple[str, bool, Callable[..., tuple[str, str]]]] = {
+    RegisterRead: ("register", True, _read), RegisterWrite: ("register", True, _write),
+    Doorbell: ("doorbell", True, _doorbell), Command: ("command", True, _command),
+    Completion: ("completion", False, _completion), Interrupt: ("interrupt", False, _interrupt)}

@@ -6,12 +6,13 @@ return. A call makes a step even if nothing happens in it; a coming back only if
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from types import MemberDescriptorType
 from typing import Any, NamedTuple
 
 from blkmodel.sim.structure import Array, Struct
-from blkmodel.trace import Alloc, Assign, Call, Enter, Free, Item, Leave, Log, Node, Return
+from blkmodel.trace import Alloc, Assign, Call, Enter, Free, Item, Leave, Log, Node, Recording, Return
 
 
 class Step(NamedTuple):
@@ -44,7 +45,7 @@ class Replay:
     first change.
     """
 
-    def __init__(self, recording):
+    def __init__(self, recording: Recording) -> None:
         self.recording = recording
         self.events = recording.events
         self.forest = recording.forest()
@@ -58,19 +59,19 @@ class Replay:
             self._changes.setdefault(id(change.thing), {}).setdefault(change.field, []).append(change)
         self._names = _names(self.objects, self.events)
 
-    def end(self, number):
+    def end(self, number: int) -> int:
         """How many events have happened when so many steps are done."""
         return self.steps[number - 1].end if number else 0
 
-    def step_of(self, at):
+    def step_of(self, at: int) -> int:
         """The number of the step in which an event happens."""
         return bisect_right(self.steps, at, key=lambda step: step.end) + 1
 
-    def fields(self, thing):
+    def fields(self, thing: Any) -> list[str]:
         """The fields (or items) of an object that change at any time, in the order of their first change."""
         return list(self._changes.get(id(thing), ()))
 
-    def value(self, thing, field, at):
+    def value(self, thing: Any, field: str, at: int) -> Any:
         """What a field holds once `at` events have happened."""
         changes = self._changes.get(id(thing), {}).get(field)
         if not changes:
@@ -78,7 +79,7 @@ class Replay:
         done = bisect_left(changes, at, key=lambda change: change.at)
         return changes[done - 1].new if done else changes[0].old
 
-    def changes(self, start, end):
+    def changes(self, start: int, end: int) -> dict[tuple[Any, str], tuple[Any, Any]]:
         """What changed meanwhile: (object, field) → (old, new), without what is in the end as it was before."""
         found: dict[tuple[int, str], list] = {}
         for change in _changes(self.events, start, end):
@@ -86,11 +87,11 @@ class Replay:
             entry[2] = change.new
         return {(thing, field): (old, new) for (_, field), (thing, old, new) in found.items() if not _same(old, new)}
 
-    def name(self, thing):
+    def name(self, thing: Any) -> tuple[str, str]:
         """What an object is called: its type, numbered where there are several; what it is embedded in, if anything."""
         return self._names.get(id(thing)) or (_type(thing), "")
 
-    def memory(self, at):
+    def memory(self, at: int) -> tuple[tuple[int, int], tuple[int, int], Alloc | None]:
         """What was taken once `at` events have happened, and what was given back, and the last that was taken.
 
         Each of the two is (how many, bytes); a refused allocation counts among what was taken, with no bytes.
@@ -100,11 +101,11 @@ class Replay:
         return ((len(taken), sum(event.size for event in taken if event.addr)),
                 (len(freed), sum(event.size for event in freed)), taken[-1] if taken else None)
 
-    def log(self, at):
+    def log(self, at: int) -> list[str]:
         """The lines of the kernel's log so far."""
         return [event.line for event in self.events[:at] if type(event) is Log]
 
-    def own(self, step):
+    def own(self, step: Step) -> list[Any]:
         """The objects that the functions a step is in changed themselves before it, last changed first."""
         found: dict[int, object] = {}
         for earlier in self.steps[:bisect_left(self.steps, step.start, key=lambda each: each.start)]:
@@ -114,7 +115,7 @@ class Replay:
                     found[id(thing)] = thing
         return list(reversed(found.values()))
 
-    def over(self, number):
+    def over(self, number: int) -> int | None:
         """The number of the step that follows when what the current step calls is not looked into; None at the end."""
         event = self.steps[number - 1].event if number else None
         if type(event) is not Call:
@@ -123,12 +124,12 @@ class Replay:
         called = self.steps[self.first[self.steps[number - 1].end] - 1].path[len(path)]
         return self._after(called.end)
 
-    def out(self, number):
+    def out(self, number: int) -> int | None:
         """The number of the first step after the current function has returned; None where there is none."""
         path = self.steps[number - 1].path if number else ()
         return self._after(path[-1].end) if path else None
 
-    def caller(self, number):
+    def caller(self, number: int) -> int | None:
         """The number of the last step of the current function's caller before it was called; None without one."""
         path = self.steps[number - 1].path[:-1] if number else ()
         if not path:
@@ -136,19 +137,19 @@ class Replay:
         begun = self.first[self.steps[number - 1].path[-1].start]
         return next(before for before in range(begun - 1, 0, -1) if self.steps[before - 1].path == path)
 
-    def calls_of(self, words):
+    def calls_of(self, words: str) -> list[tuple[int, str]]:
         """The numbers of the steps in which functions with these letters in their name are called, with the name."""
         return [(number, step.path[-1].function) for number, step in enumerate(self.steps, 1)
                 if step.call and words in step.path[-1].function]
 
-    def _after(self, event):
+    def _after(self, event: int | None) -> int | None:
         if event is None:
             return None
         number = bisect_left(self.steps, event + 1, key=lambda step: step.start)
         return number + 1 if number < len(self.steps) else None
 
 
-def steps_of(events, forest):
+def steps_of(events: list[Any], forest: dict[int, list[Node]]) -> Iterator[Step]:
     """Yield the steps: the events, cut where a function is called or returns, or another context begins or goes on."""
     nodes: dict[int, Node] = {}
     _index(forest, nodes)
@@ -174,7 +175,7 @@ def steps_of(events, forest):
         yield Step(begun, len(events), contexts[-1], tuple(paths.get(contexts[-1], ())), call, None)
 
 
-def _index(forest, nodes):
+def _index(forest: dict[int, list[Node]], nodes: dict[int, Node]) -> None:
     waiting = [node for trees in forest.values() for node in trees]
     while waiting:
         node = waiting.pop()
@@ -182,7 +183,7 @@ def _index(forest, nodes):
         waiting += node.calls
 
 
-def _changes(events, start=0, end=None):
+def _changes(events: list[Any], start: int = 0, end: int | None = None) -> Iterator[Change]:
     """The assignments among the events start to end; a slice of an array is its items."""
     for at in range(start, len(events) if end is None else end):
         event = events[at]
@@ -197,25 +198,25 @@ def _changes(events, start=0, end=None):
                 yield Change(at, event.array, f"[{event.index % len(event.array)}]", event.old, event.new)
 
 
-def _place_of(event):
+def _place_of(event: Assign) -> str:
     """The field that is assigned to; of a union, whose members are names of one place, always the same."""
     place = getattr(type(event.object), event.field, None)
     return place.__name__ if type(place) is MemberDescriptorType else event.field
 
 
-def _now(thing, field):
+def _now(thing: Any, field: str) -> Any:
     return thing[int(field[1:-1])] if field.startswith("[") else getattr(thing, field)
 
 
-def _same(old, new):
+def _same(old: Any, new: Any) -> bool:
     return old is new or (type(old) is type(new) and not isinstance(old, Struct | list | dict) and old == new)
 
 
-def _type(thing):
+def _type(thing: Any) -> str:
     return f"{thing.ctype}[{len(thing)}]" if isinstance(thing, Array) else type(thing).__name__
 
 
-def _names(objects, events):
+def _names(objects: list[Any], events: list[Any]) -> dict[int, tuple[str, str]]:
     """Identity → (name, what it is embedded in) of every object that changes or is put anywhere."""
     known = {id(thing): thing for thing in objects}
     for event in events:
@@ -235,7 +236,7 @@ def _names(objects, events):
     return {key: (name, _place(key, inside, names)) for key, name in names.items()}
 
 
-def _place(key, inside, names):
+def _place(key: int, inside: dict[int, tuple[Any, str]], names: dict[int, str]) -> str:
     """Where an embedded structure is: the outermost one around it, and the fields that lead to it."""
     path: list[str] = []
     while key in inside and len(path) < 6:

@@ -1,8 +1,9 @@
 """A recording, event by event, with who was at work and in which functions."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from blkmodel.trace import Call, Enter, Leave, Return
+from blkmodel.trace import Call, Enter, Leave, Recording, Return
 
 
 class Moment(NamedTuple):
@@ -17,12 +18,12 @@ class Moment(NamedTuple):
     path: list[Call]
     time: int
 
-    def within(self, *functions):
+    def within(self, *functions: Any) -> bool:
         """Whether these are the innermost functions, the innermost last."""
         return [call.function for call in self.path[-len(functions):]] == list(functions)
 
 
-def walk(recording):
+def walk(recording: Recording) -> Iterator[Moment]:
     """Yield the moments of a recording, in order, but for those at which a context begins or ends."""
     contexts, time = [0], 0
     paths: dict[int, list[Call]] = {}

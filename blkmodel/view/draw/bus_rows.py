@@ -1,7 +1,9 @@
 """What passes between driver and controller, as rows: the driver on the left, the controller on the right."""
 
+from collections.abc import Callable, Sequence
 from html import escape
 
+from blkmodel.trace.on_bus import Passing
 from blkmodel.view.facts.bus_traffic import caller
 
 _KINDS = {"register": "default", "doorbell": "poll", "command": "read", "completion": "tags", "interrupt": "changed"}
@@ -9,7 +11,7 @@ _SENDS = {"register": "register", "doorbell": "doorbell", "command": "reads memo
           "interrupt": "interrupt"}
 
 
-def rows(passed, shown, now, step_of):
+def rows(passed: Sequence[Passing], shown: range, now: range, step_of: Callable[[int], int]) -> str:
     """The driver on the left, the controller on the right, and beneath each other what passes between them.
 
     shown, now: the numbers of the passings that are drawn, and of those that pass just now (what follows these is
@@ -21,11 +23,11 @@ def rows(passed, shown, now, step_of):
     return f'<p class="dim">{keys}</p>{heads}<ol>{drawn}</ol>'
 
 
-def _memory(kind):
+def _memory(kind: str) -> str:
     return ' class="memory"' if kind in ("command", "completion") else ""
 
 
-def _row(each, number, now, step):
+def _row(each: Passing, number: int, now: range, step: int) -> str:
     state = "now" if number in now else "after" if number >= now.stop else "before"
     call = f"{number + 1}. {caller(each)}"
     memory = " memory" if each.kind in ("command", "completion") else ""

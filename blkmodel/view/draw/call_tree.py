@@ -1,26 +1,28 @@
 """The calls of a scenario as a tree that folds, each function linked to the kernel's source and to the model's."""
 
+from collections.abc import Collection
 from html import escape
+from itertools import groupby
+from typing import Any
 
 from blkmodel.reference.source import REFERENCE, line_of
-from blkmodel.view.draw.styles import sheets
+from blkmodel.trace import ContextRecord, Node, Recording
+from blkmodel.view.draw.figure import plain
 
-_STYLE = sheets("base", "call_tree")
 
-
-def kernel_url(function, file):
+def kernel_url(function: str, file: str) -> str | None:
     """Where the kernel's own source of a function can be read, at the reference tag; None for what is not in it."""
     line = line_of(function, file)
     return line and f"https://elixir.bootlin.com/linux/{REFERENCE}/source/{file}#L{line}"
 
 
-def model_url(function, file):
+def model_url(function: str, file: str) -> str:
     """Where the model's source of a function stands in the site, seen from a chapter's page."""
     module = file.removesuffix(".c").replace("-", "_")
     return f"../model/{module}.html#{function}"
 
 
-def source_links(function, file):
+def source_links(function: str, file: str) -> str:
     """Two links: to a function in the kernel (C), and in the model."""
     url, name = kernel_url(function, file), escape(function)
     kernel = f'<a href="{url}" aria-label="{name} in C">C</a>' if url else ""
@@ -28,12 +30,13 @@ def source_links(function, file):
     return f'<span class="blk-links">{kernel}{model}</span>'
 
 
-def who(context):
+def who(context: ContextRecord) -> str:
     """A context in words: its kind, its name, and the CPU that it runs on; a device runs on none."""
     return f"{context.kind} {context.name}" + (f", CPU {context.cpu}" if context.kind != "device" else "")
 
 
-def call_tree(recording, roots=None, unfolded=3, notes=None):
+def call_tree(recording: Recording, roots: Collection[str] | None = None, unfolded: int = 3,
+              notes: dict[str, str] | None = None) -> str:
     """Draw the calls of a recording, context by context.
 
     roots: only what is below these functions. unfolded: how many levels are open at first. notes: function → a
@@ -43,15 +46,15 @@ def call_tree(recording, roots=None, unfolded=3, notes=None):
     for context, nodes in recording.forest(roots).items():
         parts.append(f'<p class="context">{escape(who(recording.contexts[context]))}</p>')
         parts.append(_list(nodes, unfolded, notes or {}))
-    return f'<div class="blk blk-calls"><style>{_STYLE}</style>{"".join(parts)}</div>'
+    return plain("".join(parts), "blk-calls", "call_tree")
 
 
-def _list(nodes, unfolded, notes):
+def _list(nodes: list[Node], unfolded: int, notes: dict[str, str]) -> str:
     items = "".join(f"<li>{_call(node, count, unfolded, notes)}</li>" for node, count in _runs(nodes))
     return f"<ul>{items}</ul>"
 
 
-def _call(node, count, unfolded, notes):
+def _call(node: Node, count: int, unfolded: int, notes: dict[str, str]) -> str:
     name = f'<span class="name">{escape(node.function)}</span>'
     note = [f"× {count}"] if count > 1 else []
     note += [notes[node.function]] if node.function in notes else []
@@ -63,17 +66,11 @@ def _call(node, count, unfolded, notes):
     return f"<details{opened}><summary>{line}</summary>{_list(node.calls, unfolded - 1, notes)}</details>{links}"
 
 
-def _runs(nodes):
+def _runs(nodes: list[Node]) -> list[tuple[Node, int]]:
     """Group calls that follow each other and are alike, to the last call below them: [(first of them, how many)]."""
-    runs: list[list] = []
-    for node in nodes:
-        shape = _shape(node)
-        if runs and runs[-1][0] == shape:
-            runs[-1][2] += 1
-        else:
-            runs.append([shape, node, 1])
-    return [(node, count) for _, node, count in runs]
+    runs = [list(alike) for _, alike in groupby(nodes, _shape)]
+    return [(run[0], len(run)) for run in runs]
 
 
-def _shape(node):
+def _shape(node: Node) -> tuple[Any, ...]:
     return (node.function, node.file, tuple(map(_shape, node.calls)))

@@ -1,8 +1,10 @@
 """Structures as cards: what their fields hold at one moment of a recording, and what has just changed in them."""
 
 from html import escape
+from typing import Any
 
 from blkmodel.sim.structure import Array
+from blkmodel.trace.replay import Replay
 from blkmodel.view.facts.objects import shown
 
 KINDS = {"blk_mq_tag_set": "ctx", "request_queue": "ctx", "blk_mq_ctx": "ctx", "blk_mq_hw_ctx": "default",
@@ -12,7 +14,7 @@ KINDS = {"blk_mq_tag_set": "ctx", "request_queue": "ctx", "blk_mq_ctx": "ctx", "
 
 
 
-def card(replay, thing, changes, at, room=8):
+def card(replay: Replay, thing: Any, changes: dict[str, tuple[Any, Any]], at: int, room: int = 8) -> str:
     """Draw one object once `at` events have happened. changes: field → (old, new), of what has just changed.
 
     Besides these, fields that changed earlier are shown, as long as there is room.
@@ -35,6 +37,6 @@ def card(replay, thing, changes, at, room=8):
             f"<dl>{''.join(rows)}</dl></section>")
 
 
-def _changed(replay, field, old, new):
+def _changed(replay: Replay, field: str, old: Any, new: Any) -> str:
     return (f'<div class="changed-now"><dt>{escape(field)}</dt><dd><del>{escape(shown(replay, field, old))}</del> → '
             f"<ins>{escape(shown(replay, field, new).removeprefix('→ '))}</ins></dd></div>")

@@ -12,7 +12,7 @@ _TOKENS = re.compile(
     r'(?P<quiet>"""[\s\S]*?"""|\#[^\n]*)|(?P<text>[rfb]?"(?:\\.|[^"\\\n])*"|[rfb]?\'(?:\\.|[^\'\\\n])*\')|(?P<word>[A-Za-z_]\w*)')
 
 
-def model_source(function, file, marked=None):
+def model_source(function: str, file: str, marked: int | None = None) -> str:
     """A function's source, one line of it marked; of a long one its beginning, and the lines around the mark."""
     lines = _coloured(function, file).split("\n")
     kept = _kept(source(function, file), marked)
@@ -28,7 +28,7 @@ def model_source(function, file, marked=None):
     return f'<div class="blk-code">{"".join(rows)}</div>'
 
 
-def _kept(lines, marked):
+def _kept(lines: tuple[str, ...], marked: int | None) -> list[int]:
     """The numbers of the lines to show: no documentation but its first line, and not more than fit beside a tree."""
     start = next((i for i, line in enumerate(lines) if '"""' in line), None)
     quiet: set[int] = set()
@@ -44,11 +44,11 @@ def _kept(lines, marked):
 
 
 @cache
-def _coloured(function, file):
+def _coloured(function: str, file: str) -> str:
     """The source with documentation and comments quiet, keywords and the functions of the mirror marked."""
     names = {name for name, _ in places()}
 
-    def mark(match):
+    def mark(match: re.Match[str]) -> str:
         said = escape(match[0])
         if match["quiet"]:
             return "\n".join(f"<i>{line}</i>" for line in said.split("\n"))

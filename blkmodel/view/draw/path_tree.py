@@ -1,13 +1,17 @@
 """A call tree around one call: the way to it, unfolded; what is beside it, folded; what is still to come, faint."""
 
+from collections.abc import Set
 from html import escape
+from itertools import groupby
 
+from blkmodel.trace import Node
+from blkmodel.trace.replay import Replay
 from blkmodel.view.draw.call_tree import source_links, who
 
 _LEVELS, _BEFORE, _AFTER = 3, 2, 2
 
 
-def path_tree(replay, number, found=frozenset()):
+def path_tree(replay: Replay, number: int, found: Set[int] = frozenset()) -> str:
     """Draw the calls around step `number`. Each call can be chosen: that leads to the step that it begins.
 
     found: numbers of steps whose calls are marked.
@@ -28,7 +32,8 @@ def path_tree(replay, number, found=frozenset()):
     return f'<div class="blk-path">{head}{_level(replay, trees, shown[0], shown[1:], step.end, found)}</div>'
 
 
-def _level(replay, nodes, current, below, end, found):
+def _level(replay: Replay, nodes: list[Node], current: Node | None, below: list[Node], end: int,
+           found: Set[int]) -> str:
     """One list of calls: the current one, and some of those before and after it."""
     runs = _runs(nodes, current)
     if current is not None:
@@ -47,7 +52,8 @@ def _level(replay, nodes, current, below, end, found):
     return f"<ul>{''.join(items)}</ul>"
 
 
-def _item(replay, run, current, on_the_way, inside, end, found):
+def _item(replay: Replay, run: list[Node], current: Node | None, on_the_way: bool, inside: str, end: int,
+          found: Set[int]) -> str:
     node = run[0]
     numbers = {replay.first[each.start] for each in run}
     state = "way-in" if on_the_way else "now"
@@ -60,23 +66,16 @@ def _item(replay, run, current, on_the_way, inside, end, found):
     return f'<li class="{state}"{mark}>{_button(replay, node)}{note}{inside}</li>'
 
 
-def _button(replay, node):
+def _button(replay: Replay, node: Node) -> str:
     return (f'<button type="button" class="blk-call" data-set="step={replay.first[node.start]}">'
             f"{escape(node.function)}</button>")
 
 
-def _more(runs, where):
+def _more(runs: list[list[Node]], where: str) -> str:
     calls = sum(map(len, runs))
     return f'<li class="later"><span class="note">… {calls} {where}</span></li>' if calls else ""
 
 
-def _runs(nodes, current):
+def _runs(nodes: list[Node], current: Node | None) -> list[list[Node]]:
     """Calls of the same function that follow each other are one run; the current call stands alone."""
-    runs: list[list] = []
-    for node in nodes:
-        alike = runs and runs[-1][-1].function == node.function and current not in (node, runs[-1][-1])
-        if alike:
-            runs[-1].append(node)
-        else:
-            runs.append([node])
-    return runs
+    return [list(run) for _, run in groupby(nodes, lambda node: (node.function, node is current))]

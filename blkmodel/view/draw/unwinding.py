@@ -2,14 +2,16 @@
 
 import re
 from html import escape
+from typing import Any
 
 from blkmodel.services.base.err import IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import NAMES
+from blkmodel.trace import Node
 from blkmodel.view.draw.call_tree import source_links
 from blkmodel.view.facts.model_text import source
 
 
-def frames(path, status=None):
+def frames(path: tuple[Node, ...], status: int | None = None) -> str:
     """The calls that a failure goes through on its way out (Nodes, outermost first), with what each returned.
 
     status: the number that is a controller's status where a call returns it.
@@ -28,11 +30,11 @@ def frames(path, status=None):
     return f'<h4>What each caller returned, from the failure outwards</h4><ol class="blk-frames">{"".join(items)}</ol>'
 
 
-def _is_error(value):
+def _is_error(value: Any) -> bool:
     return IS_ERR(value) or (isinstance(value, int) and not isinstance(value, bool) and -value in NAMES)
 
 
-def _returned(node, value):
+def _returned(node: Node, value: Any) -> str:
     if IS_ERR(value):
         return f"ERR_PTR(-{NAMES.get(-PTR_ERR(value), -PTR_ERR(value))})"
     if _is_error(value):
@@ -45,7 +47,7 @@ def _returned(node, value):
     return f"a {type(value).__name__}"
 
 
-def kernel_log(lines):
+def kernel_log(lines: list[str]) -> str:
     """What the kernel said."""
     said = "".join(f"<li>{escape(line)}</li>" for line in lines) or '<li class="dim">nothing</li>'
     return f'<h4>Kernel log</h4><ul class="log">{said}</ul>'

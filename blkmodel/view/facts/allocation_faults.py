@@ -2,11 +2,13 @@
 
 from collections import Counter
 from functools import lru_cache
+from itertools import groupby
 from typing import NamedTuple
 
-from blkmodel.trace import Alloc, Free, Log
+from blkmodel.errors import KernelError
+from blkmodel.trace import Alloc, Free, Log, Node
 from blkmodel.trace.replay import steps_of
-from blkmodel.view.facts.recorded import SCENARIOS, live, recorded
+from blkmodel.view.facts.recorded import SCENARIOS, Recorded, live, recorded
 
 
 class Taken(NamedTuple):
@@ -18,7 +20,7 @@ class Taken(NamedTuple):
     size: int
     function: str
     at: int
-    until: int
+    until: int | None
     freed_in: str
 
 
@@ -29,11 +31,11 @@ class Story(NamedTuple):
 
     scenario: str
     allocation: int
-    taken: list
-    cut: int
-    path: tuple
-    error: object
-    log: list
+    taken: list[Taken]
+    cut: int | None
+    path: tuple[Node, ...]
+    error: KernelError | None
+    log: list[str]
     before: int
     after: int
     left: int
@@ -42,11 +44,15 @@ class Story(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def story_of(scenario, allocation):
+def story_of(scenario: str, allocation: int) -> Story:
+    """Run a scenario with its n-th allocation failing (0: none), take back what it did, and tell of it."""
     done = recorded(scenario, allocation)
     after = _undone(scenario, done) if allocation else done.before
     events = done.recording.events
-    taken, time, cut, path, open_ = [], 0, None, (), {}
+    taken: list[Taken] = []
+    open_: dict[int, int] = {}
+    time, cut = 0, None
+    path: tuple[Node, ...] = ()
     for step in steps_of(events, done.recording.forest()):
         for event in events[step.start:step.end]:
             if type(event) is Alloc:
@@ -67,7 +73,7 @@ def story_of(scenario, allocation):
                  _differ(done.before, after), time, f", {done.made}" if done.made else "")
 
 
-def _undone(scenario, done):
+def _undone(scenario: str, done: Recorded) -> dict[int, tuple[str, int]]:
     """The live allocations at the end, after what succeeded has been undone."""
     if done.error is None:
         with done.kernel:
@@ -75,25 +81,18 @@ def _undone(scenario, done):
     return live(done.kernel)
 
 
-def _differ(before, after):
+def _differ(before: dict[int, tuple[str, int]], after: dict[int, tuple[str, int]]) -> int:
     """How many allocations are in one of the two only, by kind and size."""
     counts = Counter(before.values())
     counts.subtract(after.values())
     return sum(map(abs, counts.values()))
 
 
-def given_back(story):
+def given_back(story: Story) -> list[Taken]:
     """The allocations that are given back after the failure."""
     return [each for each in story.taken if story.cut is not None and each.until is not None and each.until > story.cut]
 
 
-def alike(taken):
+def alike(taken: list[Taken]) -> list[list[Taken]]:
     """Allocations that follow each other and are alike, in one row: [[Taken, …], …]."""
-    rows: list[list[Taken]] = []
-    for each in taken:
-        key = (each.kind, each.size, each.function, each.freed_in, each.until is None)
-        if rows and key == (*rows[-1][-1][1:4], rows[-1][-1].freed_in, rows[-1][-1].until is None):
-            rows[-1].append(each)
-        else:
-            rows.append([each])
-    return rows
+    return [list(row) for _, row in groupby(taken, lambda each: (*each[1:4], each.freed_in, each.until is None))]

@@ -1,11 +1,12 @@
 """Into which pieces device mapper cuts a bio, and where each of them goes."""
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from blkmodel import scenario
 from blkmodel.errors import KernelError
-from blkmodel.trace import Assign, Call, Return, record
+from blkmodel.include.linux.device_mapper import dm_target
+from blkmodel.trace import Assign, Call, Recording, Return, record
 from blkmodel.trace.walk import walk
 from blkmodel.view.facts.mapped import lines_of, mapped, targets_of
 
@@ -17,20 +18,20 @@ class Piece(NamedTuple):
     sectors: int
     target: int
     kind: str
-    disk: str | None
+    disk: str
     at: int
 
 
 TABLE = "0 2048 linear /dev/nullb0 0; 2048 4096 striped 2 128 /dev/nullb0 4096 /dev/nullb1 0"
 
 
-def mapped_pieces(table=TABLE, op="read", first=1984, sectors=256):
+def mapped_pieces(table: str = TABLE, op: str = "read", first: int = 1984, sectors: int = 256) -> tuple[Piece, ...]:
     """The pieces that bio_map() draws."""
     return sent(lines_of(table), op, first, sectors)[0]
 
 
 @lru_cache(maxsize=16)
-def sent(table, op, first, sectors):
+def sent(table: str, op: str, first: int, sectors: int) -> tuple[tuple[Piece, ...], Any, int | None]:
     """(pieces, errno's name or "", sectors of the device); without a device ((), why, None)."""
     with mapped(table) as (disk, why):
         if disk is None:
@@ -46,13 +47,13 @@ def sent(table, op, first, sectors):
         return pieces(recording, targets), error, sum(target.len for target in targets)
 
 
-def pieces(recording, targets):
+def pieces(recording: Recording, targets: list[dm_target]) -> tuple[Piece, ...]:
     """The clones of a recording, in the order in which they were mapped."""
     held: dict = {}
     found: list[Piece] = []
     clones: list = []
 
-    def now(thing, field):
+    def now(thing: Any, field: str) -> Any:
         return held.get((id(thing), field), getattr(thing, field))
     for moment in walk(recording):
         event = moment.event
@@ -67,6 +68,6 @@ def pieces(recording, targets):
             tio = clones[-1]
             index = next(i for i, target in enumerate(targets) if target is tio.ti)
             disk = now(tio.clone, "bi_disk").disk_name
-            on = None if disk.startswith("dm-") else disk
+            on: Any = None if disk.startswith("dm-") else disk
             found.append(Piece(*place, index, tio.ti.type.name, on, now(now(tio.clone, "bi_iter"), "bi_sector")))
     return tuple(found)

@@ -6,8 +6,8 @@ The model has no trace points. Each of these actions follows from a call that it
 from typing import NamedTuple
 
 from blkmodel.include.linux.blk_types import BIO_TRACE_COMPLETION
-from blkmodel.trace import Assign, Call, Return
-from blkmodel.trace.walk import walk
+from blkmodel.trace import Assign, Call, Recording, Return
+from blkmodel.trace.walk import Moment, walk
 
 MEANINGS = {"Q": "a bio is submitted", "X": "a bio is cut in two", "M": "a bio is joined to the end of a request",
             "F": "a bio is joined to the front of a request", "G": "a request is got for a bio",
@@ -31,7 +31,7 @@ class Action(NamedTuple):
     time: int
 
 
-def actions(recording):
+def actions(recording: Recording) -> list[Action]:
     """Return the actions of a recording, in order."""
     made: list[Action] = []
     for moment in walk(recording):
@@ -42,14 +42,14 @@ def actions(recording):
     return made
 
 
-def listing(recording):
+def listing(recording: Recording) -> str:
     """The actions as text, a line each: CPU, microseconds since the first one, action, who, and what it means."""
     made = actions(recording)
     return "\n".join(f"{each.cpu:3} {(each.time - made[0].time) / 1000:9.3f}  {each.letter:2}  {each.who:8} "
                      f"{MEANINGS[each.letter]}" for each in made)
 
 
-def _letter(moment, last):
+def _letter(moment: Moment, last: str) -> str | None:
     """The action that a moment stands for, after the action `last`; or None."""
     event, within = moment.event, moment.within
     if type(event) is Call:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 from blkmodel import scenario as user
 from blkmodel.device.controller import Controller
@@ -10,7 +11,7 @@ from blkmodel.errors import KernelError
 from blkmodel.include.linux.nvme import NVME_SC_READ_ERROR
 from blkmodel.sim import booted
 from blkmodel.trace import record
-from blkmodel.trace.on_bus import passings
+from blkmodel.trace.on_bus import Passing, passings
 
 BUS_SCENARIOS = {"bring a controller up": "probe", "read 4 KiB": "read-4k", "read 1 MiB": "read-1m",
                  "write 8 KiB": "write-8k", "take it down": "remove",
@@ -23,7 +24,7 @@ _FAULTS = {"stuck": Fault(STUCK, at=ENABLE), "fail": Fault(FAIL, queue=1, status
 
 
 @lru_cache(maxsize=16)
-def bus_passings(scenario):
+def bus_passings(scenario: str) -> tuple[Any, ...]:
     """What passes in a scenario, on a machine of 4 CPUs; and how it ends, where not well: the kernel's error."""
     with booted(4):
         controller = Controller(dbbuf=scenario != "fatal")
@@ -40,7 +41,7 @@ def bus_passings(scenario):
         return tuple(passings(recording)), error
 
 
-def _act(scenario, controller):
+def _act(scenario: str, controller: Controller) -> None:
     if scenario in ("probe", "stuck"):
         user.nvme_probe(controller=controller)
     elif scenario == "remove":
@@ -52,7 +53,7 @@ def _act(scenario, controller):
         user.io("nvme0n1", op, 0, int(size[:-1]) << (20 if size.endswith("m") else 10), cpu=1)
 
 
-def caller(each):
+def caller(each: Passing) -> str:
     """The functions in which the driver did it; of the controller's own doing there is none."""
     if not each.path:
         return "by itself"

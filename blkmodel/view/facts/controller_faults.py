@@ -10,10 +10,11 @@ from blkmodel.device.faults import ENABLE, FAIL, FATAL, GONE, SILENT, STUCK, Fau
 from blkmodel.device.namespace import Namespace
 from blkmodel.errors import KernelError
 from blkmodel.include.linux import nvme
+from blkmodel.include.linux.nvme import nvme_completion
 from blkmodel.services.cpus.irqdesc import irq_desc_tree
 from blkmodel.sim import booted, machine
 from blkmodel.sim.interrupts import interrupts
-from blkmodel.trace import Call, Command, Completion, Log, RegisterWrite, Return, record
+from blkmodel.trace import Call, Command, Completion, Log, Node, Recording, RegisterWrite, Return, record
 from blkmodel.trace.on_bus import describe_command
 from blkmodel.view.facts.recorded import live, remove_controllers
 
@@ -45,23 +46,23 @@ class Story(NamedTuple):
     through. error: the KernelError of it all, or None; disks: those that there are then. before, after: how many
     allocations and interrupts there were before, and once everything is undone."""
 
-    doings: list
+    doings: list[Doing]
     trouble: Any
-    path: tuple
+    path: tuple[Node, ...]
     error: Any
-    disks: tuple
-    log: list
-    before: tuple
-    after: tuple
+    disks: tuple[str, ...]
+    log: list[str]
+    before: tuple[int, int]
+    after: tuple[int, int]
 
 
-def places():
+def places() -> list[Doing]:
     """The steps of a probe at which a fault can be: the controller is enabled, and then every command."""
     return [each for each in story_of("", 0, True).doings if each.place]
 
 
 @lru_cache(maxsize=32)
-def story_of(fault, where, again):
+def story_of(fault: str, where: int, again: bool) -> Story:
     controller = Controller(queue_pairs=QUEUES, vectors=QUEUES + 1, namespaces={1: Namespace(64)})
     with booted(machine(QUEUES)) as kernel:
         scenario.nvme_load(io_queue_depth=8)
@@ -83,7 +84,7 @@ def story_of(fault, where, again):
     return Story(doings, trouble, _path(recording, doings, trouble), error, tuple(disks), log, before, after)
 
 
-def _break(controller, fault, where, again):
+def _break(controller: Controller, fault: str, where: int, again: bool) -> None:
     """Let it misbehave."""
     if fault == STUCK or (fault in (FATAL, GONE) and where == 1):
         controller.faults.append(Fault(fault, ENABLE))
@@ -102,7 +103,7 @@ def _break(controller, fault, where, again):
             vectors.taken |= 1 << vectors.lowest()
 
 
-def _told(recording):
+def _told(recording: Recording) -> list[Doing]:
     """What driver and controller do, in order."""
     doings: list[Doing] = []
     commands: dict[tuple[int, int], int] = {}
@@ -131,14 +132,14 @@ def _told(recording):
     return doings
 
 
-def _outcome(what, completion):
+def _outcome(what: str, completion: nvme_completion) -> str:
     status = completion.status >> 1
     if status:
         return f"status {status:#x}" + (", do not retry" if status & nvme.NVME_SC_DNR else "")
     return f"granted: {(completion.result & 0xFFFF) + 1}" if what.startswith(_COUNT) else "done"
 
 
-def _trouble(doings, fault, where):
+def _trouble(doings: list[Doing], fault: str, where: int) -> Doing | None:
     """The first of them that goes wrong."""
     if fault in (FAIL, SILENT, FATAL, GONE, STUCK):
         place = where + (fault in (FAIL, SILENT))  # the first place is no command
@@ -152,7 +153,7 @@ def _trouble(doings, fault, where):
     return None
 
 
-def _path(recording, doings, trouble):
+def _path(recording: Recording, doings: list[Doing], trouble: Doing | None) -> tuple[Node, ...]:
     """The calls that the trouble goes through: those that wait for a command, or in which it shows."""
     if trouble is None:
         return ()
@@ -171,7 +172,7 @@ def _path(recording, doings, trouble):
     return tuple(node for node in _under_way(forest[events[at].context], at) if node.end > trouble.at)
 
 
-def _under_way(nodes, at):
+def _under_way(nodes: list[Node], at: int) -> list[Node]:
     """The calls of a context that an event is in, outermost first."""
     path = []
     while nodes:
@@ -183,7 +184,7 @@ def _under_way(nodes, at):
     return path
 
 
-def sentence(story, fault, where):
+def sentence(story: Story, fault: str, where: int) -> str:
     """What is wrong, in words without marks."""
     what = story.trouble.what
     return {FAIL: f"“{what}” fails, {story.trouble.outcome}", SILENT: f"“{what}” is never answered",
@@ -195,7 +196,7 @@ def sentence(story, fault, where):
             "cpu": f"CPU {where - 1} has no interrupt vector left"}[fault]
 
 
-def ending(story):
+def ending(story: Story) -> str:
     seconds = story.doings[-1].time / 1_000_000_000
     when = f" after {seconds:.0f} s" if seconds >= 1 else ""
     if story.error:

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 from blkmodel import scenario
 from blkmodel.device.controller import Controller
-from blkmodel.include.linux.nvme import NVME_CMD_SGL_METABUF
+from blkmodel.include.linux.nvme import NVME_CMD_SGL_METABUF, nvme_data_ptr, nvme_sgl_desc
 from blkmodel.services.memory.gfp import PAGE_SIZE
 from blkmodel.sim import booted
-from blkmodel.trace import Call, Command, Item, record
+from blkmodel.trace import Call, Command, Item, Recording, record
 
 THRESHOLDS = {"4 KiB": 4096, "32 KiB": 32768, "128 KiB": 131072, "never": 0}
 
@@ -33,7 +33,7 @@ class Described(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def described(pages, run, sgl=True, threshold=32768):
+def described(pages: int, run: int, sgl: bool = True, threshold: int = 32768) -> Described:
     """Read into such a buffer, and return how the first request's data were described."""
     runs = [run] * (pages // run) + ([pages % run] if pages % run else [])
     with booted(2):
@@ -60,19 +60,19 @@ HOW = {"nvme_setup_prp_simple": "as one page, or two in a row", "nvme_setup_sgl_
         "nvme_pci_setup_sgls": "piece by piece"}
 
 
-def _second_command(recording):
+def _second_command(recording: Recording) -> int:
     """Before which event the driver begins to describe the second request's data."""
     calls = [at for at, event in enumerate(recording.events) if type(event) is Call and event.function in HOW]
     return calls[1] if len(calls) > 1 else len(recording.events)
 
 
-def _piece(descriptor):
+def _piece(descriptor: nvme_sgl_desc) -> Entry:
     if descriptor.type >> 4:  # a segment or the last one: what follows are descriptors
         return Entry("list", descriptor.addr, descriptor.length)
     return Entry("piece", descriptor.addr, descriptor.length)
 
 
-def _pages(dptr, lists):
+def _pages(dptr: nvme_data_ptr, lists: dict[int, dict[int, int]]) -> tuple[list[Entry], list[tuple[int, list[Entry]]]]:
     """The two words of a command that lists pages, and the lists; the last entry of a full list leads to the next."""
     words = [Entry("page", dptr.prp1, PAGE_SIZE)]
     if dptr.prp2:

@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from blkmodel import scenario
 from blkmodel.block import blk_mq
+from blkmodel.block.mq_deadline import deadline_data
 from blkmodel.fs.aio import io_submit, iocb, kioctx
-from blkmodel.include.linux.blkdev import MQ_RQ_IN_FLIGHT, READ, WRITE, blk_rq_pos, blk_rq_sectors, rq_data_dir
+from blkmodel.include.linux.blkdev import MQ_RQ_IN_FLIGHT, READ, WRITE, blk_rq_pos, blk_rq_sectors, request, rq_data_dir
 from blkmodel.include.linux.elevator import rb_entry_rq
 from blkmodel.services.files.file import O_DIRECT, O_RDWR, filp_open
 from blkmodel.services.files.uio import map_user_buffer
@@ -27,7 +28,7 @@ class Waiting(NamedTuple):
     left: int
 
     @property
-    def name(self):
+    def name(self) -> str:
         """How a reader would write it."""
         return f"{self.kind}{self.page}" + (f"–{self.page + self.pages - 1}" if self.pages > 1 else "")
 
@@ -47,7 +48,7 @@ class State(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def states(wanted, apart, fifo_batch, writes_starved):
+def states(wanted: str, apart: int, fifo_batch: int, writes_starved: int) -> tuple[State, ...]:
     """The scheduler's State before any of these was given out, and after each."""
     asked = _asked(wanted)
     with booted(2) as kernel:
@@ -70,7 +71,7 @@ def states(wanted, apart, fifo_batch, writes_starved):
         return tuple(found)
 
 
-def _asked(text):
+def _asked(text: str) -> list[tuple[int, int]]:
     asked = []
     for word in text.replace(",", " ").lower().split():
         if word[0] not in "rw" or not word[1:].isdecimal() or int(word[1:]) > 999:
@@ -84,13 +85,13 @@ def _asked(text):
 class _Before:
     """The scheduler as it was, to say what made it choose."""
 
-    def __init__(self, dd):
+    def __init__(self, dd: deadline_data) -> None:
         self.next = dd.next_rq[WRITE] or dd.next_rq[READ]
         self.batching, self.starved = dd.batching, dd.starved
         self.there = [bool(each.entries) for each in dd.fifo_list]
         self.oldest = [next(iter(each.entries), None) for each in dd.fifo_list]
 
-    def why(self, dd, rq):
+    def why(self, dd: deadline_data, rq: request) -> str:
         if rq is self.next and self.batching < dd.fifo_batch:
             return "it follows the last one, and the batch is not over"
         direction = rq_data_dir(rq)
@@ -107,7 +108,7 @@ class _Before:
         return f"a new batch begins: {who}, and it is their oldest"
 
 
-def _state(dd, given, why):
+def _state(dd: deadline_data, given: tuple[Waiting, ...], why: str) -> State:
     follows = dd.next_rq[WRITE] or dd.next_rq[READ]
     return State(jiffies_to_msecs(jiffies()),
                  tuple(tuple(_waiting(rb_entry_rq(node)) for node in root.nodes) for root in dd.sort_list),
@@ -115,12 +116,12 @@ def _state(dd, given, why):
                  _waiting(follows) if follows is not None else None, dd.batching, dd.starved, given, why)
 
 
-def _waiting(rq):
+def _waiting(rq: request) -> Waiting:
     left = jiffies_to_msecs(rq.fifo_time) - jiffies_to_msecs(jiffies())
     return Waiting("rw"[rq_data_dir(rq)], rq._sector >> 3, blk_rq_sectors(rq) >> 3, left)
 
 
-def driver_order(wanted, settings=None):
+def driver_order(wanted: str, settings: dict[str, int] | None = None) -> str:
     """Submit one page each of these, as in "r25 w3", at once through mq-deadline; return them as the driver gets them.
 
     settings: files of the scheduler, by name, with what is written to them. Pages that join would be one request.

@@ -7,7 +7,7 @@ from blkmodel import scenario
 from blkmodel.device.controller import Controller
 from blkmodel.device.service import Service
 from blkmodel.sim import booted
-from blkmodel.trace import Assign, Call, Doorbell, Return, record
+from blkmodel.trace import Assign, Call, ContextRecord, Doorbell, Recording, Return, record
 from blkmodel.trace.walk import walk
 
 DISKS = {"NVMe, 4 queues": "nvme 4", "NVMe, 1 queue": "nvme 1", "null_blk, 4 queues": "null_blk 4",
@@ -63,7 +63,7 @@ STATIONS = (
 
 
 @lru_cache(maxsize=32)
-def recorded_io(disk, op, kib, scheduler="none", depth=32, cpu=1):
+def recorded_io(disk: str, op: str, kib: int, scheduler: str = "none", depth: int = 32, cpu: int = 1) -> Recording:
     """Record one I/O at the start of a disk that takes 10 µs for each request, and has its scheduler chosen."""
     driver, queues = disk.split()
     with booted(4):
@@ -77,7 +77,7 @@ def recorded_io(disk, op, kib, scheduler="none", depth=32, cpu=1):
         return record(scenario.io, name, op, 0, kib << 10, cpu=cpu)
 
 
-def stops(recording):
+def stops(recording: Recording) -> list[Stop]:
     """The stations of an I/O, in the order in which it first came to each. A bio that could not be joined does not
     count."""
     station_of = {function: station for station in STATIONS for function in station.functions}
@@ -102,12 +102,12 @@ def stops(recording):
             for station, (first, whose, times) in found.items()]
 
 
-def waited(made):
+def waited(made: list[Stop]) -> list[str]:
     """The names of the stations where something waited."""
     return [stop.station.name for stop in made if stop.station.waits]
 
 
-def _by(context):
+def _by(context: ContextRecord) -> tuple[str, str, int]:
     """Who a context is, in a reader's words: (kind, name, CPU)."""
     kinds = {"irq": "interrupt", "softirq": "softirq"}
     kind = kinds.get(context.kind, "process" if context.name == "dio" else "worker")

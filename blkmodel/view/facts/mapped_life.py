@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from blkmodel import scenario
 from blkmodel.drivers.md import dm, dm_ioctl
+from blkmodel.drivers.md.dm_table import dm_table
 from blkmodel.sim import this
 from blkmodel.trace import Return, record
 from blkmodel.userland import dmsetup
@@ -32,13 +33,13 @@ class State(NamedTuple):
 
 
 @lru_cache(maxsize=1)
-def states():
+def states() -> list[State]:
     """The states of the story, command by command."""
     with another_machine(2):
         return [_after(words) for words in STORY]
 
 
-def _after(words):
+def _after(words: tuple[str, ...]) -> State:
     before = len(this().log)
     recording = record()
     with recording:
@@ -60,7 +61,7 @@ IOCTLS = {"dev_create": "DM_DEV_CREATE", "table_load": "DM_TABLE_LOAD", "dev_sus
            "dev_remove": "DM_DEV_REMOVE", "table_clear": "DM_TABLE_CLEAR"}
 
 
-def _text(table):
+def _text(table: dm_table | None) -> str | None:
     if table is None:
         return None
     return "; ".join(f"{target.begin} {target.len} {target.type.name}" for target in targets_of(table))

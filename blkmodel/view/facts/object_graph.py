@@ -1,6 +1,9 @@
 """Which objects are reached from one of them, so many arrows deep."""
 
+from collections.abc import Callable, Collection
+from typing import Any
 
+from blkmodel.view.facts.objects import Row
 
 _MOST = 60
 
@@ -8,13 +11,14 @@ _MOST = 60
 class Node:
     """An object that is drawn: its number, its path from the root, its rows, and for a row's name what it leads to."""
 
-    def __init__(self, thing, number, path, rows):
+    def __init__(self, thing: Any, number: int, path: str, rows: list[Row]) -> None:
         self.thing, self.number, self.path, self.rows = thing, number, path, rows
         self.kids: dict[str, Node] = {}
         self.leads: dict[str, Node] = {}
 
 
-def nodes_from(thing, depth, flipped, rows):
+def nodes_from(thing: Any, depth: int, flipped: Collection[str],
+               rows: Callable[[Any], list[Row]]) -> tuple[list[Node], int]:
     """The objects to draw, the nearest first, and how many there was no room for."""
     first = Node(thing, 1, "", rows(thing))
     nodes, known, rest = [first], {id(thing): first}, 0
@@ -39,5 +43,5 @@ def nodes_from(thing, depth, flipped, rows):
     return nodes, rest
 
 
-def join(path, name):
+def join(path: str, name: str) -> str:
     return path + name if name.startswith("[") or not path else f"{path}.{name}"

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from blkmodel.drivers.block import null_blk_main
 from blkmodel.include.linux.genhd import dev_to_disk
 from blkmodel.services.devices.device import dev_name, devices
+from blkmodel.sim import Kernel
 from blkmodel.sim.structure import Array, Struct, layouts, sizeof
 
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
@@ -22,10 +23,10 @@ class Row(NamedTuple):
     text: str
     target: Any = None
     inside: bool = False
-    offset: int = None
+    offset: int | None = None
 
 
-def anchors(kernel):
+def anchors(kernel: Kernel) -> dict[str, Any]:
     """Where paths can begin: name → object. Each disk by its name, and null_blk's tag set."""
     with kernel:
         found = {dev_name(dev): dev_to_disk(dev) for dev in devices().of_class.get("block", ())}
@@ -33,7 +34,7 @@ def anchors(kernel):
     return found | ({"tag_set": shared} if shared.tags else {})
 
 
-def find(kernel, path):
+def find(kernel: Kernel, path: str) -> Any:
     """The object at a path. A ValueError says how far it leads, and what is there."""
     begin = _NAME.match(path)
     known = anchors(kernel)
@@ -51,14 +52,14 @@ def find(kernel, path):
     return thing
 
 
-def _field(thing, name, path):
+def _field(thing: Any, name: str, path: str) -> Any:
     names = [each.name for each in fields(thing)] if is_dataclass(thing) else []
     if name not in names:
         raise ValueError(f"{path} has no field {name!r}; it has {', '.join(names) or 'none'}")
     return getattr(thing, name)
 
 
-def _item(thing, number, path):
+def _item(thing: Any, number: int, path: str) -> Any:
     items = items_of(thing)
     if items is None:
         raise ValueError(f"{path} has no items: it is {'NULL' if thing is None else called(thing)}")
@@ -67,13 +68,13 @@ def _item(thing, number, path):
     return items[number]
 
 
-def is_object(value):
+def is_object(value: Any) -> bool:
     """Whether a value is something that can be drawn: a structure, or an array or list of anything."""
     return (isinstance(value, Struct) and (is_dataclass(value) or items_of(value) is not None)) or \
         isinstance(value, Array | list | tuple)
 
 
-def items_of(thing):
+def items_of(thing: Any) -> Any:
     """The items of an array, or the entries of a list; None of what is neither."""
     if isinstance(thing, list | tuple):
         return thing
@@ -81,7 +82,7 @@ def items_of(thing):
     return None if entries is None else list(entries)
 
 
-def called(thing):
+def called(thing: Any) -> str:
     """The C type of an object."""
     if isinstance(thing, Array):
         return f"{thing.ctype}[{len(thing)}]"
@@ -90,18 +91,18 @@ def called(thing):
     return type(thing).__name__
 
 
-def size_of(thing):
+def size_of(thing: Any) -> int | None:
     """Its size in bytes; None where nobody knows."""
     if isinstance(thing, Array):
         return sizeof(thing.kind) * len(thing)
     if isinstance(thing, list | tuple):
-        sizes = [size_of(each) for each in thing]
-        return sum(sizes) if sizes and None not in sizes else None
+        sizes = [size for each in thing if (size := size_of(each)) is not None]
+        return sum(sizes) if sizes and len(sizes) == len(thing) else None
     known = isinstance(thing, Struct) and (hasattr(type(thing), "SIZE") or type(thing).__name__ in layouts())
     return sizeof(type(thing)) if known else None  # type: ignore[arg-type]  # a class can be hashed
 
 
-def rows(thing, everything=False, items=3, wanted=NOTHING):
+def rows(thing: Any, everything: bool = False, items: int = 3, wanted: dict[str, list[str]] = NOTHING) -> list[Row]:
     """The rows of an object: of an array its first items, of a structure those fields that are not zero, or all.
 
     wanted: structure → the fields to show instead, in that order.
@@ -123,13 +124,13 @@ def rows(thing, everything=False, items=3, wanted=NOTHING):
     return made
 
 
-def _is_zero(value):
+def _is_zero(value: Any) -> bool:
     if isinstance(value, Struct) and not is_dataclass(value):
         return not getattr(value, "bits", True) or items_of(value) == []
     return value is None or (isinstance(value, int | str | list | tuple) and not value)
 
 
-def _row(name, value, wanted, inside=False, offset=None):
+def _row(name: str, value: Any, wanted: dict[str, list[str]], inside: bool = False, offset: int | None = None) -> Row:
     if is_object(value) or type(value).__name__ in wanted:
         entries = items_of(value)
         many = "" if entries is None else f"{len(entries)} item{'s' * (len(entries) != 1)}"
@@ -142,7 +143,7 @@ def _row(name, value, wanted, inside=False, offset=None):
     return Row(name, text, offset=offset)
 
 
-def shown(replay, field, value):
+def shown(replay: Any, field: str, value: Any) -> str:
     """A value in a few letters."""
     if value is None:
         return "NULL"

@@ -3,11 +3,14 @@
 from typing import NamedTuple
 
 from blkmodel import scenario
+from blkmodel.block.blk_mq_h import blk_mq_ctx
 from blkmodel.device.controller import Controller
 from blkmodel.drivers.nvme.host.pci import NVMEQ_ENABLED, NVMEQ_POLLED, nvme_dev, nvme_queue
 from blkmodel.drivers.pci import msi
-from blkmodel.include.linux.blk_mq import HCTX_TYPE_DEFAULT
+from blkmodel.include.linux.blk_mq import HCTX_TYPE_DEFAULT, blk_mq_hw_ctx
+from blkmodel.include.linux.blkdev import request_queue
 from blkmodel.services.cpus.irqdesc import proc_irq
+from blkmodel.sim import Kernel
 from blkmodel.sim.machine import format_cpulist, parse_cpulist
 from blkmodel.view.facts.words import many
 
@@ -24,34 +27,34 @@ class Vector(NamedTuple):
     now: frozenset
 
 
-def hctxs(q):
+def hctxs(q: request_queue) -> list[blk_mq_hw_ctx]:
     """The hardware queues of a request queue."""
     return list(q.queue_hw_ctx[:q.nr_hw_queues])
 
 
-def kinds_of(ctx, q):
+def kinds_of(ctx: blk_mq_ctx, q: request_queue) -> list[tuple[int, blk_mq_hw_ctx]]:
     """The (type, hctx) pairs of a software queue, without the types that fall back to another's queue."""
     maps = q.tag_set.map[:q.tag_set.nr_maps]
     return [(kind, ctx.hctxs[kind]) for kind, qmap in enumerate(maps)
             if qmap.nr_queues and ctx.hctxs[kind] is not None]
 
 
-def served(hctx):
+def served(hctx: blk_mq_hw_ctx) -> frozenset[int]:
     """The CPUs that use a hardware queue."""
     return frozenset(hctx.cpumask)
 
 
-def nodes_of(hctx, kernel):
+def nodes_of(hctx: blk_mq_hw_ctx, kernel: Kernel) -> list[int]:
     """The nodes of the CPUs that use a hardware queue."""
     return sorted({kernel.machine.node_of[cpu] for cpu in served(hctx)})
 
 
-def pair_of(hctx):
+def pair_of(hctx: blk_mq_hw_ctx) -> nvme_queue | None:
     """The NVMe queue pair behind a hardware queue; None with other drivers."""
     return hctx.driver_data if isinstance(hctx.driver_data, nvme_queue) else None
 
 
-def vector_of(pair):
+def vector_of(pair: nvme_queue | None) -> Vector | None:
     """The interrupt vector of a queue pair; None where it is polled."""
     if pair is None or pair.flags >> NVMEQ_POLLED & 1 or not pair.flags >> NVMEQ_ENABLED & 1:
         return None
@@ -59,13 +62,13 @@ def vector_of(pair):
     return Vector(pair.cq_vector, irq, *(parse_cpulist(text) for text in proc_irq(irq)))
 
 
-def spare_pairs(q):
+def spare_pairs(q: request_queue) -> int:
     """How many queue pairs the controller has that the driver did not create."""
     dev = q.tag_set.driver_data
     return dev.dev._owner._device.queue_pairs - (dev.online_queues - 1) if isinstance(dev, nvme_dev) else 0
 
 
-def summary(q, kernel):
+def summary(q: request_queue, kernel: Kernel) -> str:
     """How evenly the CPUs are shared out, whether a queue serves CPUs of several nodes, and what is not in use."""
     parts = []
     used = [hctx for hctx in hctxs(q) if hctx.nr_ctx]
@@ -83,7 +86,7 @@ def summary(q, kernel):
     return " ".join(parts)
 
 
-def _evenness(same_type, kind):
+def _evenness(same_type: list[blk_mq_hw_ctx], kind: str) -> str:
     busiest = max(same_type, key=lambda hctx: hctx.nr_ctx)
     idlest = min(same_type, key=lambda hctx: hctx.nr_ctx)
     name = f"{kind} queue" if len(same_type) == 1 else f"{kind} queues"
@@ -94,7 +97,7 @@ def _evenness(same_type, kind):
             f"the least busy, {idlest.queue_num}, {idlest.nr_ctx}.")
 
 
-def path(q, kernel, cpu):
+def path(q: request_queue, kernel: Kernel, cpu: int) -> list[str]:
     """Where a CPU is, and its ways: for each type from its software queue to the CPU that is interrupted."""
     on = kernel.machine
     core = next((c for c in on.siblings if cpu in c and len(c) > 1), frozenset({cpu})) - {cpu}
@@ -109,7 +112,7 @@ def path(q, kernel, cpu):
     return [where, *ways]
 
 
-def _beyond(hctx):
+def _beyond(hctx: blk_mq_hw_ctx) -> str:
     pair = pair_of(hctx)
     if pair is None:
         return ""
@@ -120,7 +123,7 @@ def _beyond(hctx):
             f"{format_cpulist(vector.cpus)} and now interrupts CPU {format_cpulist(vector.now)}")
 
 
-def describe(q, kernel, focus=None):
+def describe(q: request_queue, kernel: Kernel, focus: int | None = None) -> str:
     """Say in words what the map shows."""
     on = kernel.machine
     present = "" if on.present == on.possible else f", {len(on.present)} of them present,"
@@ -135,20 +138,20 @@ def describe(q, kernel, focus=None):
         line = (f"Hardware queue {hctx.queue_num} ({TYPES[hctx.type]}): CPUs {format_cpulist(served(hctx)) or 'none'}, "
                 f"{tags} tags")
         pair = pair_of(hctx)
-        vector = vector_of(pair)
-        if vector:
-            line += f", queue pair {pair.qid}, vector {vector.number} to CPUs {format_cpulist(vector.cpus)}"
-        elif pair:
-            line += f", queue pair {pair.qid}, polled"
+        if pair:
+            vector = vector_of(pair)
+            way = f"vector {vector.number} to CPUs {format_cpulist(vector.cpus)}" if vector else "polled"
+            line += f", queue pair {pair.qid}, {way}"
         lines.append(line + ".")
     return " ".join([*lines, summary(q, kernel)])
 
 
-def _queues(numbers):
+def _queues(numbers: list[int]) -> str:
     return f"Queue{'s' if len(numbers) > 1 else ''} {format_cpulist(numbers)}"
 
 
-def queue_of(driver, queues, write_queues=0, poll_queues=0, depth=None, vectors=65):
+def queue_of(driver: str, queues: int, write_queues: int = 0, poll_queues: int = 0, depth: int | None = None,
+             vectors: int = 65) -> request_queue:
     """Load a driver on the kernel that runs now, and return the request queue of its first disk."""
     if driver == "nvme":
         size = {} if depth is None else {"io_queue_depth": depth + 1}
@@ -161,7 +164,7 @@ def queue_of(driver, queues, write_queues=0, poll_queues=0, depth=None, vectors=
     return scenario.disk("nullb0").queue
 
 
-def spread(q):
+def spread(q: request_queue) -> tuple[int, int]:
     """How many CPUs the busiest and the least busy hardware queue of the default type serve."""
     served = [hctx.nr_ctx for hctx in q.queue_hw_ctx[:q.nr_hw_queues] if hctx.type == HCTX_TYPE_DEFAULT]
     return max(served), min(served)

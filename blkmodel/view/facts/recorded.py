@@ -16,10 +16,10 @@ from blkmodel.device.namespace import Namespace
 from blkmodel.drivers.block import null_blk_main
 from blkmodel.errors import KernelError
 from blkmodel.services.devices.device import dev_name, devices
-from blkmodel.sim import Machine, booted, machine, this
+from blkmodel.sim import Kernel, Machine, booted, machine, this
 from blkmodel.trace import Alloc, Free, record
-from blkmodel.trace.on_bus import passings
-from blkmodel.trace.replay import Replay
+from blkmodel.trace.on_bus import Passing, passings
+from blkmodel.trace.replay import Replay, Step
 
 
 class Scenario(NamedTuple):
@@ -44,31 +44,31 @@ class Recorded(NamedTuple):
 
     recording: Any
     kernel: Any
-    error: KernelError
+    error: KernelError | None
     first: int
     before: dict
     after: dict
     made: str
 
 
-def _load(**params):
+def _load(**params: Any) -> Callable[[], None]:
     return lambda: scenario.null_blk_load(**params)
 
 
-def _alloc_tag_set():
+def _alloc_tag_set() -> int:
     return this().task("insmod", null_blk_main.null_init_tag_set, None, null_blk_main.variables().tag_set)
 
 
-def _free_tag_set():
+def _free_tag_set() -> None:
     this().task("rmmod", blk_mq.blk_mq_free_tag_set, null_blk_main.variables().tag_set)
 
 
-def _three_queues():
+def _three_queues() -> None:
     variables = null_blk_main.variables()
     variables.g_submit_queues, variables.g_hw_queue_depth = 3, 32
 
 
-def _probe():
+def _probe() -> str:
     """Bring a controller of two queues up, and wait until all that is given back later has been."""
     try:
         return scenario.nvme_probe(controller=Controller(queue_pairs=2, vectors=3, namespaces={1: Namespace(64)}))
@@ -76,7 +76,7 @@ def _probe():
         this().loop.run_due()
 
 
-def _controller():
+def _controller() -> str:
     """The I/O queues and disks that a controller has."""
     dev = scenario.nvme_controller("nvme0")
     queues = dev.online_queues - 1
@@ -84,7 +84,7 @@ def _controller():
     return f"with {queues} I/O queue{'s' * (queues != 1)} and {disks or 'no disk'}"
 
 
-def remove_controllers():
+def remove_controllers() -> None:
     """Unplug whatever controllers the driver has kept, and wait until all is given back."""
     for dev in list(devices().of_class.get("nvme", ())):
         scenario.nvme_remove(dev_name(dev))
@@ -112,7 +112,7 @@ BREAKABLE = {SCENARIOS[name].title: name for name in ("tag-set", "load", "load-o
 
 
 @lru_cache(maxsize=8)
-def recorded(name, fail=0):
+def recorded(name: str, fail: int = 0) -> Recorded:
     """Record a scenario; with `fail`, its n-th attempt to allocate (the first is 1) gets nothing."""
     wanted = SCENARIOS[name]
     with booted(wanted.on) as kernel:
@@ -135,36 +135,36 @@ def recorded(name, fail=0):
 
 
 @lru_cache(maxsize=16)
-def attempts(name):
+def attempts(name: str) -> int:
     """How many times a scenario asks for memory when it always gets it."""
     return len(recorded(name).recording.of(Alloc))
 
 
-def live(kernel):
+def live(kernel: Kernel) -> dict[int, tuple[str, int]]:
     """The live allocations of a kernel: address → (kind, bytes)."""
     return {addr: (each.kind, each.size) for addr, each in kernel.memory.live.items()}
 
 
 @lru_cache(maxsize=8)
-def replay_of(scenario):
+def replay_of(scenario: str) -> Replay:
     """The replay of a scenario, made once."""
     return Replay(recorded(scenario).recording)
 
 
 @lru_cache(maxsize=8)
-def passings_of(scenario):
+def passings_of(scenario: str) -> list[Passing]:
     """What passes on the bus in a scenario, in order."""
     return passings(recorded(scenario).recording)
 
 
-def passing_in(scenario, step, at):
+def passing_in(scenario: str, step: Step | None, at: int) -> range:
     """The numbers of what passes on the bus in this step; empty, and where it would be, if nothing does."""
     times = [each.at for each in passings_of(scenario)]
     return range(bisect_left(times, step.start) if step else 0, bisect_left(times, at))
 
 
 @lru_cache(maxsize=8)
-def live_sizes(replay):
+def live_sizes(replay: Replay) -> list[int]:
     """Bytes live, above the least there are at any time, at some two hundred evenly spaced events."""
     sizes, total = [], 0
     stride = max(1, len(replay.events) // 200)

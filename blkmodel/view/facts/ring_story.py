@@ -4,14 +4,17 @@ The moments come from a recording of the driver and the controller at work; noth
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from blkmodel import scenario
 from blkmodel.device.controller import Controller
 from blkmodel.device.names import IO
 from blkmodel.device.service import Service
+from blkmodel.drivers.nvme.host.pci import nvme_dev, nvme_queue
+from blkmodel.include.linux.nvme import nvme_rw_command
 from blkmodel.sim import booted
-from blkmodel.trace import Assign, Command, Completion, Doorbell, Interrupt, Item, record
+from blkmodel.trace import Assign, Command, Completion, Doorbell, Interrupt, Item, Recording, record
 from blkmodel.trace.on_bus import describe_command
 from blkmodel.trace.walk import walk
 
@@ -45,11 +48,12 @@ class Moment:
     written: int = 0
     phase: int = 1
     running: tuple[int, ...] = ()
-    shadow: tuple[int, int] | None = None
-    enough: tuple[int, int] | None = None
+    shadow: Any = None
+    enough: Any = None
 
 
-def moments(depth, reads, in_order=True, shadow=False, seed=1):
+@lru_cache(maxsize=16)
+def moments(depth: int, reads: int, in_order: bool = True, shadow: bool = False, seed: int = 1) -> list[Moment]:
     """Read so many pieces of a disk at once, ROUNDS times, through queues of `depth` slots; return the moments."""
     with booted(2):
         service = Service(in_order=in_order, seed=seed)
@@ -61,24 +65,23 @@ def moments(depth, reads, in_order=True, shadow=False, seed=1):
         return _follow(recording, nvmeq, start)
 
 
-def _read(reads):
+def _read(reads: int) -> None:
     for number in range(ROUNDS):
         scenario.aio("nvme0n1", [{"op": "read", "offset": (number * reads + i) << 20, "length": 4096}
                                  for i in range(reads)])
 
 
-def _at_rest(nvmeq, depth, shadow):
+def _at_rest(nvmeq: nvme_queue, depth: int, shadow: bool) -> Moment:
     """Where looking for partitions has left the queue, with nothing under way."""
-    places = {"tail": nvmeq.sq_tail, "told": nvmeq.sq_tail, "fetched": nvmeq.sq_tail, "head": nvmeq.cq_head,
-              "heard": nvmeq.cq_head, "written": nvmeq.cq_head, "expected": nvmeq.cq_phase, "phase": nvmeq.cq_phase}
+    tail, head, phase = nvmeq.sq_tail, nvmeq.cq_head, nvmeq.cq_phase
     commands = [entry and (entry.common.command_id, _short(entry.common)) for entry in nvmeq.sq_cmds]
     completions = [entry and (entry.command_id, entry.status >> 1, entry.status & 1) for entry in nvmeq.cqes]
-    in_memory = (nvmeq.sq_tail, nvmeq.cq_head) if shadow else None
-    return Moment(depth, commands=tuple(commands), completions=tuple(completions), shadow=in_memory, enough=in_memory,
-                  **places)
+    in_memory = (tail, head) if shadow else None
+    return Moment(depth, commands=tuple(commands), completions=tuple(completions), tail=tail, told=tail, fetched=tail,
+                  head=head, heard=head, written=head, expected=phase, phase=phase, shadow=in_memory, enough=in_memory)
 
 
-def _follow(recording, nvmeq, now):
+def _follow(recording: Recording, nvmeq: nvme_queue, now: Moment) -> list[Moment]:
     """The moments of a recording, from one on. What goes without saying belongs to the moment before it."""
     dev, found = nvmeq.dev, [now]
     for each in walk(recording):
@@ -106,7 +109,7 @@ def _follow(recording, nvmeq, now):
     return found
 
 
-def _item(event, nvmeq, dev, now):
+def _item(event: Item, nvmeq: nvme_queue, dev: nvme_dev, now: Moment) -> Moment | None:
     """The driver writes a command; or one side says in memory how far it is."""
     if event.array is nvmeq.sq_cmds:
         entry = event.new.common
@@ -120,16 +123,15 @@ def _item(event, nvmeq, dev, now):
             return None
         what = ("tail", "head")[side > 0]
         if event.array is dev.dbbuf_dbs:
-            pair = _put(now.shadow, side > 0, event.new)
-            return replace(now, shadow=pair, touched=None,
+            return replace(now, shadow=_put(now.shadow, side > 0, event.new), touched=None,
                            said=f"The driver writes into memory that its {what} is {event.new}.")
-        pair = _put(now.enough, side > 0, event.new)
         told = f"The controller writes into memory that it knows of {what} {event.new}: who goes beyond has to ring."
-        return replace(now, enough=pair, touched=None, said=told if event.new != event.old else "")
+        return replace(now, enough=_put(now.enough, side > 0, event.new), touched=None,
+                       said=told if event.new != event.old else "")
     return None
 
 
-def _assign(event, now):
+def _assign(event: Assign, now: Moment) -> Moment | None:
     """The driver moves one of its places."""
     if event.field == "sq_tail":
         return replace(now, tail=event.new % now.depth, said="")
@@ -144,21 +146,21 @@ def _assign(event, now):
     return None
 
 
-def _doorbell(event, now):
+def _doorbell(event: Doorbell, now: Moment) -> Moment:
     if event.side == "sq":
         return replace(now, told=event.value, touched=None, said=f"The driver rings: the tail is {event.value}.")
     return replace(now, heard=event.value, touched=None,
                    said=f"The driver rings: the head is {event.value}. The slots before it may be written again.")
 
 
-def _command(event, now):
+def _command(event: Command, now: Moment) -> Moment:
     number = event.command.command_id
     told = now.told if now.shadow is None else now.shadow[0]
     return replace(now, fetched=(event.slot + 1) % now.depth, running=(*now.running, number), told=told,
                    touched=("sq", event.slot), said=f"The controller fetches command {number} from slot {event.slot}.")
 
 
-def _completion(event, now):
+def _completion(event: Completion, now: Moment) -> Moment:
     entry = event.completion
     number, phase, slot = entry.command_id, entry.status & 1, event.slot
     last = slot == now.depth - 1
@@ -170,21 +172,21 @@ def _completion(event, now):
                         + turn)
 
 
-def _short(command):
+def _short(command: nvme_rw_command) -> str:
     """A command in few words: what, and from which block on."""
     return f"{IO[command.opcode].lower()} {command.slba}"
 
 
-def _put(values, place, value):
+def _put(values: Any, place: int, value: Any) -> tuple[Any, ...]:
     return (*values[:place], value, *values[place + 1:])
 
 
-def _between(place, first, last, depth):
+def _between(place: int, first: int, last: int, depth: int) -> bool:
     """Whether a slot is one of those from first up to, without, last."""
     return (place - first) % depth < (last - first) % depth
 
 
-def command_owner(now, slot):
+def command_owner(now: Moment, slot: int) -> str:
     """Whose a slot of the submission queue is: `told`, the controller's, to fetch; `mine`, written by the driver and
     not told of; `free`, to be written next time round."""
     told = now.told if now.shadow is None else now.shadow[0]
@@ -193,7 +195,7 @@ def command_owner(now, slot):
     return "mine" if _between(slot, told, now.tail, now.depth) else "free"
 
 
-def completion_owner(now, slot):
+def completion_owner(now: Moment, slot: int) -> str:
     """Whose a slot of the completion queue is: `mine`, for the driver to take; `free`, taken, but the controller does
     not know it; `told`, the controller's, to write."""
     heard = now.heard if now.shadow is None else now.shadow[1]

@@ -1,18 +1,21 @@
 """Processes that read disks with shared tags: who has which tag of a hardware queue, and who waits, at each moment."""
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from blkmodel import scenario
 from blkmodel.block import bio as block_bio, blk_core, blk_mq
 from blkmodel.block.blk_mq_h import blk_mq_get_ctx, blk_mq_map_queue
 from blkmodel.block.blk_mq_tag_h import bt_wait_ptr
-from blkmodel.include.linux.blk_mq import blk_mq_ops, queue_for_each_hw_ctx
-from blkmodel.include.linux.blk_types import BLK_STS_AGAIN, REQ_NOWAIT, REQ_OP_READ
+from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx, blk_mq_ops, blk_mq_queue_data, queue_for_each_hw_ctx
+from blkmodel.include.linux.blk_types import BLK_STS_AGAIN, REQ_NOWAIT, REQ_OP_READ, bio
+from blkmodel.include.linux.blkdev import request, request_queue
+from blkmodel.include.linux.genhd import gendisk
 from blkmodel.include.linux.sbitmap import DEFINE_SBQ_WAIT
 from blkmodel.lib import sbitmap
 from blkmodel.services.memory.gfp import GFP_KERNEL, alloc_page
-from blkmodel.services.tasks.wait import TASK_UNINTERRUPTIBLE, autoremove_wake_function, init_waitqueue_func_entry
+from blkmodel.services.tasks.wait import (
+    TASK_UNINTERRUPTIBLE, autoremove_wake_function, init_waitqueue_func_entry, wait_queue_entry)
 from blkmodel.sim import booted, this
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.memory import PAGE_SIZE
@@ -45,7 +48,7 @@ class Moment(NamedTuple):
     queues: tuple[Queue, ...]
 
 
-def disks_of(text):
+def disks_of(text: str) -> tuple[int, ...]:
     """The disk that each process reads."""
     words = text.replace(",", " ").split()
     for word in words:
@@ -57,7 +60,7 @@ def disks_of(text):
 
 
 @lru_cache(maxsize=32)
-def moments(processes, reads, queues, depth):
+def moments(processes: tuple[int, ...], reads: int, queues: int, depth: int) -> tuple[Moment, ...]:
     """Let them read. Returns a Moment for the beginning, and for each request that the driver gets or is done with."""
     with booted(len(processes)) as kernel:
         scenario.null_blk_load(nr_devices=max(processes) + 1, shared_tags=1, submit_queues=min(queues, len(processes)),
@@ -81,12 +84,12 @@ class _Process:
     request without waiting, and stands in the wait queue itself.
     """
 
-    def __init__(self, disk, cpu, reads):
+    def __init__(self, disk: gendisk, cpu: int, reads: int) -> None:
         self.disk, self.cpu, self.left = disk, cpu, reads
         self.context = Context("task", f"process {cpu}", cpu)
-        self.wait = self.ws = None
+        self.wait: Any = None
 
-    def go_on(self):
+    def go_on(self) -> None:
         if self.wait is not None:
             sbitmap.sbitmap_finish_wait(self.bits, self.ws, self.wait)
             self.wait = None
@@ -94,7 +97,7 @@ class _Process:
             self.left -= 1
             this().loop.post(self.context, self.go_on, _PAUSE)
 
-    def read(self):
+    def read(self) -> bool:
         """Begin one read; return whether that could be done."""
         if self.submit():
             return True
@@ -113,30 +116,30 @@ class _Process:
         self.wait = None
         return True
 
-    def woken(self, waiter):
+    def woken(self, waiter: wait_queue_entry) -> int:
         if not autoremove_wake_function(waiter):
             return 0
         this().loop.post(self.context, self.go_on)
         return 1
 
-    def submit(self):
+    def submit(self) -> bool:
         """Submit a bio of one page; return whether there was a request for it."""
-        bio = block_bio.bio_alloc_bioset(GFP_KERNEL, 1, block_bio.variables().fs_bio_set)
-        bio.bi_disk = self.disk
-        bio.bi_iter.bi_sector = 16 * (16 * self.cpu + self.left)
-        block_bio.bio_add_page(bio, alloc_page(GFP_KERNEL), PAGE_SIZE, 0)
-        bio.bi_opf = REQ_OP_READ | REQ_NOWAIT
+        read = block_bio.bio_alloc_bioset(GFP_KERNEL, 1, block_bio.variables().fs_bio_set)
+        read.bi_disk = self.disk
+        read.bi_iter.bi_sector = 16 * (16 * self.cpu + self.left)
+        block_bio.bio_add_page(read, alloc_page(GFP_KERNEL), PAGE_SIZE, 0)
+        read.bi_opf = REQ_OP_READ | REQ_NOWAIT
         refused = []
 
-        def end_io(bio):
-            if bio.bi_status == BLK_STS_AGAIN:
-                refused.append(bio)
-        bio.bi_end_io = end_io
-        blk_core.submit_bio(bio)
+        def end_io(ended: bio) -> None:
+            if ended.bi_status == BLK_STS_AGAIN:
+                refused.append(ended)
+        read.bi_end_io = end_io
+        blk_core.submit_bio(read)
         return not refused
 
 
-def _forget(q):
+def _forget(q: request_queue) -> None:
     """The scan for partitions is long past: its timer has found nothing to do, and the queue counts as idle."""
     q.timeout_work.func(q.timeout_work)
 
@@ -144,14 +147,14 @@ def _forget(q):
 class _Watch:
     """Notes the tags whenever a driver gets a request, and whenever one of its requests is freed."""
 
-    def __init__(self, disks, processes):
+    def __init__(self, disks: list[request_queue], processes: tuple[int, ...]) -> None:
         self.disks, self.processes = disks, processes
         self.moments = [Moment("All tags are free.", (), self.queues())]
         for n, q in enumerate(disks):
             q.mq_ops = self.watched(n, q.mq_ops)
 
-    def watched(self, disk, driver):
-        def queue_rq(hctx, bd):
+    def watched(self, disk: int, driver: blk_mq_ops) -> blk_mq_ops:
+        def queue_rq(hctx: blk_mq_hw_ctx, bd: blk_mq_queue_data) -> int:
             rq = bd.rq
             rq.end_io = lambda rq, error: self.ended(disk, rq)
             place, cpu = (hctx.queue_num, rq.tag), rq.mq_ctx.cpu
@@ -159,19 +162,19 @@ class _Watch:
             return driver.queue_rq(hctx, bd)
         return blk_mq_ops(queue_rq=queue_rq, complete=driver.complete, timeout=driver.timeout)
 
-    def ended(self, disk, rq):
+    def ended(self, disk: int, rq: request) -> None:
         place, cpu = (rq.mq_hctx.queue_num, rq.tag), rq.mq_ctx.cpu
         blk_mq.blk_mq_free_request(rq)
         self.note(f"CPU {cpu}'s read of disk {disk} is done: tag {place[1]} of hardware queue {place[0]} comes back.",
                   place)
 
-    def note(self, said, place):
+    def note(self, said: str, place: tuple[int, int]) -> None:
         self.moments.append(Moment(said, place, self.queues()))
 
-    def queues(self):
+    def queues(self) -> tuple[Queue, ...]:
         return tuple(self.queue(n) for n in range(self.disks[0].nr_hw_queues))
 
-    def queue(self, n):
+    def queue(self, n: int) -> Queue:
         hctxs = [list(queue_for_each_hw_ctx(q))[n] for q in self.disks]
         tags = hctxs[0].tags
         bits, owners = tags.bitmap_tags, []

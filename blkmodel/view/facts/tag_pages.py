@@ -1,19 +1,23 @@
 """The memory of a tag set: the page runs of its requests, and what the rest of a device takes."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import pairwise
 
 from blkmodel import scenario
+from blkmodel.block.blk_mq_tag_h import blk_mq_tags
 from blkmodel.errors import KernelError
+from blkmodel.include.linux.blk_mq import blk_mq_tag_set
 from blkmodel.include.linux.blkdev import request
 from blkmodel.services.base.errno import ENOMEM
 from blkmodel.services.memory.gfp import PAGE_SIZE
 from blkmodel.sim import booted, this
+from blkmodel.sim.memory import Memory
 from blkmodel.sim.structure import sizeof
 from blkmodel.view.facts.words import many
 
 
-def contents(tags, memory, cmd_size=0):
+def contents(tags: blk_mq_tags, memory: Memory, cmd_size: int = 0) -> list[dict[str, int]]:
     """Return one dict a run: addr, size, order, first and last tag, stride and waste; sizes in bytes.
 
     cmd_size: bytes of the driver's data behind each request; needed only where there is a single request.
@@ -34,7 +38,7 @@ def contents(tags, memory, cmd_size=0):
     return runs
 
 
-def summary(runs):
+def summary(runs: list[dict[str, int]]) -> str:
     """How many requests in how many runs, and how much of them is never used."""
     size, waste = sum(run["size"] for run in runs), sum(run["waste"] for run in runs)
     count = sum(run["last"] - run["first"] + 1 for run in runs)
@@ -42,7 +46,7 @@ def summary(runs):
             f"KiB; {waste} bytes ({waste / size:.0%}) are never used.")
 
 
-def describe(runs):
+def describe(runs: list[dict[str, int]]) -> str:
     """Say in words what the runs hold."""
     alike: dict[tuple, list] = {}
     for run in runs:
@@ -52,7 +56,7 @@ def describe(runs):
         f"left over{' in each' if len(same) > 1 else ''}." for (order, waste), same in alike.items()])
 
 
-def _spans(runs):
+def _spans(runs: list[dict[str, int]]) -> str:
     """The tags in these runs, as ranges."""
     spans: list[list] = []
     for run in runs:
@@ -67,7 +71,7 @@ DEPTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1023)
 
 
 @lru_cache(maxsize=2)
-def costs(driver):
+def costs(driver: str) -> list[tuple[int, int, int, int]]:
     """(depth, page runs, bytes, bytes never used) of one hardware queue, for each depth."""
     rows = []
     for depth in DEPTHS:
@@ -78,7 +82,7 @@ def costs(driver):
     return rows
 
 
-def load_driver(driver, depth, queues):
+def load_driver(driver: str, depth: int, queues: int) -> blk_mq_tag_set:
     """Load the driver and return the tag set of its first disk."""
     if driver == "nvme":
         dev = scenario.nvme_controller(scenario.nvme_probe(max_ioqpairs=queues, io_queue_depth=depth + 1))
@@ -89,16 +93,16 @@ def load_driver(driver, depth, queues):
     return scenario.disk("nullb0").queue.tag_set
 
 
-def scarce(memory, largest, room):
+def scarce(memory: Memory, largest: int, room: int | None) -> Callable[[str, int], bool]:
     """Whether an allocation fails: a page run that is too large, or more than there is room for."""
-    def refused(kind, size):
+    def refused(kind: str, size: int) -> bool:
         if not kind.startswith("pages("):
             return False
         if size > largest * PAGE_SIZE:
             return True
         return room is not None and taken() + size > room << 10
 
-    def taken():
+    def taken() -> int:
         return sum(each.size for each in memory.live.values() if each.kind.startswith("pages("))
 
     return refused

@@ -4,13 +4,16 @@ The moves are drawn from a seed. What each of them does to the bitmap is done by
 the order in which blk_mq_get_tag() and blk_mq_put_tag() call them.
 """
 
+from collections.abc import Callable
 from random import Random
+from typing import Any
 
 from blkmodel.include.linux.sbitmap import DEFINE_SBQ_WAIT, sbitmap_queue, sbq_wait_ptr
 from blkmodel.lib import sbitmap
 from blkmodel.lib.sbitmap import __sbitmap_queue_get as take, __sbitmap_queue_get_shallow as take_shallow
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.tasks.wait import TASK_UNINTERRUPTIBLE
+from blkmodel.sim import Kernel
 from blkmodel.sim.kernel import Context
 
 STEPS = 56
@@ -19,7 +22,7 @@ STEPS = 56
 class Task:
     """A task that wants a tag: its name and CPU, and while it waits its place in a wait queue."""
 
-    def __init__(self, number, cpu):
+    def __init__(self, number: int, cpu: int) -> None:
         self.name = f"t{number}"
         self.context = Context("task", self.name, cpu)
         self.wait = None
@@ -33,19 +36,26 @@ class Story:
     which it woke somebody. The bits in `owners` are those that are taken and not in their word's `cleared`.
     """
 
-    def __init__(self, kernel, depth, round_robin=False, shallow=0, seed=1):
+    def __init__(self, kernel: Kernel, depth: int, round_robin: bool = False, shallow: int = 0, seed: int = 1) -> None:
         self.kernel, self.shallow, self.random = kernel, shallow, Random(seed)
         self.bits = sbitmap_queue()
         assert sbitmap.sbitmap_queue_init_node(self.bits, depth, -1, round_robin, GFP_KERNEL, 0) == 0
         if shallow:
             sbitmap.sbitmap_queue_min_shallow_depth(self.bits, shallow)
         self.burst = max(1, depth // 16)
-        self.owners, self.waiting, self.wait_index, self.tasks = {}, [], 0, 0
-        self.said, self.touched, self.woken = [], set(), set()
+        self.owners: dict[int, int] = {}
+        self.waiting: list[Task] = []
+        self.wait_index = self.tasks = 0
+        self._begin()
 
-    def move(self, step):
+    def _begin(self) -> None:
+        self.said: list[str] = []
+        self.touched: set[int] = set()
+        self.woken: set[int] = set()
+
+    def move(self, step: int) -> None:
         """Make the next move: at first tags are mostly taken, later mostly given back."""
-        self.said, self.touched, self.woken = [], set(), set()
+        self._begin()
         phase = step % STEPS
         taking = 0.8 if phase < 12 else 0.95 if phase < 30 else 0.15 if phase < 44 else 0.5
         put = self.owners and (self.random.random() >= taking or len(self.waiting) > 11)
@@ -59,7 +69,7 @@ class Story:
         if self.burst > 1 and len(self.said) > 2:
             self.said = [self.said[0], f"… {len(self.said) - 2} more such moves …", self.said[-1]]
 
-    def _get(self, task):
+    def _get(self, task: Task) -> None:
         """What blk_mq_get_tag() does: try; where there is none, wait."""
         before = self.bits.alloc_hint[task.context.cpu]
         tag = self._try(task)
@@ -68,7 +78,7 @@ class Story:
             tag = self._wait(task)
         self._tell(task, tag, before)
 
-    def _wait(self, task):
+    def _wait(self, task: Task) -> int:
         """Choose a wait queue, try again (its requests may have been sent off meanwhile), stand in it, try, sleep."""
         task.ws, self.wait_index = sbq_wait_ptr(self.bits, self.wait_index)
         tag = self._try(task)
@@ -81,7 +91,7 @@ class Story:
             self._finish(task)
         return tag
 
-    def _try(self, task):
+    def _try(self, task: Task) -> int:
         before = [word.cleared for word in self.bits.sb.map]
         tag = (self._as(task, take_shallow, self.bits, self.shallow) if self.shallow else
                self._as(task, take, self.bits))
@@ -93,11 +103,11 @@ class Story:
             self.touched.add(tag)
         return tag
 
-    def _finish(self, task):
+    def _finish(self, task: Task) -> None:
         self._as(task, sbitmap.sbitmap_finish_wait, self.bits, task.ws, task.wait)
         self.waiting = [each for each in self.waiting if each is not task]
 
-    def _tell(self, task, tag, hint):
+    def _tell(self, task: Task, tag: int, hint: int) -> None:
         who = f"CPU {task.context.cpu}"
         if tag == -1:
             room = f" among the first {self.shallow} bits of each word" if self.shallow else ""
@@ -107,7 +117,7 @@ class Story:
         where = "exactly where its hint said" if tag == hint else f"its hint said {hint}"
         self.said.append(f"{who} takes tag {tag}; {where}.")
 
-    def _put(self):
+    def _put(self) -> None:
         """What blk_mq_put_tag() does, and then what those do who are woken by it."""
         tags = sorted(self.owners)
         tag = tags[int(self.random.random() * len(tags))]
@@ -121,7 +131,7 @@ class Story:
         if woken:
             self._wake(woken)
 
-    def _wake(self, woken):
+    def _wake(self, woken: list[Task]) -> None:
         index = self.bits.ws.index(woken[0].ws)
         self.woken.add(index)
         are = "is" if len(woken) == 1 else "are"
@@ -132,11 +142,11 @@ class Story:
             self._finish(task)
             self._tell(task, self._wait(task), hint)
 
-    def _as(self, task, fn, *args):
+    def _as(self, task: Task, fn: Callable[..., Any], *args: Any) -> Any:
         return self.kernel.run_in(task.context, fn, *args)
 
 
-def story(kernel, depth, step, round_robin=False, shallow=0, seed=1):
+def story(kernel: Kernel, depth: int, step: int, round_robin: bool = False, shallow: int = 0, seed: int = 1) -> Story:
     """Tell the story up to a step, with a bitmap of so many tags; return it."""
     told = Story(kernel, depth, round_robin, shallow, seed)
     for each in range(step):

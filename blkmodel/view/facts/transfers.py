@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from blkmodel import scenario
 from blkmodel.block import blk_merge, blk_settings
-from blkmodel.include.linux.blk_mq import blk_mq_ops
-from blkmodel.include.linux.blk_types import BIO_CLONED, BIO_QUEUE_ENTERED, bio_flagged
-from blkmodel.include.linux.blkdev import bios_of
+from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx, blk_mq_ops, blk_mq_queue_data
+from blkmodel.include.linux.blk_types import BIO_CLONED, BIO_QUEUE_ENTERED, bio, bio_flagged
+from blkmodel.include.linux.blkdev import bios_of, request, request_queue
 from blkmodel.services.memory.scatterlist import scatterlist, sg_init_table, sg_next
 from blkmodel.sim import booted
 from blkmodel.sim.memory import PAGE_SIZE
@@ -46,7 +46,7 @@ class Way(NamedTuple):
     requests: tuple[Request, ...]
 
 
-def sizes_of(text):
+def sizes_of(text: str) -> tuple[int, ...]:
     """The sizes that a reader typed."""
     sizes = _numbers(text, "sizes", "KiB, such as 64 or 8 8 4")
     if sum(sizes) > _MOST_KIB:
@@ -54,11 +54,11 @@ def sizes_of(text):
     return sizes
 
 
-def runs_of(text):
+def runs_of(text: str) -> tuple[int, ...]:
     return _numbers(text, "runs", "pages, such as 1 or 1 3 2")
 
 
-def _numbers(text, what, such):
+def _numbers(text: str, what: str, such: str) -> tuple[int, ...]:
     numbers = text.replace(",", " ").split()
     if not numbers or not all(each.isdecimal() and int(each) > 0 for each in numbers):
         raise ValueError(f"{what}: {text!r} is no list of {such}")
@@ -66,7 +66,8 @@ def _numbers(text, what, such):
 
 
 @lru_cache(maxsize=64)
-def transfer(sizes, runs, max_kib, max_segments, segment_kib, chunk_kib, gaps, scheduler):
+def transfer(sizes: tuple[int, ...], runs: tuple[int, ...], max_kib: int, max_segments: int, segment_kib: int,
+             chunk_kib: int, gaps: bool, scheduler: str) -> Way:
     """Read that from a disk with these limits. Returns the Way."""
     with booted(2):
         scenario.null_blk_load(submit_queues=1, irqmode=2, hw_queue_depth=128)
@@ -90,29 +91,29 @@ def transfer(sizes, runs, max_kib, max_segments, segment_kib, chunk_kib, gaps, s
             scenario.io("nullb0", cpu=1, **ios[0])
         else:
             scenario.aio("nullb0", ios, cpu=1)
-        return Way(sum(sizes), tuple(seen.vectors), tuple(sorted(seen.requests, key=lambda each: each.sector)))
+    return Way(sum(sizes), tuple(seen.vectors), tuple(sorted(seen.requests, key=lambda each: each.sector)))
 
 
-def _cover(pages, runs):
+def _cover(pages: int, runs: tuple[int, ...]) -> list[int]:
     """So many pages, in runs of these lengths again and again."""
     found: list[int] = []
-    for run in cycle(runs):
-        if sum(found) >= pages:
-            return found
-        found.append(min(run, pages - sum(found)))
+    turn = cycle(runs)
+    while sum(found) < pages:
+        found.append(min(next(turn), pages - sum(found)))
+    return found
 
 
 class _Seen:
     """Notes every bio that reaches a queue for the first time, and every request that the driver gets."""
 
-    def __init__(self, q):
+    def __init__(self, q: request_queue) -> None:
         self.q = q
         self.bios: dict[int, tuple[int, int]] = {}
         self.vectors: list[tuple[int, int, int]] = []
         self.requests: list[Request] = []
         make_request, driver = q.make_request_fn, q.mq_ops
 
-        def take_bio(q, bio):
+        def take_bio(q: request_queue, bio: bio) -> int:
             if not (bio_flagged(bio, BIO_QUEUE_ENTERED) or bio_flagged(bio, BIO_CLONED)):
                 number = len(self.bios)
                 self.bios[number] = bio.bi_iter.bi_sector, bio.bi_iter.bi_size >> 9
@@ -120,13 +121,13 @@ class _Seen:
                                  for bv in bio.bi_io_vec[:bio.bi_vcnt]]
             return make_request(q, bio)
 
-        def take_request(hctx, bd):
+        def take_request(hctx: blk_mq_hw_ctx, bd: blk_mq_queue_data) -> int:
             self.requests.append(self._request(bd.rq))
             return driver.queue_rq(hctx, bd)
         q.make_request_fn = take_bio
         q.mq_ops = blk_mq_ops(queue_rq=take_request, complete=driver.complete, timeout=driver.timeout)
 
-    def _request(self, rq):
+    def _request(self, rq: request) -> Request:
         table = [scatterlist() for _ in range(rq.nr_phys_segments)]
         sg_init_table(table, len(table))
         blk_merge.blk_rq_map_sg(self.q, rq, table)
@@ -140,7 +141,7 @@ class _Seen:
         return Request(rq._sector, rq._data_len, tuple(dict.fromkeys(numbers)), tuple(segments), rq._sector * 512,
                        self._why(rq, numbers[-1]))
 
-    def _why(self, rq, last):
+    def _why(self, rq: request, last: int) -> str:
         """What ended a request before its last bio was at its end."""
         limits, end = self.q.limits, rq._sector + (rq._data_len >> 9)
         if end == sum(self.bios[last]):

@@ -7,8 +7,9 @@ from blkmodel import scenario
 from blkmodel.device.controller import Controller
 from blkmodel.device.namespace import Namespace
 from blkmodel.sim import booted
-from blkmodel.trace import Command, Doorbell, record
+from blkmodel.trace import Command, Doorbell, Recording, record
 from blkmodel.userland import lvm
+from blkmodel.userland.lvm.volumes import LogicalVolume, PhysicalVolume
 from blkmodel.view.facts.bio_pieces import Piece, pieces
 from blkmodel.view.facts.mapped import targets_of
 
@@ -58,7 +59,7 @@ class Told(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def went_down(volume, op, first, kib, cpu):
+def went_down(volume: str, op: str, first: int, kib: int, cpu: int) -> Told:
     """Make the volume on a new machine, do the I/O, and look."""
     controllers = {f"nvme{n}n1": Controller(2, dbbuf=False, serial=f"{n + 1:04}", namespaces={1: Namespace(SECTORS)})
                    for n in range(2)}
@@ -76,15 +77,15 @@ def went_down(volume, op, first, kib, cpu):
                     {disk: pair for disk, pair in seen.items() if pair is not None})
 
 
-def _runs(lv, pv):
+def _runs(lv: LogicalVolume, pv: PhysicalVolume) -> list[tuple[int, int, int | None]]:
     """The sectors of a disk that are in use: (first, sectors, segment of this volume or None)."""
-    size = pv.vg.extent_size
+    size = lv.vg.extent_size
     ours = {pe: i for i, segment in enumerate(lv.segments) for where, pe in segment.areas if where is pv}
     return [(pv.pe_start + pe * size, count * size, ours[pe] if whose is lv else None)
             for pe, count, whose in pv.used()]
 
 
-def _seen(recording, disk, controller):
+def _seen(recording: Recording, disk: str, controller: Controller) -> Pair | None:
     """What a disk saw of an I/O, or None."""
     commands = [event for event in recording.of(Command) if event.device is controller]
     if not commands:

@@ -3,15 +3,20 @@
     HTML(beside(side_by_side(document, recording, "irq"), "5.4.120"))
 """
 
+from __future__ import annotations
+
 from html import escape
+from typing import TYPE_CHECKING
 
 from blkmodel.view.draw.call_tree import kernel_url
-from blkmodel.view.draw.styles import sheets
+from blkmodel.view.draw.styles import style
 
-_STYLE = sheets("base", "beside")
+if TYPE_CHECKING:
+    from blkmodel.capture.beside import Line, Row
 
 
-def beside(rows, release):
+
+def beside(rows: list[Row], release: str) -> str:
     """Draw the rows of `blkmodel.capture.beside`; release: which kernel was recorded.
 
     What only one side can show is pale: on the left what the model leaves out, on the right what the kernel's tracer
@@ -24,18 +29,18 @@ def beside(rows, release):
             + (f", and {wrong} differ." if wrong else ", and none differs."))
     heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in (f"Linux {release}, recorded", "the model"))
     return (f'<div class="blk blk-beside" role="group" aria-label="Recorded calls beside the model\'s: {said}">'
-            f"<style>{_STYLE}</style><table><thead><tr>{heads}</tr></thead>"
+            f"<style>{style('beside')}</style><table><thead><tr>{heads}</tr></thead>"
             f"<tbody>{''.join(map(_row, rows))}</tbody></table><p>{said}</p></div>")
 
 
-def _row(row):
+def _row(row: Row) -> str:
     only = (row.theirs is None or row.ours is None) and not row.differs
     classes = "only" if only else "differs" if row.differs else ""
     mark = f' class="{classes}"' if classes else ""
     return f"<tr{mark}><td>{_cell(row.theirs)}</td><td>{_cell(row.ours)}</td></tr>"
 
 
-def _cell(line):
+def _cell(line: Line | None) -> str:
     if line is None:
         return ""
     url = line.file and kernel_url(line.function, line.file)

@@ -7,24 +7,21 @@ from html import escape
 
 from blkmodel.view.draw.figure import panel
 from blkmodel.view.draw.strips import COLOURS, key, log, strip
-from blkmodel.view.draw.styles import sheets
-from blkmodel.view.facts.bio_pieces import TABLE, sent
+from blkmodel.view.facts.bio_pieces import TABLE, Piece, sent
 from blkmodel.view.facts.mapped import SECTORS, lines_of
 
-_STYLE = sheets("base", "mapped")
 
-
-def bio_map(table=TABLE, op="read", first=1984, sectors=256):
+def bio_map(table: str = TABLE, op: str = "read", first: int = 1984, sectors: int = 256) -> str:
     """Read or write so many sectors of a device with this table, from `first` on; `;` ends a line of it."""
     made, error, length = sent(lines_of(table), op, first, sectors)
     if length is None:
         body, label = f'<p class="says bad">There is no such device.</p>{log(error)}', f"Refused: {'; '.join(error)}"
     else:
         body, label = _draw(made, error, length, op, first, sectors)
-    return panel("blk-md", label, _STYLE, body)
+    return panel("blk-md", label, "mapped", body)
 
 
-def _draw(made, error, length, op, first, sectors):
+def _draw(made: tuple[Piece, ...], error: str, length: int, op: str, first: int, sectors: int) -> tuple[str, str]:
     colours = [COLOURS[piece.target % len(COLOURS)] for piece in made]
     said = (f"The {op} of sectors {first} to {first + sectors - 1} is "
             f"{len(made)} piece{'s' * (len(made) != 1)}" + (f", and ends in {error}." if error else "."))

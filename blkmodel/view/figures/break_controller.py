@@ -9,22 +9,20 @@ from html import escape
 
 from blkmodel.device.faults import FAIL, SILENT, STUCK
 from blkmodel.view.draw.figure import panel
-from blkmodel.view.draw.styles import sheets
 from blkmodel.view.draw.unwinding import frames, kernel_log
-from blkmodel.view.facts.controller_faults import FAULTS, QUEUES, ending, places, sentence, story_of
+from blkmodel.view.facts.controller_faults import FAULTS, QUEUES, Story, ending, places, sentence, story_of
 
 __all__ = ["FAULTS", "break_controller", "last_place"]
 
-_STYLE = sheets("base", "unwinding", "break_controller")
 
 
-def last_place(fault):
+def last_place(fault: str) -> int:
     """At how many places of a probe a fault can be: steps, commands, queues, vectors or CPUs."""
     return {"granted": QUEUES - 1, "usable": QUEUES - 1, "vectors": QUEUES, "cpu": QUEUES, STUCK: 1,
             FAIL: len(places()) - 1, SILENT: len(places()) - 1}.get(fault, len(places()))
 
 
-def break_controller(fault=FAIL, where=8, again=True):
+def break_controller(fault: str = FAIL, where: int = 8, again: bool = True) -> str:
     """Draw how a probe goes when something is wrong with the controller; where=0: nothing is.
 
     again: a command that fails says nothing against trying it again.
@@ -33,13 +31,13 @@ def break_controller(fault=FAIL, where=8, again=True):
         raise ValueError(f"where={where}: it must be at least 0 and at most {last_place(fault)}")
     story = story_of(fault if where else "", where, again)
     usual = Counter(each.what for each in story_of("", 0, True).doings)
-    return panel("blk-break", _describe(story, fault, where), _STYLE,
+    return panel("blk-break", _describe(story, fault, where), "unwinding break_controller",
                  f'<p class="says">{_says(story, fault, where)}</p><div class="two"><div>{_noticed(story)}</div>',
                  f"<div>{kernel_log(story.log)}{_left(story, where)}</div></div>",
                  f'<h4>What they did; bold: only now</h4><ol class="blk-doings">{_doings(story, usual)}</ol>')
 
 
-def _says(story, fault, where):
+def _says(story: Story, fault: str, where: int) -> str:
     """The figure's first line."""
     if not where:
         return f"Nothing is wrong: {ending(story)}. Choose what is, and where."
@@ -50,7 +48,7 @@ def _says(story, fault, where):
     return f"{escape(said[0].upper() + said[1:])}; {end}."
 
 
-def _noticed(story):
+def _noticed(story: Story) -> str:
     """Who hears of it."""
     if story.trouble is None:
         return ""
@@ -59,7 +57,7 @@ def _noticed(story):
     return frames(story.path, status) or "<h4>Who hears of it</h4><p>Nobody waits for this command.</p>"
 
 
-def _left(story, where):
+def _left(story: Story, where: int) -> str:
     if not where:
         return ""
     same = "the same, and nothing is left" if story.before == story.after else "not the same"
@@ -68,7 +66,7 @@ def _left(story, where):
             f"{same}.</p>")
 
 
-def _doings(story, usual):
+def _doings(story: Story, usual: Counter[str]) -> str:
     """The steps as a list; what there would not be without a fault stands out."""
     rows, seen, time = [], Counter[str](), 0
     for each in story.doings:
@@ -83,7 +81,7 @@ def _doings(story, usual):
     return "".join(rows)
 
 
-def _describe(story, fault, where):
+def _describe(story: Story, fault: str, where: int) -> str:
     """The figure in words."""
     if not where:
         return f"A controller is brought up in {len(story.doings)} steps, and nothing is wrong."

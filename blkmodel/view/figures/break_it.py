@@ -6,30 +6,29 @@
 from html import escape
 
 from blkmodel.view.draw.figure import panel
-from blkmodel.view.draw.styles import sheets
 from blkmodel.view.draw.unwinding import frames, kernel_log
-from blkmodel.view.facts.allocation_faults import alike, given_back, story_of
+from blkmodel.view.facts.allocation_faults import Story, Taken, alike, given_back, story_of
 from blkmodel.view.facts.recorded import BREAKABLE, SCENARIOS, attempts
 
 __all__ = ["BREAKABLE", "break_it", "last_allocation"]
 
 _MANY, _WINDOW, _BEFORE = 100, 32, 20  # rows
-_STYLE = sheets("base", "unwinding", "break_it")
 
 
-def last_allocation(scenario):
+def last_allocation(scenario: str) -> int:
     """How many allocations a scenario makes."""
     return attempts(scenario)
 
 
-def break_it(scenario="tag-set", allocation=12):
+def break_it(scenario: str = "tag-set", allocation: int = 12) -> str:
     """Draw how a scenario ends when its n-th allocation fails; 0: none does."""
     story = story_of(scenario, allocation)
-    return panel("blk-break", _describe(story), _STYLE, f'<p class="says">{_says(story)}</p><div class="two"><div>',
-                 frames(story.path), "</div><div>", _ending(story), "</div></div>", _takes(story))
+    return panel("blk-break", _describe(story), "unwinding break_it", f'<p class="says">{_says(story)}</p>',
+                 '<div class="two"><div>', frames(story.path), "</div><div>", _ending(story), "</div></div>",
+                 _takes(story))
 
 
-def _says(story):
+def _says(story: Story) -> str:
     title = escape(SCENARIOS[story.scenario].title)
     if not story.allocation:
         return f"{title}: {len(story.taken)} allocations, and none fails. Choose one that does."
@@ -42,7 +41,7 @@ def _says(story):
     return f"{title}: allocation {story.allocation} fails ({what}); {end}"
 
 
-def _ending(story):
+def _ending(story: Story) -> str:
     proof = ""
     if story.allocation:
         after = "" if story.error else "Undone afterwards: "
@@ -52,7 +51,7 @@ def _ending(story):
     return kernel_log(story.log) + proof
 
 
-def _takes(story):
+def _takes(story: Story) -> str:
     """Every allocation as a bar from when it was taken to when it was given back; what unwinds is a funnel."""
     back = sorted((each.until, each.number) for each in given_back(story))
     order = {number: i for i, (_, number) in enumerate(back, 1)}
@@ -65,7 +64,7 @@ def _takes(story):
             f'<ul class="blk-takes">{before}{rows}{after}</ul>')
 
 
-def _shown(story, runs):
+def _shown(story: Story, runs: list[list[Taken]]) -> tuple[int, int]:
     """Which rows are drawn, of many: those around the one that fails."""
     if len(runs) <= _MANY:
         return 0, len(runs)
@@ -74,7 +73,7 @@ def _shown(story, runs):
     return first, first + _WINDOW
 
 
-def _row(story, run, order):
+def _row(story: Story, run: list[Taken], order: dict[int, int]) -> str:
     first, last = run[0], run[-1]
     numbers = f"{first.number}–{last.number}" if len(run) > 1 else f"{first.number}"
     failed = first.number == story.allocation
@@ -102,7 +101,7 @@ def _row(story, run, order):
             f'<div class="track" aria-hidden="true">{held}{cut}</div></li>')
 
 
-def _describe(story):
+def _describe(story: Story) -> str:
     """The figure in words."""
     title = SCENARIOS[story.scenario].title
     if not story.allocation:

@@ -5,23 +5,22 @@
 
 from html import escape
 
+from blkmodel.trace.on_bus import Passing
 from blkmodel.view.draw.bus_rows import rows
 from blkmodel.view.draw.figure import panel
-from blkmodel.view.draw.styles import sheets
 from blkmodel.view.facts.bus_traffic import BUS_SCENARIOS, bus_passings, caller
 
 __all__ = ["BUS_SCENARIOS", "bus", "last_passing"]
 
 _ROWS = 9
-_STYLE = sheets("base", "bus")
 
 
-def last_passing(scenario):
+def last_passing(scenario: str) -> int:
     """How many steps a scenario has."""
     return len(bus_passings(scenario)[0])
 
 
-def bus(scenario="probe", step=1):
+def bus(scenario: str = "probe", step: int = 1) -> str:
     """Draw what passes on the bus in a scenario, up to `step`; 0 is before anything did."""
     passed, error = bus_passings(scenario)
     if not 0 <= step <= len(passed):
@@ -30,11 +29,11 @@ def bus(scenario="probe", step=1):
     shown = range(first, min(first + _ROWS, len(passed)))
     drawn = rows(passed, shown, range(max(step - 1, 0), step), lambda number: number + 1)
     title = next(title for title, name in BUS_SCENARIOS.items() if name == scenario)
-    return panel("blk-bus", _describe(title, passed, error, step), _STYLE,
+    return panel("blk-bus", _describe(title, passed, error, step), "bus",
                  f'<p class="says">{_says(passed, error, step)}</p>{drawn}')
 
 
-def _says(passed, error, step):
+def _says(passed: tuple[Passing, ...], error: str, step: int) -> str:
     """One sentence: who does what; and how it ends."""
     if not step:
         return f"{len(passed)} things pass, and nothing has passed yet."
@@ -49,12 +48,12 @@ def _says(passed, error, step):
     return f"{calls} ({who}): <b>{escape(each.label)}</b>{meaning}.{time}{ends}"
 
 
-def _time(each):
+def _time(each: Passing) -> str:
     """When it was, in seconds since boot."""
     return f"{each.time / 1_000_000_000:.3f} s".replace(".000 s", " s")
 
 
-def _describe(title, passed, error, step):
+def _describe(title: str, passed: tuple[Passing, ...], error: str, step: int) -> str:
     """The figure in words."""
     if not step:
         return f"Between driver and controller, {title}: {len(passed)} things pass; nothing yet."

@@ -1,7 +1,9 @@
 """The calls that matter of one tree as a picture to remember: boxes that hang beneath each other, by source file."""
 
+from collections.abc import Iterator
 from html import escape
 
+from blkmodel.trace import Node, Recording
 from blkmodel.view.draw.call_tree import kernel_url
 from blkmodel.view.draw.figure import figure, group, plain, rect, text
 
@@ -10,7 +12,7 @@ _FILES = (("drivers/", "default", "the driver"), ("block/", "ctx", "the block la
 _STEP, _BOX, _HEIGHT, _GAP = 22, 272, 36, 8
 
 
-def call_picture(recording, root, notes):
+def call_picture(recording: Recording, root: str, notes: dict[str, str]) -> str:
     """Draw the first call of `root` in a recording, with those functions beneath it that have a note, in their order.
 
     notes: function → what it does, in a few words; it stands in the box. A function that is called several times is
@@ -34,7 +36,7 @@ def call_picture(recording, root, notes):
     return _key({_kind(each.file) for each, _ in drawn}) + figure(width, height, label, lines + boxes, "group")
 
 
-def _wanted(node, notes, depth, seen):
+def _wanted(node: Node, notes: dict[str, str], depth: int, seen: set[str]) -> Iterator[tuple[Node, int]]:
     """The calls to be drawn, each with how deep it hangs; what is between them is left out."""
     if node.function in notes and node.function not in seen:
         seen.add(node.function)
@@ -44,11 +46,11 @@ def _wanted(node, notes, depth, seen):
         yield from _wanted(call, notes, depth, seen)
 
 
-def _kind(file):
+def _kind(file: str) -> tuple[str, str, str]:
     return next(entry for entry in _FILES if file.startswith(entry[0]))
 
 
-def _box(node, note, x, y):
+def _box(node: Node, note: str, x: float, y: float) -> str:
     _, kind, _ = _kind(node.file)
     parts = [rect(x, y, _BOX, _HEIGHT, "box"), rect(x, y, 6, _HEIGHT, kind, 2),
              text(x + 14, y + 15, node.function, "head mono"), text(x + 14, y + 29, note, "small dim")]
@@ -57,7 +59,7 @@ def _box(node, note, x, y):
     return f'<a href="{escape(url)}" style="text-decoration:none">{drawn}</a>' if url else drawn
 
 
-def _key(kinds):
+def _key(kinds: set[tuple[str, str, str]]) -> str:
     items = "".join(f'<span style="white-space:nowrap;margin-right:1.2em"><svg xmlns="http://www.w3.org/2000/svg" '
                     f'width="8" height="14" style="display:inline;vertical-align:-2px;margin-right:.4em" '
                     f'aria-hidden="true">{rect(0, 0, 8, 14, kind, 2)}</svg>{escape(name)} <code>{escape(start)}</code>'

@@ -8,16 +8,14 @@ from html import escape
 
 from blkmodel.services.memory.gfp import PAGE_SIZE
 from blkmodel.view.draw.figure import curve, group, panel, rect, text
-from blkmodel.view.draw.styles import sheets
-from blkmodel.view.facts.data_pointers import HOW, THRESHOLDS, described
+from blkmodel.view.facts.data_pointers import HOW, THRESHOLDS, Described, Entry, described
 
 __all__ = ["THRESHOLDS", "data_pointer"]
 
 _LIST, _DATA, _BOX, _ROW, _SHOWN = 222, 452, 160, 19, 7
-_STYLE = sheets("base", "data_pointer")
 
 
-def data_pointer(pages=6, run=1, sgl=True, threshold=32768):
+def data_pointer(pages: int = 6, run: int = 1, sgl: bool = True, threshold: int = 32768) -> str:
     """Draw the data pointer of a read into so many pages, of which each `run` lie side by side.
 
     sgl: whether the controller can do SGLs; threshold: the driver's sgl_threshold, in bytes. The controller takes up to
@@ -26,11 +24,11 @@ def data_pointer(pages=6, run=1, sgl=True, threshold=32768):
     told = described(pages, run, sgl, threshold)
     said = _summary(told, pages)
     label = " ".join([said, *_words(told)])
-    return panel("blk-dptr", label, _STYLE, f"<p><b>{escape(said)}</b></p>",
+    return panel("blk-dptr", label, "data_pointer", f"<p><b>{escape(said)}</b></p>",
                  f'<div class="wide" aria-hidden="true">{_map(told)}</div>')
 
 
-def _summary(told, pages):
+def _summary(told: Described, pages: int) -> str:
     size = f"{pages * PAGE_SIZE >> 10} KiB"
     first = f"{size} are {told.requests} requests; the first is" if told.requests > 1 else f"{size} are"
     entries = sum(len(entries) for _, entries in told.lists)
@@ -40,7 +38,7 @@ def _summary(told, pages):
     return f"{first} described {HOW[told.how]}{lists}: {told.how}()."
 
 
-def _words(told):
+def _words(told: Described) -> list[str]:
     """The entries, in words."""
     names = ["SGL"] if told.sgl else ["PRP1", "PRP2"]
     said = [f"{name}: {_entry(word)}." for name, word in zip(names, told.words, strict=False)]
@@ -48,16 +46,16 @@ def _words(told):
                    for addr, entries in told.lists]
 
 
-def _entry(entry):
+def _entry(entry: Entry) -> str:
     return f"{entry.what} at {entry.addr:#x}" + ("" if entry.what == "page" else f", {entry.length} bytes")
 
 
-def _some(count):
+def _some(count: int) -> list[int | None]:
     """Which of so many entries are shown: the first few and the last; None stands for those between."""
     return list(range(count)) if count <= _SHOWN else [*range(_SHOWN - 2), None, count - 1]
 
 
-def _map(told):
+def _map(told: Described) -> str:
     """Command, lists and data from left to right, each address with an arrow to what is there."""
     boxes, arrows = [], []
     wanted, y = [], 24
@@ -98,7 +96,7 @@ def _map(told):
             f'viewBox="0 0 {_DATA + _BOX + 34} {height:g}">{"".join(heads + arrows + boxes)}</svg>')
 
 
-def _table(x, y, title, kind, rows):
+def _table(x: int, y: int, title: str, kind: str, rows: list[tuple[str, str]]) -> str:
     parts = [rect(x, y, _BOX, 22 + _ROW * len(rows), "box"), rect(x, y, _BOX, 22, f"box {kind}"),
              text(x + 8, y + 15, title, "head on")]
     for i, (name, value) in enumerate(rows):

@@ -8,20 +8,19 @@ from html import escape
 
 from blkmodel.include.linux.blkdev import READ, WRITE
 from blkmodel.view.draw.figure import panel
-from blkmodel.view.draw.styles import sheets
-from blkmodel.view.facts.deadline import states
+from blkmodel.view.facts.deadline import State, Waiting, states
 
 __all__ = ["deadline_lists", "last_step"]
 
-_STYLE = sheets("base", "deadline_lists")
 
 
-def last_step(wanted="r40", apart=0, fifo_batch=16, writes_starved=2):
+def last_step(wanted: str = "r40", apart: int = 0, fifo_batch: int = 16, writes_starved: int = 2) -> int:
     """How many requests there are to give out."""
     return len(states(wanted, apart, fifo_batch, writes_starved)) - 1
 
 
-def deadline_lists(wanted="r40 w12 r8 r24 w16 w4 r30", apart=0, fifo_batch=16, writes_starved=2, step=0):
+def deadline_lists(wanted: str = "r40 w12 r8 r24 w16 w4 r30", apart: int = 0, fifo_batch: int = 16,
+                   writes_starved: int = 2, step: int = 0) -> str:
     """Draw mq-deadline's lists after `step` requests were given to the driver.
 
     wanted: one page each, as in "r40 w12": a read of page 40 of the disk, then a write of page 12, `apart` milliseconds
@@ -39,34 +38,34 @@ def deadline_lists(wanted="r40 w12 r8 r24 w16 w4 r30", apart=0, fifo_batch=16, w
     given = "".join(f"<li>{_chip(each, 'age')}</li>" for each in now.given) or '<li class="dim">nothing yet</li>'
     label = " ".join([said, counts, *(_describe(now, direction) for direction in (READ, WRITE)),
                       f"Given to the driver: {_names(now.given)}."])
-    return panel("blk-dd", label, _STYLE,
+    return panel("blk-dd", label, "deadline_lists",
                  f'<p class="now">{escape(said)}</p><p>{escape(counts)}</p><div aria-hidden="true">'
                  '<p class="dim">Framed in red: next. Dashed: what follows the last one on the disk.</p>'
                  f'<div class="two">{columns}</div><h4>Given to the driver, in this order</h4>'
                  f'<ol class="given">{given}</ol></div>')
 
 
-def _says(now, nxt):
+def _says(now: State, nxt: Waiting | None) -> str:
     last = f"{now.given[-1].name} was given out: {now.why}. " if now.given else ""
     if nxt is None:
         return f"{last}Nothing waits any more."
     return f"{last}Next is {nxt.name}."
 
 
-def _names(requests):
+def _names(requests: tuple[Waiting, ...]) -> str:
     return ", ".join(each.name for each in requests) or "nothing"
 
 
-def _describe(now, direction):
+def _describe(now: State, direction: int) -> str:
     return (f"{'Writes' if direction else 'Reads'} by sector: {_names(now.by_sector[direction])}; by age: "
             + (", ".join(f"{each.name} ({_left(each)})" for each in now.by_age[direction]) or "nothing") + ".")
 
 
-def _left(each):
+def _left(each: Waiting) -> str:
     return f"{each.left} ms left" if each.left > 0 else f"{-each.left} ms late" if each.left else "late now"
 
 
-def _direction(now, direction, nxt):
+def _direction(now: State, direction: int, nxt: Waiting | None) -> str:
     what = "Writes" if direction else "Reads"
     follows = now.follows
     rows = []
@@ -80,7 +79,7 @@ def _direction(now, direction, nxt):
     return f"<div>{''.join(rows)}</div>"
 
 
-def _marks(each, nxt, follows):
+def _marks(each: Waiting, nxt: Waiting | None, follows: Waiting | None) -> str:
     marks = []
     if nxt is not None and (each.kind, each.page) == (nxt.kind, nxt.page):
         marks.append("next")
@@ -89,7 +88,7 @@ def _marks(each, nxt, follows):
     return " ".join(marks)
 
 
-def _chip(each, key, marks="", below=""):
+def _chip(each: Waiting, key: str, marks: str = "", below: str = "") -> str:
     """A request. The one in the list by age is the one that moves to what was given out."""
     late = " late" if below and each.left <= 0 else ""
     small = f"<small>{below}</small>" if below else ""

@@ -6,18 +6,15 @@
 from html import escape
 
 from blkmodel.view.draw.figure import panel
-from blkmodel.view.draw.styles import sheets
 from blkmodel.view.facts.mapped_life import IOCTLS, STORY, State, states
 
-_STYLE = sheets("base", "mapped", "device_state")
 
-
-def last_command():
+def last_command() -> int:
     """How many commands the story has."""
     return len(STORY)
 
 
-def device_state(step=4):
+def device_state(step: int = 4) -> str:
     """Draw a mapped device after the first `step` commands of a story; 0 is before it exists."""
     state = states()[step - 1] if step else State(0, [], [], None, None, False, 0, 0, True)
     command = " ".join(("dmsetup", *STORY[step - 1])) if step else ""
@@ -26,10 +23,10 @@ def device_state(step=4):
                    for i, words in enumerate(STORY, 1))
     body = (f'<p class="says">{_says(state, command)}</p>{_slots(state)}{_ioctls(state)}'
             f"<h4>The story</h4><ol>{rows}</ol>")
-    return panel("blk-md blk-state", label, _STYLE, body)
+    return panel("blk-md blk-state", label, "mapped device_state", body)
 
 
-def _says(state, command):
+def _says(state: State, command: str) -> str:
     if not command:
         return "There is no device yet."
     end = "There is no device any more." if state.gone else (
@@ -38,8 +35,8 @@ def _says(state, command):
     return f"<code>{escape(command)}</code>{verdict}<br>{end}"
 
 
-def _slots(state):
-    def slot(kind, name, table, none):
+def _slots(state: State) -> str:
+    def slot(kind: str, name: str, table: str | None, none: str) -> str:
         empty = "" if table else " empty"
         return f'<div class="slot {kind}{empty}"><b>{name}</b>{escape(table or none)}</div>'
     return ('<div class="slots">' + slot("live", "live table", state.live, "none: every read and write fails")
@@ -47,14 +44,14 @@ def _slots(state):
             f'<p class="dim">Events so far: {state.events}.</p>')
 
 
-def _ioctls(state):
+def _ioctls(state: State) -> str:
     if not state.ioctls:
         return ""
     calls = ", ".join(f"<code>{IOCTLS[name]}</code> ({name} returned {result})" for name, result in state.ioctls)
     return f'<p class="dim">ioctls: {calls}.</p>'
 
 
-def _describe(state, command):
+def _describe(state: State, command: str) -> str:
     if not command:
         return "A mapped device that does not exist yet."
     return (f"After {command}" + (f", which fails with: {' '.join(state.said)}" if state.exit else "") + ": "

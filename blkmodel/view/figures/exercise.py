@@ -8,7 +8,7 @@ from blkmodel.view.figures.machine_to_queues import queue_of
 from blkmodel.view.figures.queue_map import queue_map
 
 
-def which_queue(number=1, answer=""):
+def which_queue(number: int = 1, answer: str = "") -> str:
     """Ask which hardware queue of null_blk a CPU uses; say whether the answer is right, and then show the map.
 
     number: which exercise it is; each has a machine of its own. answer: what the reader typed, or nothing yet.

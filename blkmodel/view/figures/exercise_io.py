@@ -19,7 +19,7 @@ from blkmodel.view.figures.data_pointer import data_pointer
 from blkmodel.view.figures.tag_map import bitmap
 
 
-def how_many_requests(number=1, answer=""):
+def how_many_requests(number: int = 1, answer: str = "") -> str:
     """Ask how many requests a read becomes; say whether the answer is right, and then how long each of them is.
 
     number: which exercise it is; each has a limit and a length of its own. answer: what the reader typed, or nothing.
@@ -42,7 +42,7 @@ def how_many_requests(number=1, answer=""):
     return _exercise(asked, said)
 
 
-def which_tag(number=1, answer=""):
+def which_tag(number: int = 1, answer: str = "") -> str:
     """Ask which tag a CPU gets next from a bitmap; say whether the answer is right, and then how the bitmap looks.
 
     number: which exercise it is; each has a bitmap of its own. answer: what the reader typed, or nothing.
@@ -73,7 +73,7 @@ def which_tag(number=1, answer=""):
     return _exercise(asked, said) + figure
 
 
-def how_many_entries(number=1, answer=""):
+def how_many_entries(number: int = 1, answer: str = "") -> str:
     """Ask how long the list of pages of a read is; say whether the answer is right, and then draw it.
 
     number: which exercise it is; each has a length of its own. answer: what the reader typed, or nothing yet.
@@ -92,7 +92,7 @@ def how_many_entries(number=1, answer=""):
     return _exercise(asked, said) + figure
 
 
-def how_many_new(number=1, answer=""):
+def how_many_new(number: int = 1, answer: str = "") -> str:
     """Ask how many completions in a ring are new; say whether the answer is right, and what the driver expects then.
 
     number: which exercise it is; each has a ring of its own. answer: what the reader typed, or nothing yet.
@@ -120,7 +120,7 @@ def how_many_new(number=1, answer=""):
     return _exercise(asked, said)
 
 
-def deadline_order(number=1, answer=""):
+def deadline_order(number: int = 1, answer: str = "") -> str:
     """Ask in which order mq-deadline gives requests to the driver; say whether the answer is right.
 
     number: which exercise it is; each has requests and settings of its own. answer: what the reader typed, or nothing.
@@ -143,7 +143,7 @@ def deadline_order(number=1, answer=""):
     return _exercise(asked, said)
 
 
-def _typed(answer, otherwise, least=0):
+def _typed(answer: str, otherwise: str, least: int = 0) -> int:
     """The number that a reader typed; a ValueError says what would be one."""
     try:
         typed = int(answer)
@@ -154,9 +154,9 @@ def _typed(answer, otherwise, least=0):
     return typed
 
 
-def _verdict(typed, right, why):
+def _verdict(typed: int | str, right: int | str, why: str) -> str:
     return f"<p><strong>{'Right' if typed == right else f'Not {typed}'}: {why}.</strong></p>"
 
 
-def _exercise(asked, said):
+def _exercise(asked: str, said: str) -> str:
     return plain(f"<p>{asked}</p>{said}")

@@ -7,18 +7,17 @@
 from html import escape
 
 from blkmodel.view.draw.call_tree import kernel_url
-from blkmodel.view.draw.figure import group, panel, rect, text
-from blkmodel.view.draw.styles import sheets
-from blkmodel.view.facts.io_way import DISKS, SIZES, STATIONS, recorded_io, stops, waited
+from blkmodel.view.draw.figure import group, legend, panel, rect, text
+from blkmodel.view.facts.io_way import DISKS, SIZES, STATIONS, Station, Stop, recorded_io, stops, waited
 
 __all__ = ["DISKS", "SIZES", "journey"]
 
 _KINDS = {"process": "ctx", "worker": "default", "softirq": "tags", "interrupt": "poll"}
 _ROW, _RAIL, _SIDE, _BOX, _WIDTH = 36, 16, 58, 150, 252
-_STYLE = sheets("base", "journey")
 
 
-def journey(disk="nvme 4", op="read", kib=4, scheduler="none", depth=32, cpu=1):
+def journey(disk: str = "nvme 4", op: str = "read", kib: int = 4, scheduler: str = "none", depth: int = 32,
+            cpu: int = 1) -> str:
     """Draw the way of one I/O of so many KiB by a process on that CPU, past the page cache, on a machine of 4 CPUs.
 
     disk: a value of DISKS. depth: the tags that each of its hardware queues has.
@@ -28,12 +27,12 @@ def journey(disk="nvme 4", op="read", kib=4, scheduler="none", depth=32, cpu=1):
     said = _summary(made, op, kib)
     label = " ".join([said] + [f"{i}. {stop.station.name}{_times(stop)}: {stop.function}, {_who(stop)}."
                                for i, stop in enumerate(made, 1)])
-    return panel("blk-way", label, _STYLE, f"<p><b>{escape(said)}</b></p><p>{_key(made)}</p>",
+    return panel("blk-way", label, "journey", f"<p><b>{escape(said)}</b></p><p>{_key(made)}</p>",
                  f'<div class="two"><div class="map" aria-hidden="true">{_map(made)}</div>',
                  f"<ol>{''.join(map(_item, made))}</ol></div>")
 
 
-def _summary(made, op, kib):
+def _summary(made: list[Stop], op: str, kib: int) -> str:
     count = {stop.station.name: stop.times for stop in made}
     bios, requests, places = count["a bio"], count["a tag, and a request"], waited(made)
     size = f"{kib} KiB" if kib < 1024 else f"{kib >> 10} MiB"
@@ -42,23 +41,23 @@ def _summary(made, op, kib):
             + (f"in: {', '.join(places)}." if places else "nowhere before the driver."))
 
 
-def _times(stop):
+def _times(stop: Stop) -> str:
     return f" × {stop.times}" if stop.times > 1 else ""
 
 
-def _who(stop):
+def _who(stop: Stop) -> str:
     return "; ".join(f"{name if kind == 'worker' else kind}, CPU\N{NO-BREAK SPACE}{cpu}"
                      for kind, name, cpu in stop.who)
 
 
-def _item(stop):
+def _item(stop: Stop) -> str:
     name = f"<code>{escape(stop.function)}</code>"
     url = kernel_url(stop.function, stop.file)
     link = f'<a href="{url}">{name}</a>' if url else name
     return f'<li><b>{escape(stop.station.name)}</b>{_times(stop)}: {link} <span class="dim">({_who(stop)})</span></li>'
 
 
-def _map(made):
+def _map(made: list[Stop]) -> str:
     """The line, from top to bottom; places to wait lie beside it."""
     numbers = {stop.station: i for i, stop in enumerate(made, 1)}
     by_station = {stop.station: stop for stop in made}
@@ -69,14 +68,14 @@ def _map(made):
         who = stop.who[0][0] if stop else who
         top = y if row == 0 else y - _ROW / 2
         bottom = y if row == len(STATIONS) - 1 else y + _ROW / 2
-        parts.append(f'<path class="line by-{who}" d="{_path(top, y, bottom, stop and station.waits)}"/>')
+        parts.append(f'<path class="line by-{who}" d="{_path(top, y, bottom, bool(stop) and station.waits)}"/>')
         marks.append(_mark(station, stop, numbers.get(station), y))
     height = len(STATIONS) * _ROW
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" '
             f'viewBox="0 0 {_WIDTH} {height}">{"".join(parts + marks)}</svg>')
 
 
-def _path(top, y, bottom, aside):
+def _path(top: float, y: float, bottom: float, aside: bool) -> str:
     """One row of the line; aside, it goes by the place beside it."""
     if not aside:
         return f"M{_RAIL} {top:g}V{bottom:g}"
@@ -84,7 +83,7 @@ def _path(top, y, bottom, aside):
             f"C{_SIDE - 20} {y + 5:g} {_RAIL} {y + 6:g} {_RAIL} {bottom:g}")
 
 
-def _mark(station, stop, number, y):
+def _mark(station: Station, stop: Stop | None, number: int | None, y: float) -> str:
     """A station: its number where it was passed, and its name."""
     label = station.name + (_times(stop) if stop else "")
     dim = "" if stop else " dim"
@@ -102,10 +101,9 @@ def _mark(station, stop, number, y):
     return group(parts, "part", f"{label}: {stop.function}, {_who(stop)}" if stop else f"{label}: not on this way")
 
 
-def _key(made):
+def _key(made: list[Stop]) -> str:
     """Whose colours are on the line."""
     there = dict.fromkeys(kind for stop in made for kind, *_ in stop.who)
-    keys = "".join(f'<span class="key dim"><svg xmlns="http://www.w3.org/2000/svg" class="blk-way-key" width="22" '
-                   f'height="8" aria-hidden="true"><path class="line by-{who}" d="M3 4H19"/></svg>{who}</span>'
-                   for who in there)
+    lines = {who: legend("blk-way-key", 22, 8, f'<path class="line by-{who}" d="M3 4H19"/>') for who in there}
+    keys = "".join(f'<span class="key dim">{line}{who}</span>' for who, line in lines.items())
     return f'{keys}<span class="key dim">boxes beside the line: places to wait</span>'

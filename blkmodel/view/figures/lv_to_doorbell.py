@@ -6,24 +6,22 @@
 from html import escape
 
 from blkmodel.userland.lvm.volumes import PE_START
-from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw.figure import panel, stretched
 from blkmodel.view.draw.strips import COLOURS, key
-from blkmodel.view.draw.styles import sheets
-from blkmodel.view.facts.volume_io import COMMANDS, MOST, SECTORS, SIZE, SLOTS, VOLUMES, went_down
+from blkmodel.view.facts.volume_io import COMMANDS, MOST, SECTORS, SIZE, SLOTS, VOLUMES, Told, went_down
 from blkmodel.view.facts.words import many
 
 __all__ = ["VOLUMES", "lv_to_doorbell", "room"]
 
 _TOP, _BOX, _DOWN, _GAP = 1, 22, 112, 24
-_STYLE = sheets("base", "mapped", "lv_to_doorbell")
 
 
-def room(first):
+def room(first: int) -> int:
     """How many KiB an I/O can have that begins at so many."""
     return min(MOST, SIZE - first)
 
 
-def lv_to_doorbell(volume="onward", op="read", first=1920, kib=256, cpu=2):
+def lv_to_doorbell(volume: str = "onward", op: str = "read", first: int = 1920, kib: int = 256, cpu: int = 2) -> str:
     """Read or write so many KiB of vg0/data from KiB `first` on, by a process on that CPU; draw what becomes of it.
 
     volume: a value of VOLUMES. Each of the two disks has two queue pairs, and the machine four CPUs.
@@ -34,7 +32,8 @@ def lv_to_doorbell(volume="onward", op="read", first=1920, kib=256, cpu=2):
     said = _says(told, op, first, kib)
     label = " ".join([said, *_words(told)])
     commands = "; ".join(("vgcreate -s 1m …", *COMMANDS[volume]))
-    return panel("blk-md blk-lv", label, _STYLE, f'<p class="says">{escape(said)}</p><div aria-hidden="true">'
+    return panel("blk-md blk-lv", label, "mapped lv_to_doorbell", f'<p class="says">{escape(said)}</p>',
+                 '<div aria-hidden="true">'
                  f'<p class="dim"><code>{escape(commands)}</code></p>'
                  f"<h4>The volume vg0/data: {many(SIZE >> 10, 'extent')} of 1 MiB</h4>{_map(told)}"
                  f'<div class="two">{"".join(f"<span>{disk}</span>" for disk in told.runs)}</div>{_keys(told)}'
@@ -42,7 +41,7 @@ def lv_to_doorbell(volume="onward", op="read", first=1920, kib=256, cpu=2):
                  f'<div class="disks">{"".join(_disk(told, disk) for disk in told.pairs)}</div></div>')
 
 
-def _says(told, op, first, kib):
+def _says(told: Told, op: str, first: int, kib: int) -> str:
     extents = range(first >> 10, (first + kib - 1 >> 10) + 1)
     where = f"extent {extents[0]}" if len(extents) == 1 else f"extents {extents[0]} and {extents[-1]}"
     requests = sum(len(pair.requests) for pair in told.pairs.values())
@@ -52,7 +51,7 @@ def _says(told, op, first, kib):
             f"Doorbells are rung {many(rings, 'time')}.")
 
 
-def _words(told):
+def _words(told: Told) -> list[str]:
     """The figure from top to bottom, in words."""
     found = [f"Table: {'; '.join(told.lines)}."]
     found += [f"Sectors {piece.first} to {piece.first + piece.sectors - 1} → {piece.disk} from {piece.at}."
@@ -66,20 +65,20 @@ def _words(told):
 
 # The map: the volume above, the disks below, both as wide as the figure
 
-def _colour(segment):
+def _colour(segment: int | None) -> str:
     return "cpu" if segment is None else COLOURS[segment % len(COLOURS)]
 
 
-def _on_volume(sector):
+def _on_volume(sector: int) -> float:
     return 500 * sector / SIZE
 
 
-def _on_disk(told, disk, sector):
+def _on_disk(told: Told, disk: str, sector: int) -> float:
     width = (1000 - _GAP) / len(told.runs)
     return list(told.runs).index(disk) * (width + _GAP) + width * sector / SECTORS
 
 
-def _map(told):
+def _map(told: Told) -> str:
     extent = SIZE // 4 * 2
     parts, marks = [], []
     for i, segment in enumerate(told.segments):
@@ -100,23 +99,22 @@ def _map(told):
     marks += [_box(_on_disk(told, disk, request.first), _on_disk(told, disk, request.first + request.sectors), _DOWN,
                    "io thin", f"{disk}r{i}")
               for disk, pair in told.pairs.items() for i, request in enumerate(pair.requests)]
-    return ('<svg xmlns="http://www.w3.org/2000/svg" class="blk-lv-map" preserveAspectRatio="none" '
-            f'viewBox="0 0 1000 {_DOWN + _BOX + 2}">{"".join(parts + marks)}</svg>')
+    return stretched("blk-lv-map", 1000, _DOWN + _BOX + 2, "".join(parts + marks))
 
 
-def _way(told, begin, end, disk, first, last, classes):
+def _way(told: Told, begin: int, end: int, disk: str, first: int, last: int, classes: str) -> str:
     """From sectors of the volume down to sectors of a disk."""
     top = _TOP + _BOX
     return (f'<path class="{classes}" d="M{_on_volume(begin):.2f} {top}H{_on_volume(end):.2f}'
             f'L{_on_disk(told, disk, last):.2f} {_DOWN}H{_on_disk(told, disk, first):.2f}Z"/>')
 
 
-def _box(left, right, top, classes, name):
+def _box(left: float, right: float, top: int, classes: str, name: str) -> str:
     return (f'<rect class="box {classes}" x="{left:.2f}" y="{top}" width="{max(2, right - left):.2f}" height="{_BOX}" '
             f'data-key="{name}"/>')
 
 
-def _keys(told):
+def _keys(told: Told) -> str:
     kinds = [(COLOURS[i], f"segment {i}" + f", {len(segment.areas)} stripes" * (len(segment.areas) > 1))
              for i, segment in enumerate(told.segments)]
     if any(whose is None for runs in told.runs.values() for *_, whose in runs):
@@ -125,14 +123,14 @@ def _keys(told):
     return f'<p class="keys dim">{"".join(f"<span>{key(colour)}{name}</span>" for colour, name in kinds)}</p>'
 
 
-def _line(told, i):
+def _line(told: Told, i: int) -> str:
     hit = ' class="hit"' if any(piece.target == i for piece in told.pieces) else ""
     return f"<li>{key(COLOURS[i])}<code{hit}>{escape(told.lines[i])}</code></li>"
 
 
 # What the disks saw
 
-def _disk(told, disk):
+def _disk(told: Told, disk: str) -> str:
     pair = told.pairs[disk]
     requests = "".join(f'<span class="chip rq">{request.first} + {request.sectors} <span class="dim">tag {request.tag}'
                        "</span></span>" for request in pair.requests)

@@ -1,12 +1,14 @@
 """A machine from above: nodes, cores, the CPUs that share a core, and which CPUs there are at all."""
 
+from blkmodel.sim import Machine
 from blkmodel.sim.machine import format_cpulist, machine, parse_cpulist
 from blkmodel.view.draw.figure import figure, group, rect, text
 
 _CPU, _GAP, _NODE_GAP, _COLUMNS = 40, 5, 16, 16
 
 
-def machine_map(cpus=8, present=None, nodes=1, threads=2, marked="", names=True):
+def machine_map(cpus: int = 8, present: int | None = None, nodes: int = 1, threads: int = 2, marked: str = "",
+                names: bool = True) -> str:
     """Draw a regular machine. `marked`: a CPU list; those CPUs stand out. Without `names`, boxes bear numbers only."""
     described = machine(cpus=cpus, present=present, nodes=nodes, threads=threads)
     chosen = parse_cpulist(marked)
@@ -23,7 +25,7 @@ def machine_map(cpus=8, present=None, nodes=1, threads=2, marked="", names=True)
     return figure(max(width + 14, 160), y - _NODE_GAP + 2, describe(described, chosen), drawn)
 
 
-def describe(described, chosen=frozenset()):
+def describe(described: Machine, chosen: frozenset[int] = frozenset()) -> str:
     """Say in words what the map shows."""
     lines = [f"A machine of {len(described.possible)} possible CPUs on {len(described.nodes)} node(s), "
              f"{len(described.present)} of them present."]
@@ -36,7 +38,8 @@ def describe(described, chosen=frozenset()):
     return " ".join(lines)
 
 
-def _node(described, members, chosen, top, names):
+def _node(described: Machine, members: list[int], chosen: frozenset[int], top: int,
+          names: bool) -> tuple[list[str], int, int]:
     """The boxes of one node in rows of cores; return them, where they end, and how wide they are."""
     boxes, x, y, right = [], 10, top, 0
     for core in _cores(described, members):
@@ -52,7 +55,7 @@ def _node(described, members, chosen, top, names):
     return boxes, y + 38, right
 
 
-def _cores(described, members):
+def _cores(described: Machine, members: list[int]) -> list[list[int]]:
     """A node's CPUs core by core, in order; a CPU that shares with nobody, or is not there, stands alone."""
     core_of = {cpu: core for core in described.siblings for cpu in core}
     seen = []
@@ -63,7 +66,7 @@ def _cores(described, members):
     return seen
 
 
-def _cpu(described, cpu, marked, x, y, names):
+def _cpu(described: Machine, cpu: int, marked: bool, x: int, y: int, names: bool) -> str:
     state = "" if cpu in described.present else " absent"
     kind, on = ("default", "on") if marked else ("cpu", "")
     tip = f"CPU {cpu}, node {described.node_of[cpu]}" + ("" if cpu in described.present else ", not there yet")

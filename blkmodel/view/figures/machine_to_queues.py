@@ -6,14 +6,17 @@
 """
 
 from functools import lru_cache
+from typing import Any
 
-from blkmodel.sim import booted, machine
+from blkmodel.include.linux.blkdev import request_queue
+from blkmodel.sim import Kernel, booted, machine
 from blkmodel.view.facts.queue_facts import queue_of
 from blkmodel.view.figures.queue_map import queue_map
 
 
-def machine_to_queues(driver="nvme", cpus=8, present=None, nodes=1, threads=1, queues=3, write_queues=0, poll_queues=0,
-                      depth=None, vectors=65, focus=None):
+def machine_to_queues(driver: str = "nvme", cpus: int = 8, present: int | None = None, nodes: int = 1, threads: int = 1,
+                      queues: int = 3, write_queues: int = 0, poll_queues: int = 0, depth: int | None = None,
+                      vectors: int = 65, focus: int | None = None) -> str:
     """Draw the map that a driver gets on a machine.
 
     queues: queue pairs of an NVMe device, or null_blk's submit_queues. write_queues, poll_queues and vectors (how many
@@ -25,12 +28,13 @@ def machine_to_queues(driver="nvme", cpus=8, present=None, nodes=1, threads=1, q
         return queue_map(q, kernel, focus)
 
 
-def last_cpu(cpus):
+def last_cpu(cpus: int) -> int:
     """The highest CPU that can be in focus."""
     return cpus - 1
 
 
 @lru_cache(maxsize=1)  # a machine is big; the next question is mostly about the same one, with another focus
-def _built(driver, cpus, present, nodes, threads, *queues):
+def _built(driver: str, cpus: int, present: int | None, nodes: int, threads: int,
+           *queues: Any) -> tuple[request_queue, Kernel]:
     with booted(machine(cpus, nodes=nodes, threads=threads, present=present)) as kernel:
         return queue_of(driver, *queues), kernel

@@ -2,24 +2,24 @@
 
 from html import escape
 
-from blkmodel.view.draw.figure import panel
-from blkmodel.view.draw.styles import sheets
+from blkmodel.block.blk_mq_tag_h import blk_mq_tags
+from blkmodel.sim.memory import Memory
+from blkmodel.view.draw.figure import panel, stretched
 from blkmodel.view.facts.tag_pages import contents, describe, summary
 
 _ROW = 65536
-_STYLE = sheets("base", "page_runs")
 
 
-def page_runs(tags, memory, cmd_size=0):
+def page_runs(tags: blk_mq_tags, memory: Memory, cmd_size: int = 0) -> str:
     """Draw the runs of a blk_mq_tags in the order in which they were allocated, to scale: a full row is 64 KiB."""
     runs = contents(tags, memory, cmd_size)
     strip = "".join(_run(run) for run in runs)
-    return panel("blk-runs", describe(runs), _STYLE,
+    return panel("blk-runs", describe(runs), "page_runs",
                  f'<p>{escape(summary(runs))} <span class="dim">A full row is 64 KiB.</span></p>'
                  f'<div class="strip" aria-hidden="true">{strip}</div>')
 
 
-def _run(run):
+def _run(run: dict[str, int]) -> str:
     used, count = run["size"] - run["waste"], run["last"] - run["first"] + 1
     ticks = "".join(f"M{i * run['stride'] / 64:g} 0v20" for i in range(1, count))
     tip = (f"{run['addr']:#x}, node {run['node']}: order {run['order']}, {run['size'] >> 10} KiB; "
@@ -27,10 +27,9 @@ def _run(run):
     tags = f"{run['first']}–{run['last']}" if count > 1 else f"{run['first']}"
     said = f"order {run['order']} · {run['size'] >> 10} KiB · tags {tags} · {run['waste']} bytes left over"
     if run["order"] < 4:
-        said = (run["first"], tags, f"tags {tags}", f"order 3 · 32 KiB · tags {tags}")[run["order"]]
+        said = (f"{run['first']}", tags, f"tags {tags}", f"order 3 · 32 KiB · tags {tags}")[run["order"]]
     wide = run["size"] / 64
+    shapes = (f'<rect class="waste" width="{wide:g}" height="20"/><rect class="box memory" width="{used / 64:g}" '
+              f'height="20"/><path class="edge-line" d="{ticks}"/>')
     return (f'<div class="run" style="width:{100 * run["size"] / _ROW:g}%" data-key="{run["addr"]:x}" title="{tip}">'
-            f'<span>{said}</span><svg xmlns="http://www.w3.org/2000/svg" class="blk-runs-bar" '
-            f'preserveAspectRatio="none" viewBox="0 0 {wide:g} 20"><rect class="waste" width="{wide:g}" height="20"/>'
-            f'<rect class="box memory" width="{used / 64:g}" height="20"/><path class="edge-line" d="{ticks}"/></svg>'
-            "</div>")
+            f"<span>{said}</span>{stretched('blk-runs-bar', wide, 20, shapes)}</div>")

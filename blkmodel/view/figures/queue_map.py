@@ -6,19 +6,21 @@ columns have a fixed width; the lines between CPUs and queues take what room the
 
 from html import escape
 from itertools import pairwise
+from typing import Any
 
+from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx
+from blkmodel.include.linux.blkdev import request_queue
+from blkmodel.sim import Kernel
 from blkmodel.sim.machine import format_cpulist
-from blkmodel.view.draw.figure import group, rect, text
-from blkmodel.view.draw.styles import sheets
+from blkmodel.view.draw.figure import group, plain, rect, text
 from blkmodel.view.facts.queue_facts import (
     TYPES, describe, hctxs, kinds_of, nodes_of, pair_of, path, served, spare_pairs, summary, vector_of)
 
 _TOP, _CPU, _CTX = 22, 30, 26
 _WIDE = {"hctx": 26, "tags": 35, "node": 25, "pair": 26, "vec": 24, "CPUs": 52}
-_STYLE = sheets("base", "queue_map")
 
 
-def queue_map(q, kernel, focus=None):
+def queue_map(q: request_queue, kernel: Kernel, focus: int | None = None) -> str:
     """Draw the map of a request queue. `focus`: a CPU whose path is lit while the others fade; None for none."""
     focus = focus if focus in kernel.machine.possible else None
     rows, queues = _cpu_rows(kernel), _queue_rows(q)
@@ -32,12 +34,11 @@ def queue_map(q, kernel, focus=None):
         said = f"<p><b>{escape(where)}</b>: {escape('; '.join(ways))}.</p>"
     field = (_left(q, kernel, rows, height, focus) + _lines(q, rows, queues, height, focus)
              + _right(q, kernel, queues, height, focus, lit))
-    return (f'<div class="blk blk-map"><style>{_STYLE}</style>'
-            f'<div class="field" role="img" aria-label="{escape(describe(q, kernel, focus))}">{field}</div>'
-            f"{said}<p>{escape(summary(q, kernel))}</p></div>")
+    return plain(f'<div class="field" role="img" aria-label="{escape(describe(q, kernel, focus))}">{field}</div>'
+                 f"{said}<p>{escape(summary(q, kernel))}</p>", "blk-map", "queue_map")
 
 
-def _cpu_rows(kernel):
+def _cpu_rows(kernel: Kernel) -> dict[str, Any]:
     """Give each CPU a place, node by node: at: CPU → y; bands: (node, y, height); row: the height of one."""
     count = len(kernel.machine.possible)
     row = 24 if count <= 16 else 19 if count <= 32 else 15
@@ -53,7 +54,7 @@ def _cpu_rows(kernel):
     return {"at": at, "bands": bands, "row": row, "bottom": y - 4}
 
 
-def _queue_rows(q):
+def _queue_rows(q: request_queue) -> dict[str, Any]:
     """Give each hardware queue a place, type by type: at: number → y; heads: (type, y); row: the height of one."""
     row = 28 if q.nr_hw_queues <= 8 else 20 if q.nr_hw_queues <= 24 else 16
     at, heads, y, kind = {}, [], _TOP, None
@@ -67,13 +68,13 @@ def _queue_rows(q):
     return {"at": at, "heads": heads, "row": row, "bottom": y + (18 if spare_pairs(q) else 0)}
 
 
-def _svg(width, height, parts, classes, box=None):
+def _svg(width: int, height: int, parts: list[str], classes: str, box: int | None = None) -> str:
     size = f'width="{width:g}"' if width else 'preserveAspectRatio="none"'
     return (f'<svg xmlns="http://www.w3.org/2000/svg" class="{classes}" aria-hidden="true" style="height:{height:g}px" '
             f'viewBox="0 0 {box or width:g} {height:g}" {size}>{"".join(parts)}</svg>')
 
 
-def _left(q, kernel, rows, height, focus):
+def _left(q: request_queue, kernel: Kernel, rows: dict[str, Any], height: int, focus: int | None) -> str:
     """Nodes, CPUs and their software queues."""
     width, shift = 18 + _CPU + 4 + _CTX, rows["shift"]
     parts = [text(18, 13, "CPU", "small head"), text(22 + _CPU, 13, "ctx", "small head")]
@@ -87,7 +88,7 @@ def _left(q, kernel, rows, height, focus):
     return _svg(width, height, parts, "blk-map-side")
 
 
-def _cpu(q, kernel, cpu, y, rows, focus):
+def _cpu(q: request_queue, kernel: Kernel, cpu: int, y: float, rows: dict[str, Any], focus: int | None) -> str:
     on, row = kernel.machine, rows["row"]
     box = row - 3
     absent = "" if cpu in kernel.online else " absent"
@@ -104,7 +105,7 @@ def _cpu(q, kernel, cpu, y, rows, focus):
             f'{"".join(parts)}</g>')
 
 
-def _lines(q, rows, queues, height, focus):
+def _lines(q: request_queue, rows: dict[str, Any], queues: dict[str, Any], height: int, focus: int | None) -> str:
     """A line from each software queue to each of its hardware queues."""
     parts = []
     for cpu, y in sorted(rows["at"].items(), key=lambda each: each[0] == focus):
@@ -117,7 +118,8 @@ def _lines(q, rows, queues, height, focus):
     return _svg(0, height, parts, "blk-map-lines", 100)
 
 
-def _right(q, kernel, queues, height, focus, lit):
+def _right(q: request_queue, kernel: Kernel, queues: dict[str, Any], height: int, focus: int | None,
+           lit: set[blk_mq_hw_ctx]) -> str:
     """Hardware queues, and what is behind each."""
     shown = [name for name in _WIDE if (name != "node" or len(kernel.machine.nodes) > 1)
              and (name in ("hctx", "tags", "node") or pair_of(q.queue_hw_ctx[0]))]
@@ -140,11 +142,11 @@ def _right(q, kernel, queues, height, focus, lit):
     return _svg(max(left + 4, 94 if queues["heads"] else 0), height, parts, "blk-map-side")
 
 
-def _hctx(hctx, kernel, x, y, tall, away, lit):
+def _hctx(hctx: blk_mq_hw_ctx, kernel: Kernel, x: dict[str, int], y: float, tall: float, away: str, lit: str) -> str:
     used, pair = bool(hctx.nr_ctx), pair_of(hctx)
     middle = y + tall / 2 + 4
 
-    def box(name, what, kind, on=""):
+    def box(name: str, what: str | int, kind: str, on: str = "") -> list[str]:
         wide = _WIDE[name]
         return [rect(x[name], y, wide, tall, f"box {kind}{lit}"),
                 text(x[name] + wide / 2, middle, what, f"num {on}".strip(), "middle")]

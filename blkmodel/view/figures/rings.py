@@ -3,57 +3,51 @@
     live(rings, depth=(2, 16), reads=(1, 12), in_order=True, shadow=False, seed=(1, 99), step=Steps(last_moment))
 """
 
-from functools import lru_cache
+from collections.abc import Callable
 from html import escape
+from typing import Any
 
 from blkmodel.view.draw.figure import panel
-from blkmodel.view.draw.styles import sheets
-from blkmodel.view.facts.ring_story import command_owner, completion_owner, moments
-
-_STYLE = sheets("base", "rings")
+from blkmodel.view.facts.ring_story import Moment, command_owner, completion_owner, moments
 
 
-@lru_cache(maxsize=16)
-def _story(depth, reads, in_order, shadow, seed):
-    return moments(depth, reads, in_order, shadow, seed)
-
-
-def last_moment(depth=6, reads=4, in_order=True, shadow=False, seed=1):
+def last_moment(depth: int = 6, reads: int = 4, in_order: bool = True, shadow: bool = False, seed: int = 1) -> int:
     """How many moments the story has."""
-    return len(_story(depth, reads, in_order, shadow, seed)) - 1
+    return len(moments(depth, reads, in_order, shadow, seed)) - 1
 
 
-def rings(depth=6, reads=4, in_order=True, shadow=False, seed=1, step=0):
+def rings(depth: int = 6, reads: int = 4, in_order: bool = True, shadow: bool = False, seed: int = 1,
+          step: int = 0) -> str:
     """Draw a queue pair of `depth` slots while so many reads at once are sent through it, again and again.
 
     in_order: whether the controller finishes commands in the order in which it got them; otherwise in one drawn from
     `seed`. shadow: whether the doorbells are in memory too.
     """
-    told = _story(depth, reads, in_order, shadow, seed)
+    told = moments(depth, reads, in_order, shadow, seed)
     if not 0 <= step < len(told):
         raise ValueError(f"step={step}: the story has {len(told) - 1}")
     now = told[step]
     commands = "".join(_command_slot(now, i) for i in range(now.depth))
     completions = "".join(_completion_slot(now, i) for i in range(now.depth))
-    return panel("blk-rings", describe(now), _STYLE, f'<p class="says">{_says(now)}</p><div aria-hidden="true">',
+    return panel("blk-rings", describe(now), "rings", f'<p class="says">{_says(now)}</p><div aria-hidden="true">',
                  f'<h4>Submission queue: commands, 64 bytes each</h4><div class="ring">{commands}</div>',
                  f'<h4>Completion queue: answers, 16 bytes each</h4><div class="ring">{completions}</div>',
                  f"<p>{_key()}</p>{_known(now)}</div>")
 
 
-def _says(now):
+def _says(now: Moment) -> str:
     where = f" (<code>{escape(now.function)}</code>)" if now.function and now.said.startswith("The driver") else ""
     return f"{escape(now.said)}{where}"
 
 
-def _command_slot(now, slot):
+def _command_slot(now: Moment, slot: int) -> str:
     owner, held = command_owner(now, slot), now.commands[slot]
     what = f"<b>#{held[0]}</b> {escape(held[1])}" if held else "zeros"
     marks = _marks([("driver", "tail", now.tail), ("device", "head", now.fetched)], slot)
     return _slot("sq", slot, owner, what, marks, now, old=owner == "free")
 
 
-def _completion_slot(now, slot):
+def _completion_slot(now: Moment, slot: int) -> str:
     owner, held = completion_owner(now, slot), now.completions[slot]
     what = f"<b>#{held[0]}</b> {'done' if not held[1] else f'{held[1]:#x}'}<br/>phase {held[2]}" if held else "zeros"
     marks = _marks([("driver", f"head, wants {now.expected}", now.head),
@@ -61,37 +55,36 @@ def _completion_slot(now, slot):
     return _slot("cq", slot, owner, what, marks, now, old=owner != "mine")
 
 
-def _slot(ring, slot, owner, what, marks, now, old):
+def _slot(ring: str, slot: int, owner: str, what: str, marks: str, now: Moment, old: Any) -> str:
     touched = " touched" if now.touched == (ring, slot) else ""
     return (f'<div class="slot {owner}{" old" if old else ""}{touched}" data-key="{ring}{slot}"><i>{slot}</i>'
             f"<div>{what}</div>{marks}</div>")
 
 
-def _marks(places, slot):
+def _marks(places: list[tuple[str, str, int]], slot: int) -> str:
     names = {"driver": "driver", "device": "controller"}
     return "".join(f'<span class="mark {side}">{names[side]}: {what}</span>' for side, what, at in places if at == slot)
 
 
-def _key():
+def _key() -> str:
     told = '<span class="told"></span>the controller\'s turn'
     mine = '<span class="mine"></span>the driver\'s turn'
     old = '<span class="old"></span>what lies there is over'
     return "".join(f'<span class="key">{each}</span>' for each in (told, mine, old))
 
 
-def _known(now):
+def _known(now: Moment) -> str:
     """The doorbells, and what the controller has under way."""
-    rows = [("doorbells, as last rung", now.told if now.shadow is None else "", now.heard)]
-    if now.shadow is not None:
-        rows = [("doorbells in memory", *now.shadow), ("the controller knows of", *now.enough)]
+    rows: list[tuple[Any, ...]] = [("doorbells in memory", *now.shadow), ("the controller knows of", *now.enough)] \
+        if now.shadow else [("doorbells, as last rung", now.told, now.heard)]
     body = "".join(f"<tr><th>{name}</th><td>tail {tail}</td><td>head {head}</td></tr>" for name, tail, head in rows)
     running = ", ".join(f"#{number}" for number in now.running) or "nothing"
     return f"<table><tbody>{body}</tbody></table><p>Under way in the controller: {running}.</p>"
 
 
-def describe(now):
+def describe(now: Moment) -> str:
     """The figure in words."""
-    def slots(owner_of, wanted):
+    def slots(owner_of: Callable[..., Any], wanted: str) -> str:
         return ", ".join(str(slot) for slot in range(now.depth) if owner_of(now, slot) == wanted) or "none"
     running = ", ".join(str(number) for number in now.running) or "none"
     return (f"{now.said} A queue pair of {now.depth} slots. Submission queue: the driver's tail is {now.tail}, the "

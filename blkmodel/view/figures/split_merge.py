@@ -7,16 +7,13 @@
 from html import escape
 
 from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.view.draw.figure import panel
-from blkmodel.view.draw.styles import sheets
-from blkmodel.view.facts.transfers import runs_of, sizes_of, transfer
+from blkmodel.view.draw.figure import panel, stretched
+from blkmodel.view.facts.transfers import Request, Way, runs_of, sizes_of, transfer
 from blkmodel.view.facts.words import many
 
-_STYLE = sheets("base", "split_merge")
 
-
-def split_merge(sizes="64", runs="1", max_kib=64, max_segments=16, segment_kib=64, chunk_kib=0, gaps=True,
-                scheduler="none"):
+def split_merge(sizes: str = "64", runs: str = "1", max_kib: int = 64, max_segments: int = 16, segment_kib: int = 64,
+                chunk_kib: int = 0, gaps: bool = True, scheduler: str = "none") -> str:
     """Draw what becomes of reads of these sizes, in KiB, that one process begins at once, one behind the other on disk.
 
     runs: how many pages of its memory lie side by side, again and again. The disk takes max_kib and max_segments in a
@@ -28,11 +25,12 @@ def split_merge(sizes="64", runs="1", max_kib=64, max_segments=16, segment_kib=6
     details = [_request(n, request) for n, request in enumerate(way.requests, 1)]
     label = " ".join([said, *(f"{n}. {text}." for n, text in enumerate(details, 1))])
     items = "".join(f"<li>{escape(text)}</li>" for text in details)
-    return panel("blk-split", label, _STYLE, f'<p><b>{escape(said)}</b></p><div aria-hidden="true">', _pages(way),
-                 _vectors(way), _segments(way), f'{_strip("Requests", way, _boxes(way))}</div><ol>{items}</ol>')
+    return panel("blk-split", label, "split_merge", f'<p><b>{escape(said)}</b></p><div aria-hidden="true">',
+                 _pages(way), _vectors(way), _segments(way), _strip("Requests", way, _boxes(way)),
+                 f"</div><ol>{items}</ol>")
 
 
-def _summary(way, ios):
+def _summary(way: Way, ios: int) -> str:
     pages = sum(-(-length // PAGE_SIZE) for _, _, length in way.vectors)
     bios = len({bio for bio, *_ in way.vectors})
     segments = sum(len(request.segments) for request in way.requests)
@@ -42,7 +40,7 @@ def _summary(way, ios):
             f"{many(len(way.requests), 'request')} of {many(segments, 'segment')}.")
 
 
-def _request(number, request):
+def _request(number: int, request: Request) -> str:
     last = request.sector + (request.length >> 9) - 1
     bios = (f"bio {request.bios[0] + 1}" if len(request.bios) == 1
             else f"bios {request.bios[0] + 1} to {request.bios[-1] + 1}")
@@ -51,23 +49,21 @@ def _request(number, request):
             f"{many(len(request.segments), 'segment')}{why}")
 
 
-def _kib(length):
+def _kib(length: int) -> str:
     return f"{length / 1024:g} KiB"
 
 
-def _strip(title, way, shapes):
+def _strip(title: str, way: Way, shapes: str) -> str:
     """One row: all of the transfer from left to right."""
-    width = way.kib * 1024
-    return (f'<h4>{escape(title)}</h4><svg xmlns="http://www.w3.org/2000/svg" class="strip" '
-            f'preserveAspectRatio="none" viewBox="0 0 {width} 26">{shapes}</svg>')
+    return f"<h4>{escape(title)}</h4>{stretched('strip', way.kib * 1024, 26, shapes)}"
 
 
-def _box(offset, length, classes, tip, inset=0):
+def _box(offset: int, length: int, classes: str, tip: str, inset: int = 0) -> str:
     return (f'<rect x="{offset}" y="{2 + inset}" width="{length}" height="{22 - 2 * inset}" class="{classes}">'
             f"<title>{escape(tip)}</title></rect>")
 
 
-def _pages(way):
+def _pages(way: Way) -> str:
     """The pages, those side by side in memory with one colour; the next run has the other."""
     shapes, offset, end, run = [], 0, None, -1
     for _, addr, length in way.vectors:
@@ -81,7 +77,7 @@ def _pages(way):
     return _strip("Pages of the buffers (a change of shade: not side by side in memory)", way, "".join(shapes))
 
 
-def _vectors(way):
+def _vectors(way: Way) -> str:
     shapes, offset = [], 0
     for bio, addr, length in way.vectors:
         shapes.append(_box(offset, length, f"ctx {'odd' if bio % 2 else 'even'}",
@@ -90,14 +86,14 @@ def _vectors(way):
     return _strip("Vectors of the bios (a change of shade: another bio)", way, "".join(shapes))
 
 
-def _segments(way):
+def _segments(way: Way) -> str:
     shapes = "".join(_box(segment.offset, segment.length, f"read {'odd' if n % 2 else 'even'}",
                           f"request {n + 1}: {_kib(segment.length)} at {segment.addr:#x}")
                      for n, request in enumerate(way.requests) for segment in request.segments)
     return _strip("Segments (a change of shade: another request)", way, shapes)
 
 
-def _boxes(way):
+def _boxes(way: Way) -> str:
     """The requests, and a red line where a bio was cut."""
     boxes = [_box(request.offset, request.length, f"default {'odd' if n % 2 else 'even'}",
                   f"request {n + 1}: {_kib(request.length)}") for n, request in enumerate(way.requests)]

@@ -4,31 +4,30 @@
 """
 
 from html import escape
+from typing import Any
 
 from blkmodel.services.base.errno import NAMES
-from blkmodel.trace import Call, Return
+from blkmodel.trace import Alloc, Call, Return
+from blkmodel.trace.replay import Replay, Step
 from blkmodel.view.draw import cards, model_source, path_tree
 from blkmodel.view.draw.bus_rows import rows
 from blkmodel.view.draw.call_tree import kernel_url, who
 from blkmodel.view.draw.figure import panel
-from blkmodel.view.draw.styles import sheets
 from blkmodel.view.facts.model_text import line_of_call
 from blkmodel.view.facts.objects import shown
 from blkmodel.view.facts.recorded import SCENARIOS, STEPPED, live_sizes, passing_in, passings_of, replay_of
 
 __all__ = ["STEPPED", "last_step", "stepper"]
 
-_STYLE = sheets("base", "stepper", "path_tree", "model_source", "cards")
-_BUS = sheets("bus")
 _CARDS, _HITS, _ROWS = 6, 8, 5
 
 
-def last_step(scenario):
+def last_step(scenario: str) -> int:
     """How many steps a scenario has."""
     return len(replay_of(scenario).steps)
 
 
-def stepper(scenario="tag-set", step=1, find=""):
+def stepper(scenario: str = "tag-set", step: int = 1, find: str = "") -> str:
     """Draw a scenario after `step` steps; 0 is before the first. find: letters of functions to look for."""
     replay = replay_of(scenario)
     now = replay.steps[step - 1] if step else None
@@ -40,11 +39,11 @@ def stepper(scenario="tag-set", step=1, find=""):
              f'<div class="two way-and-source"><div>{tree}</div><div>{_source(now)}</div></div>',
              _bus(replay, scenario, now, at), "<h4>Structures</h4>", _structures(replay, now, changes, at),
              '<div class="two"><div>', _memory(replay, at), "</div><div>", _log(replay, at), "</div></div>"]
-    style = _STYLE + (_BUS if passings_of(scenario) else "")
-    return panel("blk-stepper", _describe(replay, scenario, step, changes), style, *parts)
+    sheets = "stepper path_tree model_source cards" + " bus" * bool(passings_of(scenario))
+    return panel("blk-stepper", _describe(replay, scenario, step, changes), sheets, *parts)
 
 
-def _says(replay, scenario, number):
+def _says(replay: Replay, scenario: str, number: int) -> str:
     """One sentence: which function does what in this step."""
     if not number:
         return f"{escape(SCENARIOS[scenario].title)}: {len(replay.steps)} steps, and nothing has happened yet."
@@ -62,7 +61,7 @@ def _says(replay, scenario, number):
     return f"<code>{escape(step.path[-1].function)}</code> {verb}{ends}."
 
 
-def _returned(replay, value):
+def _returned(replay: Replay, value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and -value in NAMES:
         return f"-{NAMES[-value]}"
     if isinstance(value, bytes | bytearray):
@@ -70,7 +69,7 @@ def _returned(replay, value):
     return "" if value is None else shown(replay, "", value).replace("→ ", "", 1)
 
 
-def _moves(replay, number):
+def _moves(replay: Replay, number: int) -> str:
     """Buttons that lead to another step: into, over, out, and back to the caller."""
     into = number + 1 if number < len(replay.steps) else None
     moves = (("into", "Step into", into), ("over", "Step over", replay.over(number)),
@@ -78,13 +77,13 @@ def _moves(replay, number):
     return f'<div class="blk-moves">{"".join(_move(*move, number) for move in moves)}</div>'
 
 
-def _move(key, label, target, number):
+def _move(key: str, label: str, target: int | None, number: int) -> str:
     off = ' aria-disabled="true"' if target is None else ""
     to = number if target is None else target
     return f'<button type="button" data-key="{key}" data-set="step={to}"{off}>{label}</button>'
 
 
-def _found(find, hits, number):
+def _found(find: str, hits: list[tuple[int, str]], number: int) -> str:
     """Where the functions that are looked for are called: the next few of these steps."""
     if not find:
         return ""
@@ -97,7 +96,7 @@ def _found(find, hits, number):
     return f'<p class="dim">{len(hits)} calls; {where}, at step: {buttons}</p>'
 
 
-def _source(step):
+def _source(step: Step | None) -> str:
     if step is None or not step.path:
         return '<p class="dim">The source of the current function stands here.</p>'
     node = step.path[-1]
@@ -109,7 +108,7 @@ def _source(step):
             + model_source.model_source(node.function, node.file, marked))
 
 
-def _bus(replay, scenario, step, at):
+def _bus(replay: Replay, scenario: str, step: Step | None, at: int) -> str:
     """What passes in this step, between what passed before and what is still to come; nothing without a bus."""
     passed = passings_of(scenario)
     if not passed:
@@ -123,7 +122,7 @@ def _bus(replay, scenario, step, at):
             f'<div class="blk-bus">{drawn}</div>')
 
 
-def _structures(replay, step, changes, at):
+def _structures(replay: Replay, step: Step | None, changes: dict[tuple[Any, str], tuple[Any, Any]], at: int) -> str:
     """Cards: what has just changed first, then what the current function and its callers changed last."""
     if step is None:
         return '<p class="dim">What changes is shown here.</p>'
@@ -143,7 +142,7 @@ def _structures(replay, step, changes, at):
     return f'<div class="blk-cards">{made}</div>{note}'
 
 
-def _memory(replay, at):
+def _memory(replay: Replay, at: int) -> str:
     (taken, size), (freed, back), last = replay.memory(at)
     latest = f", the latest {escape(_allocation(last))}" if last else ""
     many = "s" * (taken != 1)
@@ -151,11 +150,11 @@ def _memory(replay, at):
             f"{back:,} bytes.</p>" + _spark(replay, at))
 
 
-def _allocation(event):
+def _allocation(event: Alloc) -> str:
     return f"{event.kind}, {event.size:,} bytes on node {event.node}" + ("" if event.addr else ", refused")
 
 
-def _spark(replay, at):
+def _spark(replay: Replay, at: int) -> str:
     """How many bytes more or less are live over all of the scenario, and where this step is."""
     sizes = live_sizes(replay)
     top = max(max(sizes), 1)
@@ -167,13 +166,13 @@ def _spark(replay, at):
             f'<path class="edge-changed" stroke-width="2" vector-effect="non-scaling-stroke" d="M{x:.2f} 0V24"/></svg>')
 
 
-def _log(replay, at):
+def _log(replay: Replay, at: int) -> str:
     lines = replay.log(at)
     shown = "".join(f"<li>{escape(line)}</li>" for line in lines[-6:]) or '<li class="dim">nothing so far</li>'
     return f'<h4>Kernel log</h4><ul class="log">{shown}</ul>'
 
 
-def _describe(replay, scenario, number, changes):
+def _describe(replay: Replay, scenario: str, number: int, changes: dict[tuple[Any, str], tuple[Any, Any]]) -> str:
     """The figure in words."""
     title = SCENARIOS[scenario].title
     if not number:

@@ -5,24 +5,26 @@
 """
 
 import json
+from collections.abc import Collection
 from html import escape
+from typing import Any
 
-from blkmodel.sim import this
+from blkmodel.sim import Kernel, this
 from blkmodel.sim.memory import address_of
 from blkmodel.view.draw import cards
 from blkmodel.view.draw.figure import panel
-from blkmodel.view.draw.styles import sheets
 from blkmodel.view.facts import objects
-from blkmodel.view.facts.object_graph import join, nodes_from
+from blkmodel.view.facts.object_graph import Node, join, nodes_from
+from blkmodel.view.facts.objects import Row
 from blkmodel.view.facts.recorded import SCENARIOS, recorded
 
 __all__ = ["KEPT", "graph", "structure_graph"]
 
 KEPT = {SCENARIOS[name].title: name for name in ("load", "load-one", "scheduler", "tag-set")}
-_STYLE = sheets("base", "cards", "structure_graph")
 
 
-def structure_graph(scenario="load", root="nullb0.queue.tag_set", depth=2, items=1, flipped="", everything=False):
+def structure_graph(scenario: str = "load", root: str = "nullb0.queue.tag_set", depth: int = 2, items: int = 1,
+                    flipped: str = "", everything: bool = False) -> str:
     """Draw an object of a kernel after a scenario, and what it points to.
 
     root: where to begin, as a path. depth: how many arrows deep. items: of an array, how many. flipped: paths from
@@ -36,7 +38,8 @@ def structure_graph(scenario="load", root="nullb0.queue.tag_set", depth=2, items
                      path=root.strip())
 
 
-def graph(thing, depth=2, items=1, wanted=objects.NOTHING, flipped=frozenset(), everything=False, path=""):
+def graph(thing: Any, depth: int = 2, items: int = 1, wanted: dict[str, list[str]] = objects.NOTHING,
+          flipped: Collection[str] = frozenset(), everything: bool = False, path: str = "") -> str:
     """Draw a structure or an array of the kernel that runs now, and what it points to.
 
     wanted: structure → the fields to show, where not all that are not zero. path: where the object is, in a live
@@ -44,10 +47,11 @@ def graph(thing, depth=2, items=1, wanted=objects.NOTHING, flipped=frozenset(), 
     """
     nodes, rest = nodes_from(thing, depth, flipped, lambda each: objects.rows(each, everything, items, wanted))
     more = f'<p class="dim">{rest} more are not drawn: fold something.</p>' if rest else ""
-    return panel("blk-graph", _describe(nodes), _STYLE, _way(path), _drawn(nodes[0], this(), flipped, path), more)
+    return panel("blk-graph", _describe(nodes), "cards structure_graph", _way(path),
+                 _drawn(nodes[0], this(), flipped, path), more)
 
 
-def _way(path):
+def _way(path: str) -> str:
     """The way to the root, each part of which can be made the root."""
     parts, at = [], 0
     while at < len(path):
@@ -58,11 +62,11 @@ def _way(path):
     return f'<div class="blk-moves way">{" › ".join(parts)}</div>' if parts else ""
 
 
-def _set(name, value):
+def _set(name: str, value: Any) -> str:
     return f"{name}={escape(json.dumps(value))}"
 
 
-def _drawn(node, kernel, flipped, path):
+def _drawn(node: Node, kernel: Kernel, flipped: Collection[str], path: str) -> str:
     """A card, and beside it those that it leads to."""
     rows = "".join(_row(node, row, flipped if path else None) for row in node.rows)
     kind = cards.KINDS.get(objects.called(node.thing).partition("[")[0], "plain")
@@ -75,7 +79,7 @@ def _drawn(node, kernel, flipped, path):
             f"<dl>{rows}</dl></section>" + (f'<div class="kids">{kids}</div>' if kids else "") + "</div>")
 
 
-def _where(thing, kernel):
+def _where(thing: Any, kernel: Kernel) -> str:
     size, addr = objects.size_of(thing), address_of(thing)
     held = kernel.memory.live.get(addr)
     parts = [] if size is None else [f"{size:,} bytes"]
@@ -84,12 +88,12 @@ def _where(thing, kernel):
     return "<br/>".join(parts)
 
 
-def _row(node, row, flipped):
+def _row(node: Node, row: Row, flipped: Collection[str] | None) -> str:
     tip = "" if row.offset is None else f' title="at byte {row.offset}"'
     return f"<div{tip}><dt>{escape(row.name)}</dt><dd>{_value(node, row, flipped)}</dd></div>"
 
 
-def _value(node, row, flipped):
+def _value(node: Node, row: Row, flipped: Collection[str] | None) -> str:
     """What a row holds; where it leads on, a button that folds what it leads to, or unfolds it (with `flipped`)."""
     if row.target is None:
         return escape(row.text)
@@ -106,7 +110,7 @@ def _value(node, row, flipped):
             f'data-set="{_set("flipped", others)}">{says}</button>')
 
 
-def _describe(nodes):
+def _describe(nodes: list[Node]) -> str:
     """The figure in words."""
     said = []
     for node in nodes:

@@ -6,19 +6,18 @@
 
 from html import escape
 
-from blkmodel.trace.lanes import KINDS, runs
+from blkmodel.trace.lanes import KINDS, Run, runs
 from blkmodel.view.draw.figure import panel
-from blkmodel.view.draw.styles import sheets
 from blkmodel.view.facts.lanes import IRQMODES, main_call, outermost, recorded_reads, source_of
 
 __all__ = ["IRQMODES", "swimlane"]
 
 _EDGE = {"task": "ctx", "worker": "default", "softirq": "tags", "irq": "poll", "device": "waste"}
 _ROW, _TOP, _LEAST, _GAP = 44, 22, 7, 9
-_STYLE = sheets("base", "swimlane")
 
 
-def swimlane(irqmode=1, scheduler="mq-deadline", queues=2, cpu=5, reads=1, op="read", driver="null_blk", shared=True):
+def swimlane(irqmode: int = 1, scheduler: str = "mq-deadline", queues: int = 2, cpu: int = 5, reads: int = 1,
+             op: str = "read", driver: str = "null_blk", shared: bool = True) -> str:
     """Draw who runs where while a disk is read, or written.
 
     irqmode: how null_blk completes requests, a value of IRQMODES. cpu: the first reader's; each other read is by the
@@ -33,11 +32,11 @@ def swimlane(irqmode=1, scheduler="mq-deadline", queues=2, cpu=5, reads=1, op="r
     body.append(_arrows(done, lanes, places, width))
     axis = "Left to right: the order of calls" + (", and gaps where virtual time passes." if waits else
                                                   "; no virtual time passes.")
-    return panel("blk-swim", _describe(done, waits), _STYLE,
+    return panel("blk-swim", _describe(done, waits), "swimlane",
                  f'<div class="field" aria-hidden="true">{"".join(body)}</div><p class="dim">{axis}</p>{_list(done)}')
 
 
-def _places(done):
+def _places(done: list[Run]) -> tuple[list[tuple[float, float]], list[tuple[float, int, int]], float]:
     """Give each run its place from left to right: [(x, width)], the waits between, [(x, width, ns)], and the end."""
     places, waits, x, time = [], [], 0.0, done[0].time
     for run in done:
@@ -51,7 +50,7 @@ def _places(done):
     return places, waits, x
 
 
-def _lane(lane, same, done, places, width):
+def _lane(lane: tuple[int, int], same: bool, done: list[Run], places: list[tuple[float, float]], width: float) -> str:
     cpu, kind = lane[0], KINDS[lane[1]]
     mine = [i for i, run in enumerate(done) if (run.cpu, run.kind) == (cpu, kind)]
     names = ", ".join(dict.fromkeys(done[i].name for i in mine))
@@ -67,20 +66,20 @@ def _lane(lane, same, done, places, width):
     return f'<div class="lane{" same" if same else ""}">{"".join(parts)}</div>'
 
 
-def _across(x, span, width):
+def _across(x: float, span: float, width: float) -> str:
     return f"left:{100 * x / width:.2f}%;width:{100 * span / width:.2f}%"
 
 
-def _wait(x, span, nanoseconds, width):
+def _wait(x: float, span: float, nanoseconds: int, width: float) -> str:
     return f'<div class="wait" style="{_across(x, span, width)}">{nanoseconds // 1000} µs</div>'
 
 
-def _arrows(done, lanes, places, width):
+def _arrows(done: list[Run], lanes: list[tuple[int, int]], places: list[tuple[float, float]], width: float) -> str:
     """A line from where something was queued to where it begins."""
     parts = []
     for i, run in enumerate(done):
         source = source_of(done, run)
-        if source is not None:
+        if source is not None and run.posted is not None:
             x, span = places[source]
             share = (run.posted - done[source].start) / max(1, done[source].end - done[source].start)
             rows = [_TOP + _ROW * lanes.index((each.cpu, KINDS.index(each.kind))) + 29 for each in (done[source], run)]
@@ -91,12 +90,12 @@ def _arrows(done, lanes, places, width):
     return f'<svg class="blk-swim-arrows">{"".join(parts)}</svg>'
 
 
-def _list(done):
+def _list(done: list[Run]) -> str:
     """The runs in words, numbered as in the figure."""
     return f"<ol>{''.join(f'<li>{_line(done, i)}</li>' for i in range(len(done)))}</ol>"
 
 
-def _line(done, i):
+def _line(done: list[Run], i: int) -> str:
     run = done[i]
     names = outermost(run)
     calls = " → ".join(f"<code>{escape(name)}</code>" for name in names[:4]) + (" → …" if len(names) > 4 else "")
@@ -108,20 +107,20 @@ def _line(done, i):
     return f"<b>{escape(_who(run))}</b>{wakes}{queued}: {did or 'looks, and has nothing to do'}{ends}."
 
 
-def _who(run):
+def _who(run: Run) -> str:
     if run.kind == "device":
         return f"device {run.name}"
     name = run.kind if run.kind == "softirq" else f"{run.kind} {run.name}"
     return f"{name}, CPU {run.cpu}"
 
 
-def _what(done, i):
+def _what(done: list[Run], i: int) -> str:
     run = done[i]
     queued = f", queued by {run.queued[1]}" if run.woken is None and run.queued and run.queued[1] else ""
     return f"{_who(run)}: {run.did if run.kind == 'device' else f'{len(run.calls)} calls'}{queued}"
 
 
-def _describe(done, waits):
+def _describe(done: list[Run], waits: list[tuple[float, int, int]]) -> str:
     """The figure in words."""
     said = "; ".join(f"{i + 1}. {_what(done, i)}" + (f", then sleeps in {run.asleep}" if run.asleep else "")
                      for i, run in enumerate(done))

@@ -9,27 +9,26 @@ from blkmodel import scenario
 from blkmodel.sim import this
 from blkmodel.view.draw.figure import panel
 from blkmodel.view.draw.strips import COLOURS, key, log, strip
-from blkmodel.view.draw.styles import sheets
+from blkmodel.view.facts.bio_pieces import TABLE
 from blkmodel.view.facts.mapped import SECTORS, areas, lines_of, mapped, targets_of
 
-_STYLE = sheets("base", "mapped")
 LIMITS = ("logical_block_size", "physical_block_size", "io_min", "io_opt", "chunk_sectors", "max_sectors",
           "max_segments", "max_discard_sectors")
 
 
-def table_editor(table="0 2048 linear /dev/nullb0 0; 2048 4096 striped 2 128 /dev/nullb0 4096 /dev/nullb1 0"):
+def table_editor(table: str = TABLE) -> str:
     """Give a new device this table, on a machine with the disks nullb0 and nullb1; `;` ends a line of it."""
     with mapped(lines_of(table)) as (disk, why):
         body, label = _made(disk) if disk else _refused(why)
-    return panel("blk-md", label, _STYLE, body)
+    return panel("blk-md", label, "mapped", body)
 
 
-def _refused(why):
+def _refused(why: list[str]) -> tuple[str, str]:
     return (f'<p class="says bad">There is no such device.</p>{log(why)}',
             f"The table is refused: {'; '.join(why)}")
 
 
-def _made(name):
+def _made(name: str) -> tuple[str, str]:
     disk = scenario.disk(name)
     targets = targets_of(disk.private_data.map)
     length = sum(target.len for target in targets)
@@ -53,7 +52,7 @@ def _made(name):
     return body, f"{said} {'. '.join(words)}. {_limits_in_words(used)}"
 
 
-def _limits(names):
+def _limits(names: list[str]) -> str:
     """A table of limits, the device's beside those of the disks that it uses."""
     heads = "".join(f'<th scope="col">{name}</th>' for name in names)
     rows = ""
@@ -65,16 +64,16 @@ def _limits(names):
             "</table></div>")
 
 
-def _same(values):
+def _same(values: list[int]) -> list[str]:
     """Mark the disks whose value the device has, where they differ."""
     return ["", *(' class="won"' if value == values[0] and len(set(values[1:])) > 1 else "" for value in values[1:])]
 
 
-def _limits_in_words(names):
+def _limits_in_words(names: list[str]) -> str:
     limits = scenario.disk(names[0]).queue.limits
     return "Limits: " + ", ".join(f"{field} {getattr(limits, field)}" for field in LIMITS) + "."
 
 
-def _log():
+def _log() -> str:
     lines = [line for line in this().log if "device-mapper: table" in line]
     return f"<h4>The kernel's log</h4>{log(lines)}" if lines else ""

@@ -4,22 +4,24 @@
          start={"step": 20})
 """
 
+from collections.abc import Collection, Sequence
 from html import escape
+from typing import Any
 
+from blkmodel.include.linux.sbitmap import sbitmap_queue, sbitmap_word, sbq_wait_state
 from blkmodel.lib.sbitmap import sbitmap_cleared, sbitmap_weight
 from blkmodel.sim import booted, machine
 from blkmodel.sim.structure import layouts
-from blkmodel.view.draw.figure import group, panel, rect, text
-from blkmodel.view.draw.styles import sheets
+from blkmodel.view.draw.figure import group, keys, panel, rect, text
 from blkmodel.view.facts.tag_story import STEPS, story
 
 __all__ = ["STEPS", "bitmap", "describe", "tag_map"]
 
 _PER_ROW, _LEFT = 16, 26
-_STYLE = sheets("base", "tag_map")
 
 
-def tag_map(depth=16, cpus=4, round_robin=False, shallow=0, seed=1, step=0):
+def tag_map(depth: int = 16, cpus: int = 4, round_robin: bool = False, shallow: int = 0, seed: int = 1,
+            step: int = 0) -> str:
     """Draw the tags of a hardware queue after `step` moves of a story in which tasks take them and give them back.
 
     depth: tags in all. shallow: if above 0, tasks may have only that many bits of each word, as a scheduler's writes.
@@ -33,7 +35,8 @@ def tag_map(depth=16, cpus=4, round_robin=False, shallow=0, seed=1, step=0):
         return bitmap(told.bits, owners=told.owners, said=said, touched=told.touched, woken=told.woken, shallow=shallow)
 
 
-def bitmap(sbq, owners=None, said=(), touched=(), woken=(), shallow=0):
+def bitmap(sbq: sbitmap_queue, owners: dict[int, int] | None = None, said: Sequence[str] = (),
+           touched: Collection[int] = (), woken: Collection[int] = (), shallow: int = 0) -> str:
     """Draw a sbitmap_queue as it is now.
 
     owners: tag → the CPU that took it. said: sentences on what just happened; touched, woken: the bits and wait queues
@@ -43,13 +46,13 @@ def bitmap(sbq, owners=None, said=(), touched=(), woken=(), shallow=0):
     now = "".join(f"<li>{escape(each)}</li>" for each in said)
     least = min(_PER_ROW, 1 << sbq.sb.shift) * _cell(sbq) + _LEFT
     words = "".join(_word(sbq, i, owners, touched, shallow) for i in range(sbq.sb.map_nr))
-    return panel("blk-tags", describe(sbq, said), _STYLE, f'<ul class="now">{now}</ul>' if now else "",
+    return panel("blk-tags", describe(sbq, said), "tag_map", f'<ul class="now">{now}</ul>' if now else "",
                  f"<p><b>{escape(_counts(sbq))}</b></p><p>{_key(shallow)}</p>",
                  f'<div class="words" style="grid-template-columns:repeat(auto-fill,minmax(min(100%,{least}px),1fr))" '
                  f'aria-hidden="true">{words}</div>', _hints(sbq), _queues(sbq, woken), _apart(sbq))
 
 
-def describe(sbq, said=()):
+def describe(sbq: sbitmap_queue, said: Sequence[str] = ()) -> str:
     """Say in words what the map shows."""
     words = "; ".join(f"word {i}: taken {_bits(word.word & ~word.cleared, i << sbq.sb.shift)}, "
                       f"given back {_bits(word.cleared, i << sbq.sb.shift)}"
@@ -61,7 +64,7 @@ def describe(sbq, said=()):
                      f"Waiting: {waits or 'nobody'}. Next to be woken: ws[{sbq.wake_index}]."])
 
 
-def _counts(sbq):
+def _counts(sbq: sbitmap_queue) -> str:
     back = sbitmap_cleared(sbq.sb)
     taken = sbitmap_weight(sbq.sb) - back
     words = "1 word" if sbq.sb.map_nr == 1 else f"{sbq.sb.map_nr} words"
@@ -69,23 +72,23 @@ def _counts(sbq):
             f"free yet, {sbq.sb.depth - taken - back} free.")
 
 
-def _bits(number, first):
+def _bits(number: int, first: int) -> str:
     found = [str(first + bit) for bit in range(number.bit_length()) if number >> bit & 1]
     return ",".join(found) or "none"
 
 
-def _waiters(ws):
+def _waiters(ws: sbq_wait_state) -> list[tuple[str, int | None]]:
     """The name and the CPU of each task in a wait queue, first come first."""
     return [(getattr(each.private, "name", "a hardware queue"), getattr(each.private, "cpu", None))
             for each in ws.wait.head]
 
 
-def _cell(sbq):
+def _cell(sbq: sbitmap_queue) -> int:
     """How wide a bit is: small words get large bits."""
     return 28 if sbq.sb.shift <= 2 else 24 if sbq.sb.shift == 3 else 18
 
 
-def _word(sbq, index, owners, touched, shallow):
+def _word(sbq: sbitmap_queue, index: int, owners: dict[int, int], touched: Collection[int], shallow: int) -> str:
     word, first, cell = sbq.sb.map[index], index << sbq.sb.shift, _cell(sbq)
     hints: dict[int, list] = {}
     for cpu, hint in enumerate(sbq.alloc_hint):
@@ -105,7 +108,8 @@ def _word(sbq, index, owners, touched, shallow):
             f'height="{height}" viewBox="0 0 {width} {height}">{"".join(parts)}</svg></div>')
 
 
-def _bit(word, bit, tag, owners, new, far, hints, place, labels):
+def _bit(word: sbitmap_word, bit: int, tag: int, owners: dict[int, int], new: Any, far: bool, hints: Sequence[int],
+         place: tuple[int, int, int], labels: bool) -> str:
     x, y, size = place
     taken, back = word.word >> bit & 1, word.cleared >> bit & 1
     state = "given back, not free yet" if back else "taken" if taken else "free"
@@ -128,7 +132,7 @@ def _bit(word, bit, tag, owners, new, far, hints, place, labels):
     return group(parts, "part", tip + (f"; CPU {', '.join(map(str, hints))} will look here first" if hints else ""))
 
 
-def _key(shallow):
+def _key(shallow: int) -> str:
     """What the cells mean."""
     cells = [('<rect class="box tags" x="1" y="1" width="13" height="13" rx="2"/>', "taken, by CPU"),
              ('<rect class="box" x="1" y="1" width="13" height="13" rx="2"/>'
@@ -138,17 +142,16 @@ def _key(shallow):
              ('<rect class="new" x="2" y="2" width="11" height="11" rx="2"/>', "just changed")]
     if shallow:
         cells.append(('<rect class="box deep" x="1" y="1" width="13" height="13" rx="2"/>', "too deep"))
-    return "".join(f'<span class="key dim"><svg xmlns="http://www.w3.org/2000/svg" class="blk-tags-key" width="15" '
-                   f'height="15" aria-hidden="true">{shape}</svg>{what}</span>' for shape, what in cells)
+    return keys("blk-tags-key", cells)
 
 
-def _hints(sbq):
+def _hints(sbq: sbitmap_queue) -> str:
     chips = "".join(f'<span class="chip">CPU {cpu} → {hint}</span>' for cpu, hint in enumerate(sbq.alloc_hint))
     how = "the bit after the last that it took" if sbq.round_robin else "mostly the bit that it gave back last"
     return f'<p>Where each CPU looks first, <span class="dim">{how}:</span> {chips}</p>'
 
 
-def _queues(sbq, woken):
+def _queues(sbq: sbitmap_queue, woken: Collection[int]) -> str:
     """The wait queues: how many tags must still come back before each wakes somebody, and who stands in it."""
     boxes = []
     for i, ws in enumerate(sbq.ws):
@@ -164,7 +167,7 @@ def _queues(sbq, woken):
             f'<div class="queues">{"".join(boxes)}</div>')
 
 
-def _apart(sbq):
+def _apart(sbq: sbitmap_queue) -> str:
     """Why words are far apart: a word's three numbers lie in three cache lines."""
     word = layouts()["sbitmap_word"]
     at = {field["name"]: field["offset"] for field in word["fields"]}

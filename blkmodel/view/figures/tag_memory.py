@@ -7,9 +7,10 @@
 
 from html import escape
 
+from blkmodel.include.linux.blk_mq import blk_mq_tag_set
 from blkmodel.sim import booted, machine
-from blkmodel.view.draw.figure import panel
-from blkmodel.view.draw.styles import sheets
+from blkmodel.sim.memory import Allocation
+from blkmodel.view.draw.figure import legend, panel, stretched
 from blkmodel.view.facts.tag_pages import contents, costs, load_driver, scarce, summary
 from blkmodel.view.figures.page_runs import page_runs
 
@@ -18,10 +19,10 @@ _KINDS = (("memory", "requests", ("pages(",)), ("waste", "left over in the reque
           ("tags", "bitmaps, hints and wait queues of tags", ("sbitmap_word", "sbq_wait_state", "unsigned int[]")),
           ("ctx", "arrays of pointers", ("pointer[]",)),
           ("cpu", "queues and all else", ("",)))
-_STYLE = sheets("base", "tag_memory")
 
 
-def tag_memory(driver="nvme", depth=1023, queues=4, largest_order=4, room=None):
+def tag_memory(driver: str = "nvme", depth: int = 1023, queues: int = 4, largest_order: int = 4,
+               room: int | None = None) -> str:
     """Draw the page runs of one hardware queue's requests, and what the whole device takes.
 
     depth: tags of each hardware queue. The machine has as many CPUs as there are queues. largest_order: runs of more
@@ -41,7 +42,7 @@ def tag_memory(driver="nvme", depth=1023, queues=4, largest_order=4, room=None):
         return _totals(new, runs, tag_set, short) + page_runs(tag_set.tags[0], kernel.memory, tag_set.cmd_size)
 
 
-def depth_costs(driver="nvme"):
+def depth_costs(driver: str = "nvme") -> str:
     """A table: what the requests of one hardware queue take, by depth."""
     rows = costs(driver)
     most = max(size for *_, size, _ in rows)
@@ -52,11 +53,11 @@ def depth_costs(driver="nvme"):
                  f'{_bar([("memory", size - waste), ("waste", waste)], most)}</td></tr>')
     said = "; ".join(f"{depth} tags: {size >> 10} KiB, {waste / size:.0%} unused" for depth, _, size, waste in rows)
     heads = "".join(f'<th scope="col">{head}</th>' for head in ("tags", "runs", "KiB", "unused", "bytes a tag"))
-    return panel("blk-cost", f"The requests of one {driver} hardware queue. {said}.", _STYLE,
+    return panel("blk-cost", f"The requests of one {driver} hardware queue. {said}.", "tag_memory",
                  f"<table><thead><tr>{heads}<td></td></tr></thead><tbody>{body}</tbody></table>")
 
 
-def _totals(allocations, runs, tag_set, short):
+def _totals(allocations: list[Allocation], runs: list[dict[str, int]], tag_set: blk_mq_tag_set, short: str) -> str:
     """Draw where the bytes of these allocations go, as one bar and a legend."""
     sums = dict.fromkeys(_KINDS, 0)
     for each in allocations:
@@ -66,28 +67,28 @@ def _totals(allocations, runs, tag_set, short):
     sums[_KINDS[0]] = used
     total = sum(sums.values())
     parts = [(kind, label, size) for (kind, label, _), size in sums.items() if size]
-    legend = "".join(
-        f'<li><svg xmlns="http://www.w3.org/2000/svg" class="blk-cost-key" width="13" height="13" aria-hidden="true">'
-        f'<rect class="box {kind}" x=".5" y=".5" width="12" height="12"/></svg>{_line(label, size, total)}</li>'
-        for kind, label, size in parts)
+    items = "".join(f"<li>{_key(kind)}{_line(label, size, total)}</li>" for kind, label, size in parts)
     queues = f"{tag_set.nr_hw_queues} hardware queue{'s' if tag_set.nr_hw_queues > 1 else ''}"
     head = f"The whole device, {queues} of {tag_set.queue_depth} tags, takes {total >> 10} KiB before its first I/O."
     said = "; ".join(_line(label, size, total) for _, label, size in parts)
-    return panel("blk-cost", f"{head} {said}. {summary(runs)}", _STYLE, f"{short}<p><b>{head}</b></p>",
+    return panel("blk-cost", f"{head} {said}. {summary(runs)}", "tag_memory", f"{short}<p><b>{head}</b></p>",
                  _bar([(kind, size) for kind, _, size in parts], total),
-                 f"<ul>{legend}</ul><p><b>The requests of hardware queue 0</b></p>")
+                 f"<ul>{items}</ul><p><b>The requests of hardware queue 0</b></p>")
 
 
-def _line(label, size, total):
+def _key(kind: str) -> str:
+    return legend("blk-cost-key", 13, 13, f'<rect class="box {kind}" x=".5" y=".5" width="12" height="12"/>')
+
+
+def _line(label: str, size: int, total: int) -> str:
     return f"{label}: {f'{size >> 10} KiB' if size >= 1024 else f'{size} bytes'}, {size / total:.0%}"
 
 
-def _bar(parts, most):
+def _bar(parts: list[tuple[str, int]], most: int) -> str:
     """A bar of parts (kind, size), as wide as there is room where they are `most` together."""
     x, shapes = 0.0, []
     for kind, size in parts:
         start, wide = 1000 * x / most, 1000 * size / most
         shapes.append(f'<rect class="box {kind}" x="{start:.2f}" width="{wide:.2f}" height="20"/>')
         x += size
-    return ('<svg xmlns="http://www.w3.org/2000/svg" class="blk-cost-bar" aria-hidden="true" '
-            f'preserveAspectRatio="none" viewBox="0 0 1000 20">{"".join(shapes)}</svg>')
+    return stretched("blk-cost-bar", 1000, 20, "".join(shapes), ' aria-hidden="true"')

@@ -4,24 +4,23 @@
 """
 
 from html import escape
+from typing import Any
 
-from blkmodel.view.draw.figure import group, panel, rect, text
-from blkmodel.view.draw.styles import sheets
-from blkmodel.view.facts.tag_load import disks_of, moments
+from blkmodel.view.draw.figure import group, keys, panel, rect, text
+from blkmodel.view.facts.tag_load import Queue, Share, disks_of, moments
 
 __all__ = ["last_step", "tags_under_load"]
 
 _PER_ROW, _CELL = 16, 24
 _COLOURS = ("default", "poll", "read")
-_STYLE = sheets("base", "tags_under_load")
 
 
-def last_step(processes="0 0 0 1", reads=6, queues=1, depth=8):
+def last_step(processes: str = "0 0 0 1", reads: int = 6, queues: int = 1, depth: int = 8) -> int:
     """How many moments there are after the first."""
     return len(moments(disks_of(processes), reads, queues, depth)) - 1
 
 
-def tags_under_load(processes="0 0 0 1", reads=6, queues=1, depth=8, step=0):
+def tags_under_load(processes: str = "0 0 0 1", reads: int = 6, queues: int = 1, depth: int = 8, step: int = 0) -> str:
     """Draw all tags after `step` of what happens while processes read, each on a CPU of its own.
 
     processes: the disk that each of them reads, 0 to 2. Each begins so many reads, one each microsecond, where no other
@@ -34,27 +33,27 @@ def tags_under_load(processes="0 0 0 1", reads=6, queues=1, depth=8, step=0):
     disks = max(disks_of(processes)) + 1
     shown = "".join(_queue(n, queue, now.changed) for n, queue in enumerate(now.queues))
     label = " ".join([now.said, *(_describe(n, queue) for n, queue in enumerate(now.queues))])
-    return panel("blk-load", label, _STYLE, f'<p class="now">{escape(now.said)}</p><p>{_key(disks)}</p>',
+    return panel("blk-load", label, "tags_under_load", f'<p class="now">{escape(now.said)}</p><p>{_key(disks)}</p>',
                  f'<div class="queues" aria-hidden="true">{shown}</div>')
 
 
-def _cpus(cpus):
+def _cpus(cpus: tuple[int, ...]) -> str:
     return f"CPU {cpus[0]}" if len(cpus) == 1 else f"CPUs {', '.join(map(str, cpus))}"
 
 
-def _share(share, alone):
+def _share(share: Share, alone: bool) -> str:
     most = "" if alone else f" of at most {share.most}"
     waits = f"; {_cpus(share.waits)} wait{'s' if len(share.waits) == 1 else ''} for one" if share.waits else ""
     return f"disk {share.disk} has {share.has}{most}{waits}"
 
 
-def _describe(number, queue):
+def _describe(number: int, queue: Queue) -> str:
     free = sum(owner is None for owner in queue.tags)
     return (f"Hardware queue {number}: {free} of {len(queue.tags)} tags are free; "
             + "; ".join(_share(share, len(queue.shares) == 1) for share in queue.shares) + ".")
 
 
-def _queue(number, queue, changed):
+def _queue(number: int, queue: Queue, changed: tuple[int, ...]) -> str:
     rows = -(-len(queue.tags) // _PER_ROW)
     width, height = min(len(queue.tags), _PER_ROW) * _CELL + 3, rows * _CELL + 3
     cells = "".join(_tag(tag, owner, (number, tag) == changed) for tag, owner in enumerate(queue.tags))
@@ -64,7 +63,7 @@ def _queue(number, queue, changed):
             f"<ul>{shares}</ul></div>")
 
 
-def _tag(tag, owner, new):
+def _tag(tag: int, owner: tuple[int, int] | None, new: Any) -> str:
     x, y, size = tag % _PER_ROW * _CELL + 1, tag // _PER_ROW * _CELL + 1, _CELL - 2
     parts = [rect(x, y, size, size, f"box {_COLOURS[owner[0]]}" if owner else "box", 2)]
     if owner:
@@ -74,10 +73,9 @@ def _tag(tag, owner, new):
     return group(parts, "part", f"tag {tag}: " + (f"CPU {owner[1]}'s, for disk {owner[0]}" if owner else "free"))
 
 
-def _key(disks):
+def _key(disks: int) -> str:
     cells = [(f'<rect class="box {_COLOURS[disk]}" x="1" y="1" width="13" height="13" rx="2"/>',
               f"taken for disk {disk}, by this CPU") for disk in range(disks)]
     cells += [('<rect class="box" x="1" y="1" width="13" height="13" rx="2"/>', "free"),
               ('<rect class="new" x="2" y="2" width="11" height="11" rx="2"/>', "just taken or given back")]
-    return "".join(f'<span class="key dim"><svg xmlns="http://www.w3.org/2000/svg" class="blk-load-key" width="15" '
-                   f'height="15" aria-hidden="true">{shape}</svg>{what}</span>' for shape, what in cells)
+    return keys("blk-load-key", cells)

@@ -1,12 +1,14 @@
-"""The style sheets of figures, a `.css` file each beside this module: a rule a line; a longer one goes on, indented."""
+"""The style sheets of figures, a `.css` file each beside this module: a rule a line; a longer one goes on, indented.
+
+All are read while this module is imported: what keeps a memory image of the modules need not keep the files.
+"""
 
 from importlib.resources import files
 
+_SHEETS = {path.name: "".join(line.strip() for line in path.read_text("utf8").split("\n") if line[:2] != "/*")
+           for path in files(__name__).iterdir() if path.name.endswith(".css")}
 
-def sheets(*names: str) -> str:
-    """Return the text of these style sheets, one behind the other, without line ends and indentation.
 
-    Modules call it while they are imported: what keeps a memory image of them need not keep the files.
-    """
-    lines = "\n".join(files(__name__).joinpath(f"{name}.css").read_text("utf8") for name in names).split("\n")
-    return "".join(line.strip() for line in lines if not line.lstrip().startswith("/*"))
+def style(sheets: str = "") -> str:
+    """The style that every figure has, and these sheets (names, separated by blanks), as text for a `style` element."""
+    return "".join(_SHEETS[f"{name}.css"] for name in ("base", *sheets.split()))
