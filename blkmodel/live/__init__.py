@@ -5,25 +5,26 @@ already has the figure and its form; a script hands each change to answer(), in 
 Both draw with draw(), so both show the same, to the letter.
 """
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape, unescape
 from typing import Any, NamedTuple
 
 from blkmodel.errors import KernelError
-from blkmodel.live.controls import Bound, Check, Choice, Control, Fixed, Slider, Steps, Text, control, form, settle
+from blkmodel.live.controls import (
+    Bounds, Check, Choice, Control, Fixed, Slider, Steps, Text, Values, control, form, settle)
 from blkmodel.sim.events import HungTask
 
 __all__ = ["Check", "Choice", "Fixed", "Live", "Slider", "Steps", "Text", "answer", "draw", "live"]
 
 STILL = "This is a still. It answers to its controls where JavaScript is on, and in JupyterLab while a kernel runs."
+View = Callable[..., str]
 SAID_BY_THE_MODEL = (KernelError, HungTask, ValueError)
 
 
@@ -32,12 +33,11 @@ class Drawn(NamedTuple):
 
     html: str
     error: bool
-    values: dict
-    bounds: dict
+    values: Values
+    bounds: Values
 
 
-def live(view: Callable[..., str], /, *, start: dict[str, Any] | None = None, follow: str | None = None,
-         name: str | None = None, **controls: Any) -> Live:
+def live(view: View, /, *, start: Values | None = None, follow: str = "", name: str = "", **controls: Any) -> "Live":
     """Show a view with one control for each of the parameters named in `controls`.
 
     view: a function of a `blkmodel.view` module; all its parameters have plain defaults, and it returns HTML.
@@ -49,13 +49,14 @@ def live(view: Callable[..., str], /, *, start: dict[str, Any] | None = None, fo
     name: what the figure is called in the page's address; the view's name by default.
     """
     name = name or view.__name__
-    others = [other for other in _group(follow).values() if other.name != name] if follow else []
-    return Live(view, _values(view, controls, start or {}, others), _made(controls), follow, name)
+    others = [other for other in _groups[follow].values() if other.name != name] if follow else []
+    made = {each: found for each, wanted in controls.items() if (found := control(each, wanted)[0])}
+    return Live(view, _values(view, controls, start or {}, others), made, follow, name)
 
 
-def draw(view: Callable[..., str], values: dict[str, Any], bounds: dict[str, tuple[Bound, Bound]]) -> Drawn:
+def draw(view: View, values: Values, bounds: Bounds) -> Drawn:
     """Call the view; what the model says against it becomes a message. Bugs are raised."""
-    settled = {}
+    settled: Values = {}
     try:
         values, settled = settle(values, bounds)
         return Drawn(view(**values), False, values, settled)
@@ -81,15 +82,13 @@ def answer(request: str) -> str:
 
 def message(error: Exception) -> str:
     """What a reader is told instead of a figure: the errno with what failed, and the lines of the kernel log."""
+    ours = isinstance(error, SAID_BY_THE_MODEL)
+    said = escape(f"{error}" if ours else f"The model stopped: {type(error).__name__}: {error}")
     log = ""
     if isinstance(error, KernelError):
-        what = error.strerror.partition("\n")[0].removesuffix(f": {error.name}")
+        what = str(error.strerror).partition("\n")[0].removesuffix(f": {error.name}")
         said = f"<strong>{escape(error.name)}</strong> ({error.errno}): {escape(what)}"
         log = f"<pre>{escape(chr(10).join(error.log))}</pre>" if error.log else ""
-    elif isinstance(error, SAID_BY_THE_MODEL):
-        said = escape(str(error))
-    else:
-        said = f"The model stopped: {escape(type(error).__name__)}: {escape(str(error))}"
     return f'<div class="blk-message"><p>{said}</p>{log}</div>'
 
 
@@ -97,28 +96,28 @@ def message(error: Exception) -> str:
 class Live:
     """A live figure, as a cell shows it. `values` is the reader's state, and what other figures may follow."""
 
-    view: object
-    values: dict
-    controls: dict
-    follow: str = None
-    name: str = None
+    view: View
+    values: Values
+    controls: dict[str, Control]
+    follow: str = ""
+    name: str = ""
     drawn: Drawn = field(init=False)
-    _widgets: dict = field(init=False, default_factory=dict, repr=False)
+    _widgets: Values = field(init=False, default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.drawn = draw(self.view, self.values, self.bounds)
         self.values = self.drawn.values
         if self.follow:
-            _group(self.follow)[self.name] = self  # in a notebook, a cell that runs again replaces its figure
+            _groups[self.follow][self.name] = self  # in a notebook, a cell that runs again replaces its figure
 
     @property
-    def bounds(self) -> dict[str, tuple[Bound, Bound]]:
+    def bounds(self) -> Bounds:
         """Parameter → its bounds, of those that have any."""
-        return {name: each.bounds() for name, each in self.controls.items() if each.bounds()}
+        return {name: pair for name, each in self.controls.items() if (pair := each.bounds())}
 
     def html(self) -> str:
         """The still with its form, ready to be taken in hand by the script."""
-        spec = {"view": _path(self.view), "name": self.name, "follow": self.follow, "values": self.values,
+        spec = {"view": _path(self.view), "name": self.name, "follow": self.follow or None, "values": self.values,
                 "bounds": {name: [_path(b) if callable(b) else b for b in pair] for name, pair in self.bounds.items()}}
         ready = form(self.controls, self.values, self.drawn.bounds)
         return (f'<div class="blk-live" data-live="{escape(json.dumps(spec))}">{ready}'
@@ -126,49 +125,33 @@ class Live:
 
     def set(self, **values: Any) -> None:
         """Change parameters, here and in what follows along, and draw anew."""
-        self._take(values)
-        for other in _group(self.follow).values() if self.follow else ():
-            if other is not self:
-                other._take(values)
+        for figure in dict.fromkeys([self, *(_groups[self.follow].values() if self.follow else ())]):
+            figure._take(values)
 
     def __repr__(self) -> str:
         label = re.search(r'aria-label="([^"]*)"', self.drawn.html)
         said = unescape(label[1]) if label else unescape(re.sub(r"<[^>]+>", " ", self.drawn.html)).strip()
         return f"{self.name}: {said}"
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Values:
         bundle = {"text/plain": repr(self), "text/html": self.html()}
         if not os.environ.get("BLKMODEL_STILL"):
-            bundle |= self._widget()._repr_mimebundle_()
-            bundle["text/plain"] = repr(self)
+            from blkmodel.live import widgets
+            bundle = widgets.build(self)._repr_mimebundle_() | bundle
         return bundle
 
-    def _take(self, values: dict[str, Any]) -> None:
+    def _take(self, values: Values) -> None:
         self.drawn = draw(self.view, self.values | {n: v for n, v in values.items() if n in self.values}, self.bounds)
         self.values = self.drawn.values
         if self._widgets:
             from blkmodel.live import widgets
             widgets.show(self)
 
-    def _widget(self) -> Any:
-        from blkmodel.live import widgets
-        return widgets.build(self)
+
+_groups: defaultdict[str, dict[str, Live]] = defaultdict(dict)  # word → the figures that follow each other by it
 
 
-_groups: dict[str, dict[str, Live]] = {}
-
-
-def _group(word: str) -> dict[str, Live]:
-    return _groups.setdefault(word, {})
-
-
-def _made(controls: dict[str, Any]) -> dict[str, Control]:
-    made = {name: control(name, wanted)[0] for name, wanted in controls.items()}
-    return {name: each for name, each in made.items() if each}
-
-
-def _values(view: Callable[..., str], controls: dict[str, Any], start: dict[str, Any],
-            others: list[Live]) -> dict[str, Any]:
+def _values(view: View, controls: Values, start: Values, others: list[Live]) -> Values:
     """The values to begin with: the view's defaults, what is already shown to followers, and what the author says."""
     path = _path(view)
     parameters = inspect.signature(view).parameters

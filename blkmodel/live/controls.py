@@ -14,17 +14,23 @@ from typing import Any
 Number = int | float
 _NARROW, _LINE = 26, 64  # letters that there is room for in one of several columns, and in the only one
 Bound = Number | str | Callable[..., Number]
+Values = dict[str, Any]
+Bounds = dict[str, tuple[Bound, Bound]]
 
 
 @dataclass(frozen=True)
 class Control:
     """One parameter's control. `label` is what the reader sees; by default the parameter's name in words."""
 
-    label: str = field(default=None, kw_only=True)
+    label: str = field(default="", kw_only=True)
 
     def bounds(self) -> tuple[Bound, Bound] | None:
         """The lowest and the highest value, as Bounds; None for a control that has none."""
         return None
+
+    def html(self, name: str, value: Any, low: Number, high: Number) -> str:
+        """The control as form elements. Only its kinds have any."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -77,16 +83,14 @@ class Choice(Control):
 
     def pairs(self) -> list[tuple[str, Any]]:
         """(what it is called, value) of each option."""
-        if isinstance(self.options, dict):
-            return list(self.options.items())
-        return [("none" if each is None else str(each), each) for each in self.options]
+        return list(self.options.items()) if isinstance(self.options, dict) else \
+            [("none" if each is None else str(each), each) for each in self.options]
 
     def html(self, name: str, value: Any, *_: Any) -> str:
         options = "".join(f'<option value="{escape(json.dumps(each))}"{" selected" if each == value else ""}>'
                           f"{escape(called)}</option>" for called, each in self.pairs())
         wide = " blk-wide" if max(len(called) for called, _ in self.pairs()) > _NARROW else ""
-        return (f'<div class="blk-control{wide}" data-kind="choice" data-name="{name}"><label>{escape(self.label)} '
-                f"<select>{options}</select></label></div>")
+        return _labelled("choice", name, f"{escape(self.label)} <select>{options}</select>", wide)
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,7 @@ class Check(Control):
     """Yes or no."""
 
     def html(self, name: str, value: Any, *_: Any) -> str:
-        return (f'<div class="blk-control" data-kind="check" data-name="{name}"><label><input type="checkbox"'
-                f'{" checked" if value else ""}> {escape(self.label)}</label></div>')
+        return _labelled("check", name, f'<input type="checkbox"{" checked" if value else ""}> {escape(self.label)}')
 
 
 @dataclass(frozen=True)
@@ -110,11 +113,9 @@ class Text(Control):
     def html(self, name: str, value: Any, *_: Any) -> str:
         if self.size > _NARROW:
             field = f'<textarea rows="{1 + len(value) // _LINE}" spellcheck="false">{escape(value)}</textarea>'
-            return ('<div class="blk-control blk-wide" data-kind="text" '
-                    f'data-name="{name}"><label>{escape(self.label)} '
-                    f"{field}</label></div>")
-        return (f'<div class="blk-control" data-kind="text" data-name="{name}"><label>{escape(self.label)} '
-                f'<input type="text" size="{self.size}" spellcheck="false" value="{escape(value)}"></label></div>')
+            return _labelled("text", name, f"{escape(self.label)} {field}", " blk-wide")
+        field = f'<input type="text" size="{self.size}" spellcheck="false" value="{escape(value)}">'
+        return _labelled("text", name, f"{escape(self.label)} {field}")
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,9 @@ def control(name: str, wanted: Any) -> tuple[Control | None, Any]:
     `(low, high)` or `(low, high, step)` is a slider, a list or a dict a choice, True and False a checkbox, a string a
     line of text. What else is a plain value has no control.
     """
-    made: Control
     value: object = None
     if isinstance(wanted, Control):
-        made = wanted
+        made: Control = wanted
     elif isinstance(wanted, Fixed):
         return None, wanted.value
     elif isinstance(wanted, tuple) and wanted and not isinstance(wanted[0], str) and len(wanted) in (2, 3):
@@ -149,13 +149,16 @@ def control(name: str, wanted: Any) -> tuple[Control | None, Any]:
     return replace(made, label=made.label or words(name)), value
 
 
+def _labelled(kind: str, name: str, content: str, wide: str = "") -> str:
+    return f'<div class="blk-control{wide}" data-kind="{kind}" data-name="{name}"><label>{content}</label></div>'
+
+
 def words(name: str) -> str:
     """A parameter's name as a reader would say it: `nr_cpus` is "nr CPUs"."""
     return " ".join({"cpu": "CPU", "cpus": "CPUs", "io": "I/O", "irq": "IRQ"}.get(w, w) for w in name.split("_"))
 
 
-def settle(values: dict[str, Any],
-           bounds: dict[str, tuple[Bound, Bound]]) -> tuple[dict[str, Any], dict[str, tuple[Number, Number]]]:
+def settle(values: Values, bounds: Bounds) -> tuple[Values, dict[str, tuple[Number, Number]]]:
     """Return the values with every bounded one within its bounds, and those bounds as numbers: name → (low, high).
 
     None is within all bounds. `bounds`: name → (low, high), each a Bound; they are taken in order, so that one may
@@ -172,16 +175,15 @@ def settle(values: dict[str, Any],
     return values, settled
 
 
-def form(controls: dict[str, Control], values: dict[str, Any], bounds: dict[str, tuple[Number, Number]]) -> str:
+def form(controls: dict[str, Control], values: Values, bounds: dict[str, tuple[Number, Number]]) -> str:
     """The controls as HTML. It is hidden and off until a script takes it in hand."""
     parts = [each.html(name, values[name], *bounds.get(name, (values[name], values[name])))
              for name, each in controls.items()]
-    reset = '<button type="button" class="blk-reset" data-go="reset">Reset</button>'
     return ('<form autocomplete="off"><fieldset class="blk-controls" disabled hidden>'
-            f'{"".join(parts)}{reset}</fieldset></form>')
+            f'{"".join(parts)}<button type="button" class="blk-reset" data-go="reset">Reset</button></fieldset></form>')
 
 
-def _number(bound: Bound, values: dict[str, Any]) -> Number:
+def _number(bound: Bound, values: Values) -> Number:
     if isinstance(bound, str):
         return values[bound]
     if callable(bound):

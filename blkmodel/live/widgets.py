@@ -1,7 +1,5 @@
 """The controls of a live figure as widgets of JupyterLab. Imported only where a kernel is going to show one."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable
@@ -13,9 +11,9 @@ import traitlets
 
 from blkmodel.live import Live
 from blkmodel.live.controls import Check, Choice, Control, Number, Slider, Steps
+from blkmodel.view.draw.styles import SHEETS
 
-_STYLE = ("<style>.blk-message{padding:.5em .8em;border-left:3px solid #b3261e;max-width:44rem}"
-          ".blk-message pre{margin:.4em 0 0}.blk-moves{display:none}</style>")
+_STYLE = f"<style>{SHEETS['widgets']}</style>"
 _MOVE = re.compile(r'<button[^>]* data-key="[^"]*" data-set="(\w+)=([^"]*)"( aria-disabled="true")?>([^<]*)</button>')
 
 
@@ -124,7 +122,7 @@ def _widget(control: Control, value: Any, low: Number, high: Number) -> tuple[An
         return widget, _buttons(widget)
     else:
         widget = ipywidgets.Text(value=value, description=control.label, continuous_update=False, style=wide,
-                                 layout={"width": f"{control.size + 16}ch"})
+                                 layout={"width": f"{getattr(control, 'size', 0) + 16}ch"})
     return widget, widget
 
 

@@ -50,7 +50,8 @@ def call_tree(recording: Recording, roots: Collection[str] | None = None, unfold
 
 
 def _list(nodes: list[Node], unfolded: int, notes: dict[str, str]) -> str:
-    items = "".join(f"<li>{_call(node, count, unfolded, notes)}</li>" for node, count in _runs(nodes))
+    runs = [list(alike) for _, alike in groupby(nodes, _shape)]
+    items = "".join(f"<li>{_call(run[0], len(run), unfolded, notes)}</li>" for run in runs)
     return f"<ul>{items}</ul>"
 
 
@@ -64,12 +65,6 @@ def _call(node: Node, count: int, unfolded: int, notes: dict[str, str]) -> str:
         return f'<span class="call">{line}</span>{links}'
     opened = " open" if unfolded > 0 else ""
     return f"<details{opened}><summary>{line}</summary>{_list(node.calls, unfolded - 1, notes)}</details>{links}"
-
-
-def _runs(nodes: list[Node]) -> list[tuple[Node, int]]:
-    """Group calls that follow each other and are alike, to the last call below them: [(first of them, how many)]."""
-    runs = [list(alike) for _, alike in groupby(nodes, _shape)]
-    return [(run[0], len(run)) for run in runs]
 
 
 def _shape(node: Node) -> tuple[Any, ...]:

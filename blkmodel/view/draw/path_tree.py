@@ -35,7 +35,7 @@ def path_tree(replay: Replay, number: int, found: Set[int] = frozenset()) -> str
 def _level(replay: Replay, nodes: list[Node], current: Node | None, below: list[Node], end: int,
            found: Set[int]) -> str:
     """One list of calls: the current one, and some of those before and after it."""
-    runs = _runs(nodes, current)
+    runs = [list(run) for _, run in groupby(nodes, lambda node: (node.function, node is current))]
     if current is not None:
         at = next(i for i, run in enumerate(runs) if run[0] is current)
     else:
@@ -74,8 +74,3 @@ def _button(replay: Replay, node: Node) -> str:
 def _more(runs: list[list[Node]], where: str) -> str:
     calls = sum(map(len, runs))
     return f'<li class="later"><span class="note">… {calls} {where}</span></li>' if calls else ""
-
-
-def _runs(nodes: list[Node], current: Node | None) -> list[list[Node]]:
-    """Calls of the same function that follow each other are one run; the current call stands alone."""
-    return [list(run) for _, run in groupby(nodes, lambda node: (node.function, node is current))]

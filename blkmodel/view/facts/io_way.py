@@ -1,13 +1,8 @@
 """The way of one I/O: the stations that it passes, in which calls, by whom, and where it waits."""
 
-from functools import lru_cache
 from typing import NamedTuple
 
-from blkmodel import scenario
-from blkmodel.device.controller import Controller
-from blkmodel.device.service import Service
-from blkmodel.sim import booted
-from blkmodel.trace import Assign, Call, ContextRecord, Doorbell, Recording, Return, record
+from blkmodel.trace import Assign, Call, ContextRecord, Doorbell, Recording, Return
 from blkmodel.trace.walk import walk
 
 DISKS = {"NVMe, 4 queues": "nvme 4", "NVMe, 1 queue": "nvme 1", "null_blk, 4 queues": "null_blk 4",
@@ -60,21 +55,6 @@ STATIONS = (
     Station("the bio ends", ("bio_endio",)),
     Station("the request ends", ("__blk_mq_end_request",)),
 )
-
-
-@lru_cache(maxsize=32)
-def recorded_io(disk: str, op: str, kib: int, scheduler: str = "none", depth: int = 32, cpu: int = 1) -> Recording:
-    """Record one I/O at the start of a disk that takes 10 µs for each request, and has its scheduler chosen."""
-    driver, queues = disk.split()
-    with booted(4):
-        if driver == "nvme":
-            controller = Controller(int(queues), service=Service(least=10_000))
-            name = scenario.nvme_probe(controller=controller, io_queue_depth=depth + 1) + "n1"
-        else:
-            scenario.null_blk_load(submit_queues=int(queues), hw_queue_depth=depth, irqmode=2)
-            name = "nullb0"
-        scenario.set_scheduler(name, scheduler)
-        return record(scenario.io, name, op, 0, kib << 10, cpu=cpu)
 
 
 def stops(recording: Recording) -> list[Stop]:

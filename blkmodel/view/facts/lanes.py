@@ -1,36 +1,9 @@
 """Reads and writes by several CPUs, recorded, and which of their runs had which other one queued."""
 
-from functools import lru_cache
 
-from blkmodel import scenario
-from blkmodel.device.controller import Controller
-from blkmodel.device.service import Service
-from blkmodel.sim import booted, machine
-from blkmodel.trace import Recording, record
 from blkmodel.trace.lanes import Run
 
 IRQMODES = {"at once, by the submitter": 0, "softirq": 1, "timer": 2}
-
-
-@lru_cache(maxsize=32)
-def recorded_reads(irqmode: int = 0, scheduler: str = "none", queues: int = 2, cpu: int = 5, reads: int = 1,
-                   op: str = "read", driver: str = "null_blk", shared: bool = True) -> Recording:
-    """Record reads or writes of 4 KiB on a machine of 8 CPUs on 2 nodes; each by the CPU after the last."""
-    caches = None if shared else tuple(frozenset({each}) for each in range(8))
-    with booted(machine(8, nodes=2, caches=caches)) as kernel:
-        if driver == "nvme":
-            controller = Controller(queues, service=Service(least=10_000))
-            disk = scenario.nvme_probe(controller=controller, io_queue_depth=9) + "n1"
-        else:
-            scenario.null_blk_load(submit_queues=queues, irqmode=irqmode, hw_queue_depth=8)
-            disk = "nullb0"
-        scenario.set_scheduler(disk, scheduler)
-        return record(_read, disk, [(cpu + i) % kernel.nr_cpu_ids for i in range(reads)], op)
-
-
-def _read(disk: str, cpus: list[int], op: str) -> None:
-    for i, cpu in enumerate(cpus):
-        scenario.io(disk, op, i * 4096, 4096, cpu=cpu)
 
 
 def source_of(done: list[Run], run: Run) -> int | None:

@@ -13,11 +13,12 @@ from blkmodel import scenario
 from blkmodel.block import blk_mq
 from blkmodel.device.controller import Controller
 from blkmodel.device.namespace import Namespace
+from blkmodel.device.service import Service
 from blkmodel.drivers.block import null_blk_main
 from blkmodel.errors import KernelError
 from blkmodel.services.devices.device import dev_name, devices
 from blkmodel.sim import Kernel, Machine, booted, machine, this
-from blkmodel.trace import Alloc, Free, record
+from blkmodel.trace import Alloc, Free, Recording, record
 from blkmodel.trace.on_bus import Passing, passings
 from blkmodel.trace.replay import Replay, Step
 
@@ -176,3 +177,39 @@ def live_sizes(replay: Replay) -> list[int]:
         if i % stride == 0:
             sizes.append(total)
     return [size - min(sizes) for size in sizes]
+
+
+@lru_cache(maxsize=32)
+def recorded_io(disk: str, op: str, kib: int, scheduler: str = "none", depth: int = 32, cpu: int = 1) -> Recording:
+    """Record one I/O at the start of a disk that takes 10 µs for each request, and has its scheduler chosen."""
+    driver, queues = disk.split()
+    with booted(4):
+        if driver == "nvme":
+            controller = Controller(int(queues), service=Service(least=10_000))
+            name = scenario.nvme_probe(controller=controller, io_queue_depth=depth + 1) + "n1"
+        else:
+            scenario.null_blk_load(submit_queues=int(queues), hw_queue_depth=depth, irqmode=2)
+            name = "nullb0"
+        scenario.set_scheduler(name, scheduler)
+        return record(scenario.io, name, op, 0, kib << 10, cpu=cpu)
+
+
+@lru_cache(maxsize=32)
+def recorded_reads(irqmode: int = 0, scheduler: str = "none", queues: int = 2, cpu: int = 5, reads: int = 1,
+                   op: str = "read", driver: str = "null_blk", shared: bool = True) -> Recording:
+    """Record reads or writes of 4 KiB on a machine of 8 CPUs on 2 nodes; each by the CPU after the last."""
+    caches = None if shared else tuple(frozenset({each}) for each in range(8))
+    with booted(machine(8, nodes=2, caches=caches)) as kernel:
+        if driver == "nvme":
+            controller = Controller(queues, service=Service(least=10_000))
+            disk = scenario.nvme_probe(controller=controller, io_queue_depth=9) + "n1"
+        else:
+            scenario.null_blk_load(submit_queues=queues, irqmode=irqmode, hw_queue_depth=8)
+            disk = "nullb0"
+        scenario.set_scheduler(disk, scheduler)
+        return record(_read, disk, [(cpu + i) % kernel.nr_cpu_ids for i in range(reads)], op)
+
+
+def _read(disk: str, cpus: list[int], op: str) -> None:
+    for i, cpu in enumerate(cpus):
+        scenario.io(disk, op, i * 4096, 4096, cpu=cpu)

@@ -3,6 +3,7 @@
 The moments come from a recording of the driver and the controller at work; nothing here decides anything.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -11,7 +12,7 @@ from blkmodel import scenario
 from blkmodel.device.controller import Controller
 from blkmodel.device.names import IO
 from blkmodel.device.service import Service
-from blkmodel.drivers.nvme.host.pci import nvme_dev, nvme_queue
+from blkmodel.drivers.nvme.host.pci import nvme_queue
 from blkmodel.include.linux.nvme import nvme_rw_command
 from blkmodel.sim import booted
 from blkmodel.trace import Assign, Command, Completion, Doorbell, Interrupt, Item, Recording, record
@@ -83,22 +84,11 @@ def _at_rest(nvmeq: nvme_queue, depth: int, shadow: bool) -> Moment:
 
 def _follow(recording: Recording, nvmeq: nvme_queue, now: Moment) -> list[Moment]:
     """The moments of a recording, from one on. What goes without saying belongs to the moment before it."""
-    dev, found = nvmeq.dev, [now]
+    found = [now]
     for each in walk(recording):
-        event, made = each.event, None
+        tell = _TELL.get(type(each.event))
+        made = tell(each.event, nvmeq, now) if tell and _concerns(each.event, nvmeq) else None
         function = each.path[-1].function if each.path else ""
-        if type(event) is Item:
-            made = _item(event, nvmeq, dev, now)
-        elif type(event) is Assign and event.object is nvmeq:
-            made = _assign(event, now)
-        elif type(event) is Doorbell and event.queue == QUEUE:
-            made = _doorbell(event, now)
-        elif type(event) is Command and event.queue == QUEUE:
-            made = _command(event, now)
-        elif type(event) is Completion and event.queue == QUEUE:
-            made = _completion(event, now)
-        elif type(event) is Interrupt and event.vector == nvmeq.cq_vector:
-            made = replace(now, said="The controller interrupts.", touched=None)
         if made is None:
             continue
         if made.said:
@@ -109,7 +99,13 @@ def _follow(recording: Recording, nvmeq: nvme_queue, now: Moment) -> list[Moment
     return found
 
 
-def _item(event: Item, nvmeq: nvme_queue, dev: nvme_dev, now: Moment) -> Moment | None:
+def _concerns(event: Any, nvmeq: nvme_queue) -> bool:
+    """Whether an event is about this queue pair, as far as it says about which it is."""
+    return getattr(event, "object", nvmeq) is nvmeq and getattr(event, "queue", QUEUE) == QUEUE \
+        and getattr(event, "vector", nvmeq.cq_vector) == nvmeq.cq_vector
+
+
+def _item(event: Item, nvmeq: nvme_queue, now: Moment) -> Moment | None:
     """The driver writes a command; or one side says in memory how far it is."""
     if event.array is nvmeq.sq_cmds:
         entry = event.new.common
@@ -117,6 +113,7 @@ def _item(event: Item, nvmeq: nvme_queue, dev: nvme_dev, now: Moment) -> Moment 
                f"{describe_command(QUEUE, entry)}."
         return replace(now, said=said, touched=("sq", event.index),
                        commands=_put(now.commands, event.index, (entry.command_id, _short(entry))))
+    dev = nvmeq.dev
     if now.shadow is not None and event.array in (dev.dbbuf_dbs, dev.dbbuf_eis):
         side = event.index - 2 * QUEUE * dev.db_stride
         if side not in (0, dev.db_stride):
@@ -131,7 +128,7 @@ def _item(event: Item, nvmeq: nvme_queue, dev: nvme_dev, now: Moment) -> Moment 
     return None
 
 
-def _assign(event: Assign, now: Moment) -> Moment | None:
+def _assign(event: Assign, nvmeq: nvme_queue, now: Moment) -> Moment | None:
     """The driver moves one of its places."""
     if event.field == "sq_tail":
         return replace(now, tail=event.new % now.depth, said="")
@@ -146,21 +143,21 @@ def _assign(event: Assign, now: Moment) -> Moment | None:
     return None
 
 
-def _doorbell(event: Doorbell, now: Moment) -> Moment:
+def _doorbell(event: Doorbell, nvmeq: nvme_queue, now: Moment) -> Moment:
     if event.side == "sq":
         return replace(now, told=event.value, touched=None, said=f"The driver rings: the tail is {event.value}.")
     return replace(now, heard=event.value, touched=None,
                    said=f"The driver rings: the head is {event.value}. The slots before it may be written again.")
 
 
-def _command(event: Command, now: Moment) -> Moment:
+def _command(event: Command, nvmeq: nvme_queue, now: Moment) -> Moment:
     number = event.command.command_id
     told = now.told if now.shadow is None else now.shadow[0]
     return replace(now, fetched=(event.slot + 1) % now.depth, running=(*now.running, number), told=told,
                    touched=("sq", event.slot), said=f"The controller fetches command {number} from slot {event.slot}.")
 
 
-def _completion(event: Completion, now: Moment) -> Moment:
+def _completion(event: Completion, nvmeq: nvme_queue, now: Moment) -> Moment:
     entry = event.completion
     number, phase, slot = entry.command_id, entry.status & 1, event.slot
     last = slot == now.depth - 1
@@ -170,6 +167,15 @@ def _completion(event: Completion, now: Moment) -> Moment:
                    completions=_put(now.completions, slot, (number, entry.status >> 1, phase)),
                    said=f"The controller writes into slot {slot} that command {number} is over, with phase {phase}."
                         + turn)
+
+
+def _interrupt(event: Interrupt, nvmeq: nvme_queue, now: Moment) -> Moment:
+    return replace(now, said="The controller interrupts.", touched=None)
+
+
+_TELL: dict[type, Callable[..., Moment | None]] = {
+    Item: _item, Assign: _assign, Doorbell: _doorbell, Command: _command, Completion: _completion,
+    Interrupt: _interrupt}
 
 
 def _short(command: nvme_rw_command) -> str:

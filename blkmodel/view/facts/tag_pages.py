@@ -12,6 +12,7 @@ from blkmodel.include.linux.blkdev import request
 from blkmodel.services.base.errno import ENOMEM
 from blkmodel.services.memory.gfp import PAGE_SIZE
 from blkmodel.sim import booted, this
+from blkmodel.sim.machine import format_cpulist
 from blkmodel.sim.memory import Memory
 from blkmodel.sim.structure import sizeof
 from blkmodel.view.facts.words import many
@@ -58,13 +59,8 @@ def describe(runs: list[dict[str, int]]) -> str:
 
 def _spans(runs: list[dict[str, int]]) -> str:
     """The tags in these runs, as ranges."""
-    spans: list[list] = []
-    for run in runs:
-        if spans and spans[-1][1] + 1 == run["first"]:
-            spans[-1][1] = run["last"]
-        else:
-            spans.append([run["first"], run["last"]])
-    return ", ".join(f"{first} to {last}" if last > first else str(first) for first, last in spans)
+    tags = {tag for run in runs for tag in range(run["first"], run["last"] + 1)}
+    return format_cpulist(tags).replace(",", ", ").replace("-", " to ")
 
 
 DEPTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1023)

@@ -10,8 +10,6 @@ from blkmodel.view.draw.bus_rows import rows
 from blkmodel.view.draw.figure import panel
 from blkmodel.view.facts.bus_traffic import BUS_SCENARIOS, bus_passings, caller
 
-__all__ = ["BUS_SCENARIOS", "bus", "last_passing"]
-
 _ROWS = 9
 
 

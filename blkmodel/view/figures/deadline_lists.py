@@ -10,9 +10,6 @@ from blkmodel.include.linux.blkdev import READ, WRITE
 from blkmodel.view.draw.figure import panel
 from blkmodel.view.facts.deadline import State, Waiting, states
 
-__all__ = ["deadline_lists", "last_step"]
-
-
 
 def last_step(wanted: str = "r40", apart: int = 0, fifo_batch: int = 16, writes_starved: int = 2) -> int:
     """How many requests there are to give out."""

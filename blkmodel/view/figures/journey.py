@@ -8,7 +8,8 @@ from html import escape
 
 from blkmodel.view.draw.call_tree import kernel_url
 from blkmodel.view.draw.figure import group, legend, panel, rect, text
-from blkmodel.view.facts.io_way import DISKS, SIZES, STATIONS, Station, Stop, recorded_io, stops, waited
+from blkmodel.view.facts.io_way import DISKS, SIZES, STATIONS, Station, Stop, stops, waited
+from blkmodel.view.facts.recorded import recorded_io
 
 __all__ = ["DISKS", "SIZES", "journey"]
 

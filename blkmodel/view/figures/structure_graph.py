@@ -18,8 +18,6 @@ from blkmodel.view.facts.object_graph import Node, join, nodes_from
 from blkmodel.view.facts.objects import Row
 from blkmodel.view.facts.recorded import SCENARIOS, recorded
 
-__all__ = ["KEPT", "graph", "structure_graph"]
-
 KEPT = {SCENARIOS[name].title: name for name in ("load", "load-one", "scheduler", "tag-set")}
 
 

@@ -8,7 +8,8 @@ from html import escape
 
 from blkmodel.trace.lanes import KINDS, Run, runs
 from blkmodel.view.draw.figure import panel
-from blkmodel.view.facts.lanes import IRQMODES, main_call, outermost, recorded_reads, source_of
+from blkmodel.view.facts.lanes import IRQMODES, main_call, outermost, source_of
+from blkmodel.view.facts.recorded import recorded_reads
 
 __all__ = ["IRQMODES", "swimlane"]
 
@@ -26,14 +27,15 @@ def swimlane(irqmode: int = 1, scheduler: str = "mq-deadline", queues: int = 2, 
     done = runs(recorded_reads(irqmode, scheduler, queues, cpu, reads, op, driver, shared))
     lanes = sorted({(run.cpu, KINDS.index(run.kind)) for run in done}, key=lambda lane: (lane[0] < 0, lane))
     places, waits, width = _places(done)
-    body = [_wait(x, span, nanoseconds, width) for x, span, nanoseconds in waits]
+    body = [f'<div class="wait" style="{_across(x, span, width)}">{ns // 1000} µs</div>' for x, span, ns in waits]
     for i, lane in enumerate(lanes):
         body.append(_lane(lane, i > 0 and lanes[i - 1][0] == lane[0], done, places, width))
     body.append(_arrows(done, lanes, places, width))
     axis = "Left to right: the order of calls" + (", and gaps where virtual time passes." if waits else
                                                   "; no virtual time passes.")
     return panel("blk-swim", _describe(done, waits), "swimlane",
-                 f'<div class="field" aria-hidden="true">{"".join(body)}</div><p class="dim">{axis}</p>{_list(done)}')
+                 f'<div class="field" aria-hidden="true">{"".join(body)}</div><p class="dim">{axis}</p>'
+                 f"<ol>{''.join(f'<li>{_line(done, i)}</li>' for i in range(len(done)))}</ol>")
 
 
 def _places(done: list[Run]) -> tuple[list[tuple[float, float]], list[tuple[float, int, int]], float]:
@@ -70,10 +72,6 @@ def _across(x: float, span: float, width: float) -> str:
     return f"left:{100 * x / width:.2f}%;width:{100 * span / width:.2f}%"
 
 
-def _wait(x: float, span: float, nanoseconds: int, width: float) -> str:
-    return f'<div class="wait" style="{_across(x, span, width)}">{nanoseconds // 1000} µs</div>'
-
-
 def _arrows(done: list[Run], lanes: list[tuple[int, int]], places: list[tuple[float, float]], width: float) -> str:
     """A line from where something was queued to where it begins."""
     parts = []
@@ -88,11 +86,6 @@ def _arrows(done: list[Run], lanes: list[tuple[int, int]], places: list[tuple[fl
                          f'<circle cx="{from_x:.2f}%" cy="{rows[0]}" r="3"/>'
                          f'<circle cx="{to_x:.2f}%" cy="{rows[1]}" r="4.5"/>')
     return f'<svg class="blk-swim-arrows">{"".join(parts)}</svg>'
-
-
-def _list(done: list[Run]) -> str:
-    """The runs in words, numbered as in the figure."""
-    return f"<ol>{''.join(f'<li>{_line(done, i)}</li>' for i in range(len(done)))}</ol>"
 
 
 def _line(done: list[Run], i: int) -> str:

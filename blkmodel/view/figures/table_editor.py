@@ -19,13 +19,9 @@ LIMITS = ("logical_block_size", "physical_block_size", "io_min", "io_opt", "chun
 def table_editor(table: str = TABLE) -> str:
     """Give a new device this table, on a machine with the disks nullb0 and nullb1; `;` ends a line of it."""
     with mapped(lines_of(table)) as (disk, why):
-        body, label = _made(disk) if disk else _refused(why)
+        body, label = _made(disk) if disk else (f'<p class="says bad">There is no such device.</p>{log(why)}',
+                                                f"The table is refused: {'; '.join(why)}")
     return panel("blk-md", label, "mapped", body)
-
-
-def _refused(why: list[str]) -> tuple[str, str]:
-    return (f'<p class="says bad">There is no such device.</p>{log(why)}',
-            f"The table is refused: {'; '.join(why)}")
 
 
 def _made(name: str) -> tuple[str, str]:
@@ -47,9 +43,10 @@ def _made(name: str) -> tuple[str, str]:
     said = f"{name} has {length} sectors ({length // 2} KiB) and {len(targets)} target{'s' * (len(targets) > 1)}."
     disks = "".join(f"<h4>{where}</h4>{strip(parts, SECTORS)}" for where, parts in on_disks.items())
     used = [name, *(where for where, parts in on_disks.items() if parts)]
+    limits = ", ".join(f"{field} {getattr(scenario.disk(name).queue.limits, field)}" for field in LIMITS)
     body = (f'<p class="says">{said}</p>{strip(on_device, length)}<ol>{"".join(rows)}</ol>{disks}'
             f"<h4>Limits</h4>{_limits(used)}{_log()}")
-    return body, f"{said} {'. '.join(words)}. {_limits_in_words(used)}"
+    return body, f"{said} {'. '.join(words)}. Limits: {limits}."
 
 
 def _limits(names: list[str]) -> str:
@@ -67,11 +64,6 @@ def _limits(names: list[str]) -> str:
 def _same(values: list[int]) -> list[str]:
     """Mark the disks whose value the device has, where they differ."""
     return ["", *(' class="won"' if value == values[0] and len(set(values[1:])) > 1 else "" for value in values[1:])]
-
-
-def _limits_in_words(names: list[str]) -> str:
-    limits = scenario.disk(names[0]).queue.limits
-    return "Limits: " + ", ".join(f"{field} {getattr(limits, field)}" for field in LIMITS) + "."
 
 
 def _log() -> str:

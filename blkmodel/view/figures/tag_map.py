@@ -15,8 +15,6 @@ from blkmodel.sim.structure import layouts
 from blkmodel.view.draw.figure import group, keys, panel, rect, text
 from blkmodel.view.facts.tag_story import STEPS, story
 
-__all__ = ["STEPS", "bitmap", "describe", "tag_map"]
-
 _PER_ROW, _LEFT = 16, 26
 
 

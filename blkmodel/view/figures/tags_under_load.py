@@ -9,8 +9,6 @@ from typing import Any
 from blkmodel.view.draw.figure import group, keys, panel, rect, text
 from blkmodel.view.facts.tag_load import Queue, Share, disks_of, moments
 
-__all__ = ["last_step", "tags_under_load"]
-
 _PER_ROW, _CELL = 16, 24
 _COLOURS = ("default", "poll", "read")
 

@@ -8,7 +8,8 @@ import re
 import pytest
 
 from blkmodel.trace import Call
-from blkmodel.view.facts.io_way import STATIONS, recorded_io, stops, waited
+from blkmodel.view.facts.io_way import STATIONS, stops, waited
+from blkmodel.view.facts.recorded import recorded_io
 from blkmodel.view.figures.journey import DISKS, journey
 from tests.view.wellformed import in_fresh_interpreters, label, parsed, words
 

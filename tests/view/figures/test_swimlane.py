@@ -6,7 +6,7 @@ import pytest
 
 from blkmodel.trace import Call, Enter, Leave
 from blkmodel.trace.lanes import runs
-from blkmodel.view.facts.lanes import recorded_reads
+from blkmodel.view.facts.recorded import recorded_reads
 from blkmodel.view.figures.swimlane import IRQMODES, swimlane
 from tests.view.wellformed import in_fresh_interpreters, label, parsed, words
 

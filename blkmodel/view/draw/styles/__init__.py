@@ -5,10 +5,12 @@ All are read while this module is imported: what keeps a memory image of the mod
 
 from importlib.resources import files
 
-_SHEETS = {path.name: "".join(line.strip() for line in path.read_text("utf8").split("\n") if line[:2] != "/*")
-           for path in files(__name__).iterdir() if path.name.endswith(".css")}
+SHEETS = {path.name.removesuffix(".css"): "".join(
+    line.strip() for line in path.read_text("utf8").splitlines() if not line.startswith("/*"))
+    for path in files(__name__).iterdir() if path.name.endswith(".css")}
+"""Name of a sheet → its text, without line ends, indentation and comments."""
 
 
 def style(sheets: str = "") -> str:
     """The style that every figure has, and these sheets (names, separated by blanks), as text for a `style` element."""
-    return "".join(_SHEETS[f"{name}.css"] for name in ("base", *sheets.split()))
+    return "".join(SHEETS[name] for name in ("base", *sheets.split()))
