@@ -10,7 +10,6 @@ from blkmodel.device.faults import ENABLE, FAIL, FATAL, GONE, SILENT, STUCK, Fau
 from blkmodel.device.namespace import Namespace
 from blkmodel.errors import KernelError
 from blkmodel.include.linux import nvme
-from blkmodel.include.linux.nvme import nvme_completion
 from blkmodel.services.cpus.irqdesc import irq_desc_tree
 from blkmodel.sim import booted, machine
 from blkmodel.sim.interrupts import interrupts
@@ -63,6 +62,7 @@ def places() -> list[Doing]:
 
 @lru_cache(maxsize=32)
 def story_of(fault: str, where: int, again: bool) -> Story:
+    """Probe a controller with this fault at that place (an empty one: none), unplug it, and tell of it."""
     controller = Controller(queue_pairs=QUEUES, vectors=QUEUES + 1, namespaces={1: Namespace(64)})
     with booted(machine(QUEUES)) as kernel:
         scenario.nvme_load(io_queue_depth=8)
@@ -86,12 +86,11 @@ def story_of(fault: str, where: int, again: bool) -> Story:
 
 def _break(controller: Controller, fault: str, where: int, again: bool) -> None:
     """Let it misbehave."""
-    if fault == STUCK or (fault in (FATAL, GONE) and where == 1):
+    nth = where - (fault in (FATAL, GONE))  # of the commands; before the first of them the controller is enabled
+    if fault == STUCK or (fault and nth == 0):
         controller.faults.append(Fault(fault, ENABLE))
-    elif fault in (FATAL, GONE):
-        controller.faults.append(Fault(fault, nth=where - 1))
-    elif fault == SILENT:
-        controller.faults.append(Fault(fault, nth=where))
+    elif fault in (FATAL, GONE, SILENT):
+        controller.faults.append(Fault(fault, nth=nth))
     elif fault == FAIL:
         status = nvme.NVME_SC_INTERNAL | (0 if again else nvme.NVME_SC_DNR)
         controller.faults.append(Fault(fault, nth=where, status=status))
@@ -132,7 +131,7 @@ def _told(recording: Recording) -> list[Doing]:
     return doings
 
 
-def _outcome(what: str, completion: nvme_completion) -> str:
+def _outcome(what: str, completion: nvme.nvme_completion) -> str:
     status = completion.status >> 1
     if status:
         return f"status {status:#x}" + (", do not retry" if status & nvme.NVME_SC_DNR else "")

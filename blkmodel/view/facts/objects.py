@@ -1,6 +1,8 @@
-"""Objects of a kernel by name and path, such as `nullb0.queue.tag_set.tags[0]`, and their fields as rows of text."""
+"""Objects of a kernel by name and path, such as `nullb0.queue.tag_set.tags[0]`: their fields as rows of text, and what
+is reached from one of them, so many arrows deep."""
 
 import re
+from collections.abc import Callable, Collection
 from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
@@ -12,6 +14,7 @@ from blkmodel.sim.structure import Array, Struct, layouts, sizeof
 
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 _NAME = re.compile(r"\w+")
+_MOST = 60
 NOTHING: dict[str, list] = {}
 
 
@@ -160,3 +163,42 @@ def shown(replay: Any, field: str, value: Any) -> str:
     if hasattr(value, "name") and isinstance(value.name, str):
         return value.name
     return type(value).__name__
+
+
+class Node:
+    """An object that is drawn: its number, its path from the root, its rows, and for a row's name what it leads to."""
+
+    def __init__(self, thing: Any, number: int, path: str, rows: list[Row]) -> None:
+        self.thing, self.number, self.path, self.rows = thing, number, path, rows
+        self.kids: dict[str, Node] = {}
+        self.leads: dict[str, Node] = {}
+
+
+def nodes_from(thing: Any, depth: int, flipped: Collection[str],
+               rows: Callable[[Any], list[Row]]) -> tuple[list[Node], int]:
+    """The objects to draw, the nearest first, and how many there was no room for."""
+    first = Node(thing, 1, "", rows(thing))
+    nodes, known, rest = [first], {id(thing): first}, 0
+    level = [first]
+    for distance in range(depth + len(flipped) + 1):
+        following = []
+        for node in level:
+            for row in node.rows:
+                path = join(node.path, row.name)
+                if row.target is None or id(row.target) in known or (distance < depth) == (path in flipped):
+                    continue
+                if len(nodes) == _MOST:
+                    rest += 1
+                    continue
+                kid = Node(row.target, len(nodes) + 1, path, rows(row.target))
+                known[id(row.target)] = node.kids[row.name] = kid
+                nodes.append(kid)
+                following.append(kid)
+        level = following
+    for node in nodes:
+        node.leads = {row.name: known[id(row.target)] for row in node.rows if id(row.target) in known}
+    return nodes, rest
+
+
+def join(path: str, name: str) -> str:
+    return path + name if name.startswith("[") or not path else f"{path}.{name}"

@@ -13,12 +13,11 @@ from blkmodel.include.linux.blkdev import request, request_queue
 from blkmodel.include.linux.genhd import gendisk
 from blkmodel.include.linux.sbitmap import DEFINE_SBQ_WAIT
 from blkmodel.lib import sbitmap
-from blkmodel.services.memory.gfp import GFP_KERNEL, alloc_page
+from blkmodel.services.memory.gfp import GFP_KERNEL, PAGE_SIZE, alloc_page
 from blkmodel.services.tasks.wait import (
     TASK_UNINTERRUPTIBLE, autoremove_wake_function, init_waitqueue_func_entry, wait_queue_entry)
 from blkmodel.sim import booted, this
 from blkmodel.sim.kernel import Context
-from blkmodel.sim.memory import PAGE_SIZE
 
 _MOST, _MOST_DISKS = 12, 3
 _PAUSE = 1000  # nanoseconds that a process needs from one read to the next; the disks need 10 microseconds for each

@@ -14,8 +14,7 @@ from blkmodel.view.facts.bio_pieces import Piece, pieces
 from blkmodel.view.facts.mapped import targets_of
 
 SIZE, MOST = 4096, 1024  # KiB: of the volume, and of one I/O
-SECTORS = 16384
-SLOTS = 12
+SECTORS, SLOTS = 16384, 12  # of each disk, and of its queues
 VOLUMES = {"linear": "linear", "striped over two disks": "striped", "extended behind another": "around",
            "extended to another disk": "onward"}
 COMMANDS = {

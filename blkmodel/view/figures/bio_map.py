@@ -22,19 +22,18 @@ def bio_map(table: str = TABLE, op: str = "read", first: int = 1984, sectors: in
 
 
 def _draw(made: tuple[Piece, ...], error: str, length: int, op: str, first: int, sectors: int) -> tuple[str, str]:
-    colours = [COLOURS[piece.target % len(COLOURS)] for piece in made]
+    drawn = [(piece, COLOURS[piece.target % len(COLOURS)], f"p{i}") for i, piece in enumerate(made)]
     said = (f"The {op} of sectors {first} to {first + sectors - 1} is "
             f"{len(made)} piece{'s' * (len(made) != 1)}" + (f", and ends in {error}." if error else "."))
-    device = strip([(piece.first, piece.sectors, colour, f"p{i}")
-                    for i, (piece, colour) in enumerate(zip(made, colours, strict=True))], length)
+    device = strip([(piece.first, piece.sectors, colour, name) for piece, colour, name in drawn], length)
     rows, words = "", []
-    for piece, colour in zip(made, colours, strict=True):
+    for piece, colour, _ in drawn:
         to = f"{piece.disk}, from sector {piece.at}" if piece.disk else "no disk"
         line = f"sectors {piece.first} to {piece.first + piece.sectors - 1}: {piece.kind} → {to}"
         words.append(line)
         rows += f"<li>{key(colour)}<span>{escape(line)}</span></li>"
     disks = "".join(
-        f"<h4>{disk}</h4>" + strip([(piece.at, piece.sectors, colour, f"p{i}") for i, (piece, colour)
-                                    in enumerate(zip(made, colours, strict=True)) if piece.disk == disk], SECTORS)
+        f"<h4>{disk}</h4>" + strip([(piece.at, piece.sectors, colour, name) for piece, colour, name in drawn
+                                    if piece.disk == disk], SECTORS)
         for disk in ("nullb0", "nullb1"))
     return f'<p class="says">{said}</p>{device}<ol>{rows}</ol>{disks}', f"{said} {'. '.join(words)}."

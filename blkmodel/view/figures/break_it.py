@@ -78,7 +78,6 @@ def _row(story: Story, run: list[Taken], order: dict[int, int]) -> str:
     numbers = f"{first.number}–{last.number}" if len(run) > 1 else f"{first.number}"
     failed = first.number == story.allocation
     freed = [order[each.number] for each in run if each.number in order]
-    where = ""
     if failed:
         where = '<span class="bad">fails</span>'
     elif freed:
@@ -89,9 +88,8 @@ def _row(story: Story, run: list[Taken], order: dict[int, int]) -> str:
     else:
         where = "kept"
     size = f"{first.size:,}" + (f" × {len(run)}" if len(run) > 1 else "")
-    tail = f" · {where}" if where else ""
     what = (f"<b>{numbers}</b> <code>{escape(first.kind)}</code> {size} B<br/>"
-            f'<small class="dim">{escape(first.function)}{tail}</small>')
+            f'<small class="dim">{escape(first.function)} · {where}</small>')
     cut = "" if story.cut is None else f'<i class="cut" style="left:{100 * story.cut / story.length:.2f}%"></i>'
     ends = max(story.length if each.until is None else each.until for each in run)
     held = "" if failed else (f'<i class="held" style="left:{100 * first.at / story.length:.2f}%;'

@@ -14,8 +14,6 @@ from blkmodel.sim.memory import address_of
 from blkmodel.view.draw import cards
 from blkmodel.view.draw.figure import panel
 from blkmodel.view.facts import objects
-from blkmodel.view.facts.object_graph import Node, join, nodes_from
-from blkmodel.view.facts.objects import Row
 from blkmodel.view.facts.recorded import SCENARIOS, recorded
 
 KEPT = {SCENARIOS[name].title: name for name in ("load", "load-one", "scheduler", "tag-set")}
@@ -43,7 +41,7 @@ def graph(thing: Any, depth: int = 2, items: int = 1, wanted: dict[str, list[str
     wanted: structure → the fields to show, where not all that are not zero. path: where the object is, in a live
     figure; a still has no buttons. Each object is drawn once, however many point to it: rows refer to cards by number.
     """
-    nodes, rest = nodes_from(thing, depth, flipped, lambda each: objects.rows(each, everything, items, wanted))
+    nodes, rest = objects.nodes_from(thing, depth, flipped, lambda each: objects.rows(each, everything, items, wanted))
     more = f'<p class="dim">{rest} more are not drawn: fold something.</p>' if rest else ""
     return panel("blk-graph", _describe(nodes), "cards structure_graph", _way(path),
                  _drawn(nodes[0], this(), flipped, path), more)
@@ -64,13 +62,13 @@ def _set(name: str, value: Any) -> str:
     return f"{name}={escape(json.dumps(value))}"
 
 
-def _drawn(node: Node, kernel: Kernel, flipped: Collection[str], path: str) -> str:
+def _drawn(node: objects.Node, kernel: Kernel, flipped: Collection[str], path: str) -> str:
     """A card, and beside it those that it leads to."""
     rows = "".join(_row(node, row, flipped if path else None) for row in node.rows)
     kind = cards.KINDS.get(objects.called(node.thing).partition("[")[0], "plain")
     name = escape(objects.called(node.thing))
     if path and node.path:
-        name = f'<button type="button" data-set="{_set("root", join(path, node.path))}">{name}</button>'
+        name = f'<button type="button" data-set="{_set("root", objects.join(path, node.path))}">{name}</button>'
     kids = "".join(_drawn(kid, kernel, flipped, path) for kid in node.kids.values())
     return (f'<div class="node" data-key="{escape(node.path)}"><section class="blk-card kind-{kind}"><h5>'
             f'<span>{name}</span><span class="no">{node.number}</span><small>{_where(node.thing, kernel)}</small></h5>'
@@ -86,12 +84,12 @@ def _where(thing: Any, kernel: Kernel) -> str:
     return "<br/>".join(parts)
 
 
-def _row(node: Node, row: Row, flipped: Collection[str] | None) -> str:
+def _row(node: objects.Node, row: objects.Row, flipped: Collection[str] | None) -> str:
     tip = "" if row.offset is None else f' title="at byte {row.offset}"'
     return f"<div{tip}><dt>{escape(row.name)}</dt><dd>{_value(node, row, flipped)}</dd></div>"
 
 
-def _value(node: Node, row: Row, flipped: Collection[str] | None) -> str:
+def _value(node: objects.Node, row: objects.Row, flipped: Collection[str] | None) -> str:
     """What a row holds; where it leads on, a button that folds what it leads to, or unfolds it (with `flipped`)."""
     if row.target is None:
         return escape(row.text)
@@ -102,13 +100,13 @@ def _value(node: Node, row: Row, flipped: Collection[str] | None) -> str:
     if flipped is None:
         return f"{sign} {what}"
     says = f"{sign} {what}" if lead else f"▸ {what}"
-    path = join(node.path, row.name)
+    path = objects.join(node.path, row.name)
     others = ", ".join(sorted(set(flipped) ^ {path}))
     return (f'<button type="button" aria-expanded="{"true" if lead else "false"}" aria-label="{escape(path)}" '
             f'data-set="{_set("flipped", others)}">{says}</button>')
 
 
-def _describe(nodes: list[Node]) -> str:
+def _describe(nodes: list[objects.Node]) -> str:
     """The figure in words."""
     said = []
     for node in nodes:
