@@ -29,7 +29,7 @@ class Control:
         return None
 
     def html(self, name: str, value: Any, low: Number, high: Number) -> str:
-        """The control as form elements. Only its kinds have any."""
+        """The control as form elements; each kind of control has its own. low, high: its bounds as numbers."""
         raise NotImplementedError
 
 

@@ -24,4 +24,5 @@ def key(colour: str) -> str:
 
 
 def log(lines: Iterable[str]) -> str:
+    """Lines of the kernel's log as a list."""
     return f'<ul class="log">{"".join(f"<li>{escape(line)}</li>" for line in lines)}</ul>'

@@ -85,7 +85,7 @@ def story_of(fault: str, where: int, again: bool) -> Story:
 
 
 def _break(controller: Controller, fault: str, where: int, again: bool) -> None:
-    """Let it misbehave."""
+    """Give the controller (or, of `cpu`, the machine) what makes it misbehave from then on."""
     nth = where - (fault in (FATAL, GONE))  # of the commands; before the first of them the controller is enabled
     if fault == STUCK or (fault and nth == 0):
         controller.faults.append(Fault(fault, ENABLE))
@@ -196,6 +196,7 @@ def sentence(story: Story, fault: str, where: int) -> str:
 
 
 def ending(story: Story) -> str:
+    """How a probe comes out, and when, in words without marks."""
     seconds = story.doings[-1].time / 1_000_000_000
     when = f" after {seconds:.0f} s" if seconds >= 1 else ""
     if story.error:

@@ -29,7 +29,7 @@ class Waiting(NamedTuple):
 
     @property
     def name(self) -> str:
-        """How a reader would write it."""
+        """A request as a reader types it: `r40`, and `r40–43` if it has several pages."""
         return f"{self.kind}{self.page}" + (f"–{self.page + self.pages - 1}" if self.pages > 1 else "")
 
 
@@ -92,6 +92,7 @@ class _Before:
         self.oldest = [next(iter(each.entries), None) for each in dd.fifo_list]
 
     def why(self, dd: deadline_data, rq: request) -> str:
+        """In words why the scheduler gave out this request, seen from how it was before."""
         if rq is self.next and self.batching < dd.fifo_batch:
             return "it follows the last one, and the batch is not over"
         direction = rq_data_dir(rq)

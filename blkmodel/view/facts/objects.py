@@ -95,7 +95,7 @@ def called(thing: Any) -> str:
 
 
 def size_of(thing: Any) -> int | None:
-    """Its size in bytes; None where nobody knows."""
+    """The size of an object in bytes; None where nobody knows it."""
     if isinstance(thing, Array):
         return sizeof(thing.kind) * len(thing)
     if isinstance(thing, list | tuple):
@@ -201,4 +201,5 @@ def nodes_from(thing: Any, depth: int, flipped: Collection[str],
 
 
 def join(path: str, name: str) -> str:
+    """The path of a field or an item (`[3]`) of what is at a path; an empty path is where all paths begin."""
     return path + name if name.startswith("[") or not path else f"{path}.{name}"

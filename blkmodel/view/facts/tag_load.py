@@ -89,6 +89,7 @@ class _Process:
         self.wait: Any = None
 
     def go_on(self) -> None:
+        """Leave the wait queue if it stood in one, begin the next read, and come again after a pause."""
         if self.wait is not None:
             sbitmap.sbitmap_finish_wait(self.bits, self.ws, self.wait)
             self.wait = None
@@ -116,6 +117,7 @@ class _Process:
         return True
 
     def woken(self, waiter: wait_queue_entry) -> int:
+        """What the wait queue calls: have the process go on; return whether it was asleep."""
         if not autoremove_wake_function(waiter):
             return 0
         this().loop.post(self.context, self.go_on)
@@ -153,6 +155,7 @@ class _Watch:
             q.mq_ops = self.watched(n, q.mq_ops)
 
     def watched(self, disk: int, driver: blk_mq_ops) -> blk_mq_ops:
+        """A driver's operations, with a note before each request that it gets and after each that ends."""
         def queue_rq(hctx: blk_mq_hw_ctx, bd: blk_mq_queue_data) -> int:
             rq = bd.rq
             rq.end_io = lambda rq, error: self.ended(disk, rq)
@@ -162,18 +165,22 @@ class _Watch:
         return blk_mq_ops(queue_rq=queue_rq, complete=driver.complete, timeout=driver.timeout)
 
     def ended(self, disk: int, rq: request) -> None:
+        """Free a request as its end_io, and note that its tag came back."""
         place, cpu = (rq.mq_hctx.queue_num, rq.tag), rq.mq_ctx.cpu
         blk_mq.blk_mq_free_request(rq)
         self.note(f"CPU {cpu}'s read of disk {disk} is done: tag {place[1]} of hardware queue {place[0]} comes back.",
                   place)
 
     def note(self, said: str, place: tuple[int, int]) -> None:
+        """Add a moment: what was said, and (queue, tag) of what changed."""
         self.moments.append(Moment(said, place, self.queues()))
 
     def queues(self) -> tuple[Queue, ...]:
+        """How all hardware queues are now."""
         return tuple(self.queue(n) for n in range(self.disks[0].nr_hw_queues))
 
     def queue(self, n: int) -> Queue:
+        """How the n-th hardware queue is now: the owner of each tag, and each disk's share of them."""
         hctxs = [list(queue_for_each_hw_ctx(q))[n] for q in self.disks]
         tags = hctxs[0].tags
         bits, owners = tags.bitmap_tags, []

@@ -47,7 +47,7 @@ class Way(NamedTuple):
 
 
 def sizes_of(text: str) -> tuple[int, ...]:
-    """The sizes that a reader typed."""
+    """The sizes of reads, in KiB, that a reader typed."""
     sizes = _numbers(text, "sizes", "KiB, such as 64 or 8 8 4")
     if sum(sizes) > _MOST_KIB:
         raise ValueError(f"sizes: {sum(sizes)} KiB are more than the {_MOST_KIB} that are drawn")
@@ -55,6 +55,7 @@ def sizes_of(text: str) -> tuple[int, ...]:
 
 
 def runs_of(text: str) -> tuple[int, ...]:
+    """The lengths of runs of pages that a reader typed."""
     return _numbers(text, "runs", "pages, such as 1 or 1 3 2")
 
 
@@ -68,7 +69,7 @@ def _numbers(text: str, what: str, such: str) -> tuple[int, ...]:
 @lru_cache(maxsize=64)
 def transfer(sizes: tuple[int, ...], runs: tuple[int, ...], max_kib: int, max_segments: int, segment_kib: int,
              chunk_kib: int, gaps: bool, scheduler: str) -> Way:
-    """Read that from a disk with these limits. Returns the Way."""
+    """Read so many KiB each, into memory in runs of so many pages, from a disk with these limits; return the Way."""
     with booted(2):
         scenario.null_blk_load(submit_queues=1, irqmode=2, hw_queue_depth=128)
         q = scenario.disk("nullb0").queue

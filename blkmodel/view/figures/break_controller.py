@@ -49,7 +49,7 @@ def _says(story: Story, fault: str, where: int) -> str:
 
 
 def _noticed(story: Story) -> str:
-    """Who hears of it."""
+    """Which calls hear of the trouble, and what each of them returned; or that nobody waits for it."""
     if story.trouble is None:
         return ""
     said = story.trouble.outcome
