@@ -21,7 +21,7 @@ PACKAGE  := $(shell find blkmodel -type f ! -path '*/__pycache__/*' ! -path '*.e
 
 say = @printf '\n== %s\n' $(1)
 
-.PHONY: help venv book test chromium firefox lint unit chapters browser screenshots lab serve bench hollow readme outputs clean
+.PHONY: help venv book test chromium firefox lint unit chapters browser screenshots lab serve bench hollow size readme outputs clean
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
 
@@ -103,6 +103,9 @@ bench: chromium $(SITE)/.built ## measure the model, and the figures in a browse
 
 hollow: .venv/installed ## hollow out each function of the model in turn; some check must fail
 	@$(BIN)/python -m tests.tools.hollow
+
+size: .venv/installed ## lines of code by room, beside those of the C that they stand for
+	@$(BIN)/python -m tests.tools.size
 
 readme: .venv/installed ## put the figures and the picture of README.md right
 	@$(BIN)/python -m tests.tools.readme

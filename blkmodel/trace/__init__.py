@@ -200,16 +200,17 @@ class RecordingError(RuntimeError):
 class Recording:
     """What happened while it was on: `events`, in order, and the `contexts` they were in.
 
-    Context 0 is whatever ran when the recording began. `result` is what the recorded function returned.
+    Context 0 is whatever ran when the recording began. `result` is what the recorded function returned. functions:
+    whose calls to note, as MirrorFunctions; without, those that a kernel's own tracer would see.
     """
 
-    def __init__(self):
+    def __init__(self, functions=None):
         self.events = []
         self.contexts = []
         self.result = None
         self._profile_before = None
         self._fills = {}
-        self._functions = mirror.traced()  # held, so that no other code gets the identity of theirs
+        self._functions = functions or mirror.traced()  # held, so that no other code gets the identity of theirs
 
     def __enter__(self):
         if "__setattr__" in vars(Struct):

@@ -1,0 +1,215 @@
+"""A tour of the model's own code: the functions that a scenario calls, in the order of their first calls.
+
+It is computed from a recording in which not only the kernel's functions are noted, but the headers' and the services'
+too. What the simulation below them does (memory, time, structures) is no part of it.
+"""
+
+import ast
+import importlib
+from collections import Counter
+from collections.abc import Callable
+from functools import lru_cache
+from types import FunctionType
+from typing import Any, NamedTuple
+
+from blkmodel import scenario
+from blkmodel.reference import rooms
+from blkmodel.reference.mirror import MirrorFunction
+from blkmodel.sim import booted
+from blkmodel.trace import Recording
+
+
+class Leg(NamedTuple):
+    """A part of an evening: the calls to `roots`, as far as they are below a call to `below`, where that is given.
+
+    without: calls that are passed by, with all below them. act: which of the evening's acts they are in.
+    """
+
+    title: str
+    roots: tuple[str, ...]
+    below: str = ""
+    without: tuple[str, ...] = ()
+    act: int = 0
+
+
+class Evening(NamedTuple):
+    """What is read in one evening. prepare(): done before. acts: each is recorded. room: the only one to read in."""
+
+    title: str
+    prepare: Callable[[], Any]
+    acts: tuple[Callable[[], Any], ...]
+    legs: tuple[Leg, ...]
+    room: str = ""
+
+
+class Step(NamedTuple):
+    """A function on the way: where it is (module: dotted, below `blkmodel`; file: the kernel's, or nothing), its lines
+    of code, and what it says of itself."""
+
+    function: str
+    module: str
+    room: str
+    file: str
+    lines: int
+    says: str
+
+
+class Sum(NamedTuple):
+    """Functions and lines."""
+
+    functions: int
+    lines: int
+
+
+def _read(disk):
+    return lambda: scenario.io(disk, "read", 0, 4096)
+
+
+def _dmsetup(*words):
+    return lambda: scenario.dmsetup_run(*words)
+
+
+EVENINGS = {
+    "set-up": Evening("A tag set and a disk's queues", lambda: None, (scenario.nvme_probe,), (
+        Leg("the tag set", ("nvme_dev_add",), without=("nvme_dbbuf_set",)),
+        Leg("the queues", ("blk_mq_init_queue",), "nvme_alloc_ns"))),
+    "read": Evening("A read", scenario.nvme_probe, (_read("nvme0n1"),), (
+        Leg("down to the doorbell", ("blkdev_read_iter",)), Leg("and back", ("nvme_irq",)))),
+    "mapped": Evening("A mapped device", scenario.nvme_probe, (
+        _dmsetup("create", "lin0", "--notable"),
+        _dmsetup("load", "lin0", "--table", "0 2048 linear /dev/nvme0n1 0"),
+        _dmsetup("resume", "lin0"), _read("dm-0")), (
+        Leg("dmsetup create", ("dm_ctl_ioctl",)), Leg("dmsetup load", ("dm_ctl_ioctl",), act=1),
+        Leg("dmsetup resume", ("dm_ctl_ioctl",), act=2),
+        Leg("a read", ("blkdev_read_iter", "nvme_irq"), act=3)), "drivers/md"),
+}
+
+
+@lru_cache(maxsize=1)
+def functions():
+    """Everything that a tour can pass: functions and methods of the mirror, of the headers and of the services."""
+    found = []
+    for each in rooms.modules():
+        if each.file or each.room in ("services", "sim"):
+            module = importlib.import_module(f"blkmodel.{each.name}")
+            for value in vars(module).values():
+                for inner in [value, *(vars(value).values() if isinstance(value, type) else ())]:
+                    inner = getattr(inner, "fget", inner) if isinstance(inner, property) else inner
+                    if isinstance(inner, FunctionType) and inner.__code__.co_filename == module.__file__:
+                        found.append(MirrorFunction(inner.__qualname__, each.name, inner))
+    return found
+
+
+@lru_cache(maxsize=8)
+def _forests(name):
+    """The call trees of each of an evening's acts, whatever the context."""
+    evening, forests = EVENINGS[name], []
+    with booted(4):
+        evening.prepare()
+        for act in evening.acts:
+            with Recording(functions()) as recording:
+                act()
+            forests.append([node for nodes in recording.forest().values() for node in nodes])
+    return forests
+
+
+def calls(name, leg):
+    """The functions that a leg of an evening calls, in the order of the first calls: (qualified name, module)."""
+    forest = _forests(name)[leg.act]
+    if leg.below:
+        forest = [node for above in _outermost(forest, (leg.below,)) for node in above.calls]
+    found: dict[tuple[str, str], None] = {}
+    for tree in sorted(_outermost(forest, leg.roots), key=lambda node: node.start):
+        for node in _preorder(tree, leg.without):
+            found.setdefault((node.function, node.file))
+    return [(function, module) for function, module in found if _modules()[module].room != "sim"]
+
+
+def _outermost(nodes, names):
+    for node in nodes:
+        if node.function in names:
+            yield node
+        else:
+            yield from _outermost(node.calls, names)
+
+
+def _preorder(node, without):
+    if node.function not in without:
+        yield node
+        for each in node.calls:
+            yield from _preorder(each, without)
+
+
+def _all_calls(name):
+    return {each: None for leg in EVENINGS[name].legs for each in calls(name, leg)}
+
+
+@lru_cache(maxsize=8)
+def tour(name):
+    """Leg → what is new in it: a step for each function that no leg and no evening before it has called."""
+    known: dict[tuple[str, str], None] = {}
+    for before in EVENINGS:
+        if before == name:
+            break
+        known |= _all_calls(before)
+    found = {}
+    for leg in EVENINGS[name].legs:
+        new = [each for each in calls(name, leg) if each not in known]
+        known |= dict.fromkeys(new)
+        found[leg] = tuple(_step(*each) for each in new)
+    return found
+
+
+def steps(name):
+    """All steps of an evening's tour, in order, of the room to read in, where there is one."""
+    room = EVENINGS[name].room
+    return tuple(each for of_leg in tour(name).values() for each in of_leg if room in ("", each.room))
+
+
+def _step(function, name):
+    module, written = _modules()[name], rooms.written(name)[function]
+    return Step(function, name, module.room, module.file, written.lines, written.says)
+
+
+@lru_cache(maxsize=1)
+def _modules():
+    return {each.name: each for each in rooms.modules()}
+
+
+def total(steps):
+    """How many functions, and how many lines they have together."""
+    return Sum(len(steps), sum(each.lines for each in steps))
+
+
+def imports():
+    """(room, room) → how many modules of the first import something of the second, whatever only for its type."""
+    known = {name: each for name, each in _modules().items() if not name.startswith("__")}
+    found: Counter[tuple[str, str]] = Counter()
+    for each in known.values():
+        names = {name for node in _run(rooms.read(each.name)[0]) for name in _imported(node)}
+        for room in {hall(known[name]) for name in names & known.keys()} - {hall(each)}:
+            found[hall(each), room] += 1
+    return dict(found)
+
+
+def hall(module):
+    """The room of a module; of what draws, which of its three parts; what has no room is one of its own."""
+    path = module.name.replace(".", "/")
+    return {"view": path.rpartition("/")[0], "top": path}.get(module.room, module.room)
+
+
+def _run(tree):
+    """The nodes of a syntax tree, but for what is there for type checkers."""
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)):
+            yield node
+            yield from _run(node)
+
+
+def _imported(node):
+    """The modules of the package that a statement imports, by their names below `blkmodel`."""
+    if isinstance(node, ast.ImportFrom) and node.module.startswith("blkmodel"):
+        module = node.module.removeprefix("blkmodel").removeprefix(".")
+        for each in node.names:
+            yield module
+            yield f"{module}.{each.name}".removeprefix(".")

@@ -1,0 +1,105 @@
+"""A tour as a list to read by: each function that is new, with its lines, its first sentence, and two links; and the
+modules, room by room.
+
+    HTML(itinerary("set-up"))        HTML(house())
+"""
+
+from html import escape
+from itertools import groupby
+
+from blkmodel.reference import rooms
+from blkmodel.reference.source import REFERENCE
+from blkmodel.view.draw.call_tree import kernel_url
+from blkmodel.view.draw.figure import STYLE
+from blkmodel.view.facts.tour import EVENINGS, total, tour
+
+_KERNEL = f"https://elixir.bootlin.com/linux/{REFERENCE}"
+_STYLE = (
+    ".blk-tour{font-size:13px;line-height:1.45}.blk-tour p{margin:1em 0 .3em}.blk-tour ol{margin:0;padding:0 0 0 2.4em}"
+    ".blk-tour ul{list-style:none;margin:0;padding:0}.blk-tour li{position:relative;margin:0;padding:2px 5rem 2px 0;"
+    "overflow-wrap:anywhere}.blk-tour li::marker{color:var(--blk-dim);font-size:11px}.blk-tour .name{"
+    "font-family:var(--blk-code)}.blk-tour .dim{color:var(--blk-dim);font-size:11px}.blk-tour .blk-links{"
+    "position:absolute;top:0;right:0}.blk-tour summary{cursor:pointer;line-height:24px}"
+    ".blk-tour .small a{display:inline-block;min-height:24px;line-height:24px;margin-right:.8em;color:var(--blk-dim)}"
+)
+
+
+def itinerary(name):
+    """The tour of an evening, leg by leg. name: of view/facts/tour's EVENINGS."""
+    evening, parts, number = EVENINGS[name], [], 1
+    for leg, found in tour(name).items():
+        steps = [each for each in found if evening.room in ("", each.room)]
+        functions, lines = total(steps)
+        parts.append(f"<p><strong>{escape(leg.title[0].upper() + leg.title[1:])}</strong> "
+                     f'<span class="dim">{functions} functions, {lines} lines{_passed_by(found, steps)}</span></p>'
+                     f'<ol start="{number}">')
+        for silent, group in groupby(steps, lambda each: not each.says):
+            said = list(group)
+            parts += [_small(said)] if silent else map(_step, said)
+            number += 1 if silent else len(said)
+        parts.append("</ol>")
+    return _framed(f"{evening.title}: its functions in the order of the first calls", parts)
+
+
+def _passed_by(found, steps):
+    """What a leg calls beyond the room that is read."""
+    functions, lines = total(set(found) - set(steps))
+    return f"; beyond this room {functions} more, of {lines} lines" if functions else ""
+
+
+def _step(step):
+    service = f" · services/{step.module.split('.', 1)[1].replace('.', '/')}" if step.room == "services" else ""
+    lines = f"{step.lines} line{'s' * (step.lines != 1)}{service}"
+    return (f'<li><span class="name">{escape(step.function)}</span> <span class="dim">{lines}</span><br>'
+            f"{escape(step.says)}{_links(step)}</li>")
+
+
+def _small(steps):
+    """Neighbours that need no words: most have one line."""
+    links = "".join(f'<a href="{model_page(each.module)}#{each.function}"><span class="name">{escape(each.function)}'
+                    f"</span> {each.lines}</a>" for each in steps)
+    return f'<li class="small">{links}</li>'
+
+
+def _links(step):
+    name = escape(step.function)
+    url = kernel_url(step.function, step.file) if step.file else None
+    if step.file.endswith(".h") and "." not in step.function:
+        url = f"{_KERNEL}/A/ident/{step.function}"
+    kernel = f'<a href="{url}" aria-label="{name} in C">C</a>' if url else ""
+    model = f'<a href="{model_page(step.module)}#{step.function}" aria-label="{name} in the model">model</a>'
+    return f'<span class="blk-links">{kernel}{model}</span>'
+
+
+def model_page(module):
+    """Where a module's source stands in the site, seen from a chapter's page."""
+    path = module.replace(".", "/")
+    page = f"{path}/index" if rooms.path_of(module).stem == "__init__" else path
+    return f"../model/{page.replace('__init__/', '')}.html"
+
+
+def house():
+    """All modules, room by room: each with its lines, the kernel file that it stands for, and what it says of itself."""
+    parts, by_room = [], {}
+    for each in sorted(rooms.modules(), key=lambda each: not each.file):  # first what stands for a file of the kernel
+        by_room.setdefault(each.room, []).append(each)
+    for room, inside in by_room.items():
+        lines = sum(each.lines for each in inside)
+        items = "".join(map(_module, inside))
+        parts.append(f'<details><summary><strong>{escape(room)}</strong> <span class="dim">{len(inside)} modules, '
+                     f"{lines} lines</span></summary><ul>{items}</ul></details>")
+    return _framed("The modules of the package, room by room", parts)
+
+
+def _module(module):
+    file = f'<a href="{_KERNEL}/source/{module.file}" aria-label="{module.file} in C">C</a>' if module.file else ""
+    name = module.name.replace(".", "/")
+    return (f'<li><span class="name">{name}</span> <span class="dim">{module.lines} lines'
+            f"{' · ' * bool(module.file)}{module.file}</span><br>{escape(module.says)}"
+            f'<span class="blk-links">{file}<a href="{model_page(module.name)}" aria-label="{name} in the model">model</a>'
+            "</span></li>")
+
+
+def _framed(label, parts):
+    return (f'<div class="blk blk-tour" role="group" aria-label="{escape(label)}"><style>{STYLE}{_STYLE}</style>'
+            f"{''.join(parts)}</div>")

@@ -1,0 +1,82 @@
+"""`make size`: lines of code by room, beside the C that the mirror's rooms stand for, and what there may be at most.
+
+Documentation, comments and blank lines do not count, on either side. The lines of the C files are kept in c_lines.tsv;
+`python -m tests.tools.size --kernel TREE` counts them anew in a source tree of the reference kernel.
+"""
+
+import argparse
+import re
+from collections import Counter
+from pathlib import Path
+
+from blkmodel.reference.rooms import modules, room_of
+
+TABLE = Path(__file__).with_name("c_lines.tsv")
+BUDGET = {
+    "block": 5600, "fs": 900, "lib, kernel": 430, "drivers/md": 4950, "drivers/nvme": 2900, "other drivers": 960,
+    "include": 1930, "services": 3150, "sim": 720, "device": 1260, "trace": 650, "reference": 160, "userland": 2080,
+    "top": 410, "capture": 1000, "view": 3900, "live": 350, "cli": 400,
+}
+PACKAGE, CORE = 31_000, 1_200
+"""At most so many lines in all; and on the path that the source notes follow, which is read in an evening."""
+_QUIET = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|(?P<comment>/\*.*?\*/|//[^\n]*)', re.DOTALL)
+
+
+def model():
+    """Room → lines of code."""
+    lines: Counter[str] = Counter()
+    for each in modules():
+        lines[each.room] += each.lines
+    return lines
+
+
+def c_code_lines(source):
+    """How many lines of a C file are neither blank nor all comment."""
+    def without(found):
+        return re.sub(r"[^\n]+", " ", found[0]) if found["comment"] else found[0]
+    return sum(bool(line.strip()) for line in _QUIET.sub(without, source).splitlines())
+
+
+def files():
+    """The kernel's files that the modules stand for."""
+    return sorted(each.file for each in modules() if each.file)
+
+
+def kernel():
+    """File → lines of C, as they were counted."""
+    rows = (line.split("\t") for line in TABLE.read_text().splitlines()[1:])
+    return {file: int(lines) for file, lines in rows}
+
+
+def count(tree):
+    """Count the C files in a source tree, and keep the numbers."""
+    rows = [f"{file}\t{c_code_lines((tree / file).read_text('latin1'))}\n" for file in files()]
+    TABLE.write_text("".join(["file\tlines\n", *rows]))
+
+
+def report():
+    """The table, as text."""
+    counted, of_c = model(), kernel()
+    c_lines: Counter[str] = Counter()
+    for file in files():
+        c_lines[room_of(Path(file))] += of_c[file]
+    rows = [f"{'room':14} {'lines':>6} {'at most':>8} {'of C':>7}"]
+    for room in [*BUDGET, *sorted(counted.keys() - BUDGET)]:
+        most = BUDGET.get(room, 0)
+        over = "" if counted[room] <= most else f"  {counted[room] - most} too many"
+        rows.append(f"{room:14} {counted[room]:6} {most:8} {c_lines[room] or '':7}{over}")
+    rows.append(f"{'all':14} {counted.total():6} {PACKAGE:8} {c_lines.total():7}")
+    return "\n".join(rows)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m tests.tools.size", description=__doc__.split("\n")[0])
+    parser.add_argument("--kernel", metavar="TREE", type=Path, help="count the C files anew in this source tree")
+    tree = parser.parse_args().kernel
+    if tree:
+        count(tree)
+    print(report())
+
+
+if __name__ == "__main__":
+    main()
