@@ -24,6 +24,18 @@ class Scope(NamedTuple):
     why: str
 
 
+class Defect(NamedTuple):
+    """Where the reference kernel itself errs: what a function does, the commit that mended it and its release (or -),
+    what the model does there, and the test that holds it. The place in the model has a comment that begins `5.4:`."""
+
+    function: str
+    file: str
+    kernel: str
+    mended: str
+    model: str
+    test: str
+
+
 def _rows(name):
     lines = (files("blkmodel.reference") / name).read_text().splitlines()
     return [line.split("\t") for line in lines[1:]]
@@ -48,6 +60,11 @@ def services():
 def scope():
     """Return file → Scope; a file that is not in it is outside."""
     return {file: Scope(scope == "in", why) for file, scope, why in _rows("scope.tsv")}
+
+
+def defects():
+    """Return the defects of the reference kernel that the model has, works round or shows, by file."""
+    return [Defect(*row) for row in _rows("defects.tsv")]
 
 
 def in_scope(file):

@@ -1,0 +1,109 @@
+"""Where the reference kernel itself errs: the list, the comments in the code and the tests agree; and what no other
+test shows."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from blkmodel import KernelError, boot, scenario
+from blkmodel.block import bio as bios, blk_core, blk_settings
+from blkmodel.device.namespace import Namespace
+from blkmodel.drivers.block.null_blk_main import NULLB_PAGE_LOCK
+from blkmodel.drivers.nvme.host import core
+from blkmodel.reference.source import defects, line_of
+from blkmodel.services.base.bug import KernelBug
+from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.sim.structure import Array
+from blkmodel.view.figures.defects import errors
+from tests.drivers.nvme.host.up import probe, says
+from tests.tools.comments import comments
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_list_and_the_comments_agree():
+    """Each function of the list has a comment `# 5.4: …`, and each function with such a comment is in the list."""
+    listed = {(each.function, each.file) for each in defects()}
+    marked = {(each.function, each.file) for each in comments()}
+    assert listed - marked == set(), "without a comment"
+    assert marked - listed == set(), "not in blkmodel/reference/defects.tsv"
+
+
+@pytest.mark.parametrize("defect", defects(), ids=lambda each: each.function)
+def test_every_row(defect):
+    assert line_of(defect.function, defect.file), "the kernel has no such function there"
+    assert re.fullmatch(r"-|[0-9a-f]{12} \(\d\.\d+\)", defect.mended)
+    path, name = defect.test.split("::")
+    assert name in {node.name for node in ast.parse((ROOT / path).read_text()).body if isinstance(node, ast.FunctionDef)}
+
+
+def test_rows_are_sorted_into_files():
+    files = [each.file for each in defects()]
+    assert len({*files}) == sum(one != other for one, other in zip(files, [*files[1:], ""], strict=True))
+
+
+def test_the_page_has_them_all():
+    html = errors()
+    assert html.count("<dt>") == len(defects())
+    assert html.count("Mended by") == sum(each.mended != "-" for each in defects())
+
+
+def test_a_page_that_does_not_fit_is_freed():
+    """The queue takes one page at a time; a copy of three begins, and keeps what it holds."""
+    kernel = boot(1)
+    q = blk_core.blk_alloc_queue(GFP_KERNEL)
+    blk_settings.blk_queue_make_request(q, lambda q, bio: -1)
+    q.limits.max_hw_sectors = 8
+    before = kernel.memory.live.keys() | set()
+    bio = bios.bio_copy_kern(q, Array("u8", bytes(12288)), 12288, GFP_KERNEL, 0)
+    assert bio.bi_iter.bi_size == 4096
+    assert [each.kind for addr, each in kernel.memory.live.items() if addr not in before] == ["bio", "pages(1)"]
+
+
+def test_flakey_compares_what_is_not_there():
+    boot(4)
+    scenario.nvme_probe()
+    with pytest.raises(KernelBug, match="flakey"):
+        scenario.dmsetup_run("create", "f", "--table", "0 8 flakey /dev/nvme0n1 0 1 1 2 corrupt_bio_byte 1")
+
+
+def test_pages_of_a_cache_stay_locked():
+    """Of two pages the first finds no memory: the second stays locked, and is passed over from then on."""
+    kernel = boot(4)
+    scenario.null_blk_load(nr_devices=0)
+    name = scenario.null_blk_create("c", memory_backed=1, cache_size=1, size=4)
+    scenario.io(name, "write", 0, 8192)
+    cache = scenario.disk(name).private_data.dev.cache
+    kernel.memory.fail_share(1, 0, kinds={"nullb_page"})
+    with pytest.raises(KernelError, match="ENOMEM"):
+        scenario.flush(name)
+    assert [cache.items[number].bitmap >> NULLB_PAGE_LOCK & 1 for number in (0, 1)] == [0, 1]
+
+
+def test_a_number_is_lost():
+    """The disk could not be registered; the next one does not get its number."""
+    kernel = boot(4)
+    scenario.null_blk_load(nr_devices=0)
+    kernel.memory.fail_share(1, 0, kinds={"gendisk"})
+    with pytest.raises(KernelError, match="ENOMEM"):
+        scenario.null_blk_create("lost")
+    kernel.memory.fail_never()
+    assert scenario.null_blk_create("next") == "nullb1"
+
+
+def test_a_shared_namespace_whose_names_cannot_be_read_is_let_go(monkeypatch):
+    """A second controller finds the namespace that the first brought; then its names cannot be read."""
+    says(monkeypatch, cmic=2, cntlid=0)
+    says(monkeypatch, namespace=0, nmic=1)
+    monkeypatch.setattr(core, "nvme_validate_cntlid", lambda subsys, ctrl, id: True)
+    boot(2)
+    first = probe(serial="s", namespaces={1: Namespace(64)})
+    head = next(iter(first.ctrl.namespaces)).head
+    before = head.ref.refcount
+    monkeypatch.setattr(core, "nvme_report_ns_ids", lambda ctrl, nsid, id, ids: -ENOMEM)
+    second = probe(serial="s", namespaces={1: Namespace(64)})
+    assert not list(second.ctrl.namespaces)
+    assert head.ref.refcount == before
