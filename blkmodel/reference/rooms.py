@@ -1,4 +1,4 @@
-"""The rooms of the package: which modules there are, which kernel file each stands for, how long it is, what it says."""
+"""The rooms of the package: which modules there are, the kernel file that each stands for, its length, what it says."""
 
 import ast
 import io
@@ -42,10 +42,8 @@ def first_sentence(documentation):
 
 def code_lines(source):
     """The numbers of the lines that are code: no documentation, no comments, no blank lines."""
-    lines: set[int] = set()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type not in _QUIET:
-            lines.update(range(token.start[0], token.end[0] + 1))
+    lines = {line for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type not in _QUIET
+             for line in range(token.start[0], token.end[0] + 1)}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             lines.difference_update(range(node.lineno, node.end_lineno + 1))

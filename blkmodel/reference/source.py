@@ -1,5 +1,6 @@
 """The kernel's source at the reference tag: which function is in which file, and which files the model stands for."""
 
+from collections import namedtuple
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -24,16 +25,9 @@ class Scope(NamedTuple):
     why: str
 
 
-class Defect(NamedTuple):
-    """Where the reference kernel itself errs: what a function does, the commit that mended it and its release (or -),
-    what the model does there, and the test that holds it. The place in the model has a comment that begins `5.4:`."""
-
-    function: str
-    file: str
-    kernel: str
-    mended: str
-    model: str
-    test: str
+Defect = namedtuple("Defect", "function file kernel mended model test")
+"""Where the reference kernel itself errs: what a function does, the commit that mended it and its release (or -), what
+the model does there, and the test that holds it. The place in the model has a comment that begins with `5.4:`."""
 
 
 def _rows(name):

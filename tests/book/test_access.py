@@ -21,7 +21,7 @@ def test_axe_finds_nothing(window, origins, path):
 
 
 def test_axe_finds_what_is_wrong(window, origins):
-    window.page.goto(f"{origins['file']}/book/model.html")
+    window.page.goto(f"{origins['file']}/book/source-notes.html")
     wrong = '<button></button><p style="color: #999; background: #fff">pale</p>'
     window.page.evaluate("html => document.querySelector('main').insertAdjacentHTML('beforeend', html)", wrong)
     assert {each.split(": ")[1] for each in violations(window.page)} == {"button-name", "color-contrast"}

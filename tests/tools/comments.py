@@ -1,4 +1,4 @@
-"""Comments that say what is odd about the kernel that the model follows: `# 5.4: …`, a defect of the reference kernel."""
+"""Comments that say what is odd about the kernel that the model follows: `# 5.4: …`, a defect of the reference."""
 
 import ast
 import io

@@ -115,6 +115,10 @@ def _forests(name):
 
 def calls(name, leg):
     """The functions that a leg of an evening calls, in the order of the first calls: (qualified name, module)."""
+    return [each for each in _all_calls(name, leg) if _modules()[each[1]].room != "sim"]
+
+
+def _all_calls(name, leg):
     forest = _forests(name)[leg.act]
     if leg.below:
         forest = [node for above in _outermost(forest, (leg.below,)) for node in above.calls]
@@ -122,7 +126,7 @@ def calls(name, leg):
     for tree in sorted(_outermost(forest, leg.roots), key=lambda node: node.start):
         for node in _preorder(tree, leg.without):
             found.setdefault((node.function, node.file))
-    return [(function, module) for function, module in found if _modules()[module].room != "sim"]
+    return found
 
 
 def _outermost(nodes, names):
@@ -140,10 +144,6 @@ def _preorder(node, without):
             yield from _preorder(each, without)
 
 
-def _all_calls(name):
-    return {each: None for leg in EVENINGS[name].legs for each in calls(name, leg)}
-
-
 @lru_cache(maxsize=8)
 def tour(name):
     """Leg → what is new in it: a step for each function that no leg and no evening before it has called."""
@@ -151,7 +151,7 @@ def tour(name):
     for before in EVENINGS:
         if before == name:
             break
-        known |= _all_calls(before)
+        known |= {each: None for leg in EVENINGS[before].legs for each in calls(before, leg)}
     found = {}
     for leg in EVENINGS[name].legs:
         new = [each for each in calls(name, leg) if each not in known]
@@ -164,6 +164,12 @@ def steps(name):
     """All steps of an evening's tour, in order, of the room to read in, where there is one."""
     room = EVENINGS[name].room
     return tuple(each for of_leg in tour(name).values() for each in of_leg if room in ("", each.room))
+
+
+def beneath(name):
+    """The sum of what the simulation has a part in, on the way of an evening."""
+    found = {each for leg in EVENINGS[name].legs for each in _all_calls(name, leg)}
+    return total([_step(*each) for each in found if _modules()[each[1]].room == "sim"])
 
 
 def _step(function, name):

@@ -4,6 +4,7 @@ modules, room by room.
     HTML(itinerary("set-up"))        HTML(house())
 """
 
+import re
 from html import escape
 from itertools import groupby
 
@@ -19,7 +20,7 @@ _STYLE = (
     ".blk-tour ul{list-style:none;margin:0;padding:0}.blk-tour li{position:relative;margin:0;padding:2px 5rem 2px 0;"
     "overflow-wrap:anywhere}.blk-tour li::marker{color:var(--blk-dim);font-size:11px}.blk-tour .name{"
     "font-family:var(--blk-code)}.blk-tour .dim{color:var(--blk-dim);font-size:11px}.blk-tour .blk-links{"
-    "position:absolute;top:0;right:0}.blk-tour summary{cursor:pointer;line-height:24px}"
+    "position:absolute;top:0;right:0}.blk-tour code{font:inherit;font-family:var(--blk-code)}.blk-tour summary{cursor:pointer;line-height:24px}"
     ".blk-tour .small a{display:inline-block;min-height:24px;line-height:24px;margin-right:.8em;color:var(--blk-dim)}"
 )
 
@@ -51,7 +52,7 @@ def _step(step):
     service = f" · services/{step.module.split('.', 1)[1].replace('.', '/')}" if step.room == "services" else ""
     lines = f"{step.lines} line{'s' * (step.lines != 1)}{service}"
     return (f'<li><span class="name">{escape(step.function)}</span> <span class="dim">{lines}</span><br>'
-            f"{escape(step.says)}{_links(step)}</li>")
+            f"{worded(step.says)}{_links(step)}</li>")
 
 
 def _small(steps):
@@ -71,6 +72,11 @@ def _links(step):
     return f'<span class="blk-links">{kernel}{model}</span>'
 
 
+def worded(text):
+    """A sentence as HTML; what stands between backticks is code."""
+    return re.sub("`(.*?)`", r"<code>\1</code>", escape(text, quote=False))
+
+
 def model_page(module):
     """Where a module's source stands in the site, seen from a chapter's page."""
     path = module.replace(".", "/")
@@ -79,7 +85,7 @@ def model_page(module):
 
 
 def house():
-    """All modules, room by room: each with its lines, the kernel file that it stands for, and what it says of itself."""
+    """All modules, room by room: each with its lines, the kernel file that it stands for, and what it is for."""
     parts, by_room = [], {}
     for each in sorted(rooms.modules(), key=lambda each: not each.file):  # first what stands for a file of the kernel
         by_room.setdefault(each.room, []).append(each)
@@ -95,9 +101,9 @@ def _module(module):
     file = f'<a href="{_KERNEL}/source/{module.file}" aria-label="{module.file} in C">C</a>' if module.file else ""
     name = module.name.replace(".", "/")
     return (f'<li><span class="name">{name}</span> <span class="dim">{module.lines} lines'
-            f"{' · ' * bool(module.file)}{module.file}</span><br>{escape(module.says)}"
-            f'<span class="blk-links">{file}<a href="{model_page(module.name)}" aria-label="{name} in the model">model</a>'
-            "</span></li>")
+            f"{' · ' * bool(module.file)}{module.file}</span><br>{worded(module.says)}"
+            f'<span class="blk-links">{file}<a href="{model_page(module.name)}" aria-label="{name} in the model">'
+            "model</a></span></li>")
 
 
 def _framed(label, parts):

@@ -62,7 +62,7 @@ def test_a_kernel_called_them_in_this_order(name, leg):
 
 @pytest.mark.parametrize("name", EVENINGS)
 def test_every_function_is_there_and_has_so_many_lines(name):
-    """Counted once more, in a plainer way: no line of the sources' functions is blank, all comment, or documentation."""
+    """Counted once more, in a plainer way: the lines that are not blank, all comment, or documentation."""
     for step in tour.steps(name):
         source = rooms.path_of(step.module).read_text()
         place = ast.parse(source).body
