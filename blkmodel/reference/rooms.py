@@ -1,9 +1,7 @@
 """The rooms of the package: which modules there are, the kernel file that each stands for, its length, what it says."""
 
 import ast
-import io
 import re
-import tokenize
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +10,6 @@ from blkmodel.reference import mirror
 from blkmodel.reference.source import kernel_file
 
 _TOP = Path(__file__).parents[1]
-_QUIET = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 _SENTENCE = re.compile(r".*?[.?!](?=\s+[A-Z(]|$)")
 
 
@@ -40,14 +37,16 @@ def first_sentence(documentation):
     return (_SENTENCE.match(paragraph) or [paragraph])[0]
 
 
-def code_lines(source):
-    """The numbers of the lines that are code: no documentation, no comments, no blank lines."""
-    lines = {line for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type not in _QUIET
-             for line in range(token.start[0], token.end[0] + 1)}
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            lines.difference_update(range(node.lineno, node.end_lineno + 1))
-    return lines
+def code_lines(source, tree=None):
+    """The numbers of the lines that are code: no documentation, no comments, no blank lines. tree: its syntax tree."""
+    said: set[int] = set()
+    text = source.splitlines()
+    lines = {i for i, line in enumerate(text, 1) if line.strip() and line.lstrip()[0] != "#"}
+    for node in ast.walk(tree or ast.parse(source)):
+        string = node.value if isinstance(node, ast.Expr) else node
+        if isinstance(string, ast.Constant) and isinstance(string.value, str) and '"""' in text[string.lineno - 1]:
+            (lines if string is node else said).update(range(node.lineno, node.end_lineno + 1))
+    return lines - said
 
 
 def file_of(name):
@@ -79,7 +78,8 @@ def path_of(module):
 def read(module):
     """The syntax tree of a module, and the numbers of its lines of code."""
     source = path_of(module).read_text("utf8")
-    return ast.parse(source), code_lines(source)
+    tree = ast.parse(source)
+    return tree, code_lines(source, tree)
 
 
 @cache

@@ -14,8 +14,9 @@ from blkmodel.view.figures.tour import worded
 _STYLE = (
     ".blk-errs{font-size:13px;line-height:1.5}.blk-errs p{margin:1em 0 .2em}.blk-errs dl{margin:0}.blk-errs dt{"
     "position:relative;padding-right:5rem;font:600 13px/24px var(--blk-code)}.blk-errs dt .blk-links{position:absolute;"
-    "top:0;right:0}.blk-errs dd{margin:0 0 .7em 1.1em}.blk-errs code{font:inherit;font-family:var(--blk-code)}.blk-errs .dim{display:block;color:var(--blk-dim);font-size:12px;"
-    "overflow-wrap:anywhere}"
+    "top:0;right:0}.blk-errs dd{margin:0 0 .7em 1.1em}"
+    ".blk-errs code{font:inherit;font-family:var(--blk-code)}"
+    ".blk-errs .dim{display:block;color:var(--blk-dim);font-size:12px;overflow-wrap:anywhere}"
 )
 _COMMIT = "https://git.kernel.org/pub/scm/linux/kernel/git/torvalds/linux.git/commit/?id="
 
@@ -35,5 +36,6 @@ def _item(each):
     mended = "We know of no commit that mended it." if commit == "-" else (
         f'Mended by <a href="{_COMMIT}{commit}">{commit}</a> in Linux {release.strip("()")}.')
     test = escape(each.test.removeprefix("tests/"))
-    return (f"<dt>{escape(each.function)}{source_links(each.function, each.file)}</dt><dd>It {worded(each.kernel)}. The model "
-            f'{worded(each.model)}.<span class="dim">{mended} Test: {test}</span></dd>')
+    return (f"<dt>{escape(each.function)}{source_links(each.function, each.file)}</dt>"
+            f"<dd>It {worded(each.kernel)}. The model {worded(each.model)}."
+            f'<span class="dim">{mended} Test: {test}</span></dd>')

@@ -20,7 +20,8 @@ _STYLE = (
     ".blk-tour ul{list-style:none;margin:0;padding:0}.blk-tour li{position:relative;margin:0;padding:2px 5rem 2px 0;"
     "overflow-wrap:anywhere}.blk-tour li::marker{color:var(--blk-dim);font-size:11px}.blk-tour .name{"
     "font-family:var(--blk-code)}.blk-tour .dim{color:var(--blk-dim);font-size:11px}.blk-tour .blk-links{"
-    "position:absolute;top:0;right:0}.blk-tour code{font:inherit;font-family:var(--blk-code)}.blk-tour summary{cursor:pointer;line-height:24px}"
+    "position:absolute;top:0;right:0}.blk-tour code{font:inherit;font-family:var(--blk-code)}"
+    ".blk-tour summary{cursor:pointer;line-height:24px}"
     ".blk-tour .small a{display:inline-block;min-height:24px;line-height:24px;margin-right:.8em;color:var(--blk-dim)}"
 )
 
@@ -51,7 +52,7 @@ def _passed_by(found, steps):
 def _step(step):
     service = f" · services/{step.module.split('.', 1)[1].replace('.', '/')}" if step.room == "services" else ""
     lines = f"{step.lines} line{'s' * (step.lines != 1)}{service}"
-    return (f'<li><span class="name">{escape(step.function)}</span> <span class="dim">{lines}</span><br>'
+    return (f'<li><span class="name">{escape(step.function)}</span> <span class="dim">{lines}</span><br/>'
             f"{worded(step.says)}{_links(step)}</li>")
 
 
@@ -65,8 +66,8 @@ def _small(steps):
 def _links(step):
     name = escape(step.function)
     url = kernel_url(step.function, step.file) if step.file else None
-    if step.file.endswith(".h") and "." not in step.function:
-        url = f"{_KERNEL}/A/ident/{step.function}"
+    if step.file.endswith(".h"):  # which function of a header is on which line is not known
+        url = f"{_KERNEL}/source/{step.file}"
     kernel = f'<a href="{url}" aria-label="{name} in C">C</a>' if url else ""
     model = f'<a href="{model_page(step.module)}#{step.function}" aria-label="{name} in the model">model</a>'
     return f'<span class="blk-links">{kernel}{model}</span>'
@@ -101,7 +102,7 @@ def _module(module):
     file = f'<a href="{_KERNEL}/source/{module.file}" aria-label="{module.file} in C">C</a>' if module.file else ""
     name = module.name.replace(".", "/")
     return (f'<li><span class="name">{name}</span> <span class="dim">{module.lines} lines'
-            f"{' · ' * bool(module.file)}{module.file}</span><br>{worded(module.says)}"
+            f"{' · ' * bool(module.file)}{module.file}</span><br/>{worded(module.says)}"
             f'<span class="blk-links">{file}<a href="{model_page(module.name)}" aria-label="{name} in the model">'
             "model</a></span></li>")
 
