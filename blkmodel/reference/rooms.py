@@ -45,7 +45,7 @@ def code_lines(source, tree=None):
     for node in ast.walk(tree or ast.parse(source)):
         string = node.value if isinstance(node, ast.Expr) else node
         if isinstance(string, ast.Constant) and isinstance(string.value, str) and '"""' in text[string.lineno - 1]:
-            (lines if string is node else said).update(range(node.lineno, node.end_lineno + 1))
+            (lines if string is node else said).update(range(string.lineno, string.end_lineno + 1))
     return lines - said
 
 

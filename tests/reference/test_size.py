@@ -29,7 +29,7 @@ def test_every_file_of_c_was_counted():
 
 
 def test_what_is_code():
-    source = '"""What for."""\n\nA = """a\n\nb"""  # three lines\n\n# a comment\ndef f():\n    """Said."""\n    return 1\n'
+    source = '"""What for."""\n\nA = """a\n\nb"""  # three\n\n# a comment\ndef f():\n    """Said."""\n    return 1\n'
     assert rooms.code_lines(source) == {3, 4, 5, 8, 10}
     assert c_code_lines('/* one\n two */ int a; // three\n\nchar *s = "/*";\n/* four */\n') == 2
 

@@ -87,7 +87,8 @@ def model_page(module):
 
 def house():
     """All modules, room by room: each with its lines, the kernel file that it stands for, and what it is for."""
-    parts, by_room = [], {}
+    parts = []
+    by_room: dict[str, list] = {}
     for each in sorted(rooms.modules(), key=lambda each: not each.file):  # first what stands for a file of the kernel
         by_room.setdefault(each.room, []).append(each)
     for room, inside in by_room.items():
