@@ -79,6 +79,7 @@ def blk_mq_register_hctx(hctx: blk_mq_hw_ctx) -> int:
     if ret := kobject_add(hctx.kobj, hctx.queue.mq_kobj, str(hctx.queue_num)):
         return ret
     sysfs_create_files(hctx.kobj, default_hw_ctx_attrs)
+    # 5.4: a software queue is shown below a queue of each type, holds them all, and lets go only of the last.
     for ctx in hctx.ctxs[:hctx.nr_ctx]:
         if ret := kobject_add(ctx.kobj, hctx.kobj, f"cpu{ctx.cpu}"):
             break

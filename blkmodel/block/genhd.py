@@ -346,6 +346,7 @@ def __device_add_disk(parent: device, disk: gendisk, groups: tuple[attribute_gro
     if register_queue:
         blk_sysfs.blk_register_queue(disk)
     # del_gendisk() lets it go, and needs it until then, whatever the driver does with its own
+    # 5.4: where the queue is dying there is no reference to be had; it is let go all the same. So does the model.
     WARN_ON_ONCE(not blk_core.blk_get_queue(disk.queue))
     disk_add_events(disk)
 

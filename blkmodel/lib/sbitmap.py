@@ -112,6 +112,7 @@ def sbitmap_get(sb: sbitmap, alloc_hint: int, round_robin: bool) -> int:
     """
     index = alloc_hint >> sb.shift
     alloc_hint = alloc_hint & (1 << sb.shift) - 1 if round_robin else 0
+    # 5.4: with round_robin, bits of the first word that are below the hint are passed over, even if only they are free.
     for _ in range(sb.map_nr):
         nr = sbitmap_find_bit_in_index(sb, index, alloc_hint, round_robin)
         if nr != -1:

@@ -9,16 +9,12 @@ import pytest
 
 from blkmodel import KernelError, boot, scenario
 from blkmodel.block import bio as bios, blk_core, blk_settings
-from blkmodel.device.namespace import Namespace
 from blkmodel.drivers.block.null_blk_main import NULLB_PAGE_LOCK
-from blkmodel.drivers.nvme.host import core
+from blkmodel.drivers.md import dm_service_time
 from blkmodel.reference.source import defects, line_of
-from blkmodel.services.base.bug import KernelBug
-from blkmodel.services.base.errno import ENOMEM
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.sim.structure import Array
 from blkmodel.view.figures.defects import errors
-from tests.drivers.nvme.host.up import probe, says
 from tests.tools.comments import comments
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,9 +23,10 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_list_and_the_comments_agree():
     """Each function of the list has a comment `# 5.4: …`, and each function with such a comment is in the list."""
     listed = {(each.function, each.file) for each in defects()}
-    marked = {(each.function, each.file) for each in comments()}
-    assert listed - marked == set(), "without a comment"
+    marked = {(each.function, each.file) for each in comments() if each.function}
     assert marked - listed == set(), "not in blkmodel/reference/defects.tsv"
+    outside = [each.file for each in comments() if not each.function]  # at what a function looks something up in
+    assert sorted(file for _, file in listed - marked) == sorted(outside), f"without a comment: {listed - marked}"
 
 
 @pytest.mark.parametrize("defect", defects(), ids=lambda each: each.function)
@@ -64,13 +61,6 @@ def test_a_page_that_does_not_fit_is_freed():
     assert [each.kind for addr, each in kernel.memory.live.items() if addr not in before] == ["bio", "pages(1)"]
 
 
-def test_flakey_compares_what_is_not_there():
-    boot(4)
-    scenario.nvme_probe()
-    with pytest.raises(KernelBug, match="flakey"):
-        scenario.dmsetup_run("create", "f", "--table", "0 8 flakey /dev/nvme0n1 0 1 1 2 corrupt_bio_byte 1")
-
-
 def test_pages_of_a_cache_stay_locked():
     """Of two pages the first finds no memory: the second stays locked, and is passed over from then on."""
     kernel = boot(4)
@@ -95,16 +85,8 @@ def test_a_number_is_lost():
     assert scenario.null_blk_create("next") == "nullb1"
 
 
-def test_a_shared_namespace_whose_names_cannot_be_read_is_let_go(monkeypatch):
-    """A second controller finds the namespace that the first brought; then its names cannot be read."""
-    says(monkeypatch, cmic=2, cntlid=0)
-    says(monkeypatch, namespace=0, nmic=1)
-    monkeypatch.setattr(core, "nvme_validate_cntlid", lambda subsys, ctrl, id: True)
-    boot(2)
-    first = probe(serial="s", namespaces={1: Namespace(64)})
-    head = next(iter(first.ctrl.namespaces)).head
-    before = head.ref.refcount
-    monkeypatch.setattr(core, "nvme_report_ns_ids", lambda ctrl, nsid, id, ids: -ENOMEM)
-    second = probe(serial="s", namespaces={1: Namespace(64)})
-    assert not list(second.ctrl.namespaces)
-    assert head.ref.refcount == before
+def test_a_path_with_much_under_way_seems_better():
+    """3 GiB do not fit into an int; nothing at all is more than they become."""
+    boot(1)
+    busy, idle = (dm_service_time.path_info(relative_throughput=1, in_flight_size=size) for size in (3 << 30, 0))
+    assert dm_service_time.st_compare_load(busy, idle, 4096) < 0

@@ -534,7 +534,7 @@ def null_make_cache_space(nullb: nullb, n: int) -> int:
         for c_page in locked:
             err = null_flush_cache_page(nullb, c_page)
             if err:
-                return err
+                return err  # 5.4: the rest of them stay locked, and are passed over from now on.
         flushed += len(locked) << PAGE_SHIFT
         if n <= flushed:
             break

@@ -1090,6 +1090,7 @@ def __bind_mempools(md: mapped_device, t: dm_table.dm_table) -> int:
     p = dm_table.dm_table_get_md_mempools(t)
     ret = 0
     if dm_table.dm_table_bio_based(t):
+        # 5.4: where there is no memory for the new ones, the table that stays has none any more.
         bio_module.bioset_exit(md.bs)
         bio_module.bioset_exit(md.io_bs)
         bind = True
