@@ -1,0 +1,1429 @@
+"""What the chapters say in words, asked of the model or of a recording.
+
+A claim is words of a chapter, as they stand there, and a function that finds out whether they are so. A test looks for
+the words in the chapter and asks the function, so whoever changes one has to change the other.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from blkmodel import KernelError, boot, machine, scenario
+from blkmodel.block import bio as bio_module, blk_core, blk_mq
+from blkmodel.capture.check import SKIPPED, check_file
+from blkmodel.device.controller import Controller
+from blkmodel.device.faults import ENABLE, FAIL, FATAL, GONE, SILENT, STUCK, Fault
+from blkmodel.device.namespace import Namespace
+from blkmodel.device.service import Service
+from blkmodel.drivers.md import dm, dm_ioctl
+from blkmodel.drivers.nvme.host import pci
+from blkmodel.include.linux import dm_ioctl as dm_ioctl_h, nvme
+from blkmodel.include.linux.blk_mq import BLK_MQ_REQ_NOWAIT, blk_mq_ops, blk_mq_tag_set
+from blkmodel.include.linux.blk_types import REQ_OP_READ, REQ_OP_WRITE, REQ_RAHEAD
+from blkmodel.include.linux.blkdev import blk_queue_registered, blk_rq_pos, request
+from blkmodel.include.linux.sbitmap import sbitmap_queue
+from blkmodel.lib import sbitmap
+from blkmodel.reference import mirror
+from blkmodel.reference.source import definitions
+from blkmodel.services.base.err import IS_ERR
+from blkmodel.services.memory.gfp import GFP_KERNEL, alloc_page
+from blkmodel.sim.kernel import Context
+from blkmodel.trace import (
+    Alloc, Assign, Call, Command, Completion, Doorbell, Enter, Interrupt, RegisterRead, RegisterWrite, record)
+from blkmodel.userland import dmsetup, lvm
+from blkmodel.view.facts.blktrace import actions
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORDINGS = ROOT / "tests" / "recordings" / "linux-5.4"
+MILLISECOND = 1_000_000
+CC, CSTS, VS = 0x14, 0x1C, 0x08
+CLAIMS = []
+
+
+def claim(chapter, words):
+    """Mark a function that returns whether these words of a chapter are so."""
+    def mark(holds):
+        CLAIMS.append(pytest.param(chapter, words, holds, id=f"{chapter}-{holds.__name__}"))
+        return holds
+    return mark
+
+
+@cache
+def prose(chapter):
+    """Return the texts of a chapter, without code, on one line."""
+    notebook = json.loads((ROOT / "book" / f"{chapter}.ipynb").read_text())
+    return flat("\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown"))
+
+
+def flat(text):
+    return re.sub(r"\s+", " ", text)
+
+
+# ---------------------------------------------------------------- how the model is asked
+
+
+def calls(recording):
+    """How often each function was called."""
+    return Counter(event.function for event in recording.of(Call))
+
+
+def admin(recording):
+    return [event.command for event in recording.of(Command) if event.queue == 0]
+
+
+def values(recording, function):
+    """What the calls of a function returned."""
+    found = []
+
+    def walk(node):
+        if node.function == function:
+            found.append(node.value)
+        for call in node.calls:
+            walk(call)
+
+    for nodes in recording.forest([function]).values():
+        for node in nodes:
+            walk(node)
+    return found
+
+
+def rings(recording, side="sq"):
+    return sum(event.side == side for event in recording.of(Doorbell))
+
+
+def letters(recording):
+    return [action.letter for action in actions(recording)]
+
+
+def errno_of(function, *args, **kwargs):
+    """Return the name of the error that a call ends with, or None."""
+    try:
+        function(*args, **kwargs)
+    except KernelError as error:
+        return error.name
+    return None
+
+
+def failing(*faults, reads=1, dbbuf=True, before=0):
+    """Read from NVMe while the controller has these faults; return what the read gave, the seconds and the log."""
+    kernel = boot(4)
+    controller = Controller(dbbuf=dbbuf, service=Service(least=10_000))
+    scenario.nvme_probe(controller=controller)
+    for _ in range(before):
+        scenario.io("nvme0n1", "read", 0, 4096, cpu=1)
+    controller.faults += faults
+    begun, said = kernel.now, len(kernel.log)
+    try:
+        outcome = len(scenario.io("nvme0n1", "read", 0, reads << 12, cpu=1))
+    except KernelError as error:
+        outcome = error.name
+    return outcome, (kernel.now - begun) / 1e9, kernel.log[said:]
+
+
+@cache
+def probing():
+    """A controller with four queues is brought up: the recording, which nobody changes."""
+    boot(4)
+    return record(scenario.nvme_probe)
+
+
+@cache
+def removing():
+    boot(4)
+    scenario.nvme_probe()
+    return record(scenario.nvme_remove)
+
+
+def line_of_queues(**params):
+    kernel = boot(4)
+    scenario.nvme_probe(**params)
+    return next(line.split()[2] for line in kernel.log if "default/read/poll" in line)
+
+
+def null_map(cpus, queues, **shape):
+    boot(machine(cpus, **shape))
+    scenario.null_blk_load(submit_queues=queues)
+    return list(scenario.disk("nullb0").queue.tag_set.map[0].mq_map)
+
+
+def nvme_map(cpus, queues, **shape):
+    boot(machine(cpus, **shape))
+    scenario.nvme_probe(max_ioqpairs=queues)
+    return [ctx.hctxs[0].queue_num for ctx in scenario.disk("nvme0n1").queue.queue_ctx]
+
+
+def shares(queues):
+    """How many CPUs each queue serves, from the map."""
+    return sorted(Counter(queues).values())
+
+
+def recorded_calls(name):
+    return (RECORDINGS / "calls" / f"{name}.json").read_text()
+
+
+# ---------------------------------------------------------------- how to read this book
+
+
+@claim("index", "calls some two hundred different functions")
+def functions_of_a_set_up():
+    boot(4)
+    return 150 < len(calls(record(scenario.null_blk_load, submit_queues=3, hw_queue_depth=32))) < 250
+
+
+@claim("index", "`blk_mq_alloc_rq_map` is in `block/blk-mq.c`, and here in `block/blk_mq.py`")
+def where_a_function_is():
+    return blk_mq.blk_mq_alloc_rq_map.__module__ == "blkmodel.block.blk_mq" and \
+        definitions()["blk_mq_alloc_rq_map"][0].file == "block/blk-mq.c"
+
+
+@claim("index", "About half of the model's functions occur in a recording of calls")
+def recorded_functions():
+    words = set(re.findall(r"\w+", "".join(file.read_text() for file in (RECORDINGS / "calls").glob("*.json"))))
+    names = {each.name for each in mirror.functions()}
+    return 0.4 < len(names & words) / len(names) < 0.75
+
+
+@claim("index", "Where a recording has calls, it must make the same ones, in the same order")
+def same_calls():
+    return check_file(RECORDINGS / "calls" / "read-4k.json").result == "passed"
+
+
+# ---------------------------------------------------------------- tag sets
+
+
+def runs_of(tags):
+    """The sizes of the page runs that requests were put into."""
+    return [4096 << page.private for page in tags.page_list]
+
+
+@claim("tag-sets", "Six runs hold 170 requests each. The last three requests have a page to themselves, and most of "
+       "it stays empty.")
+def runs_of_nvme():
+    boot(1)
+    scenario.nvme_probe()
+    tags = scenario.nvme_controller("nvme0").tagset.tags[0]
+    first, second = tags.static_rqs[0]._addr, tags.static_rqs[1]._addr
+    return runs_of(tags) == [65536] * 6 + [4096] and 65536 // (second - first) == 170 and tags.nr_tags == 6 * 170 + 3
+
+
+@claim("tag-sets", "Towards the end it asks for the smallest run that is larger than what is still needed.")
+def smallest_runs():
+    for depth in (1, 9, 10, 19, 40, 100, 146, 147):
+        boot(1)
+        scenario.null_blk_load(submit_queues=1, hw_queue_depth=depth)
+        left, expected = depth * 448, []
+        while left > 0:
+            expected.append(next((4096 << order for order in range(5) if 4096 << order > left), 65536))
+            left -= expected[-1] // 448 * 448
+        if runs_of(scenario.disk("nullb0").queue.tag_set.tags[0]) != expected:
+            return False
+    return True
+
+
+@claim("tag-sets", "a page holds nine requests")
+def requests_of_a_page():
+    boot(1)
+    scenario.null_blk_load(submit_queues=1, hw_queue_depth=9)
+    return runs_of(scenario.disk("nullb0").queue.tag_set.tags[0]) == [4096]
+
+
+@claim("tag-sets", "With one map, the array has an element for each *possible CPU*")
+def elements_of_tags():
+    boot(4)
+    scenario.null_blk_load(submit_queues=3)
+    return len(scenario.disk("nullb0").queue.tag_set.tags) == 4
+
+
+@claim("tag-sets", "The fourth element of `tags` is empty: there is no fourth queue. CPUs 0 and 3 share queue 0.")
+def fourth_element():
+    boot(4)
+    scenario.null_blk_load(submit_queues=3)
+    tag_set = scenario.disk("nullb0").queue.tag_set
+    return not tag_set.tags[3] and list(tag_set.map[0].mq_map) == [0, 1, 2, 0]
+
+
+@claim("tag-sets", "It cuts the depth to at most 10240.")
+def deepest_set():
+    kernel = boot(1)
+    deep = blk_mq_tag_set(ops=blk_mq_ops(queue_rq=lambda hctx, bd: 0), nr_hw_queues=1, queue_depth=20000, numa_node=-1)
+    return kernel.task("insmod", blk_mq.blk_mq_alloc_tag_set, deep) == 0 and deep.queue_depth == 10240
+
+
+@claim("tag-sets", "and one whose reserved tags leave no other")
+def only_reserved():
+    kernel = boot(1)
+    reserved = blk_mq_tag_set(ops=blk_mq_ops(queue_rq=lambda hctx, bd: 0), nr_hw_queues=1, queue_depth=4,
+                              reserved_tags=4, numa_node=-1)
+    return kernel.task("insmod", blk_mq.blk_mq_alloc_tag_set, reserved) == -22
+
+
+@claim("tag-sets", "So queues that are only for reads or for polling find nobody there, and get memory on the node of "
+       "the set.")
+def memory_of_read_queues():
+    boot(machine(4, nodes=2))
+    recording = record(scenario.nvme_probe, write_queues=2)
+    dev = scenario.nvme_controller("nvme0")
+    nodes = [event.node for event in recording.of(Alloc) if event.kind == "blk_mq_tags"][1:]
+    return dev.tagset.numa_node == 0 and nodes[2:] == [0] * 4 and set(nodes[:2]) == {0, 1}
+
+
+@claim("tag-sets", "You asked for 32 tags and got 16: no error, only a line in the log.")
+def half_the_depth():
+    for nth in range(8, 20):
+        kernel = boot(4)
+        kernel.memory.fail_nth(nth)
+        if errno_of(scenario.null_blk_load, submit_queues=3, hw_queue_depth=32) is None and \
+                scenario.disk("nullb0").queue.tag_set.queue_depth == 16:
+            return "blk-mq: reduced tag depth (32 -> 16)" in kernel.log
+    return False
+
+
+# ---------------------------------------------------------------- which queue
+
+
+@claim("which-queue", "CPUs 0 and 1 are threads of one core, but do not share.")
+def threads_apart():
+    queues = null_map(8, 4, threads=2)
+    recorded = json.loads((RECORDINGS / "maps" / "c8smt.json").read_text())
+    case = next(case for case in recorded["cases"] if case["driver"] == "null_blk" and
+                case["params"].get("submit_queues") == 4)
+    return queues[0] != queues[1] and [hctx["cpus"] for hctx in case["observed"]["hctxs"]] == [
+        [cpu for cpu in range(8) if queues[cpu] == number] for number in range(4)]
+
+
+@claim("which-queue", "The other separates them at first, and only later lets the threads of a core share one.")
+def neighbours():
+    queues = null_map(8, 4, threads=2)
+    return queues[:4] == [0, 1, 2, 3] and queues[4] == queues[5] and queues[6] == queues[7]
+
+
+@claim("which-queue", "The one lets neighbours share a queue.")
+def neighbours_of_nvme():
+    return nvme_map(8, 4) == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+@claim("which-queue", "Here four CPUs ask for 4 + 2 + 1 queues, and the controller has six.")
+def asked_queues():
+    boot(4)
+    recording = record(scenario.nvme_probe, max_ioqpairs=6, write_queues=2, poll_queues=1)
+    return values(recording, "nvme_max_io_queues")[-1] == 7 and values(recording, "nvme_set_queue_count") == [(0, 6)]
+
+
+@claim("which-queue", "NVMe gives one node a queue to itself and the other node two. No queue serves CPUs of both.")
+def nodes_apart():
+    queues = nvme_map(8, 3, nodes=2)
+    return len(set(queues[:4])) == 2 and len(set(queues[4:])) == 1 and not set(queues[:4]) & set(queues[4:])
+
+
+@claim("which-queue", "with eight queues, dealing out gives some queues three CPUs and others one")
+def eight_queues():
+    return set(shares(null_map(12, 8, nodes=2, threads=2))) == {1, 3}
+
+
+@claim("which-queue", "Where the number of queues divides the number of CPUs, spreading gives each queue as many as "
+       "any other, unless it is three")
+def even_spreading():
+    return all((len(set(shares(nvme_map(12, queues, nodes=2, threads=2)))) == 1) == (queues != 3)
+               for queues in (1, 2, 3, 4, 6, 12))
+
+
+@claim("which-queue", "the node with one vector has six CPUs on it. Dealing out, which knows no nodes, does better "
+       "there.")
+def three_queues():
+    spread, dealt = (shares(made(12, 3, nodes=2, threads=2)) for made in (nvme_map, null_map))
+    return spread == [3, 3, 6] and max(dealt) < max(spread) and min(dealt) == min(spread)
+
+
+@claim("which-queue", "Two, four, five and six queues are equally bad.")
+def most_unfair():
+    gaps = {}
+    for queues in range(1, 9):
+        of = shares(null_map(8, queues, threads=2))
+        gaps[queues] = of[-1] - of[0]
+    return [queues for queues, gap in gaps.items() if gap == max(gaps.values())] == [2, 4, 5, 6]
+
+
+@claim("which-queue", "the worker's CPU interrupts the one that asked, and the request ends in that interrupt; with a "
+       "single hardware queue, in a softirq.")
+def where_it_ends():
+    kinds = {}
+    for queues in (1, 2):
+        boot(8)
+        scenario.null_blk_load(submit_queues=queues, irqmode=1)
+        scenario.set_scheduler("nullb0", "mq-deadline")
+        recording = record(scenario.io, "nullb0", "read", 0, 4096, cpu=5)
+        kinds[queues] = [who.kind for who in recording.contexts if who.kind in ("irq", "softirq")]
+    return kinds[1] == ["softirq"] and kinds[2] == ["irq"]
+
+
+@claim("which-queue", "Without write and poll queues, NVMe asks for no more queues than there are possible CPUs.")
+def no_more_than_cpus():
+    return values(probing(), "nvme_max_io_queues")[-1] == 4
+
+
+# ---------------------------------------------------------------- a controller appears
+
+
+@claim("controller-appears", "the driver reads and writes a controller's registers fewer than twenty times")
+def register_accesses():
+    return len(probing().of(RegisterRead, RegisterWrite)) < 20
+
+
+def accesses():
+    return [(type(event), event.offset) for event in probing().of(RegisterRead, RegisterWrite)]
+
+
+@claim("controller-appears", "`nvme_pci_enable` reads `CSTS` before any other register.")
+def first_register():
+    return accesses()[0] == (RegisterRead, CSTS)
+
+
+@claim("controller-appears", "reads the version of the interface, `VS`. Then it writes 0 into `CC`")
+def version_first():
+    seen = accesses()
+    return seen.index((RegisterRead, VS)) + 1 == seen.index((RegisterWrite, CC)) and \
+        next(event.value for event in probing().of(RegisterWrite) if event.offset == CC) == 0
+
+
+@claim("controller-appears", "The driver waits as long as `CAP` allows, and half a second more.")
+def patience():
+    kernel = boot(1)
+    return errno_of(scenario.nvme_probe, controller=Controller(faults=[Fault(STUCK, ENABLE)])) == "ENODEV" and \
+        8000 <= kernel.now / MILLISECOND <= 8200
+
+
+@claim("controller-appears", "It answers with all bits set, and nobody waits.")
+def pulled_out():
+    kernel = boot(1)
+    return errno_of(scenario.nvme_probe, controller=Controller(faults=[Fault(GONE, ENABLE)])) == "ENODEV" and \
+        kernel.now < MILLISECOND
+
+
+@claim("controller-appears", "*A controller that breaks* while it reads is reset, and the read is sent again.")
+def broken_without_shadow():
+    return failing(Fault(FATAL, queue=2), dbbuf=False)[0] == 4096
+
+
+@claim("controller-appears", "*The same, with doorbells in memory*, ends with the controller removed.")
+def broken_with_shadow():
+    outcome, _, log = failing(Fault(FATAL, queue=2))
+    return outcome == "EIO" and any("Removing after probe failure" in line for line in log)
+
+
+@claim("controller-appears", "sees that there are two of four, deletes both and begins anew")
+def begun_anew():
+    boot(4)
+    recording = record(scenario.nvme_probe, controller=Controller(usable=2))
+    deleted = Counter(command.opcode for command in admin(recording))
+    return deleted[nvme.nvme_admin_delete_sq] == deleted[nvme.nvme_admin_delete_cq] == 2 and \
+        calls(recording)["nvme_setup_irqs"] == 2
+
+
+@claim("controller-appears", "a controller that cannot use such pages is refused")
+def page_size():
+    boot(1)
+    return errno_of(scenario.nvme_probe, controller=Controller(page_min=1)) == "ENODEV"
+
+
+# ---------------------------------------------------------------- the admin queue
+
+
+@claim("admin-queue", "**30 tags, for a ring of 32 slots.**")
+def admin_tags():
+    boot(1)
+    scenario.nvme_probe()
+    dev = scenario.nvme_controller("nvme0")
+    return dev.admin_tagset.queue_depth == 30 and dev.queues[0].q_depth == 32
+
+
+@claim("admin-queue", "a tick of the recorded kernel is 4 ms, so an admin command has 60 seconds")
+def admin_timeout():
+    boot(1)
+    scenario.nvme_probe()
+    return scenario.nvme_controller("nvme0").admin_tagset.timeout * 4 == 60_000
+
+
+@claim("admin-queue", "but only for I/O queues: `nvme_dbbuf_init` leaves out the admin queue, so its bell always rings")
+def admin_bell():
+    boot(1)
+    scenario.nvme_probe()
+    queues = scenario.nvme_controller("nvme0").queues
+    return not queues[0].dbbuf_cq_db and bool(queues[1].dbbuf_cq_db) and \
+        rings(probing(), "cq") >= len([event for event in probing().of(Completion) if event.queue == 0])
+
+
+@claim("admin-queue", "There are two of these trees: the scan of the namespaces identifies the controller once more, "
+       "in a worker on another CPU.")
+def identified_twice():
+    trees = probing().forest(["nvme_identify_ctrl"])
+    cpus = [probing().contexts[context].cpu for context, nodes in trees.items() for _ in nodes]
+    return len(cpus) == 2 and cpus[0] != cpus[1]
+
+
+@claim("admin-queue", "Of the failures above, only that of *identify* costs the controller.")
+def which_is_fatal():
+    fates = []
+    for nth in range(1, 7):
+        boot(2)
+        fault = Fault(FAIL, nth=nth, queue=0, status=0x4002)
+        fates.append(errno_of(scenario.nvme_probe, controller=Controller(faults=[fault])))
+    return fates == ["EIO"] + [None] * 5
+
+
+@claim("admin-queue", "is used with those that it has created, even if there are none")
+def without_queues():
+    boot(2)
+    scenario.nvme_probe(controller=Controller(faults=[Fault(FAIL, opcode=nvme.nvme_admin_create_cq, status=0x4101)]))
+    return scenario.nvme_controller("nvme0").online_queues == 1
+
+
+# ---------------------------------------------------------------- I/O queues
+
+
+@claim("io-queues", "The controller offers 64 queues, the machine has four CPUs, and the driver takes four.")
+def four_queues():
+    return Controller().queue_pairs == 64 and line_of_queues() == "4/0/0"
+
+
+@claim("io-queues", "it asks for so many queues more, and it says how many of all of them are *default* queues. The "
+       "rest is for reads.")
+def write_queues():
+    return line_of_queues(write_queues=1) == "1/4/0" and line_of_queues(write_queues=4) == "4/4/0"
+
+
+@cache
+def nine_write_queues():
+    boot(4)
+    return record(scenario.nvme_probe, write_queues=9)
+
+
+@claim("io-queues", "The second attempt divides four: all but one for writes, and one for reads.")
+def second_attempt():
+    return line_of_queues(write_queues=9) == "3/1/0" and values(nine_write_queues(), "nvme_setup_irqs") == [5]
+
+
+@claim("io-queues", "No queue has been created in vain.")
+def none_in_vain():
+    opcodes = Counter(command.opcode for command in admin(nine_write_queues()))
+    return opcodes[nvme.nvme_admin_create_cq] == 4 and not opcodes[nvme.nvme_admin_delete_cq]
+
+
+@claim("io-queues", "`timeout` is in ticks of 4 ms: 30 seconds")
+def io_timeout():
+    boot(1)
+    scenario.nvme_probe()
+    return scenario.nvme_controller("nvme0").tagset.timeout * 4 == 30_000
+
+
+@claim("io-queues", "`queue_depth` is one less than the ring has slots")
+def depth_of_io_queues():
+    boot(1)
+    scenario.nvme_probe()
+    dev = scenario.nvme_controller("nvme0")
+    return dev.tagset.queue_depth == dev.queues[1].q_depth - 1 == 1023
+
+
+@claim("io-queues", "Whatever status it answers in steps 2 and 5, its admin queue works")
+def kept_without_queues():
+    for opcode in (nvme.nvme_admin_set_features, nvme.nvme_admin_create_cq, nvme.nvme_admin_create_sq):
+        boot(2)
+        nth = 2 if opcode == nvme.nvme_admin_set_features else 1
+        fault = Fault(FAIL, opcode=opcode, nth=nth, status=0x4101)
+        scenario.nvme_probe(controller=Controller(faults=[fault]))
+        if scenario.nvme_file("nvme0", "state").strip() != "live":
+            return False
+    return True
+
+
+@claim("io-queues", "A probe asks for it more than a hundred times, even with two queues of four.")
+def allocations_of_a_probe():
+    kernel = boot(2)
+    scenario.nvme_load()
+    before = kernel.memory.count
+    scenario.nvme_probe(max_ioqpairs=2, io_queue_depth=4)
+    return kernel.memory.count - before > 100
+
+
+@claim("io-queues", "One vector is the admin queue's, the other is that of a single I/O queue.")
+def two_vectors():
+    return line_of_queues(controller=Controller(vectors=2)) == "1/0/0" and \
+        line_of_queues(controller=Controller(vectors=2), poll_queues=3) == "1/0/3"
+
+
+# ---------------------------------------------------------------- namespaces
+
+
+@claim("namespaces", "the kernel has asked the controller six more questions")
+def six_questions():
+    opcodes = [command.opcode for command in admin(probing())]
+    return opcodes[-6:] == [nvme.nvme_admin_identify] * 6 and opcodes[-7] == nvme.nvme_admin_async_event
+
+
+@claim("namespaces", "Here the scan ran on CPU 2, while the reset worker ran on CPU 1.")
+def where_workers_ran():
+    where = {name: {probing().contexts[context].cpu for context in probing().forest([name])}
+             for name in ("nvme_scan_work", "nvme_reset_work")}
+    return where == {"nvme_scan_work": {2}, "nvme_reset_work": {1}}
+
+
+@claim("namespaces", "It queues two work items. One sends the asynchronous event request")
+def event_request():
+    works = [set(probing().forest([name])) for name in ("nvme_reset_work", "nvme_scan_work", "nvme_async_event_work")]
+    return all(works) and not works[2] & (works[0] | works[1])
+
+
+@claim("namespaces", "1016 sectors, 1016 sectors, and 16")
+def pieces_of_a_mebibyte():
+    boot(2)
+    scenario.nvme_probe()
+    reading = record(scenario.io, "nvme0n1", "read", 0, 1 << 20)
+    return [event.command.length + 1 for event in reading.of(Command)] == [1016, 1016, 16]
+
+
+@claim("namespaces", "Its name is not `nvme0n4` but `nvme0n2`")
+def names_of_disks():
+    boot(1)
+    scenario.nvme_probe(controller=Controller(namespaces={1: Namespace(), 4: Namespace(), 7: Namespace()}))
+    found = {ns.head.ns_id: ns.disk.disk_name for ns in scenario.nvme_controller("nvme0").ctrl.namespaces}
+    return found == {1: "nvme0n1", 4: "nvme0n2", 7: "nvme0n3"}
+
+
+@claim("namespaces", "# 5.4 has no file for virt_boundary_mask")
+def no_such_file():
+    return "queue_max_segments_show" in definitions() and "queue_virt_boundary_mask_show" not in definitions()
+
+
+@claim("namespaces", "Without its descriptors a namespace gets no disk in 5.4.120")
+def without_descriptors():
+    boot(1)
+    fault = Fault(FAIL, opcode=nvme.nvme_admin_identify, nth=5, status=0x4002)
+    scenario.nvme_probe(controller=Controller(faults=[fault]))
+    return not list(scenario.nvme_controller("nvme0").ctrl.namespaces)
+
+
+@claim("namespaces", "Six or less.")
+def small_mdts():
+    limited = []
+    for mdts in (5, 6, 7, 8):
+        boot(1)
+        scenario.nvme_probe(controller=Controller(mdts=mdts))
+        limits = scenario.disk("nvme0n1").queue.limits
+        limited.append(limits.max_hw_sectors >> 1 <= limits.max_segments * 4)
+    return limited == [True, True, False, False]
+
+
+# ---------------------------------------------------------------- taking it down
+
+
+@claim("taking-it-down", "(In a reset it also freezes the disks' queues first; here the disks are gone.)")
+def no_freeze():
+    boot(2)
+    scenario.nvme_probe()
+    resetting = record(scenario.set_nvme_file, "nvme0", "reset_controller", "1")
+    return not calls(removing())["nvme_start_freeze"] and "nvme_start_freeze" not in recorded_calls("nvme-remove") and \
+        calls(resetting)["nvme_start_freeze"] == 1
+
+
+@claim("taking-it-down", "It shuts the controller down all the same, and cancels what is still out.")
+def still_shut_down():
+    boot(2)
+    scenario.nvme_probe(controller=Controller(faults=[Fault(SILENT, opcode=nvme.nvme_admin_delete_sq)]))
+    recording = record(scenario.nvme_remove)
+    return calls(recording)["nvme_cancel_request"] > 0 and any(
+        event.offset == CC and event.value >> 14 & 3 == 1 for event in recording.of(RegisterWrite))
+
+
+@claim("taking-it-down", "It sees its queues deleted, submission queues first, and then the shutdown bits in `CC`.")
+def order_of_deletions():
+    sq, cq = nvme.nvme_admin_delete_sq, nvme.nvme_admin_delete_cq
+    last = removing().of(Command, RegisterWrite)[-1]
+    return [command.opcode for command in admin(removing())] == [sq] * 4 + [cq] * 4 and last.offset == CC
+
+
+@claim("taking-it-down", "The hardware queues of all types but the last are never freed.")
+def leaked_queues():
+    left = []
+    for params in ({}, {"write_queues": 1}, {"poll_queues": 1}):
+        kernel = boot(4)
+        scenario.nvme_load(**params)
+        before = set(kernel.memory.live)
+        scenario.nvme_probe()
+        scenario.nvme_remove()
+        left.append([kernel.memory.live[addr].kind for addr in kernel.memory.live.keys() - before].count(
+            "blk_mq_hw_ctx"))
+    return left == [0, 1, 4]
+
+
+@claim("taking-it-down", "Two for each queue pair.")
+def deletions():
+    return len(admin(removing())) == 2 * 4
+
+
+# ---------------------------------------------------------------- a bio is submitted
+
+
+@claim("a-bio-is-submitted", "Up to 256 of them, in a call that waits for its result, make a single bio")
+def one_bio():
+    boot(2)
+    scenario.nvme_probe()
+    made = [calls(record(scenario.io, "nvme0n1", "read", 0, pages << 12, page_runs=[1] * pages))
+            for pages in (256, 257)]
+    return [bool(each["__blkdev_direct_IO_simple"]) for each in made] == [True, False]
+
+
+def submitted(kernel, disk, operation):
+    """Submit a bio of one page to sector 0 of a disk, as a driver would; return a list that gets its status."""
+    ended = []
+
+    def submit():
+        bio = bio_module.bio_alloc_bioset(GFP_KERNEL, 1, bio_module.variables().fs_bio_set)
+        bio.bi_disk, bio.bi_opf = scenario.disk(disk), operation
+        bio.bi_end_io = lambda each: ended.append(each.bi_status)
+        bio_module.bio_add_page(bio, alloc_page(GFP_KERNEL), 4096, 0)
+        blk_core.submit_bio(bio)
+
+    kernel.task("submit", submit)
+    return ended
+
+
+@claim("a-bio-is-submitted", "(A write to a read-only disk is let through, with a warning in the log.")
+def read_only_disk():
+    kernel = boot(1)
+    scenario.null_blk_load()
+    scenario.disk("nullb0").part0.policy = 1
+    return submitted(kernel, "nullb0", REQ_OP_WRITE) == [0] and any("read-only" in line for line in kernel.log)
+
+
+@claim("a-bio-is-submitted", "A write of the same size does wait, twice, and another process sends it.")
+def a_write_waits():
+    boot(4)
+    scenario.nvme_probe()
+    writing = actions(record(scenario.io, "nvme0n1", "write", 0, 4096, cpu=1))
+    reading = record(scenario.io, "nvme0n1", "read", 0, 4096, cpu=1)
+    said = [action.letter for action in writing]
+    return "P" in said and "I" in said and next(action.who for action in writing if action.letter == "D") != "dio" and \
+        letters(reading) == ["Q", "G", "D", "C"]
+
+
+@claim("a-bio-is-submitted", "127 of them make 508 KiB.")
+def segments():
+    boot(1)
+    scenario.nvme_probe()
+    return scenario.disk("nvme0n1").queue.limits.max_segments * 4 == 508
+
+
+@claim("a-bio-is-submitted", "But if it fails itself, its own status is written over that.")
+def status_of_pieces():
+    unread, too_far = 0x281 | 0x4000, 0x81 | 0x4000
+    results = []
+    for first, last in ((unread, too_far), (too_far, unread), (unread, None)):
+        # the second fault counts what the first has left: the second of those is the third piece
+        faults = [Fault(FAIL, status=status, queue=2, nth=nth) for status, nth in ((first, 1), (last, 2)) if status]
+        results.append(failing(*faults, reads=256)[0])
+    return results == ["ENOSPC", "ENODATA", "ENODATA"]
+
+
+@claim("a-bio-is-submitted", "The read across the end was shortened first.")
+def across_the_end():
+    boot(1)
+    scenario.nvme_probe()
+    return len(scenario.io("nvme0n1", "read", 131072 * 512 - 4096, 8192)) == 4096 and \
+        errno_of(scenario.io, "nvme0n1", "write", 131072 * 512, 4096) == "ENOSPC"
+
+
+# ---------------------------------------------------------------- getting a tag
+
+
+def takes(disk):
+    """How many requests a disk gets until it is refused one."""
+    q, taken = scenario.disk(disk).queue, 0
+    while not IS_ERR(blk_mq.blk_mq_alloc_request(q, REQ_OP_READ, BLK_MQ_REQ_NOWAIT)):
+        taken += 1
+    return taken
+
+
+def taken_by(disks):
+    boot(1)
+    scenario.null_blk_load(hw_queue_depth=32, nr_devices=disks, shared_tags=1, no_sched=1)
+    return [takes(f"nullb{number}") for number in range(disks)]
+
+
+@claim("getting-a-tag", "For three already: they get 11, 11 and 10 of 32.")
+def three_disks():
+    return taken_by(3) == [11, 11, 10]
+
+
+@claim("getting-a-tag", "The share is rounded up, so the sum is larger unless 32 can be divided by the number of "
+       "disks.")
+def rounded_shares():
+    return all((len(set(taken_by(disks))) == 1) == (32 % disks == 0) for disks in range(2, 9))
+
+
+@claim("getting-a-tag", "because nobody's share is less than four")
+def least_share():
+    return taken_by(9) == [4] * 8 + [0]
+
+
+@claim("getting-a-tag", "Why five? The first disk looked for its partition table before there was a second one, and "
+       "had the tags to itself.")
+def active_disks():
+    boot(1)
+    scenario.null_blk_load(hw_queue_depth=32, nr_devices=6, shared_tags=1, no_sched=1)
+    return scenario.disk("nullb0").queue.queue_hw_ctx[0].tags.active_queues == 5
+
+
+def bitmap(depth):
+    boot(4)
+    bits = sbitmap_queue()
+    sbitmap.sbitmap_queue_init_node(bits, depth, -1, False, GFP_KERNEL, 0)
+    return bits
+
+
+@claim("getting-a-tag", "So the batch is an eighth of the tags, at least one and at most eight.")
+def wake_batch():
+    return all(bitmap(depth).wake_batch == min(max(depth // 8, 1), 8) for depth in (1, 4, 8, 16, 32, 64, 128, 1023))
+
+
+@claim("getting-a-tag", "The kernel uses fewer, so that there are at least four words if it can")
+def four_words():
+    return all(bitmap(depth).sb.map_nr >= 4 for depth in (4, 8, 16, 32, 64, 128, 1023))
+
+
+@claim("getting-a-tag", "There are eight wait queues, and a task stands in one of them.")
+def wait_queues():
+    return len(bitmap(64).ws) == 8
+
+
+@claim("getting-a-tag", "**A tag that is given back is not free.**")
+def given_back():
+    bits = bitmap(16)
+    tag = sbitmap.__sbitmap_queue_get(bits)
+    sbitmap.sbitmap_queue_clear(bits, tag, 0)
+    word, bit = bits.sb.map[tag >> bits.sb.shift], 1 << (tag & (1 << bits.sb.shift) - 1)
+    return bool(word.word & bit and word.cleared & bit)
+
+
+@claim("getting-a-tag", "That one tries three times before it sleeps")
+def three_tries():
+    boot(4)
+    scenario.null_blk_load(submit_queues=4, hw_queue_depth=1, irqmode=2)
+    waiting = record(scenario.io, "nullb0", "read", 0, 510 * 512, cpu=1)
+    second = [node for nodes in waiting.forest(["blk_mq_get_tag"]).values() for node in nodes][1]
+    made = [call.function for call in second.calls]
+    return made[:made.index("sbitmap_finish_wait")].count("__blk_mq_get_tag") == 3 and len(waiting.of(Enter)) > 1
+
+
+@claim("getting-a-tag", "So it gets one of the scheduler's own tags, and keeps it to the end.")
+def two_sets_of_tags():
+    boot(2)
+    scenario.null_blk_load(submit_queues=1)
+    hctx = scenario.disk("nullb0").queue.queue_hw_ctx[0]
+    return (hctx.sched_tags.nr_tags, hctx.tags.nr_tags) == (128, 64)
+
+
+@claim("getting-a-tag", "NVMe on PCI has none, except on one controller by Apple")
+def reserved_tags():
+    boot(1)
+    scenario.nvme_probe()
+    return scenario.nvme_controller("nvme0").tagset.reserved_tags == 0
+
+
+# ---------------------------------------------------------------- through the doorbell
+
+
+def read_at_once(reads, dbbuf):
+    boot(2)
+    scenario.nvme_probe(controller=Controller(dbbuf=dbbuf, service=Service(least=10_000)))
+    wanted = [{"op": "read", "offset": number << 16, "length": 4096} for number in range(reads)]
+    return record(scenario.aio, "nvme0n1", wanted, cpu=1)
+
+
+@claim("through-the-doorbell", "**To start a read, the kernel writes four bytes into the device.**")
+def one_bell():
+    return rings(read_at_once(1, False)) == 1
+
+
+@claim("through-the-doorbell", "Read 1 MiB, and the doorbell still rings once, for three commands")
+def one_bell_for_three():
+    found = []
+    for dbbuf in (True, False):
+        boot(4)
+        scenario.nvme_probe(controller=Controller(dbbuf=dbbuf))
+        reading = record(scenario.io, "nvme0n1", "read", 0, 1 << 20, cpu=1)
+        found.append((rings(reading), len(reading.of(Command))))
+    return found == [(1, 3), (3, 3)]
+
+
+@claim("through-the-doorbell", "Two reads ring twice: `io_submit` begins a plug only for three and more. Sixteen "
+       "requests fill a plug, so 64 reads ring four times.")
+def bells_of_plugs():
+    return [rings(read_at_once(reads, False)) for reads in (2, 3, 16, 64)] == [2, 1, 1, 4]
+
+
+@claim("through-the-doorbell", "**there is one tag less than there are places**")
+def one_tag_less():
+    return depth_of_io_queues()
+
+
+@claim("through-the-doorbell", "Up to 32 of them are put into a block of 256 bytes, more into a page of their own")
+def lists_of_pages():
+    kinds = {}
+    for pages in (33, 34):
+        boot(1)
+        scenario.nvme_probe()
+        reading = record(scenario.io, "nvme0n1", "read", 0, pages << 12, page_runs=[1] * pages)
+        kinds[pages] = {event.kind for event in reading.of(Alloc) if "prp" in event.kind}
+    return "256" in str(kinds[33]) and "256" not in str(kinds[34])
+
+
+def unanswered(**kwargs):
+    return failing(Fault(SILENT, queue=2), Fault(SILENT, queue=0, opcode=nvme.nvme_admin_abort_cmd), **kwargs)
+
+
+@claim("through-the-doorbell", "Here the abort was enough: the command came back as aborted, and was sent a second "
+       "time.")
+def aborted():
+    return failing(Fault(SILENT, queue=2))[:2] == (4096, pytest.approx(30, abs=1))
+
+
+@claim("through-the-doorbell", "With registers only, the read comes back.")
+def reset_with_registers():
+    return unanswered(dbbuf=False)[0] == 4096
+
+
+@claim("through-the-doorbell", "With doorbells in memory, Linux 5.4.120 loses it, and then the whole disk.")
+def reset_with_memory():
+    outcome, _, log = unanswered()
+    return outcome == "EIO" and log[-1] == "nvme nvme0: Removing after probe failure status: -19"
+
+
+@claim("through-the-doorbell", "then the request that is sent again gets its bell")
+def reset_after_reads():
+    return unanswered(before=3)[0] == 4096
+
+
+@claim("through-the-doorbell", "(In the model that read succeeds: its controller writes its half of this memory anew.)")
+def read_after_reset():
+    boot(4)
+    scenario.nvme_probe()
+    for _ in range(3):
+        scenario.io("nvme0n1", "read", 0, 4096, cpu=1)
+    scenario.set_nvme_file("nvme0", "reset_controller", "1")
+    return len(scenario.io("nvme0n1", "read", 0, 4096, cpu=1)) == 4096
+
+
+# ---------------------------------------------------------------- the way back
+
+
+@claim("the-way-back", "So the second answers `IRQ_NONE`: not mine.")
+def nobody_wanted_it():
+    kernel = boot(1)
+    scenario.nvme_probe(controller=Controller(service=Service(least=10_000)))
+    queue = scenario.nvme_controller("nvme0").queues[1]
+    scenario.io("nvme0n1", "read", 0, 4096)
+    return kernel.run_in(Context("irq", "nvme0q1", 0), pci.nvme_irq, 0, queue) == 0
+
+
+@claim("the-way-back", "With one queue, the request is ended in a *softirq*.")
+def ended_in_softirq():
+    kinds = []
+    for queues in (1, 4):
+        boot(4)
+        scenario.nvme_probe(max_ioqpairs=queues)
+        scenario.set_scheduler("nvme0n1", "none")
+        reading = record(scenario.io, "nvme0n1", "read", 0, 4096, cpu=1)
+        kinds.append(any(who.kind == "softirq" for who in reading.contexts))
+    return kinds == [True, False]
+
+
+@claim("the-way-back", "it does so up to five times, unless the device says that this is useless (the *do not retry* "
+       "bit)")
+def retries():
+    counts = []
+    for status in (0x281, 0x281 | 0x4000):
+        boot(2)
+        controller = Controller()
+        scenario.nvme_probe(controller=controller)
+        controller.faults.append(Fault(FAIL, status=status, queue=1, nth=0))
+        with record() as recording:
+            if errno_of(scenario.io, "nvme0n1", "read", 0, 4096) != "ENODATA":
+                return False
+        counts.append(len(recording.of(Command)))
+    return counts == [6, 1]
+
+
+@claim("the-way-back", "A queue for polling has no vector")
+def no_interrupts():
+    boot(2)
+    scenario.nvme_probe(poll_queues=1)
+    return not record(scenario.io, "nvme0n1", "read", 0, 4096, cpu=1, flags=("hipri",)).of(Interrupt)
+
+
+@claim("the-way-back", "In the seventh line `cq_head` is back at 0, and all bits are 1")
+def phase_bits():
+    boot(1)
+    scenario.nvme_probe(io_queue_depth=8)
+    queue = scenario.nvme_controller("nvme0").queues[1]
+    for _ in range(7):
+        scenario.io("nvme0n1", "read", 0, 4096)
+    return (queue.cq_head, queue.cq_phase) == (0, 0) and all(entry.status & 1 for entry in queue.cqes)
+
+
+@claim("the-way-back", "This comes *before* the requests are ended")
+def bell_before_end():
+    boot(1)
+    scenario.nvme_probe()
+    order = [event.function for event in record(scenario.io, "nvme0n1", "read", 0, 4096).of(Call)]
+    return order.index("nvme_ring_cq_doorbell") < order.index("bio_endio")
+
+
+# ---------------------------------------------------------------- schedulers and plugs
+
+
+def driver_order(wanted, **settings):
+    """Submit a page each of these, as in "r25 w3", through mq-deadline; return them as the driver gets them."""
+    boot(2)
+    scenario.null_blk_load(submit_queues=1, irqmode=2)
+    for name, value in settings.items():
+        scenario.set_queue_file("nullb0", f"iosched/{name}", value)
+    ios = [{"op": "read" if each[0] == "r" else "write", "offset": int(each[1:]) << 12, "length": 4096}
+           for each in wanted.split()]
+    recording = record(scenario.aio, "nullb0", ios, cpu=1)
+    started = [event.object for event in recording.of(Assign) if event.field == "state" and event.new == 1
+               and isinstance(event.object, request)]
+    return " ".join(f"{'rw'[rq.cmd_flags & 1]}{blk_rq_pos(rq) >> 3}" for rq in started)
+
+
+@claim("schedulers-and-plugs", "The oldest of them, 26, begins; 44 is further up. Then nothing is, so another batch "
+       "of reads begins, with the oldest one left.")
+def order_of_requests():
+    return driver_order("w50 w10 w30 r26 r6 r44") == "r26 r44 r6 w50 w10 w30"
+
+
+@claim("schedulers-and-plugs", "The new batch goes on where the last one ended, if that was of the same direction and "
+       "there is something further up. Otherwise it begins with the oldest request")
+def where_a_batch_begins():
+    same = driver_order("r30 r10 r40", fifo_batch=1)
+    return same == "r30 r40 r10" and driver_order("r30 w9 r10 r40", fifo_batch=1, writes_starved=1) == "r30 w9 r10 r40"
+
+
+@claim("schedulers-and-plugs", "A read's deadline is half a second after it came, a write's five seconds.")
+def deadlines():
+    boot(1)
+    scenario.null_blk_load(submit_queues=1)
+    return [int(scenario.queue_file("nullb0", f"iosched/{name}_expire")) for name in ("read", "write")] == [500, 5000]
+
+
+@claim("schedulers-and-plugs", "Those with a single hardware queue.")
+def default_schedulers():
+    found = []
+    for queues in (1, 2):
+        boot(2)
+        scenario.null_blk_load(submit_queues=queues)
+        found.append(scenario.scheduler("nullb0"))
+    return found == ["mq-deadline", "none"]
+
+
+@claim("schedulers-and-plugs", "When the seventeenth request comes, the plug has sixteen, and is pulled by the "
+       "process itself. The other eleven are in it when the process goes to sleep.")
+def burst_plug():
+    boot(4)
+    scenario.null_blk_load(submit_queues=1, irqmode=2, no_sched=1, hw_queue_depth=64)
+    writing = actions(record(scenario.io, "nullb0", "write", 0, 3 << 20, cpu=1))
+    return Counter(action.who for action in writing if action.letter == "D") == {"dio": 16, "kblockd": 11}
+
+
+@claim("schedulers-and-plugs", "So in the last line page 2 comes too late to join pages 0 and 1.")
+def too_late():
+    found = []
+    for queues in (1, 4):
+        boot(4)
+        scenario.null_blk_load(submit_queues=queues, irqmode=2, no_sched=1)
+        wanted = [{"op": "read", "offset": page << 12, "length": 4096} for page in (0, 1, 20, 2)]
+        found.append(letters(record(scenario.aio, "nullb0", wanted, cpu=1)).count("M"))
+    return found == [2, 1]
+
+
+# ---------------------------------------------------------------- device mapper
+
+
+def disks(count=1, **params):
+    """Boot with so many null_blk disks of 64 MiB that can be mapped."""
+    kernel = boot(2)
+    scenario.null_blk_load(nr_devices=0)
+    for number in range(count):
+        scenario.null_blk_create("ab"[number], size=64, memory_backed=1, **params)
+    scenario.dm_load()
+    return kernel
+
+
+def loaded(words, table):
+    return dmsetup.run((*words, "--table", table))
+
+
+@claim("mapped-device", "A read of it returns nothing, and no error")
+def read_without_table():
+    disks()
+    dmsetup.create("e")
+    return len(scenario.io("dm-0", "read", 0, 4096)) == 0
+
+
+@claim("mapped-device", "(A write gets `ENOSPC`.")
+def write_without_table():
+    disks()
+    dmsetup.create("e")
+    return errno_of(scenario.io, "dm-0", "write", 0, 4096) == "ENOSPC"
+
+
+@claim("mapped-device", "A name that has no end is cut at 127 characters.")
+def unended_name():
+    kernel = boot(1)
+    scenario.dm_load()
+    param = dm_ioctl_h.dm_ioctl()
+    param.name, param.uuid, param.flags = "n" * 128, "", 0
+    result = kernel.task("x", dm_ioctl.validate_params, dm_ioctl_h.DM_DEV_CREATE_CMD, param)
+    return result == 0 and len(param.name) == 127
+
+
+@claim("mapped-device", "`check_version` looks at the version in it first")
+def version_of_the_ioctl():
+    boot(1)
+    scenario.dm_load()
+    order = [event.function for event in record(dmsetup.create, "x").of(Call)]
+    return order.index("check_version") < order.index("copy_params")
+
+
+@claim("mapped-device", "`dmsetup create lin0 --notable` does two ioctls.")
+def two_ioctls():
+    boot(1)
+    scenario.dm_load()
+    return calls(record(dmsetup.run, ("create", "lin0", "--notable")))["dm_ctl_ioctl"] == 2
+
+
+@claim("mapped-device", "The lowest free number is taken, so `d` gets what `b` had.")
+def lowest_number():
+    boot(1)
+    scenario.dm_load()
+    for name in "abc":
+        dmsetup.create(name)
+    dmsetup.remove("b")
+    return dmsetup.create("d") == "dm-1"
+
+
+@claim("mapped-device", "Either the kernel can do without, or the device does not exist and nothing of it is left.")
+def without_memory():
+    for nth in range(1, 100):
+        kernel = boot(1)
+        scenario.dm_load()
+        before, failed = kernel.memory.totals(), kernel.memory.failed
+        kernel.memory.fail_nth(nth)
+        created = dmsetup.run(("create", "lin0", "--notable")).exit == 0
+        if kernel.memory.failed == failed:
+            return nth > 20
+        if not created and kernel.memory.totals() != before:
+            return False
+    return False
+
+
+MULTIPATH = "0 2048 multipath {} 0 1 1 round-robin 0 {}"
+
+
+def paths(features, *devices, repeat=1):
+    return MULTIPATH.format(features, " ".join((f"{len(devices)} 1", *(f"{each} {repeat}" for each in devices))))
+
+
+@claim("mapped-queue", "One hardware queue and 2048 tags, whatever the disks below have.")
+def queue_of_multipath():
+    boot(4)
+    scenario.null_blk_load(submit_queues=4)
+    scenario.dm_load()
+    tag_set = scenario.disk(dmsetup.create("mp", paths(0, "/dev/nullb0"))).queue.tag_set
+    return (tag_set.nr_hw_queues, tag_set.queue_depth) == (1, 2048)
+
+
+@claim("mapped-queue", "For a logical volume the three assignments never happen.")
+def queue_of_linear():
+    disks()
+    q = scenario.disk(dmsetup.create("lin", "0 2048 linear /dev/nullb0 0")).queue
+    return not q.tag_set and q.make_request_fn is dm.dm_make_request
+
+
+@claim("mapped-queue", "But one path that takes requests is enough for this check")
+def one_path_is_enough():
+    disks(2)
+    dmsetup.create("lin", "0 2048 linear /dev/nullb0 0")
+    return loaded(("create", "alone"), paths(0, "/dev/mapper/lin")).exit == 1 and \
+        loaded(("create", "mp"), paths(0, "/dev/mapper/lin", "/dev/nullb1")).exit == 0
+
+
+@claim("mapped-queue", "(The model ends with a Python `TypeError` at the same place.)")
+def wrong_path():
+    disks(2)
+    dmsetup.create("lin", "0 2048 linear /dev/nullb0 0")
+    name = dmsetup.create("mp", paths(0, "/dev/mapper/lin", "/dev/nullb1"))
+
+    def read_by_each_path():
+        for _ in range(2):
+            scenario.io(name, "read", 0, 4096)
+
+    with pytest.raises(TypeError):
+        read_by_each_path()
+    return True
+
+
+@claim("tables", "If no target has said which type the table is, `dm_table_determine_type` looks at what each of them "
+       "can do.")
+def type_of_a_table():
+    disks()
+    linear = calls(record(dmsetup.create, "lin", "0 2048 linear /dev/nullb0 0\n2048 2048 zero"))
+    multi = calls(record(dmsetup.create, "mp", paths(0, "/dev/nullb0")))
+    return linear["dm_table_determine_type"] == multi["dm_table_determine_type"] == 1 and \
+        multi["dm_table_set_type"] == 1 and not linear["dm_table_set_type"]
+
+
+@claim("tables", "Only a bio that reads ahead does not wait. It fails at once")
+def read_ahead():
+    kernel = disks()
+    name = dmsetup.create("l", "0 2048 linear /dev/nullb0 0")
+    dmsetup.run(("suspend", "l"))
+    waits, ends = (submitted(kernel, name, REQ_OP_READ | flags) for flags in (0, REQ_RAHEAD))
+    before = list(waits)
+    dmsetup.resume("l")
+    return before == [] and ends == [blk_core.errno_to_blk_status(-5)] and waits == [0]
+
+
+@cache
+def refused_first_table():
+    """What is left of a device whose first table was refused, and then of a second table of the same type."""
+    disks()
+    dmsetup.create("v")
+    md = scenario.disk("dm-0").private_data
+    first = loaded(("load", "v"), "0 2048 linear /dev/nullb0 99999999").exit
+    type_left = md.type
+    other = loaded(("load", "v"), paths(0, "/dev/nullb0")).exit
+    same = loaded(("load", "v"), "0 2048 linear /dev/nullb0 0").exit or dmsetup.run(("resume", "v")).exit
+    return first, type_left, other, same, bool(blk_queue_registered(md.queue))
+
+
+@claim("tables", "the table is dropped and the type stays. Then a table of the other type is refused for ever")
+def type_stays():
+    first, type_left, other, _, _ = refused_first_table()
+    return first == 1 and type_left != 0 and other == 1
+
+
+@claim("tables", "so that the device never gets its `queue` directory in sysfs")
+def no_queue_directory():
+    return refused_first_table()[3:] == (0, False)
+
+
+@claim("tables", "(A later table that reaches past the end of a disk is found only when it is to become live.)")
+def later_table():
+    disks()
+    dmsetup.create("v", "0 2048 linear /dev/nullb0 0")
+    later = loaded(("load", "v"), "0 2048 linear /dev/nullb0 99999999")
+    return later.exit == 0 and dmsetup.run(("resume", "v")).exit == 1
+
+
+@claim("tables", "Even chunks are on the first disk, and chunk 6 is the fourth of them: three chunks of 16 sectors "
+       "lie before it.")
+def sector_of_a_stripe():
+    boot(1)
+    scenario.nvme_probe()
+    scenario.nvme_probe()
+    scenario.dm_load()
+    name = dmsetup.create("s", "0 4096 striped 2 16 /dev/nvme0n1 1000 /dev/nvme1n1 2000")
+    command = record(scenario.io, name, "read", 96 * 512, 4096).of(Command)[0]
+    return command.device.serial == "0001" and command.command.slba == 1000 + 3 * 16
+
+
+def clones(function, *args):
+    return calls(record(function, *args))["alloc_tio"]
+
+
+@claim("bio-meets-table", "*linear* one, *striped* one for each disk, *zero* and *error* none")
+def clones_of_a_flush():
+    boot(2)
+    for _ in range(2):
+        scenario.nvme_probe()
+    scenario.dm_load()
+    striped = "0 2048 striped 2 128 /dev/nvme0n1 0 /dev/nvme1n1 0"
+    tables = ("0 2048 linear /dev/nvme0n1 0", striped, "0 2048 zero", "0 2048 error",
+              "0 2048 linear /dev/nvme0n1 0\n2048 2048 zero")
+    counts = []
+    for number, table in enumerate(tables):
+        disk = scenario.disk(dmsetup.create(f"f{number}", table))
+        counts.append(sum(target.num_flush_bios for target in disk.private_data.map.targets
+                          if target and target.type))
+    return counts == [1, 2, 0, 0, 1] and clones(scenario.flush, "dm-4") == 1 and clones(scenario.flush, "dm-1") == 2
+
+
+@claim("bio-meets-table", "A *discard* is cut only where a target ends, not at each chunk")
+def pieces_of_a_discard():
+    disks(2, discard=1)
+    name = dmsetup.create("s", "0 4096 striped 2 128 /dev/nullb0 0 /dev/nullb1 0")
+    return clones(scenario.io, name, "read", 0, 512 << 10) == 8 and clones(scenario.discard, name, 0, 512 << 10) == 2
+
+
+@claim("bio-meets-table", "One that cannot keeps discards from the whole device")
+def no_discard():
+    disks(1, discard=1)
+    for name, table in (("one", "0 2048 linear /dev/nullb0 0"), ("two", "0 2048 linear /dev/nullb0 0\n2048 2048 zero")):
+        dmsetup.create(name, table)
+    return errno_of(scenario.discard, "dm-0", 0, 4096) is None and \
+        errno_of(scenario.discard, "dm-1", 0, 4096) == "EOPNOTSUPP"
+
+
+@claim("bio-meets-table", "And one that begins at 2056?")
+def pieces_of_a_read():
+    disks(2)
+    name = dmsetup.create("p", "0 2048 linear /dev/nullb0 0\n2048 4096 striped 2 128 /dev/nullb0 4096 /dev/nullb1 0")
+    return [clones(scenario.io, name, "read", first * 512, 1024 * 512) for first in (2048, 2056)] == [8, 9]
+
+
+# ---------------------------------------------------------------- multipath and LVM
+
+
+@claim("multipath", "The selector is asked for every request")
+def asked_each_time():
+    disks(2)
+    name = dmsetup.create("m", paths(0, "/dev/nullb0", "/dev/nullb1"))
+    with record() as recording:
+        for _ in range(4):
+            scenario.io(name, "read", 0, 4096)
+    return calls(recording)["rr_select_path"] == 4
+
+
+@claim("multipath", "if the table asks for more, the kernel says in its log that it uses 1")
+def repeat_count():
+    kernel = disks(2)
+    dmsetup.create("m", paths(0, "/dev/nullb0", "/dev/nullb1", repeat=1000))
+    return any("repeat_count > 1 is deprecated, using 1 instead" in line for line in kernel.log) and \
+        "1000" not in dmsetup.table("m")
+
+
+def suspended_without_path(noflush):
+    """Read from a device that has no path and queues, and suspend it meanwhile; return what came of each by then."""
+    kernel = disks()
+    name = dmsetup.create("mp", paths("1 queue_if_no_path", "/dev/nullb0"))
+    below, md, came = scenario.disk("nullb0"), scenario.disk(name).private_data, {}
+    dmsetup.message("mp", 0, f"fail_path {below.major}:{below.first_minor}")
+
+    def read():
+        came["read"] = None
+        came["read"] = scenario._aio(name, [scenario._asked(name, "read", 0, 4096)])
+
+    def suspend():
+        came["suspend"] = dm.dm_suspend(md, dm.DM_SUSPEND_NOFLUSH_FLAG if noflush else dm.DM_SUSPEND_LOCKFS_FLAG)
+
+    try:
+        kernel.tasks([("reader", 0, read), ("suspend", 1, suspend)])
+        kernel.loop.advance(5000 * MILLISECOND)
+    except Exception as hung:
+        came["hung"] = type(hung).__name__
+    return came
+
+
+@claim("multipath", "so what waits fails, and the suspend does not hang")
+def flushing_suspend():
+    came = suspended_without_path(noflush=False)
+    return came["suspend"] == 0 and came["read"] == [-5]
+
+
+@claim("multipath", "With `--noflush` it does not wait, and nothing fails: the requests are put back, and the readers "
+       "sleep on")
+def suspend_without_flush():
+    came = suspended_without_path(noflush=True)
+    return came["suspend"] == 0 and came["read"] is None
+
+
+@claim("multipath", "Without features, the I/O fails at once.")
+def no_path():
+    kernel = disks()
+    name = dmsetup.create("mp", paths(0, "/dev/nullb0"))
+    below, now = scenario.disk("nullb0"), kernel.now
+    dmsetup.message("mp", 0, f"fail_path {below.major}:{below.first_minor}")
+    return errno_of(scenario.io, name, "read", 0, 4096) == "EIO" and kernel.now - now < MILLISECOND
+
+
+@claim("multipath", "An error of the medium does not count: it would be the same on every path.")
+def medium_error():
+    boot(2)
+    controller = Controller()
+    scenario.nvme_probe(controller=controller)
+    scenario.nvme_probe()
+    scenario.dm_load()
+    name = dmsetup.create("mp", paths(0, "/dev/nvme0n1", "/dev/nvme1n1"))
+    controller.faults.append(Fault(FAIL, status=0x281 | 0x4000, nth=0, opcode=2))
+    outcomes = [errno_of(scenario.io, name, "read", 0, 4096) for _ in range(2)]
+    return sorted(map(str, outcomes)) == ["ENODATA", "None"] and " F " not in dmsetup.status("mp")
+
+
+def group():
+    boot(2)
+    for _ in range(2):
+        scenario.nvme_probe()
+    scenario.dm_load()
+    lvm.run(["vgcreate", "vg0", "/dev/nvme0n1", "/dev/nvme1n1"])
+
+
+@claim("lvm-is-tables", "10 MiB are two and a half extents; they become three.")
+def whole_extents():
+    group()
+    done = lvm.run(["lvcreate", "-L", "10m", "-n", "data", "vg0"])
+    return "0 24576 linear 259:0 2048" in str(done.ioctls)
+
+
+@claim("lvm-is-tables", "Making a volume is create, load, resume. Changing one is load, suspend, resume.")
+def order_of_ioctls():
+    group()
+    made = [what for what, *_ in lvm.run(["lvcreate", "-L", "10m", "-n", "data", "vg0"]).ioctls]
+    changed = [what for what, *_ in lvm.run(["lvextend", "-L", "+8m", "vg0/data"]).ioctls]
+    return made == ["create", "load", "resume"] and changed == ["load", "suspend", "resume"]
+
+
+@claim("lvm-is-tables", "16 pieces, and only 4 requests")
+def pieces_of_a_write():
+    group()
+    lvm.run(["lvcreate", "--type", "striped", "-i", "2", "-l", "4", "-n", "fast", "vg0"])
+    made = {}
+    for op in ("read", "write"):
+        recording = record(scenario.io, "dm-0", op, 0, 1 << 20, cpu=1)
+        made[op] = calls(recording)["alloc_tio"], len(recording.of(Command))
+    return made == {"read": (16, 16), "write": (16, 4)}
+
+
+@claim("lvm-is-tables", "an eighth chunk would be segments 113 to 128")
+def seven_chunks():
+    boot(1)
+    scenario.nvme_probe()
+    most, pages = scenario.disk("nvme0n1").queue.limits.max_segments, 65536 // 4096
+    return 7 * pages < most < 8 * pages and 7 * pages + 1 == 113
+
+
+# ---------------------------------------------------------------- the recordings' own words
+
+
+@claim("which-queue", "Of a recording from one of them the check says only which kernel it is, and does not compare.")
+def newer_kernel(tmp_path):
+    document = json.loads((RECORDINGS / "maps" / "c1.json").read_text())
+    document["kernel"]["release"] = "6.1.0"
+    (tmp_path / "newer.json").write_text(json.dumps(document))
+    outcome = check_file(tmp_path / "newer.json")
+    return outcome.result == SKIPPED and "6.1.0" in outcome.summary
+
+
+@pytest.mark.parametrize(("chapter", "words", "holds"), CLAIMS)
+def test_a_chapter_says_what_is_so(chapter, words, holds, tmp_path):
+    assert flat(words) in prose(chapter), f"{chapter} does not say: {words}"
+    needs_room = holds.__code__.co_argcount
+    assert holds(tmp_path) if needs_room else holds()
+
+
+def test_there_is_no_claim_twice_and_none_without_a_chapter():
+    assert len({case.id for case in CLAIMS}) == len(CLAIMS) >= 60
