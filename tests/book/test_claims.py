@@ -110,11 +110,16 @@ def errno_of(function, *args, **kwargs):
     return None
 
 
+def probe(**params):
+    """Bring a controller up with queues of 128 places: their requests are made sooner than those of 1024."""
+    return scenario.nvme_probe(**{"io_queue_depth": 128, **params})
+
+
 def failing(*faults, reads=1, dbbuf=True, before=0):
     """Read from NVMe while the controller has these faults; return what the read gave, the seconds and the log."""
     kernel = boot(4)
     controller = Controller(dbbuf=dbbuf, service=Service(least=10_000))
-    scenario.nvme_probe(controller=controller)
+    probe(controller=controller)
     for _ in range(before):
         scenario.io("nvme0n1", "read", 0, 4096, cpu=1)
     controller.faults += faults
@@ -130,19 +135,19 @@ def failing(*faults, reads=1, dbbuf=True, before=0):
 def probing():
     """A controller with four queues is brought up: the recording, which nobody changes."""
     boot(4)
-    return record(scenario.nvme_probe)
+    return record(probe)
 
 
 @cache
 def removing():
     boot(4)
-    scenario.nvme_probe()
+    probe()
     return record(scenario.nvme_remove)
 
 
 def line_of_queues(**params):
     kernel = boot(4)
-    scenario.nvme_probe(**params)
+    probe(**params)
     return next(line.split()[2] for line in kernel.log if "default/read/poll" in line)
 
 
@@ -154,7 +159,7 @@ def null_map(cpus, queues, **shape):
 
 def nvme_map(cpus, queues, **shape):
     boot(machine(cpus, **shape))
-    scenario.nvme_probe(max_ioqpairs=queues)
+    probe(max_ioqpairs=queues)
     return [ctx.hctxs[0].queue_num for ctx in scenario.disk("nvme0n1").queue.queue_ctx]
 
 
@@ -267,7 +272,7 @@ def only_reserved():
        "the set.")
 def memory_of_read_queues():
     boot(machine(4, nodes=2))
-    recording = record(scenario.nvme_probe, write_queues=2)
+    recording = record(probe, write_queues=2)
     dev = scenario.nvme_controller("nvme0")
     nodes = [event.node for event in recording.of(Alloc) if event.kind == "blk_mq_tags"][1:]
     return dev.tagset.numa_node == 0 and nodes[2:] == [0] * 4 and set(nodes[:2]) == {0, 1}
@@ -311,7 +316,7 @@ def neighbours_of_nvme():
 @claim("which-queue", "Here four CPUs ask for 4 + 2 + 1 queues, and the controller has six.")
 def asked_queues():
     boot(4)
-    recording = record(scenario.nvme_probe, max_ioqpairs=6, write_queues=2, poll_queues=1)
+    recording = record(probe, max_ioqpairs=6, write_queues=2, poll_queues=1)
     return values(recording, "nvme_max_io_queues")[-1] == 7 and values(recording, "nvme_set_queue_count") == [(0, 6)]
 
 
@@ -394,14 +399,14 @@ def version_first():
 @claim("controller-appears", "The driver waits as long as `CAP` allows, and half a second more.")
 def patience():
     kernel = boot(1)
-    return errno_of(scenario.nvme_probe, controller=Controller(faults=[Fault(STUCK, ENABLE)])) == "ENODEV" and \
+    return errno_of(probe, controller=Controller(faults=[Fault(STUCK, ENABLE)])) == "ENODEV" and \
         8000 <= kernel.now / MILLISECOND <= 8200
 
 
 @claim("controller-appears", "It answers with all bits set, and nobody waits.")
 def pulled_out():
     kernel = boot(1)
-    return errno_of(scenario.nvme_probe, controller=Controller(faults=[Fault(GONE, ENABLE)])) == "ENODEV" and \
+    return errno_of(probe, controller=Controller(faults=[Fault(GONE, ENABLE)])) == "ENODEV" and \
         kernel.now < MILLISECOND
 
 
@@ -419,7 +424,7 @@ def broken_with_shadow():
 @claim("controller-appears", "sees that there are two of four, deletes both and begins anew")
 def begun_anew():
     boot(4)
-    recording = record(scenario.nvme_probe, controller=Controller(usable=2))
+    recording = record(probe, controller=Controller(usable=2))
     deleted = Counter(command.opcode for command in admin(recording))
     return deleted[nvme.nvme_admin_delete_sq] == deleted[nvme.nvme_admin_delete_cq] == 2 and \
         calls(recording)["nvme_setup_irqs"] == 2
@@ -428,7 +433,7 @@ def begun_anew():
 @claim("controller-appears", "a controller that cannot use such pages is refused")
 def page_size():
     boot(1)
-    return errno_of(scenario.nvme_probe, controller=Controller(page_min=1)) == "ENODEV"
+    return errno_of(probe, controller=Controller(page_min=1)) == "ENODEV"
 
 
 # ---------------------------------------------------------------- the admin queue
@@ -437,7 +442,7 @@ def page_size():
 @claim("admin-queue", "**30 tags, for a ring of 32 slots.**")
 def admin_tags():
     boot(1)
-    scenario.nvme_probe()
+    probe()
     dev = scenario.nvme_controller("nvme0")
     return dev.admin_tagset.queue_depth == 30 and dev.queues[0].q_depth == 32
 
@@ -445,14 +450,14 @@ def admin_tags():
 @claim("admin-queue", "a tick of the recorded kernel is 4 ms, so an admin command has 60 seconds")
 def admin_timeout():
     boot(1)
-    scenario.nvme_probe()
+    probe()
     return scenario.nvme_controller("nvme0").admin_tagset.timeout * 4 == 60_000
 
 
 @claim("admin-queue", "but only for I/O queues: `nvme_dbbuf_init` leaves out the admin queue, so its bell always rings")
 def admin_bell():
     boot(1)
-    scenario.nvme_probe()
+    probe()
     queues = scenario.nvme_controller("nvme0").queues
     return not queues[0].dbbuf_cq_db and bool(queues[1].dbbuf_cq_db) and \
         rings(probing(), "cq") >= len([event for event in probing().of(Completion) if event.queue == 0])
@@ -472,14 +477,14 @@ def which_is_fatal():
     for nth in range(1, 7):
         boot(2)
         fault = Fault(FAIL, nth=nth, queue=0, status=0x4002)
-        fates.append(errno_of(scenario.nvme_probe, controller=Controller(faults=[fault])))
+        fates.append(errno_of(probe, controller=Controller(faults=[fault])))
     return fates == ["EIO"] + [None] * 5
 
 
 @claim("admin-queue", "is used with those that it has created, even if there are none")
 def without_queues():
     boot(2)
-    scenario.nvme_probe(controller=Controller(faults=[Fault(FAIL, opcode=nvme.nvme_admin_create_cq, status=0x4101)]))
+    probe(controller=Controller(faults=[Fault(FAIL, opcode=nvme.nvme_admin_create_cq, status=0x4101)]))
     return scenario.nvme_controller("nvme0").online_queues == 1
 
 
@@ -500,7 +505,7 @@ def write_queues():
 @cache
 def nine_write_queues():
     boot(4)
-    return record(scenario.nvme_probe, write_queues=9)
+    return record(probe, write_queues=9)
 
 
 @claim("io-queues", "The second attempt divides four: all but one for writes, and one for reads.")
@@ -517,7 +522,7 @@ def none_in_vain():
 @claim("io-queues", "`timeout` is in ticks of 4 ms: 30 seconds")
 def io_timeout():
     boot(1)
-    scenario.nvme_probe()
+    probe()
     return scenario.nvme_controller("nvme0").tagset.timeout * 4 == 30_000
 
 
@@ -535,7 +540,7 @@ def kept_without_queues():
         boot(2)
         nth = 2 if opcode == nvme.nvme_admin_set_features else 1
         fault = Fault(FAIL, opcode=opcode, nth=nth, status=0x4101)
-        scenario.nvme_probe(controller=Controller(faults=[fault]))
+        probe(controller=Controller(faults=[fault]))
         if scenario.nvme_file("nvme0", "state").strip() != "live":
             return False
     return True
@@ -581,7 +586,7 @@ def event_request():
 @claim("namespaces", "1016 sectors, 1016 sectors, and 16")
 def pieces_of_a_mebibyte():
     boot(2)
-    scenario.nvme_probe()
+    probe()
     reading = record(scenario.io, "nvme0n1", "read", 0, 1 << 20)
     return [event.command.length + 1 for event in reading.of(Command)] == [1016, 1016, 16]
 
@@ -589,7 +594,7 @@ def pieces_of_a_mebibyte():
 @claim("namespaces", "Its name is not `nvme0n4` but `nvme0n2`")
 def names_of_disks():
     boot(1)
-    scenario.nvme_probe(controller=Controller(namespaces={1: Namespace(), 4: Namespace(), 7: Namespace()}))
+    probe(controller=Controller(namespaces={1: Namespace(), 4: Namespace(), 7: Namespace()}))
     found = {ns.head.ns_id: ns.disk.disk_name for ns in scenario.nvme_controller("nvme0").ctrl.namespaces}
     return found == {1: "nvme0n1", 4: "nvme0n2", 7: "nvme0n3"}
 
@@ -603,7 +608,7 @@ def no_such_file():
 def without_descriptors():
     boot(1)
     fault = Fault(FAIL, opcode=nvme.nvme_admin_identify, nth=5, status=0x4002)
-    scenario.nvme_probe(controller=Controller(faults=[fault]))
+    probe(controller=Controller(faults=[fault]))
     return not list(scenario.nvme_controller("nvme0").ctrl.namespaces)
 
 
@@ -612,7 +617,7 @@ def small_mdts():
     limited = []
     for mdts in (5, 6, 7, 8):
         boot(1)
-        scenario.nvme_probe(controller=Controller(mdts=mdts))
+        probe(controller=Controller(mdts=mdts))
         limits = scenario.disk("nvme0n1").queue.limits
         limited.append(limits.max_hw_sectors >> 1 <= limits.max_segments * 4)
     return limited == [True, True, False, False]
@@ -624,7 +629,7 @@ def small_mdts():
 @claim("taking-it-down", "(In a reset it also freezes the disks' queues first; here the disks are gone.)")
 def no_freeze():
     boot(2)
-    scenario.nvme_probe()
+    probe()
     resetting = record(scenario.set_nvme_file, "nvme0", "reset_controller", "1")
     return not calls(removing())["nvme_start_freeze"] and "nvme_start_freeze" not in recorded_calls("nvme-remove") and \
         calls(resetting)["nvme_start_freeze"] == 1
@@ -633,7 +638,7 @@ def no_freeze():
 @claim("taking-it-down", "It shuts the controller down all the same, and cancels what is still out.")
 def still_shut_down():
     boot(2)
-    scenario.nvme_probe(controller=Controller(faults=[Fault(SILENT, opcode=nvme.nvme_admin_delete_sq)]))
+    probe(controller=Controller(faults=[Fault(SILENT, opcode=nvme.nvme_admin_delete_sq)]))
     recording = record(scenario.nvme_remove)
     return calls(recording)["nvme_cancel_request"] > 0 and any(
         event.offset == CC and event.value >> 14 & 3 == 1 for event in recording.of(RegisterWrite))
@@ -671,7 +676,7 @@ def deletions():
 @claim("a-bio-is-submitted", "Up to 256 of them, in a call that waits for its result, make a single bio")
 def one_bio():
     boot(2)
-    scenario.nvme_probe()
+    probe()
     made = [calls(record(scenario.io, "nvme0n1", "read", 0, pages << 12, page_runs=[1] * pages))
             for pages in (256, 257)]
     return [bool(each["__blkdev_direct_IO_simple"]) for each in made] == [True, False]
@@ -703,7 +708,7 @@ def read_only_disk():
 @claim("a-bio-is-submitted", "A write of the same size does wait, twice, and another process sends it.")
 def a_write_waits():
     boot(4)
-    scenario.nvme_probe()
+    probe()
     writing = actions(record(scenario.io, "nvme0n1", "write", 0, 4096, cpu=1))
     reading = record(scenario.io, "nvme0n1", "read", 0, 4096, cpu=1)
     said = [action.letter for action in writing]
@@ -714,7 +719,7 @@ def a_write_waits():
 @claim("a-bio-is-submitted", "127 of them make 508 KiB.")
 def segments():
     boot(1)
-    scenario.nvme_probe()
+    probe()
     return scenario.disk("nvme0n1").queue.limits.max_segments * 4 == 508
 
 
@@ -732,7 +737,7 @@ def status_of_pieces():
 @claim("a-bio-is-submitted", "The read across the end was shortened first.")
 def across_the_end():
     boot(1)
-    scenario.nvme_probe()
+    probe()
     return len(scenario.io("nvme0n1", "read", 131072 * 512 - 4096, 8192)) == 4096 and \
         errno_of(scenario.io, "nvme0n1", "write", 131072 * 512, 4096) == "ENOSPC"
 
@@ -830,7 +835,7 @@ def two_sets_of_tags():
 @claim("getting-a-tag", "NVMe on PCI has none, except on one controller by Apple")
 def reserved_tags():
     boot(1)
-    scenario.nvme_probe()
+    probe()
     return scenario.nvme_controller("nvme0").tagset.reserved_tags == 0
 
 
@@ -839,7 +844,7 @@ def reserved_tags():
 
 def read_at_once(reads, dbbuf):
     boot(2)
-    scenario.nvme_probe(controller=Controller(dbbuf=dbbuf, service=Service(least=10_000)))
+    probe(controller=Controller(dbbuf=dbbuf, service=Service(least=10_000)))
     wanted = [{"op": "read", "offset": number << 16, "length": 4096} for number in range(reads)]
     return record(scenario.aio, "nvme0n1", wanted, cpu=1)
 
@@ -854,7 +859,7 @@ def one_bell_for_three():
     found = []
     for dbbuf in (True, False):
         boot(4)
-        scenario.nvme_probe(controller=Controller(dbbuf=dbbuf))
+        probe(controller=Controller(dbbuf=dbbuf))
         reading = record(scenario.io, "nvme0n1", "read", 0, 1 << 20, cpu=1)
         found.append((rings(reading), len(reading.of(Command))))
     return found == [(1, 3), (3, 3)]
@@ -876,7 +881,7 @@ def lists_of_pages():
     kinds = {}
     for pages in (33, 34):
         boot(1)
-        scenario.nvme_probe()
+        probe()
         reading = record(scenario.io, "nvme0n1", "read", 0, pages << 12, page_runs=[1] * pages)
         kinds[pages] = {event.kind for event in reading.of(Alloc) if "prp" in event.kind}
     return "256" in str(kinds[33]) and "256" not in str(kinds[34])
@@ -911,7 +916,7 @@ def reset_after_reads():
 @claim("through-the-doorbell", "(In the model that read succeeds: its controller writes its half of this memory anew.)")
 def read_after_reset():
     boot(4)
-    scenario.nvme_probe()
+    probe()
     for _ in range(3):
         scenario.io("nvme0n1", "read", 0, 4096, cpu=1)
     scenario.set_nvme_file("nvme0", "reset_controller", "1")
@@ -924,7 +929,7 @@ def read_after_reset():
 @claim("the-way-back", "So the second answers `IRQ_NONE`: not mine.")
 def nobody_wanted_it():
     kernel = boot(1)
-    scenario.nvme_probe(controller=Controller(service=Service(least=10_000)))
+    probe(controller=Controller(service=Service(least=10_000)))
     queue = scenario.nvme_controller("nvme0").queues[1]
     scenario.io("nvme0n1", "read", 0, 4096)
     return kernel.run_in(Context("irq", "nvme0q1", 0), pci.nvme_irq, 0, queue) == 0
@@ -935,7 +940,7 @@ def ended_in_softirq():
     kinds = []
     for queues in (1, 4):
         boot(4)
-        scenario.nvme_probe(max_ioqpairs=queues)
+        probe(max_ioqpairs=queues)
         scenario.set_scheduler("nvme0n1", "none")
         reading = record(scenario.io, "nvme0n1", "read", 0, 4096, cpu=1)
         kinds.append(any(who.kind == "softirq" for who in reading.contexts))
@@ -949,7 +954,7 @@ def retries():
     for status in (0x281, 0x281 | 0x4000):
         boot(2)
         controller = Controller()
-        scenario.nvme_probe(controller=controller)
+        probe(controller=controller)
         controller.faults.append(Fault(FAIL, status=status, queue=1, nth=0))
         with record() as recording:
             if errno_of(scenario.io, "nvme0n1", "read", 0, 4096) != "ENODATA":
@@ -961,7 +966,7 @@ def retries():
 @claim("the-way-back", "A queue for polling has no vector")
 def no_interrupts():
     boot(2)
-    scenario.nvme_probe(poll_queues=1)
+    probe(poll_queues=1)
     return not record(scenario.io, "nvme0n1", "read", 0, 4096, cpu=1, flags=("hipri",)).of(Interrupt)
 
 
@@ -978,7 +983,7 @@ def phase_bits():
 @claim("the-way-back", "This comes *before* the requests are ended")
 def bell_before_end():
     boot(1)
-    scenario.nvme_probe()
+    probe()
     order = [event.function for event in record(scenario.io, "nvme0n1", "read", 0, 4096).of(Call)]
     return order.index("nvme_ring_cq_doorbell") < order.index("bio_endio")
 
@@ -1059,7 +1064,7 @@ def disks(count=1, **params):
     scenario.null_blk_load(nr_devices=0)
     for number in range(count):
         scenario.null_blk_create("ab"[number], size=64, memory_backed=1, **params)
-    scenario.dm_load()
+    scenario.dm_load(dm_mq_queue_depth=64)
     return kernel
 
 
@@ -1234,8 +1239,8 @@ def later_table():
        "lie before it.")
 def sector_of_a_stripe():
     boot(1)
-    scenario.nvme_probe()
-    scenario.nvme_probe()
+    probe()
+    probe()
     scenario.dm_load()
     name = dmsetup.create("s", "0 4096 striped 2 16 /dev/nvme0n1 1000 /dev/nvme1n1 2000")
     command = record(scenario.io, name, "read", 96 * 512, 4096).of(Command)[0]
@@ -1250,7 +1255,7 @@ def clones(function, *args):
 def clones_of_a_flush():
     boot(2)
     for _ in range(2):
-        scenario.nvme_probe()
+        probe()
     scenario.dm_load()
     striped = "0 2048 striped 2 128 /dev/nvme0n1 0 /dev/nvme1n1 0"
     tables = ("0 2048 linear /dev/nvme0n1 0", striped, "0 2048 zero", "0 2048 error",
@@ -1355,9 +1360,9 @@ def no_path():
 def medium_error():
     boot(2)
     controller = Controller()
-    scenario.nvme_probe(controller=controller)
-    scenario.nvme_probe()
-    scenario.dm_load()
+    probe(controller=controller)
+    probe()
+    scenario.dm_load(dm_mq_queue_depth=64)
     name = dmsetup.create("mp", paths(0, "/dev/nvme0n1", "/dev/nvme1n1"))
     controller.faults.append(Fault(FAIL, status=0x281 | 0x4000, nth=0, opcode=2))
     outcomes = [errno_of(scenario.io, name, "read", 0, 4096) for _ in range(2)]
@@ -1401,7 +1406,7 @@ def pieces_of_a_write():
 @claim("lvm-is-tables", "an eighth chunk would be segments 113 to 128")
 def seven_chunks():
     boot(1)
-    scenario.nvme_probe()
+    probe()
     most, pages = scenario.disk("nvme0n1").queue.limits.max_segments, 65536 // 4096
     return 7 * pages < most < 8 * pages and 7 * pages + 1 == 113
 
