@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RECORDINGS = ROOT / "tests" / "recordings" / "linux-5.4"
 MILLISECOND = 1_000_000
 CC, CSTS, VS = 0x14, 0x1C, 0x08
-CLAIMS = []
+CLAIMS: list[Any] = []
 
 
 def claim(chapter, words):
@@ -124,6 +125,7 @@ def failing(*faults, reads=1, dbbuf=True, before=0):
         scenario.io("nvme0n1", "read", 0, 4096, cpu=1)
     controller.faults += faults
     begun, said = kernel.now, len(kernel.log)
+    outcome: int | str
     try:
         outcome = len(scenario.io("nvme0n1", "read", 0, reads << 12, cpu=1))
     except KernelError as error:
@@ -1316,7 +1318,8 @@ def suspended_without_path(noflush):
     """Read from a device that has no path and queues, and suspend it meanwhile; return what came of each by then."""
     kernel = disks()
     name = dmsetup.create("mp", paths("1 queue_if_no_path", "/dev/nullb0"))
-    below, md, came = scenario.disk("nullb0"), scenario.disk(name).private_data, {}
+    below, md = scenario.disk("nullb0"), scenario.disk(name).private_data
+    came: dict[str, Any] = {}
     dmsetup.message("mp", 0, f"fail_path {below.major}:{below.first_minor}")
 
     def read():
