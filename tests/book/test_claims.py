@@ -19,7 +19,7 @@ from blkmodel import KernelError, boot, machine, scenario
 from blkmodel.block import bio as bio_module, blk_core, blk_mq
 from blkmodel.capture.check import SKIPPED, check_file
 from blkmodel.device.controller import Controller
-from blkmodel.device.faults import ENABLE, FAIL, FATAL, GONE, SILENT, STUCK, Fault
+from blkmodel.device.faults import ENABLE, FAIL, FATAL, GONE, SHUTDOWN, SILENT, STUCK, Fault
 from blkmodel.device.namespace import Namespace
 from blkmodel.device.service import Service
 from blkmodel.drivers.md import dm, dm_ioctl
@@ -590,7 +590,8 @@ def pieces_of_a_mebibyte():
     boot(2)
     probe()
     reading = record(scenario.io, "nvme0n1", "read", 0, 1 << 20)
-    return [event.command.length + 1 for event in reading.of(Command)] == [1016, 1016, 16]
+    return [event.command.length + 1 for event in reading.of(Command)] == [1016, 1016, 16] and \
+        check_file(RECORDINGS / "calls" / "read-1m.json").result == "passed"
 
 
 @claim("namespaces", "Its name is not `nvme0n4` but `nvme0n2`")
@@ -665,6 +666,14 @@ def leaked_queues():
         left.append([kernel.memory.live[addr].kind for addr in kernel.memory.live.keys() - before].count(
             "blk_mq_hw_ctx"))
     return left == [0, 1, 4]
+
+
+@claim("taking-it-down", "The driver waits for 5 seconds, or longer where the controller asks for more")
+def patience_at_the_end():
+    kernel = boot(1)
+    probe(controller=Controller(faults=[Fault(STUCK, SHUTDOWN)]))
+    scenario.nvme_remove()
+    return 5000 <= kernel.now / MILLISECOND <= 5200
 
 
 @claim("taking-it-down", "Two for each queue pair.")
@@ -982,6 +991,18 @@ def phase_bits():
     return (queue.cq_head, queue.cq_phase) == (0, 0) and all(entry.status & 1 for entry in queue.cqes)
 
 
+@claim("the-way-back", "`nvme_handle_cqe` finds no request at that number, and the log says `invalid id … completed "
+       "on queue …`.")
+def no_such_command():
+    kernel = boot(1)
+    probe()
+    queue = scenario.nvme_controller("nvme0").queues[1]
+    tag = next(tag for tag, rq in enumerate(queue.dev.tagset.tags[0].rqs) if not rq)
+    queue.cqes[0].command_id = tag
+    kernel.run_in(Context("irq", "nvme0q1", 0), pci.nvme_handle_cqe, queue, 0)
+    return f"invalid id {tag} completed on queue 1" in kernel.log[-1]
+
+
 @claim("the-way-back", "This comes *before* the requests are ended")
 def bell_before_end():
     boot(1)
@@ -1018,6 +1039,13 @@ def order_of_requests():
 def where_a_batch_begins():
     same = driver_order("r30 r10 r40", fifo_batch=1)
     return same == "r30 r40 r10" and driver_order("r30 w9 r10 r40", fifo_batch=1, writes_starved=1) == "r30 w9 r10 r40"
+
+
+@claim("schedulers-and-plugs", "The recording of a real kernel has the same detour, in a task `dio` and a `kworker`")
+def detour_of_a_write():
+    recorded = json.loads(recorded_calls("write-4k"))["contexts"]
+    return {each.get("task") for each in recorded} >= {"dio", "kworker"} and \
+        check_file(RECORDINGS / "calls" / "write-4k.json").result == "passed"
 
 
 @claim("schedulers-and-plugs", "A read's deadline is half a second after it came, a write's five seconds.")
@@ -1110,7 +1138,8 @@ def version_of_the_ioctl():
 def two_ioctls():
     boot(1)
     scenario.dm_load()
-    return calls(record(dmsetup.run, ("create", "lin0", "--notable")))["dm_ctl_ioctl"] == 2
+    return calls(record(dmsetup.run, ("create", "lin0", "--notable")))["dm_ctl_ioctl"] == 2 and \
+        len(json.loads(recorded_calls("dm-create"))["contexts"][0]["calls"]) == 2
 
 
 @claim("mapped-device", "The lowest free number is taken, so `d` gets what `b` had.")
