@@ -1041,6 +1041,15 @@ def where_a_batch_begins():
     return same == "r30 r40 r10" and driver_order("r30 w9 r10 r40", fifo_batch=1, writes_starved=1) == "r30 w9 r10 r40"
 
 
+@claim("schedulers-and-plugs", "the driver's own commands, and what the flush machinery sends (flushes, and writes with FUA)")
+def on_the_dispatch_list():
+    boot(2)
+    probe(max_ioqpairs=1)
+    sent = record(scenario.io, "nvme0n1", "write", 0, 4096, flags=("dsync",))
+    return bool(calls(probing())["blk_mq_request_bypass_insert"] and calls(sent)["blk_mq_request_bypass_insert"]) and \
+        scenario.scheduler("nvme0n1") == "mq-deadline" and not calls(sent)["dd_insert_request"]
+
+
 @claim("schedulers-and-plugs", "The recording of a real kernel has the same detour, in a task `dio` and a `kworker`")
 def detour_of_a_write():
     recorded = json.loads(recorded_calls("write-4k"))["contexts"]
@@ -1247,7 +1256,7 @@ def refused_first_table():
     return first, type_left, other, same, bool(blk_queue_registered(md.queue))
 
 
-@claim("tables", "the table is dropped and the type stays. Then a table of the other type is refused for ever")
+@claim("tables", "the table is dropped and the type stays. From then on a table of the other type is refused.")
 def type_stays():
     first, type_left, other, _, _ = refused_first_table()
     return first == 1 and type_left != 0 and other == 1
