@@ -1041,7 +1041,8 @@ def where_a_batch_begins():
     return same == "r30 r40 r10" and driver_order("r30 w9 r10 r40", fifo_batch=1, writes_starved=1) == "r30 w9 r10 r40"
 
 
-@claim("schedulers-and-plugs", "the driver's own commands, and what the flush machinery sends (flushes, and writes with FUA)")
+@claim("schedulers-and-plugs", "the driver's own commands, and what the flush machinery sends (flushes, and writes "
+       "with FUA)")
 def on_the_dispatch_list():
     boot(2)
     probe(max_ioqpairs=1)
