@@ -150,7 +150,7 @@ def test_files_of_a_disk(made):
     assert shown["capability"] == "10\n"
     assert shown["alignment_offset"] == shown["discard_alignment"] == "0\n"
     assert shown["inflight"] == "       0        0\n"
-    reads = shown["stat"].split()
+    reads = str(shown["stat"]).split()
     assert reads[0] == "1"  # the scan for partitions
     assert reads[2] == "8"
     assert shown["events"] == shown["events_async"] == ""

@@ -103,7 +103,7 @@ def test_names(monkeypatch):
     for minor in (0, 1, 2, 3):
         up(version=nvme.NVME_VS(1, minor, 0), namespaces={1: Namespace(64, nguid=nguid, eui64=eui64, uuid=uuid)})
         dev = disk_to_dev(scenario.disk("nvme0n1"))
-        shown[minor] = {name: attr.show(dev).strip() for name, attr in dev.kobj.attrs.items()
+        shown[minor] = {name: str(attr.show(dev)).strip() for name, attr in dev.kobj.attrs.items()
                         if name in ("wwid", "nguid", "eui", "uuid", "nsid")}
     eui = {"eui": "08 09 0a 0b 0c 0d 0e 0f", "nsid": "1"}
     old = {"nguid": "00010203-0405-0607-0809-0a0b0c0d0e0f", "uuid": "00010203-0405-0607-0809-0a0b0c0d0e0f"}
