@@ -7,8 +7,9 @@ run_step().
 """
 
 import re
+from collections.abc import Callable, Iterable, Sequence
 from inspect import signature
-from typing import Any
+from typing import Any, NamedTuple
 
 from blkmodel.block import blk_sysfs, elevator
 from blkmodel.device.controller import Controller
@@ -23,12 +24,13 @@ from blkmodel.errors import KernelError, NotModelled
 from blkmodel.fs.aio import io_getevents, io_submit, iocb, kioctx
 from blkmodel.include.linux.blkdev import READ, WRITE
 from blkmodel.include.linux.fs import BLKDISCARD, BLKZEROOUT
-from blkmodel.include.linux.genhd import dev_to_disk
+from blkmodel.include.linux.genhd import dev_to_disk, gendisk
 from blkmodel.services.base.err import IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import EBUSY, EEXIST, ENODEV, ENOENT, ENOMEM
 from blkmodel.services.base.moduleparam import parse_args
-from blkmodel.services.devices.configfs import configfs_mkdir, configfs_rmdir, configfs_write_file
-from blkmodel.services.devices.device import dev_get_drvdata, dev_name, devices
+from blkmodel.services.devices.configfs import configfs_mkdir, configfs_rmdir, configfs_write
+from blkmodel.services.devices.device import dev_get_drvdata, dev_name, device as struct_device, devices
+from blkmodel.services.devices.kobject import kobject
 from blkmodel.services.devices.pci import pci_bus_add_device, to_pci_dev
 from blkmodel.services.files.file import (
     O_DIRECT, O_RDONLY, O_RDWR, O_WRONLY, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, filp_close, filp_open, new_sync_read,
@@ -38,17 +40,31 @@ from blkmodel.sim import forget, statics, this
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.userland import dmsetup, lvm
 
+Words = list[tuple[str, str]]
+"""Parameters of a module: the name and the text of each."""
+
+
+class Asked(NamedTuple):
+    """What somebody wants to read or write, checked. flags: RWF_* bits."""
+
+    op: str
+    offset: int
+    length: int
+    page_runs: list[int]
+    data: bytes | None
+    flags: int
+
 
 @statics
 class modules:
     """The names of the modules that are loaded; and the kernel files of those that this machine has not at all."""
 
-    def __init__(self):
-        self.loaded = set()
-        self.missing = set()
+    def __init__(self) -> None:
+        self.loaded: set[str] = set()
+        self.missing: set[str] = set()
 
 
-def null_blk_load(**params):
+def null_blk_load(**params: Any) -> None:
     """Load null_blk: `insmod null_blk submit_queues=4 …`. Its disks are nullb0 and so on.
 
     Parameters are those of the module; a value is a number, a truth value or the text itself. KernelError says why
@@ -63,7 +79,7 @@ def null_blk_load(**params):
     _command("insmod", " ".join(["insmod null_blk", *(f"{name}={text}" for name, text in args)]), _insmod, args)
 
 
-def _insmod(args):
+def _insmod(args: Words) -> int:
     if "null_blk" in modules().loaded:
         return -EEXIST
     forget(null_blk_main.variables)
@@ -75,12 +91,12 @@ def _insmod(args):
     return error
 
 
-def null_blk_unload():
+def null_blk_unload() -> None:
     """Unload null_blk; its disks are gone then. Those that configfs made have to be removed first."""
     _command("rmmod", "rmmod null_blk", _rmmod)
 
 
-def _rmmod():
+def _rmmod() -> int:
     if "null_blk" not in modules().loaded:
         return -ENOENT
     null_blk_main.null_exit()
@@ -102,7 +118,7 @@ DM_VARIABLES = tuple(file.variables for file in (dm, dm_ioctl, dm_path_selector,
                                                  dm_service_time, dm_target, dm_uevent))
 
 
-def dm_load(**params):
+def dm_load(**params: Any) -> None:
     """Load device mapper and the modules of its targets. The first dmsetup() does that by itself.
 
     Parameters are those of dm_mod, such as dm_mq_queue_depth. KernelError says why the kernel did not load it.
@@ -115,7 +131,7 @@ def dm_load(**params):
     _command("modprobe", " ".join(["modprobe dm_mod", *(f"{name}={text}" for name, text in args)]), _load_dm, args)
 
 
-def _load_dm(args):
+def _load_dm(args: Words) -> int:
     if "dm_mod" in modules().loaded:
         return -EEXIST
     error = parse_args("dm_mod", args, (*dm.module_params, *dm_rq.module_params)) or dm.dm_init()
@@ -132,12 +148,12 @@ def _load_dm(args):
     return 0
 
 
-def dm_unload():
+def dm_unload() -> None:
     """Unload device mapper, once no mapped device is left."""
     _command("rmmod", "modprobe -r dm_mod", _remove_dm)
 
 
-def _remove_dm():
+def _remove_dm() -> int:
     if "dm_mod" not in modules().loaded:
         return -ENOENT
     if dm.variables()._minor_idr.held:
@@ -147,7 +163,7 @@ def _remove_dm():
     return 0
 
 
-def _unload_dm(targets):
+def _unload_dm(targets: list[str]) -> None:
     """Unload these modules of targets, and dm_mod."""
     for file in reversed(targets):
         DM_TARGETS[file][1]()
@@ -155,26 +171,26 @@ def _unload_dm(targets):
     _forget_dm()
 
 
-def _forget_dm():
+def _forget_dm() -> None:
     for variables in DM_VARIABLES:
         forget(variables)
 
 
-def dmsetup_run(*words, stdin=""):
+def dmsetup_run(*words: str, stdin: str = "") -> dmsetup.Outcome:
     """Do `dmsetup WORDS…`, as a process. Returns what it leaves behind: exit, output, errors, ioctl, errno."""
     if "dm_mod" not in modules().loaded:
         dm_load()
     return dmsetup.run(words, stdin)
 
 
-def lvm_run(*words):
+def lvm_run(*words: str) -> lvm.Outcome:
     """Do one of LVM's commands, as a process. Returns what it leaves behind: exit, output, errors, ioctls, errno."""
     if "dm_mod" not in modules().loaded:
         dm_load()
     return lvm.run(words)
 
 
-def null_blk_create(name, **attributes):
+def null_blk_create(name: str, **attributes: Any) -> str:
     """Make one more null_blk disk, through configfs; null_blk must be loaded. Returns the disk's name.
 
     Attributes are those in the device's directory, such as memory_backed=1; they begin as the module's parameters.
@@ -192,12 +208,12 @@ def null_blk_create(name, **attributes):
     return [device.disk_name for device in newest][-1]
 
 
-def null_blk_remove(name):
+def null_blk_remove(name: str) -> None:
     """Remove a null_blk disk that configfs made, with its data."""
     _command("rmdir", f"rmdir nullb/{name}", configfs_rmdir, f"nullb/{name}")
 
 
-def nvme_load(**params):
+def nvme_load(**params: Any) -> None:
     """Load the NVMe driver: `modprobe nvme poll_queues=2 …`. It takes over the controllers that are there.
 
     Parameters are those of the modules nvme and nvme_core. Where they are loaded, parameters are changed: what a
@@ -219,7 +235,7 @@ def nvme_load(**params):
 NVME_MODULES = {"nvme_core": nvme_core.parameters, "nvme": nvme_pci.parameters}
 
 
-def _modprobe_nvme(args):
+def _modprobe_nvme(args: dict[str, Words]) -> int:
     if "nvme" in modules().loaded:
         return next((error for name, known in NVME_MODULES.items()
                      if (error := parse_args(name, args[name], known))), 0)
@@ -238,12 +254,12 @@ def _modprobe_nvme(args):
     return error
 
 
-def nvme_unload():
+def nvme_unload() -> None:
     """Unload the NVMe driver: it gives its controllers up, which stay on the bus."""
     _command("rmmod", "rmmod nvme nvme_core", _rmmod_nvme)
 
 
-def _rmmod_nvme():
+def _rmmod_nvme() -> int:
     if "nvme" not in modules().loaded:
         return -ENOENT
     nvme_pci.nvme_exit()
@@ -254,7 +270,8 @@ def _rmmod_nvme():
     return 0
 
 
-def nvme_probe(device=None, max_ioqpairs=64, dbbuf=True, sectors=131072, controller=None, node=None, **params):
+def nvme_probe(device: str | None = None, max_ioqpairs: int = 64, dbbuf: bool = True, sectors: int = 131072,
+               controller: Controller | None = None, node: int | None = None, **params: Any) -> str:
     """Plug an NVMe controller in, on a NUMA node (the first), and wait until its disks can be opened.
 
     The controller is QEMU's with so many queue pairs, doorbells in memory or not, and one namespace of so many sectors
@@ -283,31 +300,31 @@ def nvme_probe(device=None, max_ioqpairs=64, dbbuf=True, sectors=131072, control
     return expected
 
 
-def _try_to_open(disk):
-    """What a program does that waits for a disk."""
+def _try_to_open(disk: str) -> None:
+    """Open a disk and close it, as a program does that waits for it."""
     filp = filp_open(disk, O_RDONLY)
     if not IS_ERR(filp):
         filp_close(filp)
 
 
-def _next_instance():
+def _next_instance() -> int:
     held = nvme_core.variables().nvme_instance_ida.held
     return next(number for number in range(len(held) + 1) if number not in held)
 
 
-def _why(log):
+def _why(log: list[str]) -> int:
     """The negative errno that the driver gave a controller up with, as it says in the log."""
     found = re.findall(r"(?:failed with error|failure status:) (-\d+)", "\n".join(log))
     return int(found[-1]) if found else -ENODEV
 
 
-def nvme_remove(device="nvme0"):
+def nvme_remove(device: str = "nvme0") -> None:
     """Unplug a controller in an orderly way: `echo 1 > /sys/class/nvme/nvme0/device/remove`. Its disks go with it."""
     pdev = to_pci_dev(nvme_controller(device).ctrl.dev)
     _command("init", f"echo 1 > /sys/class/nvme/{device}/device/remove", unplug, pdev)
 
 
-def nvme_controller(name="nvme0"):
+def nvme_controller(name: str = "nvme0") -> nvme_pci.nvme_dev:
     """The nvme_dev of that name. A name that there is not is a KeyError, which says what there is."""
     there = {dev_name(dev): dev for dev in devices().of_class.get("nvme", ())}
     if name not in there:
@@ -315,27 +332,27 @@ def nvme_controller(name="nvme0"):
     return nvme_pci.to_nvme_dev(dev_get_drvdata(there[name]))
 
 
-def nvme_file(device, file):
+def nvme_file(device: str, file: str) -> str:
     """What a file of a controller says: `cat /sys/class/nvme/nvme0/state`."""
     dev, attr = _nvme_file(device, file)
     return this().task("cat", attr.show, dev).rstrip("\n")
 
 
-def set_nvme_file(device, file, value):
+def set_nvme_file(device: str, file: str, value: object) -> None:
     """Write a file of a controller: `echo 1 > /sys/class/nvme/nvme0/reset_controller`."""
     dev, attr = _nvme_file(device, file)
     _command("sh", f"echo {value} > /sys/class/nvme/{device}/{file}", attr.store, dev, str(value), len(str(value)))
 
 
-def _nvme_file(device, file):
-    """The device and the attribute. A KeyError says which files there are."""
+def _nvme_file(device: str, file: str) -> tuple[struct_device, Any]:
+    """The device and the attribute of a controller's file. A KeyError says which files there are."""
     dev = nvme_controller(device).ctrl.device
     if file not in dev.kobj.attrs:
         raise KeyError(f"{device} has no file {file!r}; it has {', '.join(sorted(dev.kobj.attrs))}")
     return dev, dev.kobj.attrs[file]
 
 
-def disk(name):
+def disk(name: str) -> gendisk:
     """The gendisk of that name (`"nullb0"`). A name that there is not is a KeyError, which says what there is."""
     there = {dev_name(dev): dev_to_disk(dev) for dev in devices().of_class.get("block", ())}
     if name not in there:
@@ -343,33 +360,33 @@ def disk(name):
     return there[name]
 
 
-def scheduler(name):
+def scheduler(name: str) -> str:
     """The name of a disk's scheduler, such as `"mq-deadline"` or `"none"`."""
     words = this().task("cat", elevator.elv_iosched_show, disk(name).queue).split()
     return next((word.strip("[]") for word in words if word.startswith("[")), words[0])
 
 
-def set_scheduler(name, to):
+def set_scheduler(name: str, to: str) -> None:
     """Change a disk's scheduler: `echo none > /sys/block/nullb0/queue/scheduler`."""
     _command("sh", f"echo {to} > /sys/block/{name}/queue/scheduler", elevator.elv_iosched_store, disk(name).queue, to,
              len(to))
 
 
-def queue_file(disk_name, file):
+def queue_file(disk_name: str, file: str) -> str:
     """What a file of a disk's queue says: `cat /sys/block/nullb0/queue/max_sectors_kb`. "iosched/fifo_batch" is one of
     its scheduler's."""
     kobj, attr, show, _ = _queue_file(disk_name, file)
     return this().task("cat", show, kobj, attr).rstrip("\n")
 
 
-def set_queue_file(disk_name, file, value):
+def set_queue_file(disk_name: str, file: str, value: object) -> None:
     """Write a file of a disk's queue: `echo 64 > /sys/block/nullb0/queue/max_sectors_kb`."""
     kobj, attr, _, store = _queue_file(disk_name, file)
     _command("sh", f"echo {value} > /sys/block/{disk_name}/queue/{file}", store, kobj, attr, str(value),
              len(str(value)))
 
 
-def _queue_file(disk_name, file):
+def _queue_file(disk_name: str, file: str) -> tuple[kobject, Any, Callable[..., Any], Callable[..., Any]]:
     """A file's kobject and attribute, and what reads and writes such files. A KeyError says which files there are."""
     q = disk(disk_name).queue
     there = {name: (q.kobj, attr, blk_sysfs.queue_attr_show, blk_sysfs.queue_attr_store)
@@ -382,7 +399,8 @@ def _queue_file(disk_name, file):
     return there[file]
 
 
-def io(disk, op, offset, length, cpu=0, page_runs=None, data=None, flags=()):
+def io(disk: str, op: str, offset: int, length: int, cpu: int = 0, page_runs: list[int] | None = None,
+       data: bytes | None = None, flags: Iterable[str] = ()) -> bytes:
     """Read or write a disk past the page cache: one O_DIRECT pread or pwrite by a fresh process on that CPU.
 
     `disk` is a name. offset, length: bytes. page_runs: how many pages lie side by side in each piece of its buffer
@@ -399,8 +417,9 @@ RW_FLAGS = {"hipri": RWF_HIPRI, "dsync": RWF_DSYNC, "nowait": RWF_NOWAIT}
 than wait for a request."""
 
 
-def _asked(disk, op, offset, length, page_runs=None, data=None, flags=()):
-    """Check what somebody wants to read or write. Returns (op, offset, length, page_runs, data, RWF_* flags)."""
+def _asked(disk: str, op: str, offset: int, length: int, page_runs: list[int] | None = None, data: bytes | None = None,
+           flags: Iterable[str] = ()) -> Asked:
+    """Check what somebody wants to read or write. KeyError or ValueError says what cannot be."""
     _known(disk)
     if op not in ("read", "write"):
         raise ValueError(f"op={op!r}: an I/O is a read or write")
@@ -415,15 +434,15 @@ def _asked(disk, op, offset, length, page_runs=None, data=None, flags=()):
     for flag in flags:
         if flag not in RW_FLAGS:
             raise ValueError(f"flag {flag!r}: there is {', '.join(RW_FLAGS)}")
-    return op, offset, length, page_runs, data, sum(RW_FLAGS[flag] for flag in set(flags))
+    return Asked(op, offset, length, page_runs, data, sum(RW_FLAGS[flag] for flag in set(flags)))
 
 
-def _known(disk):
+def _known(disk: str) -> None:
     if disk not in devices().nodes:
         raise KeyError(f"there is no disk {disk!r}; there is {', '.join(sorted(devices().nodes)) or 'none'}")
 
 
-def _dio(disk, asked):
+def _dio(disk: str, asked: Asked) -> bytes | int:
     op, offset, length, page_runs, data, flags = asked
     buffer = map_user_buffer(page_runs)
     if buffer is None:
@@ -448,7 +467,7 @@ def _dio(disk, asked):
     return result
 
 
-def aio(disk, wanted, cpu=0):
+def aio(disk: str, wanted: list[dict[str, Any]], cpu: int = 0) -> list[bytes | KernelError]:
     """Read and write a disk in many places at once: one io_submit() by a fresh process on that CPU, which then waits.
 
     wanted: what io() takes, each as a dict: op, offset, length, and what else it is to have. Returns, in the same
@@ -457,8 +476,8 @@ def aio(disk, wanted, cpu=0):
     return together([(disk, wanted, cpu)])[0]
 
 
-def together(processes):
-    """Let several processes do that at the same time: (disk, wanted, cpu) each. Returns their results, in order.
+def together(processes: list[tuple[str, list[dict[str, Any]], int]]) -> list[list[bytes | KernelError]]:
+    """Let several processes each do what aio() does, at the same time: (disk, wanted, cpu). Returns their results.
 
     Each begins when those before it sleep or have ended. A process that slept goes on once those that began after it
     sleep no more; so the model may be later than a kernel, but never earlier.
@@ -468,7 +487,7 @@ def together(processes):
     for i, (disk, wanted, cpu) in enumerate(processes):
         asked = [_asked(disk, **each) for each in wanted]
 
-        def job(i=i, disk=disk, asked=asked):
+        def job(i: int = i, disk: str = disk, asked: list[Asked] = asked) -> None:
             results[i] = _aio(disk, asked)
         jobs.append(("aio", cpu, job))
     this().tasks(jobs)
@@ -476,18 +495,18 @@ def together(processes):
             for found, (disk, wanted, _) in zip(results, processes, strict=True)]
 
 
-def _face(result, disk, asked):
+def _face(result: bytes | int, disk: str, asked: dict[str, Any]) -> bytes | KernelError:
     if not isinstance(result, int):
         return result
     return KernelError(result, f"{asked['op']} {asked['length']} bytes of {disk} at {asked['offset']}", [])
 
 
-def _aio(disk, wanted):
-    """Returns what each moved, or -errno."""
+def _aio(disk: str, wanted: list[Asked]) -> list[bytes | int]:
+    """Do all that is wanted of a disk with one io_submit(). Returns what each moved, or its -errno."""
     filp = filp_open(disk, O_DIRECT | O_RDWR)
     if IS_ERR(filp):
         return [PTR_ERR(filp)] * len(wanted)
-    results = [-ENOMEM] * len(wanted)
+    results: list[bytes | int] = [-ENOMEM] * len(wanted)
     iocbs = {}
     for i, (op, offset, length, page_runs, data, flags) in enumerate(wanted):
         buffer = map_user_buffer(page_runs)
@@ -512,29 +531,29 @@ def _aio(disk, wanted):
     return results
 
 
-def flush(disk, cpu=0):
+def flush(disk: str, cpu: int = 0) -> None:
     """Let everything that was written be on the medium: fsync by a process on that CPU."""
     _known(disk)
     _command("sync", f"sync {disk}", _with_open, disk, lambda filp: filp.f_op.fsync(filp, 0, -1, 0), cpu=cpu)
 
 
-def discard(disk, offset, length, cpu=0):
+def discard(disk: str, offset: int, length: int, cpu: int = 0) -> None:
     """Tell a disk that bytes are needed no more: `blkdiscard -o OFFSET -l LENGTH`."""
     _range(disk, "blkdiscard", offset, length, BLKDISCARD, cpu)
 
 
-def zero_out(disk, offset, length, cpu=0):
+def zero_out(disk: str, offset: int, length: int, cpu: int = 0) -> None:
     """Fill bytes of a disk with zeroes, which a disk that can does itself: `blkdiscard -z -o OFFSET -l LENGTH`."""
     _range(disk, "blkdiscard -z", offset, length, BLKZEROOUT, cpu)
 
 
-def _range(disk, command, offset, length, cmd, cpu):
+def _range(disk: str, command: str, offset: int, length: int, cmd: int, cpu: int) -> None:
     _known(disk)
     _command("blkdiscard", f"{command} -o {offset} -l {length} /dev/{disk}", _with_open, disk,
              lambda filp: filp.f_op.unlocked_ioctl(filp, cmd, (offset, length)), cpu=cpu)
 
 
-def _with_open(disk, fn):
+def _with_open(disk: str, fn: Callable[[Any], int]) -> int:
     """Open the disk to be read and written, call fn(file), and close it. Returns what fn does, or -errno."""
     filp = filp_open(disk, O_RDWR)
     if IS_ERR(filp):
@@ -544,7 +563,7 @@ def _with_open(disk, fn):
     return result
 
 
-def sector_numbers(offset, length):
+def sector_numbers(offset: int, length: int) -> bytes:
     """Bytes to write where nobody says which: each 8 of them are the number of the sector that they are in."""
     first = offset // 512
     text = b"".join(number.to_bytes(8, "little") * 64 for number in range(first, (offset + length - 1) // 512 + 1))
@@ -556,7 +575,7 @@ STEPS: dict[str, Any] = {"null_blk.load": null_blk_load, "null_blk.unload": null
 """What a recording can ask for; each takes the object that stands with the step's name, or the words of dmsetup."""
 
 
-def run_step(step):
+def run_step(step: Sequence[Any]) -> Any:
     """Do what a step of a `blkmodel-calls/1` recording says. NotModelled, with its name, where the model can't.
 
     TypeError says which of the step's parameters is missing, or is none, and which there are.
@@ -575,7 +594,7 @@ def run_step(step):
     return STEPS[name](**values)
 
 
-def _command(task, line, fn, *args, cpu=None):
+def _command(task: str, line: str, fn: Callable[..., Any], *args: Any, cpu: int | None = None) -> Any:
     """Run fn(*args) as a process; return what it returns, unless that is -errno: that becomes a KernelError."""
     kernel = this()
     before = len(kernel.log)

@@ -22,7 +22,7 @@ class MirrorFunction(NamedTuple):
     function: Any
 
 
-def module_names():
+def module_names() -> list[str]:
     """Return the full names of the modules that each stand for one kernel file, sorted; a private header is none."""
     names = []
     for part in PARTS:
@@ -34,7 +34,7 @@ def module_names():
 
 
 def modules() -> list[ModuleType]:
-    """Import and return them."""
+    """Import the modules that each stand for one kernel file, and return them, sorted by name."""
     return [importlib.import_module(name) for name in module_names()]
 
 

@@ -25,18 +25,13 @@ class Scope(NamedTuple):
     why: str
 
 
-Defect = namedtuple("Defect", "function file kernel mended model test")
-"""Where the reference kernel itself errs: what a function does, the commit that mended it and its release (or -), what
-the model does there, and the test that holds it. The place in the model has a comment that begins with `5.4:`."""
-
-
-def _rows(name):
+def _rows(name: str) -> list[list[str]]:
     lines = (files("blkmodel.reference") / name).read_text().splitlines()
     return [line.split("\t") for line in lines[1:]]
 
 
 @cache
-def definitions():
+def definitions() -> dict[str, tuple[Definition, ...]]:
     """Return function name → its definitions: more than one where files have a static function each of that name."""
     found: dict[str, list[Definition]] = {}
     for function, file, line, traceable in _rows("functions.tsv"):
@@ -45,42 +40,31 @@ def definitions():
 
 
 @cache
-def services():
-    """Return function name → (file, line), for what blkmodel/services and blkmodel/include have of the kernel."""
-    return {name: (file, int(line)) for name, file, line in _rows("services.tsv")}
-
-
-@cache
-def scope():
+def scope() -> dict[str, Scope]:
     """Return file → Scope; a file that is not in it is outside."""
     return {file: Scope(scope == "in", why) for file, scope, why in _rows("scope.tsv")}
 
 
-def defects():
-    """Return the defects of the reference kernel that the model has, works round or shows, by file."""
-    return [Defect(*row) for row in _rows("defects.tsv")]
-
-
-def in_scope(file):
+def in_scope(file: str) -> bool:
     """Whether the model stands for this file."""
     return file in scope() and scope()[file].inside
 
 
 @cache
-def was_built(file):
+def was_built(file: str) -> bool:
     """Whether the reference kernel has a file: whether the tracer could see any function of it that no other has."""
     return any(of[0].traceable for of in definitions().values() if len(of) == 1 and of[0].file == file)
 
 
 @cache
-def comparable():
+def comparable() -> frozenset[str]:
     """Return the functions that a recording and the model are compared by: traceable, and in scope wherever defined."""
     return frozenset(name for name, of in definitions().items()
                      if all(each.traceable and in_scope(each.file) for each in of))
 
 
 @cache
-def file_of_module():
+def file_of_module() -> dict[str, str]:
     """Return dotted path below the package → kernel file, for every file that a module could stand for.
 
     A dash in a file's name is an underscore in the module's: `block.blk_mq` is `block/blk-mq.c`.
@@ -89,12 +73,12 @@ def file_of_module():
     return {file.removesuffix(".c").replace("-", "_").replace("/", "."): file for file in known}
 
 
-def kernel_file(module):
+def kernel_file(module: str) -> str:
     """Return the kernel file that a module of the mirror stands for, by the module's full name."""
     path = module.removeprefix("blkmodel.")
     return file_of_module().get(path) or path.replace(".", "/") + ".c"
 
 
-def line_of(function, file):
+def line_of(function: str, file: str) -> int | None:
     """The line at which a file defines a function, at the reference tag; None where it does not."""
     return next((each.line for each in definitions().get(function, ()) if each.file == file), None)

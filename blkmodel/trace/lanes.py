@@ -1,10 +1,11 @@
 """Who ran on which CPU, in what context, and who had queued it: computed from a recording. A device has no CPU: −1."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from blkmodel.trace import Call, Command, Completion, Enter, Interrupt, Leave, Recording, Return
+from blkmodel.trace.events import Call, Command, Completion, Enter, Interrupt, Leave, Return
+from blkmodel.trace.recorder import Recording
 
 
 class Run(NamedTuple):
@@ -34,7 +35,7 @@ _DOES = ((Command, "fetches", "command"), (Completion, "writes", "completion"), 
 KINDS = ("task", "worker", "softirq", "irq", "device")
 
 
-def runs(recording: Recording, tasks: Collection[str] = ("dio",)) -> list[Run]:
+def runs(recording: Recording, tasks: Sequence[str] = ("dio",)) -> list[Run]:
     """Return the runs of a recording in order. `tasks`: names of user's processes; other tasks are workers."""
     made, queuers = [], _queuers(recording)
     stack: list[int] = []
@@ -48,8 +49,9 @@ def runs(recording: Recording, tasks: Collection[str] = ("dio",)) -> list[Run]:
         if stack and (calls or woken is None):
             who, posted = recording.contexts[stack[-1]], entered[stack[-1]].posted
             kind = who.kind if who.kind != "task" or who.name in tasks else "worker"
-            made.append(Run(stack[-1], kind, who.name, who.cpu, start, end, time, woken, tuple(calls), asleep,
-                            None if posted is None else queuers.get(posted), posted, _did(recording.events[start:end])))
+            queued = queuers.get(posted) if posted is not None else None
+            made.append(Run(stack[-1], kind, who.name, who.cpu, start, end, time, woken, tuple(calls), asleep, queued,
+                            posted, _did(recording.events[start:end])))
     for at, event in enumerate(recording.events):
         if type(event) is Enter:
             path = paths.get(stack[-1], []) if stack else []
@@ -72,7 +74,7 @@ def runs(recording: Recording, tasks: Collection[str] = ("dio",)) -> list[Run]:
 
 
 def _did(events: list[Any]) -> str:
-    """What a device did meanwhile: "fetches 2 commands"."""
+    """Say what a device did in these events, such as "fetches 2 commands"."""
     counts = Counter(type(event) for event in events)
     said = [f"{does} {counts[kind]} {what}{'s' * (counts[kind] > 1)}" for kind, does, what in _DOES if counts[kind]]
     return ", ".join(said)

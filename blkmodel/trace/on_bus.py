@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from blkmodel.device.controller import REGISTERS
 from blkmodel.device.names import ADMIN, IO
 from blkmodel.include.linux import nvme
-from blkmodel.trace import Command, Completion, Doorbell, Interrupt, Recording, RegisterRead, RegisterWrite
+from blkmodel.trace.events import Command, Completion, Doorbell, Interrupt, RegisterRead, RegisterWrite
+from blkmodel.trace.recorder import Recording
 from blkmodel.trace.walk import walk
 
 _FEATURES = {nvme.NVME_FEAT_NUM_QUEUES: "number of queues", nvme.NVME_FEAT_TIMESTAMP: "time of day",
@@ -65,32 +66,32 @@ def passings(recording: Recording) -> list[Passing]:
     return found
 
 
-def _read(event: RegisterRead, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
+def _read(event: Any, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
     name = REGISTERS.get(event.offset, f"{event.offset:#x}")
     meaning = "nobody answers" if event.value == 0xFFFFFFFF else _SAYS.get(name, lambda value: "")(event.value)
     return f"read {name}: {event.value:#x}", meaning
 
 
-def _write(event: RegisterWrite, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
+def _write(event: Any, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
     name = REGISTERS.get(event.offset, f"{event.offset:#x}")
     return f"write {name} = {event.value:#x}", _SAYS.get(name, lambda value: "")(event.value)
 
 
-def _doorbell(event: Doorbell, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
+def _doorbell(event: Any, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
     queue = "admin queue" if event.queue == 0 else f"queue {event.queue}"
     if event.side == "sq":
         return f"{queue}: tail is {event.value}", "commands lie in the slots before it"
     return f"{queue}: head is {event.value}", "the completions before it have been taken"
 
 
-def _command(event: Command, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
+def _command(event: Any, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
     said = describe_command(event.queue, event.command)
     commands[event.queue, event.command.command_id] = said
     queue = f"submission queue {event.queue}" if event.queue else "the admin submission queue"
     return f"fetch: {said}", f"from slot {event.slot} of {queue}"
 
 
-def _completion(event: Completion, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
+def _completion(event: Any, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
     entry = event.completion
     said = commands.pop((entry.sq_id, entry.command_id), "a command")
     status = entry.status >> 1
@@ -100,7 +101,7 @@ def _completion(event: Completion, commands: dict[tuple[int, int], str]) -> tupl
     return f"{outcome}: {said}{result}", f"into slot {event.slot} of {queue}, phase {entry.status & 1}"
 
 
-def _interrupt(event: Interrupt, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
+def _interrupt(event: Any, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
     return f"interrupt by vector {event.vector}", "there are completions to take"
 
 

@@ -12,7 +12,8 @@ from types import MemberDescriptorType
 from typing import Any, NamedTuple
 
 from blkmodel.sim.structure import Array, Struct
-from blkmodel.trace import Alloc, Assign, Call, Enter, Free, Item, Leave, Log, Node, Recording, Return
+from blkmodel.trace.events import Alloc, Assign, Call, Enter, Free, Item, Leave, Log, Return
+from blkmodel.trace.recorder import Node, Recording
 
 
 class Step(NamedTuple):
@@ -79,8 +80,8 @@ class Replay:
         done = bisect_left(changes, at, key=lambda change: change.at)
         return changes[done - 1].new if done else changes[0].old
 
-    def changes(self, start: int, end: int) -> dict[tuple[Any, str], tuple[Any, Any]]:
-        """What changed meanwhile: (object, field) → (old, new), without what is in the end as it was before."""
+    def changes(self, start: int, end: int | None) -> dict[tuple[Any, str], tuple[Any, Any]]:
+        """What changed in the events start to end: (object, field) → (old, new), without what is in the end as it was before."""
         found: dict[tuple[int, str], list] = {}
         for change in _changes(self.events, start, end):
             entry = found.setdefault((id(change.thing), change.field), [change.thing, change.old, change.new])
@@ -106,7 +107,7 @@ class Replay:
         return [event.line for event in self.events[:at] if type(event) is Log]
 
     def own(self, step: Step) -> list[Any]:
-        """The objects that the functions a step is in changed themselves before it, last changed first."""
+        """The objects that the functions of a step's path changed themselves before that step, last changed first."""
         found: dict[int, object] = {}
         for earlier in self.steps[:bisect_left(self.steps, step.start, key=lambda each: each.start)]:
             if earlier.context == step.context and earlier.path == step.path[:len(earlier.path)]:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from blkmodel.trace import Call, Enter, Leave, Recording, Return
+from blkmodel.trace.events import Call, Enter, Leave, Return
+from blkmodel.trace.recorder import Recording
 
 
 class Moment(NamedTuple):
@@ -18,7 +19,7 @@ class Moment(NamedTuple):
     path: list[Call]
     time: int
 
-    def within(self, *functions: Any) -> bool:
+    def within(self, *functions: str) -> bool:
         """Whether these are the innermost functions, the innermost last."""
         return [call.function for call in self.path[-len(functions):]] == list(functions)
 

@@ -1,0 +1,228 @@
+"""The recorder: what the model did, as plain events, and the call trees they make.
+
+    with record() as recording:        recording = record(fn, argument)
+        fn(argument)                   recording.result
+
+The model knows nothing of it. While a recording is on, the interpreter reports calls and returns, which are
+matched by code object with the mirror's functions; a hook on the base class of all structures, and one on
+arrays, report assignments; memory, contexts, the log, and what passes between processors and devices are reported by
+the one place in `sim` or `device` that each passes through. Afterwards all of it is taken off.
+
+What first fills the fields of a structure is its creation, not an assignment, and makes no event.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from types import FrameType
+from typing import Any, Self
+
+from blkmodel.reference import mirror
+from blkmodel.sim.kernel import Context, Kernel
+from blkmodel.sim.memory import Memory
+from blkmodel.sim.structure import Array, Struct
+from blkmodel.trace.events import (
+    Alloc, Assign, Call, Command, Completion, ContextRecord, Doorbell, Enter, Free, Interrupt, Item, Leave, Log,
+    RegisterRead, RegisterWrite, Return)
+
+
+class Node:
+    """A call in a tree: what it called in turn, in order, and what it returned.
+
+    start and end are the indexes of its Call and its Return among the recording's events (end is None where the
+    recording ended first), so that what happened meanwhile can be found.
+    """
+
+    __slots__ = ("calls", "context", "end", "file", "function", "start", "value")
+
+    def __init__(self, function: str, file: str, context: int, start: int) -> None:
+        self.function = function
+        self.file = file
+        self.context = context
+        self.start = start
+        self.end: int | None = None
+        self.value: Any = None
+        self.calls: list[Node] = []
+
+    def __repr__(self) -> str:
+        return f"<{self.function}: {len(self.calls)} calls>"
+
+
+class RecordingError(RuntimeError):
+    """A recording cannot begin."""
+
+
+class Recording:
+    """What happened while it was on: `events`, in order, and the `contexts` they were in.
+
+    Context 0 is whatever ran when the recording began. `result` is what the recorded function returned.
+    """
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+        self.contexts: list[ContextRecord] = []
+        self.result: Any = None
+        self._profile_before: Any = None
+        self._fills: dict[type[Any], Any] = {}
+        self._functions = mirror.traced()  # held, so that no other code gets the identity of theirs
+
+    def __enter__(self) -> Self:
+        if "__setattr__" in vars(Struct):
+            raise RecordingError("a recording is on already: leave it first, or record both steps in one")
+        stack = [0]
+        self.contexts.append(ContextRecord("task", "swapper", 0))
+        observe = self._observer(stack)
+        self._profile_before = sys.getprofile()
+        profile = self._profiler(stack)
+        set_field, set_item = self._hooks()
+        self._fills = {cls: vars(cls)["__init__"] for cls in _structures(Struct)}
+        for cls, init in self._fills.items():
+            cls.__init__ = _filled_unwatched(cls, init)
+        setattr(Struct, "__setattr__", set_field)  # noqa: B010
+        setattr(Array, "__setitem__", set_item)  # noqa: B010
+        Memory.observer = Kernel.observer = staticmethod(observe)
+        sys.setprofile(profile)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        sys.setprofile(self._profile_before)
+        for cls, init in self._fills.items():
+            cls.__init__ = init
+        del Struct.__setattr__, Array.__setitem__
+        Memory.observer = Kernel.observer = None
+
+    def _profiler(self, stack: list[int]) -> Callable[[FrameType, str, Any], None]:
+        """Make what the interpreter calls at every call and return; `stack` ends in the running context's number."""
+        known = {id(each.function.__code__): (each.name, each.file) for each in self._functions}.get
+        append, event_of = self.events.append, tuple.__new__  # which takes half as long as Call(…)
+        depths = {0: 0}
+
+        def profile(frame: FrameType, event: str, value: Any) -> None:
+            if event == "call":
+                if found := known(id(frame.f_code)):
+                    context = stack[-1]
+                    depth = depths.get(context, 0)
+                    depths[context] = depth + 1
+                    append(event_of(Call, (*found, depth, context)))
+            elif event == "return":
+                if found := known(id(frame.f_code)):
+                    context = stack[-1]
+                    depth = depths.get(context, 0) - 1
+                    if depth >= 0:
+                        depths[context] = depth
+                        append(event_of(Return, (*found, depth, context, value)))
+        return profile
+
+    def _hooks(self) -> tuple[Callable[[Struct, str, Any], None], Callable[[Array, Any, Any], None]]:
+        """Make the functions that structures and arrays call at every assignment."""
+        append, event_of, put = self.events.append, tuple.__new__, object.__setattr__
+        missing = object()
+
+        def set_field(self: Struct, name: str, value: Any) -> None:
+            old = getattr(self, name, missing)
+            put(self, name, value)
+            if old is not missing:
+                append(event_of(Assign, (self, name, old, value)))
+
+        def set_item(self: Array, index: Any, value: Any) -> None:
+            old = self[index]
+            list.__setitem__(self, index, value)
+            append(event_of(Item, (self, index, old, value)))
+        return set_field, set_item
+
+    def _observer(self, stack: list[int]) -> Callable[..., None]:
+        """Make the function that `sim` calls when memory, contexts or the log change."""
+        posted: dict[int, tuple] = {}  # identity of a context → the context, held, and when it was queued
+
+        def observe(what: str, **facts: Any) -> None:
+            if what == "post":
+                posted[id(facts["context"])] = facts["context"], len(self.events)
+            else:
+                self.events.append(happened[what](**facts))
+
+        def alloc(kind: str, size: int, node: int, addr: int, count: int) -> Alloc:
+            return Alloc(kind, size, node, addr, count)
+
+        def enter(context: Context, time: int) -> Enter:
+            stack.append(len(self.contexts))
+            self.contexts.append(ContextRecord(context.kind, context.name, context.cpu))
+            return Enter(stack[-1], time, posted.pop(id(context), (None, None))[1])
+
+        def leave(context: Context, time: int) -> Leave:
+            return Leave(stack.pop(), time)
+
+        def free(kind: str, size: int, node: int, addr: int, count: int) -> Free:
+            return Free(kind, size, node, addr)
+        happened: dict[str, Callable[..., Any]] = {"alloc": alloc, "free": free, "enter": enter, "leave": leave,
+                                                   "printk": Log, "register_read": RegisterRead,
+                                                   "register_write": RegisterWrite, "doorbell": Doorbell,
+                                                   "command": Command, "completion": Completion,
+                                                   "interrupt": Interrupt}
+        return observe
+
+    def forest(self, roots: Iterable[str] | None = None) -> dict[int, list[Node]]:
+        """Return context number → its call trees (lists of Node, in order); contexts without calls are left out.
+
+        With `roots`, the outermost calls to these functions are the trees, and calls outside them are left out.
+        """
+        trees: dict[int, list[Node]] = {}
+        open_calls: dict[int, list[Node]] = {}
+        for index, event in enumerate(self.events):
+            if type(event) is Call:
+                node = Node(event.function, event.file, event.context, index)
+                path = open_calls.setdefault(event.context, [])
+                (path[-1].calls if path else trees.setdefault(event.context, [])).append(node)
+                path.append(node)
+            elif type(event) is Return:
+                node = open_calls[event.context].pop()
+                node.end, node.value = index, event.value
+        if roots is not None:
+            trees = {context: found for context, forest in trees.items() if (found := _outermost(forest, set(roots)))}
+        return dict(sorted(trees.items()))
+
+    def of(self, *kinds: type) -> list[Any]:
+        """Return the events of these kinds, in order."""
+        return [event for event in self.events if isinstance(event, kinds)]
+
+
+def _structures(cls: type[Any]) -> Iterator[type[Any]]:
+    """All classes of structures, but for those of _unwatched()."""
+    for below in cls.__subclasses__():
+        if "__setattr__" not in vars(below):
+            if "__init__" in vars(below):
+                yield below
+            yield from _structures(below)
+
+
+@cache
+def _unwatched(cls: type[Any]) -> type:
+    """A class like this one, whose structures can be filled while assignments are watched, and nobody sees it."""
+    same = {name: value for name, value in vars(cls).items() if name not in cls.__slots__}
+    return type(cls.__name__, cls.__bases__, same | {"__setattr__": object.__setattr__})
+
+
+def _filled_unwatched(cls: type[Any], init: Callable[..., None]) -> Callable[..., None]:
+    """What first fills a structure while a recording is on: a hundred thousand requests have forty fields each."""
+    become, unwatched = object.__setattr__, _unwatched(cls)
+
+    def fill(self: Any, *args: Any, **fields: Any) -> None:
+        become(self, "__class__", unwatched)
+        init(self, *args, **fields)
+        become(self, "__class__", cls)
+    return fill
+
+
+def _outermost(forest: list[Node], roots: set[str]) -> list[Node]:
+    found: list[Node] = []
+    for node in forest:
+        found += [node] if node.function in roots else _outermost(node.calls, roots)
+    return found
+
+
+def record(fn: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> Recording:
+    """Record what fn(*args, **kwargs) does; without fn, return a recording to be used in a `with` statement."""
+    recording = Recording()
+    if fn is not None:
+        with recording:
+            recording.result = fn(*args, **kwargs)
+    return recording
