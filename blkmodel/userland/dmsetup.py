@@ -7,18 +7,22 @@ trees, udev's cookies, reports with columns of one's choice, and `measure`, whic
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from blkmodel.errors import KernelError, NotModelled
+from blkmodel.include.linux.dm_ioctl import bytes_of
 from blkmodel.sim import this
+from blkmodel.userland.getopt import BadOption, getopt_long, saturated
 from blkmodel.userland.libdm import (
-    LIBRARY_VERSION, Library, Refused, Task, deps, find_disk, info, mangled, name_of_path, names, plain, read_ahead,
-    targets, versions)
+    LIBRARY_VERSION, Info, Library, Refused, Task, deps, find_disk, info, mangled, name_of_path, names, plain,
+    read_ahead, targets, versions)
+from blkmodel.userland.tools import known, letters
 
 NAME_LEN, TYPE_LEN, UUID_LEN = 128, 16, 129
+U64_MAX = (1 << 64) - 1
 DEVICE_OPTIONS = ("devno", "blkdevname", "devname")
 
 
@@ -32,28 +36,11 @@ class Outcome(NamedTuple):
     errno: int
 
 
-# The options of the tool, in its own order; those that the model has, and whether they have an argument
-ALL_OPTIONS = (
-    "alias", "alldevices", "allprograms", "allregions", "area", "areas", "areasize", "addnodeonresume",
-    "addnodeoncreate", "bounds", "checks", "clear", "columns", "concise", "count", "deferred", "exec", "filemap",
-    "follow", "force", "foreground", "gid", "group", "groupid", "help", "histogram", "inactive", "interval",
-    "length", "manglename", "major", "minor", "mode", "nameprefixes", "nogroup", "noflush", "noheadings",
-    "nolockfs", "noopencount", "nosuffix", "notable", "notimesuffix", "nomonitor", "noudevrules", "noudevsync",
-    "options", "precise", "programid", "readonly", "raw", "readahead", "region", "regions", "regionid",
-    "relative", "retry", "rows", "select", "segments", "separator", "setuuid", "showkeys", "sort", "start",
-    "table", "target", "tree", "udevcookie", "uid", "units", "uuid", "unbuffered", "unquoted", "userdata",
-    "verbose", "verifyudev", "version", "yes",
-)
-OPTIONS = {
-    "readonly": False, "checks": False, "columns": False, "deferred": False, "force": False, "inactive": False,
-    "major": True, "minor": True, "noflush": False, "noheadings": False, "nolockfs": False, "noopencount": False,
-    "notable": False, "noudevrules": False, "noudevsync": False, "options": True, "retry": False, "setuuid": False,
-    "showkeys": False, "table": True, "target": True, "uuid": True, "verbose": False, "verifyudev": False,
-    "version": False, "yes": False, "addnodeonresume": False, "addnodeoncreate": False,
-}
-LETTERS = {"c": "columns", "C": "columns", "f": "force", "j": "major", "m": "minor", "n": "notable", "o": "options",
-           "r": "readonly", "u": "uuid", "v": "verbose", "y": "yes", "h": "help", "G": "gid", "M": "mode", "O": "sort",
-           "S": "select", "U": "uid"}
+# those of the tool's options that the model has, and whether they have an argument
+OPTIONS = dict.fromkeys(("major", "minor", "options", "table", "target", "uuid"), True) | dict.fromkeys((
+    "readonly", "checks", "columns", "deferred", "force", "inactive", "noflush", "noheadings", "nolockfs",
+    "noopencount", "notable", "noudevrules", "noudevsync", "retry", "setuuid", "showkeys", "verbose", "verifyudev",
+    "version", "yes", "addnodeonresume", "addnodeoncreate"), False)
 INCOMPATIBLE = (("table", "notable"), ("addnodeonresume", "addnodeoncreate"))
 
 
@@ -62,30 +49,34 @@ class Process:
     """One run of the tool: its options (name → argument, or how often it was given), and what it has written."""
 
     library: Library = field(default_factory=Library)
-    options: dict = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
     output: list[str] = field(default_factory=list)
     stdin: str = ""
     command: str = ""
     several: bool = False
 
-    def print(self, text):
+    def print(self, text: str) -> None:
         self.output.append(text)
 
-    def refuse(self, *lines):
+    def refuse(self, *lines: str) -> NoReturn:
         """Say why, and do not go on."""
         for line in lines:
             self.library.error(line)
         raise Refused
 
-    def number(self, option):
+    @property
+    def by_option(self) -> bool:
+        """Whether an option says which device is meant: --uuid, or --major and --minor."""
+        return "uuid" in self.options or "major" in self.options
+
+    def number(self, option: str) -> int:
         """An option's argument as C's atoi() has it."""
-        found = re.match(r"\s*([+-]?\d+)", str(self.options.get(option, "")))
-        return int(found[1]) if found else 0
+        return _atoi(str(self.options.get(option, "")))
 
 
 # The command line
 
-def run(words, stdin=""):
+def run(words: Sequence[str], stdin: str = "") -> Outcome:
     """Do `dmsetup WORDS…` as a process of the running kernel, with all that it sets off. Returns its Outcome.
 
     A table comes from --table or, where there is none, from standard input.
@@ -97,13 +88,13 @@ def run(words, stdin=""):
     return Outcome(status, "".join(process.output), process.library.errors, *first)
 
 
-def only_looks(words):
+def only_looks(words: Sequence[str]) -> bool:
     """Whether `dmsetup WORDS…` asks, and changes nothing."""
     arguments = _options(Process(), words)
     return not arguments or arguments[0] in LOOKS or arguments[0] not in COMMANDS
 
 
-def wants_stdin(words):
+def wants_stdin(words: Sequence[str]) -> bool:
     """Whether `dmsetup WORDS…` reads a table from standard input."""
     process = Process()
     arguments = _options(process, words) or [""]
@@ -111,9 +102,9 @@ def wants_stdin(words):
             and not {"table", "notable"} & set(process.options))
 
 
-def _main(process, words):
+def _main(process: Process, line: Sequence[str]) -> int:
     try:
-        arguments = _options(process, words)
+        arguments = _options(process, line)
         if arguments is not None and ("major" in process.options) != ("minor" in process.options):
             process.library.error("Please specify both major number and minor number.")
             arguments = None
@@ -125,7 +116,7 @@ def _main(process, words):
             process.library.error("Couldn't process command line.")
             return 1
         if "version" in process.options:
-            _version(process, [], None)
+            _version(process, [])
             return 0
         return _command(process, arguments)
     except Refused:
@@ -134,70 +125,27 @@ def _main(process, words):
         process.library.close()
 
 
-def _options(process, words):
+def _options(process: Process, line: Sequence[str]) -> list[str] | None:
     """Take the options out of the words; return the other ones, or None where an option is none."""
     arguments: list[str] = []
-    words = list(words)
-    while words:
-        word = words.pop(0)
-        if word == "--":
-            return arguments + words
-        if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-            fitting = [option for option in ALL_OPTIONS if option.startswith(name)]
-            if name in ALL_OPTIONS:
-                fitting = [name]
-            if len(fitting) != 1:
-                found = " ".join(f"'--{option}'" for option in fitting)
-                how = f"option '{word}' is ambiguous; possibilities: {found}" if found else (
-                    f"unrecognized option '{word}'")
-                process.library.error(f"dmsetup: {how}")
-                return None
-            if not _option(process, fitting[0], f"--{fitting[0]}", value if equals else None, words):
-                return None
-        elif word.startswith("-") and len(word) > 1:
-            letters = word[1:]
-            while letters:
-                letter, letters = letters[0], letters[1:]
-                if letter not in LETTERS:
-                    process.library.error(f"dmsetup: invalid option -- '{letter}'")
-                    return None
-                with_value = OPTIONS.get(LETTERS[letter])
-                if not _option(process, LETTERS[letter], letter, letters or None if with_value else None, words):
-                    return None
-                if with_value:
-                    break
-        else:
-            arguments.append(word)
+    try:
+        for name, value in getopt_long(line, arguments, {name: OPTIONS.get(name) for name in known("dmsetup options")},
+                                       letters("dmsetup options")):
+            if name not in OPTIONS:
+                raise NotModelled(f"dmsetup's option --{name}")
+            process.options[name] = process.options.get(name, 0) + 1 if value is None else value
+    except BadOption as why:
+        process.library.error(f"dmsetup: {why}")
+        return None
     return arguments
 
 
-def _option(process, name, written, value, words):
-    """Note an option; its argument may be the next word. Returns whether that could be done."""
-    if name not in OPTIONS:
-        raise NotModelled(f"dmsetup's option --{name}")
-    if not OPTIONS[name]:
-        if value is not None:
-            process.library.error(f"dmsetup: option '{written}' doesn't allow an argument")
-            return False
-        process.options[name] = process.options.get(name, 0) + 1
-        return True
-    if value is None:
-        if not words:
-            process.library.error(f"dmsetup: option requires an argument -- '{written}'" if len(written) == 1
-                                  else f"dmsetup: option '{written}' requires an argument")
-            return False
-        value = words.pop(0)
-    process.options[name] = value
-    return True
-
-
-def _command(process, arguments):
+def _command(process: Process, arguments: list[str]) -> int:
     if not arguments:
         process.library.error("Usage: dmsetup COMMAND …")
         return 1
     name, *arguments = arguments
-    if name in OTHER_COMMANDS:
+    if name in known("dmsetup commands not modelled"):
         raise NotModelled(f"dmsetup {name}")
     if name not in COMMANDS:
         process.library.error("Unknown command.")
@@ -209,11 +157,10 @@ def _command(process, arguments):
     process.command = name
     if "columns" not in process.options:
         _device_option(process)
-    by_number = "uuid" in process.options or "major" in process.options
-    process.several = command.repeated and len(arguments) != 1 and (bool(arguments) or not by_number)
+    process.several = command.repeated and len(arguments) != 1 and (bool(arguments) or not process.by_option)
     try:
         for each in [[word] for word in arguments] or [[]] if command.repeated else [arguments]:
-            command.function(process, each, None)
+            command.function(process, each)
     except Refused:
         process.library.error("Command failed.")
         return 1
@@ -222,7 +169,7 @@ def _command(process, arguments):
 
 # Tasks
 
-def _task(process, kind, name=None, optional=False):
+def _task(process: Process, kind: str, name: str | None = None, optional: bool = False) -> Task:
     """A task for the device that is meant: by name or, without one, by the options --uuid, or --major and --minor."""
     task = process.library.task(kind)
     if name is not None:
@@ -238,12 +185,12 @@ def _task(process, kind, name=None, optional=False):
     return task
 
 
-def _only(arguments):
+def _only(arguments: list[str]) -> str | None:
     """The one argument of a command that is repeated for each, or None."""
     return arguments[0] if arguments else None
 
 
-def _name(process, kind, name):
+def _name(process: Process, kind: str, name: str) -> str:
     """The name that the kernel is told; it may have been given as the path of a node."""
     if "/" in name:
         if kind == "create":
@@ -252,38 +199,45 @@ def _name(process, kind, name):
         if missing:
             process.refuse(f"Device {missing} not found")
         return found
-    if len(name.encode()) >= NAME_LEN:
+    if len(bytes_of(name)) >= NAME_LEN:
         process.refuse(f'Name "{name}" too long.')
     return mangled(name)
 
 
-def _parse_table(process, task):
+def _parse_table(process: Process, task: Task) -> None:
     """Give a task the targets of the table, which is an option or comes from standard input."""
     text, place = (process.options["table"], "") if "table" in process.options else (process.stdin, "on stdin")
     for number, line in enumerate(text.split("\n"), 1):
         line = line.strip()
         if not line or line.startswith("#"):
             continue
-        found = re.match(r"([+-]?\d++)\s*+([+-]?\d++)\s*+(\S++)\s*+", line)
-        if not found:
+        found = re.match(r"([+-]?[0-9]++)\s*+([+-]?[0-9]++)\s*+(\S++)\s*+", line)
+        if found is None:
             process.refuse(f"Invalid format on line {number} of table {place}.")
         kind = found[3]
-        if len(kind.encode()) >= TYPE_LEN:
+        if len(bytes_of(kind)) >= TYPE_LEN:
             process.refuse(f"Target type name {kind} is too long.")
         params = line[found.end():].partition("#")[0]
         task.targets.append((_unsigned(found[1]), _unsigned(found[2]), kind, params))
 
 
-def _unsigned(text):
-    """A number as C's %llu reads it."""
-    most = (1 << 64) - 1
-    value = int(text)
-    return min(value, most) if value >= 0 else -min(-value, most) & most
+def _unsigned(text: str) -> int:
+    """A number as C's %llu reads it: a negative one wraps, one that is too large is the largest."""
+    value = saturated(text.lstrip("+-"), U64_MAX)
+    return -value & U64_MAX if text.startswith("-") else value
 
 
-# Sub-commands. Each takes the process, its arguments and, where it is called for each device, that device's name.
+def _atoi(text: str) -> int:
+    """A number at the beginning of a text as C's atoi() has it: 0 where there is none."""
+    found = re.match(r"\s*([+-]?)([0-9]+)", text)
+    value = saturated(found[2], (1 << 63) - 1) if found else 0
+    value = (-value if found and found[1] == "-" else value) & 0xFFFFFFFF
+    return value - (value >> 31 << 32)
 
-def _create(process, arguments, _):
+
+# Sub-commands. Each takes the process and its arguments.
+
+def _create(process: Process, arguments: list[str]) -> None:
     if not arguments:
         process.refuse("Please provide a name for the new device.")
     task = _task(process, "create", arguments[0])
@@ -302,11 +256,11 @@ def _create(process, arguments, _):
         _display_info(process, task)
 
 
-def _load(process, arguments, _):
+def _load(process: Process, arguments: list[str]) -> None:
     if "notable" in process.options:
         process.refuse("--notable only available when creating new device.")
     name = None
-    if "uuid" not in process.options and "major" not in process.options:
+    if not process.by_option:
         if not arguments:
             process.refuse("Please specify device.")
         name, *arguments = arguments
@@ -322,7 +276,7 @@ def _load(process, arguments, _):
         _display_info(process, task)
 
 
-def _simple(process, kind, name, event_nr=0, display=False):
+def _simple(process: Process, kind: str, name: str | None, event_nr: int = 0, display: bool = False) -> None:
     task = _task(process, kind, name)
     task.event_nr = event_nr
     task.no_flush = "noflush" in process.options
@@ -335,26 +289,19 @@ def _simple(process, kind, name, event_nr=0, display=False):
         _display_info(process, task)
 
 
-def _suspend(process, arguments, _):
-    _simple(process, "suspend", _only(arguments), display=True)
+def _named(process: Process, arguments: list[str]) -> None:
+    """The command whose name is that of its task: suspend, resume, clear."""
+    _simple(process, process.command, _only(arguments), display=True)
 
 
-def _resume(process, arguments, _):
-    _simple(process, "resume", _only(arguments), display=True)
-
-
-def _clear(process, arguments, _):
-    _simple(process, "clear", _only(arguments), display=True)
-
-
-def _remove(process, arguments, _):
+def _remove(process: Process, arguments: list[str]) -> None:
     if "force" in process.options and arguments:
         with suppress(Refused):
-            _wipe_table(process, arguments, None)
+            _wipe_table(process, arguments[0])
     _simple(process, "remove", _only(arguments))
 
 
-def _remove_all(process, arguments, _):
+def _remove_all(process: Process, arguments: list[str]) -> None:
     _simple(process, "remove_all", "")
     process.library.mknodes()
     if "force" not in process.options:
@@ -370,9 +317,8 @@ def _remove_all(process, arguments, _):
         process.library.error(f"Unable to remove {left} device(s).")
 
 
-def _wipe_table(process, arguments, name):
+def _wipe_table(process: Process, name: str | None) -> None:
     """Give a device a table that fails all I/O, of the size that it had, so that nothing waits for it any more."""
-    name = name or (arguments[0] if arguments else "")
     if not name:
         process.refuse("No device specified.")
     size = 0  # where the device cannot be asked, loading is tried all the same
@@ -393,95 +339,83 @@ def _wipe_table(process, arguments, name):
         raise
 
 
-def _rename(process, arguments, _):
+def _rename(process: Process, arguments: list[str]) -> None:
     task = _task(process, "rename", arguments[0] if len(arguments) == 2 else None)
     new = arguments[-1]
-    if "setuuid" in process.options:
-        if len(new.encode()) >= UUID_LEN:
-            process.refuse(f'Uuid "{new}" too long')
-        task.new_uuid = True
-    else:
-        if "/" in new:
-            process.refuse(f'Name "{new}" invalid. It contains "/".')
-        if len(new.encode()) >= NAME_LEN:
-            process.refuse(f'Name "{new}" too long')
-        if not new:
-            process.refuse("Non empty new name is required.")
+    task.new_uuid = "setuuid" in process.options
+    what, most = ("Uuid", UUID_LEN) if task.new_uuid else ("Name", NAME_LEN)
+    if not task.new_uuid and "/" in new:
+        process.refuse(f'Name "{new}" invalid. It contains "/".')
+    if len(bytes_of(new)) >= most:
+        process.refuse(f'{what} "{new}" too long')
+    if not task.new_uuid and not new:
+        process.refuse("Non empty new name is required.")
     task.new_name = mangled(new)
     process.library.run(task)
 
 
-def _message(process, arguments, _):
-    if "uuid" in process.options or "major" in process.options:
-        task = _task(process, "message")
-    else:
-        task = _task(process, "message", arguments[0])
-        arguments = arguments[1:]
-    if not arguments or not re.fullmatch(r"\s*[+-]?\d+", arguments[0]) or abs(int(arguments[0])) >> 64:
+def _task_of_first(process: Process, kind: str, arguments: list[str]) -> tuple[Task, list[str]]:
+    """A task for the device that an option or else the first argument means; and the arguments that are left."""
+    if process.by_option:
+        return _task(process, kind), arguments
+    return _task(process, kind, arguments[0]), arguments[1:]
+
+
+def _message(process: Process, arguments: list[str]) -> None:
+    task, arguments = _task_of_first(process, "message", arguments)
+    found = re.fullmatch(r"\s*([+-]?[0-9]+)", arguments[0]) if arguments else None
+    if found is None or saturated(found[1].lstrip("+-"), U64_MAX + 1) > U64_MAX:
         process.refuse("Invalid sector.")
-    task.sector = _unsigned(arguments[0])
+    task.sector = _unsigned(found[1])
     if len(arguments) == 1:
         process.library.error("No message supplied.")
     task.message = " ".join(arguments[1:])
     process.library.run(task)
 
 
-def _setgeometry(process, arguments, _):
-    if "uuid" in process.options or "major" in process.options:
-        task = _task(process, "setgeometry")
-    else:
-        task = _task(process, "setgeometry", arguments[0])
-        arguments = arguments[1:]
+def _setgeometry(process: Process, arguments: list[str]) -> None:
+    task, arguments = _task_of_first(process, "setgeometry", arguments)
     task.geometry = " ".join(arguments[:4])
     process.library.run(task)
 
 
-def _wait(process, arguments, _):
+def _wait(process: Process, arguments: list[str]) -> None:
     name = None
-    if "uuid" not in process.options and "major" not in process.options:
+    if not process.by_option:
         if not arguments:
             process.refuse("No device specified.")
         name, *arguments = arguments
-    number = re.match(r"\s*\d+", arguments[-1]) if arguments else None
-    _simple(process, "waitevent", name, int(number[0]) if number else 0, display=True)
+    _simple(process, "waitevent", name, _atoi(arguments[-1]) & 0xFFFFFFFF if arguments else 0, display=True)
 
 
-def _mknodes(process, arguments, _):
+def _mknodes(process: Process, arguments: list[str]) -> None:
     process.library.mknodes(_name(process, "mknodes", arguments[0]) if arguments else None)
 
 
-def _version(process, arguments, _):
+def _version(process: Process, arguments: list[str]) -> None:
     process.print(f"Library version:   {LIBRARY_VERSION}\n")
     task = process.library.task("version")
     process.library.run(task)
     process.print(f"Driver version:    {'.'.join(map(str, task.answer.version))}\n")
 
 
-def _targets(process, arguments, _):
-    task = process.library.task("versions")
+def _targets(process: Process, arguments: list[str]) -> None:
+    """The versions of all types of targets, or of one."""
+    task = process.library.task("target-version" if arguments else "versions")
+    if arguments:
+        task.name = _name(process, task.kind, arguments[0])
     process.library.run(task)
-    _print_versions(process, task)
-
-
-def _target_version(process, arguments, _):
-    task = process.library.task("target-version")
-    task.name = _name(process, "target-version", arguments[0])
-    process.library.run(task)
-    _print_versions(process, task)
-
-
-def _print_versions(process, task):
     for name, version in versions(task):
         process.print(f"{name:<16} v{'.'.join(map(str, version))}\n")
 
 
-def _all_names(process):
+def _all_names(process: Process) -> list[tuple[str, tuple[int, int]]]:
     task = process.library.task("names")
     process.library.run(task)
     return names(task)
 
 
-def _all(process, function):
+def _all(process: Process, function: Callable[[Process, str], None]) -> bool:
     """Do something for each device that there is; it fails where it fails for one, once all have had their turn.
 
     Returns whether there is any.
@@ -491,7 +425,7 @@ def _all(process, function):
     refused = False
     for name, _ in found:
         try:
-            function(process, [], name)
+            function(process, name)
         except Refused:
             refused = True
     if refused:
@@ -499,15 +433,17 @@ def _all(process, function):
     return bool(found)
 
 
-def _each(process, function):
-    """The same for a command that shows devices, which says that there is none."""
-    if not _all(process, function):
+def _shown(process: Process, arguments: list[str], show: Callable[[Process, str | None], None]) -> None:
+    """Show the device that is meant; where none is, each that there is."""
+    if arguments or process.by_option:
+        show(process, _only(arguments))
+    elif not _all(process, show):
         process.print("No devices found\n")
 
 
-def _ls(process, arguments, _):
+def _ls(process: Process, arguments: list[str]) -> None:
     if "target" in process.options:
-        _status(process, arguments, None)
+        _shown(process, arguments, _status)
         return
     found = _all_names(process)
     if not found:
@@ -516,12 +452,7 @@ def _ls(process, arguments, _):
         process.print(f"{name}\t({_device(process, major, minor) or f'{major}:{minor}'})\n")
 
 
-def _status(process, arguments, name):
-    if name is None:
-        if not arguments and "uuid" not in process.options and "major" not in process.options:
-            _each(process, _status)
-            return
-        name = _only(arguments)
+def _status(process: Process, name: str | None) -> None:
     task = _task(process, "table" if process.command == "table" else "status", name)
     task.no_flush = "noflush" in process.options
     process.library.run(task)
@@ -529,7 +460,7 @@ def _status(process, arguments, name):
         process.refuse("Device does not exist.")
     device = info(task)
     matched = False
-    for start, length, kind, text in targets(task) or [(0, 0, None, "")]:
+    for start, length, kind, text in targets(task) or [(0, 0, "", "")]:
         if "target" in process.options and kind != process.options["target"]:
             continue
         if process.command == "ls":
@@ -540,7 +471,7 @@ def _status(process, arguments, name):
             _display_info(process, task)
         if process.several and "verbose" not in process.options:
             process.print(f"{device.name}: ")
-        if kind is not None:
+        if kind:
             process.print(f"{start} {length} {kind} {text}")
         process.print("\n")
         matched = True
@@ -548,22 +479,14 @@ def _status(process, arguments, name):
         process.print("\n")
 
 
-def _info(process, arguments, name):
-    if "columns" in process.options:
-        _columns(process, arguments)
-        return
-    if name is None:
-        if not arguments and "uuid" not in process.options and "major" not in process.options:
-            _each(process, _info)
-            return
-        name = _only(arguments)
+def _info(process: Process, name: str | None) -> None:
     task = _task(process, "info", name)
     process.library.run(task)
     _display_info(process, task)
 
 
-def _display_info(process, task):
-    """How a device is, in words."""
+def _display_info(process: Process, task: Task) -> None:
+    """Print how a device is, in words."""
     if not task.exists:
         process.refuse("Device does not exist.")
     device = info(task)
@@ -583,14 +506,14 @@ def _display_info(process, task):
     process.print("".join(f"{line}\n" for line in (*lines, "")))
 
 
-def _columns(process, arguments):
-    """How devices are, a line each, with the columns that are asked for."""
+def _columns(process: Process, arguments: list[str]) -> None:
+    """Print how devices are, a line each, with the columns that are asked for."""
     asked = process.options.get("options", ",".join(COLUMNS)).split(",")
     unknown = [column for column in asked if column not in COLUMNS]
     if unknown:
         process.refuse(f"Unrecognised field: {unknown[0]}", f"The columns are {', '.join(COLUMNS)}.")
     devices = []
-    if arguments or "uuid" in process.options or "major" in process.options:
+    if arguments or process.by_option:
         tasks = [_task(process, "info", _only(arguments))]
     else:
         tasks = [_task(process, "info", name) for name, _ in _all_names(process)]
@@ -615,7 +538,7 @@ def _columns(process, arguments):
         process.print(" ".join(cells) + "\n")
 
 
-def _stat(device):
+def _stat(device: Info) -> str:
     """Which tables there are, whether the device is suspended, and whether it is read-only."""
     return (("L" if device.live_table else "-") + ("I" if device.inactive_table else "-")
             + ("s" if device.suspended else "-") + ("r" if device.read_only else "w"))
@@ -627,7 +550,7 @@ class Column(NamedTuple):
     heading: str
     width: int
     number: bool
-    show: Callable
+    show: Callable[[Info], str]
 
 
 COLUMNS = {
@@ -642,12 +565,7 @@ COLUMNS = {
 }
 
 
-def _deps(process, arguments, name):
-    if name is None:
-        if not arguments and "uuid" not in process.options and "major" not in process.options:
-            _each(process, _deps)
-            return
-        name = _only(arguments)
+def _deps(process: Process, name: str | None) -> None:
     task = _task(process, "deps", name)
     process.library.run(task)
     if "verbose" in process.options:
@@ -663,7 +581,7 @@ def _deps(process, arguments, name):
         process.print("\n")
 
 
-def _device_option(process):
+def _device_option(process: Process) -> str:
     """How -o wants devices called (the last of its words counts, and a beginning does): one of DEVICE_OPTIONS."""
     wanted = DEVICE_OPTIONS[0]
     words = process.options.get("options", "")
@@ -676,8 +594,8 @@ def _device_option(process):
     return wanted
 
 
-def _device(process, major, minor):
-    """What -o asks for in place of a device's number, or None."""
+def _device(process: Process, major: int, minor: int) -> str | None:
+    """What -o asks for in place of the number of a device; None where there is no such thing."""
     wanted = _device_option(process)
     if wanted == "blkdevname":
         return find_disk(major, minor)
@@ -690,44 +608,35 @@ def _device(process, major, minor):
 class Command(NamedTuple):
     """A sub-command: how many arguments it takes (most: -1 for any number), whether it is repeated for each of them."""
 
-    function: Callable
+    function: Callable[[Process, list[str]], None]
     least: int
     most: int
     repeated: bool
 
 
 COMMANDS = {
-    "create": Command(_create, 0, 2, False),
-    "remove": Command(_remove, 0, -1, True),
-    "remove_all": Command(_remove_all, 0, 0, False),
-    "suspend": Command(_suspend, 0, -1, True),
-    "resume": Command(_resume, 0, -1, True),
-    "load": Command(_load, 0, 2, False),
-    "clear": Command(_clear, 0, -1, True),
+    "create": Command(_create, 0, 2, False), "remove": Command(_remove, 0, -1, True),
+    "remove_all": Command(_remove_all, 0, 0, False), "suspend": Command(_named, 0, -1, True),
+    "resume": Command(_named, 0, -1, True), "load": Command(_load, 0, 2, False), "clear": Command(_named, 0, -1, True),
     "reload": Command(_load, 0, 2, False),
-    "wipe_table": Command(_wipe_table, 0, -1, True),
-    "rename": Command(_rename, 1, 2, False),
-    "message": Command(_message, 2, -1, False),
+    "wipe_table": Command(lambda process, arguments: _wipe_table(process, _only(arguments)), 0, -1, True),
+    "rename": Command(_rename, 1, 2, False), "message": Command(_message, 2, -1, False),
     "ls": Command(_ls, 0, 0, False),
-    "info": Command(_info, 0, -1, True),
-    "deps": Command(_deps, 0, -1, True),
-    "status": Command(_status, 0, -1, True),
-    "table": Command(_status, 0, -1, True),
-    "wait": Command(_wait, 0, 2, False),
-    "mknodes": Command(_mknodes, 0, -1, True),
-    "target-version": Command(_target_version, 1, -1, True),
-    "targets": Command(_targets, 0, 0, False),
-    "version": Command(_version, 0, 0, False),
-    "setgeometry": Command(_setgeometry, 5, 5, False),
+    "info": Command(lambda process, arguments: _columns(process, arguments) if "columns" in process.options
+                    else _shown(process, arguments, _info), 0, -1, True),
+    "deps": Command(lambda process, arguments: _shown(process, arguments, _deps), 0, -1, True),
+    "status": Command(lambda process, arguments: _shown(process, arguments, _status), 0, -1, True),
+    "table": Command(lambda process, arguments: _shown(process, arguments, _status), 0, -1, True),
+    "wait": Command(_wait, 0, 2, False), "mknodes": Command(_mknodes, 0, -1, True),
+    "target-version": Command(_targets, 1, -1, True), "targets": Command(_targets, 0, 0, False),
+    "version": Command(_version, 0, 0, False), "setgeometry": Command(_setgeometry, 5, 5, False),
 }
-OTHER_COMMANDS = ("help", "measure", "mangle", "splitname", "stats", "udevcreatecookie", "udevreleasecookie",
-                  "udevflags", "udevcomplete", "udevcomplete_all", "udevcookies")
 LOOKS = ("ls", "info", "deps", "status", "table", "wait", "target-version", "targets", "version")
 
 
 # The same from Python
 
-def dmsetup(*words, stdin=""):
+def dmsetup(*words: str, stdin: str = "") -> str:
     """Do a command and return its output.
 
     KernelError where an ioctl fails, with its errno; ValueError with dmsetup's own words where it comes to none.
@@ -741,7 +650,7 @@ def dmsetup(*words, stdin=""):
     return done.output
 
 
-def create(name, table=None, uuid=None):
+def create(name: str, table: str | None = None, uuid: str | None = None) -> str:
     """Make a device with a table or (None) without one. Returns the name of its disk."""
     words = ["create", name, *(["--notable"] if table is None else ["--table", table]),
              *(["--uuid", uuid] if uuid else [])]
@@ -749,55 +658,54 @@ def create(name, table=None, uuid=None):
     return disk_of(name)
 
 
-def load(name, table):
+def load(name: str, table: str) -> None:
     """Load a table for a device, to be made live when it is resumed."""
     dmsetup("load", name, "--table", table)
 
 
-def suspend(name, flush=True):
+def suspend(name: str, flush: bool = True) -> None:
     """Suspend a device."""
     dmsetup("suspend", name, *([] if flush else ["--noflush"]))
 
 
-def resume(name):
+def resume(name: str) -> None:
     """Make the table that is loaded the live one, and resume the device."""
     dmsetup("resume", name)
 
 
-def remove(name):
+def remove(name: str) -> None:
     """Remove a device."""
     dmsetup("remove", name)
 
 
-def rename(name, new_name):
+def rename(name: str, new_name: str) -> None:
     """Give a device another name."""
     dmsetup("rename", name, new_name)
 
 
-def message(name, sector, text):
+def message(name: str, sector: int, text: str) -> None:
     """Give a message to the target of a sector."""
     dmsetup("message", name, str(sector), text)
 
 
-def status(name):
+def status(name: str) -> str:
     """What the targets of a device say, a line each."""
     return dmsetup("status", name)
 
 
-def table(name):
+def table(name: str) -> str:
     """The live table of a device."""
     return dmsetup("table", name)
 
 
-def disk_of(name):
+def disk_of(name: str) -> str:
     """The name of a device's disk, such as `"dm-0"`."""
     library = Library()
     task = Task("info", name=mangled(name))
-
     try:
         this().task("dmsetup", library.run, task)
     finally:
         library.close()
     if not task.exists:
         raise KeyError(f"there is no mapped device {name!r}")
-    return find_disk(info(task).major, info(task).minor)
+    return find_disk(info(task).major, info(task).minor) or ""

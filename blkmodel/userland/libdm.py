@@ -6,7 +6,7 @@ has one Library; what it would write on its standard error is in `errors`, line 
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from blkmodel.include.linux import dm_ioctl as uapi
 from blkmodel.include.linux.genhd import dev_to_disk, disk_devt
@@ -27,29 +27,18 @@ DM_EXISTS_FLAG = 1 << 2  # the library's own: a bit that the kernel leaves alone
 PRIMARY_SOURCE = 0x0040 << 16  # in the cookie of an event: it comes from the library
 RETRIES, RETRY_DELAY = 25, 200  # milliseconds
 
-# what a task's kind is called in messages, its ioctl, and the version of the interface that it needs
+# what a task's kind is called in messages, and its ioctl
 KINDS = {
-    "create": (uapi.DM_DEV_CREATE_CMD, (4, 0, 0)),
-    "reload": (uapi.DM_TABLE_LOAD_CMD, (4, 0, 0)),
-    "remove": (uapi.DM_DEV_REMOVE_CMD, (4, 0, 0)),
-    "remove_all": (uapi.DM_REMOVE_ALL_CMD, (4, 0, 0)),
-    "suspend": (uapi.DM_DEV_SUSPEND_CMD, (4, 0, 0)),
-    "resume": (uapi.DM_DEV_SUSPEND_CMD, (4, 0, 0)),
-    "info": (uapi.DM_DEV_STATUS_CMD, (4, 0, 0)),
-    "deps": (uapi.DM_TABLE_DEPS_CMD, (4, 0, 0)),
-    "rename": (uapi.DM_DEV_RENAME_CMD, (4, 0, 0)),
-    "version": (uapi.DM_VERSION_CMD, (4, 0, 0)),
-    "status": (uapi.DM_TABLE_STATUS_CMD, (4, 0, 0)),
-    "table": (uapi.DM_TABLE_STATUS_CMD, (4, 0, 0)),
-    "waitevent": (uapi.DM_DEV_WAIT_CMD, (4, 0, 0)),
-    "names": (uapi.DM_LIST_DEVICES_CMD, (4, 0, 0)),
-    "clear": (uapi.DM_TABLE_CLEAR_CMD, (4, 0, 0)),
-    "mknodes": (uapi.DM_DEV_STATUS_CMD, (4, 0, 0)),
-    "versions": (uapi.DM_LIST_VERSIONS_CMD, (4, 1, 0)),
-    "message": (uapi.DM_TARGET_MSG_CMD, (4, 2, 0)),
-    "setgeometry": (uapi.DM_DEV_SET_GEOMETRY_CMD, (4, 6, 0)),
-    "target-version": (uapi.DM_GET_TARGET_VERSION_CMD, (4, 41, 0)),
+    "create": uapi.DM_DEV_CREATE_CMD, "reload": uapi.DM_TABLE_LOAD_CMD, "remove": uapi.DM_DEV_REMOVE_CMD,
+    "remove_all": uapi.DM_REMOVE_ALL_CMD, "suspend": uapi.DM_DEV_SUSPEND_CMD, "resume": uapi.DM_DEV_SUSPEND_CMD,
+    "info": uapi.DM_DEV_STATUS_CMD, "deps": uapi.DM_TABLE_DEPS_CMD, "rename": uapi.DM_DEV_RENAME_CMD,
+    "version": uapi.DM_VERSION_CMD, "status": uapi.DM_TABLE_STATUS_CMD, "table": uapi.DM_TABLE_STATUS_CMD,
+    "waitevent": uapi.DM_DEV_WAIT_CMD, "names": uapi.DM_LIST_DEVICES_CMD, "clear": uapi.DM_TABLE_CLEAR_CMD,
+    "mknodes": uapi.DM_DEV_STATUS_CMD, "versions": uapi.DM_LIST_VERSIONS_CMD, "message": uapi.DM_TARGET_MSG_CMD,
+    "setgeometry": uapi.DM_DEV_SET_GEOMETRY_CMD, "target-version": uapi.DM_GET_TARGET_VERSION_CMD,
 }
+# the version of the interface that a kind needs, where that is not (4, 0, 0)
+NEEDS = {"versions": (4, 1, 0), "message": (4, 2, 0), "setgeometry": (4, 6, 0), "target-version": (4, 41, 0)}
 WITHOUT_TARGETS = ("remove_all", "create", "remove", "suspend", "status", "clear")
 WITH_EVENT = ("resume", "remove", "rename")
 MAY_NOT_EXIST = ("info", "mknodes", "status")
@@ -67,9 +56,13 @@ STRERROR = {
 }
 
 
-def strerror(errno):
+def strerror(errno: int) -> str:
     """An error's text, as the C library has it."""
     return STRERROR.get(errno, f"Unknown error {errno}")
+
+
+Target = tuple[int, int, str, str]
+"""Part of a table: where it starts and its length, in sectors, its type, and its parameters."""
 
 
 class Refused(Exception):
@@ -80,7 +73,7 @@ class Refused(Exception):
 class Task:
     """One operation: its kind, the device that is meant, and what is to be done. `answer` and `block` are the kernel's.
 
-    targets are (start, length, type, parameters). geometry, message and new_name are texts, with new_uuid where the
+    geometry, message and new_name are texts, with new_uuid where the
     new name is a UUID. exists: the device was there.
     """
 
@@ -89,7 +82,7 @@ class Task:
     uuid: str = ""
     major: int = -1
     minor: int = -1
-    targets: list = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
     new_name: str | None = None
     new_uuid: bool = False
     message: str | None = None
@@ -109,8 +102,7 @@ class Task:
     exists: bool = True
 
 
-@dataclass(slots=True)
-class Failure:
+class Failure(NamedTuple):
     """An ioctl that failed: what the library calls it, and the errno, positive."""
 
     ioctl: str
@@ -120,30 +112,31 @@ class Failure:
 class Library:
     """The library in one process. `failures` are the ioctls that failed, and were reported."""
 
-    def __init__(self):
-        self.errors = []
-        self.failures = []
-        self._control = None
-        self._version = None
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+        self.failures: list[Failure] = []
+        self._control: Any = None
+        self._version = ""
         self._doublings = 0
 
-    def error(self, line):
+    def error(self, line: str) -> None:
+        """Write a line on standard error."""
         self.errors.append(line)
 
-    def close(self):
-        """The process ends."""
+    def close(self) -> None:
+        """Close the control node, as the end of the process does."""
         if self._control is not None:
             filp_close(self._control)
             self._control = None
 
-    def task(self, kind):
-        """A task of that kind; with the first one the library asks the kernel which version it has."""
+    def task(self, kind: str) -> Task:
+        """Make a task of that kind; with the first one the library asks the kernel which version it has."""
         self.version()
         return Task(kind)
 
-    def version(self):
+    def version(self) -> str:
         """Ask the kernel which version of the interface it has, once; return that, such as "4.41.0"."""
-        if self._version is None:
+        if not self._version:
             task = Task("version")
             version = "unknown version"
             if self._open():
@@ -155,7 +148,7 @@ class Library:
             self._version = version
         return self._version
 
-    def run(self, task):
+    def run(self, task: Task) -> None:
         """Do a task, all ioctls of it. Refused where it fails; then `errors` say why."""
         self.version()
         if task.kind == "create" and task.targets:
@@ -179,23 +172,21 @@ class Library:
             self._doublings += 1
         self._update_nodes(task)
 
-    def mknodes(self, name=None):
+    def mknodes(self, name: str | None = None) -> None:
         """Make the node of a device, or remove it where the device is gone; (None) of all."""
         self.version()
-        if name is not None:
-            wanted = [name]
-        else:
+        wanted = [name or ""]
+        if name is None:
+            for node, there in list(devices().nodes.items()):
+                if node.startswith("mapper/") and there.mode == S_IFBLK:
+                    self.run(Task("mknodes", name=node.removeprefix("mapper/"), no_open_count=True))
             listed = Task("names")
-            wanted = [node.removeprefix("mapper/") for node, there in list(devices().nodes.items())
-                      if node.startswith("mapper/") and there.mode == S_IFBLK]
-            for each in wanted:
-                self.run(Task("mknodes", name=each, no_open_count=True))
             self.run(listed)
             wanted = [mangled(each) for each, _ in names(listed)]
         for each in wanted:
             self.run(Task("mknodes", name=each, no_open_count=True))
 
-    def _open(self):
+    def _open(self) -> bool:
         """Open the control node, if it is not; return whether it is."""
         if self._control is None:
             file = filp_open(CONTROL, O_RDWR)
@@ -207,7 +198,7 @@ class Library:
             self._control = file
         return True
 
-    def _try(self, task):
+    def _try(self, task: Task) -> int:
         """Do one ioctl, again and again where that is wanted. Returns its errno, or 0."""
         for left in range(RETRIES if task.retry_remove and task.kind == "remove" else 1, 0, -1):
             errno = self._ioctl(task)
@@ -216,18 +207,17 @@ class Library:
             msleep(RETRY_DELAY)
         return errno
 
-    def _ioctl(self, task):
+    def _ioctl(self, task: Task) -> int:
         """Do one ioctl. Returns its errno, or 0; task.answer and task.block are set."""
-        cmd, _ = KINDS[task.kind]
         block = self._flatten(task)
         # more than 0 is success too: a message for a device without a table comes to 2
-        errno = max(-vfs_ioctl(self._control, uapi._IOWR(cmd), block), 0)
+        errno = max(-vfs_ioctl(self._control, uapi._IOWR(KINDS[task.kind]), block), 0)
         task.block = block
         task.answer = uapi.dm_ioctl()
         uapi.read_head(block, task.answer)
         return errno
 
-    def _flatten(self, task):
+    def _flatten(self, task: Task) -> bytearray:
         """The block of memory that the kernel is given."""
         parts = []
         if task.kind not in WITHOUT_TARGETS:
@@ -244,7 +234,7 @@ class Library:
         if task.geometry is not None:
             parts.append(uapi.bytes_of(task.geometry) + b"\0")
         data = b"".join(parts)
-        head = uapi.dm_ioctl(version=list(KINDS[task.kind][1]), data_start=uapi.align_val(uapi.DATA_OFFSET),
+        head = uapi.dm_ioctl(version=list(NEEDS.get(task.kind, (4, 0, 0))), data_start=uapi.align_val(uapi.DATA_OFFSET),
                              target_count=count, event_nr=task.event_nr, flags=self._flags(task))
         size = max(head.data_start + len(data) + 8 * count, MIN_SIZE) << self._doublings
         head.data_size = size
@@ -253,7 +243,7 @@ class Library:
                 self.error("Missing major number for persistent device.")
                 self.error("Couldn't create ioctl argument.")
                 raise Refused
-            head.dev = huge_encode_dev(MKDEV(task.major, task.minor))
+            head.dev = huge_encode_dev(MKDEV(task.major & 0xFFF, task.minor & 0xFFFFF))
         # where a number says which device is meant, the name is only for messages
         if task.kind not in ("resume", "reload") or task.minor < 0 or task.major < 0:
             head.name = task.name
@@ -265,7 +255,7 @@ class Library:
         block[head.data_start:head.data_start + len(data)] = data
         return block
 
-    def _flags(self, task):
+    def _flags(self, task: Task) -> int:
         asked = {
             uapi.DM_PERSISTENT_DEV_FLAG: task.minor >= 0,
             uapi.DM_SUSPEND_FLAG: task.kind == "suspend",
@@ -280,12 +270,12 @@ class Library:
         }
         return DM_EXISTS_FLAG | sum(flag for flag, wanted in asked.items() if wanted)
 
-    def _called(self, task):
+    def _called(self, task: Task) -> str:
         """The device of a task, for a message."""
         number = f"({task.major}:{task.minor})" if task.major > 0 else ""
         return f"{task.name} {task.uuid}{number}"
 
-    def _create_and_load(self, task):
+    def _create_and_load(self, task: Task) -> None:
         """Make a device with a table: create, load, resume; one whose table does not do is removed again."""
         create = Task("create", name=task.name, uuid=task.uuid, major=task.major, minor=task.minor,
                       add_node_on_create=task.add_node_on_create)
@@ -305,11 +295,10 @@ class Library:
                 self.error("Failed to revert device creation.")
             raise
 
-    def _update_nodes(self, task):
+    def _update_nodes(self, task: Task) -> None:
         """Make, remove or rename the device's node."""
-        if task.kind == "create" and task.add_node_on_create:
-            self._add_node(task.name, task.answer.dev)
-        elif task.kind == "resume" and task.name and not task.add_node_on_create:
+        early = task.add_node_on_create
+        if (task.kind == "create" and early) or (task.kind == "resume" and task.name and not early):
             self._add_node(task.name, task.answer.dev)
         elif task.kind == "mknodes":
             if task.exists:
@@ -321,11 +310,10 @@ class Library:
         elif task.kind == "rename" and task.name and not task.new_uuid:
             node = devices().nodes.get(f"mapper/{task.name}")
             if node is not None:
-                number = node.rdev
                 unlink(f"/dev/mapper/{task.name}")
-                self._add_node(task.new_name, huge_encode_dev(number))
+                self._add_node(task.new_name or "", huge_encode_dev(node.rdev))
 
-    def _add_node(self, name, dev):
+    def _add_node(self, name: str, dev: int) -> None:
         """Make a node below /dev/mapper, unless it is there."""
         number = huge_decode_dev(dev)
         node = devices().nodes.get(f"mapper/{name}")
@@ -337,9 +325,8 @@ class Library:
 
 # What an answer says
 
-@dataclass(slots=True)
-class Info:
-    """How a device is."""
+class Info(NamedTuple):
+    """How the kernel says that a device is."""
 
     name: str
     uuid: str
@@ -355,7 +342,7 @@ class Info:
     target_count: int
 
 
-def info(task):
+def info(task: Task) -> Info:
     """How the kernel says the device of a task is."""
     answer = task.answer
     number = huge_decode_dev(answer.dev)
@@ -365,7 +352,7 @@ def info(task):
                 answer.open_count, answer.event_nr, MAJOR(number), MINOR(number), answer.target_count)
 
 
-def names(task):
+def names(task: Task) -> list[tuple[str, tuple[int, int]]]:
     """(name, (major, minor)) of each device that a task of kind `names` found."""
     found: list[tuple] = []
     at = task.answer.data_start
@@ -380,7 +367,7 @@ def names(task):
         at += following
 
 
-def targets(task):
+def targets(task: Task) -> list[Target]:
     """(start, length, type, text) of each target, of a task of kind `status`, `table` or `waitevent`."""
     found = []
     start = at = task.answer.data_start
@@ -391,7 +378,7 @@ def targets(task):
     return found
 
 
-def versions(task):
+def versions(task: Task) -> list[tuple[str, tuple[int, ...]]]:
     """(name, version) of each type of target, of a task of kind `versions` or `target-version`."""
     found: list[tuple] = []
     at = task.answer.data_start
@@ -403,7 +390,7 @@ def versions(task):
         at += following
 
 
-def deps(task):
+def deps(task: Task) -> list[tuple[int, int]]:
     """(major, minor) of each device below, of a task of kind `deps`."""
     at = task.answer.data_start
     count, _ = uapi.TARGET_DEPS.unpack_from(task.block, at)
@@ -412,28 +399,26 @@ def deps(task):
     return [(MAJOR(number), MINOR(number)) for number in numbers]
 
 
-def read_ahead(major, minor):
+def read_ahead(major: int, minor: int) -> int | None:
     """How many sectors are read ahead on a disk; None for no such disk."""
-    for dev in devices().of_class.get("block", ()):
-        if dev.devt == MKDEV(major, minor):
-            return dev_to_disk(dev).queue.backing_dev_info.ra_pages * 8
-    return None
+    return next((dev_to_disk(dev).queue.backing_dev_info.ra_pages * 8 for dev in devices().of_class.get("block", ())
+                 if dev.devt == MKDEV(major, minor)), None)
 
 
-def mangled(name):
+def mangled(name: str) -> str:
     """A name as udev can bear it: any other byte as \\xNN; one that is written so already stays."""
     if "\\x" in name:
         return name
     return "".join(chr(byte) if chr(byte) in PLAIN else f"\\x{byte:02x}" for byte in uapi.bytes_of(name))
 
 
-def plain(name):
-    """The name that was mangled so."""
+def plain(name: str) -> str:
+    """The name that mangled() made this one of."""
     data = re.sub(rb"\\x([0-9a-fA-F]{2})", lambda found: bytes([int(found[1], 16)]), uapi.bytes_of(name))
     return data.decode("utf8", "surrogateescape")
 
 
-def name_of_path(path):
+def name_of_path(path: str) -> tuple[str, str]:
     """The name of a device by a path to a node of it. Returns (name, ""), or ("", what is not to be found)."""
     nodes = devices().nodes
     node = nodes.get(path.removeprefix("/dev/")) if path.startswith("/dev/") or path.count("/") == 1 else None
@@ -447,10 +432,7 @@ def name_of_path(path):
     return (mapper[0], "") if mapper else ("", last)
 
 
-def find_disk(major, minor):
+def find_disk(major: int, minor: int) -> str | None:
     """The name of a disk by its number, or None."""
-    for dev in devices().of_class.get("block", ()):
-        disk = dev_to_disk(dev)
-        if disk_devt(disk) == MKDEV(major, minor):
-            return disk.disk_name
-    return None
+    return next((disk.disk_name for disk in map(dev_to_disk, devices().of_class.get("block", ()))
+                 if disk_devt(disk) == MKDEV(major, minor)), None)

@@ -10,12 +10,12 @@ from blkmodel.errors import KernelError
 from blkmodel.sim import this
 from blkmodel.userland.lvm.commands import COMMANDS, run
 from blkmodel.userland.lvm.process import Outcome
-from blkmodel.userland.lvm.volumes import metadata
+from blkmodel.userland.lvm.volumes import LogicalVolume, metadata
 
 __all__ = ["COMMANDS", "Outcome", "lvm", "metadata", "run", "volume"]
 
 
-def lvm(*words):
+def lvm(*words: str) -> str:
     """Do a command, such as `lvm("lvcreate", "-L", "10m", "vg0")`, and return its output.
 
     KernelError where an ioctl fails, with its errno; ValueError with the tool's own words where it comes to none.
@@ -30,7 +30,7 @@ def lvm(*words):
     return done.output
 
 
-def volume(path):
+def volume(path: str) -> LogicalVolume:
     """The logical volume `VG/LV`: its segments, and table()."""
     group, _, name = path.removeprefix("/dev/").partition("/")
     found = metadata().vgs[group].lv(name) if group in metadata().vgs else None

@@ -5,8 +5,13 @@ piece), cling (on the physical volumes of the first segment), normal, and anywhe
 volume). What a policy finds is kept, and the next one goes on from there. Left out: mirrors, RAID, pools, tags.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from blkmodel.userland.lvm.volumes import PhysicalVolume, Run, Segment
 
 CONTIGUOUS, CLING, NORMAL, ANYWHERE = "contiguous", "cling", "normal", "anywhere"
 POLICIES = (CONTIGUOUS, CLING, NORMAL, ANYWHERE)
@@ -20,7 +25,7 @@ class Full(Exception):
 class Area:
     """Free extents that lie side by side: `count` of them from `start` on. unreserved: not wanted in this pass."""
 
-    map: "PVMap"
+    map: PVMap
     start: int
     count: int
     unreserved: int
@@ -30,15 +35,15 @@ class Area:
 class PVMap:
     """The free areas of one physical volume, the largest first."""
 
-    pv: Any
+    pv: PhysicalVolume
     areas: list[Area] = field(default_factory=list)
 
-    def insert(self, area, size):
+    def insert(self, area: Area, size: int) -> None:
         """Put an area before the first that is smaller than `size`."""
         at = next((i for i, other in enumerate(self.areas) if size > other.count), len(self.areas))
         self.areas.insert(at, area)
 
-    def consume(self, area, count):
+    def consume(self, area: Area, count: int) -> None:
         """Take extents from the start of an area."""
         self.areas.remove(area)
         if count < area.count:
@@ -48,7 +53,7 @@ class PVMap:
             self.insert(area, area.count)
 
 
-def maps_of(ranges):
+def maps_of(ranges: list[Run]) -> list[PVMap]:
     """The free areas in ranges of extents: (physical volume, first, count) each, in the order in which they are to be
     looked at."""
     maps: list[PVMap] = []
@@ -79,16 +84,17 @@ class Allocation:
     stripes: how many parallel areas. found: for each stripe the (physical volume, first extent, count) chosen.
     """
 
-    def __init__(self, maps, extents, stripes, before=0, first=None, last=None, name=""):
+    def __init__(self, maps: list[PVMap], extents: int, stripes: int, before: int = 0, first: Segment | None = None,
+                 last: Segment | None = None, name: str = "") -> None:
         self.maps, self.stripes, self.first, self.last, self.name = maps, stripes, first, last, name
         self.allocated = before
         self.wanted = before + extents
-        self.found: list[list[tuple[Any, int, int]]] = [[] for _ in range(stripes)]
+        self.found: list[list[Run]] = [[] for _ in range(stripes)]
         self.slots = [Slot() for _ in range(max(len(maps), stripes) + (len(last.areas) if last is not None else 0))]
         self.positional = 0
-        self.flags = set()
+        self.flags: set[str] = set()
 
-    def run(self, policy, as_much_as_possible=False):
+    def run(self, policy: str, as_much_as_possible: bool = False) -> int:
         """Find room, with policies up to that one. Returns how many extents there now are; Full for want of room.
 
         as_much_as_possible: less than was asked for will do.
@@ -111,16 +117,16 @@ class Allocation:
                 raise Full(f"Insufficient suitable {kind}allocatable extents found for logical volume {self.name}.")
         return self.allocated
 
-    def _check_room(self):
+    def _check_room(self) -> None:
         needed = self.wanted - self.allocated
         free = self._free()
         if needed > free:
             raise Full(f"Insufficient free space: {needed} extents needed, but only {free} available")
 
-    def _free(self):
+    def _free(self) -> int:
         return sum(area.count for map in self.maps for area in map.areas)
 
-    def _begin(self, policy, may_split):
+    def _begin(self, policy: str, may_split: bool) -> None:
         """Which rules a policy has. positional: the n-th area goes on from the n-th one of the segment before."""
         flags = self.flags = set()
         if self.last is not None and self.stripes == len(self.last.areas):
@@ -136,7 +142,7 @@ class Allocation:
         if may_split:
             flags.add("may split")
 
-    def _with(self, policy, as_much_as_possible):
+    def _with(self, policy: str, as_much_as_possible: bool) -> None:
         while True:
             before = self.allocated
             self._find(policy, self.wanted - self.allocated)
@@ -153,7 +159,7 @@ class Allocation:
                     or (as_much_as_possible and not self._free())):
                 return
 
-    def _find(self, policy, wanted):
+    def _find(self, policy: str, wanted: int) -> None:
         """Look for one set of parallel areas, and take it if there is one."""
         for slot in self.slots:
             slot.area = None
@@ -163,9 +169,8 @@ class Allocation:
                     area.unreserved = area.count
                     map.areas.remove(area)
                     map.insert(area, area.unreserved)
-        self.positional = 0
-        if "positional" in self.flags:
-            self.positional = len(self.last.areas) if {"contiguous", "cling"} & self.flags else self.stripes
+        last = len(self.last.areas) if self.last is not None and {"contiguous", "cling"} & self.flags else self.stripes
+        self.positional = last if "positional" in self.flags else 0
 
         found = preferred = iteration = 0
         while True:
@@ -207,7 +212,7 @@ class Allocation:
         if found + self.positional >= self.stripes:
             self._take(wanted)
 
-    def _look_at(self, map, policy, wanted, found, iteration):
+    def _look_at(self, map: PVMap, policy: str, wanted: int, found: int, iteration: int) -> tuple[int, bool]:
         """Look at the areas of one physical volume. Returns (how many were noted, whether one is preferred)."""
         more = 0
         at = 0
@@ -224,7 +229,7 @@ class Allocation:
             at = map.areas.index(area) + 1
         return more, False
 
-    def _check(self, area, policy, wanted, already_found, iteration):
+    def _check(self, area: Area, policy: str, wanted: int, already_found: bool, iteration: int) -> str:
         if not area.unreserved:
             return "next area"
         if iteration and any(slot.area is area for slot in self.slots):
@@ -247,12 +252,14 @@ class Allocation:
             return "next volume"
         return self._good()
 
-    def _good(self):
+    def _good(self) -> str:
         return "preferred" if "positional" in self.flags else "use"
 
-    def _matches(self, area, segment, fits):
+    def _matches(self, area: Area, segment: Segment | None, fits: Callable[[PhysicalVolume, int], bool]) -> bool:
         """Whether an area fits one of a segment's; if areas are positional, it then gets the slot of that one."""
         positional = "positional" in self.flags
+        if segment is None:
+            return False
         for i, (pv, pe) in enumerate(segment.areas):
             if positional and self.slots[i].area is not None:
                 continue
@@ -265,7 +272,7 @@ class Allocation:
             return True
         return False
 
-    def _on_a_volume_in_use(self, area):
+    def _on_a_volume_in_use(self, area: Area) -> bool:
         positional = "positional" in self.flags
         for i, taken in enumerate(self.found):
             if positional and self.slots[i].area is not None:
@@ -276,7 +283,7 @@ class Allocation:
                 return True
         return False
 
-    def _reserve(self, area, wanted):
+    def _reserve(self, area: Area, wanted: int) -> int:
         """How much of an area is wanted; it is not wanted again in this pass."""
         required = wanted // self.stripes
         if required >= area.unreserved:
@@ -288,12 +295,12 @@ class Allocation:
             area.map.insert(area, area.unreserved)
         return required
 
-    def _note(self, number, area, used):
+    def _note(self, number: int, area: Area, used: int) -> None:
         while number >= len(self.slots):
             self.slots += [Slot() for _ in self.slots]
         self.slots[number].area, self.slots[number].used = area, used
 
-    def _take(self, wanted):
+    def _take(self, wanted: int) -> None:
         length = min(wanted // self.stripes, *(slot.used for slot in self.slots[:self.stripes]))
         for i, slot in enumerate(self.slots[:self.stripes]):
             if length:

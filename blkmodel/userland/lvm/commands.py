@@ -1,18 +1,20 @@
 """LVM's commands by name, and how one is run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from blkmodel.errors import NotModelled
 from blkmodel.sim import this
 from blkmodel.userland.libdm import Refused
 from blkmodel.userland.lvm import groups, logical
 from blkmodel.userland.lvm.process import FAILED, Failed, Outcome, Process, read_words
+from blkmodel.userland.tools import known
 
 
 class Command(NamedTuple):
     """A tool, and the options that it takes."""
 
-    function: Callable
+    function: Callable[..., None]
     options: tuple[str, ...]
 
 
@@ -29,9 +31,11 @@ COMMANDS = {
 }
 
 
-def run(words):
+def run(words: Sequence[str]) -> Outcome:
     """Do a command, such as `["lvcreate", "-L", "10m", "vg0"]`, as a process of the running kernel."""
     name, *words = words
+    if name in known("lvm commands not modelled"):
+        raise NotModelled(f"LVM's command {name}")
     if name not in COMMANDS:
         raise ValueError(f"{name}: not a command of LVM that the model has; it has {', '.join(COMMANDS)}")
     process = Process(name)
@@ -41,7 +45,7 @@ def run(words):
                    failures[0].errno if failures else 0)
 
 
-def _main(process, words):
+def _main(process: Process, words: Sequence[str]) -> int:
     command = COMMANDS[process.command]
     try:
         command.function(process, *read_words(process, command.options, words))

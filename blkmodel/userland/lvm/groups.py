@@ -1,8 +1,11 @@
 """Physical volumes and volume groups: which disks there are extents on, and how to find what a name means."""
 
-import re
+from __future__ import annotations
 
-from blkmodel.include.linux.genhd import dev_to_disk, disk_devt, get_capacity
+import re
+from collections.abc import Sequence
+
+from blkmodel.include.linux.genhd import dev_to_disk, disk_devt, gendisk, get_capacity
 from blkmodel.services.base.err import IS_ERR
 from blkmodel.services.base.kdev_t import format_dev_t
 from blkmodel.services.base.log2 import is_power_of_2
@@ -10,25 +13,29 @@ from blkmodel.services.base.stat import S_IFBLK
 from blkmodel.services.devices.device import devices
 from blkmodel.services.files.file import O_EXCL, O_RDWR, filp_close, filp_open
 from blkmodel.sim import this
+from blkmodel.userland.getopt import saturated
+from blkmodel.userland.lvm.process import Process
 from blkmodel.userland.lvm.units import Size, display_size
-from blkmodel.userland.lvm.volumes import EXTENT_SIZE, PE_START, PhysicalVolume, VolumeGroup, metadata
+from blkmodel.userland.lvm.volumes import (
+    EXTENT_SIZE, PE_START, LogicalVolume, PhysicalVolume, Run, VolumeGroup, metadata)
 
 PV_MIN_SIZE = 4096  # sectors: 2 MiB
 NAME_LEN = 128
+U32_MAX = (1 << 32) - 1
 CLAIMED = "Can't open {} exclusively.  Mounted filesystem?"
 CHARACTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 # The commands. Each takes its process, and the words that are no options.
 
-def pvcreate(process, *paths):
+def pvcreate(process: Process, *paths: str) -> None:
     """Make physical volumes of disks."""
     if not paths:
         process.no_syntax()
     _make_pvs(process, paths)
 
 
-def vgcreate(process, *words):
+def vgcreate(process: Process, *words: str) -> None:
     """Make a volume group of disks, and physical volumes of those that are none yet."""
     if len(words) < 2:
         process.no_syntax()
@@ -53,7 +60,7 @@ def vgcreate(process, *words):
     process.say(f'Volume group "{name}" successfully created')
 
 
-def vgextend(process, *words):
+def vgextend(process: Process, *words: str) -> None:
     """Add disks to a volume group."""
     if len(words) < 2:
         process.no_syntax()
@@ -67,7 +74,7 @@ def vgextend(process, *words):
 
 # What names mean
 
-def group(process, name):
+def group(process: Process, name: str) -> VolumeGroup:
     """A volume group by its name, or `/dev/VG`."""
     vg = metadata().vgs.get(name.removeprefix("/dev/"))
     if vg is None:
@@ -75,7 +82,7 @@ def group(process, name):
     return vg
 
 
-def logical_volume(process, word):
+def logical_volume(process: Process, word: str) -> LogicalVolume:
     """A logical volume by `VG/LV`, or `/dev/VG/LV`."""
     vg_name, slash, name = word.removeprefix("/dev/").partition("/")
     if not slash:
@@ -87,14 +94,14 @@ def logical_volume(process, word):
     return lv
 
 
-def extents_of(process, vg, words):
+def extents_of(process: Process, vg: VolumeGroup, words: Sequence[str]) -> tuple[list[Run], bool]:
     """The extents in which to allocate: of the physical volumes that are named, or of all.
 
     Returns (physical volume, first, count) of each range, in order, and whether any was named.
     """
     if not words:
         return [(pv, 0, pv.pe_count) for pv in vg.pvs], False
-    found = []
+    found: list[Run] = []
     for word in words:
         path, *parts = word.split(":")
         disk = _disk(path)
@@ -111,24 +118,23 @@ def extents_of(process, vg, words):
     return found, True
 
 
-def _range(process, pv, text):
+def _range(process: Process, pv: PhysicalVolume, text: str) -> tuple[int, int]:
     """`4`, `4-7`, `4-`, `-7`, `4+8`: (first extent, count)."""
-    match = re.match(r"(\d*)(?:(-)(\d*)|(\+)(\d+))?", text)
-    rest = text[match.end():]
-    if rest or not text:
+    match = re.match(r"([0-9]*)(?:(-)([0-9]*)|(\+)([0-9]+))?", text)
+    rest = text[match.end():] if match else text
+    if match is None or rest or not text:
         process.fail(f"Physical extent parsing error at {rest}.")
-    first = int(match[1] or 0)
-    last = first
+    first = last = saturated(match[1], U32_MAX)
     if match[2]:
-        last = int(match[3]) if match[3] else pv.pe_count - 1
+        last = saturated(match[3], U32_MAX) if match[3] else pv.pe_count - 1
     elif match[4]:
-        last = first + int(match[5]) - 1
+        last = first + saturated(match[5], U32_MAX) - 1
     if last < first or last >= pv.pe_count:
         process.fail(f"PE range error: start extent {first} to end extent {last}.")
     return first, last - first + 1
 
 
-def name_problem(name):
+def name_problem(name: str) -> str | None:
     """What is wrong with a name, or None."""
     if name.startswith("-"):
         return "Name cannot start with hyphen."
@@ -141,13 +147,13 @@ def name_problem(name):
     return None
 
 
-def _in_filesystem(name):
+def _in_filesystem(name: str) -> bool:
     """Whether /dev has something of that name: a node, or the directory of a group that has an active volume."""
     return (any(node.split("/")[0] == name for node in devices().nodes)
             or (name in metadata().vgs and any(lv.active for lv in metadata().vgs[name].lvs)))
 
 
-def new_uuid():
+def new_uuid() -> str:
     """An identifier that nothing else has."""
     draw = this().random
     return "".join(draw.choice(CHARACTERS) for _ in range(32))
@@ -155,7 +161,7 @@ def new_uuid():
 
 # Physical volumes
 
-def _make_pvs(process, paths):
+def _make_pvs(process: Process, paths: Sequence[str]) -> list[PhysicalVolume]:
     """Make physical volumes of those disks that are none yet. Returns all, in order."""
     found, refused = [], []
     for path in paths:
@@ -186,15 +192,15 @@ def _make_pvs(process, paths):
             for path, disk, pv in found]
 
 
-def _new_pv(process, path, disk):
+def _new_pv(process: Process, path: str, disk: gendisk) -> PhysicalVolume:
     pv = PhysicalVolume(path, format_dev_t(disk_devt(disk)), get_capacity(disk), _first_extent(disk))
     metadata().pvs[pv.number] = pv
     process.say(f'Physical volume "{path}" successfully created.')
     return pv
 
 
-def _can_claim(path):
-    """Whether nobody else claims a disk."""
+def _can_claim(path: str) -> bool:
+    """Whether a disk can be claimed: nobody else has."""
     file = filp_open(path.removeprefix("/dev/"), O_RDWR | O_EXCL)
     if IS_ERR(file):
         return False
@@ -202,18 +208,16 @@ def _can_claim(path):
     return True
 
 
-def _disk(path):
+def _disk(path: str) -> gendisk | None:
     """The disk that a node is of; None for no such node."""
     node = devices().nodes.get(path.removeprefix("/dev/")) if path.startswith("/dev/") else None
     if node is None or node.mode != S_IFBLK:
         return None
-    for dev in devices().of_class.get("block", ()):
-        if disk_devt(dev_to_disk(dev)) == node.rdev:
-            return dev_to_disk(dev)
-    return None
+    return next((disk for disk in map(dev_to_disk, devices().of_class.get("block", ()))
+                 if disk_devt(disk) == node.rdev), None)
 
 
-def _first_extent(disk):
+def _first_extent(disk: gendisk) -> int:
     """Where a disk's extents begin: at 1 MiB, or the next multiple of what the disk likes, where that does not fit."""
     align = PE_START
     for wish in (disk.queue.limits.io_min >> 9, disk.queue.limits.io_opt >> 9):

@@ -1,16 +1,20 @@
 """Logical volumes: made, made larger and smaller, activated and removed."""
 
+from __future__ import annotations
+
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from blkmodel.userland.libdm import Refused
 from blkmodel.userland.lvm import allocation
 from blkmodel.userland.lvm.allocation import ANYWHERE, Allocation, maps_of
 from blkmodel.userland.lvm.groups import extents_of, group, logical_volume, name_problem, new_uuid
+from blkmodel.userland.lvm.process import Process
 from blkmodel.userland.lvm.sizes import (
     extents_of_size, new_part, reduced, resized_part, stripes_asked_for, stripes_of_last, stripes_to_add, whole_stripes)
 from blkmodel.userland.lvm.units import Size, display_size
-from blkmodel.userland.lvm.volumes import LogicalVolume
+from blkmodel.userland.lvm.volumes import LogicalVolume, Run, VolumeGroup
 
 PREFIXES = ("pvmove", "snapshot")
 COMPONENTS = ("_cdata", "_cmeta", "_corig", "_cpool", "_cvol", "_wcorig", "_mimage", "_mlog", "_rimage", "_rmeta",
@@ -19,7 +23,7 @@ COMPONENTS = ("_cdata", "_cmeta", "_corig", "_cpool", "_cvol", "_wcorig", "_mima
 
 # The commands. Each takes its process, and the words that are no options.
 
-def lvcreate(process, *words):
+def lvcreate(process: Process, *words: str) -> None:
     """Make a logical volume."""
     options = process.options
     if not words or ("size" in options) == ("extents" in options):
@@ -81,17 +85,17 @@ def lvcreate(process, *words):
     process.say(f'Logical volume "{lv.name}" created.')
 
 
-def lvextend(process, *words):
+def lvextend(process: Process, *words: str) -> None:
     """Make a logical volume larger."""
     _resize(process, words, True)
 
 
-def lvreduce(process, *words):
+def lvreduce(process: Process, *words: str) -> None:
     """Make a logical volume smaller."""
     _resize(process, words, False)
 
 
-def _resize(process, words, extend):
+def _resize(process: Process, words: Sequence[str], extend: bool) -> None:
     options = process.options
     if not words or ("size" in options) == ("extents" in options):
         if "size" in options and "extents" in options:
@@ -158,7 +162,7 @@ def _resize(process, words, extend):
     process.say(f"Logical volume {lv.full_name} successfully resized.")
 
 
-def lvchange(process, *words):
+def lvchange(process: Process, *words: str) -> None:
     """Make logical volumes mapped devices, or none."""
     if not words or "activate" not in process.options:
         process.no_syntax()
@@ -171,7 +175,7 @@ def lvchange(process, *words):
                 process.activate(lv)
 
 
-def _lvs(process, word):
+def _lvs(process: Process, word: str) -> list[LogicalVolume]:
     """A logical volume, or all of a group."""
     if "/" in word.removeprefix("/dev/"):
         vg_name, _, name = word.removeprefix("/dev/").partition("/")
@@ -183,7 +187,7 @@ def _lvs(process, word):
     return list(group(process, word).lvs)
 
 
-def lvremove(process, *words):
+def lvremove(process: Process, *words: str) -> None:
     """Remove logical volumes."""
     if not words:
         process.no_syntax()
@@ -203,7 +207,7 @@ def lvremove(process, *words):
 
 # Their parts
 
-def _new_name(process, vg_name):
+def _new_name(process: Process, vg_name: str) -> str | None:
     """The name that a new volume is to have, or None."""
     name = process.options.get("name")
     if name is None:
@@ -227,12 +231,12 @@ def _new_name(process, vg_name):
     return name
 
 
-def _untouched(process):
+def _untouched(process: Process) -> bool:
     """Whether a new volume is to be left as it is: neither zeroed nor wiped. (The model never does either.)"""
     options = process.options
     zero = options.get("zero", "y")
     wipe = options.get("wipesignatures", zero)
-    kind = {"n": "inactive", "ay": "auto activated"}.get(options.get("activate"))
+    kind = {"n": "inactive", "ay": "auto activated"}.get(options.get("activate", ""))
     if kind:
         if options.get("zero", options.get("wipesignatures")) == "y":
             # LVM 2.03.16 takes that for success
@@ -241,13 +245,14 @@ def _untouched(process):
     return zero == wipe == "n"
 
 
-def _free_name(vg):
+def _free_name(vg: VolumeGroup) -> str:
     """The name that LVM gives: lvol0, or one more than the highest there is."""
-    numbers = [int(found[1]) for lv in vg.lvs if (found := re.match(r"lvol(\d+)", lv.name))]
+    numbers = [int(found[1]) for lv in vg.lvs if (found := re.match(r"lvol([0-9]+)", lv.name))]
     return f"lvol{max(numbers) + 1 if numbers else 0}"
 
 
-def _extend(process, lv, extents, stripes, stripe_size, ranges, alloc, as_much_as_possible):
+def _extend(process: Process, lv: LogicalVolume, extents: int, stripes: int, stripe_size: int, ranges: list[Run],
+            alloc: str, as_much_as_possible: bool) -> None:
     """Allocate extents for a volume, and add them to its segments."""
     before = lv.extents
     request = Allocation(maps_of(ranges), extents, stripes, before, lv.segments[0] if lv.segments else None,
@@ -261,7 +266,7 @@ def _extend(process, lv, extents, stripes, stripe_size, ranges, alloc, as_much_a
     lv.add(request.found, stripe_size)
 
 
-def _confirm_reduction(process, lv, wanted):
+def _confirm_reduction(process: Process, lv: LogicalVolume, wanted: int) -> None:
     if lv.active:
         process.warn(f"WARNING: Reducing active logical volume to {display_size(wanted * lv.vg.extent_size)}.")
         process.warn("THIS MAY DESTROY YOUR DATA (filesystem etc.)")

@@ -1,44 +1,53 @@
 """One run of one of LVM's tools: its command line, what it says, and what it asks of device mapper."""
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from __future__ import annotations
 
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, NoReturn
+
+from blkmodel.errors import NotModelled
 from blkmodel.services.files.node import unlink
+from blkmodel.sim.structure import NULL
+from blkmodel.userland.getopt import BadOption, getopt_long, saturated
 from blkmodel.userland.libdm import Library, Refused, Task, targets
 from blkmodel.userland.lvm.allocation import POLICIES
 from blkmodel.userland.lvm.units import Size, parse_extents, parse_size
-from blkmodel.userland.lvm.volumes import device
+from blkmodel.userland.lvm.volumes import Device, LogicalVolume, device
+from blkmodel.userland.tools import known, letters
 
 FAILED, WRONG = 5, 3  # exit statuses: it could not be done; the command line makes no sense
+
+
+Change = tuple[str, str, str | None]
+"""What changed the state of device mapper: what was done, the device's name, and the table of a load."""
 
 
 class Outcome(NamedTuple):
     """What a process leaves behind: its exit status, and what it wrote to standard output and (lines) standard error.
 
-    ioctls: what changed the state of device mapper: (what, the device's name, the table of a load or None). errno:
-    that of the first ioctl that failed (positive), or 0.
+    errno: that of the first ioctl that failed (positive), or 0.
     """
 
     exit: int
     output: str
     errors: list[str]
-    ioctls: list[tuple]
+    ioctls: list[Change]
     errno: int
 
 
 class Failed(Exception):
     """The command ends here, with this exit status; why is among its errors."""
 
-    def __init__(self, status):
+    def __init__(self, status: int) -> None:
         self.status = status
 
 
 class HeardLibrary(Library):
     """The library, in a tool that has its own way to write errors."""
 
-    def error(self, line):
+    def error(self, line: str) -> None:
         super().error(f"  {line}")
 
 
@@ -50,44 +59,44 @@ class Process:
     """
 
     command: str
-    options: dict = field(default_factory=dict)
-    typed: dict = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    typed: dict[str, str] = field(default_factory=dict)
     output: list[str] = field(default_factory=list)
-    ioctls: list[tuple] = field(default_factory=list)
+    ioctls: list[Change] = field(default_factory=list)
     library: HeardLibrary = field(default_factory=HeardLibrary)
-    suspended: set = field(default_factory=set)
+    suspended: set[LogicalVolume] = field(default_factory=set)
 
-    def say(self, line):
+    def say(self, line: str) -> None:
         self.output.append(f"  {line}\n")
 
-    def warn(self, line):
+    def warn(self, line: str) -> None:
         self.library.error(line)
 
-    def fail(self, *lines, status=FAILED):
+    def fail(self, *lines: str, status: int = FAILED) -> NoReturn:
         for line in lines:
             self.warn(line)
         raise Failed(status)
 
-    def wrong(self, *lines):
-        """The command line makes no sense."""
+    def wrong(self, *lines: str) -> NoReturn:
+        """Say what makes no sense in the command line, and end."""
         self.fail(*lines, f"Run `{self.command} --help' for more information.", status=WRONG)
 
-    def no_zero(self):
-        """No size or number may be zero."""
+    def no_zero(self) -> None:
+        """End where a size or number is zero, which none may be."""
         for name in ("extents", "size", "stripes", "stripesize"):
             value = self.options.get(name)
             if value == 0 or (isinstance(value, Size) and not value.amount):
                 self.wrong(f"--{name} may not be zero.")
 
-    def no_option(self, name):
-        """This option does not go with the others."""
+    def no_option(self, name: str) -> NoReturn:
+        """Say that an option does not go with the others, and end."""
         self.fail(f"Command does not accept option: --{name} {self.typed[name]}.", status=WRONG)
 
-    def no_syntax(self):
+    def no_syntax(self) -> NoReturn:
         self.fail(f"No command with matching syntax recognised.  Run '{self.command} --help' for more information.",
                   status=WRONG)
 
-    def ask(self, question, otherwise):
+    def ask(self, question: str, otherwise: str) -> None:
         """Ask the user whether to go on; nobody is there to answer, but they may have said yes beforehand."""
         if "yes" not in self.options and "force" not in self.options:
             self.library.errors.append(f"{question}? [y/n]: [n]")
@@ -95,7 +104,7 @@ class Process:
 
     # Device mapper
 
-    def activate(self, lv, new=False):
+    def activate(self, lv: LogicalVolume, new: bool = False) -> None:
         """Make a volume a mapped device, or go on with one that is not ready. new: nothing is left where that fails;
         otherwise a device whose table has been loaded is."""
         try:
@@ -107,7 +116,7 @@ class Process:
                     self.deactivate(lv)
             raise
 
-    def _activate(self, lv):
+    def _activate(self, lv: LogicalVolume) -> None:
         there = device(lv)
         if there is None:
             self._do("create", lv, name=lv.dm_name, uuid=lv.dm_uuid, add_node_on_create=True)
@@ -122,9 +131,9 @@ class Process:
             self._load(lv)
         self._resume(lv)
 
-    def _load(self, lv):
+    def _load(self, lv: LogicalVolume) -> None:
         """Load the table that a volume's segments make, unless the device has it, or another is loaded already."""
-        there = device(lv)
+        there = device(lv) or NULL
         if there.loaded:
             return
         if there.live:
@@ -134,10 +143,10 @@ class Process:
                 return
         self._do("reload", lv, there, targets=lv.targets())
 
-    def suspend(self, lv):
+    def suspend(self, lv: LogicalVolume) -> None:
         """Load the table that an active volume's segments now make, and suspend the device if nobody has."""
         self._load(lv)
-        there = device(lv)
+        there = device(lv) or NULL
         if there.suspended:
             return
         try:
@@ -148,7 +157,7 @@ class Process:
             raise
         self.suspended.add(lv)
 
-    def resume(self, lv):
+    def resume(self, lv: LogicalVolume) -> None:
         """Let its table be live, and its I/O go on."""
         try:
             self._resume(lv)
@@ -160,8 +169,8 @@ class Process:
                 self.warn("libdevmapper exiting with 1 device(s) still suspended.")
             raise
 
-    def _resume(self, lv):
-        there = device(lv)
+    def _resume(self, lv: LogicalVolume) -> None:
+        there = device(lv) or NULL
         try:
             self._do("resume", lv, there)
         except Refused:
@@ -171,9 +180,9 @@ class Process:
             self.warn("Attempted to decrement suspended device counter below zero.")
         self.suspended.discard(lv)
 
-    def deactivate(self, lv):
+    def deactivate(self, lv: LogicalVolume) -> None:
         """Let a volume be no mapped device any more."""
-        there = device(lv)
+        there = device(lv) or NULL
         try:
             self._do("remove", lv, there)
         except Refused:
@@ -181,110 +190,91 @@ class Process:
             raise
         unlink(f"/dev/mapper/{lv.dm_name}")
 
-    def _do(self, kind, lv, there=None, **more):
-        """One ioctl. LVM says by its number which device it means."""
+    def _do(self, kind: str, lv: LogicalVolume, there: Device | None = None, **more: Any) -> None:
+        """Do one ioctl, and note the change. LVM says by its number which device it means."""
         if there is not None:
             more |= {"major": there.major, "minor": there.minor}
         self.library.run(Task(kind, **more))
         self.ioctls.append(("load", lv.dm_name, lv.table()) if kind == "reload" else (kind, lv.dm_name, None))
 
 
-def called(lv, there):
+def called(lv: LogicalVolume, there: Device) -> str:
     """A volume's device, in messages."""
     return f"{lv.dm_name} ({there.major}:{there.minor})"
 
 
 # The command line
 
-class Option(NamedTuple):
-    """An option: its letter ("": none), and what reads its argument (None: it has none)."""
-
-    letter: str
-    read: Callable | None
-
-
-def _number(text):
-    if not re.fullmatch(r"\d+", text):
+def _number(text: str) -> int:
+    if not re.fullmatch(r"[0-9]+", text) or saturated(text, 1 << 63) >> 63:
         raise ValueError
-    return int(text)
+    return int(text) & 0xFFFFFFFF  # LVM keeps 32 bits of it
 
 
-def _policy(text):
+def _policy(text: str) -> str:
+    if text == "cling_by_tags":
+        raise NotModelled("the allocation policy cling_by_tags")
     if text not in (*POLICIES, "inherit"):
         raise ValueError(f"Unrecognised allocation policy {text}")
     return text
 
 
-def _kilobytes(text):
+def _kilobytes(text: str) -> Size:
     size = parse_size(text, 2)
     if size.sign == "-":
         raise ValueError("Size may not be negative.")
     return size
 
 
-def _one_of(*words):
-    def read(text):
-        if text not in words:
+def _segment_type(text: str) -> str:
+    if text in known("lvm segment types not modelled"):
+        raise NotModelled(f"the segment type {text}")
+    if text not in ("linear", "striped"):
+        raise ValueError(f"WARNING: Unrecognised segment type {text}")
+    return text
+
+
+def _one_of(*those: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in those:
             raise ValueError
         return text
     return read
 
 
-OPTIONS = {
-    "size": Option("L", parse_size), "extents": Option("l", parse_extents), "name": Option("n", str),
-    "stripes": Option("i", _number), "stripesize": Option("I", _kilobytes),
-    "type": Option("", _one_of("linear", "striped")), "alloc": Option("", _policy),
-    "activate": Option("a", _one_of("y", "n", "ay")), "zero": Option("Z", _one_of("y", "n")),
-    "wipesignatures": Option("W", _one_of("y", "n")), "yes": Option("y", None), "force": Option("f", None),
-    "physicalextentsize": Option("s", parse_size),
+# the options that the model has, and what reads the argument (None: there is none)
+OPTIONS: dict[str, Callable[[str], Any] | None] = {
+    "size": parse_size, "extents": parse_extents, "name": str, "stripes": _number, "stripesize": _kilobytes,
+    "type": _segment_type, "alloc": _policy, "activate": _one_of("y", "n", "ay"), "zero": _one_of("y", "n"),
+    "wipesignatures": _one_of("y", "n"), "yes": None, "force": None, "physicalextentsize": parse_size,
 }
-
-
 # the signs that a command's size may not have, and what is said then
 SIGNS = {"lvcreate": ("-", "negative"), "lvextend": ("-", "negative"), "lvreduce": ("+", "positive"),
          "vgcreate": ("+-", "relative/signed")}
 
 
-def read_words(process, allowed, words):
-    """Take the options, which must be `allowed`, out of the words. Returns the other ones."""
-    arguments = []
-    words = list(words)
-    while words:
-        word = words.pop(0)
-        if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-            fitting = [option for option in allowed if option.startswith(name)]
-            if len(fitting) != 1 and name not in fitting:
-                if sum(option.startswith(name) for option in OPTIONS) == 1:
-                    process.no_syntax()
-                _unreadable(process, f"unrecognized option '{word}'")
-            _option(process, name if name in fitting else fitting[0], value if equals else None, words)
-        elif word.startswith("-") and len(word) > 1:
-            letters = word[1:]
-            while letters:
-                letter, letters = letters[0], letters[1:]
-                name = next((each for each in allowed if OPTIONS[each].letter == letter), None)
-                if name is None:
-                    _unreadable(process, f"invalid option -- '{letter}'")
-                with_value = OPTIONS[name].read is not None
-                _option(process, name, (letters or None) if with_value else None, words)
-                if with_value:
-                    break
-        else:
-            arguments.append(word)
+def read_words(process: Process, allowed: Sequence[str], line: Sequence[str]) -> list[str]:
+    """Take the options out of a command line, of which the model has those that are `allowed`. Returns the others."""
+    arguments: list[str] = []
+    there = f"{process.command} options"
+    options = {name: OPTIONS[name] is not None if name in allowed else None for name in known(there)}
+    try:
+        for name, value in getopt_long(line, arguments, options, letters(there)):
+            if name not in allowed:
+                raise NotModelled(f"{process.command}'s option --{name}")
+            _option(process, name, value)
+    except BadOption as why:  # the C library writes its line itself
+        process.library.errors.append(f"{process.command}: {why}")
+        process.fail("Error during parsing of command line.", status=WRONG)
     return arguments
 
 
-def _option(process, name, value, words):
-    """Note an option; its argument may be the next word."""
-    read = OPTIONS[name].read
-    if read is None:
+def _option(process: Process, name: str, value: str | None) -> None:
+    """Note an option."""
+    read = OPTIONS[name]
+    if read is None or value is None:
         process.options[name] = True
         return
-    if value is None:
-        if not words:
-            _unreadable(process, f"option '--{name}' requires an argument")
-        value = words.pop(0)
     process.typed[name] = value
     try:
         process.options[name] = read(value)
@@ -295,9 +285,3 @@ def _option(process, name, value, words):
     except ValueError as why:
         process.fail(*filter(None, [str(why)]), f"Invalid argument for --{name}: {value}",
                      "Error during parsing of command line.", status=WRONG)
-
-
-def _unreadable(process, why):
-    """The C library, which reads the options, writes its line itself."""
-    process.library.errors.append(f"{process.command}: {why}")
-    process.fail("Error during parsing of command line.", status=WRONG)

@@ -1,8 +1,12 @@
 """How many extents a size on the command line comes to: whole extents, percentages of what, whole stripes."""
 
+from __future__ import annotations
+
 from blkmodel.services.base.log2 import is_power_of_2
 from blkmodel.userland.lvm.allocation import maps_of
-from blkmodel.userland.lvm.units import display_size
+from blkmodel.userland.lvm.process import Process
+from blkmodel.userland.lvm.units import Size, display_size
+from blkmodel.userland.lvm.volumes import LogicalVolume, Run, VolumeGroup
 
 MAX_STRIPES = 128
 STRIPE_SIZE_MIN = 8  # sectors: 4 KiB
@@ -10,7 +14,7 @@ STRIPE_SIZE = 128  # sectors: 64 KiB
 MAX_EXTENTS = (1 << 32) - 1
 
 
-def stripes_asked_for(process):
+def stripes_asked_for(process: Process) -> tuple[int, int]:
     """How many stripes are asked for, and their size in sectors (0: for one alone)."""
     options = process.options
     stripes = options.get("stripes", 1)
@@ -29,8 +33,8 @@ def stripes_asked_for(process):
     return stripes, stripe_size
 
 
-def extents_of_size(process, vg, sectors):
-    """Whole extents."""
+def extents_of_size(process: Process, vg: VolumeGroup, sectors: int) -> int:
+    """The extents that hold so many sectors, rounded up."""
     rest = sectors % vg.extent_size
     if rest:
         sectors += vg.extent_size - rest
@@ -41,7 +45,7 @@ def extents_of_size(process, vg, sectors):
     return sectors // vg.extent_size
 
 
-def stripes_to_add(process, vg):
+def stripes_to_add(process: Process, vg: VolumeGroup) -> tuple[int, int]:
     """How many more stripes of which size are asked for, for a volume that there is; 0 for what is not said."""
     options = process.options
     stripe_size = options["stripesize"].amount if "stripesize" in options else 0
@@ -54,11 +58,11 @@ def stripes_to_add(process, vg):
     return options.get("stripes", 0), stripe_size
 
 
-def _percent(amount, of, up):
+def _percent(amount: int, of: int, up: bool) -> int:
     return -(-amount * of // 100) if up else amount * of // 100
 
 
-def new_part(process, vg, size, ranges):
+def new_part(process: Process, vg: VolumeGroup, size: Size, ranges: list[Run] | None) -> int:
     """Extents of a percentage, for a new volume."""
     if size.percent == "LV":
         process.fail("Please express size as %FREE, %PVS or %VG.")
@@ -77,11 +81,11 @@ def new_part(process, vg, size, ranges):
     return extents
 
 
-def _free_in(ranges):
+def _free_in(ranges: list[Run]) -> int:
     return sum(area.count for each in maps_of(ranges) for area in each.areas)
 
 
-def resized_part(process, lv, size, ranges):
+def resized_part(process: Process, lv: LogicalVolume, size: Size, ranges: list[Run] | None) -> tuple[int, bool]:
     """Extents of a percentage, for a volume that there is. Returns them, and whether they are a part of the disks."""
     vg, up = lv.vg, size.sign != "-"
     if size.percent == "VG":
@@ -99,7 +103,7 @@ def resized_part(process, lv, size, ranges):
     return extents, True
 
 
-def reduced(process, lv, size, amount):
+def reduced(process: Process, lv: LogicalVolume, size: Size, amount: int) -> tuple[int, int, int, int]:
     """What a smaller size is.
 
     Returns stripes and stripe size of the segment that will be the last, the size in extents, and how many of them are
@@ -119,7 +123,7 @@ def reduced(process, lv, size, amount):
     return len(segment.areas), segment.stripe_size, amount, amount - before
 
 
-def stripes_of_last(process, lv, stripes, stripe_size):
+def stripes_of_last(process: Process, lv: LogicalVolume, stripes: int, stripe_size: int) -> tuple[int, int]:
     """Stripes and stripe size for more extents: as asked for, or as in the segments that there are."""
     if stripes == 1 or (stripes > 1 and stripe_size):
         return stripes, stripe_size if stripes > 1 else 0
@@ -140,7 +144,8 @@ def stripes_of_last(process, lv, stripes, stripe_size):
     return stripes, stripe_size
 
 
-def whole_stripes(process, lv, wanted, last_part, stripes, stripe_size, size):
+def whole_stripes(process: Process, lv: LogicalVolume, wanted: int, last_part: int, stripes: int, stripe_size: int,
+                  size: Size) -> int:
     """A size of which the last segment's part is of whole stripes."""
     vg = lv.vg
     if stripes <= 1:

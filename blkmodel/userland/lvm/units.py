@@ -1,8 +1,10 @@
 """Sizes as LVM reads and prints them."""
 
 import re
-from math import floor
+from math import floor, inf
 from typing import NamedTuple
+
+from blkmodel.userland.getopt import saturated
 
 SUFFIXES = "kmgtpe"
 NAMES = ("EiB", "PiB", "TiB", "GiB", "MiB", "KiB", "B")
@@ -19,21 +21,23 @@ class Size(NamedTuple):
     percent: str | None
 
 
-def parse_size(text, factor=2048):
+def parse_size(text: str, factor: int = 2048) -> Size:
     """Sectors of a size such as `10m`, `1.5G`, `2048s`; without a unit each is `factor` of them.
 
     ValueError says what is wrong, in LVM's words.
     """
     sign, rest = _sign(text)
-    number = re.match(r"\d*\.?\d*(?:[eE][+-]?\d+)?", rest)
-    if not rest or not (rest[0].isdigit() or rest[0] == "."):
+    number = re.match(r"[0-9]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?", rest)
+    digits = number[0] if number else ""
+    if digits[:1] not in (*"0123456789", "."):
         raise ValueError("Size requires number argument.")
-    digits = number[0]
     try:
         value = float(digits)
     except ValueError:
         raise ValueError(f"Can't parse size argument at '{rest[:1]}'.") from None
     unit = rest[len(digits):][:1].lower()
+    if value == inf:
+        raise ValueError(f"Can't parse size argument at '{unit or ' '}'. Numerical result out of range")
     if not unit:
         value *= factor
     elif unit == "b":
@@ -50,21 +54,25 @@ def parse_size(text, factor=2048):
     return Size(sign, int(value), None)
 
 
-def parse_extents(text):
+def parse_extents(text: str) -> Size:
     """Extents such as `+10`, or a percentage such as `50%FREE`. ValueError says, where LVM does, what is wrong."""
-    found = re.match(r"([+-]?)(\d+)(?:%(.*)|$)", text)
+    found = re.match(r"([+-]?)([0-9]+)(?:%(.*)|$)", text)
     if not found:
         raise ValueError
-    sign, amount, of = found.groups()
+    sign, amount, of = found[1], saturated(found[2], 1 << 64), found[3]
+    if amount >= 1 << 63:
+        raise ValueError
     if of is None:
-        return Size(sign, int(amount), None)
+        return Size(sign, amount, None)
+    if amount >= (1 << 32) - 1:
+        raise ValueError("Percentage is too big (>=-1%).")  # LVM prints the limit with its sign
     for full in ("VG", "LV", "PVS", "FREE"):
         if of and full.startswith(of.upper()):
-            return Size(sign, int(amount), full)
+            return Size(sign, amount, full)
     raise ValueError(f"Specified %{of} is unknown.")
 
 
-def _sign(text):
+def _sign(text: str) -> tuple[str, str]:
     sign = text[:1] if text[:1] in ("+", "-") else ""
     rest = text[len(sign):]
     if rest[:1] in ("+", "-"):
@@ -72,7 +80,7 @@ def _sign(text):
     return sign, rest
 
 
-def display_size(sectors):
+def display_size(sectors: int) -> str:
     """Two digits behind the point; `<` says that they were rounded up."""
     size = sectors * 512
     if not size:

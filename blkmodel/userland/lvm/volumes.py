@@ -1,5 +1,7 @@
 """Physical volumes, volume groups, logical volumes and their segments: who has which extents, and which table it is."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -7,6 +9,7 @@ from blkmodel.drivers.md import dm, dm_ioctl
 from blkmodel.include.linux.genhd import disk_devt
 from blkmodel.services.base.kdev_t import MAJOR, MINOR
 from blkmodel.sim import statics
+from blkmodel.userland.libdm import Target
 
 PE_START = 2048  # sectors: 1 MiB
 EXTENT_SIZE = 8192  # sectors: 4 MiB
@@ -24,9 +27,9 @@ class PhysicalVolume:
     size: int
     pe_start: int = PE_START
     pe_count: int = 0
-    vg: "VolumeGroup | None" = None
+    vg: VolumeGroup | None = None
 
-    def used(self):
+    def used(self) -> list[tuple[int, int, LogicalVolume]]:
         """(first extent, count, logical volume) of what is taken, in order."""
         found = []
         for lv in self.vg.lvs if self.vg is not None else ():
@@ -34,7 +37,7 @@ class PhysicalVolume:
                 found += [(pe, segment.area_length, lv) for pv, pe in segment.areas if pv is self]
         return sorted(found, key=lambda run: run[0])
 
-    def free(self):
+    def free(self) -> list[tuple[int, int]]:
         """(first extent, count) of what is not taken, in order."""
         found, at = [], 0
         for pe, count, _ in self.used():
@@ -46,8 +49,13 @@ class PhysicalVolume:
         return found
 
     @property
-    def free_count(self):
+    def free_count(self) -> int:
+        """How many extents are not taken."""
         return sum(count for _, count in self.free())
+
+
+Run = tuple[PhysicalVolume, int, int]
+"""Extents that lie side by side: on which physical volume, the first of them, and how many."""
 
 
 @dataclass(eq=False)
@@ -63,10 +71,10 @@ class Segment:
     areas: list[tuple[PhysicalVolume, int]]
 
     @property
-    def area_length(self):
+    def area_length(self) -> int:
         return self.length // len(self.areas)
 
-    def goes_on_in(self, other):
+    def goes_on_in(self, other: Segment) -> bool:
         """Whether another segment is but the rest of this one."""
         return (len(self.areas) == len(other.areas) and self.stripe_size == other.stripe_size
                 and all(pv is their_pv and pe + self.area_length == their_pe for (pv, pe), (their_pv, their_pe)
@@ -78,34 +86,34 @@ class LogicalVolume:
     """A volume made of segments. alloc: its policy, or "inherit"."""
 
     name: str
-    vg: "VolumeGroup"
+    vg: VolumeGroup
     uuid: str
     alloc: str = "inherit"
     segments: list[Segment] = field(default_factory=list)
 
     @property
-    def extents(self):
+    def extents(self) -> int:
         return sum(segment.length for segment in self.segments)
 
     @property
-    def active(self):
+    def active(self) -> bool:
         """Whether it is a mapped device."""
         return device(self) is not None
 
     @property
-    def full_name(self):
+    def full_name(self) -> str:
         return f"{self.vg.name}/{self.name}"
 
     @property
-    def dm_name(self):
+    def dm_name(self) -> str:
         """The mapped device's name: hyphens within the two names are doubled."""
         return f"{self.vg.name.replace('-', '--')}-{self.name.replace('-', '--')}"
 
     @property
-    def dm_uuid(self):
+    def dm_uuid(self) -> str:
         return f"LVM-{self.vg.uuid}{self.uuid}"
 
-    def add(self, found, stripe_size):
+    def add(self, found: list[list[Run]], stripe_size: int) -> None:
         """Add what an allocation found for each stripe; segments that go on in each other become one."""
         for each in zip(*found, strict=True):
             length = each[0][2] * len(each)
@@ -119,7 +127,7 @@ class LogicalVolume:
                 merged.append(segment)
         self.segments = merged
 
-    def cut(self, extents):
+    def cut(self, extents: int) -> None:
         """Give up the last so many extents."""
         while extents:
             last = self.segments[-1]
@@ -129,7 +137,7 @@ class LogicalVolume:
             if not last.length:
                 self.segments.pop()
 
-    def targets(self):
+    def targets(self) -> list[Target]:
         """The table: (start, length, type, parameters) of each segment, in sectors."""
         size = self.vg.extent_size
         found = []
@@ -141,8 +149,8 @@ class LogicalVolume:
             found.append((segment.start * size, segment.length * size, kind, params))
         return found
 
-    def table(self):
-        """The same as text, a line each."""
+    def table(self) -> str:
+        """The table as text, a line for each segment."""
         return "\n".join(" ".join(map(str, target)) for target in self.targets())
 
 
@@ -156,7 +164,7 @@ class Device(NamedTuple):
     loaded: bool
 
 
-def device(lv):
+def device(lv: LogicalVolume) -> Device | None:
     """The mapped device that has a volume's UUID, or None: LVM asks the kernel, whoever may have made it or not."""
     cell = dm_ioctl.__get_uuid_cell(lv.dm_uuid)
     if cell is None:
@@ -181,17 +189,17 @@ class VolumeGroup:
     lvs: list[LogicalVolume] = field(default_factory=list)
 
     @property
-    def extents(self):
+    def extents(self) -> int:
         return sum(pv.pe_count for pv in self.pvs)
 
     @property
-    def free_count(self):
+    def free_count(self) -> int:
         return sum(pv.free_count for pv in self.pvs)
 
-    def lv(self, name):
+    def lv(self, name: str) -> LogicalVolume | None:
         return next((lv for lv in self.lvs if lv.name == name), None)
 
-    def add(self, pv):
+    def add(self, pv: PhysicalVolume) -> None:
         pv.vg = self
         pv.pe_count = (pv.size - pv.pe_start) // self.extent_size
         self.pvs.append(pv)
@@ -202,6 +210,6 @@ class metadata:
     """What the disks of a machine say of LVM (here: without being written to them): physical volumes by the disk's
     number, volume groups by name."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.pvs: dict[str, PhysicalVolume] = {}
         self.vgs: dict[str, VolumeGroup] = {}

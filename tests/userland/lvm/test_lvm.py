@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot, scenario
-from blkmodel.errors import KernelError
+from blkmodel.errors import KernelError, NotModelled
 from blkmodel.userland import dmsetup, lvm
 from blkmodel.userland.lvm.units import display_size, parse_extents, parse_size
 from blkmodel.userland.lvm.volumes import metadata
@@ -63,7 +63,9 @@ def test_from_python(group):
     assert dmsetup.table("vg0-a") == "0 24576 linear 259:0 2048\n24576 16384 linear 259:1 2048\n"
     with pytest.raises(ValueError, match=r"insufficient free space \(25 extents\): 26 required"):
         lvm.lvm("lvcreate", "-l", "26", "vg0")
-    with pytest.raises(ValueError, match="pvscan: not a command of LVM that the model has; it has pvcreate, vgcreate"):
+    with pytest.raises(ValueError, match="pvfoo: not a command of LVM that the model has; it has pvcreate, vgcreate"):
+        lvm.lvm("pvfoo")
+    with pytest.raises(NotModelled, match="LVM's command pvscan is not modelled"):
         lvm.lvm("pvscan")
     with pytest.raises(KeyError, match="there is no logical volume 'vg0/b'"):
         lvm.volume("vg0/b")

@@ -1,0 +1,17 @@
+"""What the real tools have, dmsetup 1.02.185 and LVM 2.03.16, as tools.tsv lists it; the model lacks some of it."""
+
+from functools import cache
+from importlib.resources import files
+
+
+@cache
+def known(what: str) -> dict[str, str]:
+    """The names in a list of tools.tsv, in their order there, each with its letters ("": none)."""
+    rows = (files("blkmodel.userland") / "tools.tsv").read_text("utf8").splitlines()
+    lists = dict(row.split("\t") for row in rows[1:])
+    return {name: letters for name, _, letters in (word.partition(",") for word in lists[what].split())}
+
+
+def letters(what: str) -> dict[str, str]:
+    """Letter → name, of the options in a list."""
+    return {letter: name for name, all_letters in known(what).items() for letter in all_letters}
