@@ -105,13 +105,6 @@ def wants_stdin(words: Sequence[str]) -> bool:
 def _main(process: Process, line: Sequence[str]) -> int:
     try:
         arguments = _options(process, line)
-        if arguments is not None and ("major" in process.options) != ("minor" in process.options):
-            process.library.error("Please specify both major number and minor number.")
-            arguments = None
-        for one, other in INCOMPATIBLE:
-            if arguments is not None and one in process.options and other in process.options:
-                process.library.error(f"--{one} and --{other} are incompatible.")
-                arguments = None
         if arguments is None:
             process.library.error("Couldn't process command line.")
             return 1
@@ -126,7 +119,7 @@ def _main(process: Process, line: Sequence[str]) -> int:
 
 
 def _options(process: Process, line: Sequence[str]) -> list[str] | None:
-    """Take the options out of the words; return the other ones, or None where an option is none."""
+    """Take the options out of a command line; return the other words, or None where the options make no sense."""
     arguments: list[str] = []
     try:
         for name, value in getopt_long(line, arguments, {name: OPTIONS.get(name) for name in known("dmsetup options")},
@@ -137,7 +130,13 @@ def _options(process: Process, line: Sequence[str]) -> list[str] | None:
     except BadOption as why:
         process.library.error(f"dmsetup: {why}")
         return None
-    return arguments
+    wrong = [f"--{one} and --{other} are incompatible." for one, other in INCOMPATIBLE
+             if one in process.options and other in process.options]
+    if ("major" in process.options) != ("minor" in process.options):
+        wrong.insert(0, "Please specify both major number and minor number.")
+    for why_not in wrong[:1]:
+        process.library.error(why_not)
+    return None if wrong else arguments
 
 
 def _command(process: Process, arguments: list[str]) -> int:
@@ -169,7 +168,7 @@ def _command(process: Process, arguments: list[str]) -> int:
 
 # Tasks
 
-def _task(process: Process, kind: str, name: str | None = None, optional: bool = False) -> Task:
+def _task(process: Process, kind: str, name: str | None = None) -> Task:
     """A task for the device that is meant: by name or, without one, by the options --uuid, or --major and --minor."""
     task = process.library.task(kind)
     if name is not None:
@@ -178,7 +177,7 @@ def _task(process: Process, kind: str, name: str | None = None, optional: bool =
         task.uuid = mangled(process.options["uuid"])
     elif "major" in process.options and "minor" in process.options:
         task.major, task.minor = process.number("major"), process.number("minor")
-    elif not optional:
+    else:
         process.refuse("No device specified.")
     task.no_open_count = "noopencount" in process.options
     task.query_inactive = "inactive" in process.options
@@ -251,9 +250,7 @@ def _create(process: Process, arguments: list[str]) -> None:
     task.major = process.number("major") if "major" in process.options else -1
     task.minor = process.number("minor") if "minor" in process.options else -1
     task.add_node_on_create = "addnodeoncreate" in process.options
-    process.library.run(task)
-    if "verbose" in process.options:
-        _display_info(process, task)
+    _run(process, task)
 
 
 def _load(process: Process, arguments: list[str]) -> None:
@@ -271,8 +268,13 @@ def _load(process: Process, arguments: list[str]) -> None:
         process.refuse(f"Couldn't open '{arguments[0]}' for reading.")
     _parse_table(process, task)
     task.read_only = "readonly" in process.options
+    _run(process, task)
+
+
+def _run(process: Process, task: Task, display: bool = True) -> None:
+    """Do a task; then, if so wanted by --verbose too, print how its device is."""
     process.library.run(task)
-    if "verbose" in process.options:
+    if display and "verbose" in process.options:
         _display_info(process, task)
 
 
@@ -284,9 +286,7 @@ def _simple(process: Process, kind: str, name: str | None, event_nr: int = 0, di
     task.add_node_on_create = "addnodeoncreate" in process.options
     task.retry_remove = "retry" in process.options and kind == "remove"
     task.deferred_remove = "deferred" in process.options and kind in ("remove", "remove_all")
-    process.library.run(task)
-    if display and "verbose" in process.options:
-        _display_info(process, task)
+    _run(process, task, display)
 
 
 def _named(process: Process, arguments: list[str]) -> None:
@@ -304,9 +304,7 @@ def _remove(process: Process, arguments: list[str]) -> None:
 def _remove_all(process: Process, arguments: list[str]) -> None:
     _simple(process, "remove_all", "")
     process.library.mknodes()
-    if "force" not in process.options:
-        return
-    if not _all_names(process):
+    if "force" not in process.options or not _all_names(process):
         return
     with suppress(Refused):
         _all(process, _wipe_table)
@@ -456,9 +454,7 @@ def _status(process: Process, name: str | None) -> None:
     task = _task(process, "table" if process.command == "table" else "status", name)
     task.no_flush = "noflush" in process.options
     process.library.run(task)
-    if not task.exists:
-        process.refuse("Device does not exist.")
-    device = info(task)
+    device = _there(process, task)
     matched = False
     for start, length, kind, text in targets(task) or [(0, 0, "", "")]:
         if "target" in process.options and kind != process.options["target"]:
@@ -485,11 +481,16 @@ def _info(process: Process, name: str | None) -> None:
     _display_info(process, task)
 
 
-def _display_info(process: Process, task: Task) -> None:
-    """Print how a device is, in words."""
+def _there(process: Process, task: Task) -> Info:
+    """How the device of a task is, which must be there."""
     if not task.exists:
         process.refuse("Device does not exist.")
-    device = info(task)
+    return info(task)
+
+
+def _display_info(process: Process, task: Task) -> None:
+    """Print how a device is, in words."""
+    device = _there(process, task)
     tables = " & ".join(word for word, there in (("LIVE", device.live_table), ("INACTIVE", device.inactive_table))
                         if there)
     state = ("SUSPENDED" if device.suspended else "ACTIVE") + (" (READ-ONLY)" if device.read_only else "") + (
@@ -512,20 +513,16 @@ def _columns(process: Process, arguments: list[str]) -> None:
     unknown = [column for column in asked if column not in COLUMNS]
     if unknown:
         process.refuse(f"Unrecognised field: {unknown[0]}", f"The columns are {', '.join(COLUMNS)}.")
-    devices = []
-    if arguments or process.by_option:
-        tasks = [_task(process, "info", _only(arguments))]
-    else:
-        tasks = [_task(process, "info", name) for name, _ in _all_names(process)]
-    for task in tasks:
+    rows: list[list[str]] = []
+
+    def show(process: Process, name: str | None) -> None:
+        task = _task(process, "info", name)
         process.library.run(task)
-        if not task.exists:
-            process.refuse("Device does not exist.")
-        devices.append(info(task))
-    if not devices:
-        process.print("No devices found\n")
+        device = _there(process, task)
+        rows.append([COLUMNS[column].show(device) for column in asked])
+    _shown(process, arguments, show)
+    if not rows:
         return
-    rows = [[COLUMNS[column].show(device) for column in asked] for device in devices]
     if "noheadings" in process.options:
         process.print("".join(":".join(row) + "\n" for row in rows))
         return
@@ -567,9 +564,7 @@ COLUMNS = {
 
 def _deps(process: Process, name: str | None) -> None:
     task = _task(process, "deps", name)
-    process.library.run(task)
-    if "verbose" in process.options:
-        _display_info(process, task)
+    _run(process, task)
     if process.several and "verbose" not in process.options:
         process.print(f"{plain(task.answer.name)}: ")
     found = deps(task)

@@ -82,15 +82,15 @@ def group(process: Process, name: str) -> VolumeGroup:
     return vg
 
 
-def logical_volume(process: Process, word: str) -> LogicalVolume:
+def logical_volume(process: Process, word: str, missing: str = "Logical volume {1} not found in volume group {0}."
+                   ) -> LogicalVolume:
     """A logical volume by `VG/LV`, or `/dev/VG/LV`."""
     vg_name, slash, name = word.removeprefix("/dev/").partition("/")
     if not slash:
         process.wrong("Please specify a logical volume path.")
-    vg = group(process, vg_name)
-    lv = vg.lv(name)
+    lv = group(process, vg_name).lv(name)
     if lv is None:
-        process.fail(f"Logical volume {name} not found in volume group {vg_name}.")
+        process.fail(missing.format(vg_name, name))
     return lv
 
 

@@ -26,10 +26,7 @@ COMPONENTS = ("_cdata", "_cmeta", "_corig", "_cpool", "_cvol", "_wcorig", "_mima
 def lvcreate(process: Process, *words: str) -> None:
     """Make a logical volume."""
     options = process.options
-    if not words or ("size" in options) == ("extents" in options):
-        if "size" in options and "extents" in options:
-            process.wrong("Please specify either size or extents (not both).")
-        process.no_syntax()
+    _size_or_extents(process, bool(words), "Please specify either size or extents (not both).")
     if options.get("type", "linear" if "stripes" not in options else "striped") == "linear":
         for option in ("stripes", "stripesize"):
             if option in options:
@@ -97,11 +94,8 @@ def lvreduce(process: Process, *words: str) -> None:
 
 def _resize(process: Process, words: Sequence[str], extend: bool) -> None:
     options = process.options
-    if not words or ("size" in options) == ("extents" in options):
-        if "size" in options and "extents" in options:
-            process.wrong("Please specify either size or extents but not both.")
-        if not (extend and len(words) > 1):
-            process.no_syntax()
+    _size_or_extents(process, bool(words), "Please specify either size or extents but not both.",
+                     needed=not extend or len(words) < 2)
     process.no_zero()
     word, *paths = words
     lv = logical_volume(process, word)
@@ -178,12 +172,7 @@ def lvchange(process: Process, *words: str) -> None:
 def _lvs(process: Process, word: str) -> list[LogicalVolume]:
     """A logical volume, or all of a group."""
     if "/" in word.removeprefix("/dev/"):
-        vg_name, _, name = word.removeprefix("/dev/").partition("/")
-        vg = group(process, vg_name)
-        lv = vg.lv(name)
-        if lv is None:
-            process.fail(f'Failed to find logical volume "{vg_name}/{name}"')
-        return [lv]
+        return [logical_volume(process, word, 'Failed to find logical volume "{0}/{1}"')]
     return list(group(process, word).lvs)
 
 
@@ -212,8 +201,7 @@ def _new_name(process: Process, vg_name: str) -> str | None:
     name = process.options.get("name")
     if name is None:
         return None
-    if name.startswith("/dev/"):
-        name = name.removeprefix("/dev/")
+    name = name.removeprefix("/dev/")
     if "/" in name:
         its_vg, _, name = name.partition("/")
         if "/" in name:
@@ -229,6 +217,15 @@ def _new_name(process: Process, vg_name: str) -> str | None:
     if name_problem(name):
         process.wrong(f'Logical volume name "{name}" is invalid.')
     return name
+
+
+def _size_or_extents(process: Process, enough: bool, not_both: str, needed: bool = True) -> None:
+    """One of the two options must be given, or (where none is needed) may be; and there must be words enough."""
+    given = {"size", "extents"} & process.options.keys()
+    if len(given) == 2:
+        process.wrong(not_both)
+    if not enough or (needed and not given):
+        process.no_syntax()
 
 
 def _untouched(process: Process) -> bool:

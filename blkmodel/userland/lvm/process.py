@@ -150,9 +150,8 @@ class Process:
         if there.suspended:
             return
         try:
-            self._do("suspend", lv, there, skip_lockfs=True)
+            self._do("suspend", lv, there, f"Unable to suspend {called(lv, there)}", skip_lockfs=True)
         except Refused:
-            self.warn(f"Unable to suspend {called(lv, there)}")
             self._do("clear", lv, there)
             raise
         self.suspended.add(lv)
@@ -171,11 +170,7 @@ class Process:
 
     def _resume(self, lv: LogicalVolume) -> None:
         there = device(lv) or NULL
-        try:
-            self._do("resume", lv, there)
-        except Refused:
-            self.warn(f"Unable to resume {called(lv, there)}.")
-            raise
+        self._do("resume", lv, there, f"Unable to resume {called(lv, there)}.")
         if there.suspended and lv not in self.suspended:
             self.warn("Attempted to decrement suspended device counter below zero.")
         self.suspended.discard(lv)
@@ -183,18 +178,19 @@ class Process:
     def deactivate(self, lv: LogicalVolume) -> None:
         """Let a volume be no mapped device any more."""
         there = device(lv) or NULL
-        try:
-            self._do("remove", lv, there)
-        except Refused:
-            self.warn(f"Unable to deactivate {called(lv, there)}.")
-            raise
+        self._do("remove", lv, there, f"Unable to deactivate {called(lv, there)}.")
         unlink(f"/dev/mapper/{lv.dm_name}")
 
-    def _do(self, kind: str, lv: LogicalVolume, there: Device | None = None, **more: Any) -> None:
-        """Do one ioctl, and note the change. LVM says by its number which device it means."""
+    def _do(self, kind: str, lv: LogicalVolume, there: Device | None = None, failing: str = "", **more: Any) -> None:
+        """Do one ioctl, and note the change; `failing` is said where it fails. LVM names a device by its number."""
         if there is not None:
             more |= {"major": there.major, "minor": there.minor}
-        self.library.run(Task(kind, **more))
+        try:
+            self.library.run(Task(kind, **more))
+        except Refused:
+            if failing:
+                self.warn(failing)
+            raise
         self.ioctls.append(("load", lv.dm_name, lv.table()) if kind == "reload" else (kind, lv.dm_name, None))
 
 

@@ -66,41 +66,37 @@ def new_part(process: Process, vg: VolumeGroup, size: Size, ranges: list[Run] | 
     """Extents of a percentage, for a new volume."""
     if size.percent == "LV":
         process.fail("Please express size as %FREE, %PVS or %VG.")
-    if size.percent == "VG":
-        extents = _percent(size.amount, vg.extents, False)
-        if extents > vg.free_count:
-            extents = vg.free_count
-            process.say(f"Reducing {size.amount}%VG to remaining free space "
-                        f"{display_size(extents * vg.extent_size)} in VG.")
-    elif size.percent == "FREE":
-        extents = _percent(size.amount, vg.free_count, False)
-    else:
-        extents = _percent(size.amount, _free_in(ranges) if ranges is not None else vg.extents, False)
+    extents = _part_of_disks(process, vg, size, ranges, False, 0)
     if not extents:
         process.fail("Calculated size of logical volume is 0 extents. Needs to be larger.")
     return extents
 
 
-def _free_in(ranges: list[Run]) -> int:
-    return sum(area.count for each in maps_of(ranges) for area in each.areas)
-
-
 def resized_part(process: Process, lv: LogicalVolume, size: Size, ranges: list[Run] | None) -> tuple[int, bool]:
     """Extents of a percentage, for a volume that there is. Returns them, and whether they are a part of the disks."""
     vg, up = lv.vg, size.sign != "-"
-    if size.percent == "VG":
-        extents = _percent(size.amount, vg.extents, up)
-        if not size.sign and extents > lv.extents + vg.free_count:
-            extents = lv.extents + vg.free_count
-            process.say(f"Reducing {size.amount}%VG to remaining free space "
-                        f"{display_size(extents * vg.extent_size)} in VG.")
-    elif size.percent == "FREE":
-        extents = _percent(size.amount, vg.free_count, up)
-    elif size.percent == "LV":
+    if size.percent == "LV":
         return _percent(size.amount, lv.extents, up), False
-    else:
-        extents = _percent(size.amount, _free_in(ranges) if ranges is not None else vg.extents, up)
-    return extents, True
+    return _part_of_disks(process, vg, size, ranges, up, lv.extents), True
+
+
+def _part_of_disks(process: Process, vg: VolumeGroup, size: Size, ranges: list[Run] | None, up: bool, before: int
+                   ) -> int:
+    """Extents of a percentage of what the disks have, or have free; of the ranges, where some are named.
+
+    before: extents that the volume has already. A size that is a part of the group is no larger than what is free.
+    """
+    if size.percent == "FREE":
+        return _percent(size.amount, vg.free_count, up)
+    if size.percent != "VG":
+        free = None if ranges is None else sum(area.count for each in maps_of(ranges) for area in each.areas)
+        return _percent(size.amount, vg.extents if free is None else free, up)
+    extents = _percent(size.amount, vg.extents, up)
+    if not size.sign and extents > before + vg.free_count:
+        extents = before + vg.free_count
+        process.say(f"Reducing {size.amount}%VG to remaining free space "
+                    f"{display_size(extents * vg.extent_size)} in VG.")
+    return extents
 
 
 def reduced(process: Process, lv: LogicalVolume, size: Size, amount: int) -> tuple[int, int, int, int]:
