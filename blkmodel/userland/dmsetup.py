@@ -10,16 +10,17 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
-from blkmodel.errors import KernelError, NotModelled
+from blkmodel.errors import NotModelled
 from blkmodel.include.linux.dm_ioctl import bytes_of
 from blkmodel.sim import this
 from blkmodel.userland.getopt import BadOption, getopt_long, saturated
 from blkmodel.userland.libdm import (
     LIBRARY_VERSION, Info, Library, Refused, Task, deps, find_disk, info, mangled, name_of_path, names, plain,
     read_ahead, targets, versions)
-from blkmodel.userland.tools import known, letters
+from blkmodel.userland.tools import known, letters, output_of
 
 NAME_LEN, TYPE_LEN, UUID_LEN = 128, 16, 129
 U64_MAX = (1 << 64) - 1
@@ -64,6 +65,13 @@ class Process:
             self.library.error(line)
         raise Refused
 
+    def answered(self, kind: str, name: str = "") -> Task:
+        """A task of that kind, done."""
+        task = self.library.task(kind)
+        task.name = name
+        self.library.run(task)
+        return task
+
     @property
     def by_option(self) -> bool:
         """Whether an option says which device is meant: --uuid, or --major and --minor."""
@@ -84,8 +92,7 @@ def run(words: Sequence[str], stdin: str = "") -> Outcome:
     process = Process(stdin=stdin)
     status = this().task("dmsetup", _main, process, list(words))
     failures = process.library.failures
-    first = (failures[0].ioctl, failures[0].errno) if failures else (None, 0)
-    return Outcome(status, "".join(process.output), process.library.errors, *first)
+    return Outcome(status, "".join(process.output), process.library.errors, *(failures[0] if failures else (None, 0)))
 
 
 def only_looks(words: Sequence[str]) -> bool:
@@ -106,8 +113,7 @@ def _main(process: Process, line: Sequence[str]) -> int:
     try:
         arguments = _options(process, line)
         if arguments is None:
-            process.library.error("Couldn't process command line.")
-            return 1
+            process.refuse("Couldn't process command line.")
         if "version" in process.options:
             _version(process, [])
             return 0
@@ -141,18 +147,15 @@ def _options(process: Process, line: Sequence[str]) -> list[str] | None:
 
 def _command(process: Process, arguments: list[str]) -> int:
     if not arguments:
-        process.library.error("Usage: dmsetup COMMAND …")
-        return 1
+        process.refuse("Usage: dmsetup COMMAND …")
     name, *arguments = arguments
     if name in known("dmsetup commands not modelled"):
         raise NotModelled(f"dmsetup {name}")
     if name not in COMMANDS:
-        process.library.error("Unknown command.")
-        return 1
+        process.refuse("Unknown command.")
     command = COMMANDS[name]
     if len(arguments) < command.least or 0 <= command.most < len(arguments):
-        process.library.error("Incorrect number of arguments.")
-        return 1
+        process.refuse("Incorrect number of arguments.")
     process.command = name
     if "columns" not in process.options:
         _device_option(process)
@@ -161,8 +164,7 @@ def _command(process: Process, arguments: list[str]) -> int:
         for each in [[word] for word in arguments] or [[]] if command.repeated else [arguments]:
             command.function(process, each)
     except Refused:
-        process.library.error("Command failed.")
-        return 1
+        process.refuse("Command failed.")
     return 0
 
 
@@ -392,25 +394,20 @@ def _mknodes(process: Process, arguments: list[str]) -> None:
 
 def _version(process: Process, arguments: list[str]) -> None:
     process.print(f"Library version:   {LIBRARY_VERSION}\n")
-    task = process.library.task("version")
-    process.library.run(task)
+    task = process.answered("version")
     process.print(f"Driver version:    {'.'.join(map(str, task.answer.version))}\n")
 
 
 def _targets(process: Process, arguments: list[str]) -> None:
     """The versions of all types of targets, or of one."""
-    task = process.library.task("target-version" if arguments else "versions")
-    if arguments:
-        task.name = _name(process, task.kind, arguments[0])
-    process.library.run(task)
+    kind = "target-version" if arguments else "versions"
+    task = process.answered(kind, _name(process, kind, arguments[0]) if arguments else "")
     for name, version in versions(task):
         process.print(f"{name:<16} v{'.'.join(map(str, version))}\n")
 
 
 def _all_names(process: Process) -> list[tuple[str, tuple[int, int]]]:
-    task = process.library.task("names")
-    process.library.run(task)
-    return names(task)
+    return names(process.answered("names"))
 
 
 def _all(process: Process, function: Callable[[Process, str], None]) -> bool:
@@ -475,10 +472,18 @@ def _status(process: Process, name: str | None) -> None:
         process.print("\n")
 
 
-def _info(process: Process, name: str | None) -> None:
+def _info(process: Process, arguments: list[str]) -> None:
+    if "columns" in process.options:
+        _columns(process, arguments)
+    else:
+        _shown(process, arguments, lambda process, name: _display_info(process, _asked(process, name)))
+
+
+def _asked(process: Process, name: str | None) -> Task:
+    """The task that asked how a device is."""
     task = _task(process, "info", name)
     process.library.run(task)
-    _display_info(process, task)
+    return task
 
 
 def _there(process: Process, task: Task) -> Info:
@@ -516,9 +521,7 @@ def _columns(process: Process, arguments: list[str]) -> None:
     rows: list[list[str]] = []
 
     def show(process: Process, name: str | None) -> None:
-        task = _task(process, "info", name)
-        process.library.run(task)
-        device = _there(process, task)
+        device = _there(process, _asked(process, name))
         rows.append([COLUMNS[column].show(device) for column in asked])
     _shown(process, arguments, show)
     if not rows:
@@ -604,27 +607,22 @@ class Command(NamedTuple):
     """A sub-command: how many arguments it takes (most: -1 for any number), whether it is repeated for each of them."""
 
     function: Callable[[Process, list[str]], None]
-    least: int
-    most: int
-    repeated: bool
+    least: int = 0
+    most: int = -1
+    repeated: bool = True
 
 
 COMMANDS = {
-    "create": Command(_create, 0, 2, False), "remove": Command(_remove, 0, -1, True),
-    "remove_all": Command(_remove_all, 0, 0, False), "suspend": Command(_named, 0, -1, True),
-    "resume": Command(_named, 0, -1, True), "load": Command(_load, 0, 2, False), "clear": Command(_named, 0, -1, True),
-    "reload": Command(_load, 0, 2, False),
-    "wipe_table": Command(lambda process, arguments: _wipe_table(process, _only(arguments)), 0, -1, True),
+    "create": Command(_create, 0, 2, False), "remove": Command(_remove),
+    "remove_all": Command(_remove_all, 0, 0, False), "suspend": Command(_named), "resume": Command(_named),
+    "load": Command(_load, 0, 2, False), "clear": Command(_named), "reload": Command(_load, 0, 2, False),
+    "wipe_table": Command(lambda process, arguments: _wipe_table(process, _only(arguments))),
     "rename": Command(_rename, 1, 2, False), "message": Command(_message, 2, -1, False),
-    "ls": Command(_ls, 0, 0, False),
-    "info": Command(lambda process, arguments: _columns(process, arguments) if "columns" in process.options
-                    else _shown(process, arguments, _info), 0, -1, True),
-    "deps": Command(lambda process, arguments: _shown(process, arguments, _deps), 0, -1, True),
-    "status": Command(lambda process, arguments: _shown(process, arguments, _status), 0, -1, True),
-    "table": Command(lambda process, arguments: _shown(process, arguments, _status), 0, -1, True),
-    "wait": Command(_wait, 0, 2, False), "mknodes": Command(_mknodes, 0, -1, True),
-    "target-version": Command(_targets, 1, -1, True), "targets": Command(_targets, 0, 0, False),
-    "version": Command(_version, 0, 0, False), "setgeometry": Command(_setgeometry, 5, 5, False),
+    "ls": Command(_ls, 0, 0, False), "info": Command(_info), "deps": Command(partial(_shown, show=_deps)),
+    "status": Command(partial(_shown, show=_status)), "table": Command(partial(_shown, show=_status)),
+    "wait": Command(_wait, 0, 2, False), "mknodes": Command(_mknodes), "target-version": Command(_targets, 1),
+    "targets": Command(_targets, 0, 0, False), "version": Command(_version, 0, 0, False),
+    "setgeometry": Command(_setgeometry, 5, 5, False),
 }
 LOOKS = ("ls", "info", "deps", "status", "table", "wait", "target-version", "targets", "version")
 
@@ -638,11 +636,7 @@ def dmsetup(*words: str, stdin: str = "") -> str:
     """
     before = len(this().log)
     done = run(words, stdin)
-    if done.errno:
-        raise KernelError(-done.errno, " ".join(["dmsetup", *words]), [*done.errors, *this().log[before:]])
-    if done.exit:
-        raise ValueError(" ".join(done.errors))
-    return done.output
+    return output_of(["dmsetup", *words], done, done.errors, this().log[before:])
 
 
 def create(name: str, table: str | None = None, uuid: str | None = None) -> str:

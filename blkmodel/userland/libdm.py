@@ -5,6 +5,7 @@ has one Library; what it would write on its standard error is in `errors`, line 
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -280,9 +281,9 @@ class Library:
         create = Task("create", name=task.name, uuid=task.uuid, major=task.major, minor=task.minor,
                       add_node_on_create=task.add_node_on_create)
         self.run(create)
-        number = huge_decode_dev(create.answer.dev)
+        major, minor = _numbers(create.answer.dev)
         try:
-            self.run(Task("reload", name=task.name, major=MAJOR(number), minor=MINOR(number), targets=task.targets,
+            self.run(Task("reload", name=task.name, major=major, minor=minor, targets=task.targets,
                           read_only=task.read_only))
             # the kind of the task is another from here on, so that its answer says how the device is in the end
             task.kind, task.uuid, task.targets = "resume", "", []
@@ -345,26 +346,31 @@ class Info(NamedTuple):
 def info(task: Task) -> Info:
     """How the kernel says the device of a task is."""
     answer = task.answer
-    number = huge_decode_dev(answer.dev)
     return Info(plain(answer.name), plain(answer.uuid), bool(answer.flags & uapi.DM_SUSPEND_FLAG),
                 bool(answer.flags & uapi.DM_READONLY_FLAG), bool(answer.flags & uapi.DM_ACTIVE_PRESENT_FLAG),
                 bool(answer.flags & uapi.DM_INACTIVE_PRESENT_FLAG), bool(answer.flags & uapi.DM_DEFERRED_REMOVE),
-                answer.open_count, answer.event_nr, MAJOR(number), MINOR(number), answer.target_count)
+                answer.open_count, answer.event_nr, *_numbers(answer.dev), answer.target_count)
+
+
+def _numbers(dev: int) -> tuple[int, int]:
+    """The major and the minor of a device, from the number that an answer has."""
+    number = huge_decode_dev(dev)
+    return MAJOR(number), MINOR(number)
+
+
+def _records(task: Task, layout: Any, following: int) -> Iterator[tuple[tuple[int, ...], str]]:
+    """The records of an answer, each with the text behind it. following: the field that says how far the next is."""
+    at, distance = task.answer.data_start, 1
+    while distance:
+        values = layout.unpack_from(task.block, at)
+        yield values, uapi.string_at(task.block, at + layout.size)
+        distance = values[following]
+        at += distance
 
 
 def names(task: Task) -> list[tuple[str, tuple[int, int]]]:
     """(name, (major, minor)) of each device that a task of kind `names` found."""
-    found: list[tuple] = []
-    at = task.answer.data_start
-    while True:
-        dev, following = uapi.NAME_LIST.unpack_from(task.block, at)
-        if not dev:
-            return found
-        number = huge_decode_dev(dev)
-        found.append((plain(uapi.string_at(task.block, at + uapi.NAME_LIST.size)), (MAJOR(number), MINOR(number))))
-        if not following:
-            return found
-        at += following
+    return [(plain(text), _numbers(dev)) for (dev, _), text in _records(task, uapi.NAME_LIST, 1) if dev]
 
 
 def targets(task: Task) -> list[Target]:
@@ -380,23 +386,14 @@ def targets(task: Task) -> list[Target]:
 
 def versions(task: Task) -> list[tuple[str, tuple[int, ...]]]:
     """(name, version) of each type of target, of a task of kind `versions` or `target-version`."""
-    found: list[tuple] = []
-    at = task.answer.data_start
-    while True:
-        following, *version = uapi.TARGET_VERSIONS.unpack_from(task.block, at)
-        found.append((uapi.string_at(task.block, at + uapi.TARGET_VERSIONS.size), tuple(version)))
-        if not following:
-            return found
-        at += following
+    return [(text, tuple(version)) for (_, *version), text in _records(task, uapi.TARGET_VERSIONS, 0)]
 
 
 def deps(task: Task) -> list[tuple[int, int]]:
     """(major, minor) of each device below, of a task of kind `deps`."""
     at = task.answer.data_start
     count, _ = uapi.TARGET_DEPS.unpack_from(task.block, at)
-    numbers = [huge_decode_dev(uapi.U64.unpack_from(task.block, at + uapi.TARGET_DEPS.size + 8 * i)[0])
-               for i in range(count)]
-    return [(MAJOR(number), MINOR(number)) for number in numbers]
+    return [_numbers(uapi.U64.unpack_from(task.block, at + uapi.TARGET_DEPS.size + 8 * i)[0]) for i in range(count)]
 
 
 def read_ahead(major: int, minor: int) -> int | None:

@@ -1,7 +1,11 @@
 """What the real tools have, dmsetup 1.02.185 and LVM 2.03.16, as tools.tsv lists it; the model lacks some of it."""
 
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from typing import Any
+
+from blkmodel.errors import KernelError
 
 
 @cache
@@ -15,3 +19,12 @@ def known(what: str) -> dict[str, str]:
 def letters(what: str) -> dict[str, str]:
     """Letter → name, of the options in a list."""
     return {letter: name for name, all_letters in known(what).items() for letter in all_letters}
+
+
+def output_of(words: Sequence[str], done: Any, errors: list[str], log: list[str]) -> str:
+    """What a command has printed. KernelError where an ioctl failed; ValueError where it did not come to one."""
+    if done.errno:
+        raise KernelError(-done.errno, " ".join(words), [*errors, *log])
+    if done.exit:
+        raise ValueError(" ".join(errors))
+    return done.output

@@ -6,11 +6,11 @@ is kept beside the disks and not written to them; volumes are linear or striped;
 RAID or pools, and what lies on a new volume is neither zeroed nor wiped.
 """
 
-from blkmodel.errors import KernelError
 from blkmodel.sim import this
 from blkmodel.userland.lvm.commands import COMMANDS, run
 from blkmodel.userland.lvm.process import Outcome
 from blkmodel.userland.lvm.volumes import LogicalVolume, metadata
+from blkmodel.userland.tools import output_of
 
 __all__ = ["COMMANDS", "Outcome", "lvm", "metadata", "run", "volume"]
 
@@ -22,12 +22,7 @@ def lvm(*words: str) -> str:
     """
     before = len(this().log)
     done = run(words)
-    errors = [line.strip() for line in done.errors]
-    if done.errno:
-        raise KernelError(-done.errno, " ".join(words), [*errors, *this().log[before:]])
-    if done.exit:
-        raise ValueError(" ".join(errors))
-    return done.output
+    return output_of(words, done, [line.strip() for line in done.errors], this().log[before:])
 
 
 def volume(path: str) -> LogicalVolume:

@@ -7,7 +7,6 @@ volume). What a policy finds is kept, and the next one goes on from there. Left 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -236,15 +235,17 @@ class Allocation:
             return "next area"
         if not iteration and {"contiguous", "cling", "cling to allocated"} & self.flags:
             matches = "count matches" in self.flags
-            if ("contiguous" in self.flags or matches) and self._matches(
-                    area, self.last, lambda pv, end: pv is area.map.pv and end == area.start):
+            pv, last, first = area.map.pv, self.last, self.first
+            if last is not None and ("contiguous" in self.flags or matches) and self._matches(
+                    area, [one is pv and pe + last.area_length == area.start for one, pe in last.areas]):
                 return self._good()
             if "contiguous" in self.flags:
                 return "next area"
-            if ("cling" in self.flags or matches) and self._matches(
-                    area, self.first, lambda pv, end: pv is area.map.pv):
+            if first is not None and ("cling" in self.flags or matches) and self._matches(
+                    area, [one is pv for one, _ in first.areas]):
                 return self._good()
-            if "cling to allocated" in self.flags and self._on_a_volume_in_use(area):
+            if "cling to allocated" in self.flags and self._matches(
+                    area, [any(one is pv for one, _, _ in taken) for taken in self.found]):
                 return self._good()
             return "next volume"
         if area.unreserved * self.stripes < wanted and (
@@ -255,29 +256,11 @@ class Allocation:
     def _good(self) -> str:
         return "preferred" if "positional" in self.flags else "use"
 
-    def _matches(self, area: Area, segment: Segment | None, fits: Callable[[PhysicalVolume, int], bool]) -> bool:
-        """Whether an area fits one of a segment's; if areas are positional, it then gets the slot of that one."""
+    def _matches(self, area: Area, fitting: list[bool]) -> bool:
+        """Whether an area fits one of the parallel ones; if areas are positional, it then gets the slot of that one."""
         positional = "positional" in self.flags
-        if segment is None:
-            return False
-        for i, (pv, pe) in enumerate(segment.areas):
-            if positional and self.slots[i].area is not None:
-                continue
-            if not fits(pv, pe + segment.area_length):
-                continue
-            if positional and i >= self.positional:
-                continue
-            if positional:
-                self._note(i, area, area.count)
-            return True
-        return False
-
-    def _on_a_volume_in_use(self, area: Area) -> bool:
-        positional = "positional" in self.flags
-        for i, taken in enumerate(self.found):
-            if positional and self.slots[i].area is not None:
-                continue
-            if any(pv is area.map.pv for pv, _, _ in taken):
+        for i, fits in enumerate(fitting):
+            if fits and not (positional and (self.slots[i].area is not None or i >= self.positional)):
                 if positional:
                     self._note(i, area, area.count)
                 return True

@@ -1,6 +1,7 @@
 """LVM's commands by name, and how one is run."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from blkmodel.errors import NotModelled
@@ -12,20 +13,22 @@ from blkmodel.userland.tools import known
 
 
 class Command(NamedTuple):
-    """A tool, and the options that it takes."""
+    """A tool, the options that it takes, and how many other words at least (where it does not count them itself)."""
 
     function: Callable[..., None]
     options: tuple[str, ...]
+    least: int = 1
 
 
 COMMANDS = {
     "pvcreate": Command(groups.pvcreate, ("yes", "force")),
-    "vgcreate": Command(groups.vgcreate, ("physicalextentsize", "alloc", "yes", "force")),
-    "vgextend": Command(groups.vgextend, ("yes", "force")),
+    "vgcreate": Command(groups.vgcreate, ("physicalextentsize", "alloc", "yes", "force"), 2),
+    "vgextend": Command(groups.vgextend, ("yes", "force"), 2),
     "lvcreate": Command(logical.lvcreate, ("size", "extents", "name", "stripes", "stripesize", "type", "alloc",
-                                           "activate", "zero", "wipesignatures", "yes")),
-    "lvextend": Command(logical.lvextend, ("size", "extents", "stripes", "stripesize", "alloc", "yes", "force")),
-    "lvreduce": Command(logical.lvreduce, ("size", "extents", "yes", "force")),
+                                           "activate", "zero", "wipesignatures", "yes"), 0),
+    "lvextend": Command(partial(logical.resize, extend=True),
+                        ("size", "extents", "stripes", "stripesize", "alloc", "yes", "force"), 0),
+    "lvreduce": Command(partial(logical.resize, extend=False), ("size", "extents", "yes", "force"), 0),
     "lvchange": Command(logical.lvchange, ("activate", "yes")),
     "lvremove": Command(logical.lvremove, ("yes", "force")),
 }
@@ -48,7 +51,10 @@ def run(words: Sequence[str]) -> Outcome:
 def _main(process: Process, words: Sequence[str]) -> int:
     command = COMMANDS[process.command]
     try:
-        command.function(process, *read_words(process, command.options, words))
+        arguments = read_words(process, command.options, words)
+        if len(arguments) < command.least:
+            process.no_syntax()
+        command.function(process, *arguments)
         return 0
     except Failed as why:
         return why.status

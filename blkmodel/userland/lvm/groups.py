@@ -30,16 +30,11 @@ CHARACTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 def pvcreate(process: Process, *paths: str) -> None:
     """Make physical volumes of disks."""
-    if not paths:
-        process.no_syntax()
     _make_pvs(process, paths)
 
 
-def vgcreate(process: Process, *words: str) -> None:
+def vgcreate(process: Process, name: str, *paths: str) -> None:
     """Make a volume group of disks, and physical volumes of those that are none yet."""
-    if len(words) < 2:
-        process.no_syntax()
-    name, *paths = words
     size = process.options.get("physicalextentsize", Size("", EXTENT_SIZE, None)).amount
     wrong = name_problem(name)
     if wrong:
@@ -60,11 +55,8 @@ def vgcreate(process: Process, *words: str) -> None:
     process.say(f'Volume group "{name}" successfully created')
 
 
-def vgextend(process: Process, *words: str) -> None:
+def vgextend(process: Process, name: str, *paths: str) -> None:
     """Add disks to a volume group."""
-    if len(words) < 2:
-        process.no_syntax()
-    name, *paths = words
     pvs = _make_pvs(process, paths)
     vg = group(process, name)
     for pv in pvs:

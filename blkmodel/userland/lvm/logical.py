@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 
 from blkmodel.userland.libdm import Refused
@@ -82,17 +81,8 @@ def lvcreate(process: Process, *words: str) -> None:
     process.say(f'Logical volume "{lv.name}" created.')
 
 
-def lvextend(process: Process, *words: str) -> None:
-    """Make a logical volume larger."""
-    _resize(process, words, True)
-
-
-def lvreduce(process: Process, *words: str) -> None:
-    """Make a logical volume smaller."""
-    _resize(process, words, False)
-
-
-def _resize(process: Process, words: Sequence[str], extend: bool) -> None:
+def resize(process: Process, *words: str, extend: bool) -> None:
+    """Make a logical volume larger (lvextend), or smaller (lvreduce)."""
     options = process.options
     _size_or_extents(process, bool(words), "Please specify either size or extents but not both.",
                      needed=not extend or len(words) < 2)
@@ -158,7 +148,7 @@ def _resize(process: Process, words: Sequence[str], extend: bool) -> None:
 
 def lvchange(process: Process, *words: str) -> None:
     """Make logical volumes mapped devices, or none."""
-    if not words or "activate" not in process.options:
+    if "activate" not in process.options:
         process.no_syntax()
     for word in words:
         for lv in _lvs(process, word):
@@ -178,8 +168,6 @@ def _lvs(process: Process, word: str) -> list[LogicalVolume]:
 
 def lvremove(process: Process, *words: str) -> None:
     """Remove logical volumes."""
-    if not words:
-        process.no_syntax()
     for word in words:
         for lv in _lvs(process, word):
             if lv.active:

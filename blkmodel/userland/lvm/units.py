@@ -7,7 +7,7 @@ from typing import NamedTuple
 from blkmodel.userland.getopt import saturated
 
 SUFFIXES = "kmgtpe"
-NAMES = ("EiB", "PiB", "TiB", "GiB", "MiB", "KiB", "B")
+NAMES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 class Size(NamedTuple):
@@ -26,7 +26,10 @@ def parse_size(text: str, factor: int = 2048) -> Size:
 
     ValueError says what is wrong, in LVM's words.
     """
-    sign, rest = _sign(text)
+    sign = text[:1] if text[:1] in ("+", "-") else ""
+    rest = text[len(sign):]
+    if rest[:1] in ("+", "-"):
+        raise ValueError("Multiple sign symbols detected.")
     number = re.match(r"[0-9]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?", rest)
     digits = number[0] if number else ""
     if digits[:1] not in (*"0123456789", "."):
@@ -72,24 +75,12 @@ def parse_extents(text: str) -> Size:
     raise ValueError(f"Specified %{of} is unknown.")
 
 
-def _sign(text: str) -> tuple[str, str]:
-    sign = text[:1] if text[:1] in ("+", "-") else ""
-    rest = text[len(sign):]
-    if rest[:1] in ("+", "-"):
-        raise ValueError("Multiple sign symbols detected.")
-    return sign, rest
-
-
 def display_size(sectors: int) -> str:
     """Two digits behind the point; `<` says that they were rounded up."""
     size = sectors * 512
     if not size:
         return "0   "
-    unit = 1024 ** 6
-    for name in NAMES:
-        if size >= unit or name == "B":
-            break
-        unit //= 1024
+    unit, name = next((1024 ** n, name) for n, name in enumerate(NAMES) if size < 1024 ** (n + 1) or n == 6)
     hundredths = 100.0 * size / unit
     rounded = "<" if floor(hundredths) != round(hundredths) else ""
     return f"{rounded}{size / unit:.{0 if name == 'B' else 2}f} {name}"
