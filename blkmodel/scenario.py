@@ -40,6 +40,19 @@ from blkmodel.sim import forget, statics, this
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.userland import dmsetup, lvm
 
+VECTORS = 129
+"""The interrupt vectors of a controller where nobody says: as many as a data-centre disk has, for 128 I/O queues."""
+# parameters that the modules of Linux 5.4 have; those that the model's have not are said to be not modelled
+PARAMETERS = {
+    "null_blk": {"no_sched", "submit_queues", "home_node", "timeout", "requeue", "queue_mode", "gb", "bs", "nr_devices",
+                 "blocking", "shared_tags", "irqmode", "completion_nsec", "hw_queue_depth", "use_per_node_hctx",
+                 "zoned", "zone_size", "zone_nr_conv"},
+    "nvme": {"admin_timeout", "io_timeout", "shutdown_timeout", "max_retries", "default_ps_max_latency_us",
+             "force_apst", "streams", "multipath", "use_threaded_interrupts", "use_cmb_sqes", "max_host_mem_size_mb",
+             "sgl_threshold", "io_queue_depth", "write_queues", "poll_queues"},
+    "dm_mod": {"major", "reserved_bio_based_ios", "dm_numa_node", "swap_bios", "reserved_rq_based_ios", "use_blk_mq",
+               "dm_mq_nr_hw_queues", "dm_mq_queue_depth"},
+}
 Words = list[tuple[str, str]]
 """Parameters of a module: the name and the text of each."""
 
@@ -70,13 +83,17 @@ def null_blk_load(**params: Any) -> None:
     Parameters are those of the module; a value is a number, a truth value or the text itself. KernelError says why
     the kernel did not load it; a parameter that there is not is a ValueError, and changes nothing.
     """
-    known = [param.name for param in null_blk_main.module_params]
-    for name in params:
-        if name not in known:
-            raise ValueError(f"null_blk has no parameter {name!r}; it has {', '.join(sorted(known))}")
+    _must_be_known("null_blk", params, [param.name for param in null_blk_main.module_params])
     args = [(name, str(int(value)) if isinstance(value, bool | int) else str(value))
             for name, value in params.items()]
     _command("insmod", " ".join(["insmod null_blk", *(f"{name}={text}" for name, text in args)]), _insmod, args)
+
+
+def _must_be_known(module: str, params: Iterable[str], known: list[str]) -> None:
+    for name in sorted(set(params) - set(known)):
+        if name in PARAMETERS[module]:
+            raise NotModelled(f"{module}'s parameter {name}")
+        raise ValueError(f"{module} has no parameter {name!r}; it has {', '.join(sorted(known))}")
 
 
 def _insmod(args: Words) -> int:
@@ -123,10 +140,7 @@ def dm_load(**params: Any) -> None:
 
     Parameters are those of dm_mod, such as dm_mq_queue_depth. KernelError says why the kernel did not load it.
     """
-    known = [param.name for param in (*dm.module_params, *dm_rq.module_params)]
-    for name in params:
-        if name not in known:
-            raise ValueError(f"dm_mod has no parameter {name!r}; it has {', '.join(sorted(known))}")
+    _must_be_known("dm_mod", params, [param.name for param in (*dm.module_params, *dm_rq.module_params)])
     args = [(name, str(value)) for name, value in params.items()]
     _command("modprobe", " ".join(["modprobe dm_mod", *(f"{name}={text}" for name, text in args)]), _load_dm, args)
 
@@ -224,10 +238,7 @@ def nvme_load(**params: Any) -> None:
         names = [param.name for param in known]
         args.append((module, [(name, str(int(value)) if isinstance(value, bool | int) else str(value))
                               for name, value in params.items() if name in names]))
-    unknown = params.keys() - {param.name for known in NVME_MODULES.values() for param in known}
-    if unknown:
-        raise ValueError(f"nvme has no parameter {min(unknown)!r}; it has "
-                         f"{', '.join(sorted(param.name for known in NVME_MODULES.values() for param in known))}")
+    _must_be_known("nvme", params, [param.name for known in NVME_MODULES.values() for param in known])
     line = " ".join(["modprobe nvme", *(f"{name}={text}" for _, texts in args for name, text in texts)])
     _command("modprobe", line, _modprobe_nvme, dict(args))
 
@@ -271,13 +282,14 @@ def _rmmod_nvme() -> int:
 
 
 def nvme_probe(device: str | None = None, max_ioqpairs: int = 64, dbbuf: bool = True, sectors: int = 131072,
-               controller: Controller | None = None, node: int | None = None, **params: Any) -> str:
+               controller: Controller | None = None, node: int | None = None, vectors: int = VECTORS,
+               **params: Any) -> str:
     """Plug an NVMe controller in, on a NUMA node (the first), and wait until its disks can be opened.
 
-    The controller is QEMU's with so many queue pairs, doorbells in memory or not, and one namespace of so many sectors
-    of 512 bytes; or any that is given. The driver is loaded, with `params` as nvme_load() takes them. Returns the
-    controller's name, which must be `device` where that is given. KernelError says why the driver gave the controller
-    up; it is unplugged again then.
+    The controller is QEMU's with so many queue pairs and interrupt vectors, doorbells in memory or not, and one
+    namespace of so many sectors of 512 bytes; or any that is given. The driver is loaded, with `params` as nvme_load()
+    takes them. Returns the controller's name, which must be `device` where that is given. KernelError says why the
+    driver gave the controller up; it is unplugged again then.
     """
     nvme_load(**params)
     number = _next_instance()
@@ -288,7 +300,8 @@ def nvme_probe(device: str | None = None, max_ioqpairs: int = 64, dbbuf: bool = 
     before = len(kernel.log)
     if controller is None:
         serial = f"{number + 1:04}"
-        controller = Controller(max_ioqpairs, dbbuf=dbbuf, serial=serial, namespaces={1: Namespace(sectors)})
+        controller = Controller(max_ioqpairs, vectors=vectors, dbbuf=dbbuf, serial=serial,
+                                namespaces={1: Namespace(sectors)})
     pdev = plug_in(controller, node)
     kernel.task("pciehp", pci_bus_add_device, pdev)
     if pdev.dev.driver is None:

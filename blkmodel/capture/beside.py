@@ -3,12 +3,15 @@
     rows = side_by_side(json.loads(Path("read-4k.json").read_text()), recording, "irq")
 """
 
-from typing import NamedTuple
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any, NamedTuple
 
 from blkmodel.capture import trees
 from blkmodel.capture.calls import untraced_files
+from blkmodel.capture.trees import Forest
 from blkmodel.reference import mirror
 from blkmodel.reference.source import comparable
+from blkmodel.trace import Node, Recording
 
 
 class Line(NamedTuple):
@@ -27,7 +30,7 @@ class Row(NamedTuple):
     differs: bool
 
 
-def side_by_side(document, recording, kind="task"):
+def side_by_side(document: dict[str, Any], recording: Recording, kind: str = "task") -> list[Row]:
     """Pair the calls in one kind of context of a `blkmodel-calls/1` document with those of a recording of the model.
 
     Calls that both can show are paired in their order, and differ if they are of different functions. The others stand
@@ -37,27 +40,27 @@ def side_by_side(document, recording, kind="task"):
     forests = recording.forest(document["scenario"]["roots"])
     files = {node.function: node.file for nodes in forests.values() for node in _all(nodes)}
     untraced = untraced_files(frozenset().union(*(trees.functions(forest) for _, forest in recorded)), forests)
-    shown = {name for name in comparable() - set(mirror.omitted()) if files.get(name) not in untraced}
+    shown = {name for name in comparable() - mirror.uncompared() if files.get(name) not in untraced}
     theirs = [line for its_kind, forest in recorded if its_kind == kind for line in _lines(forest, files)]
     ours = [line for number, nodes in forests.items() if recording.contexts[number].kind == kind
             for line in _lines(trees.of_nodes(nodes), files)]
     return list(_rows(theirs, ours, shown))
 
 
-def _all(nodes):
+def _all(nodes: list[Node]) -> Iterator[Node]:
     for node in nodes:
         yield node
         yield from _all(node.calls)
 
 
-def _lines(forest, files, depth=0):
+def _lines(forest: Forest, files: dict[str, str], depth: int = 0) -> Iterator[Line]:
     """Flatten a forest, in the order of the calls."""
     for function, below in forest:
         yield Line(depth, function, files.get(function))
         yield from _lines(below, files, depth + 1)
 
 
-def _rows(theirs, ours, shown):
+def _rows(theirs: Iterable[Line], ours: Iterable[Line], shown: set[str]) -> Iterator[Row]:
     left, right = iter(theirs), iter(ours)
     while True:
         their = yield from _up_to(left, shown, True)
@@ -67,7 +70,7 @@ def _rows(theirs, ours, shown):
         yield Row(their, our, their is None or our is None or their.function != our.function)
 
 
-def _up_to(lines, shown, theirs):
+def _up_to(lines: Iterator[Line], shown: set[str], theirs: bool) -> Generator[Row, None, Line | None]:
     """Yield the lines that only one side can show; return the next that both can, or None."""
     for line in lines:
         if line.function in shown:

@@ -4,7 +4,8 @@ Both sides keep the functions that the tracer could see and the model stands for
 children move up. Then every task tree of the recording must be the model's, those with one root in their order, and
 the model may have no other task tree with such a root; every interrupt or softirq tree of the recording must be a
 distinct one of the model, which may have more: in the kernel interrupts were batched, or the trace ended before them.
-Names that a module of the mirror lists as OMITTED are dropped from the recording, and counted.
+Names that a module of the mirror lists as OMITTED are dropped from the recording, and counted; but for those that no
+recording is said to run, which a recording then must not show.
 
 What interrupts a traced function is traced from its first function on, whatever the roots. So an interrupt's or
 softirq's trees begin, on the model's side too, with the roots or with what such trees of the recording begin with.
@@ -19,11 +20,17 @@ the recording knows one function was traced too.
 """
 
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from blkmodel.capture import trees
+from blkmodel.capture.trees import Forest, Tree
 from blkmodel.reference import mirror
 from blkmodel.reference.source import comparable, definitions
+from blkmodel.trace import Node, Recording
+
+Contexts = list[tuple[str, Forest]]
+"""Of each context its kind, and its trees."""
 
 
 class Share(NamedTuple):
@@ -32,7 +39,7 @@ class Share(NamedTuple):
     made: int
     total: int
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.made} of {self.total} paths ({100 * self.made / self.total if self.total else 100:.1f} %)"
 
 
@@ -40,7 +47,8 @@ class Comparison(NamedTuple):
     """What a comparison found. differences: a line each; none means that the model did what the kernel did.
 
     trees: how many of the recording were compared. omitted: calls of the recording that were dropped because a module
-    of the mirror lists them. untraced: files of drivers that the recording has nothing of.
+    of the mirror lists them. untraced: files of drivers that the recording has nothing of. chance: what may differ and
+    does, with how often.
     """
 
     differences: list[str]
@@ -48,9 +56,10 @@ class Comparison(NamedTuple):
     share: Share
     omitted: dict[str, int]
     untraced: list[str]
+    chance: dict[str, int]
 
 
-def compare(document, recording):
+def compare(document: dict[str, Any], recording: Recording) -> Comparison:
     """Compare a recording of the kernel, as read, with one of the model's recorder, of the same scenario."""
     recorded = [(context["context"], trees.expand(context["calls"])) for context in document["contexts"]]
     roots = document["scenario"]["roots"]
@@ -59,7 +68,7 @@ def compare(document, recording):
     roots = {*roots, *(tree[0] for kind, forest in recorded if kind != "task" for tree in forest)}
     forests |= {number: nodes for number, nodes in recording.forest(roots).items()
                 if recording.contexts[number].kind != "task"}
-    untraced = untraced_files(frozenset().union(*(trees.functions(forest) for _, forest in recorded)), forests)
+    untraced = untraced_files(frozenset[str]().union(*(trees.functions(forest) for _, forest in recorded)), forests)
     wanted = comparable()
     model = [(recording.contexts[number].kind,
               trees.keep(trees.of_nodes(nodes, untraced), wanted.__contains__))
@@ -67,19 +76,24 @@ def compare(document, recording):
 
     recorded = [(kind, trees.keep(forest, wanted.__contains__)) for kind, forest in recorded]
     share = _share(recorded, model)
-    omitted = mirror.omitted()
+    omitted = mirror.uncompared()
     dropped = {name: calls for name in sorted(omitted)
                if (calls := sum(trees.calls_to(forest, {name}) for _, forest in recorded))}
     recorded = [(kind, trees.keep(forest, lambda name: name not in omitted)) for kind, forest in recorded]
     differences = _compare_tasks(_roots(recorded, "task"), _roots(model, "task"))
+    chance = {}
     for kind in ("irq", "softirq"):
-        differences += _compare_interrupts(kind, _roots(recorded, kind), _roots(model, kind))
-    return Comparison(differences, sum(len(forest) for _, forest in recorded), share, dropped, sorted(untraced))
+        theirs, ours = _roots(recorded, kind), _roots(model, kind)
+        differences += _compare_interrupts(kind, theirs, ours)
+        more = sum(len(found) for found in ours.values()) - sum(len(found) for found in theirs.values())
+        if more > 0:
+            chance[f"{kind} trees that only the model has"] = more
+    return Comparison(differences, sum(len(forest) for _, forest in recorded), share, dropped, sorted(untraced), chance)
 
 
-def untraced_files(seen, forests):
+def untraced_files(seen: frozenset[str], forests: dict[int, list[Node]]) -> frozenset[str]:
     """Return the files below drivers/ that the model called, and of which the recording has seen no function."""
-    def files(nodes):
+    def files(nodes: list[Node]) -> Iterator[str]:
         for node in nodes:
             yield node.file
             yield from files(node.calls)
@@ -87,15 +101,15 @@ def untraced_files(seen, forests):
     return frozenset(called - {each.file for name in seen for each in definitions().get(name, ())})
 
 
-def _share(recorded, model):
-    made = set().union(*(trees.paths(forest) for _, forest in model))
-    wanted = set().union(*(trees.paths(forest) for _, forest in recorded))
+def _share(recorded: Contexts, model: Contexts) -> Share:
+    made: set[tuple[str, ...]] = set().union(*(trees.paths(forest) for _, forest in model))
+    wanted: set[tuple[str, ...]] = set().union(*(trees.paths(forest) for _, forest in recorded))
     return Share(len(wanted & made), len(wanted))
 
 
-def _roots(forests, kind):
+def _roots(forests: Contexts, kind: str) -> dict[str, list[Tree]]:
     """Return root function → its trees in the contexts of a kind, in order."""
-    by_root: dict[str, list] = {}
+    by_root: dict[str, list[Tree]] = {}
     for its_kind, forest in forests:
         if its_kind == kind:
             for tree in forest:
@@ -103,7 +117,7 @@ def _roots(forests, kind):
     return by_root
 
 
-def _compare_tasks(recorded, model):
+def _compare_tasks(recorded: dict[str, list[Tree]], model: dict[str, list[Tree]]) -> list[str]:
     differences = []
     for root in sorted(recorded.keys() | model.keys()):
         theirs, ours = recorded.get(root, []), model.get(root, [])
@@ -116,7 +130,7 @@ def _compare_tasks(recorded, model):
     return differences
 
 
-def _compare_interrupts(kind, recorded, model):
+def _compare_interrupts(kind: str, recorded: dict[str, list[Tree]], model: dict[str, list[Tree]]) -> list[str]:
     differences = []
     for root, theirs in sorted(recorded.items()):
         ours = model.get(root, [])

@@ -7,6 +7,7 @@ commands are compared for themselves, and what they moved on a queue is taken of
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,16 +16,20 @@ from blkmodel.device.names import ADMIN, IO
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.nvme import (
     NVME_AQ_DEPTH, NVME_CQ_IRQ_ENABLED, NVME_FEAT_NUM_QUEUES, NVME_REG_ACQ, NVME_REG_ASQ)
-from blkmodel.trace import Command, Completion, Doorbell, RegisterRead, RegisterWrite
+from blkmodel.trace import Command, Completion, Doorbell, Recording, RegisterRead, RegisterWrite
+
+Event = list[Any]
+"""What a controller saw, as a recording has it: the kind, and what there is to say of it."""
 
 ADDRESSES = frozenset({NVME_REG_ASQ, NVME_REG_ASQ + 4, NVME_REG_ACQ, NVME_REG_ACQ + 4})
 
 
-def events(recording):
+def events(recording: Recording) -> list[Event]:
     """What the model's controllers saw, in the form of a recording's events, in order; a completion is
     ["completion", queue]."""
     shown: list[Any] = []
-    waiting: dict[tuple[int, int], dict] = {}  # the queue and number of a command → its facts, for what is answered
+    # the queue and number of a command → its facts, for what is answered
+    waiting: dict[tuple[int, int], dict[str, Any]] = {}
     for event in recording.events:
         if type(event) is RegisterRead:
             shown.append(["read", REGISTERS.get(event.offset, f"{event.offset:#x}")])
@@ -46,7 +51,7 @@ def events(recording):
     return shown
 
 
-def _admin(queue, command):
+def _admin(queue: int, command: Any) -> dict[str, Any]:
     """The facts of an admin command, with the names that a recording has for them."""
     opcode = command.opcode
     facts = {"opcode": opcode, "name": ADMIN.get(opcode, "unknown")}
@@ -70,7 +75,7 @@ def _admin(queue, command):
     return facts
 
 
-def _io(queue, command):
+def _io(queue: int, command: Any) -> dict[str, Any]:
     """The facts of an I/O command. (Every namespace of a recording has blocks of 512 bytes.)"""
     opcode = command.opcode
     facts = {"opcode": opcode, "name": IO.get(opcode, "unknown"), "sqid": queue, "nsid": command.nsid}
@@ -89,15 +94,15 @@ class Streams:
     completed."""
 
     registers: list[Any] = field(default_factory=list)
-    scan: list[dict] = field(default_factory=list)
-    commands: dict[int, list[dict]] = field(default_factory=lambda: defaultdict(list))
+    scan: list[dict[str, Any]] = field(default_factory=list)
+    commands: dict[int, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     tails: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     heads: dict[int, int] = field(default_factory=dict)
     depths: dict[int, int] = field(default_factory=lambda: {0: NVME_AQ_DEPTH})
     passed: list[int] = field(default_factory=list)
 
 
-def streams(seen, scanned):
+def streams(seen: list[Event], scanned: int) -> Streams:
     """Sort events, of which the first `scanned` I/O commands looked for partitions."""
     found = Streams()
     completed: dict[int, int] = defaultdict(int)
@@ -136,7 +141,7 @@ def streams(seen, scanned):
     return found
 
 
-def _count_on(tails, depth, scanned):
+def _count_on(tails: list[int], depth: int, scanned: int) -> list[int]:
     """Tails as if the ring were endless, without what the scan moved."""
     counted, at = [], 0
     for tail in tails:
@@ -146,7 +151,7 @@ def _count_on(tails, depth, scanned):
     return counted
 
 
-def compare(document, seen, scanned):
+def compare(document: dict[str, Any], seen: list[Event], scanned: int) -> list[str]:
     """Compare a recording, as read, with what the model's controllers saw (events()). Returns a line for each stream
     that differs."""
     theirs, ours = streams(document["events"], scanned), streams(seen, scanned)
@@ -165,7 +170,16 @@ def compare(document, seen, scanned):
     return [line for line in lines if line]
 
 
-def _first(what, theirs, ours, show):
+def chance(document: dict[str, Any], scanned: int) -> dict[str, int]:
+    """What of a recording is let pass whatever the model does, with how often."""
+    theirs = streams(document["events"], scanned)
+    heads = sum(event[0] == "cq_doorbell" for event in document["events"]) - len(theirs.heads)
+    found = {"on which queue a command looks for partitions": len(theirs.scan),
+             "completion heads before the last of their queue": heads}
+    return {what: times for what, times in found.items() if times > 0}
+
+
+def _first(what: str, theirs: list[Any], ours: list[Any], show: Callable[[Any], str]) -> str | None:
     """A line on where two streams begin to differ; None where they agree. Of a command only what the recording tells
     of it is compared."""
     for number in range(max(len(theirs), len(ours))):
@@ -180,10 +194,10 @@ def _first(what, theirs, ours, show):
     return None
 
 
-def _access(access):
+def _access(access: list[str]) -> str:
     return " ".join(access)
 
 
-def _command(facts):
+def _command(facts: dict[str, Any]) -> str:
     rest = " ".join(f"{name}={value}" for name, value in facts.items() if name not in ("opcode", "name"))
     return f"{facts['name']} {rest}".rstrip()

@@ -2,90 +2,108 @@
 
 `blkmodel-capture/1` (queue maps), `blkmodel-calls/1` (call trees), `blkmodel-device/1` (what a controller saw) and
 `blkmodel-dmsetup/1` (sessions of dmsetup) are checked to the last field, so that whatever compares them with the model
-can rely on it.
+can rely on it. Beside the limits of files.py, shapes.py and steps.py, a capture has at most MOST_CASES cases, which
+make at most MOST_REQUESTS_OF_CASES requests; the calls of a recording are at most MOST_CALLS when their repeats are
+written out; a controller saw at most MOST_EVENTS events; a machine is of at most MOST_CPUS CPUs and as many nodes.
 """
 
-import json
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from blkmodel.capture.files import FileError, parse_json, read_text
 from blkmodel.capture.shapes import (
-    ShapeError, anything, count, cpu_number, cpulist, device_path, fields, interrupt, list_of, mapping, number_from,
-    one_of, parameter, text, text_or_none)
+    MOST_CPUS, Shape, ShapeError, anything, count, cpu_number, cpulist, device_path, fields, interrupt, list_of,
+    long_text, mapping, name, number_from, one_of, parameter, plain_name, text, text_or_none)
+from blkmodel.capture.steps import (
+    MOST_REQUESTS, MOST_SECTORS, MOST_STEPS, null_blk_requests, nvme_requests, step, steps)
 from blkmodel.sim.machine import MachineError, from_capture
 
 CAPTURE, CALLS = "blkmodel-capture/1", "blkmodel-calls/1"
 DEVICE, DMSETUP = "blkmodel-device/1", "blkmodel-dmsetup/1"
+MOST_CASES, MOST_REQUESTS_OF_CASES = 1000, 1 << 22
+MOST_CALLS, MOST_EVENTS = 1 << 17, 1 << 17
 
 
 class FormatError(ValueError):
     """A file is not a recording that can be read: which file, where in it, and what was expected there."""
 
-    def __init__(self, path, message):
+    def __init__(self, path: str | Path, message: str) -> None:
         self.path = str(path)
         self.message = message
         super().__init__(f"{path}: {message}")
 
 
-_hctx = fields({"index": count, "cpus": list_of(count)},
-               {"type": one_of("default", "read", "poll"), "nr_tags": count, "nr_reserved_tags": count})
+_cpus = number_from(1, MOST_CPUS)
+_u16, _u32 = number_from(0, (1 << 16) - 1), number_from(0, (1 << 32) - 1)
+_hctx = fields({"index": _u16, "cpus": list_of(number_from(0, MOST_CPUS - 1), MOST_CPUS)},
+               {"type": one_of("default", "read", "poll"), "nr_tags": _u32, "nr_reserved_tags": _u32})
 _observed = fields(
-    {"hctxs": list_of(_hctx)},
-    {"queues": fields({"default": count, "read": count, "poll": count}),
-     "nr_requests": count,
+    {"hctxs": list_of(_hctx, 1 << 16)},
+    {"queues": fields({"default": _u16, "read": _u16, "poll": _u16}),
+     "nr_requests": _u32,
      "scheduler": text,
-     "sbitmap": fields({"depth": count, "bits_per_word": count, "map_nr": count, "wake_batch": count}),
-     "irq_affinity": mapping(interrupt, cpulist)})
+     "sbitmap": fields({"depth": _u32, "bits_per_word": _u32, "map_nr": _u32, "wake_batch": _u32}),
+     "irq_affinity": mapping(interrupt, cpulist, most=1 << 16)})
 _nvme_case = fields(
     {"driver": text,
-     "params": fields({}, {"write_queues": count, "poll_queues": count, "io_queue_depth": number_from(2)}),
-     "device": fields({"max_ioqpairs": number_from(1)}),
+     "params": fields({}, {"write_queues": _u32, "poll_queues": _u32, "io_queue_depth": number_from(2, 1 << 16)}),
+     "device": fields({"max_ioqpairs": number_from(1, 65535)}, {"vectors": number_from(1, 2048)}),
      "observed": _observed})
-_null_blk_case = fields({"driver": text, "params": mapping(lambda name: True, parameter), "observed": _observed})
+_null_blk_case = fields({"driver": text, "params": mapping(plain_name, parameter, most=64), "observed": _observed})
 
 
-def _case(value, place):
+def _case(value: Any, place: str) -> None:
     fields({"driver": one_of("nvme", "null_blk")}, closed=False)(value, place)
     (_nvme_case if value["driver"] == "nvme" else _null_blk_case)(value, place)
 
 
 _machine = fields(
-    {"possible": cpulist, "present": cpulist, "online": cpulist, "nodes": mapping(cpu_number, cpulist)},
-    {"possible_nodes": mapping(cpu_number, cpulist), "thread_siblings": mapping(cpu_number, cpulist)}, closed=False)
+    {"possible": cpulist, "present": cpulist, "online": cpulist,
+     "nodes": mapping(cpu_number, cpulist, 1, MOST_CPUS)},
+    {"possible_nodes": mapping(cpu_number, cpulist, 1, MOST_CPUS),
+     "thread_siblings": mapping(cpu_number, cpulist, 0, MOST_CPUS)}, closed=False)
 
 
-def _call(value, place):
+def _function(name: str) -> bool:
+    """names of functions"""
+    return bool(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]{0,127}", name))
+
+
+def _call(value: Any, place: str) -> None:
     """A name, {name: [calls]}, or {"repeat": n, "calls": [calls]}."""
     expected = 'a name, {"name": [calls]} or {"repeat": n, "calls": [calls]}'
     if isinstance(value, str):
+        if not _function(value):
+            raise ShapeError(place, "the name of a function", value)
         return
     if not isinstance(value, dict):
         raise ShapeError(place, expected, value)
     if "repeat" in value:
-        fields({"repeat": number_from(1), "calls": list_of(_call)})(value, place)
+        fields({"repeat": number_from(1, MOST_CALLS), "calls": list_of(_call)})(value, place)
     elif len(value) != 1:
         raise ShapeError(place, expected, sorted(value))
     else:
-        mapping(lambda name: True, list_of(_call))(value, place)
+        mapping(_function, list_of(_call))(value, place)
 
 
-def _step(value, place):
-    """A name and its object; of dmsetup, the words of the command line."""
-    if not isinstance(value, list) or not value or not isinstance(value[0], str):
-        raise ShapeError(place, "a step: a list that begins with its name", value)
-    if value[0] == "dmsetup":
-        list_of(text)(value, place)
-    elif len(value) != 2 or not isinstance(value[1], dict):
-        raise ShapeError(place, f'a step such as ["{value[0]}", {{...}}]', value)
-    elif value[0] == "io":
-        fields({"disk": text, "op": one_of("read", "write"), "offset": count, "length": count, "cpu": count,
-                "page_runs": list_of(number_from(1))})(value[1], f"{place}[1]")
-    else:
-        mapping(lambda name: True, parameter)(value[1], f"{place}[1]")
+def _size(calls: list[Any]) -> int:
+    """How many calls there are when the repeats are written out; at least 1 for each repeat, that it is counted."""
+    found = 0
+    for call in calls:
+        if isinstance(call, str):
+            found += 1
+        elif "repeat" in call:
+            found += call["repeat"] * max(_size(call["calls"]), 1)
+        else:
+            found += 1 + sum(map(_size, call.values()))
+    return found
 
 
-def _event(value, place):
+def _event(value: Any, place: str) -> None:
     """What a controller saw: the kind, and what there is to say of it."""
-    if not isinstance(value, list) or not value or value[0] not in _EVENTS:
+    if not isinstance(value, list) or not value or not isinstance(value[0], str) or value[0] not in _EVENTS:
         raise ShapeError(place, f"an event: a list that begins with one of {', '.join(_EVENTS)}", value)
     shapes = _EVENTS[value[0]]
     if len(value) != len(shapes) + 1:
@@ -94,82 +112,103 @@ def _event(value, place):
         shape(fact, f"{place}[{i}]")
 
 
-def _written(value, place):
+def _written(value: Any, place: str) -> None:
     """A register's value."""
     text(value, place)
-    if value != "address":
-        try:
-            int(value, 16)
-        except ValueError:
-            raise ShapeError(place, 'a hexadecimal number such as 0x460001, or "address"', value) from None
+    if value != "address" and not re.fullmatch(r"(0x)?[0-9a-fA-F]{1,16}", value):
+        raise ShapeError(place, 'a hexadecimal number such as 0x460001, or "address"', value)
 
 
-def _number_or_numbers(value, place):
+def _number_or_numbers(value: Any, place: str) -> None:
     if type(value) is list:
-        list_of(count)(value, place)
+        list_of(count, 64)(value, place)
     else:
         count(value, place)
 
 
-def _command(required):
-    def check(value, place):
-        fields({"opcode": count, "name": text, **required}, closed=False)(value, place)
-        for name, fact in value.items():
-            if name != "name":
-                _number_or_numbers(fact, f"{place}.{name}")
+def _command(required: dict[str, Shape]) -> Callable[[Any, str], None]:
+    def check(value: Any, place: str) -> None:
+        fields({"opcode": number_from(0, 255), "name": name, **required}, closed=False)(value, place)
+        mapping(plain_name, anything, most=64)(value, place)
+        for key, fact in value.items():
+            if key != "name":
+                _number_or_numbers(fact, f"{place}.{key}")
         if value["name"] == "CREATE_SQ":
-            fields({"sqid": count, "qsize": count}, closed=False)(value, place)
+            fields({"sqid": _u16, "qsize": _u16}, closed=False)(value, place)
     return check
 
 
-_EVENTS = {"read": (text,), "write": (text, _written), "sq_doorbell": (count, count), "cq_doorbell": (count, count),
-           "admin": (_command({}),), "io": (_command({"sqid": count}),)}
-_scenario = fields({"name": text, "cpus": number_from(1), "setup": list_of(_step), "traced": _step,
-                    "roots": list_of(text)}, closed=False)
+_EVENTS: dict[str, tuple[Shape, ...]] = {
+    "read": (name,), "write": (name, _written), "sq_doorbell": (_u16, _u32), "cq_doorbell": (_u16, _u32),
+    "admin": (_command({}),), "io": (_command({"sqid": _u16}),)}
+_steps = list_of(step, MOST_STEPS)
+_scenario = fields({"name": text, "cpus": _cpus, "setup": _steps, "traced": step, "roots": list_of(name, 1000)},
+                   closed=False)
 _context = fields({"context": one_of("task", "irq", "softirq"), "calls": list_of(_call)}, closed=False)
 _session_step = fields(
-    {"dmsetup": text, "exit": count},
+    {"dmsetup": text, "exit": number_from(0, 255)},
     {"name": text, "new_name": text, "table": text_or_none, "failed_ioctl": text, "error": text,
-     "kernel_log": list_of(text), "output": text}, closed=False)
-_session = fields({"format": text, "kernel": anything, "session": list_of(_session_step),
-                   "devices": mapping(device_path, fields({"sectors": count}, closed=False))}, {"cpus": number_from(1)},
-                  closed=False)
+     "kernel_log": list_of(text, 1000), "output": long_text}, closed=False)
+_devices = mapping(device_path, fields({"sectors": number_from(0, MOST_SECTORS)}, closed=False), most=64)
 _any = fields({"format": one_of(CAPTURE, CALLS, DEVICE, DMSETUP), "kernel": fields({"release": text}, closed=False)},
               closed=False)
 _SHAPES = {
-    CAPTURE: fields({"format": text, "kernel": anything, "machine": _machine, "cases": list_of(_case)}, closed=False),
+    CAPTURE: fields({"format": text, "kernel": anything, "machine": _machine, "cases": list_of(_case, MOST_CASES)},
+                    closed=False),
     CALLS: fields({"format": text, "kernel": anything, "scenario": _scenario, "contexts": list_of(_context)},
                   closed=False),
-    DEVICE: fields({"format": text, "kernel": anything, "events": list_of(_event),
-                    "scenario": fields({"cpus": number_from(1), "steps": list_of(_step)}, closed=False)}, closed=False),
-    DMSETUP: _session,
+    DEVICE: fields({"format": text, "kernel": anything, "events": list_of(_event, MOST_EVENTS),
+                    "scenario": fields({"cpus": _cpus, "steps": _steps}, closed=False)}, closed=False),
+    DMSETUP: fields({"format": text, "kernel": anything, "session": list_of(_session_step, MOST_STEPS),
+                     "devices": _devices}, {"cpus": _cpus}, closed=False),
 }
 
 
-def read(path):
+def read(path: str | Path) -> dict[str, Any]:
     """Return a recording as what JSON makes of it, once it is known to be whole. Raises FormatError."""
-    document = _parse(path)
     try:
+        document = parse_json(read_text(path))
         _any(document, "")
         _SHAPES[document["format"]](document, "")
-    except ShapeError as why:
+        _LIMITS[document["format"]](document)
+    except (FileError, ShapeError) as why:
         raise FormatError(path, str(why)) from why
-    if document["format"] == CAPTURE:
-        try:
-            from_capture(document["machine"])
-        except MachineError as why:
-            raise FormatError(path, f"machine: expected a machine that a kernel can boot on: {why}") from why
     return document
 
 
-def _parse(path):
+def _cases_asked_for(document: dict[str, Any]) -> None:
+    """Hold a capture against what its machine can be, and all its cases together may ask for."""
     try:
-        return json.loads(Path(path).read_text("utf8"))
-    except OSError as why:
-        raise FormatError(path, f"expected a file that can be read: {why.strerror}") from why
-    except UnicodeDecodeError as why:
-        raise FormatError(path, f"byte {why.start}: expected UTF-8 text") from why
-    except json.JSONDecodeError as why:
-        raise FormatError(path, f"line {why.lineno}, column {why.colno}: expected JSON: {why.msg}") from why
-    except RecursionError as why:
-        raise FormatError(path, "expected calls that are nested less deeply") from why
+        machine = from_capture(document["machine"])
+    except MachineError as why:
+        raise FileError(f"machine: expected a machine that a kernel can boot on: {why}") from why
+    cpus, total = len(machine.possible), 0
+    for i, case in enumerate(document["cases"]):
+        params = case["params"]
+        if case["driver"] == "nvme":
+            requests = nvme_requests(params, case["device"]["max_ioqpairs"], case["device"].get("vectors", 2048), cpus)
+        else:
+            requests = null_blk_requests(params, cpus)
+        total += requests
+        if requests > MOST_REQUESTS or total > MOST_REQUESTS_OF_CASES:
+            most = f"{MOST_REQUESTS} requests in a case, and {MOST_REQUESTS_OF_CASES} in all"
+            raise ShapeError(f"cases[{i}]", f"at most {most}", requests)
+
+
+def _calls_asked_for(document: dict[str, Any]) -> None:
+    scenario, calls = document["scenario"], 0
+    places = [*(f"scenario.setup[{i}]" for i in range(len(scenario["setup"]))), "scenario.traced"]
+    steps([*scenario["setup"], scenario["traced"]], places, scenario["cpus"])
+    for i, context in enumerate(document["contexts"]):
+        calls += _size(context["calls"])
+        if calls > MOST_CALLS:
+            raise ShapeError(f"contexts[{i}].calls", f"at most {MOST_CALLS} calls, repeats written out", calls)
+
+
+def _steps_asked_for(document: dict[str, Any]) -> None:
+    scenario = document["scenario"]
+    steps(scenario["steps"], [f"scenario.steps[{i}]" for i in range(len(scenario["steps"]))], scenario["cpus"])
+
+
+_LIMITS: dict[str, Callable[[dict[str, Any]], None]] = {
+    CAPTURE: _cases_asked_for, CALLS: _calls_asked_for, DEVICE: _steps_asked_for, DMSETUP: lambda document: None}

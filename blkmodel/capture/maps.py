@@ -5,52 +5,58 @@ queues of each type, what each hardware queue serves and how many tags it has, n
 geometry of the tag bitmap, and the CPUs of each interrupt.
 """
 
+from collections.abc import Callable, Iterator
 from functools import lru_cache
+from typing import Any
 
 from blkmodel import scenario
-from blkmodel.drivers.nvme.host.pci import NVMEQ_ENABLED, NVMEQ_POLLED
+from blkmodel.capture.files import printable
+from blkmodel.capture.reference import VECTORS
+from blkmodel.drivers.nvme.host.pci import NVMEQ_ENABLED, NVMEQ_POLLED, nvme_dev
 from blkmodel.drivers.pci.msi import pci_irq_vector
 from blkmodel.include.linux.blk_mq import HCTX_TYPE_DEFAULT, HCTX_TYPE_POLL, HCTX_TYPE_READ, queue_for_each_hw_ctx
+from blkmodel.include.linux.blkdev import request_queue
 from blkmodel.services.cpus.irqdesc import proc_irq
 from blkmodel.services.devices.pci import to_pci_dev
 from blkmodel.sim import boot
-from blkmodel.sim.machine import format_cpulist, from_capture
+from blkmodel.sim.machine import Machine, format_cpulist, from_capture
 
 TYPES = {HCTX_TYPE_DEFAULT: "default", HCTX_TYPE_READ: "read", HCTX_TYPE_POLL: "poll"}
 
 
-def observe(on, driver, params, device=None):
+def observe(on: Machine, driver: str, params: dict[str, Any], device: dict[str, Any] | None = None) -> dict[str, Any]:
     """Run a case on a machine; return what a kernel would report, in the form of a case's `observed`.
 
-    `params` are the driver's module parameters. `device` says what the NVMe controller can do (`max_ioqpairs`).
+    `params` are the driver's module parameters. `device` says what the NVMe controller can do (`max_ioqpairs`, and
+    `vectors` where it has not scenario.VECTORS of them).
     """
     boot(on)
-    return _DRIVERS[driver](params, device)
+    return _DRIVERS[driver](params, device or {})
 
 
-def _null_blk(params, device):
+def _null_blk(params: dict[str, Any], device: dict[str, Any]) -> dict[str, Any]:
     scenario.null_blk_load(**params)
     return _of_queue(scenario.disk("nullb0").queue)
 
 
-def _nvme(params, device):
-    dev = scenario.nvme_controller(scenario.nvme_probe(max_ioqpairs=device["max_ioqpairs"], **params))
+def _nvme(params: dict[str, Any], device: dict[str, Any]) -> dict[str, Any]:
+    dev = scenario.nvme_controller(scenario.nvme_probe(**device, **params))
     queues = {name: dev.io_queues[kind] for kind, name in TYPES.items()}
     interrupts = {"admin" if qid == 0 else str(qid): cpus for qid, cpus in _irq_affinity(dev).items()}
     return {"queues": queues, **_of_queue(scenario.disk("nvme0n1").queue), "irq_affinity": interrupts}
 
 
-def _irq_affinity(dev):
+def _irq_affinity(dev: nvme_dev) -> dict[int, str]:
     """The CPUs of each queue's interrupt, as /proc/irq/*/smp_affinity_list shows them: by queue number, 0 for admin."""
     pdev = to_pci_dev(dev.dev)
     return {nvmeq.qid: proc_irq(pci_irq_vector(pdev, nvmeq.cq_vector))[0] for nvmeq in dev.queues
             if nvmeq.flags >> NVMEQ_ENABLED & 1 and not nvmeq.flags >> NVMEQ_POLLED & 1}
 
 
-_DRIVERS = {"null_blk": _null_blk, "nvme": _nvme}
+_DRIVERS: dict[str, Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]] = {"null_blk": _null_blk, "nvme": _nvme}
 
 
-def _of_queue(q):
+def _of_queue(q: request_queue) -> dict[str, Any]:
     """What sysfs and debugfs show of a request queue.
 
     A hardware queue without CPUs has no directory there; a queue that takes bios has no hardware queues.
@@ -68,31 +74,44 @@ def _of_queue(q):
     return seen
 
 
-def compare_case(machine, case):
+def compare_case(machine: dict[str, Any], case: dict[str, Any]) -> list[str]:
     """Return how the model differs from a case of a recording, a line for each fact; no line where it agrees."""
     try:
-        ours = observe(_machine(_frozen(machine)), case["driver"], case["params"], case.get("device"))
+        ours = observe(_machine(_frozen(machine)), case["driver"], case["params"], _device(case))
     except Exception as why:  # a bug of the model, or what it refuses: the other cases are still to be compared
         return [f"the model fails: {type(why).__name__}: {why}"]
     return list(_differences(case["observed"], ours, ""))
 
 
-def _frozen(facts):
+def _device(case: dict[str, Any]) -> dict[str, Any] | None:
+    """The controller of a case. Where its vectors are not told, they are as many as QEMU's, or more where the kernel
+    had more: n queues with an interrupt prove n + 1 of them."""
+    if "device" not in case or "vectors" in case["device"]:
+        return case.get("device")
+    seen = case["observed"]
+    queues = max(seen.get("queues", {}).get("default", 0) + seen.get("queues", {}).get("read", 0),
+                 len(seen.get("irq_affinity", {}).keys() - {"admin"}),
+                 0 if case["params"].get("poll_queues") else len(seen["hctxs"]),
+                 sum(hctx.get("type") in ("default", "read") for hctx in seen["hctxs"]))
+    return {**case["device"], "vectors": min(max(VECTORS, queues + 1), 2048)}
+
+
+def _frozen(facts: dict[str, Any]) -> tuple[Any, ...]:
     return tuple((key, tuple(value.items()) if isinstance(value, dict) else value) for key, value in facts.items())
 
 
 @lru_cache(maxsize=4)
-def _machine(facts):
-    """The machine of a recording; the same one for all its cases."""
+def _machine(facts: tuple[Any, ...]) -> Machine:
+    """The machine of a recording, made once for all its cases."""
     return from_capture({key: dict(value) if isinstance(value, tuple) else value for key, value in facts})
 
 
-def _differences(recorded, ours, place):
+def _differences(recorded: Any, ours: Any, place: str) -> Iterator[str]:
     """Compare what the recording has; what only the model knows is no difference, but of a list all must be there."""
     if isinstance(recorded, dict):
         for key, value in recorded.items():
             yield from _differences(value, (ours or {}).get(key), f"{place}.{key}" if place else key)
-    elif isinstance(recorded, list) and recorded and isinstance(recorded[0], dict):
+    elif isinstance(recorded, list) and any(isinstance(item, dict) for item in (*recorded, *(ours or ()))):
         if len(recorded) != len(ours or []):
             yield f"{place}: the kernel has {len(recorded)}, the model {len(ours or [])}"
         for i, (theirs, our) in enumerate(zip(recorded, ours or [], strict=False)):
@@ -101,11 +120,13 @@ def _differences(recorded, ours, place):
         yield f"{place}: the kernel has {_shown(recorded)}, the model {_shown(ours)}"
 
 
-def _shown(value):
-    return (format_cpulist(value) or "none") if isinstance(value, list) else "nothing" if value is None else value
+def _shown(value: Any) -> Any:
+    if isinstance(value, list):
+        return format_cpulist(value) or "none"
+    return "nothing" if value is None else printable(str(value), keep="")
 
 
-def describe(case):
+def describe(case: dict[str, Any]) -> str:
     """A case in words: its driver and the parameters that make it."""
     facts = {**case.get("device", {}), **case["params"]}
-    return " ".join([case["driver"], *(f"{name}={value}" for name, value in facts.items())])
+    return printable(" ".join([case["driver"], *(f"{name}={value}" for name, value in facts.items())]), keep="")

@@ -5,7 +5,11 @@ the same. Blanks and line ends in what was printed count as one blank. Of `targe
 kernel had, the model need have only what it has, in that order.
 """
 
-from blkmodel.capture.reference import boot_reference
+from collections import Counter
+from typing import Any
+
+from blkmodel.capture.files import printable
+from blkmodel.capture.reference import as_recorded, boot_reference
 from blkmodel.scenario import dm_load, dmsetup_run, run_step
 from blkmodel.sim import this
 from blkmodel.userland.libdm import strerror
@@ -13,29 +17,33 @@ from blkmodel.userland.libdm import strerror
 CPUS = 4
 
 
-def compare(document):
-    """Do the steps of a recording, as read, in a kernel of their own. Returns a list of differences for each step."""
+def compare(document: dict[str, Any], chance: Counter[str] | None = None) -> list[list[str]]:
+    """Do the steps of a recording, as read, in a kernel of their own. Returns a list of differences for each step.
+
+    chance: counts what may differ and does.
+    """
     boot_reference(document.get("cpus", CPUS))
     for path, device in document["devices"].items():
         controller = path.removeprefix("/dev/").removesuffix("n1")
-        run_step(["nvme.probe", {"device": controller, "sectors": device["sectors"]}])
+        run_step(as_recorded(["nvme.probe", {"device": controller, "sectors": device["sectors"]}]))
     dm_load()
-    return [_step(step) for step in document["session"]]
+    return [_step(step, Counter() if chance is None else chance) for step in document["session"]]
 
 
-def describe(step):
+def describe(step: dict[str, Any]) -> str:
     """A step's command, as it was typed."""
-    return " ".join(["dmsetup", *(f"'{word}'" if " " in word else word for word in _words(step))])
+    line = " ".join(["dmsetup", *(f"'{word}'" if " " in word else word for word in _words(step))])
+    return printable(line, keep="")
 
 
-def _words(step):
+def _words(step: dict[str, Any]) -> list[str]:
     words = [step["dmsetup"], *(step[key] for key in ("name", "new_name") if key in step)]
     if step.get("table") is not None:
         return [*words, "--table", step["table"]]
     return [*words, "--notable"] if step["dmsetup"] == "create" else words
 
 
-def _step(step):
+def _step(step: dict[str, Any], chance: Counter[str]) -> list[str]:
     before = len(this().log)
     done = dmsetup_run(*_words(step))
     found: list[str] = []
@@ -47,11 +55,13 @@ def _step(step):
     theirs, ours = step.get("output", "").split(), done.output.split()
     if step["dmsetup"] == "targets":
         pairs = list(zip(ours[::2], ours[1::2], strict=True))
-        theirs = [word for pair in zip(theirs[::2], theirs[1::2], strict=True) if pair in pairs for word in pair]
+        shared = [word for pair in zip(theirs[::2], theirs[1::2], strict=False) if pair in pairs for word in pair]
+        chance["types of targets that only the recorded kernel has"] += (len(theirs) - len(shared)) // 2
+        theirs = shared
     _hold(found, "output", " ".join(theirs), " ".join(ours))
     return found
 
 
-def _hold(found, what, recorded, model):
+def _hold(found: list[str], what: str, recorded: object, model: object) -> None:
     if recorded != model:
         found.append(f"{what}: recorded {recorded!r}, the model has {model!r}")

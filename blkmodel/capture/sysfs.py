@@ -6,10 +6,17 @@ out, and said. `root` stands in front of every path that is read, for a tree tha
 
 import platform
 import re
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from blkmodel.sim.machine import MachineError, format_cpulist, parse_cpulist
+from blkmodel.capture.files import FileError, read_bytes, read_text
+from blkmodel.capture.formats import MOST_CASES
+from blkmodel.capture.shapes import cpus_of
+from blkmodel.sim.machine import MachineError, format_cpulist
 
+NUMBER = re.compile(r"-?[0-9]{1,19}")
+MOST_NAMES = 1 << 16  # of a directory that are looked at
 DRIVERS = ("nvme", "null_blk")
 NULL_BLK = {"submit_queues": True, "hw_queue_depth": True, "queue_mode": False, "home_node": False, "no_sched": False,
             "use_per_node_hctx": False, "shared_tags": False}
@@ -23,58 +30,59 @@ class CaptureError(ValueError):
 class Reader:
     """Reads files below a root; remembers in `missing` what it could not read, and why."""
 
-    def __init__(self, root="/"):
+    def __init__(self, root: str | Path = "/") -> None:
         self.root = Path(root)
-        self.missing = []
+        self.missing: list[str] = []
 
-    def text(self, path, needed=True):
+    def text(self, path: str, needed: bool = True) -> str | None:
         """The file's text without its line end; None where it cannot be read."""
         try:
-            return (self.root / path).read_text().strip()
-        except OSError as why:
+            return read_text(self.root / path).strip()
+        except FileError as why:
             if needed:
-                self.missing.append(f"/{path}: {why.strerror or why}")
+                self.missing.append(f"/{path}: {str(why).removeprefix('expected a file that can be read: ')}")
             return None
 
-    def number(self, path, needed=True):
+    def number(self, path: str, needed: bool = True) -> int | None:
+        """A number; None where it cannot be read, or is none."""
         text = self.text(path, needed)
-        return int(text) if text is not None and re.fullmatch(r"-?\d+", text) else None
+        return int(text) if text is not None and NUMBER.fullmatch(text) else None
 
-    def parameter(self, path, needed=True):
+    def parameter(self, path: str, needed: bool = True) -> int | None:
         """A module's parameter: a number, or 0 or 1 for what the kernel shows as N or Y."""
         text = self.text(path, needed)
-        return {"N": 0, "Y": 1}.get(text, int(text) if re.fullmatch(r"-?\d+", text or "") else None)
+        return {"N": 0, "Y": 1}.get(text or "", int(text) if text and NUMBER.fullmatch(text) else None)
 
-    def cpus(self, path, needed=True):
+    def cpus(self, path: str, needed: bool = True) -> frozenset[int] | None:
         """The CPUs of a list; None where it cannot be read, or is none."""
         text = self.text(path, needed)
         try:
-            return None if text is None else parse_cpulist(text)
+            return None if text is None else cpus_of(text)
         except MachineError as why:
             self.missing.append(f"/{path}: {why}")
             return None
 
-    def names(self, path):
+    def names(self, path: str) -> list[str]:
         """The names in a directory, numbers in numeric order; nothing where there is no such directory."""
         try:
-            names = [entry.name for entry in (self.root / path).iterdir()]
+            names = [entry.name for entry in islice((self.root / path).iterdir(), MOST_NAMES)]
         except OSError:
             return []
-        return sorted(names, key=lambda name: ([int(n) for n in re.findall(r"\d+", name)], name))
+        return sorted(names, key=lambda name: ([int(n) for n in re.findall("[0-9]{1,9}", name)], name))
 
 
-def capture(root="/", release=None):
+def capture(root: str | Path = "/", release: str | None = None) -> tuple[dict[str, Any], list[str]]:
     """Return the recording, and a line for each thing that could not be read."""
     reader = Reader(root)
-    cases = [case for disk in reader.names("sys/block") if (case := _disk(reader, disk))]
+    cases = [case for disk in reader.names("sys/block") if (case := _disk(reader, disk))][:MOST_CASES]
     recording = {"format": "blkmodel-capture/1", "kernel": {"release": release or platform.release()},
                  "machine": _machine(reader), "cases": cases}
     return recording, reader.missing
 
 
-def _machine(reader):
+def _machine(reader: Reader) -> dict[str, Any]:
     cpu = "sys/devices/system/cpu"
-    facts = {}
+    facts: dict[str, Any] = {}
     for name in ("possible", "present", "online"):
         online = reader.cpus(f"{cpu}/{name}")
         if not online:
@@ -83,21 +91,21 @@ def _machine(reader):
         facts[name] = format_cpulist(online)
     nodes = {}
     for name in reader.names("sys/devices/system/node"):
-        if re.fullmatch(r"node\d+", name):
+        if re.fullmatch(r"node(0|[1-9][0-9]{0,3})", name):
             cpus = reader.cpus(f"sys/devices/system/node/{name}/cpulist") or ()
             nodes[name.removeprefix("node")] = format_cpulist(cpus)
     siblings = {}
-    for number in sorted(online):
+    for number in sorted(online or ()):
         threads = reader.cpus(f"{cpu}/cpu{number}/topology/thread_siblings_list", needed=False)
         siblings[str(number)] = format_cpulist(threads or {number})
     return {**facts, "nodes": nodes or {"0": facts["online"]}, "thread_siblings": siblings}
 
 
-def _disk(reader, disk):
+def _disk(reader: Reader, disk: str) -> dict[str, Any] | None:
     """The case of one disk; None where its driver is not one that the model has."""
-    if match := re.fullmatch(r"(nvme\d+)n\d+", disk):
+    if match := re.fullmatch(r"(nvme[0-9]+)n[0-9]+", disk):
         return _nvme(reader, disk, match[1])
-    if re.fullmatch(r"nullb\d+", disk):
+    if re.fullmatch(r"nullb[0-9]+", disk):
         params = {name: reader.parameter(f"sys/module/null_blk/parameters/{name}", needed)
                   for name, needed in NULL_BLK.items()}
         return {"driver": "null_blk", "params": {k: v for k, v in params.items() if v is not None},
@@ -105,23 +113,43 @@ def _disk(reader, disk):
     return None
 
 
-def _nvme(reader, disk, controller):
+def _nvme(reader: Reader, disk: str, controller: str) -> dict[str, Any]:
     """An NVMe disk. How many queue pairs the controller has is not told; what it uses of them is."""
     params = {name: reader.number(f"sys/module/nvme/parameters/{name}", needed=False)
               for name in ("write_queues", "poll_queues", "io_queue_depth")}
     observed = _observed(reader, disk)
     pairs = reader.number(f"sys/class/nvme/{controller}/queue_count", needed=False)
     pairs = pairs - 1 if pairs else len(observed["hctxs"])
+    device = {"max_ioqpairs": min(max(1, pairs), 65535)}
+    vectors = _vectors(reader, controller)
+    if vectors is not None:
+        device["vectors"] = vectors
     affinity = _interrupts(reader, controller)
     if affinity and not params["poll_queues"]:
         observed["irq_affinity"] = affinity
     return {"driver": "nvme", "params": {name: value for name, value in params.items() if value is not None},
-            "device": {"max_ioqpairs": max(1, pairs)}, "observed": observed}
+            "device": device, "observed": observed}
 
 
-def _observed(reader, disk):
+def _vectors(reader: Reader, controller: str) -> int | None:
+    """The interrupt vectors that a controller has, from its MSI-X capability; None where only root may read that."""
+    try:
+        config = read_bytes(reader.root / f"sys/class/nvme/{controller}/device/config", 4096)
+    except FileError:
+        return None
+    at = config[0x34] & 0xFC if len(config) >= 256 else 0
+    for _ in range(48):
+        if not at:
+            break
+        if config[at] == 0x11:
+            return (config[at + 2] | config[at + 3] << 8 & 0x700) + 1
+        at = config[at + 1] & 0xFC
+    return None
+
+
+def _observed(reader: Reader, disk: str) -> dict[str, Any]:
     queue, debug = f"sys/block/{disk}/queue", f"sys/kernel/debug/block/{disk}"
-    observed = {}
+    observed: dict[str, Any] = {}
     nr_requests = reader.number(f"{queue}/nr_requests")
     if nr_requests is not None:
         observed["nr_requests"] = nr_requests
@@ -129,8 +157,8 @@ def _observed(reader, disk):
     if scheduler is not None:
         chosen = re.search(r"\[(.+?)\]", scheduler)
         observed["scheduler"] = chosen[1] if chosen else scheduler
-    hctxs = []
-    for index in filter(str.isdecimal, reader.names(f"sys/block/{disk}/mq")):
+    hctxs: list[dict[str, Any]] = []
+    for index in filter(re.compile("[0-9]{1,5}").fullmatch, reader.names(f"sys/block/{disk}/mq")):
         where = f"sys/block/{disk}/mq/{index}"
         hctx = {"index": int(index), "cpus": sorted(reader.cpus(f"{where}/cpu_list") or ())}
         if kind := reader.text(f"{debug}/hctx{index}/type"):
@@ -147,18 +175,19 @@ def _observed(reader, disk):
     return observed
 
 
-def _sbitmap(tags):
+def _sbitmap(tags: str | None) -> dict[str, int] | None:
     """The geometry of hctx0's tags, from debugfs; None where it is not there."""
-    found = {name: re.search(rf"^{name}=(\d+)$", tags or "", re.MULTILINE)
+    found = {name: re.search(rf"^{name}=([0-9]{{1,9}})$", tags or "", re.MULTILINE)
              for name in ("depth", "bits_per_word", "map_nr", "wake_batch")}
-    return {name: int(value[1]) for name, value in found.items()} if all(found.values()) else None
+    values = {name: int(value[1]) for name, value in found.items() if value}
+    return values if len(values) == len(found) else None
 
 
-def _interrupts(reader, controller):
+def _interrupts(reader: Reader, controller: str) -> dict[str, str]:
     """Queue → CPUs of its interrupt; `admin` is queue 0."""
     affinity = {}
     for line in (reader.text("proc/interrupts") or "").splitlines():
-        if match := re.match(rf"\s*(\d+):.*\b{controller}q(\d+)\s*$", line):
+        if match := re.match(rf"\s*([0-9]{{1,9}}):.*\b{controller}q([0-9]{{1,5}})\s*$", line):
             cpus = reader.cpus(f"proc/irq/{match[1]}/smp_affinity_list")
             if cpus:
                 affinity["admin" if match[2] == "0" else match[2]] = format_cpulist(cpus)

@@ -1,9 +1,17 @@
 """Call trees as values: a tree is (function, trees that it called), a forest a tuple of trees."""
 
+from collections.abc import Callable
+from typing import Any
 
-def expand(calls):
+from blkmodel.trace import Node
+
+Tree = tuple[str, "Forest"]
+Forest = tuple[Tree, ...]
+
+
+def expand(calls: list[Any]) -> Forest:
     """Return the forest that the `calls` of a recording stand for, with its repeats written out."""
-    forest: list[tuple] = []
+    forest: list[Tree] = []
     for call in calls:
         if isinstance(call, str):
             forest.append((call, ()))
@@ -14,41 +22,41 @@ def expand(calls):
     return tuple(forest)
 
 
-def of_nodes(nodes, dropped_files=frozenset()):
+def of_nodes(nodes: list[Node], dropped_files: frozenset[str] = frozenset()) -> Forest:
     """Return the forest of the recorder's nodes, with the functions of some files dropped."""
-    forest: list[tuple] = []
+    forest: list[Tree] = []
     for node in nodes:
         below = of_nodes(node.calls, dropped_files)
         forest += below if node.file in dropped_files else [(node.function, below)]
     return tuple(forest)
 
 
-def keep(forest, wanted):
+def keep(forest: Forest, wanted: Callable[[str], bool]) -> Forest:
     """Drop every function for which wanted(function) is not true; its children move up."""
-    kept: list[tuple] = []
+    kept: list[Tree] = []
     for function, below in forest:
         below = keep(below, wanted)
         kept += [(function, below)] if wanted(function) else below
     return tuple(kept)
 
 
-def functions(forest):
+def functions(forest: Forest) -> set[str]:
     """Return the names that occur."""
-    names = set()
+    names: set[str] = set()
     for function, below in forest:
         names.add(function)
         names |= functions(below)
     return names
 
 
-def calls_to(forest, names):
+def calls_to(forest: Forest, names: set[str]) -> int:
     """Count the calls to these functions."""
     return sum((function in names) + calls_to(below, names) for function, below in forest)
 
 
-def paths(forest, above=()):
+def paths(forest: Forest, above: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
     """Return the distinct paths from a root to each function."""
-    found = set()
+    found: set[tuple[str, ...]] = set()
     for function, below in forest:
         path = (*above, function)
         found.add(path)
@@ -56,12 +64,12 @@ def paths(forest, above=()):
     return found
 
 
-def first_difference(recorded, model):
+def first_difference(recorded: Forest, model: Forest) -> str | None:
     """Return in words where two forests begin to differ; None where they are equal."""
     return _difference(recorded, model, ())
 
 
-def _difference(recorded, model, above):
+def _difference(recorded: Forest, model: Forest, above: tuple[str, ...]) -> str | None:
     for i in range(max(len(recorded), len(model))):
         ours = model[i] if i < len(model) else None
         theirs = recorded[i] if i < len(recorded) else None

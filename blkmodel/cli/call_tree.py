@@ -1,10 +1,12 @@
 """`blkmodel trace`: a recording of the model as text."""
 
+from typing import Any
+
 from blkmodel.reference.source import in_scope
-from blkmodel.trace import Alloc, Free, Log
+from blkmodel.trace import Alloc, Call, Enter, Free, Leave, Log, Node, Recording, Return
 
 
-def call_tree(recording, everything=False, allocations=False):
+def call_tree(recording: Recording, everything: bool = False, allocations: bool = False) -> str:
     """Return the calls of each context, indented; equal calls that follow each other as one line with their number.
 
     By default only functions that the model stands for are shown; `everything` shows all that it has. With
@@ -19,7 +21,7 @@ def call_tree(recording, everything=False, allocations=False):
     return "\n".join(lines).rstrip("\n")
 
 
-def _grouped(recording, nodes, everything, allocations):
+def _grouped(recording: Recording, nodes: list[Node], everything: bool, allocations: bool) -> list[list[str]]:
     """Return the text of each call as a list of lines, with repeats folded."""
     groups: list[list] = []
     for node in nodes:
@@ -34,7 +36,7 @@ def _grouped(recording, nodes, everything, allocations):
     return [[f"{group[0]}  × {times}" if times > 1 else group[0], *group[1:]] for group, times in groups]
 
 
-def _below(recording, node, everything, allocations):
+def _below(recording: Recording, node: Node, everything: bool, allocations: bool) -> list[list[str]]:
     """What is shown below one call, in order: its calls, and what happened to memory between them."""
     if not allocations:
         return _grouped(recording, node.calls, everything, allocations)
@@ -48,7 +50,7 @@ def _below(recording, node, everything, allocations):
     return groups
 
 
-def _of_event(event):
+def _of_event(event: Any) -> str | None:
     if isinstance(event, Alloc):
         return f"+ {event.kind}, {event.size} bytes on node {event.node}" + ("" if event.addr else ": none left")
     if isinstance(event, Free):

@@ -1,9 +1,11 @@
 """`blkmodel map`: the queues of a machine as text."""
 
-from blkmodel.sim.machine import format_cpulist
+from typing import Any
+
+from blkmodel.sim.machine import Machine, format_cpulist
 
 
-def queue_map(on, driver, observed):
+def queue_map(on: Machine, driver: str, observed: dict[str, Any]) -> str:
     """Return a text of two tables: the hardware queues with their CPUs, and the CPUs with their queues."""
     hctxs = observed["hctxs"]
     types = [name for name in ("default", "read", "poll") if any(hctx["type"] == name for hctx in hctxs)]
@@ -24,17 +26,17 @@ def queue_map(on, driver, observed):
     return "\n".join(lines)
 
 
-def _interrupt(interrupts, hctx):
+def _interrupt(interrupts: dict[str, str], hctx: dict[str, Any]) -> str:
     """Where the completions of a hardware queue arrive; a poll queue has no interrupt."""
     return "none" if hctx["type"] == "poll" else interrupts.get(str(hctx["index"] + 1), "-")
 
 
-def _count(number, what):
+def _count(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
 
 
-def _table(head, rows):
-    """Columns as wide as what is in them; numbers to the right."""
+def _table(head: list[str], rows: list[list[Any]]) -> list[str]:
+    """The lines of a table, with columns as wide as what is in them, and numbers to the right."""
     cells = [[str(value) for value in row] for row in (head, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
     right = [all(isinstance(row[i], int) or row[i] == "-" for row in rows) for i in range(len(head))]

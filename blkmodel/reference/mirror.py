@@ -50,6 +50,14 @@ def traced() -> list[MirrorFunction]:
     return [each for each in functions() if each.file not in UNTRACED]
 
 
+def uncompared() -> set[str]:
+    """Return the names whose calls a recording may have and the model not: omitted, but not for want of a chapter.
+
+    What no recording runs is omitted as NO_CHAPTER; where a recording does show such a call, the model lacks it.
+    """
+    return {name for name, reason in omitted().items() if reason is not Omission.NO_CHAPTER}
+
+
 def omitted() -> dict[str, Omission]:
     """Return name → reason, of all calls that some mirror module leaves out, and no other has under that name."""
     defined = {each.name for each in functions()}

@@ -1,0 +1,96 @@
+"""Steps from a file or a command line: what each may hold, and how much all of them together may ask for.
+
+A step is the list that scenario.run_step() takes. Together the steps of one file may make at most MOST_REQUESTS
+structures the size of a request, and move at most MOST_MOVED bytes; one I/O has at most MOST_IO.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from blkmodel.capture.shapes import (
+    MOST_CPUS, Shape, ShapeError, fields, flag, list_of, long_text, mapping, number_from, one_of, parameter, plain_name,
+    text)
+from blkmodel.scenario import RW_FLAGS, VECTORS
+
+MOST_STEPS, MOST_WORDS = 1000, 64
+MOST_IO, MOST_MOVED = 16 << 20, 256 << 20  # bytes
+MOST_REQUESTS = 1 << 18
+MOST_SECTORS = 1 << 54  # of 512 bytes: as many as a file's offset can reach
+
+_PAGES = MOST_IO >> 12
+_IO = {"disk": text, "op": one_of("read", "write"), "offset": number_from(0, (1 << 63) - 1),
+       "length": number_from(0, MOST_IO)}
+_IO_MORE = {"cpu": number_from(0, MOST_CPUS - 1), "page_runs": list_of(number_from(1, _PAGES), _PAGES),
+            "flags": list_of(one_of(*RW_FLAGS), len(RW_FLAGS))}
+_CONTROLLER: dict[str, Shape] = {
+    "device": text, "max_ioqpairs": number_from(1, 65535), "dbbuf": flag, "sectors": number_from(1, MOST_SECTORS),
+    "node": number_from(0, MOST_CPUS - 1), "vectors": number_from(1, 2048)}
+_SHAPES: dict[str, Shape] = {
+    "io": fields(_IO, _IO_MORE), "nvme.remove": fields({}, {"device": text}), "null_blk.unload": fields({})}
+
+
+def step(value: Any, place: str) -> None:
+    """A name and its object; of dmsetup, the words of the command line."""
+    if not isinstance(value, list) or not value or not isinstance(value[0], str):
+        raise ShapeError(place, "a step: a list that begins with its name", value)
+    name = value[0]
+    if name == "dmsetup":
+        list_of(long_text, MOST_WORDS)(value, place)
+        return
+    text(name, place)
+    if len(value) != 2 or not isinstance(value[1], dict):
+        raise ShapeError(place, f'a step such as ["{name}", {{...}}]', value)
+    if name in _SHAPES:
+        _SHAPES[name](value[1], f"{place}[1]")
+        return
+    mapping(plain_name, parameter, most=MOST_WORDS)(value[1], f"{place}[1]")
+    if name == "nvme.probe":
+        own = {key: given for key, given in value[1].items() if key in _CONTROLLER}
+        fields({}, _CONTROLLER)(own, f"{place}[1]")
+        if "controller" in value[1]:
+            raise ShapeError(f"{place}[1]", "no controller that is made in Python", "controller")
+
+
+def steps(values: list[Any], places: Iterable[str], cpus: int) -> None:
+    """Hold steps, each of which has its shape, against what all of them together may ask for."""
+    requests = moved = 0
+    for value, place in zip(values, places, strict=True):
+        more, bytes_moved = _asked(value, cpus)
+        requests, moved = requests + more, moved + bytes_moved
+        if requests > MOST_REQUESTS:
+            raise ShapeError(place, f"steps that make at most {MOST_REQUESTS} requests", value)
+        if moved > MOST_MOVED:
+            raise ShapeError(place, f"steps that move at most {MOST_MOVED} bytes", value)
+
+
+def _asked(value: list[Any], cpus: int) -> tuple[int, int]:
+    """About how many requests a step makes, and how many bytes it moves."""
+    name, *rest = value
+    if name == "io":
+        return 100, rest[0]["length"]
+    if name == "nvme.probe":
+        return nvme_requests(rest[0], rest[0].get("max_ioqpairs", 64), rest[0].get("vectors", VECTORS), cpus), 0
+    return (null_blk_requests(rest[0], cpus) if name == "null_blk.load" else 100), 0
+
+
+def nvme_requests(params: dict[str, Any], pairs: int, vectors: int, cpus: int) -> int:
+    """At most how many requests an NVMe disk makes, of which an admin queue and a namespace take some."""
+    polled = min(number_of(params, "poll_queues", 0), cpus)
+    queues = min(pairs, cpus + min(number_of(params, "write_queues", 0), cpus) + polled, vectors - 1 + polled)
+    return 500 + queues * min(number_of(params, "io_queue_depth", 1024), 2048)
+
+
+def null_blk_requests(params: dict[str, Any], cpus: int) -> int:
+    """At most how many requests null_blk's disks make; what else a disk is counts as a thousand."""
+    queues = cpus if params.get("use_per_node_hctx") else min(max(number_of(params, "submit_queues", 1), 1), cpus)
+    return number_of(params, "nr_devices", 1) * (1000 + queues * number_of(params, "hw_queue_depth", 64))
+
+
+def number_of(params: dict[str, Any], name: str, default: int) -> int:
+    """A module's parameter as the number that the kernel will read, or more; 0 where it is none."""
+    value = params.get(name, default)
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*\+?(0[xX][0-9a-fA-F]+|[0-9]+)\s*", value)
+        value = int(found[1], 16 if found[1][:2] in ("0x", "0X") else 10) if found and len(value) < 64 else 0
+    return max(int(value), 0)
