@@ -596,15 +596,19 @@ def run_step(step: Sequence[Any]) -> Any:
     name, *arguments = step
     if name not in STEPS:
         raise NotModelled(name)
-    if name == "dmsetup":
-        return dmsetup_run(*arguments)
-    values = arguments[0] if arguments else {}
+    return dmsetup_run(*arguments) if name == "dmsetup" else STEPS[name](**arguments_of(step))
+
+
+def arguments_of(step: Sequence[Any]) -> dict[str, Any]:
+    """The parameters of a step by name, of dmsetup none. TypeError says what is missing, or is no parameter."""
+    name, *arguments = step
+    values = arguments[0] if arguments and name != "dmsetup" else {}
     takes = signature(STEPS[name])
     try:
         takes.bind(**values)
     except TypeError as why:
         raise TypeError(f"{name}: {why}; it takes {', '.join(takes.parameters)}") from why
-    return STEPS[name](**values)
+    return values
 
 
 def _command(task: str, line: str, fn: Callable[..., Any], *args: Any, cpu: int | None = None) -> Any:

@@ -207,4 +207,4 @@ def _report(outcome: Outcome, verbose: bool, out: TextIO) -> None:
         for name, times in outcome.facts.get("omitted", {}).items():
             print(f"    omitted: {name}, {times} times", file=out)
         for what, times in outcome.facts.get("chance", {}).items():
-            print(f"    let pass, as it is chance: {what}, {times} times", file=out)
+            print(f"    let pass: {what}, {times} times", file=out)

@@ -56,3 +56,21 @@ def _of_event(event: Any) -> str | None:
     if isinstance(event, Free):
         return f"- {event.kind}, {event.size} bytes on node {event.node}"
     return f"log: {event.line}" if isinstance(event, Log) else None
+
+
+def innermost(recording: Recording) -> str:
+    """The function in which a recorded step failed, or sleeps for ever: the innermost that was running at its end."""
+    ending = len(recording.events)
+    while ending and isinstance(recording.events[ending - 1], Return | Leave):
+        ending -= 1
+    contexts, paths = [0], dict[int, list[str]]()
+    for event in recording.events[:ending]:
+        if isinstance(event, Enter):
+            contexts.append(event.context)
+        elif isinstance(event, Leave):
+            contexts.pop()
+        elif isinstance(event, Call):
+            paths.setdefault(event.context, []).append(event.function)
+        elif isinstance(event, Return):
+            paths[event.context].pop()
+    return next((paths[context][-1] for context in reversed(contexts) if paths.get(context)), "the process")

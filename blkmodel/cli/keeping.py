@@ -22,7 +22,7 @@ def locked(path: Path) -> Iterator[None]:
     try:
         number = os.open(lock, flags, 0o600)
     except OSError as why:
-        raise FileError(f"the step cannot be kept: {why.strerror} ({lock.name})") from why
+        raise FileError(f"{why.strerror} ({lock.name})") from why
     try:
         must_be_regular(number)
         end = time.monotonic() + PATIENCE

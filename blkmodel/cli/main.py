@@ -2,21 +2,34 @@
 
 import argparse
 import json
+import re
 import shlex
 import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NoReturn
 
 from blkmodel.capture import maps, sysfs
 from blkmodel.capture.check import check
+from blkmodel.capture.files import FileError, printable
+from blkmodel.capture.shapes import MOST_LONG_TEXT
+from blkmodel.capture.steps import MOST_REQUESTS, null_blk_requests, nvme_requests
 from blkmodel.cli import session
-from blkmodel.cli.call_tree import call_tree
+from blkmodel.cli.call_tree import call_tree, innermost
+from blkmodel.cli.keeping import replace
 from blkmodel.cli.queue_table import queue_map
-from blkmodel.cli.session import Session, SessionError, step_of
+from blkmodel.cli.session import Done, Session, SessionError, checked, step_of, target_not_modelled
 from blkmodel.errors import KernelError, NotModelled
-from blkmodel.scenario import STEPS, run_step
-from blkmodel.sim import MachineError, boot, machine
+from blkmodel.reference.source import REFERENCE
+from blkmodel.scenario import STEPS, VECTORS, run_step
+from blkmodel.services.base.bug import KernelBug
+from blkmodel.sim import Machine, MachineError, boot, machine, this
+from blkmodel.sim.events import HungTask
+from blkmodel.sim.structure import NULL
 from blkmodel.trace import record
 from blkmodel.userland import lvm
 from blkmodel.userland.dmsetup import wants_stdin
+from blkmodel.userland.tools import known
 
 SESSION = """a machine and what has been done on it: the command goes on from there, and is added. Where there is no
     such file yet, the machine has the disks nvme0n1 and nvme1n1 (default: the same, and it is forgotten afterwards)"""
@@ -24,42 +37,80 @@ TOOLS = (("dmsetup", "dmsetup, on a machine of the model", "create lin0 --table 
          ("lvm", "LVM's commands, on a machine of the model", "vgcreate vg0 /dev/nvme0n1 /dev/nvme1n1"))
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit status: 2 for what cannot be done as it was asked for."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    words = sys.argv[1:] if arguments is None else arguments
+    for number, word in enumerate(words, 1):
+        if not word.isascii() and any("\ud800" <= c <= "\udfff" for c in word):
+            return _complain("blkmodel", f"argument {number}: expected UTF-8 text, found {word!a}")
+    options = _parser().parse_args(_tool_last(words))
+    name = f"blkmodel {options.name}"
     try:
-        return options.command(options)
+        status: int = options.command(options)
+        return status
     except (MachineError, NotModelled, SessionError, UsageError) as why:
-        print(f"blkmodel {options.name}: {why}", file=sys.stderr)
-        return 2
+        return _complain(name, str(why))
+    except (MemoryError, RecursionError) as why:
+        return _complain(name, f"the machine that this runs on is too small for it: {type(why).__name__}")
     except BrokenPipeError:
-        sys.stdout = None
+        sys.stdout = NULL
         return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _complain(name: str, why: str) -> int:
+    print(printable(f"{name}: {why}"), file=sys.stderr)
+    return 2
 
 
 class UsageError(ValueError):
     """A value on the command line that does not do; the message says which, and what would."""
 
 
-def _parser():
-    parser = argparse.ArgumentParser(prog="blkmodel", description="Linux 5.4's block layer as a model that runs.")
+class Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and end."""
+        sys.exit(_complain(self.prog, message))
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch("-?[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"expected a number, found {text!r}")
+    return int(text)
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="blkmodel", description="Linux 5.4's block layer as a model that runs.")
+    try:
+        version = metadata.version("blkmodel")
+    except metadata.PackageNotFoundError:
+        version = "(not installed)"
+    parser.add_argument("--version", action="version", version=f"blkmodel {version}, a model of Linux {REFERENCE}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="name")
 
     checking = commands.add_parser("check", help="hold the model against recordings of a kernel")
     checking.add_argument("files", nargs="+", metavar="FILE")
-    checking.add_argument("-v", "--verbose", action="store_true", help="show every difference, not only the first")
+    checking.add_argument("-v", "--verbose", action="store_true",
+                          help="show every difference, not only the first, and what is let pass as it is chance")
     checking.add_argument("--json", action="store_true", help="report in JSON")
     checking.set_defaults(command=_check)
 
     mapping = commands.add_parser("map", help="which CPU uses which hardware queue")
     _add_machine(mapping)
     mapping.add_argument("--driver", choices=["nvme", "null_blk"], default="nvme")
-    mapping.add_argument("--queues", type=int, metavar="N",
+    mapping.add_argument("--queues", type=_number, metavar="N",
                          help="queue pairs that the controller has, or null_blk's submit_queues (default: one a CPU)")
-    mapping.add_argument("--write-queues", type=int, default=0, metavar="N", help="nvme's write_queues")
-    mapping.add_argument("--poll-queues", type=int, default=0, metavar="N", help="nvme's poll_queues")
-    mapping.add_argument("--depth", type=int, metavar="N", help="nvme's io_queue_depth, null_blk's hw_queue_depth")
+    mapping.add_argument("--vectors", type=_number, metavar="N",
+                         help=f"interrupt vectors that the controller has (default: {VECTORS}; QEMU's has 65)")
+    mapping.add_argument("--write-queues", type=_number, default=0, metavar="N", help="nvme's write_queues")
+    mapping.add_argument("--poll-queues", type=_number, default=0, metavar="N", help="nvme's poll_queues")
+    mapping.add_argument("--depth", type=_number, metavar="N", help="nvme's io_queue_depth, null_blk's hw_queue_depth")
     mapping.add_argument("--json", action="store_true", help="as a case of a blkmodel-capture/1 recording has it")
     mapping.set_defaults(command=_map)
 
@@ -72,124 +123,183 @@ def _parser():
     tracing.add_argument("--after", action="append", default=[], metavar="STEP",
                          help='what to do first, unseen: --after "null_blk.load submit_queues=3" (may be repeated)')
     tracing.add_argument("step", nargs="+", metavar="STEP",
-                         help=f"one of {', '.join(STEPS)}, and its parameters as NAME=VALUE")
+                         help=f"one of {', '.join(STEPS)}, and its parameters as NAME=VALUE; or dmsetup and its words")
     tracing.set_defaults(command=_trace)
 
     for (name, what, example), command in zip(TOOLS, (_dmsetup, _lvm), strict=True):
         tool = commands.add_parser(name, help=what, epilog=f"Example: blkmodel {name} --session my.json {example}")
-        tool.add_argument("--session", metavar="FILE", help=SESSION)
+        tool.add_argument("--session", type=Path, metavar="FILE", help=SESSION)
         tool.add_argument("words", nargs=argparse.REMAINDER, metavar="WORD", help="the tool's own command line")
         tool.set_defaults(command=command)
 
     showing = commands.add_parser("session", help="show what has been done in a session, and what came of it")
-    showing.add_argument("session", metavar="FILE")
+    showing.add_argument("session", type=Path, metavar="FILE")
     showing.set_defaults(command=_show)
 
+    logging = commands.add_parser("dmesg", help="show the kernel's log after all that has been done in a session")
+    logging.add_argument("--session", type=Path, metavar="FILE",
+                         help="the session (default: a machine that has the disks nvme0n1 and nvme1n1)")
+    logging.set_defaults(command=_dmesg)
+
     capturing = commands.add_parser("capture", help="write a recording of the queues of this machine")
-    capturing.add_argument("-o", "--output", metavar="FILE", help="write to FILE (default: standard output)")
+    capturing.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to FILE (default: standard output)")
     capturing.add_argument("--root", default="/", metavar="DIR", help="read sys and proc below DIR (default: /)")
     capturing.add_argument("--release", help="the kernel's release (default: that of the running kernel)")
     capturing.set_defaults(command=_capture)
     return parser
 
 
-def _add_machine(parser):
-    parser.add_argument("--cpus", type=int, default=4, metavar="N", help="CPUs that there can be (default: 4)")
-    parser.add_argument("--present", type=int, metavar="N", help="how many of them are plugged in (default: all)")
-    parser.add_argument("--nodes", type=int, default=1, metavar="N", help="NUMA nodes (default: 1)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="hardware threads a core (default: 1)")
+def _add_machine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cpus", type=_number, default=4, metavar="N", help="CPUs that there can be (default: 4)")
+    parser.add_argument("--present", type=_number, metavar="N", help="how many of them are plugged in (default: all)")
+    parser.add_argument("--nodes", type=_number, default=1, metavar="N", help="NUMA nodes (default: 1)")
+    parser.add_argument("--threads", type=_number, default=1, metavar="N", help="hardware threads a core (default: 1)")
 
 
-def _machine(options):
+def _tool_last(words: list[str]) -> list[str]:
+    """A command line in which what follows `trace … dmsetup` is dmsetup's, as if -- stood before it."""
+    if words[:1] != ["trace"] or "--" in words:
+        return words
+    at = 1
+    while at < len(words) and words[at].startswith("-"):
+        with_value = any(f"--{name}".startswith(words[at]) and len(words[at]) > 2
+                         for name in ("cpus", "present", "nodes", "threads", "after"))
+        at += 2 if with_value else 1
+    return [*words[:at], "--", *words[at:]] if words[at:at + 1] == ["dmsetup"] else words
+
+
+def _machine(options: argparse.Namespace) -> Machine:
     return machine(options.cpus, nodes=options.nodes, threads=options.threads, present=options.present)
 
 
-def _check(options):
+def _check(options: argparse.Namespace) -> int:
     return check(options.files, options.verbose, options.json)
 
 
-def _map(options):
+def _map(options: argparse.Namespace) -> int:
     on = _machine(options)
     queues = len(on.possible) if options.queues is None else options.queues
+    vectors = VECTORS if options.vectors is None else options.vectors
     for option, value, low, high in (("queues", queues, 1, 65535), ("write-queues", options.write_queues, 0, 65535),
-                                     ("poll-queues", options.poll_queues, 0, 65535),
+                                     ("poll-queues", options.poll_queues, 0, 65535), ("vectors", vectors, 1, 2048),
                                      ("depth", options.depth, 2 if options.driver == "nvme" else 1, 65536)):
         if value is not None and not low <= value <= high:
             raise UsageError(f"--{option} {value}: {options.driver} takes at least {low} and at most {high}")
+    case: dict[str, Any] = {"driver": options.driver}
     if options.driver == "nvme":
-        params = {"write_queues": options.write_queues, "poll_queues": options.poll_queues}
-        case = {"driver": "nvme", "params": params, "device": {"max_ioqpairs": queues}}
+        case["params"] = {"write_queues": options.write_queues, "poll_queues": options.poll_queues}
+        case["device"] = {"max_ioqpairs": queues} | ({} if options.vectors is None else {"vectors": vectors})
         depth = "io_queue_depth"
     else:
-        for option in ("write_queues", "poll_queues"):
+        for option in ("write_queues", "poll_queues", "vectors"):
             if getattr(options, option):
                 raise UsageError(f"--{option.replace('_', '-')}: null_blk of Linux 5.4 has none; use --driver nvme")
-        params = {"submit_queues": queues}
-        case = {"driver": "null_blk", "params": params}
+        case["params"] = {"submit_queues": queues}
         depth = "hw_queue_depth"
     if options.depth is not None:
-        params[depth] = options.depth
+        case["params"][depth] = options.depth
+    cpus = len(on.possible)
+    requests = (nvme_requests(case["params"], queues, vectors, cpus) if options.driver == "nvme"
+                else null_blk_requests(case["params"], cpus))
+    if requests > MOST_REQUESTS:
+        raise UsageError(f"{cpus} CPUs, {queues} queues: that makes {requests} requests; at most {MOST_REQUESTS}")
     try:
-        case["observed"] = maps.observe(on, case["driver"], params, case.get("device"))
+        case["observed"] = maps.observe(on, case["driver"], case["params"], case.get("device"))
     except (KernelError, ValueError) as why:
         raise UsageError(why) from why
-    print(json.dumps(case) if options.json else queue_map(on, maps.describe(case), case["observed"]))
+    described = maps.describe(case)
+    if options.driver == "nvme":
+        case["device"]["vectors"] = vectors
+    print(json.dumps(case) if options.json else queue_map(on, described, case["observed"]))
     return 0
 
 
-def _trace(options):
-    before, step = [step_of(shlex.split(words)) for words in options.after], step_of(options.step)
+def _trace(options: argparse.Namespace) -> int:
+    step = checked(step_of(options.step))
     boot(_machine(options))
-    try:
-        for each in before:
-            run_step(each)
-        recording = record(run_step, step)
-    except (KeyError, OSError, TypeError, ValueError) as why:
-        raise UsageError(why.args[0] if isinstance(why, KeyError) else why) from why
-    print(call_tree(recording, options.all, options.allocations))
-    return 0
+    for line in options.after:
+        try:
+            done = session.do(shlex.split(line))
+        except (NotModelled, ValueError) as why:
+            raise UsageError(f"--after {line}: {why}") from why
+        if done.exit:
+            raise UsageError(f"--after {line}: {' '.join(done.errors)}")
+    failed, came, before = "", None, len(this().log)
+    with record() as recording:
+        try:
+            came = run_step(step)
+        except KernelError as why:
+            failed = str(why)
+        except (HungTask, KernelBug) as why:
+            failed = f"the kernel does not go on: {why}"
+        except (KeyError, OSError, TypeError, ValueError) as why:
+            raise UsageError(why.args[0] if isinstance(why, KeyError) else why) from why
+    print(printable(call_tree(recording, options.all, options.allocations)))
+    if failed:
+        return _complain("blkmodel trace", f"{failed} (in {innermost(recording)})") - 1
+    target_not_modelled(this().log[before:])
+    errors: list[str] = getattr(came, "errors", [])
+    for line in errors:
+        print(printable(line, keep="\t"), file=sys.stderr)
+    return 1 if getattr(came, "exit", 0) else 0
 
 
-def _dmsetup(options):
+def _dmsetup(options: argparse.Namespace) -> int:
     words = _words(options)
-    stdin = sys.stdin.read() if wants_stdin(words) else ""
-    return _print(_session(options).run(["dmsetup", *words], stdin))
+    return _print(session.run(options.session, ["dmsetup", *words], _stdin() if wants_stdin(words) else ""))
 
 
-def _lvm(options):
+def _stdin() -> str:
+    """The table that comes from standard input."""
+    try:
+        text = sys.stdin.read(MOST_LONG_TEXT + 1)
+    except (OSError, ValueError) as why:
+        raise UsageError(f"standard input: expected a table in UTF-8: {why}") from why
+    if len(text) > MOST_LONG_TEXT or "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
+        raise UsageError(f"standard input: expected a table of at most {MOST_LONG_TEXT} characters, in UTF-8")
+    return text
+
+
+def _lvm(options: argparse.Namespace) -> int:
     words = _words(options)
     if not words or words[0] not in lvm.COMMANDS:
+        if words and words[0] in known("lvm commands not modelled"):
+            raise NotModelled(f"LVM's command {words[0]}")
         found = words[0] if words else "none"
         raise UsageError(f"expected one of LVM's commands, {', '.join(lvm.COMMANDS)}; found {found}")
-    return _print(_session(options).run(words))
+    return _print(session.run(options.session, words))
 
 
-def _words(options):
+def _words(options: argparse.Namespace) -> list[str]:
     """A tool's words; they may stand behind --, so that the first can be an option."""
-    return options.words[1:] if options.words[:1] == ["--"] else options.words
+    words: list[str] = options.words
+    return words[1:] if words[:1] == ["--"] else words
 
 
-def _show(options):
+def _show(options: argparse.Namespace) -> int:
     for line, done in session.read(options.session).replay():
-        print(f"$ {line}")
+        print(printable(f"$ {line}"))
         _print(done)
     return 0
 
 
-def _session(options):
-    return Session() if options.session is None else session.opened(options.session)
+def _dmesg(options: argparse.Namespace) -> int:
+    (Session() if options.session is None else session.read(options.session)).replay()
+    for line in this().log:
+        print(printable(line, keep="\t"))
+    return 0
 
 
-def _print(done):
+def _print(done: Done) -> int:
     """Print what a command wrote, where it wrote it. Returns its exit status."""
-    sys.stdout.write(done.output)
+    sys.stdout.write(printable(done.output))
     sys.stdout.flush()
     for line in done.errors:
-        print(line, file=sys.stderr)
+        print(printable(line, keep="\t"), file=sys.stderr)
     return done.exit
 
 
-def _capture(options):
+def _capture(options: argparse.Namespace) -> int:
     try:
         recording, missing = sysfs.capture(options.root, options.release)
     except sysfs.CaptureError as why:
@@ -198,15 +308,14 @@ def _capture(options):
     cases = ",\n".join(json.dumps(case, separators=(",", ":")) for case in recording["cases"])
     text = "{" + head + ',"cases":[\n' + cases + "\n]}\n"
     for line in missing:
-        print(f"blkmodel capture: left out, as it cannot be read: {line}", file=sys.stderr)
+        print(printable(f"blkmodel capture: left out, as it cannot be read: {line}", keep=""), file=sys.stderr)
     if not recording["cases"]:
         print(f"blkmodel capture: no disk of {' or '.join(sysfs.DRIVERS)} is here", file=sys.stderr)
     if options.output is None:
         sys.stdout.write(text)
         return 0
     try:
-        with open(options.output, "w") as file:
-            file.write(text)
-    except OSError as why:
-        raise UsageError(f"--output {options.output}: {why.strerror}") from why
+        replace(options.output, text)
+    except FileError as why:
+        raise UsageError(f"--output {options.output}: {why}") from why
     return 0

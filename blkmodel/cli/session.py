@@ -3,28 +3,37 @@
 The file (`blkmodel-session/1`) has a machine and steps. A step is a line, as it would be typed: one of scenario's, with
 its parameters (`nvme.probe device=nvme0 sectors=131072`), dmsetup, or a command of LVM. Each command boots the machine
 anew and does all steps again, and what comes of it is what came of it before; then it is done, and is a step itself.
+Two commands on one session wait for each other. The limits are those of capture/files.py and capture/steps.py.
 """
 
 import json
-import os
+import re
 import shlex
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from blkmodel.capture.shapes import ShapeError, count, fields, list_of, number_from, one_of, text
+from blkmodel.capture import steps
+from blkmodel.capture.files import MOST_BYTES, FileError, parse_json, read_text, shown
+from blkmodel.capture.shapes import MOST_CPUS, ShapeError, fields, list_of, long_text, number_from, one_of
+from blkmodel.cli.keeping import locked, may_be_replaced, replace
 from blkmodel.errors import KernelError, NotModelled
-from blkmodel.scenario import STEPS, dmsetup_run, lvm_run, run_step
+from blkmodel.scenario import RW_FLAGS, STEPS, arguments_of, dmsetup_run, lvm_run, run_step
 from blkmodel.services.base.bug import KernelBug
-from blkmodel.sim import MachineError, boot, machine
+from blkmodel.sim import MachineError, boot, machine, this
 from blkmodel.sim.events import HungTask
 from blkmodel.userland import dmsetup, lvm
+from blkmodel.userland.tools import known
 
 FORMAT = "blkmodel-session/1"
 DISKS = ("nvme.probe device=nvme0 sectors=131072", "nvme.probe device=nvme1 sectors=131072")
 EXAMPLE = json.dumps({"format": FORMAT, "machine": {"cpus": 4}, "steps": DISKS[:1]})
-_SHAPE = fields({"format": one_of(FORMAT), "machine": fields({"cpus": number_from(1)}, {
-    "nodes": number_from(1), "threads": number_from(1), "present": count}), "steps": list_of(text)})
+_parts = number_from(1, MOST_CPUS)
+_SHAPE = fields({"format": one_of(FORMAT), "machine": fields({"cpus": _parts}, {
+    "nodes": _parts, "threads": _parts, "present": number_from(0, MOST_CPUS)}),
+    "steps": list_of(long_text, steps.MOST_STEPS)})
+_LISTS = {"page_runs": "[0-9]{1,20}", "flags": "|".join(RW_FLAGS)}
 
 
 class SessionError(ValueError):
@@ -44,10 +53,10 @@ class Session:
     """A machine, as sim.machine() is told of it, and the steps so far. path: the file it is kept in, or None."""
 
     path: Path | None = None
-    machine: dict = field(default_factory=lambda: {"cpus": 4})
+    machine: dict[str, int] = field(default_factory=lambda: {"cpus": 4})
     steps: list[str] = field(default_factory=lambda: list(DISKS))
 
-    def replay(self):
+    def replay(self) -> list[tuple[str, Done]]:
         """Boot the machine, and do all steps. Returns (line, Done) for each."""
         try:
             boot(machine(**self.machine))
@@ -58,67 +67,121 @@ class Session:
             try:
                 found.append((line, do(shlex.split(line))))
             except (NotModelled, ValueError) as why:
-                raise SessionError(f"{self.path or 'the machine'}: step {number} ({line}): {why}") from why
+                raise SessionError(f"{self.path or 'the machine'}: {_called(number, line)}: {why}") from why
         return found
 
-    def run(self, words, stdin=""):
-        """Do a command after all steps; where it may have changed something, it is one of them from now on."""
-        self.replay()
-        done = do(words, stdin)
-        if not _only_looks(words):
-            self.steps.append(shlex.join(words if not stdin else [*words, "--table", stdin]))
-            if self.path is not None:
-                self._save()
-        return done
-
-    def _save(self):
-        steps = ",\n".join(f"  {json.dumps(line)}" for line in self.steps)
-        whole = (f'{{"format": {json.dumps(FORMAT)},\n "machine": {json.dumps(self.machine)},\n "steps": [\n{steps}\n'
-                 " ]}\n")
-        beside = self.path.with_name(f"{self.path.name}.new")
+    def with_step(self, line: str) -> str:
+        """The text of the file with one more step, which must then be one that can be read."""
+        lines = [*self.steps, line]
+        text = (f'{{"format": {json.dumps(FORMAT)},\n "machine": {json.dumps(self.machine)},\n "steps": [\n'
+                + ",\n".join(f"  {json.dumps(each)}" for each in lines) + "\n ]}\n")
         try:
-            beside.write_text(whole, "utf8")
-            os.replace(beside, self.path)
-        except OSError as why:
-            raise SessionError(f"{self.path}: the step cannot be kept: {why.strerror}") from why
+            if self.path is not None:
+                may_be_replaced(self.path)
+            if len(text) > MOST_BYTES:
+                raise FileError(f"expected a file of at most {MOST_BYTES} bytes")
+            _SHAPE({"format": FORMAT, "machine": self.machine, "steps": lines}, "")
+            _hold_steps(lines, self.machine["cpus"])
+        except (FileError, ShapeError) as why:
+            raise SessionError(f"{self.path}: the step cannot be kept: {why}") from why
+        return text
 
 
-def opened(path):
-    """The session in a file; where there is no such file, one that begins with a machine of two disks."""
-    return read(path) if Path(path).exists() else Session(Path(path))
-
-
-def read(path):
-    """Read a session from a file."""
-    path = Path(path)
+def run(path: Path | None, words: list[str], stdin: str = "") -> Done:
+    """Do a command after all steps of a session; where it may have changed something, it is a step from now on."""
+    line = shlex.join(words if not stdin else [*words, "--table", stdin])
+    kept = path if not _only_looks(words) else None
     try:
-        document = json.loads(path.read_text("utf8"))
+        with locked(kept) if kept is not None else nullcontext():
+            session = Session() if path is None else opened(path)
+            text = session.with_step(line)
+            session.replay()
+            done = do(words, stdin)
+            if kept is not None:
+                replace(kept, text)
+    except FileError as why:
+        raise SessionError(f"{path}: the step cannot be kept: {why}") from why
+    return done
+
+
+def opened(path: Path) -> Session:
+    """The session in a file; where there is no such file, one that begins with a machine of two disks."""
+    return read(path) if path.exists() else Session(path)
+
+
+def read(path: Path) -> Session:
+    """Read a session from a file."""
+    try:
+        document = parse_json(read_text(path))
         _SHAPE(document, "")
-    except OSError as why:
-        raise SessionError(f"{path}: {why.strerror}") from why
-    except (UnicodeDecodeError, RecursionError, json.JSONDecodeError) as why:
-        raise SessionError(f"{path}: expected JSON such as {EXAMPLE}: {why}") from why
-    except ShapeError as why:
+        _hold_steps(document["steps"], document["machine"]["cpus"])
+    except FileError as why:
+        example = f"; a session is such as {EXAMPLE}" if "JSON" in str(why) else ""
+        raise SessionError(f"{path}: {why}{example}") from why
+    except (ShapeError, SessionError) as why:
         raise SessionError(f"{path}: {why}") from why
     return Session(path, document["machine"], document["steps"])
 
 
-def do(words, stdin=""):
+def _called(number: int, line: str) -> str:
+    """A step in a message: its number, and as much of its line as fits."""
+    return f"step {number} ({shown(line, 400)[1:-1]})"
+
+
+def _hold_steps(lines: list[str], cpus: int) -> None:
+    """Hold all steps of a session against what they may be. SessionError or ShapeError says what is wrong."""
+    values = []
+    places = [_called(number, line) for number, line in enumerate(lines, 1)]
+    for place, line in zip(places, lines, strict=True):
+        try:
+            words = shlex.split(line)
+            tool = words[:1] == ["dmsetup"] or (words and words[0] in lvm.COMMANDS)
+            values.append(["dmsetup"] if tool else checked(step_of(words)))
+        except ValueError as why:
+            raise SessionError(f"{place}: {why}") from why
+    steps.steps(values, places, cpus)
+
+
+def checked(value: list[Any]) -> list[Any]:
+    """A step that is as it must be; SessionError says what about it is not."""
+    try:
+        arguments_of(value)
+        steps.step(value, value[0])
+    except (ShapeError, TypeError) as why:
+        raise SessionError(str(why).replace(f"{value[0]}[1]", value[0], 1)) from why
+    return value
+
+
+def do(words: list[str], stdin: str = "") -> Done:
     """Do a command or a step. Returns Done; SessionError where it is none, or where it ends the kernel."""
     name = words[0] if words else ""
     try:
         if name == "dmsetup" or name in lvm.COMMANDS:
+            before = len(this().log)
             came: Any = dmsetup_run(*words[1:], stdin=stdin) if name == "dmsetup" else lvm_run(*words)
+            target_not_modelled(this().log[before:])
             return Done(came.exit, came.output, tuple(came.errors))
-        run_step(step_of(words))
-    except (KernelError, OSError, KeyError, TypeError) as why:
+        run_step(checked(step_of(words)))
+    except (SessionError, NotModelled):
+        raise
+    except (KernelError, OSError, KeyError, TypeError, ValueError) as why:
         raise SessionError(why.args[0] if isinstance(why, KeyError) else str(why)) from why
     except (HungTask, KernelBug) as why:
         raise SessionError(f"the kernel does not go on: {why}") from why
+    except Exception as why:  # a bug of the model
+        raise SessionError(f"the model fails: {type(why).__name__}: {why}") from why
     return Done()
 
 
-def step_of(words):
+def target_not_modelled(log: list[str]) -> None:
+    """NotModelled where the log says that a type of target is unknown, and Linux 5.4 has that type."""
+    for line in log:
+        found = re.search(r"(\S+): unknown target type", line)
+        if found and found[1] in known("targets not modelled"):
+            raise NotModelled(f"device mapper's target {found[1]}")
+
+
+def step_of(words: list[str]) -> list[Any]:
     """A step as a recording has it, of the words that stand for it."""
     name, *arguments = words or [""]
     if name not in STEPS:
@@ -130,17 +193,21 @@ def step_of(words):
         key, equals, value = argument.partition("=")
         if not equals or not key:
             raise SessionError(f"{argument}: expected a parameter as NAME=VALUE")
-        values[key] = _value(value, a_list=key == "page_runs")
+        if key in values:
+            raise SessionError(f"{argument}: {key} is given twice")
+        values[key] = _value(key, value)
     return [name, values]
 
 
-def _value(text, a_list):
-    """A number, several with commas between them, or the text itself."""
-    if a_list and all(part.isdecimal() for part in text.split(",")):
-        return [int(part) for part in text.split(",")]
-    return int(text) if text.isdecimal() and not a_list else text
+def _value(key: str, text: str) -> Any:
+    """A number, several values with commas between them, or the text itself."""
+    if key in _LISTS:
+        parts = text.split(",")
+        fitting = all(re.fullmatch(_LISTS[key], part) for part in parts)
+        return text if not fitting else [int(part) for part in parts] if key == "page_runs" else parts
+    return int(text) if re.fullmatch("[0-9]{1,20}", text) else text
 
 
-def _only_looks(words):
+def _only_looks(words: list[str]) -> bool:
     """Whether a command leaves everything as it is."""
     return words[0] == "dmsetup" and dmsetup.only_looks(words[1:])

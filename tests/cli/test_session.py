@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -68,7 +71,7 @@ def test_without_a_file_there_are_two_disks(run):
 
 
 @pytest.mark.parametrize(("content", "why"), [
-    ("{", "expected JSON such as"), ("[]", "expected an object with format, machine, steps"),
+    ("{", "line 1, column 2: expected JSON: "), ("[]", "expected an object with format, machine, steps"),
     ({"format": "blkmodel-calls/1"}, "format: expected one of blkmodel-session/1, found 'blkmodel-calls/1'"),
     ({"steps": ["x", 7]}, "steps[1]: expected a text, found 7"),
     ({"machine": {"cpus": 0}}, "machine.cpus: expected a number, at least 1, found 0"),
@@ -102,7 +105,8 @@ def test_what_is_not_modelled_changes_nothing(run, path):
 def test_a_session_begins_with_its_first_command(run, tmp_path):
     path = tmp_path / "new.json"
     status, _, err = run("session", path)
-    assert (status, err) == (2, f"blkmodel session: {path}: No such file or directory\n")
+    assert (status, err) == (2, f"blkmodel session: {path}: expected a file that can be read: "
+                             "No such file or directory\n")
     assert run("dmsetup", "--session", path, "ls") == (0, "No devices found\n", "")
     assert not path.exists()
     run("dmsetup", "--session", path, "create", "m", "--notable")
@@ -111,12 +115,14 @@ def test_a_session_begins_with_its_first_command(run, tmp_path):
     status, _, err = run("dmsetup", "--session", tmp_path / "none" / "new.json", "create", "m", "--notable")
     assert status == 2
     assert "none/new.json: the step cannot be kept: No such file or directory" in err
+    assert not (tmp_path / "none").exists()
 
 
 def test_no_command(run):
-    status, _, err = run("lvm", "pvscan")
+    assert run("lvm", "pvscan") == (2, "", "blkmodel lvm: LVM's command pvscan is not modelled\n")
+    status, _, err = run("lvm", "pvfoo")
     assert (status, err) == (2, "blkmodel lvm: expected one of LVM's commands, pvcreate, vgcreate, vgextend, lvcreate, "
-                                "lvextend, lvreduce, lvchange, lvremove; found pvscan\n")
+                                "lvextend, lvreduce, lvchange, lvremove; found pvfoo\n")
 
 
 def test_a_kernel_that_does_not_go_on(run, path):
@@ -130,8 +136,77 @@ def test_a_kernel_that_does_not_go_on(run, path):
         assert path.read_text() == before
 
 
-def test_a_step_that_cannot_be_kept(run, path):
-    path.with_name("my.json.new").mkdir()
-    status, _, err = run("dmsetup", "--session", path, "create", "m", "--notable")
-    assert status == 2
-    assert f"{path}: the step cannot be kept: Is a directory" in err
+def test_what_lies_beside_a_session_stays(run, path):
+    beside = path.with_name("my.json.new")
+    beside.write_text("mine")
+    path.chmod(0o640)
+    assert run("dmsetup", "--session", path, "create", "m", "--notable") == (0, "", "")
+    assert (beside.read_text(), path.stat().st_mode & 0o777) == ("mine", 0o640)
+    assert sorted(each.name for each in path.parent.iterdir()) == ["my.json", "my.json.lock", "my.json.new"]
+    assert steps(path) == ["dmsetup create m --notable"]
+
+
+@pytest.mark.parametrize("what", ["link", "lock is a directory", "lock is a link", "lock is a pipe"])
+def test_a_step_that_cannot_be_kept(run, path, what):
+    victim, lock = path.with_name("victim"), path.with_name("my.json.lock")
+    victim.write_text("mine")
+    before = path.read_text()
+    if what == "link":
+        linked = path.rename(path.with_name("real.json"))
+        path.symlink_to(linked)
+    elif what == "lock is a directory":
+        lock.mkdir()
+    elif what == "lock is a link":
+        lock.symlink_to(victim)
+    else:
+        os.mkfifo(lock)
+    status, out, err = run("dmsetup", "--session", path, "create", "m", "--notable")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert f"{path}: the step cannot be kept: " in err
+    assert (path.read_text(), victim.read_text(), path.is_symlink()) == (before, "mine", what == "link")
+
+
+def test_commands_at_once_lose_nothing(path):
+    """As many processes, and every one's step is there afterwards."""
+    commands = [[sys.executable, "-m", "blkmodel", "dmsetup", "--session", str(path), "create", f"m{n}", "--notable"]
+                for n in range(4)]
+    started = [subprocess.Popen(command) for command in commands]
+    assert [each.wait() for each in started] == [0] * 4
+    assert sorted(steps(path)) == [f"dmsetup create m{n} --notable" for n in range(4)]
+
+
+def test_a_step_that_could_not_be_read_again(run, path):
+    before = path.read_text()
+    table = "0 8 zero #" + "x" * (1 << 16)
+    status, _, err = run("dmsetup", "--session", path, "create", "m", "--table", table)
+    assert (status, path.read_text()) == (2, before)
+    assert "the step cannot be kept: steps[2]: expected a text of at most 65536 characters" in err
+    status, _, err = run("dmsetup", "--session", path, "create", "m", stdin=table)
+    assert (status, path.read_text()) == (2, before)
+    assert "standard input: expected a table of at most 65536 characters" in err
+
+
+def test_the_log_of_the_kernel(run, path):
+    run("dmsetup", "--session", path, "create", "m", "--table", "0 8 nosuch")
+    status, out, err = run("dmesg", "--session", path)
+    assert (status, err) == (0, "")
+    assert "device-mapper: table: 254:0: nosuch: unknown target type\n" in out
+    assert "nvme nvme0: " in run("dmesg")[1]
+
+
+@pytest.mark.parametrize("kind", ["snapshot", "thin-pool", "crypt"])
+def test_a_target_that_the_kernel_has(run, path, kind):
+    before = path.read_text()
+    assert run("dmsetup", "--session", path, "create", "m", "--table", f"0 8 {kind}") == (
+        2, "", f"blkmodel dmsetup: device mapper's target {kind} is not modelled\n")
+    assert path.read_text() == before
+    assert run("trace", "dmsetup", "create", "m", "--table", f"0 8 {kind}")[0] == 2
+
+
+def test_what_could_command_a_terminal_is_escaped(run, path):
+    name = "a\x1b[31m\u202eb"
+    assert run("dmsetup", "--session", path, "create", name, "--notable") == (0, "", "")
+    for words in (("dmsetup", "--session", path, "ls"), ("session", path), ("dmsetup", "create", f"{name}/")):
+        _, out, err = run(*words)
+        assert "a\\x1b[31m\\u202eb" in out + err
+        assert not {"\x1b", "\u202e"} & set(out + err)
