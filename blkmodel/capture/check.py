@@ -170,7 +170,10 @@ def _check_session(path: str | Path, document: dict[str, Any]) -> Outcome:
 
 
 def check(paths: Iterable[str | Path], verbose: bool = False, as_json: bool = False, out: TextIO | None = None) -> int:
-    """Check files, report, and return the exit status: 0, 1 where the model differs, 2 where a file can't be read."""
+    """Check files, report, and return the exit status: 0, 1 where the model differs, 2 where a file can't be read.
+
+    What cannot be read is said on standard error.
+    """
     out = out or sys.stdout
     outcomes = []
     for outcome in _outcomes([str(path) for path in paths]):
@@ -198,7 +201,8 @@ def _outcomes(paths: list[str]) -> Iterator[Outcome]:
 
 
 def _report(outcome: Outcome, verbose: bool, out: TextIO) -> None:
-    print(printable(f"{outcome.file}: {outcome.result}: {outcome.summary}", keep=""), file=out)
+    print(printable(f"{outcome.file}: {outcome.result}: {outcome.summary}", keep=""),
+          file=sys.stderr if outcome.result == UNREADABLE else out)
     for line in outcome.differences if verbose else outcome.differences[:1]:
         print(printable(f"    {line}"), file=out)
     if not verbose and len(outcome.differences) > 1:

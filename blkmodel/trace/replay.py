@@ -81,7 +81,7 @@ class Replay:
         return changes[done - 1].new if done else changes[0].old
 
     def changes(self, start: int, end: int | None) -> dict[tuple[Any, str], tuple[Any, Any]]:
-        """What changed in the events start to end: (object, field) → (old, new), without what is in the end as it was before."""
+        """What changed in the events start to end: (object, field) → (old, new); not what is as it was before."""
         found: dict[tuple[int, str], list] = {}
         for change in _changes(self.events, start, end):
             entry = found.setdefault((id(change.thing), change.field), [change.thing, change.old, change.new])

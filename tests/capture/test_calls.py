@@ -112,6 +112,16 @@ def test_omitted_calls_are_dropped_and_counted(model, monkeypatch):
     assert found.share == Share(4, 6)
 
 
+def test_what_no_recording_is_said_to_run_must_not_be_in_one(model, monkeypatch):
+    monkeypatch.setattr(mirror, "omitted", lambda: {"blk_account_io_start": Omission.NO_CHAPTER})
+    more = ("task", [{"__blk_mq_issue_directly": [
+        "blk_account_io_start", {"blk_mq_start_request": ["blk_add_timer"]}, "blk_mq_complete_request"]}])
+    found = compare(document(more), model(ISSUE))
+    assert found.omitted == {}
+    assert found.differences == ["task tree: __blk_mq_issue_directly: call 1: the recording has blk_account_io_start, "
+                                 "the model has blk_mq_start_request"]
+
+
 def test_a_driver_that_was_not_traced_is_dropped_from_the_model(model):
     through_driver = ("task", [{"__blk_mq_issue_directly": [{"null_queue_rq": [
         {"blk_mq_start_request": ["blk_add_timer"]}, {"null_handle_cmd": ["blk_mq_complete_request"]}]}]}])

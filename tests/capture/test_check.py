@@ -166,13 +166,14 @@ def test_another_kernel(run, altered):
     assert run(path)[1][-1] == "0 passed, 0 failed, 1 not modelled yet"
 
 
-def test_a_bad_file(run, altered):
+def test_a_bad_file(altered, capsys):
     good = altered("maps/c4.json", few)
     bad = good.with_name("bad.json")
     bad.write_text(good.read_text().replace('"possible": "0-3"', '"possible": "0-3-"'))
-    assert run(bad, good) == (2, [
-        f"{bad}: unreadable: machine.possible: expected a list of CPUs such as 0-3,8, found '0-3-'",
-        f"{good}: passed: 4 of 4 cases", "1 passed, 0 failed, 1 unreadable"])
+    assert main(["check", str(bad), str(good)]) == 2
+    assert capsys.readouterr() == (
+        f"{good}: passed: 4 of 4 cases\n1 passed, 0 failed, 1 unreadable\n",
+        f"{bad}: unreadable: machine.possible: expected a list of CPUs such as 0-3,8, found '0-3-'\n")
 
 
 def test_json(run, altered):
@@ -184,3 +185,24 @@ def test_json(run, altered):
     assert (report["format"], report["passed"], report["failed"]) == ("blkmodel-check/1", 1, 0)
     assert [file["result"] for file in report["files"]] == ["passed", "not modelled yet", "unreadable"]
     assert report["files"][0]["facts"] == {"cases": 4, "passed": 4}
+
+
+def test_what_is_let_pass_is_said_where_asked(run):
+    path = KERNEL / "device" / "nvme-4cpu.json"
+    assert run(path)[1] == [f"{path}: passed: 114 events", "1 passed, 0 failed"]
+    assert run("-v", path)[1][1:3] == ["    let pass: on which queue a command looks for partitions, 1 times",
+                                       "    let pass: completion heads before the last of their queue, 22 times"]
+
+
+def test_more_queues_than_qemu_has_vectors_for(run, altered):
+    """As many queues as CPUs prove as many vectors, and one; a recording may say how many there are."""
+    def change(document):
+        every = "0-69"
+        document["machine"] = {"possible": every, "present": every, "online": every, "nodes": {"0": every}}
+        case = {"driver": "nvme", "params": {}, "device": {"max_ioqpairs": 128},
+                "observed": {"queues": {"default": 70, "read": 0, "poll": 0}, "hctxs": [
+                    {"index": n, "cpus": [n]} for n in range(70)]}}
+        other = json.loads(json.dumps(case))
+        other["device"]["vectors"] = 71
+        document["cases"] = [case, other]
+    assert run(altered("maps/c4.json", change))[0] == 0
