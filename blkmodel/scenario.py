@@ -28,7 +28,7 @@ from blkmodel.include.linux.genhd import dev_to_disk, gendisk
 from blkmodel.services.base.err import IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import EBUSY, EEXIST, ENODEV, ENOENT, ENOMEM
 from blkmodel.services.base.moduleparam import parse_args
-from blkmodel.services.devices.configfs import configfs_mkdir, configfs_rmdir, configfs_write
+from blkmodel.services.devices.configfs import configfs_mkdir, configfs_rmdir, configfs_write_file
 from blkmodel.services.devices.device import dev_get_drvdata, dev_name, device as struct_device, devices
 from blkmodel.services.devices.kobject import kobject
 from blkmodel.services.devices.pci import pci_bus_add_device, to_pci_dev

@@ -8,6 +8,7 @@ import time
 import tracemalloc
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,7 +107,8 @@ def _spent(kernel, disk, count):
     return time.process_time() - began
 
 
-DISKS = {"null_blk": ("nullb0", lambda: scenario.null_blk_load(submit_queues=4)),
+DISKS: dict[str, tuple[str, Any]] = {
+         "null_blk": ("nullb0", lambda: scenario.null_blk_load(submit_queues=4)),
          "null_blk, mq-deadline": ("nullb0", scenario.null_blk_load), "NVMe": ("nvme0n1", scenario.nvme_probe)}
 
 

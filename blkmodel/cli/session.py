@@ -53,7 +53,7 @@ class Session:
     """A machine, as sim.machine() is told of it, and the steps so far. path: the file it is kept in, or None."""
 
     path: Path | None = None
-    machine: dict[str, int] = field(default_factory=lambda: {"cpus": 4})
+    machine: dict[str, Any] = field(default_factory=lambda: {"cpus": 4})
     steps: list[str] = field(default_factory=lambda: list(DISKS))
 
     def replay(self) -> list[tuple[str, Done]]:

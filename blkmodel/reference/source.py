@@ -1,6 +1,5 @@
 """The kernel's source at the reference tag: which function is in which file, and which files the model stands for."""
 
-from collections import namedtuple
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -25,6 +24,21 @@ class Scope(NamedTuple):
     why: str
 
 
+class Defect(NamedTuple):
+    """Where the reference kernel itself errs. The place in the model has a comment that begins with `5.4:`.
+
+    kernel: what the function does; mended: the commit that mended it and its release, or `-`; model: what the model
+    does there; test: the test that holds it.
+    """
+
+    function: str
+    file: str
+    kernel: str
+    mended: str
+    model: str
+    test: str
+
+
 def _rows(name: str) -> list[list[str]]:
     lines = (files("blkmodel.reference") / name).read_text().splitlines()
     return [line.split("\t") for line in lines[1:]]
@@ -40,9 +54,20 @@ def definitions() -> dict[str, tuple[Definition, ...]]:
 
 
 @cache
+def services() -> dict[str, tuple[str, int]]:
+    """Return function name → (file, line), for what blkmodel/services and blkmodel/include have of the kernel."""
+    return {name: (file, int(line)) for name, file, line in _rows("services.tsv")}
+
+
+@cache
 def scope() -> dict[str, Scope]:
     """Return file → Scope; a file that is not in it is outside."""
     return {file: Scope(scope == "in", why) for file, scope, why in _rows("scope.tsv")}
+
+
+def defects() -> list[Defect]:
+    """Return the defects of the reference kernel that the model has, works round or shows, by file."""
+    return [Defect(*row) for row in _rows("defects.tsv")]
 
 
 def in_scope(file: str) -> bool:

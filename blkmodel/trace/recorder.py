@@ -55,16 +55,17 @@ class RecordingError(RuntimeError):
 class Recording:
     """What happened while it was on: `events`, in order, and the `contexts` they were in.
 
-    Context 0 is whatever ran when the recording began. `result` is what the recorded function returned.
+    Context 0 is whatever ran when the recording began. `result` is what the recorded function returned. functions:
+    whose calls to note; without, those that a kernel's own tracer would see.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, functions: list[mirror.MirrorFunction] | None = None) -> None:
         self.events: list[Any] = []
         self.contexts: list[ContextRecord] = []
         self.result: Any = None
         self._profile_before: Any = None
         self._fills: dict[type[Any], Any] = {}
-        self._functions = mirror.traced()  # held, so that no other code gets the identity of theirs
+        self._functions = functions or mirror.traced()  # held, so that no other code gets the identity of theirs
 
     def __enter__(self) -> Self:
         if "__setattr__" in vars(Struct):
@@ -201,7 +202,7 @@ def _unwatched(cls: type[Any]) -> type:
     return type(cls.__name__, cls.__bases__, same | {"__setattr__": object.__setattr__})
 
 
-def _filled_unwatched(cls: type[Any], init: Callable[..., None]) -> Callable[..., None]:
+def _filled_unwatched(cls: Any, init: Callable[..., None]) -> Callable[..., None]:
     """What first fills a structure while a recording is on: a hundred thousand requests have forty fields each."""
     become, unwatched = object.__setattr__, _unwatched(cls)
 

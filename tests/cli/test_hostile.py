@@ -27,7 +27,7 @@ def run(capsys):
         try:
             status = main([str(each) for each in arguments])
         except SystemExit as exit:
-            status = exit.code
+            status = int(exit.code or 0)
         out, err = capsys.readouterr()
         assert "Traceback" not in out + err
         assert not re.search(r"[^\n\t\x20-\x7e\xa1-\uffff]", out + err)

@@ -16,7 +16,7 @@ def run(capsys):
         try:
             status = main(list(arguments))
         except SystemExit as exit:
-            status = exit.code
+            status = int(exit.code or 0)
         out, err = capsys.readouterr()
         return status, out, err
     return run

@@ -13,6 +13,7 @@ from blkmodel.drivers.block.null_blk_main import NULLB_PAGE_LOCK
 from blkmodel.drivers.md import dm_service_time
 from blkmodel.reference.source import defects, line_of
 from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.slab import NUMA_NO_NODE
 from blkmodel.sim.structure import Array
 from blkmodel.view.figures.defects import errors
 from tests.tools.comments import comments
@@ -52,7 +53,7 @@ def test_the_page_has_them_all():
 def test_a_page_that_does_not_fit_is_freed():
     """The queue takes one page at a time; a copy of three begins, and keeps what it holds."""
     kernel = boot(1)
-    q = blk_core.blk_alloc_queue(GFP_KERNEL)
+    q = blk_core.blk_alloc_queue_node(GFP_KERNEL, NUMA_NO_NODE)
     blk_settings.blk_queue_make_request(q, lambda q, bio: -1)
     q.limits.max_hw_sectors = 8
     before = kernel.memory.live.keys() | set()

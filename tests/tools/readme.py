@@ -5,6 +5,7 @@ The figures stand between two marks. tests/test_readme.py holds README.md and th
 
 import re
 from pathlib import Path
+from typing import Any
 
 from blkmodel.capture.check import FAILED, PASSED, SKIPPED, check_file
 from blkmodel.capture.formats import CALLS, CAPTURE, DEVICE, DMSETUP, read
@@ -15,7 +16,7 @@ README, PICTURE = ROOT / "README.md", ROOT / "book" / "picture.svg"
 RECORDINGS = ROOT / "tests" / "recordings" / "linux-5.4"
 BEGIN, END = "<!-- figures: make readme -->\n", "<!-- end of figures -->\n"
 MARGIN, LINES = 10, 300
-MACHINE = {"cpus": 8, "nodes": 2, "threads": 2, "queues": 6, "write_queues": 3, "poll_queues": 1}
+MACHINE: dict[str, Any] = {"cpus": 8, "nodes": 2, "threads": 2, "queues": 6, "write_queues": 3, "poll_queues": 1}
 SAID = {
     CAPTURE: "which queues the drivers got on {files} machines, who uses them, and what interrupts them",
     CALLS: "which functions the kernel called, in {files} scenarios",

@@ -13,7 +13,7 @@ from blkmodel.view.draw.figure import plain
 def kernel_url(function: str, file: str) -> str | None:
     """Where the kernel's own source of a function can be read, at the reference tag; None for what is not in it."""
     line = line_of(function, file)
-    return line and f"https://elixir.bootlin.com/linux/{REFERENCE}/source/{file}#L{line}"
+    return f"https://elixir.bootlin.com/linux/{REFERENCE}/source/{file}#L{line}" if line else None
 
 
 def model_url(function: str, file: str) -> str:

@@ -1,6 +1,6 @@
 """What a queue map says in words: who uses which queue, how evenly, across which nodes, and who is interrupted."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from blkmodel import scenario
 from blkmodel.block.blk_mq_h import blk_mq_ctx
@@ -154,7 +154,7 @@ def queue_of(driver: str, queues: int, write_queues: int = 0, poll_queues: int =
              vectors: int = 65) -> request_queue:
     """Load a driver on the kernel that runs now, and return the request queue of its first disk."""
     if driver == "nvme":
-        size = {} if depth is None else {"io_queue_depth": depth + 1}
+        size: dict[str, Any] = {} if depth is None else {"io_queue_depth": depth + 1}
         scenario.nvme_probe(controller=Controller(queues, vectors), write_queues=write_queues, poll_queues=poll_queues,
                             **size)
         return scenario.disk("nvme0n1").queue

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from blkmodel.include.linux.sbitmap import DEFINE_SBQ_WAIT, sbitmap_queue, sbq_wait_ptr
+from blkmodel.include.linux.sbitmap import DEFINE_SBQ_WAIT, sbitmap_queue, sbq_wait_ptr, sbq_wait_state
 from blkmodel.lib import sbitmap
 from blkmodel.lib.sbitmap import __sbitmap_queue_get as take, __sbitmap_queue_get_shallow as take_shallow
 from blkmodel.services.memory.gfp import GFP_KERNEL
 from blkmodel.services.tasks.wait import TASK_UNINTERRUPTIBLE
 from blkmodel.sim import Kernel
 from blkmodel.sim.kernel import Context
+from blkmodel.sim.structure import NULL
 
 STEPS = 56
 
@@ -25,8 +26,8 @@ class Task:
     def __init__(self, number: int, cpu: int) -> None:
         self.name = f"t{number}"
         self.context = Context("task", self.name, cpu)
-        self.wait = None
-        self.ws = None
+        self.wait: Any = None
+        self.ws: sbq_wait_state = NULL
 
 
 class Story:

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from itertools import cycle
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from blkmodel import scenario
 from blkmodel.block import blk_merge, blk_settings
@@ -83,7 +83,8 @@ def transfer(sizes: tuple[int, ...], runs: tuple[int, ...], max_kib: int, max_se
         if chunk_kib:
             blk_settings.blk_queue_chunk_sectors(q, chunk_kib * 2)
         seen = _Seen(q)
-        ios, at = [], 0
+        ios: list[dict[str, Any]] = []
+        at = 0
         for kib in sizes:
             pages = -(-kib * 1024 // PAGE_SIZE)
             ios.append({"op": "read", "offset": at << 10, "length": kib << 10, "page_runs": _cover(pages, runs)})

@@ -8,16 +8,9 @@ from itertools import groupby
 
 from blkmodel.reference.source import defects
 from blkmodel.view.draw.call_tree import source_links
-from blkmodel.view.draw.figure import STYLE
+from blkmodel.view.draw.figure import panel
 from blkmodel.view.figures.tour import worded
 
-_STYLE = (
-    ".blk-errs{font-size:13px;line-height:1.5}.blk-errs p{margin:1em 0 .2em}.blk-errs dl{margin:0}.blk-errs dt{"
-    "position:relative;padding-right:5rem;font:600 13px/24px var(--blk-code)}.blk-errs dt .blk-links{position:absolute;"
-    "top:0;right:0}.blk-errs dd{margin:0 0 .7em 1.1em}"
-    ".blk-errs code{font:inherit;font-family:var(--blk-code)}"
-    ".blk-errs .dim{display:block;color:var(--blk-dim);font-size:12px;overflow-wrap:anywhere}"
-)
 _COMMIT = "https://git.kernel.org/pub/scm/linux/kernel/git/torvalds/linux.git/commit/?id="
 
 
@@ -27,8 +20,7 @@ def errors():
     for file, found in groupby(defects(), lambda each: each.file):
         items = "".join(map(_item, found))
         parts.append(f"<p><strong>{escape(file)}</strong></p><dl>{items}</dl>")
-    return ('<div class="blk blk-errs" role="group" aria-label="Where Linux 5.4 itself errs">'
-            f"<style>{STYLE}{_STYLE}</style>{''.join(parts)}</div>")
+    return panel("blk-errs", "Where Linux 5.4 itself errs", "defects", *parts)
 
 
 def _item(each):

@@ -39,7 +39,7 @@ def _slots(state: State) -> str:
     def slot(kind: str, name: str, table: str | None, none: str) -> str:
         empty = "" if table else " empty"
         return f'<div class="slot {kind}{empty}"><b>{name}</b>{escape(table or none)}</div>'
-    return ('<div class="slots">' + slot("live", "live table", state.live, "none: every read and write fails")
+    return ('<div class="slots">' + slot("live", "live table", state.live, "none: every bio fails")
             + slot("next", "inactive table", state.loaded, "none") + "</div>"
             f'<p class="dim">Events so far: {state.events}.</p>')
 

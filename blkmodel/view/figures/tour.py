@@ -11,19 +11,10 @@ from itertools import groupby
 from blkmodel.reference import rooms
 from blkmodel.reference.source import REFERENCE
 from blkmodel.view.draw.call_tree import kernel_url
-from blkmodel.view.draw.figure import STYLE
+from blkmodel.view.draw.figure import panel
 from blkmodel.view.facts.tour import EVENINGS, total, tour
 
 _KERNEL = f"https://elixir.bootlin.com/linux/{REFERENCE}"
-_STYLE = (
-    ".blk-tour{font-size:13px;line-height:1.45}.blk-tour p{margin:1em 0 .3em}.blk-tour ol{margin:0;padding:0 0 0 2.4em}"
-    ".blk-tour ul{list-style:none;margin:0;padding:0}.blk-tour li{position:relative;margin:0;padding:2px 5rem 2px 0;"
-    "overflow-wrap:anywhere}.blk-tour li::marker{color:var(--blk-dim);font-size:11px}.blk-tour .name{"
-    "font-family:var(--blk-code)}.blk-tour .dim{color:var(--blk-dim);font-size:11px}.blk-tour .blk-links{"
-    "position:absolute;top:0;right:0}.blk-tour code{font:inherit;font-family:var(--blk-code)}"
-    ".blk-tour summary{cursor:pointer;line-height:24px}"
-    ".blk-tour .small a{display:inline-block;min-height:24px;line-height:24px;margin-right:.8em;color:var(--blk-dim)}"
-)
 
 
 def itinerary(name):
@@ -109,5 +100,4 @@ def _module(module):
 
 
 def _framed(label, parts):
-    return (f'<div class="blk blk-tour" role="group" aria-label="{escape(label)}"><style>{STYLE}{_STYLE}</style>'
-            f"{''.join(parts)}</div>")
+    return panel("blk-tour", label, "tour", *parts)

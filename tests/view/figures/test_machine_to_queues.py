@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -15,7 +16,7 @@ from blkmodel.view.facts.queue_facts import (
 from blkmodel.view.figures.machine_to_queues import last_cpu, machine_to_queues
 from blkmodel.view.figures.queue_map import queue_map
 
-SMALL = {"depth": 3}
+SMALL: dict[str, Any] = {"depth": 3}
 MACHINES = [
     {"cpus": 1, "queues": 1},
     {"cpus": 1, "queues": 64},
@@ -64,7 +65,7 @@ def test_it_shows_what_the_model_has(on):
 
 
 def test_a_cpu_in_focus_is_followed_to_the_cpu_that_is_interrupted():
-    on = {"cpus": 8, "nodes": 2, "threads": 2, "queues": 6, "write_queues": 1, "poll_queues": 1}
+    on: dict[str, Any] = {"cpus": 8, "nodes": 2, "threads": 2, "queues": 6, "write_queues": 1, "poll_queues": 1}
     html = machine_to_queues(focus=5, **SMALL, **on)
     tree = parsed(html)
     with booted(machine(8, nodes=2, threads=2)) as kernel:

@@ -258,7 +258,8 @@ def test_what_is_written_is_read(data):
         cpu = data.draw(st.integers(0, 1))
         there = slice(first * 512, (first + sectors) * 512)
         expected[there] = data.draw(st.binary(min_size=4, max_size=4)) * (sectors * 128)
-        scenario.io("nvme0n1", "write", first * 512, sectors * 512, cpu=cpu, page_runs=runs, data=expected[there])
+        scenario.io("nvme0n1", "write", first * 512, sectors * 512, cpu=cpu, page_runs=runs,
+                    data=bytes(expected[there]))
         assert scenario.io("nvme0n1", "read", first * 512, sectors * 512, cpu=1 - cpu,
                            page_runs=data.draw(st.permutations(runs))) == expected[there]
     assert held_by(dev, len(expected)) == expected
