@@ -54,3 +54,11 @@ def test_the_package_needs_only_python():
     import tomllib
 
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"] == []
+
+
+def test_the_package_ships_all_of_itself():
+    import tomllib
+
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    there = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "blkmodel").rglob("__init__.py")}
+    assert set(listed) == there | {"blkmodel.recordings"}
