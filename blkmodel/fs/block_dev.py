@@ -3,7 +3,6 @@
 The page cache is read through, and written back; writing into it is left out, as is swapping.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from blkmodel.block import bio as bio_module, blk_core, blk_flush, blk_lib, blk_mq, genhd, ioctl, partition_generic
@@ -177,14 +176,6 @@ def blkdev_bio_end_io_simple(bio: bio_struct) -> None:
     waiter.runnable = True
 
 
-def _aim(bio: bio_struct, bdev: block_device, pos: int, iocb: kiocb, private: Any, end_io: Callable[..., None]) -> None:
-    """Say of a bio of direct I/O where it goes, byte `pos` of the device, and who hears of its end."""
-    bio_set_dev(bio, bdev)
-    bio.bi_iter.bi_sector = pos >> 9
-    bio.bi_write_hint, bio.bi_ioprio = iocb.ki_hint, iocb.ki_ioprio
-    bio.bi_private, bio.bi_end_io = private, end_io
-
-
 def __blkdev_direct_IO_simple(iocb: kiocb, iter: iov_iter, nr_pages: int) -> int:
     """Read or write a buffer of up to BIO_MAX_PAGES pages past the page cache, with one bio, and wait.
 
@@ -202,7 +193,10 @@ def __blkdev_direct_IO_simple(iocb: kiocb, iter: iov_iter, nr_pages: int) -> int
     task = this().context
     bio = bio_struct()
     bio_module.bio_init(bio, vecs, nr_pages)
-    _aim(bio, bdev, pos, iocb, task, blkdev_bio_end_io_simple)
+    bio_set_dev(bio, bdev)
+    bio.bi_iter.bi_sector = pos >> 9
+    bio.bi_write_hint, bio.bi_ioprio = iocb.ki_hint, iocb.ki_ioprio
+    bio.bi_private, bio.bi_end_io = task, blkdev_bio_end_io_simple
     if not (ret := bio_module.bio_iov_iter_get_pages(bio, iter)):
         ret = bio.bi_iter.bi_size
         should_dirty = False
@@ -287,7 +281,10 @@ def __blkdev_direct_IO(iocb: kiocb, iter: iov_iter, nr_pages: int) -> int:
     if not is_poll:
         blk_core.blk_start_plug(plug)
     while True:
-        _aim(bio, bdev, pos, iocb, dio, blkdev_bio_end_io)
+        bio_set_dev(bio, bdev)
+        bio.bi_iter.bi_sector = pos >> 9
+        bio.bi_write_hint, bio.bi_ioprio = iocb.ki_hint, iocb.ki_ioprio
+        bio.bi_private, bio.bi_end_io = dio, blkdev_bio_end_io
         if ret := bio_module.bio_iov_iter_get_pages(bio, iter):
             bio.bi_status = BLK_STS_IOERR
             bio_module.bio_endio(bio)

@@ -7,7 +7,6 @@ queues that are woken in turn, a batch of freed bits at a time.
 Left out: the functions that print a bitmap, and what can only go wrong between two CPUs.
 """
 
-from collections.abc import Callable
 
 from blkmodel.include.linux.sbitmap import (
     SBQ_WAIT_QUEUES, SBQ_WAKE_BATCH, sbitmap, sbitmap_deferred_clear_bit, sbitmap_free, sbitmap_queue, sbitmap_word,
@@ -243,17 +242,12 @@ def sbitmap_queue_resize(sbq: sbitmap_queue, depth: int) -> None:
 
 def __sbitmap_queue_get(sbq: sbitmap_queue) -> int:
     """Take a bit, first where this CPU last took or gave one back; return its number, or -1."""
-    return _near_hint(sbq, lambda hint: sbitmap_get(sbq.sb, hint, sbq.round_robin))
-
-
-def _near_hint(sbq: sbitmap_queue, find: Callable[[int], int]) -> int:
-    """Take the bit that find(hint) finds, this CPU's hint being where it last was lucky; return it, or -1."""
     cpu = smp_processor_id()
     hint = sbq.alloc_hint[cpu]
     depth = sbq.sb.depth
     if hint >= depth:
         hint = sbq.alloc_hint[cpu] = prandom_u32() % depth if depth else 0
-    nr = find(hint)
+    nr = sbitmap_get(sbq.sb, hint, sbq.round_robin)
     if nr == -1:
         sbq.alloc_hint[cpu] = 0
     elif nr == hint or sbq.round_robin:
@@ -266,7 +260,18 @@ def _near_hint(sbq: sbitmap_queue, find: Callable[[int], int]) -> int:
 def __sbitmap_queue_get_shallow(sbq: sbitmap_queue, shallow_depth: int) -> int:
     """Take a bit among the first shallow_depth of each word, first where this CPU last took one; the number, or -1."""
     WARN_ON_ONCE(shallow_depth < sbq.min_shallow_depth, "shallow depth below the least that was announced")
-    return _near_hint(sbq, lambda hint: sbitmap_get_shallow(sbq.sb, hint, shallow_depth))
+    cpu = smp_processor_id()
+    hint = sbq.alloc_hint[cpu]
+    depth = sbq.sb.depth
+    if hint >= depth:
+        hint = sbq.alloc_hint[cpu] = prandom_u32() % depth if depth else 0
+    nr = sbitmap_get_shallow(sbq.sb, hint, shallow_depth)
+    if nr == -1:
+        sbq.alloc_hint[cpu] = 0
+    elif nr == hint or sbq.round_robin:
+        hint = nr + 1
+        sbq.alloc_hint[cpu] = 0 if hint >= depth - 1 else hint
+    return nr
 
 
 def sbitmap_queue_min_shallow_depth(sbq: sbitmap_queue, min_shallow_depth: int) -> None:
