@@ -17,7 +17,7 @@ from blkmodel.view.figures.machine_to_queues import last_cpu, machine_to_queues
 from blkmodel.view.figures.queue_map import queue_map
 
 SMALL: dict[str, Any] = {"depth": 3}
-MACHINES = [
+MACHINES: list[dict[str, Any]] = [
     {"cpus": 1, "queues": 1},
     {"cpus": 1, "queues": 64},
     {"cpus": 8, "present": 5, "nodes": 2, "threads": 2, "queues": 4},
