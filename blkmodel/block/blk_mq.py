@@ -1355,7 +1355,7 @@ def blk_mq_alloc_hctx(q: request_queue, set: blk_mq_tag_set, node: int) -> blk_m
             if hctx.fq is not None:
                 if hctx.flags & BLK_MQ_F_BLOCKING:
                     hctx.srcu = place(srcu_struct, hctx._addr + sizeof(blk_mq_hw_ctx))
-                    init_srcu_struct(hctx.srcu)
+                    init_srcu_struct(hctx.srcu)  # 5.4: does not look whether it could be had
                 blk_mq_sysfs.blk_mq_hctx_kobj_init(hctx)
                 return hctx
             sbitmap_free(hctx.ctx_map)
