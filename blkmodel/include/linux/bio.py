@@ -122,7 +122,7 @@ def bio_list_pop(bios: bio_list) -> bio:
 
 def bio_kmalloc(gfp_mask: int, nr_iovecs: int) -> bio:
     """A bio from the heap; None on failure."""
-    return bio_module.bio_alloc_bioset(gfp_mask, nr_iovecs, None)
+    return bio_module.bio_alloc_bioset(gfp_mask, nr_iovecs, NULL)
 
 
 def bio_prio(of: bio) -> int:
