@@ -89,6 +89,13 @@ def cpulist(value: Any, place: str) -> None:
         raise ShapeError(place, "a list of CPUs such as 0-3,8", value) from why
 
 
+def some_cpus(value: Any, place: str) -> None:
+    """One CPU at least, in the kernel's list syntax."""
+    cpulist(value, place)
+    if not value.strip():
+        raise ShapeError(place, "a list of CPUs such as 0-3,8", value)
+
+
 def cpus_of(written: str) -> frozenset[int]:
     """The CPUs of a list, checked before it is expanded: ASCII digits, in order, none above MOST_CPUS."""
     last = -1

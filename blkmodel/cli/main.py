@@ -215,16 +215,18 @@ def _map(options: argparse.Namespace) -> int:
 
 
 def _trace(options: argparse.Namespace) -> int:
-    step = checked(step_of(options.step))
-    boot(_machine(options))
+    step, on = checked(step_of(options.step)), _machine(options)
+    session.hold_steps([*options.after, shlex.join(options.step)], len(on.possible),
+                       [*(f"--after {line}" for line in options.after), " ".join(options.step)])
+    boot(on)
     for line in options.after:
         try:
             done = session.do(shlex.split(line))
         except (NotModelled, ValueError) as why:
-            raise UsageError(f"--after {line}: {why}") from why
+            raise UsageError(f"--after {line}: {' '.join(str(why).split())}") from why
         if done.exit:
             raise UsageError(f"--after {line}: {' '.join(done.errors)}")
-    failed, came, before = "", None, len(this().log)
+    failed, where, came, before = "", "", None, len(this().log)
     with record() as recording:
         try:
             came = run_step(step)
@@ -232,11 +234,13 @@ def _trace(options: argparse.Namespace) -> int:
             failed = str(why)
         except (HungTask, KernelBug) as why:
             failed = f"the kernel does not go on: {why}"
+            where = f" (in {innermost(recording)})"
         except (KeyError, OSError, TypeError, ValueError) as why:
             raise UsageError(why.args[0] if isinstance(why, KeyError) else why) from why
     print(printable(call_tree(recording, options.all, options.allocations)))
     if failed:
-        return _complain("blkmodel trace", f"{failed} (in {innermost(recording)})") - 1
+        _complain("blkmodel trace", failed + where)
+        return 1
     target_not_modelled(this().log[before:])
     errors: list[str] = getattr(came, "errors", [])
     for line in errors:

@@ -67,7 +67,8 @@ class Session:
             try:
                 found.append((line, do(shlex.split(line))))
             except (NotModelled, ValueError) as why:
-                raise SessionError(f"{self.path or 'the machine'}: {_called(number, line)}: {why}") from why
+                said = " ".join(str(why).split())
+                raise SessionError(f"{self.path or 'the machine'}: {_called(number, line)}: {said}") from why
         return found
 
     def with_step(self, line: str) -> str:
@@ -81,8 +82,8 @@ class Session:
             if len(text) > MOST_BYTES:
                 raise FileError(f"expected a file of at most {MOST_BYTES} bytes")
             _SHAPE({"format": FORMAT, "machine": self.machine, "steps": lines}, "")
-            _hold_steps(lines, self.machine["cpus"])
-        except (FileError, ShapeError) as why:
+            hold_steps(lines, self.machine["cpus"])
+        except (FileError, ShapeError, SessionError) as why:
             raise SessionError(f"{self.path}: the step cannot be kept: {why}") from why
         return text
 
@@ -114,7 +115,7 @@ def read(path: Path) -> Session:
     try:
         document = parse_json(read_text(path))
         _SHAPE(document, "")
-        _hold_steps(document["steps"], document["machine"]["cpus"])
+        hold_steps(document["steps"], document["machine"]["cpus"])
     except FileError as why:
         example = f"; a session is such as {EXAMPLE}" if "JSON" in str(why) else ""
         raise SessionError(f"{path}: {why}{example}") from why
@@ -128,10 +129,10 @@ def _called(number: int, line: str) -> str:
     return f"step {number} ({shown(line, 400)[1:-1]})"
 
 
-def _hold_steps(lines: list[str], cpus: int) -> None:
-    """Hold all steps of a session against what they may be. SessionError or ShapeError says what is wrong."""
+def hold_steps(lines: list[str], cpus: int, places: list[str] | None = None) -> None:
+    """Hold all steps of a session against what they may be. SessionError says what is wrong, and in which place."""
     values = []
-    places = [_called(number, line) for number, line in enumerate(lines, 1)]
+    places = places or [_called(number, line) for number, line in enumerate(lines, 1)]
     for place, line in zip(places, lines, strict=True):
         try:
             words = shlex.split(line)
@@ -139,7 +140,10 @@ def _hold_steps(lines: list[str], cpus: int) -> None:
             values.append(["dmsetup"] if tool else checked(step_of(words)))
         except ValueError as why:
             raise SessionError(f"{place}: {why}") from why
-    steps.steps(values, places, cpus)
+    try:
+        steps.steps(values, places, cpus)
+    except ShapeError as why:
+        raise SessionError(str(why)) from why
 
 
 def checked(value: list[Any]) -> list[Any]:
@@ -185,16 +189,16 @@ def step_of(words: list[str]) -> list[Any]:
     """A step as a recording has it, of the words that stand for it."""
     name, *arguments = words or [""]
     if name not in STEPS:
-        raise SessionError(f"{name}: not a step that the model has; expected one of {', '.join(STEPS)}")
+        raise SessionError(f"{shown(name)[1:-1]}: not a step that the model has; expected one of {', '.join(STEPS)}")
     if name == "dmsetup":
         return [name, *arguments]
     values = {}
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals or not key:
-            raise SessionError(f"{argument}: expected a parameter as NAME=VALUE")
+            raise SessionError(f"{shown(argument)[1:-1]}: expected a parameter as NAME=VALUE")
         if key in values:
-            raise SessionError(f"{argument}: {key} is given twice")
+            raise SessionError(f"{shown(key)[1:-1]}: it is given twice")
         values[key] = _value(key, value)
     return [name, values]
 
