@@ -64,7 +64,7 @@ class Asked(NamedTuple):
     offset: int
     length: int
     page_runs: list[int]
-    data: bytes | None
+    data: bytes | bytearray | None
     flags: int
 
 
@@ -413,7 +413,7 @@ def _queue_file(disk_name: str, file: str) -> tuple[kobject, Any, Callable[..., 
 
 
 def io(disk: str, op: str, offset: int, length: int, cpu: int = 0, page_runs: list[int] | None = None,
-       data: bytes | None = None, flags: Iterable[str] = ()) -> bytes:
+       data: bytes | bytearray | None = None, flags: Iterable[str] = ()) -> bytes:
     """Read or write a disk past the page cache: one O_DIRECT pread or pwrite by a fresh process on that CPU.
 
     `disk` is a name. offset, length: bytes. page_runs: how many pages lie side by side in each piece of its buffer
@@ -430,8 +430,8 @@ RW_FLAGS = {"hipri": RWF_HIPRI, "dsync": RWF_DSYNC, "nowait": RWF_NOWAIT}
 than wait for a request."""
 
 
-def _asked(disk: str, op: str, offset: int, length: int, page_runs: list[int] | None = None, data: bytes | None = None,
-           flags: Iterable[str] = ()) -> Asked:
+def _asked(disk: str, op: str, offset: int, length: int, page_runs: list[int] | None = None,
+           data: bytes | bytearray | None = None, flags: Iterable[str] = ()) -> Asked:
     """Check what somebody wants to read or write. KeyError or ValueError says what cannot be."""
     _known(disk)
     if op not in ("read", "write"):

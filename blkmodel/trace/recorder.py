@@ -196,7 +196,7 @@ def _structures(cls: type[Any]) -> Iterator[type[Any]]:
 
 
 @cache
-def _unwatched(cls: type[Any]) -> type:
+def _unwatched(cls: Any) -> type:
     """A class like this one, whose structures can be filled while assignments are watched, and nobody sees it."""
     same = {name: value for name, value in vars(cls).items() if name not in cls.__slots__}
     return type(cls.__name__, cls.__bases__, same | {"__setattr__": object.__setattr__})

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -32,7 +33,7 @@ def test_a_session_of_the_real_tools(number):
         for step in recorded["steps"]:
             refused, words = words_of(step["command"])
             with refusing(refused):
-                done = dmsetup.run(words[1:]) if words[0] == "dmsetup" else lvm.run(words)
+                done: Any = dmsetup.run(words[1:]) if words[0] == "dmsetup" else lvm.run(words)
             assert (done.exit, done.output, [UUID.sub("UUID", line) for line in done.errors]) == (
                 step["exit"], step.get("output", ""), [UUID.sub("UUID", line) for line in step.get("errors", [])]), step
             if words[0] != "dmsetup":
