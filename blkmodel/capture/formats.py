@@ -23,6 +23,7 @@ from blkmodel.sim.machine import from_capture
 CAPTURE, CALLS = "blkmodel-capture/1", "blkmodel-calls/1"
 DEVICE, DMSETUP = "blkmodel-device/1", "blkmodel-dmsetup/1"
 MOST_CASES, MOST_REQUESTS_OF_CASES = 1000, 1 << 22
+CASE_OF_A_CPU = 16  # requests take about as long as a CPU of a case does
 MOST_CALLS, MOST_EVENTS = 1 << 17, 1 << 17
 
 
@@ -189,6 +190,7 @@ def _cases_asked_for(document: dict[str, Any]) -> None:
             requests = nvme_requests(params, case["device"]["max_ioqpairs"], case["device"].get("vectors", 2048), cpus)
         else:
             requests = null_blk_requests(params, cpus)
+        requests += CASE_OF_A_CPU * cpus
         total += requests
         if requests > MOST_REQUESTS or total > MOST_REQUESTS_OF_CASES:
             most = f"{MOST_REQUESTS} requests in a case, and {MOST_REQUESTS_OF_CASES} in all"
@@ -210,5 +212,10 @@ def _steps_asked_for(document: dict[str, Any]) -> None:
     steps(scenario["steps"], [f"scenario.steps[{i}]" for i in range(len(scenario["steps"]))], scenario["cpus"])
 
 
+def _devices_asked_for(document: dict[str, Any]) -> None:
+    places = [f"devices.{path}" for path in document["devices"]]
+    steps([["nvme.probe", {}] for _ in places], places, document.get("cpus", 4))
+
+
 _LIMITS: dict[str, Callable[[dict[str, Any]], None]] = {
-    CAPTURE: _cases_asked_for, CALLS: _calls_asked_for, DEVICE: _steps_asked_for, DMSETUP: lambda document: None}
+    CAPTURE: _cases_asked_for, CALLS: _calls_asked_for, DEVICE: _steps_asked_for, DMSETUP: _devices_asked_for}

@@ -142,6 +142,29 @@ def test_file_place_and_expectation(refusal, content, message):
     assert refusal(content) == message
 
 
+@pytest.mark.parametrize(("content", "message"), [
+    (changed(MAP, "cases", 0, "params", to={"nr_devices": "0x10000"}),
+     "cases[0]: expected at most 262144 requests in a case, and 4194304 in all, found 69730336"),
+    (changed(NVME, "cases", to=[NVME["cases"][0]] * 1001), "cases: expected a list of at most 1000, found 1001"),
+    (changed(CALLS, "contexts", 0, "calls", to=[{"repeat": 1000, "calls": [{"repeat": 1000, "calls": ["a"]}]}]),
+     "contexts[0].calls: expected at most 131072 calls, repeats written out, found 1000000"),
+    (changed(CALLS, "contexts", 0, "calls", to=["\x1b[31m"]),
+     "contexts[0].calls[0]: expected the name of a function, found '\\x1b[31m'"),
+    (changed(CALLS, "scenario", "setup", to=[["nvme.probe", {}]] * 100),
+     "scenario.setup[57]: expected steps that make at most 262144 requests, found ['nvme.probe', {}]"),
+    (changed(CALLS, "scenario", "setup", to=[["io", {
+        "disk": "nullb0", "op": "write", "offset": 0, "length": 1 << 24, "cpu": 0, "page_runs": [4096]}]] * 17),
+     "scenario.setup[16]: expected steps that move at most 268435456 bytes, found ['io', {'disk': 'nullb0', 'op': "
+     "'write', 'offset': 0, 'le..."),
+    (changed(SESSION, "devices", to={f"/dev/nvme{n}n1": {"sectors": 8} for n in range(65)}),
+     "devices: expected an object of 0 to 64 fields, found 65"),
+    (changed(SESSION, "session", 0, "name", to="x" * 5000),
+     f"session[0].name: expected a text of at most 4096 characters, none of them NUL, found '{'x' * 56}..."),
+])
+def test_limits(refusal, content, message):
+    assert refusal(content) == message
+
+
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(FormatError, match=r"nowhere\.json: expected a file that can be read: No such file"):
         read(tmp_path / "nowhere.json")
