@@ -145,7 +145,7 @@ def test_file_place_and_expectation(refusal, content, message):
 @pytest.mark.parametrize(("content", "message"), [
     (changed(MAP, "cases", 0, "params", to={"nr_devices": "0x10000"}),
      "cases[0]: expected at most 262144 requests in a case, and 4194304 in all, found 69730336"),
-    (changed(NVME, "cases", to=[NVME["cases"][0]] * 1001), "cases: expected a list of at most 1000, found 1001"),
+    (changed(NVME, "cases", to=list(NVME["cases"]) * 1001), "cases: expected a list of at most 1000, found 1001"),
     (changed(CALLS, "contexts", 0, "calls", to=[{"repeat": 1000, "calls": [{"repeat": 1000, "calls": ["a"]}]}]),
      "contexts[0].calls: expected at most 131072 calls, repeats written out, found 1000000"),
     (changed(CALLS, "contexts", 0, "calls", to=["\x1b[31m"]),
