@@ -58,13 +58,13 @@ Words = list[tuple[str, str]]
 
 
 class Asked(NamedTuple):
-    """What somebody wants to read or write, checked. flags: RWF_* bits."""
+    """What somebody wants to read or write, checked. data: what is to be written; flags: RWF_* bits."""
 
     op: str
     offset: int
     length: int
     page_runs: list[int]
-    data: bytes | bytearray | None
+    data: bytes
     flags: int
 
 
@@ -440,14 +440,15 @@ def _asked(disk: str, op: str, offset: int, length: int, page_runs: list[int] | 
     page_runs = [1] * pages if page_runs is None else page_runs
     if sum(page_runs) < pages:
         raise ValueError(f"page_runs={page_runs}: {length} bytes need {pages} pages")
+    written = b""
     if op == "write":
-        data = sector_numbers(offset, length) if data is None else bytes(data)
-        if len(data) != length:
-            raise ValueError(f"data: {len(data)} bytes, where {length} are to be written")
+        written = sector_numbers(offset, length) if data is None else bytes(data)
+        if len(written) != length:
+            raise ValueError(f"data: {len(written)} bytes, where {length} are to be written")
     for flag in flags:
         if flag not in RW_FLAGS:
             raise ValueError(f"flag {flag!r}: there is {', '.join(RW_FLAGS)}")
-    return Asked(op, offset, length, page_runs, data, sum(RW_FLAGS[flag] for flag in set(flags)))
+    return Asked(op, offset, length, page_runs, written, sum(RW_FLAGS[flag] for flag in set(flags)))
 
 
 def _known(disk: str) -> None:
