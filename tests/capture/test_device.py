@@ -128,11 +128,11 @@ def test_events_of_a_controller():
 
     def step():
         host.enable()
+        host.code(nvme.nvme_features(opcode=nvme.nvme_admin_set_features, fid=7, dword11=0x3F003F))
         queue = host.queue(1, vector=2)
         data = nvme.nvme_data_ptr(pages(1)._addr)
         for opcode in (nvme.nvme_admin_identify, 0x7F):
             host.code(nvme.nvme_identify(opcode=opcode, cns=1, dptr=data))
-        host.code(nvme.nvme_features(opcode=nvme.nvme_admin_get_features, fid=7))
         host.code(nvme.nvme_get_log_page_command(opcode=nvme.nvme_admin_get_log_page, lid=5, dptr=data))
         host.code(nvme.nvme_abort_cmd(opcode=nvme.nvme_admin_abort_cmd, sqid=1, cid=9))
         host.code(transfer(nvme.nvme_cmd_write, 3, 2, pages(1)._addr), queue)
@@ -146,10 +146,10 @@ def test_events_of_a_controller():
         ["AQA", "0x1f001f"], ["ASQ", "address"], ["ASQ.hi", "address"], ["ACQ", "address"], ["ACQ.hi", "address"],
         ["CC", f"{ENABLED:#x}"], ["CAP"], ["CAP.hi"]]
     assert [event[1] for event in seen if event[0] == "admin"] == [
+        {"opcode": 9, "name": "SET_FEATURES", "fid": 7, "cdw11": 0x3F003F, "granted": [64, 64]},
         {"opcode": 5, "name": "CREATE_CQ", "cqid": 1, "vector": 2, "qsize": 15, "flags": 3, "ien": 1},
         {"opcode": 1, "name": "CREATE_SQ", "sqid": 1, "cqid": 1, "qsize": 15, "flags": 1},
         {"opcode": 6, "name": "IDENTIFY", "cns": 1}, {"opcode": 0x7F, "name": "unknown"},
-        {"opcode": 10, "name": "GET_FEATURES", "fid": 7, "cdw11": 0, "granted": [64, 64]},
         {"opcode": 2, "name": "GET_LOG_PAGE", "lid": 5}, {"opcode": 8, "name": "ABORT", "sqid": 1, "cid": 9},
         {"opcode": 0, "name": "DELETE_SQ", "sqid": 1}, {"opcode": 4, "name": "DELETE_CQ", "cqid": 1}]
     assert [event[1] for event in seen if event[0] == "io"] == [
