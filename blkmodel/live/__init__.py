@@ -130,8 +130,7 @@ class Live:
 
     def __repr__(self) -> str:
         label = re.search(r'aria-label="([^"]*)"', self.drawn.html)
-        said = unescape(label[1]) if label else unescape(re.sub(r"<[^>]+>", " ", self.drawn.html)).strip()
-        return f"{self.name}: {said}"
+        return f"{self.name}: {unescape(label[1] if label else re.sub(r'<[^>]+>', ' ', self.drawn.html)).strip()}"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Values:
         bundle = {"text/plain": repr(self), "text/html": self.html()}
@@ -144,8 +143,7 @@ class Live:
         self.drawn = draw(self.view, self.values | {n: v for n, v in values.items() if n in self.values}, self.bounds)
         self.values = self.drawn.values
         if self._widgets:
-            from blkmodel.live import widgets
-            widgets.show(self)
+            self._widgets["show"](self)
 
 
 _groups: defaultdict[str, dict[str, Live]] = defaultdict(dict)  # word → the figures that follow each other by it

@@ -1,17 +1,21 @@
 """The controls of a live figure as widgets of JupyterLab. Imported only where a kernel is going to show one."""
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Callable
 from html import unescape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 import traitlets
 
-from blkmodel.live import Live
 from blkmodel.live.controls import Check, Choice, Control, Number, Slider, Steps
 from blkmodel.view.draw.styles import SHEETS
+
+if TYPE_CHECKING:
+    from blkmodel.live import Live
 
 _STYLE = f"<style>{SHEETS['widgets']}</style>"
 _MOVE = re.compile(r'<button[^>]* data-key="[^"]*" data-set="(\w+)=([^"]*)"( aria-disabled="true")?>([^<]*)</button>')
@@ -64,7 +68,7 @@ def build(figure: Live) -> ipywidgets.VBox:
     reset.on_click(lambda _: figure.set(**author))
     shown = ipywidgets.HTML(_STYLE + figure.drawn.html)
     moves = ipywidgets.HBox()
-    figure._widgets = {"controls": made, "shown": shown, "moves": moves}
+    figure._widgets = {"controls": made, "shown": shown, "moves": moves, "show": show}
     _move(figure, moves)
     bar = ipywidgets.Box([*rows, reset], layout={"flex_flow": "row wrap", "align_items": "center"})
     return ipywidgets.VBox([bar, moves, shown])

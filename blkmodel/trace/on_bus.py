@@ -49,6 +49,13 @@ class Passing(NamedTuple):
             return next(name for name in reversed(self.path) if not name.startswith("nvme_pci_reg_"))
         return self.path[0] if self.path else ""
 
+    def caller(self) -> str:
+        """The functions in which the driver did it; of the controller's own doing there is none."""
+        if not self.path:
+            return "by itself"
+        cause, last = self.cause(), self.path[-1]
+        return cause if cause == last else f"{cause} … {last}"
+
 
 def passings(recording: Recording) -> list[Passing]:
     """Everything that passed, in order."""

@@ -150,6 +150,25 @@ class Replay:
         return number + 1 if number < len(self.steps) else None
 
 
+def shown(replay: Any, field: str, value: Any) -> str:
+    """A value in a few letters."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return f"{value:#x}" if abs(value) >= 1 << 20 or field.endswith(("flags", "bits", "mode")) else str(value)
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, Struct | Array):
+        return f"→ {replay.name(value)[0]}"
+    if callable(value):
+        return getattr(value, "__name__", type(value).__name__)
+    if hasattr(value, "name") and isinstance(value.name, str):
+        return value.name
+    return type(value).__name__
+
+
 def steps_of(events: list[Any], forest: dict[int, list[Node]]) -> Iterator[Step]:
     """Yield the steps: the events, cut where a function is called or returns, or another context begins or goes on."""
     nodes: dict[int, Node] = {}

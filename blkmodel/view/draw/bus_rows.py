@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from blkmodel.trace.on_bus import Passing
-from blkmodel.view.facts.bus_traffic import caller
 
 _SENDS = {"register": "register", "doorbell": "doorbell", "command": "reads memory", "completion": "writes memory",
           "interrupt": "interrupt"}
@@ -26,7 +25,7 @@ def rows(passed: Sequence[Passing], shown: range, now: range, step_of: Callable[
 
 def _row(each: Passing, number: int, now: range, step: int) -> str:
     state = "now" if number in now else "after" if number >= now.stop else "before"
-    call = f"{number + 1}. {caller(each)}"
+    call = f"{number + 1}. {each.caller()}"
     memory = " memory" if each.kind in _IN_MEMORY else ""
     way = "" if each.to_controller else " left"
     back = "" if each.to_controller else " back"

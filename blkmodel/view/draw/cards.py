@@ -4,14 +4,12 @@ from html import escape
 from typing import Any
 
 from blkmodel.sim.structure import Array
-from blkmodel.trace.replay import Replay
-from blkmodel.view.facts.objects import shown
+from blkmodel.trace.replay import Replay, shown
 
 KINDS = {"blk_mq_tag_set": "ctx", "request_queue": "ctx", "blk_mq_ctx": "ctx", "blk_mq_hw_ctx": "default",
          "blk_mq_tags": "tags", "sbitmap_queue": "tags", "sbitmap": "tags", "sbitmap_word": "tags",
          "sbq_wait_state": "tags", "request": "memory", "page": "memory"}
 """Structure → the kind that it is drawn as. The same in every figure."""
-
 
 
 def card(replay: Replay, thing: Any, changes: dict[str, tuple[Any, Any]], at: int, room: int = 8) -> str:

@@ -8,7 +8,7 @@ from blkmodel.services.base.err import IS_ERR, PTR_ERR
 from blkmodel.services.base.errno import NAMES
 from blkmodel.trace import Node
 from blkmodel.view.draw.call_tree import source_links
-from blkmodel.view.facts.model_text import source
+from blkmodel.view.draw.model_source import source
 
 
 def frames(path: tuple[Node, ...], status: int | None = None) -> str:

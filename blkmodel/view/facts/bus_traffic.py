@@ -11,7 +11,7 @@ from blkmodel.errors import KernelError
 from blkmodel.include.linux.nvme import NVME_SC_READ_ERROR
 from blkmodel.sim import booted
 from blkmodel.trace import record
-from blkmodel.trace.on_bus import Passing, passings
+from blkmodel.trace.on_bus import passings
 
 BUS_SCENARIOS = {"bring a controller up": "probe", "read 4 KiB": "read-4k", "read 1 MiB": "read-1m",
                  "write 8 KiB": "write-8k", "take it down": "remove",
@@ -51,11 +51,3 @@ def _act(scenario: str, controller: Controller) -> None:
     else:
         op, size = scenario.split("-")
         user.io("nvme0n1", op, 0, int(size[:-1]) << (20 if size.endswith("m") else 10), cpu=1)
-
-
-def caller(each: Passing) -> str:
-    """The functions in which the driver did it; of the controller's own doing there is none."""
-    if not each.path:
-        return "by itself"
-    cause, last = each.cause(), each.path[-1]
-    return cause if cause == last else f"{cause} … {last}"

@@ -11,6 +11,7 @@ from blkmodel.include.linux.genhd import dev_to_disk
 from blkmodel.services.devices.device import dev_name, devices
 from blkmodel.sim import Kernel
 from blkmodel.sim.structure import Array, Struct, layouts, sizeof
+from blkmodel.trace.replay import shown
 
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 _NAME = re.compile(r"\w+")
@@ -144,25 +145,6 @@ def _row(name: str, value: Any, wanted: dict[str, list[str]], inside: bool = Fal
         return Row(name, f"{len(value)} entries", offset=offset)
     text = type(value).__name__ if isinstance(value, Struct) else shown(None, name, value)
     return Row(name, text, offset=offset)
-
-
-def shown(replay: Any, field: str, value: Any) -> str:
-    """A value in a few letters."""
-    if value is None:
-        return "NULL"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return f"{value:#x}" if abs(value) >= 1 << 20 or field.endswith(("flags", "bits", "mode")) else str(value)
-    if isinstance(value, str):
-        return f'"{value}"'
-    if isinstance(value, Struct | Array):
-        return f"→ {replay.name(value)[0]}"
-    if callable(value):
-        return getattr(value, "__name__", type(value).__name__)
-    if hasattr(value, "name") and isinstance(value.name, str):
-        return value.name
-    return type(value).__name__
 
 
 class Node:

@@ -60,7 +60,10 @@ def disks_of(text: str) -> tuple[int, ...]:
 
 @lru_cache(maxsize=32)
 def moments(processes: tuple[int, ...], reads: int, queues: int, depth: int) -> tuple[Moment, ...]:
-    """Let them read. Returns a Moment for the beginning, and for each request that the driver gets or is done with."""
+    """Have processes read the disks with these numbers, `reads` reads each, at the same time.
+
+    Returns a Moment for the beginning, and for each request that the driver gets or is done with.
+    """
     with booted(len(processes)) as kernel:
         scenario.null_blk_load(nr_devices=max(processes) + 1, shared_tags=1, submit_queues=min(queues, len(processes)),
                                hw_queue_depth=depth, irqmode=2)

@@ -8,7 +8,7 @@ from html import escape
 from blkmodel.trace.on_bus import Passing
 from blkmodel.view.draw.bus_rows import rows
 from blkmodel.view.draw.figure import panel
-from blkmodel.view.facts.bus_traffic import BUS_SCENARIOS, bus_passings, caller
+from blkmodel.view.facts.bus_traffic import BUS_SCENARIOS, bus_passings
 
 _ROWS = 9
 
@@ -41,7 +41,7 @@ def _says(passed: tuple[Passing, ...], error: str, step: int) -> str:
     ends = f" It ends with {error}." if error and step == len(passed) else ""
     if not each.path:
         return f"The controller, by itself: <b>{escape(each.label)}</b>{meaning}.{time}{ends}"
-    calls = " … ".join(f"<code>{escape(name)}</code>" for name in caller(each).split(" … "))
+    calls = " … ".join(f"<code>{escape(name)}</code>" for name in each.caller().split(" … "))
     who = f"{each.who.kind} {escape(each.who.name)}, CPU {each.who.cpu}"
     return f"{calls} ({who}): <b>{escape(each.label)}</b>{meaning}.{time}{ends}"
 
@@ -57,7 +57,7 @@ def _describe(title: str, passed: tuple[Passing, ...], error: str, step: int) ->
         return f"Between driver and controller, {title}: {len(passed)} things pass; nothing yet."
     each = passed[step - 1]
     way = "from the driver to the controller" if each.to_controller else "from the controller to the driver"
-    beneath = f", in {caller(each)}" if each.path else ", by itself"
+    beneath = f", in {each.caller()}" if each.path else ", by itself"
     meaning = f": {each.meaning}" if each.meaning else ""
     ends = f" It ends with {error}." if error and step == len(passed) else ""
     return (f"Between driver and controller, {title}, {step} of {len(passed)}: {way}{beneath}: {each.label}{meaning}; "

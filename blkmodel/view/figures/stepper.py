@@ -8,13 +8,13 @@ from typing import Any
 
 from blkmodel.services.base.errno import NAMES
 from blkmodel.trace import Alloc, Call, Return
-from blkmodel.trace.replay import Replay, Step
-from blkmodel.view.draw import cards, model_source, path_tree
+from blkmodel.trace.replay import Replay, Step, shown
 from blkmodel.view.draw.bus_rows import rows
 from blkmodel.view.draw.call_tree import kernel_url, who
+from blkmodel.view.draw.cards import card
 from blkmodel.view.draw.figure import panel
-from blkmodel.view.facts.model_text import line_of_call
-from blkmodel.view.facts.objects import shown
+from blkmodel.view.draw.model_source import line_of_call, model_source
+from blkmodel.view.draw.path_tree import path_tree
 from blkmodel.view.facts.recorded import SCENARIOS, STEPPED, live_sizes, passing_in, passings_of, replay_of
 
 __all__ = ["STEPPED", "last_step", "stepper"]
@@ -34,7 +34,7 @@ def stepper(scenario: str = "tag-set", step: int = 1, find: str = "") -> str:
     at = replay.end(step)
     changes = replay.changes(now.start, now.end) if now else {}
     hits = replay.calls_of(find) if find else []
-    tree = path_tree.path_tree(replay, step, {number for number, _ in hits})
+    tree = path_tree(replay, step, {number for number, _ in hits})
     parts = [f'<p class="says">{_says(replay, scenario, step)}</p>', _moves(replay, step), _found(find, hits, step),
              f'<div class="two way-and-source"><div>{tree}</div><div>{_source(now)}</div></div>',
              _bus(replay, scenario, now, at), "<h4>Structures</h4>", _structures(replay, now, changes, at),
@@ -105,7 +105,7 @@ def _source(step: Step | None) -> str:
     url = kernel_url(node.function, node.file)
     kernel = f'<a href="{url}">{escape(node.file)} in the kernel</a>' if url else escape(node.file)
     return (f'<p class="links dim">The model\'s <b>{escape(node.function)}</b> · {kernel}</p>'
-            + model_source.model_source(node.function, node.file, marked))
+            + model_source(node.function, node.file, marked))
 
 
 def _bus(replay: Replay, scenario: str, step: Step | None, at: int) -> str:
@@ -138,7 +138,7 @@ def _structures(replay: Replay, step: Step | None, changes: dict[tuple[Any, str]
     note = f'<p class="dim">… and {more} more have changed.</p>' if more > 0 else ""
     if not drawn:
         return '<p class="dim">Nothing has changed yet.</p>'
-    made = "".join(cards.card(replay, thing, fields, at) for thing, fields in drawn)
+    made = "".join(card(replay, thing, fields, at) for thing, fields in drawn)
     return f'<div class="blk-cards">{made}</div>{note}'
 
 

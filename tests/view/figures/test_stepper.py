@@ -9,8 +9,7 @@ from blkmodel.include.linux.blk_mq import blk_mq_tag_set
 from blkmodel.live import Choice, Steps, live
 from blkmodel.sim.structure import Array
 from blkmodel.trace import Alloc, Assign, Call, Free, Item, Return
-from blkmodel.view.draw.model_source import model_source
-from blkmodel.view.facts.model_text import line_of_call, source
+from blkmodel.view.draw.model_source import line_of_call, model_source, source
 from blkmodel.view.facts.recorded import SCENARIOS, STEPPED, passings_of, recorded, replay_of
 from blkmodel.view.figures.stepper import last_step, stepper
 from tests.view.wellformed import in_fresh_interpreters, label, parsed, words
