@@ -24,13 +24,10 @@ class MirrorFunction(NamedTuple):
 
 def module_names() -> list[str]:
     """Return the full names of the modules that each stand for one kernel file, sorted; a private header is none."""
-    names = []
-    for part in PARTS:
-        package = importlib.import_module(f"{blkmodel.__name__}.{part}")
-        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if not found.ispkg and not found.name.endswith("_h"):
-                names.append(found.name)
-    return sorted(names)
+    packages = [importlib.import_module(f"{blkmodel.__name__}.{part}") for part in PARTS]
+    return sorted(found.name for package in packages
+                  for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+                  if not found.ispkg and not found.name.endswith("_h"))
 
 
 def modules() -> list[ModuleType]:

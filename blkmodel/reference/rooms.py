@@ -78,8 +78,7 @@ def path_of(module):
 def read(module):
     """The syntax tree of a module, and the numbers of its lines of code."""
     source = path_of(module).read_text("utf8")
-    tree = ast.parse(source)
-    return tree, code_lines(source, tree)
+    return (tree := ast.parse(source)), code_lines(source, tree)
 
 
 @cache
@@ -88,9 +87,8 @@ def modules():
     found = []
     for path in sorted(each.relative_to(_TOP) for each in _TOP.rglob("*.py")):
         name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
-        tree, lines = read(name)
+        (tree, lines), file = read(name), "" if path.stem == "__init__" else file_of(name)
         if lines or ast.get_docstring(tree):
-            file = "" if path.stem == "__init__" else file_of(name)
             found.append(Module(name, room_of(path), file, len(lines), first_sentence(ast.get_docstring(tree))))
     return tuple(found)
 

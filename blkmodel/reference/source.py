@@ -17,13 +17,6 @@ class Definition(NamedTuple):
     traceable: bool
 
 
-class Scope(NamedTuple):
-    """Whether the model stands for a file, and why or why not."""
-
-    inside: bool
-    why: str
-
-
 class Defect(NamedTuple):
     """Where the reference kernel itself errs. The place in the model has a comment that begins with `5.4:`.
 
@@ -39,40 +32,34 @@ class Defect(NamedTuple):
     test: str
 
 
-def _rows(name: str) -> list[list[str]]:
-    lines = (files("blkmodel.reference") / name).read_text().splitlines()
-    return [line.split("\t") for line in lines[1:]]
+def rows(name: str) -> list[list[str]]:
+    """The rows of a table beside this module, without its head."""
+    return [line.split("\t") for line in (files("blkmodel.reference") / name).read_text().splitlines()[1:]]
 
 
 @cache
 def definitions() -> dict[str, tuple[Definition, ...]]:
     """Return function name → its definitions: more than one where files have a static function each of that name."""
     found: dict[str, list[Definition]] = {}
-    for function, file, line, traceable in _rows("functions.tsv"):
+    for function, file, line, traceable in rows("functions.tsv"):
         found.setdefault(function, []).append(Definition(function, file, int(line), traceable == "1"))
     return {name: tuple(of) for name, of in found.items()}
 
 
 @cache
-def services() -> dict[str, tuple[str, int]]:
-    """Return function name → (file, line), for what blkmodel/services and blkmodel/include have of the kernel."""
-    return {name: (file, int(line)) for name, file, line in _rows("services.tsv")}
-
-
-@cache
-def scope() -> dict[str, Scope]:
-    """Return file → Scope; a file that is not in it is outside."""
-    return {file: Scope(scope == "in", why) for file, scope, why in _rows("scope.tsv")}
+def scope() -> dict[str, tuple[str, str]]:
+    """Return file → (`in` or `out`: whether the model stands for it, why or why not); what is not listed is outside."""
+    return {file: (scope, why) for file, scope, why in rows("scope.tsv")}
 
 
 def defects() -> list[Defect]:
     """Return the defects of the reference kernel that the model has, works round or shows, by file."""
-    return [Defect(*row) for row in _rows("defects.tsv")]
+    return [Defect(*row) for row in rows("defects.tsv")]
 
 
 def in_scope(file: str) -> bool:
     """Whether the model stands for this file."""
-    return file in scope() and scope()[file].inside
+    return file in scope() and scope()[file][0] == "in"
 
 
 @cache

@@ -86,8 +86,8 @@ class Log(NamedTuple):
     line: str
 
 
-class RegisterRead(NamedTuple):
-    """A processor read 32 bits of a device's registers; offset: bytes from the beginning of its window.
+class _Register(NamedTuple):
+    """An access to 32 bits of a device's registers; offset: bytes from the beginning of its window.
 
     time, here and of what else passes between processor and device: virtual time, in nanoseconds since boot.
     """
@@ -98,13 +98,12 @@ class RegisterRead(NamedTuple):
     time: int
 
 
-class RegisterWrite(NamedTuple):
-    """A processor wrote 32 bits of a device's registers, other than a doorbell."""
+class RegisterRead(_Register):
+    """A processor read 32 bits of a device's registers."""
 
-    device: Any
-    offset: int
-    value: int
-    time: int
+
+class RegisterWrite(_Register):
+    """A processor wrote 32 bits of a device's registers, other than a doorbell."""
 
 
 class Doorbell(NamedTuple):

@@ -37,7 +37,9 @@ KINDS = ("task", "worker", "softirq", "irq", "device")
 
 def runs(recording: Recording, tasks: Sequence[str] = ("dio",)) -> list[Run]:
     """Return the runs of a recording in order. `tasks`: names of user's processes; other tasks are workers."""
-    made, queuers = [], _queuers(recording)
+    made: list[Run] = []
+    wanted = {event.posted for event in recording.of(Enter)}
+    queuers: dict[int | None, tuple[int, str]] = {}  # event before which something was queued → who queued it
     stack: list[int] = []
     paths: dict[int, list[str]] = {}
     entered: dict[int, Enter] = {}
@@ -49,12 +51,13 @@ def runs(recording: Recording, tasks: Sequence[str] = ("dio",)) -> list[Run]:
         if stack and (calls or woken is None):
             who, posted = recording.contexts[stack[-1]], entered[stack[-1]].posted
             kind = who.kind if who.kind != "task" or who.name in tasks else "worker"
-            queued = queuers.get(posted) if posted is not None else None
-            made.append(Run(stack[-1], kind, who.name, who.cpu, start, end, time, woken, tuple(calls), asleep, queued,
-                            posted, _did(recording.events[start:end])))
+            made.append(Run(stack[-1], kind, who.name, who.cpu, start, end, time, woken, tuple(calls), asleep,
+                            queuers.get(posted), posted, _did(recording.events[start:end])))
     for at, event in enumerate(recording.events):
+        path = paths.get(stack[-1], []) if stack else []
+        if at in wanted and stack:
+            queuers[at] = stack[-1], path[-1] if path else ""
         if type(event) is Enter:
-            path = paths.get(stack[-1], []) if stack else []
             close(at, path[-1] if path else "")
             stack.append(event.context)
             entered[event.context] = event
@@ -78,24 +81,3 @@ def _did(events: list[Any]) -> str:
     counts = Counter(type(event) for event in events)
     said = [f"{does} {counts[kind]} {what}{'s' * (counts[kind] > 1)}" for kind, does, what in _DOES if counts[kind]]
     return ", ".join(said)
-
-
-def _queuers(recording: Recording) -> dict[int, tuple[int, str]]:
-    """Number of an event before which something was queued → (context, function) that queued it."""
-    wanted = {event.posted for event in recording.of(Enter) if event.posted is not None}
-    found: dict[int, tuple[int, str]] = {}
-    stack: list[int] = []
-    paths: dict[int, list[str]] = {}
-    for at, event in enumerate(recording.events):
-        if at in wanted and stack:
-            path = paths.get(stack[-1])
-            found[at] = stack[-1], path[-1] if path else ""
-        if type(event) is Enter:
-            stack.append(event.context)
-        elif type(event) is Leave:
-            stack.pop()
-        elif type(event) is Call and stack:
-            paths.setdefault(event.context, []).append(event.function)
-        elif type(event) is Return and stack:
-            paths[event.context].pop()
-    return found

@@ -73,15 +73,12 @@ def passings(recording: Recording) -> list[Passing]:
     return found
 
 
-def _read(event: Any, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
+def _register(event: Any, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
     name = REGISTERS.get(event.offset, f"{event.offset:#x}")
-    meaning = "nobody answers" if event.value == 0xFFFFFFFF else _SAYS.get(name, lambda value: "")(event.value)
-    return f"read {name}: {event.value:#x}", meaning
-
-
-def _write(event: Any, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
-    name = REGISTERS.get(event.offset, f"{event.offset:#x}")
-    return f"write {name} = {event.value:#x}", _SAYS.get(name, lambda value: "")(event.value)
+    meaning = _SAYS.get(name, lambda value: "")(event.value)
+    if type(event) is RegisterWrite:
+        return f"write {name} = {event.value:#x}", meaning
+    return f"read {name}: {event.value:#x}", "nobody answers" if event.value == 0xFFFFFFFF else meaning
 
 
 def _doorbell(event: Any, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
@@ -106,10 +103,6 @@ def _completion(event: Any, commands: dict[tuple[int, int], str]) -> tuple[str, 
     result = f", result {entry.result:#x}" if entry.result else ""
     queue = f"completion queue {event.queue}" if event.queue else "the admin completion queue"
     return f"{outcome}: {said}{result}", f"into slot {event.slot} of {queue}, phase {entry.status & 1}"
-
-
-def _interrupt(event: Any, commands: dict[tuple[int, int], str]) -> tuple[str, str]:
-    return f"interrupt by vector {event.vector}", "there are completions to take"
 
 
 def describe_command(queue: int, command: Any) -> str:
@@ -143,17 +136,6 @@ def describe_command(queue: int, command: Any) -> str:
     return {"async ev req": "ask to be told of events", "dbbuf config": "keep doorbells in memory"}.get(name, name)
 
 
-def _capabilities(value: int) -> str:
-    return (f"queues of up to {nvme.NVME_CAP_MQES(value) + 1} slots; getting ready takes up to "
-            f"{nvme.NVME_CAP_TIMEOUT(value) / 2:g} s")
-
-
-def _capabilities_high(value: int) -> str:
-    cap = value << 32
-    return (f"a doorbell every {4 << nvme.NVME_CAP_STRIDE(cap)} bytes; pages of "
-            f"{4 << nvme.NVME_CAP_MPSMIN(cap)} to {4 << nvme.NVME_CAP_MPSMAX(cap)} KiB")
-
-
 def _configuration(value: int) -> str:
     said = ["enable" if value & nvme.NVME_CC_ENABLE else "disable"]
     if value & nvme.NVME_CC_SHN_MASK:
@@ -175,18 +157,20 @@ def _status(value: int) -> str:
     return ", ".join(said)
 
 
-def _admin_sizes(value: int) -> str:
-    return f"admin queues of {(value & 0xFFF) + 1} and {(value >> 16 & 0xFFF) + 1} slots"
-
-
-_SAYS: dict[str, Any] = {
-    "CAP": _capabilities, "CAP.hi": _capabilities_high, "CC": _configuration, "CSTS": _status, "AQA": _admin_sizes,
-    "VS": lambda value: f"NVMe {value >> 16}.{value >> 8 & 0xFF}",
+_SAYS: dict[str, Callable[[int], str]] = {
+    "CAP": lambda value: (f"queues of up to {nvme.NVME_CAP_MQES(value) + 1} slots; getting ready takes up to "
+                          f"{nvme.NVME_CAP_TIMEOUT(value) / 2:g} s"),
+    "CAP.hi": lambda high: (f"a doorbell every {4 << nvme.NVME_CAP_STRIDE(high << 32)} bytes; pages of "
+                            f"{4 << nvme.NVME_CAP_MPSMIN(high << 32)} to {4 << nvme.NVME_CAP_MPSMAX(high << 32)} KiB"),
+    "CC": _configuration, "CSTS": _status, "VS": lambda value: f"NVMe {value >> 16}.{value >> 8 & 0xFF}",
+    "AQA": lambda value: f"admin queues of {(value & 0xFFF) + 1} and {(value >> 16 & 0xFFF) + 1} slots",
     "CMBSZ": lambda value: "memory of its own" if value else "no memory of its own that the host could use",
     "ASQ": lambda value: "where the admin submission queue is, lower half", "ASQ.hi": lambda value: "upper half",
     "ACQ": lambda value: "where the admin completion queue is, lower half", "ACQ.hi": lambda value: "upper half",
 }
 _TELL: dict[type, tuple[str, bool, Callable[..., tuple[str, str]]]] = {
-    RegisterRead: ("register", True, _read), RegisterWrite: ("register", True, _write),
+    RegisterRead: ("register", True, _register), RegisterWrite: ("register", True, _register),
     Doorbell: ("doorbell", True, _doorbell), Command: ("command", True, _command),
-    Completion: ("completion", False, _completion), Interrupt: ("interrupt", False, _interrupt)}
+    Completion: ("completion", False, _completion), Interrupt: (
+        "interrupt", False,
+        lambda event, commands: (f"interrupt by vector {event.vector}", "there are completions to take"))}

@@ -12,7 +12,7 @@ What first fills the fields of a structure is its creation, not an assignment, a
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache
 from types import FrameType
 from typing import Any, Self
@@ -36,10 +36,7 @@ class Node:
     __slots__ = ("calls", "context", "end", "file", "function", "start", "value")
 
     def __init__(self, function: str, file: str, context: int, start: int) -> None:
-        self.function = function
-        self.file = file
-        self.context = context
-        self.start = start
+        self.function, self.file, self.context, self.start = function, file, context, start
         self.end: int | None = None
         self.value: Any = None
         self.calls: list[Node] = []
@@ -141,24 +138,17 @@ class Recording:
             else:
                 self.events.append(happened[what](**facts))
 
-        def alloc(kind: str, size: int, node: int, addr: int, count: int) -> Alloc:
-            return Alloc(kind, size, node, addr, count)
-
         def enter(context: Context, time: int) -> Enter:
             stack.append(len(self.contexts))
             self.contexts.append(ContextRecord(context.kind, context.name, context.cpu))
             return Enter(stack[-1], time, posted.pop(id(context), (None, None))[1])
 
-        def leave(context: Context, time: int) -> Leave:
-            return Leave(stack.pop(), time)
-
-        def free(kind: str, size: int, node: int, addr: int, count: int) -> Free:
-            return Free(kind, size, node, addr)
-        happened: dict[str, Callable[..., Any]] = {"alloc": alloc, "free": free, "enter": enter, "leave": leave,
-                                                   "printk": Log, "register_read": RegisterRead,
-                                                   "register_write": RegisterWrite, "doorbell": Doorbell,
-                                                   "command": Command, "completion": Completion,
-                                                   "interrupt": Interrupt}
+        happened: dict[str, Callable[..., Any]] = {
+            "alloc": lambda kind, size, node, addr, count: Alloc(kind, size, node, addr, count),
+            "free": lambda kind, size, node, addr, count: Free(kind, size, node, addr),
+            "enter": enter, "leave": lambda context, time: Leave(stack.pop(), time), "printk": Log,
+            "register_read": RegisterRead, "register_write": RegisterWrite, "doorbell": Doorbell, "command": Command,
+            "completion": Completion, "interrupt": Interrupt}
         return observe
 
     def forest(self, roots: Iterable[str] | None = None) -> dict[int, list[Node]]:
@@ -178,7 +168,7 @@ class Recording:
                 node = open_calls[event.context].pop()
                 node.end, node.value = index, event.value
         if roots is not None:
-            trees = {context: found for context, forest in trees.items() if (found := _outermost(forest, set(roots)))}
+            trees = {n: found for n, forest in trees.items() if (found := list(outermost(forest, set(roots))))}
         return dict(sorted(trees.items()))
 
     def of(self, *kinds: type) -> list[Any]:
@@ -213,11 +203,10 @@ def _filled_unwatched(cls: Any, init: Callable[..., None]) -> Callable[..., None
     return fill
 
 
-def _outermost(forest: list[Node], roots: set[str]) -> list[Node]:
-    found: list[Node] = []
+def outermost(forest: list[Node], roots: Collection[str]) -> Iterator[Node]:
+    """Yield the outermost calls to these functions."""
     for node in forest:
-        found += [node] if node.function in roots else _outermost(node.calls, roots)
-    return found
+        yield from (node,) if node.function in roots else outermost(node.calls, roots)
 
 
 def record(fn: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> Recording:

@@ -76,7 +76,7 @@ class Replay:
         """What a field holds once `at` events have happened."""
         changes = self._changes.get(id(thing), {}).get(field)
         if not changes:
-            return _now(thing, field)
+            return thing[int(field[1:-1])] if field.startswith("[") else getattr(thing, field)
         done = bisect_left(changes, at, key=lambda change: change.at)
         return changes[done - 1].new if done else changes[0].old
 
@@ -172,7 +172,11 @@ def shown(replay: Any, field: str, value: Any) -> str:
 def steps_of(events: list[Any], forest: dict[int, list[Node]]) -> Iterator[Step]:
     """Yield the steps: the events, cut where a function is called or returns, or another context begins or goes on."""
     nodes: dict[int, Node] = {}
-    _index(forest, nodes)
+    waiting = [node for trees in forest.values() for node in trees]
+    while waiting:
+        node = waiting.pop()
+        nodes[node.start] = node
+        waiting += node.calls
     paths: dict[int, list[Node]] = {}
     contexts, begun, call, work = [0], 0, False, False
     for at, event in enumerate(events):
@@ -195,14 +199,6 @@ def steps_of(events: list[Any], forest: dict[int, list[Node]]) -> Iterator[Step]
         yield Step(begun, len(events), contexts[-1], tuple(paths.get(contexts[-1], ())), call, None)
 
 
-def _index(forest: dict[int, list[Node]], nodes: dict[int, Node]) -> None:
-    waiting = [node for trees in forest.values() for node in trees]
-    while waiting:
-        node = waiting.pop()
-        nodes[node.start] = node
-        waiting += node.calls
-
-
 def _changes(events: list[Any], start: int = 0, end: int | None = None) -> Iterator[Change]:
     """The assignments among the events start to end; a slice of an array is its items."""
     for at in range(start, len(events) if end is None else end):
@@ -222,10 +218,6 @@ def _place_of(event: Assign) -> str:
     """The field that is assigned to; of a union, whose members are names of one place, always the same."""
     place = getattr(type(event.object), event.field, None)
     return place.__name__ if type(place) is MemberDescriptorType else event.field
-
-
-def _now(thing: Any, field: str) -> Any:
-    return thing[int(field[1:-1])] if field.startswith("[") else getattr(thing, field)
 
 
 def _same(old: Any, new: Any) -> bool:

@@ -126,4 +126,4 @@ def test_kernel_files():
     assert kernel_file("blkmodel.block.blk_mq_tag") == "block/blk-mq-tag.c"
     assert kernel_file("blkmodel.drivers.block.null_blk_main") == "drivers/block/null_blk_main.c"
     assert kernel_file("blkmodel.fs.block_dev") == "fs/block_dev.c"
-    assert scope()["block/blk-sysfs.c"].why == "inspection"
+    assert scope()["block/blk-sysfs.c"][1] == "inspection"

@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from blkmodel.reference.source import services
+from blkmodel.reference.source import rows
 from tests.tools.names import functions, kernel_files, modules
 
 OURS = {
@@ -22,6 +22,8 @@ OURS = {
 
 NOT_THE_KERNELS = {name for names in OURS.values() for name in names.split()}
 MODULES = dict(modules())
+FILES = {name: file for name, file, _ in rows("services.tsv")}
+"""Function → the kernel file that has it, for what services and headers have of the kernel."""
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -29,8 +31,8 @@ def test_every_function_is_of_a_file_that_its_module_names(module):
     tree = MODULES[module]
     files = kernel_files(ast.get_docstring(tree))
     for name in set(functions(tree)) - NOT_THE_KERNELS:
-        assert name in services(), f"{module}: the kernel has no {name} in {files}"
-        assert services()[name][0] in files, f"{module} does not name {services()[name][0]}, which has {name}"
+        assert name in FILES, f"{module}: the kernel has no {name} in {files}"
+        assert FILES[name] in files, f"{module} does not name {FILES[name]}, which has {name}"
 
 
 def test_headers_name_their_own():
@@ -43,5 +45,5 @@ def test_headers_name_their_own():
 
 def test_nothing_stands_in_the_tables_for_nothing():
     defined = {name for tree in MODULES.values() for name in functions(tree)}
-    assert set(services()) == defined - NOT_THE_KERNELS
+    assert set(FILES) == defined - NOT_THE_KERNELS
     assert defined >= NOT_THE_KERNELS

@@ -8,7 +8,7 @@ import ast
 import importlib
 from collections import Counter
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from blkmodel.reference import rooms
 from blkmodel.reference.mirror import MirrorFunction
 from blkmodel.sim import booted
 from blkmodel.trace import Recording
+from blkmodel.trace.recorder import outermost
 
 
 class Leg(NamedTuple):
@@ -54,31 +55,16 @@ class Step(NamedTuple):
     says: str
 
 
-class Sum(NamedTuple):
-    """Functions and lines."""
-
-    functions: int
-    lines: int
-
-
-def _read(disk):
-    return lambda: scenario.io(disk, "read", 0, 4096)
-
-
-def _dmsetup(*words):
-    return lambda: scenario.dmsetup_run(*words)
-
-
 EVENINGS = {
     "set-up": Evening("A tag set and a disk's queues", lambda: None, (scenario.nvme_probe,), (
         Leg("the tag set", ("nvme_dev_add",), without=("nvme_dbbuf_set",)),
         Leg("the queues", ("blk_mq_init_queue",), "nvme_alloc_ns"))),
-    "read": Evening("A read", scenario.nvme_probe, (_read("nvme0n1"),), (
+    "read": Evening("A read", scenario.nvme_probe, (partial(scenario.io, "nvme0n1", "read", 0, 4096),), (
         Leg("down to the doorbell", ("blkdev_read_iter",)), Leg("and back", ("nvme_irq",)))),
     "mapped": Evening("A mapped device", scenario.nvme_probe, (
-        _dmsetup("create", "lin0", "--notable"),
-        _dmsetup("load", "lin0", "--table", "0 2048 linear /dev/nvme0n1 0"),
-        _dmsetup("resume", "lin0"), _read("dm-0")), (
+        partial(scenario.dmsetup_run, "create", "lin0", "--notable"),
+        partial(scenario.dmsetup_run, "load", "lin0", "--table", "0 2048 linear /dev/nvme0n1 0"),
+        partial(scenario.dmsetup_run, "resume", "lin0"), partial(scenario.io, "dm-0", "read", 0, 4096)), (
         Leg("dmsetup create", ("dm_ctl_ioctl",)), Leg("dmsetup load", ("dm_ctl_ioctl",), act=1),
         Leg("dmsetup resume", ("dm_ctl_ioctl",), act=2),
         Leg("a read", ("blkdev_read_iter", "nvme_irq"), act=3)), "drivers/md"),
@@ -89,14 +75,13 @@ EVENINGS = {
 def functions():
     """Everything that a tour can pass: functions and methods of the mirror, of the headers and of the services."""
     found = []
-    for each in rooms.modules():
-        if each.file or each.room in ("services", "sim"):
-            module = importlib.import_module(f"blkmodel.{each.name}")
-            for value in vars(module).values():
-                for inner in [value, *(vars(value).values() if isinstance(value, type) else ())]:
-                    inner = getattr(inner, "fget", inner) if isinstance(inner, property) else inner
-                    if isinstance(inner, FunctionType) and inner.__code__.co_filename == module.__file__:
-                        found.append(MirrorFunction(inner.__qualname__, each.name, inner))
+    for each in (each for each in rooms.modules() if each.file or each.room in ("services", "sim")):
+        module = importlib.import_module(f"blkmodel.{each.name}")
+        for value in vars(module).values():
+            for inner in [value, *(vars(value).values() if isinstance(value, type) else ())]:
+                inner = inner.fget if isinstance(inner, property) else inner
+                if isinstance(inner, FunctionType) and inner.__code__.co_filename == module.__file__:
+                    found.append(MirrorFunction(inner.__qualname__, each.name, inner))
     return found
 
 
@@ -121,20 +106,10 @@ def calls(name, leg):
 def _all_calls(name, leg):
     forest = _forests(name)[leg.act]
     if leg.below:
-        forest = [node for above in _outermost(forest, (leg.below,)) for node in above.calls]
-    found: dict[tuple[str, str], None] = {}
-    for tree in sorted(_outermost(forest, leg.roots), key=lambda node: node.start):
-        for node in _preorder(tree, leg.without):
-            found.setdefault((node.function, node.file))
-    return found
-
-
-def _outermost(nodes, names):
-    for node in nodes:
-        if node.function in names:
-            yield node
-        else:
-            yield from _outermost(node.calls, names)
+        forest = [node for above in outermost(forest, (leg.below,)) for node in above.calls]
+    return dict.fromkeys((node.function, node.file)
+                         for tree in sorted(outermost(forest, leg.roots), key=lambda node: node.start)
+                         for node in _preorder(tree, leg.without))
 
 
 def _preorder(node, without):
@@ -147,15 +122,13 @@ def _preorder(node, without):
 @lru_cache(maxsize=8)
 def tour(name):
     """Leg → what is new in it: a step for each function that no leg and no evening before it has called."""
-    known: dict[tuple[str, str], None] = {}
-    for before in EVENINGS:
-        if before == name:
-            break
-        known |= {each: None for leg in EVENINGS[before].legs for each in calls(before, leg)}
+    evenings = list(EVENINGS)
+    known = {each for before in evenings[:evenings.index(name)] for leg in EVENINGS[before].legs
+             for each in calls(before, leg)}
     found = {}
     for leg in EVENINGS[name].legs:
         new = [each for each in calls(name, leg) if each not in known]
-        known |= dict.fromkeys(new)
+        known.update(new)
         found[leg] = tuple(_step(*each) for each in new)
     return found
 
@@ -184,17 +157,16 @@ def _modules():
 
 def total(steps):
     """How many functions, and how many lines they have together."""
-    return Sum(len(steps), sum(each.lines for each in steps))
+    return len(steps), sum(each.lines for each in steps)
 
 
 def imports():
     """(room, room) → how many modules of the first import something of the second, whatever only for its type."""
-    known = {name: each for name, each in _modules().items() if not name.startswith("__")}
+    known = {name: hall(each) for name, each in _modules().items() if not name.startswith("__")}
     found: Counter[tuple[str, str]] = Counter()
-    for each in known.values():
-        names = {name for node in _run(rooms.read(each.name)[0]) for name in _imported(node)}
-        for room in {hall(known[name]) for name in names & known.keys()} - {hall(each)}:
-            found[hall(each), room] += 1
+    for name, room in known.items():
+        beneath = {known[other] for other in _imported(rooms.read(name)[0]) if other in known}
+        found.update((room, other) for other in beneath - {room})
     return dict(found)
 
 
@@ -204,18 +176,11 @@ def hall(module):
     return {"view": path.rpartition("/")[0], "top": path}.get(module.room, module.room)
 
 
-def _run(tree):
-    """The nodes of a syntax tree, but for what is there for type checkers."""
+def _imported(tree):
+    """The modules of the package that are imported, by their names below `blkmodel`; not what is only for types."""
     for node in ast.iter_child_nodes(tree):
-        if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)):
-            yield node
-            yield from _run(node)
-
-
-def _imported(node):
-    """The modules of the package that a statement imports, by their names below `blkmodel`."""
-    if isinstance(node, ast.ImportFrom) and node.module.startswith("blkmodel"):
-        module = node.module.removeprefix("blkmodel").removeprefix(".")
-        for each in node.names:
-            yield module
-            yield f"{module}.{each.name}".removeprefix(".")
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("blkmodel"):
+            module = node.module.removeprefix("blkmodel").removeprefix(".")
+            yield from (module, *(f"{module}.{each.name}".removeprefix(".") for each in node.names))
+        elif not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)):
+            yield from _imported(node)
