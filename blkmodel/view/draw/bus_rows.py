@@ -27,8 +27,7 @@ def _row(each: Passing, number: int, now: range, step: int) -> str:
     state = "now" if number in now else "after" if number >= now.stop else "before"
     call = f"{number + 1}. {each.caller()}"
     memory = " memory" if each.kind in _IN_MEMORY else ""
-    way = "" if each.to_controller else " left"
-    back = "" if each.to_controller else " back"
+    way, back = ("", "") if each.to_controller else (" left", " back")
     return (f'<li class="{state} k-{each.kind}" data-key="p{number}" data-set="step={step}">'
             f'<div class="what{back}"><b>{escape(each.label)}</b><span class="call">{escape(call)}</span></div>'
             f'<div class="arrow{way}{memory}"></div><div class="dim">{escape(each.meaning)}</div></li>')

@@ -18,8 +18,7 @@ def kernel_url(function: str, file: str) -> str | None:
 
 def model_url(function: str, file: str) -> str:
     """Where the model's source of a function stands in the site, seen from a chapter's page."""
-    module = file.removesuffix(".c").replace("-", "_")
-    return f"../model/{module}.html#{function}"
+    return f"../model/{file.removesuffix('.c').replace('-', '_')}.html#{function}"
 
 
 def source_links(function: str, file: str) -> str:
@@ -42,17 +41,14 @@ def call_tree(recording: Recording, roots: Collection[str] | None = None, unfold
     roots: only what is below these functions. unfolded: how many levels are open at first. notes: function → a
     remark that stands behind it. Calls that are alike and follow each other stand once, with their number.
     """
-    parts = []
-    for context, nodes in recording.forest(roots).items():
-        parts.append(f'<p class="context">{escape(who(recording.contexts[context]))}</p>')
-        parts.append(_list(nodes, unfolded, notes or {}))
+    parts = (f'<p class="context">{escape(who(recording.contexts[context]))}</p>{_list(nodes, unfolded, notes or {})}'
+             for context, nodes in recording.forest(roots).items())
     return plain("".join(parts), "blk-calls", "call_tree")
 
 
 def _list(nodes: list[Node], unfolded: int, notes: dict[str, str]) -> str:
-    runs = [list(alike) for _, alike in groupby(nodes, _shape)]
-    items = "".join(f"<li>{_call(run[0], len(run), unfolded, notes)}</li>" for run in runs)
-    return f"<ul>{items}</ul>"
+    runs = (list(alike) for _, alike in groupby(nodes, _shape))
+    return f"<ul>{''.join(f'<li>{_call(run[0], len(run), unfolded, notes)}</li>' for run in runs)}</ul>"
 
 
 def _call(node: Node, count: int, unfolded: int, notes: dict[str, str]) -> str:

@@ -18,7 +18,9 @@ def card(replay: Replay, thing: Any, changes: dict[str, tuple[Any, Any]], at: in
     Besides these, fields that changed earlier are shown, as long as there is room.
     """
     name, place = replay.name(thing)
-    rows = [_changed(replay, field, *changes[field]) for field in list(changes)[:room]]
+    rows = [f'<div class="changed-now"><dt>{escape(field)}</dt><dd><del>{escape(shown(replay, field, old))}</del> → '
+            f"<ins>{escape(shown(replay, field, new).removeprefix('→ '))}</ins></dd></div>"
+            for field, (old, new) in list(changes.items())[:room]]
     if len(changes) > room:
         rows.append(f'<div class="changed-now"><dt>…</dt><dd><ins>and {len(changes) - room} more</ins></dd></div>')
     values = {field: replay.value(thing, field, at) for field in replay.fields(thing) if field not in changes}
@@ -33,8 +35,3 @@ def card(replay: Replay, thing: Any, changes: dict[str, tuple[Any, Any]], at: in
     inside = f"<small>{escape(place)}</small>" if place else ""
     return (f'<section class="blk-card kind-{kind}" data-key="{escape(name)}"><h5>{escape(name)}{inside}</h5>'
             f"<dl>{''.join(rows)}</dl></section>")
-
-
-def _changed(replay: Replay, field: str, old: Any, new: Any) -> str:
-    return (f'<div class="changed-now"><dt>{escape(field)}</dt><dd><del>{escape(shown(replay, field, old))}</del> → '
-            f"<ins>{escape(shown(replay, field, new).removeprefix('→ '))}</ins></dd></div>")

@@ -27,9 +27,8 @@ def path_tree(replay: Replay, number: int, found: Set[int] = frozenset()) -> str
     if way:
         head += f'<div class="way">{" › ".join(_button(replay, node) for node in way)} ›</div>'
         trees = way[-1].calls
-    if not path:
-        return f'<div class="blk-path">{head}{_level(replay, trees, None, [], step.end, found)}</div>'
-    return f'<div class="blk-path">{head}{_level(replay, trees, shown[0], shown[1:], step.end, found)}</div>'
+    current = shown[0] if shown else None
+    return f'<div class="blk-path">{head}{_level(replay, trees, current, shown[1:], step.end, found)}</div>'
 
 
 def _level(replay: Replay, nodes: list[Node], current: Node | None, below: list[Node], end: int,
@@ -43,10 +42,8 @@ def _level(replay: Replay, nodes: list[Node], current: Node | None, below: list[
     low, high = max(0, at - _BEFORE), at + _AFTER + 1
     items = [_more(runs[:low], "before")]
     for run in runs[low:high]:
-        inside = ""
-        if run[0] is current:
-            inside = _level(replay, current.calls, below[0] if below else None, below[1:], end, found) \
-                if current.calls else ""
+        inside = "" if run[0] is not current or not current.calls else \
+            _level(replay, current.calls, below[0] if below else None, below[1:], end, found)
         items.append(_item(replay, run, current, bool(below), inside, end, found))
     items.append(_more(runs[high:], "after"))
     return f"<ul>{''.join(items)}</ul>"
@@ -55,11 +52,10 @@ def _level(replay: Replay, nodes: list[Node], current: Node | None, below: list[
 def _item(replay: Replay, run: list[Node], current: Node | None, on_the_way: bool, inside: str, end: int,
           found: Set[int]) -> str:
     node = run[0]
-    numbers = {replay.first[each.start] for each in run}
     state = "way-in" if on_the_way else "now"
     if node is not current:
         state = "later" if node.start >= end else "done"
-    state += " found" if numbers & found else ""
+    state += " found" if {replay.first[each.start] for each in run} & found else ""
     note = f'<span class="note">× {len(run)}</span>' if len(run) > 1 else ""
     note += source_links(node.function, node.file) if node is current else ""
     mark = ' aria-current="step"' if state.startswith("now") else ""

@@ -10,10 +10,9 @@ COLOURS = ("default", "read", "poll", "tags", "memory", "waste")
 
 def strip(parts: Iterable[tuple[int, int, str, str]], length: int, least: int = 4) -> str:
     """A strip of `length` sectors with parts (first, sectors, colour, key) on it; a part is at least so wide."""
-    shapes = "".join(
-        f'<rect class="box {colour}" x="{1000 * first / length:.2f}" y="1" '
-        f'width="{max(least, 1000 * sectors / length):.2f}" height="20" data-key="{key}"/>'
-        for first, sectors, colour, key in parts)
+    shapes = "".join(f'<rect class="box {colour}" x="{1000 * first / length:.2f}" y="1" '
+                     f'width="{max(least, 1000 * sectors / length):.2f}" height="20" data-key="{key}"/>'
+                     for first, sectors, colour, key in parts)
     whole = '<rect class="box" x="0" y="1" width="1000" height="20"/>'
     return stretched("blk-md-strip", 1000, 22, whole + shapes, ' aria-hidden="true"')
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from blkmodel.errors import KernelError
 from blkmodel.trace import Alloc, Free, Log, Node
 from blkmodel.trace.replay import steps_of
-from blkmodel.view.facts.recorded import SCENARIOS, Recorded, live, recorded
+from blkmodel.view.facts.recorded import SCENARIOS, live, recorded
 
 
 class Taken(NamedTuple):
@@ -47,7 +47,10 @@ class Story(NamedTuple):
 def story_of(scenario: str, allocation: int) -> Story:
     """Run a scenario with its n-th allocation failing (0: none), take back what it did, and tell of it."""
     done = recorded(scenario, allocation)
-    after = _undone(scenario, done) if allocation else done.before
+    if allocation and done.error is None:
+        with done.kernel:
+            SCENARIOS[scenario].undo()
+    after = live(done.kernel) if allocation else done.before
     events = done.recording.events
     taken: list[Taken] = []
     open_: dict[int, int] = {}
@@ -55,8 +58,8 @@ def story_of(scenario: str, allocation: int) -> Story:
     path: tuple[Node, ...] = ()
     for step in steps_of(events, done.recording.forest()):
         for event in events[step.start:step.end]:
+            function = step.path[-1].function if step.path else ""
             if type(event) is Alloc:
-                function = step.path[-1].function if step.path else ""
                 taken.append(Taken(event.attempt - done.first + 1, event.kind, event.size, function, time, None, ""))
                 if event.addr:
                     open_[event.addr] = len(taken) - 1
@@ -64,28 +67,14 @@ def story_of(scenario: str, allocation: int) -> Story:
                     cut, path = time, step.path
             elif type(event) is Free and event.addr in open_:
                 at = open_.pop(event.addr)
-                function = step.path[-1].function if step.path else ""
                 taken[at] = taken[at]._replace(until=time, freed_in=function)
             if type(event) in (Alloc, Free):
                 time += 1
-    log = [event.line for event in done.recording.of(Log)]
-    return Story(scenario, allocation, taken, cut, path, done.error, log, len(done.before), len(after),
-                 _differ(done.before, after), time, f", {done.made}" if done.made else "")
-
-
-def _undone(scenario: str, done: Recorded) -> dict[int, tuple[str, int]]:
-    """The live allocations at the end, after what succeeded has been undone."""
-    if done.error is None:
-        with done.kernel:
-            SCENARIOS[scenario].undo()
-    return live(done.kernel)
-
-
-def _differ(before: dict[int, tuple[str, int]], after: dict[int, tuple[str, int]]) -> int:
-    """How many allocations are in one of the two only, by kind and size."""
-    counts = Counter(before.values())
+    counts = Counter(done.before.values())
     counts.subtract(after.values())
-    return sum(map(abs, counts.values()))
+    differ, log = sum(map(abs, counts.values())), [event.line for event in done.recording.of(Log)]
+    return Story(scenario, allocation, taken, cut, path, done.error, log, len(done.before), len(after),
+                 differ, time, f", {done.made}" if done.made else "")
 
 
 def given_back(story: Story) -> list[Taken]:

@@ -38,8 +38,7 @@ def sent(table: str, op: str, first: int, sectors: int) -> tuple[tuple[Piece, ..
             return (), why, None
         targets = targets_of(scenario.disk(disk).private_data.map)
         error = ""
-        recording = record()
-        with recording:
+        with record() as recording:
             try:
                 scenario.io(disk, op, first * 512, sectors * 512)
             except KernelError as refused:

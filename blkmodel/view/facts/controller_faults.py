@@ -76,12 +76,12 @@ def story_of(fault: str, where: int, again: bool) -> Story:
                 disks = [ns.disk.disk_name for ns in scenario.nvme_controller(name).ctrl.namespaces]
             except KernelError as refused:
                 error = refused
-        log = [event.line for event in recording.of(Log)]
         remove_controllers()
         after = len(live(kernel)), len(irq_desc_tree().descs)
     doings = _told(recording)
     trouble = _trouble(doings, fault, where)
-    return Story(doings, trouble, _path(recording, doings, trouble), error, tuple(disks), log, before, after)
+    return Story(doings, trouble, _path(recording, trouble), error, tuple(disks),
+                 [event.line for event in recording.of(Log)], before, after)
 
 
 def _break(controller: Controller, fault: str, where: int, again: bool) -> None:
@@ -127,15 +127,13 @@ def _told(recording: Recording) -> list[Doing]:
                                 place=place))
         elif kind is Completion:
             number = commands.pop((event.completion.sq_id, event.completion.command_id))
-            doings[number] = doings[number]._replace(outcome=_outcome(doings[number].what, event.completion))
+            status = event.completion.status >> 1
+            outcome = f"granted: {(event.completion.result & 0xFFFF) + 1}" \
+                if doings[number].what.startswith(_COUNT) else "done"
+            if status:
+                outcome = f"status {status:#x}" + (", do not retry" if status & nvme.NVME_SC_DNR else "")
+            doings[number] = doings[number]._replace(outcome=outcome)
     return doings
-
-
-def _outcome(what: str, completion: nvme.nvme_completion) -> str:
-    status = completion.status >> 1
-    if status:
-        return f"status {status:#x}" + (", do not retry" if status & nvme.NVME_SC_DNR else "")
-    return f"granted: {(completion.result & 0xFFFF) + 1}" if what.startswith(_COUNT) else "done"
 
 
 def _trouble(doings: list[Doing], fault: str, where: int) -> Doing | None:
@@ -152,7 +150,7 @@ def _trouble(doings: list[Doing], fault: str, where: int) -> Doing | None:
     return None
 
 
-def _path(recording: Recording, doings: list[Doing], trouble: Doing | None) -> tuple[Node, ...]:
+def _path(recording: Recording, trouble: Doing | None) -> tuple[Node, ...]:
     """The calls that the trouble goes through: those that wait for a command, or in which it shows."""
     if trouble is None:
         return ()
@@ -173,14 +171,8 @@ def _path(recording: Recording, doings: list[Doing], trouble: Doing | None) -> t
 
 def _under_way(nodes: list[Node], at: int) -> list[Node]:
     """The calls of a context that an event is in, outermost first."""
-    path = []
-    while nodes:
-        node = next((node for node in nodes if node.start <= at <= node.end), None)
-        if node is None:
-            break
-        path.append(node)
-        nodes = node.calls
-    return path
+    node = next((node for node in nodes if node.start <= at <= node.end), None)
+    return [node, *_under_way(node.calls, at)] if node else []
 
 
 def sentence(story: Story, fault: str, where: int) -> str:

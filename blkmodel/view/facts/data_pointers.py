@@ -8,7 +8,7 @@ from blkmodel.device.controller import Controller
 from blkmodel.include.linux.nvme import NVME_CMD_SGL_METABUF, nvme_data_ptr, nvme_sgl_desc
 from blkmodel.services.memory.gfp import PAGE_SIZE
 from blkmodel.sim import booted
-from blkmodel.trace import Call, Command, Item, Recording, record
+from blkmodel.trace import Call, Command, Item, record
 
 THRESHOLDS = {"4 KiB": 4096, "32 KiB": 32768, "128 KiB": 131072, "never": 0}
 
@@ -40,11 +40,11 @@ def described(pages: int, run: int, sgl: bool = True, threshold: int = 32768) ->
         disk = scenario.nvme_probe(controller=Controller(2, mdts=10, sgl=sgl), sgl_threshold=threshold) + "n1"
         scenario.set_queue_file(disk, "max_sectors_kb", scenario.queue_file(disk, "max_hw_sectors_kb"))
         recording = record(scenario.io, disk, "read", 0, pages * PAGE_SIZE, page_runs=runs)
-    hows = [event.function for event in recording.of(Call) if event.function in HOW]
     command = recording.of(Command)[0].command
     by_pieces = bool(command.flags & NVME_CMD_SGL_METABUF)
     lists: dict[int, dict[int, Any]] = {}
-    for event in recording.events[:_second_command(recording)]:
+    calls = [at for at, event in enumerate(recording.events) if type(event) is Call and event.function in HOW]
+    for event in recording.events[:[*calls, None][1]]:  # before the driver describes the second request's data
         if type(event) is Item and event.array.ctype in ("u64", "nvme_sgl_desc"):
             lists.setdefault(event.array._addr, {})[event.index] = event.new
     if by_pieces:
@@ -52,24 +52,16 @@ def described(pages: int, run: int, sgl: bool = True, threshold: int = 32768) ->
         tables = [(addr, [_piece(each) for each in entries.values()]) for addr, entries in lists.items()]
     else:
         words, tables = _pages(command.dptr, lists)
-    return Described(hows[0], by_pieces, words, tables, len(hows))
+    return Described(recording.events[calls[0]].function, by_pieces, words, tables, len(calls))
 
 
 HOW = {"nvme_setup_prp_simple": "as one page, or two in a row", "nvme_setup_sgl_simple": "as a single piece",
-        "nvme_pci_setup_prps": "page by page",
-        "nvme_pci_setup_sgls": "piece by piece"}
-
-
-def _second_command(recording: Recording) -> int:
-    """Before which event the driver begins to describe the second request's data."""
-    calls = [at for at, event in enumerate(recording.events) if type(event) is Call and event.function in HOW]
-    return calls[1] if len(calls) > 1 else len(recording.events)
+        "nvme_pci_setup_prps": "page by page", "nvme_pci_setup_sgls": "piece by piece"}
 
 
 def _piece(descriptor: nvme_sgl_desc) -> Entry:
-    if descriptor.type >> 4:  # a segment or the last one: what follows are descriptors
-        return Entry("list", descriptor.addr, descriptor.length)
-    return Entry("piece", descriptor.addr, descriptor.length)
+    what = "list" if descriptor.type >> 4 else "piece"  # of a segment or the last one: what follows are descriptors
+    return Entry(what, descriptor.addr, descriptor.length)
 
 
 def _pages(dptr: nvme_data_ptr, lists: dict[int, dict[int, int]]) -> tuple[list[Entry], list[tuple[int, list[Entry]]]]:

@@ -87,21 +87,16 @@ class _Before:
 
     def __init__(self, dd: deadline_data) -> None:
         self.next = dd.next_rq[WRITE] or dd.next_rq[READ]
-        self.batching, self.starved = dd.batching, dd.starved
-        self.there = [bool(each.entries) for each in dd.fifo_list]
-        self.oldest = [next(iter(each.entries), None) for each in dd.fifo_list]
+        self.batching, self.there = dd.batching, [bool(each.entries) for each in dd.fifo_list]
 
     def why(self, dd: deadline_data, rq: request) -> str:
         """In words why the scheduler gave out this request, seen from how it was before."""
         if rq is self.next and self.batching < dd.fifo_batch:
             return "it follows the last one, and the batch is not over"
         direction = rq_data_dir(rq)
+        who = "reads go first" if direction == READ else "writes have waited long enough"
         if not all(self.there):
             who = f"only {'writes' if direction else 'reads'} wait"
-        elif direction == READ:
-            who = "reads go first"
-        else:
-            who = "writes have waited long enough"
         if rq is self.next:
             return f"a new batch begins: {who}, and it follows the last one"
         if time_after_eq(jiffies(), rq.fifo_time):

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from blkmodel.trace import Assign, Call, ContextRecord, Doorbell, Recording, Return
+from blkmodel.trace import Assign, Call, Doorbell, Recording, Return
 from blkmodel.trace.walk import walk
 
 DISKS = {"NVMe, 4 queues": "nvme 4", "NVMe, 1 queue": "nvme 1", "null_blk, 4 queues": "null_blk 4",
@@ -35,6 +35,7 @@ class Stop(NamedTuple):
 
 
 _JOIN = ("bio_attempt_back_merge", "bio_attempt_front_merge", "bio_attempt_discard_merge")
+_KINDS = {"irq": "interrupt", "softirq": "softirq"}  # in a reader's words
 _DISPATCH_LIST = Station("dispatch list", (), True)
 _DOORBELL = Station("the doorbell", ())
 STATIONS = (
@@ -76,7 +77,9 @@ def stops(recording: Recording) -> list[Stop]:
             call, station = moment.path[-1], _DOORBELL
         if station:
             first, whose, times = found.get(station, (call, {}, 0))
-            whose[_by(recording.contexts[moment.context])] = True
+            kind, name, cpu = recording.contexts[moment.context]
+            kind = _KINDS.get(kind, "process" if name == "dio" else "worker")
+            whose[kind, name, cpu] = True
             found[station] = first, whose, times + 1
     return [Stop(station, times, first.function, first.file, tuple(whose))
             for station, (first, whose, times) in found.items()]
@@ -85,10 +88,3 @@ def stops(recording: Recording) -> list[Stop]:
 def waited(made: list[Stop]) -> list[str]:
     """The names of the stations where something waited."""
     return [stop.station.name for stop in made if stop.station.waits]
-
-
-def _by(context: ContextRecord) -> tuple[str, str, int]:
-    """Who a context is, in a reader's words: (kind, name, CPU)."""
-    kinds = {"irq": "interrupt", "softirq": "softirq"}
-    kind = kinds.get(context.kind, "process" if context.name == "dio" else "worker")
-    return kind, context.name, context.cpu

@@ -42,10 +42,8 @@ def mapped(table: str) -> Iterator[tuple[str | None, list[str]]]:
         disk, why = None, []
         try:
             disk = dmsetup.create("try", table)
-        except KernelError as error:
-            why = [error.name, *error.log]
-        except ValueError as error:
-            why = [str(error)]
+        except (KernelError, ValueError) as error:
+            why = [error.name, *error.log] if isinstance(error, KernelError) else [str(error)]
         try:
             yield disk, why
         finally:

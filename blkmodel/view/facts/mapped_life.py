@@ -41,11 +41,10 @@ def states() -> list[State]:
 
 def _after(words: tuple[str, ...]) -> State:
     before = len(this().log)
-    recording = record()
-    with recording:
-        done = dmsetup.run(words)
+    recording = record(dmsetup.run, words)
+    done = recording.result
     ioctls = [(event.function, event.value[0] if isinstance(event.value, tuple) else event.value)
-              for event in recording.of(Return) if event.function in _HANDLERS]
+              for event in recording.of(Return) if event.function in IOCTLS]
     said = [*done.errors, *(line for line in this().log[before:] if "device-mapper" in line)]
     cell = dm_ioctl.__get_name_cell("try")
     if cell is None:
@@ -56,12 +55,10 @@ def _after(words: tuple[str, ...]) -> State:
                  dm.dm_get_event_nr(md), scenario.disk(md.disk.disk_name).part0.nr_sects, False)
 
 
-_HANDLERS = frozenset(("dev_create", "table_load", "dev_suspend", "dev_remove", "table_clear"))
 IOCTLS = {"dev_create": "DM_DEV_CREATE", "table_load": "DM_TABLE_LOAD", "dev_suspend": "DM_DEV_SUSPEND",
            "dev_remove": "DM_DEV_REMOVE", "table_clear": "DM_TABLE_CLEAR"}
 
 
 def _text(table: dm_table | None) -> str | None:
-    if table is None:
-        return None
-    return "; ".join(f"{target.begin} {target.len} {target.type.name}" for target in targets_of(table))
+    return None if table is None else "; ".join(
+        f"{target.begin} {target.len} {target.type.name}" for target in targets_of(table))

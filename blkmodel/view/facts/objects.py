@@ -120,12 +120,9 @@ def rows(thing: Any, everything: bool = False, items: int = 3, wanted: dict[str,
     if names is None:
         names = [each.name for each in fields(thing) if not each.name.startswith("_")
                  and (everything or not _is_zero(getattr(thing, each.name)))]
-    made = []
-    for name in names:
-        value, c = getattr(thing, name), layout.get(name, {"type": "*", "offset": None})
-        inside = isinstance(value, Struct | list) and not c["type"].endswith("*")
-        made.append(_row(name, value, wanted, inside, c["offset"]))
-    return made
+    held = ((name, getattr(thing, name), layout.get(name, {"type": "*", "offset": None})) for name in names)
+    return [_row(name, value, wanted, isinstance(value, Struct | list) and not c["type"].endswith("*"), c["offset"])
+            for name, value, c in held]
 
 
 def _is_zero(value: Any) -> bool:

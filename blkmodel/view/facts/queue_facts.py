@@ -70,10 +70,9 @@ def spare_pairs(q: request_queue) -> int:
 
 def summary(q: request_queue, kernel: Kernel) -> str:
     """How evenly the CPUs are shared out, whether a queue serves CPUs of several nodes, and what is not in use."""
-    parts = []
     used = [hctx for hctx in hctxs(q) if hctx.nr_ctx]
-    for kind in sorted({hctx.type for hctx in used}):
-        parts.append(_evenness([hctx for hctx in used if hctx.type == kind], TYPES[kind]))
+    parts = [_evenness([hctx for hctx in used if hctx.type == kind], TYPES[kind])
+             for kind in sorted({hctx.type for hctx in used})]
     if len(kernel.machine.nodes) > 1:
         across = [hctx.queue_num for hctx in used if len(nodes_of(hctx, kernel)) > 1]
         which = f"{_queues(across)} {'serves' if len(across) == 1 else 'serve'}"
@@ -166,5 +165,5 @@ def queue_of(driver: str, queues: int, write_queues: int = 0, poll_queues: int =
 
 def spread(q: request_queue) -> tuple[int, int]:
     """How many CPUs the busiest and the least busy hardware queue of the default type serve."""
-    served = [hctx.nr_ctx for hctx in q.queue_hw_ctx[:q.nr_hw_queues] if hctx.type == HCTX_TYPE_DEFAULT]
+    served = [hctx.nr_ctx for hctx in hctxs(q) if hctx.type == HCTX_TYPE_DEFAULT]
     return max(served), min(served)

@@ -21,6 +21,7 @@ from blkmodel.sim import Kernel, Machine, booted, machine, this
 from blkmodel.trace import Alloc, Free, Recording, record
 from blkmodel.trace.on_bus import Passing, passings
 from blkmodel.trace.replay import Replay, Step
+from blkmodel.view.facts.words import many
 
 
 class Scenario(NamedTuple):
@@ -60,10 +61,6 @@ def _alloc_tag_set() -> int:
     return this().task("insmod", null_blk_main.null_init_tag_set, None, null_blk_main.variables().tag_set)
 
 
-def _free_tag_set() -> None:
-    this().task("rmmod", blk_mq.blk_mq_free_tag_set, null_blk_main.variables().tag_set)
-
-
 def _three_queues() -> None:
     variables = null_blk_main.variables()
     variables.g_submit_queues, variables.g_hw_queue_depth = 3, 32
@@ -80,9 +77,8 @@ def _probe() -> str:
 def _controller() -> str:
     """The I/O queues and disks that a controller has."""
     dev = scenario.nvme_controller("nvme0")
-    queues = dev.online_queues - 1
     disks = ", ".join(ns.disk.disk_name for ns in dev.ctrl.namespaces)
-    return f"with {queues} I/O queue{'s' * (queues != 1)} and {disks or 'no disk'}"
+    return f"with {many(dev.online_queues - 1, 'I/O queue')} and {disks or 'no disk'}"
 
 
 def remove_controllers() -> None:
@@ -96,8 +92,9 @@ THREE = {"submit_queues": 3, "hw_queue_depth": 32}
 SCENARIOS = {
     "load": Scenario("load null_blk, 3 queues of 32", _load(**THREE), undo=scenario.null_blk_unload),
     "load-one": Scenario("load null_blk, one queue (mq-deadline)", _load(), undo=scenario.null_blk_unload),
-    "tag-set": Scenario("allocate a tag set alone, 3 queues of 32", _alloc_tag_set, _three_queues,
-                        _free_tag_set),
+    "tag-set": Scenario(
+        "allocate a tag set alone, 3 queues of 32", _alloc_tag_set, _three_queues,
+        lambda: this().task("rmmod", blk_mq.blk_mq_free_tag_set, null_blk_main.variables().tag_set)),
     "read": Scenario("read 4 KiB from null_blk", lambda: scenario.io("nullb0", "read", 0, 4096), _load(**THREE)),
     "read-one": Scenario("read 4 KiB through mq-deadline", lambda: scenario.io("nullb0", "read", 0, 4096), _load()),
     "write": Scenario("write 64 KiB to null_blk", lambda: scenario.io("nullb0", "write", 0, 1 << 16), _load(**THREE)),

@@ -57,13 +57,11 @@ class Moment:
 def moments(depth: int, reads: int, in_order: bool = True, shadow: bool = False, seed: int = 1) -> list[Moment]:
     """Read so many pieces of a disk at once, ROUNDS times, through queues of `depth` slots; return the moments."""
     with booted(2):
-        service = Service(in_order=in_order, seed=seed)
-        controller = Controller(queue_pairs=2, dbbuf=shadow, service=service)
+        controller = Controller(queue_pairs=2, dbbuf=shadow, service=Service(in_order=in_order, seed=seed))
         name = scenario.nvme_probe(controller=controller, io_queue_depth=depth)
         nvmeq = scenario.nvme_controller(name).queues[QUEUE]
         start = _at_rest(nvmeq, depth, shadow)
-        recording = record(_read, reads)
-        return _follow(recording, nvmeq, start)
+        return _follow(record(_read, reads), nvmeq, start)
 
 
 def _read(reads: int) -> None:
@@ -88,13 +86,10 @@ def _follow(recording: Recording, nvmeq: nvme_queue, now: Moment) -> list[Moment
     for each in walk(recording):
         tell = _TELL.get(type(each.event))
         made = tell(each.event, nvmeq, now) if tell and _concerns(each.event, nvmeq) else None
-        function = each.path[-1].function if each.path else ""
-        if made is None:
-            continue
-        if made.said:
-            now = replace(made, function=function)
+        if made and made.said:
+            now = replace(made, function=each.path[-1].function if each.path else "")
             found.append(now)
-        else:
+        elif made:
             now = found[-1] = replace(made, said=now.said, touched=now.touched)
     return found
 
@@ -169,13 +164,9 @@ def _completion(event: Completion, nvmeq: nvme_queue, now: Moment) -> Moment:
                         + turn)
 
 
-def _interrupt(event: Interrupt, nvmeq: nvme_queue, now: Moment) -> Moment:
-    return replace(now, said="The controller interrupts.", touched=None)
-
-
 _TELL: dict[type, Callable[..., Moment | None]] = {
     Item: _item, Assign: _assign, Doorbell: _doorbell, Command: _command, Completion: _completion,
-    Interrupt: _interrupt}
+    Interrupt: lambda event, nvmeq, now: replace(now, said="The controller interrupts.", touched=None)}
 
 
 def _short(command: nvme_rw_command) -> str:

@@ -92,13 +92,8 @@ def load_driver(driver: str, depth: int, queues: int) -> blk_mq_tag_set:
 def scarce(memory: Memory, largest: int, room: int | None) -> Callable[[str, int], bool]:
     """Whether an allocation fails: a page run that is too large, or more than there is room for."""
     def refused(kind: str, size: int) -> bool:
-        if not kind.startswith("pages("):
-            return False
-        if size > largest * PAGE_SIZE:
-            return True
-        return room is not None and taken() + size > room << 10
-
-    def taken() -> int:
-        return sum(each.size for each in memory.live.values() if each.kind.startswith("pages("))
-
+        if not kind.startswith("pages(") or room is None:
+            return kind.startswith("pages(") and size > largest * PAGE_SIZE
+        taken = sum(each.size for each in memory.live.values() if each.kind.startswith("pages("))
+        return size > largest * PAGE_SIZE or taken + size > room << 10
     return refused

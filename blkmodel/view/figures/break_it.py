@@ -24,8 +24,7 @@ def break_it(scenario: str = "tag-set", allocation: int = 12) -> str:
     """Draw how a scenario ends when its n-th allocation fails; 0: none does."""
     story = story_of(scenario, allocation)
     return panel("blk-break", _describe(story), "unwinding break_it", f'<p class="says">{_says(story)}</p>',
-                 '<div class="two"><div>', frames(story.path), "</div><div>", _ending(story), "</div></div>",
-                 _takes(story))
+                 f'<div class="two"><div>{frames(story.path)}</div><div>{_ending(story)}</div></div>', _takes(story))
 
 
 def _says(story: Story) -> str:
@@ -34,21 +33,18 @@ def _says(story: Story) -> str:
         return f"{title}: {len(story.taken)} allocations, and none fails. Choose one that does."
     failed = story.taken[story.allocation - 1]
     what = f"<code>{escape(failed.kind)}</code>, {failed.size:,} bytes, for <code>{escape(failed.function)}</code>"
-    if story.error:
-        end = f'it ends in <b class="bad">{story.error.name}</b>, and all that was taken is given back.'
-    else:
-        end = f"the kernel does without, and goes on{story.made}."
+    end = (f'it ends in <b class="bad">{story.error.name}</b>, and all that was taken is given back.' if story.error
+           else f"the kernel does without, and goes on{story.made}.")
     return f"{title}: allocation {story.allocation} fails ({what}); {end}"
 
 
 def _ending(story: Story) -> str:
-    proof = ""
-    if story.allocation:
-        after = "" if story.error else "Undone afterwards: "
-        left = f"{story.left} differ" if story.left else "the same, and nothing is left"
-        proof = (f"<h4>What is left</h4><p>{after}{story.before} live allocations before, {story.after} after: {left}."
-                 "</p>")
-    return kernel_log(story.log) + proof
+    if not story.allocation:
+        return kernel_log(story.log)
+    after = "" if story.error else "Undone afterwards: "
+    left = f"{story.left} differ" if story.left else "the same, and nothing is left"
+    return (f"{kernel_log(story.log)}<h4>What is left</h4>"
+            f"<p>{after}{story.before} live allocations before, {story.after} after: {left}.</p>")
 
 
 def _takes(story: Story) -> str:
@@ -78,15 +74,10 @@ def _row(story: Story, run: list[Taken], order: dict[int, int]) -> str:
     numbers = f"{first.number}–{last.number}" if len(run) > 1 else f"{first.number}"
     failed = first.number == story.allocation
     freed = [order[each.number] for each in run if each.number in order]
-    if failed:
-        where = '<span class="bad">fails</span>'
-    elif freed:
+    where = '<span class="bad">fails</span>' if failed else "kept" if first.until is None else "held for a moment"
+    if freed and not failed:
         places = f"{min(freed)}–{max(freed)}" if len(freed) > 1 else f"{freed[0]}"
         where = f"given back as no. {places} in <code>{escape(first.freed_in or 'the command')}</code>"
-    elif first.until is not None:
-        where = "held for a moment"
-    else:
-        where = "kept"
     size = f"{first.size:,}" + (f" × {len(run)}" if len(run) > 1 else "")
     what = (f"<b>{numbers}</b> <code>{escape(first.kind)}</code> {size} B<br/>"
             f'<small class="dim">{escape(first.function)} · {where}</small>')

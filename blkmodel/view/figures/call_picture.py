@@ -51,8 +51,7 @@ def _kind(file: str) -> tuple[str, str, str]:
 
 
 def _box(node: Node, note: str, x: float, y: float) -> str:
-    _, kind, _ = _kind(node.file)
-    parts = [rect(x, y, _BOX, _HEIGHT, "box"), rect(x, y, 6, _HEIGHT, kind, 2),
+    parts = [rect(x, y, _BOX, _HEIGHT, "box"), rect(x, y, 6, _HEIGHT, _kind(node.file)[1], 2),
              text(x + 14, y + 15, node.function, "head mono"), text(x + 14, y + 29, note, "small dim")]
     url = kernel_url(node.function, node.file)
     drawn = group(parts, "part", f"{node.function} in {node.file}: {note}")

@@ -23,8 +23,10 @@ def data_pointer(pages: int = 6, run: int = 1, sgl: bool = True, threshold: int 
     """
     told = described(pages, run, sgl, threshold)
     said = _summary(told, pages)
-    label = " ".join([said, *_words(told)])
-    return panel("blk-dptr", label, "data_pointer", f"<p><b>{escape(said)}</b></p>",
+    words = [f"{name}: {_entry(word)}." for name, word in _named(told)]
+    words += [f"List at {addr:#x}: {'; '.join(_entry(entries[i]) for i in _some(len(entries)) if i is not None)}."
+              for addr, entries in told.lists]
+    return panel("blk-dptr", " ".join([said, *words]), "data_pointer", f"<p><b>{escape(said)}</b></p>",
                  f'<div class="wide" aria-hidden="true">{_map(told)}</div>')
 
 
@@ -38,12 +40,9 @@ def _summary(told: Described, pages: int) -> str:
     return f"{first} described {HOW[told.how]}{lists}: {told.how}()."
 
 
-def _words(told: Described) -> list[str]:
-    """The entries, in words."""
-    names = ["SGL"] if told.sgl else ["PRP1", "PRP2"]
-    said = [f"{name}: {_entry(word)}." for name, word in zip(names, told.words, strict=False)]
-    return said + [f"List at {addr:#x}: {'; '.join(_entry(entries[i]) for i in _some(len(entries)) if i is not None)}."
-                   for addr, entries in told.lists]
+def _named(told: Described) -> list[tuple[str, Entry]]:
+    """The entries in the command, each with its name."""
+    return list(zip(["SGL"] if told.sgl else ["PRP1", "PRP2"], told.words, strict=False))
 
 
 def _entry(entry: Entry) -> str:
@@ -57,13 +56,9 @@ def _some(count: int) -> list[int | None]:
 
 def _map(told: Described) -> str:
     """Command, lists and data from left to right, each address with an arrow to what is there."""
-    boxes, arrows = [], []
-    wanted, y = [], 24
-    names = ["SGL"] if told.sgl else ["PRP1", "PRP2"]
-    rows = [(name, entry) for name, entry in zip(names, told.words, strict=False)]
-    boxes.append(_table(2, y, "nvme_command", "default", [(name, f"{entry.addr:#x}") for name, entry in rows]))
-    wanted += [(2 + _BOX, y + 22 + _ROW * (i + .5), entry) for i, (_, entry) in enumerate(rows)]
-    starts, left = {}, 24
+    arrows, starts, left, rows = [], {}, 24, _named(told)
+    boxes = [_table(2, left, "nvme_command", "default", [(name, f"{entry.addr:#x}") for name, entry in rows])]
+    wanted = [(2 + _BOX, left + 22 + _ROW * (i + .5), entry) for i, (_, entry) in enumerate(rows)]
     for addr, entries in told.lists:
         starts[addr] = left + 11
         shown = [(f"[{i}]", f"{entries[i].addr:#x}") if i is not None else ("…", f"{len(entries)} in all")
@@ -72,9 +67,8 @@ def _map(told: Described) -> str:
         wanted += [(_LIST + _BOX, left + 22 + _ROW * (place + .5), entries[i])
                    for place, i in enumerate(_some(len(entries))) if i is not None]
         left += 22 + _ROW * len(shown) + 16
-    data = [(x, at, entry) for x, at, entry in wanted if entry.what != "list"]
     down = 24.0
-    for x, at, entry in sorted(data, key=lambda each: (each[0], each[1])):
+    for x, at, entry in sorted((each for each in wanted if each[2].what != "list"), key=lambda each: each[:2]):
         down = max(down, at - 9)
         size = f"{entry.length >> 10} KiB"
         boxes.append(group([rect(_DATA, down, _BOX + 30, 18, "box memory", 2),

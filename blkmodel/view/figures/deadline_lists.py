@@ -28,7 +28,8 @@ def deadline_lists(wanted: str = "r40 w12 r8 r24 w16 w4 r30", apart: int = 0, fi
         raise ValueError(f"step {step}: there are only {len(told) - 1} requests to give out")
     now = told[step]
     nxt = told[step + 1].given[-1] if step + 1 < len(told) else None
-    said = _says(now, nxt)
+    said = f"{now.given[-1].name} was given out: {now.why}. " if now.given else ""
+    said += "Nothing waits any more." if nxt is None else f"Next is {nxt.name}."
     counts = (f"Batch: {now.batching} of {fifo_batch}. Reads went before waiting writes: {now.starved} of "
               f"{writes_starved} times.")
     columns = "".join(_direction(now, direction, nxt) for direction in (READ, WRITE))
@@ -40,13 +41,6 @@ def deadline_lists(wanted: str = "r40 w12 r8 r24 w16 w4 r30", apart: int = 0, fi
                  '<p class="dim">Framed in red: next. Dashed: what follows the last one on the disk.</p>'
                  f'<div class="two">{columns}</div><h4>Given to the driver, in this order</h4>'
                  f'<ol class="given">{given}</ol></div>')
-
-
-def _says(now: State, nxt: Waiting | None) -> str:
-    last = f"{now.given[-1].name} was given out: {now.why}. " if now.given else ""
-    if nxt is None:
-        return f"{last}Nothing waits any more."
-    return f"{last}Next is {nxt.name}."
 
 
 def _names(requests: tuple[Waiting, ...]) -> str:
@@ -64,25 +58,18 @@ def _left(each: Waiting) -> str:
 
 def _direction(now: State, direction: int, nxt: Waiting | None) -> str:
     what = "Writes" if direction else "Reads"
-    follows = now.follows
-    rows = []
-    for title, requests in ((f"{what}, by sector", now.by_sector[direction]),
-                            (f"{what}, the oldest first", now.by_age[direction])):
-        by_age = "oldest" in title
-        chips = "".join(_chip(each, "age" if by_age else "sector", _marks(each, nxt, follows),
-                              _left(each) if by_age else "") for each in requests)
-        none = '<span class="dim">none</span>'
-        rows.append(f'<h4>{title}</h4><div class="chips">{chips or none}</div>')
-    return f"<div>{''.join(rows)}</div>"
+    rows = ""
+    for title, key, requests in ((f"{what}, by sector", "sector", now.by_sector[direction]),
+                                 (f"{what}, the oldest first", "age", now.by_age[direction])):
+        chips = "".join(_chip(each, key, _marks(each, next=nxt, follows=now.follows),
+                              _left(each) if key == "age" else "") for each in requests)
+        rows += f"""<h4>{title}</h4><div class="chips">{chips or '<span class="dim">none</span>'}</div>"""
+    return f"<div>{rows}</div>"
 
 
-def _marks(each: Waiting, nxt: Waiting | None, follows: Waiting | None) -> str:
-    marks = []
-    if nxt is not None and (each.kind, each.page) == (nxt.kind, nxt.page):
-        marks.append("next")
-    if follows is not None and (each.kind, each.page) == (follows.kind, follows.page):
-        marks.append("follows")
-    return " ".join(marks)
+def _marks(each: Waiting, **others: Waiting | None) -> str:
+    """The names of those of the others that are this one."""
+    return " ".join(mark for mark, other in others.items() if other and other[:2] == each[:2])
 
 
 def _chip(each: Waiting, key: str, marks: str = "", below: str = "") -> str:

@@ -18,12 +18,12 @@ def device_state(step: int = 4) -> str:
     """Draw a mapped device after the first `step` commands of a story; 0 is before it exists."""
     state = states()[step - 1] if step else State(0, [], [], None, None, False, 0, 0, True)
     command = " ".join(("dmsetup", *STORY[step - 1])) if step else ""
-    label = _describe(state, command)
     rows = "".join(f'<li{" class=now" if i == step else ""}><code>{escape(" ".join(("dmsetup", *words)))}</code></li>'
                    for i, words in enumerate(STORY, 1))
-    body = (f'<p class="says">{_says(state, command)}</p>{_slots(state)}{_ioctls(state)}'
-            f"<h4>The story</h4><ol>{rows}</ol>")
-    return panel("blk-md blk-state", label, "mapped device_state", body)
+    calls = ", ".join(f"<code>{IOCTLS[name]}</code> ({name} returned {result})" for name, result in state.ioctls)
+    return panel("blk-md blk-state", _describe(state, command), "mapped device_state",
+                 f'<p class="says">{_says(state, command)}</p>{_slots(state)}',
+                 f'<p class="dim">ioctls: {calls}.</p>' * bool(calls), f"<h4>The story</h4><ol>{rows}</ol>")
 
 
 def _says(state: State, command: str) -> str:
@@ -42,13 +42,6 @@ def _slots(state: State) -> str:
     return ('<div class="slots">' + slot("live", "live table", state.live, "none: every bio fails")
             + slot("next", "inactive table", state.loaded, "none") + "</div>"
             f'<p class="dim">Events so far: {state.events}.</p>')
-
-
-def _ioctls(state: State) -> str:
-    if not state.ioctls:
-        return ""
-    calls = ", ".join(f"<code>{IOCTLS[name]}</code> ({name} returned {result})" for name, result in state.ioctls)
-    return f'<p class="dim">ioctls: {calls}.</p>'
 
 
 def _describe(state: State, command: str) -> str:

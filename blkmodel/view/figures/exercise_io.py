@@ -39,7 +39,7 @@ def how_many_requests(number: int = 1, answer: str = "") -> str:
         right = sum(event.function == "null_queue_rq" for event in recording.of(Call))
         lengths = [event.new >> 10 for event in recording.of(Assign) if event.field == "_data_len" and event.new]
         said = _verdict(typed, right, f"{right} request{'s' * (right > 1)}, of {', '.join(map(str, lengths))} KiB")
-    return _exercise(asked, said)
+    return plain(f"<p>{asked}</p>{said}")
 
 
 def which_tag(number: int = 1, answer: str = "") -> str:
@@ -70,7 +70,7 @@ def which_tag(number: int = 1, answer: str = "") -> str:
                    if right >= 0 else "none: there is no free tag, and none that was given back")
             said = _verdict(typed, right, why)
             figure = bitmap(bits, touched={right})
-    return _exercise(asked, said) + figure
+    return plain(f"<p>{asked}</p>{said}") + figure
 
 
 def how_many_entries(number: int = 1, answer: str = "") -> str:
@@ -89,7 +89,7 @@ def how_many_entries(number: int = 1, answer: str = "") -> str:
         word = "entry" if entries == 1 else "entries"
         said = _verdict(typed, entries, f"{entries} {word}" if entries else "there is no list, 0 entries")
         figure = data_pointer(pages, 1, False)
-    return _exercise(asked, said) + figure
+    return plain(f"<p>{asked}</p>{said}") + figure
 
 
 def how_many_new(number: int = 1, answer: str = "") -> str:
@@ -102,8 +102,7 @@ def how_many_new(number: int = 1, answer: str = "") -> str:
     head, phase, new = draw.randrange(depth), draw.randrange(2), draw.randrange(depth)
     bits = [1 - phase if place >= head else phase for place in range(depth)]
     for i in range(new):
-        place = (head + i) % depth
-        bits[place] ^= 1
+        bits[(head + i) % depth] ^= 1
     asked = (f"A completion ring has {depth} places, and their phase bits are <code>{' '.join(map(str, bits))}</code>. "
              f"The driver is at place {head} and expects {phase}. How many completions are new?")
     said = ""
@@ -115,9 +114,9 @@ def how_many_new(number: int = 1, answer: str = "") -> str:
         while nvme_cqe_pending(ring):
             nvme_update_cq_head(ring)
             found += 1
-        then = f"Then the driver is at place {ring.cq_head}, and expects {ring.cq_phase}"
-        said = _verdict(typed, found, f"{found}. {then}")
-    return _exercise(asked, said)
+        why = f"{found}. Then the driver is at place {ring.cq_head}, and expects {ring.cq_phase}"
+        said = _verdict(typed, found, why)
+    return plain(f"<p>{asked}</p>{said}")
 
 
 def deadline_order(number: int = 1, answer: str = "") -> str:
@@ -140,7 +139,7 @@ def deadline_order(number: int = 1, answer: str = "") -> str:
             raise ValueError(f"{answer.strip()!r} is no order of these: type {wanted} in another order")
         right = driver_order(wanted, settings)
         said = _verdict(" ".join(typed), right, right)
-    return _exercise(asked, said)
+    return plain(f"<p>{asked}</p>{said}")
 
 
 def _typed(answer: str, otherwise: str, least: int = 0) -> int:
@@ -156,7 +155,3 @@ def _typed(answer: str, otherwise: str, least: int = 0) -> int:
 
 def _verdict(typed: int | str, right: int | str, why: str) -> str:
     return f"<p><strong>{'Right' if typed == right else f'Not {typed}'}: {why}.</strong></p>"
-
-
-def _exercise(asked: str, said: str) -> str:
-    return plain(f"<p>{asked}</p>{said}")
