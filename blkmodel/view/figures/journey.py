@@ -23,8 +23,7 @@ def journey(disk: str = "nvme 4", op: str = "read", kib: int = 4, scheduler: str
 
     disk: a value of DISKS. depth: the tags that each of its hardware queues has.
     """
-    recording = recorded_io(disk, op, kib, scheduler, depth, cpu)
-    made = stops(recording)
+    made = stops(recorded_io(disk, op, kib, scheduler, depth, cpu))
     said = _summary(made, op, kib)
     label = " ".join([said] + [f"{i}. {stop.station.name}{_times(stop)}: {stop.function}, {_who(stop)}."
                                for i, stop in enumerate(made, 1)])
@@ -67,8 +66,7 @@ def _map(made: list[Stop]) -> str:
         y = row * _ROW + _ROW / 2
         stop = by_station.get(station)
         who = stop.who[0][0] if stop else who
-        top = y if row == 0 else y - _ROW / 2
-        bottom = y if row == len(STATIONS) - 1 else y + _ROW / 2
+        top, bottom = y - _ROW / 2 * (row > 0), y + _ROW / 2 * (row < len(STATIONS) - 1)
         parts.append(f'<path class="line by-{who}" d="{_path(top, y, bottom, bool(stop) and station.waits)}"/>')
         marks.append(_mark(station, stop, numbers.get(station), y))
     height = len(STATIONS) * _ROW
@@ -87,14 +85,10 @@ def _path(top: float, y: float, bottom: float, aside: bool) -> str:
 def _mark(station: Station, stop: Stop | None, number: int | None, y: float) -> str:
     """A station: its number where it was passed, and its name."""
     label = station.name + (_times(stop) if stop else "")
-    dim = "" if stop else " dim"
+    x = _SIDE + 2 if station.waits else _RAIL
+    parts = [text(x + (20 if station.waits else 18), y + 4, label, "head" if stop else "dim")]
     if station.waits:
-        parts = [rect(_SIDE, y - 13, _BOX, 26, "box band" if stop else "box not", 4),
-                 text(_SIDE + 22, y + 4, label, f"head{dim}" if stop else "dim")]
-        x = _SIDE + 2
-    else:
-        parts = [text(_RAIL + 18, y + 4, label, "head" if stop else "dim")]
-        x = _RAIL
+        parts.insert(0, rect(_SIDE, y - 13, _BOX, 26, "box band" if stop else "box not", 4))
     if stop:
         parts += [f'<circle class="stop" cx="{x}" cy="{y:g}" r="10"/>', text(x, y + 4, number, "small head", "middle")]
     elif not station.waits:
@@ -105,6 +99,6 @@ def _mark(station: Station, stop: Stop | None, number: int | None, y: float) -> 
 def _key(made: list[Stop]) -> str:
     """Whose colours are on the line."""
     there = dict.fromkeys(kind for stop in made for kind, *_ in stop.who)
-    lines = {who: legend("blk-way-key", 22, 8, f'<path class="line by-{who}" d="M3 4H19"/>') for who in there}
-    keys = "".join(f'<span class="key dim">{line}{who}</span>' for who, line in lines.items())
-    return f'{keys}<span class="key dim">boxes beside the line: places to wait</span>'
+    lines = (f'<span class="key dim">{legend("blk-way-key", 22, 8, f"""<path class="line by-{who}" d="M3 4H19"/>""")}'
+             f"{who}</span>" for who in there)
+    return f'{"".join(lines)}<span class="key dim">boxes beside the line: places to wait</span>'

@@ -30,10 +30,9 @@ def lv_to_doorbell(volume: str = "onward", op: str = "read", first: int = 1920, 
         raise ValueError(f"first={first}, kib={kib}: the volume has {SIZE} KiB, in blocks of 4; up to {MOST} at once")
     told = went_down(volume, op, first, kib, cpu)
     said = _says(told, op, first, kib)
-    label = " ".join([said, *_words(told)])
     commands = "; ".join(("vgcreate -s 1m …", *COMMANDS[volume]))
-    return panel("blk-md blk-lv", label, "mapped lv_to_doorbell", f'<p class="says">{escape(said)}</p>',
-                 '<div aria-hidden="true">'
+    return panel("blk-md blk-lv", " ".join([said, *_words(told)]), "mapped lv_to_doorbell",
+                 f'<p class="says">{escape(said)}</p><div aria-hidden="true">'
                  f'<p class="dim"><code>{escape(commands)}</code></p>'
                  f"<h4>The volume vg0/data: {many(SIZE >> 10, 'extent')} of 1 MiB</h4>{_map(told)}"
                  f'<div class="two">{"".join(f"<span>{disk}</span>" for disk in told.runs)}</div>{_keys(told)}'
@@ -56,11 +55,10 @@ def _words(told: Told) -> list[str]:
     found = [f"Table: {'; '.join(told.lines)}."]
     found += [f"Sectors {piece.first} to {piece.first + piece.sectors - 1} → {piece.disk} from {piece.at}."
               for piece in told.pieces]
-    for disk, pair in told.pairs.items():
-        found.append(f"{disk}, queue pair {pair.number}: " + "; ".join(
-            f"{request.sectors} sectors from {request.first}, tag {request.tag}, slot {request.slot}"
-            for request in pair.requests) + f"; tail doorbell {', '.join(map(str, pair.doorbells))}.")
-    return found
+    return found + [f"{disk}, queue pair {pair.number}: " + "; ".join(
+        f"{request.sectors} sectors from {request.first}, tag {request.tag}, slot {request.slot}"
+        for request in pair.requests) + f"; tail doorbell {', '.join(map(str, pair.doorbells))}."
+        for disk, pair in told.pairs.items()]
 
 
 # The map: the volume above, the disks below, both as wide as the figure

@@ -20,8 +20,8 @@ def machine_map(cpus: int = 8, present: int | None = None, nodes: int = 1, threa
         y = bottom + _NODE_GAP
     drawn = []
     for node, top, bottom, boxes in parts:
-        drawn += [rect(1, top, width + 12, bottom - top, "band", 5), text(10, top + 16, f"node {node}", "small dim")]
-        drawn += boxes
+        drawn += [rect(1, top, width + 12, bottom - top, "band", 5), text(10, top + 16, f"node {node}", "small dim"),
+                  *boxes]
     return figure(max(width + 14, 160), y - _NODE_GAP + 2, describe(described, chosen), drawn)
 
 
@@ -58,12 +58,8 @@ def _node(described: Machine, members: list[int], chosen: frozenset[int], top: i
 def _cores(described: Machine, members: list[int]) -> list[list[int]]:
     """A node's CPUs core by core, in order; a CPU that shares with nobody, or is not there, stands alone."""
     core_of = {cpu: core for core in described.siblings for cpu in core}
-    seen = []
-    for cpu in members:
-        core = sorted(core_of.get(cpu, frozenset({cpu})) & frozenset(members))
-        if core not in seen:
-            seen.append(core)
-    return seen
+    cores = dict.fromkeys(core_of.get(cpu, frozenset({cpu})) & frozenset(members) for cpu in members)
+    return list(map(sorted, cores))
 
 
 def _cpu(described: Machine, cpu: int, marked: bool, x: int, y: int, names: bool) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 from blkmodel.view.draw.figure import panel
 from blkmodel.view.facts.ring_story import Moment, command_owner, completion_owner, moments
 
+_KEY = {"told": "the controller's turn", "mine": "the driver's turn", "old": "what lies there is over"}
+
 
 def last_moment(depth: int = 6, reads: int = 4, in_order: bool = True, shadow: bool = False, seed: int = 1) -> int:
     """How many moments the story has."""
@@ -29,15 +31,13 @@ def rings(depth: int = 6, reads: int = 4, in_order: bool = True, shadow: bool = 
     now = told[step]
     commands = "".join(_command_slot(now, i) for i in range(now.depth))
     completions = "".join(_completion_slot(now, i) for i in range(now.depth))
-    return panel("blk-rings", describe(now), "rings", f'<p class="says">{_says(now)}</p><div aria-hidden="true">',
+    where = f" (<code>{escape(now.function)}</code>)" if now.function and now.said.startswith("The driver") else ""
+    key = "".join(f'<span class="key"><span class="{state}"></span>{means}</span>' for state, means in _KEY.items())
+    return panel("blk-rings", describe(now), "rings",
+                 f'<p class="says">{escape(now.said)}{where}</p><div aria-hidden="true">',
                  f'<h4>Submission queue: commands, 64 bytes each</h4><div class="ring">{commands}</div>',
                  f'<h4>Completion queue: answers, 16 bytes each</h4><div class="ring">{completions}</div>',
-                 f"<p>{_key()}</p>{_known(now)}</div>")
-
-
-def _says(now: Moment) -> str:
-    where = f" (<code>{escape(now.function)}</code>)" if now.function and now.said.startswith("The driver") else ""
-    return f"{escape(now.said)}{where}"
+                 f"<p>{key}</p>{_known(now)}</div>")
 
 
 def _command_slot(now: Moment, slot: int) -> str:
@@ -64,13 +64,6 @@ def _slot(ring: str, slot: int, owner: str, what: str, marks: str, now: Moment, 
 def _marks(places: list[tuple[str, str, int]], slot: int) -> str:
     names = {"driver": "driver", "device": "controller"}
     return "".join(f'<span class="mark {side}">{names[side]}: {what}</span>' for side, what, at in places if at == slot)
-
-
-def _key() -> str:
-    told = '<span class="told"></span>the controller\'s turn'
-    mine = '<span class="mine"></span>the driver\'s turn'
-    old = '<span class="old"></span>what lies there is over'
-    return "".join(f'<span class="key">{each}</span>' for each in (told, mine, old))
 
 
 def _known(now: Moment) -> str:

@@ -97,6 +97,5 @@ def _boxes(way: Way) -> str:
     """The requests, and a red line where a bio was cut."""
     boxes = [_box(request.offset, request.length, f"default {'odd' if n % 2 else 'even'}",
                   f"request {n + 1}: {_kib(request.length)}") for n, request in enumerate(way.requests)]
-    ends = [request.offset + request.length for request in way.requests if request.why]
-    cuts = "".join(f'<path class="cut" d="M{end} 0V26"/>' for end in ends)
-    return "".join(boxes) + cuts
+    return "".join(boxes + [f'<path class="cut" d="M{request.offset + request.length} 0V26"/>'
+                            for request in way.requests if request.why])

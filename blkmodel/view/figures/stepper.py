@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from blkmodel.services.base.errno import NAMES
-from blkmodel.trace import Alloc, Call, Return
+from blkmodel.trace import Call, Return
 from blkmodel.trace.replay import Replay, Step, shown
 from blkmodel.view.draw.bus_rows import rows
 from blkmodel.view.draw.call_tree import kernel_url, who
@@ -16,6 +16,7 @@ from blkmodel.view.draw.figure import panel
 from blkmodel.view.draw.model_source import line_of_call, model_source
 from blkmodel.view.draw.path_tree import path_tree
 from blkmodel.view.facts.recorded import SCENARIOS, STEPPED, live_sizes, passing_in, passings_of, replay_of
+from blkmodel.view.facts.words import many
 
 __all__ = ["STEPPED", "last_step", "stepper"]
 
@@ -48,10 +49,8 @@ def _says(replay: Replay, scenario: str, number: int) -> str:
     if not number:
         return f"{escape(SCENARIOS[scenario].title)}: {len(replay.steps)} steps, and nothing has happened yet."
     step = replay.steps[number - 1]
-    ends = ""
-    if type(step.event) is Call:
-        ends = f", then calls <code>{escape(step.event.function)}</code>"
-    elif type(step.event) is Return and step.path:
+    ends = f", then calls <code>{escape(step.event.function)}</code>" if type(step.event) is Call else ""
+    if type(step.event) is Return and step.path:
         ends = f", then returns {escape(_returned(replay, step.event.value))}".rstrip()
     if replay.recording.contexts[step.context].kind == "device":
         return f"The controller acts by itself{ends}."
@@ -78,9 +77,8 @@ def _moves(replay: Replay, number: int) -> str:
 
 
 def _move(key: str, label: str, target: int | None, number: int) -> str:
-    off = ' aria-disabled="true"' if target is None else ""
-    to = number if target is None else target
-    return f'<button type="button" data-key="{key}" data-set="step={to}"{off}>{label}</button>'
+    to = f'"step={number}" aria-disabled="true"' if target is None else f'"step={target}"'
+    return f'<button type="button" data-key="{key}" data-set={to}>{label}</button>'
 
 
 def _found(find: str, hits: list[tuple[int, str]], number: int) -> str:
@@ -129,12 +127,9 @@ def _structures(replay: Replay, step: Step | None, changes: dict[tuple[Any, str]
     by_object: dict[int, tuple] = {}
     for (thing, field), pair in changes.items():
         by_object.setdefault(id(thing), (thing, {}))[1][field] = pair
-    drawn = list(by_object.values())
-    more = len(drawn) - _CARDS
-    drawn = drawn[:_CARDS]
-    if len(drawn) < _CARDS:
-        rest = [thing for thing in replay.own(step) if id(thing) not in by_object]
-        drawn += [(thing, {}) for thing in rest[:_CARDS - len(drawn)]]
+    drawn, more = list(by_object.values())[:_CARDS], len(by_object) - _CARDS
+    if more < 0:
+        drawn += [(thing, {}) for thing in replay.own(step) if id(thing) not in by_object][:-more]
     note = f'<p class="dim">… and {more} more have changed.</p>' if more > 0 else ""
     if not drawn:
         return '<p class="dim">Nothing has changed yet.</p>'
@@ -144,14 +139,10 @@ def _structures(replay: Replay, step: Step | None, changes: dict[tuple[Any, str]
 
 def _memory(replay: Replay, at: int) -> str:
     (taken, size), (freed, back), last = replay.memory(at)
-    latest = f", the latest {escape(_allocation(last))}" if last else ""
-    many = "s" * (taken != 1)
-    return (f"<h4>Memory</h4><p>Taken so far: {taken} allocation{many}, {size:,} bytes{latest}. Given back: {freed}, "
-            f"{back:,} bytes.</p>" + _spark(replay, at))
-
-
-def _allocation(event: Alloc) -> str:
-    return f"{event.kind}, {event.size:,} bytes on node {event.node}" + ("" if event.addr else ", refused")
+    latest = f", the latest {escape(last.kind)}, {last.size:,} bytes on node {last.node}" if last else ""
+    latest += ", refused" if last and not last.addr else ""
+    return (f"<h4>Memory</h4><p>Taken so far: {many(taken, 'allocation')}, {size:,} bytes{latest}. Given back: "
+            f"{freed}, {back:,} bytes.</p>" + _spark(replay, at))
 
 
 def _spark(replay: Replay, at: int) -> str:
@@ -167,8 +158,7 @@ def _spark(replay: Replay, at: int) -> str:
 
 
 def _log(replay: Replay, at: int) -> str:
-    lines = replay.log(at)
-    shown = "".join(f"<li>{escape(line)}</li>" for line in lines[-6:]) or '<li class="dim">nothing so far</li>'
+    shown = "".join(f"<li>{escape(line)}</li>" for line in replay.log(at)[-6:]) or '<li class="dim">nothing so far</li>'
     return f'<h4>Kernel log</h4><ul class="log">{shown}</ul>'
 
 

@@ -64,7 +64,9 @@ def _set(name: str, value: Any) -> str:
 
 def _drawn(node: objects.Node, kernel: Kernel, flipped: Collection[str], path: str) -> str:
     """A card, and beside it those that it leads to."""
-    rows = "".join(_row(node, row, flipped if path else None) for row in node.rows)
+    tips = ("" if row.offset is None else f' title="at byte {row.offset}"' for row in node.rows)
+    rows = "".join(f"<div{tip}><dt>{escape(row.name)}</dt><dd>{_value(node, row, flipped if path else None)}</dd></div>"
+                   for tip, row in zip(tips, node.rows, strict=True))
     kind = cards.KINDS.get(objects.called(node.thing).partition("[")[0], "plain")
     name = escape(objects.called(node.thing))
     if path and node.path:
@@ -82,11 +84,6 @@ def _where(thing: Any, kernel: Kernel) -> str:
     parts += [f"{addr:x}"] if addr else []
     parts += [f"node {held.node}"] if held and len(kernel.machine.nodes) > 1 else []
     return "<br/>".join(parts)
-
-
-def _row(node: objects.Node, row: objects.Row, flipped: Collection[str] | None) -> str:
-    tip = "" if row.offset is None else f' title="at byte {row.offset}"'
-    return f"<div{tip}><dt>{escape(row.name)}</dt><dd>{_value(node, row, flipped)}</dd></div>"
 
 
 def _value(node: objects.Node, row: objects.Row, flipped: Collection[str] | None) -> str:

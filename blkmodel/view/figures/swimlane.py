@@ -28,8 +28,7 @@ def swimlane(irqmode: int = 1, scheduler: str = "mq-deadline", queues: int = 2, 
     lanes = sorted({(run.cpu, KINDS.index(run.kind)) for run in done}, key=lambda lane: (lane[0] < 0, lane))
     places, waits, width = _places(done)
     body = [f'<div class="wait" style="{_across(x, span, width)}">{ns // 1000} µs</div>' for x, span, ns in waits]
-    for i, lane in enumerate(lanes):
-        body.append(_lane(lane, i > 0 and lanes[i - 1][0] == lane[0], done, places, width))
+    body += [_lane(lane, i > 0 and lanes[i - 1][0] == lane[0], done, places, width) for i, lane in enumerate(lanes)]
     body.append(_arrows(done, lanes, places, width))
     axis = "Left to right: the order of calls" + (", and gaps where virtual time passes." if waits else
                                                   "; no virtual time passes.")
@@ -92,8 +91,8 @@ def _line(done: list[Run], i: int) -> str:
     run = done[i]
     names = outermost(run)
     calls = " → ".join(f"<code>{escape(name)}</code>" for name in names[:4]) + (" → …" if len(names) > 4 else "")
-    queued = f", queued by <code>{escape(run.queued[1])}</code>" if run.queued and run.queued[1] else ""
-    queued = "" if run.woken is not None else queued
+    queued = "" if run.woken is not None or not (run.queued and run.queued[1]) else \
+        f", queued by <code>{escape(run.queued[1])}</code>"
     ends = f"; sleeps in <code>{escape(run.asleep)}</code>" if run.asleep else ""
     wakes = f" goes on in <code>{escape(run.woken)}</code>" if run.woken else ""
     did = run.did if run.kind == "device" else f"{len(run.calls)} calls{f', {calls}' if calls else ''}"
@@ -101,10 +100,8 @@ def _line(done: list[Run], i: int) -> str:
 
 
 def _who(run: Run) -> str:
-    if run.kind == "device":
-        return f"device {run.name}"
     name = run.kind if run.kind == "softirq" else f"{run.kind} {run.name}"
-    return f"{name}, CPU {run.cpu}"
+    return name if run.kind == "device" else f"{name}, CPU {run.cpu}"
 
 
 def _what(done: list[Run], i: int) -> str:

@@ -45,7 +45,9 @@ def _made(name: str) -> tuple[str, str]:
     used = [name, *(where for where, parts in on_disks.items() if parts)]
     limits = ", ".join(f"{field} {getattr(scenario.disk(name).queue.limits, field)}" for field in LIMITS)
     body = (f'<p class="says">{said}</p>{strip(on_device, length)}<ol>{"".join(rows)}</ol>{disks}'
-            f"<h4>Limits</h4>{_limits(used)}{_log()}")
+            f"<h4>Limits</h4>{_limits(used)}")
+    lines = [line for line in this().log if "device-mapper: table" in line]
+    body += f"<h4>The kernel's log</h4>{log(lines)}" if lines else ""
     return body, f"{said} {'. '.join(words)}. Limits: {limits}."
 
 
@@ -55,17 +57,8 @@ def _limits(names: list[str]) -> str:
     rows = ""
     for field in LIMITS:
         values = [getattr(scenario.disk(name).queue.limits, field) for name in names]
-        cells = "".join(f"<td{won}>{value}</td>" for value, won in zip(values, _same(values), strict=True))
+        won = ' class="won"' if len(set(values[1:])) > 1 else ""  # of disks that differ: whose value it has
+        cells = "".join(f"<td{won * (i > 0 and value == values[0])}>{value}</td>" for i, value in enumerate(values))
         rows += f'<tr><th scope="row"><code>{field}</code></th>{cells}</tr>'
     return (f'<div class="scroll" tabindex="0"><table><thead><tr><td></td>{heads}</tr></thead><tbody>{rows}</tbody>'
             "</table></div>")
-
-
-def _same(values: list[int]) -> list[str]:
-    """Mark the disks whose value the device has, where they differ."""
-    return ["", *(' class="won"' if value == values[0] and len(set(values[1:])) > 1 else "" for value in values[1:])]
-
-
-def _log() -> str:
-    lines = [line for line in this().log if "device-mapper: table" in line]
-    return f"<h4>The kernel's log</h4>{log(lines)}" if lines else ""

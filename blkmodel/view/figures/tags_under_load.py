@@ -35,13 +35,10 @@ def tags_under_load(processes: str = "0 0 0 1", reads: int = 6, queues: int = 1,
                  f'<div class="queues" aria-hidden="true">{shown}</div>')
 
 
-def _cpus(cpus: tuple[int, ...]) -> str:
-    return f"CPU {cpus[0]}" if len(cpus) == 1 else f"CPUs {', '.join(map(str, cpus))}"
-
-
 def _share(share: Share, alone: bool) -> str:
     most = "" if alone else f" of at most {share.most}"
-    waits = f"; {_cpus(share.waits)} wait{'s' if len(share.waits) == 1 else ''} for one" if share.waits else ""
+    cpus, one = ", ".join(map(str, share.waits)), len(share.waits) == 1
+    waits = f"; {'CPU' if one else 'CPUs'} {cpus} wait{'s' * one} for one" if cpus else ""
     return f"disk {share.disk} has {share.has}{most}{waits}"
 
 

@@ -5,6 +5,7 @@ modules, room by room.
 """
 
 import re
+from collections import defaultdict
 from html import escape
 from itertools import groupby
 
@@ -22,22 +23,17 @@ def itinerary(name):
     evening, parts, number = EVENINGS[name], [], 1
     for leg, found in tour(name).items():
         steps = [each for each in found if evening.room in ("", each.room)]
-        functions, lines = total(steps)
+        (functions, lines), (more, of) = total(steps), total(set(found) - set(steps))
+        beyond = f"; beyond this room {more} more, of {of} lines" if more else ""
         parts.append(f"<p><strong>{escape(leg.title[0].upper() + leg.title[1:])}</strong> "
-                     f'<span class="dim">{functions} functions, {lines} lines{_passed_by(found, steps)}</span></p>'
+                     f'<span class="dim">{functions} functions, {lines} lines{beyond}</span></p>'
                      f'<ol start="{number}">')
         for silent, group in groupby(steps, lambda each: not each.says):
             said = list(group)
             parts += [_small(said)] if silent else map(_step, said)
             number += 1 if silent else len(said)
         parts.append("</ol>")
-    return _framed(f"{evening.title}: its functions in the order of the first calls", parts)
-
-
-def _passed_by(found, steps):
-    """What a leg calls beyond the room that is read."""
-    functions, lines = total(set(found) - set(steps))
-    return f"; beyond this room {functions} more, of {lines} lines" if functions else ""
+    return panel("blk-tour", f"{evening.title}: its functions in the order of the first calls", "tour", *parts)
 
 
 def _step(step):
@@ -78,16 +74,13 @@ def model_page(module):
 
 def house():
     """All modules, room by room: each with its lines, the kernel file that it stands for, and what it is for."""
-    parts = []
-    by_room: dict[str, list] = {}
+    parts, by_room = [], defaultdict(list)
     for each in sorted(rooms.modules(), key=lambda each: not each.file):  # first what stands for a file of the kernel
-        by_room.setdefault(each.room, []).append(each)
+        by_room[each.room].append(each)
     for room, inside in by_room.items():
-        lines = sum(each.lines for each in inside)
-        items = "".join(map(_module, inside))
         parts.append(f'<details><summary><strong>{escape(room)}</strong> <span class="dim">{len(inside)} modules, '
-                     f"{lines} lines</span></summary><ul>{items}</ul></details>")
-    return _framed("The modules of the package, room by room", parts)
+                     f"{total(inside)[1]} lines</span></summary><ul>{''.join(map(_module, inside))}</ul></details>")
+    return panel("blk-tour", "The modules of the package, room by room", "tour", *parts)
 
 
 def _module(module):
@@ -97,7 +90,3 @@ def _module(module):
             f"{' · ' * bool(module.file)}{module.file}</span><br/>{worded(module.says)}"
             f'<span class="blk-links">{file}<a href="{model_page(module.name)}" aria-label="{name} in the model">'
             "model</a></span></li>")
-
-
-def _framed(label, parts):
-    return panel("blk-tour", label, "tour", *parts)
