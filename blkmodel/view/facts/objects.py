@@ -156,9 +156,8 @@ class Node:
 def nodes_from(thing: Any, depth: int, flipped: Collection[str],
                rows: Callable[[Any], list[Row]]) -> tuple[list[Node], int]:
     """The objects to draw, the nearest first, and how many there was no room for."""
-    first = Node(thing, 1, "", rows(thing))
-    nodes, known, rest = [first], {id(thing): first}, 0
-    level = [first]
+    level = [Node(thing, 1, "", rows(thing))]
+    nodes, known, rest = level[:], {id(thing): level[0]}, 0
     for distance in range(depth + len(flipped) + 1):
         following = []
         for node in level:

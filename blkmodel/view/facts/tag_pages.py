@@ -24,10 +24,7 @@ def contents(tags: blk_mq_tags, memory: Memory, cmd_size: int = 0) -> list[dict[
     cmd_size: bytes of the driver's data behind each request; needed only where there is a single request.
     """
     where = {rq._addr: tag for tag, rq in enumerate(tags.static_rqs) if rq is not None}
-    stride = -(-(sizeof(request) + cmd_size) // 64) * 64
-    if len(where) > 1:
-        addresses = sorted(where)
-        stride = min(b - a for a, b in pairwise(addresses))
+    stride = min((b - a for a, b in pairwise(sorted(where))), default=-(-(sizeof(request) + cmd_size) // 64) * 64)
     runs = []
     for page in tags.page_list:
         size, first, inside = PAGE_SIZE << page.private, where[page._addr], 1

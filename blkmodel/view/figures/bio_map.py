@@ -9,6 +9,7 @@ from blkmodel.view.draw.figure import panel
 from blkmodel.view.draw.strips import COLOURS, key, log, strip
 from blkmodel.view.facts.bio_pieces import TABLE, Piece, sent
 from blkmodel.view.facts.mapped import SECTORS, lines_of
+from blkmodel.view.facts.words import many
 
 
 def bio_map(table: str = TABLE, op: str = "read", first: int = 1984, sectors: int = 256) -> str:
@@ -23,8 +24,8 @@ def bio_map(table: str = TABLE, op: str = "read", first: int = 1984, sectors: in
 
 def _draw(made: tuple[Piece, ...], error: str, length: int, op: str, first: int, sectors: int) -> tuple[str, str]:
     drawn = [(piece, COLOURS[piece.target % len(COLOURS)], f"p{i}") for i, piece in enumerate(made)]
-    said = (f"The {op} of sectors {first} to {first + sectors - 1} is "
-            f"{len(made)} piece{'s' * (len(made) != 1)}" + (f", and ends in {error}." if error else "."))
+    ends = f", and ends in {error}" if error else ""
+    said = f"The {op} of sectors {first} to {first + sectors - 1} is {many(len(made), 'piece')}{ends}."
     device = strip([(piece.first, piece.sectors, colour, name) for piece, colour, name in drawn], length)
     rows, words = "", []
     for piece, colour, _ in drawn:
@@ -32,8 +33,6 @@ def _draw(made: tuple[Piece, ...], error: str, length: int, op: str, first: int,
         line = f"sectors {piece.first} to {piece.first + piece.sectors - 1}: {piece.kind} → {to}"
         words.append(line)
         rows += f"<li>{key(colour)}<span>{escape(line)}</span></li>"
-    disks = "".join(
-        f"<h4>{disk}</h4>" + strip([(piece.at, piece.sectors, colour, name) for piece, colour, name in drawn
-                                    if piece.disk == disk], SECTORS)
-        for disk in ("nullb0", "nullb1"))
+    disks = "".join(f"<h4>{disk}</h4>" + strip([(piece.at, piece.sectors, colour, name) for piece, colour, name in drawn
+                                                if piece.disk == disk], SECTORS) for disk in ("nullb0", "nullb1"))
     return f'<p class="says">{said}</p>{device}<ol>{rows}</ol>{disks}', f"{said} {'. '.join(words)}."

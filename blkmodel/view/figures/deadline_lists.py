@@ -32,7 +32,7 @@ def deadline_lists(wanted: str = "r40 w12 r8 r24 w16 w4 r30", apart: int = 0, fi
     said += "Nothing waits any more." if nxt is None else f"Next is {nxt.name}."
     counts = (f"Batch: {now.batching} of {fifo_batch}. Reads went before waiting writes: {now.starved} of "
               f"{writes_starved} times.")
-    columns = "".join(_direction(now, direction, nxt) for direction in (READ, WRITE))
+    columns = _direction(now, READ, nxt) + _direction(now, WRITE, nxt)
     given = "".join(f"<li>{_chip(each, 'age')}</li>" for each in now.given) or '<li class="dim">nothing yet</li>'
     label = " ".join([said, counts, *(_describe(now, direction) for direction in (READ, WRITE)),
                       f"Given to the driver: {_names(now.given)}."])

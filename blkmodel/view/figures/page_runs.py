@@ -13,10 +13,9 @@ _ROW = 65536
 def page_runs(tags: blk_mq_tags, memory: Memory, cmd_size: int = 0) -> str:
     """Draw the runs of a blk_mq_tags in the order in which they were allocated, to scale: a full row is 64 KiB."""
     runs = contents(tags, memory, cmd_size)
-    strip = "".join(_run(run) for run in runs)
     return panel("blk-runs", describe(runs), "page_runs",
                  f'<p>{escape(summary(runs))} <span class="dim">A full row is 64 KiB.</span></p>'
-                 f'<div class="strip" aria-hidden="true">{strip}</div>')
+                 f'<div class="strip" aria-hidden="true">{"".join(map(_run, runs))}</div>')
 
 
 def _run(run: dict[str, int]) -> str:

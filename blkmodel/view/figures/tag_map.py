@@ -14,6 +14,7 @@ from blkmodel.sim import booted, machine
 from blkmodel.sim.structure import layouts
 from blkmodel.view.draw.figure import group, keys, panel, rect, text
 from blkmodel.view.facts.tag_story import STEPS, story
+from blkmodel.view.facts.words import many
 
 _PER_ROW, _LEFT = 16, 26
 
@@ -65,14 +66,12 @@ def describe(sbq: sbitmap_queue, said: Sequence[str] = ()) -> str:
 def _counts(sbq: sbitmap_queue) -> str:
     back = sbitmap_cleared(sbq.sb)
     taken = sbitmap_weight(sbq.sb) - back
-    words = "1 word" if sbq.sb.map_nr == 1 else f"{sbq.sb.map_nr} words"
-    return (f"{sbq.sb.depth} tags in {words} of {1 << sbq.sb.shift} bits: {taken} taken, {back} given back but not "
-            f"free yet, {sbq.sb.depth - taken - back} free.")
+    return (f"{sbq.sb.depth} tags in {many(sbq.sb.map_nr, 'word')} of {1 << sbq.sb.shift} bits: {taken} taken, {back} "
+            f"given back but not free yet, {sbq.sb.depth - taken - back} free.")
 
 
 def _bits(number: int, first: int) -> str:
-    found = [str(first + bit) for bit in range(number.bit_length()) if number >> bit & 1]
-    return ",".join(found) or "none"
+    return ",".join(str(first + bit) for bit in range(number.bit_length()) if number >> bit & 1) or "none"
 
 
 def _waiters(ws: sbq_wait_state) -> list[tuple[str, int | None]]:
@@ -153,14 +152,13 @@ def _queues(sbq: sbitmap_queue, woken: Collection[int]) -> str:
     """The wait queues: how many tags must still come back before each wakes somebody, and who stands in it."""
     boxes = []
     for i, ws in enumerate(sbq.ws):
-        turn = i == sbq.wake_index
+        turn, mark = (" turn", "▸ ") if i == sbq.wake_index else ("", "")
         chips = "".join(f'<span class="chip">{escape(name)}</span>' for name, _ in _waiters(ws))
-        mark = "▸ " if turn else ""
-        boxes.append(f'<div class="ws{" turn" if turn else ""}{" woke" if i in woken else ""}">{mark}ws[{i}]<br/>'
+        boxes.append(f'<div class="ws{turn}{" woke" if i in woken else ""}">{mark}ws[{i}]<br/>'
                      f'<span class="dim">{ws.wait_cnt} to go</span><br/>{chips}</div>')
-    many, asleep = sbq.wake_batch, sum(len(_waiters(ws)) for ws in sbq.ws)
-    batch = "Each tag that comes back wakes" if many == 1 else f"Every {many} tags that come back wake"
-    return (f'<p>{batch} up to {many} of one wait queue, <span class="dim">and then it is the next queue\'s '
+    most, asleep = sbq.wake_batch, sum(len(_waiters(ws)) for ws in sbq.ws)
+    batch = "Each tag that comes back wakes" if most == 1 else f"Every {most} tags that come back wake"
+    return (f'<p>{batch} up to {most} of one wait queue, <span class="dim">and then it is the next queue\'s '
             f'turn (▸). Tasks that sleep: {asleep}.</span></p>'
             f'<div class="queues">{"".join(boxes)}</div>')
 

@@ -27,8 +27,7 @@ def tags_under_load(processes: str = "0 0 0 1", reads: int = 6, queues: int = 1,
     told = moments(disks_of(processes), reads, queues, depth)
     if step >= len(told):
         raise ValueError(f"step {step}: only {len(told) - 1} things happen")
-    now = told[step]
-    disks = max(disks_of(processes)) + 1
+    now, disks = told[step], max(disks_of(processes)) + 1
     shown = "".join(_queue(n, queue, now.changed) for n, queue in enumerate(now.queues))
     label = " ".join([now.said, *(_describe(n, queue) for n, queue in enumerate(now.queues))])
     return panel("blk-load", label, "tags_under_load", f'<p class="now">{escape(now.said)}</p><p>{_key(disks)}</p>',
