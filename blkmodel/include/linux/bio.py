@@ -71,10 +71,6 @@ def BVEC_POOL_IDX(of: bio) -> int:
     return of.bi_flags >> BVEC_POOL_OFFSET
 
 
-def bio_list_empty(bios: bio_list) -> bool:
-    return bios.head is None
-
-
 def bio_list_add(bios: bio_list, entry: bio) -> None:
     entry.bi_next = NULL
     if bios.tail is None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from blkmodel.block.blk_mq_h import blk_mq_ctx
     from blkmodel.block.blk_stat_h import blk_queue_stats, blk_stat_callback
     from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx, blk_mq_ops, blk_mq_tag_set
-    from blkmodel.include.linux.blk_types import bio, bio as struct_bio, bio_vec
+    from blkmodel.include.linux.blk_types import bio as struct_bio, bio_vec
     from blkmodel.include.linux.elevator import elevator_queue
     from blkmodel.include.linux.fs import block_device
     from blkmodel.include.linux.genhd import gendisk, hd_struct
@@ -351,11 +351,6 @@ def blk_queue_zoned_model(q: request_queue) -> int:
     return q.limits.zoned
 
 
-def blk_queue_zone_sectors(q: request_queue) -> int:
-    """How many sectors a zone has; 0 for a disk without zones."""
-    return q.limits.chunk_sectors if blk_queue_zoned_model(q) != BLK_ZONED_NONE else 0
-
-
 def queue_max_hw_sectors(q: request_queue) -> int:
     return q.limits.max_hw_sectors
 
@@ -450,12 +445,6 @@ def blk_rq_nr_phys_segments(rq: request) -> int:
 
 def blk_rq_nr_discard_segments(rq: request) -> int:
     return max(rq.nr_phys_segments, 1)
-
-
-def blk_write_same_mergeable(a: bio, b: bio) -> bool:
-    """Whether two write-same bios write the same."""
-    first, second = bio_iovec(a), bio_iovec(b)
-    return first.bv_page is second.bv_page and first.bv_offset == second.bv_offset
 
 
 def req_bvec(rq: request) -> bio_vec:

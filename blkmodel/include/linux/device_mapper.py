@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from blkmodel.include.linux.fs import block_device
     from blkmodel.services.base.module import module
     from blkmodel.services.base.ratelimit import ratelimit_state
-    from blkmodel.services.data.list import list_head
 
 DM_NAME = "device-mapper"
 DM_ANY_MINOR = -1
@@ -120,15 +119,6 @@ class dm_dev(Struct):
 
 
 @struct
-class dm_target_callbacks(Struct):
-    """How a target says for itself whether it is congested: congested_fn(callbacks, bdi_bits)."""
-
-    SIZE = 24
-    list: list_head = NULL
-    congested_fn: Callable[..., int] = NULL
-
-
-@struct
 class map_info(Struct):
     """What a target keeps with a request while it is under way: ptr."""
 
@@ -177,10 +167,6 @@ def dm_target_has_integrity(type: target_type) -> bool:
 
 def dm_target_passes_integrity(type: target_type) -> bool:
     return bool(type.features & DM_TARGET_PASSES_INTEGRITY)
-
-
-def dm_target_supports_zoned_hm(type: target_type) -> bool:
-    return bool(type.features & DM_TARGET_ZONED_HM)
 
 
 def dm_target_offset(ti: dm_target, sector: int) -> int:

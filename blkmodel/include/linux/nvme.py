@@ -53,16 +53,6 @@ def NVME_CAP_MPSMAX(cap: int) -> int:
     return cap >> 52 & 0xF
 
 
-def NVME_CMB_BIR(cmbloc: int) -> int:
-    return cmbloc & 7
-
-
-def NVME_CMB_OFST(cmbloc: int) -> int:
-    return cmbloc >> 12 & 0xFFFFF
-
-
-NVME_CMBSZ_WDS = 16
-NVME_CMBSZ_SZ_SHIFT, NVME_CMBSZ_SZ_MASK, NVME_CMBSZ_SZU_SHIFT, NVME_CMBSZ_SZU_MASK = 12, 0xFFFFF, 8, 0xF
 
 NVME_ADM_SQES, NVME_NVM_IOSQES, NVME_NVM_IOCQES = 6, 6, 4
 NVME_CC_ENABLE, NVME_CC_CSS_NVM = 1, 0
@@ -74,7 +64,6 @@ NVME_CC_IOSQES, NVME_CC_IOCQES = NVME_NVM_IOSQES << 16, NVME_NVM_IOCQES << 20
 NVME_CSTS_RDY, NVME_CSTS_CFS, NVME_CSTS_NSSRO, NVME_CSTS_PP = 1, 2, 1 << 4, 1 << 5
 NVME_CSTS_SHST_OCCUR, NVME_CSTS_SHST_CMPLT, NVME_CSTS_SHST_MASK = 1 << 2, 2 << 2, 3 << 2
 
-NVME_PS_FLAGS_NON_OP_STATE = 2
 NVME_CTRL_ATTR_TBKAS = 1 << 6
 NVME_CTRL_ONCS_COMPARE, NVME_CTRL_ONCS_DSM, NVME_CTRL_ONCS_WRITE_ZEROES = 1, 4, 8
 NVME_CTRL_ONCS_TIMESTAMP = 1 << 6
@@ -89,7 +78,6 @@ NVME_NIDT_EUI64_LEN, NVME_NIDT_NGUID_LEN, NVME_NIDT_UUID_LEN = 8, 16, 16
 NVME_NIDT_EUI64, NVME_NIDT_NGUID, NVME_NIDT_UUID = 1, 2, 3
 NVME_CMD_EFFECTS_CSUPP, NVME_CMD_EFFECTS_LBCC = 1, 2
 NVME_AER_ERROR, NVME_AER_SMART, NVME_AER_NOTICE, NVME_AER_CSS, NVME_AER_VS = 0, 1, 2, 6, 7
-NVME_AER_NOTICE_NS_CHANGED, NVME_AER_NOTICE_FW_ACT_STARTING, NVME_AER_NOTICE_DISC_CHANGED = 0, 1, 0xF0
 NVME_AEN_CFG_NS_ATTR, NVME_AEN_CFG_FW_ACT, NVME_AEN_CFG_ANA_CHANGE, NVME_AEN_CFG_DISC_CHANGE = (
     1 << 8, 1 << 9, 1 << 11, 1 << 31)
 
@@ -102,12 +90,8 @@ NVME_CMD_SGL_METABUF, NVME_CMD_SGL_ALL = 1 << 6, 3 << 6
 NVME_RW_LR, NVME_RW_FUA = 1 << 15, 1 << 14
 NVME_RW_DSM_FREQ_PREFETCH = 7
 NVME_RW_PRINFO_PRCHK_REF, NVME_RW_PRINFO_PRCHK_GUARD, NVME_RW_PRINFO_PRACT = 1 << 10, 1 << 12, 1 << 13
-NVME_RW_DTYPE_STREAMS = 1 << 4
 NVME_DSMGMT_IDR, NVME_DSMGMT_AD = 1, 4
-NVME_HOST_MEM_ENABLE, NVME_HOST_MEM_RETURN = 1, 2
 NVME_ENABLE_ACRE = 1
-NVME_DIR_IDENTIFY, NVME_DIR_STREAMS, NVME_DIR_ENDIR = 0, 1, 1
-NVME_DIR_SND_ID_OP_ENABLE, NVME_DIR_RCV_ST_OP_PARAM = 1, 1
 
 nvme_admin_delete_sq, nvme_admin_create_sq, nvme_admin_get_log_page = 0x00, 0x01, 0x02
 nvme_admin_delete_cq, nvme_admin_create_cq, nvme_admin_identify = 0x04, 0x05, 0x06
@@ -311,30 +295,12 @@ class nvme_features(Struct):
 
 
 @struct
-class nvme_feat_auto_pst(Struct):
-    """When to go to which power state by itself: an entry for each state."""
-
-    SIZE = 256
-    entries: Annotated[Any, ("Q", 32)] = field(default_factory=lambda: [0] * 32)
-
-
-@struct
 class nvme_feat_host_behavior(Struct):
     """What the host can do. acre: it heeds retry delays."""
 
     SIZE = 512
     acre: u8 = 0
     resv1: Annotated[bytes, 511] = b""
-
-
-@struct
-class nvme_host_mem_buf_desc(Struct):
-    """A piece of the host's memory that the controller may use: `size` pages from `addr` on."""
-
-    SIZE = 16
-    addr: u64 = 0
-    size: u32 = 0
-    rsvd: u32 = 0
 
 
 @struct
@@ -446,23 +412,6 @@ class nvme_directive_cmd(Struct):
     endir: u8 = 0
     tdtype: u8 = 0
     rsvd15: Annotated[bytes, 14] = b""
-
-
-@struct
-class streams_directive_params(Struct):
-    """How many streams there are: at most (msl), available (nssa), open (nsso); and what they write at once: sws
-    blocks, in units of sgs of those."""
-
-    SIZE = 32
-    msl: u16 = 0
-    nssa: u16 = 0
-    nsso: u16 = 0
-    rsvd: Annotated[bytes, 10] = b""
-    sws: u32 = 0
-    sgs: u16 = 0
-    nsa: u16 = 0
-    nso: u16 = 0
-    rsvd2: Annotated[bytes, 6] = b""
 
 
 def _member(cls: type) -> Any:
@@ -675,44 +624,6 @@ class nvme_ns_id_desc(Struct):
 
 
 @struct
-class nvme_smart_log(Struct):
-    """How the device is. Temperatures are in kelvins; numbers of 16 bytes are bytes here."""
-
-    SIZE = 512
-    critical_warning: u8 = 0
-    temperature: Annotated[bytes, 2] = b""
-    avail_spare: u8 = 0
-    spare_thresh: u8 = 0
-    percent_used: u8 = 0
-    rsvd6: Annotated[bytes, 26] = b""
-    data_units_read: Annotated[bytes, 16] = b""
-    data_units_written: Annotated[bytes, 16] = b""
-    host_reads: Annotated[bytes, 16] = b""
-    host_writes: Annotated[bytes, 16] = b""
-    ctrl_busy_time: Annotated[bytes, 16] = b""
-    power_cycles: Annotated[bytes, 16] = b""
-    power_on_hours: Annotated[bytes, 16] = b""
-    unsafe_shutdowns: Annotated[bytes, 16] = b""
-    media_errors: Annotated[bytes, 16] = b""
-    num_err_log_entries: Annotated[bytes, 16] = b""
-    warning_temp_time: u32 = 0
-    critical_comp_time: u32 = 0
-    temp_sensor: Annotated[Any, ("H", 8)] = (0,) * 8
-    rsvd216: Annotated[bytes, 296] = b""
-
-
-@struct
-class nvme_fw_slot_info_log(Struct):
-    """Which firmware is in which slot (frs, eight characters each, as numbers), and which runs (afi)."""
-
-    SIZE = 512
-    afi: u8 = 0
-    rsvd1: Annotated[bytes, 7] = b""
-    frs: Annotated[Any, ("Q", 7)] = (0,) * 7
-    rsvd64: Annotated[bytes, 448] = b""
-
-
-@struct
 class nvme_effects_log(Struct):
     """For each opcode, of admin (acs) and I/O commands (iocs), what it does: NVME_CMD_EFFECTS_* bits."""
 
@@ -720,24 +631,6 @@ class nvme_effects_log(Struct):
     acs: Annotated[Any, ("I", 256)] = field(default_factory=lambda: [0] * 256)
     iocs: Annotated[Any, ("I", 256)] = field(default_factory=lambda: [0] * 256)
     resv: Annotated[bytes, 2048] = b""
-
-
-@struct
-class nvme_error_slot(Struct):
-    """An entry of the error log."""
-
-    SIZE = 64
-    error_count: u64 = 0
-    sqid: u16 = 0
-    cmdid: u16 = 0
-    status_field: u16 = 0
-    param_error_location: u16 = 0
-    lba: u64 = 0
-    nsid: u32 = 0
-    vs: u8 = 0
-    resv: Annotated[bytes, 3] = b""
-    cs: u64 = 0
-    resv2: Annotated[bytes, 24] = b""
 
 
 def nvme_is_write(cmd: nvme_command) -> int:

@@ -7,4 +7,4 @@ def pr_err(line: str) -> None:
     this().printk(line)
 
 
-pr_warn = pr_info = pr_notice = pr_err
+pr_warn = pr_info = pr_err

@@ -14,11 +14,6 @@ def local_memory_node(node: int) -> int:
     return node
 
 
-def numa_node_id() -> int:
-    kernel = this()
-    return kernel.machine.node_of[kernel.cpu]
-
-
 def for_each_node() -> list[int]:
     return sorted(this().machine.nodes)
 

@@ -1,6 +1,5 @@
 """What writes back to a device: as much of it as belongs to a request queue (mm/backing-dev.c, backing-dev.h)."""
 
-from collections.abc import Callable
 from typing import Any
 
 from blkmodel.services.base.errno import ENOMEM
@@ -30,16 +29,14 @@ class bdi_writeback_congested(Struct):
 class backing_dev_info(Struct):
     """A device that pages are written back to. ra_pages: how far to read ahead; io_pages: the largest I/O, in pages.
 
-    congested_fn(congested_data, bits) says whether it is congested, where that is not to be read off the bits.
-    refcnt references are held. dev is its device while it is registered, owner the disk's. The size is worked out
-    from the declaration.
+    congested_data: what to ask whether it is congested, where that is not to be read off a bit. refcnt references are
+    held. dev is its device while it is registered, owner the disk's. The size is worked out from the declaration.
     """
 
     SIZE = 808
     ra_pages: int = 0
     io_pages: int = 0
     name: str = NULL
-    congested_fn: Callable[..., int] = NULL
     congested_data: Any = None
     refcnt: int = 0
     capabilities: int = 0
@@ -106,13 +103,6 @@ def bdi_unregister(bdi: backing_dev_info) -> None:
     if bdi.owner is not None:
         put_device(bdi.owner)
         bdi.owner = NULL
-
-
-def bdi_congested(bdi: backing_dev_info, bits: int) -> int:
-    """Which of the WB_*_congested bits hold."""
-    if bdi.congested_fn is not None:
-        return bdi.congested_fn(bdi.congested_data, bits)
-    return bdi._congested.state & bits
 
 
 def bdi_cap_stable_pages_required(bdi: backing_dev_info) -> bool:

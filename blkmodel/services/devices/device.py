@@ -48,14 +48,6 @@ class class_(Struct):
 
 
 @struct
-class dev_pm_info(Struct):
-    """What has to do with a device's power. set_latency_tolerance(dev, microseconds): a user says how long he waits."""
-
-    SIZE = 0
-    set_latency_tolerance: Callable[..., None] = NULL
-
-
-@struct
 class device(Struct):
     """A device. `kobj` is its object in sysfs; _owner is the structure that embeds it (in C found by its address).
     `class_` is C's `class`. msi_list: the interrupts that it can write as messages."""
@@ -73,7 +65,6 @@ class device(Struct):
     class_: class_ = NULL
     groups: tuple = NULL
     release: Callable[..., None] = NULL
-    power: dev_pm_info = field(default_factory=dev_pm_info)
     _owner: Any = None
 
 

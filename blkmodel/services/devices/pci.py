@@ -26,16 +26,14 @@ PCI_CLASS_STORAGE_EXPRESS = 0x010802
 PCI_VENDOR_ID, PCI_DEVICE_ID, PCI_COMMAND, PCI_STATUS = 0, 2, 4, 6
 PCI_COMMAND_MEMORY, PCI_COMMAND_MASTER = 2, 4
 PCIBIOS_SUCCESSFUL, PCIBIOS_DEVICE_NOT_FOUND = 0, 0x86
-pci_channel_io_normal, pci_channel_io_frozen, pci_channel_io_perm_failure = 1, 2, 3
-(PCI_ERS_RESULT_NONE, PCI_ERS_RESULT_CAN_RECOVER, PCI_ERS_RESULT_NEED_RESET, PCI_ERS_RESULT_DISCONNECT,
- PCI_ERS_RESULT_RECOVERED) = range(1, 6)
+pci_channel_io_normal, pci_channel_io_perm_failure = 1, 3
 PCI_ANY_ID = 0xFFFFFFFF
 
 
 @struct
 class pci_dev(Struct):
     """A function on a PCI bus. `irq` is its pin's interrupt, 0 where it has none; resource[n] is (start, length) of
-    its n-th window. msix_cap, msi_cap: where its interrupt capabilities are, 0 where it lacks them. error_state:
+    its n-th window. msix_cap: where its capability of interrupts by message is, 0 where it lacks that. error_state:
     whether it can be reached (pci_channel_io_*). enable_cnt: how many times it was enabled, less those undone.
 
     _device is the hardware: what the kernel reads from and writes to, with read_config(offset) and
@@ -48,13 +46,11 @@ class pci_dev(Struct):
     device: int = 0
     irq: int = 0
     resource: tuple[tuple[int, int], ...] = ()
-    msi_cap: int = 0
     msix_cap: int = 0
     class_: int = 0
     error_state: int = pci_channel_io_normal
     enable_cnt: int = 0
     no_msi: int = 0
-    msi_enabled: int = 0
     msix_enabled: int = 0
     _device: Any = None
     _owner: str = NULL
@@ -74,18 +70,6 @@ class pci_device_id(Struct):
 
 
 @struct
-class pci_error_handlers(Struct):
-    """What a driver does when the bus reports an error of its device, and when the device has been reset."""
-
-    SIZE = 48
-    error_detected: Callable[..., int] = NULL
-    slot_reset: Callable[..., int] = NULL
-    resume: Callable[..., None] = NULL
-    reset_prepare: Callable[..., None] = NULL
-    reset_done: Callable[..., None] = NULL
-
-
-@struct
 class pci_driver(Struct):
     """A driver: the devices that it is for, probe(pdev, id) to take one over, remove(pdev) to give it up,
     shutdown(pdev) when the machine goes down."""
@@ -96,7 +80,6 @@ class pci_driver(Struct):
     probe: Callable[..., int] = NULL
     remove: Callable[..., None] = NULL
     shutdown: Callable[..., None] = NULL
-    err_handler: pci_error_handlers = NULL
 
 
 @statics
@@ -268,10 +251,6 @@ def pci_release_mem_regions(pdev: pci_dev) -> None:
 def pci_save_state(pdev: pci_dev) -> int:
     """Keep what a reset would wipe out. (The model's device loses nothing.) Returns 0."""
     return 0
-
-
-def pci_restore_state(pdev: pci_dev) -> None:
-    """Bring back what pci_save_state() kept."""
 
 
 def pci_enable_pcie_error_reporting(pdev: pci_dev) -> int:

@@ -21,10 +21,8 @@ class file_operations(Struct):
     SIZE = 256
     open: Callable[..., int] = NULL
     release: Callable[..., int] = NULL
-    llseek: Callable[..., int] = NULL
     read_iter: Callable[..., int] = NULL
     write_iter: Callable[..., int] = NULL
-    iopoll: Callable[..., int] = NULL
     fsync: Callable[..., int] = NULL
     poll: Callable[..., int] = NULL
     unlocked_ioctl: Callable[..., int] = NULL

@@ -1,9 +1,7 @@
-"""Buffers that I/O is asked for with: user memory in pages, or the kernel's own in vectors (lib/iov_iter.c, uio.h)."""
-
-from __future__ import annotations
+"""Buffers that I/O is asked for with: user memory in pages (lib/iov_iter.c, uio.h)."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from blkmodel.services.base.errno import EFAULT
 from blkmodel.services.memory.gfp import alloc_pages_exact_nid, nth_page
@@ -12,10 +10,6 @@ from blkmodel.services.memory.mm_types import mem_map, page
 from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL, Struct, struct
-
-if TYPE_CHECKING:
-    from blkmodel.include.linux.blk_types import bio_vec
-
 
 
 @struct
@@ -69,14 +63,12 @@ def unmap_user_buffer(buffer: user_buffer) -> None:
 
 @struct
 class iov_iter(Struct):
-    """Where somebody is in a buffer: `count` bytes are left, from iov_offset of what comes next. The buffer is user
-    memory (`_buffer`, of which _at bytes are done) or vectors (`bvec`, of which _at are done). type: READ or WRITE."""
+    """Where somebody is in a buffer of user memory: `count` bytes of `_buffer` are left, of which _at are done. type:
+    READ or WRITE."""
 
     SIZE = 40
     type: int = 0
-    iov_offset: int = 0
     count: int = 0
-    bvec: list[bio_vec] = NULL
     _buffer: user_buffer = NULL
     _at: int = 0
 
@@ -86,25 +78,11 @@ def iov_iter_init(iter: iov_iter, direction: int, buffer: user_buffer, offset: i
     iter.type = direction
     iter._buffer = buffer
     iter._at = offset
-    iter.iov_offset = 0
-    iter.count = count
-
-
-def iov_iter_bvec(iter: iov_iter, direction: int, bvec: list[bio_vec], count: int) -> None:
-    """Begin at the first of a list of vectors."""
-    iter.type = direction
-    iter.bvec = bvec
-    iter._at = 0
-    iter.iov_offset = 0
     iter.count = count
 
 
 def iov_iter_count(iter: iov_iter) -> int:
     return iter.count
-
-
-def iov_iter_is_bvec(iter: iov_iter) -> bool:
-    return iter.bvec is not None
 
 
 def iter_is_iovec(iter: iov_iter) -> bool:
@@ -122,50 +100,22 @@ def iov_iter_truncate(iter: iov_iter, count: int) -> None:
 
 
 def iov_iter_alignment(iter: iov_iter) -> int:
-    """All addresses and lengths, or-ed."""
-    if iter.bvec is None:
-        return iter._buffer.addr + iter._at | iter.count if iter.count else 0
-    found, left = 0, iter.count
-    offset = iter.iov_offset
-    for vector in iter.bvec[iter._at:]:
-        if not left:
-            break
-        length = min(vector.bv_len - offset, left)
-        found |= vector.bv_offset + offset | length
-        left -= length
-        offset = 0
-    return found
+    """The address and the length, or-ed."""
+    return iter._buffer.addr + iter._at | iter.count if iter.count else 0
 
 
 def iov_iter_npages(iter: iov_iter, maxpages: int) -> int:
     """How many pages the rest is in, up to maxpages."""
     if not iter.count:
         return 0
-    if iter.bvec is None:
-        start = (iter._buffer.addr + iter._at) % PAGE_SIZE
-        return min(-(-(start + iter.count) // PAGE_SIZE), maxpages)
-    pages, left, offset = 0, iter.count, iter.iov_offset
-    for vector in iter.bvec[iter._at:]:
-        if not left:
-            break
-        length = min(vector.bv_len - offset, left)
-        pages += -(-((vector.bv_offset + offset) % PAGE_SIZE + length) // PAGE_SIZE)
-        left -= length
-        offset = 0
-    return min(pages, maxpages)
+    start = (iter._buffer.addr + iter._at) % PAGE_SIZE
+    return min(-(-(start + iter.count) // PAGE_SIZE), maxpages)
 
 
 def iov_iter_advance(iter: iov_iter, count: int) -> None:
     """Move so many bytes on."""
     iter.count -= count
-    if iter.bvec is None:
-        iter._at += count
-        return
-    count += iter.iov_offset
-    while count and count >= iter.bvec[iter._at].bv_len:
-        count -= iter.bvec[iter._at].bv_len
-        iter._at += 1
-    iter.iov_offset = count
+    iter._at += count
 
 
 def iov_iter_revert(iter: iov_iter, count: int) -> None:
@@ -195,5 +145,3 @@ def copy_to_iter(data: bytes, iter: iov_iter) -> int:
     iter._buffer.write(iter._at, data)
     iov_iter_advance(iter, len(data))
     return len(data)
-
-

@@ -6,8 +6,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from blkmodel.services.devices.device import dev_to_node, device
-from blkmodel.services.memory.gfp import __free_pages, alloc_pages_exact_nid
-from blkmodel.services.memory.mm_types import page
 from blkmodel.services.memory.scatterlist import scatterlist
 from blkmodel.services.memory.slab import wished_node
 from blkmodel.sim import this
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
     from blkmodel.include.linux.blk_types import bio_vec
 
 DMA_TO_DEVICE, DMA_FROM_DEVICE = 1, 2
-DMA_ATTR_NO_KERNEL_MAPPING, DMA_ATTR_NO_WARN = 1 << 4, 1 << 8
+DMA_ATTR_NO_WARN = 1 << 8
 DMA_MAPPING_ERROR = (1 << 64) - 1
 
 
@@ -46,18 +44,6 @@ def dma_alloc_coherent(dev: device, count: int, ctype: type | str, gfp: int) -> 
 def dma_free_coherent(dev: device, array: Array, dma_addr: int) -> None:
     """Free what dma_alloc_coherent() returned; None for nothing."""
     this().memory.free(array)
-
-
-def dma_alloc_attrs(dev: device, size: int, gfp: int, attrs: int) -> tuple[page, int]:
-    """Allocate memory that only the device will use. Returns what stands for it (in C a cookie) and its address for
-    the device; (None, 0) where there is none."""
-    first = alloc_pages_exact_nid(dev_to_node(dev), -(-size // PAGE_SIZE) * PAGE_SIZE, gfp)
-    return (None, 0) if first is None else (first, first._addr)
-
-
-def dma_free_attrs(dev: device, size: int, cookie: page, dma_addr: int, attrs: int) -> None:
-    """Free what dma_alloc_attrs() returned."""
-    __free_pages(cookie, 0)
 
 
 def dma_map_bvec(dev: device, bv: bio_vec, direction: int, attrs: int) -> int:

@@ -7,7 +7,6 @@ from blkmodel.sim.structure import NULL
 
 GFP_KERNEL, GFP_NOIO, GFP_ATOMIC, GFP_NOWAIT, GFP_NOFS = 0xCC0, 0xC00, 0xA20, 0x800, 0xC40
 __GFP_ZERO, __GFP_NOWARN, __GFP_NORETRY, __GFP_DIRECT_RECLAIM = 0x100, 0x2000, 0x10000, 0x400
-GFP_DMA = 0x01
 
 
 def alloc_pages_node(nid: int, gfp: int, order: int) -> page:

@@ -5,7 +5,7 @@ mm/page-writeback.c, memblock.h)."""
 from blkmodel.services.files.inode import I_DIRTY_PAGES
 from blkmodel.services.memory.gfp import __free_page, mem_map, page_run
 from blkmodel.services.memory.mm_types import page
-from blkmodel.sim import statics, this
+from blkmodel.sim import statics
 from blkmodel.sim.memory import DIRECT_MAP, PAGE_SIZE
 
 PG_locked, PG_error, PG_uptodate, PG_dirty, PG_private = 0, 2, 3, 4, 12
@@ -75,9 +75,3 @@ def set_page_dirty(page: page) -> None:
     page.flags |= 1 << PG_dirty
     if page.mapping is not None:
         page.mapping.host.i_state |= I_DIRTY_PAGES
-
-
-def max_low_pfn() -> int:
-    """How many pages of memory the kernel reaches directly: all there are."""
-    on = this().machine
-    return len(on.nodes) * on.memory // PAGE_SIZE

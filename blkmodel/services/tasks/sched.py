@@ -2,13 +2,7 @@
 
 from typing import Any
 
-from blkmodel.services.tasks.processor import cpu_relax
 from blkmodel.sim.memory import address_of
-
-
-def cond_resched() -> None:
-    """Let others go on. In the model nothing happens meanwhile unless the task lets it."""
-    cpu_relax()
 
 
 def object_is_on_stack(thing: Any) -> bool:

@@ -4,7 +4,7 @@ kernel/sched/wait.c, wait.h, blkdev.h, wait_bit.h, kernel/sched/completion.c, co
 from collections.abc import Callable
 from typing import Any
 
-from blkmodel.services.base.errno import EINTR, ERESTARTSYS
+from blkmodel.services.base.errno import ERESTARTSYS
 from blkmodel.services.base.symbols import linked
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
 from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_nsecs
@@ -147,13 +147,6 @@ def wait_event_interruptible(queue: wait_queue_head, condition: Callable[[], Any
     return 0 if condition() else -ERESTARTSYS
 
 
-def wait_on_bit(word: Callable[[], int], bit: int, state: int) -> int:
-    """Sleep until a bit of word() is not set. Returns 0, or -EINTR where a signal comes first that `state` heeds."""
-    task = this().context
-    _schedule(lambda: not word() >> bit & 1 or (state == TASK_INTERRUPTIBLE and task.signal), "a bit, or a signal")
-    return -EINTR if word() >> bit & 1 else 0
-
-
 def _schedule(condition: Callable[[], Any], why: str, timeout: int | None = None) -> bool:
     if condition():
         return True
@@ -193,11 +186,6 @@ def wait_for_completion_io_timeout(done: completion, timeout: int) -> int:
         return 0
     done.done -= 1
     return max(until - jiffies(), 1)
-
-
-def completion_done(done: completion) -> bool:
-    """Whether it is done, and nobody has waited for it."""
-    return bool(done.done)
 
 
 def init_completion(done: completion) -> None:
