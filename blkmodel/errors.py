@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from blkmodel.services.base.errno import NAMES
+from blkmodel.services.base.err import NAMES
 
 
 class KernelError(OSError):

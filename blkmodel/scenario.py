@@ -25,9 +25,8 @@ from blkmodel.fs.aio import io_getevents, io_submit, iocb, kioctx
 from blkmodel.include.linux.blkdev import READ, WRITE
 from blkmodel.include.linux.fs import BLKDISCARD, BLKZEROOUT
 from blkmodel.include.linux.genhd import dev_to_disk, gendisk
-from blkmodel.services.base.err import IS_ERR, PTR_ERR
-from blkmodel.services.base.errno import EBUSY, EEXIST, ENODEV, ENOENT, ENOMEM
-from blkmodel.services.base.moduleparam import parse_args
+from blkmodel.services.base.err import EBUSY, EEXIST, ENODEV, ENOENT, ENOMEM, IS_ERR, PTR_ERR
+from blkmodel.services.base.module import parse_args
 from blkmodel.services.devices.configfs import configfs_mkdir, configfs_rmdir, configfs_write_file
 from blkmodel.services.devices.device import dev_get_drvdata, dev_name, device as struct_device, devices
 from blkmodel.services.devices.kobject import kobject

@@ -4,7 +4,7 @@ import pytest
 
 from blkmodel import KernelError, boot, machine, scenario
 from blkmodel.errors import NotModelled
-from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.base.err import ENOMEM
 
 
 def live(kernel):

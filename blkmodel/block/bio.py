@@ -21,15 +21,14 @@ from blkmodel.include.linux.genhd import (
     counters_of, hd_struct, op_stat_group, part_stat_get, part_stat_lock, part_stat_unlock, part_to_disk)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
-from blkmodel.services.base.err import ERR_PTR
-from blkmodel.services.base.errno import EINVAL, ENOMEM
-from blkmodel.services.base.init import subsys_initcall
+from blkmodel.services.base.err import EINVAL, ENOMEM, ERR_PTR
+from blkmodel.services.base.module import subsys_initcall
 from blkmodel.services.files.uio import iov_iter, iov_iter_advance, iov_iter_count, iov_iter_get_pages
-from blkmodel.services.memory.gfp import __GFP_DIRECT_RECLAIM, GFP_KERNEL, __free_page, alloc_page, virt_to_page
 from blkmodel.services.memory.mempool import (
     mempool, mempool_alloc, mempool_exit, mempool_free, mempool_init_slab_pool, mempool_initialized)
-from blkmodel.services.memory.mm import PageDirty, offset_in_page, put_page, set_page_dirty
-from blkmodel.services.memory.mm_types import page
+from blkmodel.services.memory.mm import (
+    __GFP_DIRECT_RECLAIM, GFP_KERNEL, PageDirty, __free_page, alloc_page, offset_in_page, page, put_page,
+    set_page_dirty, virt_to_page)
 from blkmodel.services.memory.slab import (
     kcalloc, kfree, kmem_cache, kmem_cache_alloc, kmem_cache_create, kmem_cache_destroy, kmem_cache_free, kzalloc)
 from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_nsecs

@@ -32,17 +32,16 @@ from blkmodel.include.linux.genhd import (
     part_stat_lock, part_stat_unlock)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
-from blkmodel.services.base.err import IS_ERR
-from blkmodel.services.base.errno import (
+from blkmodel.services.base.err import (
     EAGAIN, EBADE, EBUSY, EILSEQ, EIO, ENODATA, ENODEV, ENOLINK, ENOMEM, ENOSPC, EOPNOTSUPP, EREMCHG, EREMOTEIO,
-    ETIMEDOUT)
+    ETIMEDOUT, IS_ERR)
 from blkmodel.services.base.printk import pr_err, pr_info
 from blkmodel.services.base.symbols import provide
 from blkmodel.services.data.idr import ida, ida_simple_get, ida_simple_remove
 from blkmodel.services.data.list import INIT_LIST_HEAD, list_empty
 from blkmodel.services.devices.backing_dev import BDI_CAP_CGROUP_WRITEBACK, VM_READAHEAD_PAGES, bdi_alloc_node, bdi_put
 from blkmodel.services.devices.kobject import kobject_get, kobject_init, kobject_put
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kmem_cache_alloc_node, kmem_cache_create, kmem_cache_free
 from blkmodel.services.tasks.jiffies import HZ, NSEC_PER_SEC, jiffies, ktime_get_ns
 from blkmodel.services.tasks.percpu_refcount import (

@@ -17,7 +17,7 @@ from blkmodel.include.linux.blkdev import (
     QUEUE_FLAG_FUA, QUEUE_FLAG_WC, RQF_FLUSH_SEQ, bdev_get_queue, blk_rq_sectors, request, request_flush, request_queue)
 from blkmodel.include.linux.fs import block_device
 from blkmodel.services.base.bug import BUG_ON, WARN_ON
-from blkmodel.services.base.errno import ENXIO
+from blkmodel.services.base.err import ENXIO
 from blkmodel.services.data.list import (
     list_del_init, list_empty, list_first_entry, list_first_entry_or_null, list_move_tail, list_next_entry)
 from blkmodel.services.memory.slab import kfree, kzalloc_node

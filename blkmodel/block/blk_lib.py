@@ -15,7 +15,7 @@ from blkmodel.include.linux.blkdev import (
 from blkmodel.include.linux.fs import block_device
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import WARN_ON_ONCE
-from blkmodel.services.base.errno import EINVAL, ENXIO, EOPNOTSUPP, EPERM
+from blkmodel.services.base.err import EINVAL, ENXIO, EOPNOTSUPP, EPERM
 from blkmodel.services.memory.mm import ZERO_PAGE
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL

@@ -8,8 +8,7 @@ from blkmodel.include.linux.bio import bio_for_each_bvec
 from blkmodel.include.linux.blk_types import REQ_OP_MASK, bio
 from blkmodel.include.linux.blkdev import (
     READ, RQF_COPY_USER, blk_rq_aligned, queue_max_hw_sectors, req_op, request, request_queue, rq_data_dir)
-from blkmodel.services.base.err import IS_ERR, PTR_ERR
-from blkmodel.services.base.errno import EINVAL
+from blkmodel.services.base.err import EINVAL, IS_ERR, PTR_ERR
 from blkmodel.services.tasks.sched import object_is_on_stack
 from blkmodel.sim.memory import address_of
 

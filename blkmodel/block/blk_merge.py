@@ -23,8 +23,7 @@ from blkmodel.include.linux.elevator import (
 from blkmodel.include.linux.genhd import hd_struct_put, part_stat_lock, part_stat_unlock
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import WARN_ON, WARN_ON_ONCE
-from blkmodel.services.memory.gfp import GFP_NOIO, nth_page
-from blkmodel.services.memory.mm_types import page
+from blkmodel.services.memory.mm import GFP_NOIO, nth_page, page
 from blkmodel.services.memory.scatterlist import scatterlist, sg_mark_end, sg_next, sg_set_page, sg_unmark_end
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL

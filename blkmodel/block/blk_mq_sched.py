@@ -19,7 +19,7 @@ from blkmodel.include.linux.elevator import (
 from blkmodel.lib import sbitmap
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import WARN_ON
-from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.base.err import ENOMEM
 from blkmodel.services.data.list import list_add, list_empty, list_head, list_splice_init
 from blkmodel.services.devices.kobject import kobject_put
 from blkmodel.services.tasks.percpu_refcount import percpu_ref_get, percpu_ref_put

@@ -20,12 +20,12 @@ from blkmodel.include.linux.sbitmap import (
 from blkmodel.lib import sbitmap
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
-from blkmodel.services.base.errno import EINVAL, ENOMEM
+from blkmodel.services.base.err import EINVAL, ENOMEM
 from blkmodel.services.base.printk import pr_err
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc_node
-from blkmodel.services.tasks.delay import msleep
 from blkmodel.services.tasks.percpu_refcount import percpu_ref_tryget
+from blkmodel.services.tasks.timer import msleep
 from blkmodel.services.tasks.wait import TASK_UNINTERRUPTIBLE, io_schedule
 from blkmodel.sim import this
 from blkmodel.sim.structure import NULL

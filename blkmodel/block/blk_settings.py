@@ -13,10 +13,8 @@ from blkmodel.include.linux.blkdev import (
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import get_start_sect
 from blkmodel.reference.omission import no_chapter
+from blkmodel.services.base.arithmetic import is_power_of_2, lcm_not_zero, min_not_zero, round_down
 from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
-from blkmodel.services.base.kernel import min_not_zero, round_down
-from blkmodel.services.base.lcm import lcm_not_zero
-from blkmodel.services.base.log2 import is_power_of_2
 from blkmodel.services.base.printk import pr_info
 from blkmodel.sim.memory import PAGE_SIZE
 

@@ -13,7 +13,7 @@ from blkmodel.include.linux.blkdev import QUEUE_FLAG_STATS, request, request_que
 from blkmodel.services.base.bug import WARN_ON
 from blkmodel.services.cpus.cpumask import for_each_online_cpu, for_each_possible_cpu
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_empty
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.percpu import __alloc_percpu, free_percpu, smp_processor_id
 from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc
 from blkmodel.services.tasks.rcupdate import call_rcu, rcu_read_lock, rcu_read_unlock

@@ -9,8 +9,8 @@ from blkmodel.include.linux.blkdev import (
     test_bit)
 from blkmodel.include.linux.genhd import disk_to_dev, gendisk
 from blkmodel.services.base.bug import WARN_ON
-from blkmodel.services.base.errno import EINVAL, EIO, ENOENT, ENXIO
-from blkmodel.services.base.kstrtox import kstrtoint
+from blkmodel.services.base.err import EINVAL, EIO, ENOENT, ENXIO
+from blkmodel.services.base.text import kstrtoint
 from blkmodel.services.data.idr import ida_simple_remove
 from blkmodel.services.devices.backing_dev import bdi_put
 from blkmodel.services.devices.kobject import (

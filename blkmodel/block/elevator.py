@@ -19,7 +19,7 @@ from blkmodel.include.linux.elevator import (
     ELEVATOR_BACK_MERGE, ELEVATOR_NO_MERGE, ELV_NAME_MAX, elevator_queue, elevator_type, rb_entry_rq, rq_end_sector)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
-from blkmodel.services.base.errno import EBUSY, EINVAL, EIO, ENOENT
+from blkmodel.services.base.err import EBUSY, EINVAL, EIO, ENOENT
 from blkmodel.services.base.module import module_put, request_module, try_module_get
 from blkmodel.services.base.printk import pr_info, pr_warn
 from blkmodel.services.data.hashtable import hash_add, hash_del, hash_for_each_possible
@@ -28,7 +28,7 @@ from blkmodel.services.data.rbtree import RB_EMPTY_NODE, find_by_key, insert_by_
 from blkmodel.services.devices.kobject import (
     KOBJ_ADD, KOBJ_REMOVE, kobj_type, kobject, kobject_add, kobject_del, kobject_init, kobject_put, kobject_uevent,
     sysfs_create_files)
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc_node
 from blkmodel.sim import statics
 from blkmodel.sim.structure import NULL

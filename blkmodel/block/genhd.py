@@ -20,10 +20,9 @@ from blkmodel.include.linux.genhd import (
     part_to_disk, rand_initialize_disk, set_capacity)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import WARN_ON, WARN_ON_ONCE
-from blkmodel.services.base.errno import EBUSY, EINVAL, ENODEV, ENOMEM, ENOSPC
-from blkmodel.services.base.init import subsys_initcall
+from blkmodel.services.base.err import EBUSY, EINVAL, ENODEV, ENOMEM, ENOSPC
 from blkmodel.services.base.kdev_t import MAJOR, MINOR, MINORBITS, MKDEV
-from blkmodel.services.base.module import module, module_put, request_module, try_module_get
+from blkmodel.services.base.module import module, module_put, request_module, subsys_initcall, try_module_get
 from blkmodel.services.base.printk import pr_err, pr_warn
 from blkmodel.services.base.symbols import provide
 from blkmodel.services.data.idr import idr, idr_alloc, idr_find, idr_remove, idr_replace
@@ -37,7 +36,7 @@ from blkmodel.services.devices.kobject import (
     kobject_name, kobject_put, kobject_uevent, kobject_uevent_env, sysfs_create_files, sysfs_create_link,
     sysfs_remove_files, sysfs_remove_link)
 from blkmodel.services.files.file import FMODE_READ
-from blkmodel.services.memory.gfp import GFP_KERNEL, GFP_NOWAIT
+from blkmodel.services.memory.mm import GFP_KERNEL, GFP_NOWAIT
 from blkmodel.services.memory.slab import kfree, kzalloc, kzalloc_node
 from blkmodel.services.tasks.rcupdate import call_rcu, rcu_read_lock, rcu_read_unlock
 from blkmodel.sim import statics

@@ -5,11 +5,11 @@ from typing import Any
 from blkmodel.block import blk_lib
 from blkmodel.include.linux.blkdev import BLKDEV_DISCARD_SECURE, BLKDEV_ZERO_NOUNMAP, bdev_get_queue, blk_queue_discard
 from blkmodel.include.linux.fs import BLKDISCARD, BLKSECDISCARD, BLKZEROOUT, block_device
-from blkmodel.services.base.errno import EBADF, EINVAL, ENOTTY, EOPNOTSUPP
+from blkmodel.services.base.err import EBADF, EINVAL, ENOTTY, EOPNOTSUPP
 from blkmodel.services.files.file import FMODE_WRITE
 from blkmodel.services.files.inode import i_size_read
 from blkmodel.services.files.pagemap import truncate_inode_pages_range
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 
 
 def blk_ioctl_discard(bdev: block_device, mode: int, arg: tuple[int, int], flags: int) -> int:

@@ -18,15 +18,15 @@ from blkmodel.include.linux.blkdev import (
 from blkmodel.include.linux.elevator import (
     ELEVATOR_F_ZBD_SEQ_WRITE, ELEVATOR_FRONT_MERGE, ELEVATOR_NO_MERGE, elevator_mq_ops, elevator_queue, elevator_type,
     rb_entry_rq, rq_entry_fifo)
+from blkmodel.services.base.arithmetic import signed_int
 from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
-from blkmodel.services.base.errno import ENOMEM
-from blkmodel.services.base.init import module_init
-from blkmodel.services.base.types import signed_int
+from blkmodel.services.base.err import ENOMEM
+from blkmodel.services.base.module import module_init
 from blkmodel.services.data.list import (
     list_add, list_add_tail, list_del_init, list_empty, list_first_entry, list_head, list_replace_init)
 from blkmodel.services.data.rbtree import RB_EMPTY_NODE, RB_EMPTY_ROOT, rb_next, rb_root
 from blkmodel.services.devices.kobject import kobject_put
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc_node
 from blkmodel.services.tasks.jiffies import HZ, jiffies, jiffies_to_msecs, msecs_to_jiffies, time_after_eq, time_before
 from blkmodel.sim import statics

@@ -12,13 +12,11 @@ from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import (
     DISK_PITER_INCL_EMPTY, STAT_DISCARD, STAT_READ, STAT_WRITE, dev_to_part, disk_part_iter, disk_to_dev, gendisk,
     get_capacity, hd_struct_kill, part_devt, part_stat_read, part_stat_set_all, part_to_dev, part_to_disk, set_capacity)
-from blkmodel.services.base.err import IS_ERR
-from blkmodel.services.base.errno import EBUSY, EIO
+from blkmodel.services.base.err import EBUSY, EIO, IS_ERR
 from blkmodel.services.devices.device import device, device_del, put_device
 from blkmodel.services.devices.kobject import KOBJ_CHANGE, kobject_put, kobject_uevent
 from blkmodel.services.files.pagemap import read_mapping_page
-from blkmodel.services.memory.mm import PageError, put_page
-from blkmodel.services.memory.mm_types import page
+from blkmodel.services.memory.mm import PageError, page, put_page
 from blkmodel.services.tasks.jiffies import HZ
 from blkmodel.services.tasks.percpu_refcount import percpu_ref
 from blkmodel.services.tasks.workqueue import INIT_WORK, queue_work, work_struct

@@ -6,7 +6,7 @@ from typing import Any
 
 from blkmodel.block import blk_core
 from blkmodel.include.linux.blkdev import READ, blk_plug
-from blkmodel.services.base.errno import EBADF, EIOCBQUEUED
+from blkmodel.services.base.err import EBADF, EIOCBQUEUED
 from blkmodel.services.files.file import (
     FMODE_READ, FMODE_WRITE, IOCB_HIPRI, file, init_sync_kiocb, kiocb, kiocb_set_rw_flags)
 from blkmodel.services.files.uio import iov_iter, iov_iter_init

@@ -20,13 +20,12 @@ from blkmodel.include.linux.genhd import (
     disk_put_part, disk_to_dev, gendisk, get_capacity, part_to_dev)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
-from blkmodel.services.base.err import ERR_PTR, IS_ERR, PTR_ERR
-from blkmodel.services.base.errno import (
-    EBUSY, EINVAL, EIOCBQUEUED, ENOMEDIUM, ENOMEM, ENOSPC, ENOTBLK, ENXIO, EOPNOTSUPP, EPERM, ERESTARTSYS)
-from blkmodel.services.base.init import fs_initcall, module_init
+from blkmodel.services.base.err import (
+    EBUSY, EINVAL, EIOCBQUEUED, ENOMEDIUM, ENOMEM, ENOSPC, ENOTBLK, ENXIO, EOPNOTSUPP, EPERM, ERESTARTSYS, ERR_PTR,
+    IS_ERR, PTR_ERR)
 from blkmodel.services.base.kdev_t import MAJOR, MINOR
+from blkmodel.services.base.module import fs_initcall, module_init
 from blkmodel.services.base.printk import pr_info, pr_warn
-from blkmodel.services.base.stat import S_IFBLK, S_IFMT
 from blkmodel.services.base.symbols import provide
 from blkmodel.services.data.list import list_add, list_del_init, list_head
 from blkmodel.services.devices.backing_dev import bdi_get, bdi_put, noop_backing_dev_info
@@ -35,20 +34,18 @@ from blkmodel.services.devices.kobject import (
 from blkmodel.services.files.file import (
     FALLOC_FL_KEEP_SIZE, FALLOC_FL_NO_HIDE_STALE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, FMODE_EXCL, FMODE_NDELAY,
     FMODE_NOWAIT, FMODE_WRITE, FMODE_WRITE_IOCTL, IOCB_DIRECT, IOCB_DSYNC, IOCB_HIPRI, IOCB_NOWAIT, O_ACCMODE, O_EXCL,
-    O_LARGEFILE, O_NDELAY, file, is_sync_kiocb, kiocb)
+    O_LARGEFILE, O_NDELAY, file, file_operations, is_sync_kiocb, kern_path, kiocb)
 from blkmodel.services.files.inode import (
-    I_DIRTY, I_NEW, address_space_operations, blksize_bits, clear_inode, i_blocksize, i_size_read, i_size_write,
-    iget5_locked, ihold, ilookup5, inode, inode_unhashed, iput, remove_inode_hash, sb_is_blkdev_sb, super_block,
-    super_operations, unlock_new_inode, write_inode_now)
-from blkmodel.services.files.node import file_operations, kern_path
+    I_DIRTY, I_NEW, S_IFBLK, S_IFMT, address_space_operations, blksize_bits, clear_inode, i_blocksize, i_size_read,
+    i_size_write, iget5_locked, ihold, ilookup5, inode, inode_unhashed, iput, remove_inode_hash, sb_is_blkdev_sb,
+    super_block, super_operations, unlock_new_inode, write_inode_now)
 from blkmodel.services.files.pagemap import (
     __generic_file_write_iter, filemap_flush, filemap_write_and_wait, generic_file_read_iter, generic_write_sync,
     invalidate_inode_pages2_range, invalidate_mapping_pages, truncate_inode_pages, truncate_inode_pages_final,
     truncate_inode_pages_range)
 from blkmodel.services.files.uio import (
     iov_iter, iov_iter_alignment, iov_iter_count, iov_iter_npages, iov_iter_rw, iov_iter_truncate, iter_is_iovec)
-from blkmodel.services.memory.gfp import GFP_KERNEL
-from blkmodel.services.memory.mm_types import page
+from blkmodel.services.memory.mm import GFP_KERNEL, page
 from blkmodel.services.memory.slab import (
     kcalloc, kfree, kmem_cache, kmem_cache_alloc, kmem_cache_create, kmem_cache_free, kzalloc)
 from blkmodel.services.tasks.wait import io_schedule, wait_event

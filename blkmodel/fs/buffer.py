@@ -12,10 +12,9 @@ from blkmodel.include.linux.genhd import get_capacity, part_nr_sects_read
 from blkmodel.services.base.printk import pr_err
 from blkmodel.services.base.symbols import provide
 from blkmodel.services.files.inode import i_size_read, inode
-from blkmodel.services.memory.gfp import GFP_NOFS, GFP_NOIO
 from blkmodel.services.memory.mm import (
-    PageError, PG_error, PG_locked, PG_private, PG_uptodate, clear_page_flag, get_page, put_page, set_page_flag)
-from blkmodel.services.memory.mm_types import page
+    GFP_NOFS, GFP_NOIO, PageError, PG_error, PG_locked, PG_private, PG_uptodate, clear_page_flag, get_page, page,
+    put_page, set_page_flag)
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock
 from blkmodel.sim.memory import PAGE_SIZE

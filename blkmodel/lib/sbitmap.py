@@ -12,7 +12,7 @@ from blkmodel.include.linux.sbitmap import (
     SBQ_WAIT_QUEUES, SBQ_WAKE_BATCH, sbitmap, sbitmap_deferred_clear_bit, sbitmap_free, sbitmap_queue, sbitmap_word,
     sbq_index_inc, sbq_wait, sbq_wait_state)
 from blkmodel.services.base.bug import WARN_ON_ONCE
-from blkmodel.services.base.errno import EINVAL, ENOMEM
+from blkmodel.services.base.err import EINVAL, ENOMEM
 from blkmodel.services.base.random import prandom_u32
 from blkmodel.services.cpus.cpumask import for_each_possible_cpu
 from blkmodel.services.data.bitops import find_first_zero_bit, find_next_zero_bit

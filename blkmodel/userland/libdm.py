@@ -11,14 +11,12 @@ from typing import Any, NamedTuple
 
 from blkmodel.include.linux import dm_ioctl as uapi
 from blkmodel.include.linux.genhd import dev_to_disk, disk_devt
-from blkmodel.services.base.err import IS_ERR, PTR_ERR
-from blkmodel.services.base.errno import EBUSY, ENXIO
+from blkmodel.services.base.err import EBUSY, ENXIO, IS_ERR, PTR_ERR
 from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV, huge_decode_dev, huge_encode_dev
-from blkmodel.services.base.stat import S_IFBLK
 from blkmodel.services.devices.device import devices
-from blkmodel.services.files.file import O_RDWR, filp_close, filp_open, vfs_ioctl
-from blkmodel.services.files.node import mknod, unlink
-from blkmodel.services.tasks.delay import msleep
+from blkmodel.services.files.file import O_RDWR, filp_close, filp_open, mknod, unlink, vfs_ioctl
+from blkmodel.services.files.inode import S_IFBLK
+from blkmodel.services.tasks.timer import msleep
 
 LIBRARY_VERSION = "1.02.185 (2022-05-18)"
 CONTROL = "/dev/mapper/control"

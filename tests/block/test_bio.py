@@ -15,9 +15,9 @@ from blkmodel.include.linux.blkdev import READ
 from blkmodel.include.linux.genhd import gendisk, init_part_stats, part_stat_read
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.files.uio import iov_iter, iov_iter_count, iov_iter_init, map_user_buffer, unmap_user_buffer
-from blkmodel.services.memory.gfp import GFP_ATOMIC, GFP_KERNEL, GFP_NOIO, alloc_page, alloc_pages_node, nth_page
-from blkmodel.services.memory.mm import PageDirty, PG_dirty, clear_page_flag
-from blkmodel.services.memory.mm_types import mem_map
+from blkmodel.services.memory.mm import (
+    GFP_ATOMIC, GFP_KERNEL, GFP_NOIO, PageDirty, PG_dirty, alloc_page, alloc_pages_node, clear_page_flag, mem_map,
+    nth_page)
 from blkmodel.services.memory.slab import NUMA_NO_NODE
 from blkmodel.services.tasks.jiffies import jiffies
 from blkmodel.sim.memory import PAGE_SIZE

@@ -19,9 +19,9 @@ from blkmodel.include.linux.blkdev import (
     request)
 from blkmodel.include.linux.genhd import disk_part_tbl, gendisk, hd_ref_init, hd_struct, init_part_stats, part_stat_read
 from blkmodel.services.base.bug import KernelBug
-from blkmodel.services.base.errno import EBUSY, EIO, ENODEV, ENOMEM, ETIMEDOUT
+from blkmodel.services.base.err import EBUSY, EIO, ENODEV, ENOMEM, ETIMEDOUT
 from blkmodel.services.data.list import list_add_tail
-from blkmodel.services.memory.gfp import GFP_KERNEL, GFP_NOIO, alloc_pages_node
+from blkmodel.services.memory.mm import GFP_KERNEL, GFP_NOIO, alloc_pages_node
 from blkmodel.services.memory.slab import NUMA_NO_NODE
 from blkmodel.services.tasks.percpu_refcount import percpu_ref_switch_to_percpu
 from blkmodel.services.tasks.wait import add_wait_queue, init_waitqueue_func_entry, wait_queue_entry

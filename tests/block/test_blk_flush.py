@@ -11,10 +11,9 @@ from blkmodel.include.linux.blk_mq import BLK_EH_DONE, BLK_MQ_REQ_NOWAIT
 from blkmodel.include.linux.blk_types import BLK_STS_IOERR, REQ_FUA, REQ_OP_FLUSH, REQ_OP_WRITE, REQ_PREFLUSH, REQ_SYNC
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_FUA, QUEUE_FLAG_WC, req_op
 from blkmodel.include.linux.fs import block_device
-from blkmodel.services.base.err import IS_ERR
-from blkmodel.services.base.errno import ENXIO
+from blkmodel.services.base.err import ENXIO, IS_ERR
 from blkmodel.services.data.list import list_empty
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.trace import Call, record
 from tests.block.simple_driver import Driver
 

@@ -19,14 +19,13 @@ from blkmodel.include.linux.blkdev import (
     MQ_RQ_COMPLETE, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, QUEUE_FLAG_IO_STAT, QUEUE_FLAG_POLL_STATS, QUEUE_FLAG_STATS,
     RQF_DONTPREP, RQF_TIMED_OUT, blk_plug, request)
 from blkmodel.lib.sbitmap import sbitmap_any_bit_clear
-from blkmodel.services.base.err import IS_ERR, PTR_ERR
-from blkmodel.services.base.errno import EAGAIN, EBUSY, EINVAL, EIO, ENOMEM
+from blkmodel.services.base.err import EAGAIN, EBUSY, EINVAL, EIO, ENOMEM, IS_ERR, PTR_ERR
 from blkmodel.services.cpus.cpuhotplug import CPUHP_BLK_MQ_DEAD, cpu_down, hotplug
 from blkmodel.services.cpus.cpumask import cpumask_clear, cpumask_weight, for_each_cpu
 from blkmodel.services.data.list import list_head
 from blkmodel.services.tasks.jiffies import jiffies
 from blkmodel.services.tasks.percpu_refcount import percpu_ref_is_zero
-from blkmodel.services.tasks.srcu import srcu_struct
+from blkmodel.services.tasks.rcupdate import srcu_struct
 from blkmodel.services.tasks.workqueue import WORK_CPU_UNBOUND
 from blkmodel.sim.events import HungTask
 from blkmodel.sim.kernel import Context

@@ -13,11 +13,10 @@ from blkmodel.include.linux.blk_types import (
 from blkmodel.include.linux.blkdev import (
     QUEUE_FLAG_NOMERGES, QUEUE_FLAG_NOXMERGES, READ, RQF_ELVPRIV, RQF_SORTED, blk_plug)
 from blkmodel.include.linux.elevator import elevator_mq_ops, elevator_type
-from blkmodel.services.base.err import IS_ERR, PTR_ERR
-from blkmodel.services.base.errno import EAGAIN, EINVAL, ENOMEM
+from blkmodel.services.base.err import EAGAIN, EINVAL, ENOMEM, IS_ERR, PTR_ERR
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_first_entry, list_head
 from blkmodel.services.devices.kobject import kobject_add
-from blkmodel.services.memory.gfp import GFP_KERNEL, alloc_pages_node
+from blkmodel.services.memory.mm import GFP_KERNEL, alloc_pages_node
 from blkmodel.services.memory.slab import kfree, kzalloc_node
 from blkmodel.sim.kernel import Context
 from tests.block.simple_driver import Driver

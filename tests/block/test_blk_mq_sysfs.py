@@ -6,7 +6,7 @@ from blkmodel import boot, scenario
 from blkmodel.block import blk_mq_sysfs
 from blkmodel.device.controller import Controller
 from blkmodel.include.linux.genhd import disk_to_dev
-from blkmodel.services.base.errno import ENOENT, ENOMEM
+from blkmodel.services.base.err import ENOENT, ENOMEM
 from blkmodel.services.devices.kobject import KOBJ_ADD, KOBJ_REMOVE, kobject_add, object_at, sysfs
 
 

@@ -15,8 +15,7 @@ from blkmodel.include.linux.sbitmap import DEFINE_SBQ_WAIT
 from blkmodel.lib import sbitmap
 from blkmodel.lib.sbitmap import sbitmap_any_bit_clear
 from blkmodel.services.base.bug import KernelBug
-from blkmodel.services.base.err import IS_ERR
-from blkmodel.services.base.errno import EINVAL, ENOMEM
+from blkmodel.services.base.err import EINVAL, ENOMEM, IS_ERR
 from blkmodel.services.tasks.wait import TASK_UNINTERRUPTIBLE
 from blkmodel.sim.events import HungTask
 from blkmodel.sim.kernel import Context

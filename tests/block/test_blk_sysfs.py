@@ -8,7 +8,7 @@ from blkmodel.include.linux.blkdev import (
     QUEUE_FLAG_INIT_DONE, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_NOXMERGES, QUEUE_FLAG_REGISTERED, QUEUE_FLAG_SAME_COMP,
     QUEUE_FLAG_SAME_FORCE, blk_queue_registered)
 from blkmodel.include.linux.genhd import disk_to_dev
-from blkmodel.services.base.errno import EINVAL, EIO, ENOENT, ENXIO
+from blkmodel.services.base.err import EINVAL, EIO, ENOENT, ENXIO
 from blkmodel.services.devices.kobject import KOBJ_ADD, KOBJ_REMOVE, object_at, sysfs
 from tests.block.test_genhd import Disk
 

@@ -10,7 +10,7 @@ from blkmodel.include.linux.blk_types import REQ_NOMERGE
 from blkmodel.include.linux.blkdev import RQF_HASHED, request, request_queue
 from blkmodel.include.linux.elevator import elevator_queue, elevator_type
 from blkmodel.services.base.bug import KernelBug
-from blkmodel.services.base.errno import EBUSY, EINVAL, EIO, ENOENT
+from blkmodel.services.base.err import EBUSY, EINVAL, EIO, ENOENT
 from blkmodel.services.base.module import module
 from blkmodel.services.data.rbtree import rb_root
 from blkmodel.services.devices.kobject import KOBJ_ADD, kobject_put, sysfs

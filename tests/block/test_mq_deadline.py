@@ -11,9 +11,9 @@ from blkmodel.include.linux.blkdev import (
     QUEUE_FLAG_NOMERGES, READ, RQF_STARTED, WRITE, blk_rq_pos, request, request_queue, rq_data_dir)
 from blkmodel.include.linux.elevator import ELEVATOR_FRONT_MERGE
 from blkmodel.services.base.bug import KernelBug
-from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.base.err import ENOMEM
 from blkmodel.services.data.list import list_add_tail, list_head
-from blkmodel.services.memory.gfp import GFP_KERNEL, __free_page, alloc_page
+from blkmodel.services.memory.mm import GFP_KERNEL, __free_page, alloc_page
 from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_nsecs, time_after_eq
 from blkmodel.sim import this
 

@@ -33,7 +33,7 @@ from blkmodel.lib import sbitmap
 from blkmodel.reference import mirror
 from blkmodel.reference.source import definitions
 from blkmodel.services.base.err import IS_ERR
-from blkmodel.services.memory.gfp import GFP_KERNEL, alloc_page
+from blkmodel.services.memory.mm import GFP_KERNEL, alloc_page
 from blkmodel.sim.kernel import Context
 from blkmodel.trace import (
     Alloc, Assign, Call, Command, Completion, Doorbell, Enter, Interrupt, RegisterRead, RegisterWrite, record)

@@ -7,7 +7,7 @@ import pytest
 from blkmodel.capture import sessions
 from blkmodel.capture.check import FAILED, PASSED, check_file
 from blkmodel.scenario import dmsetup_run
-from blkmodel.services.base.errno import ENXIO
+from blkmodel.services.base.err import ENXIO
 from blkmodel.sim import boot, this
 
 SESSION: dict = {

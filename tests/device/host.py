@@ -5,11 +5,10 @@ from blkmodel.device.controller import Controller
 from blkmodel.device.nvme import plug_in
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.nvme import nvme_command, nvme_completion, nvme_data_ptr
-from blkmodel.services.devices.io import readl, writel
-from blkmodel.services.devices.io_64_nonatomic_lo_hi import lo_hi_readq, lo_hi_writeq
+from blkmodel.services.devices.io import lo_hi_readq, lo_hi_writeq, readl, writel
 from blkmodel.services.devices.pci import pci_enable_device_mem, pci_set_master
 from blkmodel.services.memory.dma_mapping import dma_alloc_coherent
-from blkmodel.services.memory.gfp import alloc_pages_exact_nid
+from blkmodel.services.memory.mm import alloc_pages_exact_nid
 from blkmodel.sim.interrupts import interrupts
 
 ENABLED = nvme.NVME_CC_ENABLE | nvme.NVME_CC_IOSQES | nvme.NVME_CC_IOCQES

@@ -12,10 +12,9 @@ from blkmodel.include.linux.blk_types import (
     REQ_PREFLUSH, REQ_SYNC)
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_POLL, READ, WRITE
 from blkmodel.include.linux.genhd import GENHD_FL_HIDDEN, block_device_operations, disk_to_dev, hd_struct, set_capacity
-from blkmodel.services.base.err import IS_ERR, PTR_ERR
-from blkmodel.services.base.errno import (
+from blkmodel.services.base.err import (
     EAGAIN, EBADF, EBUSY, EFAULT, EINVAL, EIO, EIOCBQUEUED, ENODATA, ENOENT, ENOMEDIUM, ENOMEM, ENOSPC, ENXIO,
-    EOPNOTSUPP, EPERM, ERESTARTSYS)
+    EOPNOTSUPP, EPERM, ERESTARTSYS, IS_ERR, PTR_ERR)
 from blkmodel.services.base.kdev_t import MKDEV
 from blkmodel.services.devices.backing_dev import noop_backing_dev_info
 from blkmodel.services.devices.device import devices
@@ -27,8 +26,7 @@ from blkmodel.services.files.file import (
 from blkmodel.services.files.inode import I_DIRTY, inode_hashtable
 from blkmodel.services.files.pagemap import read_mapping_page
 from blkmodel.services.files.uio import iov_iter, iov_iter_init, map_user_buffer, unmap_user_buffer
-from blkmodel.services.memory.gfp import GFP_KERNEL, mem_map
-from blkmodel.services.memory.mm import put_page, set_page_dirty
+from blkmodel.services.memory.mm import GFP_KERNEL, mem_map, put_page, set_page_dirty
 from blkmodel.services.memory.slab import NUMA_NO_NODE
 from blkmodel.sim.memory import PAGE_SIZE
 

@@ -10,9 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 import blkmodel
 from blkmodel.include.linux import sbitmap as header
 from blkmodel.lib import sbitmap as lib
-from blkmodel.services.base.errno import EINVAL, ENOMEM
+from blkmodel.services.base.err import EINVAL, ENOMEM
 from blkmodel.services.data.list import list_del_init
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.tasks.wait import TASK_UNINTERRUPTIBLE, init_waitqueue_func_entry, io_schedule
 from blkmodel.sim.kernel import Context
 

@@ -12,7 +12,7 @@ from blkmodel.block import bio as bios, blk_core, blk_settings
 from blkmodel.drivers.block.null_blk_main import NULLB_PAGE_LOCK
 from blkmodel.drivers.md import dm_service_time
 from blkmodel.reference.source import defects, line_of
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import NUMA_NO_NODE
 from blkmodel.sim.structure import Array
 from blkmodel.view.figures.defects import errors

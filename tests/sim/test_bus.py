@@ -3,8 +3,7 @@
 import pytest
 
 import blkmodel
-from blkmodel.services.devices.io import readl, writel
-from blkmodel.services.devices.io_64_nonatomic_lo_hi import lo_hi_readq, lo_hi_writeq
+from blkmodel.services.devices.io import lo_hi_readq, lo_hi_writeq, readl, writel
 from blkmodel.sim.bus import ALL_ONES, bus
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 import blkmodel
 from blkmodel.include.linux import nvme
-from blkmodel.services.memory.gfp import alloc_page, virt_to_page
+from blkmodel.services.memory.mm import alloc_page, virt_to_page
 from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc
 from blkmodel.sim import this, wire
 from blkmodel.sim.memory import MemoryError_

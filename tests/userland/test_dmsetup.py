@@ -10,10 +10,9 @@ from hypothesis import given, settings, strategies as st
 from blkmodel import KernelError, boot, scenario
 from blkmodel.errors import NotModelled
 from blkmodel.include.linux import dm_ioctl as uapi
-from blkmodel.services.base.stat import S_IFBLK
 from blkmodel.services.devices.device import devices
-from blkmodel.services.files.file import O_RDONLY, filp_close, filp_open
-from blkmodel.services.files.node import mknod, unlink
+from blkmodel.services.files.file import O_RDONLY, filp_close, filp_open, mknod, unlink
+from blkmodel.services.files.inode import S_IFBLK
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
 from blkmodel.userland import dmsetup, libdm

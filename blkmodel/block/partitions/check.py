@@ -5,10 +5,9 @@ from blkmodel.block.partitions import msdos
 from blkmodel.block.partitions.check_h import PARSED_PARTITION_SIZE, parsed_partitions
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import disk_max_parts, gendisk
-from blkmodel.services.base.err import ERR_PTR
-from blkmodel.services.base.errno import ENOSPC
+from blkmodel.services.base.err import ENOSPC, ERR_PTR
 from blkmodel.services.base.printk import pr_info
-from blkmodel.services.memory.gfp import GFP_KERNEL, __free_page, alloc_page
+from blkmodel.services.memory.mm import GFP_KERNEL, __free_page, alloc_page
 from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc
 from blkmodel.sim.structure import NULL
 

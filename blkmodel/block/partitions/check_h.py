@@ -5,7 +5,7 @@ from dataclasses import field
 from blkmodel.block import partition_generic
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import get_capacity
-from blkmodel.services.memory.mm_types import page
+from blkmodel.services.memory.mm import page
 from blkmodel.sim.structure import NULL, Struct, struct
 
 PARSED_PARTITION_SIZE = 128

@@ -8,12 +8,12 @@ from blkmodel.include.linux.blk_mq import blk_mq_tag_set
 from blkmodel.include.linux.blk_types import bio
 from blkmodel.include.linux.blkdev import request, request_queue
 from blkmodel.include.linux.genhd import gendisk
-from blkmodel.services.base.errno import EINVAL
+from blkmodel.services.base.err import EINVAL
 from blkmodel.services.base.printk import pr_err
 from blkmodel.services.data.radix_tree import radix_tree_root
 from blkmodel.services.devices.badblocks import badblocks as _badblocks
 from blkmodel.services.devices.configfs import config_item
-from blkmodel.services.tasks.hrtimer import hrtimer
+from blkmodel.services.tasks.timer import hrtimer
 from blkmodel.services.tasks.wait import wait_queue_head
 from blkmodel.sim.structure import NULL, Array, Struct, struct
 

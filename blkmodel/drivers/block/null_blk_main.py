@@ -25,16 +25,14 @@ from blkmodel.include.linux.blkdev import (
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import (
     GENHD_FL_EXT_DEVT, GENHD_FL_SUPPRESS_PARTITION_INFO, block_device_operations, gendisk, set_capacity)
+from blkmodel.services.base.arithmetic import signed_int, unsigned_int, unsigned_long
 from blkmodel.services.base.bug import WARN_ON
-from blkmodel.services.base.err import ERR_PTR, IS_ERR
-from blkmodel.services.base.errno import EBUSY, EINVAL, ENOMEM, ENOSPC
-from blkmodel.services.base.kstrtox import kstrtobool, kstrtoint, kstrtouint, kstrtoul
-from blkmodel.services.base.moduleparam import (
-    kernel_param, param_set_bool, param_set_int, param_set_uint, param_set_ulong)
+from blkmodel.services.base.err import EBUSY, EINVAL, ENOMEM, ENOSPC, ERR_PTR, IS_ERR
+from blkmodel.services.base.module import kernel_param, param_set_bool, param_set_int, param_set_uint, param_set_ulong
 from blkmodel.services.base.printk import pr_err, pr_info, pr_warn
-from blkmodel.services.base.types import signed_int, unsigned_int, unsigned_long
+from blkmodel.services.base.text import kstrtobool, kstrtoint, kstrtouint, kstrtoul
 from blkmodel.services.cpus.cpumask import nr_cpu_ids
-from blkmodel.services.cpus.nodemask import nr_online_nodes
+from blkmodel.services.cpus.topology import nr_online_nodes
 from blkmodel.services.data.bitops import find_first_zero_bit
 from blkmodel.services.data.idr import ida, ida_simple_get, ida_simple_remove
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_empty, list_first_entry, list_head
@@ -44,12 +42,11 @@ from blkmodel.services.devices.badblocks import badblocks_exit, badblocks_init
 from blkmodel.services.devices.configfs import (
     config_item, config_item_init_type_name, config_item_put, config_item_type, configfs_register_subsystem,
     configfs_subsystem, configfs_unregister_subsystem)
-from blkmodel.services.memory.gfp import GFP_KERNEL, GFP_NOIO, __free_page, alloc_page
-from blkmodel.services.memory.mm_types import page as _page
+from blkmodel.services.memory.mm import GFP_KERNEL, GFP_NOIO, __free_page, alloc_page, page as _page
 from blkmodel.services.memory.percpu import raw_smp_processor_id
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc, kfree, kzalloc, kzalloc_node
-from blkmodel.services.tasks.hrtimer import HRTIMER_NORESTART, hrtimer, hrtimer_init, hrtimer_start
 from blkmodel.services.tasks.jiffies import HZ
+from blkmodel.services.tasks.timer import HRTIMER_NORESTART, hrtimer, hrtimer_init, hrtimer_start
 from blkmodel.services.tasks.wait import (
     TASK_UNINTERRUPTIBLE, finish_wait, init_wait, io_schedule, prepare_to_wait, wait_queue_entry, waitqueue_active,
     wake_up)

@@ -38,15 +38,15 @@ from blkmodel.include.linux.genhd import (
     block_device_operations, disk_devt, disk_to_dev, gendisk, get_capacity, op_stat_group, part_stat_get,
     part_stat_lock, part_stat_unlock, set_capacity)
 from blkmodel.reference.omission import no_chapter
+from blkmodel.services.base.arithmetic import round_up
 from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
-from blkmodel.services.base.err import ERR_PTR, IS_ERR, PTR_ERR
-from blkmodel.services.base.errno import (
-    EAGAIN, EBUSY, EEXIST, EINTR, EINVAL, EIO, ENOMEM, ENOSPC, ENOTCONN, ENOTTY, ENXIO, EOPNOTSUPP)
+from blkmodel.services.base.err import (
+    EAGAIN, EBUSY, EEXIST, EINTR, EINVAL, EIO, ENOMEM, ENOSPC, ENOTCONN, ENOTTY, ENXIO, EOPNOTSUPP, ERR_PTR, IS_ERR,
+    PTR_ERR)
 from blkmodel.services.base.kdev_t import MAJOR, MINOR, MINORBITS, MKDEV, format_dev_t
-from blkmodel.services.base.kernel import round_up
-from blkmodel.services.base.module import THIS_MODULE, module_put, try_module_get
-from blkmodel.services.base.moduleparam import kernel_param, param_set_int, param_set_uint
-from blkmodel.services.cpus.nodemask import nr_online_nodes
+from blkmodel.services.base.module import (
+    THIS_MODULE, kernel_param, module_put, param_set_int, param_set_uint, try_module_get)
+from blkmodel.services.cpus.topology import nr_online_nodes
 from blkmodel.services.data.idr import idr, idr_alloc, idr_find, idr_remove, idr_replace
 from blkmodel.services.data.list import list_add, list_del_init, list_head, list_splice_init
 from blkmodel.services.devices.dax import dax_get_by_host
@@ -54,14 +54,14 @@ from blkmodel.services.devices.hdreg import hd_geometry
 from blkmodel.services.devices.kobject import kobject, kobject_uevent, kobject_uevent_env
 from blkmodel.services.files.file import FMODE_EXCL
 from blkmodel.services.files.inode import i_size_write
-from blkmodel.services.memory.gfp import GFP_KERNEL, GFP_NOIO, GFP_NOWAIT
+from blkmodel.services.memory.mm import GFP_KERNEL, GFP_NOIO, GFP_NOWAIT
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kfree, kzalloc_node
-from blkmodel.services.tasks.delay import msleep
 from blkmodel.services.tasks.jiffies import jiffies
-from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock, synchronize_rcu
-from blkmodel.services.tasks.sched_signal import fatal_signal_pending, signal_pending_state
-from blkmodel.services.tasks.srcu import (
-    cleanup_srcu_struct, init_srcu_struct, srcu_read_lock, srcu_read_unlock, synchronize_srcu)
+from blkmodel.services.tasks.rcupdate import (
+    cleanup_srcu_struct, init_srcu_struct, rcu_read_lock, rcu_read_unlock, srcu_read_lock, srcu_read_unlock,
+    synchronize_rcu, synchronize_srcu)
+from blkmodel.services.tasks.sched import fatal_signal_pending, signal_pending_state
+from blkmodel.services.tasks.timer import msleep
 from blkmodel.services.tasks.wait import (
     TASK_INTERRUPTIBLE, finish_wait, init_wait, io_schedule, prepare_to_wait, wait_event_interruptible,
     wait_queue_entry, wait_queue_head, waitqueue_active, wake_up)

@@ -15,7 +15,7 @@ from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.hdreg import hd_geometry
 from blkmodel.services.devices.kobject import kobject
 from blkmodel.services.files.inode import super_block
-from blkmodel.services.tasks.srcu import srcu_struct
+from blkmodel.services.tasks.rcupdate import srcu_struct
 from blkmodel.services.tasks.wait import completion as completion_struct, wait_queue_head
 from blkmodel.services.tasks.workqueue import work_struct, workqueue_struct
 from blkmodel.sim.structure import NULL, Struct, struct

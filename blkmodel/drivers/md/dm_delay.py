@@ -14,11 +14,11 @@ from blkmodel.include.linux.blkdev import WRITE
 from blkmodel.include.linux.device_mapper import (
     DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED, DM_TARGET_PASSES_INTEGRITY, DMERR, STATUSTYPE_INFO, STATUSTYPE_TABLE, dm_dev,
     dm_target, dm_target_offset, target_type)
-from blkmodel.services.base.errno import EINVAL, ENOMEM
-from blkmodel.services.base.kernel import sscanf
+from blkmodel.services.base.err import EINVAL, ENOMEM
 from blkmodel.services.base.module import THIS_MODULE
+from blkmodel.services.base.text import sscanf
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.services.tasks.jiffies import jiffies, msecs_to_jiffies, time_after_eq
 from blkmodel.services.tasks.timer import del_timer_sync, mod_timer, timer_list, timer_pending, timer_setup

@@ -19,14 +19,14 @@ from blkmodel.include.linux.device_mapper import (
     DM_ENDIO_DONE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED, DMERR, STATUSTYPE_TABLE, dm_arg, dm_arg_set,
     dm_dev, dm_target, dm_target_offset, target_type)
 from blkmodel.include.linux.fs import block_device
+from blkmodel.services.base.arithmetic import unsigned_int
 from blkmodel.services.base.bug import BUG_ON
-from blkmodel.services.base.errno import ENOMEM
-from blkmodel.services.base.kernel import sscanf
+from blkmodel.services.base.err import ENOMEM
 from blkmodel.services.base.module import THIS_MODULE
-from blkmodel.services.base.types import unsigned_int
+from blkmodel.services.base.text import sscanf
 from blkmodel.services.data.bitops import test_bit
 from blkmodel.services.files.inode import i_size_read
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.services.tasks.jiffies import HZ, jiffies
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct

@@ -1,7 +1,7 @@
 """What drivers/md/dm.h declares: flags of suspending and of status, and the devices of a table."""
 
 from blkmodel.include.linux.device_mapper import dm_dev as dm_dev_struct, dm_target
-from blkmodel.services.base.errno import EINVAL
+from blkmodel.services.base.err import EINVAL
 from blkmodel.services.data.list import list_head
 from blkmodel.sim.structure import NULL, Struct, struct
 

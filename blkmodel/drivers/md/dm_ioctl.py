@@ -30,19 +30,17 @@ from blkmodel.include.linux.dm_ioctl import (
     write_head)
 from blkmodel.include.linux.genhd import disk_devt, get_disk_ro
 from blkmodel.services.base.bug import BUG_ON
-from blkmodel.services.base.err import ERR_PTR, IS_ERR, PTR_ERR
-from blkmodel.services.base.errno import EBUSY, EFAULT, EINVAL, ENOMEM, ENOTTY, ENXIO, ERESTARTSYS
+from blkmodel.services.base.err import (
+    EBUSY, EFAULT, EINVAL, ENOMEM, ENOTTY, ENXIO, ERESTARTSYS, ERR_PTR, IS_ERR, PTR_ERR)
 from blkmodel.services.base.kdev_t import MINOR, huge_decode_dev, huge_encode_dev
-from blkmodel.services.base.kernel import sscanf
-from blkmodel.services.base.string import kstrdup
+from blkmodel.services.base.text import kstrdup, sscanf
 from blkmodel.services.data.list import list_add, list_del_init, list_for_each, list_head
+from blkmodel.services.devices.cdev import MAPPER_CTRL_MINOR, misc_deregister, misc_register, miscdevice
 from blkmodel.services.devices.hdreg import hd_geometry
 from blkmodel.services.devices.kobject import KOBJ_CHANGE, KOBJ_REMOVE
-from blkmodel.services.devices.miscdevice import MAPPER_CTRL_MINOR, misc_deregister, misc_register, miscdevice
-from blkmodel.services.files.file import EPOLLIN, FMODE_READ, FMODE_WRITE, file
+from blkmodel.services.files.file import EPOLLIN, FMODE_READ, FMODE_WRITE, file, file_operations
 from blkmodel.services.files.inode import inode
-from blkmodel.services.files.node import file_operations
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim import statics
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct

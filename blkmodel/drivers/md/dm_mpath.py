@@ -33,15 +33,15 @@ from blkmodel.include.linux.device_mapper import (
 from blkmodel.include.linux.fs import block_device
 from blkmodel.reference.omission import Omission, no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
-from blkmodel.services.base.err import ERR_PTR, IS_ERR, IS_ERR_OR_NULL, PTR_ERR
-from blkmodel.services.base.errno import EBUSY, EINVAL, EIO, ENOMEM, ENOTCONN, ENXIO
-from blkmodel.services.base.kernel import sscanf
+from blkmodel.services.base.err import (
+    EBUSY, EINVAL, EIO, ENOMEM, ENOTCONN, ENXIO, ERR_PTR, IS_ERR, IS_ERR_OR_NULL, PTR_ERR)
 from blkmodel.services.base.module import THIS_MODULE
+from blkmodel.services.base.text import sscanf
 from blkmodel.services.data.bitops import assign_bit
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
 from blkmodel.services.devices.scsi_dh import SCSI_DH_DEV_OFFLINED
 from blkmodel.services.files.inode import i_size_read
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.services.tasks.workqueue import INIT_WORK, flush_work, schedule_work, work_struct
 from blkmodel.sim.memory import place

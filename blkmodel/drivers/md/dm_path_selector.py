@@ -1,10 +1,10 @@
 """Which path selectors there are: they register by name, and multipath looks them up."""
 
 from blkmodel.drivers.md.dm_path_selector_h import path_selector_type
-from blkmodel.services.base.errno import EEXIST, EINVAL, ENOMEM
+from blkmodel.services.base.err import EEXIST, EINVAL, ENOMEM
 from blkmodel.services.base.module import module_put, request_module, try_module_get
 from blkmodel.services.data.list import list_add, list_del_init, list_head
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim import statics
 from blkmodel.sim.structure import NULL, Struct, struct

@@ -6,13 +6,13 @@ from blkmodel.drivers.md import dm_path_selector
 from blkmodel.drivers.md.dm_mpath_h import dm_path
 from blkmodel.drivers.md.dm_path_selector_h import path_selector, path_selector_type
 from blkmodel.include.linux.device_mapper import DMERR, DMINFO, DMWARN_LIMIT, STATUSTYPE_TABLE
-from blkmodel.services.base.errno import EINVAL, ENOMEM
-from blkmodel.services.base.kernel import sscanf
+from blkmodel.services.base.err import EINVAL, ENOMEM
 from blkmodel.services.base.module import THIS_MODULE
-from blkmodel.services.base.ratelimit import ratelimit_state
+from blkmodel.services.base.printk import ratelimit_state
+from blkmodel.services.base.text import sscanf
 from blkmodel.services.data.list import (
     list_add_tail, list_del_init, list_empty, list_first_entry, list_head, list_move, list_move_tail)
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim import statics
 from blkmodel.sim.structure import NULL, Struct, struct

@@ -24,10 +24,9 @@ from blkmodel.include.linux.device_mapper import (
     DM_MAPIO_REMAPPED, DM_MAPIO_REQUEUE, DM_MAPIO_SUBMITTED, DMWARN, dm_target, map_info)
 from blkmodel.include.linux.genhd import disk_devt
 from blkmodel.services.base.bug import BUG_ON
-from blkmodel.services.base.err import IS_ERR, PTR_ERR
-from blkmodel.services.base.errno import ENOMEM
-from blkmodel.services.base.moduleparam import kernel_param, param_set_uint
-from blkmodel.services.memory.gfp import GFP_ATOMIC, GFP_KERNEL
+from blkmodel.services.base.err import ENOMEM, IS_ERR, PTR_ERR
+from blkmodel.services.base.module import kernel_param, param_set_uint
+from blkmodel.services.memory.mm import GFP_ATOMIC, GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc_node
 from blkmodel.services.tasks.jiffies import ktime_get_ns
 from blkmodel.services.tasks.wait import waitqueue_active, wake_up

@@ -15,13 +15,12 @@ from blkmodel.include.linux.blkdev import SECTOR_SHIFT, queue_limits
 from blkmodel.include.linux.device_mapper import (
     DM_ENDIO_DONE, DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED, DM_TARGET_PASSES_INTEGRITY, DMWARN, STATUSTYPE_TABLE,
     dm_array_too_big, dm_dev, dm_target, dm_target_offset, target_type, to_bytes)
+from blkmodel.services.base.arithmetic import ilog2
 from blkmodel.services.base.bug import BUG_ON
-from blkmodel.services.base.errno import EINVAL, ENOMEM
+from blkmodel.services.base.err import EINVAL, ENOMEM
 from blkmodel.services.base.kdev_t import format_dev_t
-from blkmodel.services.base.kernel import sscanf
-from blkmodel.services.base.kstrtox import kstrtouint
-from blkmodel.services.base.log2 import ilog2
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.base.text import kstrtouint, sscanf
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.services.tasks.workqueue import INIT_WORK, flush_work, schedule_work, work_struct
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct

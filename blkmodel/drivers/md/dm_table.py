@@ -31,22 +31,19 @@ from blkmodel.include.linux.device_mapper import (
     dm_target_passes_integrity, target_type)
 from blkmodel.include.linux.genhd import gendisk
 from blkmodel.reference.omission import no_chapter
+from blkmodel.services.base.arithmetic import unsigned_long
 from blkmodel.services.base.bug import BUG_ON
-from blkmodel.services.base.ctype import isspace, skip_spaces
-from blkmodel.services.base.err import IS_ERR
-from blkmodel.services.base.errno import EINVAL, ENODEV, ENOMEM, EOVERFLOW
+from blkmodel.services.base.err import EINVAL, ENODEV, ENOMEM, EOVERFLOW, IS_ERR
 from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV
-from blkmodel.services.base.kernel import sscanf
-from blkmodel.services.base.types import unsigned_long
+from blkmodel.services.base.text import isspace, skip_spaces, sscanf
 from blkmodel.services.data.list import list_add, list_del_init, list_empty, list_head
 from blkmodel.services.devices.backing_dev import BDI_CAP_STABLE_WRITES, bdi_cap_stable_pages_required
 from blkmodel.services.devices.dax import dax_write_cache_enabled
 from blkmodel.services.files.file import FMODE_WRITE
 from blkmodel.services.files.inode import i_size_read
 from blkmodel.services.files.mount import name_to_dev_t
-from blkmodel.services.memory.gfp import GFP_KERNEL, GFP_NOIO
-from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc
-from blkmodel.services.memory.vmalloc import vfree, vzalloc
+from blkmodel.services.memory.mm import GFP_KERNEL, GFP_NOIO
+from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc, vfree, vzalloc
 from blkmodel.sim.loops import up_to
 from blkmodel.sim.memory import place, place_array
 from blkmodel.sim.structure import NULL, Array, Struct, sizeof, struct

@@ -9,7 +9,7 @@ from blkmodel.include.linux.device_mapper import (
     DM_MAPIO_KILL, DM_TARGET_WILDCARD, DMCRIT, dm_target, map_info, target_type)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON
-from blkmodel.services.base.errno import EEXIST
+from blkmodel.services.base.err import EEXIST
 from blkmodel.services.base.module import module_put, request_module, try_module_get
 from blkmodel.sim import statics
 from blkmodel.sim.structure import NULL

@@ -5,11 +5,10 @@ from typing import NamedTuple
 from blkmodel.drivers.md import dm, dm_ioctl, dm_table
 from blkmodel.drivers.md.dm_core_h import mapped_device
 from blkmodel.include.linux.device_mapper import DMERR, DMINFO, dm_target
-from blkmodel.services.base.err import ERR_PTR, IS_ERR
-from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.base.err import ENOMEM, ERR_PTR, IS_ERR
 from blkmodel.services.data.list import list_del_init, list_head
 from blkmodel.services.devices.kobject import KOBJ_CHANGE, kobject, kobject_uevent_env
-from blkmodel.services.memory.gfp import GFP_ATOMIC
+from blkmodel.services.memory.mm import GFP_ATOMIC
 from blkmodel.services.memory.slab import (
     kmem_cache, kmem_cache_alloc, kmem_cache_create, kmem_cache_destroy, kmem_cache_free)
 from blkmodel.sim import statics

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from blkmodel.kernel.irq import affinity
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
-from blkmodel.services.base.errno import EINVAL, ENOMEM, ENOSPC, ERANGE
+from blkmodel.services.base.err import EINVAL, ENOMEM, ENOSPC, ERANGE
 from blkmodel.services.base.symbols import provide
 from blkmodel.services.cpus.cpumask import cpu_possible_mask
 from blkmodel.services.cpus.interrupt import irq_affinity

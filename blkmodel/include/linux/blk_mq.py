@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from blkmodel.block.blk_mq_h import blk_mq_ctx
     from blkmodel.block.blk_mq_tag_h import blk_mq_tags
     from blkmodel.include.linux.blkdev import request_queue
-    from blkmodel.services.tasks.srcu import srcu_struct
+    from blkmodel.services.tasks.rcupdate import srcu_struct
 
 HCTX_TYPE_DEFAULT, HCTX_TYPE_READ, HCTX_TYPE_POLL = 0, 1, 2
 HCTX_MAX_TYPES = 3

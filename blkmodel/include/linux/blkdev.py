@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from blkmodel.include.linux.elevator import elevator_queue
     from blkmodel.include.linux.fs import block_device
     from blkmodel.include.linux.genhd import gendisk, hd_struct
-    from blkmodel.services.cpus.smp import call_single_data
+    from blkmodel.services.cpus.interrupt import call_single_data
     from blkmodel.services.data.rbtree import rb_node
     from blkmodel.services.devices.backing_dev import backing_dev_info
 

@@ -7,8 +7,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from blkmodel.include.linux.blkdev import SECTOR_SHIFT, UINT_MAX
-from blkmodel.services.base.printk import pr_err
-from blkmodel.services.base.ratelimit import pr_warn_ratelimited
+from blkmodel.services.base.printk import pr_err, pr_warn_ratelimited
 from blkmodel.sim.structure import NULL, Struct, struct
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from blkmodel.include.linux.blkdev import request
     from blkmodel.include.linux.fs import block_device
     from blkmodel.services.base.module import module
-    from blkmodel.services.base.ratelimit import ratelimit_state
+    from blkmodel.services.base.printk import ratelimit_state
 
 DM_NAME = "device-mapper"
 DM_ANY_MINOR = -1

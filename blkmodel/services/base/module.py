@@ -1,9 +1,31 @@
-"""Modules: what is loaded while the kernel runs, and who holds it (kernel/module.c, kmod.h)."""
+"""Modules: what is loaded while the kernel runs and who holds it, what it runs first, and what it can be told:
+`insmod null_blk submit_queues=4`. What is built in names its first function below its definition, and that runs once,
+while a kernel boots (include/linux/init.h, module.h, kernel/module.c, export.h, kmod.h, kernel/params.c)."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from blkmodel.services.base.bug import WARN_ON
+from blkmodel.services.base.err import ERANGE
+from blkmodel.services.base.printk import pr_err
+from blkmodel.services.base.text import kstrtobool, kstrtoint, kstrtouint, kstrtoul
+from blkmodel.sim.kernel import at_boot
 from blkmodel.sim.structure import NULL, Struct, struct
 
 THIS_MODULE = NULL
+
+
+def subsys_initcall(fn: Callable[[], Any]) -> None:
+    at_boot(4, fn)
+
+
+def fs_initcall(fn: Callable[[], Any]) -> None:
+    at_boot(5, fn)
+
+
+def module_init(fn: Callable[[], Any]) -> None:
+    """The first function of what is built in. (That of a module that can be loaded runs at each load.)"""
+    at_boot(6, fn)
 
 
 @struct
@@ -32,3 +54,53 @@ def module_put(owner: module) -> None:
 def request_module(name: str) -> int:
     """Ask user space to load a module. The model has none besides those it is told to load."""
     return -1
+
+
+@struct
+class kernel_param(Struct):
+    """A parameter: set(text, kp) checks a text and keeps its value in variable `arg` of the file's `variables()`."""
+
+    SIZE = 40
+    name: str = ""
+    set: Callable[..., int] = NULL
+    variables: Callable[[], Any] = NULL
+    arg: str = ""
+
+
+def param_set_int(text: str, kp: kernel_param) -> int:
+    return _keep(kp, *kstrtoint(text, 0))
+
+
+def param_set_uint(text: str, kp: kernel_param) -> int:
+    return _keep(kp, *kstrtouint(text, 0))
+
+
+def param_set_ulong(text: str, kp: kernel_param) -> int:
+    return _keep(kp, *kstrtoul(text, 0))
+
+
+def param_set_byte(text: str, kp: kernel_param) -> int:
+    error, value = kstrtouint(text, 0)
+    return _keep(kp, error or (-ERANGE if value > 255 else 0), value)
+
+
+def param_set_bool(text: str, kp: kernel_param) -> int:
+    return _keep(kp, *kstrtobool(text or "1"))
+
+
+def _keep(kp: kernel_param, error: int, value: Any) -> int:
+    if not error:
+        setattr(kp.variables(), kp.arg, value)
+    return error
+
+
+def parse_args(doing: str, args: Iterable[tuple[str, str]], params: Iterable[kernel_param]) -> int:
+    """Set parameters from (name, text) pairs, all of them known, up to the first bad text. Returns 0 or -errno."""
+    known = {kp.name: kp for kp in params}
+    for name, text in args:
+        kp = known[name]
+        error = kp.set(text, kp)
+        if error:
+            pr_err(f"{doing}: `{text}' invalid for parameter `{name}'")
+            return error
+    return 0

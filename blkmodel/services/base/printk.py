@@ -1,6 +1,11 @@
-"""The kernel's log (include/linux/printk.h)."""
+"""The kernel's log. Of messages that may come in floods it gets a few in so much time, and then how many there were
+(include/linux/printk.h, ratelimit.h)."""
 
+from blkmodel.services.tasks.jiffies import HZ, jiffies, time_before
 from blkmodel.sim import this
+from blkmodel.sim.structure import Struct, struct
+
+DEFAULT_RATELIMIT_INTERVAL, DEFAULT_RATELIMIT_BURST = 5 * HZ, 10
 
 
 def pr_err(line: str) -> None:
@@ -8,3 +13,40 @@ def pr_err(line: str) -> None:
 
 
 pr_warn = pr_info = pr_err
+
+
+@struct
+class ratelimit_state(Struct):
+    """One place's limit: `burst` messages in `interval` ticks, from tick `begin` on (0: not begun).
+
+    printed, missed: how many were let through and held back since.
+    """
+
+    SIZE = 40
+    interval: int = DEFAULT_RATELIMIT_INTERVAL
+    burst: int = DEFAULT_RATELIMIT_BURST
+    printed: int = 0
+    missed: int = 0
+    begin: int = 0
+
+
+def __ratelimit(rs: ratelimit_state, func: str) -> bool:
+    """Whether function `func` may print now; the first time after a flood, say what was held back."""
+    if not rs.begin:
+        rs.begin = jiffies()
+    if time_before(rs.begin + rs.interval, jiffies()):
+        if rs.missed:
+            pr_warn(f"{func}: {rs.missed} callbacks suppressed")
+            rs.missed = 0
+        rs.begin = jiffies()
+        rs.printed = 0
+    if rs.burst > rs.printed:
+        rs.printed += 1
+        return True
+    rs.missed += 1
+    return False
+
+
+def pr_warn_ratelimited(rs: ratelimit_state, func: str, line: str) -> None:
+    if __ratelimit(rs, func):
+        pr_warn(line)

@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from blkmodel.services.base.errno import EBUSY, EINVAL
+from blkmodel.services.base.err import EBUSY, EINVAL
 from blkmodel.services.cpus.irqdesc import irq_affinity_online_cpu, irq_migrate_all_off_this_cpu
 from blkmodel.services.data.list import list_add, list_del_init, list_head
 from blkmodel.sim import statics, this

@@ -1,5 +1,5 @@
-"""Interrupts: who handles them and where they may go; and softirqs, what an interrupt leaves for a moment later
-(kernel/irq/manage.c, interrupt.h, kernel/softirq.c)."""
+"""Interrupts: who handles them and where they may go; softirqs, what an interrupt leaves for a moment later; and calls
+to another CPU, through an interrupt there (kernel/irq/manage.c, interrupt.h, kernel/softirq.c, kernel/smp.c)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import field
 from typing import Any
 
 from blkmodel.services.base.bug import WARN_ON
-from blkmodel.services.base.errno import EBUSY, EINVAL, ENOMEM
+from blkmodel.services.base.err import EBUSY, EINVAL, ENOMEM
 from blkmodel.services.cpus.cpumask import cpumask
 from blkmodel.services.cpus.irqdesc import (
     IRQS_PENDING, generic_handle_irq, irq_activate, irq_shutdown_and_deactivate, irq_startup, irq_to_desc)
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim import statics, this
 from blkmodel.sim.kernel import Context
@@ -163,3 +163,18 @@ def raise_softirq_irqoff(nr: int) -> None:
         state.pending.discard((cpu, nr))
         state.vec[nr](nr)
     kernel.loop.post(Context("softirq", f"softirq {nr}", cpu), run)
+
+
+@struct
+class call_single_data(Struct):
+    """What another CPU is asked to do: func(info)."""
+
+    SIZE = 32
+    func: Callable[..., None] = NULL
+    info: Any = None
+
+
+def smp_call_function_single_async(cpu: int, csd: call_single_data) -> int:
+    """Let that CPU be interrupted and call csd.func(csd.info); the caller goes on at once."""
+    this().loop.post(Context("irq", "call_function_single", cpu), lambda: csd.func(csd.info))
+    return 0

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from blkmodel.services.base.errno import EINVAL, ENOMEM, ENOSPC
+from blkmodel.services.base.err import EINVAL, ENOMEM, ENOSPC
 from blkmodel.services.base.printk import pr_warn
 from blkmodel.services.cpus.cpumask import (
     cpu_online_mask, cpumask, cpumask_and, cpumask_copy, cpumask_empty, cpumask_first, cpumask_intersects,
     cpumask_subset, for_each_cpu, mask_of)
 from blkmodel.services.cpus.topology import cpu_to_node, cpumask_of_node
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.percpu import alloc_percpu, free_percpu
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kfree, kzalloc_node
 from blkmodel.sim import statics, this

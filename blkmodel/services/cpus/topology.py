@@ -1,8 +1,37 @@
-"""Which node a CPU is on, and which CPUs share its core (arch/x86/include/asm/topology.h, mm/page_alloc.c, topology.h,
-nodemask.h, kernel/sched/core.c)."""
+"""Which NUMA node a CPU is on, which CPUs share its core, and sets of nodes (arch/x86/include/asm/topology.h,
+mm/page_alloc.c, topology.h, nodemask.h, kernel/sched/core.c)."""
 
 from blkmodel.services.cpus.cpumask import cpumask, mask_of
 from blkmodel.sim import statics, this
+from blkmodel.sim.structure import Struct
+
+
+class nodemask(Struct):
+    """A set of nodes: bit n of `bits` stands for node n. (In C its type is nodemask_t.)"""
+
+    __slots__ = ("bits",)
+    SIZE = 8
+
+    def __init__(self) -> None:
+        self.bits = 0
+
+
+def node_set(node: int, mask: nodemask) -> None:
+    mask.bits |= 1 << node
+
+
+def for_each_node_mask(mask: nodemask) -> list[int]:
+    return [node for node in range(mask.bits.bit_length()) if mask.bits >> node & 1]
+
+
+def first_memory_node() -> int:
+    """The lowest node that has memory: in the model, that there is."""
+    return min(this().machine.nodes)
+
+
+def nr_online_nodes() -> int:
+    """How many nodes there are; in the model all are online."""
+    return len(this().machine.nodes)
 
 
 def cpu_to_node(cpu: int) -> int:

@@ -5,7 +5,7 @@ What the trees behind them allocate is not accounted.
 
 from typing import Any
 
-from blkmodel.services.base.errno import ENOSPC
+from blkmodel.services.base.err import ENOSPC
 from blkmodel.sim.structure import Struct
 
 

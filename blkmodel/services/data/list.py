@@ -1,11 +1,12 @@
 """Linked lists. A head keeps its entries in order; an entry's list field says which list it is on, or None
-(include/linux/list.h).
+(include/linux/list.h, lib/list_sort.c).
 
 In C the entry embeds a node; here the field that would hold the node is named by the caller.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from functools import cmp_to_key
 from typing import Any
 
 from blkmodel.sim.structure import Struct
@@ -126,3 +127,10 @@ def list_splice_tail_init(source: list_head, head: list_head, member: str) -> No
     """Move all entries of `source` to the end of `head`, in their order."""
     for entry in tuple(source.entries):
         list_move_tail(entry, head, member)
+
+
+def list_sort(priv: Any, head: list_head, cmp: Callable[[Any, Any, Any], int]) -> None:
+    """Sort a list; equal entries keep their order. cmp(priv, a, b) is above 0 where a must come after b."""
+    order = sorted(head.entries, key=cmp_to_key(lambda a, b: -cmp(priv, b, a)))
+    for entry in order:
+        head.entries.move_to_end(entry)

@@ -4,7 +4,7 @@
 from bisect import bisect_left, insort
 from typing import Any
 
-from blkmodel.services.base.errno import EEXIST
+from blkmodel.services.base.err import EEXIST
 from blkmodel.sim.structure import Struct
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.base.err import ENOMEM
 from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV
 from blkmodel.services.devices.device import class_, device, device_create, device_unregister, get_device, put_device
 from blkmodel.services.memory.percpu import alloc_percpu_gfp, free_percpu

@@ -1,8 +1,8 @@
 """Blocks that are known to be bad: the table of them, which stays empty in the model (block/badblocks.c)."""
 
 
-from blkmodel.services.base.errno import ENOMEM
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.base.err import ENOMEM
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kcalloc, kfree
 from blkmodel.sim.structure import NULL, Struct, struct
 

@@ -4,8 +4,7 @@ fs/configfs/dir.c, fs/configfs/file.c)."""
 from collections.abc import Callable
 from typing import Any
 
-from blkmodel.services.base.err import IS_ERR, PTR_ERR
-from blkmodel.services.base.errno import EEXIST, ENOENT, EPERM
+from blkmodel.services.base.err import EEXIST, ENOENT, EPERM, IS_ERR, PTR_ERR
 from blkmodel.sim import statics
 from blkmodel.sim.structure import NULL, Struct, struct
 

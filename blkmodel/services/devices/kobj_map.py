@@ -4,11 +4,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.base.err import ENOMEM
 from blkmodel.services.base.kdev_t import MAJOR
 from blkmodel.services.base.module import module, module_put, try_module_get
 from blkmodel.services.devices.kobject import kobject
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim.structure import NULL, Struct, struct
 

@@ -12,9 +12,9 @@ from dataclasses import field
 from typing import Any
 
 from blkmodel.services.base.bug import WARN_ON
-from blkmodel.services.base.errno import ENOENT
+from blkmodel.services.base.err import ENOENT
 from blkmodel.services.base.printk import pr_err, pr_warn
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim import statics
 from blkmodel.sim.structure import NULL, Struct, struct

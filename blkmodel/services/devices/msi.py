@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from itertools import islice
 
-from blkmodel.services.base.errno import ENOSPC
+from blkmodel.services.base.err import ENOSPC
 from blkmodel.services.cpus.cpumask import cpumask_copy
 from blkmodel.services.cpus.interrupt import irq_affinity_desc
 from blkmodel.services.cpus.irqdesc import __irq_alloc_descs, irq_chip, irq_free_descs, irq_to_desc
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.device import dev_to_node, device
 from blkmodel.services.devices.pci import pci_dev
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc
 from blkmodel.sim.structure import NULL, Struct, struct
 

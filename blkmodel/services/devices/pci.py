@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import field
 from typing import Any
 
-from blkmodel.services.base.errno import EBUSY, ENODEV, ENXIO
+from blkmodel.services.base.err import EBUSY, ENODEV, ENXIO
 from blkmodel.services.base.printk import pr_warn
 from blkmodel.services.base.symbols import linked
 from blkmodel.services.cpus.interrupt import IRQF_SHARED, free_irq, request_threaded_irq
 from blkmodel.services.devices.device import dev_get_drvdata, dev_name, dev_set_drvdata, dev_to_node, device, put_device
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kcalloc, kfree
 from blkmodel.services.tasks.workqueue import work_on_cpu
 from blkmodel.sim import statics, this

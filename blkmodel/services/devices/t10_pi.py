@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from blkmodel.services.base.log2 import ilog2
+from blkmodel.services.base.arithmetic import ilog2
 
 if TYPE_CHECKING:
     from blkmodel.include.linux.blkdev import request

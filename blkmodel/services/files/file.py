@@ -1,14 +1,71 @@
-"""Open files: how they are opened, closed, read and written (fs/open.c, fs/ioctl.c, fs.h, fs/read_write.c)."""
+"""Device nodes, the names below /dev, by which user space opens devices; and open files: how they are opened, closed,
+read and written (fs/namei.c, fs/open.c, fs/ioctl.c, fs.h, fs/read_write.c)."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from blkmodel.services.base.err import ERR_PTR, IS_ERR
-from blkmodel.services.base.errno import EBADF, ENOTTY, EOPNOTSUPP
-from blkmodel.services.files.inode import address_space, igrab, inode, iput
-from blkmodel.services.files.node import file_operations, inode_at
+from blkmodel.services.base.err import EBADF, EEXIST, ENOENT, ENOTTY, EOPNOTSUPP, ERR_PTR, IS_ERR
+from blkmodel.services.base.symbols import linked
+from blkmodel.services.devices.cdev import chrdev_open
+from blkmodel.services.devices.device import devices, devtmpfs_node
+from blkmodel.services.files.inode import S_IFBLK, address_space, igrab, inode, inode_init_always, iput
 from blkmodel.services.files.uio import iov_iter
 from blkmodel.sim.structure import NULL, Struct, struct
+
+
+@struct
+class file_operations(Struct):
+    """What the files of an inode can do."""
+
+    SIZE = 256
+    open: Callable[..., int] = NULL
+    release: Callable[..., int] = NULL
+    read_iter: Callable[..., int] = NULL
+    write_iter: Callable[..., int] = NULL
+    fsync: Callable[..., int] = NULL
+    poll: Callable[..., int] = NULL
+    unlocked_ioctl: Callable[..., int] = NULL
+    fallocate: Callable[..., int] = NULL
+
+
+def kern_path(path: str) -> inode:
+    """The inode of a path, without a reference; or an error pointer. Only /dev has any."""
+    return inode_at(path) if path.startswith("/dev/") else ERR_PTR(-ENOENT)
+
+
+def inode_at(name: str) -> inode:
+    """The inode of the device node of that name below /dev, without a reference; or an error pointer."""
+    node = devices().nodes.get(name.removeprefix("/dev/"))
+    if node is None:
+        return ERR_PTR(-ENOENT)
+    if node.inode is None:
+        fops = linked.def_blk_fops if node.mode == S_IFBLK else def_chr_fops
+        node.inode = inode(i_mode=node.mode, i_rdev=node.rdev, i_fop=fops)
+        inode_init_always(None, node.inode)
+    return node.inode
+
+
+def mknod(path: str, mode: int, dev: int) -> int:
+    """Make the node of a device: `mode` is its kind. Returns 0, or -EEXIST for a name that is taken."""
+    name = path.removeprefix("/dev/")
+    if name in devices().nodes:
+        return -EEXIST
+    devices().nodes[name] = devtmpfs_node(name, dev, mode)
+    return 0
+
+
+def unlink(path: str) -> int:
+    """Remove a node. Whoever opened it keeps the device open. Returns 0 or -ENOENT."""
+    node = devices().nodes.pop(path.removeprefix("/dev/"), None)
+    if node is None:
+        return -ENOENT
+    iput(node.inode)
+    return 0
+
+
+def_chr_fops = file_operations(open=chrdev_open)
 
 FMODE_READ, FMODE_WRITE, FMODE_NDELAY, FMODE_EXCL = 0x1, 0x2, 0x40, 0x80
 FMODE_WRITE_IOCTL, FMODE_NOWAIT = 0x100, 0x8000000

@@ -7,9 +7,7 @@ from collections.abc import Callable
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from blkmodel.services.base.stat import S_IFBLK, S_IFMT
 from blkmodel.services.base.symbols import linked
-from blkmodel.services.memory.mm_types import page
 from blkmodel.services.tasks.rcupdate import call_rcu
 from blkmodel.sim import statics
 from blkmodel.sim.memory import PAGE_SIZE
@@ -18,7 +16,10 @@ from blkmodel.sim.structure import NULL, Struct, struct
 if TYPE_CHECKING:
     from blkmodel.include.linux.fs import block_device
     from blkmodel.services.devices.cdev import cdev
-    from blkmodel.services.files.node import file_operations
+    from blkmodel.services.files.file import file_operations
+    from blkmodel.services.memory.mm import page
+
+S_IFBLK, S_IFCHR, S_IFMT = 0o060000, 0o020000, 0o170000
 
 I_DIRTY_SYNC, I_DIRTY_DATASYNC, I_DIRTY_PAGES, I_NEW, I_FREEING = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 5
 I_DIRTY = I_DIRTY_SYNC | I_DIRTY_DATASYNC | I_DIRTY_PAGES

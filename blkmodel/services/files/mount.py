@@ -1,9 +1,8 @@
 """A disk's number from its name, as the kernel finds its root file system (init/do_mounts.c)."""
 
 from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV, new_decode_dev
-from blkmodel.services.base.kernel import sscanf
-from blkmodel.services.base.kstrtox import simple_strtoul
 from blkmodel.services.base.symbols import linked
+from blkmodel.services.base.text import simple_strtoul, sscanf
 
 Root_NFS, Root_RAM0 = MKDEV(0, 255), MKDEV(1, 0)
 NAME_MAX = 31

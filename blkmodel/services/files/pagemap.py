@@ -5,22 +5,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from blkmodel.services.base.err import ERR_PTR, IS_ERR, PTR_ERR
-from blkmodel.services.base.errno import EAGAIN, EBUSY, EIO, ENOMEM, EOPNOTSUPP
+from blkmodel.services.base.err import EAGAIN, EBUSY, EIO, ENOMEM, EOPNOTSUPP, ERR_PTR, IS_ERR, PTR_ERR
 from blkmodel.services.base.symbols import linked
 from blkmodel.services.files.file import IOCB_DIRECT, IOCB_DSYNC, IOCB_NOWAIT, kiocb
 from blkmodel.services.files.inode import address_space, i_size_read
 from blkmodel.services.files.uio import copy_to_iter, iov_iter, iov_iter_count, iov_iter_revert
-from blkmodel.services.memory.gfp import GFP_KERNEL, alloc_page
 from blkmodel.services.memory.mm import (
-    PageDirty, PageLocked, PagePrivate, PageUptodate, PG_dirty, PG_locked, clear_page_flag, get_page, put_page,
-    set_page_flag)
+    GFP_KERNEL, PageDirty, PageLocked, PagePrivate, PageUptodate, PG_dirty, PG_locked, alloc_page, clear_page_flag,
+    get_page, put_page, set_page_flag)
 from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL
 
 if TYPE_CHECKING:
-    from blkmodel.services.memory.mm_types import page
+    from blkmodel.services.memory.mm import page
 
 
 

@@ -3,10 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from blkmodel.services.base.errno import EFAULT
-from blkmodel.services.memory.gfp import alloc_pages_exact_nid, nth_page
-from blkmodel.services.memory.mm import get_page
-from blkmodel.services.memory.mm_types import mem_map, page
+from blkmodel.services.base.err import EFAULT
+from blkmodel.services.memory.mm import alloc_pages_exact_nid, get_page, mem_map, nth_page, page
 from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL, Struct, struct

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 from blkmodel.services.base.bug import BUG_ON
-from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.base.err import ENOMEM
 from blkmodel.services.data.list import list_empty
-from blkmodel.services.memory.gfp import __GFP_DIRECT_RECLAIM, GFP_KERNEL
+from blkmodel.services.memory.mm import __GFP_DIRECT_RECLAIM, GFP_KERNEL
 from blkmodel.services.memory.slab import (
     NUMA_NO_NODE, array_in_bytes, kcalloc_node, kfree, kmem_cache, kmem_cache_alloc, kmem_cache_free, kzalloc,
     kzalloc_node)

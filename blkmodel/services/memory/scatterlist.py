@@ -1,7 +1,7 @@
 """Scatterlists: memory in pieces, as a device is told of it (lib/scatterlist.c, scatterlist.h)."""
 
 
-from blkmodel.services.memory.mm_types import page
+from blkmodel.services.memory.mm import page
 from blkmodel.sim.structure import NULL, Struct
 
 

@@ -1,5 +1,5 @@
-"""Memory for structures and arrays. Every function returns zeroed memory, or None when there is none
-(include/linux/slab.h, mm/slub.c, mm/slab_common.c).
+"""Memory for structures and arrays; vzalloc()'s need not lie side by side, and so can be large. Every function returns
+zeroed memory, or None when there is none (include/linux/slab.h, mm/slub.c, mm/slab_common.c, mm/vmalloc.c).
 
 Where C passes a size, the model passes the structure class, or the name of a C type for an array.
 """
@@ -99,4 +99,14 @@ def kmem_cache_alloc(cache: kmem_cache, gfp: int) -> Any:
 
 
 def kmem_cache_free(cache: kmem_cache, thing: Any) -> None:
+    this().memory.free(thing)
+
+
+def vzalloc(size: int) -> int:
+    """Allocate so many zeroed bytes. Returns their address, at which the caller places what it wants; 0 on failure."""
+    return this().memory.allocate("vmalloc", size, wished_node(NUMA_NO_NODE))
+
+
+def vfree(thing: Any) -> None:
+    """Free the memory at whose beginning `thing` was placed; None is freed for nothing."""
     this().memory.free(thing)

@@ -8,7 +8,7 @@ reference may end: in per-CPU mode only after a grace period, in a softirq; in a
 from collections.abc import Callable
 from typing import Any
 
-from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.base.err import ENOMEM
 from blkmodel.services.memory.percpu import alloc_percpu_gfp, free_percpu
 from blkmodel.services.tasks.rcupdate import call_rcu
 from blkmodel.sim import this

@@ -1,7 +1,8 @@
-"""Timers: a function that runs once, at a tick, in a softirq on the CPU that set it (include/linux/timer.h,
-kernel/time/timer.c)."""
+"""Timers: a function that runs once, at a tick, in a softirq on the CPU that set it; or in an interrupt, once a time
+in nanoseconds has passed (include/linux/timer.h, kernel/time/timer.c, kernel/time/hrtimer.c, hrtimer.h)."""
 
 from collections.abc import Callable
+from dataclasses import field
 from typing import Any
 
 from blkmodel.services.tasks.jiffies import HZ, jiffies, jiffies_to_nsecs
@@ -65,3 +66,84 @@ def round_jiffies_up(tick: int) -> int:
     skew = 3 * running.kernel.context.cpu
     rounded = (tick + skew) // HZ * HZ + HZ - skew
     return rounded if rounded > jiffies() else tick
+
+
+def msleep(milliseconds: int) -> None:
+    """Sleep for so long, whatever happens meanwhile."""
+    this().loop.sleep_until(lambda: False, "time to pass", milliseconds * 1_000_000)
+
+HRTIMER_NORESTART = 0
+HRTIMER_MODE_ABS, HRTIMER_MODE_REL = 0, 1
+
+
+@struct
+class hrtimer(Struct):
+    """A timer: function(timer) is called once it expires. data is whom it belongs to (in C that is found from the
+    timer's address); _event is the run that is queued."""
+
+    SIZE = 64
+    function: Callable[..., int] = NULL
+    data: Any = None
+    _event: Event = NULL
+
+
+def hrtimer_init(timer: hrtimer, owner: Any) -> None:
+    timer.data = owner
+    timer._event = NULL
+
+
+def hrtimer_start(timer: hrtimer, nanoseconds: int) -> None:
+    """Let the timer expire on this CPU so long from now, and not when it was to before."""
+    hrtimer_cancel(timer)
+    kernel = this()
+
+    def run() -> None:
+        timer._event = NULL
+        timer.function(timer)
+    timer._event = kernel.loop.post(Context("irq", "hrtimer", kernel.cpu), run, nanoseconds)
+
+
+def hrtimer_cancel(timer: hrtimer) -> bool:
+    """Stop the timer; return whether it was running."""
+    if timer._event is None:
+        return False
+    timer._event.cancelled = True
+    timer._event = NULL
+    return True
+
+
+@struct
+class hrtimer_sleeper(Struct):
+    """A timer that wakes a task. `task` is None once it has. _expires: when it is to, counted from the start of the
+    timer or (from then on) from boot."""
+
+    SIZE = 72
+    timer: hrtimer = field(default_factory=hrtimer)
+    task: Context = NULL
+    _expires: int = 0
+
+
+def hrtimer_init_sleeper_on_stack(sleeper: hrtimer_sleeper) -> None:
+    """Make the running task the one that is woken."""
+    hrtimer_init(sleeper.timer, sleeper)
+    sleeper.timer.function = _wake
+    sleeper.task = this().context
+
+
+def _wake(timer: hrtimer) -> int:
+    sleeper = timer.data
+    sleeper.task.runnable = True
+    sleeper.task = None
+    return HRTIMER_NORESTART
+
+
+def hrtimer_set_expires(sleeper: hrtimer_sleeper, time: int) -> None:
+    sleeper._expires = time
+
+
+def hrtimer_sleeper_start_expires(sleeper: hrtimer_sleeper, mode: int) -> None:
+    """Let the timer run; in mode HRTIMER_MODE_REL the time counts from now."""
+    now = this().loop.now
+    if mode == HRTIMER_MODE_REL:
+        sleeper._expires += now
+    hrtimer_start(sleeper.timer, max(sleeper._expires - now, 0))

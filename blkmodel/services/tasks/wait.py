@@ -4,7 +4,7 @@ kernel/sched/wait.c, wait.h, blkdev.h, wait_bit.h, kernel/sched/completion.c, co
 from collections.abc import Callable
 from typing import Any
 
-from blkmodel.services.base.errno import ERESTARTSYS
+from blkmodel.services.base.err import ERESTARTSYS
 from blkmodel.services.base.symbols import linked
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
 from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_nsecs

@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 
 from blkmodel.include.linux.genhd import dev_to_disk, disk_devt, gendisk, get_capacity
+from blkmodel.services.base.arithmetic import is_power_of_2
 from blkmodel.services.base.err import IS_ERR
 from blkmodel.services.base.kdev_t import format_dev_t
-from blkmodel.services.base.log2 import is_power_of_2
-from blkmodel.services.base.stat import S_IFBLK
 from blkmodel.services.devices.device import devices
 from blkmodel.services.files.file import O_EXCL, O_RDWR, filp_close, filp_open
+from blkmodel.services.files.inode import S_IFBLK
 from blkmodel.sim import this
 from blkmodel.userland.getopt import saturated
 from blkmodel.userland.lvm.process import Process

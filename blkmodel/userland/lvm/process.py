@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
 from blkmodel.errors import NotModelled
-from blkmodel.services.files.node import unlink
+from blkmodel.services.files.file import unlink
 from blkmodel.sim.structure import NULL
 from blkmodel.userland.getopt import BadOption, getopt_long, saturated
 from blkmodel.userland.libdm import Library, Refused, Task, targets

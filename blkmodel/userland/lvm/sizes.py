@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blkmodel.services.base.log2 import is_power_of_2
+from blkmodel.services.base.arithmetic import is_power_of_2
 from blkmodel.userland.lvm.allocation import maps_of
 from blkmodel.userland.lvm.process import Process
 from blkmodel.userland.lvm.units import Size, display_size

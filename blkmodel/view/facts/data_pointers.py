@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from blkmodel import scenario
 from blkmodel.device.controller import Controller
 from blkmodel.include.linux.nvme import NVME_CMD_SGL_METABUF, nvme_data_ptr, nvme_sgl_desc
-from blkmodel.services.memory.gfp import PAGE_SIZE
+from blkmodel.services.memory.mm import PAGE_SIZE
 from blkmodel.sim import booted
 from blkmodel.trace import Call, Command, Item, record
 

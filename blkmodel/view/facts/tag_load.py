@@ -13,7 +13,7 @@ from blkmodel.include.linux.blkdev import request, request_queue
 from blkmodel.include.linux.genhd import gendisk
 from blkmodel.include.linux.sbitmap import DEFINE_SBQ_WAIT
 from blkmodel.lib import sbitmap
-from blkmodel.services.memory.gfp import GFP_KERNEL, PAGE_SIZE, alloc_page
+from blkmodel.services.memory.mm import GFP_KERNEL, PAGE_SIZE, alloc_page
 from blkmodel.services.tasks.wait import (
     TASK_UNINTERRUPTIBLE, autoremove_wake_function, init_waitqueue_func_entry, wait_queue_entry)
 from blkmodel.sim import booted, this

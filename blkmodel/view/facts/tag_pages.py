@@ -9,8 +9,8 @@ from blkmodel.block.blk_mq_tag_h import blk_mq_tags
 from blkmodel.errors import KernelError
 from blkmodel.include.linux.blk_mq import blk_mq_tag_set
 from blkmodel.include.linux.blkdev import request
-from blkmodel.services.base.errno import ENOMEM
-from blkmodel.services.memory.gfp import PAGE_SIZE
+from blkmodel.services.base.err import ENOMEM
+from blkmodel.services.memory.mm import PAGE_SIZE
 from blkmodel.sim import booted, this
 from blkmodel.sim.machine import format_cpulist
 from blkmodel.sim.memory import Memory

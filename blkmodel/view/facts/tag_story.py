@@ -11,7 +11,7 @@ from typing import Any
 from blkmodel.include.linux.sbitmap import DEFINE_SBQ_WAIT, sbitmap_queue, sbq_wait_ptr, sbq_wait_state
 from blkmodel.lib import sbitmap
 from blkmodel.lib.sbitmap import __sbitmap_queue_get as take, __sbitmap_queue_get_shallow as take_shallow
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.tasks.wait import TASK_UNINTERRUPTIBLE
 from blkmodel.sim import Kernel
 from blkmodel.sim.kernel import Context

@@ -7,7 +7,7 @@ from blkmodel.drivers.nvme.host.pci import nvme_cqe_pending, nvme_queue, nvme_up
 from blkmodel.include.linux.nvme import nvme_completion
 from blkmodel.include.linux.sbitmap import sbitmap_queue
 from blkmodel.lib import sbitmap
-from blkmodel.services.memory.gfp import GFP_KERNEL
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.sim import booted
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import Array

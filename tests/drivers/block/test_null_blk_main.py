@@ -10,7 +10,7 @@ from blkmodel.drivers.block.null_blk_main import nullb_to_queue
 from blkmodel.include.linux.blk_types import (
     BLK_STS_RESOURCE, REQ_FUA, REQ_OP_DISCARD, REQ_OP_FLUSH, REQ_OP_WRITE, REQ_PREFLUSH)
 from blkmodel.include.linux.blkdev import blk_queue_nonrot
-from blkmodel.services.memory.gfp import GFP_KERNEL, __free_page, alloc_page
+from blkmodel.services.memory.mm import GFP_KERNEL, __free_page, alloc_page
 from blkmodel.sim import this
 
 GB = 1 << 30

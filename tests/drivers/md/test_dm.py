@@ -7,7 +7,7 @@ from blkmodel import KernelError, boot, machine, scenario
 from blkmodel.drivers.md import dm, dm_ioctl, dm_table
 from blkmodel.include.linux.dm_ioctl import DM_DEFERRED_REMOVE, DM_DEV_REMOVE_CMD
 from blkmodel.services.base.bug import KernelBug
-from blkmodel.services.base.errno import EAGAIN, EBUSY, EINVAL, ENOMEM, ENOTTY, ENXIO, ERESTARTSYS
+from blkmodel.services.base.err import EAGAIN, EBUSY, EINVAL, ENOMEM, ENOTTY, ENXIO, ERESTARTSYS
 from blkmodel.services.base.kdev_t import MKDEV
 from blkmodel.services.devices.device import devices
 from blkmodel.services.devices.hdreg import hd_geometry

@@ -15,7 +15,7 @@ from blkmodel.include.linux.device_mapper import (
     DM_MAPIO_SUBMITTED)
 from blkmodel.include.linux.genhd import part_stat_read
 from blkmodel.services.base.bug import KernelBug
-from blkmodel.services.base.errno import EIO
+from blkmodel.services.base.err import EIO
 from blkmodel.sim import this
 from blkmodel.sim.structure import Struct, sizeof, struct
 from tests.drivers.md import control

@@ -8,7 +8,7 @@ from blkmodel.drivers.md import dm_delay, dm_table
 from blkmodel.include.linux.blk_types import (
     BLK_STS_OK, REQ_FUA, REQ_OP_DISCARD, REQ_OP_READ, REQ_OP_WRITE, REQ_PREFLUSH)
 from blkmodel.scenario import disk
-from blkmodel.services.base.errno import EEXIST, EINVAL, ENODEV, ENOMEM, ENXIO
+from blkmodel.services.base.err import EEXIST, EINVAL, ENODEV, ENOMEM, ENXIO
 from blkmodel.services.tasks.timer import timer_pending
 from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE

@@ -8,7 +8,7 @@ from blkmodel.drivers.md import dm_flakey
 from blkmodel.include.linux.blk_types import BLK_STS_IOERR, BLK_STS_OK, REQ_OP_WRITE, REQ_PREFLUSH, REQ_SYNC
 from blkmodel.scenario import disk
 from blkmodel.services.base.bug import KernelBug
-from blkmodel.services.base.errno import EEXIST, EINVAL, ENODEV, ENOMEM, ENOTTY, ENXIO
+from blkmodel.services.base.err import EEXIST, EINVAL, ENODEV, ENOMEM, ENOTTY, ENXIO
 from tests.drivers.md import control
 from tests.drivers.md.disks import Disk, load
 from tests.drivers.md.ios import IO, read, write

@@ -16,11 +16,10 @@ from blkmodel.include.linux.dm_ioctl import (
     DM_READONLY_FLAG, DM_REMOVE_ALL_CMD, DM_STATUS_TABLE_FLAG, DM_SUSPEND_FLAG, DM_TABLE_CLEAR_CMD, DM_TABLE_DEPS_CMD,
     DM_TABLE_LOAD_CMD, DM_TABLE_STATUS_CMD, DM_TARGET_MSG_CMD, DM_UEVENT_GENERATED_FLAG, DM_UUID_FLAG, DM_VERSION_CMD,
     HEAD, NAME_LIST, TARGET_DEPS, TARGET_MSG, TARGET_SPEC, TARGET_VERSIONS, U32, bytes_of, string_at, text_of)
-from blkmodel.services.base.err import PTR_ERR
-from blkmodel.services.base.errno import EBUSY, EFAULT, EINVAL, ENOMEM, ENOTTY, ENXIO, ERESTARTSYS
+from blkmodel.services.base.err import EBUSY, EFAULT, EINVAL, ENOMEM, ENOTTY, ENXIO, ERESTARTSYS, PTR_ERR
+from blkmodel.services.devices.cdev import misc_register, miscdevice
 from blkmodel.services.devices.device import devices
 from blkmodel.services.devices.kobject import sysfs
-from blkmodel.services.devices.miscdevice import misc_register, miscdevice
 from blkmodel.services.files.file import EPOLLIN, O_RDONLY, filp_close, filp_open, vfs_ioctl
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context

@@ -8,7 +8,7 @@ from blkmodel.include.linux import blk_types as ops
 from blkmodel.include.linux.bio import bio_sectors
 from blkmodel.include.linux.blk_types import BLK_STS_OK
 from blkmodel.include.linux.device_mapper import DM_MAPIO_REMAPPED, dm_target as dm_target_struct, target_type
-from blkmodel.services.base.errno import EEXIST, ENOMEM
+from blkmodel.services.base.err import EEXIST, ENOMEM
 from tests.drivers.md import control
 from tests.drivers.md.ios import a_bio, read, write
 from tests.drivers.md.machine import SECTOR, Machine, noting

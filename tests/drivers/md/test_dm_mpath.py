@@ -17,7 +17,7 @@ from blkmodel.include.linux.blk_types import (
     BLK_STS_TRANSPORT, REQ_OP_WRITE)
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_DYING, blk_plug
 from blkmodel.include.linux.dm_ioctl import DM_DEV_STATUS_CMD
-from blkmodel.services.base.errno import EBUSY, EINVAL, EIO, ENOMEM, ENXIO
+from blkmodel.services.base.err import EBUSY, EINVAL, EIO, ENOMEM, ENXIO
 from blkmodel.services.devices.kobject import sysfs
 from blkmodel.services.files.file import O_RDONLY, filp_open, vfs_ioctl
 from blkmodel.sim.kernel import Context

@@ -18,7 +18,7 @@ from blkmodel.include.linux.device_mapper import (
     DM_MAPIO_REMAPPED, DM_MAPIO_REQUEUE, DM_MAPIO_SUBMITTED, DM_TARGET_IMMUTABLE, target_type)
 from blkmodel.scenario import disk
 from blkmodel.services.base.bug import KernelBug
-from blkmodel.services.base.errno import EINVAL, ENOMEM
+from blkmodel.services.base.err import EINVAL, ENOMEM
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import sizeof
 from tests.drivers.md import control

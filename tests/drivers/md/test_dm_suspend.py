@@ -11,7 +11,7 @@ from blkmodel.include.linux import blk_types as ops
 from blkmodel.include.linux.bio import bioset_initialized
 from blkmodel.include.linux.device_mapper import DM_MAPIO_SUBMITTED
 from blkmodel.services.base.bug import KernelBug
-from blkmodel.services.base.errno import EINTR, EINVAL, EIO, ENOMEM
+from blkmodel.services.base.err import EINTR, EINVAL, EIO, ENOMEM
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
 from tests.drivers.md import control

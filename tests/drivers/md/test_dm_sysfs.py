@@ -4,7 +4,7 @@ import pytest
 
 from blkmodel.drivers.md import dm, dm_sysfs
 from blkmodel.include.linux.dm_ioctl import DM_DEV_CREATE_CMD
-from blkmodel.services.base.errno import EINVAL, EIO
+from blkmodel.services.base.err import EINVAL, EIO
 from blkmodel.services.devices.kobject import kobject_get, kobject_put
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context

@@ -17,7 +17,7 @@ from blkmodel.include.linux.device_mapper import (
     DM_TARGET_SINGLETON, DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NONE, DM_TYPE_NVME_BIO_BASED,
     DM_TYPE_REQUEST_BASED, dm_arg, dm_arg_set, dm_dev, dm_target)
 from blkmodel.include.linux.dm_ioctl import DM_READONLY_FLAG, DM_TABLE_LOAD_CMD, TARGET_SPEC
-from blkmodel.services.base.errno import EINVAL, ENODEV, ENOMEM, ENXIO, EOVERFLOW
+from blkmodel.services.base.err import EINVAL, ENODEV, ENOMEM, ENXIO, EOVERFLOW
 from blkmodel.services.devices.backing_dev import BDI_CAP_STABLE_WRITES
 from blkmodel.services.files.file import FMODE_READ, FMODE_WRITE
 from blkmodel.services.memory.slab import kfree

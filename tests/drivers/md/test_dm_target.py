@@ -7,7 +7,7 @@ from blkmodel.include.linux import blk_types as ops
 from blkmodel.include.linux.blk_types import BLK_STS_IOERR, BLK_STS_NOTSUPP
 from blkmodel.include.linux.device_mapper import DM_MAPIO_KILL, target_type
 from blkmodel.services.base.bug import KernelBug
-from blkmodel.services.base.errno import EEXIST, EINVAL
+from blkmodel.services.base.err import EEXIST, EINVAL
 from tests.drivers.md import control
 from tests.drivers.md.ios import IO
 from tests.drivers.md.machine import SECTOR, Machine, noting

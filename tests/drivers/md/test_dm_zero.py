@@ -6,7 +6,7 @@ from blkmodel.drivers.md import dm_target, dm_zero
 from blkmodel.include.linux import blk_types as ops
 from blkmodel.include.linux.blk_types import BLK_STS_IOERR, BLK_STS_NOTSUPP, BLK_STS_OK
 from blkmodel.include.linux.device_mapper import target_type
-from blkmodel.services.base.errno import EEXIST
+from blkmodel.services.base.err import EEXIST
 from tests.drivers.md import control
 from tests.drivers.md.ios import IO, read, write
 from tests.drivers.md.machine import SECTOR, Machine

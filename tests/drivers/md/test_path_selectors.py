@@ -10,7 +10,7 @@ from blkmodel.drivers.md import dm_path_selector, dm_round_robin, dm_service_tim
 from blkmodel.drivers.md.dm_mpath_h import dm_path
 from blkmodel.drivers.md.dm_path_selector_h import path_selector, path_selector_type
 from blkmodel.include.linux.device_mapper import STATUSTYPE_INFO, STATUSTYPE_TABLE
-from blkmodel.services.base.errno import EEXIST, EINVAL, ENOMEM
+from blkmodel.services.base.err import EEXIST, EINVAL, ENOMEM
 from tests.drivers.md.machine import noting
 
 MODULES = {"round-robin": dm_round_robin, "service-time": dm_service_time}

@@ -7,7 +7,7 @@ import blkmodel
 from blkmodel.device.controller import Controller
 from blkmodel.device.nvme import plug_in
 from blkmodel.drivers.pci import msi
-from blkmodel.services.base.errno import EBUSY, EINVAL, ENOMEM, ENOSPC, ERANGE
+from blkmodel.services.base.err import EBUSY, EINVAL, ENOMEM, ENOSPC, ERANGE
 from blkmodel.services.cpus.cpuhotplug import cpu_down, cpu_up
 from blkmodel.services.cpus.interrupt import (
     IRQ_HANDLED, IRQF_SHARED, disable_irq, enable_irq, free_irq, irq_affinity, irqaction, request_irq)

@@ -5,7 +5,7 @@ from itertools import pairwise
 from blkmodel.device.controller import Controller
 from blkmodel.device.nvme import plug_in
 from blkmodel.include.linux import nvme
-from blkmodel.services.base.errno import EBUSY
+from blkmodel.services.base.err import EBUSY
 from blkmodel.services.devices.pci import (
     PCI_COMMAND, PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY, PCI_DEVICE_ID, PCI_STATUS, PCI_VENDOR_ID,
     PCIBIOS_DEVICE_NOT_FOUND, PCIBIOS_SUCCESSFUL, pci_channel_io_perm_failure, pci_channel_offline,

@@ -8,7 +8,7 @@ from unittest import mock
 
 from blkmodel import boot, scenario
 from blkmodel.include.linux.dm_ioctl import _IOC_NR
-from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.base.err import ENOMEM
 from blkmodel.userland import libdm
 from blkmodel.userland.lvm.volumes import metadata
 from tests.drivers.md import disks

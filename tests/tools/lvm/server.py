@@ -14,7 +14,7 @@ from typing import Any
 
 from blkmodel.drivers.md import dm, dm_ioctl
 from blkmodel.include.linux import dm_ioctl as uapi
-from blkmodel.services.base.errno import ENOMEM
+from blkmodel.services.base.err import ENOMEM
 from blkmodel.services.files.file import file
 
 KINDS = {uapi.DM_DEV_CREATE_CMD: "create", uapi.DM_TABLE_LOAD_CMD: "load", uapi.DM_DEV_SUSPEND_CMD: "resume",

@@ -47,19 +47,18 @@ from blkmodel.include.linux.nvme import (
     nvme_cmd_dsm, nvme_cmd_flush, nvme_cmd_read, nvme_cmd_write, nvme_cmd_write_zeroes, nvme_command, nvme_dsm_range,
     nvme_effects_log, nvme_id_ctrl, nvme_id_ns, nvme_is_write)
 from blkmodel.reference.omission import no_chapter
+from blkmodel.services.base.arithmetic import is_power_of_2, rounddown_pow_of_two
 from blkmodel.services.base.bug import WARN_ON_ONCE
-from blkmodel.services.base.err import ERR_PTR, IS_ERR, PTR_ERR
-from blkmodel.services.base.errno import EBUSY, EINTR, EINVAL, EIO, ENETRESET, ENODEV, ENOMEM, ENXIO
+from blkmodel.services.base.err import (
+    EBUSY, EINTR, EINVAL, EIO, ENETRESET, ENODEV, ENOMEM, ENXIO, ERR_PTR, IS_ERR, PTR_ERR)
 from blkmodel.services.base.kdev_t import MAJOR, MINORBITS, MKDEV
-from blkmodel.services.base.log2 import is_power_of_2, rounddown_pow_of_two
-from blkmodel.services.base.module import THIS_MODULE, module_put, try_module_get
-from blkmodel.services.base.moduleparam import kernel_param, param_set_byte, param_set_uint
+from blkmodel.services.base.module import (
+    THIS_MODULE, kernel_param, module_put, param_set_byte, param_set_uint, try_module_get)
 from blkmodel.services.base.printk import pr_warn
 from blkmodel.services.data.idr import ida, ida_simple_get, ida_simple_remove
 from blkmodel.services.data.kref import kref_get, kref_get_unless_zero, kref_init, kref_put
 from blkmodel.services.data.list import (
-    INIT_LIST_HEAD, list_add_tail, list_del_init, list_empty, list_head, list_move_tail, list_splice_init)
-from blkmodel.services.data.list_sort import list_sort
+    INIT_LIST_HEAD, list_add_tail, list_del_init, list_empty, list_head, list_move_tail, list_sort, list_splice_init)
 from blkmodel.services.devices.cdev import (
     alloc_chrdev_region, cdev_device_add, cdev_device_del, cdev_init, unregister_chrdev_region)
 from blkmodel.services.devices.device import (
@@ -68,14 +67,13 @@ from blkmodel.services.devices.device import (
 from blkmodel.services.devices.kobject import (
     KOBJ_CHANGE, attribute, attribute_group, kobject_uevent_env, sysfs_create_link, sysfs_remove_link)
 from blkmodel.services.devices.t10_pi import T10_PI_TUPLE_SIZE, t10_pi_ref_tag
-from blkmodel.services.files.node import file_operations
-from blkmodel.services.memory.gfp import (
+from blkmodel.services.files.file import file_operations
+from blkmodel.services.memory.mm import (
     __GFP_NOWARN, GFP_ATOMIC, GFP_KERNEL, __free_page, alloc_page, page_address, virt_to_page)
 from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc, kzalloc_node, thing_at
-from blkmodel.services.tasks.delay import msleep
 from blkmodel.services.tasks.jiffies import HZ, jiffies, ktime_get_real, ktime_to_ms, time_after
-from blkmodel.services.tasks.rcupdate import synchronize_rcu
-from blkmodel.services.tasks.srcu import cleanup_srcu_struct, init_srcu_struct, synchronize_srcu
+from blkmodel.services.tasks.rcupdate import cleanup_srcu_struct, init_srcu_struct, synchronize_rcu, synchronize_srcu
+from blkmodel.services.tasks.timer import msleep
 from blkmodel.services.tasks.wait import wake_up_all
 from blkmodel.services.tasks.workqueue import (
     INIT_WORK, WQ_MEM_RECLAIM, WQ_UNBOUND, alloc_workqueue, destroy_workqueue, flush_work, queue_work)

@@ -18,7 +18,7 @@ from blkmodel.services.data.kref import kref as _kref
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.cdev import cdev as _cdev
 from blkmodel.services.devices.device import dev_warn, device as _device, get_device, put_device
-from blkmodel.services.tasks.srcu import srcu_struct
+from blkmodel.services.tasks.rcupdate import srcu_struct
 from blkmodel.services.tasks.wait import wait_queue_head
 from blkmodel.services.tasks.workqueue import work_struct
 from blkmodel.sim.structure import NULL, Struct, struct
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from blkmodel.include.linux.genhd import gendisk
     from blkmodel.include.linux.nvme import nvme_command, nvme_effects_log, nvme_id_ctrl
     from blkmodel.services.base.module import module as _module
-    from blkmodel.services.memory.mm_types import page
+    from blkmodel.services.memory.mm import page
 
 (NVME_QUIRK_STRIPE_SIZE, NVME_QUIRK_IDENTIFY_CNS, NVME_QUIRK_DEALLOCATE_ZEROES, NVME_QUIRK_DELAY_BEFORE_CHK_RDY,
  NVME_QUIRK_NO_APST, NVME_QUIRK_NO_DEEPEST_PS, NVME_QUIRK_LIGHTNVM, NVME_QUIRK_MEDIUM_PRIO_SQ,

@@ -39,19 +39,16 @@ from blkmodel.include.linux.nvme import (
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.dmi import DMI_BOARD_NAME, DMI_BOARD_VENDOR, DMI_PRODUCT_NAME, DMI_SYS_VENDOR, dmi_match
-from blkmodel.services.base.err import IS_ERR, PTR_ERR
-from blkmodel.services.base.errno import EBUSY, EINVAL, EIO, ENODEV, ENOMEM
-from blkmodel.services.base.kstrtox import kstrtoint
-from blkmodel.services.base.module import THIS_MODULE
-from blkmodel.services.base.moduleparam import kernel_param, param_set_int, param_set_uint
+from blkmodel.services.base.err import EBUSY, EINVAL, EIO, ENODEV, ENOMEM, IS_ERR, PTR_ERR
+from blkmodel.services.base.module import THIS_MODULE, kernel_param, param_set_int, param_set_uint
 from blkmodel.services.base.printk import pr_warn
+from blkmodel.services.base.text import kstrtoint
 from blkmodel.services.cpus.cpumask import num_possible_cpus
 from blkmodel.services.cpus.interrupt import IRQ_HANDLED, IRQ_NONE, disable_irq, enable_irq, irq_affinity
-from blkmodel.services.cpus.nodemask import first_memory_node
+from blkmodel.services.cpus.topology import first_memory_node
 from blkmodel.services.devices.device import (
     dev_err, dev_info, dev_name, dev_to_node, dev_warn, get_device, put_device, set_dev_node)
-from blkmodel.services.devices.io import ioremap, iounmap, readl, writel
-from blkmodel.services.devices.io_64_nonatomic_lo_hi import lo_hi_readq, lo_hi_writeq
+from blkmodel.services.devices.io import ioremap, iounmap, lo_hi_readq, lo_hi_writeq, readl, writel
 from blkmodel.services.devices.pci import (
     PCI_CLASS_STORAGE_EXPRESS, PCI_IRQ_AFFINITY, PCI_IRQ_ALL_TYPES, PCI_STATUS, PCI_VENDOR_ID_APPLE,
     PCI_VENDOR_ID_INTEL, PCI_VENDOR_ID_SAMSUNG, PCIBIOS_SUCCESSFUL, device_release_driver, pci_alloc_irq_vectors,
@@ -62,19 +59,18 @@ from blkmodel.services.devices.pci import (
     pci_set_master, pci_unregister_driver, to_pci_dev)
 from blkmodel.services.memory.dma_mapping import (
     DMA_ATTR_NO_WARN, DMA_BIT_MASK, dma_alloc_coherent, dma_free_coherent, dma_map_bvec, dma_map_sg_attrs,
-    dma_mapping_error, dma_max_mapping_size, dma_set_mask_and_coherent, dma_set_max_seg_size, dma_unmap_page,
-    dma_unmap_sg)
-from blkmodel.services.memory.dmapool import dma_pool_alloc, dma_pool_create, dma_pool_destroy, dma_pool_free
-from blkmodel.services.memory.gfp import GFP_ATOMIC, GFP_KERNEL
+    dma_mapping_error, dma_max_mapping_size, dma_pool_alloc, dma_pool_create, dma_pool_destroy, dma_pool_free,
+    dma_set_mask_and_coherent, dma_set_max_seg_size, dma_unmap_page, dma_unmap_sg)
 from blkmodel.services.memory.mempool import (
     mempool_alloc, mempool_create_node, mempool_destroy, mempool_free, mempool_kfree, mempool_kmalloc)
+from blkmodel.services.memory.mm import GFP_ATOMIC, GFP_KERNEL
 from blkmodel.services.memory.scatterlist import (
     scatterlist, sg_dma_address, sg_dma_len, sg_init_table, sg_next, sg_phys)
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc_node, kfree, kzalloc_node
-from blkmodel.services.tasks.async_ import async_schedule
 from blkmodel.services.tasks.jiffies import HZ
 from blkmodel.services.tasks.wait import complete, completion, init_completion, wait_for_completion_io_timeout
-from blkmodel.services.tasks.workqueue import INIT_WORK, flush_work, flush_workqueue, queue_work, work_struct
+from blkmodel.services.tasks.workqueue import (
+    INIT_WORK, async_schedule, flush_work, flush_workqueue, queue_work, work_struct)
 from blkmodel.sim import statics
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL, Array, Struct, sizeof, struct
@@ -87,7 +83,7 @@ if TYPE_CHECKING:
     from blkmodel.include.linux.nvme import nvme_rw_command
     from blkmodel.services.devices.device import device
     from blkmodel.services.devices.pci import pci_dev
-    from blkmodel.services.memory.dmapool import dma_pool
+    from blkmodel.services.memory.dma_mapping import dma_pool
     from blkmodel.services.memory.mempool import mempool
 
 OMITTED = no_chapter("""

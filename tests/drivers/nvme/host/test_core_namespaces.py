@@ -14,8 +14,7 @@ from blkmodel.drivers.nvme.host import core, pci
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import disk_to_dev, get_capacity
-from blkmodel.services.base.err import IS_ERR, PTR_ERR
-from blkmodel.services.base.errno import ENXIO
+from blkmodel.services.base.err import ENXIO, IS_ERR, PTR_ERR
 from blkmodel.services.cpus.irqdesc import irq_desc_tree
 from blkmodel.services.devices.device import devices
 from blkmodel.services.devices.hdreg import hd_geometry

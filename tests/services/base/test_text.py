@@ -2,7 +2,7 @@
 
 import pytest
 
-from blkmodel.services.base.kernel import sscanf
+from blkmodel.services.base.text import sscanf
 
 
 @pytest.mark.parametrize(("text", "form", "values"), [

@@ -1,0 +1,114 @@
+"""Texts: kinds of characters, copies, and numbers in texts. The kstrto…() return (0, value), or (-errno, None) where
+the text is not such a number (include/linux/ctype.h, lib/string.c, mm/util.c, lib/kstrtox.c, kernel.h,
+lib/vsprintf.c)."""
+
+import re
+from typing import Any
+
+from blkmodel.services.base.err import EINVAL, ERANGE
+from blkmodel.services.memory.slab import NUMA_NO_NODE, wished_node
+from blkmodel.sim import this
+from blkmodel.sim.structure import NULL
+
+SPACES = " \t\n\v\f\r\xa0"
+
+
+def isspace(character: str) -> bool:
+    return character in SPACES
+
+
+def skip_spaces(text: str, at: int) -> int:
+    """Where the first character from `at` on is that is no blank."""
+    while at < len(text) and isspace(text[at]):
+        at += 1
+    return at
+
+
+class allocated(str):
+    """A text on the heap, at _addr; kfree() frees it."""
+
+    _addr = 0
+
+
+def kstrdup(text: str, gfp: int) -> allocated:
+    """A copy of a text; None where there is no memory for it."""
+    addr = this().memory.allocate("char[]", len(text.encode("utf8", "surrogateescape")) + 1, wished_node(NUMA_NO_NODE))
+    if not addr:
+        return NULL
+    copy = allocated(text)
+    copy._addr = addr
+    return copy
+
+_HEX = tuple("0123456789abcdef")
+_TRUE, _FALSE = ("y", "Y", "1"), ("n", "N", "0")
+
+
+def _kstrto(text: str, base: int, low: int, high: int) -> tuple[int, Any]:
+    text = text.removesuffix("\n")
+    sign = -1 if text.startswith("-") and low < 0 else 1
+    digits = text[1:] if text[:1] in ("-" if sign < 0 else "+",) else text
+    if base == 0:
+        if digits[:2].lower() == "0x":
+            base, digits = 16, digits[2:]
+        else:
+            base = 8 if digits.startswith("0") else 10
+    if not digits or any(c not in "0123456789abcdef"[:base] for c in digits.lower()):
+        return -EINVAL, None
+    value = sign * int(digits, base)
+    return (0, value) if low <= value <= high else (-ERANGE, None)
+
+
+def kstrtoint(text: str, base: int) -> tuple[int, Any]:
+    return _kstrto(text, base, -(1 << 31), (1 << 31) - 1)
+
+
+def kstrtouint(text: str, base: int) -> tuple[int, Any]:
+    return _kstrto(text, base, 0, (1 << 32) - 1)
+
+
+def kstrtoul(text: str, base: int) -> tuple[int, Any]:
+    return _kstrto(text, base, 0, (1 << 64) - 1)
+
+
+def kstrtobool(text: str) -> tuple[int, Any]:
+    """`y`, `1`, `on` and what begins so, or `n`, `0`, `off`."""
+    if text[:1] in _TRUE or text[:2].lower() == "on":
+        return 0, True
+    if text[:1] in _FALSE or text[:2].lower() == "of":
+        return 0, False
+    return -EINVAL, None
+
+
+def simple_strtoul(text: str, base: int) -> tuple[int, str]:
+    """The number that a text begins with, and the rest of the text: (0, text) where it begins with none."""
+    start = 2 if base == 16 and text[:2].lower() == "0x" and text[2:3].lower() in _HEX else 0
+    end = start
+    while end < len(text) and text[end].lower() in _HEX[:base]:
+        end += 1
+    return int(text[start:end] or "0", base) & 0xFFFFFFFFFFFFFFFF, text[end:]
+
+
+def sscanf(text: str, form: str) -> list[Any]:
+    """Read what a format of %u, %lu, %llu, %d and %c, white space and other characters says, as far as the text goes.
+
+    Returns the values that were read. A number is decimal; one that is too large loses its upper bits.
+    """
+    values: list[int | str] = []
+    at = 0
+    for part in re.findall(r"%l*[udc]|\s+|.", form):
+        if part.isspace() or (part[-1] in "ud" and part[0] == "%"):
+            at = len(text) - len(text[at:].lstrip())
+        if part.isspace():
+            continue
+        pattern = {"c": r"(?s:.)", "u": r"[0-9]+", "d": r"-?[0-9]+"}[part[-1]] if part[0] == "%" else re.escape(part)
+        found = re.compile(pattern).match(text, at)
+        if not found:
+            break
+        at = found.end()
+        if part == "%c":
+            values.append(found[0])
+        elif part[0] == "%":
+            bits = 64 if "l" in part else 32
+            number = int(found[0]) & (1 << bits) - 1
+            values.append(number - (number >> bits - 1 << bits) if part[-1] == "d" else number)
+    return values
