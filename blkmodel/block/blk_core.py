@@ -44,9 +44,9 @@ from blkmodel.services.devices.kobject import kobject_get, kobject_init, kobject
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kmem_cache_alloc_node, kmem_cache_create, kmem_cache_free
 from blkmodel.services.tasks.jiffies import HZ, NSEC_PER_SEC, jiffies, ktime_get_ns
-from blkmodel.services.tasks.percpu_refcount import (
-    PERCPU_REF_INIT_ATOMIC, percpu_ref, percpu_ref_exit, percpu_ref_init, percpu_ref_put, percpu_ref_tryget_live)
 from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock
+from blkmodel.services.tasks.refcount import (
+    PERCPU_REF_INIT_ATOMIC, percpu_ref, percpu_ref_exit, percpu_ref_init, percpu_ref_put, percpu_ref_tryget_live)
 from blkmodel.services.tasks.timer import del_timer_sync, timer_list, timer_setup
 from blkmodel.services.tasks.wait import wait_event, wake_up_all
 from blkmodel.services.tasks.workqueue import (

@@ -10,7 +10,7 @@ from blkmodel.include.linux.blkdev import (
 from blkmodel.include.linux.elevator import elevator_queue
 from blkmodel.services.data.list import list_head
 from blkmodel.services.tasks.jiffies import HZ
-from blkmodel.services.tasks.percpu_refcount import percpu_ref_get
+from blkmodel.services.tasks.refcount import percpu_ref_get
 from blkmodel.sim.structure import NULL, Struct, struct
 
 BLK_MAX_TIMEOUT = 5 * HZ

@@ -66,11 +66,11 @@ from blkmodel.services.memory.mm import (
 from blkmodel.services.memory.percpu import alloc_percpu, get_cpu, put_cpu, raw_smp_processor_id
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc_node, kfree, kzalloc, kzalloc_node
 from blkmodel.services.tasks.jiffies import HZ, jiffies, ktime_get_ns, msecs_to_jiffies, time_after, time_after_eq
-from blkmodel.services.tasks.percpu_refcount import (
-    percpu_ref_is_zero, percpu_ref_kill, percpu_ref_resurrect, percpu_ref_tryget)
 from blkmodel.services.tasks.rcupdate import (
     init_srcu_struct, rcu_read_lock, rcu_read_unlock, srcu_read_lock, srcu_read_unlock, srcu_struct, synchronize_rcu,
     synchronize_srcu)
+from blkmodel.services.tasks.refcount import (
+    percpu_ref_is_zero, percpu_ref_kill, percpu_ref_resurrect, percpu_ref_tryget)
 from blkmodel.services.tasks.sched import cpu_relax, in_interrupt
 from blkmodel.services.tasks.timer import (
     HRTIMER_MODE_ABS, HRTIMER_MODE_REL, hrtimer_cancel, hrtimer_init_sleeper_on_stack, hrtimer_set_expires,

@@ -22,7 +22,7 @@ from blkmodel.services.base.bug import WARN_ON
 from blkmodel.services.base.err import ENOMEM
 from blkmodel.services.data.list import list_add, list_empty, list_head, list_splice_init
 from blkmodel.services.devices.kobject import kobject_put
-from blkmodel.services.tasks.percpu_refcount import percpu_ref_get, percpu_ref_put
+from blkmodel.services.tasks.refcount import percpu_ref_get, percpu_ref_put
 from blkmodel.sim.structure import NULL
 
 OMITTED = no_chapter("blk_mq_sched_free_hctx_data")

@@ -24,7 +24,7 @@ from blkmodel.services.base.err import EINVAL, ENOMEM
 from blkmodel.services.base.printk import pr_err
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc_node
-from blkmodel.services.tasks.percpu_refcount import percpu_ref_tryget
+from blkmodel.services.tasks.refcount import percpu_ref_tryget
 from blkmodel.services.tasks.timer import msleep
 from blkmodel.services.tasks.wait import TASK_UNINTERRUPTIBLE, io_schedule
 from blkmodel.sim import this

@@ -18,7 +18,7 @@ from blkmodel.services.devices.kobject import KOBJ_CHANGE, kobject_put, kobject_
 from blkmodel.services.files.pagemap import read_mapping_page
 from blkmodel.services.memory.mm import PageError, page, put_page
 from blkmodel.services.tasks.jiffies import HZ
-from blkmodel.services.tasks.percpu_refcount import percpu_ref
+from blkmodel.services.tasks.refcount import percpu_ref
 from blkmodel.services.tasks.workqueue import INIT_WORK, queue_work, work_struct
 from blkmodel.sim.structure import NULL
 

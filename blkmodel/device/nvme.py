@@ -1,7 +1,7 @@
 """NVMe controllers that are plugged in, and unplugged."""
 
 from blkmodel.device.controller import Controller
-from blkmodel.services.cpus.irqdesc import __irq_alloc_descs, irq_chip, irq_free_descs, irq_to_desc
+from blkmodel.services.cpus.interrupt import __irq_alloc_descs, irq_chip, irq_free_descs, irq_to_desc
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.device import device_initialize, set_dev_node
 from blkmodel.services.devices.kobject import kobject_add, kobject_del

@@ -57,7 +57,7 @@ class Memory:
         self._limit = {n: start + bytes_per_node for n, start in self._next.items()}
         self._free: dict[tuple[int, int], list[int]] = {}
         self._seen: dict[int, Allocation] = {}  # what at() found where, while nothing of it has changed
-        self._doomed = lambda count, kind, size: False
+        self.fail_never()
 
     def fail_nth(self, nth: int) -> None:
         """Make the n-th attempt from now fail (the next one is the first). It alone fails."""
@@ -174,14 +174,12 @@ class Memory:
     def load(self, addr: int) -> Any:
         """What an item of an array is: the one that begins at `addr`."""
         found = self._seen.get(addr) or self._find(addr)
-        array = found.thing
-        return array[(addr - found.addr) // sizeof(array.kind)]
+        return found.thing[(addr - found.addr) // sizeof(found.thing.kind)]
 
     def store(self, addr: int, item: Any) -> None:
         """Make `item` the one of an array that begins at `addr`."""
         found = self._seen.get(addr) or self._find(addr)
-        array = found.thing
-        array[(addr - found.addr) // sizeof(array.kind)] = item
+        found.thing[(addr - found.addr) // sizeof(found.thing.kind)] = item
 
     def totals(self) -> dict[tuple[str, int], int]:
         """Return live bytes by (kind, node)."""

@@ -10,7 +10,7 @@ from blkmodel.include.linux.blkdev import request, request_queue
 from blkmodel.include.linux.genhd import gendisk
 from blkmodel.services.base.err import EINVAL
 from blkmodel.services.base.printk import pr_err
-from blkmodel.services.data.radix_tree import radix_tree_root
+from blkmodel.services.data.idr import radix_tree_root
 from blkmodel.services.devices.badblocks import badblocks as _badblocks
 from blkmodel.services.devices.configfs import config_item
 from blkmodel.services.tasks.timer import hrtimer

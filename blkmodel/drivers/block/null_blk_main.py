@@ -34,10 +34,10 @@ from blkmodel.services.base.text import kstrtobool, kstrtoint, kstrtouint, kstrt
 from blkmodel.services.cpus.cpumask import nr_cpu_ids
 from blkmodel.services.cpus.topology import nr_online_nodes
 from blkmodel.services.data.bitops import find_first_zero_bit
-from blkmodel.services.data.idr import ida, ida_simple_get, ida_simple_remove
+from blkmodel.services.data.idr import (
+    ida, ida_simple_get, ida_simple_remove, radix_tree_delete_item, radix_tree_empty, radix_tree_gang_lookup,
+    radix_tree_insert, radix_tree_lookup)
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_empty, list_first_entry, list_head
-from blkmodel.services.data.radix_tree import (
-    radix_tree_delete_item, radix_tree_empty, radix_tree_gang_lookup, radix_tree_insert, radix_tree_lookup)
 from blkmodel.services.devices.badblocks import badblocks_exit, badblocks_init
 from blkmodel.services.devices.configfs import (
     config_item, config_item_init_type_name, config_item_put, config_item_type, configfs_register_subsystem,

@@ -14,7 +14,7 @@ from blkmodel.services.data.bitops import test_bit
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.kobject import kobject
 from blkmodel.services.memory.dma_mapping import DMA_FROM_DEVICE, DMA_TO_DEVICE
-from blkmodel.services.tasks.percpu_refcount import percpu_ref
+from blkmodel.services.tasks.refcount import percpu_ref
 from blkmodel.services.tasks.timer import timer_list
 from blkmodel.services.tasks.wait import wait_queue_head
 from blkmodel.services.tasks.workqueue import delayed_work, work_struct

@@ -10,10 +10,10 @@ from blkmodel.services.base.kdev_t import MKDEV
 from blkmodel.services.devices.device import device, put_device
 from blkmodel.services.memory.percpu import alloc_percpu, free_percpu
 from blkmodel.services.memory.slab import kzalloc
-from blkmodel.services.tasks.percpu_refcount import (
+from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock
+from blkmodel.services.tasks.refcount import (
     percpu_ref, percpu_ref_exit, percpu_ref_get, percpu_ref_init, percpu_ref_kill, percpu_ref_put,
     percpu_ref_tryget_live)
-from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock
 from blkmodel.services.tasks.workqueue import work_struct
 from blkmodel.sim import running
 from blkmodel.sim.structure import NULL, Struct, struct

@@ -39,6 +39,7 @@ def kstrdup(text: str, gfp: int) -> allocated:
     copy._addr = addr
     return copy
 
+
 _HEX = tuple("0123456789abcdef")
 _TRUE, _FALSE = ("y", "Y", "1"), ("n", "N", "0")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from blkmodel.services.base.err import EBUSY, EINVAL
-from blkmodel.services.cpus.irqdesc import irq_affinity_online_cpu, irq_migrate_all_off_this_cpu
+from blkmodel.services.cpus.interrupt import irq_affinity_online_cpu, irq_migrate_all_off_this_cpu
 from blkmodel.services.data.list import list_add, list_del_init, list_head
 from blkmodel.sim import statics, this
 
@@ -28,9 +28,8 @@ def cpuhp_setup_state_nocalls(state: int, name: str, startup: Callable[..., Any]
 
 def cpuhp_setup_state_multi(state: int, name: str, startup: Callable[..., Any], teardown: Callable[..., Any]) -> int:
     """When a CPU is dead, let teardown(cpu, instance) be called for each instance that was added to the state."""
-    hotplug().teardown[state] = teardown
     hotplug().instances[state] = list_head()
-    return 0
+    return cpuhp_setup_state_nocalls(state, name, startup, teardown)
 
 
 def cpuhp_state_add_instance_nocalls(state: int, instance: Any, member: str) -> int:

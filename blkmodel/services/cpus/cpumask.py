@@ -42,6 +42,9 @@ def nr_cpu_ids() -> int:
     return this().nr_cpu_ids
 
 
+num_possible_cpus = nr_cpu_ids
+
+
 def cpu_possible_mask() -> cpumask:
     return mask_of(this().machine.possible)
 
@@ -72,10 +75,6 @@ def for_each_cpu(mask: cpumask) -> list[int]:
 
 def cpu_online(cpu: int) -> bool:
     return cpu in this().online
-
-
-def num_possible_cpus() -> int:
-    return this().nr_cpu_ids
 
 
 def cpumask_first(mask: cpumask) -> int:

@@ -1,22 +1,316 @@
-"""Interrupts: who handles them and where they may go; softirqs, what an interrupt leaves for a moment later; and calls
-to another CPU, through an interrupt there (kernel/irq/manage.c, interrupt.h, kernel/softirq.c, kernel/smp.c)."""
+"""Interrupts: what the kernel numbers and calls them, where they may go, and who handles them; softirqs, what an
+interrupt leaves for a moment later; and calls to another CPU, through an interrupt there (kernel/irq/irqdesc.c,
+irqdesc.h, kernel/irq/chip.c, kernel/irq/manage.c, interrupt.h, kernel/irq/cpuhotplug.c, kernel/softirq.c,
+kernel/smp.c).
+
+What the x86 code below does with a CPU's vectors is in blkmodel.sim.interrupts. Left out: threads, triggers,
+power management, and the files in /proc (proc_irq() reads what they would show).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blkmodel.services.base.bug import WARN_ON
-from blkmodel.services.base.err import EBUSY, EINVAL, ENOMEM
-from blkmodel.services.cpus.cpumask import cpumask
-from blkmodel.services.cpus.irqdesc import (
-    IRQS_PENDING, generic_handle_irq, irq_activate, irq_shutdown_and_deactivate, irq_startup, irq_to_desc)
+from blkmodel.services.base.err import EBUSY, EINVAL, ENOMEM, ENOSPC
+from blkmodel.services.base.printk import pr_warn
+from blkmodel.services.cpus.cpumask import (
+    cpu_online_mask, cpumask, cpumask_and, cpumask_copy, cpumask_empty, cpumask_first, cpumask_intersects,
+    cpumask_subset, for_each_cpu, mask_of)
+from blkmodel.services.cpus.topology import cpu_to_node, cpumask_of_node
 from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import kfree, kzalloc
+from blkmodel.services.memory.percpu import alloc_percpu, free_percpu
+from blkmodel.services.memory.slab import NUMA_NO_NODE, kfree, kzalloc, kzalloc_node
 from blkmodel.sim import statics, this
+from blkmodel.sim.interrupts import interrupts
 from blkmodel.sim.kernel import Context
+from blkmodel.sim.machine import format_cpulist
 from blkmodel.sim.structure import NULL, Struct, struct
+
+if TYPE_CHECKING:
+    from blkmodel.services.devices.msi import msi_desc
+
+IRQS_PENDING = 0x200
+FIRST_DYNAMIC_IRQ = 24
+"""The numbers below belong to the pins of the I/O interrupt controller."""
+
+
+@struct
+class irq_chip(Struct):
+    """What can be done to an interrupt at its source. Each takes the irq_data; writing takes the message too: where
+    the interrupt goes, as (CPU, vector)."""
+
+    SIZE = 272
+    name: str = ""
+    irq_mask: Callable[..., None] = NULL
+    irq_unmask: Callable[..., None] = NULL
+    irq_write_msi_msg: Callable[..., None] = NULL
+
+
+@struct
+class irq_common_data(Struct):
+    """Where an interrupt may go (affinity), where it goes (effective_affinity), and its node and MSI entry."""
+
+    SIZE = 152
+    node: int = NUMA_NO_NODE
+    msi_desc: msi_desc = NULL
+    affinity: cpumask = field(default_factory=cpumask)
+    effective_affinity: cpumask = field(default_factory=cpumask)
+
+
+@struct
+class irq_data(Struct):
+    """An interrupt to its chip. _managed: its affinity is fixed. _started: it can happen.
+
+    _target: the (CPU, vector) that it has, or None.
+    """
+
+    SIZE = 56
+    irq: int = 0
+    common: irq_common_data = NULL
+    chip: irq_chip = NULL
+    _managed: bool = False
+    _started: bool = False
+    _target: tuple[int, int] = NULL
+
+
+@struct
+class irq_desc(Struct):
+    """One interrupt. `action` heads the chain of its handlers; while `depth` is not 0 it is disabled, and one that
+    happens is IRQS_PENDING. kstat_irqs counts per CPU."""
+
+    SIZE = 576
+    irq_common_data: irq_common_data = field(default_factory=irq_common_data)
+    irq_data: irq_data = field(default_factory=irq_data)
+    kstat_irqs: list[int] = NULL
+    action: irqaction = NULL
+    istate: int = 0
+    depth: int = 1
+
+    def __post_init__(self) -> None:
+        self.irq_data.common = self.irq_common_data
+
+
+@statics
+class irq_desc_tree:
+    """All interrupts there are: number → irq_desc."""
+
+    def __init__(self) -> None:
+        self.descs: dict[int, irq_desc] = {}
+
+
+def irq_to_desc(irq: int) -> irq_desc:
+    """The interrupt of that number, or None."""
+    return irq_desc_tree().descs.get(irq, NULL)
+
+
+def irq_has_action(irq: int) -> bool:
+    """Whether anybody handles it."""
+    return irq_to_desc(irq).action is not None
+
+
+def irq_default_affinity() -> cpumask:
+    """Where interrupts may go that nobody has an opinion on: to any CPU the kernel was built for."""
+    return cpumask((1 << this().machine.nr_cpus) - 1)
+
+
+def __irq_alloc_descs(irq: int, first: int, cnt: int, node: int, owner: Any,
+                      affinity: Sequence[irq_affinity_desc] | None) -> int:
+    """Make `cnt` interrupts with the lowest free numbers that follow each other (`irq` is -1, `owner` None).
+
+    affinity: an irq_affinity_desc for each; or None: they may go anywhere, and belong to `node`.
+    Returns the first number; -EINVAL where an affinity is empty, -ENOSPC where a managed one can't have its vectors,
+    -ENOMEM.
+    """
+    if affinity is not None and any(cpumask_empty(desc.mask) for desc in affinity[:cnt]):
+        return -EINVAL
+    descs = irq_desc_tree().descs
+    start = max(first, FIRST_DYNAMIC_IRQ)
+    while any(start + i in descs for i in range(cnt)):
+        start += 1
+    for i in range(cnt):
+        mask = irq_default_affinity()
+        managed = False
+        if affinity is not None:
+            mask, managed = affinity[i].mask, bool(affinity[i].is_managed)
+            node = cpu_to_node(cpumask_first(mask))
+        desc = _alloc_desc(start + i, node, mask)
+        ret = -ENOMEM if desc is None else 0
+        if desc is not None and managed:
+            if interrupts().set_aside(for_each_cpu(mask)):
+                desc.irq_data._managed = True
+            else:
+                irq_free_descs(start + i, 1)
+                ret = -ENOSPC
+        if ret:
+            irq_free_descs(start, i)
+            return ret
+    return start
+
+
+def _alloc_desc(irq: int, node: int, mask: cpumask) -> irq_desc:
+    desc = kzalloc_node(irq_desc, GFP_KERNEL, node)
+    if desc is None:
+        return NULL
+    desc.kstat_irqs = alloc_percpu("unsigned int")
+    if desc.kstat_irqs is None:
+        kfree(desc)
+        return NULL
+    desc.irq_data.irq = irq
+    desc.irq_common_data.node = node
+    cpumask_copy(desc.irq_common_data.affinity, mask)
+    _point_nowhere(desc)
+    irq_desc_tree().descs[irq] = desc
+    return desc
+
+
+def irq_free_descs(start: int, cnt: int) -> None:
+    """Do away with interrupts that nobody handles."""
+    for irq in range(start, start + cnt):
+        desc = irq_desc_tree().descs.pop(irq)
+        if desc.irq_data._managed:
+            interrupts().drop_aside(for_each_cpu(desc.irq_common_data.affinity))
+        free_percpu(desc.kstat_irqs)
+        kfree(desc)
+
+
+def generic_handle_irq(irq: int) -> int:
+    """Handle an interrupt that has happened on this CPU; one that is disabled happens when it is enabled again."""
+    desc = irq_to_desc(irq)
+    if desc is None:
+        return -EINVAL
+    if desc.depth:
+        desc.istate |= IRQS_PENDING
+        desc.irq_data.chip.irq_mask(desc.irq_data)
+        return 0
+    desc.kstat_irqs[this().cpu] += 1
+    action = desc.action
+    while action is not None:
+        action.handler(irq, action.dev_id)
+        action = action.next
+    return 0
+
+
+def irq_activate(desc: irq_desc) -> int:
+    """Give an interrupt a vector on some CPU, unless it is managed: that has one set aside. Returns 0 or -ENOSPC.
+
+    CPUs of its node that it may go to are tried first; then all that it may go to, all of its node, all that are
+    online. The last two are not what was asked for, which is logged.
+    """
+    if desc.irq_data._managed:
+        return 0
+    common = desc.irq_common_data
+    of_node, near = cpumask(), cpumask()
+    if common.node != NUMA_NO_NODE:
+        of_node = cpumask_of_node(common.node)
+        cpumask_and(near, of_node, common.affinity)
+    for mask in (near, common.affinity, of_node, cpu_online_mask()):
+        target = interrupts().take(for_each_cpu(mask))
+        if target:
+            _point_at(desc, target)
+            break
+    if not cpumask_subset(common.effective_affinity, common.affinity):
+        pr_warn(f"irq {desc.irq_data.irq}: Affinity broken due to vector space exhaustion.")
+    return 0 if target else -ENOSPC
+
+
+def irq_startup(desc: irq_desc) -> None:
+    """Let an interrupt happen. A managed one whose CPUs are all offline stays shut down: that is no error."""
+    data, common = desc.irq_data, desc.irq_common_data
+    desc.depth = 0
+    if data._managed:
+        if not cpumask_intersects(common.affinity, cpu_online_mask()):
+            return
+        _point_at(desc, interrupts().take_aside(for_each_cpu(common.affinity)))
+    else:
+        irq_setup_affinity(desc)
+    data._started = True
+    data.chip.irq_unmask(data)
+
+
+def irq_setup_affinity(desc: irq_desc) -> None:
+    """Choose where an interrupt goes that is not managed: online CPUs, of its node if it may go to any of those."""
+    common = desc.irq_common_data
+    mask = cpumask()
+    cpumask_and(mask, cpu_online_mask(), irq_default_affinity())
+    if common.node != NUMA_NO_NODE:
+        nodemask = cpumask_of_node(common.node)
+        if cpumask_intersects(mask, nodemask):
+            cpumask_and(mask, mask, nodemask)
+    if not cpumask_intersects(mask, common.effective_affinity):
+        target = interrupts().take(for_each_cpu(mask))
+        if target is None:
+            return
+        interrupts().give_back(desc.irq_data._target)
+        _point_at(desc, target)
+    cpumask_copy(common.affinity, mask)
+
+
+def irq_shutdown_and_deactivate(desc: irq_desc) -> None:
+    """Let an interrupt happen no more, and give its vector back."""
+    data = desc.irq_data
+    desc.depth = 1
+    desc.istate = 0
+    if data._started:
+        data.chip.irq_mask(data)
+        data._started = False
+    if data._target is not None:
+        interrupts().give_back(data._target)
+        _point_nowhere(desc)
+
+
+def irq_migrate_all_off_this_cpu(cpu: int) -> None:
+    """Move the interrupts that go to a CPU which has just gone offline.
+
+    One that is managed shuts down when the last of its CPUs goes; any other breaks its affinity then.
+    """
+    for desc in list(irq_desc_tree().descs.values()):
+        data, common = desc.irq_data, desc.irq_common_data
+        if data._target is None or data._target[0] != cpu:
+            continue
+        if not cpumask_intersects(common.affinity, cpu_online_mask()):
+            if data._managed:
+                irq_shutdown_and_deactivate(desc)
+                continue
+            cpumask_copy(common.affinity, cpu_online_mask())
+        state = interrupts()
+        state.give_back(data._target)
+        take = state.take_aside if data._managed else state.take
+        _point_at(desc, take(for_each_cpu(common.affinity)))
+
+
+def irq_affinity_online_cpu(cpu: int) -> int:
+    """Start the managed interrupts that had shut down for want of this CPU, which is online again. Returns 0."""
+    for desc in irq_desc_tree().descs.values():
+        data, affinity = desc.irq_data, desc.irq_common_data.affinity
+        if data._managed and desc.action is not None and data._target is None and affinity.bits >> cpu & 1:
+            irq_startup(desc)
+    return 0
+
+
+def _point_at(desc: irq_desc, target: tuple[int, int]) -> None:
+    """Send an interrupt to a CPU and vector from now on."""
+    irq = desc.irq_data.irq
+    name = "".join(desc.action.name or ()) or f"irq {irq}"
+    desc.irq_data._target = target
+    desc.irq_common_data.effective_affinity.bits = 1 << target[0]
+    interrupts().connect(target, name, lambda: generic_handle_irq(irq))
+    desc.irq_data.chip.irq_write_msi_msg(desc.irq_data, target)
+
+
+def _point_nowhere(desc: irq_desc) -> None:
+    """Without a vector an interrupt is said to go to the first CPU that is online."""
+    desc.irq_data._target = NULL
+    cpumask_copy(desc.irq_common_data.effective_affinity, mask_of({min(this().online)}))
+
+
+def proc_irq(irq: int) -> tuple[str, ...]:
+    """What /proc/irq/N/smp_affinity_list and effective_affinity_list show. (Not the kernel's.)"""
+    common = irq_to_desc(irq).irq_common_data
+    return tuple(format_cpulist(for_each_cpu(mask)) for mask in (common.affinity, common.effective_affinity))
+
 
 BLOCK_SOFTIRQ = 4
 
@@ -91,10 +385,6 @@ def request_threaded_irq(irq: int, handler: Callable[..., int], thread_fn: Calla
         last = last.next
     last.next = action
     return 0
-
-
-def request_irq(irq: int, handler: Callable[..., int], flags: int, name: Any, dev: Any) -> int:
-    return request_threaded_irq(irq, handler, None, flags, name, dev)
 
 
 def free_irq(irq: int, dev_id: Any) -> Any:

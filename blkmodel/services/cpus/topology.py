@@ -3,17 +3,15 @@ mm/page_alloc.c, topology.h, nodemask.h, kernel/sched/core.c)."""
 
 from blkmodel.services.cpus.cpumask import cpumask, mask_of
 from blkmodel.sim import statics, this
-from blkmodel.sim.structure import Struct
+from blkmodel.sim.structure import Struct, struct
 
 
+@struct
 class nodemask(Struct):
     """A set of nodes: bit n of `bits` stands for node n. (In C its type is nodemask_t.)"""
 
-    __slots__ = ("bits",)
     SIZE = 8
-
-    def __init__(self) -> None:
-        self.bits = 0
+    bits: int = 0
 
 
 def node_set(node: int, mask: nodemask) -> None:

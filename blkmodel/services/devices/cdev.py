@@ -74,6 +74,7 @@ def misc_open(inode: inode, filp: file) -> int:
     filp.f_op = misc.fops
     return misc.fops.open(inode, filp) if misc.fops.open is not None else 0
 
+
 CHRDEV_MAJOR_DYN_END = 234
 
 

@@ -103,10 +103,8 @@ def _uevent(kobj: kobject) -> list[str]:
         words += [f"MAJOR={MAJOR(dev.devt)}", f"MINOR={MINOR(dev.devt)}", f"DEVNAME={device_get_devnode(dev)}"]
     if dev.type is not None and dev.type.name:
         words.append(f"DEVTYPE={dev.type.name}")
-    if dev.class_ is not None and dev.class_.dev_uevent is not None:
-        words += dev.class_.dev_uevent(dev)
-    if dev.type is not None and dev.type.uevent is not None:
-        words += dev.type.uevent(dev)
+    for uevent in (dev.class_ and dev.class_.dev_uevent, dev.type and dev.type.uevent):
+        words += uevent(dev) if uevent else []
     return words
 
 
@@ -199,12 +197,8 @@ def put_device(dev: device) -> None:
 
 def device_get_devnode(dev: device) -> str:
     """The name of a device's node."""
-    name = None
-    if dev.type is not None and dev.type.devnode is not None:
-        name = dev.type.devnode(dev)
-    elif dev.class_ is not None and dev.class_.devnode is not None:
-        name = dev.class_.devnode(dev)
-    return name or dev_name(dev)
+    devnode = (dev.type and dev.type.devnode) or (dev.class_ and dev.class_.devnode)
+    return (devnode and devnode(dev)) or dev_name(dev)
 
 
 def device_add(dev: device) -> int:

@@ -43,14 +43,14 @@ class kobj_map_domain(Struct):
 def kobj_map(domain: kobj_map_domain, dev: int, range: int, module: module, get: Callable[..., Any],
              lock: Callable[..., int], data: Any) -> int:
     """Add a range. It is on the list of each of its major numbers. Returns 0 or -ENOMEM."""
-    n = min(MAJOR(dev + range - 1) - MAJOR(dev) + 1, 255)
-    if not n:  # no number at all, where a major begins: C asks for no bytes, and gets them
+    majors = _majors(dev, range)
+    if not majors:  # no number at all, where a major begins: C asks for no bytes, and gets them
         return 0
-    entry = kzalloc(probe, GFP_KERNEL, n * probe.SIZE)
+    entry = kzalloc(probe, GFP_KERNEL, len(majors) * probe.SIZE)
     if entry is None:
         return -ENOMEM
     entry.dev, entry.range, entry.owner, entry.get, entry.lock, entry.data = dev, range, module, get, lock, data
-    for major in _majors(dev, n):
+    for major in majors:
         listed = domain.probes[major]
         at = next((i for i, other in enumerate(listed) if other.range >= range), len(listed))
         listed.insert(at, entry)
@@ -59,9 +59,8 @@ def kobj_map(domain: kobj_map_domain, dev: int, range: int, module: module, get:
 
 def kobj_unmap(domain: kobj_map_domain, dev: int, range: int) -> None:
     """Remove a range, if it is there."""
-    n = min(MAJOR(dev + range - 1) - MAJOR(dev) + 1, 255)
     found = None
-    for major in _majors(dev, n):
+    for major in _majors(dev, range):
         for entry in domain.probes[major]:
             if entry.dev == dev and entry.range == range:
                 domain.probes[major].remove(entry)
@@ -113,5 +112,6 @@ def kobj_map_init(base_probe: Callable[..., Any]) -> kobj_map_domain:
     return domain
 
 
-def _majors(dev: int, n: int) -> list[int]:
-    return [major % 255 for major in range(MAJOR(dev), MAJOR(dev) + n)]
+def _majors(dev: int, count: int) -> list[int]:
+    """The lists that a range of numbers is on, each once."""
+    return [major % 255 for major in range(MAJOR(dev), MAJOR(dev + count - 1) + 1)][:255]

@@ -186,8 +186,7 @@ def sysfs_create_group(kobj: kobject, group: attribute_group) -> int:
 
 
 def sysfs_remove_group(kobj: kobject, group: attribute_group) -> None:
-    for attr in group.attrs:
-        kobj.attrs.pop(attr.name, None)
+    sysfs_remove_files(kobj, group.attrs)
 
 
 def sysfs_create_files(kobj: kobject, attrs: Iterable[attribute]) -> int:

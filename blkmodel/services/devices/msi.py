@@ -5,8 +5,7 @@ from itertools import islice
 
 from blkmodel.services.base.err import ENOSPC
 from blkmodel.services.cpus.cpumask import cpumask_copy
-from blkmodel.services.cpus.interrupt import irq_affinity_desc
-from blkmodel.services.cpus.irqdesc import __irq_alloc_descs, irq_chip, irq_free_descs, irq_to_desc
+from blkmodel.services.cpus.interrupt import __irq_alloc_descs, irq_affinity_desc, irq_chip, irq_free_descs, irq_to_desc
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.device import dev_to_node, device
 from blkmodel.services.devices.pci import pci_dev

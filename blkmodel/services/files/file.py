@@ -163,19 +163,18 @@ def is_sync_kiocb(iocb: kiocb) -> bool:
 def new_sync_read(filp: file, iter: iov_iter, pos: int, flags: int = 0) -> int:
     """Read into a buffer from byte `pos` on, and wait. Returns how many bytes, or -errno. (RWF_* flags in C come with
     do_iter_readv_writev().)"""
-    if filp.f_op.read_iter is None or not filp.f_mode & FMODE_READ:
-        return -EBADF
-    iocb = kiocb()
-    init_sync_kiocb(iocb, filp)
-    iocb.ki_pos = pos
-    return kiocb_set_rw_flags(iocb, flags) or filp.f_op.read_iter(iocb, iter)
+    return _sync(filp, FMODE_READ, filp.f_op.read_iter, iter, pos, flags)
 
 
 def new_sync_write(filp: file, iter: iov_iter, pos: int, flags: int = 0) -> int:
     """Write a buffer from byte `pos` on, and wait. Returns how many bytes, or -errno."""
-    if filp.f_op.write_iter is None or not filp.f_mode & FMODE_WRITE:
+    return _sync(filp, FMODE_WRITE, filp.f_op.write_iter, iter, pos, flags)
+
+
+def _sync(filp: file, mode: int, fn: Callable[..., int], iter: iov_iter, pos: int, flags: int) -> int:
+    if fn is None or not filp.f_mode & mode:
         return -EBADF
     iocb = kiocb()
     init_sync_kiocb(iocb, filp)
     iocb.ki_pos = pos
-    return kiocb_set_rw_flags(iocb, flags) or filp.f_op.write_iter(iocb, iter)
+    return kiocb_set_rw_flags(iocb, flags) or fn(iocb, iter)

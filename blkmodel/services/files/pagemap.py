@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from blkmodel.services.memory.mm import page
 
 
-
 def lock_page(page: page) -> None:
     this().loop.sleep_until(lambda: not PageLocked(page), "a page's lock")
     set_page_flag(page, PG_locked)

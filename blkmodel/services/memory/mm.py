@@ -128,6 +128,7 @@ class page(Struct):
             return
         run.poke(start, data)
 
+
 GFP_KERNEL, GFP_NOIO, GFP_ATOMIC, GFP_NOWAIT, GFP_NOFS = 0xCC0, 0xC00, 0xA20, 0x800, 0xC40
 __GFP_ZERO, __GFP_NOWARN, __GFP_NORETRY, __GFP_DIRECT_RECLAIM = 0x100, 0x2000, 0x10000, 0x400
 
@@ -175,6 +176,7 @@ def virt_to_page(addr: int) -> page:
 def nth_page(of: page, n: int) -> page:
     """The page n pages after this one."""
     return of.nth(n)
+
 
 PG_locked, PG_error, PG_uptodate, PG_dirty, PG_private = 0, 2, 3, 4, 12
 

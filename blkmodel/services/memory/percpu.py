@@ -21,20 +21,18 @@ def put_cpu() -> None:
 
 def alloc_percpu_gfp(ctype: type | str, gfp: int) -> Array:
     """Allocate one variable for each possible CPU: a structure class, or the name of a C type; None on failure."""
-    kernel = this()
-    items = [0] * kernel.nr_cpu_ids if isinstance(ctype, str) else [ctype() for _ in range(kernel.nr_cpu_ids)]
-    return kernel.memory.new_array(ctype, items, kernel.machine.node_of[kernel.cpu])
+    return __alloc_percpu(1, ctype)
 
 
 def alloc_percpu(ctype: type | str) -> Array:
     return alloc_percpu_gfp(ctype, 0)
 
 
-def __alloc_percpu(n: int, cls: type) -> Array:
-    """Allocate n structures for each possible CPU, CPU by CPU; None on failure. (In C: so many bytes for each.)"""
+def __alloc_percpu(n: int, ctype: type | str) -> Array:
+    """Allocate n variables for each possible CPU, CPU by CPU; None on failure. (In C: so many bytes for each.)"""
     kernel = this()
-    things = [cls() for _ in range(n * kernel.nr_cpu_ids)]
-    return kernel.memory.new_array(cls, things, kernel.machine.node_of[kernel.cpu])
+    items = [0 if isinstance(ctype, str) else ctype() for _ in range(n * kernel.nr_cpu_ids)]
+    return kernel.memory.new_array(ctype, items, kernel.machine.node_of[kernel.cpu])
 
 
 def free_percpu(variables: list[Any]) -> None:

@@ -1,36 +1,33 @@
 """Scatterlists: memory in pieces, as a device is told of it (lib/scatterlist.c, scatterlist.h)."""
 
+from __future__ import annotations
 
 from blkmodel.services.memory.mm import page
-from blkmodel.sim.structure import NULL, Struct
+from blkmodel.sim.structure import NULL, Struct, struct
 
 
+@struct
 class scatterlist(Struct):
     """One piece: `length` bytes from `offset` of a page on, and where the device sees it (dma_address, dma_length).
 
     last ends the list (in C the page pointer's lowest bits say that); _next is the entry behind this one.
     """
 
-    __slots__ = ("_next", "dma_address", "dma_length", "last", "length", "offset", "page")
     SIZE = 32
-
-    def __init__(self) -> None:
-        self.page: page = NULL
-        self.offset = 0
-        self.length = 0
-        self.dma_address = 0
-        self.dma_length = 0
-        self.last = False
-        self._next: scatterlist = NULL
+    page: page = NULL
+    offset: int = 0
+    length: int = 0
+    dma_address: int = 0
+    dma_length: int = 0
+    last: bool = False
+    _next: scatterlist = NULL
 
 
 def sg_init_table(sgl: list[scatterlist], nents: int) -> None:
     """Make the first `nents` of an array of entries an empty list. An entry that is None, as zeros, is made."""
     for i in range(nents):
-        if sgl[i] is None:
-            sgl[i] = scatterlist()
-    for i in range(nents):
-        entry = sgl[i]
+        sgl[i] = sgl[i] or scatterlist()
+    for i, entry in enumerate(sgl[:nents]):
         entry.page = NULL
         entry.offset = entry.length = entry.dma_address = entry.dma_length = 0
         entry.last = i == nents - 1

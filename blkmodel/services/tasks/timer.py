@@ -1,6 +1,8 @@
 """Timers: a function that runs once, at a tick, in a softirq on the CPU that set it; or in an interrupt, once a time
 in nanoseconds has passed (include/linux/timer.h, kernel/time/timer.c, kernel/time/hrtimer.c, hrtimer.h)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import field
 from typing import Any
@@ -38,18 +40,21 @@ def timer_pending(timer: timer_list) -> bool:
 def mod_timer(timer: timer_list, expires: int) -> bool:
     """Let the timer run at tick `expires`; return whether it was pending already."""
     was = del_timer(timer)
-    kernel = this()
     timer.expires = expires
+    _start(timer, "softirq", "timer", jiffies_to_nsecs(max(expires - jiffies(), 0)))
+    return was
+
+
+def _start(timer: timer_list | hrtimer, kind: str, name: str, delay: int) -> None:
+    kernel = this()
 
     def run() -> None:
         timer._event = NULL
         timer.function(timer)
-    delay = jiffies_to_nsecs(max(expires - jiffies(), 0))
-    timer._event = kernel.loop.post(Context("softirq", "timer", kernel.cpu), run, delay)
-    return was
+    timer._event = kernel.loop.post(Context(kind, name, kernel.cpu), run, delay)
 
 
-def del_timer(timer: timer_list) -> bool:
+def del_timer(timer: timer_list | hrtimer) -> bool:
     """Stop the timer; return whether it was pending."""
     if timer._event is None:
         return False
@@ -71,6 +76,7 @@ def round_jiffies_up(tick: int) -> int:
 def msleep(milliseconds: int) -> None:
     """Sleep for so long, whatever happens meanwhile."""
     this().loop.sleep_until(lambda: False, "time to pass", milliseconds * 1_000_000)
+
 
 HRTIMER_NORESTART = 0
 HRTIMER_MODE_ABS, HRTIMER_MODE_REL = 0, 1
@@ -95,21 +101,10 @@ def hrtimer_init(timer: hrtimer, owner: Any) -> None:
 def hrtimer_start(timer: hrtimer, nanoseconds: int) -> None:
     """Let the timer expire on this CPU so long from now, and not when it was to before."""
     hrtimer_cancel(timer)
-    kernel = this()
-
-    def run() -> None:
-        timer._event = NULL
-        timer.function(timer)
-    timer._event = kernel.loop.post(Context("irq", "hrtimer", kernel.cpu), run, nanoseconds)
+    _start(timer, "irq", "hrtimer", nanoseconds)
 
 
-def hrtimer_cancel(timer: hrtimer) -> bool:
-    """Stop the timer; return whether it was running."""
-    if timer._event is None:
-        return False
-    timer._event.cancelled = True
-    timer._event = NULL
-    return True
+hrtimer_cancel = del_timer
 
 
 @struct

@@ -68,10 +68,6 @@ def INIT_WORK(work: work_struct, func: Callable[..., Any], owner: Any, patient: 
 INIT_DELAYED_WORK = INIT_WORK
 
 
-def work_pending(work: work_struct) -> bool:
-    return work._event is not None
-
-
 def wq_select_unbound_cpu(cpu: int) -> int:
     """The CPU on which a worker wakes that is no CPU's own: the next one that is online, as this one is busy."""
     online = sorted(this().online)
@@ -134,10 +130,6 @@ def queue_work_on(cpu: int, name: str | workqueue_struct, work: work_struct) -> 
 
 def queue_work(name: str | workqueue_struct, work: work_struct) -> bool:
     return queue_work_on(WORK_CPU_UNBOUND, name, work)
-
-
-def queue_delayed_work(name: str | workqueue_struct, work: work_struct, delay: int) -> bool:
-    return queue_delayed_work_on(WORK_CPU_UNBOUND, name, work, delay)
 
 
 def schedule_work(work: work_struct) -> bool:

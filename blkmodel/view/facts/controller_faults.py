@@ -10,7 +10,7 @@ from blkmodel.device.faults import ENABLE, FAIL, FATAL, GONE, SILENT, STUCK, Fau
 from blkmodel.device.namespace import Namespace
 from blkmodel.errors import KernelError
 from blkmodel.include.linux import nvme
-from blkmodel.services.cpus.irqdesc import irq_desc_tree
+from blkmodel.services.cpus.interrupt import irq_desc_tree
 from blkmodel.sim import booted, machine
 from blkmodel.sim.interrupts import interrupts
 from blkmodel.trace import Call, Command, Completion, Log, Node, Recording, RegisterWrite, Return, record

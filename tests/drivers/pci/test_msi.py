@@ -10,8 +10,8 @@ from blkmodel.drivers.pci import msi
 from blkmodel.services.base.err import EBUSY, EINVAL, ENOMEM, ENOSPC, ERANGE
 from blkmodel.services.cpus.cpuhotplug import cpu_down, cpu_up
 from blkmodel.services.cpus.interrupt import (
-    IRQ_HANDLED, IRQF_SHARED, disable_irq, enable_irq, free_irq, irq_affinity, irqaction, request_irq)
-from blkmodel.services.cpus.irqdesc import irq_activate, irq_desc_tree, irq_to_desc, proc_irq
+    IRQ_HANDLED, IRQF_SHARED, disable_irq, enable_irq, free_irq, irq_activate, irq_affinity, irq_desc_tree, irq_to_desc,
+    irqaction, proc_irq, request_threaded_irq)
 from blkmodel.services.devices.msi import for_each_pci_msi_entry
 from blkmodel.services.devices.pci import (
     PCI_IRQ_AFFINITY, PCI_IRQ_ALL_TYPES, PCI_IRQ_MSIX, pci_alloc_irq_vectors, pci_free_irq, pci_request_irq)
@@ -231,17 +231,17 @@ def test_unmanaged_interrupts_stay_near_the_device_while_they_may():
 def test_handlers():
     pdev = device()
     pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_ALL_TYPES)
-    assert request_irq(99, None, 0, "x", "x") == -EINVAL
-    assert request_irq(24, note([], None), 0, "x", "x") == 0
-    assert request_irq(24, note([], None), IRQF_SHARED, "y", "y") == -EBUSY
+    assert request_threaded_irq(99, None, None, 0, "x", "x") == -EINVAL
+    assert request_threaded_irq(24, note([], None), None, 0, "x", "x") == 0
+    assert request_threaded_irq(24, note([], None), None, IRQF_SHARED, "y", "y") == -EBUSY
     assert free_irq(24, "y") is None
     assert "WARNING" in blkmodel.sim.this().log[-1]
     assert free_irq(24, "x") == "x"
     blkmodel.sim.this().memory.fail_nth(1)
-    assert request_irq(24, note([], None), 0, "x", "x") == -ENOMEM
+    assert request_threaded_irq(24, note([], None), None, 0, "x", "x") == -ENOMEM
     while interrupts().take({0, 1, 2, 3}):
         pass
-    assert request_irq(24, note([], None), 0, "x", "x") == -ENOSPC
+    assert request_threaded_irq(24, note([], None), None, 0, "x", "x") == -ENOSPC
     assert irq_to_desc(24).action is None
 
 

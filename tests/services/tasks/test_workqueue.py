@@ -5,8 +5,8 @@ import pytest
 from blkmodel import boot
 from blkmodel.services.tasks.jiffies import HZ, jiffies, jiffies_to_nsecs
 from blkmodel.services.tasks.workqueue import (
-    INIT_DELAYED_WORK, INIT_WORK, alloc_workqueue, delayed_work, destroy_workqueue, flush_workqueue, queue_delayed_work,
-    queue_work, schedule_work, work_pending, work_struct)
+    INIT_DELAYED_WORK, INIT_WORK, WORK_CPU_UNBOUND, alloc_workqueue, delayed_work, destroy_workqueue, flush_workqueue,
+    queue_delayed_work_on, queue_work, schedule_work, work_struct)
 from blkmodel.sim.events import HungTask
 
 
@@ -15,14 +15,14 @@ def test_delayed_work_runs_once_at_its_tick():
     queue, work, ran = alloc_workqueue("mine"), delayed_work(), []
     INIT_DELAYED_WORK(work, lambda work: ran.append((jiffies(), kernel.context.name, work.data)), "owner")
     due = jiffies() + 2 * HZ
-    assert queue_delayed_work(queue, work, 2 * HZ)
-    assert not queue_delayed_work(queue, work, 0)
-    assert work_pending(work)
+    assert queue_delayed_work_on(WORK_CPU_UNBOUND, queue, work, 2 * HZ)
+    assert not queue_delayed_work_on(WORK_CPU_UNBOUND, queue, work, 0)
+    assert work._event is not None
     flush_workqueue(queue)
     assert not ran
     kernel.loop.advance(jiffies_to_nsecs(3 * HZ))
     assert ran == [(due, "mine", "owner")]
-    assert not work_pending(work)
+    assert work._event is None
     destroy_workqueue(queue)
 
 
@@ -46,7 +46,7 @@ def test_work_that_queues_itself_does_not_stop_the_clock():
     INIT_WORK(work, again, None)
     kernel.task("starter", schedule_work, work)
     assert set(ran) == {0}
-    assert work_pending(work)
+    assert work._event is not None
     kernel.loop.advance(jiffies_to_nsecs(10))
     assert len(set(ran)) == 11
     assert kernel.now == jiffies_to_nsecs(10)
@@ -55,8 +55,8 @@ def test_work_that_queues_itself_does_not_stop_the_clock():
 def test_waiting_for_what_is_only_tried_over_and_over_is_a_hang():
     kernel = boot(1)
     work = delayed_work()
-    INIT_DELAYED_WORK(work, lambda work: queue_delayed_work("trier", work, HZ // 10), None)
-    queue_delayed_work("trier", work, 0)
+    INIT_DELAYED_WORK(work, lambda work: queue_delayed_work_on(WORK_CPU_UNBOUND, "trier", work, HZ // 10), None)
+    queue_delayed_work_on(WORK_CPU_UNBOUND, "trier", work, 0)
     with pytest.raises(HungTask, match="waiting for Godot"):
         kernel.task("sleeper", kernel.loop.sleep_until, lambda: False, "Godot")
     assert 120 < kernel.now / 1e9 < 121
@@ -66,6 +66,6 @@ def test_waiting_long_for_what_comes_is_none():
     kernel = boot(1)
     work, done = delayed_work(), []
     INIT_DELAYED_WORK(work, lambda work: done.append(True), None)
-    queue_delayed_work("late", work, 1000 * HZ)
+    queue_delayed_work_on(WORK_CPU_UNBOUND, "late", work, 1000 * HZ)
     assert kernel.task("sleeper", kernel.loop.sleep_until, lambda: bool(done), "the end")
     assert kernel.now == 1000 * 10**9

@@ -56,7 +56,6 @@ from blkmodel.services.base.module import (
     THIS_MODULE, kernel_param, module_put, param_set_byte, param_set_uint, try_module_get)
 from blkmodel.services.base.printk import pr_warn
 from blkmodel.services.data.idr import ida, ida_simple_get, ida_simple_remove
-from blkmodel.services.data.kref import kref_get, kref_get_unless_zero, kref_init, kref_put
 from blkmodel.services.data.list import (
     INIT_LIST_HEAD, list_add_tail, list_del_init, list_empty, list_head, list_move_tail, list_sort, list_splice_init)
 from blkmodel.services.devices.cdev import (
@@ -73,6 +72,7 @@ from blkmodel.services.memory.mm import (
 from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc, kzalloc_node, thing_at
 from blkmodel.services.tasks.jiffies import HZ, jiffies, ktime_get_real, ktime_to_ms, time_after
 from blkmodel.services.tasks.rcupdate import cleanup_srcu_struct, init_srcu_struct, synchronize_rcu, synchronize_srcu
+from blkmodel.services.tasks.refcount import kref_get, kref_get_unless_zero, kref_init, kref_put
 from blkmodel.services.tasks.timer import msleep
 from blkmodel.services.tasks.wait import wake_up_all
 from blkmodel.services.tasks.workqueue import (
@@ -86,10 +86,10 @@ if TYPE_CHECKING:
     from blkmodel.include.linux.blkdev import request, request_queue
     from blkmodel.include.linux.fs import block_device
     from blkmodel.include.linux.genhd import gendisk
-    from blkmodel.services.data.kref import kref
     from blkmodel.services.devices.device import class_, device
     from blkmodel.services.devices.hdreg import hd_geometry
     from blkmodel.services.devices.kobject import kobject
+    from blkmodel.services.tasks.refcount import kref
     from blkmodel.services.tasks.workqueue import work_struct, workqueue_struct
 
 OMITTED = no_chapter("""

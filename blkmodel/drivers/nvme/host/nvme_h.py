@@ -14,11 +14,11 @@ from blkmodel.block import blk_mq
 from blkmodel.include.linux.blkdev import SECTOR_SHIFT
 from blkmodel.include.linux.genhd import dev_to_disk
 from blkmodel.services.data.idr import ida
-from blkmodel.services.data.kref import kref as _kref
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.cdev import cdev as _cdev
 from blkmodel.services.devices.device import dev_warn, device as _device, get_device, put_device
 from blkmodel.services.tasks.rcupdate import srcu_struct
+from blkmodel.services.tasks.refcount import kref as _kref
 from blkmodel.services.tasks.wait import wait_queue_head
 from blkmodel.services.tasks.workqueue import work_struct
 from blkmodel.sim.structure import NULL, Struct, struct

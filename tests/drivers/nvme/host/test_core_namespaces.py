@@ -15,13 +15,13 @@ from blkmodel.include.linux import nvme
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import disk_to_dev, get_capacity
 from blkmodel.services.base.err import ENXIO, IS_ERR, PTR_ERR
-from blkmodel.services.cpus.irqdesc import irq_desc_tree
+from blkmodel.services.cpus.interrupt import irq_desc_tree
 from blkmodel.services.devices.device import devices
 from blkmodel.services.devices.hdreg import hd_geometry
 from blkmodel.services.devices.kobject import sysfs
 from blkmodel.services.devices.pci import to_pci_dev
 from blkmodel.services.files.file import O_RDONLY, O_RDWR, filp_close, filp_open
-from blkmodel.services.tasks.workqueue import queue_work, work_pending
+from blkmodel.services.tasks.workqueue import queue_work
 from blkmodel.sim import this
 from blkmodel.sim.structure import Array
 from tests.drivers.nvme.host.up import commands, device_of, log, probe, says, up, watched
@@ -441,7 +441,7 @@ def test_stopping_waits_for_the_workers():
     def stop():
         queue_work(workqueue, ctrl.async_event_work)
         core.nvme_stop_ctrl(ctrl)
-        return work_pending(ctrl.async_event_work)
+        return ctrl.async_event_work._event is not None
     with watched("command") as seen:
         assert this().task("sh", stop) is False
     assert nvme.nvme_admin_async_event in [command.opcode for command in commands(seen, 0)]

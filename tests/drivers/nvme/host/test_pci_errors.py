@@ -12,7 +12,7 @@ from blkmodel.device.faults import DISABLE, ENABLE, FAIL, FATAL, GONE, SHUTDOWN,
 from blkmodel.device.namespace import Namespace
 from blkmodel.drivers.nvme.host import core
 from blkmodel.include.linux import nvme
-from blkmodel.services.cpus.irqdesc import irq_desc_tree
+from blkmodel.services.cpus.interrupt import irq_desc_tree
 from blkmodel.services.devices.device import dev_name, devices
 from blkmodel.sim.bus import bus
 from blkmodel.sim.interrupts import interrupts

@@ -12,8 +12,7 @@ from blkmodel.drivers.pci import msi
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.blk_mq import BLK_MQ_F_SHOULD_MERGE, HCTX_TYPE_DEFAULT, blk_mq_tag_set
 from blkmodel.services.base.err import EINVAL, ENOMEM
-from blkmodel.services.cpus.interrupt import irq_affinity as affinity_request
-from blkmodel.services.cpus.irqdesc import irq_to_desc, proc_irq
+from blkmodel.services.cpus.interrupt import irq_affinity as affinity_request, irq_to_desc, proc_irq
 from blkmodel.services.devices.pci import PCI_COMMAND_MASTER, to_pci_dev
 from blkmodel.sim.machine import machine
 from tests.drivers.nvme.host.up import TYPES, device_of, enabled, io_queues, polled, probe, up, watched

@@ -1,9 +1,12 @@
-"""A reference count that is cheap to take until it is killed (lib/percpu-refcount.c, percpu-refcount.h).
+"""Reference counts: those that are part of a structure, and one that is cheap to take until it is killed
+(include/linux/kref.h, lib/percpu-refcount.c, percpu-refcount.h).
 
-In the kernel it is a counter per CPU until it is killed and one counter after. One thread sees no difference,
-so the model keeps one counter, and whether the initial reference still stands. What shows is when a killed
+In the kernel the cheap one is a counter per CPU until it is killed and one counter after. One thread sees no
+difference, so the model keeps one counter, and whether the initial reference still stands. What shows is when a killed
 reference may end: in per-CPU mode only after a grace period, in a softirq; in atomic mode at once.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
@@ -12,11 +15,50 @@ from blkmodel.services.base.err import ENOMEM
 from blkmodel.services.memory.percpu import alloc_percpu_gfp, free_percpu
 from blkmodel.services.tasks.rcupdate import call_rcu
 from blkmodel.sim import this
-from blkmodel.sim.structure import NULL, Struct
+from blkmodel.sim.structure import NULL, Struct, struct
+
+
+@struct
+class kref(Struct):
+    """`refcount` references are held to the structure that embeds it: _owner (in C found by its address)."""
+
+    SIZE = 4
+    refcount: int = 0
+    _owner: Any = None
+
+
+def kref_init(ref: kref, owner: Any) -> None:
+    """Start with one reference. `owner` is the structure that embeds it."""
+    ref.refcount = 1
+    ref._owner = owner
+
+
+def kref_get(ref: kref) -> None:
+    ref.refcount += 1
+
+
+def kref_get_unless_zero(ref: kref) -> bool:
+    """Take a reference, unless the last one is gone; return whether."""
+    if ref.refcount == 0:
+        return False
+    ref.refcount += 1
+    return True
+
+
+def kref_put(ref: kref, release: Callable[[kref], None]) -> bool:
+    """Drop a reference; with the last one release(ref) is called. Returns whether it was."""
+    assert ref.refcount > 0, "a reference was dropped twice"
+    ref.refcount -= 1
+    if ref.refcount == 0:
+        release(ref)
+        return True
+    return False
+
 
 PERCPU_REF_INIT_ATOMIC = 1
 
 
+@struct
 class percpu_ref(Struct):
     """`count` references are held; `release(ref)` is called when the last goes. A dead one gives out no live ones.
 
@@ -24,19 +66,15 @@ class percpu_ref(Struct):
     on the way out of it. _owner is the structure that embeds it (in C found by its address).
     """
 
-    __slots__ = ("_owner", "count", "dead", "force_atomic", "percpu", "percpu_count", "release", "switching")
     SIZE = 56
-    _owner: Any
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.dead = False
-        self.release: Callable[[percpu_ref], None] = NULL
-        self.percpu_count: list[int] = NULL
-        self.percpu = False
-        self.force_atomic = False
-        self.switching = False
-        self._owner: Any = None
+    count: int = 0
+    dead: bool = False
+    release: Callable[[percpu_ref], None] = NULL
+    percpu_count: list[int] = NULL
+    percpu: bool = False
+    force_atomic: bool = False
+    switching: bool = False
+    _owner: Any = None
 
 
 def percpu_ref_init(ref: percpu_ref, release: Callable[[percpu_ref], None], flags: int, gfp: int) -> int:
