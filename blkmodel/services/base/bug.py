@@ -20,7 +20,8 @@ def WARN_ON(condition: Any, what: str = '') -> bool:
 
 @statics
 class warned:
-    """The places in the source that have warned since boot, of those that warn once."""
+    """The places in the source that have warned since boot, of those that warn once; and the lines of which one is
+    enough."""
 
     def __init__(self) -> None:
         self.places: set[tuple] = set()

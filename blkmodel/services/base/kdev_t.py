@@ -24,15 +24,12 @@ def new_encode_dev(dev: int) -> int:
 
 
 def new_decode_dev(dev: int) -> int:
+    """A device number from what user space gave, of which 32 bits count."""
     return MKDEV((dev & 0xFFF00) >> 8, dev & 0xFF | dev >> 12 & 0xFFF00)
 
 
 huge_encode_dev = new_encode_dev
-
-
-def huge_decode_dev(dev: int) -> int:
-    """A device number from the 64 bits that user space gave, of which 32 count."""
-    return new_decode_dev(dev & 0xFFFFFFFF)
+huge_decode_dev = new_decode_dev
 
 
 def format_dev_t(dev: int) -> str:

@@ -11,6 +11,7 @@ from blkmodel.sim import this
 from blkmodel.sim.structure import NULL
 
 SPACES = " \t\n\v\f\r\xa0"
+_TRUE, _FALSE = ("y", "Y", "1"), ("n", "N", "0")
 
 
 def isspace(character: str) -> bool:
@@ -41,7 +42,6 @@ def kstrdup(text: str, gfp: int) -> allocated:
 
 
 _HEX = tuple("0123456789abcdef")
-_TRUE, _FALSE = ("y", "Y", "1"), ("n", "N", "0")
 
 
 def _kstrto(text: str, base: int, low: int, high: int) -> tuple[int, Any]:

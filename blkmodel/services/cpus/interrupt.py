@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 IRQS_PENDING = 0x200
 FIRST_DYNAMIC_IRQ = 24
 """The numbers below belong to the pins of the I/O interrupt controller."""
+BLOCK_SOFTIRQ = 4
+IRQ_NONE, IRQ_HANDLED = 0, 1
+IRQF_SHARED = 0x80
+IRQ_AFFINITY_MAX_SETS = 4
 
 
 @struct
@@ -310,13 +314,6 @@ def proc_irq(irq: int) -> tuple[str, ...]:
     """What /proc/irq/N/smp_affinity_list and effective_affinity_list show. (Not the kernel's.)"""
     common = irq_to_desc(irq).irq_common_data
     return tuple(format_cpulist(for_each_cpu(mask)) for mask in (common.affinity, common.effective_affinity))
-
-
-BLOCK_SOFTIRQ = 4
-
-IRQ_NONE, IRQ_HANDLED = 0, 1
-IRQF_SHARED = 0x80
-IRQ_AFFINITY_MAX_SETS = 4
 
 
 @struct

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MISC_MAJOR = 10
 MAPPER_CTRL_MINOR = 236
+CHRDEV_MAJOR_DYN_END = 234
 
 
 def _misc_devnode(dev: device) -> str:
@@ -73,9 +74,6 @@ def misc_open(inode: inode, filp: file) -> int:
         return -ENODEV
     filp.f_op = misc.fops
     return misc.fops.open(inode, filp) if misc.fops.open is not None else 0
-
-
-CHRDEV_MAJOR_DYN_END = 234
 
 
 @struct

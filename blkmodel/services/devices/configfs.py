@@ -93,9 +93,9 @@ def configfs_mkdir(path: str) -> int:
 def configfs_rmdir(path: str) -> int:
     """Take a directory away again. Returns 0 or -errno."""
     group, _, name = path.partition("/")
-    subsystem = subsystems().by_name.get(group)
-    if subsystem is None or name not in subsystem.items:
+    if _item(group, name) is None:
         return -ENOENT
+    subsystem = subsystems().by_name[group]
     subsystem.drop_item(subsystem, subsystem.items.pop(name))
     return 0
 
@@ -103,9 +103,14 @@ def configfs_rmdir(path: str) -> int:
 def configfs_write_file(path: str, text: str) -> int:
     """Write into a file `subsystem/name/file`. Returns the bytes taken or -errno."""
     group, name, file = path.split("/")
-    subsystem = subsystems().by_name.get(group)
-    if subsystem is None or name not in subsystem.items:
+    item = _item(group, name)
+    if item is None:
         return -ENOENT
-    item = subsystem.items[name]
     store = item.ci_type.ct_attrs.get(file)
     return store(item, text, len(text)) if store else -EPERM
+
+
+def _item(group: str, name: str) -> config_item:
+    """The item of that name in a subsystem; None where there is no such item, or no such subsystem."""
+    subsystem = subsystems().by_name.get(group)
+    return subsystem.items.get(name, NULL) if subsystem is not None else NULL

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import field
 from typing import Any
 
+from blkmodel.services.base.bug import warned
 from blkmodel.services.base.err import EINVAL, ENOMEM, ERR_PTR
 from blkmodel.services.base.kdev_t import MAJOR, MINOR
 from blkmodel.services.data.list import list_head
@@ -131,18 +132,10 @@ def dev_info(dev: device, line: str) -> None:
 dev_warn = dev_err = dev_info
 
 
-@statics
-class said:
-    """The lines of which one is enough."""
-
-    def __init__(self) -> None:
-        self.lines: set[str] = set()
-
-
 def dev_warn_once(dev: device, line: str) -> None:
     """Log a line about the first device that there is such a line about. (In C, from that place.)"""
-    if line not in said().lines:
-        said().lines.add(line)
+    if (line,) not in warned().places:
+        warned().places.add((line,))
         dev_warn(dev, line)
 
 

@@ -124,10 +124,7 @@ def inode_init_always(sb: super_block, of: inode) -> None:
 
 def find_inode(sb: super_block, hashval: int, test: Callable[..., int], data: Any) -> inode:
     """A hashed inode for which test(inode, data) holds; None where there is none."""
-    for found in inode_hashtable().chains.get((sb, hashval), ()):
-        if test(found, data):
-            return found
-    return NULL
+    return next((found for found in inode_hashtable().chains.get((sb, hashval), ()) if test(found, data)), NULL)
 
 
 def iget5_locked(sb: super_block, hashval: int, test: Callable[..., int], set: Callable[..., int], data: Any) -> inode:
@@ -189,11 +186,8 @@ def iput(of: inode) -> None:
         return
     assert of.i_count > 0, "an inode was put too often"
     of.i_count -= 1
-    if of.i_count == 0:
-        _evict(of)
-
-
-def _evict(of: inode) -> None:
+    if of.i_count:
+        return
     of.i_state |= I_FREEING
     if of.i_sb is not None:
         of.i_sb.s_op.evict_inode(of)

@@ -9,9 +9,9 @@ from blkmodel.services.data.list import list_add, list_del_init, list_head
 from blkmodel.services.devices.device import dev_to_node, device
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.scatterlist import scatterlist
-from blkmodel.services.memory.slab import kfree, kzalloc, kzalloc_node, wished_node
+from blkmodel.services.memory.slab import array_in_bytes, kfree, kzalloc, kzalloc_node, wished_node
 from blkmodel.sim import this
-from blkmodel.sim.memory import PAGE_SIZE, place_array
+from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL, Array, Struct, sizeof, struct
 
 if TYPE_CHECKING:
@@ -32,15 +32,9 @@ def dma_alloc_coherent(dev: device, count: int, ctype: type | str, gfp: int) -> 
 
     Entries of an array of structures are None, standing for zeros, until somebody writes a structure there.
     """
-    memory = this().memory
-    name = ctype if isinstance(ctype, str) else ctype.__name__
     size = -(-count * sizeof(ctype) // PAGE_SIZE) * PAGE_SIZE
-    addr = memory.allocate(f"{name}[]", size, wished_node(dev_to_node(dev))) if size else 0
-    if not addr:
-        return NULL, 0
-    items = [0 if isinstance(ctype, str) else None] * count
-    array = memory.live[addr].thing = place_array(ctype, items, addr)
-    return array, addr
+    array = array_in_bytes(count, ctype, size, gfp, dev_to_node(dev)) if size else NULL
+    return (array, array._addr) if array is not None else (NULL, 0)
 
 
 def dma_free_coherent(dev: device, array: Array, dma_addr: int) -> None:

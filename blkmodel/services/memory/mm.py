@@ -12,6 +12,10 @@ from blkmodel.sim import statics, this
 from blkmodel.sim.memory import DIRECT_MAP, PAGE_SIZE, place
 from blkmodel.sim.structure import NULL, Struct, struct
 
+GFP_KERNEL, GFP_NOIO, GFP_ATOMIC, GFP_NOWAIT, GFP_NOFS = 0xCC0, 0xC00, 0xA20, 0x800, 0xC40
+__GFP_ZERO, __GFP_NOWARN, __GFP_NORETRY, __GFP_DIRECT_RECLAIM = 0x100, 0x2000, 0x10000, 0x400
+PG_locked, PG_error, PG_uptodate, PG_dirty, PG_private = 0, 2, 3, 4, 12
+
 
 @statics
 class mem_map:
@@ -129,10 +133,6 @@ class page(Struct):
         run.poke(start, data)
 
 
-GFP_KERNEL, GFP_NOIO, GFP_ATOMIC, GFP_NOWAIT, GFP_NOFS = 0xCC0, 0xC00, 0xA20, 0x800, 0xC40
-__GFP_ZERO, __GFP_NOWARN, __GFP_NORETRY, __GFP_DIRECT_RECLAIM = 0x100, 0x2000, 0x10000, 0x400
-
-
 def alloc_pages_node(nid: int, gfp: int, order: int) -> page:
     """Allocate 2**order pages that follow each other; return the first one's `page`, or None."""
     return alloc_pages_exact_nid(nid, PAGE_SIZE << order, gfp)
@@ -176,9 +176,6 @@ def virt_to_page(addr: int) -> page:
 def nth_page(of: page, n: int) -> page:
     """The page n pages after this one."""
     return of.nth(n)
-
-
-PG_locked, PG_error, PG_uptodate, PG_dirty, PG_private = 0, 2, 3, 4, 12
 
 
 @statics

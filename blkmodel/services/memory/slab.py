@@ -27,21 +27,19 @@ def kcalloc_node(n: int, ctype: type | str, gfp: int, node: int) -> Array:
     """Allocate an array of n pointers (None), numbers (0) or structures. One above KMALLOC_MAX_SIZE can't be had."""
     if n * sizeof(ctype) > KMALLOC_MAX_SIZE:
         return NULL
-    if isinstance(ctype, str):
-        items = [None if ctype == "pointer" else 0] * n
-    else:
-        items = [ctype() for _ in range(n)]
+    zero = None if ctype == "pointer" else 0
+    items = [zero if isinstance(ctype, str) else ctype() for _ in range(n)]
     return this().memory.new_array(ctype, items, wished_node(node))
 
 
-def array_in_bytes(n: int, cls: type, size: int, gfp: int) -> Array:
-    """Allocate `size` bytes for an array of n structures and what lies behind them. Each is None, as zeros, until
-    somebody makes it."""
+def array_in_bytes(n: int, ctype: type | str, size: int, gfp: int, node: int = NUMA_NO_NODE) -> Array:
+    """Allocate `size` bytes for an array of n numbers or structures and what lies behind them. Each structure is None,
+    as zeros, until somebody makes it."""
     memory = this().memory
-    addr = memory.allocate(f"{cls.__name__}[]", size, wished_node(NUMA_NO_NODE))
+    addr = memory.allocate(f"{ctype if isinstance(ctype, str) else ctype.__name__}[]", size, wished_node(node))
     if not addr:
         return NULL
-    array = memory.live[addr].thing = place_array(cls, [None] * n, addr)
+    array = memory.live[addr].thing = place_array(ctype, [0 if isinstance(ctype, str) else None] * n, addr)
     return array
 
 

@@ -17,6 +17,8 @@ from blkmodel.services.tasks.rcupdate import call_rcu
 from blkmodel.sim import this
 from blkmodel.sim.structure import NULL, Struct, struct
 
+PERCPU_REF_INIT_ATOMIC = 1
+
 
 @struct
 class kref(Struct):
@@ -53,9 +55,6 @@ def kref_put(ref: kref, release: Callable[[kref], None]) -> bool:
         release(ref)
         return True
     return False
-
-
-PERCPU_REF_INIT_ATOMIC = 1
 
 
 @struct

@@ -13,6 +13,9 @@ from blkmodel.sim.events import Event
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import NULL, Struct, struct
 
+HRTIMER_NORESTART = 0
+HRTIMER_MODE_ABS, HRTIMER_MODE_REL = 0, 1
+
 
 @struct
 class timer_list(Struct):
@@ -76,10 +79,6 @@ def round_jiffies_up(tick: int) -> int:
 def msleep(milliseconds: int) -> None:
     """Sleep for so long, whatever happens meanwhile."""
     this().loop.sleep_until(lambda: False, "time to pass", milliseconds * 1_000_000)
-
-
-HRTIMER_NORESTART = 0
-HRTIMER_MODE_ABS, HRTIMER_MODE_REL = 0, 1
 
 
 @struct

@@ -69,8 +69,7 @@ def add_wait_queue(queue: wait_queue_head, waiter: wait_queue_entry) -> None:
     queue.head.entries.move_to_end(waiter, last=False)
 
 
-def __add_wait_queue(queue: wait_queue_head, waiter: wait_queue_entry) -> None:
-    add_wait_queue(queue, waiter)
+__add_wait_queue = add_wait_queue
 
 
 def prepare_to_wait(queue: wait_queue_head, waiter: wait_queue_entry, state: int) -> None:
