@@ -31,7 +31,7 @@ from blkmodel.services.memory.mm import (
     set_page_dirty, virt_to_page)
 from blkmodel.services.memory.slab import (
     kcalloc, kfree, kmem_cache, kmem_cache_alloc, kmem_cache_create, kmem_cache_destroy, kmem_cache_free, kzalloc)
-from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_nsecs
+from blkmodel.services.tasks.timer import jiffies, jiffies_to_nsecs
 from blkmodel.services.tasks.wait import complete, completion, wait_for_completion_io
 from blkmodel.services.tasks.workqueue import INIT_WORK, schedule_work, work_struct
 from blkmodel.sim import statics, wire

@@ -43,11 +43,11 @@ from blkmodel.services.devices.backing_dev import BDI_CAP_CGROUP_WRITEBACK, VM_R
 from blkmodel.services.devices.kobject import kobject_get, kobject_init, kobject_put
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kmem_cache_alloc_node, kmem_cache_create, kmem_cache_free
-from blkmodel.services.tasks.jiffies import HZ, NSEC_PER_SEC, jiffies, ktime_get_ns
 from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock
 from blkmodel.services.tasks.refcount import (
     PERCPU_REF_INIT_ATOMIC, percpu_ref, percpu_ref_exit, percpu_ref_init, percpu_ref_put, percpu_ref_tryget_live)
-from blkmodel.services.tasks.timer import del_timer_sync, timer_list, timer_setup
+from blkmodel.services.tasks.timer import (
+    HZ, NSEC_PER_SEC, del_timer_sync, jiffies, ktime_get_ns, timer_list, timer_setup)
 from blkmodel.services.tasks.wait import wait_event, wake_up_all
 from blkmodel.services.tasks.workqueue import (
     INIT_WORK, cancel_work_sync, delayed_work, mod_delayed_work_on, queue_work, work_struct)

@@ -21,7 +21,7 @@ from blkmodel.services.base.err import ENXIO
 from blkmodel.services.data.list import (
     list_del_init, list_empty, list_first_entry, list_first_entry_or_null, list_move_tail, list_next_entry)
 from blkmodel.services.memory.slab import kfree, kzalloc_node
-from blkmodel.services.tasks.jiffies import HZ, jiffies, time_before
+from blkmodel.services.tasks.timer import HZ, jiffies, time_before
 from blkmodel.sim.structure import NULL, sizeof
 
 REQ_FSEQ_PREFLUSH, REQ_FSEQ_DATA, REQ_FSEQ_POSTFLUSH, REQ_FSEQ_DONE = 1, 2, 4, 8

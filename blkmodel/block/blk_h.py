@@ -9,8 +9,8 @@ from blkmodel.include.linux.blkdev import (
     RQF_HASHED, RQF_IO_STAT, UINT_MAX, blk_rq_is_passthrough, request, request_queue)
 from blkmodel.include.linux.elevator import elevator_queue
 from blkmodel.services.data.list import list_head
-from blkmodel.services.tasks.jiffies import HZ
 from blkmodel.services.tasks.refcount import percpu_ref_get
+from blkmodel.services.tasks.timer import HZ
 from blkmodel.sim.structure import NULL, Struct, struct
 
 BLK_MAX_TIMEOUT = 5 * HZ

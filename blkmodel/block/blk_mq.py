@@ -53,10 +53,10 @@ from blkmodel.services.base.printk import pr_err, pr_info, pr_warn
 from blkmodel.services.cpus.cpuhotplug import (
     CPUHP_BLK_MQ_DEAD, cpuhp_setup_state_multi, cpuhp_state_add_instance_nocalls, cpuhp_state_remove_instance_nocalls)
 from blkmodel.services.cpus.cpumask import (
-    cpu_online, cpu_online_mask, cpumask_clear, cpumask_empty, cpumask_first, cpumask_first_and, cpumask_next_and,
-    cpumask_set_cpu, cpumask_test_cpu, for_each_possible_cpu, nr_cpu_ids)
+    cpu_online, cpu_online_mask, cpu_to_node, cpumask_clear, cpumask_empty, cpumask_first, cpumask_first_and,
+    cpumask_next_and, cpumask_set_cpu, cpumask_test_cpu, cpus_share_cache, for_each_possible_cpu, local_memory_node,
+    nr_cpu_ids)
 from blkmodel.services.cpus.interrupt import call_single_data, smp_call_function_single_async
-from blkmodel.services.cpus.topology import cpu_to_node, cpus_share_cache, local_memory_node
 from blkmodel.services.data.list import (
     INIT_LIST_HEAD, list_add, list_add_tail, list_del_init, list_empty, list_first_entry, list_first_entry_or_null,
     list_head, list_is_singular, list_last_entry, list_sort, list_splice_init, list_splice_tail_init)
@@ -65,7 +65,6 @@ from blkmodel.services.memory.mm import (
     __GFP_NORETRY, __GFP_NOWARN, __GFP_ZERO, GFP_KERNEL, GFP_NOIO, __free_pages, alloc_pages_node, page_address)
 from blkmodel.services.memory.percpu import alloc_percpu, get_cpu, put_cpu, raw_smp_processor_id
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc_node, kfree, kzalloc, kzalloc_node
-from blkmodel.services.tasks.jiffies import HZ, jiffies, ktime_get_ns, msecs_to_jiffies, time_after, time_after_eq
 from blkmodel.services.tasks.rcupdate import (
     init_srcu_struct, rcu_read_lock, rcu_read_unlock, srcu_read_lock, srcu_read_unlock, srcu_struct, synchronize_rcu,
     synchronize_srcu)
@@ -73,8 +72,9 @@ from blkmodel.services.tasks.refcount import (
     percpu_ref_is_zero, percpu_ref_kill, percpu_ref_resurrect, percpu_ref_tryget)
 from blkmodel.services.tasks.sched import cpu_relax, in_interrupt
 from blkmodel.services.tasks.timer import (
-    HRTIMER_MODE_ABS, HRTIMER_MODE_REL, hrtimer_cancel, hrtimer_init_sleeper_on_stack, hrtimer_set_expires,
-    hrtimer_sleeper, hrtimer_sleeper_start_expires, mod_timer)
+    HRTIMER_MODE_ABS, HRTIMER_MODE_REL, HZ, hrtimer_cancel, hrtimer_init_sleeper_on_stack, hrtimer_set_expires,
+    hrtimer_sleeper, hrtimer_sleeper_start_expires, jiffies, ktime_get_ns, mod_timer, msecs_to_jiffies, time_after,
+    time_after_eq)
 from blkmodel.services.tasks.wait import (
     WQ_FLAG_EXCLUSIVE, __add_wait_queue, init_waitqueue_func_entry, io_schedule, wait_event, wait_event_timeout,
     wait_queue_entry, wake_up_all)

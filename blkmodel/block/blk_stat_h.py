@@ -9,8 +9,7 @@ from typing import Any
 from blkmodel.include.linux.blk_types import blk_rq_stat
 from blkmodel.include.linux.blkdev import request
 from blkmodel.services.data.list import list_head
-from blkmodel.services.tasks.jiffies import jiffies, msecs_to_jiffies
-from blkmodel.services.tasks.timer import mod_timer, timer_list, timer_pending
+from blkmodel.services.tasks.timer import jiffies, mod_timer, msecs_to_jiffies, timer_list, timer_pending
 from blkmodel.sim.structure import NULL, Struct, struct
 
 

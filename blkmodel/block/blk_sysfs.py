@@ -17,9 +17,9 @@ from blkmodel.services.devices.kobject import (
     KOBJ_ADD, KOBJ_REMOVE, attribute, attribute_group, kobj_type, kobject, kobject_add, kobject_del, kobject_get,
     kobject_put, kobject_uevent, sysfs_create_group)
 from blkmodel.services.memory.slab import kmem_cache_free
-from blkmodel.services.tasks.jiffies import HZ
 from blkmodel.services.tasks.rcupdate import call_rcu
 from blkmodel.services.tasks.refcount import percpu_ref_switch_to_percpu
+from blkmodel.services.tasks.timer import HZ
 from blkmodel.services.tasks.workqueue import INIT_WORK, cancel_delayed_work_sync, schedule_work, work_struct
 from blkmodel.sim.structure import NULL
 

@@ -3,8 +3,8 @@
 from blkmodel.block import blk_core
 from blkmodel.block.blk_h import BLK_MAX_TIMEOUT
 from blkmodel.include.linux.blkdev import RQF_TIMED_OUT, request
-from blkmodel.services.tasks.jiffies import HZ, jiffies, time_after, time_before
-from blkmodel.services.tasks.timer import mod_timer, round_jiffies_up, timer_pending
+from blkmodel.services.tasks.timer import (
+    HZ, jiffies, mod_timer, round_jiffies_up, time_after, time_before, timer_pending)
 
 
 def blk_abort_request(req: request) -> None:

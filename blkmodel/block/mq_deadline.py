@@ -28,7 +28,7 @@ from blkmodel.services.data.rbtree import RB_EMPTY_NODE, RB_EMPTY_ROOT, rb_next,
 from blkmodel.services.devices.kobject import kobject_put
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc_node
-from blkmodel.services.tasks.jiffies import HZ, jiffies, jiffies_to_msecs, msecs_to_jiffies, time_after_eq, time_before
+from blkmodel.services.tasks.timer import HZ, jiffies, jiffies_to_msecs, msecs_to_jiffies, time_after_eq, time_before
 from blkmodel.sim import statics
 from blkmodel.sim.structure import NULL, Struct, struct
 

@@ -17,8 +17,8 @@ from blkmodel.services.devices.device import device, device_del, put_device
 from blkmodel.services.devices.kobject import KOBJ_CHANGE, kobject_put, kobject_uevent
 from blkmodel.services.files.pagemap import read_mapping_page
 from blkmodel.services.memory.mm import PageError, page, put_page
-from blkmodel.services.tasks.jiffies import HZ
 from blkmodel.services.tasks.refcount import percpu_ref
+from blkmodel.services.tasks.timer import HZ
 from blkmodel.services.tasks.workqueue import INIT_WORK, queue_work, work_struct
 from blkmodel.sim.structure import NULL
 

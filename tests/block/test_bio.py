@@ -19,7 +19,7 @@ from blkmodel.services.memory.mm import (
     GFP_ATOMIC, GFP_KERNEL, GFP_NOIO, PageDirty, PG_dirty, alloc_page, alloc_pages_node, clear_page_flag, mem_map,
     nth_page)
 from blkmodel.services.memory.slab import NUMA_NO_NODE
-from blkmodel.services.tasks.jiffies import jiffies
+from blkmodel.services.tasks.timer import jiffies
 from blkmodel.sim.memory import PAGE_SIZE
 
 

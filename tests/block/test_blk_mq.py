@@ -23,9 +23,9 @@ from blkmodel.services.base.err import EAGAIN, EBUSY, EINVAL, EIO, ENOMEM, IS_ER
 from blkmodel.services.cpus.cpuhotplug import CPUHP_BLK_MQ_DEAD, cpu_down, hotplug
 from blkmodel.services.cpus.cpumask import cpumask_clear, cpumask_weight, for_each_cpu
 from blkmodel.services.data.list import list_head
-from blkmodel.services.tasks.jiffies import jiffies
 from blkmodel.services.tasks.rcupdate import srcu_struct
 from blkmodel.services.tasks.refcount import percpu_ref_is_zero
+from blkmodel.services.tasks.timer import jiffies
 from blkmodel.services.tasks.workqueue import WORK_CPU_UNBOUND
 from blkmodel.sim.events import HungTask
 from blkmodel.sim.kernel import Context

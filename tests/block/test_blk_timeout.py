@@ -6,8 +6,7 @@ from blkmodel import boot
 from blkmodel.block import blk_mq, blk_timeout
 from blkmodel.include.linux.blk_mq import BLK_MQ_REQ_NOWAIT
 from blkmodel.include.linux.blkdev import RQF_TIMED_OUT, request, request_queue
-from blkmodel.services.tasks.jiffies import HZ, jiffies
-from blkmodel.services.tasks.timer import mod_timer, round_jiffies_up, timer_pending, timer_setup
+from blkmodel.services.tasks.timer import HZ, jiffies, mod_timer, round_jiffies_up, timer_pending, timer_setup
 from tests.block.simple_driver import Driver
 
 

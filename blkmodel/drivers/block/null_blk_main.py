@@ -31,8 +31,7 @@ from blkmodel.services.base.err import EBUSY, EINVAL, ENOMEM, ENOSPC, ERR_PTR, I
 from blkmodel.services.base.module import kernel_param, param_set_bool, param_set_int, param_set_uint, param_set_ulong
 from blkmodel.services.base.printk import pr_err, pr_info, pr_warn
 from blkmodel.services.base.text import kstrtobool, kstrtoint, kstrtouint, kstrtoul
-from blkmodel.services.cpus.cpumask import nr_cpu_ids
-from blkmodel.services.cpus.topology import nr_online_nodes
+from blkmodel.services.cpus.cpumask import nr_cpu_ids, nr_online_nodes
 from blkmodel.services.data.bitops import find_first_zero_bit
 from blkmodel.services.data.idr import (
     ida, ida_simple_get, ida_simple_remove, radix_tree_delete_item, radix_tree_empty, radix_tree_gang_lookup,
@@ -45,8 +44,7 @@ from blkmodel.services.devices.configfs import (
 from blkmodel.services.memory.mm import GFP_KERNEL, GFP_NOIO, __free_page, alloc_page, page as _page
 from blkmodel.services.memory.percpu import raw_smp_processor_id
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc, kfree, kzalloc, kzalloc_node
-from blkmodel.services.tasks.jiffies import HZ
-from blkmodel.services.tasks.timer import HRTIMER_NORESTART, hrtimer, hrtimer_init, hrtimer_start
+from blkmodel.services.tasks.timer import HRTIMER_NORESTART, HZ, hrtimer, hrtimer_init, hrtimer_start
 from blkmodel.services.tasks.wait import (
     TASK_UNINTERRUPTIBLE, finish_wait, init_wait, io_schedule, prepare_to_wait, wait_queue_entry, waitqueue_active,
     wake_up)

@@ -46,7 +46,7 @@ from blkmodel.services.base.err import (
 from blkmodel.services.base.kdev_t import MAJOR, MINOR, MINORBITS, MKDEV, format_dev_t
 from blkmodel.services.base.module import (
     THIS_MODULE, kernel_param, module_put, param_set_int, param_set_uint, try_module_get)
-from blkmodel.services.cpus.topology import nr_online_nodes
+from blkmodel.services.cpus.cpumask import nr_online_nodes
 from blkmodel.services.data.idr import idr, idr_alloc, idr_find, idr_remove, idr_replace
 from blkmodel.services.data.list import list_add, list_del_init, list_head, list_splice_init
 from blkmodel.services.devices.dax import dax_get_by_host
@@ -56,12 +56,11 @@ from blkmodel.services.files.file import FMODE_EXCL
 from blkmodel.services.files.inode import i_size_write
 from blkmodel.services.memory.mm import GFP_KERNEL, GFP_NOIO, GFP_NOWAIT
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kfree, kzalloc_node
-from blkmodel.services.tasks.jiffies import jiffies
 from blkmodel.services.tasks.rcupdate import (
     cleanup_srcu_struct, init_srcu_struct, rcu_read_lock, rcu_read_unlock, srcu_read_lock, srcu_read_unlock,
     synchronize_rcu, synchronize_srcu)
 from blkmodel.services.tasks.sched import fatal_signal_pending, signal_pending_state
-from blkmodel.services.tasks.timer import msleep
+from blkmodel.services.tasks.timer import jiffies, msleep
 from blkmodel.services.tasks.wait import (
     TASK_INTERRUPTIBLE, finish_wait, init_wait, io_schedule, prepare_to_wait, wait_event_interruptible,
     wait_queue_entry, wait_queue_head, waitqueue_active, wake_up)

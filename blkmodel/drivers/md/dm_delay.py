@@ -20,8 +20,8 @@ from blkmodel.services.base.text import sscanf
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
-from blkmodel.services.tasks.jiffies import jiffies, msecs_to_jiffies, time_after_eq
-from blkmodel.services.tasks.timer import del_timer_sync, mod_timer, timer_list, timer_pending, timer_setup
+from blkmodel.services.tasks.timer import (
+    del_timer_sync, jiffies, mod_timer, msecs_to_jiffies, time_after_eq, timer_list, timer_pending, timer_setup)
 from blkmodel.services.tasks.workqueue import (
     INIT_WORK, alloc_workqueue, destroy_workqueue, queue_work, work_struct, workqueue_struct)
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct

@@ -28,7 +28,7 @@ from blkmodel.services.data.bitops import test_bit
 from blkmodel.services.files.inode import i_size_read
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
-from blkmodel.services.tasks.jiffies import HZ, jiffies
+from blkmodel.services.tasks.timer import HZ, jiffies
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct
 
 DM_MSG_PREFIX = "flakey"

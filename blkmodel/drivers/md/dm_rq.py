@@ -28,7 +28,7 @@ from blkmodel.services.base.err import ENOMEM, IS_ERR, PTR_ERR
 from blkmodel.services.base.module import kernel_param, param_set_uint
 from blkmodel.services.memory.mm import GFP_ATOMIC, GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc_node
-from blkmodel.services.tasks.jiffies import ktime_get_ns
+from blkmodel.services.tasks.timer import ktime_get_ns
 from blkmodel.services.tasks.wait import waitqueue_active, wake_up
 from blkmodel.sim import statics
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct

@@ -6,8 +6,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from blkmodel.include.linux.blkdev import blk_rq_pos, blk_rq_sectors
-from blkmodel.services.data.hashtable import DECLARE_HASHTABLE
-from blkmodel.services.data.list import list_first_entry
+from blkmodel.services.data.list import DECLARE_HASHTABLE, list_first_entry
 from blkmodel.services.devices.kobject import kobject
 from blkmodel.sim.structure import NULL, Struct, struct
 

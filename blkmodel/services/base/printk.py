@@ -1,7 +1,7 @@
 """The kernel's log. Of messages that may come in floods it gets a few in so much time, and then how many there were
 (include/linux/printk.h, ratelimit.h)."""
 
-from blkmodel.services.tasks.jiffies import HZ, jiffies, time_before
+from blkmodel.services.tasks.timer import HZ, jiffies, time_before
 from blkmodel.sim import this
 from blkmodel.sim.structure import Struct, struct
 

@@ -1,5 +1,5 @@
-"""Linked lists. A head keeps its entries in order; an entry's list field says which list it is on, or None
-(include/linux/list.h, lib/list_sort.c).
+"""Linked lists, and hash tables, which are arrays of lists. A head keeps its entries in order; an entry's field says
+which list (or bucket) it is on, or None (include/linux/list.h, lib/list_sort.c, hashtable.h, hash.h).
 
 In C the entry embeds a node; here the field that would hold the node is named by the caller.
 """
@@ -10,6 +10,8 @@ from functools import cmp_to_key
 from typing import Any
 
 from blkmodel.sim.structure import Struct
+
+GOLDEN_RATIO_64 = 0x61C8864680B583EB
 
 
 class list_head(Struct):
@@ -134,3 +136,27 @@ def list_sort(priv: Any, head: list_head, cmp: Callable[[Any, Any, Any], int]) -
     order = sorted(head.entries, key=cmp_to_key(lambda a, b: -cmp(priv, b, a)))
     for entry in order:
         head.entries.move_to_end(entry)
+
+
+def DECLARE_HASHTABLE(bits: int) -> list[list_head]:
+    """A table of 2**bits empty buckets."""
+    return [list_head() for _ in range(1 << bits)]
+
+
+def hash_64(value: int, bits: int) -> int:
+    """Spread a 64-bit number over 2**bits buckets."""
+    return (value * GOLDEN_RATIO_64 & 0xFFFFFFFFFFFFFFFF) >> (64 - bits)
+
+
+def hash_add(table: list[list_head], entry: Any, member: str, key: int) -> None:
+    """Add at the front of the key's bucket."""
+    list_add(entry, hash_for_each_possible(table, key), member)
+
+
+def hash_del(entry: Any, member: str) -> None:
+    list_del_init(entry, member)
+
+
+def hash_for_each_possible(table: list[list_head], key: int) -> list_head:
+    """The bucket where entries with this key are, newest first, among others."""
+    return table[hash_64(key, len(table).bit_length() - 1)]

@@ -1,5 +1,6 @@
-"""Timers: a function that runs once, at a tick, in a softirq on the CPU that set it; or in an interrupt, once a time
-in nanoseconds has passed (include/linux/timer.h, kernel/time/timer.c, kernel/time/hrtimer.c, hrtimer.h)."""
+"""Time as the kernel counts it, and timers: a function that runs once, at a tick, in a softirq on the CPU that set it;
+or in an interrupt, once a time in nanoseconds has passed (include/linux/jiffies.h, timekeeping.h, ktime.h,
+kernel/time/time.c, timer.h, kernel/time/timer.c, kernel/time/hrtimer.c, hrtimer.h)."""
 
 from __future__ import annotations
 
@@ -7,14 +8,61 @@ from collections.abc import Callable
 from dataclasses import field
 from typing import Any
 
-from blkmodel.services.tasks.jiffies import HZ, jiffies, jiffies_to_nsecs
 from blkmodel.sim import running, this
 from blkmodel.sim.events import Event
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import NULL, Struct, struct
 
+HZ = 250
+NSEC_PER_SEC = 1_000_000_000
+TICK_NSEC = NSEC_PER_SEC // HZ
+INITIAL_JIFFIES = (1 << 32) - 300 * HZ
 HRTIMER_NORESTART = 0
 HRTIMER_MODE_ABS, HRTIMER_MODE_REL = 0, 1
+
+
+def jiffies() -> int:
+    """Ticks since boot, from a start that makes overflow come early, as in a real kernel."""
+    return INITIAL_JIFFIES + running.kernel.loop.now // TICK_NSEC
+
+
+def ktime_get_ns() -> int:
+    return running.kernel.loop.now
+
+
+def ktime_get_real() -> int:
+    """The time of day, in nanoseconds since 1970: the model's machine has no clock, and begins there."""
+    return running.kernel.loop.now
+
+
+def ktime_to_ms(kt: int) -> int:
+    """A time in nanoseconds as whole milliseconds."""
+    return kt // 1_000_000
+
+
+def msecs_to_jiffies(milliseconds: int) -> int:
+    return -(-milliseconds * HZ // 1000)
+
+
+def jiffies_to_msecs(ticks: int) -> int:
+    return ticks * 1000 // HZ
+
+
+def jiffies_to_nsecs(ticks: int) -> int:
+    """Nanoseconds of so many ticks."""
+    return ticks * NSEC_PER_SEC // HZ
+
+
+def time_after_eq(a: int, b: int) -> bool:
+    return a >= b
+
+
+def time_after(a: int, b: int) -> bool:
+    return a > b
+
+
+def time_before(a: int, b: int) -> bool:
+    return a < b
 
 
 @struct

@@ -7,7 +7,7 @@ from typing import Any
 from blkmodel.services.base.err import ERESTARTSYS
 from blkmodel.services.base.symbols import linked
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
-from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_nsecs
+from blkmodel.services.tasks.timer import jiffies, jiffies_to_nsecs
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import NULL, Struct, struct

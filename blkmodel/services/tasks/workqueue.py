@@ -8,7 +8,7 @@ from typing import Any
 
 from blkmodel.services.memory.mm import GFP_ATOMIC
 from blkmodel.services.memory.slab import kfree, kzalloc
-from blkmodel.services.tasks.jiffies import jiffies_to_nsecs
+from blkmodel.services.tasks.timer import jiffies_to_nsecs
 from blkmodel.sim import this
 from blkmodel.sim.events import Event
 from blkmodel.sim.kernel import Context

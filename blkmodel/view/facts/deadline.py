@@ -11,7 +11,7 @@ from blkmodel.include.linux.blkdev import MQ_RQ_IN_FLIGHT, READ, WRITE, blk_rq_p
 from blkmodel.include.linux.elevator import rb_entry_rq
 from blkmodel.services.files.file import O_DIRECT, O_RDWR, filp_open
 from blkmodel.services.files.uio import map_user_buffer
-from blkmodel.services.tasks.jiffies import jiffies, jiffies_to_msecs, time_after_eq
+from blkmodel.services.tasks.timer import jiffies, jiffies_to_msecs, time_after_eq
 from blkmodel.sim import booted
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.trace import Assign, record

@@ -70,10 +70,9 @@ from blkmodel.services.files.file import file_operations
 from blkmodel.services.memory.mm import (
     __GFP_NOWARN, GFP_ATOMIC, GFP_KERNEL, __free_page, alloc_page, page_address, virt_to_page)
 from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc, kzalloc_node, thing_at
-from blkmodel.services.tasks.jiffies import HZ, jiffies, ktime_get_real, ktime_to_ms, time_after
 from blkmodel.services.tasks.rcupdate import cleanup_srcu_struct, init_srcu_struct, synchronize_rcu, synchronize_srcu
 from blkmodel.services.tasks.refcount import kref_get, kref_get_unless_zero, kref_init, kref_put
-from blkmodel.services.tasks.timer import msleep
+from blkmodel.services.tasks.timer import HZ, jiffies, ktime_get_real, ktime_to_ms, msleep, time_after
 from blkmodel.services.tasks.wait import wake_up_all
 from blkmodel.services.tasks.workqueue import (
     INIT_WORK, WQ_MEM_RECLAIM, WQ_UNBOUND, alloc_workqueue, destroy_workqueue, flush_work, queue_work)

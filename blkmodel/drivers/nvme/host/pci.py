@@ -43,9 +43,8 @@ from blkmodel.services.base.err import EBUSY, EINVAL, EIO, ENODEV, ENOMEM, IS_ER
 from blkmodel.services.base.module import THIS_MODULE, kernel_param, param_set_int, param_set_uint
 from blkmodel.services.base.printk import pr_warn
 from blkmodel.services.base.text import kstrtoint
-from blkmodel.services.cpus.cpumask import num_possible_cpus
+from blkmodel.services.cpus.cpumask import first_memory_node, num_possible_cpus
 from blkmodel.services.cpus.interrupt import IRQ_HANDLED, IRQ_NONE, disable_irq, enable_irq, irq_affinity
-from blkmodel.services.cpus.topology import first_memory_node
 from blkmodel.services.devices.device import (
     dev_err, dev_info, dev_name, dev_to_node, dev_warn, get_device, put_device, set_dev_node)
 from blkmodel.services.devices.io import ioremap, iounmap, lo_hi_readq, lo_hi_writeq, readl, writel
@@ -67,7 +66,7 @@ from blkmodel.services.memory.mm import GFP_ATOMIC, GFP_KERNEL
 from blkmodel.services.memory.scatterlist import (
     scatterlist, sg_dma_address, sg_dma_len, sg_init_table, sg_next, sg_phys)
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc_node, kfree, kzalloc_node
-from blkmodel.services.tasks.jiffies import HZ
+from blkmodel.services.tasks.timer import HZ
 from blkmodel.services.tasks.wait import complete, completion, init_completion, wait_for_completion_io_timeout
 from blkmodel.services.tasks.workqueue import (
     INIT_WORK, async_schedule, flush_work, flush_workqueue, queue_work, work_struct)

@@ -15,7 +15,7 @@ from blkmodel.include.linux import nvme
 from blkmodel.include.linux.blkdev import blk_queue_nonrot
 from blkmodel.services.base.dmi import DMI_BOARD_NAME, DMI_BOARD_VENDOR, DMI_PRODUCT_NAME, DMI_SYS_VENDOR, dmi_ident
 from blkmodel.services.base.err import EBUSY
-from blkmodel.services.tasks.jiffies import HZ
+from blkmodel.services.tasks.timer import HZ
 from blkmodel.sim import this, wire
 from tests.drivers.nvme.host.up import commands, device_of, log, probe, says, up, watched
 
