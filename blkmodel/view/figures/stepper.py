@@ -7,9 +7,8 @@ from html import escape
 from typing import Any
 
 from blkmodel.services.base.err import NAMES
-from blkmodel.trace import Alloc, Call, Return
-from blkmodel.trace.replay import Replay, Step
-from blkmodel.view.draw import cards, model_source, path_tree
+from blkmodel.trace import Call, Return
+from blkmodel.trace.replay import Replay, Step, shown
 from blkmodel.view.draw.bus_rows import rows
 from blkmodel.view.draw.call_tree import kernel_url, who
 from blkmodel.view.draw.cards import card
