@@ -83,8 +83,7 @@ def null_blk_load(**params: Any) -> None:
     the kernel did not load it; a parameter that there is not is a ValueError, and changes nothing.
     """
     _must_be_known("null_blk", params, [param.name for param in null_blk_main.module_params])
-    args = [(name, str(int(value)) if isinstance(value, bool | int) else str(value))
-            for name, value in params.items()]
+    args = [(name, str(int(value)) if isinstance(value, bool | int) else str(value)) for name, value in params.items()]
     _command("insmod", " ".join(["insmod null_blk", *(f"{name}={text}" for name, text in args)]), _insmod, args)
 
 
@@ -122,14 +121,12 @@ def _rmmod() -> int:
 
 
 # The modules with targets, by kernel file and in the order in which they are loaded: what begins each, and what ends it
-DM_TARGETS = {
-    "drivers/md/dm-mpath.c": (dm_mpath.dm_multipath_init, dm_mpath.dm_multipath_exit),
-    "drivers/md/dm-round-robin.c": (dm_round_robin.dm_rr_init, dm_round_robin.dm_rr_exit),
-    "drivers/md/dm-service-time.c": (dm_service_time.dm_st_init, dm_service_time.dm_st_exit),
-    "drivers/md/dm-zero.c": (dm_zero.dm_zero_init, dm_zero.dm_zero_exit),
-    "drivers/md/dm-delay.c": (dm_delay.dm_delay_init, dm_delay.dm_delay_exit),
-    "drivers/md/dm-flakey.c": (dm_flakey.dm_flakey_init, dm_flakey.dm_flakey_exit),
-}
+DM_TARGETS = {"drivers/md/dm-mpath.c": (dm_mpath.dm_multipath_init, dm_mpath.dm_multipath_exit),
+              "drivers/md/dm-round-robin.c": (dm_round_robin.dm_rr_init, dm_round_robin.dm_rr_exit),
+              "drivers/md/dm-service-time.c": (dm_service_time.dm_st_init, dm_service_time.dm_st_exit),
+              "drivers/md/dm-zero.c": (dm_zero.dm_zero_init, dm_zero.dm_zero_exit),
+              "drivers/md/dm-delay.c": (dm_delay.dm_delay_init, dm_delay.dm_delay_exit),
+              "drivers/md/dm-flakey.c": (dm_flakey.dm_flakey_init, dm_flakey.dm_flakey_exit)}
 DM_VARIABLES = tuple(file.variables for file in (dm, dm_ioctl, dm_path_selector, dm_round_robin, dm_rq,
                                                  dm_service_time, dm_target, dm_uevent))
 

@@ -553,16 +553,13 @@ class Column(NamedTuple):
     show: Callable[[Info], str]
 
 
-COLUMNS = {
-    "name": Column("Name", 16, False, lambda device: device.name),
-    "major": Column("Maj", 3, True, lambda device: str(device.major)),
-    "minor": Column("Min", 3, True, lambda device: str(device.minor)),
-    "attr": Column("Stat", 4, False, _stat),
-    "open": Column("Open", 4, True, lambda device: str(device.open_count)),
-    "segments": Column("Targ", 4, True, lambda device: str(device.target_count)),
-    "events": Column("Event", 6, True, lambda device: str(device.event_nr)),
-    "uuid": Column("UUID", 32, False, lambda device: device.uuid),
-}
+COLUMNS = {"name": Column("Name", 16, False, lambda device: device.name),
+           "major": Column("Maj", 3, True, lambda device: str(device.major)),
+           "minor": Column("Min", 3, True, lambda device: str(device.minor)), "attr": Column("Stat", 4, False, _stat),
+           "open": Column("Open", 4, True, lambda device: str(device.open_count)),
+           "segments": Column("Targ", 4, True, lambda device: str(device.target_count)),
+           "events": Column("Event", 6, True, lambda device: str(device.event_nr)),
+           "uuid": Column("UUID", 32, False, lambda device: device.uuid)}
 
 
 def _deps(process: Process, name: str | None) -> None:
@@ -598,8 +595,7 @@ def _device(process: Process, major: int, minor: int) -> str | None:
     if wanted == "blkdevname":
         return find_disk(major, minor)
     if wanted == "devname":
-        return next((name for name, number in _all_names(process) if number == (major, minor)),
-                    find_disk(major, minor))
+        return next((name for name, number in _all_names(process) if number == (major, minor)), find_disk(major, minor))
     return None
 
 
@@ -612,18 +608,16 @@ class Command(NamedTuple):
     repeated: bool = True
 
 
-COMMANDS = {
-    "create": Command(_create, 0, 2, False), "remove": Command(_remove),
-    "remove_all": Command(_remove_all, 0, 0, False), "suspend": Command(_named), "resume": Command(_named),
-    "load": Command(_load, 0, 2, False), "clear": Command(_named), "reload": Command(_load, 0, 2, False),
-    "wipe_table": Command(lambda process, arguments: _wipe_table(process, _only(arguments))),
-    "rename": Command(_rename, 1, 2, False), "message": Command(_message, 2, -1, False),
-    "ls": Command(_ls, 0, 0, False), "info": Command(_info), "deps": Command(partial(_shown, show=_deps)),
-    "status": Command(partial(_shown, show=_status)), "table": Command(partial(_shown, show=_status)),
-    "wait": Command(_wait, 0, 2, False), "mknodes": Command(_mknodes), "target-version": Command(_targets, 1),
-    "targets": Command(_targets, 0, 0, False), "version": Command(_version, 0, 0, False),
-    "setgeometry": Command(_setgeometry, 5, 5, False),
-}
+COMMANDS = {"create": Command(_create, 0, 2, False), "remove": Command(_remove),
+            "remove_all": Command(_remove_all, 0, 0, False), "suspend": Command(_named), "resume": Command(_named),
+            "load": Command(_load, 0, 2, False), "clear": Command(_named), "reload": Command(_load, 0, 2, False),
+            "wipe_table": Command(lambda process, arguments: _wipe_table(process, _only(arguments))),
+            "rename": Command(_rename, 1, 2, False), "message": Command(_message, 2, -1, False),
+            "ls": Command(_ls, 0, 0, False), "info": Command(_info), "deps": Command(partial(_shown, show=_deps)),
+            "status": Command(partial(_shown, show=_status)), "table": Command(partial(_shown, show=_status)),
+            "wait": Command(_wait, 0, 2, False), "mknodes": Command(_mknodes), "target-version": Command(_targets, 1),
+            "targets": Command(_targets, 0, 0, False), "version": Command(_version, 0, 0, False),
+            "setgeometry": Command(_setgeometry, 5, 5, False)}
 LOOKS = ("ls", "info", "deps", "status", "table", "wait", "target-version", "targets", "version")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from blkmodel.errors import NotModelled
 from blkmodel.include.linux import dm_ioctl as uapi
 from blkmodel.include.linux.genhd import dev_to_disk, disk_devt
 from blkmodel.services.base.err import EBUSY, ENXIO, IS_ERR, PTR_ERR
@@ -27,15 +28,13 @@ PRIMARY_SOURCE = 0x0040 << 16  # in the cookie of an event: it comes from the li
 RETRIES, RETRY_DELAY = 25, 200  # milliseconds
 
 # what a task's kind is called in messages, and its ioctl
-KINDS = {
-    "create": uapi.DM_DEV_CREATE_CMD, "reload": uapi.DM_TABLE_LOAD_CMD, "remove": uapi.DM_DEV_REMOVE_CMD,
-    "remove_all": uapi.DM_REMOVE_ALL_CMD, "suspend": uapi.DM_DEV_SUSPEND_CMD, "resume": uapi.DM_DEV_SUSPEND_CMD,
-    "info": uapi.DM_DEV_STATUS_CMD, "deps": uapi.DM_TABLE_DEPS_CMD, "rename": uapi.DM_DEV_RENAME_CMD,
-    "version": uapi.DM_VERSION_CMD, "status": uapi.DM_TABLE_STATUS_CMD, "table": uapi.DM_TABLE_STATUS_CMD,
-    "waitevent": uapi.DM_DEV_WAIT_CMD, "names": uapi.DM_LIST_DEVICES_CMD, "clear": uapi.DM_TABLE_CLEAR_CMD,
-    "mknodes": uapi.DM_DEV_STATUS_CMD, "versions": uapi.DM_LIST_VERSIONS_CMD, "message": uapi.DM_TARGET_MSG_CMD,
-    "setgeometry": uapi.DM_DEV_SET_GEOMETRY_CMD, "target-version": uapi.DM_GET_TARGET_VERSION_CMD,
-}
+KINDS = {"create": uapi.DM_DEV_CREATE_CMD, "reload": uapi.DM_TABLE_LOAD_CMD, "remove": uapi.DM_DEV_REMOVE_CMD,
+         "remove_all": uapi.DM_REMOVE_ALL_CMD, "suspend": uapi.DM_DEV_SUSPEND_CMD, "resume": uapi.DM_DEV_SUSPEND_CMD,
+         "info": uapi.DM_DEV_STATUS_CMD, "deps": uapi.DM_TABLE_DEPS_CMD, "rename": uapi.DM_DEV_RENAME_CMD,
+         "version": uapi.DM_VERSION_CMD, "status": uapi.DM_TABLE_STATUS_CMD, "table": uapi.DM_TABLE_STATUS_CMD,
+         "waitevent": uapi.DM_DEV_WAIT_CMD, "names": uapi.DM_LIST_DEVICES_CMD, "clear": uapi.DM_TABLE_CLEAR_CMD,
+         "mknodes": uapi.DM_DEV_STATUS_CMD, "versions": uapi.DM_LIST_VERSIONS_CMD, "message": uapi.DM_TARGET_MSG_CMD,
+         "setgeometry": uapi.DM_DEV_SET_GEOMETRY_CMD, "target-version": uapi.DM_GET_TARGET_VERSION_CMD}
 # the version of the interface that a kind needs, where that is not (4, 0, 0)
 NEEDS = {"versions": (4, 1, 0), "message": (4, 2, 0), "setgeometry": (4, 6, 0), "target-version": (4, 41, 0)}
 WITHOUT_TARGETS = ("remove_all", "create", "remove", "suspend", "status", "clear")
@@ -44,15 +43,13 @@ MAY_NOT_EXIST = ("info", "mknodes", "status")
 MAY_GROW = ("versions", "names", "deps", "status", "table", "waitevent", "message")
 
 STRERROR = {
-    1: "Operation not permitted", 2: "No such file or directory", 4: "Interrupted system call",
-    5: "Input/output error", 6: "No such device or address", 9: "Bad file descriptor",
-    11: "Resource temporarily unavailable", 12: "Cannot allocate memory", 13: "Permission denied", 14: "Bad address",
-    16: "Device or resource busy", 17: "File exists", 19: "No such device", 22: "Invalid argument",
-    25: "Inappropriate ioctl for device", 27: "File too large", 28: "No space left on device",
-    30: "Read-only file system", 34: "Numerical result out of range", 61: "No data available",
-    75: "Value too large for defined data type", 95: "Operation not supported", 110: "Connection timed out",
-    123: "No medium found",
-}
+    1: "Operation not permitted", 2: "No such file or directory", 4: "Interrupted system call", 5: "Input/output error",
+    6: "No such device or address", 9: "Bad file descriptor", 11: "Resource temporarily unavailable",
+    12: "Cannot allocate memory", 13: "Permission denied", 14: "Bad address", 16: "Device or resource busy",
+    17: "File exists", 19: "No such device", 22: "Invalid argument", 25: "Inappropriate ioctl for device",
+    27: "File too large", 28: "No space left on device", 30: "Read-only file system",
+    34: "Numerical result out of range", 61: "No data available", 75: "Value too large for defined data type",
+    95: "Operation not supported", 110: "Connection timed out", 123: "No medium found"}
 
 
 def strerror(errno: int) -> str:
@@ -255,18 +252,12 @@ class Library:
         return block
 
     def _flags(self, task: Task) -> int:
-        asked = {
-            uapi.DM_PERSISTENT_DEV_FLAG: task.minor >= 0,
-            uapi.DM_SUSPEND_FLAG: task.kind == "suspend",
-            uapi.DM_NOFLUSH_FLAG: task.no_flush,
-            uapi.DM_READONLY_FLAG: task.read_only,
-            uapi.DM_SKIP_LOCKFS_FLAG: task.skip_lockfs,
-            uapi.DM_DEFERRED_REMOVE: task.deferred_remove and task.kind in ("remove", "remove_all"),
-            uapi.DM_QUERY_INACTIVE_TABLE_FLAG: task.query_inactive,
-            uapi.DM_UUID_FLAG: task.new_uuid,
-            uapi.DM_STATUS_TABLE_FLAG: task.kind == "table",
-            uapi.DM_SKIP_BDGET_FLAG: task.no_open_count,
-        }
+        asked = {uapi.DM_PERSISTENT_DEV_FLAG: task.minor >= 0, uapi.DM_SUSPEND_FLAG: task.kind == "suspend",
+                 uapi.DM_NOFLUSH_FLAG: task.no_flush, uapi.DM_READONLY_FLAG: task.read_only,
+                 uapi.DM_SKIP_LOCKFS_FLAG: task.skip_lockfs,
+                 uapi.DM_DEFERRED_REMOVE: task.deferred_remove and task.kind in ("remove", "remove_all"),
+                 uapi.DM_QUERY_INACTIVE_TABLE_FLAG: task.query_inactive, uapi.DM_UUID_FLAG: task.new_uuid,
+                 uapi.DM_STATUS_TABLE_FLAG: task.kind == "table", uapi.DM_SKIP_BDGET_FLAG: task.no_open_count}
         return DM_EXISTS_FLAG | sum(flag for flag, wanted in asked.items() if wanted)
 
     def _called(self, task: Task) -> str:
@@ -286,7 +277,7 @@ class Library:
             # the kind of the task is another from here on, so that its answer says how the device is in the end
             task.kind, task.uuid, task.targets = "resume", "", []
             self.run(task)
-        except Refused:
+        except (Refused, NotModelled):
             task.kind, task.uuid, task.targets = "remove", "", []
             try:
                 self.run(task)

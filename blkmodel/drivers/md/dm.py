@@ -599,7 +599,7 @@ def dm_get_geometry(md: mapped_device) -> tuple[int, hd_geometry]:
 
 
 def dm_set_geometry(md: mapped_device, geo: hd_geometry) -> int:
-    """Set it. Returns 0, or -EINVAL where it begins behind its own end."""
+    """Set the geometry of a device. Returns 0, or -EINVAL for one that begins behind its own end."""
     size = geo.cylinders * geo.heads * geo.sectors
     if geo.start > size:
         DMWARN(DM_MSG_PREFIX, "Start sector is beyond the geometry limits.")

@@ -236,10 +236,9 @@ def delay_iterate_devices(ti: dm_target, fn: Callable[..., int], data: Any) -> i
     return 0
 
 
-delay_target = target_type(
-    name="delay", version=(1, 2, 1), features=DM_TARGET_PASSES_INTEGRITY, module=THIS_MODULE, ctr=delay_ctr,
-    dtr=delay_dtr, map=delay_map, presuspend=delay_presuspend, resume=delay_resume, status=delay_status,
-    iterate_devices=delay_iterate_devices)
+delay_target = target_type(name="delay", version=(1, 2, 1), features=DM_TARGET_PASSES_INTEGRITY, module=THIS_MODULE,
+                           ctr=delay_ctr, dtr=delay_dtr, map=delay_map, presuspend=delay_presuspend,
+                           resume=delay_resume, status=delay_status, iterate_devices=delay_iterate_devices)
 
 
 def dm_delay_init() -> int:

@@ -63,12 +63,9 @@ class per_bio_data(Struct):
     _bio: bio = NULL
 
 
-FEATURE_ARGS = (
-    dm_arg(0, 6, "Invalid number of feature args"),
-    dm_arg(1, UINT_MAX, "Invalid corrupt bio byte"),
-    dm_arg(0, 255, "Invalid corrupt value to write into bio byte (0-255)"),
-    dm_arg(0, UINT_MAX, "Invalid corrupt bio flags mask"),
-)
+FEATURE_ARGS = (dm_arg(0, 6, "Invalid number of feature args"), dm_arg(1, UINT_MAX, "Invalid corrupt bio byte"),
+                dm_arg(0, 255, "Invalid corrupt value to write into bio byte (0-255)"),
+                dm_arg(0, UINT_MAX, "Invalid corrupt bio flags mask"))
 # 5.4: both intervals are read by the first of two entries, so a wrong down interval is called a wrong up interval.
 INTERVAL_ARG = dm_arg(0, UINT_MAX, "Invalid up interval")
 
@@ -276,10 +273,9 @@ def flakey_iterate_devices(ti: dm_target, fn: Callable[..., int], data: Any) -> 
     return fn(ti, fc.dev, fc.start, ti.len, data)
 
 
-flakey_target = target_type(
-    name="flakey", version=(1, 5, 0), module=THIS_MODULE, ctr=flakey_ctr, dtr=flakey_dtr, map=flakey_map,
-    end_io=flakey_end_io, status=flakey_status, prepare_ioctl=flakey_prepare_ioctl,
-    iterate_devices=flakey_iterate_devices)
+flakey_target = target_type(name="flakey", version=(1, 5, 0), module=THIS_MODULE, ctr=flakey_ctr, dtr=flakey_dtr,
+                            map=flakey_map, end_io=flakey_end_io, status=flakey_status,
+                            prepare_ioctl=flakey_prepare_ioctl, iterate_devices=flakey_iterate_devices)
 
 
 def dm_flakey_init() -> int:

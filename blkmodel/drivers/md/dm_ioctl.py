@@ -796,7 +796,12 @@ def table_load(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
         dm.dm_put(md)
         return r
     dm.dm_lock_md_type(md)
-    r = populate_table(t, param, param_size)
+    try:
+        r = populate_table(t, param, param_size)
+    except NotModelled:
+        dm_table.dm_table_destroy(t)
+        dm.dm_put(md)
+        raise
     if not r:
         immutable_target_type = dm.dm_get_immutable_target_type(md)
         if (immutable_target_type is not None

@@ -125,20 +125,13 @@ class dm_mpath_io(Struct):
 
 
 PATH_SELECTOR_ARGS = (dm_arg(0, 1024, "invalid number of path selector args"),)
-PRIORITY_GROUP_ARGS = (
-    dm_arg(1, 1024, "invalid number of paths"),
-    dm_arg(0, 1024, "invalid number of selector args"),
-)
+PRIORITY_GROUP_ARGS = (dm_arg(1, 1024, "invalid number of paths"), dm_arg(0, 1024, "invalid number of selector args"))
 HW_HANDLER_ARGS = (dm_arg(0, 1024, "invalid number of hardware handler args"),)
 FEATURE_ARGS = (
-    dm_arg(0, 8, "invalid number of feature args"),
-    dm_arg(1, 50, "pg_init_retries must be between 1 and 50"),
-    dm_arg(0, 60000, "pg_init_delay_msecs must be between 0 and 60000"),
-)
+    dm_arg(0, 8, "invalid number of feature args"), dm_arg(1, 50, "pg_init_retries must be between 1 and 50"),
+    dm_arg(0, 60000, "pg_init_delay_msecs must be between 0 and 60000"))
 MULTIPATH_ARGS = (
-    dm_arg(0, 1024, "invalid number of priority groups"),
-    dm_arg(0, 1024, "invalid initial priority group number"),
-)
+    dm_arg(0, 1024, "invalid number of priority groups"), dm_arg(0, 1024, "invalid initial priority group number"))
 
 
 # ---------------------------------------------------------------- memory
@@ -369,7 +362,7 @@ def queue_if_no_path(m: multipath, queue_if_no_path: bool, save_old_value: bool)
 
 
 def trigger_event(work: work_struct) -> None:
-    """Let those hear who wait for something to happen to the device: a path or a group is not in use any more."""
+    """Wake those who wait for an event of the device, as a path or a group is not in use any more."""
     dm_table.dm_table_event(work.data.ti.table)
 
 
@@ -456,7 +449,7 @@ def parse_priority_group(arguments: dm_arg_set, m: multipath) -> priority_group:
 def parse_hw_handler(arguments: dm_arg_set, m: multipath) -> int:
     """<number of words> <hardware handler> <its arguments>. Returns 0 or -EINVAL.
 
-    The handlers are a part of SCSI: a table that names one is refused, which no kernel does.
+    The handlers are a part of SCSI: a table that needs one raises NotModelled, once the target is freed.
     """
     ti = m.ti
     r, hw_argc = dm_table.dm_read_arg_group(HW_HANDLER_ARGS[0], arguments, ti)
@@ -468,7 +461,8 @@ def parse_hw_handler(arguments: dm_arg_set, m: multipath) -> int:
         dm_table.dm_consume_args(arguments, hw_argc)
         DMERR(DM_MSG_PREFIX, "bio-based multipath doesn't allow hardware handler args")
         return 0
-    return invalid(ti, "the model has no hardware handlers")
+    free_multipath(m)
+    raise NotModelled(f"multipath's hardware handler {arguments.argv[0]}")
 
 
 def parse_features(arguments: dm_arg_set, m: multipath) -> int:

@@ -136,10 +136,9 @@ def rr_select_path(ps: path_selector, nr_bytes: int) -> dm_path:
     return pi.path
 
 
-rr_ps = path_selector_type(
-    name="round-robin", module=THIS_MODULE, table_args=1, info_args=0, create=rr_create, destroy=rr_destroy,
-    status=rr_status, add_path=rr_add_path, fail_path=rr_fail_path, reinstate_path=rr_reinstate_path,
-    select_path=rr_select_path)
+rr_ps = path_selector_type(name="round-robin", module=THIS_MODULE, table_args=1, info_args=0, create=rr_create,
+                           destroy=rr_destroy, status=rr_status, add_path=rr_add_path, fail_path=rr_fail_path,
+                           reinstate_path=rr_reinstate_path, select_path=rr_select_path)
 
 
 def dm_rr_init() -> int:

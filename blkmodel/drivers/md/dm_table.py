@@ -18,6 +18,7 @@ from blkmodel.drivers.md import dm
 from blkmodel.drivers.md.dm_core_h import mapped_device
 from blkmodel.drivers.md.dm_h import dm_dev_internal, dm_target_hybrid, dm_target_request_based
 from blkmodel.drivers.md.dm_target import dm_get_target_type, dm_put_target_type
+from blkmodel.errors import NotModelled
 from blkmodel.fs import block_dev
 from blkmodel.include.linux.blkdev import (
     BLK_ZONED_NONE, QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DAX, QUEUE_FLAG_DISCARD, QUEUE_FLAG_FUA, QUEUE_FLAG_NONROT,
@@ -409,8 +410,7 @@ def dm_table_add_target(t: dm_table, type: str, start: int, len: int, params: st
                              "table")
         return -EINVAL
     BUG_ON(t.num_targets >= t.num_allocated)
-    tgt = t.targets[t.num_targets] = place(
-        dm_target, t.targets._addr + t.num_targets * sizeof(dm_target))
+    tgt = t.targets[t.num_targets] = place(dm_target, t.targets._addr + t.num_targets * sizeof(dm_target))
     if not len:
         DMERR(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: zero-length target")
         return -EINVAL
@@ -450,8 +450,13 @@ def dm_table_add_target(t: dm_table, type: str, start: int, len: int, params: st
     r, argc, argv = dm_split_args(params)
     if r:
         return refused(r, "couldn't split parameters (insufficient memory)")
-    r = tgt.type.ctr(tgt, argc, argv)
-    kfree(argv)
+    try:
+        r = tgt.type.ctr(tgt, argc, argv)
+    except NotModelled:
+        dm_put_target_type(tgt.type)
+        raise
+    finally:
+        kfree(argv)
     if r:
         return refused(r)
 

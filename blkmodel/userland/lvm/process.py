@@ -242,8 +242,7 @@ def _one_of(*those: str) -> Callable[[str], str]:
 OPTIONS: dict[str, Callable[[str], Any] | None] = {
     "size": parse_size, "extents": parse_extents, "name": str, "stripes": _number, "stripesize": _kilobytes,
     "type": _segment_type, "alloc": _policy, "activate": _one_of("y", "n", "ay"), "zero": _one_of("y", "n"),
-    "wipesignatures": _one_of("y", "n"), "yes": None, "force": None, "physicalextentsize": parse_size,
-}
+    "wipesignatures": _one_of("y", "n"), "yes": None, "force": None, "physicalextentsize": parse_size}
 # the signs that a command's size may not have, and what is said then
 SIGNS = {"lvcreate": ("-", "negative"), "lvextend": ("-", "negative"), "lvreduce": ("+", "positive"),
          "vgcreate": ("+-", "relative/signed")}

@@ -536,10 +536,14 @@ def test_what_is_kept_of_paths_and_bios():
     assert [list(paths) for paths in groups] == [[], []]
 
 
-def test_a_table_that_names_a_hardware_handler_is_refused():
+def test_a_table_that_names_a_hardware_handler_is_not_modelled():
     on = Paths(1)
-    assert control.create("mp", on.table([[0]]).replace("multipath 0 0", "multipath 0 1 alua")) == -EINVAL
-    assert on.kernel.log[-2] == "device-mapper: table: 254:0: multipath: the model has no hardware handlers"
+    assert control.create("mp") == 0
+    before = list(on.kernel.log)
+    with pytest.raises(NotModelled, match="multipath's hardware handler alua is not modelled"):
+        control.load("mp", on.table([[0]]).replace("multipath 0 0", "multipath 0 1 alua"))
+    assert on.kernel.log == before
+    assert control.remove("mp") == 0  # which waits for all who hold the device
 
 
 def test_a_device_of_bios_can_be_made_but_takes_none():

@@ -100,41 +100,26 @@ OMITTED = no_chapter("""
 PAGE_SHIFT = 12
 NVME_MINORS = 1 << MINORBITS
 NVME_DISC_SUBSYS_NAME = "nqn.2014-08.org.nvmexpress.discovery"
-NVME_AEN_SUPPORTED = (NVME_AEN_CFG_NS_ATTR | NVME_AEN_CFG_FW_ACT | NVME_AEN_CFG_ANA_CHANGE
-                      | NVME_AEN_CFG_DISC_CHANGE)
+NVME_AEN_SUPPORTED = (NVME_AEN_CFG_NS_ATTR | NVME_AEN_CFG_FW_ACT | NVME_AEN_CFG_ANA_CHANGE | NVME_AEN_CFG_DISC_CHANGE)
 ALL_ONES = 0xFFFFFFFF  # what is read from a controller that is gone
 
-ERROR_STATUS = {
-    NVME_SC_SUCCESS: BLK_STS_OK,
-    nvme.NVME_SC_CAP_EXCEEDED: BLK_STS_NOSPC,
-    nvme.NVME_SC_LBA_RANGE: BLK_STS_TARGET,
-    nvme.NVME_SC_BAD_ATTRIBUTES: BLK_STS_NOTSUPP,
-    nvme.NVME_SC_ONCS_NOT_SUPPORTED: BLK_STS_NOTSUPP,
-    nvme.NVME_SC_INVALID_OPCODE: BLK_STS_NOTSUPP,
-    nvme.NVME_SC_INVALID_FIELD: BLK_STS_NOTSUPP,
-    nvme.NVME_SC_INVALID_NS: BLK_STS_NOTSUPP,
-    nvme.NVME_SC_WRITE_FAULT: BLK_STS_MEDIUM,
-    nvme.NVME_SC_READ_ERROR: BLK_STS_MEDIUM,
-    nvme.NVME_SC_UNWRITTEN_BLOCK: BLK_STS_MEDIUM,
-    nvme.NVME_SC_ACCESS_DENIED: BLK_STS_MEDIUM,
-    nvme.NVME_SC_READ_ONLY: BLK_STS_MEDIUM,
-    nvme.NVME_SC_COMPARE_FAILED: BLK_STS_MEDIUM,
-    nvme.NVME_SC_GUARD_CHECK: BLK_STS_PROTECTION,
-    nvme.NVME_SC_APPTAG_CHECK: BLK_STS_PROTECTION,
-    nvme.NVME_SC_REFTAG_CHECK: BLK_STS_PROTECTION,
-    nvme.NVME_SC_INVALID_PI: BLK_STS_PROTECTION,
-    nvme.NVME_SC_RESERVATION_CONFLICT: BLK_STS_NEXUS,
-    nvme.NVME_SC_HOST_PATH_ERROR: BLK_STS_TRANSPORT,
-}
+ERROR_STATUS = {NVME_SC_SUCCESS: BLK_STS_OK, nvme.NVME_SC_CAP_EXCEEDED: BLK_STS_NOSPC,
+                nvme.NVME_SC_LBA_RANGE: BLK_STS_TARGET, nvme.NVME_SC_BAD_ATTRIBUTES: BLK_STS_NOTSUPP,
+                nvme.NVME_SC_ONCS_NOT_SUPPORTED: BLK_STS_NOTSUPP, nvme.NVME_SC_INVALID_OPCODE: BLK_STS_NOTSUPP,
+                nvme.NVME_SC_INVALID_FIELD: BLK_STS_NOTSUPP, nvme.NVME_SC_INVALID_NS: BLK_STS_NOTSUPP,
+                nvme.NVME_SC_WRITE_FAULT: BLK_STS_MEDIUM, nvme.NVME_SC_READ_ERROR: BLK_STS_MEDIUM,
+                nvme.NVME_SC_UNWRITTEN_BLOCK: BLK_STS_MEDIUM, nvme.NVME_SC_ACCESS_DENIED: BLK_STS_MEDIUM,
+                nvme.NVME_SC_READ_ONLY: BLK_STS_MEDIUM, nvme.NVME_SC_COMPARE_FAILED: BLK_STS_MEDIUM,
+                nvme.NVME_SC_GUARD_CHECK: BLK_STS_PROTECTION, nvme.NVME_SC_APPTAG_CHECK: BLK_STS_PROTECTION,
+                nvme.NVME_SC_REFTAG_CHECK: BLK_STS_PROTECTION, nvme.NVME_SC_INVALID_PI: BLK_STS_PROTECTION,
+                nvme.NVME_SC_RESERVATION_CONFLICT: BLK_STS_NEXUS, nvme.NVME_SC_HOST_PATH_ERROR: BLK_STS_TRANSPORT}
 
 # from which states a controller may go to each
 TRANSITIONS = {
     NVME_CTRL_LIVE: (NVME_CTRL_NEW, NVME_CTRL_RESETTING, NVME_CTRL_CONNECTING),
-    NVME_CTRL_RESETTING: (NVME_CTRL_NEW, NVME_CTRL_LIVE),
-    NVME_CTRL_CONNECTING: (NVME_CTRL_NEW, NVME_CTRL_RESETTING),
+    NVME_CTRL_RESETTING: (NVME_CTRL_NEW, NVME_CTRL_LIVE), NVME_CTRL_CONNECTING: (NVME_CTRL_NEW, NVME_CTRL_RESETTING),
     NVME_CTRL_DELETING: (NVME_CTRL_LIVE, NVME_CTRL_RESETTING, NVME_CTRL_CONNECTING),
-    NVME_CTRL_DEAD: (NVME_CTRL_DELETING,),
-}
+    NVME_CTRL_DEAD: (NVME_CTRL_DELETING,)}
 STATE_NAMES = {NVME_CTRL_NEW: "new", NVME_CTRL_LIVE: "live", NVME_CTRL_RESETTING: "resetting",
                NVME_CTRL_CONNECTING: "connecting", NVME_CTRL_DELETING: "deleting", NVME_CTRL_DEAD: "dead"}
 
@@ -158,12 +143,10 @@ class variables:
         self.nvme_subsys_class: class_ = NULL
 
 
-parameters = (
-    kernel_param("admin_timeout", param_set_uint, variables, "admin_timeout"),
-    kernel_param("io_timeout", param_set_uint, variables, "nvme_io_timeout"),
-    kernel_param("shutdown_timeout", param_set_byte, variables, "shutdown_timeout"),
-    kernel_param("max_retries", param_set_byte, variables, "nvme_max_retries"),
-)
+parameters = (kernel_param("admin_timeout", param_set_uint, variables, "admin_timeout"),
+              kernel_param("io_timeout", param_set_uint, variables, "nvme_io_timeout"),
+              kernel_param("shutdown_timeout", param_set_byte, variables, "shutdown_timeout"),
+              kernel_param("max_retries", param_set_byte, variables, "nvme_max_retries"))
 
 
 def nvme_set_queue_dying(ns: nvme_ns) -> None:
@@ -523,11 +506,9 @@ def nvme_identify_ns_descs(ctrl: nvme_ctrl, nsid: int, ids: nvme_ns_ids) -> int:
     return status
 
 
-NAMES_OF_NAMESPACES = {
-    NVME_NIDT_EUI64: ("eui64", NVME_NIDT_EUI64_LEN, "NVME_NIDT_EUI64"),
-    NVME_NIDT_NGUID: ("nguid", NVME_NIDT_NGUID_LEN, "NVME_NIDT_NGUID"),
-    NVME_NIDT_UUID: ("uuid", NVME_NIDT_UUID_LEN, "NVME_NIDT_UUID"),
-}
+NAMES_OF_NAMESPACES = {NVME_NIDT_EUI64: ("eui64", NVME_NIDT_EUI64_LEN, "NVME_NIDT_EUI64"),
+                       NVME_NIDT_NGUID: ("nguid", NVME_NIDT_NGUID_LEN, "NVME_NIDT_NGUID"),
+                       NVME_NIDT_UUID: ("uuid", NVME_NIDT_UUID_LEN, "NVME_NIDT_UUID")}
 
 
 def nvme_identify_ns_list(dev: nvme_ctrl, nsid: int, ns_list: Array) -> int:
@@ -873,10 +854,8 @@ class nvme_core_quirk_entry(Struct):
     quirks: int = 0
 
 
-core_quirks = (
-    nvme_core_quirk_entry(vid=0x1179, mn=b"THNSF5256GPUK TOSHIBA", quirks=NVME_QUIRK_NO_APST),
-    nvme_core_quirk_entry(vid=0x14A4, fr=b"22301111", quirks=NVME_QUIRK_SIMPLE_SUSPEND),
-)
+core_quirks = (nvme_core_quirk_entry(vid=0x1179, mn=b"THNSF5256GPUK TOSHIBA", quirks=NVME_QUIRK_NO_APST),
+               nvme_core_quirk_entry(vid=0x14A4, fr=b"22301111", quirks=NVME_QUIRK_SIMPLE_SUSPEND))
 
 
 def string_matches(idstr: bytes, match: bytes | None, len: int) -> bool:

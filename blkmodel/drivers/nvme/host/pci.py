@@ -208,12 +208,10 @@ def io_queue_depth_set(val: str, kp: kernel_param) -> int:
     return param_set_int(val, kp)
 
 
-parameters = (
-    kernel_param("sgl_threshold", param_set_uint, variables, "sgl_threshold"),
-    kernel_param("io_queue_depth", io_queue_depth_set, variables, "io_queue_depth"),
-    kernel_param("write_queues", param_set_uint, variables, "write_queues"),
-    kernel_param("poll_queues", param_set_uint, variables, "poll_queues"),
-)
+parameters = (kernel_param("sgl_threshold", param_set_uint, variables, "sgl_threshold"),
+              kernel_param("io_queue_depth", io_queue_depth_set, variables, "io_queue_depth"),
+              kernel_param("write_queues", param_set_uint, variables, "write_queues"),
+              kernel_param("poll_queues", param_set_uint, variables, "poll_queues"))
 
 
 def sq_idx(qid: int, stride: int) -> int:
@@ -289,8 +287,7 @@ def nvme_dbbuf_set(dev: nvme_dev) -> None:
     """Tell the controller where the copies are. Where it won't use them, they are given up."""
     if dev.dbbuf_dbs is None:
         return
-    c = nvme_command(nvme.nvme_dbbuf(opcode=nvme_admin_dbbuf, prp1=dev.dbbuf_dbs_dma_addr,
-                                     prp2=dev.dbbuf_eis_dma_addr))
+    c = nvme_command(nvme.nvme_dbbuf(opcode=nvme_admin_dbbuf, prp1=dev.dbbuf_dbs_dma_addr, prp2=dev.dbbuf_eis_dma_addr))
     if core.nvme_submit_sync_cmd(dev.ctrl.admin_q, c, None, 0):
         dev_warn(dev.ctrl.device, "unable to set dbbuf")
         nvme_dbbuf_dma_free(dev)
@@ -927,8 +924,7 @@ def nvme_warn_reset(dev: nvme_dev, csts: int) -> None:
     if result == PCIBIOS_SUCCESSFUL:
         dev_warn(dev.ctrl.device, f"controller is down; will reset: CSTS=0x{csts:x}, PCI_STATUS=0x{pci_status:x}")
     else:
-        dev_warn(dev.ctrl.device,
-                 f"controller is down; will reset: CSTS=0x{csts:x}, PCI_STATUS read failed ({result})")
+        dev_warn(dev.ctrl.device, f"controller is down; will reset: CSTS=0x{csts:x}, PCI_STATUS read failed ({result})")
 
 
 def nvme_timeout(req: request, reserved: bool) -> int:
@@ -1076,8 +1072,7 @@ def nvme_alloc_queue(dev: nvme_dev, qid: int, depth: int) -> int:
 def queue_request_irq(nvmeq: nvme_queue) -> int:
     """Handle the interrupt of a queue's vector. Returns 0 or -errno."""
     pdev = to_pci_dev(nvmeq.dev.dev)
-    return pci_request_irq(pdev, nvmeq.cq_vector, nvme_irq, None, nvmeq,
-                           f"nvme{nvmeq.dev.ctrl.instance}q{nvmeq.qid}")
+    return pci_request_irq(pdev, nvmeq.cq_vector, nvme_irq, None, nvmeq, f"nvme{nvmeq.dev.ctrl.instance}q{nvmeq.qid}")
 
 
 def nvme_init_queue(nvmeq: nvme_queue, qid: int) -> None:
@@ -1129,23 +1124,11 @@ def nvme_create_queue(nvmeq: nvme_queue, qid: int, polled: bool) -> int:
     return result
 
 
-nvme_mq_admin_ops = blk_mq_ops(
-    queue_rq=nvme_queue_rq,
-    complete=nvme_pci_complete_rq,
-    init_hctx=nvme_admin_init_hctx,
-    init_request=nvme_init_request,
-    timeout=nvme_timeout,
-)
+nvme_mq_admin_ops = blk_mq_ops(queue_rq=nvme_queue_rq, complete=nvme_pci_complete_rq, init_hctx=nvme_admin_init_hctx,
+                               init_request=nvme_init_request, timeout=nvme_timeout)
 nvme_mq_ops = blk_mq_ops(
-    queue_rq=nvme_queue_rq,
-    complete=nvme_pci_complete_rq,
-    commit_rqs=nvme_commit_rqs,
-    init_hctx=nvme_init_hctx,
-    init_request=nvme_init_request,
-    map_queues=nvme_pci_map_queues,
-    timeout=nvme_timeout,
-    poll=nvme_poll,
-)
+    queue_rq=nvme_queue_rq, complete=nvme_pci_complete_rq, commit_rqs=nvme_commit_rqs, init_hctx=nvme_init_hctx,
+    init_request=nvme_init_request, map_queues=nvme_pci_map_queues, timeout=nvme_timeout, poll=nvme_poll)
 
 
 def nvme_dev_remove_admin(dev: nvme_dev) -> None:
@@ -1716,16 +1699,9 @@ def nvme_pci_get_address(ctrl: nvme_ctrl) -> str:
 
 
 nvme_pci_ctrl_ops = nvme_ctrl_ops(
-    name="pcie",
-    module=THIS_MODULE,
-    flags=NVME_F_METADATA_SUPPORTED | NVME_F_PCI_P2PDMA,
-    reg_read32=nvme_pci_reg_read32,
-    reg_write32=nvme_pci_reg_write32,
-    reg_read64=nvme_pci_reg_read64,
-    free_ctrl=nvme_pci_free_ctrl,
-    submit_async_event=nvme_pci_submit_async_event,
-    get_address=nvme_pci_get_address,
-)
+    name="pcie", module=THIS_MODULE, flags=NVME_F_METADATA_SUPPORTED | NVME_F_PCI_P2PDMA,
+    reg_read32=nvme_pci_reg_read32, reg_write32=nvme_pci_reg_write32, reg_read64=nvme_pci_reg_read64,
+    free_ctrl=nvme_pci_free_ctrl, submit_async_event=nvme_pci_submit_async_event, get_address=nvme_pci_get_address)
 
 
 def nvme_dev_map(dev: nvme_dev) -> int:
@@ -1874,12 +1850,7 @@ nvme_id_table = (
                   | NVME_QUIRK_SHARED_TAGS),
 )
 
-nvme_driver = pci_driver(
-    name="nvme",
-    id_table=nvme_id_table,
-    probe=nvme_probe,
-    remove=nvme_remove,
-)
+nvme_driver = pci_driver(name="nvme", id_table=nvme_id_table, probe=nvme_probe, remove=nvme_remove)
 
 
 def nvme_init() -> int:
