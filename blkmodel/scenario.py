@@ -50,8 +50,7 @@ PARAMETERS = {
              "force_apst", "streams", "multipath", "use_threaded_interrupts", "use_cmb_sqes", "max_host_mem_size_mb",
              "sgl_threshold", "io_queue_depth", "write_queues", "poll_queues"},
     "dm_mod": {"major", "reserved_bio_based_ios", "dm_numa_node", "swap_bios", "reserved_rq_based_ios", "use_blk_mq",
-               "dm_mq_nr_hw_queues", "dm_mq_queue_depth"},
-}
+               "dm_mq_nr_hw_queues", "dm_mq_queue_depth"}}
 Words = list[tuple[str, str]]
 """Parameters of a module: the name and the text of each."""
 
@@ -83,8 +82,16 @@ def null_blk_load(**params: Any) -> None:
     the kernel did not load it; a parameter that there is not is a ValueError, and changes nothing.
     """
     _must_be_known("null_blk", params, [param.name for param in null_blk_main.module_params])
-    args = [(name, str(int(value)) if isinstance(value, bool | int) else str(value)) for name, value in params.items()]
-    _command("insmod", " ".join(["insmod null_blk", *(f"{name}={text}" for name, text in args)]), _insmod, args)
+    args = _words(params)
+    _command("insmod", _line("insmod null_blk", args), _insmod, args)
+
+
+def _words(params: dict[str, Any]) -> Words:
+    return [(name, str(int(value)) if isinstance(value, bool | int) else str(value)) for name, value in params.items()]
+
+
+def _line(command: str, args: Words) -> str:
+    return " ".join([command, *(f"{name}={text}" for name, text in args)])
 
 
 def _must_be_known(module: str, params: Iterable[str], known: list[str]) -> None:
@@ -137,8 +144,8 @@ def dm_load(**params: Any) -> None:
     Parameters are those of dm_mod, such as dm_mq_queue_depth. KernelError says why the kernel did not load it.
     """
     _must_be_known("dm_mod", params, [param.name for param in (*dm.module_params, *dm_rq.module_params)])
-    args = [(name, str(value)) for name, value in params.items()]
-    _command("modprobe", " ".join(["modprobe dm_mod", *(f"{name}={text}" for name, text in args)]), _load_dm, args)
+    args = _words(params)
+    _command("modprobe", _line("modprobe dm_mod", args), _load_dm, args)
 
 
 def _load_dm(args: Words) -> int:
@@ -146,7 +153,7 @@ def _load_dm(args: Words) -> int:
         return -EEXIST
     error = parse_args("dm_mod", args, (*dm.module_params, *dm_rq.module_params)) or dm.dm_init()
     if error:
-        _forget_dm()
+        _forget(DM_VARIABLES)
         return error
     there = [file for file in DM_TARGETS if file not in modules().missing]
     for i, file in enumerate(there):
@@ -178,11 +185,11 @@ def _unload_dm(targets: list[str]) -> None:
     for file in reversed(targets):
         DM_TARGETS[file][1]()
     dm.dm_exit()
-    _forget_dm()
+    _forget(DM_VARIABLES)
 
 
-def _forget_dm() -> None:
-    for variables in DM_VARIABLES:
+def _forget(those: Iterable[Callable[[], Any]]) -> None:
+    for variables in those:
         forget(variables)
 
 
@@ -208,8 +215,7 @@ def null_blk_create(name: str, **attributes: Any) -> str:
     directory = f"nullb/{name}"
     _command("mkdir", f"mkdir {directory}", configfs_mkdir, directory)
     try:
-        for file, value in {**attributes, "power": 1}.items():
-            text = str(int(value)) if isinstance(value, bool | int) else str(value)
+        for file, text in _words({**attributes, "power": 1}):
             _command("sh", f"echo {text} > {directory}/{file}", configfs_write_file, f"{directory}/{file}", text)
     except KernelError:
         _command("rmdir", f"rmdir {directory}", configfs_rmdir, directory)
@@ -229,16 +235,13 @@ def nvme_load(**params: Any) -> None:
     Parameters are those of the modules nvme and nvme_core. Where they are loaded, parameters are changed: what a
     controller's next reset looks at.
     """
-    args = []
-    for module, known in NVME_MODULES.items():
-        names = [param.name for param in known]
-        args.append((module, [(name, str(int(value)) if isinstance(value, bool | int) else str(value))
-                              for name, value in params.items() if name in names]))
     _must_be_known("nvme", params, [param.name for known in NVME_MODULES.values() for param in known])
-    line = " ".join(["modprobe nvme", *(f"{name}={text}" for _, texts in args for name, text in texts)])
-    _command("modprobe", line, _modprobe_nvme, dict(args))
+    args = {module: [word for word in _words(params) if word[0] in {param.name for param in known}]
+            for module, known in NVME_MODULES.items()}
+    _command("modprobe", _line("modprobe nvme", [word for words in args.values() for word in words]), _modprobe_nvme, args)
 
 
+NVME_VARIABLES = (nvme_core.variables, nvme_pci.variables)
 NVME_MODULES = {"nvme_core": nvme_core.parameters, "nvme": nvme_pci.parameters}
 
 
@@ -246,16 +249,14 @@ def _modprobe_nvme(args: dict[str, Words]) -> int:
     if "nvme" in modules().loaded:
         return next((error for name, known in NVME_MODULES.items()
                      if (error := parse_args(name, args[name], known))), 0)
-    forget(nvme_core.variables)
-    forget(nvme_pci.variables)
+    _forget(NVME_VARIABLES)
     error = parse_args("nvme_core", args["nvme_core"], nvme_core.parameters) or nvme_core.nvme_core_init()
     if not error:
         error = parse_args("nvme", args["nvme"], nvme_pci.parameters) or nvme_pci.nvme_init()
         if error:
             nvme_core.nvme_core_exit()
     if error:
-        forget(nvme_core.variables)
-        forget(nvme_pci.variables)
+        _forget(NVME_VARIABLES)
     else:
         modules().loaded.add("nvme")
     return error
@@ -271,8 +272,7 @@ def _rmmod_nvme() -> int:
         return -ENOENT
     nvme_pci.nvme_exit()
     nvme_core.nvme_core_exit()
-    forget(nvme_core.variables)
-    forget(nvme_pci.variables)
+    _forget(NVME_VARIABLES)
     modules().loaded.remove("nvme")
     return 0
 

@@ -522,7 +522,7 @@ def _columns(process: Process, arguments: list[str]) -> None:
 
     def show(process: Process, name: str | None) -> None:
         device = _there(process, _asked(process, name))
-        rows.append([COLUMNS[column].show(device) for column in asked])
+        rows.append([str(getattr(device, COLUMNS[column].shows)) for column in asked])
     _shown(process, arguments, show)
     if not rows:
         return
@@ -538,28 +538,19 @@ def _columns(process: Process, arguments: list[str]) -> None:
         process.print(" ".join(cells) + "\n")
 
 
-def _stat(device: Info) -> str:
-    """Which tables there are, whether the device is suspended, and whether it is read-only."""
-    return (("L" if device.live_table else "-") + ("I" if device.inactive_table else "-")
-            + ("s" if device.suspended else "-") + ("r" if device.read_only else "w"))
-
-
 class Column(NamedTuple):
-    """A column of `info -c`: its heading, how wide it is at least, whether it has numbers, and what it shows."""
+    """A column of `info -c`: its heading, how wide it is at least, whether it has numbers, and what of Info it shows."""
 
     heading: str
     width: int
     number: bool
-    show: Callable[[Info], str]
+    shows: str
 
 
-COLUMNS = {"name": Column("Name", 16, False, lambda device: device.name),
-           "major": Column("Maj", 3, True, lambda device: str(device.major)),
-           "minor": Column("Min", 3, True, lambda device: str(device.minor)), "attr": Column("Stat", 4, False, _stat),
-           "open": Column("Open", 4, True, lambda device: str(device.open_count)),
-           "segments": Column("Targ", 4, True, lambda device: str(device.target_count)),
-           "events": Column("Event", 6, True, lambda device: str(device.event_nr)),
-           "uuid": Column("UUID", 32, False, lambda device: device.uuid)}
+COLUMNS = {"name": Column("Name", 16, False, "name"), "major": Column("Maj", 3, True, "major"),
+           "minor": Column("Min", 3, True, "minor"), "attr": Column("Stat", 4, False, "stat"),
+           "open": Column("Open", 4, True, "open_count"), "segments": Column("Targ", 4, True, "target_count"),
+           "events": Column("Event", 6, True, "event_nr"), "uuid": Column("UUID", 32, False, "uuid")}
 
 
 def _deps(process: Process, name: str | None) -> None:

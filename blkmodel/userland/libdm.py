@@ -331,6 +331,12 @@ class Info(NamedTuple):
     minor: int
     target_count: int
 
+    @property
+    def stat(self) -> str:
+        """Which tables there are, whether the device is suspended, and whether it is read-only, each as a letter."""
+        flags = (self.live_table, "L-"), (self.inactive_table, "I-"), (self.suspended, "s-"), (self.read_only, "rw")
+        return "".join(letters[not flag] for flag, letters in flags)
+
 
 def info(task: Task) -> Info:
     """How the kernel says the device of a task is."""

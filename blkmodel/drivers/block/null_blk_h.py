@@ -39,7 +39,6 @@ class nullb_queue(Struct):
     wait: wait_queue_head = field(default_factory=wait_queue_head)
     queue_depth: int = 0
     dev: nullb_device = NULL
-    requeue_selection: int = 0
     cmds: list[nullb_cmd] = NULL
 
 

@@ -8,7 +8,7 @@ reference kernel is configured without.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 
 from blkmodel.block import bio, blk_core, blk_mq, blk_settings, genhd
@@ -18,7 +18,7 @@ from blkmodel.include.linux.blk_mq import (
     BLK_EH_DONE, BLK_MQ_F_BLOCKING, BLK_MQ_F_NO_SCHED, BLK_MQ_F_SHOULD_MERGE, blk_mq_hw_ctx, blk_mq_ops,
     blk_mq_queue_data, blk_mq_rq_to_pdu, blk_mq_tag_set, queue_for_each_hw_ctx)
 from blkmodel.include.linux.blk_types import (
-    BLK_QC_T_NONE, BLK_STS_OK, REQ_FUA, REQ_OP_DISCARD, REQ_OP_FLUSH, bio as _bio, bio_op, op_is_write)
+    BLK_QC_T_NONE, BLK_STS_OK, REQ_FUA, REQ_OP_DISCARD, REQ_OP_FLUSH, bio as _bio, bio_op, bio_vec, op_is_write)
 from blkmodel.include.linux.blkdev import (
     QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DISCARD, QUEUE_FLAG_NONROT, SECTOR_SHIFT, UINT_MAX, blk_rq_bytes, blk_rq_pos,
     blk_rq_sectors, req_op, request, request_queue, rq_for_each_segment)
@@ -230,8 +230,7 @@ nullb_device_type = config_item_type(nullb_device_release, {
                     "zone_nr_conv")},
     **{name: NULLB_DEVICE_ATTR(name, nullb_device_bool_attr_store)
        for name in ("blocking", "use_per_node_hctx", "memory_backed", "discard", "zoned")},
-    "power": nullb_device_power_store,
-})
+    "power": nullb_device_power_store})
 
 
 def nullb_group_make_item(group: configfs_subsystem, name: str) -> config_item:
@@ -269,18 +268,10 @@ def null_alloc_dev() -> nullb_device:
         return NULL
 
     dev.size = unsigned_long(signed_int(g.g_gb * 1024))
-    dev.completion_nsec = g.g_completion_nsec
-    dev.submit_queues = g.g_submit_queues
-    dev.home_node = g.g_home_node
-    dev.queue_mode = g.g_queue_mode
-    dev.blocksize = g.g_bs
-    dev.irqmode = g.g_irqmode
-    dev.hw_queue_depth = unsigned_int(g.g_hw_queue_depth)
-    dev.blocking = g.g_blocking
-    dev.zoned = g.g_zoned
-    dev.zone_size = g.g_zone_size
-    dev.zone_nr_conv = g.g_zone_nr_conv
-    dev.use_per_node_hctx = g.g_use_per_node_hctx
+    dev.blocksize, dev.hw_queue_depth = g.g_bs, unsigned_int(g.g_hw_queue_depth)
+    for name in ("completion_nsec", "submit_queues", "home_node", "queue_mode", "irqmode", "blocking", "zoned",
+                 "zone_size", "zone_nr_conv", "use_per_node_hctx"):
+        setattr(dev, name, getattr(g, f"g_{name}"))
     return dev
 
 
@@ -322,9 +313,7 @@ def __alloc_cmd(nq: nullb_queue) -> nullb_cmd:
     if tag == NO_TAG:
         return NULL
     cmd = nq.cmds[tag]
-    cmd.tag = tag
-    cmd.error = BLK_STS_OK
-    cmd.nq = nq
+    cmd.tag, cmd.error, cmd.nq = tag, BLK_STS_OK, nq
     if nq.dev.irqmode == NULL_IRQ_TIMER:
         hrtimer_init(cmd.timer, cmd)
         cmd.timer.function = null_cmd_timer_expired
@@ -465,12 +454,8 @@ def __null_lookup_page(nullb: nullb, sector: int, for_write: bool, is_cache: boo
 
 def null_lookup_page(nullb: nullb, sector: int, for_write: bool, ignore_cache: bool) -> nullb_page:
     """The page of a sector: from the cache, unless that is to be ignored, else from the disk; or None."""
-    page = None
-    if not ignore_cache:
-        page = __null_lookup_page(nullb, sector, for_write, True)
-    if page:
-        return page
-    return __null_lookup_page(nullb, sector, for_write, False)
+    page = NULL if ignore_cache else __null_lookup_page(nullb, sector, for_write, True)
+    return page or __null_lookup_page(nullb, sector, for_write, False)
 
 
 def null_insert_page(nullb: nullb, sector: int, ignore_cache: bool) -> nullb_page:
@@ -607,6 +592,16 @@ def null_transfer(nullb: nullb, page: _page, len: int, off: int, is_write: bool,
     return copy_from_nullb(nullb, page, off, sector, len)
 
 
+def _transfer_all(nullb: nullb, segments: Iterable[bio_vec], is_write: bool, sector: int, is_fua: bool) -> int:
+    """Move data between each piece of memory and the disk, from a sector on. Returns 0 or -errno."""
+    for bvec in segments:
+        err = null_transfer(nullb, bvec.bv_page, bvec.bv_len, bvec.bv_offset, is_write, sector, is_fua)
+        if err:
+            return err
+        sector += bvec.bv_len >> SECTOR_SHIFT
+    return 0
+
+
 def null_handle_rq(cmd: nullb_cmd) -> int:
     """Move a request's data. Returns 0 or -errno."""
     rq = cmd.rq
@@ -615,13 +610,7 @@ def null_handle_rq(cmd: nullb_cmd) -> int:
     if req_op(rq) == REQ_OP_DISCARD:
         null_handle_discard(nullb, sector, blk_rq_bytes(rq))
         return 0
-    for bvec in rq_for_each_segment(rq):
-        err = null_transfer(nullb, bvec.bv_page, bvec.bv_len, bvec.bv_offset, op_is_write(req_op(rq)), sector,
-                            bool(rq.cmd_flags & REQ_FUA))
-        if err:
-            return err
-        sector += bvec.bv_len >> SECTOR_SHIFT
-    return 0
+    return _transfer_all(nullb, rq_for_each_segment(rq), op_is_write(req_op(rq)), sector, bool(rq.cmd_flags & REQ_FUA))
 
 
 def null_handle_bio(cmd: nullb_cmd) -> int:
@@ -632,13 +621,8 @@ def null_handle_bio(cmd: nullb_cmd) -> int:
     if bio_op(bio) == REQ_OP_DISCARD:
         null_handle_discard(nullb, sector, bio_sectors(bio) << SECTOR_SHIFT)
         return 0
-    for bvec in bio_for_each_segment(bio):
-        err = null_transfer(nullb, bvec.bv_page, bvec.bv_len, bvec.bv_offset, op_is_write(bio_op(bio)), sector,
-                            bool(bio.bi_opf & REQ_FUA))
-        if err:
-            return err
-        sector += bvec.bv_len >> SECTOR_SHIFT
-    return 0
+    return _transfer_all(nullb, bio_for_each_segment(bio), op_is_write(bio_op(bio)), sector,
+                         bool(bio.bi_opf & REQ_FUA))
 
 
 def null_handle_memory_backed(cmd: nullb_cmd, op: int) -> int:
@@ -652,15 +636,12 @@ def null_handle_memory_backed(cmd: nullb_cmd, op: int) -> int:
 def nullb_complete_cmd(cmd: nullb_cmd) -> None:
     """Let a command be done: at once, through the core's completion, or when its timer expires."""
     dev = cmd.nq.dev
-    if dev.irqmode == NULL_IRQ_SOFTIRQ:
-        if dev.queue_mode == NULL_Q_MQ:
-            blk_mq.blk_mq_complete_request(cmd.rq)
-        else:
-            end_cmd(cmd)
-    elif dev.irqmode == NULL_IRQ_NONE:
-        end_cmd(cmd)
-    elif dev.irqmode == NULL_IRQ_TIMER:
+    if dev.irqmode == NULL_IRQ_TIMER:
         null_cmd_end_timer(cmd)
+    elif dev.irqmode == NULL_IRQ_SOFTIRQ and dev.queue_mode == NULL_Q_MQ:
+        blk_mq.blk_mq_complete_request(cmd.rq)
+    else:
+        end_cmd(cmd)
 
 
 def null_handle_cmd(cmd: nullb_cmd, sector: int, nr_sectors: int, op: int) -> int:
@@ -706,9 +687,7 @@ def null_queue_rq(hctx: blk_mq_hw_ctx, bd: blk_mq_queue_data) -> int:
     if nq.dev.irqmode == NULL_IRQ_TIMER:
         hrtimer_init(cmd.timer, cmd)
         cmd.timer.function = null_cmd_timer_expired
-    cmd.rq = bd.rq
-    cmd.error = BLK_STS_OK
-    cmd.nq = nq
+    cmd.rq, cmd.error, cmd.nq = bd.rq, BLK_STS_OK, nq
 
     blk_mq.blk_mq_start_request(bd.rq)
     return null_handle_cmd(cmd, blk_rq_pos(bd.rq), blk_rq_sectors(bd.rq), req_op(bd.rq))
@@ -833,12 +812,8 @@ def null_gendisk_register(nullb: nullb) -> int:
     set_capacity(disk, unsigned_long(dev.size * 1024 * 1024) >> SECTOR_SHIFT)
 
     disk.flags |= GENHD_FL_EXT_DEVT | GENHD_FL_SUPPRESS_PARTITION_INFO
-    disk.major = variables().null_major
-    disk.first_minor = nullb.index
-    disk.fops = null_fops
-    disk.private_data = nullb
-    disk.queue = nullb.q
-    disk.disk_name = nullb.disk_name
+    disk.major, disk.first_minor, disk.fops = variables().null_major, nullb.index, null_fops
+    disk.private_data, disk.queue, disk.disk_name = nullb, nullb.q, nullb.disk_name
     genhd.device_add_disk(None, disk, None)
     return 0
 
@@ -846,15 +821,11 @@ def null_gendisk_register(nullb: nullb) -> int:
 def null_init_tag_set(nullb: nullb, set: blk_mq_tag_set) -> int:
     """Allocate tags for one device, or (nullb None) for all of them. Returns 0 or -errno."""
     g = variables()
-    set.ops = null_mq_ops
+    set.ops, set.cmd_size, set.driver_data = null_mq_ops, sizeof(nullb_cmd), None
     set.nr_hw_queues = nullb.dev.submit_queues if nullb else g.g_submit_queues
     set.queue_depth = nullb.dev.hw_queue_depth if nullb else unsigned_int(g.g_hw_queue_depth)
     set.numa_node = nullb.dev.home_node if nullb else g.g_home_node
-    set.cmd_size = sizeof(nullb_cmd)
-    set.flags = BLK_MQ_F_SHOULD_MERGE
-    if g.g_no_sched:
-        set.flags |= BLK_MQ_F_NO_SCHED
-    set.driver_data = None
+    set.flags = BLK_MQ_F_SHOULD_MERGE | (BLK_MQ_F_NO_SCHED if g.g_no_sched else 0)
     if (nullb and nullb.dev.blocking) or g.g_blocking:
         set.flags |= BLK_MQ_F_BLOCKING
     return blk_mq.blk_mq_alloc_tag_set(set)
@@ -890,8 +861,7 @@ def null_add_dev(dev: nullb_device) -> int:
     nb = kzalloc_node(nullb, GFP_KERNEL, dev.home_node)
     if nb is None:
         return -ENOMEM
-    nb.dev = dev
-    dev.nullb = nb
+    nb.dev, dev.nullb = dev, nb
 
     with ExitStack() as undo:
         undo.callback(setattr, dev, "nullb", None)
@@ -902,10 +872,8 @@ def null_add_dev(dev: nullb_device) -> int:
         undo.callback(cleanup_queues, nb)
 
         if dev.queue_mode == NULL_Q_MQ:
-            if g.shared_tags:
-                nb.tag_set = g.tag_set
-            else:
-                nb.tag_set = nb._tag_set
+            nb.tag_set = g.tag_set if g.shared_tags else nb._tag_set
+            if not g.shared_tags:
                 rv = null_init_tag_set(nb, nb.tag_set)
                 if rv:
                     return rv
@@ -938,8 +906,7 @@ def null_add_dev(dev: nullb_device) -> int:
 
         # 5.4: who fails after this does not give the number back. Mended by "null_blk: fix ida error handling in
         # null_add_dev()".
-        nb.index = ida_simple_get(g.nullb_indexes, 0, 0, GFP_KERNEL)
-        dev.index = nb.index
+        nb.index = dev.index = ida_simple_get(g.nullb_indexes, 0, 0, GFP_KERNEL)
 
         blk_settings.blk_queue_logical_block_size(nb.q, dev.blocksize)
         blk_settings.blk_queue_physical_block_size(nb.q, dev.blocksize)

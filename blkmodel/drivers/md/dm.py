@@ -413,14 +413,8 @@ def alloc_io(md: mapped_device, bio: bio_struct) -> dm_io:
     clone = bio_module.bio_alloc_bioset(GFP_NOIO, 0, md.io_bs)
     if clone is None:
         return NULL
-    tio = clone._front = dm_target_io(clone=clone)
-    tio.inside_dm_io = True
-    tio.io = NULL
-    io = dm_io(tio=tio)
-    io.status = 0
-    io.io_count = 1
-    io.orig_bio = bio
-    io.md = md
+    tio = clone._front = dm_target_io(clone=clone, inside_dm_io=True)
+    io = dm_io(tio=tio, io_count=1, orig_bio=bio, md=md)
     start_io_acct(io)
     return io
 
@@ -439,10 +433,7 @@ def alloc_tio(ci: clone_info, ti: dm_target, target_bio_nr: int, gfp_mask: int) 
         if clone is None:
             return NULL
         tio = clone._front = dm_target_io(clone=clone)
-        tio.inside_dm_io = False
-    tio.io = ci.io
-    tio.ti = ti
-    tio.target_bio_nr = target_bio_nr
+    tio.io, tio.ti, tio.target_bio_nr = ci.io, ti, target_bio_nr
     return tio
 
 
@@ -632,8 +623,7 @@ def dec_pending(io: dm_io, error: int) -> None:
             bio_list_add_head(md.deferred, io.orig_bio)
         else:
             io.status = BLK_STS_IOERR
-    io_error = io.status
-    bio = io.orig_bio
+    io_error, bio = io.status, io.orig_bio
     end_io_acct(io)
     free_io(md, io)
     if io_error == BLK_STS_DM_REQUEUE:
@@ -668,8 +658,7 @@ def clone_endio(bio: bio_struct) -> None:
     """End a clone, after its target (end_io) has looked at its status, changed it, or taken the clone back."""
     error = bio.bi_status
     tio = bio._front
-    io = tio.io
-    md = io.md
+    io, md = tio.io, tio.io.md
     endio = tio.ti.type.end_io
     if error == BLK_STS_TARGET and md.type != DM_TYPE_NVME_BIO_BASED:
         limits = bio.bi_disk.queue.limits
@@ -717,9 +706,7 @@ def dm_set_target_max_io_len(ti: dm_target, len: int) -> int:
 
 def __map_bio(tio: dm_target_io) -> int:
     """Give a clone to its target, and do what that says. Returns a cookie to poll with."""
-    clone = tio.clone
-    io = tio.io
-    ti = tio.ti
+    clone, io, ti = tio.clone, tio.io, tio.ti
     ret = BLK_QC_T_NONE
     clone.bi_end_io = clone_endio
     io.io_count += 1
@@ -862,14 +849,9 @@ def __process_abnormal_io(ci: clone_info, ti: dm_target) -> tuple[bool, int]:
     Returns (whether the bio is one of these, 0 or -errno); in C the latter is an out-parameter. Write-same, which
     nothing in the model submits, is left out.
     """
-    op = bio_op(ci.bio)
-    if op == REQ_OP_DISCARD:
-        return True, __send_discard(ci, ti)
-    if op == REQ_OP_SECURE_ERASE:
-        return True, __send_secure_erase(ci, ti)
-    if op == REQ_OP_WRITE_ZEROES:
-        return True, __send_write_zeroes(ci, ti)
-    return False, 0
+    send = {REQ_OP_DISCARD: __send_discard, REQ_OP_SECURE_ERASE: __send_secure_erase,
+            REQ_OP_WRITE_ZEROES: __send_write_zeroes}.get(bio_op(ci.bio))
+    return (False, 0) if send is None else (True, send(ci, ti))
 
 
 def __split_and_process_non_flush(ci: clone_info) -> int:
@@ -902,20 +884,17 @@ def __split_and_process_bio(md: mapped_device, map: dm_table.dm_table, bio: bio_
     Returns a cookie to poll with.
     """
     ci = clone_info()
-    ret = BLK_QC_T_NONE
-    error = 0
+    ret, error = BLK_QC_T_NONE, 0
     init_clone_info(ci, md, map, bio)
     if bio.bi_opf & REQ_PREFLUSH:
         flush_bio = bio_struct()
         bio_module.bio_init(flush_bio, None, 0)
         flush_bio.bi_opf = REQ_OP_WRITE | REQ_PREFLUSH | REQ_SYNC
-        ci.bio = flush_bio
-        ci.sector_count = 0
+        ci.bio, ci.sector_count = flush_bio, 0
         error = __send_empty_flush(ci)
         bio_module.bio_uninit(ci.bio)
     else:
-        ci.bio = bio
-        ci.sector_count = bio_sectors(bio)
+        ci.bio, ci.sector_count = bio, bio_sectors(bio)
         while ci.sector_count and not error:
             error = __split_and_process_non_flush(ci)
             if this().context.bio_list is not None and ci.sector_count and not error:
@@ -934,15 +913,10 @@ def __split_and_process_bio(md: mapped_device, map: dm_table.dm_table, bio: bio_
 
 def dm_process_bio(md: mapped_device, map: dm_table.dm_table, bio: bio_struct) -> int:
     """Map a bio by a table. One for a device without a table, or behind its end, fails. Returns a cookie."""
-    ti = md.immutable_target
-    if map is None:
+    if map is None or (md.immutable_target is None
+                       and dm_table.dm_table_find_target(map, bio.bi_iter.bi_sector) is None):
         bio_io_error(bio)
         return BLK_QC_T_NONE
-    if ti is None:
-        ti = dm_table.dm_table_find_target(map, bio.bi_iter.bi_sector)
-        if ti is None:
-            bio_io_error(bio)
-            return BLK_QC_T_NONE
     if this().context.bio_list is not None and is_abnormal_io(bio):
         bio = blk_merge.blk_queue_split(md.queue, bio)
     dm_get_md_type(md)  # recorder: for DM_TYPE_NVME_BIO_BASED: the shorter way of its bios is left out
@@ -1020,10 +994,7 @@ def alloc_dev(minor: int) -> mapped_device:
         if not try_module_get(THIS_MODULE):
             return NULL
         undo.callback(module_put, THIS_MODULE)
-        if minor == DM_ANY_MINOR:
-            r, minor = next_free_minor()
-        else:
-            r = specific_minor(minor)
+        r, minor = next_free_minor() if minor == DM_ANY_MINOR else (specific_minor(minor), minor)
         if r < 0:
             return NULL
         undo.callback(free_minor, minor)
@@ -1031,11 +1002,7 @@ def alloc_dev(minor: int) -> mapped_device:
             return NULL
         undo.callback(cleanup_mapped_device, md)
 
-        md.numa_node_id = numa_node_id
-        md.init_tio_pdu = False
-        md.type = DM_TYPE_NONE
-        md.holders = 1
-        md.open_count = md.event_nr = md.uevent_seq = 0
+        md.numa_node_id, md.type, md.holders = numa_node_id, DM_TYPE_NONE, 1
         md.queue = blk_core.blk_alloc_queue_node(GFP_KERNEL, numa_node_id)
         if md.queue is None:
             return NULL
@@ -1048,11 +1015,8 @@ def alloc_dev(minor: int) -> mapped_device:
         INIT_WORK(md.work, dm_wq_work, md)
         md.swap_bios = get_swap_bios()
 
-        md.disk.major = variables()._major
-        md.disk.first_minor = minor
-        md.disk.fops = dm_blk_dops
-        md.disk.queue = md.queue
-        md.disk.private_data = md
+        md.disk.major, md.disk.first_minor, md.disk.fops = variables()._major, minor, dm_blk_dops
+        md.disk.queue, md.disk.private_data = md.queue, md
         md.disk.disk_name = f"dm-{minor}"
         genhd.device_add_disk_no_queue_reg(None, md.disk)
         md.name = format_dev_t(MKDEV(variables()._major, minor))
@@ -1276,8 +1240,7 @@ def __dm_destroy(md: mapped_device, wait: bool) -> None:
     map, srcu_idx = dm_get_live_table(md)
     if not dm_suspended_md(md):
         dm_table.dm_table_presuspend_targets(map)
-        md.flags |= 1 << DMF_SUSPENDED
-        md.flags |= 1 << DMF_POST_SUSPENDING
+        md.flags |= 1 << DMF_SUSPENDED | 1 << DMF_POST_SUSPENDING
         dm_table.dm_table_postsuspend_targets(map)
     dm_put_live_table(md, srcu_idx)
     if wait:
@@ -1310,8 +1273,7 @@ def dm_put(md: mapped_device) -> None:
 
 def dm_wait_for_completion(md: mapped_device, task_state: int) -> int:
     """Wait until no I/O is under way. Returns 0, or -EINTR where a signal comes first and task_state heeds it."""
-    r = 0
-    wait = wait_queue_entry()
+    r, wait = 0, wait_queue_entry()
     init_wait(wait)
     while True:
         prepare_to_wait(md.wait, wait, task_state)

@@ -6,7 +6,7 @@ from typing import Any
 
 from blkmodel.block import blk_core
 from blkmodel.drivers.md import dm, dm_table
-from blkmodel.drivers.md.dm_h import invalid
+from blkmodel.drivers.md.dm_h import invalid, registered
 from blkmodel.drivers.md.dm_target import dm_register_target, dm_unregister_target
 from blkmodel.include.linux.bio import bio_data_dir, bio_list, bio_list_add, bio_list_get, bio_sectors, bio_set_dev
 from blkmodel.include.linux.blk_types import REQ_PREFLUSH, bio
@@ -147,19 +147,15 @@ def delay_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
         return invalid(ti, "Requires exactly 3, 6 or 9 arguments")
     dc = kzalloc(delay_c, GFP_KERNEL)
     if dc is None:
-        ti.error = "Cannot allocate context"
-        return -ENOMEM
+        return invalid(ti, "Cannot allocate context", -ENOMEM)
     ti.private = dc
     timer_setup(dc.delay_timer, handle_delayed_timer, 0, dc)
     INIT_WORK(dc.flush_expired_bios, flush_expired_bios, dc)
-    dc.may_delay = 1
-    dc.argc = argc
+    dc.may_delay, dc.argc = 1, argc
 
-    ret = delay_class_ctr(ti, dc.read, argv)
-    if not ret:
-        ret = delay_class_ctr(ti, dc.write, argv[0 if argc == 3 else 3:])
-    if not ret:
-        ret = delay_class_ctr(ti, dc.flush, argv[argc - 3:])
+    ret = 0
+    for c, first in ((dc.read, 0), (dc.write, 0 if argc == 3 else 3), (dc.flush, argc - 3)):
+        ret = ret or delay_class_ctr(ti, c, argv[first:])
     if not ret:
         dc.kdelayd_wq = alloc_workqueue("kdelayd")
         if dc.kdelayd_wq is None:
@@ -168,8 +164,7 @@ def delay_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
     if ret:
         delay_dtr(ti)
         return ret
-    ti.num_flush_bios = 1
-    ti.num_discard_bios = 1
+    ti.num_flush_bios = ti.num_discard_bios = 1
     ti.per_io_data_size = sizeof(dm_delay_info)
     return 0
 
@@ -243,10 +238,7 @@ delay_target = target_type(name="delay", version=(1, 2, 1), features=DM_TARGET_P
 
 def dm_delay_init() -> int:
     """Load the module: register the target type. Returns 0 or -errno."""
-    r = dm_register_target(delay_target)
-    if r < 0:
-        DMERR(DM_MSG_PREFIX, f"register failed {r}")
-    return r
+    return registered(DM_MSG_PREFIX, dm_register_target(delay_target))
 
 
 def dm_delay_exit() -> None:

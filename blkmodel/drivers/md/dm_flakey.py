@@ -9,15 +9,15 @@ from typing import Any
 
 from blkmodel.block import bio as block_bio
 from blkmodel.drivers.md import dm, dm_table
-from blkmodel.drivers.md.dm_h import invalid
+from blkmodel.drivers.md.dm_h import invalid, registered
 from blkmodel.drivers.md.dm_target import dm_register_target, dm_unregister_target
 from blkmodel.include.linux.bio import (
     bio_data_dir, bio_for_each_segment, bio_has_data, bio_io_error, bio_sectors, bio_set_dev)
 from blkmodel.include.linux.blk_types import BLK_STS_IOERR, REQ_OP_ZONE_RESET, bio, bio_op
 from blkmodel.include.linux.blkdev import READ, SECTOR_SHIFT, UINT_MAX, WRITE
 from blkmodel.include.linux.device_mapper import (
-    DM_ENDIO_DONE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED, DMERR, STATUSTYPE_TABLE, dm_arg, dm_arg_set,
-    dm_dev, dm_target, dm_target_offset, target_type)
+    DM_ENDIO_DONE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED, STATUSTYPE_TABLE, dm_arg, dm_arg_set, dm_dev,
+    dm_target, dm_target_offset, target_type)
 from blkmodel.include.linux.fs import block_device
 from blkmodel.services.base.arithmetic import unsigned_int
 from blkmodel.services.base.bug import BUG_ON
@@ -99,12 +99,9 @@ def parse_features(arguments: dm_arg_set, fc: flakey_c, ti: dm_target) -> int:
             direction = dm_table.dm_shift_arg(arguments)
             # 5.4: the word is used without a look whether there is one. Mended by 98dba02d9a93 (6.4).
             BUG_ON(direction is None, "flakey looks for the direction of corrupt_bio_byte behind the table's end")
-            if direction.lower() == "w":
-                fc.corrupt_bio_rw = WRITE
-            elif direction.lower() == "r":
-                fc.corrupt_bio_rw = READ
-            else:
+            if direction.lower() not in ("w", "r"):
                 return invalid(ti, "Invalid corrupt bio direction (r or w)")
+            fc.corrupt_bio_rw = WRITE if direction.lower() == "w" else READ
             r, fc.corrupt_bio_value = dm_table.dm_read_arg(FEATURE_ARGS[2], arguments, ti)
             if r:
                 return r
@@ -128,8 +125,7 @@ def flakey_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
         return invalid(ti, "Invalid argument count")
     fc = kzalloc(flakey_c, GFP_KERNEL)
     if fc is None:
-        ti.error = "Cannot allocate context"
-        return -ENOMEM
+        return invalid(ti, "Cannot allocate context", -ENOMEM)
     fc.start_time = jiffies()
 
     devname = dm_table.dm_shift_arg(arguments)
@@ -157,8 +153,7 @@ def flakey_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
     if r:
         kfree(fc)
         return r
-    ti.num_flush_bios = 1
-    ti.num_discard_bios = 1
+    ti.num_flush_bios = ti.num_discard_bios = 1
     ti.per_io_data_size = sizeof(per_bio_data)
     ti.private = fc
     return 0
@@ -244,27 +239,19 @@ def flakey_status(ti: dm_target, type: int, status_flags: int) -> str:
     fc = ti.private
     if type != STATUSTYPE_TABLE:
         return ""
-    words = [f"{fc.dev.name} {fc.start} {fc.up_interval} {fc.down_interval} "]
-    drop_writes = test_bit(DROP_WRITES, fc.flags)
-    error_writes = test_bit(ERROR_WRITES, fc.flags)
-    words.append(f"{drop_writes + error_writes + (fc.corrupt_bio_byte > 0) * 5} ")
-    if drop_writes:
-        words.append("drop_writes ")
-    elif error_writes:
-        words.append("error_writes ")
+    features: list[Any] = [feature for bit, feature in enumerate(FEATURES) if test_bit(bit, fc.flags)]
     if fc.corrupt_bio_byte:
-        words.append(f"corrupt_bio_byte {fc.corrupt_bio_byte} {'w' if fc.corrupt_bio_rw == WRITE else 'r'} "
-                     f"{fc.corrupt_bio_value} {fc.corrupt_bio_flags} ")
-    return "".join(words)
+        features += ["corrupt_bio_byte", fc.corrupt_bio_byte, "w" if fc.corrupt_bio_rw == WRITE else "r",
+                     fc.corrupt_bio_value, fc.corrupt_bio_flags]
+    words = (fc.dev.name, fc.start, fc.up_interval, fc.down_interval, len(features), *features)
+    return "".join(f"{word} " for word in words)
 
 
 def flakey_prepare_ioctl(ti: dm_target) -> tuple[int, block_device]:
     """The device that an ioctl is passed to. Returns (0, it), or (1, it) where the target is only a part of it."""
     fc = ti.private
-    bdev = fc.dev.bdev
-    if fc.start or ti.len != i_size_read(bdev.bd_inode) >> SECTOR_SHIFT:
-        return 1, bdev
-    return 0, bdev
+    part = fc.start or ti.len != i_size_read(fc.dev.bdev.bd_inode) >> SECTOR_SHIFT
+    return int(bool(part)), fc.dev.bdev
 
 
 def flakey_iterate_devices(ti: dm_target, fn: Callable[..., int], data: Any) -> int:
@@ -280,10 +267,7 @@ flakey_target = target_type(name="flakey", version=(1, 5, 0), module=THIS_MODULE
 
 def dm_flakey_init() -> int:
     """Load the module: register the target type. Returns 0 or -errno."""
-    r = dm_register_target(flakey_target)
-    if r < 0:
-        DMERR(DM_MSG_PREFIX, f"register failed {r}")
-    return r
+    return registered(DM_MSG_PREFIX, dm_register_target(flakey_target))
 
 
 def dm_flakey_exit() -> None:

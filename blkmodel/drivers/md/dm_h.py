@@ -1,6 +1,6 @@
 """What drivers/md/dm.h declares: flags of suspending and of status, and the devices of a table."""
 
-from blkmodel.include.linux.device_mapper import dm_dev as dm_dev_struct, dm_target
+from blkmodel.include.linux.device_mapper import DMERR, dm_dev as dm_dev_struct, dm_target
 from blkmodel.services.base.err import EINVAL
 from blkmodel.services.data.list import list_head
 from blkmodel.sim.structure import NULL, Struct, struct
@@ -33,7 +33,14 @@ def dm_target_hybrid(ti: dm_target) -> bool:
     return dm_target_bio_based(ti) and dm_target_request_based(ti)
 
 
-def invalid(ti: dm_target, error: str) -> int:
-    """Say in a target's `error` what is wrong with its arguments. Returns -EINVAL."""
+def invalid(ti: dm_target, error: str, errno: int = -EINVAL) -> int:
+    """Say in a target's `error` why it can't be made: what is wrong with its arguments. Returns errno."""
     ti.error = error
-    return -EINVAL
+    return errno
+
+
+def registered(prefix: str, r: int) -> int:
+    """Say in the log, with a module's prefix, that a target type could not be registered, if r is -errno. Returns r."""
+    if r < 0:
+        DMERR(prefix, f"register failed {r}")
+    return r

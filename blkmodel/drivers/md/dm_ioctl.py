@@ -173,7 +173,6 @@ def alloc_cell(name: str, uuid: str | None, md: mapped_device) -> hash_cell:
             kfree(hc)
             return NULL
     hc.md = md
-    hc.new_map = NULL
     return hc
 
 
@@ -247,10 +246,7 @@ def dm_hash_remove_all(keep_open_devices: bool, mark_deferred: bool, only_deferr
                 dm.dm_sync_table(md)
                 dm_table.dm_table_destroy(t)
             dm.dm_put(md)
-            if keep_open_devices:
-                dm.dm_destroy(md)
-            else:
-                dm.dm_destroy_immediate(md)
+            (dm.dm_destroy if keep_open_devices else dm.dm_destroy_immediate)(md)
             again = True
             break
     if dev_skipped:
@@ -366,9 +362,7 @@ def list_devices(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
 
 def list_version_get_needed(tt: target_type, needed: list[int]) -> None:
     """Add to needed[0] what a type's entry takes, in bytes."""
-    needed[0] += TARGET_VERSIONS.size
-    needed[0] += len(bytes_of(tt.name))
-    needed[0] += ALIGN_MASK
+    needed[0] += TARGET_VERSIONS.size + len(bytes_of(tt.name)) + ALIGN_MASK
 
 
 def list_version_get_info(tt: target_type, info: vers_iter) -> None:
@@ -504,22 +498,20 @@ def __find_device_hash_cell(param: dm_ioctl_struct) -> hash_cell:
 
     Then param has its name and UUID, and says whether it has a table that is not live.
     """
-    if param.uuid:
-        hc = NULL if param.name or param.dev else __get_uuid_cell(param.uuid)
-    elif param.name:
-        hc = NULL if param.dev else __get_name_cell(param.name)
-    elif param.dev:
+    hc = NULL
+    if param.uuid and not (param.name or param.dev):
+        hc = __get_uuid_cell(param.uuid)
+    elif param.name and not (param.uuid or param.dev):
+        hc = __get_name_cell(param.name)
+    elif param.dev and not (param.uuid or param.name):
         hc = __get_dev_cell(param.dev)
-    else:
-        hc = NULL
     if hc is None:
         return NULL
     param.name = str(hc.name)
     param.uuid = str(hc.uuid or "")
+    param.flags &= ~DM_INACTIVE_PRESENT_FLAG
     if hc.new_map is not None:
         param.flags |= DM_INACTIVE_PRESENT_FLAG
-    else:
-        param.flags &= ~DM_INACTIVE_PRESENT_FLAG
     return hc
 
 
@@ -604,17 +596,13 @@ def dev_set_geometry(filp: file, param: dm_ioctl_struct, param_size: int) -> int
 
 def do_suspend(param: dm_ioctl_struct) -> int:
     """Suspend a device, if it is not suspended. Returns 0 or -errno."""
-    suspend_flags = DM_SUSPEND_LOCKFS_FLAG
     md = find_device(param)
     if md is None:
         return -ENXIO
-    if param.flags & DM_SKIP_LOCKFS_FLAG:
-        suspend_flags &= ~DM_SUSPEND_LOCKFS_FLAG
+    suspend_flags = 0 if param.flags & DM_SKIP_LOCKFS_FLAG else DM_SUSPEND_LOCKFS_FLAG
     if param.flags & DM_NOFLUSH_FLAG:
         suspend_flags |= DM_SUSPEND_NOFLUSH_FLAG
-    r = 0
-    if not dm.dm_suspended_md(md):
-        r = dm.dm_suspend(md, suspend_flags)
+    r = 0 if dm.dm_suspended_md(md) else dm.dm_suspend(md, suspend_flags)
     if not r:
         __dev_status(md, param)
     dm.dm_put(md)
@@ -626,18 +614,15 @@ def do_resume(param: dm_ioctl_struct) -> int:
 
     A table that does not do is destroyed; then the device stays suspended, with the table that it had.
     """
-    suspend_flags = DM_SUSPEND_LOCKFS_FLAG
     old_map = NULL
     hc = __find_device_hash_cell(param)
     if hc is None:
         return -ENXIO
     md = hc.md
-    new_map = hc.new_map
-    hc.new_map = NULL
+    new_map, hc.new_map = hc.new_map, NULL
     param.flags &= ~DM_INACTIVE_PRESENT_FLAG
     if new_map is not None:
-        if param.flags & DM_SKIP_LOCKFS_FLAG:
-            suspend_flags &= ~DM_SUSPEND_LOCKFS_FLAG
+        suspend_flags = 0 if param.flags & DM_SKIP_LOCKFS_FLAG else DM_SUSPEND_LOCKFS_FLAG
         if param.flags & DM_NOFLUSH_FLAG:
             suspend_flags |= DM_SUSPEND_NOFLUSH_FLAG
         if not dm.dm_suspended_md(md):
@@ -648,10 +633,8 @@ def do_resume(param: dm_ioctl_struct) -> int:
             dm_table.dm_table_destroy(new_map)
             dm.dm_put(md)
             return PTR_ERR(old_map)
-        if dm_table.dm_table_get_mode(new_map) & FMODE_WRITE:
-            genhd.set_disk_ro(dm.dm_disk(md), 0)
-        else:
-            genhd.set_disk_ro(dm.dm_disk(md), 1)
+        read_only = not dm_table.dm_table_get_mode(new_map) & FMODE_WRITE
+        genhd.set_disk_ro(dm.dm_disk(md), int(read_only))
     r = 0
     if dm.dm_suspended_md(md):
         r = dm.dm_resume(md)
@@ -667,9 +650,7 @@ def do_resume(param: dm_ioctl_struct) -> int:
 
 def dev_suspend(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_DEV_SUSPEND: suspend a device (DM_SUSPEND_FLAG), or resume it. Returns 0 or -errno."""
-    if param.flags & DM_SUSPEND_FLAG:
-        return do_suspend(param)
-    return do_resume(param)
+    return do_suspend(param) if param.flags & DM_SUSPEND_FLAG else do_resume(param)
 
 
 def dev_status(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
@@ -697,7 +678,7 @@ def retrieve_status(table: dm_table.dm_table, param: dm_ioctl_struct, param_size
             break
         spec = outptr
         outptr += TARGET_SPEC.size
-        remaining = length - (outptr - outbuf)
+        remaining -= TARGET_SPEC.size
         text = ""
         if ti.type.status is not None:
             if param.flags & DM_NOFLUSH_FLAG:
@@ -718,6 +699,20 @@ def retrieve_status(table: dm_table.dm_table, param: dm_ioctl_struct, param_size
     param.target_count = num_targets
 
 
+def _retrieve(md: mapped_device, param: dm_ioctl_struct, param_size: int, retrieve: Callable[..., None]) -> int:
+    """Write the state of a device, and what `retrieve` finds in the table that is asked for; let go of the device.
+
+    Returns 0.
+    """
+    __dev_status(md, param)
+    table, srcu_idx = dm_get_live_or_inactive_table(md, param)
+    if table is not None:
+        retrieve(table, param, param_size)
+    dm.dm_put_live_table(md, srcu_idx)
+    dm.dm_put(md)
+    return 0
+
+
 def dev_wait(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_DEV_WAIT: wait until a device has had another number of events; then say how it is. Returns 0 or -errno."""
     md = find_device(param)
@@ -726,13 +721,7 @@ def dev_wait(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     if dm.dm_wait_event(md, param.event_nr):
         dm.dm_put(md)
         return -ERESTARTSYS
-    __dev_status(md, param)
-    table, srcu_idx = dm_get_live_or_inactive_table(md, param)
-    if table is not None:
-        retrieve_status(table, param, param_size)
-    dm.dm_put_live_table(md, srcu_idx)
-    dm.dm_put(md)
-    return 0
+    return _retrieve(md, param, param_size, retrieve_status)
 
 
 def dev_arm_poll(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
@@ -882,13 +871,7 @@ def table_deps(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     md = find_device(param)
     if md is None:
         return -ENXIO
-    __dev_status(md, param)
-    table, srcu_idx = dm_get_live_or_inactive_table(md, param)
-    if table is not None:
-        retrieve_deps(table, param, param_size)
-    dm.dm_put_live_table(md, srcu_idx)
-    dm.dm_put(md)
-    return 0
+    return _retrieve(md, param, param_size, retrieve_deps)
 
 
 def table_status(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
@@ -896,13 +879,7 @@ def table_status(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     md = find_device(param)
     if md is None:
         return -ENXIO
-    __dev_status(md, param)
-    table, srcu_idx = dm_get_live_or_inactive_table(md, param)
-    if table is not None:
-        retrieve_status(table, param, param_size)
-    dm.dm_put_live_table(md, srcu_idx)
-    dm.dm_put(md)
-    return 0
+    return _retrieve(md, param, param_size, retrieve_status)
 
 
 def message_for_md(md: mapped_device, argc: int, argv: list[str]) -> int:
@@ -976,23 +953,18 @@ def target_message(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
 
 # The control node
 
+ISSUES_EVENT = IOCTL_FLAGS_NO_PARAMS | IOCTL_FLAGS_ISSUE_GLOBAL_EVENT
 _ioctls = (  # by the number of the command; there is nothing more to do for DM_VERSION_CMD
-    (0, NULL), (IOCTL_FLAGS_NO_PARAMS | IOCTL_FLAGS_ISSUE_GLOBAL_EVENT, remove_all), (0, list_devices),
-    (IOCTL_FLAGS_NO_PARAMS | IOCTL_FLAGS_ISSUE_GLOBAL_EVENT, dev_create),
-    (IOCTL_FLAGS_NO_PARAMS | IOCTL_FLAGS_ISSUE_GLOBAL_EVENT, dev_remove),
-    (IOCTL_FLAGS_ISSUE_GLOBAL_EVENT, dev_rename), (IOCTL_FLAGS_NO_PARAMS, dev_suspend),
-    (IOCTL_FLAGS_NO_PARAMS, dev_status), (0, dev_wait), (0, table_load), (IOCTL_FLAGS_NO_PARAMS, table_clear),
-    (0, table_deps), (0, table_status), (0, list_versions), (0, target_message), (0, dev_set_geometry),
-    (IOCTL_FLAGS_NO_PARAMS, dev_arm_poll), (0, get_target_version),
-)
+    (NULL, 0), (remove_all, ISSUES_EVENT), (list_devices, 0), (dev_create, ISSUES_EVENT), (dev_remove, ISSUES_EVENT),
+    (dev_rename, IOCTL_FLAGS_ISSUE_GLOBAL_EVENT), (dev_suspend, IOCTL_FLAGS_NO_PARAMS),
+    (dev_status, IOCTL_FLAGS_NO_PARAMS), (dev_wait, 0), (table_load, 0), (table_clear, IOCTL_FLAGS_NO_PARAMS),
+    (table_deps, 0), (table_status, 0), (list_versions, 0), (target_message, 0), (dev_set_geometry, 0),
+    (dev_arm_poll, IOCTL_FLAGS_NO_PARAMS), (get_target_version, 0))
 
 
 def lookup_ioctl(cmd: int) -> tuple[Callable[..., int], int]:
     """What does a command, and what is to be known of it. Returns (function or None, IOCTL_FLAGS_*)."""
-    if cmd >= len(_ioctls):
-        return NULL, 0
-    flags, fn = _ioctls[cmd]
-    return fn, flags
+    return _ioctls[cmd] if cmd < len(_ioctls) else (NULL, 0)
 
 
 def check_version(cmd: int, user: bytearray) -> int:

@@ -4,18 +4,17 @@ from collections.abc import Callable
 from typing import Any
 
 from blkmodel.drivers.md import dm_table
-from blkmodel.drivers.md.dm_h import invalid
+from blkmodel.drivers.md.dm_h import invalid, registered
 from blkmodel.drivers.md.dm_target import dm_register_target, dm_unregister_target
 from blkmodel.include.linux.bio import bio_sectors, bio_set_dev
 from blkmodel.include.linux.blk_types import REQ_OP_ZONE_RESET, bio, bio_op
 from blkmodel.include.linux.blkdev import SECTOR_SHIFT
 from blkmodel.include.linux.device_mapper import (
-    DM_MAPIO_REMAPPED, DM_TARGET_PASSES_INTEGRITY, DMERR, STATUSTYPE_TABLE, dm_dev, dm_target, dm_target_offset,
-    target_type)
+    DM_MAPIO_REMAPPED, DM_TARGET_PASSES_INTEGRITY, STATUSTYPE_TABLE, dm_dev, dm_target, dm_target_offset, target_type)
 from blkmodel.include.linux.fs import block_device
+from blkmodel.services.base.err import ENOMEM
+from blkmodel.services.base.arithmetic import sscanf
 from blkmodel.services.base.arithmetic import unsigned_long
-from blkmodel.services.base.err import EINVAL, ENOMEM
-from blkmodel.services.base.text import sscanf
 from blkmodel.services.files.inode import i_size_read
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
@@ -38,24 +37,18 @@ def linear_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
         return invalid(ti, "Invalid argument count")
     lc = kzalloc(linear_c, GFP_KERNEL)
     if lc is None:
-        ti.error = "Cannot allocate linear context"
-        return -ENOMEM
+        return invalid(ti, "Cannot allocate linear context", -ENOMEM)
     numbers = sscanf(argv[1], "%llu%c")
     if len(numbers) != 1:
-        ti.error = "Invalid device sector"
         kfree(lc)
-        return -EINVAL
+        return invalid(ti, "Invalid device sector")
     lc.start = numbers[0]
     ret, lc.dev = dm_table.dm_get_device(ti, argv[0], dm_table.dm_table_get_mode(ti.table))
     if ret:
-        ti.error = "Device lookup failed"
         kfree(lc)
-        return ret
-    ti.num_flush_bios = 1
-    ti.num_discard_bios = 1
-    ti.num_secure_erase_bios = 1
-    ti.num_write_same_bios = 1
-    ti.num_write_zeroes_bios = 1
+        return invalid(ti, "Device lookup failed", ret)
+    ti.num_flush_bios = ti.num_discard_bios = ti.num_secure_erase_bios = 1
+    ti.num_write_same_bios = ti.num_write_zeroes_bios = 1
     ti.private = lc
     return 0
 
@@ -111,10 +104,7 @@ linear_target = target_type(name="linear", version=(1, 4, 0), features=DM_TARGET
 
 def dm_linear_init() -> int:
     """Register the target type. Returns 0 or -errno."""
-    r = dm_register_target(linear_target)
-    if r < 0:
-        DMERR(DM_MSG_PREFIX, f"register failed {r}")
-    return r
+    return registered(DM_MSG_PREFIX, dm_register_target(linear_target))
 
 
 def dm_linear_exit() -> None:

@@ -196,8 +196,7 @@ def alloc_multipath_stage2(ti: dm_target, m: multipath) -> int:
     dm_table.dm_table_set_type(ti.table, m.queue_mode)
 
     m.flags |= 1 << MPATHF_QUEUE_IO
-    m.pg_init_in_progress = 0
-    m.pg_init_count = 0
+    m.pg_init_in_progress = m.pg_init_count = 0
     # 5.4: this comes after the features were read, so what a table says of pg_init_delay_msecs is lost
     m.pg_init_delay_msecs = DM_PG_INIT_DELAY_DEFAULT
     return 0
@@ -251,16 +250,12 @@ def choose_pgpath(m: multipath, nr_bytes: int) -> pgpath:
     Bypassed groups come last, and are initialised with a delay. Returns the path, or None.
     """
     if m.nr_valid_paths:
-        if m.next_pg is not None:
-            pg = m.next_pg
-            m.next_pg = NULL
-            chosen = choose_path_in_pg(m, pg, nr_bytes)
-            if not IS_ERR_OR_NULL(chosen):
-                return chosen
-        if m.current_pg is not None:
-            chosen = choose_path_in_pg(m, m.current_pg, nr_bytes)
-            if not IS_ERR_OR_NULL(chosen):
-                return chosen
+        next_pg, m.next_pg = m.next_pg, NULL
+        for pg in (next_pg, m.current_pg):
+            if pg is not None:
+                chosen = choose_path_in_pg(m, pg, nr_bytes)
+                if not IS_ERR_OR_NULL(chosen):
+                    return chosen
         for bypassed in (False, True):
             for pg in m.priority_groups:
                 if pg.bypassed != bypassed:
@@ -272,8 +267,7 @@ def choose_pgpath(m: multipath, nr_bytes: int) -> pgpath:
                     return chosen
     else:
         m.flags &= ~(1 << MPATHF_QUEUE_IO)
-    m.current_pgpath = NULL
-    m.current_pg = NULL
+    m.current_pgpath = m.current_pg = NULL
     return NULL
 
 
@@ -381,8 +375,7 @@ def parse_path_selector(arguments: dm_arg_set, pg: priority_group, ti: dm_target
     r = pst.create(pg.ps, arguments.argv[:ps_argc])
     if r:
         dm_path_selector.dm_put_path_selector(pst)
-        ti.error = "path selector constructor failed"
-        return r
+        return invalid(ti, "path selector constructor failed", r)
     pg.ps.type = pst
     dm_table.dm_consume_args(arguments, ps_argc)
     return 0
@@ -398,16 +391,14 @@ def parse_path(arguments: dm_arg_set, ps: path_selector, ti: dm_target) -> pgpat
     mode = dm_table.dm_table_get_mode(ti.table)
     r, p.path.dev = dm_table.dm_get_device(ti, dm_table.dm_shift_arg(arguments), mode)
     if r:
-        ti.error = "error getting device"
         free_pgpath(p)
-        return ERR_PTR(r)
+        return ERR_PTR(invalid(ti, "error getting device", r))
     r, error = ps.type.add_path(ps, p.path, arguments.argv)
     if not r:
         return p
-    ti.error = error
     dm_table.dm_put_device(ti, p.path.dev)
     free_pgpath(p)
-    return ERR_PTR(r)
+    return ERR_PTR(invalid(ti, error, r))
 
 
 def parse_priority_group(arguments: dm_arg_set, m: multipath) -> priority_group:
@@ -418,8 +409,7 @@ def parse_priority_group(arguments: dm_arg_set, m: multipath) -> priority_group:
         return ERR_PTR(invalid(ti, "not enough priority group arguments"))
     pg = alloc_priority_group()
     if pg is None:
-        ti.error = "couldn't allocate priority group"
-        return ERR_PTR(-ENOMEM)
+        return ERR_PTR(invalid(ti, "couldn't allocate priority group", -ENOMEM))
     pg.m = m
 
     r = parse_path_selector(arguments, pg, ti)
@@ -536,14 +526,9 @@ def multipath_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
         free_multipath(m)
         return r
 
-    ti.num_flush_bios = 1
-    ti.num_discard_bios = 1
-    ti.num_write_same_bios = 1
-    ti.num_write_zeroes_bios = 1
-    if m.queue_mode == DM_TYPE_BIO_BASED:
-        ti.per_io_data_size = multipath_per_bio_data_size()
-    else:
-        ti.per_io_data_size = sizeof(dm_mpath_io)
+    ti.num_flush_bios = ti.num_discard_bios = ti.num_write_same_bios = ti.num_write_zeroes_bios = 1
+    bios = m.queue_mode == DM_TYPE_BIO_BASED
+    ti.per_io_data_size = multipath_per_bio_data_size() if bios else sizeof(dm_mpath_io)
     return 0
 
 
@@ -615,8 +600,7 @@ def action_dev(m: multipath, dev: dm_dev, action: Callable[[pgpath], int]) -> in
 def bypass_pg(m: multipath, pg: priority_group, bypassed: bool) -> None:
     """Avoid a group while there is another, or no longer; choose anew in any case."""
     pg.bypassed = bypassed
-    m.current_pgpath = NULL
-    m.current_pg = NULL
+    m.current_pgpath = m.current_pg = NULL
     schedule_work(m.trigger_event)
 
 
@@ -629,8 +613,7 @@ def switch_pg_num(m: multipath, pgstr: str) -> int:
     for pg in m.priority_groups:
         pg.bypassed = False
         if pg.pg_num == found[0]:
-            m.current_pgpath = NULL
-            m.current_pg = NULL
+            m.current_pgpath = m.current_pg = NULL
             m.next_pg = pg
     schedule_work(m.trigger_event)
     return 0
@@ -660,8 +643,7 @@ def pg_init_done(data: pgpath, errors: int) -> None:
     fail_path(pgpath)
     if errors and pgpath is m.current_pgpath:
         DMERR(DM_MSG_PREFIX, f"Could not failover device. Error {errors}.")
-        m.current_pgpath = NULL
-        m.current_pg = NULL
+        m.current_pgpath = m.current_pg = NULL
     m.pg_init_in_progress -= 1
     if m.pg_init_in_progress > 0:
         return
@@ -781,25 +763,18 @@ def multipath_message(ti: dm_target, argc: int, argv: list[str]) -> int:
     if dm.dm_suspended(ti):
         return -EBUSY
     word = argv[0].lower()
-    if argc == 1 and word == "queue_if_no_path":
-        return queue_if_no_path(m, True, False)
-    if argc == 1 and word == "fail_if_no_path":
-        return queue_if_no_path(m, False, False)
+    if argc == 1 and word in ("queue_if_no_path", "fail_if_no_path"):
+        return queue_if_no_path(m, word == "queue_if_no_path", False)
     if argc != 2:
         DMWARN(DM_MSG_PREFIX, f"Invalid multipath message arguments. Expected 2 arguments, got {argc}.")
         return -EINVAL
 
-    if word == "disable_group":
-        return bypass_pg_num(m, argv[1], True)
-    if word == "enable_group":
-        return bypass_pg_num(m, argv[1], False)
+    if word in ("disable_group", "enable_group"):
+        return bypass_pg_num(m, argv[1], word == "disable_group")
     if word == "switch_group":
         return switch_pg_num(m, argv[1])
-    if word == "reinstate_path":
-        action = reinstate_path
-    elif word == "fail_path":
-        action = fail_path
-    else:
+    action = {"reinstate_path": reinstate_path, "fail_path": fail_path}.get(word)
+    if action is None:
         DMWARN(DM_MSG_PREFIX, f"Unrecognised multipath message received: {argv[0]}")
         return -EINVAL
     r, dev = dm_table.dm_get_device(ti, argv[1], dm_table.dm_table_get_mode(ti.table))

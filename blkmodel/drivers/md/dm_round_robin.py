@@ -108,8 +108,7 @@ def rr_add_path(ps: path_selector, path: dm_path, argv: list[str]) -> tuple[int,
     pi = kzalloc(path_info, GFP_KERNEL)
     if pi is None:
         return -ENOMEM, "round-robin ps: Error allocating path context"
-    pi.path = path
-    pi.repeat_count = repeat_count
+    pi.path, pi.repeat_count = path, repeat_count
     path.pscontext = pi
     list_add_tail(pi, s.valid_paths, "list")
     return 0, NULL

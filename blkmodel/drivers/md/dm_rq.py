@@ -111,11 +111,8 @@ def end_clone_bio(clone: bio) -> None:
 
     After an error the original stays as it is, for the target to decide.
     """
-    info = clone._front
-    tio = info.tio
-    nr_bytes = info.orig.bi_iter.bi_size
-    error = clone.bi_status
-    is_last = clone.bi_next is None
+    info, error, is_last = clone._front, clone.bi_status, clone.bi_next is None
+    tio, nr_bytes = info.tio, info.orig.bi_iter.bi_size
     block_bio.bio_put(clone)
     if tio.error:
         return
@@ -147,8 +144,7 @@ def rq_completed(md: mapped_device) -> None:
 def dm_end_request(clone: request, error: int) -> None:
     """End the original with a status, after the clone is freed."""
     tio = clone.end_io_data
-    md = tio.md
-    rq = tio.orig
+    md, rq = tio.md, tio.orig
     blk_core.blk_rq_unprep_clone(clone)
     tio.ti.type.release_clone_rq(clone, None)
     rq_end_stats(md, rq)
@@ -174,8 +170,7 @@ def dm_mq_delay_requeue_request(rq: request, msecs: int) -> None:
 
 def dm_requeue_original_request(tio: dm_rq_target_io, delay_requeue: bool) -> None:
     """Free the clone, if there is one, and put the original back: for a moment, or for 100 ms."""
-    md = tio.md
-    rq = tio.orig
+    md, rq = tio.md, tio.orig
     rq_end_stats(md, rq)
     if tio.clone is not None:
         blk_core.blk_rq_unprep_clone(tio.clone)
@@ -189,10 +184,8 @@ def dm_done(clone: request, error: int, mapped: bool) -> None:
     not have is not asked for it again."""
     r = DM_ENDIO_DONE
     tio = clone.end_io_data
-    if tio.ti is not None:
-        rq_end_io = tio.ti.type.rq_end_io
-        if mapped and rq_end_io is not None:
-            r = rq_end_io(tio.ti, clone, error, tio.info)
+    if tio.ti is not None and mapped and tio.ti.type.rq_end_io is not None:
+        r = tio.ti.type.rq_end_io(tio.ti, clone, error, tio.info)
 
     if error == BLK_STS_TARGET:
         limits = clone.q.limits
@@ -263,20 +256,15 @@ def setup_clone(clone: request, rq: request, tio: dm_rq_target_io, gfp_mask: int
     r = blk_core.blk_rq_prep_clone(clone, rq, tio.md.bs, gfp_mask, dm_rq_bio_constructor, tio)
     if r:
         return r
-    clone.end_io = end_clone_request
-    clone.end_io_data = tio
+    clone.end_io, clone.end_io_data = end_clone_request, tio
     tio.clone = clone
     return 0
 
 
 def init_tio(tio: dm_rq_target_io, rq: request, md: mapped_device) -> None:
     """Begin anew with a request. Where the target has room behind it, `info` stays: it says where."""
-    tio.md = md
-    tio.ti = NULL
-    tio.clone = NULL
-    tio.orig = rq
-    tio.error = BLK_STS_OK
-    tio.completed = 0
+    tio.md, tio.orig, tio.error, tio.completed = md, rq, BLK_STS_OK, 0
+    tio.ti = tio.clone = NULL
     if not md.init_tio_pdu:
         tio.info.ptr = NULL
 
@@ -284,9 +272,7 @@ def init_tio(tio: dm_rq_target_io, rq: request, md: mapped_device) -> None:
 def map_request(tio: dm_rq_target_io) -> int:
     """Let the target map a request, and send its clone down. Returns DM_MAPIO_*; on DM_MAPIO_REQUEUE the request is
     the caller's again."""
-    ti = tio.ti
-    md = tio.md
-    rq = tio.orig
+    ti, md, rq = tio.ti, tio.md, tio.orig
     r, clone = ti.type.clone_and_map_rq(ti, rq, tio.info)
     if r == DM_MAPIO_REMAPPED:
         if setup_clone(clone, rq, tio, GFP_ATOMIC):
@@ -362,12 +348,9 @@ def dm_mq_init_request_queue(md: mapped_device, t: dm_table.dm_table) -> int:
     if md.tag_set is None:
         return -ENOMEM
     set = md.tag_set
-    set.ops = dm_mq_ops
+    set.ops, set.driver_data, set.numa_node, set.flags = dm_mq_ops, md, md.numa_node_id, BLK_MQ_F_SHOULD_MERGE
     set.queue_depth = dm_get_blk_mq_queue_depth()
-    set.numa_node = md.numa_node_id
-    set.flags = BLK_MQ_F_SHOULD_MERGE
     set.nr_hw_queues = dm_get_blk_mq_nr_hw_queues()
-    set.driver_data = md
     set.cmd_size = sizeof(dm_rq_target_io)
     immutable_tgt = dm_table.dm_table_get_immutable_target(t)
     if immutable_tgt is not None and immutable_tgt.per_io_data_size:

@@ -14,8 +14,8 @@ from blkmodel.services.base.arithmetic import signed_int, unsigned_long
 from blkmodel.services.base.err import EINVAL, ENOMEM
 from blkmodel.services.base.module import THIS_MODULE
 from blkmodel.services.base.printk import ratelimit_state
-from blkmodel.services.base.text import sscanf
-from blkmodel.services.data.list import list_add_tail, list_del_init, list_empty, list_head, list_move, list_move_tail
+from blkmodel.services.base.arithmetic import signed_int, unsigned_long
+from blkmodel.services.data.list import list_add_tail, list_del_init, list_head, list_move, list_move_tail
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim import statics
@@ -106,8 +106,7 @@ def st_add_path(ps: path_selector, path: dm_path, argv: list[str]) -> tuple[int,
     A path of throughput 0 is used only while no other can be. Returns (0, None) or (-errno, words).
     """
     s = ps.context
-    repeat_count = ST_MIN_IO
-    relative_throughput = 1
+    repeat_count, relative_throughput = ST_MIN_IO, 1
     if len(argv) > 2:
         return -EINVAL, "service-time ps: incorrect number of arguments"
     if argv:
@@ -128,10 +127,7 @@ def st_add_path(ps: path_selector, path: dm_path, argv: list[str]) -> tuple[int,
     pi = kzalloc(path_info, GFP_KERNEL)
     if pi is None:
         return -ENOMEM, "service-time ps: Error allocating path context"
-    pi.path = path
-    pi.repeat_count = repeat_count
-    pi.relative_throughput = relative_throughput
-    pi.in_flight_size = 0
+    pi.path, pi.repeat_count, pi.relative_throughput = path, repeat_count, relative_throughput
     path.pscontext = pi
     list_add_tail(pi, s.valid_paths, "list")
     return 0, NULL
@@ -174,12 +170,12 @@ def st_compare_load(pi1: path_info, pi2: path_info, incoming: int) -> int:
 def st_select_path(ps: path_selector, nr_bytes: int) -> dm_path:
     """The best path for an I/O of so many bytes, of equals the one used longest ago; None where there is none."""
     s = ps.context
-    if list_empty(s.valid_paths):
-        return NULL
     best = NULL
     for pi in s.valid_paths:
         if best is None or st_compare_load(pi, best, nr_bytes) < 0:
             best = pi
+    if best is None:
+        return NULL
     list_move_tail(best, s.valid_paths, "list")
     return best.path
 

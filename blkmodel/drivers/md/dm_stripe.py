@@ -27,6 +27,7 @@ from blkmodel.sim.structure import NULL, Struct, sizeof, struct
 
 DM_MSG_PREFIX = "striped"
 DM_IO_ERROR_THRESHOLD = 15
+EACH_STRIPE = (REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_ZEROES, REQ_OP_WRITE_SAME)
 
 
 @struct
@@ -102,33 +103,25 @@ def stripe_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
         return invalid(ti, "Not enough destinations specified")
     sc = alloc_context(stripes)
     if sc is None:
-        ti.error = "Memory allocation for striped context failed"
-        return -ENOMEM
+        return invalid(ti, "Memory allocation for striped context failed", -ENOMEM)
     INIT_WORK(sc.trigger_event, trigger_event, sc)
-    sc.ti = ti
-    sc.stripes = stripes
-    sc.stripe_width = width
+    sc.ti, sc.stripes, sc.stripe_width = ti, stripes, width
     sc.stripes_shift = -1 if stripes & (stripes - 1) else ilog2(stripes)
     r = dm.dm_set_target_max_io_len(ti, chunk_size)
     if r:
         kfree(sc)
         return r
-    ti.num_flush_bios = stripes
-    ti.num_discard_bios = stripes
-    ti.num_secure_erase_bios = stripes
-    ti.num_write_same_bios = stripes
-    ti.num_write_zeroes_bios = stripes
+    ti.num_flush_bios = ti.num_discard_bios = ti.num_secure_erase_bios = stripes
+    ti.num_write_same_bios = ti.num_write_zeroes_bios = stripes
     sc.chunk_size = chunk_size
     sc.chunk_size_shift = -1 if chunk_size & (chunk_size - 1) else ilog2(chunk_size)
     for i in range(stripes):
         r = get_stripe(ti, sc, i, argv[2 + 2 * i:])
         if r < 0:
-            ti.error = "Couldn't parse stripe destination"
             for j in range(i - 1, -1, -1):
                 dm_table.dm_put_device(ti, sc.stripe[j].dev)
             kfree(sc)
-            return r
-        sc.stripe[i].error_count = 0
+            return invalid(ti, "Couldn't parse stripe destination", r)
     ti.private = sc
     return 0
 
@@ -185,15 +178,13 @@ def stripe_map_range(sc: stripe_c, bio: bio, target_stripe: int) -> int:
 def stripe_map(ti: dm_target, bio: bio) -> int:
     """Send a bio on: to the stripe of its sector or, where each stripe gets a clone, to that of the clone's number."""
     sc = ti.private
-    if bio.bi_opf & REQ_PREFLUSH:
+    if bio.bi_opf & REQ_PREFLUSH or bio_op(bio) in EACH_STRIPE:
         target_bio_nr = dm.dm_bio_get_target_bio_nr(bio)
         BUG_ON(target_bio_nr >= sc.stripes)
+        if not bio.bi_opf & REQ_PREFLUSH:
+            return stripe_map_range(sc, bio, target_bio_nr)
         bio_set_dev(bio, sc.stripe[target_bio_nr].dev.bdev)
         return DM_MAPIO_REMAPPED
-    if bio_op(bio) in (REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_ZEROES, REQ_OP_WRITE_SAME):
-        target_bio_nr = dm.dm_bio_get_target_bio_nr(bio)
-        BUG_ON(target_bio_nr >= sc.stripes)
-        return stripe_map_range(sc, bio, target_bio_nr)
     stripe, sector = stripe_map_sector(sc, bio.bi_iter.bi_sector)
     bio.bi_iter.bi_sector = sector + sc.stripe[stripe].physical_start
     bio_set_dev(bio, sc.stripe[stripe].dev.bdev)

@@ -16,7 +16,7 @@ from blkmodel.block import blk_core, blk_mq, blk_settings
 from blkmodel.block.partition_generic import bdevname
 from blkmodel.drivers.md import dm
 from blkmodel.drivers.md.dm_core_h import mapped_device
-from blkmodel.drivers.md.dm_h import dm_dev_internal, dm_target_hybrid, dm_target_request_based
+from blkmodel.drivers.md.dm_h import dm_dev_internal, dm_target_hybrid, dm_target_request_based, invalid
 from blkmodel.drivers.md.dm_target import dm_get_target_type, dm_put_target_type
 from blkmodel.errors import NotModelled
 from blkmodel.fs import block_dev
@@ -169,9 +169,7 @@ def dm_table_create(mode: int, num_targets: int, md: mapped_device) -> tuple[int
     if not num_targets or alloc_targets(t, num_targets):
         kfree(t)
         return -ENOMEM, NULL
-    t.type = DM_TYPE_NONE
-    t.mode = mode
-    t.md = md
+    t.mode, t.md = mode, md
     return 0, t
 
 
@@ -216,23 +214,23 @@ def device_area_is_invalid(ti: dm_target, dev: dm_dev, start: int, len: int, dat
     dev_size = i_size_read(bdev.bd_inode) >> SECTOR_SHIFT
     block_sectors = data.logical_block_size >> SECTOR_SHIFT
 
-    def invalid(line: str) -> int:
+    def wrong(line: str) -> int:
         DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(ti.table.md)}: {line}")
         return 1
 
     q = bdev_get_queue(bdev)
     if q is None or q.make_request_fn is None:
-        return invalid(f"{bdevname(bdev)} is not yet initialised: start={start}, len={len}, dev_size={dev_size}")
+        return wrong(f"{bdevname(bdev)} is not yet initialised: start={start}, len={len}, dev_size={dev_size}")
     if not dev_size:
         return 0
     if start >= dev_size or unsigned_long(start + len) > dev_size:
-        return invalid(f"{bdevname(bdev)} too small for target: start={start}, len={len}, dev_size={dev_size}")
+        return wrong(f"{bdevname(bdev)} too small for target: start={start}, len={len}, dev_size={dev_size}")
     if block_sectors <= 1:
         return 0
     for what, sectors in (("start", start), ("len", len)):
         if sectors & (block_sectors - 1):
-            return invalid(f"{what}={sectors} not aligned to h/w logical block size {data.logical_block_size} of "
-                           f"{bdevname(bdev)}")
+            return wrong(f"{what}={sectors} not aligned to h/w logical block size {data.logical_block_size} of "
+                         f"{bdevname(bdev)}")
     return 0
 
 
@@ -441,10 +439,7 @@ def dm_table_add_target(t: dm_table, type: str, start: int, len: int, params: st
     if dm_target_has_integrity(tgt.type):
         t.integrity_added = True
 
-    tgt.table = t
-    tgt.begin = start
-    tgt.len = len
-    tgt.error = "Unknown error"
+    tgt.table, tgt.begin, tgt.len, tgt.error = t, start, len, "Unknown error"
     if not adjoin(t, tgt):
         return refused(-EINVAL, "Gap in table")
     r, argc, argv = dm_split_args(params)
@@ -479,8 +474,7 @@ def validate_next_arg(arg: dm_arg, arg_set: dm_arg_set, ti: dm_target, grouped: 
     arg_str = dm_shift_arg(arg_set)
     read = sscanf(arg_str, "%u%c") if arg_str else []
     if len(read) != 1 or not arg.min <= read[0] <= arg.max or (grouped and arg_set.argc < read[0]):
-        ti.error = arg.error
-        return -EINVAL, NULL
+        return invalid(ti, arg.error), NULL
     return 0, read[0]
 
 
@@ -843,8 +837,7 @@ def dm_table_verify_integrity(t: dm_table) -> None:
 
 def device_flush_capable(ti: dm_target, dev: dm_dev, start: int, len: int, data: int) -> bool:
     """Whether a device below has the queue flags `data`."""
-    q = bdev_get_queue(dev.bdev)
-    return q is not None and bool(q.queue_flags & data)
+    return (q := bdev_get_queue(dev.bdev)) is not None and bool(q.queue_flags & data)
 
 
 def dm_table_supports_flush(t: dm_table, flush: int) -> bool:
@@ -864,14 +857,12 @@ def device_dax_write_cache_enabled(ti: dm_target, dev: dm_dev, start: int, len: 
 
 def device_is_rotational(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
     """Return whether a device below is a disk that rotates."""
-    q = bdev_get_queue(dev.bdev)
-    return q is not None and not blk_queue_nonrot(q)
+    return (q := bdev_get_queue(dev.bdev)) is not None and not blk_queue_nonrot(q)
 
 
 def device_is_not_random(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
     """Whether the timing of a device below is not to be used for random numbers."""
-    q = bdev_get_queue(dev.bdev)
-    return q is not None and not blk_queue_add_random(q)
+    return (q := bdev_get_queue(dev.bdev)) is not None and not blk_queue_add_random(q)
 
 
 def device_is_partial_completion(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
@@ -884,42 +875,38 @@ def dm_table_does_not_support_partial_completion(t: dm_table) -> bool:
     return not dm_table_any_dev_attr(t, device_is_partial_completion, None)
 
 
+def _all_support(t: dm_table, bios: str, not_capable: Callable[..., bool]) -> bool:
+    """Whether all targets want clones of a kind (the field `bios`), and not_capable() is true of no device below."""
+    for i in up_to(lambda: dm_table_get_num_targets(t)):
+        ti = dm_table_get_target(t, i)
+        if not getattr(ti, bios) or ti.type.iterate_devices is None or ti.type.iterate_devices(ti, not_capable, None):
+            return False
+    return True
+
+
 def device_not_write_same_capable(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
     """Return whether a device below has no write-same, which repeats a block."""
-    q = bdev_get_queue(dev.bdev)
-    return q is not None and not q.limits.max_write_same_sectors
+    return (q := bdev_get_queue(dev.bdev)) is not None and not q.limits.max_write_same_sectors
 
 
 def dm_table_supports_write_same(t: dm_table) -> bool:
     """Whether all targets and devices below can repeat a block."""
-    for i in up_to(lambda: dm_table_get_num_targets(t)):
-        ti = dm_table_get_target(t, i)
-        if (not ti.num_write_same_bios or ti.type.iterate_devices is None
-                or ti.type.iterate_devices(ti, device_not_write_same_capable, None)):
-            return False
-    return True
+    return _all_support(t, "num_write_same_bios", device_not_write_same_capable)
 
 
 def device_not_write_zeroes_capable(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
     """Whether a device below can't write zeroes without being sent them."""
-    q = bdev_get_queue(dev.bdev)
-    return q is not None and not q.limits.max_write_zeroes_sectors
+    return (q := bdev_get_queue(dev.bdev)) is not None and not q.limits.max_write_zeroes_sectors
 
 
 def dm_table_supports_write_zeroes(t: dm_table) -> bool:
     """Whether all targets and devices below can write zeroes."""
-    for i in up_to(lambda: dm_table_get_num_targets(t)):
-        ti = dm_table_get_target(t, i)
-        if (not ti.num_write_zeroes_bios or ti.type.iterate_devices is None
-                or ti.type.iterate_devices(ti, device_not_write_zeroes_capable, None)):
-            return False
-    return True
+    return _all_support(t, "num_write_zeroes_bios", device_not_write_zeroes_capable)
 
 
 def device_not_discard_capable(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
     """Whether a device below can't discard."""
-    q = bdev_get_queue(dev.bdev)
-    return q is not None and not blk_queue_discard(q)
+    return (q := bdev_get_queue(dev.bdev)) is not None and not blk_queue_discard(q)
 
 
 def dm_table_supports_discards(t: dm_table) -> bool:
@@ -936,24 +923,17 @@ def dm_table_supports_discards(t: dm_table) -> bool:
 
 def device_not_secure_erase_capable(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
     """Whether a device below can't erase for good."""
-    q = bdev_get_queue(dev.bdev)
-    return q is not None and not blk_queue_secure_erase(q)
+    return (q := bdev_get_queue(dev.bdev)) is not None and not blk_queue_secure_erase(q)
 
 
 def dm_table_supports_secure_erase(t: dm_table) -> bool:
     """Whether all targets and devices below can erase for good."""
-    for i in up_to(lambda: dm_table_get_num_targets(t)):
-        ti = dm_table_get_target(t, i)
-        if (not ti.num_secure_erase_bios or ti.type.iterate_devices is None
-                or ti.type.iterate_devices(ti, device_not_secure_erase_capable, None)):
-            return False
-    return True
+    return _all_support(t, "num_secure_erase_bios", device_not_secure_erase_capable)
 
 
 def device_requires_stable_pages(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
     """Whether pages must not change while a device below writes them."""
-    q = bdev_get_queue(dev.bdev)
-    return q is not None and bdi_cap_stable_pages_required(q.backing_dev_info)
+    return (q := bdev_get_queue(dev.bdev)) is not None and bdi_cap_stable_pages_required(q.backing_dev_info)
 
 
 def dm_table_set_restrictions(t: dm_table, q: request_queue, limits: queue_limits) -> None:
@@ -961,11 +941,8 @@ def dm_table_set_restrictions(t: dm_table, q: request_queue, limits: queue_limit
     copy_limits(q.limits, limits)
     if not dm_table_supports_discards(t):
         blk_core.blk_queue_flag_clear(QUEUE_FLAG_DISCARD, q)
-        q.limits.max_discard_sectors = 0
-        q.limits.max_hw_discard_sectors = 0
-        q.limits.discard_granularity = 0
-        q.limits.discard_alignment = 0
-        q.limits.discard_misaligned = 0
+        q.limits.max_discard_sectors = q.limits.max_hw_discard_sectors = 0
+        q.limits.discard_granularity = q.limits.discard_alignment = q.limits.discard_misaligned = 0
     else:
         blk_core.blk_queue_flag_set(QUEUE_FLAG_DISCARD, q)
     if dm_table_supports_secure_erase(t):

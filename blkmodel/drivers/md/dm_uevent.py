@@ -1,7 +1,5 @@
 """What user space is told of paths: events that are built when a path fails, and sent when the device has its turn."""
 
-from typing import NamedTuple
-
 from blkmodel.drivers.md import dm, dm_ioctl, dm_table
 from blkmodel.drivers.md.dm_core_h import mapped_device
 from blkmodel.include.linux.device_mapper import DMERR, DMINFO, dm_target
@@ -18,14 +16,7 @@ DM_MSG_PREFIX = "uevent"
 DM_UEVENT_PATH_FAILED, DM_UEVENT_PATH_REINSTATED = range(2)
 
 
-class Kind(NamedTuple):
-    """How user space is told of a kind of event."""
-
-    action: str
-    name: str
-
-
-_dm_uevent_type_names = (Kind(KOBJ_CHANGE, "PATH_FAILED"), Kind(KOBJ_CHANGE, "PATH_REINSTATED"))
+_dm_uevent_type_names = ((KOBJ_CHANGE, "PATH_FAILED"), (KOBJ_CHANGE, "PATH_REINSTATED"))
 
 
 @struct
@@ -92,8 +83,7 @@ def dm_send_uevents(events: list_head, kobj: kobject) -> None:
 def dm_path_uevent(event_type: int, ti: dm_target, path: str, nr_valid_paths: int) -> None:
     """Let user space hear of a path: its name, and how many are left."""
     md = dm_table.dm_table_get_md(ti.table)
-    kind = _dm_uevent_type_names[event_type]
-    event = dm_build_path_uevent(md, ti, kind.action, kind.name, path, nr_valid_paths)
+    event = dm_build_path_uevent(md, ti, *_dm_uevent_type_names[event_type], path, nr_valid_paths)
     if not IS_ERR(event):
         dm.dm_uevent_add(md, event)
 

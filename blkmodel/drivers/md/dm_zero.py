@@ -1,11 +1,11 @@
 """zero: a target of which zeroes are read, and that forgets what is written."""
 
 from blkmodel.block import bio as bio_module
-from blkmodel.drivers.md.dm_h import invalid
+from blkmodel.drivers.md.dm_h import invalid, registered
 from blkmodel.drivers.md.dm_target import dm_register_target, dm_unregister_target
 from blkmodel.include.linux.bio import zero_fill_bio
 from blkmodel.include.linux.blk_types import REQ_OP_READ, REQ_OP_WRITE, REQ_RAHEAD, bio, bio_op
-from blkmodel.include.linux.device_mapper import DM_MAPIO_KILL, DM_MAPIO_SUBMITTED, DMERR, dm_target, target_type
+from blkmodel.include.linux.device_mapper import DM_MAPIO_KILL, DM_MAPIO_SUBMITTED, dm_target, target_type
 
 DM_MSG_PREFIX = "zero"
 
@@ -36,10 +36,7 @@ zero_target = target_type(name="zero", version=(1, 1, 0), ctr=zero_ctr, map=zero
 
 def dm_zero_init() -> int:
     """Load the module: register the target type. Returns 0 or -errno."""
-    r = dm_register_target(zero_target)
-    if r < 0:
-        DMERR(DM_MSG_PREFIX, f"register failed {r}")
-    return r
+    return registered(DM_MSG_PREFIX, dm_register_target(zero_target))
 
 
 def dm_zero_exit() -> None:

@@ -6,7 +6,6 @@ fabrics, commands and reservations from user space, security, and open-channel d
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from blkmodel.block import blk_core, blk_exec, blk_map, blk_mq, blk_settings, genhd
@@ -15,8 +14,9 @@ from blkmodel.drivers.nvme.host.nvme_h import (
     NVME_F_PCI_P2PDMA, NVME_NS_DEAD, NVME_NS_REMOVING, NVME_QID_ANY, NVME_QUIRK_DEALLOCATE_ZEROES,
     NVME_QUIRK_DELAY_AMOUNT, NVME_QUIRK_DELAY_BEFORE_CHK_RDY, NVME_QUIRK_DISABLE_WRITE_ZEROES, NVME_QUIRK_IDENTIFY_CNS,
     NVME_QUIRK_IGNORE_DEV_SUBNQN, NVME_QUIRK_NO_APST, NVME_QUIRK_NO_NS_DESC_LIST, NVME_QUIRK_SIMPLE_SUSPEND,
-    NVME_QUIRK_STRIPE_SIZE, NVME_REQ_CANCELLED, nvme_get_ctrl, nvme_get_ns_from_dev, nvme_lba_to_sect, nvme_mpath_init,
-    nvme_ns, nvme_ns_head, nvme_ns_ids, nvme_put_ctrl, nvme_req, nvme_sect_to_lba, nvme_set_disk_name, nvme_subsystem)
+    NVME_QUIRK_STRIPE_SIZE, NVME_REQ_CANCELLED, nvme_ctrl, nvme_ctrl_ops, nvme_get_ctrl, nvme_get_ns_from_dev,
+    nvme_lba_to_sect, nvme_mpath_init, nvme_ns, nvme_ns_head, nvme_ns_ids, nvme_put_ctrl, nvme_req, nvme_sect_to_lba,
+    nvme_set_disk_name, nvme_subsystem)
 from blkmodel.fs import block_dev
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.blk_types import (
@@ -27,9 +27,10 @@ from blkmodel.include.linux.blk_types import (
 from blkmodel.include.linux.blkdev import (
     QUEUE_FLAG_DISCARD, QUEUE_FLAG_NONROT, QUEUE_FLAG_PCI_P2PDMA, RQF_DONTPREP, RQF_SPECIAL_PAYLOAD, UINT_MAX,
     USHRT_MAX, bios_of, blk_noretry_request, blk_queue_dying, blk_rq_nr_discard_segments, queue_logical_block_size,
-    rq_data_dir)
+    request, request_queue, rq_data_dir)
+from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import (
-    GENHD_FL_EXT_DEVT, GENHD_FL_UP, block_device_operations, get_capacity, set_capacity)
+    GENHD_FL_EXT_DEVT, GENHD_FL_UP, block_device_operations, gendisk, get_capacity, set_capacity)
 from blkmodel.include.linux.nvme import (
     NVME_AEN_CFG_ANA_CHANGE, NVME_AEN_CFG_DISC_CHANGE, NVME_AEN_CFG_FW_ACT, NVME_AEN_CFG_NS_ATTR, NVME_AER_CSS,
     NVME_AER_ERROR, NVME_AER_SMART, NVME_AER_VS, NVME_CAP_MPSMIN, NVME_CAP_MQES, NVME_CAP_NSSRC, NVME_CAP_TIMEOUT,
@@ -56,15 +57,17 @@ from blkmodel.services.base.module import (
     THIS_MODULE, kernel_param, module_put, param_set_byte, param_set_uint, try_module_get)
 from blkmodel.services.base.printk import pr_warn
 from blkmodel.services.data.idr import ida, ida_simple_get, ida_simple_remove
+from blkmodel.services.tasks.refcount import kref, kref_get, kref_get_unless_zero, kref_init, kref_put
 from blkmodel.services.data.list import (
     INIT_LIST_HEAD, list_add_tail, list_del_init, list_empty, list_head, list_move_tail, list_sort, list_splice_init)
 from blkmodel.services.devices.cdev import (
     alloc_chrdev_region, cdev_device_add, cdev_device_del, cdev_init, unregister_chrdev_region)
 from blkmodel.services.devices.device import (
-    class_create, class_destroy, dev_err, dev_get_drvdata, dev_info, dev_name, dev_set_drvdata, dev_set_name, dev_warn,
-    dev_warn_once, device_add, device_del, device_initialize, put_device)
+    class_, class_create, class_destroy, dev_err, dev_get_drvdata, dev_info, dev_name, dev_set_drvdata, dev_set_name,
+    dev_warn, dev_warn_once, device, device_add, device_del, device_initialize, put_device)
+from blkmodel.services.devices.hdreg import hd_geometry
 from blkmodel.services.devices.kobject import (
-    KOBJ_CHANGE, attribute, attribute_group, kobject_uevent_env, sysfs_create_link, sysfs_remove_link)
+    KOBJ_CHANGE, attribute, attribute_group, kobject, kobject_uevent_env, sysfs_create_link, sysfs_remove_link)
 from blkmodel.services.devices.t10_pi import T10_PI_TUPLE_SIZE, t10_pi_ref_tag
 from blkmodel.services.files.file import file_operations
 from blkmodel.services.memory.mm import (
@@ -75,21 +78,11 @@ from blkmodel.services.tasks.refcount import kref_get, kref_get_unless_zero, kre
 from blkmodel.services.tasks.timer import HZ, jiffies, ktime_get_real, ktime_to_ms, msleep, time_after
 from blkmodel.services.tasks.wait import wake_up_all
 from blkmodel.services.tasks.workqueue import (
-    INIT_WORK, WQ_MEM_RECLAIM, WQ_UNBOUND, alloc_workqueue, destroy_workqueue, flush_work, queue_work)
+    INIT_WORK, WQ_MEM_RECLAIM, WQ_UNBOUND, alloc_workqueue, destroy_workqueue, flush_work, queue_work, work_struct,
+    workqueue_struct)
 from blkmodel.sim import statics, wire
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL, Array, Struct, sizeof, struct
-
-if TYPE_CHECKING:
-    from blkmodel.drivers.nvme.host.nvme_h import nvme_ctrl, nvme_ctrl_ops
-    from blkmodel.include.linux.blkdev import request, request_queue
-    from blkmodel.include.linux.fs import block_device
-    from blkmodel.include.linux.genhd import gendisk
-    from blkmodel.services.devices.device import class_, device
-    from blkmodel.services.devices.hdreg import hd_geometry
-    from blkmodel.services.devices.kobject import kobject
-    from blkmodel.services.tasks.refcount import kref
-    from blkmodel.services.tasks.workqueue import work_struct, workqueue_struct
 
 OMITTED = no_chapter("""
     nvme_try_sched_reset nvme_state_terminal nvme_wait_reset nvme_toggle_streams nvme_disable_streams
@@ -1180,11 +1173,9 @@ def nvme_sysfs_show_address(dev: device) -> str:
 def nvme_dev_attrs_are_visible(kobj: kobject, attr: attribute, n: int) -> int:
     """The mode of one of a controller's files; 0 for what its transport can't do."""
     ctrl = dev_get_drvdata(kobj._owner)
-    if attr is dev_attr_delete_controller and ctrl.ops.delete_ctrl is None:
-        return 0
-    if attr is dev_attr_address and ctrl.ops.get_address is None:
-        return 0
-    return attr.mode
+    missing = ((attr is dev_attr_delete_controller and ctrl.ops.delete_ctrl is None)
+               or (attr is dev_attr_address and ctrl.ops.get_address is None))
+    return 0 if missing else attr.mode
 
 
 dev_attr_delete_controller = attribute("delete_controller", 0o200)
@@ -1196,15 +1187,12 @@ nvme_dev_attrs_group = attribute_group(attrs=(
     attribute("serial", 0o444, lambda dev: f"{dev_get_drvdata(dev).subsys.serial.decode('latin-1')}\n"),
     attribute("firmware_rev", 0o444, lambda dev: f"{dev_get_drvdata(dev).subsys.firmware_rev.decode('latin-1')}\n"),
     attribute("cntlid", 0o444, lambda dev: f"{dev_get_drvdata(dev).cntlid}\n"),
-    dev_attr_delete_controller,
-    attribute("transport", 0o444, nvme_sysfs_show_transport),
-    attribute("subsysnqn", 0o444, nvme_sysfs_show_subsysnqn),
-    dev_attr_address,
+    dev_attr_delete_controller, attribute("transport", 0o444, nvme_sysfs_show_transport),
+    attribute("subsysnqn", 0o444, nvme_sysfs_show_subsysnqn), dev_attr_address,
     attribute("state", 0o444, nvme_sysfs_show_state),
     attribute("numa_node", 0o444, lambda dev: f"{dev_get_drvdata(dev).numa_node}\n"),
     attribute("queue_count", 0o444, lambda dev: f"{dev_get_drvdata(dev).queue_count}\n"),
-    attribute("sqsize", 0o444, lambda dev: f"{dev_get_drvdata(dev).sqsize}\n"),
-), is_visible=nvme_dev_attrs_are_visible)
+    attribute("sqsize", 0o444, lambda dev: f"{dev_get_drvdata(dev).sqsize}\n")), is_visible=nvme_dev_attrs_are_visible)
 nvme_dev_attr_groups = (nvme_dev_attrs_group,)
 
 

@@ -8,28 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from blkmodel.block import blk_mq
-from blkmodel.include.linux.blkdev import SECTOR_SHIFT
-from blkmodel.include.linux.genhd import dev_to_disk
+from blkmodel.include.linux.blk_mq import blk_mq_tag_set
+from blkmodel.include.linux.blkdev import SECTOR_SHIFT, request, request_queue
+from blkmodel.include.linux.genhd import dev_to_disk, gendisk
+from blkmodel.include.linux.nvme import nvme_command, nvme_effects_log, nvme_id_ctrl
+from blkmodel.services.base.module import module as _module
 from blkmodel.services.data.idr import ida
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.cdev import cdev as _cdev
 from blkmodel.services.devices.device import dev_warn, device as _device, get_device, put_device
+from blkmodel.services.memory.mm import page
 from blkmodel.services.tasks.rcupdate import srcu_struct
-from blkmodel.services.tasks.refcount import kref as _kref
 from blkmodel.services.tasks.wait import wait_queue_head
 from blkmodel.services.tasks.workqueue import work_struct
 from blkmodel.sim.structure import NULL, Struct, struct
-
-if TYPE_CHECKING:
-    from blkmodel.include.linux.blk_mq import blk_mq_tag_set
-    from blkmodel.include.linux.blkdev import request, request_queue
-    from blkmodel.include.linux.genhd import gendisk
-    from blkmodel.include.linux.nvme import nvme_command, nvme_effects_log, nvme_id_ctrl
-    from blkmodel.services.base.module import module as _module
-    from blkmodel.services.memory.mm import page
 
 (NVME_QUIRK_STRIPE_SIZE, NVME_QUIRK_IDENTIFY_CNS, NVME_QUIRK_DEALLOCATE_ZEROES, NVME_QUIRK_DELAY_BEFORE_CHK_RDY,
  NVME_QUIRK_NO_APST, NVME_QUIRK_NO_DEEPEST_PS, NVME_QUIRK_LIGHTNVM, NVME_QUIRK_MEDIUM_PRIO_SQ,
