@@ -106,11 +106,7 @@ def _insmod(args: Words) -> int:
         return -EEXIST
     forget(null_blk_main.variables)
     error = parse_args("null_blk", args, null_blk_main.module_params) or null_blk_main.null_init()
-    if error:
-        forget(null_blk_main.variables)
-    else:
-        modules().loaded.add("null_blk")
-    return error
+    return _loaded("null_blk", error, (null_blk_main.variables,))
 
 
 def null_blk_unload() -> None:
@@ -188,6 +184,15 @@ def _unload_dm(targets: list[str]) -> None:
     _forget(DM_VARIABLES)
 
 
+def _loaded(name: str, error: int, variables: Iterable[Callable[[], Any]]) -> int:
+    """Note that a module is loaded, or forget its variables where that has failed. Returns `error`."""
+    if error:
+        _forget(variables)
+    else:
+        modules().loaded.add(name)
+    return error
+
+
 def _forget(those: Iterable[Callable[[], Any]]) -> None:
     for variables in those:
         forget(variables)
@@ -220,8 +225,7 @@ def null_blk_create(name: str, **attributes: Any) -> str:
     except KernelError:
         _command("rmdir", f"rmdir {directory}", configfs_rmdir, directory)
         raise
-    newest = null_blk_main.variables().nullb_list
-    return [device.disk_name for device in newest][-1]
+    return [device.disk_name for device in null_blk_main.variables().nullb_list][-1]
 
 
 def null_blk_remove(name: str) -> None:
@@ -238,7 +242,7 @@ def nvme_load(**params: Any) -> None:
     _must_be_known("nvme", params, [param.name for known in NVME_MODULES.values() for param in known])
     args = {module: [word for word in _words(params) if word[0] in {param.name for param in known}]
             for module, known in NVME_MODULES.items()}
-    _command("modprobe", _line("modprobe nvme", [word for words in args.values() for word in words]), _modprobe_nvme, args)
+    _command("modprobe", _line("modprobe nvme", args["nvme_core"] + args["nvme"]), _modprobe_nvme, args)
 
 
 NVME_VARIABLES = (nvme_core.variables, nvme_pci.variables)
@@ -255,11 +259,7 @@ def _modprobe_nvme(args: dict[str, Words]) -> int:
         error = parse_args("nvme", args["nvme"], nvme_pci.parameters) or nvme_pci.nvme_init()
         if error:
             nvme_core.nvme_core_exit()
-    if error:
-        _forget(NVME_VARIABLES)
-    else:
-        modules().loaded.add("nvme")
-    return error
+    return _loaded("nvme", error, NVME_VARIABLES)
 
 
 def nvme_unload() -> None:
@@ -292,11 +292,9 @@ def nvme_probe(device: str | None = None, max_ioqpairs: int = 64, dbbuf: bool = 
     expected = f"nvme{number}"
     if device not in (None, expected):
         raise ValueError(f"device={device!r}: the next controller will be {expected!r}")
-    kernel = this()
-    before = len(kernel.log)
+    kernel, before = this(), len(this().log)
     if controller is None:
-        serial = f"{number + 1:04}"
-        controller = Controller(max_ioqpairs, vectors=vectors, dbbuf=dbbuf, serial=serial,
+        controller = Controller(max_ioqpairs, vectors=vectors, dbbuf=dbbuf, serial=f"{number + 1:04}",
                                 namespaces={1: Namespace(sectors)})
     pdev = plug_in(controller, node)
     kernel.task("pciehp", pci_bus_add_device, pdev)
@@ -417,8 +415,7 @@ def io(disk: str, op: str, offset: int, length: int, cpu: int = 0, page_runs: li
     that were read, or written; fewer than `length` at the end of the disk.
     """
     asked = _asked(disk, op, offset, length, page_runs, data, flags)
-    line = f"{op} {length} bytes of {disk} at {offset}"
-    return _command("dio", line, _dio, disk, asked, cpu=cpu)
+    return _command("dio", f"{op} {length} bytes of {disk} at {offset}", _dio, disk, asked, cpu=cpu)
 
 
 RW_FLAGS = {"hipri": RWF_HIPRI, "dsync": RWF_DSYNC, "nowait": RWF_NOWAIT}
@@ -463,13 +460,10 @@ def _dio(disk: str, asked: Asked) -> bytes | int:
         result = PTR_ERR(filp)
     else:
         moved = iov_iter()
-        if op == "read":
-            iov_iter_init(moved, READ, buffer, 0, length)
-            result = new_sync_read(filp, moved, offset, flags)
-        else:
+        if op == "write":
             buffer.write(0, data)
-            iov_iter_init(moved, WRITE, buffer, 0, length)
-            result = new_sync_write(filp, moved, offset, flags)
+        iov_iter_init(moved, READ if op == "read" else WRITE, buffer, 0, length)
+        result = (new_sync_read if op == "read" else new_sync_write)(filp, moved, offset, flags)
         filp_close(filp)
         if result >= 0:
             result = buffer.read(0, result)
@@ -506,9 +500,8 @@ def together(processes: list[tuple[str, list[dict[str, Any]], int]]) -> list[lis
 
 
 def _face(result: bytes | int, disk: str, asked: dict[str, Any]) -> bytes | KernelError:
-    if not isinstance(result, int):
-        return result
-    return KernelError(result, f"{asked['op']} {asked['length']} bytes of {disk} at {asked['offset']}", [])
+    what = f"{asked['op']} {asked['length']} bytes of {disk} at {asked['offset']}"
+    return KernelError(result, what, []) if isinstance(result, int) else result
 
 
 def _aio(disk: str, wanted: list[Asked]) -> list[bytes | int]:
@@ -610,8 +603,7 @@ def arguments_of(step: Sequence[Any]) -> dict[str, Any]:
 
 def _command(task: str, line: str, fn: Callable[..., Any], *args: Any, cpu: int | None = None) -> Any:
     """Run fn(*args) as a process; return what it returns, unless that is -errno: that becomes a KernelError."""
-    kernel = this()
-    before = len(kernel.log)
+    kernel, before = this(), len(this().log)
     result = kernel.task(task, fn, *args, cpu=cpu)
     if isinstance(result, int) and result < 0:
         raise KernelError(result, line, kernel.log[before:])

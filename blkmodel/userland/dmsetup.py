@@ -249,21 +249,23 @@ def _create(process: Process, arguments: list[str]) -> None:
     if "notable" not in process.options:
         _parse_table(process, task)
     task.read_only = "readonly" in process.options
-    task.major = process.number("major") if "major" in process.options else -1
-    task.minor = process.number("minor") if "minor" in process.options else -1
+    task.major, task.minor = (process.number(which) if which in process.options else -1 for which in ("major", "minor"))
     task.add_node_on_create = "addnodeoncreate" in process.options
     _run(process, task)
+
+
+def _first(process: Process, arguments: list[str], missing: str) -> tuple[str | None, list[str]]:
+    """The first argument, a name, where no option says which device is meant (else None), and the others."""
+    if not (process.by_option or arguments):
+        process.refuse(missing)
+    return (None, arguments) if process.by_option else (arguments[0], arguments[1:])
 
 
 def _load(process: Process, arguments: list[str]) -> None:
     if "notable" in process.options:
         process.refuse("--notable only available when creating new device.")
-    name = None
-    if not process.by_option:
-        if not arguments:
-            process.refuse("Please specify device.")
-        name, *arguments = arguments
-    elif len(arguments) > 1:
+    name, arguments = _first(process, arguments, "Please specify device.")
+    if process.by_option and len(arguments) > 1:
         process.refuse("Too many command line arguments.")
     task = _task(process, "reload", name)
     if arguments and "table" not in process.options:
@@ -356,9 +358,8 @@ def _rename(process: Process, arguments: list[str]) -> None:
 
 def _task_of_first(process: Process, kind: str, arguments: list[str]) -> tuple[Task, list[str]]:
     """A task for the device that an option or else the first argument means; and the arguments that are left."""
-    if process.by_option:
-        return _task(process, kind), arguments
-    return _task(process, kind, arguments[0]), arguments[1:]
+    name, arguments = _first(process, arguments, "No device specified.")
+    return _task(process, kind, name), arguments
 
 
 def _message(process: Process, arguments: list[str]) -> None:
@@ -380,11 +381,7 @@ def _setgeometry(process: Process, arguments: list[str]) -> None:
 
 
 def _wait(process: Process, arguments: list[str]) -> None:
-    name = None
-    if not process.by_option:
-        if not arguments:
-            process.refuse("No device specified.")
-        name, *arguments = arguments
+    name, arguments = _first(process, arguments, "No device specified.")
     _simple(process, "waitevent", name, _atoi(arguments[-1]) & 0xFFFFFFFF if arguments else 0, display=True)
 
 
@@ -416,16 +413,15 @@ def _all(process: Process, function: Callable[[Process, str], None]) -> bool:
     Returns whether there is any.
     """
     process.several = True
-    found = _all_names(process)
-    refused = False
-    for name, _ in found:
-        try:
+    done = []
+    for name, _ in _all_names(process):
+        done.append(False)
+        with suppress(Refused):
             function(process, name)
-        except Refused:
-            refused = True
-    if refused:
+            done[-1] = True
+    if not all(done):
         raise Refused
-    return bool(found)
+    return bool(done)
 
 
 def _shown(process: Process, arguments: list[str], show: Callable[[Process, str | None], None]) -> None:
@@ -458,8 +454,7 @@ def _status(process: Process, name: str | None) -> None:
             continue
         if process.command == "ls":
             process.print(f"{device.name}\t({device.major}, {device.minor})\n")
-            matched = True
-            break
+            return
         if not matched and "verbose" in process.options:
             _display_info(process, task)
         if process.several and "verbose" not in process.options:
@@ -468,7 +463,7 @@ def _status(process: Process, name: str | None) -> None:
             process.print(f"{start} {length} {kind} {text}")
         process.print("\n")
         matched = True
-    if process.several and "verbose" in process.options and matched and process.command != "ls":
+    if process.several and "verbose" in process.options and matched:
         process.print("\n")
 
 
@@ -539,7 +534,7 @@ def _columns(process: Process, arguments: list[str]) -> None:
 
 
 class Column(NamedTuple):
-    """A column of `info -c`: its heading, how wide it is at least, whether it has numbers, and what of Info it shows."""
+    """A column of `info -c`: its heading, its least width, whether it has numbers, and what of Info it shows."""
 
     heading: str
     width: int
@@ -626,9 +621,8 @@ def dmsetup(*words: str, stdin: str = "") -> str:
 
 def create(name: str, table: str | None = None, uuid: str | None = None) -> str:
     """Make a device with a table or (None) without one. Returns the name of its disk."""
-    words = ["create", name, *(["--notable"] if table is None else ["--table", table]),
-             *(["--uuid", uuid] if uuid else [])]
-    dmsetup(*words)
+    given = ["--notable"] if table is None else ["--table", table]
+    dmsetup("create", name, *given, *(["--uuid", uuid] if uuid else []))
     return disk_of(name)
 
 

@@ -208,8 +208,7 @@ class Library:
         block = self._flatten(task)
         # more than 0 is success too: a message for a device without a table comes to 2
         errno = max(-vfs_ioctl(self._control, uapi._IOWR(KINDS[task.kind]), block), 0)
-        task.block = block
-        task.answer = uapi.dm_ioctl()
+        task.block, task.answer = block, uapi.dm_ioctl()
         uapi.read_head(block, task.answer)
         return errno
 

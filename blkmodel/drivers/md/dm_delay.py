@@ -174,8 +174,7 @@ def delay_bio(dc: delay_c, c: delay_class, bio: bio) -> int:
     if not c.delay or not dc.may_delay:
         return DM_MAPIO_REMAPPED
     delayed = dm.dm_per_bio_data(bio, sizeof(dm_delay_info), dm_delay_info)
-    delayed.context = dc
-    delayed.expires = jiffies() + msecs_to_jiffies(c.delay)
+    delayed.context, delayed.expires = dc, jiffies() + msecs_to_jiffies(c.delay)
     c.ops += 1
     list_add_tail(delayed, dc.delayed_bios, "list")
     queue_timeout(dc, delayed.expires)

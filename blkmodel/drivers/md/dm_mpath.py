@@ -142,8 +142,7 @@ def alloc_pgpath() -> pgpath:
     path = kzalloc(pgpath, GFP_KERNEL)
     if path is None:
         return NULL
-    path.is_active = True
-    path.path._owner = path
+    path.is_active, path.path._owner = True, path
     return path
 
 
@@ -180,9 +179,7 @@ def alloc_multipath(ti: dm_target) -> multipath:
     m = kzalloc(multipath, GFP_KERNEL)
     if m is not None:
         INIT_WORK(m.trigger_event, trigger_event, m)
-        m.queue_mode = DM_TYPE_NONE
-        m.ti = ti
-        ti.private = m
+        m.queue_mode, m.ti, ti.private = DM_TYPE_NONE, ti, m
     return m
 
 
@@ -304,8 +301,7 @@ def multipath_clone_and_map(ti: dm_target, rq: request, map_context: map_info) -
         dm_table.dm_table_get_md(m.ti.table)  # recorder: for a message, which is off
         return DM_MAPIO_KILL, NULL
 
-    mpio.pgpath = chosen
-    mpio.nr_bytes = nr_bytes
+    mpio.pgpath, mpio.nr_bytes = chosen, nr_bytes
     bdev = chosen.path.dev.bdev
     q = bdev_get_queue(bdev)
     clone = blk_core.blk_get_request(q, rq.cmd_flags | REQ_NOMERGE, BLK_MQ_REQ_NOWAIT)

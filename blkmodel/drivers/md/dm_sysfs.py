@@ -56,14 +56,11 @@ def dm_attr_use_blk_mq_show(md: mapped_device) -> str:
 
 
 dm_attrs = (
-    attribute("name", 0o444, dm_attr_name_show),
-    attribute("uuid", 0o444, dm_attr_uuid_show),
-    attribute("suspended", 0o444, dm_attr_suspended_show),
-    attribute("use_blk_mq", 0o444, dm_attr_use_blk_mq_show),
+    attribute("name", 0o444, dm_attr_name_show), attribute("uuid", 0o444, dm_attr_uuid_show),
+    attribute("suspended", 0o444, dm_attr_suspended_show), attribute("use_blk_mq", 0o444, dm_attr_use_blk_mq_show),
     attribute("rq_based_seq_io_merge_deadline", 0o644,
               lambda md: dm_rq.dm_attr_rq_based_seq_io_merge_deadline_show(md),
-              lambda md, page, count: dm_rq.dm_attr_rq_based_seq_io_merge_deadline_store(md, page, count)),
-)
+              lambda md, page, count: dm_rq.dm_attr_rq_based_seq_io_merge_deadline_store(md, page, count)))
 dm_ktype = kobj_type(release=dm_kobject_release)
 
 

@@ -117,8 +117,7 @@ class Allocation:
         return self.allocated
 
     def _check_room(self) -> None:
-        needed = self.wanted - self.allocated
-        free = self._free()
+        needed, free = self.wanted - self.allocated, self._free()
         if needed > free:
             raise Full(f"Insufficient free space: {needed} extents needed, but only {free} available")
 
@@ -194,9 +193,8 @@ class Allocation:
                 continue
             break
 
-        if preferred < self.positional and "cling to allocated" not in self.flags and not found:
-            return
-        if found + preferred < self.stripes:
+        if found + preferred < self.stripes or (
+                preferred < self.positional and "cling to allocated" not in self.flags and not found):
             return
         if found > 1:
             end = self.positional + found
@@ -213,25 +211,20 @@ class Allocation:
 
     def _look_at(self, map: PVMap, policy: str, wanted: int, found: int, iteration: int) -> tuple[int, bool]:
         """Look at the areas of one physical volume. Returns (how many were noted, whether one is preferred)."""
-        more = 0
-        at = 0
+        more = at = 0
         while at < len(map.areas):
             area = map.areas[at]
             verdict = self._check(area, policy, wanted, bool(more), iteration)
             if verdict in ("preferred", "next volume"):
                 return more, verdict == "preferred"
             if verdict == "use":
-                if not more or policy == ANYWHERE:
-                    more += 1
-                required = self._reserve(area, wanted)
-                self._note(self.positional + found + more - 1, area, required)
+                more += not more or policy == ANYWHERE
+                self._note(self.positional + found + more - 1, area, self._reserve(area, wanted))
             at = map.areas.index(area) + 1
         return more, False
 
     def _check(self, area: Area, policy: str, wanted: int, already_found: bool, iteration: int) -> str:
-        if not area.unreserved:
-            return "next area"
-        if iteration and any(slot.area is area for slot in self.slots):
+        if not area.unreserved or (iteration and any(slot.area is area for slot in self.slots)):
             return "next area"
         if not iteration and {"contiguous", "cling", "cling to allocated"} & self.flags:
             matches = "count matches" in self.flags
@@ -268,12 +261,9 @@ class Allocation:
 
     def _reserve(self, area: Area, wanted: int) -> int:
         """How much of an area is wanted; it is not wanted again in this pass."""
-        required = wanted // self.stripes
-        if required >= area.unreserved:
-            required = area.unreserved
-            area.unreserved = 0
-        else:
-            area.unreserved -= required
+        required = min(wanted // self.stripes, area.unreserved)
+        area.unreserved -= required
+        if area.unreserved:
             area.map.areas.remove(area)
             area.map.insert(area, area.unreserved)
         return required

@@ -152,11 +152,10 @@ def lvchange(process: Process, *words: str) -> None:
         process.no_syntax()
     for word in words:
         for lv in _lvs(process, word):
-            if process.options["activate"] == "n":
-                if lv.active:
-                    process.deactivate(lv)
-            else:
+            if process.options["activate"] != "n":
                 process.activate(lv)
+            elif lv.active:
+                process.deactivate(lv)
 
 
 def _lvs(process: Process, word: str) -> list[LogicalVolume]:
@@ -186,22 +185,18 @@ def lvremove(process: Process, *words: str) -> None:
 
 def _new_name(process: Process, vg_name: str) -> str | None:
     """The name that a new volume is to have, or None."""
-    name = process.options.get("name")
-    if name is None:
+    if "name" not in process.options:
         return None
-    name = name.removeprefix("/dev/")
+    name = process.options["name"].removeprefix("/dev/")
     if "/" in name:
         its_vg, _, name = name.partition("/")
         if "/" in name:
             process.wrong(f'"{process.options["name"]}": Invalid path for Logical Volume.')
         if its_vg != vg_name:
             process.wrong(f'Inconsistent volume group names given: "{its_vg}" and "{vg_name}"')
-    for prefix in PREFIXES:
-        if name.startswith(prefix):
-            process.wrong(f'Names starting "{prefix}" are reserved. Please choose a different LV name.')
-    for part in COMPONENTS:
-        if part in name:
-            process.wrong(f'Names including "{part}" are reserved. Please choose a different LV name.')
+    for how, part in (*(("starting", each) for each in PREFIXES if name.startswith(each)),
+                      *(("including", each) for each in COMPONENTS if each in name)):
+        process.wrong(f'Names {how} "{part}" are reserved. Please choose a different LV name.')
     if name_problem(name):
         process.wrong(f'Logical volume name "{name}" is invalid.')
     return name

@@ -131,12 +131,9 @@ def stripes_of_last(process: Process, lv: LogicalVolume, stripes: int, stripe_si
         their_size, their_stripes = segment.stripe_size, len(segment.areas)
     stripes = stripes or their_stripes
     if not stripe_size and stripes > 1:
-        if their_size:
-            process.say(f"Using stripesize of last segment {display_size(their_size)}")
-            stripe_size = their_size
-        else:
-            process.say(f"Using default stripesize {display_size(STRIPE_SIZE)}")
-            stripe_size = STRIPE_SIZE
+        stripe_size = their_size or STRIPE_SIZE
+        which = "stripesize of last segment" if their_size else "default stripesize"
+        process.say(f"Using {which} {display_size(stripe_size)}")
     return stripes, stripe_size
 
 
