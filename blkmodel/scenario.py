@@ -42,15 +42,14 @@ from blkmodel.userland import dmsetup, lvm
 VECTORS = 129
 """The interrupt vectors of a controller where nobody says: as many as a data-centre disk has, for 128 I/O queues."""
 # parameters that the modules of Linux 5.4 have; those that the model's have not are said to be not modelled
-PARAMETERS = {
-    "null_blk": {"no_sched", "submit_queues", "home_node", "timeout", "requeue", "queue_mode", "gb", "bs", "nr_devices",
-                 "blocking", "shared_tags", "irqmode", "completion_nsec", "hw_queue_depth", "use_per_node_hctx",
-                 "zoned", "zone_size", "zone_nr_conv"},
-    "nvme": {"admin_timeout", "io_timeout", "shutdown_timeout", "max_retries", "default_ps_max_latency_us",
-             "force_apst", "streams", "multipath", "use_threaded_interrupts", "use_cmb_sqes", "max_host_mem_size_mb",
-             "sgl_threshold", "io_queue_depth", "write_queues", "poll_queues"},
-    "dm_mod": {"major", "reserved_bio_based_ios", "dm_numa_node", "swap_bios", "reserved_rq_based_ios", "use_blk_mq",
-               "dm_mq_nr_hw_queues", "dm_mq_queue_depth"}}
+PARAMETERS = {module: set(names.split()) for module, names in (
+    ("null_blk", "no_sched submit_queues home_node timeout requeue queue_mode gb bs nr_devices blocking shared_tags "
+                 "irqmode completion_nsec hw_queue_depth use_per_node_hctx zoned zone_size zone_nr_conv"),
+    ("nvme", "admin_timeout io_timeout shutdown_timeout max_retries default_ps_max_latency_us force_apst streams "
+             "multipath use_threaded_interrupts use_cmb_sqes max_host_mem_size_mb sgl_threshold io_queue_depth "
+             "write_queues poll_queues"),
+    ("dm_mod", "major reserved_bio_based_ios dm_numa_node swap_bios reserved_rq_based_ios use_blk_mq "
+               "dm_mq_nr_hw_queues dm_mq_queue_depth"))}
 Words = list[tuple[str, str]]
 """Parameters of a module: the name and the text of each."""
 
@@ -454,11 +453,9 @@ def _dio(disk: str, asked: Asked) -> bytes | int:
     buffer = map_user_buffer(page_runs)
     if buffer is None:
         return -ENOMEM
-    result: Any
     filp = filp_open(disk, O_DIRECT | (O_RDONLY if op == "read" else O_WRONLY))
-    if IS_ERR(filp):
-        result = PTR_ERR(filp)
-    else:
+    result: Any = PTR_ERR(filp) if IS_ERR(filp) else 0
+    if not IS_ERR(filp):
         moved = iov_iter()
         if op == "write":
             buffer.write(0, data)

@@ -228,6 +228,8 @@ def test_what_is_not_modelled_leaves_the_device_free(disks):
     with pytest.raises(NotModelled, match="@stats_list"):
         dmsetup.run(["message", "x", "0", "@stats_list"])
     dmsetup.remove("x")
+    with pytest.raises(NotModelled, match="hardware handler alua"):
+        dmsetup.create("x", "0 8 multipath 0 1 alua 0 0")
     assert dmsetup.dmsetup("ls") == "No devices found\n"
 
 

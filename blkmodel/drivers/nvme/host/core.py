@@ -945,12 +945,8 @@ def nvme_init_subsystem(ctrl: nvme_ctrl, id: nvme_id_ctrl) -> int:
     INIT_LIST_HEAD(subsys.ctrls)
     INIT_LIST_HEAD(subsys.nsheads)
     nvme_init_subnqn(subsys, ctrl, id)
-    subsys.serial = id.sn
-    subsys.model = id.mn
-    subsys.firmware_rev = id.fr
-    subsys.vendor_id = id.vid
-    subsys.cmic = id.cmic
-    subsys.awupf = id.awupf
+    subsys.serial, subsys.model, subsys.firmware_rev = id.sn, id.mn, id.fr
+    subsys.vendor_id, subsys.cmic, subsys.awupf = id.vid, id.cmic, id.awupf
 
     device_initialize(subsys.dev, subsys)
     subsys.dev.class_ = variables().nvme_subsys_class
@@ -1042,9 +1038,7 @@ def nvme_init_identify(ctrl: nvme_ctrl) -> int:
             if quirk_matches(id, quirk):
                 ctrl.quirks |= quirk.quirks
     ctrl.crdt = (id.crdt1, id.crdt2, id.crdt3)
-    ctrl.oacs = id.oacs
-    ctrl.oncs = id.oncs
-    ctrl.oaes = id.oaes
+    ctrl.oacs, ctrl.oncs, ctrl.oaes = id.oacs, id.oncs, id.oaes
     ctrl.abort_limit = id.acl + 1
     ctrl.vwc = id.vwc
     max_hw_sectors = 1 << id.mdts + page_shift - 9 if id.mdts else UINT_MAX
@@ -1301,10 +1295,7 @@ def nvme_alloc_ns(ctrl: nvme_ctrl, nsid: int) -> int:
             nvme_setup_streams_ns(ctrl, ns)
             disk = genhd.__alloc_disk_node(0, node)
             if disk is not None:
-                disk.fops = nvme_fops
-                disk.private_data = ns
-                disk.queue = ns.queue
-                disk.flags = GENHD_FL_EXT_DEVT
+                disk.fops, disk.private_data, disk.queue, disk.flags = nvme_fops, ns, ns.queue, GENHD_FL_EXT_DEVT
                 disk.disk_name = nvme_set_disk_name(ns, ctrl)
                 ns.disk = disk
                 __nvme_revalidate_disk(disk, id)
@@ -1509,9 +1500,7 @@ def nvme_init_ctrl(ctrl: nvme_ctrl, dev: device, ops: nvme_ctrl_ops, quirks: int
     """Initialise a controller, give it a number, and make its own node. Returns 0 or -errno."""
     ctrl.state = NVME_CTRL_NEW
     INIT_LIST_HEAD(ctrl.namespaces)
-    ctrl.dev = dev
-    ctrl.ops = ops
-    ctrl.quirks = quirks
+    ctrl.dev, ctrl.ops, ctrl.quirks = dev, ops, quirks
     INIT_WORK(ctrl.scan_work, nvme_scan_work, ctrl)
     INIT_WORK(ctrl.async_event_work, nvme_async_event_work, ctrl)
 

@@ -1071,9 +1071,7 @@ def queue_request_irq(nvmeq: nvme_queue) -> int:
 def nvme_init_queue(nvmeq: nvme_queue, qid: int) -> None:
     """Put a queue at its beginning: empty rings, first phase; count it as online."""
     dev = nvmeq.dev
-    nvmeq.sq_tail = 0
-    nvmeq.last_sq_tail = 0
-    nvmeq.cq_head = 0
+    nvmeq.sq_tail = nvmeq.last_sq_tail = nvmeq.cq_head = 0
     nvmeq.cq_phase = 1
     nvmeq.q_db = dev.dbs + qid * 2 * dev.db_stride * 4
     nvmeq.cqes[:] = [NULL] * nvmeq.q_depth
@@ -1138,9 +1136,7 @@ def nvme_alloc_admin_tags(dev: nvme_dev) -> int:
         blk_mq.blk_mq_unquiesce_queue(dev.ctrl.admin_q)
         return 0
     tagset = dev.admin_tagset
-    tagset.ops = nvme_mq_admin_ops
-    tagset.nr_hw_queues = 1
-    tagset.queue_depth = NVME_AQ_MQ_TAG_DEPTH
+    tagset.ops, tagset.nr_hw_queues, tagset.queue_depth = nvme_mq_admin_ops, 1, NVME_AQ_MQ_TAG_DEPTH
     tagset.timeout = core.variables().admin_timeout * HZ
     tagset.numa_node = dev_to_node(dev.dev)
     tagset.cmd_size = sizeof(nvme_iod)
