@@ -8,7 +8,7 @@ reference kernel is configured without.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from blkmodel.block import bio, blk_core, blk_mq, blk_settings, genhd
@@ -18,7 +18,7 @@ from blkmodel.include.linux.blk_mq import (
     BLK_EH_DONE, BLK_MQ_F_BLOCKING, BLK_MQ_F_NO_SCHED, BLK_MQ_F_SHOULD_MERGE, blk_mq_hw_ctx, blk_mq_ops,
     blk_mq_queue_data, blk_mq_rq_to_pdu, blk_mq_tag_set, queue_for_each_hw_ctx)
 from blkmodel.include.linux.blk_types import (
-    BLK_QC_T_NONE, BLK_STS_OK, REQ_FUA, REQ_OP_DISCARD, REQ_OP_FLUSH, bio as _bio, bio_op, bio_vec, op_is_write)
+    BLK_QC_T_NONE, BLK_STS_OK, REQ_FUA, REQ_OP_DISCARD, REQ_OP_FLUSH, bio as _bio, bio_op, op_is_write)
 from blkmodel.include.linux.blkdev import (
     QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DISCARD, QUEUE_FLAG_NONROT, SECTOR_SHIFT, UINT_MAX, blk_rq_bytes, blk_rq_pos,
     blk_rq_sectors, req_op, request, request_queue, rq_for_each_segment)
@@ -592,16 +592,6 @@ def null_transfer(nullb: nullb, page: _page, len: int, off: int, is_write: bool,
     return copy_from_nullb(nullb, page, off, sector, len)
 
 
-def _transfer_all(nullb: nullb, segments: Iterable[bio_vec], is_write: bool, sector: int, is_fua: bool) -> int:
-    """Move data between each piece of memory and the disk, from a sector on. Returns 0 or -errno."""
-    for bvec in segments:
-        err = null_transfer(nullb, bvec.bv_page, bvec.bv_len, bvec.bv_offset, is_write, sector, is_fua)
-        if err:
-            return err
-        sector += bvec.bv_len >> SECTOR_SHIFT
-    return 0
-
-
 def null_handle_rq(cmd: nullb_cmd) -> int:
     """Move a request's data. Returns 0 or -errno."""
     rq = cmd.rq
@@ -610,7 +600,13 @@ def null_handle_rq(cmd: nullb_cmd) -> int:
     if req_op(rq) == REQ_OP_DISCARD:
         null_handle_discard(nullb, sector, blk_rq_bytes(rq))
         return 0
-    return _transfer_all(nullb, rq_for_each_segment(rq), op_is_write(req_op(rq)), sector, bool(rq.cmd_flags & REQ_FUA))
+    for bvec in rq_for_each_segment(rq):
+        err = null_transfer(nullb, bvec.bv_page, bvec.bv_len, bvec.bv_offset, op_is_write(req_op(rq)), sector,
+                            bool(rq.cmd_flags & REQ_FUA))
+        if err:
+            return err
+        sector += bvec.bv_len >> SECTOR_SHIFT
+    return 0
 
 
 def null_handle_bio(cmd: nullb_cmd) -> int:
@@ -621,8 +617,13 @@ def null_handle_bio(cmd: nullb_cmd) -> int:
     if bio_op(bio) == REQ_OP_DISCARD:
         null_handle_discard(nullb, sector, bio_sectors(bio) << SECTOR_SHIFT)
         return 0
-    return _transfer_all(nullb, bio_for_each_segment(bio), op_is_write(bio_op(bio)), sector,
-                         bool(bio.bi_opf & REQ_FUA))
+    for bvec in bio_for_each_segment(bio):
+        err = null_transfer(nullb, bvec.bv_page, bvec.bv_len, bvec.bv_offset, op_is_write(bio_op(bio)), sector,
+                            bool(bio.bi_opf & REQ_FUA))
+        if err:
+            return err
+        sector += bvec.bv_len >> SECTOR_SHIFT
+    return 0
 
 
 def null_handle_memory_backed(cmd: nullb_cmd, op: int) -> int:

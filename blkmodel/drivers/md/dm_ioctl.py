@@ -699,20 +699,6 @@ def retrieve_status(table: dm_table.dm_table, param: dm_ioctl_struct, param_size
     param.target_count = num_targets
 
 
-def _retrieve(md: mapped_device, param: dm_ioctl_struct, param_size: int, retrieve: Callable[..., None]) -> int:
-    """Write the state of a device, and what `retrieve` finds in the table that is asked for; let go of the device.
-
-    Returns 0.
-    """
-    __dev_status(md, param)
-    table, srcu_idx = dm_get_live_or_inactive_table(md, param)
-    if table is not None:
-        retrieve(table, param, param_size)
-    dm.dm_put_live_table(md, srcu_idx)
-    dm.dm_put(md)
-    return 0
-
-
 def dev_wait(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_DEV_WAIT: wait until a device has had another number of events; then say how it is. Returns 0 or -errno."""
     md = find_device(param)
@@ -721,7 +707,13 @@ def dev_wait(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     if dm.dm_wait_event(md, param.event_nr):
         dm.dm_put(md)
         return -ERESTARTSYS
-    return _retrieve(md, param, param_size, retrieve_status)
+    __dev_status(md, param)
+    table, srcu_idx = dm_get_live_or_inactive_table(md, param)
+    if table is not None:
+        retrieve_status(table, param, param_size)
+    dm.dm_put_live_table(md, srcu_idx)
+    dm.dm_put(md)
+    return 0
 
 
 def dev_arm_poll(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
@@ -871,7 +863,13 @@ def table_deps(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     md = find_device(param)
     if md is None:
         return -ENXIO
-    return _retrieve(md, param, param_size, retrieve_deps)
+    __dev_status(md, param)
+    table, srcu_idx = dm_get_live_or_inactive_table(md, param)
+    if table is not None:
+        retrieve_deps(table, param, param_size)
+    dm.dm_put_live_table(md, srcu_idx)
+    dm.dm_put(md)
+    return 0
 
 
 def table_status(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
@@ -879,7 +877,13 @@ def table_status(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     md = find_device(param)
     if md is None:
         return -ENXIO
-    return _retrieve(md, param, param_size, retrieve_status)
+    __dev_status(md, param)
+    table, srcu_idx = dm_get_live_or_inactive_table(md, param)
+    if table is not None:
+        retrieve_status(table, param, param_size)
+    dm.dm_put_live_table(md, srcu_idx)
+    dm.dm_put(md)
+    return 0
 
 
 def message_for_md(md: mapped_device, argc: int, argv: list[str]) -> int:

@@ -875,15 +875,6 @@ def dm_table_does_not_support_partial_completion(t: dm_table) -> bool:
     return not dm_table_any_dev_attr(t, device_is_partial_completion, None)
 
 
-def _all_support(t: dm_table, bios: str, not_capable: Callable[..., bool]) -> bool:
-    """Whether all targets want clones of a kind (the field `bios`), and not_capable() is true of no device below."""
-    for i in up_to(lambda: dm_table_get_num_targets(t)):
-        ti = dm_table_get_target(t, i)
-        if not getattr(ti, bios) or ti.type.iterate_devices is None or ti.type.iterate_devices(ti, not_capable, None):
-            return False
-    return True
-
-
 def device_not_write_same_capable(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
     """Return whether a device below has no write-same, which repeats a block."""
     return (q := bdev_get_queue(dev.bdev)) is not None and not q.limits.max_write_same_sectors
@@ -891,7 +882,12 @@ def device_not_write_same_capable(ti: dm_target, dev: dm_dev, start: int, len: i
 
 def dm_table_supports_write_same(t: dm_table) -> bool:
     """Whether all targets and devices below can repeat a block."""
-    return _all_support(t, "num_write_same_bios", device_not_write_same_capable)
+    for i in up_to(lambda: dm_table_get_num_targets(t)):
+        ti = dm_table_get_target(t, i)
+        if (not ti.num_write_same_bios or ti.type.iterate_devices is None
+                or ti.type.iterate_devices(ti, device_not_write_same_capable, None)):
+            return False
+    return True
 
 
 def device_not_write_zeroes_capable(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
@@ -901,7 +897,12 @@ def device_not_write_zeroes_capable(ti: dm_target, dev: dm_dev, start: int, len:
 
 def dm_table_supports_write_zeroes(t: dm_table) -> bool:
     """Whether all targets and devices below can write zeroes."""
-    return _all_support(t, "num_write_zeroes_bios", device_not_write_zeroes_capable)
+    for i in up_to(lambda: dm_table_get_num_targets(t)):
+        ti = dm_table_get_target(t, i)
+        if (not ti.num_write_zeroes_bios or ti.type.iterate_devices is None
+                or ti.type.iterate_devices(ti, device_not_write_zeroes_capable, None)):
+            return False
+    return True
 
 
 def device_not_discard_capable(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
@@ -928,7 +929,12 @@ def device_not_secure_erase_capable(ti: dm_target, dev: dm_dev, start: int, len:
 
 def dm_table_supports_secure_erase(t: dm_table) -> bool:
     """Whether all targets and devices below can erase for good."""
-    return _all_support(t, "num_secure_erase_bios", device_not_secure_erase_capable)
+    for i in up_to(lambda: dm_table_get_num_targets(t)):
+        ti = dm_table_get_target(t, i)
+        if (not ti.num_secure_erase_bios or ti.type.iterate_devices is None
+                or ti.type.iterate_devices(ti, device_not_secure_erase_capable, None)):
+            return False
+    return True
 
 
 def device_requires_stable_pages(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:

@@ -7,7 +7,6 @@ management (not configured in the reference kernel), and metadata of the host's 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import field
 
 from blkmodel.block import blk_core, blk_exec, blk_merge, blk_mq, blk_mq_cpumap, blk_mq_pci, blk_mq_tag
@@ -1806,13 +1805,9 @@ def nvme_remove(pdev: pci_dev) -> None:
     nvme_put_ctrl(dev.ctrl)
 
 
-def _ids(*known: tuple[int, int, int]) -> Iterator[pci_device_id]:
-    """Entries of the table of devices, of (vendor, device, NVME_QUIRK_* bits)."""
-    return (pci_device_id(vendor, device, driver_data=quirks) for vendor, device, quirks in known)
-
-
 nvme_id_table = (
-    *_ids((PCI_VENDOR_ID_INTEL, 0x0953, NVME_QUIRK_STRIPE_SIZE | NVME_QUIRK_DEALLOCATE_ZEROES),
+    *(pci_device_id(vendor, device, driver_data=quirks) for vendor, device, quirks in (
+          (PCI_VENDOR_ID_INTEL, 0x0953, NVME_QUIRK_STRIPE_SIZE | NVME_QUIRK_DEALLOCATE_ZEROES),
           (PCI_VENDOR_ID_INTEL, 0x0A53, NVME_QUIRK_STRIPE_SIZE | NVME_QUIRK_DEALLOCATE_ZEROES),
           (PCI_VENDOR_ID_INTEL, 0x0A54, NVME_QUIRK_STRIPE_SIZE | NVME_QUIRK_DEALLOCATE_ZEROES),
           (PCI_VENDOR_ID_INTEL, 0x0A55, NVME_QUIRK_STRIPE_SIZE | NVME_QUIRK_DEALLOCATE_ZEROES),
@@ -1832,11 +1827,12 @@ nvme_id_table = (
           (0x1D1D, 0x1F1F, NVME_QUIRK_LIGHTNVM), (0x1D1D, 0x2807, NVME_QUIRK_LIGHTNVM),
           (0x1D1D, 0x2601, NVME_QUIRK_LIGHTNVM), (0x10EC, 0x5762, NVME_QUIRK_IGNORE_DEV_SUBNQN),
           (0x1CC1, 0x8201, NVME_QUIRK_NO_DEEPEST_PS | NVME_QUIRK_IGNORE_DEV_SUBNQN),
-          (0x1C5C, 0x1504, NVME_QUIRK_DISABLE_WRITE_ZEROES)),
+          (0x1C5C, 0x1504, NVME_QUIRK_DISABLE_WRITE_ZEROES))),
     pci_device_id(class_=PCI_CLASS_STORAGE_EXPRESS, class_mask=0xFFFFFF),
-    *_ids((0x2646, 0x2263, NVME_QUIRK_NO_DEEPEST_PS), (PCI_VENDOR_ID_APPLE, 0x2001, NVME_QUIRK_SINGLE_VECTOR),
+    *(pci_device_id(vendor, device, driver_data=quirks) for vendor, device, quirks in (
+          (0x2646, 0x2263, NVME_QUIRK_NO_DEEPEST_PS), (PCI_VENDOR_ID_APPLE, 0x2001, NVME_QUIRK_SINGLE_VECTOR),
           (PCI_VENDOR_ID_APPLE, 0x2003, 0),
-          (PCI_VENDOR_ID_APPLE, 0x2005, NVME_QUIRK_SINGLE_VECTOR | NVME_QUIRK_128_BYTES_SQES | NVME_QUIRK_SHARED_TAGS)))
+          (PCI_VENDOR_ID_APPLE, 0x2005, NVME_QUIRK_SINGLE_VECTOR | NVME_QUIRK_128_BYTES_SQES | NVME_QUIRK_SHARED_TAGS))))
 nvme_driver = pci_driver(name="nvme", id_table=nvme_id_table, probe=nvme_probe, remove=nvme_remove)
 
 
