@@ -1832,7 +1832,8 @@ nvme_id_table = (
     *(pci_device_id(vendor, device, driver_data=quirks) for vendor, device, quirks in (
           (0x2646, 0x2263, NVME_QUIRK_NO_DEEPEST_PS), (PCI_VENDOR_ID_APPLE, 0x2001, NVME_QUIRK_SINGLE_VECTOR),
           (PCI_VENDOR_ID_APPLE, 0x2003, 0),
-          (PCI_VENDOR_ID_APPLE, 0x2005, NVME_QUIRK_SINGLE_VECTOR | NVME_QUIRK_128_BYTES_SQES | NVME_QUIRK_SHARED_TAGS))))
+          (PCI_VENDOR_ID_APPLE, 0x2005, NVME_QUIRK_SINGLE_VECTOR | NVME_QUIRK_128_BYTES_SQES
+           | NVME_QUIRK_SHARED_TAGS))))
 nvme_driver = pci_driver(name="nvme", id_table=nvme_id_table, probe=nvme_probe, remove=nvme_remove)
 
 
