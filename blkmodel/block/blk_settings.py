@@ -20,7 +20,7 @@ from blkmodel.sim.memory import PAGE_SIZE
 
 OMITTED = no_chapter("""
     blk_queue_alignment_offset blk_queue_bounce_limit blk_queue_dma_drain blk_queue_max_write_same_sectors
-    blk_queue_required_elevator_features blk_queue_segment_boundary blk_queue_stack_limits
+    blk_queue_required_elevator_features blk_queue_stack_limits
     blk_queue_update_dma_alignment blk_queue_update_dma_pad blk_set_queue_depth disk_stack_limits""")
 
 PAGE_SHIFT = 12
@@ -224,6 +224,14 @@ def blk_stack_limits(t: queue_limits, b: queue_limits, start: int) -> int:
 def bdev_stack_limits(t: queue_limits, bdev: block_device, start: int) -> int:
     """Lower limits to what a partition can meet, used from its sector `start` on. Returns 0, or -1 for misaligned."""
     return blk_stack_limits(t, bdev_get_queue(bdev).limits, start + get_start_sect(bdev))
+
+
+def blk_queue_segment_boundary(q: request_queue, mask: int) -> None:
+    """Let no piece of memory cross a multiple of mask + 1 bytes; a page is the least."""
+    if mask < PAGE_SIZE - 1:
+        mask = PAGE_SIZE - 1
+        pr_info(f"blk_queue_segment_boundary: set to minimum {mask:x}")
+    q.limits.seg_boundary_mask = mask
 
 
 def blk_queue_virt_boundary(q: request_queue, mask: int) -> None:

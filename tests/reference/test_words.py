@@ -30,6 +30,7 @@ def test_docstrings_stand_alone(path):
 @pytest.mark.parametrize(("text", "leans"), [
     ("The same, reads and writes apart.", True), ("Free them.", True), ("Undo that; the last one does.", True),
     ("Note that it has none.", True), ("Let it go.", True), ("What it keeps with a bio.", True),
-    ("Free a tag set's maps.", False), ("Let those in who wait.", True), ("Let those in who wait.", False), ("Whether a queue is stopped.", False)])
+    ("Free a tag set's maps.", False), ("Let those in who wait.", False),
+    ("Whether a queue is stopped.", False)])
 def test_what_leans(text, leans):
     assert bool(LEANS.match(text)) == leans

@@ -815,7 +815,7 @@ def null_gendisk_register(nullb: nullb) -> int:
     disk.flags |= GENHD_FL_EXT_DEVT | GENHD_FL_SUPPRESS_PARTITION_INFO
     disk.major, disk.first_minor, disk.fops = variables().null_major, nullb.index, null_fops
     disk.private_data, disk.queue, disk.disk_name = nullb, nullb.q, nullb.disk_name
-    genhd.device_add_disk(None, disk, None)
+    genhd.device_add_disk(NULL, disk, NULL)
     return 0
 
 

@@ -888,7 +888,7 @@ def __split_and_process_bio(md: mapped_device, map: dm_table.dm_table, bio: bio_
     init_clone_info(ci, md, map, bio)
     if bio.bi_opf & REQ_PREFLUSH:
         flush_bio = bio_struct()
-        bio_module.bio_init(flush_bio, None, 0)
+        bio_module.bio_init(flush_bio, NULL, 0)
         flush_bio.bi_opf = REQ_OP_WRITE | REQ_PREFLUSH | REQ_SYNC
         ci.bio, ci.sector_count = flush_bio, 0
         error = __send_empty_flush(ci)
@@ -1018,7 +1018,7 @@ def alloc_dev(minor: int) -> mapped_device:
         md.disk.major, md.disk.first_minor, md.disk.fops = variables()._major, minor, dm_blk_dops
         md.disk.queue, md.disk.private_data = md.queue, md
         md.disk.disk_name = f"dm-{minor}"
-        genhd.device_add_disk_no_queue_reg(None, md.disk)
+        genhd.device_add_disk_no_queue_reg(NULL, md.disk)
         md.name = format_dev_t(MKDEV(variables()._major, minor))
         md.wq = alloc_workqueue("kdmflush")
         if md.wq is None:

@@ -12,9 +12,9 @@ from blkmodel.include.linux.blkdev import SECTOR_SHIFT
 from blkmodel.include.linux.device_mapper import (
     DM_MAPIO_REMAPPED, DM_TARGET_PASSES_INTEGRITY, STATUSTYPE_TABLE, dm_dev, dm_target, dm_target_offset, target_type)
 from blkmodel.include.linux.fs import block_device
-from blkmodel.services.base.err import ENOMEM
-from blkmodel.services.base.arithmetic import sscanf
 from blkmodel.services.base.arithmetic import unsigned_long
+from blkmodel.services.base.err import ENOMEM
+from blkmodel.services.base.text import sscanf
 from blkmodel.services.files.inode import i_size_read
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc

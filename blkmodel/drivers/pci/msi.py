@@ -12,8 +12,7 @@ from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.err import EINVAL, ENOMEM, ENOSPC, ERANGE
 from blkmodel.services.base.symbols import provide
 from blkmodel.services.cpus.cpumask import cpu_possible_mask, cpumask
-from blkmodel.services.cpus.interrupt import irq_affinity
-from blkmodel.services.cpus.interrupt import irq_chip, irq_data, irq_has_action
+from blkmodel.services.cpus.interrupt import irq_affinity, irq_chip, irq_data, irq_has_action
 from blkmodel.services.data.list import list_add_tail, list_del_init
 from blkmodel.services.devices.msi import (
     alloc_msi_entry, for_each_pci_msi_entry, free_msi_entry, msi_desc, msi_domain_alloc_irqs, msi_domain_free_irqs,

@@ -166,12 +166,12 @@ def _path(recording: Recording, trouble: Doing | None) -> tuple[Node, ...]:
     # commands are fetched in the order in which they are submitted
     number = sum(type(event) is Command for event in events[:trouble.at])
     at = [at for at, event in enumerate(events) if type(event) is Call and event.function == "nvme_submit_cmd"][number]
-    return tuple(node for node in _under_way(forest[events[at].context], at) if node.end > trouble.at)
+    return tuple(node for node in _under_way(forest[events[at].context], at) if (node.end or 0) > trouble.at)
 
 
 def _under_way(nodes: list[Node], at: int) -> list[Node]:
     """The calls of a context that an event is in, outermost first."""
-    node = next((node for node in nodes if node.start <= at <= node.end), None)
+    node = next((node for node in nodes if node.start <= at <= (node.end or 0)), None)
     return [node, *_under_way(node.calls, at)] if node else []
 
 

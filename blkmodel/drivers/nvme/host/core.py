@@ -57,7 +57,6 @@ from blkmodel.services.base.module import (
     THIS_MODULE, kernel_param, module_put, param_set_byte, param_set_uint, try_module_get)
 from blkmodel.services.base.printk import pr_warn
 from blkmodel.services.data.idr import ida, ida_simple_get, ida_simple_remove
-from blkmodel.services.tasks.refcount import kref, kref_get, kref_get_unless_zero, kref_init, kref_put
 from blkmodel.services.data.list import (
     INIT_LIST_HEAD, list_add_tail, list_del_init, list_empty, list_head, list_move_tail, list_sort, list_splice_init)
 from blkmodel.services.devices.cdev import (
@@ -74,7 +73,7 @@ from blkmodel.services.memory.mm import (
     __GFP_NOWARN, GFP_ATOMIC, GFP_KERNEL, __free_page, alloc_page, page_address, virt_to_page)
 from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc, kzalloc_node, thing_at
 from blkmodel.services.tasks.rcupdate import cleanup_srcu_struct, init_srcu_struct, synchronize_rcu, synchronize_srcu
-from blkmodel.services.tasks.refcount import kref_get, kref_get_unless_zero, kref_init, kref_put
+from blkmodel.services.tasks.refcount import kref, kref_get, kref_get_unless_zero, kref_init, kref_put
 from blkmodel.services.tasks.timer import HZ, jiffies, ktime_get_real, ktime_to_ms, msleep, time_after
 from blkmodel.services.tasks.wait import wake_up_all
 from blkmodel.services.tasks.workqueue import (
@@ -426,7 +425,7 @@ def __nvme_submit_sync_cmd(q: request_queue, cmd: nvme_command, buffer: object, 
     if buffer is not None and bufflen:
         ret = blk_map.blk_rq_map_kern(q, req, buffer, bufflen, GFP_KERNEL)
     if not ret:
-        blk_exec.blk_execute_rq(req.q, None, req, at_head)
+        blk_exec.blk_execute_rq(req.q, NULL, req, at_head)
         result = nvme_req(req).result
         ret = -EINTR if nvme_req(req).flags & NVME_REQ_CANCELLED else nvme_req(req).status
     blk_mq.blk_mq_free_request(req)

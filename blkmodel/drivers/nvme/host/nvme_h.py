@@ -22,6 +22,7 @@ from blkmodel.services.devices.cdev import cdev as _cdev
 from blkmodel.services.devices.device import dev_warn, device as _device, get_device, put_device
 from blkmodel.services.memory.mm import page
 from blkmodel.services.tasks.rcupdate import srcu_struct
+from blkmodel.services.tasks.refcount import kref as _kref
 from blkmodel.services.tasks.wait import wait_queue_head
 from blkmodel.services.tasks.workqueue import work_struct
 from blkmodel.sim.structure import NULL, Struct, struct

@@ -48,8 +48,7 @@ from blkmodel.services.cpus.cpumask import first_memory_node, num_possible_cpus
 from blkmodel.services.cpus.interrupt import IRQ_HANDLED, IRQ_NONE, disable_irq, enable_irq, irq_affinity
 from blkmodel.services.devices.device import (
     dev_err, dev_info, dev_name, dev_to_node, dev_warn, device, get_device, put_device, set_dev_node)
-from blkmodel.services.devices.io import ioremap, iounmap, readl, writel
-from blkmodel.services.devices.io import lo_hi_readq, lo_hi_writeq
+from blkmodel.services.devices.io import ioremap, iounmap, lo_hi_readq, lo_hi_writeq, readl, writel
 from blkmodel.services.devices.pci import (
     PCI_CLASS_STORAGE_EXPRESS, PCI_IRQ_AFFINITY, PCI_IRQ_ALL_TYPES, PCI_STATUS, PCI_VENDOR_ID_APPLE,
     PCI_VENDOR_ID_INTEL, PCI_VENDOR_ID_SAMSUNG, PCIBIOS_SUCCESSFUL, device_release_driver, pci_alloc_irq_vectors,
@@ -60,12 +59,11 @@ from blkmodel.services.devices.pci import (
     pci_set_master, pci_unregister_driver, to_pci_dev)
 from blkmodel.services.memory.dma_mapping import (
     DMA_ATTR_NO_WARN, DMA_BIT_MASK, dma_alloc_coherent, dma_free_coherent, dma_map_bvec, dma_map_sg_attrs,
-    dma_mapping_error, dma_max_mapping_size, dma_set_mask_and_coherent, dma_set_max_seg_size, dma_unmap_page,
-    dma_unmap_sg)
-from blkmodel.services.memory.dma_mapping import dma_pool, dma_pool_alloc, dma_pool_create, dma_pool_destroy, dma_pool_free
-from blkmodel.services.memory.mm import GFP_ATOMIC, GFP_KERNEL
+    dma_mapping_error, dma_max_mapping_size, dma_pool, dma_pool_alloc, dma_pool_create, dma_pool_destroy, dma_pool_free,
+    dma_set_mask_and_coherent, dma_set_max_seg_size, dma_unmap_page, dma_unmap_sg)
 from blkmodel.services.memory.mempool import (
     mempool, mempool_alloc, mempool_create_node, mempool_destroy, mempool_free, mempool_kfree, mempool_kmalloc)
+from blkmodel.services.memory.mm import GFP_ATOMIC, GFP_KERNEL
 from blkmodel.services.memory.scatterlist import (
     scatterlist, sg_dma_address, sg_dma_len, sg_init_table, sg_next, sg_phys)
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc_node, kfree, kzalloc_node
@@ -971,7 +969,7 @@ def nvme_timeout(req: request, reserved: bool) -> int:
         return BLK_EH_RESET_TIMER
     abort_req.timeout = core.variables().admin_timeout * HZ
     abort_req.end_io_data = None
-    blk_exec.blk_execute_rq_nowait(abort_req.q, None, abort_req, 0, abort_endio)
+    blk_exec.blk_execute_rq_nowait(abort_req.q, NULL, abort_req, 0, abort_endio)
     return BLK_EH_RESET_TIMER
 
 
@@ -1391,7 +1389,7 @@ def nvme_delete_queue(nvmeq: nvme_queue, opcode: int) -> int:
     req.timeout = core.variables().admin_timeout * HZ
     req.end_io_data = nvmeq
     init_completion(nvmeq.delete_done)
-    blk_exec.blk_execute_rq_nowait(q, None, req, False,
+    blk_exec.blk_execute_rq_nowait(q, NULL, req, False,
                                    nvme_del_cq_end if opcode == nvme_admin_delete_cq else nvme_del_queue_end)
     return 0
 
