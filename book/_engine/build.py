@@ -46,7 +46,7 @@ def main(out=ENGINE, check=False):
     if check:
         sys.exit("the engine is stale: make book")
     package, key = package_files(), key_of_all()
-    shown = {name: text for name, text in package.items() if name.split("/")[1] in SHOWN}
+    shown = {name: text for name, text in package.items() if name.split("/")[1] in SHOWN or name.endswith(".tsv")}
     rest = {name: text for name, text in package.items() if name not in shown}
     pyodide = fetch_pyodide()
     trim(pyodide)

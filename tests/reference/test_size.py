@@ -4,7 +4,7 @@ import pytest
 
 from blkmodel.reference import rooms
 from blkmodel.view.facts import tour
-from tests.tools.size import BUDGET, CORE, PACKAGE, c_code_lines, files, kernel, model, report
+from tests.tools.size import BUDGET, CORE, PACKAGE, PROMISED, c_code_lines, files, kernel, model, report
 
 
 @pytest.mark.parametrize("room", BUDGET)
@@ -18,6 +18,12 @@ def test_every_room_has_a_budget():
 
 def test_the_package_keeps_to_its_budget():
     assert model().total() <= PACKAGE
+
+
+@pytest.mark.xfail(reason="types cost some 700 lines of imports and signatures, what strangers may hand in some 500: "
+                          "services and view are the rooms to take away from")
+def test_the_package_is_as_small_as_promised():
+    assert model().total() <= PROMISED
 
 
 def test_the_core_is_read_in_an_evening():
