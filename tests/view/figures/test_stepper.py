@@ -167,7 +167,7 @@ def test_no_bus_where_there_is_none(scenario):
 
 def test_the_source_is_the_functions_own():
     lines = source("blk_mq_alloc_rq_map", "block/blk-mq.c")
-    assert lines[0].startswith("def blk_mq_alloc_rq_map(set, hctx_idx, nr_tags, reserved_tags):")
+    assert lines[0].startswith("def blk_mq_alloc_rq_map(set: blk_mq_tag_set, hctx_idx: int, ")
     assert lines[-1].strip().startswith("return")
     at = line_of_call("__blk_mq_alloc_rq_map", "block/blk-mq.c", "blk_mq_alloc_rq_map")
     shown = model_source("__blk_mq_alloc_rq_map", "block/blk-mq.c", at)

@@ -138,7 +138,7 @@ def test_every_step_that_is_no_command(kind, at, effect):
     assert check(kind, Fault(effect, at)) == ("ENODEV" if at == ENABLE else len(controller(kind).namespaces))
 
 
-@pytest.mark.parametrize("kind", ["of all types", "host memory", "a pin", "power states", "fewer usable",
+@pytest.mark.parametrize("kind", ["of all types", "a pin", "fewer usable",
                                   "two namespaces"])
 def test_an_allocation_fails(kind):
     nth, failed = 1, 1
