@@ -151,7 +151,7 @@ def test_a_stale_engine_is_noticed(site, tmp_path, monkeypatch):
     build = importlib.import_module("build")
     assert build.up_to_date()
     package = build.package_files()
-    name = next(each for each in package if each.endswith("view/bus.py"))
+    name = next(each for each in package if each.endswith("view/figures/bus.py"))
     monkeypatch.setattr(build, "package_files", lambda: package | {name: package[name] + "#"})
     assert not build.up_to_date()
 
