@@ -715,6 +715,7 @@ def __map_bio(tio: dm_target_io) -> int:
     if r == DM_MAPIO_REMAPPED:
         ret = blk_core.generic_make_request(clone)
     elif r in (DM_MAPIO_KILL, DM_MAPIO_REQUEUE):
+        BUG_ON(swap_bios_limit(ti, clone), "no target of the model limits bios of swapping")
         free_tio(tio)
         dec_pending(io, BLK_STS_IOERR if r == DM_MAPIO_KILL else BLK_STS_DM_REQUEUE)
     elif r != DM_MAPIO_SUBMITTED:

@@ -4,7 +4,7 @@
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from blkmodel import KernelError, scenario
+from blkmodel import KernelError, boot, scenario
 from blkmodel.block.blk_core import blk_queue_flag_set, submit_bio
 from blkmodel.block.blk_settings import blk_queue_max_discard_sectors, blk_queue_max_write_zeroes_sectors
 from blkmodel.drivers.md import dm
@@ -18,6 +18,7 @@ from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.base.err import EIO
 from blkmodel.sim import this
 from blkmodel.sim.structure import Struct, sizeof, struct
+from blkmodel.trace import Call, record
 from tests.drivers.md import control
 from tests.drivers.md.ios import IO, read, write
 from tests.drivers.md.machine import MS, SECTOR, Machine, Scripted
@@ -433,3 +434,15 @@ def test_a_flush_comes_to_a_target_as_one_of_the_device():
     control.create("x", "0 8 scripted /dev/d0")
     scenario.flush("dm-0")
     assert disks == [on.md().disk] * 2
+
+
+def test_a_bio_that_its_target_refuses_is_looked_at_again():
+    """As recorded of an error target: the limit of swapping is asked for before the map, and before the clone goes."""
+    boot(2)
+    scenario.nvme_probe()
+    assert scenario.dmsetup_run("create", "e0", "--table", "0 2048 error").exit == 0
+    with record() as recording, pytest.raises(KernelError):
+        scenario.io("dm-0", "read", 0, 4096)
+    called = [call.function for call in recording.of(Call)]
+    at = called.index("io_err_map")
+    assert (called[at - 1], called[at + 1]) == ("swap_bios_limit", "swap_bios_limit")
