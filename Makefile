@@ -81,7 +81,8 @@ chapters: .venv/installed ## run every chapter and compare with its stored outpu
 	$(call say,"Every chapter against its stored outputs: about half a minute")
 	@$(BIN)/python -m tests.tools.alone
 	@cd _build/alone/chapters && $(STILL) PYTHONPATH=$(CURDIR)/_build/alone/site \
-	  $(CURDIR)/$(BIN)/pytest -q -c /dev/null --rootdir . -p no:cacheprovider -n $(JOBS) --dist loadfile --nbval .
+	  $(CURDIR)/$(BIN)/pytest -q -c /dev/null --rootdir . -p no:cacheprovider -n $(JOBS) --dist loadfile \
+	  --nbval --nbval-sanitize-with $(CURDIR)/tests/tools/sanitize.cfg .
 
 browser: chromium firefox $(SITE)/.built ## visit every page of the built book
 	$(call say,"Every page in a browser: a few minutes")
