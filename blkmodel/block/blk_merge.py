@@ -1,5 +1,7 @@
 """Cutting bios to what a device can take, joining what lies side by side, and turning requests into segments.
 
+`__blk_queue_split` decides where a bio is cut; `bio_split` in bio.py cuts.
+
 Left out: cutting and joining writes of the same block (REQ_OP_WRITE_SAME), and padding and drain, which no driver
 asks for.
 """
@@ -172,7 +174,8 @@ def __blk_queue_split(q: request_queue, bio: bio) -> tuple[bio, int]:
 
 
 def blk_queue_split(q: request_queue, bio: bio) -> bio:
-    """Cut a bio to the queue's limits, for a driver that has no requests. Returns the bio to go on with."""
+    """Cut a bio to the queue's limits, for a driver that has no requests (blk-mq calls
+    `__blk_queue_split`). Returns the bio to go on with."""
     bio, _ = __blk_queue_split(q, bio)
     return bio
 

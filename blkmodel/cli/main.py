@@ -1,4 +1,7 @@
-"""The command line: hold the model against recordings, draw a queue map, show what the kernel would call."""
+"""The command line: hold the model against recordings, draw a queue map, show what the kernel would call.
+
+What follows `dmsetup` and `lvm` is read in userland/.
+"""
 
 import argparse
 import json

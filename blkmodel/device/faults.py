@@ -1,4 +1,4 @@
-"""What can go wrong with a controller, and when."""
+"""What can go wrong with a controller, and when. `Controller.struck` asks at every step whether a fault strikes."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a controller says of itself and of its namespaces."""
+"""The Identify command: what a controller says of itself and of its namespaces."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Drawn(NamedTuple):
 def live(view: View, /, *, start: Values | None = None, follow: str = "", name: str = "", **controls: Any) -> "Live":
     """Show a view with one control for each of the parameters named in `controls`.
 
-    view: a function of a `blkmodel.view` module; all its parameters have plain defaults, and it returns HTML.
+    view: a function of a `blkmodel.view.figures` module; all its parameters have plain defaults, and it returns HTML.
     controls: parameter → `(low, high)` or `(low, high, step)`, a list or a dict of choices, True or False, a text, or
         `Slider`, `Choice`, `Check`, `Text`, `Steps`. A bound may be another parameter's name, or a function of others.
         A number or None fixes the parameter, and so does `Fixed(value)`.

@@ -8,6 +8,7 @@ import pytest
 
 from blkmodel.capture.check import PASSED, Outcome, check_file
 from blkmodel.cli.main import main
+from tests.reference.test_rooms import LEVEL
 from tests.tools.readme import BEGIN, END, PICTURE, README, ROOT, figures, in_readme, picture
 
 PAGES = [README, *(ROOT / name for name in ("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md"))]
@@ -47,6 +48,32 @@ def test_links_and_paths_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#:]+)\)", re.sub("`[^`]*`", "", text))
     paths = re.findall(r"`((?:blkmodel|tests|book)/[\w./-]+)`", text)
     assert [path for path in [*links, *paths] if not (ROOT / path).exists()] == []
+
+
+def rows(heading):
+    """The cells of the table in ARCHITECTURE.md whose heading begins so."""
+    table = (ROOT / "ARCHITECTURE.md").read_text().split(f"| {heading} |", 1)[1].split("\n\n")[0]
+    return [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+
+
+def test_each_door_leads_where_it_says():
+    """The files that a row of doors names exist, and define the names that stand beside them."""
+    for _, cell in rows("what"):
+        quoted = re.findall("`([^`]+)`", cell)
+        files = [next(path for path in (ROOT / "blkmodel" / name, ROOT / name) if path.exists())
+                 for name in quoted if "/" in name or name.endswith(".py")]
+        text = "\n".join(path.read_text() for path in files if path.is_file())
+        for name in quoted:
+            if re.fullmatch(r"\w+", name):
+                assert re.search(rf"^(def|class) {name}\b|^{name}\b.* =", text, re.MULTILINE), (name, cell)
+    assert len(rows("what")) > 10
+
+
+def test_the_rooms_are_told_from_the_top_floor_down():
+    told = [name.strip("/").removesuffix(".py").replace("/", ".") for cell, _ in rows("room")
+            for name in re.findall("`([^`]+)`", cell)]
+    levels = [LEVEL[room.split(".")[0] if room.startswith("include") else room] for room in told if room != "reference"]
+    assert levels == sorted(levels, reverse=True) and len(levels) > 15
 
 
 def commands():

@@ -1,4 +1,4 @@
-"""The geometry of a disk, as it was once counted."""
+"""The geometry of a disk, as it was once counted (include/linux/hdreg.h)."""
 
 from blkmodel.sim.structure import Struct, struct
 

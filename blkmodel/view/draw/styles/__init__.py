@@ -1,4 +1,5 @@
 """The style sheets of figures, a `.css` file each beside this module: a rule a line; a longer one goes on, indented.
+base.css has the palette.
 
 All are read while this module is imported: what keeps a memory image of the modules need not keep the files.
 """
