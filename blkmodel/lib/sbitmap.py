@@ -317,7 +317,8 @@ def sbitmap_queue_wake_up(sbq: sbitmap_queue) -> None:
 
 
 def sbitmap_queue_clear(sbq: sbitmap_queue, nr: int, cpu: int) -> None:
-    """Give bit `nr` back; where that completes a batch, those who wait are woken. `cpu`, where it was taken, will look there first."""
+    """Give bit `nr` back; where that completes a batch, those who wait are woken. `cpu`, where it was taken, will look
+    there first."""
     sbitmap_deferred_clear_bit(sbq.sb, nr)
     sbitmap_queue_wake_up(sbq)
     if not sbq.round_robin and nr < sbq.sb.depth:

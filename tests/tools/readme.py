@@ -1,6 +1,7 @@
 """`python -m tests.tools.readme`: write into README.md what the checker says today, and draw its picture anew.
 
-The figures stand between two marks. tests/tools/test_readme.py holds README.md and the picture against what this would write.
+The figures stand between two marks. tests/tools/test_readme.py holds README.md and the picture against
+what this would write.
 """
 
 import re

@@ -1,8 +1,9 @@
 """SVG text for every figure: one palette, one set of shapes, the same meaning everywhere.
 
 A kind of thing (`cpu`, `ctx`, `hctx-default`, `tags`, …) always has the same colour and shape. Colours are CSS
-variables, set in styles/base.css, so that the light theme, the dark theme and print each have their own; they differ in brightness too, for
-those who see no hue. A figure carries its style with it: it looks the same in a page, in JupyterLab and on paper.
+variables, set in styles/base.css, so that the light theme, the dark theme and print each have their own; they differ
+in brightness too, for those who see no hue. A figure carries its style with it: it looks the same in a page, in
+JupyterLab and on paper.
 """
 
 from html import escape
