@@ -139,8 +139,8 @@ def dm_load(**params: Any) -> None:
     Parameters are those of dm_mod, such as dm_mq_queue_depth. KernelError says why the kernel did not load it.
     """
     _must_be_known("dm_mod", params, [param.name for param in (*dm.module_params, *dm_rq.module_params)])
-    args = _words(params)
-    _command("modprobe", _line("modprobe dm_mod", args), _load_dm, args)
+    args = [(name, str(int(value)) if isinstance(value, bool) else str(value)) for name, value in params.items()]
+    _command("modprobe", " ".join(["modprobe dm_mod", *(f"{name}={text}" for name, text in args)]), _load_dm, args)
 
 
 def _load_dm(args: Words) -> int:

@@ -70,7 +70,7 @@ from blkmodel.services.tasks.rcupdate import (
     synchronize_srcu)
 from blkmodel.services.tasks.refcount import (
     percpu_ref_is_zero, percpu_ref_kill, percpu_ref_resurrect, percpu_ref_tryget)
-from blkmodel.services.tasks.sched import cpu_relax, in_interrupt
+from blkmodel.services.tasks.sched import cpu_relax, in_interrupt, need_resched
 from blkmodel.services.tasks.timer import (
     HRTIMER_MODE_ABS, HRTIMER_MODE_REL, HZ, hrtimer_cancel, hrtimer_init_sleeper_on_stack, hrtimer_set_expires,
     hrtimer_sleeper, hrtimer_sleeper_start_expires, jiffies, ktime_get_ns, mod_timer, msecs_to_jiffies, time_after,
@@ -1931,10 +1931,11 @@ def blk_mq_poll_hybrid(q: request_queue, hctx: blk_mq_hw_ctx, cookie: int) -> bo
 
 
 def blk_poll(q: request_queue, cookie: int, spin: bool) -> int:
-    """Ask the device whether the request of a cookie, or any other of its queue, is done; `spin`: until one is.
+    """Ask the device whether the request of a cookie, or any other of its queue, is done; `spin`: until one is, or
+    another task is to run on this CPU.
 
-    Returns how many were found, or 1 if the task slept instead, or was woken by another way; 0 where there is nothing
-    to poll.
+    Returns what the driver's poll() says if that is above 0, or 1 if the task slept instead, or was woken by another
+    way; 0 where there is nothing to poll, or nothing was found.
     """
     if cookie == BLK_QC_T_NONE or not q.queue_flags >> QUEUE_FLAG_POLL & 1:
         return 0
@@ -1954,6 +1955,8 @@ def blk_poll(q: request_queue, cookie: int, spin: bool) -> int:
         if ret < 0 or not spin:
             break
         cpu_relax()
+        if need_resched():
+            break
     task.runnable = True
     return 0
 

@@ -13,7 +13,7 @@ from blkmodel.include.linux.blkdev import (
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import get_start_sect
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.arithmetic import is_power_of_2, lcm_not_zero, min_not_zero, round_down
+from blkmodel.services.base.arithmetic import is_power_of_2, lcm_not_zero, min_not_zero, round_down, unsigned_int
 from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
 from blkmodel.services.base.printk import pr_info
 from blkmodel.sim.memory import PAGE_SIZE
@@ -29,8 +29,8 @@ ISA_LIMIT_PFN = 0xFFFFFFFF >> PAGE_SHIFT
 
 
 def blk_queue_rq_timeout(q: request_queue, timeout: int) -> None:
-    """Set how many jiffies a request may take."""
-    q.rq_timeout = timeout
+    """Set how many jiffies a request may take, of 32 bits."""
+    q.rq_timeout = unsigned_int(timeout)
 
 
 def blk_set_default_limits(lim: queue_limits) -> None:
@@ -72,7 +72,7 @@ def blk_queue_max_hw_sectors(q: request_queue, max_hw_sectors: int) -> None:
     max_sectors, which user space may lower, becomes that too, but no more than BLK_DEF_MAX_SECTORS.
     """
     limits = q.limits
-    if max_hw_sectors << SECTOR_SHIFT < PAGE_SIZE:
+    if unsigned_int(max_hw_sectors << SECTOR_SHIFT) < PAGE_SIZE:
         max_hw_sectors = 1 << (PAGE_SHIFT - SECTOR_SHIFT)
         pr_info(f"blk_queue_max_hw_sectors: set to minimum {max_hw_sectors}")
     limits.max_hw_sectors = max_hw_sectors
@@ -136,7 +136,7 @@ def blk_queue_physical_block_size(q: request_queue, size: int) -> None:
 
 def blk_limits_io_min(limits: queue_limits, min: int) -> None:
     """Set the smallest I/O that is worth it; no smaller than a block."""
-    limits.io_min = max(min, limits.logical_block_size, limits.physical_block_size)
+    limits.io_min = max(unsigned_int(min), limits.logical_block_size, limits.physical_block_size)
 
 
 def blk_queue_io_min(q: request_queue, min: int) -> None:
@@ -145,8 +145,8 @@ def blk_queue_io_min(q: request_queue, min: int) -> None:
 
 
 def blk_limits_io_opt(limits: queue_limits, opt: int) -> None:
-    """Set the size of I/O that is best."""
-    limits.io_opt = opt
+    """Set the size of I/O that is best, of 32 bits."""
+    limits.io_opt = unsigned_int(opt)
 
 
 def blk_queue_io_opt(q: request_queue, opt: int) -> None:
@@ -183,7 +183,7 @@ def blk_stack_limits(t: queue_limits, b: queue_limits, start: int) -> int:
     t.logical_block_size = max(t.logical_block_size, b.logical_block_size)
     t.physical_block_size = max(t.physical_block_size, b.physical_block_size)
     t.io_min = max(t.io_min, b.io_min)
-    t.io_opt = lcm_not_zero(t.io_opt, b.io_opt)
+    t.io_opt = unsigned_int(lcm_not_zero(t.io_opt, b.io_opt))
     if t.physical_block_size & (t.logical_block_size - 1):
         t.physical_block_size = t.logical_block_size
         t.misaligned = 1

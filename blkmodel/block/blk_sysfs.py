@@ -1,16 +1,16 @@
 """A queue in sysfs: its files, its place below its disk, and the end of its memory with its last reference."""
 
-from blkmodel.block import bio as bio_module, blk_core, blk_mq, blk_mq_sysfs, blk_stat, elevator
+from blkmodel.block import bio as bio_module, blk_core, blk_mq, blk_mq_sysfs, blk_settings, blk_stat, elevator
 from blkmodel.include.linux.blk_mq import BLK_MQ_POLL_CLASSIC, queue_for_each_hw_ctx
 from blkmodel.include.linux.blkdev import (
     BLKDEV_MIN_RQ, QUEUE_FLAG_INIT_DONE, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_NOXMERGES, QUEUE_FLAG_POLL_STATS,
-    QUEUE_FLAG_REGISTERED, QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_SAME_FORCE, QUEUE_FLAG_WC, blk_queue_dying,
+    QUEUE_FLAG_REGISTERED, QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_SAME_FORCE, QUEUE_FLAG_WC, UINT_MAX, blk_queue_dying,
     blk_queue_init_done, blk_queue_nomerges, blk_queue_noxmerges, blk_queue_registered, queue_is_mq, request_queue,
     test_bit)
 from blkmodel.include.linux.genhd import disk_to_dev, gendisk
 from blkmodel.services.base.bug import WARN_ON
 from blkmodel.services.base.err import EINVAL, EIO, ENOENT, ENXIO
-from blkmodel.services.base.text import kstrtoint
+from blkmodel.services.base.text import kstrtoint, kstrtou32, kstrtoul
 from blkmodel.services.data.idr import ida_simple_remove
 from blkmodel.services.devices.backing_dev import bdi_put
 from blkmodel.services.devices.kobject import (
@@ -19,7 +19,7 @@ from blkmodel.services.devices.kobject import (
 from blkmodel.services.memory.slab import kmem_cache_free
 from blkmodel.services.tasks.rcupdate import call_rcu
 from blkmodel.services.tasks.refcount import percpu_ref_switch_to_percpu
-from blkmodel.services.tasks.timer import HZ
+from blkmodel.services.tasks.timer import jiffies_to_msecs, msecs_to_jiffies
 from blkmodel.services.tasks.workqueue import INIT_WORK, cancel_delayed_work_sync, schedule_work, work_struct
 from blkmodel.sim.structure import NULL
 
@@ -33,10 +33,8 @@ def queue_var_show(var: int) -> str:
 
 def queue_var_store(page: str, count: int) -> tuple[int, int]:
     """The number that was written to a file. Returns (number, bytes taken); (0, -EINVAL) for no number of 32 bits."""
-    text = page.strip()
-    if not text.isdecimal() or int(text) > 0xFFFFFFFF:
-        return 0, -EINVAL
-    return int(text), count
+    err, v = kstrtoul(page, 10)
+    return (0, -EINVAL) if err or v > UINT_MAX else (v, count)
 
 
 def queue_requests_show(q: request_queue) -> str:
@@ -167,12 +165,33 @@ def queue_poll_delay_store(q: request_queue, page: str, count: int) -> int:
 
 def queue_io_timeout_show(q: request_queue) -> str:
     """io_timeout: how long a request may take, in milliseconds."""
-    return queue_var_show(q.rq_timeout * 1000 // HZ)
+    return queue_var_show(jiffies_to_msecs(q.rq_timeout))
+
+
+def queue_io_timeout_store(q: request_queue, page: str, count: int) -> int:
+    """Change how long a request may take, in milliseconds; -EINVAL for 0 or no number of 32 bits."""
+    err, val = kstrtou32(page, 10)
+    if err or val == 0:
+        return -EINVAL
+    blk_settings.blk_queue_rq_timeout(q, msecs_to_jiffies(val))
+    return count
 
 
 def queue_wc_show(q: request_queue) -> str:
     """write_cache: `write back` where the device has a volatile cache."""
     return "write back\n" if test_bit(QUEUE_FLAG_WC, q.queue_flags) else "write through\n"
+
+
+def queue_wc_store(q: request_queue, page: str, count: int) -> int:
+    """Change whether the device is taken to have a volatile cache, whatever it has: `write back`, or `write through`
+    or `none`. The device is not told."""
+    if page.startswith("write back"):
+        blk_core.blk_queue_flag_set(QUEUE_FLAG_WC, q)
+    elif page.startswith(("write through", "none")):
+        blk_core.blk_queue_flag_clear(QUEUE_FLAG_WC, q)
+    else:
+        return -EINVAL
+    return count
 
 
 def queue_attr_visible(kobj: kobject, attr: attribute, n: int) -> int:
@@ -281,7 +300,7 @@ def blk_unregister_queue(disk: gendisk) -> None:
     kobject_put(disk_to_dev(disk).kobj)
 
 
-QUEUE_IO_TIMEOUT = attribute("io_timeout", 0o644, queue_io_timeout_show)
+QUEUE_IO_TIMEOUT = attribute("io_timeout", 0o644, queue_io_timeout_show, queue_io_timeout_store)
 queue_attr_group = attribute_group(attrs=(
     attribute("nr_requests", 0o644, queue_requests_show, queue_requests_store),
     attribute("max_sectors_kb", 0o644, queue_max_sectors_show, queue_max_sectors_store),
@@ -294,7 +313,7 @@ queue_attr_group = attribute_group(attrs=(
     attribute("physical_block_size", 0o444, queue_physical_block_size_show),
     attribute("nomerges", 0o644, queue_nomerges_show, queue_nomerges_store),
     attribute("rq_affinity", 0o644, queue_rq_affinity_show, queue_rq_affinity_store),
-    attribute("write_cache", 0o644, queue_wc_show),
+    attribute("write_cache", 0o644, queue_wc_show, queue_wc_store),
     attribute("io_poll_delay", 0o644, queue_poll_delay_show, queue_poll_delay_store), QUEUE_IO_TIMEOUT,
 ), is_visible=queue_attr_visible)
 

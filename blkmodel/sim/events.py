@@ -137,9 +137,9 @@ class EventLoop:
         """Return the contexts of the tasks that sleep, the latest last."""
         return [context for _, context in self._asleep]
 
-    def beneath_can_go_on(self) -> bool:
-        """Whether a task that fell asleep could go on, if the one that runs now were not above it on the stack."""
-        return any(condition() for condition, _ in self._asleep)
+    def beneath_can_go_on(self, cpu: int | None = None) -> bool:
+        """Whether a task (of that CPU) that fell asleep could go on, were the running one not above it on the stack."""
+        return any(cpu in (None, context.cpu) and condition() for condition, context in self._asleep)
 
     def pending(self) -> list[Event]:
         """Return the events that are still to run, in order."""

@@ -957,6 +957,40 @@ def test_polling_finds_what_is_done():
         blk_mq.blk_poll(q, cookie, True)
 
 
+def test_polling_ends_when_another_task_is_to_run():
+    """One that fell asleep on this CPU can go on, and one on another CPU is no reason."""
+    kernel = boot(2)
+    awake: list = []
+    polls: list = []
+
+    def poll(hctx):
+        polls.append(kernel.now)
+        return 0
+    _, q = polled_queue(poll)
+    rq = get(q, REQ_OP_READ | REQ_HIPRI)
+    cookie = request_to_qc_t(rq.mq_hctx, rq)
+
+    def spins():
+        kernel.context.runnable = False
+        for delay in range(4):
+            kernel.loop.post(kernel.context, lambda: awake.append(None), delay)
+        said.append(blk_mq.blk_poll(q, cookie, True))
+        assert kernel.context.runnable
+        kernel.loop.run_due()
+    said: list = []
+    for cpu, ret in ((0, 0), (1, None)):
+        polls.clear(), awake.clear(), said.clear()
+        poller = Context("task", "poller", 0)
+        kernel.loop.post(poller, spins)
+        if ret is None:
+            with pytest.raises(HungTask):
+                kernel.task("sleeper", kernel.loop.sleep_until, lambda: len(awake) > 2, "two", cpu=cpu)
+            assert len(polls) > 4
+        else:
+            kernel.task("sleeper", kernel.loop.sleep_until, lambda: len(awake) > 2, "two", cpu=cpu)
+            assert (said, len(polls)) == ([ret], 3)
+
+
 @pytest.mark.parametrize(("sectors", "bucket"), [(0, -1), (1, 0), (2, 2), (3, 2), (8, 6), (127, 12), (128, 14),
                                                  (4096, 14)])
 def test_kinds_of_requests_for_statistics(sectors, bucket):

@@ -43,10 +43,33 @@ def test_what_a_queue_shows(made):
 def test_a_driver_that_looks_after_time(made):
     made.set.ops.timeout = len
     attr = blk_sysfs.QUEUE_IO_TIMEOUT
-    assert blk_sysfs.queue_attr_visible(made.queue.kobj, attr, 0) == 0o644
+    assert blk_sysfs.queue_attr_visible(made.queue.kobj, attr, 0) == attr.mode == 0o644
     assert blk_sysfs.queue_io_timeout_show(made.queue) == "30000\n"
     made.set.ops.timeout = None
     assert blk_sysfs.queue_attr_visible(made.queue.kobj, attr, 0) == 0
+
+
+@pytest.mark.parametrize(("text", "ticks", "shown"), [
+    ("10000\n", 2500, "10000\n"), ("1", 1, "4\n"), ("2147483647", 536870912, "2147483648\n"),
+    ("4294967295", 4294967294, "4294967288\n"), ("+7", 2, "8\n")])
+def test_how_long_a_request_may_take(made, text, ticks, shown):
+    """Milliseconds become ticks of 4, and both are of 32 bits; from 2 ** 31 on it is as long as can be."""
+    assert blk_sysfs.queue_io_timeout_store(made.queue, text, len(text)) == len(text)
+    assert made.queue.rq_timeout == ticks
+    assert blk_sysfs.queue_io_timeout_show(made.queue) == shown
+
+
+@pytest.mark.parametrize("text", ["0", "", "x", "-1", "4294967296", "1 ", "0x10"])
+def test_no_time_at_all(made, text):
+    assert blk_sysfs.queue_io_timeout_store(made.queue, text, len(text)) == -EINVAL
+    assert made.queue.rq_timeout == 7500
+
+
+def test_what_the_cache_is_taken_for(made):
+    for text, shown in (("write back\n", "write back\n"), ("write", -EINVAL), ("none", "write through\n"),
+                        ("write backwards", "write back\n"), ("write through", "write through\n")):
+        assert store(made, "write_cache", text) == (shown if shown == -EINVAL else len(text))
+        assert show(made, "write_cache") == ("write back\n" if shown == -EINVAL else shown)
 
 
 def test_the_number_of_requests(made):

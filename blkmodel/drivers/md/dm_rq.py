@@ -25,7 +25,7 @@ from blkmodel.include.linux.device_mapper import (
 from blkmodel.include.linux.genhd import disk_devt
 from blkmodel.services.base.bug import BUG_ON
 from blkmodel.services.base.err import ENOMEM, IS_ERR, PTR_ERR
-from blkmodel.services.base.module import kernel_param, param_set_uint
+from blkmodel.services.base.module import kernel_param, param_set_bool, param_set_uint
 from blkmodel.services.memory.mm import GFP_ATOMIC, GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc_node
 from blkmodel.services.tasks.timer import ktime_get_ns
@@ -67,11 +67,13 @@ class variables:
     def __init__(self) -> None:
         self.dm_mq_nr_hw_queues = DM_MQ_NR_HW_QUEUES
         self.dm_mq_queue_depth = DM_MQ_QUEUE_DEPTH
+        self.use_blk_mq = True
         self.reserved_rq_based_ios = RESERVED_REQUEST_BASED_IOS
 
 
 module_params = tuple(kernel_param(name, param_set_uint, variables, name)
-                      for name in ("reserved_rq_based_ios", "dm_mq_nr_hw_queues", "dm_mq_queue_depth"))
+                      for name in ("reserved_rq_based_ios", "dm_mq_nr_hw_queues", "dm_mq_queue_depth")) + (
+    kernel_param("use_blk_mq", param_set_bool, variables, "use_blk_mq"),)  # nothing looks at it any more
 
 
 def dm_get_reserved_rq_based_ios() -> int:

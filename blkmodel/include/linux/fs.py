@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from blkmodel.services.devices.backing_dev import backing_dev_info
     from blkmodel.services.files.inode import inode, super_block
 
+BLKFLSBUF, BLKSSZGET, BLKGETSIZE64 = 0x1261, 0x1268, 0x80081272
 BLKDISCARD, BLKSECDISCARD, BLKZEROOUT = 0x1277, 0x127D, 0x127F
 
 

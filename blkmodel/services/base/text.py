@@ -1,6 +1,6 @@
 """Texts: kinds of characters, copies, and numbers in texts. The kstrto…() return (0, value), or (-errno, None) where
 the text is not such a number (include/linux/ctype.h, lib/string.c, mm/util.c, lib/kstrtox.c, kernel.h,
-lib/vsprintf.c)."""
+lib/vsprintf.c). To the kernel a text is bytes: each is looked at alone, and byte 0xa0 is a blank."""
 
 import re
 from typing import Any
@@ -41,11 +41,11 @@ def kstrdup(text: str, gfp: int) -> allocated:
     return copy
 
 
+_OVERFLOW = 1 << 64
 _HEX = tuple("0123456789abcdef")
 
 
 def _kstrto(text: str, base: int, low: int, high: int) -> tuple[int, Any]:
-    text = text.removesuffix("\n")
     sign = -1 if text.startswith("-") and low < 0 else 1
     digits = text[1:] if text[:1] in ("-" if sign < 0 else "+",) else text
     if base == 0:
@@ -53,10 +53,15 @@ def _kstrto(text: str, base: int, low: int, high: int) -> tuple[int, Any]:
             base, digits = 16, digits[2:]
         else:
             base = 8 if digits.startswith("0") else 10
-    if not digits or any(c not in "0123456789abcdef"[:base] for c in digits.lower()):
+    end = 0
+    while digits[end:end + 1].lower() in _HEX[:base]:
+        end += 1
+    number = int(digits[:end] or "0", base)
+    if number >= _OVERFLOW:  # C sees that before it sees what follows
+        return -ERANGE, None
+    if not end or digits[end:] not in ("", "\n"):
         return -EINVAL, None
-    value = sign * int(digits, base)
-    return (0, value) if low <= value <= high else (-ERANGE, None)
+    return (0, sign * number) if low <= sign * number <= high else (-ERANGE, None)
 
 
 def kstrtoint(text: str, base: int) -> tuple[int, Any]:
@@ -65,6 +70,9 @@ def kstrtoint(text: str, base: int) -> tuple[int, Any]:
 
 def kstrtouint(text: str, base: int) -> tuple[int, Any]:
     return _kstrto(text, base, 0, (1 << 32) - 1)
+
+
+kstrtou32 = kstrtouint
 
 
 def kstrtoul(text: str, base: int) -> tuple[int, Any]:

@@ -2,6 +2,8 @@
 
 from blkmodel.sim.structure import Struct, struct
 
+HDIO_GETGEO = 0x301
+
 
 @struct
 class hd_geometry(Struct):

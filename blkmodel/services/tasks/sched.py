@@ -11,6 +11,12 @@ from blkmodel.sim.kernel import Context
 from blkmodel.sim.memory import address_of
 
 
+def need_resched() -> bool:
+    """Whether another task of this CPU could go on, were this one not running. (In C the timer's tick finds that.)"""
+    kernel = this()
+    return kernel.loop.beneath_can_go_on(kernel.cpu)
+
+
 def object_is_on_stack(thing: Any) -> bool:
     """Whether a structure or an array is on the task's stack: then it has no address in the model's memory."""
     return not address_of(thing)

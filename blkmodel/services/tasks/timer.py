@@ -16,6 +16,7 @@ from blkmodel.sim.structure import NULL, Struct, struct
 HZ = 250
 NSEC_PER_SEC = 1_000_000_000
 TICK_NSEC = NSEC_PER_SEC // HZ
+MAX_JIFFY_OFFSET = (1 << 62) - 2
 INITIAL_JIFFIES = (1 << 32) - 300 * HZ
 HRTIMER_NORESTART = 0
 HRTIMER_MODE_ABS, HRTIMER_MODE_REL = 0, 1
@@ -41,11 +42,12 @@ def ktime_to_ms(kt: int) -> int:
 
 
 def msecs_to_jiffies(milliseconds: int) -> int:
-    return -(-milliseconds * HZ // 1000)
+    """Ticks of so many milliseconds, rounded up; of a number that is negative as an int, the most that there is."""
+    return MAX_JIFFY_OFFSET if milliseconds & 1 << 31 else -(-milliseconds * HZ // 1000)
 
 
 def jiffies_to_msecs(ticks: int) -> int:
-    return ticks * 1000 // HZ
+    return ticks * 1000 // HZ & 0xFFFFFFFF
 
 
 def jiffies_to_nsecs(ticks: int) -> int:

@@ -1,8 +1,11 @@
-"""Small arithmetic, and numbers in texts."""
+"""Small arithmetic, numbers in texts, what may be printed in floods."""
 
 import pytest
 
-from blkmodel.services.base.text import sscanf
+from blkmodel import boot, scenario
+from blkmodel.errors import KernelError
+from blkmodel.services.base.err import EINVAL, ERANGE
+from blkmodel.services.base.text import kstrtobool, kstrtoint, kstrtouint, kstrtoul, sscanf
 
 
 @pytest.mark.parametrize(("text", "form", "values"), [
@@ -26,3 +29,39 @@ from blkmodel.services.base.text import sscanf
 ])
 def test_sscanf(text, form, values):
     assert sscanf(text, form) == values
+
+
+@pytest.mark.parametrize(("read", "text", "base", "says"), [
+    (kstrtoul, "12\n", 10, (0, 12)), (kstrtoul, "+12", 10, (0, 12)), (kstrtoul, "12\n\n", 10, (-EINVAL, None)),
+    (kstrtoul, " 12", 10, (-EINVAL, None)), (kstrtoul, "-1", 10, (-EINVAL, None)), (kstrtoul, "\n", 10, (-EINVAL, None)),
+    (kstrtoul, "18446744073709551616x", 10, (-ERANGE, None)), (kstrtouint, "4294967296", 10, (-ERANGE, None)),
+    (kstrtouint, "4294967296x", 10, (-EINVAL, None)), (kstrtouint, "0x1F", 0, (0, 31)), (kstrtouint, "017", 0, (0, 15)),
+    (kstrtouint, "0x", 0, (-EINVAL, None)), (kstrtouint, "08", 0, (-EINVAL, None)), (kstrtoint, "-2147483648", 10,
+                                                                                  (0, -2147483648)),
+    (kstrtoint, "-2147483649", 10, (-ERANGE, None)), (kstrtoint, "-+5", 10, (-EINVAL, None)),
+    (kstrtouint, "\u0663", 10, (-EINVAL, None))])
+def test_numbers(read, text, base, says):
+    assert read(text, base) == says
+
+
+@pytest.mark.parametrize(("text", "says"), [("Y", True), ("1x", True), ("oN", True), ("n", False), ("off", False),
+                                            ("of", False), ("o", None), ("", None), ("True", None)])
+def test_truth(text, says):
+    assert kstrtobool(text) == ((0, says) if says is not None else (-EINVAL, None))
+
+
+def test_a_parameter_that_nothing_looks_at():
+    """use_blk_mq is checked, and kept for nobody."""
+    boot(1)
+    with pytest.raises(KernelError, match="EINVAL") as refused:
+        scenario.dm_load(use_blk_mq="maybe")
+    assert "dm_mod: `maybe' invalid for parameter `use_blk_mq'" in str(refused.value)
+    scenario.dm_load(use_blk_mq=True)
+
+
+def test_a_timeout_that_does_not_fit():
+    """4294967295 seconds are 2 ** 32 - 250 ticks of 32 bits, and their milliseconds are of 32 bits too."""
+    boot(4)
+    scenario.nvme_probe(io_timeout=4294967295)
+    assert scenario.queue_file("nvme0n1", "io_timeout") == "4294966296"
+    assert scenario.disk("nvme0n1").queue.tag_set.timeout == (1 << 32) - 250

@@ -48,7 +48,7 @@ from blkmodel.include.linux.nvme import (
     nvme_cmd_dsm, nvme_cmd_flush, nvme_cmd_read, nvme_cmd_write, nvme_cmd_write_zeroes, nvme_command, nvme_dsm_range,
     nvme_effects_log, nvme_id_ctrl, nvme_id_ns, nvme_is_write)
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.arithmetic import is_power_of_2, rounddown_pow_of_two
+from blkmodel.services.base.arithmetic import is_power_of_2, rounddown_pow_of_two, unsigned_int
 from blkmodel.services.base.bug import WARN_ON_ONCE
 from blkmodel.services.base.err import (
     EBUSY, EINTR, EINVAL, EIO, ENETRESET, ENODEV, ENOMEM, ENXIO, ERR_PTR, IS_ERR, PTR_ERR)
@@ -540,7 +540,7 @@ def nvme_set_queue_count(ctrl: nvme_ctrl, count: int) -> tuple[int, int]:
 
     A controller that refuses to say gets no I/O queues, but stays, so that it can be repaired.
     """
-    q_count = count - 1 | count - 1 << 16
+    q_count = unsigned_int(count - 1 | count - 1 << 16)
     status, result = nvme_set_features(ctrl, NVME_FEAT_NUM_QUEUES, q_count, None, 0)
     if status < 0:
         return status, count

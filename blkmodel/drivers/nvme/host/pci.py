@@ -38,6 +38,7 @@ from blkmodel.include.linux.nvme import (
     nvme_admin_async_event, nvme_admin_create_cq, nvme_admin_create_sq, nvme_admin_dbbuf, nvme_admin_delete_cq,
     nvme_admin_delete_sq, nvme_command, nvme_completion, nvme_rw_command, nvme_sgl_desc)
 from blkmodel.reference.omission import no_chapter
+from blkmodel.services.base.arithmetic import unsigned_int
 from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.dmi import DMI_BOARD_NAME, DMI_BOARD_VENDOR, DMI_PRODUCT_NAME, DMI_SYS_VENDOR, dmi_match
 from blkmodel.services.base.err import EBUSY, EINVAL, EIO, ENODEV, ENOMEM, IS_ERR, PTR_ERR
@@ -833,13 +834,13 @@ def nvme_poll_irqdisable(nvmeq: nvme_queue, tag: int) -> int:
 
 
 def nvme_poll(hctx: blk_mq_hw_ctx) -> int:
-    """Look for completions of a polled queue, for somebody who waits. Returns how many there were."""
+    """Look for completions of a polled queue, for somebody who waits. Returns 1 if there were any, however many, or 0."""
     nvmeq = hctx.driver_data
     if not nvme_cqe_pending(nvmeq):
         return 0
     found, start, end = nvme_process_cq(nvmeq, -1)
     nvme_complete_cqes(nvmeq, start, end)
-    return found
+    return int(found > 0)
 
 
 # ---------------------------------------------------------------- admin commands
@@ -1303,7 +1304,7 @@ def nvme_disable_io_queues(dev: nvme_dev) -> None:
 
 def nvme_max_io_queues(dev: nvme_dev) -> int:
     """How many I/O queues could be of use: one a CPU, and those asked for besides."""
-    return num_possible_cpus() + dev.nr_write_queues + dev.nr_poll_queues
+    return unsigned_int(num_possible_cpus() + dev.nr_write_queues + dev.nr_poll_queues)
 
 
 def nvme_setup_io_queues(dev: nvme_dev) -> int:
@@ -1432,7 +1433,7 @@ def nvme_dev_add(dev: nvme_dev) -> None:
         tagset.nr_maps = 2  # default and read
         if dev.io_queues[HCTX_TYPE_POLL]:
             tagset.nr_maps += 1
-        tagset.timeout = core.variables().nvme_io_timeout * HZ
+        tagset.timeout = unsigned_int(core.variables().nvme_io_timeout * HZ)
         tagset.numa_node = dev_to_node(dev.dev)
         tagset.queue_depth = min(dev.q_depth, BLK_MQ_MAX_DEPTH) - 1
         tagset.cmd_size = sizeof(nvme_iod)
@@ -1745,7 +1746,7 @@ def nvme_probe(pdev: pci_dev, id: pci_device_id) -> int:
     dev.ctrl._owner = dev
     dev.nr_write_queues = variables().write_queues
     dev.nr_poll_queues = variables().poll_queues
-    dev.nr_allocated_queues = nvme_max_io_queues(dev) + 1
+    dev.nr_allocated_queues = unsigned_int(nvme_max_io_queues(dev) + 1)
     dev.queues = kcalloc_node(dev.nr_allocated_queues, nvme_queue, GFP_KERNEL, node)
     result = -ENOMEM
     if dev.queues is not None:
