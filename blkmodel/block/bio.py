@@ -507,9 +507,7 @@ def bio_copy_kern(q: request_queue, data: Any, length: int, gfp_mask: int, readi
         if not reading:
             page.write(0, wire.peek(data, done, count))
         if bio_add_pc_page(q, bio, page, count, 0) < count:
-            # 5.4: forgets the page that did not fit, and nobody frees it. The model frees it.
-            __free_page(page)
-            break
+            break  # 5.4: forgets the page that did not fit; nobody frees it.
         done += count
     if reading:
         bio.bi_end_io = bio_copy_kern_endio_read

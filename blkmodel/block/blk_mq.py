@@ -1583,7 +1583,7 @@ def nr_hw_queues(set: blk_mq_tag_set) -> int:
 def blk_mq_init_allocated_queue(set: blk_mq_tag_set, q: request_queue, elevator_init: bool) -> request_queue:
     """Make a bare request queue a multi-queue one on a tag set.
 
-    Returns q, or ERR_PTR(-ENOMEM); then q is bare again.
+    Returns q, or ERR_PTR(-ENOMEM); then q is bare again, and hardware queues that it had already are lost.
     """
     q.mq_ops = set.ops
     q.poll_cb = blk_stat.blk_stat_alloc_callback(blk_mq_poll_stats_fn, blk_mq_poll_stats_bkt, BLK_MQ_POLL_STATS_BKTS, q)
@@ -1593,16 +1593,15 @@ def blk_mq_init_allocated_queue(set: blk_mq_tag_set, q: request_queue, elevator_
             blk_mq_sysfs.blk_mq_sysfs_init(q)
             q.nr_queues = nr_hw_queues(set)
             q.queue_hw_ctx = kcalloc_node(q.nr_queues, "pointer", GFP_KERNEL, set.numa_node)
-            if q.queue_hw_ctx is None:
-                blk_mq_sysfs.blk_mq_sysfs_deinit(q)
-            else:
+            if q.queue_hw_ctx is not None:
                 INIT_LIST_HEAD(q.unused_hctx_list)
                 blk_mq_realloc_hw_ctxs(set, q)
                 ready = q.nr_hw_queues != 0
                 if not ready:
-                    # 5.4: frees the array alone, and loses the hardware queues that are unused. The model frees them.
-                    blk_mq_release(q)
-                    q.queue_hw_ctx = NULL
+                    # 5.4: frees the array alone; the hardware queues that were put aside as unused are lost.
+                    kfree(q.queue_hw_ctx)
+            if not ready:
+                blk_mq_sysfs.blk_mq_sysfs_deinit(q)
         if not ready:
             blk_stat.blk_stat_free_callback(q.poll_cb)
     if not ready:
@@ -1642,12 +1641,15 @@ def blk_mq_exit_queue(q: request_queue) -> None:
 
 
 def __blk_mq_alloc_rq_maps(set: blk_mq_tag_set) -> int:
-    """Allocate tags and requests of all hardware queues. Returns 0, or -ENOMEM; then none has any."""
+    """Allocate tags and requests of all hardware queues.
+
+    Returns 0, or -ENOMEM; then none has any, but pages of requests are lost, and what the driver set up for each.
+    """
     for i in range(set.nr_hw_queues):
         if not __blk_mq_alloc_rq_map(set, i):
-            # 5.4: frees the tags of those before, but loses their requests. The model frees both.
+            # 5.4: frees the tags of those before, but not their requests.
             for done in reversed(range(i)):
-                blk_mq_free_map_and_requests(set, done)
+                blk_mq_free_rq_map(set.tags[done])
             return -ENOMEM
     return 0
 

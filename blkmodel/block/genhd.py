@@ -595,8 +595,7 @@ def __alloc_disk_node(minors: int, node_id: int) -> gendisk:
         return NULL
     disk.part_tbl.part[0] = disk.part0
     if hd_ref_init(disk.part0, partition_generic.__delete_partition):
-        # 5.4: hd_free_part() does not know of the table of partitions, and nobody frees it. The model does.
-        disk_replace_part_tbl(disk, NULL)
+        # 5.4: hd_free_part() does not know of the table of partitions, and nobody frees it.
         hd_free_part(disk.part0)
         kfree(disk)
         return NULL

@@ -11,6 +11,7 @@ from blkmodel.include.linux.genhd import gendisk, hd_struct
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import NUMA_NO_NODE
+from blkmodel.sim import this
 
 
 @pytest.fixture
@@ -176,3 +177,19 @@ def test_stacked_limits_suit_both(top_lbs, top_pbs, low_lbs, low_pbs, start, top
     assert t.io_min % t.physical_block_size == 0
     assert t.max_sectors <= max(8, min(before, b.max_sectors))
     assert t.max_sectors % (t.logical_block_size >> 9) == 0
+
+
+def test_sizes_have_32_bits(q):
+    """What does not fit is lost: a best size that is worked out, a length in bytes, a time."""
+    t, b = defaults(), defaults()
+    t.io_opt, b.io_opt = 65535 * 512, 65534 * 512
+    blk_settings.blk_stack_limits(t, b, 0)
+    assert t.io_opt == 65535 * 65534 * 512 & 0xFFFFFFFF
+    blk_settings.blk_queue_io_opt(q, (1 << 32) + 4096)
+    blk_settings.blk_queue_io_min(q, (1 << 32) + 8192)
+    assert (q.limits.io_opt, q.limits.io_min) == (4096, 8192)
+    blk_settings.blk_queue_rq_timeout(q, (1 << 32) + 1)
+    assert q.rq_timeout == 1
+    blk_settings.blk_queue_max_hw_sectors(q, 1 << 23)
+    assert q.limits.max_hw_sectors == 8
+    assert this().log[-1] == "blk_queue_max_hw_sectors: set to minimum 8"

@@ -3,6 +3,8 @@
 
 from typing import Any
 
+from blkmodel.services.base.bug import KernelBug
+
 EPERM, ENOENT, EINTR, EIO, ENXIO = 1, 2, 4, 5, 6
 EBADF, EAGAIN, ENOMEM, EFAULT = 9, 11, 12, 14
 EBUSY, EEXIST, ENODEV, EINVAL, ENOTTY, ENOSPC = 16, 17, 19, 22, 25, 28
@@ -15,12 +17,23 @@ NAMES = {number: name for name, number in list(globals().items()) if name.isuppe
 
 
 class ErrPtr:
-    """What a function returns instead of a pointer when it failed; `errno` is negative, as in C."""
+    """What a function returns instead of a pointer when it failed; `errno` is negative, as in C.
+
+    Who takes it for a pointer stops the kernel.
+    """
 
     __slots__ = ("errno",)
 
     def __init__(self, errno: int) -> None:
-        self.errno = errno
+        object.__setattr__(self, "errno", errno)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise KernelBug(f"{self!r} is taken for a pointer: ->{name}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        getattr(self, name)
 
     def __repr__(self) -> str:
         return f"ERR_PTR(-{NAMES.get(-self.errno, -self.errno)})"

@@ -1143,12 +1143,11 @@ def nvme_alloc_admin_tags(dev: nvme_dev) -> int:
     if blk_mq.blk_mq_alloc_tag_set(tagset):
         return -ENOMEM
     dev.ctrl.admin_tagset = tagset
-    admin_q = blk_mq.blk_mq_init_queue(tagset)
+    dev.ctrl.admin_q = admin_q = blk_mq.blk_mq_init_queue(tagset)
     if IS_ERR(admin_q):
-        # 5.4: the error stays in ctrl->admin_q, and is taken for a queue. Here, as later, there is none then.
+        # 5.4: the error stays in ctrl->admin_q. Who gives the controller up takes it for a queue, and the kernel stops.
         blk_mq.blk_mq_free_tag_set(tagset)
         return -ENOMEM
-    dev.ctrl.admin_q = admin_q
     if not blk_core.blk_get_queue(admin_q):
         nvme_dev_remove_admin(dev)
         dev.ctrl.admin_q = NULL
