@@ -31,11 +31,11 @@ from blkmodel.include.linux.genhd import (
     counters_of, hd_struct, hd_struct_get, hd_struct_put, hd_struct_try_get, op_stat_group, part_nr_sects_read,
     part_stat_lock, part_stat_unlock)
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
+from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE, WARN_ONCE
 from blkmodel.services.base.err import (
     EAGAIN, EBADE, EBUSY, EILSEQ, EIO, ENODATA, ENODEV, ENOLINK, ENOMEM, ENOSPC, EOPNOTSUPP, EREMCHG, EREMOTEIO,
     ETIMEDOUT, IS_ERR)
-from blkmodel.services.base.printk import pr_err, pr_info
+from blkmodel.services.base.printk import pr_err, pr_info, printk_ratelimited
 from blkmodel.services.base.symbols import provide
 from blkmodel.services.data.idr import ida, ida_simple_get, ida_simple_remove
 from blkmodel.services.data.list import INIT_LIST_HEAD, list_empty
@@ -138,13 +138,13 @@ def blk_status_to_errno(status: int) -> int:
 
 
 def print_req_error(req: request, status: int, caller: str) -> None:
-    """Log that a request failed."""
+    """Log that a request failed, ten times in five seconds."""
     if WARN_ON_ONCE(status >= len(BLK_ERRORS)):
         return
     disk = req.rq_disk.disk_name if req.rq_disk is not None else "?"
-    pr_err(f"{caller}: {BLK_ERRORS[status][1]} error, dev {disk}, sector {req._sector} "
-           f"op {req_op(req):#x}:({blk_op_str(req_op(req))}) flags {req.cmd_flags & ~REQ_OP_MASK:#x} "
-           f"phys_seg {req.nr_phys_segments} prio class {req.ioprio >> 13}")
+    printk_ratelimited(f"{caller}: {BLK_ERRORS[status][1]} error, dev {disk}, sector {req._sector} "
+                       f"op {req_op(req):#x}:({blk_op_str(req_op(req))}) flags {req.cmd_flags & ~REQ_OP_MASK:#x} "
+                       f"phys_seg {req.nr_phys_segments} prio class {req.ioprio >> 13}")
 
 
 def req_bio_endio(rq: request, bio: bio, nbytes: int, error: int) -> None:
@@ -367,17 +367,18 @@ def blk_attempt_plug_merge(q: request_queue, bio: bio, nr_segs: int) -> tuple[bo
 
 
 def handle_bad_sector(bio: bio, maxsector: int) -> None:
-    """Log that a bio reaches beyond the end of its disk or partition."""
-    pr_info("attempt to access beyond end of device")
-    pr_info(f"{partition_generic.bio_devname(bio)}: rw={bio.bi_opf}, want={bio_end_sector(bio)}, limit={maxsector}")
+    """Log that a bio reaches beyond the end of its disk or partition, ten times in five seconds."""
+    printk_ratelimited("attempt to access beyond end of device",
+                       f"{partition_generic.bio_devname(bio)}: rw={bio.bi_opf}, want={bio_end_sector(bio)}, "
+                       f"limit={maxsector}")
 
 
 def bio_check_ro(bio: bio, part: hd_struct) -> bool:
-    """Warn of a write to what is read-only, but let it pass: some user space depends on that."""
+    """Warn of a write to what is read-only, the first time, but let it pass: some user space depends on that."""
     if part.policy and op_is_write(bio_op(bio)):
         if not (op_is_flush(bio.bi_opf) and not bio_sectors(bio)):
-            WARN_ON(True, f"generic_make_request: Trying to write to read-only block-device "
-                          f"{partition_generic.bio_devname(bio)} (partno {part.partno})")
+            WARN_ONCE(True, f"generic_make_request: Trying to write to read-only block-device "
+                            f"{partition_generic.bio_devname(bio)} (partno {part.partno})")
     return False
 
 

@@ -8,7 +8,7 @@ from blkmodel.include.linux.blkdev import (
     blk_queue_init_done, blk_queue_nomerges, blk_queue_noxmerges, blk_queue_registered, queue_is_mq, request_queue,
     test_bit)
 from blkmodel.include.linux.genhd import disk_to_dev, gendisk
-from blkmodel.services.base.bug import WARN_ON
+from blkmodel.services.base.bug import WARN_ON, WARN_ONCE
 from blkmodel.services.base.err import EINVAL, EIO, ENOENT, ENXIO
 from blkmodel.services.base.text import kstrtoint, kstrtou32, kstrtoul
 from blkmodel.services.data.idr import ida_simple_remove
@@ -259,7 +259,7 @@ def blk_register_queue(disk: gendisk) -> int:
     q = disk.queue
     if WARN_ON(q is None):
         return -ENXIO
-    WARN_ON(blk_queue_registered(q), f"{dev.kobj.name} is registering an already registered queue")
+    WARN_ONCE(blk_queue_registered(q), f"{dev.kobj.name} is registering an already registered queue")
     # a queue may be given up before this, when its disk turns out not to be there: then a cheap end matters more
     if not blk_queue_init_done(q):
         blk_core.blk_queue_flag_set(QUEUE_FLAG_INIT_DONE, q)

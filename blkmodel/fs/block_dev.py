@@ -25,7 +25,7 @@ from blkmodel.services.base.err import (
     IS_ERR, PTR_ERR)
 from blkmodel.services.base.kdev_t import MAJOR, MINOR
 from blkmodel.services.base.module import fs_initcall, module_init
-from blkmodel.services.base.printk import pr_info, pr_warn
+from blkmodel.services.base.printk import pr_info, pr_warn, printk_ratelimited
 from blkmodel.services.base.symbols import provide
 from blkmodel.services.data.list import list_add, list_del_init, list_head
 from blkmodel.services.devices.backing_dev import bdi_get, bdi_put, noop_backing_dev_info
@@ -115,8 +115,8 @@ def bdev_write_inode(bdev: block_device) -> None:
     inode = bdev.bd_inode
     while inode.i_state & I_DIRTY:
         if ret := write_inode_now(inode, True):
-            pr_warn("VFS: Dirty inode writeback failed for block device "
-                    f"{partition_generic.bdevname(bdev)} (err={ret}).")
+            printk_ratelimited("VFS: Dirty inode writeback failed for block device "
+                               f"{partition_generic.bdevname(bdev)} (err={ret}).")
 
 
 def kill_bdev(bdev: block_device) -> None:

@@ -9,7 +9,7 @@ from blkmodel.include.linux.bio import bio_set_dev
 from blkmodel.include.linux.blk_types import BIO_QUIET, REQ_OP_READ, REQ_OP_WRITE, REQ_SYNC, bio, bio_flagged
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import get_capacity, part_nr_sects_read
-from blkmodel.services.base.printk import pr_err
+from blkmodel.services.base.printk import printk_ratelimited
 from blkmodel.services.base.symbols import provide
 from blkmodel.services.files.inode import i_size_read, inode
 from blkmodel.services.memory.mm import (
@@ -198,11 +198,12 @@ def submit_bh(op: int, op_flags: int, bh: buffer_head) -> int:
 
 
 def _log(bh: buffer_head, what: str) -> None:
-    """Log that a buffer's read or write failed, unless its bio was quiet about it."""
+    """Log that a buffer's read or write failed, unless its bio was quiet about it; ten times in five seconds."""
     if bh.quiet:
         return
     name = bh.b_bdev.bd_disk.disk_name if bh.b_bdev.bd_disk is not None else "?"
-    pr_err(f"Buffer I/O error on dev {name}, logical block {bh.b_blocknr}, {what}")
+    printk_ratelimited(f"Buffer I/O error on dev {name}, logical block {bh.b_blocknr}, {what}",
+                       func="buffer_io_error")
 
 
 provide(block_invalidatepage=block_invalidatepage)

@@ -29,8 +29,17 @@ class warned:
 
 def WARN_ON_ONCE(condition: Any, what: str = '') -> bool:
     """Log a warning where the condition holds, once only from each place in the source; return whether it does."""
+    return _once(condition, what)
+
+
+def WARN_ONCE(condition: Any, what: str) -> bool:
+    """Log a warning that says what it is about, once only from each place in the source; return whether it holds."""
+    return _once(condition, what)
+
+
+def _once(condition: Any, what: str) -> bool:
     if condition:
-        caller = sys._getframe(1)
+        caller = sys._getframe(2)
         place = caller.f_code, caller.f_lineno
         if place not in warned().places:
             warned().places.add(place)

@@ -1,8 +1,11 @@
 """The kernel's log. Of messages that may come in floods it gets a few in so much time, and then how many there were
 (include/linux/printk.h, ratelimit.h)."""
 
+import sys
+from types import CodeType
+
 from blkmodel.services.tasks.timer import HZ, jiffies, time_before
-from blkmodel.sim import this
+from blkmodel.sim import statics, this
 from blkmodel.sim.structure import Struct, struct
 
 DEFAULT_RATELIMIT_INTERVAL, DEFAULT_RATELIMIT_BURST = 5 * HZ, 10
@@ -30,8 +33,18 @@ class ratelimit_state(Struct):
     begin: int = 0
 
 
+@statics
+class limited:
+    """The limits of those places in the source that have none of their own name."""
+
+    def __init__(self) -> None:
+        self.places: dict[tuple[CodeType, int], ratelimit_state] = {}
+
+
 def __ratelimit(rs: ratelimit_state, func: str) -> bool:
     """Whether function `func` may print now; the first time after a flood, say what was held back."""
+    if not rs.interval:
+        return True
     if not rs.begin:
         rs.begin = jiffies()
     if time_before(rs.begin + rs.interval, jiffies()):
@@ -45,6 +58,18 @@ def __ratelimit(rs: ratelimit_state, func: str) -> bool:
         return True
     rs.missed += 1
     return False
+
+
+def printk_ratelimited(*lines: str, func: str = "", depth: int = 1) -> None:
+    """Print lines, as one message, where the place that this is called from (in C: written) may print now.
+
+    func: the name of C's function, where that is not the caller's. depth: how far up the stack the place is.
+    """
+    caller = sys._getframe(depth)
+    rs = limited().places.setdefault((caller.f_code, caller.f_lineno), ratelimit_state())
+    if __ratelimit(rs, func or caller.f_code.co_name):
+        for line in lines:
+            pr_warn(line)
 
 
 def pr_warn_ratelimited(rs: ratelimit_state, func: str, line: str) -> None:

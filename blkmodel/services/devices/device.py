@@ -10,6 +10,7 @@ from typing import Any
 from blkmodel.services.base.bug import warned
 from blkmodel.services.base.err import EINVAL, ENOMEM, ERR_PTR
 from blkmodel.services.base.kdev_t import MAJOR, MINOR
+from blkmodel.services.base.printk import printk_ratelimited
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.kobject import (
     KOBJ_ADD, KOBJ_REMOVE, attribute_group, kobj_type, kobject, kobject_add, kobject_del, kobject_init, kobject_put,
@@ -125,11 +126,20 @@ def dev_name(dev: device) -> str:
 
 def dev_info(dev: device, line: str) -> None:
     """Log a line about a device, after its driver's (or its class's) name and its own."""
+    this().printk(_line(dev, line))
+
+
+def _line(dev: device, line: str) -> str:
     kind = dev.driver or dev.bus or dev.class_
-    this().printk(f"{kind.name if kind is not None else ''} {dev_name(dev)}: {line}")
+    return f"{kind.name if kind is not None else ''} {dev_name(dev)}: {line}"
 
 
 dev_warn = dev_err = dev_info
+
+
+def dev_warn_ratelimited(dev: device, line: str) -> None:
+    """Log a line about a device, ten times in five seconds from each place."""
+    printk_ratelimited(_line(dev, line), depth=2)
 
 
 def dev_warn_once(dev: device, line: str) -> None:

@@ -48,7 +48,8 @@ from blkmodel.services.base.text import kstrtoint
 from blkmodel.services.cpus.cpumask import first_memory_node, num_possible_cpus
 from blkmodel.services.cpus.interrupt import IRQ_HANDLED, IRQ_NONE, disable_irq, enable_irq, irq_affinity
 from blkmodel.services.devices.device import (
-    dev_err, dev_info, dev_name, dev_to_node, dev_warn, device, get_device, put_device, set_dev_node)
+    dev_err, dev_info, dev_name, dev_to_node, dev_warn, dev_warn_ratelimited, device, get_device, put_device,
+    set_dev_node)
 from blkmodel.services.devices.io import ioremap, iounmap, lo_hi_readq, lo_hi_writeq, readl, writel
 from blkmodel.services.devices.pci import (
     PCI_CLASS_STORAGE_EXPRESS, PCI_IRQ_AFFINITY, PCI_IRQ_ALL_TYPES, PCI_STATUS, PCI_VENDOR_ID_APPLE,
@@ -943,7 +944,7 @@ def nvme_timeout(req: request, reserved: bool) -> int:
         if dev.ctrl.state == NVME_CTRL_CONNECTING:
             core.nvme_change_ctrl_state(dev.ctrl, NVME_CTRL_DELETING)
         # Disabling ends all requests. The reset then sees that its command was cancelled.
-        dev_warn(dev.ctrl.device, f"I/O {req.tag} QID {nvmeq.qid} timeout, disable controller")
+        dev_warn_ratelimited(dev.ctrl.device, f"I/O {req.tag} QID {nvmeq.qid} timeout, disable controller")
         nvme_req(req).flags |= NVME_REQ_CANCELLED
         nvme_dev_disable(dev, True)
         return BLK_EH_DONE
