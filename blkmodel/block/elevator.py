@@ -9,6 +9,7 @@ from typing import Any
 
 from blkmodel.block import blk_merge, blk_mq, blk_mq_sched
 from blkmodel.block.blk_h import ELV_ON_HASH, elevator_exit
+from blkmodel.errors import NotModelled
 from blkmodel.include.linux.bio import bio_mergeable
 from blkmodel.include.linux.blk_mq import BLK_MQ_F_NO_SCHED
 from blkmodel.include.linux.blk_types import bio
@@ -34,6 +35,8 @@ from blkmodel.sim import statics
 from blkmodel.sim.structure import NULL
 
 OMITTED = no_chapter("elevator_get_by_features")
+NOT_MODELLED = {"kyber"}
+"""The schedulers that the reference kernel has and the model has not."""
 
 
 @statics
@@ -172,7 +175,7 @@ def elv_rb_del(root: rb_root, rq: request) -> None:
 
 
 def elv_rb_find(root: rb_root, sector: int) -> request:
-    """A request in the tree that begins at this sector, or None."""
+    """A request in the tree that begins at this sector, of several the nearest to the tree's top; or None."""
     return rb_entry_rq(find_by_key(root, sector))
 
 
@@ -381,6 +384,8 @@ def __elevator_change(q: request_queue, name: str) -> int:
 
     elevator_name = name[:ELV_NAME_MAX - 1].strip()
     if not (e := elevator_get(q, elevator_name, True)):
+        if elevator_name in NOT_MODELLED:
+            raise NotModelled(f"the scheduler {elevator_name}")
         return -EINVAL
     if q.elevator and elevator_match(q.elevator.type, elevator_name, 0):
         elevator_put(e)

@@ -70,7 +70,7 @@ def is_unrecognized_ioctl(ret: int) -> bool:
 
 
 def blkdev_flushbuf(bdev: block_device, mode: int, cmd: int, arg: Any) -> int:
-    """Write back what the page cache holds of a device, and let it go, unless the driver does it. Returns 0 or -errno."""
+    """Write back what is cached of a device, and let it go, unless the driver does that. Returns 0 or -errno."""
     ret = __blkdev_driver_ioctl(bdev, mode, cmd, arg)
     if not is_unrecognized_ioctl(ret):
         return ret

@@ -167,7 +167,7 @@ def test_scarce_memory_gives_smaller_runs_or_fewer_tags(seed, share, depth, queu
             assert tags.nr_tags == driver.set.queue_depth
             check_runs(kernel, tags, 152)
         blk_mq.blk_mq_free_tag_set(driver.set)
-    if queues == 1 or not ret and driver.set.queue_depth == depth:
+    if queues == 1 or (not ret and driver.set.queue_depth == depth):
         assert kernel.memory.live == live
     # Where a queue finds no memory, 5.4 loses the pages in which the requests of those before it lay.
     assert {kind for kind, _ in taken(kernel, live)} <= {f"pages({1 << order})" for order in range(5)}

@@ -2,8 +2,9 @@
 
 import pytest
 
-from blkmodel import boot
+from blkmodel import KernelError, boot, scenario
 from blkmodel.block import blk_core, blk_settings, blk_sysfs
+from blkmodel.errors import NotModelled
 from blkmodel.include.linux.blkdev import (
     QUEUE_FLAG_INIT_DONE, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_NOXMERGES, QUEUE_FLAG_REGISTERED, QUEUE_FLAG_SAME_COMP,
     QUEUE_FLAG_SAME_FORCE, blk_queue_registered)
@@ -158,3 +159,20 @@ def test_registering(made):
     made.disk.queue = None
     assert blk_sysfs.blk_register_queue(made.disk) == -ENXIO
     blk_sysfs.blk_unregister_queue(made.disk)
+
+
+def test_what_the_kernel_has_and_the_model_has_not():
+    """It says so by its name, where the kernel would say something else; what the kernel has not either is an error."""
+    boot(2)
+    scenario.null_blk_load(gb=1)
+    for call in (scenario.queue_file, lambda *where: scenario.set_queue_file(*where, 1)):
+        with pytest.raises(NotModelled, match="a queue's file read_ahead_kb is not modelled"):
+            call("nullb0", "read_ahead_kb")
+        with pytest.raises(KeyError, match="has no file 'readahead'"):
+            call("nullb0", "readahead")
+    with pytest.raises(NotModelled, match="the scheduler kyber is not modelled"):
+        scenario.set_scheduler("nullb0", "kyber")
+    with pytest.raises(KernelError, match="EINVAL"):
+        scenario.set_scheduler("nullb0", "bfq")
+    assert scenario.queue_file("nullb0", "scheduler") == "[mq-deadline] none"
+    assert not blk_sysfs.NOT_MODELLED & scenario.disk("nullb0").queue.kobj.attrs.keys()

@@ -252,8 +252,8 @@ def test_whatever_comes(steps, fifo_batch, writes_starved):
         dispatch()
     assert len(done) == len(inserted)
     assert set(done) == set(inserted)
-    assert not s.dd.sort_list[READ].nodes
-    assert not s.dd.sort_list[WRITE].nodes
+    assert s.dd.sort_list[READ].rb_node is None
+    assert s.dd.sort_list[WRITE].rb_node is None
     s.type.ops.exit_sched(s.q.elevator)
 
 

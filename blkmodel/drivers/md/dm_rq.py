@@ -71,9 +71,9 @@ class variables:
         self.reserved_rq_based_ios = RESERVED_REQUEST_BASED_IOS
 
 
-module_params = tuple(kernel_param(name, param_set_uint, variables, name)
-                      for name in ("reserved_rq_based_ios", "dm_mq_nr_hw_queues", "dm_mq_queue_depth")) + (
-    kernel_param("use_blk_mq", param_set_bool, variables, "use_blk_mq"),)  # nothing looks at it any more
+module_params = tuple(kernel_param(name, setter, variables, name) for name, setter in (
+    ("reserved_rq_based_ios", param_set_uint), ("dm_mq_nr_hw_queues", param_set_uint),
+    ("dm_mq_queue_depth", param_set_uint), ("use_blk_mq", param_set_bool)))  # nothing looks at the last any more
 
 
 def dm_get_reserved_rq_based_ios() -> int:

@@ -106,7 +106,9 @@ def sscanf(text: str, form: str) -> list[Any]:
     at = 0
     for part in re.findall(r"%l*[udc]|\s+|.", form):
         if part.isspace() or (part[-1] in "ud" and part[0] == "%"):
-            at = len(text) - len(text[at:].lstrip())
+            if not text[at:] and not part.isspace():  # C looks for an end before it skips blanks
+                break
+            at = skip_spaces(text, at)
         if part.isspace():
             continue
         pattern = {"c": r"(?s:.)", "u": r"[0-9]+", "d": r"-?[0-9]+"}[part[-1]] if part[0] == "%" else re.escape(part)

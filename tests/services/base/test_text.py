@@ -26,6 +26,10 @@ from blkmodel.services.base.text import kstrtobool, kstrtoint, kstrtouint, kstrt
     ("259-0", "%u:%u%c", [259]),
     ("1  2 3 4", "%lu %lu %lu %lu%c", [1, 2, 3, 4]),
     ("٣", "%u", []),
+    ("\x1c7", "%u", []),
+    ("\u20037", "%u", []),
+    ("\xa0\v\f7", "%u", [7]),
+    ("1 \r\n2", "%lu %lu", [1, 2]),
 ])
 def test_sscanf(text, form, values):
     assert sscanf(text, form) == values
@@ -33,7 +37,8 @@ def test_sscanf(text, form, values):
 
 @pytest.mark.parametrize(("read", "text", "base", "says"), [
     (kstrtoul, "12\n", 10, (0, 12)), (kstrtoul, "+12", 10, (0, 12)), (kstrtoul, "12\n\n", 10, (-EINVAL, None)),
-    (kstrtoul, " 12", 10, (-EINVAL, None)), (kstrtoul, "-1", 10, (-EINVAL, None)), (kstrtoul, "\n", 10, (-EINVAL, None)),
+    (kstrtoul, " 12", 10, (-EINVAL, None)), (kstrtoul, "-1", 10, (-EINVAL, None)),
+    (kstrtoul, "\n", 10, (-EINVAL, None)),
     (kstrtoul, "18446744073709551616x", 10, (-ERANGE, None)), (kstrtouint, "4294967296", 10, (-ERANGE, None)),
     (kstrtouint, "4294967296x", 10, (-EINVAL, None)), (kstrtouint, "0x1F", 0, (0, 31)), (kstrtouint, "017", 0, (0, 15)),
     (kstrtouint, "0x", 0, (-EINVAL, None)), (kstrtouint, "08", 0, (-EINVAL, None)), (kstrtoint, "-2147483648", 10,

@@ -835,7 +835,7 @@ def nvme_poll_irqdisable(nvmeq: nvme_queue, tag: int) -> int:
 
 
 def nvme_poll(hctx: blk_mq_hw_ctx) -> int:
-    """Look for completions of a polled queue, for somebody who waits. Returns 1 if there were any, however many, or 0."""
+    """Look for completions of a polled queue, for somebody who waits. Returns 1 if there were any, else 0."""
     nvmeq = hctx.driver_data
     if not nvme_cqe_pending(nvmeq):
         return 0
