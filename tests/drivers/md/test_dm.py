@@ -15,6 +15,7 @@ from blkmodel.services.devices.kobject import sysfs
 from blkmodel.services.files.file import O_EXCL, O_RDONLY, filp_close, filp_open, vfs_ioctl
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
+from tests import leaks
 from tests.drivers.md import control
 from tests.drivers.md.machine import MS, SECTOR, Machine
 
@@ -315,7 +316,8 @@ TABLE = "0 8 linear /dev/d0 0\n8 16 striped 2 8 /dev/d0 8 /dev/d1 0\n24 8 zero\n
 
 @pytest.mark.parametrize("step", ["create", "load", "resume", "reload"])
 def test_every_allocation_fails_once(step):
-    """An error, or none where it is made up for; nothing is left, and the next try works."""
+    """An error, or none where it is made up for; nothing is left but one table of partitions, which 5.4 loses; and the
+    next try works."""
     on = Machine(disks=2)
     memory = on.kernel.memory
 
@@ -337,8 +339,8 @@ def test_every_allocation_fails_once(step):
         prepare()
         assert do() == 0
         assert control.remove("x") == 0
-    before = memory.totals()
-    nth, failures = 1, 0
+    before = leaks.kinds(memory)
+    nth, failures, tables = 1, 0, 0
     while True:
         prepare()
         memory.fail_nth(nth)
@@ -356,12 +358,16 @@ def test_every_allocation_fails_once(step):
             assert control.resume("x") == 0
             assert scenario.io("dm-0", "read", 24 * SECTOR, SECTOR) == bytes(SECTOR)
         assert control.remove("x") == 0
-        assert memory.totals() == before
+        besides = leaks.lost(before, leaks.kinds(memory))
+        assert besides in ({}, leaks.TABLE)
+        tables += bool(besides)
+        before += besides
         assert control.ioctl(DM_DEV_REMOVE_CMD, name="x")[0] == -ENXIO
         if not happened:
             break
         nth += 1
     assert failures > 3
+    assert tables == (step == "create")
 
 
 def test_a_module_that_cannot_be_loaded():

@@ -1,0 +1,24 @@
+"""What Linux 5.4 loses where an allocation fails, by kind and number."""
+
+import re
+from collections import Counter
+
+TABLE = Counter({"disk_part_tbl": 1})
+HCTX = Counter({"blk_mq_hw_ctx": 1, "pointer[]": 1, "sbitmap_word[]": 1, "blk_flush_queue": 1, "request": 1})
+BLOCKING = HCTX + Counter({"srcu_data[]": 1})
+
+
+def kinds(memory):
+    """How many allocations of each kind there are."""
+    return Counter(each.kind for each in memory.live.values())
+
+
+def lost(before, after):
+    """What is there besides: pages in which the requests of hardware queues lay, and one disk's table of partitions,
+    or hardware queues of one request queue. Anything else, and less than before, is an error."""
+    besides = after - before
+    assert not before - after
+    other = {kind: number for kind, number in besides.items() if not re.fullmatch(r"pages\(\d+\)", kind)}
+    queues = other.get("blk_mq_hw_ctx")
+    assert other in ({}, TABLE, dict.fromkeys(HCTX, queues), dict.fromkeys(BLOCKING, queues))
+    return besides
