@@ -300,7 +300,11 @@ def blk_unregister_queue(disk: gendisk) -> None:
     kobject_put(disk_to_dev(disk).kobj)
 
 
-NOT_MODELLED = frozenset(["add_random", "chunk_sectors", "dax", "discard_granularity", "discard_max_bytes", "discard_max_hw_bytes", "discard_zeroes_data", "fua", "hw_sector_size", "io_poll", "iostats", "max_discard_segments", "max_integrity_segments", "minimum_io_size", "nr_zones", "optimal_io_size", "read_ahead_kb", "rotational", "wbt_lat_usec", "write_same_max_bytes", "write_zeroes_max_bytes", "zoned"])
+NOT_MODELLED = frozenset((
+    "add_random", "chunk_sectors", "dax", "discard_granularity", "discard_max_bytes", "discard_max_hw_bytes",
+    "discard_zeroes_data", "fua", "hw_sector_size", "io_poll", "iostats", "max_discard_segments",
+    "max_integrity_segments", "minimum_io_size", "nr_zones", "optimal_io_size", "read_ahead_kb", "rotational",
+    "wbt_lat_usec", "write_same_max_bytes", "write_zeroes_max_bytes", "zoned"))
 """Files that the kernel's queues have and the model's have not."""
 
 QUEUE_IO_TIMEOUT = attribute("io_timeout", 0o644, queue_io_timeout_show, queue_io_timeout_store)
