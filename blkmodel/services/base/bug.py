@@ -9,6 +9,8 @@ from blkmodel.sim import statics, this
 class KernelBug(AssertionError):
     """BUG(): the kernel would stop here."""
 
+    name = "BUG"
+
 
 def WARN_ON(condition: Any, what: str = '') -> bool:
     """Log a warning where the condition holds; return whether it does."""

@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from blkmodel.errors import KernelError
+from blkmodel.services.base.bug import KernelBug
 from blkmodel.trace import Alloc, Free, Log, Node
 from blkmodel.trace.replay import steps_of
 from blkmodel.view.facts.recorded import SCENARIOS, live, recorded
@@ -34,7 +35,7 @@ class Story(NamedTuple):
     taken: list[Taken]
     cut: int | None
     path: tuple[Node, ...]
-    error: KernelError | None
+    error: KernelBug | KernelError | None
     log: list[str]
     before: int
     after: int

@@ -16,6 +16,7 @@ from blkmodel.device.namespace import Namespace
 from blkmodel.device.service import Service
 from blkmodel.drivers.block import null_blk_main
 from blkmodel.errors import KernelError
+from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.devices.device import dev_name, devices
 from blkmodel.sim import Kernel, Machine, booted, machine, this
 from blkmodel.trace import Alloc, Free, Recording, record
@@ -46,7 +47,7 @@ class Recorded(NamedTuple):
 
     recording: Any
     kernel: Any
-    error: KernelError | None
+    error: KernelBug | KernelError | None
     first: int
     before: dict
     after: dict
@@ -119,11 +120,11 @@ def recorded(name: str, fail: int = 0) -> Recorded:
         before = live(kernel)
         if fail:
             kernel.memory.fail_nth(fail)
-        error = None
+        error: KernelBug | KernelError | None = None
         with record() as recording:
             try:
                 recording.result = wanted.act()
-            except KernelError as refused:
+            except (KernelBug, KernelError) as refused:
                 error = refused
         kernel.memory.fail_never()
         if error is None and isinstance(recording.result, int) and recording.result < 0:

@@ -5,6 +5,7 @@
 
 from html import escape
 
+from blkmodel.services.base.bug import KernelBug
 from blkmodel.view.draw.figure import panel
 from blkmodel.view.draw.unwinding import frames, kernel_log
 from blkmodel.view.facts.allocation_faults import Story, Taken, alike, given_back, story_of
@@ -33,8 +34,14 @@ def _says(story: Story) -> str:
         return f"{title}: {len(story.taken)} allocations, and none fails. Choose one that does."
     failed = story.taken[story.allocation - 1]
     what = f"<code>{escape(failed.kind)}</code>, {failed.size:,} bytes, for <code>{escape(failed.function)}</code>"
-    end = (f'it ends in <b class="bad">{story.error.name}</b>, and all that was taken is given back.' if story.error
-           else f"the kernel does without, and goes on{story.made}.")
+    if isinstance(story.error, KernelBug):
+        end = f'<b class="bad">{story.error.name}</b>: {escape(str(story.error))}, and the kernel stops.'
+    elif story.error and story.left:
+        end = f'it ends in <b class="bad">{story.error.name}</b>, and Linux 5.4 does not give back all that was taken.'
+    elif story.error:
+        end = f'it ends in <b class="bad">{story.error.name}</b>, and all that was taken is given back.'
+    else:
+        end = f"the kernel does without, and goes on{story.made}."
     return f"{title}: allocation {story.allocation} fails ({what}); {end}"
 
 
