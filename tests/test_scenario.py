@@ -275,7 +275,7 @@ def test_less_memory_makes_the_queues_less_deep():
     boot(machine(2, memory=4 << 20))
     with pytest.raises(KernelError, match="ENOMEM"):
         scenario.null_blk_load(submit_queues=2, hw_queue_depth=8192)
-    kernel = boot(machine(2, memory=4 << 20))
+    kernel = boot(machine(2, memory=3 << 20))
     scenario.null_blk_load(submit_queues=1, hw_queue_depth=8192)
     depth = scenario.disk("nullb0").queue.tag_set.queue_depth
     assert depth < 8192

@@ -71,8 +71,9 @@ def _probe() -> str:
     """Bring a controller of two queues up, and wait until all that is given back later has been."""
     try:
         return scenario.nvme_probe(controller=Controller(queue_pairs=2, vectors=3, namespaces={1: Namespace(64)}))
-    finally:
+    except KernelError:
         this().loop.run_due()
+        raise
 
 
 def _controller() -> str:

@@ -13,7 +13,13 @@ from blkmodel.view.facts.recorded import THREE, recorded
 from blkmodel.view.figures.break_it import BREAKABLE, break_it, last_allocation
 from tests.view.wellformed import in_fresh_interpreters, label, parsed, words
 
-LOST: dict[str, dict[int, int]] = {}
+LOST: dict[str, dict[int, int]] = {
+    "tag-set": {**dict.fromkeys(range(12, 20), 1), **dict.fromkeys(range(21, 29), 2)},
+    "load": {**dict.fromkeys(range(17, 25), 1), **dict.fromkeys(range(26, 34), 2), **dict.fromkeys(range(62, 67), 5),
+             **dict.fromkeys(range(67, 72), 10), 75: 1},
+    "load-one": {47: 1},
+    "probe": {102: 1},
+}
 """Of each scenario: the allocations after whose failure something is lost, and how many that are."""
 
 
