@@ -70,10 +70,12 @@ def _three_queues() -> None:
 def _probe() -> str:
     """Bring a controller of two queues up, and wait until all that is given back later has been."""
     try:
-        return scenario.nvme_probe(controller=Controller(queue_pairs=2, vectors=3, namespaces={1: Namespace(64)}))
+        name = scenario.nvme_probe(controller=Controller(queue_pairs=2, vectors=3, namespaces={1: Namespace(64)}))
     except KernelError:
         this().loop.run_due()
         raise
+    this().loop.run_due()
+    return name
 
 
 def _controller() -> str:
