@@ -1008,7 +1008,8 @@ def test_polling_ends_when_another_task_is_to_run():
         kernel.loop.run_due()
     said: list = []
     for cpu, ret in ((0, 0), (1, None)):
-        polls.clear(), awake.clear(), said.clear()
+        for each in (polls, awake, said):
+            each.clear()
         poller = Context("task", "poller", 0)
         kernel.loop.post(poller, spins)
         if ret is None:

@@ -165,7 +165,7 @@ def test_what_the_kernel_has_and_the_model_has_not():
     """It says so by its name, where the kernel would say something else; what the kernel has not either is an error."""
     boot(2)
     scenario.null_blk_load(gb=1)
-    for call in (scenario.queue_file, lambda *where: scenario.set_queue_file(*where, 1)):
+    for call in (scenario.queue_file, lambda name, file: scenario.set_queue_file(name, file, 1)):
         with pytest.raises(NotModelled, match="a queue's file read_ahead_kb is not modelled"):
             call("nullb0", "read_ahead_kb")
         with pytest.raises(KeyError, match="has no file 'readahead'"):

@@ -33,6 +33,13 @@ class rb_root(Struct):
     def __init__(self) -> None:
         self.rb_node: rb_node = NULL
 
+    @property
+    def nodes(self) -> list[rb_node]:
+        """Its nodes, in their order: for who looks at a tree from outside."""
+        def below(node: rb_node) -> list[rb_node]:
+            return [] if node is None else [*below(node.sides[0]), node, *below(node.sides[1])]
+        return below(self.rb_node)
+
 
 def RB_EMPTY_ROOT(root: rb_root) -> bool:
     return root.rb_node is None
