@@ -232,19 +232,20 @@ class Engine:
     # Copies of the doorbells in the host's memory. (Linux keeps none of the admin queue's, so that is told apart.)
 
     def shadow_doorbells(self, doorbells: int, wanted: int) -> None:
-        """Look at copies of the doorbells at one address; at the other, say up to where writing those is enough."""
+        """Look at copies of the doorbells at one address; at the other, say up to where writing those is enough.
+
+        What is said there stays until a queue is looked at the next time.
+        """
         self.shadow = doorbells, wanted
         memory = this().memory
         for sq in self.sqs.values():
             if sq.qid:
                 self._share(sq, 2 * sq.qid)
                 memory.store(sq.shadow[0], sq.tail)
-                self._look_at_shadow(sq)
         for cq in self.cqs.values():
             if cq.qid:
                 self._share(cq, 2 * cq.qid + 1)
                 memory.store(cq.shadow[0], cq.head)
-                self._look_at_shadow_head(cq)
 
     def _share(self, queue: CompletionQueue | SubmissionQueue, doorbell: int) -> None:
         """Have a queue's doorbell looked for in the host's memory."""
