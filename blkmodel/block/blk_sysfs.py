@@ -8,6 +8,7 @@ from blkmodel.include.linux.blkdev import (
     blk_queue_init_done, blk_queue_nomerges, blk_queue_noxmerges, blk_queue_registered, queue_is_mq, request_queue,
     test_bit)
 from blkmodel.include.linux.genhd import disk_to_dev, gendisk
+from blkmodel.services.base.arithmetic import signed_int
 from blkmodel.services.base.bug import WARN_ON, WARN_ONCE
 from blkmodel.services.base.err import EINVAL, EIO, ENOENT, ENXIO
 from blkmodel.services.base.text import kstrtoint, kstrtou32, kstrtoul
@@ -143,7 +144,7 @@ def queue_rq_affinity_store(q: request_queue, page: str, count: int) -> int:
 
 def queue_poll_delay_show(q: request_queue) -> str:
     """io_poll_delay: how many microseconds to sleep before polling; 0 for half of what is usual, -1 for not at all."""
-    val = q.poll_nsec if q.poll_nsec == BLK_MQ_POLL_CLASSIC else q.poll_nsec // 1000
+    val = q.poll_nsec if q.poll_nsec == BLK_MQ_POLL_CLASSIC else int(q.poll_nsec / 1000)
     return f"{val}\n"
 
 
@@ -157,7 +158,8 @@ def queue_poll_delay_store(q: request_queue, page: str, count: int) -> int:
     if val == BLK_MQ_POLL_CLASSIC:
         q.poll_nsec = BLK_MQ_POLL_CLASSIC
     elif val >= 0:
-        q.poll_nsec = val * 1000
+        # 5.4: the product loses its upper bits, and may be negative then.
+        q.poll_nsec = signed_int(val * 1000)
     else:
         return -EINVAL
     return count

@@ -25,6 +25,7 @@ from blkmodel.services.base.kdev_t import MAJOR, MINOR, MINORBITS, MKDEV
 from blkmodel.services.base.module import module, module_put, request_module, subsys_initcall, try_module_get
 from blkmodel.services.base.printk import pr_err, pr_warn
 from blkmodel.services.base.symbols import provide
+from blkmodel.services.base.text import sscanf
 from blkmodel.services.data.idr import idr, idr_alloc, idr_find, idr_remove, idr_replace
 from blkmodel.services.devices.backing_dev import bdi_register_owner, bdi_unregister
 from blkmodel.services.devices.device import (
@@ -44,7 +45,7 @@ from blkmodel.sim.structure import NULL, Struct, struct
 
 OMITTED = no_chapter("""
     __disk_events_show __disk_unblock_events disk_check_events disk_clear_events disk_events_poll_jiffies
-    disk_events_workfn set_device_ro""")
+    disk_events_workfn""")
 
 BLOCK_EXT_MAJOR = 259
 BLKDEV_MAJOR_HASH_SIZE = 255
@@ -638,6 +639,11 @@ def set_disk_ro_uevent(gd: gendisk, ro: int) -> None:
     kobject_uevent_env(disk_to_dev(gd).kobj, KOBJ_CHANGE, (f"DISK_RO={1 if ro else 0}",))
 
 
+def set_device_ro(bdev: block_device, flag: int) -> None:
+    """Make an open disk or partition read-only, or writable, and nothing else of the disk."""
+    bdev.bd_part.policy = flag
+
+
 def set_disk_ro(disk: gendisk, flag: int) -> None:
     """Make a disk and its partitions read-only, or writable."""
     if disk.part0.policy != flag:
@@ -695,8 +701,8 @@ def disk_events_poll_msecs_show(dev: device) -> str:
 
 def disk_events_poll_msecs_store(dev: device, buf: str, count: int) -> int:
     """Change how often the disk is asked. Returns -EINVAL for no such number, -ENODEV for a disk without events."""
-    text = buf.strip()
-    return -ENODEV if text.lstrip("-").isdecimal() and int(text) >= -1 else -EINVAL
+    intv = sscanf(buf, "%ld")
+    return -ENODEV if count and intv and intv[0] >= -1 else -EINVAL
 
 
 disk_events_attrs = (

@@ -3,22 +3,29 @@
 Where C puts a result into user space, `arg` is a list, and its first item becomes the result.
 """
 
+from collections.abc import Callable
 from typing import Any
 
-from blkmodel.block import blk_lib
+from blkmodel.block import blk_lib, genhd
+from blkmodel.errors import NotModelled
 from blkmodel.fs import block_dev
 from blkmodel.include.linux.blkdev import (
-    BLKDEV_DISCARD_SECURE, BLKDEV_ZERO_NOUNMAP, bdev_get_queue, bdev_logical_block_size, blk_queue_discard)
+    BLKDEV_DISCARD_SECURE, BLKDEV_ZERO_NOUNMAP, USHRT_MAX, bdev_alignment_offset, bdev_get_queue,
+    bdev_logical_block_size, blk_queue_discard, blk_queue_nonrot)
 from blkmodel.include.linux.fs import (
-    BLKDISCARD, BLKFLSBUF, BLKGETSIZE64, BLKSECDISCARD, BLKSSZGET, BLKZEROOUT, block_device)
+    BLKALIGNOFF, BLKBSZGET, BLKBSZSET, BLKDISCARD, BLKDISCARDZEROES, BLKFLSBUF, BLKFRAGET, BLKFRASET, BLKGETNRZONES,
+    BLKGETSIZE, BLKGETSIZE64, BLKGETZONESZ, BLKIOMIN, BLKIOOPT, BLKPBSZGET, BLKPG, BLKRAGET, BLKRASET, BLKREPORTZONE,
+    BLKRESETZONE, BLKROGET, BLKROSET, BLKROTATIONAL, BLKRRPART, BLKSECDISCARD, BLKSECTGET, BLKSSZGET, BLKTRACESETUP,
+    BLKTRACESTART, BLKTRACESTOP, BLKTRACETEARDOWN, BLKZEROOUT, block_device)
 from blkmodel.include.linux.genhd import get_start_sect
-from blkmodel.services.base.arithmetic import signed_int
-from blkmodel.services.base.err import EBADF, EINVAL, ENOIOCTLCMD, ENOTTY, EOPNOTSUPP
+from blkmodel.services.base.arithmetic import signed_int, unsigned_int, unsigned_long
+from blkmodel.services.base.err import EBADF, EBUSY, EFAULT, EINVAL, ENOIOCTLCMD, ENOTTY, EOPNOTSUPP
 from blkmodel.services.devices.hdreg import HDIO_GETGEO, hd_geometry
-from blkmodel.services.files.file import FMODE_WRITE
+from blkmodel.services.files.file import FMODE_EXCL, FMODE_WRITE, put_user
 from blkmodel.services.files.inode import i_size_read
 from blkmodel.services.files.pagemap import truncate_inode_pages_range
 from blkmodel.services.memory.mm import GFP_KERNEL
+from blkmodel.sim.memory import PAGE_SIZE
 
 
 def blk_ioctl_discard(bdev: block_device, mode: int, arg: tuple[int, int], flags: int) -> int:
@@ -28,7 +35,8 @@ def blk_ioctl_discard(bdev: block_device, mode: int, arg: tuple[int, int], flags
     if not blk_queue_discard(bdev_get_queue(bdev)):
         return -EOPNOTSUPP
     start, length = arg
-    if (start | length) & 511 or start + length > i_size_read(bdev.bd_inode):
+    # 5.4: the sum of two numbers of 64 bits loses its upper bits; a range that goes round passes here.
+    if (start | length) & 511 or unsigned_long(start + length) > i_size_read(bdev.bd_inode):
         return -EINVAL
     truncate_inode_pages_range(bdev.bd_inode.i_mapping, start, start + length - 1)
     return blk_lib.blkdev_issue_discard(bdev, start >> 9, length >> 9, GFP_KERNEL, flags)
@@ -39,23 +47,41 @@ def blk_ioctl_zeroout(bdev: block_device, mode: int, arg: tuple[int, int]) -> in
     if not mode & FMODE_WRITE:
         return -EBADF
     start, length = arg
-    end = start + length - 1
+    end = unsigned_long(start + length - 1)
     if (start | length) & 511 or end >= i_size_read(bdev.bd_inode) or end < start:
         return -EINVAL
     truncate_inode_pages_range(bdev.bd_inode.i_mapping, start, end)
     return blk_lib.blkdev_issue_zeroout(bdev, start >> 9, length >> 9, GFP_KERNEL, BLKDEV_ZERO_NOUNMAP)
 
 
+def put_ushort(arg: list[int], val: int) -> int:
+    """Put a number of 16 bits into user space. Returns 0 or -EFAULT."""
+    return put_user(val & USHRT_MAX, arg)
+
+
 def put_int(arg: list[int], val: int) -> int:
-    """Put a number of 32 bits with a sign into user space. Returns 0."""
-    arg[0] = signed_int(val)
-    return 0
+    """Put a number of 32 bits with a sign into user space. Returns 0 or -EFAULT."""
+    return put_user(signed_int(val), arg)
+
+
+def put_uint(arg: list[int], val: int) -> int:
+    """Put a number of 32 bits into user space. Returns 0 or -EFAULT."""
+    return put_user(unsigned_int(val), arg)
+
+
+def put_long(arg: list[int], val: int) -> int:
+    """Put a number of 64 bits with a sign into user space. Returns 0 or -EFAULT."""
+    return put_user((val + (1 << 63)) % (1 << 64) - (1 << 63), arg)
+
+
+def put_ulong(arg: list[int], val: int) -> int:
+    """Put a number of 64 bits, a long, into user space. Returns 0 or -EFAULT."""
+    return put_user(unsigned_long(val), arg)
 
 
 def put_u64(arg: list[int], val: int) -> int:
-    """Put a number of 64 bits into user space. Returns 0."""
-    arg[0] = val
-    return 0
+    """Put a number of 64 bits into user space. Returns 0 or -EFAULT."""
+    return put_user(unsigned_long(val), arg)
 
 
 def __blkdev_driver_ioctl(bdev: block_device, mode: int, cmd: int, arg: Any) -> int:
@@ -93,20 +119,83 @@ def blkdev_getgeo(bdev: block_device, argp: list[hd_geometry]) -> int:
     return 0
 
 
+def blkdev_roset(bdev: block_device, mode: int, cmd: int, arg: list[int]) -> int:
+    """Make a disk or partition read-only, or writable, unless the driver does that. Returns 0 or -errno."""
+    ret = __blkdev_driver_ioctl(bdev, mode, cmd, arg)
+    if not is_unrecognized_ioctl(ret):
+        return ret
+    if not arg:
+        return -EFAULT
+    genhd.set_device_ro(bdev, signed_int(arg[0]))
+    return 0
+
+
+def blkdev_bszset(bdev: block_device, mode: int, argp: list[int]) -> int:
+    """Set the size of buffers, which no one else may have claimed. Returns 0 or -errno; -EBUSY where one has."""
+    if not argp:
+        return -EINVAL
+    if not mode & FMODE_EXCL:
+        block_dev.bdgrab(bdev)
+        if block_dev.blkdev_get(bdev, mode | FMODE_EXCL, bdev) < 0:
+            return -EBUSY
+    ret = block_dev.set_blocksize(bdev, signed_int(argp[0]))
+    if not mode & FMODE_EXCL:
+        block_dev.blkdev_put(bdev, mode | FMODE_EXCL)
+    return ret
+
+
+ANSWERS: dict[int, tuple[Callable[[list[int], int], int], Callable[[block_device], int]]] = {
+    **dict.fromkeys((BLKRAGET, BLKFRAGET), (
+        put_long, lambda bdev: unsigned_long(bdev.bd_bdi.ra_pages * PAGE_SIZE) // 512)),
+    BLKROGET: (put_int, lambda bdev: genhd.bdev_read_only(bdev) != 0),
+    BLKBSZGET: (put_int, lambda bdev: bdev.bd_block_size), BLKSSZGET: (put_int, bdev_logical_block_size),
+    BLKPBSZGET: (put_uint, lambda bdev: bdev_get_queue(bdev).limits.physical_block_size),
+    BLKIOMIN: (put_uint, lambda bdev: bdev_get_queue(bdev).limits.io_min),
+    BLKIOOPT: (put_uint, lambda bdev: bdev_get_queue(bdev).limits.io_opt),
+    BLKALIGNOFF: (put_int, bdev_alignment_offset), BLKDISCARDZEROES: (put_uint, lambda bdev: 0),
+    BLKGETZONESZ: (put_uint, lambda bdev: 0), BLKGETNRZONES: (put_uint, lambda bdev: 0),
+    BLKSECTGET: (put_ushort, lambda bdev: min(USHRT_MAX, bdev_get_queue(bdev).limits.max_sectors)),
+    BLKROTATIONAL: (put_ushort, lambda bdev: not blk_queue_nonrot(bdev_get_queue(bdev))),
+    BLKGETSIZE: (put_ulong, lambda bdev: i_size_read(bdev.bd_inode) >> 9),
+    BLKGETSIZE64: (put_u64, lambda bdev: i_size_read(bdev.bd_inode)),
+}
+"""What is asked of every disk: command → how the answer is put into user space, and what it is. No disk has zones."""
+
+NOT_MODELLED = {BLKPG: "BLKPG", BLKRRPART: "BLKRRPART", BLKTRACESETUP: "BLKTRACESETUP", BLKTRACESTART: "BLKTRACESTART",
+                BLKTRACESTOP: "BLKTRACESTOP", BLKTRACETEARDOWN: "BLKTRACETEARDOWN"}
+IOC_PR = {0x401870C8: "REGISTER", 0x401070C9: "RESERVE", 0x401070CA: "RELEASE", 0x401870CB: "PREEMPT",
+          0x401870CC: "PREEMPT_ABORT", 0x401070CD: "CLEAR"}
+"""Partitions, tracing and, where a driver has them, reservations: what the kernel can do and the model can't."""
+
+
 def blkdev_ioctl(bdev: block_device, mode: int, cmd: int, arg: Any) -> int:
     """Do what `cmd` says: what is not for every disk, its driver does. Returns 0 or -errno."""
+    if cmd in IOC_PR and bdev.bd_disk.fops.pr_ops is None:
+        return -EOPNOTSUPP
+    if cmd in NOT_MODELLED or cmd in IOC_PR:
+        raise NotModelled(f"the ioctl {NOT_MODELLED.get(cmd) or f'IOC_PR_{IOC_PR[cmd]}'}")
+    if cmd in (BLKRAGET, BLKFRAGET) and not arg:
+        return -EINVAL
+    if cmd in ANSWERS:
+        put, ask = ANSWERS[cmd]
+        return put(arg, ask(bdev))
     if cmd == BLKFLSBUF:
         return blkdev_flushbuf(bdev, mode, cmd, arg)
+    if cmd == BLKROSET:
+        return blkdev_roset(bdev, mode, cmd, arg)
     if cmd == BLKDISCARD:
         return blk_ioctl_discard(bdev, mode, arg, 0)
     if cmd == BLKSECDISCARD:
         return blk_ioctl_discard(bdev, mode, arg, BLKDEV_DISCARD_SECURE)
     if cmd == BLKZEROOUT:
         return blk_ioctl_zeroout(bdev, mode, arg)
+    if cmd in (BLKREPORTZONE, BLKRESETZONE):
+        return -ENOTTY
     if cmd == HDIO_GETGEO:
         return blkdev_getgeo(bdev, arg)
-    if cmd == BLKSSZGET:
-        return put_int(arg, bdev_logical_block_size(bdev))
-    if cmd == BLKGETSIZE64:
-        return put_u64(arg, i_size_read(bdev.bd_inode))
+    if cmd in (BLKRASET, BLKFRASET):
+        bdev.bd_bdi.ra_pages = unsigned_long(arg * 512) // PAGE_SIZE
+        return 0
+    if cmd == BLKBSZSET:
+        return blkdev_bszset(bdev, mode, arg)
     return __blkdev_driver_ioctl(bdev, mode, cmd, arg)

@@ -19,6 +19,7 @@ from blkmodel.include.linux.genhd import (
     DISK_EVENT_MEDIA_CHANGE, GENHD_FL_BLOCK_EVENTS_ON_EXCL_WRITE, GENHD_FL_HIDDEN, GENHD_FL_UP, disk_part_scan_enabled,
     disk_put_part, disk_to_dev, gendisk, get_capacity, part_to_dev)
 from blkmodel.reference.omission import no_chapter
+from blkmodel.services.base.arithmetic import is_power_of_2
 from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
 from blkmodel.services.base.err import (
     EBUSY, EINVAL, EIOCBQUEUED, ENOMEDIUM, ENOMEM, ENOSPC, ENOTBLK, ENXIO, EOPNOTSUPP, EPERM, ERESTARTSYS, ERR_PTR,
@@ -53,7 +54,7 @@ from blkmodel.sim import statics, this
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct
 
-OMITTED = no_chapter("blkdev_get_by_path blkdev_iopoll check_disk_change nr_blockdev_pages set_blocksize")
+OMITTED = no_chapter("blkdev_get_by_path blkdev_iopoll check_disk_change nr_blockdev_pages")
 
 DIO_INLINE_BIO_VECS = 4
 BLKDEV_FALLOC_FL_SUPPORTED = (FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE
@@ -143,6 +144,21 @@ def set_init_blocksize(bdev: block_device) -> None:
         bsize <<= 1
     bdev.bd_block_size = bsize
     bdev.bd_inode.i_blkbits = blksize_bits(bsize)
+
+
+def set_blocksize(bdev: block_device, size: int) -> int:
+    """Let buffers be of `size` bytes: a power of two, from a logical block to a page. What is cached goes.
+
+    Returns 0 or -EINVAL.
+    """
+    if size > PAGE_SIZE or size < 512 or not is_power_of_2(size) or size < bdev_logical_block_size(bdev):
+        return -EINVAL
+    if bdev.bd_block_size != size:
+        sync_blockdev(bdev)
+        bdev.bd_block_size = size
+        bdev.bd_inode.i_blkbits = blksize_bits(size)
+        kill_bdev(bdev)
+    return 0
 
 
 def blkdev_get_block(inode: inode, iblock: int, bh: buffer_head, create: int) -> int:

@@ -176,3 +176,14 @@ def test_what_the_kernel_has_and_the_model_has_not():
         scenario.set_scheduler("nullb0", "bfq")
     assert scenario.queue_file("nullb0", "scheduler") == "[mq-deadline] none"
     assert not blk_sysfs.NOT_MODELLED & scenario.disk("nullb0").queue.kobj.attrs.keys()
+
+
+def test_a_delay_that_does_not_fit():
+    """It is kept in nanoseconds, in 32 bits, and C divides towards 0."""
+    boot(2)
+    scenario.nvme_probe(poll_queues=1)
+    q = scenario.disk("nvme0n1").queue
+    for micros, nanos, shown in ((2147483, 2147483000, "2147483"), (3000000, -1294967296, "-1294967"),
+                                 (4294968, 704, "0"), (2147483647, -1000, "-1")):
+        scenario.set_queue_file("nvme0n1", "io_poll_delay", micros)
+        assert (q.poll_nsec, scenario.queue_file("nvme0n1", "io_poll_delay")) == (nanos, shown)

@@ -268,7 +268,7 @@ def null_alloc_dev() -> nullb_device:
         return NULL
 
     dev.size = unsigned_long(signed_int(g.g_gb * 1024))
-    dev.blocksize, dev.hw_queue_depth = g.g_bs, unsigned_int(g.g_hw_queue_depth)
+    dev.blocksize, dev.hw_queue_depth = unsigned_int(g.g_bs), unsigned_int(g.g_hw_queue_depth)
     for name in ("completion_nsec", "submit_queues", "home_node", "queue_mode", "irqmode", "blocking", "zoned",
                  "zone_size", "zone_nr_conv", "use_per_node_hctx"):
         setattr(dev, name, getattr(g, f"g_{name}"))

@@ -1548,4 +1548,4 @@ def dm_free_md_mempools(pools: dm_md_mempools) -> None:
 
 
 dm_blk_dops = block_device_operations(open=dm_blk_open, release=dm_blk_close, ioctl=dm_blk_ioctl,
-                                      getgeo=dm_blk_getgeo, owner=THIS_MODULE)
+                                      getgeo=dm_blk_getgeo, owner=THIS_MODULE, pr_ops="dm_pr_ops")

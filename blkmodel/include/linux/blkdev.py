@@ -379,6 +379,14 @@ def bdev_logical_block_size(bdev: block_device) -> int:
     return bdev.bd_disk.queue.limits.logical_block_size
 
 
+def bdev_alignment_offset(bdev: block_device) -> int:
+    """How far the start of a disk or partition is from that of a physical block, in bytes; -1: none fits all below."""
+    limits = bdev.bd_disk.queue.limits
+    if limits.misaligned:
+        return -1
+    return limits.alignment_offset if bdev is bdev.bd_contains else bdev.bd_part.alignment_offset
+
+
 def bdev_write_zeroes_sectors(bdev: block_device) -> int:
     """The most sectors that the device fills with zeroes in one request; 0 where it can't."""
     q = bdev_get_queue(bdev)

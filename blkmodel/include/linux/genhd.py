@@ -41,7 +41,8 @@ NR_STAT_GROUPS = 3
 
 @struct
 class block_device_operations(Struct):
-    """What the block layer calls in a driver for a disk as such; None where it has nothing to do."""
+    """What the block layer calls in a driver for a disk as such; None where it has nothing to do. pr_ops: reservations,
+    which the model has not; only whether a driver has them."""
 
     SIZE = 112
     open: Callable[..., int] = NULL
@@ -54,6 +55,7 @@ class block_device_operations(Struct):
     revalidate_disk: Callable[..., int] = NULL
     getgeo: Callable[..., int] = NULL
     owner: module = NULL
+    pr_ops: Any = None
 
 
 @struct

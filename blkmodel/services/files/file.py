@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from blkmodel.services.base.err import EBADF, EEXIST, ENOENT, ENOTTY, EOPNOTSUPP, ERR_PTR, IS_ERR
+from blkmodel.services.base.err import EBADF, EEXIST, EFAULT, ENOENT, ENOTTY, EOPNOTSUPP, ERR_PTR, IS_ERR
 from blkmodel.services.base.symbols import linked
 from blkmodel.services.devices.cdev import chrdev_open
 from blkmodel.services.devices.device import devices, devtmpfs_node
@@ -133,6 +133,14 @@ def filp_close(filp: file) -> int:
 def vfs_ioctl(filp: file, cmd: int, arg: Any) -> int:
     """Ask the driver of an open file for something. Returns what it says, or -ENOTTY where it does not do that."""
     return filp.f_op.unlocked_ioctl(filp, cmd, arg) if filp.f_op.unlocked_ioctl is not None else -ENOTTY
+
+
+def put_user(val: int, arg: list[int]) -> int:
+    """Put a value where user space wants it: a list's first item, as the model has it. Returns 0, or -EFAULT."""
+    if not isinstance(arg, list) or not arg:
+        return -EFAULT
+    arg[0] = val
+    return 0
 
 
 def init_sync_kiocb(iocb: kiocb, filp: file) -> None:

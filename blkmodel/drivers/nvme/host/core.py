@@ -6,6 +6,7 @@ fabrics, commands and reservations from user space, security, and open-channel d
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from blkmodel.block import blk_core, blk_exec, blk_map, blk_mq, blk_settings, genhd
@@ -15,8 +16,9 @@ from blkmodel.drivers.nvme.host.nvme_h import (
     NVME_QUIRK_DELAY_AMOUNT, NVME_QUIRK_DELAY_BEFORE_CHK_RDY, NVME_QUIRK_DISABLE_WRITE_ZEROES, NVME_QUIRK_IDENTIFY_CNS,
     NVME_QUIRK_IGNORE_DEV_SUBNQN, NVME_QUIRK_NO_APST, NVME_QUIRK_NO_NS_DESC_LIST, NVME_QUIRK_SIMPLE_SUSPEND,
     NVME_QUIRK_STRIPE_SIZE, NVME_REQ_CANCELLED, nvme_ctrl, nvme_ctrl_ops, nvme_get_ctrl, nvme_get_ns_from_dev,
-    nvme_lba_to_sect, nvme_mpath_init, nvme_ns, nvme_ns_head, nvme_ns_ids, nvme_put_ctrl, nvme_req, nvme_sect_to_lba,
-    nvme_set_disk_name, nvme_subsystem)
+    nvme_lba_to_sect, nvme_mpath_init, nvme_ns, nvme_ns_head, nvme_ns_ids, nvme_put_ctrl, nvme_req,
+    nvme_reset_subsystem, nvme_sect_to_lba, nvme_set_disk_name, nvme_subsystem)
+from blkmodel.errors import NotModelled
 from blkmodel.fs import block_dev
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.blk_types import (
@@ -51,7 +53,7 @@ from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.arithmetic import is_power_of_2, rounddown_pow_of_two, unsigned_int
 from blkmodel.services.base.bug import WARN_ON_ONCE
 from blkmodel.services.base.err import (
-    EBUSY, EINTR, EINVAL, EIO, ENETRESET, ENODEV, ENOMEM, ENXIO, ERR_PTR, IS_ERR, PTR_ERR)
+    EAGAIN, EBUSY, EINTR, EINVAL, EIO, ENETRESET, ENODEV, ENOMEM, ENOTTY, ENXIO, ERR_PTR, IS_ERR, PTR_ERR)
 from blkmodel.services.base.kdev_t import MAJOR, MINORBITS, MKDEV
 from blkmodel.services.base.module import (
     THIS_MODULE, kernel_param, module_put, param_set_byte, param_set_uint, try_module_get)
@@ -68,7 +70,8 @@ from blkmodel.services.devices.hdreg import hd_geometry
 from blkmodel.services.devices.kobject import (
     KOBJ_CHANGE, attribute, attribute_group, kobject, kobject_uevent_env, sysfs_create_link, sysfs_remove_link)
 from blkmodel.services.devices.t10_pi import T10_PI_TUPLE_SIZE, t10_pi_ref_tag
-from blkmodel.services.files.file import file_operations
+from blkmodel.services.files.file import file, file_operations
+from blkmodel.services.files.inode import inode
 from blkmodel.services.memory.mm import (
     __GFP_NOWARN, GFP_ATOMIC, GFP_KERNEL, __free_page, alloc_page, page_address, virt_to_page)
 from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc, kzalloc_node, thing_at
@@ -87,8 +90,14 @@ OMITTED = no_chapter("""
     nvme_try_sched_reset nvme_state_terminal nvme_wait_reset nvme_toggle_streams nvme_disable_streams
     nvme_enable_streams nvme_get_stream_params nvme_assign_write_stream nvme_end_sync_rq nvme_execute_rq_polled
     nvme_keep_alive_end_io nvme_keep_alive nvme_keep_alive_work nvme_start_keep_alive nvme_get_features
-    nvme_set_latency_tolerance nvme_dev_open nvme_dev_release __nvme_find_ns_head nvme_clear_changed_ns_log
-    nvme_ctrl_pp_status nvme_get_fw_slot_info nvme_fw_act_work nvme_handle_aen_notice nvme_wait_freeze_timeout""")
+    nvme_set_latency_tolerance nvme_user_cmd nvme_submit_io nvme_dev_user_cmd __nvme_find_ns_head
+    nvme_clear_changed_ns_log nvme_ctrl_pp_status nvme_get_fw_slot_info nvme_fw_act_work nvme_handle_aen_notice
+    nvme_wait_freeze_timeout""")
+NVME_IOCTL_ID, NVME_IOCTL_RESET, NVME_IOCTL_SUBSYS_RESET, NVME_IOCTL_RESCAN = 0x4E40, 0x4E44, 0x4E45, 0x4E46
+PASSTHROUGH = {0xC0484E41: "NVME_IOCTL_ADMIN_CMD", 0x40304E42: "NVME_IOCTL_SUBMIT_IO", 0xC0484E43: "NVME_IOCTL_IO_CMD",
+               0xC0504E47: "NVME_IOCTL_ADMIN64_CMD", 0xC0504E48: "NVME_IOCTL_IO64_CMD"}
+OF_DISKS = ("NVME_IOCTL_SUBMIT_IO", "NVME_IOCTL_IO64_CMD")
+"""Commands of a user's own, which the model does not send; the last two are a disk's, and no controller's."""
 PAGE_SHIFT = 12
 NVME_MINORS = 1 << MINORBITS
 NVME_DISC_SUBSYS_NAME = "nqn.2014-08.org.nvmexpress.discovery"
@@ -133,6 +142,10 @@ class variables:
         self.nvme_chr_devt = 0
         self.nvme_class: class_ = NULL
         self.nvme_subsys_class: class_ = NULL
+
+    def admin_ticks(self) -> int:
+        """How many jiffies an admin command may take: an unsigned int, as in C."""
+        return unsigned_int(self.admin_timeout * HZ)
 
 
 parameters = (kernel_param("admin_timeout", param_set_uint, variables, "admin_timeout"),
@@ -420,7 +433,7 @@ def __nvme_submit_sync_cmd(q: request_queue, cmd: nvme_command, buffer: object, 
     req = nvme_alloc_request(q, cmd, flags, qid)
     if IS_ERR(req):
         return PTR_ERR(req), result
-    req.timeout = timeout or variables().admin_timeout * HZ
+    req.timeout = timeout or variables().admin_ticks()
     ret = 0
     if buffer is not None and bufflen:
         ret = blk_map.blk_rq_map_kern(q, req, buffer, bufflen, GFP_KERNEL)
@@ -712,8 +725,15 @@ def nvme_revalidate_disk(disk: gendisk) -> int:
     return ret
 
 
-nvme_fops = block_device_operations(open=nvme_open, release=nvme_release, getgeo=nvme_getgeo,
-                                    revalidate_disk=nvme_revalidate_disk, owner=THIS_MODULE)
+def nvme_ioctl(bdev: block_device, mode: int, cmd: int, arg: Any) -> int:
+    """Do what only a namespace's disk can: say its number. Returns that, or -ENOTTY."""
+    if cmd in PASSTHROUGH:
+        raise NotModelled(f"the ioctl {PASSTHROUGH[cmd]}")
+    return bdev.bd_disk.private_data.head.ns_id if cmd == NVME_IOCTL_ID else -ENOTTY
+
+
+nvme_fops = block_device_operations(open=nvme_open, release=nvme_release, ioctl=nvme_ioctl, getgeo=nvme_getgeo,
+                                    revalidate_disk=nvme_revalidate_disk, owner=THIS_MODULE, pr_ops="nvme_pr_ops")
 
 
 def nvme_wait_ready(ctrl: nvme_ctrl, cap: int, enabled: bool) -> int:
@@ -1067,7 +1087,44 @@ def nvme_init_identify(ctrl: nvme_ctrl) -> int:
     return 0
 
 
-nvme_dev_fops = file_operations()  # what a controller's own node can do is left out
+def nvme_dev_open(inode: inode, file: file) -> int:
+    """A controller's own node is opened. Returns 0; -EAGAIN where it is not live, -EINVAL where its driver goes."""
+    ctrl = inode.i_cdev._owner
+    if ctrl.state != NVME_CTRL_LIVE:
+        return -EAGAIN
+    nvme_get_ctrl(ctrl)
+    if not try_module_get(ctrl.ops.module):
+        nvme_put_ctrl(ctrl)
+        return -EINVAL
+    file.private_data = ctrl
+    return 0
+
+
+def nvme_dev_release(inode: inode, file: file) -> int:
+    """A controller's own node is closed. Returns 0."""
+    ctrl = inode.i_cdev._owner
+    module_put(ctrl.ops.module)
+    nvme_put_ctrl(ctrl)
+    return 0
+
+
+def nvme_dev_ioctl(file: file, cmd: int, arg: Any) -> int:
+    """Reset a controller, or all of its subsystem, or look for namespaces anew. Returns 0 or -errno."""
+    ctrl = file.private_data
+    if cmd in PASSTHROUGH and PASSTHROUGH[cmd] not in OF_DISKS:
+        raise NotModelled(f"the ioctl {PASSTHROUGH[cmd]}")
+    if cmd == NVME_IOCTL_RESET:
+        dev_warn(ctrl.device, "resetting controller")
+        return nvme_reset_ctrl_sync(ctrl)
+    if cmd == NVME_IOCTL_SUBSYS_RESET:
+        return nvme_reset_subsystem(ctrl)
+    if cmd != NVME_IOCTL_RESCAN:
+        return -ENOTTY
+    nvme_queue_scan(ctrl)
+    return 0
+
+
+nvme_dev_fops = file_operations(open=nvme_dev_open, release=nvme_dev_release, unlocked_ioctl=nvme_dev_ioctl)
 
 
 def nvme_sysfs_reset(dev: device, buf: str, count: int) -> int:

@@ -14,7 +14,8 @@ from blkmodel.block import blk_mq
 from blkmodel.include.linux.blk_mq import blk_mq_tag_set
 from blkmodel.include.linux.blkdev import SECTOR_SHIFT, request, request_queue
 from blkmodel.include.linux.genhd import dev_to_disk, gendisk
-from blkmodel.include.linux.nvme import nvme_command, nvme_effects_log, nvme_id_ctrl
+from blkmodel.include.linux.nvme import NVME_REG_NSSR, nvme_command, nvme_effects_log, nvme_id_ctrl
+from blkmodel.services.base.err import ENOTTY
 from blkmodel.services.base.module import module as _module
 from blkmodel.services.data.idr import ida
 from blkmodel.services.data.list import list_head
@@ -224,6 +225,11 @@ def nvme_get_ctrl(ctrl: nvme_ctrl) -> None:
 def nvme_put_ctrl(ctrl: nvme_ctrl) -> None:
     """Drop a reference to a controller, which is freed with the last one."""
     put_device(ctrl.device)
+
+
+def nvme_reset_subsystem(ctrl: nvme_ctrl) -> int:
+    """Reset all controllers of a subsystem, by a register that only some have. Returns 0 or -ENOTTY."""
+    return ctrl.ops.reg_write32(ctrl, NVME_REG_NSSR, 0x4E564D65) if ctrl.subsystem else -ENOTTY
 
 
 def nvme_set_disk_name(ns: nvme_ns, ctrl: nvme_ctrl) -> str:

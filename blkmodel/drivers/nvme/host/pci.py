@@ -969,7 +969,7 @@ def nvme_timeout(req: request, reserved: bool) -> int:
     if IS_ERR(abort_req):
         dev.ctrl.abort_limit += 1
         return BLK_EH_RESET_TIMER
-    abort_req.timeout = core.variables().admin_timeout * HZ
+    abort_req.timeout = core.variables().admin_ticks()
     abort_req.end_io_data = None
     blk_exec.blk_execute_rq_nowait(abort_req.q, NULL, abort_req, 0, abort_endio)
     return BLK_EH_RESET_TIMER
@@ -1136,7 +1136,7 @@ def nvme_alloc_admin_tags(dev: nvme_dev) -> int:
         return 0
     tagset = dev.admin_tagset
     tagset.ops, tagset.nr_hw_queues, tagset.queue_depth = nvme_mq_admin_ops, 1, NVME_AQ_MQ_TAG_DEPTH
-    tagset.timeout = core.variables().admin_timeout * HZ
+    tagset.timeout = core.variables().admin_ticks()
     tagset.numa_node = dev_to_node(dev.dev)
     tagset.cmd_size = sizeof(nvme_iod)
     tagset.flags = BLK_MQ_F_NO_SCHED
@@ -1387,7 +1387,7 @@ def nvme_delete_queue(nvmeq: nvme_queue, opcode: int) -> int:
     req = core.nvme_alloc_request(q, cmd, BLK_MQ_REQ_NOWAIT, NVME_QID_ANY)
     if IS_ERR(req):
         return PTR_ERR(req)
-    req.timeout = core.variables().admin_timeout * HZ
+    req.timeout = core.variables().admin_ticks()
     req.end_io_data = nvmeq
     init_completion(nvmeq.delete_done)
     blk_exec.blk_execute_rq_nowait(q, NULL, req, False,
@@ -1403,7 +1403,7 @@ def __nvme_disable_io_queues(dev: nvme_dev, opcode: int) -> bool:
     nr_queues = dev.online_queues - 1
     sent = 0
     while True:
-        timeout = core.variables().admin_timeout * HZ
+        timeout = core.variables().admin_ticks()
         while nr_queues > 0:
             if nvme_delete_queue(dev.queues[nr_queues], opcode):
                 break
