@@ -23,6 +23,7 @@ from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
 from blkmodel.services.base.err import EBUSY, EINVAL, EIO, ENOENT
 from blkmodel.services.base.module import module_put, request_module, try_module_get
 from blkmodel.services.base.printk import pr_info, pr_warn
+from blkmodel.services.base.text import SPACES
 from blkmodel.services.data.list import (
     hash_add, hash_del, hash_for_each_possible, list_add_tail, list_del_init, list_head)
 from blkmodel.services.data.rbtree import RB_EMPTY_NODE, find_by_key, insert_by_key, rb_erase, rb_next, rb_prev, rb_root
@@ -382,7 +383,7 @@ def __elevator_change(q: request_queue, name: str) -> int:
     if name.startswith("none"):
         return elevator_switch(q, NULL) if q.elevator else 0
 
-    elevator_name = name[:ELV_NAME_MAX - 1].strip()
+    elevator_name = name[:ELV_NAME_MAX - 1].strip(SPACES)
     if not (e := elevator_get(q, elevator_name, True)):
         if elevator_name in NOT_MODELLED:
             raise NotModelled(f"the scheduler {elevator_name}")

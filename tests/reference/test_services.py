@@ -14,6 +14,7 @@ OURS = {
     "one function where C has one for each flag": "clear_page_flag set_page_flag",
     "trees: in C each caller walks": "find_by_key insert_by_key",
     "structures as bytes": "bytes_of read_head string_at text_of write_head",
+    "texts as bytes": "each_byte of_bytes",
     "memory": "array_in_bytes thing_at wished_node",
     "names below /dev and /sys": "inode_at object_at",
     "user space, the linker and /proc": "map_user_buffer proc_irq provide unmap_user_buffer",

@@ -36,7 +36,7 @@ from blkmodel.services.base.arithmetic import unsigned_long
 from blkmodel.services.base.bug import BUG_ON
 from blkmodel.services.base.err import EINVAL, ENODEV, ENOMEM, EOVERFLOW, IS_ERR
 from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV
-from blkmodel.services.base.text import isspace, skip_spaces, sscanf
+from blkmodel.services.base.text import each_byte, isspace, of_bytes, skip_spaces, sscanf
 from blkmodel.services.data.list import list_add, list_del_init, list_empty, list_head
 from blkmodel.services.devices.backing_dev import BDI_CAP_STABLE_WRITES, bdi_cap_stable_pages_required
 from blkmodel.services.devices.dax import dax_write_cache_enabled
@@ -338,7 +338,8 @@ def realloc_argv(size: int, old_argv: Any) -> tuple[Any, int]:
 
 
 def dm_split_args(text: str) -> tuple[int, int, Any]:
-    """Split a text at its blanks; a backslash before a character makes it an ordinary one.
+    """Split a text at its blanks; a backslash before a character makes it an ordinary one. Bytes 0xa0 are blanks, also
+    within a character of several bytes.
 
     Returns (0, number of arguments, array of them), which the caller frees; or (-ENOMEM, 0, None). In C number and
     array are out-parameters.
@@ -347,6 +348,7 @@ def dm_split_args(text: str) -> tuple[int, int, Any]:
     if argv is None:
         return -ENOMEM, 0, NULL
     argc = end = 0
+    text = each_byte(text)
     while True:
         start = skip_spaces(text, end)
         if start == len(text):
@@ -365,7 +367,7 @@ def dm_split_args(text: str) -> tuple[int, int, Any]:
             argv, array_size = realloc_argv(array_size, argv)
             if argv is None:
                 return -ENOMEM, 0, NULL
-        argv[argc] = word
+        argv[argc] = of_bytes(word)
         argc += 1
 
 

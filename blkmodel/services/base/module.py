@@ -85,7 +85,7 @@ def param_set_byte(text: str, kp: kernel_param) -> int:
 
 
 def param_set_bool(text: str, kp: kernel_param) -> int:
-    return _keep(kp, *kstrtobool(text or "1"))
+    return _keep(kp, *kstrtobool(text))
 
 
 def _keep(kp: kernel_param, error: int, value: Any) -> int:
@@ -95,12 +95,11 @@ def _keep(kp: kernel_param, error: int, value: Any) -> int:
 
 
 def parse_args(doing: str, args: Iterable[tuple[str, str]], params: Iterable[kernel_param]) -> int:
-    """Set parameters from (name, text) pairs, all of them known, up to the first bad text. Returns 0 or -errno."""
+    """Set parameters from (name, text) pairs, all of them known. Returns 0, or the last bad text's -errno."""
     known = {kp.name: kp for kp in params}
+    error = 0
     for name, text in args:
-        kp = known[name]
-        error = kp.set(text, kp)
-        if error:
+        if ret := known[name].set(text, known[name]):
             pr_err(f"{doing}: `{text}' invalid for parameter `{name}'")
-            return error
-    return 0
+            error = ret
+    return error

@@ -1,6 +1,6 @@
-"""Texts: kinds of characters, copies, and numbers in texts. The kstrto…() return (0, value), or (-errno, None) where
-the text is not such a number (include/linux/ctype.h, lib/string.c, mm/util.c, lib/kstrtox.c, kernel.h,
-lib/vsprintf.c). To the kernel a text is bytes: each is looked at alone, and byte 0xa0 is a blank."""
+"""Texts: kinds of characters, copies, and numbers in texts. To the kernel a text is bytes: each is looked at alone, and
+byte 0xa0 is a blank. The kstrto…() return (0, value), or (-errno, None) where the text is not such a number
+(include/linux/ctype.h, lib/string.c, mm/util.c, lib/kstrtox.c, kernel.h, lib/vsprintf.c)."""
 
 import re
 from typing import Any
@@ -12,6 +12,16 @@ from blkmodel.sim.structure import NULL
 
 SPACES = " \t\n\v\f\r\xa0"
 _TRUE, _FALSE = ("y", "Y", "1"), ("n", "N", "0")
+
+
+def each_byte(text: str) -> str:
+    """A text as the kernel has it: a character for each byte."""
+    return text.encode("utf8", "surrogateescape").decode("latin1")
+
+
+def of_bytes(text: str) -> str:
+    """A text as we have it, of one that has a character for each byte."""
+    return text.encode("latin1").decode("utf8", "surrogateescape")
 
 
 def isspace(character: str) -> bool:

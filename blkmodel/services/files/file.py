@@ -1,5 +1,5 @@
 """Device nodes, the names below /dev, by which user space opens devices; and open files: how they are opened, closed,
-read and written (fs/namei.c, fs/open.c, fs/ioctl.c, fs.h, fs/read_write.c)."""
+read and written (fs/namei.c, fs/open.c, fs/ioctl.c, fs.h, fs/read_write.c, arch/x86/include/asm/uaccess.h)."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def name_to_dev_t(name: str) -> int:
     name = name.removeprefix("/dev/")
     if name in ("nfs", "ram"):
         return Root_NFS if name == "nfs" else Root_RAM0
-    if len(name.encode()) > NAME_MAX:
+    if len(name.encode("utf8", "surrogateescape")) > NAME_MAX:
         return 0
     name = name.replace("/", "!")
     found = linked.blk_lookup_devt(name, 0)

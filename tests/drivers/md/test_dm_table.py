@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from blkmodel import boot
+from blkmodel import boot, scenario
 from blkmodel.block import blk_core
 from blkmodel.block.blk_settings import (
     blk_queue_logical_block_size, blk_queue_max_discard_sectors, blk_queue_max_hw_sectors,
@@ -340,6 +340,22 @@ def test_arguments_are_split_at_blanks(words):
     assert len(argv) == max(8, 1 << (argc - 1).bit_length()) if argc else len(argv) == 8
     kfree(argv)
     assert not [each for each in this().memory.live.values() if each.kind == "pointer[]" and each.addr == argv._addr]
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("a\xa0b", ["a\udcc2", "b"]), ("/dev/mapper/\xe0 0", ["/dev/mapper/\udcc3", "0"]), ("a\udca0b", ["a", "b"]),
+    ("\u4e2d\u3000b", ["\u4e2d\u3000b"]), ("a\x85b\x1cc", ["a\x85b\x1cc"]), ("a\vb\fc\rd", ["a", "b", "c", "d"])])
+def test_a_blank_is_a_byte(text, words):
+    """Byte 0xa0 is one, wherever it is; other blanks of Unicode are none."""
+    Machine(disks=1)
+    r, argc, argv = dm_table.dm_split_args(text)
+    assert (r, argv[:argc]) == (0, words)
+
+
+def test_a_path_that_is_no_text():
+    on = Machine(disks=1)
+    assert scenario.dmsetup_run("create", "x", "--table", "0 8 linear /dev/nullb0\xa00").exit == 1
+    assert on.kernel.log[-1] == "device-mapper: ioctl: error adding target to table"
 
 
 def test_splitting_without_memory():

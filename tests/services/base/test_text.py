@@ -70,3 +70,27 @@ def test_a_timeout_that_does_not_fit():
     scenario.nvme_probe(io_timeout=4294967295)
     assert scenario.queue_file("nvme0n1", "io_timeout") == "4294966296"
     assert scenario.disk("nvme0n1").queue.tag_set.timeout == (1 << 32) - 250
+
+
+def test_each_parameter_that_is_refused_says_so():
+    """All are looked at, and the last that is refused says why the module is not loaded."""
+    boot(1)
+    with pytest.raises(KernelError, match="ERANGE") as refused:
+        scenario.null_blk_load(gb="x", bs=1024, blocking="", nr_devices=4294967296)
+    assert [line.strip() for line in str(refused.value).splitlines()[1:]] == [
+        f"null_blk: `{text}' invalid for parameter `{name}'"
+        for name, text in (("gb", "x"), ("blocking", ""), ("nr_devices", "4294967296"))]
+    scenario.null_blk_load()
+    assert scenario.queue_file("nullb0", "logical_block_size") == "512"
+
+
+def test_a_block_size_is_unsigned_once_it_is_a_devices():
+    boot(1)
+    scenario.null_blk_load(bs=-1)
+    assert scenario.queue_file("nullb0", "logical_block_size") == "4096"
+
+
+def test_an_admin_commands_jiffies_are_of_32_bits():
+    boot(1)
+    scenario.nvme_probe(admin_timeout=17179870)
+    assert scenario.nvme_controller("nvme0").ctrl.admin_q.rq_timeout == 17179870 * 250 - (1 << 32) == 204
