@@ -400,8 +400,6 @@ def _queue_file(disk_name: str, file: str) -> tuple[kobject, Any, Callable[..., 
     if q.elevator is not None:
         there |= {f"iosched/{attr.name}": (q.elevator.kobj, attr, elevator.elv_attr_show, elevator.elv_attr_store)
                   for attr in q.elevator.type.elevator_attrs}
-    if file not in there and file in blk_sysfs.NOT_MODELLED:
-        raise NotModelled(f"a queue's file {file}")
     if file not in there:
         raise KeyError(f"the queue of {disk_name} has no file {file!r}; it has {', '.join(sorted(there))}")
     return there[file]

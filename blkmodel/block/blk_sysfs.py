@@ -1,17 +1,18 @@
 """A queue in sysfs: its files, its place below its disk, and the end of its memory with its last reference."""
 
 from blkmodel.block import bio as bio_module, blk_core, blk_mq, blk_mq_sysfs, blk_settings, blk_stat, elevator
-from blkmodel.include.linux.blk_mq import BLK_MQ_POLL_CLASSIC, queue_for_each_hw_ctx
+from blkmodel.include.linux.blk_mq import BLK_MQ_POLL_CLASSIC, HCTX_TYPE_POLL, queue_for_each_hw_ctx
 from blkmodel.include.linux.blkdev import (
-    BLKDEV_MIN_RQ, QUEUE_FLAG_INIT_DONE, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_NOXMERGES, QUEUE_FLAG_POLL_STATS,
-    QUEUE_FLAG_REGISTERED, QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_SAME_FORCE, QUEUE_FLAG_WC, UINT_MAX, blk_queue_dying,
-    blk_queue_init_done, blk_queue_nomerges, blk_queue_noxmerges, blk_queue_registered, queue_is_mq, request_queue,
-    test_bit)
+    BLK_ZONED_HA, BLK_ZONED_HM, BLKDEV_MIN_RQ, QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DAX, QUEUE_FLAG_FUA,
+    QUEUE_FLAG_INIT_DONE, QUEUE_FLAG_IO_STAT, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_NONROT, QUEUE_FLAG_NOXMERGES,
+    QUEUE_FLAG_POLL, QUEUE_FLAG_POLL_STATS, QUEUE_FLAG_REGISTERED, QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_SAME_FORCE,
+    QUEUE_FLAG_WC, UINT_MAX, blk_queue_dying, blk_queue_init_done, blk_queue_nomerges, blk_queue_noxmerges,
+    blk_queue_registered, blk_queue_zoned_model, queue_is_mq, queue_max_discard_segments, request_queue, test_bit)
 from blkmodel.include.linux.genhd import disk_to_dev, gendisk
 from blkmodel.services.base.arithmetic import signed_int
 from blkmodel.services.base.bug import WARN_ON, WARN_ONCE
 from blkmodel.services.base.err import EINVAL, EIO, ENOENT, ENXIO
-from blkmodel.services.base.text import kstrtoint, kstrtou32, kstrtoul
+from blkmodel.services.base.text import kstrtoint, kstrtos64, kstrtou32, kstrtoul
 from blkmodel.services.data.idr import ida_simple_remove
 from blkmodel.services.devices.backing_dev import bdi_put
 from blkmodel.services.devices.kobject import (
@@ -29,7 +30,7 @@ PAGE_SHIFT = 12
 
 def queue_var_show(var: int) -> str:
     """A number as a file shows it."""
-    return f"{var}\n"
+    return f"{int(var)}\n"
 
 
 def queue_var_store(page: str, count: int) -> tuple[int, int]:
@@ -52,6 +53,19 @@ def queue_requests_store(q: request_queue, page: str, count: int) -> int:
         return ret
     err = blk_mq.blk_mq_update_nr_requests(q, max(nr, BLKDEV_MIN_RQ))
     return err or ret
+
+
+def queue_ra_show(q: request_queue) -> str:
+    """read_ahead_kb: how far to read ahead, in KiB."""
+    return queue_var_show(q.backing_dev_info.ra_pages << (PAGE_SHIFT - 10))
+
+
+def queue_ra_store(q: request_queue, page: str, count: int) -> int:
+    """Change how far to read ahead, in KiB; whole pages count."""
+    ra_kb, ret = queue_var_store(page, count)
+    if ret >= 0:
+        q.backing_dev_info.ra_pages = ra_kb >> (PAGE_SHIFT - 10)
+    return ret
 
 
 def queue_max_sectors_show(q: request_queue) -> str:
@@ -84,6 +98,16 @@ def queue_max_segments_show(q: request_queue) -> str:
     return queue_var_show(q.limits.max_segments)
 
 
+def queue_max_discard_segments_show(q: request_queue) -> str:
+    """max_discard_segments: how many ranges one request to discard may have."""
+    return queue_var_show(queue_max_discard_segments(q))
+
+
+def queue_max_integrity_segments_show(q: request_queue) -> str:
+    """max_integrity_segments: how many pieces of memory a request's protection data may have."""
+    return queue_var_show(q.limits.max_integrity_segments)
+
+
 def queue_max_segment_size_show(q: request_queue) -> str:
     """max_segment_size: how long each may be, in bytes."""
     return queue_var_show(q.limits.max_segment_size)
@@ -97,6 +121,90 @@ def queue_logical_block_size_show(q: request_queue) -> str:
 def queue_physical_block_size_show(q: request_queue) -> str:
     """physical_block_size: the smallest unit that is written without reading, in bytes."""
     return queue_var_show(q.limits.physical_block_size)
+
+
+def queue_chunk_sectors_show(q: request_queue) -> str:
+    """chunk_sectors: a request is cut where a multiple of so many sectors ends; 0 for nowhere."""
+    return queue_var_show(q.limits.chunk_sectors)
+
+
+def queue_io_min_show(q: request_queue) -> str:
+    """minimum_io_size: the smallest I/O that costs no more than it must, in bytes."""
+    return queue_var_show(q.limits.io_min)
+
+
+def queue_io_opt_show(q: request_queue) -> str:
+    """optimal_io_size: the length that the device takes best, in bytes; 0 where it does not say."""
+    return queue_var_show(q.limits.io_opt)
+
+
+def queue_discard_granularity_show(q: request_queue) -> str:
+    """discard_granularity: the smallest range that the device can discard, in bytes; 0 where it can't."""
+    return queue_var_show(q.limits.discard_granularity)
+
+
+def queue_discard_max_hw_show(q: request_queue) -> str:
+    """discard_max_hw_bytes: the longest range that the device discards at once."""
+    return f"{q.limits.max_hw_discard_sectors << 9}\n"
+
+
+def queue_discard_max_show(q: request_queue) -> str:
+    """discard_max_bytes: the longest range that is discarded at once, as user space may lower it."""
+    return f"{q.limits.max_discard_sectors << 9}\n"
+
+
+def queue_discard_max_store(q: request_queue, page: str, count: int) -> int:
+    """Change the longest range that is discarded at once, in bytes: whole units of the device, and no more than it
+    takes."""
+    max_discard, ret = queue_var_store(page, count)
+    if ret < 0:
+        return ret
+    if max_discard & (q.limits.discard_granularity - 1):
+        return -EINVAL
+    q.limits.max_discard_sectors = min(max_discard >> 9, q.limits.max_hw_discard_sectors)
+    return ret
+
+
+def queue_discard_zeroes_data_show(q: request_queue) -> str:
+    """discard_zeroes_data: 0; whether what was discarded reads as zeroes is not told."""
+    return queue_var_show(0)
+
+
+def queue_write_same_max_show(q: request_queue) -> str:
+    """write_same_max_bytes: the longest range that the device fills with copies of a block at once."""
+    return f"{q.limits.max_write_same_sectors << 9}\n"
+
+
+def queue_write_zeroes_max_show(q: request_queue) -> str:
+    """write_zeroes_max_bytes: the longest range that the device fills with zeroes at once."""
+    return f"{q.limits.max_write_zeroes_sectors << 9}\n"
+
+
+class QUEUE_SYSFS_BIT_FNS:
+    """What shows and changes one flag of a queue (in C a macro); neg: the file says the opposite."""
+
+    def __init__(self, flag: int, neg: bool) -> None:
+        self.flag, self.neg = flag, neg
+
+    def show(self, q: request_queue) -> str:
+        return queue_var_show(test_bit(self.flag, q.queue_flags) != self.neg)
+
+    def store(self, q: request_queue, page: str, count: int) -> int:
+        val, ret = queue_var_store(page, count)
+        if ret >= 0:
+            change = blk_core.blk_queue_flag_set if bool(val) != self.neg else blk_core.blk_queue_flag_clear
+            change(self.flag, q)
+        return ret
+
+
+def queue_zoned_show(q: request_queue) -> str:
+    """zoned: whether the device has zones that are written in order: `none`, `host-aware`, `host-managed`."""
+    return {BLK_ZONED_HA: "host-aware\n", BLK_ZONED_HM: "host-managed\n"}.get(blk_queue_zoned_model(q), "none\n")
+
+
+def queue_nr_zones_show(q: request_queue) -> str:
+    """nr_zones: 0; the recorded kernel is built without zones."""
+    return queue_var_show(0)
 
 
 def queue_nomerges_show(q: request_queue) -> str:
@@ -165,6 +273,22 @@ def queue_poll_delay_store(q: request_queue, page: str, count: int) -> int:
     return count
 
 
+def queue_poll_show(q: request_queue) -> str:
+    """io_poll: whether who asks for it may poll for his I/O."""
+    return queue_var_show(test_bit(QUEUE_FLAG_POLL, q.queue_flags))
+
+
+def queue_poll_store(q: request_queue, page: str, count: int) -> int:
+    """Change whether polling may be asked for, where the disk has queues to be polled."""
+    tag_set = q.tag_set
+    if tag_set is None or tag_set.nr_maps <= HCTX_TYPE_POLL or not tag_set.map[HCTX_TYPE_POLL].nr_queues:
+        return -EINVAL
+    poll_on, ret = queue_var_store(page, count)
+    if ret >= 0:
+        (blk_core.blk_queue_flag_set if poll_on else blk_core.blk_queue_flag_clear)(QUEUE_FLAG_POLL, q)
+    return ret
+
+
 def queue_io_timeout_show(q: request_queue) -> str:
     """io_timeout: how long a request may take, in milliseconds."""
     return queue_var_show(jiffies_to_msecs(q.rq_timeout))
@@ -194,6 +318,27 @@ def queue_wc_store(q: request_queue, page: str, count: int) -> int:
     else:
         return -EINVAL
     return count
+
+
+def queue_wb_lat_show(q: request_queue) -> int:
+    """wbt_lat_usec: -EINVAL; the recorded kernel is built without throttling of writes."""
+    return -EINVAL
+
+
+def queue_wb_lat_store(q: request_queue, page: str, count: int) -> int:
+    """Change when writes are throttled: -EINVAL, or -ERANGE for no number of 64 bits; there is nothing to change."""
+    err, _ = kstrtos64(page, 10)
+    return err if err < 0 else -EINVAL
+
+
+def queue_fua_show(q: request_queue) -> str:
+    """fua: whether the device can write past its volatile cache."""
+    return queue_var_show(test_bit(QUEUE_FLAG_FUA, q.queue_flags))
+
+
+def queue_dax_show(q: request_queue) -> str:
+    """dax: whether the device is memory that can be mapped as it is."""
+    return queue_var_show(test_bit(QUEUE_FLAG_DAX, q.queue_flags))
 
 
 def queue_attr_visible(kobj: kobject, attr: attribute, n: int) -> int:
@@ -302,27 +447,43 @@ def blk_unregister_queue(disk: gendisk) -> None:
     kobject_put(disk_to_dev(disk).kobj)
 
 
-NOT_MODELLED = frozenset((
-    "add_random", "chunk_sectors", "dax", "discard_granularity", "discard_max_bytes", "discard_max_hw_bytes",
-    "discard_zeroes_data", "fua", "hw_sector_size", "io_poll", "iostats", "max_discard_segments",
-    "max_integrity_segments", "minimum_io_size", "nr_zones", "optimal_io_size", "read_ahead_kb", "rotational",
-    "wbt_lat_usec", "write_same_max_bytes", "write_zeroes_max_bytes", "zoned"))
-"""Files that the kernel's queues have and the model's have not."""
-
+_nonrot, _random, _iostats = (QUEUE_SYSFS_BIT_FNS(QUEUE_FLAG_NONROT, True),
+                               QUEUE_SYSFS_BIT_FNS(QUEUE_FLAG_ADD_RANDOM, False),
+                               QUEUE_SYSFS_BIT_FNS(QUEUE_FLAG_IO_STAT, False))
 QUEUE_IO_TIMEOUT = attribute("io_timeout", 0o644, queue_io_timeout_show, queue_io_timeout_store)
 queue_attr_group = attribute_group(attrs=(
     attribute("nr_requests", 0o644, queue_requests_show, queue_requests_store),
-    attribute("max_sectors_kb", 0o644, queue_max_sectors_show, queue_max_sectors_store),
+    attribute("read_ahead_kb", 0o644, queue_ra_show, queue_ra_store),
     attribute("max_hw_sectors_kb", 0o444, queue_max_hw_sectors_show),
+    attribute("max_sectors_kb", 0o644, queue_max_sectors_show, queue_max_sectors_store),
     attribute("max_segments", 0o444, queue_max_segments_show),
+    attribute("max_discard_segments", 0o444, queue_max_discard_segments_show),
+    attribute("max_integrity_segments", 0o444, queue_max_integrity_segments_show),
     attribute("max_segment_size", 0o444, queue_max_segment_size_show),
     attribute("scheduler", 0o644, lambda q: elevator.elv_iosched_show(q),
               lambda q, page, count: elevator.elv_iosched_store(q, page, count)),
+    attribute("hw_sector_size", 0o444, queue_logical_block_size_show),
     attribute("logical_block_size", 0o444, queue_logical_block_size_show),
     attribute("physical_block_size", 0o444, queue_physical_block_size_show),
+    attribute("chunk_sectors", 0o444, queue_chunk_sectors_show),
+    attribute("minimum_io_size", 0o444, queue_io_min_show),
+    attribute("optimal_io_size", 0o444, queue_io_opt_show),
+    attribute("discard_granularity", 0o444, queue_discard_granularity_show),
+    attribute("discard_max_bytes", 0o644, queue_discard_max_show, queue_discard_max_store),
+    attribute("discard_max_hw_bytes", 0o444, queue_discard_max_hw_show),
+    attribute("discard_zeroes_data", 0o444, queue_discard_zeroes_data_show),
+    attribute("write_same_max_bytes", 0o444, queue_write_same_max_show),
+    attribute("write_zeroes_max_bytes", 0o444, queue_write_zeroes_max_show),
+    attribute("rotational", 0o644, _nonrot.show, _nonrot.store), attribute("zoned", 0o444, queue_zoned_show),
+    attribute("nr_zones", 0o444, queue_nr_zones_show),
     attribute("nomerges", 0o644, queue_nomerges_show, queue_nomerges_store),
     attribute("rq_affinity", 0o644, queue_rq_affinity_show, queue_rq_affinity_store),
+    attribute("iostats", 0o644, _iostats.show, _iostats.store),
+    attribute("add_random", 0o644, _random.show, _random.store),
+    attribute("io_poll", 0o644, queue_poll_show, queue_poll_store),
     attribute("write_cache", 0o644, queue_wc_show, queue_wc_store),
+    attribute("fua", 0o444, queue_fua_show), attribute("dax", 0o444, queue_dax_show),
+    attribute("wbt_lat_usec", 0o644, queue_wb_lat_show, queue_wb_lat_store),
     attribute("io_poll_delay", 0o644, queue_poll_delay_show, queue_poll_delay_store), QUEUE_IO_TIMEOUT,
 ), is_visible=queue_attr_visible)
 

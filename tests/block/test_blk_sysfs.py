@@ -6,10 +6,11 @@ from blkmodel import KernelError, boot, scenario
 from blkmodel.block import blk_core, blk_settings, blk_sysfs
 from blkmodel.errors import NotModelled
 from blkmodel.include.linux.blkdev import (
-    QUEUE_FLAG_INIT_DONE, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_NOXMERGES, QUEUE_FLAG_REGISTERED, QUEUE_FLAG_SAME_COMP,
-    QUEUE_FLAG_SAME_FORCE, blk_queue_registered)
+    BLK_ZONED_HA, BLK_ZONED_HM, QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DAX, QUEUE_FLAG_FUA, QUEUE_FLAG_INIT_DONE,
+    QUEUE_FLAG_IO_STAT, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_NONROT, QUEUE_FLAG_NOXMERGES, QUEUE_FLAG_REGISTERED,
+    QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_SAME_FORCE, blk_queue_registered)
 from blkmodel.include.linux.genhd import disk_to_dev
-from blkmodel.services.base.err import EINVAL, EIO, ENOENT, ENXIO
+from blkmodel.services.base.err import EINVAL, EIO, ENOENT, ENXIO, ERANGE
 from blkmodel.services.devices.kobject import KOBJ_ADD, KOBJ_REMOVE, object_at, sysfs
 from tests.block.test_genhd import Disk
 
@@ -33,12 +34,84 @@ def store(disk, name, text):
 def test_what_a_queue_shows(made):
     assert object_at("block/test0/queue") is made.queue.kobj
     assert {name: show(made, name) for name in made.queue.kobj.attrs} == {
-        "nr_requests": "8\n", "max_sectors_kb": "127\n", "max_hw_sectors_kb": "127\n", "max_segments": "128\n",
-        "max_segment_size": "65536\n", "scheduler": "[mq-deadline] none\n", "logical_block_size": "512\n",
-        "physical_block_size": "512\n", "nomerges": "0\n", "rq_affinity": "1\n", "write_cache": "write through\n",
+        "nr_requests": "8\n", "read_ahead_kb": "128\n", "max_hw_sectors_kb": "127\n", "max_sectors_kb": "127\n",
+        "max_segments": "128\n", "max_discard_segments": "1\n", "max_integrity_segments": "0\n",
+        "max_segment_size": "65536\n", "scheduler": "[mq-deadline] none\n", "hw_sector_size": "512\n",
+        "logical_block_size": "512\n", "physical_block_size": "512\n", "chunk_sectors": "0\n",
+        "minimum_io_size": "512\n", "optimal_io_size": "0\n", "discard_granularity": "0\n",
+        "discard_max_bytes": "0\n", "discard_max_hw_bytes": "0\n", "discard_zeroes_data": "0\n",
+        "write_same_max_bytes": "0\n", "write_zeroes_max_bytes": "0\n", "rotational": "1\n", "zoned": "none\n",
+        "nr_zones": "0\n", "nomerges": "0\n", "rq_affinity": "1\n", "iostats": "1\n", "add_random": "0\n",
+        "io_poll": "0\n", "write_cache": "write through\n", "fua": "0\n", "dax": "0\n", "wbt_lat_usec": -EINVAL,
         "io_poll_delay": "-1\n"}
     blk_settings.blk_queue_write_cache(made.queue, True, False)
     assert show(made, "write_cache") == "write back\n"
+
+
+def test_limits_are_shown(made):
+    """Each file shows its own limit: no two have the same value."""
+    limits, said = made.queue.limits, {}
+    for number, (file, field, unit) in enumerate((
+            ("max_discard_segments", "max_discard_segments", 1),
+            ("max_integrity_segments", "max_integrity_segments", 1), ("chunk_sectors", "chunk_sectors", 1),
+            ("minimum_io_size", "io_min", 1), ("optimal_io_size", "io_opt", 1),
+            ("discard_granularity", "discard_granularity", 1), ("discard_max_bytes", "max_discard_sectors", 512),
+            ("discard_max_hw_bytes", "max_hw_discard_sectors", 512),
+            ("write_same_max_bytes", "max_write_same_sectors", 512),
+            ("write_zeroes_max_bytes", "max_write_zeroes_sectors", 512)), 3):
+        setattr(limits, field, number)
+        said[file] = f"{number * unit}\n"
+    assert {file: show(made, file) for file in said} == said
+    for zoned, word in ((BLK_ZONED_HA, "host-aware\n"), (BLK_ZONED_HM, "host-managed\n")):
+        limits.zoned = zoned
+        assert show(made, "zoned") == word
+
+
+@pytest.mark.parametrize(("file", "flag", "neg"), [
+    ("rotational", QUEUE_FLAG_NONROT, 1), ("iostats", QUEUE_FLAG_IO_STAT, 0), ("add_random", QUEUE_FLAG_ADD_RANDOM, 0)])
+def test_files_of_one_flag(made, file, flag, neg):
+    for value in (1, 0, 2):
+        assert store(made, file, f"{value}\n") == 2
+        assert made.queue.queue_flags >> flag & 1 == (bool(value) ^ neg)
+        assert show(made, file) == f"{min(value, 1)}\n"
+    assert store(made, file, "x") == -EINVAL
+
+
+def test_reading_ahead(made):
+    assert store(made, "read_ahead_kb", "67\n") == 3
+    assert made.queue.backing_dev_info.ra_pages == 16
+    assert show(made, "read_ahead_kb") == "64\n"
+    assert store(made, "read_ahead_kb", "-1") == -EINVAL
+
+
+def test_the_longest_discard(made):
+    limits = made.queue.limits
+    assert store(made, "discard_max_bytes", "512") == -EINVAL, "a disk without discard has no granularity"
+    limits.discard_granularity, limits.max_hw_discard_sectors = 4096, 64
+    assert store(made, "discard_max_bytes", "8192") == 4
+    assert (limits.max_discard_sectors, show(made, "discard_max_bytes")) == (16, "8192\n")
+    assert store(made, "discard_max_bytes", "65536") == 5
+    assert limits.max_discard_sectors == 64
+    assert store(made, "discard_max_bytes", "512") == -EINVAL
+
+
+def test_polling_where_there_are_queues_for_it(made):
+    assert store(made, "io_poll", "1") == -EINVAL
+    made.set.nr_maps = 3
+    assert store(made, "io_poll", "1") == -EINVAL
+    made.set.map[2].nr_queues = 1
+    for text in ("1", "0"):
+        assert store(made, "io_poll", text) == 1
+        assert show(made, "io_poll") == f"{text}\n"
+    assert store(made, "io_poll", "y") == -EINVAL
+
+
+def test_flags_that_are_only_shown(made):
+    made.queue.queue_flags |= 1 << QUEUE_FLAG_FUA
+    assert (show(made, "fua"), show(made, "dax")) == ("1\n", "0\n")
+    made.queue.queue_flags |= 1 << QUEUE_FLAG_DAX
+    assert show(made, "dax") == "1\n"
+    assert (store(made, "wbt_lat_usec", "75000"), store(made, "wbt_lat_usec", "9" * 20)) == (-EINVAL, -ERANGE)
 
 
 def test_a_driver_that_looks_after_time(made):
@@ -166,8 +239,6 @@ def test_what_the_kernel_has_and_the_model_has_not():
     boot(2)
     scenario.null_blk_load(gb=1)
     for call in (scenario.queue_file, lambda name, file: scenario.set_queue_file(name, file, 1)):
-        with pytest.raises(NotModelled, match="a queue's file read_ahead_kb is not modelled"):
-            call("nullb0", "read_ahead_kb")
         with pytest.raises(KeyError, match="has no file 'readahead'"):
             call("nullb0", "readahead")
     with pytest.raises(NotModelled, match="the scheduler kyber is not modelled"):
@@ -175,7 +246,6 @@ def test_what_the_kernel_has_and_the_model_has_not():
     with pytest.raises(KernelError, match="EINVAL"):
         scenario.set_scheduler("nullb0", "bfq")
     assert scenario.queue_file("nullb0", "scheduler") == "[mq-deadline] none"
-    assert not blk_sysfs.NOT_MODELLED & scenario.disk("nullb0").queue.kobj.attrs.keys()
 
 
 def test_a_delay_that_does_not_fit():

@@ -89,6 +89,10 @@ def kstrtoul(text: str, base: int) -> tuple[int, Any]:
     return _kstrto(text, base, 0, (1 << 64) - 1)
 
 
+def kstrtos64(text: str, base: int) -> tuple[int, Any]:
+    return _kstrto(text, base, -(1 << 63), (1 << 63) - 1)
+
+
 def kstrtobool(text: str) -> tuple[int, Any]:
     """`y`, `1`, `on` and what begins so, or `n`, `0`, `off`."""
     if text[:1] in _TRUE or text[:2].lower() == "on":
