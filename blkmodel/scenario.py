@@ -23,12 +23,12 @@ from blkmodel.drivers.nvme.host import core as nvme_core, pci as nvme_pci
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.fs.aio import io_getevents, io_submit, iocb, kioctx
 from blkmodel.include.linux.blkdev import READ, WRITE
-from blkmodel.include.linux.fs import BLKDISCARD, BLKZEROOUT
-from blkmodel.include.linux.genhd import dev_to_disk, gendisk
+from blkmodel.include.linux.fs import BLKDISCARD, BLKRRPART, BLKZEROOUT
+from blkmodel.include.linux.genhd import gendisk, get_capacity
 from blkmodel.services.base.err import EBUSY, EEXIST, ENODEV, ENOENT, ENOMEM, IS_ERR, PTR_ERR
 from blkmodel.services.base.module import parse_args
 from blkmodel.services.devices.configfs import configfs_mkdir, configfs_rmdir, configfs_write_file
-from blkmodel.services.devices.device import dev_get_drvdata, dev_name, device as struct_device, devices
+from blkmodel.services.devices.device import dev_get_drvdata, dev_name, device as struct_device, devices, whole_disks
 from blkmodel.services.devices.kobject import kobject
 from blkmodel.services.devices.pci import pci_bus_add_device, to_pci_dev
 from blkmodel.services.files.file import (
@@ -37,7 +37,8 @@ from blkmodel.services.files.file import (
 from blkmodel.services.files.uio import iov_iter, iov_iter_init, map_user_buffer, unmap_user_buffer
 from blkmodel.sim import forget, statics, this
 from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.userland import dmsetup, lvm
+from blkmodel.userland import dmsetup, look, lvm
+from blkmodel.userland.partitions import TWO, parsed, tables
 
 VECTORS = 129
 """The interrupt vectors of a controller where nobody says: as many as a data-centre disk has, for 128 I/O queues."""
@@ -67,11 +68,13 @@ class Asked(NamedTuple):
 
 @statics
 class modules:
-    """The names of the modules that are loaded; and the kernel files of those that this machine has not at all."""
+    """The names of the modules that are loaded; the kernel files of those that this machine has not at all; and what
+    was said of controllers that are still to come: which table of partitions each has on its disk."""
 
     def __init__(self) -> None:
         self.loaded: set[str] = set()
         self.missing: set[str] = set()
+        self.tables: dict[str, str] = {}
 
 
 def null_blk_load(**params: Any) -> None:
@@ -216,6 +219,8 @@ def null_blk_create(name: str, **attributes: Any) -> str:
 
     Attributes are those in the device's directory, such as memory_backed=1; they begin as the module's parameters.
     """
+    for attribute in sorted(set(attributes) & {"badblocks", "mbps"}):
+        raise NotModelled(f"null_blk's attribute {attribute}")
     directory = f"nullb/{name}"
     _command("mkdir", f"mkdir {directory}", configfs_mkdir, directory)
     try:
@@ -276,16 +281,29 @@ def _rmmod_nvme() -> int:
     return 0
 
 
+def nvme_device(device: str, partitions: str | None = None, **others: Any) -> None:
+    """Say what the controller that nvme_probe() will find is like: with which table of partitions on its disk."""
+    for name in others:
+        if name in ("latency_ms", "bad_sectors_read", "bad_sectors_write", "slot"):
+            raise NotModelled(f"nvme.device's {name}")
+        raise TypeError(f"nvme.device: there is no {name!r}; it takes device, partitions")
+    if partitions is not None:
+        tables(partitions, TWO[-1][0] + TWO[-1][1] + 34, TWO)
+        modules().tables[device] = partitions
+
+
 def nvme_probe(device: str | None = None, max_ioqpairs: int = 64, dbbuf: bool = True, sectors: int = 131072,
                controller: Controller | None = None, node: int | None = None, vectors: int = VECTORS,
-               **params: Any) -> str:
+               partitions: str | None = None, **params: Any) -> str:
     """Plug an NVMe controller in, on a NUMA node (the first), and wait until its disks can be opened.
 
     The controller is QEMU's with so many queue pairs and interrupt vectors, doorbells in memory or not, and one
-    namespace of so many sectors of 512 bytes; or any that is given. The driver is loaded, with `params` as nvme_load()
-    takes them. Returns the controller's name, which must be `device` where that is given. KernelError says why the
-    driver gave the controller up; it is unplugged again then.
+    namespace of so many sectors of 512 bytes, with a table of two partitions where that is asked for (`partitions`:
+    "mbr" or "gpt"); or any that is given. The driver is loaded, with `params` as nvme_load() takes them. Returns the
+    controller's name, which must be `device` where that is given. KernelError says why the driver gave the controller
+    up; it is unplugged again then.
     """
+    written = tables(partitions, sectors, TWO) if partitions is not None else []
     nvme_load(**params)
     number = _next_instance()
     expected = f"nvme{number}"
@@ -293,8 +311,13 @@ def nvme_probe(device: str | None = None, max_ioqpairs: int = 64, dbbuf: bool = 
         raise ValueError(f"device={device!r}: the next controller will be {expected!r}")
     kernel, before = this(), len(this().log)
     if controller is None:
+        namespace = Namespace(sectors)
+        if label := modules().tables.pop(expected, None):
+            written = tables(label, sectors, TWO)
+        for offset, data in written:
+            namespace.write(offset, data, True)
         controller = Controller(max_ioqpairs, vectors=vectors, dbbuf=dbbuf, serial=f"{number + 1:04}",
-                                namespaces={1: Namespace(sectors)})
+                                namespaces={1: namespace})
     pdev = plug_in(controller, node)
     kernel.task("pciehp", pci_bus_add_device, pdev)
     if pdev.dev.driver is None:
@@ -360,7 +383,7 @@ def _nvme_file(device: str, file: str) -> tuple[struct_device, Any]:
 
 def disk(name: str) -> gendisk:
     """The gendisk of that name (`"nullb0"`). A name that there is not is a KeyError, which says what there is."""
-    there = {dev_name(dev): dev_to_disk(dev) for dev in devices().of_class.get("block", ())}
+    there = whole_disks()
     if name not in there:
         raise KeyError(f"there is no disk {name!r}; there is {', '.join(sorted(there)) or 'none'}")
     return there[name]
@@ -563,6 +586,33 @@ def _with_open(disk: str, fn: Callable[[Any], int]) -> int:
     return result
 
 
+def rescan_partitions(disk: str) -> None:
+    """Let the kernel look for a disk's partitions anew: `blockdev --rereadpt`. EBUSY while one of them is open."""
+    _known(disk)
+    _command("blockdev", f"blockdev --rereadpt /dev/{disk}", _with_open, disk,
+             lambda filp: filp.f_op.unlocked_ioctl(filp, BLKRRPART, None))
+
+
+def partition(disk: str, label: str, parts: str) -> None:
+    """Write a table of partitions to a disk, and let the kernel read it: `sfdisk`. EBUSY while one of them is open.
+
+    label: "mbr" or "gpt". parts: the partitions as FIRST+SECTORS, with commas between them, such as
+    "2048+32768,34816+65536"; a number counts sectors of 512 bytes. ValueError says what does not fit.
+    """
+    if disk not in whole_disks():
+        raise ValueError(f"{disk} is no whole disk; there is {', '.join(sorted(whole_disks())) or 'none'}")
+    written = tables(label, get_capacity(whole_disks()[disk]), parsed(parts))
+    rescan_partitions(disk)
+    for offset, data in written:
+        io(disk, "write", offset, len(data), data=data)
+    rescan_partitions(disk)
+
+
+def cat(file: str) -> str:
+    """What a file below /proc, /sys/block or /sys/kernel/config says: "/sys/block/nvme0n1/queue/nr_requests"."""
+    return _command("cat", f"cat {file}", look.reader(file))
+
+
 def sector_numbers(offset: int, length: int) -> bytes:
     """Bytes to write where nobody says which: each 8 of them are the number of the sector that they are in."""
     first = offset // 512
@@ -571,7 +621,11 @@ def sector_numbers(offset: int, length: int) -> bytes:
 
 
 STEPS: dict[str, Any] = {"null_blk.load": null_blk_load, "null_blk.unload": null_blk_unload, "nvme.probe": nvme_probe,
-                         "nvme.remove": nvme_remove, "io": io, "dmsetup": dmsetup_run}
+                         "nvme.remove": nvme_remove, "io": io, "dmsetup": dmsetup_run, "nvme.device": nvme_device,
+                         "rescan_partitions": rescan_partitions, "partition": partition, "lsblk": look.lsblk,
+                         "cat": cat}
+LOOKS = ("lsblk", "cat")
+"""Those that change nothing, and return a text."""
 """What a recording can ask for; each takes the object that stands with the step's name, or the words of dmsetup."""
 
 

@@ -2,9 +2,24 @@
 
 from blkmodel.block import blk_core
 from blkmodel.block.blk_h import BLK_MAX_TIMEOUT
-from blkmodel.include.linux.blkdev import RQF_TIMED_OUT, request
+from blkmodel.include.linux.blkdev import QUEUE_FLAG_FAIL_IO, RQF_TIMED_OUT, request, test_bit
+from blkmodel.include.linux.genhd import dev_to_disk
+from blkmodel.services.base.text import simple_strtoul
+from blkmodel.services.devices.device import device
 from blkmodel.services.tasks.timer import (
     HZ, jiffies, mod_timer, round_jiffies_up, time_after, time_before, timer_pending)
+
+
+def part_timeout_show(dev: device) -> str:
+    """io-timeout-fail: whether completions of the disk's requests may get lost on purpose."""
+    return f"{int(test_bit(QUEUE_FLAG_FAIL_IO, dev_to_disk(dev).queue.queue_flags))}\n"
+
+
+def part_timeout_store(dev: device, buf: str, count: int) -> int:
+    """Change whether completions may get lost on purpose. Returns the bytes taken."""
+    val, _ = simple_strtoul(buf, 10)
+    (blk_core.blk_queue_flag_set if val else blk_core.blk_queue_flag_clear)(QUEUE_FLAG_FAIL_IO, dev_to_disk(dev).queue)
+    return count
 
 
 def blk_abort_request(req: request) -> None:

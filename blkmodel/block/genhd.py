@@ -1,13 +1,13 @@
 """Disks: their numbers and names, how they are added, found, opened for the first time and removed.
 
-Left out: what /proc shows (partitions, diskstats), bad block lists, power management, and asking disks with removable
-media for events: no disk of the model has any.
+Left out: bad block lists, power management, and asking disks with removable media for events: no disk of the model has
+any.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from blkmodel.block import blk_core, blk_mq, blk_sysfs, elevator, partition_generic
+from blkmodel.block import blk_core, blk_mq, blk_sysfs, blk_timeout, elevator, partition_generic
 from blkmodel.fs import block_dev
 from blkmodel.include.linux.blkdev import queue_is_mq, request_queue
 from blkmodel.include.linux.fs import block_device
@@ -16,13 +16,14 @@ from blkmodel.include.linux.genhd import (
     GENHD_FL_EXT_DEVT, GENHD_FL_HIDDEN, GENHD_FL_NO_PART_SCAN, GENHD_FL_REMOVABLE, GENHD_FL_SUPPRESS_PARTITION_INFO,
     GENHD_FL_UP, counters_of, dev_to_disk, disk_devt, disk_max_parts, disk_part_iter, disk_part_scan_enabled,
     disk_part_tbl, disk_put_part, disk_to_dev, free_part_stats, gendisk, get_capacity, get_disk_ro, hd_free_part,
-    hd_ref_init, hd_struct, init_part_stats, part_devt, part_nr_sects_read, part_stat_set_all, part_to_dev,
-    part_to_disk, rand_initialize_disk, set_capacity)
+    hd_ref_init, hd_struct, init_part_stats, part_devt, part_nr_sects_read, part_stat_counted, part_stat_set_all,
+    part_to_dev, part_to_disk, rand_initialize_disk, set_capacity)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.err import EBUSY, EINVAL, ENODEV, ENOMEM, ENOSPC
 from blkmodel.services.base.kdev_t import MAJOR, MINOR, MINORBITS, MKDEV
-from blkmodel.services.base.module import module, module_put, request_module, subsys_initcall, try_module_get
+from blkmodel.services.base.module import (
+    module, module_init, module_put, request_module, subsys_initcall, try_module_get)
 from blkmodel.services.base.printk import pr_err, pr_warn
 from blkmodel.services.base.symbols import provide
 from blkmodel.services.base.text import sscanf
@@ -30,13 +31,14 @@ from blkmodel.services.data.idr import idr, idr_alloc, idr_find, idr_remove, idr
 from blkmodel.services.devices.backing_dev import bdi_register_owner, bdi_unregister
 from blkmodel.services.devices.device import (
     class_, dev_name, dev_set_name, dev_set_uevent_suppress, device, device_add, device_del, device_initialize,
-    device_type, devices)
+    device_type, devices, whole_disks)
 from blkmodel.services.devices.kobj_map import kobj_lookup, kobj_map, kobj_map_domain, kobj_map_init, kobj_unmap
 from blkmodel.services.devices.kobject import (
     KOBJ_ADD, KOBJ_CHANGE, attribute, attribute_group, kobject, kobject_create_and_add, kobject_get_unless_zero,
     kobject_name, kobject_put, kobject_uevent, kobject_uevent_env, sysfs_create_files, sysfs_create_link,
     sysfs_remove_files, sysfs_remove_link)
 from blkmodel.services.files.file import FMODE_READ
+from blkmodel.services.files.proc import proc_create_seq, seq_file, seq_operations, seq_puts
 from blkmodel.services.memory.mm import GFP_KERNEL, GFP_NOWAIT
 from blkmodel.services.memory.slab import kfree, kzalloc, kzalloc_node
 from blkmodel.services.tasks.rcupdate import call_rcu, rcu_read_lock, rcu_read_unlock
@@ -430,6 +432,46 @@ def bdget_disk(disk: gendisk, partno: int) -> block_device:
     return bdev
 
 
+def disk_seqf_start(seqf: seq_file, pos: int) -> gendisk:
+    """The disk at a place in the order in which they came; None behind the last."""
+    seqf.private = list(whole_disks().values())[pos:]
+    return seqf.private[0] if seqf.private else NULL
+
+
+def disk_seqf_next(seqf: seq_file, v: gendisk, pos: int) -> gendisk:
+    """The disk after `v`; None for no more."""
+    seqf.private = seqf.private[1:]
+    return seqf.private[0] if seqf.private else NULL
+
+
+def disk_seqf_stop(seqf: seq_file, v: gendisk) -> None:
+    """Let the walk over the disks go."""
+    seqf.private = None
+
+
+def show_partition_start(seqf: seq_file, pos: int) -> gendisk:
+    """The head of /proc/partitions, where there is any disk; and the first of them."""
+    disk = disk_seqf_start(seqf, pos)
+    if disk is not None and not pos:
+        seq_puts(seqf, "major minor  #blocks  name\n\n")
+    return disk
+
+
+def show_partition(seqf: seq_file, v: gendisk) -> int:
+    """A disk in /proc/partitions, and its partitions: numbers, KiB, name. Its driver may not want it there."""
+    if (not get_capacity(v) or (not disk_max_parts(v) and v.flags & GENHD_FL_REMOVABLE)
+            or v.flags & GENHD_FL_SUPPRESS_PARTITION_INFO):
+        return 0
+    piter = disk_part_iter()
+    disk_part_iter_init(piter, v, DISK_PITER_INCL_PART0)
+    while (part := disk_part_iter_next(piter)) is not None:
+        devt = part_devt(part)
+        seq_puts(seqf, f"{MAJOR(devt):4d}  {MINOR(devt):7d} {part_nr_sects_read(part) >> 1:10d} "
+                       f"{partition_generic.disk_name(v, part.partno)}\n")
+    disk_part_iter_exit(piter)
+    return 0
+
+
 def base_probe(devt: int, data: Any) -> kobject:
     """The last resort for a number that nobody has: ask for a driver's module."""
     if request_module(f"block-major-{MAJOR(devt)}-{MINOR(devt)}") > 0:
@@ -507,6 +549,8 @@ disk_attr_group = attribute_group(attrs=(
     attribute("capability", 0o444, disk_capability_show),
     attribute("stat", 0o444, lambda dev: partition_generic.part_stat_show(dev)),
     attribute("inflight", 0o444, lambda dev: partition_generic.part_inflight_show(dev)), DISK_BADBLOCKS,
+    attribute("io-timeout-fail", 0o644, blk_timeout.part_timeout_show, blk_timeout.part_timeout_store,
+              config="FAIL_IO_TIMEOUT"),
 ), is_visible=disk_visible)
 
 
@@ -558,6 +602,29 @@ def block_devnode(dev: device) -> str:
 
 block_class = class_(name="block")
 disk_type = device_type(name="disk", groups=(disk_attr_group,), release=disk_release, devnode=block_devnode)
+
+
+def diskstats_show(seqf: seq_file, v: gendisk) -> int:
+    """A disk in /proc/diskstats, and its partitions: numbers, name, and what the file `stat` of each says."""
+    piter = disk_part_iter()
+    disk_part_iter_init(piter, v, DISK_PITER_INCL_EMPTY_PART0)
+    while (hd := disk_part_iter_next(piter)) is not None:
+        devt = part_devt(hd)
+        counted = part_stat_counted(hd, part_in_flight(v.queue, hd))
+        seq_puts(seqf, f"{MAJOR(devt):4d} {MINOR(devt):7d} {partition_generic.disk_name(v, hd.partno)} "
+                       f"{' '.join(map(str, counted))}\n")
+    disk_part_iter_exit(piter)
+    return 0
+
+
+def proc_genhd_init() -> int:
+    """At boot: make /proc/diskstats and /proc/partitions."""
+    proc_create_seq("diskstats", seq_operations(disk_seqf_start, disk_seqf_stop, disk_seqf_next, diskstats_show))
+    proc_create_seq("partitions", seq_operations(show_partition_start, disk_seqf_stop, disk_seqf_next, show_partition))
+    return 0
+
+
+module_init(proc_genhd_init)
 
 
 def blk_lookup_devt(name: str, partno: int) -> int:

@@ -1,4 +1,4 @@
-"""What a process can ask of an open block device besides reading and writing it: its sizes, to discard, to flush.
+"""What a process can ask of an open block device besides reading and writing it: its sizes, partitions, to discard.
 
 Where C puts a result into user space, `arg` is a list, and its first item becomes the result.
 """
@@ -6,7 +6,7 @@ Where C puts a result into user space, `arg` is a list, and its first item becom
 from collections.abc import Callable
 from typing import Any
 
-from blkmodel.block import blk_lib, genhd
+from blkmodel.block import blk_lib, genhd, partition_generic
 from blkmodel.errors import NotModelled
 from blkmodel.fs import block_dev
 from blkmodel.include.linux.blkdev import (
@@ -17,7 +17,7 @@ from blkmodel.include.linux.fs import (
     BLKGETSIZE, BLKGETSIZE64, BLKGETZONESZ, BLKIOMIN, BLKIOOPT, BLKPBSZGET, BLKPG, BLKRAGET, BLKRASET, BLKREPORTZONE,
     BLKRESETZONE, BLKROGET, BLKROSET, BLKROTATIONAL, BLKRRPART, BLKSECDISCARD, BLKSECTGET, BLKSSZGET, BLKTRACESETUP,
     BLKTRACESTART, BLKTRACESTOP, BLKTRACETEARDOWN, BLKZEROOUT, block_device)
-from blkmodel.include.linux.genhd import get_start_sect
+from blkmodel.include.linux.genhd import disk_part_scan_enabled, get_start_sect
 from blkmodel.services.base.arithmetic import signed_int, unsigned_int, unsigned_long
 from blkmodel.services.base.err import EBADF, EBUSY, EFAULT, EINVAL, ENOIOCTLCMD, ENOTTY, EOPNOTSUPP
 from blkmodel.services.devices.hdreg import HDIO_GETGEO, hd_geometry
@@ -26,6 +26,19 @@ from blkmodel.services.files.inode import i_size_read
 from blkmodel.services.files.pagemap import truncate_inode_pages_range
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.sim.memory import PAGE_SIZE
+
+
+def __blkdev_reread_part(bdev: block_device) -> int:
+    """Find a disk's partitions anew. Returns 0, -EINVAL for a partition or a disk that has none, -EBUSY, -EIO."""
+    disk = bdev.bd_disk
+    if not disk_part_scan_enabled(disk) or bdev is not bdev.bd_contains:
+        return -EINVAL
+    return partition_generic.rescan_partitions(disk, bdev)
+
+
+def blkdev_reread_part(bdev: block_device) -> int:
+    """Find a disk's partitions anew, while nobody else opens or closes it. Returns 0 or -errno."""
+    return __blkdev_reread_part(bdev)
 
 
 def blk_ioctl_discard(bdev: block_device, mode: int, arg: tuple[int, int], flags: int) -> int:
@@ -161,11 +174,11 @@ ANSWERS: dict[int, tuple[Callable[[list[int], int], int], Callable[[block_device
 }
 """What is asked of every disk: command → how the answer is put into user space, and what it is. No disk has zones."""
 
-NOT_MODELLED = {BLKPG: "BLKPG", BLKRRPART: "BLKRRPART", BLKTRACESETUP: "BLKTRACESETUP", BLKTRACESTART: "BLKTRACESTART",
+NOT_MODELLED = {BLKPG: "BLKPG", BLKTRACESETUP: "BLKTRACESETUP", BLKTRACESTART: "BLKTRACESTART",
                 BLKTRACESTOP: "BLKTRACESTOP", BLKTRACETEARDOWN: "BLKTRACETEARDOWN"}
 IOC_PR = {0x401870C8: "REGISTER", 0x401070C9: "RESERVE", 0x401070CA: "RELEASE", 0x401870CB: "PREEMPT",
           0x401870CC: "PREEMPT_ABORT", 0x401070CD: "CLEAR"}
-"""Partitions, tracing and, where a driver has them, reservations: what the kernel can do and the model can't."""
+"""Partitions by hand, tracing and, where a driver has them, reservations: what the kernel can do and the model can't."""
 
 
 def blkdev_ioctl(bdev: block_device, mode: int, cmd: int, arg: Any) -> int:
@@ -183,6 +196,8 @@ def blkdev_ioctl(bdev: block_device, mode: int, cmd: int, arg: Any) -> int:
         return blkdev_flushbuf(bdev, mode, cmd, arg)
     if cmd == BLKROSET:
         return blkdev_roset(bdev, mode, cmd, arg)
+    if cmd == BLKRRPART:
+        return blkdev_reread_part(bdev)
     if cmd == BLKDISCARD:
         return blk_ioctl_discard(bdev, mode, arg, 0)
     if cmd == BLKSECDISCARD:

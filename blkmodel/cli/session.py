@@ -19,7 +19,7 @@ from blkmodel.capture.files import MOST_BYTES, FileError, parse_json, read_text,
 from blkmodel.capture.shapes import MOST_CPUS, ShapeError, fields, list_of, long_text, number_from, one_of
 from blkmodel.cli.keeping import locked, may_be_replaced, replace
 from blkmodel.errors import KernelError, NotModelled
-from blkmodel.scenario import RW_FLAGS, STEPS, arguments_of, dmsetup_run, lvm_run, run_step
+from blkmodel.scenario import LOOKS, RW_FLAGS, STEPS, arguments_of, dmsetup_run, lvm_run, run_step
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.sim import MachineError, boot, machine, this
 from blkmodel.sim.events import HungTask
@@ -165,7 +165,8 @@ def do(words: list[str], stdin: str = "") -> Done:
             came: Any = dmsetup_run(*words[1:], stdin=stdin) if name == "dmsetup" else lvm_run(*words)
             target_not_modelled(this().log[before:])
             return Done(came.exit, came.output, tuple(came.errors))
-        run_step(checked(step_of(words)))
+        came = run_step(checked(step_of(words)))
+        return Done(output=came if name in LOOKS else "")
     except (SessionError, NotModelled):
         raise
     except (KernelError, OSError, KeyError, TypeError, ValueError) as why:
@@ -174,7 +175,6 @@ def do(words: list[str], stdin: str = "") -> Done:
         raise SessionError(f"the kernel does not go on: {why}") from why
     except Exception as why:  # a bug of the model
         raise SessionError(f"the model fails: {type(why).__name__}: {why}") from why
-    return Done()
 
 
 def target_not_modelled(log: list[str]) -> None:
@@ -214,4 +214,4 @@ def _value(key: str, text: str) -> Any:
 
 def _only_looks(words: list[str]) -> bool:
     """Whether a command leaves everything as it is."""
-    return words[0] == "dmsetup" and dmsetup.only_looks(words[1:])
+    return words[0] in LOOKS or (words[0] == "dmsetup" and dmsetup.only_looks(words[1:]))

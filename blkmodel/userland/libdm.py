@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from blkmodel.errors import NotModelled
 from blkmodel.include.linux import dm_ioctl as uapi
-from blkmodel.include.linux.genhd import dev_to_disk, disk_devt
+from blkmodel.include.linux.genhd import dev_to_part, part_to_disk
 from blkmodel.services.base.err import EBUSY, ENXIO, IS_ERR, PTR_ERR
 from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV, huge_decode_dev, huge_encode_dev
-from blkmodel.services.devices.device import devices
+from blkmodel.services.devices.device import dev_name, devices
 from blkmodel.services.files.file import O_RDWR, filp_close, filp_open, mknod, unlink, vfs_ioctl
 from blkmodel.services.files.inode import S_IFBLK
 from blkmodel.services.tasks.timer import msleep
@@ -392,8 +392,8 @@ def deps(task: Task) -> list[tuple[int, int]]:
 
 def read_ahead(major: int, minor: int) -> int | None:
     """How many sectors are read ahead on a disk; None for no such disk."""
-    return next((dev_to_disk(dev).queue.backing_dev_info.ra_pages * 8 for dev in devices().of_class.get("block", ())
-                 if dev.devt == MKDEV(major, minor)), None)
+    return next((part_to_disk(dev_to_part(dev)).queue.backing_dev_info.ra_pages * 8
+                 for dev in devices().of_class.get("block", ()) if dev.devt == MKDEV(major, minor)), None)
 
 
 def mangled(name: str) -> str:
@@ -424,6 +424,5 @@ def name_of_path(path: str) -> tuple[str, str]:
 
 
 def find_disk(major: int, minor: int) -> str | None:
-    """The name of a disk by its number, or None."""
-    return next((disk.disk_name for disk in map(dev_to_disk, devices().of_class.get("block", ()))
-                 if disk_devt(disk) == MKDEV(major, minor)), None)
+    """The name of a disk, or of a partition, by its number, or None."""
+    return next((dev_name(dev) for dev in devices().of_class.get("block", ()) if dev.devt == MKDEV(major, minor)), None)

@@ -1,15 +1,15 @@
 """Scanning a disk for partitions: one parser after the other, until one knows the table."""
 
 from blkmodel.block import partition_generic
-from blkmodel.block.partitions import msdos
-from blkmodel.block.partitions.check_h import PARSED_PARTITION_SIZE, parsed_partitions
+from blkmodel.block.partitions import efi, msdos
+from blkmodel.block.partitions.check_h import parsed_partition, parsed_partitions
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import disk_max_parts, gendisk
 from blkmodel.services.base.err import ENOSPC, ERR_PTR
 from blkmodel.services.base.printk import pr_info
 from blkmodel.services.memory.mm import GFP_KERNEL, __free_page, alloc_page
-from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc
-from blkmodel.sim.structure import NULL
+from blkmodel.services.memory.slab import array_in_bytes, kfree, kzalloc
+from blkmodel.sim.structure import NULL, sizeof
 
 
 def allocate_partitions(hd: gendisk) -> parsed_partitions:
@@ -17,7 +17,7 @@ def allocate_partitions(hd: gendisk) -> parsed_partitions:
     if (state := kzalloc(parsed_partitions, GFP_KERNEL)) is None:
         return NULL
     nr = disk_max_parts(hd)
-    state.parts = kcalloc(nr * PARSED_PARTITION_SIZE, "u8", GFP_KERNEL)
+    state.parts = array_in_bytes(nr, parsed_partition, nr * sizeof(parsed_partition), GFP_KERNEL)
     if state.parts is None:
         kfree(state)
         return NULL
@@ -32,7 +32,9 @@ def free_partitions(state: parsed_partitions) -> None:
 
 
 def check_partition(hd: gendisk, bdev: block_device) -> parsed_partitions:
-    """Scan a disk. Returns what was found; None for nothing, or no memory; or an error pointer."""
+    """Scan a disk, and log what partitions there are. Returns what was found, which the caller frees; None for no
+    table, or no memory; or an error pointer. (In C what a parser left behind that found no table is wiped away: the
+    two that the recorded kernel has leave nothing.)"""
     if (state := allocate_partitions(hd)) is None:
         return NULL
     state._pp_buf = alloc_page(GFP_KERNEL)
@@ -40,15 +42,21 @@ def check_partition(hd: gendisk, bdev: block_device) -> parsed_partitions:
         free_partitions(state)
         return NULL
     state.bdev = bdev
-    state.name = partition_generic.disk_name(hd, 0)
-    state.pp_buf = f" {state.name}:"
-    res = 0
-    for parser in (msdos.msdos_partition,):
-        res = parser(state) or res
+    name = partition_generic.disk_name(hd, 0)
+    state.name = "p" if name[-1].isdigit() else name
+    state.pp_buf = f" {name}:"
+    err = 0
+    for parser in (efi.efi_partition, msdos.msdos_partition):
+        res = parser(state)
+        if res > 0:
+            pr_info(state.pp_buf)
+            __free_page(state._pp_buf)
+            return state
+        err = res or err
     if state.access_beyond_eod:
-        res = -ENOSPC
-    if res:
+        err = -ENOSPC
+    if err:
         pr_info(state.pp_buf + " unable to read partition table")
     __free_page(state._pp_buf)
     free_partitions(state)
-    return ERR_PTR(res) if res else NULL
+    return ERR_PTR(err) if err else NULL

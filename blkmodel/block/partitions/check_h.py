@@ -4,22 +4,32 @@ from dataclasses import field
 
 from blkmodel.block import partition_generic
 from blkmodel.include.linux.fs import block_device
-from blkmodel.include.linux.genhd import get_capacity
+from blkmodel.include.linux.genhd import get_capacity, partition_meta_info
 from blkmodel.services.memory.mm import page
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim.structure import NULL, Array, Struct, struct
 
-PARSED_PARTITION_SIZE = 128
+
+@struct
+class parsed_partition(Struct):
+    """A partition that was found: its first sector and how many there are. (In C it has no name of its own, and the
+    first is called `from`.)"""
+
+    SIZE = 128
+    start: int = 0
+    size: int = 0
+    info: partition_meta_info = field(default_factory=partition_meta_info)
 
 
 @struct
 class parsed_partitions(Struct):
-    """What a scan has found: up to `limit` partitions, and the line for the log. `_pp_buf` is the page that C writes
-    the line into."""
+    """What a scan has found: up to `limit` partitions, None where there is none, and the line for the log. `name` is
+    what their numbers stand behind there; `_pp_buf` is the page that C writes the line into."""
 
     SIZE = 72
     bdev: block_device = NULL
     name: str = ""
-    parts: list[int] = field(default_factory=list)
+    parts: Array = NULL
+    next: int = 0
     limit: int = 0
     access_beyond_eod: bool = False
     pp_buf: str = ""
@@ -32,3 +42,10 @@ def read_part_sector(state: parsed_partitions, n: int) -> tuple[bytes, page]:
         state.access_beyond_eod = True
         return NULL, NULL
     return partition_generic.read_dev_sector(state.bdev, n)
+
+
+def put_partition(p: parsed_partitions, n: int, start: int, size: int) -> None:
+    """Note a partition, if there can be one of that number."""
+    if n < p.limit:
+        p.parts[n] = parsed_partition(start, size)
+        p.pp_buf += f" {p.name}{n}"

@@ -1,16 +1,115 @@
-"""The partition table of DOS: only whether there may be one."""
+"""The partition table of DOS, in the first sector: four partitions, one of which may hold a chain of others.
 
-from blkmodel.block.partitions.check_h import parsed_partitions, read_part_sector
+Left out are what tells a table of AIX, and what other systems subdivide their partitions with: the recorded kernel is
+built without those.
+"""
+
+from struct import Struct
+from typing import NamedTuple
+
+from blkmodel.block.partitions.check_h import parsed_partitions, put_partition, read_part_sector
+from blkmodel.block.partitions.efi_h import EFI_PMBR_OSTYPE_EFI_GPT
+from blkmodel.include.linux.blkdev import bdev_logical_block_size
+from blkmodel.reference.omission import no_chapter
 from blkmodel.services.memory.mm import put_page
+
+OMITTED = no_chapter("""
+    aix_magic_present parse_freebsd parse_minix parse_netbsd parse_openbsd parse_solaris_x86 parse_unixware set_info""")
+
+DOS_EXTENDED_PARTITION, WIN98_EXTENDED_PARTITION, LINUX_EXTENDED_PARTITION = 5, 0x0F, 0x85
+DM6_PARTITION, EZD_PARTITION = 0x54, 0x55
+_ENTRY = Struct("<B3xB3x2I")
+
+
+class partition(NamedTuple):
+    """An entry of a table. Its numbers are of logical blocks."""
+
+    boot_ind: int
+    sys_ind: int
+    start_sect: int
+    nr_sects: int
+
+
+def is_extended_partition(p: partition) -> bool:
+    """Whether an entry is where a chain of tables begins, or its next link."""
+    return p.sys_ind in (DOS_EXTENDED_PARTITION, WIN98_EXTENDED_PARTITION, LINUX_EXTENDED_PARTITION)
+
+
+def msdos_magic_present(data: bytes) -> bool:
+    """Whether a sector ends as one with a table does."""
+    return data[510:] == b"\x55\xaa"
+
+
+def parse_extended(state: parsed_partitions, first_sector: int, first_size: int) -> None:
+    """Follow a chain of tables, each with one partition and a link to the next. Partitions in it count from 5.
+
+    A chain that leads nowhere ends after a hundred links. (In C the table's signature comes too, for the names by
+    which the root file system may be called.)
+    """
+    sector_size = bdev_logical_block_size(state.bdev) // 512
+    this_sector, this_size = first_sector, first_size
+    loopct = 0
+    while True:
+        loopct += 1
+        if loopct > 100 or state.next == state.limit:
+            return
+        data, page = read_part_sector(state, this_sector)
+        if data is None:
+            return
+        put_page(page)
+        if not msdos_magic_present(data):
+            return
+        table = [partition(*entry) for entry in _ENTRY.iter_unpack(data[0x1BE:0x1FE])]
+        for i, p in enumerate(table):
+            if not p.nr_sects or is_extended_partition(p):
+                continue
+            offs, size = p.start_sect * sector_size, p.nr_sects * sector_size
+            begin = this_sector + offs
+            # the third and the fourth entry may be random garbage
+            if i >= 2 and (offs + size > this_size or begin < first_sector
+                           or begin + size > first_sector + first_size):
+                continue
+            put_partition(state, state.next, begin, size)
+            loopct = 0
+            state.next += 1
+            if state.next == state.limit:
+                return
+        links = [p for p in table if p.nr_sects and is_extended_partition(p)]
+        if not links:
+            return
+        this_sector = first_sector + links[0].start_sect * sector_size
+        this_size = links[0].nr_sects * sector_size
 
 
 def msdos_partition(state: parsed_partitions) -> int:
-    """Look for a table in the first sector. Returns 0 for none, -1 for a disk that can't be read.
-
-    A table that is there is not read: the model's disks have no partitions.
-    """
+    """Look for a table, and note its partitions. Returns 1 for a table or a FAT file system, 0 for neither, -1 for a
+    disk that can't be read."""
+    sector_size = bdev_logical_block_size(state.bdev) // 512
     data, page = read_part_sector(state, 0)
     if data is None:
         return -1
     put_page(page)
-    return 0
+    if not msdos_magic_present(data):
+        return 0
+    table = [partition(*entry) for entry in _ENTRY.iter_unpack(data[0x1BE:0x1FE])]
+    for slot, p in enumerate(table, 1):
+        if p.boot_ind not in (0, 0x80):
+            # no table; a FAT file system has reserved sectors, copies of its table, and a medium
+            return int(slot == 1 and any(data[14:16]) and data[16] > 0 and (data[21] >= 0xF8 or data[21] == 0xF0))
+    if any(p.sys_ind == EFI_PMBR_OSTYPE_EFI_GPT for p in table):
+        return 0
+    state.next = 5
+    for slot, p in enumerate(table, 1):
+        start, size = p.start_sect * sector_size, p.nr_sects * sector_size
+        if not size:
+            continue
+        if is_extended_partition(p):
+            # so that nobody makes a file system there, but a loader has room
+            put_partition(state, slot, start, min(size, max(sector_size, 2)))
+            state.pp_buf += " <"
+            parse_extended(state, start, size)
+            state.pp_buf += " >"
+            continue
+        put_partition(state, slot, start, size)
+        state.pp_buf += {DM6_PARTITION: "[DM]", EZD_PARTITION: "[EZD]"}.get(p.sys_ind, "")
+    return 1

@@ -90,7 +90,8 @@ class variables:
         self.null_major = 0
         self.nullb_indexes = ida()
         self.tag_set = blk_mq_tag_set()
-        self.nullb_subsys = configfs_subsystem("nullb", nullb_group_make_item, nullb_group_drop_item)
+        self.nullb_subsys = configfs_subsystem("nullb", nullb_group_make_item, nullb_group_drop_item,
+                                               {"features": memb_group_features_show})
         self.g_no_sched = 0
         self.g_submit_queues = 1
         self.g_home_node = NUMA_NO_NODE
@@ -154,6 +155,21 @@ module_params = tuple(kernel_param(name, read, variables, field) for name, read,
 
 # A device made through configfs
 
+def nullb_device_uint_attr_show(val: int) -> str:
+    """An unsigned number as a file shows it."""
+    return f"{unsigned_int(val)}\n"
+
+
+def nullb_device_ulong_attr_show(val: int) -> str:
+    """An unsigned long number as a file shows it."""
+    return f"{unsigned_long(val)}\n"
+
+
+def nullb_device_bool_attr_show(val: bool) -> str:
+    """A truth value as a file shows it."""
+    return f"{int(val)}\n"
+
+
 def nullb_device_uint_attr_store(page: str, count: int) -> tuple[int, int]:
     """Read an unsigned number. Returns (count, value) or (-errno, None)."""
     result, value = kstrtouint(page, 0)
@@ -173,13 +189,17 @@ def nullb_device_bool_attr_store(page: str, count: int) -> tuple[int, bool]:
 
 
 class NULLB_DEVICE_ATTR:
-    """A file that sets field `name` of a device, which must be off. (In C a function that a macro writes out.)"""
+    """A file that shows field `name` of a device, and sets it while the device is off. (In C two functions that a macro
+    writes out.)"""
 
-    def __init__(self, name: str, read: Callable[[str, int], tuple[int, int]]) -> None:
+    def __init__(self, name: str, shown: Callable[[int], str], read: Callable[[str, int], tuple[int, int]]) -> None:
         self.name = name
-        self.read = read
+        self.shown, self.read = shown, read
 
-    def __call__(self, item: config_item, page: str, count: int) -> int:
+    def show(self, item: config_item) -> str:
+        return self.shown(getattr(item._owner, self.name))
+
+    def store(self, item: config_item, page: str, count: int) -> int:
         """Set the field from a text. Returns count; -EBUSY while the device is on, -errno for a wrong text."""
         dev = item._owner
         if dev.flags >> NULLB_DEV_FL_CONFIGURED & 1:
@@ -188,6 +208,11 @@ class NULLB_DEVICE_ATTR:
         if ret >= 0:
             setattr(dev, self.name, value)
         return ret
+
+
+def nullb_device_power_show(item: config_item) -> str:
+    """power: whether the device is on."""
+    return nullb_device_bool_attr_show(item._owner.power)
 
 
 def nullb_device_power_store(item: config_item, page: str, count: int) -> int:
@@ -222,15 +247,15 @@ def nullb_device_release(item: config_item) -> None:
     null_free_dev(dev)
 
 
+_attrs = [NULLB_DEVICE_ATTR(name, show, store) for names, show, store in (
+    ("size completion_nsec cache_size zone_size", nullb_device_ulong_attr_show, nullb_device_ulong_attr_store),
+    ("submit_queues home_node queue_mode blocksize irqmode hw_queue_depth index zone_nr_conv",
+     nullb_device_uint_attr_show, nullb_device_uint_attr_store),
+    ("blocking use_per_node_hctx memory_backed discard zoned", nullb_device_bool_attr_show,
+     nullb_device_bool_attr_store)) for name in names.split()]
 nullb_device_type = config_item_type(nullb_device_release, {
-    **{name: NULLB_DEVICE_ATTR(name, nullb_device_ulong_attr_store)
-       for name in ("size", "completion_nsec", "cache_size", "zone_size")},
-    **{name: NULLB_DEVICE_ATTR(name, nullb_device_uint_attr_store)
-       for name in ("submit_queues", "home_node", "queue_mode", "blocksize", "irqmode", "hw_queue_depth", "index",
-                    "zone_nr_conv")},
-    **{name: NULLB_DEVICE_ATTR(name, nullb_device_bool_attr_store)
-       for name in ("blocking", "use_per_node_hctx", "memory_backed", "discard", "zoned")},
-    "power": nullb_device_power_store})
+    **{attr.name: (attr.show, attr.store) for attr in _attrs},
+    "power": (nullb_device_power_show, nullb_device_power_store)})
 
 
 def nullb_group_make_item(group: configfs_subsystem, name: str) -> config_item:
@@ -250,6 +275,11 @@ def nullb_group_drop_item(group: configfs_subsystem, item: config_item) -> None:
         dev.power = False
         null_del_dev(dev.nullb)
     config_item_put(item)
+
+
+def memb_group_features_show(item: config_item) -> str:
+    """features: what devices can be set up to do."""
+    return "memory_backed,discard,bandwidth,cache,badblocks,zoned,zone_size\n"
 
 
 def null_cache_active(nullb: nullb) -> bool:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from blkmodel.include.linux.blk_types import REQ_OP_DISCARD
 from blkmodel.services.base.kdev_t import MKDEV
 from blkmodel.services.devices.device import device, put_device
+from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.percpu import alloc_percpu, free_percpu
-from blkmodel.services.memory.slab import kzalloc
+from blkmodel.services.memory.slab import kfree, kzalloc, kzalloc_node
 from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock
 from blkmodel.services.tasks.refcount import (
     percpu_ref, percpu_ref_exit, percpu_ref_get, percpu_ref_init, percpu_ref_kill, percpu_ref_put,
     percpu_ref_tryget_live)
+from blkmodel.services.tasks.timer import HZ
 from blkmodel.services.tasks.workqueue import work_struct
 from blkmodel.sim import running
 from blkmodel.sim.structure import NULL, Struct, struct
@@ -103,6 +105,14 @@ class disk_part_iter(Struct):
 
 
 @struct
+class partition_meta_info(Struct):
+    """What a table says of a partition besides where it is: its name."""
+
+    SIZE = 101
+    volname: str = ""
+
+
+@struct
 class hd_struct(Struct):
     """A partition, or (number 0) the whole disk. Sectors are of 512 bytes; `_dev` is C's `__dev`, the device."""
 
@@ -114,7 +124,7 @@ class hd_struct(Struct):
     holder_dir: kobject = NULL
     policy: int = 0
     partno: int = 0
-    info: Any = None
+    info: partition_meta_info = NULL
     stamp: int = 0
     dkstats: list[disk_stats] = NULL
     ref: percpu_ref = field(default_factory=percpu_ref)
@@ -243,9 +253,19 @@ def free_part_stats(part: hd_struct) -> None:
     free_percpu(part.dkstats)
 
 
+def alloc_part_info(disk: gendisk) -> partition_meta_info:
+    """Allocate room for what a table says of a partition; None on failure."""
+    return kzalloc_node(partition_meta_info, GFP_KERNEL, disk.node_id)
+
+
+def free_part_info(part: hd_struct) -> None:
+    kfree(part.info)
+
+
 def hd_free_part(part: hd_struct) -> None:
     """Free what hangs on a partition."""
     free_part_stats(part)
+    free_part_info(part)
     percpu_ref_exit(part.ref)
 
 
@@ -275,6 +295,19 @@ def part_stat_read(part: hd_struct, field: str, group: int | None = None) -> int
     """The sum over all CPUs."""
     values = [getattr(cpu, field) for cpu in part.dkstats]
     return sum(values) if group is None else sum(value[group] for value in values)
+
+
+def part_stat_counted(part: hd_struct, in_flight: int) -> list[int]:
+    """What was counted of a partition's I/O: reads, writes and what is in flight, then discards. (Not the kernel's.)
+
+    For each kind: I/Os, merges, sectors, milliseconds; in the middle I/Os in flight, milliseconds with I/O, and
+    milliseconds of all I/Os together.
+    """
+    kinds = [[part_stat_read(part, "ios", kind), part_stat_read(part, "merges", kind),
+              part_stat_read(part, "sectors", kind), part_stat_read(part, "nsecs", kind) // 1_000_000]
+             for kind in (STAT_READ, STAT_WRITE, STAT_DISCARD)]
+    ticks = [part_stat_read(part, name) * 1000 // HZ for name in ("io_ticks", "time_in_queue")]
+    return [*kinds[0], *kinds[1], in_flight, *ticks, *kinds[2]]
 
 
 def part_stat_set_all(part: hd_struct, value: int) -> None:

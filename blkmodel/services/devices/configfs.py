@@ -11,11 +11,12 @@ from blkmodel.sim.structure import NULL, Struct, struct
 
 @struct
 class config_item_type(Struct):
-    """A kind of item: release(item) is called when it goes; ct_attrs: its files by name, store(item, page, count)."""
+    """A kind of item: release(item) is called when it goes; ct_attrs: its files by name, each as show(item) and
+    store(item, page, count)."""
 
     SIZE = 40
     release: Callable[..., None] = NULL
-    ct_attrs: dict[str, Callable[..., int]] = NULL
+    ct_attrs: dict[str, tuple[Callable[..., str], Callable[..., int]]] = NULL
 
 
 @struct
@@ -31,12 +32,14 @@ class config_item(Struct):
 
 @struct
 class configfs_subsystem(Struct):
-    """A directory in which others can be made: make_item(group, name) and drop_item(group, item). items: by name."""
+    """A directory in which others can be made: make_item(group, name) and drop_item(group, item). items: by name;
+    ct_attrs: files that are only read, show(item)."""
 
     SIZE = 128
     name: str = ""
     make_item: Callable[..., config_item] = NULL
     drop_item: Callable[..., None] = NULL
+    ct_attrs: dict[str, Callable[..., str]] = NULL
     items: dict[str, config_item] = NULL
 
 
@@ -106,8 +109,20 @@ def configfs_write_file(path: str, text: str) -> int:
     item = _item(group, name)
     if item is None:
         return -ENOENT
-    store = item.ci_type.ct_attrs.get(file)
-    return store(item, text, len(text)) if store else -EPERM
+    attr = item.ci_type.ct_attrs.get(file)
+    return attr[1](item, text, len(text)) if attr else -EPERM
+
+
+def configfs_read_file(path: str) -> str | int:
+    """What a file `subsystem/name/file`, or `subsystem/file`, says; -ENOENT where there is none."""
+    group, *directory, file = path.split("/")
+    if directory:
+        item = _item(group, "/".join(directory))
+        attr = item.ci_type.ct_attrs.get(file) if item is not None else None
+        return attr[0](item) if attr else -ENOENT
+    subsystem = subsystems().by_name.get(group)
+    show = (subsystem.ct_attrs or {}).get(file) if subsystem is not None else None
+    return show(NULL) if show else -ENOENT
 
 
 def _item(group: str, name: str) -> config_item:

@@ -198,6 +198,11 @@ def put_device(dev: device) -> None:
         kobject_put(dev.kobj)
 
 
+def whole_disks() -> dict[str, Any]:
+    """The disks that there are, by name. (Not the kernel's.)"""
+    return {dev_name(dev): dev._owner for dev in devices().of_class.get("block", ()) if dev.type.name == "disk"}
+
+
 def device_get_devnode(dev: device) -> str:
     """The name of a device's node."""
     devnode = (dev.type and dev.type.devnode) or (dev.class_ and dev.class_.devnode)

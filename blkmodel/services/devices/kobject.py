@@ -51,13 +51,15 @@ class kobject(Struct):
 
 @struct
 class attribute(Struct):
-    """A file of sysfs: show(owner) returns its text, store(owner, text) returns the bytes taken or -errno."""
+    """A file of sysfs: show(owner) returns its text, store(owner, text) returns the bytes taken or -errno. config: the
+    option without which a kernel has it not."""
 
     SIZE = 32
     name: str = ""
     mode: int = 0
     show: Callable[..., str | int] = NULL
     store: Callable[..., int] = NULL
+    config: str = NULL
 
 
 @struct
@@ -72,9 +74,11 @@ class attribute_group(Struct):
 
 @statics
 class sysfs:
-    """What hangs below no other object, by name; and the events that user space was told: (action, name, words)."""
+    """What hangs below no other object, by name; and the events that user space was told: (action, name, words).
+    config: options that the kernel is built with besides those that the first recorded kernel had."""
 
     def __init__(self) -> None:
+        self.config: set[str] = set()
         self.root: dict[str, kobject] = {}
         self.uevents: list[tuple[str, str, Sequence[str]]] = []
 
@@ -178,7 +182,8 @@ def kobject_uevent(kobj: kobject, action: str) -> int:
 
 def sysfs_create_group(kobj: kobject, group: attribute_group) -> int:
     """Make the group's visible files. Each is asked for once, with its number."""
-    for n, attr in enumerate(group.attrs):
+    built = [attr for attr in group.attrs if attr.config is None or attr.config in sysfs().config]
+    for n, attr in enumerate(built):
         mode = group.is_visible(kobj, attr, n) if group.is_visible is not None else attr.mode
         if mode:
             kobj.attrs[attr.name] = attr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from blkmodel.include.linux.genhd import dev_to_disk, disk_devt, gendisk, get_capacity
+from blkmodel.include.linux.genhd import dev_to_part, hd_struct, part_devt, part_to_disk
 from blkmodel.services.base.arithmetic import is_power_of_2
 from blkmodel.services.base.err import IS_ERR
 from blkmodel.services.base.kdev_t import format_dev_t
@@ -97,7 +97,7 @@ def extents_of(process: Process, vg: VolumeGroup, words: Sequence[str]) -> tuple
     for word in words:
         path, *parts = word.split(":")
         disk = _disk(path)
-        pv = next((pv for pv in vg.pvs if disk is not None and pv.number == format_dev_t(disk_devt(disk))), None)
+        pv = next((pv for pv in vg.pvs if disk is not None and pv.number == format_dev_t(part_devt(disk))), None)
         if pv is None:
             process.fail(f'Physical Volume "{path}" not found in Volume Group "{vg.name}".')
         if not pv.free_count:
@@ -158,7 +158,7 @@ def _make_pvs(process: Process, paths: Sequence[str]) -> list[PhysicalVolume]:
     found, refused = [], []
     for path in paths:
         disk = _disk(path)
-        pv = None if disk is None else metadata().pvs.get(format_dev_t(disk_devt(disk)))
+        pv = None if disk is None else metadata().pvs.get(format_dev_t(part_devt(disk)))
         if disk is None:
             refused.append(f"No device found for {path}.")
         elif pv is None or pv.vg is None:
@@ -176,7 +176,9 @@ def _make_pvs(process: Process, paths: Sequence[str]) -> list[PhysicalVolume]:
         if path in claimed:
             refused += [CLAIMED.format(path), f"Error opening device {path} for reading at 0 length 4096.",
                         f"Cannot use {path}: device has a signature"]
-        elif get_capacity(disk) < PV_MIN_SIZE:
+        elif not disk.partno and any(part_to_disk(disk).part_tbl.part[1:]):
+            refused.append(f"Cannot use {path}: device is partitioned")
+        elif disk.nr_sects < PV_MIN_SIZE:
             refused.append(f"Cannot use {path}: device is too small (pv_min_size)")
     if refused:
         process.fail(*refused)
@@ -184,8 +186,8 @@ def _make_pvs(process: Process, paths: Sequence[str]) -> list[PhysicalVolume]:
             for path, disk, pv in found]
 
 
-def _new_pv(process: Process, path: str, disk: gendisk) -> PhysicalVolume:
-    pv = PhysicalVolume(path, format_dev_t(disk_devt(disk)), get_capacity(disk), _first_extent(disk))
+def _new_pv(process: Process, path: str, disk: hd_struct) -> PhysicalVolume:
+    pv = PhysicalVolume(path, format_dev_t(part_devt(disk)), disk.nr_sects, _first_extent(disk))
     metadata().pvs[pv.number] = pv
     process.say(f'Physical volume "{path}" successfully created.')
     return pv
@@ -200,19 +202,18 @@ def _can_claim(path: str) -> bool:
     return True
 
 
-def _disk(path: str) -> gendisk | None:
-    """The disk that a node is of; None for no such node."""
+def _disk(path: str) -> hd_struct | None:
+    """The disk, or the partition, that a node is of; None for no such node."""
     node = devices().nodes.get(path.removeprefix("/dev/")) if path.startswith("/dev/") else None
     if node is None or node.mode != S_IFBLK:
         return None
-    return next((disk for disk in map(dev_to_disk, devices().of_class.get("block", ()))
-                 if disk_devt(disk) == node.rdev), None)
+    return next((dev_to_part(dev) for dev in devices().of_class.get("block", ()) if dev.devt == node.rdev), None)
 
 
-def _first_extent(disk: gendisk) -> int:
+def _first_extent(disk: hd_struct) -> int:
     """Where a disk's extents begin: at 1 MiB, or the next multiple of what the disk likes, where that does not fit."""
-    align = PE_START
-    for wish in (disk.queue.limits.io_min >> 9, disk.queue.limits.io_opt >> 9):
+    align, limits = PE_START, part_to_disk(disk).queue.limits
+    for wish in (limits.io_min >> 9, limits.io_opt >> 9):
         if wish and align % wish:
             align = wish
     return -(-PE_START // align) * align

@@ -7,8 +7,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
 from blkmodel.drivers.block import null_blk_main
-from blkmodel.include.linux.genhd import dev_to_disk
-from blkmodel.services.devices.device import dev_name, devices
+from blkmodel.services.devices.device import whole_disks
 from blkmodel.sim import Kernel
 from blkmodel.sim.structure import Array, Struct, layouts, sizeof
 from blkmodel.trace.replay import shown
@@ -33,7 +32,7 @@ class Row(NamedTuple):
 def anchors(kernel: Kernel) -> dict[str, Any]:
     """Where paths can begin: name → object. Each disk by its name, and null_blk's tag set."""
     with kernel:
-        found = {dev_name(dev): dev_to_disk(dev) for dev in devices().of_class.get("block", ())}
+        found = whole_disks()
         shared = null_blk_main.variables().tag_set
     return found | ({"tag_set": shared} if shared.tags else {})
 

@@ -1,0 +1,56 @@
+"""Files of /proc that are written anew at each reading (fs/proc/generic.c, fs/seq_file.c)."""
+
+from collections.abc import Callable
+from typing import Any
+
+from blkmodel.sim import statics
+from blkmodel.sim.structure import NULL, Struct, struct
+
+
+@struct
+class seq_file(Struct):
+    """A file that is being read: what was written into it so far. private: what its functions keep meanwhile."""
+
+    SIZE = 136
+    buf: str = ""
+    private: Any = None
+
+
+@struct
+class seq_operations(Struct):
+    """What writes a file: start(seqf, pos) finds a first thing, next(seqf, v, pos) one after the other, until there is
+    none, and show(seqf, v) writes of each."""
+
+    SIZE = 32
+    start: Callable[..., Any] = NULL
+    stop: Callable[..., None] = NULL
+    next: Callable[..., Any] = NULL
+    show: Callable[..., int] = NULL
+
+
+@statics
+class proc:
+    """What there is below /proc, by name."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, seq_operations] = {}
+
+
+def proc_create_seq(name: str, ops: seq_operations) -> None:
+    proc().files[name] = ops
+
+
+def seq_puts(seqf: seq_file, text: str) -> None:
+    seqf.buf += text
+
+
+def seq_read(ops: seq_operations) -> str:
+    """What a file says now."""
+    seqf, pos = seq_file(), 0
+    v = ops.start(seqf, pos)
+    while v is not None:
+        ops.show(seqf, v)
+        pos += 1
+        v = ops.next(seqf, v, pos)
+    ops.stop(seqf, v)
+    return seqf.buf
