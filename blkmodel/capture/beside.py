@@ -39,7 +39,8 @@ def side_by_side(document: dict[str, Any], recording: Recording, kind: str = "ta
     recorded = [(context["context"], trees.expand(context["calls"])) for context in document["contexts"]]
     forests = recording.forest(document["scenario"]["roots"])
     files = {node.function: node.file for nodes in forests.values() for node in _all(nodes)}
-    untraced = untraced_files(frozenset().union(*(trees.functions(forest) for _, forest in recorded)), forests)
+    seen = frozenset().union(*(trees.functions(forest) for _, forest in recorded))
+    untraced = untraced_files(seen, forests, "observed" in document)
     shown = {name for name in comparable() - mirror.uncompared() if files.get(name) not in untraced}
     theirs = [line for its_kind, forest in recorded if its_kind == kind for line in _lines(forest, files)]
     ours = [line for number, nodes in forests.items() if recording.contexts[number].kind == kind

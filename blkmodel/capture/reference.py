@@ -4,15 +4,19 @@ from typing import Any
 
 from blkmodel.reference.source import was_built
 from blkmodel.scenario import DM_TARGETS, modules
+from blkmodel.services.devices.kobject import sysfs
 from blkmodel.sim import Kernel, Machine, boot
 
 VECTORS = 65
 """The interrupt vectors of the NVMe controller of the machine that was recorded: QEMU's."""
 
 
-def boot_reference(on: Machine | int) -> Kernel:
-    """Boot a kernel that has only those modules that the reference kernel was built with. Returns it."""
+def boot_reference(on: Machine | int, later: bool = False) -> Kernel:
+    """Boot a kernel that has only those modules that the reference kernel was built with; `later`: the second one, of
+    whose recordings each tells what was observed. Returns it."""
     kernel = boot(on)
+    if later:
+        sysfs().config.add("FAIL_IO_TIMEOUT")
     modules().missing.update(file for file in DM_TARGETS if not was_built(file))
     return kernel
 
