@@ -178,7 +178,7 @@ NOT_MODELLED = {BLKPG: "BLKPG", BLKTRACESETUP: "BLKTRACESETUP", BLKTRACESTART: "
                 BLKTRACESTOP: "BLKTRACESTOP", BLKTRACETEARDOWN: "BLKTRACETEARDOWN"}
 IOC_PR = {0x401870C8: "REGISTER", 0x401070C9: "RESERVE", 0x401070CA: "RELEASE", 0x401870CB: "PREEMPT",
           0x401870CC: "PREEMPT_ABORT", 0x401070CD: "CLEAR"}
-"""Partitions by hand, tracing and, where a driver has them, reservations: what the kernel can do and the model can't."""
+"""Partitions by hand, tracing, and reservations where a driver has them: what the kernel can do and the model can't."""
 
 
 def blkdev_ioctl(bdev: block_device, mode: int, cmd: int, arg: Any) -> int:
