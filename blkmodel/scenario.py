@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from blkmodel.block import blk_sysfs, elevator
 from blkmodel.device.controller import Controller
+from blkmodel.device.faults import faults_of
 from blkmodel.device.namespace import Namespace
 from blkmodel.device.nvme import plug_in, unplug
 from blkmodel.drivers.block import null_blk_main
@@ -292,17 +293,24 @@ def nvme_device(device: str, partitions: str | None = None, **others: Any) -> No
         modules().tables[device] = partitions
 
 
-def nvme_probe(device: str | None = None, max_ioqpairs: int = 64, dbbuf: bool = True, sectors: int = 131072,
-               controller: Controller | None = None, node: int | None = None, vectors: int = VECTORS,
-               partitions: str | None = None, **params: Any) -> str:
+CONTROLLER = {"max_ioqpairs": ("queue_pairs", 1, 65535), "vectors": ("vectors", 1, 2048), "mqes": ("mqes", 1, 65535),
+              "mdts": ("mdts", 0, 20)} | {name: (name, 0, 1) for name in (
+                  "dbbuf", "sgl", "write_cache", "dsm", "write_zeroes", "aborts")}
+"""What can be said of a controller that is made: the word for it, the field of Controller, least and largest value."""
+
+
+def nvme_probe(device: str | None = None, sectors: int = 131072, controller: Controller | None = None,
+               node: int | None = None, faults: str = "", partitions: str | None = None, **params: Any) -> str:
     """Plug an NVMe controller in, on a NUMA node (the first), and wait until its disks can be opened.
 
-    The controller is QEMU's with so many queue pairs and interrupt vectors, doorbells in memory or not, and one
-    namespace of so many sectors of 512 bytes, with a table of two partitions where that is asked for (`partitions`:
-    "mbr" or "gpt"); or any that is given. The driver is loaded, with `params` as nvme_load() takes them. Returns the
-    controller's name, which must be `device` where that is given. KernelError says why the driver gave the controller
-    up; it is unplugged again then.
+    The controller is QEMU's, with VECTORS interrupt vectors and one namespace of so many sectors of 512 bytes, with a
+    table of two partitions where that is asked for (`partitions`: "mbr" or "gpt"), but for what `params` say by the
+    words of CONTROLLER; faults_of() reads what goes wrong with it. Or it is any that is given. The driver is loaded,
+    with the other `params` as nvme_load() takes them. Returns the controller's name, which must be `device` where that
+    is given. KernelError says why the driver gave the controller up; it is unplugged again then.
     """
+    described = {field: params.pop(word) for word, (field, _, _) in CONTROLLER.items() if word in params}
+    broken = faults_of(faults)
     written = tables(partitions, sectors, TWO) if partitions is not None else []
     nvme_load(**params)
     number = _next_instance()
@@ -316,8 +324,8 @@ def nvme_probe(device: str | None = None, max_ioqpairs: int = 64, dbbuf: bool = 
             written = tables(label, sectors, TWO)
         for offset, data in written:
             namespace.write(offset, data, True)
-        controller = Controller(max_ioqpairs, vectors=vectors, dbbuf=dbbuf, serial=f"{number + 1:04}",
-                                namespaces={1: namespace})
+        controller = Controller(**{"vectors": VECTORS} | described, serial=f"{number + 1:04}",
+                                namespaces={1: namespace}, faults=broken)
     pdev = plug_in(controller, node)
     kernel.task("pciehp", pci_bus_add_device, pdev)
     if pdev.dev.driver is None:

@@ -17,7 +17,7 @@ from blkmodel.capture.shapes import (
     MOST_CPUS, Shape, ShapeError, anything, count, cpu_number, cpulist, device_path, fields, interrupt, list_of,
     long_text, mapping, name, number_from, one_of, parameter, plain_name, some_cpus, text, text_or_none)
 from blkmodel.capture.steps import (
-    MOST_REQUESTS, MOST_SECTORS, MOST_STEPS, null_blk_requests, nvme_requests, step, steps)
+    CONTROLLER_SHAPES, MOST_REQUESTS, MOST_SECTORS, MOST_STEPS, null_blk_requests, nvme_requests, step, steps)
 from blkmodel.sim.machine import from_capture
 
 CAPTURE, CALLS = "blkmodel-capture/1", "blkmodel-calls/1"
@@ -50,7 +50,7 @@ _observed = fields(
 _nvme_case = fields(
     {"driver": text,
      "params": fields({}, {"write_queues": _u32, "poll_queues": _u32, "io_queue_depth": number_from(2, 1 << 16)}),
-     "device": fields({"max_ioqpairs": number_from(1, 65535)}, {"vectors": number_from(1, 2048)}),
+     "device": fields({"max_ioqpairs": number_from(1, 65535)}, CONTROLLER_SHAPES),
      "observed": _observed})
 _null_blk_case = fields({"driver": text, "params": mapping(plain_name, parameter, most=64), "observed": _observed})
 
@@ -187,7 +187,7 @@ def _cases_asked_for(document: dict[str, Any]) -> None:
     for i, case in enumerate(document["cases"]):
         params = case["params"]
         if case["driver"] == "nvme":
-            requests = nvme_requests(params, case["device"]["max_ioqpairs"], case["device"].get("vectors", 2048), cpus)
+            requests = nvme_requests(params, {"vectors": 2048} | case["device"], cpus)
         else:
             requests = null_blk_requests(params, cpus)
         requests += CASE_OF_A_CPU * cpus

@@ -28,7 +28,7 @@ def observe(on: Machine, driver: str, params: dict[str, Any], device: dict[str, 
     """Run a case on a machine; return what a kernel would report, in the form of a case's `observed`.
 
     `params` are the driver's module parameters. `device` says what the NVMe controller can do (`max_ioqpairs`, and
-    `vectors` where it has not scenario.VECTORS of them).
+    what else scenario.CONTROLLER has a word for).
     """
     boot(on)
     return _DRIVERS[driver](params, device or {})

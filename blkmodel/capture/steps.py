@@ -11,7 +11,9 @@ from typing import Any
 from blkmodel.capture.shapes import (
     MOST_CPUS, Shape, ShapeError, fields, flag, list_of, long_text, mapping, number_from, one_of, parameter, plain_name,
     text)
-from blkmodel.scenario import RW_FLAGS, VECTORS
+from blkmodel.device.faults import faults_of
+from blkmodel.include.linux.blk_mq import BLK_MQ_MAX_DEPTH
+from blkmodel.scenario import CONTROLLER, RW_FLAGS, VECTORS
 
 MOST_STEPS, MOST_WORDS = 1000, 64
 MOST_IO, MOST_MOVED = 16 << 20, 256 << 20  # bytes
@@ -23,9 +25,21 @@ _IO = {"disk": text, "op": one_of("read", "write"), "offset": number_from(0, (1 
        "length": number_from(0, MOST_IO)}
 _IO_MORE = {"cpu": number_from(0, MOST_CPUS - 1), "page_runs": list_of(number_from(1, _PAGES), _PAGES),
             "flags": list_of(one_of(*RW_FLAGS), len(RW_FLAGS))}
-_CONTROLLER: dict[str, Shape] = {
-    "device": text, "max_ioqpairs": number_from(1, 65535), "dbbuf": flag, "sectors": number_from(1, MOST_SECTORS),
-    "node": number_from(0, MOST_CPUS - 1), "vectors": number_from(1, 2048)}
+CONTROLLER_SHAPES: dict[str, Shape] = {word: flag if most == 1 else number_from(least, most)
+                                       for word, (_, least, most) in CONTROLLER.items()}
+
+
+def _faults(value: Any, place: str) -> None:
+    """What faults_of() reads."""
+    text(value, place)
+    try:
+        faults_of(value)
+    except ValueError as why:
+        raise ShapeError(place, f"such as 'silent queue=1; fail nth=2 status=0x281' ({why})", value) from why
+
+
+_PROBE = CONTROLLER_SHAPES | {"device": text, "sectors": number_from(1, MOST_SECTORS),
+                              "node": number_from(0, MOST_CPUS - 1), "faults": _faults}
 _SHAPES: dict[str, Shape] = {
     "io": fields(_IO, _IO_MORE), "nvme.remove": fields({}, {"device": text}), "null_blk.unload": fields({})}
 
@@ -46,8 +60,8 @@ def step(value: Any, place: str) -> None:
         return
     mapping(plain_name, parameter, most=MOST_WORDS)(value[1], f"{place}[1]")
     if name == "nvme.probe":
-        own = {key: given for key, given in value[1].items() if key in _CONTROLLER}
-        fields({}, _CONTROLLER)(own, f"{place}[1]")
+        own = {key: given for key, given in value[1].items() if key in _PROBE}
+        fields({}, _PROBE)(own, f"{place}[1]")
         if "controller" in value[1]:
             raise ShapeError(f"{place}[1]", "no controller that is made in Python", "controller")
 
@@ -70,15 +84,17 @@ def _asked(value: list[Any], cpus: int) -> tuple[int, int]:
     if name == "io":
         return 100, rest[0]["length"]
     if name == "nvme.probe":
-        return nvme_requests(rest[0], rest[0].get("max_ioqpairs", 64), rest[0].get("vectors", VECTORS), cpus), 0
+        return nvme_requests(rest[0], rest[0], cpus), 0
     return (null_blk_requests(rest[0], cpus) if name == "null_blk.load" else 100), 0
 
 
-def nvme_requests(params: dict[str, Any], pairs: int, vectors: int, cpus: int) -> int:
-    """At most how many requests an NVMe disk makes, of which an admin queue and a namespace take some."""
+def nvme_requests(params: dict[str, Any], device: dict[str, Any], cpus: int) -> int:
+    """At most how many requests an NVMe disk makes, of which an admin queue and a namespace take some. `device`: what
+    is said of the controller."""
     polled = min(number_of(params, "poll_queues", 0), cpus)
+    pairs, vectors, mqes = device.get("max_ioqpairs", 64), device.get("vectors", VECTORS), device.get("mqes", 2047)
     queues = min(pairs, cpus + min(number_of(params, "write_queues", 0), cpus) + polled, vectors - 1 + polled)
-    return 500 + queues * min(number_of(params, "io_queue_depth", 1024), 2048)
+    return 500 + queues * min(number_of(params, "io_queue_depth", 1024), mqes + 1, BLK_MQ_MAX_DEPTH)
 
 
 def null_blk_requests(params: dict[str, Any], cpus: int) -> int:

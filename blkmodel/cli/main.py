@@ -111,6 +111,7 @@ def _parser() -> Parser:
                          help="queue pairs that the controller has, or null_blk's submit_queues (default: one a CPU)")
     mapping.add_argument("--vectors", type=_number, metavar="N",
                          help=f"interrupt vectors that the controller has (default: {VECTORS}; QEMU's has 65)")
+    mapping.add_argument("--mqes", type=_number, metavar="N", help="entries that a queue can have, less one (2047)")
     mapping.add_argument("--write-queues", type=_number, default=0, metavar="N", help="nvme's write_queues")
     mapping.add_argument("--poll-queues", type=_number, default=0, metavar="N", help="nvme's poll_queues")
     mapping.add_argument("--depth", type=_number, metavar="N", help="nvme's io_queue_depth, null_blk's hw_queue_depth")
@@ -185,16 +186,18 @@ def _map(options: argparse.Namespace) -> int:
     vectors = VECTORS if options.vectors is None else options.vectors
     for option, value, low, high in (("queues", queues, 1, 65535), ("write-queues", options.write_queues, 0, 65535),
                                      ("poll-queues", options.poll_queues, 0, 65535), ("vectors", vectors, 1, 2048),
+                                     ("mqes", options.mqes, 1, 65535),
                                      ("depth", options.depth, 2 if options.driver == "nvme" else 1, 65536)):
         if value is not None and not low <= value <= high:
             raise UsageError(f"--{option} {value}: {options.driver} takes at least {low} and at most {high}")
     case: dict[str, Any] = {"driver": options.driver}
     if options.driver == "nvme":
         case["params"] = {"write_queues": options.write_queues, "poll_queues": options.poll_queues}
-        case["device"] = {"max_ioqpairs": queues} | ({} if options.vectors is None else {"vectors": vectors})
+        said = {"max_ioqpairs": queues, "vectors": options.vectors, "mqes": options.mqes}
+        case["device"] = {name: value for name, value in said.items() if value is not None}
         depth = "io_queue_depth"
     else:
-        for option in ("write_queues", "poll_queues", "vectors"):
+        for option in ("write_queues", "poll_queues", "vectors", "mqes"):
             if getattr(options, option):
                 raise UsageError(f"--{option.replace('_', '-')}: null_blk of Linux 5.4 has none; use --driver nvme")
         case["params"] = {"submit_queues": queues}
@@ -202,7 +205,7 @@ def _map(options: argparse.Namespace) -> int:
     if options.depth is not None:
         case["params"][depth] = options.depth
     cpus = len(on.possible)
-    requests = (nvme_requests(case["params"], queues, vectors, cpus) if options.driver == "nvme"
+    requests = (nvme_requests(case["params"], case["device"], cpus) if options.driver == "nvme"
                 else null_blk_requests(case["params"], cpus))
     if requests > MOST_REQUESTS:
         raise UsageError(f"{cpus} CPUs, {queues} queues: that makes {requests} requests; at most {MOST_REQUESTS}")

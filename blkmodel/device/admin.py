@@ -17,11 +17,10 @@ from blkmodel.device.queues import CompletionQueue, Running, SubmissionQueue
 from blkmodel.device.transfer import PRP_OFFSET_INVALID, Refused
 from blkmodel.include.linux.nvme import (
     NVME_CC_IOCQES, NVME_CC_IOSQES, NVME_CQ_IRQ_ENABLED, NVME_QUEUE_PHYS_CONTIG, NVME_SC_ABORT_REQ, NVME_SC_ASYNC_LIMIT,
-    NVME_SC_CQ_INVALID, NVME_SC_INVALID_FIELD, NVME_SC_INVALID_OPCODE, NVME_SC_INVALID_QUEUE, NVME_SC_INVALID_VECTOR,
-    NVME_SC_QID_INVALID, NVME_SC_QUEUE_SIZE, nvme_abort_cmd, nvme_admin_abort_cmd, nvme_admin_async_event,
-    nvme_admin_create_cq, nvme_admin_create_sq, nvme_admin_dbbuf, nvme_admin_delete_cq, nvme_admin_delete_sq,
-    nvme_admin_get_log_page, nvme_admin_identify, nvme_admin_set_features, nvme_create_cq, nvme_create_sq, nvme_dbbuf,
-    nvme_delete_queue)
+    NVME_SC_CQ_INVALID, NVME_SC_INVALID_FIELD, NVME_SC_INVALID_QUEUE, NVME_SC_INVALID_VECTOR, NVME_SC_QID_INVALID,
+    NVME_SC_QUEUE_SIZE, nvme_abort_cmd, nvme_admin_abort_cmd, nvme_admin_async_event, nvme_admin_create_cq,
+    nvme_admin_create_sq, nvme_admin_dbbuf, nvme_admin_delete_cq, nvme_admin_delete_sq, nvme_admin_get_log_page,
+    nvme_admin_identify, nvme_admin_set_features, nvme_create_cq, nvme_create_sq, nvme_dbbuf, nvme_delete_queue)
 from blkmodel.sim import wire
 
 if TYPE_CHECKING:
@@ -97,13 +96,13 @@ def delete_sq(controller: Controller, running: Running) -> int:
 
 
 def abort(controller: Controller, running: Running) -> int:
-    """End a command that is under way. The result says whether it was left alone (1)."""
+    """End a command that is under way, if the controller does that. The result says whether it was left alone (1)."""
     command = wire.view(nvme_abort_cmd, running.command)
     sq = controller.engine.sqs.get(command.sqid)
     if sq is None:
         raise Refused(NVME_SC_INVALID_FIELD)
     victim = sq.running.get(command.cid)
-    if victim is None or victim is running:
+    if victim is None or victim is running or not controller.aborts:
         return 1
     controller.engine.abort(victim, NVME_SC_ABORT_REQ)
     return 0
@@ -120,8 +119,6 @@ def async_event(controller: Controller, running: Running) -> int | None:
 def doorbell_buffers(controller: Controller, running: Running) -> int:
     """Keep copies of the doorbells in the host's memory from now on."""
     command = wire.view(nvme_dbbuf, running.command)
-    if not controller.dbbuf:
-        raise Refused(NVME_SC_INVALID_OPCODE)
     if (command.prp1 | command.prp2) & controller.page - 1 or not command.prp1 or not command.prp2:
         raise Refused(NVME_SC_INVALID_FIELD)
     controller.engine.shadow_doorbells(command.prp1, command.prp2)

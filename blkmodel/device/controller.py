@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from blkmodel.device import admin, nvm
 from blkmodel.device.engine import Engine, post
@@ -23,7 +22,8 @@ from blkmodel.include.linux.nvme import (
     NVME_CC_ENABLE, NVME_CC_MPS_SHIFT, NVME_CC_SHN_MASK, NVME_CSTS_CFS, NVME_CSTS_RDY, NVME_CSTS_SHST_CMPLT,
     NVME_CSTS_SHST_MASK, NVME_CSTS_SHST_OCCUR, NVME_REG_ACQ, NVME_REG_AQA, NVME_REG_ASQ, NVME_REG_CAP, NVME_REG_CC,
     NVME_REG_CMBLOC, NVME_REG_CMBSZ, NVME_REG_CSTS, NVME_REG_DBS, NVME_REG_INTMC, NVME_REG_INTMS, NVME_REG_NSSR,
-    NVME_REG_VS, NVME_SC_INVALID_FIELD, NVME_SC_INVALID_OPCODE, NVME_VS)
+    NVME_REG_VS, NVME_SC_INVALID_FIELD, NVME_SC_INVALID_OPCODE, NVME_VS, nvme_admin_dbbuf, nvme_cmd_dsm,
+    nvme_cmd_write_zeroes)
 from blkmodel.services.devices.pci import (
     PCI_CLASS_STORAGE_EXPRESS, PCI_COMMAND, PCI_COMMAND_MASTER, PCI_DEVICE_ID, PCI_STATUS, PCI_VENDOR_ID,
     PCI_VENDOR_ID_REDHAT)
@@ -50,18 +50,16 @@ class Controller:
     it says it has; both are `queue_pairs` where negative. mdts: a command moves at most 2**mdts of the smallest pages
     (0: any number). stride: doorbells are 4 << stride bytes apart. page_min, page_max: the pages that the host can
     choose have 2**12 << that bytes. sgl, dbbuf, write_cache: whether it can use descriptors, doorbells in memory, and
-    caches writes. timeout: how long enabling may take, in half seconds, as it says; ready_time: how long it takes, in
-    nanoseconds. events: how many asynchronous event requests it holds. vendor, device, class_code: whose it is and
-    which, and of what kind, on the bus; serial, model, firmware: what it calls itself. namespaces: number → Namespace.
-    faults: what goes wrong.
+    caches writes; dsm, write_zeroes: whether it has these commands (the first one: Dataset Management, for discard).
+    aborts: whether it ends what it is told to abort; else it answers that it left the command alone. timeout: how long
+    enabling may take, in half seconds, as it says; ready_time: how long it takes, in nanoseconds. events: how many
+    asynchronous event requests it holds. vendor, device, class_code: whose it is and which, and of what kind, on the
+    bus; serial, model, firmware: what it calls itself. namespaces: number → Namespace. faults: what goes wrong.
 
-    messages: for each vector what it writes to interrupt, (CPU, vector there); masked: those it holds back; pending:
-    those of them that wait. engine: its queues, and what is under way; features: what the host has set; epoch: how
-    often it was reset; errors: how many commands failed.
+    admin, io: opcode → what executes that command. messages: for each vector what it writes to interrupt, (CPU, vector
+    there); masked: those it holds back; pending: those of them that wait. engine: its queues, and what is under way;
+    features: what the host has set; epoch: how often it was reset; errors: how many commands failed.
     """
-
-    ADMIN: ClassVar[dict[int, Callable[[Controller, Running], int | None]]] = admin.HANDLERS
-    IO: ClassVar[dict[int, Callable[[Controller, Running], int | None]]] = nvm.HANDLERS
 
     queue_pairs: int = 64
     vectors: int = 65
@@ -75,6 +73,9 @@ class Controller:
     sgl: bool = True
     dbbuf: bool = True
     write_cache: bool = True
+    dsm: bool = True
+    write_zeroes: bool = True
+    aborts: bool = True
     timeout: int = 15
     ready_time: int = 0
     events: int = 4
@@ -106,6 +107,9 @@ class Controller:
             self.granted = self.queue_pairs
         if not 1 <= self.granted <= self.queue_pairs:
             raise ValueError(f"granted={self.granted}: it must be at least 1 and at most {self.queue_pairs}")
+        optional = {nvme_cmd_dsm: self.dsm, nvme_cmd_write_zeroes: self.write_zeroes}
+        self.admin = {code: fn for code, fn in admin.HANDLERS.items() if code != nvme_admin_dbbuf or self.dbbuf}
+        self.io = {code: fn for code, fn in nvm.HANDLERS.items() if optional.get(code, True)}
         self.gone = False
         self.configuration = 0
         self.status = 0
@@ -308,7 +312,7 @@ class Controller:
         """Execute a command. Returns its result, None for one that is answered later; raises Refused."""
         command = running.command
         try:
-            handler = (self.IO if running.sq.qid else self.ADMIN).get(command.opcode)
+            handler = (self.io if running.sq.qid else self.admin).get(command.opcode)
             if handler is None:
                 raise Refused(NVME_SC_INVALID_OPCODE)
             if command.flags & FUSED:

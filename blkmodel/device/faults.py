@@ -1,6 +1,8 @@
 """What can go wrong with a controller, and when. `Controller.struck` asks at every step whether a fault strikes."""
 
+import re
 from dataclasses import dataclass
+from typing import Any
 
 FAIL, SILENT, FATAL, GONE = "fail", "silent", "fatal", "gone"
 STUCK = "stuck"
@@ -44,3 +46,19 @@ class Fault:
             return False
         self.seen += 1
         return self.nth in (0, self.seen)
+
+
+def faults_of(text: str) -> list[Fault]:
+    """The faults that a text says: `silent queue=1 opcode=2; fail status=0x281 nth=3`. Each begins with its effect; the
+    other fields of Fault follow by name. ValueError says what cannot be."""
+    faults = []
+    for each in filter(None, map(str.strip, text.split(";"))):
+        effect, *words = each.split()
+        values: dict[str, Any] = {}
+        for word in words:
+            found = re.fullmatch(r"(at)=(\w+)|(nth|opcode|queue|status)=(0x[0-9a-f]{1,4}|[0-9]{1,5})", word)
+            if not found:
+                raise ValueError(f"fault {each!r}: {word!r} is neither at=STEP nor nth, opcode, queue or status=NUMBER")
+            values |= {found[1]: found[2]} if found[1] else {found[3]: int(found[4], 0)}
+        faults.append(Fault(effect, **values))
+    return faults

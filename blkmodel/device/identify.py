@@ -51,7 +51,8 @@ def _identify_controller(controller: Controller, command: nvme_identify) -> byte
         oacs=NVME_CTRL_OACS_DBBUF_SUPP if controller.dbbuf else 0, acl=3, aerl=controller.events - 1,
         frmw=SLOT_1_ONLY, lpa=effects | OFFSETS, wctemp=WARNING, cctemp=CRITICAL,
         sqes=0x66, cqes=0x44, nn=NAMESPACES,
-        oncs=NVME_CTRL_ONCS_DSM | NVME_CTRL_ONCS_WRITE_ZEROES | NVME_CTRL_ONCS_TIMESTAMP,
+        oncs=(controller.dsm and NVME_CTRL_ONCS_DSM) | (controller.write_zeroes and NVME_CTRL_ONCS_WRITE_ZEROES)
+        | NVME_CTRL_ONCS_TIMESTAMP,
         vwc=NVME_CTRL_VWC_PRESENT | 3 << 1 if controller.write_cache else 0,
         sgls=SGL_ANY_ALIGNMENT if controller.sgl else 0, subnqn=(SUBNQN + controller.serial).encode(), psd=states))
 

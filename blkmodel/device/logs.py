@@ -8,7 +8,7 @@ from blkmodel.device.queues import Running
 from blkmodel.device.transfer import Refused, to_host
 from blkmodel.include.linux.nvme import (
     NVME_CMD_EFFECTS_CSUPP, NVME_CMD_EFFECTS_LBCC, NVME_LOG_CMD_EFFECTS, NVME_SC_INVALID_FIELD,
-    NVME_SC_INVALID_LOG_PAGE, nvme_admin_dbbuf, nvme_cmd_read, nvme_effects_log, nvme_get_log_page_command)
+    NVME_SC_INVALID_LOG_PAGE, nvme_cmd_read, nvme_effects_log, nvme_get_log_page_command)
 from blkmodel.sim import wire
 
 if TYPE_CHECKING:
@@ -33,9 +33,8 @@ def get_log_page(controller: Controller, running: Running) -> int:
 def _effects(controller: Controller) -> bytes:
     """Which commands there are, and which of them change what is stored."""
     log = nvme_effects_log()
-    for opcode in controller.ADMIN:
-        if opcode != nvme_admin_dbbuf or controller.dbbuf:
-            log.acs[opcode] = NVME_CMD_EFFECTS_CSUPP
-    for opcode in controller.IO:
+    for opcode in controller.admin:
+        log.acs[opcode] = NVME_CMD_EFFECTS_CSUPP
+    for opcode in controller.io:
         log.iocs[opcode] = NVME_CMD_EFFECTS_CSUPP | (NVME_CMD_EFFECTS_LBCC if opcode != nvme_cmd_read else 0)
     return wire.pack(log)

@@ -39,7 +39,8 @@ class MemoryError_(AssertionError):
 
 class Memory:
     """The heap of one kernel. `live` maps the address of every allocation to its `Allocation`; `parts` does so for the
-    blocks into which somebody divides an allocation to give them out, each a power of two long and aligned to that.
+    blocks into which somebody divides an allocation to give them out, each a power of two long and aligned to that, and
+    for what is the kernel's own and of no heap.
 
     `count` numbers the attempts since boot, failed ones included, so that the n-th can be made to fail.
     `observer` is called with what happens to any kernel's memory while somebody watches: alloc, free.

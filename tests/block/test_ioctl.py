@@ -166,7 +166,7 @@ def test_the_size_of_buffers(kernel):
 
 
 @pytest.mark.parametrize(("cmd", "name"), [
-    (fs.BLKRRPART, "BLKRRPART"), (fs.BLKPG, "BLKPG"), (fs.BLKTRACESETUP, "BLKTRACESETUP"),
+    (fs.BLKPG, "BLKPG"), (fs.BLKTRACESETUP, "BLKTRACESETUP"),
     (0x401870C8, "IOC_PR_REGISTER"), (0x401070CD, "IOC_PR_CLEAR")])
 def test_what_is_not_modelled_says_so(kernel, cmd, name):
     """Reservations are a driver's; null_blk has none."""

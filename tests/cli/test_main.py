@@ -46,6 +46,15 @@ CPU  node  core  state   default
 """
 
 
+def test_map_with_short_queues(run):
+    """A queue has at most MQES + 1 entries, one of which stays empty."""
+    status, out, _ = run("map", "--mqes", "63", "--json")
+    assert status == 0
+    case = json.loads(out)
+    assert case["device"] == {"max_ioqpairs": 4, "mqes": 63, "vectors": 129}
+    assert case["observed"]["nr_requests"] == 63
+
+
 def test_map_with_types_threads_and_absent_cpus(run):
     status, out, _ = run("map", "--cpus", "6", "--present", "4", "--threads", "2", "--queues", "4",
                          "--write-queues", "1", "--poll-queues", "1")
@@ -81,6 +90,7 @@ def test_map_as_json(run):
                                          "  nvme: probe of 0000:00:04.0 failed with error -12\n"),
     (("map", "--driver", "null_blk", "--poll-queues", "1"),
      "blkmodel map: --poll-queues: null_blk of Linux 5.4 has none; use --driver nvme\n"),
+    (("map", "--mqes", "0"), "blkmodel map: --mqes 0: nvme takes at least 1 and at most 65535\n"),
     (("map", "--depth", "1"), "blkmodel map: --depth 1: nvme takes at least 2 and at most 65536\n"),
     (("map", "--depth", "0", "--driver", "null_blk"),
      "blkmodel map: --depth 0: null_blk takes at least 1 and at most 65536\n"),

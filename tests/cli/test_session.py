@@ -64,6 +64,28 @@ def test_lvm_and_dmsetup_see_the_same_machine(run, path):
                                      '  Logical volume "a" created.']
 
 
+def test_a_controller_is_described_in_a_session(run, path):
+    """The field's commonest log: a command is not answered, and its abort is answered but does nothing."""
+    def described(more):
+        probe = f"nvme.probe device=nvme0 max_ioqpairs=1 dbbuf=0 {more}"
+        path.write_text(json.dumps({"format": session.FORMAT, "machine": {"cpus": 1}, "steps": [
+            probe, "io disk=nvme0n1 op=write offset=0 length=512"]}))
+        return run("dmesg", "--session", path)
+    _, out, _ = described("aborts=0 faults='silent queue=1 opcode=1'")
+    assert [line.split(" QID 1 ")[-1] for line in out.splitlines()[-4:]] == [
+        "timeout, aborting", "nvme nvme0: Abort status: 0x0", "timeout, reset controller",
+        "nvme nvme0: 1/0/0 default/read/poll queues"]
+    assert "reset" not in described("faults='silent queue=1 opcode=1'")[1]
+    for more, why in (("aborts=2", "expected true or false, found 2"),
+                      ("faults='deaf queue=1'", "effect='deaf': at command it can be "),
+                      ("faults='silent queue=x'", "'queue=x' is neither at=STEP nor nth, opcode, queue or "),
+                      ("faults='fail queue=1'", "a command fails with a status from 0x1 to 0x7fff")):
+        status, out, err = described(more)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert "step 1 (nvme.probe device=nvme0" in err
+        assert why in err
+
+
 def test_without_a_file_there_are_two_disks(run):
     assert run("lvm", "vgcreate", "vg0", "/dev/nvme0n1", "/dev/nvme1n1")[0] == 0
     assert run("dmsetup", "ls") == (0, "No devices found\n", "")

@@ -2,7 +2,6 @@
 
 import pytest
 
-from blkmodel.device.controller import Controller
 from blkmodel.device.namespace import Namespace
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.nvme import NVME_SC_DNR, nvme_data_ptr
@@ -41,10 +40,11 @@ def test_the_controller_as_the_recordings_have_it():
 
 
 def test_the_controller_says_what_it_can_do():
-    host = Host(sgl=False, dbbuf=False, write_cache=False, mdts=3, serial="x")
+    host = Host(sgl=False, dbbuf=False, write_cache=False, dsm=False, write_zeroes=False, mdts=3, serial="x")
     said = kzalloc(nvme.nvme_id_ctrl, 0)
     ask(host, nvme.NVME_ID_CNS_CTRL, addr=said._addr)
     assert (said.sgls, said.oacs, said.vwc, said.mdts) == (0, 0, 0, 3)
+    assert said.oncs == nvme.NVME_CTRL_ONCS_TIMESTAMP
 
 
 @pytest.mark.parametrize(("namespace", "index"), [(Namespace(), 0), (Namespace(100, 12), 4), (Namespace(7, 13), 8)])
@@ -131,8 +131,8 @@ def test_effects_of_commands():
     assert effects.acs[nvme.nvme_admin_identify] == nvme.NVME_CMD_EFFECTS_CSUPP
     assert effects.iocs[nvme.nvme_cmd_read] == nvme.NVME_CMD_EFFECTS_CSUPP
     assert effects.iocs[nvme.nvme_cmd_write] == nvme.NVME_CMD_EFFECTS_CSUPP | nvme.NVME_CMD_EFFECTS_LBCC
-    assert {opcode for opcode in range(256) if effects.acs[opcode]} == set(Controller.ADMIN)
-    assert {opcode for opcode in range(256) if effects.iocs[opcode]} == set(Controller.IO)
+    assert {opcode for opcode in range(256) if effects.acs[opcode]} == set(host.controller.admin)
+    assert {opcode for opcode in range(256) if effects.iocs[opcode]} == set(host.controller.io)
 
 
 def test_a_part_of_a_log():

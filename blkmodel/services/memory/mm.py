@@ -185,6 +185,7 @@ class empty_zero_page:
     def __init__(self) -> None:
         self.run = page_run(DIRECT_MAP - PAGE_SIZE, 1)
         mem_map().runs[self.run._addr] = self.run
+        this().memory.part(self.run._addr, PAGE_SIZE, self.run)
 
 
 def ZERO_PAGE() -> page:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from blkmodel import scenario
+from blkmodel import KernelError, scenario
 from blkmodel.block import blk_core
 from blkmodel.device.faults import FAIL, Fault
 from blkmodel.device.namespace import Namespace
@@ -13,7 +13,7 @@ from blkmodel.include.linux.blk_types import (
     BLK_STS_IOERR, BLK_STS_NOTSUPP, BLK_STS_OK, BLK_STS_RESOURCE, REQ_FAILFAST_DEV, REQ_FUA, REQ_OP_DISCARD,
     REQ_OP_READ, REQ_OP_SECURE_ERASE, REQ_OP_WRITE, REQ_RAHEAD)
 from blkmodel.sim import this, wire
-from blkmodel.sim.structure import sizeof
+from blkmodel.sim.structure import NULL, sizeof
 from tests.drivers.nvme.host.up import commands, device_of, up, watched
 
 PAGE = 4096
@@ -110,6 +110,41 @@ def test_a_flush_reaches_a_cache(write_cache):
 
 
 # Discard, and filling with zeroes.
+
+
+@pytest.mark.parametrize("dsm", [True, False])
+@pytest.mark.parametrize("write_zeroes", [True, False])
+@pytest.mark.parametrize("write_cache", [True, False])
+def test_commands_that_a_controller_does_not_have(dsm, write_zeroes, write_cache):
+    """Without Dataset Management a discard is refused; without Write Zeroes pages of zeroes are written; without a
+    cache no flush is sent."""
+    dev = up(dsm=dsm, write_zeroes=write_zeroes, write_cache=write_cache, dbbuf=False)
+    scenario.io("nvme0n1", "write", 0, PAGE)
+    with watched("command") as seen:
+        if dsm:
+            scenario.discard("nvme0n1", 0, PAGE)
+        else:
+            with pytest.raises(KernelError) as refused:
+                scenario.discard("nvme0n1", 0, PAGE)
+            assert refused.value.name == "EOPNOTSUPP"
+        scenario.zero_out("nvme0n1", 0, PAGE)
+        scenario.flush("nvme0n1")
+    assert [each.opcode for each in commands(seen)] == [
+        *[nvme.nvme_cmd_dsm] * dsm, nvme.nvme_cmd_write_zeroes if write_zeroes else nvme.nvme_cmd_write,
+        *[nvme.nvme_cmd_flush] * write_cache]
+    assert (dev.dbbuf_dbs, scenario.io("nvme0n1", "read", 0, PAGE)) == (NULL, bytes(PAGE))
+    limits = namespace_of(dev).queue.limits
+    assert [limits.max_discard_sectors > 0, limits.max_write_zeroes_sectors > 0] == [dsm, write_zeroes]
+    assert scenario.queue_file("nvme0n1", "write_cache") == ("write back" if write_cache else "write through")
+
+
+def test_a_command_that_the_host_must_not_send_is_refused():
+    dev = up(dsm=False, write_zeroes=False)
+    for opcode in (nvme.nvme_cmd_dsm, nvme.nvme_cmd_write_zeroes):
+        command = nvme.nvme_command()
+        command.common.opcode, command.common.nsid = opcode, 1
+        assert core.nvme_submit_sync_cmd(namespace_of(dev).queue, command, NULL, 0) == (
+            nvme.NVME_SC_INVALID_OPCODE | nvme.NVME_SC_DNR)
 
 
 def content_of(kernel, command):

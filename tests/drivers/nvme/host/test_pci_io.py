@@ -268,6 +268,21 @@ def test_a_command_that_cannot_be_aborted_resets_the_controller():
     assert scenario.nvme_file("nvme0", "state") == "live"
 
 
+def test_a_command_that_is_kept_though_its_abort_is_answered():
+    """What logs of the field have most often: the abort succeeds, and says in its result that it did nothing."""
+    dev = up(queue_pairs=1, dbbuf=False, aborts=False)
+    before = len(this().log)
+    silent(dev)
+    with watched("completion") as seen:
+        assert scenario.io("nvme0n1", "read", 0, PAGE) == bytes(PAGE)
+    answer = seen[0][1]["completion"]
+    assert (answer.sq_id, answer.status >> 1, answer.result & 1) == (0, 0, 1)
+    tag = log(before)[0].split()[1]
+    assert log(before) == [f"I/O {tag} QID 1 timeout, aborting", "Abort status: 0x0",
+                           f"I/O {tag} QID 1 timeout, reset controller", "1/0/0 default/read/poll queues"]
+    assert 60 <= this().now / SECOND < 63
+
+
 def test_only_so_many_are_aborted_at_once():
     """The controller says how many: four. The others get more time, until the controller is reset."""
     dev = up(queue_pairs=1, dbbuf=False)
