@@ -42,9 +42,7 @@ OMITTED = no_chapter("""
     __bio_iov_bvec_add_pages bio_alloc_rescue bio_copy_data bio_copy_data_iter bio_reset bio_trim bvec_nr_vecs
     punt_bios_to_rescuer""")
 
-BIO_INLINE_VECS = 4
-PAGE_SHIFT = 12
-PAGE_MASK = ~(PAGE_SIZE - 1)
+BIO_INLINE_VECS, PAGE_SHIFT, PAGE_MASK = 4, 12, ~(PAGE_SIZE - 1)
 BVEC_SIZES = (1, 4, 16, 64, 128, BIO_MAX_PAGES)
 BVEC_NAMES = ("biovec-1", "biovec-4", "biovec-16", "biovec-64", "biovec-128", "biovec-max")
 
@@ -106,9 +104,7 @@ def bio_find_or_create_slab(extra_size: int) -> kmem_cache:
     found.name = f"bio-{entry}"
     if (slab := kmem_cache_create(found.name, size, bio_struct)) is None:
         return NULL
-    found.slab = slab
-    found.slab_ref = 1
-    found.slab_size = size
+    found.slab, found.slab_ref, found.slab_size = slab, 1, size
     return slab
 
 
@@ -183,8 +179,7 @@ def bio_init(bio: bio_struct, table: list[bio_vec], max_vecs: int) -> None:
     at = bio.bi_iter
     at.bi_sector = at.bi_size = at.bi_idx = at.bi_bvec_done = 0
     bio._bi_remaining = bio._bi_cnt = 1
-    bio.bi_io_vec = table
-    bio.bi_max_vecs = max_vecs
+    bio.bi_io_vec, bio.bi_max_vecs = table, max_vecs
 
 
 def __bio_chain_endio(bio: bio_struct) -> bio_struct:
@@ -204,8 +199,7 @@ def bio_chain_endio(bio: bio_struct) -> None:
 def bio_chain(bio: bio_struct, parent: bio_struct) -> None:
     """Let `parent` end no sooner than `bio`, and with its error."""
     BUG_ON(bio.bi_private or bio.bi_end_io)
-    bio.bi_private = parent
-    bio.bi_end_io = bio_chain_endio
+    bio.bi_private, bio.bi_end_io = parent, bio_chain_endio
     bio_inc_remaining(parent)
 
 
@@ -238,9 +232,7 @@ def bio_alloc_bioset(gfp_mask: int, nr_iovecs: int, bs: bio_set) -> bio_struct:
         bio.bi_flags |= idx << BVEC_POOL_OFFSET
     elif nr_iovecs:
         table = [bio_vec() for _ in range(nr_iovecs)]
-    bio.bi_pool = bs
-    bio.bi_max_vecs = nr_iovecs
-    bio.bi_io_vec = table
+    bio.bi_pool, bio.bi_max_vecs, bio.bi_io_vec = bs, nr_iovecs, table
     return bio
 
 
@@ -300,8 +292,7 @@ def bio_clone_fast(bio: bio_struct, gfp_mask: int, bs: bio_set) -> bio_struct:
 
 def page_is_mergeable(bv: bio_vec, page: page, length: int, offset: int) -> tuple[bool, bool]:
     """Whether memory goes on where a vector ends. Returns (that, whether in the vector's own last page)."""
-    end = bv.bv_page._addr + bv.bv_offset + bv.bv_len
-    addr = page._addr
+    end, addr = bv.bv_page._addr + bv.bv_offset + bv.bv_len, page._addr
     if end != addr + offset:
         return False, False
     return True, (end - 1) & PAGE_MASK == addr
@@ -311,8 +302,7 @@ def bio_try_merge_pc_page(q: request_queue, bio: bio_struct, page: page, length:
     """Lengthen a passthrough bio's last vector, if the queue takes so long a segment there; return whether."""
     bv = bio.bi_io_vec[bio.bi_vcnt - 1]
     mask = queue_segment_boundary(q)
-    first = bv.bv_page._addr + bv.bv_offset
-    last = page._addr + offset + length - 1
+    first, last = bv.bv_page._addr + bv.bv_offset, page._addr + offset + length - 1
     if first | mask != last | mask or bv.bv_len + length > queue_max_segment_size(q):
         return False
     return __bio_try_merge_page(bio, page, length, offset)[0]
@@ -428,8 +418,7 @@ def submit_bio_wait_endio(bio: bio_struct) -> None:
 def submit_bio_wait(bio: bio_struct) -> int:
     """Submit a bio and wait for its end. Returns 0 or -errno."""
     done = completion()
-    bio.bi_private = done
-    bio.bi_end_io = submit_bio_wait_endio
+    bio.bi_private, bio.bi_end_io = done, submit_bio_wait_endio
     bio.bi_opf |= REQ_SYNC
     blk_core.submit_bio(bio)
     wait_for_completion_io(done)
@@ -455,8 +444,7 @@ def bio_map_kern_endio(bio: bio_struct) -> None:
 def bio_map_kern(q: request_queue, data: Any, length: int, gfp_mask: int) -> bio_struct:
     """Make a bio of kernel memory, a structure or an array. Returns it, or ERR_PTR(-errno)."""
     kaddr = data._addr
-    end = kaddr + length + PAGE_SIZE - 1 >> PAGE_SHIFT
-    start = kaddr >> PAGE_SHIFT
+    end, start = kaddr + length + PAGE_SIZE - 1 >> PAGE_SHIFT, kaddr >> PAGE_SHIFT
     nr_pages = end - start
     if (bio := bio_kmalloc(gfp_mask, nr_pages)) is None:
         return ERR_PTR(-ENOMEM)
@@ -491,8 +479,7 @@ def bio_copy_kern_endio_read(bio: bio_struct) -> None:
 def bio_copy_kern(q: request_queue, data: Any, length: int, gfp_mask: int, reading: int) -> bio_struct:
     """Make a bio with a copy of kernel memory that a device can't use as it is. Returns it, or ERR_PTR(-errno)."""
     kaddr = address_of(data)
-    end = kaddr + length + PAGE_SIZE - 1 >> PAGE_SHIFT
-    start = kaddr >> PAGE_SHIFT
+    end, start = kaddr + length + PAGE_SIZE - 1 >> PAGE_SHIFT, kaddr >> PAGE_SHIFT
     if end < start:
         return ERR_PTR(-EINVAL)
     if (bio := bio_kmalloc(gfp_mask, end - start)) is None:
@@ -510,8 +497,7 @@ def bio_copy_kern(q: request_queue, data: Any, length: int, gfp_mask: int, readi
             break  # 5.4: forgets the page that did not fit; nobody frees it.
         done += count
     if reading:
-        bio.bi_end_io = bio_copy_kern_endio_read
-        bio.bi_private = data
+        bio.bi_end_io, bio.bi_private = bio_copy_kern_endio_read, data
     else:
         bio.bi_end_io = bio_copy_kern_endio
     return bio

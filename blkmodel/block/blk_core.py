@@ -83,8 +83,7 @@ class variables:
 
     def __init__(self) -> None:
         self.blk_queue_ida = ida()
-        self.blk_requestq_cachep = NULL
-        self.kblockd_workqueue = "kblockd"
+        self.blk_requestq_cachep, self.kblockd_workqueue = NULL, "kblockd"
 
 
 def blk_queue_flag_set(flag: int, q: request_queue) -> None:
@@ -108,11 +107,7 @@ def blk_rq_init(q: request_queue, rq: request) -> None:
     """Make a request empty, for somebody who has its memory from elsewhere. The driver's data behind it stay."""
     pdu = rq._pdu
     request.__init__(rq)
-    rq._pdu = pdu
-    rq.q = q
-    rq._sector = -1
-    rq.tag = -1
-    rq.internal_tag = -1
+    rq._pdu, rq.q, rq._sector, rq.tag, rq.internal_tag = pdu, q, -1, -1, -1
     rq.start_time_ns = ktime_get_ns()
     rq.ref = 1
 
@@ -256,10 +251,8 @@ def blk_alloc_queue_node(gfp_mask: int, node_id: int) -> request_queue:
             if q.backing_dev_info is not None:
                 q.stats = blk_stat.blk_alloc_queue_stats()
                 if q.stats is not None:
-                    q.backing_dev_info.ra_pages = VM_READAHEAD_PAGES
-                    q.backing_dev_info.io_pages = VM_READAHEAD_PAGES
-                    q.backing_dev_info.capabilities = BDI_CAP_CGROUP_WRITEBACK
-                    q.backing_dev_info.name = "block"
+                    q.backing_dev_info.ra_pages = q.backing_dev_info.io_pages = VM_READAHEAD_PAGES
+                    q.backing_dev_info.capabilities, q.backing_dev_info.name = BDI_CAP_CGROUP_WRITEBACK, "block"
                     q.node = node_id
                     timer_setup(q.timeout, blk_rq_timed_out_timer, 0, q)
                     INIT_WORK(q.timeout_work, blk_timeout_work, q)
@@ -321,8 +314,7 @@ def bio_attempt_front_merge(req: request, bio: bio, nr_segs: int) -> bool:
     if req.cmd_flags & REQ_FAILFAST_MASK != failfast:
         blk_merge.blk_rq_set_mixed_merge(req)
     bio.bi_next = req.bio
-    req.bio = bio
-    req._sector = bio.bi_iter.bi_sector
+    req.bio, req._sector = bio, bio.bi_iter.bi_sector
     req._data_len += bio.bi_iter.bi_size
     blk_account_io_start(req, False)
     return True
@@ -418,9 +410,7 @@ def generic_make_request_checks(bio: bio) -> bool:
 
     A flush for a disk without a volatile cache ends at once, or becomes a plain write.
     """
-    q = bio.bi_disk.queue
-    part0 = bio.bi_disk.part0
-    refused = NULL
+    q, part0, refused = bio.bi_disk.queue, bio.bi_disk.part0, NULL
     if q is None:
         pr_err("generic_make_request: Trying to access nonexistent block-device "
                f"{partition_generic.bio_devname(bio)} ({bio.bi_iter.bi_sector})")
@@ -674,8 +664,7 @@ def blk_start_plug(plug: blk_plug) -> None:
         return
     INIT_LIST_HEAD(plug.mq_list)
     INIT_LIST_HEAD(plug.cb_list)
-    plug.rq_count = 0
-    plug.multiple_queues = False
+    plug.rq_count, plug.multiple_queues = 0, False
     task.plug = plug
 
 

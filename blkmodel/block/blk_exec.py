@@ -20,8 +20,7 @@ def blk_execute_rq_nowait(q: request_queue, bd_disk: gendisk, rq: request, at_he
                           done: Callable[..., None]) -> None:
     """Insert a request and have it dispatched; done(rq, status) is called at its end, and has to free it."""
     WARN_ON(not blk_rq_is_passthrough(rq), "only a driver's own request is executed")
-    rq.rq_disk = bd_disk
-    rq.end_io = done
+    rq.rq_disk, rq.end_io = bd_disk, done
     blk_mq_sched.blk_mq_sched_insert_request(rq, bool(at_head), True, False)
 
 

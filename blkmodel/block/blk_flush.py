@@ -25,8 +25,7 @@ from blkmodel.services.tasks.timer import HZ, jiffies, time_before
 from blkmodel.sim.structure import NULL, sizeof
 
 REQ_FSEQ_PREFLUSH, REQ_FSEQ_DATA, REQ_FSEQ_POSTFLUSH, REQ_FSEQ_DONE = 1, 2, 4, 8
-REQ_FSEQ_ACTIONS = REQ_FSEQ_PREFLUSH | REQ_FSEQ_DATA | REQ_FSEQ_POSTFLUSH
-FLUSH_PENDING_TIMEOUT = 5 * HZ
+REQ_FSEQ_ACTIONS, FLUSH_PENDING_TIMEOUT = REQ_FSEQ_PREFLUSH | REQ_FSEQ_DATA | REQ_FSEQ_POSTFLUSH, 5 * HZ
 CACHE_LINE_SIZE = 64
 
 
@@ -65,8 +64,7 @@ def blk_flush_complete_seq(rq: request, fq: blk_flush_queue, seq: int, error: in
     pending = fq.flush_queue[fq.flush_pending_idx]
     BUG_ON(rq.flush.seq & seq, "a step of a flush sequence was done twice")
     rq.flush.seq |= seq
-    cmd_flags = rq.cmd_flags
-    q = rq.q
+    cmd_flags, q = rq.cmd_flags, rq.q
 
     seq = blk_flush_cur_seq(rq) if not error else REQ_FSEQ_DONE
     if seq in (REQ_FSEQ_PREFLUSH, REQ_FSEQ_POSTFLUSH):
@@ -137,8 +135,7 @@ def blk_kick_flush(q: request_queue, fq: blk_flush_queue, flags: int) -> None:
     fq.flush_pending_idx ^= 1
     blk_core.blk_rq_init(q, flush_rq)
     # The two requests are never in flight at the same time, so one tag does for both.
-    flush_rq.mq_ctx = first_rq.mq_ctx
-    flush_rq.mq_hctx = first_rq.mq_hctx
+    flush_rq.mq_ctx, flush_rq.mq_hctx = first_rq.mq_ctx, first_rq.mq_hctx
     if q.elevator is None:
         fq.orig_rq = first_rq
         flush_rq.tag = first_rq.tag
@@ -147,15 +144,13 @@ def blk_kick_flush(q: request_queue, fq: blk_flush_queue, flags: int) -> None:
         flush_rq.internal_tag = first_rq.internal_tag
     flush_rq.cmd_flags = REQ_OP_FLUSH | REQ_PREFLUSH | flags & REQ_DRV | flags & REQ_FAILFAST_MASK
     flush_rq.rq_flags |= RQF_FLUSH_SEQ
-    flush_rq.rq_disk = first_rq.rq_disk
-    flush_rq.end_io = flush_end_io
+    flush_rq.rq_disk, flush_rq.end_io = first_rq.rq_disk, flush_end_io
     blk_flush_queue_rq(flush_rq, False)
 
 
 def mq_flush_data_end_io(rq: request, error: int) -> None:
     """The data of a request in a sequence is written."""
-    q = rq.q
-    hctx = rq.mq_hctx
+    q, hctx = rq.q, rq.mq_hctx
     fq = blk_get_flush_queue(q, rq.mq_ctx)
     if q.elevator is not None:
         WARN_ON(rq.tag < 0)

@@ -52,8 +52,7 @@ def blk_queue_enter_live(q: request_queue) -> None:
 
 def blk_rq_bio_prep(rq: request, bio: bio, nr_segs: int) -> None:
     """Make a request the carrier of one bio of nr_segs segments."""
-    rq.nr_phys_segments = nr_segs
-    rq._data_len = bio.bi_iter.bi_size
+    rq.nr_phys_segments, rq._data_len = nr_segs, bio.bi_iter.bi_size
     rq.bio = rq.biotail = bio
     rq.ioprio = bio.bi_ioprio
     if bio.bi_disk is not None:
@@ -62,8 +61,7 @@ def blk_rq_bio_prep(rq: request, bio: bio, nr_segs: int) -> None:
 
 def biovec_phys_mergeable(q: request_queue, vec1: bio_vec, vec2: bio_vec) -> bool:
     """Whether two vectors are one piece of memory that no segment boundary cuts."""
-    mask = q.limits.seg_boundary_mask
-    addr1 = vec1.bv_page._addr + vec1.bv_offset
+    mask, addr1 = q.limits.seg_boundary_mask, vec1.bv_page._addr + vec1.bv_offset
     addr2 = vec2.bv_page._addr + vec2.bv_offset
     return addr1 + vec1.bv_len == addr2 and addr1 | mask == addr2 + vec2.bv_len - 1 | mask
 

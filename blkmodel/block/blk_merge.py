@@ -131,8 +131,7 @@ def blk_bio_segment_split(q: request_queue, bio: bio, bs: bio_set) -> tuple[bio,
     """
     nsegs = sectors = 0
     max_sectors = get_max_io_size(q, bio)
-    max_segs = q.limits.max_segments
-    previous = NULL
+    max_segs, previous = q.limits.max_segments, NULL
     for bv in bio_for_each_bvec(bio):
         if previous is not None and bvec_gap_to_prev(q, previous, bv.bv_offset):
             break
@@ -241,8 +240,7 @@ def __blk_segment_map_sg_merge(q: request_queue, bvec: bio_vec, bvprv: bio_vec, 
 def __blk_bios_map_sg(q: request_queue, bio: bio, sglist: list[scatterlist],
                       sg: scatterlist) -> tuple[int, scatterlist]:
     """Put all memory of a request's bios into a scatterlist. Returns (the number of entries, the last)."""
-    nsegs = 0
-    bvprv = NULL
+    nsegs, bvprv = 0, NULL
     while bio is not None:
         new_bio = bvprv is not None
         for bvec in bio_for_each_bvec(bio):
@@ -252,16 +250,14 @@ def __blk_bios_map_sg(q: request_queue, bio: bio, sglist: list[scatterlist],
                 else:
                     more, sg = blk_bvec_map_sg(q, bvec, sglist, sg)
                 nsegs += more
-            new_bio = False
-            bvprv = bvec
+            new_bio, bvprv = False, bvec
         bio = bio.bi_next
     return nsegs, sg
 
 
 def blk_rq_map_sg(q: request_queue, rq: request, sglist: list[scatterlist]) -> int:
     """Put a request's memory into the scatterlist `sglist`. Returns the number of entries, at most its segments'."""
-    sg = NULL
-    nsegs = 0
+    sg, nsegs = NULL, 0
     if rq.rq_flags & RQF_SPECIAL_PAYLOAD:
         nsegs, sg = __blk_bvec_map_sg(rq.special_vec, sglist, sg)
     elif rq.bio is not None and bio_op(rq.bio) == REQ_OP_WRITE_SAME:

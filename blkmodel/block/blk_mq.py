@@ -90,8 +90,7 @@ OMITTED = no_chapter("""
 
 BLK_MQ_DISPATCH_BUSY_EWMA_WEIGHT, BLK_MQ_DISPATCH_BUSY_EWMA_FACTOR = 8, 4
 BLK_MQ_RESOURCE_DELAY = 3  # milliseconds
-CACHE_LINE_SIZE = 64
-INT_MAX = 0x7FFFFFFF
+CACHE_LINE_SIZE, INT_MAX = 64, 0x7FFFFFFF
 
 
 @struct
@@ -250,19 +249,16 @@ def blk_mq_rq_ctx_init(data: blk_mq_alloc_data, tag: int, op: int, alloc_time_ns
 
     With a scheduler the tag is the scheduler's; a driver tag comes when the request is dispatched.
     """
-    hctx = data.hctx
-    q = data.q
+    hctx, q = data.hctx, data.q
     rq = blk_mq_tags_from_data(data).static_rqs[tag]
     rq_flags = 0
     if data.flags & BLK_MQ_REQ_INTERNAL:
-        rq.tag = -1
-        rq.internal_tag = tag
+        rq.tag, rq.internal_tag = -1, tag
     else:
         if hctx.flags & BLK_MQ_F_TAG_SHARED:
             rq_flags = RQF_MQ_INFLIGHT
             hctx.nr_active += 1
-        rq.tag = tag
-        rq.internal_tag = -1
+        rq.tag, rq.internal_tag = tag, -1
         hctx.tags.rqs[tag] = rq
 
     rq.q, rq.mq_ctx, rq.mq_hctx = q, data.ctx, hctx
@@ -270,8 +266,7 @@ def blk_mq_rq_ctx_init(data: blk_mq_alloc_data, tag: int, op: int, alloc_time_ns
         rq_flags |= RQF_PREEMPT
     if q.queue_flags >> QUEUE_FLAG_IO_STAT & 1:
         rq_flags |= RQF_IO_STAT
-    rq.rq_flags = rq_flags
-    rq.cmd_flags = op
+    rq.rq_flags, rq.cmd_flags = rq_flags, op
     rq.queuelist = rq.hash = rq.rb_node = rq.rq_disk = rq.part = NULL
     rq.start_time_ns = ktime_get_ns() if blk_mq_need_time_stamp(rq) else 0
     rq.io_start_time_ns = rq.stats_sectors = rq.nr_phys_segments = rq.extra_len = rq.deadline = rq.timeout = 0
@@ -286,8 +281,7 @@ def blk_mq_get_request(q: request_queue, bio: bio, data: blk_mq_alloc_data) -> r
     data says what for; its ctx and hctx are chosen here unless it has them. Sleeps until there is a tag.
     Returns the request, or None where data forbids sleeping and no tag is free.
     """
-    e = q.elevator
-    clear_ctx_on_error = False
+    e, clear_ctx_on_error = q.elevator, False
 
     blk_queue_enter_live(q)
     data.q = q
@@ -341,10 +335,7 @@ def blk_mq_alloc_request(q: request_queue, op: int, flags: int) -> request:
 
 def __blk_mq_free_request(rq: request) -> None:
     """Give back the tags and the reference to the queue of a request that nobody uses any more."""
-    q = rq.q
-    ctx = rq.mq_ctx
-    hctx = rq.mq_hctx
-    sched_tag = rq.internal_tag
+    q, ctx, hctx, sched_tag = rq.q, rq.mq_ctx, rq.mq_hctx, rq.internal_tag
     rq.mq_hctx = NULL
     if rq.tag != -1:
         blk_mq_tag.blk_mq_put_tag(hctx, hctx.tags, ctx, rq.tag)
@@ -400,8 +391,7 @@ def __blk_mq_complete_request(rq: request) -> None:
 
     A device with a single queue has a single interrupt, on one CPU: there, a softirq spares the interrupt.
     """
-    ctx = rq.mq_ctx
-    q = rq.q
+    ctx, q = rq.mq_ctx, rq.q
     rq.state = MQ_RQ_COMPLETE
     if q.nr_hw_queues == 1:
         blk_softirq.__blk_complete_request(rq)
@@ -742,8 +732,7 @@ def blk_mq_dispatch_rq_list(q: request_queue, waiting: list_head, got_budget: bo
         return False
     WARN_ON(not list_is_singular(waiting) and got_budget)
 
-    no_tag = False
-    no_budget_avail = False
+    no_tag = no_budget_avail = False
     errors = queued = 0
     ret = BLK_STS_OK
     while True:
@@ -825,8 +814,7 @@ def blk_mq_hctx_next_cpu(hctx: blk_mq_hw_ctx) -> int:
     """
     if hctx.queue.nr_hw_queues == 1:
         return WORK_CPU_UNBOUND
-    tried = False
-    next_cpu = hctx.next_cpu
+    tried, next_cpu = False, hctx.next_cpu
     hctx.next_cpu_batch -= 1
     select_cpu = hctx.next_cpu_batch <= 0
     while True:
@@ -842,8 +830,7 @@ def blk_mq_hctx_next_cpu(hctx: blk_mq_hw_ctx) -> int:
             break
         tried = select_cpu = True
     # Select again next time: its CPUs may be back.
-    hctx.next_cpu = next_cpu
-    hctx.next_cpu_batch = 1
+    hctx.next_cpu, hctx.next_cpu_batch = next_cpu, 1
     return WORK_CPU_UNBOUND
 
 
@@ -969,16 +956,14 @@ def blk_mq_flush_plug_list(plug: blk_plug, from_schedule: bool) -> None:
         list_sort(NULL, requests, plug_rq_cmp)
     plug.rq_count = 0
 
-    this_hctx = NULL
-    this_ctx = NULL
+    this_hctx = this_ctx = NULL
     for rq in requests:
         list_del_init(rq, "queuelist")
         BUG_ON(rq.q is None, "a plugged request has no queue")
         if rq.mq_hctx is not this_hctx or rq.mq_ctx is not this_ctx:
             if this_hctx is not None:
                 blk_mq_sched.blk_mq_sched_insert_requests(this_hctx, this_ctx, rq_list, from_schedule)
-            this_ctx = rq.mq_ctx
-            this_hctx = rq.mq_hctx
+            this_ctx, this_hctx = rq.mq_ctx, rq.mq_hctx
         list_add_tail(rq, rq_list, "queuelist")
     if this_hctx is not None:
         blk_mq_sched.blk_mq_sched_insert_requests(this_hctx, this_ctx, rq_list, from_schedule)
@@ -988,8 +973,7 @@ def blk_mq_bio_to_request(rq: request, bio: bio, nr_segs: int) -> None:
     """Make a request carry a bio."""
     if bio.bi_opf & REQ_RAHEAD:
         rq.cmd_flags |= REQ_FAILFAST_MASK
-    rq._sector = bio.bi_iter.bi_sector
-    rq.write_hint = bio.bi_write_hint
+    rq._sector, rq.write_hint = bio.bi_iter.bi_sector, bio.bi_write_hint
     blk_rq_bio_prep(rq, bio, nr_segs)
     blk_core.blk_account_io_start(rq, True)
 
@@ -1018,11 +1002,9 @@ def __blk_mq_try_issue_directly(hctx: blk_mq_hw_ctx, rq: request, bypass_insert:
     With `bypass_insert` a request that can't be given is the caller's again (BLK_STS_RESOURCE); but where the queue is
     stopped or quiesced it is inserted all the same. Returns a status and what to poll for.
     """
-    q = rq.q
-    run_queue = True
+    q, run_queue = rq.q, True
     if blk_mq_hctx_stopped(hctx) or blk_queue_quiesced(q):
-        run_queue = False
-        bypass_insert = False
+        run_queue = bypass_insert = False
     elif q.elevator is not None and not bypass_insert:
         pass
     elif blk_mq_get_dispatch_budget(hctx):
@@ -1223,9 +1205,7 @@ def blk_mq_alloc_rqs(set: blk_mq_tag_set, tags: blk_mq_tags, hctx_idx: int, dept
         node = set.numa_node
     INIT_LIST_HEAD(tags.page_list)
     rq_size = -(-(sizeof(request) + set.cmd_size) // CACHE_LINE_SIZE) * CACHE_LINE_SIZE
-    left = rq_size * depth
-    static_rqs = tags.static_rqs
-    i = 0
+    left, static_rqs, i = rq_size * depth, tags.static_rqs, 0
     while i < depth:
         this_order = max_order
         while this_order and left < order_to_size(this_order - 1):
@@ -1338,8 +1318,7 @@ def blk_mq_alloc_hctx(q: request_queue, set: blk_mq_tag_set, node: int) -> blk_m
         node = set.numa_node
     hctx.numa_node = node
     INIT_DELAYED_WORK(hctx.run_work, blk_mq_run_work_fn, hctx)
-    hctx.queue = q
-    hctx.flags = set.flags & ~BLK_MQ_F_TAG_SHARED
+    hctx.queue, hctx.flags = q, set.flags & ~BLK_MQ_F_TAG_SHARED
 
     hctx.ctxs = kcalloc_node(nr_cpu_ids(), "pointer", gfp, node)
     if hctx.ctxs is not None:
@@ -1407,8 +1386,7 @@ def blk_mq_map_swqueue(q: request_queue) -> None:
     set = q.tag_set
     for hctx in queue_for_each_hw_ctx(q):
         cpumask_clear(hctx.cpumask)
-        hctx.nr_ctx = 0
-        hctx.dispatch_from = NULL
+        hctx.nr_ctx, hctx.dispatch_from = 0, NULL
 
     for cpu in for_each_possible_cpu():
         ctx = __blk_mq_get_ctx(q, cpu)
@@ -1493,8 +1471,7 @@ def blk_mq_alloc_ctxs(q: request_queue) -> int:
     for ctx in ctxs.queue_ctx:
         ctx.ctxs = ctxs
     ctxs.kobj._owner = ctxs
-    q.mq_kobj = ctxs.kobj
-    q.queue_ctx = ctxs.queue_ctx
+    q.mq_kobj, q.queue_ctx = ctxs.kobj, ctxs.queue_ctx
     return 0
 
 
@@ -1543,8 +1520,7 @@ def blk_mq_realloc_hw_ctxs(set: blk_mq_tag_set, q: request_queue) -> None:
     One whose node has changed is replaced, if memory allows. Where there is none for more queues, the number stays
     as it was: the caller looks at q.nr_hw_queues.
     """
-    hctxs = q.queue_hw_ctx
-    reached = set.nr_hw_queues
+    hctxs, reached = q.queue_hw_ctx, set.nr_hw_queues
     for i in range(set.nr_hw_queues):
         node = blk_mq_cpumap.blk_mq_hw_queue_to_node(set.map[HCTX_TYPE_DEFAULT], i)
         if hctxs[i] is not None and hctxs[i].numa_node == node:
@@ -1619,8 +1595,7 @@ def blk_mq_init_allocated_queue(set: blk_mq_tag_set, q: request_queue, elevator_
     INIT_LIST_HEAD(q.requeue_list)
     blk_settings.blk_queue_make_request(q, blk_mq_make_request)
     # blk_queue_make_request() sets it too.
-    q.nr_requests = set.queue_depth
-    q.poll_nsec = BLK_MQ_POLL_CLASSIC
+    q.nr_requests, q.poll_nsec = set.queue_depth, BLK_MQ_POLL_CLASSIC
 
     blk_mq_init_cpu_queues(q, set.nr_hw_queues)
     blk_mq_add_queue_tag_set(set, q)
@@ -1786,8 +1761,7 @@ def blk_mq_elv_switch_none(head: list_head, q: request_queue) -> bool:
         return True
     if (qe := kzalloc(blk_mq_qe_pair, GFP_NOIO | __GFP_NOWARN | __GFP_NORETRY)) is None:
         return False
-    qe.q = q
-    qe.type = q.elevator.type
+    qe.q, qe.type = q, q.elevator.type
     list_add(qe, head, "node")
     elevator.elevator_switch_mq(q, NULL)
     return True

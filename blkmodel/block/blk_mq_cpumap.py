@@ -24,9 +24,7 @@ def blk_mq_map_queues(qmap: blk_mq_queue_map) -> int:
     CPUs that are present come first, so that no queue is left to absent ones. While there are queues each CPU gets
     one of its own; after that a thread shares its core's first thread's, and a new core gets the next queue, round.
     """
-    mq_map = qmap.mq_map
-    nr_queues = qmap.nr_queues
-    q = 0
+    mq_map, nr_queues, q = qmap.mq_map, qmap.nr_queues, 0
     for cpu in for_each_possible_cpu():
         mq_map[cpu] = -1
     for cpu in for_each_present_cpu():

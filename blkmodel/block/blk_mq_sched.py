@@ -194,8 +194,7 @@ def blk_mq_sched_bypass_insert(hctx: blk_mq_hw_ctx, has_sched: bool, rq: request
 
 def blk_mq_sched_insert_request(rq: request, at_head: bool, run_queue: bool, async_: bool) -> None:
     """Insert one request where it belongs: flush machinery, dispatch list, scheduler, or software queue."""
-    e = rq.q.elevator
-    hctx = rq.mq_hctx
+    e, hctx = rq.q.elevator, rq.mq_hctx
     if not rq.rq_flags & RQF_FLUSH_SEQ and op_is_flush(rq.cmd_flags):
         blk_flush.blk_insert_flush(rq)
     else:
@@ -223,8 +222,7 @@ def blk_mq_sched_insert_requests(hctx: blk_mq_hw_ctx, ctx: blk_mq_ctx, requests:
     q = hctx.queue
     # The requests may end, and with them the last reference, before this function does.
     percpu_ref_get(q.q_usage_counter)
-    e = q.elevator
-    done = False
+    e, done = q.elevator, False
     if e is not None and e.type.ops.insert_requests:
         e.type.ops.insert_requests(hctx, requests, False)
     else:
@@ -273,8 +271,7 @@ def blk_mq_init_sched(q: request_queue, e: elevator_type) -> int:
     Returns 0, -ENOMEM, or what the scheduler says; then the queue has none.
     """
     if e is None:
-        q.elevator = NULL
-        q.nr_requests = q.tag_set.queue_depth
+        q.elevator, q.nr_requests = NULL, q.tag_set.queue_depth
         return 0
 
     q.nr_requests = 2 * min(q.tag_set.queue_depth, BLKDEV_MAX_RQ)

@@ -95,11 +95,9 @@ def blk_mq_get_tag(data: blk_mq_alloc_data) -> int:
         if not tags.nr_reserved_tags:
             WARN_ON_ONCE(True, "a reserved tag is asked for, and there are none")
             return BLK_MQ_TAG_FAIL
-        bt = tags.breserved_tags
-        tag_offset = 0
+        bt, tag_offset = tags.breserved_tags, 0
     else:
-        bt = tags.bitmap_tags
-        tag_offset = tags.nr_reserved_tags
+        bt, tag_offset = tags.bitmap_tags, tags.nr_reserved_tags
 
     tag = __blk_mq_get_tag(data, bt)
     if tag != -1:
@@ -258,8 +256,7 @@ def blk_mq_init_tags(total_tags: int, reserved_tags: int, node: int, alloc_polic
         return NULL
     if (tags := kzalloc_node(blk_mq_tags, GFP_KERNEL, node)) is None:
         return NULL
-    tags.nr_tags = total_tags
-    tags.nr_reserved_tags = reserved_tags
+    tags.nr_tags, tags.nr_reserved_tags = total_tags, reserved_tags
     return blk_mq_init_bitmap_tags(tags, node, alloc_policy)
 
 

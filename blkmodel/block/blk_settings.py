@@ -23,8 +23,7 @@ OMITTED = no_chapter("""
     blk_queue_required_elevator_features blk_queue_stack_limits
     blk_queue_update_dma_alignment blk_queue_update_dma_pad blk_set_queue_depth disk_stack_limits""")
 
-PAGE_SHIFT = 12
-BLK_BOUNCE_ANY = (1 << 64) - 1
+PAGE_SHIFT, BLK_BOUNCE_ANY = 12, (1 << 64) - 1
 ISA_LIMIT_PFN = 0xFFFFFFFF >> PAGE_SHIFT
 
 
@@ -35,12 +34,8 @@ def blk_queue_rq_timeout(q: request_queue, timeout: int) -> None:
 
 def blk_set_default_limits(lim: queue_limits) -> None:
     """Set limits that any device can meet."""
-    lim.max_segments = BLK_MAX_SEGMENTS
-    lim.max_discard_segments = 1
-    lim.max_integrity_segments = 0
-    lim.seg_boundary_mask = BLK_SEG_BOUNDARY_MASK
-    lim.virt_boundary_mask = 0
-    lim.max_segment_size = BLK_MAX_SEGMENT_SIZE
+    lim.max_segments, lim.max_discard_segments, lim.max_integrity_segments = BLK_MAX_SEGMENTS, 1, 0
+    lim.seg_boundary_mask, lim.virt_boundary_mask, lim.max_segment_size = BLK_SEG_BOUNDARY_MASK, 0, BLK_MAX_SEGMENT_SIZE
     lim.max_sectors = lim.max_hw_sectors = BLK_SAFE_MAX_SECTORS
     lim.max_dev_sectors = lim.chunk_sectors = lim.max_write_same_sectors = lim.max_write_zeroes_sectors = 0
     lim.max_discard_sectors = lim.max_hw_discard_sectors = lim.discard_granularity = 0
@@ -60,8 +55,7 @@ def blk_set_stacking_limits(lim: queue_limits) -> None:
 
 def blk_queue_make_request(q: request_queue, mfn: Callable[..., int]) -> None:
     """Set who is given the queue's bios, mfn(q, bio), and begin with the default limits."""
-    q.nr_requests = BLKDEV_MAX_RQ
-    q.make_request_fn = mfn
+    q.nr_requests, q.make_request_fn = BLKDEV_MAX_RQ, mfn
     blk_queue_dma_alignment(q, 511)
     blk_set_default_limits(q.limits)
 
@@ -88,8 +82,7 @@ def blk_queue_chunk_sectors(q: request_queue, chunk_sectors: int) -> None:
 
 def blk_queue_max_discard_sectors(q: request_queue, max_discard_sectors: int) -> None:
     """Set the most sectors of a discard."""
-    q.limits.max_hw_discard_sectors = max_discard_sectors
-    q.limits.max_discard_sectors = max_discard_sectors
+    q.limits.max_hw_discard_sectors = q.limits.max_discard_sectors = max_discard_sectors
 
 
 def blk_queue_max_write_zeroes_sectors(q: request_queue, max_write_zeroes_sectors: int) -> None:
@@ -185,16 +178,13 @@ def blk_stack_limits(t: queue_limits, b: queue_limits, start: int) -> int:
     t.io_min = max(t.io_min, b.io_min)
     t.io_opt = unsigned_int(lcm_not_zero(t.io_opt, b.io_opt))
     if t.physical_block_size & (t.logical_block_size - 1):
-        t.physical_block_size = t.logical_block_size
-        t.misaligned = 1
+        t.physical_block_size, t.misaligned = t.logical_block_size, 1
         ret = -1
     if t.io_min & (t.physical_block_size - 1):
-        t.io_min = t.physical_block_size
-        t.misaligned = 1
+        t.io_min, t.misaligned = t.physical_block_size, 1
         ret = -1
     if t.io_opt & (t.physical_block_size - 1):
-        t.io_opt = 0
-        t.misaligned = 1
+        t.io_opt, t.misaligned = 0, 1
         ret = -1
     t.raid_partial_stripes_expensive = max(t.raid_partial_stripes_expensive, b.raid_partial_stripes_expensive)
     t.alignment_offset = lcm_not_zero(t.alignment_offset, alignment) % max(t.physical_block_size, t.io_min)

@@ -64,9 +64,7 @@ def __blk_complete_request(req: request) -> None:
     It runs here if this CPU submitted the request or shares that one's cache, or if the queue does not care;
     else on the CPU that submitted it.
     """
-    q = req.q
-    ccpu = req.mq_ctx.cpu
-    shared = False
+    q, ccpu, shared = req.q, req.mq_ctx.cpu, False
     BUG_ON(not q.mq_ops.complete, "the driver can't complete requests")
     cpu = smp_processor_id()
     if q.queue_flags >> QUEUE_FLAG_SAME_COMP & 1:

@@ -224,8 +224,7 @@ def elv_attempt_insert_merge(q: request_queue, rq: request) -> bool:
         before = elv_rqhash_find(q, blk_rq_pos(rq))
         if not before or not blk_merge.blk_attempt_req_merge(q, before, rq):
             return merged
-        merged = True
-        rq = before
+        merged, rq = True, before
 
 
 def elv_merged_request(q: request_queue, rq: request, type: int) -> None:

@@ -49,10 +49,7 @@ OMITTED = no_chapter("""
     __disk_events_show __disk_unblock_events disk_check_events disk_clear_events disk_events_poll_jiffies
     disk_events_workfn""")
 
-BLOCK_EXT_MAJOR = 259
-BLKDEV_MAJOR_HASH_SIZE = 255
-BLKDEV_MAJOR_MAX = 512
-NR_EXT_DEVT = 1 << MINORBITS
+BLOCK_EXT_MAJOR, BLKDEV_MAJOR_HASH_SIZE, BLKDEV_MAJOR_MAX, NR_EXT_DEVT = 259, 255, 512, 1 << MINORBITS
 
 
 @struct
@@ -124,8 +121,7 @@ def disk_part_iter_init(piter: disk_part_iter, disk: gendisk, flags: int) -> Non
     """Begin a walk over a disk's partitions. DISK_PITER_* flags say which way, and whether over empty ones and the
     whole disk too."""
     rcu_read_lock()
-    piter.disk = disk
-    piter.part = NULL
+    piter.disk, piter.part = disk, NULL
     if flags & DISK_PITER_REVERSE:
         piter.idx = disk.part_tbl.len - 1
     elif flags & (DISK_PITER_INCL_PART0 | DISK_PITER_INCL_EMPTY_PART0):
@@ -146,8 +142,7 @@ def disk_part_iter_next(piter: disk_part_iter) -> hd_struct:
         step = -1
         end = -1 if piter.flags & (DISK_PITER_INCL_PART0 | DISK_PITER_INCL_EMPTY_PART0) else 0
     else:
-        step = 1
-        end = table.len
+        step, end = 1, table.len
     while (end - piter.idx) * step > 0:
         part = table.part[piter.idx]
         piter.idx += step
@@ -669,8 +664,7 @@ def __alloc_disk_node(minors: int, node_id: int) -> gendisk:
         return NULL
     disk.minors = minors
     rand_initialize_disk(disk)
-    disk_to_dev(disk).class_ = block_class
-    disk_to_dev(disk).type = disk_type
+    disk_to_dev(disk).class_, disk_to_dev(disk).type = block_class, disk_type
     device_initialize(disk_to_dev(disk), disk)
     return disk
 

@@ -32,10 +32,7 @@ from blkmodel.services.tasks.timer import HZ, jiffies, jiffies_to_msecs, msecs_t
 from blkmodel.sim import statics
 from blkmodel.sim.structure import NULL, Struct, struct
 
-read_expire = HZ // 2
-write_expire = 5 * HZ
-writes_starved = 2
-fifo_batch = 16
+read_expire, write_expire, writes_starved, fifo_batch = HZ // 2, 5 * HZ, 2, 16
 INT_MIN, INT_MAX = -(1 << 31), (1 << 31) - 1
 
 

@@ -85,8 +85,7 @@ def _check(path: str | Path, document: dict[str, Any]) -> Outcome:
 
 
 def _check_maps(path: str | Path, document: dict[str, Any]) -> Outcome:
-    differences = []
-    failed = 0
+    differences, failed = [], 0
     for i, case in enumerate(document["cases"]):
         found = maps.compare_case(document["machine"], case)
         _collect()

@@ -31,10 +31,7 @@ from blkmodel.sim import this
 from blkmodel.sim.bus import ALL_ONES
 from blkmodel.sim.interrupts import interrupts
 
-PAGE = 4096
-VECTOR_ENTRY = 16
-HAS_CAPABILITIES = 0x10
-FUSED = 3
+PAGE, VECTOR_ENTRY, HAS_CAPABILITIES, FUSED = 4096, 16, 0x10, 3
 
 REGISTERS = {NVME_REG_CAP: "CAP", NVME_REG_CAP + 4: "CAP.hi", NVME_REG_VS: "VS", NVME_REG_INTMS: "INTMS",
              NVME_REG_INTMC: "INTMC", NVME_REG_CC: "CC", NVME_REG_CSTS: "CSTS", NVME_REG_NSSR: "NSSR",
@@ -110,15 +107,9 @@ class Controller:
         optional = {nvme_cmd_dsm: self.dsm, nvme_cmd_write_zeroes: self.write_zeroes}
         self.admin = {code: fn for code, fn in admin.HANDLERS.items() if code != nvme_admin_dbbuf or self.dbbuf}
         self.io = {code: fn for code, fn in nvm.HANDLERS.items() if optional.get(code, True)}
-        self.gone = False
-        self.configuration = 0
-        self.status = 0
-        self.interrupt_mask = 0
+        self.gone, self.configuration, self.status, self.interrupt_mask = False, 0, 0, 0
         self.aqa = self.asq = self.acq = 0
-        self.pci_command = 0
-        self.started = 0
-        self.epoch = 0
-        self.errors = 0
+        self.pci_command = self.started = self.epoch = self.errors = 0
         self.features = Features()
         self.engine = Engine(self)
 

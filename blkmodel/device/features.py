@@ -29,8 +29,7 @@ class Features:
     __slots__ = ("behavior", "events", "timestamp")
 
     def __init__(self) -> None:
-        self.events = 0
-        self.timestamp = 0
+        self.events = self.timestamp = 0
         self.behavior = bytes(512)
 
 

@@ -23,10 +23,7 @@ WARNING, CRITICAL = 343, 373  # kelvins
 NAMESPACES = 256  # the highest number that a namespace can have
 MAKER = bytes.fromhex("005452")  # QEMU's number, lowest byte first
 FORMATS = ((9, 0), (9, 8), (9, 16), (9, 64), (12, 0), (12, 8), (12, 16), (12, 64))
-SLOT_1_ONLY = 1 << 1 | 1
-OFFSETS = 1 << 2
-SGL_ANY_ALIGNMENT = 1
-SUBNQN = "nqn.2019-08.org.qemu:"
+SLOT_1_ONLY, OFFSETS, SGL_ANY_ALIGNMENT, SUBNQN = 1 << 1 | 1, 1 << 2, 1, "nqn.2019-08.org.qemu:"
 
 
 def identify(controller: Controller, running: Running) -> int:

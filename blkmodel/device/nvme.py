@@ -10,8 +10,7 @@ from blkmodel.sim import statics, this
 from blkmodel.sim.bus import bus
 from blkmodel.sim.structure import NULL
 
-WINDOW_START = 0xFEB00000
-FIRST_SLOT = 4
+WINDOW_START, FIRST_SLOT = 0xFEB00000, 4
 
 
 @statics

@@ -20,8 +20,7 @@ class Running:
     __slots__ = ("command", "event", "sq")
 
     def __init__(self, sq: SubmissionQueue, command: nvme_common_command) -> None:
-        self.sq = sq
-        self.command = command
+        self.sq, self.command = sq, command
         self.event: Event | None = None
 
 
@@ -34,13 +33,8 @@ class CompletionQueue:
     __slots__ = ("base", "due", "head", "phase", "qid", "shadow", "size", "tail", "vector", "waiting")
 
     def __init__(self, qid: int, base: int, size: int, vector: int | None) -> None:
-        self.qid = qid
-        self.base = base
-        self.size = size
-        self.vector = vector
-        self.head = 0
-        self.tail = 0
-        self.phase = 1
+        self.qid, self.base, self.size, self.vector, self.head = qid, base, size, vector, 0
+        self.tail, self.phase = 0, 1
         self.waiting: deque[tuple[SubmissionQueue, int, int, int]] = deque()
         self.due = False
         self.shadow: tuple[int, ...] = ()
@@ -77,13 +71,8 @@ class SubmissionQueue:
     __slots__ = ("base", "cq", "head", "last_end", "priority", "qid", "queued", "running", "shadow", "size", "tail")
 
     def __init__(self, qid: int, base: int, size: int, cq: CompletionQueue, priority: int = 0) -> None:
-        self.qid = qid
-        self.base = base
-        self.size = size
-        self.cq = cq
-        self.priority = priority
-        self.head = 0
-        self.tail = 0
+        self.qid, self.base, self.size, self.cq, self.priority = qid, base, size, cq, priority
+        self.head = self.tail = 0
         self.running: dict[int, Running] = {}
         self.queued = False
         self.shadow: tuple[int, ...] = ()

@@ -68,8 +68,7 @@ def _by_pages(memory: Memory, prp1: int, prp2: int, length: int, page: int) -> P
         raise Refused(PRP_OFFSET_INVALID)
     place = prp2
     while length:
-        left = (page - (place & page - 1)) // ENTRY
-        needed = -(-length // page)
+        left, needed = (page - (place & page - 1)) // ENTRY, -(-length // page)
         entries = _entries(memory, place, min(left, needed))
         chained = needed > left
         for entry in entries[:-1] if chained else entries:

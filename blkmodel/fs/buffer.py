@@ -103,8 +103,7 @@ def block_read_full_page(page: page, get_block: Callable[..., int]) -> int:
         clear_page_flag(page, PG_locked)
         return 0
     for bh in to_read:
-        bh.locked = True
-        bh.b_end_io = end_buffer_async_read
+        bh.locked, bh.b_end_io = True, end_buffer_async_read
     for bh in to_read:
         submit_bh(REQ_OP_READ, 0, bh)
     return 0
@@ -118,8 +117,7 @@ def block_write_full_page(page: page, get_block: Callable[..., int]) -> int:
         if iblock < end:
             if not bh.mapped:
                 get_block(inode, iblock, bh, 1)
-            bh.locked = True
-            bh.b_end_io = end_buffer_async_write
+            bh.locked, bh.b_end_io = True, end_buffer_async_write
             to_write.append(bh)
     for bh in to_write:
         submit_bh(REQ_OP_WRITE, REQ_SYNC, bh)
@@ -139,8 +137,7 @@ def _blocks(page: page) -> tuple[inode, int, Iterable[tuple[int, buffer_head]]]:
 def end_buffer_async_read(bh: buffer_head, uptodate: bool) -> None:
     """A block was read, or not: with the last one of its page, the page is ready."""
     page = bh.b_page
-    bh.locked = False
-    bh.uptodate = uptodate
+    bh.locked, bh.uptodate = False, uptodate
     if not uptodate:
         set_page_flag(page, PG_error)
         _log(bh, "async page read")
@@ -153,8 +150,7 @@ def end_buffer_async_read(bh: buffer_head, uptodate: bool) -> None:
 def end_buffer_async_write(bh: buffer_head, uptodate: bool) -> None:
     """A block was written, or not: with the last one of its page, the page is free again."""
     page = bh.b_page
-    bh.locked = False
-    bh.write_error = not uptodate
+    bh.locked, bh.write_error = False, not uptodate
     if not uptodate:
         set_page_flag(page, PG_error)
         _log(bh, "lost async page write")
@@ -189,9 +185,7 @@ def submit_bh(op: int, op_flags: int, bh: buffer_head) -> int:
     bio.bi_iter.bi_sector = bh.b_blocknr * (bh.b_size >> 9)
     bio_set_dev(bio, bh.b_bdev)
     bio_module.bio_add_page(bio, bh.b_page, bh.b_size, bh._offset)
-    bio.bi_end_io = end_bio_bh_io_sync
-    bio.bi_private = bh
-    bio.bi_opf = op | op_flags
+    bio.bi_end_io, bio.bi_private, bio.bi_opf = end_bio_bh_io_sync, bh, op | op_flags
     guard_bio_eod(bio)
     blk_core.submit_bio(bio)
     return 0

@@ -23,8 +23,7 @@ from blkmodel.services.tasks.wait import (
     add_wait_queue, finish_wait, prepare_to_wait_exclusive, waitqueue_active, wake_up, wake_up_nr)
 from blkmodel.sim.structure import NULL
 
-BITS_PER_LONG = 64
-UINT_MAX = 0xFFFFFFFF
+BITS_PER_LONG, UINT_MAX = 64, 0xFFFFFFFF
 
 
 def sbitmap_deferred_clear(sb: sbitmap, index: int) -> bool:
@@ -53,9 +52,7 @@ def sbitmap_init_node(sb: sbitmap, depth: int, shift: int, flags: int, node: int
     if bits_per_word > BITS_PER_LONG:
         return -EINVAL
 
-    sb.shift = shift
-    sb.depth = depth
-    sb.map_nr = -(-depth // bits_per_word)
+    sb.shift, sb.depth, sb.map_nr = shift, depth, -(-depth // bits_per_word)
     if depth == 0:
         sb.map = NULL
         return 0
@@ -74,8 +71,7 @@ def sbitmap_resize(sb: sbitmap, depth: int) -> None:
     bits_per_word = 1 << sb.shift
     for i in range(sb.map_nr):
         sbitmap_deferred_clear(sb, i)
-    sb.depth = depth
-    sb.map_nr = -(-depth // bits_per_word)
+    sb.depth, sb.map_nr = depth, -(-depth // bits_per_word)
     for i in range(sb.map_nr):
         sb.map[i].depth = min(depth, bits_per_word)
         depth -= sb.map[i].depth
@@ -128,8 +124,7 @@ def sbitmap_get_shallow(sb: sbitmap, alloc_hint: int, shallow_depth: int) -> int
 
     So somebody who must not use up the bitmap leaves the rest of each word to others.
     """
-    index = alloc_hint >> sb.shift
-    bit = alloc_hint & (1 << sb.shift) - 1
+    index, bit = alloc_hint >> sb.shift, alloc_hint & (1 << sb.shift) - 1
     for _ in range(sb.map_nr):
         while True:
             word = sb.map[index]

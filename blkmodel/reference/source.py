@@ -4,8 +4,7 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-REFERENCE = "v5.4.120"
-RELEASE = "5.4"
+REFERENCE, RELEASE = "v5.4.120", "5.4"
 
 
 class Definition(NamedTuple):

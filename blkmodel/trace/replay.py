@@ -47,8 +47,7 @@ class Replay:
     """
 
     def __init__(self, recording: Recording) -> None:
-        self.recording = recording
-        self.events = recording.events
+        self.recording, self.events = recording, recording.events
         self.forest = recording.forest()
         self.steps = list(steps_of(recording.events, self.forest))
         self.first = {step.path[-1].start: number for number, step in enumerate(self.steps, 1) if step.call}

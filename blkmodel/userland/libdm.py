@@ -19,9 +19,7 @@ from blkmodel.services.files.file import O_RDWR, filp_close, filp_open, mknod, u
 from blkmodel.services.files.inode import S_IFBLK
 from blkmodel.services.tasks.timer import msleep
 
-LIBRARY_VERSION = "1.02.185 (2022-05-18)"
-CONTROL = "/dev/mapper/control"
-MIN_SIZE = 16 * 1024
+LIBRARY_VERSION, CONTROL, MIN_SIZE = "1.02.185 (2022-05-18)", "/dev/mapper/control", 16 * 1024
 PLAIN = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#+-.:=@_")
 DM_EXISTS_FLAG = 1 << 2  # the library's own: a bit that the kernel leaves alone
 PRIMARY_SOURCE = 0x0040 << 16  # in the cookie of an event: it comes from the library
@@ -112,8 +110,7 @@ class Library:
         self.errors: list[str] = []
         self.failures: list[Failure] = []
         self._control: Any = None
-        self._version = ""
-        self._doublings = 0
+        self._version, self._doublings = "", 0
 
     def error(self, line: str) -> None:
         """Write a line on standard error."""

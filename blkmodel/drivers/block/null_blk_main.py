@@ -55,9 +55,7 @@ from blkmodel.sim.structure import NULL, Struct, sizeof, struct
 PAGE_SHIFT = 12
 PAGE_SECTORS_SHIFT = PAGE_SHIFT - SECTOR_SHIFT
 PAGE_SECTORS = 1 << PAGE_SECTORS_SHIFT
-SECTOR_MASK = PAGE_SECTORS - 1
-FREE_BATCH = 16
-NO_TAG = UINT_MAX
+SECTOR_MASK, FREE_BATCH, NO_TAG = PAGE_SECTORS - 1, 16, UINT_MAX
 
 NULLB_DEV_FL_CONFIGURED, NULLB_DEV_FL_UP, NULLB_DEV_FL_THROTTLED, NULLB_DEV_FL_CACHE = range(4)
 MAP_SZ = (PAGE_SIZE >> SECTOR_SHIFT) + 2
@@ -193,8 +191,7 @@ class NULLB_DEVICE_ATTR:
     writes out.)"""
 
     def __init__(self, name: str, shown: Callable[[int], str], read: Callable[[str, int], tuple[int, int]]) -> None:
-        self.name = name
-        self.shown, self.read = shown, read
+        self.name, self.shown, self.read = name, shown, read
 
     def show(self, item: config_item) -> str:
         return self.shown(getattr(item._owner, self.name))
@@ -503,8 +500,7 @@ def null_insert_page(nullb: nullb, sector: int, ignore_cache: bool) -> nullb_pag
 
 def null_flush_cache_page(nullb: nullb, c_page: nullb_page) -> int:
     """Write a page of the cache to the disk, and free it. Returns 0 or -ENOMEM."""
-    dev = nullb.dev
-    idx = c_page.page.index
+    dev, idx = nullb.dev, c_page.page.index
     t_page = null_insert_page(nullb, idx << PAGE_SECTORS_SHIFT, True)
 
     c_page.bitmap &= ~(1 << NULLB_PAGE_LOCK)
@@ -531,8 +527,7 @@ def null_flush_cache_page(nullb: nullb, c_page: nullb_page) -> int:
 
 def null_make_cache_space(nullb: nullb, n: int) -> int:
     """Write back pages of the cache until n bytes are free in it. Returns 0 or -ENOMEM."""
-    dev = nullb.dev
-    flushed = 0
+    dev, flushed = nullb.dev, 0
     while not (dev.cache_size * 1024 * 1024 > dev.curr_cache + n or dev.curr_cache == 0):
         c_pages = radix_tree_gang_lookup(dev.cache, nullb.cache_flush_pos, FREE_BATCH)
         locked = []
@@ -555,8 +550,7 @@ def null_make_cache_space(nullb: nullb, n: int) -> int:
 
 def copy_to_nullb(nullb: nullb, source: _page, off: int, sector: int, n: int, is_fua: bool) -> int:
     """Write n bytes, from `off` of a page, to a sector on; is_fua: past the cache. Returns 0 or -ENOSPC."""
-    dev = nullb.dev
-    count = 0
+    dev, count = nullb.dev, 0
     while count < n:
         temp = min(dev.blocksize, n - count)
         if null_cache_active(nullb) and not is_fua:
@@ -578,8 +572,7 @@ def copy_to_nullb(nullb: nullb, source: _page, off: int, sector: int, n: int, is
 
 def copy_from_nullb(nullb: nullb, dest: _page, off: int, sector: int, n: int) -> int:
     """Read n bytes, from a sector on, to `off` of a page; what was never written is zeros. Returns 0."""
-    dev = nullb.dev
-    count = 0
+    dev, count = nullb.dev, 0
     while count < n:
         temp = min(dev.blocksize, n - count)
         offset = (sector & SECTOR_MASK) << SECTOR_SHIFT
@@ -624,8 +617,7 @@ def null_transfer(nullb: nullb, page: _page, len: int, off: int, is_write: bool,
 
 def null_handle_rq(cmd: nullb_cmd) -> int:
     """Move a request's data. Returns 0 or -errno."""
-    rq = cmd.rq
-    nullb = cmd.nq.dev.nullb
+    rq, nullb = cmd.rq, cmd.nq.dev.nullb
     sector = blk_rq_pos(rq)
     if req_op(rq) == REQ_OP_DISCARD:
         null_handle_discard(nullb, sector, blk_rq_bytes(rq))
@@ -641,8 +633,7 @@ def null_handle_rq(cmd: nullb_cmd) -> int:
 
 def null_handle_bio(cmd: nullb_cmd) -> int:
     """Move a bio's data. Returns 0 or -errno."""
-    bio = cmd.bio
-    nullb = cmd.nq.dev.nullb
+    bio, nullb = cmd.bio, cmd.nq.dev.nullb
     sector = bio.bi_iter.bi_sector
     if bio_op(bio) == REQ_OP_DISCARD:
         null_handle_discard(nullb, sector, bio_sectors(bio) << SECTOR_SHIFT)
@@ -784,8 +775,7 @@ null_fops = block_device_operations(open=null_open, release=null_release)
 
 def null_init_queue(nullb: nullb, nq: nullb_queue) -> None:
     """Tell a queue whose it is, and how deep."""
-    nq.queue_depth = nullb.queue_depth
-    nq.dev = nullb.dev
+    nq.queue_depth, nq.dev = nullb.queue_depth, nullb.dev
 
 
 def null_init_queues(nullb: nullb) -> None:

@@ -81,9 +81,7 @@ UINT_MAX = 0xFFFFFFFF
 
 (DMF_BLOCK_IO_FOR_SUSPEND, DMF_SUSPENDED, DMF_FROZEN, DMF_FREEING, DMF_DELETING, DMF_NOFLUSH_SUSPENDING,
  DMF_DEFERRED_REMOVE, DMF_SUSPENDED_INTERNALLY, DMF_POST_SUSPENDING) = range(9)
-DM_NUMA_NODE = NUMA_NO_NODE
-DEFAULT_SWAP_BIOS = 8 * 1048576 // PAGE_SIZE
-RESERVED_BIO_BASED_IOS = 16
+DM_NUMA_NODE, DEFAULT_SWAP_BIOS, RESERVED_BIO_BASED_IOS = NUMA_NO_NODE, 8 * 1048576 // PAGE_SIZE, 16
 DM_CLAIM_PTR = "I belong to device-mapper"
 
 
@@ -152,11 +150,8 @@ class variables:
     """
 
     def __init__(self) -> None:
-        self.major = 0
-        self.reserved_bio_based_ios = RESERVED_BIO_BASED_IOS
-        self.dm_numa_node = DM_NUMA_NODE
-        self.swap_bios = DEFAULT_SWAP_BIOS
-        self._major = 0
+        self.major, self.reserved_bio_based_ios, self.dm_numa_node = 0, RESERVED_BIO_BASED_IOS, DM_NUMA_NODE
+        self.swap_bios, self._major = DEFAULT_SWAP_BIOS, 0
         self._minor_idr = idr()
         self.deferred_remove_work = work_struct()
         INIT_WORK(self.deferred_remove_work, do_deferred_remove, None)
@@ -532,8 +527,7 @@ def close_table_device(td: table_device, md: mapped_device) -> None:
         return
     block_dev.bd_unlink_disk_holder(td.dm_dev.bdev, dm_disk(md))
     block_dev.blkdev_put(td.dm_dev.bdev, td.dm_dev.mode | FMODE_EXCL)
-    td.dm_dev.bdev = NULL
-    td.dm_dev.dax_dev = NULL
+    td.dm_dev.bdev = td.dm_dev.dax_dev = NULL
 
 
 def find_table_device(devices: list_head, dev: int, mode: int) -> table_device:
@@ -656,8 +650,7 @@ def swap_bios_limit(ti: dm_target, bio: bio_struct) -> bool:
 
 def clone_endio(bio: bio_struct) -> None:
     """End a clone, after its target (end_io) has looked at its status, changed it, or taken the clone back."""
-    error = bio.bi_status
-    tio = bio._front
+    error, tio = bio.bi_status, bio._front
     io, md = tio.io, tio.io.md
     endio = tio.ti.type.end_io
     if error == BLK_STS_TARGET and md.type != DM_TYPE_NVME_BIO_BASED:

@@ -45,12 +45,8 @@ from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim import statics
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct
 
-DM_MSG_PREFIX = "ioctl"
-DM_DRIVER_EMAIL = "dm-devel@redhat.com"
-NUM_BUCKETS = 64
-MASK_BUCKETS = NUM_BUCKETS - 1
-ALIGN_MASK = 7
-ULONG_MAX = (1 << 64) - 1
+DM_MSG_PREFIX, DM_DRIVER_EMAIL, NUM_BUCKETS = "ioctl", "dm-devel@redhat.com", 64
+MASK_BUCKETS, ALIGN_MASK, ULONG_MAX = NUM_BUCKETS - 1, 7, (1 << 64) - 1
 IOCTL_FLAGS_NO_PARAMS, IOCTL_FLAGS_ISSUE_GLOBAL_EVENT = 1, 2
 DM_PARAMS_MALLOC = 0x0001
 STATISTICS = ("@stats_create", "@stats_delete", "@stats_clear", "@stats_list", "@stats_print", "@stats_print_clear",
@@ -232,8 +228,7 @@ def dm_hash_remove_all(keep_open_devices: bool, mark_deferred: bool, only_deferr
     """
     again = True
     while again:
-        again = False
-        dev_skipped = 0
+        again, dev_skipped = False, 0
         for hc in [hc for bucket in variables()._name_buckets for hc in bucket]:
             md = hc.md
             dm.dm_get(md)
@@ -739,8 +734,7 @@ def next_target(last: int, next: int, block: bytearray, end: int) -> tuple[int, 
 
 def populate_table(table: dm_table.dm_table, param: dm_ioctl_struct, param_size: int) -> int:
     """Fill a table with the targets that the block has, and make it ready. Returns 0 or -errno."""
-    spec = 0
-    next = param.data_start
+    spec, next = 0, param.data_start
     if not param.target_count:
         DMWARN(DM_MSG_PREFIX, "populate_table: no targets specified")
         return -EINVAL
@@ -1003,8 +997,7 @@ def copy_params(user: bytearray, param_kernel: dm_ioctl_struct, ioctl_flags: int
     read_head(user, param_kernel)
     if param_kernel.data_size < DATA_OFFSET:
         return -EINVAL, NULL, 0
-    param_flags = 0
-    size = param_kernel.data_size
+    param_flags, size = 0, param_kernel.data_size
     if ioctl_flags & IOCTL_FLAGS_NO_PARAMS:
         dmi = param_kernel
         dmi.data_size = DATA_OFFSET

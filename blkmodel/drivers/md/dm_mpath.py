@@ -562,8 +562,7 @@ def fail_path(pgpath: pgpath) -> int:
 
 def reinstate_path(pgpath: pgpath) -> int:
     """Let a path be used again. What waits is tried again where it is the only one. Returns 0 or -errno."""
-    m = pgpath.pg.m
-    run_queue = False
+    m, run_queue = pgpath.pg.m, False
     if pgpath.is_active:
         return 0
     DMWARN(DM_MSG_PREFIX, f"Reinstating path {pgpath.path.dev.name}.")
@@ -662,8 +661,7 @@ def multipath_end_io(ti: dm_target, clone: request, error: int, map_context: map
     Returns DM_ENDIO_*.
     """
     mpio = get_mpio(map_context)
-    went = mpio.pgpath
-    r = DM_ENDIO_DONE
+    went, r = mpio.pgpath, DM_ENDIO_DONE
     if error and blk_path_error(error):
         m = ti.private
         r = DM_ENDIO_DELAY_REQUEUE if error == BLK_STS_RESOURCE else DM_ENDIO_REQUEUE
@@ -707,8 +705,7 @@ def multipath_status(ti: dm_target, type: int, status_flags: int) -> str:
     use), E or D (bypassed), the selector's words, the number of paths, that of a path's words, and for each path its
     device, A or F (failed), how often it failed, and the selector's words.
     """
-    m = ti.private
-    words = []
+    m, words = ti.private, []
     if type == STATUSTYPE_INFO:
         words.append(f"2 {test_bit(MPATHF_QUEUE_IO, m.flags):d} {m.pg_init_count} ")
     else:
@@ -787,14 +784,12 @@ def multipath_prepare_ioctl(ti: dm_target) -> tuple[int, block_device]:
 
     Returns (0, it), (1, it) where it is larger or smaller than the target, or (-errno, None).
     """
-    m = ti.private
-    bdev = NULL
+    m, bdev = ti.private, NULL
     chosen = m.current_pgpath
     if chosen is None or not test_bit(MPATHF_QUEUE_IO, m.flags):
         chosen = choose_pgpath(m, 0)
     if chosen is not None:
-        bdev = chosen.path.dev.bdev
-        r = 0
+        bdev, r = chosen.path.dev.bdev, 0
     else:
         r = -ENOTCONN if test_bit(MPATHF_QUEUE_IF_NO_PATH, m.flags) else -EIO
     if r == -ENOTCONN:

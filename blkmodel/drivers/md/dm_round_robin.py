@@ -17,9 +17,7 @@ from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim import statics
 from blkmodel.sim.structure import NULL, Struct, struct
 
-DM_MSG_PREFIX = "multipath round-robin"
-RR_MIN_IO = 1
-RR_VERSION = "1.2.0"
+DM_MSG_PREFIX, RR_MIN_IO, RR_VERSION = "multipath round-robin", 1, "1.2.0"
 
 
 @struct
@@ -91,8 +89,7 @@ def rr_add_path(ps: path_selector, path: dm_path, argv: list[str]) -> tuple[int,
 
     Returns (0, None) or (-errno, words).
     """
-    s = ps.context
-    repeat_count = RR_MIN_IO
+    s, repeat_count = ps.context, RR_MIN_IO
     if len(argv) > 1:
         return -EINVAL, "round-robin ps: incorrect number of arguments"
     if len(argv) == 1:

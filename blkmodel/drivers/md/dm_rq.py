@@ -33,10 +33,7 @@ from blkmodel.services.tasks.wait import waitqueue_active, wake_up
 from blkmodel.sim import statics
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct
 
-DM_MSG_PREFIX = "core-rq"
-DM_MQ_NR_HW_QUEUES = 1
-DM_MQ_QUEUE_DEPTH = 2048
-RESERVED_REQUEST_BASED_IOS = 256
+DM_MSG_PREFIX, DM_MQ_NR_HW_QUEUES, DM_MQ_QUEUE_DEPTH, RESERVED_REQUEST_BASED_IOS = "core-rq", 1, 2048, 256
 
 
 @struct
@@ -184,8 +181,7 @@ def dm_requeue_original_request(tio: dm_rq_target_io, delay_requeue: bool) -> No
 def dm_done(clone: request, error: int, mapped: bool) -> None:
     """A clone is done: ask the target what to make of its status. A device that refused an operation that it does
     not have is not asked for it again."""
-    r = DM_ENDIO_DONE
-    tio = clone.end_io_data
+    r, tio = DM_ENDIO_DONE, clone.end_io_data
     if tio.ti is not None and mapped and tio.ti.type.rq_end_io is not None:
         r = tio.ti.type.rq_end_io(tio.ti, clone, error, tio.info)
 

@@ -21,12 +21,9 @@ from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim import statics
 from blkmodel.sim.structure import NULL, Struct, struct
 
-DM_MSG_PREFIX = "multipath service-time"
-ST_MIN_IO = 1
-ST_MAX_RELATIVE_THROUGHPUT = 100
+DM_MSG_PREFIX, ST_MIN_IO, ST_MAX_RELATIVE_THROUGHPUT = "multipath service-time", 1, 100
 ST_MAX_RELATIVE_THROUGHPUT_SHIFT = 7
-ST_MAX_INFLIGHT_SIZE = (1 << 64) - 1 >> ST_MAX_RELATIVE_THROUGHPUT_SHIFT
-ST_VERSION = "0.3.0"
+ST_MAX_INFLIGHT_SIZE, ST_VERSION = (1 << 64) - 1 >> ST_MAX_RELATIVE_THROUGHPUT_SHIFT, "0.3.0"
 
 
 @struct
@@ -169,8 +166,7 @@ def st_compare_load(pi1: path_info, pi2: path_info, incoming: int) -> int:
 
 def st_select_path(ps: path_selector, nr_bytes: int) -> dm_path:
     """The best path for an I/O of so many bytes, of equals the one used longest ago; None where there is none."""
-    s = ps.context
-    best = NULL
+    s, best = ps.context, NULL
     for pi in s.valid_paths:
         if best is None or st_compare_load(pi, best, nr_bytes) < 0:
             best = pi

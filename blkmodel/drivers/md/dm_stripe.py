@@ -25,8 +25,7 @@ from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.services.tasks.workqueue import INIT_WORK, flush_work, schedule_work, work_struct
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct
 
-DM_MSG_PREFIX = "striped"
-DM_IO_ERROR_THRESHOLD = 15
+DM_MSG_PREFIX, DM_IO_ERROR_THRESHOLD = "striped", 15
 EACH_STRIPE = (REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_ZEROES, REQ_OP_WRITE_SAME)
 
 

@@ -57,11 +57,8 @@ OMITTED = no_chapter("""
 MAX_DEPTH = 16
 NODE_SIZE = 64  # L1_CACHE_BYTES
 KEYS_PER_NODE = NODE_SIZE // sizeof("u64")
-CHILDREN_PER_NODE = KEYS_PER_NODE + 1
-NO_SECTOR = (1 << 64) - 1
-UINT_MAX = 0xFFFFFFFF
-ULONG_MAX = NO_SECTOR
-PAGE_SHIFT = 12
+CHILDREN_PER_NODE, NO_SECTOR, UINT_MAX = KEYS_PER_NODE + 1, (1 << 64) - 1, 0xFFFFFFFF
+ULONG_MAX, PAGE_SHIFT = NO_SECTOR, 12
 PRESUSPEND, PRESUSPEND_UNDO, POSTSUSPEND = range(3)
 
 
@@ -379,8 +376,7 @@ def validate_hardware_logical_block_alignment(table: dm_table, limits: queue_lim
     block_sects = limits.logical_block_size >> SECTOR_SHIFT
     next_target_start = 0  # where the next target begins, in sectors from a block's start
     remaining = 0  # what the next target has to do of a block that began in one before
-    ti = NULL
-    i = 0
+    ti, i = NULL, 0
     while i < dm_table_get_num_targets(table):
         ti = dm_table_get_target(table, i)
         ti_limits = queue_limits()
@@ -736,8 +732,7 @@ def dm_table_complete(t: dm_table) -> int:
 
 def dm_table_event_callback(t: dm_table, fn: Callable[[Any], None], context: Any) -> None:
     """Say whom to call, fn(context), when a target has something to tell; None for nobody."""
-    t.event_fn = fn
-    t.event_context = context
+    t.event_fn, t.event_context = fn, context
 
 
 def dm_table_event(t: dm_table) -> None:

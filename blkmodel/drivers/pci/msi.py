@@ -82,9 +82,7 @@ def msix_setup_entries(dev: pci_dev, base: object, entries: object, nvec: int, a
             free_msi_irqs(dev)
             ret = -ENOMEM
             break
-        entry.is_msix = 1
-        entry.entry_nr = i
-        entry.default_irq = dev.irq
+        entry.is_msix, entry.entry_nr, entry.default_irq = 1, i, dev.irq
         list_add_tail(entry, dev.dev.msi_list, "list")
     kfree(masks)
     return ret

@@ -24,12 +24,8 @@ if TYPE_CHECKING:
     from blkmodel.services.memory.slab import kmem_cache
     from blkmodel.services.tasks.workqueue import workqueue_struct
 
-BIO_MAX_PAGES = 256
-BIO_POOL_SIZE = 2
-BIO_RESET_BITS = 13
-BVEC_POOL_BITS = 3
-BVEC_POOL_OFFSET = 16 - BVEC_POOL_BITS
-BVEC_POOL_NR = 6
+BIO_MAX_PAGES, BIO_POOL_SIZE, BIO_RESET_BITS, BVEC_POOL_BITS = 256, 2, 13, 3
+BVEC_POOL_OFFSET, BVEC_POOL_NR = 16 - BVEC_POOL_BITS, 6
 BVEC_POOL_MAX = BVEC_POOL_NR - 1
 BIOSET_NEED_BVECS, BIOSET_NEED_RESCUER = 1, 2
 UIO_MAXIOV = 1024
@@ -185,8 +181,7 @@ def bio_inc_remaining(of: bio) -> None:
 
 
 def bio_set_dev(of: bio, bdev: block_device) -> None:
-    of.bi_disk = bdev.bd_disk
-    of.bi_partno = bdev.bd_partno
+    of.bi_disk, of.bi_partno = bdev.bd_disk, bdev.bd_partno
 
 
 def bio_set_polled(of: bio, kiocb: kiocb) -> None:
@@ -203,17 +198,14 @@ def bio_advance_iter(of: bio, at: bvec_iter, count: int) -> None:
     if of.bi_opf & REQ_OP_MASK > REQ_OP_FLUSH and bio_no_advance_iter(of):
         return
     assert at.bi_size >= 0, "a bio was advanced beyond its end"
-    vectors = of.bi_io_vec
-    done = at.bi_bvec_done + count
-    index = at.bi_idx
+    vectors, done, index = of.bi_io_vec, at.bi_bvec_done + count, at.bi_idx
     left = at.bi_size
     while done and done >= vectors[index].bv_len:
         done -= vectors[index].bv_len
         index += 1
         if not done and not left:
             break
-    at.bi_idx = index
-    at.bi_bvec_done = done
+    at.bi_idx, at.bi_bvec_done = index, done
 
 
 def mp_bvec_iter_bvec(bvec: Sequence[bio_vec], at: bvec_iter) -> bio_vec:
@@ -229,10 +221,7 @@ def bio_for_each_bvec(of: bio) -> Sequence[bio_vec]:
     left = at.bi_size
     if not left:
         return ()
-    vectors = of.bi_io_vec
-    index = at.bi_idx
-    done = at.bi_bvec_done
-    found = []
+    vectors, index, done, found = of.bi_io_vec, at.bi_idx, at.bi_bvec_done, []
     while left:
         vector = vectors[index]
         length = vector.bv_len - done

@@ -33,8 +33,7 @@ REQ_NOMERGE_FLAGS = REQ_NOMERGE | REQ_PREFLUSH | REQ_FUA
 (BIO_NO_PAGE_REF, BIO_CLONED, BIO_BOUNCED, BIO_USER_MAPPED, BIO_NULL_MAPPED, BIO_WORKINGSET, BIO_QUIET, BIO_CHAIN,
  BIO_REFFED, BIO_THROTTLED, BIO_TRACE_COMPLETION, BIO_QUEUE_ENTERED, BIO_TRACKED) = range(13)
 
-U64_MAX = (1 << 64) - 1
-BLK_QC_T_NONE = -1
+U64_MAX, BLK_QC_T_NONE = (1 << 64) - 1, -1
 
 
 @struct
@@ -67,10 +66,7 @@ class bvec_iter(Struct):
     __slots__ = ("bi_bvec_done", "bi_idx", "bi_sector", "bi_size")
 
     def __init__(self, bi_sector: int = 0, bi_size: int = 0, bi_idx: int = 0, bi_bvec_done: int = 0) -> None:
-        self.bi_sector = bi_sector
-        self.bi_size = bi_size
-        self.bi_idx = bi_idx
-        self.bi_bvec_done = bi_bvec_done
+        self.bi_sector, self.bi_size, self.bi_idx, self.bi_bvec_done = bi_sector, bi_size, bi_idx, bi_bvec_done
 
 
 @struct

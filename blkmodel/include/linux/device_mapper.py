@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from blkmodel.services.base.module import module
     from blkmodel.services.base.printk import ratelimit_state
 
-DM_NAME = "device-mapper"
-DM_ANY_MINOR = -1
+DM_NAME, DM_ANY_MINOR = "device-mapper", -1
 
 DM_TYPE_NONE, DM_TYPE_BIO_BASED, DM_TYPE_REQUEST_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NVME_BIO_BASED = range(5)
 STATUSTYPE_INFO, STATUSTYPE_TABLE = range(2)
@@ -29,9 +28,7 @@ DM_TARGET_SINGLETON = 0x01  # must be alone in its table
 DM_TARGET_ALWAYS_WRITEABLE = 0x02
 DM_TARGET_IMMUTABLE = 0x04  # once in a device's table, no other may follow
 DM_TARGET_WILDCARD = 0x08  # may follow even that one
-DM_TARGET_INTEGRITY = 0x10
-DM_TARGET_PASSES_INTEGRITY = 0x20
-DM_TARGET_ZONED_HM = 0x40
+DM_TARGET_INTEGRITY, DM_TARGET_PASSES_INTEGRITY, DM_TARGET_ZONED_HM = 0x10, 0x20, 0x40
 
 DM_ENDIO_DONE, DM_ENDIO_INCOMPLETE, DM_ENDIO_REQUEUE, DM_ENDIO_DELAY_REQUEUE = range(4)
 DM_MAPIO_SUBMITTED, DM_MAPIO_REMAPPED = 0, 1

@@ -15,8 +15,7 @@ from blkmodel.sim.structure import NULL, Struct, struct
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SBQ_WAIT_QUEUES = 8
-SBQ_WAKE_BATCH = 8
+SBQ_WAIT_QUEUES = SBQ_WAKE_BATCH = 8
 
 
 @struct

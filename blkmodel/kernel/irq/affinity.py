@@ -103,8 +103,7 @@ def alloc_nodes_vectors(numvecs: int, node_to_cpumask: list[cpumask], cpu_mask: 
     """
     nr_nodes = nr_node_ids()
     for n in range(nr_nodes):
-        node_vectors[n].id = n
-        node_vectors[n].ncpus = UINT_MAX
+        node_vectors[n].id, node_vectors[n].ncpus = n, UINT_MAX
 
     remaining_ncpus = 0
     for n in for_each_node_mask(nodemsk):
@@ -139,8 +138,7 @@ def __irq_build_affinity_masks(startvec: int, numvecs: int, firstvec: int, node_
     if not cpumask_weight(cpu_mask):
         return 0
 
-    last_affv = firstvec + numvecs
-    curvec = startvec
+    last_affv, curvec = firstvec + numvecs, startvec
     nodemsk = nodemask()
     nodes = get_nodes_in_cpumask(node_to_cpumask, cpu_mask, nodemsk)
     if numvecs <= nodes:
@@ -236,8 +234,7 @@ def irq_create_affinity_masks(nvecs: int, affd: irq_affinity) -> list[irq_affini
     for curvec in range(affd.pre_vectors):
         cpumask_copy(masks[curvec].mask, irq_default_affinity())
 
-    curvec = affd.pre_vectors
-    usedvecs = 0
+    curvec, usedvecs = affd.pre_vectors, 0
     for this_vecs in affd.set_size[:affd.nr_sets]:
         if irq_build_affinity_masks(curvec, this_vecs, curvec, masks):
             kfree(masks)

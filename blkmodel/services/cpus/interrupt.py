@@ -36,8 +36,7 @@ FIRST_DYNAMIC_IRQ = 24
 """The numbers below belong to the pins of the I/O interrupt controller."""
 BLOCK_SOFTIRQ = 4
 IRQ_NONE, IRQ_HANDLED = 0, 1
-IRQF_SHARED = 0x80
-IRQ_AFFINITY_MAX_SETS = 4
+IRQF_SHARED, IRQ_AFFINITY_MAX_SETS = 0x80, 4
 
 
 @struct
@@ -254,8 +253,7 @@ def irq_setup_affinity(desc: irq_desc) -> None:
 def irq_shutdown_and_deactivate(desc: irq_desc) -> None:
     """Let an interrupt happen no more, and give its vector back."""
     data = desc.irq_data
-    desc.depth = 1
-    desc.istate = 0
+    desc.depth, desc.istate = 1, 0
     if data._started:
         data.chip.irq_mask(data)
         data._started = False

@@ -19,9 +19,7 @@ from blkmodel.sim.structure import NULL, Struct, struct
 if TYPE_CHECKING:
     from blkmodel.services.files.file import file, file_operations
 
-MISC_MAJOR = 10
-MAPPER_CTRL_MINOR = 236
-CHRDEV_MAJOR_DYN_END = 234
+MISC_MAJOR, MAPPER_CTRL_MINOR, CHRDEV_MAJOR_DYN_END = 10, 236, 234
 
 
 def _misc_devnode(dev: device) -> str:
@@ -121,14 +119,12 @@ def unregister_chrdev_region(first: int, count: int) -> None:
 
 def cdev_init(char: cdev, fops: file_operations, owner: Any) -> None:
     """Prepare a character device. `owner` is the structure that embeds it."""
-    char.ops = fops
-    char._owner = owner
+    char.ops, char._owner = fops, owner
 
 
 def cdev_device_add(char: cdev, dev: device) -> int:
     """Let a device's number stand for the character device, and make the device known. Returns 0 or -errno."""
-    char.dev = dev.devt
-    char.count = 1
+    char.dev, char.count = dev.devt, 1
     rc = kobj_map(variables().cdev_map, char.dev, 1, NULL, lambda devt, data: data, NULL, char)
     if rc:
         return rc

@@ -52,10 +52,7 @@ class subsystems:
 
 
 def config_item_init_type_name(item: config_item, name: str, type: config_item_type, owner: Any) -> None:
-    item.ci_name = name
-    item.ci_type = type
-    item.ci_kref = 1
-    item._owner = owner
+    item.ci_name, item.ci_type, item.ci_kref, item._owner = name, type, 1, owner
 
 
 def config_item_put(item: config_item) -> None:

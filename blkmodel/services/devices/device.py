@@ -99,8 +99,7 @@ def _release(kobj: kobject) -> None:
 
 def _uevent(kobj: kobject) -> list[str]:
     """What user space is told of a device: its number and its node's name, and what its kind adds."""
-    dev = kobj._owner
-    words = []
+    dev, words = kobj._owner, []
     if MAJOR(dev.devt):
         words += [f"MAJOR={MAJOR(dev.devt)}", f"MINOR={MINOR(dev.devt)}", f"DEVNAME={device_get_devnode(dev)}"]
     if dev.type is not None and dev.type.name:
@@ -261,10 +260,7 @@ def device_create(of_class: class_, parent: device, devt: int, drvdata: Any, nam
     if dev is None:
         return NULL
     device_initialize(dev)
-    dev.devt = devt
-    dev.class_ = of_class
-    dev.parent = parent
-    dev.release = _free_device
+    dev.devt, dev.class_, dev.parent, dev.release = devt, of_class, parent, _free_device
     dev_set_drvdata(dev, drvdata)
     dev_set_name(dev, name)
     device_add(dev)

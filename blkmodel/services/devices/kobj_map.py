@@ -71,8 +71,7 @@ def kobj_unmap(domain: kobj_map_domain, dev: int, range: int) -> None:
 
 def kobj_lookup(domain: kobj_map_domain, dev: int) -> tuple[Any, int]:
     """Find who stands for a number, the smallest range first. Returns (object, place in the range); (None, 0)."""
-    best = ULONG_MAX
-    retry = True
+    best, retry = ULONG_MAX, True
     while retry:
         retry = False
         for entry in tuple(domain.probes[MAJOR(dev) % 255]):
@@ -82,8 +81,7 @@ def kobj_lookup(domain: kobj_map_domain, dev: int) -> tuple[Any, int]:
                 break
             if not try_module_get(entry.owner):
                 continue
-            best = entry.range - 1
-            index = dev - entry.dev
+            best, index = entry.range - 1, dev - entry.dev
             if entry.lock is not None and entry.lock(dev, entry.data) < 0:
                 module_put(entry.owner)
                 continue
@@ -104,9 +102,7 @@ def kobj_map_init(base_probe: Callable[..., Any]) -> kobj_map_domain:
         kfree(domain)
         kfree(base)
         return NULL
-    base.dev = 1
-    base.range = ULONG_MAX
-    base.get = base_probe
+    base.dev, base.range, base.get = 1, ULONG_MAX, base_probe
     for listed in domain.probes:
         listed.append(base)
     return domain

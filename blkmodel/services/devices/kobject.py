@@ -85,9 +85,7 @@ class sysfs:
 
 def kobject_init(kobj: kobject, ktype: kobj_type, owner: Any) -> None:
     """Start with one reference."""
-    kobj.refcount = 1
-    kobj.ktype = ktype
-    kobj._owner = owner
+    kobj.refcount, kobj.ktype, kobj._owner = 1, ktype, owner
 
 
 def kobject_get(kobj: kobject) -> kobject:

@@ -47,8 +47,7 @@ def alloc_msi_entry(dev: device, nvec: int, affinity: Sequence[irq_affinity_desc
     desc = kzalloc(msi_desc, GFP_KERNEL)
     if desc is None:
         return NULL
-    desc.dev = dev
-    desc.nvec_used = nvec
+    desc.dev, desc.nvec_used = dev, nvec
     if affinity is not None:
         desc.affinity = kcalloc(nvec, irq_affinity_desc, GFP_KERNEL)
         if desc.affinity is None:

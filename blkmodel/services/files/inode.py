@@ -116,8 +116,7 @@ def blksize_bits(size: int) -> int:
 
 def inode_init_always(sb: super_block, of: inode) -> None:
     """Make a zeroed inode one of a file system."""
-    of.i_sb = sb
-    of.i_count = 1
+    of.i_sb, of.i_count = sb, 1
     of.i_data.host = of
     of.i_mapping = of.i_data
 

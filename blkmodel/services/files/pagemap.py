@@ -38,8 +38,7 @@ def add_to_page_cache(page: page, mapping: address_space, index: int) -> None:
     """Cache a new page, locked. The cache holds it."""
     set_page_flag(page, PG_locked)
     get_page(page)
-    page.mapping = mapping
-    page.index = index
+    page.mapping, page.index = mapping, index
     mapping.pages[index] = page
     mapping.nrpages += 1
 
@@ -205,8 +204,7 @@ def generic_file_buffered_read(iocb: kiocb, iter: iov_iter, written: int) -> int
 
 def generic_file_direct_write(iocb: kiocb, iter: iov_iter) -> int:
     """Write a buffer past the page cache, and drop what it has of the place. Returns how many bytes, or -errno."""
-    mapping = iocb.ki_filp.f_mapping
-    pos = iocb.ki_pos
+    mapping, pos = iocb.ki_filp.f_mapping, iocb.ki_pos
     write_len = iov_iter_count(iter)
     start, end = pos // PAGE_SIZE, (pos + write_len - 1) // PAGE_SIZE
     if iocb.ki_flags & IOCB_NOWAIT:

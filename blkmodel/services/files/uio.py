@@ -73,10 +73,7 @@ class iov_iter(Struct):
 
 def iov_iter_init(iter: iov_iter, direction: int, buffer: user_buffer, offset: int, count: int) -> None:
     """Begin at `offset` of a user buffer."""
-    iter.type = direction
-    iter._buffer = buffer
-    iter._at = offset
-    iter.count = count
+    iter.type, iter._buffer, iter._at, iter.count = direction, buffer, offset, count
 
 
 def iov_iter_count(iter: iov_iter) -> int:

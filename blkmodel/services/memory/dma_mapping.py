@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from blkmodel.include.linux.blk_types import bio_vec
 
 DMA_TO_DEVICE, DMA_FROM_DEVICE = 1, 2
-DMA_ATTR_NO_WARN = 1 << 8
-DMA_MAPPING_ERROR = (1 << 64) - 1
+DMA_ATTR_NO_WARN, DMA_MAPPING_ERROR = 1 << 8, (1 << 64) - 1
 
 
 def DMA_BIT_MASK(bits: int) -> int:
@@ -58,8 +57,7 @@ def dma_mapping_error(dev: device, dma_addr: int) -> bool:
 def dma_map_sg_attrs(dev: device, sgl: list[scatterlist], nents: int, direction: int, attrs: int) -> int:
     """Let the device use the pieces of a scatterlist. Returns how many it sees: without an IOMMU, as many."""
     for sg in sgl[:nents]:
-        sg.dma_address = sg.page._addr + sg.offset
-        sg.dma_length = sg.length
+        sg.dma_address, sg.dma_length = sg.page._addr + sg.offset, sg.length
     return nents
 
 
@@ -93,8 +91,7 @@ class dma_pool(Struct):
         self.page_list = list_head()
         self.size = 0
         self.dev: device = NULL
-        self.allocation = 0
-        self.name = ""
+        self.allocation, self.name = 0, ""
 
 
 @struct

@@ -27,8 +27,7 @@ class mempool(Struct):
     SIZE = 72
 
     def __init__(self) -> None:
-        self.min_nr = 0
-        self.curr_nr = 0
+        self.min_nr = self.curr_nr = 0
         self.elements: list[Any] = NULL
         self.pool_data: Any = None
         self.alloc: Callable[..., Any] = NULL
@@ -43,10 +42,7 @@ def mempool_initialized(pool: mempool) -> bool:
 def mempool_init_node(pool: mempool, min_nr: int, alloc: Callable[..., Any], free: Callable[..., None], pool_data: Any,
                       gfp: int, node: int) -> int:
     """Set up a pool and fill its reserve. Returns 0, or -ENOMEM with nothing left allocated."""
-    pool.min_nr = min_nr
-    pool.pool_data = pool_data
-    pool.alloc = alloc
-    pool.free = free
+    pool.min_nr, pool.pool_data, pool.alloc, pool.free = min_nr, pool_data, alloc, free
     pool.elements = kcalloc_node(min_nr, "pointer", gfp, node)
     if pool.elements is None:
         return -ENOMEM

@@ -48,8 +48,7 @@ class page_run(Struct):
     __slots__ = ("bytes", "nr", "pages")
 
     def __init__(self, addr: int, nr: int) -> None:
-        self._addr = addr
-        self.nr = nr
+        self._addr, self.nr = addr, nr
         self.pages: dict[int, page] = {}
         self.bytes: bytearray = NULL
 
@@ -58,9 +57,7 @@ class page_run(Struct):
         found = self.pages.get(n)
         if found is None:
             found = self.pages[n] = place(page, self._addr + n * PAGE_SIZE)
-            found._run = self
-            found._start = n * PAGE_SIZE
-            found.refcount = 1
+            found._run, found._start, found.refcount = self, n * PAGE_SIZE, 1
         return found
 
     def peek(self, start: int, length: int) -> bytes:

@@ -11,8 +11,7 @@ def smp_processor_id() -> int:
     return running.kernel.context.cpu
 
 
-raw_smp_processor_id = smp_processor_id
-get_cpu = smp_processor_id
+raw_smp_processor_id = get_cpu = smp_processor_id
 
 
 def put_cpu() -> None:

@@ -48,9 +48,7 @@ def sg_next(sg: scatterlist) -> scatterlist:
 
 
 def sg_set_page(sg: scatterlist, page: page, length: int, offset: int) -> None:
-    sg.page = page
-    sg.offset = offset
-    sg.length = length
+    sg.page, sg.offset, sg.length = page, offset, length
 
 
 def sg_phys(sg: scatterlist) -> int:

@@ -10,8 +10,7 @@ from blkmodel.sim import this
 from blkmodel.sim.memory import place_array
 from blkmodel.sim.structure import NULL, Array, Struct, T, sizeof, struct
 
-NUMA_NO_NODE = -1
-KMALLOC_MAX_SIZE = 4 << 20
+NUMA_NO_NODE, KMALLOC_MAX_SIZE = -1, 4 << 20
 
 
 def kzalloc_node(cls: type[T], gfp: int, node: int, size: int | None = None) -> T:

@@ -86,8 +86,7 @@ class Allocation:
     def __init__(self, maps: list[PVMap], extents: int, stripes: int, before: int = 0, first: Segment | None = None,
                  last: Segment | None = None, name: str = "") -> None:
         self.maps, self.stripes, self.first, self.last, self.name = maps, stripes, first, last, name
-        self.allocated = before
-        self.wanted = before + extents
+        self.allocated, self.wanted = before, before + extents
         self.found: list[list[Run]] = [[] for _ in range(stripes)]
         self.slots = [Slot() for _ in range(max(len(maps), stripes) + (len(last.areas) if last is not None else 0))]
         self.positional = 0

@@ -20,9 +20,7 @@ from blkmodel.userland.lvm.volumes import (
     EXTENT_SIZE, PE_START, LogicalVolume, PhysicalVolume, Run, VolumeGroup, metadata)
 
 PV_MIN_SIZE = 4096  # sectors: 2 MiB
-NAME_LEN = 128
-U32_MAX = (1 << 32) - 1
-CLAIMED = "Can't open {} exclusively.  Mounted filesystem?"
+NAME_LEN, U32_MAX, CLAIMED = 128, (1 << 32) - 1, "Can't open {} exclusively.  Mounted filesystem?"
 CHARACTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 

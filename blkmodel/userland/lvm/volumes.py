@@ -139,8 +139,7 @@ class LogicalVolume:
 
     def targets(self) -> list[Target]:
         """The table: (start, length, type, parameters) of each segment, in sectors."""
-        size = self.vg.extent_size
-        found = []
+        size, found = self.vg.extent_size, []
         for segment in self.segments:
             areas = " ".join(f"{pv.number} {pv.pe_start + pe * size}" for pv, pe in segment.areas)
             kind, params = "linear", areas
@@ -200,8 +199,7 @@ class VolumeGroup:
         return next((lv for lv in self.lvs if lv.name == name), None)
 
     def add(self, pv: PhysicalVolume) -> None:
-        pv.vg = self
-        pv.pe_count = (pv.size - pv.pe_start) // self.extent_size
+        pv.vg, pv.pe_count = self, (pv.size - pv.pe_start) // self.extent_size
         self.pvs.append(pv)
 
 

@@ -24,8 +24,7 @@ FAULTS = {"a command fails with a status": FAIL, "a command is never answered": 
           "it has fewer interrupt vectors": "vectors", "a CPU has no vector left": "cpu"}
 _SHOWN = frozenset(("nvme_probe", "nvme_reset_work", "nvme_timeout", "nvme_dev_disable", "nvme_remove_dead_ctrl_work",
                     "nvme_remove", "nvme_scan_work"))
-_COUNT = "set feature number of queues"
-_VECTORS = "pci_alloc_irq_vectors_affinity"
+_COUNT, _VECTORS = "set feature number of queues", "pci_alloc_irq_vectors_affinity"
 
 
 class Doing(NamedTuple):

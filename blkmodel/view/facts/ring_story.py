@@ -19,8 +19,7 @@ from blkmodel.trace import Assign, Command, Completion, Doorbell, Interrupt, Ite
 from blkmodel.trace.on_bus import describe_command
 from blkmodel.trace.walk import walk
 
-ROUNDS = 4
-QUEUE = 1
+ROUNDS, QUEUE = 4, 1
 
 
 @dataclass(frozen=True)

@@ -130,10 +130,7 @@ class variables:
     """The module's parameters (timeouts in seconds), and what all controllers share: workers, numbers, subsystems."""
 
     def __init__(self) -> None:
-        self.admin_timeout = 60
-        self.nvme_io_timeout = 30
-        self.shutdown_timeout = 5
-        self.nvme_max_retries = 5
+        self.admin_timeout, self.nvme_io_timeout, self.shutdown_timeout, self.nvme_max_retries = 60, 30, 5, 5
         self.nvme_wq: workqueue_struct = NULL
         self.nvme_reset_wq: workqueue_struct = NULL
         self.nvme_delete_wq: workqueue_struct = NULL
@@ -212,8 +209,7 @@ def nvme_req_needs_retry(req: request) -> bool:
 
 def nvme_retry_req(req: request) -> None:
     """Try a request again, as late as the controller asks."""
-    ns = req.q.queuedata
-    delay = 0
+    ns, delay = req.q.queuedata, 0
     crd = (nvme_req(req).status & NVME_SC_CRD) >> 11
     if ns is not None and crd:
         delay = ns.ctrl.crdt[crd - 1] * 100
@@ -284,8 +280,7 @@ def nvme_clear_nvme_request(req: request) -> None:
     """Count a request's tries from the first. RQF_DONTPREP says that this was done."""
     if not req.rq_flags & RQF_DONTPREP:
         rq = req._pdu.req
-        rq.retries = 0
-        rq.flags = 0
+        rq.retries = rq.flags = 0
         req.rq_flags |= RQF_DONTPREP
 
 
@@ -331,8 +326,7 @@ def nvme_setup_discard(ns: nvme_ns, req: request) -> tuple[int, nvme_command]:
     n = 0
     for bio in bios_of(req):
         if n < segments:
-            ranges[n].cattr = 0
-            ranges[n].nlb = bio.bi_iter.bi_size >> ns.lba_shift
+            ranges[n].cattr, ranges[n].nlb = 0, bio.bi_iter.bi_size >> ns.lba_shift
             ranges[n].slba = nvme_sect_to_lba(ns, bio.bi_iter.bi_sector)
         n += 1
     page = virt_to_page(addr)
@@ -389,8 +383,7 @@ def nvme_setup_rw(ns: nvme_ns, req: request) -> tuple[int, nvme_command]:
 def nvme_cleanup_cmd(req: request) -> None:
     """Free the memory that a discard's ranges were in."""
     if req.rq_flags & RQF_SPECIAL_PAYLOAD:
-        ns = req.rq_disk.private_data
-        page = req.special_vec.bv_page
+        ns, page = req.rq_disk.private_data, req.special_vec.bv_page
         if page is ns.ctrl.discard_page:
             ns.ctrl.discard_page_busy &= ~1
         else:
@@ -594,22 +587,19 @@ def nvme_release(disk: gendisk, mode: int) -> None:
 
 def nvme_getgeo(bdev: block_device, geo: hd_geometry) -> int:
     """What a disk from long ago would look like: some programs ask."""
-    geo.heads = 1 << 6
-    geo.sectors = 1 << 5
+    geo.heads, geo.sectors = 1 << 6, 1 << 5
     geo.cylinders = get_capacity(bdev.bd_disk) >> 11
     return 0
 
 
 def nvme_config_discard(disk: gendisk, ns: nvme_ns) -> None:
     """Let a disk's queue take discards, if the controller does."""
-    ctrl = ns.ctrl
-    queue = disk.queue
+    ctrl, queue = ns.ctrl, disk.queue
     size = queue_logical_block_size(queue)
     if not ctrl.oncs & NVME_CTRL_ONCS_DSM:
         blk_core.blk_queue_flag_clear(QUEUE_FLAG_DISCARD, queue)
         return
-    queue.limits.discard_alignment = 0
-    queue.limits.discard_granularity = size
+    queue.limits.discard_alignment, queue.limits.discard_granularity = 0, size
     # What a user has set meanwhile stays.
     if blk_core.blk_queue_flag_test_and_set(QUEUE_FLAG_DISCARD, queue):
         return
@@ -783,8 +773,7 @@ def nvme_enable_ctrl(ctrl: nvme_ctrl) -> int:
     if page_shift < dev_page_min:
         dev_err(ctrl.device, f"Minimum device page size {1 << dev_page_min} too large for host ({1 << page_shift})")
         return -ENODEV
-    ctrl.page_size = 1 << page_shift
-    ctrl.ctrl_config = NVME_CC_CSS_NVM
+    ctrl.page_size, ctrl.ctrl_config = 1 << page_shift, NVME_CC_CSS_NVM
     ctrl.ctrl_config |= page_shift - 12 << NVME_CC_MPS_SHIFT
     ctrl.ctrl_config |= NVME_CC_AMS_RR | NVME_CC_SHN_NONE
     ctrl.ctrl_config |= NVME_CC_IOSQES | NVME_CC_IOCQES
@@ -1058,13 +1047,11 @@ def nvme_init_identify(ctrl: nvme_ctrl) -> int:
                 ctrl.quirks |= quirk.quirks
     ctrl.crdt = (id.crdt1, id.crdt2, id.crdt3)
     ctrl.oacs, ctrl.oncs, ctrl.oaes = id.oacs, id.oncs, id.oaes
-    ctrl.abort_limit = id.acl + 1
-    ctrl.vwc = id.vwc
+    ctrl.abort_limit, ctrl.vwc = id.acl + 1, id.vwc
     max_hw_sectors = 1 << id.mdts + page_shift - 9 if id.mdts else UINT_MAX
     ctrl.max_hw_sectors = min(ctrl.max_hw_sectors, max_hw_sectors) if ctrl.max_hw_sectors else max_hw_sectors
     nvme_set_queue_limits(ctrl, ctrl.admin_q)
-    ctrl.sgls = id.sgls
-    ctrl.max_namespaces = id.mnan
+    ctrl.sgls, ctrl.max_namespaces = id.sgls, id.mnan
 
     shutdown_timeout = variables().shutdown_timeout
     if id.rtd3e:
@@ -1265,8 +1252,7 @@ def nvme_alloc_ns_head(ctrl: nvme_ctrl, nsid: int, id: nvme_id_ns) -> nvme_ns_he
         INIT_LIST_HEAD(head.list)
         ret = init_srcu_struct(head.srcu)
         if not ret:
-            head.subsys = ctrl.subsys
-            head.ns_id = nsid
+            head.subsys, head.ns_id = ctrl.subsys, nsid
             kref_init(head.ref, head)
             ret = nvme_report_ns_ids(ctrl, nsid, id, head.ids)
             if not ret:
@@ -1416,8 +1402,7 @@ def nvme_scan_ns_list(ctrl: nvme_ctrl, nn: int) -> int:
     ns_list = kcalloc(NVME_IDENTIFY_DATA_SIZE // 4, "u32", GFP_KERNEL)
     if ns_list is None:
         return -ENOMEM
-    prev = 0
-    ended = False
+    prev, ended = 0, False
     for _ in range(-(-nn // 1024)):
         ret = nvme_identify_ns_list(ctrl, prev, ns_list)
         if ret:
@@ -1573,9 +1558,7 @@ def nvme_init_ctrl(ctrl: nvme_ctrl, dev: device, ops: nvme_ctrl_ops, quirks: int
     ctrl.device = ctrl.ctrl_device
     ctrl.device.devt = MKDEV(MAJOR(variables().nvme_chr_devt), ctrl.instance)
     ctrl.device.class_ = variables().nvme_class
-    ctrl.device.parent = ctrl.dev
-    ctrl.device.groups = nvme_dev_attr_groups
-    ctrl.device.release = nvme_free_ctrl
+    ctrl.device.parent, ctrl.device.groups, ctrl.device.release = ctrl.dev, nvme_dev_attr_groups, nvme_free_ctrl
     dev_set_drvdata(ctrl.device, ctrl)
     ret = dev_set_name(ctrl.device, f"nvme{ctrl.instance}")
     if not ret:

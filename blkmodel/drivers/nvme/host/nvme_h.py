@@ -212,8 +212,7 @@ def nvme_lba_to_sect(ns: nvme_ns, lba: int) -> int:
 def nvme_end_request(req: request, status: int, result: int) -> None:
     """Keep a controller's answer with its request, and complete that. `status` is a completion's, with the phase."""
     rq = req._pdu.req
-    rq.status = status >> 1
-    rq.result = result
+    rq.status, rq.result = status >> 1, result
     blk_mq.blk_mq_complete_request(req)
 
 

@@ -93,10 +93,7 @@ class variables:
     """The module's parameters."""
 
     def __init__(self) -> None:
-        self.sgl_threshold = 32 << 10
-        self.io_queue_depth = 1024
-        self.write_queues = 0
-        self.poll_queues = 0
+        self.sgl_threshold, self.io_queue_depth, self.write_queues, self.poll_queues = 32 << 10, 1024, 0, 0
 
 
 @struct
@@ -439,8 +436,7 @@ def nvme_pci_use_sgls(dev: nvme_dev, req: request) -> bool:
 
 def nvme_free_prps(dev: nvme_dev, req: request) -> None:
     """Free the pages of a PRP list: the last entry of each is the address of the next."""
-    last_prp = dev.ctrl.page_size // 8 - 1
-    iod = req._pdu
+    last_prp, iod = dev.ctrl.page_size // 8 - 1, req._pdu
     dma_addr = iod.first_dma
     for i in range(iod.npages):
         prp_list = nvme_pci_iod_list(req)[i]
@@ -451,8 +447,7 @@ def nvme_free_prps(dev: nvme_dev, req: request) -> None:
 
 def nvme_free_sgls(dev: nvme_dev, req: request) -> None:
     """Free the pages of an SGL: the last descriptor of each points to the next."""
-    last_sg = SGES_PER_PAGE - 1
-    iod = req._pdu
+    last_sg, iod = SGES_PER_PAGE - 1, req._pdu
     dma_addr = iod.first_dma
     for i in range(iod.npages):
         sg_list = nvme_pci_iod_list(req)[i]
@@ -533,8 +528,7 @@ def nvme_pci_setup_prps(dev: nvme_dev, req: request, cmnd: nvme_rw_command) -> i
         iod.npages = 1
     prp_list, prp_dma = dma_pool_alloc(pool, GFP_ATOMIC, "u64")
     if prp_list is None:
-        iod.first_dma = dma_addr
-        iod.npages = -1
+        iod.first_dma, iod.npages = dma_addr, -1
         return BLK_STS_RESOURCE
     pages.append(prp_list)
     iod.first_dma = prp_dma
@@ -585,8 +579,7 @@ def nvme_pci_sgl_set_seg(sge: nvme_sgl_desc, dma_addr: int, entries: int) -> Non
         sge.length = entries * sizeof(nvme_sgl_desc)
         sge.type = NVME_SGL_FMT_LAST_SEG_DESC << 4
     else:
-        sge.length = PAGE_SIZE
-        sge.type = NVME_SGL_FMT_SEG_DESC << 4
+        sge.length, sge.type = PAGE_SIZE, NVME_SGL_FMT_SEG_DESC << 4
 
 
 def nvme_pci_setup_sgls(dev: nvme_dev, req: request, cmd: nvme_rw_command, entries: int) -> int:
@@ -639,8 +632,7 @@ def nvme_pci_setup_sgls(dev: nvme_dev, req: request, cmd: nvme_rw_command, entri
 
 def nvme_setup_prp_simple(dev: nvme_dev, req: request, cmnd: nvme_rw_command, bv: bio_vec) -> int:
     """Describe memory in one piece that begins within two pages' length of its end: by one or two addresses."""
-    iod = req._pdu
-    page_size = dev.ctrl.page_size
+    iod, page_size = req._pdu, dev.ctrl.page_size
     first_prp_len = page_size - (bv.bv_offset & page_size - 1)
     addr = dma_map_bvec(dev.dev, bv, rq_dma_dir(req), 0)
     iod.first_dma = addr
@@ -700,13 +692,9 @@ def nvme_map_data(dev: nvme_dev, req: request, cmnd: nvme_command) -> int:
 
 def nvme_queue_rq(hctx: blk_mq_hw_ctx, bd: blk_mq_queue_data) -> int:
     """Send a request to the controller. Returns a BLK_STS_* status; the doorbell may wait where more is to come."""
-    ns = hctx.queue.queuedata
-    nvmeq = hctx.driver_data
-    req = bd.rq
+    ns, nvmeq, req = hctx.queue.queuedata, hctx.driver_data, bd.rq
     iod = req._pdu
-    iod.aborted = 0
-    iod.npages = -1
-    iod.nents = 0
+    iod.aborted, iod.npages, iod.nents = 0, -1, 0
     # A queue that is out of service still drains.
     if not nvmeq.flags & 1 << NVMEQ_ENABLED:
         return BLK_STS_IOERR
@@ -795,8 +783,7 @@ def nvme_process_cq(nvmeq: nvme_queue, tag: int) -> tuple[int, int, int]:
     Returns how many are those of a tag (-1: of any), the first of them and the one behind the last. In C the range is
     two out-parameters.
     """
-    found = 0
-    start = nvmeq.cq_head
+    found, start = 0, nvmeq.cq_head
     while nvme_cqe_pending(nvmeq):
         if tag == -1 or nvmeq.cqes[nvmeq.cq_head].command_id == tag:
             found += 1
@@ -809,8 +796,7 @@ def nvme_process_cq(nvmeq: nvme_queue, tag: int) -> tuple[int, int, int]:
 
 def nvme_irq(irq: int, data: nvme_queue) -> int:
     """Serve a queue's interrupt. It counts as handled also where an earlier one has found what this one is about."""
-    nvmeq = data
-    ret = IRQ_NONE
+    nvmeq, ret = data, IRQ_NONE
     if nvmeq.cq_head != nvmeq.last_cq_head:
         ret = IRQ_HANDLED
     _, start, end = nvme_process_cq(nvmeq, -1)
@@ -1052,10 +1038,7 @@ def nvme_alloc_queue(dev: nvme_dev, qid: int, depth: int) -> int:
     if nvme_alloc_sq_cmds(dev, nvmeq, qid):
         dma_free_coherent(dev.dev, nvmeq.cqes, nvmeq.cq_dma_addr)
         return -ENOMEM
-    nvmeq.dev = dev
-    nvmeq.cq_head = 0
-    nvmeq.cq_phase = 1
-    nvmeq.q_db = dev.dbs + qid * 2 * dev.db_stride * 4
+    nvmeq.dev, nvmeq.cq_head, nvmeq.cq_phase, nvmeq.q_db = dev, 0, 1, dev.dbs + qid * 2 * dev.db_stride * 4
     nvmeq.qid = qid
     dev.ctrl.queue_count += 1
     return 0
@@ -1071,8 +1054,7 @@ def nvme_init_queue(nvmeq: nvme_queue, qid: int) -> None:
     """Put a queue at its beginning: empty rings, first phase; count it as online."""
     dev = nvmeq.dev
     nvmeq.sq_tail = nvmeq.last_sq_tail = nvmeq.cq_head = 0
-    nvmeq.cq_phase = 1
-    nvmeq.q_db = dev.dbs + qid * 2 * dev.db_stride * 4
+    nvmeq.cq_phase, nvmeq.q_db = 1, dev.dbs + qid * 2 * dev.db_stride * 4
     nvmeq.cqes[:] = [NULL] * nvmeq.q_depth
     nvme_dbbuf_init(dev, nvmeq, qid)
     dev.online_queues += 1
@@ -1083,8 +1065,7 @@ def nvme_create_queue(nvmeq: nvme_queue, qid: int, polled: bool) -> int:
 
     Returns 0; the controller's status (above 0) where it can't, or -errno; then no half of the pair is left there.
     """
-    dev = nvmeq.dev
-    vector = 0
+    dev, vector = nvmeq.dev, 0
     nvmeq.flags &= ~(1 << NVMEQ_DELETE_ERROR)
     if polled:
         nvmeq.flags |= 1 << NVMEQ_POLLED
@@ -1139,8 +1120,7 @@ def nvme_alloc_admin_tags(dev: nvme_dev) -> int:
     tagset.timeout = core.variables().admin_ticks()
     tagset.numa_node = dev_to_node(dev.dev)
     tagset.cmd_size = sizeof(nvme_iod)
-    tagset.flags = BLK_MQ_F_NO_SCHED
-    tagset.driver_data = dev
+    tagset.flags, tagset.driver_data = BLK_MQ_F_NO_SCHED, dev
     if blk_mq.blk_mq_alloc_tag_set(tagset):
         return -ENOMEM
     dev.ctrl.admin_tagset = tagset
@@ -1174,8 +1154,7 @@ def nvme_remap_bar(dev: nvme_dev, size: int) -> int:
     if not dev.bar:
         dev.bar_mapped_size = 0
         return -ENOMEM
-    dev.bar_mapped_size = size
-    dev.dbs = dev.bar + NVME_REG_DBS
+    dev.bar_mapped_size, dev.dbs = size, dev.bar + NVME_REG_DBS
     return 0
 
 
@@ -1260,8 +1239,7 @@ def nvme_calc_irq_sets(affd: irq_affinity, nrirqs: int) -> None:
     dev = affd.priv
     nr_write_queues = dev.nr_write_queues
     if not nrirqs:
-        nrirqs = 1
-        nr_read_queues = 0
+        nrirqs, nr_read_queues = 1, 0
     elif nrirqs == 1 or not nr_write_queues:
         nr_read_queues = 0
     elif nr_write_queues >= nrirqs:
@@ -1283,8 +1261,7 @@ def nvme_setup_irqs(dev: nvme_dev, nr_io_queues: int) -> int:
     affd = irq_affinity(pre_vectors=1, calc_sets=nvme_calc_irq_sets, priv=dev)
     this_p_queues = dev.nr_poll_queues
     if this_p_queues >= nr_io_queues:
-        this_p_queues = nr_io_queues - 1
-        irq_queues = 1
+        this_p_queues, irq_queues = nr_io_queues - 1, 1
     else:
         irq_queues = nr_io_queues - this_p_queues + 1
     dev.io_queues[HCTX_TYPE_POLL] = this_p_queues
@@ -1400,8 +1377,7 @@ def __nvme_disable_io_queues(dev: nvme_dev, opcode: int) -> bool:
 
     Returns whether the controller answered in time.
     """
-    nr_queues = dev.online_queues - 1
-    sent = 0
+    nr_queues, sent = dev.online_queues - 1, 0
     while True:
         timeout = core.variables().admin_ticks()
         while nr_queues > 0:
@@ -1428,8 +1404,7 @@ def nvme_dev_add(dev: nvme_dev) -> None:
     """
     if dev.ctrl.tagset is None:
         tagset = dev.tagset
-        tagset.ops = nvme_mq_ops
-        tagset.nr_hw_queues = dev.online_queues - 1
+        tagset.ops, tagset.nr_hw_queues = nvme_mq_ops, dev.online_queues - 1
         tagset.nr_maps = 2  # default and read
         if dev.io_queues[HCTX_TYPE_POLL]:
             tagset.nr_maps += 1
@@ -1437,8 +1412,7 @@ def nvme_dev_add(dev: nvme_dev) -> None:
         tagset.numa_node = dev_to_node(dev.dev)
         tagset.queue_depth = min(dev.q_depth, BLK_MQ_MAX_DEPTH) - 1
         tagset.cmd_size = sizeof(nvme_iod)
-        tagset.flags = BLK_MQ_F_SHOULD_MERGE
-        tagset.driver_data = dev
+        tagset.flags, tagset.driver_data = BLK_MQ_F_SHOULD_MERGE, dev
         if dev.ctrl.quirks & NVME_QUIRK_SHARED_TAGS:
             tagset.reserved_tags = NVME_AQ_DEPTH
         ret = blk_mq.blk_mq_alloc_tag_set(tagset)
