@@ -179,14 +179,28 @@ class nvme_data_ptr(Struct):
 
 
 @struct
-class nvme_common_command(Struct):
-    """What all commands have in common; also those without anything of their own: flush, asynchronous event request."""
+class _command(Struct):
+    """What every command begins with."""
 
-    SIZE = 64
+    SIZE = 4
     opcode: u8 = 0
     flags: u8 = 0
     command_id: u16 = 0
+
+
+@struct
+class _namespace_command(_command):
+    """What a command begins with that is for a namespace."""
+
+    SIZE = 8
     nsid: u32 = 0
+
+
+@struct
+class nvme_common_command(_namespace_command):
+    """What all commands have in common; also those without anything of their own: flush, asynchronous event request."""
+
+    SIZE = 64
     cdw2: Annotated[Any, ("I", 2)] = (0, 0)
     metadata: u64 = 0
     dptr: Annotated[Any, nvme_data_ptr] = field(default_factory=nvme_data_ptr)
@@ -199,13 +213,9 @@ class nvme_common_command(Struct):
 
 
 @struct
-class nvme_rw_command(Struct):
+class nvme_rw_command(_namespace_command):
     """Read or write (or compare) length + 1 blocks of a namespace from block `slba` on."""
 
-    opcode: u8 = 0
-    flags: u8 = 0
-    command_id: u16 = 0
-    nsid: u32 = 0
     metadata: u64 = 0
     dptr: Annotated[Any, nvme_data_ptr] = field(default_factory=nvme_data_ptr)
     slba: u64 = 0
@@ -213,19 +223,13 @@ class nvme_rw_command(Struct):
     control: u16 = 0
     dsmgmt: u32 = 0
     reftag: u32 = 0
-    apptag: u16 = 0
-    appmask: u16 = 0
 
 
 @struct
-class nvme_dsm_cmd(Struct):
+class nvme_dsm_cmd(_namespace_command):
     """Tell the controller of nr + 1 ranges of blocks what `attributes` says: that they hold nothing (AD), say."""
 
     SIZE = 64
-    opcode: u8 = 0
-    flags: u8 = 0
-    command_id: u16 = 0
-    nsid: u32 = 0
     rsvd2: Annotated[bytes, 16] = b""
     dptr: Annotated[Any, nvme_data_ptr] = field(default_factory=nvme_data_ptr)
     nr: u32 = 0
@@ -244,14 +248,10 @@ class nvme_dsm_range(Struct):
 
 
 @struct
-class nvme_write_zeroes_cmd(Struct):
+class nvme_write_zeroes_cmd(_namespace_command):
     """Let length + 1 blocks from `slba` on be zeros."""
 
     SIZE = 64
-    opcode: u8 = 0
-    flags: u8 = 0
-    command_id: u16 = 0
-    nsid: u32 = 0
     rsvd2: u64 = 0
     metadata: u64 = 0
     dptr: Annotated[Any, nvme_data_ptr] = field(default_factory=nvme_data_ptr)
@@ -265,33 +265,20 @@ class nvme_write_zeroes_cmd(Struct):
 
 
 @struct
-class nvme_identify(Struct):
+class nvme_identify(_namespace_command):
     """Say what the controller, a namespace or a list of them is, as `cns` says."""
 
-    opcode: u8 = 0
-    flags: u8 = 0
-    command_id: u16 = 0
-    nsid: u32 = 0
     dptr: Annotated[Any, nvme_data_ptr] = field(default_factory=nvme_data_ptr)
     cns: u8 = 0
-    ctrlid: u16 = 0
 
 
 @struct
-class nvme_features(Struct):
+class nvme_features(_namespace_command):
     """Set or get the feature `fid`; what of it is in dword11 and the following."""
 
-    opcode: u8 = 0
-    flags: u8 = 0
-    command_id: u16 = 0
-    nsid: u32 = 0
     dptr: Annotated[Any, nvme_data_ptr] = field(default_factory=nvme_data_ptr)
     fid: u32 = 0
     dword11: u32 = 0
-    dword12: u32 = 0
-    dword13: u32 = 0
-    dword14: u32 = 0
-    dword15: u32 = 0
 
 
 @struct
@@ -304,12 +291,9 @@ class nvme_feat_host_behavior(Struct):
 
 
 @struct
-class nvme_create_cq(Struct):
+class nvme_create_cq(_command):
     """Create completion queue `cqid`: qsize + 1 entries at prp1, which raise vector irq_vector if cq_flags say so."""
 
-    opcode: u8 = 0
-    flags: u8 = 0
-    command_id: u16 = 0
     prp1: u64 = 0
     cqid: u16 = 0
     qsize: u16 = 0
@@ -318,12 +302,9 @@ class nvme_create_cq(Struct):
 
 
 @struct
-class nvme_create_sq(Struct):
+class nvme_create_sq(_command):
     """Create submission queue `sqid`: qsize + 1 entries at prp1, which complete into queue `cqid`."""
 
-    opcode: u8 = 0
-    flags: u8 = 0
-    command_id: u16 = 0
     prp1: u64 = 0
     sqid: u16 = 0
     qsize: u16 = 0
@@ -332,13 +313,10 @@ class nvme_create_sq(Struct):
 
 
 @struct
-class nvme_delete_queue(Struct):
+class nvme_delete_queue(_command):
     """Delete queue `qid`."""
 
     SIZE = 64
-    opcode: u8 = 0
-    flags: u8 = 0
-    command_id: u16 = 0
     rsvd1: Annotated[bytes, 36] = b""
     qid: u16 = 0
     rsvd10: u16 = 0
@@ -346,13 +324,10 @@ class nvme_delete_queue(Struct):
 
 
 @struct
-class nvme_abort_cmd(Struct):
+class nvme_abort_cmd(_command):
     """Abort the command `cid` of submission queue `sqid`."""
 
     SIZE = 64
-    opcode: u8 = 0
-    flags: u8 = 0
-    command_id: u16 = 0
     rsvd1: Annotated[bytes, 36] = b""
     sqid: u16 = 0
     cid: u16 = 0
@@ -360,15 +335,11 @@ class nvme_abort_cmd(Struct):
 
 
 @struct
-class nvme_get_log_page_command(Struct):
+class nvme_get_log_page_command(_namespace_command):
     """Bring so many dwords, less one (numdl, numdu: its halves), of log `lid` from byte `lpo` on. (In C lpo is also two
     halves, lpol and lpou.)"""
 
     SIZE = 64
-    opcode: u8 = 0
-    flags: u8 = 0
-    command_id: u16 = 0
-    nsid: u32 = 0
     rsvd2: Annotated[bytes, 16] = b""
     dptr: Annotated[Any, nvme_data_ptr] = field(default_factory=nvme_data_ptr)
     lid: u8 = 0
@@ -381,37 +352,14 @@ class nvme_get_log_page_command(Struct):
 
 
 @struct
-class nvme_dbbuf(Struct):
+class nvme_dbbuf(_command):
     """Keep copies of the doorbells in memory at prp1, and at prp2 say up to where they will do."""
 
     SIZE = 64
-    opcode: u8 = 0
-    flags: u8 = 0
-    command_id: u16 = 0
     rsvd1: Annotated[bytes, 20] = b""
     prp1: u64 = 0
     prp2: u64 = 0
     rsvd12: Annotated[bytes, 24] = b""
-
-
-@struct
-class nvme_directive_cmd(Struct):
-    """Tell or ask (numd dwords, less one) the controller something about directives: of kind dtype, what doper says."""
-
-    SIZE = 64
-    opcode: u8 = 0
-    flags: u8 = 0
-    command_id: u16 = 0
-    nsid: u32 = 0
-    rsvd2: Annotated[bytes, 16] = b""
-    dptr: Annotated[Any, nvme_data_ptr] = field(default_factory=nvme_data_ptr)
-    numd: u32 = 0
-    doper: u8 = 0
-    dtype: u8 = 0
-    dspec: u16 = 0
-    endir: u8 = 0
-    tdtype: u8 = 0
-    rsvd15: Annotated[bytes, 14] = b""
 
 
 def _member(cls: type) -> Any:
@@ -461,7 +409,6 @@ class nvme_command(Struct):
     abort = _member(nvme_abort_cmd)
     get_log_page = _member(nvme_get_log_page_command)
     dbbuf = _member(nvme_dbbuf)
-    directive = _member(nvme_directive_cmd)
 
 
 @struct
@@ -474,16 +421,7 @@ class nvme_id_power_state(Struct):
     flags: u8 = 0
     entry_lat: u32 = 0
     exit_lat: u32 = 0
-    read_tput: u8 = 0
-    read_lat: u8 = 0
-    write_tput: u8 = 0
-    write_lat: u8 = 0
-    idle_power: u16 = 0
-    idle_scale: u8 = 0
-    rsvd19: u8 = 0
-    active_power: u16 = 0
-    active_work_scale: u8 = 0
-    rsvd23: Annotated[bytes, 9] = b""
+    _rest: Annotated[bytes, 20] = b""
 
 
 @struct
@@ -501,10 +439,8 @@ class nvme_id_ctrl(Struct):
     mdts: u8 = 0
     cntlid: u16 = 0
     ver: u32 = 0
-    rtd3r: u32 = 0
     rtd3e: u32 = 0
     oaes: u32 = 0
-    ctratt: u32 = 0
     crdt1: u16 = 0
     crdt2: u16 = 0
     crdt3: u16 = 0
@@ -513,53 +449,17 @@ class nvme_id_ctrl(Struct):
     aerl: u8 = 0
     frmw: u8 = 0
     lpa: u8 = 0
-    elpe: u8 = 0
-    npss: u8 = 0
-    avscc: u8 = 0
-    apsta: u8 = 0
     wctemp: u16 = 0
     cctemp: u16 = 0
-    mtfa: u16 = 0
-    hmpre: u32 = 0
-    hmmin: u32 = 0
-    tnvmcap: Annotated[bytes, 16] = b""
-    unvmcap: Annotated[bytes, 16] = b""
-    rpmbs: u32 = 0
-    edstt: u16 = 0
-    dsto: u8 = 0
-    fwug: u8 = 0
-    kas: u16 = 0
-    hctma: u16 = 0
-    mntmt: u16 = 0
-    mxtmt: u16 = 0
-    sanicap: u32 = 0
-    hmminds: u32 = 0
-    hmmaxd: u16 = 0
-    anatt: u8 = 0
-    anacap: u8 = 0
-    anagrpmax: u32 = 0
-    nanagrpid: u32 = 0
     sqes: u8 = 0
     cqes: u8 = 0
-    maxcmd: u16 = 0
     nn: u32 = 0
     oncs: u16 = 0
-    fuses: u16 = 0
-    fna: u8 = 0
     vwc: u8 = 0
-    awun: u16 = 0
     awupf: u16 = 0
-    nvscc: u8 = 0
-    nwpc: u8 = 0
-    acwu: u16 = 0
     sgls: u32 = 0
     mnan: u32 = 0
     subnqn: Annotated[bytes, 256] = b""
-    ioccsz: u32 = 0
-    iorcsz: u32 = 0
-    icdoff: u16 = 0
-    ctrattr: u8 = 0
-    msdbd: u8 = 0
     psd: Annotated[Any, (nvme_id_power_state, 32)] = field(
         default_factory=lambda: [nvme_id_power_state() for _ in range(32)])
 
@@ -587,27 +487,15 @@ class nvme_id_ns(Struct):
     mc: u8 = 0
     dpc: u8 = 0
     dps: u8 = 0
-    nmic: u8 = 0
-    rescap: u8 = 0
-    fpi: u8 = 0
     dlfeat: u8 = 0
-    nawun: u16 = 0
     nawupf: u16 = 0
-    nacwu: u16 = 0
-    nabsn: u16 = 0
     nabo: u16 = 0
-    nabspf: u16 = 0
     noiob: u16 = 0
-    nvmcap: Annotated[bytes, 16] = b""
     npwg: u16 = 0
-    npwa: u16 = 0
     npdg: u16 = 0
     npda: u16 = 0
     nows: u16 = 0
-    anagrpid: u32 = 0
     nsattr: u8 = 0
-    nvmsetid: u16 = 0
-    endgid: u16 = 0
     nguid: Annotated[bytes, 16] = b""
     eui64: Annotated[bytes, 8] = b""
     lbaf: Annotated[Any, (nvme_lbaf, 16)] = field(default_factory=lambda: [nvme_lbaf() for _ in range(16)])
