@@ -640,8 +640,7 @@ def bioset_init(bs: bio_set, pool_size: int, front_pad: int, flags: int) -> int:
 
 def bioset_init_from_src(bs: bio_set, src: bio_set) -> int:
     """Set up a bio_set like another. Returns 0 or -ENOMEM."""
-    flags = BIOSET_NEED_BVECS if src.bvec_pool.min_nr else 0
-    return bioset_init(bs, src.bio_pool.min_nr, src.front_pad, flags)
+    return bioset_init(bs, src.bio_pool.min_nr, src.front_pad, BIOSET_NEED_BVECS if src.bvec_pool.min_nr else 0)
 
 
 def biovec_init_slabs() -> None:

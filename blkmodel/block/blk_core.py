@@ -476,8 +476,7 @@ def generic_make_request(bio: bio) -> int:
                 bio_list_merge(bio_lists[0], same)
                 bio_list_merge(bio_lists[0], bio_lists[1])
         else:
-            again = bio.bi_opf & REQ_NOWAIT and not blk_queue_dying(q)
-            bio.bi_status = BLK_STS_AGAIN if again else BLK_STS_IOERR
+            bio.bi_status = BLK_STS_AGAIN if bio.bi_opf & REQ_NOWAIT and not blk_queue_dying(q) else BLK_STS_IOERR
             bio_module.bio_endio(bio)
         bio = bio_list_pop(bio_lists[0])
     task.bio_list = NULL

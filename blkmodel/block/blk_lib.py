@@ -52,8 +52,7 @@ def __blkdev_issue_discard(bdev: block_device, sector: int, nr_sects: int, gfp_m
         if not blk_queue_discard(q):
             return -EOPNOTSUPP, bio
         op = REQ_OP_DISCARD
-    bs_mask = (bdev_logical_block_size(bdev) >> 9) - 1
-    if (sector | nr_sects) & bs_mask or not nr_sects:
+    if (sector | nr_sects) & (bdev_logical_block_size(bdev) >> 9) - 1 or not nr_sects:
         return -EINVAL, bio
 
     while nr_sects:
@@ -150,8 +149,7 @@ def blkdev_issue_zeroout(bdev: block_device, sector: int, nr_sects: int, gfp_mas
     """
     ret = 0
     try_write_zeroes = bool(bdev_write_zeroes_sectors(bdev))
-    bs_mask = (bdev_logical_block_size(bdev) >> 9) - 1
-    if (sector | nr_sects) & bs_mask:
+    if (sector | nr_sects) & (bdev_logical_block_size(bdev) >> 9) - 1:
         return -EINVAL
     while True:
         bio = NULL

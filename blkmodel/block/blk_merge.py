@@ -41,14 +41,11 @@ def bio_will_gap(q: request_queue, prev_rq: request, prev: bio, next: bio) -> bo
     if not mask or not bio_has_data(prev):
         return False
     # a request that begins off the boundary has nothing merged to it: its first piece may be its only odd one
-    first = bio_get_first_bvec(prev_rq.bio if prev_rq is not None else prev)
-    if first.bv_offset & mask:
+    if bio_get_first_bvec(prev_rq.bio if prev_rq is not None else prev).bv_offset & mask:
         return True
     last = bio_get_last_bvec(prev)
     following = bio_get_first_bvec(next)
-    if biovec_phys_mergeable(q, last, following):
-        return False
-    return __bvec_gap_to_prev(q, last, following.bv_offset)
+    return not biovec_phys_mergeable(q, last, following) and __bvec_gap_to_prev(q, last, following.bv_offset)
 
 
 def req_gap_back_merge(req: request, bio: bio) -> bool:

@@ -446,8 +446,7 @@ def blk_mq_request_completed(rq: request) -> int:
 
 def blk_mq_start_request(rq: request) -> None:
     """The driver's word that it takes the request: its time runs from here."""
-    q = rq.q
-    if test_bit(QUEUE_FLAG_STATS, q.queue_flags):
+    if test_bit(QUEUE_FLAG_STATS, rq.q.queue_flags):
         rq.io_start_time_ns = ktime_get_ns()
         rq.stats_sectors = blk_rq_sectors(rq)
         rq.rq_flags |= RQF_STATS
@@ -610,8 +609,7 @@ def blk_mq_timeout_work(work: work_struct) -> None:
 def flush_busy_ctx(sb: sbitmap_struct, bitnr: int, data: tuple[blk_mq_hw_ctx, list_head]) -> bool:
     """Move one software queue's requests to the list in data = (hctx, list)."""
     hctx, to = data
-    ctx = hctx.ctxs[bitnr]
-    list_splice_tail_init(ctx.rq_lists[hctx.type], to, "queuelist")
+    list_splice_tail_init(hctx.ctxs[bitnr].rq_lists[hctx.type], to, "queuelist")
     sbitmap_clear_bit(sb, bitnr)
     return True
 
@@ -774,8 +772,7 @@ def blk_mq_dispatch_rq_list(q: request_queue, waiting: list_head, got_budget: bo
         # Marked for a restart, the queue is run when a request of it ends; a driver that is out of resources may
         # have none that could end, so a timer runs it too. A mark that is gone means that the restart came
         # before the requests were on the list.
-        needs_restart = blk_mq_sched_needs_restart(hctx)
-        if not needs_restart or (no_tag and hctx.dispatch_wait.entry is None):
+        if not blk_mq_sched_needs_restart(hctx) or (no_tag and hctx.dispatch_wait.entry is None):
             blk_mq_run_hw_queue(hctx, True)
         elif ret == BLK_STS_RESOURCE or no_budget_avail:
             blk_mq_delay_run_hw_queue(hctx, BLK_MQ_RESOURCE_DELAY)
@@ -783,9 +780,7 @@ def blk_mq_dispatch_rq_list(q: request_queue, waiting: list_head, got_budget: bo
         return False
     blk_mq_update_dispatch_busy(hctx, False)
 
-    if ret in (BLK_STS_RESOURCE, BLK_STS_DEV_RESOURCE):
-        return False
-    return queued + errors != 0
+    return ret not in (BLK_STS_RESOURCE, BLK_STS_DEV_RESOURCE) and queued + errors != 0
 
 
 def __blk_mq_run_hw_queue(hctx: blk_mq_hw_ctx) -> None:
@@ -839,8 +834,7 @@ def __blk_mq_delay_run_hw_queue(hctx: blk_mq_hw_ctx, async_: bool, msecs: int) -
     if blk_mq_hctx_stopped(hctx):
         return
     if not async_ and not hctx.flags & BLK_MQ_F_BLOCKING:
-        cpu = get_cpu()
-        if cpumask_test_cpu(cpu, hctx.cpumask):
+        if cpumask_test_cpu(get_cpu(), hctx.cpumask):
             __blk_mq_run_hw_queue(hctx)
             put_cpu()
             return
@@ -911,8 +905,7 @@ def blk_mq_run_work_fn(work: work_struct) -> None:
 
 def __blk_mq_insert_req_list(hctx: blk_mq_hw_ctx, rq: request, at_head: bool) -> None:
     """Put a request on its software queue's list."""
-    insert = list_add if at_head else list_add_tail
-    insert(rq, rq.mq_ctx.rq_lists[hctx.type], "queuelist")
+    (list_add if at_head else list_add_tail)(rq, rq.mq_ctx.rq_lists[hctx.type], "queuelist")
 
 
 def __blk_mq_insert_request(hctx: blk_mq_hw_ctx, rq: request, at_head: bool) -> None:
@@ -924,8 +917,7 @@ def __blk_mq_insert_request(hctx: blk_mq_hw_ctx, rq: request, at_head: bool) -> 
 def blk_mq_request_bypass_insert(rq: request, at_head: bool, run_queue: bool) -> None:
     """Put a request right on the dispatch list, past software queue and scheduler."""
     hctx = rq.mq_hctx
-    insert = list_add if at_head else list_add_tail
-    insert(rq, hctx.dispatch, "queuelist")
+    (list_add if at_head else list_add_tail)(rq, hctx.dispatch, "queuelist")
     if run_queue:
         blk_mq_run_hw_queue(hctx, False)
 
@@ -1224,8 +1216,7 @@ def blk_mq_alloc_rqs(set: blk_mq_tag_set, tags: blk_mq_tags, hctx_idx: int, dept
         page.private = this_order
         list_add_tail(page, tags.page_list, "lru")
         p = page_address(page)
-        entries_per_page = order_to_size(this_order) // rq_size
-        to_do = min(entries_per_page, depth - i)
+        to_do = min(order_to_size(this_order) // rq_size, depth - i)
         left -= to_do * rq_size
         for _ in range(to_do):
             rq = static_rqs[i] = place(request, p)
@@ -1729,8 +1720,7 @@ def blk_mq_update_nr_requests(q: request_queue, nr: int) -> int:
 
     Returns 0, -EINVAL for a number out of range, or -ENOMEM.
     """
-    set = q.tag_set
-    if set is None:
+    if q.tag_set is None:
         return -EINVAL
     if q.nr_requests == nr:
         return 0

@@ -68,10 +68,7 @@ def hctx_may_queue(hctx: blk_mq_hw_ctx, bt: sbitmap_queue) -> bool:
     if not hctx.state >> BLK_MQ_S_TAG_ACTIVE & 1 or bt.sb.depth == 1:
         return True
     users = hctx.tags.active_queues
-    if not users:
-        return True
-    depth = max((bt.sb.depth + users - 1) // users, 4)
-    return hctx.nr_active < depth
+    return not users or hctx.nr_active < max((bt.sb.depth + users - 1) // users, 4)
 
 
 def __blk_mq_get_tag(data: blk_mq_alloc_data, bt: sbitmap_queue) -> int:

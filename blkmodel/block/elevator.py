@@ -57,9 +57,7 @@ def elv_iosched_allow_bio_merge(rq: request, bio: bio) -> int:
 
 def elv_bio_merge_ok(rq: request, bio: bio) -> bool:
     """Whether the bio may join the request, as far as their kinds go; where they lie is not looked at."""
-    if not blk_merge.blk_rq_merge_ok(rq, bio):
-        return False
-    return bool(elv_iosched_allow_bio_merge(rq, bio))
+    return blk_merge.blk_rq_merge_ok(rq, bio) and bool(elv_iosched_allow_bio_merge(rq, bio))
 
 
 def elv_support_features(elv_features: int, required_features: int) -> bool:
@@ -202,9 +200,7 @@ def elv_merge(q: request_queue, bio: bio) -> tuple[int, request]:
     if rq and elv_bio_merge_ok(rq, bio):
         return ELEVATOR_BACK_MERGE, rq
 
-    if e.type.ops.request_merge:
-        return e.type.ops.request_merge(q, bio)
-    return ELEVATOR_NO_MERGE, NULL
+    return e.type.ops.request_merge(q, bio) if e.type.ops.request_merge else (ELEVATOR_NO_MERGE, NULL)
 
 
 def elv_attempt_insert_merge(q: request_queue, rq: request) -> bool:
@@ -397,8 +393,7 @@ def elv_iosched_store(q: request_queue, name: str, count: int) -> int:
     """Write the queue's file `scheduler`. Returns `count`, or -errno; a queue that can have none takes any name."""
     if not queue_is_mq(q) or not elv_support_iosched(q):
         return count
-    ret = __elevator_change(q, name)
-    return ret or count
+    return __elevator_change(q, name) or count
 
 
 def elv_iosched_show(q: request_queue) -> str:

@@ -63,8 +63,7 @@ def _collect() -> None:
 def check_file(path: str | Path) -> Outcome:
     """Run the model in the situation that a recording is of, and compare. Never raises for what the file holds."""
     try:
-        document = read(path)
-        return _check(path, document)
+        return _check(path, read(path))
     except FormatError as why:
         return Outcome(str(path), UNREADABLE, why.message)
     except (MemoryError, RecursionError) as why:
@@ -79,9 +78,7 @@ def _check(path: str | Path, document: dict[str, Any]) -> Outcome:
         return _check_maps(path, document)
     if document["format"] == CALLS:
         return _check_calls(path, document)
-    if document["format"] == DEVICE:
-        return _check_device(path, document)
-    return _check_session(path, document)
+    return _check_device(path, document) if document["format"] == DEVICE else _check_session(path, document)
 
 
 def _check_maps(path: str | Path, document: dict[str, Any]) -> Outcome:

@@ -114,9 +114,7 @@ def _check(document: Any) -> None:
 
 def printable(text: str, keep: str = "\n\t") -> str:
     """A text with what could command a terminal, or cannot be printed, written as Python would (`\\x1b`)."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in text)
 
 
 def shown(value: object, most: int = 60) -> str:

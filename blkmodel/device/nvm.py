@@ -50,8 +50,7 @@ def _transfer(controller: Controller, running: Running) -> tuple[Namespace, nvme
     _check_range(namespace, command.slba, command.length + 1)
     if command.flags & NVME_CMD_SGL_ALL and not controller.sgl:
         raise Refused(NVME_SC_INVALID_FIELD)
-    places = pieces(this().memory, command, length, controller.page)
-    return namespace, command, places, command.slba << namespace.shift
+    return namespace, command, pieces(this().memory, command, length, controller.page), command.slba << namespace.shift
 
 
 def flush(controller: Controller, running: Running) -> int:

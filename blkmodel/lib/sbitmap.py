@@ -159,8 +159,7 @@ def __sbitmap_weight(sb: sbitmap, set: bool) -> int:
     weight = 0
     for i in range(sb.map_nr):
         word = sb.map[i]
-        bits = word.word if set else word.cleared
-        weight += (bits & (1 << word.depth) - 1).bit_count()
+        weight += ((word.word if set else word.cleared) & (1 << word.depth) - 1).bit_count()
     return weight
 
 

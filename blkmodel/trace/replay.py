@@ -163,9 +163,7 @@ def shown(replay: Any, field: str, value: Any) -> str:
         return f"→ {replay.name(value)[0]}"
     if callable(value):
         return getattr(value, "__name__", type(value).__name__)
-    if hasattr(value, "name") and isinstance(value.name, str):
-        return value.name
-    return type(value).__name__
+    return value.name if hasattr(value, "name") and isinstance(value.name, str) else type(value).__name__
 
 
 def steps_of(events: list[Any], forest: dict[int, list[Node]]) -> Iterator[Step]:

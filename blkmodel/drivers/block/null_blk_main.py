@@ -119,9 +119,7 @@ class variables:
 def null_param_store_val(text: str, min: int, max: int) -> tuple[int, int]:
     """Read a decimal number from min to max. Returns (0, value), or (-EINVAL, 0) for anything else."""
     ret, value = kstrtoint(text, 10)
-    if ret or value < min or value > max:
-        return -EINVAL, 0
-    return 0, value
+    return (-EINVAL, 0) if ret or value < min or value > max else (0, value)
 
 
 def null_set_queue_mode(text: str, kp: kernel_param) -> int:
@@ -321,8 +319,7 @@ def put_tag(nq: nullb_queue, tag: int) -> None:
 
 def get_tag(nq: nullb_queue) -> int:
     """Take the lowest free number. Returns it, or NO_TAG."""
-    word = sum(bits << 64 * i for i, bits in enumerate(nq.tag_map))
-    tag = find_first_zero_bit(word, nq.queue_depth)
+    tag = find_first_zero_bit(sum(bits << 64 * i for i, bits in enumerate(nq.tag_map)), nq.queue_depth)
     if tag >= nq.queue_depth:
         return NO_TAG
     nq.tag_map[tag // 64] |= 1 << tag % 64
@@ -471,12 +468,9 @@ def null_free_device_storage(dev: nullb_device, is_cache: bool) -> None:
 def __null_lookup_page(nullb: nullb, sector: int, for_write: bool, is_cache: bool) -> nullb_page:
     """The page of a sector (in the cache, or on the disk), or None; to be read, only if the sector has data."""
     idx = sector >> PAGE_SECTORS_SHIFT
-    root = nullb.dev.cache if is_cache else nullb.dev.data
-    t_page = radix_tree_lookup(root, idx)
+    t_page = radix_tree_lookup(nullb.dev.cache if is_cache else nullb.dev.data, idx)
     WARN_ON(t_page is not None and t_page.page.index != idx, "null_blk: a page is at a wrong number")
-    if t_page and (for_write or t_page.bitmap >> (sector & SECTOR_MASK) & 1):
-        return t_page
-    return NULL
+    return t_page if t_page and (for_write or t_page.bitmap >> (sector & SECTOR_MASK) & 1) else NULL
 
 
 def null_lookup_page(nullb: nullb, sector: int, for_write: bool, ignore_cache: bool) -> nullb_page:
@@ -519,8 +513,7 @@ def null_flush_cache_page(nullb: nullb, c_page: nullb_page) -> int:
             t_page.page.write(offset, c_page.page.read(offset, dev.blocksize))
             t_page.bitmap |= 1 << i
 
-    ret = radix_tree_delete_item(dev.cache, idx, c_page)
-    null_free_page(ret)
+    null_free_page(radix_tree_delete_item(dev.cache, idx, c_page))
     dev.curr_cache -= PAGE_SIZE
     return 0
 
@@ -687,8 +680,7 @@ def nullb_to_queue(nullb: nullb) -> nullb_queue:
 
 def null_queue_bio(q: request_queue, bio: _bio) -> int:
     """Take a bio, in bio mode; sleep while the queue's commands are all under way."""
-    nq = nullb_to_queue(q.queuedata)
-    cmd = alloc_cmd(nq, True)
+    cmd = alloc_cmd(nullb_to_queue(q.queuedata), True)
     cmd.bio = bio
     null_handle_cmd(cmd, bio.bi_iter.bi_sector, bio_sectors(bio), bio_op(bio))
     return BLK_QC_T_NONE

@@ -445,9 +445,7 @@ def md_in_flight_bios(md: mapped_device) -> bool:
 
 def md_in_flight(md: mapped_device) -> bool:
     """Return whether I/O is under way: requests of a device that takes requests, else bios."""
-    if queue_is_mq(md.queue):
-        return blk_mq.blk_mq_queue_inflight(md.queue)
-    return md_in_flight_bios(md)
+    return blk_mq.blk_mq_queue_inflight(md.queue) if queue_is_mq(md.queue) else md_in_flight_bios(md)
 
 
 def start_io_acct(io: dm_io) -> None:
@@ -585,8 +583,7 @@ def dm_get_geometry(md: mapped_device) -> tuple[int, hd_geometry]:
 
 def dm_set_geometry(md: mapped_device, geo: hd_geometry) -> int:
     """Set the geometry of a device. Returns 0, or -EINVAL for one that begins behind its own end."""
-    size = geo.cylinders * geo.heads * geo.sectors
-    if geo.start > size:
+    if geo.start > geo.cylinders * geo.heads * geo.sectors:
         DMWARN(DM_MSG_PREFIX, "Start sector is beyond the geometry limits.")
         return -EINVAL
     md.geometry = geo

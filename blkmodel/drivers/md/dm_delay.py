@@ -215,8 +215,7 @@ def delay_status(ti: dm_target, type: int, status_flags: int) -> str:
     if type == STATUSTYPE_INFO:
         return f"{dc.read.ops} {dc.write.ops} {dc.flush.ops}"
     if type == STATUSTYPE_TABLE:
-        classes = (dc.read, dc.write, dc.flush)[:dc.argc // 3]
-        return " ".join(f"{c.dev.name} {c.start} {c.delay}" for c in classes)
+        return " ".join(f"{c.dev.name} {c.start} {c.delay}" for c in (dc.read, dc.write, dc.flush)[:dc.argc // 3])
     return ""
 
 

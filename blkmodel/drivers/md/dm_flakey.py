@@ -130,9 +130,7 @@ def flakey_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
 
     devname = dm_table.dm_shift_arg(arguments)
     found = sscanf(dm_table.dm_shift_arg(arguments), "%llu%c")
-    r = 0
-    if len(found) != 1:
-        r = invalid(ti, "Invalid device sector")
+    r = invalid(ti, "Invalid device sector") if len(found) != 1 else 0
     if not r:
         fc.start = found[0]
         r, fc.up_interval = dm_table.dm_read_arg(INTERVAL_ARG, arguments, ti)
@@ -250,8 +248,7 @@ def flakey_status(ti: dm_target, type: int, status_flags: int) -> str:
 def flakey_prepare_ioctl(ti: dm_target) -> tuple[int, block_device]:
     """The device that an ioctl is passed to. Returns (0, it), or (1, it) where the target is only a part of it."""
     fc = ti.private
-    part = fc.start or ti.len != i_size_read(fc.dev.bdev.bd_inode) >> SECTOR_SHIFT
-    return int(bool(part)), fc.dev.bdev
+    return int(bool(fc.start or ti.len != i_size_read(fc.dev.bdev.bd_inode) >> SECTOR_SHIFT)), fc.dev.bdev
 
 
 def flakey_iterate_devices(ti: dm_target, fn: Callable[..., int], data: Any) -> int:

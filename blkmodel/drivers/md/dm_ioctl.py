@@ -430,9 +430,7 @@ def dm_get_inactive_table(md: mapped_device) -> tuple[dm_table.dm_table, int]:
 
 def dm_get_live_or_inactive_table(md: mapped_device, param: dm_ioctl_struct) -> tuple[dm_table.dm_table, int]:
     """The table that is asked for. Returns (it, index for dm_put_live_table())."""
-    if param.flags & DM_QUERY_INACTIVE_TABLE_FLAG:
-        return dm_get_inactive_table(md)
-    return dm.dm_get_live_table(md)
+    return dm_get_inactive_table(md) if param.flags & DM_QUERY_INACTIVE_TABLE_FLAG else dm.dm_get_live_table(md)
 
 
 def __dev_status(md: mapped_device, param: dm_ioctl_struct) -> None:
@@ -1092,8 +1090,7 @@ def dm_release(inode: inode, filp: file) -> int:
 
 def dm_poll(filp: file, wait: Any) -> int:
     """Whether something happened to a device since the node was opened, or polling was armed: EPOLLIN, or 0."""
-    happened = dm.variables().dm_global_event_nr - filp.private_data.global_event_nr
-    return EPOLLIN if happened > 0 else 0
+    return EPOLLIN if dm.variables().dm_global_event_nr - filp.private_data.global_event_nr > 0 else 0
 
 
 _ctl_fops = file_operations(open=dm_open, release=dm_release, poll=dm_poll, unlocked_ioctl=dm_ctl_ioctl)
@@ -1129,6 +1126,4 @@ def dm_copy_name_and_uuid(md: mapped_device) -> tuple[int, str, str]:
     if md is None:
         return -ENXIO, "", ""
     hc = dm.dm_get_mdptr(md)
-    if hc is None or hc.md is not md:
-        return -ENXIO, "", ""
-    return 0, str(hc.name), str(hc.uuid or "")
+    return (-ENXIO, "", "") if hc is None or hc.md is not md else (0, str(hc.name), str(hc.uuid or ""))

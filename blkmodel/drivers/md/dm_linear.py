@@ -87,8 +87,7 @@ def linear_status(ti: dm_target, type: int, status_flags: int) -> str:
 def linear_prepare_ioctl(ti: dm_target) -> tuple[int, block_device]:
     """The device below answers ioctls; returns (1 where only a part of it is used, it)."""
     lc = ti.private
-    part = lc.start or ti.len != i_size_read(lc.dev.bdev.bd_inode) >> SECTOR_SHIFT
-    return int(bool(part)), lc.dev.bdev
+    return int(bool(lc.start or ti.len != i_size_read(lc.dev.bdev.bd_inode) >> SECTOR_SHIFT)), lc.dev.bdev
 
 
 def linear_iterate_devices(ti: dm_target, fn: Callable[..., int], data: Any) -> int:

@@ -437,8 +437,7 @@ def parse_hw_handler(arguments: dm_arg_set, m: multipath) -> int:
 
     The handlers are a part of SCSI: a table that needs one raises NotModelled, once the target is freed.
     """
-    ti = m.ti
-    r, hw_argc = dm_table.dm_read_arg_group(HW_HANDLER_ARGS[0], arguments, ti)
+    r, hw_argc = dm_table.dm_read_arg_group(HW_HANDLER_ARGS[0], arguments, m.ti)
     if r:
         return -EINVAL
     if not hw_argc:
@@ -797,9 +796,7 @@ def multipath_prepare_ioctl(ti: dm_target) -> tuple[int, block_device]:
             choose_pgpath(m, 0)
         dm_table.dm_table_run_md_queue_async(m.ti.table)
         process_queued_io_list(m)
-    if not r and ti.len != i_size_read(bdev.bd_inode) >> SECTOR_SHIFT:
-        return 1, bdev
-    return r, bdev
+    return (1, bdev) if not r and ti.len != i_size_read(bdev.bd_inode) >> SECTOR_SHIFT else (r, bdev)
 
 
 def multipath_iterate_devices(ti: dm_target, fn: Callable[..., int], data: Any) -> int:
@@ -825,9 +822,7 @@ def multipath_busy(ti: dm_target) -> bool:
         return True
     if not m.nr_valid_paths and test_bit(MPATHF_QUEUE_IF_NO_PATH, m.flags):
         return m.queue_mode != DM_TYPE_REQUEST_BASED
-    pg = m.current_pg
-    if m.current_pgpath is None and m.next_pg is not None:
-        pg = m.next_pg
+    pg = m.next_pg if m.current_pgpath is None and m.next_pg is not None else m.current_pg
     if pg is None:
         return False
 

@@ -79,9 +79,7 @@ def rr_status(ps: path_selector, path: dm_path | None, type: int) -> str:
     """What a status or a table says of a path, or (None) of the selector: its repeat count, in the table."""
     if path is None:
         return "0 "
-    if type == STATUSTYPE_TABLE:
-        return f"{path.pscontext.repeat_count} "
-    return ""
+    return f"{path.pscontext.repeat_count} " if type == STATUSTYPE_TABLE else ""
 
 
 def rr_add_path(ps: path_selector, path: dm_path, argv: list[str]) -> tuple[int, str]:

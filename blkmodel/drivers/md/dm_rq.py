@@ -277,8 +277,7 @@ def map_request(tio: dm_rq_target_io) -> int:
             ti.type.release_clone_rq(clone, tio.info)
             return DM_MAPIO_REQUEUE
         disk_devt(dm.dm_disk(md))  # recorder: for a tracepoint, which is off
-        ret = dm_dispatch_clone_request(clone, rq)
-        if ret in (BLK_STS_RESOURCE, BLK_STS_DEV_RESOURCE):
+        if dm_dispatch_clone_request(clone, rq) in (BLK_STS_RESOURCE, BLK_STS_DEV_RESOURCE):
             blk_core.blk_rq_unprep_clone(clone)
             blk_mq_cleanup_rq(clone)
             tio.ti.type.release_clone_rq(clone, tio.info)

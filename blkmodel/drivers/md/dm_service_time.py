@@ -92,9 +92,7 @@ def st_status(ps: path_selector, path: dm_path | None, type: int) -> str:
     pi = path.pscontext
     if type == STATUSTYPE_INFO:
         return f"{signed_int(pi.in_flight_size)} {pi.relative_throughput} "
-    if type == STATUSTYPE_TABLE:
-        return f"{pi.repeat_count} {pi.relative_throughput} "
-    return ""
+    return f"{pi.repeat_count} {pi.relative_throughput} " if type == STATUSTYPE_TABLE else ""
 
 
 def st_add_path(ps: path_selector, path: dm_path, argv: list[str]) -> tuple[int, str]:
@@ -159,9 +157,7 @@ def st_compare_load(pi1: path_info, pi2: path_info, incoming: int) -> int:
         sz2 >>= ST_MAX_RELATIVE_THROUGHPUT_SHIFT
     st1 = unsigned_long(sz1 * pi2.relative_throughput)
     st2 = unsigned_long(sz2 * pi1.relative_throughput)
-    if st1 != st2:
-        return signed_int(st1 - st2)
-    return pi2.relative_throughput - pi1.relative_throughput
+    return signed_int(st1 - st2) if st1 != st2 else pi2.relative_throughput - pi1.relative_throughput
 
 
 def st_select_path(ps: path_selector, nr_bytes: int) -> dm_path:

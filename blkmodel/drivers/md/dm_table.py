@@ -118,9 +118,7 @@ def high(t: dm_table, level: int, n: int) -> int:
     while level < t.depth - 1:
         n = get_child(n, CHILDREN_PER_NODE - 1)
         level += 1
-    if n >= t.counts[level]:
-        return NO_SECTOR
-    return t.index[level][get_node(t, level, n) + KEYS_PER_NODE - 1]
+    return NO_SECTOR if n >= t.counts[level] else t.index[level][get_node(t, level, n) + KEYS_PER_NODE - 1]
 
 
 def setup_btree_index(level: int, t: dm_table) -> int:
@@ -134,9 +132,7 @@ def setup_btree_index(level: int, t: dm_table) -> int:
 
 def dm_vcalloc(nmemb: int, elem_size: int) -> int:
     """Allocate zeroed memory for so many elements. Returns its address, or 0."""
-    if nmemb > ULONG_MAX // elem_size:
-        return 0
-    return vzalloc(nmemb * elem_size)
+    return 0 if nmemb > ULONG_MAX // elem_size else vzalloc(nmemb * elem_size)
 
 
 def alloc_targets(t: dm_table, num: int) -> int:
@@ -531,9 +527,7 @@ def dm_table_supports_dax(t: dm_table) -> bool:
 def device_is_rq_stackable(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
     """Whether a device below takes requests: a whole multi-queue disk does."""
     bdev = dev.bdev
-    if bdev is not bdev.bd_contains:
-        return False
-    return queue_is_mq(bdev_get_queue(bdev))
+    return bdev is bdev.bd_contains and queue_is_mq(bdev_get_queue(bdev))
 
 
 def dm_table_determine_type(t: dm_table) -> int:
@@ -609,9 +603,7 @@ def dm_table_get_immutable_target_type(t: dm_table) -> target_type:
 
 def dm_table_get_immutable_target(t: dm_table) -> dm_target:
     """The table's only target, where it is of such a type; else None."""
-    if t.num_targets > 1 or not dm_target_is_immutable(t.targets[0].type):
-        return NULL
-    return t.targets[0]
+    return NULL if t.num_targets > 1 or not dm_target_is_immutable(t.targets[0].type) else t.targets[0]
 
 
 def dm_table_get_wildcard_target(t: dm_table) -> dm_target:
@@ -694,8 +686,7 @@ def integrity_profile_exists(disk: gendisk) -> bool:
 def dm_table_get_integrity_disk(t: dm_table) -> gendisk:
     """A disk below whose integrity data are as those of all of them; None where there is none."""
     for i in range(dm_table_get_num_targets(t)):
-        ti = dm_table_get_target(t, i)
-        if not dm_target_passes_integrity(ti.type):
+        if not dm_target_passes_integrity(dm_table_get_target(t, i).type):
             return NULL
     template_disk = NULL
     for dd in dm_table_get_devices(t):
@@ -951,8 +942,7 @@ def dm_table_set_restrictions(t: dm_table, q: request_queue, limits: queue_limit
     if dm_table_supports_secure_erase(t):
         blk_core.blk_queue_flag_set(QUEUE_FLAG_SECERASE, q)
     wc = dm_table_supports_flush(t, 1 << QUEUE_FLAG_WC)
-    fua = wc and dm_table_supports_flush(t, 1 << QUEUE_FLAG_FUA)
-    blk_settings.blk_queue_write_cache(q, wc, fua)
+    blk_settings.blk_queue_write_cache(q, wc, wc and dm_table_supports_flush(t, 1 << QUEUE_FLAG_FUA))
     if not dm_table_supports_dax(t):
         blk_core.blk_queue_flag_clear(QUEUE_FLAG_DAX, q)
     dm_table_any_dev_attr(t, device_dax_write_cache_enabled, None)

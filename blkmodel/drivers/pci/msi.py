@@ -134,9 +134,7 @@ def __pci_enable_msix(dev: pci_dev, entries: object, nvec: int, affd: irq_affini
     nr_entries = pci_msix_vec_count(dev)
     if nr_entries < 0:
         return nr_entries
-    if nvec > nr_entries:
-        return nr_entries
-    return msix_capability_init(dev, entries, nvec, affd)
+    return nr_entries if nvec > nr_entries else msix_capability_init(dev, entries, nvec, affd)
 
 
 def pci_msix_shutdown(dev: pci_dev) -> None:
@@ -160,9 +158,7 @@ def __pci_enable_msi_range(dev: pci_dev, minvec: int, maxvec: int, affd: irq_aff
         return -EINVAL
     if dev.msix_enabled:
         return -EINVAL
-    if maxvec < minvec:
-        return -ERANGE
-    return pci_msi_vec_count(dev)
+    return -ERANGE if maxvec < minvec else pci_msi_vec_count(dev)
 
 
 def __pci_enable_msix_range(dev: pci_dev, entries: object, minvec: int, maxvec: int, affd: irq_affinity | None,

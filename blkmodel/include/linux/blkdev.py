@@ -414,9 +414,7 @@ def blk_queue_get_max_sectors(q: request_queue, op: int) -> int:
         return min(q.limits.max_discard_sectors, UINT_MAX >> SECTOR_SHIFT)
     if op == REQ_OP_WRITE_SAME:
         return q.limits.max_write_same_sectors
-    if op == REQ_OP_WRITE_ZEROES:
-        return q.limits.max_write_zeroes_sectors
-    return q.limits.max_sectors
+    return q.limits.max_write_zeroes_sectors if op == REQ_OP_WRITE_ZEROES else q.limits.max_sectors
 
 
 def blk_rq_get_max_sectors(rq: request, offset: int) -> int:
@@ -447,9 +445,7 @@ def blk_rq_nr_discard_segments(rq: request) -> int:
 
 def req_bvec(rq: request) -> bio_vec:
     """The first piece of a request's memory: all of it where it has one segment."""
-    if rq.rq_flags & RQF_SPECIAL_PAYLOAD:
-        return rq.special_vec
-    return mp_bvec_iter_bvec(rq.bio.bi_io_vec, rq.bio.bi_iter)
+    return rq.special_vec if rq.rq_flags & RQF_SPECIAL_PAYLOAD else mp_bvec_iter_bvec(rq.bio.bi_io_vec, rq.bio.bi_iter)
 
 
 def rq_dma_dir(rq: request) -> int:

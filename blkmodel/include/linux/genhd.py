@@ -285,9 +285,7 @@ def part_stat_get(part: hd_struct) -> disk_stats:
 def counters_of(part: hd_struct) -> tuple[disk_stats, ...]:
     """Where the running CPU counts I/O of a partition: there and, if that is another, for its whole disk."""
     cpu = running.kernel.context.cpu
-    if part.partno:
-        return part.dkstats[cpu], part_to_disk(part).part0.dkstats[cpu]
-    return (part.dkstats[cpu],)
+    return (part.dkstats[cpu], part_to_disk(part).part0.dkstats[cpu]) if part.partno else (part.dkstats[cpu],)
 
 
 def part_stat_read(part: hd_struct, field: str, group: int | None = None) -> int:

@@ -140,8 +140,7 @@ def __irq_build_affinity_masks(startvec: int, numvecs: int, firstvec: int, node_
 
     last_affv, curvec = firstvec + numvecs, startvec
     nodemsk = nodemask()
-    nodes = get_nodes_in_cpumask(node_to_cpumask, cpu_mask, nodemsk)
-    if numvecs <= nodes:
+    if numvecs <= get_nodes_in_cpumask(node_to_cpumask, cpu_mask, nodemsk):
         for n in for_each_node_mask(nodemsk):
             cpumask_or(masks[curvec].mask, masks[curvec].mask, node_to_cpumask[n])
             curvec += 1
@@ -257,5 +256,4 @@ def irq_calc_affinity_vectors(minvec: int, maxvec: int, affd: irq_affinity) -> i
     resv = affd.pre_vectors + affd.post_vectors
     if resv > minvec:
         return 0
-    set_vecs = maxvec - resv if affd.calc_sets else cpumask_weight(cpu_possible_mask())
-    return resv + min(set_vecs, maxvec - resv)
+    return resv + min(maxvec - resv if affd.calc_sets else cpumask_weight(cpu_possible_mask()), maxvec - resv)

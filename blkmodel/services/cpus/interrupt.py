@@ -278,8 +278,7 @@ def irq_migrate_all_off_this_cpu(cpu: int) -> None:
             cpumask_copy(common.affinity, cpu_online_mask())
         state = interrupts()
         state.give_back(data._target)
-        take = state.take_aside if data._managed else state.take
-        _point_at(desc, take(for_each_cpu(common.affinity)))
+        _point_at(desc, (state.take_aside if data._managed else state.take)(for_each_cpu(common.affinity)))
 
 
 def irq_affinity_online_cpu(cpu: int) -> int:

@@ -133,8 +133,7 @@ def list_splice_tail_init(source: list_head, head: list_head, member: str) -> No
 
 def list_sort(priv: Any, head: list_head, cmp: Callable[[Any, Any, Any], int]) -> None:
     """Sort a list; equal entries keep their order. cmp(priv, a, b) is above 0 where a must come after b."""
-    order = sorted(head.entries, key=cmp_to_key(lambda a, b: -cmp(priv, b, a)))
-    for entry in order:
+    for entry in sorted(head.entries, key=cmp_to_key(lambda a, b: -cmp(priv, b, a))):
         head.entries.move_to_end(entry)
 
 

@@ -52,8 +52,7 @@ def kobj_map(domain: kobj_map_domain, dev: int, range: int, module: module, get:
     entry.dev, entry.range, entry.owner, entry.get, entry.lock, entry.data = dev, range, module, get, lock, data
     for major in majors:
         listed = domain.probes[major]
-        at = next((i for i, other in enumerate(listed) if other.range >= range), len(listed))
-        listed.insert(at, entry)
+        listed.insert(next((i for i, other in enumerate(listed) if other.range >= range), len(listed)), entry)
     return 0
 
 

@@ -239,6 +239,4 @@ def generic_write_sync(iocb: kiocb, count: int) -> int:
 
 def __generic_file_write_iter(iocb: kiocb, iter: iov_iter) -> int:
     """Write a buffer. The model writes only past the page cache (IOCB_DIRECT)."""
-    if not iocb.ki_flags & IOCB_DIRECT:
-        return -EOPNOTSUPP
-    return generic_file_direct_write(iocb, iter)
+    return -EOPNOTSUPP if not iocb.ki_flags & IOCB_DIRECT else generic_file_direct_write(iocb, iter)

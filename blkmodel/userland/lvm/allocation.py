@@ -39,8 +39,7 @@ class PVMap:
 
     def insert(self, area: Area, size: int) -> None:
         """Put an area before the first that is smaller than `size`."""
-        at = next((i for i, other in enumerate(self.areas) if size > other.count), len(self.areas))
-        self.areas.insert(at, area)
+        self.areas.insert(next((i for i, other in enumerate(self.areas) if size > other.count), len(self.areas)), area)
 
     def consume(self, area: Area, count: int) -> None:
         """Take extents from the start of an area."""

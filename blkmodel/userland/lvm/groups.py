@@ -132,9 +132,7 @@ def name_problem(name: str) -> str | None:
         return "Name starts with . or .. and has no following character(s)."
     if not re.fullmatch(r"[a-zA-Z0-9._+-]*", name):
         return "Name contains invalid character, valid set includes: [a-zA-Z0-9.-_+]."
-    if len(name) >= NAME_LEN:
-        return f"Name length exceeds maximum limit of {NAME_LEN - 1}."
-    return None
+    return f"Name length exceeds maximum limit of {NAME_LEN - 1}." if len(name) >= NAME_LEN else None
 
 
 def _in_filesystem(name: str) -> bool:

@@ -102,8 +102,7 @@ def resize(process: Process, *words: str, extend: bool) -> None:
         amount //= vg.extent_size
     elif size.percent:
         amount, physical = resized_part(process, lv, size, ranges if named else None)
-    reducing = size.sign == "-" or (not size.sign and amount < lv.extents)
-    if reducing:
+    if size.sign == "-" or (not size.sign and amount < lv.extents):
         stripes, stripe_size, wanted, last_part = reduced(process, lv, size, amount)
     else:
         stripes, stripe_size = stripes_of_last(process, lv, stripes, stripe_size)

@@ -32,8 +32,7 @@ def source(function: str, file: str) -> tuple[str, ...]:
 
 def line_of_call(function: str, file: str, called: str) -> int | None:
     """Which line of a function calls another: its number in source(), if that can be told by the name alone."""
-    lines = source(function, file)
-    found = [i for i, line in enumerate(lines) if i and re.search(rf"\b{re.escape(called)}\(", line)]
+    found = [i for i, line in enumerate(source(function, file)) if i and re.search(rf"\b{re.escape(called)}\(", line)]
     return found[0] if len(found) == 1 else None
 
 
@@ -63,8 +62,7 @@ def _kept(lines: tuple[str, ...], marked: int | None) -> list[int]:
     code = [i for i in range(len(lines)) if i not in quiet]
     if len(code) <= _ROOM:
         return code
-    at = code.index(marked) if marked in code else 0
-    low = min(max(at - _ROOM // 2, 2), len(code) - _ROOM + 2)
+    low = min(max((code.index(marked) if marked in code else 0) - _ROOM // 2, 2), len(code) - _ROOM + 2)
     return code[:2] + code[low:low + _ROOM - 2]
 
 

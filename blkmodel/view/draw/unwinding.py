@@ -41,9 +41,7 @@ def _returned(node: Node, value: Any) -> str:
     if value is None:
         returns = any(re.search(r"\breturn \S", line) for line in source(node.function, node.file))
         return "NULL" if returns else "nothing"
-    if isinstance(value, bool | int):
-        return str(value).lower()
-    return f"a {type(value).__name__}"
+    return str(value).lower() if isinstance(value, bool | int) else f"a {type(value).__name__}"
 
 
 def kernel_log(lines: list[str]) -> str:

@@ -144,9 +144,7 @@ def _trouble(doings: list[Doing], fault: str, where: int) -> Doing | None:
         return next(each for each in doings if each.what.startswith(_COUNT))
     if fault == "usable":
         return next(each for each in doings if each.outcome.startswith("status"))
-    if fault in ("vectors", "cpu"):
-        return [each for each in doings if each.what == "interrupt vectors"][1]
-    return None
+    return [each for each in doings if each.what == "interrupt vectors"][1] if fault in ("vectors", "cpu") else None
 
 
 def _path(recording: Recording, trouble: Doing | None) -> tuple[Node, ...]:

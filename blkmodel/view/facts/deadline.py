@@ -66,8 +66,7 @@ def states(wanted: str, apart: int, fifo_batch: int, writes_starved: int) -> tup
         while q.elevator.type.ops.has_work(q.queue_hw_ctx[0]):
             before = _Before(scheduler)
             rq = q.elevator.type.ops.dispatch_request(q.queue_hw_ctx[0])
-            given = (*found[-1].given, _waiting(rq))
-            found.append(_state(scheduler, given, before.why(scheduler, rq)))
+            found.append(_state(scheduler, (*found[-1].given, _waiting(rq)), before.why(scheduler, rq)))
         return tuple(found)
 
 

@@ -139,8 +139,7 @@ def _row(name: str, value: Any, wanted: dict[str, list[str]], inside: bool = Fal
         return Row(name, f"{value.bits:#x}", offset=offset)
     if hasattr(value, "__len__") and not isinstance(value, str):
         return Row(name, f"{len(value)} entries", offset=offset)
-    text = type(value).__name__ if isinstance(value, Struct) else shown(None, name, value)
-    return Row(name, text, offset=offset)
+    return Row(name, type(value).__name__ if isinstance(value, Struct) else shown(None, name, value), offset=offset)
 
 
 class Node:

@@ -34,8 +34,7 @@ def hctxs(q: request_queue) -> list[blk_mq_hw_ctx]:
 
 def kinds_of(ctx: blk_mq_ctx, q: request_queue) -> list[tuple[int, blk_mq_hw_ctx]]:
     """The (type, hctx) pairs of a software queue, without the types that fall back to another's queue."""
-    maps = q.tag_set.map[:q.tag_set.nr_maps]
-    return [(kind, ctx.hctxs[kind]) for kind, qmap in enumerate(maps)
+    return [(kind, ctx.hctxs[kind]) for kind, qmap in enumerate(q.tag_set.map[:q.tag_set.nr_maps])
             if qmap.nr_queues and ctx.hctxs[kind] is not None]
 
 

@@ -184,8 +184,7 @@ class _Watch:
         bits, owners = tags.bitmap_tags, []
         for tag in range(tags.nr_tags):
             word = bits.sb.map[tag >> bits.sb.shift]
-            taken = (word.word & ~word.cleared) >> (tag & (1 << bits.sb.shift) - 1) & 1
-            rq = tags.rqs[tag] if taken else None
+            rq = tags.rqs[tag] if (word.word & ~word.cleared) >> (tag & (1 << bits.sb.shift) - 1) & 1 else None
             owners.append((self.disks.index(rq.q), rq.mq_ctx.cpu) if rq is not None else None)
         waiting = [waiter.private.cpu for ws in bits.ws for waiter in ws.wait.head]
         users = tags.active_queues

@@ -58,8 +58,7 @@ def _node(described: Machine, members: list[int], chosen: frozenset[int], top: i
 def _cores(described: Machine, members: list[int]) -> list[list[int]]:
     """A node's CPUs core by core, in order; a CPU that shares with nobody, or is not there, stands alone."""
     core_of = {cpu: core for core in described.siblings for cpu in core}
-    cores = dict.fromkeys(core_of.get(cpu, frozenset({cpu})) & frozenset(members) for cpu in members)
-    return list(map(sorted, cores))
+    return list(map(sorted, dict.fromkeys(core_of.get(cpu, frozenset({cpu})) & frozenset(members) for cpu in members)))
 
 
 def _cpu(described: Machine, cpu: int, marked: bool, x: int, y: int, names: bool) -> str:

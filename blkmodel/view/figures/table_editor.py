@@ -25,8 +25,7 @@ def table_editor(table: str = TABLE) -> str:
 
 
 def _made(name: str) -> tuple[str, str]:
-    disk = scenario.disk(name)
-    targets = targets_of(disk.private_data.map)
+    targets = targets_of(scenario.disk(name).private_data.map)
     length = sum(target.len for target in targets)
     on_disks: dict[str, list] = {"nullb0": [], "nullb1": []}
     rows, on_device, words = [], [], []

@@ -173,9 +173,7 @@ def nvme_reset_ctrl(ctrl: nvme_ctrl) -> int:
     """Reset a controller, in a worker. Returns 0, or -EBUSY where it can't be reset now, or is being."""
     if not nvme_change_ctrl_state(ctrl, NVME_CTRL_RESETTING):
         return -EBUSY
-    if not queue_work(variables().nvme_reset_wq, ctrl.reset_work):
-        return -EBUSY
-    return 0
+    return -EBUSY if not queue_work(variables().nvme_reset_wq, ctrl.reset_work) else 0
 
 
 def nvme_reset_ctrl_sync(ctrl: nvme_ctrl) -> int:
@@ -202,9 +200,7 @@ def nvme_req_needs_retry(req: request) -> bool:
     """Whether a failed request is to be tried again: neither its submitter nor the controller says no."""
     if blk_noretry_request(req):
         return False
-    if nvme_req(req).status & NVME_SC_DNR:
-        return False
-    return nvme_req(req).retries < variables().nvme_max_retries
+    return not nvme_req(req).status & NVME_SC_DNR and nvme_req(req).retries < variables().nvme_max_retries
 
 
 def nvme_retry_req(req: request) -> None:
@@ -220,8 +216,7 @@ def nvme_retry_req(req: request) -> None:
 
 def nvme_complete_rq(req: request) -> None:
     """End a request that the controller has answered, or try it again."""
-    rq = nvme_req(req)
-    status = nvme_error_status(rq.status)
+    status = nvme_error_status(nvme_req(req).status)
     if status != BLK_STS_OK and nvme_req_needs_retry(req):
         if not blk_queue_dying(req.q):
             nvme_retry_req(req)
@@ -427,9 +422,7 @@ def __nvme_submit_sync_cmd(q: request_queue, cmd: nvme_command, buffer: object, 
     if IS_ERR(req):
         return PTR_ERR(req), result
     req.timeout = timeout or variables().admin_ticks()
-    ret = 0
-    if buffer is not None and bufflen:
-        ret = blk_map.blk_rq_map_kern(q, req, buffer, bufflen, GFP_KERNEL)
+    ret = blk_map.blk_rq_map_kern(q, req, buffer, bufflen, GFP_KERNEL) if buffer is not None and bufflen else 0
     if not ret:
         blk_exec.blk_execute_rq(req.q, NULL, req, at_head)
         result = nvme_req(req).result
@@ -452,9 +445,7 @@ def nvme_stop_keep_alive(ctrl: nvme_ctrl) -> None:
 
 def nvme_ctrl_limited_cns(ctrl: nvme_ctrl) -> bool:
     """Whether a controller may not know of lists of namespaces."""
-    if ctrl.quirks & NVME_QUIRK_IDENTIFY_CNS:
-        return ctrl.vs < NVME_VS(1, 2, 0)
-    return ctrl.vs < NVME_VS(1, 1, 0)
+    return ctrl.vs < NVME_VS(1, 2, 0) if ctrl.quirks & NVME_QUIRK_IDENTIFY_CNS else ctrl.vs < NVME_VS(1, 1, 0)
 
 
 def nvme_identify_ctrl(dev: nvme_ctrl) -> tuple[int, nvme_id_ctrl]:
@@ -622,9 +613,7 @@ def nvme_report_ns_ids(ctrl: nvme_ctrl, nsid: int, id: nvme_id_ns, ids: nvme_ns_
         ids.eui64 = id.eui64
     if ctrl.vs >= NVME_VS(1, 2, 0):
         ids.nguid = id.nguid
-    if ctrl.vs >= NVME_VS(1, 3, 0):
-        return nvme_identify_ns_descs(ctrl, nsid, ids)
-    return 0
+    return nvme_identify_ns_descs(ctrl, nsid, ids) if ctrl.vs >= NVME_VS(1, 3, 0) else 0
 
 
 def nvme_ns_ids_valid(ids: nvme_ns_ids) -> bool:
@@ -640,15 +629,10 @@ def nvme_ns_ids_equal(a: nvme_ns_ids, b: nvme_ns_ids) -> bool:
 def nvme_update_disk_info(disk: gendisk, ns: nvme_ns, id: nvme_id_ns) -> None:
     """Give a disk and its queue the size, block sizes and abilities of its namespace."""
     capacity = nvme_lba_to_sect(ns, id.nsze)
-    bs = 1 << ns.lba_shift
-    if ns.lba_shift > PAGE_SHIFT:
-        bs = 1 << 9
+    bs = 1 << 9 if ns.lba_shift > PAGE_SHIFT else 1 << ns.lba_shift
     blk_mq.blk_mq_freeze_queue(disk.queue)
     if id.nabo == 0:
-        if id.nsfeat & 1 << 1 and id.nawupf:
-            atomic_bs = (1 + id.nawupf) * bs
-        else:
-            atomic_bs = (1 + ns.ctrl.subsys.awupf) * bs
+        atomic_bs = (1 + id.nawupf) * bs if id.nsfeat & 1 << 1 and id.nawupf else (1 + ns.ctrl.subsys.awupf) * bs
     else:
         atomic_bs = bs
     phys_bs = io_opt = bs
@@ -779,9 +763,7 @@ def nvme_enable_ctrl(ctrl: nvme_ctrl) -> int:
     ctrl.ctrl_config |= NVME_CC_IOSQES | NVME_CC_IOCQES
     ctrl.ctrl_config |= NVME_CC_ENABLE
     ret = ctrl.ops.reg_write32(ctrl, NVME_REG_CC, ctrl.ctrl_config)
-    if ret:
-        return ret
-    return nvme_wait_ready(ctrl, ctrl.cap, True)
+    return ret or nvme_wait_ready(ctrl, ctrl.cap, True)
 
 
 def nvme_shutdown_ctrl(ctrl: nvme_ctrl) -> int:
@@ -1171,9 +1153,7 @@ def nvme_ns_id_attrs_are_visible(kobj: kobject, attr: attribute, n: int) -> int:
         return 0
     if attr is dev_attr_nguid and not any(ids.nguid):
         return 0
-    if attr is dev_attr_eui and not any(ids.eui64):
-        return 0
-    return attr.mode
+    return 0 if attr is dev_attr_eui and not any(ids.eui64) else attr.mode
 
 
 dev_attr_uuid = attribute("uuid", 0o444, uuid_show)
@@ -1329,10 +1309,7 @@ def nvme_alloc_ns(ctrl: nvme_ctrl, nsid: int) -> int:
 
     ret, id = nvme_identify_ns(ctrl, nsid)
     if not ret:
-        if id.ncap == 0:
-            ret = -EINVAL
-        else:
-            ret = nvme_init_ns_head(ns, nsid, id)
+        ret = -EINVAL if id.ncap == 0 else nvme_init_ns_head(ns, nsid, id)
         if not ret:
             nvme_setup_streams_ns(ctrl, ns)
             disk = genhd.__alloc_disk_node(0, node)

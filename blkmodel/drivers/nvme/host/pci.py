@@ -192,9 +192,7 @@ class nvme_iod(Struct):
 def io_queue_depth_set(val: str, kp: kernel_param) -> int:
     """Take a text as io_queue_depth: a number from 2, as a ring of one entry holds nothing. Returns 0 or -EINVAL."""
     ret, n = kstrtoint(val, 10)
-    if ret != 0 or n < 2:
-        return -EINVAL
-    return param_set_int(val, kp)
+    return -EINVAL if ret != 0 or n < 2 else param_set_int(val, kp)
 
 
 parameters = (kernel_param("sgl_threshold", param_set_uint, variables, "sgl_threshold"),
@@ -346,8 +344,7 @@ def nvme_init_request(set: blk_mq_tag_set, req: request, hctx_idx: int, numa_nod
     """Tie a request to the queue that it will be sent on. Returns 0."""
     dev = set.driver_data
     iod = blk_mq_rq_to_pdu(req, nvme_iod)
-    queue_idx = hctx_idx + 1 if set is dev.tagset else 0
-    iod.nvmeq = dev.queues[queue_idx]
+    iod.nvmeq = dev.queues[hctx_idx + 1 if set is dev.tagset else 0]
     nvme_req(req).ctrl = dev.ctrl
     return 0
 
@@ -738,9 +735,7 @@ def nvme_ring_cq_doorbell(nvmeq: nvme_queue) -> None:
 
 def nvme_queue_tagset(nvmeq: nvme_queue) -> blk_mq_tags:
     """The tags of a queue's commands."""
-    if not nvmeq.qid:
-        return nvmeq.dev.admin_tagset.tags[0]
-    return nvmeq.dev.tagset.tags[nvmeq.qid - 1]
+    return nvmeq.dev.admin_tagset.tags[0] if not nvmeq.qid else nvmeq.dev.tagset.tags[nvmeq.qid - 1]
 
 
 def nvme_handle_cqe(nvmeq: nvme_queue, idx: int) -> None:
@@ -1386,8 +1381,7 @@ def __nvme_disable_io_queues(dev: nvme_dev, opcode: int) -> bool:
             nr_queues -= 1
             sent += 1
         while sent:
-            nvmeq = dev.queues[nr_queues + sent]
-            timeout = wait_for_completion_io_timeout(nvmeq.delete_done, timeout)
+            timeout = wait_for_completion_io_timeout(dev.queues[nr_queues + sent].delete_done, timeout)
             if timeout == 0:
                 return False
             sent -= 1
