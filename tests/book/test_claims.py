@@ -291,6 +291,25 @@ def half_the_depth():
     return False
 
 
+@claim("tag-sets", "If a hardware queue itself cannot be had, `blk_mq_init_allocated_queue` forgets those that it has "
+       "already: five allocations each.")
+def lost_where_memory_ends():
+    hctx = {"blk_mq_hw_ctx": 1, "pointer[]": 1, "sbitmap_word[]": 1, "blk_flush_queue": 1, "request": 1}
+    seen = []
+    kernel = boot(4)
+    scenario.null_blk_load(submit_queues=3, hw_queue_depth=32)
+    for nth in range(1, kernel.memory.count + 1):
+        kernel = boot(4)
+        before = set(kernel.memory.live)
+        kernel.memory.fail_nth(nth)
+        if errno_of(scenario.null_blk_load, submit_queues=3, hw_queue_depth=32) is None:
+            scenario.null_blk_unload()
+        lost = Counter(each.kind for addr, each in kernel.memory.live.items() if addr not in before)
+        if lost and lost not in seen:
+            seen.append(lost)
+    return seen == [{"pages(4)": 1}, {"pages(4)": 2}, hctx, dict.fromkeys(hctx, 2), {"disk_part_tbl": 1}]
+
+
 # ---------------------------------------------------------------- which queue
 
 
