@@ -300,14 +300,16 @@ CONTROLLER = {"max_ioqpairs": ("queue_pairs", 1, 65535), "vectors": ("vectors", 
 
 
 def nvme_probe(device: str | None = None, sectors: int = 131072, controller: Controller | None = None,
-               node: int | None = None, faults: str = "", partitions: str | None = None, **params: Any) -> str:
+               node: int | None = None, faults: str = "", partitions: str | None = None, opened: bool = True,
+               **params: Any) -> str:
     """Plug an NVMe controller in, on a NUMA node (the first), and wait until its disks can be opened.
 
     The controller is QEMU's, with VECTORS interrupt vectors and one namespace of so many sectors of 512 bytes, with a
     table of two partitions where that is asked for (`partitions`: "mbr" or "gpt"), but for what `params` say by the
     words of CONTROLLER; faults_of() reads what goes wrong with it. Or it is any that is given. The driver is loaded,
-    with the other `params` as nvme_load() takes them. Returns the controller's name, which must be `device` where that
-    is given. KernelError says why the driver gave the controller up; it is unplugged again then.
+    with the other `params` as nvme_load() takes them. `opened`: whether somebody opens its disks at once, and closes
+    them; before that their nodes have no block device. Returns the controller's name, which must be `device` where
+    that is given. KernelError says why the driver gave the controller up; it is unplugged again then.
     """
     described = {field: params.pop(word) for word, (field, _, _) in CONTROLLER.items() if word in params}
     broken = faults_of(faults)
@@ -332,7 +334,7 @@ def nvme_probe(device: str | None = None, sectors: int = 131072, controller: Con
         kernel.task("pciehp", unplug, pdev)
         log = kernel.log[before:]
         raise KernelError(_why(log), "nvme_probe", log)
-    for ns in nvme_controller(expected).ctrl.namespaces:
+    for ns in nvme_controller(expected).ctrl.namespaces if opened else ():
         kernel.task("init", _try_to_open, ns.disk.disk_name)
     return expected
 

@@ -80,6 +80,11 @@ def compare(document: dict[str, Any], recording: Recording) -> Comparison:
     seen = frozenset[str]().union(*(trees.functions(forest) for _, forest in recorded))
     untraced = untraced_files(seen, forests, "observed" in document)
     wanted = comparable()
+    chance: Counter[str] = Counter()
+    chance["calls of the recording that are out of scope, or not traceable everywhere"] = sum(
+        trees.calls_to(forest, trees.functions(forest) - wanted) for _, forest in recorded)
+    for key, facts in document.get("observed", {}).items():
+        chance[f"observed facts that are not compared: {key}"] += len(facts)
     model = [(recording.contexts[number].kind,
               trees.keep(trees.of_nodes(nodes, untraced), wanted.__contains__))
              for number, nodes in forests.items()]
@@ -91,7 +96,6 @@ def compare(document: dict[str, Any], recording: Recording) -> Comparison:
                if (calls := sum(trees.calls_to(forest, {name}) for _, forest in recorded))}
     recorded = [(kind, trees.keep(forest, lambda name: name not in omitted)) for kind, forest in recorded]
     differences = _compare_tasks(_roots(recorded, "task"), _roots(model, "task"))
-    chance: Counter[str] = Counter()
     begun = sum(trees.calls_to(trees.expand(context["calls"]), {"blk_mq_start_request"})
                 for context in document["contexts"] if context["context"] == "task" and not _bound(document, context))
     for kind in ("irq", "softirq"):

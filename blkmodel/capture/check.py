@@ -83,30 +83,32 @@ def _check(path: str | Path, document: dict[str, Any]) -> Outcome:
 
 def _check_maps(path: str | Path, document: dict[str, Any]) -> Outcome:
     differences, failed = [], 0
+    chance: Counter[str] = Counter()
     for i, case in enumerate(document["cases"]):
-        found = maps.compare_case(document["machine"], case)
+        found = maps.compare_case(document["machine"], case, chance)
         _collect()
         failed += bool(found)
         differences += [f"cases[{i}], {maps.describe(case)}: {line}" for line in found]
     total = len(document["cases"])
     summary = f"{total - failed} of {total} cases"
     return Outcome(str(path), FAILED if failed else PASSED, summary, differences,
-                   {"cases": total, "passed": total - failed})
+                   {"cases": total, "passed": total - failed, "chance": dict(sorted(chance.items()))})
 
 
-def _try_step(step: list[Any]) -> None:
-    """Do a step. One that the kernel refuses is done, too: what the kernel did until then is what is compared."""
+def _try_step(step: list[Any], later: bool) -> None:
+    """Do a step, as one of the `later` recordings or not. One that the kernel refuses is done, too: what it did until
+    then is what is compared."""
     with suppress(KernelError):
-        run_step(as_recorded(step))
+        run_step(as_recorded(step, later))
 
 
 def _check_calls(path: str | Path, document: dict[str, Any]) -> Outcome:
-    scenario = document["scenario"]
+    scenario, later = document["scenario"], "observed" in document
     try:
-        boot_reference(scenario["cpus"], "observed" in document)
+        boot_reference(scenario["cpus"], later)
         for step in scenario["setup"]:
-            _try_step(step)
-        recording = record(_try_step, scenario["traced"])
+            _try_step(step, later)
+        recording = record(_try_step, scenario["traced"], later)
     except NotModelled as why:
         return Outcome(str(path), SKIPPED, f"step {why.what}")
     except Exception as why:  # a bug of the model, or a step that it refuses: the other files are still to be checked

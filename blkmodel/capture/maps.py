@@ -5,6 +5,7 @@ queues of each type, what each hardware queue serves and how many tags it has, n
 geometry of the tag bitmap, and the CPUs of each interrupt.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
@@ -74,13 +75,16 @@ def _of_queue(q: request_queue) -> dict[str, Any]:
     return seen
 
 
-def compare_case(machine: dict[str, Any], case: dict[str, Any]) -> list[str]:
-    """Return how the model differs from a case of a recording, a line for each fact; no line where it agrees."""
+def compare_case(machine: dict[str, Any], case: dict[str, Any], chance: Counter[str] | None = None) -> list[str]:
+    """Return how the model differs from a case of a recording, a line for each fact; no line where it agrees.
+
+    chance: counts what only the model tells.
+    """
     try:
         ours = observe(_machine(_frozen(machine)), case["driver"], case["params"], _device(case))
     except Exception as why:  # a bug of the model, or what it refuses: the other cases are still to be compared
         return [f"the model fails: {type(why).__name__}: {why}"]
-    return list(_differences(case["observed"], ours, ""))
+    return list(_differences(case["observed"], ours, "", Counter() if chance is None else chance))
 
 
 def _device(case: dict[str, Any]) -> dict[str, Any] | None:
@@ -106,16 +110,19 @@ def _machine(facts: tuple[Any, ...]) -> Machine:
     return from_capture({key: dict(value) if isinstance(value, tuple) else value for key, value in facts})
 
 
-def _differences(recorded: Any, ours: Any, place: str) -> Iterator[str]:
-    """Compare what the recording has; what only the model knows is no difference, but of a list all must be there."""
+def _differences(recorded: Any, ours: Any, place: str, chance: Counter[str]) -> Iterator[str]:
+    """Compare what the recording has; what only the model knows is no difference, and is counted, but of a list all
+    must be there."""
     if isinstance(recorded, dict):
+        for key in (ours or {}).keys() - recorded.keys():
+            chance[f"facts that only the model tells: {key}"] += 1
         for key, value in recorded.items():
-            yield from _differences(value, (ours or {}).get(key), f"{place}.{key}" if place else key)
+            yield from _differences(value, (ours or {}).get(key), f"{place}.{key}" if place else key, chance)
     elif isinstance(recorded, list) and any(isinstance(item, dict) for item in (*recorded, *(ours or ()))):
         if len(recorded) != len(ours or []):
             yield f"{place}: the kernel has {len(recorded)}, the model {len(ours or [])}"
         for i, (theirs, our) in enumerate(zip(recorded, ours or [], strict=False)):
-            yield from _differences(theirs, our, f"{place}[{i}]")
+            yield from _differences(theirs, our, f"{place}[{i}]", chance)
     elif recorded != ours:
         yield f"{place}: the kernel has {_shown(recorded)}, the model {_shown(ours)}"
 

@@ -15,3 +15,8 @@ def recording(name: str) -> Path:
         if (place / name).is_file():
             return place / name
     raise FileNotFoundError(f"no recording {name}; looked in {' and '.join(map(str, _PLACES))}")
+
+
+def every(kind: str) -> list[Path]:
+    """Return the paths of all recordings of a kind: `calls`, `device`, `dm` or `maps`."""
+    return sorted(path for place in _PLACES for path in (place / "linux-5.4" / kind).glob("*.json"))

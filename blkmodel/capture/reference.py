@@ -21,6 +21,12 @@ def boot_reference(on: Machine | int, later: bool = False) -> Kernel:
     return kernel
 
 
-def as_recorded(step: list[Any]) -> list[Any]:
-    """A step, on the machine that was recorded: where nothing else is said, a controller has its number of vectors."""
-    return ["nvme.probe", {"vectors": VECTORS, **step[1]}] if step[0] == "nvme.probe" else step
+def as_recorded(step: list[Any], later: bool = False) -> list[Any]:
+    """A step, on the machine that was recorded: where nothing else is said, a controller has its number of vectors.
+
+    When the first recordings were taken, the disk nvme0n1 had been opened and read since its probe, and no other; when
+    the `later` ones were, none.
+    """
+    if step[0] != "nvme.probe":
+        return step
+    return [step[0], {"vectors": VECTORS, "opened": step[1].get("device") == "nvme0" and not later, **step[1]}]

@@ -38,7 +38,7 @@ def _faults(value: Any, place: str) -> None:
         raise ShapeError(place, f"such as 'silent queue=1; fail nth=2 status=0x281' ({why})", value) from why
 
 
-_PROBE = CONTROLLER_SHAPES | {"device": text, "sectors": number_from(1, MOST_SECTORS),
+_PROBE = CONTROLLER_SHAPES | {"device": text, "opened": flag, "sectors": number_from(1, MOST_SECTORS),
                               "node": number_from(0, MOST_CPUS - 1), "faults": _faults}
 _SHAPES: dict[str, Shape] = {
     "io": fields(_IO, _IO_MORE), "nvme.remove": fields({}, {"device": text}), "null_blk.unload": fields({})}

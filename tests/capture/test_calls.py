@@ -16,7 +16,7 @@ from blkmodel.trace import record
 FILES = {"blk_mq_start_request": "block/blk-mq.c", "blk_add_timer": "block/blk-timeout.c",
          "blk_mq_complete_request": "block/blk-mq.c", "__blk_mq_issue_directly": "block/blk-mq.c",
          "null_queue_rq": "drivers/block/null_blk_main.c", "null_handle_cmd": "drivers/block/null_blk_main.c",
-         "blk_mq_sysfs_register": "block/blk-mq-sysfs.c", "blk_account_io_start": "block/blk-core.c"}
+         "blk_mq_debugfs_register": "block/blk-mq-debugfs.c", "blk_account_io_start": "block/blk-core.c"}
 
 
 def _caller():
@@ -48,7 +48,7 @@ def model(monkeypatch):
 
 
 def document(*contexts, roots=("__blk_mq_issue_directly",)):
-    return {"scenario": {"roots": list(roots)},
+    return {"scenario": {"roots": list(roots), "traced": ["io", {"cpu": 0}]},
             "contexts": [{"context": kind, "calls": calls} for kind, calls in contexts]}
 
 
@@ -69,11 +69,11 @@ def test_repeats_are_written_out():
 
 def test_what_is_out_of_scope_is_dropped_and_its_children_move_up(model):
     with_sysfs = ("task", [{"__blk_mq_issue_directly": [
-        {"blk_mq_sysfs_register": [{"blk_mq_start_request": ["blk_add_timer"]}]},
+        {"blk_mq_debugfs_register": [{"blk_mq_start_request": ["blk_add_timer"]}]},
         {"schedule": ["blk_mq_complete_request"]}]}])
     assert compare(document(with_sysfs), model(ISSUE)).differences == []
     ours = ("task", [{"__blk_mq_issue_directly": [
-        {"blk_mq_sysfs_register": [{"blk_mq_start_request": ["blk_add_timer"]}]}, "blk_mq_complete_request"]}])
+        {"blk_mq_debugfs_register": [{"blk_mq_start_request": ["blk_add_timer"]}]}, "blk_mq_complete_request"]}])
     assert compare(document(ISSUE), model(ours)).differences == []
 
 

@@ -49,6 +49,21 @@ def test_a_session_that_is_the_models(altered):
     assert (outcome.result, outcome.summary, outcome.differences) == (PASSED, "10 of 10 steps", [])
 
 
+def test_words_on_both_streams(altered):
+    """What dmsetup itself says is compared where it was recorded, also before any ioctl; what was not is counted."""
+    busy = "device-mapper: create ioctl on z failed: Device or resource busy Command failed."
+    assert altered(3, output=busy).result == PASSED
+    assert altered(3, output=busy.replace("create", "reload")).result == FAILED
+    assert altered(5, output="0 2048 zero").facts["chance"]["words on standard error that the recording does not have"]
+    refused = altered(9, name="no/name", exit=1, output="x")
+    assert "output: recorded 'x'" in refused.differences[0]
+
+
+def test_a_log_that_was_recorded_is_compared(altered):
+    assert altered(0, kernel_log=["x"]).result == FAILED
+    assert altered(0, kernel_log=[]).result == PASSED
+
+
 @pytest.mark.parametrize(("step", "fields", "difference"), [
     (2, {"exit": 1}, "step 3, dmsetup resume z: exit: recorded 1, the model has 0"),
     (3, {"failed_ioctl": "reload"}, "step 4, dmsetup create z --notable: the ioctl that failed: recorded 'reload', "

@@ -6,10 +6,12 @@ what this would write.
 
 import re
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from blkmodel.capture.check import FAILED, PASSED, SKIPPED, check_file
 from blkmodel.capture.formats import CALLS, CAPTURE, DEVICE, DMSETUP, read
+from blkmodel.capture.vouched import said
 from blkmodel.view.figures.machine_to_queues import machine_to_queues
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,12 +29,13 @@ SAID = {
 
 
 def figures(check=check_file):
-    """The table: one row for each format of recordings, with how many of them the model agrees with."""
+    """The table: one row for each format of recordings, with how many of them the model agrees with; and what they
+    vouch for."""
     outcomes: dict[str, list] = {}
     for path in sorted(RECORDINGS.rglob("*.json")):
         outcomes.setdefault(read(path)["format"], []).append(check(path))
     rows = [f"| {SAID[name].format(files=len(of))} | {_today(of)} |" for name, of in sorted(outcomes.items())]
-    return "\n".join(["| recorded | the model today |", "|---|---|", *rows, ""])
+    return "\n".join(["| recorded | the model today |", "|---|---|", *rows, "", *wrap(said(), 120), ""])
 
 
 def _today(outcomes):
