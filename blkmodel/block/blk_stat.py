@@ -99,6 +99,12 @@ def blk_stat_add_callback(q: request_queue, cb: blk_stat_callback) -> None:
     blk_core.blk_queue_flag_set(QUEUE_FLAG_STATS, q)
 
 
+def blk_stat_enable_accounting(q: request_queue) -> None:
+    """Have a queue's requests timed from now on, whoever wants it."""
+    q.stats.enable_accounting = True
+    blk_core.blk_queue_flag_set(QUEUE_FLAG_STATS, q)
+
+
 def blk_stat_remove_callback(q: request_queue, cb: blk_stat_callback) -> None:
     """Let somebody have a queue's statistics no more. Requests are timed no longer when nobody is left who wants it."""
     list_del_init(cb, "list")

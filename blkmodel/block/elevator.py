@@ -9,7 +9,6 @@ from typing import Any
 
 from blkmodel.block import blk_merge, blk_mq, blk_mq_sched
 from blkmodel.block.blk_h import ELV_ON_HASH, elevator_exit
-from blkmodel.errors import NotModelled
 from blkmodel.include.linux.bio import bio_mergeable
 from blkmodel.include.linux.blk_mq import BLK_MQ_F_NO_SCHED
 from blkmodel.include.linux.blk_types import bio
@@ -36,8 +35,6 @@ from blkmodel.sim import statics
 from blkmodel.sim.structure import NULL
 
 OMITTED = no_chapter("elevator_get_by_features")
-NOT_MODELLED = {"kyber"}
-"""The schedulers that the reference kernel has and the model has not."""
 
 
 @statics
@@ -380,8 +377,6 @@ def __elevator_change(q: request_queue, name: str) -> int:
 
     elevator_name = name[:ELV_NAME_MAX - 1].strip(SPACES)
     if not (e := elevator_get(q, elevator_name, True)):
-        if elevator_name in NOT_MODELLED:
-            raise NotModelled(f"the scheduler {elevator_name}")
         return -EINVAL
     if q.elevator and elevator_match(q.elevator.type, elevator_name, 0):
         elevator_put(e)

@@ -134,9 +134,10 @@ running = _Running()
 _boot_calls: list[tuple] = []  # as the linker collects them: complete once everything is imported
 
 
-def at_boot(level: int, fn: Callable[[], Any]) -> None:
-    """Let every kernel run fn() while it boots, in the order of levels. To be called while modules are imported."""
-    _boot_calls.append((level, fn.__module__, fn.__name__, fn))
+def at_boot(level: int, fn: Callable[[], Any], beside: str = "") -> None:
+    """Let every kernel run fn() while it boots, in the order of levels, then of modules: its own, or the one that it
+    is linked behind. To be called while modules are imported."""
+    _boot_calls.append((level, beside or fn.__module__, fn.__name__, fn))
 
 
 def boot(on: Machine | int = 4, seed: int = 0) -> Kernel:

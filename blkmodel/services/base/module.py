@@ -23,9 +23,10 @@ def fs_initcall(fn: Callable[[], Any]) -> None:
     at_boot(5, fn)
 
 
-def module_init(fn: Callable[[], Any]) -> None:
-    """The first function of what is built in. (That of a module that can be loaded runs at each load.)"""
-    at_boot(6, fn)
+def module_init(fn: Callable[[], Any], beside: str = "") -> None:
+    """The first function of what is built in, behind that of module `beside`. (That of a module that can be loaded
+    runs at each load.)"""
+    at_boot(6, fn, beside)
 
 
 @struct

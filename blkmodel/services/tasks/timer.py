@@ -98,6 +98,12 @@ def mod_timer(timer: timer_list, expires: int) -> bool:
     return was
 
 
+def timer_reduce(timer: timer_list, expires: int) -> None:
+    """Let the timer run at tick `expires`, unless it is to run before that."""
+    if timer._event is None or time_before(expires, timer.expires):
+        mod_timer(timer, expires)
+
+
 def _start(timer: timer_list | hrtimer, kind: str, name: str, delay: int) -> None:
     kernel = this()
 
