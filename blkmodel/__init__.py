@@ -2,9 +2,9 @@
 
 # What the kernel's image holds: files with something to do at boot, or that the services call.
 from blkmodel.block import bio, blk_core, blk_mq, blk_softirq, genhd, kyber_iosched, mq_deadline
-from blkmodel.drivers.pci import msi
 from blkmodel.errors import KernelError
 from blkmodel.fs import block_dev, buffer
+from blkmodel.services.devices import pci_msi as msi
 from blkmodel.sim import Kernel, Machine, MachineError, boot, machine
 
 __all__ = ["Kernel", "KernelError", "Machine", "MachineError", "boot", "machine"]

@@ -9,9 +9,10 @@ import pytest
 
 import blkmodel
 from blkmodel import scenario
+from blkmodel.capture.recordings import recording
 from blkmodel.reference import mirror
 from blkmodel.reference.omission import Omission
-from blkmodel.reference.source import definitions, in_scope, kernel_file, scope
+from blkmodel.reference.source import INLINED, definitions, in_scope, kernel_file, scope
 from blkmodel.sim.structure import Struct, layouts
 from tests.reference.test_rooms import every_module, path_of
 
@@ -126,4 +127,16 @@ def test_kernel_files():
     assert kernel_file("blkmodel.block.blk_mq_tag") == "block/blk-mq-tag.c"
     assert kernel_file("blkmodel.drivers.block.null_blk_main") == "drivers/block/null_blk_main.c"
     assert kernel_file("blkmodel.fs.block_dev") == "fs/block_dev.c"
-    assert scope()["block/blk-sysfs.c"][1] == "inspection"
+    assert scope()["block/blk-sysfs.c"] == ("in", "a queue's files")
+
+
+def test_every_module_stands_for_a_file_in_scope():
+    assert [name for name in MIRROR if not in_scope(kernel_file(name))] == []
+
+
+def test_functions_that_were_inlined_are_known_and_in_no_recording():
+    """Their callees are: so they ran, in their callers."""
+    assert {each.file.rpartition("/")[0] for name in INLINED for each in definitions()[name]} == {"block/partitions"}
+    text = recording("linux-5.4/calls/partition-probe.json").read_text()
+    assert not [name for name in INLINED if f'"{name}"' in text]
+    assert all(f'"{name}"' in text for name in ("efi_partition", "read_lba", "msdos_partition", "check_partition"))

@@ -1,4 +1,4 @@
-"""Checksums (lib/crc32.c)."""
+"""Checksums (crc32.h)."""
 
 import binascii
 

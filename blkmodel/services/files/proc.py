@@ -1,4 +1,4 @@
-"""Files of /proc that are written anew at each reading (fs/proc/generic.c, fs/seq_file.c)."""
+"""Files of /proc that are written anew at each reading (proc_fs.h, fs/seq_file.c)."""
 
 from collections.abc import Callable
 from typing import Any

@@ -5,23 +5,24 @@
 
 from html import escape
 
-from blkmodel.capture.vouched import KINDS, by_file, vouched
+from blkmodel.capture.vouched import KINDS, SOURCE, by_file, vouched
 from blkmodel.view.draw.figure import panel
 
 
-def fidelity():
+def fidelity() -> str:
     """A table: a row for each kernel file, how many functions each kind vouches for, and which only the source does."""
-    of = vouched()
-    rows = []
+    of, rows = vouched(), []
     for file, number in by_file(of).items():
-        only = ", ".join(escape(name) for (place, name), kind in sorted(of.items())
-                         if (place, kind) == (file, KINDS[2]))
-        more = f"<details><summary>{number[KINDS[2]]}</summary>{only}</details>" if only else "0"
-        rows.append(f'<tr><th scope="row">{escape(file)}</th><td>{number[KINDS[0]]}</td><td>{number[KINDS[1]]}</td>'
-                    f"<td>{more}</td></tr>")
-    total = [sum(kind == each for kind in of.values()) for each in KINDS]
-    rows.append('<tr><th scope="row">all</th>' + "".join(f"<td>{each}</td>" for each in total) + "</tr>")
-    head = "".join(f'<th scope="col">{each}</th>'
-                   for each in ("file", "a recording of calls", "of state", "the source"))
+        calls, state, source = (number[kind] for kind in KINDS)
+        only = ", ".join(escape(name) for (at, name), kind in sorted(of.items()) if at == file and kind == SOURCE)
+        more = f"<details><summary>{source}</summary>{only}</details>" if only else "0"
+        rows.append(_row(file, calls, state, more))
+    rows.append(_row("all", *(sum(kind == each for kind in of.values()) for each in KINDS)))
+    titles = ("file", "a recording of calls", "of state", "the source")
+    head = "".join(f'<th scope="col">{each}</th>' for each in titles)
     return panel("blk-vouched", "What vouches for the functions of each file", "vouched",
                  f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
+
+
+def _row(file: str, *cells: object) -> str:
+    return f'<tr><th scope="row">{escape(file)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
