@@ -16,7 +16,9 @@ from blkmodel.trace import record
 FILES = {"blk_mq_start_request": "block/blk-mq.c", "blk_add_timer": "block/blk-timeout.c",
          "blk_mq_complete_request": "block/blk-mq.c", "__blk_mq_issue_directly": "block/blk-mq.c",
          "null_queue_rq": "drivers/block/null_blk_main.c", "null_handle_cmd": "drivers/block/null_blk_main.c",
-         "blk_mq_debugfs_register": "block/blk-mq-debugfs.c", "blk_account_io_start": "block/blk-core.c"}
+         "rescan_partitions": "block/partition-generic.c", "raise_blk_irq": "block/blk-softirq.c",
+         "__blk_complete_request": "block/blk-softirq.c", "blk_mq_debugfs_register": "block/blk-mq-debugfs.c",
+         "blk_account_io_start": "block/blk-core.c"}
 
 
 def _caller():
@@ -47,9 +49,9 @@ def model(monkeypatch):
     return model
 
 
-def document(*contexts, roots=("__blk_mq_issue_directly",)):
-    return {"scenario": {"roots": list(roots), "traced": ["io", {"cpu": 0}]},
-            "contexts": [{"context": kind, "calls": calls} for kind, calls in contexts]}
+def document(*contexts, roots=("__blk_mq_issue_directly",), step=("io", {"cpu": 0}), task="dio", **more):
+    return {"scenario": {"roots": list(roots), "traced": list(step)},
+            "contexts": [{"context": kind, "task": task, "calls": calls} for kind, calls in contexts], **more}
 
 
 ISSUE = ("task", [{"__blk_mq_issue_directly": [
@@ -167,3 +169,37 @@ def test_the_model_may_not_have_fewer_interrupts(model):
 def test_an_interrupt_is_not_a_softirq(model):
     recorded = document(("softirq", ["blk_mq_complete_request"]), roots=("blk_mq_complete_request",))
     assert len(compare(recorded, model(IRQ)).differences) == 1
+
+
+def test_what_scans_for_partitions_was_traced_later(model):
+    """A recording that tells nothing else of what was observed is one of the first."""
+    scanned = ("task", [{"__blk_mq_issue_directly": [{"rescan_partitions": ISSUE[1][0]["__blk_mq_issue_directly"]}]}])
+    found = compare(document(ISSUE), model(scanned))
+    assert (found.differences, found.untraced) == ([], ["block/partition-generic.c"])
+    found = compare(document(ISSUE, observed={"kernel_log": ["x", "y"]}), model(scanned))
+    assert (len(found.differences), found.untraced) == (1, [])
+    assert found.chance["observed facts that are not compared: kernel_log"] == 2
+
+
+HERE = ("irq", [{"blk_mq_complete_request": ["__blk_complete_request"]}])
+ELSEWHERE = ("irq", [{"blk_mq_complete_request": [{"__blk_complete_request": ["raise_blk_irq"]}]}])
+
+
+@pytest.mark.parametrize(("task", "step", "times", "passes"), [
+    ("kworker", ("nvme.probe", {}), 1, True), ("kworker", ("io", {"cpu": 0}), 1, True),
+    ("blkio", ("rescan_partitions", {"disk": "x"}), 1, True), ("kworker", ("nvme.probe", {}), 2, False),
+    ("blkio", ("io", {"cpu": 0}), 1, False),
+    ("dio", ("together", {"steps": [{"step": ["io", {"cpu": 1}]}]}), 1, False)])
+@pytest.mark.parametrize("turn", [1, -1])
+def test_on_which_cpu_a_request_of_a_worker_is_completed_is_chance(model, task, step, times, passes, turn):
+    """In as many trees as there were such requests, either way; of a process that is bound to a CPU it is not."""
+    theirs, ours = [(ISSUE, *[each] * times) for each in (HERE, ELSEWHERE)[::turn]]
+    found = compare(document(*theirs, step=step, task=task), model(*ours))
+    assert (found.differences == []) == passes
+    if passes:
+        assert sum(times for what, times in found.chance.items() if "may run anywhere" in what) == 1
+
+
+def test_another_difference_beneath_an_interrupt_is_no_chance(model):
+    other = ("irq", [{"blk_mq_complete_request": [{"__blk_complete_request": ["blk_add_timer"]}]}])
+    assert compare(document(ISSUE, HERE, task="kworker"), model(ISSUE, other)).differences

@@ -13,11 +13,11 @@ from blkmodel.reference.rooms import modules, room_of
 
 TABLE = Path(__file__).with_name("c_lines.tsv")
 BUDGET = {
-    "block": 5600, "fs": 950, "lib, kernel": 440, "drivers/md": 4760, "drivers/nvme": 2700, "other drivers": 950,
-    "include": 1760, "services": 3450, "sim": 750, "device": 1190, "trace": 640, "reference": 160, "userland": 2040,
-    "top": 415, "capture": 1257, "view": 3930, "live": 350, "cli": 572,
+    "block": 6150, "fs": 950, "lib, kernel": 442, "drivers/md": 4760, "drivers/nvme": 2700, "other drivers": 800,
+    "include": 1770, "services": 3660, "sim": 750, "device": 1180, "trace": 640, "reference": 165, "userland": 2135,
+    "top": 445, "capture": 1355, "view": 3950, "live": 350, "cli": 570,
 }
-PACKAGE, PROMISED, CORE = 31_866, 31_000, 1_200
+PACKAGE, PROMISED, CORE = 32_750, 31_000, 1_200
 """At most so many lines in all, and what they are to come down to; and at most so many on the path that the source
 notes follow, which is read in an evening."""
 _QUIET = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|(?P<comment>/\*.*?\*/|//[^\n]*)', re.DOTALL)
