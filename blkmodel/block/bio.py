@@ -38,9 +38,8 @@ from blkmodel.sim import statics, wire
 from blkmodel.sim.memory import PAGE_SIZE, address_of
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct
 
-OMITTED = no_chapter("""
-    __bio_iov_bvec_add_pages bio_alloc_rescue bio_copy_data bio_copy_data_iter bio_reset bio_trim bvec_nr_vecs
-    punt_bios_to_rescuer""")
+OMITTED = no_chapter("""__bio_iov_bvec_add_pages bio_alloc_rescue bio_copy_data bio_copy_data_iter bio_reset bio_trim
+    bvec_nr_vecs punt_bios_to_rescuer""")
 
 BIO_INLINE_VECS, PAGE_SHIFT, PAGE_MASK = 4, 12, ~(PAGE_SIZE - 1)
 BVEC_SIZES = (1, 4, 16, 64, 128, BIO_MAX_PAGES)

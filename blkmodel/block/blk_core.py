@@ -54,9 +54,8 @@ from blkmodel.services.tasks.workqueue import (
 from blkmodel.sim import statics, this
 from blkmodel.sim.structure import NULL, sizeof
 
-OMITTED = no_chapter("""
-    blk_alloc_queue blk_check_plugged blk_clear_pm_only blk_rq_err_bytes blk_set_pm_only blk_steal_bios
-    direct_make_request kblockd_schedule_work_on""")
+OMITTED = no_chapter("""blk_alloc_queue blk_check_plugged blk_clear_pm_only blk_rq_err_bytes blk_set_pm_only
+    blk_steal_bios direct_make_request kblockd_schedule_work_on""")
 
 BLK_OP_NAMES = {REQ_OP_READ: "READ", REQ_OP_WRITE: "WRITE", REQ_OP_FLUSH: "FLUSH", REQ_OP_DISCARD: "DISCARD",
                 REQ_OP_SECURE_ERASE: "SECURE_ERASE", REQ_OP_ZONE_RESET: "ZONE_RESET",

@@ -84,9 +84,8 @@ from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE, place
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct
 
-OMITTED = no_chapter("""
-    blk_mq_alloc_request_hctx blk_mq_can_queue blk_mq_init_sq_queue blk_mq_queue_stopped blk_mq_rq_cpu
-    blk_mq_start_hw_queue blk_mq_start_hw_queues""")
+OMITTED = no_chapter("""blk_mq_alloc_request_hctx blk_mq_can_queue blk_mq_init_sq_queue blk_mq_queue_stopped
+    blk_mq_rq_cpu blk_mq_start_hw_queue blk_mq_start_hw_queues""")
 
 BLK_MQ_DISPATCH_BUSY_EWMA_WEIGHT, BLK_MQ_DISPATCH_BUSY_EWMA_FACTOR = 8, 4
 BLK_MQ_RESOURCE_DELAY = 3  # milliseconds

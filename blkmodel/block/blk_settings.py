@@ -18,13 +18,11 @@ from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
 from blkmodel.services.base.printk import pr_info
 from blkmodel.sim.memory import PAGE_SIZE
 
-OMITTED = no_chapter("""
-    blk_queue_alignment_offset blk_queue_bounce_limit blk_queue_dma_drain blk_queue_max_write_same_sectors
-    blk_queue_required_elevator_features blk_queue_stack_limits
+OMITTED = no_chapter("""blk_queue_alignment_offset blk_queue_bounce_limit blk_queue_dma_drain
+    blk_queue_max_write_same_sectors blk_queue_required_elevator_features blk_queue_stack_limits
     blk_queue_update_dma_alignment blk_queue_update_dma_pad blk_set_queue_depth disk_stack_limits""")
 
 PAGE_SHIFT, BLK_BOUNCE_ANY = 12, (1 << 64) - 1
-ISA_LIMIT_PFN = 0xFFFFFFFF >> PAGE_SHIFT
 
 
 def blk_queue_rq_timeout(q: request_queue, timeout: int) -> None:

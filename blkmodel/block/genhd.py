@@ -45,9 +45,8 @@ from blkmodel.services.tasks.rcupdate import call_rcu, rcu_read_lock, rcu_read_u
 from blkmodel.sim import statics
 from blkmodel.sim.structure import NULL, Struct, struct
 
-OMITTED = no_chapter("""
-    __disk_events_show __disk_unblock_events disk_check_events disk_clear_events disk_events_poll_jiffies
-    disk_events_workfn""")
+OMITTED = no_chapter("""__disk_events_show __disk_unblock_events disk_check_events disk_clear_events
+    disk_events_poll_jiffies disk_events_workfn""")
 
 BLOCK_EXT_MAJOR, BLKDEV_MAJOR_HASH_SIZE, BLKDEV_MAJOR_MAX, NR_EXT_DEVT = 259, 255, 512, 1 << MINORBITS
 

@@ -20,8 +20,7 @@ from blkmodel.capture.steps import (
     CONTROLLER_SHAPES, MOST_REQUESTS, MOST_SECTORS, MOST_STEPS, null_blk_requests, nvme_requests, step, steps)
 from blkmodel.sim.machine import from_capture
 
-CAPTURE, CALLS = "blkmodel-capture/1", "blkmodel-calls/1"
-DEVICE, DMSETUP = "blkmodel-device/1", "blkmodel-dmsetup/1"
+CAPTURE, CALLS, DEVICE, DMSETUP = "blkmodel-capture/1", "blkmodel-calls/1", "blkmodel-device/1", "blkmodel-dmsetup/1"
 MOST_CASES, MOST_REQUESTS_OF_CASES = 1000, 1 << 22
 CASE_OF_A_CPU = 16  # requests take about as long as a CPU of a case does
 MOST_CALLS, MOST_EVENTS = 1 << 17, 1 << 17

@@ -4,8 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-FAIL, SILENT, FATAL, GONE = "fail", "silent", "fatal", "gone"
-STUCK = "stuck"
+FAIL, SILENT, FATAL, GONE, STUCK = "fail", "silent", "fatal", "gone", "stuck"
 COMMAND, ENABLE, DISABLE, SHUTDOWN = "command", "enable", "disable", "shutdown"
 
 _EFFECTS = {COMMAND: (FAIL, SILENT, FATAL, GONE), ENABLE: (STUCK, FATAL, GONE), DISABLE: (STUCK, FATAL, GONE),

@@ -22,8 +22,7 @@ from blkmodel.userland.libdm import (
     read_ahead, targets, versions)
 from blkmodel.userland.tools import known, letters, output_of
 
-NAME_LEN, TYPE_LEN, UUID_LEN = 128, 16, 129
-U64_MAX = (1 << 64) - 1
+NAME_LEN, TYPE_LEN, UUID_LEN, U64_MAX = 128, 16, 129, (1 << 64) - 1
 DEVICE_OPTIONS = ("devno", "blkdevname", "devname")
 
 

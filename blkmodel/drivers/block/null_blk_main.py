@@ -6,8 +6,6 @@ memory, behind a write cache. Left out: bad blocks, bandwidth limits, fault attr
 reference kernel is configured without.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import ExitStack
 

@@ -5,8 +5,7 @@ from blkmodel.services.base.err import EINVAL
 from blkmodel.services.data.list import list_head
 from blkmodel.sim.structure import NULL, Struct, struct
 
-DM_SUSPEND_LOCKFS_FLAG, DM_SUSPEND_NOFLUSH_FLAG = 1 << 0, 1 << 1
-DM_STATUS_NOFLUSH_FLAG = 1 << 0
+DM_SUSPEND_LOCKFS_FLAG, DM_SUSPEND_NOFLUSH_FLAG, DM_STATUS_NOFLUSH_FLAG = 1 << 0, 1 << 1, 1 << 0
 
 
 @struct

@@ -5,8 +5,6 @@ In C each has a copy of it in the kernel, `param`, and so it has here: the field
 block, where an answer is written. Left out: devices that are made at boot, which a module can't.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -47,8 +45,7 @@ from blkmodel.sim.structure import NULL, Struct, sizeof, struct
 
 DM_MSG_PREFIX, DM_DRIVER_EMAIL, NUM_BUCKETS = "ioctl", "dm-devel@redhat.com", 64
 MASK_BUCKETS, ALIGN_MASK, ULONG_MAX = NUM_BUCKETS - 1, 7, (1 << 64) - 1
-IOCTL_FLAGS_NO_PARAMS, IOCTL_FLAGS_ISSUE_GLOBAL_EVENT = 1, 2
-DM_PARAMS_MALLOC = 0x0001
+IOCTL_FLAGS_NO_PARAMS, IOCTL_FLAGS_ISSUE_GLOBAL_EVENT, DM_PARAMS_MALLOC = 1, 2, 0x0001
 STATISTICS = ("@stats_create", "@stats_delete", "@stats_clear", "@stats_list", "@stats_print", "@stats_print_clear",
               "@stats_set_aux")
 

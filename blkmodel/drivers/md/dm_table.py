@@ -50,10 +50,9 @@ from blkmodel.sim.memory import place, place_array
 from blkmodel.sim.structure import NULL, Array, Struct, sizeof, struct
 
 DM_MSG_PREFIX = "table"
-OMITTED = no_chapter("""
-    device_not_zoned_model dm_table_supports_zoned_model device_not_matches_zone_sectors dm_table_any_congested
-    dm_table_add_target_callbacks dm_table_device_name device_not_dax_capable device_not_dax_synchronous_capable
-    upgrade_mode""")
+OMITTED = no_chapter("""device_not_zoned_model dm_table_supports_zoned_model device_not_matches_zone_sectors
+    dm_table_any_congested dm_table_add_target_callbacks dm_table_device_name device_not_dax_capable
+    device_not_dax_synchronous_capable upgrade_mode""")
 MAX_DEPTH = 16
 NODE_SIZE = 64  # L1_CACHE_BYTES
 KEYS_PER_NODE = NODE_SIZE // sizeof("u64")

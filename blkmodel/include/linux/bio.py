@@ -11,7 +11,6 @@ from blkmodel.include.linux.blk_types import (
     REQ_OP_MASK, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, bio_op, bio_vec, bvec_iter, op_is_write)
 from blkmodel.services.base.kdev_t import MKDEV
 from blkmodel.services.memory.mempool import mempool
-from blkmodel.services.tasks.workqueue import work_struct
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL, Struct, struct
 
@@ -22,13 +21,10 @@ if TYPE_CHECKING:
     from blkmodel.include.linux.fs import block_device
     from blkmodel.services.files.file import kiocb
     from blkmodel.services.memory.slab import kmem_cache
-    from blkmodel.services.tasks.workqueue import workqueue_struct
 
-BIO_MAX_PAGES, BIO_POOL_SIZE, BIO_RESET_BITS, BVEC_POOL_BITS = 256, 2, 13, 3
+BIO_MAX_PAGES, BIO_POOL_SIZE, BVEC_POOL_BITS = 256, 2, 3
 BVEC_POOL_OFFSET, BVEC_POOL_NR = 16 - BVEC_POOL_BITS, 6
-BVEC_POOL_MAX = BVEC_POOL_NR - 1
-BIOSET_NEED_BVECS, BIOSET_NEED_RESCUER = 1, 2
-UIO_MAXIOV = 1024
+BVEC_POOL_MAX, BIOSET_NEED_BVECS, UIO_MAXIOV = BVEC_POOL_NR - 1, 1, 1024
 NO_DATA = (REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_ZEROES)
 UINT_MAX = 0xFFFFFFFF
 
@@ -53,9 +49,6 @@ class bio_set(Struct):
     front_pad: int = 0
     bio_pool: mempool = field(default_factory=mempool)
     bvec_pool: mempool = field(default_factory=mempool)
-    rescue_list: bio_list = field(default_factory=bio_list)
-    rescue_work: work_struct = field(default_factory=work_struct)
-    rescue_workqueue: workqueue_struct = NULL
 
 
 def bioset_initialized(bs: bio_set) -> bool:

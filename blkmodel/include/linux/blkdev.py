@@ -39,9 +39,7 @@ BLKDEV_MIN_RQ, BLKDEV_MAX_RQ = 4, 128
 BLK_TAG_ALLOC_RR, BLK_MAX_REQUEST_COUNT, BLK_MQ_POLL_STATS_BKTS, BLK_PLUG_FLUSH_SIZE = 1, 16, 16, 128 * 1024
 BLK_MAX_SEGMENTS, BLK_SAFE_MAX_SECTORS, BLK_DEF_MAX_SECTORS, BLK_MAX_SEGMENT_SIZE = 128, 255, 2560, 65536
 BLK_SEG_BOUNDARY_MASK, SECTOR_SHIFT, BLKDEV_DISCARD_SECURE = 0xFFFFFFFF, 9, 1
-BLKDEV_ZERO_NOUNMAP, BLKDEV_ZERO_NOFALLBACK = 1, 2
-UINT_MAX, USHRT_MAX, BLK_MAX_WRITE_HINTS = 0xFFFFFFFF, 0xFFFF, 5
-WRITE_LIFE_NOT_SET, WRITE_LIFE_NONE = 0, 1
+BLKDEV_ZERO_NOUNMAP, BLKDEV_ZERO_NOFALLBACK, UINT_MAX, USHRT_MAX, BLK_MAX_WRITE_HINTS = 1, 2, 0xFFFFFFFF, 0xFFFF, 5
 
 (QUEUE_FLAG_STOPPED, QUEUE_FLAG_DYING, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_FAIL_IO,
  QUEUE_FLAG_NONROT, QUEUE_FLAG_IO_STAT, QUEUE_FLAG_DISCARD, QUEUE_FLAG_NOXMERGES, QUEUE_FLAG_ADD_RANDOM,
@@ -114,7 +112,6 @@ class request_queue(Struct):
     elevator: elevator_queue = NULL
     stats: blk_queue_stats = NULL
     make_request_fn: Callable[..., int] = NULL
-    dma_drain_needed: Callable[..., int] = NULL
     mq_ops: blk_mq_ops = NULL
     queue_ctx: list[blk_mq_ctx] = NULL
     nr_queues: int = 0
@@ -124,14 +121,11 @@ class request_queue(Struct):
     backing_dev_info: backing_dev_info = NULL
     queuedata: Any = None
     queue_flags: int = 0
-    pm_only: int = 0
     id: int = 0
     bounce_gfp: int = 0
     kobj: kobject = field(default_factory=kobject)
     mq_kobj: kobject = NULL
     nr_requests: int = 0
-    dma_drain_size: int = 0
-    dma_drain_buffer: Any = None
     dma_pad_mask: int = 0
     dma_alignment: int = 0
     rq_timeout: int = 0
@@ -142,7 +136,6 @@ class request_queue(Struct):
     timeout_work: work_struct = field(default_factory=work_struct)
     limits: queue_limits = field(default_factory=queue_limits)
     required_elevator_features: int = 0
-    sg_timeout: int = 0
     sg_reserved_size: int = 0
     node: int = 0
     fq: blk_flush_queue = NULL

@@ -46,8 +46,6 @@ class elevator_mq_ops(Struct):
     requeue_request: Callable[..., None] = NULL
     former_request: Callable[..., request] = NULL
     next_request: Callable[..., request] = NULL
-    init_icq: Callable[..., None] = NULL
-    exit_icq: Callable[..., None] = NULL
 
 
 @struct

@@ -29,16 +29,11 @@ if TYPE_CHECKING:
     from blkmodel.services.devices.badblocks import badblocks
     from blkmodel.services.devices.kobject import kobject
 
-DISK_MAX_PARTS = 256
-GENHD_FL_REMOVABLE, GENHD_FL_UP = 1, 16
+DISK_MAX_PARTS, GENHD_FL_REMOVABLE, GENHD_FL_UP = 256, 1, 16
 GENHD_FL_SUPPRESS_PARTITION_INFO, GENHD_FL_EXT_DEVT = 32, 64
-GENHD_FL_BLOCK_EVENTS_ON_EXCL_WRITE, GENHD_FL_NO_PART_SCAN = 256, 512
-GENHD_FL_HIDDEN = 1024
-DISK_EVENT_MEDIA_CHANGE, DISK_EVENT_EJECT_REQUEST = 1, 2
-DISK_EVENT_FLAG_POLL, DISK_EVENT_FLAG_UEVENT = 1, 2
+GENHD_FL_BLOCK_EVENTS_ON_EXCL_WRITE, GENHD_FL_NO_PART_SCAN, GENHD_FL_HIDDEN, DISK_EVENT_MEDIA_CHANGE = 256, 512, 1024, 1
 DISK_PITER_REVERSE, DISK_PITER_INCL_EMPTY, DISK_PITER_INCL_PART0, DISK_PITER_INCL_EMPTY_PART0 = 1, 2, 4, 8
-STAT_READ, STAT_WRITE, STAT_DISCARD = 0, 1, 2
-NR_STAT_GROUPS = 3
+STAT_READ, STAT_WRITE, STAT_DISCARD, NR_STAT_GROUPS = 0, 1, 2, 3
 
 
 @struct
@@ -49,11 +44,8 @@ class block_device_operations(Struct):
     SIZE = 112
     open: Callable[..., int] = NULL
     release: Callable[..., None] = NULL
-    rw_page: Callable[..., int] = NULL
     ioctl: Callable[..., int] = NULL
     check_events: Callable[..., int] = NULL
-    media_changed: Callable[..., int] = NULL
-    unlock_native_capacity: Callable[..., None] = NULL
     revalidate_disk: Callable[..., int] = NULL
     getgeo: Callable[..., int] = NULL
     owner: module = NULL
@@ -141,7 +133,6 @@ class gendisk(Struct):
     disk_name: str = ""
     devnode: Callable[..., str] = NULL
     events: int = 0
-    event_flags: int = 0
     part_tbl: disk_part_tbl = NULL
     part0: hd_struct = field(default_factory=hd_struct)
     fops: block_device_operations = NULL

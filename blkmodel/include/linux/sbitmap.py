@@ -1,19 +1,15 @@
 """Scalable bitmaps: words far apart in memory, so that CPUs do not fight over one cache line
 (include/linux/sbitmap.h)."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from blkmodel.services.data.bitops import find_next_bit
 from blkmodel.services.memory.percpu import free_percpu
 from blkmodel.services.memory.slab import kfree
 from blkmodel.services.tasks.wait import init_wait, wait_queue_entry, wait_queue_head
 from blkmodel.sim.structure import NULL, Struct, struct
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 SBQ_WAIT_QUEUES = SBQ_WAKE_BATCH = 8
 

@@ -5,8 +5,6 @@ As far as a device shows that has a table of messages (MSI-X) or a pin. Left out
 capability's registers one by one, and what sysfs shows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,8 +1,6 @@
 """Device nodes, the names below /dev, by which user space opens devices; and open files: how they are opened, closed,
 read and written (fs/namei.c, fs/open.c, fs/ioctl.c, fs.h, fs/read_write.c, arch/x86/include/asm/uaccess.h)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -14,14 +12,11 @@ from blkmodel.services.files.inode import S_IFBLK, address_space, igrab, inode, 
 from blkmodel.services.files.uio import iov_iter
 from blkmodel.sim.structure import NULL, Struct, struct
 
-FMODE_READ, FMODE_WRITE, FMODE_NDELAY, FMODE_EXCL = 0x1, 0x2, 0x40, 0x80
-FMODE_WRITE_IOCTL, FMODE_NOWAIT = 0x100, 0x8000000
-O_ACCMODE, O_RDONLY, O_WRONLY, O_RDWR, O_EXCL, O_NDELAY = 0o3, 0, 1, 2, 0o200, 0o4000
-O_DSYNC, O_DIRECT, O_LARGEFILE = 0o10000, 0o40000, 0o100000
-FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_NO_HIDE_STALE, FALLOC_FL_ZERO_RANGE = 0x01, 0x02, 0x04, 0x10
-IOCB_DIRECT, IOCB_DSYNC, IOCB_HIPRI, IOCB_NOWAIT = 1 << 2, 1 << 4, 1 << 3, 1 << 7
-RWF_HIPRI, RWF_DSYNC, RWF_NOWAIT = 1 << 0, 1 << 1, 1 << 3
-EPOLLIN = 0x1
+FMODE_READ, FMODE_WRITE, FMODE_NDELAY, FMODE_EXCL, FMODE_WRITE_IOCTL = 0x1, 0x2, 0x40, 0x80, 0x100
+FMODE_NOWAIT, O_ACCMODE, O_RDONLY, O_WRONLY, O_RDWR, O_EXCL, O_NDELAY = 0x8000000, 0o3, 0, 1, 2, 0o200, 0o4000
+O_DSYNC, O_DIRECT, O_LARGEFILE, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 0o10000, 0o40000, 0o100000, 0x01, 0x02
+FALLOC_FL_NO_HIDE_STALE, FALLOC_FL_ZERO_RANGE, IOCB_DIRECT, IOCB_DSYNC, IOCB_HIPRI = 0x04, 0x10, 1 << 2, 1 << 4, 1 << 3
+IOCB_NOWAIT, RWF_HIPRI, RWF_DSYNC, RWF_NOWAIT, EPOLLIN = 1 << 7, 1 << 0, 1 << 1, 1 << 3, 0x1
 
 
 @struct

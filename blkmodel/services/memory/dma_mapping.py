@@ -17,8 +17,7 @@ from blkmodel.sim.structure import NULL, Array, Struct, sizeof, struct
 if TYPE_CHECKING:
     from blkmodel.include.linux.blk_types import bio_vec
 
-DMA_TO_DEVICE, DMA_FROM_DEVICE = 1, 2
-DMA_ATTR_NO_WARN, DMA_MAPPING_ERROR = 1 << 8, (1 << 64) - 1
+DMA_TO_DEVICE, DMA_FROM_DEVICE, DMA_ATTR_NO_WARN, DMA_MAPPING_ERROR = 1, 2, 1 << 8, (1 << 64) - 1
 
 
 def DMA_BIT_MASK(bits: int) -> int:

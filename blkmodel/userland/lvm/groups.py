@@ -1,7 +1,5 @@
 """Physical volumes and volume groups: which disks there are extents on, and how to find what a name means."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

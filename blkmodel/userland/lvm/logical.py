@@ -1,7 +1,5 @@
 """Logical volumes: made, made larger and smaller, activated and removed."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """One run of one of LVM's tools: its command line, what it says, and what it asks of device mapper."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

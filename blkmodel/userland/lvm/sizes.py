@@ -1,7 +1,5 @@
 """How many extents a size on the command line comes to: whole extents, percentages of what, whole stripes."""
 
-from __future__ import annotations
-
 from blkmodel.services.base.arithmetic import is_power_of_2
 from blkmodel.userland.lvm.allocation import maps_of
 from blkmodel.userland.lvm.process import Process

@@ -3,17 +3,11 @@
     HTML(beside(side_by_side(document, recording, "irq"), "5.4.120"))
 """
 
-from __future__ import annotations
-
 from html import escape
-from typing import TYPE_CHECKING
 
+from blkmodel.capture.beside import Line, Row
 from blkmodel.view.draw.call_tree import kernel_url
 from blkmodel.view.draw.styles import style
-
-if TYPE_CHECKING:
-    from blkmodel.capture.beside import Line, Row
-
 
 
 def beside(rows: list[Row], release: str) -> str:

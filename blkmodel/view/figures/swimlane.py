@@ -13,7 +13,6 @@ from blkmodel.view.facts.recorded import recorded_reads
 
 __all__ = ["IRQMODES", "swimlane"]
 
-_EDGE = {"task": "ctx", "worker": "default", "softirq": "tags", "irq": "poll", "device": "waste"}
 _ROW, _TOP, _LEAST, _GAP = 44, 22, 7, 9
 
 

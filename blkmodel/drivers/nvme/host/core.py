@@ -4,8 +4,6 @@ A namespace becomes a disk (nvme_alloc_ns()), and a disk's requests become comma
 fabrics, commands and reservations from user space, security, and open-channel disks.
 """
 
-from __future__ import annotations
-
 from typing import Any
 from uuid import UUID
 

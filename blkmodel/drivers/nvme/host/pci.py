@@ -78,8 +78,7 @@ from blkmodel.sim import statics
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL, Array, Struct, sizeof, struct
 
-OMITTED = no_chapter("""
-    nvme_cmb_size_unit nvme_cmb_size nvme_set_host_mem __nvme_alloc_host_mem nvme_alloc_host_mem
+OMITTED = no_chapter("""nvme_cmb_size_unit nvme_cmb_size nvme_set_host_mem __nvme_alloc_host_mem nvme_alloc_host_mem
     nvme_setup_host_mem nvme_disable_prepare_reset nvme_reset_prepare nvme_reset_done nvme_shutdown nvme_error_detected
     nvme_slot_reset nvme_error_resume""")
 NVME_MAX_KB_SZ = 4096
