@@ -37,7 +37,7 @@ PYODIDE = "314.0.7"
 INTEGRITY = "sha512-0YvXxEhfEdpLfb/XkM2BFAeMROq0iMUX2bzzH9pOttyMcWkwq+HbE5uyuGD82LN7y2q+SNvi/6V5JEsOlD2R1A=="
 SHOWN = {"block", "drivers", "fs", "kernel", "lib", "reference"}  # the mirror, whose source figures show; its tables
 TRIMMED = "pyodide.trimmed.mjs"
-UNUSED = {"widgets.py", "__main__.py", "cli", "capture"}  # what no view needs
+UNUSED = {"chart.py", "graphs.py", "widgets.py", "__main__.py", "cli", "capture"}  # what no view needs
 
 
 def main(out=ENGINE, check=False):
