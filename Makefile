@@ -8,6 +8,7 @@ MAKEFLAGS += --no-print-directory
 BIN      := .venv/bin
 SITE     := _build/html
 PORT     ?= 8000
+LAB      ?= $(CURDIR)/_build/jupyter
 JOBS     ?= 2
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 FIREFOX  ?= $(shell command -v firefox-esr || command -v firefox)
@@ -78,11 +79,11 @@ unit: .venv/installed ## the tests of the model, without a browser
 	@$(BIN)/pytest -q -n $(JOBS) -m "not site" tests
 
 chapters: .venv/installed ## run every chapter and compare with its stored outputs, to the letter
-	$(call say,"Every chapter against its stored outputs: about half a minute")
+	$(call say,"Every chapter against its stored outputs: about a minute")
 	@$(BIN)/python -m tests.tools.alone
-	@cd _build/alone/chapters && $(STILL) PYTHONPATH=$(CURDIR)/_build/alone/site \
+	@cd _build/alone/chapters && env -u PYTHONPATH $(STILL) JUPYTER_PATH=$(CURDIR)/_build/alone/jupyter \
 	  $(CURDIR)/$(BIN)/pytest -q -c /dev/null --rootdir . -p no:cacheprovider -n $(JOBS) --dist loadfile \
-	  --nbval --nbval-sanitize-with $(CURDIR)/tests/tools/sanitize.cfg .
+	  --nbval --nbval-kernel-name alone --nbval-sanitize-with $(CURDIR)/tests/tools/sanitize.cfg .
 
 browser: chromium firefox $(SITE)/.built ## visit every page of the built book
 	$(call say,"Every page in a browser: a few minutes")
@@ -92,8 +93,10 @@ screenshots: chromium $(SITE)/.built ## pictures of every page in _build/screens
 	@$(BIN)/pytest -q -n $(JOBS) -m screenshots tests/book
 	@echo "See $(CURDIR)/_build/screenshots"
 
+# The stored figures are shown at first sight: JupyterLab strips those of a notebook that nobody has trusted.
 lab: .venv/installed ## open the chapters in JupyterLab
-	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --notebook-dir=book
+	@JUPYTER_DATA_DIR=$(LAB) $(BIN)/jupyter trust $(wildcard book/*.ipynb) > /dev/null
+	@JUPYTER_DATA_DIR=$(LAB) $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --notebook-dir=book
 
 serve: $(SITE)/.built ## serve the built book on this machine
 	@echo "http://127.0.0.1:$(PORT)/ (stop with Ctrl-C)"

@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 TOP = {"book", "blkmodel", "tests", "_config.yml", "_toc.yml", "requirements.txt", "README.md", "Makefile",
-       "pyproject.toml", "LICENSE", "LICENSE-text", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md"}
+       "pyproject.toml", "LICENSE", "LICENSE-text", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md",
+       "MANIFEST.in"}
 REGISTRY = re.compile(r"pypi\.org|pythonhosted\.org|npmjs\.(?:org|com)|deb\.debian\.org|index-url", re.IGNORECASE)
 MACHINE = re.compile(r"/(?:work|home|root|Users)/\w")
 HERE = "tests/test_repository.py"
