@@ -1,8 +1,8 @@
 """From a machine to its queues: boot, load a driver, and draw which hardware queue each CPU got.
 
-    live(machine_to_queues, driver=["nvme", "null_blk"], cpus=(1, 64), present=(1, "cpus"), nodes=(1, "present"),
+    live(machine_to_queues, driver=["nvme", "null_blk"], cpus=(1, 64), present=Slider(1, "cpus"), nodes=(1, there),
          threads=(1, 4), queues=(1, 64), write_queues=(0, 8), poll_queues=(0, 8),
-         focus=Slider(0, last_cpu, none="no CPU"), start={"present": 8})
+         focus=Slider(0, last_cpu, none="no CPU"))
 """
 
 from functools import lru_cache
@@ -26,6 +26,11 @@ def machine_to_queues(driver: str = "nvme", cpus: int = 8, present: int | None =
     q, kernel = _built(driver, cpus, present, nodes, threads, queues, write_queues, poll_queues, depth, vectors)
     with kernel:
         return queue_map(q, kernel, focus)
+
+
+def there(cpus: int, present: int | None) -> int:
+    """How many CPUs the machine has now: all that it can have, if nothing else is said."""
+    return present or cpus
 
 
 def last_cpu(cpus: int) -> int:

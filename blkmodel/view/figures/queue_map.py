@@ -115,7 +115,7 @@ def _lines(q: request_queue, rows: dict[str, Any], queues: dict[str, Any], heigh
             end = queues["at"][hctx.queue_num] + queues["shift"] + (queues["row"] - 4) / 2
             parts.append(f'<path class="edge edge-{TYPES[kind]}{state}" '
                          f'd="M0 {start:g}C50 {start:g} 50 {end:g} 100 {end:g}"/>')
-    return _svg(0, height, parts, "blk-map-lines", 100)
+    return _svg(0, height, parts, f"blk-map-lines{' dense' if len(parts) > 96 and focus is None else ''}", 100)
 
 
 def _right(q: request_queue, kernel: Kernel, queues: dict[str, Any], height: int, focus: int | None,
