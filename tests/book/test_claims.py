@@ -39,6 +39,9 @@ from blkmodel.trace import (
     Alloc, Assign, Call, Command, Completion, Doorbell, Enter, Interrupt, RegisterRead, RegisterWrite, record)
 from blkmodel.userland import dmsetup, lvm
 from blkmodel.view.facts.blktrace import actions
+from blkmodel.view.facts.one_read import parts
+from blkmodel.view.facts.writers import PLACES, writers
+from blkmodel.view.figures import queue_map
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDINGS = ROOT / "tests" / "recordings" / "linux-5.4"
@@ -199,6 +202,107 @@ def recorded_functions():
 @claim("index", "Where a recording has calls, it must make the same ones, in the same order")
 def same_calls():
     return check_file(RECORDINGS / "calls" / "read-4k.json").result == "passed"
+
+
+# ---------------------------------------------------------------- one read
+
+
+@cache
+def one_read(queues=4):
+    """The book's own read: 4 KiB from the start of an NVMe disk, by CPU 1 of four."""
+    boot(4)
+    probe(controller=Controller(queues))
+    return record(scenario.io, "nvme0n1", "read", 0, 4096, cpu=1)
+
+
+@claim("start", "At last it writes four bytes into a register of the device.")
+def four_bytes():
+    return rings(one_read()) == 1 and not one_read().of(RegisterRead, RegisterWrite)
+
+
+@claim("start", "puts the data where the process wants them")
+def into_its_own_page():
+    return [part.says for part in parts(1, 4, 0, False) if part.name == "Flash"] == [
+        "namespace 1: 4096 bytes into the process's page"]
+
+
+@claim("start", "The end comes in a *softirq*: work that an interrupt leaves for a moment later")
+def ends_in_a_softirq():
+    kinds = [who.kind for who in one_read(1).contexts]
+    return kinds.index("irq") < kinds.index("softirq") and calls(one_read(1))["dd_insert_request"] == 1 and \
+        any(who.name == "kblockd" for who in one_read(1).contexts) and not calls(one_read())["dd_insert_request"]
+
+
+@claim("start", "and a table moves the sectors by 2048")
+def moved_sectors():
+    return [part.says for part in parts(1, 4, 0, True) if part.name == "A table"] == [
+        "linear: nvme0n1, sectors 2048 to 2055"]
+
+
+@claim("start", "Of all these calls, two ring a doorbell")
+def two_doorbells():
+    return [event.side for event in one_read().of(Doorbell)] == ["sq", "cq"]
+
+
+@claim("start", "All eight write to the same tags and to the same ring, and one of them takes everything out of the "
+       "completion ring")
+def one_queue_for_eight():
+    found = writers(8, 1, "none")
+    return [len(found[place, 0]) for place in PLACES] == [8, 8, 1]
+
+
+@claim("start", "**Nothing is shared any more.** Each CPU takes its tags, writes to a ring of its own, and gets the "
+       "interrupt for what it asked.")
+def a_queue_for_each():
+    return writers(8, 8, "none") == {(place, cpu): {cpu} for place in PLACES for cpu in range(8)}
+
+
+@claim("start", "(`blk_init_queue`, with which a driver once asked for a single queue with a single lock, is gone.)")
+def no_older_layer():
+    return "blk_mq_init_queue" in definitions() and "blk_init_queue" not in definitions()
+
+
+@claim("start", "its lists are the disk's, with one lock")
+def lists_of_a_scheduler():
+    return writers(8, 8, "mq-deadline")["mq-deadline", -1] == set(range(8))
+
+
+@claim("start", "A disk with several hardware queues has no scheduler unless you choose one")
+def scheduler_by_default():
+    chosen = []
+    for queues in (1, 2):
+        boot(4)
+        scenario.null_blk_load(submit_queues=queues)
+        chosen.append(scenario.scheduler("nullb0"))
+    return chosen == ["mq-deadline", "none"]
+
+
+@claim("start", "It has no rings, no registers and no bus, and unless it is told to it keeps no data.")
+def no_disk():
+    boot(4)
+    scenario.null_blk_load()
+    recording = record(scenario.io, "nullb0", "write", 0, 4096, data=b"x" * 4096)
+    kept = b"x" in scenario.io("nullb0", "read", 0, 4096)
+    return not kept and not recording.of(RegisterRead, RegisterWrite, Doorbell, Command, Completion)
+
+
+@claim("start", "Two. Five queues for eight CPUs: three of them serve two CPUs each, and two serve one.")
+def five_queues():
+    return shares(nvme_map(8, 5)) == [1, 1, 2, 2, 2] and \
+        sorted(len(who) for (place, _), who in writers(8, 5, "none").items() if place == PLACES[1]) == [1, 1, 2, 2, 2]
+
+
+def test_the_key_names_each_column_of_a_queue_map():
+    for column in ("CPU", "ctx", *queue_map._WIDE):
+        assert f"| {column} | " in prose("start"), column
+
+
+def test_the_map_of_chapters_has_them_all_in_their_order():
+    cell = next(each for each in json.loads((ROOT / "book" / "start.ipynb").read_text())["cells"]
+                if each["id"] == "chapter-map")
+    shown = re.findall(r'<tr><td><a href=\"?([\w-]+)\.html', "".join(cell["outputs"][0]["data"]["text/html"]))
+    listed = re.findall(r"file: book/([\w-]+)", (ROOT / "_toc.yml").read_text())
+    assert ["start", *shown] == [name for name in listed if name != "source-notes"]
 
 
 # ---------------------------------------------------------------- tag sets
