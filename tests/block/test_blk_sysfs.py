@@ -4,7 +4,6 @@ import pytest
 
 from blkmodel import KernelError, boot, scenario
 from blkmodel.block import blk_core, blk_settings, blk_sysfs
-from blkmodel.errors import NotModelled
 from blkmodel.include.linux.blkdev import (
     BLK_ZONED_HA, BLK_ZONED_HM, QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DAX, QUEUE_FLAG_FUA, QUEUE_FLAG_INIT_DONE,
     QUEUE_FLAG_IO_STAT, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_NONROT, QUEUE_FLAG_NOXMERGES, QUEUE_FLAG_REGISTERED,
@@ -36,7 +35,7 @@ def test_what_a_queue_shows(made):
     assert {name: show(made, name) for name in made.queue.kobj.attrs} == {
         "nr_requests": "8\n", "read_ahead_kb": "128\n", "max_hw_sectors_kb": "127\n", "max_sectors_kb": "127\n",
         "max_segments": "128\n", "max_discard_segments": "1\n", "max_integrity_segments": "0\n",
-        "max_segment_size": "65536\n", "scheduler": "[mq-deadline] none\n", "hw_sector_size": "512\n",
+        "max_segment_size": "65536\n", "scheduler": "[mq-deadline] kyber none\n", "hw_sector_size": "512\n",
         "logical_block_size": "512\n", "physical_block_size": "512\n", "chunk_sectors": "0\n",
         "minimum_io_size": "512\n", "optimal_io_size": "0\n", "discard_granularity": "0\n",
         "discard_max_bytes": "0\n", "discard_max_hw_bytes": "0\n", "discard_zeroes_data": "0\n",
@@ -241,11 +240,9 @@ def test_what_the_kernel_has_and_the_model_has_not():
     for call in (scenario.queue_file, lambda name, file: scenario.set_queue_file(name, file, 1)):
         with pytest.raises(KeyError, match="has no file 'readahead'"):
             call("nullb0", "readahead")
-    with pytest.raises(NotModelled, match="the scheduler kyber is not modelled"):
-        scenario.set_scheduler("nullb0", "kyber")
     with pytest.raises(KernelError, match="EINVAL"):
         scenario.set_scheduler("nullb0", "bfq")
-    assert scenario.queue_file("nullb0", "scheduler") == "[mq-deadline] none"
+    assert scenario.queue_file("nullb0", "scheduler") == "[mq-deadline] kyber none"
 
 
 def test_a_delay_that_does_not_fit():

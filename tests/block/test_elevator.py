@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot
-from blkmodel.block import elevator, mq_deadline
+from blkmodel.block import elevator, kyber_iosched, mq_deadline
 from blkmodel.include.linux.blk_mq import BLK_MQ_F_NO_SCHED, blk_mq_ops, blk_mq_tag_set
 from blkmodel.include.linux.blk_types import REQ_NOMERGE
 from blkmodel.include.linux.blkdev import RQF_HASHED, request, request_queue
@@ -29,25 +29,28 @@ def names():
     return [e.elevator_name for e in elevator.variables().elv_list]
 
 
-def test_a_kernel_boots_with_mq_deadline(kernel):
-    assert names() == ["mq-deadline"]
-    assert "io scheduler mq-deadline registered" in kernel.log
+def test_a_kernel_boots_with_its_schedulers(kernel):
+    """In the order in which they are linked."""
+    assert names() == ["mq-deadline", "kyber"]
+    assert [line for line in kernel.log if line.startswith("io scheduler")] == [
+        "io scheduler mq-deadline registered", "io scheduler kyber registered"]
 
 
 def test_each_kernel_has_its_own(kernel):
     extra = elevator_type(elevator_name="noop")
     assert elevator.elv_register(extra) == 0
-    assert names() == ["mq-deadline", "noop"]
+    assert names() == ["mq-deadline", "kyber", "noop"]
     with boot(1):
-        assert names() == ["mq-deadline"]
+        assert names() == ["mq-deadline", "kyber"]
 
 
 def test_a_name_is_registered_once(kernel):
     assert elevator.elv_register(elevator_type(elevator_name="mq-deadline")) == -EBUSY
     mq_deadline.deadline_exit()
+    kyber_iosched.kyber_exit()
     assert names() == []
-    assert mq_deadline.deadline_init() == 0
-    assert names() == ["mq-deadline"]
+    assert mq_deadline.deadline_init() == kyber_iosched.kyber_init() == 0
+    assert names() == ["mq-deadline", "kyber"]
     assert mq_deadline.deadline_init() == -EBUSY
 
 
@@ -73,9 +76,9 @@ def test_who_can_have_a_scheduler(kernel):
 
 def test_what_the_scheduler_file_says(kernel):
     assert elevator.elv_iosched_show(request_queue()) == "none\n"
-    assert elevator.elv_iosched_show(queue()).split() == ["[none]", "mq-deadline"]
+    assert elevator.elv_iosched_show(queue()).split() == ["[none]", "mq-deadline", "kyber"]
     with_one = queue(elevator=elevator_queue(type=elevator.elevator_find("mq-deadline", 0)))
-    assert elevator.elv_iosched_show(with_one) == "[mq-deadline] none\n"
+    assert elevator.elv_iosched_show(with_one) == "[mq-deadline] kyber none\n"
 
 
 def test_a_queue_that_is_not_registered_changes_nothing(kernel):

@@ -64,7 +64,7 @@ def attempt(*faults, **more):
         found = [ns.disk.disk_name for ns in scenario.nvme_controller(name).ctrl.namespaces]
     except KernelError as why:
         found = why.name
-    return found, [line for line in log(before) if line != "io scheduler mq-deadline registered"]
+    return found, [line for line in log(before) if not line.startswith("io scheduler ")]
 
 
 def remove():
