@@ -1293,7 +1293,7 @@ def lowest_number():
 @claim("mapped-device", "Either the kernel can do without, or the device does not exist, and nothing of it is left but "
        "for one case")
 def without_memory():
-    left = []
+    left: list[str] = []
     for nth in range(1, 100):
         kernel = boot(1)
         scenario.dm_load()
