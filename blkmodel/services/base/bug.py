@@ -1,6 +1,7 @@
-"""What a kernel does about the impossible (include/asm-generic/bug.h)."""
+"""What a kernel does about the impossible, and what it does once (include/asm-generic/bug.h, include/linux/once.h)."""
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from blkmodel.sim import statics, this
@@ -21,32 +22,38 @@ def WARN_ON(condition: Any, what: str = '') -> bool:
 
 
 @statics
-class warned:
-    """The places in the source that have warned since boot, of those that warn once; and the lines of which one is
-    enough."""
+class done_once:
+    """The places in the source that have done since boot what is done once."""
 
     def __init__(self) -> None:
         self.places: set[tuple] = set()
 
+    def first(self, depth: int) -> bool:
+        """Whether the place that called is there for the first time; depth: how many calls above this one."""
+        caller = sys._getframe(depth + 1)
+        place = caller.f_code, caller.f_lineno
+        new = place not in self.places
+        self.places.add(place)
+        return new
+
 
 def WARN_ON_ONCE(condition: Any, what: str = '') -> bool:
     """Log a warning where the condition holds, once only from each place in the source; return whether it does."""
-    return _once(condition, what)
+    WARN_ON(condition and done_once().first(1), what)
+    return bool(condition)
 
 
 def WARN_ONCE(condition: Any, what: str) -> bool:
     """Log a warning that says what it is about, once only from each place in the source; return whether it holds."""
-    return _once(condition, what)
-
-
-def _once(condition: Any, what: str) -> bool:
-    if condition:
-        caller = sys._getframe(2)
-        place = caller.f_code, caller.f_lineno
-        if place not in warned().places:
-            warned().places.add(place)
-            WARN_ON(True, what)
+    WARN_ON(condition and done_once().first(1), what)
     return bool(condition)
+
+
+def DO_ONCE(func: Callable[..., Any], *args: Any) -> bool:
+    """Call a function, once only from each place in the source; return whether it was called now."""
+    if first := done_once().first(1):
+        func(*args)
+    return first
 
 
 def BUG_ON(condition: Any, what: str = '') -> None:

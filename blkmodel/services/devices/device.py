@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import field
 from typing import Any
 
-from blkmodel.services.base.bug import warned
+from blkmodel.services.base.bug import done_once
 from blkmodel.services.base.err import EINVAL, ENOMEM, ERR_PTR
 from blkmodel.services.base.kdev_t import MAJOR, MINOR
 from blkmodel.services.base.printk import printk_ratelimited
@@ -142,9 +142,8 @@ def dev_warn_ratelimited(dev: device, line: str) -> None:
 
 
 def dev_warn_once(dev: device, line: str) -> None:
-    """Log a line about the first device that there is such a line about. (In C, from that place.)"""
-    if (line,) not in warned().places:
-        warned().places.add((line,))
+    """Log a line about a device, once only from each place in the source, whichever device it is about."""
+    if done_once().first(1):
         dev_warn(dev, line)
 
 

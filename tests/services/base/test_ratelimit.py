@@ -7,10 +7,11 @@ from blkmodel.block import bio as bios, blk_core, genhd
 from blkmodel.fs import block_dev
 from blkmodel.include.linux.bio import bio_set_dev
 from blkmodel.include.linux.blk_types import REQ_OP_READ, REQ_OP_WRITE
-from blkmodel.include.linux.genhd import disk_devt
+from blkmodel.include.linux.genhd import disk_devt, disk_to_dev
 from blkmodel.scenario import disk, null_blk_load
-from blkmodel.services.base.bug import WARN_ON_ONCE, WARN_ONCE
+from blkmodel.services.base.bug import DO_ONCE, WARN_ON_ONCE, WARN_ONCE
 from blkmodel.services.base.printk import printk_ratelimited
+from blkmodel.services.devices.device import dev_warn_once
 from blkmodel.services.files.file import FMODE_READ
 
 
@@ -92,3 +93,16 @@ def test_writes_to_what_is_read_only(kernel):
     kernel.task("dd", submit, 3, 0, REQ_OP_WRITE)
     assert [line for line in kernel.log if "read-only" in line] == [
         "WARNING: CPU: 0: generic_make_request: Trying to write to read-only block-device nullb0 (partno 0)"]
+
+
+def test_what_is_done_once_from_each_place(kernel):
+    done = []
+    for n in range(3):
+        assert DO_ONCE(done.append, n) == (n == 0)
+        assert DO_ONCE(done.append, n + 10) == (n == 0)
+    assert done == [0, 10]
+    null_blk_load()
+    before = len(kernel.log)
+    for n in range(2):
+        dev_warn_once(disk_to_dev(disk("nullb0")), f"warned {n}")
+    assert [line.rpartition(": ")[2] for line in kernel.log[before:]] == ["warned 0"]

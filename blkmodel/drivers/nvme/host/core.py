@@ -55,7 +55,7 @@ from blkmodel.services.base.err import (
 from blkmodel.services.base.kdev_t import MAJOR, MINORBITS, MKDEV
 from blkmodel.services.base.module import (
     THIS_MODULE, kernel_param, module_put, param_set_byte, param_set_uint, try_module_get)
-from blkmodel.services.base.printk import pr_warn
+from blkmodel.services.base.printk import printk_ratelimited
 from blkmodel.services.data.idr import ida, ida_simple_get, ida_simple_remove
 from blkmodel.services.data.list import (
     INIT_LIST_HEAD, list_add_tail, list_del_init, list_empty, list_head, list_move_tail, list_sort, list_splice_init)
@@ -1129,7 +1129,7 @@ def uuid_show(dev: device) -> str:
     """uuid: the namespace's UUID; where it has none, its other name of 16 bytes, as old programs expect."""
     ids = nvme_get_ns_from_dev(dev).head.ids
     if not any(ids.uuid):
-        pr_warn("No UUID available providing old NGUID")
+        printk_ratelimited("No UUID available providing old NGUID")
         return f"{UUID(bytes=ids.nguid)}\n"
     return f"{UUID(bytes=ids.uuid)}\n"
 

@@ -38,7 +38,7 @@ from blkmodel.include.linux.nvme import (
     nvme_admin_delete_sq, nvme_command, nvme_completion, nvme_rw_command, nvme_sgl_desc)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.arithmetic import unsigned_int
-from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
+from blkmodel.services.base.bug import BUG_ON, DO_ONCE, WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.dmi import DMI_BOARD_NAME, DMI_BOARD_VENDOR, DMI_PRODUCT_NAME, DMI_SYS_VENDOR, dmi_match
 from blkmodel.services.base.err import EBUSY, EINVAL, EIO, ENODEV, ENOMEM, IS_ERR, PTR_ERR
 from blkmodel.services.base.module import THIS_MODULE, kernel_param, param_set_int, param_set_uint
@@ -552,8 +552,8 @@ def nvme_pci_setup_prps(dev: nvme_dev, req: request, cmnd: nvme_rw_command) -> i
         if dma_len > 0:
             continue
         if dma_len < 0:
-            nvme_print_sgl(iod.sg, iod.nents)
-            WARN_ON(True, f"Invalid SGL for payload:{blk_rq_payload_bytes(req)} nents:{iod.nents}")
+            WARN_ON(DO_ONCE(nvme_print_sgl, iod.sg, iod.nents),
+                    f"Invalid SGL for payload:{blk_rq_payload_bytes(req)} nents:{iod.nents}")
             return BLK_STS_IOERR
         sg = sg_next(sg)
         dma_addr = sg_dma_address(sg)
