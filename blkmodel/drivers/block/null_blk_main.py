@@ -8,6 +8,7 @@ reference kernel is configured without.
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 from blkmodel.block import bio, blk_core, blk_mq, blk_settings, genhd
 from blkmodel.drivers.block.null_blk_h import null_zone_init, nullb, nullb_cmd, nullb_device, nullb_queue
@@ -186,7 +187,7 @@ class NULLB_DEVICE_ATTR:
     """A file that shows field `name` of a device, and sets it while the device is off. (In C two functions that a macro
     writes out.)"""
 
-    def __init__(self, name: str, shown: Callable[[int], str], read: Callable[[str, int], tuple[int, int]]) -> None:
+    def __init__(self, name: str, shown: Callable[[Any], str], read: Callable[[str, int], tuple[int, int]]) -> None:
         self.name, self.shown, self.read = name, shown, read
 
     def show(self, item: config_item) -> str:
