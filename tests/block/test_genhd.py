@@ -6,6 +6,7 @@ from blkmodel import boot
 from blkmodel.block import blk_core, blk_mq, genhd
 from blkmodel.fs import block_dev
 from blkmodel.include.linux.blk_mq import BLK_MQ_F_SHOULD_MERGE, blk_mq_ops, blk_mq_queue_data, blk_mq_tag_set
+from blkmodel.include.linux.blkdev import QUEUE_FLAG_FAIL_IO
 from blkmodel.include.linux.genhd import (
     DISK_EVENT_MEDIA_CHANGE, GENHD_FL_EXT_DEVT, GENHD_FL_HIDDEN, GENHD_FL_UP, block_device_operations, disk_part_iter,
     disk_to_dev, gendisk, get_capacity, hd_struct, set_capacity)
@@ -411,3 +412,20 @@ def test_the_scan_reads_one_page(kernel):
     assert kernel.memory.count > before
     assert not any(bdev.bd_inode.i_mapping.nrpages for bdev in block_dev.variables().all_bdevs)
     assert disk.disk.part0.dkstats[0].sectors[0] == PAGE_SIZE // 512
+
+
+@pytest.mark.parametrize("built", [False, True])
+def test_a_file_that_some_kernels_have(built):
+    """io-timeout-fail is there in a kernel that is built to lose completions on purpose."""
+    kernel = boot(2)
+    if built:
+        sysfs().config.add("FAIL_IO_TIMEOUT")
+    made = Disk()
+    assert kernel.task("insmod", made.add) == 0
+    attr = disk_to_dev(made.disk).kobj.attrs.get("io-timeout-fail")
+    assert (attr is not None) == built
+    if built:
+        for text, shown in (("1", "1\n"), ("0\n", "0\n"), ("7x", "1\n"), ("x", "0\n")):
+            assert attr.store(disk_to_dev(made.disk), text, len(text)) == len(text)
+            assert attr.show(disk_to_dev(made.disk)) == shown
+            assert made.queue.queue_flags >> QUEUE_FLAG_FAIL_IO & 1 == int(shown)

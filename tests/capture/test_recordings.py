@@ -11,10 +11,12 @@ KERNEL = Path(__file__).parents[1] / "recordings" / "linux-5.4"
 MAPS = sorted((KERNEL / "maps").glob("*.json"))
 CALLS = sorted((KERNEL / "calls").glob("*.json"))
 OTHERS = sorted((KERNEL / "device").glob("*.json")) + sorted((KERNEL / "dm").glob("*.json"))
-PATHS = {"null_blk-set-up": 163, "null_blk-read-4k": 59, "nvme-probe": 1149, "nvme-remove": 219, "read-4k": 74,
-         "write-4k": 97, "read-512k": 82, "read-1m": 64, "dm-create": 64, "dm-load-linear": 183,
-         "dm-resume-linear": 153, "dm-linear-read-4k": 126, "dm-remove": 118, "dm-load-multipath": 299,
-         "dm-resume-multipath": 173, "dm-multipath-read-4k": 166}
+PATHS = {"dm-create": 66, "dm-linear-read-4k": 126, "dm-load-linear": 185, "dm-load-multipath": 306,
+         "dm-multipath-read-4k": 166, "dm-remove": 123, "dm-resume-linear": 153, "dm-resume-multipath": 173,
+         "null_blk-read-4k": 59, "null_blk-set-up": 171, "nvme-probe": 1161, "nvme-remove": 224,
+         "partition-probe": 1176, "partition-read-4k": 75, "partition-read-at-end": 75, "partition-read-p2": 80,
+         "partition-read-past-end": 2, "partition-rescan": 267, "read-1m": 64, "read-4k": 74, "read-512k": 82,
+         "write-4k": 97}
 
 
 @pytest.mark.parametrize("path", MAPS, ids=lambda path: path.stem)
