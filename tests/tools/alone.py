@@ -1,8 +1,9 @@
 """`python -m tests.tools.alone`: the chapters as somebody has them who has only the wheel.
 
-Builds the source distribution, and from that the wheel. Installs it with what `blkmodel[book]` asks for, and nothing
-else, into _build/alone/venv, and copies the chapters into _build/alone/chapters, which holds nothing else. `make
-chapters` runs them there, so that none leans on what lies in a checkout or was installed for the tests.
+Builds the source distribution, and from that the wheel. Installs it into _build/alone/venv with what `blkmodel[book]`
+asks for, and nothing else, and copies the chapters into _build/alone/chapters, which holds nothing else. `make
+chapters` runs them there, so that none leans on what lies in a checkout or was installed for the tests. What the wheel
+asks for is taken from our own environment, which has the pinned versions: nothing is loaded a second time.
 """
 
 import json
@@ -10,8 +11,10 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from hashlib import sha256
+from importlib import metadata
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 from tests.tools.outputs import chapters
 
@@ -55,22 +58,40 @@ def environment(place, *wanted):
     return place / "bin" / "python"
 
 
+def add_needed(site, package, extra):
+    """Put beside an installed package what it asks for with that extra, and what that asks for in turn."""
+    there, = metadata.distributions(name=package, path=[str(site)])
+    todo, done = _asks_for(there, extra), set()
+    while todo:
+        wanted = todo.pop()
+        found = metadata.distribution(wanted.name)
+        for each in {"", *wanted.extras} - {extra for name, extra in done if name == wanted.name}:
+            done.add((wanted.name, each))
+            todo += _asks_for(found, each)
+        for file in found.files:
+            path = site / file
+            if ".." not in file.parts and not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    path.hardlink_to(file.locate())  # some 400 MB
+                except OSError:  # another file system
+                    shutil.copyfile(file.locate(), path)
+
+
+def _asks_for(distribution, extra):
+    wanted = map(Requirement, distribution.requires or ())
+    return [each for each in wanted if each.marker is None or each.marker.evaluate({"extra": extra})]
+
+
 def main():
-    """Make the folder anew; the environment only where what it has to have has changed."""
-    ALONE.mkdir(parents=True, exist_ok=True)
-    for path in ALONE.iterdir():
-        if path.name != "venv":
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    wheel = wheel_of(source_distribution(ALONE), ALONE)
-    pins = ROOT / "requirements.txt"
-    key = sha256(pins.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
-    venv, stamp = ALONE / "venv", ALONE / "venv" / "made-for"
-    if not stamp.exists() or stamp.read_text() != key:
-        print("Installing what the chapters need into _build/alone/venv (about a minute, 400 MB)", flush=True)
-        environment(venv, "-c", pins, f"{wheel}[book]")
-        stamp.write_text(key)
-    else:
-        run(venv / "bin" / "python", *PIP, "install", "--no-deps", "--force-reinstall", wheel)
+    """Make the folder anew."""
+    shutil.rmtree(ALONE, ignore_errors=True)
+    ALONE.mkdir(parents=True)
+    wheel, venv = wheel_of(source_distribution(ALONE), ALONE), ALONE / "venv"
+    environment(venv, "--no-index", wheel)
+    site, = venv.glob("lib/python*/site-packages")
+    add_needed(site, "blkmodel", "book")
+    run(venv / "bin" / "python", *PIP, "check")
     kernel = ALONE / "jupyter" / "kernels" / "alone"
     kernel.mkdir(parents=True)
     (kernel / "kernel.json").write_text(json.dumps({
