@@ -548,8 +548,7 @@ def _aio(disk: str, wanted: list[Asked]) -> list[bytes | int]:
         if op == "write":
             buffer.write(0, data)
         iocbs[iocb(READ if op == "read" else WRITE, filp, buffer, offset, length, flags)] = i
-    ctx = kioctx()
-    left = list(iocbs)
+    ctx, left = kioctx(), list(iocbs)
     while left:
         begun = io_submit(ctx, left)
         if begun < 0:  # what can't begin is reported, and the others are tried

@@ -118,10 +118,7 @@ def blk_op_str(op: int) -> str:
 
 def errno_to_blk_status(errno: int) -> int:
     """The status that stands for a negative errno; BLK_STS_IOERR where none does."""
-    for status, (known, _) in enumerate(BLK_ERRORS):
-        if known == errno:
-            return status
-    return BLK_STS_IOERR
+    return next((status for status, (known, _) in enumerate(BLK_ERRORS) if known == errno), BLK_STS_IOERR)
 
 
 def blk_status_to_errno(status: int) -> int:

@@ -71,10 +71,7 @@ def elevator_match(e: elevator_type, name: str, required_features: int) -> bool:
 
 def elevator_find(name: str, required_features: int) -> elevator_type:
     """The first registered scheduler that matches, or None."""
-    for e in variables().elv_list:
-        if elevator_match(e, name, required_features):
-            return e
-    return NULL
+    return next((e for e in variables().elv_list if elevator_match(e, name, required_features)), NULL)
 
 
 def elevator_put(e: elevator_type) -> None:

@@ -214,8 +214,7 @@ class Engine:
         """Write what completions there is room for, and interrupt."""
         if not self.front.alive() or self.cqs.get(cq.qid) is not cq:
             return
-        kernel = this()
-        written = 0
+        kernel, written = this(), 0
         while cq.waiting:
             if cq.shadow:
                 self._look_at_shadow_head(cq)

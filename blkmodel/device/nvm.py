@@ -74,8 +74,7 @@ def write_zeroes(controller: Controller, running: Running) -> int:
 def manage_dataset(controller: Controller, running: Running) -> int:
     """Hear what the host says of ranges of blocks. Those that it needs no more are zeros from then on."""
     command = wire.view(nvme_dsm_cmd, running.command)
-    namespace = _namespace(controller, command.nsid)
-    count = (command.nr & 0xFF) + 1
+    namespace, count = _namespace(controller, command.nsid), (command.nr & 0xFF) + 1
     if not command.attributes & NVME_DSMGMT_AD:
         return 0
     ranges = Array(nvme_dsm_range, [None] * count)

@@ -47,8 +47,7 @@ class CompletionQueue:
               result: int) -> nvme_completion:
         """Write a completion into the next place, and return it."""
         entry = nvme_completion(result, sq.head, sq.qid, command_id, status << 1 | self.phase)
-        slot = self.tail
-        ring = memory.live.get(self.base)
+        slot, ring = self.tail, memory.live.get(self.base)
         if ring is not None and type(ring.thing) is Array and ring.thing.kind is nvme_completion:
             ring.thing[slot] = entry
         else:

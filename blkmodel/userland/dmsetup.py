@@ -446,8 +446,7 @@ def _status(process: Process, name: str | None) -> None:
     task = _task(process, "table" if process.command == "table" else "status", name)
     task.no_flush = "noflush" in process.options
     process.library.run(task)
-    device = _there(process, task)
-    matched = False
+    device, matched = _there(process, task), False
     for start, length, kind, text in targets(task) or [(0, 0, "", "")]:
         if "target" in process.options and kind != process.options["target"]:
             continue
@@ -563,8 +562,7 @@ def _deps(process: Process, name: str | None) -> None:
 
 def _device_option(process: Process) -> str:
     """How -o wants devices called (the last of its words counts, and a beginning does): one of DEVICE_OPTIONS."""
-    wanted = DEVICE_OPTIONS[0]
-    words = process.options.get("options", "")
+    wanted, words = DEVICE_OPTIONS[0], process.options.get("options", "")
     while words:
         word, _, rest = words.partition(",")
         found = [option for option in DEVICE_OPTIONS if option.startswith(word)]
@@ -667,8 +665,7 @@ def table(name: str) -> str:
 
 def disk_of(name: str) -> str:
     """The name of a device's disk, such as `"dm-0"`."""
-    library = Library()
-    task = Task("info", name=mangled(name))
+    library, task = Library(), Task("info", name=mangled(name))
     try:
         this().task("dmsetup", library.run, task)
     finally:

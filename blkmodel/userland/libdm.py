@@ -130,8 +130,7 @@ class Library:
     def version(self) -> str:
         """Ask the kernel which version of the interface it has, once; return that, such as "4.41.0"."""
         if not self._version:
-            task = Task("version")
-            version = "unknown version"
+            task, version = Task("version"), "unknown version"
             if self._open():
                 self._ioctl(task)
                 version = ".".join(map(str, task.answer.version))

@@ -283,8 +283,7 @@ def null_cache_active(nullb: nullb) -> bool:
 
 def null_alloc_dev() -> nullb_device:
     """Allocate a device as the module's parameters say. Returns the nullb_device or None."""
-    g = variables()
-    dev = kzalloc(nullb_device, GFP_KERNEL)
+    g, dev = variables(), kzalloc(nullb_device, GFP_KERNEL)
     if dev is None:
         return NULL
     if badblocks_init(dev.badblocks, 0):
@@ -694,8 +693,7 @@ def null_timeout_rq(rq: request, res: bool) -> int:
 
 def null_queue_rq(hctx: blk_mq_hw_ctx, bd: blk_mq_queue_data) -> int:
     """Take a request, in multi-queue mode. Returns BLK_STS_OK."""
-    cmd = blk_mq_rq_to_pdu(bd.rq, nullb_cmd)
-    nq = hctx.driver_data
+    cmd, nq = blk_mq_rq_to_pdu(bd.rq, nullb_cmd), hctx.driver_data
 
     if nq.dev.irqmode == NULL_IRQ_TIMER:
         hrtimer_init(cmd.timer, cmd)

@@ -303,8 +303,7 @@ def dm_blk_open(bdev: block_device, mode: int) -> int:
 
 def dm_blk_close(disk: gendisk, mode: int) -> None:
     """Somebody closes a device. One that was to be removed then is."""
-    own = variables()
-    md = disk.private_data
+    own, md = variables(), disk.private_data
     if WARN_ON(md is None):
         return
     md.open_count -= 1
@@ -530,10 +529,7 @@ def close_table_device(td: table_device, md: mapped_device) -> None:
 
 def find_table_device(devices: list_head, dev: int, mode: int) -> table_device:
     """The block device of that number, if it is open with that mode; else None."""
-    for td in devices:
-        if td.dm_dev.bdev.bd_dev == dev and td.dm_dev.mode == mode:
-            return td
-    return NULL
+    return next((td for td in devices if td.dm_dev.bdev.bd_dev == dev and td.dm_dev.mode == mode), NULL)
 
 
 def dm_get_table_device(md: mapped_device, dev: int, mode: int) -> tuple[int, dm_dev]:
@@ -648,8 +644,7 @@ def swap_bios_limit(ti: dm_target, bio: bio_struct) -> bool:
 def clone_endio(bio: bio_struct) -> None:
     """End a clone, after its target (end_io) has looked at its status, changed it, or taken the clone back."""
     error, tio = bio.bi_status, bio._front
-    io, md = tio.io, tio.io.md
-    endio = tio.ti.type.end_io
+    io, md, endio = tio.io, tio.io.md, tio.ti.type.end_io
     if error == BLK_STS_TARGET and md.type != DM_TYPE_NVME_BIO_BASED:
         limits = bio.bi_disk.queue.limits
         if bio_op(bio) == REQ_OP_DISCARD and not limits.max_discard_sectors:
@@ -696,8 +691,7 @@ def dm_set_target_max_io_len(ti: dm_target, len: int) -> int:
 
 def __map_bio(tio: dm_target_io) -> int:
     """Give a clone to its target, and do what that says. Returns a cookie to poll with."""
-    clone, io, ti = tio.clone, tio.io, tio.ti
-    ret = BLK_QC_T_NONE
+    clone, io, ti, ret = tio.clone, tio.io, tio.ti, BLK_QC_T_NONE
     clone.bi_end_io = clone_endio
     io.io_count += 1
     BUG_ON(swap_bios_limit(ti, clone), "no target of the model limits bios of swapping")
@@ -874,8 +868,7 @@ def __split_and_process_bio(md: mapped_device, map: dm_table.dm_table, bio: bio_
 
     Returns a cookie to poll with.
     """
-    ci = clone_info()
-    ret, error = BLK_QC_T_NONE, 0
+    ci, ret, error = clone_info(), BLK_QC_T_NONE, 0
     init_clone_info(ci, md, map, bio)
     if bio.bi_opf & REQ_PREFLUSH:
         flush_bio = bio_struct()
@@ -1041,8 +1034,7 @@ def __bind_mempools(md: mapped_device, t: dm_table.dm_table) -> int:
 
     A table for requests leaves a device what it has: the room before its clones never changes.
     """
-    p = dm_table.dm_table_get_md_mempools(t)
-    ret = 0
+    p, ret = dm_table.dm_table_get_md_mempools(t), 0
     if dm_table.dm_table_bio_based(t):
         # 5.4: where there is no memory for the new ones, the table that stays has none any more.
         bio_module.bioset_exit(md.bs)
@@ -1063,8 +1055,7 @@ def __bind_mempools(md: mapped_device, t: dm_table.dm_table) -> int:
 
 def event_callback(context: mapped_device) -> None:
     """A target of the live table has something to tell: wake who waits for that."""
-    md = context
-    uevents = list_head()
+    md, uevents = context, list_head()
     list_splice_init(md.uevent_list, uevents, "elist")
     dm_uevent.dm_send_uevents(uevents, disk_to_dev(md.disk).kobj)
     md.event_nr += 1
@@ -1081,8 +1072,7 @@ def __set_size(md: mapped_device, size: int) -> None:
 def __bind(md: mapped_device, t: dm_table.dm_table, limits: queue_limits) -> dm_table.dm_table:
     """Make a table the live one. Returns the one that was, or None; or an error pointer."""
     q = md.queue
-    request_based = dm_table.dm_table_request_based(t)
-    size = dm_table.dm_table_get_size(t)
+    request_based, size = dm_table.dm_table_request_based(t), dm_table.dm_table_get_size(t)
     if size != dm_get_size(md):
         md.geometry = hd_geometry()
     __set_size(md, size)
@@ -1307,8 +1297,7 @@ def dm_swap_table(md: mapped_device, table: dm_table.dm_table) -> dm_table.dm_ta
     """
     if not dm_suspended_md(md):
         return ERR_PTR(-EINVAL)
-    limits = queue_limits()
-    live_map = NULL
+    limits, live_map = queue_limits(), NULL
     if dm_table.dm_table_has_no_data_devices(table):
         live_map = dm_get_live_table_fast(md)
         if live_map is not None:

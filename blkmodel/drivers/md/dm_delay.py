@@ -91,8 +91,7 @@ def flush_bios(bio: bio) -> None:
 
 def flush_delayed_bios(dc: delay_c, flush_all: int) -> bio:
     """Take those bios that have waited long enough, or all; set the timer for the others. Returns the chain."""
-    expired = bio_list()
-    waiting = []
+    expired, waiting = bio_list(), []
     for delayed in dc.delayed_bios:
         if flush_all or time_after_eq(jiffies(), delayed.expires):
             bio = dm.dm_bio_from_per_bio_data(delayed)

@@ -265,8 +265,7 @@ def dm_hash_rename(param: dm_ioctl_struct, new: str) -> mapped_device:
 
     -EBUSY: another device has it; -ENXIO: no such device; -EINVAL: it has a UUID.
     """
-    old_name = NULL
-    change_uuid = bool(param.flags & DM_UUID_FLAG)
+    old_name, change_uuid = NULL, bool(param.flags & DM_UUID_FLAG)
     new_data = kstrdup(new, GFP_KERNEL)
     if new_data is None:
         return ERR_PTR(-ENOMEM)
@@ -342,8 +341,7 @@ def list_devices(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
         if old_nl:
             U32.pack_into(block, old_nl + U64.size, nl - old_nl)
         NAME_LIST.pack_into(block, nl, huge_encode_dev(disk_devt(dm.dm_disk(hc.md))), 0)
-        old_nl = nl
-        name = bytes_of(hc.name) + b"\0"
+        old_nl, name = nl, bytes_of(hc.name) + b"\0"
         block[nl + NAME_LIST.size:nl + NAME_LIST.size + len(name)] = name
         event_nr = align_val(nl + NAME_LIST.size + len(name))
         U32.pack_into(block, event_nr, dm.dm_get_event_nr(hc.md))
@@ -375,8 +373,7 @@ def list_version_get_info(tt: target_type, info: vers_iter) -> None:
 
 def __list_versions(param: dm_ioctl_struct, param_size: int, name: str | None) -> int:
     """List name and version of one type or (None) of all. Returns 0, or -EINVAL for no such type."""
-    needed = [0]
-    tt = NULL
+    needed, tt = [0], NULL
     if name is not None:
         tt = dm_get_target_type(name)
         if tt is None:

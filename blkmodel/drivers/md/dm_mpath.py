@@ -288,9 +288,7 @@ def multipath_clone_and_map(ti: dm_target, rq: request, map_context: map_info) -
 
     Returns (DM_MAPIO_*, the request or None).
     """
-    m = ti.private
-    nr_bytes = blk_rq_bytes(rq)
-    mpio = get_mpio(map_context)
+    m, nr_bytes, mpio = ti.private, blk_rq_bytes(rq), get_mpio(map_context)
 
     chosen = m.current_pgpath
     if chosen is None or not test_bit(MPATHF_QUEUE_IO, m.flags):
@@ -485,8 +483,7 @@ def parse_features(arguments: dm_arg_set, m: multipath) -> int:
 
 def multipath_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
     """<features> <hardware handler> <number of groups> <the first one to use> <groups>. Returns 0 or -errno."""
-    arguments = dm_arg_set(argc, argv)
-    m = alloc_multipath(ti)
+    arguments, m = dm_arg_set(argc, argv), alloc_multipath(ti)
     if m is None:
         return invalid(ti, "can't allocate multipath")
 

@@ -29,10 +29,7 @@ class variables:
 
 def __find_path_selector_type(name: str) -> ps_internal:
     """The registered selector of that name, or None."""
-    for psi in variables()._path_selectors:
-        if psi.pst.name == name:
-            return psi
-    return NULL
+    return next((psi for psi in variables()._path_selectors if psi.pst.name == name), NULL)
 
 
 def get_path_selector(name: str) -> ps_internal:

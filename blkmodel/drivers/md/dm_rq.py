@@ -299,8 +299,7 @@ def dm_start_request(md: mapped_device, orig: request) -> None:
 
 def dm_mq_init_request(set: blk_mq_tag_set, rq: request, hctx_idx: int, numa_node: int) -> int:
     """Note which device a request is of, and where its target's data are: right behind device mapper's own."""
-    md = set.driver_data
-    tio = blk_mq_rq_to_pdu(rq, dm_rq_target_io)
+    md, tio = set.driver_data, blk_mq_rq_to_pdu(rq, dm_rq_target_io)
     tio.md = md
     if md.init_tio_pdu:
         tio.info.ptr = tio._addr + sizeof(dm_rq_target_io)

@@ -100,8 +100,7 @@ def st_add_path(ps: path_selector, path: dm_path, argv: list[str]) -> tuple[int,
 
     A path of throughput 0 is used only while no other can be. Returns (0, None) or (-errno, words).
     """
-    s = ps.context
-    repeat_count, relative_throughput = ST_MIN_IO, 1
+    s, repeat_count, relative_throughput = ps.context, ST_MIN_IO, 1
     if len(argv) > 2:
         return -EINVAL, "service-time ps: incorrect number of arguments"
     if argv:
@@ -150,8 +149,7 @@ def st_compare_load(pi1: path_info, pi2: path_info, incoming: int) -> int:
         return pi2.relative_throughput - pi1.relative_throughput
 
     # (sz1 + incoming) / throughput1 against (sz2 + incoming) / throughput2, without dividing
-    sz1 = unsigned_long(sz1 + incoming)
-    sz2 = unsigned_long(sz2 + incoming)
+    sz1, sz2 = unsigned_long(sz1 + incoming), unsigned_long(sz2 + incoming)
     if sz1 >= ST_MAX_INFLIGHT_SIZE or sz2 >= ST_MAX_INFLIGHT_SIZE:
         sz1 >>= ST_MAX_RELATIVE_THROUGHPUT_SHIFT
         sz2 >>= ST_MAX_RELATIVE_THROUGHPUT_SHIFT

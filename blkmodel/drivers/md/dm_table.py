@@ -194,10 +194,7 @@ def dm_table_destroy(t: dm_table) -> None:
 
 def find_device(devices: list_head, dev: int) -> dm_dev_internal:
     """The entry of a list of devices for a device number, or None."""
-    for dd in devices:
-        if dd.dm_dev.bdev.bd_dev == dev:
-            return dd
-    return NULL
+    return next((dd for dd in devices if dd.dm_dev.bdev.bd_dev == dev), NULL)
 
 
 def device_area_is_invalid(ti: dm_target, dev: dm_dev, start: int, len: int, data: queue_limits) -> int:
@@ -373,8 +370,7 @@ def validate_hardware_logical_block_alignment(table: dm_table, limits: queue_lim
     remaining = 0  # what the next target has to do of a block that began in one before
     ti, i = NULL, 0
     while i < dm_table_get_num_targets(table):
-        ti = dm_table_get_target(table, i)
-        ti_limits = queue_limits()
+        ti, ti_limits = dm_table_get_target(table, i), queue_limits()
         blk_settings.blk_set_stacking_limits(ti_limits)
         if ti.type.iterate_devices is not None:
             ti.type.iterate_devices(ti, dm_set_device_limits, ti_limits)

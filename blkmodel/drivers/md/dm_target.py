@@ -29,10 +29,7 @@ class variables:
 
 def __find_target_type(name: str) -> target_type:
     """Return the registered type of that name, or None."""
-    for tt in variables()._targets:
-        if tt.name == name:
-            return tt
-    return NULL
+    return next((tt for tt in variables()._targets if tt.name == name), NULL)
 
 
 def get_target_type(name: str) -> target_type:

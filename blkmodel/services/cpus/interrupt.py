@@ -126,13 +126,11 @@ def __irq_alloc_descs(irq: int, first: int, cnt: int, node: int, owner: Any,
     """
     if affinity is not None and any(cpumask_empty(desc.mask) for desc in affinity[:cnt]):
         return -EINVAL
-    descs = irq_desc_tree().descs
-    start = max(first, FIRST_DYNAMIC_IRQ)
+    descs, start = irq_desc_tree().descs, max(first, FIRST_DYNAMIC_IRQ)
     while any(start + i in descs for i in range(cnt)):
         start += 1
     for i in range(cnt):
-        mask = irq_default_affinity()
-        managed = False
+        mask, managed = irq_default_affinity(), False
         if affinity is not None:
             mask, managed = affinity[i].mask, bool(affinity[i].is_managed)
             node = cpu_to_node(cpumask_first(mask))
@@ -201,8 +199,7 @@ def irq_activate(desc: irq_desc) -> int:
     """
     if desc.irq_data._managed:
         return 0
-    common = desc.irq_common_data
-    of_node, near = cpumask(), cpumask()
+    common, of_node, near = desc.irq_common_data, cpumask(), cpumask()
     if common.node != NUMA_NO_NODE:
         of_node = cpumask_of_node(common.node)
         cpumask_and(near, of_node, common.affinity)
@@ -232,8 +229,7 @@ def irq_startup(desc: irq_desc) -> None:
 
 def irq_setup_affinity(desc: irq_desc) -> None:
     """Choose where an interrupt goes that is not managed: online CPUs, of its node if it may go to any of those."""
-    common = desc.irq_common_data
-    mask = cpumask()
+    common, mask = desc.irq_common_data, cpumask()
     cpumask_and(mask, cpu_online_mask(), irq_default_affinity())
     if common.node != NUMA_NO_NODE:
         nodemask = cpumask_of_node(common.node)
@@ -433,8 +429,7 @@ def open_softirq(nr: int, action: Callable[[int], None]) -> None:
 
 def raise_softirq_irqoff(nr: int) -> None:
     """Let a softirq run on this CPU as soon as what runs now ends or sleeps; raised again meanwhile, it runs once."""
-    kernel = this()
-    state = softirqs()
+    kernel, state = this(), softirqs()
     cpu = kernel.cpu
     if (cpu, nr) in state.pending:
         return

@@ -204,8 +204,7 @@ def generic_file_buffered_read(iocb: kiocb, iter: iov_iter, written: int) -> int
 
 def generic_file_direct_write(iocb: kiocb, iter: iov_iter) -> int:
     """Write a buffer past the page cache, and drop what it has of the place. Returns how many bytes, or -errno."""
-    mapping, pos = iocb.ki_filp.f_mapping, iocb.ki_pos
-    write_len = iov_iter_count(iter)
+    mapping, pos, write_len = iocb.ki_filp.f_mapping, iocb.ki_pos, iov_iter_count(iter)
     start, end = pos // PAGE_SIZE, (pos + write_len - 1) // PAGE_SIZE
     if iocb.ki_flags & IOCB_NOWAIT:
         if filemap_range_has_page(mapping, pos, pos + write_len - 1):

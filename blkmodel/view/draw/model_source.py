@@ -39,8 +39,7 @@ def line_of_call(function: str, file: str, called: str) -> int | None:
 def model_source(function: str, file: str, marked: int | None = None) -> str:
     """A function's source, one line of it marked; of a long one its beginning, and the lines around the mark."""
     lines = _coloured(function, file).split("\n")
-    kept = _kept(source(function, file), marked)
-    rows, before = [], -1
+    kept, rows, before = _kept(source(function, file), marked), [], -1
     for i in kept:
         if i > before + 1:
             rows.append(f"<span><i>⋯ {i - before - 1} lines</i></span>")
@@ -80,8 +79,7 @@ def _coloured(function: str, file: str) -> str:
                 return f"<em>{said}</em>"
             return f"<b>{said}</b>" if match[0] in names else said
         return said
-    text = "\n".join(source(function, file))
-    parts, at = [], 0
+    text, parts, at = "\n".join(source(function, file)), [], 0
     for match in _TOKENS.finditer(text):
         parts += [escape(text[at:match.start()]), mark(match)]
         at = match.end()

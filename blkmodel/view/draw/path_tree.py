@@ -21,8 +21,7 @@ def path_tree(replay: Replay, number: int, found: Set[int] = frozenset()) -> str
         return f'<div class="blk-path"><p>Before the first call</p>{_level(replay, trees, None, [], 0, found)}</div>'
     step = replay.steps[number - 1]
     head = f"<p>{escape(who(replay.recording.contexts[step.context]))}</p>"
-    path = list(step.path)
-    trees = replay.forest.get(step.context, [])
+    path, trees = list(step.path), replay.forest.get(step.context, [])
     way, shown = path[:-_LEVELS], path[-_LEVELS:]
     if way:
         head += f'<div class="way">{" › ".join(_button(replay, node) for node in way)} ›</div>'

@@ -38,8 +38,7 @@ def mapped(table: str) -> Iterator[tuple[str | None, list[str]]]:
     """A device `try` with this table for the length of a `with` block: (the name of its disk, nothing), or (None, why
     there is none: dmsetup's lines and the kernel's)."""
     with _machine() as kernel:
-        before = len(kernel.log)
-        disk, why = None, []
+        before, disk, why = len(kernel.log), None, []
         try:
             disk = dmsetup.create("try", table)
         except (KernelError, ValueError) as error:

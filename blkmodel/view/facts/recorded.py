@@ -168,8 +168,7 @@ def passing_in(scenario: str, step: Step | None, at: int) -> range:
 @lru_cache(maxsize=8)
 def live_sizes(replay: Replay) -> list[int]:
     """Bytes live, above the least there are at any time, at some two hundred evenly spaced events."""
-    sizes, total = [], 0
-    stride = max(1, len(replay.events) // 200)
+    sizes, total, stride = [], 0, max(1, len(replay.events) // 200)
     for i, event in enumerate(replay.events):
         if type(event) is Alloc and event.addr:
             total += event.size

@@ -122,8 +122,7 @@ class Story:
         """What blk_mq_put_tag() does, and then what those do who are woken by it."""
         tags = sorted(self.owners)
         tag = tags[int(self.random.random() * len(tags))]
-        cpu = self.owners.pop(tag)
-        asleep = list(self.waiting)
+        cpu, asleep = self.owners.pop(tag), list(self.waiting)
         sbitmap.sbitmap_queue_clear(self.bits, tag, cpu)
         self.touched.add(tag)
         hint = "" if self.bits.round_robin else f", and is CPU {cpu}'s hint now"

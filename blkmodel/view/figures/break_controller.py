@@ -41,8 +41,7 @@ def _says(story: Story, fault: str, where: int) -> str:
     """The figure's first line."""
     if not where:
         return f"Nothing is wrong: {ending(story)}. Choose what is, and where."
-    said = sentence(story, fault, where)
-    end = escape(ending(story))
+    said, end = sentence(story, fault, where), escape(ending(story))
     if story.error:
         end = end.replace(story.error.name, f'<b class="bad">{story.error.name}</b>', 1)
     return f"{escape(said[0].upper() + said[1:])}; {end}."

@@ -19,8 +19,7 @@ def call_picture(recording: Recording, root: str, notes: dict[str, str]) -> str:
     drawn once.
     """
     node = next(node for nodes in recording.forest([root]).values() for node in nodes)
-    drawn = list(_wanted(node, notes, 0, set()))
-    boxes, lines = [], []
+    drawn, boxes, lines = list(_wanted(node, notes, 0, set())), [], []
     last: dict[int, float] = {}
     for row, (each, depth) in enumerate(drawn):
         x, y = 2 + depth * _STEP, 2 + row * (_HEIGHT + _GAP)

@@ -17,8 +17,7 @@ def which_queue(number: int = 1, answer: str = "") -> str:
     threads = draw.choice((1, 2))
     cpus = threads * draw.randint(3, 6)
     present = cpus - threads * draw.randint(0, 2)
-    queues = draw.randint(2, cpus - 1)
-    cpu = draw.randrange(cpus)
+    queues, cpu = draw.randint(2, cpus - 1), draw.randrange(cpus)
     asked = (f"A machine can have {cpus} CPUs; CPUs 0 to {present - 1} are present"
              + (f", {threads} threads to a core" if threads > 1 else "")
              + f". <code>null_blk</code> has {queues} queues. Which one does CPU {cpu} use?")

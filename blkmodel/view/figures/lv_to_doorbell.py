@@ -77,8 +77,7 @@ def _on_disk(told: Told, disk: str, sector: int) -> float:
 
 
 def _map(told: Told) -> str:
-    extent = SIZE // 4 * 2
-    parts, marks = [], []
+    extent, parts, marks = SIZE // 4 * 2, [], []
     for i, segment in enumerate(told.segments):
         begin, end = segment.start * extent, (segment.start + segment.length) * extent
         parts += [_way(told, begin, end, disk, first, first + sectors, f"way {_colour(i)}")

@@ -11,8 +11,7 @@ def machine_map(cpus: int = 8, present: int | None = None, nodes: int = 1, threa
                 names: bool = True) -> str:
     """Draw a regular machine. `marked`: a CPU list; those CPUs stand out. Without `names`, boxes bear numbers only."""
     described = machine(cpus=cpus, present=present, nodes=nodes, threads=threads)
-    chosen = parse_cpulist(marked)
-    parts, y, width = [], 2, 0
+    chosen, parts, y, width = parse_cpulist(marked), [], 2, 0
     for node, members in sorted(described.nodes.items()):
         boxes, bottom, right = _node(described, sorted(members), chosen, y + 24, names)
         width = max(width, right)

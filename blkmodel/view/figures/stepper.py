@@ -148,8 +148,7 @@ def _memory(replay: Replay, at: int) -> str:
 def _spark(replay: Replay, at: int) -> str:
     """How many bytes more or less are live over all of the scenario, and where this step is."""
     sizes = live_sizes(replay)
-    top = max(max(sizes), 1)
-    last = max(1, len(sizes) - 1)
+    top, last = max(max(sizes), 1), max(1, len(sizes) - 1)
     points = " ".join(f"{i * 100 / last:.2f},{22 - 20 * size / top:.2f}" for i, size in enumerate(sizes))
     x = at * 100 / max(1, len(replay.events))
     return ('<svg class="spark" viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true">'

@@ -304,8 +304,7 @@ def nvme_setup_discard(ns: nvme_ns, req: request) -> tuple[int, nvme_command]:
     That has room for the most ranges, as some controllers read them all. Without memory the controller's own page does,
     if no other request uses it. Returns a status and the command.
     """
-    segments = blk_rq_nr_discard_segments(req)
-    ctrl = ns.ctrl
+    segments, ctrl = blk_rq_nr_discard_segments(req), ns.ctrl
     alloc_size = sizeof(nvme_dsm_range) * NVME_DSM_MAX_RANGES
     ranges = kcalloc(NVME_DSM_MAX_RANGES, nvme_dsm_range, GFP_ATOMIC | __GFP_NOWARN)
     addr = ranges._addr if ranges is not None else 0
@@ -415,8 +414,7 @@ def __nvme_submit_sync_cmd(q: request_queue, cmd: nvme_command, buffer: object, 
     Returns its status (0, or an NVMe status above 0) or -errno, and its result. In C the result is an out-parameter.
     Nobody here has it polled for (`poll`), as fabrics do.
     """
-    result = 0
-    req = nvme_alloc_request(q, cmd, flags, qid)
+    result, req = 0, nvme_alloc_request(q, cmd, flags, qid)
     if IS_ERR(req):
         return PTR_ERR(req), result
     req.timeout = timeout or variables().admin_ticks()
@@ -656,8 +654,7 @@ def nvme_update_disk_info(disk: gendisk, ns: nvme_ns, id: nvme_id_ns) -> None:
 
 def __nvme_revalidate_disk(disk: gendisk, id: nvme_id_ns) -> None:
     """Take over what the controller says of a namespace."""
-    ns = disk.private_data
-    fmt = id.lbaf[id.flbas & NVME_NS_FLBAS_LBA_MASK]
+    ns, fmt = disk.private_data, id.lbaf[id.flbas & NVME_NS_FLBAS_LBA_MASK]
     ns.lba_shift = fmt.ds or 9
     if ns.ctrl.quirks & NVME_QUIRK_STRIPE_SIZE and is_power_of_2(ns.ctrl.max_hw_sectors):
         iob = ns.ctrl.max_hw_sectors
@@ -1602,8 +1599,7 @@ def nvme_sync_queues(ctrl: nvme_ctrl) -> None:
 
 def nvme_core_init() -> int:
     """The module is loaded: make workers, numbers and classes. Returns 0 or -errno."""
-    own = variables()
-    result = -ENOMEM
+    own, result = variables(), -ENOMEM
     own.nvme_wq = alloc_workqueue("nvme-wq", WQ_UNBOUND | WQ_MEM_RECLAIM)
     if own.nvme_wq is not None:
         own.nvme_reset_wq = alloc_workqueue("nvme-reset-wq", WQ_UNBOUND | WQ_MEM_RECLAIM)

@@ -342,8 +342,7 @@ def nvme_init_hctx(hctx: blk_mq_hw_ctx, data: nvme_dev, hctx_idx: int) -> int:
 
 def nvme_init_request(set: blk_mq_tag_set, req: request, hctx_idx: int, numa_node: int) -> int:
     """Tie a request to the queue that it will be sent on. Returns 0."""
-    dev = set.driver_data
-    iod = blk_mq_rq_to_pdu(req, nvme_iod)
+    dev, iod = set.driver_data, blk_mq_rq_to_pdu(req, nvme_iod)
     iod.nvmeq = dev.queues[hctx_idx + 1 if set is dev.tagset else 0]
     nvme_req(req).ctrl = dev.ctrl
     return 0
@@ -361,8 +360,7 @@ def nvme_pci_map_queues(set: blk_mq_tag_set) -> int:
     layer uses the default type's in its place. Returns 0.
     """
     dev = set.driver_data
-    offset = queue_irq_offset(dev)
-    qoff = 0
+    offset, qoff = queue_irq_offset(dev), 0
     for i, qmap in enumerate(set.map[:set.nr_maps]):
         qmap.nr_queues = dev.io_queues[i]
         if not qmap.nr_queues:
@@ -489,14 +487,10 @@ def nvme_pci_setup_prps(dev: nvme_dev, req: request, cmnd: nvme_rw_command) -> i
 
     Only the first piece may begin within a page, and only the last end there.
     """
-    iod = req._pdu
-    length = blk_rq_payload_bytes(req)
+    iod, length = req._pdu, blk_rq_payload_bytes(req)
     sg = iod.sg[0]
-    dma_len = sg_dma_len(sg)
-    dma_addr = sg_dma_address(sg)
-    page_size = dev.ctrl.page_size
-    offset = dma_addr & (page_size - 1)
-    pages = nvme_pci_iod_list(req)
+    dma_len, dma_addr, page_size = sg_dma_len(sg), sg_dma_address(sg), dev.ctrl.page_size
+    offset, pages = dma_addr & (page_size - 1), nvme_pci_iod_list(req)
 
     # One long function, as in C, with the list's pages in it.
     length -= page_size - offset
@@ -509,8 +503,7 @@ def nvme_pci_setup_prps(dev: nvme_dev, req: request, cmnd: nvme_rw_command) -> i
         dma_addr += page_size - offset
     else:
         sg = sg_next(sg)
-        dma_addr = sg_dma_address(sg)
-        dma_len = sg_dma_len(sg)
+        dma_addr, dma_len = sg_dma_address(sg), sg_dma_len(sg)
     if length <= page_size:
         iod.first_dma = dma_addr
         cmnd.dptr.prp1, cmnd.dptr.prp2 = sg_dma_address(iod.sg[0]), iod.first_dma
@@ -556,8 +549,7 @@ def nvme_pci_setup_prps(dev: nvme_dev, req: request, cmnd: nvme_rw_command) -> i
                     f"Invalid SGL for payload:{blk_rq_payload_bytes(req)} nents:{iod.nents}")
             return BLK_STS_IOERR
         sg = sg_next(sg)
-        dma_addr = sg_dma_address(sg)
-        dma_len = sg_dma_len(sg)
+        dma_addr, dma_len = sg_dma_address(sg), sg_dma_len(sg)
     cmnd.dptr.prp1, cmnd.dptr.prp2 = sg_dma_address(iod.sg[0]), iod.first_dma
     return BLK_STS_OK
 
@@ -1285,8 +1277,7 @@ def nvme_setup_io_queues(dev: nvme_dev) -> int:
     Where only some can be created, they are deleted, and it is tried again with as many: so the vectors are spread
     anew over those that there will be. Returns 0 (without I/O queues, too) or -errno.
     """
-    adminq = dev.queues[0]
-    pdev = to_pci_dev(dev.dev)
+    adminq, pdev = dev.queues[0], to_pci_dev(dev.dev)
     # Sampled here, so that writing to the parameters meanwhile does no harm.
     dev.nr_write_queues = variables().write_queues
     dev.nr_poll_queues = variables().poll_queues
@@ -1491,8 +1482,7 @@ def nvme_dev_disable(dev: nvme_dev, shutdown: bool) -> None:
     shutdown: it is told that its power may go, what was begun is awaited, and what still comes fails. Otherwise
     requests wait, or are tried again, until it has been reset.
     """
-    dead = True
-    pdev = to_pci_dev(dev.dev)
+    dead, pdev = True, to_pci_dev(dev.dev)
     if pci_is_enabled(pdev):
         csts = readl(dev.bar + NVME_REG_CSTS)
         if dev.ctrl.state in (NVME_CTRL_LIVE, NVME_CTRL_RESETTING):
@@ -1703,8 +1693,7 @@ def nvme_probe(pdev: pci_dev, id: pci_device_id) -> int:
 
     Returns 0, or -errno with nothing left of it.
     """
-    quirks = id.driver_data
-    node = dev_to_node(pdev.dev)
+    quirks, node = id.driver_data, dev_to_node(pdev.dev)
     if node == NUMA_NO_NODE:
         set_dev_node(pdev.dev, first_memory_node())
 
