@@ -77,9 +77,7 @@ def bio_find_or_create_slab(extra_size: int) -> kmem_cache:
 
     A slot whose cache is gone is used again. A cache that a later failure leaves without users stays in no slot.
     """
-    own = variables()
-    size = sizeof(bio_struct) + extra_size
-    entry = -1
+    own, size, entry = variables(), sizeof(bio_struct) + extra_size, -1
     for i in range(own.bio_slab_nr):
         found = own.bio_slabs[i]
         if found.slab is None and entry == -1:
@@ -217,8 +215,7 @@ def bio_alloc_bioset(gfp_mask: int, nr_iovecs: int, bs: bio_set) -> bio_struct:
             return NULL
         # Left out: the rescuer, to whom a task that submits from within a submission hands its bios before it waits
         # for this pool. It is for bio_sets with BIOSET_NEED_RESCUER, of which the model has none.
-        bio = mempool_alloc(bs.bio_pool, gfp_mask)
-        inline_vecs = BIO_INLINE_VECS
+        bio, inline_vecs = mempool_alloc(bs.bio_pool, gfp_mask), BIO_INLINE_VECS
     if bio is None:
         return NULL
     bio_init(bio, NULL, 0)

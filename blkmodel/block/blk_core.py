@@ -336,8 +336,7 @@ def blk_attempt_plug_merge(q: request_queue, bio: bio, nr_segs: int) -> tuple[bo
 
     Returns (whether, the earliest held request for the same queue, or None). In C the second is an out-parameter.
     """
-    plug = blk_mq_plug(q, bio)
-    same_queue_rq = NULL
+    plug, same_queue_rq = blk_mq_plug(q, bio), NULL
     if plug is None:
         return False, NULL
     for rq in reversed(plug.mq_list.entries):
@@ -445,8 +444,7 @@ def generic_make_request(bio: bio) -> int:
     those for the same one, then what was there before: each bio is finished, below, before the next. Returns a
     cookie to poll with, of the last.
     """
-    task = this().context
-    ret = BLK_QC_T_NONE
+    task, ret = this().context, BLK_QC_T_NONE
     if not generic_make_request_checks(bio):
         return ret
     if task.bio_list is not None:

@@ -38,8 +38,7 @@ def __blkdev_issue_discard(bdev: block_device, sector: int, nr_sects: int, gfp_m
 
     biop is the bio that they follow, or None. Returns (0 or -errno, the last bio); in C an in- and out-parameter.
     """
-    q = bdev_get_queue(bdev)
-    bio = biop
+    q, bio = bdev_get_queue(bdev), biop
     if q is None:
         return -ENXIO, bio
     if genhd.bdev_read_only(bdev):
@@ -147,13 +146,11 @@ def blkdev_issue_zeroout(bdev: block_device, sector: int, nr_sects: int, gfp_mas
 
     Where the device fails to do it itself, the zeroes are written, unless BLKDEV_ZERO_NOFALLBACK forbids that.
     """
-    ret = 0
-    try_write_zeroes = bool(bdev_write_zeroes_sectors(bdev))
+    ret, try_write_zeroes = 0, bool(bdev_write_zeroes_sectors(bdev))
     if (sector | nr_sects) & (bdev_logical_block_size(bdev) >> 9) - 1:
         return -EINVAL
     while True:
-        bio = NULL
-        plug = blk_plug()
+        bio, plug = NULL, blk_plug()
         blk_core.blk_start_plug(plug)
         if try_write_zeroes:
             ret, bio = __blkdev_issue_write_zeroes(bdev, sector, nr_sects, gfp_mask, bio, flags)

@@ -43,8 +43,7 @@ def bio_will_gap(q: request_queue, prev_rq: request, prev: bio, next: bio) -> bo
     # a request that begins off the boundary has nothing merged to it: its first piece may be its only odd one
     if bio_get_first_bvec(prev_rq.bio if prev_rq is not None else prev).bv_offset & mask:
         return True
-    last = bio_get_last_bvec(prev)
-    following = bio_get_first_bvec(next)
+    last, following = bio_get_last_bvec(prev), bio_get_first_bvec(next)
     return not biovec_phys_mergeable(q, last, following) and __bvec_gap_to_prev(q, last, following.bv_offset)
 
 

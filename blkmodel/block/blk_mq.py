@@ -478,8 +478,7 @@ def blk_mq_requeue_work(work: work_struct) -> None:
 
     A request that keeps what the driver prepared must not be merged, so it goes right to the dispatch list.
     """
-    q = work.data
-    rq_list = list_head()
+    q, rq_list = work.data, list_head()
     list_splice_init(q.requeue_list, rq_list, "queuelist")
     for rq in rq_list:
         if not rq.rq_flags & (RQF_SOFTBARRIER | RQF_DONTPREP):
@@ -587,8 +586,7 @@ def blk_mq_timeout_work(work: work_struct) -> None:
 
     With none in flight the queue has long been idle: its hardware queues give up their share of shared tags.
     """
-    q = work.data
-    next = [0]
+    q, next = work.data, [0]
     # Not blk_queue_enter(): a late request may be what a freeze waits for.
     if not percpu_ref_tryget(q.q_usage_counter):
         return
@@ -940,8 +938,7 @@ def plug_rq_cmp(priv: Any, rqa: request, rqb: request) -> int:
 
 def blk_mq_flush_plug_list(plug: blk_plug, from_schedule: bool) -> None:
     """Send off what a plug holds back: each run of requests of one software and hardware queue together."""
-    requests = list_head()
-    rq_list = list_head()
+    requests, rq_list = list_head(), list_head()
     list_splice_init(plug.mq_list, requests, "queuelist")
     if plug.rq_count > 2 and plug.multiple_queues:
         list_sort(NULL, requests, plug_rq_cmp)
@@ -1237,8 +1234,7 @@ def blk_mq_hctx_notify_dead(cpu: int, node: blk_mq_hw_ctx) -> int:
     Called for every hardware queue (in C, `node` is a member of it).
     """
     hctx = node
-    ctx = __blk_mq_get_ctx(hctx.queue, cpu)
-    moved = list_head()
+    ctx, moved = __blk_mq_get_ctx(hctx.queue, cpu), list_head()
     if not list_empty(ctx.rq_lists[hctx.type]):
         list_splice_init(ctx.rq_lists[hctx.type], moved, "queuelist")
         blk_mq_hctx_clear_pending(hctx, ctx)
@@ -1861,8 +1857,7 @@ def blk_mq_poll_hybrid_sleep(q: request_queue, hctx: blk_mq_hw_ctx, rq: request)
         return False
     rq.rq_flags |= RQF_MQ_POLL_SLEPT
 
-    mode = HRTIMER_MODE_REL
-    hs = hrtimer_sleeper()
+    mode, hs = HRTIMER_MODE_REL, hrtimer_sleeper()
     hrtimer_init_sleeper_on_stack(hs)
     hrtimer_set_expires(hs, nsecs)
     task = this().context

@@ -44,8 +44,7 @@ def blk_mq_sched_restart(hctx: blk_mq_hw_ctx) -> None:
 def blk_mq_do_dispatch_sched(hctx: blk_mq_hw_ctx) -> None:
     """Dispatch what the scheduler gives out, one request at a time, as long as the driver takes them."""
     q = hctx.queue
-    ops = q.elevator.type.ops
-    rq_list = list_head()
+    ops, rq_list = q.elevator.type.ops, list_head()
     while True:
         if (ops.has_work and not ops.has_work(hctx)) or not blk_mq_get_dispatch_budget(hctx):
             break
@@ -65,9 +64,7 @@ def blk_mq_next_ctx(hctx: blk_mq_hw_ctx, ctx: blk_mq_ctx) -> blk_mq_ctx:
 
 def blk_mq_do_dispatch_ctx(hctx: blk_mq_hw_ctx) -> None:
     """Dispatch one request of each software queue in turn, as long as the driver takes them."""
-    q = hctx.queue
-    rq_list = list_head()
-    ctx = hctx.dispatch_from
+    q, rq_list, ctx = hctx.queue, list_head(), hctx.dispatch_from
     while True:
         if not sbitmap.sbitmap_any_bit_set(hctx.ctx_map) or not blk_mq_get_dispatch_budget(hctx):
             break

@@ -102,8 +102,7 @@ def blk_mq_get_tag(data: blk_mq_alloc_data) -> int:
     if data.flags & BLK_MQ_REQ_NOWAIT:
         return BLK_MQ_TAG_FAIL
 
-    wait = DEFINE_SBQ_WAIT()
-    ws = bt_wait_ptr(bt, data.hctx)
+    wait, ws = DEFINE_SBQ_WAIT(), bt_wait_ptr(bt, data.hctx)
     while True:
         # What is inserted but not yet dispatched may hold the tags: let it go first.
         blk_mq.blk_mq_run_hw_queue(data.hctx, False)

@@ -186,8 +186,7 @@ def register_blkdev(major: int, name: str) -> int:
 
     Returns the number where it was 0, else 0; -EBUSY, -EINVAL or -ENOMEM.
     """
-    names = variables().major_names
-    ret = 0
+    names, ret = variables().major_names, 0
     if major == 0:
         for major in range(BLKDEV_MAJOR_HASH_SIZE - 1, 0, -1):
             if not names[major]:
@@ -767,8 +766,7 @@ def disk_events_poll_msecs_store(dev: device, buf: str, count: int) -> int:
 
 disk_events_attrs = (
     attribute("events", 0o444, disk_events_show), attribute("events_async", 0o444, disk_events_async_show),
-    attribute("events_poll_msecs", 0o644, disk_events_poll_msecs_show, disk_events_poll_msecs_store),
-)
+    attribute("events_poll_msecs", 0o644, disk_events_poll_msecs_show, disk_events_poll_msecs_store))
 
 
 def disk_alloc_events(disk: gendisk) -> None:

@@ -205,8 +205,7 @@ def dd_init_queue(q: request_queue, e: elevator_type) -> int:
 
 def dd_request_merge(q: request_queue, bio: bio) -> tuple[int, request]:
     """Look for a request that begins where the bio ends. Returns (ELEVATOR_*, request or None)."""
-    dd = q.elevator.elevator_data
-    sector = bio_end_sector(bio)
+    dd, sector = q.elevator.elevator_data, bio_end_sector(bio)
     if not dd.front_merges:
         return ELEVATOR_NO_MERGE, NULL
     if rq := elevator.elv_rb_find(dd.sort_list[bio_data_dir(bio)], sector):
@@ -227,8 +226,7 @@ def dd_bio_merge(q: request_queue, bio: bio, nr_segs: int) -> bool:
 def dd_insert_request(hctx: blk_mq_hw_ctx, rq: request, at_head: bool) -> None:
     """Take a request in: into its tree, hash and list of ages; or, at_head or a passthrough one, for dispatch."""
     q = hctx.queue
-    dd = q.elevator.elevator_data
-    data_dir = rq_data_dir(rq)
+    dd, data_dir = q.elevator.elevator_data, rq_data_dir(rq)
 
     if blk_mq_sched.blk_mq_sched_try_insert_merge(q, rq):
         return
@@ -318,8 +316,7 @@ deadline_attrs = (
     deadline_attr("write_expire", "fifo_expire", WRITE, 0, INT_MAX, True),
     deadline_attr("writes_starved", "writes_starved", None, INT_MIN, INT_MAX, False),
     deadline_attr("front_merges", "front_merges", None, 0, 1, False),
-    deadline_attr("fifo_batch", "fifo_batch", None, 0, INT_MAX, False),
-)
+    deadline_attr("fifo_batch", "fifo_batch", None, 0, INT_MAX, False))
 
 
 @statics

@@ -160,8 +160,7 @@ _SHAPES = {
     DEVICE: fields({"format": text, "kernel": anything, "events": list_of(_event, MOST_EVENTS),
                     "scenario": fields({"cpus": _cpus, "steps": _steps}, closed=False)}, closed=False),
     DMSETUP: fields({"format": text, "kernel": anything, "session": list_of(_session_step, MOST_STEPS),
-                     "devices": _devices}, {"cpus": _cpus}, closed=False),
-}
+                     "devices": _devices}, {"cpus": _cpus}, closed=False)}
 
 
 def read(path: str | Path) -> dict[str, Any]:

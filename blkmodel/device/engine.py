@@ -254,20 +254,18 @@ class Engine:
     def _look_at_shadow(self, sq: SubmissionQueue) -> None:
         """Take the tail over from the copy of the doorbell, and say that this far it was seen."""
         memory = this().memory
-        doorbell, wanted = sq.shadow
-        tail = memory.load(doorbell)
+        tail = memory.load(sq.shadow[0])
         if tail < sq.size:
             sq.tail = tail
-        memory.store(wanted, sq.tail)
+        memory.store(sq.shadow[1], sq.tail)
 
     def _look_at_shadow_head(self, cq: CompletionQueue) -> None:
         """Take the head over from the copy of the doorbell, and say that this far it was seen."""
         memory = this().memory
-        doorbell, wanted = cq.shadow
-        head = memory.load(doorbell)
+        head = memory.load(cq.shadow[0])
         if head < cq.size:
             cq.head = head
-        memory.store(wanted, cq.head)
+        memory.store(cq.shadow[1], cq.head)
 
     # Queues come and go.
 

@@ -237,8 +237,7 @@ def sbitmap_queue_resize(sbq: sbitmap_queue, depth: int) -> None:
 def __sbitmap_queue_get(sbq: sbitmap_queue) -> int:
     """Take a bit, first where this CPU last took or gave one back; return its number, or -1."""
     cpu = smp_processor_id()
-    hint = sbq.alloc_hint[cpu]
-    depth = sbq.sb.depth
+    hint, depth = sbq.alloc_hint[cpu], sbq.sb.depth
     if hint >= depth:
         hint = sbq.alloc_hint[cpu] = prandom_u32() % depth if depth else 0
     nr = sbitmap_get(sbq.sb, hint, sbq.round_robin)
@@ -255,8 +254,7 @@ def __sbitmap_queue_get_shallow(sbq: sbitmap_queue, shallow_depth: int) -> int:
     """Take a bit among the first shallow_depth of each word, first where this CPU last took one; the number, or -1."""
     WARN_ON_ONCE(shallow_depth < sbq.min_shallow_depth, "shallow depth below the least that was announced")
     cpu = smp_processor_id()
-    hint = sbq.alloc_hint[cpu]
-    depth = sbq.sb.depth
+    hint, depth = sbq.alloc_hint[cpu], sbq.sb.depth
     if hint >= depth:
         hint = sbq.alloc_hint[cpu] = prandom_u32() % depth if depth else 0
     nr = sbitmap_get_shallow(sbq.sb, hint, shallow_depth)

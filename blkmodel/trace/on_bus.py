@@ -166,8 +166,7 @@ _SAYS: dict[str, Callable[[int], str]] = {
     "AQA": lambda value: f"admin queues of {(value & 0xFFF) + 1} and {(value >> 16 & 0xFFF) + 1} slots",
     "CMBSZ": lambda value: "memory of its own" if value else "no memory of its own that the host could use",
     "ASQ": lambda value: "where the admin submission queue is, lower half", "ASQ.hi": lambda value: "upper half",
-    "ACQ": lambda value: "where the admin completion queue is, lower half", "ACQ.hi": lambda value: "upper half",
-}
+    "ACQ": lambda value: "where the admin completion queue is, lower half", "ACQ.hi": lambda value: "upper half"}
 _TELL: dict[type, tuple[str, bool, Callable[..., tuple[str, str]]]] = {
     RegisterRead: ("register", True, _register), RegisterWrite: ("register", True, _register),
     Doorbell: ("doorbell", True, _doorbell), Command: ("command", True, _command),

@@ -191,8 +191,7 @@ def bio_advance_iter(of: bio, at: bvec_iter, count: int) -> None:
     if of.bi_opf & REQ_OP_MASK > REQ_OP_FLUSH and bio_no_advance_iter(of):
         return
     assert at.bi_size >= 0, "a bio was advanced beyond its end"
-    vectors, done, index = of.bi_io_vec, at.bi_bvec_done + count, at.bi_idx
-    left = at.bi_size
+    vectors, done, index, left = of.bi_io_vec, at.bi_bvec_done + count, at.bi_idx, at.bi_size
     while done and done >= vectors[index].bv_len:
         done -= vectors[index].bv_len
         index += 1
@@ -203,8 +202,7 @@ def bio_advance_iter(of: bio, at: bvec_iter, count: int) -> None:
 
 def mp_bvec_iter_bvec(bvec: Sequence[bio_vec], at: bvec_iter) -> bio_vec:
     """The memory at a position, up to its vector's end. It may go on into the pages after bv_page."""
-    vector = bvec[at.bi_idx]
-    done = at.bi_bvec_done
+    vector, done = bvec[at.bi_idx], at.bi_bvec_done
     return bio_vec(vector.bv_page, min(at.bi_size, vector.bv_len - done), vector.bv_offset + done)
 
 
@@ -238,8 +236,7 @@ def segments_of(vector: bio_vec) -> Sequence[bio_vec]:
     """A vector cut at the ends of pages. (Not the kernel's.)"""
     if vector.bv_offset + vector.bv_len <= PAGE_SIZE:
         return (vector,)
-    pieces = []
-    offset, left = vector.bv_offset, vector.bv_len
+    pieces, offset, left = [], vector.bv_offset, vector.bv_len
     while left:
         length = min(PAGE_SIZE - offset % PAGE_SIZE, left)
         pieces.append(bio_vec(vector.bv_page.nth(offset // PAGE_SIZE), length, offset % PAGE_SIZE))

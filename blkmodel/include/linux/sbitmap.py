@@ -110,8 +110,7 @@ def __sbitmap_for_each_set(sb: sbitmap, start: int, fn: Callable[..., bool], dat
     """
     if start >= sb.depth:
         start = 0
-    index, nr = SB_NR_TO_INDEX(sb, start), SB_NR_TO_BIT(sb, start)
-    scanned = 0
+    index, nr, scanned = SB_NR_TO_INDEX(sb, start), SB_NR_TO_BIT(sb, start), 0
     while scanned < sb.depth:
         chunk = min(sb.map[index].depth - nr, sb.depth - scanned)
         scanned += chunk

@@ -50,8 +50,7 @@ def irq_spread_init_one(irqmsk: cpumask, nmsk: cpumask, cpus_per_vec: int) -> No
         cpumask_set_cpu(cpu, irqmsk)
         cpus_per_vec -= 1
 
-        siblmsk = topology_sibling_cpumask(cpu)
-        sibl = -1
+        siblmsk, sibl = topology_sibling_cpumask(cpu), -1
         while cpus_per_vec > 0:
             sibl = cpumask_next(sibl, siblmsk)
             if sibl >= nr_cpu_ids():
@@ -139,8 +138,7 @@ def __irq_build_affinity_masks(startvec: int, numvecs: int, firstvec: int, node_
     if not cpumask_weight(cpu_mask):
         return 0
 
-    last_affv, curvec = firstvec + numvecs, startvec
-    nodemsk = nodemask()
+    last_affv, curvec, nodemsk = firstvec + numvecs, startvec, nodemask()
     if numvecs <= get_nodes_in_cpumask(node_to_cpumask, cpu_mask, nodemsk):
         for n in for_each_node_mask(nodemsk):
             cpumask_or(masks[curvec].mask, masks[curvec].mask, node_to_cpumask[n])

@@ -154,9 +154,7 @@ def pci_disable_msix(dev: pci_dev) -> None:
 
 def __pci_enable_msi_range(dev: pci_dev, minvec: int, maxvec: int, affd: irq_affinity | None) -> int:
     """Set up messages of a device of the simpler kind (MSI), which the model has not. Returns -EINVAL or -ERANGE."""
-    if not pci_msi_supported(dev, minvec):
-        return -EINVAL
-    if dev.msix_enabled:
+    if not pci_msi_supported(dev, minvec) or dev.msix_enabled:
         return -EINVAL
     return -ERANGE if maxvec < minvec else pci_msi_vec_count(dev)
 

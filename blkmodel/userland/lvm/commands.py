@@ -30,8 +30,7 @@ COMMANDS = {
                         ("size", "extents", "stripes", "stripesize", "alloc", "yes", "force"), 0),
     "lvreduce": Command(partial(logical.resize, extend=False), ("size", "extents", "yes", "force"), 0),
     "lvchange": Command(logical.lvchange, ("activate", "yes")),
-    "lvremove": Command(logical.lvremove, ("yes", "force")),
-}
+    "lvremove": Command(logical.lvremove, ("yes", "force"))}
 
 
 def run(words: Sequence[str]) -> Outcome:

@@ -54,8 +54,7 @@ STATIONS = (
     Station("an interrupt", ("nvme_irq", "null_cmd_timer_expired")),
     Station("a softirq", ("blk_done_softirq",)),
     Station("the bio ends", ("bio_endio",)),
-    Station("the request ends", ("__blk_mq_end_request",)),
-)
+    Station("the request ends", ("__blk_mq_end_request",)))
 
 
 def stops(recording: Recording) -> list[Stop]:

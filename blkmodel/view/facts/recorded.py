@@ -107,8 +107,7 @@ SCENARIOS = {
     "unload": Scenario("unload null_blk", scenario.null_blk_unload, _load(**THREE)),
     "nvme-read": Scenario("read 4 KiB from NVMe", lambda: scenario.io("nvme0n1", "read", 0, 4096), _probe),
     "probe": Scenario("bring an NVMe controller up, 2 queues of 4", _probe,
-                      lambda: scenario.nvme_load(io_queue_depth=4), remove_controllers, machine(2), _controller),
-}
+                      lambda: scenario.nvme_load(io_queue_depth=4), remove_controllers, machine(2), _controller)}
 STEPPED = {each.title: name for name, each in SCENARIOS.items()}
 BREAKABLE = {SCENARIOS[name].title: name for name in ("tag-set", "load", "load-one", "scheduler", "probe")}
 

@@ -1,7 +1,6 @@
 """The memory of a tag set: the page runs of its requests, and what the rest of a device takes."""
 
 from collections.abc import Callable
-from functools import lru_cache
 from itertools import pairwise
 
 from blkmodel import scenario
@@ -11,7 +10,7 @@ from blkmodel.include.linux.blk_mq import blk_mq_tag_set
 from blkmodel.include.linux.blkdev import request
 from blkmodel.services.base.err import ENOMEM
 from blkmodel.services.memory.mm import PAGE_SIZE
-from blkmodel.sim import booted, this
+from blkmodel.sim import this
 from blkmodel.sim.machine import format_cpulist
 from blkmodel.sim.memory import Memory
 from blkmodel.sim.structure import sizeof
@@ -58,21 +57,6 @@ def _spans(runs: list[dict[str, int]]) -> str:
     """The tags in these runs, as ranges."""
     tags = {tag for run in runs for tag in range(run["first"], run["last"] + 1)}
     return format_cpulist(tags).replace(",", ", ").replace("-", " to ")
-
-
-DEPTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1023)
-
-
-@lru_cache(maxsize=2)
-def costs(driver: str) -> list[tuple[int, int, int, int]]:
-    """(depth, page runs, bytes, bytes never used) of one hardware queue, for each depth."""
-    rows = []
-    for depth in DEPTHS:
-        with booted(1) as kernel:
-            tag_set = load_driver(driver, depth, 1)
-            runs = contents(tag_set.tags[0], kernel.memory, tag_set.cmd_size)
-        rows.append((depth, len(runs), sum(run["size"] for run in runs), sum(run["waste"] for run in runs)))
-    return rows
 
 
 def load_driver(driver: str, depth: int, queues: int) -> blk_mq_tag_set:

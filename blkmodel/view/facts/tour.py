@@ -67,8 +67,7 @@ EVENINGS = {
         partial(scenario.dmsetup_run, "resume", "lin0"), partial(scenario.io, "dm-0", "read", 0, 4096)), (
         Leg("dmsetup create", ("dm_ctl_ioctl",)), Leg("dmsetup load", ("dm_ctl_ioctl",), act=1),
         Leg("dmsetup resume", ("dm_ctl_ioctl",), act=2),
-        Leg("a read", ("blkdev_read_iter", "nvme_irq"), act=3)), "drivers/md"),
-}
+        Leg("a read", ("blkdev_read_iter", "nvme_irq"), act=3)), "drivers/md")}
 
 
 @lru_cache(maxsize=1)

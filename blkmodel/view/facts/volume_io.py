@@ -21,8 +21,7 @@ COMMANDS = {
     "linear": ("lvcreate -l 4 -n data vg0",),
     "striped": ("lvcreate --type striped -i 2 -l 4 -n data vg0",),
     "around": ("lvcreate -l 2 -n data vg0", "lvcreate -l 3 -n other vg0", "lvextend -l +2 vg0/data"),
-    "onward": ("lvcreate -l 2 -n data vg0", "lvextend -l +2 vg0/data /dev/nvme1n1"),
-}
+    "onward": ("lvcreate -l 2 -n data vg0", "lvextend -l +2 vg0/data /dev/nvme1n1")}
 _GROUP = "vgcreate -s 1m vg0 /dev/nvme0n1 /dev/nvme1n1"
 
 

@@ -83,8 +83,7 @@ def _left(q: request_queue, kernel: Kernel, rows: dict[str, Any], height: int, f
         label = f"node {node}" if tall > 40 else str(node)
         parts.append(f'<text class="small dim" text-anchor="middle" transform="translate(9 {y + shift + tall / 2:g}) '
                      f'rotate(-90)">{label}</text>')
-    for cpu, y in rows["at"].items():
-        parts.append(_cpu(q, kernel, cpu, y + shift, rows, focus))
+    parts += [_cpu(q, kernel, cpu, y + shift, rows, focus) for cpu, y in rows["at"].items()]
     return _svg(width, height, parts, "blk-map-side")
 
 

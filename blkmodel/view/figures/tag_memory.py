@@ -2,7 +2,6 @@
 
     live(tag_memory, driver=["nvme", "null_blk"], depth=(1, 1023), queues=(1, 16), largest_order=(0, 4),
          room=Slider(64, 8192, 64, none="enough"))
-    live(depth_costs, driver=["nvme", "null_blk"])
 """
 
 from html import escape
@@ -11,14 +10,13 @@ from blkmodel.include.linux.blk_mq import blk_mq_tag_set
 from blkmodel.sim import booted, machine
 from blkmodel.sim.memory import Allocation
 from blkmodel.view.draw.figure import legend, panel, stretched
-from blkmodel.view.facts.tag_pages import contents, costs, load_driver, scarce, summary
+from blkmodel.view.facts.tag_pages import contents, load_driver, scarce, summary
 from blkmodel.view.figures.page_runs import page_runs
 
 _KINDS = (("memory", "requests", ("pages(",)), ("waste", "left over in the requests' pages", ()),
           ("band", "rings of NVMe's queue pairs", ("nvme_command[]", "nvme_completion[]")),
           ("tags", "bitmaps, hints and wait queues of tags", ("sbitmap_word", "sbq_wait_state", "unsigned int[]")),
-          ("ctx", "arrays of pointers", ("pointer[]",)),
-          ("cpu", "queues and all else", ("",)))
+          ("ctx", "arrays of pointers", ("pointer[]",)), ("cpu", "queues and all else", ("",)))
 
 
 def tag_memory(driver: str = "nvme", depth: int = 1023, queues: int = 4, largest_order: int = 4,
@@ -40,21 +38,6 @@ def tag_memory(driver: str = "nvme", depth: int = 1023, queues: int = 4, largest
             short = (f'<p class="short">There is not room for {depth} tags. The kernel frees what it has, halves the '
                      f"depth and tries again: <code>{escape(line)}</code></p>")
         return _totals(new, runs, tag_set, short) + page_runs(tag_set.tags[0], kernel.memory, tag_set.cmd_size)
-
-
-def depth_costs(driver: str = "nvme") -> str:
-    """A table: what the requests of one hardware queue take, by depth."""
-    rows = costs(driver)
-    most = max(size for *_, size, _ in rows)
-    body = ""
-    for depth, runs, size, waste in rows:
-        cells = "".join(f"<td>{each}</td>" for each in (runs, size >> 10, f"{waste / size:.0%}", round(size / depth)))
-        body += (f'<tr><th scope="row">{depth}</th>{cells}<td class="wide">'
-                 f'{_bar([("memory", size - waste), ("waste", waste)], most)}</td></tr>')
-    said = "; ".join(f"{depth} tags: {size >> 10} KiB, {waste / size:.0%} unused" for depth, _, size, waste in rows)
-    heads = "".join(f'<th scope="col">{head}</th>' for head in ("tags", "runs", "KiB", "unused", "bytes a tag"))
-    return panel("blk-cost", f"The requests of one {driver} hardware queue. {said}.", "tag_memory",
-                 f"<table><thead><tr>{heads}<td></td></tr></thead><tbody>{body}</tbody></table>")
 
 
 def _totals(allocations: list[Allocation], runs: list[dict[str, int]], tag_set: blk_mq_tag_set, short: str) -> str:

@@ -10,9 +10,9 @@ import pytest
 
 from blkmodel.errors import KernelError
 from blkmodel.sim import booted
-from blkmodel.view.facts.tag_pages import DEPTHS, contents, describe, load_driver, scarce, summary
+from blkmodel.view.facts.tag_pages import contents, describe, load_driver, scarce, summary
 from blkmodel.view.figures.page_runs import page_runs
-from blkmodel.view.figures.tag_memory import depth_costs, tag_memory
+from blkmodel.view.figures.tag_memory import tag_memory
 
 CASES = [{"driver": "nvme", "depth": 1, "queues": 1}, {"driver": "null_blk", "depth": 1, "queues": 1},
          {"driver": "nvme", "depth": 1023, "queues": 2}, {"driver": "null_blk", "depth": 100, "queues": 16},
@@ -71,20 +71,6 @@ def test_without_room_the_depth_is_halved_and_the_kernel_says_so():
 def test_without_any_room_there_is_no_disk(driver):
     with pytest.raises(KernelError, match="ENOMEM"):
         tag_memory(driver=driver, queues=4, room=8)
-
-
-@pytest.mark.parametrize("driver", ["nvme", "null_blk"])
-def test_costs_by_depth(driver):
-    html = depth_costs(driver)
-    rows = [re.findall(r"<t[hd][^>]*>([\d%]+)<", row) for row in html.split("<tr>")[2:]]
-    assert [int(row[0]) for row in rows] == list(DEPTHS)
-    for depth, runs, size, unused, _ in rows:
-        tag_set, kernel = loaded(driver, int(depth), 1)
-        found = contents(tag_set.tags[0], kernel.memory, tag_set.cmd_size)
-        total = sum(run["size"] for run in found)
-        assert (int(runs), int(size)) == (len(found), total >> 10)
-        assert unused == f"{sum(run['waste'] for run in found) / total:.0%}"
-    ElementTree.fromstring(html)
 
 
 def test_the_runs_of_one_queue_alone():

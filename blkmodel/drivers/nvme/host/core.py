@@ -884,11 +884,8 @@ def __nvme_find_get_subsystem(subsysnqn: str) -> nvme_subsystem:
     if subsysnqn == NVME_DISC_SUBSYS_NAME:
         return NULL
     for subsys in variables().nvme_subsystems:
-        if subsys.subnqn != subsysnqn:
-            continue
-        if not kref_get_unless_zero(subsys.ref):
-            continue
-        return subsys
+        if subsys.subnqn == subsysnqn and kref_get_unless_zero(subsys.ref):
+            return subsys
     return NULL
 
 
@@ -901,8 +898,7 @@ nvme_subsys_attrs_group = attribute_group(attrs=(
     attribute("model", 0o444, lambda dev: f"{dev._owner.model.decode('latin-1')}\n"),
     attribute("serial", 0o444, lambda dev: f"{dev._owner.serial.decode('latin-1')}\n"),
     attribute("firmware_rev", 0o444, lambda dev: f"{dev._owner.firmware_rev.decode('latin-1')}\n"),
-    attribute("subsysnqn", 0o444, nvme_subsys_show_nqn),
-))
+    attribute("subsysnqn", 0o444, nvme_subsys_show_nqn)))
 
 
 def nvme_validate_cntlid(subsys: nvme_subsystem, ctrl: nvme_ctrl, id: nvme_id_ctrl) -> bool:
@@ -1156,8 +1152,7 @@ dev_attr_nguid = attribute("nguid", 0o444, nguid_show)
 dev_attr_eui = attribute("eui", 0o444, eui_show)
 nvme_ns_id_attr_group = attribute_group(attrs=(
     attribute("wwid", 0o444, wwid_show), dev_attr_uuid, dev_attr_nguid, dev_attr_eui,
-    attribute("nsid", 0o444, nsid_show),
-), is_visible=nvme_ns_id_attrs_are_visible)
+    attribute("nsid", 0o444, nsid_show)), is_visible=nvme_ns_id_attrs_are_visible)
 nvme_ns_id_attr_groups = (nvme_ns_id_attr_group,)
 
 

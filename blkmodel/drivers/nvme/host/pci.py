@@ -421,9 +421,7 @@ def nvme_pci_use_sgls(dev: nvme_dev, req: request) -> bool:
     if nseg == 0:
         return False
     avg_seg_size = -(-blk_rq_payload_bytes(req) // nseg)
-    if not dev.ctrl.sgls & 3:
-        return False
-    if not req._pdu.nvmeq.qid:
+    if not dev.ctrl.sgls & 3 or not req._pdu.nvmeq.qid:
         return False
     sgl_threshold = variables().sgl_threshold
     return bool(sgl_threshold) and avg_seg_size >= sgl_threshold
