@@ -20,7 +20,7 @@ from blkmodel.include.linux.genhd import (
     disk_put_part, disk_to_dev, gendisk, get_capacity, part_to_dev)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.arithmetic import is_power_of_2
-from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
+from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.err import (
     EBUSY, EINVAL, EIOCBQUEUED, ENOMEDIUM, ENOMEM, ENOSPC, ENOTBLK, ENXIO, EOPNOTSUPP, EPERM, ERESTARTSYS, ERR_PTR,
     IS_ERR, PTR_ERR)
@@ -619,7 +619,7 @@ def del_symlink(frm: kobject, to: kobject) -> None:
 def bd_link_disk_holder(bdev: block_device, disk: gendisk) -> int:
     """Show in sysfs that a disk is made of a claimed block device. Returns 0 or -errno."""
     WARN_ON_ONCE(bdev.bd_holder is None)
-    if WARN_ON_ONCE(disk.slave_dir is None or bdev.bd_part.holder_dir is None):
+    if WARN_ON(disk.slave_dir is None or bdev.bd_part.holder_dir is None):
         return 0
     holder = bd_find_holder_disk(bdev, disk)
     if holder is not None:

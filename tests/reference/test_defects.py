@@ -9,9 +9,12 @@ import pytest
 
 from blkmodel import KernelError, boot, scenario
 from blkmodel.block import bio as bios, blk_core, blk_settings
+from blkmodel.device.controller import Controller
+from blkmodel.device.namespace import Namespace
 from blkmodel.drivers.block.null_blk_main import NULLB_PAGE_LOCK
 from blkmodel.drivers.md import dm_service_time
 from blkmodel.reference.source import defects, line_of
+from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import NUMA_NO_NODE
 from blkmodel.sim.structure import Array
@@ -78,6 +81,21 @@ def test_pages_of_a_cache_stay_locked():
     with pytest.raises(KernelError, match="ENOMEM"):
         scenario.flush(name)
     assert [cache.items[number].bitmap >> NULLB_PAGE_LOCK & 1 for number in (0, 1)] == [0, 1]
+    kernel.memory.fail_never()
+    with pytest.raises(KernelBug, match="looks for ever for a free page"):
+        scenario.flush(name)
+
+
+def test_tags_of_another_queue_are_freed():
+    """A namespace comes, and there is no memory for its second hardware queue. The first one has the tags of both."""
+    kernel = boot(2)
+    controller = Controller(namespaces={1: Namespace(64)})
+    scenario.nvme_probe(controller=controller)
+    controller.namespaces[2] = Namespace(64)
+    asked = []
+    kernel.memory.fail_if(lambda kind, size: kind == "blk_mq_hw_ctx" and len(asked.append(kind) or asked) > 1)
+    with pytest.raises(KernelBug, match="tags are freed that another queue uses"):
+        scenario.set_nvme_file("nvme0", "rescan_controller", 1)
 
 
 def test_a_number_is_lost():

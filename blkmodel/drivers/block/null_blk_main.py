@@ -25,7 +25,7 @@ from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import (
     GENHD_FL_EXT_DEVT, GENHD_FL_SUPPRESS_PARTITION_INFO, block_device_operations, gendisk, set_capacity)
 from blkmodel.services.base.arithmetic import signed_int, unsigned_int, unsigned_long
-from blkmodel.services.base.bug import WARN_ON
+from blkmodel.services.base.bug import BUG_ON, WARN_ON
 from blkmodel.services.base.err import EBUSY, EINVAL, ENOMEM, ENOSPC, ERR_PTR, IS_ERR
 from blkmodel.services.base.module import kernel_param, param_set_bool, param_set_int, param_set_uint, param_set_ulong
 from blkmodel.services.base.printk import pr_err, pr_info, pr_warn
@@ -518,7 +518,7 @@ def null_flush_cache_page(nullb: nullb, c_page: nullb_page) -> int:
 
 def null_make_cache_space(nullb: nullb, n: int) -> int:
     """Write back pages of the cache until n bytes are free in it. Returns 0 or -ENOMEM."""
-    dev, flushed = nullb.dev, 0
+    dev, flushed, before = nullb.dev, 0, -1
     while not (dev.cache_size * 1024 * 1024 > dev.curr_cache + n or dev.curr_cache == 0):
         c_pages = radix_tree_gang_lookup(dev.cache, nullb.cache_flush_pos, FREE_BATCH)
         locked = []
@@ -536,6 +536,9 @@ def null_make_cache_space(nullb: nullb, n: int) -> int:
             break
         if not c_pages:
             nullb.cache_flush_pos = 0
+        # 5.4: where the last page stays locked, it finds that one again and again, and never ends.
+        BUG_ON(not locked and nullb.cache_flush_pos == before, "null_make_cache_space() looks for ever for a free page")
+        before = nullb.cache_flush_pos
     return 0
 
 
