@@ -1506,6 +1506,8 @@ def blk_mq_realloc_hw_ctxs(set: blk_mq_tag_set, q: request_queue) -> None:
     One whose node has changed is replaced, if memory allows. Where there is none for more queues, the number stays
     as it was: the caller looks at q.nr_hw_queues.
     """
+    # 5.4: the array has as many places as there are CPUs, or had to be queues when it was made; it does not grow.
+    BUG_ON(set.nr_hw_queues > q.nr_queues, "hardware queues are put behind the end of their array")
     hctxs, reached = q.queue_hw_ctx, set.nr_hw_queues
     for i in range(set.nr_hw_queues):
         node = blk_mq_cpumap.blk_mq_hw_queue_to_node(set.map[HCTX_TYPE_DEFAULT], i)

@@ -24,10 +24,11 @@ from blkmodel.cli.queue_table import queue_map
 from blkmodel.cli.session import Done, Session, SessionError, checked, step_of, target_not_modelled
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.reference.source import REFERENCE
-from blkmodel.scenario import STEPS, VECTORS, run_step
+from blkmodel.scenario import STEPS, VECTORS, lvm_run, run_step
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.sim import Machine, MachineError, boot, machine, this
 from blkmodel.sim.events import HungTask
+from blkmodel.sim.kernel import running
 from blkmodel.sim.structure import NULL
 from blkmodel.trace import record
 from blkmodel.userland import lvm
@@ -127,7 +128,8 @@ def _parser() -> Parser:
     tracing.add_argument("--after", action="append", default=[], metavar="STEP",
                          help='what to do first, unseen: --after "null_blk.load submit_queues=3" (may be repeated)')
     tracing.add_argument("step", nargs="+", metavar="STEP",
-                         help=f"one of {', '.join(STEPS)}, and its parameters as NAME=VALUE; or dmsetup and its words")
+                         help=f"one of {', '.join(STEPS)}, and its parameters as NAME=VALUE; or dmsetup or a command "
+                              "of LVM, and its words")
     tracing.set_defaults(command=_trace)
 
     for (name, what, example), command in zip(TOOLS, (_dmsetup, _lvm), strict=True):
@@ -161,7 +163,7 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
 
 
 def _tool_last(words: list[str]) -> list[str]:
-    """A command line in which what follows `trace … dmsetup` is dmsetup's, as if -- stood before it."""
+    """A command line in which what follows `trace … dmsetup` or a command of LVM is its own, as if -- stood before."""
     if words[:1] != ["trace"] or "--" in words:
         return words
     at = 1
@@ -169,7 +171,7 @@ def _tool_last(words: list[str]) -> list[str]:
         with_value = any(f"--{name}".startswith(words[at]) and len(words[at]) > 2
                          for name in ("cpus", "present", "nodes", "threads", "after"))
         at += 2 if with_value else 1
-    return [*words[:at], "--", *words[at:]] if words[at:at + 1] == ["dmsetup"] else words
+    return [*words[:at], "--", *words[at:]] if {*words[at:at + 1]} & {"dmsetup", *lvm.COMMANDS} else words
 
 
 def _machine(options: argparse.Namespace) -> Machine:
@@ -221,7 +223,8 @@ def _map(options: argparse.Namespace) -> int:
 
 
 def _trace(options: argparse.Namespace) -> int:
-    step, on = checked(step_of(options.step)), _machine(options)
+    words, on = options.step, _machine(options)
+    step = checked(step_of(words)) if words[0] not in lvm.COMMANDS else []
     session.hold_steps([*options.after, shlex.join(options.step)], len(on.possible),
                        [*(f"--after {line}" for line in options.after), " ".join(options.step)])
     boot(on)
@@ -232,18 +235,25 @@ def _trace(options: argparse.Namespace) -> int:
             raise UsageError(f"--after {line}: {' '.join(str(why).split())}") from why
         if done.exit:
             raise UsageError(f"--after {line}: {' '.join(done.errors)}")
-    failed, where, came, before = "", "", None, len(this().log)
+    failed, where, came, lacking, before = "", "", None, None, len(this().log)
     with record() as recording:
         try:
-            came = run_step(step)
+            came = run_step(step) if step else lvm_run(*words)
         except KernelError as why:
             failed = str(why)
         except (HungTask, KernelBug) as why:
             failed = f"the kernel does not go on: {why}"
             where = f" (in {innermost(recording)})"
+        except NotModelled as why:
+            lacking = why
         except (KeyError, OSError, TypeError, ValueError) as why:
             raise UsageError(why.args[0] if isinstance(why, KeyError) else why) from why
-    print(printable(call_tree(recording, options.all, options.allocations)))
+        except Exception as why:  # a bug of the model
+            failed = f"the model fails: {type(why).__name__}: {why}"
+    if tree := call_tree(recording, options.all, options.allocations):
+        print(printable(tree))
+    if lacking:
+        raise lacking
     if failed:
         _complain("blkmodel trace", failed + where)
         return 1
@@ -287,16 +297,20 @@ def _words(options: argparse.Namespace) -> list[str]:
 
 
 def _show(options: argparse.Namespace) -> int:
-    for line, done in session.read(options.session).replay():
+    def show(line: str, done: Done) -> None:
         print(printable(f"$ {line}"))
         _print(done)
+    session.read(options.session).replay(show)
     return 0
 
 
 def _dmesg(options: argparse.Namespace) -> int:
-    (Session() if options.session is None else session.read(options.session)).replay()
-    for line in this().log:
-        print(printable(line, keep="\t"))
+    the, before = Session() if options.session is None else session.read(options.session), running.kernel
+    try:
+        the.replay()
+    finally:  # also of a kernel that does not go on
+        for line in running.kernel.log if running.kernel is not before else ():
+            print(printable(line, keep="\t"))
     return 0
 
 

@@ -9,6 +9,7 @@ Two commands on one session wait for each other. The limits are those of capture
 import json
 import re
 import shlex
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from blkmodel.capture.files import MOST_BYTES, FileError, parse_json, read_text,
 from blkmodel.capture.shapes import MOST_CPUS, ShapeError, fields, list_of, long_text, number_from, one_of
 from blkmodel.cli.keeping import locked, may_be_replaced, replace
 from blkmodel.errors import KernelError, NotModelled
-from blkmodel.scenario import LOOKS, RW_FLAGS, STEPS, arguments_of, dmsetup_run, lvm_run, run_step
+from blkmodel.scenario import LOOKS, STEPS, arguments_of, dmsetup_run, lvm_run, run_step
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.sim import MachineError, boot, machine, this
 from blkmodel.sim.events import HungTask
@@ -33,7 +34,6 @@ _parts = number_from(1, MOST_CPUS)
 _SHAPE = fields({"format": one_of(FORMAT), "machine": fields({"cpus": _parts}, {
     "nodes": _parts, "threads": _parts, "present": number_from(0, MOST_CPUS)}),
     "steps": list_of(long_text, steps.MOST_STEPS)})
-_LISTS = {"page_runs": "[0-9]{1,20}", "flags": "|".join(RW_FLAGS)}
 
 
 class SessionError(ValueError):
@@ -56,20 +56,19 @@ class Session:
     machine: dict[str, Any] = field(default_factory=lambda: {"cpus": 4})
     steps: list[str] = field(default_factory=lambda: list(DISKS))
 
-    def replay(self) -> list[tuple[str, Done]]:
-        """Boot the machine, and do all steps. Returns (line, Done) for each."""
+    def replay(self, show: Callable[[str, Done], object] = lambda line, done: None) -> None:
+        """Boot the machine, and do all steps; show(line, Done) is called after each. SessionError says which of them
+        cannot be done; the kernel of those before it is the current one then."""
         try:
             boot(machine(**self.machine))
         except MachineError as why:
             raise SessionError(f"{self.path}: machine: {why}") from why
-        found = []
         for number, line in enumerate(self.steps, 1):
             try:
-                found.append((line, do(shlex.split(line))))
+                show(line, do(shlex.split(line)))
             except (NotModelled, ValueError) as why:
                 said = " ".join(str(why).split())
                 raise SessionError(f"{self.path or 'the machine'}: {_called(number, line)}: {said}") from why
-        return found
 
     def with_step(self, line: str) -> str:
         """The text of the file with one more step, which must then be one that can be read."""
@@ -157,7 +156,8 @@ def checked(value: list[Any]) -> list[Any]:
 
 
 def do(words: list[str], stdin: str = "") -> Done:
-    """Do a command or a step. Returns Done; SessionError where it is none, or where it ends the kernel."""
+    """Do a command or a step. Returns Done, with exit status 1 where the kernel refuses; SessionError where it is none,
+    or where it ends the kernel."""
     name = words[0] if words else ""
     try:
         if name == "dmsetup" or name in lvm.COMMANDS:
@@ -169,7 +169,9 @@ def do(words: list[str], stdin: str = "") -> Done:
         return Done(output=came if name in LOOKS else "")
     except (SessionError, NotModelled):
         raise
-    except (KernelError, OSError, KeyError, TypeError, ValueError) as why:
+    except KernelError as why:
+        return Done(1, errors=tuple(str(why).splitlines()))
+    except (OSError, KeyError, TypeError, ValueError) as why:
         raise SessionError(why.args[0] if isinstance(why, KeyError) else str(why)) from why
     except (HungTask, KernelBug) as why:
         raise SessionError(f"the kernel does not go on: {why}") from why
@@ -205,10 +207,8 @@ def step_of(words: list[str]) -> list[Any]:
 
 def _value(key: str, text: str) -> Any:
     """A number, several values with commas between them, or the text itself."""
-    if key in _LISTS:
-        parts = text.split(",")
-        fitting = all(re.fullmatch(_LISTS[key], part) for part in parts)
-        return text if not fitting else [int(part) for part in parts] if key == "page_runs" else parts
+    if key in ("page_runs", "flags"):
+        return [_value("", part) for part in text.split(",")]
     return int(text) if re.fullmatch("[0-9]{1,20}", text) else text
 
 

@@ -71,7 +71,7 @@ def test_sessions(run, name, why):
     (["trace", *NVME_PROBE, "io", "disk=nvme0n1", "op=read", "offset=0", "length=99999999999"],
      "io.length: expected a number, at most 16777216, found 99999999999"),
     (["trace", *NVME_PROBE, "io", "disk=nvme0n1", "op=read", "offset=0", "length=512", "flags=loud"],
-     "io.flags: expected a list, found 'loud'"),
+     "io.flags[0]: expected one of hipri, dsync, nowait, found 'loud'"),
     (["trace", *NVME_PROBE, "io", "disk=nvme0n1", "op=read", "offset=\u0660", "length=512"],
      "io.offset: expected a number, at least 0, found '\u0660'"),
     (["trace", "nvme.probe", "controller=x"], "nvme.probe: expected no controller that is made in Python"),

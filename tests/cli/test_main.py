@@ -1,12 +1,14 @@
 """The command line."""
 
 import json
+import shlex
 import subprocess
 import sys
 
 import pytest
 
 from blkmodel.cli.main import main
+from blkmodel.scenario import STEPS
 
 
 @pytest.fixture
@@ -95,7 +97,7 @@ def test_map_as_json(run):
     (("map", "--depth", "0", "--driver", "null_blk"),
      "blkmodel map: --depth 0: null_blk takes at least 1 and at most 65536\n"),
     (("trace", "null_blk"), "blkmodel trace: null_blk: not a step that the model has; expected one of "
-                            "null_blk.load, null_blk.unload, nvme.probe, nvme.remove, io, dmsetup\n"),
+                            f"{', '.join(STEPS)}\n"),
     (("trace", "null_blk.load", "queues"), "blkmodel trace: queues: expected a parameter as NAME=VALUE\n"),
 ])
 def test_what_was_wrong(run, arguments, message):
@@ -131,6 +133,35 @@ def test_trace_after_other_steps(run):
     assert "blk_mq_alloc_tag_set" not in out
     assert "CPU 1" in out
     assert "blkdev_read_iter" in out
+
+
+READ = "io disk={} op=read offset=0 length=512"
+
+
+@pytest.mark.parametrize(("after", "words", "shown", "said", "exit"), [
+    (["nvme.probe", "dmsetup create v --table '0 8 error'"], READ.format("dm-0"),
+     "dm_make_request", "[Errno 5] read 512 bytes of dm-0 at 0: EIO", 1),
+    (["nvme.probe", "dmsetup create v --table '0 8 linear 259:0 0'", "dmsetup suspend v"],
+     READ.format("dm-0"), "dm_make_request",
+     "the kernel does not go on: task dio on CPU 0 sleeps for ever, waiting for a wake-up (in __blkdev_direct_IO_s", 1),
+    ([], "nvme.probe faults='stuck at=enable'", "nvme_wait_ready", "Device not ready; aborting initialisation", 1),
+    ([], "dmsetup create v --table '0 8 crypt'", "dm_get_target_type", "target crypt is not modelled", 2),
+    (["nvme.probe", "vgcreate vg /dev/nvme0n1"], "lvcreate -L 4m -n v vg", "linear_ctr", "", 0),
+    ([], "lvcreate -s -L 4m -n v vg/x", "", "lvcreate's option --snapshot is not modelled", 2)])
+def test_ends_that_are_bad(run, after, words, shown, said, exit):
+    """The tree as far as it went, and then the errno, or where it sleeps."""
+    status, out, err = run("trace", *(word for step in after for word in ("--after", step)), *shlex.split(words))
+    assert status == exit
+    assert said in err
+    assert shown in out
+    assert not shown or out.startswith("task ")
+
+
+def test_a_bug_of_the_model_is_named_after_the_tree(run, monkeypatch):
+    monkeypatch.setattr("blkmodel.block.bio.bio_iov_iter_get_pages", lambda bio, iter: bio.nothing)
+    status, out, err = run("trace", "--after", "null_blk.load", *shlex.split(READ.format("nullb0")))
+    assert (status, out.splitlines()[0]) == (1, "task dio, CPU 0")
+    assert err.startswith("blkmodel trace: the model fails: AttributeError: ")
 
 
 def test_trace_of_what_cannot_be(run):

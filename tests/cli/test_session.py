@@ -216,6 +216,24 @@ def test_the_log_of_the_kernel(run, path):
     assert "nvme nvme0: " in run("dmesg")[1]
 
 
+def test_the_log_of_a_kernel_that_does_not_go_on(run, path):
+    """What fails is what came of a step; what never ends is the end, and what came before it is told."""
+    path.write_text(json.dumps({"format": session.FORMAT, "machine": {"cpus": 1}, "steps": [
+        "nvme.probe device=nvme0 faults='fail opcode=1 queue=1 nth=0 status=0x4281'",
+        "io disk=nvme0n1 op=write offset=0 length=512", "dmsetup create m --table '0 8 linear /dev/nvme0n1 0'",
+        "dmsetup suspend m", "io disk=dm-0 op=read offset=0 length=512"]}))
+    status, out, err = run("session", path)
+    assert status == 2
+    assert [line for line in out.splitlines() if line.startswith("$")][-1] == "$ dmsetup suspend m"
+    assert "write 512 bytes of nvme0n1 at 0: ENODATA" in err or "write 512 bytes of nvme0n1 at 0: EIO" in err
+    assert "step 5 (io disk=dm-0 op=read offset=0 length=512): the kernel does not go on: task dio" in err
+    status, out, err = run("dmesg", "--session", path)
+    assert status == 2
+    assert "error, dev nvme0n1, sector 0 op 0x1:(WRITE)" in out
+    assert "device-mapper: ioctl: " in out
+    assert "step 5 (io disk=dm-0" in err
+
+
 @pytest.mark.parametrize("kind", ["snapshot", "thin-pool", "crypt"])
 def test_a_target_that_the_kernel_has(run, path, kind):
     before = path.read_text()

@@ -98,6 +98,15 @@ def test_tags_of_another_queue_are_freed():
         scenario.set_nvme_file("nvme0", "rescan_controller", 1)
 
 
+def test_more_hardware_queues_than_at_first():
+    """One CPU, and a second queue that comes with a reset: it polls, for which there need not be another interrupt."""
+    boot(1)
+    scenario.nvme_probe(vectors=2, write_queues=1)
+    scenario.nvme_load(write_queues=0, poll_queues=1)
+    with pytest.raises(KernelBug, match="behind the end of their array"):
+        scenario.set_nvme_file("nvme0", "reset_controller", 1)
+
+
 def test_a_number_is_lost():
     """The disk could not be registered; the next one does not get its number."""
     kernel = boot(4)
