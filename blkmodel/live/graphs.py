@@ -80,9 +80,8 @@ def pointers(root: Any) -> networkx.DiGraph:
     A node's `thing` is the structure. What lies inside one, and arrays of pointers, are part of it. An edge's `field`
     is the first field that holds the pointer.
     """
-    things, edges = [root], []
+    things, edges, number = [root], [], {id(root): 0}
     holder: dict[int, tuple[int, str]] = {}
-    number = {id(root): 0}
     for at, thing in enumerate(things):
         for row in rows(thing, items=1 << 20):
             if row.target is None:

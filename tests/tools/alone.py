@@ -61,7 +61,8 @@ def environment(place, *wanted):
 def add_needed(site, package, extra):
     """Put beside an installed package what it asks for with that extra, and what that asks for in turn."""
     there, = metadata.distributions(name=package, path=[str(site)])
-    todo, done = _asks_for(there, extra), set()
+    todo = _asks_for(there, extra)
+    done: set[tuple[str, str]] = set()
     while todo:
         wanted = todo.pop()
         found = metadata.distribution(wanted.name)
