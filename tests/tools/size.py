@@ -13,13 +13,20 @@ from blkmodel.reference.rooms import modules, room_of
 
 TABLE = Path(__file__).with_name("c_lines.tsv")
 BUDGET = {
-    "block": 6150, "fs": 950, "lib, kernel": 442, "drivers/md": 4760, "drivers/nvme": 2700, "other drivers": 800,
-    "include": 1770, "services": 3660, "sim": 750, "device": 1180, "trace": 640, "reference": 165, "userland": 2135,
-    "top": 445, "capture": 1355, "view": 3950, "live": 350, "cli": 570,
+    "block": 6420, "fs": 960, "lib, kernel": 430, "drivers/md": 4660, "drivers/nvme": 2640, "other drivers": 780,
+    "include": 1570, "services": 3730, "sim": 750, "device": 1160, "trace": 640, "reference": 165, "userland": 2115,
+    "top": 455, "capture": 1355, "view": 4060, "live": 515, "cli": 590,
 }
-PACKAGE, PROMISED, CORE = 32_750, 31_000, 1_200
-"""At most so many lines in all, and what they are to come down to; and at most so many on the path that the source
-notes follow, which is read in an evening."""
+HOUSE, CORE, END = 31_000, 1_200, 34_000
+"""What the package may hold without what came SINCE; the path that the source notes follow, which is read in an
+evening; and what the package may hold whatever comes."""
+SINCE = {
+    "ioctls, numbers of 32 bits, and what is lost where memory runs out": 350, "files of a queue": 90,
+    "partitions, and what shows them": 680, "Kyber": 330, "what vouches for a function": 90,
+    "charts and graphs in chapters": 165, "the first chapter": 150, "controllers that can less; ends of a trace": 80,
+}
+"""Parts that the package got since it kept to HOUSE, and their lines."""
+PACKAGE = HOUSE + sum(SINCE.values())
 _QUIET = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|(?P<comment>/\*.*?\*/|//[^\n]*)', re.DOTALL)
 
 
