@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from blkmodel import KernelError, boot, machine, scenario
-from blkmodel.block import bio as bio_module, blk_core, blk_mq
+from blkmodel.block import bio as bio_module, blk_core, blk_mq, kyber_iosched
 from blkmodel.capture.check import SKIPPED, check_file
 from blkmodel.device.controller import Controller
 from blkmodel.device.faults import ENABLE, FAIL, FATAL, GONE, SHUTDOWN, SILENT, STUCK, Fault
@@ -1201,6 +1201,28 @@ def default_schedulers():
         scenario.null_blk_load(submit_queues=queues)
         found.append(scenario.scheduler("nullb0"))
     return found == ["mq-deadline", "none"]
+
+
+@claim("schedulers-and-plugs", "A hardware queue sends up to sixteen reads in a row, then up to eight writes, one "
+       "discard, and one of the rest.")
+def kyber_batches():
+    return kyber_iosched.kyber_batch_size == (16, 8, 1, 1)
+
+
+@claim("schedulers-and-plugs", "domains that are within their target get fewer tokens. One that misses its target, "
+       "waiting included, gets more.")
+def kyber_throttles():
+    boot(4)
+    scenario.null_blk_load(submit_queues=1)
+    scenario.set_scheduler("nullb0", "kyber")
+    kqd = scenario.disk("nullb0").queue.elevator.elevator_data
+    kyber_iosched.kyber_resize_domain(kqd, kyber_iosched.KYBER_WRITE, 64)
+    for _ in range(500):
+        for domain, latency in ((kyber_iosched.KYBER_READ, 1_000_000), (kyber_iosched.KYBER_WRITE, 20_000_000)):
+            for kind in (kyber_iosched.KYBER_TOTAL_LATENCY, kyber_iosched.KYBER_IO_LATENCY):
+                kyber_iosched.add_latency_sample(kqd.cpu_latency[0], domain, kind, kqd.latency_targets[domain], latency)
+    kyber_iosched.kyber_timer_fn(kqd.timer)
+    return [tokens.sb.depth for tokens in kqd.domain_tokens] == [128, 128, 64, 16]
 
 
 @claim("schedulers-and-plugs", "When the seventeenth request comes, the plug has sixteen, and is pulled by the "
