@@ -1172,10 +1172,11 @@ def where_a_batch_begins():
 @claim("schedulers-and-plugs", "the driver's own commands, and what the flush machinery sends (flushes, and writes "
        "with FUA)")
 def on_the_dispatch_list():
+    commands = calls(probing())["blk_mq_request_bypass_insert"]  # on a kernel of its own, so first
     boot(2)
     probe(max_ioqpairs=1)
     sent = record(scenario.io, "nvme0n1", "write", 0, 4096, flags=("dsync",))
-    return bool(calls(probing())["blk_mq_request_bypass_insert"] and calls(sent)["blk_mq_request_bypass_insert"]) and \
+    return bool(commands and calls(sent)["blk_mq_request_bypass_insert"]) and \
         scenario.scheduler("nvme0n1") == "mq-deadline" and not calls(sent)["dd_insert_request"]
 
 
