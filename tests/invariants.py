@@ -35,7 +35,13 @@ def queue_at_rest(q):
         fq = hctx.fq
         assert fq.flush_pending_idx == fq.flush_running_idx
         assert all(list_empty(each) for each in (*fq.flush_queue, fq.flush_data_in_flight))
-    if q.elevator is not None:
+    if q.elevator is not None and q.elevator.type.elevator_name == "kyber":
+        assert not any(sbitmap.sbitmap_any_bit_set(tokens.sb) for tokens in q.elevator.elevator_data.domain_tokens)
+        for hctx in queue_for_each_hw_ctx(q):
+            khd = hctx.sched_data
+            assert all(list_empty(rqs) for kcq in (khd, *khd.kcqs) for rqs in (kcq.rqs if kcq is khd else kcq.rq_list))
+            assert not any(sbitmap.sbitmap_any_bit_set(each) for each in khd.kcq_map)
+    elif q.elevator is not None:
         dd = q.elevator.elevator_data
         assert all(list_empty(each) for each in (*dd.fifo_list, dd.dispatch))
         assert not any(root.nodes for root in dd.sort_list)

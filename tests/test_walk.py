@@ -27,9 +27,10 @@ from tests.invariants import bios_watched, content, queue_at_rest, tags_watched
 
 WALKS, STEPS = int(os.environ.get("BLKMODEL_WALKS", "4")), 40
 SECTORS = 1024
-FILES = {"max_sectors_kb": [4, 8, 64, 127, 512], "nomerges": [0, 1, 2], "rq_affinity": [0, 1, 2],
-         "scheduler": ["none", "mq-deadline", "none\n"], "nr_requests": [4, 5, 16, 64, 128],
-         "io_poll_delay": [-1, 0, 4]}
+FILES: dict[str, list] = {
+    "max_sectors_kb": [4, 8, 64, 127, 512], "nomerges": [0, 1, 2], "rq_affinity": [0, 1, 2], "nr_requests": [4, 16, 128],
+    "scheduler": ["none", "mq-deadline", "kyber", "none\n"], "io_poll_delay": [-1, 0, 4],
+    "io_timeout": [1000, 30000], "write_cache": ["write through", "write back"]}
 MOST_OPEN = 3
 
 
@@ -49,7 +50,7 @@ class Walk:
             except HungTask:
                 self.beneath = self.beneath or loop.beneath_can_go_on()
                 raise
-        loop.sleep_until = sleep_until
+        vars(loop)["sleep_until"] = sleep_until
         self.may = {}
         self.serial = self.short = 0
         self.trouble = self.kept = False
@@ -71,7 +72,8 @@ class Walk:
         """Name → mapped device: its live table by lines, and whether it is suspended."""
         if "dm_mod" not in scenario.modules().loaded:
             return {}
-        tables, found = {}, {}
+        tables: dict = {}
+        found: dict = {}
         memory, doomed = self.kernel.memory, self.kernel.memory._doomed
         memory.fail_never()  # for who only looks
         for line in self.tool("table").output.splitlines():
@@ -91,7 +93,8 @@ class Walk:
 
     def suspended(self):
         """The disks at which I/O would wait: mapped devices that are suspended, and those above them."""
-        mapped, found = self.mapped(), set()
+        mapped = self.mapped()
+        found: set = set()
         for _ in mapped:
             for disk, lines, suspended in mapped.values():
                 numbers = {format_dev_t(disk_devt(self.disks()[each])) for each in found if each in self.disks()}
@@ -120,7 +123,7 @@ class Walk:
         if not disk.startswith("dm-"):
             return [(self.medium(disk), at) for at in range(sector, sector + count)]
         by_number = {format_dev_t(disk_devt(gendisk)): name for name, gendisk in disks.items()}
-        lines = next((lines for name, lines, _ in self.mapped().values() if name == disk), [])
+        lines: list = next((lines for name, lines, _ in self.mapped().values() if name == disk), [])
         found = []
         for at in range(sector, sector + count):
             place = "fails"
@@ -144,7 +147,8 @@ class Walk:
     # I/O.
 
     def do_io(self):
-        jobs, asked = [], []
+        jobs: list = []
+        asked = []
         quiet = self.suspended()
         names = [name for name in sorted(self.disks()) if name not in quiet]
         if not names:
@@ -160,7 +164,7 @@ class Walk:
                 sector = self.draw.choice([self.draw.randint(0, 40), self.draw.randint(0, capacity)])
                 sector = min(sector, capacity - count)
                 op = self.draw.choice(["read", "write"])
-                each = {"op": op, "offset": sector * 512, "length": count * 512}
+                each: dict = {"op": op, "offset": sector * 512, "length": count * 512}
                 if op == "write":
                     self.serial += 1
                     each["data"] = content(sector, count, self.serial)
@@ -183,7 +187,7 @@ class Walk:
                 self.at(place).add(data[n * 512:n * 512 + 512])
         results = [each for found in scenario.together(jobs) for each in found]
         self.kernel.loop.advance(2000)
-        last = {}
+        last: dict = {}
         for (disk, sector, count, op, data, places), result in zip(asked, results, strict=True):
             if isinstance(result, KernelError):
                 assert self.trouble or self.shaky or "fails" in places, (disk, op, sector, count, result)
@@ -349,7 +353,7 @@ class Walk:
 
     def do_file(self):
         disk, file = self.disk(), self.draw.choice(sorted(FILES))
-        value = self.draw.choice(FILES[file])
+        value: object = self.draw.choice(FILES[file])
         return disk, file, value, self.allowed(scenario.set_queue_file, disk, file, value)
 
     # Device mapper.
