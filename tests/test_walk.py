@@ -28,7 +28,7 @@ from tests.invariants import bios_watched, content, queue_at_rest, tags_watched
 WALKS, STEPS = int(os.environ.get("BLKMODEL_WALKS", "4")), 40
 SECTORS = 1024
 FILES: dict[str, list] = {
-    "max_sectors_kb": [4, 8, 64, 127, 512], "nomerges": [0, 1, 2], "rq_affinity": [0, 1, 2], "nr_requests": [4, 16, 128],
+    "max_sectors_kb": [4, 8, 64, 512], "nomerges": [0, 1, 2], "rq_affinity": [0, 1, 2], "nr_requests": [4, 16, 128],
     "scheduler": ["none", "mq-deadline", "kyber", "none\n"], "io_poll_delay": [-1, 0, 4],
     "io_timeout": [1000, 30000], "write_cache": ["write through", "write back"]}
 MOST_OPEN = 3

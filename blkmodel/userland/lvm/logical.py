@@ -1,13 +1,14 @@
 """Logical volumes: made, made larger and smaller, activated and removed."""
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from blkmodel.userland.libdm import Refused
 from blkmodel.userland.lvm import allocation
 from blkmodel.userland.lvm.allocation import ANYWHERE, Allocation, maps_of
 from blkmodel.userland.lvm.groups import extents_of, group, logical_volume, name_problem, new_uuid
-from blkmodel.userland.lvm.process import Process
+from blkmodel.userland.lvm.process import Failed, Process
 from blkmodel.userland.lvm.sizes import (
     extents_of_size, new_part, reduced, resized_part, stripes_asked_for, stripes_of_last, stripes_to_add, whole_stripes)
 from blkmodel.userland.lvm.units import Size, display_size
@@ -147,35 +148,46 @@ def lvchange(process: Process, *words: str) -> None:
     """Make logical volumes mapped devices, or none."""
     if "activate" not in process.options:
         process.no_syntax()
+    def change(lv: LogicalVolume) -> None:
+        if process.options["activate"] != "n":
+            process.activate(lv)
+        elif lv.active:
+            process.unused(lv)
+            process.deactivate(lv)
+    _each(process, words, change)
+
+
+def _each(process: Process, words: Sequence[str], do: Callable[[LogicalVolume], object]) -> None:
+    """Call do() for each logical volume that is named, and all of each group; one that fails does not keep it from the
+    others."""
+    failed: Exception | None = None
     for word in words:
-        for lv in _lvs(process, word):
-            if process.options["activate"] != "n":
-                process.activate(lv)
-            elif lv.active:
-                process.deactivate(lv)
-
-
-def _lvs(process: Process, word: str) -> list[LogicalVolume]:
-    """A logical volume, or all of a group."""
-    if "/" in word.removeprefix("/dev/"):
-        return [logical_volume(process, word, 'Failed to find logical volume "{0}/{1}"')]
-    return list(group(process, word).lvs)
+        one = "/" in word.removeprefix("/dev/")
+        for lv in [logical_volume(process, word, 'Failed to find logical volume "{0}/{1}"')] if one \
+                else list(group(process, word).lvs):
+            try:
+                do(lv)
+            except (Failed, Refused) as why:
+                failed = failed or why
+    if failed:
+        raise failed
 
 
 def lvremove(process: Process, *words: str) -> None:
     """Remove logical volumes."""
-    for word in words:
-        for lv in _lvs(process, word):
-            if lv.active:
-                process.ask(f"Do you really want to remove active logical volume {lv.full_name}",
-                            f"Logical volume {lv.full_name} not removed.")
-                try:
-                    process.deactivate(lv)
-                except Refused:
-                    process.warn(f"Cannot deactivate logical volume {lv.full_name}.")
-                    raise
-            lv.vg.lvs.remove(lv)
-            process.say(f'Logical volume "{lv.name}" successfully removed.')
+    def remove(lv: LogicalVolume) -> None:
+        if lv.active:
+            process.unused(lv)
+            process.ask(f"Do you really want to remove active logical volume {lv.full_name}",
+                        f"Logical volume {lv.full_name} not removed.")
+            try:
+                process.deactivate(lv)
+            except Refused:
+                process.warn(f"Cannot deactivate logical volume {lv.full_name}.")
+                raise
+        lv.vg.lvs.remove(lv)
+        process.say(f'Logical volume "{lv.name}" successfully removed.')
+    _each(process, words, remove)
 
 
 # Their parts

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from blkmodel.errors import NotModelled
 from blkmodel.services.files.file import unlink
+from blkmodel.sim import this
 from blkmodel.sim.structure import NULL
 from blkmodel.userland.getopt import BadOption, getopt_long, saturated
 from blkmodel.userland.libdm import Library, Refused, Task, targets
@@ -16,6 +17,7 @@ from blkmodel.userland.lvm.volumes import Device, LogicalVolume, device
 from blkmodel.userland.tools import known, letters
 
 FAILED, WRONG = 5, 3  # exit statuses: it could not be done; the command line makes no sense
+RETRY = 200_000_000  # ns between two looks at whether a volume is still open
 
 
 Change = tuple[str, str, str | None]
@@ -172,6 +174,15 @@ class Process:
         if there.suspended and lv not in self.suspended:
             self.warn("Attempted to decrement suspended device counter below zero.")
         self.suspended.discard(lv)
+
+    def unused(self, lv: LogicalVolume) -> None:
+        """End where another device is made of a volume, or where others still have it open after 24 looks at it."""
+        there = device(lv) or NULL
+        if there.held:
+            self.fail(f"Logical volume {lv.full_name} is used by another device.")
+        if there.open_count and not this().loop.sleep_until(
+                lambda: not (device(lv) or NULL).open_count, "a volume to be closed", 24 * RETRY):
+            self.fail(f"Logical volume {lv.full_name} in use.")
 
     def deactivate(self, lv: LogicalVolume) -> None:
         """Let a volume be no mapped device any more."""

@@ -154,13 +154,16 @@ class LogicalVolume:
 
 
 class Device(NamedTuple):
-    """A volume's mapped device: its number, whether it has a live table and one that is loaded."""
+    """A volume's mapped device: its number, whether it has a live table and one that is loaded; whether another device
+    is made of it, and how often it is open."""
 
     major: int
     minor: int
     suspended: bool
     live: bool
     loaded: bool
+    held: bool
+    open_count: int
 
 
 def device(lv: LogicalVolume) -> Device | None:
@@ -169,9 +172,11 @@ def device(lv: LogicalVolume) -> Device | None:
     if cell is None:
         return None
     md = cell.md
-    number = disk_devt(dm.dm_disk(md))
+    disk = dm.dm_disk(md)
+    number = disk_devt(disk)
+    holders = disk.part0.holder_dir.links if disk.part0.holder_dir is not None else {}
     found = Device(MAJOR(number), MINOR(number), bool(dm.dm_suspended_md(md)), md.map is not None,
-                   cell.new_map is not None)
+                   cell.new_map is not None, bool(holders), dm.dm_open_count(md))
     dm.dm_put(md)
     return found
 

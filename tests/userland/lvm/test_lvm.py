@@ -11,6 +11,8 @@ from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot, scenario
 from blkmodel.errors import KernelError, NotModelled
+from blkmodel.services.files.file import O_RDONLY, filp_close, filp_open
+from blkmodel.sim.kernel import Context
 from blkmodel.userland import dmsetup, lvm
 from blkmodel.userland.lvm.units import display_size, parse_extents, parse_size
 from blkmodel.userland.lvm.volumes import metadata
@@ -90,6 +92,36 @@ def test_a_disk_that_is_in_use(group):
         assert done.errors[0] == "  Can't open /dev/nvme2n1 exclusively.  Mounted filesystem?"
     dmsetup.remove("lin0")
     lvm.lvm("vgextend", "vg0", "/dev/nvme2n1")
+
+
+@pytest.mark.parametrize("words", ["lvremove -y vg0/a", "lvremove -f vg0/a", "lvremove vg0/a", "lvchange -an vg0/a"])
+def test_a_volume_that_is_in_use(group, words):
+    """By a device that is made of it, which sysfs says; or by who has it open, which is looked at for five seconds. No
+    ioctl changes anything, and nobody is asked."""
+    lvm.lvm("lvcreate", "-l", "1", "-n", "a", "vg0")
+    dmsetup.create("top", "0 8 linear /dev/mapper/vg0-a 0")
+    before, now = segments(), group.now
+    done = lvm.run(words.split())
+    assert (done.exit, done.output, done.ioctls) == (5, "", [])
+    assert done.errors == ["  Logical volume vg0/a is used by another device."]
+    dmsetup.remove("top")
+    held = group.task("cat", filp_open, "dm-0", O_RDONLY)
+    done = lvm.run(words.split())
+    assert (done.exit, done.output, done.ioctls) == (5, "", [])
+    assert done.errors == ["  Logical volume vg0/a in use."]
+    assert (segments(), (group.now - now) // 1_000_000) == (before, 4800)
+    group.loop.post(Context("task", "cat", 0), lambda: filp_close(held), 1_000_000_000)
+    assert lvm.run([*words.split(), *(["-y"] if "remove" in words else [])]).exit == 0
+
+
+def test_one_volume_in_use_does_not_keep_the_others(group):
+    for name in ("a", "b", "c"):
+        lvm.lvm("lvcreate", "-l", "1", "-n", name, "vg0")
+    dmsetup.create("top", "0 8 linear /dev/mapper/vg0-b 0")
+    done = lvm.run(["lvremove", "-y", "vg0"])
+    assert (done.exit, done.errors) == (5, ["  Logical volume vg0/b is used by another device."])
+    assert done.output == '  Logical volume "a" successfully removed.\n  Logical volume "c" successfully removed.\n'
+    assert list(segments()) == ["b"]
 
 
 @pytest.mark.parametrize(("words", "undo"), [
