@@ -96,7 +96,7 @@ def test_writes_to_what_is_read_only(kernel):
 
 
 def test_what_is_done_once_from_each_place(kernel):
-    done = []
+    done: list[int] = []
     for n in range(3):
         assert DO_ONCE(done.append, n) == (n == 0)
         assert DO_ONCE(done.append, n + 10) == (n == 0)
