@@ -5,6 +5,8 @@ In C each has a copy of it in the kernel, `param`, and so it has here: the field
 block, where an answer is written. Left out: devices that are made at boot, which a module can't.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

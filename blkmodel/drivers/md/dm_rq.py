@@ -4,6 +4,8 @@ The clone's bios share the memory of the original's. When the clone is done the 
 original ends, or goes back to be mapped again. Statistics are left out.
 """
 
+from __future__ import annotations
+
 from dataclasses import field
 
 from blkmodel.block import bio as block_bio, blk_core, blk_mq

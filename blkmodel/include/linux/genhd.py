@@ -265,7 +265,8 @@ def op_stat_group(op: int) -> int:
     return STAT_DISCARD if op == REQ_OP_DISCARD else op & 1
 
 
-part_stat_lock, part_stat_unlock = rcu_read_lock, rcu_read_unlock
+part_stat_lock = rcu_read_lock
+part_stat_unlock = rcu_read_unlock
 
 
 def part_stat_get(part: hd_struct) -> disk_stats:

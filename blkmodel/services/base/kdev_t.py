@@ -28,7 +28,8 @@ def new_decode_dev(dev: int) -> int:
     return MKDEV((dev & 0xFFF00) >> 8, dev & 0xFF | dev >> 12 & 0xFFF00)
 
 
-huge_encode_dev, huge_decode_dev = new_encode_dev, new_decode_dev
+huge_encode_dev = new_encode_dev
+huge_decode_dev = new_decode_dev
 
 
 def format_dev_t(dev: int) -> str:
