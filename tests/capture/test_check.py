@@ -184,7 +184,7 @@ def test_json(run, altered):
     assert status == 2
     assert (report["format"], report["passed"], report["failed"]) == ("blkmodel-check/1", 1, 0)
     assert [file["result"] for file in report["files"]] == ["passed", "not modelled yet", "unreadable"]
-    assert report["files"][0]["facts"] == {"cases": 4, "passed": 4}
+    assert report["files"][0]["facts"] == {"cases": 4, "passed": 4, "chance": {}}
 
 
 def test_what_is_let_pass_is_said_where_asked(run):

@@ -14,7 +14,7 @@ from blkmodel.reference.rooms import modules, room_of
 TABLE = Path(__file__).with_name("c_lines.tsv")
 BUDGET = {
     "block": 6420, "fs": 960, "lib, kernel": 430, "drivers/md": 4660, "drivers/nvme": 2640, "other drivers": 780,
-    "include": 1570, "services": 3730, "sim": 750, "device": 1160, "trace": 640, "reference": 165, "userland": 2115,
+    "include": 1570, "services": 3730, "sim": 750, "device": 1160, "trace": 640, "reference": 165, "userland": 2140,
     "top": 455, "capture": 1355, "view": 4060, "live": 515, "cli": 590,
 }
 HOUSE, CORE, END = 31_000, 1_200, 34_000
@@ -23,7 +23,8 @@ evening; and what the package may hold whatever comes."""
 SINCE = {
     "ioctls, numbers of 32 bits, and what is lost where memory runs out": 350, "files of a queue": 90,
     "partitions, and what shows them": 680, "Kyber": 330, "what vouches for a function": 90,
-    "charts and graphs in chapters": 165, "the first chapter": 150, "controllers that can less; ends of a trace": 80,
+    "charts and graphs in chapters": 165, "the first chapter": 150,
+    "controllers that can less; ends of a trace; volumes in use": 105,
 }
 """Parts that the package got since it kept to HOUSE, and their lines."""
 PACKAGE = HOUSE + sum(SINCE.values())

@@ -11,8 +11,8 @@ from blkmodel.services.files.file import IOCB_DIRECT, IOCB_DSYNC, IOCB_NOWAIT, k
 from blkmodel.services.files.inode import address_space, i_size_read
 from blkmodel.services.files.uio import copy_to_iter, iov_iter, iov_iter_count, iov_iter_revert
 from blkmodel.services.memory.mm import (
-    GFP_KERNEL, PageDirty, PageLocked, PagePrivate, PageUptodate, PG_dirty, PG_locked, alloc_page, clear_page_flag,
-    get_page, put_page, set_page_flag)
+    GFP_KERNEL, PageDirty, PageLocked, PagePrivate, PageUptodate, PG_dirty, PG_error, PG_locked, alloc_page,
+    clear_page_flag, get_page, put_page, set_page_flag)
 from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL
@@ -64,6 +64,7 @@ def read_mapping_page(mapping: address_space, index: int, data: Any) -> page:
         if PageUptodate(page):
             return page
         lock_page(page)
+        clear_page_flag(page, PG_error)  # the error may have been of the moment
     error = mapping.a_ops.readpage(data, page)
     if error < 0:
         put_page(page)

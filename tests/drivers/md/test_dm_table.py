@@ -353,9 +353,10 @@ def test_a_blank_is_a_byte(text, words):
 
 
 def test_a_path_that_is_no_text():
-    on = Machine(disks=1)
+    kernel = boot(2)
+    scenario.null_blk_load(gb=1)
     assert scenario.dmsetup_run("create", "x", "--table", "0 8 linear /dev/nullb0\xa00").exit == 1
-    assert on.kernel.log[-1] == "device-mapper: ioctl: error adding target to table"
+    assert kernel.log[-1] == "device-mapper: ioctl: error adding target to table"
 
 
 def test_splitting_without_memory():

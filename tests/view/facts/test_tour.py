@@ -86,7 +86,8 @@ def test_what_is_read_in_an_evening():
     everything = tour.steps("set-up")
     assert tour.total(everything)[1] <= CORE
     assert {each.room for each in everything} >= {"block", "drivers/nvme", "lib, kernel", "services"}
-    assert [each.function for each in everything][:3:2] == ["nvme_dev_add", "blk_mq_alloc_tag_set"]
+    mirror = [each.function for each in everything if each.room != "services"]
+    assert mirror[:2] == ["nvme_dev_add", "blk_mq_alloc_tag_set"]
 
 
 def test_nothing_is_met_twice():

@@ -158,7 +158,6 @@ def test_each_allocation_fails():
         ("[]", "Identify Descriptors failed (-12)"),
         ("[]",),
         (str(DISK),),
-        (str(DISK), " nvme0n1: unable to read partition table"),
         (str(DISK), "Identify namespace failed (-12)"),
         (str(DISK), "Identify Descriptors failed (-12)"),
         (str(DISK), "WARNING: CPU: 0: bdi_register_owner"),
