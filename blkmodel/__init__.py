@@ -2,11 +2,11 @@
 
 # What the kernel's image holds: files with something to do at boot, or that the services call.
 from blkmodel.block import bio, blk_core, blk_mq, blk_softirq, genhd, kyber_iosched, mq_deadline
+from blkmodel.drivers.pci import msi
 from blkmodel.errors import KernelError
 from blkmodel.fs import block_dev, buffer
-from blkmodel.kernel.irq import affinity
 from blkmodel.sim import Kernel, Machine, MachineError, boot, machine
 
 __all__ = ["Kernel", "KernelError", "Machine", "MachineError", "boot", "machine"]
 
-_ = bio, blk_core, blk_mq, blk_softirq, genhd, kyber_iosched, mq_deadline, affinity, block_dev, buffer
+_ = bio, blk_core, blk_mq, blk_softirq, genhd, kyber_iosched, mq_deadline, msi, block_dev, buffer

@@ -1,10 +1,10 @@
 """Which hardware queue each CPU uses, where each queue has an interrupt vector: the queue that interrupts that CPU."""
 
 from blkmodel.block.blk_mq_h import blk_mq_clear_mq_map
+from blkmodel.drivers.pci import msi
 from blkmodel.include.linux.blk_mq import blk_mq_queue_map
 from blkmodel.services.base.bug import WARN_ON_ONCE
 from blkmodel.services.cpus.cpumask import for_each_cpu
-from blkmodel.services.devices import pci_msi as msi
 from blkmodel.services.devices.pci import pci_dev
 
 

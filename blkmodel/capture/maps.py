@@ -14,11 +14,11 @@ from blkmodel import scenario
 from blkmodel.capture.files import printable
 from blkmodel.capture.reference import VECTORS
 from blkmodel.drivers.nvme.host.pci import NVMEQ_ENABLED, NVMEQ_POLLED, nvme_dev
+from blkmodel.drivers.pci.msi import pci_irq_vector
 from blkmodel.include.linux.blk_mq import HCTX_TYPE_DEFAULT, HCTX_TYPE_POLL, HCTX_TYPE_READ, queue_for_each_hw_ctx
 from blkmodel.include.linux.blkdev import request_queue
 from blkmodel.services.cpus.interrupt import proc_irq
 from blkmodel.services.devices.pci import to_pci_dev
-from blkmodel.services.devices.pci_msi import pci_irq_vector
 from blkmodel.sim import boot
 from blkmodel.sim.machine import Machine, format_cpulist, from_capture
 

@@ -6,11 +6,10 @@ import blkmodel
 from blkmodel.block import blk_mq_pci
 from blkmodel.device.controller import Controller
 from blkmodel.device.nvme import plug_in
+from blkmodel.drivers.pci import msi
 from blkmodel.include.linux.blk_mq import blk_mq_queue_map
 from blkmodel.services.cpus.interrupt import irq_affinity
-from blkmodel.services.devices import pci_msi as msi
-from blkmodel.services.devices.pci import PCI_IRQ_AFFINITY, PCI_IRQ_ALL_TYPES
-from blkmodel.services.devices.pci_msi import pci_alloc_irq_vectors
+from blkmodel.services.devices.pci import PCI_IRQ_AFFINITY, PCI_IRQ_ALL_TYPES, pci_alloc_irq_vectors
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from blkmodel.lib.sort import sort
 from blkmodel.services.base.bug import WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.err import ENOMEM
-from blkmodel.services.base.symbols import provide
 from blkmodel.services.cpus.cpumask import (
     cpu_possible_mask, cpu_present_mask, cpu_to_node, cpumask, cpumask_and, cpumask_andnot, cpumask_clear_cpu,
     cpumask_copy, cpumask_first, cpumask_intersects, cpumask_next, cpumask_or, cpumask_set_cpu,
@@ -256,6 +255,3 @@ def irq_calc_affinity_vectors(minvec: int, maxvec: int, affd: irq_affinity) -> i
     if resv > minvec:
         return 0
     return resv + min(maxvec - resv if affd.calc_sets else cpumask_weight(cpu_possible_mask()), maxvec - resv)
-
-
-provide(irq_calc_affinity_vectors=irq_calc_affinity_vectors, irq_create_affinity_masks=irq_create_affinity_masks)

@@ -1,5 +1,6 @@
 """PCI devices, and their interrupts by the device's own numbers (drivers/pci/pci-driver.c, drivers/pci/bus.c,
-drivers/pci/remove.c, pci.h, drivers/base/dd.c, drivers/pci/access.c, drivers/pci/pci.c, drivers/pci/pcie/aer.c)."""
+drivers/pci/remove.c, pci.h, drivers/base/dd.c, drivers/pci/access.c, drivers/pci/pci.c, drivers/pci/pcie/aer.c,
+drivers/pci/irq.c)."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import field
@@ -7,7 +8,11 @@ from typing import Any
 
 from blkmodel.services.base.err import EBUSY, ENODEV, ENXIO
 from blkmodel.services.base.printk import pr_warn
+from blkmodel.services.base.symbols import linked
+from blkmodel.services.cpus.interrupt import IRQF_SHARED, free_irq, request_threaded_irq
 from blkmodel.services.devices.device import dev_get_drvdata, dev_name, dev_set_drvdata, dev_to_node, device, put_device
+from blkmodel.services.memory.mm import GFP_KERNEL
+from blkmodel.services.memory.slab import kcalloc, kfree
 from blkmodel.services.tasks.workqueue import work_on_cpu
 from blkmodel.sim import statics, this
 from blkmodel.sim.structure import NULL, Struct, struct
@@ -252,3 +257,27 @@ def pci_enable_pcie_error_reporting(pdev: pci_dev) -> int:
 
 def pci_disable_pcie_error_reporting(pdev: pci_dev) -> int:
     return 0
+
+
+def pci_alloc_irq_vectors(dev: pci_dev, min_vecs: int, max_vecs: int, flags: int) -> int:
+    return linked.pci_alloc_irq_vectors_affinity(dev, min_vecs, max_vecs, flags, None)
+
+
+def pci_request_irq(dev: pci_dev, nr: int, handler: Callable[..., int], thread_fn: Callable[..., int] | None,
+                    dev_id: Any, name: str) -> int:
+    """Handle vector `nr` of the device from now on. Returns 0 or what request_threaded_irq() does.
+
+    The name is kept in memory of its own (C makes it from a format); where there is none it has no name.
+    """
+    devname = kcalloc(len(name) + 1, "u8", GFP_KERNEL)
+    if devname is not None:
+        devname[:] = [*name, ""]
+    ret = request_threaded_irq(linked.pci_irq_vector(dev, nr), handler, thread_fn, IRQF_SHARED, devname, dev_id)
+    if ret:
+        kfree(devname)
+    return ret
+
+
+def pci_free_irq(dev: pci_dev, nr: int, dev_id: Any) -> None:
+    """Handle vector `nr` no more."""
+    kfree(free_irq(linked.pci_irq_vector(dev, nr), dev_id))

@@ -24,7 +24,7 @@ FAULTS = {"a command fails with a status": FAIL, "a command is never answered": 
           "it has fewer interrupt vectors": "vectors", "a CPU has no vector left": "cpu"}
 _SHOWN = frozenset(("nvme_probe", "nvme_reset_work", "nvme_timeout", "nvme_dev_disable", "nvme_remove_dead_ctrl_work",
                     "nvme_remove", "nvme_scan_work"))
-_COUNT, _VECTORS = "set feature number of queues", "nvme_setup_irqs"
+_COUNT, _VECTORS = "set feature number of queues", "pci_alloc_irq_vectors_affinity"
 
 
 class Doing(NamedTuple):
@@ -144,7 +144,7 @@ def _trouble(doings: list[Doing], fault: str, where: int) -> Doing | None:
         return next(each for each in doings if each.what.startswith(_COUNT))
     if fault == "usable":
         return next(each for each in doings if each.outcome.startswith("status"))
-    return next(each for each in doings if each.what == "interrupt vectors") if fault in ("vectors", "cpu") else None
+    return [each for each in doings if each.what == "interrupt vectors"][1] if fault in ("vectors", "cpu") else None
 
 
 def _path(recording: Recording, trouble: Doing | None) -> tuple[Node, ...]:
@@ -153,7 +153,9 @@ def _path(recording: Recording, trouble: Doing | None) -> tuple[Node, ...]:
         return ()
     events, forest = recording.events, recording.forest()
     if trouble.what == "interrupt vectors":
-        return tuple(_under_way(forest[events[trouble.at].context], trouble.at))
+        at = next(at for at, event in enumerate(events) if type(event) is Return and event.value
+                  and event.function in ("msix_capability_init", "__pci_enable_msix"))
+        return tuple(_under_way(forest[events[at].context], at))
     if type(events[trouble.at]) is RegisterWrite:
         at = next(at for at in range(trouble.at, 0, -1) if type(events[at]) is Call)
         path = [*takewhile(lambda node: "_reg_" not in node.function, _under_way(forest[events[at].context], at))]

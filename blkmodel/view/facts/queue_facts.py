@@ -6,10 +6,10 @@ from blkmodel import scenario
 from blkmodel.block.blk_mq_h import blk_mq_ctx
 from blkmodel.device.controller import Controller
 from blkmodel.drivers.nvme.host.pci import NVMEQ_ENABLED, NVMEQ_POLLED, nvme_dev, nvme_queue
+from blkmodel.drivers.pci import msi
 from blkmodel.include.linux.blk_mq import HCTX_TYPE_DEFAULT, blk_mq_hw_ctx
 from blkmodel.include.linux.blkdev import request_queue
 from blkmodel.services.cpus.interrupt import proc_irq
-from blkmodel.services.devices import pci_msi as msi
 from blkmodel.sim import Kernel
 from blkmodel.sim.machine import format_cpulist, parse_cpulist
 from blkmodel.view.facts.words import many

@@ -20,6 +20,7 @@ from blkmodel.drivers.nvme.host.nvme_h import (
     NVME_QUIRK_NO_DEEPEST_PS, NVME_QUIRK_NO_NS_DESC_LIST, NVME_QUIRK_SHARED_TAGS, NVME_QUIRK_SIMPLE_SUSPEND,
     NVME_QUIRK_SINGLE_VECTOR, NVME_QUIRK_STRIPE_SIZE, NVME_REQ_CANCELLED, nvme_ctrl, nvme_ctrl_ops, nvme_end_request,
     nvme_get_ctrl, nvme_put_ctrl, nvme_req, nvme_request)
+from blkmodel.drivers.pci import msi
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.blk_mq import (
     BLK_EH_DONE, BLK_EH_RESET_TIMER, BLK_MQ_F_NO_SCHED, BLK_MQ_F_SHOULD_MERGE, BLK_MQ_MAX_DEPTH, BLK_MQ_REQ_NOWAIT,
@@ -46,20 +47,18 @@ from blkmodel.services.base.printk import pr_warn
 from blkmodel.services.base.text import kstrtoint
 from blkmodel.services.cpus.cpumask import first_memory_node, num_possible_cpus
 from blkmodel.services.cpus.interrupt import IRQ_HANDLED, IRQ_NONE, disable_irq, enable_irq, irq_affinity
-from blkmodel.services.devices import pci_msi as msi
 from blkmodel.services.devices.device import (
     dev_err, dev_info, dev_name, dev_to_node, dev_warn, dev_warn_ratelimited, device, get_device, put_device,
     set_dev_node)
 from blkmodel.services.devices.io import ioremap, iounmap, lo_hi_readq, lo_hi_writeq, readl, writel
 from blkmodel.services.devices.pci import (
     PCI_CLASS_STORAGE_EXPRESS, PCI_IRQ_AFFINITY, PCI_IRQ_ALL_TYPES, PCI_STATUS, PCI_VENDOR_ID_APPLE,
-    PCI_VENDOR_ID_INTEL, PCI_VENDOR_ID_SAMSUNG, PCIBIOS_SUCCESSFUL, device_release_driver, pci_channel_io_normal,
-    pci_channel_offline, pci_dev, pci_device_id, pci_device_is_present, pci_disable_device,
-    pci_disable_pcie_error_reporting, pci_driver, pci_enable_device_mem, pci_enable_pcie_error_reporting,
+    PCI_VENDOR_ID_INTEL, PCI_VENDOR_ID_SAMSUNG, PCIBIOS_SUCCESSFUL, device_release_driver, pci_alloc_irq_vectors,
+    pci_channel_io_normal, pci_channel_offline, pci_dev, pci_device_id, pci_device_is_present, pci_disable_device,
+    pci_disable_pcie_error_reporting, pci_driver, pci_enable_device_mem, pci_enable_pcie_error_reporting, pci_free_irq,
     pci_get_drvdata, pci_is_enabled, pci_read_config_word, pci_register_driver, pci_release_mem_regions,
-    pci_request_mem_regions, pci_resource_len, pci_resource_start, pci_save_state, pci_set_drvdata, pci_set_master,
-    pci_unregister_driver, to_pci_dev)
-from blkmodel.services.devices.pci_msi import pci_alloc_irq_vectors, pci_free_irq, pci_request_irq
+    pci_request_irq, pci_request_mem_regions, pci_resource_len, pci_resource_start, pci_save_state, pci_set_drvdata,
+    pci_set_master, pci_unregister_driver, to_pci_dev)
 from blkmodel.services.memory.dma_mapping import (
     DMA_ATTR_NO_WARN, DMA_BIT_MASK, dma_alloc_coherent, dma_free_coherent, dma_map_bvec, dma_map_sg_attrs,
     dma_mapping_error, dma_max_mapping_size, dma_pool, dma_pool_alloc, dma_pool_create, dma_pool_destroy, dma_pool_free,

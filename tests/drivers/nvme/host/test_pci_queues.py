@@ -8,11 +8,11 @@ from blkmodel import KernelError, scenario
 from blkmodel.device.controller import Controller
 from blkmodel.device.faults import FAIL, Fault
 from blkmodel.drivers.nvme.host import core, pci
+from blkmodel.drivers.pci import msi
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.blk_mq import BLK_MQ_F_SHOULD_MERGE, HCTX_TYPE_DEFAULT, blk_mq_tag_set
 from blkmodel.services.base.err import EINVAL, ENOMEM
 from blkmodel.services.cpus.interrupt import irq_affinity as affinity_request, irq_to_desc, proc_irq
-from blkmodel.services.devices import pci_msi as msi
 from blkmodel.services.devices.pci import PCI_COMMAND_MASTER, to_pci_dev
 from blkmodel.sim.machine import machine
 from tests.drivers.nvme.host.up import TYPES, device_of, enabled, io_queues, polled, probe, up, watched

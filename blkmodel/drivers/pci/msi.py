@@ -1,28 +1,26 @@
-"""A PCI device's interrupt vectors: how many it gets, which CPUs they go to, and their numbers in the kernel
-(drivers/pci/msi.c, pci.h, drivers/pci/irq.c).
+"""A PCI device's interrupt vectors: how many it gets, which CPUs they go to, and their numbers in the kernel.
 
 As far as a device shows that has a table of messages (MSI-X) or a pin. Left out: devices with MSI only, the
 capability's registers one by one, and what sysfs shows.
 """
 
-from collections.abc import Callable
-from typing import Any
-
+from blkmodel.kernel.irq import affinity
+from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.err import EINVAL, ENOMEM, ENOSPC, ERANGE
-from blkmodel.services.base.symbols import linked
+from blkmodel.services.base.symbols import provide
 from blkmodel.services.cpus.cpumask import cpu_possible_mask, cpumask
-from blkmodel.services.cpus.interrupt import (
-    IRQF_SHARED, free_irq, irq_affinity, irq_chip, irq_data, irq_has_action, request_threaded_irq)
+from blkmodel.services.cpus.interrupt import irq_affinity, irq_chip, irq_data, irq_has_action
 from blkmodel.services.data.list import list_add_tail, list_del_init
 from blkmodel.services.devices.msi import (
     alloc_msi_entry, for_each_pci_msi_entry, free_msi_entry, msi_desc, msi_domain_alloc_irqs, msi_domain_free_irqs,
     nth_entry)
 from blkmodel.services.devices.pci import (
     PCI_IRQ_AFFINITY, PCI_IRQ_LEGACY, PCI_IRQ_MSI, PCI_IRQ_MSIX, pci_dev, to_pci_dev)
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import kcalloc, kfree
+from blkmodel.services.memory.slab import kfree
 from blkmodel.sim.structure import NULL
+
+OMITTED = no_chapter("pci_irq_get_node")
 
 
 def pci_msi_domain_write_msg(irq_data: irq_data, msg: tuple[int, int]) -> None:
@@ -74,7 +72,7 @@ def free_msi_irqs(dev: pci_dev) -> None:
 
 def msix_setup_entries(dev: pci_dev, base: object, entries: object, nvec: int, affd: irq_affinity | None) -> int:
     """Allocate nvec entries, with affinities where they are asked for and can be had. Returns 0 or -ENOMEM."""
-    masks = linked.irq_create_affinity_masks(nvec, affd) if affd is not None else None
+    masks = affinity.irq_create_affinity_masks(nvec, affd) if affd is not None else None
     ret = 0
     for i in range(nvec):
         entry = alloc_msi_entry(dev.dev, 1, masks[i:i + 1] if masks is not None else NULL)
@@ -172,7 +170,7 @@ def __pci_enable_msix_range(dev: pci_dev, entries: object, minvec: int, maxvec: 
         return -EINVAL
     while True:
         if affd is not None:
-            nvec = linked.irq_calc_affinity_vectors(minvec, nvec, affd)
+            nvec = affinity.irq_calc_affinity_vectors(minvec, nvec, affd)
             if nvec < minvec:
                 return -ENOSPC
         rc = __pci_enable_msix(dev, entries, nvec, affd, flags)
@@ -209,7 +207,7 @@ def pci_alloc_irq_vectors_affinity(dev: pci_dev, min_vecs: int, max_vecs: int, f
     if flags & PCI_IRQ_LEGACY and min_vecs == 1 and dev.irq:
         if affd is not None:
             # Only for its calc_sets(): the driver has to hear that there is one interrupt.
-            linked.irq_create_affinity_masks(1, affd)
+            affinity.irq_create_affinity_masks(1, affd)
         return 1
     return -ENOSPC if msix_vecs == -ENOSPC else msi_vecs
 
@@ -239,25 +237,4 @@ def pci_irq_get_affinity(dev: pci_dev, nr: int) -> cpumask:
     return entry.affinity[0].mask if entry.affinity is not None else NULL
 
 
-def pci_alloc_irq_vectors(dev: pci_dev, min_vecs: int, max_vecs: int, flags: int) -> int:
-    return pci_alloc_irq_vectors_affinity(dev, min_vecs, max_vecs, flags, None)
-
-
-def pci_request_irq(dev: pci_dev, nr: int, handler: Callable[..., int], thread_fn: Callable[..., int] | None,
-                    dev_id: Any, name: str) -> int:
-    """Handle vector `nr` of the device from now on. Returns 0 or what request_threaded_irq() does.
-
-    The name is kept in memory of its own (C makes it from a format); where there is none it has no name.
-    """
-    devname = kcalloc(len(name) + 1, "u8", GFP_KERNEL)
-    if devname is not None:
-        devname[:] = [*name, ""]
-    ret = request_threaded_irq(pci_irq_vector(dev, nr), handler, thread_fn, IRQF_SHARED, devname, dev_id)
-    if ret:
-        kfree(devname)
-    return ret
-
-
-def pci_free_irq(dev: pci_dev, nr: int, dev_id: Any) -> None:
-    """Handle vector `nr` no more."""
-    kfree(free_irq(pci_irq_vector(dev, nr), dev_id))
+provide(pci_alloc_irq_vectors_affinity=pci_alloc_irq_vectors_affinity, pci_irq_vector=pci_irq_vector)
