@@ -37,8 +37,9 @@ PYODIDE = "314.0.7"
 INTEGRITY = "sha512-0YvXxEhfEdpLfb/XkM2BFAeMROq0iMUX2bzzH9pOttyMcWkwq+HbE5uyuGD82LN7y2q+SNvi/6V5JEsOlD2R1A=="
 SHOWN = {"block", "drivers", "fs", "kernel", "lib", "reference"}  # the mirror, whose source figures show; its tables
 TRIMMED = "pyodide.trimmed.mjs"
-# What no live view needs.
-UNUSED = {"chart.py", "graphs.py", "widgets.py", "beside.py", "vouched.py", "__main__.py", "cli", "capture"}
+# What no live view needs: stored figures and their tables, what draws in a notebook, the commands.
+UNUSED = {"beside.py", "vouched.py", "tour.py", "rooms.py", "defects.py", "defects.tsv", "services.tsv",
+          "chart.py", "graphs.py", "widgets.py", "__main__.py", "cli", "capture"}
 
 
 def main(out=ENGINE, check=False):
