@@ -42,6 +42,7 @@ from blkmodel.view.facts.blktrace import actions
 from blkmodel.view.facts.one_read import parts
 from blkmodel.view.facts.writers import PLACES, writers
 from blkmodel.view.figures import queue_map
+from blkmodel.view.figures.lv_to_doorbell import lv_to_doorbell
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDINGS = ROOT / "tests" / "recordings" / "linux-5.4"
@@ -468,6 +469,32 @@ def three_queues():
     return spread == [3, 3, 6] and max(dealt) < max(spread) and min(dealt) == min(spread)
 
 
+def worst_share(driver, cpus):
+    """What the CPU that is worst off has of what the best has, where queues have equally many tags."""
+    queues = driver(cpus, 8, threads=2)
+    return min(shares(queues)) / max(shares(queues))
+
+
+@claim("which-queue", "With null_blk it has a third up to 22 CPUs, even on the machine with 16, and three fifths or "
+       "all of it beyond.")
+def thirds_and_fifths():
+    return {worst_share(null_map, cpus) for cpus in range(10, 24, 2)} == {1 / 3} and \
+        {worst_share(null_map, cpus) for cpus in range(24, 42, 2)} == {3 / 5, 1.0}
+
+
+@claim("which-queue", "with NVMe the CPU that is worst off has half of what the best has, or more, and all are alike "
+       "where eight divides their number")
+def halves_or_more():
+    found = {cpus: worst_share(nvme_map, cpus) for cpus in range(10, 42, 2)}
+    return min(found.values()) == 1 / 2 and all((share == 1) == (cpus % 8 == 0) for cpus, share in found.items())
+
+
+@claim("which-queue", "before the tag set of its disks is made")
+def vectors_before_tags():
+    order = [event.function for event in probing().of(Call)]
+    return order.index("nvme_alloc_admin_tags") < order.index("nvme_setup_irqs") < order.index("nvme_dev_add")
+
+
 @claim("which-queue", "Two, four, five and six queues are equally bad.")
 def most_unfair():
     gaps = {}
@@ -866,6 +893,20 @@ def status_of_pieces():
     return results == ["ENOSPC", "ENODATA", "ENODATA"]
 
 
+@claim("a-bio-is-submitted", "None of those that were refused was submitted: `__blkdev_direct_IO_simple` and its "
+       "callers had refused them.")
+def never_submitted():
+    boot(1)
+    probe()
+    for op, offset, length in (("read", 100, 4096), ("read", 0, 100), ("write", 131072 * 512, 4096)):
+        with record() as recording:
+            if errno_of(scenario.io, "nvme0n1", op, offset, length) is None:
+                return False
+        if calls(recording)["submit_bio"]:
+            return False
+    return True
+
+
 @claim("a-bio-is-submitted", "The read across the end was shortened first.")
 def across_the_end():
     boot(1)
@@ -1208,20 +1249,70 @@ def kyber_batches():
     return kyber_iosched.kyber_batch_size == (16, 8, 1, 1)
 
 
-@claim("schedulers-and-plugs", "domains that are within their target get fewer tokens. One that misses its target, "
-       "waiting included, gets more.")
-def kyber_throttles():
+def kyber_tokens(reads, writes, written=128):
+    """How many tokens Kyber's domains have after 500 reads and writes that took so many µs of 2000 and 10,000."""
     boot(4)
     scenario.null_blk_load(submit_queues=1)
     scenario.set_scheduler("nullb0", "kyber")
     kqd = scenario.disk("nullb0").queue.elevator.elevator_data
-    kyber_iosched.kyber_resize_domain(kqd, kyber_iosched.KYBER_WRITE, 64)
+    kyber_iosched.kyber_resize_domain(kqd, kyber_iosched.KYBER_WRITE, written)
     for _ in range(500):
-        for domain, latency in ((kyber_iosched.KYBER_READ, 1_000_000), (kyber_iosched.KYBER_WRITE, 20_000_000)):
+        for domain, latency in ((kyber_iosched.KYBER_READ, reads), (kyber_iosched.KYBER_WRITE, writes)):
             for kind in (kyber_iosched.KYBER_TOTAL_LATENCY, kyber_iosched.KYBER_IO_LATENCY):
-                kyber_iosched.add_latency_sample(kqd.cpu_latency[0], domain, kind, kqd.latency_targets[domain], latency)
+                kyber_iosched.add_latency_sample(
+                    kqd.cpu_latency[0], domain, kind, kqd.latency_targets[domain], latency * 1000)
     kyber_iosched.kyber_timer_fn(kqd.timer)
-    return [tokens.sb.depth for tokens in kqd.domain_tokens] == [128, 128, 64, 16]
+    return [tokens.sb.depth for tokens in kqd.domain_tokens]
+
+
+@claim("schedulers-and-plugs", "domains that end nearly all requests within three quarters of their target get fewer "
+       "tokens. One that misses its target, waiting included, gets more, up to what it began with.")
+def kyber_throttles():
+    return kyber_tokens(1000, 20_000, 64) == [128, 128, 64, 16] and kyber_tokens(1600, 20_000) == [256, 128, 64, 16] \
+        and kyber_tokens(1000, 10_000) == [256, 128, 64, 16]
+
+
+def joined(scheduler):
+    """Read pages 0, 2 and 1 at once, so that two requests become neighbours; return the letters, and who sent them."""
+    boot(4)
+    scenario.null_blk_load(submit_queues=1, irqmode=2)
+    scenario.set_scheduler("nullb0", scheduler)
+    wanted = [{"op": "read", "offset": page << 12, "length": 4096} for page in (0, 2, 1, 9)]
+    return actions(record(scenario.aio, "nullb0", wanted, cpu=1))
+
+
+@claim("schedulers-and-plugs", "Of the schedulers, mq-deadline does that, and Kyber does not.")
+def who_joins_requests():
+    return [sum(each.letter == "D" for each in joined(name)) for name in ("none", "mq-deadline", "kyber")] == [3, 2, 3]
+
+
+@claim("schedulers-and-plugs", "with a scheduler, who submits without a plug does not send")
+def who_sends():
+    boot(4)
+    scenario.null_blk_load(submit_queues=1, irqmode=2)
+    alone = actions(record(scenario.io, "nullb0", "read", 0, 4096, cpu=1))
+    return {each.who for each in alone if each.letter == "D"} == {"kblockd"} and \
+        {each.who for each in joined("mq-deadline") if each.letter == "D"} == {"aio"}
+
+
+@claim("schedulers-and-plugs", "Without a scheduler, a driver that has refused is thought busy for a while")
+def busy_without_a_scheduler():
+    busy = []
+    for scheduler in ("none", "mq-deadline"):
+        boot(1)
+        scenario.null_blk_load(submit_queues=1)
+        scenario.set_scheduler("nullb0", scheduler)
+        hctx = scenario.disk("nullb0").queue.queue_hw_ctx[0]
+        blk_mq.blk_mq_update_dispatch_busy(hctx, True)
+        busy.append(hctx.dispatch_busy)
+    return busy == [2, 0]
+
+
+@claim("schedulers-and-plugs", "and with a write later still: a batch of reads may come first, deadline or not")
+def late_write():
+    reads = " ".join(f"r{page}" for page in range(20, 44, 2))
+    late = [driver_order(f"w9 {reads}", fifo_batch=4, write_expire=expire).split().index("w9") for expire in (0, 5000)]
+    return late == [8, 8]
 
 
 @claim("schedulers-and-plugs", "When the seventeenth request comes, the plug has sixteen, and is pulled by the "
@@ -1602,6 +1693,28 @@ def seven_chunks():
     probe()
     most, pages = scenario.disk("nvme0n1").queue.limits.max_segments, 65536 // 4096
     return 7 * pages < most < 8 * pages and 7 * pages + 1 == 113
+
+
+@claim("lvm-is-tables", "two requests: neighbours in the volume, 3 MiB apart on the disk")
+def apart_on_the_disk():
+    label = lv_to_doorbell(volume="around", first=2040, kib=16)
+    ends, begins = (int(number) for number in re.search(r"to 4095 → nvme0n1 from (\d+).*nvme0n1 from (\d+)",
+                                                        label).groups())
+    return (begins - (ends + 16)) * 512 == 3 << 20 and "2 requests on 1 disk" in label
+
+
+# ---------------------------------------------------------------- where 5.4 itself errs
+
+
+def defects():
+    return [row.split("\t") for row in (ROOT / "blkmodel/reference/defects.tsv").read_text().splitlines()[1:]]
+
+
+@claim("defects", "Where the C forgets memory, the model forgets it as well, and counts it.")
+def forgets_as_well():
+    leaks = r"never freed|nobody frees|but not (its|those)|but neither|give the disk's number back"
+    said = [model for _, _, kernel, _, model, _ in defects() if re.search(leaks, kernel)]
+    return len(said) == 6 and set(said) == {"does the same"}
 
 
 # ---------------------------------------------------------------- the recordings' own words
