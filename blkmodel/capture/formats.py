@@ -88,6 +88,12 @@ def _call(value: Any, place: str) -> None:
         mapping(_function, list_of(_call))(value, place)
 
 
+def _facts(value: Any, place: str) -> None:
+    """What a tool saw besides the calls: a list or an object."""
+    if not isinstance(value, list | dict):
+        raise ShapeError(place, "a list or an object", value)
+
+
 def _size(calls: list[Any]) -> int:
     """How many calls there are when the repeats are written out; at least 1 for each repeat, that it is counted."""
     found = 0
@@ -156,7 +162,7 @@ _SHAPES = {
     CAPTURE: fields({"format": text, "kernel": anything, "machine": _machine, "cases": list_of(_case, MOST_CASES)},
                     closed=False),
     CALLS: fields({"format": text, "kernel": anything, "scenario": _scenario, "contexts": list_of(_context)},
-                  closed=False),
+                  {"observed": mapping(plain_name, _facts, most=64)}, closed=False),
     DEVICE: fields({"format": text, "kernel": anything, "events": list_of(_event, MOST_EVENTS),
                     "scenario": fields({"cpus": _cpus, "steps": _steps}, closed=False)}, closed=False),
     DMSETUP: fields({"format": text, "kernel": anything, "session": list_of(_session_step, MOST_STEPS),

@@ -37,6 +37,7 @@ from blkmodel.userland.tools import known
 
 SESSION = """a machine and what has been done on it: the command goes on from there, and is added. Where there is no
     such file yet, the machine has the disks nvme0n1 and nvme1n1 (default: the same, and it is forgotten afterwards)"""
+MOST_SAID = 2000  # characters of a complaint, which may repeat a word of any length
 TOOLS = (("dmsetup", "dmsetup, on a machine of the model", "create lin0 --table '0 2048 linear /dev/nvme0n1 0'"),
          ("lvm", "LVM's commands, on a machine of the model", "vgcreate vg0 /dev/nvme0n1 /dev/nvme1n1"))
 
@@ -67,7 +68,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _complain(name: str, why: str) -> int:
-    print(printable(f"{name}: {why}"), file=sys.stderr)
+    said = printable(f"{name}: {why}")
+    print(said if len(said) <= MOST_SAID else f"{said[:MOST_SAID - 3]}...", file=sys.stderr)
     return 2
 
 

@@ -20,6 +20,7 @@ CALLS = {
                  "roots": ["blk_mq_alloc_tag_set"]},
     "contexts": [{"context": "task", "calls": ["a", {"b": ["c"]}, {"repeat": 2, "calls": ["d"]}]}],
 }
+LATER = {**CALLS, "observed": {"results": [{"op": "read", "return": 4096}], "kernel_log": [], "files": {"a/b": "32"}}}
 
 DEVICE = {
     "format": "blkmodel-device/1", "kernel": {"release": "5.4.120"}, "scenario": {"cpus": 4, "steps": [
@@ -68,7 +69,7 @@ SESSION = {
 }
 
 
-@pytest.mark.parametrize("document", [MAP, NVME, CALLS, DEVICE, SESSION])
+@pytest.mark.parametrize("document", [MAP, NVME, CALLS, LATER, DEVICE, SESSION])
 def test_a_good_file(tmp_path, document):
     path = tmp_path / "good.json"
     path.write_text(json.dumps(document))
@@ -116,6 +117,8 @@ def test_a_good_file(tmp_path, document):
      'contexts[0].calls[1].b[0]: expected a name, {"name": [calls]} or {"repeat": n, "calls": [calls]}, found 3'),
     (changed(CALLS, "contexts", 0, "calls", 2, "repeat", to=0),
      "contexts[0].calls[2].repeat: expected a number, at least 1, found 0"),
+    (changed(LATER, "observed", to="a"), "observed: expected an object, found 'a'"),
+    (changed(LATER, "observed", "results", to=4096), "observed.results: expected a list or an object, found 4096"),
     (changed(DEVICE, "events", 0, to=["look", "CSTS"]),
      "events[0]: expected an event: a list that begins with one of read, write, sq_doorbell, cq_doorbell, admin, io, "
      "found ['look', 'CSTS']"),

@@ -15,7 +15,7 @@ from blkmodel.capture.check import FAILED, PASSED, SKIPPED, UNREADABLE, check_fi
 from blkmodel.capture.files import printable
 from blkmodel.cli import session
 from blkmodel.cli.main import main
-from tests.capture.test_formats import CALLS, DEVICE, MAP, NVME, SESSION
+from tests.capture.test_formats import CALLS, DEVICE, LATER, MAP, NVME, SESSION
 
 HOSTILE = Path(__file__).parents[1] / "recordings" / "hostile"
 NVME_PROBE = ("--after", "nvme.probe")
@@ -134,6 +134,15 @@ def test_numbers_and_options_of_lvm(run, words, why):
     assert why in err
 
 
+@pytest.mark.parametrize("words", [["map", "--cpus", "9" * 70_000], ["lvm", "x" * 70_000], ["trace", "x" * 70_000],
+                                   ["trace", "nvme.probe", "--after", "'" + "x" * 70_000]])
+def test_a_complaint_is_short_whatever_it_repeats(run, words):
+    status, out, err = run(*words)
+    assert (status, out) == (2, "")
+    assert len(err) <= 2001
+    assert re.search(r"[x9]\.\.\.", err)
+
+
 def test_the_tree_so_far_and_then_the_error(run):
     status, out, err = run("trace", *CREATE, "dmsetup create v --table '0 8 error'", "io", "disk=dm-0", "op=read",
                            "offset=0", "length=512")
@@ -236,8 +245,8 @@ ANYTHING = st.sampled_from([None, True, -1, 0, 1, 2, 65536, 1 << 31, 1 << 63, 1 
                             {"": ""}, {"repeat": 1 << 17, "calls": ["a"]}, *TEXTS])
 MACHINE = {"possible": "0-3", "present": "0-1", "online": "0-1", "nodes": {"0": "0-1"},
            "possible_nodes": {"0": "0,2", "1": "1,3"}, "thread_siblings": {"0": "0-1", "1": "0-1"}}
-GOOD = {"map": MAP, "machine": {**MAP, "machine": MACHINE}, "nvme": NVME, "calls": CALLS, "device": DEVICE,
-        "dmsetup": SESSION,
+GOOD = {"map": MAP, "machine": {**MAP, "machine": MACHINE}, "nvme": NVME, "calls": CALLS, "later": LATER,
+        "device": DEVICE, "dmsetup": SESSION,
         "session": {"format": session.FORMAT, "machine": {"cpus": 2, "nodes": 1, "threads": 1, "present": 2}, "steps": [
             "nvme.probe device=nvme0 sectors=131072", "io disk=nvme0n1 op=read offset=0 length=512 cpu=0 page_runs=1",
             "dmsetup create v --table '0 8 zero'", "vgcreate -s 4m vg /dev/nvme0n1", "lvcreate -l 50%FREE -n a vg",
