@@ -82,7 +82,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and end."""
-        sys.exit(_complain(self.prog, message))
+        sys.exit(_complain(self.prog, printable(message, keep="")))
 
 
 def _number(text: str) -> int:
@@ -227,16 +227,16 @@ def _map(options: argparse.Namespace) -> int:
 def _trace(options: argparse.Namespace) -> int:
     words, on = options.step, _machine(options)
     step = checked(step_of(words)) if words[0] not in lvm.COMMANDS else []
-    session.hold_steps([*options.after, shlex.join(options.step)], len(on.possible),
-                       [*(f"--after {line}" for line in options.after), " ".join(options.step)])
+    places = [printable(each, keep="") for each in (*(f"--after {line}" for line in options.after), " ".join(words))]
+    session.hold_steps([*options.after, shlex.join(words)], len(on.possible), places)
     boot(on)
-    for line in options.after:
+    for line, place in zip(options.after, places, strict=False):
         try:
             done = session.do(shlex.split(line))
         except (NotModelled, ValueError) as why:
-            raise UsageError(f"--after {line}: {' '.join(str(why).split())}") from why
+            raise UsageError(f"{place}: {' '.join(str(why).split())}") from why
         if done.exit:
-            raise UsageError(f"--after {line}: {' '.join(done.errors)}")
+            raise UsageError(f"{place}: {' '.join(done.errors)}")
     failed, where, came, lacking, before = "", "", None, None, len(this().log)
     with record() as recording:
         try:

@@ -68,6 +68,10 @@ def test_sessions(run, name, why):
 
 @pytest.mark.parametrize(("words", "why"), [
     (["trace", "nvme.probe", "--after", "x '"], "--after x ': No closing quotation"),
+    (["trace", "nvme.probe", "--after", "x\ny"], "--after x\\ny: x: not a step that the model has"),
+    (["trace", "nvme.probe", "--after", "x\n'"], "--after x\\n': No closing quotation"),
+    (["trace", "nvme.probe", "--after", "nvme.probe sectors=0 x=\n"], "--after nvme.probe sectors=0 x=\\n: "),
+    (["map", "--bo\ngus"], "unrecognized arguments: --bo\\ngus"),
     (["trace", *NVME_PROBE, "io", "disk=nvme0n1", "op=read", "offset=0", "length=99999999999"],
      "io.length: expected a number, at most 16777216, found 99999999999"),
     (["trace", *NVME_PROBE, "io", "disk=nvme0n1", "op=read", "offset=0", "length=512", "flags=loud"],

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from blkmodel.sim.structure import NULL
 from blkmodel.userland.libdm import Refused
 from blkmodel.userland.lvm import allocation
 from blkmodel.userland.lvm.allocation import ANYWHERE, Allocation, maps_of
@@ -12,7 +13,7 @@ from blkmodel.userland.lvm.process import Failed, Process
 from blkmodel.userland.lvm.sizes import (
     extents_of_size, new_part, reduced, resized_part, stripes_asked_for, stripes_of_last, stripes_to_add, whole_stripes)
 from blkmodel.userland.lvm.units import Size, display_size
-from blkmodel.userland.lvm.volumes import LogicalVolume, Run, VolumeGroup
+from blkmodel.userland.lvm.volumes import LogicalVolume, Run, VolumeGroup, device
 
 PREFIXES = ("pvmove", "snapshot")
 COMPONENTS = ("_cdata", "_cmeta", "_corig", "_cpool", "_cvol", "_wcorig", "_mimage", "_mlog", "_rimage", "_rmeta",
@@ -257,6 +258,7 @@ def _extend(process: Process, lv: LogicalVolume, extents: int, stripes: int, str
 
 def _confirm_reduction(process: Process, lv: LogicalVolume, wanted: int) -> None:
     if lv.active:
-        process.warn(f"WARNING: Reducing active logical volume to {display_size(wanted * lv.vg.extent_size)}.")
+        also = " and open" * bool((device(lv) or NULL).open_count)
+        process.warn(f"WARNING: Reducing active{also} logical volume to {display_size(wanted * lv.vg.extent_size)}.")
         process.warn("THIS MAY DESTROY YOUR DATA (filesystem etc.)")
         process.ask(f"Do you really want to reduce {lv.full_name}", f"Logical volume {lv.full_name} NOT reduced.")

@@ -114,6 +114,15 @@ def test_a_volume_that_is_in_use(group, words):
     assert lvm.run([*words.split(), *(["-y"] if "remove" in words else [])]).exit == 0
 
 
+def test_a_volume_that_is_open_is_reduced_with_another_warning(group):
+    lvm.lvm("lvcreate", "-l", "3", "-n", "a", "vg0")
+    said = [lvm.run(["lvreduce", "-y", "-l", "-1", "vg0/a"]).errors[0]]
+    dmsetup.create("top", "0 8 linear /dev/mapper/vg0-a 0")
+    said.append(lvm.run(["lvreduce", "-y", "-l", "-1", "vg0/a"]).errors[0])
+    assert said == ["  WARNING: Reducing active logical volume to 8.00 MiB.",
+                    "  WARNING: Reducing active and open logical volume to 4.00 MiB."]
+
+
 def test_one_volume_in_use_does_not_keep_the_others(group):
     for name in ("a", "b", "c"):
         lvm.lvm("lvcreate", "-l", "1", "-n", name, "vg0")
