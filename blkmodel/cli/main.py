@@ -333,7 +333,7 @@ def _capture(options: argparse.Namespace) -> int:
     head = ",".join(f"{json.dumps(key)}:{json.dumps(recording[key])}" for key in ("format", "kernel", "machine"))
     cases = ",\n".join(json.dumps(case, separators=(",", ":")) for case in recording["cases"])
     text = "{" + head + ',"cases":[\n' + cases + "\n]}\n"
-    for line in missing:
+    for line in dict.fromkeys(missing):
         print(printable(f"blkmodel capture: left out, as it cannot be read: {line}", keep=""), file=sys.stderr)
     if not recording["cases"]:
         print(f"blkmodel capture: no disk of {' or '.join(sysfs.DRIVERS)} is here", file=sys.stderr)

@@ -119,6 +119,15 @@ def test_lists_that_are_none_are_left_out_and_said(root):
     assert [hctx["cpus"] for hctx in observed["hctxs"]] == [[0, 2], []]
 
 
+def test_what_is_left_out_is_said_once(root, capsys):
+    interrupts = root / "proc/interrupts"
+    interrupts.write_text(f"{interrupts.read_text()}\n" * 1000)
+    (root / "proc/irq/25/smp_affinity_list").write_text("ff\n")
+    assert main(["capture", "--root", str(root)]) == 0
+    err = capsys.readouterr().err
+    assert err.count("/proc/irq/25/smp_affinity_list: CPU list 'ff'") == 1
+
+
 def test_the_command_writes_what_the_checker_reads(root, tmp_path, capsys):
     assert main(["capture", "--root", str(root), "--release", "5.4.120", "-o", str(tmp_path / "mine.json")]) == 0
     assert read(tmp_path / "mine.json") == capture(root, "5.4.120")[0]
