@@ -28,6 +28,7 @@ from blkmodel.include.linux.fs import BLKDISCARD, BLKRRPART, BLKZEROOUT
 from blkmodel.include.linux.genhd import gendisk, get_capacity
 from blkmodel.services.base.err import EBUSY, EEXIST, ENODEV, ENOENT, ENOMEM, IS_ERR, PTR_ERR
 from blkmodel.services.base.module import parse_args
+from blkmodel.services.cpus.interrupt import irq_desc_tree, irq_to_desc, write_irq_affinity
 from blkmodel.services.devices.configfs import configfs_mkdir, configfs_rmdir, configfs_write_file
 from blkmodel.services.devices.device import dev_get_drvdata, dev_name, device as struct_device, devices, whole_disks
 from blkmodel.services.devices.kobject import kobject
@@ -593,6 +594,13 @@ def _with_open(disk: str, fn: Callable[[Any], int]) -> int:
     result = fn(filp)
     filp_close(filp)
     return result
+
+
+def set_irq_affinity(irq: int, cpus: str) -> None:
+    """Let an interrupt go to these CPUs: `echo 0-3 > /proc/irq/30/smp_affinity_list`. EIO where it is managed."""
+    if irq_to_desc(irq) is None:
+        raise KeyError(f"there is no interrupt {irq}; there is {', '.join(map(str, irq_desc_tree().descs)) or 'none'}")
+    _command("sh", f"echo {cpus} > /proc/irq/{irq}/smp_affinity_list", write_irq_affinity, irq, cpus)
 
 
 def rescan_partitions(disk: str) -> None:

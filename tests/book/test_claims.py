@@ -33,12 +33,15 @@ from blkmodel.include.linux.sbitmap import sbitmap_queue
 from blkmodel.lib import sbitmap
 from blkmodel.reference.source import definitions
 from blkmodel.services.base.err import IS_ERR
+from blkmodel.services.cpus.interrupt import irq_desc_tree
 from blkmodel.services.memory.mm import GFP_KERNEL, alloc_page
+from blkmodel.sim.interrupts import interrupts
 from blkmodel.sim.kernel import Context
 from blkmodel.trace import (
     Alloc, Assign, Call, Command, Completion, Doorbell, Enter, Interrupt, RegisterRead, RegisterWrite, record)
 from blkmodel.userland import dmsetup, lvm
 from blkmodel.view.facts.blktrace import actions
+from blkmodel.view.facts.irqs import interrupts_seen
 from blkmodel.view.facts.one_read import parts
 from blkmodel.view.facts.writers import PLACES, writers
 from blkmodel.view.figures import queue_map
@@ -1727,6 +1730,54 @@ def newer_kernel(tmp_path):
     (tmp_path / "newer.json").write_text(json.dumps(document))
     outcome = check_file(tmp_path / "newer.json")
     return outcome.result == SKIPPED and "6.1.0" in outcome.summary
+
+
+# ---------------------------------------------------------------- what people ask
+
+
+def managed():
+    """Name of each interrupt → whether its affinity is fixed."""
+    return {"".join(desc.action.name): desc.irq_data._managed for desc in irq_desc_tree().descs.values()}
+
+
+@claim("managed-interrupts", "pair* to 0 | the admin queue's interrupt moves; it is not managed")
+def admin_moves():
+    seen = interrupts_seen(8, 3, "4-7", False, None, 0)
+    return seen.lines[0].may == "0" and not seen.lines[0].managed and all(line.managed for line in seen.lines[1:])
+
+
+@claim("managed-interrupts", "that, and *a kernel from 5.6 on* | the interrupt of pair 2 goes to CPU 3, the one of its "
+       "CPUs that is not isolated")
+def spared():
+    line = interrupts_seen(8, 3, "managed_irq,4-7", True, None, 1).lines[2]
+    return (line.may, line.now, line.counts[3]) == ("3-5", 3, 1)
+
+
+@claim("managed-interrupts", "That is done before it is requested.")
+def set_aside_before():
+    _, asked = "".join(event.function + " " for event in probing().of(Call)).rsplit("irq_create_affinity_masks", 1)
+    return asked.count("queue_request_irq") == 1 + 4
+
+
+@claim("managed-interrupts", "`nvme_setup_irqs` then has one vector for everything, it is the admin queue's, and so it "
+       "is not managed and can be moved.")
+def one_vector():
+    boot(4)
+    probe(controller=Controller(vectors=1))
+    (irq, _), = irq_desc_tree().descs.items()
+    scenario.set_irq_affinity(irq, "2")
+    return list(managed().values()) == [False] and len(scenario.io("nvme0n1", "read", 0, 4096)) == 4096
+
+
+@claim("managed-interrupts", "Had all of them moved to CPU 0, two such sets of disks would have used up its vectors.")
+def vectors_of_a_cpu():
+    boot(1)
+    return 124 < interrupts().cpus[0].free() < 2 * 124
+
+
+@claim("managed-interrupts", "the middle one of three: its interrupt goes to the highest of its CPUs.")
+def middle_queue():
+    return interrupts_seen(8, 3, "4-7", False, None, None).lines[2][4:] == ("3-5", 5)
 
 
 @pytest.mark.parametrize(("chapter", "words", "holds"), CLAIMS)

@@ -1,0 +1,53 @@
+"""What /proc/interrupts and /proc/irq say of a disk's interrupts, and what moves them.
+
+    live(irqs, cpus=(1, 16), queues=(1, 16), isolcpus="6-7", newer=Check(), offline=Slider(0, 15, none="no CPU"),
+         written=Slider(0, "queues", none="none"))
+"""
+
+from html import escape
+
+from blkmodel.sim.machine import format_cpulist
+from blkmodel.view.draw.figure import panel
+from blkmodel.view.facts.irqs import Line, Seen, interrupts_seen
+from blkmodel.view.facts.words import many
+
+
+def last_cpu(cpus: int = 8) -> int:
+    return cpus - 1
+
+
+def irqs(cpus: int = 8, queues: int = 3, isolcpus: str = "", newer: bool = False, offline: int | None = None,
+         written: int | None = None) -> str:
+    """Draw the interrupts of an NVMe disk with so many queues, after each CPU that runs and is not isolated read once.
+
+    isolcpus: as on the kernel's command line. newer: know `managed_irq`, as 5.6 does. offline: a CPU that went away.
+    written: the queue pair to whose interrupt "0" was written, as smp_affinity_list.
+    """
+    seen = interrupts_seen(cpus, queues, isolcpus, newer, offline, written if written in range(queues + 1) else None)
+    isolated = sum(count for line in seen.lines if line.managed
+                   for cpu, count in enumerate(line.counts) if cpu not in seen.kept)
+    said = (f"{many(sum(line.managed for line in seen.lines), 'interrupt')} of {len(seen.lines)} cannot be moved. "
+            + (f"{many(isolated, 'interrupt')} of queues came to isolated CPUs. " if len(seen.kept) < cpus else ""))
+    label = [f"{line.irq}, {line.name}: may go to CPU {line.may}, {_now(line)}." for line in seen.lines]
+    heads = "".join(f'<th scope="col"{_mark(seen, cpu)}>{cpu}</th>' for cpu in range(cpus))
+    rows = "".join(
+        f'<tr><th scope="row">{line.irq}</th>'
+        + "".join(f"<td{_mark(seen, cpu)}>{count or '·'}</td>" for cpu, count in enumerate(line.counts))
+        + f'<td class="of">{line.name}</td><td class="of">{line.may}</td><td class="of">{_now(line)}</td></tr>'
+        for line in seen.lines)
+    return panel("blk-irqs", " ".join([said + " ".join(seen.said), *label]), "irqs", f"<p><b>{said}</b></p>",
+                 "".join(f"<p><code>{escape(each)}</code></p>" for each in seen.said),
+                 f'<table><thead><tr><th scope="col">CPU</th>{heads}<th scope="col"></th><th scope="col">may go to</th>'
+                 f'<th scope="col">now</th></tr></thead><tbody>{rows}</tbody></table>',
+                 '<p class="dim">Struck out: not running. Shaded: isolated, '
+                 f"{format_cpulist(set(range(cpus)) - seen.kept) or 'none'}.</p>")
+
+
+def _now(line: Line) -> str:
+    return "shut down" if line.now is None else f"goes to {line.now}"
+
+
+def _mark(seen: Seen, cpu: int) -> str:
+    """The class of a CPU's column."""
+    marks = ["kept" if cpu in seen.kept else "spared", *(() if cpu in seen.online else ("away",))]
+    return f' class="{" ".join(marks)}"'
