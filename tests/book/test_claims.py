@@ -1780,6 +1780,72 @@ def middle_queue():
     return interrupts_seen(8, 3, "4-7", False, None, None).lines[2][4:] == ("3-5", 5)
 
 
+@claim("limits", "at first twice the queue depth, and at most 256")
+def requests_of_a_scheduler():
+    found = []
+    for depth in (4, 100, 128, 500):
+        boot(1)
+        scenario.null_blk_load(submit_queues=1, hw_queue_depth=depth)
+        found.append(int(scenario.queue_file("nullb0", "nr_requests")))
+    return found == [8, 200, 256, 256]
+
+
+@claim("limits", "With a scheduler 2048 is the most.")
+def most_requests():
+    boot(1)
+    scenario.null_blk_load(submit_queues=1)
+    return [errno_of(scenario.set_queue_file, "nullb0", "nr_requests", nr) for nr in (2048, 2049)] == [None, "EINVAL"]
+
+
+@claim("limits", "A process for which there is no tag **sleeps in the middle of its `io_submit`**.")
+def sleeps_while_it_submits():
+    boot(1)
+    scenario.null_blk_load(submit_queues=1, hw_queue_depth=2, irqmode=2, no_sched=1)
+    wanted = [{"op": "read", "offset": page << 13, "length": 4096} for page in range(8)]
+    recording = record(scenario.aio, "nullb0", wanted)
+    order = [event.function for event in recording.of(Call)]
+    begun = [at for at, function in enumerate(order) if function == "blk_mq_get_request"]
+    return order.index("blk_mq_end_request") < begun[-1] and calls(recording)["sbitmap_prepare_to_wait"] > 0
+
+
+@claim("limits", "a direct read that is not aligned to it gets `EINVAL`")
+def unaligned():
+    boot(1)
+    scenario.null_blk_load(bs=4096)
+    return errno_of(scenario.io, "nullb0", "read", 512, 4096) == "EINVAL"
+
+
+@claim("limits", "What is above `max_hw_sectors_kb`, or below a page, is refused.")
+def refused_sizes():
+    boot(1)
+    probe()
+    return [errno_of(scenario.set_queue_file, "nvme0n1", "max_sectors_kb", kib) for kib in (513, 512, 4, 3)] == [
+        "EINVAL", None, None, "EINVAL"]
+
+
+@claim("limits", "With 0 in it, 5.4 sends discards all the same, and does not even cut them:")
+def no_end_of_discards():
+    sent = {}
+    for most in (4096, 0):
+        boot(1)
+        probe()
+        scenario.set_queue_file("nvme0n1", "discard_max_bytes", most)
+        sent[most] = calls(record(scenario.discard, "nvme0n1", 0, 16384))["nvme_setup_discard"], \
+            int(scenario.queue_file("nvme0n1", "discard_max_bytes"))
+    return sent == {4096: (4, 4096), 0: (1, 0)}
+
+
+@claim("limits", "A bio that the volume lets through in one piece is cut again at the disk.")
+def cut_below():
+    boot(1)
+    probe()
+    scenario.dm_load()
+    volume = dmsetup.create("vol", "0 2048 linear /dev/nvme0n1 0")
+    scenario.set_queue_file("nvme0n1", "max_sectors_kb", 64)
+    recording = record(scenario.io, volume, "read", 0, 128 << 10, page_runs=[32])
+    return calls(recording)["alloc_tio"] == 1 and sum(event.queue > 0 for event in recording.of(Command)) == 2
+
+
 @pytest.mark.parametrize(("chapter", "words", "holds"), CLAIMS)
 def test_a_chapter_says_what_is_so(chapter, words, holds, tmp_path):
     assert flat(words) in prose(chapter), f"{chapter} does not say: {words}"

@@ -15,7 +15,7 @@ TABLE = Path(__file__).with_name("c_lines.tsv")
 BUDGET = {
     "block": 6420, "fs": 960, "lib, kernel": 430, "drivers/md": 4660, "drivers/nvme": 2640, "other drivers": 930,
     "include": 1570, "services": 3630, "sim": 750, "device": 1160, "trace": 640, "reference": 165, "userland": 2140,
-    "top": 455, "capture": 1355, "view": 4145, "live": 515, "cli": 590,
+    "top": 455, "capture": 1355, "view": 4215, "live": 515, "cli": 590,
 }
 HOUSE, CORE, END = 31_000, 1_200, 34_000
 """What the package may hold without what came SINCE; the path that the source notes follow, which is read in an
