@@ -1,0 +1,473 @@
+"""The pages of questions and of symptoms: each answer has its links, each link leads somewhere, each number is so.
+
+A figure's address carries its parameters (`start.html?stack.mapped=true`): such a link is asked of the figure itself,
+as the page would ask it.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from functools import cache
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import pytest
+
+from blkmodel import KernelError, boot, scenario
+from blkmodel.block import blk_mq
+from blkmodel.device.controller import Controller
+from blkmodel.device.faults import FAIL, Fault
+from blkmodel.device.service import Service
+from blkmodel.drivers.nvme.host import pci
+from blkmodel.include.linux.blk_mq import BLK_MQ_REQ_NOWAIT
+from blkmodel.include.linux.blk_types import REQ_OP_READ
+from blkmodel.include.linux.blkdev import queue_logical_block_size
+from blkmodel.include.linux.sbitmap import sbitmap_queue
+from blkmodel.lib import sbitmap
+from blkmodel.live import answer
+from blkmodel.reference.source import REFERENCE
+from blkmodel.services.base.err import IS_ERR
+from blkmodel.services.cpus.interrupt import irq_desc_tree
+from blkmodel.services.memory.mm import GFP_KERNEL
+from blkmodel.sim import machine
+from blkmodel.sim.events import HungTask
+from blkmodel.trace import Assign, Call, Command, Doorbell, Interrupt, record
+from blkmodel.userland import dmsetup
+from blkmodel.view.facts.io_way import stops, waited
+from blkmodel.view.facts.queue_facts import queue_of
+from blkmodel.view.facts.recorded import recorded_io
+
+BOOK = Path(__file__).resolve().parents[2] / "book"
+QUESTIONS = (BOOK / "questions.md").read_text()
+KERNEL = f"https://elixir.bootlin.com/linux/{REFERENCE}/source/"
+
+
+# ---------------------------------------------------------------- links
+
+
+def slug(title):
+    return re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-")
+
+
+@cache
+def page(name):
+    """The text of a page and the live figures on it: name → what the page knows of it, and its form."""
+    path = BOOK / name
+    if path.suffix == ".md":
+        return path.read_text(), {}
+    text, figures = [], {}
+    for cell in json.loads(path.read_text())["cells"]:
+        if cell["cell_type"] == "markdown":
+            text.append("".join(cell["source"]))
+        for output in cell.get("outputs", []):
+            shown = "".join(output.get("data", {}).get("text/html", ""))
+            if found := re.search(r'data-live="(.*?)"', shown):
+                figure = json.loads(html.unescape(found[1]))
+                figures[figure["name"]] = figure, shown
+    return "\n\n".join(text), figures
+
+
+def places(name):
+    return {slug(title.replace("`", "")) for title in re.findall(r"^#{1,3} (.+)$", page(name)[0], re.MULTILINE)}
+
+
+def wrong_with(link):
+    """What is wrong with a link of a page in book/, or nothing."""
+    address = urlsplit(html.unescape(link))
+    if address.scheme:
+        found = re.fullmatch(r"L(\d+)", address.fragment)
+        if link.startswith(KERNEL) and found is None and address.fragment:
+            return f"{link}: no line"
+        return ""
+    name = re.sub(r"\.html$", ".ipynb", address.path)
+    if not (BOOK / name).is_file():
+        name = name.replace(".ipynb", ".md")
+    if not (BOOK / name).is_file():
+        return f"{link}: no such page"
+    if address.fragment and unquote(address.fragment) not in places(name):
+        return f"{link}: no such place"
+    wanted: dict[str, dict[str, str]] = {}
+    for key, value in parse_qsl(address.query, keep_blank_values=True):
+        figure, _, parameter = key.rpartition(".")
+        wanted.setdefault(figure, {})[parameter] = value
+    return next((f"{link}: {said}" for figure, values in wanted.items() if (said := refused(name, figure, values))), "")
+
+
+def refused(name, figure, values):
+    """What a figure says against being opened with these values, or nothing."""
+    if figure not in page(name)[1]:
+        return f"no figure {figure}"
+    spec, shown = page(name)[1][figure]
+    settled = dict(spec["values"])
+    for parameter, text in values.items():
+        if parameter not in settled or f'data-name="{parameter}"' not in shown:
+            return f"{figure} has no control {parameter}"
+        value = text if isinstance(settled[parameter], str) else json.loads(text)
+        control = shown.partition(f'data-name="{parameter}"')[2].partition("</div>")[0]
+        offered = [json.loads(html.unescape(each)) for each in re.findall(r'<option value="(.*?)"', control)]
+        if offered and value not in offered:
+            return f"{parameter}={text} is none of {offered}"
+        settled[parameter] = value
+    if settled == spec["values"]:
+        return "that is what the figure begins with"
+    drawn = json.loads(answer(json.dumps({"view": spec["view"], "values": settled, "bounds": spec["bounds"]})))
+    # (a table that the kernel refuses is a figure too: of its words)
+    if drawn["error"] and spec["view"].rpartition(":")[2] != "table_editor":
+        return re.sub("<.*?>", "", drawn["html"])
+    changed = {key: (value, drawn["values"][key]) for key, value in settled.items() if drawn["values"][key] != value}
+    return f"the figure makes {changed} of it" if changed else ""
+
+
+def links(text):
+    return re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'href="([^"]+)"', text)
+
+
+# ---------------------------------------------------------------- questions
+
+
+def questions():
+    """Title → answer."""
+    parts = re.split(r"^### (.+)$", re.sub(r"^## .*$", "", QUESTIONS, flags=re.MULTILINE), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_there_are_sixty_questions_with_short_answers_and_links():
+    found = questions()
+    assert len(found) >= 60
+    assert len({slug(title) for title in found}) == len(found)
+    assert [title for title, text in found.items() if not links(text)] == []
+    said = {title: re.sub(r"<a .*?</a>|\[[^]]*\]\([^)]*\)|·", "", text).split() for title, text in found.items()}
+    assert {title: len(words) for title, words in said.items() if not 15 <= len(words) <= 70} == {}
+
+
+def test_what_people_are_known_to_ask_is_among_them():
+    asked = " ".join(questions()).lower()
+    for words in ("8, 31 or 63 queues", "one thread use only one queue", "nr_requests, queue depth and iodepth",
+                  "queue size minus one", "forgotten completion doorbell", "timed out", "polling slower",
+                  "polling not work on lvm", "none or mq-deadline", "100 % util", "before a request exists",
+                  "which table is live", "large i/o split", "in flight at a reset", "offline cpu"):
+        assert words in asked
+    for typed in ("irqbalance", "isolcpus", "hotplug", "iodepth", "polling", "slower", "smp_affinity", "kworker"):
+        assert typed in QUESTIONS.lower()
+
+
+@pytest.mark.parametrize("title", questions())
+def test_links_of_an_answer_lead_somewhere(title):
+    assert [wrong for link in links(questions()[title]) if (wrong := wrong_with(link))] == []
+
+
+def test_a_wrong_link_is_found():
+    for link, said in (("nowhere.ipynb", "no such page"), ("start.ipynb#nowhere", "no such place"),
+                       ("start.html?stack.colour=1", "no control colour"), ("start.html?sack.cpu=1", "no figure sack"),
+                       ("start.html?stack.cpu=1", "begins with"), ("start.html?stack.queues=9", "makes"),
+                       ("a-bio-is-submitted.html?journey.op=erase", "none of")):
+        assert said in wrong_with(link)
+
+
+# ---------------------------------------------------------------- answers, asked of the model
+
+
+HOLDS = []
+
+
+def holds(title):
+    """Mark a function that returns whether the answer to a question is so."""
+    def mark(function):
+        HOLDS.append(pytest.param(title, function, id=function.__name__))
+        return function
+    return mark
+
+
+@pytest.mark.parametrize(("title", "function"), HOLDS)
+def test_an_answer_is_so(title, function):
+    assert title in questions(), "the question has been asked otherwise"
+    assert function()
+
+
+def probed(**params):
+    kernel = boot(4)
+    scenario.nvme_probe(**{"io_queue_depth": 16, **params})
+    return kernel
+
+
+def pieces(reading):
+    """How many KiB the requests of a read have."""
+    return [event.new >> 10 for event in reading.of(Assign) if event.field == "_data_len" and event.new]
+
+
+def refused_with(function, *args, **kwargs):
+    try:
+        function(*args, **kwargs)
+    except KernelError as error:
+        return error.name
+    return ""
+
+
+@holds("Why do I see 8, 31 or 63 queues?")
+def vectors_and_cpus_say_how_many():
+    said = []
+    for cpus, vectors in ((8, 65), (128, 32), (128, 64)):
+        kernel = boot(cpus)
+        scenario.nvme_probe(controller=Controller(128, vectors=vectors), io_queue_depth=4)
+        said.append(next(line for line in kernel.log if "default/read/poll" in line).split()[2])
+    return said == ["8/0/0", "31/0/0", "63/0/0"]
+
+
+@holds("Why does one thread use only one queue?")
+def a_thread_uses_the_queue_of_its_cpu():
+    probed()
+    used = record(lambda: [scenario.io("nvme0n1", "read", n << 12, 4096, cpu=2) for n in range(9)])
+    return {event.queue for event in used.of(Command)} == {3}
+
+
+@holds("Why does writing smp_affinity, or irqbalance, get \"Input/output error\"?")
+def interrupts_of_queues_are_managed():
+    probed()
+    return sorted(desc.irq_data._managed for desc in irq_desc_tree().descs.values()) == [False] + [True] * 4
+
+
+@holds("I set write_queues and got fewer queues than before. Why?")
+def too_many_write_queues_are_fewer():
+    kernel = probed(write_queues=9)
+    return kernel.log[-1].endswith("3/1/0 default/read/poll queues") and "nine default queues on four" in QUESTIONS
+
+
+@holds("Would more queues than CPUs help?")
+def no_more_queues_than_cpus():
+    boot(4)
+    return queue_of("null_blk", 16).nr_hw_queues == 4
+
+
+@holds("Why is queue 0 on the second NUMA node?")
+def equal_nodes_change_places():
+    boot(machine(8, nodes=2))
+    return [ctx.hctxs[0].queue_num for ctx in queue_of("nvme", 3).queue_ctx][4:] == [0] * 4
+
+
+@holds("Why queue size minus one? Why 1023 and not 1024?")
+def one_place_stays_free():
+    boot(1)
+    scenario.nvme_probe()
+    dev = scenario.nvme_controller()
+    return (dev.queues[1].q_depth, dev.tagset.tags[0].nr_tags) == (1024, 1023)
+
+
+@holds("Why has the admin queue 30 tags?")
+def thirty_admin_tags():
+    probed()
+    dev = scenario.nvme_controller()
+    return (dev.queues[0].q_depth, dev.admin_tagset.queue_depth) == (32, 30)
+
+
+@holds("Why can I not raise nr_requests? (echo: Invalid argument)")
+def nr_requests_stays_below_the_tags():
+    probed()
+    refusals = [refused_with(scenario.set_queue_file, "nvme0n1", "nr_requests", 64)]
+    scenario.set_scheduler("nvme0n1", "mq-deadline")
+    refusals.append(refused_with(scenario.set_queue_file, "nvme0n1", "nr_requests", 64))
+    return refusals == ["EINVAL", ""]
+
+
+@holds("Why is nr_requests 256 as soon as I choose mq-deadline?")
+def twice_the_depth_at_most_256():
+    seen = []
+    for depth in (1024, 33):
+        probed(io_queue_depth=depth)
+        for name in ("mq-deadline", "none"):
+            scenario.set_scheduler("nvme0n1", name)
+            seen.append(int(scenario.queue_file("nvme0n1", "nr_requests")))
+    return seen == [256, 1023, 64, 32]
+
+
+@holds("Do the namespaces of a controller share tags?")
+def a_share_is_at_least_four():
+    taken = []
+    for disks in (2, 10):
+        boot(1)
+        scenario.null_blk_load(hw_queue_depth=32, nr_devices=disks, shared_tags=1, no_sched=1)
+        q = scenario.disk("nullb0").queue
+        found = [blk_mq.blk_mq_alloc_request(q, REQ_OP_READ, BLK_MQ_REQ_NOWAIT) for _ in range(33)]
+        taken.append(sum(not IS_ERR(rq) for rq in found))
+    return taken == [16, 4]
+
+
+@holds("Is a tag free as soon as its request has ended?")
+def a_tag_given_back_is_noted_only():
+    boot(1)
+    bits = sbitmap_queue()
+    sbitmap.sbitmap_queue_init_node(bits, 16, -1, False, GFP_KERNEL, 0)
+    tag = sbitmap.__sbitmap_queue_get(bits)
+    sbitmap.sbitmap_queue_clear(bits, tag, 0)
+    word = bits.sb.map[tag >> bits.sb.shift]
+    return word.word == word.cleared != 0
+
+
+@holds("Who is woken when a tag comes back?")
+def eight_are_collected():
+    boot(1)
+    bits = sbitmap_queue()
+    sbitmap.sbitmap_queue_init_node(bits, 1023, -1, False, GFP_KERNEL, 0)
+    return (bits.wake_batch, len(bits.ws)) == (8, 8)
+
+
+@holds("Why are my writes sent by a kworker (kblockd)?")
+def a_write_is_plugged_and_a_read_is_not():
+    write, read = (waited(stops(recorded_io("nvme 4", op, 4))) for op in ("write", "read"))
+    return "plug" in write and not read
+
+
+@holds("Why does blktrace show G and D for my read, and no P or U?")
+def a_read_is_issued_at_once():
+    return not waited(stops(recorded_io("nvme 4", "read", 1024)))
+
+
+@holds("Why is a large I/O split?")
+def pieces_of_a_mebibyte():
+    boot(4)
+    scenario.nvme_probe()
+    reading = record(scenario.io, "nvme0n1", "read", 0, 1 << 20)
+    return pieces(reading) == [508, 508, 8]
+
+
+@holds("I raised max_sectors_kb and nothing changed. Why?")
+def runs_of_eight_pages_are_cut_at_512():
+    boot(4)
+    scenario.nvme_probe()
+    reading = record(scenario.io, "nvme0n1", "read", 0, 1 << 20, page_runs=[8] * 32)
+    return pieces(reading) == [512, 512]
+
+
+@holds("Why is max_hw_sectors_kb what it is?")
+def at_most_four_mebibytes():
+    probed(controller=Controller(mdts=12))
+    limits = scenario.disk("nvme0n1").queue.limits
+    return (limits.max_hw_sectors >> 1, limits.max_segments) == (4096, 127)
+
+
+@holds("How often does the driver ring the doorbell?")
+def a_full_plug_rings_once():
+    boot(4)
+    scenario.nvme_probe(controller=Controller(dbbuf=False, service=Service(least=10_000)))
+    wanted = [{"op": "read", "offset": n << 16, "length": 4096} for n in range(16)]
+    done = record(scenario.aio, "nvme0n1", wanted, cpu=1)
+    return sum(each.side == "sq" for each in done.of(Doorbell)) == 1
+
+
+@holds("Why does my NVMe disk say [none]?")
+def one_queue_has_a_scheduler():
+    found = []
+    for queues in (1, 4):
+        probed(controller=Controller(queues))
+        found.append(scenario.scheduler("nvme0n1"))
+    return found == ["mq-deadline", "none"]
+
+
+@holds("Can a volume have a scheduler?")
+def a_volume_has_none_and_multipath_may():
+    probed()
+    scenario.nvme_probe(io_queue_depth=16)
+    scenario.dm_load(dm_mq_queue_depth=16)
+    volume = dmsetup.create("lin", "0 2048 linear /dev/nvme0n1 0")
+    paths = dmsetup.create("mp", "0 2048 multipath 0 0 1 1 round-robin 0 1 1 /dev/nvme1n1 1")
+    for disk in (volume, paths):
+        scenario.set_queue_file(disk, "scheduler", "mq-deadline")
+    return [scenario.queue_file(disk, "scheduler").strip() for disk in (volume, paths)] == [
+        "none", "[mq-deadline] kyber none"]
+
+
+@holds("Why did polling not work on LVM?")
+def a_volume_is_not_polled():
+    probed(poll_queues=1)
+    scenario.dm_load()
+    volume = dmsetup.create("lin", "0 2048 linear /dev/nvme0n1 0")
+    seen = [len(record(scenario.io, disk, "read", 0, 4096, flags=("hipri",)).of(Interrupt))
+            for disk in (volume, "nvme0n1")]
+    return seen == [1, 0] and refused_with(scenario.set_queue_file, volume, "io_poll", 1) == "EINVAL"
+
+
+@holds("Why does echo 1 > io_poll say \"Invalid argument\"?")
+def without_poll_queues_io_poll_is_refused():
+    said = []
+    for queues in (0, 1):
+        probed(poll_queues=queues)
+        said.append(refused_with(scenario.set_queue_file, "nvme0n1", "io_poll", 1))
+    return said == ["EINVAL", ""]
+
+
+@holds("I set poll_queues, and latency is the same. What is missing?")
+def who_does_not_ask_is_not_polled_for():
+    probed(poll_queues=1)
+    return len(record(scenario.io, "nvme0n1", "read", 0, 4096).of(Interrupt)) == 1
+
+
+@holds("What does a forgotten completion doorbell do?")
+def a_ring_that_is_not_given_back_fills_up():
+    """Of eight places seven can be used, and the scan for partitions has used one. Then a command is done, not told."""
+    kernel = boot(1)
+    scenario.nvme_probe(controller=Controller(dbbuf=False), io_queue_depth=8)
+    rings, done = pci.nvme_ring_cq_doorbell, 0
+    pci.nvme_ring_cq_doorbell = lambda nvmeq: None
+    try:
+        while done < 20 and kernel.now < 10**9:
+            scenario.io("nvme0n1", "read", 0, 4096)
+            done += kernel.now < 10**9
+    except (KernelError, HungTask):
+        pass
+    finally:
+        pci.nvme_ring_cq_doorbell = rings
+    return 5 <= done <= 8 and any("timeout" in line for line in kernel.log)
+
+
+@holds("How often is a failed command tried again?")
+def six_times_in_all():
+    controller = Controller()
+    probed(controller=controller)
+    controller.faults.append(Fault(FAIL, status=0x281, queue=1, nth=0))
+    with record() as failing:
+        refused_with(scenario.io, "nvme0n1", "read", 0, 4096)
+    return len(failing.of(Command)) == 6
+
+
+@holds("Does every fsync send a flush to the disk?")
+def write_through_has_no_flush():
+    sent = []
+    for cache_is in ("write back", "write through"):
+        probed()
+        scenario.set_queue_file("nvme0n1", "write_cache", cache_is)
+        sent.append(len(record(scenario.flush, "nvme0n1").of(Command)))
+    return sent == [1, 0]
+
+
+@holds("Why does an O_DIRECT read of 512 bytes fail with EINVAL?")
+def a_volume_has_the_larger_block():
+    boot(2)
+    scenario.null_blk_load(bs=4096, submit_queues=1)
+    scenario.dm_load()
+    volume = dmsetup.create("lin", "0 2048 linear /dev/nullb0 0")
+    return (queue_logical_block_size(scenario.disk(volume).queue),
+            refused_with(scenario.io, volume, "read", 0, 512)) == (4096, "EINVAL")
+
+
+@holds("Does LVM add a queue, or latency?")
+def some_dozens_of_calls():
+    probed()
+    scenario.dm_load()
+    volume = dmsetup.create("lin", "0 2048 linear /dev/nvme0n1 0")
+    plain, mapped = (len(record(scenario.io, disk, "read", 0, 4096).of(Call)) for disk in ("nvme0n1", volume))
+    return 24 <= mapped - plain <= 120 and not scenario.disk(volume).queue.tag_set
+
+
+@holds("My lvextend failed and every read hangs. What now?")
+def a_suspended_device_makes_wait_and_resume_lets_go():
+    probed()
+    scenario.dm_load()
+    volume = dmsetup.create("lin", "0 2048 linear /dev/nvme0n1 0")
+    dmsetup.suspend("lin")
+    try:
+        scenario.io(volume, "read", 0, 4096)
+    except HungTask:
+        dmsetup.resume("lin")
+        return len(scenario.io(volume, "read", 8192, 4096)) == 4096
+    return False
