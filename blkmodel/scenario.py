@@ -38,6 +38,7 @@ from blkmodel.services.files.file import (
     new_sync_write)
 from blkmodel.services.files.uio import iov_iter, iov_iter_init, map_user_buffer, unmap_user_buffer
 from blkmodel.sim import forget, statics, this
+from blkmodel.sim.events import HungTask
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.userland import dmsetup, look, lvm
 from blkmodel.userland.partitions import TWO, parsed, tables
@@ -98,11 +99,11 @@ def _line(command: str, args: Words) -> str:
     return " ".join([command, *(f"{name}={text}" for name, text in args)])
 
 
-def _must_be_known(module: str, params: Iterable[str], known: list[str]) -> None:
+def _must_be_known(module: str, params: Iterable[str], known: list[str], others: Iterable[str] = ()) -> None:
     for name in sorted(set(params) - set(known)):
         if name in PARAMETERS[module]:
             raise NotModelled(f"{module}'s parameter {name}")
-        raise ValueError(f"{module} has no parameter {name!r}; it has {', '.join(sorted(known))}")
+        raise ValueError(f"{module} has no parameter {name!r}; it has {', '.join(sorted({*known, *others}))}")
 
 
 def _insmod(args: Words) -> int:
@@ -314,6 +315,7 @@ def nvme_probe(device: str | None = None, sectors: int = 131072, controller: Con
     """
     described = {field: params.pop(word) for word, (field, _, _) in CONTROLLER.items() if word in params}
     broken = faults_of(faults)
+    _must_be_known("nvme", params, [param.name for known in NVME_MODULES.values() for param in known], CONTROLLER)
     written = tables(partitions, sectors, TWO) if partitions is not None else []
     nvme_load(**params)
     number = _next_instance()
@@ -408,8 +410,7 @@ def scheduler(name: str) -> str:
 
 def set_scheduler(name: str, to: str) -> None:
     """Change a disk's scheduler: `echo none > /sys/block/nullb0/queue/scheduler`."""
-    _command("sh", f"echo {to} > /sys/block/{name}/queue/scheduler", elevator.elv_iosched_store, disk(name).queue, to,
-             len(to))
+    set_queue_file(name, "scheduler", to)
 
 
 def queue_file(disk_name: str, file: str) -> str:
@@ -514,8 +515,7 @@ def aio(disk: str, wanted: list[dict[str, Any]], cpu: int = 0) -> list[bytes | K
 def together(processes: list[tuple[str, list[dict[str, Any]], int]]) -> list[list[bytes | KernelError]]:
     """Let several processes each do what aio() does, at the same time: (disk, wanted, cpu). Returns their results.
 
-    Each begins when those before it sleep or have ended. A process that slept goes on once those that began after it
-    sleep no more; so the model may be later than a kernel, but never earlier.
+    Each begins when those before it sleep or have ended. HungTask says which of them sleeps for ever.
     """
     results: list[Any] = [None] * len(processes)
     jobs = []
@@ -525,7 +525,8 @@ def together(processes: list[tuple[str, list[dict[str, Any]], int]]) -> list[lis
         def job(i: int = i, disk: str = disk, asked: list[Asked] = asked) -> None:
             results[i] = _aio(disk, asked)
         jobs.append(("aio", cpu, job))
-    this().tasks(jobs)
+    for stuck in this().tasks(jobs):
+        raise HungTask(this().loop.described(stuck))
     return [[_face(result, disk, each) for result, each in zip(found, wanted, strict=True)]
             for found, (disk, wanted, _) in zip(results, processes, strict=True)]
 

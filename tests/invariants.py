@@ -8,16 +8,17 @@ from blkmodel.lib import sbitmap
 from blkmodel.services.data.list import list_empty
 
 
-def at_rest(kernel, q):
-    """Nothing of a queue is allocated, busy or waiting, and nobody has complained."""
-    queue_at_rest(q)
-    assert kernel.rcu_depth == 0
+def at_rest(kernel, q, marks=False):
+    """Nothing of a queue is allocated, busy or waiting, and nobody has complained. marks: as queue_at_rest() has it."""
+    queue_at_rest(q, marks)
+    assert kernel.context.rcu == 0
     assert {event.context.name for event in kernel.loop.pending()} <= {"timer", "kblockd"}
     assert not [line for line in kernel.log if line.startswith("WARNING") or "beyond end" in line or "error" in line]
 
 
-def queue_at_rest(q):
-    """Nothing of a queue is allocated, busy or waiting."""
+def queue_at_rest(q, marks=False):
+    """Nothing of a queue is allocated, busy or waiting. marks: a CPU may have gone, which leaves the mark of what was
+    queued there."""
     assert q.q_usage_counter.count == 1
     assert list_empty(q.requeue_list)
     for hctx in queue_for_each_hw_ctx(q):
@@ -26,7 +27,7 @@ def queue_at_rest(q):
         assert hctx.dispatch_wait.entry is None
         for ctx in hctx.ctxs[:hctx.nr_ctx]:
             assert list_empty(ctx.rq_lists[hctx.type])
-        assert hctx.tags is None or not sbitmap.sbitmap_any_bit_set(hctx.ctx_map)
+        assert hctx.tags is None or marks or not sbitmap.sbitmap_any_bit_set(hctx.ctx_map)
         for tags in (hctx.tags, hctx.sched_tags):
             for bitmap in (tags.bitmap_tags, tags.breserved_tags) if tags is not None else ():
                 assert not bitmap.sb.depth or not sbitmap.sbitmap_any_bit_set(bitmap.sb)

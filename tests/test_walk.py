@@ -41,16 +41,7 @@ class Walk:
     def __init__(self, seed):
         self.draw = random.Random(seed)
         self.kernel = boot(self.draw.randint(1, 4), seed)
-        self.beneath = False
-        sleep, loop = self.kernel.loop.sleep_until, self.kernel.loop
-
-        def sleep_until(*args, **kwargs):
-            try:
-                return sleep(*args, **kwargs)
-            except HungTask:
-                self.beneath = self.beneath or loop.beneath_can_go_on()
-                raise
-        vars(loop)["sleep_until"] = sleep_until
+        self.paths = self.draw.random() < .3
         self.may = {}
         self.serial = self.short = 0
         self.trouble = self.kept = False
@@ -69,7 +60,7 @@ class Walk:
         return self.draw.choice(sorted(self.disks()) or ["nvme0n1"])
 
     def mapped(self):
-        """Name → mapped device: its live table by lines, and whether it is suspended."""
+        """Name → mapped device: its live table by lines, and whether I/O has to wait at it."""
         if "dm_mod" not in scenario.modules().loaded:
             return {}
         tables: dict = {}
@@ -84,7 +75,8 @@ class Walk:
                 name, number = line.split("\t")
                 info = self.tool("info", name).output
                 live = [each for each in tables.get(name, []) if each]
-                found[name] = f"dm-{number.strip('()').split(':')[1]}", live, "SUSPENDED" in info
+                waits = any("queue_if_no_path" in line for line in live) and " F " in self.tool("status", name).output
+                found[name] = f"dm-{number.strip('()').split(':')[1]}", live, waits or "SUSPENDED" in info
         memory._doomed = doomed
         return found
 
@@ -92,7 +84,7 @@ class Walk:
         return scenario.dmsetup_run(*words)
 
     def suspended(self):
-        """The disks at which I/O would wait: mapped devices that are suspended, and those above them."""
+        """The disks at which I/O would wait: mapped devices that are suspended or without path, and those above."""
         mapped = self.mapped()
         found: set = set()
         for _ in mapped:
@@ -139,6 +131,9 @@ class Walk:
                         which, first = params[2 + 2 * (row % stripes):][:2]
                         to = int(first) + row // stripes * chunk + within
                         place = self.places(by_number.get(which, ""), to, 1)[0]
+                    elif kind == "multipath":
+                        path = next(word for word in params if ":" in word)
+                        place = self.places(by_number.get(path, ""), offset, 1)[0]
                     elif kind == "zero":
                         place = "zero"
             found.append(place)
@@ -363,6 +358,10 @@ class Walk:
         lines, start = [], 0
         own = self.mapped().get(name, ("",))[0]
         under = [disk for disk in sorted(self.disks()) if not disk.startswith("dm-") or disk < (own or "dm-9")]
+        if self.paths and under and self.draw.random() < .5:
+            self.trouble = True  # a path that fails stays so
+            features = self.draw.choice(["0", "1 queue_if_no_path", "1 retain_attached_hw_handler"])
+            return f"0 64 multipath {features} 0 1 1 round-robin 0 1 1 /dev/{self.draw.choice(under)} 1"
         for _ in range(self.draw.choice([1, 1, 2, 3])):
             kind = self.draw.choice(["linear", "linear", "striped", "delay", "flakey", "zero", "error"])
             length = self.draw.choice([8, 64, 200])
@@ -384,12 +383,14 @@ class Walk:
         names = sorted(self.mapped())
         name = self.draw.choice([*names, *names, f"m{self.draw.randint(0, MOST_OPEN)}"])
         what = self.draw.choice(["create", "create", "load", "resume", "resume", "suspend", "remove", "clear", "table",
-                                 "status", "info", "deps", "rename", "wipe", "force"])
+                                 "status", "info", "deps", "rename", "wipe", "force", "message"])
         words = {"create": ["create", name, "--table", self.table(name)],
                  "load": ["load", name, "--table", self.table(name)],
                  "suspend": ["suspend", *self.draw.choice([[], ["--noflush"], ["--nolockfs"]]), name],
                  "rename": ["rename", name, f"m{self.draw.randint(0, MOST_OPEN)}"], "wipe": ["wipe_table", name],
-                 "force": ["remove", "--force", name]}.get(what, [what, name])
+                 "message": ["message", name, "0", self.draw.choice([
+                     "fail_if_no_path", "queue_if_no_path", "switch_group 1", "reinstate_path /dev/nvme0n1",
+                     "fail_path /dev/nvme0n1"])], "force": ["remove", "--force", name]}.get(what, [what, name])
         try:
             done = self.tool(*words)
         except KernelError as why:
@@ -428,7 +429,7 @@ class Walk:
         self.check()
 
     def check(self):
-        assert self.kernel.rcu_depth == 0
+        assert self.kernel.context.rcu == 0
         for controller in self.controllers.values():
             for qid, sq in controller.engine.sqs.items():
                 assert not qid or not sq.running or self.shaky, (qid, sq.running)
@@ -472,9 +473,12 @@ def walked(seed, steps=STEPS):
         assert not walk.disks()
         assert not [line for line in kernel.log if "WARNING" in line] or walk.short or walk.shaky
     except BaseException as why:
-        if isinstance(why, KernelBug) and walk.short:  # 5.4.120 itself does not go on without memory
+        # 5.4.120 itself does not go on without memory, or where a reset brings more queues than there is room for
+        if isinstance(why, KernelBug) and (walk.short or "behind the end of their array" in str(why)):
             return walk
-        if isinstance(why, HungTask) and walk.beneath:  # a task could go on, but for another above it on the one stack
+        # it waits for a path, as it is to
+        if isinstance(why, HungTask) and any("queue_if_no_path" in line and waits
+                                             for _, lines, waits in walk.mapped().values() for line in lines):
             return walk
         why.add_note(f"seed {seed}:\n" + "\n".join(map(str, walk.steps)) + "\n" + "\n".join(kernel.log[-12:]))
         raise

@@ -190,8 +190,11 @@ def meanwhile(data, q, cpus):
     def stop():
         blk_mq.blk_mq_stop_hw_queues(q)
         later(lambda: blk_mq.blk_mq_start_stopped_hw_queues(q, bool(pause % 2)))
-    return {"scheduler": lambda: elevator.elv_iosched_store(q, scheduler, len(scheduler)),
-            "depth": lambda: blk_mq.blk_mq_update_nr_requests(q, depth),
+    def locked(fn, *args):
+        with q.sysfs_lock:
+            fn(*args)
+    return {"scheduler": lambda: locked(elevator.elv_iosched_store, q, scheduler, len(scheduler)),
+            "depth": lambda: locked(blk_mq.blk_mq_update_nr_requests, q, depth),
             "freeze": freeze, "quiesce": quiesce, "stop": stop,
             "down": lambda: cpu_down(cpu), "up": lambda: cpu_up(cpu)}[what]
 
@@ -211,7 +214,7 @@ def test_whatever_is_done_to_the_queue_meanwhile(data, cpus):
             phase([(disk, expected, ops) for ops in processes])
             kernel.loop.advance(100_000_000)
             assert not held
-            at_rest(kernel, disk.q)
+            at_rest(kernel, disk.q, marks=True)
     disk.remove()
 
 

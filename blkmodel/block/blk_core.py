@@ -179,17 +179,19 @@ def blk_set_queue_dying(q: request_queue) -> None:
 
 def blk_cleanup_queue(q: request_queue) -> None:
     """End a queue's life: wait for what is in it, then take it apart. Its memory stays until the last reference."""
-    blk_set_queue_dying(q)
-    blk_queue_flag_set(QUEUE_FLAG_NOMERGES, q)
-    blk_queue_flag_set(QUEUE_FLAG_NOXMERGES, q)
-    blk_queue_flag_set(QUEUE_FLAG_DYING, q)
+    with q.sysfs_lock:
+        blk_set_queue_dying(q)
+        blk_queue_flag_set(QUEUE_FLAG_NOMERGES, q)
+        blk_queue_flag_set(QUEUE_FLAG_NOXMERGES, q)
+        blk_queue_flag_set(QUEUE_FLAG_DYING, q)
     blk_mq.blk_freeze_queue(q)
     blk_queue_flag_set(QUEUE_FLAG_DEAD, q)
     blk_sync_queue(q)
     if queue_is_mq(q):
         blk_mq.blk_mq_exit_queue(q)
-    if q.elevator is not None:
-        blk_mq_sched.blk_mq_sched_free_requests(q)
+    with q.sysfs_lock:
+        if q.elevator is not None:
+            blk_mq_sched.blk_mq_sched_free_requests(q)
     percpu_ref_exit(q.q_usage_counter)
     blk_put_queue(q)
 

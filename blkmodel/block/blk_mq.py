@@ -65,19 +65,22 @@ from blkmodel.services.memory.mm import (
     __GFP_NORETRY, __GFP_NOWARN, __GFP_ZERO, GFP_KERNEL, GFP_NOIO, __free_pages, alloc_pages_node, page_address)
 from blkmodel.services.memory.percpu import alloc_percpu, get_cpu, put_cpu, raw_smp_processor_id
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc_node, kfree, kzalloc, kzalloc_node
+from blkmodel.services.tasks.locks import mutex_lock, mutex_unlock
 from blkmodel.services.tasks.rcupdate import (
     init_srcu_struct, rcu_read_lock, rcu_read_unlock, srcu_read_lock, srcu_read_unlock, srcu_struct, synchronize_rcu,
     synchronize_srcu)
 from blkmodel.services.tasks.refcount import (
     percpu_ref_is_zero, percpu_ref_kill, percpu_ref_resurrect, percpu_ref_tryget)
-from blkmodel.services.tasks.sched import cpu_relax, in_interrupt, need_resched
+from blkmodel.services.tasks.sched import (
+    TASK_RUNNING, TASK_UNINTERRUPTIBLE, __set_current_state, cpu_relax, in_interrupt, io_schedule, need_resched,
+    set_current_state)
 from blkmodel.services.tasks.timer import (
     HRTIMER_MODE_ABS, HRTIMER_MODE_REL, HZ, hrtimer_cancel, hrtimer_init_sleeper_on_stack, hrtimer_set_expires,
     hrtimer_sleeper, hrtimer_sleeper_start_expires, jiffies, ktime_get_ns, mod_timer, msecs_to_jiffies, time_after,
     time_after_eq)
 from blkmodel.services.tasks.wait import (
-    WQ_FLAG_EXCLUSIVE, __add_wait_queue, init_waitqueue_func_entry, io_schedule, wait_event, wait_event_timeout,
-    wait_queue_entry, wake_up_all)
+    WQ_FLAG_EXCLUSIVE, __add_wait_queue, init_waitqueue_func_entry, wait_event, wait_event_timeout, wait_queue_entry,
+    wake_up_all)
 from blkmodel.services.tasks.workqueue import (
     INIT_DELAYED_WORK, INIT_WORK, WORK_CPU_UNBOUND, cancel_delayed_work, work_struct)
 from blkmodel.sim import this
@@ -167,11 +170,14 @@ def blk_mq_in_flight_rw(q: request_queue, part: hd_struct) -> list[int]:
 
 def blk_freeze_queue_start(q: request_queue) -> None:
     """Let nobody enter the queue any more. Freezes nest; each needs its unfreeze."""
+    mutex_lock(q.mq_freeze_lock)
     q.mq_freeze_depth += 1
-    if q.mq_freeze_depth == 1:
+    first = q.mq_freeze_depth == 1
+    if first:
         percpu_ref_kill(q.q_usage_counter)
-        if queue_is_mq(q):
-            blk_mq_run_hw_queues(q, False)
+    mutex_unlock(q.mq_freeze_lock)
+    if first and queue_is_mq(q):
+        blk_mq_run_hw_queues(q, False)
 
 
 def blk_mq_freeze_queue_wait(q: request_queue) -> None:
@@ -197,11 +203,12 @@ def blk_mq_freeze_queue(q: request_queue) -> None:
 
 def blk_mq_unfreeze_queue(q: request_queue) -> None:
     """End one freeze; the last one lets those in who wait outside."""
-    q.mq_freeze_depth -= 1
-    WARN_ON_ONCE(q.mq_freeze_depth < 0, "a queue was unfrozen too often")
-    if not q.mq_freeze_depth:
-        percpu_ref_resurrect(q.q_usage_counter)
-        wake_up_all(q.mq_freeze_wq)
+    with q.mq_freeze_lock:
+        q.mq_freeze_depth -= 1
+        WARN_ON_ONCE(q.mq_freeze_depth < 0, "a queue was unfrozen too often")
+        if not q.mq_freeze_depth:
+            percpu_ref_resurrect(q.q_usage_counter)
+            wake_up_all(q.mq_freeze_wq)
 
 
 def blk_mq_quiesce_queue_nowait(q: request_queue) -> None:
@@ -1234,6 +1241,8 @@ def blk_mq_hctx_notify_dead(cpu: int, node: blk_mq_hw_ctx) -> int:
     Called for every hardware queue (in C, `node` is a member of it).
     """
     hctx = node
+    # 5.4: does not look whether the CPU is one of the hardware queue's: the first that is told takes what is another's,
+    # whose mark stays. Mended by "blk-mq: drain I/O when all CPUs in a hctx are offline".
     ctx, moved = __blk_mq_get_ctx(hctx.queue, cpu), list_head()
     if not list_empty(ctx.rq_lists[hctx.type]):
         list_splice_init(ctx.rq_lists[hctx.type], moved, "queuelist")
@@ -1303,7 +1312,7 @@ def blk_mq_alloc_hctx(q: request_queue, set: blk_mq_tag_set, node: int) -> blk_m
     if node == NUMA_NO_NODE:
         node = set.numa_node
     hctx.numa_node = node
-    INIT_DELAYED_WORK(hctx.run_work, blk_mq_run_work_fn, hctx)
+    INIT_DELAYED_WORK(hctx.run_work, blk_mq_run_work_fn, hctx, bool(set.flags & BLK_MQ_F_BLOCKING))
     hctx.queue, hctx.flags = q, set.flags & ~BLK_MQ_F_TAG_SHARED
 
     hctx.ctxs = kcalloc_node(nr_cpu_ids(), "pointer", gfp, node)
@@ -1430,20 +1439,22 @@ def blk_mq_update_tag_set_depth(set: blk_mq_tag_set, shared: bool) -> None:
 def blk_mq_del_queue_tag_set(q: request_queue) -> None:
     """Take a queue off its tag set; a queue that is left alone shares no longer."""
     set = q.tag_set
-    list_del_init(q, "tag_set_list")
-    if list_is_singular(set.tag_list):
-        set.flags &= ~BLK_MQ_F_TAG_SHARED
-        blk_mq_update_tag_set_depth(set, False)
+    with set.tag_list_lock:
+        list_del_init(q, "tag_set_list")
+        if list_is_singular(set.tag_list):
+            set.flags &= ~BLK_MQ_F_TAG_SHARED
+            blk_mq_update_tag_set_depth(set, False)
 
 
 def blk_mq_add_queue_tag_set(set: blk_mq_tag_set, q: request_queue) -> None:
     """Add a queue to its tag set; with the second one the tags are shared."""
-    if not list_empty(set.tag_list) and not set.flags & BLK_MQ_F_TAG_SHARED:
-        set.flags |= BLK_MQ_F_TAG_SHARED
-        blk_mq_update_tag_set_depth(set, True)
-    if set.flags & BLK_MQ_F_TAG_SHARED:
-        queue_set_hctx_shared(q, True)
-    list_add_tail(q, set.tag_list, "tag_set_list")
+    with set.tag_list_lock:
+        if not list_empty(set.tag_list) and not set.flags & BLK_MQ_F_TAG_SHARED:
+            set.flags |= BLK_MQ_F_TAG_SHARED
+            blk_mq_update_tag_set_depth(set, True)
+        if set.flags & BLK_MQ_F_TAG_SHARED:
+            queue_set_hctx_shared(q, True)
+        list_add_tail(q, set.tag_list, "tag_set_list")
 
 
 def blk_mq_alloc_ctxs(q: request_queue) -> int:
@@ -1509,6 +1520,7 @@ def blk_mq_realloc_hw_ctxs(set: blk_mq_tag_set, q: request_queue) -> None:
     # 5.4: the array has as many places as there are CPUs, or had to be queues when it was made; it does not grow.
     BUG_ON(set.nr_hw_queues > q.nr_queues, "hardware queues are put behind the end of their array")
     hctxs, reached = q.queue_hw_ctx, set.nr_hw_queues
+    mutex_lock(q.sysfs_lock)
     for i in range(set.nr_hw_queues):
         node = blk_mq_cpumap.blk_mq_hw_queue_to_node(set.map[HCTX_TYPE_DEFAULT], i)
         if hctxs[i] is not None and hctxs[i].numa_node == node:
@@ -1541,6 +1553,7 @@ def blk_mq_realloc_hw_ctxs(set: blk_mq_tag_set, q: request_queue) -> None:
                 blk_mq_free_map_and_requests(set, j)
             blk_mq_exit_hctx(q, set, hctx, j)
             hctxs[j] = NULL
+    mutex_unlock(q.sysfs_lock)
 
 
 def nr_hw_queues(set: blk_mq_tag_set) -> int:
@@ -1754,7 +1767,8 @@ def blk_mq_elv_switch_none(head: list_head, q: request_queue) -> bool:
         return False
     qe.q, qe.type = q, q.elevator.type
     list_add(qe, head, "node")
-    elevator.elevator_switch_mq(q, NULL)
+    with q.sysfs_lock:
+        elevator.elevator_switch_mq(q, NULL)
     return True
 
 
@@ -1764,7 +1778,8 @@ def blk_mq_elv_switch_back(head: list_head, q: request_queue) -> None:
         if qe.q is q:
             list_del_init(qe, "node")
             kfree(qe)
-            elevator.elevator_switch_mq(q, qe.type)
+            with q.sysfs_lock:
+                elevator.elevator_switch_mq(q, qe.type)
             return
 
 
@@ -1813,7 +1828,8 @@ def __blk_mq_update_nr_hw_queues(set: blk_mq_tag_set, nr_hw_queues: int) -> None
 
 def blk_mq_update_nr_hw_queues(set: blk_mq_tag_set, nr_hw_queues: int) -> None:
     """Change the number of hardware queues of a tag set that is in use."""
-    __blk_mq_update_nr_hw_queues(set, nr_hw_queues)
+    with set.tag_list_lock:
+        __blk_mq_update_nr_hw_queues(set, nr_hw_queues)
 
 
 def blk_poll_stats_enable(q: request_queue) -> bool:
@@ -1870,7 +1886,7 @@ def blk_mq_poll_hybrid_sleep(q: request_queue, hctx: blk_mq_hw_ctx, rq: request)
     while True:
         if blk_mq_rq_state(rq) == MQ_RQ_COMPLETE:
             break
-        task.runnable = False
+        set_current_state(TASK_UNINTERRUPTIBLE)
         hrtimer_sleeper_start_expires(hs, mode)
         if hs.task is not None:
             io_schedule()
@@ -1878,7 +1894,7 @@ def blk_mq_poll_hybrid_sleep(q: request_queue, hctx: blk_mq_hw_ctx, rq: request)
         mode = HRTIMER_MODE_ABS
         if hs.task is None or task.signal:
             break
-    task.runnable = True
+    __set_current_state(TASK_RUNNING)
     return True
 
 
@@ -1914,16 +1930,16 @@ def blk_poll(q: request_queue, cookie: int, spin: bool) -> int:
     while True:
         ret = q.mq_ops.poll(hctx)
         if ret > 0:
-            task.runnable = True
+            __set_current_state(TASK_RUNNING)
             return ret
-        if task.runnable:
+        if task.state == TASK_RUNNING:
             return 1
         if ret < 0 or not spin:
             break
         cpu_relax()
         if need_resched():
             break
-    task.runnable = True
+    __set_current_state(TASK_RUNNING)
     return 0
 
 

@@ -136,16 +136,18 @@ def __blk_mq_register_dev(dev: device, q: request_queue) -> int:
 
 def blk_mq_sysfs_unregister(q: request_queue) -> None:
     """Take the hardware queues out of sysfs while they change."""
-    if q.mq_sysfs_init_done:
-        for hctx in queue_for_each_hw_ctx(q):
-            blk_mq_unregister_hctx(hctx)
+    with q.sysfs_dir_lock:
+        if q.mq_sysfs_init_done:
+            for hctx in queue_for_each_hw_ctx(q):
+                blk_mq_unregister_hctx(hctx)
 
 
 def blk_mq_sysfs_register(q: request_queue) -> int:
     """Show the hardware queues in sysfs again, after they have changed. Returns 0 or -errno."""
-    if not q.mq_sysfs_init_done:
-        return 0
-    for hctx in queue_for_each_hw_ctx(q):
-        if ret := blk_mq_register_hctx(hctx):
-            return ret
+    with q.sysfs_dir_lock:
+        if not q.mq_sysfs_init_done:
+            return 0
+        for hctx in queue_for_each_hw_ctx(q):
+            if ret := blk_mq_register_hctx(hctx):
+                return ret
     return 0

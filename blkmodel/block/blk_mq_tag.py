@@ -25,9 +25,8 @@ from blkmodel.services.base.printk import pr_err
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc_node
 from blkmodel.services.tasks.refcount import percpu_ref_tryget
+from blkmodel.services.tasks.sched import TASK_UNINTERRUPTIBLE, io_schedule
 from blkmodel.services.tasks.timer import msleep
-from blkmodel.services.tasks.wait import TASK_UNINTERRUPTIBLE, io_schedule
-from blkmodel.sim import this
 from blkmodel.sim.structure import NULL
 
 OMITTED = no_chapter("blk_mq_has_free_tags blk_mq_unique_tag")
@@ -200,8 +199,7 @@ def blk_mq_tagset_wait_completed_request(tagset: blk_mq_tag_set) -> None:
     while True:
         count = [0]
         blk_mq_tagset_busy_iter(tagset, blk_mq_tagset_count_completed_rqs, count)
-        # Who ends them may sleep beneath this task on the model's one stack, and goes on as soon as this one returns.
-        if not count[0] or this().loop.beneath_can_go_on():
+        if not count[0]:
             break
         msleep(5)
 

@@ -351,14 +351,16 @@ def queue_attr_show(kobj: kobject, attr: attribute) -> str | int:
     """Read a file of a queue. Returns its text, -EIO for one that can't be read, -ENOENT for a dying queue."""
     if attr.show is None:
         return -EIO
-    return -ENOENT if blk_queue_dying(kobj._owner) else attr.show(kobj._owner)
+    with kobj._owner.sysfs_lock:
+        return -ENOENT if blk_queue_dying(kobj._owner) else attr.show(kobj._owner)
 
 
 def queue_attr_store(kobj: kobject, attr: attribute, page: str, length: int) -> int:
     """Write a file of a queue. Returns the bytes taken, or -errno as for reading."""
     if attr.store is None:
         return -EIO
-    return -ENOENT if blk_queue_dying(kobj._owner) else attr.store(kobj._owner, page, length)
+    with kobj._owner.sysfs_lock:
+        return -ENOENT if blk_queue_dying(kobj._owner) else attr.store(kobj._owner, page, length)
 
 
 def blk_free_queue_rcu(q: request_queue) -> None:
@@ -411,24 +413,26 @@ def blk_register_queue(disk: gendisk) -> int:
     if not blk_queue_init_done(q):
         blk_core.blk_queue_flag_set(QUEUE_FLAG_INIT_DONE, q)
         percpu_ref_switch_to_percpu(q.q_usage_counter)
-    ret = kobject_add(q.kobj, kobject_get(dev.kobj), "queue")
-    if ret < 0:
-        return ret
-    if ret := sysfs_create_group(q.kobj, queue_attr_group):
-        kobject_del(q.kobj)
-        kobject_put(dev.kobj)
-        return ret
-    if queue_is_mq(q):
-        blk_mq_sysfs.__blk_mq_register_dev(dev, q)
-    if q.elevator is not None:
-        if ret := elevator.elv_register_queue(q, False):
+    with q.sysfs_dir_lock:
+        ret = kobject_add(q.kobj, kobject_get(dev.kobj), "queue")
+        if ret < 0:
+            return ret
+        if ret := sysfs_create_group(q.kobj, queue_attr_group):
             kobject_del(q.kobj)
             kobject_put(dev.kobj)
             return ret
-    blk_core.blk_queue_flag_set(QUEUE_FLAG_REGISTERED, q)
-    kobject_uevent(q.kobj, KOBJ_ADD)
-    if q.elevator is not None:
-        kobject_uevent(q.elevator.kobj, KOBJ_ADD)
+        if queue_is_mq(q):
+            blk_mq_sysfs.__blk_mq_register_dev(dev, q)
+        with q.sysfs_lock:
+            if q.elevator is not None:
+                if ret := elevator.elv_register_queue(q, False):
+                    kobject_del(q.kobj)
+                    kobject_put(dev.kobj)
+                    return ret
+            blk_core.blk_queue_flag_set(QUEUE_FLAG_REGISTERED, q)
+            kobject_uevent(q.kobj, KOBJ_ADD)
+            if q.elevator is not None:
+                kobject_uevent(q.elevator.kobj, KOBJ_ADD)
     return 0
 
 
@@ -437,13 +441,16 @@ def blk_unregister_queue(disk: gendisk) -> None:
     q = disk.queue
     if WARN_ON(q is None) or not blk_queue_registered(q):
         return
-    blk_core.blk_queue_flag_clear(QUEUE_FLAG_REGISTERED, q)
-    if queue_is_mq(q):
-        blk_mq_sysfs.blk_mq_unregister_dev(disk_to_dev(disk), q)
-    kobject_uevent(q.kobj, KOBJ_REMOVE)
-    kobject_del(q.kobj)
-    if q.elevator is not None:
-        elevator.elv_unregister_queue(q)
+    with q.sysfs_lock:
+        blk_core.blk_queue_flag_clear(QUEUE_FLAG_REGISTERED, q)
+    with q.sysfs_dir_lock:
+        if queue_is_mq(q):
+            blk_mq_sysfs.blk_mq_unregister_dev(disk_to_dev(disk), q)
+        kobject_uevent(q.kobj, KOBJ_REMOVE)
+        kobject_del(q.kobj)
+        with q.sysfs_lock:
+            if q.elevator is not None:
+                elevator.elv_unregister_queue(q)
     kobject_put(disk_to_dev(disk).kobj)
 
 

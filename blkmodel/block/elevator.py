@@ -111,8 +111,9 @@ def elevator_release(kobj: kobject) -> None:
 
 def __elevator_exit(q: request_queue, e: elevator_queue) -> None:
     """End a scheduler's work on the queue, and drop the queue's hold on it."""
-    if e.type.ops.exit_sched:
-        blk_mq_sched.blk_mq_exit_sched(q, e)
+    with e.sysfs_lock:
+        if e.type.ops.exit_sched:
+            blk_mq_sched.blk_mq_exit_sched(q, e)
     kobject_put(e.kobj)
 
 
@@ -253,7 +254,8 @@ def elv_attr_show(kobj: kobject, attr: Any) -> str | int:
     if not attr.show:
         return -EIO
     e = kobj._owner
-    return attr.show(e) if e.type else -ENOENT
+    with e.sysfs_lock:
+        return attr.show(e) if e.type else -ENOENT
 
 
 def elv_attr_store(kobj: kobject, attr: Any, page: str, length: int) -> int:
@@ -261,7 +263,8 @@ def elv_attr_store(kobj: kobject, attr: Any, page: str, length: int) -> int:
     if not attr.store:
         return -EIO
     e = kobj._owner
-    return attr.store(e, page, length) if e.type else -ENOENT
+    with e.sysfs_lock:
+        return attr.store(e, page, length) if e.type else -ENOENT
 
 
 elv_ktype = kobj_type(release=elevator_release)

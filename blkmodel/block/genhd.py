@@ -41,6 +41,7 @@ from blkmodel.services.files.file import FMODE_READ
 from blkmodel.services.files.proc import proc_create_seq, seq_file, seq_operations, seq_puts
 from blkmodel.services.memory.mm import GFP_KERNEL, GFP_NOWAIT
 from blkmodel.services.memory.slab import kfree, kzalloc, kzalloc_node
+from blkmodel.services.tasks.locks import down_write, up_write
 from blkmodel.services.tasks.rcupdate import call_rcu, rcu_read_lock, rcu_read_unlock
 from blkmodel.sim import statics
 from blkmodel.sim.structure import NULL, Struct, struct
@@ -365,6 +366,7 @@ def del_gendisk(disk: gendisk) -> None:
     The disk and its queue live until put_disk() drops the last reference.
     """
     disk_del_events(disk)
+    down_write(disk.lookup_sem)
     piter = disk_part_iter()
     disk_part_iter_init(piter, disk, DISK_PITER_INCL_EMPTY | DISK_PITER_REVERSE)
     while (part := disk_part_iter_next(piter)) is not None:
@@ -376,6 +378,7 @@ def del_gendisk(disk: gendisk) -> None:
     block_dev.bdev_unhash_inode(disk_devt(disk))
     set_capacity(disk, 0)
     disk.flags &= ~GENHD_FL_UP
+    up_write(disk.lookup_sem)
     if not disk.flags & GENHD_FL_HIDDEN:
         sysfs_remove_link(disk_to_dev(disk).kobj, "bdi")
     if disk.queue is not None:
@@ -411,7 +414,9 @@ def get_gendisk(devt: int) -> tuple[gendisk, int]:
             disk, partno = part_to_disk(part), part.partno
     if disk is None:
         return NULL, 0
-    if disk.flags & GENHD_FL_HIDDEN or not disk.flags & GENHD_FL_UP:
+    with disk.lookup_sem.read:
+        there = not disk.flags & GENHD_FL_HIDDEN and disk.flags & GENHD_FL_UP
+    if not there:
         put_disk_and_module(disk)
         return NULL, 0
     return disk, partno

@@ -38,7 +38,8 @@ def __blkdev_reread_part(bdev: block_device) -> int:
 
 def blkdev_reread_part(bdev: block_device) -> int:
     """Find a disk's partitions anew, while nobody else opens or closes it. Returns 0 or -errno."""
-    return __blkdev_reread_part(bdev)
+    with bdev.bd_mutex:
+        return __blkdev_reread_part(bdev)
 
 
 def blk_ioctl_discard(bdev: block_device, mode: int, arg: tuple[int, int], flags: int) -> int:

@@ -245,7 +245,7 @@ def _trace(options: argparse.Namespace) -> int:
             failed = str(why)
         except (HungTask, KernelBug) as why:
             failed = f"the kernel does not go on: {why}"
-            where = f" (in {innermost(recording)})"
+            where = "" if isinstance(why, HungTask) else f" (in {innermost(recording)})"
         except NotModelled as why:
             lacking = why
         except (KeyError, OSError, TypeError, ValueError) as why:

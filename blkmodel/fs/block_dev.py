@@ -49,7 +49,11 @@ from blkmodel.services.files.uio import (
 from blkmodel.services.memory.mm import GFP_KERNEL, page
 from blkmodel.services.memory.slab import (
     kcalloc, kfree, kmem_cache, kmem_cache_alloc, kmem_cache_create, kmem_cache_free, kzalloc)
-from blkmodel.services.tasks.wait import io_schedule, wait_event
+from blkmodel.services.tasks.locks import mutex_lock, mutex_lock_nested, mutex_unlock
+from blkmodel.services.tasks.sched import (
+    TASK_RUNNING, TASK_UNINTERRUPTIBLE, __set_current_state, blk_wake_io_task, io_schedule, schedule, set_current_state)
+from blkmodel.services.tasks.wait import (
+    bit_waitqueue, finish_wait, init_wait, prepare_to_wait, wait_queue_entry, wake_up_bit)
 from blkmodel.sim import statics, this
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct
@@ -186,7 +190,7 @@ def blkdev_bio_end_io_simple(bio: bio_struct) -> None:
     """Wake who waits for the bio."""
     waiter = bio.bi_private
     bio.bi_private = NULL
-    waiter.runnable = True
+    blk_wake_io_task(waiter)
 
 
 def __blkdev_direct_IO_simple(iocb: kiocb, iter: iov_iter, nr_pages: int) -> int:
@@ -224,12 +228,12 @@ def __blkdev_direct_IO_simple(iocb: kiocb, iter: iov_iter, nr_pages: int) -> int
             bio_set_polled(bio, iocb)
         cookie = blk_core.submit_bio(bio)
         while True:
-            task.runnable = False
+            set_current_state(TASK_UNINTERRUPTIBLE)
             if bio.bi_private is None:
                 break
             if not iocb.ki_flags & IOCB_HIPRI or not blk_mq.blk_poll(bdev_get_queue(bdev), cookie, True):
                 io_schedule()
-        task.runnable = True
+        __set_current_state(TASK_RUNNING)
         bio_module.bio_release_pages(bio, should_dirty)
         if bio.bi_status:
             ret = blk_core.blk_status_to_errno(bio.bi_status)
@@ -258,7 +262,7 @@ def blkdev_bio_end_io(bio: bio_struct) -> None:
                 bio_module.bio_put(dio.bio)
         else:
             waiter, dio.waiter = dio.waiter, NULL
-            waiter.runnable = True
+            blk_wake_io_task(waiter)
     if should_dirty:
         bio_module.bio_check_pages_dirty(bio)
     else:
@@ -335,12 +339,12 @@ def __blkdev_direct_IO(iocb: kiocb, iter: iov_iter, nr_pages: int) -> int:
     if not is_sync:
         return -EIOCBQUEUED
     while True:
-        task.runnable = False
+        set_current_state(TASK_UNINTERRUPTIBLE)
         if dio.waiter is None:
             break
         if not is_poll or not blk_mq.blk_poll(bdev_get_queue(bdev), cookie, True):
             io_schedule()
-    task.runnable = True
+    __set_current_state(TASK_RUNNING)
     if not ret:
         ret = blk_core.blk_status_to_errno(dio.bio.bi_status)
     if not ret:
@@ -396,17 +400,19 @@ def fsync_bdev(bdev: block_device) -> int:
 
 def freeze_bdev(bdev: block_device) -> super_block:
     """Freeze the file system on a block device, and write back what is cached. Returns it: here None, for none."""
-    bdev.bd_fsfreeze_count += 1
-    if bdev.bd_fsfreeze_count == 1:
-        sync_blockdev(bdev)
+    with bdev.bd_fsfreeze_mutex:
+        bdev.bd_fsfreeze_count += 1
+        if bdev.bd_fsfreeze_count == 1:
+            sync_blockdev(bdev)
     return NULL
 
 
 def thaw_bdev(bdev: block_device, sb: super_block) -> int:
     """Let the file system on a block device go on, with the last thaw. Returns 0, or -EINVAL where it is not frozen."""
-    if not bdev.bd_fsfreeze_count:
-        return -EINVAL
-    bdev.bd_fsfreeze_count -= 1
+    with bdev.bd_fsfreeze_mutex:
+        if not bdev.bd_fsfreeze_count:
+            return -EINVAL
+        bdev.bd_fsfreeze_count -= 1
     return 0
 
 
@@ -546,7 +552,12 @@ def bd_prepare_to_claim(bdev: block_device, whole: block_device, holder: Any) ->
             return -EBUSY
         if whole.bd_claiming is None:
             return 0
-        wait_event(NULL, lambda: whole.bd_claiming is None, "another claim on the disk")
+        wq = bit_waitqueue(whole, "bd_claiming")
+        wait = wait_queue_entry()
+        init_wait(wait)
+        prepare_to_wait(wq, wait, TASK_UNINTERRUPTIBLE)
+        schedule("another claim on the disk")
+        finish_wait(wq, wait)
 
 
 def bdev_get_gendisk(bdev: block_device) -> tuple[gendisk, int]:
@@ -581,6 +592,7 @@ def bd_clear_claiming(whole: block_device, holder: Any) -> None:
     """The claim is decided: others may go on."""
     BUG_ON(whole.bd_claiming is not holder)
     whole.bd_claiming = NULL
+    wake_up_bit(whole, "bd_claiming")
 
 
 def bd_finish_claiming(bdev: block_device, whole: block_device, holder: Any) -> None:
@@ -618,39 +630,41 @@ def del_symlink(frm: kobject, to: kobject) -> None:
 
 def bd_link_disk_holder(bdev: block_device, disk: gendisk) -> int:
     """Show in sysfs that a disk is made of a claimed block device. Returns 0 or -errno."""
-    WARN_ON_ONCE(bdev.bd_holder is None)
-    if WARN_ON(disk.slave_dir is None or bdev.bd_part.holder_dir is None):
-        return 0
-    holder = bd_find_holder_disk(bdev, disk)
-    if holder is not None:
-        holder.refcnt += 1
-        return 0
-    if (holder := kzalloc(bd_holder_disk, GFP_KERNEL)) is None:
-        return -ENOMEM
-    holder.disk = disk
-    holder.refcnt = 1
-    if not (ret := add_symlink(disk.slave_dir, part_to_dev(bdev.bd_part).kobj)):
-        if not (ret := add_symlink(bdev.bd_part.holder_dir, disk_to_dev(disk).kobj)):
-            kobject_get(bdev.bd_part.holder_dir)
-            list_add(holder, bdev.bd_holder_disks, "list")
+    with bdev.bd_mutex:
+        WARN_ON_ONCE(bdev.bd_holder is None)
+        if WARN_ON(disk.slave_dir is None or bdev.bd_part.holder_dir is None):
             return 0
-        del_symlink(disk.slave_dir, part_to_dev(bdev.bd_part).kobj)
-    kfree(holder)
-    return ret
+        holder = bd_find_holder_disk(bdev, disk)
+        if holder is not None:
+            holder.refcnt += 1
+            return 0
+        if (holder := kzalloc(bd_holder_disk, GFP_KERNEL)) is None:
+            return -ENOMEM
+        holder.disk = disk
+        holder.refcnt = 1
+        if not (ret := add_symlink(disk.slave_dir, part_to_dev(bdev.bd_part).kobj)):
+            if not (ret := add_symlink(bdev.bd_part.holder_dir, disk_to_dev(disk).kobj)):
+                kobject_get(bdev.bd_part.holder_dir)
+                list_add(holder, bdev.bd_holder_disks, "list")
+                return 0
+            del_symlink(disk.slave_dir, part_to_dev(bdev.bd_part).kobj)
+        kfree(holder)
+        return ret
 
 
 def bd_unlink_disk_holder(bdev: block_device, disk: gendisk) -> None:
     """Show no more in sysfs that a disk is made of a block device."""
-    holder = bd_find_holder_disk(bdev, disk)
-    if WARN_ON_ONCE(holder is None):
-        return
-    holder.refcnt -= 1
-    if holder.refcnt == 0:
-        del_symlink(disk.slave_dir, part_to_dev(bdev.bd_part).kobj)
-        del_symlink(bdev.bd_part.holder_dir, disk_to_dev(disk).kobj)
-        kobject_put(bdev.bd_part.holder_dir)
-        list_del_init(holder, "list")
-        kfree(holder)
+    with bdev.bd_mutex:
+        holder = bd_find_holder_disk(bdev, disk)
+        if WARN_ON_ONCE(holder is None):
+            return
+        holder.refcnt -= 1
+        if holder.refcnt == 0:
+            del_symlink(disk.slave_dir, part_to_dev(bdev.bd_part).kobj)
+            del_symlink(bdev.bd_part.holder_dir, disk_to_dev(disk).kobj)
+            kobject_put(bdev.bd_part.holder_dir)
+            list_del_init(holder, "list")
+            kfree(holder)
 
 
 def flush_disk(bdev: block_device, kill_dirty: bool) -> None:
@@ -681,8 +695,9 @@ def revalidate_disk(disk: gendisk) -> int:
     if not disk.flags & GENHD_FL_HIDDEN:
         if (bdev := genhd.bdget_disk(disk, 0)) is None:
             return ret
-        check_disk_size_change(disk, bdev, ret == 0)
-        bdev.bd_invalidated = 0
+        with bdev.bd_mutex:
+            check_disk_size_change(disk, bdev, ret == 0)
+            bdev.bd_invalidated = 0
         bdput(bdev)
     return ret
 
@@ -716,6 +731,7 @@ def __blkdev_get(bdev: block_device, mode: int, for_part: int) -> int:
         if disk is None:
             return -ENXIO
         genhd.disk_block_events(disk)
+        mutex_lock_nested(bdev.bd_mutex, for_part)
         first_open = not bdev.bd_openers
         if first_open:
             bdev.bd_disk = disk
@@ -731,6 +747,7 @@ def __blkdev_get(bdev: block_device, mode: int, for_part: int) -> int:
                         # the driver was replaced meanwhile: look again who has the number
                         disk_put_part(bdev.bd_part)
                         bdev.bd_part = bdev.bd_disk = bdev.bd_queue = NULL
+                        mutex_unlock(bdev.bd_mutex)
                         genhd.disk_unblock_events(disk)
                         genhd.put_disk_and_module(disk)
                         continue
@@ -773,6 +790,7 @@ def __blkdev_get(bdev: block_device, mode: int, for_part: int) -> int:
             bdev.bd_openers += 1
             if for_part:
                 bdev.bd_part_count += 1
+        mutex_unlock(bdev.bd_mutex)
         genhd.disk_unblock_events(disk)
         # the first to open keeps the reference to the disk until the last closes
         if ret or not first_open:
@@ -794,6 +812,7 @@ def blkdev_get(bdev: block_device, mode: int, holder: Any) -> int:
     res = __blkdev_get(bdev, mode, 0)
     if whole is not None:
         disk = whole.bd_disk
+        mutex_lock(bdev.bd_mutex)
         if not res:
             bd_finish_claiming(bdev, whole, holder)
         else:
@@ -803,6 +822,7 @@ def blkdev_get(bdev: block_device, mode: int, holder: Any) -> int:
                 and disk.flags & GENHD_FL_BLOCK_EVENTS_ON_EXCL_WRITE):
             bdev.bd_write_holder = True
             genhd.disk_block_events(disk)
+        mutex_unlock(bdev.bd_mutex)
         bdput(whole)
     if res:
         bdput(bdev)
@@ -841,6 +861,7 @@ def __blkdev_put(bdev: block_device, mode: int, for_part: int) -> None:
     if bdev.bd_openers == 1:
         # what takes long is better done before others have to wait
         sync_blockdev(bdev)
+    mutex_lock_nested(bdev.bd_mutex, for_part)
     if for_part:
         bdev.bd_part_count -= 1
     bdev.bd_openers -= 1
@@ -858,6 +879,7 @@ def __blkdev_put(bdev: block_device, mode: int, for_part: int) -> None:
             victim = bdev.bd_contains
         bdev.bd_contains = NULL
         genhd.put_disk_and_module(disk)
+    mutex_unlock(bdev.bd_mutex)
     bdput(bdev)
     if victim is not None:
         __blkdev_put(victim, mode, 1)
@@ -865,6 +887,7 @@ def __blkdev_put(bdev: block_device, mode: int, for_part: int) -> None:
 
 def blkdev_put(bdev: block_device, mode: int) -> None:
     """Close a block device that was opened with these flags; with FMODE_EXCL it is no longer held."""
+    mutex_lock(bdev.bd_mutex)
     if mode & FMODE_EXCL:
         bdev.bd_holders -= 1
         bdev.bd_contains.bd_holders -= 1
@@ -879,6 +902,7 @@ def blkdev_put(bdev: block_device, mode: int) -> None:
             bdev.bd_write_holder = False
     # the next open shall know of a new medium
     genhd.disk_flush_events(bdev.bd_disk, DISK_EVENT_MEDIA_CHANGE)
+    mutex_unlock(bdev.bd_mutex)
     __blkdev_put(bdev, mode, 0)
 
 

@@ -12,9 +12,10 @@ from blkmodel.include.linux.genhd import get_capacity, part_nr_sects_read
 from blkmodel.services.base.printk import printk_ratelimited
 from blkmodel.services.base.symbols import provide
 from blkmodel.services.files.inode import i_size_read, inode
+from blkmodel.services.files.pagemap import unlock_page
 from blkmodel.services.memory.mm import (
-    GFP_NOFS, GFP_NOIO, PageError, PG_error, PG_locked, PG_private, PG_uptodate, clear_page_flag, get_page, page,
-    put_page, set_page_flag)
+    GFP_NOFS, GFP_NOIO, PageError, PG_error, PG_private, PG_uptodate, clear_page_flag, get_page, page, put_page,
+    set_page_flag)
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock
 from blkmodel.sim.memory import PAGE_SIZE
@@ -100,7 +101,7 @@ def block_read_full_page(page: page, get_block: Callable[..., int]) -> int:
     if not to_read:
         if not PageError(page):
             set_page_flag(page, PG_uptodate)
-        clear_page_flag(page, PG_locked)
+        unlock_page(page)
         return 0
     for bh in to_read:
         bh.locked, bh.b_end_io = True, end_buffer_async_read
@@ -122,7 +123,7 @@ def block_write_full_page(page: page, get_block: Callable[..., int]) -> int:
     for bh in to_write:
         submit_bh(REQ_OP_WRITE, REQ_SYNC, bh)
     if not to_write:
-        clear_page_flag(page, PG_locked)
+        unlock_page(page)
     return 0
 
 
@@ -144,7 +145,7 @@ def end_buffer_async_read(bh: buffer_head, uptodate: bool) -> None:
     if not any(other.locked for other in page.private):
         if not PageError(page) and all(other.uptodate for other in page.private):
             set_page_flag(page, PG_uptodate)
-        clear_page_flag(page, PG_locked)
+        unlock_page(page)
 
 
 def end_buffer_async_write(bh: buffer_head, uptodate: bool) -> None:
@@ -155,7 +156,7 @@ def end_buffer_async_write(bh: buffer_head, uptodate: bool) -> None:
         set_page_flag(page, PG_error)
         _log(bh, "lost async page write")
     if not any(other.locked for other in page.private):
-        clear_page_flag(page, PG_locked)
+        unlock_page(page)
 
 
 def end_bio_bh_io_sync(bio: bio) -> None:

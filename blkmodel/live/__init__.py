@@ -20,12 +20,13 @@ from blkmodel.errors import KernelError
 from blkmodel.live.controls import (
     Bounds, Check, Choice, Control, Fixed, Slider, Steps, Text, Values, control, form, settle)
 from blkmodel.sim.events import HungTask
+from blkmodel.sim.ground import NoGround
 
 __all__ = ["Check", "Choice", "Fixed", "Live", "Slider", "Steps", "Text", "answer", "draw", "live"]
 
 STILL = "This is a still. It answers to its controls where JavaScript is on, and in JupyterLab while a kernel runs."
 View = Callable[..., str]
-SAID_BY_THE_MODEL = (KernelError, HungTask, ValueError)
+SAID_BY_THE_MODEL = (KernelError, HungTask, NoGround, ValueError)
 
 
 class Drawn(NamedTuple):

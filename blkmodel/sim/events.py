@@ -1,24 +1,34 @@
-"""Virtual time and what waits for it: work items, timers, interrupts. One thread, no clock, no race.
+"""Virtual time, what waits for it, and which task runs: work items, timers, interrupts; no clock, no race.
 
-A task runs until it sleeps or ends. Only then does anything that was queued run, each thing in a
-context of its own, in the order of its time, first queued first. A task that sleeps resumes as soon as
-what it waits for has happened. One thread has one stack: a task that sleeps can go on only when those have
-ended, or sleep no more, that began meanwhile. What may have to wait for another task is queued as patient: it begins
-when no task sleeps.
+A task runs until it sleeps or ends; interrupts that fall due meanwhile come at its next call into the services. Then
+those run that were woken, in the order of their waking, and then what was queued, each thing in a context of its own,
+in the order of its time, first queued first. The interface is small: post() begins something at a time, block()
+lets the running task sleep, wake() lets one that sleeps go on. Whichever stack has nothing of its own to do looks for
+what is next; what must go on elsewhere is handed to the stack that it sleeps on (sim/ground.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Any
+
+from blkmodel.sim import ground
 
 if TYPE_CHECKING:
     from blkmodel.sim.kernel import Context, Kernel
 
 HUNG_TASK_TIMEOUT = 120_000_000_000
 HUNG_TASK_STEPS = 1000
+CALL_COST = 50
+"""Nanoseconds that a CPU needs from one of the calls that spend() counts to the next: EventLoop.cost of a new kernel.
+"""
+_MIRROR = ("block", "drivers", "fs", "kernel", "lib")
+_Heap = list[tuple[int, int, "Event"]]
+_STATES = {1: "S", 2: "D"}
 
 
 class HungTask(AssertionError):
@@ -28,120 +38,400 @@ class HungTask(AssertionError):
 class Event:
     """Something that will run at a time, in a context, unless it is cancelled first."""
 
-    __slots__ = ("cancelled", "context", "fn", "time")
+    __slots__ = ("brief", "cancelled", "context", "fn", "time")
 
-    def __init__(self, time: int, context: Context, fn: Callable[..., Any]) -> None:
+    def __init__(self, time: int, context: Context, fn: Callable[..., Any], brief: bool) -> None:
+        self.brief = brief
         self.time = time
         self.context = context
         self.fn = fn
         self.cancelled = False
 
 
+class _Driver:
+    """When control goes back to the first stack: nothing is left to do until `until`, or one step is done (`once`), or
+    done() says so. nest: a task may begin right there, since it is waited for to its end."""
+
+    __slots__ = ("done", "nest", "once", "ran", "until")
+
+    def __init__(self, until: int | None, once: bool = False, done: Callable[[], bool] | None = None,
+                 nest: bool = False) -> None:
+        self.until, self.once, self.done, self.nest = until, once, done, nest
+        self.ran = False
+
+
+def functions_of(frame: Any) -> list[str]:
+    """The functions of the mirror that lead to a frame, innermost first, in the context that it is in."""
+    names = []
+    while frame is not None and frame.f_code.co_name != "run_in":
+        place = frame.f_globals.get("__name__", "").split(".")
+        if len(place) > 2 and place[0] == "blkmodel" and place[1] in _MIRROR:
+            names.append(frame.f_code.co_name)
+        frame = frame.f_back
+    return names
+
+
 class EventLoop:
-    """What is queued on one kernel. `now` is virtual time in nanoseconds; it moves when something later runs."""
+    """What is queued on one kernel, and who sleeps. `now` is virtual time in nanoseconds; it moves when something later
+    runs. `ground` makes stacks. `stack` is the one that runs, `stacks` are those that were begun and have not ended."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.now = 0
+        self.ground: Any = ground.best()
+        self.stacks: list[Any] = []
+        self.grace = 0  # so many callbacks wait for a grace period
+        self.cost = CALL_COST
+        self._spent = 0
         self._kernel = kernel
         self._order = count()
-        self._queue: list[tuple[int, int, Event]] = []
-        self._patient: list[tuple[int, int, Event]] = []
-        self._asleep: list[tuple[Callable[..., Any], Context]] = []
+        self._timed: _Heap = []
+        self._soon: _Heap = []
+        self._tasks: _Heap = []
+        self._ready: deque[Context] = deque()
+        self._asleep: dict[int, Context] = {}
         self._steps = 0
-        self._woken_early = -1
+        self._idle: list[Any] = []
+        self._base = self.stack = self.ground()
+        self._drivers: list[_Driver] = []
+        self._resumed: Context | None = None
+        self._error: BaseException | None = None
+        self._profile: Any = None
 
-    def post(self, context: Context, fn: Callable[..., Any], delay: int = 0, patient: bool = False) -> Event:
+    def post(self, context: Context, fn: Callable[..., Any], delay: int = 0, brief: bool = False) -> Event:
         """Queue fn() to run in `context`, `delay` nanoseconds from now. Returns the event, to cancel it.
 
-        A patient one does not begin while a task sleeps, unless that would sleep for ever.
+        A task that is brief never sleeps, and so needs no stack of its own.
         """
-        event = Event(self.now + delay, context, fn)
+        event = Event(self.now + delay, context, fn, brief or context.kind != "task")
         if self._kernel.observer:
             self._kernel.observer("post", context=context)
-        heappush(self._patient if patient else self._queue, (event.time, next(self._order), event))
+        heap = self._tasks if not event.brief else self._timed if delay else self._soon
+        heappush(heap, (event.time, next(self._order), event))
         return event
 
+    def spend(self) -> None:
+        """The running CPU works for a moment, with interrupts on; what falls due by then comes in between.
+
+        Whoever calls this states that nothing is half done here. The clock moves only to what comes; the rest of what
+        the CPU has spent passes beside its waiting.
+        """
+        self._spent += self.cost
+        timed = self._timed
+        if timed and timed[0][0] <= self.now + self._spent:
+            context = self._kernel.context
+            free = context.kind == "task" and not context.rcu and all(lock.sleeps for lock in context.locks or ())
+            while free and timed and timed[0][0] <= self.now + self._spent:
+                time, _, event = heappop(timed)
+                if not event.cancelled:
+                    self._spent -= max(time - self.now, 0)
+                    self.now = max(time, self.now)
+                    self._steps += 1
+                    self._kernel.run_in(event.context, event.fn)
+
+    def block(self, why: str = "a wake-up") -> None:
+        """Let the running task sleep until it is woken; it says before, in its state, how it is going to."""
+        kernel, stack = self._kernel, self.stack
+        task = kernel.context
+        if stack.halted:
+            raise ground.Halted
+        task.stack, task.why, task.since, task.step, task.frame = stack, why, self.now, self._steps, sys._getframe(1)
+        task.reported = task.hung = False
+        self._asleep[id(task)] = task
+        driver = None
+        if stack is self._base:
+            driver = _Driver(self.now + HUNG_TASK_TIMEOUT)
+            self._drivers.append(driver)
+        try:
+            while not self._run(stack, task):
+                assert driver is not None
+                self.now = max(self.now, task.since + HUNG_TASK_TIMEOUT)
+                self._look_for_hung_tasks()
+                if self.hopeless(task):
+                    task.hung = True
+                    raise HungTask(self.described(task))
+                driver.until = max(self.now, min(event.time for event in self._live()))
+        except BaseException:
+            if self._asleep.pop(id(task), None) is None and task in self._ready:
+                self._ready.remove(task)
+            raise
+        finally:
+            if driver is not None:
+                self._drivers.pop()
+            task.frame = None
+            kernel.context = task
+            if not self._drivers and self._idle:
+                self._end_idle()
+
+    def wake(self, task: Context) -> bool:
+        """Let a task go on that sleeps, or is about to; return whether it was so."""
+        if not task.state:
+            return False
+        task.state = 0
+        if self._asleep.pop(id(task), None):
+            self._ready.append(task)
+        elif getattr(task, "hung", False):
+            for lock in task.locks or ():
+                lock.give_back(task)
+            task.locks = None
+        return True
+
+    def hopeless(self, task: Context) -> bool:
+        """Whether a task that sleeps does so for ever: nothing is queued, or 120 seconds have passed in which much has
+        run: something is tried over and over."""
+        if self._ready or not task.state:
+            return False
+        return next(self._live(), None) is None or (
+            self.now >= task.since + HUNG_TASK_TIMEOUT and self._steps > task.step + HUNG_TASK_STEPS)
+
+    def _live(self) -> Iterator[Event]:
+        return (event for heap in (self._timed, self._soon, self._tasks) for _, _, event in heap if not event.cancelled)
+
+    def _look_for_hung_tasks(self) -> None:
+        """What the kernel's khungtaskd does: say once who has slept for 120 seconds, where neither signal nor time
+        is to wake him."""
+        for task in self._asleep.values():
+            if task.state == 2 and not task.reported and self.now >= task.since + HUNG_TASK_TIMEOUT:
+                task.reported = True
+                self._kernel.printk(f"INFO: task {task.name} blocked for more than 120 seconds.")
+                self._kernel.printk(f"task {task.name} state {_STATES.get(task.state, 'D')} on CPU {task.cpu}")
+                self._kernel.printk("Call Trace: " + " ".join(functions_of(task.frame)))
+
+    def described(self, task: Context) -> str:
+        """Who sleeps, for what, in which functions, and what he holds."""
+        calls, held = functions_of(task.frame), [lock.name for lock in task.locks or ()]
+        state = _STATES.get(task.state & 3, "R")
+        return (f"task {task.name} on CPU {task.cpu} sleeps for ever, waiting for {task.why}; state {state}"
+                + (f", in {', called by '.join(calls)}" if calls else "")
+                + (f"; it holds {', '.join(held)}" if held else ""))
+
     def run_one(self, until: int | None = None) -> bool:
-        """Run the next event (if it is due by `until`); return whether there was one."""
-        while self._queue or self._patient:
-            queue = self._queue
-            if self._patient and self._asleep:
-                if not queue and until is None:
-                    queue = self._patient
-            elif self._patient and (not queue or self._patient[0] < queue[0]):
-                queue = self._patient
-            if not queue:
-                return False
-            time, _, event = queue[0]
-            if until is not None and time > until:
-                return False
-            heappop(queue)
-            if event.cancelled:
-                continue
-            self.now = max(self.now, time)
-            self._steps += 1
-            self._kernel.run_in(event.context, event.fn)
-            return True
-        return False
+        """Run what is next (if it is due by `until`); return whether there was anything."""
+        return self._drive(until, once=True)
 
     def run_due(self) -> None:
         """Run everything that is due now, and what that queues for now."""
-        while self.run_one(self.now):
-            pass
-
-    def give_way(self) -> None:
-        """Let the running task sleep until everything has run that is due now."""
-        self._asleep.append((lambda: True, self._kernel.context))
-        try:
-            self.run_due()
-        finally:
-            self._asleep.pop()
+        if self._ready or self._timed or self._soon or self._tasks:
+            self._drive(self.now)
 
     def advance(self, nanoseconds: int) -> None:
         """Let that much virtual time pass, running what falls due."""
         end = self.now + nanoseconds
-        while self.run_one(end):
-            pass
-        self.now = end
+        self._drive(end)
+        self.now = max(end, self.now)
+        self._look_for_hung_tasks()
 
-    def sleep_until(self, condition: Callable[..., Any], why: str, timeout: int | None = None,
-                    may_wake_early: bool = False) -> bool:
-        """Let the running task sleep until condition(); return whether it came true before `timeout` ns passed.
+    def settle(self) -> None:
+        """Let everything finish that the last process left behind: what is due, whoever began to run by that, and grace
+        periods; but not what comes to no end in 120 seconds."""
+        if not (self._ready or self._timed or self._soon or self._tasks):
+            return
+        if self._drivers:
+            self._drive(self.now, nest=True)
+            return
+        mark, limit = self._steps, self.now + HUNG_TASK_TIMEOUT
+        self._drive(self.now, nest=True)
 
-        Without a timeout, a condition that nothing queued brings about is a hang, and raises HungTask; so is one that
-        is still not true after 120 seconds in which much has run: something is tried over and over. But a task that
-        fell asleep earlier can go on only after this one. Where it could go on and nothing else can happen, this one
-        wakes early, once, if it may: that is, if it looks for itself whether it got what it waits for.
-        """
-        end = None if timeout is None else self.now + timeout
-        hung, steps = self.now + HUNG_TASK_TIMEOUT, self._steps + HUNG_TASK_STEPS
-        self._asleep.append((condition, self._kernel.context))
-        try:
-            while not condition():
-                if (end is not None or self.now <= hung or self._steps <= steps) and self.run_one(end):
-                    continue
-                if end is not None:
-                    self.now = end
-                    return False
-                early = may_wake_early and self._woken_early != self._steps
-                if early and any(other() for other, _ in self._asleep[:-1]):
-                    self._woken_early = self._steps
-                    return False
-                task = self._kernel.context
-                raise HungTask(f"task {task.name} on CPU {task.cpu} sleeps for ever, waiting for {why}")
-        finally:
-            self._asleep.pop()
+        def at_rest() -> bool:
+            return not self.grace and all(task.step < mark for task in self._asleep.values())
+        while not at_rest() and self._drive(limit, done=at_rest, nest=True):
+            self._drive(self.now, nest=True)
+
+    def wait_for(self, left: list[Context]) -> list[Context]:
+        """Run until the list of those that are waited for is empty, or only those are left that sleep for ever."""
+        while left:
+            last = max((task.since for task in self._asleep.values()), default=self.now)
+            self._drive(max(last, self.now) + HUNG_TASK_TIMEOUT, done=lambda: not left)
+            if left and all(id(task) in self._asleep and self.hopeless(task) for task in left):
+                self.now = max(self.now, max(task.since for task in left) + HUNG_TASK_TIMEOUT)
+                self._look_for_hung_tasks()
+                break
+        return left
+
+    def relax(self) -> bool:
+        """Let something else happen, for a task that polls; return whether there was anything."""
+        kernel, stack = self._kernel, self.stack
+        if stack is self._base:
+            return self.run_one()
+        task, event = kernel.context, None
+        if not self._ready:
+            event = self._next(None)
+            if event is None or event.brief:
+                return event is not None and (kernel.run_in(event.context, event.fn), True)[1]
+        task.stack = stack
+        self._ready.append(task)
+        if event is not None:
+            to = self._stack_for(event)
+        else:
+            self._resumed = self._ready.popleft()
+            to = self._resumed.stack
+        self._hand_over(stack, to, False)
+        if self._resumed is not task:
+            self._run(stack, task)
+        self._resumed, kernel.context = None, task
         return True
 
-    def sleepers(self) -> list[Context]:
-        """Return the contexts of the tasks that sleep, the latest last."""
-        return [context for _, context in self._asleep]
+    def _drive(self, until: int | None, once: bool = False, done: Callable[[], bool] | None = None,
+               nest: bool = False) -> bool:
+        """Run what there is, until control comes back; a task on a stack of its own lets only interrupts and the like
+        happen. Returns whether anything ran."""
+        context, driver = self._kernel.context, _Driver(until, once, done, nest)
+        if self.stack is not self._base:
+            while not (once and driver.ran) and (event := self._next(until, (self._timed, self._soon))):
+                driver.ran = True
+                self._kernel.run_in(event.context, event.fn)
+            return driver.ran
+        self._drivers.append(driver)
+        try:
+            self._run(self._base, None)
+            return driver.ran
+        finally:
+            self._drivers.pop()
+            self._kernel.context = context
+            if not self._drivers and self._idle:
+                self._end_idle()
 
-    def beneath_can_go_on(self, cpu: int | None = None) -> bool:
-        """Whether a task (of that CPU) that fell asleep could go on, were the running one not above it on the stack."""
-        return any(cpu in (None, context.cpu) and condition() for condition, context in self._asleep)
+    def _run(self, stack: Any, task: Context | None, over: bool = False) -> bool:
+        """Run what is next, on this stack where that can be, until `task`, which sleeps here, goes on: True; or until
+        control is the driver's, on the first stack: False. `over`: nobody sleeps on this stack, and it is left to
+        others at the end."""
+        while True:
+            driver = self._drivers[-1]
+            to = self._base
+            if (driver.once and driver.ran) or (driver.done and driver.done()):
+                pass
+            elif self._ready:
+                driver.ran = True
+                chosen = self._ready.popleft()
+                if chosen is task:
+                    return True
+                self._steps += 1
+                to, self._resumed = chosen.stack, chosen
+                if to is stack and (task or driver.done):
+                    raise ground.NoGround(ground.LACKS)
+                if to is stack:  # it goes on once whatever called the driver has returned
+                    self._ready.appendleft(chosen)
+                    self._resumed = None
+            elif (event := self._next(driver.until)) is not None:
+                driver.ran = True
+                if event.brief or over or (driver.nest and task is None) or self.ground is ground.Nested:
+                    self._kernel.run_in(event.context, event.fn)
+                    continue
+                to = self._stack_for(event)
+            if to is stack:
+                return False
+            if self._hand_over(stack, to, over):
+                return True
+            if self._resumed is task and task is not None:
+                self._resumed = None
+                return True
+
+    def _next(self, until: int | None, heaps: tuple[_Heap, ...] = ()) -> Event | None:
+        """Take the next event that is due, and move the clock to it."""
+        self._spent = 0
+        while True:
+            heap: _Heap | None = None
+            for each in heaps or (self._timed, self._soon, self._tasks):
+                if each and (heap is None or each[0] < heap[0]):
+                    heap = each
+            if heap is None:
+                return None
+            time, _, event = heap[0]
+            if not event.cancelled and until is not None and time > max(until, self.now):
+                return None
+            heappop(heap)
+            if not event.cancelled:
+                self.now = max(time, self.now)
+                self._steps += 1
+                return event
+
+    def _stack_for(self, event: Event) -> Any:
+        """A stack that nobody sleeps on, on which the event is to run."""
+        if self._idle:
+            stack = self._idle.pop()
+        else:
+            stack = self.ground.begun()
+            self.stacks.append(stack)
+        stack.loop, stack.event = self, event
+        return stack
+
+    def _hand_over(self, stack: Any, to: Any, over: bool) -> bool:
+        """Let another stack run, and wait until somebody hands back; where nobody sleeps here (`over`), do not wait,
+        but return True."""
+        observer = self._kernel.observer
+        if observer and stack is not self._base:
+            for context in reversed(stack.contexts):
+                observer("sleep", context=context, time=self.now)
+        if observer and to is not self._base:
+            for context in to.contexts:
+                observer("resume", context=context, time=self.now)
+        self._profile = sys.getprofile()
+        self.stack = to
+        if over:
+            self._idle.append(stack)
+            to.go()
+            return True
+        to.go()
+        stack.wait()
+        self._follow_profile()
+        if stack.halted:
+            raise ground.Halted
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        return False
+
+    def serve(self, stack: Any) -> None:
+        """Run the task that a stack was given, and then what is next, until others go on."""
+        event, stack.event = stack.event, None
+        self._follow_profile()
+        try:
+            self._kernel.run_in(event.context, event.fn)
+            self._run(stack, None, over=True)
+        except ground.Halted:
+            self.stack = self._base
+            self.stacks.remove(stack)
+            stack.free()
+            self._base.go()
+        except BaseException as error:
+            self._error = error
+            self._hand_over(stack, self._base, over=True)
+
+    def _follow_profile(self) -> None:
+        """Let the interpreter call here what it called on the stack that handed over."""
+        profile = self._profile
+        if sys.getprofile() is not profile and (profile is None or callable(profile)):
+            sys.setprofile(profile)
+
+    def _end_idle(self) -> None:
+        while self._idle:
+            stack = self._idle.pop()
+            self.stacks.remove(stack)
+            stack.retire()
+
+    def halt(self) -> None:
+        """End all tasks, wherever they sleep: the machine is switched off. Their stacks end with them."""
+        if self.stack is not self._base or self._drivers:
+            return  # from within: who began it is there still
+        self._end_idle()
+        for stack in list(self.stacks):
+            stack.halted = True
+            self.stack = stack
+            stack.go()
+            self._base.wait()
+            stack.join()
+        self._asleep.clear()
+        self._ready.clear()
+
+    def sleepers(self) -> list[Context]:
+        """Return the contexts of the tasks that sleep, in the order in which they fell asleep."""
+        return [*self._ready, *self._asleep.values()]
+
+    def wanted(self, cpu: int) -> bool:
+        """Whether a task waits for that CPU alone."""
+        return any(task.cpu == cpu for task in self._ready)
 
     def pending(self) -> list[Event]:
         """Return the events that are still to run, in order."""
-        waiting = sorted([*self._queue, *self._patient], key=lambda e: e[:2])
+        waiting = sorted(self._timed + self._soon + self._tasks, key=lambda e: e[:2])
         return [event for _, _, event in waiting if not event.cancelled]
+

@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from blkmodel.sim.events import EventLoop
@@ -17,20 +18,38 @@ from blkmodel.sim.machine import Machine, machine
 from blkmodel.sim.memory import Memory
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Context:
     """Who runs: kind is `task`, `irq`, `softirq` or `device` (on no CPU: -1); name is the task's or the handler's.
 
-    `runnable` is False from the moment a task goes to sleep until it is woken; `signal`: it has been sent one.
+    `state` is not 0 from the moment a task is about to sleep until it is woken, and says what may wake it; `signal`: it
+    has been sent one. rcu: how many read-side sections it is in; locks: what it holds. While it sleeps: its stack and
+    frame, for what (why) and (waits) for which lock, since when, and after how many steps of the loop; hung: it was
+    ended there.
     """
 
     kind: str
     name: str
     cpu: int
-    runnable: bool = True
+    state: int = 0
     signal: bool = False
     plug: Any = None
     bio_list: Any = None
+    rcu: int = 0
+    locks: Any = None
+    waits: Any = field(init=False)
+    hung: bool = field(init=False)
+    stack: Any = field(init=False)
+    why: str = field(init=False)
+    since: int = field(init=False)
+    step: int = field(init=False)
+    frame: Any = field(init=False)
+    reported: bool = field(init=False)
+
+    @property
+    def runnable(self) -> bool:
+        """Whether it neither sleeps nor is about to."""
+        return not self.state
 
 
 class Kernel:
@@ -52,7 +71,6 @@ class Kernel:
         self.context = Context("task", "swapper", min(on.online))
         self.loop = EventLoop(self)
         self.statics: dict[type, Any] = {}
-        self.rcu_depth = 0
         self._previous: list[Kernel] = []
 
     @property
@@ -74,6 +92,8 @@ class Kernel:
     def run_in(self, context: Context, fn: Callable[..., Any], *args: Any) -> Any:
         """Run fn(*args) in a context of its own, on that context's CPU, and come back."""
         before, self.context = self.context, context
+        on = self.loop.stack.contexts
+        on.append(context)
         if self.observer:
             self.observer("enter", context=context, time=self.now)
         try:
@@ -81,6 +101,7 @@ class Kernel:
         finally:
             if self.observer:
                 self.observer("leave", context=context, time=self.now)
+            on.pop()
             self.context = before
 
     def task(self, name: str, fn: Callable[..., Any], *args: Any, cpu: int | None = None) -> Any:
@@ -88,19 +109,28 @@ class Kernel:
         cpu = min(self.online) if cpu is None else cpu
         self._check_cpu(cpu)
         result = self.run_in(Context("task", name, cpu), fn, *args)
-        self.loop.run_due()
+        self.loop.settle()
         return result
 
-    def tasks(self, jobs: Sequence[tuple[str, int, Callable[[], Any]]]) -> None:
-        """Run several processes, (name, cpu, fn) each: one begins when those before it sleep or have ended.
+    def tasks(self, jobs: Sequence[tuple[str, int, Callable[[], Any]]]) -> list[Context]:
+        """Run several processes, (name, cpu, fn) each, side by side; they begin in that order, one when those before it
+        sleep or have ended. Everything that they leave behind finishes too.
 
-        Everything that they leave behind finishes too.
+        Returns the processes that sleep for ever: the log has the kernel's report on each.
         """
+        left: list[Context] = []
+
+        def run(context: Context, fn: Callable[[], Any]) -> None:
+            fn()
+            left.remove(context)
         for _, cpu, _ in jobs:
             self._check_cpu(cpu)
         for name, cpu, fn in jobs:
-            self.loop.post(Context("task", name, cpu), fn)
-        self.loop.run_due()
+            left.append(Context("task", name, cpu))
+            self.loop.post(left[-1], partial(run, left[-1], fn))
+        self.loop.wait_for(left)
+        self.loop.settle()
+        return left
 
     def _check_cpu(self, cpu: int) -> None:
         if cpu not in self.online:
@@ -141,7 +171,16 @@ def at_boot(level: int, fn: Callable[[], Any], beside: str = "") -> None:
 
 
 def boot(on: Machine | int = 4, seed: int = 0) -> Kernel:
-    """Boot a kernel on a machine (or on so many plain CPUs, which share nothing) and make it the current one."""
+    """Boot a kernel on a machine (or on so many plain CPUs, which share nothing) and make it the current one.
+
+    What still sleeps in the one that it replaces ends there.
+    """
+    if isinstance(running.kernel, Kernel):
+        running.kernel.loop.halt()
+    return _boot(on, seed)
+
+
+def _boot(on: Machine | int, seed: int) -> Kernel:
     kernel = running.kernel = Kernel(machine(on, caches=()) if isinstance(on, int) else on, seed)
     for *_, fn in sorted(_boot_calls, key=lambda call: call[:3]):
         kernel.task("swapper", fn)
@@ -153,8 +192,9 @@ def booted(on: Machine | int = 4, seed: int = 0) -> Iterator[Kernel]:
     """Boot a kernel for the length of a `with` block; then the one before it runs again."""
     before = running.kernel
     try:
-        yield boot(on, seed)
+        yield _boot(on, seed)
     finally:
+        running.kernel.loop.halt()
         running.kernel = before
 
 

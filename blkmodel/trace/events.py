@@ -62,7 +62,7 @@ class Free(NamedTuple):
 
 
 class Enter(NamedTuple):
-    """A context began to run: a number of the recording's `contexts`.
+    """A context began to run, or one that slept goes on: a number of the recording's `contexts`.
 
     time: the kernel's virtual time, in nanoseconds since boot. posted: how many events there were when somebody queued
     it; None where nobody did while the recording was on.

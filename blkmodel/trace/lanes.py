@@ -60,10 +60,12 @@ def runs(recording: Recording, tasks: Sequence[str] = ("dio",)) -> list[Run]:
         if type(event) is Enter:
             close(at, path[-1] if path else "")
             stack.append(event.context)
-            entered[event.context] = event
-            start, calls, time, woken = at, [], event.time, None
+            path = paths.get(event.context, [])
+            woken = (path[-1] if path else "") if event.context in entered else None
+            entered.setdefault(event.context, event)
+            start, calls, time = at, [], event.time
         elif type(event) is Leave:
-            close(at, None)
+            close(at, path[-1] if path else None)
             stack.pop()
             start, calls, time = at, [], event.time
             path = paths.get(stack[-1], []) if stack else []

@@ -14,7 +14,7 @@ What first fills the fields of a structure is its creation, not an assignment, a
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any, Self
 
 from blkmodel.reference import mirror
@@ -79,15 +79,38 @@ class Recording:
         setattr(Struct, "__setattr__", set_field)  # noqa: B010
         setattr(Array, "__setitem__", set_item)  # noqa: B010
         Memory.observer = Kernel.observer = staticmethod(observe)
-        sys.setprofile(profile)
+        self._watch(profile)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        sys.setprofile(self._profile_before)
+        self._watch(None)
         for cls, init in self._fills.items():
             cls.__init__ = init
         del Struct.__setattr__, Array.__setitem__
         Memory.observer = Kernel.observer = None
+
+    def _watch(self, profile: Callable[[Any, str, Any], None] | None) -> None:
+        """Let the interpreter tell of calls and returns, or (None) no more. In a page, where setprofile() does not bear
+        that stacks are switched, it is told which functions to tell of."""
+        if sys.platform != "emscripten":
+            sys.setprofile(profile or self._profile_before)
+            return
+        monitoring: Any = vars(sys)["monitoring"]
+        tool, events = monitoring.PROFILER_ID, monitoring.events
+        if profile is None:
+            monitoring.free_tool_id(tool)
+            return
+        codes = [each.function.__code__ for each in self._functions]
+        frames = {id(code): SimpleNamespace(f_code=code) for code in codes}
+        monitoring.use_tool_id(tool, "blkmodel")
+        monitoring.register_callback(tool, events.PY_START, lambda code, at: profile(frames[id(code)], "call", None))
+        monitoring.register_callback(tool, events.PY_RETURN,
+                                     lambda code, at, value: profile(frames[id(code)], "return", value))
+        monitoring.register_callback(tool, events.PY_UNWIND, lambda code, at, error: profile(
+            frames[id(code)], "return", None) if id(code) in frames else None)
+        for code in codes:
+            monitoring.set_local_events(tool, code, events.PY_START | events.PY_RETURN)
+        monitoring.set_events(tool, events.PY_UNWIND)
 
     def _profiler(self, stack: list[int]) -> Callable[[FrameType, str, Any], None]:
         """Make what the interpreter calls at every call and return; `stack` ends in the running context's number."""
@@ -131,22 +154,39 @@ class Recording:
     def _observer(self, stack: list[int]) -> Callable[..., None]:
         """Make the function that `sim` calls when memory, contexts or the log change."""
         posted: dict[int, tuple] = {}  # identity of a context → the context, held, and when it was queued
+        running: dict[int, tuple[Context, int]] = {}  # identity of one that has not ended → it, and its number
 
         def observe(what: str, **facts: Any) -> None:
             if what == "post":
                 posted[id(facts["context"])] = facts["context"], len(self.events)
             else:
-                self.events.append(happened[what](**facts))
+                event = happened[what](**facts)
+                if event is not None:
+                    self.events.append(event)
 
         def enter(context: Context, time: int) -> Enter:
             stack.append(len(self.contexts))
             self.contexts.append(ContextRecord(context.kind, context.name, context.cpu))
+            running[id(context)] = context, stack[-1]
             return Enter(stack[-1], time, posted.pop(id(context), (None, None))[1])
+
+        def resume(context: Context, time: int) -> Enter:
+            if id(context) not in running:
+                return enter(context, time)
+            stack.append(running[id(context)][1])
+            return Enter(stack[-1], time, None)
+
+        def sleep(context: Context, time: int) -> Leave | None:
+            return Leave(stack.pop(), time) if len(stack) > 1 else None
+
+        def leave(context: Context, time: int) -> Leave | None:
+            running.pop(id(context), None)
+            return sleep(context, time)
 
         happened: dict[str, Callable[..., Any]] = {
             "alloc": lambda kind, size, node, addr, count: Alloc(kind, size, node, addr, count),
             "free": lambda kind, size, node, addr, count: Free(kind, size, node, addr),
-            "enter": enter, "leave": lambda context, time: Leave(stack.pop(), time), "printk": Log,
+            "enter": enter, "leave": leave, "sleep": sleep, "resume": resume, "printk": Log,
             "register_read": RegisterRead, "register_write": RegisterWrite, "doorbell": Doorbell, "command": Command,
             "completion": Completion, "interrupt": Interrupt}
         return observe

@@ -17,13 +17,13 @@ from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV, huge_decode_dev, 
 from blkmodel.services.devices.device import dev_name, devices
 from blkmodel.services.files.file import O_RDWR, filp_close, filp_open, mknod, unlink, vfs_ioctl
 from blkmodel.services.files.inode import S_IFBLK
-from blkmodel.services.tasks.timer import msleep
+from blkmodel.services.tasks.timer import usleep_range
 
 LIBRARY_VERSION, CONTROL, MIN_SIZE = "1.02.185 (2022-05-18)", "/dev/mapper/control", 16 * 1024
 PLAIN = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#+-.:=@_")
 DM_EXISTS_FLAG = 1 << 2  # the library's own: a bit that the kernel leaves alone
 PRIMARY_SOURCE = 0x0040 << 16  # in the cookie of an event: it comes from the library
-RETRIES, RETRY_DELAY = 25, 200  # milliseconds
+RETRIES, RETRY_DELAY = 25, 200_000  # microseconds
 
 # what a task's kind is called in messages, and its ioctl
 KINDS = {"create": uapi.DM_DEV_CREATE_CMD, "reload": uapi.DM_TABLE_LOAD_CMD, "remove": uapi.DM_DEV_REMOVE_CMD,
@@ -196,7 +196,7 @@ class Library:
             errno = self._ioctl(task)
             if errno != EBUSY or left == 1:
                 break
-            msleep(RETRY_DELAY)
+            usleep_range(RETRY_DELAY, RETRY_DELAY)
         return errno
 
     def _ioctl(self, task: Task) -> int:

@@ -154,7 +154,8 @@ def cut(text, old, new):
 
 
 def pack(mode, *arguments):
-    return run("node", HERE / "pack.mjs", mode, *arguments)
+    # Whether run_sync() can switch stacks is settled when the memory is made, and Node needs to be told that it may.
+    return run("node", "--experimental-wasm-jspi", HERE / "pack.mjs", mode, *arguments)
 
 
 def run(program, *arguments):

@@ -75,7 +75,7 @@ async function heap(library, files, out) {
   const python = await start({ _makeSnapshot: true, stdLibURL: library });
   put(python, { ...sources, ...codes });
   const imported = python.runPython(`
-import gc, importlib.resources, linecache, pkgutil, random, sys
+import gc, importlib.resources, linecache, pkgutil, pyodide.ffi, random, sys
 importlib.invalidate_caches()
 import blkmodel
 import blkmodel.live
@@ -114,18 +114,26 @@ async function prove(snapshot, files, empty) {
   });
   fs.rmSync(empty);
   put(python, files);
-  python.runPython(`
+  globalThis.canSwitch = "Suspending" in WebAssembly;
+  globalThis.spawn = (serve, stack) => serve.callPromising(stack);
+  globalThis.gate = () => Promise.withResolvers();
+  const drawAll = python.runPython(`
 import inspect, json, sys
 from blkmodel.live import answer
 
-for name in sorted(sys.modules):
-    for view in list(vars(sys.modules[name]).values()) if name.startswith("blkmodel.view.") else ():
-        if inspect.isfunction(view) and view.__module__ == name and not view.__name__.startswith("_"):
-            wanted = inspect.signature(view).parameters.values()
-            if wanted and all(each.default is not each.empty for each in wanted):
-                drawn = json.loads(answer(json.dumps({"view": f"{name}:{view.__name__}", "values": {}, "bounds": {}})))
-                assert not drawn["error"], drawn["html"]
+def draw_all():
+    for name in sorted(sys.modules):
+        for view in list(vars(sys.modules[name]).values()) if name.startswith("blkmodel.view.") else ():
+            if inspect.isfunction(view) and view.__module__ == name and not view.__name__.startswith("_"):
+                wanted = inspect.signature(view).parameters.values()
+                if wanted and all(each.default is not each.empty for each in wanted):
+                    asked = {"view": f"{name}:{view.__name__}", "values": {}, "bounds": {}}
+                    drawn = json.loads(answer(json.dumps(asked)))
+                    assert not drawn["error"], drawn["html"]
+
+draw_all
 `);
+  await drawAll.callPromising();
 }
 
 // Compiling leaves a lot behind in memory: it is done in an interpreter that is thrown away.

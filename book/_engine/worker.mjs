@@ -6,6 +6,12 @@
 const ENV = { PYTHONHASHSEED: "0", PYTHONDONTWRITEBYTECODE: "1", HOME: "/home" };
 let answer;
 
+// What tasks of the model stand on that sleep while others run: stacks that wait for a promise (blkmodel/sim/ground.py).
+// A browser without JavaScript Promise Integration draws all figures but those in which a task overtakes another.
+self.canSwitch = "Suspending" in WebAssembly;
+self.spawn = (serve, stack) => serve.callPromising(stack);
+self.gate = () => Promise.withResolvers();
+
 // Parts travel compressed by gzip: whole, from wherever the page says they are.
 async function load(part, progress) {
   let body;
@@ -74,7 +80,13 @@ async function start(parts, plain) {
   answer = python.pyimport("blkmodel.live").answer;
 }
 
-onmessage = async ({ data }) => {
+// One question at a time: while a task waits, the worker would hear the next.
+let turn = Promise.resolve();
+onmessage = (message) => {
+  turn = turn.then(() => hear(message));
+};
+
+async function hear({ data }) {
   if (data.start) {
     try {
       await start(data.start, data.plain);
@@ -84,10 +96,11 @@ onmessage = async ({ data }) => {
     }
   } else {
     try {
-      postMessage({ id: data.id, answer: answer(data.request) });
+      const drawn = self.canSwitch ? await answer.callPromising(data.request) : answer(data.request);
+      postMessage({ id: data.id, answer: drawn });
     } catch (error) {
       // Only what the memory image lacks comes out of answer() as an exception: the page starts again without it.
       postMessage({ id: data.id, missing: String(error.message || error).trim().split("\n").pop() });
     }
   }
-};
+}

@@ -48,7 +48,7 @@ class Driver:
     def remove_queue(self, q):
         self.queues.remove(q)
         blk_core.blk_cleanup_queue(q)
-        this().loop.run_due()
+        this().loop.settle()
 
     def queue_rq(self, hctx, bd):
         if self.refusals:

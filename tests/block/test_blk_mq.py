@@ -26,6 +26,7 @@ from blkmodel.services.cpus.cpumask import cpumask_clear, cpumask_weight, for_ea
 from blkmodel.services.data.list import list_head
 from blkmodel.services.tasks.rcupdate import srcu_struct
 from blkmodel.services.tasks.refcount import percpu_ref_is_zero
+from blkmodel.services.tasks.sched import TASK_UNINTERRUPTIBLE, schedule, set_current_state, wake_up_process
 from blkmodel.services.tasks.timer import jiffies
 from blkmodel.services.tasks.workqueue import WORK_CPU_UNBOUND
 from blkmodel.sim.events import HungTask
@@ -346,7 +347,7 @@ def test_every_allocation_of_a_queue_may_fail(described):
         q = blk_mq.blk_mq_init_queue(driver.set)
         assert kernel.memory.failed == failed + 1
         kernel.memory.fail_never()
-        kernel.loop.run_due()
+        kernel.loop.settle()
         if IS_ERR(q):
             failures += 1
             assert PTR_ERR(q) == -ENOMEM
@@ -504,9 +505,9 @@ def test_quiescing_waits_for_dispatches_under_way():
     q = Driver(flags=BLK_MQ_F_BLOCKING).load()
     hctx = q.queue_hw_ctx[0]
     inside = blk_mq.hctx_lock(hctx)
-    kernel.loop.post(kernel.context, lambda: blk_mq.hctx_unlock(hctx, inside), 7000)
+    kernel.loop.post(kernel.context, lambda: blk_mq.hctx_unlock(hctx, inside), 70_000_000)
     blk_mq.blk_mq_quiesce_queue(q)
-    assert kernel.now == 7000
+    assert kernel.now == 70_000_000
 
     simple = Driver().load()
     inside = blk_mq.hctx_lock(simple.queue_hw_ctx[0])
@@ -665,7 +666,7 @@ def test_left_over_requests_wait_for_an_end_or_a_delay():
     insert(delayed)
     kernel.loop.run_due()
     assert driver.taken == [waits]
-    kernel.loop.advance(4_000_000)
+    kernel.loop.advance(8_000_000)
     assert driver.taken == [waits, delayed]
 
 
@@ -760,7 +761,7 @@ def test_a_requeued_request_comes_first_again():
     blk_mq.blk_mq_delay_kick_requeue_list(q, 100)
     kernel.loop.run_due()
     assert driver.taken == []
-    kernel.loop.advance(100_000_000)
+    kernel.loop.advance(104_000_000)
     # What must not be merged is on the dispatch list, which comes first.
     assert driver.taken == [prepared, rq]
     blk_mq.blk_mq_requeue_request(rq, True)
@@ -835,6 +836,22 @@ def test_what_a_dead_cpu_had_queued_is_dispatched():
     driver.finish()
     driver.unload()
     assert list(hotplug().instances[CPUHP_BLK_MQ_DEAD]) == []
+
+
+def test_the_mark_of_what_a_dead_cpu_had_queued_stays():
+    """It is in the map of the queue that the request waited for, and another one took it."""
+    kernel = boot(4)
+    driver = Driver(queues=4)
+    q = driver.load()
+    rq = kernel.task("submit", get, q, cpu=1)
+    insert(rq, run=False)
+    assert cpu_down(1) == 0
+    assert list(q.queue_hw_ctx[3].dispatch) == [rq]
+    assert [hctx.ctx_map.map[0].word for hctx in q.queue_hw_ctx[:4]] == [0, 1, 0, 0]
+    kernel.loop.run_due()
+    assert driver.taken == [rq]
+    assert blk_mq.blk_mq_hctx_has_pending(q.queue_hw_ctx[1])
+    driver.finish()
 
 
 def test_all_cpus_of_a_queue_gone():
@@ -971,54 +988,50 @@ def test_polling_finds_what_is_done():
     assert rq.mq_hctx.queue_num == 2
     cookie = request_to_qc_t(rq.mq_hctx, rq)
     insert(rq)
-    kernel.context.runnable = False
+    kernel.context.state = TASK_UNINTERRUPTIBLE
     assert blk_mq.blk_poll(q, BLK_QC_T_NONE, True) == 0
     assert blk_mq.blk_poll(q, cookie, False) == 0
-    kernel.context.runnable = False
+    kernel.context.state = TASK_UNINTERRUPTIBLE
     kernel.loop.post(kernel.context, lambda: done.append(rq), 5000)
     assert blk_mq.blk_poll(q, cookie, True) == 1
     assert kernel.now == 5000
     assert rq.ref == 0
     # Completed here, whatever CPU submitted it.
     assert driver.log[-1] == ("completed", rq, ("task", 0))
-    kernel.context.runnable = False
+    kernel.context.state = TASK_UNINTERRUPTIBLE
     with pytest.raises(HungTask):
         blk_mq.blk_poll(q, cookie, True)
 
 
-def test_polling_ends_when_another_task_is_to_run():
-    """One that fell asleep on this CPU can go on, and one on another CPU is no reason."""
+@pytest.mark.parametrize(("cpu", "found"), [(0, 0), (1, 1)])
+def test_polling_ends_when_another_task_is_to_run(cpu, found):
+    """One that is woken on this CPU ends it; one on another CPU is no reason."""
     kernel = boot(2)
-    awake: list = []
     polls: list = []
+    said: list = []
 
     def poll(hctx):
         polls.append(kernel.now)
-        return 0
+        return len(polls) > 10
     _, q = polled_queue(poll)
     rq = get(q, REQ_OP_READ | REQ_HIPRI)
     cookie = request_to_qc_t(rq.mq_hctx, rq)
 
+    def sleeps():
+        sleeper = kernel.context
+        kernel.loop.post(Context("irq", "wakes", cpu), lambda: wake_up_process(sleeper), 5000)
+        for delay in (2000, 3000, *range(6000, 90_000, 1000)):
+            kernel.loop.post(Context("irq", "other", cpu), lambda: None, delay)
+        set_current_state(TASK_UNINTERRUPTIBLE)
+        schedule()
+
     def spins():
-        kernel.context.runnable = False
-        for delay in range(4):
-            kernel.loop.post(kernel.context, lambda: awake.append(None), delay)
+        kernel.context.state = TASK_UNINTERRUPTIBLE
         said.append(blk_mq.blk_poll(q, cookie, True))
         assert kernel.context.runnable
-        kernel.loop.run_due()
-    said: list = []
-    for cpu, ret in ((0, 0), (1, None)):
-        for each in (polls, awake, said):
-            each.clear()
-        poller = Context("task", "poller", 0)
-        kernel.loop.post(poller, spins)
-        if ret is None:
-            with pytest.raises(HungTask):
-                kernel.task("sleeper", kernel.loop.sleep_until, lambda: len(awake) > 2, "two", cpu=cpu)
-            assert len(polls) > 4
-        else:
-            kernel.task("sleeper", kernel.loop.sleep_until, lambda: len(awake) > 2, "two", cpu=cpu)
-            assert (said, len(polls)) == ([ret], 3)
+    assert kernel.tasks([("sleeper", cpu, sleeps), ("poller", 0, spins)]) == []
+    assert said == [found]
+    assert (len(polls) <= 10) == (not found)
 
 
 @pytest.mark.parametrize(("sectors", "bucket"), [(0, -1), (1, 0), (2, 2), (3, 2), (8, 6), (127, 12), (128, 14),
@@ -1040,7 +1053,7 @@ def submit_and_poll(kernel, driver, q, takes, op=REQ_OP_READ):
     kernel.loop.post(Context("irq", "device", 0), lambda: driver.ready.append(rq), takes)
     driver.looks.clear()
     while rq.state != MQ_RQ_IDLE:
-        kernel.context.runnable = False
+        kernel.context.state = TASK_UNINTERRUPTIBLE
         blk_mq.blk_poll(q, cookie, True)
     return [look - began for look in driver.looks]
 
@@ -1087,7 +1100,7 @@ def test_who_has_slept_has_not_looked(polling):
     q.poll_nsec = 5000
     assert blk_mq.blk_poll(q, cookie, False) == 1
     assert (driver.looks, kernel.now) == ([], 5000)
-    kernel.context.runnable = False
+    kernel.context.state = TASK_UNINTERRUPTIBLE
     assert blk_mq.blk_poll(q, cookie, False) == 0
     assert driver.looks == [5000]
 

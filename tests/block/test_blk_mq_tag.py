@@ -16,7 +16,7 @@ from blkmodel.lib import sbitmap
 from blkmodel.lib.sbitmap import sbitmap_any_bit_clear
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.base.err import EINVAL, ENOMEM, IS_ERR
-from blkmodel.services.tasks.wait import TASK_UNINTERRUPTIBLE
+from blkmodel.services.tasks.sched import TASK_UNINTERRUPTIBLE
 from blkmodel.sim.events import HungTask
 from blkmodel.sim.kernel import Context
 from tests.block.simple_driver import Driver
@@ -88,7 +88,8 @@ def test_everybody_who_waits_for_a_tag_is_served(depth, waiters, reserved, seed)
         """The device is done with it some time later."""
         assert rq not in in_use
         in_use.add(rq)
-        kernel.loop.post(Context("irq", "end", seed.randrange(4)), lambda: end(rq), seed.randrange(1, 9000))
+        kernel.loop.post(Context("irq", "end", seed.randrange(4)), lambda: end(rq),
+                         seed.randrange(100_000, 900_000))
 
     def end(rq):
         in_use.remove(rq)
@@ -103,7 +104,7 @@ def test_everybody_who_waits_for_a_tag_is_served(depth, waiters, reserved, seed)
     assert get(q, flags | BLK_MQ_REQ_NOWAIT) is None
     for n in range(waiters):
         kernel.loop.post(Context("task", f"waiter {n}", n % 4), submit)
-    kernel.loop.advance(10_000_000)
+    kernel.loop.advance(1_000_000_000)
     assert len(served) == waiters
     assert not in_use
     tags = driver.set.tags[0]
@@ -281,7 +282,8 @@ def test_waiting_for_completions_under_way():
     rq.state = MQ_RQ_COMPLETE
     kernel.loop.post(Context("softirq", "block", 0), lambda: blk_mq.blk_mq_end_request(rq, 0), 12_000_000)
     blk_mq_tag.blk_mq_tagset_wait_completed_request(driver.set)
-    assert kernel.now == 15_000_000
+    # msleep(5): two ticks of 4 ms and one more, and the timer wheel is one late
+    assert kernel.now == 16_000_000
     assert rq.ref == 0
 
 

@@ -96,14 +96,14 @@ def test_a_list_of_callbacks_is_gone_through_as_a_reader(counting):
     depths = []
 
     def no_bucket(rq):
-        depths.append(kernel.rcu_depth)
+        depths.append(kernel.context.rcu)
         return -1
     cb.bucket_fn = no_bucket
     blk_stat.blk_stat_add_callback(q, cb)
     blk_stat_activate_msecs(cb, 100)
     gather(kernel, q, cb, 1000)
     assert depths == [1]
-    assert kernel.rcu_depth == 0
+    assert kernel.context.rcu == 0
 
 
 def test_who_wants_none_any_more(counting):
@@ -134,7 +134,7 @@ def test_memory():
     assert kernel.memory.totals()["blk_rq_stat[]", 0] == 16 * 40 + 2 * 16 * 40
     blk_stat.blk_stat_free_callback(cb)
     assert kernel.memory.live != live
-    kernel.loop.run_due()
+    kernel.loop.settle()
     assert kernel.memory.live == live
     blk_stat.blk_stat_free_callback(None)
 

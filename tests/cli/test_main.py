@@ -143,7 +143,7 @@ READ = "io disk={} op=read offset=0 length=512"
      "dm_make_request", "[Errno 5] read 512 bytes of dm-0 at 0: EIO", 1),
     (["nvme.probe", "dmsetup create v --table '0 8 linear 259:0 0'", "dmsetup suspend v"],
      READ.format("dm-0"), "dm_make_request",
-     "the kernel does not go on: task dio on CPU 0 sleeps for ever, waiting for a wake-up (in __blkdev_direct_IO_s", 1),
+     "the kernel does not go on: task dio on CPU 0 sleeps for ever, waiting for a wake-up; state D, in __blk", 1),
     ([], "nvme.probe faults='stuck at=enable'", "nvme_wait_ready", "Device not ready; aborting initialisation", 1),
     ([], "dmsetup create v --table '0 8 crypt'", "dm_get_target_type", "target crypt is not modelled", 2),
     (["nvme.probe", "vgcreate vg /dev/nvme0n1"], "lvcreate -L 4m -n v vg", "linear_ctr", "", 0),

@@ -100,7 +100,7 @@ def test_without_a_file_there_are_two_disks(run):
     ({"machine": {"cpus": 2, "nodes": 3}}, "machine: nodes=3: it must be at least 1 and at most 2"),
     ({"steps": ["nvme.prob"]}, "step 1 (nvme.prob): nvme.prob: not a step that the model has; expected one of "),
     ({"steps": ["nvme.probe 7"]}, "step 1 (nvme.probe 7): 7: expected a parameter as NAME=VALUE"),
-    ({"steps": ["nvme.probe speed=9"]}, "step 1 (nvme.probe speed=9): "),
+    ({"steps": ["nvme.probe speed=9"]}, "step 1 (nvme.probe speed=9): nvme has no parameter 'speed'; it has aborts, "),
     ({"steps": ["dmsetup 'ls"]}, "step 1 (dmsetup 'ls): No closing quotation"),
     ({"steps": ["io disk=sda op=read offset=0 length=512"]}, "step 1 (io disk=sda op=read offset=0 length=512): "),
     ({"steps": ["dmsetup create m --notable", "dmsetup message m 0 @stats_list"]},

@@ -13,7 +13,8 @@ from blkmodel.lib import sbitmap as lib
 from blkmodel.services.base.err import EINVAL, ENOMEM
 from blkmodel.services.data.list import list_del_init
 from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.tasks.wait import TASK_UNINTERRUPTIBLE, init_waitqueue_func_entry, io_schedule
+from blkmodel.services.tasks.sched import TASK_UNINTERRUPTIBLE, io_schedule
+from blkmodel.services.tasks.wait import init_waitqueue_func_entry
 from blkmodel.sim.kernel import Context
 
 MAPS = Path(__file__).parents[1] / "recordings" / "linux-5.4" / "maps"

@@ -1,9 +1,10 @@
 """Waiting: who is woken, who is passed over, and whose turn it then is."""
 
 from blkmodel import boot
+from blkmodel.services.tasks.sched import TASK_RUNNING, TASK_UNINTERRUPTIBLE
 from blkmodel.services.tasks.wait import (
-    TASK_UNINTERRUPTIBLE, finish_wait, init_wait, prepare_to_wait, prepare_to_wait_exclusive, wait_queue_entry,
-    wait_queue_head, waitqueue_active, wake_up, wake_up_all, wake_up_nr)
+    finish_wait, init_wait, prepare_to_wait, prepare_to_wait_exclusive, wait_queue_entry, wait_queue_head,
+    waitqueue_active, wake_up, wake_up_all, wake_up_nr)
 from blkmodel.sim.kernel import Context
 
 
@@ -11,8 +12,11 @@ def sleeper(kernel, queue, exclusive=True):
     """A task that is about to sleep in a queue."""
     waiter = wait_queue_entry()
     task = Context("task", "sleeper", 0)
-    kernel.run_in(task, init_wait, waiter)
-    (prepare_to_wait_exclusive if exclusive else prepare_to_wait)(queue, waiter, TASK_UNINTERRUPTIBLE)
+
+    def stand():
+        init_wait(waiter)
+        (prepare_to_wait_exclusive if exclusive else prepare_to_wait)(queue, waiter, TASK_UNINTERRUPTIBLE)
+    kernel.run_in(task, stand)
     return waiter, task
 
 
@@ -31,7 +35,7 @@ def test_exclusive_waiters_are_woken_in_their_order_and_the_others_together():
 def test_a_task_that_does_not_sleep_takes_nobodys_turn():
     kernel, queue = boot(1), wait_queue_head()
     (waiter, awake), (_, asleep) = sleeper(kernel, queue), sleeper(kernel, queue)
-    awake.runnable = True  # woken by something else, and not yet gone from the queue
+    awake.state = TASK_RUNNING  # woken by something else, and not yet gone from the queue
     wake_up(queue)
     assert asleep.runnable
     assert waiter.entry is queue.head

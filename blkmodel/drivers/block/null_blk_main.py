@@ -43,10 +43,11 @@ from blkmodel.services.devices.configfs import (
 from blkmodel.services.memory.mm import GFP_KERNEL, GFP_NOIO, __free_page, alloc_page, page as _page
 from blkmodel.services.memory.percpu import raw_smp_processor_id
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc, kfree, kzalloc, kzalloc_node
+from blkmodel.services.tasks.locks import mutex
+from blkmodel.services.tasks.sched import TASK_UNINTERRUPTIBLE, io_schedule
 from blkmodel.services.tasks.timer import HRTIMER_NORESTART, HZ, hrtimer, hrtimer_init, hrtimer_start
 from blkmodel.services.tasks.wait import (
-    TASK_UNINTERRUPTIBLE, finish_wait, init_wait, io_schedule, prepare_to_wait, wait_queue_entry, waitqueue_active,
-    wake_up)
+    finish_wait, init_wait, prepare_to_wait, wait_queue_entry, waitqueue_active, wake_up)
 from blkmodel.sim import statics
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct
@@ -83,6 +84,7 @@ class variables:
     """
 
     def __init__(self) -> None:
+        self.lock = mutex("&lock")
         self.nullb_list = list_head()
         self.null_major = 0
         self.nullb_indexes = ida()
@@ -229,7 +231,8 @@ def nullb_device_power_store(item: config_item, page: str, count: int) -> int:
     elif dev.power and not newp:
         dev.flags &= ~(1 << NULLB_DEV_FL_UP)
         dev.power = newp
-        null_del_dev(dev.nullb)
+        with variables().lock:
+            null_del_dev(dev.nullb)
         dev.flags &= ~(1 << NULLB_DEV_FL_CONFIGURED)
     return count
 
@@ -267,7 +270,8 @@ def nullb_group_drop_item(group: configfs_subsystem, item: config_item) -> None:
     if dev.flags >> NULLB_DEV_FL_UP & 1:
         dev.flags &= ~(1 << NULLB_DEV_FL_UP)
         dev.power = False
-        null_del_dev(dev.nullb)
+        with variables().lock:
+            null_del_dev(dev.nullb)
     config_item_put(item)
 
 
@@ -919,7 +923,8 @@ def null_add_dev(dev: nullb_device) -> int:
 
         # 5.4: who fails after this does not give the number back. Mended by "null_blk: fix ida error handling in
         # null_add_dev()".
-        nb.index = dev.index = ida_simple_get(g.nullb_indexes, 0, 0, GFP_KERNEL)
+        with g.lock:
+            nb.index = dev.index = ida_simple_get(g.nullb_indexes, 0, 0, GFP_KERNEL)
 
         blk_settings.blk_queue_logical_block_size(nb.q, dev.blocksize)
         blk_settings.blk_queue_physical_block_size(nb.q, dev.blocksize)
@@ -931,7 +936,8 @@ def null_add_dev(dev: nullb_device) -> int:
             return rv
         undo.pop_all()
 
-    list_add_tail(nb, g.nullb_list, "list")
+    with g.lock:
+        list_add_tail(nb, g.nullb_list, "list")
     return 0
 
 
@@ -995,6 +1001,7 @@ def null_exit() -> None:
     g = variables()
     configfs_unregister_subsystem(g.nullb_subsys)
     genhd.unregister_blkdev(g.null_major, "nullb")
-    g.free_disks()
+    with g.lock:
+        g.free_disks()
     if g.g_queue_mode == NULL_Q_MQ and g.shared_tags:
         blk_mq.blk_mq_free_tag_set(g.tag_set)

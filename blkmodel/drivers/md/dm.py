@@ -56,14 +56,15 @@ from blkmodel.services.files.file import FMODE_EXCL
 from blkmodel.services.files.inode import i_size_write
 from blkmodel.services.memory.mm import GFP_KERNEL, GFP_NOIO, GFP_NOWAIT
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kfree, kzalloc_node
+from blkmodel.services.tasks.locks import SINGLE_DEPTH_NESTING, mutex_lock, mutex_lock_nested, mutex_unlock
 from blkmodel.services.tasks.rcupdate import (
     cleanup_srcu_struct, init_srcu_struct, rcu_read_lock, rcu_read_unlock, srcu_read_lock, srcu_read_unlock,
     synchronize_rcu, synchronize_srcu)
-from blkmodel.services.tasks.sched import fatal_signal_pending, signal_pending_state
+from blkmodel.services.tasks.sched import TASK_INTERRUPTIBLE, fatal_signal_pending, io_schedule, signal_pending_state
 from blkmodel.services.tasks.timer import jiffies, msleep
 from blkmodel.services.tasks.wait import (
-    TASK_INTERRUPTIBLE, finish_wait, init_wait, io_schedule, prepare_to_wait, wait_event_interruptible,
-    wait_queue_entry, wait_queue_head, waitqueue_active, wake_up)
+    finish_wait, init_wait, prepare_to_wait, wait_event_interruptible, wait_queue_entry, wait_queue_head,
+    waitqueue_active, wake_up)
 from blkmodel.services.tasks.workqueue import (
     INIT_WORK, alloc_workqueue, destroy_workqueue, flush_workqueue, queue_work, work_struct, workqueue_struct)
 from blkmodel.sim import statics, this
@@ -537,32 +538,34 @@ def dm_get_table_device(md: mapped_device, dev: int, mode: int) -> tuple[int, dm
 
     In C the dm_dev is an out-parameter.
     """
-    td = find_table_device(md.table_devices, dev, mode)
-    if td is None:
-        td = kzalloc_node(table_device, GFP_KERNEL, md.numa_node_id)
+    with md.table_devices_lock:
+        td = find_table_device(md.table_devices, dev, mode)
         if td is None:
-            return -ENOMEM, NULL
-        td.dm_dev = dm_dev(mode=mode, _owner=td)
-        r = open_table_device(td, dev, md)
-        if r:
-            kfree(td)
-            return r, NULL
-        td.dm_dev.name = format_dev_t(dev)
-        td.count = 1
-        list_add(td, md.table_devices, "list")
-    else:
-        td.count += 1
-    return 0, td.dm_dev
+            td = kzalloc_node(table_device, GFP_KERNEL, md.numa_node_id)
+            if td is None:
+                return -ENOMEM, NULL
+            td.dm_dev = dm_dev(mode=mode, _owner=td)
+            r = open_table_device(td, dev, md)
+            if r:
+                kfree(td)
+                return r, NULL
+            td.dm_dev.name = format_dev_t(dev)
+            td.count = 1
+            list_add(td, md.table_devices, "list")
+        else:
+            td.count += 1
+        return 0, td.dm_dev
 
 
 def dm_put_table_device(md: mapped_device, d: dm_dev) -> None:
     """Close a block device for a table; it stays open until the last of its users has done so."""
     td = d._owner
-    td.count -= 1
-    if td.count == 0:
-        close_table_device(td, md)
-        list_del_init(td, "list")
-        kfree(td)
+    with md.table_devices_lock:
+        td.count -= 1
+        if td.count == 0:
+            close_table_device(td, md)
+            list_del_init(td, "list")
+            kfree(td)
 
 
 def free_table_devices(devices: list_head) -> None:
@@ -734,12 +737,16 @@ def alloc_multiple_bios(blist: bio_list, ci: clone_info, ti: dm_target, num_bios
         return
     for gfp_mask in (GFP_NOWAIT, GFP_NOIO):
         bio_nr = 0
+        if gfp_mask == GFP_NOIO:
+            mutex_lock(ci.io.md.table_devices_lock)
         while bio_nr < num_bios:
             tio = alloc_tio(ci, ti, bio_nr, gfp_mask)
             if tio is None:
                 break
             bio_list_add(blist, tio.clone)
             bio_nr += 1
+        if gfp_mask == GFP_NOIO:
+            mutex_unlock(ci.io.md.table_devices_lock)
         if bio_nr == num_bios:
             return
         while (bio := bio_list_pop(blist)) is not None:
@@ -1121,11 +1128,13 @@ def dm_create(minor: int) -> tuple[int, mapped_device]:
 
 
 def dm_lock_md_type(md: mapped_device) -> None:
-    """Keep others from loading a table for the device. (One thread needs no lock.)"""
+    """Keep others from loading a table for the device."""
+    mutex_lock(md.type_lock)
 
 
 def dm_unlock_md_type(md: mapped_device) -> None:
-    """Let others load a table for the device again. (One thread needs no lock.)"""
+    """Let others load a table for the device again."""
+    mutex_unlock(md.type_lock)
 
 
 def dm_set_md_type(md: mapped_device, type: int) -> None:
@@ -1218,12 +1227,14 @@ def __dm_destroy(md: mapped_device, wait: bool) -> None:
     idr_replace(variables()._minor_idr, MINOR_ALLOCED, MINOR(disk_devt(dm_disk(md))))
     md.flags |= 1 << DMF_FREEING
     blk_core.blk_set_queue_dying(md.queue)
+    mutex_lock(md.suspend_lock)
     map, srcu_idx = dm_get_live_table(md)
     if not dm_suspended_md(md):
         dm_table.dm_table_presuspend_targets(map)
         md.flags |= 1 << DMF_SUSPENDED | 1 << DMF_POST_SUSPENDING
         dm_table.dm_table_postsuspend_targets(map)
     dm_put_live_table(md, srcu_idx)
+    mutex_unlock(md.suspend_lock)
     if wait:
         while md.holders:
             msleep(1)
@@ -1295,20 +1306,23 @@ def dm_swap_table(md: mapped_device, table: dm_table.dm_table) -> dm_table.dm_ta
     Returns ERR_PTR(-EINVAL) where the device is not suspended, or the table does not do. One without devices below
     leaves the limits: paths may come back.
     """
-    if not dm_suspended_md(md):
-        return ERR_PTR(-EINVAL)
-    limits, live_map = queue_limits(), NULL
-    if dm_table.dm_table_has_no_data_devices(table):
-        live_map = dm_get_live_table_fast(md)
-        if live_map is not None:
-            copy_limits(limits, md.queue.limits)
-        dm_put_live_table_fast(md)
-    if live_map is None:
-        r = dm_table.dm_calculate_queue_limits(table, limits)
-        if r:
-            return ERR_PTR(r)
-    map = __bind(md, table, limits)
-    dm_issue_global_event()
+    mutex_lock(md.suspend_lock)
+    map = ERR_PTR(-EINVAL)
+    if dm_suspended_md(md):
+        limits = queue_limits()
+        live_map, r = NULL, 0
+        if dm_table.dm_table_has_no_data_devices(table):
+            live_map = dm_get_live_table_fast(md)
+            if live_map is not None:
+                copy_limits(limits, md.queue.limits)
+            dm_put_live_table_fast(md)
+        if live_map is None:
+            r = dm_table.dm_calculate_queue_limits(table, limits)
+            map = ERR_PTR(r)
+        if not r:
+            map = __bind(md, table, limits)
+            dm_issue_global_event()
+    mutex_unlock(md.suspend_lock)
     return map
 
 
@@ -1375,17 +1389,18 @@ def __dm_suspend(md: mapped_device, map: dm_table.dm_table, suspend_flags: int, 
 
 def dm_suspend(md: mapped_device, suspend_flags: int) -> int:
     """Suspend a device. Returns 0, -EINVAL where it is suspended, -EINTR, or what freezing brings."""
-    if dm_suspended_md(md):
-        return -EINVAL
-    BUG_ON(dm_suspended_internally_md(md), "what suspends from within is left out, and so is waiting for its end")
-    map = md.map
-    r = __dm_suspend(md, map, suspend_flags, TASK_INTERRUPTIBLE, DMF_SUSPENDED)
-    if r:
-        return r
-    md.flags |= 1 << DMF_POST_SUSPENDING
-    dm_table.dm_table_postsuspend_targets(map)
-    md.flags &= ~(1 << DMF_POST_SUSPENDING)
-    return 0
+    mutex_lock_nested(md.suspend_lock, SINGLE_DEPTH_NESTING)
+    r = -EINVAL
+    if not dm_suspended_md(md):
+        BUG_ON(dm_suspended_internally_md(md), "what suspends from within is left out, and so is waiting for its end")
+        map = md.map
+        r = __dm_suspend(md, map, suspend_flags, TASK_INTERRUPTIBLE, DMF_SUSPENDED)
+        if not r:
+            md.flags |= 1 << DMF_POST_SUSPENDING
+            dm_table.dm_table_postsuspend_targets(map)
+            md.flags &= ~(1 << DMF_POST_SUSPENDING)
+    mutex_unlock(md.suspend_lock)
+    return r
 
 
 def __dm_resume(md: mapped_device, map: dm_table.dm_table) -> int:
@@ -1403,17 +1418,17 @@ def __dm_resume(md: mapped_device, map: dm_table.dm_table) -> int:
 
 def dm_resume(md: mapped_device) -> int:
     """Resume a device. Returns 0; -EINVAL where it is not suspended, or has no table; or -errno of a target."""
-    if not dm_suspended_md(md):
-        return -EINVAL
-    BUG_ON(dm_suspended_internally_md(md), "what suspends from within is left out, and so is waiting for its end")
-    map = md.map
-    if map is None or not dm_table.dm_table_get_size(map):
-        return -EINVAL
-    r = __dm_resume(md, map)
-    if r:
-        return r
-    md.flags &= ~(1 << DMF_SUSPENDED)
-    return 0
+    mutex_lock_nested(md.suspend_lock, SINGLE_DEPTH_NESTING)
+    r = -EINVAL
+    if dm_suspended_md(md):
+        BUG_ON(dm_suspended_internally_md(md), "what suspends from within is left out, and so is waiting for its end")
+        map = md.map
+        if map is not None and dm_table.dm_table_get_size(map):
+            r = __dm_resume(md, map)
+            if not r:
+                md.flags &= ~(1 << DMF_SUSPENDED)
+    mutex_unlock(md.suspend_lock)
+    return r
 
 
 # Events

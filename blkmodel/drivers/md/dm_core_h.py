@@ -15,6 +15,7 @@ from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.hdreg import hd_geometry
 from blkmodel.services.devices.kobject import kobject
 from blkmodel.services.files.inode import super_block
+from blkmodel.services.tasks.locks import mutex
 from blkmodel.services.tasks.rcupdate import srcu_struct
 from blkmodel.services.tasks.wait import completion as completion_struct, wait_queue_head
 from blkmodel.services.tasks.workqueue import work_struct, workqueue_struct
@@ -48,6 +49,7 @@ class mapped_device(Struct):
     for I/O to end; eventq: who waits for event_nr to change. interface_ptr: its cell in the tables of names.
     """
 
+    table_devices_lock: mutex = field(default_factory=lambda: mutex("&md->table_devices_lock"))
     table_devices: list_head = field(default_factory=list_head)
     map: dm_table = NULL
     flags: int = 0
@@ -78,6 +80,8 @@ class mapped_device(Struct):
     swap_bios: int = 0
     tag_set: blk_mq_tag_set = NULL
     init_tio_pdu: bool = False
+    suspend_lock: mutex = field(default_factory=lambda: mutex("&md->suspend_lock"))
+    type_lock: mutex = field(default_factory=lambda: mutex("&md->type_lock"))
     io_barrier: srcu_struct = field(default_factory=srcu_struct)
 
 

@@ -43,6 +43,7 @@ from blkmodel.services.devices.scsi_dh import SCSI_DH_DEV_OFFLINED
 from blkmodel.services.files.inode import i_size_read
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
+from blkmodel.services.tasks.locks import mutex
 from blkmodel.services.tasks.workqueue import INIT_WORK, flush_work, schedule_work, work_struct
 from blkmodel.sim.memory import place
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct
@@ -112,6 +113,7 @@ class multipath(Struct):
     pg_init_delay_msecs: int = 0
     pg_init_in_progress: int = 0
     pg_init_count: int = 0
+    work_mutex: mutex = field(default_factory=lambda: mutex("&m->work_mutex"))
     trigger_event: work_struct = field(default_factory=work_struct)
     ti: dm_target = NULL
 
@@ -682,7 +684,8 @@ def multipath_presuspend(ti: dm_target) -> None:
 
 def multipath_postsuspend(ti: dm_target) -> None:
     """The device is suspended: wait for the target's work items."""
-    flush_multipath_work(ti.private)
+    with ti.private.work_mutex:
+        flush_multipath_work(ti.private)
 
 
 def multipath_resume(ti: dm_target) -> None:
@@ -749,30 +752,31 @@ def multipath_message(ti: dm_target, argc: int, argv: list[str]) -> int:
     """Do what a message says: queue_if_no_path, fail_if_no_path; disable_group, enable_group, switch_group with a
     number; reinstate_path, fail_path with a device. Returns 0, -EBUSY while the device is suspended, or -errno."""
     m = ti.private
-    if dm.dm_suspended(ti):
-        return -EBUSY
-    word = argv[0].lower()
-    if argc == 1 and word in ("queue_if_no_path", "fail_if_no_path"):
-        return queue_if_no_path(m, word == "queue_if_no_path", False)
-    if argc != 2:
-        DMWARN(DM_MSG_PREFIX, f"Invalid multipath message arguments. Expected 2 arguments, got {argc}.")
-        return -EINVAL
+    with m.work_mutex:
+        if dm.dm_suspended(ti):
+            return -EBUSY
+        word = argv[0].lower()
+        if argc == 1 and word in ("queue_if_no_path", "fail_if_no_path"):
+            return queue_if_no_path(m, word == "queue_if_no_path", False)
+        if argc != 2:
+            DMWARN(DM_MSG_PREFIX, f"Invalid multipath message arguments. Expected 2 arguments, got {argc}.")
+            return -EINVAL
 
-    if word in ("disable_group", "enable_group"):
-        return bypass_pg_num(m, argv[1], word == "disable_group")
-    if word == "switch_group":
-        return switch_pg_num(m, argv[1])
-    action = {"reinstate_path": reinstate_path, "fail_path": fail_path}.get(word)
-    if action is None:
-        DMWARN(DM_MSG_PREFIX, f"Unrecognised multipath message received: {argv[0]}")
-        return -EINVAL
-    r, dev = dm_table.dm_get_device(ti, argv[1], dm_table.dm_table_get_mode(ti.table))
-    if r:
-        DMWARN(DM_MSG_PREFIX, f"message: error getting device {argv[1]}")
+        if word in ("disable_group", "enable_group"):
+            return bypass_pg_num(m, argv[1], word == "disable_group")
+        if word == "switch_group":
+            return switch_pg_num(m, argv[1])
+        action = {"reinstate_path": reinstate_path, "fail_path": fail_path}.get(word)
+        if action is None:
+            DMWARN(DM_MSG_PREFIX, f"Unrecognised multipath message received: {argv[0]}")
+            return -EINVAL
+        r, dev = dm_table.dm_get_device(ti, argv[1], dm_table.dm_table_get_mode(ti.table))
+        if r:
+            DMWARN(DM_MSG_PREFIX, f"message: error getting device {argv[1]}")
+            return r
+        r = action_dev(m, dev, action)
+        dm_table.dm_put_device(ti, dev)
         return r
-    r = action_dev(m, dev, action)
-    dm_table.dm_put_device(ti, dev)
-    return r
 
 
 def multipath_prepare_ioctl(ti: dm_target) -> tuple[int, block_device]:

@@ -11,6 +11,7 @@ from blkmodel.include.linux.sbitmap import sbitmap
 from blkmodel.services.cpus.cpumask import cpumask
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.kobject import kobject
+from blkmodel.services.tasks.locks import mutex
 from blkmodel.services.tasks.wait import wait_queue_entry
 from blkmodel.services.tasks.workqueue import delayed_work
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct
@@ -89,6 +90,7 @@ class blk_mq_tag_set(Struct):
     flags: int = 0
     driver_data: Any = None
     tags: list[blk_mq_tags] = NULL
+    tag_list_lock: mutex = field(default_factory=lambda: mutex("&set->tag_list_lock"))
     tag_list: list_head = field(default_factory=list_head)
 
 

@@ -14,6 +14,7 @@ from blkmodel.services.data.bitops import test_bit
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.kobject import kobject
 from blkmodel.services.memory.dma_mapping import DMA_FROM_DEVICE, DMA_TO_DEVICE
+from blkmodel.services.tasks.locks import mutex
 from blkmodel.services.tasks.refcount import percpu_ref
 from blkmodel.services.tasks.timer import timer_list
 from blkmodel.services.tasks.wait import wait_queue_head
@@ -143,6 +144,9 @@ class request_queue(Struct):
     requeue_work: delayed_work = field(default_factory=delayed_work)
     unused_hctx_list: list_head = field(default_factory=list_head)
     mq_freeze_depth: int = 0
+    sysfs_lock: mutex = field(default_factory=lambda: mutex("&q->sysfs_lock"))
+    sysfs_dir_lock: mutex = field(default_factory=lambda: mutex("&q->sysfs_dir_lock"))
+    mq_freeze_lock: mutex = field(default_factory=lambda: mutex("&q->mq_freeze_lock"))
     mq_freeze_wq: wait_queue_head = field(default_factory=wait_queue_head)
     q_usage_counter: percpu_ref = field(default_factory=percpu_ref)
     tag_set: blk_mq_tag_set = NULL

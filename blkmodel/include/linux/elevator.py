@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from blkmodel.include.linux.blkdev import blk_rq_pos, blk_rq_sectors
 from blkmodel.services.data.list import DECLARE_HASHTABLE, list_first_entry
 from blkmodel.services.devices.kobject import kobject
+from blkmodel.services.tasks.locks import mutex
 from blkmodel.sim.structure import NULL, Struct, struct
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class elevator_queue(Struct):
     type: elevator_type = NULL
     elevator_data: Any = None
     kobj: kobject = field(default_factory=kobject)
+    sysfs_lock: mutex = field(default_factory=lambda: mutex("&eq->sysfs_lock"))
     registered: int = 0
     hash: list[list_head] = field(default_factory=lambda: DECLARE_HASHTABLE(ELV_HASH_BITS))
 

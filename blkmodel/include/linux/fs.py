@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.backing_dev import noop_backing_dev_info
+from blkmodel.services.tasks.locks import mutex
 from blkmodel.sim.structure import NULL, Struct, struct
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class block_device(Struct):
     bd_dev: int = 0
     bd_openers: int = 0
     bd_inode: inode = NULL
+    bd_mutex: mutex = field(default_factory=lambda: mutex("&bdev->bd_mutex"))
     bd_super: super_block = NULL
     bd_claiming: Any = None
     bd_holder: Any = None
@@ -56,6 +58,7 @@ class block_device(Struct):
     bd_bdi: backing_dev_info = field(default_factory=noop_backing_dev_info)
     bd_list: list_head = NULL
     bd_fsfreeze_count: int = 0
+    bd_fsfreeze_mutex: mutex = field(default_factory=lambda: mutex("&bdev->bd_fsfreeze_mutex"))
 
 
 def I_BDEV(of: inode) -> block_device:

@@ -11,6 +11,7 @@ from blkmodel.services.devices.device import device, put_device
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.percpu import alloc_percpu, free_percpu
 from blkmodel.services.memory.slab import kfree, kzalloc, kzalloc_node
+from blkmodel.services.tasks.locks import rw_semaphore
 from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock
 from blkmodel.services.tasks.refcount import (
     percpu_ref, percpu_ref_exit, percpu_ref_get, percpu_ref_init, percpu_ref_kill, percpu_ref_put,
@@ -134,6 +135,7 @@ class gendisk(Struct):
     devnode: Callable[..., str] = NULL
     events: int = 0
     part_tbl: disk_part_tbl = NULL
+    lookup_sem: rw_semaphore = field(default_factory=lambda: rw_semaphore("&disk->lookup_sem"))
     part0: hd_struct = field(default_factory=hd_struct)
     fops: block_device_operations = NULL
     queue: request_queue = NULL

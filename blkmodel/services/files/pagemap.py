@@ -13,7 +13,7 @@ from blkmodel.services.files.uio import copy_to_iter, iov_iter, iov_iter_count, 
 from blkmodel.services.memory.mm import (
     GFP_KERNEL, PageDirty, PageLocked, PagePrivate, PageUptodate, PG_dirty, PG_error, PG_locked, alloc_page,
     clear_page_flag, get_page, put_page, set_page_flag)
-from blkmodel.sim import this
+from blkmodel.services.tasks.wait import wait_on_bit, wake_up_bit
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL
 
@@ -22,16 +22,18 @@ if TYPE_CHECKING:
 
 
 def lock_page(page: page) -> None:
-    this().loop.sleep_until(lambda: not PageLocked(page), "a page's lock")
+    while PageLocked(page):
+        wait_on_bit(page, PG_locked, lambda: PageLocked(page), "a page's lock")
     set_page_flag(page, PG_locked)
 
 
 def unlock_page(page: page) -> None:
     clear_page_flag(page, PG_locked)
+    wake_up_bit(page, PG_locked)
 
 
 def wait_on_page_locked(page: page) -> None:
-    this().loop.sleep_until(lambda: not PageLocked(page), "a page to be read or written")
+    wait_on_bit(page, PG_locked, lambda: PageLocked(page), "a page to be read or written")
 
 
 def add_to_page_cache(page: page, mapping: address_space, index: int) -> None:

@@ -11,12 +11,14 @@ from blkmodel.services.memory.mm import __GFP_DIRECT_RECLAIM, GFP_KERNEL
 from blkmodel.services.memory.slab import (
     NUMA_NO_NODE, array_in_bytes, kcalloc_node, kfree, kmem_cache, kmem_cache_alloc, kmem_cache_free, kzalloc,
     kzalloc_node)
+from blkmodel.services.tasks.sched import TASK_UNINTERRUPTIBLE
+from blkmodel.services.tasks.timer import HZ, schedule_timeout
 from blkmodel.services.tasks.wait import (
-    TASK_UNINTERRUPTIBLE, finish_wait, init_wait, prepare_to_wait, wait_queue_entry, wait_queue_head, wake_up)
+    finish_wait, init_wait, prepare_to_wait, wait_queue_entry, wait_queue_head, wake_up)
 from blkmodel.sim import this
 from blkmodel.sim.structure import NULL, Struct
 
-RETRY = 5_000_000_000  # a waiter looks again after this many nanoseconds, whatever happens
+RETRY = 5 * HZ  # a waiter looks again after this many jiffies, whatever happens
 
 
 class mempool(Struct):
@@ -93,6 +95,8 @@ def mempool_destroy(pool: mempool) -> None:
 def mempool_alloc(pool: mempool, gfp: int) -> Any:
     """An element: a new one, or one of the reserve. With neither, sleep until one comes back where `gfp` allows it;
     otherwise return None."""
+    if gfp & __GFP_DIRECT_RECLAIM:
+        this().loop.spend()
     while True:
         element = pool.alloc(gfp, pool.pool_data)
         if element is not None:
@@ -104,8 +108,7 @@ def mempool_alloc(pool: mempool, gfp: int) -> Any:
         waiter = wait_queue_entry()
         init_wait(waiter)
         prepare_to_wait(pool.wait, waiter, TASK_UNINTERRUPTIBLE)
-        task = waiter.private
-        this().loop.sleep_until(lambda task=task: task.runnable, "an element of a memory pool", RETRY)
+        schedule_timeout(RETRY, "an element of a memory pool")
         finish_wait(pool.wait, waiter)
 
 

@@ -1,35 +1,60 @@
-"""Read-copy-update, as far as one thread can show it: that readers end what they begin. Readers of an srcu_struct may
-sleep; each counts its own (include/linux/rcupdate.h, kernel/rcu/tree.c, kernel/rcu/srcutree.c, srcu.h)."""
+"""Read-copy-update: readers end what they begin, and who waits for them sleeps for a grace period. Readers of an
+srcu_struct may sleep; each counts its own (include/linux/rcupdate.h, kernel/rcu/tree.c, kernel/rcu/srcutree.c, srcu.h).
+
+A reader of RCU does not sleep, and one CPU runs at a time: so when a grace period has passed, all have left.
+"""
 
 from collections.abc import Callable
+from dataclasses import field
 from typing import Any
 
 from blkmodel.services.base.err import ENOMEM
 from blkmodel.services.memory.percpu import alloc_percpu, free_percpu
+from blkmodel.services.tasks.timer import TICK_NSEC, schedule_timeout_uninterruptible
+from blkmodel.services.tasks.wait import (
+    complete, completion, wait_event, wait_for_completion, wait_queue_head, wake_up_all)
 from blkmodel.sim import running, this
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import NULL, Struct, struct
 
+GRACE_TICKS = 2
+
 
 def rcu_read_lock() -> None:
-    running.kernel.rcu_depth += 1
+    running.kernel.context.rcu += 1
 
 
 def rcu_read_unlock() -> None:
     kernel = running.kernel
-    assert kernel.rcu_depth > 0, "rcu_read_unlock() without rcu_read_lock()"
-    kernel.rcu_depth -= 1
+    context = kernel.context
+    assert context.rcu > 0, "rcu_read_unlock() without rcu_read_lock()"
+    context.rcu -= 1
+    if not context.rcu and context.kind == "task":
+        kernel.loop.spend()
+
+
+def _grace_period() -> int:
+    """Nanoseconds until every reader that is inside now has left for certain: until the end of the next tick but one.
+    (Not the kernel's.)"""
+    return GRACE_TICKS * TICK_NSEC - this().loop.now % TICK_NSEC
 
 
 def synchronize_rcu() -> None:
-    """Wait until every reader that is inside has left; inside one, that is for ever."""
-    assert this().rcu_depth == 0, "synchronize_rcu() inside a read-side section"
+    """Sleep for a grace period: every reader that is inside has left then."""
+    done = completion()
+    call_rcu(lambda: complete(done))
+    wait_for_completion(done)
 
 
 def call_rcu(fn: Callable[[], Any]) -> None:
     """Call fn() in a softirq once every reader that is inside has left. (In C it is given a structure's rcu_head.)"""
     kernel = this()
-    kernel.loop.post(Context("softirq", "rcu", kernel.cpu), fn)
+    kernel.loop.grace += 1
+
+    def run() -> None:
+        kernel.loop.grace -= 1
+        fn()
+    kernel.loop.post(Context("softirq", "rcu", kernel.cpu), run, _grace_period())
 
 
 @struct
@@ -41,11 +66,15 @@ class srcu_data(Struct):
 
 @struct
 class srcu_struct(Struct):
-    """`_readers` are inside; sda is the CPUs' parts. The size is worked out from the declaration, for 512 CPUs."""
+    """Of `_readers` those are inside that came in before the running grace period, and those that came in since: the
+    index that a reader got says which. _left is where those wait who wait for readers; sda is the CPUs' parts. The size
+    is worked out from the declaration, for 512 CPUs."""
 
     SIZE = 3480
     sda: list[srcu_data] = NULL
-    _readers: int = 0
+    _readers: list[int] = field(default_factory=lambda: [0, 0])
+    _idx: int = 0
+    _left: wait_queue_head = field(default_factory=wait_queue_head)
 
 
 def init_srcu_struct(srcu: srcu_struct) -> int:
@@ -55,23 +84,29 @@ def init_srcu_struct(srcu: srcu_struct) -> int:
 
 
 def cleanup_srcu_struct(srcu: srcu_struct) -> None:
-    assert srcu._readers == 0, "a reader is still inside"
+    assert not any(srcu._readers), "a reader is still inside"
     free_percpu(srcu.sda)
     srcu.sda = NULL
 
 
 def srcu_read_lock(srcu: srcu_struct) -> int:
     """Enter; the index that is returned is for srcu_read_unlock()."""
-    srcu._readers += 1
-    return 0
+    srcu._readers[srcu._idx] += 1
+    return srcu._idx
 
 
 def srcu_read_unlock(srcu: srcu_struct, index: int) -> None:
-    assert srcu._readers > 0, "srcu_read_unlock() without srcu_read_lock()"
-    srcu._readers -= 1
+    assert srcu._readers[index] > 0, "srcu_read_unlock() without srcu_read_lock()"
+    srcu._readers[index] -= 1
+    if not srcu._readers[index]:
+        wake_up_all(srcu._left)
+    this().loop.spend()
 
 
 def synchronize_srcu(srcu: srcu_struct) -> None:
-    """Wait until the readers that are inside have left. It takes milliseconds, in which others have their turn."""
-    this().loop.give_way()
-    this().loop.sleep_until(lambda: srcu._readers == 0, "the readers of an srcu_struct")
+    """Wait until those readers have left that are inside now. It takes a tick at least, in which others have their
+    turn."""
+    wait_event(srcu._left, lambda: not srcu._readers[1 - srcu._idx], "earlier readers of an srcu_struct")
+    index, srcu._idx = srcu._idx, 1 - srcu._idx
+    schedule_timeout_uninterruptible(1, "a grace period")
+    wait_event(srcu._left, lambda: not srcu._readers[index], "the readers of an srcu_struct")

@@ -14,7 +14,7 @@ from typing import Any
 from blkmodel.services.base.err import ENOMEM
 from blkmodel.services.memory.percpu import alloc_percpu_gfp, free_percpu
 from blkmodel.services.tasks.rcupdate import call_rcu
-from blkmodel.sim import this
+from blkmodel.services.tasks.wait import wait_on_bit, wake_up_bit
 from blkmodel.sim.structure import NULL, Struct, struct
 
 PERCPU_REF_INIT_ATOMIC = 1
@@ -132,6 +132,7 @@ def percpu_ref_kill(ref: percpu_ref) -> None:
 
     def switched() -> None:
         ref.switching = False
+        wake_up_bit(ref, "switching")
         percpu_ref_put(ref)
     call_rcu(switched)
 
@@ -144,7 +145,7 @@ def percpu_ref_switch_to_percpu(ref: percpu_ref) -> None:
 
 def percpu_ref_resurrect(ref: percpu_ref) -> None:
     """Take the initial reference again."""
-    this().loop.sleep_until(lambda: not ref.switching, "a reference count to leave per-CPU mode")
+    wait_on_bit(ref, "switching", lambda: ref.switching, "a reference count to leave per-CPU mode")
     ref.dead = False
     ref.count += 1
     ref.percpu = not ref.force_atomic

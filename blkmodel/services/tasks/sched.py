@@ -1,20 +1,77 @@
-"""What a CPU runs: in which context, with what on the stack, with which signals, and what it does while it waits for
-another (include/linux/sched.h, include/linux/sched/task_stack.h, include/linux/sched/signal.h, preempt.h,
-arch/x86/include/asm/processor.h)."""
+"""Tasks: how they sleep and are woken, in which states, with which signals, with what on the stack; and what a CPU does
+while it waits for another (include/linux/sched.h, include/linux/sched/task_stack.h, include/linux/sched/signal.h,
+kernel/sched/core.c, kernel/signal.c, preempt.h, blkdev.h, arch/x86/include/asm/processor.h)."""
 
 from typing import Any
 
-from blkmodel.services.tasks.wait import TASK_INTERRUPTIBLE
+from blkmodel.services.base.bug import BUG_ON
+from blkmodel.services.base.symbols import linked
 from blkmodel.sim import this
 from blkmodel.sim.events import HungTask
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.memory import address_of
 
+TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, TASK_WAKEKILL = 0, 1, 2, 0x100
+TASK_KILLABLE = TASK_WAKEKILL | TASK_UNINTERRUPTIBLE
+TASK_NORMAL = TASK_INTERRUPTIBLE | TASK_UNINTERRUPTIBLE
+
+
+def set_current_state(state: int) -> None:
+    """Say how the running task is going to sleep; whoever wakes it before it does takes that back."""
+    this().context.state = state
+
+
+__set_current_state = set_current_state
+
+
+def wake_up_process(task: Context) -> bool:
+    """Let a task go on that sleeps, or is about to; return whether it was so."""
+    return this().loop.wake(task)
+
+
+def wake_up_state(task: Context, state: int) -> bool:
+    """Wake a task, if it sleeps in one of these states; return whether it did."""
+    return bool(task.state & state) and this().loop.wake(task)
+
+
+def blk_wake_io_task(waiter: Context) -> None:
+    """Wake a task whose I/O is done; where that is the one that runs, it does not go to sleep."""
+    wake_up_process(waiter)
+
+
+def spinning(task: Context) -> bool:
+    """Whether a task holds a spinlock. (Not the kernel's, which counts.)"""
+    return task.locks is not None and any(not lock.sleeps for lock in task.locks)
+
+
+def schedule(why: str = "a wake-up") -> None:
+    """Sleep, in the state that the task has set, until woken; a signal that may wake it does so at once.
+
+    A task that goes to sleep lets go of what its plug holds back: it might be what it is to wait for.
+    """
+    kernel = this()
+    task = kernel.context
+    if task.kind != "task" or task.rcu or spinning(task):
+        BUG_ON(True, f"scheduling while atomic: {task.name}, with {[lock.name for lock in task.locks or ()]}")
+    if not task.state:
+        return
+    if task.plug is not None:
+        linked.blk_flush_plug_list(task.plug, True)
+    if signal_pending_state(task.state, task):
+        task.state = TASK_RUNNING
+    if task.state:
+        kernel.loop.block(why)
+
+
+def io_schedule() -> None:
+    """Sleep for the sake of an I/O."""
+    schedule("a wake-up")
+
 
 def need_resched() -> bool:
     """Whether another task of this CPU could go on, were this one not running. (In C the timer's tick finds that.)"""
     kernel = this()
-    return kernel.loop.beneath_can_go_on(kernel.cpu)
+    return kernel.loop.wanted(kernel.cpu)
 
 
 def object_is_on_stack(thing: Any) -> bool:
@@ -30,15 +87,21 @@ def in_interrupt() -> bool:
 def cpu_relax() -> None:
     """Let the rest of the machine go on by a step; with nothing left to happen, whoever waits waits for ever."""
     kernel = this()
-    if not kernel.loop.run_one():
+    if not kernel.loop.relax():
         raise HungTask(f"task {kernel.context.name} on CPU {kernel.cpu} polls for ever")
+
+
+def fatal_signal_pending(task: Context) -> bool:
+    """Whether a signal is to end the task. (The model's processes handle none, so every one is fatal.)"""
+    return task.signal
 
 
 def signal_pending_state(state: int, task: Context) -> bool:
     """Whether a signal is to end the task's sleep in that state."""
-    return state == TASK_INTERRUPTIBLE and task.signal
+    return bool(state & (TASK_INTERRUPTIBLE | TASK_WAKEKILL)) and task.signal
 
 
-def fatal_signal_pending(task: Context) -> bool:
-    """Whether a signal is to end the task. (The model knows but one kind of signal.)"""
-    return task.signal
+def send_sig(task: Context) -> None:
+    """Send a task a signal; it wakes up if it sleeps in a state that allows that."""
+    task.signal = True
+    wake_up_state(task, TASK_INTERRUPTIBLE | TASK_WAKEKILL)

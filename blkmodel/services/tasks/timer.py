@@ -1,6 +1,6 @@
 """Time as the kernel counts it, and timers: a function that runs once, at a tick, in a softirq on the CPU that set it;
 or in an interrupt, once a time in nanoseconds has passed (include/linux/jiffies.h, timekeeping.h, ktime.h,
-kernel/time/time.c, timer.h, kernel/time/timer.c, kernel/time/hrtimer.c, hrtimer.h)."""
+kernel/time/time.c, timer.h, kernel/time/timer.c, kernel/time/hrtimer.c, hrtimer.h, delay.h)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import field
 from typing import Any
 
+from blkmodel.services.tasks.sched import (
+    TASK_RUNNING, TASK_UNINTERRUPTIBLE, schedule, set_current_state, wake_up_process)
 from blkmodel.sim import running, this
 from blkmodel.sim.events import Event
 from blkmodel.sim.kernel import Context
@@ -18,6 +20,8 @@ NSEC_PER_SEC = 1_000_000_000
 TICK_NSEC = NSEC_PER_SEC // HZ
 MAX_JIFFY_OFFSET = (1 << 62) - 2
 INITIAL_JIFFIES = (1 << 32) - 300 * HZ
+LVL_DEPTH = 9
+MAX_SCHEDULE_TIMEOUT = (1 << 63) - 1
 HRTIMER_NORESTART = 0
 HRTIMER_MODE_ABS, HRTIMER_MODE_REL = 0, 1
 
@@ -90,14 +94,34 @@ def timer_pending(timer: timer_list) -> bool:
     return timer._event is not None
 
 
+def calc_wheel_index(expires: int, clk: int) -> int:
+    """The tick at which the timer wheel, where it is tick `clk`, runs a timer that is set to `expires`.
+
+    The further away, the coarser: within 63 ticks to the next one, within 504 to a multiple of 8, then of 64, and so
+    on. (In C: the bucket that is for that tick.)
+    """
+    delta = expires - clk
+    if delta < 0:
+        return clk
+    level = next((lvl for lvl in range(LVL_DEPTH - 1) if delta < 63 << 3 * lvl), LVL_DEPTH - 1)
+    gran = 1 << 3 * level
+    if delta >= 63 << 3 * (LVL_DEPTH - 1):
+        expires = clk + (63 << 3 * (LVL_DEPTH - 1)) - gran
+    return (expires + gran) // gran * gran
+
+
 def mod_timer(timer: timer_list, expires: int) -> bool:
-    """Let the timer run at tick `expires`; return whether it was pending already."""
+    """Let the timer run once tick `expires` is over; return whether it was pending already."""
     was = del_timer(timer)
     timer.expires = expires
-    _start(timer, "softirq", "timer", jiffies_to_nsecs(max(expires - jiffies(), 0)))
+    _start(timer, "softirq", "timer", nsecs_to_wheel(expires))
     return was
 
 
+def nsecs_to_wheel(expires: int) -> int:
+    """In how many nanoseconds the timer wheel runs what is set to tick `expires`: at the next tick, at the earliest."""
+    tick = max(calc_wheel_index(expires, jiffies()), jiffies() + 1)
+    return (tick - INITIAL_JIFFIES) * TICK_NSEC - running.kernel.loop.now
 def timer_reduce(timer: timer_list, expires: int) -> None:
     """Let the timer run at tick `expires`, unless it is to run before that."""
     if timer._event is None or time_before(expires, timer.expires):
@@ -132,9 +156,48 @@ def round_jiffies_up(tick: int) -> int:
     return rounded if rounded > jiffies() else tick
 
 
+def schedule_timeout(timeout: int, why: str = "a wake-up") -> int:
+    """Sleep, in the state that the task has set, until woken, or at most so many ticks. Returns how many were left."""
+    if timeout == MAX_SCHEDULE_TIMEOUT:
+        schedule(why)
+        return timeout
+    expire = timeout + jiffies()
+    timer = timer_list()
+    timer_setup(timer, process_timeout, 0, this().context)
+    mod_timer(timer, expire)
+    schedule(why)
+    del_timer_sync(timer)
+    return max(expire - jiffies(), 0)
+
+
+def process_timeout(timer: timer_list) -> None:
+    """Wake the task that sleeps no longer than this timer."""
+    wake_up_process(timer.data)
+
+
+def schedule_timeout_uninterruptible(timeout: int, why: str = "a wake-up") -> int:
+    set_current_state(TASK_UNINTERRUPTIBLE)
+    return schedule_timeout(timeout, why)
+
+
 def msleep(milliseconds: int) -> None:
-    """Sleep for so long, whatever happens meanwhile."""
-    this().loop.sleep_until(lambda: False, "time to pass", milliseconds * 1_000_000)
+    """Sleep for so long at least, whatever happens meanwhile."""
+    timeout = msecs_to_jiffies(milliseconds) + 1
+    while timeout:
+        timeout = schedule_timeout_uninterruptible(timeout, "time to pass")
+
+
+def usleep_range(least: int, most: int) -> None:
+    """Sleep for so many microseconds, by a timer that is exact: the model takes the least."""
+    sleeper = hrtimer_sleeper()
+    hrtimer_init_sleeper_on_stack(sleeper)
+    hrtimer_set_expires(sleeper, least * 1000)
+    set_current_state(TASK_UNINTERRUPTIBLE)
+    hrtimer_sleeper_start_expires(sleeper, HRTIMER_MODE_REL)
+    while sleeper.task is not None:
+        schedule("time to pass")
+        set_current_state(TASK_UNINTERRUPTIBLE)
+    set_current_state(TASK_RUNNING)
 
 
 @struct
@@ -182,8 +245,8 @@ def hrtimer_init_sleeper_on_stack(sleeper: hrtimer_sleeper) -> None:
 
 def _wake(timer: hrtimer) -> int:
     sleeper = timer.data
-    sleeper.task.runnable = True
-    sleeper.task = None
+    task, sleeper.task = sleeper.task, None
+    wake_up_process(task)
     return HRTIMER_NORESTART
 
 

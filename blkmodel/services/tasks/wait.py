@@ -1,18 +1,21 @@
-"""Wait queues and completions: how a task sleeps until something has happened (kernel/sched/core.c,
-kernel/sched/wait.c, wait.h, blkdev.h, wait_bit.h, kernel/sched/completion.c, completion.h)."""
+"""Wait queues and completions: how a task sleeps until something has happened (kernel/sched/core.c, wait.h, wait_bit.h,
+kernel/sched/wait.c, kernel/sched/wait_bit.c, kernel/sched/completion.c, completion.h).
+
+A task goes on when somebody wakes it, and looks for itself whether what it waits for is there.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
 from blkmodel.services.base.err import ERESTARTSYS
-from blkmodel.services.base.symbols import linked
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
-from blkmodel.services.tasks.timer import jiffies, jiffies_to_nsecs
-from blkmodel.sim import this
-from blkmodel.sim.kernel import Context
+from blkmodel.services.tasks.sched import (
+    TASK_INTERRUPTIBLE, TASK_KILLABLE, TASK_RUNNING, TASK_UNINTERRUPTIBLE, set_current_state, signal_pending_state,
+    wake_up_process)
+from blkmodel.services.tasks.timer import MAX_SCHEDULE_TIMEOUT, schedule_timeout
+from blkmodel.sim import statics, this
 from blkmodel.sim.structure import NULL, Struct, struct
 
-TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE = 1, 2
 WQ_FLAG_EXCLUSIVE = 1
 
 
@@ -39,10 +42,7 @@ class wait_queue_entry(Struct):
 
 def default_wake_function(waiter: wait_queue_entry) -> int:
     """Wake the waiter's task; return whether it was asleep, as 1 or 0."""
-    task = waiter.private
-    slept = not task.runnable
-    task.runnable = True
-    return int(slept)
+    return int(wake_up_process(waiter.private))
 
 
 def autoremove_wake_function(waiter: wait_queue_entry) -> int:
@@ -73,22 +73,22 @@ __add_wait_queue = add_wait_queue
 
 
 def prepare_to_wait(queue: wait_queue_head, waiter: wait_queue_entry, state: int) -> None:
-    """Join the queue and mark the task as sleeping; it sleeps at the next io_schedule()."""
+    """Join the queue and mark the task as sleeping; it sleeps at the next schedule()."""
     waiter.flags &= ~WQ_FLAG_EXCLUSIVE
     if waiter.entry is None:
         add_wait_queue(queue, waiter)
-    waiter.private.runnable = False
+    set_current_state(state)
 
 
 def prepare_to_wait_exclusive(queue: wait_queue_head, waiter: wait_queue_entry, state: int) -> None:
     waiter.flags |= WQ_FLAG_EXCLUSIVE
     if waiter.entry is None:
         list_add_tail(waiter, queue.head, "entry")
-    waiter.private.runnable = False
+    set_current_state(state)
 
 
 def finish_wait(queue: wait_queue_head, waiter: wait_queue_entry) -> None:
-    waiter.private.runnable = True
+    set_current_state(TASK_RUNNING)
     list_del_init(waiter, "entry")
 
 
@@ -114,43 +114,80 @@ def wake_up_all(queue: wait_queue_head) -> None:
     wake_up_nr(queue, 0)
 
 
-def blk_schedule_flush_plug(task: Context) -> None:
-    """A task that goes to sleep lets go of what its plug holds back: it might be what it is to wait for."""
-    if task.plug is not None:
-        linked.blk_flush_plug_list(task.plug, True)
+def _wait(queue: wait_queue_head, condition: Callable[[], Any], state: int, timeout: int, why: str) -> int:
+    """Sleep in a queue until condition() holds, as it is looked for at the beginning and whenever woken.
 
-
-def io_schedule() -> None:
-    """Sleep until woken, or for no reason now and then: the caller looks again."""
-    kernel = this()
-    task = kernel.context
-    blk_schedule_flush_plug(task)
-    kernel.loop.sleep_until(lambda: task.runnable, "a wake-up", may_wake_early=True)
+    Returns how many jiffies of `timeout` were left, at least 1; 0 where they passed first; -ERESTARTSYS where a signal
+    came first.
+    """
+    if condition():
+        return timeout
+    waiter = wait_queue_entry()
+    init_wait(waiter)
+    left = timeout
+    while True:
+        if signal_pending_state(state, waiter.private):
+            list_del_init(waiter, "entry")
+            left = 0 if condition() else -ERESTARTSYS
+            break
+        prepare_to_wait(queue, waiter, state)
+        if condition():
+            left = max(left, 1)
+            break
+        if not left:
+            break
+        left = schedule_timeout(left, why)
+    finish_wait(queue, waiter)
+    return left
 
 
 def wait_event(queue: wait_queue_head, condition: Callable[[], Any], why: str = 'a condition') -> None:
-    """Sleep until condition() holds."""
-    _schedule(condition, why)
+    """Sleep until somebody wakes the queue and condition() holds."""
+    _wait(queue, condition, TASK_UNINTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT, why)
 
 
 def wait_event_timeout(queue: wait_queue_head, condition: Callable[[], Any], timeout: int) -> int:
     """Sleep until condition() holds or `timeout` jiffies have passed. Returns how many were left, at least 1; or 0."""
-    until = jiffies() + timeout
-    return max(until - jiffies(), 1) if _schedule(condition, "a condition", jiffies_to_nsecs(timeout)) else 0
+    return _wait(queue, condition, TASK_UNINTERRUPTIBLE, timeout, "a condition")
 
 
 def wait_event_interruptible(queue: wait_queue_head, condition: Callable[[], Any]) -> int:
     """Sleep until condition() holds. Returns 0, or -ERESTARTSYS where a signal comes first."""
-    task = this().context
-    _schedule(lambda: condition() or task.signal, "a condition, or a signal")
-    return 0 if condition() else -ERESTARTSYS
+    return min(_wait(queue, condition, TASK_INTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT, "a condition, or a signal"), 0)
 
 
-def _schedule(condition: Callable[[], Any], why: str, timeout: int | None = None) -> bool:
-    if condition():
-        return True
-    blk_schedule_flush_plug(this().context)
-    return this().loop.sleep_until(condition, why, timeout)
+def wait_event_killable(queue: wait_queue_head, condition: Callable[[], Any]) -> int:
+    """Sleep until condition() holds. Returns 0, or -ERESTARTSYS where a fatal signal comes first."""
+    return min(_wait(queue, condition, TASK_KILLABLE, MAX_SCHEDULE_TIMEOUT, "a condition, or its end"), 0)
+
+
+@statics
+class bit_waits:
+    """The queues of those who wait for a bit, or a field, of something: (its identity, which) → queue. (In C they are
+    shared by hash.)"""
+
+    def __init__(self) -> None:
+        self.queues: dict[tuple[int, Any], wait_queue_head] = {}
+
+
+def bit_waitqueue(word: Any, bit: Any) -> wait_queue_head:
+    """The queue of those who wait for that bit, or field, of something."""
+    return bit_waits().queues.setdefault((id(word), bit), wait_queue_head())
+
+
+def wake_up_bit(word: Any, bit: Any) -> None:
+    """Wake those who wait for it."""
+    queue = bit_waits().queues.get((id(word), bit))
+    if queue is not None:
+        wake_up_all(queue)
+        if not waitqueue_active(queue):
+            del bit_waits().queues[id(word), bit]
+
+
+def wait_on_bit(word: Any, bit: Any, busy: Callable[[], Any], why: str) -> None:
+    """Sleep until a bit, or field, is no longer busy() and somebody has said so by wake_up_bit()."""
+    if busy():
+        wait_event(bit_waitqueue(word, bit), lambda: not busy(), why)
 
 
 class completion(Struct):
@@ -165,26 +202,49 @@ class completion(Struct):
 
 
 def complete(done: completion) -> None:
+    """Say that it is done once more, and wake the first who waits."""
     done.done += 1
     wake_up(done.wait)
 
 
-def wait_for_completion(done: completion) -> None:
-    _schedule(lambda: done.done, "a completion")
+def _wait_for(done: completion, timeout: int, state: int = TASK_UNINTERRUPTIBLE) -> int:
+    left = timeout
+    if not done.done:
+        waiter = wait_queue_entry()
+        init_wait(waiter)
+        waiter.func = default_wake_function
+        waiter.flags |= WQ_FLAG_EXCLUSIVE
+        list_add_tail(waiter, done.wait.head, "entry")
+        while not done.done and left > 0:
+            if signal_pending_state(state, waiter.private):
+                left = -ERESTARTSYS
+                break
+            set_current_state(state)
+            left = schedule_timeout(left, "a completion")
+        list_del_init(waiter, "entry")
+        if not done.done:
+            return left
     done.done -= 1
+    return max(left, 1)
+
+
+def wait_for_completion(done: completion) -> None:
+    """Wait until it is done once more than was waited for."""
+    _wait_for(done, MAX_SCHEDULE_TIMEOUT)
 
 
 wait_for_completion_io = wait_for_completion
 
 
+def wait_for_completion_killable(done: completion) -> int:
+    """Wait until it is done. Returns 0, or -ERESTARTSYS where a fatal signal comes first."""
+    return min(_wait_for(done, MAX_SCHEDULE_TIMEOUT, TASK_KILLABLE), 0)
+
+
 def wait_for_completion_io_timeout(done: completion, timeout: int) -> int:
     """Wait until it is done once more than was waited for, at most `timeout` jiffies. Returns how many were left, at
     least 1; 0 where they passed first."""
-    until = jiffies() + timeout
-    if not _schedule(lambda: done.done, "a completion", jiffies_to_nsecs(timeout)):
-        return 0
-    done.done -= 1
-    return max(until - jiffies(), 1)
+    return _wait_for(done, timeout)
 
 
 def init_completion(done: completion) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 from blkmodel.services.memory.mm import GFP_ATOMIC
 from blkmodel.services.memory.slab import kfree, kzalloc
-from blkmodel.services.tasks.timer import jiffies_to_nsecs
-from blkmodel.sim import this
+from blkmodel.services.tasks.timer import jiffies, nsecs_to_wheel
+from blkmodel.services.tasks.wait import wait_event, wait_queue_head, wake_up_all
+from blkmodel.sim import statics, this
 from blkmodel.sim.events import Event
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import NULL, Struct, struct
@@ -25,8 +26,8 @@ class work_struct(Struct):
 
     _event is the queued run, while there is one; _queue counts it. _runs: whether it runs; _late: whether the queued
     run has its time come, and waits for that to end. (In C the owner is found from the work's address.)
+    _sleeps: whether it may.
     _again: how often, since the clock last moved (at _now), it was queued from within itself and without delay.
-    _patient: it waits for other work, so the model begins it when nobody sleeps.
     """
 
     SIZE = 32
@@ -36,7 +37,7 @@ class work_struct(Struct):
     _queue: workqueue_struct = NULL
     _runs: bool = False
     _late: bool = False
-    _patient: bool = False
+    _sleeps: bool = True
     _again: int = 0
     _now: int = 0
 
@@ -52,6 +53,14 @@ class workqueue_struct(Struct):
     _busy: int = 0
 
 
+@statics
+class workers:
+    """idle: where those wait who want work to have run; all are woken whenever some has."""
+
+    def __init__(self) -> None:
+        self.idle = wait_queue_head()
+
+
 class delayed_work(work_struct):
     """Work that can be queued for later."""
 
@@ -59,10 +68,11 @@ class delayed_work(work_struct):
     SIZE = 88
 
 
-def INIT_WORK(work: work_struct, func: Callable[..., Any], owner: Any, patient: bool = False) -> None:
+def INIT_WORK(work: work_struct, func: Callable[..., Any], owner: Any, sleeps: bool = True) -> None:
+    """Say what the work is, whose, and whether it may sleep. (The last is the model's: who does not needs no stack.)"""
     work.func = func
     work.data = owner
-    work._patient = patient
+    work._sleeps = sleeps
 
 
 INIT_DELAYED_WORK = INIT_WORK
@@ -109,11 +119,13 @@ def queue_delayed_work_on(cpu: int, name: str | workqueue_struct, work: work_str
             queue._busy -= 1
         if work._late:
             work._late = False
-            work._event = kernel.loop.post(context, run)
+            work._event = kernel.loop.post(context, run, 0, not work._sleeps)
+        wake_up_all(workers().idle)
     if queue is not None:
         queue._busy += 1
     work._queue = queue
-    work._event = kernel.loop.post(context, run, jiffies_to_nsecs(delay), work._patient)
+    work._event = kernel.loop.post(context, run, nsecs_to_wheel(jiffies() + delay) if delay else 0,
+                                   not work._sleeps)
     return True
 
 
@@ -151,7 +163,7 @@ def cancel_delayed_work(work: work_struct) -> bool:
 def cancel_delayed_work_sync(work: work_struct) -> bool:
     """Take queued work back, and wait until it does not run; return whether there was any."""
     was = cancel_delayed_work(work)
-    this().loop.sleep_until(lambda: not work._runs, "work that runs")
+    wait_event(workers().idle, lambda: not work._runs, "work that runs")
     return was
 
 
@@ -162,7 +174,7 @@ def flush_work(work: work_struct) -> bool:
     """Wait until queued work has run; return whether there was any."""
     if work._event is None and not work._runs:
         return False
-    this().loop.sleep_until(lambda: work._event is None and not work._runs, "queued work")
+    wait_event(workers().idle, lambda: work._event is None and not work._runs, "queued work")
     return True
 
 
@@ -186,7 +198,7 @@ def alloc_workqueue(name: str, flags: int = 0) -> workqueue_struct:
 
 def flush_workqueue(queue: workqueue_struct) -> None:
     """Wait until the works that were queued have run; not for those that are for later."""
-    this().loop.sleep_until(lambda: not queue._busy, f"the work queue {queue.name}")
+    wait_event(workers().idle, lambda: not queue._busy, f"the work queue {queue.name}")
 
 
 def destroy_workqueue(queue: workqueue_struct) -> None:
@@ -205,10 +217,7 @@ class async_entry(Struct):
 
 
 def async_schedule(func: Callable[..., None], data: Any) -> None:
-    """Let func(data, cookie) be called by a worker; without memory, call it now. (The model's cookie is 0.)
-
-    What is called so may wait for work that was queued before. So the model begins it when nobody sleeps.
-    """
+    """Let func(data, cookie) be called by a worker; without memory, call it now. (The model's cookie is 0.)"""
     entry = kzalloc(async_entry, GFP_ATOMIC)
     if entry is None:
         func(data, 0)
@@ -219,4 +228,4 @@ def async_schedule(func: Callable[..., None], data: Any) -> None:
         entry.func(entry.data, 0)
         kfree(entry)
     kernel = this()
-    kernel.loop.post(Context("task", "kworker/u", wq_select_unbound_cpu(kernel.cpu)), run, patient=True)
+    kernel.loop.post(Context("task", "kworker/u", wq_select_unbound_cpu(kernel.cpu)), run)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from blkmodel.errors import NotModelled
 from blkmodel.services.files.file import unlink
-from blkmodel.sim import this
+from blkmodel.services.tasks.timer import usleep_range
 from blkmodel.sim.structure import NULL
 from blkmodel.userland.getopt import BadOption, getopt_long, saturated
 from blkmodel.userland.libdm import Library, Refused, Task, targets
@@ -17,7 +17,7 @@ from blkmodel.userland.lvm.volumes import Device, LogicalVolume, device
 from blkmodel.userland.tools import known, letters
 
 FAILED, WRONG = 5, 3  # exit statuses: it could not be done; the command line makes no sense
-RETRY = 200_000_000  # ns between two looks at whether a volume is still open
+RETRY = 200_000  # µs between two looks at whether a volume is still open
 
 
 Change = tuple[str, str, str | None]
@@ -180,8 +180,11 @@ class Process:
         there = device(lv) or NULL
         if there.held:
             self.fail(f"Logical volume {lv.full_name} is used by another device.")
-        if there.open_count and not this().loop.sleep_until(
-                lambda: not (device(lv) or NULL).open_count, "a volume to be closed", 24 * RETRY):
+        for _ in range(24):
+            if not (device(lv) or NULL).open_count:
+                return
+            usleep_range(RETRY, RETRY)
+        if (device(lv) or NULL).open_count:
             self.fail(f"Logical volume {lv.full_name} in use.")
 
     def deactivate(self, lv: LogicalVolume) -> None:

@@ -12,6 +12,7 @@ from blkmodel.errors import KernelError
 from blkmodel.include.linux import nvme
 from blkmodel.services.cpus.interrupt import irq_desc_tree
 from blkmodel.sim import booted, machine
+from blkmodel.sim.events import HungTask
 from blkmodel.sim.interrupts import interrupts
 from blkmodel.trace import Call, Command, Completion, Log, Node, Recording, RegisterWrite, Return, record
 from blkmodel.trace.on_bus import describe_command
@@ -42,7 +43,8 @@ class Doing(NamedTuple):
 class Story(NamedTuple):
     """What a figure tells. doings; trouble: which of them went wrong first, or None; path: the calls that it goes
     through. error: the KernelError of it all, or None; disks: those that there are then. before, after: how many
-    allocations and interrupts there were before, and once everything is undone."""
+    allocations and interrupts there were before, and once everything is undone. hung: whoever undoes it waits for ever.
+    """
 
     doings: list[Doing]
     trouble: Any
@@ -52,6 +54,7 @@ class Story(NamedTuple):
     log: list[str]
     before: tuple[int, int]
     after: tuple[int, int]
+    hung: bool
 
 
 def places() -> list[Doing]:
@@ -75,12 +78,16 @@ def story_of(fault: str, where: int, again: bool) -> Story:
                 disks = [ns.disk.disk_name for ns in scenario.nvme_controller(name).ctrl.namespaces]
             except KernelError as refused:
                 error = refused
-        remove_controllers()
+        hung = False
+        try:
+            remove_controllers()
+        except HungTask:
+            hung = True
         after = len(live(kernel)), len(irq_desc_tree().descs)
     doings = _told(recording)
     trouble = _trouble(doings, fault, where)
     return Story(doings, trouble, _path(recording, trouble), error, tuple(disks),
-                 [event.line for event in recording.of(Log)], before, after)
+                 [event.line for event in recording.of(Log)], before, after, hung)
 
 
 def _break(controller: Controller, fault: str, where: int, again: bool) -> None:
@@ -192,4 +199,5 @@ def ending(story: Story) -> str:
         return f"it ends in {story.error.name}{when}, and all that was taken is given back"
     counted = [line for line in story.log if line.endswith("default/read/poll queues")]
     queues = f"{counted[-1].split()[2]} default/read/poll queues" if counted else "no I/O queue"
-    return f"the driver goes on{when}, with {queues} and {', '.join(story.disks) or 'no disk'}"
+    return f"the driver goes on{when}, with {queues} and {', '.join(story.disks) or 'no disk'}" + (
+        "; but a reset and a scan have met, and who removes the controller waits for ever" if story.hung else "")

@@ -1,26 +1,21 @@
 """Processes that read disks with shared tags: who has which tag of a hardware queue, and who waits, at each moment."""
 
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 from blkmodel import scenario
 from blkmodel.block import bio as block_bio, blk_core, blk_mq
-from blkmodel.block.blk_mq_h import blk_mq_get_ctx, blk_mq_map_queue
-from blkmodel.block.blk_mq_tag_h import bt_wait_ptr
 from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx, blk_mq_ops, blk_mq_queue_data, queue_for_each_hw_ctx
-from blkmodel.include.linux.blk_types import BLK_STS_AGAIN, REQ_NOWAIT, REQ_OP_READ, bio
+from blkmodel.include.linux.blk_types import REQ_OP_READ
 from blkmodel.include.linux.blkdev import request, request_queue
 from blkmodel.include.linux.genhd import gendisk
-from blkmodel.include.linux.sbitmap import DEFINE_SBQ_WAIT
-from blkmodel.lib import sbitmap
 from blkmodel.services.memory.mm import GFP_KERNEL, PAGE_SIZE, alloc_page
-from blkmodel.services.tasks.wait import (
-    TASK_UNINTERRUPTIBLE, autoremove_wake_function, init_waitqueue_func_entry, wait_queue_entry)
-from blkmodel.sim import booted, this
+from blkmodel.services.tasks.timer import usleep_range
+from blkmodel.sim import booted
 from blkmodel.sim.kernel import Context
 
 _MOST, _MOST_DISKS = 12, 3
-_PAUSE = 1000  # nanoseconds that a process needs from one read to the next; the disks need 10 microseconds for each
+_PAUSE = 1  # microsecond that a process needs from one read to the next; the disks need 10 microseconds for each
 
 
 class Share(NamedTuple):
@@ -73,74 +68,24 @@ def moments(processes: tuple[int, ...], reads: int, queues: int, depth: int) -> 
             q.timeout_work.func(q.timeout_work)  # the scan for partitions is long past: the timer finds nothing to do
         watch = _Watch(disks, processes)
         for cpu, disk in enumerate(processes):
-            process = _Process(scenario.disk(f"nullb{disk}"), cpu, reads)
-            kernel.loop.post(process.context, process.go_on, cpu * _PAUSE // len(processes))
+            kernel.loop.post(Context("task", f"process {cpu}", cpu),
+                             partial(_reads, scenario.disk(f"nullb{disk}"), cpu, reads),
+                             cpu * 1000 * _PAUSE // len(processes))
         kernel.loop.advance(reads * len(processes) * 1_000_000)
         return tuple(watch.moments)
 
 
-class _Process:
-    """Reads a disk in places that do not lie side by side. Where it finds no tag it sleeps, as in blk_mq_get_tag().
-
-    So that several can sleep and wake in any order, each is a thing that goes on when it is woken: it asks for a
-    request without waiting, and stands in the wait queue itself.
-    """
-
-    def __init__(self, disk: gendisk, cpu: int, reads: int) -> None:
-        self.disk, self.cpu, self.left = disk, cpu, reads
-        self.context = Context("task", f"process {cpu}", cpu)
-        self.wait: Any = None
-
-    def go_on(self) -> None:
-        """Leave the wait queue if it stood in one, begin the next read, and come again after a pause."""
-        if self.wait is not None:
-            sbitmap.sbitmap_finish_wait(self.bits, self.ws, self.wait)
-            self.wait = None
-        if self.left and self.read():
-            self.left -= 1
-            this().loop.post(self.context, self.go_on, _PAUSE)
-
-    def read(self) -> bool:
-        """Begin one read; return whether that could be done."""
-        if self.submit():
-            return True
-        hctx = blk_mq_map_queue(self.disk.queue, REQ_OP_READ, blk_mq_get_ctx(self.disk.queue))
-        self.bits = hctx.tags.bitmap_tags
-        self.ws = bt_wait_ptr(self.bits, hctx)
-        blk_mq.blk_mq_run_hw_queue(hctx, False)
-        if self.submit():
-            return True
-        self.wait = DEFINE_SBQ_WAIT()
-        init_waitqueue_func_entry(self.wait.wait, self.woken)
-        sbitmap.sbitmap_prepare_to_wait(self.bits, self.ws, self.wait, TASK_UNINTERRUPTIBLE)
-        if not self.submit():
-            return False
-        sbitmap.sbitmap_finish_wait(self.bits, self.ws, self.wait)
-        self.wait = None
-        return True
-
-    def woken(self, waiter: wait_queue_entry) -> int:
-        """What the wait queue calls: have the process go on; return whether it was asleep."""
-        if not autoremove_wake_function(waiter):
-            return 0
-        this().loop.post(self.context, self.go_on)
-        return 1
-
-    def submit(self) -> bool:
-        """Submit a bio of one page; return whether there was a request for it."""
+def _reads(disk: gendisk, cpu: int, reads: int) -> None:
+    """What a process does: begin so many reads of a disk, in places that do not lie side by side, with a pause after
+    each. Where there is no tag it sleeps."""
+    for left in range(reads, 0, -1):
         read = block_bio.bio_alloc_bioset(GFP_KERNEL, 1, block_bio.variables().fs_bio_set)
-        read.bi_disk = self.disk
-        read.bi_iter.bi_sector = 16 * (16 * self.cpu + self.left)
+        read.bi_disk = disk
+        read.bi_iter.bi_sector = 16 * (16 * cpu + left)
         block_bio.bio_add_page(read, alloc_page(GFP_KERNEL), PAGE_SIZE, 0)
-        read.bi_opf = REQ_OP_READ | REQ_NOWAIT
-        refused = []
-
-        def end_io(ended: bio) -> None:
-            if ended.bi_status == BLK_STS_AGAIN:
-                refused.append(ended)
-        read.bi_end_io = end_io
+        read.bi_opf, read.bi_end_io = REQ_OP_READ, block_bio.bio_put
         blk_core.submit_bio(read)
-        return not refused
+        usleep_range(_PAUSE, _PAUSE)
 
 
 class _Watch:

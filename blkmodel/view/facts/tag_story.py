@@ -1,18 +1,17 @@
 """A story for a tag map: tasks take tags, wait for them and give them back, one move a step.
 
 The moves are drawn from a seed. What each of them does to the bitmap is done by the model's own functions, in
-the order in which blk_mq_get_tag() and blk_mq_put_tag() call them.
+the order in which blk_mq_get_tag() and blk_mq_put_tag() call them; who waits sleeps, and goes on when it is woken.
 """
 
-from collections.abc import Callable
+from functools import partial
 from random import Random
-from typing import Any
 
-from blkmodel.include.linux.sbitmap import DEFINE_SBQ_WAIT, sbitmap_queue, sbq_wait_ptr, sbq_wait_state
+from blkmodel.include.linux.sbitmap import DEFINE_SBQ_WAIT, sbitmap_queue, sbq_wait, sbq_wait_ptr, sbq_wait_state
 from blkmodel.lib import sbitmap
 from blkmodel.lib.sbitmap import __sbitmap_queue_get as take, __sbitmap_queue_get_shallow as take_shallow
 from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.tasks.wait import TASK_UNINTERRUPTIBLE
+from blkmodel.services.tasks.sched import TASK_UNINTERRUPTIBLE, io_schedule
 from blkmodel.sim import Kernel
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import NULL
@@ -21,12 +20,12 @@ STEPS = 56
 
 
 class Task:
-    """A task that wants a tag: its name and CPU, and while it waits its place in a wait queue."""
+    """A task that wants a tag: its name and CPU, and while it sleeps its place in a wait queue."""
 
     def __init__(self, number: int, cpu: int) -> None:
         self.name = f"t{number}"
         self.context = Context("task", self.name, cpu)
-        self.wait: Any = None
+        self.wait: sbq_wait = NULL
         self.ws: sbq_wait_state = NULL
 
 
@@ -65,37 +64,34 @@ class Story:
             if put and self.owners:
                 self._put()
             elif not put:
-                self._get(Task(self.tasks, cpu))
+                task = Task(self.tasks, cpu)
+                self.kernel.loop.post(task.context, partial(self._get, task))
+                self.kernel.loop.run_due()
                 self.tasks += 1
         if self.burst > 1 and len(self.said) > 2:
             self.said = [self.said[0], f"… {len(self.said) - 2} more such moves …", self.said[-1]]
 
     def _get(self, task: Task) -> None:
-        """What blk_mq_get_tag() does: try; where there is none, wait."""
-        before = self.bits.alloc_hint[task.context.cpu]
+        """What blk_mq_get_tag() does: try; where there is none, choose a wait queue, try again (its requests may have
+        been sent off meanwhile), stand in it, try, sleep."""
+        hint, task.wait = self.bits.alloc_hint[task.context.cpu], DEFINE_SBQ_WAIT()
         tag = self._try(task)
-        if tag == -1:
-            task.wait = self._as(task, DEFINE_SBQ_WAIT)
-            tag = self._wait(task)
-        self._tell(task, tag, before)
-
-    def _wait(self, task: Task) -> int:
-        """Choose a wait queue, try again (its requests may have been sent off meanwhile), stand in it, try, sleep."""
-        task.ws, self.wait_index = sbq_wait_ptr(self.bits, self.wait_index)
-        tag = self._try(task)
-        if tag == -1:
-            self._as(task, sbitmap.sbitmap_prepare_to_wait, self.bits, task.ws, task.wait, TASK_UNINTERRUPTIBLE)
-            tag = self._try(task)
-        if tag == -1:
-            self.waiting.append(task)
-        else:
-            self._finish(task)
-        return tag
+        while tag == -1:
+            task.ws, self.wait_index = sbq_wait_ptr(self.bits, self.wait_index)
+            if (tag := self._try(task)) == -1:
+                sbitmap.sbitmap_prepare_to_wait(self.bits, task.ws, task.wait, TASK_UNINTERRUPTIBLE)
+                if (tag := self._try(task)) == -1:
+                    self.waiting.append(task)
+                    self._tell(task, tag, hint)
+                    io_schedule()
+                    self.waiting.remove(task)
+                    hint = self.bits.alloc_hint[task.context.cpu]
+                sbitmap.sbitmap_finish_wait(self.bits, task.ws, task.wait)
+        self._tell(task, tag, hint)
 
     def _try(self, task: Task) -> int:
         before = [word.cleared for word in self.bits.sb.map]
-        tag = (self._as(task, take_shallow, self.bits, self.shallow) if self.shallow else
-               self._as(task, take, self.bits))
+        tag = take_shallow(self.bits, self.shallow) if self.shallow else take(self.bits)
         self.said += [f"Word {i} has no free bit left: the {was.bit_count()} noted in cleared become free now."
                       for i, (was, word) in enumerate(zip(before, self.bits.sb.map, strict=True))
                       if was and not word.cleared]
@@ -103,10 +99,6 @@ class Story:
             self.owners[tag] = task.context.cpu
             self.touched.add(tag)
         return tag
-
-    def _finish(self, task: Task) -> None:
-        self._as(task, sbitmap.sbitmap_finish_wait, self.bits, task.ws, task.wait)
-        self.waiting = [each for each in self.waiting if each is not task]
 
     def _tell(self, task: Task, tag: int, hint: int) -> None:
         who = f"CPU {task.context.cpu}"
@@ -137,13 +129,7 @@ class Story:
         are = "is" if len(woken) == 1 else "are"
         self.said.append(f"That completes a batch of {self.bits.wake_batch}: {len(woken)} of ws[{index}] {are} woken, "
                          f"and the turn passes to ws[{self.bits.wake_index}].")
-        for task in woken:
-            hint = self.bits.alloc_hint[task.context.cpu]
-            self._finish(task)
-            self._tell(task, self._wait(task), hint)
-
-    def _as(self, task: Task, fn: Callable[..., Any], *args: Any) -> Any:
-        return self.kernel.run_in(task.context, fn, *args)
+        self.kernel.loop.run_due()
 
 
 def story(kernel: Kernel, depth: int, step: int, round_robin: bool = False, shallow: int = 0, seed: int = 1) -> Story:

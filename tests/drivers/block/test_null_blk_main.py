@@ -11,7 +11,9 @@ from blkmodel.include.linux.blk_types import (
     BLK_STS_RESOURCE, REQ_FUA, REQ_OP_DISCARD, REQ_OP_FLUSH, REQ_OP_WRITE, REQ_PREFLUSH)
 from blkmodel.include.linux.blkdev import blk_queue_nonrot
 from blkmodel.services.memory.mm import GFP_KERNEL, __free_page, alloc_page
+from blkmodel.services.tasks.wait import complete, completion, wait_for_completion
 from blkmodel.sim import this
+from blkmodel.sim.kernel import Context
 
 GB = 1 << 30
 
@@ -149,9 +151,10 @@ def test_tags_of_bio_mode():
     taken = [null_blk_main.alloc_cmd(nq, False) for _ in range(70)]
     assert [cmd.tag for cmd in taken] == list(range(70))
     assert null_blk_main.alloc_cmd(nq, False) is None
-    this().loop.post(this().context, lambda: null_blk_main.free_cmd(taken[66]), 500)
+    began = this().now
+    this().loop.post(Context("irq", "disk", 0), lambda: null_blk_main.free_cmd(taken[66]), 500)
     assert this().task("waits", null_blk_main.alloc_cmd, nq, True) is taken[66]
-    assert this().now == 500
+    assert this().now == began + 500
 
 
 def test_a_request_that_takes_too_long_is_completed_by_the_timeout():
@@ -172,7 +175,11 @@ def memory_backed(kernel=None, **more):
 def submit(name, opf, sector=0, size=0, pages=()):
     """Submit a bio as the kernel itself does; return its status once it is done."""
     def task():
-        done = []
+        done, status = completion(), []
+
+        def end_io(bio):
+            status.append(bio.bi_status)
+            complete(done)
         bio = bio_module.bio_alloc_bioset(GFP_KERNEL, max(len(pages), 1), None)
         bio.bi_disk = scenario_disk
         bio.bi_opf = opf
@@ -181,11 +188,11 @@ def submit(name, opf, sector=0, size=0, pages=()):
             bio_module.bio_add_page(bio, page, 4096, 0)
         if not pages:
             bio.bi_iter.bi_size = size
-        bio.bi_end_io = lambda bio: done.append(bio.bi_status)
+        bio.bi_end_io = end_io
         blk_core.submit_bio(bio)
-        this().loop.sleep_until(lambda: done, "the bio")
+        wait_for_completion(done)
         bio_module.bio_put(bio)
-        return done[0]
+        return status[0]
     scenario_disk = scenario.disk(name)
     return this().task("kernel", task)
 

@@ -13,6 +13,7 @@ from blkmodel.services.devices.device import devices
 from blkmodel.services.devices.hdreg import hd_geometry
 from blkmodel.services.devices.kobject import sysfs
 from blkmodel.services.files.file import O_EXCL, O_RDONLY, filp_close, filp_open, vfs_ioctl
+from blkmodel.services.tasks.sched import send_sig
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
 from tests import leaks
@@ -244,7 +245,7 @@ def test_an_ioctl_goes_to_the_device_below():
     control.load("x", "0 8 linear /dev/d1 0")
     control.resume("x")
     assert ask() == -ENOTTY  # the disk does nothing of the kind
-    assert on.md().io_barrier._readers == 0
+    assert on.md().io_barrier._readers == [0, 0]
 
 
 # ---------------------------------------------------------------- events
@@ -270,7 +271,7 @@ def test_a_signal_ends_waiting_for_an_event():
 
     def wait():
         task = this().context
-        this().loop.post(Context("task", "shell", 0), lambda: setattr(task, "signal", True), MS)
+        this().loop.post(Context("task", "shell", 0), lambda: send_sig(task), MS)
         return dm.dm_wait_event(on.md(), 0)
     assert this().task("user", wait) == -ERESTARTSYS
 

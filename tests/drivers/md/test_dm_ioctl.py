@@ -21,6 +21,7 @@ from blkmodel.services.devices.cdev import misc_register, miscdevice
 from blkmodel.services.devices.device import devices
 from blkmodel.services.devices.kobject import sysfs
 from blkmodel.services.files.file import EPOLLIN, O_RDONLY, filp_close, filp_open, vfs_ioctl
+from blkmodel.services.tasks.sched import send_sig
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
 from tests.drivers.md import control
@@ -681,7 +682,7 @@ def test_waiting_for_an_event():
 
     def wait():
         task = this().context
-        this().loop.post(Context("task", "shell", 0), lambda: setattr(task, "signal", True), MS)
+        this().loop.post(Context("task", "shell", 0), lambda: send_sig(task), MS)
         head = uapi.dm_ioctl(name="x", event_nr=1, _block=bytearray(400))
         return dm_ioctl.dev_wait(None, head, 400)
     holders = on.md().holders

@@ -12,6 +12,7 @@ from blkmodel.include.linux.bio import bioset_initialized
 from blkmodel.include.linux.device_mapper import DM_MAPIO_SUBMITTED
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.base.err import EINTR, EINVAL, EIO, ENOMEM
+from blkmodel.services.tasks.sched import send_sig
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
 from tests.drivers.md import control
@@ -183,7 +184,7 @@ def test_a_signal_ends_suspending_and_all_goes_on():
         task = this().context
 
         def interrupt():
-            task.signal = task.runnable = True
+            send_sig(task)
         this().loop.post(Context("task", "shell", 0), interrupt, MS)
         return dm.dm_suspend(on.md(), DM_SUSPEND_LOCKFS_FLAG)
     assert this().task("dmsetup", suspend) == -EINTR

@@ -100,12 +100,13 @@ def test_a_volume_that_is_in_use(group, words):
     ioctl changes anything, and nobody is asked."""
     lvm.lvm("lvcreate", "-l", "1", "-n", "a", "vg0")
     dmsetup.create("top", "0 8 linear /dev/mapper/vg0-a 0")
-    before, now = segments(), group.now
+    before = segments()
     done = lvm.run(words.split())
     assert (done.exit, done.output, done.ioctls) == (5, "", [])
     assert done.errors == ["  Logical volume vg0/a is used by another device."]
     dmsetup.remove("top")
     held = group.task("cat", filp_open, "dm-0", O_RDONLY)
+    now = group.now
     done = lvm.run(words.split())
     assert (done.exit, done.output, done.ioctls) == (5, "", [])
     assert done.errors == ["  Logical volume vg0/a in use."]

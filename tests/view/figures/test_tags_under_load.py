@@ -28,7 +28,12 @@ def test_everybody_is_served_and_nobody_has_too_much(case):
     for before, now in itertools.pairwise(told):
         queue, tag = now.changed
         was, owner = before.queues[queue].tags[tag], now.queues[queue].tags[tag]
-        assert (was is None) != (owner is None)
+        if " is done" in now.said:
+            assert was is not None
+            assert owner is None
+        else:  # an interrupt may come between a process's getting the tag and its sending the request
+            assert was in (None, owner)
+            assert owner is not None
         for here, there in zip(before.queues, now.queues, strict=True):
             assert len(there.tags) == depth
             for a, b in zip(here.shares, there.shares, strict=True):

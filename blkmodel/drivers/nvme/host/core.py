@@ -1246,10 +1246,11 @@ def nvme_init_ns_head(ns: nvme_ns, nsid: int, id: nvme_id_ns) -> int:
 
     One that several controllers show (bit 0 of id.nmic) is left out: no two get into one subsystem here.
     """
-    head = nvme_alloc_ns_head(ns.ctrl, nsid, id)
-    if IS_ERR(head):
-        return PTR_ERR(head)
-    list_add_tail(ns, head.list, "siblings")
+    with ns.ctrl.subsys.lock:
+        head = nvme_alloc_ns_head(ns.ctrl, nsid, id)
+        if IS_ERR(head):
+            return PTR_ERR(head)
+        list_add_tail(ns, head.list, "siblings")
     ns.head = head
     return 0
 
@@ -1261,13 +1262,14 @@ def ns_cmp(priv: object, a: nvme_ns, b: nvme_ns) -> int:
 
 def nvme_find_get_ns(ctrl: nvme_ctrl, nsid: int) -> nvme_ns:
     """The controller's namespace of that number, with a reference; None where there is none. They are in order."""
-    for ns in ctrl.namespaces:
-        if ns.head.ns_id == nsid:
-            if not kref_get_unless_zero(ns.kref):
-                continue
-            return ns
-        if ns.head.ns_id > nsid:
-            break
+    with ctrl.namespaces_rwsem.read:
+        for ns in ctrl.namespaces:
+            if ns.head.ns_id == nsid:
+                if not kref_get_unless_zero(ns.kref):
+                    continue
+                return ns
+            if ns.head.ns_id > nsid:
+                break
     return NULL
 
 
@@ -1308,15 +1310,17 @@ def nvme_alloc_ns(ctrl: nvme_ctrl, nsid: int) -> int:
                 disk.disk_name = nvme_set_disk_name(ns, ctrl)
                 ns.disk = disk
                 __nvme_revalidate_disk(disk, id)
-                list_add_tail(ns, ctrl.namespaces, "list")
+                with ctrl.namespaces_rwsem:
+                    list_add_tail(ns, ctrl.namespaces, "list")
                 nvme_get_ctrl(ctrl)
                 genhd.device_add_disk(ctrl.device, ns.disk, nvme_ns_id_attr_groups)
                 kfree(id)
                 return 0
             ret = -ENOMEM
-            list_del_init(ns, "siblings")
-            if list_empty(ns.head.list):
-                list_del_init(ns.head, "entry")
+            with ctrl.subsys.lock:
+                list_del_init(ns, "siblings")
+                if list_empty(ns.head.list):
+                    list_del_init(ns.head, "entry")
             nvme_put_ns_head(ns.head)
         kfree(id)
     blk_core.blk_cleanup_queue(ns.queue)
@@ -1331,15 +1335,17 @@ def nvme_ns_remove(ns: nvme_ns) -> None:
     if ns.flags >> NVME_NS_REMOVING & 1:
         return
     ns.flags |= 1 << NVME_NS_REMOVING
-    list_del_init(ns, "siblings")
-    if list_empty(ns.head.list):
-        list_del_init(ns.head, "entry")
+    with ns.ctrl.subsys.lock:
+        list_del_init(ns, "siblings")
+        if list_empty(ns.head.list):
+            list_del_init(ns.head, "entry")
     synchronize_rcu()
     synchronize_srcu(ns.head.srcu)
     if ns.disk is not None and ns.disk.flags & GENHD_FL_UP:
         genhd.del_gendisk(ns.disk)
         blk_core.blk_cleanup_queue(ns.queue)
-    list_del_init(ns, "list")
+    with ns.ctrl.namespaces_rwsem:
+        list_del_init(ns, "list")
     nvme_put_ns(ns)
 
 
@@ -1357,9 +1363,10 @@ def nvme_validate_ns(ctrl: nvme_ctrl, nsid: int) -> None:
 def nvme_remove_invalid_namespaces(ctrl: nvme_ctrl, nsid: int) -> None:
     """Remove the namespaces above number `nsid`, and the dead ones."""
     rm_list = list_head()
-    for ns in ctrl.namespaces:
-        if ns.head.ns_id > nsid or ns.flags >> NVME_NS_DEAD & 1:
-            list_move_tail(ns, rm_list, "list")
+    with ctrl.namespaces_rwsem:
+        for ns in ctrl.namespaces:
+            if ns.head.ns_id > nsid or ns.flags >> NVME_NS_DEAD & 1:
+                list_move_tail(ns, rm_list, "list")
     for ns in rm_list:
         nvme_ns_remove(ns)
 
@@ -1412,11 +1419,13 @@ def nvme_scan_work(work: work_struct) -> None:
     ret, id = nvme_identify_ctrl(ctrl)
     if ret:
         return
-    nn = id.nn
-    if nvme_ctrl_limited_cns(ctrl) or nvme_scan_ns_list(ctrl, nn):
-        nvme_scan_ns_sequential(ctrl, nn)
+    with ctrl.scan_lock:
+        nn = id.nn
+        if nvme_ctrl_limited_cns(ctrl) or nvme_scan_ns_list(ctrl, nn):
+            nvme_scan_ns_sequential(ctrl, nn)
     kfree(id)
-    list_sort(None, ctrl.namespaces, ns_cmp)
+    with ctrl.namespaces_rwsem:
+        list_sort(None, ctrl.namespaces, ns_cmp)
 
 
 def nvme_remove_namespaces(ctrl: nvme_ctrl) -> None:
@@ -1425,7 +1434,8 @@ def nvme_remove_namespaces(ctrl: nvme_ctrl) -> None:
     if ctrl.state == NVME_CTRL_DEAD:
         nvme_kill_queues(ctrl)
     ns_list = list_head()
-    list_splice_init(ctrl.namespaces, ns_list, "list")
+    with ctrl.namespaces_rwsem:
+        list_splice_init(ctrl.namespaces, ns_list, "list")
     for ns in ns_list:
         nvme_ns_remove(ns)
 
@@ -1543,46 +1553,53 @@ def nvme_init_ctrl(ctrl: nvme_ctrl, dev: device, ops: nvme_ctrl_ops, quirks: int
 
 def nvme_kill_queues(ctrl: nvme_ctrl) -> None:
     """End all queues of a controller that will do no I/O any more."""
-    if ctrl.admin_q is not None and not blk_queue_dying(ctrl.admin_q):
-        blk_mq.blk_mq_unquiesce_queue(ctrl.admin_q)
-    for ns in ctrl.namespaces:
-        nvme_set_queue_dying(ns)
+    with ctrl.namespaces_rwsem.read:
+        if ctrl.admin_q is not None and not blk_queue_dying(ctrl.admin_q):
+            blk_mq.blk_mq_unquiesce_queue(ctrl.admin_q)
+        for ns in ctrl.namespaces:
+            nvme_set_queue_dying(ns)
 
 
 def nvme_unfreeze(ctrl: nvme_ctrl) -> None:
     """Let submitters in again, to all namespaces."""
-    for ns in ctrl.namespaces:
-        blk_mq.blk_mq_unfreeze_queue(ns.queue)
+    with ctrl.namespaces_rwsem.read:
+        for ns in ctrl.namespaces:
+            blk_mq.blk_mq_unfreeze_queue(ns.queue)
 
 
 def nvme_wait_freeze(ctrl: nvme_ctrl) -> None:
     """Wait until all namespaces' queues are empty."""
-    for ns in ctrl.namespaces:
-        blk_mq.blk_mq_freeze_queue_wait(ns.queue)
+    with ctrl.namespaces_rwsem.read:
+        for ns in ctrl.namespaces:
+            blk_mq.blk_mq_freeze_queue_wait(ns.queue)
 
 
 def nvme_start_freeze(ctrl: nvme_ctrl) -> None:
     """Let nobody into the namespaces' queues any more."""
-    for ns in ctrl.namespaces:
-        blk_mq.blk_freeze_queue_start(ns.queue)
+    with ctrl.namespaces_rwsem.read:
+        for ns in ctrl.namespaces:
+            blk_mq.blk_freeze_queue_start(ns.queue)
 
 
 def nvme_stop_queues(ctrl: nvme_ctrl) -> None:
     """Let no request of any namespace be sent from now on."""
-    for ns in ctrl.namespaces:
-        blk_mq.blk_mq_quiesce_queue(ns.queue)
+    with ctrl.namespaces_rwsem.read:
+        for ns in ctrl.namespaces:
+            blk_mq.blk_mq_quiesce_queue(ns.queue)
 
 
 def nvme_start_queues(ctrl: nvme_ctrl) -> None:
     """Let requests of all namespaces be sent again."""
-    for ns in ctrl.namespaces:
-        blk_mq.blk_mq_unquiesce_queue(ns.queue)
+    with ctrl.namespaces_rwsem.read:
+        for ns in ctrl.namespaces:
+            blk_mq.blk_mq_unquiesce_queue(ns.queue)
 
 
 def nvme_sync_io_queues(ctrl: nvme_ctrl) -> None:
     """Wait until no namespace's timeouts are being handled."""
-    for ns in ctrl.namespaces:
-        blk_core.blk_sync_queue(ns.queue)
+    with ctrl.namespaces_rwsem.read:
+        for ns in ctrl.namespaces:
+            blk_core.blk_sync_queue(ns.queue)
 
 
 def nvme_sync_queues(ctrl: nvme_ctrl) -> None:

@@ -22,6 +22,7 @@ from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.cdev import cdev as _cdev
 from blkmodel.services.devices.device import dev_warn, device as _device, get_device, put_device
 from blkmodel.services.memory.mm import page
+from blkmodel.services.tasks.locks import mutex, rw_semaphore
 from blkmodel.services.tasks.rcupdate import srcu_struct
 from blkmodel.services.tasks.refcount import kref as _kref
 from blkmodel.services.tasks.wait import wait_queue_head
@@ -87,6 +88,8 @@ class nvme_ctrl(Struct):
     numa_node: int = 0
     tagset: blk_mq_tag_set = NULL
     admin_tagset: blk_mq_tag_set = NULL
+    scan_lock: mutex = field(default_factory=lambda: mutex("&ctrl->scan_lock"))
+    namespaces_rwsem: rw_semaphore = field(default_factory=lambda: rw_semaphore("&ctrl->namespaces_rwsem"))
     namespaces: list_head = field(default_factory=list_head)
     ctrl_device: _device = field(default_factory=_device)
     device: _device = NULL
@@ -130,6 +133,7 @@ class nvme_subsystem(Struct):
     """What one or more controllers are parts of, known by its name (subnqn). nsheads: its namespaces, ns_ida the
     numbers that those have. `instance` is that of its first controller."""
 
+    lock: mutex = field(default_factory=lambda: mutex("&subsys->lock"))
     instance: int = 0
     dev: _device = field(default_factory=_device)
     ref: _kref = field(default_factory=_kref)

@@ -69,6 +69,7 @@ from blkmodel.services.memory.mm import GFP_ATOMIC, GFP_KERNEL
 from blkmodel.services.memory.scatterlist import (
     scatterlist, sg_dma_address, sg_dma_len, sg_init_table, sg_next, sg_phys)
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc_node, kfree, kzalloc_node
+from blkmodel.services.tasks.locks import mutex, mutex_lock, mutex_unlock
 from blkmodel.services.tasks.timer import HZ
 from blkmodel.services.tasks.wait import complete, completion, init_completion, wait_for_completion_io_timeout
 from blkmodel.services.tasks.workqueue import (
@@ -124,6 +125,7 @@ class nvme_dev(Struct):
     remove_work: work_struct = field(default_factory=work_struct)
     subsystem: bool = False
     cmbsz: int = 0
+    shutdown_lock: mutex = field(default_factory=lambda: mutex("&dev->shutdown_lock"))
     ctrl: nvme_ctrl = field(default_factory=nvme_ctrl)
     iod_mempool: mempool = NULL
     dbbuf_dbs: Array = NULL
@@ -1480,6 +1482,7 @@ def nvme_dev_disable(dev: nvme_dev, shutdown: bool) -> None:
     requests wait, or are tried again, until it has been reset.
     """
     dead, pdev = True, to_pci_dev(dev.dev)
+    mutex_lock(dev.shutdown_lock)
     if pci_is_enabled(pdev):
         csts = readl(dev.bar + NVME_REG_CSTS)
         if dev.ctrl.state in (NVME_CTRL_LIVE, NVME_CTRL_RESETTING):
@@ -1504,6 +1507,7 @@ def nvme_dev_disable(dev: nvme_dev, shutdown: bool) -> None:
         core.nvme_start_queues(dev.ctrl)
         if dev.ctrl.admin_q is not None and not blk_queue_dying(dev.ctrl.admin_q):
             blk_mq.blk_mq_unquiesce_queue(dev.ctrl.admin_q)
+    mutex_unlock(dev.shutdown_lock)
 
 
 def nvme_setup_prp_pools(dev: nvme_dev) -> int:
@@ -1571,16 +1575,18 @@ def nvme_reset_work(work: work_struct) -> None:
         if dev.ctrl.ctrl_config & NVME_CC_ENABLE:
             nvme_dev_disable(dev, False)
         core.nvme_sync_queues(dev.ctrl)
-        result = nvme_pci_enable(dev)
+        with dev.shutdown_lock:
+            result = nvme_pci_enable(dev)
+            if not result:
+                result = nvme_pci_configure_admin_queue(dev)
+            if not result:
+                result = nvme_alloc_admin_tags(dev)
+            if not result:
+                # So that a scatterlist is within a page.
+                dev.ctrl.max_hw_sectors = min(NVME_MAX_KB_SZ << 1, dma_max_mapping_size(dev.dev) >> 9)
+                dev.ctrl.max_segments = NVME_MAX_SEGS
+                dma_set_max_seg_size(dev.dev, 0xFFFFFFFF)
     if not result:
-        result = nvme_pci_configure_admin_queue(dev)
-    if not result:
-        result = nvme_alloc_admin_tags(dev)
-    if not result:
-        # So that a scatterlist is within a page.
-        dev.ctrl.max_hw_sectors = min(NVME_MAX_KB_SZ << 1, dma_max_mapping_size(dev.dev) >> 9)
-        dev.ctrl.max_segments = NVME_MAX_SEGS
-        dma_set_max_seg_size(dev.dev, 0xFFFFFFFF)
         if not core.nvme_change_ctrl_state(dev.ctrl, NVME_CTRL_CONNECTING):
             dev_warn(dev.ctrl.device, "failed to mark controller CONNECTING")
             result = -EBUSY
@@ -1598,6 +1604,8 @@ def nvme_reset_work(work: work_struct) -> None:
             nvme_free_tagset(dev)
         else:
             core.nvme_start_queues(dev.ctrl)
+            # 5.4: a scan that was waiting for the admin queue may have added a namespace by now, whose queue nobody
+            # froze; then this waits for ever. Mended by "nvme: fix deadlock between reset and scan".
             core.nvme_wait_freeze(dev.ctrl)
             nvme_dev_add(dev)
             core.nvme_unfreeze(dev.ctrl)
@@ -1709,7 +1717,7 @@ def nvme_probe(pdev: pci_dev, id: pci_device_id) -> int:
         result = nvme_dev_map(dev)
         if not result:
             INIT_WORK(dev.ctrl.reset_work, nvme_reset_work, dev)
-            INIT_WORK(dev.remove_work, nvme_remove_dead_ctrl_work, dev, patient=True)
+            INIT_WORK(dev.remove_work, nvme_remove_dead_ctrl_work, dev)
             result = nvme_setup_prp_pools(dev)
             if not result:
                 # The largest command must do with a page.

@@ -16,6 +16,7 @@ from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.cpus.interrupt import irq_desc_tree
 from blkmodel.services.devices.device import dev_name, devices
 from blkmodel.sim.bus import bus
+from blkmodel.sim.events import HungTask
 from blkmodel.sim.interrupts import interrupts
 from tests.drivers.nvme.host.up import log
 
@@ -69,6 +70,13 @@ def attempt(*faults, **more):
 def remove():
     if "nvme0" in names_of_devices().get("nvme", ()):
         scenario.nvme_remove("nvme0")
+
+
+def check_that_it_hangs(kernel):
+    """A scan has added a disk since a reset froze them: the reset thaws what it did not freeze, or waits for that."""
+    with pytest.raises(HungTask):
+        remove()
+    assert any(line.startswith("Call Trace: blk_mq_freeze_queue_wait ") for line in kernel.log)
 
 
 # what 5.4 loses where an allocation fails: pages of requests of an I/O queue that was had, where another was not; a
@@ -220,7 +228,10 @@ GIVEN_UP = "Removing after probe failure status: -4"
     ("sq 2", "EINTR", [late(19), GIVEN_UP]),
     ("doorbells", "ENODEV", [QUEUES, late(16), "unable to set dbbuf", "failed to mark controller live state",
                              "Removing after probe failure status: -19"]),
-    ("events", DISK, [QUEUES, late(17, then="reset controller"), "Failed to configure AEN (cfg 100)", QUEUES]),
+    ("events", DISK, [QUEUES, late(17, then="reset controller"), "Failed to configure AEN (cfg 100)"] + [
+                     "blk_update_request: I/O error, dev nvme0n1, sector 0 op 0x0:(READ) flags 0x0 "
+                     "phys_seg 1 prio class 0",
+                     UNREADABLE] * 2 + [" nvme0n1: unable to read partition table", QUEUES]),
     ("event", DISK, [QUEUES]),
     ("identify for the scan", DISK, [QUEUES, late(4, then="reset controller"), QUEUES]),
     ("namespace", DISK, [QUEUES, late(6, then="reset controller"), "Identify namespace failed (-4)", QUEUES]),
@@ -231,7 +242,10 @@ def test_a_command_is_not_answered(step, found, log):
     kernel, before = boot()
     assert attempt(Fault(SILENT, nth=STEPS.index(step) + 1)) == (found, [FOUND, *log])
     assert kernel.now >= (0 if step == "event" else 30 if step == "first read" else 60) * 1_000_000_000
-    check_that_all_is_given_back(kernel, before)
+    if step == "events":
+        check_that_it_hangs(kernel)
+    else:
+        check_that_all_is_given_back(kernel, before)
 
 
 def test_a_reset_before_the_disk_is_shown_takes_its_scheduler_away():
@@ -269,7 +283,10 @@ def test_the_controller_breaks_down(effect, step):
     else:
         assert found == DISK
         assert log[:3] == [FOUND, QUEUES, DOWN]
-    check_that_all_is_given_back(kernel, before)
+    if effect == FATAL and step in ("events", "list"):
+        check_that_it_hangs(kernel)
+    else:
+        check_that_all_is_given_back(kernel, before)
 
 
 @pytest.mark.parametrize(("effect", "seconds", "log"), [

@@ -224,7 +224,7 @@ def test_the_controller_says_how_long_to_wait_before_another_try(monkeypatch, cr
                                        | crd << 11))
     before = this().now
     assert scenario.io("nvme0n1", "read", 0, PAGE) == bytes(PAGE)
-    assert milliseconds <= (this().now - before) / 1_000_000 < milliseconds + 10
+    assert milliseconds <= (this().now - before) / 1_000_000 < milliseconds + 100
 
 
 def test_nobody_heeds_delays_that_a_controller_does_not_have():
@@ -261,7 +261,7 @@ def test_a_command_that_cannot_be_aborted_resets_the_controller():
     silent(dev)
     device_of(dev).faults.append(Fault(SILENT, queue=0, opcode=nvme.nvme_admin_abort_cmd))
     assert scenario.io("nvme0n1", "read", 0, PAGE) == bytes(PAGE)
-    assert 60 <= kernel.now / SECOND < 62
+    assert 60 <= kernel.now / SECOND < 63
     first, second, *rest = log(before)
     assert (first.partition(" timeout, ")[2], second.partition(" timeout, ")[2]) == ("aborting", "reset controller")
     assert rest == ["Abort status: 0x371", "1/0/0 default/read/poll queues"]
@@ -332,7 +332,7 @@ def test_nothing_is_decided_while_the_bus_deals_with_an_error():
     kernel = this()
     kernel.loop.post(kernel.context, lambda: setattr(pdev, "error_state", 1), 45 * SECOND)
     assert scenario.io("nvme0n1", "read", 0, PAGE) == bytes(PAGE)
-    assert 60 <= kernel.now / SECOND < 62
+    assert 60 <= kernel.now / SECOND < 63
 
 
 def test_a_small_disk():

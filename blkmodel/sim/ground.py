@@ -1,0 +1,136 @@
+"""Stacks for tasks that sleep while others run: what a kernel's loop stands on. Only one ever runs.
+
+In CPython a stack is a thread with a lock, its gate, which whoever hands over opens. In the browser it is a WebAssembly
+stack that waits for a promise (JavaScript Promise Integration). Where neither is to be had there is one stack: tasks
+then sleep on top of each other, and one that is woken beneath another cannot go on.
+"""
+
+import _thread
+import sys
+from importlib import import_module
+from typing import Any, ClassVar, Self
+
+STACK_BYTES = 512 << 10
+LACKS = ("a task would go on while another sleeps above it: this needs JavaScript Promise Integration "
+         "(WebAssembly.Suspending), which this browser has not")
+
+
+class NoGround(RuntimeError):
+    """A task is to go on while another sleeps, and there is no stack for that."""
+
+
+class Halted(BaseException):
+    """Ends a task whose kernel is no more, wherever it sleeps."""
+
+
+class Thread:
+    """A stack that is a thread of its own. `loop` and `event` are what it is to run next; contexts: who runs on it."""
+
+    stays = False
+
+    def __init__(self) -> None:
+        self._gate = _thread.allocate_lock()
+        self._gate.acquire()
+        self._thread: Any = None
+        self.loop: Any = None
+        self.event: Any = None
+        self.contexts: list[Any] = []
+        self.halted = False
+
+    @classmethod
+    def begun(cls) -> Self:
+        """A stack that has begun, and waits."""
+        import threading  # which a page has no use for
+        stack, before = cls(), threading.stack_size(STACK_BYTES)
+        try:
+            stack._thread = threading.Thread(target=_live, args=(stack,), daemon=True)
+            stack._thread.start()
+        finally:
+            threading.stack_size(before)
+        return stack
+
+    def wait(self) -> None:
+        """Stop until somebody opens the gate."""
+        self._gate.acquire()
+
+    def go(self) -> None:
+        """Open the gate. Who calls this waits, or ends, next."""
+        self._gate.release()
+
+    def free(self) -> None:
+        """It is needed no more, says who runs on it."""
+        self.loop = None
+
+    def retire(self) -> None:
+        """End a stack that waits and is needed no more."""
+        self.loop = None
+        self.go()
+        self.join()
+
+    def join(self) -> None:
+        """Return once the stack is no more."""
+        self._thread.join()
+
+
+class Promise:
+    """A stack in the browser. `spawn` and `gate` are the page's: to begin one, and to make what it waits for. None ever
+    ends: they are kept for the next kernel."""
+
+    stays = True
+    spare: ClassVar[list[Any]] = []
+
+    def __init__(self) -> None:
+        self._promise = import_module("js").gate()
+        self.loop: Any = None
+        self.event: Any = None
+        self.contexts: list[Any] = []
+        self.halted = False
+
+    @classmethod
+    def begun(cls) -> Self:
+        if cls.spare:
+            return cls.spare.pop()
+        stack = cls()
+        import_module("js").spawn(_live, stack)
+        return stack
+
+    def wait(self) -> None:
+        import_module("pyodide.ffi").run_sync(self._promise.promise)
+        self._promise = import_module("js").gate()
+
+    def go(self) -> None:
+        self._promise.resolve(None)
+
+    def free(self) -> None:
+        self.loop, self.halted = None, False
+        self.spare.append(self)
+
+    retire = free
+
+    def join(self) -> None:
+        """It stays."""
+
+
+class Nested(Thread):
+    """The only stack there is."""
+
+    @classmethod
+    def begun(cls) -> Self:
+        raise NoGround(LACKS)
+
+
+def _live(stack: Any) -> None:
+    """What a stack does all its life."""
+    while True:
+        stack.wait()
+        if stack.loop is not None:
+            stack.loop.serve(stack)
+        if stack.loop is None and not stack.stays:
+            return
+
+
+def best() -> type:
+    """The ground of this interpreter."""
+    if sys.platform != "emscripten":
+        return Thread
+    return Promise if getattr(import_module("js"), "canSwitch", False) else Nested
