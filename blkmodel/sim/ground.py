@@ -6,6 +6,7 @@ then sleep on top of each other, and one that is woken beneath another cannot go
 """
 
 import _thread
+import gc
 import sys
 from importlib import import_module
 from typing import Any, ClassVar, Self
@@ -25,8 +26,6 @@ class Halted(BaseException):
 
 class Thread:
     """A stack that is a thread of its own. `loop` and `event` are what it is to run next; contexts: who runs on it."""
-
-    stays = False
 
     def __init__(self) -> None:
         self._gate = _thread.allocate_lock()
@@ -72,26 +71,25 @@ class Thread:
         self._thread.join()
 
 
-class Promise:
-    """A stack in the browser. `spawn` and `gate` are the page's: to begin one, and to make what it waits for. None ever
-    ends: they are kept for the next kernel."""
+class Promise(Thread):
+    """A stack in the browser. `spawn` and `gate` are the page's: to begin one, and to make what it waits for.
 
-    stays = True
-    spare: ClassVar[list[Any]] = []
+    A stack that waits is not in memory, where the interpreter's search for garbage would look at it: there is none
+    while there are any.
+    """
+
+    begun_ones: ClassVar[set[Any]] = set()
 
     def __init__(self) -> None:
+        super().__init__()
         self._promise = import_module("js").gate()
-        self.loop: Any = None
-        self.event: Any = None
-        self.contexts: list[Any] = []
-        self.halted = False
 
     @classmethod
     def begun(cls) -> Self:
-        if cls.spare:
-            return cls.spare.pop()
+        gc.disable()
         stack = cls()
-        import_module("js").spawn(_live, stack)
+        cls.begun_ones.add(stack)
+        stack._thread = import_module("js").spawn(_live, stack)
         return stack
 
     def wait(self) -> None:
@@ -101,14 +99,11 @@ class Promise:
     def go(self) -> None:
         self._promise.resolve(None)
 
-    def free(self) -> None:
-        self.loop, self.halted = None, False
-        self.spare.append(self)
-
-    retire = free
-
     def join(self) -> None:
-        """It stays."""
+        import_module("pyodide.ffi").run_sync(self._thread)
+        self.begun_ones.remove(self)
+        if not self.begun_ones:
+            gc.enable()
 
 
 class Nested(Thread):
@@ -120,13 +115,12 @@ class Nested(Thread):
 
 
 def _live(stack: Any) -> None:
-    """What a stack does all its life."""
-    while True:
-        stack.wait()
+    """What a stack does all its life: it waits, and runs what it was given, until it is needed no more."""
+    stack.wait()
+    while stack.loop is not None:
+        stack.loop.serve(stack)
         if stack.loop is not None:
-            stack.loop.serve(stack)
-        if stack.loop is None and not stack.stays:
-            return
+            stack.wait()
 
 
 def best() -> type:

@@ -90,27 +90,24 @@ class Recording:
         Memory.observer = Kernel.observer = None
 
     def _watch(self, profile: Callable[[Any, str, Any], None] | None) -> None:
-        """Let the interpreter tell of calls and returns, or (None) no more. In a page, where setprofile() does not bear
-        that stacks are switched, it is told which functions to tell of."""
+        """Let the interpreter tell of calls and returns, or (None) no more. In a page, where setprofile() looks at stacks
+        that are not in memory while they wait, it is told which functions to tell of."""
         if sys.platform != "emscripten":
             sys.setprofile(profile or self._profile_before)
             return
         monitoring: Any = vars(sys)["monitoring"]
         tool, events = monitoring.PROFILER_ID, monitoring.events
-        if profile is None:
-            monitoring.free_tool_id(tool)
-            return
         codes = [each.function.__code__ for each in self._functions]
+        if monitoring.get_tool(tool) is None:  # once: to take it back would look at stacks that are not in memory
+            monitoring.use_tool_id(tool, "blkmodel")
+        if profile is not None:
+            for code in codes:
+                monitoring.set_local_events(tool, code, events.PY_START | events.PY_RETURN)
         frames = {id(code): SimpleNamespace(f_code=code) for code in codes}
-        monitoring.use_tool_id(tool, "blkmodel")
-        monitoring.register_callback(tool, events.PY_START, lambda code, at: profile(frames[id(code)], "call", None))
-        monitoring.register_callback(tool, events.PY_RETURN,
-                                     lambda code, at, value: profile(frames[id(code)], "return", value))
-        monitoring.register_callback(tool, events.PY_UNWIND, lambda code, at, error: profile(
-            frames[id(code)], "return", None) if id(code) in frames else None)
-        for code in codes:
-            monitoring.set_local_events(tool, code, events.PY_START | events.PY_RETURN)
-        monitoring.set_events(tool, events.PY_UNWIND)
+        monitoring.register_callback(tool, events.PY_START, profile and (
+            lambda code, at: profile(frames[id(code)], "call", None)))
+        monitoring.register_callback(tool, events.PY_RETURN, profile and (
+            lambda code, at, value: profile(frames[id(code)], "return", value)))
 
     def _profiler(self, stack: list[int]) -> Callable[[FrameType, str, Any], None]:
         """Make what the interpreter calls at every call and return; `stack` ends in the running context's number."""
