@@ -137,8 +137,8 @@ def layered(graph: networkx.DiGraph, root: Any, label: str, lit: Sequence[Any] =
             "arrowstyle": "-|>", "color": COLOURS["changed" if on else "dim"], "linewidth": 2 if on else 1})
         far = to < x - 100  # words stand beside an arrow, or under it where it leans
         axes.text(x + (to - x) * (0.75 if far else 0.5) + (6 if far or to == x else -6),
-                  y + (end - y) * (0.75 if far else 0.5) + (8 if to > x or far else 0), field, size=10,
-                  ha="left" if far or to == x else "right")
+                  y + (end - y) * (0.75 if far else 0.5) + (8 if to > x or far else 0), field, size=10, zorder=4,
+                  ha="left" if far or to == x else "right", bbox={"facecolor": COLOURS["paper"], "lw": 0, "pad": 1})
     for node, (x, y) in place.items():
         on = node in lit
         axes.text(x, y + 4, graph.nodes[node]["name"], size=11, family="monospace", ha="center", bbox={
