@@ -36,7 +36,7 @@ def _machine() -> Kernel:
 @contextmanager
 def mapped(table: str) -> Iterator[tuple[str | None, list[str]]]:
     """A device `try` with this table for the length of a `with` block: (the name of its disk, nothing), or (None, why
-    there is none: dmsetup's lines and the kernel's)."""
+    there is none: dmsetup's lines and the kernel's). ValueError where the table has no line."""
     with _machine() as kernel:
         before, disk, why = len(kernel.log), None, []
         try:
@@ -44,6 +44,8 @@ def mapped(table: str) -> Iterator[tuple[str | None, list[str]]]:
         except (KernelError, ValueError) as error:
             why = [error.name, *error.log] if isinstance(error, KernelError) else [str(error)]
         try:
+            if disk is not None and scenario.disk(disk).private_data.map is None:
+                raise ValueError(f"{table!r}: a table has at least one line, such as 0 2048 linear /dev/nullb0 0")
             yield disk, why
         finally:
             if disk is not None:

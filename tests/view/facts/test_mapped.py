@@ -44,6 +44,16 @@ def test_a_refusal_is_the_kernels_or_the_tools(table, why):
     assert why in label(bio_map(table))
 
 
+@pytest.mark.parametrize("view", [table_editor, bio_map])
+@pytest.mark.parametrize("table", ["", " ; ;", "# a comment"])
+def test_a_table_without_a_line_is_no_table(view, table):
+    """dmsetup would make a device without one; nothing of it could be drawn."""
+    for _ in range(2):  # the device does not stay
+        with pytest.raises(ValueError, match="a table has at least one line, such as 0 2048 linear"):
+            view(table)
+    assert "2 targets" in table_editor()
+
+
 def test_the_same_table_gives_the_same_figure_whatever_was_drawn_before():
     before = table_editor(STRIPED)
     table_editor("0 2048 linear /dev/nosuch 0")
