@@ -41,6 +41,7 @@ from blkmodel.trace import (
     Alloc, Assign, Call, Command, Completion, Doorbell, Enter, Interrupt, RegisterRead, RegisterWrite, record)
 from blkmodel.userland import dmsetup, lvm
 from blkmodel.view.facts.blktrace import actions
+from blkmodel.view.facts.contest import contest
 from blkmodel.view.facts.irqs import interrupts_seen
 from blkmodel.view.facts.one_read import parts
 from blkmodel.view.facts.writers import PLACES, writers
@@ -1847,6 +1848,46 @@ def cut_below():
     scenario.set_queue_file("nvme0n1", "max_sectors_kb", 64)
     recording = record(scenario.io, volume, "read", 0, 128 << 10, page_runs=[32])
     return calls(recording)["alloc_tio"] == 1 and sum(event.queue > 0 for event in recording.of(Command)) == 2
+
+
+def order_of(scheduler, depth, writes):
+    return "".join("wr"[each.read] for each in contest(scheduler, depth, writes).served)
+
+
+@claim("choosing-a-scheduler", "*none* keeps the order of submission: the reads end last.")
+def order_of_submission():
+    none = contest("none", 4, 24)
+    return order_of("none", 4, 24) == "w" * 24 + "r" * 4 and none.longest(True) > none.longest(False)
+
+
+@claim("choosing-a-scheduler", "All three lines say the same: 100 µs for everything.")
+def nothing_waits():
+    found = [contest(name, 64, 24) for name in ("none", "mq-deadline", "kyber")]
+    return {each.longest(read) for each in found for read in (False, True)} == {100}
+
+
+@claim("choosing-a-scheduler", "The first sixteen writes were sent off before there was any read.")
+def sixteen_of_a_plug():
+    return [order_of(name, 64, 24).index("r") for name in ("mq-deadline", "kyber")] == [16, 16]
+
+
+@claim("choosing-a-scheduler", "where it takes 24 commands, that is all there is, and the reads end alike.")
+def from_24_on():
+    return [len({contest(name, depth, 20).longest(True) for name in ("none", "mq-deadline", "kyber")})
+            for depth in (4, 24, 32)] == [3, 1, 1]
+
+
+@claim("choosing-a-scheduler", "mq-deadline leaves less than a third of the way")
+def way_of_the_head():
+    none, sorted_ = contest("none", 1, 24).travel, contest("mq-deadline", 1, 24).travel
+    return none / 4 < sorted_ < none / 3
+
+
+@claim("choosing-a-scheduler", "for a read of its own, too, it is `kblockd` that takes it out")
+def taken_out_by_a_worker():
+    recording = one_read(1)
+    return {recording.contexts[event.context].name for event in recording.of(Call)
+            if event.function == "dd_dispatch_request"} == {"kblockd"}
 
 
 @pytest.mark.parametrize(("chapter", "words", "holds"), CLAIMS)
