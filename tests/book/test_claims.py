@@ -1890,6 +1890,19 @@ def taken_out_by_a_worker():
             if event.function == "dd_dispatch_request"} == {"kblockd"}
 
 
+@claim("not-here", "`generic_make_request_checks` comes before `blk_mq_make_request`.")
+def checked_before_it_is_a_request():
+    order = [event.function for event in one_read().of(Call)]
+    return order.index("generic_make_request_checks") < order.index("blk_mq_make_request") < \
+        order.index("blk_mq_get_request")
+
+
+@claim("not-here", "A tag, a hardware queue and `nvme_setup_cmd`, which is in `core.c`.")
+def what_is_of_core():
+    return [definitions()[name][0].file.rpartition("/")[2] for name in ("nvme_setup_cmd", "nvme_queue_rq")] == [
+        "core.c", "pci.c"]
+
+
 @pytest.mark.parametrize(("chapter", "words", "holds"), CLAIMS)
 def test_a_chapter_says_what_is_so(chapter, words, holds, tmp_path):
     assert flat(words) in prose(chapter), f"{chapter} does not say: {words}"
