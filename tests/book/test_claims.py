@@ -41,9 +41,9 @@ from blkmodel.trace import (
     Alloc, Assign, Call, Command, Completion, Doorbell, Enter, Interrupt, RegisterRead, RegisterWrite, record)
 from blkmodel.userland import dmsetup, lvm
 from blkmodel.view.facts.blktrace import actions
-from blkmodel.view.facts.contest import contest
 from blkmodel.view.facts.irqs import interrupts_seen
 from blkmodel.view.facts.one_read import parts
+from blkmodel.view.facts.waiting import contest
 from blkmodel.view.facts.writers import PLACES, writers
 from blkmodel.view.figures import queue_map
 from blkmodel.view.figures.lv_to_doorbell import lv_to_doorbell

@@ -4,11 +4,11 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from blkmodel import scenario
-from blkmodel.errors import KernelError
 from blkmodel.include.linux.device_mapper import dm_target
 from blkmodel.trace import Assign, Call, Recording, Return, record
 from blkmodel.trace.walk import walk
 from blkmodel.view.facts.mapped import lines_of, mapped, targets_of
+from blkmodel.view.facts.words import attempt
 
 
 class Piece(NamedTuple):
@@ -37,12 +37,8 @@ def sent(table: str, op: str, first: int, sectors: int) -> tuple[tuple[Piece, ..
         if disk is None:
             return (), why, None
         targets = targets_of(scenario.disk(disk).private_data.map)
-        error = ""
-        with record() as recording:
-            try:
-                scenario.io(disk, op, first * 512, sectors * 512)
-            except KernelError as refused:
-                error = refused.name
+        recording = record(attempt, scenario.io, disk, op, first * 512, sectors * 512)
+        error = recording.result if isinstance(recording.result, str) else ""
         return pieces(recording, targets), error, sum(target.len for target in targets)
 
 

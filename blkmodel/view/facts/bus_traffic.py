@@ -7,11 +7,11 @@ from typing import Any
 from blkmodel import scenario as user
 from blkmodel.device.controller import Controller
 from blkmodel.device.faults import ENABLE, FAIL, FATAL, GONE, SILENT, STUCK, Fault
-from blkmodel.errors import KernelError
 from blkmodel.include.linux.nvme import NVME_SC_READ_ERROR
 from blkmodel.sim import booted
 from blkmodel.trace import record
 from blkmodel.trace.on_bus import passings
+from blkmodel.view.facts.words import attempt
 
 BUS_SCENARIOS = {"bring a controller up": "probe", "read 4 KiB": "read-4k", "read 1 MiB": "read-1m",
                  "write 8 KiB": "write-8k", "take it down": "remove",
@@ -32,13 +32,8 @@ def bus_passings(scenario: str) -> tuple[Any, ...]:
             user.nvme_probe(controller=controller)
         if scenario in _FAULTS:
             controller.faults.append(replace(_FAULTS[scenario]))
-        error = ""
-        with record() as recording:
-            try:
-                _act(scenario, controller)
-            except KernelError as refused:
-                error = refused.name
-        return tuple(passings(recording)), error
+        recording = record(attempt, _act, scenario, controller)
+        return tuple(passings(recording)), recording.result or ""
 
 
 def _act(scenario: str, controller: Controller) -> None:

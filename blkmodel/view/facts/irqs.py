@@ -4,13 +4,13 @@ from operator import sub
 from typing import NamedTuple
 
 from blkmodel import scenario
-from blkmodel.errors import KernelError
 from blkmodel.services.cpus.cpuhotplug import cpu_down
-from blkmodel.services.cpus.cpumask import cpumask
-from blkmodel.services.cpus.interrupt import irq_desc, irq_desc_tree, irq_do_set_affinity, proc_irq
+from blkmodel.services.cpus.cpumask import cpumask, mask_of
+from blkmodel.services.cpus.interrupt import irq_desc_tree, irq_do_set_affinity, proc_irq
 from blkmodel.services.cpus.isolation import housekeeping, housekeeping_isolcpus_setup
 from blkmodel.sim import booted
 from blkmodel.view.facts.queue_facts import queue_of
+from blkmodel.view.facts.words import attempt
 
 
 class Line(NamedTuple):
@@ -49,32 +49,20 @@ def interrupts_seen(cpus: int, queues: int, isolcpus: str, newer: bool, offline:
         queue_of("nvme", queues, depth=64)
         if offline is not None:
             kernel.task("sh", cpu_down, offline)
-        kept = frozenset(housekeeping().mask)
-        descs = list(irq_desc_tree().descs.values())
-        for desc in descs if spared else ():
-            _spare(desc, kept, kernel.online)
+        kept, descs = frozenset(housekeeping().mask), irq_desc_tree().descs
+        for desc in descs.values() if spared else ():  # to a CPU that is kept, if it may; where it may go stays
+            may = cpumask(desc.irq_common_data.affinity.bits)
+            if desc.irq_data._managed and (wanted := kept & kernel.online & set(may)):
+                irq_do_set_affinity(desc, mask_of(wanted))
+                desc.irq_common_data.affinity.bits = may.bits
         if written is not None:
-            irq, line = descs[written].irq_data.irq, f"echo {to} > /proc/irq/{{}}/smp_affinity_list"
-            try:
-                scenario.set_irq_affinity(irq, to)
-                said.append(f"{line.format(irq)}: done")
-            except KernelError as why:
-                said.append(f"{line.format(irq)}: {why.name}")
-        before = {irq: list(desc.kstat_irqs) for irq, desc in irq_desc_tree().descs.items()}
+            irq = list(descs)[written]
+            done = attempt(scenario.set_irq_affinity, irq, to) or "done"
+            said.append(f"echo {to} > /proc/irq/{irq}/smp_affinity_list: {done}")
+        before = {irq: list(desc.kstat_irqs) for irq, desc in descs.items()}
         for cpu in sorted(kept & kernel.online):
             scenario.io("nvme0n1", "read", cpu << 12, 4096, cpu=cpu)
         lines = tuple(Line(irq, "".join(desc.action.name), desc.irq_data._managed,
                            tuple(map(sub, desc.kstat_irqs, before[irq])), proc_irq(irq)[0],
-                           desc.irq_data._target and desc.irq_data._target[0])
-                      for irq, desc in irq_desc_tree().descs.items())
+                           desc.irq_data._target and desc.irq_data._target[0]) for irq, desc in descs.items())
         return Seen(lines, kept, frozenset(kernel.online), tuple(said))
-
-
-def _spare(desc: irq_desc, kept: frozenset[int], online: set[int]) -> None:
-    """Let a managed interrupt go to a CPU that is kept, if it may and one of them runs; where it may go stays."""
-    affinity = desc.irq_common_data.affinity
-    may = cpumask(affinity.bits)
-    wanted = [cpu for cpu in may if cpu in kept & online]
-    if desc.irq_data._managed and wanted:
-        irq_do_set_affinity(desc, cpumask(sum(1 << cpu for cpu in wanted)))
-        affinity.bits = may.bits

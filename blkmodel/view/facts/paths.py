@@ -6,13 +6,13 @@ from typing import NamedTuple
 from blkmodel import scenario
 from blkmodel.device.faults import FAIL, Fault
 from blkmodel.drivers.md import dm_mpath
-from blkmodel.errors import KernelError
 from blkmodel.sim import booted
 from blkmodel.sim.kernel import Context
 from blkmodel.trace import Assign, Call, Command, Return, record
 from blkmodel.trace.walk import walk
 from blkmodel.userland import dmsetup
 from blkmodel.view.facts.mapped import targets_of
+from blkmodel.view.facts.words import attempt
 
 MOVES = {"multipath_end_io": "the clone has ended", "dm_requeue_original_request": "back in the queue of dm-0",
          "dm_end_request": "the read ends", "dm_kill_unmapped_request": "the read ends, with an error"}
@@ -30,18 +30,11 @@ class Row(NamedTuple):
     ms: float
 
 
-class Way(NamedTuple):
-    """rows: what happened. came: what the read came to. status: what dmsetup status says after it."""
-
-    rows: tuple[Row, ...]
-    came: str
-    status: str
-
-
 @lru_cache(maxsize=16)
-def way(groups: str, selector: str, waits: bool, failing: int, medium: bool) -> Way:
-    """The way of a read of 4 KiB. groups: the paths of each, 0 first, as in "0 1|2". waits: queue_if_no_path.
+def way(groups: str, selector: str, waits: bool, failing: int, medium: bool) -> tuple[tuple[Row, ...], str, str]:
+    """The way of a read of 4 KiB; what the read came to; and what dmsetup status says after it.
 
+    groups: the paths of each, 0 first, as in "0 1|2". waits: queue_if_no_path.
     failing: on so many paths the first read fails: where `medium`, with a medium error, else with an internal one. Path
     0 is reinstated after 250 ms, if it has failed.
     """
@@ -61,15 +54,10 @@ def way(groups: str, selector: str, waits: bool, failing: int, medium: bool) -> 
         paths = {id(path): int(path.path.dev.bdev.bd_disk.disk_name[4]) for path in there}
         kernel.loop.post(Context("task", "multipathd", 0), lambda: dm_mpath.reinstate_path(there[0]), _LATER)
         begun = kernel.now
-        with record() as recording:
-            try:
-                came = f"{len(scenario.io(disk, 'read', 0, 4096, cpu=1))} bytes"
-            except KernelError as why:
-                came = why.name
+        recording = record(attempt, scenario.io, disk, "read", 0, 4096, cpu=1)
         rows: list[Row] = []
         at, failed = None, frozenset[int]()
         for event, _, _, time in walk(recording):
-            said = ""
             if type(event) is Return and event.function == "choose_pgpath":
                 at = paths.get(id(event.value))
                 said = "no path is left" if at is None else f"path {at} is chosen"
@@ -81,6 +69,8 @@ def way(groups: str, selector: str, waits: bool, failing: int, medium: bool) -> 
             elif type(event) is Call and event.function in MOVES:
                 said = MOVES[event.function]
                 at = at if event.function == "multipath_end_io" else None
-            if said:
-                rows.append(Row(at, failed, said, (time - begun) / 1e6))
-        return Way(tuple(rows), came, dmsetup.status("mp").strip())
+            else:
+                continue
+            rows.append(Row(at, failed, said, (time - begun) / 1e6))
+        came = recording.result if isinstance(recording.result, str) else f"{len(recording.result)} bytes"
+        return tuple(rows), came, dmsetup.status("mp").strip()

@@ -8,7 +8,7 @@ from html import escape
 
 from blkmodel.sim.machine import format_cpulist
 from blkmodel.view.draw.figure import panel
-from blkmodel.view.facts.irqs import Line, Seen, interrupts_seen
+from blkmodel.view.facts.irqs import interrupts_seen
 from blkmodel.view.facts.words import many
 
 
@@ -27,27 +27,19 @@ def irqs(cpus: int = 8, queues: int = 3, isolcpus: str = "", newer: bool = False
     isolated = sum(count for line in seen.lines if line.managed
                    for cpu, count in enumerate(line.counts) if cpu not in seen.kept)
     said = (f"{many(sum(line.managed for line in seen.lines), 'interrupt')} of {len(seen.lines)} cannot be moved. "
-            + (f"{many(isolated, 'interrupt')} of queues came to isolated CPUs. " if len(seen.kept) < cpus else ""))
-    label = [f"{line.irq}, {line.name}: may go to CPU {line.may}, {_now(line)}." for line in seen.lines]
-    heads = "".join(f'<th scope="col"{_mark(seen, cpu)}>{cpu}</th>' for cpu in range(cpus))
-    rows = "".join(
-        f'<tr><th scope="row">{line.irq}</th>'
-        + "".join(f"<td{_mark(seen, cpu)}>{count or '·'}</td>" for cpu, count in enumerate(line.counts))
-        + f'<td class="of">{line.name}</td><td class="of">{line.may}</td><td class="of">{_now(line)}</td></tr>'
-        for line in seen.lines)
-    return panel("blk-irqs", " ".join([said + " ".join(seen.said), *label]), "irqs", f"<p><b>{said}</b></p>",
+            + f"{many(isolated, 'interrupt')} of queues came to isolated CPUs. " * (len(seen.kept) < cpus))
+    marks = [f'{"kept" if cpu in seen.kept else "spared"}{" away" * (cpu not in seen.online)}' for cpu in range(cpus)]
+    heads = "".join(f'<th scope="col" class="{mark}">{cpu}</th>' for cpu, mark in enumerate(marks))
+    rows, label = "", said + " ".join(seen.said)
+    for line in seen.lines:
+        now = "shut down" if line.now is None else f"goes to {line.now}"
+        label += f" {line.irq}, {line.name}: may go to CPU {line.may}, {now}."
+        counts = "".join(f'<td class="{mark}">{count or "·"}</td>'
+                         for count, mark in zip(line.counts, marks, strict=True))
+        rest = "".join(f'<td class="of">{each}</td>' for each in (line.name, line.may, now))
+        rows += f'<tr><th scope="row">{line.irq}</th>{counts}{rest}</tr>'
+    return panel("blk-irqs", label, "irqs", f"<p><b>{said}</b></p>",
                  "".join(f"<p><code>{escape(each)}</code></p>" for each in seen.said),
-                 f'<table><thead><tr><th scope="col">CPU</th>{heads}<th scope="col"></th><th scope="col">may go to</th>'
-                 f'<th scope="col">now</th></tr></thead><tbody>{rows}</tbody></table>',
-                 '<p class="dim">Struck out: not running. Shaded: isolated, '
-                 f"{format_cpulist(set(range(cpus)) - seen.kept) or 'none'}.</p>")
-
-
-def _now(line: Line) -> str:
-    return "shut down" if line.now is None else f"goes to {line.now}"
-
-
-def _mark(seen: Seen, cpu: int) -> str:
-    """The class of a CPU's column."""
-    marks = ["kept" if cpu in seen.kept else "spared", *(() if cpu in seen.online else ("away",))]
-    return f' class="{" ".join(marks)}"'
+                 f'<table><thead><tr><th scope="col">CPU</th>{heads}<th></th><th scope="col" class="of">may go to</th>'
+                 f'<th></th></tr></thead><tbody>{rows}</tbody></table><p class="dim">Struck out: not running. Shaded: '
+                 f"isolated, {format_cpulist(set(range(cpus)) - seen.kept) or 'none'}.</p>")

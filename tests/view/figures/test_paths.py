@@ -16,39 +16,39 @@ from tests.view.wellformed import in_fresh_interpreters, label, parsed, words
     (("0 1", "round-robin", False, 1, True), "ENODATA", [0], "1 1 A 0 2 0 259:0 A 0 259:1 A 0")])
 def test_as_recorded(case, came, went, status):
     """mp-path-error, mp-switch-group, mp-both-paths-error and mp-medium-error of a real 5.4.120."""
-    told = way(*case)
-    assert (told.came, told.status) == (came, f"0 131072 multipath 2 0 0 0 {status}")
-    assert [int(row.said[4]) for row in told.rows if row.said.endswith("has the command")] == went
+    told, *rest = way(*case)
+    assert rest == [came, f"0 131072 multipath 2 0 0 0 {status}"]
+    assert [int(row.said[4]) for row in told if row.said.endswith("has the command")] == went
 
 
 def test_without_a_path_it_asks_every_100_ms_until_there_is_one():
-    told = way("0 1 2", "round-robin", True, 3, False)
-    assert [row.ms for row in told.rows if row.said == "no path is left"] == [0, 100, 200]
-    assert next(row.said for row in told.rows if row.ms == 250) == "path 0 is reinstated"
-    assert told.came == "4096 bytes"
+    told, came, _ = way("0 1 2", "round-robin", True, 3, False)
+    assert [row.ms for row in told if row.said == "no path is left"] == [0, 100, 200]
+    assert next(row.said for row in told if row.ms == 250) == "path 0 is reinstated"
+    assert came == "4096 bytes"
 
 
 @pytest.mark.parametrize("groups", GROUPS.values())
 @pytest.mark.parametrize("failing", range(4))
 def test_a_path_that_has_failed_is_not_chosen(groups, failing):
-    told = way(groups, "service-time", False, failing, False)
-    assert told.came == ("EIO" if failing == 3 else "4096 bytes")
-    for row in told.rows:
+    told, came, _ = way(groups, "service-time", False, failing, False)
+    assert came == ("EIO" if failing == 3 else "4096 bytes")
+    for row in told:
         assert not row.said.endswith("chosen") or row.path not in row.failed
-    assert len(told.rows[-1].failed) == failing
+    assert len(told[-1].failed) == failing
 
 
 def test_what_is_drawn():
-    html, told = read_paths(failing=2), way("0|1 2", "round-robin", False, 2, False)
+    html, (told, _, status) = read_paths(failing=2), way("0|1 2", "round-robin", False, 2, False)
     body = list(parsed(html).iter("tr"))[2:]
-    assert len(body) == len(told.rows)
-    for drawn, row in zip(body, told.rows, strict=True):
+    assert len(body) == len(told)
+    for drawn, row in zip(body, told, strict=True):
         cells = list(drawn)
         at = [number - 2 for number, cell in enumerate(cells[1:5], 1) if cell.text == "●"]
         assert at == [-1 if row.path is None else row.path]
         assert {number for number, cell in enumerate(cells[2:5]) if cell.get("class") == "spared"} == set(row.failed)
         assert cells[5].text == row.said
-    assert told.status in words(html)
+    assert status in words(html)
     assert label(html).startswith("The read comes to 4096 bytes. Paths that fail: 2.")
 
 

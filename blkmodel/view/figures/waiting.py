@@ -1,12 +1,16 @@
-"""iodepth, nr_requests, scheduler's tags, queue depth and requests in flight of one disk, side by side.
+"""What waits before a disk gets it: iodepth, nr_requests, tags, what is in flight; and three schedulers side by side.
 
     live(depth_figure, jobs=(1, 4), iodepth=(1, 32), queues=(1, 4), depth=(1, 64), scheduler=["none", "mq-deadline"],
          nr_requests=Slider(1, 64, none="as it was"))
+    live(schedulers, depth=(1, 64), writes=(0, 24))
 """
 
-from blkmodel.view.draw.figure import panel
-from blkmodel.view.facts.depths import depths
+from blkmodel.view.draw.figure import keys, panel, stretched
+from blkmodel.view.facts.waiting import READS, contest, depths
 from blkmodel.view.facts.words import many
+
+_HEADS = "", "as the disk gets them", "last read, µs", "last write, µs", "calls for each", "head, pages"
+
 
 
 def depth_figure(jobs: int = 2, iodepth: int = 32, queues: int = 1, depth: int = 16, scheduler: str = "mq-deadline",
@@ -33,3 +37,26 @@ def depth_figure(jobs: int = 2, iodepth: int = 32, queues: int = 1, depth: int =
         f'<i class="{colour}" style="width:{100 * used / there:.1f}%"></i></span></td><td>{used} of {there}</td>'
         f'<td class="dim">{whose}</td></tr>' for what, used, there, colour, whose in rows)
     return panel("blk-depths", said, "depths", f"<p><b>{said}</b></p><table>{drawn}</table>")
+
+
+def schedulers(depth: int = 4, writes: int = 24) -> str:
+    """Draw the order of `writes` writes and 4 reads behind them, submitted at once, by each of three schedulers.
+
+    depth: commands that the disk takes at once; each takes 100 µs.
+    """
+    rows, label = "", []
+    for name in ("none", "mq-deadline", "kyber"):
+        found = contest(name, depth, writes)
+        shapes = "".join(f'<rect class="box {"read" if each.read else "poll"}" x="{10 * at + .5}" y="1" width="9" '
+                         'height="18"/>' for at, each in enumerate(found.served))
+        numbers = [f"{found.longest(True):g}", f"{found.longest(False):g}", f"{found.calls:.0f}", str(found.travel)]
+        label.append(f"{name}: {''.join('wr'[each.read] for each in found.served)}; "
+                     + ", ".join(f"{head}: {number}" for head, number in zip(_HEADS[2:], numbers, strict=True)) + ".")
+        cells = "".join(f"<td>{number}</td>" for number in numbers)
+        strip = stretched("", 10 * len(found.served), 20, shapes, ' width="100%" height="20" aria-hidden="true"')
+        rows += f'<tr><th scope="row">{name}</th><td>{strip}</td>{cells}</tr>'
+    heads = "".join(f'<th scope="col" class="dim">{head}</th>' for head in _HEADS)
+    key = keys("", [('<rect class="box poll" x="1" y="1" width="9" height="13"/>', "a write"),
+                    ('<rect class="box read" x="1" y="1" width="9" height="13"/>', f"a read, of {READS}")])
+    return panel("blk-depths", " ".join(label), "depths",
+                 f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table><p>{key}</p>")
