@@ -14,11 +14,12 @@ from typing import Any, NoReturn
 
 from blkmodel.capture import maps, sysfs
 from blkmodel.capture.check import check
-from blkmodel.capture.files import FileError, printable
+from blkmodel.capture.files import FileError, printable, read_text
 from blkmodel.capture.shapes import MOST_LONG_TEXT
 from blkmodel.capture.steps import MOST_REQUESTS, null_blk_requests, nvme_requests
 from blkmodel.cli import session
 from blkmodel.cli.call_tree import call_tree, innermost
+from blkmodel.cli.explain import explained
 from blkmodel.cli.keeping import replace
 from blkmodel.cli.queue_table import queue_map
 from blkmodel.cli.session import Done, Session, SessionError, checked, step_of, target_not_modelled
@@ -34,6 +35,7 @@ from blkmodel.trace import record
 from blkmodel.userland import lvm
 from blkmodel.userland.dmsetup import wants_stdin
 from blkmodel.userland.tools import known
+from blkmodel.view.facts.explained import lines_of
 
 SESSION = """a machine and what has been done on it: the command goes on from there, and is added. Where there is no
     such file yet, the machine has the disks nvme0n1 and nvme1n1 (default: the same, and it is forgotten afterwards)"""
@@ -148,6 +150,10 @@ def _parser() -> Parser:
     logging.add_argument("--session", type=Path, metavar="FILE",
                          help="the session (default: a machine that has the disks nvme0n1 and nvme1n1)")
     logging.set_defaults(command=_dmesg)
+
+    explaining = commands.add_parser("explain", help="say what a kernel log, a hung task's stack or a trace is about")
+    explaining.add_argument("file", type=Path, metavar="FILE")
+    explaining.set_defaults(command=_explain)
 
     capturing = commands.add_parser("capture", help="write a recording of the queues of this machine")
     capturing.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to FILE (default: standard output)")
@@ -313,6 +319,14 @@ def _dmesg(options: argparse.Namespace) -> int:
     finally:  # also of a kernel that does not go on
         for line in running.kernel.log if running.kernel is not before else ():
             print(printable(line, keep="\t"))
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    try:
+        print(printable(explained(lines_of(read_text(options.file)))))
+    except ValueError as why:
+        raise UsageError(f"{options.file}: {why}") from why
     return 0
 
 

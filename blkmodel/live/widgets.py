@@ -125,8 +125,9 @@ def _widget(control: Control, value: Any, low: Number, high: Number) -> tuple[An
         widget = ipywidgets.IntSlider(value=value, min=low, max=high, description=control.label, style=wide)
         return widget, _buttons(widget)
     else:
-        widget = ipywidgets.Text(value=value, description=control.label, continuous_update=False, style=wide,
-                                 layout={"width": f"{getattr(control, 'size', 0) + 16}ch"})
+        field = ipywidgets.Textarea if "\n" in value else ipywidgets.Text
+        widget = field(value=value, description=control.label, continuous_update=False, style=wide,
+                       layout={"width": f"{getattr(control, 'size', 0) + 16}ch"})
     return widget, widget
 
 

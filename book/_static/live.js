@@ -10,6 +10,7 @@
   const PATIENCE = 20000; // milliseconds until a model that does not answer is stopped
   const LONGEST = 2000; // letters of a text in the page's address
   const KEPT = 64; // answers that are kept for going back and forth
+  const PASTED = "pasted"; // a parameter that stays out of the address: what a reader pastes is nobody else's
   const figures = [];
 
   // The engine ------------------------------------------------------------------------------------------------------
@@ -440,7 +441,7 @@
         if (ours.has(key.slice(0, key.lastIndexOf(".")))) address.searchParams.delete(key);
       for (const figure of figures)
         for (const [name, value] of Object.entries(figure.values))
-          if (!same(value, figure.author[name]) && figure.boxes.has(name))
+          if (!same(value, figure.author[name]) && figure.boxes.has(name) && name !== PASTED)
             address.searchParams.set(`${figure.name}.${name}`, typeof value === "string" ? value : JSON.stringify(value));
       if (address.href !== location.href) history.replaceState(history.state, "", address);
     }, 200);

@@ -11,6 +11,7 @@ import json
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
@@ -18,12 +19,13 @@ import pytest
 from blkmodel import KernelError, boot, scenario
 from blkmodel.block import blk_mq
 from blkmodel.device.controller import Controller
-from blkmodel.device.faults import FAIL, Fault
+from blkmodel.device.faults import ENABLE, FAIL, FATAL, SHUTDOWN, SILENT, STUCK, Fault
 from blkmodel.device.service import Service
 from blkmodel.drivers.nvme.host import pci
 from blkmodel.include.linux.blk_mq import BLK_MQ_REQ_NOWAIT
 from blkmodel.include.linux.blk_types import REQ_OP_READ
 from blkmodel.include.linux.blkdev import queue_logical_block_size
+from blkmodel.include.linux.nvme import nvme_admin_abort_cmd, nvme_admin_set_features
 from blkmodel.include.linux.sbitmap import sbitmap_queue
 from blkmodel.lib import sbitmap
 from blkmodel.live import answer
@@ -35,9 +37,12 @@ from blkmodel.sim import machine
 from blkmodel.sim.events import HungTask
 from blkmodel.trace import Assign, Call, Command, Doorbell, Interrupt, record
 from blkmodel.userland import dmsetup
+from blkmodel.view.facts.explained import explain, lines_of, symptoms, told
 from blkmodel.view.facts.io_way import stops, waited
 from blkmodel.view.facts.queue_facts import queue_of
 from blkmodel.view.facts.recorded import recorded_io
+from blkmodel.view.figures.explain import explain as explain_view
+from tests.tools import told as told_tool
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
 QUESTIONS = (BOOK / "questions.md").read_text()
@@ -169,7 +174,7 @@ def test_a_wrong_link_is_found():
 # ---------------------------------------------------------------- answers, asked of the model
 
 
-HOLDS = []
+HOLDS: list[Any] = []
 
 
 def holds(title):
@@ -471,3 +476,133 @@ def a_suspended_device_makes_wait_and_resume_lets_go():
         dmsetup.resume("lin")
         return len(scenario.io(volume, "read", 8192, 4096)) == 4096
     return False
+
+
+# ---------------------------------------------------------------- symptoms
+
+
+@pytest.mark.parametrize("symptom", symptoms(), ids=lambda each: each.key)
+def test_a_symptom_leads_somewhere(symptom):
+    file, _, line = symptom.place().partition(":")
+    assert re.fullmatch(r"[\w/-]+\.[ch]", file)
+    assert line.isdecimal(), f"{symptom.function} is not in {file}"
+    read, _, anchor = symptom.read.partition("#")
+    assert not wrong_with(f"{read}.html#{anchor}")
+    assert not symptom.figure or not wrong_with(symptom.figure)
+    assert f'id="{symptom.key}"' in "".join(figures_of("symptoms"))
+
+
+def figures_of(chapter):
+    cells = json.loads((BOOK / f"{chapter}.ipynb").read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    return ["".join(output.get("data", {}).get("text/html", "")) for output in outputs]
+
+
+def test_symptoms_have_names_of_their_own_and_most_can_be_tried():
+    keys = [each.key for each in symptoms()]
+    assert len(set(keys)) == len(keys) >= 50
+    assert {each.where for each in symptoms()} == {"log", "stack", "iostat", "sys", "dmsetup"}
+    assert sum(bool(each.figure) for each in symptoms()) > 2 * len(keys) / 3
+
+
+def said_by(**faults):
+    """What the log says of a controller, probed and read from."""
+    kernel = boot(4)
+    controller = Controller(service=Service(least=10_000), **faults.get("controller", {}))
+    controller.faults += faults.get("probing", [])
+    try:
+        scenario.nvme_probe(controller=controller, io_queue_depth=8)
+        controller.faults += faults.get("reading", [])
+        scenario.io("nvme0n1", "read", 0, 4096)
+        scenario.nvme_remove()
+    except (KernelError, KeyError):  # (without queues there is no disk)
+        pass
+    return kernel.log
+
+
+@pytest.mark.parametrize(("keys", "faults"), [
+    ({"queue-kinds"}, {}),
+    ({"aborting", "abort-status"}, {"reading": [Fault(SILENT, queue=1)]}),
+    ({"aborting", "reset-controller"}, {
+        "controller": {"dbbuf": False},
+        "reading": [Fault(SILENT, queue=1), Fault(SILENT, queue=0, opcode=nvme_admin_abort_cmd)]}),
+    ({"disable-controller", "identify-failed", "removing"}, {"probing": [Fault(SILENT, nth=1, queue=0)]}),
+    ({"not-ready", "removing"}, {"probing": [Fault(STUCK, ENABLE)]}),
+    ({"shutdown-incomplete"}, {"probing": [Fault(STUCK, SHUTDOWN)]}),
+    ({"queue-count", "no-io-queues"}, {"probing": [Fault(FAIL, opcode=nvme_admin_set_features, nth=2, status=0x4002)]}),
+    ({"medium-error"}, {"reading": [Fault(FAIL, queue=1, status=0x4281)]}),
+    ({"target-error"}, {"reading": [Fault(FAIL, queue=1, status=0x4080)]}),
+    ({"io-error"}, {"reading": [Fault(FAIL, queue=1, status=0x4006)]}),
+    ({"controller-down"}, {"controller": {"dbbuf": False}, "reading": [Fault(FATAL, queue=1)]}),
+], ids=lambda each: "-".join(sorted(each)) if isinstance(each, set) else "")
+def test_what_the_model_logs_is_known(keys, faults):
+    log = said_by(**faults)
+    assert keys <= {each.symptom.key for each in explain(log) if each.symptom}, log
+
+
+@pytest.mark.parametrize(("key", "table"), [
+    ("dm-too-small", "0 8 linear /dev/nvme0n1 131072"), ("dm-unknown-target", "0 8 nosuch"),
+    ("dm-lookup", "0 8 linear /dev/nosuch 0"), ("dm-refused", "0 8 linear /dev/nvme0n1")])
+def test_what_is_said_of_a_refused_table_is_known(key, table):
+    kernel = probed()
+    scenario.dm_load()
+    dmsetup.run(("create", "bad", "--table", table))
+    assert key in {each.symptom.key for each in explain(kernel.log) if each.symptom}
+
+
+def test_what_dmsetup_says_is_known():
+    probed()
+    scenario.dm_load(dm_mq_queue_depth=16)
+    dmsetup.create("lin0")
+    seen = [dmsetup.dmsetup("info", "lin0")]
+    dmsetup.load("lin0", "0 8 zero")
+    dmsetup.resume("lin0")
+    dmsetup.load("lin0", "0 16 zero")
+    dmsetup.suspend("lin0")
+    seen.append(dmsetup.dmsetup("info", "lin0"))
+    dmsetup.create("mp", "0 8 multipath 0 0 1 1 round-robin 0 1 1 /dev/nvme0n1 1")
+    dmsetup.message("mp", 0, "fail_path /dev/nvme0n1")
+    seen.append(dmsetup.dmsetup("status", "mp"))
+    dmsetup.create("top", "0 8 linear /dev/mapper/mp 0")
+    seen += dmsetup.run(("remove", "mp")).errors
+    found = {each.symptom.key for each in explain(lines_of("\n".join(seen))) if each.symptom}
+    assert found == {"no-table", "suspended", "live-inactive", "path-failed", "busy"}
+
+
+def test_of_a_stack_the_uppermost_place_counts():
+    stack = [" blk_mq_get_tag+0x11c/0x280", " blk_mq_get_request+0xcb/0x3d0", " __blkdev_direct_IO_simple+0x1/0x2", "",
+             " __blkdev_direct_IO_simple+0x1/0x2"]
+    found = [(each.line, each.symptom.key) for each in explain(stack) if each.symptom]
+    assert found == [(0, "at-tag"), (4, "at-direct")]
+    assert [each.function for each in explain(stack) if each.function] == [
+        "blk_mq_get_tag", "blk_mq_get_request", "__blkdev_direct_IO_simple", "__blkdev_direct_IO_simple"]
+
+
+def test_functions_are_known_as_tracers_and_lists_write_them():
+    text = (" 1)   0.5 us      |    blk_mq_run_hw_queue();\n 0)  | nvme_queue_rq() {\nbio_endio\n"
+            "io_schedule+0x1/0x2\nno_such_thing\n")
+    assert [each.function for each in explain(lines_of(text))] == [
+        "blk_mq_run_hw_queue", "nvme_queue_rq", "bio_endio", "io_schedule"]
+
+
+def test_places_that_tell_of_a_function_are_those_of_the_chapters():
+    assert told_tool.TABLE.read_text() == told_tool.table(), "python -m tests.tools.told  # then commit told.tsv"
+    assert len(told()) > 200
+    assert [wrong for places in told().values() for place in places
+            if (wrong := wrong_with(re.sub(r"(#|$)", r".html\1", place, count=1)))] == []
+
+
+def test_what_is_pasted_is_text_and_nothing_else():
+    shown = explain_view('<script>alert("1")</script> I/O 1 QID 2 timeout, aborting <img src=x> blk_mq_get_tag+0x1')
+    assert "<script>" not in shown
+    assert "<img" not in shown
+    assert shown.count("<mark>") == 2
+    with pytest.raises(ValueError, match="at most 262144 characters, found 300000"):
+        explain_view("a" * 300_000)
+
+
+def test_what_is_pasted_stays_out_of_the_address():
+    script = (BOOK / "_static" / "live.js").read_text()
+    assert 'PASTED = "pasted"' in script
+    assert "explain, pasted=" in "".join("".join(cell["source"]) for cell in json.loads(
+        (BOOK / "symptoms.ipynb").read_text())["cells"])

@@ -23,10 +23,12 @@ COMMANDS = {
     "lvm": ["vgcreate", "vg0", "/dev/nvme0n1"],
     "session": ["my.json"],
     "dmesg": ["--session", "my.json"],
+    "explain": ["my.json"],
     "capture": ["--release", "5.4.120"],
 }
 SAYS = {"check": "passed", "map": "hctx", "trace": "blk_mq_alloc_tag_set", "lvm": "successfully created",
-        "session": "$ dmsetup create lin0", "dmesg": "nvme nvme0: pci function", "capture": "blkmodel-capture/1"}
+        "session": "$ dmsetup create lin0", "dmesg": "nvme nvme0: pci function",
+        "explain": "that the book knows", "capture": "blkmodel-capture/1"}
 
 
 @pytest.fixture(scope="module")
