@@ -103,7 +103,8 @@ def contest(scheduler: str, depth: int, writes: int) -> Contest:
                   for n in range(writes + READS)]
         begun = kernel.now
         recording = record(scenario.aio, "nvme0n1", wanted, cpu=1)
-    under_way, served = {}, []
+    under_way: dict[int, int] = {}
+    served: list[Served] = []
     for event in recording.of(Command, Completion):
         if type(event) is Command:
             under_way[event.command.command_id] = len(served)
