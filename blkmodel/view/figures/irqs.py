@@ -29,17 +29,18 @@ def irqs(cpus: int = 8, queues: int = 3, isolcpus: str = "", newer: bool = False
     said = (f"{many(sum(line.managed for line in seen.lines), 'interrupt')} of {len(seen.lines)} cannot be moved. "
             + f"{many(isolated, 'interrupt')} of queues came to isolated CPUs. " * (len(seen.kept) < cpus))
     marks = [f'{"kept" if cpu in seen.kept else "spared"}{" away" * (cpu not in seen.online)}' for cpu in range(cpus)]
-    heads = "".join(f'<th scope="col" class="{mark}">{cpu}</th>' for cpu, mark in enumerate(marks))
+    heads = "".join(f'<th scope="col" class="{mark}">{cpu}</th>' for cpu, mark in enumerate(marks)) + "<th></th>"
+    heads += "".join(f'<th scope="col" class="of">{head}</th>' for head in ("may go to", "now"))
     rows, label = "", said + " ".join(seen.said)
     for line in seen.lines:
-        now = "shut down" if line.now is None else f"goes to {line.now}"
-        label += f" {line.irq}, {line.name}: may go to CPU {line.may}, {now}."
+        now = "shut down" if line.now is None else str(line.now)
+        label += f" {line.irq}, {line.name}: may go to CPU {line.may}, now: {now}."
         counts = "".join(f'<td class="{mark}">{count or "·"}</td>'
                          for count, mark in zip(line.counts, marks, strict=True))
         rest = "".join(f'<td class="of">{each}</td>' for each in (line.name, line.may, now))
         rows += f'<tr><th scope="row">{line.irq}</th>{counts}{rest}</tr>'
     return panel("blk-irqs", label, "irqs", f"<p><b>{said}</b></p>",
                  "".join(f"<p><code>{escape(each)}</code></p>" for each in seen.said),
-                 f'<table><thead><tr><th scope="col">CPU</th>{heads}<th></th><th scope="col" class="of">may go to</th>'
-                 f'<th></th></tr></thead><tbody>{rows}</tbody></table><p class="dim">Struck out: not running. Shaded: '
-                 f"isolated, {format_cpulist(set(range(cpus)) - seen.kept) or 'none'}.</p>")
+                 f'<table><thead><tr><th scope="col">CPU</th>{heads}</tr></thead><tbody>{rows}</tbody></table>',
+                 '<p class="dim">Struck out: not running. Shaded: isolated, '
+                 f"{format_cpulist(set(range(cpus)) - seen.kept) or 'none'}.</p>")
