@@ -17,9 +17,8 @@ from blkmodel.device.faults import faults_of
 from blkmodel.device.namespace import Namespace
 from blkmodel.device.nvme import plug_in, unplug
 from blkmodel.drivers.block import null_blk_main
-from blkmodel.drivers.md import (
-    dm, dm_delay, dm_flakey, dm_ioctl, dm_mpath, dm_path_selector, dm_round_robin, dm_rq, dm_service_time, dm_target,
-    dm_uevent, dm_zero)
+from blkmodel.drivers.md import (dm, dm_delay, dm_flakey, dm_ioctl, dm_mpath, dm_path_selector, dm_round_robin, dm_rq,
+    dm_service_time, dm_target, dm_uevent, dm_zero)
 from blkmodel.drivers.nvme.host import core as nvme_core, pci as nvme_pci
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.fs.aio import io_getevents, io_submit, iocb, kioctx
@@ -33,9 +32,8 @@ from blkmodel.services.devices.configfs import configfs_mkdir, configfs_rmdir, c
 from blkmodel.services.devices.device import dev_get_drvdata, dev_name, device as struct_device, devices, whole_disks
 from blkmodel.services.devices.kobject import kobject
 from blkmodel.services.devices.pci import pci_bus_add_device, to_pci_dev
-from blkmodel.services.files.file import (
-    O_DIRECT, O_RDONLY, O_RDWR, O_WRONLY, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, filp_close, filp_open, new_sync_read,
-    new_sync_write)
+from blkmodel.services.files.file import (O_DIRECT, O_RDONLY, O_RDWR, O_WRONLY, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT,
+    filp_close, filp_open, new_sync_read, new_sync_write)
 from blkmodel.services.files.uio import iov_iter, iov_iter_init, map_user_buffer, unmap_user_buffer
 from blkmodel.sim import forget, statics, this
 from blkmodel.sim.events import HungTask

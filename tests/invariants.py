@@ -50,6 +50,11 @@ def queue_at_rest(q, marks=False):
     assert q.last_merge is None
 
 
+def any_bit_clear(sb):
+    """Whether a bitmap has a bit that is not set, leaving aside what was cleared and not yet swept up."""
+    return any(each.word & (1 << each.depth) - 1 != (1 << each.depth) - 1 for each in sb.map)
+
+
 @contextlib.contextmanager
 def tags_watched():
     """While this is on, a tag that is held must not be given out, and one that is not must not come back."""

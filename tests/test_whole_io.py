@@ -13,6 +13,7 @@ from blkmodel.device.namespace import Namespace
 from blkmodel.device.service import Service
 from blkmodel.drivers.block import null_blk_main
 from blkmodel.drivers.nvme.host import pci
+from blkmodel.include.linux.blk_mq import BLK_MQ_S_STOPPED, queue_for_each_hw_ctx
 from blkmodel.include.linux.blkdev import blk_queue_quiesced
 from blkmodel.services.cpus.cpuhotplug import cpu_down, cpu_up
 from blkmodel.sim import this
@@ -189,7 +190,12 @@ def meanwhile(data, q, cpus):
 
     def stop():
         blk_mq.blk_mq_stop_hw_queues(q)
-        later(lambda: blk_mq.blk_mq_start_stopped_hw_queues(q, bool(pause % 2)))
+
+        def start():
+            for hctx in queue_for_each_hw_ctx(q):
+                hctx.state &= ~(1 << BLK_MQ_S_STOPPED)
+            blk_mq.blk_mq_run_hw_queues(q, bool(pause % 2))
+        later(start)
     def locked(fn, *args):
         with q.sysfs_lock:
             fn(*args)

@@ -8,29 +8,27 @@ from typing import Any
 
 from blkmodel.block import blk_core, genhd
 from blkmodel.block.blk_h import bvec_gap_to_prev
-from blkmodel.include.linux.bio import (
-    BIO_MAX_PAGES, BIO_POOL_SIZE, BIOSET_NEED_BVECS, BVEC_POOL_IDX, BVEC_POOL_MAX, BVEC_POOL_OFFSET, UINT_MAX,
-    UIO_MAXIOV, bio_advance_iter, bio_for_each_segment, bio_for_each_segment_all, bio_full, bio_inc_remaining,
-    bio_kmalloc, bio_sectors, bio_set, copy_of)
-from blkmodel.include.linux.blk_types import (
-    BIO_CHAIN, BIO_CLONED, BIO_NO_PAGE_REF, BIO_REFFED, BIO_THROTTLED, BIO_TRACE_COMPLETION, REQ_OP_READ, REQ_SYNC,
-    bio as bio_struct, bio_clear_flag, bio_flagged, bio_op, bio_set_flag, bio_vec, bvec_iter, op_is_write)
-from blkmodel.include.linux.blkdev import (
-    queue_max_hw_sectors, queue_max_segment_size, queue_max_segments, queue_segment_boundary, request_queue)
-from blkmodel.include.linux.genhd import (
-    counters_of, hd_struct, op_stat_group, part_stat_get, part_stat_lock, part_stat_unlock, part_to_disk)
+from blkmodel.include.linux.bio import (BIO_MAX_PAGES, BIO_POOL_SIZE, BIOSET_NEED_BVECS, BVEC_POOL_IDX, BVEC_POOL_MAX,
+    BVEC_POOL_OFFSET, UINT_MAX, UIO_MAXIOV, bio_advance_iter, bio_for_each_segment, bio_for_each_segment_all, bio_full,
+    bio_inc_remaining, bio_kmalloc, bio_sectors, bio_set, copy_of)
+from blkmodel.include.linux.blk_types import (BIO_CHAIN, BIO_CLONED, BIO_NO_PAGE_REF, BIO_REFFED, BIO_THROTTLED,
+    BIO_TRACE_COMPLETION, REQ_OP_READ, REQ_SYNC, bio as bio_struct, bio_clear_flag, bio_flagged, bio_op, bio_set_flag,
+    bio_vec, bvec_iter, op_is_write)
+from blkmodel.include.linux.blkdev import (queue_max_hw_sectors, queue_max_segment_size, queue_max_segments,
+    queue_segment_boundary, request_queue)
+from blkmodel.include.linux.genhd import (counters_of, hd_struct, op_stat_group, part_stat_get, part_stat_lock,
+    part_stat_unlock, part_to_disk)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.err import EINVAL, ENOMEM, ERR_PTR
 from blkmodel.services.base.module import subsys_initcall
 from blkmodel.services.files.uio import iov_iter, iov_iter_advance, iov_iter_count, iov_iter_get_pages
-from blkmodel.services.memory.mempool import (
-    mempool, mempool_alloc, mempool_exit, mempool_free, mempool_init_slab_pool, mempool_initialized)
-from blkmodel.services.memory.mm import (
-    __GFP_DIRECT_RECLAIM, GFP_KERNEL, PageDirty, __free_page, alloc_page, offset_in_page, page, put_page,
-    set_page_dirty, virt_to_page)
-from blkmodel.services.memory.slab import (
-    kcalloc, kfree, kmem_cache, kmem_cache_alloc, kmem_cache_create, kmem_cache_destroy, kmem_cache_free, kzalloc)
+from blkmodel.services.memory.mempool import (mempool, mempool_alloc, mempool_exit, mempool_free,
+    mempool_init_slab_pool, mempool_initialized)
+from blkmodel.services.memory.mm import (__GFP_DIRECT_RECLAIM, GFP_KERNEL, PageDirty, __free_page, alloc_page,
+    offset_in_page, page, put_page, set_page_dirty, virt_to_page)
+from blkmodel.services.memory.slab import (kcalloc, kfree, kmem_cache, kmem_cache_alloc, kmem_cache_create,
+    kmem_cache_destroy, kmem_cache_free, kzalloc)
 from blkmodel.services.tasks.timer import jiffies, jiffies_to_nsecs
 from blkmodel.services.tasks.wait import complete, completion, wait_for_completion_io
 from blkmodel.services.tasks.workqueue import INIT_WORK, schedule_work, work_struct

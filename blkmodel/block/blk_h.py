@@ -5,8 +5,8 @@ from dataclasses import field
 from blkmodel.block.blk_mq_h import blk_mq_ctx
 from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx
 from blkmodel.include.linux.blk_types import REQ_NOMERGE, REQ_OP_FLUSH, bio, bio_vec
-from blkmodel.include.linux.blkdev import (
-    RQF_HASHED, RQF_IO_STAT, UINT_MAX, blk_rq_is_passthrough, request, request_queue)
+from blkmodel.include.linux.blkdev import (RQF_HASHED, RQF_IO_STAT, UINT_MAX, blk_rq_is_passthrough, request,
+    request_queue)
 from blkmodel.include.linux.elevator import elevator_queue
 from blkmodel.services.data.list import list_head
 from blkmodel.services.tasks.refcount import percpu_ref_get

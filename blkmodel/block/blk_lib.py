@@ -7,11 +7,11 @@ the same block many times is left out.
 from blkmodel.block import bio as block_bio, blk_core, genhd
 from blkmodel.block.blk_h import bio_allowed_max_sectors
 from blkmodel.include.linux.bio import BIO_MAX_PAGES, bio_set_dev
-from blkmodel.include.linux.blk_types import (
-    REQ_NOUNMAP, REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE, REQ_OP_WRITE_ZEROES, bio)
-from blkmodel.include.linux.blkdev import (
-    BLKDEV_DISCARD_SECURE, BLKDEV_ZERO_NOFALLBACK, BLKDEV_ZERO_NOUNMAP, UINT_MAX, bdev_get_queue,
-    bdev_logical_block_size, bdev_write_zeroes_sectors, blk_plug, blk_queue_discard, blk_queue_secure_erase)
+from blkmodel.include.linux.blk_types import (REQ_NOUNMAP, REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE,
+    REQ_OP_WRITE_ZEROES, bio)
+from blkmodel.include.linux.blkdev import (BLKDEV_DISCARD_SECURE, BLKDEV_ZERO_NOFALLBACK, BLKDEV_ZERO_NOUNMAP, UINT_MAX,
+    bdev_get_queue, bdev_logical_block_size, bdev_write_zeroes_sectors, blk_plug, blk_queue_discard,
+    blk_queue_secure_erase)
 from blkmodel.include.linux.fs import block_device
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import WARN_ON_ONCE

@@ -6,8 +6,8 @@ from blkmodel.block import bio as block_bio, blk_merge
 from blkmodel.block.blk_h import blk_rq_bio_prep
 from blkmodel.include.linux.bio import bio_for_each_bvec
 from blkmodel.include.linux.blk_types import REQ_OP_MASK, bio
-from blkmodel.include.linux.blkdev import (
-    READ, RQF_COPY_USER, blk_rq_aligned, queue_max_hw_sectors, req_op, request, request_queue, rq_data_dir)
+from blkmodel.include.linux.blkdev import (READ, RQF_COPY_USER, blk_rq_aligned, queue_max_hw_sectors, req_op, request,
+    request_queue, rq_data_dir)
 from blkmodel.services.base.err import EINVAL, IS_ERR, PTR_ERR
 from blkmodel.services.tasks.sched import object_is_on_stack
 from blkmodel.sim.memory import address_of

@@ -7,41 +7,36 @@ blk_mq_dispatch_rq_list() sends it. Left out: what polling counts, the throttlin
 
 from typing import Any
 
-from blkmodel.block import (
-    bio as block_bio, blk_core, blk_flush, blk_merge, blk_mq_cpumap, blk_mq_sched, blk_mq_sysfs, blk_mq_tag,
-    blk_settings, blk_softirq, blk_stat, blk_timeout, elevator)
+from blkmodel.block import (bio as block_bio, blk_core, blk_flush, blk_merge, blk_mq_cpumap, blk_mq_sched, blk_mq_sysfs,
+    blk_mq_tag, blk_settings, blk_softirq, blk_stat, blk_timeout, elevator)
 from blkmodel.block.blk_h import blk_queue_enter_live, blk_rq_bio_prep, is_flush_rq
-from blkmodel.block.blk_mq_h import (
-    __blk_mq_get_ctx, blk_mq_alloc_data, blk_mq_clear_mq_map, blk_mq_ctx, blk_mq_ctxs, blk_mq_get_ctx,
-    blk_mq_get_dispatch_budget, blk_mq_hctx_stopped, blk_mq_hw_queue_mapped, blk_mq_map_queue, blk_mq_map_queue_type,
-    blk_mq_plug, blk_mq_put_dispatch_budget, blk_mq_put_driver_tag, blk_mq_rq_state, blk_mq_tags_from_data)
-from blkmodel.block.blk_mq_sched_h import (
-    blk_mq_sched_bio_merge, blk_mq_sched_completed_request, blk_mq_sched_has_work, blk_mq_sched_needs_restart,
-    blk_mq_sched_requeue_request)
-from blkmodel.block.blk_mq_tag_h import (
-    BLK_MQ_TAG_FAIL, BLK_MQ_TAG_MIN, blk_mq_tag_busy, blk_mq_tag_idle, blk_mq_tag_is_reserved, blk_mq_tags, bt_wait_ptr)
+from blkmodel.block.blk_mq_h import (__blk_mq_get_ctx, blk_mq_alloc_data, blk_mq_clear_mq_map, blk_mq_ctx, blk_mq_ctxs,
+    blk_mq_get_ctx, blk_mq_get_dispatch_budget, blk_mq_hctx_stopped, blk_mq_hw_queue_mapped, blk_mq_map_queue,
+    blk_mq_map_queue_type, blk_mq_plug, blk_mq_put_dispatch_budget, blk_mq_put_driver_tag, blk_mq_rq_state,
+    blk_mq_tags_from_data)
+from blkmodel.block.blk_mq_sched_h import (blk_mq_sched_bio_merge, blk_mq_sched_completed_request,
+    blk_mq_sched_has_work, blk_mq_sched_needs_restart, blk_mq_sched_requeue_request)
+from blkmodel.block.blk_mq_tag_h import (BLK_MQ_TAG_FAIL, BLK_MQ_TAG_MIN, blk_mq_tag_busy, blk_mq_tag_idle,
+    blk_mq_tag_is_reserved, blk_mq_tags, bt_wait_ptr)
 from blkmodel.block.blk_stat_h import blk_stat_activate_msecs, blk_stat_callback, blk_stat_is_active
-from blkmodel.include.linux.blk_mq import (
-    BLK_EH_DONE, BLK_EH_RESET_TIMER, BLK_MQ_CPU_WORK_BATCH, BLK_MQ_F_BLOCKING, BLK_MQ_F_TAG_SHARED,
-    BLK_MQ_FLAG_TO_ALLOC_POLICY, BLK_MQ_MAX_DEPTH, BLK_MQ_POLL_CLASSIC, BLK_MQ_REQ_INTERNAL, BLK_MQ_REQ_NOWAIT,
-    BLK_MQ_REQ_PREEMPT, BLK_MQ_REQ_RESERVED, BLK_MQ_S_STOPPED, HCTX_MAX_TYPES, HCTX_TYPE_DEFAULT, HCTX_TYPE_POLL,
-    blk_mq_hw_ctx, blk_mq_queue_data, blk_mq_tag_set, blk_qc_t_is_internal, blk_qc_t_to_queue_num, blk_qc_t_to_tag,
-    queue_for_each_hw_ctx, request_to_qc_t)
-from blkmodel.include.linux.blk_types import (
-    BLK_QC_T_NONE, BLK_STS_AGAIN, BLK_STS_DEV_RESOURCE, BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE, REQ_FAILFAST_MASK,
-    REQ_HIPRI, REQ_NOWAIT, REQ_RAHEAD, bio, blk_rq_stat, op_is_flush, op_is_sync)
-from blkmodel.include.linux.blkdev import (
-    BLK_MAX_REQUEST_COUNT, BLK_MQ_POLL_STATS_BKTS, BLK_PLUG_FLUSH_SIZE, MQ_RQ_COMPLETE, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT,
-    QUEUE_FLAG_IO_STAT, QUEUE_FLAG_MQ_DEFAULT, QUEUE_FLAG_POLL, QUEUE_FLAG_POLL_STATS, QUEUE_FLAG_QUIESCED,
-    QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_SAME_FORCE, QUEUE_FLAG_STATS, RQF_DONTPREP, RQF_ELVPRIV, RQF_IO_STAT,
-    RQF_MQ_INFLIGHT, RQF_MQ_POLL_SLEPT, RQF_PREEMPT, RQF_SOFTBARRIER, RQF_STATS, RQF_TIMED_OUT, blk_plug,
-    blk_queue_nomerges, blk_queue_nonrot, blk_queue_quiesced, blk_rq_sectors, blk_rq_stats_sectors, queue_is_mq,
-    request, request_queue, rq_data_dir, test_bit)
+from blkmodel.include.linux.blk_mq import (BLK_EH_DONE, BLK_EH_RESET_TIMER, BLK_MQ_CPU_WORK_BATCH, BLK_MQ_F_BLOCKING,
+    BLK_MQ_F_TAG_SHARED, BLK_MQ_FLAG_TO_ALLOC_POLICY, BLK_MQ_MAX_DEPTH, BLK_MQ_POLL_CLASSIC, BLK_MQ_REQ_INTERNAL,
+    BLK_MQ_REQ_NOWAIT, BLK_MQ_REQ_PREEMPT, BLK_MQ_REQ_RESERVED, BLK_MQ_S_STOPPED, HCTX_MAX_TYPES, HCTX_TYPE_DEFAULT,
+    HCTX_TYPE_POLL, blk_mq_hw_ctx, blk_mq_queue_data, blk_mq_tag_set, blk_qc_t_is_internal, blk_qc_t_to_queue_num,
+    blk_qc_t_to_tag, queue_for_each_hw_ctx, request_to_qc_t)
+from blkmodel.include.linux.blk_types import (BLK_QC_T_NONE, BLK_STS_AGAIN, BLK_STS_DEV_RESOURCE, BLK_STS_IOERR,
+    BLK_STS_OK, BLK_STS_RESOURCE, REQ_FAILFAST_MASK, REQ_HIPRI, REQ_NOWAIT, REQ_RAHEAD, bio, blk_rq_stat, op_is_flush,
+    op_is_sync)
+from blkmodel.include.linux.blkdev import (BLK_MAX_REQUEST_COUNT, BLK_MQ_POLL_STATS_BKTS, BLK_PLUG_FLUSH_SIZE,
+    MQ_RQ_COMPLETE, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, QUEUE_FLAG_IO_STAT, QUEUE_FLAG_MQ_DEFAULT, QUEUE_FLAG_POLL,
+    QUEUE_FLAG_POLL_STATS, QUEUE_FLAG_QUIESCED, QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_SAME_FORCE, QUEUE_FLAG_STATS,
+    RQF_DONTPREP, RQF_ELVPRIV, RQF_IO_STAT, RQF_MQ_INFLIGHT, RQF_MQ_POLL_SLEPT, RQF_PREEMPT, RQF_SOFTBARRIER, RQF_STATS,
+    RQF_TIMED_OUT, blk_plug, blk_queue_nomerges, blk_queue_nonrot, blk_queue_quiesced, blk_rq_sectors,
+    blk_rq_stats_sectors, queue_is_mq, request, request_queue, rq_data_dir, test_bit)
 from blkmodel.include.linux.elevator import elevator_type
 from blkmodel.include.linux.genhd import hd_struct
-from blkmodel.include.linux.sbitmap import (
-    __sbitmap_for_each_set, sbitmap as sbitmap_struct, sbitmap_clear_bit, sbitmap_for_each_set, sbitmap_free,
-    sbitmap_set_bit, sbitmap_test_bit)
+from blkmodel.include.linux.sbitmap import (__sbitmap_for_each_set, sbitmap as sbitmap_struct, sbitmap_clear_bit,
+    sbitmap_for_each_set, sbitmap_free, sbitmap_set_bit, sbitmap_test_bit)
 from blkmodel.lib import sbitmap
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.arithmetic import ilog2
@@ -50,39 +45,34 @@ from blkmodel.services.base.crash_dump import is_kdump_kernel
 from blkmodel.services.base.err import EAGAIN, EINVAL, ENOMEM, ERR_PTR, IS_ERR
 from blkmodel.services.base.module import subsys_initcall
 from blkmodel.services.base.printk import pr_err, pr_info, pr_warn
-from blkmodel.services.cpus.cpuhotplug import (
-    CPUHP_BLK_MQ_DEAD, cpuhp_setup_state_multi, cpuhp_state_add_instance_nocalls, cpuhp_state_remove_instance_nocalls)
-from blkmodel.services.cpus.cpumask import (
-    cpu_online, cpu_online_mask, cpu_to_node, cpumask_clear, cpumask_empty, cpumask_first, cpumask_first_and,
-    cpumask_next_and, cpumask_set_cpu, cpumask_test_cpu, cpus_share_cache, for_each_possible_cpu, local_memory_node,
-    nr_cpu_ids)
+from blkmodel.services.cpus.cpuhotplug import (CPUHP_BLK_MQ_DEAD, cpuhp_setup_state_multi,
+    cpuhp_state_add_instance_nocalls, cpuhp_state_remove_instance_nocalls)
+from blkmodel.services.cpus.cpumask import (cpu_online, cpu_online_mask, cpu_to_node, cpumask_clear, cpumask_empty,
+    cpumask_first, cpumask_first_and, cpumask_next_and, cpumask_set_cpu, cpumask_test_cpu, cpus_share_cache,
+    for_each_possible_cpu, local_memory_node, nr_cpu_ids)
 from blkmodel.services.cpus.interrupt import call_single_data, smp_call_function_single_async
-from blkmodel.services.data.list import (
-    INIT_LIST_HEAD, list_add, list_add_tail, list_del_init, list_empty, list_first_entry, list_first_entry_or_null,
-    list_head, list_is_singular, list_last_entry, list_sort, list_splice_init, list_splice_tail_init)
+from blkmodel.services.data.list import (INIT_LIST_HEAD, list_add, list_add_tail, list_del_init, list_empty,
+    list_first_entry, list_first_entry_or_null, list_head, list_is_singular, list_last_entry, list_sort,
+    list_splice_init, list_splice_tail_init)
 from blkmodel.services.devices.kobject import kobject_put
-from blkmodel.services.memory.mm import (
-    __GFP_NORETRY, __GFP_NOWARN, __GFP_ZERO, GFP_KERNEL, GFP_NOIO, __free_pages, alloc_pages_node, page_address)
+from blkmodel.services.memory.mm import (__GFP_NORETRY, __GFP_NOWARN, __GFP_ZERO, GFP_KERNEL, GFP_NOIO, __free_pages,
+    alloc_pages_node, page_address)
 from blkmodel.services.memory.percpu import alloc_percpu, get_cpu, put_cpu, raw_smp_processor_id
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc_node, kfree, kzalloc, kzalloc_node
 from blkmodel.services.tasks.locks import mutex_lock, mutex_unlock
-from blkmodel.services.tasks.rcupdate import (
-    init_srcu_struct, rcu_read_lock, rcu_read_unlock, srcu_read_lock, srcu_read_unlock, srcu_struct, synchronize_rcu,
-    synchronize_srcu)
-from blkmodel.services.tasks.refcount import (
-    percpu_ref_is_zero, percpu_ref_kill, percpu_ref_resurrect, percpu_ref_tryget)
-from blkmodel.services.tasks.sched import (
-    TASK_RUNNING, TASK_UNINTERRUPTIBLE, __set_current_state, cpu_relax, in_interrupt, io_schedule, need_resched,
-    set_current_state)
-from blkmodel.services.tasks.timer import (
-    HRTIMER_MODE_ABS, HRTIMER_MODE_REL, HZ, hrtimer_cancel, hrtimer_init_sleeper_on_stack, hrtimer_set_expires,
-    hrtimer_sleeper, hrtimer_sleeper_start_expires, jiffies, ktime_get_ns, mod_timer, msecs_to_jiffies, time_after,
-    time_after_eq)
-from blkmodel.services.tasks.wait import (
-    WQ_FLAG_EXCLUSIVE, __add_wait_queue, init_waitqueue_func_entry, wait_event, wait_event_timeout, wait_queue_entry,
-    wake_up_all)
-from blkmodel.services.tasks.workqueue import (
-    INIT_DELAYED_WORK, INIT_WORK, WORK_CPU_UNBOUND, cancel_delayed_work, work_struct)
+from blkmodel.services.tasks.rcupdate import (init_srcu_struct, rcu_read_lock, rcu_read_unlock, srcu_read_lock,
+    srcu_read_unlock, srcu_struct, synchronize_rcu, synchronize_srcu)
+from blkmodel.services.tasks.refcount import (percpu_ref_is_zero, percpu_ref_kill, percpu_ref_resurrect,
+    percpu_ref_tryget)
+from blkmodel.services.tasks.sched import (TASK_RUNNING, TASK_UNINTERRUPTIBLE, __set_current_state, cpu_relax,
+    in_interrupt, io_schedule, need_resched, set_current_state)
+from blkmodel.services.tasks.timer import (HRTIMER_MODE_ABS, HRTIMER_MODE_REL, HZ, hrtimer_cancel,
+    hrtimer_init_sleeper_on_stack, hrtimer_set_expires, hrtimer_sleeper, hrtimer_sleeper_start_expires, jiffies,
+    ktime_get_ns, mod_timer, msecs_to_jiffies, time_after, time_after_eq)
+from blkmodel.services.tasks.wait import (WQ_FLAG_EXCLUSIVE, __add_wait_queue, init_waitqueue_func_entry, wait_event,
+    wait_queue_entry, wake_up_all)
+from blkmodel.services.tasks.workqueue import (INIT_DELAYED_WORK, INIT_WORK, WORK_CPU_UNBOUND, cancel_delayed_work,
+    work_struct)
 from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE, place
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct
@@ -183,11 +173,6 @@ def blk_freeze_queue_start(q: request_queue) -> None:
 def blk_mq_freeze_queue_wait(q: request_queue) -> None:
     """Sleep until nobody is in the queue: no request, no submitter."""
     wait_event(q.mq_freeze_wq, lambda: percpu_ref_is_zero(q.q_usage_counter), "a queue to drain")
-
-
-def blk_mq_freeze_queue_wait_timeout(q: request_queue, timeout: int) -> int:
-    """Sleep until nobody is in the queue, for at most `timeout` jiffies; returns 0 where they pass first."""
-    return wait_event_timeout(q.mq_freeze_wq, lambda: percpu_ref_is_zero(q.q_usage_counter), timeout)
 
 
 def blk_freeze_queue(q: request_queue) -> None:
@@ -880,20 +865,6 @@ def blk_mq_stop_hw_queues(q: request_queue) -> None:
     """Let none of a queue's hardware queues be run until it is started."""
     for hctx in queue_for_each_hw_ctx(q):
         blk_mq_stop_hw_queue(hctx)
-
-
-def blk_mq_start_stopped_hw_queue(hctx: blk_mq_hw_ctx, async_: bool) -> None:
-    """Let a hardware queue that is stopped be run again, and run it."""
-    if not blk_mq_hctx_stopped(hctx):
-        return
-    hctx.state &= ~(1 << BLK_MQ_S_STOPPED)
-    blk_mq_run_hw_queue(hctx, async_)
-
-
-def blk_mq_start_stopped_hw_queues(q: request_queue, async_: bool) -> None:
-    """Let all hardware queues of a queue that are stopped be run again, and run them."""
-    for hctx in queue_for_each_hw_ctx(q):
-        blk_mq_start_stopped_hw_queue(hctx, async_)
 
 
 def blk_mq_run_work_fn(work: work_struct) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING
 
-from blkmodel.include.linux.blk_mq import (
-    BLK_MQ_REQ_INTERNAL, BLK_MQ_S_STOPPED, HCTX_MAX_TYPES, HCTX_TYPE_DEFAULT, HCTX_TYPE_POLL, HCTX_TYPE_READ,
-    blk_mq_hw_ctx, blk_mq_queue_map)
+from blkmodel.include.linux.blk_mq import (BLK_MQ_REQ_INTERNAL, BLK_MQ_S_STOPPED, HCTX_MAX_TYPES, HCTX_TYPE_DEFAULT,
+    HCTX_TYPE_POLL, HCTX_TYPE_READ, blk_mq_hw_ctx, blk_mq_queue_map)
 from blkmodel.include.linux.blk_types import REQ_HIPRI, REQ_OP_MASK, REQ_OP_READ, bio
 from blkmodel.include.linux.blkdev import RQF_MQ_INFLIGHT, blk_plug, request, request_queue
 from blkmodel.services.cpus.cpumask import for_each_possible_cpu

@@ -4,18 +4,16 @@ Left out: I/O contexts, which no scheduler of the model asks for, and debugfs.
 """
 
 from blkmodel.block import blk_core, blk_flush, blk_merge, blk_mq, elevator
-from blkmodel.block.blk_mq_h import (
-    blk_mq_ctx, blk_mq_get_ctx, blk_mq_get_dispatch_budget, blk_mq_hctx_stopped, blk_mq_map_queue,
-    blk_mq_put_dispatch_budget)
+from blkmodel.block.blk_mq_h import (blk_mq_ctx, blk_mq_get_ctx, blk_mq_get_dispatch_budget, blk_mq_hctx_stopped,
+    blk_mq_map_queue, blk_mq_put_dispatch_budget)
 from blkmodel.block.blk_mq_sched_h import blk_mq_sched_allow_merge
-from blkmodel.include.linux.blk_mq import (
-    BLK_MQ_F_SHOULD_MERGE, BLK_MQ_S_SCHED_RESTART, blk_mq_hw_ctx, blk_mq_tag_set, queue_for_each_hw_ctx)
+from blkmodel.include.linux.blk_mq import (BLK_MQ_F_SHOULD_MERGE, BLK_MQ_S_SCHED_RESTART, blk_mq_hw_ctx, blk_mq_tag_set,
+    queue_for_each_hw_ctx)
 from blkmodel.include.linux.blk_types import bio, op_is_flush
-from blkmodel.include.linux.blkdev import (
-    BLKDEV_MAX_RQ, RQF_FLUSH_SEQ, RQF_SORTED, blk_queue_quiesced, blk_rq_is_passthrough, request, request_queue,
-    rq_mergeable)
-from blkmodel.include.linux.elevator import (
-    ELEVATOR_BACK_MERGE, ELEVATOR_DISCARD_MERGE, ELEVATOR_FRONT_MERGE, ELEVATOR_NO_MERGE, elevator_queue, elevator_type)
+from blkmodel.include.linux.blkdev import (BLKDEV_MAX_RQ, RQF_FLUSH_SEQ, RQF_SORTED, blk_queue_quiesced,
+    blk_rq_is_passthrough, request, request_queue, rq_mergeable)
+from blkmodel.include.linux.elevator import (ELEVATOR_BACK_MERGE, ELEVATOR_DISCARD_MERGE, ELEVATOR_FRONT_MERGE,
+    ELEVATOR_NO_MERGE, elevator_queue, elevator_type)
 from blkmodel.lib import sbitmap
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import WARN_ON

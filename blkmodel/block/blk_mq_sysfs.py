@@ -9,9 +9,8 @@ from blkmodel.include.linux.blkdev import request_queue
 from blkmodel.include.linux.sbitmap import sbitmap_free
 from blkmodel.services.cpus.cpumask import for_each_cpu
 from blkmodel.services.devices.device import device
-from blkmodel.services.devices.kobject import (
-    KOBJ_ADD, KOBJ_REMOVE, attribute, kobj_type, kobject, kobject_add, kobject_del, kobject_get, kobject_init,
-    kobject_put, kobject_uevent, sysfs_create_files)
+from blkmodel.services.devices.kobject import (KOBJ_ADD, KOBJ_REMOVE, attribute, kobj_type, kobject, kobject_add,
+    kobject_del, kobject_get, kobject_init, kobject_put, kobject_uevent, sysfs_create_files)
 from blkmodel.services.memory.percpu import free_percpu
 from blkmodel.services.memory.slab import kfree
 from blkmodel.services.tasks.rcupdate import cleanup_srcu_struct

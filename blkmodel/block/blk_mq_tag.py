@@ -7,16 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 from blkmodel.block import blk_core, blk_mq
-from blkmodel.block.blk_mq_h import (
-    blk_mq_alloc_data, blk_mq_ctx, blk_mq_get_ctx, blk_mq_hw_queue_mapped, blk_mq_map_queue, blk_mq_tags_from_data)
-from blkmodel.block.blk_mq_tag_h import (
-    BLK_MQ_TAG_FAIL, BLK_MQ_TAG_MAX, blk_mq_tag_is_reserved, blk_mq_tags, bt_wait_ptr)
-from blkmodel.include.linux.blk_mq import (
-    BLK_MQ_F_TAG_SHARED, BLK_MQ_REQ_INTERNAL, BLK_MQ_REQ_NOWAIT, BLK_MQ_REQ_RESERVED, BLK_MQ_S_TAG_ACTIVE,
-    blk_mq_hw_ctx, blk_mq_tag_set, queue_for_each_hw_ctx)
+from blkmodel.block.blk_mq_h import (blk_mq_alloc_data, blk_mq_ctx, blk_mq_get_ctx, blk_mq_hw_queue_mapped,
+    blk_mq_map_queue, blk_mq_tags_from_data)
+from blkmodel.block.blk_mq_tag_h import (BLK_MQ_TAG_FAIL, BLK_MQ_TAG_MAX, blk_mq_tag_is_reserved, blk_mq_tags,
+    bt_wait_ptr)
+from blkmodel.include.linux.blk_mq import (BLK_MQ_F_TAG_SHARED, BLK_MQ_REQ_INTERNAL, BLK_MQ_REQ_NOWAIT,
+    BLK_MQ_REQ_RESERVED, BLK_MQ_S_TAG_ACTIVE, blk_mq_hw_ctx, blk_mq_tag_set, queue_for_each_hw_ctx)
 from blkmodel.include.linux.blkdev import BLK_TAG_ALLOC_RR, BLKDEV_MAX_RQ, request, request_queue
-from blkmodel.include.linux.sbitmap import (
-    DEFINE_SBQ_WAIT, sbitmap as sbitmap_struct, sbitmap_for_each_set, sbitmap_queue, sbitmap_queue_free)
+from blkmodel.include.linux.sbitmap import (DEFINE_SBQ_WAIT, sbitmap as sbitmap_struct, sbitmap_for_each_set,
+    sbitmap_queue, sbitmap_queue_free)
 from blkmodel.lib import sbitmap
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE

@@ -6,10 +6,9 @@ Sectors are of 512 bytes; sizes, masks and offsets are in bytes.
 from collections.abc import Callable
 
 from blkmodel.block import blk_core
-from blkmodel.include.linux.blkdev import (
-    BLK_DEF_MAX_SECTORS, BLK_MAX_SEGMENT_SIZE, BLK_MAX_SEGMENTS, BLK_SAFE_MAX_SECTORS, BLK_SEG_BOUNDARY_MASK,
-    BLKDEV_MAX_RQ, QUEUE_FLAG_FUA, QUEUE_FLAG_WC, SECTOR_SHIFT, UINT_MAX, USHRT_MAX, bdev_get_queue,
-    queue_limit_alignment_offset, queue_limit_discard_alignment, queue_limits, request_queue)
+from blkmodel.include.linux.blkdev import (BLK_DEF_MAX_SECTORS, BLK_MAX_SEGMENT_SIZE, BLK_MAX_SEGMENTS,
+    BLK_SAFE_MAX_SECTORS, BLK_SEG_BOUNDARY_MASK, BLKDEV_MAX_RQ, QUEUE_FLAG_FUA, QUEUE_FLAG_WC, SECTOR_SHIFT, UINT_MAX,
+    USHRT_MAX, bdev_get_queue, queue_limit_alignment_offset, queue_limit_discard_alignment, queue_limits, request_queue)
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import get_start_sect
 from blkmodel.reference.omission import no_chapter
@@ -247,4 +246,3 @@ def blk_queue_write_cache(q: request_queue, wc: bool, fua: bool) -> None:
         blk_core.blk_queue_flag_set(QUEUE_FLAG_FUA, q)
     else:
         blk_core.blk_queue_flag_clear(QUEUE_FLAG_FUA, q)
-

@@ -7,8 +7,8 @@ from blkmodel.services.base.bug import BUG_ON
 from blkmodel.services.base.module import subsys_initcall
 from blkmodel.services.cpus.cpuhotplug import CPUHP_BLOCK_SOFTIRQ_DEAD, cpuhp_setup_state_nocalls
 from blkmodel.services.cpus.cpumask import cpu_online, cpus_share_cache, for_each_possible_cpu
-from blkmodel.services.cpus.interrupt import (
-    BLOCK_SOFTIRQ, call_single_data, open_softirq, raise_softirq_irqoff, smp_call_function_single_async)
+from blkmodel.services.cpus.interrupt import (BLOCK_SOFTIRQ, call_single_data, open_softirq, raise_softirq_irqoff,
+    smp_call_function_single_async)
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head, list_is_singular, list_splice_init
 from blkmodel.services.memory.percpu import smp_processor_id
 from blkmodel.sim import statics

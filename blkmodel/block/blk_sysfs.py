@@ -2,12 +2,12 @@
 
 from blkmodel.block import bio as bio_module, blk_core, blk_mq, blk_mq_sysfs, blk_settings, blk_stat, elevator
 from blkmodel.include.linux.blk_mq import BLK_MQ_POLL_CLASSIC, HCTX_TYPE_POLL, queue_for_each_hw_ctx
-from blkmodel.include.linux.blkdev import (
-    BLK_ZONED_HA, BLK_ZONED_HM, BLKDEV_MIN_RQ, QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DAX, QUEUE_FLAG_FUA,
-    QUEUE_FLAG_INIT_DONE, QUEUE_FLAG_IO_STAT, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_NONROT, QUEUE_FLAG_NOXMERGES,
-    QUEUE_FLAG_POLL, QUEUE_FLAG_POLL_STATS, QUEUE_FLAG_REGISTERED, QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_SAME_FORCE,
-    QUEUE_FLAG_WC, UINT_MAX, blk_queue_dying, blk_queue_init_done, blk_queue_nomerges, blk_queue_noxmerges,
-    blk_queue_registered, blk_queue_zoned_model, queue_is_mq, queue_max_discard_segments, request_queue, test_bit)
+from blkmodel.include.linux.blkdev import (BLK_ZONED_HA, BLK_ZONED_HM, BLKDEV_MIN_RQ, QUEUE_FLAG_ADD_RANDOM,
+    QUEUE_FLAG_DAX, QUEUE_FLAG_FUA, QUEUE_FLAG_INIT_DONE, QUEUE_FLAG_IO_STAT, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_NONROT,
+    QUEUE_FLAG_NOXMERGES, QUEUE_FLAG_POLL, QUEUE_FLAG_POLL_STATS, QUEUE_FLAG_REGISTERED, QUEUE_FLAG_SAME_COMP,
+    QUEUE_FLAG_SAME_FORCE, QUEUE_FLAG_WC, UINT_MAX, blk_queue_dying, blk_queue_init_done, blk_queue_nomerges,
+    blk_queue_noxmerges, blk_queue_registered, blk_queue_zoned_model, queue_is_mq, queue_max_discard_segments,
+    request_queue, test_bit)
 from blkmodel.include.linux.genhd import disk_to_dev, gendisk
 from blkmodel.services.base.arithmetic import signed_int
 from blkmodel.services.base.bug import WARN_ON, WARN_ONCE
@@ -15,9 +15,8 @@ from blkmodel.services.base.err import EINVAL, EIO, ENOENT, ENXIO
 from blkmodel.services.base.text import kstrtoint, kstrtos64, kstrtou32, kstrtoul
 from blkmodel.services.data.idr import ida_simple_remove
 from blkmodel.services.devices.backing_dev import bdi_put
-from blkmodel.services.devices.kobject import (
-    KOBJ_ADD, KOBJ_REMOVE, attribute, attribute_group, kobj_type, kobject, kobject_add, kobject_del, kobject_get,
-    kobject_put, kobject_uevent, sysfs_create_group)
+from blkmodel.services.devices.kobject import (KOBJ_ADD, KOBJ_REMOVE, attribute, attribute_group, kobj_type, kobject,
+    kobject_add, kobject_del, kobject_get, kobject_put, kobject_uevent, sysfs_create_group)
 from blkmodel.services.memory.slab import kmem_cache_free
 from blkmodel.services.tasks.rcupdate import call_rcu
 from blkmodel.services.tasks.refcount import percpu_ref_switch_to_percpu

@@ -6,8 +6,8 @@ from blkmodel.include.linux.blkdev import QUEUE_FLAG_FAIL_IO, RQF_TIMED_OUT, req
 from blkmodel.include.linux.genhd import dev_to_disk
 from blkmodel.services.base.text import simple_strtoul
 from blkmodel.services.devices.device import device
-from blkmodel.services.tasks.timer import (
-    HZ, jiffies, mod_timer, round_jiffies_up, time_after, time_before, timer_pending)
+from blkmodel.services.tasks.timer import (HZ, jiffies, mod_timer, round_jiffies_up, time_after, time_before,
+    timer_pending)
 
 
 def part_timeout_show(dev: device) -> str:
@@ -20,12 +20,6 @@ def part_timeout_store(dev: device, buf: str, count: int) -> int:
     val, _ = simple_strtoul(buf, 10)
     (blk_core.blk_queue_flag_set if val else blk_core.blk_queue_flag_clear)(QUEUE_FLAG_FAIL_IO, dev_to_disk(dev).queue)
     return count
-
-
-def blk_abort_request(req: request) -> None:
-    """Let a request be late from now on, and look for late requests at once."""
-    req.deadline = jiffies()
-    blk_core.kblockd_schedule_work(req.q.timeout_work)
 
 
 def blk_rq_timeout(timeout: int) -> int:

@@ -11,32 +11,30 @@ from blkmodel.block import blk_core, blk_mq, blk_sysfs, blk_timeout, elevator, p
 from blkmodel.fs import block_dev
 from blkmodel.include.linux.blkdev import queue_is_mq, request_queue
 from blkmodel.include.linux.fs import block_device
-from blkmodel.include.linux.genhd import (
-    DISK_MAX_PARTS, DISK_PITER_INCL_EMPTY, DISK_PITER_INCL_EMPTY_PART0, DISK_PITER_INCL_PART0, DISK_PITER_REVERSE,
-    GENHD_FL_EXT_DEVT, GENHD_FL_HIDDEN, GENHD_FL_NO_PART_SCAN, GENHD_FL_REMOVABLE, GENHD_FL_SUPPRESS_PARTITION_INFO,
-    GENHD_FL_UP, counters_of, dev_to_disk, disk_devt, disk_max_parts, disk_part_iter, disk_part_scan_enabled,
-    disk_part_tbl, disk_put_part, disk_to_dev, free_part_stats, gendisk, get_capacity, get_disk_ro, hd_free_part,
-    hd_ref_init, hd_struct, init_part_stats, part_devt, part_nr_sects_read, part_stat_counted, part_stat_set_all,
-    part_to_dev, part_to_disk, rand_initialize_disk, set_capacity)
+from blkmodel.include.linux.genhd import (DISK_MAX_PARTS, DISK_PITER_INCL_EMPTY, DISK_PITER_INCL_EMPTY_PART0,
+    DISK_PITER_INCL_PART0, DISK_PITER_REVERSE, GENHD_FL_EXT_DEVT, GENHD_FL_HIDDEN, GENHD_FL_NO_PART_SCAN,
+    GENHD_FL_REMOVABLE, GENHD_FL_SUPPRESS_PARTITION_INFO, GENHD_FL_UP, counters_of, dev_to_disk, disk_devt,
+    disk_max_parts, disk_part_iter, disk_part_scan_enabled, disk_part_tbl, disk_put_part, disk_to_dev, free_part_stats,
+    gendisk, get_capacity, get_disk_ro, hd_free_part, hd_ref_init, hd_struct, init_part_stats, part_devt,
+    part_nr_sects_read, part_stat_counted, part_stat_set_all, part_to_dev, part_to_disk, rand_initialize_disk,
+    set_capacity)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.err import EBUSY, EINVAL, ENODEV, ENOMEM, ENOSPC
 from blkmodel.services.base.kdev_t import MAJOR, MINOR, MINORBITS, MKDEV
-from blkmodel.services.base.module import (
-    module, module_init, module_put, request_module, subsys_initcall, try_module_get)
+from blkmodel.services.base.module import (module, module_init, module_put, request_module, subsys_initcall,
+    try_module_get)
 from blkmodel.services.base.printk import pr_err, pr_warn
 from blkmodel.services.base.symbols import provide
 from blkmodel.services.base.text import sscanf
 from blkmodel.services.data.idr import idr, idr_alloc, idr_find, idr_remove, idr_replace
 from blkmodel.services.devices.backing_dev import bdi_register_owner, bdi_unregister
-from blkmodel.services.devices.device import (
-    class_, dev_name, dev_set_name, dev_set_uevent_suppress, device, device_add, device_del, device_initialize,
-    device_type, devices, whole_disks)
+from blkmodel.services.devices.device import (class_, dev_name, dev_set_name, dev_set_uevent_suppress, device,
+    device_add, device_del, device_initialize, device_type, devices, whole_disks)
 from blkmodel.services.devices.kobj_map import kobj_lookup, kobj_map, kobj_map_domain, kobj_map_init, kobj_unmap
-from blkmodel.services.devices.kobject import (
-    KOBJ_ADD, KOBJ_CHANGE, attribute, attribute_group, kobject, kobject_create_and_add, kobject_get_unless_zero,
-    kobject_name, kobject_put, kobject_uevent, kobject_uevent_env, sysfs_create_files, sysfs_create_link,
-    sysfs_remove_files, sysfs_remove_link)
+from blkmodel.services.devices.kobject import (KOBJ_ADD, KOBJ_CHANGE, attribute, attribute_group, kobject,
+    kobject_create_and_add, kobject_get_unless_zero, kobject_name, kobject_put, kobject_uevent, kobject_uevent_env,
+    sysfs_create_files, sysfs_create_link, sysfs_remove_files, sysfs_remove_link)
 from blkmodel.services.files.file import FMODE_READ
 from blkmodel.services.files.proc import proc_create_seq, seq_file, seq_operations, seq_puts
 from blkmodel.services.memory.mm import GFP_KERNEL, GFP_NOWAIT

@@ -9,14 +9,12 @@ from typing import Any
 from blkmodel.block import blk_lib, genhd, partition_generic
 from blkmodel.errors import NotModelled
 from blkmodel.fs import block_dev
-from blkmodel.include.linux.blkdev import (
-    BLKDEV_DISCARD_SECURE, BLKDEV_ZERO_NOUNMAP, USHRT_MAX, bdev_alignment_offset, bdev_get_queue,
-    bdev_logical_block_size, blk_queue_discard, blk_queue_nonrot)
-from blkmodel.include.linux.fs import (
-    BLKALIGNOFF, BLKBSZGET, BLKBSZSET, BLKDISCARD, BLKDISCARDZEROES, BLKFLSBUF, BLKFRAGET, BLKFRASET, BLKGETNRZONES,
-    BLKGETSIZE, BLKGETSIZE64, BLKGETZONESZ, BLKIOMIN, BLKIOOPT, BLKPBSZGET, BLKPG, BLKRAGET, BLKRASET, BLKREPORTZONE,
-    BLKRESETZONE, BLKROGET, BLKROSET, BLKROTATIONAL, BLKRRPART, BLKSECDISCARD, BLKSECTGET, BLKSSZGET, BLKTRACESETUP,
-    BLKTRACESTART, BLKTRACESTOP, BLKTRACETEARDOWN, BLKZEROOUT, block_device)
+from blkmodel.include.linux.blkdev import (BLKDEV_DISCARD_SECURE, BLKDEV_ZERO_NOUNMAP, USHRT_MAX, bdev_alignment_offset,
+    bdev_get_queue, bdev_logical_block_size, blk_queue_discard, blk_queue_nonrot)
+from blkmodel.include.linux.fs import (BLKALIGNOFF, BLKBSZGET, BLKBSZSET, BLKDISCARD, BLKDISCARDZEROES, BLKFLSBUF,
+    BLKFRAGET, BLKFRASET, BLKGETNRZONES, BLKGETSIZE, BLKGETSIZE64, BLKGETZONESZ, BLKIOMIN, BLKIOOPT, BLKPBSZGET, BLKPG,
+    BLKRAGET, BLKRASET, BLKREPORTZONE, BLKRESETZONE, BLKROGET, BLKROSET, BLKROTATIONAL, BLKRRPART, BLKSECDISCARD,
+    BLKSECTGET, BLKSSZGET, BLKTRACESETUP, BLKTRACESTART, BLKTRACESTOP, BLKTRACETEARDOWN, BLKZEROOUT, block_device)
 from blkmodel.include.linux.genhd import disk_part_scan_enabled, get_start_sect
 from blkmodel.services.base.arithmetic import signed_int, unsigned_int, unsigned_long
 from blkmodel.services.base.err import EBADF, EBUSY, EFAULT, EINVAL, ENOIOCTLCMD, ENOTTY, EOPNOTSUPP

@@ -15,25 +15,24 @@ from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx
 from blkmodel.include.linux.blk_types import REQ_OP_DISCARD, REQ_OP_MASK, REQ_OP_READ, REQ_OP_WRITE, bio, op_is_sync
 from blkmodel.include.linux.blkdev import request, request_queue
 from blkmodel.include.linux.elevator import elevator_mq_ops, elevator_queue, elevator_type
-from blkmodel.include.linux.sbitmap import (
-    sbitmap, sbitmap_clear_bit, sbitmap_for_each_set, sbitmap_free, sbitmap_queue, sbitmap_queue_free, sbitmap_set_bit,
-    sbq_wait, sbq_wait_ptr, sbq_wait_state)
-from blkmodel.lib.sbitmap import (
-    __sbitmap_queue_get, sbitmap_add_wait_queue, sbitmap_any_bit_set, sbitmap_del_wait_queue, sbitmap_init_node,
-    sbitmap_queue_clear, sbitmap_queue_init_node, sbitmap_queue_min_shallow_depth, sbitmap_queue_resize)
+from blkmodel.include.linux.sbitmap import (sbitmap, sbitmap_clear_bit, sbitmap_for_each_set, sbitmap_free,
+    sbitmap_queue, sbitmap_queue_free, sbitmap_set_bit, sbq_wait, sbq_wait_ptr, sbq_wait_state)
+from blkmodel.lib.sbitmap import (__sbitmap_queue_get, sbitmap_add_wait_queue, sbitmap_any_bit_set,
+    sbitmap_del_wait_queue, sbitmap_init_node, sbitmap_queue_clear, sbitmap_queue_init_node,
+    sbitmap_queue_min_shallow_depth, sbitmap_queue_resize)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.err import ENOMEM, ERR_PTR, IS_ERR, PTR_ERR
 from blkmodel.services.base.module import module_init
 from blkmodel.services.base.text import kstrtoul
 from blkmodel.services.cpus.cpumask import for_each_online_cpu
-from blkmodel.services.data.list import (
-    list_del_init, list_empty, list_first_entry, list_head, list_move, list_move_tail, list_splice_tail_init)
+from blkmodel.services.data.list import (list_del_init, list_empty, list_first_entry, list_head, list_move,
+    list_move_tail, list_splice_tail_init)
 from blkmodel.services.devices.kobject import kobject_put
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.percpu import alloc_percpu_gfp, free_percpu, smp_processor_id
 from blkmodel.services.memory.slab import kcalloc_node, kfree, kzalloc_node
-from blkmodel.services.tasks.timer import (
-    HZ, del_timer_sync, jiffies, time_before, timer_list, timer_reduce, timer_setup)
+from blkmodel.services.tasks.timer import (HZ, del_timer_sync, jiffies, time_before, timer_list, timer_reduce,
+    timer_setup)
 from blkmodel.services.tasks.wait import init_waitqueue_func_entry, wait_queue_entry
 from blkmodel.sim import statics
 from blkmodel.sim.structure import NULL, Array, Struct, struct
@@ -467,11 +466,6 @@ class variables:
 def kyber_init() -> int:
     """Make the scheduler known. Returns 0 or -errno."""
     return elevator.elv_register(variables().kyber_sched)
-
-
-def kyber_exit() -> None:
-    """Forget the scheduler."""
-    elevator.elv_unregister(variables().kyber_sched)
 
 
 module_init(kyber_init, mq_deadline.__name__)  # as they stand in the Makefile

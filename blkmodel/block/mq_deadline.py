@@ -12,18 +12,16 @@ from blkmodel.block import blk_mq, blk_mq_sched, elevator
 from blkmodel.include.linux.bio import bio_data_dir, bio_end_sector
 from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx
 from blkmodel.include.linux.blk_types import bio
-from blkmodel.include.linux.blkdev import (
-    READ, RQF_STARTED, UINT_MAX, WRITE, blk_rq_is_passthrough, blk_rq_pos, request, request_queue, rq_data_dir,
-    rq_mergeable)
-from blkmodel.include.linux.elevator import (
-    ELEVATOR_F_ZBD_SEQ_WRITE, ELEVATOR_FRONT_MERGE, ELEVATOR_NO_MERGE, elevator_mq_ops, elevator_queue, elevator_type,
-    rb_entry_rq, rq_entry_fifo)
+from blkmodel.include.linux.blkdev import (READ, RQF_STARTED, UINT_MAX, WRITE, blk_rq_is_passthrough, blk_rq_pos,
+    request, request_queue, rq_data_dir, rq_mergeable)
+from blkmodel.include.linux.elevator import (ELEVATOR_F_ZBD_SEQ_WRITE, ELEVATOR_FRONT_MERGE, ELEVATOR_NO_MERGE,
+    elevator_mq_ops, elevator_queue, elevator_type, rb_entry_rq, rq_entry_fifo)
 from blkmodel.services.base.arithmetic import signed_int
 from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
 from blkmodel.services.base.err import ENOMEM
 from blkmodel.services.base.module import module_init
-from blkmodel.services.data.list import (
-    list_add, list_add_tail, list_del_init, list_empty, list_first_entry, list_head, list_replace_init)
+from blkmodel.services.data.list import (list_add, list_add_tail, list_del_init, list_empty, list_first_entry,
+    list_head, list_replace_init)
 from blkmodel.services.data.rbtree import RB_EMPTY_NODE, RB_EMPTY_ROOT, rb_next, rb_root
 from blkmodel.services.devices.kobject import kobject_put
 from blkmodel.services.memory.mm import GFP_KERNEL
@@ -338,11 +336,6 @@ class variables:
 def deadline_init() -> int:
     """Make the scheduler known. Returns 0 or -errno."""
     return elevator.elv_register(variables().mq_deadline)
-
-
-def deadline_exit() -> None:
-    """Forget the scheduler."""
-    elevator.elv_unregister(variables().mq_deadline)
 
 
 module_init(deadline_init)

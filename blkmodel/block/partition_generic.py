@@ -9,18 +9,17 @@ from blkmodel.fs import block_dev
 from blkmodel.include.linux.blk_types import bio
 from blkmodel.include.linux.blkdev import queue_limit_alignment_offset, queue_limit_discard_alignment
 from blkmodel.include.linux.fs import block_device
-from blkmodel.include.linux.genhd import (
-    DISK_PITER_INCL_EMPTY, alloc_part_info, dev_to_part, disk_part_iter, disk_to_dev, free_part_info, free_part_stats,
-    gendisk, get_capacity, get_disk_ro, hd_free_part, hd_ref_init, hd_struct, hd_struct_kill, init_part_stats,
-    part_devt, part_stat_counted, part_stat_set_all, part_to_dev, part_to_disk, partition_meta_info, set_capacity)
+from blkmodel.include.linux.genhd import (DISK_PITER_INCL_EMPTY, alloc_part_info, dev_to_part, disk_part_iter,
+    disk_to_dev, free_part_info, free_part_stats, gendisk, get_capacity, get_disk_ro, hd_free_part, hd_ref_init,
+    hd_struct, hd_struct_kill, init_part_stats, part_devt, part_stat_counted, part_stat_set_all, part_to_dev,
+    part_to_disk, partition_meta_info, set_capacity)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.err import EBUSY, EIO, ENOMEM, ENOSPC, ERR_PTR, IS_ERR, PTR_ERR
 from blkmodel.services.base.printk import pr_err, pr_warn
-from blkmodel.services.devices.device import (
-    dev_name, dev_set_name, dev_set_uevent_suppress, device, device_add, device_del, device_initialize, device_type,
-    put_device)
-from blkmodel.services.devices.kobject import (
-    KOBJ_ADD, KOBJ_CHANGE, attribute, attribute_group, kobject_create_and_add, kobject_put, kobject_uevent)
+from blkmodel.services.devices.device import (dev_name, dev_set_name, dev_set_uevent_suppress, device, device_add,
+    device_del, device_initialize, device_type, put_device)
+from blkmodel.services.devices.kobject import (KOBJ_ADD, KOBJ_CHANGE, attribute, attribute_group,
+    kobject_create_and_add, kobject_put, kobject_uevent)
 from blkmodel.services.files.pagemap import read_mapping_page
 from blkmodel.services.memory.mm import GFP_KERNEL, PageError, page, put_page
 from blkmodel.services.memory.slab import kfree, kzalloc

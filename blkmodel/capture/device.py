@@ -14,8 +14,8 @@ from typing import Any
 from blkmodel.device.controller import REGISTERS
 from blkmodel.device.names import ADMIN, IO
 from blkmodel.include.linux import nvme
-from blkmodel.include.linux.nvme import (
-    NVME_AQ_DEPTH, NVME_CQ_IRQ_ENABLED, NVME_FEAT_NUM_QUEUES, NVME_REG_ACQ, NVME_REG_ASQ)
+from blkmodel.include.linux.nvme import (NVME_AQ_DEPTH, NVME_CQ_IRQ_ENABLED, NVME_FEAT_NUM_QUEUES, NVME_REG_ACQ,
+    NVME_REG_ASQ)
 from blkmodel.trace import Command, Completion, Doorbell, Recording, RegisterRead, RegisterWrite
 
 Event = list[Any]

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from blkmodel.capture.files import FileError, parse_json, read_text
-from blkmodel.capture.shapes import (
-    MOST_CPUS, Shape, ShapeError, anything, count, cpu_number, cpulist, device_path, fields, interrupt, list_of,
-    long_text, mapping, name, number_from, one_of, parameter, plain_name, some_cpus, text, text_or_none)
-from blkmodel.capture.steps import (
-    CONTROLLER_SHAPES, MOST_REQUESTS, MOST_SECTORS, MOST_STEPS, null_blk_requests, nvme_requests, step, steps)
+from blkmodel.capture.shapes import (MOST_CPUS, Shape, ShapeError, anything, count, cpu_number, cpulist, device_path,
+    fields, interrupt, list_of, long_text, mapping, name, number_from, one_of, parameter, plain_name, some_cpus, text,
+    text_or_none)
+from blkmodel.capture.steps import (CONTROLLER_SHAPES, MOST_REQUESTS, MOST_SECTORS, MOST_STEPS, null_blk_requests,
+    nvme_requests, step, steps)
 from blkmodel.sim.machine import from_capture
 
 CAPTURE, CALLS, DEVICE, DMSETUP = "blkmodel-capture/1", "blkmodel-calls/1", "blkmodel-device/1", "blkmodel-dmsetup/1"

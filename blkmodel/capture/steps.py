@@ -8,9 +8,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from blkmodel.capture.shapes import (
-    MOST_CPUS, Shape, ShapeError, fields, flag, list_of, long_text, mapping, number_from, one_of, parameter, plain_name,
-    text)
+from blkmodel.capture.shapes import (MOST_CPUS, Shape, ShapeError, fields, flag, list_of, long_text, mapping,
+    number_from, one_of, parameter, plain_name, text)
 from blkmodel.device.faults import faults_of
 from blkmodel.include.linux.blk_mq import BLK_MQ_MAX_DEPTH
 from blkmodel.scenario import CONTROLLER, RW_FLAGS, VECTORS

@@ -15,12 +15,12 @@ from blkmodel.device.identify import identify
 from blkmodel.device.logs import get_log_page
 from blkmodel.device.queues import CompletionQueue, Running, SubmissionQueue
 from blkmodel.device.transfer import PRP_OFFSET_INVALID, Refused
-from blkmodel.include.linux.nvme import (
-    NVME_CC_IOCQES, NVME_CC_IOSQES, NVME_CQ_IRQ_ENABLED, NVME_QUEUE_PHYS_CONTIG, NVME_SC_ABORT_REQ, NVME_SC_ASYNC_LIMIT,
-    NVME_SC_CQ_INVALID, NVME_SC_INVALID_FIELD, NVME_SC_INVALID_QUEUE, NVME_SC_INVALID_VECTOR, NVME_SC_QID_INVALID,
-    NVME_SC_QUEUE_SIZE, nvme_abort_cmd, nvme_admin_abort_cmd, nvme_admin_async_event, nvme_admin_create_cq,
-    nvme_admin_create_sq, nvme_admin_dbbuf, nvme_admin_delete_cq, nvme_admin_delete_sq, nvme_admin_get_log_page,
-    nvme_admin_identify, nvme_admin_set_features, nvme_create_cq, nvme_create_sq, nvme_dbbuf, nvme_delete_queue)
+from blkmodel.include.linux.nvme import (NVME_CC_IOCQES, NVME_CC_IOSQES, NVME_CQ_IRQ_ENABLED, NVME_QUEUE_PHYS_CONTIG,
+    NVME_SC_ABORT_REQ, NVME_SC_ASYNC_LIMIT, NVME_SC_CQ_INVALID, NVME_SC_INVALID_FIELD, NVME_SC_INVALID_QUEUE,
+    NVME_SC_INVALID_VECTOR, NVME_SC_QID_INVALID, NVME_SC_QUEUE_SIZE, nvme_abort_cmd, nvme_admin_abort_cmd,
+    nvme_admin_async_event, nvme_admin_create_cq, nvme_admin_create_sq, nvme_admin_dbbuf, nvme_admin_delete_cq,
+    nvme_admin_delete_sq, nvme_admin_get_log_page, nvme_admin_identify, nvme_admin_set_features, nvme_create_cq,
+    nvme_create_sq, nvme_dbbuf, nvme_delete_queue)
 from blkmodel.sim import wire
 
 if TYPE_CHECKING:

@@ -18,15 +18,13 @@ from blkmodel.device.namespace import Namespace
 from blkmodel.device.queues import CompletionQueue, Running, SubmissionQueue
 from blkmodel.device.service import Service
 from blkmodel.device.transfer import Refused
-from blkmodel.include.linux.nvme import (
-    NVME_CC_ENABLE, NVME_CC_MPS_SHIFT, NVME_CC_SHN_MASK, NVME_CSTS_CFS, NVME_CSTS_RDY, NVME_CSTS_SHST_CMPLT,
-    NVME_CSTS_SHST_MASK, NVME_CSTS_SHST_OCCUR, NVME_REG_ACQ, NVME_REG_AQA, NVME_REG_ASQ, NVME_REG_CAP, NVME_REG_CC,
-    NVME_REG_CMBLOC, NVME_REG_CMBSZ, NVME_REG_CSTS, NVME_REG_DBS, NVME_REG_INTMC, NVME_REG_INTMS, NVME_REG_NSSR,
-    NVME_REG_VS, NVME_SC_INVALID_FIELD, NVME_SC_INVALID_OPCODE, NVME_VS, nvme_admin_dbbuf, nvme_cmd_dsm,
-    nvme_cmd_write_zeroes)
-from blkmodel.services.devices.pci import (
-    PCI_CLASS_STORAGE_EXPRESS, PCI_COMMAND, PCI_COMMAND_MASTER, PCI_DEVICE_ID, PCI_STATUS, PCI_VENDOR_ID,
-    PCI_VENDOR_ID_REDHAT)
+from blkmodel.include.linux.nvme import (NVME_CC_ENABLE, NVME_CC_MPS_SHIFT, NVME_CC_SHN_MASK, NVME_CSTS_CFS,
+    NVME_CSTS_RDY, NVME_CSTS_SHST_CMPLT, NVME_CSTS_SHST_MASK, NVME_CSTS_SHST_OCCUR, NVME_REG_ACQ, NVME_REG_AQA,
+    NVME_REG_ASQ, NVME_REG_CAP, NVME_REG_CC, NVME_REG_CMBLOC, NVME_REG_CMBSZ, NVME_REG_CSTS, NVME_REG_DBS,
+    NVME_REG_INTMC, NVME_REG_INTMS, NVME_REG_NSSR, NVME_REG_VS, NVME_SC_INVALID_FIELD, NVME_SC_INVALID_OPCODE, NVME_VS,
+    nvme_admin_dbbuf, nvme_cmd_dsm, nvme_cmd_write_zeroes)
+from blkmodel.services.devices.pci import (PCI_CLASS_STORAGE_EXPRESS, PCI_COMMAND, PCI_COMMAND_MASTER, PCI_DEVICE_ID,
+    PCI_STATUS, PCI_VENDOR_ID, PCI_VENDOR_ID_REDHAT)
 from blkmodel.sim import this
 from blkmodel.sim.bus import ALL_ONES
 from blkmodel.sim.interrupts import interrupts

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 from blkmodel.device.queues import Running
 from blkmodel.device.transfer import Refused, from_host
-from blkmodel.include.linux.nvme import (
-    NVME_FEAT_ASYNC_EVENT, NVME_FEAT_HOST_BEHAVIOR, NVME_FEAT_NUM_QUEUES, NVME_FEAT_TIMESTAMP, NVME_NSID_ALL,
-    NVME_SC_CMD_SEQ_ERROR, NVME_SC_FEATURE_NOT_PER_NS, NVME_SC_FEATURE_NOT_SAVEABLE, NVME_SC_INVALID_FIELD,
-    nvme_features)
+from blkmodel.include.linux.nvme import (NVME_FEAT_ASYNC_EVENT, NVME_FEAT_HOST_BEHAVIOR, NVME_FEAT_NUM_QUEUES,
+    NVME_FEAT_TIMESTAMP, NVME_NSID_ALL, NVME_SC_CMD_SEQ_ERROR, NVME_SC_FEATURE_NOT_PER_NS, NVME_SC_FEATURE_NOT_SAVEABLE,
+    NVME_SC_INVALID_FIELD, nvme_features)
 from blkmodel.sim import wire
 
 if TYPE_CHECKING:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from blkmodel.device.namespace import Namespace
 from blkmodel.device.queues import Running
 from blkmodel.device.transfer import Refused, to_host
-from blkmodel.include.linux.nvme import (
-    NVME_AEN_CFG_NS_ATTR, NVME_CTRL_LPA_CMD_EFFECTS_LOG, NVME_CTRL_OACS_DBBUF_SUPP, NVME_CTRL_ONCS_DSM,
-    NVME_CTRL_ONCS_TIMESTAMP, NVME_CTRL_ONCS_WRITE_ZEROES, NVME_CTRL_VWC_PRESENT, NVME_IDENTIFY_DATA_SIZE,
-    NVME_NIDT_EUI64, NVME_NIDT_NGUID, NVME_NIDT_UUID, NVME_NSID_ALL, NVME_SC_INVALID_FIELD, NVME_SC_INVALID_NS,
-    nvme_id_ctrl, nvme_id_ns, nvme_id_power_state, nvme_identify, nvme_lbaf, nvme_ns_id_desc)
+from blkmodel.include.linux.nvme import (NVME_AEN_CFG_NS_ATTR, NVME_CTRL_LPA_CMD_EFFECTS_LOG, NVME_CTRL_OACS_DBBUF_SUPP,
+    NVME_CTRL_ONCS_DSM, NVME_CTRL_ONCS_TIMESTAMP, NVME_CTRL_ONCS_WRITE_ZEROES, NVME_CTRL_VWC_PRESENT,
+    NVME_IDENTIFY_DATA_SIZE, NVME_NIDT_EUI64, NVME_NIDT_NGUID, NVME_NIDT_UUID, NVME_NSID_ALL, NVME_SC_INVALID_FIELD,
+    NVME_SC_INVALID_NS, nvme_id_ctrl, nvme_id_ns, nvme_id_power_state, nvme_identify, nvme_lbaf, nvme_ns_id_desc)
 from blkmodel.services.devices.pci import PCI_VENDOR_ID_REDHAT, PCI_VENDOR_ID_REDHAT_QUMRANET
 from blkmodel.sim import wire
 

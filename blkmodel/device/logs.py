@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from blkmodel.device.queues import Running
 from blkmodel.device.transfer import Refused, to_host
-from blkmodel.include.linux.nvme import (
-    NVME_CMD_EFFECTS_CSUPP, NVME_CMD_EFFECTS_LBCC, NVME_LOG_CMD_EFFECTS, NVME_SC_INVALID_FIELD,
-    NVME_SC_INVALID_LOG_PAGE, nvme_cmd_read, nvme_effects_log, nvme_get_log_page_command)
+from blkmodel.include.linux.nvme import (NVME_CMD_EFFECTS_CSUPP, NVME_CMD_EFFECTS_LBCC, NVME_LOG_CMD_EFFECTS,
+    NVME_SC_INVALID_FIELD, NVME_SC_INVALID_LOG_PAGE, nvme_cmd_read, nvme_effects_log, nvme_get_log_page_command)
 from blkmodel.sim import wire
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from blkmodel.device.namespace import Namespace
 from blkmodel.device.queues import Running
 from blkmodel.device.transfer import Places, Refused, pieces, read_host, write_host
-from blkmodel.include.linux.nvme import (
-    NVME_CMD_SGL_ALL, NVME_DSMGMT_AD, NVME_NSID_ALL, NVME_RW_FUA, NVME_SC_INVALID_FIELD, NVME_SC_INVALID_NS,
-    NVME_SC_LBA_RANGE, nvme_cmd_dsm, nvme_cmd_flush, nvme_cmd_read, nvme_cmd_write, nvme_cmd_write_zeroes,
-    nvme_common_command, nvme_dsm_cmd, nvme_dsm_range, nvme_rw_command, nvme_write_zeroes_cmd)
+from blkmodel.include.linux.nvme import (NVME_CMD_SGL_ALL, NVME_DSMGMT_AD, NVME_NSID_ALL, NVME_RW_FUA,
+    NVME_SC_INVALID_FIELD, NVME_SC_INVALID_NS, NVME_SC_LBA_RANGE, nvme_cmd_dsm, nvme_cmd_flush, nvme_cmd_read,
+    nvme_cmd_write, nvme_cmd_write_zeroes, nvme_common_command, nvme_dsm_cmd, nvme_dsm_range, nvme_rw_command,
+    nvme_write_zeroes_cmd)
 from blkmodel.sim import this, wire
 from blkmodel.sim.structure import Array, sizeof
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from blkmodel.include.linux.nvme import (
-    NVME_CMD_SGL_ALL, NVME_SC_DNR, NVME_SC_INVALID_FIELD, NVME_SC_SGL_INVALID_DATA, NVME_SC_SGL_INVALID_LAST,
-    NVME_SC_SGL_INVALID_TYPE, NVME_SGL_FMT_ADDRESS, NVME_SGL_FMT_DATA_DESC, NVME_SGL_FMT_LAST_SEG_DESC,
-    NVME_SGL_FMT_SEG_DESC, nvme_data_ptr, nvme_sgl_desc)
+from blkmodel.include.linux.nvme import (NVME_CMD_SGL_ALL, NVME_SC_DNR, NVME_SC_INVALID_FIELD, NVME_SC_SGL_INVALID_DATA,
+    NVME_SC_SGL_INVALID_LAST, NVME_SC_SGL_INVALID_TYPE, NVME_SGL_FMT_ADDRESS, NVME_SGL_FMT_DATA_DESC,
+    NVME_SGL_FMT_LAST_SEG_DESC, NVME_SGL_FMT_SEG_DESC, nvme_data_ptr, nvme_sgl_desc)
 from blkmodel.sim import this, wire
 from blkmodel.sim.memory import Memory
 from blkmodel.sim.structure import Array

@@ -7,8 +7,8 @@ from typing import Any
 from blkmodel.block import blk_core
 from blkmodel.include.linux.blkdev import READ, blk_plug
 from blkmodel.services.base.err import EBADF, EIOCBQUEUED
-from blkmodel.services.files.file import (
-    FMODE_READ, FMODE_WRITE, IOCB_HIPRI, file, init_sync_kiocb, kiocb, kiocb_set_rw_flags)
+from blkmodel.services.files.file import (FMODE_READ, FMODE_WRITE, IOCB_HIPRI, file, init_sync_kiocb, kiocb,
+    kiocb_set_rw_flags)
 from blkmodel.services.files.uio import iov_iter, iov_iter_init
 from blkmodel.services.tasks.wait import wait_event, wait_queue_head, wake_up
 from blkmodel.sim.structure import NULL, Struct, struct

@@ -6,54 +6,49 @@ The page cache is read through, and written back; writing into it is left out, a
 from typing import Any
 
 from blkmodel.block import bio as bio_module, blk_core, blk_flush, blk_lib, blk_mq, genhd, ioctl, partition_generic
-from blkmodel.fs.buffer import (
-    block_read_full_page, block_write_full_page, buffer_head, set_buffer_mapped, try_to_free_buffers)
+from blkmodel.fs.buffer import (block_read_full_page, block_write_full_page, buffer_head, set_buffer_mapped,
+    try_to_free_buffers)
 from blkmodel.include.linux.bio import BIO_MAX_PAGES, BIOSET_NEED_BVECS, bio_get, bio_set, bio_set_dev, bio_set_polled
-from blkmodel.include.linux.blk_types import (
-    BLK_QC_T_NONE, BLK_STS_IOERR, REQ_FUA, REQ_IDLE, REQ_NOWAIT, REQ_OP_READ, REQ_OP_WRITE, REQ_SYNC, bio as bio_struct,
-    bio_vec)
-from blkmodel.include.linux.blkdev import (
-    BLKDEV_ZERO_NOFALLBACK, BLKDEV_ZERO_NOUNMAP, READ, bdev_get_queue, bdev_logical_block_size, blk_plug)
+from blkmodel.include.linux.blk_types import (BLK_QC_T_NONE, BLK_STS_IOERR, REQ_FUA, REQ_IDLE, REQ_NOWAIT, REQ_OP_READ,
+    REQ_OP_WRITE, REQ_SYNC, bio as bio_struct, bio_vec)
+from blkmodel.include.linux.blkdev import (BLKDEV_ZERO_NOFALLBACK, BLKDEV_ZERO_NOUNMAP, READ, bdev_get_queue,
+    bdev_logical_block_size, blk_plug)
 from blkmodel.include.linux.fs import I_BDEV, block_device
-from blkmodel.include.linux.genhd import (
-    DISK_EVENT_MEDIA_CHANGE, GENHD_FL_BLOCK_EVENTS_ON_EXCL_WRITE, GENHD_FL_HIDDEN, GENHD_FL_UP, disk_part_scan_enabled,
-    disk_put_part, disk_to_dev, gendisk, get_capacity, part_to_dev)
+from blkmodel.include.linux.genhd import (DISK_EVENT_MEDIA_CHANGE, GENHD_FL_BLOCK_EVENTS_ON_EXCL_WRITE, GENHD_FL_HIDDEN,
+    GENHD_FL_UP, disk_part_scan_enabled, disk_put_part, disk_to_dev, gendisk, get_capacity, part_to_dev)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.arithmetic import is_power_of_2
 from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
-from blkmodel.services.base.err import (
-    EBUSY, EINVAL, EIOCBQUEUED, ENOMEDIUM, ENOMEM, ENOSPC, ENOTBLK, ENXIO, EOPNOTSUPP, EPERM, ERESTARTSYS, ERR_PTR,
-    IS_ERR, PTR_ERR)
+from blkmodel.services.base.err import (EBUSY, EINVAL, EIOCBQUEUED, ENOMEDIUM, ENOMEM, ENOSPC, ENOTBLK, ENXIO,
+    EOPNOTSUPP, EPERM, ERESTARTSYS, ERR_PTR, IS_ERR, PTR_ERR)
 from blkmodel.services.base.kdev_t import MAJOR, MINOR
 from blkmodel.services.base.module import fs_initcall, module_init
 from blkmodel.services.base.printk import pr_info, pr_warn, printk_ratelimited
 from blkmodel.services.base.symbols import provide
 from blkmodel.services.data.list import list_add, list_del_init, list_head
 from blkmodel.services.devices.backing_dev import bdi_get, bdi_put, noop_backing_dev_info
-from blkmodel.services.devices.kobject import (
-    kobject, kobject_get, kobject_name, kobject_put, sysfs_create_link, sysfs_remove_link)
-from blkmodel.services.files.file import (
-    FALLOC_FL_KEEP_SIZE, FALLOC_FL_NO_HIDE_STALE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, FMODE_EXCL, FMODE_NDELAY,
-    FMODE_NOWAIT, FMODE_WRITE, FMODE_WRITE_IOCTL, IOCB_DIRECT, IOCB_DSYNC, IOCB_HIPRI, IOCB_NOWAIT, O_ACCMODE, O_EXCL,
-    O_LARGEFILE, O_NDELAY, file, file_operations, is_sync_kiocb, kern_path, kiocb)
-from blkmodel.services.files.inode import (
-    I_DIRTY, I_NEW, S_IFBLK, S_IFMT, address_space_operations, blksize_bits, clear_inode, i_blocksize, i_size_read,
-    i_size_write, iget5_locked, ihold, ilookup5, inode, inode_unhashed, iput, remove_inode_hash, sb_is_blkdev_sb,
-    super_block, super_operations, unlock_new_inode, write_inode_now)
-from blkmodel.services.files.pagemap import (
-    __generic_file_write_iter, filemap_flush, filemap_write_and_wait, generic_file_read_iter, generic_write_sync,
-    invalidate_inode_pages2_range, invalidate_mapping_pages, truncate_inode_pages, truncate_inode_pages_final,
-    truncate_inode_pages_range)
-from blkmodel.services.files.uio import (
-    iov_iter, iov_iter_alignment, iov_iter_count, iov_iter_npages, iov_iter_rw, iov_iter_truncate, iter_is_iovec)
+from blkmodel.services.devices.kobject import (kobject, kobject_get, kobject_name, kobject_put, sysfs_create_link,
+    sysfs_remove_link)
+from blkmodel.services.files.file import (FALLOC_FL_KEEP_SIZE, FALLOC_FL_NO_HIDE_STALE, FALLOC_FL_PUNCH_HOLE,
+    FALLOC_FL_ZERO_RANGE, FMODE_EXCL, FMODE_NDELAY, FMODE_NOWAIT, FMODE_WRITE, FMODE_WRITE_IOCTL, IOCB_DIRECT,
+    IOCB_DSYNC, IOCB_HIPRI, IOCB_NOWAIT, O_ACCMODE, O_EXCL, O_LARGEFILE, O_NDELAY, file, file_operations, is_sync_kiocb,
+    kern_path, kiocb)
+from blkmodel.services.files.inode import (I_DIRTY, I_NEW, S_IFBLK, S_IFMT, address_space_operations, blksize_bits,
+    clear_inode, i_blocksize, i_size_read, i_size_write, iget5_locked, ihold, ilookup5, inode, inode_unhashed, iput,
+    remove_inode_hash, sb_is_blkdev_sb, super_block, super_operations, unlock_new_inode, write_inode_now)
+from blkmodel.services.files.pagemap import (__generic_file_write_iter, filemap_flush, filemap_write_and_wait,
+    generic_file_read_iter, generic_write_sync, invalidate_inode_pages2_range, invalidate_mapping_pages,
+    truncate_inode_pages, truncate_inode_pages_final, truncate_inode_pages_range)
+from blkmodel.services.files.uio import (iov_iter, iov_iter_alignment, iov_iter_count, iov_iter_npages, iov_iter_rw,
+    iov_iter_truncate, iter_is_iovec)
 from blkmodel.services.memory.mm import GFP_KERNEL, page
-from blkmodel.services.memory.slab import (
-    kcalloc, kfree, kmem_cache, kmem_cache_alloc, kmem_cache_create, kmem_cache_free, kzalloc)
+from blkmodel.services.memory.slab import (kcalloc, kfree, kmem_cache, kmem_cache_alloc, kmem_cache_create,
+    kmem_cache_free, kzalloc)
 from blkmodel.services.tasks.locks import mutex_lock, mutex_lock_nested, mutex_unlock
-from blkmodel.services.tasks.sched import (
-    TASK_RUNNING, TASK_UNINTERRUPTIBLE, __set_current_state, blk_wake_io_task, io_schedule, schedule, set_current_state)
-from blkmodel.services.tasks.wait import (
-    bit_waitqueue, finish_wait, init_wait, prepare_to_wait, wait_queue_entry, wake_up_bit)
+from blkmodel.services.tasks.sched import (TASK_RUNNING, TASK_UNINTERRUPTIBLE, __set_current_state, blk_wake_io_task,
+    io_schedule, schedule, set_current_state)
+from blkmodel.services.tasks.wait import (bit_waitqueue, finish_wait, init_wait, prepare_to_wait, wait_queue_entry,
+    wake_up_bit)
 from blkmodel.sim import statics, this
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct

@@ -13,9 +13,8 @@ from blkmodel.services.base.printk import printk_ratelimited
 from blkmodel.services.base.symbols import provide
 from blkmodel.services.files.inode import i_size_read, inode
 from blkmodel.services.files.pagemap import unlock_page
-from blkmodel.services.memory.mm import (
-    GFP_NOFS, GFP_NOIO, PageError, PG_error, PG_private, PG_uptodate, clear_page_flag, get_page, page, put_page,
-    set_page_flag)
+from blkmodel.services.memory.mm import (GFP_NOFS, GFP_NOIO, PageError, PG_error, PG_private, PG_uptodate,
+    clear_page_flag, get_page, page, put_page, set_page_flag)
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock
 from blkmodel.sim.memory import PAGE_SIZE

@@ -8,19 +8,18 @@ Left out: the functions that print a bitmap, and what can only go wrong between 
 """
 
 
-from blkmodel.include.linux.sbitmap import (
-    SBQ_WAIT_QUEUES, SBQ_WAKE_BATCH, sbitmap, sbitmap_deferred_clear_bit, sbitmap_free, sbitmap_queue, sbitmap_word,
-    sbq_index_inc, sbq_wait, sbq_wait_state)
+from blkmodel.include.linux.sbitmap import (SBQ_WAIT_QUEUES, SBQ_WAKE_BATCH, sbitmap, sbitmap_deferred_clear_bit,
+    sbitmap_free, sbitmap_queue, sbitmap_word, sbq_index_inc, sbq_wait, sbq_wait_state)
 from blkmodel.services.base.bug import WARN_ON_ONCE
 from blkmodel.services.base.err import EINVAL, ENOMEM
 from blkmodel.services.base.random import prandom_u32
 from blkmodel.services.cpus.cpumask import for_each_possible_cpu
-from blkmodel.services.data.bitops import find_first_zero_bit, find_next_zero_bit
+from blkmodel.services.data.bitops import find_next_zero_bit
 from blkmodel.services.data.list import list_del_init
 from blkmodel.services.memory.percpu import alloc_percpu_gfp, free_percpu, smp_processor_id
 from blkmodel.services.memory.slab import kcalloc_node
-from blkmodel.services.tasks.wait import (
-    add_wait_queue, finish_wait, prepare_to_wait_exclusive, waitqueue_active, wake_up, wake_up_nr)
+from blkmodel.services.tasks.wait import (add_wait_queue, finish_wait, prepare_to_wait_exclusive, waitqueue_active,
+    wake_up, wake_up_nr)
 from blkmodel.sim.structure import NULL
 
 BITS_PER_LONG, UINT_MAX = 64, 0xFFFFFFFF
@@ -143,15 +142,6 @@ def sbitmap_get_shallow(sb: sbitmap, alloc_hint: int, shallow_depth: int) -> int
 def sbitmap_any_bit_set(sb: sbitmap) -> bool:
     """Whether any bit is taken."""
     return any(sb.map[i].word & ~sb.map[i].cleared for i in range(sb.map_nr))
-
-
-def sbitmap_any_bit_clear(sb: sbitmap) -> bool:
-    """Whether any bit could be had."""
-    for i in range(sb.map_nr):
-        word = sb.map[i]
-        if find_first_zero_bit(word.word & ~word.cleared, word.depth) < word.depth:
-            return True
-    return False
 
 
 def __sbitmap_weight(sb: sbitmap, set: bool) -> int:

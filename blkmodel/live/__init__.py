@@ -17,8 +17,8 @@ from html import escape, unescape
 from typing import Any, NamedTuple
 
 from blkmodel.errors import KernelError
-from blkmodel.live.controls import (
-    Bounds, Check, Choice, Control, Fixed, Slider, Steps, Text, Values, control, form, settle)
+from blkmodel.live.controls import (Bounds, Check, Choice, Control, Fixed, Slider, Steps, Text, Values, control, form,
+    settle)
 from blkmodel.sim.events import HungTask
 from blkmodel.sim.ground import NoGround
 

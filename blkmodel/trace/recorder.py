@@ -21,9 +21,8 @@ from blkmodel.reference import mirror
 from blkmodel.sim.kernel import Context, Kernel
 from blkmodel.sim.memory import Memory
 from blkmodel.sim.structure import Array, Struct
-from blkmodel.trace.events import (
-    Alloc, Assign, Call, Command, Completion, ContextRecord, Doorbell, Enter, Free, Interrupt, Item, Leave, Log,
-    RegisterRead, RegisterWrite, Return)
+from blkmodel.trace.events import (Alloc, Assign, Call, Command, Completion, ContextRecord, Doorbell, Enter, Free,
+    Interrupt, Item, Leave, Log, RegisterRead, RegisterWrite, Return)
 
 
 class Node:
@@ -90,8 +89,8 @@ class Recording:
         Memory.observer = Kernel.observer = None
 
     def _watch(self, profile: Callable[[Any, str, Any], None] | None) -> None:
-        """Let the interpreter tell of calls and returns, or (None) no more. In a page, where setprofile() looks at stacks
-        that are not in memory while they wait, it is told which functions to tell of."""
+        """Let the interpreter tell of calls and returns, or (None) no more. In a page, where setprofile() would look
+        at stacks that are not in memory while they wait, it is told which functions to tell of."""
         if sys.platform != "emscripten":
             sys.setprofile(profile or self._profile_before)
             return

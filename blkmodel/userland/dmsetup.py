@@ -17,9 +17,8 @@ from blkmodel.errors import NotModelled
 from blkmodel.include.linux.dm_ioctl import bytes_of
 from blkmodel.sim import this
 from blkmodel.userland.getopt import BadOption, getopt_long, saturated
-from blkmodel.userland.libdm import (
-    LIBRARY_VERSION, Info, Library, Refused, Task, deps, find_disk, info, mangled, name_of_path, names, plain,
-    read_ahead, targets, versions)
+from blkmodel.userland.libdm import (LIBRARY_VERSION, Info, Library, Refused, Task, deps, find_disk, info, mangled,
+    name_of_path, names, plain, read_ahead, targets, versions)
 from blkmodel.userland.tools import known, letters, output_of
 
 NAME_LEN, TYPE_LEN, UUID_LEN, U64_MAX = 128, 16, 129, (1 << 64) - 1

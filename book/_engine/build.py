@@ -39,8 +39,7 @@ SHOWN = {"block", "drivers", "fs", "kernel", "lib", "reference"}  # the mirror, 
 TRIMMED = "pyodide.trimmed.mjs"
 # What no live view needs: stored figures and their tables, what draws in a notebook, the commands.
 UNUSED = {"beside.py", "vouched.py", "tour.py", "rooms.py", "defects.py", "defects.tsv", "services.tsv", "blktrace.py",
-          "call_picture.py", "palette.py", "chart.py", "graphs.py", "widgets.py", "__main__.py", "cli",
-          "capture"}
+          "call_picture.py", "palette.py", "chart.py", "graphs.py", "widgets.py", "__main__.py", "cli", "capture"}
 
 
 def main(out=ENGINE, check=False):

@@ -10,9 +10,8 @@ from random import Random
 from blkmodel.block import blk_core, blk_merge, blk_mq, blk_mq_cpumap, blk_settings, elevator, genhd
 from blkmodel.include.linux.bio import bio_for_each_segment, bio_sectors
 from blkmodel.include.linux.blk_mq import BLK_MQ_F_SHOULD_MERGE, HCTX_MAX_TYPES, HCTX_TYPE_POLL, blk_mq_rq_to_pdu
-from blkmodel.include.linux.blk_types import (
-    BLK_STS_DEV_RESOURCE, BLK_STS_OK, BLK_STS_RESOURCE, REQ_FUA, REQ_OP_DISCARD, REQ_OP_FLUSH, REQ_OP_READ,
-    REQ_OP_WRITE, REQ_OP_WRITE_ZEROES)
+from blkmodel.include.linux.blk_types import (BLK_STS_DEV_RESOURCE, BLK_STS_OK, BLK_STS_RESOURCE, REQ_FUA,
+    REQ_OP_DISCARD, REQ_OP_FLUSH, REQ_OP_READ, REQ_OP_WRITE, REQ_OP_WRITE_ZEROES)
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_DISCARD, bios_of, blk_rq_sectors, req_op, rq_for_each_segment
 from blkmodel.include.linux.genhd import block_device_operations, set_capacity
 from blkmodel.services.memory.scatterlist import scatterlist, sg_init_table, sg_next

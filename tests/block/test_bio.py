@@ -5,19 +5,16 @@ from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot
 from blkmodel.block import bio as bios, blk_core, blk_settings, genhd
-from blkmodel.include.linux.bio import (
-    BIO_MAX_PAGES, BIOSET_NEED_BVECS, BVEC_POOL_IDX, bio_for_each_bvec, bio_for_each_segment, bio_get, bio_sectors,
-    bio_set, copy_of)
-from blkmodel.include.linux.blk_types import (
-    BIO_CLONED, BIO_THROTTLED, BIO_TRACE_COMPLETION, BLK_STS_IOERR, REQ_OP_DISCARD, REQ_OP_WRITE, bio, bio_flagged,
-    bio_set_flag, bio_vec)
+from blkmodel.include.linux.bio import (BIO_MAX_PAGES, BIOSET_NEED_BVECS, BVEC_POOL_IDX, bio_for_each_bvec,
+    bio_for_each_segment, bio_get, bio_sectors, bio_set, copy_of)
+from blkmodel.include.linux.blk_types import (BIO_CLONED, BIO_THROTTLED, BIO_TRACE_COMPLETION, BLK_STS_IOERR,
+    REQ_OP_DISCARD, REQ_OP_WRITE, bio, bio_flagged, bio_set_flag, bio_vec)
 from blkmodel.include.linux.blkdev import READ
 from blkmodel.include.linux.genhd import gendisk, init_part_stats, part_stat_read
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.files.uio import iov_iter, iov_iter_count, iov_iter_init, map_user_buffer, unmap_user_buffer
-from blkmodel.services.memory.mm import (
-    GFP_ATOMIC, GFP_KERNEL, GFP_NOIO, PageDirty, PG_dirty, alloc_page, alloc_pages_node, clear_page_flag, mem_map,
-    nth_page)
+from blkmodel.services.memory.mm import (GFP_ATOMIC, GFP_KERNEL, GFP_NOIO, PageDirty, PG_dirty, alloc_page,
+    alloc_pages_node, clear_page_flag, mem_map, nth_page)
 from blkmodel.services.memory.slab import NUMA_NO_NODE
 from blkmodel.services.tasks.timer import jiffies
 from blkmodel.sim.memory import PAGE_SIZE

@@ -8,15 +8,13 @@ from hypothesis import given, strategies as st
 from blkmodel import boot
 from blkmodel.block import bio as bios, blk_core, blk_mq, blk_settings
 from blkmodel.include.linux.blk_mq import BLK_MQ_REQ_NOWAIT, blk_mq_ops
-from blkmodel.include.linux.blk_types import (
-    BIO_QUIET, BLK_QC_T_NONE, BLK_STS_AGAIN, BLK_STS_IOERR, BLK_STS_NOTSUPP, BLK_STS_OK, BLK_STS_RESOURCE,
-    BLK_STS_TIMEOUT, REQ_FAILFAST_DEV, REQ_FUA, REQ_HIPRI, REQ_NOMERGE, REQ_NOWAIT, REQ_OP_DISCARD, REQ_OP_DRV_IN,
-    REQ_OP_FLUSH, REQ_OP_SECURE_ERASE, REQ_OP_WRITE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, REQ_OP_ZONE_RESET,
-    REQ_PREFLUSH, bio_flagged, bio_vec)
-from blkmodel.include.linux.blkdev import (
-    QUEUE_FLAG_DEAD, QUEUE_FLAG_DISCARD, QUEUE_FLAG_DYING, QUEUE_FLAG_FUA, QUEUE_FLAG_POLL, QUEUE_FLAG_SECERASE,
-    QUEUE_FLAG_WC, RQF_FLUSH_SEQ, RQF_IO_STAT, RQF_MIXED_MERGE, RQF_QUIET, RQF_SPECIAL_PAYLOAD, blk_plug, blk_plug_cb,
-    request)
+from blkmodel.include.linux.blk_types import (BIO_QUIET, BLK_QC_T_NONE, BLK_STS_AGAIN, BLK_STS_IOERR, BLK_STS_NOTSUPP,
+    BLK_STS_OK, BLK_STS_RESOURCE, BLK_STS_TIMEOUT, REQ_FAILFAST_DEV, REQ_FUA, REQ_HIPRI, REQ_NOMERGE, REQ_NOWAIT,
+    REQ_OP_DISCARD, REQ_OP_DRV_IN, REQ_OP_FLUSH, REQ_OP_SECURE_ERASE, REQ_OP_WRITE, REQ_OP_WRITE_SAME,
+    REQ_OP_WRITE_ZEROES, REQ_OP_ZONE_RESET, REQ_PREFLUSH, bio_flagged, bio_vec)
+from blkmodel.include.linux.blkdev import (QUEUE_FLAG_DEAD, QUEUE_FLAG_DISCARD, QUEUE_FLAG_DYING, QUEUE_FLAG_FUA,
+    QUEUE_FLAG_POLL, QUEUE_FLAG_SECERASE, QUEUE_FLAG_WC, RQF_FLUSH_SEQ, RQF_IO_STAT, RQF_MIXED_MERGE, RQF_QUIET,
+    RQF_SPECIAL_PAYLOAD, blk_plug, request)
 from blkmodel.include.linux.genhd import disk_part_tbl, gendisk, hd_ref_init, hd_struct, init_part_stats, part_stat_read
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.base.err import EBUSY, EIO, ENODEV, ENOMEM, ETIMEDOUT
@@ -532,7 +530,7 @@ def test_plugs(kernel, monkeypatch):
     blk_core.blk_finish_plug(outer)
     assert flushed == [True]
     assert kernel.context.plug is None
-    list_add_tail(blk_plug_cb(), outer.cb_list, "list")
+    list_add_tail(request(), outer.cb_list, "queuelist")
     with pytest.raises(KernelBug):
         blk_core.blk_flush_plug_list(outer, True)
 

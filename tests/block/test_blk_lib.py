@@ -6,17 +6,15 @@ from hypothesis import given, settings, strategies as st
 from blkmodel import KernelError, boot, scenario
 from blkmodel.block import blk_lib, blk_settings, ioctl
 from blkmodel.fs import block_dev
-from blkmodel.include.linux.blk_types import (
-    BIO_QUEUE_ENTERED, REQ_NOUNMAP, REQ_OP_DISCARD, REQ_OP_MASK, REQ_OP_READ, REQ_OP_SECURE_ERASE, REQ_OP_WRITE,
-    REQ_OP_WRITE_ZEROES, bio_flagged)
-from blkmodel.include.linux.blkdev import (
-    BLKDEV_DISCARD_SECURE, BLKDEV_ZERO_NOFALLBACK, BLKDEV_ZERO_NOUNMAP, QUEUE_FLAG_SECERASE, request_queue)
+from blkmodel.include.linux.blk_types import (BIO_QUEUE_ENTERED, REQ_NOUNMAP, REQ_OP_DISCARD, REQ_OP_MASK, REQ_OP_READ,
+    REQ_OP_SECURE_ERASE, REQ_OP_WRITE, REQ_OP_WRITE_ZEROES, bio_flagged)
+from blkmodel.include.linux.blkdev import (BLKDEV_DISCARD_SECURE, BLKDEV_ZERO_NOFALLBACK, BLKDEV_ZERO_NOUNMAP,
+    QUEUE_FLAG_SECERASE, request_queue)
 from blkmodel.include.linux.fs import BLKSECDISCARD, BLKZEROOUT, block_device
 from blkmodel.include.linux.genhd import gendisk
 from blkmodel.services.base.err import EBADF, EINVAL, ENOTTY, ENXIO, EOPNOTSUPP, EPERM, IS_ERR
-from blkmodel.services.files.file import (
-    FALLOC_FL_KEEP_SIZE, FALLOC_FL_NO_HIDE_STALE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, FMODE_WRITE, O_NDELAY,
-    O_RDONLY, O_RDWR, filp_close, filp_open)
+from blkmodel.services.files.file import (FALLOC_FL_KEEP_SIZE, FALLOC_FL_NO_HIDE_STALE, FALLOC_FL_PUNCH_HOLE,
+    FALLOC_FL_ZERO_RANGE, FMODE_WRITE, O_NDELAY, O_RDONLY, O_RDWR, filp_close, filp_open)
 from blkmodel.services.files.pagemap import read_mapping_page
 from blkmodel.services.memory.mm import GFP_KERNEL, ZERO_PAGE, put_page
 from blkmodel.sim.memory import PAGE_SIZE

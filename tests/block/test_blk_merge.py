@@ -8,12 +8,11 @@ from hypothesis import given, settings, strategies as st
 from blkmodel import boot
 from blkmodel.block import bio as bios, blk_core, blk_merge, blk_settings, elevator
 from blkmodel.include.linux.bio import bio_for_each_bvec, bio_sectors
-from blkmodel.include.linux.blk_types import (
-    BIO_CHAIN, BIO_QUEUE_ENTERED, REQ_FAILFAST_DEV, REQ_NOMERGE, REQ_OP_DISCARD, REQ_OP_WRITE, REQ_OP_WRITE_SAME,
-    REQ_OP_WRITE_ZEROES, REQ_PREFLUSH, bio, bio_flagged, bio_vec)
+from blkmodel.include.linux.blk_types import (BIO_CHAIN, BIO_QUEUE_ENTERED, REQ_FAILFAST_DEV, REQ_NOMERGE,
+    REQ_OP_DISCARD, REQ_OP_WRITE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, REQ_PREFLUSH, bio, bio_flagged, bio_vec)
 from blkmodel.include.linux.blkdev import RQF_IO_STAT, RQF_MIXED_MERGE, RQF_SPECIAL_PAYLOAD, request
-from blkmodel.include.linux.elevator import (
-    ELEVATOR_BACK_MERGE, ELEVATOR_DISCARD_MERGE, ELEVATOR_FRONT_MERGE, ELEVATOR_NO_MERGE)
+from blkmodel.include.linux.elevator import (ELEVATOR_BACK_MERGE, ELEVATOR_DISCARD_MERGE, ELEVATOR_FRONT_MERGE,
+    ELEVATOR_NO_MERGE)
 from blkmodel.include.linux.genhd import gendisk, hd_ref_init, init_part_stats
 from blkmodel.services.memory.mm import GFP_KERNEL, alloc_pages_node, nth_page
 from blkmodel.services.memory.scatterlist import scatterlist, sg_init_table, sg_next

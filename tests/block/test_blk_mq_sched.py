@@ -5,13 +5,13 @@ from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot
 from blkmodel.block import blk_core, blk_mq, blk_mq_sched, blk_settings, elevator, mq_deadline
-from blkmodel.include.linux.blk_mq import (
-    BLK_MQ_F_SHOULD_MERGE, BLK_MQ_REQ_NOWAIT, BLK_MQ_REQ_RESERVED, BLK_MQ_S_SCHED_RESTART)
-from blkmodel.include.linux.blk_types import (
-    BLK_QC_T_NONE, BLK_STS_AGAIN, BLK_STS_DEV_RESOURCE, BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE, REQ_FAILFAST_MASK,
-    REQ_NOWAIT, REQ_OP_DRV_IN, REQ_OP_READ, REQ_OP_WRITE, REQ_RAHEAD, bio, bio_vec, bvec_iter)
-from blkmodel.include.linux.blkdev import (
-    QUEUE_FLAG_NOMERGES, QUEUE_FLAG_NOXMERGES, READ, RQF_ELVPRIV, RQF_SORTED, blk_plug)
+from blkmodel.include.linux.blk_mq import (BLK_MQ_F_SHOULD_MERGE, BLK_MQ_REQ_NOWAIT, BLK_MQ_REQ_RESERVED,
+    BLK_MQ_S_SCHED_RESTART)
+from blkmodel.include.linux.blk_types import (BLK_QC_T_NONE, BLK_STS_AGAIN, BLK_STS_DEV_RESOURCE, BLK_STS_IOERR,
+    BLK_STS_OK, BLK_STS_RESOURCE, REQ_FAILFAST_MASK, REQ_NOWAIT, REQ_OP_DRV_IN, REQ_OP_READ, REQ_OP_WRITE, REQ_RAHEAD,
+    bio, bio_vec, bvec_iter)
+from blkmodel.include.linux.blkdev import (QUEUE_FLAG_NOMERGES, QUEUE_FLAG_NOXMERGES, READ, RQF_ELVPRIV, RQF_SORTED,
+    blk_plug)
 from blkmodel.include.linux.elevator import elevator_mq_ops, elevator_type
 from blkmodel.services.base.err import EAGAIN, EINVAL, ENOMEM, IS_ERR, PTR_ERR
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_first_entry, list_head

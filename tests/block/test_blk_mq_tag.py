@@ -7,19 +7,19 @@ from blkmodel import boot, machine
 from blkmodel.block import blk_mq, blk_mq_tag
 from blkmodel.block.blk_mq_h import blk_mq_alloc_data
 from blkmodel.block.blk_mq_tag_h import BLK_MQ_TAG_FAIL, BLK_MQ_TAG_MAX, blk_mq_tag_is_reserved
-from blkmodel.include.linux.blk_mq import (
-    BLK_MQ_F_ALLOC_POLICY_START_BIT, BLK_MQ_REQ_NOWAIT, BLK_MQ_REQ_RESERVED, BLK_MQ_S_TAG_ACTIVE)
+from blkmodel.include.linux.blk_mq import (BLK_MQ_F_ALLOC_POLICY_START_BIT, BLK_MQ_REQ_NOWAIT, BLK_MQ_REQ_RESERVED,
+    BLK_MQ_S_TAG_ACTIVE)
 from blkmodel.include.linux.blk_types import REQ_OP_DRV_IN, REQ_OP_READ
 from blkmodel.include.linux.blkdev import BLK_TAG_ALLOC_RR, MQ_RQ_COMPLETE
 from blkmodel.include.linux.sbitmap import DEFINE_SBQ_WAIT
 from blkmodel.lib import sbitmap
-from blkmodel.lib.sbitmap import sbitmap_any_bit_clear
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.base.err import EINVAL, ENOMEM, IS_ERR
 from blkmodel.services.tasks.sched import TASK_UNINTERRUPTIBLE
 from blkmodel.sim.events import HungTask
 from blkmodel.sim.kernel import Context
 from tests.block.simple_driver import Driver
+from tests.invariants import any_bit_clear
 
 
 def get(q, flags=BLK_MQ_REQ_NOWAIT):
@@ -67,7 +67,7 @@ def test_no_tag_is_held_twice(depth, reserved, round_robin, steps):
         assert rq is rq.mq_hctx.tags.static_rqs[rq.tag] is rq.mq_hctx.tags.rqs[rq.tag]
         assert rq not in held
         held.append(rq)
-        assert sbitmap_any_bit_clear(rq.mq_hctx.tags.bitmap_tags.sb) == (sum(
+        assert any_bit_clear(rq.mq_hctx.tags.bitmap_tags.sb) == (sum(
             other.mq_hctx is rq.mq_hctx and other.tag >= reserved for other in held) < depth)
     for rq in held:
         blk_mq.blk_mq_free_request(rq)

@@ -4,10 +4,9 @@ import pytest
 
 from blkmodel import KernelError, boot, scenario
 from blkmodel.block import blk_core, blk_settings, blk_sysfs
-from blkmodel.include.linux.blkdev import (
-    BLK_ZONED_HA, BLK_ZONED_HM, QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DAX, QUEUE_FLAG_FUA, QUEUE_FLAG_INIT_DONE,
-    QUEUE_FLAG_IO_STAT, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_NONROT, QUEUE_FLAG_NOXMERGES, QUEUE_FLAG_REGISTERED,
-    QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_SAME_FORCE, blk_queue_registered)
+from blkmodel.include.linux.blkdev import (BLK_ZONED_HA, BLK_ZONED_HM, QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DAX,
+    QUEUE_FLAG_FUA, QUEUE_FLAG_INIT_DONE, QUEUE_FLAG_IO_STAT, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_NONROT,
+    QUEUE_FLAG_NOXMERGES, QUEUE_FLAG_REGISTERED, QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_SAME_FORCE, blk_queue_registered)
 from blkmodel.include.linux.genhd import disk_to_dev
 from blkmodel.services.base.err import EINVAL, EIO, ENOENT, ENXIO, ERANGE
 from blkmodel.services.devices.kobject import KOBJ_ADD, KOBJ_REMOVE, object_at, sysfs

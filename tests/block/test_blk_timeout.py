@@ -3,11 +3,9 @@
 from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot
-from blkmodel.block import blk_mq, blk_timeout
-from blkmodel.include.linux.blk_mq import BLK_MQ_REQ_NOWAIT
+from blkmodel.block import blk_timeout
 from blkmodel.include.linux.blkdev import RQF_TIMED_OUT, request, request_queue
 from blkmodel.services.tasks.timer import HZ, jiffies, mod_timer, round_jiffies_up, timer_pending, timer_setup
-from tests.block.simple_driver import Driver
 
 
 def test_the_timer_is_at_most_about_five_seconds_ahead():
@@ -50,15 +48,3 @@ def test_a_timer_that_is_nearly_right_stays():
     mod_timer(q.timeout, jiffies() + 10 * HZ)
     blk_timeout.blk_add_timer(request(q=q))
     assert q.timeout.expires < expires
-
-
-def test_an_aborted_request_is_late_at_once():
-    kernel = boot(2)
-    driver = Driver()
-    q = driver.load()
-    rq, other = (blk_mq.blk_mq_alloc_request(q, 0, BLK_MQ_REQ_NOWAIT) for _ in range(2))
-    blk_mq.blk_mq_start_request(rq)
-    blk_mq.blk_mq_start_request(other)
-    blk_timeout.blk_abort_request(rq)
-    kernel.loop.run_due()
-    assert driver.heard("late") == [rq]

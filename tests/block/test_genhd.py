@@ -7,9 +7,8 @@ from blkmodel.block import blk_core, blk_mq, genhd
 from blkmodel.fs import block_dev
 from blkmodel.include.linux.blk_mq import BLK_MQ_F_SHOULD_MERGE, blk_mq_ops, blk_mq_queue_data, blk_mq_tag_set
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_FAIL_IO
-from blkmodel.include.linux.genhd import (
-    DISK_EVENT_MEDIA_CHANGE, GENHD_FL_EXT_DEVT, GENHD_FL_HIDDEN, GENHD_FL_UP, block_device_operations, disk_part_iter,
-    disk_to_dev, gendisk, get_capacity, hd_struct, set_capacity)
+from blkmodel.include.linux.genhd import (DISK_EVENT_MEDIA_CHANGE, GENHD_FL_EXT_DEVT, GENHD_FL_HIDDEN, GENHD_FL_UP,
+    block_device_operations, disk_part_iter, disk_to_dev, gendisk, get_capacity, hd_struct, set_capacity)
 from blkmodel.services.base.err import EBUSY, EINVAL, ENODEV, IS_ERR, PTR_ERR
 from blkmodel.services.base.kdev_t import MKDEV
 from blkmodel.services.base.module import module, module_put

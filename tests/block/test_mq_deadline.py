@@ -7,8 +7,8 @@ from blkmodel import boot, scenario
 from blkmodel.block import bio as bio_module, blk_core, blk_mq, elevator, mq_deadline
 from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx, blk_mq_ops
 from blkmodel.include.linux.blk_types import REQ_OP_DRV_IN, REQ_OP_READ, REQ_OP_WRITE
-from blkmodel.include.linux.blkdev import (
-    QUEUE_FLAG_NOMERGES, READ, RQF_STARTED, WRITE, blk_rq_pos, request, request_queue, rq_data_dir)
+from blkmodel.include.linux.blkdev import (QUEUE_FLAG_NOMERGES, READ, RQF_STARTED, WRITE, blk_rq_pos, request,
+    request_queue, rq_data_dir)
 from blkmodel.include.linux.elevator import ELEVATOR_FRONT_MERGE
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.base.err import ENOMEM

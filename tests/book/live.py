@@ -1,6 +1,6 @@
 """Drive the live figures of a page: in Chromium by Playwright, in Firefox by its own WebDriver BiDi.
 
-    figure = Figure(page.evaluate, "machine_map")     # what the page calls it: data-figure
+    figure = Figure(page.evaluate, "machine_to_queues")     # what the page calls it: data-figure
     figure.check(cpus=16, nodes=2)                    # set the controls; the page must show what Python draws
 """
 

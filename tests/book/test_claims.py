@@ -37,8 +37,8 @@ from blkmodel.services.cpus.interrupt import irq_desc_tree
 from blkmodel.services.memory.mm import GFP_KERNEL, alloc_page
 from blkmodel.sim.interrupts import interrupts
 from blkmodel.sim.kernel import Context
-from blkmodel.trace import (
-    Alloc, Assign, Call, Command, Completion, Doorbell, Enter, Interrupt, RegisterRead, RegisterWrite, record)
+from blkmodel.trace import (Alloc, Assign, Call, Command, Completion, Doorbell, Enter, Interrupt, RegisterRead,
+    RegisterWrite, record)
 from blkmodel.userland import dmsetup, lvm
 from blkmodel.view.facts.blktrace import actions
 from blkmodel.view.facts.irqs import interrupts_seen

@@ -16,9 +16,10 @@ import nbformat
 import pytest
 
 from blkmodel.live import Slider, Steps, live
-from blkmodel.view.figures.machine_map import machine_map
 from blkmodel.view.figures.machine_to_queues import machine_to_queues
+from blkmodel.view.figures.tag_map import tag_map
 from blkmodel.view.figures.tag_memory import tag_memory
+from blkmodel.view.figures.tags_under_load import tags_under_load
 from tests.book.access import violations
 from tests.book.conftest import ROOT, SITE, Visit, program, served, visited
 from tests.book.live import Figure, Firefox, figures
@@ -38,14 +39,16 @@ def stage(site, tmp_path_factory):
     shutil.copytree(ENGINE, place / "_static" / "engine")
     for name in ("live.js", "live.css"):
         shutil.copy(STATIC / name, place / "_static")
-    kinds = live(machine_map, cpus=(1, 64), present=Slider(1, "cpus"), nodes=[1, 2, 4], threads=(1, 4), marked="",
-                 names=True)
-    steps = live(machine_map, name="steps", start={"cpus": 16, "present": 2}, present=Steps("cpus"), threads=1)
-    leader = live(machine_map, name="leader", follow="both", cpus=(1, 32))
-    follower = live(machine_map, name="follower", follow="both", threads=(1, 4))
+    kinds = live(machine_to_queues, name="machine", cpus=(1, 64), present=Slider(1, "cpus"), nodes=[1, 2, 4],
+                 threads=(1, 4))
+    words = live(tags_under_load, name="words", processes="0 0 0 1")
+    boxes = live(tag_map, name="boxes", round_robin=True)
+    steps = live(machine_to_queues, name="steps", start={"cpus": 16, "present": 2}, present=Steps("cpus"), threads=1)
+    leader = live(machine_to_queues, name="leader", follow="both", cpus=(1, 32))
+    follower = live(machine_to_queues, name="follower", follow="both", threads=(1, 4))
     short = live(tag_memory, name="short", room=Slider(0, 4096, none="enough"))
     manifest = json.loads((ENGINE / "manifest.json").read_text())
-    figures = "<p>and</p>".join(each.html() for each in (kinds, steps, leader, follower, short))
+    figures = "<p>and</p>".join(each.html() for each in (kinds, words, boxes, steps, leader, follower, short))
     (place / "index.html").write_text(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Stage</title>'
         '<link rel="icon" href="data:,"><link rel="stylesheet" href="_static/live.css">'
@@ -179,10 +182,10 @@ def test_only_the_newest_change_is_answered(browser, stage):
     with Visit(browser, stage) as visit:
         page = visit.page
         page.goto(f"{stage['file']}/index.html")
-        figure = Figure(page.evaluate, "machine_map")
+        figure = Figure(page.evaluate, "machine")
         figure.check(cpus=10)
         drawn = page.evaluate("""async () => {
-          const root = document.querySelector('[data-figure=machine_map]');
+          const root = document.querySelector('[data-figure=machine]');
           const slider = root.querySelector('[data-name=cpus] input[type=range]');
           let drawn = 0;
           root.addEventListener('blk-shown', () => drawn++);
@@ -201,22 +204,22 @@ def test_a_state_can_be_sent_and_reset(browser, stage):
     with Visit(browser, stage) as visit:
         page = visit.page
         page.goto(f"{stage['file']}/index.html")
-        first = Figure(page.evaluate, "machine_map")
-        first.check(cpus=12, marked="2-3", nodes=2, names=False)
-        page.wait_for_url("**machine_map.cpus=12**")
+        first = Figure(page.evaluate, "machine")
+        first.check(cpus=12, nodes=2)
+        page.wait_for_url("**machine.cpus=12**")
         address = page.url
         page.goto("about:blank")
         page.goto(address)
-        page.wait_for_selector("[data-figure=machine_map][aria-busy=false]")
-        again = Figure(page.evaluate, "machine_map")
-        again.values |= {"cpus": 12, "marked": "2-3", "nodes": 2, "names": False}
+        page.wait_for_selector("[data-figure=machine][aria-busy=false]")
+        again = Figure(page.evaluate, "machine")
+        again.values |= {"cpus": 12, "nodes": 2}
         again.check()
         assert page.locator("[data-name=cpus] input[type=number]").first.input_value() == "12"
-        page.locator("[data-figure=machine_map] .blk-reset").click()
+        page.locator("[data-figure=machine] .blk-reset").click()
         again.values = dict(again.spec["values"])
         again.check()
         page.wait_for_function("!location.search")
-        assert not page.locator("[data-figure=machine_map] .blk-reset").is_visible()
+        assert not page.locator("[data-figure=machine] .blk-reset").is_visible()
         visit.check()
 
 
@@ -236,7 +239,7 @@ def test_an_error_of_the_model_is_its_errno_and_its_log(browser, stage):
 
 # What a figure tells of its progress: each text of its status line, with the share that is loaded.
 TOLD = """() => {
-  const root = document.querySelector('[data-figure=machine_map]');
+  const root = document.querySelector('[data-figure=machine]');
   window.told = [];
   new MutationObserver(() => {
     const share = root.style.getPropertyValue('--blk-loaded');
@@ -250,7 +253,7 @@ def test_how_much_is_loaded(browser, stage, way):
     with Visit(browser, stage) as visit:
         visit.page.goto(f"{stage[way]}/index.html")
         visit.page.evaluate(TOLD)
-        Figure(visit.page.evaluate, "machine_map").check(cpus=3)
+        Figure(visit.page.evaluate, "machine").check(cpus=3)
         told = [tuple(each) for each in visit.page.evaluate("told")]
         shares = [share for words, share in told if words == "Loading the model …" and share is not None]
         assert shares[0] == 0
@@ -382,14 +385,14 @@ def test_without_javascript_the_still_says_so(browser, stage):
 
 
 def touch(page, cpus):
-    page.locator("[data-figure=machine_map] input[type=number]").first.fill(str(cpus))
+    page.locator("[data-figure=machine] input[type=number]").first.fill(str(cpus))
 
 
 def test_a_broken_memory_image_is_done_without(browser, stage):
     with Visit(browser, stage) as visit:
         visit.page.route("**/heap.*", lambda route: route.fulfill(body=b"not gzip"))
         visit.page.goto(f"{stage['http']}/index.html")
-        Figure(visit.page.evaluate, "machine_map").check(cpus=5)
+        Figure(visit.page.evaluate, "machine").check(cpus=5)
 
 
 def test_no_engine_and_the_page_says_so(browser, stage):
@@ -398,7 +401,7 @@ def test_no_engine_and_the_page_says_so(browser, stage):
         visit.page.goto(f"{stage['http']}/index.html")
         before = visit.page.locator("svg").first.inner_html()
         touch(visit.page, 5)
-        said = visit.page.locator("[data-figure=machine_map] .blk-status")
+        said = visit.page.locator("[data-figure=machine] .blk-status")
         said.filter(has_text="could not be loaded").wait_for()
         assert "The figures stay as they are." in said.text_content()
         assert visit.page.locator("svg").first.inner_html() == before
@@ -421,16 +424,16 @@ def test_a_model_that_never_answers_is_started_anew(browser, stage):
         visit.page.clock.install()
         visit.page.route("**/worker.*", never("true"))
         visit.page.goto(f"{stage['http']}/index.html")
-        author = visit.page.evaluate("document.querySelector('[data-figure=machine_map]').blkLive.author.cpus")
+        author = visit.page.evaluate("document.querySelector('[data-figure=machine]').blkLive.author.cpus")
         touch(visit.page, 13)
-        visit.page.wait_for_function("document.querySelector('[data-figure=machine_map]').blkLive.asked")
+        visit.page.wait_for_function("document.querySelector('[data-figure=machine]').blkLive.asked")
         visit.page.clock.fast_forward(21_000)
-        visit.page.locator("[data-figure=machine_map] .blk-message", has_text="started anew").wait_for()
-        state = "document.querySelector('[data-figure=machine_map]')"
+        visit.page.locator("[data-figure=machine] .blk-message", has_text="started anew").wait_for()
+        state = "document.querySelector('[data-figure=machine]')"
         assert visit.page.evaluate(f"{state}.blkLive.values.cpus") == author
         assert visit.page.evaluate(f"{state}.getAttribute('aria-busy')") == "false"
         touch(visit.page, 7)
-        visit.page.locator("[data-figure=machine_map] .blk-message").wait_for(state="detached")
+        visit.page.locator("[data-figure=machine] .blk-message").wait_for(state="detached")
 
 
 def test_an_engine_that_never_loads_is_given_up(browser, stage):
@@ -439,24 +442,26 @@ def test_an_engine_that_never_loads_is_given_up(browser, stage):
         visit.page.route("**/worker.*", never("false"))
         visit.page.goto(f"{stage['http']}/index.html")
         touch(visit.page, 5)
-        said = visit.page.locator("[data-figure=machine_map] .blk-status")
+        said = visit.page.locator("[data-figure=machine] .blk-status")
         for _ in "with the image of its memory", "without":
             visit.page.wait_for_timeout(300)
             visit.page.clock.fast_forward(21_000)
         said.filter(has_text="could not be loaded").wait_for()
 
 
-@pytest.mark.parametrize("bad", ["cpus=1e999", "cpus=%221%22", "cpus=2.5", "cpus=null", "nodes=3", "nodes=[1]",
-                                 "names=1", "marked=" + "9" * 5000, "threads={}"])
+@pytest.mark.parametrize("bad", ["machine.cpus=1e999", "machine.cpus=%221%22", "machine.cpus=2.5", "machine.cpus=null",
+                                 "machine.nodes=3", "machine.nodes=[1]", "boxes.round_robin=1",
+                                 "words.processes=" + "9" * 5000, "machine.threads={}"])
 def test_an_address_can_say_only_what_a_control_can(browser, stage, bad):
+    figure, name = bad.partition("=")[0].split(".")
     with Visit(browser, stage) as visit:
-        visit.page.goto(f"{stage['http']}/index.html?machine_map.{bad}&machine_map.threads=2")
-        state = "document.querySelector('[data-figure=machine_map]').blkLive"
-        visit.page.wait_for_function(state)
-        name = bad.partition("=")[0]
-        values, author = visit.page.evaluate(f"[{state}.values, {state}.author]")
-        assert values[name] == (author[name] if name != "threads" else values[name])
-        assert values["threads"] == (2 if name != "threads" else author["threads"])
+        other = "" if bad.startswith("machine.threads") else "&machine.threads=2"
+        visit.page.goto(f"{stage['http']}/index.html?{bad}{other}")
+        states = [f"document.querySelector('[data-figure={each}]').blkLive" for each in (figure, "machine")]
+        visit.page.wait_for_function(" && ".join(states))
+        values, author = visit.page.evaluate(f"[{states[0]}.values, {states[0]}.author]")
+        assert values[name] == author[name]
+        assert visit.page.evaluate(f"{states[1]}.values.threads") == (2 if other else author["threads"])
 
 
 CELLS = ["""import os

@@ -160,7 +160,7 @@ def test_the_tree_so_far_and_then_where_it_sleeps(run):
                            "dmsetup suspend v", "io", "disk=dm-0", "op=read", "offset=0", "length=512")
     assert (status, err.count("\n")) == (1, 1)
     assert "dm_make_request" in out
-    assert re.search(r"sleeps for ever, waiting for .* \(in \w+\)\n$", err)
+    assert re.search(r"sleeps for ever, waiting for .*; state D, in \w+", err)
 
 
 def test_trace_of_a_tool_and_of_flags(run):

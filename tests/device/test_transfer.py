@@ -7,9 +7,8 @@ from hypothesis import given, settings, strategies as st
 
 from blkmodel.device.transfer import PRP_OFFSET_INVALID, Refused, pieces
 from blkmodel.include.linux import nvme
-from blkmodel.include.linux.nvme import (
-    NVME_SC_DNR, NVME_SC_INVALID_FIELD, NVME_SC_SGL_INVALID_DATA, NVME_SC_SGL_INVALID_LAST, NVME_SC_SGL_INVALID_TYPE,
-    nvme_data_ptr, nvme_sgl_desc)
+from blkmodel.include.linux.nvme import (NVME_SC_DNR, NVME_SC_INVALID_FIELD, NVME_SC_SGL_INVALID_DATA,
+    NVME_SC_SGL_INVALID_LAST, NVME_SC_SGL_INVALID_TYPE, nvme_data_ptr, nvme_sgl_desc)
 from blkmodel.services.memory.dma_mapping import dma_alloc_coherent
 from blkmodel.services.memory.mm import __free_pages
 from blkmodel.sim import this

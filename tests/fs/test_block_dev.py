@@ -7,22 +7,19 @@ from blkmodel import boot
 from blkmodel.block import bio as bios, blk_core, blk_settings, genhd, partition_generic
 from blkmodel.fs import block_dev
 from blkmodel.include.linux.bio import bio_for_each_bvec
-from blkmodel.include.linux.blk_types import (
-    BLK_STS_IOERR, BLK_STS_MEDIUM, BLK_STS_NOTSUPP, REQ_FUA, REQ_HIPRI, REQ_IDLE, REQ_NOWAIT, REQ_OP_WRITE,
-    REQ_PREFLUSH, REQ_SYNC)
+from blkmodel.include.linux.blk_types import (BLK_STS_IOERR, BLK_STS_MEDIUM, BLK_STS_NOTSUPP, REQ_FUA, REQ_HIPRI,
+    REQ_IDLE, REQ_NOWAIT, REQ_OP_WRITE, REQ_PREFLUSH, REQ_SYNC)
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_POLL, READ, WRITE
 from blkmodel.include.linux.genhd import GENHD_FL_HIDDEN, block_device_operations, disk_to_dev, hd_struct, set_capacity
-from blkmodel.services.base.err import (
-    EAGAIN, EBADF, EBUSY, EFAULT, EINVAL, EIO, EIOCBQUEUED, ENODATA, ENOENT, ENOMEDIUM, ENOMEM, ENOSPC, ENXIO,
-    EOPNOTSUPP, EPERM, ERESTARTSYS, IS_ERR, PTR_ERR)
+from blkmodel.services.base.err import (EAGAIN, EBADF, EBUSY, EFAULT, EINVAL, EIO, EIOCBQUEUED, ENODATA, ENOENT,
+    ENOMEDIUM, ENOMEM, ENOSPC, ENXIO, EOPNOTSUPP, EPERM, ERESTARTSYS, IS_ERR, PTR_ERR)
 from blkmodel.services.base.kdev_t import MKDEV
 from blkmodel.services.devices.backing_dev import noop_backing_dev_info
 from blkmodel.services.devices.device import devices
 from blkmodel.services.devices.kobject import kobj_type, kobject, kobject_init
-from blkmodel.services.files.file import (
-    FMODE_EXCL, FMODE_NDELAY, FMODE_NOWAIT, FMODE_READ, FMODE_WRITE, FMODE_WRITE_IOCTL, IOCB_DIRECT, IOCB_DSYNC,
-    IOCB_HIPRI, IOCB_NOWAIT, O_DIRECT, O_DSYNC, O_EXCL, O_NDELAY, O_RDONLY, O_RDWR, O_WRONLY, RWF_NOWAIT, filp_close,
-    filp_open, kiocb, new_sync_read, new_sync_write)
+from blkmodel.services.files.file import (FMODE_EXCL, FMODE_NDELAY, FMODE_NOWAIT, FMODE_READ, FMODE_WRITE,
+    FMODE_WRITE_IOCTL, IOCB_DIRECT, IOCB_DSYNC, IOCB_HIPRI, IOCB_NOWAIT, O_DIRECT, O_DSYNC, O_EXCL, O_NDELAY, O_RDONLY,
+    O_RDWR, O_WRONLY, RWF_NOWAIT, filp_close, filp_open, kiocb, new_sync_read, new_sync_write)
 from blkmodel.services.files.inode import I_DIRTY, inode_hashtable
 from blkmodel.services.files.pagemap import read_mapping_page
 from blkmodel.services.files.uio import iov_iter, iov_iter_init, map_user_buffer, unmap_user_buffer

@@ -8,8 +8,8 @@ from hypothesis import given, strategies as st
 import blkmodel
 from blkmodel.block.blk_mq import blk_mq_alloc_tag_set
 from blkmodel.include.linux.blk_mq import blk_mq_ops, blk_mq_tag_set
-from blkmodel.sim.machine import (
-    Machine, MachineError, deal_absent, format_cpulist, from_capture, machine, parse_cpulist)
+from blkmodel.sim.machine import (Machine, MachineError, deal_absent, format_cpulist, from_capture, machine,
+    parse_cpulist)
 from tests.machines import machines
 
 

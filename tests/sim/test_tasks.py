@@ -13,17 +13,14 @@ from blkmodel.drivers.md import dm
 from blkmodel.include.linux.blkdev import MQ_RQ_COMPLETE
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.base.err import ERESTARTSYS
-from blkmodel.services.tasks.locks import (
-    Deadlock, down_read, down_write, mutex, mutex_lock, mutex_unlock, rw_semaphore, spin_lock, spin_unlock, spinlock,
-    up_read, up_write)
-from blkmodel.services.tasks.rcupdate import (
-    init_srcu_struct, rcu_read_lock, rcu_read_unlock, srcu_read_lock, srcu_read_unlock, srcu_struct, synchronize_rcu,
-    synchronize_srcu)
+from blkmodel.services.tasks.locks import (Deadlock, down_read, down_write, mutex, mutex_lock, mutex_unlock,
+    rw_semaphore, spin_lock, spin_unlock, spinlock, up_read, up_write)
+from blkmodel.services.tasks.rcupdate import (init_srcu_struct, rcu_read_lock, rcu_read_unlock, srcu_read_lock,
+    srcu_read_unlock, srcu_struct, synchronize_rcu, synchronize_srcu)
 from blkmodel.services.tasks.sched import send_sig
 from blkmodel.services.tasks.timer import HZ, INITIAL_JIFFIES, TICK_NSEC, calc_wheel_index, jiffies, msleep
-from blkmodel.services.tasks.wait import (
-    complete, completion, wait_event, wait_event_killable, wait_event_timeout, wait_for_completion, wait_queue_head,
-    wake_up_all)
+from blkmodel.services.tasks.wait import (complete, completion, wait_event, wait_event_killable, wait_event_timeout,
+    wait_for_completion, wait_queue_head, wake_up_all)
 from blkmodel.sim import booted
 from blkmodel.sim.events import HungTask
 from blkmodel.sim.ground import Nested, NoGround

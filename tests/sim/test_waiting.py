@@ -2,9 +2,8 @@
 
 from blkmodel import boot
 from blkmodel.services.tasks.sched import TASK_RUNNING, TASK_UNINTERRUPTIBLE
-from blkmodel.services.tasks.wait import (
-    finish_wait, init_wait, prepare_to_wait, prepare_to_wait_exclusive, wait_queue_entry, wait_queue_head,
-    waitqueue_active, wake_up, wake_up_all, wake_up_nr)
+from blkmodel.services.tasks.wait import (finish_wait, init_wait, prepare_to_wait, prepare_to_wait_exclusive,
+    wait_queue_entry, wait_queue_head, waitqueue_active, wake_up, wake_up_all, wake_up_nr)
 from blkmodel.sim.kernel import Context
 
 

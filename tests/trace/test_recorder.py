@@ -15,8 +15,8 @@ from blkmodel.services.tasks.workqueue import INIT_WORK, flush_work, queue_work,
 from blkmodel.sim.kernel import Kernel
 from blkmodel.sim.memory import Memory
 from blkmodel.sim.structure import Array, Struct, sizeof
-from blkmodel.trace import (
-    Alloc, Assign, Call, ContextRecord, Enter, Free, Item, Leave, Log, RecordingError, Return, record)
+from blkmodel.trace import (Alloc, Assign, Call, ContextRecord, Enter, Free, Item, Leave, Log, RecordingError, Return,
+    record)
 
 
 def leaf(n):

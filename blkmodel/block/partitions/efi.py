@@ -7,9 +7,8 @@ first head is broken, has none, whatever is at its end.
 from struct import iter_unpack, unpack, unpack_from
 
 from blkmodel.block.partitions.check_h import parsed_partitions, put_partition, read_part_sector
-from blkmodel.block.partitions.efi_h import (
-    EFI_PMBR_OSTYPE_EFI_GPT, GPT_HEADER_SIGNATURE, GPT_MBR_HYBRID, GPT_MBR_PROTECTIVE, GPT_PRIMARY_PARTITION_TABLE_LBA,
-    gpt_entry, gpt_header, legacy_mbr)
+from blkmodel.block.partitions.efi_h import (EFI_PMBR_OSTYPE_EFI_GPT, GPT_HEADER_SIGNATURE, GPT_MBR_HYBRID,
+    GPT_MBR_PROTECTIVE, GPT_PRIMARY_PARTITION_TABLE_LBA, gpt_entry, gpt_header, legacy_mbr)
 from blkmodel.include.linux.blkdev import bdev_logical_block_size
 from blkmodel.include.linux.fs import block_device
 from blkmodel.reference.omission import no_chapter

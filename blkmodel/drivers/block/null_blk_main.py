@@ -13,17 +13,15 @@ from typing import Any
 from blkmodel.block import bio, blk_core, blk_mq, blk_settings, genhd
 from blkmodel.drivers.block.null_blk_h import null_zone_init, nullb, nullb_cmd, nullb_device, nullb_queue
 from blkmodel.include.linux.bio import bio_for_each_segment, bio_sectors
-from blkmodel.include.linux.blk_mq import (
-    BLK_EH_DONE, BLK_MQ_F_BLOCKING, BLK_MQ_F_NO_SCHED, BLK_MQ_F_SHOULD_MERGE, blk_mq_hw_ctx, blk_mq_ops,
-    blk_mq_queue_data, blk_mq_rq_to_pdu, blk_mq_tag_set, queue_for_each_hw_ctx)
-from blkmodel.include.linux.blk_types import (
-    BLK_QC_T_NONE, BLK_STS_OK, REQ_FUA, REQ_OP_DISCARD, REQ_OP_FLUSH, bio as _bio, bio_op, op_is_write)
-from blkmodel.include.linux.blkdev import (
-    QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DISCARD, QUEUE_FLAG_NONROT, SECTOR_SHIFT, UINT_MAX, blk_rq_bytes, blk_rq_pos,
-    blk_rq_sectors, req_op, request, request_queue, rq_for_each_segment)
+from blkmodel.include.linux.blk_mq import (BLK_EH_DONE, BLK_MQ_F_BLOCKING, BLK_MQ_F_NO_SCHED, BLK_MQ_F_SHOULD_MERGE,
+    blk_mq_hw_ctx, blk_mq_ops, blk_mq_queue_data, blk_mq_rq_to_pdu, blk_mq_tag_set, queue_for_each_hw_ctx)
+from blkmodel.include.linux.blk_types import (BLK_QC_T_NONE, BLK_STS_OK, REQ_FUA, REQ_OP_DISCARD, REQ_OP_FLUSH,
+    bio as _bio, bio_op, op_is_write)
+from blkmodel.include.linux.blkdev import (QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DISCARD, QUEUE_FLAG_NONROT, SECTOR_SHIFT,
+    UINT_MAX, blk_rq_bytes, blk_rq_pos, blk_rq_sectors, req_op, request, request_queue, rq_for_each_segment)
 from blkmodel.include.linux.fs import block_device
-from blkmodel.include.linux.genhd import (
-    GENHD_FL_EXT_DEVT, GENHD_FL_SUPPRESS_PARTITION_INFO, block_device_operations, gendisk, set_capacity)
+from blkmodel.include.linux.genhd import (GENHD_FL_EXT_DEVT, GENHD_FL_SUPPRESS_PARTITION_INFO, block_device_operations,
+    gendisk, set_capacity)
 from blkmodel.services.base.arithmetic import signed_int, unsigned_int, unsigned_long
 from blkmodel.services.base.bug import BUG_ON, WARN_ON
 from blkmodel.services.base.err import EBUSY, EINVAL, ENOMEM, ENOSPC, ERR_PTR, IS_ERR
@@ -32,22 +30,20 @@ from blkmodel.services.base.printk import pr_err, pr_info, pr_warn
 from blkmodel.services.base.text import kstrtobool, kstrtoint, kstrtouint, kstrtoul
 from blkmodel.services.cpus.cpumask import nr_cpu_ids, nr_online_nodes
 from blkmodel.services.data.bitops import find_first_zero_bit
-from blkmodel.services.data.idr import (
-    ida, ida_simple_get, ida_simple_remove, radix_tree_delete_item, radix_tree_empty, radix_tree_gang_lookup,
-    radix_tree_insert, radix_tree_lookup)
+from blkmodel.services.data.idr import (ida, ida_simple_get, ida_simple_remove, radix_tree_delete_item,
+    radix_tree_empty, radix_tree_gang_lookup, radix_tree_insert, radix_tree_lookup)
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_empty, list_first_entry, list_head
 from blkmodel.services.devices.badblocks import badblocks_exit, badblocks_init
-from blkmodel.services.devices.configfs import (
-    config_item, config_item_init_type_name, config_item_put, config_item_type, configfs_register_subsystem,
-    configfs_subsystem, configfs_unregister_subsystem)
+from blkmodel.services.devices.configfs import (config_item, config_item_init_type_name, config_item_put,
+    config_item_type, configfs_register_subsystem, configfs_subsystem, configfs_unregister_subsystem)
 from blkmodel.services.memory.mm import GFP_KERNEL, GFP_NOIO, __free_page, alloc_page, page as _page
 from blkmodel.services.memory.percpu import raw_smp_processor_id
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc, kfree, kzalloc, kzalloc_node
 from blkmodel.services.tasks.locks import mutex
 from blkmodel.services.tasks.sched import TASK_UNINTERRUPTIBLE, io_schedule
 from blkmodel.services.tasks.timer import HRTIMER_NORESTART, HZ, hrtimer, hrtimer_init, hrtimer_start
-from blkmodel.services.tasks.wait import (
-    finish_wait, init_wait, prepare_to_wait, wait_queue_entry, waitqueue_active, wake_up)
+from blkmodel.services.tasks.wait import (finish_wait, init_wait, prepare_to_wait, wait_queue_entry, waitqueue_active,
+    wake_up)
 from blkmodel.sim import statics
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct

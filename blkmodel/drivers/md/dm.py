@@ -20,32 +20,28 @@ from blkmodel.drivers.md.dm_core_h import DM_RESERVED_MAX_IOS, mapped_device
 from blkmodel.drivers.md.dm_h import DM_SUSPEND_LOCKFS_FLAG, DM_SUSPEND_NOFLUSH_FLAG, invalid
 from blkmodel.drivers.md.dm_target import dm_target_exit, dm_target_init
 from blkmodel.fs import block_dev
-from blkmodel.include.linux.bio import (
-    bio_has_data, bio_io_error, bio_list, bio_list_add, bio_list_add_head, bio_list_pop, bio_sectors, bio_set,
-    bio_set_dev, bioset_initialized)
-from blkmodel.include.linux.blk_types import (
-    BLK_QC_T_NONE, BLK_STS_DM_REQUEUE, BLK_STS_IOERR, BLK_STS_TARGET, REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE,
-    REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, REQ_PREFLUSH, REQ_RAHEAD, REQ_SWAP, REQ_SYNC, bio as bio_struct, bio_op)
-from blkmodel.include.linux.blkdev import (
-    QUEUE_FLAG_DISCARD, SECTOR_SHIFT, copy_limits, queue_is_mq, queue_limits, request_queue, test_bit)
-from blkmodel.include.linux.device_mapper import (
-    DM_ANY_MINOR, DM_ENDIO_DONE, DM_ENDIO_INCOMPLETE, DM_ENDIO_REQUEUE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED,
-    DM_MAPIO_REQUEUE, DM_MAPIO_SUBMITTED, DM_NAME, DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NONE,
-    DM_TYPE_NVME_BIO_BASED, DM_TYPE_REQUEST_BASED, DMERR, DMINFO, DMWARN, dm_arg, dm_dev, dm_dev as dm_dev_struct,
-    dm_target, dm_target_offset, target_type, to_bytes)
+from blkmodel.include.linux.bio import (bio_has_data, bio_io_error, bio_list, bio_list_add, bio_list_add_head,
+    bio_list_pop, bio_sectors, bio_set, bio_set_dev, bioset_initialized)
+from blkmodel.include.linux.blk_types import (BLK_QC_T_NONE, BLK_STS_DM_REQUEUE, BLK_STS_IOERR, BLK_STS_TARGET,
+    REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, REQ_PREFLUSH, REQ_RAHEAD,
+    REQ_SWAP, REQ_SYNC, bio as bio_struct, bio_op)
+from blkmodel.include.linux.blkdev import (QUEUE_FLAG_DISCARD, SECTOR_SHIFT, copy_limits, queue_is_mq, queue_limits,
+    request_queue, test_bit)
+from blkmodel.include.linux.device_mapper import (DM_ANY_MINOR, DM_ENDIO_DONE, DM_ENDIO_INCOMPLETE, DM_ENDIO_REQUEUE,
+    DM_MAPIO_KILL, DM_MAPIO_REMAPPED, DM_MAPIO_REQUEUE, DM_MAPIO_SUBMITTED, DM_NAME, DM_TYPE_BIO_BASED,
+    DM_TYPE_DAX_BIO_BASED, DM_TYPE_NONE, DM_TYPE_NVME_BIO_BASED, DM_TYPE_REQUEST_BASED, DMERR, DMINFO, DMWARN, dm_arg,
+    dm_dev, dm_dev as dm_dev_struct, dm_target, dm_target_offset, target_type, to_bytes)
 from blkmodel.include.linux.fs import block_device
-from blkmodel.include.linux.genhd import (
-    block_device_operations, disk_devt, disk_to_dev, gendisk, get_capacity, op_stat_group, part_stat_get,
-    part_stat_lock, part_stat_unlock, set_capacity)
+from blkmodel.include.linux.genhd import (block_device_operations, disk_devt, disk_to_dev, gendisk, get_capacity,
+    op_stat_group, part_stat_get, part_stat_lock, part_stat_unlock, set_capacity)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.arithmetic import round_up
 from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
-from blkmodel.services.base.err import (
-    EAGAIN, EBUSY, EEXIST, EINTR, EINVAL, EIO, ENOMEM, ENOSPC, ENOTCONN, ENOTTY, ENXIO, EOPNOTSUPP, ERR_PTR, IS_ERR,
-    PTR_ERR)
+from blkmodel.services.base.err import (EAGAIN, EBUSY, EEXIST, EINTR, EINVAL, EIO, ENOMEM, ENOSPC, ENOTCONN, ENOTTY,
+    ENXIO, EOPNOTSUPP, ERR_PTR, IS_ERR, PTR_ERR)
 from blkmodel.services.base.kdev_t import MAJOR, MINOR, MINORBITS, MKDEV, format_dev_t
-from blkmodel.services.base.module import (
-    THIS_MODULE, kernel_param, module_put, param_set_int, param_set_uint, try_module_get)
+from blkmodel.services.base.module import (THIS_MODULE, kernel_param, module_put, param_set_int, param_set_uint,
+    try_module_get)
 from blkmodel.services.cpus.cpumask import nr_online_nodes
 from blkmodel.services.data.idr import idr, idr_alloc, idr_find, idr_remove, idr_replace
 from blkmodel.services.data.list import list_add, list_del_init, list_head, list_splice_init
@@ -57,16 +53,14 @@ from blkmodel.services.files.inode import i_size_write
 from blkmodel.services.memory.mm import GFP_KERNEL, GFP_NOIO, GFP_NOWAIT
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kfree, kzalloc_node
 from blkmodel.services.tasks.locks import SINGLE_DEPTH_NESTING, mutex_lock, mutex_lock_nested, mutex_unlock
-from blkmodel.services.tasks.rcupdate import (
-    cleanup_srcu_struct, init_srcu_struct, rcu_read_lock, rcu_read_unlock, srcu_read_lock, srcu_read_unlock,
-    synchronize_rcu, synchronize_srcu)
+from blkmodel.services.tasks.rcupdate import (cleanup_srcu_struct, init_srcu_struct, rcu_read_lock, rcu_read_unlock,
+    srcu_read_lock, srcu_read_unlock, synchronize_rcu, synchronize_srcu)
 from blkmodel.services.tasks.sched import TASK_INTERRUPTIBLE, fatal_signal_pending, io_schedule, signal_pending_state
 from blkmodel.services.tasks.timer import jiffies, msleep
-from blkmodel.services.tasks.wait import (
-    finish_wait, init_wait, prepare_to_wait, wait_event_interruptible, wait_queue_entry, wait_queue_head,
-    waitqueue_active, wake_up)
-from blkmodel.services.tasks.workqueue import (
-    INIT_WORK, alloc_workqueue, destroy_workqueue, flush_workqueue, queue_work, work_struct, workqueue_struct)
+from blkmodel.services.tasks.wait import (finish_wait, init_wait, prepare_to_wait, wait_event_interruptible,
+    wait_queue_entry, wait_queue_head, waitqueue_active, wake_up)
+from blkmodel.services.tasks.workqueue import (INIT_WORK, alloc_workqueue, destroy_workqueue, flush_workqueue,
+    queue_work, work_struct, workqueue_struct)
 from blkmodel.sim import statics, this
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct

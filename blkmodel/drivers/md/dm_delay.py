@@ -11,19 +11,18 @@ from blkmodel.drivers.md.dm_target import dm_register_target, dm_unregister_targ
 from blkmodel.include.linux.bio import bio_data_dir, bio_list, bio_list_add, bio_list_get, bio_sectors, bio_set_dev
 from blkmodel.include.linux.blk_types import REQ_PREFLUSH, bio
 from blkmodel.include.linux.blkdev import WRITE
-from blkmodel.include.linux.device_mapper import (
-    DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED, DM_TARGET_PASSES_INTEGRITY, DMERR, STATUSTYPE_INFO, STATUSTYPE_TABLE, dm_dev,
-    dm_target, dm_target_offset, target_type)
+from blkmodel.include.linux.device_mapper import (DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED, DM_TARGET_PASSES_INTEGRITY,
+    DMERR, STATUSTYPE_INFO, STATUSTYPE_TABLE, dm_dev, dm_target, dm_target_offset, target_type)
 from blkmodel.services.base.err import EINVAL, ENOMEM
 from blkmodel.services.base.module import THIS_MODULE
 from blkmodel.services.base.text import sscanf
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
-from blkmodel.services.tasks.timer import (
-    del_timer_sync, jiffies, mod_timer, msecs_to_jiffies, time_after_eq, timer_list, timer_pending, timer_setup)
-from blkmodel.services.tasks.workqueue import (
-    INIT_WORK, alloc_workqueue, destroy_workqueue, queue_work, work_struct, workqueue_struct)
+from blkmodel.services.tasks.timer import (del_timer_sync, jiffies, mod_timer, msecs_to_jiffies, time_after_eq,
+    timer_list, timer_pending, timer_setup)
+from blkmodel.services.tasks.workqueue import (INIT_WORK, alloc_workqueue, destroy_workqueue, queue_work, work_struct,
+    workqueue_struct)
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct
 
 DM_MSG_PREFIX = "delay"

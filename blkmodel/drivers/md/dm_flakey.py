@@ -11,13 +11,12 @@ from blkmodel.block import bio as block_bio
 from blkmodel.drivers.md import dm, dm_table
 from blkmodel.drivers.md.dm_h import invalid, registered
 from blkmodel.drivers.md.dm_target import dm_register_target, dm_unregister_target
-from blkmodel.include.linux.bio import (
-    bio_data_dir, bio_for_each_segment, bio_has_data, bio_io_error, bio_sectors, bio_set_dev)
+from blkmodel.include.linux.bio import (bio_data_dir, bio_for_each_segment, bio_has_data, bio_io_error, bio_sectors,
+    bio_set_dev)
 from blkmodel.include.linux.blk_types import BLK_STS_IOERR, REQ_OP_ZONE_RESET, bio, bio_op
 from blkmodel.include.linux.blkdev import READ, SECTOR_SHIFT, UINT_MAX, WRITE
-from blkmodel.include.linux.device_mapper import (
-    DM_ENDIO_DONE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED, STATUSTYPE_TABLE, dm_arg, dm_arg_set, dm_dev,
-    dm_target, dm_target_offset, target_type)
+from blkmodel.include.linux.device_mapper import (DM_ENDIO_DONE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED,
+    STATUSTYPE_TABLE, dm_arg, dm_arg_set, dm_dev, dm_target, dm_target_offset, target_type)
 from blkmodel.include.linux.fs import block_device
 from blkmodel.services.base.arithmetic import unsigned_int
 from blkmodel.services.base.bug import BUG_ON

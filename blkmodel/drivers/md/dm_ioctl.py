@@ -16,22 +16,20 @@ from blkmodel.drivers.md.dm_core_h import mapped_device
 from blkmodel.drivers.md.dm_h import DM_STATUS_NOFLUSH_FLAG, DM_SUSPEND_LOCKFS_FLAG, DM_SUSPEND_NOFLUSH_FLAG
 from blkmodel.drivers.md.dm_target import dm_get_target_type, dm_put_target_type, dm_target_iterate
 from blkmodel.errors import NotModelled
-from blkmodel.include.linux.device_mapper import (
-    DM_ANY_MINOR, DM_NAME, DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NONE, DMERR, DMINFO, DMWARN,
-    STATUSTYPE_INFO, STATUSTYPE_TABLE, target_type)
-from blkmodel.include.linux.dm_ioctl import (
-    _IOC_NR, _IOC_TYPE, DATA_OFFSET, DM_ACTIVE_PRESENT_FLAG, DM_BUFFER_FULL_FLAG, DM_CONTROL_NODE, DM_DATA_OUT_FLAG,
-    DM_DEFERRED_REMOVE, DM_DEV_CREATE_CMD, DM_DIR, DM_INACTIVE_PRESENT_FLAG, DM_INTERNAL_SUSPEND_FLAG, DM_IOCTL,
-    DM_LIST_DEVICES_CMD, DM_LIST_VERSIONS_CMD, DM_MAX_TYPE_NAME, DM_NAME_LEN, DM_NOFLUSH_FLAG, DM_PERSISTENT_DEV_FLAG,
-    DM_QUERY_INACTIVE_TABLE_FLAG, DM_READONLY_FLAG, DM_REMOVE_ALL_CMD, DM_SECURE_DATA_FLAG, DM_SKIP_LOCKFS_FLAG,
-    DM_STATUS_TABLE_FLAG, DM_SUSPEND_FLAG, DM_UEVENT_GENERATED_FLAG, DM_UUID_FLAG, DM_UUID_LEN, DM_VERSION_CMD,
-    DM_VERSION_EXTRA, DM_VERSION_MAJOR, DM_VERSION_MINOR, DM_VERSION_PATCHLEVEL, NAME_LIST, TARGET_DEPS, TARGET_MSG,
-    TARGET_SPEC, TARGET_VERSIONS, U32, U64, align_val, bytes_of, dm_ioctl as dm_ioctl_struct, read_head, string_at,
-    write_head)
+from blkmodel.include.linux.device_mapper import (DM_ANY_MINOR, DM_NAME, DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED,
+    DM_TYPE_NONE, DMERR, DMINFO, DMWARN, STATUSTYPE_INFO, STATUSTYPE_TABLE, target_type)
+from blkmodel.include.linux.dm_ioctl import (_IOC_NR, _IOC_TYPE, DATA_OFFSET, DM_ACTIVE_PRESENT_FLAG,
+    DM_BUFFER_FULL_FLAG, DM_CONTROL_NODE, DM_DATA_OUT_FLAG, DM_DEFERRED_REMOVE, DM_DEV_CREATE_CMD, DM_DIR,
+    DM_INACTIVE_PRESENT_FLAG, DM_INTERNAL_SUSPEND_FLAG, DM_IOCTL, DM_LIST_DEVICES_CMD, DM_LIST_VERSIONS_CMD,
+    DM_MAX_TYPE_NAME, DM_NAME_LEN, DM_NOFLUSH_FLAG, DM_PERSISTENT_DEV_FLAG, DM_QUERY_INACTIVE_TABLE_FLAG,
+    DM_READONLY_FLAG, DM_REMOVE_ALL_CMD, DM_SECURE_DATA_FLAG, DM_SKIP_LOCKFS_FLAG, DM_STATUS_TABLE_FLAG,
+    DM_SUSPEND_FLAG, DM_UEVENT_GENERATED_FLAG, DM_UUID_FLAG, DM_UUID_LEN, DM_VERSION_CMD, DM_VERSION_EXTRA,
+    DM_VERSION_MAJOR, DM_VERSION_MINOR, DM_VERSION_PATCHLEVEL, NAME_LIST, TARGET_DEPS, TARGET_MSG, TARGET_SPEC,
+    TARGET_VERSIONS, U32, U64, align_val, bytes_of, dm_ioctl as dm_ioctl_struct, read_head, string_at, write_head)
 from blkmodel.include.linux.genhd import disk_devt, get_disk_ro
 from blkmodel.services.base.bug import BUG_ON
-from blkmodel.services.base.err import (
-    EBUSY, EFAULT, EINVAL, ENOMEM, ENOTTY, ENXIO, ERESTARTSYS, ERR_PTR, IS_ERR, PTR_ERR)
+from blkmodel.services.base.err import (EBUSY, EFAULT, EINVAL, ENOMEM, ENOTTY, ENXIO, ERESTARTSYS, ERR_PTR, IS_ERR,
+    PTR_ERR)
 from blkmodel.services.base.kdev_t import MINOR, huge_decode_dev, huge_encode_dev
 from blkmodel.services.base.text import kstrdup, sscanf
 from blkmodel.services.data.list import list_add, list_del_init, list_for_each, list_head

@@ -9,8 +9,8 @@ from blkmodel.drivers.md.dm_target import dm_register_target, dm_unregister_targ
 from blkmodel.include.linux.bio import bio_sectors, bio_set_dev
 from blkmodel.include.linux.blk_types import REQ_OP_ZONE_RESET, bio, bio_op
 from blkmodel.include.linux.blkdev import SECTOR_SHIFT
-from blkmodel.include.linux.device_mapper import (
-    DM_MAPIO_REMAPPED, DM_TARGET_PASSES_INTEGRITY, STATUSTYPE_TABLE, dm_dev, dm_target, dm_target_offset, target_type)
+from blkmodel.include.linux.device_mapper import (DM_MAPIO_REMAPPED, DM_TARGET_PASSES_INTEGRITY, STATUSTYPE_TABLE,
+    dm_dev, dm_target, dm_target_offset, target_type)
 from blkmodel.include.linux.fs import block_device
 from blkmodel.services.base.arithmetic import unsigned_long
 from blkmodel.services.base.err import ENOMEM

@@ -22,19 +22,18 @@ from blkmodel.drivers.md.dm_target import dm_register_target, dm_unregister_targ
 from blkmodel.drivers.md.dm_uevent import DM_UEVENT_PATH_FAILED, DM_UEVENT_PATH_REINSTATED
 from blkmodel.errors import NotModelled
 from blkmodel.include.linux.blk_mq import BLK_MQ_REQ_NOWAIT
-from blkmodel.include.linux.blk_types import (
-    BLK_STS_IOERR, BLK_STS_RESOURCE, REQ_FAILFAST_TRANSPORT, REQ_NOMERGE, bio, blk_path_error)
+from blkmodel.include.linux.blk_types import (BLK_STS_IOERR, BLK_STS_RESOURCE, REQ_FAILFAST_TRANSPORT, REQ_NOMERGE, bio,
+    blk_path_error)
 from blkmodel.include.linux.blkdev import SECTOR_SHIFT, bdev_get_queue, blk_queue_dying, blk_rq_bytes, request, test_bit
-from blkmodel.include.linux.device_mapper import (
-    DM_ENDIO_DELAY_REQUEUE, DM_ENDIO_DONE, DM_ENDIO_REQUEUE, DM_MAPIO_DELAY_REQUEUE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED,
-    DM_MAPIO_REQUEUE, DM_TARGET_IMMUTABLE, DM_TARGET_PASSES_INTEGRITY, DM_TARGET_SINGLETON, DM_TYPE_BIO_BASED,
-    DM_TYPE_NONE, DM_TYPE_REQUEST_BASED, DMERR, DMWARN, STATUSTYPE_INFO, dm_arg, dm_arg_set, dm_dev, dm_target,
-    map_info, target_type)
+from blkmodel.include.linux.device_mapper import (DM_ENDIO_DELAY_REQUEUE, DM_ENDIO_DONE, DM_ENDIO_REQUEUE,
+    DM_MAPIO_DELAY_REQUEUE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED, DM_MAPIO_REQUEUE, DM_TARGET_IMMUTABLE,
+    DM_TARGET_PASSES_INTEGRITY, DM_TARGET_SINGLETON, DM_TYPE_BIO_BASED, DM_TYPE_NONE, DM_TYPE_REQUEST_BASED, DMERR,
+    DMWARN, STATUSTYPE_INFO, dm_arg, dm_arg_set, dm_dev, dm_target, map_info, target_type)
 from blkmodel.include.linux.fs import block_device
 from blkmodel.reference.omission import Omission, no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
-from blkmodel.services.base.err import (
-    EBUSY, EINVAL, EIO, ENOMEM, ENOTCONN, ENXIO, ERR_PTR, IS_ERR, IS_ERR_OR_NULL, PTR_ERR)
+from blkmodel.services.base.err import (EBUSY, EINVAL, EIO, ENOMEM, ENOTCONN, ENXIO, ERR_PTR, IS_ERR, IS_ERR_OR_NULL,
+    PTR_ERR)
 from blkmodel.services.base.module import THIS_MODULE
 from blkmodel.services.base.text import sscanf
 from blkmodel.services.data.bitops import assign_bit

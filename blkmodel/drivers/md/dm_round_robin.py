@@ -10,8 +10,8 @@ from blkmodel.services.base.err import EINVAL, ENOMEM
 from blkmodel.services.base.module import THIS_MODULE
 from blkmodel.services.base.printk import ratelimit_state
 from blkmodel.services.base.text import sscanf
-from blkmodel.services.data.list import (
-    list_add_tail, list_del_init, list_empty, list_first_entry, list_head, list_move, list_move_tail)
+from blkmodel.services.data.list import (list_add_tail, list_del_init, list_empty, list_first_entry, list_head,
+    list_move, list_move_tail)
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.sim import statics

@@ -11,17 +11,15 @@ from dataclasses import field
 from blkmodel.block import bio as block_bio, blk_core, blk_mq
 from blkmodel.drivers.md import dm, dm_table
 from blkmodel.drivers.md.dm_core_h import DM_RESERVED_MAX_IOS, mapped_device
-from blkmodel.include.linux.blk_mq import (
-    BLK_MQ_F_SHOULD_MERGE, BLK_MQ_MAX_DEPTH, blk_mq_cleanup_rq, blk_mq_hw_ctx, blk_mq_ops, blk_mq_queue_data,
-    blk_mq_rq_to_pdu, blk_mq_tag_set)
-from blkmodel.include.linux.blk_types import (
-    BLK_STS_DEV_RESOURCE, BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE, BLK_STS_TARGET, REQ_OP_DISCARD,
-    REQ_OP_WRITE_ZEROES, bio)
-from blkmodel.include.linux.blkdev import (
-    RQF_FAILED, RQF_IO_STAT, blk_queue_io_stat, queue_is_mq, req_op, request, request_queue)
-from blkmodel.include.linux.device_mapper import (
-    DM_ENDIO_DELAY_REQUEUE, DM_ENDIO_DONE, DM_ENDIO_INCOMPLETE, DM_ENDIO_REQUEUE, DM_MAPIO_DELAY_REQUEUE, DM_MAPIO_KILL,
-    DM_MAPIO_REMAPPED, DM_MAPIO_REQUEUE, DM_MAPIO_SUBMITTED, DMWARN, dm_target, map_info)
+from blkmodel.include.linux.blk_mq import (BLK_MQ_F_SHOULD_MERGE, BLK_MQ_MAX_DEPTH, blk_mq_cleanup_rq, blk_mq_hw_ctx,
+    blk_mq_ops, blk_mq_queue_data, blk_mq_rq_to_pdu, blk_mq_tag_set)
+from blkmodel.include.linux.blk_types import (BLK_STS_DEV_RESOURCE, BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE,
+    BLK_STS_TARGET, REQ_OP_DISCARD, REQ_OP_WRITE_ZEROES, bio)
+from blkmodel.include.linux.blkdev import (RQF_FAILED, RQF_IO_STAT, blk_queue_io_stat, queue_is_mq, req_op, request,
+    request_queue)
+from blkmodel.include.linux.device_mapper import (DM_ENDIO_DELAY_REQUEUE, DM_ENDIO_DONE, DM_ENDIO_INCOMPLETE,
+    DM_ENDIO_REQUEUE, DM_MAPIO_DELAY_REQUEUE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED, DM_MAPIO_REQUEUE, DM_MAPIO_SUBMITTED,
+    DMWARN, dm_target, map_info)
 from blkmodel.include.linux.genhd import disk_devt
 from blkmodel.services.base.bug import BUG_ON
 from blkmodel.services.base.err import ENOMEM, IS_ERR, PTR_ERR
@@ -376,8 +374,3 @@ def dm_mq_cleanup_mapped_device(md: mapped_device) -> None:
 def dm_attr_rq_based_seq_io_merge_deadline_show(md: mapped_device) -> str:
     """rq_based_seq_io_merge_deadline: a setting that there is no more; for user space that still asks."""
     return "0\n"
-
-
-def dm_attr_rq_based_seq_io_merge_deadline_store(md: mapped_device, buf: str, count: int) -> int:
-    """Take any value of rq_based_seq_io_merge_deadline, which changes nothing. Returns count."""
-    return count

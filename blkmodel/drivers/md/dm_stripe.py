@@ -8,13 +8,12 @@ from blkmodel.drivers.md import dm, dm_table
 from blkmodel.drivers.md.dm_h import invalid
 from blkmodel.drivers.md.dm_target import dm_register_target, dm_unregister_target
 from blkmodel.include.linux.bio import bio_dev, bio_end_sector, bio_set_dev
-from blkmodel.include.linux.blk_types import (
-    BLK_STS_NOTSUPP, REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, REQ_PREFLUSH,
-    REQ_RAHEAD, bio, bio_op)
+from blkmodel.include.linux.blk_types import (BLK_STS_NOTSUPP, REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME,
+    REQ_OP_WRITE_ZEROES, REQ_PREFLUSH, REQ_RAHEAD, bio, bio_op)
 from blkmodel.include.linux.blkdev import SECTOR_SHIFT, queue_limits
-from blkmodel.include.linux.device_mapper import (
-    DM_ENDIO_DONE, DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED, DM_TARGET_PASSES_INTEGRITY, DMWARN, STATUSTYPE_TABLE,
-    dm_array_too_big, dm_dev, dm_target, dm_target_offset, target_type, to_bytes)
+from blkmodel.include.linux.device_mapper import (DM_ENDIO_DONE, DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED,
+    DM_TARGET_PASSES_INTEGRITY, DMWARN, STATUSTYPE_TABLE, dm_array_too_big, dm_dev, dm_target, dm_target_offset,
+    target_type, to_bytes)
 from blkmodel.services.base.arithmetic import ilog2
 from blkmodel.services.base.bug import BUG_ON
 from blkmodel.services.base.err import EINVAL, ENOMEM

@@ -5,8 +5,8 @@ from blkmodel.drivers.md.dm_builtin import dm_kobject_release
 from blkmodel.drivers.md.dm_core_h import dm_get_completion_from_kobject, mapped_device
 from blkmodel.include.linux.genhd import disk_to_dev
 from blkmodel.services.base.err import EINVAL, EIO
-from blkmodel.services.devices.kobject import (
-    attribute, kobj_type, kobject, kobject_add, kobject_init, kobject_put, sysfs_create_files)
+from blkmodel.services.devices.kobject import (attribute, kobj_type, kobject, kobject_add, kobject_init, kobject_put,
+    sysfs_create_files)
 from blkmodel.services.tasks.wait import wait_for_completion
 
 
@@ -16,19 +16,6 @@ def dm_attr_show(kobj: kobject, attr: attribute) -> str | int:
     if md is None:
         return -EINVAL
     ret = attr.show(md)
-    dm.dm_put(md)
-    return ret
-
-
-def dm_attr_store(kobj: kobject, attr: attribute, page: str, count: int) -> int:
-    """Write a file. Returns the bytes taken, or -EIO for one that can't be written, -EINVAL for a device that is going.
-    """
-    if attr.store is None:
-        return -EIO
-    md = dm.dm_get_from_kobject(kobj)
-    if md is None:
-        return -EINVAL
-    ret = attr.store(md, page, count)
     dm.dm_put(md)
     return ret
 
@@ -59,8 +46,7 @@ dm_attrs = (
     attribute("name", 0o444, dm_attr_name_show), attribute("uuid", 0o444, dm_attr_uuid_show),
     attribute("suspended", 0o444, dm_attr_suspended_show), attribute("use_blk_mq", 0o444, dm_attr_use_blk_mq_show),
     attribute("rq_based_seq_io_merge_deadline", 0o644,
-              lambda md: dm_rq.dm_attr_rq_based_seq_io_merge_deadline_show(md),
-              lambda md, page, count: dm_rq.dm_attr_rq_based_seq_io_merge_deadline_store(md, page, count)))
+              lambda md: dm_rq.dm_attr_rq_based_seq_io_merge_deadline_show(md)))
 dm_ktype = kobj_type(release=dm_kobject_release)
 
 

@@ -20,16 +20,14 @@ from blkmodel.drivers.md.dm_h import dm_dev_internal, dm_target_hybrid, dm_targe
 from blkmodel.drivers.md.dm_target import dm_get_target_type, dm_put_target_type
 from blkmodel.errors import NotModelled
 from blkmodel.fs import block_dev
-from blkmodel.include.linux.blkdev import (
-    BLK_ZONED_NONE, QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DAX, QUEUE_FLAG_DISCARD, QUEUE_FLAG_FUA, QUEUE_FLAG_NONROT,
-    QUEUE_FLAG_SECERASE, QUEUE_FLAG_WC, SECTOR_SHIFT, bdev_get_queue, blk_queue_add_random, blk_queue_discard,
-    blk_queue_nonrot, blk_queue_secure_erase, blk_queue_zoned_model, copy_limits, queue_is_mq, queue_limits,
-    request_queue)
-from blkmodel.include.linux.device_mapper import (
-    DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NONE, DM_TYPE_NVME_BIO_BASED, DM_TYPE_REQUEST_BASED, DMERR,
-    DMWARN, dm_arg, dm_arg_set, dm_dev, dm_div_up, dm_round_up, dm_target, dm_target_always_writeable,
-    dm_target_has_integrity, dm_target_is_immutable, dm_target_is_wildcard, dm_target_needs_singleton,
-    dm_target_passes_integrity, target_type)
+from blkmodel.include.linux.blkdev import (BLK_ZONED_NONE, QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DAX, QUEUE_FLAG_DISCARD,
+    QUEUE_FLAG_FUA, QUEUE_FLAG_NONROT, QUEUE_FLAG_SECERASE, QUEUE_FLAG_WC, SECTOR_SHIFT, bdev_get_queue,
+    blk_queue_add_random, blk_queue_discard, blk_queue_nonrot, blk_queue_secure_erase, blk_queue_zoned_model,
+    copy_limits, queue_is_mq, queue_limits, request_queue)
+from blkmodel.include.linux.device_mapper import (DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NONE,
+    DM_TYPE_NVME_BIO_BASED, DM_TYPE_REQUEST_BASED, DMERR, DMWARN, dm_arg, dm_arg_set, dm_dev, dm_div_up, dm_round_up,
+    dm_target, dm_target_always_writeable, dm_target_has_integrity, dm_target_is_immutable, dm_target_is_wildcard,
+    dm_target_needs_singleton, dm_target_passes_integrity, target_type)
 from blkmodel.include.linux.genhd import gendisk
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.arithmetic import unsigned_long

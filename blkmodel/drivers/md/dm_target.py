@@ -5,8 +5,8 @@ from typing import Any
 
 from blkmodel.include.linux.blk_types import bio
 from blkmodel.include.linux.blkdev import request
-from blkmodel.include.linux.device_mapper import (
-    DM_MAPIO_KILL, DM_TARGET_WILDCARD, DMCRIT, dm_target, map_info, target_type)
+from blkmodel.include.linux.device_mapper import (DM_MAPIO_KILL, DM_TARGET_WILDCARD, DMCRIT, dm_target, map_info,
+    target_type)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON
 from blkmodel.services.base.err import EEXIST

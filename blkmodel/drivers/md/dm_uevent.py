@@ -7,8 +7,8 @@ from blkmodel.services.base.err import ENOMEM, ERR_PTR, IS_ERR
 from blkmodel.services.data.list import list_del_init, list_head
 from blkmodel.services.devices.kobject import KOBJ_CHANGE, kobject, kobject_uevent_env
 from blkmodel.services.memory.mm import GFP_ATOMIC
-from blkmodel.services.memory.slab import (
-    kmem_cache, kmem_cache_alloc, kmem_cache_create, kmem_cache_destroy, kmem_cache_free)
+from blkmodel.services.memory.slab import (kmem_cache, kmem_cache_alloc, kmem_cache_create, kmem_cache_destroy,
+    kmem_cache_free)
 from blkmodel.sim import statics
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct
 

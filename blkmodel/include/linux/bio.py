@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING
 
-from blkmodel.include.linux.blk_types import (
-    BIO_CHAIN, BIO_REFFED, BLK_STS_IOERR, REQ_HIPRI, REQ_NOMERGE_FLAGS, REQ_NOWAIT, REQ_OP_DISCARD, REQ_OP_FLUSH,
-    REQ_OP_MASK, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, bio_op, bio_vec, bvec_iter, op_is_write)
+from blkmodel.include.linux.blk_types import (BIO_CHAIN, BIO_REFFED, BLK_STS_IOERR, REQ_HIPRI, REQ_NOMERGE_FLAGS,
+    REQ_NOWAIT, REQ_OP_DISCARD, REQ_OP_FLUSH, REQ_OP_MASK, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES,
+    bio_op, bio_vec, bvec_iter, op_is_write)
 from blkmodel.services.base.kdev_t import MKDEV
 from blkmodel.services.memory.mempool import mempool
 from blkmodel.sim.memory import PAGE_SIZE

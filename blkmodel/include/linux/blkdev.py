@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from blkmodel.include.linux.bio import (
-    bio_for_each_bvec, bio_has_data, bio_iovec, bio_set, mp_bvec_iter_bvec, segments_of)
-from blkmodel.include.linux.blk_types import (
-    REQ_FAILFAST_MASK, REQ_NOMERGE_FLAGS, REQ_OP_DISCARD, REQ_OP_DRV_OUT, REQ_OP_FLUSH, REQ_OP_MASK, REQ_OP_SCSI_IN,
-    REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, blk_rq_stat)
+from blkmodel.include.linux.bio import (bio_for_each_bvec, bio_has_data, bio_iovec, bio_set, mp_bvec_iter_bvec,
+    segments_of)
+from blkmodel.include.linux.blk_types import (REQ_FAILFAST_MASK, REQ_NOMERGE_FLAGS, REQ_OP_DISCARD, REQ_OP_DRV_OUT,
+    REQ_OP_FLUSH, REQ_OP_MASK, REQ_OP_SCSI_IN, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, blk_rq_stat)
 from blkmodel.services.data.bitops import test_bit
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.kobject import kobject
@@ -317,16 +316,6 @@ def rq_mergeable(rq: request) -> bool:
     if blk_rq_is_passthrough(rq) or req_op(rq) in (REQ_OP_FLUSH, REQ_OP_WRITE_ZEROES):
         return False
     return not (rq.cmd_flags & REQ_NOMERGE_FLAGS or rq.rq_flags & RQF_NOMERGE_FLAGS)
-
-
-@struct
-class blk_plug_cb(Struct):
-    """Whom to call when a plug is pulled: callback(cb, from_schedule), with `data` for itself."""
-
-    SIZE = 32
-    list: list_head = NULL
-    callback: Callable[..., None] = NULL
-    data: Any = None
 
 
 def bdev_get_queue(bdev: block_device) -> request_queue:

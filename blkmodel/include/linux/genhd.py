@@ -13,9 +13,8 @@ from blkmodel.services.memory.percpu import alloc_percpu, free_percpu
 from blkmodel.services.memory.slab import kfree, kzalloc, kzalloc_node
 from blkmodel.services.tasks.locks import rw_semaphore
 from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock
-from blkmodel.services.tasks.refcount import (
-    percpu_ref, percpu_ref_exit, percpu_ref_get, percpu_ref_init, percpu_ref_kill, percpu_ref_put,
-    percpu_ref_tryget_live)
+from blkmodel.services.tasks.refcount import (percpu_ref, percpu_ref_exit, percpu_ref_get, percpu_ref_init,
+    percpu_ref_kill, percpu_ref_put, percpu_ref_tryget_live)
 from blkmodel.services.tasks.timer import HZ
 from blkmodel.services.tasks.workqueue import work_struct
 from blkmodel.sim import running

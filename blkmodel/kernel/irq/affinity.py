@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 from blkmodel.lib.sort import sort
 from blkmodel.services.base.bug import WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.err import ENOMEM
-from blkmodel.services.cpus.cpumask import (
-    cpu_possible_mask, cpu_present_mask, cpu_to_node, cpumask, cpumask_and, cpumask_andnot, cpumask_clear_cpu,
-    cpumask_copy, cpumask_first, cpumask_intersects, cpumask_next, cpumask_or, cpumask_set_cpu,
-    cpumask_test_and_clear_cpu, cpumask_weight, for_each_node, for_each_node_mask, for_each_possible_cpu, node_set,
-    nodemask, nr_cpu_ids, nr_node_ids, topology_sibling_cpumask)
-from blkmodel.services.cpus.interrupt import (
-    IRQ_AFFINITY_MAX_SETS, irq_affinity, irq_affinity_desc, irq_default_affinity)
+from blkmodel.services.cpus.cpumask import (cpu_possible_mask, cpu_present_mask, cpu_to_node, cpumask, cpumask_and,
+    cpumask_andnot, cpumask_clear_cpu, cpumask_copy, cpumask_first, cpumask_intersects, cpumask_next, cpumask_or,
+    cpumask_set_cpu, cpumask_test_and_clear_cpu, cpumask_weight, for_each_node, for_each_node_mask,
+    for_each_possible_cpu, node_set, nodemask, nr_cpu_ids, nr_node_ids, topology_sibling_cpumask)
+from blkmodel.services.cpus.interrupt import (IRQ_AFFINITY_MAX_SETS, irq_affinity, irq_affinity_desc,
+    irq_default_affinity)
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kcalloc, kfree
 from blkmodel.sim.structure import NULL, Struct, struct

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from blkmodel.services.base.err import EBUSY, ENODEV, ENOMEM, ENXIO
 from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV
 from blkmodel.services.base.module import module
-from blkmodel.services.devices.device import (
-    class_, dev_get_drvdata, device, device_add, device_create, device_del, device_unregister)
+from blkmodel.services.devices.device import (class_, dev_get_drvdata, device, device_add, device_create, device_del,
+    device_unregister)
 from blkmodel.services.devices.kobj_map import kobj_lookup, kobj_map, kobj_map_domain, kobj_unmap
 from blkmodel.services.files.inode import inode
 from blkmodel.sim import statics

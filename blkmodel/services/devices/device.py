@@ -12,9 +12,9 @@ from blkmodel.services.base.err import EINVAL, ENOMEM, ERR_PTR
 from blkmodel.services.base.kdev_t import MAJOR, MINOR
 from blkmodel.services.base.printk import printk_ratelimited
 from blkmodel.services.data.list import list_head
-from blkmodel.services.devices.kobject import (
-    KOBJ_ADD, KOBJ_REMOVE, attribute_group, kobj_type, kobject, kobject_add, kobject_del, kobject_init, kobject_put,
-    kobject_uevent, sysfs, sysfs_create_group, sysfs_create_link, sysfs_remove_group, sysfs_remove_link)
+from blkmodel.services.devices.kobject import (KOBJ_ADD, KOBJ_REMOVE, attribute_group, kobj_type, kobject, kobject_add,
+    kobject_del, kobject_init, kobject_put, kobject_uevent, sysfs, sysfs_create_group, sysfs_create_link,
+    sysfs_remove_group, sysfs_remove_link)
 from blkmodel.services.files.inode import S_IFBLK, S_IFCHR, inode, iput
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kfree, kzalloc

@@ -30,42 +30,38 @@ class probe(Struct):
 
 
 class kobj_map_domain(Struct):
-    """All ranges of one sort of numbers (in C `struct kobj_map`), in 255 lists by major number. On each list the
-    smallest ranges come first, and last one that has all numbers."""
+    """All ranges of one sort of numbers (in C `struct kobj_map`, with 255 lists of them by major number). The smallest
+    ranges come first, and last one that has all numbers."""
 
     __slots__ = ("probes",)
     SIZE = 2048
 
     def __init__(self) -> None:
-        self.probes: list[list[probe]] = [[] for _ in range(255)]
+        self.probes: list[probe] = []
 
 
 def kobj_map(domain: kobj_map_domain, dev: int, range: int, module: module, get: Callable[..., Any],
              lock: Callable[..., int], data: Any) -> int:
-    """Add a range. It is on the list of each of its major numbers. Returns 0 or -ENOMEM."""
-    majors = _majors(dev, range)
-    if not majors:  # no number at all, where a major begins: C asks for no bytes, and gets them
+    """Add a range, with an entry for each of its major numbers. Returns 0 or -ENOMEM."""
+    majors = min(MAJOR(dev + range - 1) - MAJOR(dev) + 1, 255)
+    if majors <= 0:  # no number at all, where a major begins: C asks for no bytes, and gets them
         return 0
-    entry = kzalloc(probe, GFP_KERNEL, len(majors) * probe.SIZE)
+    entry = kzalloc(probe, GFP_KERNEL, majors * probe.SIZE)
     if entry is None:
         return -ENOMEM
     entry.dev, entry.range, entry.owner, entry.get, entry.lock, entry.data = dev, range, module, get, lock, data
-    for major in majors:
-        listed = domain.probes[major]
-        listed.insert(next((i for i, other in enumerate(listed) if other.range >= range), len(listed)), entry)
+    listed = domain.probes
+    listed.insert(next((i for i, other in enumerate(listed) if other.range >= range), len(listed)), entry)
     return 0
 
 
 def kobj_unmap(domain: kobj_map_domain, dev: int, range: int) -> None:
     """Remove a range, if it is there."""
-    found = None
-    for major in _majors(dev, range):
-        for entry in domain.probes[major]:
-            if entry.dev == dev and entry.range == range:
-                domain.probes[major].remove(entry)
-                found = found or entry
-                break
-    kfree(found)
+    for entry in domain.probes:
+        if entry.dev == dev and entry.range == range:
+            domain.probes.remove(entry)
+            kfree(entry)
+            return
 
 
 def kobj_lookup(domain: kobj_map_domain, dev: int) -> tuple[Any, int]:
@@ -73,7 +69,7 @@ def kobj_lookup(domain: kobj_map_domain, dev: int) -> tuple[Any, int]:
     best, retry = ULONG_MAX, True
     while retry:
         retry = False
-        for entry in tuple(domain.probes[MAJOR(dev) % 255]):
+        for entry in tuple(domain.probes):
             if entry.dev > dev or entry.dev + entry.range - 1 < dev:
                 continue
             if entry.range - 1 >= best:
@@ -102,11 +98,5 @@ def kobj_map_init(base_probe: Callable[..., Any]) -> kobj_map_domain:
         kfree(base)
         return NULL
     base.dev, base.range, base.get = 1, ULONG_MAX, base_probe
-    for listed in domain.probes:
-        listed.append(base)
+    domain.probes.append(base)
     return domain
-
-
-def _majors(dev: int, count: int) -> list[int]:
-    """The lists that a range of numbers is on, each once."""
-    return [major % 255 for major in range(MAJOR(dev), MAJOR(dev + count - 1) + 1)][:255]

@@ -10,9 +10,8 @@ from blkmodel.services.base.symbols import linked
 from blkmodel.services.files.file import IOCB_DIRECT, IOCB_DSYNC, IOCB_NOWAIT, kiocb
 from blkmodel.services.files.inode import address_space, i_size_read
 from blkmodel.services.files.uio import copy_to_iter, iov_iter, iov_iter_count, iov_iter_revert
-from blkmodel.services.memory.mm import (
-    GFP_KERNEL, PageDirty, PageLocked, PagePrivate, PageUptodate, PG_dirty, PG_error, PG_locked, alloc_page,
-    clear_page_flag, get_page, put_page, set_page_flag)
+from blkmodel.services.memory.mm import (GFP_KERNEL, PageDirty, PageLocked, PagePrivate, PageUptodate, PG_dirty,
+    PG_error, PG_locked, alloc_page, clear_page_flag, get_page, put_page, set_page_flag)
 from blkmodel.services.tasks.wait import wait_on_bit, wake_up_bit
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL

@@ -11,8 +11,8 @@ from typing import Any
 from blkmodel.services.base.err import ENOMEM
 from blkmodel.services.memory.percpu import alloc_percpu, free_percpu
 from blkmodel.services.tasks.timer import TICK_NSEC, schedule_timeout_uninterruptible
-from blkmodel.services.tasks.wait import (
-    complete, completion, wait_event, wait_for_completion, wait_queue_head, wake_up_all)
+from blkmodel.services.tasks.wait import (complete, completion, wait_event, wait_for_completion, wait_queue_head,
+    wake_up_all)
 from blkmodel.sim import running, this
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import NULL, Struct, struct

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import field
 from typing import Any
 
-from blkmodel.services.tasks.sched import (
-    TASK_RUNNING, TASK_UNINTERRUPTIBLE, schedule, set_current_state, wake_up_process)
+from blkmodel.services.tasks.sched import (TASK_RUNNING, TASK_UNINTERRUPTIBLE, schedule, set_current_state,
+    wake_up_process)
 from blkmodel.sim import running, this
 from blkmodel.sim.events import Event
 from blkmodel.sim.kernel import Context

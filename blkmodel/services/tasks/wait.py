@@ -9,9 +9,8 @@ from typing import Any
 
 from blkmodel.services.base.err import ERESTARTSYS
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
-from blkmodel.services.tasks.sched import (
-    TASK_INTERRUPTIBLE, TASK_KILLABLE, TASK_RUNNING, TASK_UNINTERRUPTIBLE, set_current_state, signal_pending_state,
-    wake_up_process)
+from blkmodel.services.tasks.sched import (TASK_INTERRUPTIBLE, TASK_KILLABLE, TASK_RUNNING, TASK_UNINTERRUPTIBLE,
+    set_current_state, signal_pending_state, wake_up_process)
 from blkmodel.services.tasks.timer import MAX_SCHEDULE_TIMEOUT, schedule_timeout
 from blkmodel.sim import statics, this
 from blkmodel.sim.structure import NULL, Struct, struct

@@ -14,8 +14,8 @@ from blkmodel.sim import this
 from blkmodel.userland.getopt import saturated
 from blkmodel.userland.lvm.process import Process
 from blkmodel.userland.lvm.units import Size, display_size
-from blkmodel.userland.lvm.volumes import (
-    EXTENT_SIZE, PE_START, LogicalVolume, PhysicalVolume, Run, VolumeGroup, metadata)
+from blkmodel.userland.lvm.volumes import (EXTENT_SIZE, PE_START, LogicalVolume, PhysicalVolume, Run, VolumeGroup,
+    metadata)
 
 PV_MIN_SIZE = 4096  # sectors: 2 MiB
 NAME_LEN, U32_MAX, CLAIMED = 128, (1 << 32) - 1, "Can't open {} exclusively.  Mounted filesystem?"

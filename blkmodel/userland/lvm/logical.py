@@ -10,8 +10,8 @@ from blkmodel.userland.lvm import allocation
 from blkmodel.userland.lvm.allocation import ANYWHERE, Allocation, maps_of
 from blkmodel.userland.lvm.groups import extents_of, group, logical_volume, name_problem, new_uuid
 from blkmodel.userland.lvm.process import Failed, Process
-from blkmodel.userland.lvm.sizes import (
-    extents_of_size, new_part, reduced, resized_part, stripes_asked_for, stripes_of_last, stripes_to_add, whole_stripes)
+from blkmodel.userland.lvm.sizes import (extents_of_size, new_part, reduced, resized_part, stripes_asked_for,
+    stripes_of_last, stripes_to_add, whole_stripes)
 from blkmodel.userland.lvm.units import Size, display_size
 from blkmodel.userland.lvm.volumes import LogicalVolume, Run, VolumeGroup, device
 

@@ -13,8 +13,8 @@ from blkmodel.include.linux.blkdev import request_queue
 from blkmodel.sim import Kernel
 from blkmodel.sim.machine import format_cpulist
 from blkmodel.view.draw.figure import group, plain, rect, text
-from blkmodel.view.facts.queue_facts import (
-    TYPES, describe, hctxs, kinds_of, nodes_of, pair_of, path, served, spare_pairs, summary, vector_of)
+from blkmodel.view.facts.queue_facts import (TYPES, describe, hctxs, kinds_of, nodes_of, pair_of, path, served,
+    spare_pairs, summary, vector_of)
 
 _TOP, _CPU, _CTX = 22, 30, 26
 _WIDE = {"hctx": 26, "tags": 35, "node": 25, "pair": 26, "vec": 24, "CPUs": 52}

@@ -7,8 +7,8 @@ from blkmodel import KernelError, boot, machine, scenario
 from blkmodel.block import bio as bio_module, blk_core
 from blkmodel.drivers.block import null_blk_main
 from blkmodel.drivers.block.null_blk_main import nullb_to_queue
-from blkmodel.include.linux.blk_types import (
-    BLK_STS_RESOURCE, REQ_FUA, REQ_OP_DISCARD, REQ_OP_FLUSH, REQ_OP_WRITE, REQ_PREFLUSH)
+from blkmodel.include.linux.blk_types import (BLK_STS_RESOURCE, REQ_FUA, REQ_OP_DISCARD, REQ_OP_FLUSH, REQ_OP_WRITE,
+    REQ_PREFLUSH)
 from blkmodel.include.linux.blkdev import blk_queue_nonrot
 from blkmodel.services.memory.mm import GFP_KERNEL, __free_page, alloc_page
 from blkmodel.services.tasks.wait import complete, completion, wait_for_completion

@@ -4,10 +4,10 @@ Each returns what the command brings, or -errno.
 """
 
 from blkmodel.drivers.md import dm, dm_delay, dm_flakey, dm_ioctl, dm_mpath, dm_round_robin, dm_service_time, dm_zero
-from blkmodel.include.linux.dm_ioctl import (
-    _IOWR, DATA_OFFSET, DM_DEV_CREATE_CMD, DM_DEV_REMOVE_CMD, DM_DEV_SUSPEND_CMD, DM_NOFLUSH_FLAG, DM_STATUS_TABLE_FLAG,
-    DM_SUSPEND_FLAG, DM_TABLE_CLEAR_CMD, DM_TABLE_LOAD_CMD, DM_TABLE_STATUS_CMD, DM_TARGET_MSG_CMD, TARGET_MSG,
-    TARGET_SPEC, bytes_of, dm_ioctl as dm_ioctl_struct, read_head, string_at, text_of, write_head)
+from blkmodel.include.linux.dm_ioctl import (_IOWR, DATA_OFFSET, DM_DEV_CREATE_CMD, DM_DEV_REMOVE_CMD,
+    DM_DEV_SUSPEND_CMD, DM_NOFLUSH_FLAG, DM_STATUS_TABLE_FLAG, DM_SUSPEND_FLAG, DM_TABLE_CLEAR_CMD, DM_TABLE_LOAD_CMD,
+    DM_TABLE_STATUS_CMD, DM_TARGET_MSG_CMD, TARGET_MSG, TARGET_SPEC, bytes_of, dm_ioctl as dm_ioctl_struct, read_head,
+    string_at, text_of, write_head)
 from blkmodel.services.files.file import file
 from blkmodel.sim import this
 

@@ -4,8 +4,8 @@ from blkmodel.block import blk_core, blk_mq, blk_settings, genhd
 from blkmodel.include.linux.blk_mq import blk_mq_ops, blk_mq_tag_set
 from blkmodel.include.linux.blk_types import BLK_STS_OK, REQ_OP_READ, REQ_OP_WRITE
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_NONROT, req_op, rq_data_dir, rq_for_each_segment
-from blkmodel.include.linux.genhd import (
-    GENHD_FL_EXT_DEVT, GENHD_FL_SUPPRESS_PARTITION_INFO, block_device_operations, set_capacity)
+from blkmodel.include.linux.genhd import (GENHD_FL_EXT_DEVT, GENHD_FL_SUPPRESS_PARTITION_INFO, block_device_operations,
+    set_capacity)
 from blkmodel.services.base.err import IS_ERR
 from blkmodel.services.memory.slab import NUMA_NO_NODE
 from blkmodel.sim import this

@@ -10,9 +10,8 @@ from blkmodel.block.blk_settings import blk_queue_max_discard_sectors, blk_queue
 from blkmodel.drivers.md import dm
 from blkmodel.include.linux import blk_types as ops
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_DISCARD, QUEUE_FLAG_SECERASE, blk_queue_discard
-from blkmodel.include.linux.device_mapper import (
-    DM_ENDIO_INCOMPLETE, DM_ENDIO_REQUEUE, DM_MAPIO_DELAY_REQUEUE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED, DM_MAPIO_REQUEUE,
-    DM_MAPIO_SUBMITTED)
+from blkmodel.include.linux.device_mapper import (DM_ENDIO_INCOMPLETE, DM_ENDIO_REQUEUE, DM_MAPIO_DELAY_REQUEUE,
+    DM_MAPIO_KILL, DM_MAPIO_REMAPPED, DM_MAPIO_REQUEUE, DM_MAPIO_SUBMITTED)
 from blkmodel.include.linux.genhd import part_stat_read
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.base.err import EIO

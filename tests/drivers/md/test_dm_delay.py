@@ -5,8 +5,8 @@ from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot
 from blkmodel.drivers.md import dm_delay, dm_table
-from blkmodel.include.linux.blk_types import (
-    BLK_STS_OK, REQ_FUA, REQ_OP_DISCARD, REQ_OP_READ, REQ_OP_WRITE, REQ_PREFLUSH)
+from blkmodel.include.linux.blk_types import (BLK_STS_OK, REQ_FUA, REQ_OP_DISCARD, REQ_OP_READ, REQ_OP_WRITE,
+    REQ_PREFLUSH)
 from blkmodel.scenario import disk
 from blkmodel.services.base.err import EEXIST, EINVAL, ENODEV, ENOMEM, ENXIO
 from blkmodel.services.tasks.timer import timer_pending

@@ -12,9 +12,8 @@ from blkmodel.drivers.md import dm_mpath, dm_rq
 from blkmodel.drivers.md.dm_bio_record_h import dm_bio_details
 from blkmodel.errors import NotModelled
 from blkmodel.fs.block_dev import bdput, lookup_bdev
-from blkmodel.include.linux.blk_types import (
-    BLK_STS_DEV_RESOURCE, BLK_STS_IOERR, BLK_STS_MEDIUM, BLK_STS_OK, BLK_STS_RESOURCE, BLK_STS_TARGET,
-    BLK_STS_TRANSPORT, REQ_OP_WRITE)
+from blkmodel.include.linux.blk_types import (BLK_STS_DEV_RESOURCE, BLK_STS_IOERR, BLK_STS_MEDIUM, BLK_STS_OK,
+    BLK_STS_RESOURCE, BLK_STS_TARGET, BLK_STS_TRANSPORT, REQ_OP_WRITE)
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_DYING, blk_plug
 from blkmodel.include.linux.dm_ioctl import DM_DEV_STATUS_CMD
 from blkmodel.services.base.err import EBUSY, EINVAL, EIO, ENOMEM, ENXIO

@@ -9,13 +9,13 @@ from blkmodel import boot
 from blkmodel.block import blk_core, blk_mq
 from blkmodel.drivers.md import dm_rq, dm_target
 from blkmodel.include.linux.blk_mq import BLK_MQ_MAX_DEPTH
-from blkmodel.include.linux.blk_types import (
-    BLK_STS_IOERR, BLK_STS_OK, BLK_STS_TARGET, REQ_OP_DISCARD, REQ_OP_WRITE_ZEROES)
-from blkmodel.include.linux.blkdev import (
-    QUEUE_FLAG_DISCARD, RQF_FAILED, bdev_get_queue, blk_plug, blk_queue_discard, blk_rq_bytes)
-from blkmodel.include.linux.device_mapper import (
-    DM_ENDIO_DELAY_REQUEUE, DM_ENDIO_DONE, DM_ENDIO_INCOMPLETE, DM_ENDIO_REQUEUE, DM_MAPIO_DELAY_REQUEUE, DM_MAPIO_KILL,
-    DM_MAPIO_REMAPPED, DM_MAPIO_REQUEUE, DM_MAPIO_SUBMITTED, DM_TARGET_IMMUTABLE, target_type)
+from blkmodel.include.linux.blk_types import (BLK_STS_IOERR, BLK_STS_OK, BLK_STS_TARGET, REQ_OP_DISCARD,
+    REQ_OP_WRITE_ZEROES)
+from blkmodel.include.linux.blkdev import (QUEUE_FLAG_DISCARD, RQF_FAILED, bdev_get_queue, blk_plug, blk_queue_discard,
+    blk_rq_bytes)
+from blkmodel.include.linux.device_mapper import (DM_ENDIO_DELAY_REQUEUE, DM_ENDIO_DONE, DM_ENDIO_INCOMPLETE,
+    DM_ENDIO_REQUEUE, DM_MAPIO_DELAY_REQUEUE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED, DM_MAPIO_REQUEUE, DM_MAPIO_SUBMITTED,
+    DM_TARGET_IMMUTABLE, target_type)
 from blkmodel.scenario import disk
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.base.err import EINVAL, ENOMEM

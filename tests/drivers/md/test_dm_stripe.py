@@ -7,8 +7,8 @@ from blkmodel.drivers.md import dm, dm_stripe, dm_target
 from blkmodel.include.linux import blk_types as ops
 from blkmodel.include.linux.blk_types import BLK_STS_IOERR, BLK_STS_NOTSUPP, BLK_STS_OK
 from blkmodel.include.linux.blkdev import queue_limits
-from blkmodel.include.linux.device_mapper import (
-    DM_ENDIO_DONE, DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED, dm_target as dm_target_struct, target_type)
+from blkmodel.include.linux.device_mapper import (DM_ENDIO_DONE, DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED,
+    dm_target as dm_target_struct, target_type)
 from blkmodel.services.base.err import EEXIST, EINVAL, ENOMEM
 from tests.drivers.md import control
 from tests.drivers.md.ios import a_bio, read, write

@@ -5,17 +5,14 @@ from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot, scenario
 from blkmodel.block import blk_core
-from blkmodel.block.blk_settings import (
-    blk_queue_logical_block_size, blk_queue_max_discard_sectors, blk_queue_max_hw_sectors,
-    blk_queue_max_write_zeroes_sectors, blk_queue_physical_block_size, blk_queue_write_cache)
+from blkmodel.block.blk_settings import (blk_queue_logical_block_size, blk_queue_max_discard_sectors,
+    blk_queue_max_hw_sectors, blk_queue_max_write_zeroes_sectors, blk_queue_physical_block_size, blk_queue_write_cache)
 from blkmodel.drivers.md import dm, dm_table
-from blkmodel.include.linux.blkdev import (
-    QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DISCARD, QUEUE_FLAG_FUA, QUEUE_FLAG_NONROT, QUEUE_FLAG_SECERASE, QUEUE_FLAG_WC,
-    test_bit as bit_is_set)
-from blkmodel.include.linux.device_mapper import (
-    DM_MAPIO_KILL, DM_TARGET_ALWAYS_WRITEABLE, DM_TARGET_IMMUTABLE, DM_TARGET_INTEGRITY, DM_TARGET_PASSES_INTEGRITY,
-    DM_TARGET_SINGLETON, DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NONE, DM_TYPE_NVME_BIO_BASED,
-    DM_TYPE_REQUEST_BASED, dm_arg, dm_arg_set, dm_dev, dm_target)
+from blkmodel.include.linux.blkdev import (QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DISCARD, QUEUE_FLAG_FUA, QUEUE_FLAG_NONROT,
+    QUEUE_FLAG_SECERASE, QUEUE_FLAG_WC, test_bit as bit_is_set)
+from blkmodel.include.linux.device_mapper import (DM_MAPIO_KILL, DM_TARGET_ALWAYS_WRITEABLE, DM_TARGET_IMMUTABLE,
+    DM_TARGET_INTEGRITY, DM_TARGET_PASSES_INTEGRITY, DM_TARGET_SINGLETON, DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED,
+    DM_TYPE_NONE, DM_TYPE_NVME_BIO_BASED, DM_TYPE_REQUEST_BASED, dm_arg, dm_arg_set, dm_dev, dm_target)
 from blkmodel.include.linux.dm_ioctl import DM_READONLY_FLAG, DM_TABLE_LOAD_CMD, TARGET_SPEC
 from blkmodel.services.base.err import EINVAL, ENODEV, ENOMEM, ENXIO, EOVERFLOW
 from blkmodel.services.devices.backing_dev import BDI_CAP_STABLE_WRITES

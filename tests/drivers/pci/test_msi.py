@@ -9,12 +9,11 @@ from blkmodel.device.nvme import plug_in
 from blkmodel.drivers.pci import msi
 from blkmodel.services.base.err import EBUSY, EINVAL, ENOMEM, ENOSPC, ERANGE
 from blkmodel.services.cpus.cpuhotplug import cpu_down, cpu_up
-from blkmodel.services.cpus.interrupt import (
-    IRQ_HANDLED, IRQF_SHARED, disable_irq, enable_irq, free_irq, irq_activate, irq_affinity, irq_desc_tree, irq_to_desc,
-    irqaction, proc_irq, request_threaded_irq)
+from blkmodel.services.cpus.interrupt import (IRQ_HANDLED, IRQF_SHARED, disable_irq, enable_irq, free_irq, irq_activate,
+    irq_affinity, irq_desc_tree, irq_to_desc, irqaction, proc_irq, request_threaded_irq)
 from blkmodel.services.devices.msi import for_each_pci_msi_entry
-from blkmodel.services.devices.pci import (
-    PCI_IRQ_AFFINITY, PCI_IRQ_ALL_TYPES, PCI_IRQ_MSIX, pci_alloc_irq_vectors, pci_free_irq, pci_request_irq)
+from blkmodel.services.devices.pci import (PCI_IRQ_AFFINITY, PCI_IRQ_ALL_TYPES, PCI_IRQ_MSIX, pci_alloc_irq_vectors,
+    pci_free_irq, pci_request_irq)
 from blkmodel.sim.interrupts import interrupts
 from blkmodel.sim.machine import machine
 from tests.machines import machines

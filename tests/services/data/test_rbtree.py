@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 from hypothesis import given, strategies as st
 
-from blkmodel.services.data.rbtree import (
-    RB_EMPTY_NODE, RB_EMPTY_ROOT, find_by_key, insert_by_key, rb_erase, rb_next, rb_prev, rb_root)
+from blkmodel.services.data.rbtree import (RB_EMPTY_NODE, RB_EMPTY_ROOT, find_by_key, insert_by_key, rb_erase, rb_next,
+    rb_prev, rb_root)
 
 
 def inserted(keys):

@@ -4,8 +4,8 @@ import pytest
 
 from blkmodel import boot
 from blkmodel.services.base.err import ENOENT
-from blkmodel.services.devices.kobject import (
-    kobj_type, kobject, kobject_add, kobject_create_and_add, kobject_del, kobject_init, kobject_put, object_at)
+from blkmodel.services.devices.kobject import (kobj_type, kobject, kobject_add, kobject_create_and_add, kobject_del,
+    kobject_init, kobject_put, object_at)
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from blkmodel.device.controller import Controller
 from blkmodel.device.nvme import plug_in
 from blkmodel.include.linux import nvme
 from blkmodel.services.base.err import EBUSY
-from blkmodel.services.devices.pci import (
-    PCI_COMMAND, PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY, PCI_DEVICE_ID, PCI_STATUS, PCI_VENDOR_ID,
-    PCIBIOS_DEVICE_NOT_FOUND, PCIBIOS_SUCCESSFUL, pci_channel_io_perm_failure, pci_channel_offline,
-    pci_device_is_present, pci_disable_device, pci_enable_device_mem, pci_is_enabled, pci_read_config_word,
-    pci_release_mem_regions, pci_request_mem_regions, pci_resource_len, pci_set_master, pci_write_config_word)
+from blkmodel.services.devices.pci import (PCI_COMMAND, PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY, PCI_DEVICE_ID,
+    PCI_STATUS, PCI_VENDOR_ID, PCIBIOS_DEVICE_NOT_FOUND, PCIBIOS_SUCCESSFUL, pci_channel_io_perm_failure,
+    pci_channel_offline, pci_device_is_present, pci_disable_device, pci_enable_device_mem, pci_is_enabled,
+    pci_read_config_word, pci_release_mem_regions, pci_request_mem_regions, pci_resource_len, pci_set_master,
+    pci_write_config_word)
 from tests.device.host import Host
 
 

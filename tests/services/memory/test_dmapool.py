@@ -8,8 +8,8 @@ from hypothesis import given, strategies as st
 import blkmodel
 from blkmodel.include.linux.nvme import nvme_sgl_desc
 from blkmodel.services.devices.device import device
-from blkmodel.services.memory.dma_mapping import (
-    dma_alloc_coherent, dma_free_coherent, dma_pool_alloc, dma_pool_create, dma_pool_destroy, dma_pool_free)
+from blkmodel.services.memory.dma_mapping import (dma_alloc_coherent, dma_free_coherent, dma_pool_alloc,
+    dma_pool_create, dma_pool_destroy, dma_pool_free)
 from blkmodel.sim import machine, this
 from blkmodel.sim.memory import MemoryError_
 

@@ -5,9 +5,8 @@ import pytest
 from blkmodel import boot
 from blkmodel.services.tasks.timer import HZ, jiffies, jiffies_to_nsecs
 from blkmodel.services.tasks.wait import complete, completion, wait_event, wait_for_completion, wait_queue_head
-from blkmodel.services.tasks.workqueue import (
-    INIT_DELAYED_WORK, INIT_WORK, WORK_CPU_UNBOUND, alloc_workqueue, delayed_work, destroy_workqueue, flush_workqueue,
-    queue_delayed_work_on, queue_work, schedule_work, work_struct)
+from blkmodel.services.tasks.workqueue import (INIT_DELAYED_WORK, INIT_WORK, WORK_CPU_UNBOUND, alloc_workqueue,
+    delayed_work, destroy_workqueue, flush_workqueue, queue_delayed_work_on, queue_work, schedule_work, work_struct)
 from blkmodel.sim.events import HungTask
 
 

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from blkmodel.view.facts.deadline import driver_order
-from blkmodel.view.figures.exercise_io import (
-    deadline_order, how_many_entries, how_many_new, how_many_requests, which_tag)
+from blkmodel.view.figures.exercise_io import (deadline_order, how_many_entries, how_many_new, how_many_requests,
+    which_tag)
 from tests.view.wellformed import in_fresh_interpreters, words
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from blkmodel.drivers.nvme.host.pci import nvme_queue
 from blkmodel.sim import MachineError, booted, machine
-from blkmodel.view.facts.queue_facts import (
-    describe, hctxs, kinds_of, pair_of, path, queue_of, served, spare_pairs, summary, vector_of)
+from blkmodel.view.facts.queue_facts import (describe, hctxs, kinds_of, pair_of, path, queue_of, served, spare_pairs,
+    summary, vector_of)
 from blkmodel.view.figures.machine_to_queues import last_cpu, machine_to_queues
 from blkmodel.view.figures.queue_map import queue_map
 

@@ -9,10 +9,11 @@ from xml.etree import ElementTree
 import pytest
 
 from blkmodel import scenario
-from blkmodel.lib.sbitmap import sbitmap_any_bit_clear, sbitmap_cleared, sbitmap_weight
+from blkmodel.lib.sbitmap import sbitmap_cleared, sbitmap_weight
 from blkmodel.sim import booted, machine
 from blkmodel.view.facts.tag_story import Story, story
 from blkmodel.view.figures.tag_map import STEPS, bitmap, describe, tag_map
+from tests.invariants import any_bit_clear
 
 CASES = [{"depth": 1, "cpus": 1}, {"depth": 2, "cpus": 64}, {"depth": 16}, {"depth": 16, "round_robin": True},
          {"depth": 32, "shallow": 2, "cpus": 8}, {"depth": 100, "cpus": 3, "seed": 9}, {"depth": 1023, "cpus": 64}]
@@ -97,5 +98,5 @@ def test_a_drivers_own_tags():
         tags = scenario.disk("nullb0").queue.tag_set.tags[0].bitmap_tags
         html = bitmap(tags)
         assert "8 tags in 4 words of 2 bits" in html
-        assert sbitmap_any_bit_clear(tags.sb)
+        assert any_bit_clear(tags.sb)
         assert 'class="now"' not in html

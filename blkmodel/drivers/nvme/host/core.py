@@ -8,39 +8,35 @@ from typing import Any
 from uuid import UUID
 
 from blkmodel.block import blk_core, blk_exec, blk_map, blk_mq, blk_settings, genhd
-from blkmodel.drivers.nvme.host.nvme_h import (
-    NVME_CTRL_CONNECTING, NVME_CTRL_DEAD, NVME_CTRL_DELETING, NVME_CTRL_LIVE, NVME_CTRL_NEW, NVME_CTRL_RESETTING,
-    NVME_F_PCI_P2PDMA, NVME_NS_DEAD, NVME_NS_REMOVING, NVME_QID_ANY, NVME_QUIRK_DEALLOCATE_ZEROES,
-    NVME_QUIRK_DELAY_AMOUNT, NVME_QUIRK_DELAY_BEFORE_CHK_RDY, NVME_QUIRK_DISABLE_WRITE_ZEROES, NVME_QUIRK_IDENTIFY_CNS,
-    NVME_QUIRK_IGNORE_DEV_SUBNQN, NVME_QUIRK_NO_APST, NVME_QUIRK_NO_NS_DESC_LIST, NVME_QUIRK_SIMPLE_SUSPEND,
-    NVME_QUIRK_STRIPE_SIZE, NVME_REQ_CANCELLED, nvme_ctrl, nvme_ctrl_ops, nvme_get_ctrl, nvme_get_ns_from_dev,
-    nvme_lba_to_sect, nvme_mpath_init, nvme_ns, nvme_ns_head, nvme_ns_ids, nvme_put_ctrl, nvme_req,
-    nvme_reset_subsystem, nvme_sect_to_lba, nvme_set_disk_name, nvme_subsystem)
+from blkmodel.drivers.nvme.host.nvme_h import (NVME_CTRL_CONNECTING, NVME_CTRL_DEAD, NVME_CTRL_DELETING, NVME_CTRL_LIVE,
+    NVME_CTRL_NEW, NVME_CTRL_RESETTING, NVME_F_PCI_P2PDMA, NVME_NS_DEAD, NVME_NS_REMOVING, NVME_QID_ANY,
+    NVME_QUIRK_DEALLOCATE_ZEROES, NVME_QUIRK_DELAY_AMOUNT, NVME_QUIRK_DELAY_BEFORE_CHK_RDY,
+    NVME_QUIRK_DISABLE_WRITE_ZEROES, NVME_QUIRK_IDENTIFY_CNS, NVME_QUIRK_IGNORE_DEV_SUBNQN, NVME_QUIRK_NO_APST,
+    NVME_QUIRK_NO_NS_DESC_LIST, NVME_QUIRK_SIMPLE_SUSPEND, NVME_QUIRK_STRIPE_SIZE, NVME_REQ_CANCELLED, nvme_ctrl,
+    nvme_ctrl_ops, nvme_get_ctrl, nvme_get_ns_from_dev, nvme_lba_to_sect, nvme_mpath_init, nvme_ns, nvme_ns_head,
+    nvme_ns_ids, nvme_put_ctrl, nvme_req, nvme_reset_subsystem, nvme_sect_to_lba, nvme_set_disk_name, nvme_subsystem)
 from blkmodel.errors import NotModelled
 from blkmodel.fs import block_dev
 from blkmodel.include.linux import nvme
-from blkmodel.include.linux.blk_types import (
-    BLK_STS_IOERR, BLK_STS_MEDIUM, BLK_STS_NEXUS, BLK_STS_NOSPC, BLK_STS_NOTSUPP, BLK_STS_OK, BLK_STS_PROTECTION,
-    BLK_STS_RESOURCE, BLK_STS_TARGET, BLK_STS_TRANSPORT, REQ_FAILFAST_DEV, REQ_FAILFAST_DRIVER, REQ_FUA, REQ_OP_DISCARD,
-    REQ_OP_DRV_IN, REQ_OP_DRV_OUT, REQ_OP_FLUSH, REQ_OP_MASK, REQ_OP_READ, REQ_OP_WRITE, REQ_OP_WRITE_ZEROES,
-    REQ_RAHEAD, bio_vec)
-from blkmodel.include.linux.blkdev import (
-    QUEUE_FLAG_DISCARD, QUEUE_FLAG_NONROT, QUEUE_FLAG_PCI_P2PDMA, RQF_DONTPREP, RQF_SPECIAL_PAYLOAD, UINT_MAX,
-    USHRT_MAX, bios_of, blk_noretry_request, blk_queue_dying, blk_rq_nr_discard_segments, queue_logical_block_size,
-    request, request_queue, rq_data_dir)
+from blkmodel.include.linux.blk_types import (BLK_STS_IOERR, BLK_STS_MEDIUM, BLK_STS_NEXUS, BLK_STS_NOSPC,
+    BLK_STS_NOTSUPP, BLK_STS_OK, BLK_STS_PROTECTION, BLK_STS_RESOURCE, BLK_STS_TARGET, BLK_STS_TRANSPORT,
+    REQ_FAILFAST_DEV, REQ_FAILFAST_DRIVER, REQ_FUA, REQ_OP_DISCARD, REQ_OP_DRV_IN, REQ_OP_DRV_OUT, REQ_OP_FLUSH,
+    REQ_OP_MASK, REQ_OP_READ, REQ_OP_WRITE, REQ_OP_WRITE_ZEROES, REQ_RAHEAD, bio_vec)
+from blkmodel.include.linux.blkdev import (QUEUE_FLAG_DISCARD, QUEUE_FLAG_NONROT, QUEUE_FLAG_PCI_P2PDMA, RQF_DONTPREP,
+    RQF_SPECIAL_PAYLOAD, UINT_MAX, USHRT_MAX, bios_of, blk_noretry_request, blk_queue_dying, blk_rq_nr_discard_segments,
+    queue_logical_block_size, request, request_queue, rq_data_dir)
 from blkmodel.include.linux.fs import block_device
-from blkmodel.include.linux.genhd import (
-    GENHD_FL_EXT_DEVT, GENHD_FL_UP, block_device_operations, gendisk, get_capacity, set_capacity)
-from blkmodel.include.linux.nvme import (
-    NVME_AEN_CFG_ANA_CHANGE, NVME_AEN_CFG_DISC_CHANGE, NVME_AEN_CFG_FW_ACT, NVME_AEN_CFG_NS_ATTR, NVME_AER_CSS,
-    NVME_AER_ERROR, NVME_AER_SMART, NVME_AER_VS, NVME_CAP_MPSMIN, NVME_CAP_MQES, NVME_CAP_NSSRC, NVME_CAP_TIMEOUT,
-    NVME_CC_AMS_RR, NVME_CC_CSS_NVM, NVME_CC_ENABLE, NVME_CC_IOCQES, NVME_CC_IOSQES, NVME_CC_MPS_SHIFT,
-    NVME_CC_SHN_MASK, NVME_CC_SHN_NONE, NVME_CC_SHN_NORMAL, NVME_CSTS_RDY, NVME_CSTS_SHST_CMPLT, NVME_CSTS_SHST_MASK,
-    NVME_CTRL_LPA_CMD_EFFECTS_LOG, NVME_CTRL_ONCS_DSM, NVME_CTRL_ONCS_TIMESTAMP, NVME_CTRL_ONCS_WRITE_ZEROES,
-    NVME_CTRL_VWC_PRESENT, NVME_DSM_MAX_RANGES, NVME_DSMGMT_AD, NVME_FEAT_ASYNC_EVENT, NVME_FEAT_NUM_QUEUES,
-    NVME_FEAT_TIMESTAMP, NVME_ID_CNS_CTRL, NVME_ID_CNS_NS, NVME_ID_CNS_NS_ACTIVE_LIST, NVME_ID_CNS_NS_DESC_LIST,
-    NVME_IDENTIFY_DATA_SIZE, NVME_LOG_CMD_EFFECTS, NVME_NIDT_EUI64, NVME_NIDT_EUI64_LEN, NVME_NIDT_NGUID,
-    NVME_NIDT_NGUID_LEN, NVME_NIDT_UUID, NVME_NIDT_UUID_LEN, NVME_NS_DPS_PI_MASK, NVME_NS_DPS_PI_TYPE1,
+from blkmodel.include.linux.genhd import (GENHD_FL_EXT_DEVT, GENHD_FL_UP, block_device_operations, gendisk,
+    get_capacity, set_capacity)
+from blkmodel.include.linux.nvme import (NVME_AEN_CFG_ANA_CHANGE, NVME_AEN_CFG_DISC_CHANGE, NVME_AEN_CFG_FW_ACT,
+    NVME_AEN_CFG_NS_ATTR, NVME_AER_CSS, NVME_AER_ERROR, NVME_AER_SMART, NVME_AER_VS, NVME_CAP_MPSMIN, NVME_CAP_MQES,
+    NVME_CAP_NSSRC, NVME_CAP_TIMEOUT, NVME_CC_AMS_RR, NVME_CC_CSS_NVM, NVME_CC_ENABLE, NVME_CC_IOCQES, NVME_CC_IOSQES,
+    NVME_CC_MPS_SHIFT, NVME_CC_SHN_MASK, NVME_CC_SHN_NONE, NVME_CC_SHN_NORMAL, NVME_CSTS_RDY, NVME_CSTS_SHST_CMPLT,
+    NVME_CSTS_SHST_MASK, NVME_CTRL_LPA_CMD_EFFECTS_LOG, NVME_CTRL_ONCS_DSM, NVME_CTRL_ONCS_TIMESTAMP,
+    NVME_CTRL_ONCS_WRITE_ZEROES, NVME_CTRL_VWC_PRESENT, NVME_DSM_MAX_RANGES, NVME_DSMGMT_AD, NVME_FEAT_ASYNC_EVENT,
+    NVME_FEAT_NUM_QUEUES, NVME_FEAT_TIMESTAMP, NVME_ID_CNS_CTRL, NVME_ID_CNS_NS, NVME_ID_CNS_NS_ACTIVE_LIST,
+    NVME_ID_CNS_NS_DESC_LIST, NVME_IDENTIFY_DATA_SIZE, NVME_LOG_CMD_EFFECTS, NVME_NIDT_EUI64, NVME_NIDT_EUI64_LEN,
+    NVME_NIDT_NGUID, NVME_NIDT_NGUID_LEN, NVME_NIDT_UUID, NVME_NIDT_UUID_LEN, NVME_NS_DPS_PI_MASK, NVME_NS_DPS_PI_TYPE1,
     NVME_NS_DPS_PI_TYPE2, NVME_NS_DPS_PI_TYPE3, NVME_NS_FLBAS_LBA_MASK, NVME_NS_FLBAS_META_EXT, NVME_NSID_ALL,
     NVME_REG_CC, NVME_REG_CSTS, NVME_REG_VS, NVME_RW_DSM_FREQ_PREFETCH, NVME_RW_FUA, NVME_RW_LR, NVME_RW_PRINFO_PRACT,
     NVME_RW_PRINFO_PRCHK_GUARD, NVME_RW_PRINFO_PRCHK_REF, NVME_SC_CRD, NVME_SC_DNR, NVME_SC_HOST_ABORTED_CMD,
@@ -50,36 +46,35 @@ from blkmodel.include.linux.nvme import (
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.arithmetic import is_power_of_2, rounddown_pow_of_two, unsigned_int
 from blkmodel.services.base.bug import WARN_ON_ONCE
-from blkmodel.services.base.err import (
-    EAGAIN, EBUSY, EINTR, EINVAL, EIO, ENETRESET, ENODEV, ENOMEM, ENOTTY, ENXIO, ERR_PTR, IS_ERR, PTR_ERR)
+from blkmodel.services.base.err import (EAGAIN, EBUSY, EINTR, EINVAL, EIO, ENETRESET, ENODEV, ENOMEM, ENOTTY, ENXIO,
+    ERR_PTR, IS_ERR, PTR_ERR)
 from blkmodel.services.base.kdev_t import MAJOR, MINORBITS, MKDEV
-from blkmodel.services.base.module import (
-    THIS_MODULE, kernel_param, module_put, param_set_byte, param_set_uint, try_module_get)
+from blkmodel.services.base.module import (THIS_MODULE, kernel_param, module_put, param_set_byte, param_set_uint,
+    try_module_get)
 from blkmodel.services.base.printk import printk_ratelimited
 from blkmodel.services.data.idr import ida, ida_simple_get, ida_simple_remove
-from blkmodel.services.data.list import (
-    INIT_LIST_HEAD, list_add_tail, list_del_init, list_empty, list_head, list_move_tail, list_sort, list_splice_init)
-from blkmodel.services.devices.cdev import (
-    alloc_chrdev_region, cdev_device_add, cdev_device_del, cdev_init, unregister_chrdev_region)
-from blkmodel.services.devices.device import (
-    class_, class_create, class_destroy, dev_err, dev_get_drvdata, dev_info, dev_name, dev_set_drvdata, dev_set_name,
-    dev_warn, dev_warn_once, device, device_add, device_del, device_initialize, put_device)
+from blkmodel.services.data.list import (INIT_LIST_HEAD, list_add_tail, list_del_init, list_empty, list_head,
+    list_move_tail, list_sort, list_splice_init)
+from blkmodel.services.devices.cdev import (alloc_chrdev_region, cdev_device_add, cdev_device_del, cdev_init,
+    unregister_chrdev_region)
+from blkmodel.services.devices.device import (class_, class_create, class_destroy, dev_err, dev_get_drvdata, dev_info,
+    dev_name, dev_set_drvdata, dev_set_name, dev_warn, dev_warn_once, device, device_add, device_del, device_initialize,
+    put_device)
 from blkmodel.services.devices.hdreg import hd_geometry
-from blkmodel.services.devices.kobject import (
-    KOBJ_CHANGE, attribute, attribute_group, kobject, kobject_uevent_env, sysfs_create_link, sysfs_remove_link)
+from blkmodel.services.devices.kobject import (KOBJ_CHANGE, attribute, attribute_group, kobject, kobject_uevent_env,
+    sysfs_create_link, sysfs_remove_link)
 from blkmodel.services.devices.t10_pi import T10_PI_TUPLE_SIZE, t10_pi_ref_tag
 from blkmodel.services.files.file import file, file_operations
 from blkmodel.services.files.inode import inode
-from blkmodel.services.memory.mm import (
-    __GFP_NOWARN, GFP_ATOMIC, GFP_KERNEL, __free_page, alloc_page, page_address, virt_to_page)
+from blkmodel.services.memory.mm import (__GFP_NOWARN, GFP_ATOMIC, GFP_KERNEL, __free_page, alloc_page, page_address,
+    virt_to_page)
 from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc, kzalloc_node, thing_at
 from blkmodel.services.tasks.rcupdate import cleanup_srcu_struct, init_srcu_struct, synchronize_rcu, synchronize_srcu
 from blkmodel.services.tasks.refcount import kref, kref_get, kref_get_unless_zero, kref_init, kref_put
 from blkmodel.services.tasks.timer import HZ, jiffies, ktime_get_real, ktime_to_ms, msleep, time_after
 from blkmodel.services.tasks.wait import wake_up_all
-from blkmodel.services.tasks.workqueue import (
-    INIT_WORK, WQ_MEM_RECLAIM, WQ_UNBOUND, alloc_workqueue, destroy_workqueue, flush_work, queue_work, work_struct,
-    workqueue_struct)
+from blkmodel.services.tasks.workqueue import (INIT_WORK, WQ_MEM_RECLAIM, WQ_UNBOUND, alloc_workqueue,
+    destroy_workqueue, flush_work, queue_work, work_struct, workqueue_struct)
 from blkmodel.sim import statics, wire
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL, Array, Struct, sizeof, struct

@@ -12,31 +12,28 @@ from dataclasses import field
 from blkmodel.block import blk_core, blk_exec, blk_merge, blk_mq, blk_mq_cpumap, blk_mq_pci, blk_mq_tag
 from blkmodel.block.blk_mq_tag_h import blk_mq_tags
 from blkmodel.drivers.nvme.host import core
-from blkmodel.drivers.nvme.host.nvme_h import (
-    NVME_CTRL_CONNECTING, NVME_CTRL_DEAD, NVME_CTRL_DELETING, NVME_CTRL_LIVE, NVME_CTRL_RESETTING,
-    NVME_F_METADATA_SUPPORTED, NVME_F_PCI_P2PDMA, NVME_QID_ANY, NVME_QUIRK_128_BYTES_SQES, NVME_QUIRK_DEALLOCATE_ZEROES,
-    NVME_QUIRK_DELAY_BEFORE_CHK_RDY, NVME_QUIRK_DISABLE_WRITE_ZEROES, NVME_QUIRK_IDENTIFY_CNS,
-    NVME_QUIRK_IGNORE_DEV_SUBNQN, NVME_QUIRK_LIGHTNVM, NVME_QUIRK_MEDIUM_PRIO_SQ, NVME_QUIRK_NO_APST,
-    NVME_QUIRK_NO_DEEPEST_PS, NVME_QUIRK_NO_NS_DESC_LIST, NVME_QUIRK_SHARED_TAGS, NVME_QUIRK_SIMPLE_SUSPEND,
-    NVME_QUIRK_SINGLE_VECTOR, NVME_QUIRK_STRIPE_SIZE, NVME_REQ_CANCELLED, nvme_ctrl, nvme_ctrl_ops, nvme_end_request,
-    nvme_get_ctrl, nvme_put_ctrl, nvme_req, nvme_request)
+from blkmodel.drivers.nvme.host.nvme_h import (NVME_CTRL_CONNECTING, NVME_CTRL_DEAD, NVME_CTRL_DELETING, NVME_CTRL_LIVE,
+    NVME_CTRL_RESETTING, NVME_F_METADATA_SUPPORTED, NVME_F_PCI_P2PDMA, NVME_QID_ANY, NVME_QUIRK_128_BYTES_SQES,
+    NVME_QUIRK_DEALLOCATE_ZEROES, NVME_QUIRK_DELAY_BEFORE_CHK_RDY, NVME_QUIRK_DISABLE_WRITE_ZEROES,
+    NVME_QUIRK_IDENTIFY_CNS, NVME_QUIRK_IGNORE_DEV_SUBNQN, NVME_QUIRK_LIGHTNVM, NVME_QUIRK_MEDIUM_PRIO_SQ,
+    NVME_QUIRK_NO_APST, NVME_QUIRK_NO_DEEPEST_PS, NVME_QUIRK_NO_NS_DESC_LIST, NVME_QUIRK_SHARED_TAGS,
+    NVME_QUIRK_SIMPLE_SUSPEND, NVME_QUIRK_SINGLE_VECTOR, NVME_QUIRK_STRIPE_SIZE, NVME_REQ_CANCELLED, nvme_ctrl,
+    nvme_ctrl_ops, nvme_end_request, nvme_get_ctrl, nvme_put_ctrl, nvme_req, nvme_request)
 from blkmodel.drivers.pci import msi
 from blkmodel.include.linux import nvme
-from blkmodel.include.linux.blk_mq import (
-    BLK_EH_DONE, BLK_EH_RESET_TIMER, BLK_MQ_F_NO_SCHED, BLK_MQ_F_SHOULD_MERGE, BLK_MQ_MAX_DEPTH, BLK_MQ_REQ_NOWAIT,
-    HCTX_MAX_TYPES, HCTX_TYPE_DEFAULT, HCTX_TYPE_POLL, HCTX_TYPE_READ, blk_mq_hw_ctx, blk_mq_ops, blk_mq_queue_data,
-    blk_mq_rq_to_pdu, blk_mq_tag_set)
+from blkmodel.include.linux.blk_mq import (BLK_EH_DONE, BLK_EH_RESET_TIMER, BLK_MQ_F_NO_SCHED, BLK_MQ_F_SHOULD_MERGE,
+    BLK_MQ_MAX_DEPTH, BLK_MQ_REQ_NOWAIT, HCTX_MAX_TYPES, HCTX_TYPE_DEFAULT, HCTX_TYPE_POLL, HCTX_TYPE_READ,
+    blk_mq_hw_ctx, blk_mq_ops, blk_mq_queue_data, blk_mq_rq_to_pdu, blk_mq_tag_set)
 from blkmodel.include.linux.blk_types import BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE, bio_vec
-from blkmodel.include.linux.blkdev import (
-    blk_queue_dying, blk_rq_nr_phys_segments, blk_rq_payload_bytes, req_bvec, request, rq_dma_dir)
-from blkmodel.include.linux.nvme import (
-    NVME_ADM_SQES, NVME_AQ_BLK_MQ_DEPTH, NVME_AQ_DEPTH, NVME_AQ_MQ_TAG_DEPTH, NVME_CAP_MQES, NVME_CAP_NSSRC,
-    NVME_CAP_STRIDE, NVME_CC_ENABLE, NVME_CMD_SGL_METABUF, NVME_CQ_IRQ_ENABLED, NVME_CSTS_CFS, NVME_CSTS_NSSRO,
-    NVME_CSTS_RDY, NVME_CTRL_OACS_DBBUF_SUPP, NVME_NVM_IOSQES, NVME_QUEUE_PHYS_CONTIG, NVME_REG_ACQ, NVME_REG_AQA,
-    NVME_REG_ASQ, NVME_REG_CAP, NVME_REG_CMBSZ, NVME_REG_CSTS, NVME_REG_DBS, NVME_REG_VS, NVME_SGL_FMT_DATA_DESC,
-    NVME_SGL_FMT_LAST_SEG_DESC, NVME_SGL_FMT_SEG_DESC, NVME_SQ_PRIO_MEDIUM, NVME_VS, nvme_admin_abort_cmd,
-    nvme_admin_async_event, nvme_admin_create_cq, nvme_admin_create_sq, nvme_admin_dbbuf, nvme_admin_delete_cq,
-    nvme_admin_delete_sq, nvme_command, nvme_completion, nvme_rw_command, nvme_sgl_desc)
+from blkmodel.include.linux.blkdev import (blk_queue_dying, blk_rq_nr_phys_segments, blk_rq_payload_bytes, req_bvec,
+    request, rq_dma_dir)
+from blkmodel.include.linux.nvme import (NVME_ADM_SQES, NVME_AQ_BLK_MQ_DEPTH, NVME_AQ_DEPTH, NVME_AQ_MQ_TAG_DEPTH,
+    NVME_CAP_MQES, NVME_CAP_NSSRC, NVME_CAP_STRIDE, NVME_CC_ENABLE, NVME_CMD_SGL_METABUF, NVME_CQ_IRQ_ENABLED,
+    NVME_CSTS_CFS, NVME_CSTS_NSSRO, NVME_CSTS_RDY, NVME_CTRL_OACS_DBBUF_SUPP, NVME_NVM_IOSQES, NVME_QUEUE_PHYS_CONTIG,
+    NVME_REG_ACQ, NVME_REG_AQA, NVME_REG_ASQ, NVME_REG_CAP, NVME_REG_CMBSZ, NVME_REG_CSTS, NVME_REG_DBS, NVME_REG_VS,
+    NVME_SGL_FMT_DATA_DESC, NVME_SGL_FMT_LAST_SEG_DESC, NVME_SGL_FMT_SEG_DESC, NVME_SQ_PRIO_MEDIUM, NVME_VS,
+    nvme_admin_abort_cmd, nvme_admin_async_event, nvme_admin_create_cq, nvme_admin_create_sq, nvme_admin_dbbuf,
+    nvme_admin_delete_cq, nvme_admin_delete_sq, nvme_command, nvme_completion, nvme_rw_command, nvme_sgl_desc)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.arithmetic import unsigned_int
 from blkmodel.services.base.bug import BUG_ON, DO_ONCE, WARN_ON, WARN_ON_ONCE
@@ -47,33 +44,30 @@ from blkmodel.services.base.printk import pr_warn
 from blkmodel.services.base.text import kstrtoint
 from blkmodel.services.cpus.cpumask import first_memory_node, num_possible_cpus
 from blkmodel.services.cpus.interrupt import IRQ_HANDLED, IRQ_NONE, disable_irq, enable_irq, irq_affinity
-from blkmodel.services.devices.device import (
-    dev_err, dev_info, dev_name, dev_to_node, dev_warn, dev_warn_ratelimited, device, get_device, put_device,
-    set_dev_node)
+from blkmodel.services.devices.device import (dev_err, dev_info, dev_name, dev_to_node, dev_warn, dev_warn_ratelimited,
+    device, get_device, put_device, set_dev_node)
 from blkmodel.services.devices.io import ioremap, iounmap, lo_hi_readq, lo_hi_writeq, readl, writel
-from blkmodel.services.devices.pci import (
-    PCI_CLASS_STORAGE_EXPRESS, PCI_IRQ_AFFINITY, PCI_IRQ_ALL_TYPES, PCI_STATUS, PCI_VENDOR_ID_APPLE,
-    PCI_VENDOR_ID_INTEL, PCI_VENDOR_ID_SAMSUNG, PCIBIOS_SUCCESSFUL, device_release_driver, pci_alloc_irq_vectors,
-    pci_channel_io_normal, pci_channel_offline, pci_dev, pci_device_id, pci_device_is_present, pci_disable_device,
-    pci_disable_pcie_error_reporting, pci_driver, pci_enable_device_mem, pci_enable_pcie_error_reporting, pci_free_irq,
-    pci_get_drvdata, pci_is_enabled, pci_read_config_word, pci_register_driver, pci_release_mem_regions,
-    pci_request_irq, pci_request_mem_regions, pci_resource_len, pci_resource_start, pci_save_state, pci_set_drvdata,
-    pci_set_master, pci_unregister_driver, to_pci_dev)
-from blkmodel.services.memory.dma_mapping import (
-    DMA_ATTR_NO_WARN, DMA_BIT_MASK, dma_alloc_coherent, dma_free_coherent, dma_map_bvec, dma_map_sg_attrs,
-    dma_mapping_error, dma_max_mapping_size, dma_pool, dma_pool_alloc, dma_pool_create, dma_pool_destroy, dma_pool_free,
-    dma_set_mask_and_coherent, dma_set_max_seg_size, dma_unmap_page, dma_unmap_sg)
-from blkmodel.services.memory.mempool import (
-    mempool, mempool_alloc, mempool_create_node, mempool_destroy, mempool_free, mempool_kfree, mempool_kmalloc)
+from blkmodel.services.devices.pci import (PCI_CLASS_STORAGE_EXPRESS, PCI_IRQ_AFFINITY, PCI_IRQ_ALL_TYPES, PCI_STATUS,
+    PCI_VENDOR_ID_APPLE, PCI_VENDOR_ID_INTEL, PCI_VENDOR_ID_SAMSUNG, PCIBIOS_SUCCESSFUL, device_release_driver,
+    pci_alloc_irq_vectors, pci_channel_io_normal, pci_channel_offline, pci_dev, pci_device_id, pci_device_is_present,
+    pci_disable_device, pci_disable_pcie_error_reporting, pci_driver, pci_enable_device_mem,
+    pci_enable_pcie_error_reporting, pci_free_irq, pci_get_drvdata, pci_is_enabled, pci_read_config_word,
+    pci_register_driver, pci_release_mem_regions, pci_request_irq, pci_request_mem_regions, pci_resource_len,
+    pci_resource_start, pci_save_state, pci_set_drvdata, pci_set_master, pci_unregister_driver, to_pci_dev)
+from blkmodel.services.memory.dma_mapping import (DMA_ATTR_NO_WARN, DMA_BIT_MASK, dma_alloc_coherent, dma_free_coherent,
+    dma_map_bvec, dma_map_sg_attrs, dma_mapping_error, dma_max_mapping_size, dma_pool, dma_pool_alloc, dma_pool_create,
+    dma_pool_destroy, dma_pool_free, dma_set_mask_and_coherent, dma_set_max_seg_size, dma_unmap_page, dma_unmap_sg)
+from blkmodel.services.memory.mempool import (mempool, mempool_alloc, mempool_create_node, mempool_destroy,
+    mempool_free, mempool_kfree, mempool_kmalloc)
 from blkmodel.services.memory.mm import GFP_ATOMIC, GFP_KERNEL
-from blkmodel.services.memory.scatterlist import (
-    scatterlist, sg_dma_address, sg_dma_len, sg_init_table, sg_next, sg_phys)
+from blkmodel.services.memory.scatterlist import (scatterlist, sg_dma_address, sg_dma_len, sg_init_table, sg_next,
+    sg_phys)
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc_node, kfree, kzalloc_node
 from blkmodel.services.tasks.locks import mutex, mutex_lock, mutex_unlock
 from blkmodel.services.tasks.timer import HZ
 from blkmodel.services.tasks.wait import complete, completion, init_completion, wait_for_completion_io_timeout
-from blkmodel.services.tasks.workqueue import (
-    INIT_WORK, async_schedule, flush_work, flush_workqueue, queue_work, work_struct)
+from blkmodel.services.tasks.workqueue import (INIT_WORK, async_schedule, flush_work, flush_workqueue, queue_work,
+    work_struct)
 from blkmodel.sim import statics
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL, Array, Struct, sizeof, struct

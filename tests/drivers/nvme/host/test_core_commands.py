@@ -9,9 +9,8 @@ from blkmodel.device.namespace import Namespace
 from blkmodel.drivers.nvme.host import core
 from blkmodel.drivers.nvme.host.nvme_h import NVME_QUIRK_DEALLOCATE_ZEROES
 from blkmodel.include.linux import nvme
-from blkmodel.include.linux.blk_types import (
-    BLK_STS_IOERR, BLK_STS_NOTSUPP, BLK_STS_OK, BLK_STS_RESOURCE, REQ_FAILFAST_DEV, REQ_FUA, REQ_OP_DISCARD,
-    REQ_OP_READ, REQ_OP_SECURE_ERASE, REQ_OP_WRITE, REQ_RAHEAD)
+from blkmodel.include.linux.blk_types import (BLK_STS_IOERR, BLK_STS_NOTSUPP, BLK_STS_OK, BLK_STS_RESOURCE,
+    REQ_FAILFAST_DEV, REQ_FUA, REQ_OP_DISCARD, REQ_OP_READ, REQ_OP_SECURE_ERASE, REQ_OP_WRITE, REQ_RAHEAD)
 from blkmodel.sim import this, wire
 from blkmodel.sim.structure import NULL, sizeof
 from tests.drivers.nvme.host.up import commands, device_of, up, watched

@@ -10,9 +10,9 @@ from blkmodel import KernelError, scenario
 from blkmodel.device.controller import Controller
 from blkmodel.device.namespace import Namespace
 from blkmodel.drivers.nvme.host import core
-from blkmodel.drivers.nvme.host.nvme_h import (
-    NVME_CTRL_CONNECTING, NVME_CTRL_DEAD, NVME_CTRL_DELETING, NVME_CTRL_LIVE, NVME_CTRL_NEW, NVME_CTRL_RESETTING,
-    NVME_QUIRK_DELAY_BEFORE_CHK_RDY, NVME_QUIRK_NO_APST, NVME_QUIRK_NO_DEEPEST_PS, NVME_QUIRK_SIMPLE_SUSPEND, nvme_ctrl)
+from blkmodel.drivers.nvme.host.nvme_h import (NVME_CTRL_CONNECTING, NVME_CTRL_DEAD, NVME_CTRL_DELETING, NVME_CTRL_LIVE,
+    NVME_CTRL_NEW, NVME_CTRL_RESETTING, NVME_QUIRK_DELAY_BEFORE_CHK_RDY, NVME_QUIRK_NO_APST, NVME_QUIRK_NO_DEEPEST_PS,
+    NVME_QUIRK_SIMPLE_SUSPEND, nvme_ctrl)
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.blkdev import blk_queue_nonrot
 from blkmodel.services.base.dmi import DMI_BOARD_NAME, DMI_BOARD_VENDOR, DMI_PRODUCT_NAME, DMI_SYS_VENDOR, dmi_ident
