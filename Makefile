@@ -22,7 +22,7 @@ PACKAGE  := $(shell find blkmodel -type f ! -path '*/__pycache__/*' ! -path '*.e
 
 say = @printf '\n== %s\n' $(1)
 
-.PHONY: help venv book test chromium firefox lint unit chapters browser screenshots lab serve bench hollow size readme outputs clean
+.PHONY: help venv book test chromium firefox lint unit chapters browser screenshots lab serve bench seeds hollow size readme outputs clean
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
 
@@ -104,6 +104,9 @@ serve: $(SITE)/.built ## serve the built book on this machine
 
 bench: chromium $(SITE)/.built ## measure the model, and the figures in a browser
 	@$(BIN)/pytest -q -o addopts=--import-mode=importlib --benchmark-only tests
+
+seeds: .venv/installed ## draw each exercise that is drawn a thousand times
+	@SEEDS=1000 $(BIN)/pytest -q -n $(JOBS) -m slow tests/book/test_exercises.py
 
 hollow: .venv/installed ## hollow out each function of the model in turn; some check must fail
 	@$(BIN)/python -m tests.tools.hollow

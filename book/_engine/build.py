@@ -38,8 +38,9 @@ INTEGRITY = "sha512-0YvXxEhfEdpLfb/XkM2BFAeMROq0iMUX2bzzH9pOttyMcWkwq+HbE5uyuGD8
 SHOWN = {"block", "drivers", "fs", "kernel", "lib", "reference"}  # the mirror, whose source figures show; its tables
 TRIMMED = "pyodide.trimmed.mjs"
 # What no live view needs: stored figures and their tables, what draws in a notebook, the commands.
-UNUSED = {"beside.py", "vouched.py", "tour.py", "rooms.py", "defects.py", "defects.tsv", "services.tsv", "blktrace.py",
-          "call_picture.py", "palette.py", "chart.py", "graphs.py", "widgets.py", "__main__.py", "cli", "capture"}
+UNUSED = {"beside.py", "vouched.py", "tour.py", "rooms.py", "defects.py", "defects.tsv", "services.tsv",
+          "call_picture.py", "palette.py", "blktrace.py", "beside.css", "vouched.css", "tour.css", "defects.css",
+          "palette.css", "chart.py", "graphs.py", "widgets.py", "__main__.py", "cli", "capture"}
 
 
 def main(out=ENGINE, check=False):

@@ -6,12 +6,14 @@ linked; more would be noise. A module of the model, written as `block/blk_mq.py`
 
 from __future__ import annotations
 
+import inspect
 import re
 
 from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 from blkmodel.reference import mirror
+from blkmodel.reference.rooms import first_sentence
 from blkmodel.reference.source import REFERENCE, line_of
 from blkmodel.sim.structure import Struct
 
@@ -29,14 +31,19 @@ def structures(base=Struct):
         yield from structures(each)
 
 
+def says(thing):
+    """What a function or a structure is for, in one sentence."""
+    return first_sentence(inspect.getdoc(thing))
+
+
 def known():
-    """Name → (page of the model, address in the kernel), for all that a chapter can name."""
-    found = {s.__name__: (f"{page_of(s.__module__)}#{s.__name__}", f"{KERNEL}/ident/{s.__name__}")
+    """Name → (page of the model, address in the kernel, what it is for), for all that a chapter can name."""
+    found = {s.__name__: (f"{page_of(s.__module__)}#{s.__name__}", f"{KERNEL}/ident/{s.__name__}", says(s))
              for s in structures() if s.__name__.islower()}
     for each in mirror.functions():
         if line := line_of(each.name, each.file):
             page = page_of(each.function.__module__)
-            found[each.name] = (f"{page}#{each.name}", f"{KERNEL}/source/{each.file}#L{line}")
+            found[each.name] = (f"{page}#{each.name}", f"{KERNEL}/source/{each.file}#L{line}", says(each.function))
     return found
 
 
@@ -60,8 +67,8 @@ class LinkNames(SphinxPostTransform):
                     link = f"model/{name.removesuffix('.py')}.html"
                     self.wrap(literal, up + link, "model", f"{name} in the model")
                 elif name in names:
-                    model, kernel = names[name]
-                    after = self.wrap(literal, up + model, "model", f"{name} in the model")
+                    model, kernel, says = names[name]
+                    after = self.wrap(literal, up + model, "model", f"{says} ({name} in the model)")
                     arrow = nodes.reference("", "↗", refuri=kernel, classes=["kernel-source"],
                                             reftitle=f"{name} in the kernel")
                     after.parent.insert(after.parent.index(after) + 1, arrow)

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
+from sphinx.search.en import SearchEnglish
 
 from blkmodel import KernelError, boot, scenario
 from blkmodel.block import blk_mq
@@ -606,3 +607,51 @@ def test_what_is_pasted_stays_out_of_the_address():
     assert 'PASTED = "pasted"' in script
     assert "explain, pasted=" in "".join("".join(cell["source"]) for cell in json.loads(
         (BOOK / "symptoms.ipynb").read_text())["cells"])
+
+
+# ---------------------------------------------------------------- glossary, names, search
+
+
+def test_each_word_of_the_glossary_means_something():
+    words = terms()
+    assert len(words) >= 40
+    assert [word for word, meaning in words.items() if len(meaning.split()) < 5 or not meaning.endswith(".")] == []
+    assert sorted(words, key=str.lower) == list(words)
+    assert [wrong for link in links((BOOK / "glossary.md").read_text()) if (wrong := wrong_with(link))] == []
+
+
+def terms():
+    text = (BOOK / "glossary.md").read_text().partition("```{glossary}\n")[2].partition("\n```\n")[0]
+    return dict(re.findall(r"^(\S.*)\n  (\S.*)$", text, re.MULTILINE))
+
+
+@pytest.mark.site
+def test_the_first_mention_of_a_word_leads_to_the_glossary(site):
+    shown = (site / "book" / "getting-a-tag.html").read_text()
+    assert len(re.findall(r'<a class="term[^>]*glossary.html#term-tag"', shown)) == 1
+    meant = html.unescape(re.search(r'glossary.html#term-tag" title="(.*?)"', shown)[1])
+    assert meant == re.sub("[`*]", "", terms()["tag"])
+    assert 'class="term' not in (site / "book" / "source-notes.html").read_text()
+
+
+@pytest.mark.site
+def test_every_name_is_listed_with_its_places(site):
+    shown = (site / "book" / "names.html").read_text()
+    assert set(told()) == set(re.findall(r'<dt id="(\w+)">', shown))
+    assert '<a href="https://elixir.bootlin.com/linux/v5.4.120/source/block/blk-mq-tag.c#L110">' in shown
+
+
+@pytest.mark.site
+@pytest.mark.parametrize("typed", [
+    "irqbalance", "isolcpus", "hotplug", "iodepth", "polling slower", "elevator", "kdump", "critical medium error",
+    "smp_affinity", "hung task", "nvme_timeout", "suspended"])
+def test_what_people_type_is_found(site, typed):
+    """A page is found where all words are in its text or its titles, as the page's own script has it."""
+    script = (site / "searchindex.js").read_text()
+    index = json.loads(script.strip().removeprefix("Search.setIndex(").removesuffix(")"))
+    stem = SearchEnglish({}).stem
+    pages = []
+    for word in typed.split():
+        found = [index[kind].get(stem(word.lower()), []) for kind in ("terms", "titleterms")]
+        pages.append({page for each in found for page in ([each] if isinstance(each, int) else each)})
+    assert set.intersection(*pages)

@@ -1,7 +1,8 @@
 """The exercises: enough in each chapter, of every kind, each with its solution; and what they say is so.
 
-A question that is drawn is drawn a thousand times, and what is worked out by hand must be what the model does. The test
-that a reader runs must pass what the solution has, and refuse what answers nothing.
+A question that is drawn is drawn a hundred times, and what is worked out by hand must be what the model does;
+`make seeds` draws each a thousand times, for a quarter of an hour. The test that a reader runs must pass what the
+solution has, and refuse what answers nothing.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 from functools import cache
 from pathlib import Path
@@ -24,7 +26,7 @@ LISTED = re.findall(r"file: book/([\w-]+)", (ROOT / "_toc.yml").read_text())
 CHAPTERS = [name for name in LISTED if (ROOT / "book" / f"{name}.ipynb").exists()
             and name not in ("index", "read-the-model", "defects", "symptoms", "names")]
 KINDS = ("choice", "task", "incident", "drawn")
-SEEDS, FEW = 1000, 12
+SEEDS = int(os.environ.get("SEEDS", "100"))
 LIVE = (exercise.which_queue, exercise_io.how_many_requests, exercise_io.which_tag, exercise_io.how_many_entries,
         exercise_io.how_many_new, exercise_io.deadline_order)
 
@@ -83,6 +85,11 @@ def test_each_exercise_has_one_solution_which_is_folded(chapter):
     assert markdown(chapter).count(":::{solution-start}") == markdown(chapter).count(":::{solution-end}")
 
 
+def test_labels_are_those_of_one_exercise():
+    labels = [label for chapter in CHAPTERS for label in exercises(chapter)]
+    assert sorted(labels) == sorted(set(labels))
+
+
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_each_choice_is_answered_and_one_is_right(chapter):
     asked = re.findall(r"^:::\{exercise\}[^\n]*\n:label: \S+\n:class: choice\n(.*?)^:::$", markdown(chapter),
@@ -113,18 +120,12 @@ def drawn_differently(chapter, label, seed):
     return names["by_hand"], names["model"], said
 
 
-@pytest.mark.parametrize(("chapter", "label"), named("-drawn"))
-def test_by_hand_is_what_the_model_does(chapter, label):
-    seen = [drawn_differently(chapter, label, seed) for seed in range(1, FEW + 1)]
-    assert [each for each in seen if each[0] != each[1]] == []
-    assert len({said for *_, said in seen}) > FEW // 2, "it is nearly always the same question"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("chapter", "label"), named("-drawn"))
-def test_by_hand_is_what_the_model_does_a_thousand_times(chapter, label):
-    seen = (drawn_differently(chapter, label, seed) for seed in range(1, SEEDS + 1))
+def test_by_hand_is_what_the_model_does(chapter, label):
+    seen = [drawn_differently(chapter, label, seed) for seed in range(1, SEEDS + 1)]
     assert [said for by_hand, model, said in seen if by_hand != model] == []
+    assert len({said for *_, said in seen}) > 30, "it is nearly always the same question"
 
 
 @pytest.mark.slow

@@ -1,0 +1,50 @@
+"""The page of names: a directive, ``{named}``, that is replaced by a list of all that the chapters name."""
+
+from __future__ import annotations
+
+import inspect
+from html import escape
+
+from docutils import nodes
+from kernel_names import KERNEL, page_of, structures
+from sphinx.util.docutils import SphinxDirective
+
+from blkmodel.reference import mirror
+from blkmodel.reference.rooms import first_sentence
+from blkmodel.reference.source import definitions
+from blkmodel.view.facts.explained import told
+
+
+def rows():
+    """(name, where it is in the kernel, its address there, what it is for, its page of the model), by name."""
+    modelled = {(each.name, each.file): each.function for each in mirror.functions()}
+    shapes = {each.__name__: each for each in structures()}
+    for name in told():
+        for each in definitions().get(name, ()):
+            function = modelled.get((name, each.file))
+            yield (name, f"{each.file}:{each.line}", f"{KERNEL}/source/{each.file}#L{each.line}",
+                   first_sentence(inspect.getdoc(function)) if function else "",
+                   f"{page_of(function.__module__)}#{name}" if function else "")
+        if name in shapes and name not in definitions():
+            yield (name, f"struct {name}", f"{KERNEL}/ident/{name}", first_sentence(inspect.getdoc(shapes[name])),
+                   f"{page_of(shapes[name].__module__)}#{name}")
+
+
+class Named(SphinxDirective):
+    def run(self):
+        items = []
+        for name, where, address, says, model in rows():
+            links = [f'<a href="{address}">{escape(where)}</a>']
+            if model:
+                links.append(f'<a href="../{model}">model</a>')
+            for place in told()[name]:
+                page, _, at = place.partition("#")
+                links.append(f'<a href="{page}.html{at and "#"}{at}">{page.replace("-", " ")}</a>')
+            items.append(f'<dt id="{name}"><code>{name}</code></dt>'
+                         f'<dd>{escape(says)} <span>{" · ".join(links)}</span></dd>')
+        return [nodes.raw("", f'<dl class="names">{"".join(items)}</dl>', format="html")]
+
+
+def setup(app):
+    app.add_directive("named", Named)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
