@@ -22,7 +22,7 @@ from blkmodel.services.base.err import EBUSY, EINVAL, EIO, ENOENT
 from blkmodel.services.base.module import module_put, request_module, try_module_get
 from blkmodel.services.base.printk import pr_info, pr_warn
 from blkmodel.services.base.text import SPACES
-from blkmodel.services.data.list import (hash_add, hash_del, hash_for_each_possible, list_add_tail, list_head)
+from blkmodel.services.data.list import hash_add, hash_del, hash_for_each_possible, list_add_tail, list_head
 from blkmodel.services.data.rbtree import RB_EMPTY_NODE, find_by_key, insert_by_key, rb_erase, rb_next, rb_prev, rb_root
 from blkmodel.services.devices.kobject import (KOBJ_ADD, KOBJ_REMOVE, kobj_type, kobject, kobject_add, kobject_del,
     kobject_init, kobject_put, kobject_uevent, sysfs_create_files)

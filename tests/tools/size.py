@@ -26,7 +26,7 @@ SINCE = {
     "charts and graphs in chapters": 165, "the first chapter": 150,
     "controllers that can less; ends of a trace; volumes in use": 105,
     "tasks that overtake, locks that exclude, time that passes": 670,
-    "what people ask: interrupts, limits, paths, schedulers": 235, "what a log, a stack or a trace is about": 130,
+    "what people ask: interrupts, limits, paths, schedulers": 240, "what a log, a stack or a trace is about": 130,
 }
 """Parts that the package got since it kept to HOUSE, and their lines."""
 PACKAGE = HOUSE + sum(SINCE.values())
