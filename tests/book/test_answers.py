@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
+from docutils import nodes
 from sphinx.search.en import SearchEnglish
 
 from blkmodel import KernelError, boot, scenario
@@ -75,8 +76,10 @@ def page(name):
     return "\n\n".join(text), figures
 
 
-def places(name):
-    return {slug(title.replace("`", "")) for title in re.findall(r"^#{1,3} (.+)$", page(name)[0], re.MULTILINE)}
+def places(name, made):
+    """The anchors of a page: as they are written in Markdown, or as the site has made them."""
+    titles = re.findall(r"^#{1,3} (.+)$", page(name)[0], re.MULTILINE)
+    return {nodes.make_id(title) if made else slug(title.replace("`", "")) for title in titles}
 
 
 def wrong_with(link):
@@ -92,7 +95,7 @@ def wrong_with(link):
         name = name.replace(".ipynb", ".md")
     if not (BOOK / name).is_file():
         return f"{link}: no such page"
-    if address.fragment and unquote(address.fragment) not in places(name):
+    if address.fragment and unquote(address.fragment) not in places(name, address.path.endswith(".html")):
         return f"{link}: no such place"
     wanted: dict[str, dict[str, str]] = {}
     for key, value in parse_qsl(address.query, keep_blank_values=True):

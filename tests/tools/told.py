@@ -13,17 +13,14 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
+from docutils import nodes
+
 from blkmodel.reference.source import definitions
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE = ROOT / "blkmodel" / "reference" / "told.tsv"
 NAME = re.compile(r"""[`"](?:struct )?([a-z_]\w+)(?:\(\))?[`"]""")
 HEADING = re.compile(r"^#{2,3} (.+)$", re.MULTILINE)
-
-
-def slug(title):
-    """The anchor of a heading, as the site makes it."""
-    return re.sub(r"[^\w\- ]", "", title.replace("`", "").lower()).strip().replace(" ", "-")
 
 
 def chapters():
@@ -33,13 +30,14 @@ def chapters():
 
 
 def sections(chapter):
-    """(anchor of the section, text) of a chapter: what is before its first heading has no anchor."""
+    """(the section's anchor in the site, text) of a chapter: what is before its first heading has no anchor."""
     cells = json.loads((ROOT / "book" / f"{chapter}.ipynb").read_text())["cells"]
     texts = ["".join(cell["source"]) for cell in cells]
     quiet = [text.replace("#", "") if cell["cell_type"] == "code" else text
              for cell, text in zip(cells, texts, strict=True)]
     parts = HEADING.split("\n\n".join(quiet))
-    return [("", parts[0]), *((f"#{slug(title)}", body) for title, body in zip(parts[1::2], parts[2::2], strict=True))]
+    titled = zip(parts[1::2], parts[2::2], strict=True)
+    return [("", parts[0]), *((f"#{nodes.make_id(title)}", body) for title, body in titled)]
 
 
 def told():
