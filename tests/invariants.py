@@ -51,8 +51,8 @@ def queue_at_rest(q, marks=False):
 
 
 def any_bit_clear(sb):
-    """Whether a bitmap has a bit that is not set, leaving aside what was cleared and not yet swept up."""
-    return any(each.word & (1 << each.depth) - 1 != (1 << each.depth) - 1 for each in sb.map)
+    """Whether a bitmap has a bit that is not set, or was cleared and is to be swept up."""
+    return any((each.word & ~each.cleared).bit_count() < each.depth for each in (sb.map or ())[:sb.map_nr])
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from blkmodel.errors import KernelError
 from blkmodel.live import Check, Choice, Fixed, Slider, Steps, Text, answer, draw, live, message
 from blkmodel.live.controls import control, settle, words
 from blkmodel.sim import MachineError
-from blkmodel.view.figures.machine_map import machine_map
+from tests.live.machine_map import machine_map
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +131,7 @@ def test_what_is_long_has_a_line_of_its_own():
 
 
 def test_the_stored_output_is_the_same_every_time():
-    code = ("from blkmodel.live import live; from blkmodel.view.figures.machine_map import machine_map as m\n"
+    code = ("from blkmodel.live import live; from tests.live.machine_map import machine_map as m\n"
             "f = live(m, cpus=(1, 64), nodes=[1, 2], marked=''); print(f._repr_mimebundle_())")
     runs = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                            env={"BLKMODEL_STILL": "1", "PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)}).stdout

