@@ -118,8 +118,7 @@ class EventLoop:
         self._spent += self.cost
         timed = self._timed
         if timed and timed[0][0] <= self.now + self._spent:
-            context = self._kernel.context
-            free = context.kind == "task" and not context.rcu and all(lock.sleeps for lock in context.locks or ())
+            free = not self._kernel.context.atomic
             while free and timed and timed[0][0] <= self.now + self._spent:
                 time, _, event = heappop(timed)
                 if not event.cancelled:
@@ -255,8 +254,11 @@ class EventLoop:
         task, event = kernel.context, None
         if not self._ready:
             event = self._next(None)
-            if event is None or event.brief:
-                return event is not None and (kernel.run_in(event.context, event.fn), True)[1]
+            if event is None:
+                return False
+            if event.brief:
+                kernel.run_in(event.context, event.fn)
+                return True
         task.stack = stack
         self._ready.append(task)
         if event is not None:
@@ -306,10 +308,10 @@ class EventLoop:
                     return True
                 self._steps += 1
                 to, self._resumed = chosen.stack, chosen
-                if to is stack and (task or driver.done):
-                    raise ground.NoGround(ground.LACKS)
-                if to is stack:  # it goes on once whatever called the driver has returned
-                    self._ready.appendleft(chosen)
+                if to is stack:
+                    if task or driver.done:
+                        raise ground.NoGround(ground.LACKS)
+                    self._ready.appendleft(chosen)  # it goes on once whatever called the driver has returned
                     self._resumed = None
             elif (event := self._next(driver.until)) is not None:
                 driver.ran = True

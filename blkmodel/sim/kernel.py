@@ -51,6 +51,11 @@ class Context:
         """Whether it neither sleeps nor is about to."""
         return not self.state
 
+    @property
+    def atomic(self) -> bool:
+        """Whether it must not sleep: it is no task, or reads under RCU, or holds a spinlock."""
+        return self.kind != "task" or self.rcu > 0 or any(not lock.sleeps for lock in self.locks or ())
+
 
 class Kernel:
     """A booted kernel. The same machine, seed and calls give the same kernel, to the last address.

@@ -96,17 +96,19 @@ class Recording:
             return
         monitoring: Any = vars(sys)["monitoring"]
         tool, events = monitoring.PROFILER_ID, monitoring.events
-        codes = [each.function.__code__ for each in self._functions]
         if monitoring.get_tool(tool) is None:  # once: to take it back would look at stacks that are not in memory
             monitoring.use_tool_id(tool, "blkmodel")
-        if profile is not None:
-            for code in codes:
-                monitoring.set_local_events(tool, code, events.PY_START | events.PY_RETURN)
+        if profile is None:
+            for event in (events.PY_START, events.PY_RETURN):
+                monitoring.register_callback(tool, event, None)
+            return
+        codes = [each.function.__code__ for each in self._functions]
         frames = {id(code): SimpleNamespace(f_code=code) for code in codes}
-        monitoring.register_callback(tool, events.PY_START, profile and (
-            lambda code, at: profile(frames[id(code)], "call", None)))
-        monitoring.register_callback(tool, events.PY_RETURN, profile and (
-            lambda code, at, value: profile(frames[id(code)], "return", value)))
+        for frame in frames.values():
+            monitoring.set_local_events(tool, frame.f_code, events.PY_START | events.PY_RETURN)
+        monitoring.register_callback(tool, events.PY_START, lambda code, at: profile(frames[id(code)], "call", None))
+        monitoring.register_callback(tool, events.PY_RETURN, lambda code, at, value: profile(
+            frames[id(code)], "return", value))
 
     def _profiler(self, stack: list[int]) -> Callable[[FrameType, str, Any], None]:
         """Make what the interpreter calls at every call and return; `stack` ends in the running context's number."""

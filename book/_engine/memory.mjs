@@ -35,6 +35,14 @@ export function mix(snapshot, wasm) {
   return snapshot;
 }
 
+// What tasks of the model stand on that sleep while others run: stacks that wait for a promise (blkmodel/sim/ground.py).
+// An interpreter without JavaScript Promise Integration draws all figures but those in which a task overtakes another.
+export function giveStacks(to) {
+  to.canSwitch = "Suspending" in WebAssembly;
+  to.spawn = (serve, stack) => serve.callPromising(stack);
+  to.gate = () => Promise.withResolvers();
+}
+
 // Pyodide puts a snapshot into the memory that its module begins with, whose size is fixed, and fails if that is too
 // small (pyodide#6254). A module whose memory has been made to grow first has room.
 export const roomy = (createPyodideModule, size) => async (settings) => {

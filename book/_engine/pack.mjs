@@ -10,7 +10,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
-import { mix, roomy } from "./memory.mjs";
+import { giveStacks, mix, roomy } from "./memory.mjs";
 
 // The same package gives the same bytes: no clock and no chance while the memory is made.
 Date.now = () => 1.6e12;
@@ -114,9 +114,7 @@ async function prove(snapshot, files, empty) {
   });
   fs.rmSync(empty);
   put(python, files);
-  globalThis.canSwitch = "Suspending" in WebAssembly;
-  globalThis.spawn = (serve, stack) => serve.callPromising(stack);
-  globalThis.gate = () => Promise.withResolvers();
+  giveStacks(globalThis);
   const drawAll = python.runPython(`
 import inspect, json, sys
 from blkmodel.live import answer

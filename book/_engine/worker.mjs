@@ -1,16 +1,12 @@
 // The engine: a Python interpreter in a worker, with `blkmodel` in it. build.py puts Pyodide's two modules and
-// memory.mjs before these lines (loadPyodide, createPyodideModule, mix, roomy), so that the worker is one file.
+// memory.mjs before these lines (loadPyodide, createPyodideModule, giveStacks, mix, roomy), so that the worker is one file.
 
-/* global loadPyodide, createPyodideModule, mix, roomy, LOCK */
+/* global loadPyodide, createPyodideModule, giveStacks, mix, roomy, LOCK */
 
 const ENV = { PYTHONHASHSEED: "0", PYTHONDONTWRITEBYTECODE: "1", HOME: "/home" };
 let answer;
 
-// What tasks of the model stand on that sleep while others run: stacks that wait for a promise (blkmodel/sim/ground.py).
-// A browser without JavaScript Promise Integration draws all figures but those in which a task overtakes another.
-self.canSwitch = "Suspending" in WebAssembly;
-self.spawn = (serve, stack) => serve.callPromising(stack);
-self.gate = () => Promise.withResolvers();
+giveStacks(self);
 
 // Parts travel compressed by gzip: whole, from wherever the page says they are.
 async function load(part, progress) {

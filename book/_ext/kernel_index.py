@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from html import escape
 
 from docutils import nodes
-from kernel_names import KERNEL, page_of, structures
+from kernel_names import KERNEL, page_of, says, structures
 from sphinx.util.docutils import SphinxDirective
 
 from blkmodel.reference import mirror
-from blkmodel.reference.rooms import first_sentence
 from blkmodel.reference.source import definitions
 from blkmodel.view.facts.explained import told
+from blkmodel.view.figures.explain import chapters
 
 
 def rows():
@@ -23,25 +22,22 @@ def rows():
         for each in definitions().get(name, ()):
             function = modelled.get((name, each.file))
             yield (name, f"{each.file}:{each.line}", f"{KERNEL}/source/{each.file}#L{each.line}",
-                   first_sentence(inspect.getdoc(function)) if function else "",
+                   says(function) if function else "",
                    f"{page_of(function.__module__)}#{name}" if function else "")
         if name in shapes and name not in definitions():
-            yield (name, f"struct {name}", f"{KERNEL}/ident/{name}", first_sentence(inspect.getdoc(shapes[name])),
+            yield (name, f"struct {name}", f"{KERNEL}/ident/{name}", says(shapes[name]),
                    f"{page_of(shapes[name].__module__)}#{name}")
 
 
 class Named(SphinxDirective):
     def run(self):
         items = []
-        for name, where, address, says, model in rows():
+        for name, where, address, meaning, model in rows():
             links = [f'<a href="{address}">{escape(where)}</a>']
             if model:
                 links.append(f'<a href="../{model}">model</a>')
-            for place in told()[name]:
-                page, _, at = place.partition("#")
-                links.append(f'<a href="{page}.html{at and "#"}{at}">{page.replace("-", " ")}</a>')
             items.append(f'<dt id="{name}"><code>{name}</code></dt>'
-                         f'<dd>{escape(says)} <span>{" · ".join(links)}</span></dd>')
+                         f'<dd>{escape(meaning)} <span>{" · ".join(links + chapters(name))}</span></dd>')
         return [nodes.raw("", f'<dl class="names">{"".join(items)}</dl>', format="html")]
 
 

@@ -813,13 +813,19 @@ def test_a_single_queue_runs_anywhere():
     assert blk_mq.blk_mq_hctx_next_cpu(q.queue_hw_ctx[0]) == WORK_CPU_UNBOUND
 
 
-def test_what_a_dead_cpu_had_queued_is_dispatched():
+def gone_with_a_request(cpu):
+    """A CPU of four has queued a request for a queue of its own, and goes."""
     kernel = boot(4)
     driver = Driver(queues=4)
     q = driver.load()
-    rq = kernel.task("submit", get, q, cpu=3)
+    rq = kernel.task("submit", get, q, cpu=cpu)
     insert(rq, run=False)
-    assert cpu_down(3) == 0
+    assert cpu_down(cpu) == 0
+    return kernel, driver, q, rq
+
+
+def test_what_a_dead_cpu_had_queued_is_dispatched():
+    kernel, driver, q, rq = gone_with_a_request(3)
     assert list(rq.mq_ctx.rq_lists[rq.mq_hctx.type]) == []
     # The hardware queue that was made last hears of it first, and takes what there is of its type.
     assert list(q.queue_hw_ctx[3].dispatch) == [rq]
@@ -834,12 +840,7 @@ def test_what_a_dead_cpu_had_queued_is_dispatched():
 
 def test_the_mark_of_what_a_dead_cpu_had_queued_stays():
     """It is in the map of the queue that the request waited for, and another one took it."""
-    kernel = boot(4)
-    driver = Driver(queues=4)
-    q = driver.load()
-    rq = kernel.task("submit", get, q, cpu=1)
-    insert(rq, run=False)
-    assert cpu_down(1) == 0
+    kernel, driver, q, rq = gone_with_a_request(1)
     assert list(q.queue_hw_ctx[3].dispatch) == [rq]
     assert [hctx.ctx_map.map[0].word for hctx in q.queue_hw_ctx[:4]] == [0, 1, 0, 0]
     kernel.loop.run_due()

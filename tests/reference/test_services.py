@@ -16,7 +16,7 @@ OURS = {
     "structures as bytes": "bytes_of read_head string_at text_of write_head",
     "texts as bytes": "each_byte of_bytes",
     "memory": "array_in_bytes thing_at wished_node",
-    "time and tasks": "nsecs_to_wheel spinning",
+    "time and tasks": "nsecs_to_wheel",
     "names below /dev and /sys, and counters as files show them":
         "inode_at object_at part_stat_counted whole_disks",
     "user space, the linker and /proc": "map_user_buffer proc_irq provide unmap_user_buffer",

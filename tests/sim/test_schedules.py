@@ -28,93 +28,34 @@ def store(q, file, text):
     assert ret in (len(text), -EINVAL), (file, text, ret)  # more requests than there are tags
 
 
-def process(kernel, disk, doings, n, ended):
-    """One process's job: it writes and reads pages of its own, and changes the queue that all share."""
-    q, mine = scenario.disk(disk).queue, {}
+class Disk:
+    """A disk, and what processes do to it at once. gone: it was unplugged. ended: how many reads and writes have."""
 
-    def run():
-        for kind, x in doings:
-            at = (n * 8 + x) * PAGE
-            if kind in ("read", "write"):
-                data = bytes([n * 16 + x + 1]) * PAGE
-                found = scenario._dio(disk, scenario._asked(disk, kind, at, PAGE, data=data))
-                if kind == "write":
-                    mine[at] = data
-                else:
-                    assert found == mine.get(at, bytes(PAGE))
-                ended.append((n, kind, kernel.now))
-            elif kind == "freeze":
-                blk_mq.blk_mq_freeze_queue(q)
-                usleep_range(10 * x + 1, 10 * x + 1)
-                blk_mq.blk_mq_unfreeze_queue(q)
-            elif kind == "nr_requests":
-                store(q, "nr_requests", str(4 + x))
-            elif kind == "pause":
-                msleep(x)
-            else:
-                store(q, "scheduler", kind)
-    return run
-
-
-def ran(schedule, depth):
-    kernel = boot(4, seed=7)
-    scenario.null_blk_load(nr_devices=0)
-    disk = scenario.null_blk_create("mem", memory_backed=1, size=1, irqmode=2, completion_nsec=20_000,
-                                    hw_queue_depth=depth, submit_queues=2)
-    ended: list = []
-    jobs = [(f"p{n}", n % 4, process(kernel, disk, doings, n, ended)) for n, doings in enumerate(schedule)]
-    assert kernel.tasks(jobs) == [], kernel.log[-6:]
-    return kernel, disk, ended
-
-
-@settings(max_examples=20)
-@given(st.lists(DOINGS, min_size=1, max_size=6), st.integers(4, 8))
-def test_any_schedule_ends_with_everything_at_rest(schedule, depth):
-    before = threading.active_count()
-    kernel, disk, ended = ran(schedule, depth)
-    assert len(ended) == sum(kind in ("read", "write") for doings in schedule for kind, _ in doings)
-    q = scenario.disk(disk).queue
-    assert not q.mq_freeze_depth
-    assert not kernel.loop.sleepers()
-    assert not blk_mq.blk_mq_queue_inflight(q)
-    assert not any(lock.owner for lock in (q.sysfs_lock, q.sysfs_dir_lock, q.mq_freeze_lock))
-    assert threading.active_count() == before
-    scenario.null_blk_remove("mem")
-
-
-WIDER = st.lists(st.tuples(
-    st.sampled_from(["read", "write", "read dm", "write dm", "freeze", "none", "mq-deadline", "kyber", "nr_requests",
-                     "pause", "reset", "suspend", "remove"]), st.integers(0, 7)), min_size=1, max_size=4)
-
-
-class Together:
-    """An NVMe disk, a linear device on it, and what processes do to both. gone: the controller was unplugged."""
-
-    def __init__(self, depth):
-        self.kernel = boot(4, seed=7)
-        # without copies of doorbells, which 5.4 leaves stale at a reset
-        scenario.nvme_probe(sectors=1024, dbbuf=0, io_queue_depth=depth)
-        assert scenario.dmsetup_run("create", "m", "--table", "0 1024 linear /dev/nvme0n1 0").exit == 0
-        self.disk, self.md = scenario.disk("nvme0n1"), scenario.disk("dm-0").private_data
-        self.pdev = to_pci_dev(scenario.nvme_controller().ctrl.dev)
+    def __init__(self, kernel, name):
+        self.kernel, self.name, self.disk = kernel, name, scenario.disk(name)
         self.gone, self.ended = False, 0
 
     def process(self, doings, n):
+        """One process's job: it writes and reads pages of its own, and changes what all share."""
         mine: dict = {}
 
         def run():
             for kind, x in doings:
                 what, *on = kind.split()
                 if what in ("read", "write"):
-                    self.io("dm-0" if on else "nvme0n1", what, n, x, mine)
+                    self.io("dm-0" if on else self.name, what, n, x, mine)
                 elif hasattr(self, what):
                     getattr(self, what)(x)
                 elif not self.gone:
                     store(self.disk.queue, "scheduler", kind)
         return run
 
+    def run(self, schedule):
+        jobs = [(f"p{n}", n % 4, self.process(doings, n)) for n, doings in enumerate(schedule)]
+        assert self.kernel.tasks(jobs) == [], self.kernel.log[-6:]
+
     def io(self, disk, op, n, x, mine):
-        """Read or write a page that nobody else writes. It fails only if the controller has been unplugged."""
+        """Read or write a page that nobody else writes. It fails only if the disk has been unplugged."""
         data, at = bytes([n * 16 + x + 1]) * PAGE, (n * 8 + x) * PAGE
         found = scenario._dio(disk, scenario.Asked(op, at, PAGE, [1], data, 0))
         if isinstance(found, int):
@@ -138,6 +79,54 @@ class Together:
     def pause(self, x):
         msleep(x)
 
+
+def in_memory(schedule, depth):
+    """Let processes do what is scheduled with a null_blk disk, to the end."""
+    kernel = boot(4, seed=7)
+    scenario.null_blk_load(nr_devices=0)
+    there = Disk(kernel, scenario.null_blk_create("mem", memory_backed=1, size=1, irqmode=2, completion_nsec=20_000,
+                                                  hw_queue_depth=depth, submit_queues=2))
+    there.run(schedule)
+    return there
+
+
+def inputs_and_outputs(schedule):
+    """How many reads and writes there are in it."""
+    return sum(kind.startswith(("read", "write")) for doings in schedule for kind, _ in doings)
+
+
+@settings(max_examples=20)
+@given(st.lists(DOINGS, min_size=1, max_size=6), st.integers(4, 8))
+def test_any_schedule_ends_with_everything_at_rest(schedule, depth):
+    before = threading.active_count()
+    there = in_memory(schedule, depth)
+    assert there.ended == inputs_and_outputs(schedule)
+    q = there.disk.queue
+    assert not q.mq_freeze_depth
+    assert not there.kernel.loop.sleepers()
+    assert not blk_mq.blk_mq_queue_inflight(q)
+    assert not any(lock.owner for lock in (q.sysfs_lock, q.sysfs_dir_lock, q.mq_freeze_lock))
+    assert threading.active_count() == before
+    scenario.null_blk_remove("mem")
+
+
+WIDER = st.lists(st.tuples(
+    st.sampled_from(["read", "write", "read dm", "write dm", "freeze", "none", "mq-deadline", "kyber", "nr_requests",
+                     "pause", "reset", "suspend", "remove"]), st.integers(0, 7)), min_size=1, max_size=4)
+
+
+class Together(Disk):
+    """An NVMe disk, and a linear device on it."""
+
+    def __init__(self, depth):
+        kernel = boot(4, seed=7)
+        # without copies of doorbells, which 5.4 leaves stale at a reset
+        scenario.nvme_probe(sectors=1024, dbbuf=0, io_queue_depth=depth)
+        assert scenario.dmsetup_run("create", "m", "--table", "0 1024 linear /dev/nvme0n1 0").exit == 0
+        super().__init__(kernel, "nvme0n1")
+        self.md = scenario.disk("dm-0").private_data
+        self.pdev = to_pci_dev(scenario.nvme_controller().ctrl.dev)
+
     def reset(self, x):
         if not self.gone:
             ret = nvme_core.nvme_reset_ctrl_sync(scenario.nvme_controller().ctrl)
@@ -160,11 +149,10 @@ def test_any_schedule_over_a_controller_and_a_mapped_device(schedule, depth):
     before = threading.active_count()
     there = Together(depth)
     with tags_watched() as held, bios_watched():
-        jobs = [(f"p{n}", n % 4, there.process(doings, n)) for n, doings in enumerate(schedule)]
-        assert there.kernel.tasks(jobs) == [], there.kernel.log[-6:]
+        there.run(schedule)
         there.kernel.loop.advance(1_000_000_000)
     assert not held
-    assert there.ended == sum(kind.startswith(("read", "write")) for doings in schedule for kind, _ in doings)
+    assert there.ended == inputs_and_outputs(schedule)
     assert not there.kernel.loop.sleepers()
     if not there.gone:
         queue_at_rest(there.disk.queue)
@@ -179,7 +167,7 @@ def test_any_schedule_over_a_controller_and_a_mapped_device(schedule, depth):
 def test_the_same_seed_gives_the_same_run_to_the_event(schedule):
     def events():
         return [(type(event).__name__, *(x for x in event if isinstance(x, str | int)))
-                for event in record(ran, schedule, 4).events]
+                for event in record(in_memory, schedule, 4).events]
     assert events() == events()
 
 

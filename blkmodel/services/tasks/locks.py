@@ -11,7 +11,7 @@ from collections import deque
 from typing import Any
 
 from blkmodel.services.base.bug import BUG_ON, KernelBug
-from blkmodel.services.tasks.sched import TASK_UNINTERRUPTIBLE, schedule, set_current_state, spinning, wake_up_process
+from blkmodel.services.tasks.sched import TASK_UNINTERRUPTIBLE, schedule, set_current_state, wake_up_process
 from blkmodel.sim import running, statics, this
 from blkmodel.sim.events import HungTask, functions_of
 from blkmodel.sim.ground import Halted
@@ -175,22 +175,17 @@ def _look_for_deadlock(lock: mutex, task: Context) -> None:
 
 def _might_sleep(task: Context, lock: mutex) -> None:
     """Who takes a lock that he may have to wait for is a task, in no read-side section and without a spinlock."""
-    if task.kind != "task" or task.rcu or spinning(task):
+    if task.atomic:
         BUG_ON(True, f"sleeping function called from invalid context: {task.name} takes {lock.name}")
 
 
 def mutex_lock(lock: mutex, nested: int = 0) -> None:
     """Take a mutex, and sleep until it is free. (`nested`: in C the subclass, where a class is taken twice.)"""
     task = running.kernel.context
-    if task.rcu or task.locks or lock.owner is not None or lock.waiters or task.kind != "task":
-        _might_sleep(task, lock)
-        if lock.owner is not None or lock.waiters:
-            _wait_for(lock, task, lambda: lock.owner is None)
-        _acquired(lock, task, bool(nested))
-    elif task.locks is None:
-        task.locks = [lock]
-    else:
-        task.locks.append(lock)
+    _might_sleep(task, lock)
+    if lock.owner is not None or lock.waiters:
+        _wait_for(lock, task, lambda: lock.owner is None)
+    _acquired(lock, task, bool(nested))
     lock.owner = task
 
 
@@ -203,9 +198,7 @@ def mutex_unlock(lock: mutex) -> None:
     if lock.owner is not kernel.context:
         BUG_ON(True, f"{kernel.context.name} releases {lock.name}, which it does not hold")
     kernel.context.locks.remove(lock)
-    lock.owner = None
-    if lock.waiters:
-        wake_up_process(lock.waiters[0])
+    _give_up(lock)
     kernel.loop.spend()
 
 
@@ -236,8 +229,7 @@ def up_write(sem: rw_semaphore) -> None:
 def down_read(sem: rw_semaphore) -> None:
     """Take a semaphore together with other readers, and sleep while somebody has it alone or waits to."""
     task = running.kernel.context
-    if task.rcu or task.locks or task.kind != "task":
-        _might_sleep(task, sem)
+    _might_sleep(task, sem)
     if sem.owner is not None or sem.waiters:
         _wait_for(sem, task, lambda: sem.owner is None)
         if sem.waiters and sem.waiters[0] not in sem.writers:

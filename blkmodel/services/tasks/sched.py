@@ -39,11 +39,6 @@ def blk_wake_io_task(waiter: Context) -> None:
     wake_up_process(waiter)
 
 
-def spinning(task: Context) -> bool:
-    """Whether a task holds a spinlock. (Not the kernel's, which counts.)"""
-    return task.locks is not None and any(not lock.sleeps for lock in task.locks)
-
-
 def schedule(why: str = "a wake-up") -> None:
     """Sleep, in the state that the task has set, until woken; a signal that may wake it does so at once.
 
@@ -51,7 +46,7 @@ def schedule(why: str = "a wake-up") -> None:
     """
     kernel = this()
     task = kernel.context
-    if task.kind != "task" or task.rcu or spinning(task):
+    if task.atomic:
         BUG_ON(True, f"scheduling while atomic: {task.name}, with {[lock.name for lock in task.locks or ()]}")
     if not task.state:
         return
@@ -65,7 +60,7 @@ def schedule(why: str = "a wake-up") -> None:
 
 def io_schedule() -> None:
     """Sleep for the sake of an I/O."""
-    schedule("a wake-up")
+    schedule()
 
 
 def need_resched() -> bool:

@@ -122,6 +122,8 @@ def nsecs_to_wheel(expires: int) -> int:
     """In how many nanoseconds the timer wheel runs what is set to tick `expires`: at the next tick, at the earliest."""
     tick = max(calc_wheel_index(expires, jiffies()), jiffies() + 1)
     return (tick - INITIAL_JIFFIES) * TICK_NSEC - running.kernel.loop.now
+
+
 def timer_reduce(timer: timer_list, expires: int) -> None:
     """Let the timer run at tick `expires`, unless it is to run before that."""
     if timer._event is None or time_before(expires, timer.expires):

@@ -53,9 +53,13 @@ def _function(name: str) -> str:
         places.append(f'<a href="{kernel_url(name, each.file)}">{each.file}:{each.line}</a>')
         if (name, each.file) in modelled():
             places.append(f'<a href="{model_url(name, each.file)}">model</a>')
-    places += [f'<a href="{page}.html{at and "#"}{at}">{page.replace("-", " ")}</a>'
-               for page, _, at in (place.partition("#") for place in told().get(name, ()))]
-    return f"<li><code>{name}</code> {' · '.join(places)}</li>"
+    return f"<li><code>{name}</code> {' · '.join(places + chapters(name))}</li>"
+
+
+def chapters(name: str) -> list[str]:
+    """Links to the places of the book that tell of a function or a structure, seen from a chapter's page."""
+    return [f'<a href="{page}.html{at and "#"}{at}">{page.replace("-", " ")}</a>'
+            for page, _, at in (place.partition("#") for place in told().get(name, ()))]
 
 
 def _marked(line: str, found: list[Found]) -> str:
