@@ -8,6 +8,7 @@ run_step().
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from inspect import signature
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from blkmodel.device.controller import Controller
 from blkmodel.device.faults import faults_of
 from blkmodel.device.namespace import Namespace
 from blkmodel.device.nvme import plug_in, unplug
+from blkmodel.device.service import Service
 from blkmodel.drivers.block import null_blk_main
 from blkmodel.drivers.md import (dm, dm_delay, dm_flakey, dm_ioctl, dm_mpath, dm_path_selector, dm_round_robin, dm_rq,
     dm_service_time, dm_target, dm_uevent, dm_zero)
@@ -24,14 +26,16 @@ from blkmodel.errors import KernelError, NotModelled
 from blkmodel.fs.aio import io_getevents, io_submit, iocb, kioctx
 from blkmodel.include.linux.blkdev import READ, WRITE
 from blkmodel.include.linux.fs import BLKDISCARD, BLKRRPART, BLKZEROOUT
-from blkmodel.include.linux.genhd import gendisk, get_capacity
+from blkmodel.include.linux.genhd import disk_to_dev, gendisk, get_capacity
 from blkmodel.services.base.err import EBUSY, EEXIST, ENODEV, ENOENT, ENOMEM, IS_ERR, PTR_ERR
+from blkmodel.services.base.fault_inject import debugfs, fault_attr, nvme_fault_inject as fault_of_nvme
 from blkmodel.services.base.module import parse_args
+from blkmodel.services.cpus.cpuhotplug import cpu_down, cpu_up
 from blkmodel.services.cpus.interrupt import irq_desc_tree, irq_to_desc, write_irq_affinity
 from blkmodel.services.devices.configfs import configfs_mkdir, configfs_rmdir, configfs_write_file
 from blkmodel.services.devices.device import dev_get_drvdata, dev_name, device as struct_device, devices, whole_disks
 from blkmodel.services.devices.kobject import kobject
-from blkmodel.services.devices.pci import pci_bus_add_device, to_pci_dev
+from blkmodel.services.devices.pci import device_release_driver, pci_bus_add_device, to_pci_dev
 from blkmodel.services.files.file import (O_DIRECT, O_RDONLY, O_RDWR, O_WRONLY, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT,
     filp_close, filp_open, new_sync_read, new_sync_write)
 from blkmodel.services.files.uio import iov_iter, iov_iter_init, map_user_buffer, unmap_user_buffer
@@ -43,6 +47,7 @@ from blkmodel.userland.partitions import TWO, parsed, tables
 
 VECTORS = 129
 """The interrupt vectors of a controller where nobody says: as many as a data-centre disk has, for 128 I/O queues."""
+MOST_LATENCY = 1_000_000  # milliseconds
 # parameters that the modules of Linux 5.4 have; those that the model's have not are said to be not modelled
 PARAMETERS = {module: set(names.split()) for module, names in (
     ("null_blk", "no_sched submit_queues home_node timeout requeue queue_mode gb bs nr_devices blocking shared_tags "
@@ -67,15 +72,25 @@ class Asked(NamedTuple):
     flags: int
 
 
+class Described(NamedTuple):
+    """What a controller is to be like: the table on its disk, nanoseconds that a command takes, sectors of 512 bytes
+    that can't be read, and that can't be written."""
+
+    partitions: str | None = None
+    latency: int = 0
+    bad_read: frozenset[int] = frozenset()
+    bad_write: frozenset[int] = frozenset()
+
+
 @statics
 class modules:
     """The names of the modules that are loaded; the kernel files of those that this machine has not at all; and what
-    was said of controllers that are still to come: which table of partitions each has on its disk."""
+    was said of controllers that are still to come."""
 
     def __init__(self) -> None:
         self.loaded: set[str] = set()
         self.missing: set[str] = set()
-        self.tables: dict[str, str] = {}
+        self.described: dict[str, Described] = {}
 
 
 def null_blk_load(**params: Any) -> None:
@@ -220,17 +235,24 @@ def null_blk_create(name: str, **attributes: Any) -> str:
 
     Attributes are those in the device's directory, such as memory_backed=1; they begin as the module's parameters.
     """
-    for attribute in sorted(set(attributes) & {"badblocks", "mbps"}):
-        raise NotModelled(f"null_blk's attribute {attribute}")
-    directory = f"nullb/{name}"
-    _command("mkdir", f"mkdir {directory}", configfs_mkdir, directory)
     try:
-        for file, text in _words({**attributes, "power": 1}):
-            _command("sh", f"echo {text} > {directory}/{file}", configfs_write_file, f"{directory}/{file}", text)
+        null_blk_configure(name, **attributes, power=1)
     except KernelError:
-        _command("rmdir", f"rmdir {directory}", configfs_rmdir, directory)
+        null_blk_remove(name)
         raise
     return [device.disk_name for device in null_blk_main.variables().nullb_list][-1]
+
+
+def null_blk_configure(name: str, **attributes: Any) -> None:
+    """Make a null_blk device's directory in configfs, unless it is there, and write its files: `power=1` makes the
+    disk, and later `badblocks=+16-23` makes sectors bad."""
+    if "mbps" in attributes:
+        raise NotModelled("null_blk's attribute mbps")
+    directory = f"nullb/{name}"
+    if name not in null_blk_main.variables().nullb_subsys.items:
+        _command("mkdir", f"mkdir {directory}", configfs_mkdir, directory)
+    for file, text in _words(attributes):
+        _command("sh", f"echo {text} > {directory}/{file}", configfs_write_file, f"{directory}/{file}", text)
 
 
 def null_blk_remove(name: str) -> None:
@@ -282,15 +304,23 @@ def _rmmod_nvme() -> int:
     return 0
 
 
-def nvme_device(device: str, partitions: str | None = None, **others: Any) -> None:
-    """Say what the controller that nvme_probe() will find is like: with which table of partitions on its disk."""
-    for name in others:
-        if name in ("latency_ms", "bad_sectors_read", "bad_sectors_write", "slot"):
-            raise NotModelled(f"nvme.device's {name}")
-        raise TypeError(f"nvme.device: there is no {name!r}; it takes device, partitions")
+def nvme_device(device: str, partitions: str | None = None, latency_ms: int = 0, bad_sectors_read: str = "",
+                bad_sectors_write: str = "", slot: str = "") -> None:
+    """Say what the controller that nvme_probe() will find is like.
+
+    partitions: a table of two on its disk, "mbr" or "gpt". latency_ms: how long each command of an I/O queue takes.
+    bad_sectors_read, bad_sectors_write: sectors of 512 bytes, with commas between them, at which it fails. slot:
+    "hotplug" where it is below a port that can lose it, which all are in the model.
+    """
     if partitions is not None:
         tables(partitions, TWO[-1][0] + TWO[-1][1] + 34, TWO)
-        modules().tables[device] = partitions
+    if not 0 <= latency_ms <= MOST_LATENCY:
+        raise ValueError(f"latency_ms={latency_ms}: a command takes from 0 to {MOST_LATENCY} milliseconds")
+    if slot not in ("", "hotplug"):
+        raise ValueError(f"slot={slot!r}: it is hotplug, or not said")
+    bad = {op: frozenset(map(int, filter(None, text.split(","))))
+           for op, text in (("read", bad_sectors_read), ("write", bad_sectors_write))}
+    modules().described[device] = Described(partitions, latency_ms * 1_000_000, bad["read"], bad["write"])
 
 
 CONTROLLER = {"max_ioqpairs": ("queue_pairs", 1, 65535), "vectors": ("vectors", 1, 2048), "mqes": ("mqes", 1, 65535),
@@ -322,13 +352,14 @@ def nvme_probe(device: str | None = None, sectors: int = 131072, controller: Con
         raise ValueError(f"device={device!r}: the next controller will be {expected!r}")
     kernel, before = this(), len(this().log)
     if controller is None:
-        namespace = Namespace(sectors)
-        if label := modules().tables.pop(expected, None):
-            written = tables(label, sectors, TWO)
+        like = modules().described.pop(expected, Described())
+        namespace = Namespace(sectors, bad_read=like.bad_read, bad_write=like.bad_write)
+        if like.partitions:
+            written = tables(like.partitions, sectors, TWO)
         for offset, data in written:
             namespace.write(offset, data, True)
         controller = Controller(**{"vectors": VECTORS} | described, serial=f"{number + 1:04}",
-                                namespaces={1: namespace}, faults=broken)
+                                namespaces={1: namespace}, faults=broken, service=Service(like.latency))
     pdev = plug_in(controller, node)
     kernel.task("pciehp", pci_bus_add_device, pdev)
     if pdev.dev.driver is None:
@@ -345,6 +376,74 @@ def _try_to_open(disk: str) -> None:
     filp = filp_open(disk, O_RDONLY)
     if not IS_ERR(filp):
         filp_close(filp)
+
+
+def nvme_unbind(device: str = "nvme0") -> None:
+    """Take a controller from its driver: `echo 0000:00:04.0 > /sys/bus/pci/drivers/nvme/unbind`. It stays there."""
+    dev = nvme_controller(device).ctrl.dev
+    _command("sh", f"echo {dev_name(dev)} > /sys/bus/pci/drivers/nvme/unbind", device_release_driver, dev)
+
+
+def nvme_pull_out(device: str = "nvme0") -> None:
+    """Pull a controller out of its slot: it is gone from one moment to the next, and then the port tells the kernel."""
+    pdev = to_pci_dev(nvme_controller(device).ctrl.dev)
+    pdev._device.unplug()
+    this().printk("pcieport 0000:00:03.0: pciehp: Slot(1): Card not present")
+    _command("pciehp", f"{device} is pulled out", unplug, pdev)
+
+
+def slot_power(device: str = "nvme0", value: object = 0) -> None:
+    """Switch a slot's power off, in an orderly way: `echo 0 > /sys/bus/pci/slots/1/power`."""
+    if str(value) != "0":
+        raise NotModelled("pci.slot_power's value other than 0")
+    pdev = to_pci_dev(nvme_controller(device).ctrl.dev)
+    _command("pciehp", "echo 0 > /sys/bus/pci/slots/1/power", unplug, pdev)
+
+
+def nvme_mask_interrupt(device: str, vector: int) -> None:
+    """Mask a vector in the controller's table behind the kernel's back: its interrupts get lost."""
+    controller = to_pci_dev(nvme_controller(device).ctrl.dev)._device
+    if not 0 <= vector < controller.vectors:
+        raise ValueError(f"vector={vector}: {device} has 0 to {controller.vectors - 1}")
+    controller.mask(vector, True)
+
+
+def nvme_fault_inject(disk: str, status: object, dont_retry: bool = True, probability: int = 0,
+                      times: int = 1) -> None:
+    """Let commands of a disk end with a status in place of the controller's: debugfs DISK/fault_inject/.
+
+    status: a number, or its hexadecimal text; bits 8 to 10 are its type. dont_retry: with the bit that says so.
+    probability: in how many of 100 cases; times: how often in all (-1: for ever).
+    """
+    number = int(status, 16) if isinstance(status, str) else int(str(status))
+    if disk not in whole_disks() or not disk.startswith("nvme"):
+        raise KeyError(f"there is no NVMe disk {disk!r}")
+    if not 0 <= number <= 0x7FF:
+        raise ValueError(f"status={status}: it is a number from 0x0 to 0x7ff")
+    debugfs().fault_inject[disk] = fault_of_nvme(fault_attr(probability, times=times), number, bool(dont_retry))
+
+
+def fail_io_timeout(probability: int = 0, times: int = 1) -> None:
+    """Let completions get lost, of disks whose io-timeout-fail is 1: debugfs fail_io_timeout/. probability: in how many
+    of 100 cases; times: how often in all (-1: for ever)."""
+    debugfs().fail_io_timeout = fault_attr(probability, times=times)
+
+
+def module_parameter(module: str, name: str, value: object) -> None:
+    """Change a parameter of a loaded module: `echo 0 > /sys/module/nvme/parameters/poll_queues`."""
+    if module not in NVME_MODULES:
+        raise NotModelled(f"parameters of {module} that change")
+    nvme_load(**{name: value})
+
+
+def cpu_offline(cpu: int) -> None:
+    """Take a CPU offline: `echo 0 > /sys/devices/system/cpu/cpu1/online`."""
+    _command("sh", f"echo 0 > /sys/devices/system/cpu/cpu{cpu}/online", cpu_down, cpu)
+
+
+def cpu_online(cpu: int) -> None:
+    """Bring a CPU online again: `echo 1 > /sys/devices/system/cpu/cpu1/online`."""
+    _command("sh", f"echo 1 > /sys/devices/system/cpu/cpu{cpu}/online", cpu_up, cpu)
 
 
 def _next_instance() -> int:
@@ -418,10 +517,21 @@ def queue_file(disk_name: str, file: str) -> str:
     return this().task("cat", show, kobj, attr).rstrip("\n")
 
 
-def set_queue_file(disk_name: str, file: str, value: object) -> None:
+def set_queue_file(disk: str, file: str, value: object) -> None:
     """Write a file of a disk's queue: `echo 64 > /sys/block/nullb0/queue/max_sectors_kb`."""
-    kobj, attr, _, store = _queue_file(disk_name, file)
-    _command("sh", f"echo {value} > /sys/block/{disk_name}/queue/{file}", store, kobj, attr, str(value),
+    kobj, attr, _, store = _queue_file(disk, file)
+    _command("sh", f"echo {value} > /sys/block/{disk}/queue/{file}", store, kobj, attr, str(value),
+             len(str(value)))
+
+
+def set_disk_file(disk: str, file: str, value: object) -> None:
+    """Write a file of a disk: `echo 1 > /sys/block/nvme0n1/io-timeout-fail`."""
+    if disk not in whole_disks():
+        raise KeyError(f"there is no disk {disk!r}; there is {', '.join(sorted(whole_disks())) or 'none'}")
+    dev = disk_to_dev(whole_disks()[disk])
+    if file not in dev.kobj.attrs:
+        raise KeyError(f"{disk} has no file {file!r}; it has {', '.join(sorted(dev.kobj.attrs))}")
+    _command("sh", f"echo {value} > /sys/block/{disk}/{file}", dev.kobj.attrs[file].store, dev, str(value),
              len(str(value)))
 
 
@@ -507,26 +617,30 @@ def aio(disk: str, wanted: list[dict[str, Any]], cpu: int = 0) -> list[bytes | K
     wanted: what io() takes, each as a dict: op, offset, length, and what else it is to have. Returns, in the same
     order, the bytes that each moved, or its KernelError.
     """
-    return together([(disk, wanted, cpu)])[0]
+    asked = [_asked(disk, **each) for each in wanted]
+    found = _command("aio", f"io_submit on {disk}", _aio, disk, asked, cpu=cpu)
+    return [_face(result, disk, each) for result, each in zip(found, wanted, strict=True)]
 
 
-def together(processes: list[tuple[str, list[dict[str, Any]], int]]) -> list[list[bytes | KernelError]]:
-    """Let several processes each do what aio() does, at the same time: (disk, wanted, cpu). Returns their results.
+def together(steps: list[dict[str, Any]]) -> list[Any]:
+    """Do steps of different processes at the same time: each is {"ms": when it begins, "step": a step}, in milliseconds
+    after the first. Returns what each step brings, or its KernelError, in their order.
 
-    Each begins when those before it sleep or have ended. HungTask says which of them sleeps for ever.
+    Those that begin at the same time begin in their order, one when those before it sleep or have ended. HungTask says
+    which of them sleeps for ever.
     """
-    results: list[Any] = [None] * len(processes)
-    jobs = []
-    for i, (disk, wanted, cpu) in enumerate(processes):
-        asked = [_asked(disk, **each) for each in wanted]
+    results: list[Any] = [None] * len(steps)
 
-        def job(i: int = i, disk: str = disk, asked: list[Asked] = asked) -> None:
-            results[i] = _aio(disk, asked)
-        jobs.append(("aio", cpu, job))
+    def begin(i: int, step: Sequence[Any]) -> None:
+        try:
+            results[i] = run_step(step)
+        except KernelError as why:
+            results[i] = why
+    jobs = [("sh", arguments_of(each["step"]).get("cpu", min(this().online)), partial(begin, i, each["step"]),
+             each.get("ms", 0) * 1_000_000) for i, each in enumerate(steps)]
     for stuck in this().tasks(jobs):
         raise HungTask(this().loop.described(stuck))
-    return [[_face(result, disk, each) for result, each in zip(found, wanted, strict=True)]
-            for found, (disk, wanted, _) in zip(results, processes, strict=True)]
+    return results
 
 
 def _face(result: bytes | int, disk: str, asked: dict[str, Any]) -> bytes | KernelError:
@@ -563,10 +677,11 @@ def _aio(disk: str, wanted: list[Asked]) -> list[bytes | int]:
     return results
 
 
-def flush(disk: str, cpu: int = 0) -> None:
-    """Let everything that was written be on the medium: fsync by a process on that CPU."""
+def flush(disk: str, cpu: int = 0, datasync: bool = False) -> None:
+    """Let everything that was written be on the medium: fsync by a process on that CPU; `datasync`: fdatasync."""
     _known(disk)
-    _command("sync", f"sync {disk}", _with_open, disk, lambda filp: filp.f_op.fsync(filp, 0, -1, 0), cpu=cpu)
+    _command("sync", f"sync {disk}", _with_open, disk, lambda filp: filp.f_op.fsync(filp, 0, -1, int(datasync)),
+             cpu=cpu)
 
 
 def discard(disk: str, offset: int, length: int, cpu: int = 0) -> None:
@@ -636,10 +751,15 @@ def sector_numbers(offset: int, length: int) -> bytes:
     return text[offset - first * 512:][:length]
 
 
-STEPS: dict[str, Any] = {"null_blk.load": null_blk_load, "null_blk.unload": null_blk_unload, "nvme.probe": nvme_probe,
-                         "nvme.remove": nvme_remove, "io": io, "dmsetup": dmsetup_run, "nvme.device": nvme_device,
-                         "rescan_partitions": rescan_partitions, "partition": partition, "lsblk": look.lsblk,
-                         "cat": cat}
+STEPS: dict[str, Any] = {
+    "null_blk.load": null_blk_load, "null_blk.unload": null_blk_unload, "null_blk.configure": null_blk_configure,
+    "nvme.device": nvme_device, "nvme.probe": nvme_probe, "nvme.remove": nvme_remove, "nvme.unbind": nvme_unbind,
+    "nvme.pull_out": nvme_pull_out, "pci.slot_power": slot_power, "nvme.mask_interrupt": nvme_mask_interrupt,
+    "nvme.fault_inject": nvme_fault_inject, "fail_io_timeout": fail_io_timeout, "nvme_file": set_nvme_file,
+    "queue_file": set_queue_file, "disk_file": set_disk_file, "module_parameter": module_parameter,
+    "cpu.offline": cpu_offline, "cpu.online": cpu_online, "io": io, "aio": aio, "together": together, "flush": flush,
+    "discard": discard, "zero_out": zero_out, "rescan_partitions": rescan_partitions, "partition": partition,
+    "dmsetup": dmsetup_run, "lsblk": look.lsblk, "cat": cat}
 LOOKS = ("lsblk", "cat")
 """Those that change nothing, and return a text."""
 """What a recording can ask for; each takes the object that stands with the step's name, or the words of dmsetup."""

@@ -421,6 +421,8 @@ def hctx_lock(hctx: blk_mq_hw_ctx) -> int:
 
 def blk_mq_complete_request(rq: request) -> bool:
     """The driver's word that a request is done; its `complete` runs on the right CPU. Returns whether it will."""
+    if blk_timeout.blk_should_fake_timeout(rq.q):
+        return False
     __blk_mq_complete_request(rq)
     return True
 

@@ -2,12 +2,18 @@
 
 from blkmodel.block import blk_core
 from blkmodel.block.blk_h import BLK_MAX_TIMEOUT
-from blkmodel.include.linux.blkdev import QUEUE_FLAG_FAIL_IO, RQF_TIMED_OUT, request, test_bit
+from blkmodel.include.linux.blkdev import QUEUE_FLAG_FAIL_IO, RQF_TIMED_OUT, request, request_queue, test_bit
 from blkmodel.include.linux.genhd import dev_to_disk
+from blkmodel.services.base.fault_inject import debugfs, should_fail
 from blkmodel.services.base.text import simple_strtoul
 from blkmodel.services.devices.device import device
 from blkmodel.services.tasks.timer import (HZ, jiffies, mod_timer, round_jiffies_up, time_after, time_before,
     timer_pending)
+
+
+def blk_should_fake_timeout(q: request_queue) -> bool:
+    """Whether a completion is to get lost now, which the disk's io-timeout-fail allows."""
+    return test_bit(QUEUE_FLAG_FAIL_IO, q.queue_flags) and should_fail(debugfs().fail_io_timeout, 1)
 
 
 def part_timeout_show(dev: device) -> str:

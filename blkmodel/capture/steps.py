@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from blkmodel.capture.shapes import (MOST_CPUS, Shape, ShapeError, fields, flag, list_of, long_text, mapping,
+from blkmodel.capture.shapes import (MOST_CPUS, Shape, ShapeError, count, fields, flag, list_of, long_text, mapping,
     number_from, one_of, parameter, plain_name, text)
 from blkmodel.device.faults import faults_of
 from blkmodel.include.linux.blk_mq import BLK_MQ_MAX_DEPTH
-from blkmodel.scenario import CONTROLLER, RW_FLAGS, VECTORS
+from blkmodel.scenario import CONTROLLER, MOST_LATENCY, RW_FLAGS, VECTORS
 
-MOST_STEPS, MOST_WORDS = 1000, 64
+MOST_STEPS, MOST_WORDS, MOST_TOGETHER = 1000, 64, 64
 MOST_IO, MOST_MOVED = 16 << 20, 256 << 20  # bytes
 MOST_REQUESTS = 1 << 18
 MOST_SECTORS = 1 << 54  # of 512 bytes: as many as a file's offset can reach
@@ -24,6 +24,12 @@ _IO = {"disk": text, "op": one_of("read", "write"), "offset": number_from(0, (1 
        "length": number_from(0, MOST_IO)}
 _IO_MORE = {"cpu": number_from(0, MOST_CPUS - 1), "page_runs": list_of(number_from(1, _PAGES), _PAGES),
             "flags": list_of(one_of(*RW_FLAGS), len(RW_FLAGS))}
+def _times(value: Any, place: str) -> None:
+    """How often: a number, or -1 for ever."""
+    if value != -1 or type(value) is not int:
+        count(value, place, most=1 << 31)
+
+
 CONTROLLER_SHAPES: dict[str, Shape] = {word: flag if most == 1 else number_from(least, most)
                                        for word, (_, least, most) in CONTROLLER.items()}
 
@@ -39,8 +45,45 @@ def _faults(value: Any, place: str) -> None:
 
 _PROBE = CONTROLLER_SHAPES | {"device": text, "opened": flag, "sectors": number_from(1, MOST_SECTORS),
                               "node": number_from(0, MOST_CPUS - 1), "faults": _faults}
+_cpu, _disk, _ms = number_from(0, MOST_CPUS - 1), {"disk": text}, number_from(0, MOST_LATENCY)
+_range = fields(_disk | {"offset": _IO["offset"], "length": _IO["offset"]}, {"cpu": _cpu})
+_file = {"file": text, "value": parameter}
+_wanted = fields({name: shape for name, shape in _IO.items() if name != "disk"},
+                 {name: shape for name, shape in _IO_MORE.items() if name != "cpu"})
+
+
+def _part(value: Any, place: str) -> None:
+    """A step of several that are done together: not one of those that are several themselves."""
+    if isinstance(value, list) and value[:1] == ["together"]:
+        raise ShapeError(place, "a step that is no together", "together")
+    step(value, place)
+
+
+def _sectors(value: Any, place: str) -> None:
+    """Sectors with commas between them."""
+    text(value, place)
+    if not re.fullmatch(r"([0-9]{1,16}(,[0-9]{1,16}){0,255})?", value):
+        raise ShapeError(place, "at most 256 sectors with commas between them", value)
+
+
 _SHAPES: dict[str, Shape] = {
-    "io": fields(_IO, _IO_MORE), "nvme.remove": fields({}, {"device": text}), "null_blk.unload": fields({})}
+    "io": fields(_IO, _IO_MORE), "nvme.remove": fields({}, {"device": text}), "null_blk.unload": fields({}),
+    "aio": fields(_disk | {"wanted": list_of(_wanted, MOST_TOGETHER)}, {"cpu": _cpu}),
+    "together": fields({"steps": list_of(fields({"step": _part}, {"ms": _ms}), MOST_TOGETHER)}),
+    "buffered": fields(_IO, {"cpu": _cpu}), "flush": fields(_disk, {"cpu": _cpu, "datasync": flag}),
+    "discard": _range, "zero_out": _range, "rescan_partitions": fields(_disk),
+    "nvme.device": fields({"device": text}, {"partitions": one_of("mbr", "gpt"), "latency_ms": _ms,
+                                             "bad_sectors_read": _sectors, "bad_sectors_write": _sectors,
+                                             "slot": one_of("hotplug")}),
+    "nvme.fault_inject": fields(_disk | {"status": parameter}, {
+        "dont_retry": flag, "probability": number_from(0, 100), "times": _times}),
+    "fail_io_timeout": fields({}, {"probability": number_from(0, 100), "times": _times}),
+    "nvme.mask_interrupt": fields({"device": text, "vector": number_from(0, 2047)}),
+    "nvme.unbind": fields({"device": text}), "nvme.pull_out": fields({"device": text}),
+    "pci.slot_power": fields({"device": text, "value": parameter}), "nvme_file": fields({"device": text} | _file),
+    "queue_file": fields(_disk | _file), "disk_file": fields(_disk | _file),
+    "module_parameter": fields({"module": text, "name": text, "value": parameter}),
+    "cpu.offline": fields({"cpu": _cpu}), "cpu.online": fields({"cpu": _cpu})}
 
 
 def step(value: Any, place: str) -> None:
@@ -80,11 +123,16 @@ def steps(values: list[Any], places: Iterable[str], cpus: int) -> None:
 def _asked(value: list[Any], cpus: int) -> tuple[int, int]:
     """About how many requests a step makes, and how many bytes it moves."""
     name, *rest = value
-    if name == "io":
+    if name in ("io", "buffered"):
         return 100, rest[0]["length"]
+    if name == "aio":
+        return 100, sum(each["length"] for each in rest[0]["wanted"])
+    if name == "together":
+        each = [_asked(one["step"], cpus) for one in rest[0]["steps"]]
+        return sum(requests for requests, _ in each), sum(moved for _, moved in each)
     if name == "nvme.probe":
         return nvme_requests(rest[0], rest[0], cpus), 0
-    return (null_blk_requests(rest[0], cpus) if name == "null_blk.load" else 100), 0
+    return (null_blk_requests(rest[0], cpus) if name.startswith("null_blk.") else 100), 0
 
 
 def nvme_requests(params: dict[str, Any], device: dict[str, Any], cpus: int) -> int:

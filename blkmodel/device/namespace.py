@@ -22,7 +22,8 @@ class Namespace:
     """`blocks` blocks of 2**shift bytes, all zeros at first. nguid, eui64, uuid: its names, where it has any.
 
     What was written is in `kept`, and what a loss of power would undo in `cached` before that: both map the number
-    of a piece of 4096 bytes to its bytes. reads, writes: commands so far.
+    of a piece of 4096 bytes to its bytes. bad_read, bad_write: sectors of 512 bytes that can't be read, or written.
+    reads, writes: commands so far.
     """
 
     blocks: int = 131072
@@ -32,6 +33,8 @@ class Namespace:
     uuid: bytes = b""
     kept: dict[int, bytes] = field(default_factory=dict)
     cached: dict[int, bytes] = field(default_factory=dict)
+    bad_read: frozenset[int] = frozenset()
+    bad_write: frozenset[int] = frozenset()
     reads: int = 0
     writes: int = 0
 
@@ -53,6 +56,10 @@ class Namespace:
             return chunk if length == CHUNK else chunk[start:start + length]
         held = b"".join(map(self._chunk, range(first, (offset + length - 1) // CHUNK + 1)))
         return held if len(held) == length else held[start:start + length]
+
+    def fails(self, bad: frozenset[int], offset: int, length: int) -> bool:
+        """Whether one of some bad sectors is among `length` bytes from byte `offset` on."""
+        return any(offset < (sector + 1) << 9 and sector << 9 < offset + length for sector in bad)
 
     def write(self, offset: int, data: bytes, through: bool) -> None:
         """Store bytes: in the cache only, unless they are to go through it."""

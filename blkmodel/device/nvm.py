@@ -13,9 +13,9 @@ from blkmodel.device.namespace import Namespace
 from blkmodel.device.queues import Running
 from blkmodel.device.transfer import Places, Refused, pieces, read_host, write_host
 from blkmodel.include.linux.nvme import (NVME_CMD_SGL_ALL, NVME_DSMGMT_AD, NVME_NSID_ALL, NVME_RW_FUA,
-    NVME_SC_INVALID_FIELD, NVME_SC_INVALID_NS, NVME_SC_LBA_RANGE, nvme_cmd_dsm, nvme_cmd_flush, nvme_cmd_read,
-    nvme_cmd_write, nvme_cmd_write_zeroes, nvme_common_command, nvme_dsm_cmd, nvme_dsm_range, nvme_rw_command,
-    nvme_write_zeroes_cmd)
+    NVME_SC_INVALID_FIELD, NVME_SC_INVALID_NS, NVME_SC_LBA_RANGE, NVME_SC_READ_ERROR, NVME_SC_WRITE_FAULT, nvme_cmd_dsm,
+    nvme_cmd_flush, nvme_cmd_read, nvme_cmd_write, nvme_cmd_write_zeroes, nvme_common_command, nvme_dsm_cmd,
+    nvme_dsm_range, nvme_rw_command, nvme_write_zeroes_cmd)
 from blkmodel.sim import this, wire
 from blkmodel.sim.structure import Array, sizeof
 
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 def read(controller: Controller, running: Running) -> int:
     """Bring blocks to the host."""
     namespace, command, places, start = _transfer(controller, running)
-    write_host(this().memory, places, namespace.read(start, (command.length + 1) << namespace.shift))
+    length = (command.length + 1) << namespace.shift
+    if namespace.bad_read and namespace.fails(namespace.bad_read, start, length):
+        raise Refused(NVME_SC_READ_ERROR, retry=True)
+    write_host(this().memory, places, namespace.read(start, length))
     namespace.reads += 1
     return 0
 
@@ -34,6 +37,8 @@ def read(controller: Controller, running: Running) -> int:
 def write(controller: Controller, running: Running) -> int:
     """Store blocks that the host has."""
     namespace, command, places, start = _transfer(controller, running)
+    if namespace.bad_write and namespace.fails(namespace.bad_write, start, (command.length + 1) << namespace.shift):
+        raise Refused(NVME_SC_WRITE_FAULT, retry=True)
     namespace.write(start, read_host(this().memory, places), _through(controller, command.control))
     namespace.writes += 1
     return 0

@@ -117,9 +117,10 @@ class Kernel:
         self.loop.settle()
         return result
 
-    def tasks(self, jobs: Sequence[tuple[str, int, Callable[[], Any]]]) -> list[Context]:
+    def tasks(self, jobs: Sequence[tuple[Any, ...]]) -> list[Context]:
         """Run several processes, (name, cpu, fn) each, side by side; they begin in that order, one when those before it
-        sleep or have ended. Everything that they leave behind finishes too.
+        sleep or have ended, or (name, cpu, fn, delay) so many nanoseconds later. Everything that they leave behind
+        finishes too.
 
         Returns the processes that sleep for ever: the log has the kernel's report on each.
         """
@@ -128,11 +129,11 @@ class Kernel:
         def run(context: Context, fn: Callable[[], Any]) -> None:
             fn()
             left.remove(context)
-        for _, cpu, _ in jobs:
-            self._check_cpu(cpu)
-        for name, cpu, fn in jobs:
+        for job in jobs:
+            self._check_cpu(job[1])
+        for name, cpu, fn, *delay in jobs:
             left.append(Context("task", name, cpu))
-            self.loop.post(left[-1], partial(run, left[-1], fn))
+            self.loop.post(left[-1], partial(run, left[-1], fn), *delay)
         self.loop.wait_for(left)
         self.loop.settle()
         return left

@@ -33,11 +33,13 @@ class nullb_cmd(Struct):
 @struct
 class nullb_queue(Struct):
     """One of a device's queues. In bio mode it has queue_depth commands: bit t of tag_map says that cmds[t] is under
-    way; `wait` has those who wait for one."""
+    way; `wait` has those who wait for one. requeue_selection: how often it pretended to be
+    busy."""
 
     tag_map: list[int] = NULL
     wait: wait_queue_head = field(default_factory=wait_queue_head)
     queue_depth: int = 0
+    requeue_selection: int = 0
     dev: nullb_device = NULL
     cmds: list[nullb_cmd] = NULL
 

@@ -2,8 +2,7 @@
 
 A disk completes what it is asked at once (irqmode 0), as an interrupt would (1), or after completion_nsec (2). It is
 a multi-queue device, or takes bios as they come (queue_mode 0). One made through configfs can keep its data in
-memory, behind a write cache. Left out: bad blocks, bandwidth limits, fault attributes, and zones, which the
-reference kernel is configured without.
+memory, behind a write cache. Left out: bandwidth limits, and zones, which the reference kernel is configured without.
 """
 
 from collections.abc import Callable
@@ -15,8 +14,8 @@ from blkmodel.drivers.block.null_blk_h import null_zone_init, nullb, nullb_cmd, 
 from blkmodel.include.linux.bio import bio_for_each_segment, bio_sectors
 from blkmodel.include.linux.blk_mq import (BLK_EH_DONE, BLK_MQ_F_BLOCKING, BLK_MQ_F_NO_SCHED, BLK_MQ_F_SHOULD_MERGE,
     blk_mq_hw_ctx, blk_mq_ops, blk_mq_queue_data, blk_mq_rq_to_pdu, blk_mq_tag_set, queue_for_each_hw_ctx)
-from blkmodel.include.linux.blk_types import (BLK_QC_T_NONE, BLK_STS_OK, REQ_FUA, REQ_OP_DISCARD, REQ_OP_FLUSH,
-    bio as _bio, bio_op, op_is_write)
+from blkmodel.include.linux.blk_types import (BLK_QC_T_NONE, BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE, REQ_FUA,
+    REQ_OP_DISCARD, REQ_OP_FLUSH, bio as _bio, bio_op, op_is_write)
 from blkmodel.include.linux.blkdev import (QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DISCARD, QUEUE_FLAG_NONROT, SECTOR_SHIFT,
     UINT_MAX, blk_rq_bytes, blk_rq_pos, blk_rq_sectors, req_op, request, request_queue, rq_for_each_segment)
 from blkmodel.include.linux.fs import block_device
@@ -25,7 +24,9 @@ from blkmodel.include.linux.genhd import (GENHD_FL_EXT_DEVT, GENHD_FL_SUPPRESS_P
 from blkmodel.services.base.arithmetic import signed_int, unsigned_int, unsigned_long
 from blkmodel.services.base.bug import BUG_ON, WARN_ON
 from blkmodel.services.base.err import EBUSY, EINVAL, ENOMEM, ENOSPC, ERR_PTR, IS_ERR
-from blkmodel.services.base.module import kernel_param, param_set_bool, param_set_int, param_set_uint, param_set_ulong
+from blkmodel.services.base.fault_inject import fault_attr, setup_fault_attr, should_fail
+from blkmodel.services.base.module import (kernel_param, param_set_bool, param_set_copystring, param_set_int,
+    param_set_uint, param_set_ulong)
 from blkmodel.services.base.printk import pr_err, pr_info, pr_warn
 from blkmodel.services.base.text import kstrtobool, kstrtoint, kstrtouint, kstrtoul
 from blkmodel.services.cpus.cpumask import nr_cpu_ids, nr_online_nodes
@@ -33,7 +34,8 @@ from blkmodel.services.data.bitops import find_first_zero_bit
 from blkmodel.services.data.idr import (ida, ida_simple_get, ida_simple_remove, radix_tree_delete_item,
     radix_tree_empty, radix_tree_gang_lookup, radix_tree_insert, radix_tree_lookup)
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_empty, list_first_entry, list_head
-from blkmodel.services.devices.badblocks import badblocks_exit, badblocks_init
+from blkmodel.services.devices.badblocks import (badblocks_check, badblocks_clear, badblocks_exit, badblocks_init,
+    badblocks_set, badblocks_show)
 from blkmodel.services.devices.configfs import (config_item, config_item_init_type_name, config_item_put,
     config_item_type, configfs_register_subsystem, configfs_subsystem, configfs_unregister_subsystem)
 from blkmodel.services.memory.mm import GFP_KERNEL, GFP_NOIO, __free_page, alloc_page, page as _page
@@ -103,6 +105,8 @@ class variables:
         self.g_zoned = False
         self.g_zone_size = 256
         self.g_zone_nr_conv = 0
+        self.g_timeout_str = self.g_requeue_str = ""
+        self.null_timeout_attr, self.null_requeue_attr = fault_attr(), fault_attr()
 
     def free_disks(self) -> None:
         """Take all disks away, and free their devices."""
@@ -143,7 +147,8 @@ module_params = tuple(kernel_param(name, read, variables, field) for name, read,
     ("irqmode", null_set_irqmode, "g_irqmode"), ("completion_nsec", param_set_ulong, "g_completion_nsec"),
     ("hw_queue_depth", param_set_int, "g_hw_queue_depth"),
     ("use_per_node_hctx", param_set_bool, "g_use_per_node_hctx"), ("zoned", param_set_bool, "g_zoned"),
-    ("zone_size", param_set_ulong, "g_zone_size"), ("zone_nr_conv", param_set_uint, "g_zone_nr_conv")))
+    ("zone_size", param_set_ulong, "g_zone_size"), ("zone_nr_conv", param_set_uint, "g_zone_nr_conv"),
+    ("timeout", param_set_copystring, "g_timeout_str"), ("requeue", param_set_copystring, "g_requeue_str")))
 
 
 # A device made through configfs
@@ -233,6 +238,29 @@ def nullb_device_power_store(item: config_item, page: str, count: int) -> int:
     return count
 
 
+def nullb_device_badblocks_show(item: config_item) -> str:
+    """badblocks: the ranges of sectors that can't be read or written."""
+    return badblocks_show(item._owner.badblocks, 0)
+
+
+def nullb_device_badblocks_store(item: config_item, page: str, count: int) -> int:
+    """Make sectors bad ("+16-23"), or good again ("-16-23"). Returns count, or -errno for another text."""
+    bb, buf = item._owner.badblocks, page.strip()
+    start_text, dash, end_text = buf[1:].partition("-")
+    if buf[:1] not in ("+", "-") or not dash:
+        return -EINVAL
+    ret, start = kstrtoul(start_text, 0)
+    if ret:
+        return ret
+    ret, end = kstrtoul(end_text, 0)
+    if ret:
+        return ret
+    if start > end:
+        return -EINVAL
+    bb.shift = 0
+    return (badblocks_set if buf[0] == "+" else badblocks_clear)(bb, start, end - start + 1) or count
+
+
 def nullb_device_release(item: config_item) -> None:
     """The device's directory is gone: free its data and itself."""
     dev = item._owner
@@ -248,7 +276,8 @@ _attrs = [NULLB_DEVICE_ATTR(name, show, store) for names, show, store in (
      nullb_device_bool_attr_store)) for name in names.split()]
 nullb_device_type = config_item_type(nullb_device_release, {
     **{attr.name: (attr.show, attr.store) for attr in _attrs},
-    "power": (nullb_device_power_show, nullb_device_power_store)})
+    "power": (nullb_device_power_show, nullb_device_power_store),
+    "badblocks": (nullb_device_badblocks_show, nullb_device_badblocks_store)})
 
 
 def nullb_group_make_item(group: configfs_subsystem, name: str) -> config_item:
@@ -641,6 +670,11 @@ def null_handle_bio(cmd: nullb_cmd) -> int:
     return 0
 
 
+def null_handle_badblocks(cmd: nullb_cmd, sector: int, nr_sectors: int) -> int:
+    """The status of a command for these sectors: an error where one of them is bad."""
+    return BLK_STS_IOERR if badblocks_check(cmd.nq.dev.badblocks, sector, nr_sectors) else BLK_STS_OK
+
+
 def null_handle_memory_backed(cmd: nullb_cmd, op: int) -> int:
     """Move a command's data. Returns its status."""
     err = null_handle_bio(cmd) if cmd.nq.dev.queue_mode == NULL_Q_BIO else null_handle_rq(cmd)
@@ -665,8 +699,11 @@ def null_handle_cmd(cmd: nullb_cmd, sector: int, nr_sectors: int, op: int) -> in
     dev = cmd.nq.dev
     if op == REQ_OP_FLUSH:
         cmd.error = blk_core.errno_to_blk_status(null_handle_flush(dev.nullb))
-    elif dev.memory_backed:
-        cmd.error = null_handle_memory_backed(cmd, op)
+    else:
+        if dev.badblocks.shift != -1:
+            cmd.error = null_handle_badblocks(cmd, sector, nr_sectors)
+        if cmd.error == BLK_STS_OK and dev.memory_backed:
+            cmd.error = null_handle_memory_backed(cmd, op)
     nullb_complete_cmd(cmd)
     return BLK_STS_OK
 
@@ -687,6 +724,18 @@ def null_queue_bio(q: request_queue, bio: _bio) -> int:
     return BLK_QC_T_NONE
 
 
+def should_timeout_request(rq: request) -> bool:
+    """Whether the parameter `timeout` wants the request to be forgotten."""
+    g = variables()
+    return bool(g.g_timeout_str) and should_fail(g.null_timeout_attr, 1)
+
+
+def should_requeue_request(rq: request) -> bool:
+    """Whether the parameter `requeue` wants the request to be sent back."""
+    g = variables()
+    return bool(g.g_requeue_str) and should_fail(g.null_requeue_attr, 1)
+
+
 def null_timeout_rq(rq: request, res: bool) -> int:
     """A request has taken too long: complete it."""
     pr_info(f"null_blk: rq {rq._addr:#x} timed out")
@@ -695,7 +744,7 @@ def null_timeout_rq(rq: request, res: bool) -> int:
 
 
 def null_queue_rq(hctx: blk_mq_hw_ctx, bd: blk_mq_queue_data) -> int:
-    """Take a request, in multi-queue mode. Returns BLK_STS_OK."""
+    """Take a request, in multi-queue mode. Returns BLK_STS_OK, or BLK_STS_RESOURCE where it pretends to be busy."""
     cmd, nq = blk_mq_rq_to_pdu(bd.rq, nullb_cmd), hctx.driver_data
 
     if nq.dev.irqmode == NULL_IRQ_TIMER:
@@ -704,6 +753,14 @@ def null_queue_rq(hctx: blk_mq_hw_ctx, bd: blk_mq_queue_data) -> int:
     cmd.rq, cmd.error, cmd.nq = bd.rq, BLK_STS_OK, nq
 
     blk_mq.blk_mq_start_request(bd.rq)
+    if should_requeue_request(bd.rq):
+        nq.requeue_selection += 1  # one time the core tries again, one time the driver asks for it
+        if nq.requeue_selection & 1:
+            return BLK_STS_RESOURCE
+        blk_mq.blk_mq_requeue_request(bd.rq, True)
+        return BLK_STS_OK
+    if should_timeout_request(bd.rq):
+        return BLK_STS_OK
     return null_handle_cmd(cmd, blk_rq_pos(bd.rq), blk_rq_sectors(bd.rq), req_op(bd.rq))
 
 
@@ -863,6 +920,18 @@ def null_validate_conf(dev: nullb_device) -> None:
         dev.cache_size = 0
 
 
+def __null_setup_fault(attr: fault_attr, text: str) -> bool:
+    """Read one of the parameters `timeout` and `requeue`; return whether it makes sense."""
+    return not text or bool(setup_fault_attr(attr, text))
+
+
+def null_setup_fault() -> bool:
+    """Read the parameters `timeout` and `requeue`; return whether they make sense."""
+    g = variables()
+    return (__null_setup_fault(g.null_timeout_attr, g.g_timeout_str)
+            and __null_setup_fault(g.null_requeue_attr, g.g_requeue_str))
+
+
 def null_add_dev(dev: nullb_device) -> int:
     """Make a device's disk. Returns 0 or -errno; then nothing of it is left but the number of the disk, if it had one.
 
@@ -890,6 +959,9 @@ def null_add_dev(dev: nullb_device) -> int:
                 rv = null_init_tag_set(nb, nb.tag_set)
                 if rv:
                     return rv
+            if not null_setup_fault():
+                return 0  # 5.4 says that all went well; there is no disk, and the tag set stays
+            if not g.shared_tags:
                 undo.callback(blk_mq.blk_mq_free_tag_set, nb.tag_set)
             nb.tag_set.timeout = 5 * HZ
             nb.q = blk_mq.blk_mq_init_queue(nb.tag_set)

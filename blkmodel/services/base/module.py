@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from blkmodel.services.base.bug import WARN_ON
-from blkmodel.services.base.err import ERANGE
+from blkmodel.services.base.err import ENOSPC, ERANGE
 from blkmodel.services.base.printk import pr_err
 from blkmodel.services.base.text import kstrtobool, kstrtoint, kstrtouint, kstrtoul
 from blkmodel.sim.kernel import at_boot
@@ -83,6 +83,11 @@ def param_set_ulong(text: str, kp: kernel_param) -> int:
 def param_set_byte(text: str, kp: kernel_param) -> int:
     error, value = kstrtouint(text, 0)
     return _keep(kp, error or (-ERANGE if value > 255 else 0), value)
+
+
+def param_set_copystring(text: str, kp: kernel_param) -> int:
+    """Keep the text itself, which has fewer than 80 letters; -ENOSPC for a longer one."""
+    return _keep(kp, -ENOSPC if len(text) >= 80 else 0, text)
 
 
 def param_set_bool(text: str, kp: kernel_param) -> int:

@@ -14,8 +14,9 @@ from blkmodel.block import blk_mq
 from blkmodel.include.linux.blk_mq import blk_mq_tag_set
 from blkmodel.include.linux.blkdev import SECTOR_SHIFT, request, request_queue
 from blkmodel.include.linux.genhd import dev_to_disk, gendisk
-from blkmodel.include.linux.nvme import NVME_REG_NSSR, nvme_command, nvme_effects_log, nvme_id_ctrl
+from blkmodel.include.linux.nvme import NVME_REG_NSSR, NVME_SC_DNR, nvme_command, nvme_effects_log, nvme_id_ctrl
 from blkmodel.services.base.err import ENOTTY
+from blkmodel.services.base.fault_inject import debugfs, nvme_fault_inject, should_fail
 from blkmodel.services.base.module import module as _module
 from blkmodel.services.data.idr import ida
 from blkmodel.services.data.list import list_head
@@ -215,7 +216,16 @@ def nvme_end_request(req: request, status: int, result: int) -> None:
     """Keep a controller's answer with its request, and complete that. `status` is a completion's, with the phase."""
     rq = req._pdu.req
     rq.status, rq.result = status >> 1, result
+    if injected := debugfs().fault_inject:
+        nvme_should_fail(req, injected)
     blk_mq.blk_mq_complete_request(req)
+
+
+def nvme_should_fail(req: request, injected: dict[str, nvme_fault_inject]) -> None:
+    """Put another status in place of the controller's, where that was asked for of the request's disk."""
+    wanted = injected.get(req.rq_disk.disk_name) if req.rq_disk else None
+    if wanted and should_fail(wanted.attr, 1):
+        req._pdu.req.status = wanted.status | (NVME_SC_DNR if wanted.dont_retry else 0)
 
 
 def nvme_get_ctrl(ctrl: nvme_ctrl) -> None:
