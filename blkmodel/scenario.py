@@ -636,7 +636,8 @@ def together(steps: list[dict[str, Any]]) -> list[Any]:
             results[i] = run_step(step)
         except KernelError as why:
             results[i] = why
-    jobs = [("sh", arguments_of(each["step"]).get("cpu", min(this().online)), partial(begin, i, each["step"]),
+    home = this().chosen(min(this().online))
+    jobs = [("sh", arguments_of(each["step"]).get("cpu", home), partial(begin, i, each["step"]),
              each.get("ms", 0) * 1_000_000) for i, each in enumerate(steps)]
     for stuck in this().tasks(jobs):
         raise HungTask(this().loop.described(stuck))

@@ -10,10 +10,18 @@ recording is said to run, which a recording then must not show.
 What interrupts a traced function is traced from its first function on, whatever the roots. So an interrupt's or
 softirq's trees begin, on the model's side too, with the roots or with what such trees of the recording begin with.
 
-Which CPU a worker ran on is chance, and a process that is not bound to one may run anywhere too. So it is chance
-whether the request of such a task is completed on another CPU than the one that the interrupt came to: a leaf
-raise_blk_irq of __blk_complete_request() may be there or not, in as many trees as such tasks began requests. Those let
-pass are counted.
+Which CPU a worker ran on is chance, and a process that is not bound to one may run anywhere too: check.py lets the
+model's run on each in turn. So it is chance whether the request of such a task is completed on another CPU than the one
+that the interrupt came to: a leaf raise_blk_irq of __blk_complete_request() may be there or not, in as many trees as
+such tasks began requests. Of several requests that such a task has under way at once, the first that is freed runs the
+queue (blk_mq_sched_restart): which one that is, is chance as well. Those let pass are counted.
+
+How many completions one interrupt finds is chance as well: a tree of nvme_irq or blk_done_softirq is taken apart into
+one for each completion, and one that found none is dropped. So is a run of blk_mq_timeout_work in which nothing was
+late, since when a timer fires, and whether an older one fires first, depends on what came before, and
+blk_rq_timed_out_timer counts once; and of blk_mq_run_work_fn that had nothing to give to the driver, since somebody
+else was faster. Where several processes are at work, who drops the last reference of a disk (nvme_free_ns) is the one
+that closes it, or the one that removes it. All that is so on both sides, and counted.
 
 One thing a recording cannot say of itself is which driver modules the tracer knew: a module that was loaded after the
 tracer was told what to trace is missing from the trees altogether, however traceable its functions are. Its calls into
@@ -27,6 +35,7 @@ are the recordings without `observed`; the others hold the scan, call by call.
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from blkmodel.capture import trees
@@ -38,6 +47,12 @@ from blkmodel.trace import Node, Recording
 LATER = ("block/partition-generic.c", "block/partitions/")
 """Files of the core that the tracer of the first recordings was not told of."""
 ELSEWHERE = "trees that differ only in which CPU completes a request of a task that may run anywhere"
+APART = {"nvme_irq": {"blk_mq_tag_to_rq", "nvme_complete_async_event"}}
+"""Root of an interrupt's tree → what each of the completions that it finds begins with."""
+LATE = {"blk_mq_timeout_work": "blk_mq_rq_timed_out", "blk_mq_run_work_fn": "blk_mq_get_driver_tag"}
+"""Root of a task's tree → what it calls where it does anything."""
+LAST = "nvme_free_ns"
+"""What whoever drops the last reference of a disk calls."""
 Contexts = list[tuple[str, Forest]]
 """Of each context its kind, and its trees."""
 
@@ -95,20 +110,66 @@ def compare(document: dict[str, Any], recording: Recording) -> Comparison:
     dropped = {name: calls for name in sorted(omitted)
                if (calls := sum(trees.calls_to(forest, {name}) for _, forest in recorded))}
     recorded = [(kind, trees.keep(forest, lambda name: name not in omitted)) for kind, forest in recorded]
+    number = sum(len(forest) for _, forest in recorded)
+    recorded, model = _settled(recorded, chance), _settled(model)
+    if document["scenario"]["traced"][0] == "together":
+        recorded, model = ([(kind, _without(LAST, forest)) for kind, forest in side] for side in (recorded, model))
     differences = _compare_tasks(_roots(recorded, "task"), _roots(model, "task"))
     begun = sum(trees.calls_to(trees.expand(context["calls"]), {"blk_mq_start_request"})
                 for context in document["contexts"] if context["context"] == "task" and not _bound(document, context))
     for kind in ("irq", "softirq"):
         theirs, ours = _roots(recorded, kind), _roots(model, kind)
         found, elsewhere = _compare_interrupts(kind, theirs, ours, begun)
-        begun -= elsewhere
         differences += found
         chance[ELSEWHERE] += elsewhere
         more = sum(len(found) for found in ours.values()) - sum(len(found) for found in theirs.values())
         if more > 0:
             chance[f"{kind} trees that only the model has"] = more
-    return Comparison(differences, sum(len(forest) for _, forest in recorded), share, dropped, sorted(untraced),
+    return Comparison(differences, number, share, dropped, sorted(untraced),
                       dict(+chance))
+
+
+def _settled(contexts: Contexts, chance: Counter[str] | None = None) -> Contexts:
+    """Contexts without what is chance in how completions come together, and in when timers fire."""
+    settled: Contexts = []
+    timers: set[Tree] = set()
+    found: Counter[str] = Counter()
+    for kind, forest in contexts:
+        kept: list[Tree] = []
+        for tree in forest:
+            root = tree[0]
+            if kind == "task":
+                parts = [tree] if root not in LATE or LATE[root] in trees.functions((tree,)) else []
+            elif root == "blk_rq_timed_out_timer":
+                parts = [] if tree in timers else [tree]
+                timers.add(tree)
+            elif root in APART:
+                parts = _apart(tree, APART[root])
+            else:
+                parts = [(root, (each,)) for each in tree[1]] if root == "blk_done_softirq" else [tree]
+            if len(parts) != 1:
+                found[f"trees of {root} that " + ("end several" if parts else "find nothing")] += 1
+            kept += parts
+        settled.append((kind, tuple(kept)))
+    if chance is not None:
+        chance.update(found)
+    return settled
+
+
+def _without(name: str, forest: Forest) -> Forest:
+    """A forest without a function, and all that it calls."""
+    return tuple((function, _without(name, below)) for function, below in forest if function != name)
+
+
+def _apart(tree: Tree, begins: set[str]) -> list[Tree]:
+    """A tree as several, each with one of the completions that it found, which `begins` tells apart."""
+    root, calls = tree
+    parts: list[Tree] = []
+    for at, (function, below) in enumerate(calls):
+        starts = [i for i, (name, _) in enumerate(below) if name in begins]
+        for start, end in pairwise([*starts, len(below)]):
+            parts.append((root, (*calls[:at], (function, below[start:end]), *calls[at + 1:])))
+    return parts
 
 
 def _bound(document: dict[str, Any], context: dict[str, Any]) -> bool:
@@ -187,7 +248,13 @@ def _compare_interrupts(kind: str, recorded: dict[str, list[Tree]], model: dict[
 
 
 def _anywhere(tree: Tree) -> Tree:
-    """A tree without what tells whether a request is completed on another CPU."""
-    function, below = tree
-    away = ("raise_blk_irq", ()) if function == "__blk_complete_request" else None
-    return function, tuple(_anywhere(each) for each in below if each != away)
+    """A tree without what tells whether a request is completed on another CPU; and, unless its task sleeps until it is
+    complete, whether it is the first of several to be freed, which runs the queue."""
+    alone = "blk_end_sync_rq" in trees.functions((tree,))
+
+    def without(tree: Tree) -> Tree:
+        function, below = tree
+        away = ("raise_blk_irq", ()) if function == "__blk_complete_request" else None
+        kept = () if function == "blk_mq_sched_restart" and not alone else below
+        return function, tuple(without(each) for each in kept if each != away)
+    return without(tree)

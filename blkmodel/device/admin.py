@@ -85,13 +85,17 @@ def delete_cq(controller: Controller, running: Running) -> int:
     return 0
 
 
-def delete_sq(controller: Controller, running: Running) -> int:
-    """End a submission queue, and the commands that are under way in it."""
+def delete_sq(controller: Controller, running: Running) -> int | None:
+    """End a submission queue, once what takes its time in it has ended; what never would is aborted."""
     engine = controller.engine
     qid = wire.view(nvme_delete_queue, running.command).qid
     if not qid or qid not in engine.sqs:
         raise Refused(NVME_SC_QID_INVALID)
-    engine.remove_submissions(engine.sqs[qid])
+    sq = engine.sqs[qid]
+    if any(each.event for each in sq.running.values()):
+        sq.ended_by = running
+        return None
+    engine.remove_submissions(sq)
     return 0
 
 

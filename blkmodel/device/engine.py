@@ -175,9 +175,13 @@ class Engine:
             running.event = post(lambda: self._time_is_up(running), end - now)
 
     def _time_is_up(self, running: Running) -> None:
-        """Finish a command that took time."""
+        """Finish a command that took time, and delete its queue where only that was waited for."""
         if self.front.alive():
             self._finish(running)
+            sq = running.sq
+            if sq.ended_by and not any(each.event for each in sq.running.values()):
+                self.remove_submissions(sq)
+                self._end(sq.ended_by, NVME_SC_SUCCESS, 0)
             self._deliver_due()
 
     def _finish(self, running: Running) -> None:

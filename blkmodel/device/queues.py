@@ -65,9 +65,11 @@ class SubmissionQueue:
     host has written up to `tail`. running: those under way, by command number. queued: the controller is to look at
     it. last_end: when the last of those under way will be done, where they are done in order. priority: what the host
     gave it (0: urgent, to 3: low), which counts only in an arbitration that the controller has not. shadow: where a
-    copy of its doorbell is in the host's memory, and where the controller says which value is still far enough."""
+    copy of its doorbell is in the host's memory, and where the controller says which value is still far enough.
+    ended_by: the command that is to delete it, and waits for what is under way."""
 
-    __slots__ = ("base", "cq", "head", "last_end", "priority", "qid", "queued", "running", "shadow", "size", "tail")
+    __slots__ = ("base", "cq", "ended_by", "head", "last_end", "priority", "qid", "queued", "running", "shadow", "size",
+                 "tail")
 
     def __init__(self, qid: int, base: int, size: int, cq: CompletionQueue, priority: int = 0) -> None:
         self.qid, self.base, self.size, self.cq, self.priority = qid, base, size, cq, priority
@@ -76,6 +78,7 @@ class SubmissionQueue:
         self.queued = False
         self.shadow: tuple[int, ...] = ()
         self.last_end = 0
+        self.ended_by: Running | None = None
 
     def command(self, memory: Memory, slot: int) -> nvme_common_command:
         """Read the command in a place."""

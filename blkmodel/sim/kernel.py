@@ -62,6 +62,8 @@ class Kernel:
 
     `observer` is called with what happens in any kernel while somebody watches: post, enter, leave, printk; and
     what passes between it and devices: register_read, register_write, doorbell, command, completion, interrupt.
+    `anywhere`: on which CPU those run that are bound to none; None: the first one for a process, as each rule says for
+    others.
     """
 
     observer: Any = None
@@ -73,6 +75,7 @@ class Kernel:
         self.memory = Memory(on.nodes, on.memory)
         self.random = random.Random(seed)
         self.log: list[str] = []
+        self.anywhere: int | None = None
         self.context = Context("task", "swapper", min(on.online))
         self.loop = EventLoop(self)
         self.statics: dict[type, Any] = {}
@@ -87,6 +90,10 @@ class Kernel:
     def now(self) -> int:
         """Virtual time since boot, in nanoseconds."""
         return self.loop.now
+
+    def chosen(self, cpu: int) -> int:
+        """The CPU for who is bound to none: the one that all such run on, where that was said and it is online."""
+        return self.anywhere if self.anywhere in self.online else cpu
 
     def printk(self, line: str) -> None:
         """Add a line to the kernel log."""
@@ -111,7 +118,7 @@ class Kernel:
 
     def task(self, name: str, fn: Callable[..., Any], *args: Any, cpu: int | None = None) -> Any:
         """Run fn(*args) as a process of that name to its end; then let everything it left behind finish."""
-        cpu = min(self.online) if cpu is None else cpu
+        cpu = self.chosen(min(self.online)) if cpu is None else cpu
         self._check_cpu(cpu)
         result = self.run_in(Context("task", name, cpu), fn, *args)
         self.loop.settle()

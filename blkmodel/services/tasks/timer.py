@@ -136,7 +136,8 @@ def _start(timer: timer_list | hrtimer, kind: str, name: str, delay: int) -> Non
     def run() -> None:
         timer._event = NULL
         timer.function(timer)
-    timer._event = kernel.loop.post(Context(kind, name, kernel.cpu), run, delay)
+    cpu = kernel.chosen(kernel.cpu) if kind == "softirq" else kernel.cpu
+    timer._event = kernel.loop.post(Context(kind, name, cpu), run, delay)
 
 
 def del_timer(timer: timer_list | hrtimer) -> bool:

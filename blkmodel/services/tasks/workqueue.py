@@ -81,7 +81,7 @@ INIT_DELAYED_WORK = INIT_WORK
 def wq_select_unbound_cpu(cpu: int) -> int:
     """The CPU on which a worker wakes that is no CPU's own: the next one that is online, as this one is busy."""
     online = sorted(this().online)
-    return next((other for other in online if other > cpu), online[0])
+    return this().chosen(next((other for other in online if other > cpu), online[0]))
 
 
 def queue_delayed_work_on(cpu: int, name: str | workqueue_struct, work: work_struct, delay: int) -> bool:
