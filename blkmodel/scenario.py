@@ -235,6 +235,8 @@ def null_blk_create(name: str, **attributes: Any) -> str:
 
     Attributes are those in the device's directory, such as memory_backed=1; they begin as the module's parameters.
     """
+    _no_bandwidth(attributes)
+    _command("mkdir", f"mkdir nullb/{name}", configfs_mkdir, f"nullb/{name}")
     try:
         null_blk_configure(name, **attributes, power=1)
     except KernelError:
@@ -246,13 +248,17 @@ def null_blk_create(name: str, **attributes: Any) -> str:
 def null_blk_configure(name: str, **attributes: Any) -> None:
     """Make a null_blk device's directory in configfs, unless it is there, and write its files: `power=1` makes the
     disk, and later `badblocks=+16-23` makes sectors bad."""
-    if "mbps" in attributes:
-        raise NotModelled("null_blk's attribute mbps")
+    _no_bandwidth(attributes)
     directory = f"nullb/{name}"
-    if name not in null_blk_main.variables().nullb_subsys.items:
+    if name not in (null_blk_main.variables().nullb_subsys.items or ()):
         _command("mkdir", f"mkdir {directory}", configfs_mkdir, directory)
     for file, text in _words(attributes):
         _command("sh", f"echo {text} > {directory}/{file}", configfs_write_file, f"{directory}/{file}", text)
+
+
+def _no_bandwidth(attributes: Iterable[str]) -> None:
+    if "mbps" in attributes:
+        raise NotModelled("null_blk's attribute mbps")
 
 
 def null_blk_remove(name: str) -> None:

@@ -105,8 +105,9 @@ def test_many_at_once(attributes):
     before = live(kernel)
     places = [[{"offset": (64 * process + 8 * i) * 512, "length": 512 << i % 4} for i in range(8)]
               for process in range(4)]
-    written = scenario.together([(disk, [{"op": "write", **each} for each in places[p]], p) for p in range(4)])
-    read = scenario.together([(disk, [{"op": "read", **each} for each in places[p]], 3 - p) for p in range(4)])
+    written, read = (scenario.together([
+        {"step": ["aio", {"disk": disk, "wanted": [{"op": op, **each} for each in places[p]], "cpu": cpu(p)}]}
+        for p in range(4)]) for op, cpu in (("write", lambda p: p), ("read", lambda p: 3 - p)))
     wanted = [[scenario.sector_numbers(**each) for each in process] for process in places]
     assert written == read == wanted
     assert [kind for kind, _ in live(kernel).values()].count("nullb_page") == 32

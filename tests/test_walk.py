@@ -180,7 +180,8 @@ class Walk:
         for *_, data, places in asked:
             for n, place in enumerate(places if data else ()):
                 self.at(place).add(data[n * 512:n * 512 + 512])
-        results = [each for found in scenario.together(jobs) for each in found]
+        steps = [{"step": ["aio", {"disk": disk, "wanted": wanted, "cpu": cpu}]} for disk, wanted, cpu in jobs]
+        results = [each for found in scenario.together(steps) for each in found]
         self.kernel.loop.advance(2000)
         last: dict = {}
         for (disk, sector, count, op, data, places), result in zip(asked, results, strict=True):

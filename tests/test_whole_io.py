@@ -59,7 +59,8 @@ def phase(jobs):
     written: dict = {}
     for number, (disk, expected, ops) in enumerate(jobs):
         asked, writes = expected.ask(ops)
-        wanted.append((disk.name, asked, online()[number % len(online())]))
+        wanted.append({"step": ["aio", {"disk": disk.name, "wanted": asked,
+                                        "cpu": online()[number % len(online())]}]})
         for sector, there in writes:
             written.setdefault((disk, expected, sector), []).append(there)
     for (_, expected, sector), contents in written.items():

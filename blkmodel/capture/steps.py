@@ -45,9 +45,10 @@ def _faults(value: Any, place: str) -> None:
 
 _PROBE = CONTROLLER_SHAPES | {"device": text, "opened": flag, "sectors": number_from(1, MOST_SECTORS),
                               "node": number_from(0, MOST_CPUS - 1), "faults": _faults}
-_cpu, _disk, _ms = number_from(0, MOST_CPUS - 1), {"disk": text}, number_from(0, MOST_LATENCY)
+_cpu, _ms = number_from(0, MOST_CPUS - 1), number_from(0, MOST_LATENCY)
+_disk: dict[str, Shape] = {"disk": text}
 _range = fields(_disk | {"offset": _IO["offset"], "length": _IO["offset"]}, {"cpu": _cpu})
-_file = {"file": text, "value": parameter}
+_file: dict[str, Shape] = {"file": text, "value": parameter}
 _wanted = fields({name: shape for name, shape in _IO.items() if name != "disk"},
                  {name: shape for name, shape in _IO_MORE.items() if name != "cpu"})
 

@@ -206,10 +206,15 @@ def step_of(words: list[str]) -> list[Any]:
 
 
 def _value(key: str, text: str) -> Any:
-    """A number, several values with commas between them, or the text itself."""
+    """A number, several values with commas between them, what JSON makes of a list of objects, or the text itself."""
+    if key in ("wanted", "steps"):
+        try:
+            return parse_json(text)
+        except FileError as why:
+            raise SessionError(f"{key}: {why}") from why
     if key in ("page_runs", "flags"):
         return [_value("", part) for part in text.split(",")]
-    return int(text) if re.fullmatch("[0-9]{1,20}", text) else text
+    return int(text) if re.fullmatch("-?[0-9]{1,20}", text) else text
 
 
 def _only_looks(words: list[str]) -> bool:

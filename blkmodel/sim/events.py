@@ -97,6 +97,11 @@ class EventLoop:
         self._error: BaseException | None = None
         self._profile: Any = None
 
+    @property
+    def beside(self) -> bool:
+        """Whether who runs has a stack of its own, beside others."""
+        return self.stack is not self._base
+
     def post(self, context: Context, fn: Callable[..., Any], delay: int = 0, brief: bool = False) -> Event:
         """Queue fn() to run in `context`, `delay` nanoseconds from now. Returns the event, to cancel it.
 

@@ -117,9 +117,13 @@ class Kernel:
             self.context = before
 
     def task(self, name: str, fn: Callable[..., Any], *args: Any, cpu: int | None = None) -> Any:
-        """Run fn(*args) as a process of that name to its end; then let everything it left behind finish."""
+        """Run fn(*args) as a process of that name to its end; then let everything it left behind finish. A process that
+        runs beside others becomes the one of that name."""
         cpu = self.chosen(min(self.online)) if cpu is None else cpu
         self._check_cpu(cpu)
+        if self.context.kind == "task" and self.loop.beside:
+            self.context.name, self.context.cpu = name, cpu
+            return fn(*args)
         result = self.run_in(Context("task", name, cpu), fn, *args)
         self.loop.settle()
         return result

@@ -80,7 +80,15 @@ def test_sessions(run, name, why):
      "io.offset: expected a number, at least 0, found '\u0660'"),
     (["trace", "nvme.probe", "controller=x"], "nvme.probe: expected no controller that is made in Python"),
     (["trace", "nvme.probe", "use_cmb_sqes=1"], "nvme's parameter use_cmb_sqes is not modelled"),
-    (["trace", "null_blk.load", "timeout=1"], "null_blk's parameter timeout is not modelled"),
+    (["trace", "null_blk.configure", "name=a", "mbps=1"], "null_blk's attribute mbps is not modelled"),
+    (["trace", "nvme.mask_interrupt", "device=nvme0", "vector=4096"],
+     "nvme.mask_interrupt.vector: expected a number, at most 2047"),
+    (["trace", "aio", "disk=nullb0", "wanted=[{"], "wanted: line 1, column 3: expected JSON"),
+    (["trace", "together", 'steps=[{"step": ["together", {"steps": []}]}]'],
+     "together.steps[0].step: expected a step that is no together"),
+    (["trace", "fail_io_timeout", "times=-2"], "fail_io_timeout.times: expected a number, at least 0, found"),
+    (["trace", "nvme.device", "device=nvme0", "bad_sectors_read=x"],
+     "nvme.device.bad_sectors_read: expected at most 256 sectors with commas between them, found 'x'"),
     (["trace", "null_blk.load", "nr_devices=1000000"], "null_blk.load nr_devices=1000000: expected steps that "
                                                        "make at most 262144 requests"),
     (["trace", "null_blk.load", "--after", "dmsetup create v --table garbage"], "--after dmsetup create v --table "

@@ -2,6 +2,7 @@
 
 import pytest
 
+from blkmodel.device.faults import SILENT, Fault
 from blkmodel.device.service import Service
 from blkmodel.device.transfer import PRP_OFFSET_INVALID
 from blkmodel.include.linux import nvme
@@ -169,15 +170,25 @@ def test_aborting_an_event_request():
     assert not host.controller.engine.requests
 
 
-def test_deleting_a_queue_ends_what_it_has_under_way():
-    host = Host(service=slow())
+@pytest.mark.parametrize("lost", [False, True])
+def test_deleting_a_queue_waits_for_what_ends_and_aborts_what_would_not(lost):
+    host = Host(service=slow(), faults=[Fault(SILENT, queue=1)] if lost else [])
     queue = host.queue(1)
     page = pages(1)
     queue.put(transfer(nvme.nvme_cmd_read, 0, 8, page._addr, command_id=3))
     queue.ring()
     host.run()
-    assert host.code(delete(delete_sq, 1)) == 0
-    assert queue.take().status >> 1 == nvme.NVME_SC_ABORT_QUEUE
+    command = delete(delete_sq, 1)
+    command.command_id = 900
+    host.admin.put(command)
+    host.admin.ring()
+    host.run()
+    if not lost:
+        assert host.admin.take() is None
+        host.kernel.loop.advance(2_000_000)
+    assert host.admin.take().command_id == 900
+    assert queue.take().status >> 1 == (nvme.NVME_SC_ABORT_QUEUE if lost else 0)
+    assert 1 not in host.controller.engine.sqs
     host.kernel.loop.advance(2_000_000)
     assert queue.take() is None
 

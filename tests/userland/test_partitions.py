@@ -1,6 +1,7 @@
 """Partitions as a user sees them: tables that are written, disks that are made of them, what is busy."""
 
 import json
+from functools import partial
 
 import pytest
 
@@ -118,10 +119,10 @@ def test_disks_that_are_none():
             scenario.partition(name, "mbr", "1+1")
     with pytest.raises(ValueError, match="mbr, gpt"):
         scenario.nvme_device("nvme1", partitions="sun")
-    with pytest.raises(NotModelled):
-        scenario.nvme_device("nvme1", slot="hotplug")
-    with pytest.raises(TypeError):
-        scenario.nvme_device("nvme1", parts=2)
+    with pytest.raises(ValueError, match="hotplug"):
+        scenario.nvme_device("nvme1", slot="cold")
+    with pytest.raises(ValueError, match="from 0 to"):
+        scenario.nvme_device("nvme1", latency_ms=-1)
 
 
 def test_files_that_are_not_there():
@@ -151,11 +152,30 @@ def test_files_of_a_null_blk_device():
     assert scenario.cat("/sys/kernel/config/nullb/features").startswith("memory_backed,")
     for file in ("nullb/d/none", "nullb/e/size", "nullb/none", "none/features"):
         refused("ENOENT", scenario.cat, f"/sys/kernel/config/{file}")
-    for file in ("badblocks", "mbps"):
-        with pytest.raises(NotModelled, match=file):
-            scenario.cat(f"/sys/kernel/config/nullb/d/{file}")
-        with pytest.raises(NotModelled, match=file):
-            scenario.null_blk_create("e", **{file: 1})
+    with pytest.raises(NotModelled, match="mbps"):
+        scenario.cat("/sys/kernel/config/nullb/d/mbps")
+    with pytest.raises(NotModelled, match="mbps"):
+        scenario.null_blk_create("e", mbps=1)
+    refused("ENOENT", scenario.cat, "/sys/kernel/config/nullb/e/size")
+
+
+def test_bad_blocks_of_a_null_blk_device():
+    """What is bad can't be read or written; what is good again can, with what it held."""
+    boot(2)
+    scenario.null_blk_load(nr_devices=0)
+    name = scenario.null_blk_create("d", size=8, memory_backed=1)
+    written = scenario.io(name, "write", 0, 32768)
+    scenario.null_blk_configure("d", badblocks="+16-23")
+    scenario.null_blk_configure("d", badblocks="+20-31")
+    scenario.null_blk_configure("d", badblocks="-26-27")
+    assert scenario.cat("/sys/kernel/config/nullb/d/badblocks") == "16 10\n28 4\n"
+    for sector in range(0, 64, 2):
+        if sector in (*range(16, 26), *range(28, 32)):
+            refused("EIO", scenario.io, name, "read", sector * 512, 1024)
+        else:
+            assert scenario.io(name, "read", sector * 512, 1024) == written[sector * 512:][:1024]
+    for text in ("16-23", "+16", "+x-3", "+9-3", ""):
+        refused("EINVAL", partial(scenario.null_blk_configure, badblocks=text), "d")
     assert name == "nullb0"
 
 

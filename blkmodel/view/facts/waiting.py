@@ -55,8 +55,9 @@ def depths(jobs: int, iodepth: int, queues: int, depth: int, scheduler: str, nr_
             found.append(Depths(jobs * iodepth, _taken(sched) if sched else None, _taken(tags), q.nr_requests,
                                 sum(map(int, inflight.split())), sum(asleep), refused))
         kernel.loop.post(Context("task", "observer", 0), look, _MS // 2)
-        scenario.together([("nullb0", [{"op": "read", "offset": (n * jobs + job) << 13, "length": 4096}
-                                       for n in range(iodepth)], job) for job in range(jobs)])
+        scenario.together([{"step": ["aio", {"disk": "nullb0", "cpu": job, "wanted": [
+            {"op": "read", "offset": (n * jobs + job) << 13, "length": 4096} for n in range(iodepth)]}]}
+            for job in range(jobs)])
         return found[0]
 
 
