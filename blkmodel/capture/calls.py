@@ -23,6 +23,9 @@ blk_rq_timed_out_timer counts once; and of blk_mq_run_work_fn that had nothing t
 else was faster. Where several processes are at work, who drops the last reference of a disk (nvme_free_ns) is the one
 that closes it, or the one that removes it. All that is so on both sides, and counted.
 
+How often a process that polls asks before its command has ended is chance, too. Taken out on both sides, and counted,
+are calls of nvme_poll() by blk_poll() that found nothing; and those of blk_poll() that, besides, did not sleep.
+
 One thing a recording cannot say of itself is which driver modules the tracer knew: a module that was loaded after the
 tracer was told what to trace is missing from the trees altogether, however traceable its functions are. Its calls into
 the core are there. So, where the model's run calls functions of a file below drivers/ and not one function of that
@@ -53,6 +56,9 @@ LATE = {"blk_mq_timeout_work": "blk_mq_rq_timed_out", "blk_mq_run_work_fn": "blk
 """Root of a task's tree → what it calls where it does anything."""
 LAST = "nvme_free_ns"
 """What whoever drops the last reference of a disk calls."""
+IDLE = "calls of nvme_poll() by blk_poll(), or of blk_poll(), that found nothing"
+ASKED = {"blk_mq_poll_hybrid", "blk_mq_tag_to_rq", "blk_mq_poll_hybrid_sleep"}
+"""What a blk_poll() that found nothing and did not sleep has called besides."""
 Contexts = list[tuple[str, Forest]]
 """Of each context its kind, and its trees."""
 
@@ -105,6 +111,10 @@ def compare(document: dict[str, Any], recording: Recording) -> Comparison:
              for number, nodes in forests.items()]
 
     recorded = [(kind, trees.keep(forest, wanted.__contains__)) for kind, forest in recorded]
+    with_idle = [forest for _, forest in recorded]
+    recorded, model = ([(kind, _without_idle_polls(forest)) for kind, forest in side] for side in (recorded, model))
+    chance[IDLE] += sum(trees.calls_to(forest, {"nvme_poll", "blk_poll"}) for forest in with_idle)
+    chance[IDLE] -= sum(trees.calls_to(forest, {"nvme_poll", "blk_poll"}) for _, forest in recorded)
     share = _share(recorded, model)
     omitted = mirror.uncompared()
     dropped = {name: calls for name in sorted(omitted)
@@ -190,6 +200,16 @@ def untraced_files(seen: frozenset[str], forests: dict[int, list[Node]], later: 
     places = ("drivers/",) if later else ("drivers/", *LATER)
     called = {file for nodes in forests.values() for file in files(nodes) if file.startswith(places)}
     return frozenset(called - {each.file for name in seen for each in definitions().get(name, ())})
+
+
+def _without_idle_polls(forest: Forest) -> Forest:
+    kept: list[Tree] = []
+    for function, below in forest:
+        asked = tuple(tree for tree in below if function != "blk_poll" or tree != ("nvme_poll", ()))
+        slept = len(asked) == len(below) > 0
+        if function != "blk_poll" or slept or trees.functions(asked) - ASKED:
+            kept.append((function, _without_idle_polls(asked)))
+    return tuple(kept)
 
 
 def _share(recorded: Contexts, model: Contexts) -> Share:

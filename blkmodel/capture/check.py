@@ -15,10 +15,11 @@ from typing import Any, TextIO
 from blkmodel.capture import calls, device, maps, sessions
 from blkmodel.capture.files import printable, shown
 from blkmodel.capture.formats import CALLS, CAPTURE, DEVICE, FormatError, read
-from blkmodel.capture.reference import as_recorded, boot_reference
+from blkmodel.capture.reference import as_recorded, boot_reference, leave_as_found
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.reference.source import RELEASE
 from blkmodel.scenario import run_step
+from blkmodel.sim import this
 from blkmodel.trace import Command, Recording, record
 
 PASSED, FAILED, SKIPPED, UNREADABLE = "passed", "failed", "not modelled yet", "unreadable"
@@ -38,6 +39,8 @@ class Outcome:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+BETWEEN = 150_000_000
+"""Nanoseconds from the end of a step of a recording's setup to the next: each was a command of its own."""
 GARBAGE = 400_000
 """So many objects more than there were are looked through for garbage: about as many as a hundred megabytes hold."""
 
@@ -108,11 +111,12 @@ def _check_calls(path: str | Path, document: dict[str, Any]) -> Outcome:
     found: calls.Comparison | None = None
     for anywhere in [None, *range(document["scenario"]["cpus"])]:
         try:
-            other = calls.compare(document, _recorded(document, anywhere))
+            recording, left = _recorded(document, anywhere)
         except NotModelled as why:
             return Outcome(str(path), SKIPPED, f"step {why.what}")
         except Exception as why:  # a bug of the model, or a step that it refuses: other files are still to be checked
             return Outcome(str(path), FAILED, "the model cannot run the scenario", [f"{type(why).__name__}: {why}"])
+        other = calls.compare(document, recording)
         if found is None or not other.differences:
             found = other
         if not found.differences:
@@ -126,16 +130,18 @@ def _check_calls(path: str | Path, document: dict[str, Any]) -> Outcome:
         summary += f"; not traced in this recording: {', '.join(found.untraced)}"
     return Outcome(str(path), FAILED if found.differences else PASSED, summary, found.differences,
                    {"trees": found.trees, "paths_made": found.share.made, "paths": found.share.total,
-                    "omitted": found.omitted, "untraced": found.untraced, "chance": found.chance})
+                    "omitted": found.omitted, "untraced": found.untraced, "chance": found.chance | left})
 
 
-def _recorded(document: dict[str, Any], anywhere: int | None) -> Recording:
-    """What the model does in the situation of a recording of calls."""
+def _recorded(document: dict[str, Any], anywhere: int | None) -> tuple[Recording, dict[str, int]]:
+    """What the model does in the situation of a recording of calls; and what was so before it, as leave_as_found()."""
     scenario, later = document["scenario"], "observed" in document
     boot_reference(scenario["cpus"], later, anywhere)
     for step in scenario["setup"]:
         _try_step(step, later)
-    return record(_try_step, scenario["traced"], later)
+        this().loop.advance(BETWEEN)
+    left = leave_as_found(document)
+    return record(_try_step, scenario["traced"], later), left
 
 
 def _check_device(path: str | Path, document: dict[str, Any]) -> Outcome:

@@ -2,13 +2,21 @@
 
 from typing import Any
 
+from blkmodel.block import blk_mq
+from blkmodel.capture import trees
+from blkmodel.drivers.block.null_blk_main import null_cache_active
+from blkmodel.include.linux.blkdev import QUEUE_FLAG_STATS
 from blkmodel.reference.source import was_built
-from blkmodel.scenario import DM_TARGETS, modules
+from blkmodel.scenario import DM_TARGETS, io, modules
+from blkmodel.services.devices.device import whole_disks
 from blkmodel.services.devices.kobject import sysfs
 from blkmodel.sim import Kernel, Machine, boot, machine
+from blkmodel.sim.memory import PAGE_SIZE
 
 VECTORS = 65
 """The interrupt vectors of the NVMe controller of the machine that was recorded: QEMU's."""
+LATENCY = 100_000
+"""Nanoseconds that it takes for a command where nothing is said: QEMU's needs some time for each, too."""
 
 
 def boot_reference(on: Machine | int, later: bool = False, anywhere: int | None = None) -> Kernel:
@@ -19,6 +27,7 @@ def boot_reference(on: Machine | int, later: bool = False, anywhere: int | None 
     kernel.anywhere = anywhere
     if later:
         sysfs().config.add("FAIL_IO_TIMEOUT")
+        modules().latency = LATENCY
     modules().missing.update(file for file in DM_TARGETS if not was_built(file))
     return kernel
 
@@ -34,3 +43,29 @@ def as_recorded(step: list[Any], later: bool = False) -> list[Any]:
         return step
     return [step[0], {"vectors": VECTORS, "aborts": 0, "opened": step[1].get("device") == "nvme0" and not later,
                       **step[1]}]
+
+
+def leave_as_found(document: dict[str, Any]) -> dict[str, int]:
+    """Bring about what a recording of calls shows to have been so before its step, and its `setup` does not say:
+    several were taken in one boot, and what those before it did is left out. Returns what that is, with how much.
+
+    A disk's requests are timed (somebody has polled for one, after a sleep of half the usual time), or a write cache
+    has pages, which fsync() then writes back.
+    """
+    kind, step = document["scenario"]["traced"][:2]
+    disk = whole_disks().get(step.get("disk", "")) if isinstance(step, dict) else None
+    if disk is None:
+        return {}
+    calls = [trees.expand(context["calls"]) for context in document["contexts"]]
+    found = {}
+    q, timed = disk.queue, sum(trees.calls_to(forest, {"blk_stat_add"}) for forest in calls)
+    if timed and q.mq_ops and q.mq_ops.poll and not q.queue_flags >> QUEUE_FLAG_STATS & 1:
+        blk_mq.blk_poll_stats_enable(q)
+        found[f"requests of {disk.disk_name} that were timed, which its setup does not say"] = timed
+    if kind == "flush" and disk.disk_name.startswith("nullb") and null_cache_active(nullb := disk.private_data):
+        flushed = sum(trees.calls_to(forest, {"null_flush_cache_page"}) for forest in calls)
+        pages = flushed - nullb.dev.curr_cache // PAGE_SIZE
+        if pages > 0:
+            io(disk.disk_name, "write", 0, flushed * PAGE_SIZE)
+            found[f"pages in the cache of {disk.disk_name}, which its setup does not say"] = pages
+    return found

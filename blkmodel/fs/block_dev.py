@@ -249,9 +249,11 @@ def blkdev_bio_end_io(bio: bio_struct) -> None:
     if not dio.multi_bio or dio.ref == 0:
         if not dio.is_sync:
             iocb = dio.iocb
-            if not (ret := blk_core.blk_status_to_errno(dio.bio.bi_status)):
+            if not dio.bio.bi_status:
                 ret = dio.size
                 iocb.ki_pos += ret
+            else:
+                ret = blk_core.blk_status_to_errno(dio.bio.bi_status)
             iocb.ki_complete(iocb, ret, 0)
             if dio.multi_bio:
                 bio_module.bio_put(dio.bio)
