@@ -4,18 +4,22 @@ The events of both sides are compared as streams: register accesses; commands by
 completion heads only that the model's never pass what was completed, and that it reaches the recording's last one. How
 the streams interleave is chance. So is the CPU, and with it the queue, on which the partitions are looked for: those
 commands are compared for themselves, and what they moved on a queue is taken off its tails and heads on both sides.
+
+A queue that is created anew has a new life, in which tails and heads begin at 0: an I/O queue with its CREATE_SQ and
+CREATE_CQ, the admin queue when the controller is enabled. Heads are compared in each life.
 """
 
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from blkmodel.device.controller import REGISTERS
 from blkmodel.device.names import ADMIN, IO
 from blkmodel.include.linux import nvme
-from blkmodel.include.linux.nvme import (NVME_AQ_DEPTH, NVME_CQ_IRQ_ENABLED, NVME_FEAT_NUM_QUEUES, NVME_REG_ACQ,
-    NVME_REG_ASQ)
+from blkmodel.include.linux.nvme import (NVME_AQ_DEPTH, NVME_CC_ENABLE, NVME_CQ_IRQ_ENABLED, NVME_FEAT_NUM_QUEUES,
+    NVME_REG_ACQ, NVME_REG_ASQ)
 from blkmodel.trace import Command, Completion, Doorbell, Recording, RegisterRead, RegisterWrite
 
 Event = list[Any]
@@ -89,31 +93,40 @@ def _io(queue: int, command: Any) -> dict[str, Any]:
 @dataclass
 class Streams:
     """Events by what is compared of them. scan: the commands that looked for partitions. commands: queue → those of
-    it. tails: queue → all values of its tail, counted on instead of beginning anew with the ring; heads: queue → how
-    far its head went, likewise. depths: queue → places of its ring. passed: queues whose head passed what was
-    completed."""
+    it. tails: queue → all values of its tail, in each life counted on instead of beginning anew with the ring; heads:
+    queue → how far its head went in each life, likewise. depths: queue → places of its ring. passed: queues whose head
+    passed what was completed."""
 
     registers: list[Any] = field(default_factory=list)
     scan: list[dict[str, Any]] = field(default_factory=list)
     commands: dict[int, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     tails: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
-    heads: dict[int, int] = field(default_factory=dict)
+    heads: dict[int, list[int]] = field(default_factory=dict)
     depths: dict[int, int] = field(default_factory=lambda: {0: NVME_AQ_DEPTH})
     passed: list[int] = field(default_factory=list)
 
 
 def streams(seen: list[Event], scanned: int) -> Streams:
     """Sort events, of which the first `scanned` I/O commands looked for partitions."""
-    found = Streams()
+    found, enabled = Streams(), 0
     completed: dict[int, int] = defaultdict(int)
     moved: dict[int, int] = defaultdict(int)  # what the scan moved on each queue
+    lives: dict[int, list[list[int]]] = defaultdict(lambda: [[]])  # of each queue the tails, by life
     for kind, *rest in seen:
         if kind in ("read", "write"):
             found.registers.append([kind, *rest])
+            if kind == "write" and rest[0] == "CC" and rest[1] != "address":
+                was, enabled = enabled, int(rest[1], 16) & NVME_CC_ENABLE
+                if enabled and not was:
+                    lives[0].append([])
+                    _head_anew(found, completed, 0)
         elif kind == "admin":
             found.commands[0].append(rest[0])
             if rest[0].get("name") == "CREATE_SQ":
                 found.depths[rest[0]["sqid"]] = rest[0]["qsize"] + 1
+                lives[rest[0]["sqid"]].append([])
+            elif rest[0].get("name") == "CREATE_CQ":
+                _head_anew(found, completed, rest[0]["cqid"])
         elif kind == "io":
             facts = dict(rest[0])
             queue = facts["sqid"]
@@ -126,19 +139,28 @@ def streams(seen: list[Event], scanned: int) -> Streams:
         elif kind == "completion":
             completed[rest[0]] += 1
         elif kind == "sq_doorbell":
-            found.tails[rest[0]].append(rest[1])
+            lives[rest[0]][-1].append(rest[1])
         else:
             queue, head = rest
-            depth = found.depths.get(queue, 1 << 16)
-            before = found.heads.get(queue, 0)
-            found.heads[queue] = before + (head - before) % depth
-            if found.heads[queue] > completed[queue]:
+            depth, heads = found.depths.get(queue, 1 << 16), found.heads.setdefault(queue, [0])
+            heads[-1] += (head - heads[-1]) % depth
+            if heads[-1] > completed[queue]:
                 found.passed.append(queue)
-    for queue, values in found.tails.items():
-        found.tails[queue] = _count_on(values, found.depths.get(queue, 1 << 16), moved[queue])
-    for queue in found.heads:
-        found.heads[queue] -= moved[queue]
+    for queue, tails in lives.items():
+        scan = moved[queue]
+        for values in filter(None, tails):
+            found.tails[queue] += _count_on(values, found.depths.get(queue, 1 << 16), scan)
+            scan = 0
+    for queue, heads in found.heads.items():
+        heads[0] -= moved[queue]
     return found
+
+
+def _head_anew(found: Streams, completed: dict[int, int], queue: int) -> None:
+    """Let the head of a queue begin at 0, if it ever went further."""
+    completed[queue] = 0
+    if found.heads.get(queue, [0])[-1]:
+        found.heads[queue].append(0)
 
 
 def _count_on(tails: list[int], depth: int, scanned: int) -> list[int]:
@@ -161,10 +183,11 @@ def compare(document: dict[str, Any], seen: list[Event], scanned: int) -> list[s
         lines.append(_first(f"commands of queue {queue}", theirs.commands[queue], ours.commands[queue], _command))
     for queue in sorted(theirs.tails.keys() | ours.tails.keys()):
         lines.append(_first(f"submission tails of queue {queue}", theirs.tails[queue], ours.tails[queue], str))
-    for queue, head in sorted(theirs.heads.items()):
-        reached, depth = ours.heads.get(queue, 0), theirs.depths.get(queue, 1 << 16)
-        if (reached - head) % depth:
-            lines.append(f"completion head of queue {queue}: the recording's last is {head}, the model's {reached}")
+    for queue, heads in sorted(theirs.heads.items()):
+        depth = theirs.depths.get(queue, 1 << 16)
+        for head, reached in zip_longest(heads, ours.heads.get(queue, []), fillvalue=0):
+            if (reached - head) % depth and head:
+                lines.append(f"completion head of queue {queue}: the recording's last is {head}, the model's {reached}")
     for queue in sorted(set(ours.passed)):
         lines.append(f"completion head of queue {queue}: the model's passes what was completed")
     return [line for line in lines if line]
@@ -173,7 +196,7 @@ def compare(document: dict[str, Any], seen: list[Event], scanned: int) -> list[s
 def chance(document: dict[str, Any], scanned: int) -> dict[str, int]:
     """What of a recording is let pass whatever the model does, with how often."""
     theirs = streams(document["events"], scanned)
-    heads = sum(event[0] == "cq_doorbell" for event in document["events"]) - len(theirs.heads)
+    heads = sum(event[0] == "cq_doorbell" for event in document["events"]) - sum(map(len, theirs.heads.values()))
     found = {"on which queue a command looks for partitions": len(theirs.scan),
              "completion heads before the last of their queue": heads}
     return {what: times for what, times in found.items() if times > 0}

@@ -139,11 +139,11 @@ def _command(required: dict[str, Shape]) -> Callable[[Any, str], None]:
         for key, fact in value.items():
             if key != "name":
                 _number_or_numbers(fact, f"{place}.{key}")
-        if value["name"] == "CREATE_SQ":
-            fields({"sqid": _u16, "qsize": _u16}, closed=False)(value, place)
+        fields(_CREATED.get(value["name"], {}), closed=False)(value, place)
     return check
 
 
+_CREATED: dict[str, dict[str, Shape]] = {"CREATE_SQ": {"sqid": _u16, "qsize": _u16}, "CREATE_CQ": {"cqid": _u16}}
 _EVENTS: dict[str, tuple[Shape, ...]] = {
     "read": (name,), "write": (name, _written), "sq_doorbell": (_u16, _u32), "cq_doorbell": (_u16, _u32),
     "admin": (_command({}),), "io": (_command({"sqid": _u16}),)}
