@@ -39,6 +39,7 @@ from blkmodel.services.devices.pci import device_release_driver, pci_bus_add_dev
 from blkmodel.services.files.file import (O_DIRECT, O_RDONLY, O_RDWR, O_WRONLY, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT,
     filp_close, filp_open, new_sync_read, new_sync_write)
 from blkmodel.services.files.uio import iov_iter, iov_iter_init, map_user_buffer, unmap_user_buffer
+from blkmodel.services.tasks.timer import msleep
 from blkmodel.sim import forget, statics, this
 from blkmodel.sim.events import HungTask
 from blkmodel.sim.memory import PAGE_SIZE
@@ -393,12 +394,20 @@ def nvme_unbind(device: str = "nvme0") -> None:
     _command("sh", f"echo {dev_name(dev)} > /sys/bus/pci/drivers/nvme/unbind", device_release_driver, dev)
 
 
-def nvme_pull_out(device: str = "nvme0") -> None:
-    """Pull a controller out of its slot: it is gone from one moment to the next, and then the port tells the kernel."""
+def nvme_pull_out(device: str = "nvme0", drained: bool = False) -> None:
+    """Pull a controller out of its slot: it is gone from one moment to the next, and then the port tells the kernel;
+    `drained`: as QEMU's does, once the time of what was under way is over."""
     pdev = to_pci_dev(nvme_controller(device).ctrl.dev)
-    pdev._device.unplug()
-    this().printk("pcieport 0000:00:03.0: pciehp: Slot(1): Card not present")
-    _command("pciehp", f"{device} is pulled out", unplug, pdev)
+    controller = pdev._device
+    ends = [each.event.time for sq in controller.engine.sqs.values() for each in sq.running.values() if each.event]
+
+    def notice() -> None:
+        if drained and ends:
+            msleep(-(-(max(ends) - this().now) // 1_000_000))
+        this().printk("pcieport 0000:00:03.0: pciehp: Slot(1): Card not present")
+        unplug(pdev)
+    controller.unplug()
+    _command("pciehp", f"{device} is pulled out", notice)
 
 
 def slot_power(device: str = "nvme0", value: object = 0) -> None:
@@ -631,18 +640,18 @@ def aio(disk: str, wanted: list[dict[str, Any]], cpu: int = 0) -> list[bytes | K
     return [_face(result, disk, each) for result, each in zip(found, wanted, strict=True)]
 
 
-def together(steps: list[dict[str, Any]]) -> list[Any]:
+def together(steps: list[dict[str, Any]], do: Callable[..., Any] | None = None) -> list[Any]:
     """Do steps of different processes at the same time: each is {"ms": when it begins, "step": a step}, in milliseconds
     after the first. Returns what each step brings, or its KernelError, in their order.
 
     Those that begin at the same time begin in their order, one when those before it sleep or have ended. HungTask says
-    which of them sleeps for ever.
+    which of them sleeps for ever. do: what does a step, run_step() where nobody says.
     """
     results: list[Any] = [None] * len(steps)
 
     def begin(i: int, step: Sequence[Any]) -> None:
         try:
-            results[i] = run_step(step)
+            results[i] = (do or run_step)(step)
         except KernelError as why:
             results[i] = why
     home = this().chosen(min(this().online))

@@ -305,6 +305,7 @@ def blk_mq_get_request(q: request_queue, bio: bio, data: blk_mq_alloc_data) -> r
         if e.type.ops.prepare_request:
             e.type.ops.prepare_request(rq, bio)
             rq.rq_flags |= RQF_ELVPRIV
+    data.hctx.queued += 1
     return rq
 
 

@@ -89,8 +89,9 @@ class Comparison(NamedTuple):
     chance: dict[str, int]
 
 
-def compare(document: dict[str, Any], recording: Recording) -> Comparison:
-    """Compare a recording of the kernel, as read, with one of the model's recorder, of the same scenario."""
+def compare(document: dict[str, Any], recording: Recording, without: frozenset[int] = frozenset()) -> Comparison:
+    """Compare a recording of the kernel, as read, with one of the model's recorder, of the same scenario, but for what
+    ran in the contexts `without`."""
     recorded = [(context["context"], trees.expand(context["calls"])) for context in document["contexts"]]
     roots = document["scenario"]["roots"]
     forests = {number: nodes for number, nodes in recording.forest(roots).items()
@@ -104,11 +105,9 @@ def compare(document: dict[str, Any], recording: Recording) -> Comparison:
     chance: Counter[str] = Counter()
     chance["calls of the recording that are out of scope, or not traceable everywhere"] = sum(
         trees.calls_to(forest, trees.functions(forest) - wanted) for _, forest in recorded)
-    for key, facts in document.get("observed", {}).items():
-        chance[f"observed facts that are not compared: {key}"] += len(facts)
     model = [(recording.contexts[number].kind,
               trees.keep(trees.of_nodes(nodes, untraced), wanted.__contains__))
-             for number, nodes in forests.items()]
+             for number, nodes in forests.items() if number not in without]
 
     recorded = [(kind, trees.keep(forest, wanted.__contains__)) for kind, forest in recorded]
     with_idle = [forest for _, forest in recorded]

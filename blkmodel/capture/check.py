@@ -15,11 +15,11 @@ from typing import Any, TextIO
 from blkmodel.capture import calls, device, maps, sessions
 from blkmodel.capture.files import printable, shown
 from blkmodel.capture.formats import CALLS, CAPTURE, DEVICE, FormatError, read
+from blkmodel.capture.observed import Watch
 from blkmodel.capture.reference import as_recorded, boot_reference, leave_as_found
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.reference.source import RELEASE
 from blkmodel.scenario import run_step
-from blkmodel.sim import this
 from blkmodel.trace import Command, Recording, record
 
 PASSED, FAILED, SKIPPED, UNREADABLE = "passed", "failed", "not modelled yet", "unreadable"
@@ -105,43 +105,63 @@ def _try_step(step: list[Any], later: bool) -> None:
         run_step(as_recorded(step, later))
 
 
+def _set_up(document: dict[str, Any], watch: Watch, anywhere: int | None, scans: int | None = None) -> dict[str, int]:
+    """Boot, and do the steps before the traced one, with those who are bound to no CPU on `anywhere`; in these steps on
+    `scans`, where partitions are to be looked for there. Returns what leave_as_found() does."""
+    kernel = boot_reference(document["scenario"]["cpus"], watch.later, anywhere if scans is None else scans)
+    for step in document["scenario"]["setup"]:
+        _try_step(step, watch.later)
+        kernel.loop.advance(BETWEEN)
+    kernel.anywhere = anywhere
+    left = leave_as_found(document)
+    watch.look("before")
+    return left
+
+
 def _check_calls(path: str | Path, document: dict[str, Any]) -> Outcome:
     """Compare with a run of the model; where they differ, with others in which those who are bound to no CPU, workers
     and processes alike, run on each CPU in turn: which one that was is chance."""
-    found: calls.Comparison | None = None
+    found = None
     for anywhere in [None, *range(document["scenario"]["cpus"])]:
         try:
-            recording, left = _recorded(document, anywhere)
+            other, differences, chance = _compared(document, anywhere)
         except NotModelled as why:
             return Outcome(str(path), SKIPPED, f"step {why.what}")
         except Exception as why:  # a bug of the model, or a step that it refuses: other files are still to be checked
             return Outcome(str(path), FAILED, "the model cannot run the scenario", [f"{type(why).__name__}: {why}"])
-        other = calls.compare(document, recording)
-        if found is None or not other.differences:
-            found = other
-        if not found.differences:
+        if found is None or not differences:
+            found = other, differences, chance
+        if not differences:
             break
     assert found is not None
+    return _outcome_of_calls(path, *found)
+
+
+def _compared(document: dict[str, Any], anywhere: int | None) -> tuple[calls.Comparison, list[str], Counter[str]]:
+    """Run the model in the situation of a recording of calls, and compare. Returns the comparison, all differences, and
+    what was let pass."""
+    watch = Watch(document)
+    left = _set_up(document, watch, anywhere)
+    if (cpu := watch.scanned_elsewhere()) is not None:
+        left = _set_up(document, watch, anywhere, cpu)
+    recording = record(watch.run)
+    watch.look("after")
+    found = calls.compare(document, recording, watch.own(recording))
+    chance = Counter(found.chance | left)
+    return found, [*found.differences, *watch.compare(recording, chance)], chance
+
+
+def _outcome_of_calls(path: str | Path, found: calls.Comparison, differences: list[str],
+                      chance: Counter[str]) -> Outcome:
     omitted = sum(found.omitted.values())
     summary = f"{found.trees} trees, {found.share}"
     if omitted:
         summary += f", {omitted} calls omitted"
     if found.untraced:
         summary += f"; not traced in this recording: {', '.join(found.untraced)}"
-    return Outcome(str(path), FAILED if found.differences else PASSED, summary, found.differences,
+    return Outcome(str(path), FAILED if differences else PASSED, summary, differences,
                    {"trees": found.trees, "paths_made": found.share.made, "paths": found.share.total,
-                    "omitted": found.omitted, "untraced": found.untraced, "chance": found.chance | left})
-
-
-def _recorded(document: dict[str, Any], anywhere: int | None) -> tuple[Recording, dict[str, int]]:
-    """What the model does in the situation of a recording of calls; and what was so before it, as leave_as_found()."""
-    scenario, later = document["scenario"], "observed" in document
-    boot_reference(scenario["cpus"], later, anywhere)
-    for step in scenario["setup"]:
-        _try_step(step, later)
-        this().loop.advance(BETWEEN)
-    left = leave_as_found(document)
-    return record(_try_step, scenario["traced"], later), left
+                    "omitted": found.omitted, "untraced": found.untraced, "chance": dict(+chance)})
 
 
 def _check_device(path: str | Path, document: dict[str, Any]) -> Outcome:

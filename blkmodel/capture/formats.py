@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from blkmodel.capture.files import FileError, parse_json, read_text
-from blkmodel.capture.shapes import (MOST_CPUS, Shape, ShapeError, anything, count, cpu_number, cpulist, device_path,
-    fields, interrupt, list_of, long_text, mapping, name, number_from, one_of, parameter, plain_name, some_cpus, text,
-    text_or_none)
+from blkmodel.capture.shapes import (MOST_CPUS, MOST_TEXT, Shape, ShapeError, anything, count, cpu_number, cpulist,
+    device_path, fields, interrupt, list_of, long_text, mapping, name, number_from, one_of, parameter, plain_name,
+    some_cpus, text, text_or_none)
 from blkmodel.capture.steps import (CONTROLLER_SHAPES, MOST_REQUESTS, MOST_SECTORS, MOST_STEPS, null_blk_requests,
     nvme_requests, step, steps)
 from blkmodel.sim.machine import from_capture
@@ -37,6 +37,9 @@ class FormatError(ValueError):
 
 _cpus = number_from(1, MOST_CPUS)
 _u16, _u32 = number_from(0, (1 << 16) - 1), number_from(0, (1 << 32) - 1)
+_returned = number_from(-(1 << 31), 1 << 31)
+_result = fields({}, {"op": text, "return": _returned, "errno": text, "ms": _u32, "submitted": _returned,
+                      "events": list_of(fields({"return": _returned}, {"errno": text}), MOST_STEPS)})
 _hctx = fields({"index": _u16, "cpus": list_of(number_from(0, MOST_CPUS - 1), MOST_CPUS)},
                {"type": one_of("default", "read", "poll"), "nr_tags": _u32, "nr_reserved_tags": _u32})
 _observed = fields(
@@ -92,6 +95,27 @@ def _facts(value: Any, place: str) -> None:
     """What a tool saw besides the calls: a list or an object."""
     if not isinstance(value, list | dict):
         raise ShapeError(place, "a list or an object", value)
+
+
+def _said(value: Any, place: str) -> None:
+    """What a file said, once or several times."""
+    if isinstance(value, list):
+        list_of(long_text, 64)(value, place)
+    else:
+        long_text(value, place)
+
+
+def _file_name(name: str) -> bool:
+    """names of files, or commands"""
+    return 0 < len(name) < MOST_TEXT and "\0" not in name
+
+
+def _seen(value: Any, place: str) -> None:
+    """What came of a step."""
+    mapping(plain_name, _facts, most=64)(value, place)
+    fields({}, {"results": list_of(_result, MOST_STEPS), "kernel_log": list_of(long_text, MOST_STEPS),
+                "kernel_log_ms": list_of(_u32, MOST_STEPS), "files": mapping(_file_name, _said, most=MOST_STEPS)},
+           closed=False)(value, place)
 
 
 def _size(calls: list[Any]) -> int:
@@ -162,7 +186,7 @@ _SHAPES = {
     CAPTURE: fields({"format": text, "kernel": anything, "machine": _machine, "cases": list_of(_case, MOST_CASES)},
                     closed=False),
     CALLS: fields({"format": text, "kernel": anything, "scenario": _scenario, "contexts": list_of(_context)},
-                  {"observed": mapping(plain_name, _facts, most=64)}, closed=False),
+                  {"observed": _seen}, closed=False),
     DEVICE: fields({"format": text, "kernel": anything, "events": list_of(_event, MOST_EVENTS),
                     "scenario": fields({"cpus": _cpus, "steps": _steps}, closed=False)}, closed=False),
     DMSETUP: fields({"format": text, "kernel": anything, "session": list_of(_session_step, MOST_STEPS),

@@ -7,7 +7,7 @@ from blkmodel.capture import trees
 from blkmodel.drivers.block.null_blk_main import null_cache_active
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_STATS
 from blkmodel.reference.source import was_built
-from blkmodel.scenario import DM_TARGETS, io, modules
+from blkmodel.scenario import DM_TARGETS, io, modules, set_queue_file
 from blkmodel.services.devices.device import whole_disks
 from blkmodel.services.devices.kobject import sysfs
 from blkmodel.sim import Kernel, Machine, boot, machine
@@ -34,11 +34,13 @@ def boot_reference(on: Machine | int, later: bool = False, anywhere: int | None 
 
 def as_recorded(step: list[Any], later: bool = False) -> list[Any]:
     """A step, on the machine that was recorded: where nothing else is said, a controller has its number of vectors, and
-    leaves a command alone that it is told to abort.
+    leaves a command alone that it is told to abort; one that is pulled out is gone once what was under way is over.
 
     When the first recordings were taken, the disk nvme0n1 had been opened and read since its probe, and no other; when
     the `later` ones were, none.
     """
+    if step[0] == "nvme.pull_out":
+        return [step[0], {"drained": True, **step[1]}]
     if step[0] != "nvme.probe":
         return step
     return [step[0], {"vectors": VECTORS, "aborts": 0, "opened": step[1].get("device") == "nvme0" and not later,
@@ -49,8 +51,8 @@ def leave_as_found(document: dict[str, Any]) -> dict[str, int]:
     """Bring about what a recording of calls shows to have been so before its step, and its `setup` does not say:
     several were taken in one boot, and what those before it did is left out. Returns what that is, with how much.
 
-    A disk's requests are timed (somebody has polled for one, after a sleep of half the usual time), or a write cache
-    has pages, which fsync() then writes back.
+    A disk's requests are timed (somebody has polled for one, after a sleep of half the usual time), how long that sleep
+    is was changed, or a write cache has pages, which fsync() then writes back.
     """
     kind, step = document["scenario"]["traced"][:2]
     disk = whole_disks().get(step.get("disk", "")) if isinstance(step, dict) else None
@@ -62,6 +64,11 @@ def leave_as_found(document: dict[str, Any]) -> dict[str, int]:
     if timed and q.mq_ops and q.mq_ops.poll and not q.queue_flags >> QUEUE_FLAG_STATS & 1:
         blk_mq.blk_poll_stats_enable(q)
         found[f"requests of {disk.disk_name} that were timed, which its setup does not say"] = timed
+    delay = document.get("observed", {}).get("files", {}).get(f"/sys/block/{disk.disk_name}/queue/io_poll_delay")
+    if isinstance(delay, str) and not any(step[1].get("file") == "io_poll_delay" for step in
+                                          document["scenario"]["setup"] if isinstance(step[1], dict)):
+        set_queue_file(disk.disk_name, "io_poll_delay", delay)
+        found[f"io_poll_delay of {disk.disk_name}, which its setup does not say"] = 1
     if kind == "flush" and disk.disk_name.startswith("nullb") and null_cache_active(nullb := disk.private_data):
         flushed = sum(trees.calls_to(forest, {"null_flush_cache_page"}) for forest in calls)
         pages = flushed - nullb.dev.curr_cache // PAGE_SIZE

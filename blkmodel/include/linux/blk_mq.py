@@ -123,6 +123,7 @@ class blk_mq_hw_ctx(Struct):
     wait_index: int = 0
     tags: blk_mq_tags = NULL
     sched_tags: blk_mq_tags = NULL
+    queued: int = 0
     numa_node: int = 0
     queue_num: int = 0
     nr_active: int = 0

@@ -1,10 +1,12 @@
 """What is told when a CPU goes away: states with callbacks, some of them for many instances
-(include/linux/cpuhotplug.h, kernel/cpu.c)."""
+(include/linux/cpuhotplug.h, kernel/cpu.c). x86 says so in the log (arch/x86/kernel/smpboot.c)."""
 
 from collections.abc import Callable
 from typing import Any
 
 from blkmodel.services.base.err import EBUSY, EINVAL
+from blkmodel.services.base.printk import pr_info
+from blkmodel.services.cpus.cpumask import cpu_to_node
 from blkmodel.services.cpus.interrupt import irq_affinity_online_cpu, irq_migrate_all_off_this_cpu
 from blkmodel.services.data.list import list_add, list_del_init, list_head
 from blkmodel.sim import statics, this
@@ -67,6 +69,7 @@ def cpu_down(cpu: int) -> int:
                 states.teardown[state](cpu, instance)
         else:
             states.teardown[state](cpu)
+    pr_info(f"smpboot: CPU {cpu} is now offline")
     return 0
 
 
@@ -75,6 +78,9 @@ def cpu_up(cpu: int) -> int:
     kernel = this()
     if cpu not in kernel.machine.present:
         return -EINVAL
+    if cpu == 1:
+        pr_info("x86: Booting SMP configuration:")
+    pr_info(f"smpboot: Booting Node {cpu_to_node(cpu)} Processor {cpu} APIC {cpu:#x}")
     kernel.online.add(cpu)
     irq_affinity_online_cpu(cpu)
     return 0
