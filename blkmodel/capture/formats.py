@@ -14,13 +14,15 @@ from typing import Any
 
 from blkmodel.capture.files import FileError, parse_json, read_text
 from blkmodel.capture.shapes import (MOST_CPUS, MOST_TEXT, Shape, ShapeError, anything, count, cpu_number, cpulist,
-    device_path, fields, interrupt, list_of, long_text, mapping, name, number_from, one_of, parameter, plain_name,
+    device_path, fields, flag, interrupt, list_of, long_text, mapping, name, number_from, one_of, parameter, plain_name,
     some_cpus, text, text_or_none)
 from blkmodel.capture.steps import (CONTROLLER_SHAPES, MOST_REQUESTS, MOST_SECTORS, MOST_STEPS, null_blk_requests,
     nvme_requests, step, steps)
+from blkmodel.include.linux.blkdev import BLKDEV_MAX_RQ
 from blkmodel.sim.machine import from_capture
 
 CAPTURE, CALLS, DEVICE, DMSETUP = "blkmodel-capture/1", "blkmodel-calls/1", "blkmodel-device/1", "blkmodel-dmsetup/1"
+STATUSES, NR_REQUESTS, HOTPLUG = "blkmodel-statuses/1", "blkmodel-nr_requests/1", "blkmodel-hotplug/1"
 MOST_CASES, MOST_REQUESTS_OF_CASES = 1000, 1 << 22
 CASE_OF_A_CPU = 16  # requests take about as long as a CPU of a case does
 MOST_CALLS, MOST_EVENTS = 1 << 17, 1 << 17
@@ -180,7 +182,16 @@ _session_step = fields(
     {"name": text, "new_name": text, "table": text_or_none, "failed_ioctl": text, "error": text,
      "kernel_log": list_of(text, 1000), "output": long_text}, closed=False)
 _devices = mapping(device_path, fields({"sectors": number_from(0, MOST_SECTORS)}, closed=False), most=64)
-_any = fields({"format": one_of(CAPTURE, CALLS, DEVICE, DMSETUP), "kernel": fields({"release": text}, closed=False)},
+_error: dict[str, Shape] = {"error": text_or_none}
+_status = fields({"status": parameter, "dnr": flag, "op": one_of("read", "write"), "returned": _returned},
+                 _error | {"kernel_log": list_of(long_text, 64)})
+_written_case = fields({"scheduler": name, "write": _u32, "ok": flag, "now": _u32})
+_moment = mapping(plain_name, cpulist, most=MOST_CPUS)
+_moments = {"before": _moment, "offline": _moment, "after": _moment}
+_irqs = mapping(plain_name, fields({}, {"smp_affinity_list": cpulist, "effective_affinity_list": cpulist}),
+                most=MOST_CPUS)
+_any = fields({"format": one_of(CAPTURE, CALLS, DEVICE, DMSETUP, STATUSES, NR_REQUESTS, HOTPLUG),
+               "kernel": fields({"release": text}, closed=False)},
               closed=False)
 _SHAPES = {
     CAPTURE: fields({"format": text, "kernel": anything, "machine": _machine, "cases": list_of(_case, MOST_CASES)},
@@ -190,7 +201,15 @@ _SHAPES = {
     DEVICE: fields({"format": text, "kernel": anything, "events": list_of(_event, MOST_EVENTS),
                     "scenario": fields({"cpus": _cpus, "steps": _steps}, closed=False)}, closed=False),
     DMSETUP: fields({"format": text, "kernel": anything, "session": list_of(_session_step, MOST_STEPS),
-                     "devices": _devices}, {"cpus": _cpus}, closed=False)}
+                     "devices": _devices}, {"cpus": _cpus}, closed=False),
+    STATUSES: fields({"format": text, "kernel": anything, "cases": list_of(_status, MOST_CASES)},
+                     {"cpus": _cpus, "setup": _steps}, closed=False),
+    NR_REQUESTS: fields({"format": text, "kernel": anything, "setup": _steps,
+                         "cases": list_of(_written_case, MOST_CASES)}, {"cpus": _cpus}, closed=False),
+    HOTPLUG: fields({"format": text, "kernel": anything, "hctx_cpus": fields({}, _moments),
+                     "scenario": fields({"cpus": _cpus, "setup": _steps, "steps": _steps}, closed=False),
+                     "irq": fields({}, dict.fromkeys(_moments, _irqs) | {"write_smp_affinity": fields(
+                         {"exit": number_from(0, 255)}, _error)})}, closed=False)}
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -240,10 +259,21 @@ def _steps_asked_for(document: dict[str, Any]) -> None:
     steps(scenario["steps"], [f"scenario.steps[{i}]" for i in range(len(scenario["steps"]))], scenario["cpus"])
 
 
+def _table_asked_for(document: dict[str, Any]) -> None:
+    scenario = document.get("scenario", document)
+    for key in ("setup", "steps"):
+        given = scenario.get(key, [])
+        steps(given, [f"{key}[{i}]" for i in range(len(given))], scenario.get("cpus", 4))
+    asked = sum(min(case["write"], 16 * BLKDEV_MAX_RQ) for case in document.get("cases", ()) if "write" in case)
+    if asked * scenario.get("cpus", 4) > MOST_REQUESTS_OF_CASES:
+        raise ShapeError("cases", f"at most {MOST_REQUESTS_OF_CASES} requests in all", asked)
+
+
 def _devices_asked_for(document: dict[str, Any]) -> None:
     places = [f"devices.{path}" for path in document["devices"]]
     steps([["nvme.probe", {}] for _ in places], places, document.get("cpus", 4))
 
 
 _LIMITS: dict[str, Callable[[dict[str, Any]], None]] = {
-    CAPTURE: _cases_asked_for, CALLS: _calls_asked_for, DEVICE: _steps_asked_for, DMSETUP: _devices_asked_for}
+    CAPTURE: _cases_asked_for, CALLS: _calls_asked_for, DEVICE: _steps_asked_for, DMSETUP: _devices_asked_for,
+    **dict.fromkeys((STATUSES, NR_REQUESTS, HOTPLUG), _table_asked_for)}

@@ -200,7 +200,7 @@ class Watch:
             if (told := self._told(bare)) is not None:
                 ours = [told]
             if ours:
-                lines += _differs(name, value, ours, self.online.get(at[0], frozenset()), chance)
+                lines += differs(name, value, ours, self.online.get(at[0], frozenset()), chance)
             else:
                 chance[f"files that only the test machine has: {re.sub('[0-9]+', 'N', bare)}"] += 1
         return lines
@@ -255,7 +255,7 @@ def _masked(line: str) -> str:
     return line.strip()
 
 
-def _differs(name: str, theirs: str, ours: list[str], online: frozenset[int], chance: Counter[str]) -> list[str]:
+def differs(name: str, theirs: str, ours: list[str], online: frozenset[int], chance: Counter[str]) -> list[str]:
     """Compare word by word what a file says with what it says in the model: one of `ours`."""
     for what, same in (("", _same), *_CHANCE):
         if any(same(name, theirs, our, online) for our in ours):

@@ -46,8 +46,9 @@ STRERROR = {
     12: "Cannot allocate memory", 13: "Permission denied", 14: "Bad address", 16: "Device or resource busy",
     17: "File exists", 19: "No such device", 22: "Invalid argument", 25: "Inappropriate ioctl for device",
     27: "File too large", 28: "No space left on device", 30: "Read-only file system",
-    34: "Numerical result out of range", 61: "No data available", 75: "Value too large for defined data type",
-    95: "Operation not supported", 110: "Connection timed out", 123: "No medium found"}
+    34: "Numerical result out of range", 52: "Invalid exchange", 61: "No data available", 67: "Link has been severed",
+    75: "Value too large for defined data type", 84: "Invalid or incomplete multibyte or wide character",
+    95: "Operation not supported", 110: "Connection timed out", 121: "Remote I/O error", 123: "No medium found"}
 
 
 def strerror(errno: int) -> str:
