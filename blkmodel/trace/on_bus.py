@@ -151,8 +151,7 @@ def _status(value: int) -> str:
     said = ["ready" if value & nvme.NVME_CSTS_RDY else "not ready"]
     if value & nvme.NVME_CSTS_CFS:
         said.append("broken")
-    shutdown = value & nvme.NVME_CSTS_SHST_MASK
-    if shutdown:
+    if shutdown := value & nvme.NVME_CSTS_SHST_MASK:
         said.append("shut down" if shutdown == nvme.NVME_CSTS_SHST_CMPLT else "shutting down")
     return ", ".join(said)
 

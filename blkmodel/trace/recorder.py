@@ -158,8 +158,7 @@ class Recording:
             if what == "post":
                 posted[id(facts["context"])] = facts["context"], len(self.events)
             else:
-                event = happened[what](**facts)
-                if event is not None:
+                if (event := happened[what](**facts)) is not None:
                     self.events.append(event)
 
         def enter(context: Context, time: int) -> Enter:

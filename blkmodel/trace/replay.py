@@ -73,8 +73,7 @@ class Replay:
 
     def value(self, thing: Any, field: str, at: int) -> Any:
         """What a field holds once `at` events have happened."""
-        changes = self._changes.get(id(thing), {}).get(field)
-        if not changes:
+        if not (changes := self._changes.get(id(thing), {}).get(field)):
             return thing[int(field[1:-1])] if field.startswith("[") else getattr(thing, field)
         done = bisect_left(changes, at, key=lambda change: change.at)
         return changes[done - 1].new if done else changes[0].old

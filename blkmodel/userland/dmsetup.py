@@ -109,8 +109,7 @@ def wants_stdin(words: Sequence[str]) -> bool:
 
 def _main(process: Process, line: Sequence[str]) -> int:
     try:
-        arguments = _options(process, line)
-        if arguments is None:
+        if (arguments := _options(process, line)) is None:
             process.refuse("Couldn't process command line.")
         if "version" in process.options:
             _version(process, [])
@@ -312,8 +311,7 @@ def _remove_all(process: Process, arguments: list[str]) -> None:
         _all(process, _wipe_table)
     _simple(process, "remove_all", "")
     process.library.mknodes()
-    left = len(_all_names(process))
-    if left:
+    if left := len(_all_names(process)):
         process.library.error(f"Unable to remove {left} device(s).")
 
 
@@ -434,8 +432,7 @@ def _ls(process: Process, arguments: list[str]) -> None:
     if "target" in process.options:
         _shown(process, arguments, _status)
         return
-    found = _all_names(process)
-    if not found:
+    if not (found := _all_names(process)):
         process.print("No devices found\n")
     for name, (major, minor) in found:
         process.print(f"{name}\t({_device(process, major, minor) or f'{major}:{minor}'})\n")
@@ -493,8 +490,7 @@ def _display_info(process: Process, task: Task) -> None:
     state = ("SUSPENDED" if device.suspended else "ACTIVE") + (" (READ-ONLY)" if device.read_only else "") + (
         " (DEFERRED REMOVE)" if device.deferred_remove else "")
     lines = [f"Name:              {device.name}", f"State:             {state}"]
-    sectors = read_ahead(device.major, device.minor)
-    if sectors is not None:
+    if (sectors := read_ahead(device.major, device.minor)) is not None:
         lines.append(f"Read Ahead:        {sectors}")
     lines += [f"Tables present:    {tables or 'None'}", f"Open count:        {device.open_count}",
               f"Event number:      {device.event_nr}", f"Major, minor:      {device.major}, {device.minor}",
@@ -507,8 +503,7 @@ def _display_info(process: Process, task: Task) -> None:
 def _columns(process: Process, arguments: list[str]) -> None:
     """Print how devices are, a line each, with the columns that are asked for."""
     asked = process.options.get("options", ",".join(COLUMNS)).split(",")
-    unknown = [column for column in asked if column not in COLUMNS]
-    if unknown:
+    if unknown := [column for column in asked if column not in COLUMNS]:
         process.refuse(f"Unrecognised field: {unknown[0]}", f"The columns are {', '.join(COLUMNS)}.")
     rows: list[list[str]] = []
 
@@ -564,8 +559,7 @@ def _device_option(process: Process) -> str:
     wanted, words = DEVICE_OPTIONS[0], process.options.get("options", "")
     while words:
         word, _, rest = words.partition(",")
-        found = [option for option in DEVICE_OPTIONS if option.startswith(word)]
-        if not found:
+        if not (found := [option for option in DEVICE_OPTIONS if option.startswith(word)]):
             process.refuse(f"Option not recognised: {words}.", "Couldn't process command line.")
         wanted, words = found[0], rest
     return wanted

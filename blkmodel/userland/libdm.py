@@ -182,8 +182,7 @@ class Library:
     def _open(self) -> bool:
         """Open the control node, if it is not; return whether it is."""
         if self._control is None:
-            file = filp_open(CONTROL, O_RDWR)
-            if IS_ERR(file):
+            if IS_ERR(file := filp_open(CONTROL, O_RDWR)):
                 self.error(f"{CONTROL}: open failed: {strerror(-PTR_ERR(file))}")
                 self.error("Failure to communicate with kernel device-mapper driver.")
                 self.error("Check that device-mapper is available in the kernel.")
@@ -294,16 +293,14 @@ class Library:
         elif task.kind == "remove" and task.name:
             unlink(f"/dev/mapper/{task.name}")
         elif task.kind == "rename" and task.name and not task.new_uuid:
-            node = devices().nodes.get(f"mapper/{task.name}")
-            if node is not None:
+            if (node := devices().nodes.get(f"mapper/{task.name}")) is not None:
                 unlink(f"/dev/mapper/{task.name}")
                 self._add_node(task.new_name or "", huge_encode_dev(node.rdev))
 
     def _add_node(self, name: str, dev: int) -> None:
         """Make a node below /dev/mapper, unless it is there."""
         number = huge_decode_dev(dev)
-        node = devices().nodes.get(f"mapper/{name}")
-        if node is not None and node.rdev == number:
+        if (node := devices().nodes.get(f"mapper/{name}")) is not None and node.rdev == number:
             return
         unlink(f"/dev/mapper/{name}")
         mknod(f"/dev/mapper/{name}", S_IFBLK, number)

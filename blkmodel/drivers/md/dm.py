@@ -228,16 +228,14 @@ def dm_get_numa_node() -> int:
 def local_init() -> int:
     """Get a major number, and a work queue for removing devices. Returns 0 or -errno."""
     own = variables()
-    r = dm_uevent.dm_uevent_init()
-    if r:
+    if r := dm_uevent.dm_uevent_init():
         return r
     own.deferred_remove_workqueue = alloc_workqueue("kdmremove")
     if own.deferred_remove_workqueue is None:
         dm_uevent.dm_uevent_exit()
         return -ENOMEM
     own._major = own.major
-    r = genhd.register_blkdev(own._major, DM_NAME)
-    if r < 0:
+    if (r := genhd.register_blkdev(own._major, DM_NAME)) < 0:
         destroy_workqueue(own.deferred_remove_workqueue)
         dm_uevent.dm_uevent_exit()
         return r
@@ -265,8 +263,7 @@ _exits = (local_exit, dm_target_exit, lambda: dm_linear.dm_linear_exit(),
 def dm_init() -> int:
     """Load the module: begin with each of its parts. Returns 0 or -errno; then none is left."""
     for i, init in enumerate(_inits):
-        r = init()
-        if r:
+        if r := init():
             for undo in reversed(_exits[:i]):
                 undo()
             return r
@@ -288,8 +285,7 @@ def dm_deleting_md(md: mapped_device) -> bool:
 
 def dm_blk_open(bdev: block_device, mode: int) -> int:
     """Somebody opens a device. Returns 0, or -ENXIO for one that is going."""
-    md = bdev.bd_disk.private_data
-    if md is None or test_bit(DMF_FREEING, md.flags) or dm_deleting_md(md):
+    if (md := bdev.bd_disk.private_data) is None or test_bit(DMF_FREEING, md.flags) or dm_deleting_md(md):
         return -ENXIO
     dm_get(md)
     md.open_count += 1
@@ -399,8 +395,7 @@ def dm_blk_ioctl(bdev: block_device, mode: int, cmd: int, arg: dm_arg) -> int:
 
 def alloc_io(md: mapped_device, bio: bio_struct) -> dm_io:
     """Begin with a bio: allocate what is kept of it, with its first clone; None on failure."""
-    clone = bio_module.bio_alloc_bioset(GFP_NOIO, 0, md.io_bs)
-    if clone is None:
+    if (clone := bio_module.bio_alloc_bioset(GFP_NOIO, 0, md.io_bs)) is None:
         return NULL
     tio = clone._front = dm_target_io(clone=clone, inside_dm_io=True)
     io = dm_io(tio=tio, io_count=1, orig_bio=bio, md=md)
@@ -418,8 +413,7 @@ def alloc_tio(ci: clone_info, ti: dm_target, target_bio_nr: int, gfp_mask: int) 
     if ci.io.tio.io is None:
         tio = ci.io.tio
     else:
-        clone = bio_module.bio_alloc_bioset(gfp_mask, 0, ci.io.md.bs)
-        if clone is None:
+        if (clone := bio_module.bio_alloc_bioset(gfp_mask, 0, ci.io.md.bs)) is None:
             return NULL
         tio = clone._front = dm_target_io(clone=clone)
     tio.io, tio.ti, tio.target_bio_nr = ci.io, ti, target_bio_nr
@@ -501,11 +495,9 @@ def dm_put_live_table_fast(md: mapped_device) -> None:
 def open_table_device(td: table_device, dev: int, md: mapped_device) -> int:
     """Open a block device for a table, for device mapper alone. Returns 0 or -errno."""
     BUG_ON(td.dm_dev.bdev is not None)
-    bdev = block_dev.blkdev_get_by_dev(dev, td.dm_dev.mode | FMODE_EXCL, DM_CLAIM_PTR)
-    if IS_ERR(bdev):
+    if IS_ERR(bdev := block_dev.blkdev_get_by_dev(dev, td.dm_dev.mode | FMODE_EXCL, DM_CLAIM_PTR)):
         return PTR_ERR(bdev)
-    r = block_dev.bd_link_disk_holder(bdev, dm_disk(md))
-    if r:
+    if r := block_dev.bd_link_disk_holder(bdev, dm_disk(md)):
         block_dev.blkdev_put(bdev, td.dm_dev.mode | FMODE_EXCL)
         return r
     td.dm_dev.bdev = bdev
@@ -533,14 +525,11 @@ def dm_get_table_device(md: mapped_device, dev: int, mode: int) -> tuple[int, dm
     In C the dm_dev is an out-parameter.
     """
     with md.table_devices_lock:
-        td = find_table_device(md.table_devices, dev, mode)
-        if td is None:
-            td = kzalloc_node(table_device, GFP_KERNEL, md.numa_node_id)
-            if td is None:
+        if (td := find_table_device(md.table_devices, dev, mode)) is None:
+            if (td := kzalloc_node(table_device, GFP_KERNEL, md.numa_node_id)) is None:
                 return -ENOMEM, NULL
             td.dm_dev = dm_dev(mode=mode, _owner=td)
-            r = open_table_device(td, dev, md)
-            if r:
+            if r := open_table_device(td, dev, md):
                 kfree(td)
                 return r, NULL
             td.dm_dev.name = format_dev_t(dev)
@@ -734,8 +723,7 @@ def alloc_multiple_bios(blist: bio_list, ci: clone_info, ti: dm_target, num_bios
         if gfp_mask == GFP_NOIO:
             mutex_lock(ci.io.md.table_devices_lock)
         while bio_nr < num_bios:
-            tio = alloc_tio(ci, ti, bio_nr, gfp_mask)
-            if tio is None:
+            if (tio := alloc_tio(ci, ti, bio_nr, gfp_mask)) is None:
                 break
             bio_list_add(blist, tio.clone)
             bio_nr += 1
@@ -842,15 +830,13 @@ def __process_abnormal_io(ci: clone_info, ti: dm_target) -> tuple[bool, int]:
 
 def __split_and_process_non_flush(ci: clone_info) -> int:
     """Map as much of the bio as one target takes. Returns 0 or -errno."""
-    ti = dm_table.dm_table_find_target(ci.map, ci.sector)
-    if ti is None:
+    if (ti := dm_table.dm_table_find_target(ci.map, ci.sector)) is None:
         return -EIO
     abnormal, r = __process_abnormal_io(ci, ti)
     if abnormal:
         return r
     length = min(max_io_len(ci.sector, ti), ci.sector_count)
-    r = __clone_and_map_data_bio(ci, ti, ci.sector, length)
-    if r < 0:
+    if (r := __clone_and_map_data_bio(ci, ti, ci.sector, length)) < 0:
         return r
     ci.sector += length
     ci.sector_count -= length
@@ -935,8 +921,7 @@ def specific_minor(minor: int) -> int:
     """Take that minor number. Returns 0; -EINVAL for one that is too large, -EBUSY for one that is taken."""
     if minor >= 1 << MINORBITS:
         return -EINVAL
-    r = idr_alloc(variables()._minor_idr, MINOR_ALLOCED, minor, minor + 1, GFP_NOWAIT)
-    if r < 0:
+    if (r := idr_alloc(variables()._minor_idr, MINOR_ALLOCED, minor, minor + 1, GFP_NOWAIT)) < 0:
         return -EBUSY if r == -ENOSPC else r
     return 0
 
@@ -970,8 +955,7 @@ def alloc_dev(minor: int) -> mapped_device:
     """Make an empty device, with that minor number or (DM_ANY_MINOR) a free one: a disk that takes bios, without a
     table. Returns it; None on failure."""
     numa_node_id = dm_get_numa_node()
-    md = kzalloc_node(mapped_device, GFP_KERNEL, numa_node_id)
-    if md is None:
+    if (md := kzalloc_node(mapped_device, GFP_KERNEL, numa_node_id)) is None:
         DMWARN(DM_MSG_PREFIX, "unable to allocate device, out of memory.")
         return NULL
     with ExitStack() as undo:
@@ -1045,10 +1029,8 @@ def __bind_mempools(md: mapped_device, t: dm_table.dm_table) -> int:
         bind = not bioset_initialized(md.bs)
     if bind:
         BUG_ON(p is None or bioset_initialized(md.bs) or bioset_initialized(md.io_bs))
-        ret = bio_module.bioset_init_from_src(md.bs, p.bs)
-        if not ret:
-            ret = bio_module.bioset_init_from_src(md.io_bs, p.io_bs)
-            if ret:
+        if not (ret := bio_module.bioset_init_from_src(md.bs, p.bs)):
+            if ret := bio_module.bioset_init_from_src(md.io_bs, p.io_bs):
                 bio_module.bioset_exit(md.bs)
     dm_table.dm_table_free_md_mempools(t)
     return ret
@@ -1083,8 +1065,7 @@ def __bind(md: mapped_device, t: dm_table.dm_table, limits: queue_limits) -> dm_
         dm_rq.dm_stop_queue(q)
     if request_based or md.type == DM_TYPE_NVME_BIO_BASED:
         md.immutable_target = dm_table.dm_table_get_immutable_target(t)
-    ret = __bind_mempools(md, t)
-    if ret:
+    if ret := __bind_mempools(md, t):
         return ERR_PTR(ret)
     old_map = md.map
     md.map = t
@@ -1097,8 +1078,7 @@ def __bind(md: mapped_device, t: dm_table.dm_table, limits: queue_limits) -> dm_
 
 def __unbind(md: mapped_device) -> dm_table.dm_table:
     """Take the live table away. Returns it, or None."""
-    map = md.map
-    if map is None:
+    if (map := md.map) is None:
         return NULL
     dm_table.dm_table_event_callback(map, NULL, NULL)
     md.map = NULL
@@ -1111,11 +1091,9 @@ def dm_create(minor: int) -> tuple[int, mapped_device]:
 
     In C the device is an out-parameter.
     """
-    md = alloc_dev(minor)
-    if md is None:
+    if (md := alloc_dev(minor)) is None:
         return -ENXIO, NULL
-    r = dm_sysfs.dm_sysfs_init(md)
-    if r:
+    if r := dm_sysfs.dm_sysfs_init(md):
         free_dev(md)
         return r, NULL
     return 0, md
@@ -1161,8 +1139,7 @@ def dm_setup_md_queue(md: mapped_device, t: dm_table.dm_table) -> int:
     """Set up a device's queue for its first table. Returns 0 or -errno; the log says what failed."""
     type = dm_get_md_type(md)
     if type == DM_TYPE_REQUEST_BASED:
-        r = dm_rq.dm_mq_init_request_queue(md, t)
-        if r:
+        if r := dm_rq.dm_mq_init_request_queue(md, t):
             DMERR(DM_MSG_PREFIX, "Cannot initialize queue for request-based dm-mq mapped device")
             return r
         dm_init_congested_fn(md)
@@ -1171,8 +1148,7 @@ def dm_setup_md_queue(md: mapped_device, t: dm_table.dm_table) -> int:
     else:
         WARN_ON_ONCE(True, "a table of no type")
     limits = queue_limits()
-    r = dm_table.dm_calculate_queue_limits(t, limits)
-    if r:
+    if r := dm_table.dm_calculate_queue_limits(t, limits):
         DMERR(DM_MSG_PREFIX, "Cannot calculate initial queue limits")
         return r
     dm_table.dm_table_set_restrictions(t, md.queue, limits)
@@ -1278,8 +1254,7 @@ def dm_wq_work(work: work_struct) -> None:
     md = work.data
     map, srcu_idx = dm_get_live_table(md)
     while not test_bit(DMF_BLOCK_IO_FOR_SUSPEND, md.flags):
-        c = bio_list_pop(md.deferred)
-        if c is None:
+        if (c := bio_list_pop(md.deferred)) is None:
             break
         if dm_rq.dm_request_based(md):
             blk_core.generic_make_request(c)
@@ -1306,8 +1281,7 @@ def dm_swap_table(md: mapped_device, table: dm_table.dm_table) -> dm_table.dm_ta
         limits = queue_limits()
         live_map, r = NULL, 0
         if dm_table.dm_table_has_no_data_devices(table):
-            live_map = dm_get_live_table_fast(md)
-            if live_map is not None:
+            if (live_map := dm_get_live_table_fast(md)) is not None:
                 copy_limits(limits, md.queue.limits)
             dm_put_live_table_fast(md)
         if live_map is None:
@@ -1354,8 +1328,7 @@ def __dm_suspend(md: mapped_device, map: dm_table.dm_table, suspend_flags: int, 
         md.flags |= 1 << DMF_NOFLUSH_SUSPENDING
     dm_table.dm_table_presuspend_targets(map)
     if not noflush and do_lockfs:
-        r = lock_fs(md)
-        if r:
+        if r := lock_fs(md):
             dm_table.dm_table_presuspend_undo_targets(map)
             return r
     md.flags |= 1 << DMF_BLOCK_IO_FOR_SUSPEND
@@ -1365,8 +1338,7 @@ def __dm_suspend(md: mapped_device, map: dm_table.dm_table, suspend_flags: int, 
     if dm_rq.dm_request_based(md):
         dm_rq.dm_stop_queue(md.queue)
     flush_workqueue(md.wq)
-    r = dm_wait_for_completion(md, task_state)
-    if not r:
+    if not (r := dm_wait_for_completion(md, task_state)):
         md.flags |= 1 << dmf_suspended_flag
     if noflush:
         md.flags &= ~(1 << DMF_NOFLUSH_SUSPENDING)
@@ -1388,8 +1360,7 @@ def dm_suspend(md: mapped_device, suspend_flags: int) -> int:
     if not dm_suspended_md(md):
         BUG_ON(dm_suspended_internally_md(md), "what suspends from within is left out, and so is waiting for its end")
         map = md.map
-        r = __dm_suspend(md, map, suspend_flags, TASK_INTERRUPTIBLE, DMF_SUSPENDED)
-        if not r:
+        if not (r := __dm_suspend(md, map, suspend_flags, TASK_INTERRUPTIBLE, DMF_SUSPENDED)):
             md.flags |= 1 << DMF_POST_SUSPENDING
             dm_table.dm_table_postsuspend_targets(map)
             md.flags &= ~(1 << DMF_POST_SUSPENDING)
@@ -1400,8 +1371,7 @@ def dm_suspend(md: mapped_device, suspend_flags: int) -> int:
 def __dm_resume(md: mapped_device, map: dm_table.dm_table) -> int:
     """Let targets go on, then bios. Returns 0 or -errno."""
     if map is not None:
-        r = dm_table.dm_table_resume_targets(map)
-        if r:
+        if r := dm_table.dm_table_resume_targets(map):
             return r
     dm_queue_flush(md)
     if dm_rq.dm_request_based(md):
@@ -1416,10 +1386,8 @@ def dm_resume(md: mapped_device) -> int:
     r = -EINVAL
     if dm_suspended_md(md):
         BUG_ON(dm_suspended_internally_md(md), "what suspends from within is left out, and so is waiting for its end")
-        map = md.map
-        if map is not None and dm_table.dm_table_get_size(map):
-            r = __dm_resume(md, map)
-            if not r:
+        if (map := md.map) is not None and dm_table.dm_table_get_size(map):
+            if not (r := __dm_resume(md, map)):
                 md.flags &= ~(1 << DMF_SUSPENDED)
     mutex_unlock(md.suspend_lock)
     return r
@@ -1506,8 +1474,7 @@ def dm_alloc_md_mempools(md: mapped_device, type: int, integrity: int, per_io_da
                          min_pool_size: int) -> dm_md_mempools:
     """Allocate what a device's clones will be from, so many bytes of a target's before each, at least so many in
     reserve. Returns it, or None. (`integrity`: the kernel is configured without.)"""
-    pools = kzalloc_node(dm_md_mempools, GFP_KERNEL, md.numa_node_id)
-    if pools is None:
+    if (pools := kzalloc_node(dm_md_mempools, GFP_KERNEL, md.numa_node_id)) is None:
         return NULL
     if type == DM_TYPE_REQUEST_BASED:
         pool_size = max(dm_rq.dm_get_reserved_rq_based_ios(), min_pool_size)

@@ -143,8 +143,7 @@ def delay_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
     """
     if argc not in (3, 6, 9):
         return invalid(ti, "Requires exactly 3, 6 or 9 arguments")
-    dc = kzalloc(delay_c, GFP_KERNEL)
-    if dc is None:
+    if (dc := kzalloc(delay_c, GFP_KERNEL)) is None:
         return invalid(ti, "Cannot allocate context", -ENOMEM)
     ti.private = dc
     timer_setup(dc.delay_timer, handle_delayed_timer, 0, dc)
@@ -221,8 +220,7 @@ def delay_iterate_devices(ti: dm_target, fn: Callable[..., int], data: Any) -> i
     """Call fn(ti, dev, start, len, data) for each kind of I/O, until one is not 0. Returns that."""
     dc = ti.private
     for c in (dc.read, dc.write, dc.flush):
-        ret = fn(ti, c.dev, c.start, ti.len, data)
-        if ret:
+        if ret := fn(ti, c.dev, c.start, ti.len, data):
             return ret
     return 0
 

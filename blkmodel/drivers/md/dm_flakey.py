@@ -122,8 +122,7 @@ def flakey_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
     arguments = dm_arg_set(argc, argv)
     if argc < 4:
         return invalid(ti, "Invalid argument count")
-    fc = kzalloc(flakey_c, GFP_KERNEL)
-    if fc is None:
+    if (fc := kzalloc(flakey_c, GFP_KERNEL)) is None:
         return invalid(ti, "Cannot allocate context", -ENOMEM)
     fc.start_time = jiffies()
 

@@ -138,11 +138,9 @@ def __get_uuid_cell(uuid: str) -> hash_cell:
 
 def __get_dev_cell(dev: int) -> hash_cell:
     """Find the cell of a device number, and hold its device. Returns None where there is no such device."""
-    md = dm.dm_get_md(huge_decode_dev(dev))
-    if md is None:
+    if (md := dm.dm_get_md(huge_decode_dev(dev))) is None:
         return NULL
-    hc = dm.dm_get_mdptr(md)
-    if hc is None:
+    if (hc := dm.dm_get_mdptr(md)) is None:
         dm.dm_put(md)
         return NULL
     return hc
@@ -152,8 +150,7 @@ def __get_dev_cell(dev: int) -> hash_cell:
 
 def alloc_cell(name: str, uuid: str | None, md: mapped_device) -> hash_cell:
     """Make a cell; None on failure. uuid may be None."""
-    hc = kzalloc(hash_cell, GFP_KERNEL)
-    if hc is None:
+    if (hc := kzalloc(hash_cell, GFP_KERNEL)) is None:
         return NULL
     hc.name = kstrdup(name, GFP_KERNEL)
     if hc.name is None:
@@ -179,18 +176,15 @@ def free_cell(hc: hash_cell) -> None:
 
 def dm_hash_insert(name: str, uuid: str | None, md: mapped_device) -> int:
     """Make a device known by its name and UUID; the tables hold it. Returns 0, -ENOMEM, or -EBUSY for one in use."""
-    cell = alloc_cell(name, uuid, md)
-    if cell is None:
+    if (cell := alloc_cell(name, uuid, md)) is None:
         return -ENOMEM
-    hc = __get_name_cell(name)
-    if hc is not None:
+    if (hc := __get_name_cell(name)) is not None:
         dm.dm_put(hc.md)
         free_cell(cell)
         return -EBUSY
     list_add(cell, variables()._name_buckets[hash_str(name)], "name_list")
     if uuid is not None:
-        hc = __get_uuid_cell(uuid)
-        if hc is not None:
+        if (hc := __get_uuid_cell(uuid)) is not None:
             list_del_init(cell, "name_list")
             dm.dm_put(hc.md)
             free_cell(cell)
@@ -233,8 +227,7 @@ def dm_hash_remove_all(keep_open_devices: bool, mark_deferred: bool, only_deferr
                 dm.dm_put(md)
                 dev_skipped += 1
                 continue
-            t = __hash_remove(hc)
-            if t is not None:
+            if (t := __hash_remove(hc)) is not None:
                 dm.dm_sync_table(md)
                 dm_table.dm_table_destroy(t)
             dm.dm_put(md)
@@ -266,8 +259,7 @@ def dm_hash_rename(param: dm_ioctl_struct, new: str) -> mapped_device:
     -EBUSY: another device has it; -ENXIO: no such device; -EINVAL: it has a UUID.
     """
     old_name, change_uuid = NULL, bool(param.flags & DM_UUID_FLAG)
-    new_data = kstrdup(new, GFP_KERNEL)
-    if new_data is None:
+    if (new_data := kstrdup(new, GFP_KERNEL)) is None:
         return ERR_PTR(-ENOMEM)
     hc = __get_uuid_cell(new) if change_uuid else __get_name_cell(new)
     r = 0
@@ -375,8 +367,7 @@ def __list_versions(param: dm_ioctl_struct, param_size: int, name: str | None) -
     """List name and version of one type or (None) of all. Returns 0, or -EINVAL for no such type."""
     needed, tt = [0], NULL
     if name is not None:
-        tt = dm_get_target_type(name)
-        if tt is None:
+        if (tt := dm_get_target_type(name)) is None:
             return -EINVAL
     # in C each of the two calls below asks again whether it is one type
     iterate = dm_target_iterate if tt is None else lambda function, param: function(tt, param)
@@ -415,8 +406,7 @@ def check_name(name: str) -> int:
 def dm_get_inactive_table(md: mapped_device) -> tuple[dm_table.dm_table, int]:
     """The table that is loaded and not live; or None. Returns (it, index for dm_put_live_table())."""
     _, srcu_idx = dm.dm_get_live_table(md)
-    hc = dm.dm_get_mdptr(md)
-    if hc is None or hc.md is not md:
+    if (hc := dm.dm_get_mdptr(md)) is None or hc.md is not md:
         DMWARN(DM_MSG_PREFIX, "device has been removed from the dev hash table.")
         return NULL, srcu_idx
     return hc.new_map, srcu_idx
@@ -461,16 +451,14 @@ def __dev_status(md: mapped_device, param: dm_ioctl_struct) -> None:
 def dev_create(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_DEV_CREATE: make a device with a name and, if it is given one, a UUID. Returns 0 or -errno."""
     m = DM_ANY_MINOR
-    r = check_name(param.name)
-    if r:
+    if r := check_name(param.name):
         return r
     if param.flags & DM_PERSISTENT_DEV_FLAG:
         m = MINOR(huge_decode_dev(param.dev))
     r, md = dm.dm_create(m)
     if r:
         return r
-    r = dm_hash_insert(param.name, param.uuid or None, md)
-    if r:
+    if r := dm_hash_insert(param.name, param.uuid or None, md):
         dm.dm_put(md)
         dm.dm_destroy(md)
         return r
@@ -513,16 +501,13 @@ def dev_remove(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
 
     Returns 0, -ENXIO for no such device, -EBUSY for an open one.
     """
-    hc = __find_device_hash_cell(param)
-    if hc is None:
+    if (hc := __find_device_hash_cell(param)) is None:
         return -ENXIO
     md = hc.md
-    r = dm.dm_lock_for_deletion(md, bool(param.flags & DM_DEFERRED_REMOVE), False)
-    if r:
+    if r := dm.dm_lock_for_deletion(md, bool(param.flags & DM_DEFERRED_REMOVE), False):
         dm.dm_put(md)
         return 0 if r == -EBUSY and param.flags & DM_DEFERRED_REMOVE else r
-    t = __hash_remove(hc)
-    if t is not None:
+    if (t := __hash_remove(hc)) is not None:
         dm.dm_sync_table(md)
         dm_table.dm_table_destroy(t)
     param.flags &= ~DM_DEFERRED_REMOVE
@@ -548,11 +533,9 @@ def dev_rename(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
         DMWARN(DM_MSG_PREFIX, "Invalid new mapped device name or uuid string supplied.")
         return -EINVAL
     if not change_uuid:
-        r = check_name(new_data)
-        if r:
+        if r := check_name(new_data):
             return r
-    md = dm_hash_rename(param, new_data)
-    if IS_ERR(md):
+    if IS_ERR(md := dm_hash_rename(param, new_data)):
         return PTR_ERR(md)
     __dev_status(md, param)
     dm.dm_put(md)
@@ -561,8 +544,7 @@ def dev_rename(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
 
 def dev_set_geometry(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_DEV_SET_GEOMETRY: set "cylinders heads sectors start". Returns 0, -ENXIO for no such device, or -EINVAL."""
-    md = find_device(param)
-    if md is None:
+    if (md := find_device(param)) is None:
         return -ENXIO
     r = -EINVAL
     if param.data_start < DATA_OFFSET or invalid_str(param._block, param.data_start, param_size):
@@ -583,8 +565,7 @@ def dev_set_geometry(filp: file, param: dm_ioctl_struct, param_size: int) -> int
 
 def do_suspend(param: dm_ioctl_struct) -> int:
     """Suspend a device, if it is not suspended. Returns 0 or -errno."""
-    md = find_device(param)
-    if md is None:
+    if (md := find_device(param)) is None:
         return -ENXIO
     suspend_flags = 0 if param.flags & DM_SKIP_LOCKFS_FLAG else DM_SUSPEND_LOCKFS_FLAG
     if param.flags & DM_NOFLUSH_FLAG:
@@ -602,8 +583,7 @@ def do_resume(param: dm_ioctl_struct) -> int:
     A table that does not do is destroyed; then the device stays suspended, with the table that it had.
     """
     old_map = NULL
-    hc = __find_device_hash_cell(param)
-    if hc is None:
+    if (hc := __find_device_hash_cell(param)) is None:
         return -ENXIO
     md = hc.md
     new_map, hc.new_map = hc.new_map, NULL
@@ -614,8 +594,7 @@ def do_resume(param: dm_ioctl_struct) -> int:
             suspend_flags |= DM_SUSPEND_NOFLUSH_FLAG
         if not dm.dm_suspended_md(md):
             dm.dm_suspend(md, suspend_flags)
-        old_map = dm.dm_swap_table(md, new_map)
-        if IS_ERR(old_map):
+        if IS_ERR(old_map := dm.dm_swap_table(md, new_map)):
             dm.dm_sync_table(md)
             dm_table.dm_table_destroy(new_map)
             dm.dm_put(md)
@@ -624,8 +603,7 @@ def do_resume(param: dm_ioctl_struct) -> int:
         genhd.set_disk_ro(dm.dm_disk(md), int(read_only))
     r = 0
     if dm.dm_suspended_md(md):
-        r = dm.dm_resume(md)
-        if not r and not dm.dm_kobject_uevent(md, KOBJ_CHANGE, param.event_nr):
+        if not (r := dm.dm_resume(md)) and not dm.dm_kobject_uevent(md, KOBJ_CHANGE, param.event_nr):
             param.flags |= DM_UEVENT_GENERATED_FLAG
     if old_map is not None:
         dm_table.dm_table_destroy(old_map)
@@ -642,8 +620,7 @@ def dev_suspend(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
 
 def dev_status(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_DEV_STATUS: how a device is. Returns 0, or -ENXIO for no such device."""
-    md = find_device(param)
-    if md is None:
+    if (md := find_device(param)) is None:
         return -ENXIO
     __dev_status(md, param)
     dm.dm_put(md)
@@ -688,8 +665,7 @@ def retrieve_status(table: dm_table.dm_table, param: dm_ioctl_struct, param_size
 
 def dev_wait(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_DEV_WAIT: wait until a device has had another number of events; then say how it is. Returns 0 or -errno."""
-    md = find_device(param)
-    if md is None:
+    if (md := find_device(param)) is None:
         return -ENXIO
     if dm.dm_wait_event(md, param.event_nr):
         dm.dm_put(md)
@@ -755,8 +731,7 @@ def table_load(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
 
     The first one says what kind of device it is. Returns 0 or -errno, with lines in the log that say why.
     """
-    md = find_device(param)
-    if md is None:
+    if (md := find_device(param)) is None:
         return -ENXIO
     r, t = dm_table.dm_table_create(get_mode(param), param.target_count, md)
     if r:
@@ -778,8 +753,7 @@ def table_load(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
             r = -EINVAL
         elif dm.dm_get_md_type(md) == DM_TYPE_NONE:
             dm.dm_set_md_type(md, dm_table.dm_table_get_type(t))
-            r = dm.dm_setup_md_queue(md, t)
-            if r:
+            if r := dm.dm_setup_md_queue(md, t):
                 DMWARN(DM_MSG_PREFIX, "unable to set up device queue for new table.")
         else:
             # recorder: compiled code works arguments out from the last to the first
@@ -791,8 +765,7 @@ def table_load(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
                 r = -EINVAL
     dm.dm_unlock_md_type(md)
     if not r:
-        hc = dm.dm_get_mdptr(md)
-        if hc is None or hc.md is not md:
+        if (hc := dm.dm_get_mdptr(md)) is None or hc.md is not md:
             DMWARN(DM_MSG_PREFIX, "device has been removed from the dev hash table.")
             r = -ENXIO
     if r:
@@ -811,8 +784,7 @@ def table_load(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
 
 def table_clear(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_TABLE_CLEAR: drop the table that is not live. Returns 0, or -ENXIO for no such device."""
-    hc = __find_device_hash_cell(param)
-    if hc is None:
+    if (hc := __find_device_hash_cell(param)) is None:
         return -ENXIO
     old_map, hc.new_map = hc.new_map, NULL
     param.flags &= ~DM_INACTIVE_PRESENT_FLAG
@@ -846,8 +818,7 @@ def retrieve_deps(table: dm_table.dm_table, param: dm_ioctl_struct, param_size: 
 
 def table_deps(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_TABLE_DEPS: which devices are below one. Returns 0, or -ENXIO for no such device."""
-    md = find_device(param)
-    if md is None:
+    if (md := find_device(param)) is None:
         return -ENXIO
     __dev_status(md, param)
     table, srcu_idx = dm_get_live_or_inactive_table(md, param)
@@ -860,8 +831,7 @@ def table_deps(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
 
 def table_status(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """DM_TABLE_STATUS: what the targets of a device say. Returns 0, or -ENXIO for no such device."""
-    md = find_device(param)
-    if md is None:
+    if (md := find_device(param)) is None:
         return -ENXIO
     __dev_status(md, param)
     table, srcu_idx = dm_get_live_or_inactive_table(md, param)
@@ -894,8 +864,7 @@ def target_message(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     """
     tmsg = param.data_start
     get_result_buffer(param, param_size)
-    md = find_device(param)
-    if md is None:
+    if (md := find_device(param)) is None:
         return -ENXIO
     message = tmsg + TARGET_MSG.size
     if tmsg < DATA_OFFSET or invalid_str(param._block, message, param_size):
@@ -924,8 +893,7 @@ def target_message(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
             if dm.dm_deleting_md(md):
                 r = -ENXIO
             else:
-                ti = dm_table.dm_table_find_target(table, sector)
-                if ti is None:
+                if (ti := dm_table.dm_table_find_target(table, sector)) is None:
                     DMWARN(DM_MSG_PREFIX, "Target message sector outside device.")
                     r = -EINVAL
                 elif ti.type.message is not None:
@@ -995,8 +963,7 @@ def copy_params(user: bytearray, param_kernel: dm_ioctl_struct, ioctl_flags: int
         dmi.data_size = DATA_OFFSET
         dmi._block = bytearray(sizeof(dm_ioctl_struct))
     else:
-        dmi = kzalloc(dm_ioctl_struct, GFP_KERNEL, size)
-        if dmi is None:
+        if (dmi := kzalloc(dm_ioctl_struct, GFP_KERNEL, size)) is None:
             return -ENOMEM, NULL, 0
         param_flags |= DM_PARAMS_MALLOC
         read_head(user, dmi)
@@ -1031,8 +998,7 @@ def ctl_ioctl(file: file, command: int, user: bytearray) -> int:
     if _IOC_TYPE(command) != DM_IOCTL:
         return -ENOTTY
     cmd = _IOC_NR(command)
-    r = check_version(cmd, user)
-    if r:
+    if r := check_version(cmd, user):
         return r
     if cmd == DM_VERSION_CMD:
         return 0
@@ -1044,8 +1010,7 @@ def ctl_ioctl(file: file, command: int, user: bytearray) -> int:
     if r:
         return r
     input_param_size = param.data_size
-    r = validate_params(cmd, param)
-    if not r:
+    if not (r := validate_params(cmd, param)):
         param.data_size = DATA_OFFSET
         r = fn(file, param, input_param_size)
         if param.flags & DM_BUFFER_FULL_FLAG and ioctl_flags & IOCTL_FLAGS_NO_PARAMS:
@@ -1093,11 +1058,9 @@ _dm_misc = miscdevice(minor=MAPPER_CTRL_MINOR, name=DM_NAME, nodename=f"{DM_DIR}
 
 def dm_interface_init() -> int:
     """Make the control node and the empty tables of names and UUIDs. Returns 0 or -errno."""
-    r = dm_hash_init()
-    if r:
+    if r := dm_hash_init():
         return r
-    r = misc_register(_dm_misc)
-    if r:
+    if r := misc_register(_dm_misc):
         DMERR(DM_MSG_PREFIX, "misc_register failed for control device")
         dm_hash_exit()
         return r

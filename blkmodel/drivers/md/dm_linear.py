@@ -35,8 +35,7 @@ def linear_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
     """Make a target of `device start`. Returns 0 or -errno."""
     if argc != 2:
         return invalid(ti, "Invalid argument count")
-    lc = kzalloc(linear_c, GFP_KERNEL)
-    if lc is None:
+    if (lc := kzalloc(linear_c, GFP_KERNEL)) is None:
         return invalid(ti, "Cannot allocate linear context", -ENOMEM)
     numbers = sscanf(argv[1], "%llu%c")
     if len(numbers) != 1:

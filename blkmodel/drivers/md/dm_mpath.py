@@ -140,8 +140,7 @@ MULTIPATH_ARGS = (
 
 def alloc_pgpath() -> pgpath:
     """Allocate a path that is active. Returns None when memory runs out."""
-    path = kzalloc(pgpath, GFP_KERNEL)
-    if path is None:
+    if (path := kzalloc(pgpath, GFP_KERNEL)) is None:
         return NULL
     path.is_active, path.path._owner = True, path
     return path
@@ -177,8 +176,7 @@ def free_priority_group(pg: priority_group, ti: dm_target) -> None:
 
 def alloc_multipath(ti: dm_target) -> multipath:
     """Begin with a target; None on failure. Whether it maps bios or requests is still to be said."""
-    m = kzalloc(multipath, GFP_KERNEL)
-    if m is not None:
+    if (m := kzalloc(multipath, GFP_KERNEL)) is not None:
         INIT_WORK(m.trigger_event, trigger_event, m)
         m.queue_mode, m.ti, ti.private = DM_TYPE_NONE, ti, m
     return m
@@ -232,8 +230,7 @@ def __switch_pg(m: multipath, pg: priority_group) -> None:
 
 def choose_path_in_pg(m: multipath, pg: priority_group, nr_bytes: int) -> pgpath:
     """Let a group's selector choose, and use the group if there is a path. Returns the path, or ERR_PTR(-ENXIO)."""
-    path = pg.ps.type.select_path(pg.ps, nr_bytes)
-    if path is None:
+    if (path := pg.ps.type.select_path(pg.ps, nr_bytes)) is None:
         return ERR_PTR(-ENXIO)
     chosen = path._owner
     if m.current_pg is not pg:
@@ -291,8 +288,7 @@ def multipath_clone_and_map(ti: dm_target, rq: request, map_context: map_info) -
     """
     m, nr_bytes, mpio = ti.private, blk_rq_bytes(rq), get_mpio(map_context)
 
-    chosen = m.current_pgpath
-    if chosen is None or not test_bit(MPATHF_QUEUE_IO, m.flags):
+    if (chosen := m.current_pgpath) is None or not test_bit(MPATHF_QUEUE_IO, m.flags):
         chosen = choose_pgpath(m, nr_bytes)
     if chosen is None:
         if must_push_back_rq(m):
@@ -303,8 +299,7 @@ def multipath_clone_and_map(ti: dm_target, rq: request, map_context: map_info) -
     mpio.pgpath, mpio.nr_bytes = chosen, nr_bytes
     bdev = chosen.path.dev.bdev
     q = bdev_get_queue(bdev)
-    clone = blk_core.blk_get_request(q, rq.cmd_flags | REQ_NOMERGE, BLK_MQ_REQ_NOWAIT)
-    if IS_ERR(clone):
+    if IS_ERR(clone := blk_core.blk_get_request(q, rq.cmd_flags | REQ_NOMERGE, BLK_MQ_REQ_NOWAIT)):
         if blk_queue_dying(q):
             m.pg_init_in_progress += 1
             activate_or_offline_path(chosen)
@@ -322,8 +317,7 @@ def multipath_release_clone(clone: request, map_context: map_info) -> None:
     """Free a clone. With map_context it has not been on its way: then the selector has to hear that it is not."""
     if map_context is not None:
         mpio = get_mpio(map_context)
-        went = mpio.pgpath
-        if went is not None and went.pg.ps.type.end_io is not None:
+        if (went := mpio.pgpath) is not None and went.pg.ps.type.end_io is not None:
             went.pg.ps.type.end_io(went.pg.ps, went.path, mpio.nr_bytes)
     blk_core.blk_put_request(clone)
 
@@ -360,15 +354,13 @@ def trigger_event(work: work_struct) -> None:
 
 def parse_path_selector(arguments: dm_arg_set, pg: priority_group, ti: dm_target) -> int:
     """<selector> <number of arguments> <arguments>. Returns 0 or -errno."""
-    pst = dm_path_selector.dm_get_path_selector(dm_table.dm_shift_arg(arguments))
-    if pst is None:
+    if (pst := dm_path_selector.dm_get_path_selector(dm_table.dm_shift_arg(arguments))) is None:
         return invalid(ti, "unknown path selector type")
     r, ps_argc = dm_table.dm_read_arg_group(PATH_SELECTOR_ARGS[0], arguments, ti)
     if r:
         dm_path_selector.dm_put_path_selector(pst)
         return -EINVAL
-    r = pst.create(pg.ps, arguments.argv[:ps_argc])
-    if r:
+    if r := pst.create(pg.ps, arguments.argv[:ps_argc]):
         dm_path_selector.dm_put_path_selector(pst)
         return invalid(ti, "path selector constructor failed", r)
     pg.ps.type = pst
@@ -380,8 +372,7 @@ def parse_path(arguments: dm_arg_set, ps: path_selector, ti: dm_target) -> pgpat
     """<device> <the selector's arguments>. Returns the path, or an error pointer."""
     if arguments.argc < 1:
         return ERR_PTR(invalid(ti, "no device given"))
-    p = alloc_pgpath()
-    if p is None:
+    if (p := alloc_pgpath()) is None:
         return ERR_PTR(-ENOMEM)
     mode = dm_table.dm_table_get_mode(ti.table)
     r, p.path.dev = dm_table.dm_get_device(ti, dm_table.dm_shift_arg(arguments), mode)
@@ -402,8 +393,7 @@ def parse_priority_group(arguments: dm_arg_set, m: multipath) -> priority_group:
     if arguments.argc < 2:
         arguments.argc = 0
         return ERR_PTR(invalid(ti, "not enough priority group arguments"))
-    pg = alloc_priority_group()
-    if pg is None:
+    if (pg := alloc_priority_group()) is None:
         return ERR_PTR(invalid(ti, "couldn't allocate priority group", -ENOMEM))
     pg.m = m
 
@@ -418,8 +408,7 @@ def parse_priority_group(arguments: dm_arg_set, m: multipath) -> priority_group:
             if arguments.argc < nr_args:
                 r = invalid(ti, "not enough path parameters")
                 break
-            path = parse_path(dm_arg_set(nr_args, arguments.argv[:nr_args]), pg.ps, ti)
-            if IS_ERR(path):
+            if IS_ERR(path := parse_path(dm_arg_set(nr_args, arguments.argv[:nr_args]), pg.ps, ti)):
                 r = PTR_ERR(path)
                 break
             path.pg = pg
@@ -502,8 +491,7 @@ def multipath_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
 
     pg_count = 0
     while not r and arguments.argc:
-        pg = parse_priority_group(arguments, m)
-        if IS_ERR(pg):
+        if IS_ERR(pg := parse_priority_group(arguments, m)):
             r = PTR_ERR(pg)
             break
         m.nr_valid_paths += pg.nr_pgpaths
@@ -563,8 +551,7 @@ def reinstate_path(pgpath: pgpath) -> int:
     if pgpath.is_active:
         return 0
     DMWARN(DM_MSG_PREFIX, f"Reinstating path {pgpath.path.dev.name}.")
-    r = pgpath.pg.ps.type.reinstate_path(pgpath.pg.ps, pgpath.path)
-    if r:
+    if r := pgpath.pg.ps.type.reinstate_path(pgpath.pg.ps, pgpath.path):
         return r
     pgpath.is_active = True
     m.nr_valid_paths += 1
@@ -784,8 +771,7 @@ def multipath_prepare_ioctl(ti: dm_target) -> tuple[int, block_device]:
     Returns (0, it), (1, it) where it is larger or smaller than the target, or (-errno, None).
     """
     m, bdev = ti.private, NULL
-    chosen = m.current_pgpath
-    if chosen is None or not test_bit(MPATHF_QUEUE_IO, m.flags):
+    if (chosen := m.current_pgpath) is None or not test_bit(MPATHF_QUEUE_IO, m.flags):
         chosen = choose_pgpath(m, 0)
     if chosen is not None:
         bdev, r = chosen.path.dev.bdev, 0
@@ -803,8 +789,7 @@ def multipath_iterate_devices(ti: dm_target, fn: Callable[..., int], data: Any) 
     """Call fn(ti, dev, start, len, data) for each path, until one is not 0. Returns that."""
     for pg in ti.private.priority_groups:
         for p in pg.pgpaths:
-            ret = fn(ti, p.path.dev, ti.begin, ti.len, data)
-            if ret:
+            if ret := fn(ti, p.path.dev, ti.begin, ti.len, data):
                 return ret
     return 0
 
@@ -847,8 +832,7 @@ multipath_target = target_type(
 
 def dm_multipath_init() -> int:
     """Load the module: register the target type. Returns 0, or -EINVAL."""
-    r = dm_register_target(multipath_target)
-    if r < 0:
+    if (r := dm_register_target(multipath_target)) < 0:
         DMERR(DM_MSG_PREFIX, f"request-based register failed {r}")
         return -EINVAL
     return 0

@@ -34,8 +34,7 @@ def __find_path_selector_type(name: str) -> ps_internal:
 
 def get_path_selector(name: str) -> ps_internal:
     """Find the registered selector of a name, and hold its module. Returns None where there is none."""
-    psi = __find_path_selector_type(name)
-    if psi is not None and not try_module_get(psi.pst.module):
+    if (psi := __find_path_selector_type(name)) is not None and not try_module_get(psi.pst.module):
         psi = NULL
     return psi
 
@@ -44,8 +43,7 @@ def dm_get_path_selector(name: str | None) -> path_selector_type:
     """A selector's type by name, its module loaded first if need be; None where there is none, or no name."""
     if name is None:
         return NULL
-    psi = get_path_selector(name)
-    if psi is None:
+    if (psi := get_path_selector(name)) is None:
         request_module(f"dm-{name}")
         psi = get_path_selector(name)
     return psi.pst if psi is not None else NULL
@@ -55,23 +53,20 @@ def dm_put_path_selector(pst: path_selector_type) -> None:
     """Let go of the module of a selector's type; None is allowed."""
     if pst is None:
         return
-    psi = __find_path_selector_type(pst.name)
-    if psi is not None:
+    if (psi := __find_path_selector_type(pst.name)) is not None:
         module_put(psi.pst.module)
 
 
 def _alloc_path_selector(pst: path_selector_type) -> ps_internal:
     """Make the list's entry of a selector; None on failure."""
-    psi = kzalloc(ps_internal, GFP_KERNEL)
-    if psi is not None:
+    if (psi := kzalloc(ps_internal, GFP_KERNEL)) is not None:
         psi.pst = pst
     return psi
 
 
 def dm_register_path_selector(pst: path_selector_type) -> int:
     """Make a selector known. Returns 0, -ENOMEM, or -EEXIST where one of that name is."""
-    psi = _alloc_path_selector(pst)
-    if psi is None:
+    if (psi := _alloc_path_selector(pst)) is None:
         return -ENOMEM
     if __find_path_selector_type(pst.name) is not None:
         kfree(psi)
@@ -82,8 +77,7 @@ def dm_register_path_selector(pst: path_selector_type) -> int:
 
 def dm_unregister_path_selector(pst: path_selector_type) -> int:
     """Take a selector off the list. Returns 0, or -EINVAL where it is not on it."""
-    psi = __find_path_selector_type(pst.name)
-    if psi is None:
+    if (psi := __find_path_selector_type(pst.name)) is None:
         return -EINVAL
     list_del_init(psi, "list")
     kfree(psi)

@@ -59,8 +59,7 @@ def alloc_selector() -> selector:
 
 def rr_create(ps: path_selector, argv: list[str]) -> int:
     """Begin with a group. Arguments are not looked at. Returns 0 or -ENOMEM."""
-    s = alloc_selector()
-    if s is None:
+    if (s := alloc_selector()) is None:
         return -ENOMEM
     ps.context = s
     return 0
@@ -100,8 +99,7 @@ def rr_add_path(ps: path_selector, path: dm_path, argv: list[str]) -> tuple[int,
                      "repeat_count > 1 is deprecated, using 1 instead")
         repeat_count = 1
 
-    pi = kzalloc(path_info, GFP_KERNEL)
-    if pi is None:
+    if (pi := kzalloc(path_info, GFP_KERNEL)) is None:
         return -ENOMEM, "round-robin ps: Error allocating path context"
     pi.path, pi.repeat_count = path, repeat_count
     path.pscontext = pi
@@ -137,8 +135,7 @@ rr_ps = path_selector_type(name="round-robin", module=THIS_MODULE, table_args=1,
 
 def dm_rr_init() -> int:
     """Load the module: register the path selector. Returns 0 or -errno."""
-    r = dm_path_selector.dm_register_path_selector(rr_ps)
-    if r < 0:
+    if (r := dm_path_selector.dm_register_path_selector(rr_ps)) < 0:
         DMERR(DM_MSG_PREFIX, f"register failed {r}")
     DMINFO(DM_MSG_PREFIX, f"version {RR_VERSION} loaded")
     return r
@@ -146,6 +143,5 @@ def dm_rr_init() -> int:
 
 def dm_rr_exit() -> None:
     """Unload the module: unregister the path selector."""
-    r = dm_path_selector.dm_unregister_path_selector(rr_ps)
-    if r < 0:
+    if (r := dm_path_selector.dm_unregister_path_selector(rr_ps)) < 0:
         DMERR(DM_MSG_PREFIX, f"unregister failed {r}")

@@ -202,8 +202,7 @@ def dm_done(clone: request, error: int, mapped: bool) -> None:
 def dm_softirq_done(rq: request) -> None:
     """A request is done, or could not be mapped: finish it."""
     tio = tio_from_request(rq)
-    clone = tio.clone
-    if clone is None:
+    if (clone := tio.clone) is None:
         md = tio.md
         rq_end_stats(md, rq)
         blk_mq.blk_mq_end_request(rq, tio.error)
@@ -249,8 +248,7 @@ def dm_rq_bio_constructor(bio: bio, bio_orig: bio, data: dm_rq_target_io) -> int
 
 def setup_clone(clone: request, rq: request, tio: dm_rq_target_io, gfp_mask: int) -> int:
     """Make an empty request the clone of another. Returns 0 or -ENOMEM."""
-    r = blk_core.blk_rq_prep_clone(clone, rq, tio.md.bs, gfp_mask, dm_rq_bio_constructor, tio)
-    if r:
+    if r := blk_core.blk_rq_prep_clone(clone, rq, tio.md.bs, gfp_mask, dm_rq_bio_constructor, tio):
         return r
     clone.end_io, clone.end_io_data = end_clone_request, tio
     tio.clone = clone
@@ -312,8 +310,7 @@ def dm_mq_queue_rq(hctx: blk_mq_hw_ctx, bd: blk_mq_queue_data) -> int:
     rq = bd.rq
     tio = blk_mq_rq_to_pdu(rq, dm_rq_target_io)
     md = tio.md
-    ti = md.immutable_target
-    if ti is None:
+    if (ti := md.immutable_target) is None:
         map, srcu_idx = dm.dm_get_live_table(md)
         ti = dm_table.dm_table_find_target(map, 0)
         dm.dm_put_live_table(md, srcu_idx)
@@ -351,8 +348,7 @@ def dm_mq_init_request_queue(md: mapped_device, t: dm_table.dm_table) -> int:
         set.cmd_size += immutable_tgt.per_io_data_size
         md.init_tio_pdu = True
 
-    err = blk_mq.blk_mq_alloc_tag_set(set)
-    if not err:
+    if not (err := blk_mq.blk_mq_alloc_tag_set(set)):
         q = blk_mq.blk_mq_init_allocated_queue(set, md.queue, True)
         if not IS_ERR(q):
             return 0

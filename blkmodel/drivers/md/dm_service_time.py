@@ -62,8 +62,7 @@ def alloc_selector() -> selector:
 
 def st_create(ps: path_selector, argv: list[str]) -> int:
     """Begin with a group. Arguments are not looked at. Returns 0 or -ENOMEM."""
-    s = alloc_selector()
-    if s is None:
+    if (s := alloc_selector()) is None:
         return -ENOMEM
     ps.context = s
     return 0
@@ -118,8 +117,7 @@ def st_add_path(ps: path_selector, path: dm_path, argv: list[str]) -> tuple[int,
             return -EINVAL, "service-time ps: invalid relative_throughput value"
         relative_throughput = found[0]
 
-    pi = kzalloc(path_info, GFP_KERNEL)
-    if pi is None:
+    if (pi := kzalloc(path_info, GFP_KERNEL)) is None:
         return -ENOMEM, "service-time ps: Error allocating path context"
     pi.path, pi.repeat_count, pi.relative_throughput = path, repeat_count, relative_throughput
     path.pscontext = pi
@@ -190,8 +188,7 @@ st_ps = path_selector_type(
 
 def dm_st_init() -> int:
     """Load the module: register the path selector. Returns 0 or -errno."""
-    r = dm_path_selector.dm_register_path_selector(st_ps)
-    if r < 0:
+    if (r := dm_path_selector.dm_register_path_selector(st_ps)) < 0:
         DMERR(DM_MSG_PREFIX, f"register failed {r}")
     DMINFO(DM_MSG_PREFIX, f"version {ST_VERSION} loaded")
     return r
@@ -199,6 +196,5 @@ def dm_st_init() -> int:
 
 def dm_st_exit() -> None:
     """Unload the module: unregister the path selector."""
-    r = dm_path_selector.dm_unregister_path_selector(st_ps)
-    if r < 0:
+    if (r := dm_path_selector.dm_unregister_path_selector(st_ps)) < 0:
         DMERR(DM_MSG_PREFIX, f"unregister failed {r}")

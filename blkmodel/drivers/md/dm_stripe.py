@@ -63,8 +63,7 @@ def alloc_context(stripes: int) -> stripe_c:
     """Allocate a target's own data; None on failure."""
     if dm_array_too_big(sizeof(stripe_c), sizeof(stripe), stripes):
         return NULL
-    sc = kzalloc(stripe_c, GFP_KERNEL, sizeof(stripe_c) + sizeof(stripe) * stripes)
-    if sc is not None:
+    if (sc := kzalloc(stripe_c, GFP_KERNEL, sizeof(stripe_c) + sizeof(stripe) * stripes)) is not None:
         sc.stripe = [stripe() for _ in range(stripes)]
         sc.trigger_event = work_struct()
     return sc
@@ -99,14 +98,12 @@ def stripe_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
         return invalid(ti, "Target length not divisible by chunk size")
     if argc != 2 + 2 * stripes & 0xFFFFFFFF:
         return invalid(ti, "Not enough destinations specified")
-    sc = alloc_context(stripes)
-    if sc is None:
+    if (sc := alloc_context(stripes)) is None:
         return invalid(ti, "Memory allocation for striped context failed", -ENOMEM)
     INIT_WORK(sc.trigger_event, trigger_event, sc)
     sc.ti, sc.stripes, sc.stripe_width = ti, stripes, width
     sc.stripes_shift = -1 if stripes & (stripes - 1) else ilog2(stripes)
-    r = dm.dm_set_target_max_io_len(ti, chunk_size)
-    if r:
+    if r := dm.dm_set_target_max_io_len(ti, chunk_size):
         kfree(sc)
         return r
     ti.num_flush_bios = ti.num_discard_bios = ti.num_secure_erase_bios = stripes
@@ -114,8 +111,7 @@ def stripe_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
     sc.chunk_size = chunk_size
     sc.chunk_size_shift = -1 if chunk_size & (chunk_size - 1) else ilog2(chunk_size)
     for i in range(stripes):
-        r = get_stripe(ti, sc, i, argv[2 + 2 * i:])
-        if r < 0:
+        if (r := get_stripe(ti, sc, i, argv[2 + 2 * i:])) < 0:
             for j in range(i - 1, -1, -1):
                 dm_table.dm_put_device(ti, sc.stripe[j].dev)
             kfree(sc)
@@ -217,8 +213,7 @@ def stripe_iterate_devices(ti: dm_target, fn: Callable[..., int], data: Any) -> 
     """Call fn for each stripe, until it returns another number than 0; return that."""
     sc = ti.private
     for each in sc.stripe[:sc.stripes]:
-        ret = fn(ti, each.dev, each.physical_start, sc.stripe_width, data)
-        if ret:
+        if ret := fn(ti, each.dev, each.physical_start, sc.stripe_width, data):
             return ret
     return 0
 
@@ -238,8 +233,7 @@ stripe_target = target_type(name="striped", version=(1, 6, 0), features=DM_TARGE
 
 def dm_stripe_init() -> int:
     """Register the target type. Returns 0 or -errno."""
-    r = dm_register_target(stripe_target)
-    if r < 0:
+    if (r := dm_register_target(stripe_target)) < 0:
         DMWARN(DM_MSG_PREFIX, "target registration failed")
     return r
 

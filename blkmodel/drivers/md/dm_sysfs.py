@@ -12,8 +12,7 @@ from blkmodel.services.tasks.wait import wait_for_completion
 
 def dm_attr_show(kobj: kobject, attr: attribute) -> str | int:
     """The text of a file; -EINVAL for a device that is going."""
-    md = dm.dm_get_from_kobject(kobj)
-    if md is None:
+    if (md := dm.dm_get_from_kobject(kobj)) is None:
         return -EINVAL
     ret = attr.show(md)
     dm.dm_put(md)
@@ -56,8 +55,7 @@ def dm_sysfs_init(md: mapped_device) -> int:
     kobj = dm.dm_kobject(md)
     md.kobj_holder._md = md
     kobject_init(kobj, dm_ktype, md.kobj_holder)
-    r = kobject_add(kobj, parent, "dm")
-    if not r:
+    if not (r := kobject_add(kobj, parent, "dm")):
         sysfs_create_files(kobj, dm_attrs)
     return r
 

@@ -137,8 +137,7 @@ def alloc_targets(t: dm_table, num: int) -> int:
 
     A target is placed in its array when it is added.
     """
-    addr = dm_vcalloc(num, sizeof(dm_target) + sizeof("u64"))
-    if not addr:
+    if not (addr := dm_vcalloc(num, sizeof(dm_target) + sizeof("u64"))):
         return -ENOMEM
     vfree(t.highs)
     t.num_allocated = num
@@ -152,8 +151,7 @@ def dm_table_create(mode: int, num_targets: int, md: mapped_device) -> tuple[int
 
     In C the table is an out-parameter.
     """
-    t = kzalloc(dm_table, GFP_KERNEL)
-    if t is None:
+    if (t := kzalloc(dm_table, GFP_KERNEL)) is None:
         return -ENOMEM, NULL
     num_targets = dm_round_up(num_targets or KEYS_PER_NODE, KEYS_PER_NODE) & UINT_MAX
     if not num_targets or alloc_targets(t, num_targets):
@@ -205,8 +203,7 @@ def device_area_is_invalid(ti: dm_target, dev: dm_dev, start: int, len: int, dat
         DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(ti.table.md)}: {line}")
         return 1
 
-    q = bdev_get_queue(bdev)
-    if q is None or q.make_request_fn is None:
+    if (q := bdev_get_queue(bdev)) is None or q.make_request_fn is None:
         return wrong(f"{bdevname(bdev)} is not yet initialised: start={start}, len={len}, dev_size={dev_size}")
     if not dev_size:
         return 0
@@ -223,8 +220,7 @@ def device_area_is_invalid(ti: dm_target, dev: dm_dev, start: int, len: int, dat
 
 def dm_get_dev_t(path: str) -> int:
     """The number of the block device that a path is the node of, or that it names otherwise; 0 for none."""
-    bdev = block_dev.lookup_bdev(path)
-    if IS_ERR(bdev):
+    if IS_ERR(bdev := block_dev.lookup_bdev(path)):
         return name_to_dev_t(path)
     dev = bdev.bd_dev
     block_dev.bdput(bdev)
@@ -245,14 +241,11 @@ def dm_get_device(ti: dm_target, path: str, mode: int) -> tuple[int, dm_dev]:
         if [MAJOR(dev), MINOR(dev)] != numbers:
             return -EOVERFLOW, NULL
     else:
-        dev = dm_get_dev_t(path)
-        if not dev:
+        if not (dev := dm_get_dev_t(path)):
             return -ENODEV, NULL
 
-    dd = find_device(t.devices, dev)
-    if dd is None:
-        dd = kzalloc(dm_dev_internal, GFP_KERNEL)
-        if dd is None:
+    if (dd := find_device(t.devices, dev)) is None:
+        if (dd := kzalloc(dm_dev_internal, GFP_KERNEL)) is None:
             return -ENOMEM, NULL
         r, dd.dm_dev = dm.dm_get_table_device(t.md, dev, mode)
         if r:
@@ -269,8 +262,7 @@ def dm_get_device(ti: dm_target, path: str, mode: int) -> tuple[int, dm_dev]:
 def dm_set_device_limits(ti: dm_target, dev: dm_dev, start: int, len: int, data: queue_limits) -> int:
     """Lower the limits `data` to what a device below can meet from sector `start` on. Returns 0."""
     bdev = dev.bdev
-    q = bdev_get_queue(bdev)
-    if q is None:
+    if (q := bdev_get_queue(bdev)) is None:
         DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(ti.table.md)}: Cannot set limits for nonexistent device "
                               f"{bdevname(bdev)}")
         return 0
@@ -316,8 +308,7 @@ def realloc_argv(size: int, old_argv: Any) -> tuple[Any, int]:
     # 5.4: the size is set only where there was an old array, so the first array is thought to be of size 0, and the
     # first argument brings the next one. Mended by 5a2a6c428190 (6.15).
     new_size, gfp = (size * 2, GFP_KERNEL) if size else (8, GFP_NOIO)
-    argv = kcalloc(new_size, "pointer", gfp)
-    if argv is not None and old_argv is not None:
+    if (argv := kcalloc(new_size, "pointer", gfp)) is not None and old_argv is not None:
         argv[:size] = old_argv[:size]
         size = new_size
     kfree(old_argv)
@@ -571,8 +562,7 @@ def dm_table_determine_type(t: dm_table) -> int:
             t.type = live_table.type
         dm.dm_put_live_table(t.md, srcu_idx)
         return 0
-    tgt = dm_table_get_immutable_target(t)
-    if tgt is None:
+    if (tgt := dm_table_get_immutable_target(t)) is None:
         DMERR(DM_MSG_PREFIX, "table load rejected: immutable target is required")
         return -EINVAL
     if tgt.max_io_len:
@@ -652,8 +642,7 @@ def setup_indexes(t: dm_table) -> int:
     for i in range(t.depth - 2, -1, -1):
         t.counts[i] = dm_div_up(t.counts[i + 1], CHILDREN_PER_NODE)
         total += t.counts[i]
-    addr = dm_vcalloc(total, NODE_SIZE)
-    if not addr:
+    if not (addr := dm_vcalloc(total, NODE_SIZE)):
         return -ENOMEM
     for i in range(t.depth - 2, -1, -1):
         t.index[i] = place_array("u64", [0] * (KEYS_PER_NODE * t.counts[i]), addr)
@@ -699,17 +688,14 @@ def dm_table_register_integrity(t: dm_table) -> int:
 
 def dm_table_complete(t: dm_table) -> int:
     """Make a table ready for use, once it has all its targets. Returns 0 or -errno; the log says what failed."""
-    r = dm_table_determine_type(t)
-    if r:
+    if r := dm_table_determine_type(t):
         DMERR(DM_MSG_PREFIX, "unable to determine table type")
         return r
-    r = dm_table_build_index(t)
-    if r:
+    if r := dm_table_build_index(t):
         DMERR(DM_MSG_PREFIX, "unable to build btrees")
         return r
     dm_table_register_integrity(t)  # which can fail only where there are such data
-    r = dm_table_alloc_md_mempools(t, t.md)
-    if r:
+    if r := dm_table_alloc_md_mempools(t, t.md):
         DMERR(DM_MSG_PREFIX, "unable to allocate mempools")
     return r
 
@@ -1005,8 +991,7 @@ def dm_table_resume_targets(t: dm_table) -> int:
     """Let each target get ready, then go on. Returns 0, or -errno of the first that can't; then none goes on."""
     for ti in t.targets[:t.num_targets]:
         if ti.type.preresume is not None:
-            r = ti.type.preresume(ti)
-            if r:
+            if r := ti.type.preresume(ti):
                 DMERR(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: {ti.type.name}: preresume failed, error = {r}")
                 return r
     for ti in t.targets[:t.num_targets]:
@@ -1024,6 +1009,5 @@ def dm_table_run_md_queue_async(t: dm_table) -> None:
     """Let the device's queue run, if it has requests: a target can take some again."""
     if not dm_table_request_based(t):
         return
-    queue = dm.dm_get_md_queue(dm_table_get_md(t))
-    if queue is not None:
+    if (queue := dm.dm_get_md_queue(dm_table_get_md(t))) is not None:
         blk_mq.blk_mq_run_hw_queues(queue, True)

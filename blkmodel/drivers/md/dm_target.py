@@ -34,8 +34,7 @@ def __find_target_type(name: str) -> target_type:
 
 def get_target_type(name: str) -> target_type:
     """The type of that name, with its module held, or None."""
-    tt = __find_target_type(name)
-    if tt is not None and not try_module_get(tt.module):
+    if (tt := __find_target_type(name)) is not None and not try_module_get(tt.module):
         tt = NULL
     return tt
 
@@ -47,8 +46,7 @@ def load_module(name: str) -> None:
 
 def dm_get_target_type(name: str) -> target_type:
     """The type of that name, whose module is loaded where it has to be; None where there is none."""
-    tt = get_target_type(name)
-    if tt is None:
+    if (tt := get_target_type(name)) is None:
         load_module(name)
         tt = get_target_type(name)
     return tt

@@ -47,8 +47,7 @@ def dm_uevent_free(event: dm_uevent) -> None:
 
 def dm_uevent_alloc(md: mapped_device) -> dm_uevent:
     """Allocate an event without words for a device. Returns None when memory runs out."""
-    event = kmem_cache_alloc(variables()._dm_event_cache, GFP_ATOMIC)
-    if event is not None:
+    if (event := kmem_cache_alloc(variables()._dm_event_cache, GFP_ATOMIC)) is not None:
         event.md = md
     return event
 
@@ -56,8 +55,7 @@ def dm_uevent_alloc(md: mapped_device) -> dm_uevent:
 def dm_build_path_uevent(md: mapped_device, ti: dm_target, action: str, dm_action: str, path: str,
                          nr_valid_paths: int) -> dm_uevent:
     """An event that says what became of a path, and how many are left. Returns it, or ERR_PTR(-ENOMEM)."""
-    event = dm_uevent_alloc(md)
-    if event is None:
+    if (event := dm_uevent_alloc(md)) is None:
         DMERR(DM_MSG_PREFIX, "dm_build_path_uevent: dm_uevent_alloc() failed")
         return ERR_PTR(-ENOMEM)
     event.action = action

@@ -96,8 +96,7 @@ def bio_list_get(bios: bio_list) -> bio:
 
 def bio_list_pop(bios: bio_list) -> bio:
     """Take the first bio off; None from an empty list."""
-    first = bios.head
-    if first is not None:
+    if (first := bios.head) is not None:
         bios.head = first.bi_next
         if bios.head is None:
             bios.tail = NULL
@@ -209,8 +208,7 @@ def mp_bvec_iter_bvec(bvec: Sequence[bio_vec], at: bvec_iter) -> bio_vec:
 def bio_for_each_bvec(of: bio) -> Sequence[bio_vec]:
     """The rest of a bio as vectors, each in as many pages that follow each other as it has."""
     at = of.bi_iter
-    left = at.bi_size
-    if not left:
+    if not (left := at.bi_size):
         return ()
     vectors, index, done, found = of.bi_io_vec, at.bi_idx, at.bi_bvec_done, []
     while left:

@@ -147,8 +147,7 @@ def BLK_MQ_FLAG_TO_ALLOC_POLICY(flags: int) -> int:
 
 def blk_mq_rq_to_pdu(rq: request, cls: type) -> Any:
     """The driver's own data behind a request: a structure of `cls`, made when it is first asked for."""
-    pdu = rq._pdu
-    if pdu is None:
+    if (pdu := rq._pdu) is None:
         pdu = rq._pdu = cls()
         pdu._addr = rq._addr + sizeof(request)
     return pdu

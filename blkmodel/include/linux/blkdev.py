@@ -380,8 +380,7 @@ def queue_limit_discard_alignment(limits: queue_limits, sector: int) -> int:
     """How many bytes behind `sector` the next range that can be discarded begins."""
     if not limits.max_discard_sectors:
         return 0
-    granularity = limits.discard_granularity >> SECTOR_SHIFT
-    if not granularity:
+    if not (granularity := limits.discard_granularity >> SECTOR_SHIFT):
         return 0
     alignment = limits.discard_alignment >> SECTOR_SHIFT
     return (granularity + alignment - sector % granularity) % granularity << SECTOR_SHIFT

@@ -126,8 +126,7 @@ def sscanf(text: str, form: str) -> list[Any]:
         if part.isspace():
             continue
         pattern = {"c": r"(?s:.)", "u": r"[0-9]+", "d": r"-?[0-9]+"}[part[-1]] if part[0] == "%" else re.escape(part)
-        found = re.compile(pattern).match(text, at)
-        if not found:
+        if not (found := re.compile(pattern).match(text, at)):
             break
         at = found.end()
         if part == "%c":

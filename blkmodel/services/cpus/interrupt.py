@@ -149,8 +149,7 @@ def __irq_alloc_descs(irq: int, first: int, cnt: int, node: int, owner: Any,
 
 
 def _alloc_desc(irq: int, node: int, mask: cpumask) -> irq_desc:
-    desc = kzalloc_node(irq_desc, GFP_KERNEL, node)
-    if desc is None:
+    if (desc := kzalloc_node(irq_desc, GFP_KERNEL, node)) is None:
         return NULL
     desc.kstat_irqs = alloc_percpu("unsigned int")
     if desc.kstat_irqs is None:
@@ -176,8 +175,7 @@ def irq_free_descs(start: int, cnt: int) -> None:
 
 def generic_handle_irq(irq: int) -> int:
     """Handle an interrupt that has happened on this CPU; one that is disabled happens when it is enabled again."""
-    desc = irq_to_desc(irq)
-    if desc is None:
+    if (desc := irq_to_desc(irq)) is None:
         return -EINVAL
     if desc.depth:
         desc.istate |= IRQS_PENDING
@@ -204,8 +202,7 @@ def irq_activate(desc: irq_desc) -> int:
         of_node = cpumask_of_node(common.node)
         cpumask_and(near, of_node, common.affinity)
     for mask in (near, common.affinity, of_node, cpu_online_mask()):
-        target = interrupts().take(for_each_cpu(mask))
-        if target:
+        if target := interrupts().take(for_each_cpu(mask)):
             _point_at(desc, target)
             break
     if not cpumask_subset(common.effective_affinity, common.affinity):
@@ -236,8 +233,7 @@ def irq_setup_affinity(desc: irq_desc) -> None:
         if cpumask_intersects(mask, nodemask):
             cpumask_and(mask, mask, nodemask)
     if not cpumask_intersects(mask, common.effective_affinity):
-        target = interrupts().take(for_each_cpu(mask))
-        if target is None:
+        if (target := interrupts().take(for_each_cpu(mask))) is None:
             return
         interrupts().give_back(desc.irq_data._target)
         _point_at(desc, target)
@@ -380,17 +376,14 @@ def request_threaded_irq(irq: int, handler: Callable[..., int], thread_fn: Calla
     Returns 0; -EINVAL where there is no such interrupt, -EBUSY where it has a handler that does not share it,
     -ENOSPC where no CPU has a vector left for it, -ENOMEM.
     """
-    desc = irq_to_desc(irq)
-    if desc is None:
+    if (desc := irq_to_desc(irq)) is None:
         return -EINVAL
-    action = kzalloc(irqaction, GFP_KERNEL)
-    if action is None:
+    if (action := kzalloc(irqaction, GFP_KERNEL)) is None:
         return -ENOMEM
     action.handler, action.dev_id, action.irq, action.flags, action.name = handler, dev_id, irq, irqflags, devname
     if desc.action is None:
         desc.action = action
-        ret = irq_activate(desc)
-        if ret:
+        if ret := irq_activate(desc):
             desc.action = None
             kfree(action)
             return ret
@@ -428,14 +421,12 @@ def free_irq(irq: int, dev_id: Any) -> Any:
 
 def disable_irq(irq: int) -> None:
     """Hold an interrupt back until enable_irq() has been called as often. One that there is not is no matter."""
-    desc = irq_to_desc(irq)
-    if desc is not None:
+    if (desc := irq_to_desc(irq)) is not None:
         desc.depth += 1
 
 
 def enable_irq(irq: int) -> None:
-    desc = irq_to_desc(irq)
-    if desc is None:
+    if (desc := irq_to_desc(irq)) is None:
         return
     desc.depth -= 1
     if desc.depth == 0 and desc.istate & IRQS_PENDING:

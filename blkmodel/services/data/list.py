@@ -53,8 +53,7 @@ def list_add(entry: Any, head: list_head, member: str) -> None:
 
 def list_del_init(entry: Any, member: str) -> None:
     """Take `entry` off the list it is on; off none, nothing happens."""
-    head = getattr(entry, member)
-    if head is not None:
+    if (head := getattr(entry, member)) is not None:
         del head.entries[entry]
         setattr(entry, member, None)
 

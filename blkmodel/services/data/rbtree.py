@@ -62,8 +62,7 @@ def insert_by_key(root: rb_root, entry: Any, member: str, key: int) -> None:
     while (parent := node.parent) is not None and parent.red:
         above = parent.parent
         side = int(parent is above.sides[1])
-        uncle = above.sides[1 - side]
-        if uncle is not None and uncle.red:
+        if (uncle := above.sides[1 - side]) is not None and uncle.red:
             parent.red = uncle.red = False
             above.red = True
             node = above

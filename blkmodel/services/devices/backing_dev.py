@@ -60,8 +60,7 @@ def noop_backing_dev_info() -> backing_dev_info:
 
 def bdi_alloc_node(gfp: int, node: int) -> backing_dev_info:
     """Allocate one, with a reference; None on failure."""
-    bdi = kzalloc_node(backing_dev_info, gfp, node)
-    if bdi is None:
+    if (bdi := kzalloc_node(backing_dev_info, gfp, node)) is None:
         return NULL
     bdi.refcnt = 1
     if _init(bdi, gfp):
@@ -116,8 +115,7 @@ def _init(bdi: backing_dev_info, gfp: int) -> int:
         return -ENOMEM
     bdi._counters = []
     for _ in range(PERCPU_COUNTERS):
-        counter = alloc_percpu_gfp("int", gfp)
-        if counter is None:
+        if (counter := alloc_percpu_gfp("int", gfp)) is None:
             _exit(bdi)
             return -ENOMEM
         bdi._counters.append(counter)

@@ -53,8 +53,7 @@ def misc_register(misc: miscdevice) -> int:
     held = misc_list().held
     if misc.minor in held:
         return -EBUSY
-    dev = device_create(misc_class, NULL, MKDEV(MISC_MAJOR, misc.minor), misc, misc.name)
-    if dev is None:
+    if (dev := device_create(misc_class, NULL, MKDEV(MISC_MAJOR, misc.minor), misc, misc.name)) is None:
         return -ENOMEM
     held[misc.minor] = misc, dev
     return 0
@@ -125,11 +124,9 @@ def cdev_init(char: cdev, fops: file_operations, owner: Any) -> None:
 def cdev_device_add(char: cdev, dev: device) -> int:
     """Let a device's number stand for the character device, and make the device known. Returns 0 or -errno."""
     char.dev, char.count = dev.devt, 1
-    rc = kobj_map(variables().cdev_map, char.dev, 1, NULL, lambda devt, data: data, NULL, char)
-    if rc:
+    if rc := kobj_map(variables().cdev_map, char.dev, 1, NULL, lambda devt, data: data, NULL, char):
         return rc
-    rc = device_add(dev)
-    if rc:
+    if rc := device_add(dev):
         kobj_unmap(variables().cdev_map, char.dev, 1)
     return rc
 

@@ -78,13 +78,11 @@ def configfs_unregister_subsystem(subsystem: configfs_subsystem) -> None:
 def configfs_mkdir(path: str) -> int:
     """Make a directory `subsystem/name`. Returns 0 or -errno."""
     group, _, name = path.partition("/")
-    subsystem = subsystems().by_name.get(group)
-    if subsystem is None:
+    if (subsystem := subsystems().by_name.get(group)) is None:
         return -ENOENT
     if name in subsystem.items:
         return -EEXIST
-    item = subsystem.make_item(subsystem, name)
-    if IS_ERR(item):
+    if IS_ERR(item := subsystem.make_item(subsystem, name)):
         return PTR_ERR(item)
     subsystem.items[name] = item
     return 0
@@ -103,8 +101,7 @@ def configfs_rmdir(path: str) -> int:
 def configfs_write_file(path: str, text: str) -> int:
     """Write into a file `subsystem/name/file`. Returns the bytes taken or -errno."""
     group, name, file = path.split("/")
-    item = _item(group, name)
-    if item is None:
+    if (item := _item(group, name)) is None:
         return -ENOENT
     attr = item.ci_type.ct_attrs.get(file)
     return attr[1](item, text, len(text)) if attr else -EPERM

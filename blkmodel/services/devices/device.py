@@ -174,8 +174,7 @@ def set_dev_node(dev: device, node: int) -> None:
 
 def class_create(name: str) -> class_:
     """Make a class of devices. Returns it, or an error pointer."""
-    made = kzalloc(class_, GFP_KERNEL)
-    if made is None:
+    if (made := kzalloc(class_, GFP_KERNEL)) is None:
         return ERR_PTR(-ENOMEM)
     made.name = name
     return made
@@ -214,8 +213,7 @@ def device_add(dev: device) -> int:
     get_device(dev.parent)
     if dev.parent is not None and dev.numa_node == NUMA_NO_NODE:
         dev.numa_node = dev.parent.numa_node
-    error = kobject_add(dev.kobj, dev.parent.kobj if dev.parent is not None else NULL, dev_name(dev))
-    if error:
+    if error := kobject_add(dev.kobj, dev.parent.kobj if dev.parent is not None else NULL, dev_name(dev)):
         put_device(dev.parent)
         return error
     if dev.class_ is not None:
@@ -255,8 +253,7 @@ def _free_device(dev: device) -> None:
 
 def device_create(of_class: class_, parent: device, devt: int, drvdata: Any, name: str) -> device:
     """Allocate and add a device that has no structure around it; None on failure (in C an error pointer)."""
-    dev = kzalloc(device, GFP_KERNEL)
-    if dev is None:
+    if (dev := kzalloc(device, GFP_KERNEL)) is None:
         return NULL
     device_initialize(dev)
     dev.devt, dev.class_, dev.parent, dev.release = devt, of_class, parent, _free_device
@@ -281,8 +278,7 @@ def devtmpfs_delete_node(dev: device) -> None:
     name = device_get_devnode(dev)
 
     def delete() -> None:
-        node = devices().nodes.pop(name, None)
-        if node is not None:
+        if (node := devices().nodes.pop(name, None)) is not None:
             iput(node.inode)
     _in_kdevtmpfs(delete)
 

@@ -46,8 +46,7 @@ def kobj_map(domain: kobj_map_domain, dev: int, range: int, module: module, get:
     majors = min(MAJOR(dev + range - 1) - MAJOR(dev) + 1, 255)
     if majors <= 0:  # no number at all, where a major begins: C asks for no bytes, and gets them
         return 0
-    entry = kzalloc(probe, GFP_KERNEL, majors * probe.SIZE)
-    if entry is None:
+    if (entry := kzalloc(probe, GFP_KERNEL, majors * probe.SIZE)) is None:
         return -ENOMEM
     entry.dev, entry.range, entry.owner, entry.get, entry.lock, entry.data = dev, range, module, get, lock, data
     listed = domain.probes

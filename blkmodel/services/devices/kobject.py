@@ -146,12 +146,10 @@ def kobject_del(kobj: kobject) -> None:
 
 def kobject_create_and_add(name: str, parent: kobject) -> kobject:
     """Allocate an object that is a mere directory; None on failure."""
-    kobj = kzalloc(kobject, GFP_KERNEL)
-    if kobj is None:
+    if (kobj := kzalloc(kobject, GFP_KERNEL)) is None:
         return NULL
     kobject_init(kobj, dynamic_kobj_ktype, kobj)
-    retval = kobject_add(kobj, parent, name)
-    if retval:
+    if retval := kobject_add(kobj, parent, name):
         pr_warn(f"kobject_create_and_add: kobject_add error: {retval}")
         kobject_put(kobj)
         return NULL

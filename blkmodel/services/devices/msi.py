@@ -44,8 +44,7 @@ def nth_entry(pdev: pci_dev, nr: int) -> msi_desc:
 
 def alloc_msi_entry(dev: device, nvec: int, affinity: Sequence[irq_affinity_desc]) -> msi_desc:
     """Allocate an entry, with a copy of its interrupts' affinities where they are given; None on failure."""
-    desc = kzalloc(msi_desc, GFP_KERNEL)
-    if desc is None:
+    if (desc := kzalloc(msi_desc, GFP_KERNEL)) is None:
         return NULL
     desc.dev, desc.nvec_used = dev, nvec
     if affinity is not None:
@@ -67,8 +66,7 @@ def free_msi_entry(entry: msi_desc) -> None:
 def msi_domain_alloc_irqs(chip: irq_chip, dev: device, nvec: int) -> int:
     """Make the interrupts of all a device's entries. Returns 0, or -ENOSPC with those made that could be."""
     for desc in dev.msi_list:
-        virq = __irq_alloc_descs(-1, 0, desc.nvec_used, dev_to_node(dev), None, desc.affinity)
-        if virq < 0:
+        if (virq := __irq_alloc_descs(-1, 0, desc.nvec_used, dev_to_node(dev), None, desc.affinity)) < 0:
             return -ENOSPC
         desc.irq = virq
         for i in range(desc.nvec_used):

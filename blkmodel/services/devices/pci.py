@@ -130,8 +130,7 @@ def pci_unregister_driver(drv: pci_driver) -> None:
 
 def device_release_driver(dev: device) -> None:
     """Take the driver off a device, if it has one."""
-    drv = dev.driver
-    if drv is not None:
+    if (drv := dev.driver) is not None:
         drv.remove(to_pci_dev(dev))
         dev.driver = None
         dev_set_drvdata(dev, None)
@@ -139,12 +138,10 @@ def device_release_driver(dev: device) -> None:
 
 def _attach(drv: pci_driver, pdev: pci_dev) -> bool:
     """Let a driver take a device over, on a CPU that is near it; return whether it did."""
-    id = pci_match_id(drv.id_table, pdev)
-    if id is None or pdev.dev.driver is not None:
+    if (id := pci_match_id(drv.id_table, pdev)) is None or pdev.dev.driver is not None:
         return False
     pdev.dev.driver = drv
-    error = work_on_cpu(_near(pdev.dev), lambda: drv.probe(pdev, id))
-    if error:
+    if error := work_on_cpu(_near(pdev.dev), lambda: drv.probe(pdev, id)):
         pdev.dev.driver = None
         dev_set_drvdata(pdev.dev, None)
         if error not in (-ENODEV, -ENXIO):
@@ -269,8 +266,7 @@ def pci_request_irq(dev: pci_dev, nr: int, handler: Callable[..., int], thread_f
 
     The name is kept in memory of its own (C makes it from a format); where there is none it has no name.
     """
-    devname = kcalloc(len(name) + 1, "u8", GFP_KERNEL)
-    if devname is not None:
+    if (devname := kcalloc(len(name) + 1, "u8", GFP_KERNEL)) is not None:
         devname[:] = [*name, ""]
     ret = request_threaded_irq(linked.pci_irq_vector(dev, nr), handler, thread_fn, IRQF_SHARED, devname, dev_id)
     if ret:

@@ -41,8 +41,7 @@ def kern_path(path: str) -> inode:
 
 def inode_at(name: str) -> inode:
     """The inode of the device node of that name below /dev, without a reference; or an error pointer."""
-    node = devices().nodes.get(name.removeprefix("/dev/"))
-    if node is None:
+    if (node := devices().nodes.get(name.removeprefix("/dev/"))) is None:
         return ERR_PTR(-ENOENT)
     if node.inode is None:
         fops = linked.def_blk_fops if node.mode == S_IFBLK else def_chr_fops
@@ -62,8 +61,7 @@ def mknod(path: str, mode: int, dev: int) -> int:
 
 def unlink(path: str) -> int:
     """Remove a node. Whoever opened it keeps the device open. Returns 0 or -ENOENT."""
-    node = devices().nodes.pop(path.removeprefix("/dev/"), None)
-    if node is None:
+    if (node := devices().nodes.pop(path.removeprefix("/dev/"), None)) is None:
         return -ENOENT
     iput(node.inode)
     return 0
@@ -111,8 +109,7 @@ def filp_open(name: str, flags: int) -> file:
         return found
     filp = file(f_inode=igrab(found), f_mapping=found.i_mapping, f_op=found.i_fop, f_flags=flags,
                 f_mode=(flags + 1) & O_ACCMODE)
-    error = filp.f_op.open(found, filp)
-    if error:
+    if error := filp.f_op.open(found, filp):
         iput(filp.f_inode)
         return ERR_PTR(error)
     return filp

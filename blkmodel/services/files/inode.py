@@ -129,12 +129,10 @@ def find_inode(sb: super_block, hashval: int, test: Callable[..., int], data: An
 def iget5_locked(sb: super_block, hashval: int, test: Callable[..., int], set: Callable[..., int], data: Any) -> inode:
     """Find an inode and take a reference, or make one that set(inode, data) prepares; I_NEW then says that its caller
     is to fill it. None on failure."""
-    found = find_inode(sb, hashval, test, data)
-    if found is not None:
+    if (found := find_inode(sb, hashval, test, data)) is not None:
         found.i_count += 1
         return found
-    made = sb.s_op.alloc_inode(sb)
-    if made is None:
+    if (made := sb.s_op.alloc_inode(sb)) is None:
         return None
     inode_init_always(sb, made)
     made.i_blkbits = PAGE_SIZE.bit_length() - 1

@@ -26,8 +26,7 @@ def name_to_dev_t(name: str) -> int:
     if len(name.encode("utf8", "surrogateescape")) > NAME_MAX:
         return 0
     name = name.replace("/", "!")
-    found = linked.blk_lookup_devt(name, 0)
-    if found:
+    if found := linked.blk_lookup_devt(name, 0):
         return found
     disk = name.rstrip("0123456789")
     digits = name[len(disk):]

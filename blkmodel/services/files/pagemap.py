@@ -54,10 +54,8 @@ def delete_from_page_cache(page: page) -> None:
 
 def read_mapping_page(mapping: address_space, index: int, data: Any) -> page:
     """The page at an index, read if it is not cached, with a reference. Returns an error pointer on failure."""
-    page = mapping.pages.get(index)
-    if page is None:
-        page = alloc_page(GFP_KERNEL)
-        if page is None:
+    if (page := mapping.pages.get(index)) is None:
+        if (page := alloc_page(GFP_KERNEL)) is None:
             return ERR_PTR(-ENOMEM)
         add_to_page_cache(page, mapping, index)
     else:
@@ -66,8 +64,7 @@ def read_mapping_page(mapping: address_space, index: int, data: Any) -> page:
             return page
         lock_page(page)
         clear_page_flag(page, PG_error)  # the error may have been of the moment
-    error = mapping.a_ops.readpage(data, page)
-    if error < 0:
+    if (error := mapping.a_ops.readpage(data, page)) < 0:
         put_page(page)
         return ERR_PTR(error)
     wait_on_page_locked(page)
@@ -163,8 +160,7 @@ def _invalidate(mapping: address_space, start: int, end: int) -> tuple[int, int]
 
 def generic_file_read_iter(iocb: kiocb, iter: iov_iter) -> int:
     """Read into a buffer, past the page cache (IOCB_DIRECT) or through it. Returns how many bytes, or -errno."""
-    count = iov_iter_count(iter)
-    if not count:
+    if not (count := iov_iter_count(iter)):
         return 0
     done = 0
     if iocb.ki_flags & IOCB_DIRECT:
@@ -174,8 +170,7 @@ def generic_file_read_iter(iocb: kiocb, iter: iov_iter) -> int:
             if filemap_range_has_page(mapping, iocb.ki_pos, iocb.ki_pos + count - 1):
                 return -EAGAIN
         elif mapping.nrpages:
-            error = filemap_write_and_wait(mapping)
-            if error < 0:
+            if (error := filemap_write_and_wait(mapping)) < 0:
                 return error
         done = mapping.a_ops.direct_IO(iocb, iter)
         if done >= 0:
@@ -193,8 +188,7 @@ def generic_file_buffered_read(iocb: kiocb, iter: iov_iter, written: int) -> int
     size = i_size_read(mapping.host)
     while iov_iter_count(iter) and iocb.ki_pos < size:
         index, offset = divmod(iocb.ki_pos, PAGE_SIZE)
-        page = read_mapping_page(mapping, index, iocb.ki_filp)
-        if IS_ERR(page):
+        if IS_ERR(page := read_mapping_page(mapping, index, iocb.ki_filp)):
             return written or PTR_ERR(page)
         count = min(PAGE_SIZE - offset, iov_iter_count(iter), size - iocb.ki_pos)
         copy_to_iter(page.read(offset, count), iter)
@@ -212,12 +206,10 @@ def generic_file_direct_write(iocb: kiocb, iter: iov_iter) -> int:
         if filemap_range_has_page(mapping, pos, pos + write_len - 1):
             return -EAGAIN
     else:
-        error = filemap_write_and_wait(mapping)
-        if error:
+        if error := filemap_write_and_wait(mapping):
             return error
     if mapping.nrpages:
-        error = invalidate_inode_pages2_range(mapping, start, end)
-        if error:
+        if error := invalidate_inode_pages2_range(mapping, start, end):
             return 0 if error == -EBUSY else error
     written = mapping.a_ops.direct_IO(iocb, iter)
     if mapping.nrpages:
@@ -232,8 +224,7 @@ def generic_file_direct_write(iocb: kiocb, iter: iov_iter) -> int:
 def generic_write_sync(iocb: kiocb, count: int) -> int:
     """What was written is to be on the medium, if its writer asked for that (IOCB_DSYNC). Returns `count` or -errno."""
     if iocb.ki_flags & IOCB_DSYNC:
-        ret = iocb.ki_filp.f_op.fsync(iocb.ki_filp, iocb.ki_pos - count, iocb.ki_pos - 1, 1)
-        if ret:
+        if ret := iocb.ki_filp.f_op.fsync(iocb.ki_filp, iocb.ki_pos - count, iocb.ki_pos - 1, 1):
             return ret
     return count
 

@@ -108,8 +108,7 @@ class dma_page(Struct):
 def dma_pool_create(name: str, dev: device, size: int, align: int, boundary: int) -> dma_pool:
     """Make a pool of blocks of `size` bytes, aligned to that. Returns it, or None."""
     assert size == align == 1 << (size - 1).bit_length(), "blocks are a power of two long, and aligned to that"
-    pool = kzalloc_node(dma_pool, GFP_KERNEL, dev_to_node(dev))
-    if pool is not None:
+    if (pool := kzalloc_node(dma_pool, GFP_KERNEL, dev_to_node(dev))) is not None:
         pool.name, pool.dev, pool.size = name, dev, size
         pool.allocation = max(size, PAGE_SIZE)
     return pool
@@ -130,10 +129,8 @@ def dma_pool_destroy(pool: dma_pool) -> None:
 def dma_pool_alloc(pool: dma_pool, gfp: int, ctype: type | str) -> tuple[Array, int]:
     """Take a block. Returns an array of that type, which fills it, and its address for the device; (None, 0) where
     there is no memory. As after dma_alloc_coherent(), structures that nobody wrote are None."""
-    page = next((page for page in pool.page_list if page._free), None)
-    if page is None:
-        page = _pool_alloc_page(pool, gfp)
-        if page is None:
+    if (page := next((page for page in pool.page_list if page._free), None)) is None:
+        if (page := _pool_alloc_page(pool, gfp)) is None:
             return None, 0
         list_add(page, pool.page_list, "page_list")
     page.in_use += 1
@@ -153,8 +150,7 @@ def dma_pool_free(pool: dma_pool, array: Array, addr: int) -> None:
 
 
 def _pool_alloc_page(pool: dma_pool, gfp: int) -> dma_page:
-    page = kzalloc(dma_page, gfp)
-    if page is None:
+    if (page := kzalloc(dma_page, gfp)) is None:
         return NULL
     page.dma = this().memory.allocate(f"dma_pool({pool.name})", pool.allocation, wished_node(dev_to_node(pool.dev)))
     if not page.dma:

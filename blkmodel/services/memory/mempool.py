@@ -48,8 +48,7 @@ def mempool_init_node(pool: mempool, min_nr: int, alloc: Callable[..., Any], fre
     if pool.elements is None:
         return -ENOMEM
     while pool.curr_nr < min_nr:
-        element = alloc(gfp, pool_data)
-        if element is None:
+        if (element := alloc(gfp, pool_data)) is None:
             mempool_exit(pool)
             return -ENOMEM
         _add(pool, element)
@@ -76,8 +75,7 @@ def mempool_exit(pool: mempool) -> None:
 def mempool_create_node(min_nr: int, alloc: Callable[..., Any], free: Callable[..., None], pool_data: Any, gfp: int,
                         node: int) -> mempool:
     """Allocate and set up a pool; None on failure."""
-    pool = kzalloc_node(mempool, gfp, node)
-    if pool is None:
+    if (pool := kzalloc_node(mempool, gfp, node)) is None:
         return NULL
     if mempool_init_node(pool, min_nr, alloc, free, pool_data, gfp, node):
         kfree(pool)
@@ -97,8 +95,7 @@ def mempool_alloc(pool: mempool, gfp: int) -> Any:
     if gfp & __GFP_DIRECT_RECLAIM:
         this().loop.spend()
     while True:
-        element = pool.alloc(gfp, pool.pool_data)
-        if element is not None:
+        if (element := pool.alloc(gfp, pool.pool_data)) is not None:
             return element
         if pool.curr_nr:
             return _remove(pool)

@@ -54,8 +54,7 @@ class page_run(Struct):
 
     def page(self, n: int) -> page:
         """The n-th page of the run, from 0."""
-        found = self.pages.get(n)
-        if found is None:
+        if (found := self.pages.get(n)) is None:
             found = self.pages[n] = place(page, self._addr + n * PAGE_SIZE)
             found._run, found._start, found.refcount = self, n * PAGE_SIZE, 1
         return found
@@ -93,16 +92,14 @@ class page(Struct):
 
     def nth(self, n: int) -> page:
         """The page n pages after this one, in the same run or not."""
-        run = self._run
-        if run is None:
+        if (run := self._run) is None:
             return mem_map().page_at(self._addr + n * PAGE_SIZE)
         index = self._start // PAGE_SIZE + n
         return run.page(index) if index < run.nr else mem_map().page_at(run._addr + index * PAGE_SIZE)
 
     def read(self, offset: int, length: int) -> bytes:
         """Bytes from `offset` of the page on, or on into the pages after it."""
-        run = self._run
-        if run is None:
+        if (run := self._run) is None:
             return this().memory.read(self._addr + offset, length)
         start = self._start + offset
         here = run.nr * PAGE_SIZE - start
@@ -113,8 +110,7 @@ class page(Struct):
 
     def write(self, offset: int, data: bytes) -> None:
         """Store bytes from `offset` of the page on."""
-        run = self._run
-        if run is None:
+        if (run := self._run) is None:
             this().memory.write(self._addr + offset, data)
             return
         start = self._start + offset
@@ -140,8 +136,7 @@ def alloc_pages_exact_nid(nid: int, size: int, gfp: int) -> page:
     memory = this().memory
     if nid < 0:
         nid = this().machine.node_of[this().cpu]
-    addr = memory.allocate(f"pages({size // PAGE_SIZE})", size, nid)
-    if not addr:
+    if not (addr := memory.allocate(f"pages({size // PAGE_SIZE})", size, nid)):
         return NULL
     run = mem_map().runs[addr] = memory.live[addr].thing = page_run(addr, size // PAGE_SIZE)
     return run.page(0)

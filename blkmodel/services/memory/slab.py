@@ -74,8 +74,7 @@ class kmem_cache(Struct):
 
 def kmem_cache_create(name: str, size: int, cls: type, count: int = 0) -> kmem_cache:
     """Make a cache; None on failure. (`cls` and `count` say what C leaves to the user of the memory.)"""
-    cache = kzalloc(kmem_cache, 0)
-    if cache is not None:
+    if (cache := kzalloc(kmem_cache, 0)) is not None:
         cache.name, cache.size, cache.cls, cache.count = name, size, cls, count
     return cache
 

@@ -115,8 +115,7 @@ class lockdep:
 def _acquired(lock: mutex, task: Context, nested: bool = False) -> None:
     """Note that a task holds a lock; two classes that are taken in both orders are a bug, whether it hurts now or not.
     """
-    held = task.locks
-    if held is None:
+    if (held := task.locks) is None:
         held = task.locks = []
     elif held and not nested:
         order = lockdep().order

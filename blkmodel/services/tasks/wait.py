@@ -46,8 +46,7 @@ def default_wake_function(waiter: wait_queue_entry) -> int:
 
 def autoremove_wake_function(waiter: wait_queue_entry) -> int:
     """Wake the waiter's task and, if it was asleep, take it off its queue. Returns whether it was, as 1 or 0."""
-    ret = default_wake_function(waiter)
-    if ret:
+    if ret := default_wake_function(waiter):
         list_del_init(waiter, "entry")
     return ret
 
@@ -176,8 +175,7 @@ def bit_waitqueue(word: Any, bit: Any) -> wait_queue_head:
 
 def wake_up_bit(word: Any, bit: Any) -> None:
     """Wake those who wait for it."""
-    queue = bit_waits().queues.get((id(word), bit))
-    if queue is not None:
+    if (queue := bit_waits().queues.get((id(word), bit))) is not None:
         wake_up_all(queue)
         if not waitqueue_active(queue):
             del bit_waits().queues[id(word), bit]

@@ -190,8 +190,7 @@ def work_on_cpu(cpu: int, fn: Callable[[], int]) -> int:
 
 def alloc_workqueue(name: str, flags: int = 0) -> workqueue_struct:
     """Make a work queue; None on failure. What it has for each CPU is not accounted."""
-    queue = kzalloc(workqueue_struct, 0)
-    if queue is not None:
+    if (queue := kzalloc(workqueue_struct, 0)) is not None:
         queue.name, queue.flags = name, flags
     return queue
 
@@ -218,8 +217,7 @@ class async_entry(Struct):
 
 def async_schedule(func: Callable[..., None], data: Any) -> None:
     """Let func(data, cookie) be called by a worker; without memory, call it now. (The model's cookie is 0.)"""
-    entry = kzalloc(async_entry, GFP_ATOMIC)
-    if entry is None:
+    if (entry := kzalloc(async_entry, GFP_ATOMIC)) is None:
         func(data, 0)
         return
     entry.func, entry.data = func, data

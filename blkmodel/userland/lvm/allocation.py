@@ -56,8 +56,7 @@ def maps_of(ranges: list[Run]) -> list[PVMap]:
     looked at."""
     maps: list[PVMap] = []
     for pv, first, count in ranges:
-        map = next((each for each in maps if each.pv is pv), None)
-        if map is None:
+        if (map := next((each for each in maps if each.pv is pv), None)) is None:
             map = PVMap(pv)
             maps.append(map)
         end = min(first + count, pv.pe_count)

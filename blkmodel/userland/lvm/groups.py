@@ -32,8 +32,7 @@ def pvcreate(process: Process, *paths: str) -> None:
 def vgcreate(process: Process, name: str, *paths: str) -> None:
     """Make a volume group of disks, and physical volumes of those that are none yet."""
     size = process.options.get("physicalextentsize", Size("", EXTENT_SIZE, None)).amount
-    wrong = name_problem(name)
-    if wrong:
+    if wrong := name_problem(name):
         process.wrong(wrong, f'New volume group name "{name}" is invalid.')
     if not size:
         process.wrong("Physical extent size may not be zero")
@@ -64,8 +63,7 @@ def vgextend(process: Process, name: str, *paths: str) -> None:
 
 def group(process: Process, name: str) -> VolumeGroup:
     """A volume group by its name, or `/dev/VG`."""
-    vg = metadata().vgs.get(name.removeprefix("/dev/"))
-    if vg is None:
+    if (vg := metadata().vgs.get(name.removeprefix("/dev/"))) is None:
         process.fail(f'Volume group "{name}" not found', f"Cannot process volume group {name}")
     return vg
 
@@ -76,8 +74,7 @@ def logical_volume(process: Process, word: str, missing: str = "Logical volume {
     vg_name, slash, name = word.removeprefix("/dev/").partition("/")
     if not slash:
         process.wrong("Please specify a logical volume path.")
-    lv = group(process, vg_name).lv(name)
-    if lv is None:
+    if (lv := group(process, vg_name).lv(name)) is None:
         process.fail(missing.format(vg_name, name))
     return lv
 
@@ -189,8 +186,7 @@ def _new_pv(process: Process, path: str, disk: hd_struct) -> PhysicalVolume:
 
 def _can_claim(path: str) -> bool:
     """Whether a disk can be claimed: nobody else has."""
-    file = filp_open(path.removeprefix("/dev/"), O_RDWR | O_EXCL)
-    if IS_ERR(file):
+    if IS_ERR(file := filp_open(path.removeprefix("/dev/"), O_RDWR | O_EXCL)):
         return False
     filp_close(file)
     return True

@@ -42,8 +42,7 @@ def lvcreate(process: Process, *words: str) -> None:
     if size.percent:
         extents = new_part(process, vg, size, ranges if named else None)
         whole = stripes * max(stripe_size // vg.extent_size, 1)
-        rest = extents % whole
-        if rest and vg.free_count < extents - rest + whole:
+        if (rest := extents % whole) and vg.free_count < extents - rest + whole:
             process.say(f"Rounding size ({extents} extents) down to stripe boundary size ({extents - rest} extents)")
             extents -= rest
             if not extents:
@@ -54,8 +53,7 @@ def lvcreate(process: Process, *words: str) -> None:
         process.say(f"Reducing requested stripe size {display_size(stripe_size)} to maximum, physical extent size "
                     f"{display_size(vg.extent_size)}.")
         stripe_size = vg.extent_size
-    rest = extents % stripes
-    if rest:
+    if rest := extents % stripes:
         up = extents + stripes - rest
         process.say(f"Rounding size {display_size(extents * vg.extent_size)} ({extents} extents) up to stripe boundary "
                     f"size {display_size(up * vg.extent_size)} ({up} extents).")
@@ -95,8 +93,7 @@ def resize(process: Process, *words: str, extend: bool) -> None:
     size = options.get("size") or options.get("extents") or Size("+", 100, "PVS")
     amount, physical = size.amount, False
     if "size" in options:
-        rest = amount % vg.extent_size
-        if rest:
+        if rest := amount % vg.extent_size:
             amount += vg.extent_size - rest if size.sign != "-" else -rest
             process.say(f"Rounding size to boundary between physical extents: {display_size(amount)}.")
         amount //= vg.extent_size

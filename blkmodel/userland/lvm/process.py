@@ -117,8 +117,7 @@ class Process:
             raise
 
     def _activate(self, lv: LogicalVolume) -> None:
-        there = device(lv)
-        if there is None:
+        if (there := device(lv)) is None:
             self._do("create", lv, name=lv.dm_name, uuid=lv.dm_uuid, add_node_on_create=True)
             try:
                 self._load(lv)
@@ -278,8 +277,7 @@ def read_words(process: Process, allowed: Sequence[str], line: Sequence[str]) ->
 
 def _option(process: Process, name: str, value: str | None) -> None:
     """Note an option."""
-    read = OPTIONS[name]
-    if read is None or value is None:
+    if (read := OPTIONS[name]) is None or value is None:
         process.options[name] = True
         return
     process.typed[name] = value

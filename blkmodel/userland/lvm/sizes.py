@@ -33,8 +33,7 @@ def stripes_asked_for(process: Process) -> tuple[int, int]:
 
 def extents_of_size(process: Process, vg: VolumeGroup, sectors: int) -> int:
     """The extents that hold so many sectors, rounded up."""
-    rest = sectors % vg.extent_size
-    if rest:
+    if rest := sectors % vg.extent_size:
         sectors += vg.extent_size - rest
         process.say(f"Rounding up size to full physical extent {display_size(sectors)}")
     if sectors > MAX_EXTENTS * vg.extent_size:
@@ -64,8 +63,7 @@ def new_part(process: Process, vg: VolumeGroup, size: Size, ranges: list[Run] | 
     """Extents of a percentage, for a new volume."""
     if size.percent == "LV":
         process.fail("Please express size as %FREE, %PVS or %VG.")
-    extents = _part_of_disks(process, vg, size, ranges, False, 0)
-    if not extents:
+    if not (extents := _part_of_disks(process, vg, size, ranges, False, 0)):
         process.fail("Calculated size of logical volume is 0 extents. Needs to be larger.")
     return extents
 
@@ -144,8 +142,7 @@ def whole_stripes(process: Process, lv: LogicalVolume, wanted: int, last_part: i
     if stripe_size < STRIPE_SIZE_MIN:
         process.fail(f"Invalid stripe size {display_size(stripe_size)}.")
     extents = stripes * max(stripe_size // vg.extent_size, 1)
-    rest = last_part % extents
-    if not rest:
+    if not (rest := last_part % extents):
         return wanted
     up = wanted - rest + extents
     if wanted < lv.extents or not size.percent or vg.free_count >= up - lv.extents:

@@ -59,8 +59,7 @@ def parse_size(text: str, factor: int = 2048) -> Size:
 
 def parse_extents(text: str) -> Size:
     """Extents such as `+10`, or a percentage such as `50%FREE`. ValueError says, where LVM does, what is wrong."""
-    found = re.match(r"([+-]?)([0-9]+)(?:%(.*)|$)", text)
-    if not found:
+    if not (found := re.match(r"([+-]?)([0-9]+)(?:%(.*)|$)", text)):
         raise ValueError
     sign, amount, of = found[1], saturated(found[2], 1 << 64), found[3]
     if amount >= 1 << 63:
@@ -77,8 +76,7 @@ def parse_extents(text: str) -> Size:
 
 def display_size(sectors: int) -> str:
     """Two digits behind the point; `<` says that they were rounded up."""
-    size = sectors * 512
-    if not size:
+    if not (size := sectors * 512):
         return "0   "
     unit, name = next((1024 ** n, name) for n, name in enumerate(NAMES) if size < 1024 ** (n + 1) or n == 6)
     hundredths = 100.0 * size / unit

@@ -168,8 +168,7 @@ class Device(NamedTuple):
 
 def device(lv: LogicalVolume) -> Device | None:
     """The mapped device that has a volume's UUID, or None: LVM asks the kernel, whoever may have made it or not."""
-    cell = dm_ioctl.__get_uuid_cell(lv.dm_uuid)
-    if cell is None:
+    if (cell := dm_ioctl.__get_uuid_cell(lv.dm_uuid)) is None:
         return None
     md = cell.md
     disk = dm.dm_disk(md)

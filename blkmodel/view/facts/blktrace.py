@@ -35,8 +35,7 @@ def actions(recording: Recording) -> list[Action]:
     """Return the actions of a recording, in order."""
     made: list[Action] = []
     for moment in walk(recording):
-        letter = _letter(moment, made[-1].letter if made else "")
-        if letter:
+        if letter := _letter(moment, made[-1].letter if made else ""):
             who = recording.contexts[moment.context]
             made.append(Action(letter, who.cpu, who.name, moment.time))
     return made

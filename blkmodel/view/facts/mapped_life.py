@@ -46,8 +46,7 @@ def _after(words: tuple[str, ...]) -> State:
     ioctls = [(event.function, event.value[0] if isinstance(event.value, tuple) else event.value)
               for event in recording.of(Return) if event.function in IOCTLS]
     said = [*done.errors, *(line for line in this().log[before:] if "device-mapper" in line)]
-    cell = dm_ioctl.__get_name_cell("try")
-    if cell is None:
+    if (cell := dm_ioctl.__get_name_cell("try")) is None:
         return State(done.exit, said, ioctls, None, None, False, 0, 0, True)
     md = cell.md
     dm.dm_put(md)

@@ -45,8 +45,7 @@ def find(kernel: Kernel, path: str) -> Any:
         raise ValueError(f"{path!r} must begin with {' or '.join(sorted(known)) or 'something, but there is nothing'}")
     thing, at = known[begin[0]], begin.end()
     while at < len(path):
-        step = _STEP.match(path, at)
-        if step is None:
+        if (step := _STEP.match(path, at)) is None:
             raise ValueError(f"{path!r}: after {path[:at]} comes .field or [number]")
         thing = _field(thing, step[1], path[:at]) if step[1] else _item(thing, int(step[2]), path[:at])
         at = step.end()
@@ -63,8 +62,7 @@ def _field(thing: Any, name: str, path: str) -> Any:
 
 
 def _item(thing: Any, number: int, path: str) -> Any:
-    items = items_of(thing)
-    if items is None:
+    if (items := items_of(thing)) is None:
         raise ValueError(f"{path} has no items: it is {'NULL' if thing is None else called(thing)}")
     if number >= len(items):
         raise ValueError(f"{path} has items 0 to {len(items) - 1}, and no {number}" if items else f"{path} is empty")
@@ -110,13 +108,11 @@ def rows(thing: Any, everything: bool = False, items: int = 3, wanted: dict[str,
 
     wanted: structure → the fields to show instead, in that order.
     """
-    found = items_of(thing)
-    if found is not None:
+    if (found := items_of(thing)) is not None:
         first = [_row(f"[{i}]", each, wanted) for i, each in enumerate(found[:items])]
         return first + ([Row("…", f"{len(found)} in all")] if len(found) > items else [])
     layout = {each["name"]: each for each in layouts().get(type(thing).__name__, {}).get("fields", ())}
-    names = wanted.get(type(thing).__name__)
-    if names is None:
+    if (names := wanted.get(type(thing).__name__)) is None:
         names = [each.name for each in fields(thing) if not each.name.startswith("_")
                  and (everything or not _is_zero(getattr(thing, each.name)))]
     held = ((name, getattr(thing, name), layout.get(name, {"type": "*", "offset": None})) for name in names)

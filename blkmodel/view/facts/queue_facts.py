@@ -76,8 +76,7 @@ def summary(q: request_queue, kernel: Kernel) -> str:
         across = [hctx.queue_num for hctx in used if len(nodes_of(hctx, kernel)) > 1]
         which = f"{_queues(across)} {'serves' if len(across) == 1 else 'serve'}"
         parts.append(f"{which} CPUs of more than one node." if across else "No queue serves CPUs of two nodes.")
-    idle = [hctx.queue_num for hctx in hctxs(q) if not hctx.nr_ctx]
-    if idle:
+    if idle := [hctx.queue_num for hctx in hctxs(q) if not hctx.nr_ctx]:
         parts.append(f"No CPU uses {_queues(idle).lower()}: no tags.")
     if spare_pairs(q):
         parts.append(f"{spare_pairs(q)} more queue pairs of the controller are not created.")
@@ -111,11 +110,9 @@ def path(q: request_queue, kernel: Kernel, cpu: int) -> list[str]:
 
 
 def _beyond(hctx: blk_mq_hw_ctx) -> str:
-    pair = pair_of(hctx)
-    if pair is None:
+    if (pair := pair_of(hctx)) is None:
         return ""
-    vector = vector_of(pair)
-    if vector is None:
+    if (vector := vector_of(pair)) is None:
         return f" → queue pair {pair.qid}, which is polled"
     return (f" → queue pair {pair.qid} → vector {vector.number} (IRQ {vector.irq}), which may interrupt CPU "
             f"{format_cpulist(vector.cpus)} and now interrupts CPU {format_cpulist(vector.now)}")
@@ -135,8 +132,7 @@ def describe(q: request_queue, kernel: Kernel, focus: int | None = None) -> str:
         tags = hctx.tags.nr_tags if hctx.tags else 0
         line = (f"Hardware queue {hctx.queue_num} ({TYPES[hctx.type]}): CPUs {format_cpulist(served(hctx)) or 'none'}, "
                 f"{tags} tags")
-        pair = pair_of(hctx)
-        if pair:
+        if pair := pair_of(hctx):
             vector = vector_of(pair)
             way = f"vector {vector.number} to CPUs {format_cpulist(vector.cpus)}" if vector else "polled"
             line += f", queue pair {pair.qid}, {way}"

@@ -119,8 +119,7 @@ class Story:
         self.touched.add(tag)
         hint = "" if self.bits.round_robin else f", and is CPU {cpu}'s hint now"
         self.said.append(f"CPU {cpu} gives tag {tag} back: it is noted in cleared{hint}.")
-        woken = [task for task in asleep if task.context.runnable]
-        if woken:
+        if woken := [task for task in asleep if task.context.runnable]:
             self._wake(woken)
 
     def _wake(self, woken: list[Task]) -> None:

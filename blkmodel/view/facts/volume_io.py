@@ -85,8 +85,7 @@ def _runs(lv: LogicalVolume, pv: PhysicalVolume) -> list[tuple[int, int, int | N
 
 def _seen(recording: Recording, disk: str, controller: Controller) -> Pair | None:
     """What a disk saw of an I/O, or None."""
-    commands = [event for event in recording.of(Command) if event.device is controller]
-    if not commands:
+    if not (commands := [event for event in recording.of(Command) if event.device is controller]):
         return None
     number = commands[0].queue
     hctx = next(hctx for hctx in scenario.disk(disk).queue.queue_hw_ctx if hctx.driver_data.qid == number)

@@ -108,8 +108,7 @@ def _source(step: Step | None) -> str:
 
 def _bus(replay: Replay, scenario: str, step: Step | None, at: int) -> str:
     """What passes in this step, between what passed before and what is still to come; nothing without a bus."""
-    passed = passings_of(scenario)
-    if not passed:
+    if not (passed := passings_of(scenario)):
         return ""
     now = passing_in(scenario, step, at)
     first = max(0, min(now.start - 2, len(passed) - _ROWS))

@@ -74,8 +74,7 @@ def _arrows(done: list[Run], lanes: list[tuple[int, int]], places: list[tuple[fl
     """A line from where something was queued to where it begins."""
     parts = []
     for i, run in enumerate(done):
-        source = source_of(done, run)
-        if source is not None and run.posted is not None:
+        if (source := source_of(done, run)) is not None and run.posted is not None:
             x, span = places[source]
             share = (run.posted - done[source].start) / max(1, done[source].end - done[source].start)
             rows = [_TOP + _ROW * lanes.index((each.cpu, KINDS.index(each.kind))) + 29 for each in (done[source], run)]
