@@ -17,7 +17,7 @@ from typing import Any
 from blkmodel.block import bio as bio_module, blk_core, blk_merge, blk_mq, blk_settings, blk_sysfs, genhd, ioctl
 from blkmodel.drivers.md import dm_ioctl, dm_linear, dm_rq, dm_stripe, dm_sysfs, dm_table, dm_uevent
 from blkmodel.drivers.md.dm_core_h import DM_RESERVED_MAX_IOS, mapped_device
-from blkmodel.drivers.md.dm_h import DM_SUSPEND_LOCKFS_FLAG, DM_SUSPEND_NOFLUSH_FLAG, invalid
+from blkmodel.drivers.md.dm_h import DM_SUSPEND_LOCKFS_FLAG, DM_SUSPEND_NOFLUSH_FLAG, invalid, refused
 from blkmodel.drivers.md.dm_target import dm_target_exit, dm_target_init
 from blkmodel.fs import block_dev
 from blkmodel.include.linux.bio import (bio_has_data, bio_io_error, bio_list, bio_list_add, bio_list_add_head,
@@ -566,8 +566,7 @@ def dm_get_geometry(md: mapped_device) -> tuple[int, hd_geometry]:
 def dm_set_geometry(md: mapped_device, geo: hd_geometry) -> int:
     """Set the geometry of a device. Returns 0, or -EINVAL for one that begins behind its own end."""
     if geo.start > geo.cylinders * geo.heads * geo.sectors:
-        DMWARN(DM_MSG_PREFIX, "Start sector is beyond the geometry limits.")
-        return -EINVAL
+        return refused(DM_MSG_PREFIX, "Start sector is beyond the geometry limits.")
     md.geometry = geo
     return 0
 
@@ -1140,8 +1139,7 @@ def dm_setup_md_queue(md: mapped_device, t: dm_table.dm_table) -> int:
     type = dm_get_md_type(md)
     if type == DM_TYPE_REQUEST_BASED:
         if r := dm_rq.dm_mq_init_request_queue(md, t):
-            DMERR(DM_MSG_PREFIX, "Cannot initialize queue for request-based dm-mq mapped device")
-            return r
+            return refused(DM_MSG_PREFIX, "Cannot initialize queue for request-based dm-mq mapped device", r)
         dm_init_congested_fn(md)
     elif type in (DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NVME_BIO_BASED):
         dm_init_congested_fn(md)
@@ -1149,8 +1147,7 @@ def dm_setup_md_queue(md: mapped_device, t: dm_table.dm_table) -> int:
         WARN_ON_ONCE(True, "a table of no type")
     limits = queue_limits()
     if r := dm_table.dm_calculate_queue_limits(t, limits):
-        DMERR(DM_MSG_PREFIX, "Cannot calculate initial queue limits")
-        return r
+        return refused(DM_MSG_PREFIX, "Cannot calculate initial queue limits", r)
     dm_table.dm_table_set_restrictions(t, md.queue, limits)
     blk_sysfs.blk_register_queue(md.disk)
     return 0

@@ -38,8 +38,12 @@ def invalid(ti: dm_target, error: str, errno: int = -EINVAL) -> int:
     return errno
 
 
+def refused(prefix: str, line: str, errno: int = -EINVAL) -> int:
+    """Say in the log, with a file's prefix, why something is not done. Returns errno."""
+    DMERR(prefix, line)
+    return errno
+
+
 def registered(prefix: str, r: int) -> int:
     """Say in the log, with a module's prefix, that a target type could not be registered, if r is -errno. Returns r."""
-    if r < 0:
-        DMERR(prefix, f"register failed {r}")
-    return r
+    return refused(prefix, f"register failed {r}", r) if r < 0 else r

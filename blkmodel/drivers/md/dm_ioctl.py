@@ -13,7 +13,7 @@ from typing import Any
 from blkmodel.block import genhd
 from blkmodel.drivers.md import dm, dm_table
 from blkmodel.drivers.md.dm_core_h import mapped_device
-from blkmodel.drivers.md.dm_h import DM_STATUS_NOFLUSH_FLAG, DM_SUSPEND_LOCKFS_FLAG, DM_SUSPEND_NOFLUSH_FLAG
+from blkmodel.drivers.md.dm_h import DM_STATUS_NOFLUSH_FLAG, DM_SUSPEND_LOCKFS_FLAG, DM_SUSPEND_NOFLUSH_FLAG, refused
 from blkmodel.drivers.md.dm_target import dm_get_target_type, dm_put_target_type, dm_target_iterate
 from blkmodel.errors import NotModelled
 from blkmodel.include.linux.device_mapper import (DM_ANY_MINOR, DM_NAME, DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED,
@@ -264,17 +264,14 @@ def dm_hash_rename(param: dm_ioctl_struct, new: str) -> mapped_device:
     hc = __get_uuid_cell(new) if change_uuid else __get_name_cell(new)
     r = 0
     if hc is not None:
-        DMWARN(DM_MSG_PREFIX, f"Unable to change {'uuid' if change_uuid else 'name'} on mapped device {param.name} to "
-                              f"one that already exists: {new}")
-        r = -EBUSY
+        r = refused(DM_MSG_PREFIX, f"Unable to change {'uuid' if change_uuid else 'name'} on mapped device "
+                                   f"{param.name} to one that already exists: {new}", -EBUSY)
     elif (hc := __get_name_cell(param.name)) is None:
-        DMWARN(DM_MSG_PREFIX, f"Unable to rename non-existent device, {param.name} to "
-                              f"{'uuid ' if change_uuid else ''}{new}")
-        r = -ENXIO
+        r = refused(DM_MSG_PREFIX, f"Unable to rename non-existent device, {param.name} to "
+                                   f"{'uuid ' if change_uuid else ''}{new}", -ENXIO)
     elif change_uuid and hc.uuid is not None:
-        DMWARN(DM_MSG_PREFIX, f"Unable to change uuid of mapped device {param.name} to {new} because uuid is already "
-                              f"set to {hc.uuid}")
-        r = -EINVAL
+        r = refused(DM_MSG_PREFIX, f"Unable to change uuid of mapped device {param.name} to {new} because uuid is "
+                                   f"already set to {hc.uuid}")
     if r:
         if hc is not None:
             dm.dm_put(hc.md)
@@ -398,8 +395,7 @@ def get_target_version(filp: file, param: dm_ioctl_struct, param_size: int) -> i
 def check_name(name: str) -> int:
     """Check the name of a device. Returns 0, or -EINVAL for one with a slash."""
     if "/" in name:
-        DMWARN(DM_MSG_PREFIX, "invalid device name")
-        return -EINVAL
+        return refused(DM_MSG_PREFIX, "invalid device name")
     return 0
 
 
@@ -530,8 +526,7 @@ def dev_rename(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     new_data = string_at(param._block, param.data_start)
     if (param.data_start < DATA_OFFSET or invalid_str(param._block, param.data_start, param_size) or not new_data
             or len(bytes_of(new_data)) > longest):
-        DMWARN(DM_MSG_PREFIX, "Invalid new mapped device name or uuid string supplied.")
-        return -EINVAL
+        return refused(DM_MSG_PREFIX, "Invalid new mapped device name or uuid string supplied.")
     if not change_uuid:
         if r := check_name(new_data):
             return r
@@ -704,20 +699,17 @@ def populate_table(table: dm_table.dm_table, param: dm_ioctl_struct, param_size:
     """Fill a table with the targets that the block has, and make it ready. Returns 0 or -errno."""
     spec, next = 0, param.data_start
     if not param.target_count:
-        DMWARN(DM_MSG_PREFIX, "populate_table: no targets specified")
-        return -EINVAL
+        return refused(DM_MSG_PREFIX, "populate_table: no targets specified")
     for _ in range(param.target_count):
         r, spec, target_params = next_target(spec, next, param._block, param_size)
         if r:
-            DMWARN(DM_MSG_PREFIX, "unable to find target")
-            return r
+            return refused(DM_MSG_PREFIX, "unable to find target", r)
         sector_start, length, _status, next, _type = TARGET_SPEC.unpack_from(param._block, spec)
         target_type = string_at(param._block, target_params - DM_MAX_TYPE_NAME)
         r = dm_table.dm_table_add_target(table, target_type, sector_start, length,
                                          string_at(param._block, target_params))
         if r:
-            DMWARN(DM_MSG_PREFIX, "error adding target to table")
-            return r
+            return refused(DM_MSG_PREFIX, "error adding target to table", r)
     return dm_table.dm_table_complete(table)
 
 
@@ -749,8 +741,7 @@ def table_load(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
         if (immutable_target_type is not None
                 and immutable_target_type is not dm_table.dm_table_get_immutable_target_type(t)
                 and dm_table.dm_table_get_wildcard_target(t) is None):
-            DMWARN(DM_MSG_PREFIX, f"can't replace immutable target type {immutable_target_type.name}")
-            r = -EINVAL
+            r = refused(DM_MSG_PREFIX, f"can't replace immutable target type {immutable_target_type.name}")
         elif dm.dm_get_md_type(md) == DM_TYPE_NONE:
             dm.dm_set_md_type(md, dm_table.dm_table_get_type(t))
             if r := dm.dm_setup_md_queue(md, t):
@@ -760,14 +751,12 @@ def table_load(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
             new = dm_table.dm_table_get_type(t)
             if not is_valid_type(dm.dm_get_md_type(md), new):
                 new = dm_table.dm_table_get_type(t)
-                DMWARN(DM_MSG_PREFIX, f"can't change device type (old={dm.dm_get_md_type(md)} vs new={new}) after "
-                                      "initial table load.")
-                r = -EINVAL
+                r = refused(DM_MSG_PREFIX, f"can't change device type (old={dm.dm_get_md_type(md)} vs new={new}) after "
+                                           "initial table load.")
     dm.dm_unlock_md_type(md)
     if not r:
         if (hc := dm.dm_get_mdptr(md)) is None or hc.md is not md:
-            DMWARN(DM_MSG_PREFIX, "device has been removed from the dev hash table.")
-            r = -ENXIO
+            r = refused(DM_MSG_PREFIX, "device has been removed from the dev hash table.", -ENXIO)
     if r:
         dm_table.dm_table_destroy(t)
         dm.dm_put(md)
@@ -848,13 +837,11 @@ def message_for_md(md: mapped_device, argc: int, argv: list[str]) -> int:
         return 2
     if argv[0].lower() == "@cancel_deferred_remove":
         if argc != 1:
-            DMERR(DM_MSG_PREFIX, "Invalid arguments for @cancel_deferred_remove")
-            return -EINVAL
+            return refused(DM_MSG_PREFIX, "Invalid arguments for @cancel_deferred_remove")
         return dm.dm_cancel_deferred_remove(md)
     if argv[0].lower() in STATISTICS:
         raise NotModelled(f"device mapper statistics (message {argv[0]})")
-    DMERR(DM_MSG_PREFIX, f"Unsupported message sent to DM core: {argv[0]}")
-    return -EINVAL
+    return refused(DM_MSG_PREFIX, f"Unsupported message sent to DM core: {argv[0]}")
 
 
 def target_message(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
@@ -878,8 +865,7 @@ def target_message(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
         dm.dm_put(md)
         return r
     if not argc:
-        DMWARN(DM_MSG_PREFIX, "Empty message received.")
-        r = -EINVAL
+        r = refused(DM_MSG_PREFIX, "Empty message received.")
     else:
         try:
             r = message_for_md(md, argc, argv)
@@ -894,13 +880,11 @@ def target_message(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
                 r = -ENXIO
             else:
                 if (ti := dm_table.dm_table_find_target(table, sector)) is None:
-                    DMWARN(DM_MSG_PREFIX, "Target message sector outside device.")
-                    r = -EINVAL
+                    r = refused(DM_MSG_PREFIX, "Target message sector outside device.")
                 elif ti.type.message is not None:
                     r = ti.type.message(ti, argc, argv)
                 else:
-                    DMWARN(DM_MSG_PREFIX, "Target type does not support messages")
-                    r = -EINVAL
+                    r = refused(DM_MSG_PREFIX, "Target type does not support messages")
         dm.dm_put_live_table(md, srcu_idx)
     kfree(argv)
     if r >= 0:
@@ -932,10 +916,9 @@ def check_version(cmd: int, user: bytearray) -> int:
     version = [U32.unpack_from(user, at)[0] for at in (0, 4, 8)]
     r = 0
     if version[0] != DM_VERSION_MAJOR or version[1] > DM_VERSION_MINOR:
-        DMWARN(DM_MSG_PREFIX, f"ioctl interface mismatch: "
-                              f"kernel({DM_VERSION_MAJOR}.{DM_VERSION_MINOR}.{DM_VERSION_PATCHLEVEL}), "
-                              f"user({version[0]}.{version[1]}.{version[2]}), cmd({cmd})")
-        r = -EINVAL
+        r = refused(DM_MSG_PREFIX, f"ioctl interface mismatch: "
+                                   f"kernel({DM_VERSION_MAJOR}.{DM_VERSION_MINOR}.{DM_VERSION_PATCHLEVEL}), "
+                                   f"user({version[0]}.{version[1]}.{version[2]}), cmd({cmd})")
     for at, number in ((0, DM_VERSION_MAJOR), (4, DM_VERSION_MINOR), (8, DM_VERSION_PATCHLEVEL)):
         U32.pack_into(user, at, number)
     return r
@@ -983,11 +966,9 @@ def validate_params(cmd: int, param: dm_ioctl_struct) -> int:
         return 0
     if cmd == DM_DEV_CREATE_CMD:
         if not param.name:
-            DMWARN(DM_MSG_PREFIX, "name not supplied when creating device")
-            return -EINVAL
+            return refused(DM_MSG_PREFIX, "name not supplied when creating device")
     elif param.uuid and param.name:
-        DMWARN(DM_MSG_PREFIX, f"only supply one of name or uuid, cmd({cmd})")
-        return -EINVAL
+        return refused(DM_MSG_PREFIX, f"only supply one of name or uuid, cmd({cmd})")
     param.name = string_at(bytes_of(param.name)[:DM_NAME_LEN - 1], 0)
     param.uuid = string_at(bytes_of(param.uuid)[:DM_UUID_LEN - 1], 0)
     return 0
@@ -1004,8 +985,7 @@ def ctl_ioctl(file: file, command: int, user: bytearray) -> int:
         return 0
     fn, ioctl_flags = lookup_ioctl(cmd)
     if fn is None:
-        DMWARN(DM_MSG_PREFIX, f"dm_ctl_ioctl: unknown command 0x{command:x}")
-        return -ENOTTY
+        return refused(DM_MSG_PREFIX, f"dm_ctl_ioctl: unknown command 0x{command:x}", -ENOTTY)
     r, param, param_flags = copy_params(user, dm_ioctl_struct(), ioctl_flags)
     if r:
         return r

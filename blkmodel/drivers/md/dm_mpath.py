@@ -15,7 +15,7 @@ from typing import Any
 from blkmodel.block import blk_core
 from blkmodel.drivers.md import dm, dm_path_selector, dm_rq, dm_table, dm_uevent
 from blkmodel.drivers.md.dm_bio_record_h import dm_bio_details
-from blkmodel.drivers.md.dm_h import invalid
+from blkmodel.drivers.md.dm_h import invalid, refused
 from blkmodel.drivers.md.dm_mpath_h import dm_path
 from blkmodel.drivers.md.dm_path_selector_h import path_selector
 from blkmodel.drivers.md.dm_target import dm_register_target, dm_unregister_target
@@ -587,8 +587,7 @@ def switch_pg_num(m: multipath, pgstr: str) -> int:
     """Use the group of that number from the next I/O on; no group is bypassed any more. Returns 0 or -EINVAL."""
     found = sscanf(pgstr, "%u%c")
     if len(found) != 1 or not found[0] or found[0] > m.nr_priority_groups:
-        DMWARN(DM_MSG_PREFIX, "invalid PG number supplied to switch_pg_num")
-        return -EINVAL
+        return refused(DM_MSG_PREFIX, "invalid PG number supplied to switch_pg_num")
     for pg in m.priority_groups:
         pg.bypassed = False
         if pg.pg_num == found[0]:
@@ -602,8 +601,7 @@ def bypass_pg_num(m: multipath, pgstr: str, bypassed: bool) -> int:
     """bypass_pg() for the group of that number. Returns 0 or -EINVAL."""
     found = sscanf(pgstr, "%u%c")
     if len(found) != 1 or not found[0] or found[0] > m.nr_priority_groups:
-        DMWARN(DM_MSG_PREFIX, "invalid PG number supplied to bypass_pg")
-        return -EINVAL
+        return refused(DM_MSG_PREFIX, "invalid PG number supplied to bypass_pg")
     pg = next(pg for pg in m.priority_groups if pg.pg_num == found[0])
     bypass_pg(m, pg, bypassed)
     return 0
@@ -745,8 +743,7 @@ def multipath_message(ti: dm_target, argc: int, argv: list[str]) -> int:
         if argc == 1 and word in ("queue_if_no_path", "fail_if_no_path"):
             return queue_if_no_path(m, word == "queue_if_no_path", False)
         if argc != 2:
-            DMWARN(DM_MSG_PREFIX, f"Invalid multipath message arguments. Expected 2 arguments, got {argc}.")
-            return -EINVAL
+            return refused(DM_MSG_PREFIX, f"Invalid multipath message arguments. Expected 2 arguments, got {argc}.")
 
         if word in ("disable_group", "enable_group"):
             return bypass_pg_num(m, argv[1], word == "disable_group")
@@ -754,12 +751,10 @@ def multipath_message(ti: dm_target, argc: int, argv: list[str]) -> int:
             return switch_pg_num(m, argv[1])
         action = {"reinstate_path": reinstate_path, "fail_path": fail_path}.get(word)
         if action is None:
-            DMWARN(DM_MSG_PREFIX, f"Unrecognised multipath message received: {argv[0]}")
-            return -EINVAL
+            return refused(DM_MSG_PREFIX, f"Unrecognised multipath message received: {argv[0]}")
         r, dev = dm_table.dm_get_device(ti, argv[1], dm_table.dm_table_get_mode(ti.table))
         if r:
-            DMWARN(DM_MSG_PREFIX, f"message: error getting device {argv[1]}")
-            return r
+            return refused(DM_MSG_PREFIX, f"message: error getting device {argv[1]}", r)
         r = action_dev(m, dev, action)
         dm_table.dm_put_device(ti, dev)
         return r
@@ -833,8 +828,7 @@ multipath_target = target_type(
 def dm_multipath_init() -> int:
     """Load the module: register the target type. Returns 0, or -EINVAL."""
     if (r := dm_register_target(multipath_target)) < 0:
-        DMERR(DM_MSG_PREFIX, f"request-based register failed {r}")
-        return -EINVAL
+        return refused(DM_MSG_PREFIX, f"request-based register failed {r}")
     return 0
 
 

@@ -16,7 +16,7 @@ from blkmodel.block import blk_core, blk_mq, blk_settings
 from blkmodel.block.partition_generic import bdevname
 from blkmodel.drivers.md import dm
 from blkmodel.drivers.md.dm_core_h import mapped_device
-from blkmodel.drivers.md.dm_h import dm_dev_internal, dm_target_hybrid, dm_target_request_based, invalid
+from blkmodel.drivers.md.dm_h import dm_dev_internal, dm_target_hybrid, dm_target_request_based, invalid, refused
 from blkmodel.drivers.md.dm_target import dm_get_target_type, dm_put_target_type
 from blkmodel.errors import NotModelled
 from blkmodel.fs import block_dev
@@ -369,9 +369,8 @@ def validate_hardware_logical_block_alignment(table: dm_table, limits: queue_lim
         remaining = block_sects - next_target_start if next_target_start else 0
         i += 1
     if remaining:
-        DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(table.md)}: table line {i} (start sect {ti.begin} len {ti.len}) "
-                              f"not aligned to h/w logical block size {limits.logical_block_size}")
-        return -EINVAL
+        return refused(DM_MSG_PREFIX, f"{dm.dm_device_name(table.md)}: table line {i} (start sect {ti.begin} len "
+                                      f"{ti.len}) not aligned to h/w logical block size {limits.logical_block_size}")
     return 0
 
 
@@ -382,20 +381,17 @@ def dm_table_add_target(t: dm_table, type: str, start: int, len: int, params: st
     A target that is refused is not in the table; the log says why.
     """
     if t.singleton:
-        DMERR(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: target type {t.targets[0].type.name} must appear alone in "
-                             "table")
-        return -EINVAL
+        return refused(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: target type {t.targets[0].type.name} must appear "
+                                      "alone in table")
     BUG_ON(t.num_targets >= t.num_allocated)
     tgt = t.targets[t.num_targets] = place(dm_target, t.targets._addr + t.num_targets * sizeof(dm_target))
     if not len:
-        DMERR(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: zero-length target")
-        return -EINVAL
+        return refused(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: zero-length target")
     tgt.type = dm_get_target_type(type)
     if tgt.type is None:
-        DMERR(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: {type}: unknown target type")
-        return -EINVAL
+        return refused(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: {type}: unknown target type")
 
-    def refused(r: int, error: str = "") -> int:
+    def dropped(r: int, error: str = "") -> int:
         tgt.error = error or tgt.error
         DMERR(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: {type}: {tgt.error}")
         dm_put_target_type(tgt.type)
@@ -403,26 +399,26 @@ def dm_table_add_target(t: dm_table, type: str, start: int, len: int, params: st
 
     if dm_target_needs_singleton(tgt.type):
         if t.num_targets:
-            return refused(-EINVAL, "singleton target type must appear alone in table")
+            return dropped(-EINVAL, "singleton target type must appear alone in table")
         t.singleton = True
     if dm_target_always_writeable(tgt.type) and not t.mode & FMODE_WRITE:
-        return refused(-EINVAL, "target type may not be included in a read-only table")
+        return dropped(-EINVAL, "target type may not be included in a read-only table")
     if t.immutable_target_type is not None:
         if t.immutable_target_type is not tgt.type:
-            return refused(-EINVAL, "immutable target type cannot be mixed with other target types")
+            return dropped(-EINVAL, "immutable target type cannot be mixed with other target types")
     elif dm_target_is_immutable(tgt.type):
         if t.num_targets:
-            return refused(-EINVAL, "immutable target type cannot be mixed with other target types")
+            return dropped(-EINVAL, "immutable target type cannot be mixed with other target types")
         t.immutable_target_type = tgt.type
     if dm_target_has_integrity(tgt.type):
         t.integrity_added = True
 
     tgt.table, tgt.begin, tgt.len, tgt.error = t, start, len, "Unknown error"
     if not adjoin(t, tgt):
-        return refused(-EINVAL, "Gap in table")
+        return dropped(-EINVAL, "Gap in table")
     r, argc, argv = dm_split_args(params)
     if r:
-        return refused(r, "couldn't split parameters (insufficient memory)")
+        return dropped(r, "couldn't split parameters (insufficient memory)")
     try:
         r = tgt.type.ctr(tgt, argc, argv)
     except NotModelled:
@@ -431,7 +427,7 @@ def dm_table_add_target(t: dm_table, type: str, start: int, len: int, params: st
     finally:
         kfree(argv)
     if r:
-        return refused(r)
+        return dropped(r)
 
     t.highs[t.num_targets] = unsigned_long(tgt.begin + tgt.len - 1)
     t.num_targets += 1
@@ -531,8 +527,7 @@ def dm_table_determine_type(t: dm_table) -> int:
             else:
                 bio_based = True
             if bio_based and request_based:
-                DMERR(DM_MSG_PREFIX, "Inconsistent table: different target types can't be mixed up")
-                return -EINVAL
+                return refused(DM_MSG_PREFIX, "Inconsistent table: different target types can't be mixed up")
         if hybrid and not bio_based and not request_based:
             # the targets can do either: go on as before, or with bios on a new device
             request_based = __table_type_request_based(live_md_type)
@@ -554,8 +549,7 @@ def dm_table_determine_type(t: dm_table) -> int:
 
     if t.num_targets > 1:
         kind = "nvme bio-based" if t.type == DM_TYPE_NVME_BIO_BASED else "request-based"
-        DMERR(DM_MSG_PREFIX, f"{kind} DM doesn't support multiple targets")
-        return -EINVAL
+        return refused(DM_MSG_PREFIX, f"{kind} DM doesn't support multiple targets")
     if list_empty(devices):
         live_table, srcu_idx = dm.dm_get_live_table(t.md)
         if live_table is not None:
@@ -563,14 +557,11 @@ def dm_table_determine_type(t: dm_table) -> int:
         dm.dm_put_live_table(t.md, srcu_idx)
         return 0
     if (tgt := dm_table_get_immutable_target(t)) is None:
-        DMERR(DM_MSG_PREFIX, "table load rejected: immutable target is required")
-        return -EINVAL
+        return refused(DM_MSG_PREFIX, "table load rejected: immutable target is required")
     if tgt.max_io_len:
-        DMERR(DM_MSG_PREFIX, "table load rejected: immutable target that splits IO is not supported")
-        return -EINVAL
+        return refused(DM_MSG_PREFIX, "table load rejected: immutable target that splits IO is not supported")
     if tgt.type.iterate_devices is None or not tgt.type.iterate_devices(tgt, device_is_rq_stackable, None):
-        DMERR(DM_MSG_PREFIX, "table load rejected: including non-request-stackable devices")
-        return -EINVAL
+        return refused(DM_MSG_PREFIX, "table load rejected: including non-request-stackable devices")
     return 0
 
 
@@ -615,8 +606,7 @@ def dm_table_alloc_md_mempools(t: dm_table, md: mapped_device) -> int:
     type = dm_table_get_type(t)
     per_io_data_size = min_pool_size = 0
     if type == DM_TYPE_NONE:
-        DMWARN(DM_MSG_PREFIX, "no table type is set, can't allocate mempools")
-        return -EINVAL
+        return refused(DM_MSG_PREFIX, "no table type is set, can't allocate mempools")
     if __table_type_bio_based(type):
         for ti in t.targets[:t.num_targets]:
             per_io_data_size = max(per_io_data_size, ti.per_io_data_size)
@@ -689,11 +679,9 @@ def dm_table_register_integrity(t: dm_table) -> int:
 def dm_table_complete(t: dm_table) -> int:
     """Make a table ready for use, once it has all its targets. Returns 0 or -errno; the log says what failed."""
     if r := dm_table_determine_type(t):
-        DMERR(DM_MSG_PREFIX, "unable to determine table type")
-        return r
+        return refused(DM_MSG_PREFIX, "unable to determine table type", r)
     if r := dm_table_build_index(t):
-        DMERR(DM_MSG_PREFIX, "unable to build btrees")
-        return r
+        return refused(DM_MSG_PREFIX, "unable to build btrees", r)
     dm_table_register_integrity(t)  # which can fail only where there are such data
     if r := dm_table_alloc_md_mempools(t, t.md):
         DMERR(DM_MSG_PREFIX, "unable to allocate mempools")
