@@ -1324,10 +1324,9 @@ def __dm_suspend(md: mapped_device, map: dm_table.dm_table, suspend_flags: int, 
     if noflush:
         md.flags |= 1 << DMF_NOFLUSH_SUSPENDING
     dm_table.dm_table_presuspend_targets(map)
-    if not noflush and do_lockfs:
-        if r := lock_fs(md):
-            dm_table.dm_table_presuspend_undo_targets(map)
-            return r
+    if not noflush and do_lockfs and (r := lock_fs(md)):
+        dm_table.dm_table_presuspend_undo_targets(map)
+        return r
     md.flags |= 1 << DMF_BLOCK_IO_FOR_SUSPEND
     if map is not None:
         synchronize_srcu(md.io_barrier)
@@ -1367,9 +1366,8 @@ def dm_suspend(md: mapped_device, suspend_flags: int) -> int:
 
 def __dm_resume(md: mapped_device, map: dm_table.dm_table) -> int:
     """Let targets go on, then bios. Returns 0 or -errno."""
-    if map is not None:
-        if r := dm_table.dm_table_resume_targets(map):
-            return r
+    if map is not None and (r := dm_table.dm_table_resume_targets(map)):
+        return r
     dm_queue_flush(md)
     if dm_rq.dm_request_based(md):
         dm_rq.dm_start_queue(md.queue)

@@ -363,9 +363,8 @@ def list_version_get_info(tt: target_type, info: vers_iter) -> None:
 def __list_versions(param: dm_ioctl_struct, param_size: int, name: str | None) -> int:
     """List name and version of one type or (None) of all. Returns 0, or -EINVAL for no such type."""
     needed, tt = [0], NULL
-    if name is not None:
-        if (tt := dm_get_target_type(name)) is None:
-            return -EINVAL
+    if name is not None and (tt := dm_get_target_type(name)) is None:
+        return -EINVAL
     # in C each of the two calls below asks again whether it is one type
     iterate = dm_target_iterate if tt is None else lambda function, param: function(tt, param)
     iterate(list_version_get_needed, needed)
@@ -527,9 +526,8 @@ def dev_rename(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     if (param.data_start < DATA_OFFSET or invalid_str(param._block, param.data_start, param_size) or not new_data
             or len(bytes_of(new_data)) > longest):
         return refused(DM_MSG_PREFIX, "Invalid new mapped device name or uuid string supplied.")
-    if not change_uuid:
-        if r := check_name(new_data):
-            return r
+    if not change_uuid and (r := check_name(new_data)):
+        return r
     if IS_ERR(md := dm_hash_rename(param, new_data)):
         return PTR_ERR(md)
     __dev_status(md, param)
@@ -754,9 +752,8 @@ def table_load(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
                 r = refused(DM_MSG_PREFIX, f"can't change device type (old={dm.dm_get_md_type(md)} vs new={new}) after "
                                            "initial table load.")
     dm.dm_unlock_md_type(md)
-    if not r:
-        if (hc := dm.dm_get_mdptr(md)) is None or hc.md is not md:
-            r = refused(DM_MSG_PREFIX, "device has been removed from the dev hash table.", -ENXIO)
+    if not r and ((hc := dm.dm_get_mdptr(md)) is None or hc.md is not md):
+        r = refused(DM_MSG_PREFIX, "device has been removed from the dev hash table.", -ENXIO)
     if r:
         dm_table.dm_table_destroy(t)
         dm.dm_put(md)

@@ -978,10 +978,9 @@ def dm_table_postsuspend_targets(t: dm_table) -> None:
 def dm_table_resume_targets(t: dm_table) -> int:
     """Let each target get ready, then go on. Returns 0, or -errno of the first that can't; then none goes on."""
     for ti in t.targets[:t.num_targets]:
-        if ti.type.preresume is not None:
-            if r := ti.type.preresume(ti):
-                DMERR(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: {ti.type.name}: preresume failed, error = {r}")
-                return r
+        if ti.type.preresume is not None and (r := ti.type.preresume(ti)):
+            return refused(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: {ti.type.name}: preresume failed, "
+                                          f"error = {r}", r)
     for ti in t.targets[:t.num_targets]:
         if ti.type.resume is not None:
             ti.type.resume(ti)

@@ -169,9 +169,8 @@ def generic_file_read_iter(iocb: kiocb, iter: iov_iter) -> int:
         if iocb.ki_flags & IOCB_NOWAIT:
             if filemap_range_has_page(mapping, iocb.ki_pos, iocb.ki_pos + count - 1):
                 return -EAGAIN
-        elif mapping.nrpages:
-            if (error := filemap_write_and_wait(mapping)) < 0:
-                return error
+        elif mapping.nrpages and (error := filemap_write_and_wait(mapping)) < 0:
+            return error
         done = mapping.a_ops.direct_IO(iocb, iter)
         if done >= 0:
             iocb.ki_pos += done
@@ -205,12 +204,10 @@ def generic_file_direct_write(iocb: kiocb, iter: iov_iter) -> int:
     if iocb.ki_flags & IOCB_NOWAIT:
         if filemap_range_has_page(mapping, pos, pos + write_len - 1):
             return -EAGAIN
-    else:
-        if error := filemap_write_and_wait(mapping):
-            return error
-    if mapping.nrpages:
-        if error := invalidate_inode_pages2_range(mapping, start, end):
-            return 0 if error == -EBUSY else error
+    elif error := filemap_write_and_wait(mapping):
+        return error
+    if mapping.nrpages and (error := invalidate_inode_pages2_range(mapping, start, end)):
+        return 0 if error == -EBUSY else error
     written = mapping.a_ops.direct_IO(iocb, iter)
     if mapping.nrpages:
         invalidate_inode_pages2_range(mapping, start, end)

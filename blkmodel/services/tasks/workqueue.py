@@ -124,8 +124,7 @@ def queue_delayed_work_on(cpu: int, name: str | workqueue_struct, work: work_str
     if queue is not None:
         queue._busy += 1
     work._queue = queue
-    work._event = kernel.loop.post(context, run, nsecs_to_wheel(jiffies() + delay) if delay else 0,
-                                   not work._sleeps)
+    work._event = kernel.loop.post(context, run, nsecs_to_wheel(jiffies() + delay) if delay else 0, not work._sleeps)
     return True
 
 

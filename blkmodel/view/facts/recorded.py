@@ -183,13 +183,7 @@ def recorded_io(disk: str, op: str, kib: int, scheduler: str = "none", depth: in
     """Record one I/O at the start of a disk that takes 10 µs for each request, and has its scheduler chosen."""
     driver, queues = disk.split()
     with booted(4):
-        if driver == "nvme":
-            controller = Controller(int(queues), service=Service(least=10_000))
-            name = scenario.nvme_probe(controller=controller, io_queue_depth=depth + 1) + "n1"
-        else:
-            scenario.null_blk_load(submit_queues=int(queues), hw_queue_depth=depth, irqmode=2)
-            name = "nullb0"
-        scenario.set_scheduler(name, scheduler)
+        name = _slow_disk(driver, int(queues), depth, scheduler)
         return record(scenario.io, name, op, 0, kib << 10, cpu=cpu)
 
 
@@ -199,14 +193,20 @@ def recorded_reads(irqmode: int = 0, scheduler: str = "none", queues: int = 2, c
     """Record reads or writes of 4 KiB on a machine of 8 CPUs on 2 nodes; each by the CPU after the last."""
     caches = None if shared else tuple(frozenset({each}) for each in range(8))
     with booted(machine(8, nodes=2, caches=caches)) as kernel:
-        if driver == "nvme":
-            controller = Controller(queues, service=Service(least=10_000))
-            disk = scenario.nvme_probe(controller=controller, io_queue_depth=9) + "n1"
-        else:
-            scenario.null_blk_load(submit_queues=queues, irqmode=irqmode, hw_queue_depth=8)
-            disk = "nullb0"
-        scenario.set_scheduler(disk, scheduler)
+        disk = _slow_disk(driver, queues, 8, scheduler, irqmode)
         return record(_read, disk, [(cpu + i) % kernel.nr_cpu_ids for i in range(reads)], op)
+
+
+def _slow_disk(driver: str, queues: int, depth: int, scheduler: str, irqmode: int = 2) -> str:
+    """Load a driver with queues of so many tags, on a disk that takes 10 µs for each request. Returns its name."""
+    if driver == "nvme":
+        controller = Controller(queues, service=Service(least=10_000))
+        name = scenario.nvme_probe(controller=controller, io_queue_depth=depth + 1) + "n1"
+    else:
+        scenario.null_blk_load(submit_queues=queues, hw_queue_depth=depth, irqmode=irqmode)
+        name = "nullb0"
+    scenario.set_scheduler(name, scheduler)
+    return name
 
 
 def _read(disk: str, cpus: list[int], op: str) -> None:
