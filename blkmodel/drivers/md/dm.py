@@ -251,7 +251,7 @@ def local_exit() -> None:
     genhd.unregister_blkdev(own._major, DM_NAME)
     dm_uevent.dm_uevent_exit()
     own._major = 0
-    DMINFO(DM_MSG_PREFIX, "cleaned up")
+    DMINFO("cleaned up")
 
 
 _inits = (local_init, dm_target_init, lambda: dm_linear.dm_linear_init(),
@@ -554,7 +554,7 @@ def dm_put_table_device(md: mapped_device, d: dm_dev) -> None:
 def free_table_devices(devices: list_head) -> None:
     """There should be none open any more: free what is kept of them."""
     for td in devices:
-        DMWARN(DM_MSG_PREFIX, f"dm_destroy: {td.dm_dev.name} still exists with {td.count} references")
+        DMWARN(f"dm_destroy: {td.dm_dev.name} still exists with {td.count} references")
         kfree(td)
 
 
@@ -566,7 +566,7 @@ def dm_get_geometry(md: mapped_device) -> tuple[int, hd_geometry]:
 def dm_set_geometry(md: mapped_device, geo: hd_geometry) -> int:
     """Set the geometry of a device. Returns 0, or -EINVAL for one that begins behind its own end."""
     if geo.start > geo.cylinders * geo.heads * geo.sectors:
-        return refused(DM_MSG_PREFIX, "Start sector is beyond the geometry limits.")
+        return refused("Start sector is beyond the geometry limits.")
     md.geometry = geo
     return 0
 
@@ -643,7 +643,7 @@ def clone_endio(bio: bio_struct) -> None:
         elif r == DM_ENDIO_INCOMPLETE:
             return
         elif r != DM_ENDIO_DONE:
-            DMWARN(DM_MSG_PREFIX, f"unimplemented target endio return value: {r}")
+            DMWARN(f"unimplemented target endio return value: {r}")
             BUG_ON(True, "a target's end_io")
     BUG_ON(swap_bios_limit(tio.ti, bio), "no target of the model limits bios of swapping")
     free_tio(tio)
@@ -668,7 +668,7 @@ def max_io_len(sector: int, ti: dm_target) -> int:
 def dm_set_target_max_io_len(ti: dm_target, len: int) -> int:
     """Let a target get no bio that crosses a multiple of so many sectors. Returns 0 or -EINVAL."""
     if len > UINT_MAX:
-        DMERR(DM_MSG_PREFIX, f"Specified maximum size of target IO ({len}) exceeds limit ({UINT_MAX})")
+        DMERR(f"Specified maximum size of target IO ({len}) exceeds limit ({UINT_MAX})")
         return invalid(ti, "Maximum size of target IO is too large")
     ti.max_io_len = len
     return 0
@@ -688,7 +688,7 @@ def __map_bio(tio: dm_target_io) -> int:
         free_tio(tio)
         dec_pending(io, BLK_STS_IOERR if r == DM_MAPIO_KILL else BLK_STS_DM_REQUEUE)
     elif r != DM_MAPIO_SUBMITTED:
-        DMWARN(DM_MSG_PREFIX, f"unimplemented target map return value: {r}")
+        DMWARN(f"unimplemented target map return value: {r}")
         BUG_ON(True, "a target's map")
     return ret
 
@@ -955,7 +955,7 @@ def alloc_dev(minor: int) -> mapped_device:
     table. Returns it; None on failure."""
     numa_node_id = dm_get_numa_node()
     if (md := kzalloc_node(mapped_device, GFP_KERNEL, numa_node_id)) is None:
-        DMWARN(DM_MSG_PREFIX, "unable to allocate device, out of memory.")
+        DMWARN("unable to allocate device, out of memory.")
         return NULL
     with ExitStack() as undo:
         undo.callback(kfree, md)
@@ -1139,7 +1139,7 @@ def dm_setup_md_queue(md: mapped_device, t: dm_table.dm_table) -> int:
     type = dm_get_md_type(md)
     if type == DM_TYPE_REQUEST_BASED:
         if r := dm_rq.dm_mq_init_request_queue(md, t):
-            return refused(DM_MSG_PREFIX, "Cannot initialize queue for request-based dm-mq mapped device", r)
+            return refused("Cannot initialize queue for request-based dm-mq mapped device", r)
         dm_init_congested_fn(md)
     elif type in (DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NVME_BIO_BASED):
         dm_init_congested_fn(md)
@@ -1147,7 +1147,7 @@ def dm_setup_md_queue(md: mapped_device, t: dm_table.dm_table) -> int:
         WARN_ON_ONCE(True, "a table of no type")
     limits = queue_limits()
     if r := dm_table.dm_calculate_queue_limits(t, limits):
-        return refused(DM_MSG_PREFIX, "Cannot calculate initial queue limits", r)
+        return refused("Cannot calculate initial queue limits", r)
     dm_table.dm_table_set_restrictions(t, md.queue, limits)
     blk_sysfs.blk_register_queue(md.disk)
     return 0
@@ -1206,8 +1206,7 @@ def __dm_destroy(md: mapped_device, wait: bool) -> None:
         while md.holders:
             msleep(1)
     elif md.holders:
-        DMWARN(DM_MSG_PREFIX, f"{dm_device_name(md)}: Forcibly removing mapped_device still in use! "
-                              f"({md.holders} users)")
+        DMWARN(f"{dm_device_name(md)}: Forcibly removing mapped_device still in use! ({md.holders} users)")
     dm_sysfs.dm_sysfs_exit(md)
     dm_table.dm_table_destroy(__unbind(md))
     free_dev(md)

@@ -157,7 +157,7 @@ def delay_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
         dc.kdelayd_wq = alloc_workqueue("kdelayd")
         if dc.kdelayd_wq is None:
             ret = -EINVAL
-            DMERR(DM_MSG_PREFIX, "Couldn't start kdelayd")
+            DMERR("Couldn't start kdelayd")
     if ret:
         delay_dtr(ti)
         return ret
@@ -232,7 +232,7 @@ delay_target = target_type(name="delay", version=(1, 2, 1), features=DM_TARGET_P
 
 def dm_delay_init() -> int:
     """Load the module: register the target type. Returns 0 or -errno."""
-    return registered(DM_MSG_PREFIX, dm_register_target(delay_target))
+    return registered(dm_register_target(delay_target))
 
 
 def dm_delay_exit() -> None:

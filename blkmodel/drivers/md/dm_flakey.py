@@ -262,7 +262,7 @@ flakey_target = target_type(name="flakey", version=(1, 5, 0), module=THIS_MODULE
 
 def dm_flakey_init() -> int:
     """Load the module: register the target type. Returns 0 or -errno."""
-    return registered(DM_MSG_PREFIX, dm_register_target(flakey_target))
+    return registered(dm_register_target(flakey_target))
 
 
 def dm_flakey_exit() -> None:

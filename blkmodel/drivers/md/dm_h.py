@@ -38,12 +38,12 @@ def invalid(ti: dm_target, error: str, errno: int = -EINVAL) -> int:
     return errno
 
 
-def refused(prefix: str, line: str, errno: int = -EINVAL) -> int:
-    """Say in the log, with a file's prefix, why something is not done. Returns errno."""
-    DMERR(prefix, line)
+def refused(line: str, errno: int = -EINVAL, depth: int = 1) -> int:
+    """Say in the log, as DMERR() does, why something is not done. Returns errno."""
+    DMERR(line, depth + 1)
     return errno
 
 
-def registered(prefix: str, r: int) -> int:
-    """Say in the log, with a module's prefix, that a target type could not be registered, if r is -errno. Returns r."""
-    return refused(prefix, f"register failed {r}", r) if r < 0 else r
+def registered(r: int) -> int:
+    """Say in the log that a module's target type could not be registered, if r is -errno. Returns r."""
+    return refused(f"register failed {r}", r, depth=2) if r < 0 else r

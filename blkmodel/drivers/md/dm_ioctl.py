@@ -235,7 +235,7 @@ def dm_hash_remove_all(keep_open_devices: bool, mark_deferred: bool, only_deferr
             again = True
             break
     if dev_skipped:
-        DMWARN(DM_MSG_PREFIX, f"remove_all left {dev_skipped} open device(s)")
+        DMWARN(f"remove_all left {dev_skipped} open device(s)")
 
 
 def __set_cell_uuid(hc: hash_cell, new_uuid: str) -> None:
@@ -264,14 +264,14 @@ def dm_hash_rename(param: dm_ioctl_struct, new: str) -> mapped_device:
     hc = __get_uuid_cell(new) if change_uuid else __get_name_cell(new)
     r = 0
     if hc is not None:
-        r = refused(DM_MSG_PREFIX, f"Unable to change {'uuid' if change_uuid else 'name'} on mapped device "
-                                   f"{param.name} to one that already exists: {new}", -EBUSY)
+        r = refused(f"Unable to change {'uuid' if change_uuid else 'name'} on mapped device {param.name} to one that "
+                    f"already exists: {new}", -EBUSY)
     elif (hc := __get_name_cell(param.name)) is None:
-        r = refused(DM_MSG_PREFIX, f"Unable to rename non-existent device, {param.name} to "
-                                   f"{'uuid ' if change_uuid else ''}{new}", -ENXIO)
+        r = refused(f"Unable to rename non-existent device, {param.name} to {'uuid ' if change_uuid else ''}{new}",
+                    -ENXIO)
     elif change_uuid and hc.uuid is not None:
-        r = refused(DM_MSG_PREFIX, f"Unable to change uuid of mapped device {param.name} to {new} because uuid is "
-                                   f"already set to {hc.uuid}")
+        r = refused(f"Unable to change uuid of mapped device {param.name} to {new} because uuid is "
+                    f"already set to {hc.uuid}")
     if r:
         if hc is not None:
             dm.dm_put(hc.md)
@@ -394,7 +394,7 @@ def get_target_version(filp: file, param: dm_ioctl_struct, param_size: int) -> i
 def check_name(name: str) -> int:
     """Check the name of a device. Returns 0, or -EINVAL for one with a slash."""
     if "/" in name:
-        return refused(DM_MSG_PREFIX, "invalid device name")
+        return refused("invalid device name")
     return 0
 
 
@@ -402,7 +402,7 @@ def dm_get_inactive_table(md: mapped_device) -> tuple[dm_table.dm_table, int]:
     """The table that is loaded and not live; or None. Returns (it, index for dm_put_live_table())."""
     _, srcu_idx = dm.dm_get_live_table(md)
     if (hc := dm.dm_get_mdptr(md)) is None or hc.md is not md:
-        DMWARN(DM_MSG_PREFIX, "device has been removed from the dev hash table.")
+        DMWARN("device has been removed from the dev hash table.")
         return NULL, srcu_idx
     return hc.new_map, srcu_idx
 
@@ -525,7 +525,7 @@ def dev_rename(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     new_data = string_at(param._block, param.data_start)
     if (param.data_start < DATA_OFFSET or invalid_str(param._block, param.data_start, param_size) or not new_data
             or len(bytes_of(new_data)) > longest):
-        return refused(DM_MSG_PREFIX, "Invalid new mapped device name or uuid string supplied.")
+        return refused("Invalid new mapped device name or uuid string supplied.")
     if not change_uuid and (r := check_name(new_data)):
         return r
     if IS_ERR(md := dm_hash_rename(param, new_data)):
@@ -541,13 +541,13 @@ def dev_set_geometry(filp: file, param: dm_ioctl_struct, param_size: int) -> int
         return -ENXIO
     r = -EINVAL
     if param.data_start < DATA_OFFSET or invalid_str(param._block, param.data_start, param_size):
-        DMWARN(DM_MSG_PREFIX, "Invalid geometry supplied.")
+        DMWARN("Invalid geometry supplied.")
     else:
         indata = sscanf(string_at(param._block, param.data_start), "%lu %lu %lu %lu%c")
         if len(indata) != 4:
-            DMWARN(DM_MSG_PREFIX, "Unable to interpret geometry settings.")
+            DMWARN("Unable to interpret geometry settings.")
         elif indata[0] > 65535 or indata[1] > 255 or indata[2] > 255 or indata[3] > ULONG_MAX:
-            DMWARN(DM_MSG_PREFIX, "Geometry exceeds range limits.")
+            DMWARN("Geometry exceeds range limits.")
         else:
             geometry = hd_geometry(cylinders=indata[0], heads=indata[1], sectors=indata[2], start=indata[3])
             r = dm.dm_set_geometry(md, geometry)
@@ -697,17 +697,17 @@ def populate_table(table: dm_table.dm_table, param: dm_ioctl_struct, param_size:
     """Fill a table with the targets that the block has, and make it ready. Returns 0 or -errno."""
     spec, next = 0, param.data_start
     if not param.target_count:
-        return refused(DM_MSG_PREFIX, "populate_table: no targets specified")
+        return refused("populate_table: no targets specified")
     for _ in range(param.target_count):
         r, spec, target_params = next_target(spec, next, param._block, param_size)
         if r:
-            return refused(DM_MSG_PREFIX, "unable to find target", r)
+            return refused("unable to find target", r)
         sector_start, length, _status, next, _type = TARGET_SPEC.unpack_from(param._block, spec)
         target_type = string_at(param._block, target_params - DM_MAX_TYPE_NAME)
         r = dm_table.dm_table_add_target(table, target_type, sector_start, length,
                                          string_at(param._block, target_params))
         if r:
-            return refused(DM_MSG_PREFIX, "error adding target to table", r)
+            return refused("error adding target to table", r)
     return dm_table.dm_table_complete(table)
 
 
@@ -739,21 +739,21 @@ def table_load(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
         if (immutable_target_type is not None
                 and immutable_target_type is not dm_table.dm_table_get_immutable_target_type(t)
                 and dm_table.dm_table_get_wildcard_target(t) is None):
-            r = refused(DM_MSG_PREFIX, f"can't replace immutable target type {immutable_target_type.name}")
+            r = refused(f"can't replace immutable target type {immutable_target_type.name}")
         elif dm.dm_get_md_type(md) == DM_TYPE_NONE:
             dm.dm_set_md_type(md, dm_table.dm_table_get_type(t))
             if r := dm.dm_setup_md_queue(md, t):
-                DMWARN(DM_MSG_PREFIX, "unable to set up device queue for new table.")
+                DMWARN("unable to set up device queue for new table.")
         else:
             # recorder: compiled code works arguments out from the last to the first
             new = dm_table.dm_table_get_type(t)
             if not is_valid_type(dm.dm_get_md_type(md), new):
                 new = dm_table.dm_table_get_type(t)
-                r = refused(DM_MSG_PREFIX, f"can't change device type (old={dm.dm_get_md_type(md)} vs new={new}) after "
-                                           "initial table load.")
+                r = refused(f"can't change device type (old={dm.dm_get_md_type(md)} vs new={new}) after "
+                            "initial table load.")
     dm.dm_unlock_md_type(md)
     if not r and ((hc := dm.dm_get_mdptr(md)) is None or hc.md is not md):
-        r = refused(DM_MSG_PREFIX, "device has been removed from the dev hash table.", -ENXIO)
+        r = refused("device has been removed from the dev hash table.", -ENXIO)
     if r:
         dm_table.dm_table_destroy(t)
         dm.dm_put(md)
@@ -834,11 +834,11 @@ def message_for_md(md: mapped_device, argc: int, argv: list[str]) -> int:
         return 2
     if argv[0].lower() == "@cancel_deferred_remove":
         if argc != 1:
-            return refused(DM_MSG_PREFIX, "Invalid arguments for @cancel_deferred_remove")
+            return refused("Invalid arguments for @cancel_deferred_remove")
         return dm.dm_cancel_deferred_remove(md)
     if argv[0].lower() in STATISTICS:
         raise NotModelled(f"device mapper statistics (message {argv[0]})")
-    return refused(DM_MSG_PREFIX, f"Unsupported message sent to DM core: {argv[0]}")
+    return refused(f"Unsupported message sent to DM core: {argv[0]}")
 
 
 def target_message(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
@@ -852,17 +852,17 @@ def target_message(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
         return -ENXIO
     message = tmsg + TARGET_MSG.size
     if tmsg < DATA_OFFSET or invalid_str(param._block, message, param_size):
-        DMWARN(DM_MSG_PREFIX, "Invalid target message parameters.")
+        DMWARN("Invalid target message parameters.")
         dm.dm_put(md)
         return -EINVAL
     (sector,) = TARGET_MSG.unpack_from(param._block, tmsg)
     r, argc, argv = dm_table.dm_split_args(string_at(param._block, message))
     if r:
-        DMWARN(DM_MSG_PREFIX, "Failed to split target message parameters")
+        DMWARN("Failed to split target message parameters")
         dm.dm_put(md)
         return r
     if not argc:
-        r = refused(DM_MSG_PREFIX, "Empty message received.")
+        r = refused("Empty message received.")
     else:
         try:
             r = message_for_md(md, argc, argv)
@@ -877,11 +877,11 @@ def target_message(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
                 r = -ENXIO
             else:
                 if (ti := dm_table.dm_table_find_target(table, sector)) is None:
-                    r = refused(DM_MSG_PREFIX, "Target message sector outside device.")
+                    r = refused("Target message sector outside device.")
                 elif ti.type.message is not None:
                     r = ti.type.message(ti, argc, argv)
                 else:
-                    r = refused(DM_MSG_PREFIX, "Target type does not support messages")
+                    r = refused("Target type does not support messages")
         dm.dm_put_live_table(md, srcu_idx)
     kfree(argv)
     if r >= 0:
@@ -913,9 +913,8 @@ def check_version(cmd: int, user: bytearray) -> int:
     version = [U32.unpack_from(user, at)[0] for at in (0, 4, 8)]
     r = 0
     if version[0] != DM_VERSION_MAJOR or version[1] > DM_VERSION_MINOR:
-        r = refused(DM_MSG_PREFIX, f"ioctl interface mismatch: "
-                                   f"kernel({DM_VERSION_MAJOR}.{DM_VERSION_MINOR}.{DM_VERSION_PATCHLEVEL}), "
-                                   f"user({version[0]}.{version[1]}.{version[2]}), cmd({cmd})")
+        r = refused(f"ioctl interface mismatch: kernel({DM_VERSION_MAJOR}.{DM_VERSION_MINOR}."
+                    f"{DM_VERSION_PATCHLEVEL}), user({version[0]}.{version[1]}.{version[2]}), cmd({cmd})")
     for at, number in ((0, DM_VERSION_MAJOR), (4, DM_VERSION_MINOR), (8, DM_VERSION_PATCHLEVEL)):
         U32.pack_into(user, at, number)
     return r
@@ -963,9 +962,9 @@ def validate_params(cmd: int, param: dm_ioctl_struct) -> int:
         return 0
     if cmd == DM_DEV_CREATE_CMD:
         if not param.name:
-            return refused(DM_MSG_PREFIX, "name not supplied when creating device")
+            return refused("name not supplied when creating device")
     elif param.uuid and param.name:
-        return refused(DM_MSG_PREFIX, f"only supply one of name or uuid, cmd({cmd})")
+        return refused(f"only supply one of name or uuid, cmd({cmd})")
     param.name = string_at(bytes_of(param.name)[:DM_NAME_LEN - 1], 0)
     param.uuid = string_at(bytes_of(param.uuid)[:DM_UUID_LEN - 1], 0)
     return 0
@@ -982,7 +981,7 @@ def ctl_ioctl(file: file, command: int, user: bytearray) -> int:
         return 0
     fn, ioctl_flags = lookup_ioctl(cmd)
     if fn is None:
-        return refused(DM_MSG_PREFIX, f"dm_ctl_ioctl: unknown command 0x{command:x}", -ENOTTY)
+        return refused(f"dm_ctl_ioctl: unknown command 0x{command:x}", -ENOTTY)
     r, param, param_flags = copy_params(user, dm_ioctl_struct(), ioctl_flags)
     if r:
         return r
@@ -991,7 +990,7 @@ def ctl_ioctl(file: file, command: int, user: bytearray) -> int:
         param.data_size = DATA_OFFSET
         r = fn(file, param, input_param_size)
         if param.flags & DM_BUFFER_FULL_FLAG and ioctl_flags & IOCTL_FLAGS_NO_PARAMS:
-            DMERR(DM_MSG_PREFIX, f"ioctl {cmd} tried to output some data but has IOCTL_FLAGS_NO_PARAMS set")
+            DMERR(f"ioctl {cmd} tried to output some data but has IOCTL_FLAGS_NO_PARAMS set")
         if not r and ioctl_flags & IOCTL_FLAGS_ISSUE_GLOBAL_EVENT:
             dm.dm_issue_global_event()
         if not r:
@@ -1038,11 +1037,11 @@ def dm_interface_init() -> int:
     if r := dm_hash_init():
         return r
     if r := misc_register(_dm_misc):
-        DMERR(DM_MSG_PREFIX, "misc_register failed for control device")
+        DMERR("misc_register failed for control device")
         dm_hash_exit()
         return r
-    DMINFO(DM_MSG_PREFIX, f"{DM_VERSION_MAJOR}.{DM_VERSION_MINOR}.{DM_VERSION_PATCHLEVEL}{DM_VERSION_EXTRA} "
-                          f"initialised: {DM_DRIVER_EMAIL}")
+    DMINFO(f"{DM_VERSION_MAJOR}.{DM_VERSION_MINOR}.{DM_VERSION_PATCHLEVEL}{DM_VERSION_EXTRA} "
+           f"initialised: {DM_DRIVER_EMAIL}")
     return 0
 
 

@@ -102,7 +102,7 @@ linear_target = target_type(name="linear", version=(1, 4, 0), features=DM_TARGET
 
 def dm_linear_init() -> int:
     """Register the target type. Returns 0 or -errno."""
-    return registered(DM_MSG_PREFIX, dm_register_target(linear_target))
+    return registered(dm_register_target(linear_target))
 
 
 def dm_linear_exit() -> None:

@@ -432,7 +432,7 @@ def parse_hw_handler(arguments: dm_arg_set, m: multipath) -> int:
         return 0
     if m.queue_mode == DM_TYPE_BIO_BASED:
         dm_table.dm_consume_args(arguments, hw_argc)
-        DMERR(DM_MSG_PREFIX, "bio-based multipath doesn't allow hardware handler args")
+        DMERR("bio-based multipath doesn't allow hardware handler args")
         return 0
     free_multipath(m)
     raise NotModelled(f"multipath's hardware handler {arguments.argv[0]}")
@@ -533,7 +533,7 @@ def fail_path(pgpath: pgpath) -> int:
     m = pgpath.pg.m
     if not pgpath.is_active:
         return 0
-    DMWARN(DM_MSG_PREFIX, f"Failing path {pgpath.path.dev.name}.")
+    DMWARN(f"Failing path {pgpath.path.dev.name}.")
     pgpath.pg.ps.type.fail_path(pgpath.pg.ps, pgpath.path)
     pgpath.is_active = False
     pgpath.fail_count += 1
@@ -550,7 +550,7 @@ def reinstate_path(pgpath: pgpath) -> int:
     m, run_queue = pgpath.pg.m, False
     if pgpath.is_active:
         return 0
-    DMWARN(DM_MSG_PREFIX, f"Reinstating path {pgpath.path.dev.name}.")
+    DMWARN(f"Reinstating path {pgpath.path.dev.name}.")
     if r := pgpath.pg.ps.type.reinstate_path(pgpath.pg.ps, pgpath.path):
         return r
     pgpath.is_active = True
@@ -587,7 +587,7 @@ def switch_pg_num(m: multipath, pgstr: str) -> int:
     """Use the group of that number from the next I/O on; no group is bypassed any more. Returns 0 or -EINVAL."""
     found = sscanf(pgstr, "%u%c")
     if len(found) != 1 or not found[0] or found[0] > m.nr_priority_groups:
-        return refused(DM_MSG_PREFIX, "invalid PG number supplied to switch_pg_num")
+        return refused("invalid PG number supplied to switch_pg_num")
     for pg in m.priority_groups:
         pg.bypassed = False
         if pg.pg_num == found[0]:
@@ -601,7 +601,7 @@ def bypass_pg_num(m: multipath, pgstr: str, bypassed: bool) -> int:
     """bypass_pg() for the group of that number. Returns 0 or -EINVAL."""
     found = sscanf(pgstr, "%u%c")
     if len(found) != 1 or not found[0] or found[0] > m.nr_priority_groups:
-        return refused(DM_MSG_PREFIX, "invalid PG number supplied to bypass_pg")
+        return refused("invalid PG number supplied to bypass_pg")
     pg = next(pg for pg in m.priority_groups if pg.pg_num == found[0])
     bypass_pg(m, pg, bypassed)
     return 0
@@ -619,7 +619,7 @@ def pg_init_done(data: pgpath, errors: int) -> None:
     m = pgpath.pg.m
     fail_path(pgpath)
     if errors and pgpath is m.current_pgpath:
-        DMERR(DM_MSG_PREFIX, f"Could not failover device. Error {errors}.")
+        DMERR(f"Could not failover device. Error {errors}.")
         m.current_pgpath = m.current_pg = NULL
     m.pg_init_in_progress -= 1
     if m.pg_init_in_progress > 0:
@@ -743,7 +743,7 @@ def multipath_message(ti: dm_target, argc: int, argv: list[str]) -> int:
         if argc == 1 and word in ("queue_if_no_path", "fail_if_no_path"):
             return queue_if_no_path(m, word == "queue_if_no_path", False)
         if argc != 2:
-            return refused(DM_MSG_PREFIX, f"Invalid multipath message arguments. Expected 2 arguments, got {argc}.")
+            return refused(f"Invalid multipath message arguments. Expected 2 arguments, got {argc}.")
 
         if word in ("disable_group", "enable_group"):
             return bypass_pg_num(m, argv[1], word == "disable_group")
@@ -751,10 +751,10 @@ def multipath_message(ti: dm_target, argc: int, argv: list[str]) -> int:
             return switch_pg_num(m, argv[1])
         action = {"reinstate_path": reinstate_path, "fail_path": fail_path}.get(word)
         if action is None:
-            return refused(DM_MSG_PREFIX, f"Unrecognised multipath message received: {argv[0]}")
+            return refused(f"Unrecognised multipath message received: {argv[0]}")
         r, dev = dm_table.dm_get_device(ti, argv[1], dm_table.dm_table_get_mode(ti.table))
         if r:
-            return refused(DM_MSG_PREFIX, f"message: error getting device {argv[1]}", r)
+            return refused(f"message: error getting device {argv[1]}", r)
         r = action_dev(m, dev, action)
         dm_table.dm_put_device(ti, dev)
         return r
@@ -828,7 +828,7 @@ multipath_target = target_type(
 def dm_multipath_init() -> int:
     """Load the module: register the target type. Returns 0, or -EINVAL."""
     if (r := dm_register_target(multipath_target)) < 0:
-        return refused(DM_MSG_PREFIX, f"request-based register failed {r}")
+        return refused(f"request-based register failed {r}")
     return 0
 
 

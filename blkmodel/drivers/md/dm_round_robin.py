@@ -95,8 +95,7 @@ def rr_add_path(ps: path_selector, path: dm_path, argv: list[str]) -> tuple[int,
             return -EINVAL, "round-robin ps: invalid repeat count"
         repeat_count = found[0]
     if repeat_count > 1:
-        DMWARN_LIMIT(variables().repeat_count_limit, "rr_add_path", DM_MSG_PREFIX,
-                     "repeat_count > 1 is deprecated, using 1 instead")
+        DMWARN_LIMIT(variables().repeat_count_limit, "rr_add_path", "repeat_count > 1 is deprecated, using 1 instead")
         repeat_count = 1
 
     if (pi := kzalloc(path_info, GFP_KERNEL)) is None:
@@ -136,12 +135,12 @@ rr_ps = path_selector_type(name="round-robin", module=THIS_MODULE, table_args=1,
 def dm_rr_init() -> int:
     """Load the module: register the path selector. Returns 0 or -errno."""
     if (r := dm_path_selector.dm_register_path_selector(rr_ps)) < 0:
-        DMERR(DM_MSG_PREFIX, f"register failed {r}")
-    DMINFO(DM_MSG_PREFIX, f"version {RR_VERSION} loaded")
+        DMERR(f"register failed {r}")
+    DMINFO(f"version {RR_VERSION} loaded")
     return r
 
 
 def dm_rr_exit() -> None:
     """Unload the module: unregister the path selector."""
     if (r := dm_path_selector.dm_unregister_path_selector(rr_ps)) < 0:
-        DMERR(DM_MSG_PREFIX, f"unregister failed {r}")
+        DMERR(f"unregister failed {r}")

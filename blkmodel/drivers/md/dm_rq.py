@@ -195,7 +195,7 @@ def dm_done(clone: request, error: int, mapped: bool) -> None:
     elif r in (DM_ENDIO_REQUEUE, DM_ENDIO_DELAY_REQUEUE):
         dm_requeue_original_request(tio, r == DM_ENDIO_DELAY_REQUEUE)
     elif r != DM_ENDIO_INCOMPLETE:  # with which the target would deal itself
-        DMWARN(DM_MSG_PREFIX, f"unimplemented target endio return value: {r}")
+        DMWARN(f"unimplemented target endio return value: {r}")
         BUG_ON(True, "a target's rq_end_io() answers what nobody knows")
 
 
@@ -284,7 +284,7 @@ def map_request(tio: dm_rq_target_io) -> int:
     elif r == DM_MAPIO_KILL:
         dm_kill_unmapped_request(rq, BLK_STS_IOERR)
     elif r not in (DM_MAPIO_SUBMITTED, DM_MAPIO_REQUEUE):  # then the target will submit it, or the caller tries again
-        DMWARN(DM_MSG_PREFIX, f"unimplemented target map return value: {r}")
+        DMWARN(f"unimplemented target map return value: {r}")
         BUG_ON(True, "a target's clone_and_map_rq() answers what nobody knows")
     return r
 

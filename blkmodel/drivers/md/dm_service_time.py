@@ -108,8 +108,7 @@ def st_add_path(ps: path_selector, path: dm_path, argv: list[str]) -> tuple[int,
             return -EINVAL, "service-time ps: invalid repeat count"
         repeat_count = found[0]
     if repeat_count > 1:
-        DMWARN_LIMIT(variables().repeat_count_limit, "st_add_path", DM_MSG_PREFIX,
-                     "repeat_count > 1 is deprecated, using 1 instead")
+        DMWARN_LIMIT(variables().repeat_count_limit, "st_add_path", "repeat_count > 1 is deprecated, using 1 instead")
         repeat_count = 1
     if len(argv) == 2:
         found = sscanf(argv[1], "%u%c")
@@ -189,12 +188,12 @@ st_ps = path_selector_type(
 def dm_st_init() -> int:
     """Load the module: register the path selector. Returns 0 or -errno."""
     if (r := dm_path_selector.dm_register_path_selector(st_ps)) < 0:
-        DMERR(DM_MSG_PREFIX, f"register failed {r}")
-    DMINFO(DM_MSG_PREFIX, f"version {ST_VERSION} loaded")
+        DMERR(f"register failed {r}")
+    DMINFO(f"version {ST_VERSION} loaded")
     return r
 
 
 def dm_st_exit() -> None:
     """Unload the module: unregister the path selector."""
     if (r := dm_path_selector.dm_unregister_path_selector(st_ps)) < 0:
-        DMERR(DM_MSG_PREFIX, f"unregister failed {r}")
+        DMERR(f"unregister failed {r}")

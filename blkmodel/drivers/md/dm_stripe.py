@@ -234,7 +234,7 @@ stripe_target = target_type(name="striped", version=(1, 6, 0), features=DM_TARGE
 def dm_stripe_init() -> int:
     """Register the target type. Returns 0 or -errno."""
     if (r := dm_register_target(stripe_target)) < 0:
-        DMWARN(DM_MSG_PREFIX, "target registration failed")
+        DMWARN("target registration failed")
     return r
 
 

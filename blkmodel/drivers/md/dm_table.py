@@ -164,8 +164,7 @@ def dm_table_create(mode: int, num_targets: int, md: mapped_device) -> tuple[int
 def free_devices(devices: list_head, md: mapped_device) -> None:
     """Close what a table's targets have left open."""
     for dd in devices:
-        DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(md)}: dm_table_destroy: dm_put_device call missing for "
-                              f"{dd.dm_dev.name}")
+        DMWARN(f"{dm.dm_device_name(md)}: dm_table_destroy: dm_put_device call missing for {dd.dm_dev.name}")
         dm.dm_put_table_device(md, dd.dm_dev)
         kfree(dd)
 
@@ -200,7 +199,7 @@ def device_area_is_invalid(ti: dm_target, dev: dm_dev, start: int, len: int, dat
     block_sectors = data.logical_block_size >> SECTOR_SHIFT
 
     def wrong(line: str) -> int:
-        DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(ti.table.md)}: {line}")
+        DMWARN(f"{dm.dm_device_name(ti.table.md)}: {line}")
         return 1
 
     if (q := bdev_get_queue(bdev)) is None or q.make_request_fn is None:
@@ -263,14 +262,13 @@ def dm_set_device_limits(ti: dm_target, dev: dm_dev, start: int, len: int, data:
     """Lower the limits `data` to what a device below can meet from sector `start` on. Returns 0."""
     bdev = dev.bdev
     if (q := bdev_get_queue(bdev)) is None:
-        DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(ti.table.md)}: Cannot set limits for nonexistent device "
-                              f"{bdevname(bdev)}")
+        DMWARN(f"{dm.dm_device_name(ti.table.md)}: Cannot set limits for nonexistent device {bdevname(bdev)}")
         return 0
     if blk_settings.bdev_stack_limits(data, bdev, start) < 0:
-        DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(ti.table.md)}: adding target device {bdevname(bdev)} caused an "
-                              f"alignment inconsistency: physical_block_size={q.limits.physical_block_size}, "
-                              f"logical_block_size={q.limits.logical_block_size}, "
-                              f"alignment_offset={q.limits.alignment_offset}, start={start << SECTOR_SHIFT}")
+        DMWARN(f"{dm.dm_device_name(ti.table.md)}: adding target device {bdevname(bdev)} caused an alignment "
+               f"inconsistency: physical_block_size={q.limits.physical_block_size}, logical_block_size="
+               f"{q.limits.logical_block_size}, alignment_offset={q.limits.alignment_offset}, "
+               f"start={start << SECTOR_SHIFT}")
     data.zoned = blk_queue_zoned_model(q)
     return 0
 
@@ -281,7 +279,7 @@ def dm_put_device(ti: dm_target, d: dm_dev) -> None:
         if dd.dm_dev is d:
             break
     else:
-        DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(ti.table.md)}: device {d.name} not in table devices list")
+        DMWARN(f"{dm.dm_device_name(ti.table.md)}: device {d.name} not in table devices list")
         return
     dd.count -= 1
     if dd.count == 0:
@@ -369,8 +367,8 @@ def validate_hardware_logical_block_alignment(table: dm_table, limits: queue_lim
         remaining = block_sects - next_target_start if next_target_start else 0
         i += 1
     if remaining:
-        return refused(DM_MSG_PREFIX, f"{dm.dm_device_name(table.md)}: table line {i} (start sect {ti.begin} len "
-                                      f"{ti.len}) not aligned to h/w logical block size {limits.logical_block_size}")
+        return refused(f"{dm.dm_device_name(table.md)}: table line {i} (start sect {ti.begin} len "
+                       f"{ti.len}) not aligned to h/w logical block size {limits.logical_block_size}")
     return 0
 
 
@@ -381,19 +379,18 @@ def dm_table_add_target(t: dm_table, type: str, start: int, len: int, params: st
     A target that is refused is not in the table; the log says why.
     """
     if t.singleton:
-        return refused(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: target type {t.targets[0].type.name} must appear "
-                                      "alone in table")
+        return refused(f"{dm.dm_device_name(t.md)}: target type {t.targets[0].type.name} must appear alone in table")
     BUG_ON(t.num_targets >= t.num_allocated)
     tgt = t.targets[t.num_targets] = place(dm_target, t.targets._addr + t.num_targets * sizeof(dm_target))
     if not len:
-        return refused(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: zero-length target")
+        return refused(f"{dm.dm_device_name(t.md)}: zero-length target")
     tgt.type = dm_get_target_type(type)
     if tgt.type is None:
-        return refused(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: {type}: unknown target type")
+        return refused(f"{dm.dm_device_name(t.md)}: {type}: unknown target type")
 
     def dropped(r: int, error: str = "") -> int:
         tgt.error = error or tgt.error
-        DMERR(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: {type}: {tgt.error}")
+        DMERR(f"{dm.dm_device_name(t.md)}: {type}: {tgt.error}")
         dm_put_target_type(tgt.type)
         return r
 
@@ -432,8 +429,7 @@ def dm_table_add_target(t: dm_table, type: str, start: int, len: int, params: st
     t.highs[t.num_targets] = unsigned_long(tgt.begin + tgt.len - 1)
     t.num_targets += 1
     if not tgt.num_discard_bios and tgt.discards_supported:
-        DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: {type}: ignoring discards_supported because "
-                              "num_discard_bios is zero.")
+        DMWARN(f"{dm.dm_device_name(t.md)}: {type}: ignoring discards_supported because num_discard_bios is zero.")
     return 0
 
 
@@ -527,7 +523,7 @@ def dm_table_determine_type(t: dm_table) -> int:
             else:
                 bio_based = True
             if bio_based and request_based:
-                return refused(DM_MSG_PREFIX, "Inconsistent table: different target types can't be mixed up")
+                return refused("Inconsistent table: different target types can't be mixed up")
         if hybrid and not bio_based and not request_based:
             # the targets can do either: go on as before, or with bios on a new device
             request_based = __table_type_request_based(live_md_type)
@@ -549,7 +545,7 @@ def dm_table_determine_type(t: dm_table) -> int:
 
     if t.num_targets > 1:
         kind = "nvme bio-based" if t.type == DM_TYPE_NVME_BIO_BASED else "request-based"
-        return refused(DM_MSG_PREFIX, f"{kind} DM doesn't support multiple targets")
+        return refused(f"{kind} DM doesn't support multiple targets")
     if list_empty(devices):
         live_table, srcu_idx = dm.dm_get_live_table(t.md)
         if live_table is not None:
@@ -557,11 +553,11 @@ def dm_table_determine_type(t: dm_table) -> int:
         dm.dm_put_live_table(t.md, srcu_idx)
         return 0
     if (tgt := dm_table_get_immutable_target(t)) is None:
-        return refused(DM_MSG_PREFIX, "table load rejected: immutable target is required")
+        return refused("table load rejected: immutable target is required")
     if tgt.max_io_len:
-        return refused(DM_MSG_PREFIX, "table load rejected: immutable target that splits IO is not supported")
+        return refused("table load rejected: immutable target that splits IO is not supported")
     if tgt.type.iterate_devices is None or not tgt.type.iterate_devices(tgt, device_is_rq_stackable, None):
-        return refused(DM_MSG_PREFIX, "table load rejected: including non-request-stackable devices")
+        return refused("table load rejected: including non-request-stackable devices")
     return 0
 
 
@@ -606,7 +602,7 @@ def dm_table_alloc_md_mempools(t: dm_table, md: mapped_device) -> int:
     type = dm_table_get_type(t)
     per_io_data_size = min_pool_size = 0
     if type == DM_TYPE_NONE:
-        return refused(DM_MSG_PREFIX, "no table type is set, can't allocate mempools")
+        return refused("no table type is set, can't allocate mempools")
     if __table_type_bio_based(type):
         for ti in t.targets[:t.num_targets]:
             per_io_data_size = max(per_io_data_size, ti.per_io_data_size)
@@ -679,12 +675,12 @@ def dm_table_register_integrity(t: dm_table) -> int:
 def dm_table_complete(t: dm_table) -> int:
     """Make a table ready for use, once it has all its targets. Returns 0 or -errno; the log says what failed."""
     if r := dm_table_determine_type(t):
-        return refused(DM_MSG_PREFIX, "unable to determine table type", r)
+        return refused("unable to determine table type", r)
     if r := dm_table_build_index(t):
-        return refused(DM_MSG_PREFIX, "unable to build btrees", r)
+        return refused("unable to build btrees", r)
     dm_table_register_integrity(t)  # which can fail only where there are such data
     if r := dm_table_alloc_md_mempools(t, t.md):
-        DMERR(DM_MSG_PREFIX, "unable to allocate mempools")
+        DMERR("unable to allocate mempools")
     return r
 
 
@@ -776,8 +772,8 @@ def dm_calculate_queue_limits(table: dm_table, limits: queue_limits) -> int:
             if ti.type.iterate_devices(ti, device_area_is_invalid, ti_limits):
                 return -EINVAL
         if blk_settings.blk_stack_limits(limits, ti_limits, 0) < 0:
-            DMWARN(DM_MSG_PREFIX, f"{dm.dm_device_name(table.md)}: adding target device (start sect {ti.begin} len "
-                                  f"{ti.len}) caused an alignment inconsistency")
+            DMWARN(f"{dm.dm_device_name(table.md)}: adding target device (start sect {ti.begin} len "
+                   f"{ti.len}) caused an alignment inconsistency")
         limits.zoned = limits.zoned or ti_limits.zoned
     if validate_hardware_zoned_model(table, limits.zoned, limits.chunk_sectors):
         return -EINVAL
@@ -979,8 +975,7 @@ def dm_table_resume_targets(t: dm_table) -> int:
     """Let each target get ready, then go on. Returns 0, or -errno of the first that can't; then none goes on."""
     for ti in t.targets[:t.num_targets]:
         if ti.type.preresume is not None and (r := ti.type.preresume(ti)):
-            return refused(DM_MSG_PREFIX, f"{dm.dm_device_name(t.md)}: {ti.type.name}: preresume failed, "
-                                          f"error = {r}", r)
+            return refused(f"{dm.dm_device_name(t.md)}: {ti.type.name}: preresume failed, error = {r}", r)
     for ti in t.targets[:t.num_targets]:
         if ti.type.resume is not None:
             ti.type.resume(ti)

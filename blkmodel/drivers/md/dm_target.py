@@ -75,7 +75,7 @@ def dm_register_target(tt: target_type) -> int:
 def dm_unregister_target(tt: target_type) -> None:
     """Take a type off the list; it must be on it."""
     if __find_target_type(tt.name) is None:
-        DMCRIT(DM_MSG_PREFIX, f"Unregistering unrecognised target: {tt.name}")
+        DMCRIT(f"Unregistering unrecognised target: {tt.name}")
         BUG_ON(True, "a target type that nobody registered")
     variables()._targets.remove(tt)
 

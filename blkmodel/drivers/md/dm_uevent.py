@@ -56,7 +56,7 @@ def dm_build_path_uevent(md: mapped_device, ti: dm_target, action: str, dm_actio
                          nr_valid_paths: int) -> dm_uevent:
     """An event that says what became of a path, and how many are left. Returns it, or ERR_PTR(-ENOMEM)."""
     if (event := dm_uevent_alloc(md)) is None:
-        DMERR(DM_MSG_PREFIX, "dm_build_path_uevent: dm_uevent_alloc() failed")
+        DMERR("dm_build_path_uevent: dm_uevent_alloc() failed")
         return ERR_PTR(-ENOMEM)
     event.action = action
     event.ku_env = (f"DM_TARGET={ti.type.name}", f"DM_ACTION={dm_action}", f"DM_SEQNUM={dm.dm_next_uevent_seq(md)}",
@@ -70,11 +70,11 @@ def dm_send_uevents(events: list_head, kobj: kobject) -> None:
         list_del_init(event, "elist")
         r, event.name, event.uuid = dm_ioctl.dm_copy_name_and_uuid(event.md)
         if r:
-            DMINFO(DM_MSG_PREFIX, "dm_send_uevents: skipping sending uevent for lost device")
+            DMINFO("dm_send_uevents: skipping sending uevent for lost device")
         else:
             event.ku_env += (f"DM_NAME={event.name}", f"DM_UUID={event.uuid}")
             if kobject_uevent_env(kobj, event.action, event.ku_env):
-                DMERR(DM_MSG_PREFIX, "dm_send_uevents: kobject_uevent_env failed")
+                DMERR("dm_send_uevents: kobject_uevent_env failed")
         dm_uevent_free(event)
 
 
@@ -91,7 +91,7 @@ def dm_uevent_init() -> int:
     variables()._dm_event_cache = kmem_cache_create("dm_uevent", sizeof(dm_uevent), dm_uevent)
     if variables()._dm_event_cache is None:
         return -ENOMEM
-    DMINFO(DM_MSG_PREFIX, "version 1.0.3")
+    DMINFO("version 1.0.3")
     return 0
 
 

@@ -36,7 +36,7 @@ zero_target = target_type(name="zero", version=(1, 1, 0), ctr=zero_ctr, map=zero
 
 def dm_zero_init() -> int:
     """Load the module: register the target type. Returns 0 or -errno."""
-    return registered(DM_MSG_PREFIX, dm_register_target(zero_target))
+    return registered(dm_register_target(zero_target))
 
 
 def dm_zero_exit() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
@@ -187,15 +188,16 @@ def to_bytes(sectors: int) -> int:
     return sectors << SECTOR_SHIFT
 
 
-def DMERR(prefix: str, line: str) -> None:
-    """Log a line of a device mapper file; `prefix` is what the file puts before all of its lines, its DM_MSG_PREFIX."""
-    pr_err(f"{DM_NAME}: {prefix}: {line}")
+def DMERR(line: str, depth: int = 1) -> None:
+    """Log a line behind the DM_MSG_PREFIX of the file that this is called from; depth: how far up the stack that is.
+    (In C a macro, which takes the name from where it is used.)"""
+    pr_err(f"{DM_NAME}: {sys._getframe(depth).f_globals['DM_MSG_PREFIX']}: {line}")
 
 
 DMCRIT = DMWARN = DMINFO = DMERR
 
 
-def DMWARN_LIMIT(rs: ratelimit_state, func: str, prefix: str, line: str) -> None:
+def DMWARN_LIMIT(rs: ratelimit_state, func: str, line: str) -> None:
     """Log a line of function `func` that may come in floods, unless that place has printed too many lately, which `rs`
-    counts; `prefix` is the file's DM_MSG_PREFIX."""
-    pr_warn_ratelimited(rs, func, f"{DM_NAME}: {prefix}: {line}")
+    counts."""
+    pr_warn_ratelimited(rs, func, f"{DM_NAME}: {sys._getframe(1).f_globals['DM_MSG_PREFIX']}: {line}")
