@@ -1,4 +1,4 @@
-"""The exercises: enough in each chapter, of every kind, each with its solution; and what they say is so.
+"""The exercises: enough in each chapter, of every kind, each with its solution; and what they say is so. And quizzes.
 
 A question that is drawn is drawn a hundred times, and what is worked out by hand must be what the model does;
 `make seeds` draws each a thousand times, for a quarter of an hour. The test that a reader runs must pass what the
@@ -96,13 +96,46 @@ def test_each_choice_is_answered_and_one_is_right(chapter):
                        re.MULTILINE | re.DOTALL)
     assert asked
     for text in asked:
-        options = re.findall(r'^<details class="choice( right)?"><summary>(.+?)</summary><p>(.+?)</p></details>$', text,
-                             re.MULTILINE)
-        assert text.count("<details") == len(options) >= 3
-        assert [bool(right) for right, _, _ in options].count(True) == 1
-        for right, words, reply in options:
-            assert reply.startswith("Yes. " if right else "No. "), words
-            assert len(reply.split()) >= 4, f"{words}: says too little"
+        answers_are_answered(text)
+
+
+def answers_are_answered(text):
+    """Each of the answers to choose from says what is wrong with it, but for the right one; they stand anywhere."""
+    options = re.findall(r'^<details class="choice( right)?"><summary>(.+?)</summary><p>(.+?)</p></details>$', text,
+                         re.MULTILINE)
+    assert text.count("<details") == len(options) >= 3
+    assert [bool(right) for right, _, _ in options].count(True) == 1
+    for right, words, reply in options:
+        assert reply.startswith("Yes. " if right else "No. "), words
+        assert len(reply.split()) >= 4, f"{words}: says too little"
+        assert not re.search("[`*]", words + reply), f"{words}: within HTML, `…` is no code; write <code>…</code>"
+
+
+QUIZ = re.compile(r"^:::\{admonition\} Check yourself\n:class: quiz\n\n(.+?)\n\n(.*?)^:::$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_section_asks_what_it_said(chapter):
+    """Short questions within the text, before the exercises: there is no solution, since each answer answers back."""
+    text, _, after = markdown(chapter).partition("## Exercises")
+    quizzes = QUIZ.findall(text)
+    assert 1 <= len(quizzes) == markdown(chapter).count(":class: quiz") <= 2, "one or two, before the exercises"
+    assert after
+    for question, options in quizzes:
+        assert question.endswith("?")
+        answers_are_answered(options)
+
+
+def test_the_right_answer_stands_anywhere():
+    """Who has seen some quizzes cannot tell by the place."""
+    places = [re.findall(r'"choice( right)?"', options).index(" right")
+              for chapter in CHAPTERS for _, options in QUIZ.findall(markdown(chapter))]
+    assert all(places.count(place) >= len(places) // 5 for place in range(3)), places
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_chapter_is_read_in_an_evening(chapter):
+    assert len(markdown(chapter).split()) < 3000
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
