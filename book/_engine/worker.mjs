@@ -4,7 +4,8 @@
 /* global loadPyodide, createPyodideModule, giveStacks, mix, roomy, LOCK */
 
 const ENV = { PYTHONHASHSEED: "0", PYTHONDONTWRITEBYTECODE: "1", HOME: "/home" };
-let answer;
+const functions = new Map(); // what the page calls, "module:name"
+let python;
 
 giveStacks(self);
 
@@ -32,6 +33,22 @@ async function load(part, progress) {
   return new Uint8Array(await unpacked.arrayBuffer());
 }
 
+// Put parts where the interpreter looks for them.
+async function put(name, content) {
+  const bytes = await content;
+  if (name === "stdlib") return python.FS.writeFile("/lib/python314.zip", bytes);
+  const site = python._api.sitePackages;
+  for (const [path, text] of Object.entries(JSON.parse(new TextDecoder().decode(bytes)))) {
+    python.FS.mkdirTree(`${site}/${path.slice(0, path.lastIndexOf("/"))}`);
+    python.FS.writeFile(`${site}/${path}`, text);
+  }
+}
+
+async function add(parts) {
+  for (const [name, part] of Object.entries(parts)) await put(name, load(part, () => {}));
+  python.pyimport("importlib").invalidate_caches();
+}
+
 async function start(parts, plain) {
   let loaded = 0;
   let told = 0;
@@ -54,7 +71,7 @@ async function start(parts, plain) {
     const module = await compiled;
     return { module, instance: await WebAssembly.instantiate(module, imports) };
   };
-  const python = await loadPyodide({
+  python = await loadPyodide({
     indexURL: "https://engine.invalid/",
     packageBaseUrl: "https://engine.invalid/",
     lockFileContents: LOCK,
@@ -66,14 +83,16 @@ async function start(parts, plain) {
           createPyodideModule: async (settings) => roomy(createPyodideModule, (await get.heap).length)(settings),
         }),
   });
-  const site = python._api.sitePackages;
-  for (const files of plain ? [get.sources, get.package] : [get.sources])
-    for (const [name, text] of Object.entries(JSON.parse(new TextDecoder().decode(await files)))) {
-      python.FS.mkdirTree(`${site}/${name.slice(0, name.lastIndexOf("/"))}`);
-      python.FS.writeFile(`${site}/${name}`, text);
-    }
+  for (const name of Object.keys(parts)) if (!["wasm", "heap", "stdlib"].includes(name)) await put(name, get[name]);
   if (plain) python.pyimport("importlib").invalidate_caches();
-  answer = python.pyimport("blkmodel.live").answer;
+}
+
+function found(call) {
+  if (!functions.has(call)) {
+    const [module, name] = call.split(":");
+    functions.set(call, python.pyimport(module)[name]);
+  }
+  return functions.get(call);
 }
 
 // One question at a time: while a task waits, the worker would hear the next.
@@ -92,10 +111,12 @@ async function hear({ data }) {
     }
   } else {
     try {
-      const drawn = self.canSwitch ? await answer.callPromising(data.request) : answer(data.request);
-      postMessage({ id: data.id, answer: drawn });
+      if (data.add) await add(data.add);
+      const call = data.add ? null : found(data.call);
+      const answer = call && (self.canSwitch ? await call.callPromising(data.request) : call(data.request));
+      postMessage({ id: data.id, answer });
     } catch (error) {
-      // Only what the memory image lacks comes out of answer() as an exception: the page starts again without it.
+      // Only what the memory image lacks comes out of a call as an exception: the page starts again without it.
       postMessage({ id: data.id, missing: String(error.message || error).trim().split("\n").pop() });
     }
   }

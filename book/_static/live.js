@@ -15,8 +15,6 @@
 
   // The engine ------------------------------------------------------------------------------------------------------
 
-  const engine = { worker: null, ready: false, failed: "", plain: false, waiting: new Map(), timer: 0, next: 1 };
-
   // Over HTTP the worker fetches its parts itself. A page that is read from disk may fetch nothing, but it may load
   // scripts: there, each part is a script too, which hands over its content.
   function partAsScript(name) {
@@ -30,99 +28,142 @@
     });
   }
 
-  async function startEngine() {
-    if (engine.worker || engine.failed) return;
-    engine.worker = "starting";
-    tell("Loading the model …", 0);
-    try {
-      if (!parts) throw new Error("the page was built without it");
-      const names = engine.plain ? ["wasm", "sources", "package", "stdlib"] : ["wasm", "sources", "heap"];
-      const bytes = names.reduce((sum, name) => sum + parts[name].size, 0);
-      let content = {};
-      let address = home + parts.worker.file;
-      if (location.protocol === "file:") {
-        const texts = await Promise.all(["worker", ...names].map(partAsScript));
+  const fromDisk = location.protocol === "file:";
+
+  async function content(names) {
+    const found = names.map(async (name) => [
+      name,
+      fromDisk ? { base64: await partAsScript(name) } : { url: home + parts[name].file },
+    ]);
+    return Object.fromEntries(await Promise.all(found));
+  }
+
+  // A worker with Python in it, and what is asked of it. Its owner hears how loading goes on (tell), when it can be asked
+  // (ready), that it is gone with all that was asked (lost, with the reason if it will not come back), and who waits for
+  // something that does not come to an end (stuck).
+  class Engine {
+    constructor(owner, more = []) {
+      Object.assign(this, { owner, more, worker: null, ready: false, failed: "", plain: false, timer: 0, next: 1 });
+      this.waiting = new Map();
+    }
+
+    async start() {
+      if (this.worker || this.failed) return;
+      const mine = (this.worker = {});
+      this.owner.tell("Loading the model …", 0);
+      try {
+        if (!parts) throw new Error("the page was built without it");
+        const names = (this.plain ? ["wasm", "sources", "package", "stdlib"] : ["wasm", "sources", "heap"]).concat(this.more);
+        const bytes = names.reduce((sum, name) => sum + parts[name].size, 0);
+        const loads = await content(names);
         // Of all addresses a worker could have, a page from disk may use only this one, in every browser.
-        address = `data:text/javascript;base64,${texts[0]}`;
-        names.forEach((name, i) => (content[name] = { base64: texts[i + 1] }));
-      } else {
-        names.forEach((name) => (content[name] = { url: home + parts[name].file }));
+        const address = fromDisk
+          ? `data:text/javascript;base64,${await partAsScript("worker")}`
+          : home + parts.worker.file;
+        if (this.worker !== mine) return; // stopped meanwhile
+        this.worker = new Worker(address, { type: "module" });
+        this.worker.onmessage = ({ data }) => this.heard(data, bytes);
+        this.worker.onerror = (event) => this.lose(event.message || "the worker does not start");
+        this.worker.postMessage({ start: loads, plain: this.plain });
+        this.watch();
+      } catch (error) {
+        this.lose(error.message);
       }
-      engine.worker = new Worker(address, { type: "module" });
-      engine.worker.onmessage = ({ data }) => heard(data, bytes);
-      engine.worker.onerror = (event) => lose(event.message || "the worker does not start");
-      engine.worker.postMessage({ start: content, plain: engine.plain });
-      watch();
-    } catch (error) {
-      lose(error.message);
     }
-  }
 
-  function heard(data, bytes) {
-    if ("loaded" in data) {
-      watch();
-      tell("Loading the model …", data.loaded / bytes);
-    } else if (data.ready) {
-      clearTimeout(engine.timer);
-      engine.ready = true;
-      tell("", null);
-      figures.forEach((figure) => figure.send());
-    } else if (data.failed) {
-      lose(data.failed);
-    } else {
-      clearTimeout(engine.timer);
-      const { done } = engine.waiting.get(data.id);
-      engine.waiting.delete(data.id);
-      if (engine.waiting.size) watch();
-      if (data.missing) return lose(data.missing);
-      done(JSON.parse(data.answer));
+    heard(data, bytes) {
+      if ("loaded" in data) {
+        this.watch();
+        this.owner.tell("Loading the model …", Math.min(1, data.loaded / bytes));
+      } else if (data.ready) {
+        clearTimeout(this.timer);
+        this.ready = true;
+        this.owner.tell("", null);
+        this.owner.ready();
+      } else if (data.failed) {
+        this.lose(data.failed);
+      } else {
+        clearTimeout(this.timer);
+        const { done } = this.waiting.get(data.id);
+        this.waiting.delete(data.id);
+        if (this.waiting.size) this.watch();
+        if (data.missing) return this.lose(data.missing);
+        done(data.answer && JSON.parse(data.answer));
+      }
     }
-  }
 
-  // Nobody waits for ever: not for an engine that does not load, nor for a model that does not come to an end. The worker
-  // is stopped and started anew; the figure whose state it could not draw says so, the others go on.
-  function watch() {
-    clearTimeout(engine.timer);
-    engine.timer = setTimeout(() => {
-      if (!engine.ready) return lose(`nothing came for ${PATIENCE / 1000} seconds`);
-      const [stuck] = engine.waiting.values();
-      engine.worker.terminate();
-      Object.assign(engine, { worker: null, ready: false });
-      engine.waiting.clear();
-      for (const figure of figures) if (figure !== stuck.figure) figure.asked = null;
-      stuck.figure.giveUp();
-      startEngine();
-    }, PATIENCE);
-  }
-
-  // The memory image failed, or lacks something: once more without it. The second time the reader is told.
-  function lose(why) {
-    if (engine.worker && engine.worker.terminate) engine.worker.terminate();
-    Object.assign(engine, { worker: null, ready: false });
-    clearTimeout(engine.timer);
-    engine.waiting.clear();
-    figures.forEach((figure) => (figure.asked = null));
-    if (!engine.plain && parts) {
-      engine.plain = true;
-      startEngine();
-    } else {
-      engine.failed = why;
-      console.warn(`The live figures have stopped: ${why}`);
-      tell(`The model could not be loaded (${why}). The figures stay as they are.`, null);
-      figures.forEach((figure) => figure.busy(false));
+    // Nobody waits for ever for an engine that does not load, nor, if there is somebody to tell, for an answer.
+    watch() {
+      clearTimeout(this.timer);
+      this.timer = setTimeout(() => {
+        if (!this.ready) return this.lose(`nothing came for ${PATIENCE / 1000} seconds`);
+        if (!this.owner.stuck) return;
+        const [first] = this.waiting.values();
+        this.stop();
+        this.owner.stuck(first.asker);
+        this.start();
+      }, PATIENCE);
     }
-  }
 
-  function ask(figure, request, done) {
-    const id = engine.next++;
-    engine.waiting.set(id, { figure, done });
-    engine.worker.postMessage({ id, request: JSON.stringify(request) });
-    watch();
+    stop() {
+      if (this.worker && this.worker.terminate) this.worker.terminate();
+      Object.assign(this, { worker: null, ready: false });
+      clearTimeout(this.timer);
+      this.waiting.clear();
+    }
+
+    // The memory image failed, or lacks something: once more without it. The second time the reader is told.
+    lose(why) {
+      this.stop();
+      if (!this.plain && parts) {
+        this.plain = true;
+        this.owner.lost("");
+        this.start();
+      } else {
+        this.failed = why;
+        console.warn(`The model has stopped: ${why}`);
+        this.owner.lost(why);
+      }
+    }
+
+    ask(call, request, asker, done) {
+      this.send({ call, request }, asker, done);
+    }
+
+    // Bring parts that are not always needed.
+    async add(names, asker, done) {
+      const { worker } = this;
+      const add = await content(names);
+      if (this.worker === worker) this.send({ add }, asker, done);
+    }
+
+    send(message, asker, done) {
+      const id = this.next++;
+      this.waiting.set(id, { asker, done });
+      this.worker.postMessage({ id, ...message });
+      this.watch();
+    }
   }
 
   function tell(words, share) {
     for (const figure of figures) if (figure.wanted || engine.failed) figure.say(words, share);
   }
+
+  // The figure whose state could not be drawn says so, the others go on.
+  const engine = new Engine({
+    tell,
+    ready: () => figures.forEach((figure) => figure.send()),
+    stuck: (stuck) => {
+      for (const figure of figures) if (figure !== stuck) figure.asked = null;
+      stuck.giveUp();
+    },
+    lost: (why) => {
+      figures.forEach((figure) => (figure.asked = null));
+      if (!why) return;
+      tell(`The model could not be loaded (${why}). The figures stay as they are.`, null);
+      figures.forEach((figure) => figure.busy(false));
+    },
+  });
 
   // A control: what its form elements say, and how to make them say something else ------------------------------------
 
@@ -293,7 +334,7 @@
       this.mark();
       this.wanted = true;
       if (!follows) for (const other of this.followers()) other.change(known, true);
-      startEngine();
+      engine.start();
       this.send();
     }
 
@@ -307,7 +348,8 @@
       if (kept) return this.show(kept, values);
       if (!engine.ready || this.asked) return;
       this.asked = key;
-      ask(this, { view: this.view, values, bounds: this.bounds }, (answer) => {
+      const request = JSON.stringify({ view: this.view, values, bounds: this.bounds });
+      engine.ask("blkmodel.live:answer", request, this, (answer) => {
         this.asked = null;
         if (this.answers.size >= KEPT) this.answers.delete(this.answers.keys().next().value);
         this.answers.set(key, answer);
@@ -379,7 +421,7 @@
     if (fieldset.contains(event.target) || event.target.closest("[data-set]")) {
       const figure = figures.find((each) => each.fieldset === fieldset);
       if (figure && !engine.ready && !engine.failed) figure.wanted = true;
-      startEngine();
+      engine.start();
     }
   };
 
@@ -467,19 +509,31 @@
 
   // ------------------------------------------------------------------------------------------------------------------
 
+  const sight = new IntersectionObserver((seen) => {
+    for (const { target, isIntersecting } of seen)
+      if (!isIntersecting) target.querySelector(".blk-shown").style.minHeight = "";
+  });
+
+  function adopt(root) {
+    const { name } = JSON.parse(root.dataset.live);
+    let free = name;
+    for (let times = 2; figures.some((figure) => figure.name === free); times++) free = `${name}-${times}`;
+    figures.push(new Figure(root, free));
+    sight.observe(root);
+  }
+
+  // For the cells of a page, which have an engine of their own and show new figures: cells.js.
+  window.blkPage = {
+    Engine,
+    adopt,
+    forget: (root) => {
+      const at = figures.findIndex((figure) => figure.root === root);
+      if (at >= 0) figures.splice(at, 1)[0].pause();
+    },
+  };
+
   function begin() {
-    const taken = new Map();
-    for (const root of document.querySelectorAll(".blk-live")) {
-      const { name } = JSON.parse(root.dataset.live);
-      const times = (taken.get(name) || 0) + 1;
-      taken.set(name, times);
-      figures.push(new Figure(root, times > 1 ? `${name}-${times}` : name));
-    }
-    const sight = new IntersectionObserver((seen) => {
-      for (const { target, isIntersecting } of seen)
-        if (!isIntersecting) target.querySelector(".blk-shown").style.minHeight = "";
-    });
-    for (const figure of figures) sight.observe(figure.root);
+    document.querySelectorAll(".blk-live").forEach(adopt);
     recall();
   }
 

@@ -1,0 +1,154 @@
+"""Run the cells of a chapter in a page, in one namespace, as a notebook does. The page calls needs() and run().
+
+JSON in, JSON out; outputs are what a notebook stores of a cell, but for numbers of execution.
+"""
+
+import ast
+import importlib
+import json
+import os
+import sys
+
+os.environ["BLKMODEL_STILL"] = "1"  # a figure comes as HTML, which the page makes live
+os.chdir(os.path.join(os.path.dirname(__file__), "book"))
+
+LONGEST = 200_000  # letters of output of one cell
+NAMES = {"__name__": "__main__"}
+sources = {}
+outputs = []
+absent = {}  # name → the module for want of which it was not bound
+
+
+class Said:
+    """What a cell prints, put behind what it has shown."""
+
+    encoding = "utf-8"
+
+    def __init__(self, name):
+        self.name = name
+
+    def write(self, text):
+        if sum(len(each.get("text", "")) for each in outputs) > LONGEST:
+            raise RuntimeError(f"the cell has printed more than {LONGEST} letters")
+        if not (outputs and outputs[-1].get("name") == self.name):
+            outputs.append({"output_type": "stream", "name": self.name, "text": ""})
+        outputs[-1]["text"] += text
+        return len(text)
+
+    def flush(self):
+        pass
+
+    def isatty(self):
+        return False
+
+
+def needs(source):
+    """Import what a cell imports; say what is not there: whether the standard library has to come, and other modules.
+
+    A name that a cell before would have bound, had it not needed such a module, needs that module too.
+    """
+    missing, library = set(), False
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return json.dumps({"library": False, "missing": []})  # the cell itself will say so
+    importlib.invalidate_caches()
+    for name in imported(tree):
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            missing.add(str(error.name).partition(".")[0])
+        except (ImportError, EOFError):  # the library is listed in memory, but its file is empty
+            library = True
+        except Exception:
+            continue  # the cell itself will say so
+    library = library or not missing.isdisjoint(sys.stdlib_module_names)
+    missing -= sys.stdlib_module_names
+    binds, uses = names(tree)
+    missing |= {absent[name] for name in uses - binds if name in absent}
+    for name in binds:
+        absent.pop(name, None)
+        if missing:
+            absent[name] = min(missing)
+    return json.dumps({"library": library, "missing": sorted(missing)})
+
+
+def imported(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+
+
+def names(tree):
+    """The names that a cell binds, and those that it uses."""
+    binds, uses = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            (uses if isinstance(node.ctx, ast.Load) else binds).add(node.id)
+        elif isinstance(node, ast.alias):
+            binds.add((node.asname or node.name).partition(".")[0])
+        elif isinstance(node, ast.arg):
+            binds.add(node.arg)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            binds.add(node.name)
+    return binds, uses
+
+
+def run(asked):
+    """Run a cell: its id and its source; return its outputs."""
+    asked = json.loads(asked)
+    outputs.clear()
+    file = f"<cell {asked['id']}>"
+    sources[file] = asked["source"].splitlines()
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = Said("stdout"), Said("stderr")
+    try:
+        tree = ast.parse(asked["source"], file)
+        shown = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, file, "exec"), NAMES)
+        if shown:
+            value = eval(compile(ast.Expression(shown.value), file, "eval"), NAMES)
+            if value is not None and not asked["source"].rstrip().endswith(";"):
+                show(value, "execute_result")
+    except BaseException as error:
+        outputs.append({"output_type": "error", "ename": type(error).__name__, "evalue": str(error),
+                        "traceback": told(error, file)})
+    finally:
+        sys.stdout, sys.stderr = before
+    return json.dumps(outputs)
+
+
+def show(value, kind="display_data"):
+    """Put a value among the outputs, in all forms that it has."""
+    data = {}
+    if callable(bundle := getattr(value, "_repr_mimebundle_", None)):
+        data |= bundle()
+    for mime, method in (("text/html", "_repr_html_"), ("image/svg+xml", "_repr_svg_")):
+        if mime not in data and callable(form := getattr(value, method, None)):
+            data[mime] = form()
+    data.setdefault("text/plain", repr(value))
+    outputs.append({"output_type": kind, "data": {mime: text for mime, text in data.items() if text is not None}})
+
+
+def told(error, file):
+    """An error in the reader's own lines: those of cells on the way to where it was raised, and what was raised."""
+    lines = []
+    if isinstance(error, SyntaxError) and error.filename in sources:
+        lines += place(error.filename, error.lineno, file)
+    passed = error.__traceback__
+    while passed:
+        code = passed.tb_frame.f_code
+        if code.co_filename in sources:
+            lines += place(code.co_filename, passed.tb_lineno, file, code.co_name)
+        passed = passed.tb_next
+    said = error.msg if isinstance(error, SyntaxError) else str(error)
+    return [*lines, f"{type(error).__name__}: {said}" if said else type(error).__name__]
+
+
+def place(where, line, here, function="<module>"):
+    text = sources[where][line - 1].strip() if line and line <= len(sources[where]) else ""
+    cell = "" if where == here else f"{where[1:-1]}, "
+    inside = "" if function.startswith("<") else f", in {function}"
+    return [f"{cell}line {line}{inside}", f"    {text}"]
