@@ -95,20 +95,20 @@ class Recording:
             sys.setprofile(profile or self._profile_before)
             return
         monitoring: Any = vars(sys)["monitoring"]
-        tool, events = monitoring.PROFILER_ID, monitoring.events
+        tool, on = monitoring.PROFILER_ID, monitoring.events
         if monitoring.get_tool(tool) is None:  # once: to take it back would look at stacks that are not in memory
             monitoring.use_tool_id(tool, "blkmodel")
+        told = {on.PY_START: "call", on.PY_RESUME: "call", on.PY_RETURN: "return", on.PY_YIELD: "return"}
         if profile is None:
-            for event in (events.PY_START, events.PY_RETURN):
+            for event in told:
                 monitoring.register_callback(tool, event, None)
             return
-        codes = [each.function.__code__ for each in self._functions]
-        frames = {id(code): SimpleNamespace(f_code=code) for code in codes}
+        frames = {id(f.__code__): SimpleNamespace(f_code=f.__code__) for f in (each.function for each in self._functions)}
         for frame in frames.values():
-            monitoring.set_local_events(tool, frame.f_code, events.PY_START | events.PY_RETURN)
-        monitoring.register_callback(tool, events.PY_START, lambda code, at: profile(frames[id(code)], "call", None))
-        monitoring.register_callback(tool, events.PY_RETURN, lambda code, at, value: profile(
-            frames[id(code)], "return", value))
+            monitoring.set_local_events(tool, frame.f_code, sum(told))
+        for event, what in told.items():
+            monitoring.register_callback(tool, event, lambda code, at, value=None, what=what: profile(
+                frames[id(code)], what, value))
 
     def _profiler(self, stack: list[int]) -> Callable[[FrameType, str, Any], None]:
         """Make what the interpreter calls at every call and return; `stack` ends in the running context's number."""

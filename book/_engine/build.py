@@ -8,8 +8,8 @@ It has, each named after its content:
 * the worker: Pyodide's two modules and ours, as one module;
 * wasm; heap, the memory with all imported; sources, the files that it still reads; for a start without heap also
   package, the other files, and stdlib: each compressed by gzip, whatever a server does;
-* cells, which comes when a cell of a chapter is run: what runs it, what no live figure needs of the package, recordings,
-  and the text of the chapters, which one of them reads;
+* cells, which comes when a cell of a chapter is run: what runs it, what no live figure needs of the package,
+  recordings, and the text of the chapters, which one of them reads;
 * of each the same as a script (`….part.js`), since a page that is read from disk may load nothing else;
 * manifest.json, which the pages carry: part → file and size.
 
@@ -61,7 +61,7 @@ def main(out=ENGINE, check=False):
 
 
 def finish(out, manifest, cells):
-    """Write down what there is, with the part that needs no interpreter to be made; remove what is of no use any more."""
+    """Write down what there is, with the part that needs no interpreter to be made; remove what is not in use."""
     parts = manifest["parts"] | {"cells": cells}
     keep = {each["file"] for each in parts.values()} | {"manifest.json"}
     keep |= {Path(name).stem + ".part.js" for name in keep}

@@ -47,7 +47,7 @@
       ready: () => begun(),
       lost: (why) => gone(why || "again"),
     },
-    ["cells"],
+    ["cells", "package"],
   );
 
   function gone(why) {

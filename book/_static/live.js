@@ -53,7 +53,8 @@
       this.owner.tell("Loading the model …", 0);
       try {
         if (!parts) throw new Error("the page was built without it");
-        const names = (this.plain ? ["wasm", "sources", "package", "stdlib"] : ["wasm", "sources", "heap"]).concat(this.more);
+        const first = this.plain ? ["wasm", "sources", "package", "stdlib"] : ["wasm", "sources", "heap"];
+        const names = [...new Set([...first, ...this.more])];
         const bytes = names.reduce((sum, name) => sum + parts[name].size, 0);
         const loads = await content(names);
         // Of all addresses a worker could have, a page from disk may use only this one, in every browser.

@@ -4,13 +4,16 @@ JSON in, JSON out; outputs are what a notebook stores of a cell, but for numbers
 """
 
 import ast
-import importlib
+import importlib.util
 import json
 import os
 import sys
 
+from blkmodel.view.draw import styles
+
 os.environ["BLKMODEL_STILL"] = "1"  # a figure comes as HTML, which the page makes live
 os.chdir(os.path.join(os.path.dirname(__file__), "book"))
+importlib.reload(styles)  # sheets of figures that no live one needs have come only now
 
 LONGEST = 200_000  # letters of output of one cell
 NAMES = {"__name__": "__main__"}
@@ -79,6 +82,11 @@ def imported(tree):
             yield from (each.name for each in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module
+            for each in node.names:
+                inside = f"{node.module}.{each.name}"
+                if node.module in sys.modules and not hasattr(sys.modules[node.module], each.name):
+                    if importlib.util.find_spec(inside):
+                        yield inside
 
 
 def names(tree):
