@@ -103,7 +103,7 @@ class Recording:
             for event in told:
                 monitoring.register_callback(tool, event, None)
             return
-        frames = {id(f.__code__): SimpleNamespace(f_code=f.__code__) for f in (each.function for each in self._functions)}
+        frames = {id(f.__code__): SimpleNamespace(f_code=f.__code__) for f in [e.function for e in self._functions]}
         for frame in frames.values():
             monitoring.set_local_events(tool, frame.f_code, sum(told))
         for event, what in told.items():

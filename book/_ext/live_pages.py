@@ -40,6 +40,8 @@ def add_script(app, pagename, templatename, context, doctree):
     if cells:
         app.add_css_file("cells.css")
         app.add_js_file("cells.js", loading_method="defer")
+    if cells and 'class="exercise' in body:
+        app.add_js_file("exercises.js", loading_method="defer")
 
 
 def add_engine(app, exception):

@@ -36,6 +36,7 @@
 
   // The interpreter ---------------------------------------------------------------------------------------------------
 
+  const AGAIN = "again"; // the reason of a wait that ended because the interpreter is started in another way
   let running = null; // the cell that the reader waits for
   let fail = () => {}; // ends the wait, when the interpreter is gone
   let begun = () => {};
@@ -45,7 +46,7 @@
     {
       tell: (words, share) => running && running.say(words && share ? `${words} ${Math.round(100 * share)}%` : words),
       ready: () => begun(),
-      lost: (why) => gone(why || "again"),
+      lost: (why) => gone(why ? `The model could not be loaded (${why}).` : AGAIN),
     },
     ["cells", "package"],
   );
@@ -74,13 +75,14 @@
   // A cell --------------------------------------------------------------------------------------------------------------
 
   class Cell {
-    constructor(root, source = null) {
+    constructor(root) {
       this.root = root;
       this.name = root.id.replace("cell-", "");
       this.input = root.querySelector(".cell_input");
       this.code = this.input.querySelector(".highlight");
       this.stored = root.querySelector(".cell_output");
-      this.author = source === null ? this.code.querySelector("pre").textContent.replace(/\n$/, "") : source;
+      this.author = this.code.querySelector("pre").textContent.replace(/\n$/, "");
+      this.own = root.classList.contains("blk-own"); // the reader's answer to an exercise: it is always open
       this.ran = null; // the text that ran last, in the interpreter that there is now
       this.outputs = null;
       const button = (what, label, says) =>
@@ -93,6 +95,7 @@
       this.input.append(this.bar);
       this.bar.addEventListener("click", ({ target }) => target.dataset.do && this[target.dataset.do]());
       Object.assign(root, { blkCell: this });
+      if (this.own) this.open(this.author);
     }
 
     get source() {
@@ -147,7 +150,7 @@
         this.field.focus();
       } else if (this.changed) {
         this.field.focus();
-      } else if (this.code.isConnected) {
+      } else {
         this.close();
       }
     }
@@ -255,6 +258,12 @@
       this.root.dispatchEvent(new CustomEvent("blk-ran", { bubbles: true }));
     }
 
+    // An answer is right if its test said so, last of all.
+    get passed() {
+      const said = this.outputs && this.outputs.at(-1);
+      return Boolean(this.own && said && said.name === "stdout" && said.text.trimEnd().split("\n").at(-1) === "right");
+    }
+
     lacks(names) {
       this.outputs = this.failed = null;
       const what = this.changed || !this.stored ? "" : " What you see is what it gave when the book was made.";
@@ -286,6 +295,24 @@
     }
   }
 
+  // An exercise with a test has a cell for the reader's answer, which ends with a call of the test.
+  function answerTo(check) {
+    const name = /^def check_(\w+)\(/m.exec(check.author);
+    if (!name) return null;
+    const told = [...document.querySelectorAll(".exercise.task")]
+      .filter((each) => each.compareDocumentPosition(check.root) & Node.DOCUMENT_POSITION_FOLLOWING)
+      .at(-1);
+    const words = told ? [...told.querySelectorAll("code")].map((each) => each.textContent) : [];
+    const head = words.find((each) => each.startsWith(`${name[1]}(`) && each.endsWith(")")) || `${name[1]}(*given)`;
+    const root = make(
+      `<div class="cell docutils container blk-own" id="cell-${check.name.replace(/check$/, "mine")}"><p>Your answer</p>` +
+        '<div class="cell_input docutils container"><div class="highlight" hidden><pre></pre></div></div></div>',
+    );
+    root.querySelector("pre").textContent = `def ${head}:\n    ...\n\n\ncheck_${name[1]}(${name[1]})\n`;
+    check.root.after(root);
+    return new Cell(root);
+  }
+
   let queue = Promise.resolve();
 
   async function runAll(cell) {
@@ -302,7 +329,7 @@
           await inOrder(cell);
           break;
         } catch (error) {
-          if (error.message !== "again" || tries === 1) throw error;
+          if (error.message !== AGAIN || tries === 1) throw error;
         }
       }
     } catch (error) {
@@ -323,7 +350,7 @@
     }
     cell.say("Running …");
     await cell.execute();
-    if (!cell.absent.length) cell.say(cell.failed ? "It failed." : "It ran.");
+    if (!cell.absent.length) cell.say(cell.own ? (cell.passed ? "Passed." : "Not yet.") : cell.failed ? "It failed." : "It ran.");
   }
 
   function stop() {
@@ -403,11 +430,13 @@
 
   // ------------------------------------------------------------------------------------------------------------------
 
-  function begin() {
-    for (const root of document.querySelectorAll("div.cell[id^=cell-]")) if (root.querySelector(".cell_input")) cells.push(new Cell(root));
-    recall();
-  }
+  Object.assign(window.blkPage, { kept, keep, make });
 
-  if (document.readyState === "complete") begin();
-  else addEventListener("load", begin); // when the figures are there, and the copy buttons
+  for (const root of document.querySelectorAll("div.cell[id^=cell-]")) {
+    if (!root.querySelector(".cell_input")) continue;
+    const cell = new Cell(root);
+    const own = /^ex-.+-check$/.test(cell.name) && answerTo(cell);
+    cells.push(cell, ...(own ? [own] : []));
+  }
+  recall();
 })();
