@@ -278,7 +278,7 @@
         this.fresh.remove();
       }
       this.fresh = null;
-      if (outputs && !same) {
+      if (outputs && !same && (outputs.length || this.stored)) {
         this.fresh = make('<div class="cell_output blk-fresh"></div>');
         this.fresh.append(...outputs.map(drawn));
         this.root.append(this.fresh);
@@ -379,21 +379,24 @@
     const html = data["text/html"] || data["image/svg+xml"];
     if (!html) return plain(data["text/plain"], "text_plain");
     const box = make('<div class="output text_html"></div>');
-    box.append(tame(html));
+    box.append(...tame(html));
     return box;
   }
 
   // What code makes may come from a link that somebody sent: it draws, and does nothing else.
+  const IDLE = /^(script|iframe|frame|object|embed|link|meta|base|foreignobject|animate|set)$/i;
+  const ADDRESS = /^(href|src|action|formaction|xlink:href|srcdoc)$/i;
+
   function tame(html) {
-    const made = document.createElement("template");
-    made.innerHTML = html;
-    for (const each of made.content.querySelectorAll("*")) {
-      if (/^(script|iframe|frame|object|embed|link|meta|base|foreignobject|animate|set)$/i.test(each.localName)) each.remove();
-      for (const { name, value } of [...each.attributes])
-        if (/^on/i.test(name) || (/^(href|src|action|formaction|xlink:href|srcdoc)$/i.test(name) && /^\s*(javascript|data):/i.test(value)))
-          each.removeAttribute(name);
+    const { body } = new DOMParser().parseFromString(`<body>${html}`, "text/html"); // where nothing runs
+    for (const each of body.querySelectorAll("*")) {
+      if (IDLE.test(each.localName)) each.remove();
+      for (const { name, value } of [...each.attributes]) {
+        const acts = each.localName === "img" ? /^\s*javascript:/i : /^\s*(javascript|data):/i;
+        if (/^on/i.test(name) || (ADDRESS.test(name) && acts.test(value))) each.removeAttribute(name);
+      }
     }
-    return made.content;
+    return [...body.childNodes];
   }
 
   // Code in an address: compressed, in letters that an anchor may have.
