@@ -1,4 +1,4 @@
-"""Cells in the page: each of the book gives what is stored of it; a reader changes one, stops one, answers an exercise."""
+"""Cells in the page: each of the book gives what is stored of it; a reader changes one, stops one, answers a question."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.tools.outputs import chapters
 __all__ = ["firefox"]
 pytestmark = pytest.mark.site
 
-# A page has no matplotlib and no networkx, so it draws no charts and no graphs: these two cells go on with such a one's names.
-DRAWN_BY_LIBRARIES = re.compile(r"^\s*(from|import) (blkmodel\.live\.(chart|graphs)|matplotlib|networkx)\b", re.MULTILINE)
+# A page has no matplotlib and no networkx, so it draws no charts and no graphs: two cells go on with what such a one left.
+NOT_HERE = re.compile(r"^\s*(from|import) (blkmodel\.live\.(chart|graphs)|matplotlib|networkx)\b", re.MULTILINE)
 GO_ON = {("which-queue", "shares"), ("choosing-a-scheduler", "exercise-sched-fast-code")}
 # What vouches for a function is counted by a hook that a recording takes away in CPython, and does not in a page.
 DIFFERS = {("index", "fidelity")}
@@ -28,8 +28,8 @@ RUN_ALL = """async () => {
   for (const root of document.querySelectorAll('div.cell[id^=cell-]:not(.blk-own)')) {
     const cell = root.blkCell;
     await cell.run();
-    found[cell.name] = {outputs: cell.outputs, absent: cell.absent, says: cell.status.textContent, fresh: Boolean(cell.fresh),
-                        seen: !cell.stored || cell.stored.checkVisibility()};
+    found[cell.name] = {outputs: cell.outputs, absent: cell.absent, says: cell.status.textContent,
+                        fresh: Boolean(cell.fresh), seen: !cell.stored || cell.stored.checkVisibility()};
   }
   return found;
 }"""
@@ -55,7 +55,7 @@ def compare(chapter, found):
     differ = {}
     for cell in cells(chapter):
         name, source, got = cell["id"], "".join(cell["source"]), found[cell["id"]]
-        if DRAWN_BY_LIBRARIES.search(source) or (chapter, name) in GO_ON:
+        if NOT_HERE.search(source) or (chapter, name) in GO_ON:
             assert set(got["absent"]) <= {"matplotlib", "networkx"}
             assert got["absent"]
             assert "it runs in JupyterLab" in got["says"]
@@ -93,7 +93,7 @@ def page(request, browser, origins):
     with Visit(browser, origins) as visit:
         visit.page.goto(f"{origins[request.param]}/book/which-queue.html")
         yield visit.page
-        # Chromium tells that the policy forbids a handler even of what is only parsed, in order to take the handler out.
+        # Chromium tells that the policy forbids a handler even where it is parsed only to be taken out.
         visit.errors = [each for each in visit.errors if "inline event handler" not in each]
         visit.check()
 
@@ -127,7 +127,7 @@ class Cell:
 
 
 def test_a_changed_cell(page):
-    """It gives what its text says now, after those above it; it is there when the reader comes back; Reset undoes it."""
+    """It gives what its text says now, after those above it; it is there when the reader comes back, until Reset."""
     cell = Cell(page, "fair-code")
     stored = cell.root.inner_text()
     changed = "print('printed')\n[len(queues), share]"
@@ -278,4 +278,5 @@ def test_cells_have_their_names(origins):
     """Each cell of each notebook can be led to, by the name that it has there."""
     for path in chapters():
         page = (SITE / "book" / f"{path.stem}.html").read_text("utf8")
-        assert re.findall(r'<div class="cell [^"]*" id="cell-([^"]*)"', page) == [each["id"] for each in cells(path.stem)]
+        found = re.findall(r'<div class="cell [^"]*" id="cell-([^"]*)"', page)
+        assert found == [each["id"] for each in cells(path.stem)]
