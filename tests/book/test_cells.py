@@ -1,4 +1,4 @@
-"""Cells in the page: each of the book gives what is stored of it; a reader changes one, stops one, answers a question."""
+"""Cells in the page: each gives what is stored of it; a reader changes one, stops one, answers a question."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.tools.outputs import chapters
 __all__ = ["firefox"]
 pytestmark = pytest.mark.site
 
-# A page has no matplotlib and no networkx, so it draws no charts and no graphs: two cells go on with what such a one left.
+# A page has no matplotlib and no networkx, so no charts and no graphs; two cells go on with what such a one left.
 NOT_HERE = re.compile(r"^\s*(from|import) (blkmodel\.live\.(chart|graphs)|matplotlib|networkx)\b", re.MULTILINE)
 GO_ON = {("which-queue", "shares"), ("choosing-a-scheduler", "exercise-sched-fast-code")}
 # What vouches for a function is counted by a hook that a recording takes away in CPython, and does not in a page.

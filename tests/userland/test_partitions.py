@@ -142,7 +142,7 @@ def test_files_that_are_not_there():
 def test_files_of_a_null_blk_device():
     boot(2)
     scenario.null_blk_load(nr_devices=0)
-    name = scenario.null_blk_create("d", size=8, memory_backed=1, submit_queues=2, home_node=0)
+    scenario.null_blk_create("d", size=8, memory_backed=1, submit_queues=2, home_node=0)
     said = {"size": "8", "completion_nsec": "10000", "submit_queues": "2", "home_node": "0", "queue_mode": "2",
             "blocksize": "512", "irqmode": "1", "hw_queue_depth": "64", "index": "0", "blocking": "1", "power": "1",
             "use_per_node_hctx": "0", "memory_backed": "1", "discard": "0", "cache_size": "0", "zoned": "0",
