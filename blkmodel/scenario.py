@@ -789,15 +789,15 @@ def run_step(step: Sequence[Any]) -> Any:
 
     TypeError says which of the step's parameters is missing, or is none, and which there are.
     """
-    name, *arguments = step
-    if name not in STEPS:
-        raise NotModelled(name)
-    return dmsetup_run(*arguments) if name == "dmsetup" else STEPS[name](**arguments_of(step))
+    values = arguments_of(step)
+    return dmsetup_run(*step[1:]) if step[0] == "dmsetup" else STEPS[step[0]](**values)
 
 
 def arguments_of(step: Sequence[Any]) -> dict[str, Any]:
     """The parameters of a step by name, of dmsetup none. TypeError says what is missing, or is no parameter."""
     name, *arguments = step
+    if name not in STEPS:
+        raise NotModelled(name)
     values = arguments[0] if arguments and name != "dmsetup" else {}
     takes = signature(STEPS[name])
     try:

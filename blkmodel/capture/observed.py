@@ -43,6 +43,7 @@ from blkmodel.sim.machine import parse_cpulist
 from blkmodel.trace import Assign, Enter, Leave, Log, Recording
 
 LATE = 1500  # milliseconds
+WIDE = 200  # characters of a line that are shown
 OBSERVER = "observer"
 """The process that reads files while others run; its calls are not the step's."""
 TIMES_OF_STAT = (3, 7, 9, 10, 14)
@@ -167,8 +168,8 @@ class Watch:
     def _log(self, recording: Recording, chance: Counter[str]) -> Iterator[str]:
         for number, (their, our) in enumerate(zip_longest(self.observed.get("kernel_log", self.log), self.log), 1):
             if their is None or our is None or _masked(their) != _masked(our):
-                yield (f"kernel_log, line {number}: the recording has {'none' if their is None else shown(their)}, "
-                       f"the model {'none' if our is None else shown(our)}")
+                has = ["none" if line is None else shown(line, WIDE) for line in (their, our)]
+                yield f"kernel_log, line {number}: the recording has {has[0]}, the model {has[1]}"
                 return
             chance["numbers in the log: tags, addresses, places on the bus"] += their != our
         came, now = [], min((done.began for done in self.done.values()), default=0)
@@ -261,7 +262,7 @@ def differs(name: str, theirs: str, ours: list[str], online: frozenset[int], cha
         if any(same(name, theirs, our, online) for our in ours):
             chance[what] += bool(what)
             return []
-    return [f"{name}: the recording has {shown(theirs)}, the model {shown(ours[0])}"]
+    return [f"{name}: the recording has {shown(theirs, WIDE)}, the model {shown(ours[0], WIDE)}"]
 
 
 def _same(name: str, theirs: str, ours: str, online: frozenset[int]) -> bool:

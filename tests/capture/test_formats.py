@@ -84,7 +84,7 @@ def test_a_good_file(tmp_path, document):
     (b"[]", "the file: expected an object with format, kernel, found []"),
     ({"format": "x/9", "kernel": {"release": "5"}},
      "format: expected one of blkmodel-capture/1, blkmodel-calls/1, blkmodel-device/1, blkmodel-dmsetup/1, "
-     "found 'x/9'"),
+     "blkmodel-statuses/1, blkmodel-nr_requests/1, blkmodel-hotplug/1, found 'x/9'"),
     (changed(MAP, "kernel", to={}), "kernel: expected the field release, found []"),
     (changed(MAP, "machine", "online", to="0-"), "machine.online: expected a list of CPUs such as 0-3,8, found '0-'"),
     (changed(MAP, "machine", "nodes", to={"x": "0-1"}), "machine.nodes: expected keys that are numbers, found 'x'"),
@@ -128,6 +128,8 @@ def test_a_good_file(tmp_path, document):
     (changed(DEVICE, "events", 3, 2, to=-1), "events[3][2]: expected a number, at least 0, found -1"),
     (changed(DEVICE, "events", 4, 1, "qsize", to=DROP),
      "events[4][1]: expected the field qsize, found ['granted', 'name', 'opcode', 'sqid']"),
+    (changed(DEVICE, "events", 4, 1, to={"opcode": 5, "name": "CREATE_CQ", "cqid": [1]}),
+     "events[4][1].cqid: expected a number, at least 0, found [1]"),
     (changed(DEVICE, "events", 4, 1, "granted", to="64"),
      "events[4][1].granted: expected a number, at least 0, found '64'"),
     (changed(DEVICE, "events", 5, 1, "sqid", to=DROP),

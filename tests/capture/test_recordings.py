@@ -10,7 +10,7 @@ from blkmodel.capture.check import PASSED, check_file
 KERNEL = Path(__file__).parents[1] / "recordings" / "linux-5.4"
 MAPS = sorted((KERNEL / "maps").glob("*.json"))
 CALLS = sorted((KERNEL / "calls").glob("*.json"))
-OTHERS = sorted((KERNEL / "device").glob("*.json")) + sorted((KERNEL / "dm").glob("*.json"))
+OTHERS = [path for kind in ("device", "dm", "tables") for path in sorted((KERNEL / kind).glob("*.json"))]
 PATHS = {"dm-create": 66, "dm-linear-read-4k": 126, "dm-load-linear": 185, "dm-load-multipath": 306,
          "dm-multipath-read-4k": 166, "dm-remove": 123, "dm-resume-linear": 153, "dm-resume-multipath": 173,
          "null_blk-read-4k": 59, "null_blk-set-up": 171, "nvme-probe": 1161, "nvme-remove": 224,
@@ -40,7 +40,7 @@ def test_calls(path):
 
 
 @pytest.mark.parametrize("path", OTHERS, ids=lambda path: path.stem)
-def test_devices_and_sessions(path):
+def test_devices_sessions_and_tables(path):
     outcome = check_file(path)
     assert outcome.differences == []
     assert outcome.result == PASSED

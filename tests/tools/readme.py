@@ -10,7 +10,7 @@ from textwrap import wrap
 from typing import Any
 
 from blkmodel.capture.check import FAILED, PASSED, SKIPPED, check_file
-from blkmodel.capture.formats import CALLS, CAPTURE, DEVICE, DMSETUP, read
+from blkmodel.capture.formats import CALLS, CAPTURE, DEVICE, DMSETUP, HOTPLUG, NR_REQUESTS, STATUSES, read
 from blkmodel.capture.vouched import said
 from blkmodel.view.figures.machine_to_queues import machine_to_queues
 
@@ -22,9 +22,12 @@ MARGIN, LINES = 10, 300
 MACHINE: dict[str, Any] = {"cpus": 8, "nodes": 2, "threads": 2, "queues": 6, "write_queues": 3, "poll_queues": 1}
 SAID = {
     CAPTURE: "which queues the drivers got on {files} machines, who uses them, and what interrupts them",
-    CALLS: "which functions the kernel called, in {files} scenarios",
-    DEVICE: "what an NVMe controller saw of its driver, in {files} scenario",
+    CALLS: "which functions the kernel called, and what its user saw, in {files} scenarios",
+    DEVICE: "what an NVMe controller saw of its driver, in {files} scenarios",
     DMSETUP: "what device mapper answered, and made, in {files} session of dmsetup",
+    HOTPLUG: "where interrupts go when a CPU goes and comes, in {files} table",
+    NR_REQUESTS: "what writing nr_requests does, in {files} table",
+    STATUSES: "what an NVMe status becomes, in {files} table",
 }
 
 

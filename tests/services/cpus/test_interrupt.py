@@ -12,7 +12,7 @@ from blkmodel.services.cpus.cpuhotplug import cpu_down, cpu_up
 from blkmodel.services.cpus.interrupt import irq_desc_tree, proc_irq
 from blkmodel.services.cpus.isolation import housekeeping, housekeeping_isolcpus_setup
 
-RECORDED = json.loads(recording("tables/cpu-hotplug.json").read_text())
+RECORDED = json.loads(recording("linux-5.4/tables/cpu-hotplug.json").read_text())
 
 
 def controller(cpus=4, **params):
