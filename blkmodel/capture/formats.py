@@ -1,10 +1,12 @@
 """Reading recordings: the file formats, and what each must hold.
 
-`blkmodel-capture/1` (queue maps), `blkmodel-calls/1` (call trees), `blkmodel-device/1` (what a controller saw) and
-`blkmodel-dmsetup/1` (sessions of dmsetup) are checked to the last field, so that whatever compares them with the model
-can rely on it. Beside the limits of files.py, shapes.py and steps.py, a capture has at most MOST_CASES cases, which
-make at most MOST_REQUESTS_OF_CASES requests; the calls of a recording are at most MOST_CALLS when their repeats are
-written out; a controller saw at most MOST_EVENTS events; a machine is of at most MOST_CPUS CPUs and as many nodes.
+`blkmodel-capture/1` (queue maps), `blkmodel-calls/1` (call trees, and what a user saw), `blkmodel-device/1` (what a
+controller saw), `blkmodel-dmsetup/1` (sessions of dmsetup) and the tables `blkmodel-statuses/1`,
+`blkmodel-nr_requests/1` and `blkmodel-hotplug/1` are checked to the last field, so that whatever compares them with the
+model can rely on it. Beside the limits of files.py, shapes.py and steps.py, a capture or a table has at most MOST_CASES
+cases, which make at most MOST_REQUESTS_OF_CASES requests; the calls of a recording are at most MOST_CALLS when their
+repeats are written out; a controller saw at most MOST_EVENTS events; a machine is of at most MOST_CPUS CPUs and as many
+nodes.
 """
 
 import re

@@ -18,5 +18,5 @@ def recording(name: str) -> Path:
 
 
 def every(kind: str) -> list[Path]:
-    """Return the paths of all recordings of a kind: `calls`, `device`, `dm` or `maps`."""
+    """Return the paths of all recordings of a kind: `calls`, `device`, `dm`, `maps` or `tables`."""
     return sorted(path for place in _PLACES for path in (place / "linux-5.4" / kind).glob("*.json"))
