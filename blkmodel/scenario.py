@@ -23,6 +23,7 @@ from blkmodel.drivers.md import (dm, dm_delay, dm_flakey, dm_ioctl, dm_mpath, dm
     dm_service_time, dm_target, dm_uevent, dm_zero)
 from blkmodel.drivers.nvme.host import core as nvme_core, pci as nvme_pci
 from blkmodel.errors import KernelError, NotModelled
+from blkmodel.fs import block_dev
 from blkmodel.fs.aio import io_getevents, io_submit, iocb, kioctx
 from blkmodel.include.linux.blkdev import READ, WRITE
 from blkmodel.include.linux.fs import BLKDISCARD, BLKRRPART, BLKZEROOUT
@@ -38,7 +39,9 @@ from blkmodel.services.devices.kobject import kobject
 from blkmodel.services.devices.pci import device_release_driver, pci_bus_add_device, to_pci_dev
 from blkmodel.services.files.file import (O_DIRECT, O_RDONLY, O_RDWR, O_WRONLY, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT,
     filp_close, filp_open, new_sync_read, new_sync_write)
+from blkmodel.services.files.pagemap import invalidate_mapping_pages
 from blkmodel.services.files.uio import iov_iter, iov_iter_init, map_user_buffer, unmap_user_buffer
+from blkmodel.services.memory.mm import cache_pages, put_page
 from blkmodel.services.tasks.timer import msleep
 from blkmodel.sim import forget, statics, this
 from blkmodel.sim.events import HungTask
@@ -86,8 +89,8 @@ class Described(NamedTuple):
 @statics
 class modules:
     """The names of the modules that are loaded; the kernel files of those that this machine has not at all; what was
-    said of controllers that are still to come; and how many nanoseconds those take for a command of which nobody
-    says."""
+    said of controllers that are still to come; and how many nanoseconds those take for a command where nobody says
+    (and a hundredth of that, at least, lies between the ends of two)."""
 
     def __init__(self) -> None:
         self.loaded: set[str] = set()
@@ -369,7 +372,7 @@ def nvme_probe(device: str | None = None, sectors: int = 131072, controller: Con
             namespace.write(offset, data, True)
         controller = Controller(**{"vectors": VECTORS} | described, serial=f"{number + 1:04}",
                                 namespaces={1: namespace}, faults=broken,
-                                service=Service(like.latency or modules().latency))
+                                service=Service(like.latency or modules().latency, apart=modules().latency // 100))
     pdev = plug_in(controller, node)
     kernel.task("pciehp", pci_bus_add_device, pdev)
     if pdev.dev.driver is None:
@@ -609,12 +612,12 @@ def _known(disk: str) -> None:
         raise KeyError(f"there is no disk {disk!r}; there is {', '.join(sorted(devices().nodes)) or 'none'}")
 
 
-def _dio(disk: str, asked: Asked) -> bytes | int:
+def _dio(disk: str, asked: Asked, how: int = O_DIRECT) -> bytes | int:
     op, offset, length, page_runs, data, flags = asked
     buffer = map_user_buffer(page_runs)
     if buffer is None:
         return -ENOMEM
-    filp = filp_open(disk, O_DIRECT | (O_RDONLY if op == "read" else O_WRONLY))
+    filp = filp_open(disk, how | (O_RDONLY if op == "read" else O_WRONLY))
     result: Any = PTR_ERR(filp) if IS_ERR(filp) else 0
     if not IS_ERR(filp):
         moved = iov_iter()
@@ -627,6 +630,29 @@ def _dio(disk: str, asked: Asked) -> bytes | int:
             result = buffer.read(0, result)
     unmap_user_buffer(buffer)
     return result
+
+
+def buffered(disk: str, op: str, offset: int, length: int, cpu: int = 0, data: bytes | bytearray | None = None,
+             page_runs: list[int] | None = None) -> bytes:
+    """Read or write a disk through the page cache, of which all that can go is dropped first, by a fresh process on
+    that CPU. What it writes is written back when it closes the disk, unless others have it open.
+
+    page_runs: how many of the next pages that the cache takes lie side by side in each piece (by default as it
+    comes). Otherwise as io().
+    """
+    asked = _asked(disk, op, offset, length, data=data)
+    _command("sh", "echo 1 > /proc/sys/vm/drop_caches", _drop_pagecache)
+    spare = [] if page_runs is None else cache_pages(page_runs)
+    try:
+        return _command("dio", f"{op} {length} bytes of {disk} at {offset}", _dio, disk, asked, 0, cpu=cpu)
+    finally:
+        while spare:
+            put_page(spare.pop())
+
+
+def _drop_pagecache() -> None:
+    for bdev in list(block_dev.variables().all_bdevs):
+        invalidate_mapping_pages(bdev.bd_inode.i_mapping, 0, -1)
 
 
 def aio(disk: str, wanted: list[dict[str, Any]], cpu: int = 0) -> list[bytes | KernelError]:
@@ -776,9 +802,10 @@ STEPS: dict[str, Any] = {
     "nvme.pull_out": nvme_pull_out, "pci.slot_power": slot_power, "nvme.mask_interrupt": nvme_mask_interrupt,
     "nvme.fault_inject": nvme_fault_inject, "fail_io_timeout": fail_io_timeout, "nvme_file": set_nvme_file,
     "queue_file": set_queue_file, "disk_file": set_disk_file, "module_parameter": module_parameter,
-    "cpu.offline": cpu_offline, "cpu.online": cpu_online, "io": io, "aio": aio, "together": together, "flush": flush,
-    "discard": discard, "zero_out": zero_out, "rescan_partitions": rescan_partitions, "partition": partition,
-    "dmsetup": dmsetup_run, "lsblk": look.lsblk, "cat": cat}
+    "cpu.offline": cpu_offline, "cpu.online": cpu_online, "io": io, "buffered": buffered, "aio": aio,
+    "together": together, "flush": flush, "discard": discard, "zero_out": zero_out,
+    "rescan_partitions": rescan_partitions, "partition": partition, "dmsetup": dmsetup_run,
+    "lsblk": look.lsblk, "cat": cat}
 LOOKS = ("lsblk", "cat")
 """Those that change nothing, and return a text."""
 """What a recording can ask for; each takes the object that stands with the step's name, or the words of dmsetup."""

@@ -686,4 +686,5 @@ def blk_dev_init() -> int:
     return 0
 
 
-provide(blk_flush_plug_list=blk_flush_plug_list)
+provide(blk_flush_plug_list=blk_flush_plug_list, blk_finish_plug=blk_finish_plug, blk_plug=blk_plug,
+        blk_start_plug=blk_start_plug)

@@ -16,7 +16,7 @@ from blkmodel.capture import calls, device, maps, sessions, tables
 from blkmodel.capture.files import printable, shown
 from blkmodel.capture.formats import CALLS, CAPTURE, DEVICE, DMSETUP, HOTPLUG, NR_REQUESTS, STATUSES, FormatError, read
 from blkmodel.capture.observed import Watch
-from blkmodel.capture.reference import as_recorded, boot_reference, leave_as_found
+from blkmodel.capture.reference import as_recorded, boot_reference, leave_as_found, traced_step
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.reference.source import RELEASE
 from blkmodel.scenario import run_step
@@ -147,7 +147,7 @@ def _check_calls(path: str | Path, document: dict[str, Any]) -> Outcome:
 def _compared(document: dict[str, Any], anywhere: int | None) -> tuple[calls.Comparison, list[str], Counter[str]]:
     """Run the model in the situation of a recording of calls, and compare. Returns the comparison, all differences, and
     what was let pass."""
-    watch = Watch(document)
+    watch = Watch(document, traced_step(document))
     left = _set_up(document, watch, anywhere)
     if (cpu := watch.scanned_elsewhere()) is not None:
         left = _set_up(document, watch, anywhere, cpu)

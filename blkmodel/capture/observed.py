@@ -16,8 +16,8 @@ What is let pass, and counted, is chance or the test machine's own:
 * which of several CPUs an interrupt goes to, if it may and they are online;
 * the times in `stat`;
 * on which hardware queue partitions were looked for: where the recording tells (`queued`), the model does it there;
-* what earlier steps of the same boot left, which the setup does not have: that paths of multipath have failed more
-  often, and that it no longer waits for its first I/O;
+* what earlier steps of the same boot left, which the setup does not have: that a disk has read and written more, that
+  paths of multipath have failed more often, and that it no longer waits for its first I/O;
 * what dmsetup says of semaphores, which the recorded kernel was built without;
 * files and commands that no state of the model answers.
 """
@@ -67,8 +67,8 @@ class Watch:
     what it said. online: moment → CPUs. log: what the kernel said meanwhile.
     """
 
-    def __init__(self, document: dict[str, Any]) -> None:
-        self.traced = document["scenario"]["traced"]
+    def __init__(self, document: dict[str, Any], traced: list[Any]) -> None:
+        self.traced = traced
         self.later = "observed" in document
         self.observed = document.get("observed", {})
         self.several = self.traced[0] == "together"
@@ -278,8 +278,11 @@ def _same_interrupt(name: str, theirs: str, ours: str, online: frozenset[int]) -
 
 
 def _same_counts(name: str, theirs: str, ours: str, online: frozenset[int]) -> bool:
+    """Whether a disk has done at least as much: earlier steps of the boot count, too."""
     counts = [[word for i, word in enumerate(text.split()) if i not in TIMES_OF_STAT] for text in (theirs, ours)]
-    return name.endswith("stat") and counts[0] == counts[1] and len(theirs.split()) == len(ours.split())
+    return (name.endswith("stat") and len(theirs.split()) == len(ours.split())
+            and all(re.fullmatch(r"\d{1,19}", word) for word in counts[0])
+            and all(int(their) >= int(our) for their, our in zip(*counts, strict=True)))
 
 
 def _same_paths(name: str, theirs: str, ours: str, online: frozenset[int]) -> bool:

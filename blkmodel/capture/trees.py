@@ -1,6 +1,6 @@
 """Call trees as values: a tree is (function, trees that it called), a forest a tuple of trees."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from blkmodel.trace import Node
@@ -52,6 +52,14 @@ def functions(forest: Forest) -> set[str]:
 def calls_to(forest: Forest, names: set[str]) -> int:
     """Count the calls to these functions."""
     return sum((function in names) + calls_to(below, names) for function, below in forest)
+
+
+def below(forest: Forest, name: str) -> Iterator[Forest]:
+    """Yield what each call to a function called, in order."""
+    for function, called in forest:
+        if function == name:
+            yield called
+        yield from below(called, name)
 
 
 def paths(forest: Forest, above: tuple[str, ...] = ()) -> set[tuple[str, ...]]:

@@ -168,7 +168,7 @@ class Engine:
         if not service.instant:
             end += service.time()
             if service.in_order:
-                end = running.sq.last_end = max(end, running.sq.last_end)
+                end = running.sq.last_end = max(end, running.sq.last_end + service.apart)
         if end == now:
             fetched.append(running)
         else:

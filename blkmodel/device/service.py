@@ -9,7 +9,8 @@ class Service:
     """A command takes `least` nanoseconds of virtual time, and beyond them a time that is drawn from an exponential
     distribution with mean `extra`. Any number are served at once.
 
-    in_order: none finishes before one that was fetched earlier from the same queue. Otherwise each finishes when its
+    in_order: none finishes before one that was fetched earlier from the same queue, but `apart` nanoseconds later at
+    least, where they take time. Otherwise each finishes when its
     time is up, and those that take no time finish, of all that were fetched at once, in an order that is drawn. The
     same `seed` gives the same times and orders.
     """
@@ -17,12 +18,13 @@ class Service:
     least: int = 0
     extra: int = 0
     in_order: bool = True
+    apart: int = 0
     seed: int = 0
     random: Random = field(init=False)
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense, by ValueError."""
-        for name in ("least", "extra"):
+        for name in ("least", "extra", "apart"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)}: a time is 0 or more nanoseconds")
         self.random = Random(self.seed)

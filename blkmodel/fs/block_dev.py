@@ -1,13 +1,14 @@
 """Block devices as files: which inode stands for a device number, opening and closing, and direct I/O.
 
-The page cache is read through, and written back; writing into it is left out, as is swapping.
+The page cache is read and written through; swapping is left out.
 """
 
 from typing import Any
 
 from blkmodel.block import bio as bio_module, blk_core, blk_flush, blk_lib, blk_mq, genhd, ioctl, partition_generic
-from blkmodel.fs.buffer import (block_read_full_page, block_write_full_page, buffer_head, set_buffer_mapped,
-    try_to_free_buffers)
+from blkmodel.fs import mpage
+from blkmodel.fs.buffer import (block_read_full_page, block_write_begin, block_write_end, block_write_full_page,
+    buffer_head, set_buffer_mapped, try_to_free_buffers)
 from blkmodel.include.linux.bio import BIO_MAX_PAGES, BIOSET_NEED_BVECS, bio_get, bio_set, bio_set_dev, bio_set_polled
 from blkmodel.include.linux.blk_types import (BLK_QC_T_NONE, BLK_STS_IOERR, REQ_FUA, REQ_IDLE, REQ_NOWAIT, REQ_OP_READ,
     REQ_OP_WRITE, REQ_SYNC, bio as bio_struct, bio_vec)
@@ -33,15 +34,16 @@ from blkmodel.services.files.file import (FALLOC_FL_KEEP_SIZE, FALLOC_FL_NO_HIDE
     FALLOC_FL_ZERO_RANGE, FMODE_EXCL, FMODE_NDELAY, FMODE_NOWAIT, FMODE_WRITE, FMODE_WRITE_IOCTL, IOCB_DIRECT,
     IOCB_DSYNC, IOCB_HIPRI, IOCB_NOWAIT, O_ACCMODE, O_EXCL, O_LARGEFILE, O_NDELAY, file, file_operations, is_sync_kiocb,
     kern_path, kiocb)
-from blkmodel.services.files.inode import (I_DIRTY, I_NEW, S_IFBLK, S_IFMT, address_space_operations, blksize_bits,
-    clear_inode, i_blocksize, i_size_read, i_size_write, iget5_locked, ihold, ilookup5, inode, inode_unhashed, iput,
-    remove_inode_hash, sb_is_blkdev_sb, super_block, super_operations, unlock_new_inode, write_inode_now)
+from blkmodel.services.files.inode import (I_DIRTY, I_NEW, S_IFBLK, S_IFMT, address_space, address_space_operations,
+    blksize_bits, clear_inode, i_blocksize, i_size_read, i_size_write, iget5_locked, ihold, ilookup5, inode,
+    inode_unhashed, iput, remove_inode_hash, sb_is_blkdev_sb, super_block, super_operations, unlock_new_inode,
+    write_inode_now)
 from blkmodel.services.files.pagemap import (__generic_file_write_iter, filemap_flush, filemap_write_and_wait,
-    generic_file_read_iter, generic_write_sync, invalidate_inode_pages2_range, invalidate_mapping_pages,
-    truncate_inode_pages, truncate_inode_pages_final, truncate_inode_pages_range)
+    generic_file_read_iter, generic_write_sync, generic_writepages, invalidate_inode_pages2_range,
+    invalidate_mapping_pages, truncate_inode_pages, truncate_inode_pages_final, truncate_inode_pages_range, unlock_page)
 from blkmodel.services.files.uio import (iov_iter, iov_iter_alignment, iov_iter_count, iov_iter_npages, iov_iter_rw,
     iov_iter_truncate, iter_is_iovec)
-from blkmodel.services.memory.mm import GFP_KERNEL, page
+from blkmodel.services.memory.mm import GFP_KERNEL, page, put_page
 from blkmodel.services.memory.slab import (kcalloc, kfree, kmem_cache, kmem_cache_alloc, kmem_cache_create,
     kmem_cache_free, kzalloc)
 from blkmodel.services.tasks.locks import mutex_lock, mutex_lock_nested, mutex_unlock
@@ -416,6 +418,34 @@ def thaw_bdev(bdev: block_device, sb: super_block) -> int:
 def blkdev_writepage(page: page, wbc: Any) -> int:
     """Write a cached page back."""
     return block_write_full_page(page, blkdev_get_block)
+
+
+def blkdev_writepages(mapping: address_space, wbc: Any) -> int:
+    """Write all changed pages back."""
+    return generic_writepages(mapping, wbc)
+
+
+def blkdev_readpages(file: file, mapping: address_space, pages: list[page], nr_pages: int) -> int:
+    """Read many pages into the cache."""
+    return mpage.mpage_readpages(mapping, pages, nr_pages, blkdev_get_block)
+
+
+def blkdev_write_begin(file: file, mapping: address_space, pos: int, len: int, flags: int) -> page:
+    """The locked page in which bytes are to be written; or an error pointer."""
+    return block_write_begin(mapping, pos, len, flags, blkdev_get_block)
+
+
+def blkdev_write_end(file: file, mapping: address_space, pos: int, len: int, copied: int, page: page) -> int:
+    """Bytes were written to a cached page. Returns how many."""
+    ret = block_write_end(file, mapping, pos, len, copied, page)
+    unlock_page(page)
+    put_page(page)
+    return ret
+
+
+def bdev_read_page(bdev: block_device, sector: int, page: page) -> int:
+    """Let the driver read a page without a bio, if it can (as those of disks in memory can): none of the model's."""
+    return -EOPNOTSUPP
 
 
 def blkdev_readpage(file: file, page: page) -> int:
@@ -1012,7 +1042,9 @@ def __invalidate_device(bdev: block_device, kill_dirty: bool) -> int:
     return 0
 
 
-def_blk_aops = address_space_operations(readpage=blkdev_readpage, writepage=blkdev_writepage,
+def_blk_aops = address_space_operations(readpage=blkdev_readpage, readpages=blkdev_readpages,
+                                        writepage=blkdev_writepage, writepages=blkdev_writepages,
+                                        write_begin=blkdev_write_begin, write_end=blkdev_write_end,
                                         releasepage=blkdev_releasepage, direct_IO=blkdev_direct_IO)
 def_blk_fops = file_operations(open=blkdev_open, release=blkdev_close, read_iter=blkdev_read_iter,
                                write_iter=blkdev_write_iter, fsync=blkdev_fsync, unlocked_ioctl=block_ioctl,

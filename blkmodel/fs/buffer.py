@@ -9,14 +9,17 @@ from blkmodel.include.linux.bio import bio_set_dev
 from blkmodel.include.linux.blk_types import BIO_QUIET, REQ_OP_READ, REQ_OP_WRITE, REQ_SYNC, bio, bio_flagged
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import get_capacity, part_nr_sects_read
+from blkmodel.services.base.err import EIO, ENOMEM, ERR_PTR
 from blkmodel.services.base.printk import printk_ratelimited
 from blkmodel.services.base.symbols import provide
-from blkmodel.services.files.inode import i_size_read, inode
-from blkmodel.services.files.pagemap import unlock_page
-from blkmodel.services.memory.mm import (GFP_NOFS, GFP_NOIO, PageError, PG_error, PG_private, PG_uptodate,
-    clear_page_flag, get_page, page, put_page, set_page_flag)
+from blkmodel.services.files.file import file
+from blkmodel.services.files.inode import I_DIRTY_PAGES, address_space, i_size_read, inode
+from blkmodel.services.files.pagemap import grab_cache_page_write_begin, unlock_page
+from blkmodel.services.memory.mm import (GFP_NOFS, GFP_NOIO, PageError, PageUptodate, PG_dirty, PG_error, PG_private,
+    PG_uptodate, clear_page_flag, get_page, page, put_page, set_page_flag)
 from blkmodel.services.memory.slab import kfree, kzalloc
 from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock
+from blkmodel.services.tasks.wait import wait_on_bit, wake_up_bit
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL, Struct, struct
 
@@ -28,6 +31,7 @@ class buffer_head(Struct):
 
     SIZE = 104
     uptodate: bool = False
+    dirty: bool = False
     mapped: bool = False
     locked: bool = False
     write_error: bool = False
@@ -40,13 +44,25 @@ class buffer_head(Struct):
     _offset: int = 0
 
 
+def unlock_buffer(bh: buffer_head) -> None:
+    """A buffer was read or written: wake who waits for that."""
+    bh.locked = False
+    wake_up_bit(bh, "locked")
+
+
+def __wait_on_buffer(bh: buffer_head) -> None:
+    """Wait until a buffer was read or written."""
+    wait_on_bit(bh, "locked", lambda: bh.locked, "a block to be read or written")
+
+
 def set_buffer_mapped(bh: buffer_head) -> None:
     """Say that a buffer has a place on the device: b_bdev and b_blocknr are set."""
     bh.mapped = True
 
 
-def create_empty_buffers(page: page, blocksize: int) -> list[buffer_head]:
-    """Hang buffers on a page, which they hold. This does not fail: it tries again until there is memory."""
+def create_empty_buffers(page: page, blocksize: int, uptodate: bool = False, dirty: bool = False) -> list[buffer_head]:
+    """Hang buffers on a page, which they hold, in that state. This does not fail: it tries again until there is
+    memory."""
     buffers = []
     for offset in range(0, PAGE_SIZE, blocksize):
         while True:
@@ -54,6 +70,7 @@ def create_empty_buffers(page: page, blocksize: int) -> list[buffer_head]:
             if bh is not None:
                 break
         bh.b_page, bh.b_size, bh._offset = page, blocksize, offset
+        bh.uptodate, bh.dirty = uptodate, dirty
         buffers.append(bh)
     page.private = buffers
     set_page_flag(page, PG_private)
@@ -110,13 +127,14 @@ def block_read_full_page(page: page, get_block: Callable[..., int]) -> int:
 
 
 def block_write_full_page(page: page, get_block: Callable[..., int]) -> int:
-    """Begin to write a locked page, a bio for each block; it is unlocked when all are written. Returns 0."""
-    inode, end, blocks = _blocks(page)
+    """Begin to write a locked page, a bio for each changed block; it is unlocked when all are written. Returns 0."""
+    inode, end, blocks = _blocks(page, True)
     to_write = []
     for iblock, bh in blocks:
-        if iblock < end:
+        if iblock < end and bh.dirty:
             if not bh.mapped:
                 get_block(inode, iblock, bh, 1)
+            bh.dirty = False
             bh.locked, bh.b_end_io = True, end_buffer_async_write
             to_write.append(bh)
     for bh in to_write:
@@ -126,10 +144,73 @@ def block_write_full_page(page: page, get_block: Callable[..., int]) -> int:
     return 0
 
 
-def _blocks(page: page) -> tuple[inode, int, Iterable[tuple[int, buffer_head]]]:
-    """A page's inode, the number of blocks up to its end, and (number of the block, buffer) of each of the page's."""
+def __block_write_begin_int(page: page, pos: int, len: int, get_block: Callable[..., int]) -> int:
+    """Prepare the blocks of a locked page for bytes to be written there: those that are written in part only are read.
+
+    Returns 0, or -EIO.
+    """
+    first = pos % PAGE_SIZE
+    inode, _, blocks = _blocks(page)
+    read = []
+    for iblock, bh in blocks:
+        if bh._offset + bh.b_size <= first or bh._offset >= first + len:
+            bh.uptodate = bh.uptodate or PageUptodate(page)
+            continue
+        if not bh.mapped:
+            get_block(inode, iblock, bh, 1)
+        if PageUptodate(page):
+            bh.uptodate = True
+        elif not bh.uptodate and (bh._offset < first or bh._offset + bh.b_size > first + len):
+            bh.locked, bh.b_end_io = True, end_buffer_read_sync
+            submit_bh(REQ_OP_READ, 0, bh)
+            read.append(bh)
+    for bh in read:
+        __wait_on_buffer(bh)
+    return 0 if all(bh.uptodate for bh in read) else -EIO
+
+
+def block_write_begin(mapping: address_space, pos: int, len: int, flags: int, get_block: Callable[..., int]) -> page:
+    """The locked page in which `len` bytes from `pos` on are to be written, prepared for that; or an error pointer."""
+    page = grab_cache_page_write_begin(mapping, pos // PAGE_SIZE, flags)
+    if page is None:
+        return ERR_PTR(-ENOMEM)
+    if status := __block_write_begin_int(page, pos, len, get_block):
+        unlock_page(page)
+        put_page(page)
+        return ERR_PTR(status)
+    return page
+
+
+def block_write_end(file: file, mapping: address_space, pos: int, len: int, copied: int, page: page) -> int:
+    """Bytes were written to a page: their blocks have changed. A page all of whose blocks are up to date is, too."""
+    first = pos % PAGE_SIZE
+    for bh in page.private:
+        if bh._offset + bh.b_size > first and bh._offset < first + copied:
+            bh.uptodate = True
+            mark_buffer_dirty(bh)
+    if all(bh.uptodate for bh in page.private):
+        set_page_flag(page, PG_uptodate)
+    return copied
+
+
+def mark_buffer_dirty(bh: buffer_head) -> None:
+    """Say that a block has changed, and with it its page and its inode."""
+    bh.dirty = True
+    set_page_flag(bh.b_page, PG_dirty)
+    bh.b_page.mapping.host.i_state |= I_DIRTY_PAGES
+
+
+def end_buffer_read_sync(bh: buffer_head, uptodate: bool) -> None:
+    """A block was read, or not, for somebody who waits."""
+    bh.uptodate = uptodate
+    unlock_buffer(bh)
+
+
+def _blocks(page: page, dirty: bool = False) -> tuple[inode, int, Iterable[tuple[int, buffer_head]]]:
+    """A page's inode, the number of blocks up to its end, and (number of the block, buffer) of each of the page's.
+    Where it has no buffers yet, it gets some: `dirty` ones, if it has changed."""
     host = page.mapping.host
-    buffers = page.private or create_empty_buffers(page, 1 << host.i_blkbits)
+    buffers = page.private or create_empty_buffers(page, 1 << host.i_blkbits, dirty, dirty)
     end = (i_size_read(host) + (1 << host.i_blkbits) - 1) >> host.i_blkbits
     return host, end, enumerate(buffers, (page.index * PAGE_SIZE) >> host.i_blkbits)
 
@@ -150,7 +231,7 @@ def end_buffer_async_read(bh: buffer_head, uptodate: bool) -> None:
 def end_buffer_async_write(bh: buffer_head, uptodate: bool) -> None:
     """A block was written, or not: with the last one of its page, the page is free again."""
     page = bh.b_page
-    bh.locked, bh.write_error = False, not uptodate
+    bh.locked, bh.write_error, bh.uptodate = False, not uptodate, uptodate
     if not uptodate:
         set_page_flag(page, PG_error)
         _log(bh, "lost async page write")

@@ -164,13 +164,25 @@ class Memory:
 
     def read(self, addr: int, length: int) -> bytes:
         """The bytes at an address, as a device sees them."""
+        if here := self._before_next(addr, length):
+            return self.read(addr, here) + self.read(addr + here, length - here)
         found = self.at(addr, length)
         return wire.peek(found.thing, addr - found.addr, length)
 
     def write(self, addr: int, data: bytes) -> None:
         """Store bytes at an address: what lies there has their values from then on."""
+        if here := self._before_next(addr, len(data)):
+            self.write(addr, data[:here])
+            self.write(addr + here, data[here:])
+            return
         found = self.at(addr, len(data))
         wire.poke(found.thing, addr - found.addr, data)
+
+    def _before_next(self, addr: int, length: int) -> int:
+        """Where bytes are in several allocations, each of whole pages: how many of them are in the first; else 0."""
+        found = self._seen.get(addr) or self._find(addr)
+        here = found.addr + found.size - addr
+        return here if length > here and found.size % PAGE_SIZE == 0 else 0
 
     def load(self, addr: int) -> Any:
         """What an item of an array is: the one that begins at `addr`."""

@@ -15,7 +15,7 @@ OURS = {
     "trees: in C each caller walks": "find_by_key insert_by_key",
     "structures as bytes": "bytes_of read_head string_at text_of write_head",
     "texts as bytes": "each_byte of_bytes",
-    "memory": "array_in_bytes thing_at wished_node",
+    "memory": "array_in_bytes cache_pages thing_at wished_node",
     "time and tasks": "nsecs_to_wheel",
     "names below /dev and /sys, and counters as files show them":
         "inode_at object_at part_stat_counted whole_disks",

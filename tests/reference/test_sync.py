@@ -24,7 +24,8 @@ ELSEWHERE = {
 """(function, call) that the mirror does without: what it is for."""
 NAMED = {("blk_stat_free_callback", "call_rcu"), ("__blk_release_queue", "call_rcu"),
          ("dm_kobject_release", "complete"), ("disk_replace_part_tbl", "call_rcu"),
-         ("bd_clear_claiming", "wake_up_bit"), ("aio_complete_rw", "wake_up")}
+         ("bd_clear_claiming", "wake_up_bit"), ("unlock_buffer", "wake_up_bit"),
+         ("aio_complete_rw", "wake_up")}
 """What is called for has no name of its own there, or another: the call alone is compared."""
 
 

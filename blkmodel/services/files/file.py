@@ -2,6 +2,7 @@
 read and written (fs/namei.c, fs/open.c, fs/ioctl.c, fs.h, fs/read_write.c, arch/x86/include/asm/uaccess.h)."""
 
 from collections.abc import Callable
+from dataclasses import field
 from typing import Any
 
 from blkmodel.services.base.err import EBADF, EEXIST, EFAULT, ENOENT, ENOTTY, EOPNOTSUPP, ERR_PTR, IS_ERR
@@ -71,8 +72,21 @@ def_chr_fops = file_operations(open=chrdev_open)
 
 
 @struct
+class file_ra_state(Struct):
+    """What was read ahead of an open file: `size` pages from index `start` on; the mark that has more read is before
+    the last async_size of them. ra_pages: how far to read ahead at most; prev_pos: where the last read ended."""
+
+    SIZE = 32
+    start: int = 0
+    size: int = 0
+    async_size: int = 0
+    ra_pages: int = 0
+    prev_pos: int = -1
+
+
+@struct
 class file(Struct):
-    """An open file."""
+    """An open file. f_ra: what is read ahead of it."""
 
     SIZE = 256
     f_inode: inode = NULL
@@ -80,6 +94,7 @@ class file(Struct):
     f_op: file_operations = NULL
     f_flags: int = 0
     f_mode: int = 0
+    f_ra: file_ra_state = field(default_factory=file_ra_state)
     private_data: Any = None
 
 
@@ -112,6 +127,8 @@ def filp_open(name: str, flags: int) -> file:
     if error := filp.f_op.open(found, filp):
         iput(filp.f_inode)
         return ERR_PTR(error)
+    if filp.f_mapping.host.i_bdev is not None:
+        filp.f_ra.ra_pages = filp.f_mapping.host.i_bdev.bd_bdi.ra_pages
     return filp
 
 

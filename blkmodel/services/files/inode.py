@@ -31,7 +31,11 @@ class address_space_operations(Struct):
 
     SIZE = 168
     readpage: Callable[..., int] = NULL
+    readpages: Callable[..., int] = NULL
     writepage: Callable[..., int] = NULL
+    writepages: Callable[..., int] = NULL
+    write_begin: Callable[..., page] = NULL
+    write_end: Callable[..., int] = NULL
     releasepage: Callable[..., int] = NULL
     direct_IO: Callable[..., int] = NULL
 

@@ -1,18 +1,22 @@
 """The page cache, and reading and writing files through it or past it (include/linux/pagemap.h, mm/filemap.c,
-mm/truncate.c, fs.h)."""
+mm/truncate.c, mm/page-writeback.c, fs.h)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from blkmodel.services.base.err import EAGAIN, EBUSY, EIO, ENOMEM, EOPNOTSUPP, ERR_PTR, IS_ERR, PTR_ERR
+from blkmodel.services.base.err import EAGAIN, EBUSY, EEXIST, EINTR, EIO, ENOMEM, ERR_PTR, IS_ERR, PTR_ERR
 from blkmodel.services.base.symbols import linked
-from blkmodel.services.files.file import IOCB_DIRECT, IOCB_DSYNC, IOCB_NOWAIT, kiocb
+from blkmodel.services.files.file import IOCB_DIRECT, IOCB_DSYNC, IOCB_NOWAIT, file, kiocb
 from blkmodel.services.files.inode import address_space, i_size_read
-from blkmodel.services.files.uio import copy_to_iter, iov_iter, iov_iter_count, iov_iter_revert
-from blkmodel.services.memory.mm import (GFP_KERNEL, PageDirty, PageLocked, PagePrivate, PageUptodate, PG_dirty,
-    PG_error, PG_locked, alloc_page, clear_page_flag, get_page, put_page, set_page_flag)
+from blkmodel.services.files.readahead import page_cache_async_readahead, page_cache_sync_readahead
+from blkmodel.services.files.uio import (copy_to_iter, iov_iter, iov_iter_advance, iov_iter_copy_from_user_atomic,
+    iov_iter_count, iov_iter_revert)
+from blkmodel.services.memory.mm import (GFP_KERNEL, PageDirty, PageLocked, PagePrivate, PageReadahead, PageUptodate,
+    PG_dirty, PG_error, PG_locked, PG_uptodate, __page_cache_alloc, clear_page_flag, get_page, put_page, set_page_flag)
+from blkmodel.services.tasks.sched import fatal_signal_pending
 from blkmodel.services.tasks.wait import wait_on_bit, wake_up_bit
+from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL
 
@@ -35,13 +39,30 @@ def wait_on_page_locked(page: page) -> None:
     wait_on_bit(page, PG_locked, lambda: PageLocked(page), "a page to be read or written")
 
 
-def add_to_page_cache(page: page, mapping: address_space, index: int) -> None:
-    """Cache a new page, locked. The cache holds it."""
+def add_to_page_cache(page: page, mapping: address_space, index: int) -> int:
+    """Cache a new page, locked. The cache holds it. Returns 0, or -EEXIST where it has one for that place."""
+    if index in mapping.pages:
+        return -EEXIST
     set_page_flag(page, PG_locked)
     get_page(page)
     page.mapping, page.index = mapping, index
     mapping.pages[index] = page
     mapping.nrpages += 1
+    return 0
+
+
+def page_endio(page: page, is_write: bool, err: int) -> None:
+    """A page was read, or not. (One that was written is told of elsewhere.)"""
+    set_page_flag(page, PG_error if err else PG_uptodate)
+    unlock_page(page)
+
+
+def find_get_page(mapping: address_space, index: int) -> page:
+    """The page that is cached for an index, with a reference; None where none is."""
+    page = mapping.pages.get(index, NULL)
+    if page is not None:
+        get_page(page)
+    return page
 
 
 def delete_from_page_cache(page: page) -> None:
@@ -55,7 +76,7 @@ def delete_from_page_cache(page: page) -> None:
 def read_mapping_page(mapping: address_space, index: int, data: Any) -> page:
     """The page at an index, read if it is not cached, with a reference. Returns an error pointer on failure."""
     if (page := mapping.pages.get(index)) is None:
-        if (page := alloc_page(GFP_KERNEL)) is None:
+        if (page := __page_cache_alloc(GFP_KERNEL)) is None:
             return ERR_PTR(-ENOMEM)
         add_to_page_cache(page, mapping, index)
     else:
@@ -63,6 +84,9 @@ def read_mapping_page(mapping: address_space, index: int, data: Any) -> page:
         if PageUptodate(page):
             return page
         lock_page(page)
+        if PageUptodate(page):
+            unlock_page(page)
+            return page
         clear_page_flag(page, PG_error)  # the error may have been of the moment
     if (error := mapping.a_ops.readpage(data, page)) < 0:
         put_page(page)
@@ -79,20 +103,37 @@ def filemap_range_has_page(mapping: address_space, start: int, end: int) -> bool
     return any(start // PAGE_SIZE <= index <= end // PAGE_SIZE for index in mapping.pages)
 
 
-def filemap_write_and_wait(mapping: address_space) -> int:
-    """Write all changed pages back, and wait. Returns 0 or -errno."""
-    if not mapping.nrpages:
-        return 0
-    written = []
+def generic_writepages(mapping: address_space, wbc: Any) -> int:
+    """Begin to write all changed pages back, behind a plug. Returns 0 or -errno."""
+    plug = linked.blk_plug()
+    linked.blk_start_plug(plug)
+    ret = write_cache_pages(mapping, wbc)
+    linked.blk_finish_plug(plug)
+    return ret
+
+
+def write_cache_pages(mapping: address_space, wbc: Any) -> int:
+    """Begin to write all changed pages back, in the order of their index. Returns 0 or -errno."""
+    ret = 0
     for page in sorted(mapping.pages.values(), key=lambda page: page.index):
         if PageDirty(page):
             lock_page(page)
+            if page.mapping is not mapping or not PageDirty(page):
+                unlock_page(page)
+                continue
             clear_page_flag(page, PG_dirty)
-            mapping.a_ops.writepage(page, None)
-            written.append(page)
+            ret = mapping.a_ops.writepage(page, wbc) or ret
+    return ret
+
+
+def filemap_write_and_wait(mapping: address_space) -> int:
+    """Write all changed pages back, and wait. Returns 0 or -errno."""
+    written = [page for page in mapping.pages.values() if PageDirty(page)]
+    if written:
+        mapping.a_ops.writepages(mapping, None)
     for page in written:
         wait_on_page_locked(page)
-    return -EIO if any(page.private and page.private[0].write_error for page in written) else 0
+    return -EIO if any(buffer.write_error for page in written if PagePrivate(page) for buffer in page.private) else 0
 
 
 filemap_flush = filemap_write_and_wait
@@ -182,19 +223,32 @@ def generic_file_read_iter(iocb: kiocb, iter: iov_iter) -> int:
 
 
 def generic_file_buffered_read(iocb: kiocb, iter: iov_iter, written: int) -> int:
-    """Read through the page cache. `written` bytes were read before."""
-    mapping = iocb.ki_filp.f_mapping
-    size = i_size_read(mapping.host)
+    """Read through the page cache. `written` bytes were read before. Returns how many in all, or -errno."""
+    filp, ra = iocb.ki_filp, iocb.ki_filp.f_ra
+    mapping = filp.f_mapping
+    last_index = -(-(iocb.ki_pos + iov_iter_count(iter)) // PAGE_SIZE)
+    size, error, prev_pos = i_size_read(mapping.host), 0, ra.prev_pos
     while iov_iter_count(iter) and iocb.ki_pos < size:
         index, offset = divmod(iocb.ki_pos, PAGE_SIZE)
-        if IS_ERR(page := read_mapping_page(mapping, index, iocb.ki_filp)):
-            return written or PTR_ERR(page)
+        if index not in mapping.pages and not iocb.ki_flags & IOCB_NOWAIT:
+            page_cache_sync_readahead(mapping, ra, filp, index, last_index - index)
+        cached = mapping.pages.get(index)
+        if cached is not None and PageReadahead(cached):
+            page_cache_async_readahead(mapping, ra, filp, cached, index, last_index - index)
+        if iocb.ki_flags & IOCB_NOWAIT and (cached is None or not PageUptodate(cached)):
+            error = -EAGAIN
+            break
+        if IS_ERR(page := read_mapping_page(mapping, index, filp)):
+            error = PTR_ERR(page)
+            break
         count = min(PAGE_SIZE - offset, iov_iter_count(iter), size - iocb.ki_pos)
         copy_to_iter(page.read(offset, count), iter)
         put_page(page)
         iocb.ki_pos += count
+        prev_pos = index * PAGE_SIZE + iocb.ki_pos % PAGE_SIZE
         written += count
-    return written
+    ra.prev_pos = prev_pos
+    return written or error
 
 
 def generic_file_direct_write(iocb: kiocb, iter: iov_iter) -> int:
@@ -226,6 +280,58 @@ def generic_write_sync(iocb: kiocb, count: int) -> int:
     return count
 
 
+def generic_perform_write(filp: file, iter: iov_iter, pos: int) -> int:
+    """Write a buffer into the page cache, page by page. Returns how many bytes, or -errno."""
+    a_ops, written = filp.f_mapping.a_ops, 0
+    while iov_iter_count(iter):
+        offset = pos % PAGE_SIZE
+        count = min(PAGE_SIZE - offset, iov_iter_count(iter))
+        if fatal_signal_pending(this().context):
+            return written or -EINTR
+        page = a_ops.write_begin(filp, filp.f_mapping, pos, count, 0)
+        if IS_ERR(page):
+            return written or PTR_ERR(page)
+        copied = a_ops.write_end(filp, filp.f_mapping, pos, count,
+                                 iov_iter_copy_from_user_atomic(page, iter, offset, count), page)
+        iov_iter_advance(iter, copied)
+        pos += copied
+        written += copied
+    return written
+
+
+def grab_cache_page_write_begin(mapping: address_space, index: int, flags: int) -> page:
+    """The page at an index, locked and with a reference; a new one if none is cached; None on failure."""
+    while True:
+        page = find_get_page(mapping, index)
+        if page is None:
+            page = __page_cache_alloc(GFP_KERNEL)
+            if page is None or not add_to_page_cache(page, mapping, index):
+                return page
+        else:
+            lock_page(page)
+            if page.mapping is mapping:
+                return page
+            unlock_page(page)
+        put_page(page)
+
+
 def __generic_file_write_iter(iocb: kiocb, iter: iov_iter) -> int:
-    """Write a buffer. The model writes only past the page cache (IOCB_DIRECT)."""
-    return -EOPNOTSUPP if not iocb.ki_flags & IOCB_DIRECT else generic_file_direct_write(iocb, iter)
+    """Write a buffer, past the page cache (IOCB_DIRECT) or into it. Returns how many bytes, or -errno.
+
+    What can't be written past it, since somebody uses a page, is written through it.
+    """
+    written = 0
+    if iocb.ki_flags & IOCB_DIRECT:
+        written = generic_file_direct_write(iocb, iter)
+        if written < 0 or not iov_iter_count(iter):
+            return written
+    pos, mapping = iocb.ki_pos, iocb.ki_filp.f_mapping
+    status = generic_perform_write(iocb.ki_filp, iter, pos)
+    if status < 0:
+        return written or status
+    if iocb.ki_flags & IOCB_DIRECT:
+        if error := filemap_write_and_wait(mapping):
+            return written or error
+        invalidate_mapping_pages(mapping, pos // PAGE_SIZE, (pos + status - 1) // PAGE_SIZE)
+    iocb.ki_pos = pos + status
+    return written + status

@@ -135,6 +135,12 @@ def iov_iter_get_pages(iter: iov_iter, maxpages: int) -> tuple[list[page], int, 
     return pages, min(length, len(pages) * PAGE_SIZE) - offset, offset
 
 
+def iov_iter_copy_from_user_atomic(page: page, iter: iov_iter, offset: int, bytes: int) -> int:
+    """Copy the next bytes of user memory to `offset` of a page. Returns how many; where they were is not moved on."""
+    page.write(offset, iter._buffer.read(iter._at, bytes))
+    return bytes
+
+
 def copy_to_iter(data: bytes, iter: iov_iter) -> int:
     """Store bytes into the buffer and move on."""
     iter._buffer.write(iter._at, data)

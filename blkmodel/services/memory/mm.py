@@ -1,9 +1,10 @@
 """Pages: their bytes, who allocates them and with which flags, who uses them, and what state they are in
 (include/linux/gfp.h, mm/page_alloc.c, mm.h, arch/x86/include/asm/page.h, arch/x86/include/asm/pgtable.h, page-flags.h,
-mm/page-writeback.c, memblock.h)."""
+mm/page-writeback.c, memblock.h, mm/filemap.c)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from blkmodel.services.data.list import list_head
@@ -14,17 +15,19 @@ from blkmodel.sim.structure import NULL, Struct, struct
 
 GFP_KERNEL, GFP_NOIO, GFP_ATOMIC, GFP_NOWAIT, GFP_NOFS = 0xCC0, 0xC00, 0xA20, 0x800, 0xC40
 __GFP_ZERO, __GFP_NOWARN, __GFP_NORETRY, __GFP_DIRECT_RECLAIM = 0x100, 0x2000, 0x10000, 0x400
-PG_locked, PG_error, PG_uptodate, PG_dirty, PG_private = 0, 2, 3, 4, 12
+PG_locked, PG_uptodate, PG_dirty, PG_error, PG_private, PG_readahead = 0, 2, 3, 8, 13, 18
 
 
 @statics
 class mem_map:
     """All pages that are allocated: address of the first → run. Of what kmalloc() and its like gave out, the pages
-    that somebody asked for: address → page."""
+    that somebody asked for: address → page. spare: pages of which the page cache takes the next ones it needs, the
+    last one first."""
 
     def __init__(self) -> None:
         self.runs: dict[int, page_run] = {}
         self.others: dict[int, page] = {}
+        self.spare: list[page] = []
 
     def page_at(self, addr: int) -> page:
         """The page that an address is in, which is allocated, as pages or not."""
@@ -146,6 +149,34 @@ def alloc_page(gfp: int) -> page:
     return alloc_pages_node(-1, gfp, 0)
 
 
+def __page_cache_alloc(gfp: int) -> page:
+    """Allocate a page for the page cache; None on failure."""
+    spare = mem_map().spare
+    return spare.pop() if spare else alloc_page(gfp)
+
+
+def cache_pages(page_runs: Sequence[int]) -> list[page]:
+    """Let the next pages that the page cache takes lie in physically contiguous runs of so many each, while memory
+    suffices. Returns those that it has not taken yet, which are to be put in the end."""
+    spare, held = mem_map().spare, dict[int, page]()
+    behind = 0
+    for count in page_runs:
+        while True:
+            starts = (addr for addr in held if addr != behind and held.keys() >= {*range(addr, addr + count * PAGE_SIZE,
+                                                                                         PAGE_SIZE)})
+            if (start := next(starts, 0)) or (new := alloc_page(GFP_KERNEL)) is None:
+                break
+            held[new._addr] = new
+        if not start:
+            break
+        behind = start + count * PAGE_SIZE
+        spare += [held.pop(addr) for addr in range(start, behind, PAGE_SIZE)]
+    for each in held.values():
+        put_page(each)
+    spare.reverse()
+    return spare
+
+
 def __free_pages(first: page, order: int) -> None:
     del mem_map().runs[first._addr]
     this().memory.release(first._addr)
@@ -204,6 +235,10 @@ def PageLocked(page: page) -> bool:
     return bool(page.flags >> PG_locked & 1)
 
 
+def PageReadahead(page: page) -> bool:
+    return bool(page.flags >> PG_readahead & 1)
+
+
 def PageError(page: page) -> bool:
     return bool(page.flags >> PG_error & 1)
 
@@ -231,7 +266,10 @@ def clear_page_flag(page: page, bit: int) -> None:
 
 
 def set_page_dirty(page: page) -> None:
-    """Mark a page as changed since it was read or written back; the inode that it is cached of then has such a page."""
+    """Mark a page as changed since it was read or written back, and its buffers; the inode that it is cached of then
+    has such a page."""
     page.flags |= 1 << PG_dirty
+    for buffer in page.private if PagePrivate(page) else ():
+        buffer.dirty = True
     if page.mapping is not None:
         page.mapping.host.i_state |= I_DIRTY_PAGES
