@@ -19,8 +19,8 @@ from blkmodel.services.tasks.rcupdate import (init_srcu_struct, rcu_read_lock, r
     srcu_read_unlock, srcu_struct, synchronize_rcu, synchronize_srcu)
 from blkmodel.services.tasks.sched import send_sig
 from blkmodel.services.tasks.timer import HZ, INITIAL_JIFFIES, TICK_NSEC, calc_wheel_index, jiffies, msleep
-from blkmodel.services.tasks.wait import (complete, completion, wait_event, wait_event_killable, wait_event_timeout,
-    wait_for_completion, wait_queue_head, wake_up_all)
+from blkmodel.services.tasks.wait import (complete, completion, wait_event, wait_event_interruptible,
+    wait_event_timeout, wait_for_completion, wait_queue_head, wake_up_all)
 from blkmodel.sim import booted
 from blkmodel.sim.events import HungTask
 from blkmodel.sim.ground import Nested, NoGround
@@ -321,7 +321,7 @@ def test_a_wait_with_a_timeout_says_how_much_was_left():
     assert kernel.task("at once", wait_event_timeout, queue, lambda: flag, HZ) == HZ
 
 
-def test_a_signal_ends_a_killable_wait_only():
+def test_a_signal_ends_an_interruptible_wait_only():
     kernel, queue, done = boot(2), wait_queue_head(), completion()
     tasks, ended = dict[str, Any](), list[Any]()
 
@@ -336,9 +336,9 @@ def test_a_signal_ends_a_killable_wait_only():
             tasks[name] = kernel.context
             ended.append((name, fn()))
         return run
-    kernel.tasks([("killable", 0, wait("killable", lambda: wait_event_killable(queue, lambda: False))),
+    kernel.tasks([("signalled", 0, wait("signalled", lambda: wait_event_interruptible(queue, lambda: False))),
                   ("not", 1, wait("not", lambda: wait_for_completion(done))), ("kill", 0, kill)])
-    assert sorted(ended) == [("killable", -ERESTARTSYS), ("not", None)]
+    assert sorted(ended) == [("not", None), ("signalled", -ERESTARTSYS)]
 
 
 # What is left

@@ -12,8 +12,6 @@ from blkmodel.sim.kernel import Context
 from blkmodel.sim.memory import address_of
 
 TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, TASK_WAKEKILL = 0, 1, 2, 0x100
-TASK_KILLABLE = TASK_WAKEKILL | TASK_UNINTERRUPTIBLE
-TASK_NORMAL = TASK_INTERRUPTIBLE | TASK_UNINTERRUPTIBLE
 
 
 def set_current_state(state: int) -> None:

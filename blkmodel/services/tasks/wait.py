@@ -9,8 +9,8 @@ from typing import Any
 
 from blkmodel.services.base.err import ERESTARTSYS
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
-from blkmodel.services.tasks.sched import (TASK_INTERRUPTIBLE, TASK_KILLABLE, TASK_RUNNING, TASK_UNINTERRUPTIBLE,
-    set_current_state, signal_pending_state, wake_up_process)
+from blkmodel.services.tasks.sched import (TASK_INTERRUPTIBLE, TASK_RUNNING, TASK_UNINTERRUPTIBLE, set_current_state,
+    signal_pending_state, wake_up_process)
 from blkmodel.services.tasks.timer import MAX_SCHEDULE_TIMEOUT, schedule_timeout
 from blkmodel.sim import statics, this
 from blkmodel.sim.structure import NULL, Struct, struct
@@ -154,11 +154,6 @@ def wait_event_interruptible(queue: wait_queue_head, condition: Callable[[], Any
     return min(_wait(queue, condition, TASK_INTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT, "a condition, or a signal"), 0)
 
 
-def wait_event_killable(queue: wait_queue_head, condition: Callable[[], Any]) -> int:
-    """Sleep until condition() holds. Returns 0, or -ERESTARTSYS where a fatal signal comes first."""
-    return min(_wait(queue, condition, TASK_KILLABLE, MAX_SCHEDULE_TIMEOUT, "a condition, or its end"), 0)
-
-
 @statics
 class bit_waits:
     """The queues of those who wait for a bit, or a field, of something: (its identity, which) → queue. (In C they are
@@ -204,7 +199,7 @@ def complete(done: completion) -> None:
     wake_up(done.wait)
 
 
-def _wait_for(done: completion, timeout: int, state: int = TASK_UNINTERRUPTIBLE) -> int:
+def _wait_for(done: completion, timeout: int) -> int:
     left = timeout
     if not done.done:
         waiter = wait_queue_entry()
@@ -213,10 +208,7 @@ def _wait_for(done: completion, timeout: int, state: int = TASK_UNINTERRUPTIBLE)
         waiter.flags |= WQ_FLAG_EXCLUSIVE
         list_add_tail(waiter, done.wait.head, "entry")
         while not done.done and left > 0:
-            if signal_pending_state(state, waiter.private):
-                left = -ERESTARTSYS
-                break
-            set_current_state(state)
+            set_current_state(TASK_UNINTERRUPTIBLE)
             left = schedule_timeout(left, "a completion")
         list_del_init(waiter, "entry")
         if not done.done:
@@ -231,11 +223,6 @@ def wait_for_completion(done: completion) -> None:
 
 
 wait_for_completion_io = wait_for_completion
-
-
-def wait_for_completion_killable(done: completion) -> int:
-    """Wait until it is done. Returns 0, or -ERESTARTSYS where a fatal signal comes first."""
-    return min(_wait_for(done, MAX_SCHEDULE_TIMEOUT, TASK_KILLABLE), 0)
 
 
 def wait_for_completion_io_timeout(done: completion, timeout: int) -> int:
