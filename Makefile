@@ -49,7 +49,7 @@ book: $(SITE)/.built ## build the book and say which file to open
 
 # Always from nothing: a page that was removed would stay, and a warning of an earlier run would not come back.
 $(SITE)/.built: .venv/installed $(PAGES) $(PACKAGE)
-	$(call say,"Building the book (about fifteen seconds; a warning is an error)")
+	$(call say,"Building the book (about half a minute; a warning is an error)")
 	@rm -rf _build/html _build/.doctrees
 	@mkdir -p _build
 	@$(BIN)/python book/_engine/build.py

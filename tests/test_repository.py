@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 TOP = {"book", "blkmodel", "tests", "_config.yml", "_toc.yml", "requirements.txt", "README.md", "Makefile",
        "pyproject.toml", "LICENSE", "LICENSE-text", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md",
-       "MANIFEST.in"}
+       "MANIFEST.in", "CITATION.cff"}
 REGISTRY = re.compile(r"pypi\.org|pythonhosted\.org|npmjs\.(?:org|com)|deb\.debian\.org|index-url", re.IGNORECASE)
 MACHINE = re.compile(r"/(?:work|home|root|Users)/\w")
 HERE = "tests/test_repository.py"
