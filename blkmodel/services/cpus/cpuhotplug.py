@@ -1,5 +1,5 @@
-"""What is told when a CPU goes away: states with callbacks, some of them for many instances
-(include/linux/cpuhotplug.h, kernel/cpu.c). x86 says so in the log (arch/x86/kernel/smpboot.c)."""
+"""What is told when a CPU goes away: states with callbacks, some of them for many instances; and what x86 logs of it
+(include/linux/cpuhotplug.h, kernel/cpu.c, arch/x86/kernel/smpboot.c)."""
 
 from collections.abc import Callable
 from typing import Any
