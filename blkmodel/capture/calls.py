@@ -1,8 +1,9 @@
 """Holding the model's calls against a recording of a kernel's (`blkmodel-calls/1`).
 
 Both sides keep the functions that the tracer could see and the model stands for; everything else is dropped, and its
-children move up. Then every task tree of the recording must be the model's, those with one root in their order, and
-the model may have no other task tree with such a root; every interrupt or softirq tree of the recording must be a
+children move up. Then every task tree of the recording must be the model's, those of one task with one root in their
+order (which of two tasks was first, the order of their contexts does not say), and the model may have no other task
+tree with such a root; every interrupt or softirq tree of the recording must be a
 distinct one of the model, which may have more: in the kernel interrupts were batched, or the trace ended before them.
 Names that a module of the mirror lists as OMITTED are dropped from the recording, and counted; but for those that no
 recording is said to run, which a recording then must not show.
@@ -26,6 +27,13 @@ that closes it, or the one that removes it. All that is so on both sides, and co
 How often a process that polls asks before its command has ended is chance, too. Taken out on both sides, and counted,
 are calls of nvme_poll() by blk_poll() that found nothing; and those of blk_poll() that, besides, did not sleep.
 
+How often a request is tried again that is put off each time, until something else happens, is chance: of equal trees of
+blk_mq_requeue_work() that put a request off, all but the first are taken out on both sides, and counted.
+
+Now and then the tracer loses where a function ended, and takes what its caller called next for its own calls. So an
+interrupt's or softirq's tree that the model has none of may be one of the model's in which the last calls of one
+function are its caller's instead. Those are counted.
+
 One thing a recording cannot say of itself is which driver modules the tracer knew: a module that was loaded after the
 tracer was told what to trace is missing from the trees altogether, however traceable its functions are. Its calls into
 the core are there. So, where the model's run calls functions of a file below drivers/ and not one function of that
@@ -37,8 +45,8 @@ are the recordings without `observed`; the others hold the scan, call by call.
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterable, Iterator
+from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
 from blkmodel.capture import trees
@@ -59,6 +67,9 @@ LAST = "nvme_free_ns"
 IDLE = "calls of nvme_poll() by blk_poll(), or of blk_poll(), that found nothing"
 ASKED = {"blk_mq_poll_hybrid", "blk_mq_tag_to_rq", "blk_mq_poll_hybrid_sleep"}
 """What a blk_poll() that found nothing and did not sleep has called besides."""
+LOST_END = "trees in which the tracer lost where a function ended"
+PUT_OFF = "trees of blk_mq_requeue_work() that put a request off as the one before did"
+MOST_WAYS = 1000  # in which trees of several tasks are put in one order that are tried at a time
 Contexts = list[tuple[str, Forest]]
 """Of each context its kind, and its trees."""
 
@@ -114,6 +125,7 @@ def compare(document: dict[str, Any], recording: Recording, without: frozenset[i
     recorded, model = ([(kind, _without_idle_polls(forest)) for kind, forest in side] for side in (recorded, model))
     chance[IDLE] += sum(trees.calls_to(forest, {"nvme_poll", "blk_poll"}) for forest in with_idle)
     chance[IDLE] -= sum(trees.calls_to(forest, {"nvme_poll", "blk_poll"}) for _, forest in recorded)
+    recorded = [(kind, forest if kind == "task" else _mended(forest, model, chance)) for kind, forest in recorded]
     share = _share(recorded, model)
     omitted = mirror.uncompared()
     dropped = {name: calls for name in sorted(omitted)
@@ -123,7 +135,10 @@ def compare(document: dict[str, Any], recording: Recording, without: frozenset[i
     recorded, model = _settled(recorded, chance), _settled(model)
     if document["scenario"]["traced"][0] == "together":
         recorded, model = ([(kind, _without(LAST, forest)) for kind, forest in side] for side in (recorded, model))
-    differences = _compare_tasks(_roots(recorded, "task"), _roots(model, "task"))
+    theirs_put_off, ours_put_off = set[Tree](), set[Tree]()
+    tasks = [_put_off_once(forest, theirs_put_off, chance) for kind, forest in recorded if kind == "task"]
+    ours = {root: list(_put_off_once(forest, ours_put_off)) for root, forest in _roots(model, "task").items()}
+    differences = _compare_tasks([_roots([("task", forest)], "task") for forest in tasks], ours)
     begun = sum(trees.calls_to(trees.expand(context["calls"]), {"blk_mq_start_request"})
                 for context in document["contexts"] if context["context"] == "task" and not _bound(document, context))
     for kind in ("irq", "softirq"):
@@ -201,6 +216,42 @@ def untraced_files(seen: frozenset[str], forests: dict[int, list[Node]], later: 
     return frozenset(called - {each.file for name in seen for each in definitions().get(name, ())})
 
 
+def _put_off_once(forest: Iterable[Tree], before: set[Tree], chance: Counter[str] | None = None) -> Forest:
+    """Trees without those that put a request off as one of those `before` did, which the others are added to."""
+    kept = []
+    for tree in forest:
+        again = tree[0] == "blk_mq_requeue_work" and "blk_mq_delay_kick_requeue_list" in trees.functions((tree,))
+        if not again or tree not in before:
+            kept.append(tree)
+        elif chance is not None:
+            chance[PUT_OFF] += 1
+        if again:
+            before.add(tree)
+    return tuple(kept)
+
+
+def _mended(forest: Forest, model: Contexts, chance: Counter[str]) -> Forest:
+    """Interrupts' trees, with the end of a function that the tracer lost in one put where the model has it."""
+    there = {tree for kind, its in model if kind != "task" for tree in its}
+    mended = []
+    for tree in forest:
+        if tree not in there and (found := next((each for each in _with_one_end_moved(tree) if each in there), None)):
+            chance[LOST_END] += 1
+            tree = found
+        mended.append(tree)
+    return tuple(mended)
+
+
+def _with_one_end_moved(tree: Tree) -> Iterator[Tree]:
+    """Yield the trees in which the last calls of one function are its caller's instead."""
+    function, calls = tree
+    for i, (callee, below) in enumerate(calls):
+        for end in range(len(below)):
+            yield function, (*calls[:i], (callee, below[:end]), *below[end:], *calls[i + 1:])
+        for moved in _with_one_end_moved((callee, below)):
+            yield function, (*calls[:i], moved, *calls[i + 1:])
+
+
 def _without_idle_polls(forest: Forest) -> Forest:
     kept: list[Tree] = []
     for function, below in forest:
@@ -227,10 +278,12 @@ def _roots(forests: Contexts, kind: str) -> dict[str, list[Tree]]:
     return by_root
 
 
-def _compare_tasks(recorded: dict[str, list[Tree]], model: dict[str, list[Tree]]) -> list[str]:
+def _compare_tasks(tasks: list[dict[str, list[Tree]]], model: dict[str, list[Tree]]) -> list[str]:
+    """tasks: root → trees, of each context of a task."""
     differences = []
-    for root in sorted(recorded.keys() | model.keys()):
-        theirs, ours = recorded.get(root, []), model.get(root, [])
+    for root in sorted({root for task in tasks for root in task} | model.keys()):
+        parts, ours = [task[root] for task in tasks if root in task], model.get(root, [])
+        theirs = _merged(parts, ours) or [tree for part in parts for tree in part]
         if len(theirs) != len(ours):
             differences.append(f"task: the recording has {len(theirs)} trees of {root}, the model {len(ours)}")
         for i, (their, our) in enumerate(zip(theirs, ours, strict=False), 1):
@@ -238,6 +291,17 @@ def _compare_tasks(recorded: dict[str, list[Tree]], model: dict[str, list[Tree]]
                 which = f" {i}" if len(theirs) > 1 else ""
                 differences.append(f"task tree{which}: {trees.first_difference((their,), (our,))}")
     return differences
+
+
+def _merged(parts: list[list[Tree]], wanted: list[Tree]) -> list[Tree]:
+    """`wanted`, if that is what the parts come to in some order that leaves each part in its own; else []."""
+    if sum(map(len, parts)) != len(wanted):
+        return []
+    reached = {(0,) * len(parts)}
+    for tree in wanted:
+        reached = set(islice(((*at[:i], at[i] + 1, *at[i + 1:]) for at in reached for i, part in enumerate(parts)
+                              if at[i] < len(part) and part[at[i]] == tree), MOST_WAYS))
+    return wanted if reached else []
 
 
 def _compare_interrupts(kind: str, recorded: dict[str, list[Tree]], model: dict[str, list[Tree]],
