@@ -40,8 +40,8 @@ class Outcome:
 
 
 BETWEEN = 6_000_000_000
-"""Nanoseconds from the end of a step of a recording's setup to the next: each was a command of its own, and took so long
-that a queue's timer (5 seconds at most) had run out before the next one."""
+"""Nanoseconds from the end of a step of a recording's setup to the next: each was a command of its own, and took
+so long that a queue's timer (5 seconds at most) had run out before the next one."""
 GARBAGE = 400_000
 """So many objects more than there were are looked through for garbage: about as many as a hundred megabytes hold."""
 

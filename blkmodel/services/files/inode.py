@@ -214,6 +214,7 @@ def sb_is_blkdev_sb(sb: super_block) -> bool:
 
 
 def write_inode_now(of: inode, sync: int) -> int:
-    """Write an inode back. What is written of a block device's is its pages, which was done before."""
+    """Write an inode back: of a block device's, its pages. Returns 0 or -errno."""
+    error = of.i_mapping.a_ops.writepages(of.i_mapping, None)
     of.i_state &= ~I_DIRTY
-    return 0
+    return error
