@@ -42,6 +42,8 @@ class Outcome:
 BETWEEN = 6_000_000_000
 """Nanoseconds from the end of a step of a recording's setup to the next: each was a command of its own, and took
 so long that a queue's timer (5 seconds at most) had run out before the next one."""
+MOST_TRIED = 16
+"""On so many CPUs at most it is tried where something ran whose CPU is chance."""
 GARBAGE = 400_000
 """So many objects more than there were are looked through for garbage: about as many as a hundred megabytes hold."""
 
@@ -130,7 +132,7 @@ def _check_calls(path: str | Path, document: dict[str, Any]) -> Outcome:
     """Compare with a run of the model; where they differ, with others in which those who are bound to no CPU, workers
     and processes alike, run on each CPU in turn: which one that was is chance."""
     found = None
-    for anywhere in [None, *range(document["scenario"]["cpus"])]:
+    for anywhere in [None, *range(min(document["scenario"]["cpus"], MOST_TRIED))]:
         try:
             other, differences, chance = _compared(document, anywhere)
         except NotModelled as why:
