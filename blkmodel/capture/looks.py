@@ -13,7 +13,7 @@ from blkmodel.drivers.nvme.host.pci import NVMEQ_ENABLED, NVMEQ_POLLED
 from blkmodel.drivers.pci.msi import pci_irq_vector
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx, queue_for_each_hw_ctx
-from blkmodel.scenario import disk, dmsetup_run, nvme_controller, nvme_file
+from blkmodel.scenario import NVME_MODULES, disk, dmsetup_run, nvme_controller, nvme_file
 from blkmodel.services.base.fault_inject import debugfs
 from blkmodel.services.cpus.interrupt import proc_irq
 from blkmodel.services.devices.device import devices
@@ -96,6 +96,11 @@ def _fault(steps: Steps, disk_name: str | None, where: str, file: str) -> str:
     return str(getattr(attr, file))
 
 
+def _parameter(steps: Steps, module: str, name: str) -> str:
+    there = {each.name: each for each in NVME_MODULES[module]}
+    return str(getattr(there[name].variables(), there[name].arg))
+
+
 def _dmsetup(steps: Steps, kind: str, name: str | None) -> list[str]:
     """What dmsetup says of the device that the steps are about, and of all."""
     options = ["-c", "--noheadings", "-o", "attr"] if kind == "info" else []
@@ -115,6 +120,7 @@ _READERS: tuple[tuple[str, Callable[..., Answer]], ...] = (
     (r"(?:(?P<disk_name>[^/]+)/)?(?P<where>fail_io_timeout|fault_inject)/(?P<file>times|probability|interval|space)",
      _fault),
     (r"/sys/class/nvme/(?P<device>[^/]+)/(?P<file>[^/]+)", lambda steps, device, file: nvme_file(device, file)),
+    (r"/sys/module/(?P<module>nvme|nvme_core)/parameters/(?P<name>\w+)", _parameter),
     (r"/sys/devices/system/cpu/online", lambda steps: format_cpulist(sorted(this().online))),
     (r"/dev/(?P<name>\S+) exists", lambda steps, name: "yes" if name in devices().nodes else "no"),
     (r"dmsetup (?P<kind>status|info|table|deps)(?: (?P<name>[^\s-]\S*))?", _dmsetup))

@@ -12,6 +12,7 @@ What is let pass, and counted, is chance or the test machine's own:
 
 * how long something took there, if both sides differ by at most LATE. It was emulated in software, and a queue's timer
   is late by up to a second, to which it is rounded;
+* lines of the log that come from elsewhere in the kernel: its clocks, its random numbers, a link that goes down;
 * the tag in `I/O 65 QID 1 timeout`, addresses of memory, and where on the bus a device is;
 * which of several CPUs an interrupt goes to, if it may and they are online;
 * the times in `stat`;
@@ -48,6 +49,9 @@ OBSERVER = "observer"
 """The process that reads files while others run; its calls are not the step's."""
 TIMES_OF_STAT = (3, 7, 9, 10, 14)
 SEMAPHORES = r"Kernel not configured for semaphores \(System V IPC\)\.|Not using udev synchronisation code\."
+ELSEWHERE = (r"(audit|clocksource|hrtimer|perf|random|rcu|sched|tsc|workqueue): |"
+             r"pcieport \S+: pciehp: Slot\(\d+\): Link (Up|Down)")
+"""How lines of the log begin that come from what the model has no part of."""
 MASKS = ((r"\bI/O \d+ QID", "I/O TAG QID"), (r"\b(0x)?[0-9a-f]{16}\b|\(____ptrval____\)", "ADDRESS"),
          (r"\b[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\b", "PLACE"), (r"\bSlot\(\d+\)", "Slot"))
 
@@ -166,12 +170,9 @@ class Watch:
         return (ended - done.began) // 1_000_000
 
     def _log(self, recording: Recording, chance: Counter[str]) -> Iterator[str]:
-        for number, (their, our) in enumerate(zip_longest(self.observed.get("kernel_log", self.log), self.log), 1):
-            if their is None or our is None or _masked(their) != _masked(our):
-                has = ["none" if line is None else shown(line, WIDE) for line in (their, our)]
-                yield f"kernel_log, line {number}: the recording has {has[0]}, the model {has[1]}"
-                return
-            chance["numbers in the log: tags, addresses, places on the bus"] += their != our
+        lines = list(zip_longest(self.observed.get("kernel_log", self.log), self.observed.get("kernel_log_ms", ())))
+        theirs = [(line, after) for line, after in lines if line is None or not re.match(ELSEWHERE, line)]
+        chance["lines of the log from elsewhere in the kernel"] += len(lines) - len(theirs)
         came, now = [], min((done.began for done in self.done.values()), default=0)
         began = now
         for event in recording.events:
@@ -179,8 +180,15 @@ class Watch:
                 came.append((now - began) // 1_000_000)
             elif type(event) in (Enter, Leave):
                 now = event.time
-        for number, (after, ours) in enumerate(zip(self.observed.get("kernel_log_ms", ()), came, strict=False), 1):
-            if not _near(after, ours):
+        nothing = (None, None)
+        for number, ((their, after), (our, ours)) in enumerate(
+                zip_longest(theirs, zip(self.log, came, strict=True), fillvalue=nothing), 1):
+            if their is None or our is None or _masked(their) != _masked(our):
+                has = ["none" if line is None else shown(line, WIDE) for line in (their, our)]
+                yield f"kernel_log, line {number}: the recording has {has[0]}, the model {has[1]}"
+                return
+            chance["numbers in the log: tags, addresses, places on the bus"] += their != our
+            if after is not None and ours is not None and not _near(after, ours):
                 yield f"kernel_log, line {number}: the recording has it after {after} ms, the model after {ours}"
 
     def _file(self, name: str, recorded: str | list[str], recording: Recording, chance: Counter[str]) -> list[str]:

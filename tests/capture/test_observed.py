@@ -90,7 +90,9 @@ def test_files_are_compared(check, name, file, to):
     ("nvme-fsync", ("files", "cat 7"), "exit 0", "files that only the test machine has: cat N"),
     ("nvme-fsync", ("weather",), ["dry"], "observed facts that are not compared: weather"),
     ("partition-probe", ("kernel_log", 0), "nvme nvme0: pci function 0000:00:09.0",
-     "numbers in the log: tags, addresses, places on the bus")])
+     "numbers in the log: tags, addresses, places on the bus"),
+    ("read-medium-error", ("kernel_log",), ["hrtimer: interrupt took 8123456 ns", READ],
+     "lines of the log from elsewhere in the kernel")])
 def test_chance_is_let_pass_and_counted(check, name, place, to, chance):
     outcome = check(name, *place, to=to)
     assert (outcome.result, outcome.differences) == (PASSED, [])
@@ -104,6 +106,26 @@ def test_partitions_are_looked_for_where_the_recording_says(check):
         assert check("nvme-fsync", "files", to=one).result == PASSED
     assert check("nvme-fsync", "files", to={"before/hctx1/queued": "2"}).differences == [
         "before/hctx1/queued: the recording has '2', the model '1'"]
+
+
+def test_when_a_line_came_is_compared(check):
+    log = "kernel_log_ms", 0
+    assert check("timeout-completion-polled", *log, to=2900).result == FAILED
+    assert check("timeout-completion-polled", *log, to=2000).result == PASSED
+
+
+def test_parameters_of_a_module(check):
+    """What a reset takes from a parameter that was changed before it."""
+    file = "/sys/module/nvme/parameters/poll_queues"
+    assert check("reset-fewer-queues", "files", to={file: "0"}).result == PASSED
+    assert check("reset-fewer-queues", "files", to={file: "1"}).differences == [
+        f"{file}: the recording has '1', the model '0'"]
+
+
+def test_a_state_in_between_is_any_that_there_was(check):
+    file = "/sys/class/nvme/nvme0/state"
+    for between, result in (("connecting", PASSED), ("resetting", PASSED), ("dead", FAILED)):
+        assert check("timeout-abort-reset", "files", file, 1, to=between).result == result
 
 
 def test_what_is_read_while_things_run(check):
