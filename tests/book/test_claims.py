@@ -43,7 +43,7 @@ from blkmodel.userland import dmsetup, lvm
 from blkmodel.view.facts.blktrace import actions
 from blkmodel.view.facts.irqs import interrupts_seen
 from blkmodel.view.facts.one_read import parts
-from blkmodel.view.facts.waiting import contest
+from blkmodel.view.facts.waiting import contest, depths
 from blkmodel.view.facts.writers import PLACES, writers
 from blkmodel.view.figures import queue_map
 from blkmodel.view.figures.lv_to_doorbell import lv_to_doorbell
@@ -1901,6 +1901,87 @@ def checked_before_it_is_a_request():
 def what_is_of_core():
     return [definitions()[name][0].file.rpartition("/")[2] for name in ("nvme_setup_cmd", "nvme_queue_rq")] == [
         "core.c", "pci.c"]
+
+
+# ---------------------------------------------------------------- quizzes
+
+
+@claim("tag-sets", "One for each tag of each hardware queue, whether it will ever be used or not.")
+def a_request_for_each_tag():
+    boot(4)
+    scenario.null_blk_load(submit_queues=2, hw_queue_depth=64)
+    tags = [each for each in scenario.disk("nullb0").queue.tag_set.tags if each]
+    return sum(rq is not None for each in tags for rq in each.static_rqs) == 128
+
+
+@claim("tag-sets", "The set belongs to the device, a queue to each disk.")
+def three_queues_and_a_set():
+    boot(2)
+    probe(controller=Controller(2, namespaces={nsid: Namespace(2048) for nsid in (1, 2, 3)}))
+    queues = [scenario.disk(f"nvme0n{nsid}").queue for nsid in (1, 2, 3)]
+    return [len({id(each) for each in of}) for of in (queues, [q.tag_set for q in queues])] == [3, 1]
+
+
+@claim("which-queue", "CPU 2 begins again with the first queue, and CPU 3 takes that of its core.")
+def dealt_out_to_two_cores():
+    boot(machine(4, threads=2))
+    scenario.null_blk_load(submit_queues=2)
+    return [ctx.hctxs[0].queue_num for ctx in scenario.disk("nullb0").queue.queue_ctx] == [0, 1, 0, 0]
+
+
+@claim("namespaces", "127 pages, and then the last one alone.")
+def two_commands():
+    boot(2)
+    probe()
+    reading = record(scenario.io, "nvme0n1", "read", 0, 512 << 10)
+    return [event.command.length + 1 for event in reading.of(Command) if event.queue] == [127 * 8, 8]
+
+
+@claim("a-bio-is-submitted", "The outermost one, and one that notes the rest.")
+def two_on_the_stack():
+    boot(2)
+    probe()
+    forest = record(scenario.io, "nvme0n1", "read", 0, 1 << 20).forest(["generic_make_request"])
+
+    def deepest(node):
+        return (node.function == "generic_make_request") + max(map(deepest, node.calls), default=0)
+    return max(deepest(node) for nodes in forest.values() for node in nodes) == 2
+
+
+@claim("mapped-queue", "The volume has no tag set, and no requests of its own.")
+def one_tag():
+    boot(2)
+    probe()
+    scenario.dm_load()
+    name = dmsetup.create("l", "0 2048 linear /dev/nvme0n1 0")
+    reading = record(scenario.io, name, "read", 0, 4096)
+    return not scenario.disk(name).queue.tag_set and calls(reading)["blk_mq_get_tag"] == 1
+
+
+@claim("tables", "The live table was not touched. Who loaded gets the error, and the log has the reason.")
+def a_load_that_fails():
+    kernel = disks()
+    name = dmsetup.create("l", "0 2048 linear /dev/nullb0 0")
+    before, said = dmsetup.run(("table", "l")).output, len(kernel.log)
+    refused = dmsetup.run(("load", "l", "--table", "0 8 zero\n8 8 zero\n16 8 linear /dev/none 0"))
+    return (refused.exit, dmsetup.run(("table", "l")).output) == (1, before) and len(kernel.log) > said and \
+        len(scenario.io(name, "read", 0, 4096)) == 4096
+
+
+@claim("limits", "It has 16 tags, and they were all in use.")
+def no_more_at_once():
+    some, many = (depths(4, 32, 1, 16, "mq-deadline", number) for number in (32, 256))
+    return some.inflight == many.inflight == 16 and some.sched[0] < many.sched[0]
+
+
+@claim("choosing-a-scheduler", "With more than one hardware queue there is none, whatever the disk is.")
+def none_for_many():
+    chosen = []
+    for queues in (1, 4):
+        boot(4)
+        scenario.null_blk_load(submit_queues=queues)
+        chosen.append(scenario.scheduler("nullb0"))
+    return chosen == ["mq-deadline", "none"]
 
 
 @pytest.mark.parametrize(("chapter", "words", "holds"), CLAIMS)
