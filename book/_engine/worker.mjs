@@ -8,6 +8,7 @@ const functions = new Map(); // what the page calls, "module:name"
 let python;
 
 giveStacks(self);
+self.tellSaid = (said) => postMessage({ said }); // what a cell prints, while it runs
 
 // Parts travel compressed by gzip: whole, from wherever the page says they are.
 async function load(part, progress) {

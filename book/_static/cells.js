@@ -38,6 +38,7 @@
 
   const AGAIN = "again"; // the reason of a wait that ended because the interpreter is started in another way
   let running = null; // the cell that the reader waits for
+  let speaking = null; // the same, once it is its turn, and not that of a cell before it
   let fail = () => {}; // ends the wait, when the interpreter is gone
   let begun = () => {};
   let library = false;
@@ -46,6 +47,7 @@
     {
       tell: (words, share) => running && running.say(words && share ? `${words} ${Math.round(100 * share)}%` : words),
       ready: () => begun(),
+      said: (text) => speaking && speaking.hear(text),
       lost: (why) => gone(why ? `The model could not be loaded (${why}).` : AGAIN),
     },
     ["cells", "package"],
@@ -208,6 +210,7 @@
       this.ran = null;
       this.say("");
       this.mark();
+      if (location.hash.startsWith(`#${this.root.id}--`)) history.replaceState(history.state, "", `#${this.root.id}`);
       this.button("run").focus();
     }
 
@@ -256,6 +259,15 @@
       this.failed = this.outputs.some((each) => each.output_type === "error");
       this.show(this.outputs);
       this.root.dispatchEvent(new CustomEvent("blk-ran", { bubbles: true }));
+    }
+
+    // What it prints, while it runs; its outputs will take the place.
+    hear(text) {
+      if (!this.fresh || !this.fresh.matches(".blk-so-far")) {
+        this.show([{ output_type: "stream", name: "stdout", text: "" }]);
+        this.fresh.classList.add("blk-so-far");
+      }
+      this.fresh.querySelector("pre").append(text);
     }
 
     // An answer is right if its test said so, last of all.
@@ -335,7 +347,7 @@
     } catch (error) {
       cell.say(error.message);
     }
-    running = null;
+    running = speaking = null;
     button.textContent = "Run";
     button.setAttribute("aria-label", label);
     cell.root.removeAttribute("aria-busy");
@@ -349,6 +361,7 @@
       if (each.failed) return cell.say(`A cell above failed: ${each.name}.`);
     }
     cell.say("Running …");
+    speaking = cell;
     await cell.execute();
     if (!cell.absent.length) cell.say(cell.own ? (cell.passed ? "Passed." : "Not yet.") : cell.failed ? "It failed." : "It ran.");
   }

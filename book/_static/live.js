@@ -39,8 +39,8 @@
   }
 
   // A worker with Python in it, and what is asked of it. Its owner hears how loading goes on (tell), when it can be asked
-  // (ready), that it is gone with all that was asked (lost, with the reason if it will not come back), and who waits for
-  // something that does not come to an end (stuck).
+  // (ready), that it is gone with all that was asked (lost, with the reason if it will not come back), who waits for
+  // something that does not come to an end (stuck), and what a cell prints (said).
   class Engine {
     constructor(owner, more = []) {
       Object.assign(this, { owner, more, worker: null, ready: false, failed: "", plain: false, timer: 0, next: 1 });
@@ -73,7 +73,9 @@
     }
 
     heard(data, bytes) {
-      if ("loaded" in data) {
+      if ("said" in data) {
+        this.owner.said(data.said);
+      } else if ("loaded" in data) {
         this.watch();
         this.owner.tell("Loading the model …", Math.min(1, data.loaded / bytes));
       } else if (data.ready) {

@@ -164,12 +164,18 @@ def test_a_changed_figure(page):
 
 def test_an_endless_loop_is_stopped(page):
     cell = Cell(page, "both")
-    cell.write("while True:\n    pass")
+    cell.write("import time\nprint('begun')\nbegin = time.monotonic()\nwhile True:\n    if time.monotonic() > begin + 0.5:\n"
+               "        begin += 9e9\n        print('going on')")
     cell.run("Running …")
     assert cell.root.get_attribute("aria-busy") == "true"
+    cell.fresh.get_by_text("going on").wait_for()
     cell.run("Stopped.")
+    assert cell.gives() == ["begun\ngoing on"], "what it had printed stays"
+    after = Cell(page, "absent-code")
+    after.run("Running what it builds on: 3 of 3 …")
+    after.run("Stopped.")
     cell.write("print(kernel.cpu)")
-    cell.run("It ran.")  # and the cell above, anew
+    cell.run("It ran.")  # and the cells above, anew
 
 
 def test_code_comes_with_a_link_and_waits_for_the_reader(page):

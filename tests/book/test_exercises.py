@@ -188,6 +188,14 @@ def right_of(view, said):
 
 
 @pytest.mark.parametrize(("chapter", "label"), named("-check"))
+def test_a_task_says_with_which_parameters(chapter, label):
+    """In the page, the reader's answer begins with them."""
+    name = re.search(r"^def check_(\w+)\(", code(chapter, f"{label}-check"), re.MULTILINE)[1]
+    text = markdown(chapter).partition(f":label: {label.replace('ex-', 'exercise-', 1)}\n")[2].partition("\n:::\n")[0]
+    assert re.search(rf"`{name}\([^`]*\)`", text)
+
+
+@pytest.mark.parametrize(("chapter", "label"), named("-check"))
 def test_the_readers_test_takes_the_solution_and_nothing_else(chapter, label):
     check, solution = code(chapter, f"{label}-check"), code(chapter, f"{label}-solved")
     names, said = run(check, solution)

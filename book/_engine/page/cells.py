@@ -8,6 +8,9 @@ import importlib.util
 import json
 import os
 import sys
+import time
+
+import js
 
 from blkmodel.view.draw import styles
 
@@ -16,7 +19,7 @@ os.chdir(os.path.join(os.path.dirname(__file__), "book"))
 importlib.reload(styles)  # sheets of figures that no live one needs have come only now
 
 LONGEST = 200_000  # letters of output of one cell
-NAMES = {"__name__": "__main__"}
+SOON = 0.1  # seconds; what a cell prints is told no more often
 sources = {}
 outputs = []
 absent = {}  # name → the module for want of which it was not bound
@@ -29,6 +32,7 @@ class Said:
 
     def __init__(self, name):
         self.name = name
+        self.untold, self.told = "", time.monotonic()
 
     def write(self, text):
         if sum(len(each.get("text", "")) for each in outputs) > LONGEST:
@@ -36,6 +40,10 @@ class Said:
         if not (outputs and outputs[-1].get("name") == self.name):
             outputs.append({"output_type": "stream", "name": self.name, "text": ""})
         outputs[-1]["text"] += text
+        self.untold += text
+        if time.monotonic() - self.told > SOON:
+            js.tellSaid(self.untold)
+            self.untold, self.told = "", time.monotonic()
         return len(text)
 
     def flush(self):
@@ -128,6 +136,12 @@ def run(asked):
     return json.dumps(outputs)
 
 
+def display(*things):
+    """Show things among what the cell prints."""
+    for each in things:
+        show(each)
+
+
 def show(value, kind="display_data"):
     """Put a value among the outputs, in all forms that it has."""
     data = {}
@@ -160,3 +174,6 @@ def place(where, line, here, function="<module>"):
     cell = "" if where == here else f"{where[1:-1]}, "
     inside = "" if function.startswith("<") else f", in {function}"
     return [f"{cell}line {line}{inside}", f"    {text}"]
+
+
+NAMES = {"__name__": "__main__", "display": display}

@@ -1,6 +1,8 @@
 """What cells of chapters use of IPython, in a page, where it is not."""
 
-from cells import show
+from cells import display
+
+__all__ = ["HTML", "SVG", "display"]
 
 
 class HTML:
@@ -15,9 +17,3 @@ class HTML:
 
 class SVG(HTML):
     """A drawing."""
-
-
-def display(*things):
-    """Show things among what the cell prints."""
-    for each in things:
-        show(each)
