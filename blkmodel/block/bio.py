@@ -45,10 +45,9 @@ BVEC_NAMES = ("biovec-1", "biovec-4", "biovec-16", "biovec-64", "biovec-128", "b
 
 
 @struct
-class bio_slab(Struct):
+class bio_slab(Struct, size=24):
     """A cache of bios of one size, and how many bio_sets use it."""
 
-    SIZE = 24
     slab: kmem_cache = NULL
     slab_ref: int = 0
     slab_size: int = 0

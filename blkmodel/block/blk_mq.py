@@ -86,10 +86,9 @@ CACHE_LINE_SIZE, INT_MAX = 64, 0x7FFFFFFF
 
 
 @struct
-class blk_mq_qe_pair(Struct):
+class blk_mq_qe_pair(Struct, size=32):
     """Which scheduler a queue had, while its hardware queues change and it has none."""
 
-    SIZE = 32
     node: Any = NULL
     q: request_queue = NULL
     type: elevator_type = NULL

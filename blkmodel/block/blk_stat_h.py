@@ -14,23 +14,21 @@ from blkmodel.sim.structure import NULL, Struct, struct
 
 
 @struct
-class blk_queue_stats(Struct):
+class blk_queue_stats(Struct, size=24):
     """Who wants statistics of a queue; enable_accounting: somebody else who wants requests to be timed."""
 
-    SIZE = 24
     callbacks: list_head = field(default_factory=list_head)
     enable_accounting: bool = False
 
 
 @struct
-class blk_stat_callback(Struct):
+class blk_stat_callback(Struct, size=120):
     """Somebody who wants statistics, for as long as the timer runs. Then timer_fn(callback) finds them in `stat`.
 
     bucket_fn(rq) says in which of so many `buckets` a request counts, or -1. cpu_stat: what each CPU has gathered,
     bucket by bucket, CPU by CPU.
     """
 
-    SIZE = 120
     list: Any = NULL
     timer: timer_list = field(default_factory=timer_list)
     cpu_stat: list[blk_rq_stat] = NULL

@@ -51,10 +51,9 @@ BLOCK_EXT_MAJOR, BLKDEV_MAJOR_HASH_SIZE, BLKDEV_MAJOR_MAX, NR_EXT_DEVT = 259, 25
 
 
 @struct
-class blk_major_name(Struct):
+class blk_major_name(Struct, size=32):
     """Who has a major number. (In C the lists link them; here a list holds them.)"""
 
-    SIZE = 32
     major: int = 0
     name: str = ""
 

@@ -50,25 +50,23 @@ KYBER_TOTAL_LATENCY, KYBER_IO_LATENCY = 0, 1
 
 
 @struct
-class kyber_cpu_latency(Struct):
+class kyber_cpu_latency(Struct, size=192):
     """How many requests took how long, of those that completed on one CPU: by domain, by KYBER_*_LATENCY, by quarters
     of the domain's target."""
 
-    SIZE = 192
     buckets: list[list[list[int]]] = field(
         default_factory=lambda: [[[0] * KYBER_LATENCY_BUCKETS for _ in range(2)] for _ in range(KYBER_OTHER)])
 
 
 @struct
-class kyber_ctx_queue(Struct):
+class kyber_ctx_queue(Struct, size=128):
     """What waits of one software queue of a hardware queue, by domain."""
 
-    SIZE = 128
     rq_list: list[list_head] = field(default_factory=lambda: [list_head() for _ in range(KYBER_NUM_DOMAINS)])
 
 
 @struct
-class kyber_queue_data(Struct):
+class kyber_queue_data(Struct, size=576):
     """One queue's Kyber. A request under way holds a bit of its domain's domain_tokens.
 
     async_depth: how many bits of a word of the scheduler's tags asynchronous requests may take. latency_buckets: the
@@ -76,7 +74,6 @@ class kyber_queue_data(Struct):
     its target 99 % of a domain were done, until that was acted on; -1 for not known. latency_targets: nanoseconds.
     """
 
-    SIZE = 576
     q: request_queue = NULL
     domain_tokens: list[sbitmap_queue] = field(
         default_factory=lambda: [sbitmap_queue() for _ in range(KYBER_NUM_DOMAINS)])
@@ -91,12 +88,11 @@ class kyber_queue_data(Struct):
 
 
 @struct
-class kyber_hctx_data(Struct):
+class kyber_hctx_data(Struct, size=424):
     """One hardware queue's Kyber, in lists by domain. rqs: what was taken from the software queues (kcqs; kcq_map says
     which of them have any) and waits for a token. cur_domain has dispatched `batching` in a row. domain_wait: how the
     queue waits for a token, in domain_ws; wait_index: in which wait queue it will be the next time."""
 
-    SIZE = 424
     rqs: list[list_head] = field(default_factory=lambda: [list_head() for _ in range(KYBER_NUM_DOMAINS)])
     cur_domain: int = 0
     batching: int = 0
@@ -428,10 +424,9 @@ def kyber_has_work(hctx: blk_mq_hw_ctx) -> bool:
 
 
 @struct
-class kyber_attr(Struct):
+class kyber_attr(Struct, size=32):
     """A domain's target in /sys, in nanoseconds. (In C a pair of functions, which a macro writes out.)"""
 
-    SIZE = 32
     name: str = ""
     domain: int = 0
 

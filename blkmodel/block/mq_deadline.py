@@ -279,14 +279,13 @@ def deadline_var_store(page: str) -> int:
 
 
 @struct
-class deadline_attr(Struct):
+class deadline_attr(Struct, size=32):
     """A setting that can be read and written in /sys. (In C a pair of functions, which a macro writes out.)
 
     `setting` is a field of deadline_data, of a direction where it has two. Written values are moved to low..high;
     in_jiffies: it is a time, which user space sees in milliseconds.
     """
 
-    SIZE = 32
     name: str = ""
     setting: str = ""
     direction: int | None = NULL

@@ -17,11 +17,10 @@ AIO_PLUG_THRESHOLD = 2
 
 
 @struct
-class iocb(Struct):
+class iocb(Struct, size=64):
     """What a process asks for: to read (READ) or write `length` bytes from byte `pos` of an open file on, into or from
     a buffer. flags: RWF_*."""
 
-    SIZE = 64
     rw: int = READ
     filp: file = NULL
     buffer: Any = NULL
@@ -31,19 +30,17 @@ class iocb(Struct):
 
 
 @struct
-class io_event(Struct):
+class io_event(Struct, size=32):
     """The end of one: what was asked for, and how many bytes were moved, or -errno."""
 
-    SIZE = 32
     obj: iocb = NULL
     res: int = 0
 
 
 @struct
-class kioctx(Struct):
+class kioctx(Struct, size=576):
     """Where a process collects the ends: `events` that it has not seen yet, oldest first."""
 
-    SIZE = 576
     events: list[io_event] = field(default_factory=list)
     wait: wait_queue_head = field(default_factory=wait_queue_head)
 

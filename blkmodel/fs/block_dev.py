@@ -64,23 +64,21 @@ CLAIMED = "claimed, in part"  # holder of a whole disk of which somebody holds a
 
 
 @struct
-class bdev_inode(Struct):
+class bdev_inode(Struct, size=800):
     """A block device and the inode that it is found by. The size is worked out from the declarations."""
 
-    SIZE = 800
     bdev: block_device = NULL
     vfs_inode: inode = NULL
 
 
 @struct
-class blkdev_dio(Struct):
+class blkdev_dio(Struct, size=24):
     """A direct I/O that its caller does not wait for, or that is too long for one bio. It lies before the first bio.
 
     ref counts the bios that are under way, once there are several (multi_bio). iocb: whom to tell; waiter: whom to
     wake. (In C these two share their place.)
     """
 
-    SIZE = 24
     iocb: kiocb = NULL
     waiter: Any = NULL
     size: int = 0
@@ -92,10 +90,9 @@ class blkdev_dio(Struct):
 
 
 @struct
-class bd_holder_disk(Struct):
+class bd_holder_disk(Struct, size=32):
     """A disk that is made of a block device, refcnt times."""
 
-    SIZE = 32
     list: Any = NULL
     disk: gendisk = NULL
     refcnt: int = 0

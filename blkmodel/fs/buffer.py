@@ -25,11 +25,10 @@ from blkmodel.sim.structure import NULL, Struct, struct
 
 
 @struct
-class buffer_head(Struct):
+class buffer_head(Struct, size=104):
     """One block of a page: b_size bytes, block number b_blocknr of b_bdev, if it is mapped. (In C the states are bits
     of b_state.) _offset is its place in the page."""
 
-    SIZE = 104
     uptodate: bool = False
     dirty: bool = False
     mapped: bool = False

@@ -19,11 +19,10 @@ from blkmodel.sim.structure import NULL, Struct, struct
 
 
 @struct
-class mpage_readpage_args(Struct):
+class mpage_readpage_args(Struct, size=168):
     """How far somebody is who reads pages: `bio` has those before `page`, up to last_block_in_bio; nr_pages are left.
     map_bh says where the blocks from first_logical_block on are."""
 
-    SIZE = 168
     bio: bio = NULL
     page: page = NULL
     nr_pages: int = 0

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, TypeVar, cast, dataclass_transform
+from typing import Any, ClassVar, TypeVar, cast, dataclass_transform
 
 T = TypeVar("T", bound="Struct")
 NULL: Any = None
@@ -27,7 +27,7 @@ def layouts() -> dict[str, Any]:
 def sizeof(kind: type | str) -> int:
     """Size in bytes of a structure class, or of a C type by name (`"unsigned int"`, `"pointer"`).
 
-    A class says it itself, as SIZE, where the debug information has none of that name, or another file's.
+    A class says it itself, with `size=`, where the debug information has none of that name, or another file's.
     """
     if isinstance(kind, str):
         return _SCALARS[kind]
@@ -47,6 +47,12 @@ class Struct:
 
     __slots__ = ("_addr",)
     _addr: int
+    SIZE: ClassVar[int]
+
+    def __init_subclass__(cls, size: int | None = None) -> None:
+        """`class kref(Struct, size=4)`: so many bytes, where the debug information does not say it."""
+        if size is not None:
+            cls.SIZE = size
 
     def __repr__(self) -> str:
         addr = getattr(self, "_addr", 0)

@@ -27,10 +27,9 @@ def new_disk():
     return genhd.__alloc_disk_node(1, 0)
 
 
-class Token(Struct):
+class Token(Struct, size=16):
     """The driver's own data behind a request, which nobody else may touch."""
 
-    SIZE = 16
     __slots__ = ("begun",)
 
     def __init__(self):

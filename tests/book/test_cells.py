@@ -164,8 +164,8 @@ def test_a_changed_figure(page):
 
 def test_an_endless_loop_is_stopped(page):
     cell = Cell(page, "both")
-    cell.write("import time\nprint('begun')\nbegin = time.monotonic()\nwhile True:\n    if time.monotonic() > begin + 0.5:\n"
-               "        begin += 9e9\n        print('going on')")
+    cell.write("import time\nprint('begun')\nbegin = time.monotonic()\n"
+               "while True:\n    if time.monotonic() > begin + 0.5:\n        begin += 9e9\n        print('going on')")
     cell.run("Running …")
     assert cell.root.get_attribute("aria-busy") == "true"
     cell.fresh.get_by_text("going on").wait_for()

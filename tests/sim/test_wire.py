@@ -18,19 +18,17 @@ from blkmodel.sim.wire import u8, u16, u32
 
 
 @structure
-class inner(Struct):
+class inner(Struct, size=4):
     """Part of another."""
 
-    SIZE = 4
     a: u16 = 0
     b: u16 = 0
 
 
 @structure
-class outer(Struct):
+class outer(Struct, size=32):
     """One of each kind of field, and one that only the model has."""
 
-    SIZE = 32
     one: u8 = 0
     text: Annotated[bytes, 3] = b""
     numbers: Annotated[Any, ("I", 2)] = (0, 0)
@@ -150,10 +148,9 @@ def test_what_has_no_layout_is_not_for_devices():
 
 
 @structure
-class nothing(Struct):
+class nothing(Struct, size=8):
     """What only the kernel uses."""
 
-    SIZE = 8
     pointer: Any = None
 
 

@@ -10,22 +10,20 @@ from blkmodel.sim.structure import NULL, Array, Struct, struct
 
 
 @struct
-class parsed_partition(Struct):
+class parsed_partition(Struct, size=128):
     """A partition that was found: its first sector and how many there are. (In C it has no name of its own, and the
     first is called `from`.)"""
 
-    SIZE = 128
     start: int = 0
     size: int = 0
     info: partition_meta_info = field(default_factory=partition_meta_info)
 
 
 @struct
-class parsed_partitions(Struct):
+class parsed_partitions(Struct, size=72):
     """What a scan has found: up to `limit` partitions, None where there is none, and the line for the log. `name` is
     what their numbers stand behind there; `_pp_buf` is the page that C writes the line into."""
 
-    SIZE = 72
     bdev: block_device = NULL
     name: str = ""
     parts: Array = NULL

@@ -45,7 +45,5 @@ class gpt_entry(Struct):
 
 
 @struct
-class legacy_mbr(Struct):
+class legacy_mbr(Struct, size=512):
     """The first sector, for programs that know no GPT."""
-
-    SIZE = 512

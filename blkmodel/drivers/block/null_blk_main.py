@@ -63,13 +63,12 @@ NULL_Q_BIO, NULL_Q_RQ, NULL_Q_MQ = range(3)
 
 
 @struct
-class nullb_page(Struct):
+class nullb_page(Struct, size=16):
     """A page of a disk's data. Bit n of bitmap: sector n of the page has data (for a larger block, its first one).
 
     NULLB_PAGE_LOCK: a page of the cache is being written back; NULLB_PAGE_FREE: meanwhile it was given up.
     """
 
-    SIZE = 16
     page: _page = NULL
     bitmap: int = 0
 

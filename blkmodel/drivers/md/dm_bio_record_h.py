@@ -4,7 +4,5 @@ from blkmodel.sim.structure import Struct, struct
 
 
 @struct
-class dm_bio_details(Struct):
+class dm_bio_details(Struct, size=56):
     """What the layers below change in a bio. Who would keep it is left out, so it has no fields."""
-
-    SIZE = 56

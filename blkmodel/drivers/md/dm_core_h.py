@@ -28,11 +28,10 @@ DM_RESERVED_MAX_IOS = 1024
 
 
 @struct
-class dm_kobject_holder(Struct):
+class dm_kobject_holder(Struct, size=96):
     """The device's directory in sysfs, and what says that nobody holds it any more. _md is whose it is (in C found by
     its address)."""
 
-    SIZE = 96
     kobj: kobject = field(default_factory=kobject)
     completion: completion_struct = field(default_factory=completion_struct)
     _md: mapped_device = NULL

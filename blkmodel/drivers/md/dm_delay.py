@@ -29,10 +29,9 @@ DM_MSG_PREFIX = "delay"
 
 
 @struct
-class delay_class(Struct):
+class delay_class(Struct, size=24):
     """Where one kind of I/O goes, from sector `start` on, and after how many milliseconds; ops: how much waits now."""
 
-    SIZE = 24
     dev: dm_dev = NULL
     start: int = 0
     delay: int = 0
@@ -40,10 +39,9 @@ class delay_class(Struct):
 
 
 @struct
-class delay_c(Struct):
+class delay_c(Struct, size=216):
     """A target. may_delay: it is not about to be suspended. argc: how many words its table has."""
 
-    SIZE = 216
     delay_timer: timer_list = field(default_factory=timer_list)
     kdelayd_wq: workqueue_struct = NULL
     flush_expired_bios: work_struct = field(default_factory=work_struct)
@@ -56,10 +54,9 @@ class delay_c(Struct):
 
 
 @struct
-class dm_delay_info(Struct):
+class dm_delay_info(Struct, size=40):
     """A bio that waits: of which kind it is, and until which tick."""
 
-    SIZE = 40
     context: delay_c = NULL
     class_: delay_class = NULL
     list: list_head = NULL

@@ -36,11 +36,10 @@ FEATURES = ("drop_writes", "error_writes")
 
 
 @struct
-class flakey_c(Struct):
+class flakey_c(Struct, size=56):
     """A target: up for up_interval seconds, down for down_interval, and so on from tick start_time. flags: bits
     DROP_WRITES, ERROR_WRITES. corrupt_bio_byte: which byte of a bio is to be changed, from 1 (0: none)."""
 
-    SIZE = 56
     dev: dm_dev = NULL
     start_time: int = 0
     start: int = 0
@@ -54,10 +53,9 @@ class flakey_c(Struct):
 
 
 @struct
-class per_bio_data(Struct):
+class per_bio_data(Struct, size=1):
     """Whether a bio came while the device was down."""
 
-    SIZE = 1
     bio_submitted: bool = False
     _bio: bio = NULL
 

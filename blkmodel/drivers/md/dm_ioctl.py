@@ -51,10 +51,9 @@ STATISTICS = ("@stats_create", "@stats_delete", "@stats_clear", "@stats_list", "
 
 
 @struct
-class dm_file(Struct):
+class dm_file(Struct, size=4):
     """An open control node. Polling it waits until more events have happened than global_event_nr."""
 
-    SIZE = 4
     global_event_nr: int = 0
 
 
@@ -71,10 +70,9 @@ class hash_cell(Struct):
 
 
 @struct
-class vers_iter(Struct):
+class vers_iter(Struct, size=40):
     """How far the list of versions is: `vers` is where the next goes, old_vers the one before, `end` the buffer's."""
 
-    SIZE = 40
     block: bytearray = NULL
     vers: int = 0
     old_vers: int = 0

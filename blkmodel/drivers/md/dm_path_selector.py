@@ -11,10 +11,9 @@ from blkmodel.sim.structure import NULL, Struct, struct
 
 
 @struct
-class ps_internal(Struct):
+class ps_internal(Struct, size=112):
     """A registered selector type, on the list of all."""
 
-    SIZE = 112
     pst: path_selector_type = NULL
     list: list_head = NULL
 

@@ -18,7 +18,7 @@ class path_selector(Struct):
 
 
 @struct
-class path_selector_type(Struct):
+class path_selector_type(Struct, size=96):
     """What a selector can do. table_args, info_args: how many words of a table, or of a status, it has for each path.
 
     create(ps, argv), destroy(ps), add_path(ps, path, argv), which returns (0 or -errno, the error's words or None),
@@ -26,7 +26,6 @@ class path_selector_type(Struct):
     status(ps, path or None, type), which returns a text, start_io(ps, path, nr_bytes), end_io(ps, path, nr_bytes).
     """
 
-    SIZE = 96
     name: str = ""
     module: Any = NULL
     table_args: int = 0

@@ -27,19 +27,17 @@ ST_MAX_INFLIGHT_SIZE, ST_VERSION = (1 << 64) - 1 >> ST_MAX_RELATIVE_THROUGHPUT_S
 
 
 @struct
-class selector(Struct):
+class selector(Struct, size=40):
     """The paths of one group: those that can be used, the one used last at the end, and those that failed."""
 
-    SIZE = 40
     valid_paths: list_head = field(default_factory=list_head)
     failed_paths: list_head = field(default_factory=list_head)
 
 
 @struct
-class path_info(Struct):
+class path_info(Struct, size=40):
     """A path: what it can carry, relative to the others, and the bytes of all I/Os that are under way on it."""
 
-    SIZE = 40
     list: list_head = NULL
     path: dm_path = NULL
     repeat_count: int = 0

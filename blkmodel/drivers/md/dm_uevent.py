@@ -20,10 +20,9 @@ _dm_uevent_type_names = ((KOBJ_CHANGE, "PATH_FAILED"), (KOBJ_CHANGE, "PATH_REINS
 
 
 @struct
-class dm_uevent(Struct):
+class dm_uevent(Struct, size=2888):
     """An event that waits to be sent; ku_env are its words."""
 
-    SIZE = 2888
     md: mapped_device = NULL
     action: str = ""
     ku_env: tuple[str, ...] = ()

@@ -29,11 +29,10 @@ NO_DATA = (REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_ZEROES)
 UINT_MAX = 0xFFFFFFFF
 
 
-class bio_list(Struct):
+class bio_list(Struct, size=16):
     """Bios linked by bi_next, from head to tail."""
 
     __slots__ = ("head", "tail")
-    SIZE = 16
 
     def __init__(self) -> None:
         self.head: bio = NULL

@@ -37,13 +37,12 @@ U64_MAX, BLK_QC_T_NONE = (1 << 64) - 1, -1
 
 
 @struct
-class blk_rq_stat(Struct):
+class blk_rq_stat(Struct, size=40):
     """How long requests took, in nanoseconds: nr_samples of them, the shortest min, the longest max, the mean.
 
     In what a CPU gathers `batch` is the sum, and mean is not used.
     """
 
-    SIZE = 40
     mean: int = 0
     min: int = 0
     max: int = 0

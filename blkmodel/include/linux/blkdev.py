@@ -158,11 +158,10 @@ class request_queue(Struct):
 
 
 @struct
-class request_flush(Struct):
+class request_flush(Struct, size=32):
     """A request's part in a flush sequence: the steps that are done (seq), the step's list that it is on, its own
     end_io. _rq is the request."""
 
-    SIZE = 32
     seq: int = 0
     list: list_head = NULL
     saved_end_io: Callable[..., None] = NULL

@@ -116,27 +116,24 @@ class dm_dev(Struct):
 
 
 @struct
-class map_info(Struct):
+class map_info(Struct, size=8):
     """What a target keeps with a request while it is under way: ptr."""
 
-    SIZE = 8
     ptr: Any = None
 
 
 @struct
-class dm_arg_set(Struct):
+class dm_arg_set(Struct, size=16):
     """The arguments that are still to be read: argc of them, in argv."""
 
-    SIZE = 16
     argc: int = 0
     argv: list[str] = field(default_factory=list)
 
 
 @struct
-class dm_arg(Struct):
+class dm_arg(Struct, size=16):
     """What a numeric argument may be, and what to say of another one."""
 
-    SIZE = 16
     min: int = 0
     max: int = 0
     error: str = ""

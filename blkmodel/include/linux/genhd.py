@@ -37,11 +37,10 @@ STAT_READ, STAT_WRITE, STAT_DISCARD, NR_STAT_GROUPS = 0, 1, 2, 3
 
 
 @struct
-class block_device_operations(Struct):
+class block_device_operations(Struct, size=112):
     """What the block layer calls in a driver for a disk as such; None where it has nothing to do. pr_ops: reservations,
     which the model has not; only whether a driver has them."""
 
-    SIZE = 112
     open: Callable[..., int] = NULL
     release: Callable[..., None] = NULL
     ioctl: Callable[..., int] = NULL
@@ -53,11 +52,10 @@ class block_device_operations(Struct):
 
 
 @struct
-class disk_stats(Struct):
+class disk_stats(Struct, size=128):
     """What one CPU counted of a partition's I/O, by group (STAT_READ …); in_flight by direction, for bio drivers only.
     nsecs are nanoseconds; io_ticks and time_in_queue jiffies."""
 
-    SIZE = 128
     nsecs: list[int] = field(default_factory=lambda: [0] * NR_STAT_GROUPS)
     sectors: list[int] = field(default_factory=lambda: [0] * NR_STAT_GROUPS)
     ios: list[int] = field(default_factory=lambda: [0] * NR_STAT_GROUPS)
@@ -68,28 +66,24 @@ class disk_stats(Struct):
 
 
 @struct
-class disk_part_tbl(Struct):
+class disk_part_tbl(Struct, size=32):
     """The partitions of a disk by their number; `len` entries, None where there is none. last_lookup: the one found
     last by sector."""
 
-    SIZE = 32
     len: int = 0
     last_lookup: hd_struct = NULL
     part: list[hd_struct] = NULL
 
 
 @struct
-class timer_rand_state(Struct):
+class timer_rand_state(Struct, size=24):
     """What the kernel remembers of a disk's last interrupts, to make random numbers of."""
-
-    SIZE = 24
 
 
 @struct
-class disk_part_iter(Struct):
+class disk_part_iter(Struct, size=32):
     """Where a walk over a disk's partitions is: at `part`, which it holds; next comes number idx."""
 
-    SIZE = 32
     disk: gendisk = NULL
     part: hd_struct = NULL
     idx: int = 0
@@ -97,10 +91,9 @@ class disk_part_iter(Struct):
 
 
 @struct
-class partition_meta_info(Struct):
+class partition_meta_info(Struct, size=101):
     """What a table says of a partition besides where it is: its name."""
 
-    SIZE = 101
     volname: str = ""
 
 

@@ -122,22 +122,20 @@ class nvme_completion(Struct):
 
 
 @struct
-class nvme_sgl_desc(Struct):
+class nvme_sgl_desc(Struct, size=16):
     """A piece of memory, or of a list of such descriptors: its upper four bits of `type` say which."""
 
-    SIZE = 16
     addr: u64 = 0
     length: u32 = 0
     rsvd: Annotated[bytes, 3] = b""
     type: u8 = 0
 
 
-class nvme_data_ptr(Struct):
+class nvme_data_ptr(Struct, size=16):
     """Where a command's data is: the addresses of two pages, or of one and of a list; or, where the command's flags say
     so, a descriptor, which then is `sgl`. (In C both are the same 16 bytes.)"""
 
     __slots__ = ("prp1", "prp2", "sgl")
-    SIZE = 16
 
     def __init__(self, prp1: int = 0, prp2: int = 0, sgl: nvme_sgl_desc = NULL) -> None:
         self.prp1 = prp1
@@ -156,28 +154,25 @@ class nvme_data_ptr(Struct):
 
 
 @struct
-class _command(Struct):
+class _command(Struct, size=4):
     """What every command begins with."""
 
-    SIZE = 4
     opcode: u8 = 0
     flags: u8 = 0
     command_id: u16 = 0
 
 
 @struct
-class _namespace_command(_command):
+class _namespace_command(_command, size=8):
     """What a command begins with that is for a namespace."""
 
-    SIZE = 8
     nsid: u32 = 0
 
 
 @struct
-class nvme_common_command(_namespace_command):
+class nvme_common_command(_namespace_command, size=64):
     """What all commands have in common; also those without anything of their own: flush, asynchronous event request."""
 
-    SIZE = 64
     cdw2: Annotated[Any, ("I", 2)] = (0, 0)
     metadata: u64 = 0
     dptr: Annotated[Any, nvme_data_ptr] = field(default_factory=nvme_data_ptr)
@@ -203,10 +198,9 @@ class nvme_rw_command(_namespace_command):
 
 
 @struct
-class nvme_dsm_cmd(_namespace_command):
+class nvme_dsm_cmd(_namespace_command, size=64):
     """Tell the controller of nr + 1 ranges of blocks what `attributes` says: that they hold nothing (AD), say."""
 
-    SIZE = 64
     rsvd2: Annotated[bytes, 16] = b""
     dptr: Annotated[Any, nvme_data_ptr] = field(default_factory=nvme_data_ptr)
     nr: u32 = 0
@@ -215,20 +209,18 @@ class nvme_dsm_cmd(_namespace_command):
 
 
 @struct
-class nvme_dsm_range(Struct):
+class nvme_dsm_range(Struct, size=16):
     """nlb blocks from `slba` on."""
 
-    SIZE = 16
     cattr: u32 = 0
     nlb: u32 = 0
     slba: u64 = 0
 
 
 @struct
-class nvme_write_zeroes_cmd(_namespace_command):
+class nvme_write_zeroes_cmd(_namespace_command, size=64):
     """Let length + 1 blocks from `slba` on be zeros."""
 
-    SIZE = 64
     rsvd2: u64 = 0
     metadata: u64 = 0
     dptr: Annotated[Any, nvme_data_ptr] = field(default_factory=nvme_data_ptr)
@@ -259,10 +251,9 @@ class nvme_features(_namespace_command):
 
 
 @struct
-class nvme_feat_host_behavior(Struct):
+class nvme_feat_host_behavior(Struct, size=512):
     """What the host can do. acre: it heeds retry delays."""
 
-    SIZE = 512
     acre: u8 = 0
     resv1: Annotated[bytes, 511] = b""
 
@@ -290,10 +281,9 @@ class nvme_create_sq(_command):
 
 
 @struct
-class nvme_delete_queue(_command):
+class nvme_delete_queue(_command, size=64):
     """Delete queue `qid`."""
 
-    SIZE = 64
     rsvd1: Annotated[bytes, 36] = b""
     qid: u16 = 0
     rsvd10: u16 = 0
@@ -301,10 +291,9 @@ class nvme_delete_queue(_command):
 
 
 @struct
-class nvme_abort_cmd(_command):
+class nvme_abort_cmd(_command, size=64):
     """Abort the command `cid` of submission queue `sqid`."""
 
-    SIZE = 64
     rsvd1: Annotated[bytes, 36] = b""
     sqid: u16 = 0
     cid: u16 = 0
@@ -312,11 +301,10 @@ class nvme_abort_cmd(_command):
 
 
 @struct
-class nvme_get_log_page_command(_namespace_command):
+class nvme_get_log_page_command(_namespace_command, size=64):
     """Bring so many dwords, less one (numdl, numdu: its halves), of log `lid` from byte `lpo` on. (In C lpo is also two
     halves, lpol and lpou.)"""
 
-    SIZE = 64
     rsvd2: Annotated[bytes, 16] = b""
     dptr: Annotated[Any, nvme_data_ptr] = field(default_factory=nvme_data_ptr)
     lid: u8 = 0
@@ -329,10 +317,9 @@ class nvme_get_log_page_command(_namespace_command):
 
 
 @struct
-class nvme_dbbuf(_command):
+class nvme_dbbuf(_command, size=64):
     """Keep copies of the doorbells in memory at prp1, and at prp2 say up to where they will do."""
 
-    SIZE = 64
     rsvd1: Annotated[bytes, 20] = b""
     prp1: u64 = 0
     prp2: u64 = 0
@@ -389,10 +376,9 @@ class nvme_command(Struct):
 
 
 @struct
-class nvme_id_power_state(Struct):
+class nvme_id_power_state(Struct, size=32):
     """A power state: max_power in hundredths of a watt, times to enter and leave it in microseconds."""
 
-    SIZE = 32
     max_power: u16 = 0
     rsvd2: u8 = 0
     flags: u8 = 0
@@ -442,10 +428,9 @@ class nvme_id_ctrl(Struct):
 
 
 @struct
-class nvme_lbaf(Struct):
+class nvme_lbaf(Struct, size=4):
     """A block format: 2**ds bytes of data, `ms` of metadata."""
 
-    SIZE = 4
     ms: u16 = 0
     ds: u8 = 0
     rp: u8 = 0
@@ -479,20 +464,18 @@ class nvme_id_ns(Struct):
 
 
 @struct
-class nvme_ns_id_desc(Struct):
+class nvme_ns_id_desc(Struct, size=4):
     """Before each name of a namespace: its kind, and how many bytes of it follow."""
 
-    SIZE = 4
     nidt: u8 = 0
     nidl: u8 = 0
     reserved: u16 = 0
 
 
 @struct
-class nvme_effects_log(Struct):
+class nvme_effects_log(Struct, size=4096):
     """For each opcode, of admin (acs) and I/O commands (iocs), what it does: NVME_CMD_EFFECTS_* bits."""
 
-    SIZE = 4096
     acs: Annotated[Any, ("I", 256)] = field(default_factory=lambda: [0] * 256)
     iocs: Annotated[Any, ("I", 256)] = field(default_factory=lambda: [0] * 256)
     resv: Annotated[bytes, 2048] = b""

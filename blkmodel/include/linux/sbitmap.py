@@ -56,10 +56,9 @@ class sbitmap_queue(Struct):
 
 
 @struct
-class sbq_wait(Struct):
+class sbq_wait(Struct, size=48):
     """Somebody who waits for a bit; sbq is set while that is accounted."""
 
-    SIZE = 48
     sbq: sbitmap_queue = NULL
     wait: wait_queue_entry = field(default_factory=wait_queue_entry)
 

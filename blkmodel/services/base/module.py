@@ -58,10 +58,9 @@ def request_module(name: str) -> int:
 
 
 @struct
-class kernel_param(Struct):
+class kernel_param(Struct, size=40):
     """A parameter: set(text, kp) checks a text and keeps its value in variable `arg` of the file's `variables()`."""
 
-    SIZE = 40
     name: str = ""
     set: Callable[..., int] = NULL
     variables: Callable[[], Any] = NULL

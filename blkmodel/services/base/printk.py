@@ -19,13 +19,12 @@ pr_warn = pr_info = pr_err
 
 
 @struct
-class ratelimit_state(Struct):
+class ratelimit_state(Struct, size=40):
     """One place's limit: `burst` messages in `interval` ticks, from tick `begin` on (0: not begun).
 
     printed, missed: how many were let through and held back since.
     """
 
-    SIZE = 40
     interval: int = DEFAULT_RATELIMIT_INTERVAL
     burst: int = DEFAULT_RATELIMIT_BURST
     printed: int = 0

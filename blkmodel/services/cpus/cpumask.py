@@ -8,11 +8,10 @@ from blkmodel.sim import statics, this
 from blkmodel.sim.structure import Struct, struct
 
 
-class cpumask(Struct):
+class cpumask(Struct, size=64):
     """A set of CPUs: bit n of `bits` stands for CPU n."""
 
     __slots__ = ("bits",)
-    SIZE = 64
 
     def __init__(self, bits: int = 0) -> None:
         self.bits = bits
@@ -156,10 +155,9 @@ def cpumask_weight(mask: cpumask) -> int:
 
 
 @struct
-class nodemask(Struct):
+class nodemask(Struct, size=8):
     """A set of nodes: bit n of `bits` stands for node n. (In C its type is nodemask_t.)"""
 
-    SIZE = 8
     bits: int = 0
 
 

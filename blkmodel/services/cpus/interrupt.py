@@ -38,11 +38,10 @@ BLOCK_SOFTIRQ, IRQ_NONE, IRQ_HANDLED, IRQF_SHARED, IRQ_AFFINITY_MAX_SETS = 4, 0,
 
 
 @struct
-class irq_chip(Struct):
+class irq_chip(Struct, size=272):
     """What can be done to an interrupt at its source. Each takes the irq_data; writing takes the message too: where
     the interrupt goes, as (CPU, vector)."""
 
-    SIZE = 272
     name: str = ""
     irq_mask: Callable[..., None] = NULL
     irq_unmask: Callable[..., None] = NULL
@@ -50,10 +49,9 @@ class irq_chip(Struct):
 
 
 @struct
-class irq_common_data(Struct):
+class irq_common_data(Struct, size=152):
     """Where an interrupt may go (affinity), where it goes (effective_affinity), and its node and MSI entry."""
 
-    SIZE = 152
     node: int = NUMA_NO_NODE
     msi_desc: msi_desc = NULL
     affinity: cpumask = field(default_factory=cpumask)
@@ -61,13 +59,12 @@ class irq_common_data(Struct):
 
 
 @struct
-class irq_data(Struct):
+class irq_data(Struct, size=56):
     """An interrupt to its chip. _managed: its affinity is fixed. _started: it can happen.
 
     _target: the (CPU, vector) that it has, or None.
     """
 
-    SIZE = 56
     irq: int = 0
     common: irq_common_data = NULL
     chip: irq_chip = NULL
@@ -77,11 +74,10 @@ class irq_data(Struct):
 
 
 @struct
-class irq_desc(Struct):
+class irq_desc(Struct, size=576):
     """One interrupt. `action` heads the chain of its handlers; while `depth` is not 0 it is disabled, and one that
     happens is IRQS_PENDING. kstat_irqs counts per CPU."""
 
-    SIZE = 576
     irq_common_data: irq_common_data = field(default_factory=irq_common_data)
     irq_data: irq_data = field(default_factory=irq_data)
     kstat_irqs: list[int] = NULL
@@ -357,10 +353,9 @@ class irq_affinity_desc(Struct):
 
 
 @struct
-class irqaction(Struct):
+class irqaction(Struct, size=128):
     """One handler of an interrupt: handler(irq, dev_id) returns IRQ_NONE or IRQ_HANDLED. next: the next one."""
 
-    SIZE = 128
     handler: Callable[..., int] = NULL
     dev_id: Any = None
     next: irqaction = NULL
@@ -465,10 +460,9 @@ def raise_softirq_irqoff(nr: int) -> None:
 
 
 @struct
-class call_single_data(Struct):
+class call_single_data(Struct, size=32):
     """What another CPU is asked to do: func(info)."""
 
-    SIZE = 32
     func: Callable[..., None] = NULL
     info: Any = None
 

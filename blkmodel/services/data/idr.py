@@ -11,11 +11,10 @@ from blkmodel.services.base.err import EEXIST, ENOSPC
 from blkmodel.sim.structure import Struct
 
 
-class radix_tree_root(Struct):
+class radix_tree_root(Struct, size=16):
     """A tree: `items` by number, and their numbers in order."""
 
     __slots__ = ("items", "order")
-    SIZE = 16
 
     def __init__(self) -> None:
         self.items: dict[int, Any] = {}
@@ -53,21 +52,19 @@ def radix_tree_empty(root: radix_tree_root) -> bool:
     return not root.items
 
 
-class idr(Struct):
+class idr(Struct, size=24):
     """Numbers in use, each with its pointer, which may be None."""
 
     __slots__ = ("held",)
-    SIZE = 24
 
     def __init__(self) -> None:
         self.held: dict[int, Any] = {}
 
 
-class ida(idr):
+class ida(idr, size=16):
     """Numbers in use."""
 
     __slots__ = ()
-    SIZE = 16
 
 
 def idr_alloc(numbers: idr, pointer: Any, start: int, end: int, gfp: int) -> int:

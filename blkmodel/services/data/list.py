@@ -14,11 +14,10 @@ from blkmodel.sim.structure import Struct
 GOLDEN_RATIO_64 = 0x61C8864680B583EB
 
 
-class list_head(Struct):
+class list_head(Struct, size=16):
     """The head of a list; iterating gives a snapshot of its entries, so that they may be removed on the way."""
 
     __slots__ = ("entries",)
-    SIZE = 16
 
     def __init__(self) -> None:
         self.entries: OrderedDict[Any, None] = OrderedDict()

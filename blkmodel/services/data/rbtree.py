@@ -12,10 +12,9 @@ from blkmodel.sim.structure import NULL, Struct, struct
 
 
 @struct
-class rb_node(Struct):
+class rb_node(Struct, size=24):
     """One place in the tree `root`: `entry` stands there by `key`, smaller ones to its left. sides: left and right."""
 
-    SIZE = 24
     key: int = 0
     entry: Any = None
     root: rb_root = NULL
@@ -24,11 +23,10 @@ class rb_node(Struct):
     red: bool = True
 
 
-class rb_root(Struct):
+class rb_root(Struct, size=8):
     """A tree, by the node at its top."""
 
     __slots__ = ("rb_node",)
-    SIZE = 8
 
     def __init__(self) -> None:
         self.rb_node: rb_node = NULL

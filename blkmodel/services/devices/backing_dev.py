@@ -18,22 +18,20 @@ bdi_class = class_(name="bdi")
 
 
 @struct
-class bdi_writeback_congested(Struct):
+class bdi_writeback_congested(Struct, size=16):
     """Whether the device is congested; shared by all who write back to it."""
 
-    SIZE = 16
     state: int = 0
 
 
 @struct
-class backing_dev_info(Struct):
+class backing_dev_info(Struct, size=808):
     """A device that pages are written back to. ra_pages: how far to read ahead; io_pages: the largest I/O, in pages.
 
     congested_data: what to ask whether it is congested, where that is not to be read off a bit. refcnt references are
     held. dev is its device while it is registered, owner the disk's. The size is worked out from the declaration.
     """
 
-    SIZE = 808
     ra_pages: int = 0
     io_pages: int = 0
     name: str = NULL

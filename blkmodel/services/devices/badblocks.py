@@ -7,11 +7,10 @@ from blkmodel.sim.structure import NULL, Struct, struct
 
 
 @struct
-class badblocks(Struct):
+class badblocks(Struct, size=64):
     """`shift` is -1 while the table is not in use; `page`: room for 512 entries. _ranges: (first sector, the one behind
     the last), apart and in order, where the C has packed entries."""
 
-    SIZE = 64
     shift: int = 0
     page: list[int] = NULL
     _ranges: list[tuple[int, int]] = NULL

@@ -30,10 +30,9 @@ misc_class = class_(name="misc", devnode=_misc_devnode)
 
 
 @struct
-class miscdevice(Struct):
+class miscdevice(Struct, size=80):
     """Such a device: its number, its name, that of its node, and what can be done with the node when it is open."""
 
-    SIZE = 80
     minor: int = 0
     name: str = ""
     nodename: str = ""
@@ -74,11 +73,10 @@ def misc_open(inode: inode, filp: file) -> int:
 
 
 @struct
-class cdev(Struct):
+class cdev(Struct, size=104):
     """A character device: who serves it (ops), and its numbers, `count` from `dev` on. _owner is the structure that
     embeds it."""
 
-    SIZE = 104
     owner: module = NULL
     ops: file_operations = NULL
     dev: int = 0

@@ -10,20 +10,18 @@ from blkmodel.sim.structure import NULL, Struct, struct
 
 
 @struct
-class config_item_type(Struct):
+class config_item_type(Struct, size=40):
     """A kind of item: release(item) is called when it goes; ct_attrs: its files by name, each as show(item) and
     store(item, page, count)."""
 
-    SIZE = 40
     release: Callable[..., None] = NULL
     ct_attrs: dict[str, tuple[Callable[..., str], Callable[..., int]]] = NULL
 
 
 @struct
-class config_item(Struct):
+class config_item(Struct, size=80):
     """A directory. _owner is the structure that embeds it. (In C that is found from the address.)"""
 
-    SIZE = 80
     ci_name: str = ""
     ci_type: config_item_type = NULL
     ci_kref: int = 0
@@ -31,11 +29,10 @@ class config_item(Struct):
 
 
 @struct
-class configfs_subsystem(Struct):
+class configfs_subsystem(Struct, size=128):
     """A directory in which others can be made: make_item(group, name) and drop_item(group, item). items: by name;
     ct_attrs: files that are only read, show(item)."""
 
-    SIZE = 128
     name: str = ""
     make_item: Callable[..., config_item] = NULL
     drop_item: Callable[..., None] = NULL

@@ -24,11 +24,10 @@ from blkmodel.sim.structure import NULL, Struct, struct
 
 
 @struct
-class device_type(Struct):
+class device_type(Struct, size=48):
     """A kind of device: the files of its kind, what frees one, and devnode(dev), the name of its node (None: as the
     device)."""
 
-    SIZE = 48
     name: str = ""
     groups: tuple = ()
     release: Callable[..., None] = NULL
@@ -37,10 +36,9 @@ class device_type(Struct):
 
 
 @struct
-class class_(Struct):
+class class_(Struct, size=120):
     """A class of devices (in C `struct class`), whatever drives them."""
 
-    SIZE = 120
     name: str = ""
     dev_release: Callable[..., None] = NULL
     devnode: Callable[..., str] = NULL
@@ -48,11 +46,10 @@ class class_(Struct):
 
 
 @struct
-class device(Struct):
+class device(Struct, size=448):
     """A device. `kobj` is its object in sysfs; _owner is the structure that embeds it (in C found by its address).
     `class_` is C's `class`. msi_list: the interrupts that it can write as messages."""
 
-    SIZE = 448
     kobj: kobject = field(default_factory=kobject)
     parent: device = NULL
     type: device_type = NULL
@@ -78,11 +75,10 @@ class devices:
 
 
 @struct
-class devtmpfs_node(Struct):
+class devtmpfs_node(Struct, size=0):
     """A name below /dev and the inode that stands for it, which remembers the device that it was opened for. mode says
     of which kind the device is."""
 
-    SIZE = 0
     name: str = ""
     rdev: int = 0
     mode: int = S_IFBLK

@@ -6,10 +6,9 @@ HDIO_GETGEO = 0x301
 
 
 @struct
-class hd_geometry(Struct):
+class hd_geometry(Struct, size=16):
     """So many cylinders of so many heads (tracks) of so many sectors; start: the first sector, of 512 bytes."""
 
-    SIZE = 16
     heads: int = 0
     sectors: int = 0
     cylinders: int = 0

@@ -16,11 +16,10 @@ ULONG_MAX = (1 << 64) - 1
 
 
 @struct
-class probe(Struct):
+class probe(Struct, size=56):
     """`range` numbers from `dev` on. lock(dev, data), where given, takes a reference or returns a negative number;
     get(dev, data) then returns the object."""
 
-    SIZE = 56
     dev: int = 0
     range: int = 0
     owner: module = NULL
@@ -29,12 +28,11 @@ class probe(Struct):
     data: Any = None
 
 
-class kobj_map_domain(Struct):
+class kobj_map_domain(Struct, size=2048):
     """All ranges of one sort of numbers (in C `struct kobj_map`, with 255 lists of them by major number). The smallest
     ranges come first, and last one that has all numbers."""
 
     __slots__ = ("probes",)
-    SIZE = 2048
 
     def __init__(self) -> None:
         self.probes: list[probe] = []

@@ -23,21 +23,19 @@ KOBJ_ADD, KOBJ_REMOVE, KOBJ_CHANGE = "add", "remove", "change"
 
 
 @struct
-class kobj_type(Struct):
+class kobj_type(Struct, size=48):
     """A kind of object: `release(kobj)` is called when its last reference goes, `uevent(kobj)` for the words that it
     adds to what user space is told."""
 
-    SIZE = 48
     release: Callable[..., None] = NULL
     uevent: Callable[..., list[str]] = NULL
 
 
 @struct
-class kobject(Struct):
+class kobject(Struct, size=64):
     """An object; `refcount` references to it are held. _owner is the structure that embeds it (in C it is found from
     the object's address)."""
 
-    SIZE = 64
     name: str = NULL
     parent: kobject = NULL
     ktype: kobj_type = NULL
@@ -50,11 +48,10 @@ class kobject(Struct):
 
 
 @struct
-class attribute(Struct):
+class attribute(Struct, size=32):
     """A file of sysfs: show(owner) returns its text, store(owner, text) returns the bytes taken or -errno. config: the
     option without which a kernel has it not."""
 
-    SIZE = 32
     name: str = ""
     mode: int = 0
     show: Callable[..., str | int] = NULL
@@ -63,10 +60,9 @@ class attribute(Struct):
 
 
 @struct
-class attribute_group(Struct):
+class attribute_group(Struct, size=40):
     """Files that come together; is_visible(kobj, attr, n) gives a file's mode, 0 where it is not to be."""
 
-    SIZE = 40
     name: str = NULL
     attrs: tuple = ()
     is_visible: Callable[..., int] = NULL

@@ -15,13 +15,12 @@ from blkmodel.sim.structure import NULL, Struct, struct
 
 
 @struct
-class msi_desc(Struct):
+class msi_desc(Struct, size=104):
     """One entry of a device's message table (number entry_nr) and the interrupt that it raises.
 
     affinity: an irq_affinity_desc for each of nvec_used interrupts, or None. masked: the device holds it back.
     """
 
-    SIZE = 104
     list: list_head = NULL
     irq: int = 0
     nvec_used: int = 0

@@ -28,7 +28,7 @@ PCI_ANY_ID = 0xFFFFFFFF
 
 
 @struct
-class pci_dev(Struct):
+class pci_dev(Struct, size=2176):
     """A function on a PCI bus. `irq` is its pin's interrupt, 0 where it has none; resource[n] is (start, length) of
     its n-th window. msix_cap: where its capability of interrupts by message is, 0 where it lacks that. error_state:
     whether it can be reached (pci_channel_io_*). enable_cnt: how many times it was enabled, less those undone.
@@ -37,7 +37,6 @@ class pci_dev(Struct):
     write_config(offset, value) of 16 bits. _owner: who asked for its windows, None where nobody did.
     """
 
-    SIZE = 2176
     dev: device = field(default_factory=device)
     vendor: int = 0
     device: int = 0
@@ -54,11 +53,10 @@ class pci_dev(Struct):
 
 
 @struct
-class pci_device_id(Struct):
+class pci_device_id(Struct, size=32):
     """Devices that a driver is for: of a maker, and of those which; or of a class (in C `class`). driver_data is the
     driver's."""
 
-    SIZE = 32
     vendor: int = PCI_ANY_ID
     device: int = PCI_ANY_ID
     class_: int = 0
@@ -67,11 +65,10 @@ class pci_device_id(Struct):
 
 
 @struct
-class pci_driver(Struct):
+class pci_driver(Struct, size=288):
     """A driver: the devices that it is for, probe(pdev, id) to take one over, remove(pdev) to give it up,
     shutdown(pdev) when the machine goes down."""
 
-    SIZE = 288
     name: str = ""
     id_table: tuple[pci_device_id, ...] = ()
     probe: Callable[..., int] = NULL

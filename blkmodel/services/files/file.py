@@ -21,10 +21,9 @@ IOCB_NOWAIT, RWF_HIPRI, RWF_DSYNC, RWF_NOWAIT, EPOLLIN = 1 << 7, 1 << 0, 1 << 1,
 
 
 @struct
-class file_operations(Struct):
+class file_operations(Struct, size=256):
     """What the files of an inode can do."""
 
-    SIZE = 256
     open: Callable[..., int] = NULL
     release: Callable[..., int] = NULL
     read_iter: Callable[..., int] = NULL
@@ -72,11 +71,10 @@ def_chr_fops = file_operations(open=chrdev_open)
 
 
 @struct
-class file_ra_state(Struct):
+class file_ra_state(Struct, size=32):
     """What was read ahead of an open file: `size` pages from index `start` on; the mark that has more read is before
     the last async_size of them. ra_pages: how far to read ahead at most; prev_pos: where the last read ended."""
 
-    SIZE = 32
     start: int = 0
     size: int = 0
     async_size: int = 0
@@ -85,10 +83,9 @@ class file_ra_state(Struct):
 
 
 @struct
-class file(Struct):
+class file(Struct, size=256):
     """An open file. f_ra: what is read ahead of it."""
 
-    SIZE = 256
     f_inode: inode = NULL
     f_mapping: address_space = NULL
     f_op: file_operations = NULL
@@ -99,11 +96,10 @@ class file(Struct):
 
 
 @struct
-class kiocb(Struct):
+class kiocb(Struct, size=48):
     """One read or write: where (ki_pos), how (ki_flags) and, if nobody waits for it, whom to call: ki_complete(iocb,
     ret, ret2). ki_cookie is what to poll for."""
 
-    SIZE = 48
     ki_filp: file = NULL
     ki_pos: int = 0
     ki_complete: Callable[..., None] = NULL

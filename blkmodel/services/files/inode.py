@@ -26,10 +26,9 @@ I_DIRTY = I_DIRTY_SYNC | I_DIRTY_DATASYNC | I_DIRTY_PAGES
 
 
 @struct
-class address_space_operations(Struct):
+class address_space_operations(Struct, size=168):
     """How the pages of a mapping are read, written back and let go; None where that is not done."""
 
-    SIZE = 168
     readpage: Callable[..., int] = NULL
     readpages: Callable[..., int] = NULL
     writepage: Callable[..., int] = NULL
@@ -41,28 +40,25 @@ class address_space_operations(Struct):
 
 
 @struct
-class super_operations(Struct):
+class super_operations(Struct, size=184):
     """How a file system makes and ends inodes."""
 
-    SIZE = 184
     alloc_inode: Callable[..., inode] = NULL
     free_inode: Callable[..., None] = NULL
     evict_inode: Callable[..., None] = NULL
 
 
 @struct
-class super_block(Struct):
+class super_block(Struct, size=1536):
     """A mounted file system."""
 
-    SIZE = 1536
     s_op: super_operations = NULL
 
 
 @struct
-class address_space(Struct):
+class address_space(Struct, size=168):
     """The page cache of an inode: `pages` by their index, nrpages of them."""
 
-    SIZE = 168
     host: inode = NULL
     nrpages: int = 0
     a_ops: address_space_operations = NULL
@@ -70,14 +66,13 @@ class address_space(Struct):
 
 
 @struct
-class inode(Struct):
+class inode(Struct, size=584):
     """A file, whatever its names. i_count references are held; while it is hashed others find it. For a device node,
     i_rdev is the device's number, and i_bdev or i_cdev the block or character device, once it was opened.
 
     _hash is where it is hashed, or None; _owner is the structure that embeds it.
     """
 
-    SIZE = 584
     i_mode: int = 0
     i_rdev: int = 0
     i_bdev: block_device = NULL

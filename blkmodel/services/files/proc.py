@@ -8,20 +8,18 @@ from blkmodel.sim.structure import NULL, Struct, struct
 
 
 @struct
-class seq_file(Struct):
+class seq_file(Struct, size=136):
     """A file that is being read: what was written into it so far. private: what its functions keep meanwhile."""
 
-    SIZE = 136
     buf: str = ""
     private: Any = None
 
 
 @struct
-class seq_operations(Struct):
+class seq_operations(Struct, size=32):
     """What writes a file: start(seqf, pos) finds a first thing, next(seqf, v, pos) one after the other, until there is
     none, and show(seqf, v) writes of each."""
 
-    SIZE = 32
     start: Callable[..., Any] = NULL
     stop: Callable[..., None] = NULL
     next: Callable[..., Any] = NULL

@@ -11,11 +11,10 @@ from blkmodel.sim.structure import NULL, Struct, struct
 
 
 @struct
-class user_buffer(Struct):
+class user_buffer(Struct, size=0):
     """Memory of a process: `pages`, one after another in its address space from the page-aligned `addr` on, wherever
     they lie in memory."""
 
-    SIZE = 0
     addr: int = 0
     pages: list[page] = NULL
 
@@ -60,11 +59,10 @@ def unmap_user_buffer(buffer: user_buffer) -> None:
 
 
 @struct
-class iov_iter(Struct):
+class iov_iter(Struct, size=40):
     """Where somebody is in a buffer of user memory: `count` bytes of `_buffer` are left, of which _at are done. type:
     READ or WRITE."""
 
-    SIZE = 40
     type: int = 0
     count: int = 0
     _buffer: user_buffer = NULL

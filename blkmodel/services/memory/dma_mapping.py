@@ -79,12 +79,11 @@ def dma_set_max_seg_size(dev: device, size: int) -> int:
     return 0
 
 
-class dma_pool(Struct):
+class dma_pool(Struct, size=104):
     """Blocks of `size` bytes, a power of two; pages of `allocation` bytes are cut into them. page_list has those pages,
     the newest first."""
 
     __slots__ = ("allocation", "dev", "name", "page_list", "size")
-    SIZE = 104
 
     def __init__(self) -> None:
         self.page_list = list_head()
@@ -94,11 +93,10 @@ class dma_pool(Struct):
 
 
 @struct
-class dma_page(Struct):
+class dma_page(Struct, size=48):
     """A page of a pool, at address `dma`. in_use: how many blocks are given out; _free: where those begin that are not,
     the next to be given out last (in C a chain through the blocks themselves, which begins at `offset`)."""
 
-    SIZE = 48
     page_list: list_head = NULL
     dma: int = 0
     in_use: int = 0

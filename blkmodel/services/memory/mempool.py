@@ -20,12 +20,11 @@ from blkmodel.sim.structure import NULL, Struct
 RETRY = 5 * HZ  # a waiter looks again after this many jiffies, whatever happens
 
 
-class mempool(Struct):
+class mempool(Struct, size=72):
     """curr_nr elements, at most min_nr, are in reserve. alloc(gfp, pool_data) and free(element, pool_data) make and
     give back elements. A pool without `elements` is not set up."""
 
     __slots__ = ("alloc", "curr_nr", "elements", "free", "min_nr", "pool_data", "wait")
-    SIZE = 72
 
     def __init__(self) -> None:
         self.min_nr = self.curr_nr = 0

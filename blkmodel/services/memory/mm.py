@@ -43,11 +43,10 @@ class mem_map:
         return self.others[start]
 
 
-class page_run(Struct):
+class page_run(Struct, size=0):
     """Pages that follow each other in memory, from address `_addr` on. Their bytes, zero at first, and their `page`s
     are made when somebody asks for them. (In C both are there from boot.)"""
 
-    SIZE = 0
     __slots__ = ("bytes", "nr", "pages")
 
     def __init__(self, addr: int, nr: int) -> None:
@@ -75,7 +74,7 @@ class page_run(Struct):
 
 
 @struct
-class page(Struct):
+class page(Struct, size=64):
     """A page of memory, which others may follow. `_addr` is where the page itself lies.
 
     flags: PG_* bits. lru is the list it is on; private belongs to its owner; mapping is the address space whose
@@ -83,7 +82,6 @@ class page(Struct):
     which bytes are its own; a page without a run holds what kmalloc() and its like gave out.
     """
 
-    SIZE = 64
     flags: int = 0
     lru: list_head = NULL
     private: Any = 0

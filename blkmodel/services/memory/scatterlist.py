@@ -7,13 +7,12 @@ from blkmodel.sim.structure import NULL, Struct, struct
 
 
 @struct
-class scatterlist(Struct):
+class scatterlist(Struct, size=32):
     """One piece: `length` bytes from `offset` of a page on, and where the device sees it (dma_address, dma_length).
 
     last ends the list (in C the page pointer's lowest bits say that); _next is the entry behind this one.
     """
 
-    SIZE = 32
     page: page = NULL
     offset: int = 0
     length: int = 0

@@ -62,10 +62,9 @@ def wished_node(node: int) -> int:
 
 
 @struct
-class kmem_cache(Struct):
+class kmem_cache(Struct, size=216):
     """Memory for objects of one kind: structures of class `cls`, or arrays of `count` of them; `size` bytes each."""
 
-    SIZE = 216
     name: str = ""
     size: int = 0
     cls: type = NULL

@@ -58,19 +58,16 @@ def call_rcu(fn: Callable[[], Any]) -> None:
 
 
 @struct
-class srcu_data(Struct):
+class srcu_data(Struct, size=384):
     """One CPU's part. The size is worked out from the declaration; no debug information gives it."""
-
-    SIZE = 384
 
 
 @struct
-class srcu_struct(Struct):
+class srcu_struct(Struct, size=3480):
     """Of `_readers` those are inside that came in before the running grace period, and those that came in since: the
     index that a reader got says which. _left is where those wait who wait for readers; sda is the CPUs' parts. The size
     is worked out from the declaration, for 512 CPUs."""
 
-    SIZE = 3480
     sda: list[srcu_data] = NULL
     _readers: list[int] = field(default_factory=lambda: [0, 0])
     _idx: int = 0

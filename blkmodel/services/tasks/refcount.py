@@ -21,10 +21,9 @@ PERCPU_REF_INIT_ATOMIC = 1
 
 
 @struct
-class kref(Struct):
+class kref(Struct, size=4):
     """`refcount` references are held to the structure that embeds it: _owner (in C found by its address)."""
 
-    SIZE = 4
     refcount: int = 0
     _owner: Any = None
 
@@ -58,14 +57,13 @@ def kref_put(ref: kref, release: Callable[[kref], None]) -> bool:
 
 
 @struct
-class percpu_ref(Struct):
+class percpu_ref(Struct, size=56):
     """`count` references are held; `release(ref)` is called when the last goes. A dead one gives out no live ones.
 
     percpu: whether it is in per-CPU mode; force_atomic: whether it is to stay out of it; switching: whether it is
     on the way out of it. _owner is the structure that embeds it (in C found by its address).
     """
 
-    SIZE = 56
     count: int = 0
     dead: bool = False
     release: Callable[[percpu_ref], None] = NULL

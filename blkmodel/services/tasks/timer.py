@@ -72,13 +72,12 @@ def time_before(a: int, b: int) -> bool:
 
 
 @struct
-class timer_list(Struct):
+class timer_list(Struct, size=40):
     """A timer. While it is pending, function(timer) is called at tick `expires`.
 
     data is whom it belongs to (in C that is found from the timer's address); _event is the run that is queued.
     """
 
-    SIZE = 40
     expires: int = 0
     function: Callable[..., None] = NULL
     data: Any = None
@@ -204,11 +203,10 @@ def usleep_range(least: int, most: int) -> None:
 
 
 @struct
-class hrtimer(Struct):
+class hrtimer(Struct, size=64):
     """A timer: function(timer) is called once it expires. data is whom it belongs to (in C that is found from the
     timer's address); _event is the run that is queued."""
 
-    SIZE = 64
     function: Callable[..., int] = NULL
     data: Any = None
     _event: Event = NULL
@@ -229,11 +227,10 @@ hrtimer_cancel = del_timer
 
 
 @struct
-class hrtimer_sleeper(Struct):
+class hrtimer_sleeper(Struct, size=72):
     """A timer that wakes a task. `task` is None once it has. _expires: when it is to, counted from the start of the
     timer or (from then on) from boot."""
 
-    SIZE = 72
     timer: hrtimer = field(default_factory=hrtimer)
     task: Context = NULL
     _expires: int = 0

@@ -18,21 +18,19 @@ from blkmodel.sim.structure import NULL, Struct, struct
 WQ_FLAG_EXCLUSIVE = 1
 
 
-class wait_queue_head(Struct):
+class wait_queue_head(Struct, size=24):
     """Those who wait. Exclusive waiters are woken one at a time, the others together."""
 
     __slots__ = ("head",)
-    SIZE = 24
 
     def __init__(self) -> None:
         self.head = list_head()
 
 
 @struct
-class wait_queue_entry(Struct):
+class wait_queue_entry(Struct, size=40):
     """One waiter. `func(entry)` is called to wake it and says whether it was woken; entry is its place in line."""
 
-    SIZE = 40
     flags: int = 0
     private: Any = None
     func: Callable[..., int] = NULL
@@ -182,11 +180,10 @@ def wait_on_bit(word: Any, bit: Any, busy: Callable[[], Any], why: str) -> None:
         wait_event(bit_waitqueue(word, bit), lambda: not busy(), why)
 
 
-class completion(Struct):
+class completion(Struct, size=32):
     """Something that will be done; `done` counts how often it was."""
 
     __slots__ = ("done", "wait")
-    SIZE = 32
 
     def __init__(self) -> None:
         self.done = 0

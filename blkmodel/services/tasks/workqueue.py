@@ -21,7 +21,7 @@ WQ_UNBOUND, WQ_MEM_RECLAIM = 2, 8
 
 
 @struct
-class work_struct(Struct):
+class work_struct(Struct, size=32):
     """Work: `func(work)` to be called once each time it is queued; `data` is whom it belongs to.
 
     _event is the queued run, while there is one; _queue counts it. _runs: whether it runs; _late: whether the queued
@@ -30,7 +30,6 @@ class work_struct(Struct):
     _again: how often, since the clock last moved (at _now), it was queued from within itself and without delay.
     """
 
-    SIZE = 32
     func: Callable[..., Any] = NULL
     data: Any = None
     _event: Event = NULL
@@ -43,11 +42,10 @@ class work_struct(Struct):
 
 
 @struct
-class workqueue_struct(Struct):
+class workqueue_struct(Struct, size=320):
     """A driver's own work queue, for which a name does elsewhere. flags: WQ_UNBOUND: its workers are no CPU's own.
     _busy: so many works wait or run."""
 
-    SIZE = 320
     name: str = ""
     flags: int = 0
     _busy: int = 0
@@ -61,11 +59,10 @@ class workers:
         self.idle = wait_queue_head()
 
 
-class delayed_work(work_struct):
+class delayed_work(work_struct, size=88):
     """Work that can be queued for later."""
 
     __slots__ = ()
-    SIZE = 88
 
 
 def INIT_WORK(work: work_struct, func: Callable[..., Any], owner: Any, sleeps: bool = True) -> None:
@@ -206,10 +203,9 @@ def destroy_workqueue(queue: workqueue_struct) -> None:
 
 
 @struct
-class async_entry(Struct):
+class async_entry(Struct, size=104):
     """A function to be called, with its argument."""
 
-    SIZE = 104
     func: Callable[..., None] = NULL
     data: Any = None
 

@@ -360,10 +360,9 @@ def test_without_noflush_a_bio_that_is_put_back_fails():
 
 
 @struct
-class remembered(Struct):
+class remembered(Struct, size=24):
     """What a target keeps with a bio."""
 
-    SIZE = 24
     sector: int = 0
     _bio: object = None
 

@@ -817,10 +817,9 @@ def nvme_configure_apst(ctrl: nvme_ctrl) -> int:
 
 
 @struct
-class nvme_core_quirk_entry(Struct):
+class nvme_core_quirk_entry(Struct, size=32):
     """What is odd about controllers of a maker (vid), of a model (mn) and firmware (fr) where those are given."""
 
-    SIZE = 32
     vid: int = 0
     mn: bytes | None = None
     fr: bytes | None = None

@@ -152,10 +152,9 @@ class nvme_subsystem(Struct):
 
 
 @struct
-class nvme_ns_ids(Struct):
+class nvme_ns_ids(Struct, size=40):
     """The names of a namespace that are unique in the world; zeros for one that it has not."""
 
-    SIZE = 40
     eui64: bytes = bytes(8)
     nguid: bytes = bytes(16)
     uuid: bytes = bytes(16)
