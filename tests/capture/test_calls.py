@@ -18,7 +18,9 @@ FILES = {"blk_mq_start_request": "block/blk-mq.c", "blk_add_timer": "block/blk-t
          "null_queue_rq": "drivers/block/null_blk_main.c", "null_handle_cmd": "drivers/block/null_blk_main.c",
          "rescan_partitions": "block/partition-generic.c", "raise_blk_irq": "block/blk-softirq.c",
          "__blk_complete_request": "block/blk-softirq.c", "blk_mq_debugfs_register": "block/blk-mq-debugfs.c",
-         "blk_account_io_start": "block/blk-core.c"}
+         "blk_account_io_start": "block/blk-core.c", "blk_poll": "block/blk-mq.c",
+         "nvme_poll": "drivers/nvme/host/pci.c", "blk_mq_poll_hybrid": "block/blk-mq.c",
+         "blk_mq_requeue_work": "block/blk-mq.c", "blk_mq_delay_kick_requeue_list": "block/blk-mq.c"}
 
 
 def _caller():
@@ -202,3 +204,79 @@ def test_on_which_cpu_a_request_of_a_worker_is_completed_is_chance(model, task, 
 def test_another_difference_beneath_an_interrupt_is_no_chance(model):
     other = ("irq", [{"blk_mq_complete_request": [{"__blk_complete_request": ["blk_add_timer"]}]}])
     assert compare(document(ISSUE, HERE, task="kworker"), model(ISSUE, other)).differences
+
+
+def chance_of(found, words):
+    return sum(times for what, times in found.chance.items() if words in what)
+
+
+IN_VAIN, FOUND = "nvme_poll", {"nvme_poll": ["blk_mq_complete_request"]}
+NOTHING = {"blk_poll": ["blk_mq_poll_hybrid", IN_VAIN]}
+
+
+@pytest.mark.parametrize(("theirs", "ours", "times"), [
+    ([{"blk_poll": [IN_VAIN, IN_VAIN, FOUND]}], [{"blk_poll": [FOUND]}], 2),
+    ([{"blk_poll": [FOUND]}], [{"blk_poll": [IN_VAIN, FOUND]}], 0),
+    ([NOTHING, "blk_poll", {"blk_poll": ["blk_mq_poll_hybrid", FOUND]}],
+     [{"blk_poll": ["blk_mq_poll_hybrid", IN_VAIN, FOUND]}], 3)])
+def test_how_often_a_process_polls_in_vain_is_chance(model, theirs, ours, times):
+    found = compare(document(("task", [{"__blk_mq_issue_directly": theirs}])),
+                    model(("task", [{"__blk_mq_issue_directly": ours}])))
+    assert (found.differences, chance_of(found, "that found nothing")) == ([], times)
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [
+    ([{"blk_poll": [FOUND]}], []),
+    ([{"blk_poll": ["blk_mq_poll_hybrid"]}, {"blk_poll": [FOUND]}], [{"blk_poll": [FOUND]}]),  # it slept
+    ([{"blk_poll": [{"blk_mq_poll_hybrid": ["blk_add_timer"]}, IN_VAIN]}], []),
+    ([IN_VAIN], [])])
+def test_what_a_poll_finds_and_whether_it_sleeps_is_none(model, theirs, ours):
+    assert compare(document(("task", [{"__blk_mq_issue_directly": theirs}])),
+                   model(("task", [{"__blk_mq_issue_directly": ours}]))).differences
+
+
+def work(*calls):
+    return {"blk_mq_requeue_work": list(calls)}
+
+
+ROOTS = {"roots": ("blk_mq_requeue_work",)}
+
+
+@pytest.mark.parametrize(("tasks", "ours", "passes"), [
+    ([["a", "c"], ["b"]], "abc", True), ([["a", "c"], ["b"]], "acb", True), ([["a", "c"], ["b"]], "bac", True),
+    ([["a", "c"], ["b"]], "cab", False), ([["a", "c"], ["b"]], "abb", False), ([["a", "b"], ["a"]], "aba", True),
+    ([["a", "b"], ["a", "a"]], "aaab", True), ([["a"], ["b"]], "a", False)])
+def test_which_of_two_tasks_was_first_is_not_said(model, tasks, ours, passes):
+    trees_of = {"a": work("blk_add_timer"), "b": work("blk_mq_start_request"), "c": work("blk_mq_complete_request")}
+    recorded = document(*(("task", [trees_of[each] for each in task]) for task in tasks), **ROOTS)
+    found = compare(recorded, model(("task", [trees_of[each] for each in ours])))
+    assert (found.differences == []) == passes
+
+
+def test_how_often_a_request_is_put_off_is_chance(model):
+    off, on = work("blk_mq_start_request", "blk_mq_delay_kick_requeue_list"), work("blk_mq_start_request")
+    once = model(("task", [off, on]))
+    found = compare(document(("task", [off, off]), ("task", [off, on]), **ROOTS), once)
+    assert (found.differences, chance_of(found, "put a request off")) == ([], 2)
+    assert compare(document(("task", [on]), **ROOTS), once).differences  # that it is, is none
+    other = work("blk_add_timer", "blk_mq_delay_kick_requeue_list")
+    assert compare(document(("task", [off, other, on]), **ROOTS), once).differences
+    assert compare(document(("task", [off, on, on]), **ROOTS), once).differences
+
+
+TRUE = {"blk_mq_complete_request": [{"blk_mq_start_request": ["blk_add_timer"]}, "__blk_complete_request"]}
+LOST = {"blk_mq_complete_request": [{"blk_mq_start_request": ["blk_add_timer", "__blk_complete_request"]}]}
+
+
+@pytest.mark.parametrize(("kind", "recorded", "passes"), [
+    ("irq", LOST, True), ("softirq", LOST, True), ("task", LOST, False),
+    ("irq", {"blk_mq_complete_request": [{"blk_mq_start_request": [{"blk_add_timer": ["__blk_complete_request"]}]}]},
+     False),
+    ("irq", {"blk_mq_complete_request": [{"blk_mq_start_request": ["__blk_complete_request", "blk_add_timer"]}]},
+     False)])
+def test_one_end_of_a_function_may_be_lost_in_an_interrupt(model, kind, recorded, passes):
+    found = compare(document((kind, [recorded]), roots=("blk_mq_complete_request",)), model((kind, [TRUE])))
+    assert (found.differences == []) == passes
+    assert chance_of(found, "the tracer lost") == passes
+    if passes:
+        assert found.share == Share(4, 4)
