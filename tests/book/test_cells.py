@@ -1,4 +1,4 @@
-"""Cells in the page: each gives what is stored of it; a reader changes one, stops one, answers a question."""
+"""Cells in the page: each of the book gives what is stored of it; a reader changes one, stops one, answers with one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.tools.outputs import chapters
 __all__ = ["firefox"]
 pytestmark = pytest.mark.site
 
-# A page has no matplotlib and no networkx, so no charts and no graphs; two cells go on with what such a one left.
+# A page has no matplotlib and no networkx, so it draws no charts and no graphs; two cells go on with what these leave.
 NOT_HERE = re.compile(r"^\s*(from|import) (blkmodel\.live\.(chart|graphs)|matplotlib|networkx)\b", re.MULTILINE)
 GO_ON = {("which-queue", "shares"), ("choosing-a-scheduler", "exercise-sched-fast-code")}
 # What vouches for a function is counted by a hook that a recording takes away in CPython, and does not in a page.
@@ -164,8 +164,13 @@ def test_a_changed_figure(page):
 
 def test_an_endless_loop_is_stopped(page):
     cell = Cell(page, "both")
-    cell.write("import time\nprint('begun')\nbegin = time.monotonic()\n"
-               "while True:\n    if time.monotonic() > begin + 0.5:\n        begin += 9e9\n        print('going on')")
+    cell.write("""import time
+print('begun')
+begin = time.monotonic()
+while True:
+    if time.monotonic() > begin + 0.5:
+        begin += 9e9
+        print('going on')""")
     cell.run("Running …")
     assert cell.root.get_attribute("aria-busy") == "true"
     cell.fresh.get_by_text("going on").wait_for()
@@ -176,6 +181,25 @@ def test_an_endless_loop_is_stopped(page):
     after.run("Stopped.")
     cell.write("print(kernel.cpu)")
     cell.run("It ran.")  # and the cells above, anew
+
+
+def test_a_broken_memory_image_is_done_without(browser, origins):
+    with Visit(browser, origins) as visit:
+        visit.page.route("**/heap.*", lambda route: route.fulfill(body=b"not gzip"))
+        visit.page.goto(f"{origins['http']}/book/which-queue.html")
+        cell = Cell(visit.page, "both")
+        stored = cell.root.locator(".cell_output").inner_text()
+        cell.run("It ran.")
+        assert cell.fresh.inner_text() == stored
+
+
+def test_without_an_engine_the_stored_output_stays(browser, origins):
+    with Visit(browser, origins) as visit:
+        visit.page.route("**/engine/**", lambda route: route.abort())
+        visit.page.goto(f"{origins['http']}/book/which-queue.html")
+        cell = Cell(visit.page, "both")
+        cell.run("The model could not be loaded")
+        assert cell.root.locator(".cell_output").is_visible()
 
 
 def test_code_comes_with_a_link_and_waits_for_the_reader(page):
