@@ -43,12 +43,13 @@
   let begun = () => {};
   let library = false;
 
+  const not = (why) => `The model could not be loaded (${why}).`;
   const engine = new Engine(
     {
       tell: (words, share) => running && running.say(words && share ? `${words} ${Math.round(100 * share)}%` : words),
       ready: () => begun(),
       said: (text) => speaking && speaking.hear(text),
-      lost: (why) => gone(why ? `The model could not be loaded (${why}).` : AGAIN),
+      lost: (why) => gone(why ? not(why) : AGAIN),
     },
     ["cells", "package"],
   );
@@ -70,7 +71,7 @@
     asked((done) => {
       begun = done;
       if (engine.ready) done();
-      else if (engine.failed) fail(new Error(engine.failed));
+      else if (engine.failed) fail(new Error(not(engine.failed)));
       else engine.start();
     });
 

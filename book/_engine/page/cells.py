@@ -75,11 +75,12 @@ def needs(source):
             continue  # the cell itself will say so
     library = library or not missing.isdisjoint(sys.stdlib_module_names)
     missing -= sys.stdlib_module_names
-    binds, uses = names(tree)
+    binds, brings, uses = names(tree)
+    binds |= brings
     missing |= {absent[name] for name in uses - binds if name in absent}
     for name in binds:
         absent.pop(name, None)
-        if missing:
+        if missing and not (name in brings and name in NAMES):
             absent[name] = min(missing)
     return json.dumps({"library": library, "missing": sorted(missing)})
 
@@ -98,18 +99,18 @@ def imported(tree):
 
 
 def names(tree):
-    """The names that a cell binds, and those that it uses."""
-    binds, uses = set(), set()
+    """The names that a cell binds, those that it imports, and those that it uses."""
+    binds, brings, uses = set(), set(), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
             (uses if isinstance(node.ctx, ast.Load) else binds).add(node.id)
         elif isinstance(node, ast.alias):
-            binds.add((node.asname or node.name).partition(".")[0])
+            brings.add((node.asname or node.name).partition(".")[0])
         elif isinstance(node, ast.arg):
             binds.add(node.arg)
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
             binds.add(node.name)
-    return binds, uses
+    return binds, brings, uses
 
 
 def run(asked):
