@@ -10,16 +10,15 @@ class Service:
     distribution with mean `extra`. Any number are served at once.
 
     in_order: none finishes before one that was fetched earlier from the same queue, but `apart` nanoseconds later at
-    least, where they take time. Otherwise each finishes when its
-    time is up, and those that take no time finish, of all that were fetched at once, in an order that is drawn. The
-    same `seed` gives the same times and orders.
+    least, where they take time. Otherwise each finishes when its time is up, and those that take no time finish, of all
+    that were fetched at once, in an order that is drawn. The same `seed` gives the same times and orders.
     """
 
     least: int = 0
     extra: int = 0
     in_order: bool = True
-    apart: int = 0
     seed: int = 0
+    apart: int = 0
     random: Random = field(init=False)
 
     def __post_init__(self) -> None:

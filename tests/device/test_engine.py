@@ -137,6 +137,17 @@ def test_time_is_taken():
     assert numbers(queue) == [0, 1]
 
 
+def test_one_ends_after_another():
+    host = Host(service=Service(least=1000, apart=10))
+    queue = host.queue(1)
+    submit(queue, range(3), pages(1)._addr)
+    ended = []
+    for nanoseconds in (1000, 9, 1, 10):
+        host.kernel.loop.advance(nanoseconds)
+        ended.append(len(numbers(queue)))
+    assert ended == [1, 1, 2, 3]
+
+
 @settings(max_examples=30)
 @given(st.booleans(), st.integers(0, 100), st.integers(0, 5000), st.integers(1, 5000))
 def test_times_and_order(in_order, seed, least, extra):
@@ -163,7 +174,7 @@ def test_the_mean_is_what_was_asked_for():
     assert abs(sum(times) / len(times) - 1000) < 30
 
 
-@pytest.mark.parametrize("bad", [{"least": -1}, {"extra": -1}])
+@pytest.mark.parametrize("bad", [{"least": -1}, {"extra": -1}, {"apart": -1}])
 def test_impossible_times(bad):
     with pytest.raises(ValueError, match="0 or more"):
         Service(**bad)
