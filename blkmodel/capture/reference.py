@@ -7,7 +7,7 @@ from blkmodel.capture import trees
 from blkmodel.drivers.block.null_blk_main import null_cache_active
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_STATS
 from blkmodel.reference.source import was_built
-from blkmodel.scenario import DM_TARGETS, io, modules, set_queue_file
+from blkmodel.scenario import DM_TARGETS, io, modules, queue_file, set_queue_file
 from blkmodel.services.devices.device import whole_disks
 from blkmodel.services.devices.kobject import sysfs
 from blkmodel.sim import Kernel, Machine, boot, machine
@@ -87,8 +87,9 @@ def leave_as_found(document: dict[str, Any]) -> dict[str, int]:
         blk_mq.blk_poll_stats_enable(q)
         found[f"requests of {disk.disk_name} that were timed, which its setup does not say"] = timed
     delay = document.get("observed", {}).get("files", {}).get(f"/sys/block/{disk.disk_name}/queue/io_poll_delay")
-    if isinstance(delay, str) and not any(step[1].get("file") == "io_poll_delay" for step in
-                                          document["scenario"]["setup"] if isinstance(step[1], dict)):
+    said = any(step[1].get("file") == "io_poll_delay" for step in document["scenario"]["setup"]
+               if isinstance(step[1], dict))
+    if isinstance(delay, str) and not said and delay != queue_file(disk.disk_name, "io_poll_delay"):
         set_queue_file(disk.disk_name, "io_poll_delay", delay)
         found[f"io_poll_delay of {disk.disk_name}, which its setup does not say"] = 1
     if kind == "flush" and disk.disk_name.startswith("nullb") and null_cache_active(nullb := disk.private_data):

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,7 @@ def test_where_pages_of_the_cache_lay():
 @pytest.mark.parametrize(("segments", "runs"), [
     (1, [4]), (3, [2, 1, 1]), (4, [1, 1, 1, 1]), (0, [1] * 4), (9, [1] * 4)])
 def test_segments_of_a_write(segments, runs):
-    step = ["buffered", {"disk": "nvme0n1", "op": "write", "offset": 4095, "length": 8194, "cpu": 0}]
+    step: list[Any] = ["buffered", {"disk": "nvme0n1", "op": "write", "offset": 4095, "length": 8194, "cpu": 0}]
     calls = [{"repeat": segments, "calls": ["dma_direct_map_page"]}]
     document = {"scenario": {"traced": step}, "contexts": [{"context": "task", "calls": calls}]}
     assert traced_step(document) == ["buffered", {**step[1], "page_runs": runs}]
