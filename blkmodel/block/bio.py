@@ -138,8 +138,7 @@ def bvec_alloc(gfp_mask: int, nr: int, pool: mempool) -> tuple[list[bio_vec], in
     """
     if not 0 < nr <= BIO_MAX_PAGES:
         return NULL, 0
-    idx = bisect_left(BVEC_SIZES, nr)
-    if idx != BVEC_POOL_MAX:
+    if (idx := bisect_left(BVEC_SIZES, nr)) != BVEC_POOL_MAX:
         table = kmem_cache_alloc(variables().bvec_slabs[idx], gfp_mask & ~__GFP_DIRECT_RECLAIM)
         if table is None and gfp_mask & __GFP_DIRECT_RECLAIM:
             idx = BVEC_POOL_MAX
@@ -398,8 +397,7 @@ def bio_iov_iter_get_pages(bio: bio_struct, iter: iov_iter) -> int:
         return -EINVAL
     # Left out: buffers of kernel memory (iov_iter_is_bvec()), whose pages need not be held.
     while True:
-        ret = __bio_iov_iter_get_pages(bio, iter)
-        if ret or not iov_iter_count(iter) or bio_full(bio, 0):
+        if (ret := __bio_iov_iter_get_pages(bio, iter)) or not iov_iter_count(iter) or bio_full(bio, 0):
             return 0 if bio.bi_vcnt else ret
 
 

@@ -274,8 +274,7 @@ def blk_get_request(q: request_queue, op: int, flags: int) -> request:
     """Allocate a passthrough request. Returns it, or an error pointer."""
     WARN_ON_ONCE(op & REQ_NOWAIT)
     WARN_ON_ONCE(flags & ~(BLK_MQ_REQ_NOWAIT | BLK_MQ_REQ_PREEMPT))
-    req = blk_mq.blk_mq_alloc_request(q, op, flags)
-    if not IS_ERR(req) and q.mq_ops.initialize_rq_fn is not None:
+    if not IS_ERR(req := blk_mq.blk_mq_alloc_request(q, op, flags)) and q.mq_ops.initialize_rq_fn is not None:
         q.mq_ops.initialize_rq_fn(req)
     return req
 
@@ -563,8 +562,7 @@ def blk_update_request(req: request, error: int, nr_bytes: int) -> bool:
     total_bytes = 0
     while req.bio is not None:
         bio = req.bio
-        bio_bytes = min(bio.bi_iter.bi_size, nr_bytes)
-        if bio_bytes == bio.bi_iter.bi_size:
+        if (bio_bytes := min(bio.bi_iter.bi_size, nr_bytes)) == bio.bi_iter.bi_size:
             req.bio = bio.bi_next
         bio_clear_flag(bio, BIO_TRACE_COMPLETION)
         req_bio_endio(req, bio, bio_bytes, error)

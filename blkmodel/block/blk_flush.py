@@ -189,8 +189,7 @@ def blkdev_issue_flush(bdev: block_device, gfp_mask: int) -> tuple[int, int]:
     """Flush a block device's cache and wait for it. Returns (0 or -errno, the sector of the error)."""
     if bdev.bd_disk is None:
         return -ENXIO, 0
-    q = bdev_get_queue(bdev)
-    if q is None or q.make_request_fn is None:
+    if (q := bdev_get_queue(bdev)) is None or q.make_request_fn is None:
         return -ENXIO, 0
     bio = block_bio.bio_alloc_bioset(gfp_mask, 0, block_bio.variables().fs_bio_set)
     bio_set_dev(bio, bdev)

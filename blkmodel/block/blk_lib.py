@@ -73,8 +73,7 @@ def blkdev_issue_discard(bdev: block_device, sector: int, nr_sects: int, gfp_mas
     blk_core.blk_start_plug(plug)
     ret, bio = __blkdev_issue_discard(bdev, sector, nr_sects, gfp_mask, flags, NULL)
     if not ret and bio is not None:
-        ret = block_bio.submit_bio_wait(bio)
-        if ret == -EOPNOTSUPP:
+        if (ret := block_bio.submit_bio_wait(bio)) == -EOPNOTSUPP:
             ret = 0
         block_bio.bio_put(bio)
     blk_core.blk_finish_plug(plug)
@@ -92,8 +91,7 @@ def __blkdev_issue_write_zeroes(bdev: block_device, sector: int, nr_sects: int, 
         return -ENXIO, bio
     if genhd.bdev_read_only(bdev):
         return -EPERM, bio
-    most = bdev_write_zeroes_sectors(bdev)
-    if most == 0:
+    if (most := bdev_write_zeroes_sectors(bdev)) == 0:
         return -EOPNOTSUPP, bio
 
     while nr_sects:

@@ -147,8 +147,7 @@ def __blk_queue_split(q: request_queue, bio: bio) -> tuple[bio, int]:
 
     Returns (the bio to go on with, its number of segments). In C both are out-parameters.
     """
-    op = bio_op(bio)
-    if op in (REQ_OP_DISCARD, REQ_OP_SECURE_ERASE):
+    if (op := bio_op(bio)) in (REQ_OP_DISCARD, REQ_OP_SECURE_ERASE):
         split, nr_segs = blk_bio_discard_split(q, bio, q.bio_split)
     elif op == REQ_OP_WRITE_ZEROES:
         split, nr_segs = blk_bio_write_zeroes_split(q, bio, q.bio_split)
@@ -176,8 +175,7 @@ def blk_recalc_rq_segments(rq: request) -> int:
     """Count a request's segments anew."""
     if rq.bio is None:
         return 0
-    op = bio_op(rq.bio)
-    if op in (REQ_OP_DISCARD, REQ_OP_SECURE_ERASE):
+    if (op := bio_op(rq.bio)) in (REQ_OP_DISCARD, REQ_OP_SECURE_ERASE):
         return len(bios_of(rq)) if queue_max_discard_segments(rq.q) > 1 else 1
     if op == REQ_OP_WRITE_ZEROES:
         return 0
@@ -361,8 +359,7 @@ def attempt_merge(q: request_queue, req: request, next: request) -> request:
         return NULL
     if req.write_hint != next.write_hint or req.ioprio != next.ioprio:
         return NULL
-    kind = blk_try_req_merge(req, next)
-    if kind == ELEVATOR_DISCARD_MERGE:
+    if (kind := blk_try_req_merge(req, next)) == ELEVATOR_DISCARD_MERGE:
         if not req_attempt_discard_merge(q, req, next):
             return NULL
     elif kind == ELEVATOR_BACK_MERGE:

@@ -291,8 +291,7 @@ def blk_mq_get_request(q: request_queue, bio: bio, data: blk_mq_alloc_data) -> r
     else:
         blk_mq_tag_busy(data.hctx)
 
-    tag = blk_mq_tag.blk_mq_get_tag(data)
-    if tag == BLK_MQ_TAG_FAIL:
+    if (tag := blk_mq_tag.blk_mq_get_tag(data)) == BLK_MQ_TAG_FAIL:
         if clear_ctx_on_error:
             data.ctx = NULL
         blk_core.blk_queue_exit(q)
@@ -539,8 +538,7 @@ def blk_mq_rq_timed_out(req: request, reserved: bool) -> None:
     """Ask the driver about a request that takes too long; it may want more time."""
     req.rq_flags |= RQF_TIMED_OUT
     if req.q.mq_ops.timeout:
-        ret = req.q.mq_ops.timeout(req, reserved)
-        if ret == BLK_EH_DONE:
+        if (ret := req.q.mq_ops.timeout(req, reserved)) == BLK_EH_DONE:
             return
         WARN_ON_ONCE(ret != BLK_EH_RESET_TIMER)
     blk_timeout.blk_add_timer(req)
@@ -641,8 +639,7 @@ def blk_mq_get_driver_tag(rq: request) -> bool:
     if blk_mq_tag_is_reserved(data.hctx.sched_tags, rq.internal_tag):
         data.flags |= BLK_MQ_REQ_RESERVED
     shared = blk_mq_tag_busy(data.hctx)
-    tag = blk_mq_tag.blk_mq_get_tag(data)
-    if tag == BLK_MQ_TAG_FAIL:
+    if (tag := blk_mq_tag.blk_mq_get_tag(data)) == BLK_MQ_TAG_FAIL:
         return False
     rq.tag = tag
     if shared:
@@ -702,8 +699,7 @@ def blk_mq_update_dispatch_busy(hctx: blk_mq_hw_ctx, busy: bool) -> None:
 
 def blk_mq_handle_dev_resource(rq: request, waiting: list_head) -> None:
     """Put a request that the driver refused back in front, and give back the tag that the next one got early."""
-    following = list_first_entry_or_null(waiting)
-    if following is not None:
+    if (following := list_first_entry_or_null(waiting)) is not None:
         blk_mq_put_driver_tag(following)
     list_add(rq, waiting, "queuelist")
     __blk_mq_requeue_request(rq)
@@ -743,8 +739,7 @@ def blk_mq_dispatch_rq_list(q: request_queue, waiting: list_head, got_budget: bo
         bd = blk_mq_queue_data(rq)
         # The last is also the one after which there is no tag for more.
         bd.last = list_empty(waiting) or not blk_mq_get_driver_tag(list_first_entry(waiting))
-        ret = q.mq_ops.queue_rq(hctx, bd)
-        if ret in (BLK_STS_RESOURCE, BLK_STS_DEV_RESOURCE):
+        if (ret := q.mq_ops.queue_rq(hctx, bd)) in (BLK_STS_RESOURCE, BLK_STS_DEV_RESOURCE):
             blk_mq_handle_dev_resource(rq, waiting)
             break
         if ret != BLK_STS_OK:
@@ -787,8 +782,7 @@ def __blk_mq_run_hw_queue(hctx: blk_mq_hw_ctx) -> None:
 
 def blk_mq_first_mapped_cpu(hctx: blk_mq_hw_ctx) -> int:
     """The first CPU mapped to a hardware queue that is online; the first at all where none is."""
-    cpu = cpumask_first_and(hctx.cpumask, cpu_online_mask())
-    if cpu >= nr_cpu_ids():
+    if (cpu := cpumask_first_and(hctx.cpumask, cpu_online_mask())) >= nr_cpu_ids():
         cpu = cpumask_first(hctx.cpumask)
     return cpu
 
@@ -805,8 +799,7 @@ def blk_mq_hctx_next_cpu(hctx: blk_mq_hw_ctx) -> int:
     select_cpu = hctx.next_cpu_batch <= 0
     while True:
         if select_cpu:
-            next_cpu = cpumask_next_and(next_cpu, hctx.cpumask, cpu_online_mask())
-            if next_cpu >= nr_cpu_ids():
+            if (next_cpu := cpumask_next_and(next_cpu, hctx.cpumask, cpu_online_mask())) >= nr_cpu_ids():
                 next_cpu = blk_mq_first_mapped_cpu(hctx)
             hctx.next_cpu_batch = BLK_MQ_CPU_WORK_BATCH
         if cpu_online(next_cpu):
@@ -952,8 +945,7 @@ def blk_mq_bio_to_request(rq: request, bio: bio, nr_segs: int) -> None:
 def __blk_mq_issue_directly(hctx: blk_mq_hw_ctx, rq: request, last: bool) -> tuple[int, int]:
     """Give a request to the driver. Returns its status and what to poll for; refused, the request is as before."""
     new_cookie = request_to_qc_t(hctx, rq)
-    ret = rq.q.mq_ops.queue_rq(hctx, blk_mq_queue_data(rq, last))
-    if ret == BLK_STS_OK:
+    if (ret := rq.q.mq_ops.queue_rq(hctx, blk_mq_queue_data(rq, last))) == BLK_STS_OK:
         blk_mq_update_dispatch_busy(hctx, False)
         return ret, new_cookie
     if ret in (BLK_STS_RESOURCE, BLK_STS_DEV_RESOURCE):
@@ -1018,8 +1010,7 @@ def blk_mq_try_issue_list_directly(hctx: blk_mq_hw_ctx, requests: list_head) -> 
     while not list_empty(requests):
         rq = list_first_entry(requests)
         list_del_init(rq, "queuelist")
-        ret = blk_mq_request_issue_directly(rq, list_empty(requests))
-        if ret in (BLK_STS_RESOURCE, BLK_STS_DEV_RESOURCE):
+        if (ret := blk_mq_request_issue_directly(rq, list_empty(requests))) in (BLK_STS_RESOURCE, BLK_STS_DEV_RESOURCE):
             blk_mq_request_bypass_insert(rq, False, list_empty(requests))
             break
         if ret != BLK_STS_OK:
@@ -1129,8 +1120,7 @@ def blk_mq_alloc_rq_map(set: blk_mq_tag_set, hctx_idx: int, nr_tags: int, reserv
     The memory is on the node of the CPUs that use the queue. The requests come later, in blk_mq_alloc_rqs().
     Returns the struct blk_mq_tags, or None; then nothing is left allocated.
     """
-    node = blk_mq_cpumap.blk_mq_hw_queue_to_node(set.map[HCTX_TYPE_DEFAULT], hctx_idx)
-    if node == NUMA_NO_NODE:
+    if (node := blk_mq_cpumap.blk_mq_hw_queue_to_node(set.map[HCTX_TYPE_DEFAULT], hctx_idx)) == NUMA_NO_NODE:
         node = set.numa_node
     tags = blk_mq_tag.blk_mq_init_tags(nr_tags, reserved_tags, node, BLK_MQ_FLAG_TO_ALLOC_POLICY(set.flags))
     if tags is None:
@@ -1168,8 +1158,7 @@ def blk_mq_alloc_rqs(set: blk_mq_tag_set, tags: blk_mq_tags, hctx_idx: int, dept
     Returns 0, or -ENOMEM; then no request is left.
     """
     max_order = 4
-    node = blk_mq_cpumap.blk_mq_hw_queue_to_node(set.map[HCTX_TYPE_DEFAULT], hctx_idx)
-    if node == NUMA_NO_NODE:
+    if (node := blk_mq_cpumap.blk_mq_hw_queue_to_node(set.map[HCTX_TYPE_DEFAULT], hctx_idx)) == NUMA_NO_NODE:
         node = set.numa_node
     INIT_LIST_HEAD(tags.page_list)
     rq_size = -(-(sizeof(request) + set.cmd_size) // CACHE_LINE_SIZE) * CACHE_LINE_SIZE
@@ -1498,8 +1487,7 @@ def blk_mq_realloc_hw_ctxs(set: blk_mq_tag_set, q: request_queue) -> None:
         node = blk_mq_cpumap.blk_mq_hw_queue_to_node(set.map[HCTX_TYPE_DEFAULT], i)
         if hctxs[i] is not None and hctxs[i].numa_node == node:
             continue
-        hctx = blk_mq_alloc_and_init_hctx(set, q, i, node)
-        if hctx is not None:
+        if (hctx := blk_mq_alloc_and_init_hctx(set, q, i, node)) is not None:
             if hctxs[i] is not None:
                 blk_mq_exit_hctx(q, set, hctxs[i], i)
             hctxs[i] = hctx
@@ -1834,8 +1822,7 @@ def blk_mq_poll_nsecs(q: request_queue, hctx: blk_mq_hw_ctx, rq: request) -> int
     """How long to sleep before it is worth looking at a request: half of what such requests took; 0 if not known."""
     if not blk_poll_stats_enable(q):
         return 0
-    bucket = blk_mq_poll_stats_bkt(rq)
-    if bucket < 0:
+    if (bucket := blk_mq_poll_stats_bkt(rq)) < 0:
         return 0
     return (q.poll_stat[bucket].mean + 1) // 2 if q.poll_stat[bucket].nr_samples else 0
 
@@ -1901,8 +1888,7 @@ def blk_poll(q: request_queue, cookie: int, spin: bool) -> int:
     if blk_mq_poll_hybrid(q, hctx, cookie):
         return 1
     while True:
-        ret = q.mq_ops.poll(hctx)
-        if ret > 0:
+        if (ret := q.mq_ops.poll(hctx)) > 0:
             __set_current_state(TASK_RUNNING)
             return ret
         if task.state == TASK_RUNNING:

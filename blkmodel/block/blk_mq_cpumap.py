@@ -39,8 +39,7 @@ def blk_mq_map_queues(qmap: blk_mq_queue_map) -> int:
             mq_map[cpu] = queue_index(qmap, nr_queues, q)
             q += 1
             continue
-        first_sibling = get_first_sibling(cpu)
-        if first_sibling == cpu:
+        if (first_sibling := get_first_sibling(cpu)) == cpu:
             mq_map[cpu] = queue_index(qmap, nr_queues, q)
             q += 1
         else:

@@ -136,8 +136,7 @@ def blk_mq_bio_list_merge(q: request_queue, requests: list_head, bio: bio, nr_se
         checked -= 1
         if not blk_merge.blk_rq_merge_ok(rq, bio):
             continue
-        merge = blk_merge.blk_try_merge(rq, bio)
-        if merge == ELEVATOR_BACK_MERGE:
+        if (merge := blk_merge.blk_try_merge(rq, bio)) == ELEVATOR_BACK_MERGE:
             return blk_mq_sched_allow_merge(q, rq, bio) and blk_core.bio_attempt_back_merge(rq, bio, nr_segs)
         if merge == ELEVATOR_FRONT_MERGE:
             return blk_mq_sched_allow_merge(q, rq, bio) and blk_core.bio_attempt_front_merge(rq, bio, nr_segs)

@@ -117,8 +117,7 @@ def blk_mq_sysfs_init(q: request_queue) -> None:
 
 def __blk_mq_register_dev(dev: device, q: request_queue) -> int:
     """Show a disk's `mq` directory. Returns 0 or -errno; then nothing is shown."""
-    ret = kobject_add(q.mq_kobj, kobject_get(dev.kobj), "mq")
-    if ret < 0:
+    if (ret := kobject_add(q.mq_kobj, kobject_get(dev.kobj), "mq")) < 0:
         return ret
     kobject_uevent(q.mq_kobj, KOBJ_ADD)
     for i, hctx in enumerate(queue_for_each_hw_ctx(q)):

@@ -94,8 +94,7 @@ def blk_mq_get_tag(data: blk_mq_alloc_data) -> int:
     else:
         bt, tag_offset = tags.bitmap_tags, tags.nr_reserved_tags
 
-    tag = __blk_mq_get_tag(data, bt)
-    if tag != -1:
+    if (tag := __blk_mq_get_tag(data, bt)) != -1:
         return tag + tag_offset
     if data.flags & BLK_MQ_REQ_NOWAIT:
         return BLK_MQ_TAG_FAIL
@@ -104,12 +103,10 @@ def blk_mq_get_tag(data: blk_mq_alloc_data) -> int:
     while True:
         # What is inserted but not yet dispatched may hold the tags: let it go first.
         blk_mq.blk_mq_run_hw_queue(data.hctx, False)
-        tag = __blk_mq_get_tag(data, bt)
-        if tag != -1:
+        if (tag := __blk_mq_get_tag(data, bt)) != -1:
             break
         sbitmap.sbitmap_prepare_to_wait(bt, ws, wait, TASK_UNINTERRUPTIBLE)
-        tag = __blk_mq_get_tag(data, bt)
-        if tag != -1:
+        if (tag := __blk_mq_get_tag(data, bt)) != -1:
             break
 
         bt_prev = bt

@@ -53,8 +53,7 @@ def blk_stat_add(rq: request, now: int) -> None:
     for cb in q.stats.callbacks:
         if not blk_stat_is_active(cb):
             continue
-        bucket = cb.bucket_fn(rq)
-        if bucket < 0:
+        if (bucket := cb.bucket_fn(rq)) < 0:
             continue
         blk_rq_stat_add(cb.cpu_stat[smp_processor_id() * cb.buckets + bucket], value)
     rcu_read_unlock()

@@ -413,8 +413,7 @@ def blk_register_queue(disk: gendisk) -> int:
         blk_core.blk_queue_flag_set(QUEUE_FLAG_INIT_DONE, q)
         percpu_ref_switch_to_percpu(q.q_usage_counter)
     with q.sysfs_dir_lock:
-        ret = kobject_add(q.kobj, kobject_get(dev.kobj), "queue")
-        if ret < 0:
+        if (ret := kobject_add(q.kobj, kobject_get(dev.kobj), "queue")) < 0:
             return ret
         if ret := sysfs_create_group(q.kobj, queue_attr_group):
             kobject_del(q.kobj)

@@ -81,8 +81,7 @@ def elevator_get(q: request_queue, name: str, try_loading: bool) -> elevator_typ
 
     Returns the elevator_type or None.
     """
-    e = elevator_find(name, q.required_elevator_features)
-    if not e and try_loading:
+    if not (e := elevator_find(name, q.required_elevator_features)) and try_loading:
         request_module(f"{name}-iosched")
         e = elevator_find(name, q.required_elevator_features)
     if e and not try_module_get(e.elevator_owner):
@@ -181,15 +180,13 @@ def elv_merge(q: request_queue, bio: bio) -> tuple[int, request]:
         return ELEVATOR_NO_MERGE, NULL
 
     if q.last_merge and elv_bio_merge_ok(q.last_merge, bio):
-        ret = blk_merge.blk_try_merge(q.last_merge, bio)
-        if ret != ELEVATOR_NO_MERGE:
+        if (ret := blk_merge.blk_try_merge(q.last_merge, bio)) != ELEVATOR_NO_MERGE:
             return ret, q.last_merge
 
     if blk_queue_noxmerges(q):
         return ELEVATOR_NO_MERGE, NULL
 
-    rq = elv_rqhash_find(q, bio.bi_iter.bi_sector)
-    if rq and elv_bio_merge_ok(rq, bio):
+    if (rq := elv_rqhash_find(q, bio.bi_iter.bi_sector)) and elv_bio_merge_ok(rq, bio):
         return ELEVATOR_BACK_MERGE, rq
 
     return e.type.ops.request_merge(q, bio) if e.type.ops.request_merge else (ELEVATOR_NO_MERGE, NULL)
@@ -209,8 +206,7 @@ def elv_attempt_insert_merge(q: request_queue, rq: request) -> bool:
 
     merged = False
     while True:
-        before = elv_rqhash_find(q, blk_rq_pos(rq))
-        if not before or not blk_merge.blk_attempt_req_merge(q, before, rq):
+        if not (before := elv_rqhash_find(q, blk_rq_pos(rq))) or not blk_merge.blk_attempt_req_merge(q, before, rq):
             return merged
         merged, rq = True, before
 

@@ -107,8 +107,7 @@ def __disk_get_part(disk: gendisk, partno: int) -> hd_struct:
 def disk_get_part(disk: gendisk, partno: int) -> hd_struct:
     """The partition of that number, with a reference to its device; None where there is none."""
     rcu_read_lock()
-    part = __disk_get_part(disk, partno)
-    if part is not None:
+    if (part := __disk_get_part(disk, partno)) is not None:
         part._dev.kobj.refcount += 1
     rcu_read_unlock()
     return part
@@ -237,8 +236,7 @@ def blk_alloc_devt(part: hd_struct) -> tuple[int, int]:
     disk = part_to_disk(part)
     if part.partno < disk.minors:
         return 0, MKDEV(disk.major, disk.first_minor + part.partno)
-    idx = idr_alloc(variables().ext_devt_idr, part, 0, NR_EXT_DEVT, GFP_NOWAIT)
-    if idx < 0:
+    if (idx := idr_alloc(variables().ext_devt_idr, part, 0, NR_EXT_DEVT, GFP_NOWAIT)) < 0:
         return (-EBUSY if idx == -ENOSPC else idx), 0
     return 0, MKDEV(BLOCK_EXT_MAJOR, blk_mangle_minor(idx))
 
@@ -299,8 +297,7 @@ def register_disk(parent: device, disk: gendisk, groups: tuple[attribute_group, 
     if disk.flags & GENHD_FL_HIDDEN:
         return
     if disk_part_scan_enabled(disk) and get_capacity(disk):
-        bdev = bdget_disk(disk, 0)
-        if bdev is not None:
+        if (bdev := bdget_disk(disk, 0)) is not None:
             bdev.bd_invalidated = 1
             if block_dev.blkdev_get(bdev, FMODE_READ, None) >= 0:
                 block_dev.blkdev_put(bdev, FMODE_READ)
@@ -446,8 +443,7 @@ def disk_seqf_stop(seqf: seq_file, v: gendisk) -> None:
 
 def show_partition_start(seqf: seq_file, pos: int) -> gendisk:
     """The head of /proc/partitions, where there is any disk; and the first of them."""
-    disk = disk_seqf_start(seqf, pos)
-    if disk is not None and not pos:
+    if (disk := disk_seqf_start(seqf, pos)) is not None and not pos:
         seq_puts(seqf, "major minor  #blocks  name\n\n")
     return disk
 
@@ -567,8 +563,7 @@ def disk_expand_part_tbl(disk: gendisk, partno: int) -> int:
         return -EINVAL
     if target <= length:
         return 0
-    new_ptbl = kzalloc_node(disk_part_tbl, GFP_KERNEL, disk.node_id, disk_part_tbl.SIZE + target * 8)
-    if new_ptbl is None:
+    if (new_ptbl := kzalloc_node(disk_part_tbl, GFP_KERNEL, disk.node_id, disk_part_tbl.SIZE + target * 8)) is None:
         return -ENOMEM
     new_ptbl.len = target
     new_ptbl.part = [old_ptbl.part[i] if i < length else NULL for i in range(target)]
@@ -630,8 +625,7 @@ def blk_lookup_devt(name: str, partno: int) -> int:
         disk = dev_to_disk(dev)
         if partno < disk.minors:
             return MKDEV(MAJOR(dev.devt), MINOR(dev.devt) + partno)
-        part = disk_get_part(disk, partno)
-        if part is not None:
+        if (part := disk_get_part(disk, partno)) is not None:
             devt = part_devt(part)
             disk_put_part(part)
             return devt
@@ -725,8 +719,7 @@ def bdev_read_only(bdev: block_device) -> int:
 def invalidate_partition(disk: gendisk, partno: int) -> int:
     """Write back what is cached of a partition, then drop it. Returns 0, or what could not be dropped."""
     res = 0
-    bdev = bdget_disk(disk, partno)
-    if bdev is not None:
+    if (bdev := bdget_disk(disk, partno)) is not None:
         block_dev.fsync_bdev(bdev)
         res = block_dev.__invalidate_device(bdev, True)
         block_dev.bdput(bdev)

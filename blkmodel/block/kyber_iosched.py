@@ -123,8 +123,7 @@ def calculate_percentile(kqd: kyber_queue_data, sched_domain: int, type: int, pe
     Returns -1 while there are fewer than 500, and the first of them is not a second old.
     """
     buckets = kqd.latency_buckets[sched_domain][type]
-    samples = sum(buckets)
-    if not samples:
+    if not (samples := sum(buckets)):
         return -1
     if not kqd.latency_timeout[sched_domain]:
         kqd.latency_timeout[sched_domain] = max(jiffies() + HZ, 1)
@@ -142,8 +141,7 @@ def calculate_percentile(kqd: kyber_queue_data, sched_domain: int, type: int, pe
 
 def kyber_resize_domain(kqd: kyber_queue_data, sched_domain: int, depth: int) -> None:
     """Give a domain so many tokens, from one to what it began with."""
-    depth = min(max(depth, 1), kyber_depth[sched_domain])
-    if depth != kqd.domain_tokens[sched_domain].sb.depth:
+    if (depth := min(max(depth, 1), kyber_depth[sched_domain])) != kqd.domain_tokens[sched_domain].sb.depth:
         sbitmap_queue_resize(kqd.domain_tokens[sched_domain], depth)
 
 
@@ -184,8 +182,7 @@ def kyber_sched_tags_shift(q: request_queue) -> int:
 
 def kyber_queue_data_alloc(q: request_queue) -> kyber_queue_data:
     """Allocate a queue's Kyber. Returns it, or ERR_PTR(-ENOMEM); then nothing is left allocated."""
-    kqd = kzalloc_node(kyber_queue_data, GFP_KERNEL, q.node)
-    if kqd is None:
+    if (kqd := kzalloc_node(kyber_queue_data, GFP_KERNEL, q.node)) is None:
         return ERR_PTR(-ENOMEM)
     kqd.q = q
     kqd.cpu_latency = alloc_percpu_gfp(kyber_cpu_latency, GFP_KERNEL)
@@ -208,11 +205,9 @@ def kyber_queue_data_alloc(q: request_queue) -> kyber_queue_data:
 
 def kyber_init_sched(q: request_queue, e: elevator_type) -> int:
     """Begin to schedule a queue. Returns 0 or -ENOMEM; then the queue has no scheduler and nothing is left."""
-    eq = elevator.elevator_alloc(q, e)
-    if eq is None:
+    if (eq := elevator.elevator_alloc(q, e)) is None:
         return -ENOMEM
-    kqd = kyber_queue_data_alloc(q)
-    if IS_ERR(kqd):
+    if IS_ERR(kqd := kyber_queue_data_alloc(q)):
         kobject_put(eq.kobj)
         return PTR_ERR(kqd)
     blk_stat.blk_stat_enable_accounting(q)
@@ -240,8 +235,7 @@ def kyber_ctx_queue_init(kcq: kyber_ctx_queue) -> None:
 def kyber_init_hctx(hctx: blk_mq_hw_ctx, hctx_idx: int) -> int:
     """Begin to schedule a hardware queue. Returns 0 or -ENOMEM; then nothing is left allocated."""
     kqd = hctx.queue.elevator.elevator_data
-    khd = kzalloc_node(kyber_hctx_data, GFP_KERNEL, hctx.numa_node)
-    if khd is None:
+    if (khd := kzalloc_node(kyber_hctx_data, GFP_KERNEL, hctx.numa_node)) is None:
         return -ENOMEM
     khd.kcqs = kcalloc_node(hctx.nr_ctx, kyber_ctx_queue, GFP_KERNEL, hctx.numa_node)
     if khd.kcqs is None:
@@ -285,8 +279,7 @@ def rq_set_domain_token(rq: request, token: int) -> None:
 
 def rq_clear_domain_token(kqd: kyber_queue_data, rq: request) -> None:
     """Give a request's token back, if it holds one."""
-    nr = rq_get_domain_token(rq)
-    if nr != -1:
+    if (nr := rq_get_domain_token(rq)) != -1:
         sbitmap_queue_clear(kqd.domain_tokens[kyber_sched_domain(rq.cmd_flags)], nr, rq.mq_ctx.cpu)
 
 
@@ -333,8 +326,7 @@ def add_latency_sample(cpu_latency: kyber_cpu_latency, sched_domain: int, type: 
 def kyber_completed_request(rq: request, now: int) -> None:
     """Count how long a request took, and have that looked at within a tenth of a second."""
     kqd = rq.q.elevator.elevator_data
-    sched_domain = kyber_sched_domain(rq.cmd_flags)
-    if sched_domain == KYBER_OTHER:
+    if (sched_domain := kyber_sched_domain(rq.cmd_flags)) == KYBER_OTHER:
         return
     cpu_latency = kqd.cpu_latency[smp_processor_id()]
     target = kqd.latency_targets[sched_domain]
@@ -368,8 +360,7 @@ def kyber_get_domain_token(kqd: kyber_queue_data, khd: kyber_hctx_data, hctx: bl
     """Take a token of the current domain. Returns it, or -1; then the hardware queue will be run once there is one."""
     sched_domain = khd.cur_domain
     domain_tokens, wait = kqd.domain_tokens[sched_domain], khd.domain_wait[sched_domain]
-    nr = __sbitmap_queue_get(domain_tokens)
-    if nr < 0 and wait.wait.entry is None:
+    if (nr := __sbitmap_queue_get(domain_tokens)) < 0 and wait.wait.entry is None:
         ws, khd.wait_index[sched_domain] = sbq_wait_ptr(domain_tokens, khd.wait_index[sched_domain])
         khd.domain_ws[sched_domain] = ws
         sbitmap_add_wait_queue(domain_tokens, ws, wait)
@@ -390,8 +381,7 @@ def kyber_dispatch_cur_domain(kqd: kyber_queue_data, khd: kyber_hctx_data, hctx:
     waiting = not list_empty(rqs)
     if not waiting and not sbitmap_any_bit_set(khd.kcq_map[khd.cur_domain]):
         return NULL
-    nr = kyber_get_domain_token(kqd, khd, hctx)
-    if nr < 0:
+    if (nr := kyber_get_domain_token(kqd, khd, hctx)) < 0:
         return NULL
     if not waiting:
         kyber_flush_busy_kcqs(khd, khd.cur_domain, rqs)

@@ -248,8 +248,7 @@ def rescan_partitions(disk: gendisk, bdev: block_device) -> int:
         if part.start + size & U64 > get_capacity(disk):
             pr_warn(f"{disk.disk_name}: p{p} size {size} extends beyond EOD, truncated")
             size = get_capacity(disk) - part.start
-        added = add_partition(disk, p, part.start, size, part.info)
-        if IS_ERR(added):
+        if IS_ERR(added := add_partition(disk, p, part.start, size, part.info)):
             pr_err(f" {disk.disk_name}: p{p} could not be added: {-PTR_ERR(added)}")
     check.free_partitions(state)
     return 0

@@ -66,8 +66,7 @@ def aio_rw(ctx: kioctx, asked: iocb) -> int:
         return -EBADF
     at = iov_iter()
     iov_iter_init(at, asked.rw, asked.buffer, 0, asked.length)
-    ret = (filp.f_op.read_iter if asked.rw == READ else filp.f_op.write_iter)(rw, at)
-    if ret != -EIOCBQUEUED:
+    if (ret := (filp.f_op.read_iter if asked.rw == READ else filp.f_op.write_iter)(rw, at)) != -EIOCBQUEUED:
         aio_complete_rw(rw, ret, 0)
     return 0
 

@@ -496,8 +496,7 @@ def bdev_set(inode: inode, data: int) -> int:
 
 def bdev_unhash_inode(dev: int) -> None:
     """Let nobody find the block device of a number any more; the next to open it gets a new one."""
-    inode = ilookup5(variables().blockdev_superblock, MAJOR(dev) + MINOR(dev), bdev_test, dev)
-    if inode is not None:
+    if (inode := ilookup5(variables().blockdev_superblock, MAJOR(dev) + MINOR(dev), bdev_test, dev)) is not None:
         remove_inode_hash(inode)
         iput(inode)
 
@@ -543,8 +542,7 @@ def bd_acquire(inode: inode) -> block_device:
         return bdgrab(bdev)
     if bdev is not None:
         bd_forget(inode)
-    bdev = bdget(inode.i_rdev)
-    if bdev is not None and inode.i_bdev is None:
+    if (bdev := bdget(inode.i_rdev)) is not None and inode.i_bdev is None:
         bdgrab(bdev)
         inode.i_bdev = bdev
         inode.i_mapping = bdev.bd_inode.i_mapping
@@ -658,8 +656,7 @@ def bd_link_disk_holder(bdev: block_device, disk: gendisk) -> int:
         WARN_ON_ONCE(bdev.bd_holder is None)
         if WARN_ON(disk.slave_dir is None or bdev.bd_part.holder_dir is None):
             return 0
-        holder = bd_find_holder_disk(bdev, disk)
-        if holder is not None:
+        if (holder := bd_find_holder_disk(bdev, disk)) is not None:
             holder.refcnt += 1
             return 0
         if (holder := kzalloc(bd_holder_disk, GFP_KERNEL)) is None:
@@ -782,8 +779,7 @@ def __blkdev_get(bdev: block_device, mode: int, for_part: int) -> int:
                         bdev_disk_changed(bdev, ret == -ENOMEDIUM)
             else:
                 ret = -ENOMEM
-                whole = genhd.bdget_disk(disk, 0)
-                if whole is not None:
+                if (whole := genhd.bdget_disk(disk, 0)) is not None:
                     BUG_ON(for_part)
                     if ret := __blkdev_get(whole, mode, 1):
                         bdput(whole)
@@ -954,8 +950,7 @@ def blkdev_write_iter(iocb: kiocb, frm: iov_iter) -> int:
     iov_iter_truncate(frm, size - iocb.ki_pos)
     plug = blk_plug()
     blk_core.blk_start_plug(plug)
-    ret = __generic_file_write_iter(iocb, frm)
-    if ret > 0:
+    if (ret := __generic_file_write_iter(iocb, frm)) > 0:
         ret = generic_write_sync(iocb, ret)
     blk_core.blk_finish_plug(plug)
     return ret

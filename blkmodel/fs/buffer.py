@@ -65,8 +65,7 @@ def create_empty_buffers(page: page, blocksize: int, uptodate: bool = False, dir
     buffers = []
     for offset in range(0, PAGE_SIZE, blocksize):
         while True:
-            bh = kzalloc(buffer_head, GFP_NOFS)
-            if bh is not None:
+            if (bh := kzalloc(buffer_head, GFP_NOFS)) is not None:
                 break
         bh.b_page, bh.b_size, bh._offset = page, blocksize, offset
         bh.uptodate, bh.dirty = uptodate, dirty
@@ -170,8 +169,7 @@ def __block_write_begin_int(page: page, pos: int, len: int, get_block: Callable[
 
 def block_write_begin(mapping: address_space, pos: int, len: int, flags: int, get_block: Callable[..., int]) -> page:
     """The locked page in which `len` bytes from `pos` on are to be written, prepared for that; or an error pointer."""
-    page = grab_cache_page_write_begin(mapping, pos // PAGE_SIZE, flags)
-    if page is None:
+    if (page := grab_cache_page_write_begin(mapping, pos // PAGE_SIZE, flags)) is None:
         return ERR_PTR(-ENOMEM)
     if status := __block_write_begin_int(page, pos, len, get_block):
         unlock_page(page)

@@ -81,8 +81,7 @@ def __sbitmap_get_word(word: sbitmap_word, depth: int, hint: int, wrap: bool) ->
 
     Returns the bit, or -1. (In C the word is given by the address of its number.)
     """
-    nr = find_next_zero_bit(word.word, depth, hint)
-    if nr >= depth and hint and wrap:
+    if (nr := find_next_zero_bit(word.word, depth, hint)) >= depth and hint and wrap:
         nr = find_next_zero_bit(word.word, depth, 0)
     if nr >= depth:
         return -1
@@ -108,8 +107,7 @@ def sbitmap_get(sb: sbitmap, alloc_hint: int, round_robin: bool) -> int:
     alloc_hint = alloc_hint & (1 << sb.shift) - 1 if round_robin else 0
     # 5.4: with round_robin, bits of the first word that are below the hint are passed over, even if only they are free.
     for _ in range(sb.map_nr):
-        nr = sbitmap_find_bit_in_index(sb, index, alloc_hint, round_robin)
-        if nr != -1:
+        if (nr := sbitmap_find_bit_in_index(sb, index, alloc_hint, round_robin)) != -1:
             return nr + (index << sb.shift)
         alloc_hint = 0
         index += 1
@@ -127,8 +125,7 @@ def sbitmap_get_shallow(sb: sbitmap, alloc_hint: int, shallow_depth: int) -> int
     for _ in range(sb.map_nr):
         while True:
             word = sb.map[index]
-            nr = __sbitmap_get_word(word, min(word.depth, shallow_depth), bit, True)
-            if nr != -1:
+            if (nr := __sbitmap_get_word(word, min(word.depth, shallow_depth), bit, True)) != -1:
                 return nr + (index << sb.shift)
             if not sbitmap_deferred_clear(sb, index):
                 break
@@ -230,8 +227,7 @@ def __sbitmap_queue_get(sbq: sbitmap_queue) -> int:
     hint, depth = sbq.alloc_hint[cpu], sbq.sb.depth
     if hint >= depth:
         hint = sbq.alloc_hint[cpu] = prandom_u32() % depth if depth else 0
-    nr = sbitmap_get(sbq.sb, hint, sbq.round_robin)
-    if nr == -1:
+    if (nr := sbitmap_get(sbq.sb, hint, sbq.round_robin)) == -1:
         sbq.alloc_hint[cpu] = 0
     elif nr == hint or sbq.round_robin:
         # The hint that was good is used up. (The last bit is never a hint.)
@@ -247,8 +243,7 @@ def __sbitmap_queue_get_shallow(sbq: sbitmap_queue, shallow_depth: int) -> int:
     hint, depth = sbq.alloc_hint[cpu], sbq.sb.depth
     if hint >= depth:
         hint = sbq.alloc_hint[cpu] = prandom_u32() % depth if depth else 0
-    nr = sbitmap_get_shallow(sbq.sb, hint, shallow_depth)
-    if nr == -1:
+    if (nr := sbitmap_get_shallow(sbq.sb, hint, shallow_depth)) == -1:
         sbq.alloc_hint[cpu] = 0
     elif nr == hint or sbq.round_robin:
         hint = nr + 1

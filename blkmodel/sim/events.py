@@ -258,8 +258,7 @@ class EventLoop:
             return self.run_one()
         task, event = kernel.context, None
         if not self._ready:
-            event = self._next(None)
-            if event is None:
+            if (event := self._next(None)) is None:
                 return False
             if event.brief:
                 kernel.run_in(event.context, event.fn)
@@ -308,8 +307,7 @@ class EventLoop:
                 pass
             elif self._ready:
                 driver.ran = True
-                chosen = self._ready.popleft()
-                if chosen is task:
+                if (chosen := self._ready.popleft()) is task:
                     return True
                 self._steps += 1
                 to, self._resumed = chosen.stack, chosen

@@ -54,8 +54,7 @@ class interrupts:
         """Set one vector aside on each of these CPUs, running or not; False, and none more, where one has none left."""
         done: list[int] = []
         for cpu in cpus:
-            vector = self.cpus[cpu].lowest()
-            if vector is None:
+            if (vector := self.cpus[cpu].lowest()) is None:
                 self.drop_aside(done)  # which may give up others than were just set aside
                 return False
             self.cpus[cpu].aside |= 1 << vector

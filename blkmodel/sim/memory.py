@@ -94,8 +94,7 @@ class Memory:
 
     def release(self, addr: int) -> None:
         """Give back what allocate() returned."""
-        allocation = self.live.pop(addr, None)
-        if allocation is None:
+        if (allocation := self.live.pop(addr, None)) is None:
             raise MemoryError_(f"freeing {addr:#x}, which is not allocated")
         self.used -= allocation.span
         self._seen.clear()
@@ -115,8 +114,7 @@ class Memory:
     def new_array(self, kind: type | str, items: Sequence[Any], node: int) -> Array:
         """Allocate an array that holds `items`; `kind` is a C type's name or a structure class."""
         name = kind if isinstance(kind, str) else kind.__name__
-        addr = self.allocate(f"{name}[]", sizeof(kind) * len(items), node)
-        if not addr:
+        if not (addr := self.allocate(f"{name}[]", sizeof(kind) * len(items), node)):
             return NULL
         array = self.live[addr].thing = place_array(kind, items, addr)
         if not isinstance(kind, str):
@@ -141,8 +139,7 @@ class Memory:
 
     def at(self, addr: int, length: int = 1) -> Allocation:
         """The allocation, or part of one, that all of `length` bytes at `addr` are in."""
-        found = self._seen.get(addr)
-        if found is None:
+        if (found := self._seen.get(addr)) is None:
             found = self._find(addr)
         if addr + length > found.addr + found.size:
             raise MemoryError_(f"{length} bytes at {addr:#x} reach beyond {found.kind} of {found.size} bytes")
@@ -205,12 +202,10 @@ class Memory:
         """Find room for `span` bytes, a power of two: a freed block, a slot of a slab page, or new pages."""
         if node not in self._next:
             node = min(self._next)
-        free = self._free.get((node, span))
-        if free:
+        if free := self._free.get((node, span)):
             return free.pop()
         if span < PAGE_SIZE:
-            page = self._place_pages(PAGE_SIZE, node)
-            if page:
+            if page := self._place_pages(PAGE_SIZE, node):
                 self._free.setdefault((node, span), []).extend(range(page + PAGE_SIZE - span, page, -span))
             return page
         return self._place_pages(span, node)
@@ -225,8 +220,7 @@ class Memory:
     def _split(self, span: int, node: int) -> int:
         """Take `span` bytes from the smallest larger block that was freed; 0 where there is none."""
         sizes = [size for (on, size), free in self._free.items() if on == node and size > span and free]
-        larger = min(sizes, default=0)
-        if not larger or larger < PAGE_SIZE:
+        if not (larger := min(sizes, default=0)) or larger < PAGE_SIZE:
             return 0
         addr = self._free[node, larger].pop()
         while larger > span:

@@ -74,8 +74,7 @@ def pack(thing: Any) -> bytes:
         if isinstance(thing.kind, str):
             return struct.pack(f"<{len(thing)}{_code(thing.kind)}", *thing)
         return b"".join(bytes(sizeof(thing.kind)) if item is None else pack(item) for item in thing)
-    own = getattr(thing, "to_bytes", None)
-    if own is not None:
+    if (own := getattr(thing, "to_bytes", None)) is not None:
         return own()
     whole, fields = codec(thing.__class__)
     values: list[Any] = []
@@ -100,8 +99,7 @@ def unpack(thing: Any, data: bytes) -> None:
                 thing[i] = thing.kind()
             unpack(thing[i], data[i * size:(i + 1) * size])
         return
-    own = getattr(thing, "from_bytes", None)
-    if own is not None:
+    if (own := getattr(thing, "from_bytes", None)) is not None:
         own(data)
         return
     whole, fields = codec(thing.__class__)

@@ -47,8 +47,7 @@ def check_partition(hd: gendisk, bdev: block_device) -> parsed_partitions:
     state.pp_buf = f" {name}:"
     err = 0
     for parser in (efi.efi_partition, msdos.msdos_partition):
-        res = parser(state)
-        if res > 0:
+        if (res := parser(state)) > 0:
             pr_info(state.pp_buf)
             __free_page(state._pp_buf)
             return state

@@ -74,8 +74,7 @@ def alloc_read_gpt_entries(state: parsed_partitions, gpt: gpt_header) -> tuple[A
     count = gpt.num_partition_entries * gpt.sizeof_partition_entry
     if not count:
         return NULL, b""
-    pte = array_in_bytes(gpt.num_partition_entries, gpt_entry, count, GFP_KERNEL)
-    if pte is None:
+    if (pte := array_in_bytes(gpt.num_partition_entries, gpt_entry, count, GFP_KERNEL)) is None:
         return NULL, b""
     raw = read_lba(state, gpt.partition_entry_lba, count)
     if len(raw) < count:
@@ -103,8 +102,7 @@ def alloc_read_gpt_header(state: parsed_partitions, lba: int) -> gpt_header:
 def is_gpt_valid(state: parsed_partitions, lba: int) -> tuple[gpt_header, Array]:
     """Read the table whose head is in block lba. Returns its head and its entries, which the caller frees, or
     (None, None) where anything about it is not right. (In C both are out-parameters.)"""
-    gpt = alloc_read_gpt_header(state, lba)
-    if gpt is None:
+    if (gpt := alloc_read_gpt_header(state, lba)) is None:
         return NULL, NULL
     size, lastlba = gpt.header_size, last_lba(state.bdev)
     if (gpt.signature == GPT_HEADER_SIGNATURE and sizeof(gpt_header) <= size <= len(gpt._block)

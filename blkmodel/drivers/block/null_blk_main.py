@@ -281,8 +281,7 @@ nullb_device_type = config_item_type(nullb_device_release, {
 
 def nullb_group_make_item(group: configfs_subsystem, name: str) -> config_item:
     """A directory has been made: allocate a device, which is off. Returns its config_item or ERR_PTR(-ENOMEM)."""
-    dev = null_alloc_dev()
-    if dev is None:
+    if (dev := null_alloc_dev()) is None:
         return ERR_PTR(-ENOMEM)
     config_item_init_type_name(dev.item, name, nullb_device_type, dev)
     return dev.item
@@ -359,8 +358,7 @@ def free_cmd(cmd: nullb_cmd) -> None:
 
 def __alloc_cmd(nq: nullb_queue) -> nullb_cmd:
     """Take a free command of the queue, or None."""
-    tag = get_tag(nq)
-    if tag == NO_TAG:
+    if (tag := get_tag(nq)) == NO_TAG:
         return NULL
     cmd = nq.cmds[tag]
     cmd.tag, cmd.error, cmd.nq = tag, BLK_STS_OK, nq
@@ -372,16 +370,14 @@ def __alloc_cmd(nq: nullb_queue) -> nullb_cmd:
 
 def alloc_cmd(nq: nullb_queue, can_wait: bool) -> nullb_cmd:
     """Take a free command of the queue; can_wait: sleep until there is one. Returns it, or None."""
-    cmd = __alloc_cmd(nq)
-    if cmd or not can_wait:
+    if (cmd := __alloc_cmd(nq)) or not can_wait:
         return cmd
 
     wait = wait_queue_entry()
     init_wait(wait)
     while True:
         prepare_to_wait(nq.wait, wait, TASK_UNINTERRUPTIBLE)
-        cmd = __alloc_cmd(nq)
-        if cmd:
+        if cmd := __alloc_cmd(nq):
             break
         io_schedule()
     finish_wait(nq.wait, wait)
@@ -420,8 +416,7 @@ def null_complete_rq(rq: request) -> None:
 
 def null_alloc_page(gfp_flags: int) -> nullb_page:
     """Allocate a page for data. Returns the nullb_page or None."""
-    t_page = kzalloc(nullb_page, gfp_flags)
-    if t_page is None:
+    if (t_page := kzalloc(nullb_page, gfp_flags)) is None:
         return NULL
     t_page.page = alloc_page(gfp_flags)
     if t_page.page is None:
@@ -449,8 +444,7 @@ def null_free_sector(nullb: nullb, sector: int, is_cache: bool) -> None:
     dev = nullb.dev
     root = dev.cache if is_cache else dev.data
     idx = sector >> PAGE_SECTORS_SHIFT
-    t_page = radix_tree_lookup(root, idx)
-    if t_page:
+    if t_page := radix_tree_lookup(root, idx):
         t_page.bitmap &= ~(1 << (sector & SECTOR_MASK))
         if null_page_empty(t_page):
             ret = radix_tree_delete_item(root, idx, t_page)
@@ -507,11 +501,9 @@ def null_lookup_page(nullb: nullb, sector: int, for_write: bool, ignore_cache: b
 
 def null_insert_page(nullb: nullb, sector: int, ignore_cache: bool) -> nullb_page:
     """The page of a sector to be written, made if need be (ignore_cache: on the disk). Returns it, or None."""
-    t_page = null_lookup_page(nullb, sector, True, ignore_cache)
-    if t_page:
+    if t_page := null_lookup_page(nullb, sector, True, ignore_cache):
         return t_page
-    t_page = null_alloc_page(GFP_NOIO)
-    if t_page is None:
+    if (t_page := null_alloc_page(GFP_NOIO)) is None:
         return null_lookup_page(nullb, sector, True, ignore_cache)
     idx = sector >> PAGE_SECTORS_SHIFT
     t_page.page.index = idx
@@ -556,8 +548,7 @@ def null_make_cache_space(nullb: nullb, n: int) -> int:
                 c_page.bitmap |= 1 << NULLB_PAGE_LOCK
                 locked.append(c_page)
         for c_page in locked:
-            err = null_flush_cache_page(nullb, c_page)
-            if err:
+            if err := null_flush_cache_page(nullb, c_page):
                 return err  # 5.4: the rest of them stay locked, and are passed over from now on.
         flushed += len(locked) << PAGE_SHIFT
         if n <= flushed:
@@ -579,8 +570,7 @@ def copy_to_nullb(nullb: nullb, source: _page, off: int, sector: int, n: int, is
             null_make_cache_space(nullb, PAGE_SIZE)
 
         offset = (sector & SECTOR_MASK) << SECTOR_SHIFT
-        t_page = null_insert_page(nullb, sector, not null_cache_active(nullb) or is_fua)
-        if t_page is None:
+        if (t_page := null_insert_page(nullb, sector, not null_cache_active(nullb) or is_fua)) is None:
             return -ENOSPC
         t_page.page.write(offset, source.read(off + count, temp))
         t_page.bitmap |= 1 << (sector & SECTOR_MASK)
@@ -623,8 +613,7 @@ def null_handle_flush(nullb: nullb) -> int:
     if not null_cache_active(nullb):
         return 0
     while True:
-        err = null_make_cache_space(nullb, dev.cache_size * 1024 * 1024)
-        if err or dev.curr_cache == 0:
+        if (err := null_make_cache_space(nullb, dev.cache_size * 1024 * 1024)) or dev.curr_cache == 0:
             break
     WARN_ON(not radix_tree_empty(dev.cache), "null_blk: the cache is not empty after a flush")
     return err
@@ -865,8 +854,7 @@ def init_driver_queues(nullb: nullb) -> int:
     for i in range(nullb.dev.submit_queues):
         nq = nullb.queues[i]
         null_init_queue(nullb, nq)
-        ret = setup_commands(nq)
-        if ret:
+        if ret := setup_commands(nq):
             return ret
         nullb.nr_queues += 1
     return 0
@@ -939,24 +927,21 @@ def null_add_dev(dev: nullb_device) -> int:
     null_validate_conf(dev)
     g = variables()
 
-    nb = kzalloc_node(nullb, GFP_KERNEL, dev.home_node)
-    if nb is None:
+    if (nb := kzalloc_node(nullb, GFP_KERNEL, dev.home_node)) is None:
         return -ENOMEM
     nb.dev, dev.nullb = dev, nb
 
     with ExitStack() as undo:
         undo.callback(setattr, dev, "nullb", None)
         undo.callback(kfree, nb)
-        rv = setup_queues(nb)
-        if rv:
+        if rv := setup_queues(nb):
             return rv
         undo.callback(cleanup_queues, nb)
 
         if dev.queue_mode == NULL_Q_MQ:
             nb.tag_set = g.tag_set if g.shared_tags else nb._tag_set
             if not g.shared_tags:
-                rv = null_init_tag_set(nb, nb.tag_set)
-                if rv:
+                if rv := null_init_tag_set(nb, nb.tag_set):
                     return rv
             if not null_setup_fault():
                 return 0  # 5.4 says that all went well; there is no disk, and the tag set stays
@@ -974,8 +959,7 @@ def null_add_dev(dev: nullb_device) -> int:
                 return -ENOMEM
             undo.callback(blk_core.blk_cleanup_queue, nb.q)
             blk_settings.blk_queue_make_request(nb.q, null_queue_bio)
-            rv = init_driver_queues(nb)
-            if rv:
+            if rv := init_driver_queues(nb):
                 return rv
 
         if dev.cache_size > 0:
@@ -998,8 +982,7 @@ def null_add_dev(dev: nullb_device) -> int:
         null_config_discard(nb)
 
         nb.disk_name = f"nullb{nb.index}"
-        rv = null_gendisk_register(nb)
-        if rv:
+        if rv := null_gendisk_register(nb):
             return rv
         undo.pop_all()
 
@@ -1035,13 +1018,11 @@ def null_init() -> int:
 
     with ExitStack() as undo:
         if g.g_queue_mode == NULL_Q_MQ and g.shared_tags:
-            ret = null_init_tag_set(NULL, g.tag_set)
-            if ret:
+            if ret := null_init_tag_set(NULL, g.tag_set):
                 return ret
             undo.callback(blk_mq.blk_mq_free_tag_set, g.tag_set)
 
-        ret = configfs_register_subsystem(g.nullb_subsys)
-        if ret:
+        if ret := configfs_register_subsystem(g.nullb_subsys):
             return ret
         undo.callback(configfs_unregister_subsystem, g.nullb_subsys)
 

@@ -206,8 +206,7 @@ def __dm_get_module_param_int(own: Any, name: str, min: int, max: int) -> int:
 
 def __dm_get_module_param(own: Any, name: str, default: int, max: int) -> int:
     """A parameter of which 0 stands for the default, and which is at most max; it is set so where it is not."""
-    param = getattr(own, name)
-    if not param or param > max:
+    if not (param := getattr(own, name)) or param > max:
         param = max if param else default
         setattr(own, name, param)
     return param
@@ -680,8 +679,7 @@ def __map_bio(tio: dm_target_io) -> int:
     clone.bi_end_io = clone_endio
     io.io_count += 1
     BUG_ON(swap_bios_limit(ti, clone), "no target of the model limits bios of swapping")
-    r = ti.type.map(ti, clone)
-    if r == DM_MAPIO_REMAPPED:
+    if (r := ti.type.map(ti, clone)) == DM_MAPIO_REMAPPED:
         ret = blk_core.generic_make_request(clone)
     elif r in (DM_MAPIO_KILL, DM_MAPIO_REQUEUE):
         BUG_ON(swap_bios_limit(ti, clone), "no target of the model limits bios of swapping")
@@ -1136,8 +1134,7 @@ def dm_init_congested_fn(md: mapped_device) -> None:
 
 def dm_setup_md_queue(md: mapped_device, t: dm_table.dm_table) -> int:
     """Set up a device's queue for its first table. Returns 0 or -errno; the log says what failed."""
-    type = dm_get_md_type(md)
-    if type == DM_TYPE_REQUEST_BASED:
+    if (type := dm_get_md_type(md)) == DM_TYPE_REQUEST_BASED:
         if r := dm_rq.dm_mq_init_request_queue(md, t):
             return refused("Cannot initialize queue for request-based dm-mq mapped device", r)
         dm_init_congested_fn(md)

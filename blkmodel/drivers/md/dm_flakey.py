@@ -133,8 +133,7 @@ def flakey_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
     if not r:
         r, fc.down_interval = dm_table.dm_read_arg(INTERVAL_ARG, arguments, ti)
     if not r:
-        both = unsigned_int(fc.up_interval + fc.down_interval)
-        if not both:
+        if not (both := unsigned_int(fc.up_interval + fc.down_interval)):
             r = invalid(ti, "Total (up + down) interval is zero")
         elif both < fc.up_interval:
             r = invalid(ti, "Interval overflow")

@@ -248,15 +248,13 @@ def choose_pgpath(m: multipath, nr_bytes: int) -> pgpath:
         next_pg, m.next_pg = m.next_pg, NULL
         for pg in (next_pg, m.current_pg):
             if pg is not None:
-                chosen = choose_path_in_pg(m, pg, nr_bytes)
-                if not IS_ERR_OR_NULL(chosen):
+                if not IS_ERR_OR_NULL(chosen := choose_path_in_pg(m, pg, nr_bytes)):
                     return chosen
         for bypassed in (False, True):
             for pg in m.priority_groups:
                 if pg.bypassed != bypassed:
                     continue
-                chosen = choose_path_in_pg(m, pg, nr_bytes)
-                if not IS_ERR_OR_NULL(chosen):
+                if not IS_ERR_OR_NULL(chosen := choose_path_in_pg(m, pg, nr_bytes)):
                     if bypassed:
                         m.flags |= 1 << MPATHF_PG_INIT_DELAY_RETRY
                     return chosen
@@ -397,8 +395,7 @@ def parse_priority_group(arguments: dm_arg_set, m: multipath) -> priority_group:
         return ERR_PTR(invalid(ti, "couldn't allocate priority group", -ENOMEM))
     pg.m = m
 
-    r = parse_path_selector(arguments, pg, ti)
-    if not r:
+    if not (r := parse_path_selector(arguments, pg, ti)):
         r, pg.nr_pgpaths = dm_table.dm_read_arg(PRIORITY_GROUP_ARGS[0], arguments, ti)
     if not r:
         r, nr_selector_args = dm_table.dm_read_arg(PRIORITY_GROUP_ARGS[1], arguments, ti)
@@ -458,8 +455,7 @@ def parse_features(arguments: dm_arg_set, m: multipath) -> int:
             r, m.pg_init_delay_msecs = dm_table.dm_read_arg(FEATURE_ARGS[2], arguments, ti)
             argc -= 1
         elif arg_name == "queue_mode" and argc >= 1:
-            queue_mode_name = dm_table.dm_shift_arg(arguments).lower()
-            if queue_mode_name == "bio":
+            if (queue_mode_name := dm_table.dm_shift_arg(arguments).lower()) == "bio":
                 m.queue_mode = DM_TYPE_BIO_BASED
             elif queue_mode_name in ("rq", "mq"):
                 m.queue_mode = DM_TYPE_REQUEST_BASED
@@ -477,8 +473,7 @@ def multipath_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
     if m is None:
         return invalid(ti, "can't allocate multipath")
 
-    r = parse_features(arguments, m)
-    if not r:
+    if not (r := parse_features(arguments, m)):
         r = alloc_multipath_stage2(ti, m)
     if not r:
         r = parse_hw_handler(arguments, m)
@@ -749,8 +744,7 @@ def multipath_message(ti: dm_target, argc: int, argv: list[str]) -> int:
             return bypass_pg_num(m, argv[1], word == "disable_group")
         if word == "switch_group":
             return switch_pg_num(m, argv[1])
-        action = {"reinstate_path": reinstate_path, "fail_path": fail_path}.get(word)
-        if action is None:
+        if (action := {"reinstate_path": reinstate_path, "fail_path": fail_path}.get(word)) is None:
             return refused(f"Unrecognised multipath message received: {argv[0]}")
         r, dev = dm_table.dm_get_device(ti, argv[1], dm_table.dm_table_get_mode(ti.table))
         if r:

@@ -343,14 +343,12 @@ def dm_mq_init_request_queue(md: mapped_device, t: dm_table.dm_table) -> int:
     set.queue_depth = dm_get_blk_mq_queue_depth()
     set.nr_hw_queues = dm_get_blk_mq_nr_hw_queues()
     set.cmd_size = sizeof(dm_rq_target_io)
-    immutable_tgt = dm_table.dm_table_get_immutable_target(t)
-    if immutable_tgt is not None and immutable_tgt.per_io_data_size:
+    if (immutable_tgt := dm_table.dm_table_get_immutable_target(t)) is not None and immutable_tgt.per_io_data_size:
         set.cmd_size += immutable_tgt.per_io_data_size
         md.init_tio_pdu = True
 
     if not (err := blk_mq.blk_mq_alloc_tag_set(set)):
-        q = blk_mq.blk_mq_init_allocated_queue(set, md.queue, True)
-        if not IS_ERR(q):
+        if not IS_ERR(q := blk_mq.blk_mq_init_allocated_queue(set, md.queue, True)):
             return 0
         err = PTR_ERR(q)
         blk_mq.blk_mq_free_tag_set(set)

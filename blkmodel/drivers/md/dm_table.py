@@ -326,8 +326,7 @@ def dm_split_args(text: str) -> tuple[int, int, Any]:
     argc = end = 0
     text = each_byte(text)
     while True:
-        start = skip_spaces(text, end)
-        if start == len(text):
+        if (start := skip_spaces(text, end)) == len(text):
             return 0, argc, argv
         word, end = "", start
         while end < len(text):

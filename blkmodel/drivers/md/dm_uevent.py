@@ -80,8 +80,7 @@ def dm_send_uevents(events: list_head, kobj: kobject) -> None:
 def dm_path_uevent(event_type: int, ti: dm_target, path: str, nr_valid_paths: int) -> None:
     """Let user space hear of a path: its name, and how many are left."""
     md = dm_table.dm_table_get_md(ti.table)
-    event = dm_build_path_uevent(md, ti, *_dm_uevent_type_names[event_type], path, nr_valid_paths)
-    if not IS_ERR(event):
+    if not IS_ERR(event := dm_build_path_uevent(md, ti, *_dm_uevent_type_names[event_type], path, nr_valid_paths)):
         dm.dm_uevent_add(md, event)
 
 

@@ -20,8 +20,7 @@ def zero_ctr(ti: dm_target, argc: int, argv: list[str]) -> int:
 
 def zero_map(ti: dm_target, bio: bio) -> int:
     """End a read with zeroes, and a write with nothing; anything else fails, and so does reading ahead."""
-    op = bio_op(bio)
-    if op == REQ_OP_READ:
+    if (op := bio_op(bio)) == REQ_OP_READ:
         if bio.bi_opf & REQ_RAHEAD:
             return DM_MAPIO_KILL
         zero_fill_bio(bio)

@@ -74,8 +74,7 @@ def msix_setup_entries(dev: pci_dev, base: object, entries: object, nvec: int, a
     masks = affinity.irq_create_affinity_masks(nvec, affd) if affd is not None else None
     ret = 0
     for i in range(nvec):
-        entry = alloc_msi_entry(dev.dev, 1, masks[i:i + 1] if masks is not None else NULL)
-        if entry is None:
+        if (entry := alloc_msi_entry(dev.dev, 1, masks[i:i + 1] if masks is not None else NULL)) is None:
             free_msi_irqs(dev)
             ret = -ENOMEM
             break
@@ -96,11 +95,9 @@ def msix_capability_init(dev: pci_dev, entries: object, nvec: int, affd: irq_aff
 
     A vector to which the spreading gave no CPU can't be had.
     """
-    ret = msix_setup_entries(dev, None, entries, nvec, affd)
-    if ret:
+    if ret := msix_setup_entries(dev, None, entries, nvec, affd):
         return ret
-    ret = pci_msi_setup_msi_irqs(dev, nvec, PCI_IRQ_MSIX)
-    if ret:
+    if ret := pci_msi_setup_msi_irqs(dev, nvec, PCI_IRQ_MSIX):
         avail = sum(1 for entry in for_each_pci_msi_entry(dev) if entry.irq)
         free_msi_irqs(dev)
         return avail or ret
@@ -128,8 +125,7 @@ def __pci_enable_msix(dev: pci_dev, entries: object, nvec: int, affd: irq_affini
     """Set up nvec vectors. Returns 0; how many could be had, where that is less; or -errno."""
     if not pci_msi_supported(dev, nvec):
         return -EINVAL
-    nr_entries = pci_msix_vec_count(dev)
-    if nr_entries < 0:
+    if (nr_entries := pci_msix_vec_count(dev)) < 0:
         return nr_entries
     return nr_entries if nvec > nr_entries else msix_capability_init(dev, entries, nvec, affd)
 
@@ -169,11 +165,9 @@ def __pci_enable_msix_range(dev: pci_dev, entries: object, minvec: int, maxvec: 
         return -EINVAL
     while True:
         if affd is not None:
-            nvec = affinity.irq_calc_affinity_vectors(minvec, nvec, affd)
-            if nvec < minvec:
+            if (nvec := affinity.irq_calc_affinity_vectors(minvec, nvec, affd)) < minvec:
                 return -ENOSPC
-        rc = __pci_enable_msix(dev, entries, nvec, affd, flags)
-        if rc == 0:
+        if (rc := __pci_enable_msix(dev, entries, nvec, affd, flags)) == 0:
             return nvec
         if rc < 0:
             return rc
@@ -196,12 +190,10 @@ def pci_alloc_irq_vectors_affinity(dev: pci_dev, min_vecs: int, max_vecs: int, f
         affd = None
 
     if flags & PCI_IRQ_MSIX:
-        msix_vecs = __pci_enable_msix_range(dev, None, min_vecs, max_vecs, affd, flags)
-        if msix_vecs > 0:
+        if (msix_vecs := __pci_enable_msix_range(dev, None, min_vecs, max_vecs, affd, flags)) > 0:
             return msix_vecs
     if flags & PCI_IRQ_MSI:
-        msi_vecs = __pci_enable_msi_range(dev, min_vecs, max_vecs, affd)
-        if msi_vecs > 0:
+        if (msi_vecs := __pci_enable_msi_range(dev, min_vecs, max_vecs, affd)) > 0:
             return msi_vecs
     if flags & PCI_IRQ_LEGACY and min_vecs == 1 and dev.irq:
         if affd is not None:

@@ -41,8 +41,7 @@ node_vectors.ncpus = node_vectors.nvectors  # in C the two are a union
 def irq_spread_init_one(irqmsk: cpumask, nmsk: cpumask, cpus_per_vec: int) -> None:
     """Move cpus_per_vec CPUs from nmsk to irqmsk: the lowest, its online siblings, the next, and so on."""
     while cpus_per_vec > 0:
-        cpu = cpumask_first(nmsk)
-        if cpu >= nr_cpu_ids():
+        if (cpu := cpumask_first(nmsk)) >= nr_cpu_ids():
             return
         cpumask_clear_cpu(cpu, nmsk)
         cpumask_set_cpu(cpu, irqmsk)
@@ -50,8 +49,7 @@ def irq_spread_init_one(irqmsk: cpumask, nmsk: cpumask, cpus_per_vec: int) -> No
 
         siblmsk, sibl = topology_sibling_cpumask(cpu), -1
         while cpus_per_vec > 0:
-            sibl = cpumask_next(sibl, siblmsk)
-            if sibl >= nr_cpu_ids():
+            if (sibl := cpumask_next(sibl, siblmsk)) >= nr_cpu_ids():
                 break
             if cpumask_test_and_clear_cpu(sibl, nmsk):
                 cpumask_set_cpu(sibl, irqmsk)
@@ -191,8 +189,7 @@ def irq_build_affinity_masks(startvec: int, numvecs: int, firstvec: int, masks: 
         nr_present = ret
         curvec = firstvec if nr_present >= numvecs else firstvec + nr_present
         cpumask_andnot(npresmsk, cpu_possible_mask(), cpu_present_mask())
-        ret = __irq_build_affinity_masks(curvec, numvecs, firstvec, node_to_cpumask, npresmsk, nmsk, masks)
-        if ret >= 0:
+        if (ret := __irq_build_affinity_masks(curvec, numvecs, firstvec, node_to_cpumask, npresmsk, nmsk, masks)) >= 0:
             nr_others = ret
             WARN_ON(nr_present + nr_others < numvecs, "some vectors have no CPU")
 

@@ -39,8 +39,7 @@ class debugfs:
 
 def setup_fault_attr(attr: fault_attr, text: str) -> int:
     """Read "interval,probability,space,times". Returns 1, or 0 where the text is none of that."""
-    found = re.match(r"\s*(\d+),(\d+),(-?\d+),(-?\d+)", text)
-    if not found:
+    if not (found := re.match(r"\s*(\d+),(\d+),(-?\d+),(-?\d+)", text)):
         pr_warn("FAULT_INJECTION: failed to parse arguments")
         return 0
     attr.interval, attr.probability, attr.space, attr.times = map(int, found.groups())

@@ -66,8 +66,7 @@ def _kstrto(text: str, base: int, low: int, high: int) -> tuple[int, Any]:
     end = 0
     while digits[end:end + 1].lower() in _HEX[:base]:
         end += 1
-    number = int(digits[:end] or "0", base)
-    if number >= _OVERFLOW:  # C sees that before it sees what follows
+    if (number := int(digits[:end] or "0", base)) >= _OVERFLOW:  # C sees that before it sees what follows
         return -ERANGE, None
     if not end or digits[end:] not in ("", "\n"):
         return -EINVAL, None

@@ -272,8 +272,7 @@ def irq_do_set_affinity(desc: irq_desc, mask: cpumask) -> int:
     """
     data, state = desc.irq_data, interrupts()
     if data._target is not None and not cpumask_test_cpu(data._target[0], mask_of(this().online & set(mask))):
-        target = (state.take_aside if data._managed else state.take)(for_each_cpu(mask))
-        if target is None:
+        if (target := (state.take_aside if data._managed else state.take)(for_each_cpu(mask))) is None:
             return -ENOSPC
         state.give_back(data._target)
         _point_at(desc, target)

@@ -265,8 +265,7 @@ def pci_request_irq(dev: pci_dev, nr: int, handler: Callable[..., int], thread_f
     """
     if (devname := kcalloc(len(name) + 1, "u8", GFP_KERNEL)) is not None:
         devname[:] = [*name, ""]
-    ret = request_threaded_irq(linked.pci_irq_vector(dev, nr), handler, thread_fn, IRQF_SHARED, devname, dev_id)
-    if ret:
+    if ret := request_threaded_irq(linked.pci_irq_vector(dev, nr), handler, thread_fn, IRQF_SHARED, devname, dev_id):
         kfree(devname)
     return ret
 

@@ -52,8 +52,7 @@ def inode_at(name: str) -> inode:
 
 def mknod(path: str, mode: int, dev: int) -> int:
     """Make the node of a device: `mode` is its kind. Returns 0, or -EEXIST for a name that is taken."""
-    name = path.removeprefix("/dev/")
-    if name in devices().nodes:
+    if (name := path.removeprefix("/dev/")) in devices().nodes:
         return -EEXIST
     devices().nodes[name] = devtmpfs_node(name, dev, mode)
     return 0

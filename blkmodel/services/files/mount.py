@@ -20,8 +20,7 @@ def name_to_dev_t(name: str) -> int:
                 return number if (MAJOR(number), MINOR(number)) == (read[0], read[1]) else 0
         value, rest = simple_strtoul(name, 16)
         return 0 if rest else new_decode_dev(value & 0xFFFFFFFF)
-    name = name.removeprefix("/dev/")
-    if name in ("nfs", "ram"):
+    if (name := name.removeprefix("/dev/")) in ("nfs", "ram"):
         return Root_NFS if name == "nfs" else Root_RAM0
     if len(name.encode("utf8", "surrogateescape")) > NAME_MAX:
         return 0

@@ -59,8 +59,7 @@ def page_endio(page: page, is_write: bool, err: int) -> None:
 
 def find_get_page(mapping: address_space, index: int) -> page:
     """The page that is cached for an index, with a reference; None where none is."""
-    page = mapping.pages.get(index, NULL)
-    if page is not None:
+    if (page := mapping.pages.get(index, NULL)) is not None:
         get_page(page)
     return page
 
@@ -212,8 +211,7 @@ def generic_file_read_iter(iocb: kiocb, iter: iov_iter) -> int:
                 return -EAGAIN
         elif mapping.nrpages and (error := filemap_write_and_wait(mapping)) < 0:
             return error
-        done = mapping.a_ops.direct_IO(iocb, iter)
-        if done >= 0:
+        if (done := mapping.a_ops.direct_IO(iocb, iter)) >= 0:
             iocb.ki_pos += done
             count -= done
         iov_iter_revert(iter, count - iter.count)
@@ -232,8 +230,7 @@ def generic_file_buffered_read(iocb: kiocb, iter: iov_iter, written: int) -> int
         index, offset = divmod(iocb.ki_pos, PAGE_SIZE)
         if index not in mapping.pages and not iocb.ki_flags & IOCB_NOWAIT:
             page_cache_sync_readahead(mapping, ra, filp, index, last_index - index)
-        cached = mapping.pages.get(index)
-        if cached is not None and PageReadahead(cached):
+        if (cached := mapping.pages.get(index)) is not None and PageReadahead(cached):
             page_cache_async_readahead(mapping, ra, filp, cached, index, last_index - index)
         if iocb.ki_flags & IOCB_NOWAIT and (cached is None or not PageUptodate(cached)):
             error = -EAGAIN
@@ -288,8 +285,7 @@ def generic_perform_write(filp: file, iter: iov_iter, pos: int) -> int:
         count = min(PAGE_SIZE - offset, iov_iter_count(iter))
         if fatal_signal_pending(this().context):
             return written or -EINTR
-        page = a_ops.write_begin(filp, filp.f_mapping, pos, count, 0)
-        if IS_ERR(page):
+        if IS_ERR(page := a_ops.write_begin(filp, filp.f_mapping, pos, count, 0)):
             return written or PTR_ERR(page)
         copied = a_ops.write_end(filp, filp.f_mapping, pos, count,
                                  iov_iter_copy_from_user_atomic(page, iter, offset, count), page)
@@ -302,10 +298,8 @@ def generic_perform_write(filp: file, iter: iov_iter, pos: int) -> int:
 def grab_cache_page_write_begin(mapping: address_space, index: int, flags: int) -> page:
     """The page at an index, locked and with a reference; a new one if none is cached; None on failure."""
     while True:
-        page = find_get_page(mapping, index)
-        if page is None:
-            page = __page_cache_alloc(GFP_KERNEL)
-            if page is None or not add_to_page_cache(page, mapping, index):
+        if (page := find_get_page(mapping, index)) is None:
+            if (page := __page_cache_alloc(GFP_KERNEL)) is None or not add_to_page_cache(page, mapping, index):
                 return page
         else:
             lock_page(page)
@@ -322,12 +316,10 @@ def __generic_file_write_iter(iocb: kiocb, iter: iov_iter) -> int:
     """
     written = 0
     if iocb.ki_flags & IOCB_DIRECT:
-        written = generic_file_direct_write(iocb, iter)
-        if written < 0 or not iov_iter_count(iter):
+        if (written := generic_file_direct_write(iocb, iter)) < 0 or not iov_iter_count(iter):
             return written
     pos, mapping = iocb.ki_pos, iocb.ki_filp.f_mapping
-    status = generic_perform_write(iocb.ki_filp, iter, pos)
-    if status < 0:
+    if (status := generic_perform_write(iocb.ki_filp, iter, pos)) < 0:
         return written or status
     if iocb.ki_flags & IOCB_DIRECT:
         if error := filemap_write_and_wait(mapping):

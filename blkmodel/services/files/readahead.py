@@ -39,8 +39,7 @@ def __do_page_cache_readahead(mapping: address_space, filp: file, offset: int, n
                 read_pages(mapping, filp, pages, len(pages), GFP_KERNEL)
             pages = []
             continue
-        new = __page_cache_alloc(GFP_KERNEL)
-        if new is None:
+        if (new := __page_cache_alloc(GFP_KERNEL)) is None:
             break
         new.index = index
         pages.append(new)
@@ -68,8 +67,7 @@ def count_history_pages(mapping: address_space, offset: int, max: int) -> int:
 
 def try_context_readahead(mapping: address_space, ra: file_ra_state, offset: int, req_size: int, max: int) -> int:
     """Whether what is cached before an index looks as if somebody read on and on; then set how far to read."""
-    size = count_history_pages(mapping, offset, max)
-    if size <= req_size:
+    if (size := count_history_pages(mapping, offset, max)) <= req_size:
         return 0
     if size >= offset:
         size *= 2

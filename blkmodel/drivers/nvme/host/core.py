@@ -171,8 +171,7 @@ def nvme_reset_ctrl(ctrl: nvme_ctrl) -> int:
 
 def nvme_reset_ctrl_sync(ctrl: nvme_ctrl) -> int:
     """Reset a controller, and wait. Returns 0, -EBUSY, or -ENETRESET where it did not come back."""
-    ret = nvme_reset_ctrl(ctrl)
-    if not ret:
+    if not (ret := nvme_reset_ctrl(ctrl)):
         flush_work(ctrl.reset_work)
         if ctrl.state != NVME_CTRL_LIVE:
             ret = -ENETRESET
@@ -209,8 +208,7 @@ def nvme_retry_req(req: request) -> None:
 
 def nvme_complete_rq(req: request) -> None:
     """End a request that the controller has answered, or try it again."""
-    status = nvme_error_status(nvme_req(req).status)
-    if status != BLK_STS_OK and nvme_req_needs_retry(req):
+    if (status := nvme_error_status(nvme_req(req).status)) != BLK_STS_OK and nvme_req_needs_retry(req):
         if not blk_queue_dying(req.q):
             nvme_retry_req(req)
             return
@@ -274,8 +272,7 @@ def nvme_clear_nvme_request(req: request) -> None:
 
 def nvme_alloc_request(q: request_queue, cmd: nvme_command, flags: int, qid: int) -> request:
     """Get a request for a command, on any queue: only fabrics name one (qid). Returns it, or ERR_PTR(-errno)."""
-    req = blk_mq.blk_mq_alloc_request(q, REQ_OP_DRV_OUT if nvme_is_write(cmd) else REQ_OP_DRV_IN, flags)
-    if IS_ERR(req):
+    if IS_ERR(req := blk_mq.blk_mq_alloc_request(q, REQ_OP_DRV_OUT if nvme_is_write(cmd) else REQ_OP_DRV_IN, flags)):
         return req
     req.cmd_flags |= REQ_FAILFAST_DRIVER
     nvme_clear_nvme_request(req)
@@ -445,11 +442,9 @@ def nvme_identify_ctrl(dev: nvme_ctrl) -> tuple[int, nvme_id_ctrl]:
     In C the second is an out-parameter, as in the other functions of the kind.
     """
     c = nvme_command(nvme.nvme_identify(opcode=nvme_admin_identify, cns=NVME_ID_CNS_CTRL))
-    id = kzalloc(nvme_id_ctrl, GFP_KERNEL)
-    if id is None:
+    if (id := kzalloc(nvme_id_ctrl, GFP_KERNEL)) is None:
         return -ENOMEM, NULL
-    error = nvme_submit_sync_cmd(dev.admin_q, c, id, sizeof(nvme_id_ctrl))
-    if error:
+    if error := nvme_submit_sync_cmd(dev.admin_q, c, id, sizeof(nvme_id_ctrl)):
         kfree(id)
         return error, NULL
     return 0, id
@@ -460,11 +455,9 @@ def nvme_identify_ns_descs(ctrl: nvme_ctrl, nsid: int, ids: nvme_ns_ids) -> int:
     if ctrl.quirks & NVME_QUIRK_NO_NS_DESC_LIST:
         return 0
     c = nvme_command(nvme.nvme_identify(opcode=nvme_admin_identify, nsid=nsid, cns=NVME_ID_CNS_NS_DESC_LIST))
-    data = kcalloc(NVME_IDENTIFY_DATA_SIZE, "u8", GFP_KERNEL)
-    if data is None:
+    if (data := kcalloc(NVME_IDENTIFY_DATA_SIZE, "u8", GFP_KERNEL)) is None:
         return -ENOMEM
-    status = nvme_submit_sync_cmd(ctrl.admin_q, c, data, NVME_IDENTIFY_DATA_SIZE)
-    if status:
+    if status := nvme_submit_sync_cmd(ctrl.admin_q, c, data, NVME_IDENTIFY_DATA_SIZE):
         dev_warn(ctrl.device, f"Identify Descriptors failed ({status})")
         kfree(data)
         return status
@@ -500,11 +493,9 @@ def nvme_identify_ns_list(dev: nvme_ctrl, nsid: int, ns_list: Array) -> int:
 def nvme_identify_ns(ctrl: nvme_ctrl, nsid: int) -> tuple[int, nvme_id_ns]:
     """Ask what a namespace is. Returns 0, the controller's status or -errno; and the answer, which the caller frees."""
     c = nvme_command(nvme.nvme_identify(opcode=nvme_admin_identify, nsid=nsid, cns=NVME_ID_CNS_NS))
-    id = kzalloc(nvme_id_ns, GFP_KERNEL)
-    if id is None:
+    if (id := kzalloc(nvme_id_ns, GFP_KERNEL)) is None:
         return -ENOMEM, NULL
-    error = nvme_submit_sync_cmd(ctrl.admin_q, c, id, sizeof(nvme_id_ns))
-    if error:
+    if error := nvme_submit_sync_cmd(ctrl.admin_q, c, id, sizeof(nvme_id_ns)):
         dev_warn(ctrl.device, f"Identify namespace failed ({error})")
         kfree(id)
         return error, NULL
@@ -728,8 +719,7 @@ def nvme_disable_ctrl(ctrl: nvme_ctrl) -> int:
     """
     ctrl.ctrl_config &= ~NVME_CC_SHN_MASK
     ctrl.ctrl_config &= ~NVME_CC_ENABLE
-    ret = ctrl.ops.reg_write32(ctrl, NVME_REG_CC, ctrl.ctrl_config)
-    if ret:
+    if ret := ctrl.ops.reg_write32(ctrl, NVME_REG_CC, ctrl.ctrl_config):
         return ret
     if ctrl.quirks & NVME_QUIRK_DELAY_BEFORE_CHK_RDY:
         msleep(NVME_QUIRK_DELAY_AMOUNT)
@@ -761,8 +751,7 @@ def nvme_shutdown_ctrl(ctrl: nvme_ctrl) -> int:
     timeout = jiffies() + ctrl.shutdown_timeout * HZ
     ctrl.ctrl_config &= ~NVME_CC_SHN_MASK
     ctrl.ctrl_config |= NVME_CC_SHN_NORMAL
-    ret = ctrl.ops.reg_write32(ctrl, NVME_REG_CC, ctrl.ctrl_config)
-    if ret:
+    if ret := ctrl.ops.reg_write32(ctrl, NVME_REG_CC, ctrl.ctrl_config):
         return ret
     while True:
         ret, csts = ctrl.ops.reg_read32(ctrl, NVME_REG_CSTS)
@@ -802,8 +791,7 @@ def nvme_configure_acre(ctrl: nvme_ctrl) -> int:
     """Tell a controller that the host heeds the delays that it asks for before a retry."""
     if not ctrl.crdt[0]:
         return 0
-    host = kzalloc(nvme.nvme_feat_host_behavior, GFP_KERNEL)
-    if host is None:
+    if (host := kzalloc(nvme.nvme_feat_host_behavior, GFP_KERNEL)) is None:
         return 0
     host.acre = nvme.NVME_ENABLE_ACRE
     ret, _ = nvme_set_features(ctrl, nvme.NVME_FEAT_HOST_BEHAVIOR, 0, host, sizeof(nvme.nvme_feat_host_behavior))
@@ -912,8 +900,7 @@ def nvme_validate_cntlid(subsys: nvme_subsystem, ctrl: nvme_ctrl, id: nvme_id_ct
 
 def nvme_init_subsystem(ctrl: nvme_ctrl, id: nvme_id_ctrl) -> int:
     """Make a controller part of its subsystem, which is made where there is none yet. Returns 0 or -errno."""
-    subsys = kzalloc(nvme_subsystem, GFP_KERNEL)
-    if subsys is None:
+    if (subsys := kzalloc(nvme_subsystem, GFP_KERNEL)) is None:
         return -ENOMEM
     subsys.instance = -1
     kref_init(subsys.ref, subsys)
@@ -929,23 +916,20 @@ def nvme_init_subsystem(ctrl: nvme_ctrl, id: nvme_id_ctrl) -> int:
     subsys.dev.groups = (nvme_subsys_attrs_group,)
     dev_set_name(subsys.dev, f"nvme-subsys{ctrl.instance}")
 
-    found = __nvme_find_get_subsystem(subsys.subnqn)
-    if found is not None:
+    if (found := __nvme_find_get_subsystem(subsys.subnqn)) is not None:
         put_device(subsys.dev)
         subsys = found
         if not nvme_validate_cntlid(subsys, ctrl, id):
             nvme_put_subsystem(subsys)
             return -EINVAL
     else:
-        ret = device_add(subsys.dev)
-        if ret:
+        if ret := device_add(subsys.dev):
             dev_err(ctrl.device, "failed to register subsystem device.")
             put_device(subsys.dev)
             return ret
         list_add_tail(subsys, variables().nvme_subsystems, "entry")
 
-    ret = sysfs_create_link(subsys.dev.kobj, ctrl.device.kobj, dev_name(ctrl.device))
-    if ret:
+    if ret := sysfs_create_link(subsys.dev.kobj, ctrl.device.kobj, dev_name(ctrl.device)):
         dev_err(ctrl.device, "failed to create sysfs link from subsystem.")
         nvme_put_subsystem(subsys)
         return ret
@@ -971,8 +955,7 @@ def nvme_get_effects_log(ctrl: nvme_ctrl) -> int:
         ctrl.effects = kzalloc(nvme_effects_log, GFP_KERNEL)
     if ctrl.effects is None:
         return 0
-    ret = nvme_get_log(ctrl, NVME_NSID_ALL, NVME_LOG_CMD_EFFECTS, 0, ctrl.effects, sizeof(nvme_effects_log), 0)
-    if ret:
+    if ret := nvme_get_log(ctrl, NVME_NSID_ALL, NVME_LOG_CMD_EFFECTS, 0, ctrl.effects, sizeof(nvme_effects_log), 0):
         kfree(ctrl.effects)
         ctrl.effects = NULL
     return ret
@@ -998,15 +981,13 @@ def nvme_init_identify(ctrl: nvme_ctrl) -> int:
         dev_err(ctrl.device, f"Identify Controller failed ({ret})")
         return -EIO
     if id.lpa & NVME_CTRL_LPA_CMD_EFFECTS_LOG:
-        ret = nvme_get_effects_log(ctrl)
-        if ret < 0:
+        if (ret := nvme_get_effects_log(ctrl)) < 0:
             kfree(id)
             return ret
     ctrl.cntlid = id.cntlid
 
     if not ctrl.identified:
-        ret = nvme_init_subsystem(ctrl, id)
-        if ret:
+        if ret := nvme_init_subsystem(ctrl, id):
             kfree(id)
             return ret
         for quirk in core_quirks:
@@ -1034,8 +1015,7 @@ def nvme_init_identify(ctrl: nvme_ctrl) -> int:
     if ret < 0:
         return ret
     for configure in (nvme_configure_apst, nvme_configure_timestamp, nvme_configure_directives, nvme_configure_acre):
-        ret = configure(ctrl)
-        if ret < 0:
+        if (ret := configure(ctrl)) < 0:
             return ret
     ctrl.identified = True
     return 0
@@ -1207,21 +1187,16 @@ def __nvme_check_ids(subsys: nvme_subsystem, new: nvme_ns_head) -> int:
 
 def nvme_alloc_ns_head(ctrl: nvme_ctrl, nsid: int, id: nvme_id_ns) -> nvme_ns_head:
     """Make a namespace known to its subsystem. Returns it, or ERR_PTR(-errno)."""
-    head = kzalloc(nvme_ns_head, GFP_KERNEL)
-    if head is None:
+    if (head := kzalloc(nvme_ns_head, GFP_KERNEL)) is None:
         return ERR_PTR(-ENOMEM)
-    ret = ida_simple_get(ctrl.subsys.ns_ida, 1, 0, GFP_KERNEL)
-    if ret >= 0:
+    if (ret := ida_simple_get(ctrl.subsys.ns_ida, 1, 0, GFP_KERNEL)) >= 0:
         head.instance = ret
         INIT_LIST_HEAD(head.list)
-        ret = init_srcu_struct(head.srcu)
-        if not ret:
+        if not (ret := init_srcu_struct(head.srcu)):
             head.subsys, head.ns_id = ctrl.subsys, nsid
             kref_init(head.ref, head)
-            ret = nvme_report_ns_ids(ctrl, nsid, id, head.ids)
-            if not ret:
-                ret = __nvme_check_ids(ctrl.subsys, head)
-                if ret:
+            if not (ret := nvme_report_ns_ids(ctrl, nsid, id, head.ids)):
+                if ret := __nvme_check_ids(ctrl.subsys, head):
                     dev_err(ctrl.device, f"duplicate IDs for nsid {nsid}")
             if not ret:
                 list_add_tail(head, ctrl.subsys.nsheads, "entry")
@@ -1241,8 +1216,7 @@ def nvme_init_ns_head(ns: nvme_ns, nsid: int, id: nvme_id_ns) -> int:
     One that several controllers show (bit 0 of id.nmic) is left out: no two get into one subsystem here.
     """
     with ns.ctrl.subsys.lock:
-        head = nvme_alloc_ns_head(ns.ctrl, nsid, id)
-        if IS_ERR(head):
+        if IS_ERR(head := nvme_alloc_ns_head(ns.ctrl, nsid, id)):
             return PTR_ERR(head)
         list_add_tail(ns, head.list, "siblings")
     ns.head = head
@@ -1275,8 +1249,7 @@ def nvme_setup_streams_ns(ctrl: nvme_ctrl, ns: nvme_ns) -> int:
 def nvme_alloc_ns(ctrl: nvme_ctrl, nsid: int) -> int:
     """Make a disk of a namespace. Returns 0, or -errno with nothing left of it."""
     node = ctrl.numa_node
-    ns = kzalloc_node(nvme_ns, GFP_KERNEL, node)
-    if ns is None:
+    if (ns := kzalloc_node(nvme_ns, GFP_KERNEL, node)) is None:
         return -ENOMEM
     ns.queue = blk_mq.blk_mq_init_queue(ctrl.tagset)
     if IS_ERR(ns.queue):
@@ -1298,8 +1271,7 @@ def nvme_alloc_ns(ctrl: nvme_ctrl, nsid: int) -> int:
         ret = -EINVAL if id.ncap == 0 else nvme_init_ns_head(ns, nsid, id)
         if not ret:
             nvme_setup_streams_ns(ctrl, ns)
-            disk = genhd.__alloc_disk_node(0, node)
-            if disk is not None:
+            if (disk := genhd.__alloc_disk_node(0, node)) is not None:
                 disk.fops, disk.private_data, disk.queue, disk.flags = nvme_fops, ns, ns.queue, GENHD_FL_EXT_DEVT
                 disk.disk_name = nvme_set_disk_name(ns, ctrl)
                 ns.disk = disk
@@ -1345,8 +1317,7 @@ def nvme_ns_remove(ns: nvme_ns) -> None:
 
 def nvme_validate_ns(ctrl: nvme_ctrl, nsid: int) -> None:
     """Look at a namespace that the controller has: a new one becomes a disk, one that changed for good is removed."""
-    ns = nvme_find_get_ns(ctrl, nsid)
-    if ns is not None:
+    if (ns := nvme_find_get_ns(ctrl, nsid)) is not None:
         if ns.disk is not None and block_dev.revalidate_disk(ns.disk):
             nvme_ns_remove(ns)
         nvme_put_ns(ns)
@@ -1367,13 +1338,11 @@ def nvme_remove_invalid_namespaces(ctrl: nvme_ctrl, nsid: int) -> None:
 
 def nvme_scan_ns_list(ctrl: nvme_ctrl, nn: int) -> int:
     """Look at all namespaces that the controller lists, and remove the others. Returns 0, its status or -errno."""
-    ns_list = kcalloc(NVME_IDENTIFY_DATA_SIZE // 4, "u32", GFP_KERNEL)
-    if ns_list is None:
+    if (ns_list := kcalloc(NVME_IDENTIFY_DATA_SIZE // 4, "u32", GFP_KERNEL)) is None:
         return -ENOMEM
     prev, ended = 0, False
     for _ in range(-(-nn // 1024)):
-        ret = nvme_identify_ns_list(ctrl, prev, ns_list)
-        if ret:
+        if ret := nvme_identify_ns_list(ctrl, prev, ns_list):
             kfree(ns_list)
             return ret
         looked_at = 0
@@ -1384,8 +1353,7 @@ def nvme_scan_ns_list(ctrl: nvme_ctrl, nn: int) -> int:
             nvme_validate_ns(ctrl, nsid)
             prev += 1
             while prev < nsid:
-                ns = nvme_find_get_ns(ctrl, prev)
-                if ns is not None:
+                if (ns := nvme_find_get_ns(ctrl, prev)) is not None:
                     nvme_ns_remove(ns)
                     nvme_put_ns(ns)
                 prev += 1
@@ -1446,8 +1414,7 @@ def nvme_aen_uevent(ctrl: nvme_ctrl) -> None:
     if not aen_result:
         return
     text = f"NVME_AEN={aen_result:#08x}"
-    memory = kcalloc(len(text) + 1, "u8", GFP_KERNEL)
-    if memory is None:
+    if (memory := kcalloc(len(text) + 1, "u8", GFP_KERNEL)) is None:
         return
     kobject_uevent_env(ctrl.device.kobj, KOBJ_CHANGE, (text,))
     kfree(memory)
@@ -1519,8 +1486,7 @@ def nvme_init_ctrl(ctrl: nvme_ctrl, dev: device, ops: nvme_ctrl_ops, quirks: int
     ctrl.discard_page = alloc_page(GFP_KERNEL)
     if ctrl.discard_page is None:
         return -ENOMEM
-    ret = ida_simple_get(variables().nvme_instance_ida, 0, 0, GFP_KERNEL)
-    if ret < 0:
+    if (ret := ida_simple_get(variables().nvme_instance_ida, 0, 0, GFP_KERNEL)) < 0:
         __free_page(ctrl.discard_page)
         return ret
     ctrl.instance = ret
@@ -1531,13 +1497,11 @@ def nvme_init_ctrl(ctrl: nvme_ctrl, dev: device, ops: nvme_ctrl_ops, quirks: int
     ctrl.device.class_ = variables().nvme_class
     ctrl.device.parent, ctrl.device.groups, ctrl.device.release = ctrl.dev, nvme_dev_attr_groups, nvme_free_ctrl
     dev_set_drvdata(ctrl.device, ctrl)
-    ret = dev_set_name(ctrl.device, f"nvme{ctrl.instance}")
-    if not ret:
+    if not (ret := dev_set_name(ctrl.device, f"nvme{ctrl.instance}")):
         nvme_get_ctrl(ctrl)
         cdev_init(ctrl.cdev, nvme_dev_fops, ctrl)
         ctrl.cdev.owner = ops.module
-        ret = cdev_device_add(ctrl.cdev, ctrl.device)
-        if not ret:
+        if not (ret := cdev_device_add(ctrl.cdev, ctrl.device)):
             return 0
         nvme_put_ctrl(ctrl)
     ida_simple_remove(variables().nvme_instance_ida, ctrl.instance)

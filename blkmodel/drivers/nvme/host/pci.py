@@ -412,8 +412,7 @@ def nvme_pci_iod_list(req: request) -> list[Array]:
 
 def nvme_pci_use_sgls(dev: nvme_dev, req: request) -> bool:
     """Whether to describe a request's memory by segments: where the controller can, for I/O in large pieces."""
-    nseg = blk_rq_nr_phys_segments(req)
-    if nseg == 0:
+    if (nseg := blk_rq_nr_phys_segments(req)) == 0:
         return False
     avg_seg_size = -(-blk_rq_payload_bytes(req) // nseg)
     if not dev.ctrl.sgls & 3 or not req._pdu.nvmeq.qid:
@@ -658,8 +657,7 @@ def nvme_map_data(dev: nvme_dev, req: request, cmnd: nvme_command) -> int:
     sg_init_table(iod.sg, blk_rq_nr_phys_segments(req))
     iod.nents = blk_merge.blk_rq_map_sg(req.q, req, iod.sg)
     if iod.nents:
-        nr_mapped = dma_map_sg_attrs(dev.dev, iod.sg, iod.nents, rq_dma_dir(req), DMA_ATTR_NO_WARN)
-        if nr_mapped:
+        if nr_mapped := dma_map_sg_attrs(dev.dev, iod.sg, iod.nents, rq_dma_dir(req), DMA_ATTR_NO_WARN):
             iod.use_sgl = nvme_pci_use_sgls(dev, req)
             if iod.use_sgl:
                 ret = nvme_pci_setup_sgls(dev, req, cmnd.common, nr_mapped)
@@ -684,8 +682,7 @@ def nvme_queue_rq(hctx: blk_mq_hw_ctx, bd: blk_mq_queue_data) -> int:
     if ret:
         return ret
     if blk_rq_nr_phys_segments(req):
-        ret = nvme_map_data(nvmeq.dev, req, cmnd)
-        if ret:
+        if ret := nvme_map_data(nvmeq.dev, req, cmnd):
             core.nvme_cleanup_cmd(req)
             return ret
     blk_mq.blk_mq_start_request(req)
@@ -732,8 +729,7 @@ def nvme_handle_cqe(nvmeq: nvme_queue, idx: int) -> None:
     if nvmeq.qid == 0 and cqe.command_id >= NVME_AQ_BLK_MQ_DEPTH:
         core.nvme_complete_async_event(nvmeq.dev.ctrl, cqe.status, cqe.result)
         return
-    req = blk_mq.blk_mq_tag_to_rq(nvme_queue_tagset(nvmeq), cqe.command_id)
-    if req is None:
+    if (req := blk_mq.blk_mq_tag_to_rq(nvme_queue_tagset(nvmeq), cqe.command_id)) is None:
         dev_warn(nvmeq.dev.ctrl.device, f"invalid id {cqe.command_id} completed on queue {cqe.sq_id}")
         return
     nvme_end_request(req, cqe.status, cqe.result)
@@ -931,8 +927,7 @@ def nvme_timeout(req: request, reserved: bool) -> int:
     iod.aborted = 1
     cmd = nvme_command(nvme.nvme_abort_cmd(opcode=nvme_admin_abort_cmd, cid=req.tag, sqid=nvmeq.qid))
     dev_warn(nvmeq.dev.ctrl.device, f"I/O {req.tag} QID {nvmeq.qid} timeout, aborting")
-    abort_req = core.nvme_alloc_request(dev.ctrl.admin_q, cmd, BLK_MQ_REQ_NOWAIT, NVME_QID_ANY)
-    if IS_ERR(abort_req):
+    if IS_ERR(abort_req := core.nvme_alloc_request(dev.ctrl.admin_q, cmd, BLK_MQ_REQ_NOWAIT, NVME_QID_ANY)):
         dev.ctrl.abort_limit += 1
         return BLK_EH_RESET_TIMER
     abort_req.timeout = core.variables().admin_ticks()
@@ -1052,11 +1047,9 @@ def nvme_create_queue(nvmeq: nvme_queue, qid: int, polled: bool) -> int:
     else:
         vector = 0 if dev.num_vecs == 1 else qid
 
-    result = adapter_alloc_cq(dev, qid, nvmeq, vector)
-    if result:
+    if result := adapter_alloc_cq(dev, qid, nvmeq, vector):
         return result
-    result = adapter_alloc_sq(dev, qid, nvmeq)
-    if result < 0:
+    if (result := adapter_alloc_sq(dev, qid, nvmeq)) < 0:
         return result
     if result:
         adapter_delete_cq(dev, qid)
@@ -1065,8 +1058,7 @@ def nvme_create_queue(nvmeq: nvme_queue, qid: int, polled: bool) -> int:
     nvmeq.cq_vector = vector
     nvme_init_queue(nvmeq, qid)
     if not polled:
-        result = queue_request_irq(nvmeq)
-        if result < 0:
+        if (result := queue_request_irq(nvmeq)) < 0:
             dev.online_queues -= 1
             adapter_delete_sq(dev, qid)
             adapter_delete_cq(dev, qid)
@@ -1140,17 +1132,14 @@ def nvme_remap_bar(dev: nvme_dev, size: int) -> int:
 
 def nvme_pci_configure_admin_queue(dev: nvme_dev) -> int:
     """Disable the controller, tell it where the admin queue is, and enable it. Returns 0 or -errno."""
-    result = nvme_remap_bar(dev, db_bar_size(dev, 0))
-    if result < 0:
+    if (result := nvme_remap_bar(dev, db_bar_size(dev, 0))) < 0:
         return result
     dev.subsystem = bool(NVME_CAP_NSSRC(dev.ctrl.cap)) if readl(dev.bar + NVME_REG_VS) >= NVME_VS(1, 1, 0) else False
     if dev.subsystem and readl(dev.bar + NVME_REG_CSTS) & NVME_CSTS_NSSRO:
         writel(NVME_CSTS_NSSRO, dev.bar + NVME_REG_CSTS)
-    result = core.nvme_disable_ctrl(dev.ctrl)
-    if result < 0:
+    if (result := core.nvme_disable_ctrl(dev.ctrl)) < 0:
         return result
-    result = nvme_alloc_queue(dev, 0, NVME_AQ_DEPTH)
-    if result:
+    if result := nvme_alloc_queue(dev, 0, NVME_AQ_DEPTH):
         return result
 
     nvmeq = dev.queues[0]
@@ -1159,13 +1148,11 @@ def nvme_pci_configure_admin_queue(dev: nvme_dev) -> int:
     writel(aqa, dev.bar + NVME_REG_AQA)
     lo_hi_writeq(nvmeq.sq_dma_addr, dev.bar + NVME_REG_ASQ)
     lo_hi_writeq(nvmeq.cq_dma_addr, dev.bar + NVME_REG_ACQ)
-    result = core.nvme_enable_ctrl(dev.ctrl)
-    if result:
+    if result := core.nvme_enable_ctrl(dev.ctrl):
         return result
     nvmeq.cq_vector = 0
     nvme_init_queue(nvmeq, 0)
-    result = queue_request_irq(nvmeq)
-    if result:
+    if result := queue_request_irq(nvmeq):
         dev.online_queues -= 1
         return result
     nvmeq.flags |= 1 << NVMEQ_ENABLED
@@ -1184,14 +1171,12 @@ def nvme_create_io_queues(dev: nvme_dev) -> int:
             ret = -ENOMEM
             break
 
-    highest = min(dev.max_qid, dev.ctrl.queue_count - 1)
-    if highest != 1 and dev.io_queues[HCTX_TYPE_POLL]:
+    if (highest := min(dev.max_qid, dev.ctrl.queue_count - 1)) != 1 and dev.io_queues[HCTX_TYPE_POLL]:
         rw_queues = dev.io_queues[HCTX_TYPE_DEFAULT] + dev.io_queues[HCTX_TYPE_READ]
     else:
         rw_queues = highest
     for i in range(dev.online_queues, highest + 1):
-        ret = nvme_create_queue(dev.queues[i], i, i > rw_queues)
-        if ret:
+        if ret := nvme_create_queue(dev.queues[i], i, i > rw_queues):
             break
     return min(ret, 0)
 
@@ -1297,18 +1282,15 @@ def nvme_setup_io_queues(dev: nvme_dev) -> int:
         # multiple races in nvme_setup_io_queues".
         pci_free_irq(pdev, 0, adminq)
         msi.pci_free_irq_vectors(pdev)
-        result = nvme_setup_irqs(dev, nr_io_queues)
-        if result <= 0:
+        if (result := nvme_setup_irqs(dev, nr_io_queues)) <= 0:
             return -EIO
         dev.num_vecs = result
         dev.max_qid = max(result - 1, 1) + dev.io_queues[HCTX_TYPE_POLL]
 
-        result = queue_request_irq(adminq)
-        if result:
+        if result := queue_request_irq(adminq):
             return result
         adminq.flags |= 1 << NVMEQ_ENABLED
-        result = nvme_create_io_queues(dev)
-        if result or dev.online_queues < 2:
+        if (result := nvme_create_io_queues(dev)) or dev.online_queues < 2:
             return result
         if dev.online_queues - 1 >= dev.max_qid:
             break
@@ -1340,8 +1322,7 @@ def nvme_delete_queue(nvmeq: nvme_queue, opcode: int) -> int:
     """Ask the controller to delete half of a queue; delete_done says when it has. Returns 0 or -errno."""
     q = nvmeq.dev.ctrl.admin_q
     cmd = nvme_command(nvme.nvme_delete_queue(opcode=opcode, qid=nvmeq.qid))
-    req = core.nvme_alloc_request(q, cmd, BLK_MQ_REQ_NOWAIT, NVME_QID_ANY)
-    if IS_ERR(req):
+    if IS_ERR(req := core.nvme_alloc_request(q, cmd, BLK_MQ_REQ_NOWAIT, NVME_QID_ANY)):
         return PTR_ERR(req)
     req.timeout = core.variables().admin_ticks()
     req.end_io_data = nvmeq
@@ -1365,8 +1346,7 @@ def __nvme_disable_io_queues(dev: nvme_dev, opcode: int) -> bool:
             nr_queues -= 1
             sent += 1
         while sent:
-            timeout = wait_for_completion_io_timeout(dev.queues[nr_queues + sent].delete_done, timeout)
-            if timeout == 0:
+            if (timeout := wait_for_completion_io_timeout(dev.queues[nr_queues + sent].delete_done, timeout)) == 0:
                 return False
             sent -= 1
             if nr_queues:
@@ -1393,8 +1373,7 @@ def nvme_dev_add(dev: nvme_dev) -> None:
         tagset.flags, tagset.driver_data = BLK_MQ_F_SHOULD_MERGE, dev
         if dev.ctrl.quirks & NVME_QUIRK_SHARED_TAGS:
             tagset.reserved_tags = NVME_AQ_DEPTH
-        ret = blk_mq.blk_mq_alloc_tag_set(tagset)
-        if ret:
+        if ret := blk_mq.blk_mq_alloc_tag_set(tagset):
             dev_warn(dev.ctrl.device, f"IO queues tagset allocation failed {ret}")
             return
         dev.ctrl.tagset = tagset
@@ -1423,8 +1402,7 @@ def nvme_pci_enable(dev: nvme_dev) -> int:
         pci_disable_device(pdev)
         return -ENODEV
     # Some devices have no pin. How many vectors there will be is known later.
-    result = pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_ALL_TYPES)
-    if result < 0:
+    if (result := pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_ALL_TYPES)) < 0:
         return result
 
     dev.ctrl.cap = lo_hi_readq(dev.bar + NVME_REG_CAP)
@@ -1570,8 +1548,7 @@ def nvme_reset_work(work: work_struct) -> None:
             nvme_dev_disable(dev, False)
         core.nvme_sync_queues(dev.ctrl)
         with dev.shutdown_lock:
-            result = nvme_pci_enable(dev)
-            if not result:
+            if not (result := nvme_pci_enable(dev)):
                 result = nvme_pci_configure_admin_queue(dev)
             if not result:
                 result = nvme_alloc_admin_tags(dev)
@@ -1696,8 +1673,7 @@ def nvme_probe(pdev: pci_dev, id: pci_device_id) -> int:
     if node == NUMA_NO_NODE:
         set_dev_node(pdev.dev, first_memory_node())
 
-    dev = kzalloc_node(nvme_dev, GFP_KERNEL, node)
-    if dev is None:
+    if (dev := kzalloc_node(nvme_dev, GFP_KERNEL, node)) is None:
         return -ENOMEM
     dev.ctrl._owner = dev
     dev.nr_write_queues = variables().write_queues
@@ -1708,12 +1684,10 @@ def nvme_probe(pdev: pci_dev, id: pci_device_id) -> int:
     if dev.queues is not None:
         dev.dev = get_device(pdev.dev)
         pci_set_drvdata(pdev, dev)
-        result = nvme_dev_map(dev)
-        if not result:
+        if not (result := nvme_dev_map(dev)):
             INIT_WORK(dev.ctrl.reset_work, nvme_reset_work, dev)
             INIT_WORK(dev.remove_work, nvme_remove_dead_ctrl_work, dev)
-            result = nvme_setup_prp_pools(dev)
-            if not result:
+            if not (result := nvme_setup_prp_pools(dev)):
                 # The largest command must do with a page.
                 # recorder: the source has this after the quirks; the compiler, and so the recording, has it before.
                 alloc_size = nvme_pci_iod_alloc_size(dev, NVME_MAX_KB_SZ, NVME_MAX_SEGS, True)
@@ -1723,8 +1697,7 @@ def nvme_probe(pdev: pci_dev, id: pci_device_id) -> int:
                                                       (NVME_MAX_SEGS, scatterlist, alloc_size), GFP_KERNEL, node)
                 result = -ENOMEM
                 if dev.iod_mempool is not None:
-                    result = core.nvme_init_ctrl(dev.ctrl, pdev.dev, nvme_pci_ctrl_ops, quirks)
-                    if not result:
+                    if not (result := core.nvme_init_ctrl(dev.ctrl, pdev.dev, nvme_pci_ctrl_ops, quirks)):
                         dev_info(dev.ctrl.device, f"pci function {dev_name(pdev.dev)}")
                         core.nvme_reset_ctrl(dev.ctrl)
                         async_schedule(nvme_async_probe, dev)
