@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from os import cpu_count
 from pathlib import Path
 from typing import Any, TextIO
@@ -60,11 +61,6 @@ def _collecting_seldom() -> Iterator[None]:
             gc.enable()
 
 
-def _collect() -> None:
-    if gc.get_count()[0] > GARBAGE:
-        gc.collect()
-
-
 @_collecting_seldom()
 def check_file(path: str | Path) -> Outcome:
     """Run the model in the situation that a recording is of, and compare. Never raises for what the file holds."""
@@ -76,36 +72,39 @@ def check_file(path: str | Path) -> Outcome:
         return Outcome(str(path), UNREADABLE, f"expected a recording that can be compared: {type(why).__name__}")
 
 
+Found = tuple[str, list[str], dict[str, Any]]
+"""What came of a recording: as in an Outcome the summary, the differences and the facts."""
+
+
 def _check(path: str | Path, document: dict[str, Any]) -> Outcome:
     release = document["kernel"]["release"]
     if release != RELEASE and not release.startswith(f"{RELEASE}."):
         return Outcome(str(path), SKIPPED, f"kernel {shown(release)[1:-1]}; the model is of Linux {RELEASE}")
-    compare = _CHECKS.get(document["format"])
-    return compare(path, document) if compare else _check_cases(path, document)
-
-
-def _check_maps(document: dict[str, Any], chance: Counter[str]) -> tables.Cases:
-    for i, case in enumerate(document["cases"]):
-        yield f"cases[{i}], {maps.describe(case)}", maps.compare_case(document["machine"], case, chance)
-        _collect()
-
-
-_CASES: dict[str, Callable[[dict[str, Any], Counter[str]], tables.Cases]] = {
-    CAPTURE: _check_maps, STATUSES: tables.statuses, NR_REQUESTS: tables.nr_requests, HOTPLUG: tables.hotplug}
-
-
-def _check_cases(path: str | Path, document: dict[str, Any]) -> Outcome:
-    chance: Counter[str] = Counter()
+    what, run = _CHECKS[document["format"]]
     try:
-        found = list(_CASES[document["format"]](document, chance))
+        summary, differences, facts = run(document)
     except NotModelled as why:
         return Outcome(str(path), SKIPPED, f"step {why.what}")
     except Exception as why:  # a bug of the model, or what it refuses: the other files are still to be checked
-        return Outcome(str(path), FAILED, "the model cannot run the cases", [f"{type(why).__name__}: {why}"])
-    differences = [f"{case}: {line}" for case, lines in found for line in lines]
-    total, passed = len(found), sum(not lines for _, lines in found)
-    return Outcome(str(path), FAILED if differences else PASSED, f"{passed} of {total} cases", differences,
-                   {"cases": total, "passed": passed, "chance": dict(sorted((+chance).items()))})
+        return Outcome(str(path), FAILED, f"the model cannot run the {what}", [f"{type(why).__name__}: {why}"])
+    return Outcome(str(path), FAILED if differences else PASSED, summary, differences, facts)
+
+
+def _cases_of(compare: Callable[[dict[str, Any], Counter[str]], tables.Cases], document: dict[str, Any],
+              unit: str = "cases") -> Found:
+    """Compare all cases, or whatever else a recording is a list of."""
+    chance: Counter[str] = Counter()
+    found = list(compare(document, chance))
+    passed = sum(not lines for _, lines in found)
+    return (f"{passed} of {len(found)} {unit}", [f"{case}: {line}" for case, lines in found for line in lines],
+            {unit: len(found), "passed": passed, "chance": dict(sorted((+chance).items()))})
+
+
+def _maps(document: dict[str, Any], chance: Counter[str]) -> tables.Cases:
+    for i, case in enumerate(document["cases"]):
+        yield f"cases[{i}], {maps.describe(case)}", maps.compare_case(document["machine"], case, chance)
+        if gc.get_count()[0] > GARBAGE:
+            gc.collect()
 
 
 def _try_step(step: list[Any], later: bool) -> None:
@@ -128,28 +127,19 @@ def _set_up(document: dict[str, Any], watch: Watch, anywhere: int | None, scans:
     return left
 
 
-def _check_calls(path: str | Path, document: dict[str, Any]) -> Outcome:
+def _calls(document: dict[str, Any]) -> Found:
     """Compare with a run of the model; where they differ, with others in which those who are bound to no CPU, workers
     and processes alike, run on each CPU in turn: which one that was is chance."""
-    found = None
-    for anywhere in [None, *range(min(document["scenario"]["cpus"], MOST_TRIED))]:
-        try:
-            other, differences, chance = _compared(document, anywhere)
-        except NotModelled as why:
-            return Outcome(str(path), SKIPPED, f"step {why.what}")
-        except Exception as why:  # a bug of the model, or a step that it refuses: other files are still to be checked
-            return Outcome(str(path), FAILED, "the model cannot run the scenario", [f"{type(why).__name__}: {why}"])
-        if found is None or not differences:
-            found = other, differences, chance
-        if not differences:
-            break
-    assert found is not None
-    return _outcome_of_calls(path, *found)
+    first = found = _compared(document, None)
+    for anywhere in range(min(document["scenario"]["cpus"], MOST_TRIED)):
+        if not found[1]:
+            return found
+        found = _compared(document, anywhere)
+    return first if found[1] else found
 
 
-def _compared(document: dict[str, Any], anywhere: int | None) -> tuple[calls.Comparison, list[str], Counter[str]]:
-    """Run the model in the situation of a recording of calls, and compare. Returns the comparison, all differences, and
-    what was let pass."""
+def _compared(document: dict[str, Any], anywhere: int | None) -> Found:
+    """Run the model in the situation of a recording of calls, and compare."""
     watch = Watch(document, traced_step(document))
     left = _set_up(document, watch, anywhere)
     if (cpu := watch.scanned_elsewhere()) is not None:
@@ -158,65 +148,41 @@ def _compared(document: dict[str, Any], anywhere: int | None) -> tuple[calls.Com
     watch.look("after")
     found = calls.compare(document, recording, watch.own(recording))
     chance = Counter(found.chance | left)
-    return found, [*found.differences, *watch.compare(recording, chance)], chance
-
-
-def _outcome_of_calls(path: str | Path, found: calls.Comparison, differences: list[str],
-                      chance: Counter[str]) -> Outcome:
-    omitted = sum(found.omitted.values())
     summary = f"{found.trees} trees, {found.share}"
-    if omitted:
-        summary += f", {omitted} calls omitted"
+    if found.omitted:
+        summary += f", {sum(found.omitted.values())} calls omitted"
     if found.untraced:
         summary += f"; not traced in this recording: {', '.join(found.untraced)}"
-    return Outcome(str(path), FAILED if differences else PASSED, summary, differences,
-                   {"trees": found.trees, "paths_made": found.share.made, "paths": found.share.total,
-                    "omitted": found.omitted, "untraced": found.untraced, "chance": dict(+chance)})
+    return (summary, [*found.differences, *watch.compare(recording, chance)],
+            {"trees": found.trees, "paths_made": found.share.made, "paths": found.share.total,
+             "omitted": found.omitted, "untraced": found.untraced, "chance": dict(+chance)})
 
 
-def _check_device(path: str | Path, document: dict[str, Any]) -> Outcome:
-    scenario = document["scenario"]
+def _device(document: dict[str, Any]) -> Found:
     scanned = 0  # commands before the first I/O that somebody asked for: they look for partitions
-    try:
-        boot_reference(scenario["cpus"], True)  # which the controller does not see of the first recordings
-        with record() as recording:
-            for step in scenario["steps"]:
-                alone = scanned == _io_commands(recording)
-                _try_step(step, True)
-                if alone and step[0] == "nvme.probe":
-                    scanned = _io_commands(recording)
-    except NotModelled as why:
-        return Outcome(str(path), SKIPPED, f"step {why.what}")
-    except Exception as why:  # a bug of the model, or a step that it refuses: the other files are still to be checked
-        return Outcome(str(path), FAILED, "the model cannot run the scenario", [f"{type(why).__name__}: {why}"])
-    differences = device.compare(document, device.events(recording), scanned)
+    boot_reference(document["scenario"]["cpus"], True)  # which the controller does not see of the first recordings
+    with record() as recording:
+        for step in document["scenario"]["steps"]:
+            alone = scanned == _io_commands(recording)
+            _try_step(step, True)
+            if alone and step[0] == "nvme.probe":
+                scanned = _io_commands(recording)
     total = len(document["events"])
-    return Outcome(str(path), FAILED if differences else PASSED, f"{total} events", differences,
-                   {"events": total, "chance": device.chance(document, scanned)})
+    return (f"{total} events", device.compare(document, device.events(recording), scanned),
+            {"events": total, "chance": device.chance(document, scanned)})
 
 
 def _io_commands(recording: Recording) -> int:
     return sum(event.queue > 0 for event in recording.of(Command))
 
 
-def _check_session(path: str | Path, document: dict[str, Any]) -> Outcome:
-    chance: Counter[str] = Counter()
-    try:
-        found = sessions.compare(document, chance)
-    except NotModelled as why:
-        return Outcome(str(path), SKIPPED, f"step {why.what}")
-    except Exception as why:  # a bug of the model, or a step that it refuses: the other files are still to be checked
-        return Outcome(str(path), FAILED, "the model cannot run the session", [f"{type(why).__name__}: {why}"])
-    differences = [f"step {number}, {sessions.describe(step)}: {line}"
-                   for number, (step, lines) in enumerate(zip(document["session"], found, strict=True), 1)
-                   for line in lines]
-    total = len(found)
-    passed = sum(not lines for lines in found)
-    return Outcome(str(path), FAILED if differences else PASSED, f"{passed} of {total} steps", differences,
-                   {"steps": total, "passed": passed, "chance": dict(+chance)})
-
-
-_CHECKS = {CALLS: _check_calls, DEVICE: _check_device, DMSETUP: _check_session}
+_CHECKS: dict[str, tuple[str, Callable[[dict[str, Any]], Found]]] = {
+    CALLS: ("scenario", _calls), DEVICE: ("scenario", _device),
+    DMSETUP: ("session", partial(_cases_of, sessions.compare, unit="steps")),
+    CAPTURE: ("cases", partial(_cases_of, _maps)), STATUSES: ("cases", partial(_cases_of, tables.statuses)),
+    NR_REQUESTS: ("cases", partial(_cases_of, tables.nr_requests)),
+    HOTPLUG: ("cases", partial(_cases_of, tables.hotplug))}
+"""Format of a recording → what is run of it, in a word, and how the model is held against it."""
 
 
 def check(paths: Iterable[str | Path], verbose: bool = False, as_json: bool = False, out: TextIO | None = None) -> int:

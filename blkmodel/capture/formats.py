@@ -196,22 +196,18 @@ _any = fields({"format": one_of(CAPTURE, CALLS, DEVICE, DMSETUP, STATUSES, NR_RE
                "kernel": fields({"release": text}, closed=False)},
               closed=False)
 _SHAPES = {
-    CAPTURE: fields({"format": text, "kernel": anything, "machine": _machine, "cases": list_of(_case, MOST_CASES)},
-                    closed=False),
-    CALLS: fields({"format": text, "kernel": anything, "scenario": _scenario, "contexts": list_of(_context)},
-                  {"observed": _seen}, closed=False),
-    DEVICE: fields({"format": text, "kernel": anything, "events": list_of(_event, MOST_EVENTS),
+    CAPTURE: fields({"machine": _machine, "cases": list_of(_case, MOST_CASES)}, closed=False),
+    CALLS: fields({"scenario": _scenario, "contexts": list_of(_context)}, {"observed": _seen}, closed=False),
+    DEVICE: fields({"events": list_of(_event, MOST_EVENTS),
                     "scenario": fields({"cpus": _cpus, "steps": _steps}, closed=False)}, closed=False),
-    DMSETUP: fields({"format": text, "kernel": anything, "session": list_of(_session_step, MOST_STEPS),
-                     "devices": _devices}, {"cpus": _cpus}, closed=False),
-    STATUSES: fields({"format": text, "kernel": anything, "cases": list_of(_status, MOST_CASES)},
-                     {"cpus": _cpus, "setup": _steps}, closed=False),
-    NR_REQUESTS: fields({"format": text, "kernel": anything, "setup": _steps,
-                         "cases": list_of(_written_case, MOST_CASES)}, {"cpus": _cpus}, closed=False),
-    HOTPLUG: fields({"format": text, "kernel": anything, "hctx_cpus": fields({}, _moments),
+    DMSETUP: fields({"session": list_of(_session_step, MOST_STEPS), "devices": _devices}, {"cpus": _cpus}, closed=False),
+    STATUSES: fields({"cases": list_of(_status, MOST_CASES)}, {"cpus": _cpus, "setup": _steps}, closed=False),
+    NR_REQUESTS: fields({"setup": _steps, "cases": list_of(_written_case, MOST_CASES)}, {"cpus": _cpus}, closed=False),
+    HOTPLUG: fields({"hctx_cpus": fields({}, _moments),
                      "scenario": fields({"cpus": _cpus, "setup": _steps, "steps": _steps}, closed=False),
                      "irq": fields({}, dict.fromkeys(_moments, _irqs) | {"write_smp_affinity": fields(
                          {"exit": number_from(0, 255)}, _error)})}, closed=False)}
+"""What each format has besides what all have."""
 
 
 def read(path: str | Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ printed; blanks and line ends count as one blank. What the model says and a reco
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from blkmodel.capture.files import printable
@@ -18,8 +19,8 @@ from blkmodel.userland.libdm import strerror
 CPUS = 4
 
 
-def compare(document: dict[str, Any], chance: Counter[str] | None = None) -> list[list[str]]:
-    """Do the steps of a recording, as read, in a kernel of their own. Returns a list of differences for each step.
+def compare(document: dict[str, Any], chance: Counter[str]) -> Iterator[tuple[str, list[str]]]:
+    """Do the steps of a recording, as read, in a kernel of their own. Yields what each step is, and its differences.
 
     chance: counts what may differ and does.
     """
@@ -28,7 +29,8 @@ def compare(document: dict[str, Any], chance: Counter[str] | None = None) -> lis
         controller = path.removeprefix("/dev/").removesuffix("n1")
         run_step(as_recorded(["nvme.probe", {"device": controller, "sectors": device["sectors"]}]))
     dm_load()
-    return [_step(step, Counter() if chance is None else chance) for step in document["session"]]
+    for number, step in enumerate(document["session"], 1):
+        yield f"step {number}, {describe(step)}", _step(step, chance)
 
 
 def describe(step: dict[str, Any]) -> str:
@@ -47,14 +49,13 @@ def _words(step: dict[str, Any]) -> list[str]:
 def _step(step: dict[str, Any], chance: Counter[str]) -> list[str]:
     before = len(this().log)
     done = dmsetup_run(*_words(step))
-    found: list[str] = []
-    _hold(found, "exit", step["exit"], done.exit)
     log = this().log[before:]
+    found: dict[str, tuple[Any, Any]] = {"exit": (step["exit"], done.exit)}  # what → (recorded, the model's)
     if step["exit"]:
-        _hold(found, "the ioctl that failed", step.get("failed_ioctl"), done.ioctl)
-        _hold(found, "the error", step.get("error"), strerror(done.errno) if done.errno else None)
+        found["the ioctl that failed"] = step.get("failed_ioctl"), done.ioctl
+        found["the error"] = step.get("error"), strerror(done.errno) if done.errno else None
     if step["exit"] or "kernel_log" in step:
-        _hold(found, "the kernel's log", step.get("kernel_log", []), log)
+        found["the kernel's log"] = step.get("kernel_log", []), log
     else:
         chance["lines of the kernel's log that the recording does not have"] += len(log)
     printed = [*done.output.split(), *" ".join(done.errors).split()]
@@ -66,10 +67,6 @@ def _step(step: dict[str, Any], chance: Counter[str]) -> list[str]:
         shared = [word for pair in zip(theirs[::2], theirs[1::2], strict=False) if pair in pairs for word in pair]
         chance["types of targets that only the recorded kernel has"] += (len(theirs) - len(shared)) // 2
         theirs = shared
-    _hold(found, "output", " ".join(theirs), " ".join(ours))
-    return found
-
-
-def _hold(found: list[str], what: str, recorded: object, model: object) -> None:
-    if recorded != model:
-        found.append(f"{what}: recorded {recorded!r}, the model has {model!r}")
+    found["output"] = " ".join(theirs), " ".join(ours)
+    return [f"{what}: recorded {their!r}, the model has {our!r}" for what, (their, our) in found.items()
+            if their != our]
