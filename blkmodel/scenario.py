@@ -177,8 +177,7 @@ def _load_dm(args: Words) -> int:
         return error
     there = [file for file in DM_TARGETS if file not in modules().missing]
     for i, file in enumerate(there):
-        error = DM_TARGETS[file][0]()
-        if error:
+        if error := DM_TARGETS[file][0]():
             _unload_dm(there[:i])
             return error
     modules().loaded.add("dm_mod")
@@ -295,8 +294,7 @@ def _modprobe_nvme(args: dict[str, Words]) -> int:
     _forget(NVME_VARIABLES)
     error = parse_args("nvme_core", args["nvme_core"], nvme_core.parameters) or nvme_core.nvme_core_init()
     if not error:
-        error = parse_args("nvme", args["nvme"], nvme_pci.parameters) or nvme_pci.nvme_init()
-        if error:
+        if error := parse_args("nvme", args["nvme"], nvme_pci.parameters) or nvme_pci.nvme_init():
             nvme_core.nvme_core_exit()
     return _loaded("nvme", error, NVME_VARIABLES)
 
@@ -386,8 +384,7 @@ def nvme_probe(device: str | None = None, sectors: int = 131072, controller: Con
 
 def _try_to_open(disk: str) -> None:
     """Open a disk and close it, as a program does that waits for it."""
-    filp = filp_open(disk, O_RDONLY)
-    if not IS_ERR(filp):
+    if not IS_ERR(filp := filp_open(disk, O_RDONLY)):
         filp_close(filp)
 
 
@@ -614,8 +611,7 @@ def _known(disk: str) -> None:
 
 def _dio(disk: str, asked: Asked, how: int = O_DIRECT) -> bytes | int:
     op, offset, length, page_runs, data, flags = asked
-    buffer = map_user_buffer(page_runs)
-    if buffer is None:
+    if (buffer := map_user_buffer(page_runs)) is None:
         return -ENOMEM
     filp = filp_open(disk, how | (O_RDONLY if op == "read" else O_WRONLY))
     result: Any = PTR_ERR(filp) if IS_ERR(filp) else 0
@@ -695,14 +691,12 @@ def _face(result: bytes | int, disk: str, asked: dict[str, Any]) -> bytes | Kern
 
 def _aio(disk: str, wanted: list[Asked]) -> list[bytes | int]:
     """Do all that is wanted of a disk with one io_submit(). Returns what each moved, or its -errno."""
-    filp = filp_open(disk, O_DIRECT | O_RDWR)
-    if IS_ERR(filp):
+    if IS_ERR(filp := filp_open(disk, O_DIRECT | O_RDWR)):
         return [PTR_ERR(filp)] * len(wanted)
     results: list[bytes | int] = [-ENOMEM] * len(wanted)
     iocbs = {}
     for i, (op, offset, length, page_runs, data, flags) in enumerate(wanted):
-        buffer = map_user_buffer(page_runs)
-        if buffer is None:
+        if (buffer := map_user_buffer(page_runs)) is None:
             break
         if op == "write":
             buffer.write(0, data)
@@ -747,8 +741,7 @@ def _range(disk: str, command: str, offset: int, length: int, cmd: int, cpu: int
 
 def _with_open(disk: str, fn: Callable[[Any], int]) -> int:
     """Open the disk to be read and written, call fn(file), and close it. Returns what fn does, or -errno."""
-    filp = filp_open(disk, O_RDWR)
-    if IS_ERR(filp):
+    if IS_ERR(filp := filp_open(disk, O_RDWR)):
         return PTR_ERR(filp)
     result = fn(filp)
     filp_close(filp)

@@ -208,8 +208,7 @@ def check(paths: Iterable[str | Path], verbose: bool = False, as_json: bool = Fa
 
 def _outcomes(paths: list[str]) -> Iterator[Outcome]:
     """Check files, as many at once as there are CPUs; yield the outcome of each, in order."""
-    workers = min(len(paths), cpu_count() or 1)
-    if workers == 1:
+    if (workers := min(len(paths), cpu_count() or 1)) == 1:
         yield from map(check_file, paths)
         return
     with ProcessPoolExecutor(workers) as pool:

@@ -72,8 +72,7 @@ def parse_json(text: str) -> Any:
         raise FileError(f"{_line(text, name)}: expected a number, found {name}")
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        if len(found := dict(pairs)) < len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
             raise FileError(f"expected each name once in an object, found {shown(twice)} again")

@@ -148,8 +148,7 @@ class Watch:
     def _results(self, recording: Recording, chance: Counter[str]) -> Iterator[str]:
         ours = [{"op": op, **_outcome(op, done.result), "ms": self._took(done, recording)}
                 for step in self.steps if (op := _op(step)) and (done := self.done.get(id(step)))]
-        theirs = self.observed.get("results", ours)
-        if len(theirs) != len(ours):
+        if len(theirs := self.observed.get("results", ours)) != len(ours):
             yield f"results: the recording has {len(theirs)}, the model {len(ours)}"
         for number, (their, our) in enumerate(zip(theirs, ours, strict=False), 1):
             if not _near(their.get("ms", our["ms"]), our["ms"]):

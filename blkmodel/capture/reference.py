@@ -94,8 +94,7 @@ def leave_as_found(document: dict[str, Any]) -> dict[str, int]:
         found[f"io_poll_delay of {disk.disk_name}, which its setup does not say"] = 1
     if kind == "flush" and disk.disk_name.startswith("nullb") and null_cache_active(nullb := disk.private_data):
         flushed = sum(trees.calls_to(forest, {"null_flush_cache_page"}) for forest in calls)
-        pages = flushed - nullb.dev.curr_cache // PAGE_SIZE
-        if pages > 0:
+        if (pages := flushed - nullb.dev.curr_cache // PAGE_SIZE) > 0:
             io(disk.disk_name, "write", 0, flushed * PAGE_SIZE)
             found[f"pages in the cache of {disk.disk_name}, which its setup does not say"] = pages
     return found

@@ -100,8 +100,7 @@ def cpus_of(written: str) -> frozenset[int]:
     """The CPUs of a list, checked before it is expanded: ASCII digits, in order, none above MOST_CPUS."""
     last = -1
     for part in written.split(",") if written.strip() else []:
-        found = re.fullmatch(r"\s*([0-9]{1,20})(?:-([0-9]{1,20}))?\s*", part)
-        if not found:
+        if not (found := re.fullmatch(r"\s*([0-9]{1,20})(?:-([0-9]{1,20}))?\s*", part)):
             raise MachineError(f"CPU list {shown(written)}: {shown(part)} is neither a number nor a range such as 0-3")
         for number in map(int, filter(None, found.groups())):
             if number < last:

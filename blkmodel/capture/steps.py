@@ -91,8 +91,7 @@ def step(value: Any, place: str) -> None:
     """A name and its object; of dmsetup, the words of the command line."""
     if not isinstance(value, list) or not value or not isinstance(value[0], str):
         raise ShapeError(place, "a step: a list that begins with its name", value)
-    name = value[0]
-    if name == "dmsetup":
+    if (name := value[0]) == "dmsetup":
         list_of(long_text, MOST_WORDS)(value, place)
         return
     text(name, place)
@@ -153,8 +152,7 @@ def null_blk_requests(params: dict[str, Any], cpus: int) -> int:
 
 def number_of(params: dict[str, Any], name: str, default: int) -> int:
     """A module's parameter as the number that the kernel will read, or more; 0 where it is none."""
-    value = params.get(name, default)
-    if isinstance(value, str):
+    if isinstance(value := params.get(name, default), str):
         found = re.fullmatch(r"\s*\+?(0[xX][0-9a-fA-F]+|[0-9]+)\s*", value)
         value = int(found[1], 16 if found[1][:2] in ("0x", "0X") else 10) if found and len(value) < 64 else 0
     return max(int(value), 0)

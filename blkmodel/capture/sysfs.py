@@ -84,8 +84,7 @@ def _machine(reader: Reader) -> dict[str, Any]:
     cpu = "sys/devices/system/cpu"
     facts: dict[str, Any] = {}
     for name in ("possible", "present", "online"):
-        online = reader.cpus(f"{cpu}/{name}")
-        if not online:
+        if not (online := reader.cpus(f"{cpu}/{name}")):
             why = reader.missing[-1] if online is None else f"/{cpu}/{name}: no CPU"
             raise CaptureError(f"expected the files of a running kernel; {why}")
         facts[name] = format_cpulist(online)
@@ -121,11 +120,9 @@ def _nvme(reader: Reader, disk: str, controller: str) -> dict[str, Any]:
     pairs = reader.number(f"sys/class/nvme/{controller}/queue_count", needed=False)
     pairs = pairs - 1 if pairs else len(observed["hctxs"])
     device = {"max_ioqpairs": min(max(1, pairs), 65535)}
-    vectors = _vectors(reader, controller)
-    if vectors is not None:
+    if (vectors := _vectors(reader, controller)) is not None:
         device["vectors"] = vectors
-    affinity = _interrupts(reader, controller)
-    if affinity and not params["poll_queues"]:
+    if (affinity := _interrupts(reader, controller)) and not params["poll_queues"]:
         observed["irq_affinity"] = affinity
     return {"driver": "nvme", "params": {name: value for name, value in params.items() if value is not None},
             "device": device, "observed": observed}
@@ -150,11 +147,9 @@ def _vectors(reader: Reader, controller: str) -> int | None:
 def _observed(reader: Reader, disk: str) -> dict[str, Any]:
     queue, debug = f"sys/block/{disk}/queue", f"sys/kernel/debug/block/{disk}"
     observed: dict[str, Any] = {}
-    nr_requests = reader.number(f"{queue}/nr_requests")
-    if nr_requests is not None:
+    if (nr_requests := reader.number(f"{queue}/nr_requests")) is not None:
         observed["nr_requests"] = nr_requests
-    scheduler = reader.text(f"{queue}/scheduler")
-    if scheduler is not None:
+    if (scheduler := reader.text(f"{queue}/scheduler")) is not None:
         chosen = re.search(r"\[(.+?)\]", scheduler)
         observed["scheduler"] = chosen[1] if chosen else scheduler
     hctxs: list[dict[str, Any]] = []
@@ -164,13 +159,11 @@ def _observed(reader: Reader, disk: str) -> dict[str, Any]:
         if kind := reader.text(f"{debug}/hctx{index}/type"):
             hctx["type"] = kind
         for name in ("nr_tags", "nr_reserved_tags"):
-            value = reader.number(f"{where}/{name}")
-            if value is not None:
+            if (value := reader.number(f"{where}/{name}")) is not None:
                 hctx[name] = value
         hctxs.append(hctx)
     observed["hctxs"] = hctxs
-    bitmap = _sbitmap(reader.text(f"{debug}/hctx0/tags"))
-    if bitmap:
+    if bitmap := _sbitmap(reader.text(f"{debug}/hctx0/tags")):
         observed["sbitmap"] = bitmap
     return observed
 
@@ -188,7 +181,6 @@ def _interrupts(reader: Reader, controller: str) -> dict[str, str]:
     affinity = {}
     for line in (reader.text("proc/interrupts") or "").splitlines():
         if match := re.match(rf"\s*([0-9]{{1,9}}):.*\b{controller}q([0-9]{{1,5}})\s*$", line):
-            cpus = reader.cpus(f"proc/irq/{match[1]}/smp_affinity_list")
-            if cpus:
+            if cpus := reader.cpus(f"proc/irq/{match[1]}/smp_affinity_list"):
                 affinity["admin" if match[2] == "0" else match[2]] = format_cpulist(cpus)
     return affinity

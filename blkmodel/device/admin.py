@@ -46,8 +46,7 @@ def create_cq(controller: Controller, running: Running) -> int:
 def create_sq(controller: Controller, running: Running) -> int:
     """Begin a submission queue, that completes into a completion queue that there is."""
     command = wire.view(nvme_create_sq, running.command)
-    cq = controller.engine.cqs.get(command.cqid)
-    if cq is None or not command.cqid:
+    if (cq := controller.engine.cqs.get(command.cqid)) is None or not command.cqid:
         raise Refused(NVME_SC_CQ_INVALID)
     if not 1 <= command.sqid <= controller.usable or command.sqid in controller.engine.sqs:
         raise Refused(NVME_SC_QID_INVALID)
@@ -102,8 +101,7 @@ def delete_sq(controller: Controller, running: Running) -> int | None:
 def abort(controller: Controller, running: Running) -> int:
     """End a command that is under way, if the controller does that. The result says whether it was left alone (1)."""
     command = wire.view(nvme_abort_cmd, running.command)
-    sq = controller.engine.sqs.get(command.sqid)
-    if sq is None:
+    if (sq := controller.engine.sqs.get(command.sqid)) is None:
         raise Refused(NVME_SC_INVALID_FIELD)
     victim = sq.running.get(command.cid)
     if victim is None or victim is running or not controller.aborts:

@@ -238,8 +238,7 @@ class Controller:
     def _disable(self) -> None:
         """Forget all queues and what is in them. Nothing of the host's memory is touched any more."""
         self._forget()
-        fault = self._fault(DISABLE)
-        if fault == FATAL:
+        if (fault := self._fault(DISABLE)) == FATAL:
             self.status |= NVME_CSTS_CFS
         elif fault != STUCK and not self.gone:
             self._later(self._ready, 0)
@@ -253,8 +252,7 @@ class Controller:
 
     def _shut_down(self) -> None:
         """Write what is cached back, and report that; the host has said that the power may go."""
-        fault = self._fault(SHUTDOWN)
-        if fault == FATAL:
+        if (fault := self._fault(SHUTDOWN)) == FATAL:
             self.status |= NVME_CSTS_CFS
         if fault in (FATAL, GONE):
             return

@@ -258,16 +258,14 @@ class Engine:
     def _look_at_shadow(self, sq: SubmissionQueue) -> None:
         """Take the tail over from the copy of the doorbell, and say that this far it was seen."""
         memory = this().memory
-        tail = memory.load(sq.shadow[0])
-        if tail < sq.size:
+        if (tail := memory.load(sq.shadow[0])) < sq.size:
             sq.tail = tail
         memory.store(sq.shadow[1], sq.tail)
 
     def _look_at_shadow_head(self, cq: CompletionQueue) -> None:
         """Take the head over from the copy of the doorbell, and say that this far it was seen."""
         memory = this().memory
-        head = memory.load(cq.shadow[0])
-        if head < cq.size:
+        if (head := memory.load(cq.shadow[0])) < cq.size:
             cq.head = head
         memory.store(cq.shadow[1], cq.head)
 

@@ -37,8 +37,7 @@ def set_features(controller: Controller, running: Running) -> int:
     command = wire.view(nvme_features, running.command)
     if command.fid & SAVE:
         raise Refused(NVME_SC_FEATURE_NOT_SAVEABLE)
-    change = _CHANGES.get(command.fid & 0xFF)
-    if change is None:
+    if (change := _CHANGES.get(command.fid & 0xFF)) is None:
         raise Refused(NVME_SC_INVALID_FIELD)
     if command.nsid not in (0, NVME_NSID_ALL):
         raise Refused(NVME_SC_FEATURE_NOT_PER_NS)

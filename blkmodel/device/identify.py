@@ -28,8 +28,7 @@ SLOT_1_ONLY, OFFSETS, SGL_ANY_ALIGNMENT, SUBNQN = 1 << 1 | 1, 1 << 2, 1, "nqn.20
 def identify(controller: Controller, running: Running) -> int:
     """Bring the host what it asks of the controller or a namespace: a page."""
     command = wire.view(nvme_identify, running.command)
-    answer = _IDENTIFY.get(command.cns)
-    if answer is None:
+    if (answer := _IDENTIFY.get(command.cns)) is None:
         raise Refused(NVME_SC_INVALID_FIELD)
     to_host(controller, command, answer(controller, command).ljust(NVME_IDENTIFY_DATA_SIZE, b"\0"))
     return 0
@@ -55,8 +54,7 @@ def _identify_controller(controller: Controller, command: nvme_identify) -> byte
 
 def _identify_namespace(controller: Controller, command: nvme_identify) -> bytes:
     """What a namespace is: zeros, where there is none of that number."""
-    namespace = namespace_of(controller, command.nsid)
-    if namespace is None:
+    if (namespace := namespace_of(controller, command.nsid)) is None:
         return b""
     formats = [nvme_lbaf(ms, ds) for ds, ms in FORMATS]
     shift = namespace.shift
@@ -81,8 +79,7 @@ def _list_namespaces(controller: Controller, command: nvme_identify) -> bytes:
 
 def _describe_namespace(controller: Controller, command: nvme_identify) -> bytes:
     """The names of a namespace."""
-    namespace = namespace_of(controller, command.nsid)
-    if namespace is None:
+    if (namespace := namespace_of(controller, command.nsid)) is None:
         raise Refused(NVME_SC_INVALID_FIELD)
     names = ((NVME_NIDT_UUID, namespace.uuid), (NVME_NIDT_NGUID, namespace.nguid), (NVME_NIDT_EUI64, namespace.eui64))
     return b"".join(wire.pack(nvme_ns_id_desc(kind, len(name))) + name for kind, name in names if name)

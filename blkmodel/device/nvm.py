@@ -99,8 +99,7 @@ def _through(controller: Controller, control: int) -> bool:
 
 def _namespace(controller: Controller, nsid: int) -> Namespace:
     """The namespace of that number. Refused where there is none."""
-    namespace = controller.namespaces.get(nsid)
-    if namespace is None:
+    if (namespace := controller.namespaces.get(nsid)) is None:
         raise Refused(NVME_SC_INVALID_NS if not 1 <= nsid <= 256 else NVME_SC_INVALID_FIELD)
     return namespace
 

@@ -57,8 +57,7 @@ def unplug(pdev: pci_dev) -> None:
 def _wire_pin(pdev: pci_dev) -> int:
     """Give the device a pin: an interrupt that goes by the I/O interrupt controller; 0 where memory is short."""
     controller = pdev._device
-    irq = __irq_alloc_descs(-1, 0, 1, pdev.dev.numa_node, None, None)
-    if irq < 0:
+    if (irq := __irq_alloc_descs(-1, 0, 1, pdev.dev.numa_node, None, None)) < 0:
         return 0
     irq_to_desc(irq).irq_data.chip = irq_chip(
         "IO-APIC", lambda data: controller.mask(0, True), lambda data: controller.mask(0, False),

@@ -86,8 +86,7 @@ def pointers(root: Any) -> networkx.DiGraph:
         for row in rows(thing, items=1 << 20):
             if row.target is None:
                 continue
-            to = number.setdefault(id(row.target), len(things))
-            if to == len(things):
+            if (to := number.setdefault(id(row.target), len(things))) == len(things):
                 things.append(row.target)
             edges.append((at, row.name, to))
             if row.inside or isinstance(row.target, list | tuple | Array):

@@ -90,8 +90,7 @@ def show(figure: Live) -> None:
 
 def _move(figure: Live, box: ipywidgets.HBox) -> None:
     """Make the buttons that lead on from what is drawn once more, as widgets: HTML cannot answer here."""
-    drawn = re.search(r'<div class="blk-moves">.*?</div>', figure.drawn.html)
-    if not drawn:
+    if not (drawn := re.search(r'<div class="blk-moves">.*?</div>', figure.drawn.html)):
         return
     moves = _MOVE.findall(drawn[0])
     while len(box.children) < len(moves):

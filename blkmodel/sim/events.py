@@ -362,8 +362,7 @@ class EventLoop:
     def _hand_over(self, stack: Any, to: Any, over: bool) -> bool:
         """Let another stack run, and wait until somebody hands back; where nobody sleeps here (`over`), do not wait,
         but return True."""
-        observer = self._kernel.observer
-        if observer and stack is not self._base:
+        if (observer := self._kernel.observer) and stack is not self._base:
             for context in reversed(stack.contexts):
                 observer("sleep", context=context, time=self.now)
         if observer and to is not self._base:

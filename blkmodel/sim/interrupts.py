@@ -79,12 +79,10 @@ class interrupts:
 
     def take_aside(self, cpus: Iterable[int]) -> tuple[int, int]:
         """Take a vector that is set aside, on the CPU where fewest of those are in use, the highest of such."""
-        running = [cpu for cpu in sorted(cpus, reverse=True) if cpu in this().online]
-        if not running:
+        if not (running := [cpu for cpu in sorted(cpus, reverse=True) if cpu in this().online]):
             return NULL
         cpu = min(running, key=lambda c: self.cpus[c].busy_aside())
-        idle = self.cpus[cpu].aside & ~self.cpus[cpu].taken
-        if not idle:
+        if not (idle := self.cpus[cpu].aside & ~self.cpus[cpu].taken):
             return NULL
         self.cpus[cpu].taken |= idle & -idle
         return cpu, (idle & -idle).bit_length() - 1

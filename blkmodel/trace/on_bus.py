@@ -63,8 +63,7 @@ def passings(recording: Recording) -> list[Passing]:
     indexes = {id(event): at for at, event in enumerate(recording.events)}
     commands: dict[tuple[int, int], str] = {}
     for moment in walk(recording):
-        kind = type(moment.event)
-        if kind in _TELL:
+        if (kind := type(moment.event)) in _TELL:
             what, to_controller, tell = _TELL[kind]
             label, meaning = tell(moment.event, commands)
             found.append(Passing(what, to_controller, label, meaning, recording.contexts[moment.context],

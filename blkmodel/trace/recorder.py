@@ -126,8 +126,7 @@ class Recording:
             elif event == "return":
                 if found := known(id(frame.f_code)):
                     context = stack[-1]
-                    depth = depths.get(context, 0) - 1
-                    if depth >= 0:
+                    if (depth := depths.get(context, 0) - 1) >= 0:
                         depths[context] = depth
                         append(event_of(Return, (*found, depth, context, value)))
         return profile

@@ -176,8 +176,7 @@ def steps_of(events: list[Any], forest: dict[int, list[Node]]) -> Iterator[Step]
     paths: dict[int, list[Node]] = {}
     contexts, begun, call, work = [0], 0, False, False
     for at, event in enumerate(events):
-        kind = type(event)
-        if kind not in (Call, Return, Enter, Leave):
+        if (kind := type(event)) not in (Call, Return, Enter, Leave):
             work = True
             continue
         if call or work:

@@ -209,8 +209,7 @@ def _parse_table(process: Process, task: Task) -> None:
         line = line.strip()
         if not line or line.startswith("#"):
             continue
-        found = re.match(r"([+-]?[0-9]++)\s*+([+-]?[0-9]++)\s*+(\S++)\s*+", line)
-        if found is None:
+        if (found := re.match(r"([+-]?[0-9]++)\s*+([+-]?[0-9]++)\s*+(\S++)\s*+", line)) is None:
             process.refuse(f"Invalid format on line {number} of table {place}.")
         kind = found[3]
         if len(bytes_of(kind)) >= TYPE_LEN:
@@ -567,8 +566,7 @@ def _device_option(process: Process) -> str:
 
 def _device(process: Process, major: int, minor: int) -> str | None:
     """What -o asks for in place of the number of a device; None where there is no such thing."""
-    wanted = _device_option(process)
-    if wanted == "blkdevname":
+    if (wanted := _device_option(process)) == "blkdevname":
         return find_disk(major, minor)
     if wanted == "devname":
         return next((name for name, number in _all_names(process) if number == (major, minor)), find_disk(major, minor))

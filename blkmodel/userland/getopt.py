@@ -16,8 +16,7 @@ def getopt_long(line: Sequence[str], arguments: list[str], options: Mapping[str,
     """
     left = list(line)
     while left:
-        word = left.pop(0)
-        if word == "--":
+        if (word := left.pop(0)) == "--":
             arguments += left
             return
         if word.startswith("--"):

@@ -150,8 +150,7 @@ class Library:
         if not self._open():
             raise Refused
         while True:
-            errno = self._try(task)
-            if errno == ENXIO and task.kind in MAY_NOT_EXIST:
+            if (errno := self._try(task)) == ENXIO and task.kind in MAY_NOT_EXIST:
                 task.exists = False
             elif errno:
                 self.failures.append(Failure(task.kind, errno))
@@ -193,8 +192,7 @@ class Library:
     def _try(self, task: Task) -> int:
         """Do one ioctl, again and again where that is wanted. Returns its errno, or 0."""
         for left in range(RETRIES if task.retry_remove and task.kind == "remove" else 1, 0, -1):
-            errno = self._ioctl(task)
-            if errno != EBUSY or left == 1:
+            if (errno := self._ioctl(task)) != EBUSY or left == 1:
                 break
             usleep_range(RETRY_DELAY, RETRY_DELAY)
         return errno

@@ -211,8 +211,7 @@ class Allocation:
         more = at = 0
         while at < len(map.areas):
             area = map.areas[at]
-            verdict = self._check(area, policy, wanted, bool(more), iteration)
-            if verdict in ("preferred", "next volume"):
+            if (verdict := self._check(area, policy, wanted, bool(more), iteration)) in ("preferred", "next volume"):
                 return more, verdict == "preferred"
             if verdict == "use":
                 more += not more or policy == ANYWHERE

@@ -211,8 +211,7 @@ def _new_name(process: Process, vg_name: str) -> str | None:
 
 def _size_or_extents(process: Process, enough: bool, not_both: str, needed: bool = True) -> None:
     """One of the two options must be given, or (where none is needed) may be; and there must be words enough."""
-    given = {"size", "extents"} & process.options.keys()
-    if len(given) == 2:
+    if len(given := {"size", "extents"} & process.options.keys()) == 2:
         process.wrong(not_both)
     if not enough or (needed and not given):
         process.no_syntax()
@@ -223,8 +222,7 @@ def _untouched(process: Process) -> bool:
     options = process.options
     zero = options.get("zero", "y")
     wipe = options.get("wipesignatures", zero)
-    kind = {"n": "inactive", "ay": "auto activated"}.get(options.get("activate", ""))
-    if kind:
+    if kind := {"n": "inactive", "ay": "auto activated"}.get(options.get("activate", "")):
         if options.get("zero", options.get("wipesignatures")) == "y":
             # LVM 2.03.16 takes that for success
             process.fail(f"Cannot zero {kind} logical volume with option -Zy or -Wy.", status=0)

@@ -58,8 +58,7 @@ def _kept(lines: tuple[str, ...], marked: int | None) -> list[int]:
     if start is not None and lines[start].count('"""') == 1:
         end = next(i for i in range(start + 1, len(lines)) if '"""' in lines[i])
         quiet = set(range(start + 1, end + 1))
-    code = [i for i in range(len(lines)) if i not in quiet]
-    if len(code) <= _ROOM:
+    if len(code := [i for i in range(len(lines)) if i not in quiet]) <= _ROOM:
         return code
     low = min(max((code.index(marked) if marked in code else 0) - _ROOM // 2, 2), len(code) - _ROOM + 2)
     return code[:2] + code[low:low + _ROOM - 2]

@@ -109,8 +109,7 @@ def _item(event: Item, nvmeq: nvme_queue, now: Moment) -> Moment | None:
                        commands=_put(now.commands, event.index, (entry.command_id, _short(entry))))
     dev = nvmeq.dev
     if now.shadow is not None and event.array in (dev.dbbuf_dbs, dev.dbbuf_eis):
-        side = event.index - 2 * QUEUE * dev.db_stride
-        if side not in (0, dev.db_stride):
+        if (side := event.index - 2 * QUEUE * dev.db_stride) not in (0, dev.db_stride):
             return None
         what = ("tail", "head")[side > 0]
         if event.array is dev.dbbuf_dbs:

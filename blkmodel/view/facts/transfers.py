@@ -48,8 +48,7 @@ class Way(NamedTuple):
 
 def sizes_of(text: str) -> tuple[int, ...]:
     """The sizes of reads, in KiB, that a reader typed."""
-    sizes = _numbers(text, "sizes", "KiB, such as 64 or 8 8 4")
-    if sum(sizes) > _MOST_KIB:
+    if sum(sizes := _numbers(text, "sizes", "KiB, such as 64 or 8 8 4")) > _MOST_KIB:
         raise ValueError(f"sizes: {sum(sizes)} KiB are more than the {_MOST_KIB} that are drawn")
     return sizes
 
