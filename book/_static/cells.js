@@ -338,6 +338,7 @@
     try {
       for (let tries = 2; tries; tries--) {
         try {
+          speaking = null;
           await ready();
           await inOrder(cell);
           break;

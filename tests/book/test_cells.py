@@ -16,9 +16,9 @@ from tests.tools.outputs import chapters
 __all__ = ["firefox"]
 pytestmark = pytest.mark.site
 
-# A page has no matplotlib and no networkx, so it draws no charts and no graphs; two cells go on with what these leave.
+# A page has no matplotlib and no networkx, so it draws no charts and no graphs; one cell uses what such a one defines.
 NOT_HERE = re.compile(r"^\s*(from|import) (blkmodel\.live\.(chart|graphs)|matplotlib|networkx)\b", re.MULTILINE)
-GO_ON = {("which-queue", "shares"), ("choosing-a-scheduler", "exercise-sched-fast-code")}
+GO_ON = {("which-queue", "shares")}
 # What vouches for a function is counted by a hook that a recording takes away in CPython, and does not in a page.
 DIFFERS = {("index", "fidelity")}
 LENGTHS = re.compile(re.search(r"regex: (.*)", (ROOT / "tests" / "tools" / "sanitize.cfg").read_text())[1])
@@ -181,6 +181,20 @@ while True:
     after.run("Stopped.")
     cell.write("print(kernel.cpu)")
     cell.run("It ran.")  # and the cells above, anew
+
+
+def test_the_library_comes_when_it_is_asked_for(page):
+    """And what there was is still there: the interpreter is the same."""
+    cell = Cell(page, "smt")
+    cell.run("It ran.")
+    cell.write("only_here = 3")
+    cell.run("It ran.")
+    cell.write("import statistics, nowhere_\n")
+    cell.run("This cell needs nowhere_, which a page does not have")
+    cell.write("import statistics\nfrom blkmodel.capture import vouched\n"
+               "(only_here, statistics.mean([1, 2]), vouched.KINDS)")
+    cell.run("It ran.")
+    assert cell.gives() == ["(3, 1.5, ('calls', 'state', 'source'))"]
 
 
 def test_a_broken_memory_image_is_done_without(browser, origins):

@@ -4,7 +4,7 @@ JSON in, JSON out; outputs are what a notebook stores of a cell, but for numbers
 """
 
 import ast
-import importlib.util
+import importlib
 import json
 import os
 import sys
@@ -56,7 +56,8 @@ class Said:
 def needs(source):
     """Import what a cell imports; say what is not there: whether the standard library has to come, and other modules.
 
-    A name that a cell before would have bound, had it not needed such a module, needs that module too.
+    A name that a cell before would have bound, had it not needed such a module, needs that module too; what such a cell
+    imports otherwise is there.
     """
     missing, library = set(), False
     try:
@@ -68,20 +69,21 @@ def needs(source):
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
-            missing.add(str(error.name).partition(".")[0])
+            top = error.name.partition(".")[0]
+            if top in sys.stdlib_module_names:
+                library = True
+            elif top not in sys.modules:  # else it is no module, as the cell itself will say
+                missing.add(top)
         except (ImportError, EOFError):  # the library is listed in memory, but its file is empty
             library = True
         except Exception:
             continue  # the cell itself will say so
-    library = library or not missing.isdisjoint(sys.stdlib_module_names)
-    missing -= sys.stdlib_module_names
-    binds, brings, uses = names(tree)
-    binds |= brings
+    binds, uses = names(tree)
     missing |= {absent[name] for name in uses - binds if name in absent}
     for name in binds:
         absent.pop(name, None)
-        if missing and not (name in brings and name in NAMES):
-            absent[name] = min(missing)
+    if missing:
+        absent.update(dict.fromkeys(binds - brought(tree), min(missing)))
     return json.dumps({"library": library, "missing": sorted(missing)})
 
 
@@ -92,25 +94,37 @@ def imported(tree):
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module
             for each in node.names:
-                inside = f"{node.module}.{each.name}"
-                if node.module in sys.modules and not hasattr(sys.modules[node.module], each.name):
-                    if importlib.util.find_spec(inside):
-                        yield inside
+                known = sys.modules.get(node.module)
+                if hasattr(known, "__path__") and not hasattr(known, each.name):
+                    yield f"{node.module}.{each.name}"
 
 
 def names(tree):
-    """The names that a cell binds, those that it imports, and those that it uses."""
-    binds, brings, uses = set(), set(), set()
+    """The names that a cell binds, and those that it uses."""
+    binds, uses = set(), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
             (uses if isinstance(node.ctx, ast.Load) else binds).add(node.id)
         elif isinstance(node, ast.alias):
-            brings.add((node.asname or node.name).partition(".")[0])
+            binds.add((node.asname or node.name).partition(".")[0])
         elif isinstance(node, ast.arg):
             binds.add(node.arg)
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
             binds.add(node.name)
-    return binds, brings, uses
+    return binds, uses
+
+
+def brought(tree):
+    """Run those imports of a cell that can be run; return the names."""
+    found = set()
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            try:
+                exec(compile(ast.Module([node], []), "<imports>", "exec"), NAMES)
+            except ImportError:
+                continue
+            found |= names(node)[0]
+    return found
 
 
 def run(asked):
