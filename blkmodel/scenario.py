@@ -7,7 +7,7 @@ run_step().
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from inspect import signature
 from typing import Any, NamedTuple
@@ -32,7 +32,7 @@ from blkmodel.services.base.err import EBUSY, EEXIST, ENODEV, ENOENT, ENOMEM, IS
 from blkmodel.services.base.fault_inject import debugfs, fault_attr, nvme_fault_inject as fault_of_nvme
 from blkmodel.services.base.module import parse_args
 from blkmodel.services.cpus.cpuhotplug import cpu_down, cpu_up
-from blkmodel.services.cpus.interrupt import irq_desc_tree, irq_to_desc, write_irq_affinity
+from blkmodel.services.cpus.interrupt import irq_desc_tree, write_irq_affinity
 from blkmodel.services.devices.configfs import configfs_mkdir, configfs_rmdir, configfs_write_file
 from blkmodel.services.devices.device import dev_get_drvdata, dev_name, device as struct_device, devices, whole_disks
 from blkmodel.services.devices.kobject import kobject
@@ -105,7 +105,7 @@ def null_blk_load(**params: Any) -> None:
     Parameters are those of the module; a value is a number, a truth value or the text itself. KernelError says why
     the kernel did not load it; a parameter that there is not is a ValueError, and changes nothing.
     """
-    _must_be_known("null_blk", params, [param.name for param in null_blk_main.module_params])
+    _must_be_known("null_blk", params, null_blk_main.module_params)
     args = _words(params)
     _command("insmod", _line("insmod null_blk", args), _insmod, args)
 
@@ -118,8 +118,9 @@ def _line(command: str, args: Words) -> str:
     return " ".join([command, *(f"{name}={text}" for name, text in args)])
 
 
-def _must_be_known(module: str, params: Iterable[str], known: list[str], others: Iterable[str] = ()) -> None:
-    for name in sorted(set(params) - set(known)):
+def _must_be_known(module: str, params: Iterable[str], there: Iterable[Any], others: Iterable[str] = ()) -> None:
+    known = {param.name for param in there}
+    for name in sorted(set(params) - known):
         if name in PARAMETERS[module]:
             raise NotModelled(f"{module}'s parameter {name}")
         raise ValueError(f"{module} has no parameter {name!r}; it has {', '.join(sorted({*known, *others}))}")
@@ -135,15 +136,17 @@ def _insmod(args: Words) -> int:
 
 def null_blk_unload() -> None:
     """Unload null_blk; its disks are gone then. Those that configfs made have to be removed first."""
-    _command("rmmod", "rmmod null_blk", _rmmod)
+    _command("rmmod", "rmmod null_blk", _rmmod, "null_blk", (null_blk_main.variables,), null_blk_main.null_exit)
 
 
-def _rmmod() -> int:
-    if "null_blk" not in modules().loaded:
+def _rmmod(name: str, variables: Iterable[Callable[[], Any]], *ends: Callable[[], None]) -> int:
+    """Unload a module, which `ends` end."""
+    if name not in modules().loaded:
         return -ENOENT
-    null_blk_main.null_exit()
-    forget(null_blk_main.variables)
-    modules().loaded.remove("null_blk")
+    for end in ends:
+        end()
+    _forget(variables)
+    modules().loaded.remove(name)
     return 0
 
 
@@ -163,25 +166,29 @@ def dm_load(**params: Any) -> None:
 
     Parameters are those of dm_mod, such as dm_mq_queue_depth. KernelError says why the kernel did not load it.
     """
-    _must_be_known("dm_mod", params, [param.name for param in (*dm.module_params, *dm_rq.module_params)])
-    args = [(name, str(int(value)) if isinstance(value, bool) else str(value)) for name, value in params.items()]
-    _command("modprobe", " ".join(["modprobe dm_mod", *(f"{name}={text}" for name, text in args)]), _load_dm, args)
+    _must_be_known("dm_mod", params, (*dm.module_params, *dm_rq.module_params))
+    args = _words(params)
+    _command("modprobe", _line("modprobe dm_mod", args), _load_dm, args)
 
 
 def _load_dm(args: Words) -> int:
     if "dm_mod" in modules().loaded:
         return -EEXIST
-    error = parse_args("dm_mod", args, (*dm.module_params, *dm_rq.module_params)) or dm.dm_init()
-    if error:
-        _forget(DM_VARIABLES)
-        return error
-    there = [file for file in DM_TARGETS if file not in modules().missing]
-    for i, file in enumerate(there):
-        if error := DM_TARGETS[file][0]():
-            _unload_dm(there[:i])
-            return error
-    modules().loaded.add("dm_mod")
-    return 0
+    if error := parse_args("dm_mod", args, (*dm.module_params, *dm_rq.module_params)) or dm.dm_init():
+        return _loaded("dm_mod", error, DM_VARIABLES)
+    ends = [dm.dm_exit]
+    for begin, end in _dm_targets():
+        if error := begin():
+            for each in ends:
+                each()
+            break
+        ends.insert(0, end)
+    return _loaded("dm_mod", error, DM_VARIABLES)
+
+
+def _dm_targets() -> list[tuple[Callable[[], int], Callable[[], None]]]:
+    """What begins and what ends each module of targets that this machine has."""
+    return [both for file, both in DM_TARGETS.items() if file not in modules().missing]
 
 
 def dm_unload() -> None:
@@ -190,21 +197,9 @@ def dm_unload() -> None:
 
 
 def _remove_dm() -> int:
-    if "dm_mod" not in modules().loaded:
-        return -ENOENT
-    if dm.variables()._minor_idr.held:
+    if "dm_mod" in modules().loaded and dm.variables()._minor_idr.held:
         return -EBUSY
-    _unload_dm([file for file in DM_TARGETS if file not in modules().missing])
-    modules().loaded.remove("dm_mod")
-    return 0
-
-
-def _unload_dm(targets: list[str]) -> None:
-    """Unload these modules of targets, and dm_mod."""
-    for file in reversed(targets):
-        DM_TARGETS[file][1]()
-    dm.dm_exit()
-    _forget(DM_VARIABLES)
+    return _rmmod("dm_mod", DM_VARIABLES, *(end for _, end in reversed(_dm_targets())), dm.dm_exit)
 
 
 def _loaded(name: str, error: int, variables: Iterable[Callable[[], Any]]) -> int:
@@ -277,7 +272,7 @@ def nvme_load(**params: Any) -> None:
     Parameters are those of the modules nvme and nvme_core. Where they are loaded, parameters are changed: what a
     controller's next reset looks at.
     """
-    _must_be_known("nvme", params, [param.name for known in NVME_MODULES.values() for param in known])
+    _must_be_known("nvme", params, (*nvme_core.parameters, *nvme_pci.parameters))
     args = {module: [word for word in _words(params) if word[0] in {param.name for param in known}]
             for module, known in NVME_MODULES.items()}
     _command("modprobe", _line("modprobe nvme", args["nvme_core"] + args["nvme"]), _modprobe_nvme, args)
@@ -301,17 +296,8 @@ def _modprobe_nvme(args: dict[str, Words]) -> int:
 
 def nvme_unload() -> None:
     """Unload the NVMe driver: it gives its controllers up, which stay on the bus."""
-    _command("rmmod", "rmmod nvme nvme_core", _rmmod_nvme)
-
-
-def _rmmod_nvme() -> int:
-    if "nvme" not in modules().loaded:
-        return -ENOENT
-    nvme_pci.nvme_exit()
-    nvme_core.nvme_core_exit()
-    _forget(NVME_VARIABLES)
-    modules().loaded.remove("nvme")
-    return 0
+    _command("rmmod", "rmmod nvme nvme_core", _rmmod, "nvme", NVME_VARIABLES, nvme_pci.nvme_exit,
+             nvme_core.nvme_core_exit)
 
 
 def nvme_device(device: str, partitions: str | None = None, latency_ms: int = 0, bad_sectors_read: str = "",
@@ -328,9 +314,8 @@ def nvme_device(device: str, partitions: str | None = None, latency_ms: int = 0,
         raise ValueError(f"latency_ms={latency_ms}: a command takes from 0 to {MOST_LATENCY} milliseconds")
     if slot not in ("", "hotplug"):
         raise ValueError(f"slot={slot!r}: it is hotplug, or not said")
-    bad = {op: frozenset(map(int, filter(None, text.split(","))))
-           for op, text in (("read", bad_sectors_read), ("write", bad_sectors_write))}
-    modules().described[device] = Described(partitions, latency_ms * 1_000_000, bad["read"], bad["write"])
+    bad = (frozenset(map(int, filter(None, text.split(",")))) for text in (bad_sectors_read, bad_sectors_write))
+    modules().described[device] = Described(partitions, latency_ms * 1_000_000, *bad)
 
 
 CONTROLLER = {"max_ioqpairs": ("queue_pairs", 1, 65535), "vectors": ("vectors", 1, 2048), "mqes": ("mqes", 1, 65535),
@@ -353,7 +338,7 @@ def nvme_probe(device: str | None = None, sectors: int = 131072, controller: Con
     """
     described = {field: params.pop(word) for word, (field, _, _) in CONTROLLER.items() if word in params}
     broken = faults_of(faults)
-    _must_be_known("nvme", params, [param.name for known in NVME_MODULES.values() for param in known], CONTROLLER)
+    _must_be_known("nvme", params, (*nvme_core.parameters, *nvme_pci.parameters), CONTROLLER)
     written = tables(partitions, sectors, TWO) if partitions is not None else []
     nvme_load(**params)
     number = _next_instance()
@@ -484,9 +469,7 @@ def nvme_remove(device: str = "nvme0") -> None:
 def nvme_controller(name: str = "nvme0") -> nvme_pci.nvme_dev:
     """The nvme_dev of that name. A name that there is not is a KeyError, which says what there is."""
     there = {dev_name(dev): dev for dev in devices().of_class.get("nvme", ())}
-    if name not in there:
-        raise KeyError(f"there is no controller {name!r}; there is {', '.join(sorted(there)) or 'none'}")
-    return nvme_pci.to_nvme_dev(dev_get_drvdata(there[name]))
+    return nvme_pci.to_nvme_dev(dev_get_drvdata(_one_of(there, name, "there is no controller")))
 
 
 def nvme_file(device: str, file: str) -> str:
@@ -498,23 +481,31 @@ def nvme_file(device: str, file: str) -> str:
 def set_nvme_file(device: str, file: str, value: object) -> None:
     """Write a file of a controller: `echo 1 > /sys/class/nvme/nvme0/reset_controller`."""
     dev, attr = _nvme_file(device, file)
-    _command("sh", f"echo {value} > /sys/class/nvme/{device}/{file}", attr.store, dev, str(value), len(str(value)))
+    _echo(value, f"/sys/class/nvme/{device}/{file}", attr.store, dev)
 
 
 def _nvme_file(device: str, file: str) -> tuple[struct_device, Any]:
-    """The device and the attribute of a controller's file. A KeyError says which files there are."""
+    """The device and the attribute of a controller's file."""
     dev = nvme_controller(device).ctrl.device
-    if file not in dev.kobj.attrs:
-        raise KeyError(f"{device} has no file {file!r}; it has {', '.join(sorted(dev.kobj.attrs))}")
-    return dev, dev.kobj.attrs[file]
+    return dev, _one_of(dev.kobj.attrs, file, f"{device} has no file", "it has")
+
+
+def _one_of(there: Mapping[Any, Any], name: object, lacks: str, has: str = "there is") -> Any:
+    """What has that name. A name that there is not is a KeyError, which says what there is."""
+    if name not in there:
+        raise KeyError(f"{lacks} {name!r}; {has} {', '.join(map(str, sorted(there))) or 'none'}")
+    return there[name]
+
+
+def _echo(value: object, file: str, store: Callable[..., Any], *about: Any) -> None:
+    """Write a file below /sys, as a shell does."""
+    _command("sh", f"echo {value} > {file}", store, *about, str(value), len(str(value)))
 
 
 def disk(name: str) -> gendisk:
     """The gendisk of that name (`"nullb0"`). A name that there is not is a KeyError, which says what there is."""
-    there = whole_disks()
-    if name not in there:
-        raise KeyError(f"there is no disk {name!r}; there is {', '.join(sorted(there)) or 'none'}")
-    return there[name]
+    found: gendisk = _one_of(whole_disks(), name, "there is no disk")
+    return found
 
 
 def scheduler(name: str) -> str:
@@ -538,32 +529,24 @@ def queue_file(disk_name: str, file: str) -> str:
 def set_queue_file(disk: str, file: str, value: object) -> None:
     """Write a file of a disk's queue: `echo 64 > /sys/block/nullb0/queue/max_sectors_kb`."""
     kobj, attr, _, store = _queue_file(disk, file)
-    _command("sh", f"echo {value} > /sys/block/{disk}/queue/{file}", store, kobj, attr, str(value),
-             len(str(value)))
+    _echo(value, f"/sys/block/{disk}/queue/{file}", store, kobj, attr)
 
 
 def set_disk_file(disk: str, file: str, value: object) -> None:
     """Write a file of a disk: `echo 1 > /sys/block/nvme0n1/io-timeout-fail`."""
-    if disk not in whole_disks():
-        raise KeyError(f"there is no disk {disk!r}; there is {', '.join(sorted(whole_disks())) or 'none'}")
-    dev = disk_to_dev(whole_disks()[disk])
-    if file not in dev.kobj.attrs:
-        raise KeyError(f"{disk} has no file {file!r}; it has {', '.join(sorted(dev.kobj.attrs))}")
-    _command("sh", f"echo {value} > /sys/block/{disk}/{file}", dev.kobj.attrs[file].store, dev, str(value),
-             len(str(value)))
+    dev = disk_to_dev(_one_of(whole_disks(), disk, "there is no disk"))
+    _echo(value, f"/sys/block/{disk}/{file}", _one_of(dev.kobj.attrs, file, f"{disk} has no file", "it has").store, dev)
 
 
 def _queue_file(disk_name: str, file: str) -> tuple[kobject, Any, Callable[..., Any], Callable[..., Any]]:
-    """A file's kobject and attribute, and what reads and writes such files. A KeyError says which files there are."""
+    """A file's kobject and attribute, and what reads and writes such files."""
     q = disk(disk_name).queue
     there = {name: (q.kobj, attr, blk_sysfs.queue_attr_show, blk_sysfs.queue_attr_store)
              for name, attr in q.kobj.attrs.items()}
     if q.elevator is not None:
         there |= {f"iosched/{attr.name}": (q.elevator.kobj, attr, elevator.elv_attr_show, elevator.elv_attr_store)
                   for attr in q.elevator.type.elevator_attrs}
-    if file not in there:
-        raise KeyError(f"the queue of {disk_name} has no file {file!r}; it has {', '.join(sorted(there))}")
-    return there[file]
+    return _one_of(there, file, f"the queue of {disk_name} has no file", "it has")
 
 
 def io(disk: str, op: str, offset: int, length: int, cpu: int = 0, page_runs: list[int] | None = None,
@@ -586,7 +569,7 @@ than wait for a request."""
 def _asked(disk: str, op: str, offset: int, length: int, page_runs: list[int] | None = None,
            data: bytes | bytearray | None = None, flags: Iterable[str] = ()) -> Asked:
     """Check what somebody wants to read or write. KeyError or ValueError says what cannot be."""
-    _known(disk)
+    _one_of(devices().nodes, disk, "there is no disk")
     if op not in ("read", "write"):
         raise ValueError(f"op={op!r}: an I/O is a read or write")
     pages = -(-length // PAGE_SIZE)
@@ -602,11 +585,6 @@ def _asked(disk: str, op: str, offset: int, length: int, page_runs: list[int] | 
         if flag not in RW_FLAGS:
             raise ValueError(f"flag {flag!r}: there is {', '.join(RW_FLAGS)}")
     return Asked(op, offset, length, page_runs, written, sum(RW_FLAGS[flag] for flag in set(flags)))
-
-
-def _known(disk: str) -> None:
-    if disk not in devices().nodes:
-        raise KeyError(f"there is no disk {disk!r}; there is {', '.join(sorted(devices().nodes)) or 'none'}")
 
 
 def _dio(disk: str, asked: Asked, how: int = O_DIRECT) -> bytes | int:
@@ -718,9 +696,7 @@ def _aio(disk: str, wanted: list[Asked]) -> list[bytes | int]:
 
 def flush(disk: str, cpu: int = 0, datasync: bool = False) -> None:
     """Let everything that was written be on the medium: fsync by a process on that CPU; `datasync`: fdatasync."""
-    _known(disk)
-    _command("sync", f"sync {disk}", _with_open, disk, lambda filp: filp.f_op.fsync(filp, 0, -1, int(datasync)),
-             cpu=cpu)
+    _opened("sync", f"sync {disk}", disk, lambda filp: filp.f_op.fsync(filp, 0, -1, int(datasync)), cpu)
 
 
 def discard(disk: str, offset: int, length: int, cpu: int = 0) -> None:
@@ -734,9 +710,14 @@ def zero_out(disk: str, offset: int, length: int, cpu: int = 0) -> None:
 
 
 def _range(disk: str, command: str, offset: int, length: int, cmd: int, cpu: int) -> None:
-    _known(disk)
-    _command("blkdiscard", f"{command} -o {offset} -l {length} /dev/{disk}", _with_open, disk,
-             lambda filp: filp.f_op.unlocked_ioctl(filp, cmd, (offset, length)), cpu=cpu)
+    _opened("blkdiscard", f"{command} -o {offset} -l {length} /dev/{disk}", disk,
+            lambda filp: filp.f_op.unlocked_ioctl(filp, cmd, (offset, length)), cpu)
+
+
+def _opened(task: str, line: str, disk: str, fn: Callable[[Any], int], cpu: int | None = None) -> None:
+    """Do something with a disk by a process that opens it: fn(file)."""
+    _one_of(devices().nodes, disk, "there is no disk")
+    _command(task, line, _with_open, disk, fn, cpu=cpu)
 
 
 def _with_open(disk: str, fn: Callable[[Any], int]) -> int:
@@ -750,16 +731,14 @@ def _with_open(disk: str, fn: Callable[[Any], int]) -> int:
 
 def set_irq_affinity(irq: int, cpus: str) -> None:
     """Let an interrupt go to these CPUs: `echo 0-3 > /proc/irq/30/smp_affinity_list`. EIO where it is managed."""
-    if irq_to_desc(irq) is None:
-        raise KeyError(f"there is no interrupt {irq}; there is {', '.join(map(str, irq_desc_tree().descs)) or 'none'}")
+    _one_of(irq_desc_tree().descs, irq, "there is no interrupt")
     _command("sh", f"echo {cpus} > /proc/irq/{irq}/smp_affinity_list", write_irq_affinity, irq, cpus)
 
 
 def rescan_partitions(disk: str) -> None:
     """Let the kernel look for a disk's partitions anew: `blockdev --rereadpt`. EBUSY while one of them is open."""
-    _known(disk)
-    _command("blockdev", f"blockdev --rereadpt /dev/{disk}", _with_open, disk,
-             lambda filp: filp.f_op.unlocked_ioctl(filp, BLKRRPART, None))
+    _opened("blockdev", f"blockdev --rereadpt /dev/{disk}", disk,
+            lambda filp: filp.f_op.unlocked_ioctl(filp, BLKRRPART, None))
 
 
 def partition(disk: str, label: str, parts: str) -> None:
