@@ -132,12 +132,13 @@ def compare(document: dict[str, Any], recording: Recording, without: frozenset[i
                if (calls := sum(trees.calls_to(forest, {name}) for _, forest in recorded))}
     recorded = [(kind, trees.keep(forest, lambda name: name not in omitted)) for kind, forest in recorded]
     number = sum(len(forest) for _, forest in recorded)
-    recorded, model = _settled(recorded, chance), _settled(model)
+    recorded, model = _settled(recorded, chance), _settled(model, Counter())
     if document["scenario"]["traced"][0] == "together":
         recorded, model = ([(kind, _without(LAST, forest)) for kind, forest in side] for side in (recorded, model))
     theirs_put_off, ours_put_off = set[Tree](), set[Tree]()
     tasks = [_put_off_once(forest, theirs_put_off, chance) for kind, forest in recorded if kind == "task"]
-    ours = {root: list(_put_off_once(forest, ours_put_off)) for root, forest in _roots(model, "task").items()}
+    ours = {root: list(_put_off_once(forest, ours_put_off, Counter()))
+            for root, forest in _roots(model, "task").items()}
     differences = _compare_tasks([_roots([("task", forest)], "task") for forest in tasks], ours)
     begun = sum(trees.calls_to(trees.expand(context["calls"]), {"blk_mq_start_request"})
                 for context in document["contexts"] if context["context"] == "task" and not _bound(document, context))
@@ -149,15 +150,13 @@ def compare(document: dict[str, Any], recording: Recording, without: frozenset[i
         more = sum(len(found) for found in ours.values()) - sum(len(found) for found in theirs.values())
         if more > 0:
             chance[f"{kind} trees that only the model has"] = more
-    return Comparison(differences, number, share, dropped, sorted(untraced),
-                      dict(+chance))
+    return Comparison(differences, number, share, dropped, sorted(untraced), dict(+chance))
 
 
-def _settled(contexts: Contexts, chance: Counter[str] | None = None) -> Contexts:
+def _settled(contexts: Contexts, chance: Counter[str]) -> Contexts:
     """Contexts without what is chance in how completions come together, and in when timers fire."""
     settled: Contexts = []
     timers: set[Tree] = set()
-    found: Counter[str] = Counter()
     for kind, forest in contexts:
         kept: list[Tree] = []
         for tree in forest:
@@ -172,11 +171,9 @@ def _settled(contexts: Contexts, chance: Counter[str] | None = None) -> Contexts
             else:
                 parts = [(root, (each,)) for each in tree[1]] if root == "blk_done_softirq" else [tree]
             if len(parts) != 1:
-                found[f"trees of {root} that " + ("end several" if parts else "find nothing")] += 1
+                chance[f"trees of {root} that " + ("end several" if parts else "find nothing")] += 1
             kept += parts
         settled.append((kind, tuple(kept)))
-    if chance is not None:
-        chance.update(found)
     return settled
 
 
@@ -216,14 +213,14 @@ def untraced_files(seen: frozenset[str], forests: dict[int, list[Node]], later: 
     return frozenset(called - {each.file for name in seen for each in definitions().get(name, ())})
 
 
-def _put_off_once(forest: Iterable[Tree], before: set[Tree], chance: Counter[str] | None = None) -> Forest:
+def _put_off_once(forest: Iterable[Tree], before: set[Tree], chance: Counter[str]) -> Forest:
     """Trees without those that put a request off as one of those `before` did, which the others are added to."""
     kept = []
     for tree in forest:
         again = tree[0] == "blk_mq_requeue_work" and "blk_mq_delay_kick_requeue_list" in trees.functions((tree,))
         if not again or tree not in before:
             kept.append(tree)
-        elif chance is not None:
+        else:
             chance[PUT_OFF] += 1
         if again:
             before.add(tree)

@@ -177,7 +177,7 @@ def compare(document: dict[str, Any], seen: list[Event], scanned: int) -> list[s
     """Compare a recording, as read, with what the model's controllers saw (events()). Returns a line for each stream
     that differs."""
     theirs, ours = streams(document["events"], scanned), streams(seen, scanned)
-    lines = [_first("register accesses", theirs.registers, ours.registers, _access),
+    lines = [_first("register accesses", theirs.registers, ours.registers, " ".join),
              _first("commands that look for partitions", theirs.scan, ours.scan, _command)]
     for queue in sorted(theirs.commands.keys() | ours.commands.keys()):
         lines.append(_first(f"commands of queue {queue}", theirs.commands[queue], ours.commands[queue], _command))
@@ -205,9 +205,7 @@ def chance(document: dict[str, Any], scanned: int) -> dict[str, int]:
 def _first(what: str, theirs: list[Any], ours: list[Any], show: Callable[[Any], str]) -> str | None:
     """A line on where two streams begin to differ; None where they agree. Of a command only what the recording tells
     of it is compared."""
-    for number in range(max(len(theirs), len(ours))):
-        their = theirs[number] if number < len(theirs) else None
-        our = ours[number] if number < len(ours) else None
+    for number, (their, our) in enumerate(zip_longest(theirs, ours)):
         if isinstance(their, dict) and isinstance(our, dict):
             our = {name: our.get(name) for name in their}
         if their != our:
@@ -215,10 +213,6 @@ def _first(what: str, theirs: list[Any], ours: list[Any], show: Callable[[Any], 
             return (f"{what}: number {number + 1}{after}: the recording has "
                     f"{'none' if their is None else show(their)}, the model {'none' if our is None else show(our)}")
     return None
-
-
-def _access(access: list[str]) -> str:
-    return " ".join(access)
 
 
 def _command(facts: dict[str, Any]) -> str:

@@ -16,8 +16,8 @@ from typing import Any
 
 from blkmodel.capture.files import FileError, parse_json, read_text
 from blkmodel.capture.shapes import (MOST_CPUS, MOST_TEXT, Shape, ShapeError, anything, count, cpu_number, cpulist,
-    device_path, fields, flag, interrupt, list_of, long_text, mapping, name, number_from, one_of, parameter, plain_name,
-    some_cpus, text, text_or_none)
+    device_path, fields, flag, interrupt, list_of, long_text, mapping, name, number_from, one_of, one_or_list_of,
+    parameter, plain_name, some_cpus, text, text_or_none)
 from blkmodel.capture.steps import (CONTROLLER_SHAPES, MOST_REQUESTS, MOST_SECTORS, MOST_STEPS, null_blk_requests,
     nvme_requests, step, steps)
 from blkmodel.include.linux.blkdev import BLKDEV_MAX_RQ
@@ -101,14 +101,6 @@ def _facts(value: Any, place: str) -> None:
         raise ShapeError(place, "a list or an object", value)
 
 
-def _said(value: Any, place: str) -> None:
-    """What a file said, once or several times."""
-    if isinstance(value, list):
-        list_of(long_text, 64)(value, place)
-    else:
-        long_text(value, place)
-
-
 def _file_name(name: str) -> bool:
     """names of files, or commands"""
     return 0 < len(name) < MOST_TEXT and "\0" not in name
@@ -118,7 +110,8 @@ def _seen(value: Any, place: str) -> None:
     """What came of a step."""
     mapping(plain_name, _facts, most=64)(value, place)
     fields({}, {"results": list_of(_result, MOST_STEPS), "kernel_log": list_of(long_text, MOST_STEPS),
-                "kernel_log_ms": list_of(_u32, MOST_STEPS), "files": mapping(_file_name, _said, most=MOST_STEPS)},
+                "kernel_log_ms": list_of(_u32, MOST_STEPS),
+                "files": mapping(_file_name, one_or_list_of(long_text, 64), most=MOST_STEPS)},
            closed=False)(value, place)
 
 
@@ -153,11 +146,7 @@ def _written(value: Any, place: str) -> None:
         raise ShapeError(place, 'a hexadecimal number such as 0x460001, or "address"', value)
 
 
-def _number_or_numbers(value: Any, place: str) -> None:
-    if type(value) is list:
-        list_of(count, 64)(value, place)
-    else:
-        count(value, place)
+_numbers = one_or_list_of(count, 64)
 
 
 def _command(required: dict[str, Shape]) -> Callable[[Any, str], None]:
@@ -166,7 +155,7 @@ def _command(required: dict[str, Shape]) -> Callable[[Any, str], None]:
         mapping(plain_name, anything, most=64)(value, place)
         for key, fact in value.items():
             if key != "name":
-                _number_or_numbers(fact, f"{place}.{key}")
+                _numbers(fact, f"{place}.{key}")
         fields(_CREATED.get(value["name"], {}), closed=False)(value, place)
     return check
 
@@ -254,15 +243,10 @@ def _calls_asked_for(document: dict[str, Any]) -> None:
 
 
 def _steps_asked_for(document: dict[str, Any]) -> None:
-    scenario = document["scenario"]
-    steps(scenario["steps"], [f"scenario.steps[{i}]" for i in range(len(scenario["steps"]))], scenario["cpus"])
-
-
-def _table_asked_for(document: dict[str, Any]) -> None:
-    scenario = document.get("scenario", document)
+    where, scenario = ("scenario.", document["scenario"]) if "scenario" in document else ("", document)
     for key in ("setup", "steps"):
         given = scenario.get(key, [])
-        steps(given, [f"{key}[{i}]" for i in range(len(given))], scenario.get("cpus", 4))
+        steps(given, [f"{where}{key}[{i}]" for i in range(len(given))], scenario.get("cpus", 4))
     asked = sum(min(case["write"], 16 * BLKDEV_MAX_RQ) for case in document.get("cases", ()) if "write" in case)
     if asked * scenario.get("cpus", 4) > MOST_REQUESTS_OF_CASES:
         raise ShapeError("cases", f"at most {MOST_REQUESTS_OF_CASES} requests in all", asked)
@@ -274,5 +258,5 @@ def _devices_asked_for(document: dict[str, Any]) -> None:
 
 
 _LIMITS: dict[str, Callable[[dict[str, Any]], None]] = {
-    CAPTURE: _cases_asked_for, CALLS: _calls_asked_for, DEVICE: _steps_asked_for, DMSETUP: _devices_asked_for,
-    **dict.fromkeys((STATUSES, NR_REQUESTS, HOTPLUG), _table_asked_for)}
+    CAPTURE: _cases_asked_for, CALLS: _calls_asked_for, DMSETUP: _devices_asked_for,
+    **dict.fromkeys((DEVICE, STATUSES, NR_REQUESTS, HOTPLUG), _steps_asked_for)}

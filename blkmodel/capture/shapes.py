@@ -135,6 +135,12 @@ def list_of(shape: Shape, most: int = MOST_ITEMS) -> Shape:
     return check
 
 
+def one_or_list_of(shape: Shape, most: int = MOST_ITEMS) -> Shape:
+    """Make the shape of a value, or of a list of such."""
+    several = list_of(shape, most)
+    return lambda value, place: (several if isinstance(value, list) else shape)(value, place)
+
+
 def mapping(key: Callable[[str], bool], shape: Shape, least: int = 0, most: int = MOST_ITEMS) -> Shape:
     """Make the shape of an object whose keys are data; `key` says whether one is right, and is named in the message."""
     def check(value: Any, place: str) -> None:

@@ -105,27 +105,28 @@ def _disk(reader: Reader, disk: str) -> dict[str, Any] | None:
     if match := re.fullmatch(r"(nvme[0-9]+)n[0-9]+", disk):
         return _nvme(reader, disk, match[1])
     if re.fullmatch(r"nullb[0-9]+", disk):
-        params = {name: reader.parameter(f"sys/module/null_blk/parameters/{name}", needed)
-                  for name, needed in NULL_BLK.items()}
-        return {"driver": "null_blk", "params": {k: v for k, v in params.items() if v is not None},
-                "observed": _observed(reader, disk)}
+        params = _told(**{name: reader.parameter(f"sys/module/null_blk/parameters/{name}", needed)
+                          for name, needed in NULL_BLK.items()})
+        return {"driver": "null_blk", "params": params, "observed": _observed(reader, disk)}
     return None
 
 
 def _nvme(reader: Reader, disk: str, controller: str) -> dict[str, Any]:
     """An NVMe disk. How many queue pairs the controller has is not told; what it uses of them is."""
-    params = {name: reader.number(f"sys/module/nvme/parameters/{name}", needed=False)
-              for name in ("write_queues", "poll_queues", "io_queue_depth")}
+    params = _told(**{name: reader.number(f"sys/module/nvme/parameters/{name}", needed=False)
+                      for name in ("write_queues", "poll_queues", "io_queue_depth")})
     observed = _observed(reader, disk)
-    pairs = reader.number(f"sys/class/nvme/{controller}/queue_count", needed=False)
-    pairs = pairs - 1 if pairs else len(observed["hctxs"])
-    device = {"max_ioqpairs": min(max(1, pairs), 65535)}
-    if (vectors := _vectors(reader, controller)) is not None:
-        device["vectors"] = vectors
-    if (affinity := _interrupts(reader, controller)) and not params["poll_queues"]:
+    queues = reader.number(f"sys/class/nvme/{controller}/queue_count", needed=False)
+    pairs = queues - 1 if queues else len(observed["hctxs"])
+    device = _told(max_ioqpairs=min(max(1, pairs), 65535), vectors=_vectors(reader, controller))
+    if (affinity := _interrupts(reader, controller)) and not params.get("poll_queues"):
         observed["irq_affinity"] = affinity
-    return {"driver": "nvme", "params": {name: value for name, value in params.items() if value is not None},
-            "device": device, "observed": observed}
+    return {"driver": "nvme", "params": params, "device": device, "observed": observed}
+
+
+def _told(**facts: Any) -> dict[str, Any]:
+    """Facts, without those that nobody tells."""
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _vectors(reader: Reader, controller: str) -> int | None:
@@ -146,26 +147,23 @@ def _vectors(reader: Reader, controller: str) -> int | None:
 
 def _observed(reader: Reader, disk: str) -> dict[str, Any]:
     queue, debug = f"sys/block/{disk}/queue", f"sys/kernel/debug/block/{disk}"
-    observed: dict[str, Any] = {}
-    if (nr_requests := reader.number(f"{queue}/nr_requests")) is not None:
-        observed["nr_requests"] = nr_requests
-    if (scheduler := reader.text(f"{queue}/scheduler")) is not None:
-        chosen = re.search(r"\[(.+?)\]", scheduler)
-        observed["scheduler"] = chosen[1] if chosen else scheduler
-    hctxs: list[dict[str, Any]] = []
-    for index in filter(re.compile("[0-9]{1,5}").fullmatch, reader.names(f"sys/block/{disk}/mq")):
+
+    def hctx(index: str) -> dict[str, Any]:
         where = f"sys/block/{disk}/mq/{index}"
-        hctx = {"index": int(index), "cpus": sorted(reader.cpus(f"{where}/cpu_list") or ())}
-        if kind := reader.text(f"{debug}/hctx{index}/type"):
-            hctx["type"] = kind
-        for name in ("nr_tags", "nr_reserved_tags"):
-            if (value := reader.number(f"{where}/{name}")) is not None:
-                hctx[name] = value
-        hctxs.append(hctx)
-    observed["hctxs"] = hctxs
-    if bitmap := _sbitmap(reader.text(f"{debug}/hctx0/tags")):
-        observed["sbitmap"] = bitmap
-    return observed
+        return _told(index=int(index), cpus=sorted(reader.cpus(f"{where}/cpu_list") or ()),
+                     type=reader.text(f"{debug}/hctx{index}/type") or None, nr_tags=reader.number(f"{where}/nr_tags"),
+                     nr_reserved_tags=reader.number(f"{where}/nr_reserved_tags"))
+    return _told(nr_requests=reader.number(f"{queue}/nr_requests"),
+                 scheduler=_chosen(reader.text(f"{queue}/scheduler")),
+                 hctxs=[hctx(index) for index in reader.names(f"sys/block/{disk}/mq")
+                        if re.fullmatch("[0-9]{1,5}", index)],
+                 sbitmap=_sbitmap(reader.text(f"{debug}/hctx0/tags")))
+
+
+def _chosen(schedulers: str | None) -> str | None:
+    """The one of several that stands in brackets; or what else the file says."""
+    chosen = re.search(r"\[(.+?)\]", schedulers or "")
+    return chosen[1] if chosen else schedulers
 
 
 def _sbitmap(tags: str | None) -> dict[str, int] | None:

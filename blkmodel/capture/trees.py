@@ -1,6 +1,7 @@
 """Call trees as values: a tree is (function, trees that it called), a forest a tuple of trees."""
 
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from typing import Any
 
 from blkmodel.trace import Node
@@ -72,18 +73,12 @@ def paths(forest: Forest, above: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
     return found
 
 
-def first_difference(recorded: Forest, model: Forest) -> str | None:
-    """Return in words where two forests begin to differ; None where they are equal."""
-    return _difference(recorded, model, ())
-
-
-def _difference(recorded: Forest, model: Forest, above: tuple[str, ...]) -> str | None:
-    for i in range(max(len(recorded), len(model))):
-        ours = model[i] if i < len(model) else None
-        theirs = recorded[i] if i < len(recorded) else None
+def first_difference(recorded: Forest, model: Forest, above: tuple[str, ...] = ()) -> str | None:
+    """Return in words where two forests, beneath the same calls, begin to differ; None where they are equal."""
+    for i, (theirs, ours) in enumerate(zip_longest(recorded, model)):
         if ours and theirs and ours[0] == theirs[0]:
             if ours[1] != theirs[1]:
-                return _difference(theirs[1], ours[1], (*above, ours[0]))
+                return first_difference(theirs[1], ours[1], (*above, ours[0]))
             continue
         where = " > ".join(above) or "at the root"
         after = f" after {recorded[i - 1][0]}" if i else ""
