@@ -78,7 +78,7 @@ class Recording:
         setattr(Struct, "__setattr__", set_field)  # noqa: B010
         setattr(Array, "__setitem__", set_item)  # noqa: B010
         Memory.observer = Kernel.observer = staticmethod(observe)
-        self._watch(profile)
+        self._watch(_both(self._profile_before, profile) if callable(self._profile_before) else profile)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -210,6 +210,14 @@ class Recording:
     def of(self, *kinds: type) -> list[Any]:
         """Return the events of these kinds, in order."""
         return [event for event in self.events if isinstance(event, kinds)]
+
+
+def _both(before: Callable[..., None], profile: Callable[..., None]) -> Callable[..., None]:
+    """One hook that calls two: whoever else wants to hear of calls goes on to."""
+    def hook(frame: FrameType, event: str, value: Any) -> None:
+        before(frame, event, value)
+        profile(frame, event, value)
+    return hook
 
 
 def _structures(cls: type[Any]) -> Iterator[type[Any]]:
