@@ -411,6 +411,29 @@ def who_does_not_ask_is_not_polled_for():
     return len(record(scenario.io, "nvme0n1", "read", 0, 4096).of(Interrupt)) == 1
 
 
+@holds("Is \"write through\" in write_cache safe?")
+def write_through_drops_flushes():
+    probed()
+    sent = [len(record(scenario.flush, "nvme0n1").of(Command))]
+    scenario.set_queue_file("nvme0n1", "write_cache", "write through")
+    return [*sent, len(record(scenario.flush, "nvme0n1").of(Command))] == [1, 0]
+
+
+@holds("Why does the disk read 16 KiB when I asked for 4?")
+def four_pages_for_one():
+    probed()
+    asked = [event.command for event in record(scenario.buffered, "nvme0n1", "read", 0, 4096).of(Command)]
+    return [each.length + 1 for each in asked] == [32]
+
+
+@holds("Why does blockdev --rereadpt say \"Device or resource busy\"?")
+def a_volume_keeps_the_table():
+    probed(partitions="mbr")
+    scenario.dm_load(dm_mq_queue_depth=16)
+    dmsetup.create("lin", "0 2048 linear /dev/nvme0n1p1 0")
+    return refused_with(scenario.rescan_partitions, "nvme0n1") == "EBUSY"
+
+
 @holds("What does a forgotten completion doorbell do?")
 def a_ring_that_is_not_given_back_fills_up():
     """Of eight places seven can be used, and the scan for partitions has used one. Then a command is done, not told."""

@@ -39,6 +39,7 @@ from blkmodel.sim.interrupts import interrupts
 from blkmodel.sim.kernel import Context
 from blkmodel.trace import (Alloc, Assign, Call, Command, Completion, Doorbell, Enter, Interrupt, RegisterRead,
     RegisterWrite, record)
+from blkmodel.trace.on_bus import passings
 from blkmodel.userland import dmsetup, lvm
 from blkmodel.view.facts.blktrace import actions
 from blkmodel.view.facts.irqs import interrupts_seen
@@ -1782,6 +1783,183 @@ def vectors_of_a_cpu():
 @claim("managed-interrupts", "the middle one of three: its interrupt goes to the highest of its CPUs.")
 def middle_queue():
     return interrupts_seen(8, 3, "4-7", False, None, None).lines[2][4:] == ("3-5", 5)
+
+
+@claim("flush-fua-discard", "`generic_make_request_checks` takes both flags off the bio where the queue has no cache "
+       "(`QUEUE_FLAG_WC`). A bio without sectors has ended then.")
+def filtered_early():
+    boot(4)
+    probe(write_cache=0)
+    called = calls(record(scenario.flush, "nvme0n1"))
+    return called["generic_make_request_checks"] == 1 and not called["blk_mq_get_request"]
+
+
+@claim("flush-fua-discard", "It goes past plug and scheduler")
+def past_the_scheduler():
+    boot(1)
+    probe()
+    flags: tuple[tuple[str, ...], ...] = (), ("dsync",)
+    plain, durable = (calls(record(scenario.io, "nvme0n1", "write", 0, 4096, flags=each)) for each in flags)
+    return scenario.scheduler("nvme0n1") == "mq-deadline" and plain["dd_insert_request"] == 1 and \
+        not durable["dd_insert_request"] and durable["blk_insert_flush"] == 2
+
+
+@claim("flush-fua-discard", "Without a scheduler it borrows the tag of the first request that waits for it.")
+def borrowed_tag():
+    boot(4)
+    probe()
+    done = record(scenario.flush, "nvme0n1")
+    return [event.command.command_id for event in done.of(Command)] == values(done, "blk_mq_get_tag") and \
+        calls(done)["blk_mq_get_tag"] == 1
+
+
+@claim("flush-fua-discard", "An NVMe command can always carry the bit.")
+def write_cache_and_fua():
+    found = []
+    for cached in (0, 1):
+        boot(4)
+        probe(write_cache=cached)
+        found.append([scenario.queue_file("nvme0n1", file) for file in ("write_cache", "fua")])
+    return found == [["write through", "0"], ["write back", "1"]]
+
+
+@claim("flush-fua-discard", "The recorded kernel did the same.")
+def recorded_dsync():
+    recorded = recorded_calls("nvme-write-dsync")
+    return recorded.count('"blk_insert_flush"') == 2 and '"blkdev_issue_flush"' in recorded and \
+        check_file(RECORDINGS / "calls" / "nvme-write-dsync.json").result == "passed"
+
+
+@claim("flush-fua-discard", "all who want another wait together for the next. That one serves them all.")
+def one_flush_for_all():
+    found = []
+    for processes in (2, 5, 8):
+        boot(8)
+        probe(controller=Controller(1, service=Service(least=100_000)))
+        steps: list[dict[str, Any]] = [{"step": ["flush", {"disk": "nvme0n1", "cpu": cpu}]} for cpu in range(processes)]
+        found.append(len(record(scenario.together, steps).of(Command)))
+    return found == [2, 2, 2]
+
+
+@claim("flush-fua-discard", "It drops flushes and FUA, `fsync` returns at once with success, and the disk caches as "
+       "before.")
+def write_through_keeps_the_cache():
+    boot(4)
+    controller = Controller()
+    probe(controller=controller)
+    scenario.set_queue_file("nvme0n1", "write_cache", "write through")
+    scenario.io("nvme0n1", "write", 0, 4096, data=b"x" * 4096, flags=("dsync",))
+    sent = record(scenario.flush, "nvme0n1").of(Command)
+    return not sent and bool(controller.namespaces[1].cached)
+
+
+@claim("flush-fua-discard", "To a disk `fdatasync` is the same as `fsync`: `blkdev_fsync` does not look at the "
+       "difference.")
+def fdatasync_is_fsync():
+    boot(4)
+    probe()
+    both = [record(scenario.flush, "nvme0n1", datasync=only) for only in (False, True)]
+    return [calls(each)["blkdev_issue_flush"] for each in both] == [1, 1] == [len(each.of(Command)) for each in both]
+
+
+@claim("polling", "`generic_make_request_checks` takes it off again where the queue has no `QUEUE_FLAG_POLL`.")
+def wish_taken_off():
+    boot(4)
+    probe(poll_queues=1)
+    scenario.set_queue_file("nvme0n1", "io_poll", 0)
+    done = record(scenario.io, "nvme0n1", "read", 0, 4096, cpu=1, flags=("hipri",))
+    return {event.queue for event in done.of(Command)} == {2} and not calls(done)["nvme_poll"]
+
+
+@claim("polling", "A polled read is not plugged.")
+def polled_reads_are_not_plugged():
+    boot(4)
+    probe(poll_queues=1)
+    write = {flags: calls(record(scenario.io, "nvme0n1", "read", 0, 4096, flags=flags)) for flags in ((), ("hipri",))}
+    return not write["hipri",]["blk_add_rq_to_plug"] and write["hipri",]["blk_mq_try_issue_directly"] == 1
+
+
+@claim("polling", "The data were there after 50 µs. But the queue has no interrupt, and so nobody to end the sleep.")
+def nobody_ends_the_sleep():
+    kernel = boot(4)
+    probe(poll_queues=1, controller=Controller(service=Service(least=50_000)))
+    scenario.set_queue_file("nvme0n1", "io_poll_delay", 300)
+    begun = kernel.now
+    done = record(scenario.io, "nvme0n1", "read", 0, 4096, flags=("hipri",))
+    ended = next(event.time for event in done.of(Completion))
+    return (ended - begun, kernel.now - begun) == (50_000, 300_000) and not done.of(Interrupt)
+
+
+@claim("polling", "In `io_poll`, *invoked* far above *success* is time that was spent looking in vain.")
+def looks_and_finds():
+    boot(4)
+    probe(poll_queues=1, controller=Controller(service=Service(least=50_000)))
+    looked = values(record(scenario.io, "nvme0n1", "read", 0, 4096, flags=("hipri",)), "nvme_poll")
+    return len(looked) > 1 and [bool(found) for found in looked] == [False] * (len(looked) - 1) + [True]
+
+
+@claim("polling", "A real 5.4 was recorded in that state: `3/0/1 default/read/poll queues`, and three hardware queues "
+       "in `/sys`.")
+def poll_queue_of_a_reset():
+    kernel = boot(4)
+    probe()
+    scenario.module_parameter("nvme", "poll_queues", 1)
+    scenario.set_nvme_file("nvme0", "reset_controller", 1)
+    kernel.loop.advance(1_000_000_000)
+    q = scenario.disk("nvme0n1").queue
+    return kernel.log[-1].endswith("3/0/1 default/read/poll queues") and [hctx.nr_ctx for hctx in q.queue_hw_ctx] == [
+        2, 1, 1, 0] and q.tag_set.nr_maps == 2
+
+
+@claim("page-cache-and-partitions", "**A process asks for one page of a disk, and the disk reads four.**")
+def four_pages_for_one():
+    boot(4)
+    probe()
+    done = record(scenario.buffered, "nvme0n1", "read", 0, 4096).of(Command)
+    return [event.command.length + 1 for event in done] == [32] and \
+        check_file(RECORDINGS / "calls" / "buffered-read-4k.json").result == "passed"
+
+
+@claim("page-cache-and-partitions", "And who reads 128 KiB from the start causes two requests of 128 KiB each.")
+def two_windows():
+    boot(4)
+    probe()
+    done = record(scenario.buffered, "nvme0n1", "read", 0, 128 << 10).of(Command)
+    return [event.command.length + 1 for event in done] == [256, 256]
+
+
+@claim("page-cache-and-partitions", "A buffered write copies into pages, marks them dirty, and returns.")
+def written_at_the_close():
+    boot(4)
+    probe()
+    done = record(scenario.buffered, "nvme0n1", "write", 0, 4096)
+    rung = [each.path[0] for each in passings(done) if each.kind == "doorbell" and each.event.side == "sq"]
+    return rung == ["blkdev_close"]
+
+
+@claim("page-cache-and-partitions", "So a read of the *disk* counts for the partition, too")
+def counted_by_sector():
+    boot(4)
+    probe(partitions="mbr")
+    scenario.io("nvme0n1", "read", 2048 * 512, 4096)
+    rows = [line.split() for line in scenario.cat("/proc/diskstats").splitlines()]
+    return {row[2]: row[3] for row in rows} == {"nvme0n1": "2", "nvme0n1p1": "1", "nvme0n1p2": "0"}
+
+
+@claim("page-cache-and-partitions", "The kernel's recordings say the same.")
+def recorded_ends():
+    seen = {name: json.loads(recorded_calls(f"partition-read-{name}"))["observed"]["results"][0]["return"]
+            for name in ("at-end", "past-end")}
+    return seen == {"at-end": 4096, "past-end": 0}
+
+
+@claim("page-cache-and-partitions", "`drop_partitions` refuses as long as *any* partition is open")
+def an_open_partition():
+    boot(4)
+    probe(partitions="mbr")
+    scenario.dm_load(dm_mq_queue_depth=16)
+    dmsetup.create("vol", "0 2048 linear /dev/nvme0n1p2 0")
+    return errno_of(scenario.rescan_partitions, "nvme0n1") == "EBUSY"
 
 
 @claim("limits", "at first twice the queue depth, and at most 256")
