@@ -54,7 +54,7 @@ class Context:
     @property
     def atomic(self) -> bool:
         """Whether it must not sleep: it is no task, or reads under RCU, or holds a spinlock."""
-        return self.kind != "task" or self.rcu > 0 or any(not lock.sleeps for lock in self.locks or ())
+        return self.kind != "task" or self.rcu > 0 or bool(self.locks and not all(lock.sleeps for lock in self.locks))
 
 
 class Kernel:
