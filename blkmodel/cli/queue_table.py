@@ -3,14 +3,15 @@
 from typing import Any
 
 from blkmodel.sim.machine import Machine, format_cpulist
+from blkmodel.view.facts.words import many
 
 
 def queue_map(on: Machine, driver: str, observed: dict[str, Any]) -> str:
     """Return a text of two tables: the hardware queues with their CPUs, and the CPUs with their queues."""
     hctxs = observed["hctxs"]
     types = [name for name in ("default", "read", "poll") if any(hctx["type"] == name for hctx in hctxs)]
-    lines = [f"{driver} on {_count(len(on.possible), 'CPU')}, {_count(len(on.nodes), 'node')}"
-             + (f", {_count(len(on.online), 'CPU')} online" if on.online != on.possible else ""),
+    lines = [f"{driver} on {many(len(on.possible), 'CPU')}, {many(len(on.nodes), 'node')}"
+             + (f", {many(len(on.online), 'CPU')} online" if on.online != on.possible else ""),
              f"scheduler {observed['scheduler']}, nr_requests {observed['nr_requests']}", ""]
     interrupts = observed.get("irq_affinity", {})
     head = ["hctx", "type", "CPUs", "tags", "reserved", *(["interrupt"] if interrupts else [])]
@@ -29,10 +30,6 @@ def queue_map(on: Machine, driver: str, observed: dict[str, Any]) -> str:
 def _interrupt(interrupts: dict[str, str], hctx: dict[str, Any]) -> str:
     """Where the completions of a hardware queue arrive; a poll queue has no interrupt."""
     return "none" if hctx["type"] == "poll" else interrupts.get(str(hctx["index"] + 1), "-")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _table(head: list[str], rows: list[list[Any]]) -> list[str]:

@@ -22,6 +22,7 @@ def key(colour: str) -> str:
     return legend("blk-md-key", 13, 13, f'<rect class="box {colour}" x=".5" y=".5" width="12" height="12"/>')
 
 
-def log(lines: Iterable[str]) -> str:
-    """Lines of the kernel's log as a list."""
-    return f'<ul class="log">{"".join(f"<li>{escape(line)}</li>" for line in lines)}</ul>'
+def log(lines: Iterable[str], nothing: str = "") -> str:
+    """Lines of the kernel's log as a list; `nothing`: what stands there if there are none."""
+    said = "".join(f"<li>{escape(line)}</li>" for line in lines) or (nothing and f'<li class="dim">{nothing}</li>')
+    return f'<ul class="log">{said}</ul>'

@@ -8,6 +8,7 @@ from blkmodel.services.base.err import IS_ERR, NAMES, PTR_ERR
 from blkmodel.trace import Node
 from blkmodel.view.draw.call_tree import source_links
 from blkmodel.view.draw.model_source import source
+from blkmodel.view.draw.strips import log
 
 
 def frames(path: tuple[Node, ...], status: int | None = None) -> str:
@@ -44,7 +45,6 @@ def _returned(node: Node, value: Any) -> str:
     return str(value).lower() if isinstance(value, bool | int) else f"a {type(value).__name__}"
 
 
-def kernel_log(lines: list[str]) -> str:
-    """What the kernel said."""
-    said = "".join(f"<li>{escape(line)}</li>" for line in lines) or '<li class="dim">nothing</li>'
-    return f'<h4>Kernel log</h4><ul class="log">{said}</ul>'
+def kernel_log(lines: list[str], nothing: str = "nothing") -> str:
+    """What the kernel said; `nothing`: what stands there if it did not."""
+    return f"<h4>Kernel log</h4>{log(lines, nothing)}"

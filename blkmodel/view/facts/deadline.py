@@ -121,8 +121,7 @@ def driver_order(wanted: str, settings: dict[str, int] | None = None) -> str:
 
     settings: files of the scheduler, by name, with what is written to them. Pages that join would be one request.
     """
-    ops = {"r": "read", "w": "write"}
-    ios = [{"op": ops[each[0]], "offset": int(each[1:]) << 12, "length": 4096} for each in wanted.split()]
+    ios = [{"op": ("read", "write")[rw], "offset": page << 12, "length": 4096} for rw, page in _asked(wanted)]
     with booted(4):
         scenario.null_blk_load(submit_queues=1, irqmode=2)
         for name, value in (settings or {}).items():

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 from blkmodel import scenario
 from blkmodel.drivers.nvme.host.core import STATE_NAMES
 from blkmodel.drivers.nvme.host.nvme_h import nvme_ctrl
-from blkmodel.errors import KernelError
 from blkmodel.include.linux.blk_mq import BLK_EH_RESET_TIMER
 from blkmodel.include.linux.nvme import nvme_admin_async_event
 from blkmodel.services.devices.kobject import sysfs
@@ -15,6 +14,7 @@ from blkmodel.sim import booted, machine
 from blkmodel.trace import (Assign, Call, Command, Completion, ContextRecord, Doorbell, Enter, Leave, Log, Recording,
     Return, record)
 from blkmodel.trace.on_bus import describe_command
+from blkmodel.view.facts.words import attempt, got
 
 DEVICE, LOG = "the controller", "the log"
 READ: list[Any] = ["io", {"disk": "nvme0n1", "op": "read", "offset": 0, "length": 4096, "cpu": 0}]
@@ -96,10 +96,9 @@ def incident(what: str, timeout: int, before: int, takes: int, aborts: bool) -> 
         with record() as recording:
             result = scenario.together(steps, do)[0]
             kernel.loop.advance(3 * timeout * 1_000_000)
-    got = result.name if isinstance(result, KernelError) else f"{len(result)} bytes"
     states = [STATE_NAMES.get(event.new, "") for event in recording.of(Assign)
               if event.field == "state" and isinstance(event.object, nvme_ctrl)]
-    return Incident(_moments(recording, began), got, (ended["io"] - began) / 1e6, ["live", *states])
+    return Incident(_moments(recording, began), got(result), (ended["io"] - began) / 1e6, ["live", *states])
 
 
 def _moments(recording: Recording, began: int) -> list[Moment]:
@@ -177,10 +176,6 @@ def ending(status: int, dont_retry: bool, op: str, times: int) -> Ending:
         disk = f"{scenario.nvme_probe()}n1"
         scenario.nvme_fault_inject(disk, status, dont_retry, 100, times)
         before = len(kernel.log)
-        with record() as recording:
-            try:
-                result = f"{len(scenario.io(disk, op, 0, 4096))} bytes"
-            except KernelError as why:
-                result = why.name
+        recording = record(attempt, scenario.io, disk, op, 0, 4096)
         made = [event.value for event in recording.of(Return) if event.function == "nvme_error_status"]
-        return Ending(len(made), made[-1], result, tuple(kernel.log[before:]))
+        return Ending(len(made), made[-1], got(recording.result), tuple(kernel.log[before:]))

@@ -12,7 +12,7 @@ from blkmodel.trace import Assign, Call, Command, Return, record
 from blkmodel.trace.walk import walk
 from blkmodel.userland import dmsetup
 from blkmodel.view.facts.mapped import targets_of
-from blkmodel.view.facts.words import attempt
+from blkmodel.view.facts.words import attempt, got
 
 MOVES = {"multipath_end_io": "the clone has ended", "dm_requeue_original_request": "back in the queue of dm-0",
          "dm_end_request": "the read ends", "dm_kill_unmapped_request": "the read ends, with an error"}
@@ -72,5 +72,4 @@ def way(groups: str, selector: str, waits: bool, failing: int, medium: bool) -> 
             else:
                 continue
             rows.append(Row(at, failed, said, (time - begun) / 1e6))
-        came = recording.result if isinstance(recording.result, str) else f"{len(recording.result)} bytes"
-        return tuple(rows), came, dmsetup.status("mp").strip()
+        return tuple(rows), got(recording.result), dmsetup.status("mp").strip()

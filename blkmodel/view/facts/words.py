@@ -17,3 +17,9 @@ def attempt(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
     except KernelError as why:
         return why.name
+
+
+def got(result: Any) -> str:
+    """What a process gets of an I/O: so many bytes, or an errno, as attempt() or together() brings it."""
+    refused = result.name if isinstance(result, KernelError) else result
+    return refused if isinstance(refused, str) else f"{len(result)} bytes"

@@ -15,6 +15,7 @@ from blkmodel.view.draw.cards import card
 from blkmodel.view.draw.figure import panel
 from blkmodel.view.draw.model_source import line_of_call, model_source
 from blkmodel.view.draw.path_tree import path_tree
+from blkmodel.view.draw.unwinding import kernel_log
 from blkmodel.view.facts.recorded import SCENARIOS, STEPPED, live_sizes, passing_in, passings_of, replay_of
 from blkmodel.view.facts.words import many
 
@@ -39,7 +40,8 @@ def stepper(scenario: str = "tag-set", step: int = 1, find: str = "") -> str:
     parts = [f'<p class="says">{_says(replay, scenario, step)}</p>', _moves(replay, step), _found(find, hits, step),
              f'<div class="two way-and-source"><div>{tree}</div><div>{_source(now)}</div></div>',
              _bus(replay, scenario, now, at), "<h4>Structures</h4>", _structures(replay, now, changes, at),
-             '<div class="two"><div>', _memory(replay, at), "</div><div>", _log(replay, at), "</div></div>"]
+             f'<div class="two"><div>{_memory(replay, at)}</div>',
+             f'<div>{kernel_log(replay.log(at)[-6:], "nothing so far")}</div></div>']
     sheets = "stepper path_tree model_source cards" + " bus" * bool(passings_of(scenario))
     return panel("blk-stepper", _describe(replay, scenario, step, changes), sheets, *parts)
 
@@ -153,11 +155,6 @@ def _spark(replay: Replay, at: int) -> str:
     return ('<svg class="spark" viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true">'
             f'<polygon class="memory" points="0,22 {points} 100,22"/>'
             f'<path class="edge-changed" stroke-width="2" vector-effect="non-scaling-stroke" d="M{x:.2f} 0V24"/></svg>')
-
-
-def _log(replay: Replay, at: int) -> str:
-    shown = "".join(f"<li>{escape(line)}</li>" for line in replay.log(at)[-6:]) or '<li class="dim">nothing so far</li>'
-    return f'<h4>Kernel log</h4><ul class="log">{shown}</ul>'
 
 
 def _describe(replay: Replay, scenario: str, number: int, changes: dict[tuple[Any, str], tuple[Any, Any]]) -> str:
