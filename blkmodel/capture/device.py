@@ -55,27 +55,23 @@ def events(recording: Recording) -> list[Event]:
     return shown
 
 
+_TOLD = {nvme.nvme_admin_identify: "cns", nvme.nvme_admin_get_log_page: "lid",
+         nvme.nvme_admin_set_features: "fid cdw11=dword11", nvme.nvme_admin_get_features: "fid cdw11=dword11",
+         nvme.nvme_admin_create_cq: "cqid vector=irq_vector qsize flags=cq_flags",
+         nvme.nvme_admin_create_sq: "sqid cqid qsize flags=sq_flags", nvme.nvme_admin_delete_sq: "sqid=qid",
+         nvme.nvme_admin_delete_cq: "cqid=qid", nvme.nvme_admin_abort_cmd: "sqid cid"}
+"""Opcode → the facts of such a command as a recording calls them, each with the field that it is of, where that has
+another name."""
+
+
 def _admin(queue: int, command: Any) -> dict[str, Any]:
     """The facts of an admin command, with the names that a recording has for them."""
-    opcode = command.opcode
-    facts = {"opcode": opcode, "name": ADMIN.get(opcode, "unknown")}
-    if opcode == nvme.nvme_admin_identify:
-        facts["cns"] = command.cns
-    elif opcode == nvme.nvme_admin_get_log_page:
-        facts["lid"] = command.lid
-    elif opcode in (nvme.nvme_admin_set_features, nvme.nvme_admin_get_features):
-        facts |= {"fid": command.fid, "cdw11": command.dword11}
-    elif opcode == nvme.nvme_admin_create_cq:
-        facts |= {"cqid": command.cqid, "vector": command.irq_vector, "qsize": command.qsize,
-                  "flags": command.cq_flags, "ien": int(bool(command.cq_flags & NVME_CQ_IRQ_ENABLED))}
-    elif opcode == nvme.nvme_admin_create_sq:
-        facts |= {"sqid": command.sqid, "cqid": command.cqid, "qsize": command.qsize, "flags": command.sq_flags}
-    elif opcode == nvme.nvme_admin_delete_sq:
-        facts["sqid"] = command.qid
-    elif opcode == nvme.nvme_admin_delete_cq:
-        facts["cqid"] = command.qid
-    elif opcode == nvme.nvme_admin_abort_cmd:
-        facts |= {"sqid": command.sqid, "cid": command.cid}
+    facts = {"opcode": command.opcode, "name": ADMIN.get(command.opcode, "unknown")}
+    for word in _TOLD.get(command.opcode, "").split():
+        name, _, of = word.partition("=")
+        facts[name] = getattr(command, of or name)
+    if command.opcode == nvme.nvme_admin_create_cq:
+        facts["ien"] = int(bool(command.cq_flags & NVME_CQ_IRQ_ENABLED))
     return facts
 
 

@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
@@ -102,14 +103,17 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"blkmodel {version}, a model of Linux {REFERENCE}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="name")
 
-    checking = commands.add_parser("check", help="hold the model against recordings of a kernel")
+    def command(name: str, run: Callable[[argparse.Namespace], int], what: str, **more: Any) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=what, **more)
+        added.set_defaults(command=run)
+        return added
+    checking = command("check", _check, "hold the model against recordings of a kernel")
     checking.add_argument("files", nargs="+", metavar="FILE")
     checking.add_argument("-v", "--verbose", action="store_true",
                           help="show every difference, not only the first, and what is let pass as it is chance")
     checking.add_argument("--json", action="store_true", help="report in JSON")
-    checking.set_defaults(command=_check)
 
-    mapping = commands.add_parser("map", help="which CPU uses which hardware queue")
+    mapping = command("map", _map, "which CPU uses which hardware queue")
     _add_machine(mapping)
     mapping.add_argument("--driver", choices=["nvme", "null_blk"], default="nvme")
     mapping.add_argument("--queues", type=_number, metavar="N",
@@ -121,10 +125,9 @@ def _parser() -> Parser:
     mapping.add_argument("--poll-queues", type=_number, default=0, metavar="N", help="nvme's poll_queues")
     mapping.add_argument("--depth", type=_number, metavar="N", help="nvme's io_queue_depth, null_blk's hw_queue_depth")
     mapping.add_argument("--json", action="store_true", help="as a case of a blkmodel-capture/1 recording has it")
-    mapping.set_defaults(command=_map)
 
-    tracing = commands.add_parser(
-        "trace", help="which functions a step calls",
+    tracing = command(
+        "trace", _trace, "which functions a step calls",
         epilog="Example: blkmodel trace null_blk.load submit_queues=3 hw_queue_depth=32 --cpus 4")
     _add_machine(tracing)
     tracing.add_argument("--all", action="store_true", help="also functions of files that the model does not stand for")
@@ -134,32 +137,26 @@ def _parser() -> Parser:
     tracing.add_argument("step", nargs="+", metavar="STEP",
                          help=f"one of {', '.join(STEPS)}, and its parameters as NAME=VALUE; or dmsetup or a command "
                               "of LVM, and its words")
-    tracing.set_defaults(command=_trace)
 
-    for (name, what, example), command in zip(TOOLS, (_dmsetup, _lvm), strict=True):
-        tool = commands.add_parser(name, help=what, epilog=f"Example: blkmodel {name} --session my.json {example}")
+    for (name, what, example), run in zip(TOOLS, (_dmsetup, _lvm), strict=True):
+        tool = command(name, run, what, epilog=f"Example: blkmodel {name} --session my.json {example}")
         tool.add_argument("--session", type=Path, metavar="FILE", help=SESSION)
         tool.add_argument("words", nargs=argparse.REMAINDER, metavar="WORD", help="the tool's own command line")
-        tool.set_defaults(command=command)
 
-    showing = commands.add_parser("session", help="show what has been done in a session, and what came of it")
+    showing = command("session", _show, "show what has been done in a session, and what came of it")
     showing.add_argument("session", type=Path, metavar="FILE")
-    showing.set_defaults(command=_show)
 
-    logging = commands.add_parser("dmesg", help="show the kernel's log after all that has been done in a session")
+    logging = command("dmesg", _dmesg, "show the kernel's log after all that has been done in a session")
     logging.add_argument("--session", type=Path, metavar="FILE",
                          help="the session (default: a machine that has the disks nvme0n1 and nvme1n1)")
-    logging.set_defaults(command=_dmesg)
 
-    explaining = commands.add_parser("explain", help="say what a kernel log, a hung task's stack or a trace is about")
+    explaining = command("explain", _explain, "say what a kernel log, a hung task's stack or a trace is about")
     explaining.add_argument("file", type=Path, metavar="FILE")
-    explaining.set_defaults(command=_explain)
 
-    capturing = commands.add_parser("capture", help="write a recording of the queues of this machine")
+    capturing = command("capture", _capture, "write a recording of the queues of this machine")
     capturing.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to FILE (default: standard output)")
     capturing.add_argument("--root", default="/", metavar="DIR", help="read sys and proc below DIR (default: /)")
     capturing.add_argument("--release", help="the kernel's release (default: that of the running kernel)")
-    capturing.set_defaults(command=_capture)
     return parser
 
 

@@ -7,7 +7,7 @@ leaves a choice) has for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING
 
 from blkmodel.device.features import set_features
@@ -72,12 +72,18 @@ def _check_ring(controller: Controller, command: nvme_create_cq | nvme_create_sq
         raise Refused(PRP_OFFSET_INVALID)
 
 
+def _io_queue(there: Container[int], running: Running) -> int:
+    """The number of the I/O queue that is to end, which must be one of these."""
+    qid = wire.view(nvme_delete_queue, running.command).qid
+    if not qid or qid not in there:
+        raise Refused(NVME_SC_QID_INVALID)
+    return qid
+
+
 def delete_cq(controller: Controller, running: Running) -> int:
     """End a completion queue, that no submission queue completes into."""
     engine = controller.engine
-    qid = wire.view(nvme_delete_queue, running.command).qid
-    if not qid or qid not in engine.cqs:
-        raise Refused(NVME_SC_QID_INVALID)
+    qid = _io_queue(engine.cqs, running)
     if any(sq.cq.qid == qid for sq in engine.sqs.values()):
         raise Refused(NVME_SC_INVALID_QUEUE)
     del engine.cqs[qid]
@@ -87,10 +93,7 @@ def delete_cq(controller: Controller, running: Running) -> int:
 def delete_sq(controller: Controller, running: Running) -> int | None:
     """End a submission queue, once what takes its time in it has ended; what never would is aborted."""
     engine = controller.engine
-    qid = wire.view(nvme_delete_queue, running.command).qid
-    if not qid or qid not in engine.sqs:
-        raise Refused(NVME_SC_QID_INVALID)
-    sq = engine.sqs[qid]
+    sq = engine.sqs[_io_queue(engine.sqs, running)]
     if any(each.event for each in sq.running.values()):
         sq.ended_by = running
         return None

@@ -233,7 +233,7 @@ class Controller:
         self.engine.add_submissions(SubmissionQueue(0, self.asq, sizes[0] + 1, cq))
         self.started = this().now
         if fault != STUCK:
-            self._later(self._ready, NVME_CSTS_RDY)
+            self._later(lambda: self._report(self.status | NVME_CSTS_RDY))
 
     def _disable(self) -> None:
         """Forget all queues and what is in them. Nothing of the host's memory is touched any more."""
@@ -241,14 +241,11 @@ class Controller:
         if (fault := self._fault(DISABLE)) == FATAL:
             self.status |= NVME_CSTS_CFS
         elif fault != STUCK and not self.gone:
-            self._later(self._ready, 0)
+            self._later(lambda: self._report(0))
 
-    def _ready(self, bit: int) -> None:
-        """Report that it is enabled (the bit is set), or disabled."""
-        if bit:
-            self.status |= bit
-        else:
-            self.status = 0
+    def _report(self, status: int) -> None:
+        """Say how it is from now on."""
+        self.status = status
 
     def _shut_down(self) -> None:
         """Write what is cached back, and report that; the host has said that the power may go."""
@@ -260,19 +257,15 @@ class Controller:
         for namespace in self.namespaces.values():
             namespace.flush()
         if fault != STUCK:
-            self._later(self._shut, 0)
+            self._later(lambda: self._report(self.status & ~NVME_CSTS_SHST_MASK | NVME_CSTS_SHST_CMPLT))
 
-    def _shut(self, _: int) -> None:
-        """Report that its power may go."""
-        self.status = self.status & ~NVME_CSTS_SHST_MASK | NVME_CSTS_SHST_CMPLT
-
-    def _later(self, fn: Callable[[int], object], argument: int) -> None:
-        """Do something after ready_time, unless it is reset before; at once where that is 0."""
+    def _later(self, report: Callable[[], object]) -> None:
+        """Report something after ready_time, unless it is reset before; at once where that is 0."""
         if self.ready_time:
             epoch = self.epoch
-            post(lambda: self.epoch == epoch and not self.gone and fn(argument), self.ready_time)
+            post(lambda: self.epoch == epoch and not self.gone and report(), self.ready_time)
         else:
-            fn(argument)
+            report()
 
     def _forget(self) -> None:
         """Be as after a reset: no queues, nothing under way, default features."""

@@ -117,12 +117,12 @@ class Engine:
             sq = self.waiting.popleft()
             admin = sq.qid == 0
             if sq.shadow:
-                self._look_at_shadow(sq)
+                self._look_at_shadow(sq, "tail")
             if sq.head != sq.tail:
                 if not self._fetch(kernel, sq, fetched):
                     return
                 if sq.shadow:
-                    self._look_at_shadow(sq)
+                    self._look_at_shadow(sq, "tail")
             if sq.head != sq.tail:
                 self.waiting.append(sq)
             else:
@@ -221,7 +221,7 @@ class Engine:
         kernel, written = this(), 0
         while cq.waiting:
             if cq.shadow:
-                self._look_at_shadow_head(cq)
+                self._look_at_shadow(cq, "head")
             if cq.full():
                 break
             slot, entry = cq.tail, cq.write(kernel.memory, *cq.waiting.popleft())
@@ -255,19 +255,12 @@ class Engine:
         offset = doorbell * 4 << self.front.stride
         queue.shadow = self.shadow[0] + offset, self.shadow[1] + offset
 
-    def _look_at_shadow(self, sq: SubmissionQueue) -> None:
-        """Take the tail over from the copy of the doorbell, and say that this far it was seen."""
+    def _look_at_shadow(self, queue: CompletionQueue | SubmissionQueue, place: str) -> None:
+        """Take the tail or the head over from the copy of the doorbell, and say that this far it was seen."""
         memory = this().memory
-        if (tail := memory.load(sq.shadow[0])) < sq.size:
-            sq.tail = tail
-        memory.store(sq.shadow[1], sq.tail)
-
-    def _look_at_shadow_head(self, cq: CompletionQueue) -> None:
-        """Take the head over from the copy of the doorbell, and say that this far it was seen."""
-        memory = this().memory
-        if (head := memory.load(cq.shadow[0])) < cq.size:
-            cq.head = head
-        memory.store(cq.shadow[1], cq.head)
+        if (value := memory.load(queue.shadow[0])) < queue.size:
+            setattr(queue, place, value)
+        memory.store(queue.shadow[1], getattr(queue, place))
 
     # Queues come and go.
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from blkmodel.include.linux.nvme import (NVME_CMD_SGL_ALL, NVME_SC_DNR, NVME_SC_INVALID_FIELD, NVME_SC_SGL_INVALID_DATA,
     NVME_SC_SGL_INVALID_LAST, NVME_SC_SGL_INVALID_TYPE, NVME_SGL_FMT_ADDRESS, NVME_SGL_FMT_DATA_DESC,
     NVME_SGL_FMT_LAST_SEG_DESC, NVME_SGL_FMT_SEG_DESC, nvme_data_ptr, nvme_sgl_desc)
 from blkmodel.sim import this, wire
 from blkmodel.sim.memory import Memory
-from blkmodel.sim.structure import Array
+from blkmodel.sim.structure import Array, sizeof
 
 if TYPE_CHECKING:
     from blkmodel.device.controller import Controller
@@ -68,7 +68,7 @@ def _by_pages(memory: Memory, prp1: int, prp2: int, length: int, page: int) -> P
     place = prp2
     while length:
         left, needed = (page - (place & page - 1)) // ENTRY, -(-length // page)
-        entries = _entries(memory, place, min(left, needed))
+        entries = _items(memory, place, min(left, needed), "u64")
         chained = needed > left
         for entry in entries[:-1] if chained else entries:
             if not entry or entry & page - 1:
@@ -82,14 +82,16 @@ def _by_pages(memory: Memory, prp1: int, prp2: int, length: int, page: int) -> P
     return found
 
 
-def _entries(memory: Memory, place: int, count: int) -> list[int]:
-    """Read so many entries of a list."""
-    held = memory.at(place, count * ENTRY)
-    if isinstance(held.thing, Array) and held.thing.kind == "u64":
-        first = (place - held.addr) // ENTRY
-        return held.thing[first:first + count]
-    data = memory.read(place, count * ENTRY)
-    return [int.from_bytes(data[i:i + ENTRY], "little") for i in range(0, len(data), ENTRY)]
+def _items(memory: Memory, place: int, count: int, kind: Any) -> Array:
+    """Read so many entries, or descriptors, of a list."""
+    size = sizeof(kind)
+    held = memory.at(place, count * size)
+    if isinstance(held.thing, Array) and held.thing.kind == kind:
+        first = (place - held.addr) // size
+        return Array(kind, held.thing[first:first + count])
+    read = Array(kind, [None] * count)
+    wire.unpack(read, memory.read(place, count * size))
+    return read
 
 
 def _by_descriptors(memory: Memory, descriptor: nvme_sgl_desc, length: int) -> Places:
@@ -100,7 +102,8 @@ def _by_descriptors(memory: Memory, descriptor: nvme_sgl_desc, length: int) -> P
     while descriptor.type != DATA:
         if descriptor.type not in (SEGMENT, LAST) or not descriptor.length or descriptor.length % DESCRIPTOR:
             raise Refused(NVME_SC_SGL_INVALID_LAST)
-        segment = _descriptors(memory, descriptor.addr, descriptor.length // DESCRIPTOR)
+        segment = [each or nvme_sgl_desc() for each in
+                   _items(memory, descriptor.addr, descriptor.length // DESCRIPTOR, nvme_sgl_desc)]
         following = segment[-1]
         if following.type != DATA:
             del segment[-1]
@@ -121,17 +124,6 @@ def _take(found: Places, descriptor: nvme_sgl_desc, length: int) -> int:
     if descriptor.length and length:
         found.append((descriptor.addr, min(descriptor.length, length)))
     return max(length - descriptor.length, 0)
-
-
-def _descriptors(memory: Memory, place: int, count: int) -> list[nvme_sgl_desc]:
-    """Read so many descriptors."""
-    held = memory.at(place, count * DESCRIPTOR)
-    if isinstance(held.thing, Array) and held.thing.kind is nvme_sgl_desc:
-        first = (place - held.addr) // DESCRIPTOR
-        return [nvme_sgl_desc() if each is None else each for each in held.thing[first:first + count]]
-    read = Array(nvme_sgl_desc, [None] * count)
-    wire.unpack(read, memory.read(place, count * DESCRIPTOR))
-    return list(read)
 
 
 def read_host(memory: Memory, places: Places) -> bytes:

@@ -111,11 +111,10 @@ class Text(Control):
     size: int = 12
 
     def html(self, name: str, value: Any, *_: Any) -> str:
+        field = f'<input type="text" size="{self.size}" spellcheck="false" value="{escape(value)}">'
         if self.size > _NARROW:
             field = f'<textarea rows="{1 + len(value) // _LINE}" spellcheck="false">{escape(value)}</textarea>'
-            return _labelled("text", name, f"{escape(self.label)} {field}", " blk-wide")
-        field = f'<input type="text" size="{self.size}" spellcheck="false" value="{escape(value)}">'
-        return _labelled("text", name, f"{escape(self.label)} {field}")
+        return _labelled("text", name, f"{escape(self.label)} {field}", " blk-wide" * (self.size > _NARROW))
 
 
 @dataclass(frozen=True)

@@ -55,12 +55,8 @@ def codec(cls: Any) -> tuple[Any, tuple]:
     form, fields, end = ["<"], [], 0
     for name, offset, length, of in layout(cls):
         kind, count = of if isinstance(of, tuple) else (of, 1)
-        if isinstance(kind, int):
-            code, inner = f"{length}s", None
-        elif isinstance(kind, str):
-            code, inner = f"{count}{kind}", None
-        else:
-            code, inner = f"{length // count}s" * count, kind
+        inner = None if isinstance(kind, int | str) else kind
+        code = f"{count}{kind}" if isinstance(kind, str) else f"{length // count}s" * count if inner else f"{length}s"
         form.append(f"{offset - end}x{code}")
         fields.append((name, count, isinstance(of, tuple), inner))
         end = offset + length

@@ -156,9 +156,8 @@ class Recording:
         def observe(what: str, **facts: Any) -> None:
             if what == "post":
                 posted[id(facts["context"])] = facts["context"], len(self.events)
-            else:
-                if (event := happened[what](**facts)) is not None:
-                    self.events.append(event)
+            elif (event := happened[what](**facts)) is not None:
+                self.events.append(event)
 
         def enter(context: Context, time: int) -> Enter:
             stack.append(len(self.contexts))
