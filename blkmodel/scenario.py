@@ -475,7 +475,7 @@ def nvme_controller(name: str = "nvme0") -> nvme_pci.nvme_dev:
 def nvme_file(device: str, file: str) -> str:
     """What a file of a controller says: `cat /sys/class/nvme/nvme0/state`."""
     dev, attr = _nvme_file(device, file)
-    return this().task("cat", attr.show, dev).rstrip("\n")
+    return _command("cat", f"cat /sys/class/nvme/{device}/{file}", attr.show, dev).rstrip("\n")
 
 
 def set_nvme_file(device: str, file: str, value: object) -> None:
@@ -523,7 +523,7 @@ def queue_file(disk_name: str, file: str) -> str:
     """What a file of a disk's queue says: `cat /sys/block/nullb0/queue/max_sectors_kb`. "iosched/fifo_batch" is one of
     its scheduler's."""
     kobj, attr, show, _ = _queue_file(disk_name, file)
-    return this().task("cat", show, kobj, attr).rstrip("\n")
+    return _command("cat", f"cat /sys/block/{disk_name}/queue/{file}", show, kobj, attr).rstrip("\n")
 
 
 def set_queue_file(disk: str, file: str, value: object) -> None:

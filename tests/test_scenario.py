@@ -3,6 +3,8 @@
 import pytest
 
 from blkmodel import KernelError, boot, machine, scenario
+from blkmodel.device.controller import Controller
+from blkmodel.device.service import Service
 from blkmodel.errors import NotModelled
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.base.err import ENOMEM
@@ -287,3 +289,21 @@ def test_less_memory_makes_the_queues_less_deep():
     assert depth < 8192
     assert f"blk-mq: reduced tag depth (8192 -> {depth})" in kernel.log
     scenario.null_blk_unload()
+
+
+def test_several_poll_one_queue():
+    """None of them keeps time from passing for the others: each read takes as long as the disk does."""
+    kernel = boot(4)
+    disk = scenario.nvme_probe(poll_queues=1, controller=Controller(service=Service(least=50_000))) + "n1"
+    before = kernel.now
+    read = {"disk": disk, "op": "read", "length": 4096, "flags": ["hipri"]}
+    found = scenario.together([{"step": ["io", {**read, "offset": cpu << 12, "cpu": cpu}]} for cpu in range(3)])
+    assert found == [bytes(4096)] * 3
+    assert 50_000 <= kernel.now - before < 100_000
+
+
+def test_a_file_that_cannot_be_read():
+    boot(2)
+    scenario.nvme_probe()
+    with pytest.raises(KernelError, match="wbt_lat_usec"):
+        scenario.queue_file("nvme0n1", "wbt_lat_usec")

@@ -88,6 +88,7 @@ class EventLoop:
         self._soon: _Heap = []
         self._tasks: _Heap = []
         self._ready: deque[Context] = deque()
+        self._polled: set[int] = set()  # tasks that have let others go on since something happened
         self._asleep: dict[int, Context] = {}
         self._steps = 0
         self._idle: list[Any] = []
@@ -257,12 +258,14 @@ class EventLoop:
         if stack is self._base:
             return self.run_one()
         task, event = kernel.context, None
-        if not self._ready:
-            if (event := self._next(None)) is None:
+        if not self._ready or id(task) in self._polled:
+            event = self._next(None)
+            if event is None and not self._ready:
                 return False
-            if event.brief:
+            if event is not None and event.brief:
                 kernel.run_in(event.context, event.fn)
                 return True
+        self._polled.add(id(task))
         task.stack = stack
         self._ready.append(task)
         if event is not None:
@@ -347,6 +350,7 @@ class EventLoop:
             if not event.cancelled:
                 self.now = max(time, self.now)
                 self._steps += 1
+                self._polled.clear()
                 return event
 
     def _stack_for(self, event: Event) -> Any:
