@@ -31,7 +31,8 @@ from blkmodel.reference.source import REFERENCE, defects, kernel_file
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = {"calls": "which functions were called beneath which", "device": "what a controller saw of its driver",
-         "dm": "what dmsetup was told, and what there was then", "maps": "which CPU got which queue"}
+         "dm": "what dmsetup was told, and what there was then", "maps": "which CPU got which queue",
+         "tables": "statuses, queue depths that were written, and CPUs that went: what became of each"}
 CODE = re.compile(r"`([^`]+)`")
 
 

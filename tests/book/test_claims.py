@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -42,6 +42,7 @@ from blkmodel.trace import (Alloc, Assign, Call, Command, Completion, Doorbell, 
 from blkmodel.trace.on_bus import passings
 from blkmodel.userland import dmsetup, lvm
 from blkmodel.view.facts.blktrace import actions
+from blkmodel.view.facts.incidents import CPU, LOST, MASKED, PULLED, RESET, SLOW, UNBOUND, ending, incident
 from blkmodel.view.facts.irqs import interrupts_seen
 from blkmodel.view.facts.one_read import parts
 from blkmodel.view.facts.waiting import contest, depths
@@ -2160,6 +2161,135 @@ def none_for_many():
         scenario.null_blk_load(submit_queues=queues)
         chosen.append(scenario.scheduler("nullb0"))
     return chosen == ["mq-deadline", "none"]
+
+
+# ---------------------------------------------------------------- when it goes wrong
+
+
+def answered(what, timeout=1000, before=0, takes=3000, aborts=False):
+    """What a read gets to which something happens, after how many milliseconds; and the lines of the log."""
+    found = incident(what, timeout, before, takes, aborts)
+    return found.result, found.took, [moment.said for moment in found.moments if moment.who == "the log"]
+
+
+@claim("when-it-goes-wrong", "*times* to 5 | six commands, the data, and still an empty log")
+def five_failures():
+    found = ending(0x281, False, "read", 5)
+    return (found.attempts, found.result, found.log) == (6, "4096 bytes", ())
+
+
+@claim("when-it-goes-wrong", "*times* to 6 | the same six commands, an error, and one line for all of them")
+def six_failures():
+    found = ending(0x281, False, "read", 6)
+    return (found.attempts, found.result, len(found.log)) == (6, "ENODATA", 1)
+
+
+@claim("when-it-goes-wrong", "then *status* to `0x81`, `0x83`, `0x282` | `ENOSPC` of a **read**, `EBADE`, `EILSEQ`")
+def strange_errors():
+    return [ending(status, True, "read", 1).result for status in (0x81, 0x83, 0x282)] == ["ENOSPC", "EBADE", "EILSEQ"]
+
+
+@claim("when-it-goes-wrong", "The line is rate-limited: ten in five seconds")
+def lines_of_many_errors():
+    kernel = boot(1)
+    probe()
+    scenario.nvme_fault_inject("nvme0n1", 0x281, True, 100, -1)
+    said = len(kernel.log)
+    for number in range(15):
+        errno_of(scenario.io, "nvme0n1", "read", number << 12, 4096)
+    return len(kernel.log) - said == 10
+
+
+@claim("when-it-goes-wrong", "A read of multipath is sent with `REQ_FAILFAST_TRANSPORT`: somebody above has a better "
+       "idea than trying the same path again, so the driver does not.")
+def no_second_try_below_multipath():
+    boot(2)
+    probe()
+    scenario.dm_load()
+    disk = dmsetup.create("mp", "0 1024 multipath 0 0 1 1 round-robin 0 1 1 /dev/nvme0n1 1")
+    scenario.nvme_fault_inject("nvme0n1", 0x281, False, 100, 1)
+    with record() as reading:
+        error = errno_of(scenario.io, disk, "read", 0, 4096)
+    return error == "ENODATA" and len(reading.of(Command)) == 1
+
+
+@claim("timeout-abort-reset", "*reads before* to 3 | the same, but the bell rings: 4096 bytes, and the disk stays")
+def bell_rings():
+    found = [incident(LOST, 1000, before, 3000, False) for before in (0, 3)]
+    return [(each.result, each.states[-1]) for each in found] == [("EIO", "deleting"), ("4096 bytes", "live")]
+
+
+@claim("timeout-abort-reset", "the driver looks into the ring itself, and finds the answer: *completion polled*")
+def looked_into_the_ring():
+    result, took, log = answered(MASKED)
+    return result == "4096 bytes" and 1000 <= took <= 2100 and log[-1].endswith("completion polled")
+
+
+@claim("timeout-abort-reset", "each try is aborted and sent again, six times, then `EIO`: **an obedient disk fails "
+       "where a deaf one does not**")
+def obedient_and_deaf():
+    deaf, obedient = answered(SLOW), answered(SLOW, aborts=True)
+    return (deaf[0], obedient[0]) == ("4096 bytes", "EIO") and sum("aborting" in line for line in obedient[2]) == 6
+
+
+@claim("timeout-abort-reset", "the read ends well: the controller has until its queue is deleted")
+def reset_waits():
+    return answered(RESET, before=3)[:2] == ("4096 bytes", 3000)
+
+
+@claim("timeout-abort-reset", "At first the timer is set at most five seconds ahead (`BLK_MAX_TIMEOUT`). It runs, "
+       "finds nobody late")
+def timer_of_five_seconds():
+    boot(1)
+    probe()
+    scenario.nvme_mask_interrupt("nvme0", 1)
+    reading = record(scenario.io, "nvme0n1", "read", 0, 4096)
+    times = [(event.function, event.time) for event in timed(reading)
+             if event.function in ("blk_mq_timeout_work", "nvme_timeout")]
+    early, late = [each for each in times if each[1] < 7], [each for each in times if each[1] >= 7]
+    return {name for name, _ in early} == {"blk_mq_timeout_work"} and min(time for _, time in early) >= 5 and \
+        [name for name, _ in late] == ["blk_mq_timeout_work", "nvme_timeout"] and late[0][1] >= 30
+
+
+def timed(recording):
+    """The calls, each with the seconds since the recording began."""
+    time, began = 0, None
+    for event in recording.events:
+        time = getattr(event, "time", time)
+        began = time if began is None else began
+        if type(event) is Call:
+            yield At(event.function, (time - began) / 1e9)
+
+
+class At(NamedTuple):
+    """A call, and when it was."""
+
+    function: str
+    time: float
+
+
+@claim("gone", "*somebody unbinds the driver* | 4096 bytes after 3 s; whoever unbinds has to wait as long")
+def removed_in_order():
+    found = incident(UNBOUND, 5000, 0, 3000, False)
+    return (found.result, found.took) == ("4096 bytes", 3000) and found.moments[-1].ms >= 3000
+
+
+@claim("gone", "a timeout while the controller is DELETING: *disable controller*, and still the data")
+def timed_out_on_its_way_out():
+    result, took, log = answered(UNBOUND)
+    return (result, took) == ("4096 bytes", 3000) and log[0].endswith("disable controller")
+
+
+@claim("gone", "the process gets `EIO`, at once.")
+def pulled_out_at_once():
+    result, took, _ = answered(PULLED, timeout=5000)
+    return result == "EIO" and took < 800
+
+
+@claim("gone", "the answer came before the CPU went, and nothing happens")
+def cpu_goes_late():
+    early, late = answered(CPU, 5000, takes=500), answered(CPU, 5000)
+    return early[:2] == ("4096 bytes", 500) and late[0] == "4096 bytes" and late[1] >= 5000
 
 
 @pytest.mark.parametrize(("chapter", "words", "holds"), CLAIMS)
