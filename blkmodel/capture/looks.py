@@ -8,16 +8,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from blkmodel.capture.maps import TYPES
-from blkmodel.drivers.nvme.host.pci import NVMEQ_ENABLED, NVMEQ_POLLED
-from blkmodel.drivers.pci.msi import pci_irq_vector
+from blkmodel.capture.maps import TYPES, affinity
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx, queue_for_each_hw_ctx
 from blkmodel.scenario import NVME_MODULES, disk, dmsetup_run, nvme_controller, nvme_file
 from blkmodel.services.base.fault_inject import debugfs
-from blkmodel.services.cpus.interrupt import proc_irq
 from blkmodel.services.devices.device import devices
-from blkmodel.services.devices.pci import to_pci_dev
 from blkmodel.sim import this
 from blkmodel.sim.machine import format_cpulist
 from blkmodel.userland import look
@@ -43,17 +39,7 @@ def read(name: str, steps: Steps) -> Answer | None:
 
 def hctx_of(steps: Steps, number: str) -> blk_mq_hw_ctx:
     """A hardware queue of the disk that the steps are about; KeyError where there is none."""
-    there = {str(hctx.queue_num): hctx for hctx in queue_for_each_hw_ctx(disk(_disk(steps)).queue)}
-    return there[number]
-
-
-def affinity(device: str, queue: int) -> tuple[str, ...] | None:
-    """The CPUs of a queue's interrupt, those that it may go to and those that it does go to; None where it has none."""
-    dev = nvme_controller(device)
-    nvmeq = dev.queues[queue]
-    if not nvmeq.flags >> NVMEQ_ENABLED & 1 or nvmeq.flags >> NVMEQ_POLLED & 1:
-        return None
-    return proc_irq(pci_irq_vector(to_pci_dev(dev.dev), nvmeq.cq_vector))
+    return {str(hctx.queue_num): hctx for hctx in queue_for_each_hw_ctx(disk(_disk(steps)).queue)}[number]
 
 
 def _disk(steps: Steps) -> str:
@@ -68,7 +54,7 @@ def _disk(steps: Steps) -> str:
 
 
 def _irq(steps: Steps, device: str, queue: str) -> str:
-    found = affinity(device, int(queue))
+    found = affinity(nvme_controller(device).queues[int(queue)])
     return f"smp_affinity_list={found[0]} effective_affinity_list={found[1]}" if found else ""
 
 

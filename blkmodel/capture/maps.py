@@ -13,7 +13,7 @@ from typing import Any
 from blkmodel import scenario
 from blkmodel.capture.files import printable
 from blkmodel.capture.reference import VECTORS
-from blkmodel.drivers.nvme.host.pci import NVMEQ_ENABLED, NVMEQ_POLLED, nvme_dev
+from blkmodel.drivers.nvme.host.pci import NVMEQ_ENABLED, NVMEQ_POLLED, nvme_queue
 from blkmodel.drivers.pci.msi import pci_irq_vector
 from blkmodel.include.linux.blk_mq import HCTX_TYPE_DEFAULT, HCTX_TYPE_POLL, HCTX_TYPE_READ, queue_for_each_hw_ctx
 from blkmodel.include.linux.blkdev import request_queue
@@ -43,15 +43,16 @@ def _null_blk(params: dict[str, Any], device: dict[str, Any]) -> dict[str, Any]:
 def _nvme(params: dict[str, Any], device: dict[str, Any]) -> dict[str, Any]:
     dev = scenario.nvme_controller(scenario.nvme_probe(**device, **params))
     queues = {name: dev.io_queues[kind] for kind, name in TYPES.items()}
-    interrupts = {"admin" if qid == 0 else str(qid): cpus for qid, cpus in _irq_affinity(dev).items()}
+    interrupts = {str(nvmeq.qid or "admin"): cpus[0] for nvmeq in dev.queues if (cpus := affinity(nvmeq))}
     return {"queues": queues, **_of_queue(scenario.disk("nvme0n1").queue), "irq_affinity": interrupts}
 
 
-def _irq_affinity(dev: nvme_dev) -> dict[int, str]:
-    """The CPUs of each queue's interrupt, as /proc/irq/*/smp_affinity_list shows them: by queue number, 0 for admin."""
-    pdev = to_pci_dev(dev.dev)
-    return {nvmeq.qid: proc_irq(pci_irq_vector(pdev, nvmeq.cq_vector))[0] for nvmeq in dev.queues
-            if nvmeq.flags >> NVMEQ_ENABLED & 1 and not nvmeq.flags >> NVMEQ_POLLED & 1}
+def affinity(nvmeq: nvme_queue) -> tuple[str, ...] | None:
+    """The CPUs of a queue's interrupt as /proc/irq shows them, those that it may and that it does go to; None
+    where it has none."""
+    if not nvmeq.flags >> NVMEQ_ENABLED & 1 or nvmeq.flags >> NVMEQ_POLLED & 1:
+        return None
+    return proc_irq(pci_irq_vector(to_pci_dev(nvmeq.dev.dev), nvmeq.cq_vector))
 
 
 _DRIVERS: dict[str, Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]] = {"null_blk": _null_blk, "nvme": _nvme}

@@ -1,6 +1,7 @@
 """Exercises that are drawn from a seed, and that the model itself checks."""
 
 import random
+from collections.abc import Callable
 
 from blkmodel.sim import booted, machine
 from blkmodel.view.draw.figure import plain
@@ -21,14 +22,23 @@ def which_queue(number: int = 1, answer: str = "") -> str:
     asked = (f"A machine can have {cpus} CPUs; CPUs 0 to {present - 1} are present"
              + (f", {threads} threads to a core" if threads > 1 else "")
              + f". <code>null_blk</code> has {queues} queues. Which one does CPU {cpu} use?")
-    said = figure = ""
-    if answer.strip():
+
+    def check() -> tuple[str, str]:
         if not answer.strip().isdecimal():
             raise ValueError(f"{answer!r} is no queue: type a number from 0 to {queues - 1}")
         with booted(machine(cpus, threads=threads, present=present)) as kernel:
             q = queue_of("null_blk", queues)
             right = q.queue_ctx[cpu].hctxs[0].queue_num
-            figure = queue_map(q, kernel, cpu)
-        verdict = "Right" if int(answer) == right else f"Not {int(answer)}"
-        said = f"<p><strong>{verdict}: CPU {cpu} uses queue {right}.</strong></p>"
+            return verdict(int(answer), right, f"CPU {cpu} uses queue {right}"), queue_map(q, kernel, cpu)
+    return exercise(asked, answer, check)
+
+
+def exercise(asked: str, answer: str, check: Callable[[], tuple[str, str]], figure: str = "") -> str:
+    """What is asked; once there is an answer, what check() says of it, and the figure that it has then."""
+    said, figure = check() if answer.strip() else ("", figure)
     return plain(f"<p>{asked}</p>{said}") + figure
+
+
+def verdict(typed: int | str, right: int | str, why: str) -> str:
+    """Whether an answer is right, and what is."""
+    return f"<p><strong>{'Right' if typed == right else f'Not {typed}'}: {why}.</strong></p>"

@@ -12,10 +12,10 @@ from blkmodel.sim import booted
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import Array
 from blkmodel.trace import Assign, Call, record
-from blkmodel.view.draw.figure import plain
 from blkmodel.view.facts.data_pointers import described
 from blkmodel.view.facts.deadline import driver_order
 from blkmodel.view.figures.data_pointer import data_pointer
+from blkmodel.view.figures.exercise import exercise, verdict
 from blkmodel.view.figures.tag_map import bitmap
 
 
@@ -29,8 +29,8 @@ def how_many_requests(number: int = 1, answer: str = "") -> str:
     kib = draw.choice((64, 96, 128, 200, 256, 300, 512))
     asked = (f"<code>max_sectors_kb</code> of a <code>null_blk</code> disk is {limit}. A process reads {kib} KiB, past "
              "the page cache, with one system call. How many requests does the driver get?")
-    said = ""
-    if answer.strip():
+
+    def check() -> tuple[str, str]:
         typed = _typed(answer, "number of requests: type one from 1 on")
         with booted(4):
             scenario.null_blk_load(submit_queues=4)
@@ -38,8 +38,8 @@ def how_many_requests(number: int = 1, answer: str = "") -> str:
             recording = record(scenario.io, "nullb0", "read", 0, kib << 10)
         right = sum(event.function == "null_queue_rq" for event in recording.of(Call))
         lengths = [event.new >> 10 for event in recording.of(Assign) if event.field == "_data_len" and event.new]
-        said = _verdict(typed, right, f"{right} request{'s' * (right > 1)}, of {', '.join(map(str, lengths))} KiB")
-    return plain(f"<p>{asked}</p>{said}")
+        return verdict(typed, right, f"{right} request{'s' * (right > 1)}, of {', '.join(map(str, lengths))} KiB"), ""
+    return exercise(asked, answer, check)
 
 
 def which_tag(number: int = 1, answer: str = "") -> str:
@@ -58,9 +58,8 @@ def which_tag(number: int = 1, answer: str = "") -> str:
             near = i == hint >> bits.sb.shift
             word.word = sum(1 << bit for bit in range(word.depth) if (full and near) or draw.random() < 0.7)
             word.cleared = sum(1 << bit for bit in range(word.depth) if word.word >> bit & 1 and draw.random() < 0.4)
-        asked = f"CPU {cpu} takes a tag from this bitmap. Which one does it get? Type −1 if it gets none."
-        figure, said = bitmap(bits), ""
-        if answer.strip():
+
+        def check() -> tuple[str, str]:
             typed = _typed(answer.replace("−", "-"), f"tag: type one from 0 to {depth - 1}, or −1 for none", least=-1)
             before = [word.cleared for word in bits.sb.map]
             right = kernel.run_in(Context("task", "reader", cpu), sbitmap.__sbitmap_queue_get, bits)
@@ -68,9 +67,9 @@ def which_tag(number: int = 1, answer: str = "") -> str:
             why = (f"tag {right}. Its hint, {hint}, led to word {hint >> bits.sb.shift}"
                    + (f" first; tags in cleared that became free on the way: {freed}" if freed else " first")
                    if right >= 0 else "none: there is no free tag, and none that was given back")
-            said = _verdict(typed, right, why)
-            figure = bitmap(bits, touched={right})
-    return plain(f"<p>{asked}</p>{said}") + figure
+            return verdict(typed, right, why), bitmap(bits, touched={right})
+        asked = f"CPU {cpu} takes a tag from this bitmap. Which one does it get? Type −1 if it gets none."
+        return exercise(asked, answer, check, bitmap(bits))
 
 
 def how_many_entries(number: int = 1, answer: str = "") -> str:
@@ -82,14 +81,13 @@ def how_many_entries(number: int = 1, answer: str = "") -> str:
     pages = draw.choice((1, 2, 3, draw.randint(4, 32), draw.randint(33, 127), draw.randint(33, 127)))
     asked = (f"A process reads {pages * 4} KiB from an NVMe disk that can do no SGLs, into pages of 4 KiB of which no "
              "two lie side by side. How many entries has the list that PRP2 leads to? Type 0 if there is none.")
-    said = figure = ""
-    if answer.strip():
+
+    def check() -> tuple[str, str]:
         typed = _typed(answer, "number of entries: type one from 0 on")
         entries = sum(len(entries) for _, entries in described(pages, 1, False).lists)
-        word = "entry" if entries == 1 else "entries"
-        said = _verdict(typed, entries, f"{entries} {word}" if entries else "there is no list, 0 entries")
-        figure = data_pointer(pages, 1, False)
-    return plain(f"<p>{asked}</p>{said}") + figure
+        why = f"{entries} {'entry' if entries == 1 else 'entries'}" if entries else "there is no list, 0 entries"
+        return verdict(typed, entries, why), data_pointer(pages, 1, False)
+    return exercise(asked, answer, check)
 
 
 def how_many_new(number: int = 1, answer: str = "") -> str:
@@ -105,8 +103,8 @@ def how_many_new(number: int = 1, answer: str = "") -> str:
         bits[(head + i) % depth] ^= 1
     asked = (f"A completion ring has {depth} places, and their phase bits are <code>{' '.join(map(str, bits))}</code>. "
              f"The driver is at place {head} and expects {phase}. How many completions are new?")
-    said = ""
-    if answer.strip():
+
+    def check() -> tuple[str, str]:
         typed = _typed(answer, "number of completions: type one from 0 on")
         ring = nvme_queue(cqes=Array(nvme_completion, [nvme_completion(status=bit) for bit in bits]), q_depth=depth,
                           cq_head=head, cq_phase=phase)
@@ -115,8 +113,8 @@ def how_many_new(number: int = 1, answer: str = "") -> str:
             nvme_update_cq_head(ring)
             found += 1
         why = f"{found}. Then the driver is at place {ring.cq_head}, and expects {ring.cq_phase}"
-        said = _verdict(typed, found, why)
-    return plain(f"<p>{asked}</p>{said}")
+        return verdict(typed, found, why), ""
+    return exercise(asked, answer, check)
 
 
 def deadline_order(number: int = 1, answer: str = "") -> str:
@@ -132,14 +130,14 @@ def deadline_order(number: int = 1, answer: str = "") -> str:
     asked = (f"A process submits these at once, each of one page: {wanted} (<code>r</code> is a read, "
              f"<code>w</code> a write, and the number is the page of the disk). The disk has one hardware queue, and "
              f"mq-deadline with {told}. In which order does the driver get them?")
-    said = ""
-    if answer.strip():
+
+    def check() -> tuple[str, str]:
         typed = answer.replace(",", " ").lower().split()
         if sorted(typed) != sorted(wanted.split()):
             raise ValueError(f"{answer.strip()!r} is no order of these: type {wanted} in another order")
         right = driver_order(wanted, settings)
-        said = _verdict(" ".join(typed), right, right)
-    return plain(f"<p>{asked}</p>{said}")
+        return verdict(" ".join(typed), right, right), ""
+    return exercise(asked, answer, check)
 
 
 def _typed(answer: str, otherwise: str, least: int = 0) -> int:
@@ -151,7 +149,3 @@ def _typed(answer: str, otherwise: str, least: int = 0) -> int:
     if typed < least:
         raise ValueError(f"{answer.strip()!r} is no {otherwise}")
     return typed
-
-
-def _verdict(typed: int | str, right: int | str, why: str) -> str:
-    return f"<p><strong>{'Right' if typed == right else f'Not {typed}'}: {why}.</strong></p>"
