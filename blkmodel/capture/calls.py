@@ -116,8 +116,7 @@ def compare(document: dict[str, Any], recording: Recording, without: frozenset[i
     chance: Counter[str] = Counter()
     chance["calls of the recording that are out of scope, or not traceable everywhere"] = sum(
         trees.calls_to(forest, trees.functions(forest) - wanted) for _, forest in recorded)
-    model = [(recording.contexts[number].kind,
-              trees.keep(trees.of_nodes(nodes, untraced), wanted.__contains__))
+    model = [(recording.contexts[number].kind, trees.keep(trees.of_nodes(nodes, untraced), wanted.__contains__))
              for number, nodes in forests.items() if number not in without]
 
     recorded = [(kind, trees.keep(forest, wanted.__contains__)) for kind, forest in recorded]

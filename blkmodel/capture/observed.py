@@ -151,7 +151,7 @@ class Watch:
         if len(theirs := self.observed.get("results", ours)) != len(ours):
             yield f"results: the recording has {len(theirs)}, the model {len(ours)}"
         for number, (their, our) in enumerate(zip(theirs, ours, strict=False), 1):
-            if not _near(their.get("ms", our["ms"]), our["ms"]):
+            if abs(their.get("ms", our["ms"]) - our["ms"]) > LATE:
                 yield f"result {number}: the recording has it after {their['ms']} ms, the model after {our['ms']}"
             for key in {**our, **their}.keys() - {"ms"}:
                 if their.get(key) != our.get(key):
@@ -179,15 +179,14 @@ class Watch:
                 came.append((now - began) // 1_000_000)
             elif type(event) in (Enter, Leave):
                 now = event.time
-        nothing = (None, None)
         for number, ((their, after), (our, ours)) in enumerate(
-                zip_longest(theirs, zip(self.log, came, strict=True), fillvalue=nothing), 1):
+                zip_longest(theirs, zip(self.log, came, strict=True), fillvalue=(None, None)), 1):
             if their is None or our is None or _masked(their) != _masked(our):
                 has = ["none" if line is None else shown(line, WIDE) for line in (their, our)]
                 yield f"kernel_log, line {number}: the recording has {has[0]}, the model {has[1]}"
                 return
             chance["numbers in the log: tags, addresses, places on the bus"] += their != our
-            if after is not None and ours is not None and not _near(after, ours):
+            if after is not None and ours is not None and abs(after - ours) > LATE:
                 yield f"kernel_log, line {number}: the recording has it after {after} ms, the model after {ours}"
 
     def _file(self, name: str, recorded: str | list[str], recording: Recording, chance: Counter[str]) -> list[str]:
@@ -251,10 +250,6 @@ def _outcome(op: str, result: Any) -> dict[str, Any]:
     if op == "aio":
         return {"submitted": len(result), "events": [_outcome("", each) for each in result]}
     return {"return": len(result) if isinstance(result, bytes) else 0}
-
-
-def _near(theirs: int, ours: int) -> bool:
-    return abs(theirs - ours) <= LATE
 
 
 def _masked(line: str) -> str:

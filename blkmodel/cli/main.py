@@ -126,9 +126,8 @@ def _parser() -> Parser:
     mapping.add_argument("--depth", type=_number, metavar="N", help="nvme's io_queue_depth, null_blk's hw_queue_depth")
     mapping.add_argument("--json", action="store_true", help="as a case of a blkmodel-capture/1 recording has it")
 
-    tracing = command(
-        "trace", _trace, "which functions a step calls",
-        epilog="Example: blkmodel trace null_blk.load submit_queues=3 hw_queue_depth=32 --cpus 4")
+    tracing = command("trace", _trace, "which functions a step calls",
+                      epilog="Example: blkmodel trace null_blk.load submit_queues=3 hw_queue_depth=32 --cpus 4")
     _add_machine(tracing)
     tracing.add_argument("--all", action="store_true", help="also functions of files that the model does not stand for")
     tracing.add_argument("--allocations", action="store_true", help="also memory taken and given back, and the log")

@@ -386,8 +386,7 @@ def _mknodes(process: Process, arguments: list[str]) -> None:
 
 def _version(process: Process, arguments: list[str]) -> None:
     process.print(f"Library version:   {LIBRARY_VERSION}\n")
-    task = process.answered("version")
-    process.print(f"Driver version:    {'.'.join(map(str, task.answer.version))}\n")
+    process.print(f"Driver version:    {'.'.join(map(str, process.answered('version').answer.version))}\n")
 
 
 def _targets(process: Process, arguments: list[str]) -> None:

@@ -100,8 +100,7 @@ def _cpu(q: request_queue, kernel: Kernel, cpu: int, y: float, rows: dict[str, A
         parts.append(f'<path class="edge-line" stroke-width="2.5" d="M15.5 {y - row + 4:g}V{y + box - 4:g}"/>')
     away = " away" if focus not in (None, cpu) else ""
     target, tip = "null" if cpu == focus else cpu, "; ".join(path(q, kernel, cpu))
-    return (f'<g class="part{away}" data-set="focus={target}"><title>{escape(tip)}</title>'
-            f'{"".join(parts)}</g>')
+    return f'<g class="part{away}" data-set="focus={target}"><title>{escape(tip)}</title>{"".join(parts)}</g>'
 
 
 def _lines(q: request_queue, rows: dict[str, Any], queues: dict[str, Any], height: int, focus: int | None) -> str:
