@@ -11,7 +11,7 @@ from blkmodel.capture.calls import untraced_files
 from blkmodel.capture.trees import Forest
 from blkmodel.reference import mirror
 from blkmodel.reference.source import comparable
-from blkmodel.trace import Node, Recording
+from blkmodel.trace import Recording
 
 
 class Line(NamedTuple):
@@ -38,7 +38,7 @@ def side_by_side(document: dict[str, Any], recording: Recording, kind: str = "ta
     """
     recorded = [(context["context"], trees.expand(context["calls"])) for context in document["contexts"]]
     forests = recording.forest(document["scenario"]["roots"])
-    files = {node.function: node.file for nodes in forests.values() for node in _all(nodes)}
+    files = {node.function: node.file for nodes in forests.values() for tree in nodes for node in tree.walk()}
     seen = frozenset().union(*(trees.functions(forest) for _, forest in recorded))
     untraced = untraced_files(seen, forests, "observed" in document)
     shown = {name for name in comparable() - mirror.uncompared() if files.get(name) not in untraced}
@@ -46,12 +46,6 @@ def side_by_side(document: dict[str, Any], recording: Recording, kind: str = "ta
     ours = [line for number, nodes in forests.items() if recording.contexts[number].kind == kind
             for line in _lines(trees.of_nodes(nodes), files)]
     return list(_rows(theirs, ours, shown))
-
-
-def _all(nodes: list[Node]) -> Iterator[Node]:
-    for node in nodes:
-        yield node
-        yield from _all(node.calls)
 
 
 def _lines(forest: Forest, files: dict[str, str], depth: int = 0) -> Iterator[Line]:

@@ -203,12 +203,9 @@ def _bound(document: dict[str, Any], context: dict[str, Any]) -> bool:
 def untraced_files(seen: frozenset[str], forests: dict[int, list[Node]], later: bool) -> frozenset[str]:
     """Return the files below drivers/, and of a recording that is not a `later` one those of LATER, that the model
     called, and of which the recording has seen no function."""
-    def files(nodes: list[Node]) -> Iterator[str]:
-        for node in nodes:
-            yield node.file
-            yield from files(node.calls)
     places = ("drivers/",) if later else ("drivers/", *LATER)
-    called = {file for nodes in forests.values() for file in files(nodes) if file.startswith(places)}
+    called = {node.file for nodes in forests.values() for tree in nodes for node in tree.walk()
+              if node.file.startswith(places)}
     return frozenset(called - {each.file for name in seen for each in definitions().get(name, ())})
 
 

@@ -40,6 +40,12 @@ class Node:
         self.value: Any = None
         self.calls: list[Node] = []
 
+    def walk(self) -> "Iterator[Node]":
+        """Yield this call, and all that are below it, in their order."""
+        yield self
+        for call in self.calls:
+            yield from call.walk()
+
     def __repr__(self) -> str:
         return f"<{self.function}: {len(self.calls)} calls>"
 

@@ -167,12 +167,7 @@ def shown(replay: Any, field: str, value: Any) -> str:
 
 def steps_of(events: list[Any], forest: dict[int, list[Node]]) -> Iterator[Step]:
     """Yield the steps: the events, cut where a function is called or returns, or another context begins or goes on."""
-    nodes: dict[int, Node] = {}
-    waiting = [node for trees in forest.values() for node in trees]
-    while waiting:
-        node = waiting.pop()
-        nodes[node.start] = node
-        waiting += node.calls
+    nodes = {node.start: node for trees in forest.values() for tree in trees for node in tree.walk()}
     paths: dict[int, list[Node]] = {}
     contexts, begun, call, work = [0], 0, False, False
     for at, event in enumerate(events):

@@ -73,11 +73,9 @@ def _coloured(function: str, file: str) -> str:
         said = escape(match[0])
         if match["quiet"]:
             return "\n".join(f"<i>{line}</i>" for line in said.split("\n"))
-        if match["word"]:
-            if keyword.iskeyword(match[0]):
-                return f"<em>{said}</em>"
-            return f"<b>{said}</b>" if match[0] in names else said
-        return said
+        if keyword.iskeyword(match[0]):
+            return f"<em>{said}</em>"
+        return f"<b>{said}</b>" if match[0] in names else said
     text, parts, at = "\n".join(source(function, file)), [], 0
     for match in _TOKENS.finditer(text):
         parts += [escape(text[at:match.start()]), mark(match)]
