@@ -36,7 +36,7 @@ from blkmodel.services.cpus.interrupt import irq_desc_tree, write_irq_affinity
 from blkmodel.services.devices.configfs import configfs_mkdir, configfs_rmdir, configfs_write_file
 from blkmodel.services.devices.device import dev_get_drvdata, dev_name, device as struct_device, devices, whole_disks
 from blkmodel.services.devices.kobject import kobject
-from blkmodel.services.devices.pci import device_release_driver, pci_bus_add_device, to_pci_dev
+from blkmodel.services.devices.pci import device_release_driver, pci_bus_add_device, pci_dev, to_pci_dev
 from blkmodel.services.files.file import (O_DIRECT, O_RDONLY, O_RDWR, O_WRONLY, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT,
     filp_close, filp_open, new_sync_read, new_sync_write)
 from blkmodel.services.files.pagemap import invalidate_mapping_pages
@@ -382,7 +382,7 @@ def nvme_unbind(device: str = "nvme0") -> None:
 def nvme_pull_out(device: str = "nvme0", drained: bool = False) -> None:
     """Pull a controller out of its slot: it is gone from one moment to the next, and then the port tells the kernel;
     `drained`: as QEMU's does, once the time of what was under way is over."""
-    pdev = to_pci_dev(nvme_controller(device).ctrl.dev)
+    pdev = _pdev(device)
     controller = pdev._device
     ends = [each.event.time for sq in controller.engine.sqs.values() for each in sq.running.values() if each.event]
 
@@ -399,13 +399,17 @@ def slot_power(device: str = "nvme0", value: object = 0) -> None:
     """Switch a slot's power off, in an orderly way: `echo 0 > /sys/bus/pci/slots/1/power`."""
     if str(value) != "0":
         raise NotModelled("pci.slot_power's value other than 0")
-    pdev = to_pci_dev(nvme_controller(device).ctrl.dev)
-    _command("pciehp", "echo 0 > /sys/bus/pci/slots/1/power", unplug, pdev)
+    _command("pciehp", "echo 0 > /sys/bus/pci/slots/1/power", unplug, _pdev(device))
+
+
+def _pdev(device: str) -> pci_dev:
+    """A controller as it is on the bus."""
+    return to_pci_dev(nvme_controller(device).ctrl.dev)
 
 
 def nvme_mask_interrupt(device: str, vector: int) -> None:
     """Mask a vector in the controller's table behind the kernel's back: its interrupts get lost."""
-    controller = to_pci_dev(nvme_controller(device).ctrl.dev)._device
+    controller = _pdev(device)._device
     if not 0 <= vector < controller.vectors:
         raise ValueError(f"vector={vector}: {device} has 0 to {controller.vectors - 1}")
     controller.mask(vector, True)
@@ -462,8 +466,7 @@ def _why(log: list[str]) -> int:
 
 def nvme_remove(device: str = "nvme0") -> None:
     """Unplug a controller in an orderly way: `echo 1 > /sys/class/nvme/nvme0/device/remove`. Its disks go with it."""
-    pdev = to_pci_dev(nvme_controller(device).ctrl.dev)
-    _command("init", f"echo 1 > /sys/class/nvme/{device}/device/remove", unplug, pdev)
+    _command("init", f"echo 1 > /sys/class/nvme/{device}/device/remove", unplug, _pdev(device))
 
 
 def nvme_controller(name: str = "nvme0") -> nvme_pci.nvme_dev:
@@ -635,8 +638,7 @@ def aio(disk: str, wanted: list[dict[str, Any]], cpu: int = 0) -> list[bytes | K
     wanted: what io() takes, each as a dict: op, offset, length, and what else it is to have. Returns, in the same
     order, the bytes that each moved, or its KernelError.
     """
-    asked = [_asked(disk, **each) for each in wanted]
-    found = _command("aio", f"io_submit on {disk}", _aio, disk, asked, cpu=cpu)
+    found = _command("aio", f"io_submit on {disk}", _aio, disk, [_asked(disk, **each) for each in wanted], cpu=cpu)
     return [_face(result, disk, each) for result, each in zip(found, wanted, strict=True)]
 
 

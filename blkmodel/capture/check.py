@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from os import cpu_count
@@ -17,10 +17,9 @@ from blkmodel.capture import calls, device, maps, sessions, tables
 from blkmodel.capture.files import printable, shown
 from blkmodel.capture.formats import CALLS, CAPTURE, DEVICE, DMSETUP, HOTPLUG, NR_REQUESTS, STATUSES, FormatError, read
 from blkmodel.capture.observed import Watch
-from blkmodel.capture.reference import as_recorded, boot_reference, leave_as_found, traced_step
-from blkmodel.errors import KernelError, NotModelled
+from blkmodel.capture.reference import boot_reference, leave_as_found, traced_step, try_step
+from blkmodel.errors import NotModelled
 from blkmodel.reference.source import RELEASE
-from blkmodel.scenario import run_step
 from blkmodel.trace import Command, Recording, record
 
 PASSED, FAILED, SKIPPED, UNREADABLE = "passed", "failed", "not modelled yet", "unreadable"
@@ -107,19 +106,12 @@ def _maps(document: dict[str, Any], chance: Counter[str]) -> tables.Cases:
             gc.collect()
 
 
-def _try_step(step: list[Any], later: bool) -> None:
-    """Do a step, as one of the `later` recordings or not. One that the kernel refuses is done, too: what it did until
-    then is what is compared."""
-    with suppress(KernelError):
-        run_step(as_recorded(step, later))
-
-
 def _set_up(document: dict[str, Any], watch: Watch, anywhere: int | None, scans: int | None = None) -> dict[str, int]:
     """Boot, and do the steps before the traced one, with those who are bound to no CPU on `anywhere`; in these steps on
     `scans`, where partitions are to be looked for there. Returns what leave_as_found() does."""
     kernel = boot_reference(document["scenario"]["cpus"], watch.later, anywhere if scans is None else scans)
     for step in document["scenario"]["setup"]:
-        _try_step(step, watch.later)
+        try_step(step, watch.later)
         kernel.loop.advance(BETWEEN)
     kernel.anywhere = anywhere
     left = leave_as_found(document)
@@ -164,7 +156,7 @@ def _device(document: dict[str, Any]) -> Found:
     with record() as recording:
         for step in document["scenario"]["steps"]:
             alone = scanned == _io_commands(recording)
-            _try_step(step, True)
+            try_step(step, True)
             if alone and step[0] == "nvme.probe":
                 scanned = _io_commands(recording)
     total = len(document["events"])

@@ -1,13 +1,15 @@
 """The kernel that was recorded, booted in the model."""
 
+from contextlib import suppress
 from typing import Any
 
 from blkmodel.block import blk_mq
 from blkmodel.capture import trees
 from blkmodel.drivers.block.null_blk_main import null_cache_active
+from blkmodel.errors import KernelError
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_STATS
 from blkmodel.reference.source import was_built
-from blkmodel.scenario import DM_TARGETS, io, modules, queue_file, set_queue_file
+from blkmodel.scenario import DM_TARGETS, io, modules, queue_file, run_step, set_queue_file
 from blkmodel.services.devices.device import whole_disks
 from blkmodel.services.devices.kobject import sysfs
 from blkmodel.sim import Kernel, Machine, boot, machine
@@ -45,6 +47,13 @@ def as_recorded(step: list[Any], later: bool = False) -> list[Any]:
         return step
     return [step[0], {"vectors": VECTORS, "aborts": 0, "opened": step[1].get("device") == "nvme0" and not later,
                       **step[1]}]
+
+
+def try_step(step: list[Any], later: bool) -> None:
+    """Do a step, as one of the `later` recordings or not. One that the kernel refuses is done, too: what it did until
+    then is what is compared."""
+    with suppress(KernelError):
+        run_step(as_recorded(step, later))
 
 
 def traced_step(document: dict[str, Any]) -> list[Any]:

@@ -35,8 +35,7 @@ def compare(document: dict[str, Any], chance: Counter[str]) -> Iterator[tuple[st
 
 def describe(step: dict[str, Any]) -> str:
     """A step's command, as it was typed."""
-    line = " ".join(["dmsetup", *(f"'{word}'" if " " in word else word for word in _words(step))])
-    return printable(line, keep="")
+    return printable(" ".join(["dmsetup", *(f"'{word}'" if " " in word else word for word in _words(step))]), keep="")
 
 
 def _words(step: dict[str, Any]) -> list[str]:

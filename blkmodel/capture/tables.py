@@ -9,13 +9,12 @@ interrupt goes of several that it may go to is chance.
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 from blkmodel.capture import looks
 from blkmodel.capture.files import shown
 from blkmodel.capture.observed import differs
-from blkmodel.capture.reference import as_recorded, boot_reference
+from blkmodel.capture.reference import as_recorded, boot_reference, try_step
 from blkmodel.drivers.pci.msi import pci_irq_vector
 from blkmodel.errors import KernelError
 from blkmodel.scenario import (io, nvme_controller, nvme_fault_inject, queue_file, run_step, set_irq_affinity,
@@ -99,8 +98,7 @@ def _write_affinity(scenario: dict[str, Any]) -> dict[str, Any]:
 def _boot(document: dict[str, Any], setup: list[list[Any]]) -> None:
     boot_reference(document.get("cpus", CPUS), True)
     for step in document.get("setup", setup):
-        with suppress(KernelError):
-            run_step(as_recorded(step, True))
+        try_step(step, True)
 
 
 def _held(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:

@@ -19,8 +19,7 @@ NULL: Any = None
 @cache
 def layouts() -> dict[str, Any]:
     """Return what the reference build's debug information says of each structure: size, fields, offsets."""
-    text = (files("blkmodel.reference") / "structs.json").read_text()
-    return json.loads(text)["structs"]
+    return json.loads((files("blkmodel.reference") / "structs.json").read_text())["structs"]
 
 
 @cache

@@ -131,8 +131,7 @@ def recorded(name: str, fail: int = 0) -> Recorded:
         kernel.memory.fail_never()
         if error is None and isinstance(recording.result, int) and recording.result < 0:
             error = KernelError(recording.result, wanted.title)
-        made = "" if error else wanted.made()
-        return Recorded(recording, kernel, error, first, before, live(kernel), made)
+        return Recorded(recording, kernel, error, first, before, live(kernel), "" if error else wanted.made())
 
 
 @lru_cache(maxsize=16)
@@ -183,8 +182,7 @@ def recorded_io(disk: str, op: str, kib: int, scheduler: str = "none", depth: in
     """Record one I/O at the start of a disk that takes 10 µs for each request, and has its scheduler chosen."""
     driver, queues = disk.split()
     with booted(4):
-        name = _slow_disk(driver, int(queues), depth, scheduler)
-        return record(scenario.io, name, op, 0, kib << 10, cpu=cpu)
+        return record(scenario.io, _slow_disk(driver, int(queues), depth, scheduler), op, 0, kib << 10, cpu=cpu)
 
 
 @lru_cache(maxsize=32)

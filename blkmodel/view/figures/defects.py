@@ -18,8 +18,7 @@ def errors():
     """All of them, file by file."""
     parts = []
     for file, found in groupby(defects(), lambda each: each.file):
-        items = "".join(map(_item, found))
-        parts.append(f"<p><strong>{escape(file)}</strong></p><dl>{items}</dl>")
+        parts.append(f"<p><strong>{escape(file)}</strong></p><dl>{''.join(map(_item, found))}</dl>")
     return panel("blk-errs", "Where Linux 5.4 itself errs", "defects", *parts)
 
 
