@@ -57,19 +57,24 @@ def try_step(step: list[Any], later: bool) -> None:
 
 
 def traced_step(document: dict[str, Any]) -> list[Any]:
-    """The step of a recording of calls. Where pages of the cache lay is chance, and the recording of a read tells in
-    which runs they were added to bios. So the model's are laid out in the same way."""
+    """The step of a recording of calls. Where pages of the cache lay is chance, and tells: in which runs a read added
+    them to bios, or how many segments a write had. So the model's are laid out in the same way."""
     kind, *rest = document["scenario"]["traced"]
-    if kind != "buffered" or rest[0]["op"] != "read":
+    if kind != "buffered":
         return [kind, *rest]
     step = rest[0]
     calls = tuple(tree for context in document["contexts"] if context["context"] == "task"
                   for tree in trees.expand(context["calls"]))
     runs: list[int] = []
-    for below in trees.below(calls, "bio_add_page"):
-        if any(function == "__bio_add_page" for function, _ in below) or not runs:
-            runs.append(0)
-        runs[-1] += 1
+    if step["op"] == "read":
+        for below in trees.below(calls, "bio_add_page"):
+            if any(function == "__bio_add_page" for function, _ in below) or not runs:
+                runs.append(0)
+            runs[-1] += 1
+    else:
+        segments = trees.calls_to(calls, {"dma_direct_map_page"})
+        pages = (step["offset"] + step["length"] - 1) // PAGE_SIZE - step["offset"] // PAGE_SIZE + 1
+        runs = [pages - segments + 1, *[1] * (segments - 1)] if 0 < segments <= pages else [1] * pages
     return [kind, {**step, "page_runs": runs}]
 
 
