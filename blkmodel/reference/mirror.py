@@ -39,7 +39,8 @@ def functions() -> list[MirrorFunction]:
     """Return every function that a mirror module defines at its top level, module by module, in their order there."""
     return [MirrorFunction(value.__name__, kernel_file(module.__name__), value)
             for module in modules() for value in vars(module).values()
-            if isinstance(value, FunctionType) and value.__module__ == module.__name__]
+            if isinstance(value, FunctionType) and value.__module__ == module.__name__
+            and value.__name__ != "__annotate__"]  # Python's own
 
 
 def traced() -> list[MirrorFunction]:

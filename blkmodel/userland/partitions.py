@@ -66,7 +66,8 @@ def _gpt(sectors: int, parts: Sequence[tuple[int, int]]) -> list[tuple[int, byte
         raise ValueError(f"{len(parts)} partitions: a table has {ENTRIES} at most")
     entries = b"".join(
         pack("<16s16sQQQ72s", LINUX_GUID, number.to_bytes(16, "little"), start, start + length - 1, 0,
-             f"part{number}".encode("utf-16-le")) for number, (start, length) in enumerate(parts, 1))
+             "".join(f"{letter}\0" for letter in f"part{number}").encode())
+        for number, (start, length) in enumerate(parts, 1))
     entries = entries.ljust(ENTRIES * 128, b"\0")
     last, room = sectors - 1, ENTRIES // 4
 

@@ -224,7 +224,7 @@ def controllers_fail():
             (Fault(FAIL, opcode=nvme.nvme_admin_create_sq, nth=2, status=6), None, "1/0/0 default/read/poll queues", 0),
             (Fault(FAIL, opcode=nvme.nvme_cmd_read, nth=1, status=6), None, "2/0/0 default/read/poll queues", 0),
             (Fault(SILENT, nth=5), "EINTR", "Removing after probe failure status: -4", 60),
-            (Fault(SILENT, queue=1), None, "Abort status: 0x0", 30),
+            (Fault(SILENT, queue=1), None, "Abort status: 0x0", 31),
             (Fault(STUCK, at=ENABLE), "ENODEV", "Removing after probe failure status: -19", 8)):
         kernel = blkmodel.boot(2)
         scenario.nvme_load(io_queue_depth=4)
