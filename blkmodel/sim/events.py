@@ -152,6 +152,8 @@ class EventLoop:
                 self.now = max(self.now, task.since + HUNG_TASK_TIMEOUT)
                 self._look_for_hung_tasks()
                 if self.hopeless(task):
+                    if self.ground is ground.Nested and len(self._drivers) > 1:
+                        raise ground.NoGround(ground.LACKS)  # whoever is to wake it waits beneath
                     task.hung = True
                     raise HungTask(self.described(task))
                 driver.until = max(self.now, min(event.time for event in self._live()))

@@ -408,6 +408,21 @@ def test_no_engine_and_the_page_says_so(browser, stage):
         assert visit.page.locator("svg").first.inner_html() == before
 
 
+def test_without_stacks_a_figure_says_what_it_lacks(browser, origins):
+    """What overtakes is not shown, in a browser without Promise Integration; what was made at build stays."""
+    def without(route):
+        response = route.fetch()
+        route.fulfill(response=response, body="delete WebAssembly.Suspending;\n" + response.text())
+    with Visit(browser, origins) as visit:
+        visit.page.route("**/engine/worker.*.js", without)
+        visit.page.goto(f"{origins['http']}/book/timeout-abort-reset.html")
+        figure = visit.page.locator(".blk-live").first
+        made = figure.locator(".says").inner_text()
+        figure.locator("select").first.select_option(label="somebody resets the controller")
+        figure.get_by_text("(WebAssembly.Suspending), which this browser has not").wait_for()
+        assert figure.locator(".says").inner_text() == made
+
+
 NEVER = """onmessage = ({data}) => {
   if (data.start) { if (%s) postMessage({ready: true}); return; }
   const {values} = JSON.parse(data.request);

@@ -21,10 +21,11 @@ from blkmodel.services.tasks.sched import send_sig
 from blkmodel.services.tasks.timer import HZ, INITIAL_JIFFIES, TICK_NSEC, calc_wheel_index, jiffies, msleep
 from blkmodel.services.tasks.wait import (complete, completion, wait_event, wait_event_interruptible,
     wait_event_timeout, wait_for_completion, wait_queue_head, wake_up_all)
-from blkmodel.sim import booted
+from blkmodel.sim import booted, ground
 from blkmodel.sim.events import HungTask
 from blkmodel.sim.ground import Nested, NoGround
 from blkmodel.sim.kernel import Context
+from blkmodel.view.figures.tag_map import tag_map
 
 MS = 1_000_000
 
@@ -394,6 +395,14 @@ def test_on_one_stack_what_overtakes_is_refused_and_the_rest_is_the_same():
     assert names(run(None, True)) == ["a", "b"]
     with pytest.raises(NoGround, match="JavaScript Promise Integration"):
         run(Nested, True)
+
+
+def test_on_one_stack_a_figure_of_waiting_says_what_it_lacks(monkeypatch):
+    """Not that a task sleeps for ever, which whoever wakes it would not let it."""
+    monkeypatch.setattr(ground, "best", lambda: Nested)
+    assert "taken" in tag_map(step=5)
+    with pytest.raises(NoGround, match="JavaScript Promise Integration"):
+        tag_map(step=30)
 
 
 def test_jiffies_begin_where_they_do():
