@@ -381,7 +381,7 @@
   // What a cell gave, as the page shows what is stored.
   function drawn({ output_type: kind, name, text, data, traceback }) {
     const plain = (words, classes) => {
-      const box = make(`<div class="output ${classes} highlight-myst-ansi notranslate"><div class="highlight"><pre></pre></div></div>`);
+      const box = make(`<div class="output ${classes} highlight-myst-ansi notranslate"><div class="highlight"><pre tabindex="0"></pre></div></div>`);
       box.querySelector("pre").textContent = words;
       return box;
     };
