@@ -104,6 +104,9 @@ def compare(document: dict[str, Any], recording: Recording, without: frozenset[i
     """Compare a recording of the kernel, as read, with one of the model's recorder, of the same scenario, but for what
     ran in the contexts `without`."""
     recorded = [(context["context"], trees.expand(context["calls"])) for context in document["contexts"]]
+    begun = sum(trees.calls_to(forest, {"blk_mq_start_request"})
+                for context, (kind, forest) in zip(document["contexts"], recorded, strict=True)
+                if kind == "task" and not _bound(document, context))
     roots = document["scenario"]["roots"]
     forests = {number: nodes for number, nodes in recording.forest(roots).items()
                if recording.contexts[number].kind == "task"}
@@ -120,9 +123,8 @@ def compare(document: dict[str, Any], recording: Recording, without: frozenset[i
              for number, nodes in forests.items() if number not in without]
 
     recorded = [(kind, trees.keep(forest, wanted.__contains__)) for kind, forest in recorded]
-    with_idle = [forest for _, forest in recorded]
+    chance[IDLE] += sum(trees.calls_to(forest, {"nvme_poll", "blk_poll"}) for _, forest in recorded)
     recorded, model = ([(kind, _without_idle_polls(forest)) for kind, forest in side] for side in (recorded, model))
-    chance[IDLE] += sum(trees.calls_to(forest, {"nvme_poll", "blk_poll"}) for forest in with_idle)
     chance[IDLE] -= sum(trees.calls_to(forest, {"nvme_poll", "blk_poll"}) for _, forest in recorded)
     recorded = [(kind, forest if kind == "task" else _mended(forest, model, chance)) for kind, forest in recorded]
     share = _share(recorded, model)
@@ -139,8 +141,6 @@ def compare(document: dict[str, Any], recording: Recording, without: frozenset[i
     ours = {root: list(_put_off_once(forest, ours_put_off, Counter()))
             for root, forest in _roots(model, "task").items()}
     differences = _compare_tasks([_roots([("task", forest)], "task") for forest in tasks], ours)
-    begun = sum(trees.calls_to(trees.expand(context["calls"]), {"blk_mq_start_request"})
-                for context in document["contexts"] if context["context"] == "task" and not _bound(document, context))
     for kind in ("irq", "softirq"):
         theirs, ours = _roots(recorded, kind), _roots(model, kind)
         found, elsewhere = _compare_interrupts(kind, theirs, ours, begun)

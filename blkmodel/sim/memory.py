@@ -161,25 +161,24 @@ class Memory:
 
     def read(self, addr: int, length: int) -> bytes:
         """The bytes at an address, as a device sees them."""
-        if here := self._before_next(addr, length):
-            return self.read(addr, here) + self.read(addr + here, length - here)
-        found = self.at(addr, length)
-        return wire.peek(found.thing, addr - found.addr, length)
+        found, here = self._here(addr, length)
+        data = wire.peek(found.thing, addr - found.addr, here)
+        return data if here == length else data + self.read(addr + here, length - here)
 
     def write(self, addr: int, data: bytes) -> None:
         """Store bytes at an address: what lies there has their values from then on."""
-        if here := self._before_next(addr, len(data)):
-            self.write(addr, data[:here])
+        found, here = self._here(addr, len(data))
+        wire.poke(found.thing, addr - found.addr, data[:here])
+        if here < len(data):
             self.write(addr + here, data[here:])
-            return
-        found = self.at(addr, len(data))
-        wire.poke(found.thing, addr - found.addr, data)
 
-    def _before_next(self, addr: int, length: int) -> int:
-        """Where bytes are in several allocations, each of whole pages: how many of them are in the first; else 0."""
+    def _here(self, addr: int, length: int) -> tuple[Allocation, int]:
+        """The allocation at an address, and how many of `length` bytes are in it: all, unless it is of whole pages,
+        behind which another may go on."""
         found = self._seen.get(addr) or self._find(addr)
-        here = found.addr + found.size - addr
-        return here if length > here and found.size % PAGE_SIZE == 0 else 0
+        if (here := found.addr + found.size - addr) >= length:
+            return found, length
+        return (found, here) if found.size % PAGE_SIZE == 0 else (self.at(addr, length), length)
 
     def load(self, addr: int) -> Any:
         """What an item of an array is: the one that begins at `addr`."""
