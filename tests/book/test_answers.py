@@ -681,3 +681,12 @@ def test_what_people_type_is_found(site, typed):
         found = [index[kind].get(stem(word.lower()), []) for kind in ("terms", "titleterms")]
         pages.append({page for each in found for page in ([each] if isinstance(each, int) else each)})
     assert set.intersection(*pages)
+
+
+@pytest.mark.site
+def test_each_symptom_is_found_at_its_own_place(site):
+    script = (site / "searchindex.js").read_text()
+    index = json.loads(script.strip().removeprefix("Search.setIndex(").removesuffix(")"))
+    page = index["docnames"].index("book/symptoms")
+    for symptom in symptoms():
+        assert [page, symptom.key] in index["alltitles"][symptom.seen]

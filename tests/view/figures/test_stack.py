@@ -57,8 +57,8 @@ def test_its_numbers_are_those_of_the_model(case):
     tail = next(event.value for event in recording.of(Doorbell) if event.side == "sq")
     tag = max(event.new for event in recording.of(Assign) if type(event.object) is request and event.field == "tag")
     assert command.command.command_id == tag
-    assert says("A tag, and its request", *case) == f"{tag}, of 1023"
-    assert says("Submission ring", *case) == f"pair {command.queue}, slot {command.slot}: 64 bytes, tag {tag}"
+    assert says("A tag, and its request", *case) == f"tag {tag}, of 0 to 1022"
+    assert says("Submission ring", *case) == f"queue pair {command.queue}, slot {command.slot}: 64 bytes, tag {tag}"
     assert says("Doorbell", *case) == f"4 bytes: the tail is now {tail}"
     assert says("A bio", *case) == f"nvme0n1, sectors {2 * first} to {2 * first + 7}"
     assert says("Controller", *case) == f"fetches: 8 blocks from {command.command.slba}"
