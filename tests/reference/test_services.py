@@ -1,6 +1,7 @@
 """Services and headers: a module says which kernel files its functions are of, and the kernel has them there."""
 
 import ast
+import importlib
 
 import pytest
 
@@ -50,3 +51,13 @@ def test_nothing_stands_in_the_tables_for_nothing():
     defined = {name for tree in MODULES.values() for name in functions(tree)}
     assert set(FILES) == defined - NOT_THE_KERNELS
     assert defined >= NOT_THE_KERNELS
+
+
+def test_a_header_by_its_own_name_leads_to_the_module_that_stands_for_it():
+    header = importlib.import_module
+    for name, place, thing in (("jiffies", "tasks.timer", "jiffies"), ("rbtree", "data.rbtree", "rb_root")):
+        theirs = header(f"blkmodel.services.{place}")
+        assert getattr(header(f"blkmodel.include.linux.{name}"), thing) is getattr(theirs, thing)
+    with pytest.raises(ModuleNotFoundError, match=r"blkmodel\.include\.linux\.nothing"):
+        header("blkmodel.include.linux.nothing")
+    assert not hasattr(header("blkmodel.include.linux.rbtree"), "rb_nothing")

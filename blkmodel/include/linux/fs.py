@@ -1,6 +1,6 @@
 """Block devices as whoever opens them sees them (include/linux/fs.h, fs/block_dev.c).
 
-What an inode and an open file are is in services/files.
+What an inode and an open file are is in services/files; what opens one is known from here, too, as it is in C.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.backing_dev import noop_backing_dev_info
+from blkmodel.services.files.file import (FMODE_READ, FMODE_WRITE, O_RDONLY, O_RDWR, filp_close, filp_open,
+    new_sync_read, new_sync_write)
 from blkmodel.services.tasks.locks import mutex
 from blkmodel.sim.structure import NULL, Struct, struct
 

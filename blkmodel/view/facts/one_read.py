@@ -60,13 +60,14 @@ def parts(cpu: int, queues: int, first: int, mapped: bool) -> list[Part]:
     waits = "waits here" if "blk_mq_insert_requests" in met else "passed by"
     place = "the process's page" if page_address(last["bv_page"]) == asked.dptr.prp1 else "a page of the kernel"
     users = format_cpulist(served(hctx))
+    number = f"tag {last['tag']}, of 0 to {hctx.tags.nr_tags - 1}"
     slot, doorbell = f"queue pair {command.queue}, slot", "through-the-doorbell"
     made = (
         (0, "A process", f"asks for 4096 bytes from {first} KiB on", "blkdev_read_iter", "a-bio-is-submitted"),
         (1, "A file", f"/dev/{disk}, past the page cache", "blkdev_direct_IO", "a-bio-is-submitted"),
         (2, "A bio", bios[0], "submit_bio", "a-bio-is-submitted"),
         (3, "A table", f"linear: {bios[-1]}", "dm_make_request", "bio-meets-table"),
-        (4, "A tag, and its request", f"tag {last['tag']}, of 0 to {hctx.tags.nr_tags - 1}", "blk_mq_rq_ctx_init", "getting-a-tag"),
+        (4, "A tag, and its request", number, "blk_mq_rq_ctx_init", "getting-a-tag"),
         (4, "Scheduler", "mq-deadline: waits here", "dd_insert_request", "schedulers-and-plugs"),
         (4, "Software queue", f"of CPU {last['mq_ctx'].cpu}: {waits}", "nvme_queue_rq", "schedulers-and-plugs"),
         (4, "Hardware queue", f"{hctx.queue_num}, used by CPU {users}", "nvme_queue_rq", "which-queue"),
