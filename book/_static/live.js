@@ -10,6 +10,8 @@
   const PATIENCE = 20000; // milliseconds until a model that does not answer is stopped
   const LONGEST = 2000; // letters of a text in the page's address
   const KEPT = 64; // answers that are kept for going back and forth
+  const REST = 150; // milliseconds without a change, until the worker draws what may be wanted next
+  const QUICK = 400; // milliseconds: what takes longer is not drawn before it is wanted
   const PASTED = "pasted"; // a parameter that stays out of the address: what a reader pastes is nobody else's
   const figures = [];
 
@@ -223,6 +225,19 @@
     text: (box, value) => typeof value === "string" && value.length <= LONGEST,
   };
 
+  // The values one step from a control's own: what a reader may want next.
+  const bySteps = (box, value) => {
+    const { min, max, step } = box.querySelector("input[type=range]");
+    return value === null ? [] : [value + Number(step), value - Number(step)].filter((at) => at >= min && at <= max);
+  };
+  const NEXT = {
+    number: bySteps,
+    steps: bySteps,
+    choice: (box, value) => [...box.querySelectorAll("option")].map((each) => JSON.parse(each.value)).filter((each) => !same(each, value)),
+    check: (box, value) => [!value],
+    text: () => [],
+  };
+
   const sameJson = (a, b) => a === b || JSON.stringify(JSON.parse(a)) === b;
   const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
@@ -334,6 +349,7 @@
       const known = Object.fromEntries(Object.entries(values).filter(([name]) => name in this.values));
       if (Object.entries(known).every(([name, value]) => same(this.values[name], value))) return;
       Object.assign(this.values, known);
+      [this.moved] = Object.keys(known);
       this.mark();
       this.wanted = true;
       if (!follows) for (const other of this.followers()) other.change(known, true);
@@ -349,16 +365,40 @@
       const key = JSON.stringify(values);
       const kept = this.answers.get(key);
       if (kept) return this.show(kept, values);
-      if (!engine.ready || this.asked) return;
+      if (engine.ready && !this.asked) this.ask(values);
+    }
+
+    ask(values) {
+      const key = JSON.stringify(values);
+      const begin = performance.now();
       this.asked = key;
       const request = JSON.stringify({ view: this.view, values, bounds: this.bounds });
       engine.ask("blkmodel.live:answer", request, this, (answer) => {
         this.asked = null;
+        this.took = this.answers.size ? performance.now() - begin : 0; // the first one pays for what comes but once
         if (this.answers.size >= KEPT) this.answers.delete(this.answers.keys().next().value);
         this.answers.set(key, answer);
-        if (JSON.stringify(this.values) === key) this.show(answer, values);
-        else this.send();
+        this.send();
+        this.rest();
       });
+    }
+
+    // While the reader rests, the worker draws what the next step may show, one state at a time: who goes on meanwhile
+    // waits for that one at most.
+    rest() {
+      clearTimeout(this.resting);
+      this.resting = setTimeout(() => {
+        if (this.wanted || !(this.took < QUICK) || document.hidden) return;
+        if (engine.waiting.size) return this.rest();
+        const next = this.nextStates().find((values) => !this.answers.has(JSON.stringify(values)));
+        if (next) this.ask(next);
+      }, REST);
+    }
+
+    // What was moved last will be moved again, as a rule.
+    nextStates() {
+      const boxes = [...this.boxes].sort(([a], [b]) => (b === this.moved) - (a === this.moved));
+      return boxes.flatMap(([name, box]) => NEXT[box.dataset.kind](box, this.values[name]).map((value) => ({ ...this.values, [name]: value })));
     }
 
     show(answer, asked) {
@@ -373,12 +413,15 @@
       this.mark();
       this.busy(false);
       remember();
+      this.rest();
       this.root.dispatchEvent(new CustomEvent("blk-shown", { detail: answer }));
     }
 
     // The model did not come to an end with these values: back to the author's, with a word over the figure.
     giveUp() {
       this.asked = null;
+      this.took = Infinity;
+      if (!this.wanted) return; // nobody has asked for it yet
       this.wanted = false;
       this.pause();
       this.values = { ...this.author };

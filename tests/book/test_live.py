@@ -191,7 +191,7 @@ def test_only_the_newest_change_is_answered(browser, stage):
           const slider = root.querySelector('[data-name=cpus] input[type=range]');
           let drawn = 0;
           root.addEventListener('blk-shown', () => drawn++);
-          for (let cpus = 11; cpus <= 60; cpus++) {
+          for (let cpus = 12; cpus <= 60; cpus++) {
             slider.value = cpus;
             slider.dispatchEvent(new Event('input', {bubbles: true}));
           }
@@ -200,6 +200,27 @@ def test_only_the_newest_change_is_answered(browser, stage):
         }""")
         assert drawn == 1
         figure.check(threads=1, cpus=60)
+
+
+def test_what_a_step_would_show_is_there_before_it(browser, stage):
+    """At rest the worker draws the neighbours of what is shown. They are right, and are not shown before their time."""
+    with Visit(browser, stage) as visit:
+        page = visit.page
+        page.goto(f"{stage['http']}/index.html")
+        figure = Figure(page.evaluate, "machine")
+        figure.check(cpus=12)
+        there = """values => document.querySelector('[data-figure=machine]').blkLive.answers.has(JSON.stringify(values))"""
+        for change in ({"cpus": 13}, {"cpus": 11}, {"nodes": 2}, {"nodes": 4}, {"threads": 2}):
+            page.wait_for_function(there, arg=figure.values | change, timeout=60_000)
+        assert figure.set()["values"]["cpus"] == 12
+        at_once = """() => {
+          const figure = document.querySelector('[data-figure=machine]').blkLive;
+          figure.change({cpus: 13});
+          return !figure.wanted;
+        }"""
+        assert page.evaluate(at_once)
+        figure.check(cpus=13)
+        visit.check()
 
 
 def test_a_state_can_be_sent_and_reset(browser, stage):
