@@ -4,9 +4,6 @@ if (!localStorage.getItem("mode")) {
   document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
 }
 
-// A page that is read from disk may not read other pages: there, search results come without excerpts.
-if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
-
 // A figure that is wider than the window scrolls in its own box, by keyboard too: while there is something to scroll,
 // the box is a stop of the tab key.
 addEventListener("DOMContentLoaded", () => {

@@ -209,7 +209,8 @@ def test_what_a_step_would_show_is_there_before_it(browser, stage):
         page.goto(f"{stage['http']}/index.html")
         figure = Figure(page.evaluate, "machine")
         figure.check(cpus=12)
-        there = """values => document.querySelector('[data-figure=machine]').blkLive.answers.has(JSON.stringify(values))"""
+        there = """values =>
+            document.querySelector('[data-figure=machine]').blkLive.answers.has(JSON.stringify(values))"""
         for change in ({"cpus": 13}, {"cpus": 11}, {"nodes": 2}, {"nodes": 4}, {"threads": 2}):
             page.wait_for_function(there, arg=figure.values | change, timeout=60_000)
         assert figure.set()["values"]["cpus"] == 12
