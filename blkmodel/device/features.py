@@ -1,4 +1,4 @@
-"""What the host can set of a controller: how many queues there are to be, the time, and what the host hears and can.
+"""What the host can set of a controller: how many queues there are to be, the time, and what the host hears.
 
 Left out: what no driver asks for. The driver gets no feature, and lends no memory.
 """
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from blkmodel.device.queues import Running
 from blkmodel.device.transfer import Refused, from_host
-from blkmodel.include.linux.nvme import (NVME_FEAT_ASYNC_EVENT, NVME_FEAT_HOST_BEHAVIOR, NVME_FEAT_NUM_QUEUES,
-    NVME_FEAT_TIMESTAMP, NVME_NSID_ALL, NVME_SC_CMD_SEQ_ERROR, NVME_SC_FEATURE_NOT_PER_NS, NVME_SC_FEATURE_NOT_SAVEABLE,
+from blkmodel.include.linux.nvme import (NVME_FEAT_ASYNC_EVENT, NVME_FEAT_NUM_QUEUES, NVME_FEAT_TIMESTAMP,
+    NVME_NSID_ALL, NVME_SC_CMD_SEQ_ERROR, NVME_SC_FEATURE_NOT_PER_NS, NVME_SC_FEATURE_NOT_SAVEABLE,
     NVME_SC_INVALID_FIELD, nvme_features)
 from blkmodel.sim import wire
 
@@ -23,13 +23,12 @@ SAVE = 1 << 31
 
 class Features:
     """What the host has set, as after a reset. events: bits of the kinds that it would hear of, of which none happens;
-    timestamp: milliseconds since 1970; behavior: what it says that it can do."""
+    timestamp: milliseconds since 1970."""
 
-    __slots__ = ("behavior", "events", "timestamp")
+    __slots__ = ("events", "timestamp")
 
     def __init__(self) -> None:
         self.events = self.timestamp = 0
-        self.behavior = bytes(512)
 
 
 def set_features(controller: Controller, running: Running) -> int:
@@ -66,12 +65,5 @@ def _set_timestamp(controller: Controller, command: nvme_features) -> int:
     return 0
 
 
-def _set_behavior(controller: Controller, command: nvme_features) -> int:
-    """What the host can do, in the command's data."""
-    controller.features.behavior = from_host(controller, command, 512)
-    return 0
-
-
 _CHANGES: dict[int, Callable[[Controller, nvme_features], int]] = {
-    NVME_FEAT_NUM_QUEUES: _set_queues, NVME_FEAT_ASYNC_EVENT: _set_events, NVME_FEAT_TIMESTAMP: _set_timestamp,
-    NVME_FEAT_HOST_BEHAVIOR: _set_behavior}
+    NVME_FEAT_NUM_QUEUES: _set_queues, NVME_FEAT_ASYNC_EVENT: _set_events, NVME_FEAT_TIMESTAMP: _set_timestamp}

@@ -11,18 +11,16 @@ from blkmodel.device.transfer import Refused, to_host
 from blkmodel.include.linux.nvme import (NVME_AEN_CFG_NS_ATTR, NVME_CTRL_LPA_CMD_EFFECTS_LOG, NVME_CTRL_OACS_DBBUF_SUPP,
     NVME_CTRL_ONCS_DSM, NVME_CTRL_ONCS_TIMESTAMP, NVME_CTRL_ONCS_WRITE_ZEROES, NVME_CTRL_VWC_PRESENT,
     NVME_IDENTIFY_DATA_SIZE, NVME_NIDT_EUI64, NVME_NIDT_NGUID, NVME_NIDT_UUID, NVME_NSID_ALL, NVME_SC_INVALID_FIELD,
-    NVME_SC_INVALID_NS, nvme_id_ctrl, nvme_id_ns, nvme_id_power_state, nvme_identify, nvme_lbaf, nvme_ns_id_desc)
+    NVME_SC_INVALID_NS, nvme_id_ctrl, nvme_id_ns, nvme_identify, nvme_lbaf, nvme_ns_id_desc)
 from blkmodel.services.devices.pci import PCI_VENDOR_ID_REDHAT, PCI_VENDOR_ID_REDHAT_QUMRANET
 from blkmodel.sim import wire
 
 if TYPE_CHECKING:
     from blkmodel.device.controller import Controller
 
-WARNING, CRITICAL = 343, 373  # kelvins
 NAMESPACES = 256  # the highest number that a namespace can have
-MAKER = bytes.fromhex("005452")  # QEMU's number, lowest byte first
 FORMATS = ((9, 0), (9, 8), (9, 16), (9, 64), (12, 0), (12, 8), (12, 16), (12, 64))
-SLOT_1_ONLY, OFFSETS, SGL_ANY_ALIGNMENT, SUBNQN = 1 << 1 | 1, 1 << 2, 1, "nqn.2019-08.org.qemu:"
+OFFSETS, SGL_ANY_ALIGNMENT, SUBNQN = 1 << 2, 1, "nqn.2019-08.org.qemu:"
 
 
 def identify(controller: Controller, running: Running) -> int:
@@ -36,20 +34,16 @@ def identify(controller: Controller, running: Running) -> int:
 
 def _identify_controller(controller: Controller, command: nvme_identify) -> bytes:
     """What the controller is."""
-    states = [nvme_id_power_state(max_power=2500, entry_lat=16, exit_lat=4)]
-    states += [nvme_id_power_state() for _ in range(31)]
-    effects = NVME_CTRL_LPA_CMD_EFFECTS_LOG
     return wire.pack(nvme_id_ctrl(
         vid=PCI_VENDOR_ID_REDHAT, ssvid=PCI_VENDOR_ID_REDHAT_QUMRANET, sn=controller.serial.encode().ljust(20),
-        mn=controller.model.encode().ljust(40), fr=controller.firmware.encode().ljust(8), rab=6, ieee=MAKER,
+        mn=controller.model.encode().ljust(40), fr=controller.firmware.encode().ljust(8),
         mdts=controller.mdts, ver=controller.version, oaes=NVME_AEN_CFG_NS_ATTR,
-        oacs=NVME_CTRL_OACS_DBBUF_SUPP if controller.dbbuf else 0, acl=3, aerl=controller.events - 1,
-        frmw=SLOT_1_ONLY, lpa=effects | OFFSETS, wctemp=WARNING, cctemp=CRITICAL,
-        sqes=0x66, cqes=0x44, nn=NAMESPACES,
+        oacs=NVME_CTRL_OACS_DBBUF_SUPP if controller.dbbuf else 0, acl=3,
+        lpa=NVME_CTRL_LPA_CMD_EFFECTS_LOG | OFFSETS, sqes=0x66, cqes=0x44, nn=NAMESPACES,
         oncs=(controller.dsm and NVME_CTRL_ONCS_DSM) | (controller.write_zeroes and NVME_CTRL_ONCS_WRITE_ZEROES)
         | NVME_CTRL_ONCS_TIMESTAMP,
         vwc=NVME_CTRL_VWC_PRESENT | 3 << 1 if controller.write_cache else 0,
-        sgls=SGL_ANY_ALIGNMENT if controller.sgl else 0, subnqn=(SUBNQN + controller.serial).encode(), psd=states))
+        sgls=SGL_ANY_ALIGNMENT if controller.sgl else 0, subnqn=(SUBNQN + controller.serial).encode()))
 
 
 def _identify_namespace(controller: Controller, command: nvme_identify) -> bytes:
@@ -61,11 +55,9 @@ def _identify_namespace(controller: Controller, command: nvme_identify) -> bytes
     index = next((i for i, (ds, ms) in enumerate(FORMATS) if (ds, ms) == (shift, 0)), len(FORMATS))
     if index == len(FORMATS):
         formats.append(nvme_lbaf(0, shift))
-    granularity = max(4096 >> shift, 1) - 1
     return wire.pack(nvme_id_ns(
-        nsze=namespace.blocks, ncap=namespace.blocks, nuse=namespace.blocks, nsfeat=1 << 2 | 1 << 4,
-        nlbaf=len(formats) - 1, flbas=index, mc=3, dpc=0x1F, dlfeat=1, npdg=granularity, npda=granularity,
-        nguid=namespace.nguid, eui64=namespace.eui64,
+        nsze=namespace.blocks, ncap=namespace.blocks, nsfeat=1 << 2 | 1 << 4,
+        nlbaf=len(formats) - 1, flbas=index, nguid=namespace.nguid, eui64=namespace.eui64,
         lbaf=formats + [nvme_lbaf() for _ in range(16 - len(formats))]))
 
 

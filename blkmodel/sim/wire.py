@@ -3,7 +3,8 @@
 A structure that is on a wire says the type of each field in its annotation: `nsze: u64 = 0`. A text or other bytes
 are `Annotated[bytes, 20]`; numbers in a row `Annotated[Any, ("I", 256)]`; a structure within `Annotated[Any, class]`;
 structures in a row `Annotated[Any, (class, 32)]`. Where a field lies is what the reference build says; of structures
-that it does not describe, every field is declared, in order and without gaps. All numbers are little endian.
+that it does not describe, fields are declared in order and without gaps, up to the last that somebody uses. All numbers
+are little endian.
 """
 
 import struct

@@ -62,8 +62,7 @@ NVME_CTRL_ONCS_DSM, NVME_CTRL_ONCS_WRITE_ZEROES, NVME_CTRL_ONCS_TIMESTAMP, NVME_
 NVME_CTRL_OACS_SEC_SUPP, NVME_CTRL_OACS_DIRECTIVES, NVME_CTRL_OACS_DBBUF_SUPP = 1, 1 << 5, 1 << 8
 NVME_CTRL_LPA_CMD_EFFECTS_LOG = 1 << 1
 NVME_ID_CNS_NS, NVME_ID_CNS_CTRL, NVME_ID_CNS_NS_ACTIVE_LIST, NVME_ID_CNS_NS_DESC_LIST = 0, 1, 2, 3
-NVME_NS_FLBAS_LBA_MASK, NVME_NS_FLBAS_META_EXT, NVME_NS_DPS_PI_MASK = 0xF, 0x10, 7
-NVME_NS_DPS_PI_TYPE1, NVME_NS_DPS_PI_TYPE2, NVME_NS_DPS_PI_TYPE3 = 1, 2, 3
+NVME_NS_FLBAS_LBA_MASK = 0xF
 NVME_NIDT_EUI64_LEN, NVME_NIDT_NGUID_LEN, NVME_NIDT_UUID_LEN = 8, 16, 16
 NVME_NIDT_EUI64, NVME_NIDT_NGUID, NVME_NIDT_UUID, NVME_CMD_EFFECTS_CSUPP, NVME_CMD_EFFECTS_LBCC = 1, 2, 3, 1, 2
 NVME_AER_ERROR, NVME_AER_SMART, NVME_AER_CSS, NVME_AER_VS = 0, 1, 6, 7
@@ -75,8 +74,7 @@ nvme_cmd_write_zeroes, nvme_cmd_dsm, NVME_SGL_FMT_ADDRESS = 0x08, 0x09, 0
 NVME_SGL_FMT_DATA_DESC, NVME_SGL_FMT_SEG_DESC, NVME_SGL_FMT_LAST_SEG_DESC, NVME_CMD_FUSE_FIRST = 0, 2, 3, 1
 NVME_CMD_SGL_METABUF, NVME_CMD_SGL_ALL, NVME_RW_LR, NVME_RW_FUA = 1 << 6, 3 << 6, 1 << 15, 1 << 14
 NVME_RW_DSM_FREQ_PREFETCH = 7
-NVME_RW_PRINFO_PRCHK_REF, NVME_RW_PRINFO_PRCHK_GUARD, NVME_RW_PRINFO_PRACT = 1 << 10, 1 << 12, 1 << 13
-NVME_DSMGMT_IDR, NVME_DSMGMT_AD, NVME_ENABLE_ACRE = 1, 4, 1
+NVME_DSMGMT_IDR, NVME_DSMGMT_AD = 1, 4
 
 nvme_admin_delete_sq, nvme_admin_create_sq, nvme_admin_get_log_page = 0x00, 0x01, 0x02
 nvme_admin_delete_cq, nvme_admin_create_cq, nvme_admin_identify = 0x04, 0x05, 0x06
@@ -84,10 +82,10 @@ nvme_admin_abort_cmd, nvme_admin_set_features, nvme_admin_get_features, nvme_adm
 nvme_admin_ns_attach, nvme_admin_directive_send, nvme_admin_directive_recv = 0x15, 0x19, 0x1A
 nvme_admin_dbbuf, nvme_admin_format_nvm = 0x7C, 0x80
 
-NVME_QUEUE_PHYS_CONTIG, NVME_CQ_IRQ_ENABLED, NVME_SQ_PRIO_MEDIUM = 1, 2, 2 << 1
+NVME_QUEUE_PHYS_CONTIG, NVME_CQ_IRQ_ENABLED = 1, 2
 NVME_FEAT_VOLATILE_WC, NVME_FEAT_NUM_QUEUES, NVME_FEAT_IRQ_COALESCE = 0x06, 0x07, 0x08
 NVME_FEAT_ASYNC_EVENT, NVME_FEAT_AUTO_PST = 0x0B, 0x0C
-NVME_FEAT_HOST_MEM_BUF, NVME_FEAT_TIMESTAMP, NVME_FEAT_HOST_BEHAVIOR = 0x0D, 0x0E, 0x16
+NVME_FEAT_HOST_MEM_BUF, NVME_FEAT_TIMESTAMP = 0x0D, 0x0E
 NVME_LOG_ERROR, NVME_LOG_SMART, NVME_LOG_FW_SLOT, NVME_LOG_CHANGED_NS, NVME_LOG_CMD_EFFECTS = (
     0x01, 0x02, 0x03, 0x04, 0x05)
 
@@ -194,7 +192,6 @@ class nvme_rw_command(_namespace_command):
     length: u16 = 0
     control: u16 = 0
     dsmgmt: u32 = 0
-    reftag: u32 = 0
 
 
 @struct
@@ -205,7 +202,6 @@ class nvme_dsm_cmd(_namespace_command, size=64):
     dptr: Annotated[Any, nvme_data_ptr] = field(default_factory=nvme_data_ptr)
     nr: u32 = 0
     attributes: u32 = 0
-    rsvd12: Annotated[bytes, 16] = b""
 
 
 @struct
@@ -227,10 +223,6 @@ class nvme_write_zeroes_cmd(_namespace_command, size=64):
     slba: u64 = 0
     length: u16 = 0
     control: u16 = 0
-    dsmgmt: u32 = 0
-    reftag: u32 = 0
-    apptag: u16 = 0
-    appmask: u16 = 0
 
 
 @struct
@@ -248,14 +240,6 @@ class nvme_features(_namespace_command):
     dptr: Annotated[Any, nvme_data_ptr] = field(default_factory=nvme_data_ptr)
     fid: u32 = 0
     dword11: u32 = 0
-
-
-@struct
-class nvme_feat_host_behavior(Struct, size=512):
-    """What the host can do. acre: it heeds retry delays."""
-
-    acre: u8 = 0
-    resv1: Annotated[bytes, 511] = b""
 
 
 @struct
@@ -286,8 +270,6 @@ class nvme_delete_queue(_command, size=64):
 
     rsvd1: Annotated[bytes, 36] = b""
     qid: u16 = 0
-    rsvd10: u16 = 0
-    rsvd11: Annotated[bytes, 20] = b""
 
 
 @struct
@@ -297,7 +279,6 @@ class nvme_abort_cmd(_command, size=64):
     rsvd1: Annotated[bytes, 36] = b""
     sqid: u16 = 0
     cid: u16 = 0
-    rsvd11: Annotated[bytes, 20] = b""
 
 
 @struct
@@ -313,7 +294,6 @@ class nvme_get_log_page_command(_namespace_command, size=64):
     numdu: u16 = 0
     rsvd11: u16 = 0
     lpo: u64 = 0
-    rsvd14: Annotated[bytes, 8] = b""
 
 
 @struct
@@ -323,7 +303,6 @@ class nvme_dbbuf(_command, size=64):
     rsvd1: Annotated[bytes, 20] = b""
     prp1: u64 = 0
     prp2: u64 = 0
-    rsvd12: Annotated[bytes, 24] = b""
 
 
 def _member(cls: type) -> Any:
@@ -376,18 +355,6 @@ class nvme_command(Struct):
 
 
 @struct
-class nvme_id_power_state(Struct, size=32):
-    """A power state: max_power in hundredths of a watt, times to enter and leave it in microseconds."""
-
-    max_power: u16 = 0
-    rsvd2: u8 = 0
-    flags: u8 = 0
-    entry_lat: u32 = 0
-    exit_lat: u32 = 0
-    _rest: Annotated[bytes, 20] = b""
-
-
-@struct
 class nvme_id_ctrl(Struct):
     """What a controller says of itself."""
 
@@ -396,24 +363,15 @@ class nvme_id_ctrl(Struct):
     sn: Annotated[bytes, 20] = b""
     mn: Annotated[bytes, 40] = b""
     fr: Annotated[bytes, 8] = b""
-    rab: u8 = 0
-    ieee: Annotated[bytes, 3] = b""
     cmic: u8 = 0
     mdts: u8 = 0
     cntlid: u16 = 0
     ver: u32 = 0
     rtd3e: u32 = 0
     oaes: u32 = 0
-    crdt1: u16 = 0
-    crdt2: u16 = 0
-    crdt3: u16 = 0
     oacs: u16 = 0
     acl: u8 = 0
-    aerl: u8 = 0
-    frmw: u8 = 0
     lpa: u8 = 0
-    wctemp: u16 = 0
-    cctemp: u16 = 0
     sqes: u8 = 0
     cqes: u8 = 0
     nn: u32 = 0
@@ -421,10 +379,7 @@ class nvme_id_ctrl(Struct):
     vwc: u8 = 0
     awupf: u16 = 0
     sgls: u32 = 0
-    mnan: u32 = 0
     subnqn: Annotated[bytes, 256] = b""
-    psd: Annotated[Any, (nvme_id_power_state, 32)] = field(
-        default_factory=lambda: [nvme_id_power_state() for _ in range(32)])
 
 
 @struct
@@ -442,20 +397,13 @@ class nvme_id_ns(Struct):
 
     nsze: u64 = 0
     ncap: u64 = 0
-    nuse: u64 = 0
     nsfeat: u8 = 0
     nlbaf: u8 = 0
     flbas: u8 = 0
-    mc: u8 = 0
-    dpc: u8 = 0
-    dps: u8 = 0
-    dlfeat: u8 = 0
     nawupf: u16 = 0
     nabo: u16 = 0
     noiob: u16 = 0
     npwg: u16 = 0
-    npdg: u16 = 0
-    npda: u16 = 0
     nows: u16 = 0
     nsattr: u8 = 0
     nguid: Annotated[bytes, 16] = b""
@@ -469,7 +417,6 @@ class nvme_ns_id_desc(Struct, size=4):
 
     nidt: u8 = 0
     nidl: u8 = 0
-    reserved: u16 = 0
 
 
 @struct
@@ -478,7 +425,6 @@ class nvme_effects_log(Struct, size=4096):
 
     acs: Annotated[Any, ("I", 256)] = field(default_factory=lambda: [0] * 256)
     iocs: Annotated[Any, ("I", 256)] = field(default_factory=lambda: [0] * 256)
-    resv: Annotated[bytes, 2048] = b""
 
 
 def nvme_is_write(cmd: nvme_command) -> int:

@@ -10,11 +10,9 @@ from uuid import UUID
 from blkmodel.block import blk_core, blk_exec, blk_map, blk_mq, blk_settings, genhd
 from blkmodel.drivers.nvme.host.nvme_h import (NVME_CTRL_CONNECTING, NVME_CTRL_DEAD, NVME_CTRL_DELETING, NVME_CTRL_LIVE,
     NVME_CTRL_NEW, NVME_CTRL_RESETTING, NVME_F_PCI_P2PDMA, NVME_NS_DEAD, NVME_NS_REMOVING, NVME_QID_ANY,
-    NVME_QUIRK_DEALLOCATE_ZEROES, NVME_QUIRK_DELAY_AMOUNT, NVME_QUIRK_DELAY_BEFORE_CHK_RDY,
-    NVME_QUIRK_DISABLE_WRITE_ZEROES, NVME_QUIRK_IDENTIFY_CNS, NVME_QUIRK_IGNORE_DEV_SUBNQN, NVME_QUIRK_NO_APST,
-    NVME_QUIRK_NO_NS_DESC_LIST, NVME_QUIRK_SIMPLE_SUSPEND, NVME_QUIRK_STRIPE_SIZE, NVME_REQ_CANCELLED, nvme_ctrl,
-    nvme_ctrl_ops, nvme_get_ctrl, nvme_get_ns_from_dev, nvme_lba_to_sect, nvme_mpath_init, nvme_ns, nvme_ns_head,
-    nvme_ns_ids, nvme_put_ctrl, nvme_req, nvme_reset_subsystem, nvme_sect_to_lba, nvme_set_disk_name, nvme_subsystem)
+    NVME_QUIRK_NO_APST, NVME_QUIRK_SIMPLE_SUSPEND, NVME_REQ_CANCELLED, nvme_ctrl, nvme_ctrl_ops, nvme_get_ctrl,
+    nvme_get_ns_from_dev, nvme_lba_to_sect, nvme_mpath_init, nvme_ns, nvme_ns_head, nvme_ns_ids, nvme_put_ctrl,
+    nvme_req, nvme_reset_subsystem, nvme_sect_to_lba, nvme_set_disk_name, nvme_subsystem)
 from blkmodel.errors import NotModelled
 from blkmodel.fs import block_dev
 from blkmodel.include.linux import nvme
@@ -36,15 +34,13 @@ from blkmodel.include.linux.nvme import (NVME_AEN_CFG_ANA_CHANGE, NVME_AEN_CFG_D
     NVME_CTRL_ONCS_WRITE_ZEROES, NVME_CTRL_VWC_PRESENT, NVME_DSM_MAX_RANGES, NVME_DSMGMT_AD, NVME_FEAT_ASYNC_EVENT,
     NVME_FEAT_NUM_QUEUES, NVME_FEAT_TIMESTAMP, NVME_ID_CNS_CTRL, NVME_ID_CNS_NS, NVME_ID_CNS_NS_ACTIVE_LIST,
     NVME_ID_CNS_NS_DESC_LIST, NVME_IDENTIFY_DATA_SIZE, NVME_LOG_CMD_EFFECTS, NVME_NIDT_EUI64, NVME_NIDT_EUI64_LEN,
-    NVME_NIDT_NGUID, NVME_NIDT_NGUID_LEN, NVME_NIDT_UUID, NVME_NIDT_UUID_LEN, NVME_NS_DPS_PI_MASK, NVME_NS_DPS_PI_TYPE1,
-    NVME_NS_DPS_PI_TYPE2, NVME_NS_DPS_PI_TYPE3, NVME_NS_FLBAS_LBA_MASK, NVME_NS_FLBAS_META_EXT, NVME_NSID_ALL,
-    NVME_REG_CC, NVME_REG_CSTS, NVME_REG_VS, NVME_RW_DSM_FREQ_PREFETCH, NVME_RW_FUA, NVME_RW_LR, NVME_RW_PRINFO_PRACT,
-    NVME_RW_PRINFO_PRCHK_GUARD, NVME_RW_PRINFO_PRCHK_REF, NVME_SC_CRD, NVME_SC_DNR, NVME_SC_HOST_ABORTED_CMD,
-    NVME_SC_SUCCESS, NVME_VS, NVMF_NQN_SIZE, nvme_admin_get_log_page, nvme_admin_identify, nvme_admin_set_features,
-    nvme_cmd_dsm, nvme_cmd_flush, nvme_cmd_read, nvme_cmd_write, nvme_cmd_write_zeroes, nvme_command, nvme_dsm_range,
-    nvme_effects_log, nvme_id_ctrl, nvme_id_ns, nvme_is_write)
+    NVME_NIDT_NGUID, NVME_NIDT_NGUID_LEN, NVME_NIDT_UUID, NVME_NIDT_UUID_LEN, NVME_NS_FLBAS_LBA_MASK, NVME_NSID_ALL,
+    NVME_REG_CC, NVME_REG_CSTS, NVME_REG_VS, NVME_RW_DSM_FREQ_PREFETCH, NVME_RW_FUA, NVME_RW_LR, NVME_SC_DNR,
+    NVME_SC_HOST_ABORTED_CMD, NVME_SC_SUCCESS, NVME_VS, NVMF_NQN_SIZE, nvme_admin_get_log_page, nvme_admin_identify,
+    nvme_admin_set_features, nvme_cmd_dsm, nvme_cmd_flush, nvme_cmd_read, nvme_cmd_write, nvme_cmd_write_zeroes,
+    nvme_command, nvme_dsm_range, nvme_effects_log, nvme_id_ctrl, nvme_id_ns, nvme_is_write)
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.arithmetic import is_power_of_2, rounddown_pow_of_two, unsigned_int
+from blkmodel.services.base.arithmetic import rounddown_pow_of_two, unsigned_int
 from blkmodel.services.base.bug import WARN_ON_ONCE
 from blkmodel.services.base.err import (EAGAIN, EBUSY, EINTR, EINVAL, EIO, ENETRESET, ENODEV, ENOMEM, ENOTTY, ENXIO,
     ERR_PTR, IS_ERR, PTR_ERR)
@@ -63,7 +59,6 @@ from blkmodel.services.devices.device import (class_, class_create, class_destro
 from blkmodel.services.devices.hdreg import hd_geometry
 from blkmodel.services.devices.kobject import (KOBJ_CHANGE, attribute, attribute_group, kobject, kobject_uevent_env,
     sysfs_create_link, sysfs_remove_link)
-from blkmodel.services.devices.t10_pi import T10_PI_TUPLE_SIZE, t10_pi_ref_tag
 from blkmodel.services.files.file import file, file_operations
 from blkmodel.services.files.inode import inode
 from blkmodel.services.memory.mm import (__GFP_NOWARN, GFP_ATOMIC, GFP_KERNEL, __free_page, alloc_page, page_address,
@@ -85,7 +80,7 @@ OMITTED = no_chapter("""
     nvme_keep_alive_end_io nvme_keep_alive nvme_keep_alive_work nvme_start_keep_alive nvme_get_features
     nvme_set_latency_tolerance nvme_user_cmd nvme_submit_io nvme_dev_user_cmd __nvme_find_ns_head
     nvme_clear_changed_ns_log nvme_ctrl_pp_status nvme_get_fw_slot_info nvme_fw_act_work nvme_handle_aen_notice
-    nvme_wait_freeze_timeout""")
+    nvme_wait_freeze_timeout nvme_ns_has_pi""")
 NVME_IOCTL_ID, NVME_IOCTL_RESET, NVME_IOCTL_SUBSYS_RESET, NVME_IOCTL_RESCAN = 0x4E40, 0x4E44, 0x4E45, 0x4E46
 PASSTHROUGH = {0xC0484E41: "NVME_IOCTL_ADMIN_CMD", 0x40304E42: "NVME_IOCTL_SUBMIT_IO", 0xC0484E43: "NVME_IOCTL_IO_CMD",
                0xC0504E47: "NVME_IOCTL_ADMIN64_CMD", 0xC0504E48: "NVME_IOCTL_IO64_CMD"}
@@ -178,11 +173,6 @@ def nvme_reset_ctrl_sync(ctrl: nvme_ctrl) -> int:
     return ret
 
 
-def nvme_ns_has_pi(ns: nvme_ns) -> bool:
-    """Whether a namespace's metadata is protection information and nothing else."""
-    return bool(ns.pi_type) and ns.ms == T10_PI_TUPLE_SIZE
-
-
 def nvme_error_status(status: int) -> int:
     """The BLK_STS_* status that stands for a controller's."""
     return ERROR_STATUS.get(status & 0x7FF, BLK_STS_IOERR)
@@ -196,14 +186,10 @@ def nvme_req_needs_retry(req: request) -> bool:
 
 
 def nvme_retry_req(req: request) -> None:
-    """Try a request again, as late as the controller asks."""
-    ns, delay = req.q.queuedata, 0
-    crd = (nvme_req(req).status & NVME_SC_CRD) >> 11
-    if ns is not None and crd:
-        delay = ns.ctrl.crdt[crd - 1] * 100
+    """Try a request again, soon: no controller of the model's asks for a delay (crdt)."""
     nvme_req(req).retries += 1
     blk_mq.blk_mq_requeue_request(req, False)
-    blk_mq.blk_mq_delay_kick_requeue_list(req.q, delay)
+    blk_mq.blk_mq_delay_kick_requeue_list(req.q, 0)
 
 
 def nvme_complete_rq(req: request) -> None:
@@ -330,9 +316,7 @@ def nvme_setup_discard(ns: nvme_ns, req: request) -> tuple[int, nvme_command]:
 
 
 def nvme_setup_write_zeroes(ns: nvme_ns, req: request) -> tuple[int, nvme_command]:
-    """The command that makes blocks zeros without data: a discard, where that is known to do it too."""
-    if ns.ctrl.quirks & NVME_QUIRK_DEALLOCATE_ZEROES:
-        return nvme_setup_discard(ns, req)
+    """The command that makes blocks zeros without data."""
     return BLK_STS_OK, nvme_command(nvme.nvme_write_zeroes_cmd(
         opcode=nvme_cmd_write_zeroes, nsid=ns.head.ns_id, slba=nvme_sect_to_lba(ns, req._sector),
         length=(req._data_len >> ns.lba_shift) - 1))
@@ -341,27 +325,17 @@ def nvme_setup_write_zeroes(ns: nvme_ns, req: request) -> tuple[int, nvme_comman
 def nvme_setup_rw(ns: nvme_ns, req: request) -> tuple[int, nvme_command]:
     """The command that reads or writes blocks. Returns a status and the command."""
     flags = req.cmd_flags
-    control = dsmgmt = reftag = 0
+    control = dsmgmt = 0
     if flags & REQ_FUA:
         control |= NVME_RW_FUA
     if flags & (REQ_FAILFAST_DEV | REQ_RAHEAD):
         control |= NVME_RW_LR
     if flags & REQ_RAHEAD:
         dsmgmt |= NVME_RW_DSM_FREQ_PREFETCH
-    if ns.ms:
-        # The reference kernel has no metadata of its own: the controller makes protection information, and checks it.
-        if WARN_ON_ONCE(not nvme_ns_has_pi(ns)):
-            return BLK_STS_NOTSUPP, NULL
-        control |= NVME_RW_PRINFO_PRACT
-        if ns.pi_type == NVME_NS_DPS_PI_TYPE3:
-            control |= NVME_RW_PRINFO_PRCHK_GUARD
-        elif ns.pi_type in (NVME_NS_DPS_PI_TYPE1, NVME_NS_DPS_PI_TYPE2):
-            control |= NVME_RW_PRINFO_PRCHK_GUARD | NVME_RW_PRINFO_PRCHK_REF
-            reftag = t10_pi_ref_tag(req)
     return BLK_STS_OK, nvme_command(nvme.nvme_rw_command(
         opcode=nvme_cmd_write if rq_data_dir(req) else nvme_cmd_read, nsid=ns.head.ns_id,
         slba=nvme_sect_to_lba(ns, req._sector), length=(req._data_len >> ns.lba_shift) - 1 & 0xFFFF,
-        control=control, dsmgmt=dsmgmt, reftag=reftag))
+        control=control, dsmgmt=dsmgmt))
 
 
 def nvme_cleanup_cmd(req: request) -> None:
@@ -433,7 +407,7 @@ def nvme_stop_keep_alive(ctrl: nvme_ctrl) -> None:
 
 def nvme_ctrl_limited_cns(ctrl: nvme_ctrl) -> bool:
     """Whether a controller may not know of lists of namespaces."""
-    return ctrl.vs < NVME_VS(1, 2, 0) if ctrl.quirks & NVME_QUIRK_IDENTIFY_CNS else ctrl.vs < NVME_VS(1, 1, 0)
+    return ctrl.vs < NVME_VS(1, 1, 0)
 
 
 def nvme_identify_ctrl(dev: nvme_ctrl) -> tuple[int, nvme_id_ctrl]:
@@ -452,8 +426,6 @@ def nvme_identify_ctrl(dev: nvme_ctrl) -> tuple[int, nvme_id_ctrl]:
 
 def nvme_identify_ns_descs(ctrl: nvme_ctrl, nsid: int, ids: nvme_ns_ids) -> int:
     """Ask for a namespace's names, into `ids`. Returns 0, the controller's status or -errno."""
-    if ctrl.quirks & NVME_QUIRK_NO_NS_DESC_LIST:
-        return 0
     c = nvme_command(nvme.nvme_identify(opcode=nvme_admin_identify, nsid=nsid, cns=NVME_ID_CNS_NS_DESC_LIST))
     if (data := kcalloc(NVME_IDENTIFY_DATA_SIZE, "u8", GFP_KERNEL)) is None:
         return -ENOMEM
@@ -578,13 +550,11 @@ def nvme_config_discard(disk: gendisk, ns: nvme_ns) -> None:
         return
     blk_settings.blk_queue_max_discard_sectors(queue, UINT_MAX)
     blk_settings.blk_queue_max_discard_segments(queue, NVME_DSM_MAX_RANGES)
-    if ctrl.quirks & NVME_QUIRK_DEALLOCATE_ZEROES:
-        blk_settings.blk_queue_max_write_zeroes_sectors(queue, UINT_MAX)
 
 
 def nvme_config_write_zeroes(q: request_queue, ctrl: nvme_ctrl) -> None:
     """Let a queue take zeroings, if the controller does. Those are kept as short as transfers, to be safe."""
-    if ctrl.oncs & NVME_CTRL_ONCS_WRITE_ZEROES and not ctrl.quirks & NVME_QUIRK_DISABLE_WRITE_ZEROES:
+    if ctrl.oncs & NVME_CTRL_ONCS_WRITE_ZEROES:
         blk_settings.blk_queue_max_write_zeroes_sectors(q, ctrl.max_hw_sectors)
 
 
@@ -629,7 +599,7 @@ def nvme_update_disk_info(disk: gendisk, ns: nvme_ns, id: nvme_id_ns) -> None:
     blk_settings.blk_queue_io_opt(disk.queue, io_opt)
 
     # What has metadata that the kernel can't use, or blocks that it can't, has no size.
-    if (ns.ms and not nvme_ns_has_pi(ns)) or ns.lba_shift > PAGE_SHIFT:
+    if ns.ms or ns.lba_shift > PAGE_SHIFT:
         capacity = 0
     set_capacity(disk, capacity)
     nvme_config_discard(disk, ns)
@@ -642,14 +612,8 @@ def __nvme_revalidate_disk(disk: gendisk, id: nvme_id_ns) -> None:
     """Take over what the controller says of a namespace."""
     ns, fmt = disk.private_data, id.lbaf[id.flbas & NVME_NS_FLBAS_LBA_MASK]
     ns.lba_shift = fmt.ds or 9
-    if ns.ctrl.quirks & NVME_QUIRK_STRIPE_SIZE and is_power_of_2(ns.ctrl.max_hw_sectors):
-        iob = ns.ctrl.max_hw_sectors
-    else:
-        iob = nvme_lba_to_sect(ns, id.noiob)
     ns.ms = fmt.ms
-    ns.ext = bool(ns.ms and id.flbas & NVME_NS_FLBAS_META_EXT)
-    ns.pi_type = id.dps & NVME_NS_DPS_PI_MASK if ns.ms == T10_PI_TUPLE_SIZE else 0
-    if iob:
+    if iob := nvme_lba_to_sect(ns, id.noiob):
         blk_settings.blk_queue_chunk_sectors(ns.queue, rounddown_pow_of_two(iob))
     nvme_update_disk_info(disk, ns, id)
 
@@ -721,8 +685,6 @@ def nvme_disable_ctrl(ctrl: nvme_ctrl) -> int:
     ctrl.ctrl_config &= ~NVME_CC_ENABLE
     if ret := ctrl.ops.reg_write32(ctrl, NVME_REG_CC, ctrl.ctrl_config):
         return ret
-    if ctrl.quirks & NVME_QUIRK_DELAY_BEFORE_CHK_RDY:
-        msleep(NVME_QUIRK_DELAY_AMOUNT)
     return nvme_wait_ready(ctrl, ctrl.cap, False)
 
 
@@ -788,15 +750,8 @@ def nvme_configure_timestamp(ctrl: nvme_ctrl) -> int:
 
 
 def nvme_configure_acre(ctrl: nvme_ctrl) -> int:
-    """Tell a controller that the host heeds the delays that it asks for before a retry."""
-    if not ctrl.crdt[0]:
-        return 0
-    if (host := kzalloc(nvme.nvme_feat_host_behavior, GFP_KERNEL)) is None:
-        return 0
-    host.acre = nvme.NVME_ENABLE_ACRE
-    ret, _ = nvme_set_features(ctrl, nvme.NVME_FEAT_HOST_BEHAVIOR, 0, host, sizeof(nvme.nvme_feat_host_behavior))
-    kfree(host)
-    return ret
+    """Tell a controller that the host heeds the delays that it asks for before a retry: none asks (crdt). Returns 0."""
+    return 0
 
 
 def nvme_configure_apst(ctrl: nvme_ctrl) -> int:
@@ -830,13 +785,12 @@ def quirk_matches(id: nvme_id_ctrl, q: nvme_core_quirk_entry) -> bool:
 
 def nvme_init_subnqn(subsys: nvme_subsystem, ctrl: nvme_ctrl, id: nvme_id_ctrl) -> None:
     """Name a subsystem as the controller does; where it has no name for it, by its maker, serial number and model."""
-    if not ctrl.quirks & NVME_QUIRK_IGNORE_DEV_SUBNQN:
-        name = id.subnqn.partition(b"\0")[0]
-        if 0 < len(name) < NVMF_NQN_SIZE:
-            subsys.subnqn = name.decode("latin-1")
-            return
-        if ctrl.vs >= NVME_VS(1, 2, 1):
-            dev_warn(ctrl.device, "missing or invalid SUBNQN field.")
+    name = id.subnqn.partition(b"\0")[0]
+    if 0 < len(name) < NVMF_NQN_SIZE:
+        subsys.subnqn = name.decode("latin-1")
+        return
+    if ctrl.vs >= NVME_VS(1, 2, 1):
+        dev_warn(ctrl.device, "missing or invalid SUBNQN field.")
     subsys.subnqn = f"nqn.2014.08.org.nvmexpress:{id.vid:04x}{id.ssvid:04x}" + (id.sn + id.mn).decode("latin-1")
 
 
@@ -993,13 +947,12 @@ def nvme_init_identify(ctrl: nvme_ctrl) -> int:
         for quirk in core_quirks:
             if quirk_matches(id, quirk):
                 ctrl.quirks |= quirk.quirks
-    ctrl.crdt = (id.crdt1, id.crdt2, id.crdt3)
     ctrl.oacs, ctrl.oncs, ctrl.oaes = id.oacs, id.oncs, id.oaes
     ctrl.abort_limit, ctrl.vwc = id.acl + 1, id.vwc
     max_hw_sectors = 1 << id.mdts + page_shift - 9 if id.mdts else UINT_MAX
     ctrl.max_hw_sectors = min(ctrl.max_hw_sectors, max_hw_sectors) if ctrl.max_hw_sectors else max_hw_sectors
     nvme_set_queue_limits(ctrl, ctrl.admin_q)
-    ctrl.sgls, ctrl.max_namespaces = id.sgls, id.mnan
+    ctrl.sgls = id.sgls
 
     shutdown_timeout = variables().shutdown_timeout
     if id.rtd3e:

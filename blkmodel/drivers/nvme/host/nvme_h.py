@@ -30,13 +30,7 @@ from blkmodel.services.tasks.wait import wait_queue_head
 from blkmodel.services.tasks.workqueue import work_struct
 from blkmodel.sim.structure import NULL, Struct, struct
 
-(NVME_QUIRK_STRIPE_SIZE, NVME_QUIRK_IDENTIFY_CNS, NVME_QUIRK_DEALLOCATE_ZEROES, NVME_QUIRK_DELAY_BEFORE_CHK_RDY,
- NVME_QUIRK_NO_APST, NVME_QUIRK_NO_DEEPEST_PS, NVME_QUIRK_LIGHTNVM, NVME_QUIRK_MEDIUM_PRIO_SQ,
- NVME_QUIRK_IGNORE_DEV_SUBNQN, NVME_QUIRK_DISABLE_WRITE_ZEROES, NVME_QUIRK_SIMPLE_SUSPEND, NVME_QUIRK_SINGLE_VECTOR,
- NVME_QUIRK_128_BYTES_SQES, NVME_QUIRK_SHARED_TAGS) = (1 << bit for bit in range(14))
-NVME_QUIRK_NO_NS_DESC_LIST = 1 << 15
-NVME_QUIRK_DELAY_AMOUNT = 2300  # milliseconds
-
+NVME_QUIRK_NO_APST, NVME_QUIRK_SIMPLE_SUSPEND = 1 << 4, 1 << 10
 NVME_REQ_CANCELLED, NVME_QID_ANY = 1, -1
 
 (NVME_CTRL_NEW, NVME_CTRL_LIVE, NVME_CTRL_RESETTING, NVME_CTRL_CONNECTING, NVME_CTRL_DELETING,
@@ -106,11 +100,9 @@ class nvme_ctrl(Struct):
     page_size: int = 0
     max_hw_sectors: int = 0
     max_segments: int = 0
-    crdt: tuple[int, int, int] = (0, 0, 0)
     oncs: int = 0
     oacs: int = 0
     sqsize: int = 0
-    max_namespaces: int = 0
     abort_limit: int = 0
     vwc: int = 0
     vs: int = 0
@@ -191,8 +183,6 @@ class nvme_ns(Struct):
     head: nvme_ns_head = NULL
     lba_shift: int = 0
     ms: int = 0
-    ext: bool = False
-    pi_type: int = 0
     flags: int = 0
 
 

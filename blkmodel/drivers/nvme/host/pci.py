@@ -13,11 +13,7 @@ from blkmodel.block import blk_core, blk_exec, blk_merge, blk_mq, blk_mq_cpumap,
 from blkmodel.block.blk_mq_tag_h import blk_mq_tags
 from blkmodel.drivers.nvme.host import core
 from blkmodel.drivers.nvme.host.nvme_h import (NVME_CTRL_CONNECTING, NVME_CTRL_DEAD, NVME_CTRL_DELETING, NVME_CTRL_LIVE,
-    NVME_CTRL_RESETTING, NVME_F_METADATA_SUPPORTED, NVME_F_PCI_P2PDMA, NVME_QID_ANY, NVME_QUIRK_128_BYTES_SQES,
-    NVME_QUIRK_DEALLOCATE_ZEROES, NVME_QUIRK_DELAY_BEFORE_CHK_RDY, NVME_QUIRK_DISABLE_WRITE_ZEROES,
-    NVME_QUIRK_IDENTIFY_CNS, NVME_QUIRK_IGNORE_DEV_SUBNQN, NVME_QUIRK_LIGHTNVM, NVME_QUIRK_MEDIUM_PRIO_SQ,
-    NVME_QUIRK_NO_APST, NVME_QUIRK_NO_DEEPEST_PS, NVME_QUIRK_NO_NS_DESC_LIST, NVME_QUIRK_SHARED_TAGS,
-    NVME_QUIRK_SIMPLE_SUSPEND, NVME_QUIRK_SINGLE_VECTOR, NVME_QUIRK_STRIPE_SIZE, NVME_REQ_CANCELLED, nvme_ctrl,
+    NVME_CTRL_RESETTING, NVME_F_METADATA_SUPPORTED, NVME_F_PCI_P2PDMA, NVME_QID_ANY, NVME_REQ_CANCELLED, nvme_ctrl,
     nvme_ctrl_ops, nvme_end_request, nvme_get_ctrl, nvme_put_ctrl, nvme_req, nvme_request)
 from blkmodel.drivers.pci import msi
 from blkmodel.include.linux import nvme
@@ -31,29 +27,28 @@ from blkmodel.include.linux.nvme import (NVME_ADM_SQES, NVME_AQ_BLK_MQ_DEPTH, NV
     NVME_CAP_MQES, NVME_CAP_NSSRC, NVME_CAP_STRIDE, NVME_CC_ENABLE, NVME_CMD_SGL_METABUF, NVME_CQ_IRQ_ENABLED,
     NVME_CSTS_CFS, NVME_CSTS_NSSRO, NVME_CSTS_RDY, NVME_CTRL_OACS_DBBUF_SUPP, NVME_NVM_IOSQES, NVME_QUEUE_PHYS_CONTIG,
     NVME_REG_ACQ, NVME_REG_AQA, NVME_REG_ASQ, NVME_REG_CAP, NVME_REG_CMBSZ, NVME_REG_CSTS, NVME_REG_DBS, NVME_REG_VS,
-    NVME_SGL_FMT_DATA_DESC, NVME_SGL_FMT_LAST_SEG_DESC, NVME_SGL_FMT_SEG_DESC, NVME_SQ_PRIO_MEDIUM, NVME_VS,
-    nvme_admin_abort_cmd, nvme_admin_async_event, nvme_admin_create_cq, nvme_admin_create_sq, nvme_admin_dbbuf,
-    nvme_admin_delete_cq, nvme_admin_delete_sq, nvme_command, nvme_completion, nvme_rw_command, nvme_sgl_desc)
+    NVME_SGL_FMT_DATA_DESC, NVME_SGL_FMT_LAST_SEG_DESC, NVME_SGL_FMT_SEG_DESC, NVME_VS, nvme_admin_abort_cmd,
+    nvme_admin_async_event, nvme_admin_create_cq, nvme_admin_create_sq, nvme_admin_dbbuf, nvme_admin_delete_cq,
+    nvme_admin_delete_sq, nvme_command, nvme_completion, nvme_rw_command, nvme_sgl_desc)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.arithmetic import unsigned_int
 from blkmodel.services.base.bug import BUG_ON, DO_ONCE, WARN_ON, WARN_ON_ONCE
-from blkmodel.services.base.dmi import DMI_BOARD_NAME, DMI_BOARD_VENDOR, DMI_PRODUCT_NAME, DMI_SYS_VENDOR, dmi_match
 from blkmodel.services.base.err import EBUSY, EINVAL, EIO, ENODEV, ENOMEM, IS_ERR, PTR_ERR
 from blkmodel.services.base.module import THIS_MODULE, kernel_param, param_set_int, param_set_uint
 from blkmodel.services.base.printk import pr_warn
 from blkmodel.services.base.text import kstrtoint
 from blkmodel.services.cpus.cpumask import first_memory_node, num_possible_cpus
 from blkmodel.services.cpus.interrupt import IRQ_HANDLED, IRQ_NONE, disable_irq, enable_irq, irq_affinity
-from blkmodel.services.devices.device import (dev_err, dev_info, dev_name, dev_to_node, dev_warn, dev_warn_ratelimited,
-    device, get_device, put_device, set_dev_node)
+from blkmodel.services.devices.device import (dev_info, dev_name, dev_to_node, dev_warn, dev_warn_ratelimited, device,
+    get_device, put_device, set_dev_node)
 from blkmodel.services.devices.io import ioremap, iounmap, lo_hi_readq, lo_hi_writeq, readl, writel
 from blkmodel.services.devices.pci import (PCI_CLASS_STORAGE_EXPRESS, PCI_IRQ_AFFINITY, PCI_IRQ_ALL_TYPES, PCI_STATUS,
-    PCI_VENDOR_ID_APPLE, PCI_VENDOR_ID_INTEL, PCI_VENDOR_ID_SAMSUNG, PCIBIOS_SUCCESSFUL, device_release_driver,
-    pci_alloc_irq_vectors, pci_channel_io_normal, pci_channel_offline, pci_dev, pci_device_id, pci_device_is_present,
-    pci_disable_device, pci_disable_pcie_error_reporting, pci_driver, pci_enable_device_mem,
-    pci_enable_pcie_error_reporting, pci_free_irq, pci_get_drvdata, pci_is_enabled, pci_read_config_word,
-    pci_register_driver, pci_release_mem_regions, pci_request_irq, pci_request_mem_regions, pci_resource_len,
-    pci_resource_start, pci_save_state, pci_set_drvdata, pci_set_master, pci_unregister_driver, to_pci_dev)
+    PCIBIOS_SUCCESSFUL, device_release_driver, pci_alloc_irq_vectors, pci_channel_io_normal, pci_channel_offline,
+    pci_dev, pci_device_id, pci_device_is_present, pci_disable_device, pci_disable_pcie_error_reporting, pci_driver,
+    pci_enable_device_mem, pci_enable_pcie_error_reporting, pci_free_irq, pci_get_drvdata, pci_is_enabled,
+    pci_read_config_word, pci_register_driver, pci_release_mem_regions, pci_request_irq, pci_request_mem_regions,
+    pci_resource_len, pci_resource_start, pci_save_state, pci_set_drvdata, pci_set_master, pci_unregister_driver,
+    to_pci_dev)
 from blkmodel.services.memory.dma_mapping import (DMA_ATTR_NO_WARN, DMA_BIT_MASK, dma_alloc_coherent, dma_free_coherent,
     dma_map_bvec, dma_map_sg_attrs, dma_mapping_error, dma_max_mapping_size, dma_pool, dma_pool_alloc, dma_pool_create,
     dma_pool_destroy, dma_pool_free, dma_set_mask_and_coherent, dma_set_max_seg_size, dma_unmap_page, dma_unmap_sg)
@@ -835,9 +830,6 @@ def adapter_alloc_cq(dev: nvme_dev, qid: int, nvmeq: nvme_queue, vector: int) ->
 def adapter_alloc_sq(dev: nvme_dev, qid: int, nvmeq: nvme_queue) -> int:
     """Let the controller create a submission queue, which completes into the completion queue of its number."""
     flags = NVME_QUEUE_PHYS_CONTIG
-    # Where none is of medium priority, some controllers take all to be urgent.
-    if dev.ctrl.quirks & NVME_QUIRK_MEDIUM_PRIO_SQ:
-        flags |= NVME_SQ_PRIO_MEDIUM
     c = nvme_command(nvme.nvme_create_sq(opcode=nvme_admin_create_sq, prp1=nvmeq.sq_dma_addr, sqid=qid,
                                          qsize=nvmeq.q_depth - 1, sq_flags=flags, cqid=qid))
     return core.nvme_submit_sync_cmd(dev.ctrl.admin_q, c, None, 0)
@@ -1232,8 +1224,6 @@ def nvme_setup_irqs(dev: nvme_dev, nr_io_queues: int) -> int:
     dev.io_queues[HCTX_TYPE_POLL] = this_p_queues
     dev.io_queues[HCTX_TYPE_DEFAULT] = 1
     dev.io_queues[HCTX_TYPE_READ] = 0
-    if dev.ctrl.quirks & NVME_QUIRK_SINGLE_VECTOR:
-        irq_queues = 1
     return msi.pci_alloc_irq_vectors_affinity(to_pci_dev(dev.dev), 1, irq_queues,
                                               PCI_IRQ_ALL_TYPES | PCI_IRQ_AFFINITY, affd)
 
@@ -1259,10 +1249,7 @@ def nvme_setup_io_queues(dev: nvme_dev) -> int:
     # Sampled here, so that writing to the parameters meanwhile does no harm.
     dev.nr_write_queues = variables().write_queues
     dev.nr_poll_queues = variables().poll_queues
-    if dev.ctrl.quirks & NVME_QUIRK_SHARED_TAGS:
-        nr_io_queues = 1
-    else:
-        nr_io_queues = min(nvme_max_io_queues(dev), dev.nr_allocated_queues - 1)
+    nr_io_queues = min(nvme_max_io_queues(dev), dev.nr_allocated_queues - 1)
     result, nr_io_queues = core.nvme_set_queue_count(dev.ctrl, nr_io_queues)
     if result < 0:
         return result
@@ -1371,8 +1358,6 @@ def nvme_dev_add(dev: nvme_dev) -> None:
         tagset.queue_depth = min(dev.q_depth, BLK_MQ_MAX_DEPTH) - 1
         tagset.cmd_size = sizeof(nvme_iod)
         tagset.flags, tagset.driver_data = BLK_MQ_F_SHOULD_MERGE, dev
-        if dev.ctrl.quirks & NVME_QUIRK_SHARED_TAGS:
-            tagset.reserved_tags = NVME_AQ_DEPTH
         if ret := blk_mq.blk_mq_alloc_tag_set(tagset):
             dev_warn(dev.ctrl.device, f"IO queues tagset allocation failed {ret}")
             return
@@ -1410,20 +1395,7 @@ def nvme_pci_enable(dev: nvme_dev) -> int:
     dev.ctrl.sqsize = dev.q_depth - 1
     dev.db_stride = 1 << NVME_CAP_STRIDE(dev.ctrl.cap)
     dev.dbs = dev.bar + 4096
-    dev.io_sqes = 7 if dev.ctrl.quirks & NVME_QUIRK_128_BYTES_SQES else NVME_NVM_IOSQES
-
-    if pdev.vendor == PCI_VENDOR_ID_APPLE and pdev.device == 0x2001:
-        dev.q_depth = 2
-        dev_warn(dev.ctrl.device, f"detected Apple NVMe controller, set queue depth={dev.q_depth} to work around "
-                                  "controller resets")
-    elif (pdev.vendor == PCI_VENDOR_ID_SAMSUNG and pdev.device in (0xA821, 0xA822)
-            and NVME_CAP_MQES(dev.ctrl.cap) == 0):
-        dev.q_depth = 64
-        dev_err(dev.ctrl.device, f"detected PM1725 NVMe controller, set queue depth={dev.q_depth}")
-    # The first 32 tags of such a controller's I/O queue are the admin queue's.
-    if dev.ctrl.quirks & NVME_QUIRK_SHARED_TAGS and dev.q_depth < NVME_AQ_DEPTH + 2:
-        dev.q_depth = NVME_AQ_DEPTH + 2
-        dev_warn(dev.ctrl.device, f"IO queue depth clamped to {dev.q_depth}")
+    dev.io_sqes = NVME_NVM_IOSQES
 
     nvme_map_cmb(dev)
     pci_enable_pcie_error_reporting(pdev)
@@ -1637,22 +1609,7 @@ def nvme_dev_map(dev: nvme_dev) -> int:
 
 
 def check_vendor_combination_bug(pdev: pci_dev) -> int:
-    """Quirks of devices that show in some computers only."""
-    if pdev.vendor == 0x144D and pdev.device == 0xA802:
-        # These drop off the bus in two laptops when they sleep most deeply.
-        if dmi_match(DMI_SYS_VENDOR, "Dell Inc.") and (dmi_match(DMI_PRODUCT_NAME, "XPS 15 9550")
-                                                       or dmi_match(DMI_PRODUCT_NAME, "Precision 5510")):
-            return NVME_QUIRK_NO_DEEPEST_PS
-    elif pdev.vendor == 0x144D and pdev.device == 0xA804:
-        # These drop off the bus on two boards, after a suspend or some minutes.
-        if dmi_match(DMI_BOARD_VENDOR, "ASUSTeK COMPUTER INC.") and (dmi_match(DMI_BOARD_NAME, "PRIME B350M-A")
-                                                                     or dmi_match(DMI_BOARD_NAME, "PRIME Z370-A")):
-            return NVME_QUIRK_NO_APST
-    elif ((pdev.vendor == 0x144D and pdev.device in (0xA801, 0xA808, 0xA809))
-            or (pdev.vendor == 0x1E0F and pdev.device == 0x0001)):
-        # These save most when the host does it for them, in one laptop.
-        if dmi_match(DMI_BOARD_VENDOR, "LENOVO") and dmi_match(DMI_BOARD_NAME, "LNVNB161216"):
-            return NVME_QUIRK_SIMPLE_SUSPEND
+    """Quirks of devices that show in some computers only: of saving power, which is left out. Returns 0."""
     return 0
 
 
@@ -1669,7 +1626,7 @@ def nvme_probe(pdev: pci_dev, id: pci_device_id) -> int:
 
     Returns 0, or -errno with nothing left of it.
     """
-    quirks, node = id.driver_data, dev_to_node(pdev.dev)
+    node = dev_to_node(pdev.dev)
     if node == NUMA_NO_NODE:
         set_dev_node(pdev.dev, first_memory_node())
 
@@ -1691,7 +1648,7 @@ def nvme_probe(pdev: pci_dev, id: pci_device_id) -> int:
                 # The largest command must do with a page.
                 # recorder: the source has this after the quirks; the compiler, and so the recording, has it before.
                 alloc_size = nvme_pci_iod_alloc_size(dev, NVME_MAX_KB_SZ, NVME_MAX_SEGS, True)
-                quirks |= check_vendor_combination_bug(pdev)
+                quirks = check_vendor_combination_bug(pdev)
                 WARN_ON_ONCE(alloc_size > PAGE_SIZE)
                 dev.iod_mempool = mempool_create_node(1, mempool_kmalloc, mempool_kfree,
                                                       (NVME_MAX_SEGS, scatterlist, alloc_size), GFP_KERNEL, node)
@@ -1733,35 +1690,7 @@ def nvme_remove(pdev: pci_dev) -> None:
     nvme_put_ctrl(dev.ctrl)
 
 
-nvme_id_table = (
-    *(pci_device_id(vendor, device, driver_data=quirks) for vendor, device, quirks in (
-          (PCI_VENDOR_ID_INTEL, 0x0953, NVME_QUIRK_STRIPE_SIZE | NVME_QUIRK_DEALLOCATE_ZEROES),
-          (PCI_VENDOR_ID_INTEL, 0x0A53, NVME_QUIRK_STRIPE_SIZE | NVME_QUIRK_DEALLOCATE_ZEROES),
-          (PCI_VENDOR_ID_INTEL, 0x0A54, NVME_QUIRK_STRIPE_SIZE | NVME_QUIRK_DEALLOCATE_ZEROES),
-          (PCI_VENDOR_ID_INTEL, 0x0A55, NVME_QUIRK_STRIPE_SIZE | NVME_QUIRK_DEALLOCATE_ZEROES),
-          (PCI_VENDOR_ID_INTEL, 0xF1A5, NVME_QUIRK_NO_DEEPEST_PS | NVME_QUIRK_MEDIUM_PRIO_SQ
-           | NVME_QUIRK_DISABLE_WRITE_ZEROES),
-          (PCI_VENDOR_ID_INTEL, 0xF1A6, NVME_QUIRK_IGNORE_DEV_SUBNQN),
-          (PCI_VENDOR_ID_INTEL, 0x5845, NVME_QUIRK_IDENTIFY_CNS | NVME_QUIRK_DISABLE_WRITE_ZEROES),
-          (0x126F, 0x2263, NVME_QUIRK_NO_NS_DESC_LIST),
-          (0x1BB1, 0x0100, NVME_QUIRK_DELAY_BEFORE_CHK_RDY | NVME_QUIRK_NO_NS_DESC_LIST),
-          (0x1C58, 0x0003, NVME_QUIRK_DELAY_BEFORE_CHK_RDY), (0x1C58, 0x0023, NVME_QUIRK_DELAY_BEFORE_CHK_RDY),
-          (0x1C5F, 0x0540, NVME_QUIRK_DELAY_BEFORE_CHK_RDY),
-          (PCI_VENDOR_ID_SAMSUNG, 0xA821, NVME_QUIRK_DELAY_BEFORE_CHK_RDY),
-          (PCI_VENDOR_ID_SAMSUNG, 0xA822, NVME_QUIRK_DELAY_BEFORE_CHK_RDY | NVME_QUIRK_DISABLE_WRITE_ZEROES
-           | NVME_QUIRK_IGNORE_DEV_SUBNQN),
-          (0x1987, 0x5016, NVME_QUIRK_IGNORE_DEV_SUBNQN),
-          (0x1B4B, 0x1092, NVME_QUIRK_NO_NS_DESC_LIST | NVME_QUIRK_IGNORE_DEV_SUBNQN),
-          (0x1D1D, 0x1F1F, NVME_QUIRK_LIGHTNVM), (0x1D1D, 0x2807, NVME_QUIRK_LIGHTNVM),
-          (0x1D1D, 0x2601, NVME_QUIRK_LIGHTNVM), (0x10EC, 0x5762, NVME_QUIRK_IGNORE_DEV_SUBNQN),
-          (0x1CC1, 0x8201, NVME_QUIRK_NO_DEEPEST_PS | NVME_QUIRK_IGNORE_DEV_SUBNQN),
-          (0x1C5C, 0x1504, NVME_QUIRK_DISABLE_WRITE_ZEROES))),
-    pci_device_id(class_=PCI_CLASS_STORAGE_EXPRESS, class_mask=0xFFFFFF),
-    *(pci_device_id(vendor, device, driver_data=quirks) for vendor, device, quirks in (
-          (0x2646, 0x2263, NVME_QUIRK_NO_DEEPEST_PS), (PCI_VENDOR_ID_APPLE, 0x2001, NVME_QUIRK_SINGLE_VECTOR),
-          (PCI_VENDOR_ID_APPLE, 0x2003, 0),
-          (PCI_VENDOR_ID_APPLE, 0x2005, NVME_QUIRK_SINGLE_VECTOR | NVME_QUIRK_128_BYTES_SQES
-           | NVME_QUIRK_SHARED_TAGS))))
+nvme_id_table = (pci_device_id(class_=PCI_CLASS_STORAGE_EXPRESS, class_mask=0xFFFFFF),)
 nvme_driver = pci_driver(name="nvme", id_table=nvme_id_table, probe=nvme_probe, remove=nvme_remove)
 
 

@@ -7,17 +7,15 @@ from blkmodel.block import blk_core
 from blkmodel.device.faults import FAIL, Fault
 from blkmodel.device.namespace import Namespace
 from blkmodel.drivers.nvme.host import core
-from blkmodel.drivers.nvme.host.nvme_h import NVME_QUIRK_DEALLOCATE_ZEROES
 from blkmodel.include.linux import nvme
-from blkmodel.include.linux.blk_types import (BLK_STS_IOERR, BLK_STS_NOTSUPP, BLK_STS_OK, BLK_STS_RESOURCE,
-    REQ_FAILFAST_DEV, REQ_FUA, REQ_OP_DISCARD, REQ_OP_READ, REQ_OP_SECURE_ERASE, REQ_OP_WRITE, REQ_RAHEAD)
+from blkmodel.include.linux.blk_types import (BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE, REQ_FAILFAST_DEV, REQ_FUA,
+    REQ_OP_DISCARD, REQ_OP_READ, REQ_OP_SECURE_ERASE, REQ_OP_WRITE, REQ_RAHEAD)
 from blkmodel.sim import this, wire
 from blkmodel.sim.structure import NULL, sizeof
 from tests.drivers.nvme.host.up import commands, device_of, up, watched
 
 PAGE = 4096
 SHORT, EXTREME = 2, 5  # how long data will live
-PRACT, GUARD, REF = nvme.NVME_RW_PRINFO_PRACT, nvme.NVME_RW_PRINFO_PRCHK_GUARD, nvme.NVME_RW_PRINFO_PRCHK_REF
 
 
 def namespace_of(dev):
@@ -47,29 +45,12 @@ def test_reads_and_writes(flags, opcode, control, dsmgmt):
     command = command_for(up(), flags, sector=24, length=2 * PAGE)
     assert (command.opcode, command.nsid, command.command_id) == (opcode, 1, 7)
     assert (command.slba, command.length) == (24, 15)
-    assert (command.control, command.dsmgmt, command.reftag) == (control, dsmgmt, 0)
+    assert (command.control, command.dsmgmt) == (control, dsmgmt)
 
 
 def test_blocks_are_the_namespaces():
     command = command_for(up(namespaces={5: Namespace(512, shift=12)}), REQ_OP_READ, sector=24, length=2 * PAGE)
     assert (command.nsid, command.slba, command.length) == (5, 3, 1)
-
-
-@pytest.mark.parametrize(("kind", "control", "reftag"), [
-    (nvme.NVME_NS_DPS_PI_TYPE1, PRACT | GUARD | REF, 3), (nvme.NVME_NS_DPS_PI_TYPE2, PRACT | GUARD | REF, 3),
-    (nvme.NVME_NS_DPS_PI_TYPE3, PRACT | GUARD, 0)])
-def test_the_controller_makes_protection_information(kind, control, reftag):
-    dev = up(namespaces={1: Namespace(512, shift=12)})
-    ns = namespace_of(dev)
-    ns.ms, ns.pi_type = 8, kind
-    command = command_for(dev, REQ_OP_WRITE, sector=24)
-    assert (command.control, command.reftag) == (control, reftag)
-
-
-def test_other_metadata_cannot_be_dealt_with():
-    dev = up()
-    namespace_of(dev).ms = 16
-    assert core.nvme_setup_cmd(namespace_of(dev), request(dev, REQ_OP_READ)) == (BLK_STS_NOTSUPP, None)
 
 
 def test_what_is_no_operation_of_nvme():
@@ -231,20 +212,15 @@ def test_a_range_of_a_discard_is_as_large_as_a_page_in_all():
     assert sizeof(nvme.nvme_dsm_range) * nvme.NVME_DSM_MAX_RANGES == PAGE
 
 
-@pytest.mark.parametrize("quirk", [False, True])
-def test_zeroes_need_no_data(quirk):
-    """A controller whose discarded blocks are zeroes is asked to discard."""
-    device = {"vendor": 0x8086, "device": 0x0A54} if quirk else {}
-    dev = up(**device)
-    assert bool(dev.ctrl.quirks & NVME_QUIRK_DEALLOCATE_ZEROES) == quirk
+def test_zeroes_need_no_data():
+    dev = up()
     scenario.io("nvme0n1", "write", 0, 2 * PAGE)
     with watched("command") as seen:
         scenario.zero_out("nvme0n1", 0, PAGE)
     [command] = commands(seen)
-    assert command.opcode == (nvme.nvme_cmd_dsm if quirk else nvme.nvme_cmd_write_zeroes)
-    if not quirk:
-        command = wire.view(nvme.nvme_write_zeroes_cmd, command)
-        assert (command.nsid, command.slba, command.length, command.control) == (1, 0, 7, 0)
+    assert command.opcode == nvme.nvme_cmd_write_zeroes
+    command = wire.view(nvme.nvme_write_zeroes_cmd, command)
+    assert (command.nsid, command.slba, command.length, command.control) == (1, 0, 7, 0)
     assert device_of(dev).namespaces[1].read(0, 2 * PAGE) == bytes(PAGE) + scenario.sector_numbers(PAGE, PAGE)
 
 

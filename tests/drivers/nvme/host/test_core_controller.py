@@ -11,11 +11,9 @@ from blkmodel.device.controller import Controller
 from blkmodel.device.namespace import Namespace
 from blkmodel.drivers.nvme.host import core
 from blkmodel.drivers.nvme.host.nvme_h import (NVME_CTRL_CONNECTING, NVME_CTRL_DEAD, NVME_CTRL_DELETING, NVME_CTRL_LIVE,
-    NVME_CTRL_NEW, NVME_CTRL_RESETTING, NVME_QUIRK_DELAY_BEFORE_CHK_RDY, NVME_QUIRK_NO_APST, NVME_QUIRK_NO_DEEPEST_PS,
-    NVME_QUIRK_SIMPLE_SUSPEND, nvme_ctrl)
+    NVME_CTRL_NEW, NVME_CTRL_RESETTING, NVME_QUIRK_NO_APST, NVME_QUIRK_SIMPLE_SUSPEND, nvme_ctrl)
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.blkdev import blk_queue_nonrot
-from blkmodel.services.base.dmi import DMI_BOARD_NAME, DMI_BOARD_VENDOR, DMI_PRODUCT_NAME, DMI_SYS_VENDOR, dmi_ident
 from blkmodel.services.base.err import EBUSY
 from blkmodel.services.tasks.timer import HZ
 from blkmodel.sim import this, wire
@@ -92,13 +90,6 @@ def test_pages_that_are_too_large():
         probe(page_min=1)
 
 
-def test_a_controller_that_needs_time_after_it_is_disabled():
-    blkmodel.boot(4)
-    dev = probe(vendor=0x1BB1, device=0x0100)
-    assert dev.ctrl.quirks & NVME_QUIRK_DELAY_BEFORE_CHK_RDY
-    assert 2_300_000_000 <= this().now < 2_600_000_000
-
-
 def test_the_effects_of_commands_are_asked_for(monkeypatch):
     dev = up()
     assert dev.ctrl.effects.iocs[nvme.nvme_cmd_write] == nvme.NVME_CMD_EFFECTS_CSUPP | nvme.NVME_CMD_EFFECTS_LBCC
@@ -114,16 +105,6 @@ def test_the_time_is_told(monkeypatch):
 
 
 # What is odd about some.
-
-
-@pytest.mark.parametrize(("of", "quirk"), [
-    ({"device": 0xA802}, 0), ({"device": 0xA802, "vendor": SAMSUNG}, NVME_QUIRK_NO_DEEPEST_PS),
-    ({"device": 0xA804, "vendor": SAMSUNG}, NVME_QUIRK_NO_APST)])
-def test_controllers_and_computers_that_do_not_go_together(of, quirk):
-    blkmodel.boot(4)
-    dmi_ident().texts.update({DMI_SYS_VENDOR: "Dell Inc.", DMI_PRODUCT_NAME: "XPS 15 9550",
-                              DMI_BOARD_VENDOR: "ASUSTeK COMPUTER INC.", DMI_BOARD_NAME: "PRIME Z370-A"})
-    assert probe(**of).ctrl.quirks == quirk
 
 
 def test_quirks_of_a_model(monkeypatch):
@@ -196,11 +177,6 @@ def test_a_subsystem_without_a_name_is_named_by_what_it_is(monkeypatch, version,
     name = scenario.nvme_file("nvme0", "subsysnqn")
     assert name == "nqn.2014.08.org.nvmexpress:1b361af4" + "0001".ljust(20) + "QEMU NVMe Ctrl".ljust(40)
     assert ("missing or invalid SUBNQN field." in log()) == warns
-
-
-def test_a_name_that_is_known_to_be_wrong_is_ignored():
-    dev = up(vendor=0x8086, device=0xF1A6)
-    assert dev.ctrl.subsys.subnqn.startswith("nqn.2014.08.org.nvmexpress:")
 
 
 def test_a_subsystem_that_only_names_others_is_nobodys(monkeypatch):

@@ -53,15 +53,12 @@ def test_a_controller_without_any():
     assert numbers(up(namespaces={})) == []
 
 
-@pytest.mark.parametrize(("version", "quirk", "one_by_one"), [
-    (nvme.NVME_VS(1, 0, 0), False, True), (nvme.NVME_VS(1, 1, 0), False, False), (nvme.NVME_VS(1, 1, 0), True, True),
-    (nvme.NVME_VS(1, 2, 0), True, False)])
-def test_old_controllers_have_no_list(version, quirk, one_by_one):
-    """Every number is tried. A maker's controllers have none either, up to version 1.1."""
+@pytest.mark.parametrize(("version", "one_by_one"), [(nvme.NVME_VS(1, 0, 0), True), (nvme.NVME_VS(1, 1, 0), False)])
+def test_old_controllers_have_no_list(version, one_by_one):
+    """Every number is tried."""
     blkmodel.boot(2)
     with watched("command") as seen:
-        dev = probe(version=version, namespaces={1: Namespace(64), 3: Namespace(64)},
-                    **({"vendor": 0x8086, "device": 0x5845} if quirk else {}))
+        dev = probe(version=version, namespaces={1: Namespace(64), 3: Namespace(64)})
     assert numbers(dev) == [1, 3]
     asked = [command for command in commands(seen, 0) if command.opcode == nvme.nvme_admin_identify]
     assert len(asked) > 200 if one_by_one else len(asked) < 20
@@ -135,16 +132,6 @@ def test_names_are_read_from_a_list(monkeypatch):
     assert (ids.eui64, ids.uuid, ids.nguid) == (bytes(range(8)), bytes(range(16)), bytes(16))
 
 
-def test_a_controller_that_has_no_such_list():
-    """Some stop working when they are asked."""
-    blkmodel.boot(1)
-    with watched("command") as seen:
-        probe(vendor=0x126F, device=0x2263)
-    assert 3 not in [each.cdw10[0] & 0xFF if hasattr(each, "cdw10") else None for each in commands(seen, 0)
-                     if each.opcode == nvme.nvme_admin_identify]
-    assert disks() == ["nvme0n1"]
-
-
 @pytest.mark.parametrize(("fields", "limits"), [
     ({"nsfeat": 0}, {"physical_block_size": 512, "io_min": 512, "io_opt": 512}),
     ({"nsfeat": 1 << 4, "npwg": 7, "nows": 15, "nawupf": 0},
@@ -168,11 +155,6 @@ def test_what_all_its_namespaces_write_at_once(monkeypatch):
     assert scenario.queue_file("nvme0n1", "physical_block_size") == "1024"
 
 
-def test_a_makers_controllers_are_striped():
-    up(vendor=0x8086, device=0x0953, mdts=5)
-    assert scenario.disk("nvme0n1").queue.limits.chunk_sectors == 256
-
-
 def test_a_disk_that_is_read_only(monkeypatch):
     says(monkeypatch, namespace=0, nsattr=1)
     up()
@@ -180,17 +162,17 @@ def test_a_disk_that_is_read_only(monkeypatch):
         scenario.io("nvme0n1", "write", 0, PAGE)
 
 
-@pytest.mark.parametrize(("metadata", "protection", "capacity"), [(0, 0, 512), (8, 1, 512), (8, 0, 0), (16, 1, 0)])
-def test_metadata(monkeypatch, metadata, protection, capacity):
-    """Only protection information that the controller deals with can be used; else the disk has no size."""
+@pytest.mark.parametrize(("metadata", "capacity"), [(0, 512), (8, 0)])
+def test_metadata(monkeypatch, metadata, capacity):
+    """It can't be used: the disk has no size."""
     def formats(known):
         known[0].ms = metadata
         return known
-    says(monkeypatch, namespace=0, lbaf=formats, flbas=1 << 4, dps=protection)
+    says(monkeypatch, namespace=0, lbaf=formats, flbas=1 << 4)
     dev = up(namespaces={1: Namespace(512)})
     ns = next(iter(dev.ctrl.namespaces))
     assert get_capacity(ns.disk) == capacity
-    assert (ns.ms, ns.pi_type, ns.ext) == (metadata, protection if metadata == 8 else 0, bool(metadata))
+    assert ns.ms == metadata
 
 
 def test_blocks_that_are_too_large():
@@ -207,11 +189,6 @@ def test_discard_and_zeroing_where_the_controller_can(monkeypatch, can):
     assert bool(limits.max_discard_sectors) == bool(can & nvme.NVME_CTRL_ONCS_DSM)
     assert (limits.max_discard_segments == 256) == bool(can & nvme.NVME_CTRL_ONCS_DSM)
     assert limits.max_write_zeroes_sectors == (1024 if can & nvme.NVME_CTRL_ONCS_WRITE_ZEROES else 0)
-
-
-def test_zeroing_that_is_known_not_to_work():
-    up(vendor=0x1C5C, device=0x1504)
-    assert scenario.disk("nvme0n1").queue.limits.max_write_zeroes_sectors == 0
 
 
 def test_what_a_disk_from_long_ago_would_look_like():

@@ -12,7 +12,7 @@ from blkmodel.include.linux import nvme
 from blkmodel.include.linux.blk_types import BLK_STS_IOERR, BLK_STS_RESOURCE
 from blkmodel.services.cpus.interrupt import IRQ_HANDLED, IRQ_NONE
 from blkmodel.sim import this
-from tests.drivers.nvme.host.up import commands, device_of, log, polled, says, up, watched
+from tests.drivers.nvme.host.up import commands, device_of, log, polled, up, watched
 
 SECOND = 1_000_000_000
 PAGE = 4096
@@ -212,23 +212,6 @@ def test_other_errors_are_tried_again(most):
     fault.nth = fault.seen + 1 if most else 10**6
     scenario.io("nvme0n1", "write", 0, PAGE, data=b"x" * PAGE)
     assert scenario.io("nvme0n1", "read", 0, PAGE) == b"x" * PAGE
-
-
-@pytest.mark.parametrize(("crd", "milliseconds"), [(0, 0), (1, 500), (2, 0), (3, 2000)])
-def test_the_controller_says_how_long_to_wait_before_another_try(monkeypatch, crd, milliseconds):
-    """In units of 100 ms; if the host has said that it heeds that, which it does where there is a first time."""
-    says(monkeypatch, crdt1=5, crdt2=0, crdt3=20)
-    dev = up(queue_pairs=1)
-    assert device_of(dev).features.behavior[0] == nvme.NVME_ENABLE_ACRE
-    device_of(dev).faults.append(Fault(FAIL, queue=1, opcode=nvme.nvme_cmd_read, status=nvme.NVME_SC_INTERNAL
-                                       | crd << 11))
-    before = this().now
-    assert scenario.io("nvme0n1", "read", 0, PAGE) == bytes(PAGE)
-    assert milliseconds <= (this().now - before) / 1_000_000 < milliseconds + 100
-
-
-def test_nobody_heeds_delays_that_a_controller_does_not_have():
-    assert not any(device_of(up()).features.behavior)
 
 
 # Timeouts.

@@ -112,25 +112,6 @@ def test_more_vectors_than_the_table_has():
     assert dev.num_vecs == 6
 
 
-def test_quirks():
-    """Apple's: one vector, entries of 128 bytes, and tags that the admin queue has must not be the I/O queue's."""
-    dev = up(queue_pairs=4, vendor=0x106B, device=0x2005, class_code=0x018002)
-    assert dev.io_queues == [1, 0, 0]
-    assert (dev.tagset.reserved_tags, dev.tagset.tags[0].nr_reserved_tags) == (32, 32)
-    assert (dev.io_sqes, len(dev.queues[1].sq_cmds), len(dev.queues[0].sq_cmds)) == (7, 2048, 32)
-    dev = up(queue_pairs=4, mqes=7, vendor=0x106B, device=0x2005, class_code=0x018002)
-    assert dev.q_depth == 34
-    assert "nvme nvme0: IO queue depth clamped to 34" in blkmodel.sim.this().log
-    dev = up(queue_pairs=4, vendor=0x106B, device=0x2001, class_code=0x018002)
-    assert (dev.io_queues, dev.q_depth) == ([1, 0, 0], 2)
-    assert ("nvme nvme0: detected Apple NVMe controller, set queue depth=2 to work around controller resets"
-            in blkmodel.sim.this().log)
-    dev = up(1, queue_pairs=4, vendor=0x8086, device=0xF1A5)
-    assert device_of(dev).engine.sqs[1].priority == nvme.NVME_SQ_PRIO_MEDIUM >> 1
-    assert up(1, queue_pairs=4).ctrl.quirks == 0
-    assert device_of(scenario.nvme_controller()).engine.sqs[1].priority == 0
-
-
 @pytest.mark.parametrize(("text", "errno"), [("1", EINVAL), ("-5", EINVAL), ("0", EINVAL), ("x", EINVAL), ("", EINVAL),
                                              ("99999999999", EINVAL), ("2", 0), ("65536", 0)])
 def test_io_queue_depth_is_checked(text, errno):
