@@ -79,7 +79,7 @@ def bvec_gap_to_prev(q: request_queue, bprv: bio_vec, offset: int) -> bool:
 
 def blk_do_io_stat(rq: request) -> bool:
     """Whether a request counts in its disk's statistics."""
-    return bool(rq.rq_flags & RQF_IO_STAT) and rq.rq_disk is not None and not blk_rq_is_passthrough(rq)
+    return rq.rq_flags & RQF_IO_STAT != 0 and rq.rq_disk is not None and not blk_rq_is_passthrough(rq)
 
 
 def ELV_ON_HASH(rq: request) -> bool:

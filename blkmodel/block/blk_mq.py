@@ -231,7 +231,7 @@ def blk_mq_wake_waiters(q: request_queue) -> None:
 
 def blk_mq_need_time_stamp(rq: request) -> bool:
     """Whether anybody will ask how long the request took: statistics, or a scheduler."""
-    return bool(rq.rq_flags & (RQF_IO_STAT | RQF_STATS)) or rq.q.elevator is not None
+    return rq.rq_flags & (RQF_IO_STAT | RQF_STATS) != 0 or rq.q.elevator is not None
 
 
 def blk_mq_rq_ctx_init(data: blk_mq_alloc_data, tag: int, op: int, alloc_time_ns: int) -> request:

@@ -88,7 +88,7 @@ def blk_mq_tags_from_data(data: blk_mq_alloc_data) -> blk_mq_tags:
 
 def blk_mq_hctx_stopped(hctx: blk_mq_hw_ctx) -> bool:
     """Whether the driver has stopped the hardware queue."""
-    return bool(hctx.state >> BLK_MQ_S_STOPPED & 1)
+    return hctx.state >> BLK_MQ_S_STOPPED & 1 != 0
 
 
 def blk_mq_hw_queue_mapped(hctx: blk_mq_hw_ctx) -> bool:

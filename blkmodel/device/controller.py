@@ -25,7 +25,7 @@ from blkmodel.include.linux.nvme import (NVME_CC_ENABLE, NVME_CC_MPS_SHIFT, NVME
     nvme_admin_dbbuf, nvme_cmd_dsm, nvme_cmd_write_zeroes)
 from blkmodel.services.devices.pci import (PCI_CLASS_STORAGE_EXPRESS, PCI_COMMAND, PCI_COMMAND_MASTER, PCI_DEVICE_ID,
     PCI_STATUS, PCI_VENDOR_ID, PCI_VENDOR_ID_REDHAT)
-from blkmodel.sim import this
+from blkmodel.sim import running, this
 from blkmodel.sim.bus import ALL_ONES
 from blkmodel.sim.interrupts import interrupts
 
@@ -135,7 +135,7 @@ class Controller:
 
     def too_long(self, length: int) -> bool:
         """Whether a command may not move so many bytes."""
-        return bool(self.mdts) and length > PAGE << self.page_min + self.mdts
+        return self.mdts > 0 and length > PAGE << self.page_min + self.mdts
 
     def read_config(self, where: int) -> int:
         """Read 16 bits of its configuration space."""
@@ -167,7 +167,7 @@ class Controller:
 
     def write_register(self, offset: int, value: int) -> None:
         """Write 32 bits of its window. Doorbells have no value to read."""
-        observer = this().observer
+        observer = running.kernel.observer
         if offset >= NVME_REG_DBS:
             qid, odd = divmod(offset - NVME_REG_DBS >> 2 + self.stride, 2)
             if observer:
@@ -286,7 +286,7 @@ class Controller:
     def alive(self) -> bool:
         """Whether it does anything: it is ready, not broken, and may use memory."""
         return (self.status & (NVME_CSTS_RDY | NVME_CSTS_CFS) == NVME_CSTS_RDY
-                and bool(self.pci_command & PCI_COMMAND_MASTER) and not self.gone)
+                and self.pci_command & PCI_COMMAND_MASTER != 0 and not self.gone)
 
     def execute(self, running: Running) -> int | None:
         """Execute a command. Returns its result, None for one that is answered later; raises Refused."""
@@ -338,8 +338,8 @@ class Controller:
         """Raise an interrupt vector."""
         if vector in self.masked:
             self.pending.add(vector)
-        elif vector in self.messages and not (not self.vectors and self.interrupt_mask & 1):
-            if observer := this().observer:
+        elif vector in self.messages and (self.vectors or not self.interrupt_mask & 1):
+            if observer := running.kernel.observer:
                 observer("interrupt", device=self, time=this().now, vector=vector)
             interrupts().message(self.messages[vector])
 

@@ -117,12 +117,12 @@ class Engine:
             sq = self.waiting.popleft()
             admin = sq.qid == 0
             if sq.shadow:
-                self._look_at_shadow(sq, "tail")
+                sq.tail = self._shadowed(kernel, sq, sq.tail)
             if sq.head != sq.tail:
                 if not self._fetch(kernel, sq, fetched):
                     return
                 if sq.shadow:
-                    self._look_at_shadow(sq, "tail")
+                    sq.tail = self._shadowed(kernel, sq, sq.tail)
             if sq.head != sq.tail:
                 self.waiting.append(sq)
             else:
@@ -221,7 +221,7 @@ class Engine:
         kernel, written = this(), 0
         while cq.waiting:
             if cq.shadow:
-                self._look_at_shadow(cq, "head")
+                cq.head = self._shadowed(kernel, cq, cq.head)
             if cq.full():
                 break
             slot, entry = cq.tail, cq.write(kernel.memory, *cq.waiting.popleft())
@@ -255,12 +255,13 @@ class Engine:
         offset = doorbell * 4 << self.front.stride
         queue.shadow = self.shadow[0] + offset, self.shadow[1] + offset
 
-    def _look_at_shadow(self, queue: CompletionQueue | SubmissionQueue, place: str) -> None:
-        """Take the tail or the head over from the copy of the doorbell, and say that this far it was seen."""
-        memory = this().memory
-        if (value := memory.load(queue.shadow[0])) < queue.size:
-            setattr(queue, place, value)
-        memory.store(queue.shadow[1], getattr(queue, place))
+    def _shadowed(self, kernel: Kernel, queue: CompletionQueue | SubmissionQueue, place: int) -> int:
+        """The tail or the head as the copy of the doorbell has it, where that makes sense; and say that this far it
+        was seen."""
+        if (value := kernel.memory.load(queue.shadow[0])) < queue.size:
+            place = value
+        kernel.memory.store(queue.shadow[1], place)
+        return place
 
     # Queues come and go.
 

@@ -122,8 +122,7 @@ class EventLoop:
         the CPU has spent passes beside its waiting.
         """
         self._spent += self.cost
-        timed = self._timed
-        if timed and timed[0][0] <= self.now + self._spent:
+        if (timed := self._timed) and timed[0][0] <= self.now + self._spent:
             free = not self._kernel.context.atomic
             while free and timed and timed[0][0] <= self.now + self._spent:
                 time, _, event = heappop(timed)
@@ -287,7 +286,7 @@ class EventLoop:
         happen. Returns whether anything ran."""
         context, driver = self._kernel.context, _Driver(until, once, done, nest)
         if self.stack is not self._base:
-            while not (once and driver.ran) and (event := self._next(until, (self._timed, self._soon))):
+            while not (once and driver.ran) and (event := self._next(until, tasks=False)):
                 driver.ran = True
                 self._kernel.run_in(event.context, event.fn)
             return driver.ran
@@ -306,8 +305,7 @@ class EventLoop:
         control is the driver's, on the first stack: False. `over`: nobody sleeps on this stack, and it is left to
         others at the end."""
         while True:
-            driver = self._drivers[-1]
-            to = self._base
+            driver, to = self._drivers[-1], self._base
             if (driver.once and driver.ran) or (driver.done and driver.done()):
                 pass
             elif self._ready:
@@ -335,22 +333,24 @@ class EventLoop:
                 self._resumed = None
                 return True
 
-    def _next(self, until: int | None, heaps: tuple[_Heap, ...] = ()) -> Event | None:
-        """Take the next event that is due, and move the clock to it."""
+    def _next(self, until: int | None, tasks: bool = True) -> Event | None:
+        """Take the next event that is due, and move the clock to it. tasks: it may be one that needs a stack."""
         self._spent = 0
         while True:
-            heap: _Heap | None = None
-            for each in heaps or (self._timed, self._soon, self._tasks):
-                if each and (heap is None or each[0] < heap[0]):
-                    heap = each
-            if heap is None:
+            heap = self._soon
+            if (timed := self._timed) and (not heap or timed[0] < heap[0]):
+                heap = timed
+            if tasks and (begun := self._tasks) and (not heap or begun[0] < heap[0]):
+                heap = begun
+            if not heap:
                 return None
             time, _, event = heap[0]
-            if not event.cancelled and until is not None and time > max(until, self.now):
+            if not event.cancelled and until is not None and time > until and time > self.now:
                 return None
             heappop(heap)
             if not event.cancelled:
-                self.now = max(time, self.now)
+                if time > self.now:
+                    self.now = time
                 self._steps += 1
                 self._polled.clear()
                 return event

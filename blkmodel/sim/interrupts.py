@@ -99,9 +99,9 @@ class interrupts:
 
     def message(self, target: tuple[int, int]) -> None:
         """Interrupt a CPU: what the vector stands for runs there, in a context of its own."""
-        if target in self.entries and target not in self.requested:
+        if (entry := self.entries.get(target)) is not None and target not in self.requested:
             self.requested.add(target)
-            name, fn = self.entries[target]
+            name, fn = entry
             this().loop.post(Context("irq", name, target[0]), lambda: self._begin(target, fn))
 
     def _begin(self, target: tuple[int, int], fn: Callable[..., Any]) -> None:

@@ -109,7 +109,7 @@ class Kernel:
         if self.observer:
             self.observer("enter", context=context, time=self.now)
         try:
-            return fn(*args)
+            return fn(*args) if args else fn()
         finally:
             if self.observer:
                 self.observer("leave", context=context, time=self.now)
@@ -173,10 +173,11 @@ _no_kernel: Any = _NoKernel()
 
 
 class _Running:
-    kernel: Kernel = _no_kernel
+    kernel: Kernel
 
 
 running = _Running()
+running.kernel = _no_kernel
 """running.kernel is the kernel that runs now: what this() returns, for those who ask very often."""
 _boot_calls: list[tuple] = []  # as the linker collects them: complete once everything is imported
 

@@ -57,7 +57,7 @@ class Memory:
         self._next = {n: DIRECT_MAP + i * bytes_per_node for i, n in enumerate(sorted(nodes))}
         self._limit = {n: start + bytes_per_node for n, start in self._next.items()}
         self._free: dict[tuple[int, int], list[int]] = {}
-        self._seen: dict[int, Allocation] = {}  # what at() found where, while nothing of it has changed
+        self._seen: dict[int, tuple[Allocation, int]] = {}  # what _find() found where, while nothing of it has changed
         self.fail_never()
 
     def fail_nth(self, nth: int) -> None:
@@ -139,13 +139,13 @@ class Memory:
 
     def at(self, addr: int, length: int = 1) -> Allocation:
         """The allocation, or part of one, that all of `length` bytes at `addr` are in."""
-        if (found := self._seen.get(addr)) is None:
-            found = self._find(addr)
+        found, _ = self._seen.get(addr) or self._find(addr)
         if addr + length > found.addr + found.size:
             raise MemoryError_(f"{length} bytes at {addr:#x} reach beyond {found.kind} of {found.size} bytes")
         return found
 
-    def _find(self, addr: int) -> Allocation:
+    def _find(self, addr: int) -> tuple[Allocation, int]:
+        """What an address is in and, of an array, the number of the item."""
         start = addr
         while start:
             found = self.parts.get(start) or self.live.get(start)
@@ -154,8 +154,9 @@ class Memory:
                     raise MemoryError_(f"nothing is kept at {addr:#x}, in {found.kind} of {found.size} bytes")
                 if len(self._seen) > _MOST_SEEN:
                     self._seen.clear()
-                self._seen[addr] = found
-                return found
+                item = (addr - start) // sizeof(found.thing.kind) if isinstance(found.thing, Array) else 0
+                self._seen[addr] = found, item
+                return found, item
             start &= start - 1  # whatever is allocated is aligned to its span
         raise MemoryError_(f"nothing is allocated at {addr:#x}")
 
@@ -175,20 +176,20 @@ class Memory:
     def _here(self, addr: int, length: int) -> tuple[Allocation, int]:
         """The allocation at an address, and how many of `length` bytes are in it: all, unless it is of whole pages,
         behind which another may go on."""
-        found = self._seen.get(addr) or self._find(addr)
+        found, _ = self._seen.get(addr) or self._find(addr)
         if (here := found.addr + found.size - addr) >= length:
             return found, length
         return (found, here) if found.size % PAGE_SIZE == 0 else (self.at(addr, length), length)
 
     def load(self, addr: int) -> Any:
         """What an item of an array is: the one that begins at `addr`."""
-        found = self._seen.get(addr) or self._find(addr)
-        return found.thing[(addr - found.addr) // sizeof(found.thing.kind)]
+        found, item = self._seen.get(addr) or self._find(addr)
+        return found.thing[item]
 
-    def store(self, addr: int, item: Any) -> None:
-        """Make `item` the one of an array that begins at `addr`."""
-        found = self._seen.get(addr) or self._find(addr)
-        found.thing[(addr - found.addr) // sizeof(found.thing.kind)] = item
+    def store(self, addr: int, value: Any) -> None:
+        """Make the item of an array that begins at `addr` such a value."""
+        found, item = self._seen.get(addr) or self._find(addr)
+        found.thing[item] = value
 
     def totals(self) -> dict[tuple[str, int], int]:
         """Return live bytes by (kind, node)."""

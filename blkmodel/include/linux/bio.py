@@ -185,13 +185,13 @@ def bio_set_polled(of: bio, kiocb: kiocb) -> None:
 def bio_advance_iter(of: bio, at: bvec_iter, count: int) -> None:
     """Move a position so many bytes on, through the vectors that those bytes are in."""
     at.bi_sector += count >> 9
-    at.bi_size -= count
+    left = at.bi_size = at.bi_size - count
     if of.bi_opf & REQ_OP_MASK > REQ_OP_FLUSH and bio_no_advance_iter(of):
         return
-    assert at.bi_size >= 0, "a bio was advanced beyond its end"
-    vectors, done, index, left = of.bi_io_vec, at.bi_bvec_done + count, at.bi_idx, at.bi_size
-    while done and done >= vectors[index].bv_len:
-        done -= vectors[index].bv_len
+    assert left >= 0, "a bio was advanced beyond its end"
+    vectors, done, index = of.bi_io_vec, at.bi_bvec_done + count, at.bi_idx
+    while done and done >= (length := vectors[index].bv_len):
+        done -= length
         index += 1
         if not done and not left:
             break

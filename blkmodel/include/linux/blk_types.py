@@ -108,19 +108,19 @@ def bio_op(of: bio) -> int:
 
 
 def op_is_write(op: int) -> bool:
-    return bool(op & 1)
+    return op & 1 != 0
 
 
 def op_is_flush(op: int) -> bool:
-    return bool(op & (REQ_FUA | REQ_PREFLUSH))
+    return op & (REQ_FUA | REQ_PREFLUSH) != 0
 
 
 def op_is_sync(op: int) -> bool:
-    return op & REQ_OP_MASK == REQ_OP_READ or bool(op & (REQ_SYNC | REQ_FUA | REQ_PREFLUSH))
+    return op & REQ_OP_MASK == REQ_OP_READ or op & (REQ_SYNC | REQ_FUA | REQ_PREFLUSH) != 0
 
 
 def bio_flagged(of: bio, bit: int) -> bool:
-    return bool(of.bi_flags >> bit & 1)
+    return of.bi_flags >> bit & 1 != 0
 
 
 def bio_set_flag(of: bio, bit: int) -> None:

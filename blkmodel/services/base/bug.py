@@ -39,7 +39,8 @@ class done_once:
 
 def WARN_ON_ONCE(condition: Any, what: str = '') -> bool:
     """Log a warning where the condition holds, once only from each place in the source; return whether it does."""
-    WARN_ON(condition and done_once().first(1), what)
+    if condition:
+        WARN_ON(done_once().first(1), what)
     return bool(condition)
 
 

@@ -22,7 +22,7 @@ from blkmodel.services.cpus.cpumask import (cpu_online_mask, cpu_to_node, cpumas
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.percpu import alloc_percpu, free_percpu
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kfree, kzalloc, kzalloc_node
-from blkmodel.sim import statics, this
+from blkmodel.sim import running, statics, this
 from blkmodel.sim.interrupts import interrupts
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.machine import MachineError, format_cpulist, parse_cpulist
@@ -177,7 +177,7 @@ def generic_handle_irq(irq: int) -> int:
         desc.istate |= IRQS_PENDING
         desc.irq_data.chip.irq_mask(desc.irq_data)
         return 0
-    desc.kstat_irqs[this().cpu] += 1
+    desc.kstat_irqs[running.kernel.context.cpu] += 1
     action = desc.action
     while action is not None:
         action.handler(irq, action.dev_id)

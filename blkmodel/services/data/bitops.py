@@ -26,4 +26,4 @@ def assign_bit(bit: int, word: int, value: Any) -> int:
 
 
 def test_bit(bit: int, word: int) -> bool:
-    return bool(word >> bit & 1)
+    return word >> bit & 1 != 0

@@ -189,4 +189,4 @@ def _sync(filp: file, mode: int, fn: Callable[..., int], iter: iov_iter, pos: in
     iocb = kiocb()
     init_sync_kiocb(iocb, filp)
     iocb.ki_pos = pos
-    return kiocb_set_rw_flags(iocb, flags) or fn(iocb, iter)
+    return (flags and kiocb_set_rw_flags(iocb, flags)) or fn(iocb, iter)

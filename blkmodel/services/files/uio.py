@@ -124,13 +124,13 @@ def iov_iter_get_pages(iter: iov_iter, maxpages: int) -> tuple[list[page], int, 
     Returns (pages, bytes they give, offset in the first); the bytes are -EFAULT where there is no page.
     """
     first, offset = divmod(iter._at, PAGE_SIZE)
-    length = min(iter.count + offset, maxpages * PAGE_SIZE)
-    pages = iter._buffer.pages[first:first + -(-length // PAGE_SIZE)]
+    wanted = -(-(iter.count + offset) // PAGE_SIZE)
+    pages = iter._buffer.pages[first:first + (wanted if wanted < maxpages else maxpages)]
     if not pages:
         return pages, -EFAULT, offset
     for held in pages:
         get_page(held)
-    return pages, min(length, len(pages) * PAGE_SIZE) - offset, offset
+    return pages, min(len(pages) * PAGE_SIZE - offset, iter.count), offset
 
 
 def iov_iter_copy_from_user_atomic(page: page, iter: iov_iter, offset: int, bytes: int) -> int:

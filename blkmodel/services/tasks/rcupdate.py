@@ -27,9 +27,9 @@ def rcu_read_lock() -> None:
 def rcu_read_unlock() -> None:
     kernel = running.kernel
     context = kernel.context
-    assert context.rcu > 0, "rcu_read_unlock() without rcu_read_lock()"
-    context.rcu -= 1
-    if not context.rcu and context.kind == "task":
+    left = context.rcu = context.rcu - 1
+    assert left >= 0, "rcu_read_unlock() without rcu_read_lock()"
+    if not left and context.kind == "task":
         kernel.loop.spend()
 
 

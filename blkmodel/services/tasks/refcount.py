@@ -113,9 +113,9 @@ def percpu_ref_tryget_live(ref: percpu_ref) -> bool:
 
 
 def percpu_ref_put(ref: percpu_ref) -> None:
-    assert ref.count > 0, "a reference was dropped twice"
-    ref.count -= 1
-    if ref.count == 0:
+    left = ref.count = ref.count - 1
+    if left <= 0:
+        assert left == 0, "a reference was dropped twice"
         ref.release(ref)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from blkmodel.services.base.bug import BUG_ON
 from blkmodel.services.base.symbols import linked
-from blkmodel.sim import this
+from blkmodel.sim import running, this
 from blkmodel.sim.events import HungTask
 from blkmodel.sim.kernel import Context
 from blkmodel.sim.memory import address_of
@@ -16,7 +16,7 @@ TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, TASK_WAKEKILL = 0, 1, 2,
 
 def set_current_state(state: int) -> None:
     """Say how the running task is going to sleep; whoever wakes it before it does takes that back."""
-    this().context.state = state
+    running.kernel.context.state = state
 
 
 __set_current_state = set_current_state
@@ -24,7 +24,7 @@ __set_current_state = set_current_state
 
 def wake_up_process(task: Context) -> bool:
     """Let a task go on that sleeps, or is about to; return whether it was so."""
-    return this().loop.wake(task)
+    return running.kernel.loop.wake(task)
 
 
 def wake_up_state(task: Context, state: int) -> bool:
@@ -34,7 +34,7 @@ def wake_up_state(task: Context, state: int) -> bool:
 
 def blk_wake_io_task(waiter: Context) -> None:
     """Wake a task whose I/O is done; where that is the one that runs, it does not go to sleep."""
-    wake_up_process(waiter)
+    running.kernel.loop.wake(waiter)
 
 
 def schedule(why: str = "a wake-up") -> None:
@@ -42,7 +42,7 @@ def schedule(why: str = "a wake-up") -> None:
 
     A task that goes to sleep lets go of what its plug holds back: it might be what it is to wait for.
     """
-    kernel = this()
+    kernel = running.kernel
     task = kernel.context
     if task.atomic:
         BUG_ON(True, f"scheduling while atomic: {task.name}, with {[lock.name for lock in task.locks or ()]}")
@@ -50,15 +50,13 @@ def schedule(why: str = "a wake-up") -> None:
         return
     if task.plug is not None:
         linked.blk_flush_plug_list(task.plug, True)
-    if signal_pending_state(task.state, task):
+    if task.signal and signal_pending_state(task.state, task):
         task.state = TASK_RUNNING
     if task.state:
         kernel.loop.block(why)
 
 
-def io_schedule() -> None:
-    """Sleep for the sake of an I/O."""
-    schedule()
+io_schedule = schedule
 
 
 def need_resched() -> bool:
