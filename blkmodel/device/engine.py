@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from blkmodel.device.faults import FAIL, FATAL, GONE, SILENT, Fault
+from blkmodel.device.faults import ENDS, FAIL, Fault
 from blkmodel.device.queues import CompletionQueue, Running, SubmissionQueue
 from blkmodel.device.service import Service
 from blkmodel.device.transfer import Refused
@@ -145,20 +145,18 @@ class Engine:
             kernel.observer("command", device=self.front, time=kernel.now, queue=sq.qid, slot=slot, command=command)
         running = Running(sq, command)
         effect, status = self.front.struck(sq.qid, command.opcode) if self.front.faults else (None, 0)
-        if effect in (GONE, FATAL):
+        if effect in ENDS:
             return False
         if command.command_id in sq.running:
             self._answer(running, NVME_SC_CMDID_CONFLICT, 0)
             return True
         sq.running[command.command_id] = running
-        if effect == SILENT:
-            return True
         if effect == FAIL:
             self._end(running, status, 0)
-        elif sq.qid == 0:
-            self._finish(running)
-        else:
+        elif effect is None and sq.qid:
             self._serve(kernel, running, fetched)
+        elif effect is None:
+            self._finish(running)
         return True
 
     def _serve(self, kernel: Kernel, running: Running, fetched: list[Running]) -> None:
@@ -208,29 +206,23 @@ class Engine:
             self.due.append(cq)
 
     def _deliver_due(self) -> None:
-        """Write the completions of all queues that have some."""
+        """Write what completions there is room for, in each queue that has some, and interrupt."""
+        kernel = this()
         while self.due:
-            cq = self.due.pop(0)
+            cq, written = self.due.pop(0), 0
             cq.due = False
-            self._deliver(cq)
-
-    def _deliver(self, cq: CompletionQueue) -> None:
-        """Write what completions there is room for, and interrupt."""
-        if not self.front.alive() or self.cqs.get(cq.qid) is not cq:
-            return
-        kernel, written = this(), 0
-        while cq.waiting:
-            if cq.shadow:
-                cq.head = self._shadowed(kernel, cq, cq.head)
-            if cq.full():
-                break
-            slot, entry = cq.tail, cq.write(kernel.memory, *cq.waiting.popleft())
-            written += 1
-            if kernel.observer:
-                kernel.observer("completion", device=self.front, time=kernel.now, queue=cq.qid, slot=slot,
-                                completion=entry)
-        if written and cq.vector is not None:
-            self.front.interrupt(cq.vector)
+            while cq.waiting and self.front.alive() and self.cqs.get(cq.qid) is cq:
+                if cq.shadow:
+                    cq.head = self._shadowed(kernel, cq, cq.head)
+                if (cq.tail + 1) % cq.size == cq.head:
+                    break  # one more would make it look empty
+                slot, entry = cq.tail, cq.write(kernel.memory, cq.waiting.popleft())
+                written += 1
+                if kernel.observer:
+                    kernel.observer("completion", device=self.front, time=kernel.now, queue=cq.qid, slot=slot,
+                                    completion=entry)
+            if written and cq.vector is not None:
+                self.front.interrupt(cq.vector)
 
     # Copies of the doorbells in the host's memory. (Linux keeps none of the admin queue's, so that is told apart.)
 
@@ -258,9 +250,13 @@ class Engine:
     def _shadowed(self, kernel: Kernel, queue: CompletionQueue | SubmissionQueue, place: int) -> int:
         """The tail or the head as the copy of the doorbell has it, where that makes sense; and say that this far it
         was seen."""
-        if (value := kernel.memory.load(queue.shadow[0])) < queue.size:
+        memory = kernel.memory
+        if queue.held[0] is not memory.seen:
+            queue.held = memory.seen, *memory.item(queue.shadow[0]), *memory.item(queue.shadow[1])
+        _, copies, n, wanted, m = queue.held
+        if (value := copies[n]) < queue.size:
             place = value
-        kernel.memory.store(queue.shadow[1], place)
+        wanted[m] = place
         return place
 
     # Queues come and go.

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 FAIL, SILENT, FATAL, GONE, STUCK = "fail", "silent", "fatal", "gone", "stuck"
+ENDS = (FATAL, GONE)
 COMMAND, ENABLE, DISABLE, SHUTDOWN = "command", "enable", "disable", "shutdown"
 
-_EFFECTS = {COMMAND: (FAIL, SILENT, FATAL, GONE), ENABLE: (STUCK, FATAL, GONE), DISABLE: (STUCK, FATAL, GONE),
-            SHUTDOWN: (STUCK, FATAL, GONE)}
+_EFFECTS = {COMMAND: (FAIL, SILENT, *ENDS), ENABLE: (STUCK, *ENDS), DISABLE: (STUCK, *ENDS), SHUTDOWN: (STUCK, *ENDS)}
 
 
 @dataclass(eq=False)

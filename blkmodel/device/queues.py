@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from blkmodel.include.linux.nvme import nvme_command, nvme_common_command, nvme_completion
 from blkmodel.sim import wire
@@ -28,9 +29,10 @@ class CompletionQueue:
     """A ring of `size` completions at address `base`. The controller writes at `tail`, with the phase bit of this time
     round; the host has read up to `head`. vector: what it raises, None where nothing. waiting: those still to be
     written, as (submission queue, command, status, result); due: the controller is to look at it. shadow: where a copy
-    of its doorbell is in the host's memory, and where it says which value is still far enough; () without one."""
+    of its doorbell is in the host's memory, and where it says which value is still far enough; () without one.
+    held: what lies at those two places, as array and number of the item each, behind the memory's `seen` then."""
 
-    __slots__ = ("base", "due", "head", "phase", "qid", "shadow", "size", "tail", "vector", "waiting")
+    __slots__ = ("base", "due", "head", "held", "phase", "qid", "shadow", "size", "tail", "vector", "waiting")
 
     def __init__(self, qid: int, base: int, size: int, vector: int | None) -> None:
         self.qid, self.base, self.size, self.vector, self.head = qid, base, size, vector, 0
@@ -38,14 +40,11 @@ class CompletionQueue:
         self.waiting: deque[tuple[SubmissionQueue, int, int, int]] = deque()
         self.due = False
         self.shadow: tuple[int, ...] = ()
+        self.held: tuple[Any, ...] = (None,)
 
-    def full(self) -> bool:
-        """Whether one more would make it look empty."""
-        return (self.tail + 1) % self.size == self.head
-
-    def write(self, memory: Memory, sq: SubmissionQueue, command_id: int, status: int,
-              result: int) -> nvme_completion:
-        """Write a completion into the next place, and return it."""
+    def write(self, memory: Memory, answer: tuple[SubmissionQueue, int, int, int]) -> nvme_completion:
+        """Write a completion, as it was `waiting`, into the next place, and return it."""
+        sq, command_id, status, result = answer
         entry = nvme_completion(result, sq.head, sq.qid, command_id, status << 1 | self.phase)
         slot, ring = self.tail, memory.live.get(self.base)
         if ring is not None and type(ring.thing) is Array and ring.thing.kind is nvme_completion:
@@ -65,11 +64,12 @@ class SubmissionQueue:
     host has written up to `tail`. running: those under way, by command number. queued: the controller is to look at
     it. last_end: when the last of those under way will be done, where they are done in order. priority: what the host
     gave it (0: urgent, to 3: low), which counts only in an arbitration that the controller has not. shadow: where a
-    copy of its doorbell is in the host's memory, and where the controller says which value is still far enough.
-    ended_by: the command that is to delete it, and waits for what is under way."""
+    copy of its doorbell is in the host's memory, and where the controller says which value is still far enough; held:
+    what lies there, as in a CompletionQueue. ended_by: the command that is to delete it, and waits for what is under
+    way."""
 
-    __slots__ = ("base", "cq", "ended_by", "head", "last_end", "priority", "qid", "queued", "running", "shadow", "size",
-                 "tail")
+    __slots__ = ("base", "cq", "ended_by", "head", "held", "last_end", "priority", "qid", "queued", "running", "shadow",
+                 "size", "tail")
 
     def __init__(self, qid: int, base: int, size: int, cq: CompletionQueue, priority: int = 0) -> None:
         self.qid, self.base, self.size, self.cq, self.priority = qid, base, size, cq, priority
@@ -77,6 +77,7 @@ class SubmissionQueue:
         self.running: dict[int, Running] = {}
         self.queued = False
         self.shadow: tuple[int, ...] = ()
+        self.held: tuple[Any, ...] = (None,)
         self.last_end = 0
         self.ended_by: Running | None = None
 

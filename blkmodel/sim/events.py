@@ -345,14 +345,15 @@ class EventLoop:
             if not heap:
                 return None
             time, _, event = heap[0]
-            if not event.cancelled and until is not None and time > until and time > self.now:
+            if time > self.now and until is not None and time > until and not event.cancelled:
                 return None
             heappop(heap)
             if not event.cancelled:
                 if time > self.now:
                     self.now = time
                 self._steps += 1
-                self._polled.clear()
+                if self._polled:
+                    self._polled.clear()
                 return event
 
     def _stack_for(self, event: Event) -> Any:

@@ -102,8 +102,8 @@ class interrupts:
         if (entry := self.entries.get(target)) is not None and target not in self.requested:
             self.requested.add(target)
             name, fn = entry
-            this().loop.post(Context("irq", name, target[0]), lambda: self._begin(target, fn))
 
-    def _begin(self, target: tuple[int, int], fn: Callable[..., Any]) -> None:
-        self.requested.discard(target)
-        fn()
+            def run() -> None:
+                self.requested.discard(target)
+                fn()
+            this().loop.post(Context("irq", name, target[0]), run)

@@ -57,7 +57,7 @@ class Memory:
         self._next = {n: DIRECT_MAP + i * bytes_per_node for i, n in enumerate(sorted(nodes))}
         self._limit = {n: start + bytes_per_node for n, start in self._next.items()}
         self._free: dict[tuple[int, int], list[int]] = {}
-        self._seen: dict[int, tuple[Allocation, int]] = {}  # what _find() found where, while nothing of it has changed
+        self.seen: dict[int, Allocation] = {}  # what _find() found where; another dict once anything has gone
         self.fail_never()
 
     def fail_nth(self, nth: int) -> None:
@@ -97,7 +97,7 @@ class Memory:
         if (allocation := self.live.pop(addr, None)) is None:
             raise MemoryError_(f"freeing {addr:#x}, which is not allocated")
         self.used -= allocation.span
-        self._seen.clear()
+        self.seen = {}
         self._free.setdefault((allocation.node, allocation.span), []).append(addr)
         if self.observer:
             self.observer("free", kind=allocation.kind, size=allocation.size, node=allocation.node, addr=addr,
@@ -131,7 +131,7 @@ class Memory:
 
     def part(self, addr: int, size: int, thing: Any) -> None:
         """Note that `size` bytes at `addr`, within an allocation, are given out and hold a thing; None: no more."""
-        self._seen.clear()
+        self.seen = {}
         if thing is None:
             del self.parts[addr]
         else:
@@ -139,24 +139,22 @@ class Memory:
 
     def at(self, addr: int, length: int = 1) -> Allocation:
         """The allocation, or part of one, that all of `length` bytes at `addr` are in."""
-        found, _ = self._seen.get(addr) or self._find(addr)
+        found = self.seen.get(addr) or self._find(addr)
         if addr + length > found.addr + found.size:
             raise MemoryError_(f"{length} bytes at {addr:#x} reach beyond {found.kind} of {found.size} bytes")
         return found
 
-    def _find(self, addr: int) -> tuple[Allocation, int]:
-        """What an address is in and, of an array, the number of the item."""
+    def _find(self, addr: int) -> Allocation:
         start = addr
         while start:
             found = self.parts.get(start) or self.live.get(start)
             if found is not None and addr < start + found.size:
                 if found.thing is None:
                     raise MemoryError_(f"nothing is kept at {addr:#x}, in {found.kind} of {found.size} bytes")
-                if len(self._seen) > _MOST_SEEN:
-                    self._seen.clear()
-                item = (addr - start) // sizeof(found.thing.kind) if isinstance(found.thing, Array) else 0
-                self._seen[addr] = found, item
-                return found, item
+                if len(self.seen) > _MOST_SEEN:
+                    self.seen.clear()
+                self.seen[addr] = found
+                return found
             start &= start - 1  # whatever is allocated is aligned to its span
         raise MemoryError_(f"nothing is allocated at {addr:#x}")
 
@@ -176,20 +174,20 @@ class Memory:
     def _here(self, addr: int, length: int) -> tuple[Allocation, int]:
         """The allocation at an address, and how many of `length` bytes are in it: all, unless it is of whole pages,
         behind which another may go on."""
-        found, _ = self._seen.get(addr) or self._find(addr)
+        found = self.seen.get(addr) or self._find(addr)
         if (here := found.addr + found.size - addr) >= length:
             return found, length
         return (found, here) if found.size % PAGE_SIZE == 0 else (self.at(addr, length), length)
 
-    def load(self, addr: int) -> Any:
-        """What an item of an array is: the one that begins at `addr`."""
-        found, item = self._seen.get(addr) or self._find(addr)
-        return found.thing[item]
+    def item(self, addr: int) -> tuple[Array, int]:
+        """The array that an address is in, and the number of the item that begins there."""
+        found = self.at(addr)
+        return found.thing, (addr - found.addr) // sizeof(found.thing.kind)
 
     def store(self, addr: int, value: Any) -> None:
         """Make the item of an array that begins at `addr` such a value."""
-        found, item = self._seen.get(addr) or self._find(addr)
-        found.thing[item] = value
+        array, n = self.item(addr)
+        array[n] = value
 
     def totals(self) -> dict[tuple[str, int], int]:
         """Return live bytes by (kind, node)."""

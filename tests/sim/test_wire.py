@@ -134,7 +134,7 @@ def test_an_array_of_structures():
     assert memory.read(array._addr + 24, 24) == (9).to_bytes(8, "little") + bytes(16)
     memory.write(array._addr + 32, (5).to_bytes(4, "little"))
     assert array[2].cattr == 5
-    assert memory.load(array._addr + 16) is array[1]
+    assert memory.item(array._addr + 16) == (array, 1)
     memory.store(array._addr, nvme.nvme_dsm_range(nlb=3))
     assert array[0].nlb == 3
 

@@ -200,12 +200,12 @@ def _invalidate(mapping: address_space, start: int, end: int) -> tuple[int, int]
 
 def generic_file_read_iter(iocb: kiocb, iter: iov_iter) -> int:
     """Read into a buffer, past the page cache (IOCB_DIRECT) or through it. Returns how many bytes, or -errno."""
-    if not (count := iov_iter_count(iter)):
+    if not (count := iter.count):
         return 0
     done = 0
     if iocb.ki_flags & IOCB_DIRECT:
         mapping = iocb.ki_filp.f_mapping
-        size = i_size_read(mapping.host)
+        size = mapping.host.i_size
         if iocb.ki_flags & IOCB_NOWAIT:
             if filemap_range_has_page(mapping, iocb.ki_pos, iocb.ki_pos + count - 1):
                 return -EAGAIN
@@ -214,7 +214,8 @@ def generic_file_read_iter(iocb: kiocb, iter: iov_iter) -> int:
         if (done := mapping.a_ops.direct_IO(iocb, iter)) >= 0:
             iocb.ki_pos += done
             count -= done
-        iov_iter_revert(iter, count - iter.count)
+        if count != iter.count:
+            iov_iter_revert(iter, count - iter.count)
         if done < 0 or not count or iocb.ki_pos >= size:
             return done
     return generic_file_buffered_read(iocb, iter, done)

@@ -113,9 +113,8 @@ def iov_iter_advance(iter: iov_iter, count: int) -> None:
 
 def iov_iter_revert(iter: iov_iter, count: int) -> None:
     """Move back, in user memory."""
-    if count:
-        iter.count += count
-        iter._at -= count
+    iter.count += count
+    iter._at -= count
 
 
 def iov_iter_get_pages(iter: iov_iter, maxpages: int) -> tuple[list[page], int, int]:

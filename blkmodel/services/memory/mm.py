@@ -223,9 +223,9 @@ def get_page(page: page) -> None:
 
 def put_page(page: page) -> None:
     """Drop a reference to a page; the last one frees it."""
-    assert page.refcount > 0, "a page was put too often"
-    page.refcount -= 1
-    if page.refcount == 0:
+    left = page.refcount = page.refcount - 1
+    if left <= 0:
+        assert left == 0, "a page was put too often"
         __free_page(page)
 
 
@@ -267,7 +267,7 @@ def set_page_dirty(page: page) -> None:
     """Mark a page as changed since it was read or written back, and its buffers; the inode that it is cached of then
     has such a page."""
     page.flags |= 1 << PG_dirty
-    for buffer in page.private if PagePrivate(page) else ():
+    for buffer in page.private if page.flags >> PG_private & 1 else ():
         buffer.dirty = True
     if page.mapping is not None:
         page.mapping.host.i_state |= I_DIRTY_PAGES

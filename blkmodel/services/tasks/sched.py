@@ -27,14 +27,12 @@ def wake_up_process(task: Context) -> bool:
     return running.kernel.loop.wake(task)
 
 
+blk_wake_io_task = wake_up_process
+
+
 def wake_up_state(task: Context, state: int) -> bool:
     """Wake a task, if it sleeps in one of these states; return whether it did."""
     return bool(task.state & state) and this().loop.wake(task)
-
-
-def blk_wake_io_task(waiter: Context) -> None:
-    """Wake a task whose I/O is done; where that is the one that runs, it does not go to sleep."""
-    running.kernel.loop.wake(waiter)
 
 
 def schedule(why: str = "a wake-up") -> None:
