@@ -658,7 +658,7 @@ def together(steps: list[dict[str, Any]], do: Callable[..., Any] | None = None) 
             results[i] = why
     home = this().chosen(min(this().online))
     jobs = [(each["step"][0], arguments_of(each["step"]).get("cpu", home), partial(begin, i, each["step"]),
-             each.get("ms", 0) * 1_000_000) for i, each in enumerate(steps)]
+             int(each.get("ms", 0) * 1_000_000)) for i, each in enumerate(steps)]
     for stuck in this().tasks(jobs):
         raise HungTask(this().loop.described(stuck))
     return results

@@ -92,6 +92,8 @@ def flush_end_io(flush_rq: request, error: int) -> None:
     fq = blk_get_flush_queue(q, flush_rq.mq_ctx)
     flush_rq.ref -= 1
     if flush_rq.ref:
+        # 5.4: it stays marked as completed; where the handler takes the controller down, it waits for ever until no
+        # request is.
         fq.rq_status = error
         return
     if fq.rq_status != BLK_STS_OK:
