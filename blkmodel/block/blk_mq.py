@@ -676,6 +676,7 @@ def blk_mq_mark_tag_wait(hctx: blk_mq_hw_ctx, rq: request) -> bool:
     wq = bt_wait_ptr(sbq, hctx).wait
     sbq.ws_active += 1
     wait.flags &= ~WQ_FLAG_EXCLUSIVE
+    # 5.4: no barrier between standing in line and trying again: who frees a tag may not see who stands there.
     __add_wait_queue(wq, wait)
     if not blk_mq_get_driver_tag(rq):
         return False

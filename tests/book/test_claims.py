@@ -35,6 +35,7 @@ from blkmodel.reference.source import definitions
 from blkmodel.services.base.err import IS_ERR
 from blkmodel.services.cpus.interrupt import irq_desc_tree
 from blkmodel.services.memory.mm import GFP_KERNEL, alloc_page
+from blkmodel.sim.events import HungTask
 from blkmodel.sim.interrupts import interrupts
 from blkmodel.sim.kernel import Context
 from blkmodel.trace import (Alloc, Assign, Call, Command, Completion, Doorbell, Enter, Interrupt, RegisterRead,
@@ -45,10 +46,13 @@ from blkmodel.view.facts.blktrace import actions
 from blkmodel.view.facts.incidents import CPU, LOST, MASKED, PULLED, RESET, SLOW, UNBOUND, ending, incident
 from blkmodel.view.facts.irqs import interrupts_seen
 from blkmodel.view.facts.one_read import parts
+from blkmodel.view.facts.races import KERNEL, PLACES as RACES, walk
 from blkmodel.view.facts.waiting import contest, depths
 from blkmodel.view.facts.writers import PLACES, writers
 from blkmodel.view.figures import queue_map
 from blkmodel.view.figures.lv_to_doorbell import lv_to_doorbell
+from blkmodel.view.figures.races import race
+from tests.view.wellformed import words as words_of
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDINGS = ROOT / "tests" / "recordings" / "linux-5.4"
@@ -2286,10 +2290,142 @@ def pulled_out_at_once():
     return result == "EIO" and took < 800
 
 
-@claim("gone", "the answer came before the CPU went, and nothing happens")
+@claim("gone", "*a command takes* at 500 | the answer came before, and nothing is in flight")
+def pulled_out_too_late():
+    return answered(PULLED, 5000, takes=500)[:2] == ("4096 bytes", 500)
+
+
+@claim("cpus-come-and-go", "the answer came before the CPU went, and nothing happens")
 def cpu_goes_late():
     early, late = answered(CPU, 5000, takes=500), answered(CPU, 5000)
     return early[:2] == ("4096 bytes", 500) and late[0] == "4096 bytes" and late[1] >= 5000
+
+
+@claim("cpus-come-and-go", "it aborts the command, and finds the answer at its next look")
+def asked_too_early():
+    log = answered(CPU, 1000)[2]
+    return [line.rsplit(", ")[-1] for line in log if "timeout" in line] == ["aborting", "completion polled"]
+
+
+HOTPLUG = json.loads((RECORDINGS / "tables/cpu-hotplug.json").read_text())
+
+
+@claim("cpus-come-and-go", "no CPU that goes changes a word of it")
+def the_map_stays():
+    cpus = HOTPLUG["hctx_cpus"]
+    return cpus["before"] == cpus["offline"] == cpus["after"]
+
+
+@claim("cpus-come-and-go", "so it moves, and *stays there* when the CPU is back")
+def the_admin_interrupt_stays():
+    boot(4)
+    scenario.nvme_probe()
+    admin, _, second = [desc.irq_data for desc in irq_desc_tree().descs.values()][:3]
+    at = admin._target[0]
+    scenario.cpu_offline(at)
+    moved, down = admin._target[0], second._target
+    scenario.cpu_online(at)
+    recorded = [HOTPLUG["irq"][when]["nvme0q0"]["effective_affinity_list"] for when in ("before", "offline", "after")]
+    return (at == 1 and down is None and second._target[0] == 1 and moved == admin._target[0] != at
+            and recorded == ["2", "0", "0"])
+
+
+@claim("cpus-come-and-go", "With fewer queues than CPUs it takes several CPUs to lose an interrupt.")
+def several_cpus_for_an_interrupt():
+    def down(queues):
+        return sum(line.now is None for line in interrupts_seen(8, queues, "", False, 3, None).lines)
+    return [down(queues) for queues in (8, 4, 3)] == [1, 0, 0]
+
+
+@claim("cpus-come-and-go", "4096 bytes after 5.4 s, and the same two lines.")
+def a_cpu_goes_in_flight():
+    seen = json.loads((RECORDINGS / "calls/cpu-offline-in-flight.json").read_text())["observed"]
+    result, took, log = answered(CPU, 5000)
+    said = ["CPU 1 is now offline", "timeout, completion polled"]
+    return ([(each["return"], round(each["ms"], -2)) for each in seen["results"]] == [(4096, 5400)]
+            and all(line.endswith(end) for line, end in zip(seen["kernel_log"], said, strict=True))
+            and result == "4096 bytes" and took >= 5000 and log[-1].endswith(said[1]))
+
+
+@claim("cpus-come-and-go", "ends the read by that, at once")
+def a_cpu_comes_back_in_time():
+    kernel = boot(4)
+    scenario.run_step(["nvme.device", {"device": "nvme0", "latency_ms": 3000}])
+    scenario.nvme_probe(max_ioqpairs=4)
+    begun, ended = kernel.now, []
+    kernel.loop.post(Context("task", "off", 0), lambda: scenario.cpu_offline(1), 700 * MILLISECOND)
+    kernel.loop.post(Context("task", "on", 0), lambda: scenario.cpu_online(1), 10_000 * MILLISECOND)
+    scenario.together([{"step": ["io", {"disk": "nvme0n1", "op": "read", "offset": 0, "length": 4096, "cpu": 1}]}],
+                      lambda step: (scenario.run_step(step), ended.append(kernel.now - begun)))
+    return ended == [10_000 * MILLISECOND] and not any("timeout" in line for line in kernel.log)
+
+
+@claim("cpus-come-and-go", "only if that one is online (`cpu_online()`); else it ends where the interrupt came.")
+def a_completion_goes_home_if_it_can():
+    kernel = boot(4)
+    scenario.nvme_probe(controller=Controller(2, service=Service(least=MILLISECOND)))
+    kernel.loop.post(Context("task", "off", 3), lambda: scenario.cpu_offline(1), MILLISECOND // 2)
+    read = {"step": ["io", {"disk": "nvme0n1", "op": "read", "offset": 0, "length": 4096, "cpu": 1}]}
+    with record() as recording:
+        scenario.together([read])
+    irqs = [each for each in recording.contexts if each.kind == "irq"]
+    return [each.cpu for each in irqs] == [0] and calls(recording)["nvme_pci_complete_rq"] == 1
+
+
+ORDERS = {(where, order): walk(where, order) for where, place in RACES.items() for order in place.orders}
+
+
+@claim("three-races", "The kernel's own order is right in all of them.")
+def the_kernels_order_is_right():
+    return len(RACES) == 3 and not any(walk(where, KERNEL).complaint for where in RACES)
+
+
+@claim("three-races", "Take one away, and there is a run in which each looks too early:")
+def four_things_for_the_last_tag():
+    found = [ORDERS["the last tag", order] for order in RACES["the last tag"].orders if order != KERNEL]
+    return len(found) == 3 and all(each.complaint.startswith("The waiter sleeps") for each in found)
+
+
+@claim("three-races", "| *step* to 4 | F has freed the tag, and nobody but F can see it |")
+def freed_into_a_buffer():
+    return "free tags 0 " in (seen := words_of(race(step=4))) and "free tags, as only F sees it 1" in seen
+
+
+@claim("three-races", "The walk has both in the wrong order, and in both somebody sleeps for ever.")
+def who_enters_may_sleep_for_ever():
+    return all(ORDERS["freeze and enter", order].complaint.startswith("Who wants to enter sleeps")
+               for order in ("without the second look", "woken too early"))
+
+
+@claim("three-races", "**In our walk nothing goes wrong without it**, even if the depth is read much too early.")
+def a_barrier_that_saves_nobody():
+    harmless = [order for order, found in ORDERS.items() if not found.complaint and order[1] != KERNEL]
+    return harmless == [("freeze and enter", "without smp_rmb")]
+
+
+@claim("three-races", "Now the driver aborts an innocent I/O.")
+def an_innocent_one_is_aborted():
+    return all(ORDERS["timeout and completion", order].complaint.startswith("The driver is asked to abort an I/O that")
+               for order in RACES["timeout and completion"].orders if order != KERNEL)
+
+
+@claim("three-races", "It waits for itself, for ever, and the removal with it")
+def a_flush_waits_for_itself():
+    boot(2)
+    controller = Controller(2, faults=[Fault(SILENT, opcode=nvme.nvme_cmd_flush)])
+    scenario.nvme_probe(controller=controller)
+    try:
+        scenario.together([{"step": ["flush", {"disk": "nvme0n1"}]}, {"ms": 5, "step": ["nvme.remove", {}]}])
+    except HungTask as why:
+        return "submit_bio_wait" in str(why)
+    return False
+
+
+@claim("three-races", "That one is aborted. It has its status without *do not retry*, so it is sent again")
+def an_aborted_command_is_sent_again():
+    found = incident(SLOW, 1000, 0, 3000, True)
+    sent = [each.said for each in found.moments if "into" in each.said and each.code == "nvme_queue_rq"]
+    return sum("aborting" in each.said for each in found.moments) == 6 == len(sent)
 
 
 @pytest.mark.parametrize(("chapter", "words", "holds"), CLAIMS)

@@ -37,7 +37,7 @@ def runs(place, order, world, run="", seen=frozenset()):
 
 @pytest.mark.parametrize(("where", "order"), [each for each in ORDERS if each[0] != "freeze and enter"])
 def test_runs_one_by_one_end_as_the_walk_says(where, order):
-    """The walk visits each state once; here every run is gone through by itself, however many come to the same state."""
+    """The walk visits each state once; here every run is gone through, however many come to the same state."""
     place, wrong = PLACES[where], set()
     for run, world in runs(place, order, beginning(place)):
         if complaint(place, order, world):
@@ -107,3 +107,10 @@ def test_orders_differ():
     for place in PLACES.values():
         programs = [tuple(tuple(place.program(order, letter)) for letter in place.cpus) for order in place.orders]
         assert all(one != other for one, other in pairwise(sorted(programs)))
+
+
+def test_a_queue_that_stands_in_line_without_a_barrier():
+    """What 5.4 does in blk_mq_mark_tag_wait(): it is in line, tries once more, and is only then to be woken."""
+    text = source(blk_mq.blk_mq_mark_tag_wait)
+    assert re.search(r"__add_wait_queue\(wq, wait\)\n    if not blk_mq_get_driver_tag", text), "nothing is between"
+    assert walk("the last tag", "without the waiter's barrier").complaint
