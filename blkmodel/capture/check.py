@@ -13,6 +13,7 @@ from os import cpu_count
 from pathlib import Path
 from typing import Any, TextIO
 
+from blkmodel import releases
 from blkmodel.capture import calls, device, maps, sessions, tables
 from blkmodel.capture.files import printable, shown
 from blkmodel.capture.formats import CALLS, CAPTURE, DEVICE, DMSETUP, HOTPLUG, NR_REQUESTS, STATUSES, FormatError, read
@@ -77,7 +78,12 @@ Found = tuple[str, list[str], dict[str, Any]]
 
 def _check(path: str | Path, document: dict[str, Any]) -> Outcome:
     release = document["kernel"]["release"]
-    if release != RELEASE and not release.startswith(f"{RELEASE}."):
+    if document["format"] == CAPTURE:
+        try:
+            releases.version(release)
+        except NotModelled as why:
+            return Outcome(str(path), SKIPPED, why.what)
+    elif release != RELEASE and not release.startswith(f"{RELEASE}."):
         return Outcome(str(path), SKIPPED, f"kernel {shown(release)[1:-1]}; the model is of Linux {RELEASE}")
     what, run = _CHECKS[document["format"]]
     try:
@@ -101,7 +107,8 @@ def _cases_of(compare: Callable[[dict[str, Any], Counter[str]], tables.Cases], d
 
 def _maps(document: dict[str, Any], chance: Counter[str]) -> tables.Cases:
     for i, case in enumerate(document["cases"]):
-        yield f"cases[{i}], {maps.describe(case)}", maps.compare_case(document["machine"], case, chance)
+        found = maps.compare_case(document["machine"], case, chance, document["kernel"]["release"])
+        yield f"cases[{i}], {maps.describe(case)}", found
         if gc.get_count()[0] > GARBAGE:
             gc.collect()
 

@@ -17,6 +17,8 @@ from blkmodel.drivers.nvme.host.pci import NVMEQ_ENABLED, NVMEQ_POLLED, nvme_que
 from blkmodel.drivers.pci.msi import pci_irq_vector
 from blkmodel.include.linux.blk_mq import HCTX_TYPE_DEFAULT, HCTX_TYPE_POLL, HCTX_TYPE_READ, queue_for_each_hw_ctx
 from blkmodel.include.linux.blkdev import request_queue
+from blkmodel.reference.source import RELEASE
+from blkmodel.releases import running
 from blkmodel.services.cpus.interrupt import proc_irq
 from blkmodel.services.devices.pci import to_pci_dev
 from blkmodel.sim import boot
@@ -25,14 +27,16 @@ from blkmodel.sim.machine import Machine, format_cpulist, from_capture
 TYPES = {HCTX_TYPE_DEFAULT: "default", HCTX_TYPE_READ: "read", HCTX_TYPE_POLL: "poll"}
 
 
-def observe(on: Machine, driver: str, params: dict[str, Any], device: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Run a case on a machine; return what a kernel would report, in the form of a case's `observed`.
+def observe(on: Machine, driver: str, params: dict[str, Any], device: dict[str, Any] | None = None,
+            release: str = RELEASE) -> dict[str, Any]:
+    """Run a case on a machine; return what a kernel of that release would report, in the form of a case's `observed`.
 
     `params` are the driver's module parameters. `device` says what the NVMe controller can do (`max_ioqpairs`, and
     what else scenario.CONTROLLER has a word for).
     """
-    boot(on)
-    return _DRIVERS[driver](params, device or {})
+    with running(release):
+        boot(on)
+        return _DRIVERS[driver](params, device or {})
 
 
 def _null_blk(params: dict[str, Any], device: dict[str, Any]) -> dict[str, Any]:
@@ -76,13 +80,14 @@ def _of_queue(q: request_queue) -> dict[str, Any]:
     return seen
 
 
-def compare_case(machine: dict[str, Any], case: dict[str, Any], chance: Counter[str] | None = None) -> list[str]:
+def compare_case(machine: dict[str, Any], case: dict[str, Any], chance: Counter[str] | None = None,
+                 release: str = RELEASE) -> list[str]:
     """Return how the model differs from a case of a recording, a line for each fact; no line where it agrees.
 
     chance: counts what only the model tells.
     """
     try:
-        ours = observe(_machine(_frozen(machine)), case["driver"], case["params"], _device(case))
+        ours = observe(_machine(_frozen(machine)), case["driver"], case["params"], _device(case), release)
     except Exception as why:  # a bug of the model, or what it refuses: the other cases are still to be compared
         return [f"the model fails: {type(why).__name__}: {why}"]
     return list(_differences(case["observed"], ours, "", Counter() if chance is None else chance))
