@@ -25,7 +25,8 @@ from blkmodel.cli.keeping import replace
 from blkmodel.cli.queue_table import queue_map
 from blkmodel.cli.session import Done, Session, SessionError, checked, step_of, target_not_modelled
 from blkmodel.errors import KernelError, NotModelled
-from blkmodel.reference.source import REFERENCE
+from blkmodel.reference.source import REFERENCE, RELEASE
+from blkmodel.releases import LAST, version
 from blkmodel.scenario import STEPS, VECTORS, lvm_run, run_step
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.sim import Machine, MachineError, boot, machine, this
@@ -122,8 +123,10 @@ def _parser() -> Parser:
                          help=f"interrupt vectors that the controller has (default: {VECTORS}; QEMU's has 65)")
     mapping.add_argument("--mqes", type=_number, metavar="N", help="entries that a queue can have, less one (2047)")
     mapping.add_argument("--write-queues", type=_number, default=0, metavar="N", help="nvme's write_queues")
-    mapping.add_argument("--poll-queues", type=_number, default=0, metavar="N", help="nvme's poll_queues")
+    mapping.add_argument("--poll-queues", type=_number, metavar="N",
+                         help="nvme's poll_queues, and null_blk's since 5.16")
     mapping.add_argument("--depth", type=_number, metavar="N", help="nvme's io_queue_depth, null_blk's hw_queue_depth")
+    mapping.add_argument("--release", default=RELEASE, metavar="R", help=f"of Linux, {RELEASE} (default) to {LAST}")
     mapping.add_argument("--json", action="store_true", help="as a case of a blkmodel-capture/1 recording has it")
 
     tracing = command("trace", _trace, "which functions a step calls",
@@ -187,7 +190,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _map(options: argparse.Namespace) -> int:
-    on = _machine(options)
+    on, release = _machine(options), version(options.release)
     queues = len(on.possible) if options.queues is None else options.queues
     vectors = VECTORS if options.vectors is None else options.vectors
     for option, value, low, high in (("queues", queues, 1, 65535), ("write-queues", options.write_queues, 0, 65535),
@@ -198,15 +201,18 @@ def _map(options: argparse.Namespace) -> int:
             raise UsageError(f"--{option} {value}: {options.driver} takes at least {low} and at most {high}")
     case: dict[str, Any] = {"driver": options.driver}
     if options.driver == "nvme":
-        case["params"] = {"write_queues": options.write_queues, "poll_queues": options.poll_queues}
+        case["params"] = {"write_queues": options.write_queues, "poll_queues": options.poll_queues or 0}
         said = {"max_ioqpairs": queues, "vectors": options.vectors, "mqes": options.mqes}
         case["device"] = {name: value for name, value in said.items() if value is not None}
         depth = "io_queue_depth"
     else:
-        for option in ("write_queues", "poll_queues", "vectors", "mqes"):
+        for option in ("write_queues", *(("poll_queues",) if release < (5, 16, 0) else ()), "vectors", "mqes"):
             if getattr(options, option):
-                raise UsageError(f"--{option.replace('_', '-')}: null_blk of Linux 5.4 has none; use --driver nvme")
+                raise UsageError(f"--{option.replace('_', '-')}: null_blk of Linux {options.release} has none; "
+                                 "use --driver nvme")
         case["params"] = {"submit_queues": queues}
+        if options.poll_queues is not None and release >= (5, 16, 0):
+            case["params"]["poll_queues"] = options.poll_queues
         depth = "hw_queue_depth"
     if options.depth is not None:
         case["params"][depth] = options.depth
@@ -216,7 +222,7 @@ def _map(options: argparse.Namespace) -> int:
     if requests > MOST_REQUESTS:
         raise UsageError(f"{cpus} CPUs, {queues} queues: that makes {requests} requests; at most {MOST_REQUESTS}")
     try:
-        case["observed"] = maps.observe(on, case["driver"], case["params"], case.get("device"))
+        case["observed"] = maps.observe(on, case["driver"], case["params"], case.get("device"), options.release)
     except (KernelError, ValueError) as why:
         raise UsageError(why) from why
     described = maps.describe(case)

@@ -24,6 +24,23 @@ def run(capsys):
     return run
 
 
+def test_map_of_another_release(run):
+    words = ["map", "--cpus", "4", "--driver", "null_blk", "--queues", "2", "--release"]
+    _, out, _ = run(*words, "6.12.117", "--json")
+    case = json.loads(out)
+    assert case["params"] == {"submit_queues": 2}
+    assert [(hctx["type"], hctx["cpus"]) for hctx in case["observed"]["hctxs"]] == [
+        ("default", [0, 1]), ("default", [2, 3]), ("poll", [0, 1, 2, 3])]
+    _, out, _ = run(*words, "6.2", "--poll-queues", "0", "--json")
+    assert [hctx["cpus"] for hctx in json.loads(out)["observed"]["hctxs"]] == [[0, 2], [1, 3]]
+    assert run(*words, "5.4", "--poll-queues", "1") == (
+        2, "", "blkmodel map: --poll-queues: null_blk of Linux 5.4 has none; use --driver nvme\n")
+    assert run(*words, "7.0") == (
+        2, "", "blkmodel map: kernel 7.0 (which CPU uses which queue is known from 5.4 to 6.19; from 7.0 on CPUs are "
+        "grouped by clusters, too, commit 89802ca36c96) is not modelled\n")
+    assert run(*words, "6.12", "--poll-queues", "65535")[2].endswith("at most 262144\n")
+
+
 def test_map_of_nvme(run):
     status, out, _ = run("map", "--cpus", "8", "--nodes", "2", "--queues", "3")
     assert status == 0

@@ -16,8 +16,8 @@ import blkmodel
 PACKAGE = Path(blkmodel.__file__).parent
 MIRROR = ("block", "drivers", "fs", "include", "kernel", "lib")
 ORDER = (("reference.source", "reference.omission"), ("sim",), ("services",), ("errors",), MIRROR, ("device",), ("",),
-         ("reference.mirror",), ("reference.rooms",), ("releases",), ("trace",), ("userland",), ("scenario",), ("capture",),
-         ("view.draw",), ("view.facts",), ("view.figures",), ("live",), ("cli",), ("__main__",))
+         ("releases",), ("reference.mirror",), ("reference.rooms",), ("trace",), ("userland",), ("scenario",),
+         ("capture",), ("view.draw",), ("view.facts",), ("view.figures",), ("live",), ("cli",), ("__main__",))
 """Rooms from the bottom to the top; "" is blkmodel/__init__.py, which links the kernel. Rooms of one line are one."""
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 CIRCLES = (("block", "fs", "include"), ("drivers",))

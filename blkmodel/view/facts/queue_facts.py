@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from blkmodel import scenario
 from blkmodel.block.blk_mq_h import blk_mq_ctx
 from blkmodel.device.controller import Controller
+from blkmodel.drivers.block import null_blk_main
 from blkmodel.drivers.nvme.host.pci import NVMEQ_ENABLED, NVMEQ_POLLED, nvme_dev, nvme_queue
 from blkmodel.drivers.pci import msi
 from blkmodel.include.linux.blk_mq import HCTX_TYPE_DEFAULT, blk_mq_hw_ctx
@@ -152,9 +153,11 @@ def queue_of(driver: str, queues: int, write_queues: int = 0, poll_queues: int =
         scenario.nvme_probe(controller=Controller(queues, vectors), write_queues=write_queues, poll_queues=poll_queues,
                             **size)
         return scenario.disk("nvme0n1").queue
-    if write_queues or poll_queues:
-        raise ValueError("null_blk has queues of one type only: write_queues and poll_queues must be 0")
-    scenario.null_blk_load(submit_queues=queues, **({} if depth is None else {"hw_queue_depth": depth}))
+    polls = any(kp.name == "poll_queues" for kp in null_blk_main.module_params)
+    if write_queues or (poll_queues and not polls):
+        raise ValueError("null_blk has no read queues, and polled ones only since Linux 5.16")
+    said = {"hw_queue_depth": depth, "poll_queues": poll_queues or None}
+    scenario.null_blk_load(submit_queues=queues, **{name: value for name, value in said.items() if value is not None})
     return scenario.disk("nullb0").queue
 
 

@@ -10,10 +10,11 @@ from xml.etree import ElementTree
 import pytest
 
 from blkmodel.drivers.nvme.host.pci import nvme_queue
+from blkmodel.releases import version
 from blkmodel.sim import MachineError, booted, machine
 from blkmodel.view.facts.queue_facts import (describe, hctxs, kinds_of, pair_of, path, queue_of, served, spare_pairs,
     summary, vector_of)
-from blkmodel.view.figures.machine_to_queues import last_cpu, machine_to_queues
+from blkmodel.view.figures.machine_to_queues import RELEASES, last_cpu, machine_to_queues
 from blkmodel.view.figures.queue_map import queue_map
 
 SMALL: dict[str, Any] = {"depth": 3}
@@ -119,8 +120,21 @@ def test_evenness_and_nodes():
             "4 default queues each serve 2 CPUs. No queue serves CPUs of two nodes.")
 
 
+def test_another_release():
+    """The same machine and drivers; poll queues and null_blk's map are others' since 6.3."""
+    def said(**more):
+        html = machine_to_queues(cpus=8, nodes=2, threads=2, poll_queues=2, queues=4, **more)
+        return re.findall("Hardware queue [0-9] .*?CPUs ([0-9,-]+), ", html)
+    assert said() == said(release="6.2") == ["0-3", "4-7", "0,2-3,6-7", "1,4-5"]
+    assert said(release="6.12") == ["0-3", "4-7", "0-3", "4-7"]
+    assert said(release="6.3", driver="null_blk") == ["0-1", "2-3", "4-5", "6-7", "0-3", "4-7"]
+    assert said() == ["0-3", "4-7", "0,2-3,6-7", "1,4-5"]
+    for release in RELEASES.values():
+        assert version(release)
+
+
 def test_what_cannot_be():
-    with pytest.raises(ValueError, match="null_blk has queues of one type only"):
+    with pytest.raises(ValueError, match="null_blk has no read queues, and polled ones only since Linux 5"):
         machine_to_queues(driver="null_blk", poll_queues=1)
     with pytest.raises(MachineError):
         machine_to_queues(cpus=2, present=3)
