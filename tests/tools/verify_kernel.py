@@ -1,0 +1,190 @@
+"""`make kernels`: boot packaged kernels in QEMU, record their queues, and hold the model against what they did.
+
+For each topology a kernel is booted (software emulation, no root, no network) with NVMe controllers of several sizes and
+with null_blk. Beneath it there is nothing but busybox: it loads the drivers with one set of parameters after the other,
+and prints the files that `blkmodel capture` reads. Here they become a tree again; `capture --root` makes a recording of
+it, and `check` compares. On Debian:
+
+    apt-get install qemu-system-x86 busybox-static
+    apt-get download linux-image-6.12.117+deb12-amd64 && dpkg-deb -x linux-image-*.deb KERNEL
+    make kernels KERNELS=KERNEL
+
+Nothing is installed: KERNEL is the folder that the package was unpacked into. The recordings are left in `--keep DIR`.
+"""
+
+import argparse
+import json
+import lzma
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from blkmodel.capture.check import PASSED, check_file
+from blkmodel.capture.sysfs import capture
+
+MODULES = ("crc64", "crc64-rocksoft", "crc64_rocksoft_generic", "t10-pi", "libcrc32c", "nvme-keyring", "nvme-auth",
+           "nvme-core", "configfs")
+DRIVERS = ("nvme", "null_blk")
+NVME = ("write_queues=0 poll_queues=0", "write_queues=2 poll_queues=1", "write_queues=0 poll_queues=3",
+        "write_queues=1 poll_queues=0 io_queue_depth=64")
+NULL_BLK = ("submit_queues=1", "submit_queues=3", "submit_queues=5 hw_queue_depth=16", "use_per_node_hctx=1",
+            "submit_queues=2 poll_queues=3", "submit_queues=4 poll_queues=0 shared_tags=1 nr_devices=2")
+PAIRS = (1, 2, 3, 4, 5, 7)
+TOPOLOGIES = {
+    "1": {"cpus": 1}, "2": {"cpus": 2}, "4": {"cpus": 4}, "3 of 8": {"cpus": 3, "possible": 8},
+    "8, 2 threads": {"cpus": 8, "threads": 2}, "8, 2 nodes": {"cpus": 8, "nodes": ["0-3", "4-7"]},
+    "9, 3 equal nodes": {"cpus": 9, "nodes": ["0-2", "3-5", "6-8"]},
+    "8, 4 equal nodes": {"cpus": 8, "nodes": ["0-1", "2-3", "4-5", "6-7"]},
+    "5 of 7, 2 nodes": {"cpus": 5, "possible": 7, "nodes": ["0-2", "3-6"]},
+    "10, 3 uneven nodes, 2 threads": {"cpus": 10, "threads": 2, "nodes": ["0-5", "6-7", "8-9"]},
+    "12, 4 nodes, threads": {"cpus": 12, "threads": 2, "nodes": ["0-1", "2-3", "4-7", "8-11"]},
+    "6 of 12, 3 nodes": {"cpus": 6, "possible": 12, "nodes": ["0-1", "2-3", "4-11"]},
+}
+INIT = """#!/bin/sh
+/bin/busybox mkdir -p /proc /sys /bin /tmp
+/bin/busybox --install -s /bin
+mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t debugfs debug /sys/kernel/debug
+show() { for f in "$@"; do [ -f "$f" ] && echo "@@file $f" && cat "$f"; done; }
+look() {
+  sleep 1
+  echo "@@case $*"
+  show /sys/devices/system/cpu/possible /sys/devices/system/cpu/present /sys/devices/system/cpu/online
+  show /sys/devices/system/node/node*/cpulist /sys/devices/system/cpu/cpu[0-9]*/topology/thread_siblings_list
+  show /sys/module/nvme/parameters/*_queues /sys/module/nvme/parameters/io_queue_depth
+  show /sys/module/null_blk/parameters/* /sys/class/nvme/nvme*/queue_count /sys/class/nvme/nvme*/serial
+  for d in /sys/block/nvme* /sys/block/nullb*; do
+    [ -d $d ] || continue; b=/sys/kernel/debug/block/${d##*/}
+    show $d/queue/nr_requests $d/queue/scheduler $d/mq/*/* $b/hctx*/type $b/hctx0/tags
+  done
+  show /proc/interrupts /proc/irq/[0-9]*/smp_affinity_list
+}
+for m in MODULES; do [ -f /$m.ko ] && insmod /$m.ko; done
+while read line; do insmod /nvme.ko $line && look nvme $line; rmmod nvme; done < /nvme.cases
+while read line; do insmod /null_blk.ko $line && look null_blk $line; rmmod null_blk; done < /null_blk.cases
+echo "@@end"
+poweroff -f
+"""
+
+
+def archive(files):
+    """An initramfs of these files, path → bytes: a cpio archive, in which the first letters of a file say what it is."""
+    out = bytearray()
+    for number, (path, data) in enumerate([*files.items(), ("TRAILER!!!", b"")], 1):
+        name = path.encode() + b"\0"
+        mode = 0o100755 if data else 0o40755
+        out += b"070701" + b"".join(b"%08X" % each for each in (
+            number, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name), 0)) + name
+        out += bytes(-len(out) % 4)
+        out += data + bytes(-len(data) % 4)
+    return bytes(out)
+
+
+def modules(kernel):
+    """Name → module of the kernel's that is loaded, unpacked."""
+    found = {}
+    for path in kernel.rglob("*.ko*"):
+        name = path.name.split(".ko")[0]
+        if name in MODULES or name in DRIVERS:
+            data = path.read_bytes()
+            found[f"{name}.ko"] = lzma.decompress(data) if path.suffix == ".xz" else data
+    return found
+
+
+def initramfs(kernel):
+    busybox = Path(shutil.which("busybox") or "/bin/busybox").read_bytes()
+    return archive({"bin": b"", "bin/busybox": busybox, "init": INIT.replace("MODULES", " ".join(MODULES)).encode(),
+                    "nvme.cases": "\n".join([*NVME, ""]).encode(), "null_blk.cases": "\n".join([*NULL_BLK, ""]).encode(),
+                    **modules(kernel)})
+
+
+def machine(cpus, possible=None, threads=1, nodes=()):
+    """QEMU's words for a machine: `possible` CPUs of which `cpus` are there, on nodes that are lists of CPUs."""
+    most = possible or cpus
+    words = ["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp",
+             f"{cpus},maxcpus={most},sockets=1,cores={most // threads},threads={threads}", "-m", f"{256 * (len(nodes) or 1)}"]
+    for number, members in enumerate(nodes):
+        words += ["-object", f"memory-backend-ram,id=m{number},size=256M",
+                  "-numa", f"node,nodeid={number},memdev=m{number},cpus={members}"]
+    for pairs in PAIRS:
+        words += ["-device", f"nvme,serial=pairs{pairs},max_ioqpairs={pairs},drive=d{pairs}", "-drive",
+                  f"id=d{pairs},if=none,format=raw,file.driver=null-co,file.read-zeroes=on,file.size=64M"]
+    return words
+
+
+def boot(kernel, topology, work, seconds):
+    """Boot, and return what was printed."""
+    (work / "initramfs").write_bytes(initramfs(kernel))
+    said = work / "said"
+    subprocess.run(["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", *machine(**topology),
+                    "-serial", f"file:{said}", "-kernel", str(next(kernel.rglob("vmlinuz-*"))), "-initrd",
+                    str(work / "initramfs"), "-append", "console=ttyS0 loglevel=1 panic=-1 nokaslr"],
+                   check=True, timeout=seconds, stdin=subprocess.DEVNULL)
+    return said.read_text(errors="replace").replace("\r", "")
+
+
+def trees(said):
+    """The words of each case, and its files: path → text."""
+    for part in said.split("@@end")[0].split("@@case ")[1:]:
+        words, _, rest = part.partition("\n")
+        files = {}
+        for piece in rest.split("@@file /")[1:]:
+            path, _, text = piece.partition("\n")
+            files[path] = text
+        yield words, files
+
+
+def recording(said, release, work):
+    """What was printed as a recording of all cases."""
+    whole = None
+    for number, (words, files) in enumerate(trees(said)):
+        root = work / f"root{number}"
+        for path, text in files.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text)
+        one, _ = capture(root, release)
+        for case, disk in zip(one["cases"], sorted((root / "sys/block").iterdir(), key=_number), strict=True):
+            case["loaded"] = words
+            if case["driver"] == "nvme":
+                controller = re.match("nvme[0-9]+", disk.name)[0]
+                case["device"]["max_ioqpairs"] = int((root / f"sys/class/nvme/{controller}/serial").read_text()[5:])
+                case["device"]["vectors"] = 65
+        whole = one if whole is None else {**whole, "cases": whole["cases"] + one["cases"]}
+    return whole
+
+
+def _number(path):
+    return [int(number) for number in re.findall("[0-9]+", path.name)]
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m tests.tools.verify_kernel", description=__doc__.split("\n")[0])
+    parser.add_argument("kernels", nargs="+", type=Path, metavar="KERNEL", help="folder of an unpacked linux-image package")
+    parser.add_argument("--only", action="append", choices=TOPOLOGIES, help="this topology (may be repeated; default: all)")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the recordings there")
+    parser.add_argument("--seconds", type=int, default=180, help="that a boot may take (default: 180)")
+    options = parser.parse_args()
+    failed = 0
+    for kernel in options.kernels:
+        release = next(kernel.rglob("vmlinuz-*")).name.removeprefix("vmlinuz-")
+        for name in options.only or TOPOLOGIES:
+            began = time.monotonic()
+            with tempfile.TemporaryDirectory() as place:
+                work = Path(place)
+                found = recording(boot(kernel, TOPOLOGIES[name], work, options.seconds), release, work)
+                file = (options.keep or work) / f"{release}-{re.sub('[^0-9a-z]+', '-', name)}.json"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(json.dumps(found))
+                outcome = check_file(file)
+            failed += outcome.result != PASSED
+            print(f"{release}, {name} CPUs: {outcome.result}: {outcome.summary} ({time.monotonic() - began:.0f} s)", flush=True)
+            for line in outcome.differences[:5]:
+                print(f"    {line}")
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
