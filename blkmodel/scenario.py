@@ -47,6 +47,7 @@ from blkmodel.sim import forget, statics, this
 from blkmodel.sim.events import HungTask
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.userland import dmsetup, look, lvm
+from blkmodel.userland.fio import run_workload as run_workload
 from blkmodel.userland.partitions import TWO, parsed, tables
 
 VECTORS = 129
@@ -371,6 +372,11 @@ def _try_to_open(disk: str) -> None:
     """Open a disk and close it, as a program does that waits for it."""
     if not IS_ERR(filp := filp_open(disk, O_RDONLY)):
         filp_close(filp)
+
+
+def nvme_service(device: str, service: Service) -> None:
+    """From now on a controller takes that long for the commands of its I/O queues."""
+    _pdev(device)._device.service = service
 
 
 def nvme_unbind(device: str = "nvme0") -> None:

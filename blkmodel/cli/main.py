@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from blkmodel.capture import maps, sysfs
 from blkmodel.capture.check import check
-from blkmodel.capture.files import FileError, printable, read_text
+from blkmodel.capture.files import FileError, parse_json, printable, read_text
 from blkmodel.capture.shapes import MOST_LONG_TEXT
 from blkmodel.capture.steps import MOST_REQUESTS, null_blk_requests, nvme_requests
 from blkmodel.cli import session
@@ -27,8 +27,9 @@ from blkmodel.cli.session import Done, Session, SessionError, checked, step_of, 
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.reference.source import REFERENCE, RELEASE
 from blkmodel.releases import LAST, version
-from blkmodel.scenario import STEPS, VECTORS, lvm_run, run_step
+from blkmodel.scenario import STEPS, VECTORS, lvm_run, nvme_service, run_step, run_workload
 from blkmodel.services.base.bug import KernelBug
+from blkmodel.services.devices.device import dev_name, devices
 from blkmodel.sim import Machine, MachineError, boot, machine, this
 from blkmodel.sim.events import HungTask
 from blkmodel.sim.kernel import running
@@ -36,6 +37,7 @@ from blkmodel.sim.structure import NULL
 from blkmodel.trace import record
 from blkmodel.userland import lvm
 from blkmodel.userland.dmsetup import wants_stdin
+from blkmodel.userland.fio import service_of
 from blkmodel.userland.tools import known
 from blkmodel.view.facts.explained import lines_of
 
@@ -144,6 +146,19 @@ def _parser() -> Parser:
         tool = command(name, run, what, epilog=f"Example: blkmodel {name} --session my.json {example}")
         tool.add_argument("--session", type=Path, metavar="FILE", help=SESSION)
         tool.add_argument("words", nargs=argparse.REMAINDER, metavar="WORD", help="the tool's own command line")
+
+    working = command("fio", _fio, "run fio's job file on a machine of the model",
+                      epilog="Example: blkmodel fio --disk nvme0n1 --service least=80us,extra=20us my.fio")
+    working.add_argument("--session", type=Path, metavar="FILE", help="the machine, which is left as it was "
+                         "(default: one that has the disks nvme0n1 and nvme1n1)")
+    working.add_argument("--disk", metavar="DISK", help="what a job reads and writes that names no disk of the machine")
+    working.add_argument("--service", default="least=100us", metavar="WORDS", help="how long an NVMe controller takes "
+                         "for a command: least=TIME and, drawn, extra=TIME on average, or like=FILE, as fio's own JSON "
+                         "measured it; servers=N: so many at once (default: %(default)s)")
+    working.add_argument("--seed", type=_number, default=0, metavar="N", help="of the times that are drawn (0)")
+    working.add_argument("--output-format", choices=["normal", "json"], default="normal", help="as fio's (normal)")
+    working.add_argument("--more", action="store_true", help="also where the time went, and what iostat -x would say")
+    working.add_argument("file", type=Path, metavar="JOBFILE")
 
     showing = command("session", _show, "show what has been done in a session, and what came of it")
     showing.add_argument("session", type=Path, metavar="FILE")
@@ -312,6 +327,19 @@ def _show(options: argparse.Namespace) -> int:
         _print(done)
     session.read(options.session).replay(show)
     return 0
+
+
+def _fio(options: argparse.Namespace) -> int:
+    try:
+        (Session() if options.session is None else session.read(options.session)).replay()
+        for name in map(dev_name, devices().of_class.get("nvme", ())):
+            nvme_service(name, service_of(options.service, lambda file: parse_json(read_text(file)), options.seed))
+        done = run_workload(options.disk, read_text(options.file))
+    except (FileError, ValueError) as why:
+        raise UsageError(f"{options.file}: {why}") from why
+    text = done.as_json() if options.output_format == "json" else done.text()
+    sys.stdout.write(printable(text + done.more() * options.more))
+    return int(any(job["error"] for job in done.json["jobs"]))
 
 
 def _dmesg(options: argparse.Namespace) -> int:

@@ -164,7 +164,7 @@ class Engine:
         now = end = kernel.loop.now
         service = self.front.service
         if not service.instant:
-            end += service.time()
+            end = service.end(now)
             if service.in_order:
                 end = running.sq.last_end = max(end, running.sq.last_end + service.apart)
         if end == now:
