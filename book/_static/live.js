@@ -4,9 +4,9 @@
 (() => {
   "use strict";
 
-  const script = document.currentScript;
-  const home = new URL("engine/", script.src).href;
-  const parts = JSON.parse(script.dataset.engine || "null"); // which files make up the engine, by content
+  const me = document.currentScript;
+  const home = new URL("engine/", me.src).href;
+  const parts = JSON.parse(me.dataset.engine || "null"); // which files make up the engine, by content
   const PATIENCE = 20000; // milliseconds until a model that does not answer is stopped
   const LONGEST = 2000; // letters of a text in the page's address
   const KEPT = 64; // answers that are kept for going back and forth
@@ -17,18 +17,28 @@
 
   // The engine ------------------------------------------------------------------------------------------------------
 
-  // Over HTTP the worker fetches its parts itself. A page that is read from disk may fetch nothing, but it may load
-  // scripts: there, each part is a script too, which hands over its content.
-  function partAsScript(name) {
+  function script(file) {
     return new Promise((resolve, reject) => {
       const tag = document.createElement("script");
-      window.blkEnginePart = window.blkEnginePart || {};
-      tag.src = home + parts[name].file.replace(/\.\w+$/, ".part.js");
-      tag.onload = () => (tag.remove(), resolve(window.blkEnginePart[name]), delete window.blkEnginePart[name]);
+      tag.src = home + file;
+      tag.onload = () => (tag.remove(), resolve());
       tag.onerror = () => reject(new Error(`cannot read ${tag.src}`));
       document.head.append(tag);
     });
   }
+
+  // Over HTTP the worker fetches its parts itself. A page that is read from disk may fetch nothing, but it may load
+  // scripts: there, each part is a script too, which hands over its content.
+  async function partAsScript(name) {
+    window.blkEnginePart = window.blkEnginePart || {};
+    await script(parts[name].file.replace(/\.\w+$/, ".part.js"));
+    const content = window.blkEnginePart[name];
+    delete window.blkEnginePart[name];
+    return content;
+  }
+
+  // What a reader edits code with: window.blkEditor.
+  const loadEditor = async () => script(parts.editor.file);
 
   const fromDisk = location.protocol === "file:";
 
@@ -571,6 +581,8 @@
   // For the cells of a page, which have an engine of their own and show new figures: cells.js.
   window.blkPage = {
     Engine,
+    loadEditor,
+    model: new URL("../../model/", home).href, // the pages with the model's source
     adopt,
     forget: (root) => {
       const at = figures.findIndex((figure) => figure.root === root);

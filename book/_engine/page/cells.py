@@ -1,4 +1,5 @@
-"""Run the cells of a chapter in a page, in one namespace, as a notebook does. The page calls needs() and run().
+"""Run the cells of a chapter in a page, in one namespace, as a notebook does. The page calls needs() and run(), its
+editor complete() and describe().
 
 JSON in, JSON out; outputs are what a notebook stores of a cell, but for numbers of execution.
 """
@@ -10,6 +11,7 @@ import os
 import sys
 import time
 
+import hints
 import js
 
 from blkmodel.view.draw import styles
@@ -189,6 +191,22 @@ def place(where, line, here, function="<module>"):
     cell = "" if where == here else f"{where[1:-1]}, "
     inside = "" if function.startswith("<") else f", in {function}"
     return [f"{cell}line {line}{inside}", f"    {text}"]
+
+
+def complete(asked):
+    return hint(hints.complete, asked)
+
+
+def describe(asked):
+    return hint(hints.describe, asked)
+
+
+def hint(about, asked):
+    """Answer the editor; an odd value among the reader's is no reason to lose all others with the interpreter."""
+    try:
+        return json.dumps(about(json.loads(asked), NAMES))
+    except Exception:
+        return "null"
 
 
 NAMES = {"__name__": "__main__", "display": display}
