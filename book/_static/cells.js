@@ -48,7 +48,10 @@
   const engine = new Engine(
     {
       tell: (words, share) => running && running.say(words && share ? `${words} ${Math.round(100 * share)}%` : words),
-      ready: () => begun(),
+      ready: () => {
+        begun();
+        hint("describe", { before: "", after: "", above: [] }); // nothing: but what answers is loaded before it is needed
+      },
       said: (text) => speaking && speaking.hear(text),
       lost: (why) => gone(why ? not(why) : AGAIN),
     },

@@ -11,13 +11,24 @@ import { EditorState, Prec, RangeSetBuilder } from "@codemirror/state";
 import {
   activateHover, closeHoverTooltips, Decoration, EditorView, hasHoverTooltips, hoverTooltip, keymap, ViewPlugin,
 } from "@codemirror/view";
-import { tagHighlighter, tags } from "@lezer/highlight";
+import { styleTags, tagHighlighter, tags } from "@lezer/highlight";
 
 const WIDTH = 4; // spaces of an indentation
-const MINUTES = 60000;
+const SECOND = 1000;
+const MINUTES = 60 * SECOND;
 const STRINGS = /^(String|FormatString|ContinuedString|Comment)$/; // nothing is completed and nothing explained in them
 
 // Colours -------------------------------------------------------------------------------------------------------------
+
+const python = pythonLanguage.configure({
+  props: [
+    styleTags({
+      "ImportStatement/.": tags.namespace,
+      "FormatSpec FormatConversion": tags.string,
+      "FormatReplacement/{ FormatReplacement/}": tags.special(tags.brace),
+    }),
+  ],
+});
 
 const colours = tagHighlighter([
   { tag: tags.keyword, class: "k" },
@@ -33,6 +44,8 @@ const colours = tagHighlighter([
   { tag: tags.escape, class: "se" },
   { tag: [tags.operator, tags.modifier, tags.derefOperator], class: "o" },
   { tag: [tags.punctuation, tags.separator, tags.bracket], class: "p" },
+  { tag: tags.special(tags.brace), class: "si" },
+  { tag: tags.namespace, class: "nn" },
   { tag: tags.meta, class: "nd" },
 ]);
 
@@ -71,7 +84,7 @@ function named(view) {
   return found.finish();
 }
 
-const names = ViewPlugin.fromClass(
+const classes = ViewPlugin.fromClass(
   class {
     constructor(view) {
       this.decorations = named(view);
@@ -88,8 +101,8 @@ const names = ViewPlugin.fromClass(
 const look = EditorView.theme({
   "&": { fontSize: "0.85rem", color: "inherit", background: "var(--blk-paper)" },
   "&.cm-focused": { outline: "2px solid var(--blk-accent)", outlineOffset: "1px" },
-  ".cm-scroller": { fontFamily: "var(--blk-mono)", lineHeight: 1.5 },
-  ".cm-content": { padding: "1rem 0 1.5rem", caretColor: "var(--blk-ink)" },
+  ".cm-scroller": { fontFamily: "var(--blk-mono)", lineHeight: 1.25 }, // as the code that it replaces
+  ".cm-content": { padding: "1rem 0", caretColor: "var(--blk-ink)" },
   ".cm-line": { padding: "0 1rem", fontStyle: "normal" },
   ".cm-line *": { fontStyle: "normal" },
   "&.cm-focused .cm-matchingBracket": { background: "color-mix(in srgb, var(--blk-accent) 25%, transparent)" },
@@ -175,11 +188,14 @@ const over = hasHoverTooltips;
 // changed and run are told; ask(before, after) and describe(before, after) are promises of what Python says of a place.
 export class Editor {
   constructor({ label, text, changed, run, ask, describe, home }) {
+    let typed = 0;
     const hover = hoverTooltip(
       async (view, pos) => {
         const word = view.state.wordAt(pos);
         if (!word || inText(view.state, word.to)) return null;
+        const begun = Date.now();
         const what = await describe(...around(view.state, word.from));
+        if (typed > begun - SECOND) return null; // the pointer rests, the reader writes
         return what && { pos: word.from, end: word.to, above: true, create: () => ({ dom: told(what, true, home) }) };
       },
       { hideOnChange: true },
@@ -238,13 +254,13 @@ export class Editor {
         EditorView.domEventHandlers({ blur: (event, view) => view.setTabFocusMode(false) }),
         history(),
         keymap.of([...historyKeymap, ...defaultKeymap]),
-        new LanguageSupport(pythonLanguage),
+        new LanguageSupport(python),
         EditorState.tabSize.of(WIDTH),
         indentUnit.of(" ".repeat(WIDTH)),
         indentOnInput(),
         bracketMatching(),
         syntaxHighlighting(colours),
-        names,
+        Prec.highest(classes), // within what the grammar says
         look,
         complete.autocompletion({
           override: [completions(describe, ask)],
@@ -253,8 +269,13 @@ export class Editor {
           icons: false,
         }),
         hover,
-        EditorView.contentAttributes.of({ "aria-label": label }),
-        EditorView.updateListener.of((update) => update.docChanged && changed()),
+        EditorView.contentAttributes.of({ "aria-label": label, tabindex: "0" }),
+        EditorView.updateListener.of(({ docChanged, view }) => {
+          for (const list of view.dom.querySelectorAll(".cm-tooltip-autocomplete > ul")) list.tabIndex = 0; // it scrolls
+          if (!docChanged) return;
+          typed = Date.now();
+          changed();
+        }),
       ],
     });
     this.root = document.createElement("div");

@@ -29,7 +29,7 @@ WIDEST = 60, 400  # letters of a signature: in a list, and alone
 SINGLE = r"""'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*\""""
 STRING = rf"""(?i:[rbuft]{{0,2}})(?:'{{3}}(?s:.)*?'{{3}}|"{{3}}(?s:.)*?"{{3}}|(?!'{{3}}|"{{3}})(?:{SINGLE}))"""
 TOKEN = re.compile(rf"""(?P<string>{STRING})|(?P<open>'{{3}}|"{{3}}|['"])|(?P<comment>\#[^\n]*)|\w+|(?s:.)""")
-KEY = r"""\[\s*(?:-?\d+|'[^'\\\n]*'|"[^"\\\n]*")\s*\]"""
+KEY = r"""\s*\[\s*(?:-?\d+|'[^'\\\n]*'|"[^"\\\n]*")\s*\]"""
 CHAIN = re.compile(rf"(?<![\w.\"')\]])([^\W\d]\w*(?:\s*\.\s*[^\W\d]\w*|{KEY})*)\s*\Z")
 LINK = re.compile(rf"{KEY}|[^\W\d]\w*")
 NAME = re.compile(r"(?<![\w.])[^\W\d]\w*")
@@ -172,7 +172,7 @@ def look_up(chain: str, asked: dict[str, Any], names: Names) -> Found | None:
         found = Found(getattr(builtins, first))
     for each in rest:
         if found:
-            found = item(found, each) if each.startswith("[") else attribute(found, each)
+            found = item(found, each) if "[" in each else attribute(found, each)
     return found
 
 
@@ -201,7 +201,7 @@ def defined(text: str) -> dict[str, Found]:
         elif isinstance(node, ast.ImportFrom):
             found |= {each.asname or each.name: in_module(node.module or "", each.name) for each in node.names}
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            found[node.name] = Found(source=said_of(node, [text]))
+            found[node.name] = Found(source=said_of(node, text.splitlines()))
     return {name: each for name, each in found.items() if each}
 
 
@@ -246,6 +246,8 @@ def attribute(found: Found, name: str) -> Found | None:
         kept = kept.__func__
     elif is_a(kept, FunctionType):
         kept = kept if is_class else MethodType(kept, value)
+    elif is_a(kept, MethodDescriptorType):
+        kept = kept if is_class else kept.__get__(value)
     elif not is_a(kept, type) and hasattr(type(kept), "__get__") and type(kept) not in NATIVE:
         kept = COMPUTED
     return Found(kept, **place)
@@ -257,7 +259,7 @@ def item(found: Found, key: str) -> Found | None:
     if not of or inspect.getattr_static(type(found.value), "__getitem__") is not vars(of)["__getitem__"]:
         return None
     try:
-        return Found(of.__getitem__(found.value, ast.literal_eval(key[1:-1].strip())))
+        return Found(of.__getitem__(found.value, ast.literal_eval(key.strip()[1:-1].strip())))
     except (LookupError, TypeError):
         return None
 
