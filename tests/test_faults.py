@@ -347,7 +347,7 @@ def test_a_reset_with_doorbells_in_memory(cleared, monkeypatch):
         return make(dev)
     if cleared:
         monkeypatch.setattr(pci, "nvme_dbbuf_dma_alloc", alloc)
-    stays = Counter()
+    stays: Counter[bool] = Counter()
     for at in count(1):
         run = Run("doorbells").go(reset, at)
         if not run.struck:
@@ -361,7 +361,7 @@ def test_a_reset_with_doorbells_in_memory(cleared, monkeypatch):
 def test_every_allocation_fails():
     """Of the workload: some I/O gets ENOMEM. And of one with a reset, which then may give the controller up."""
     for strike, fine in ((lambda run: None, {"ENOMEM"}), (reset, {"ENOMEM", "EIO"})):
-        came = Counter()
+        came: Counter[str] = Counter()
         for nth in count(1):
             run = Run()
             memory = run.kernel.memory

@@ -9,7 +9,6 @@ from blkmodel.block import blk_mq, blk_mq_cpumap
 from blkmodel.drivers.block import null_blk_main
 from blkmodel.drivers.block.null_blk_h import nullb, nullb_cmd, nullb_device, nullb_queue
 from blkmodel.drivers.nvme.host import pci
-from blkmodel.drivers.nvme.host.nvme_h import NVME_QUIRK_SINGLE_VECTOR
 from blkmodel.drivers.pci import msi
 from blkmodel.include.linux.blk_mq import (BLK_MQ_F_BLOCKING, BLK_MQ_F_NO_SCHED, BLK_MQ_F_SHOULD_MERGE,
     HCTX_TYPE_DEFAULT, HCTX_TYPE_POLL, HCTX_TYPE_READ, blk_mq_tag_set)
@@ -47,9 +46,7 @@ def nvme_setup_irqs_5_10(dev: pci.nvme_dev, nr_io_queues: int) -> int:
     poll_queues = min(dev.nr_poll_queues, nr_io_queues - 1)
     dev.io_queues[HCTX_TYPE_POLL] = poll_queues
     dev.io_queues[HCTX_TYPE_DEFAULT], dev.io_queues[HCTX_TYPE_READ] = 1, 0
-    irq_queues = 1
-    if not dev.ctrl.quirks & NVME_QUIRK_SINGLE_VECTOR:
-        irq_queues += nr_io_queues - poll_queues
+    irq_queues = 1 + nr_io_queues - poll_queues
     return msi.pci_alloc_irq_vectors_affinity(to_pci_dev(dev.dev), 1, irq_queues,
                                               PCI_IRQ_ALL_TYPES | PCI_IRQ_AFFINITY, affd)
 

@@ -2355,8 +2355,12 @@ def a_cpu_comes_back_in_time():
     begun, ended = kernel.now, []
     kernel.loop.post(Context("task", "off", 0), lambda: scenario.cpu_offline(1), 700 * MILLISECOND)
     kernel.loop.post(Context("task", "on", 0), lambda: scenario.cpu_online(1), 10_000 * MILLISECOND)
-    scenario.together([{"step": ["io", {"disk": "nvme0n1", "op": "read", "offset": 0, "length": 4096, "cpu": 1}]}],
-                      lambda step: (scenario.run_step(step), ended.append(kernel.now - begun)))
+
+    def timed(step):
+        scenario.run_step(step)
+        ended.append(kernel.now - begun)
+
+    scenario.together([{"step": ["io", {"disk": "nvme0n1", "op": "read", "offset": 0, "length": 4096, "cpu": 1}]}], timed)
     return ended == [10_000 * MILLISECOND] and not any("timeout" in line for line in kernel.log)
 
 
