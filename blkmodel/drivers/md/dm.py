@@ -45,7 +45,6 @@ from blkmodel.services.base.module import (THIS_MODULE, kernel_param, module_put
 from blkmodel.services.cpus.cpumask import nr_online_nodes
 from blkmodel.services.data.idr import idr, idr_alloc, idr_find, idr_remove, idr_replace
 from blkmodel.services.data.list import list_add, list_del_init, list_head, list_splice_init
-from blkmodel.services.devices.dax import dax_get_by_host
 from blkmodel.services.devices.hdreg import hd_geometry
 from blkmodel.services.devices.kobject import kobject, kobject_uevent, kobject_uevent_env
 from blkmodel.services.files.file import FMODE_EXCL
@@ -500,7 +499,6 @@ def open_table_device(td: table_device, dev: int, md: mapped_device) -> int:
         block_dev.blkdev_put(bdev, td.dm_dev.mode | FMODE_EXCL)
         return r
     td.dm_dev.bdev = bdev
-    td.dm_dev.dax_dev = dax_get_by_host(bdev.bd_disk.disk_name)
     return 0
 
 
@@ -510,7 +508,7 @@ def close_table_device(td: table_device, md: mapped_device) -> None:
         return
     block_dev.bd_unlink_disk_holder(td.dm_dev.bdev, dm_disk(md))
     block_dev.blkdev_put(td.dm_dev.bdev, td.dm_dev.mode | FMODE_EXCL)
-    td.dm_dev.bdev = td.dm_dev.dax_dev = NULL
+    td.dm_dev.bdev = NULL
 
 
 def find_table_device(devices: list_head, dev: int, mode: int) -> table_device:
@@ -773,11 +771,6 @@ def get_num_discard_bios(ti: dm_target) -> int:
     return ti.num_discard_bios
 
 
-def get_num_secure_erase_bios(ti: dm_target) -> int:
-    """How many clones of an erasure for good a target wants."""
-    return ti.num_secure_erase_bios
-
-
 def get_num_write_zeroes_bios(ti: dm_target) -> int:
     """How many clones of a write of zeroes a target wants."""
     return ti.num_write_zeroes_bios
@@ -799,11 +792,6 @@ def __send_discard(ci: clone_info, ti: dm_target) -> int:
     return __send_changing_extent_only(ci, ti, get_num_discard_bios(ti))
 
 
-def __send_secure_erase(ci: clone_info, ti: dm_target) -> int:
-    """Map as many clones of a secure erase as the target wants. Returns 0, or -EOPNOTSUPP where it wants none."""
-    return __send_changing_extent_only(ci, ti, get_num_secure_erase_bios(ti))
-
-
 def __send_write_zeroes(ci: clone_info, ti: dm_target) -> int:
     """Map as many clones of a write of zeroes as the target wants. Returns 0, or -EOPNOTSUPP where it wants none."""
     return __send_changing_extent_only(ci, ti, get_num_write_zeroes_bios(ti))
@@ -815,13 +803,12 @@ def is_abnormal_io(bio: bio_struct) -> bool:
 
 
 def __process_abnormal_io(ci: clone_info, ti: dm_target) -> tuple[bool, int]:
-    """Map a bio whose length is not that of its data: a discard, secure erase or write of zeroes.
+    """Map a bio whose length is not that of its data: a discard or write of zeroes.
 
-    Returns (whether the bio is one of these, 0 or -errno); in C the latter is an out-parameter. Write-same, which
-    nothing in the model submits, is left out.
+    Returns (whether the bio is one of these, 0 or -errno); in C the latter is an out-parameter. Write-same and secure
+    erases, of which no device of the model is capable, are left out.
     """
-    send = {REQ_OP_DISCARD: __send_discard, REQ_OP_SECURE_ERASE: __send_secure_erase,
-            REQ_OP_WRITE_ZEROES: __send_write_zeroes}.get(bio_op(ci.bio))
+    send = {REQ_OP_DISCARD: __send_discard, REQ_OP_WRITE_ZEROES: __send_write_zeroes}.get(bio_op(ci.bio))
     return (False, 0) if send is None else (True, send(ci, ti))
 
 

@@ -26,8 +26,8 @@ from blkmodel.include.linux.blkdev import (BLK_ZONED_NONE, QUEUE_FLAG_ADD_RANDOM
     copy_limits, queue_is_mq, queue_limits, request_queue)
 from blkmodel.include.linux.device_mapper import (DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NONE,
     DM_TYPE_NVME_BIO_BASED, DM_TYPE_REQUEST_BASED, DMERR, DMWARN, dm_arg, dm_arg_set, dm_dev, dm_div_up, dm_round_up,
-    dm_target, dm_target_always_writeable, dm_target_has_integrity, dm_target_is_immutable, dm_target_is_wildcard,
-    dm_target_needs_singleton, dm_target_passes_integrity, target_type)
+    dm_target, dm_target_always_writeable, dm_target_is_immutable, dm_target_is_wildcard, dm_target_needs_singleton,
+    dm_target_passes_integrity, target_type)
 from blkmodel.include.linux.genhd import gendisk
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.arithmetic import unsigned_long
@@ -37,7 +37,6 @@ from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV
 from blkmodel.services.base.text import each_byte, isspace, of_bytes, skip_spaces, sscanf
 from blkmodel.services.data.list import list_add, list_del_init, list_empty, list_head
 from blkmodel.services.devices.backing_dev import BDI_CAP_STABLE_WRITES, bdi_cap_stable_pages_required
-from blkmodel.services.devices.dax import dax_write_cache_enabled
 from blkmodel.services.files.file import FMODE_WRITE
 from blkmodel.services.files.inode import i_size_read
 from blkmodel.services.files.mount import name_to_dev_t
@@ -81,7 +80,6 @@ class dm_table(Struct):
     immutable_target_type: target_type = NULL
     integrity_supported: bool = False
     singleton: bool = False
-    integrity_added: bool = False
     mode: int = 0
     devices: list_head = field(default_factory=list_head)
     event_fn: Callable[[Any], None] = NULL
@@ -406,8 +404,6 @@ def dm_table_add_target(t: dm_table, type: str, start: int, len: int, params: st
         if t.num_targets:
             return dropped(-EINVAL, "immutable target type cannot be mixed with other target types")
         t.immutable_target_type = tgt.type
-    if dm_target_has_integrity(tgt.type):
-        t.integrity_added = True
 
     tgt.table, tgt.begin, tgt.len, tgt.error = t, start, len, "Unknown error"
     if not adjoin(t, tgt):
@@ -665,8 +661,6 @@ def dm_table_get_integrity_disk(t: dm_table) -> gendisk:
 
 def dm_table_register_integrity(t: dm_table) -> int:
     """Let the device have integrity data if all devices below have: they have none. Returns 0."""
-    if t.integrity_added:
-        return 0
     t.integrity_supported = dm_table_get_integrity_disk(t) is not None
     return 0
 
@@ -781,8 +775,7 @@ def dm_calculate_queue_limits(table: dm_table, limits: queue_limits) -> int:
 
 def dm_table_verify_integrity(t: dm_table) -> None:
     """See that the device's integrity data are as those below: it has none."""
-    if not t.integrity_added:
-        BUG_ON(integrity_profile_exists(dm.dm_disk(t.md)))
+    BUG_ON(integrity_profile_exists(dm.dm_disk(t.md)))
 
 
 def device_flush_capable(ti: dm_target, dev: dm_dev, start: int, len: int, data: int) -> bool:
@@ -802,7 +795,7 @@ def dm_table_supports_flush(t: dm_table, flush: int) -> bool:
 
 def device_dax_write_cache_enabled(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:
     """Whether a device below is memory behind a cache that must be flushed."""
-    return dev.dax_dev is not None and dax_write_cache_enabled(dev.dax_dev)
+    return False
 
 
 def device_is_rotational(ti: dm_target, dev: dm_dev, start: int, len: int, data: Any) -> bool:

@@ -29,7 +29,7 @@ DM_TARGET_SINGLETON = 0x01  # must be alone in its table
 DM_TARGET_ALWAYS_WRITEABLE = 0x02
 DM_TARGET_IMMUTABLE = 0x04  # once in a device's table, no other may follow
 DM_TARGET_WILDCARD = 0x08  # may follow even that one
-DM_TARGET_INTEGRITY, DM_TARGET_PASSES_INTEGRITY = 0x10, 0x20
+DM_TARGET_PASSES_INTEGRITY = 0x20
 
 DM_ENDIO_DONE, DM_ENDIO_INCOMPLETE, DM_ENDIO_REQUEUE, DM_ENDIO_DELAY_REQUEUE = range(4)
 DM_MAPIO_SUBMITTED, DM_MAPIO_REMAPPED = 0, 1
@@ -109,7 +109,6 @@ class dm_dev(Struct):
     table_device that it is part of."""
 
     bdev: block_device = NULL
-    dax_dev: Any = None
     mode: int = 0
     name: str = ""
     _owner: Any = None
@@ -153,10 +152,6 @@ def dm_target_is_immutable(type: target_type) -> bool:
 
 def dm_target_is_wildcard(type: target_type) -> bool:
     return bool(type.features & DM_TARGET_WILDCARD)
-
-
-def dm_target_has_integrity(type: target_type) -> bool:
-    return bool(type.features & DM_TARGET_INTEGRITY)
 
 
 def dm_target_passes_integrity(type: target_type) -> bool:

@@ -11,8 +11,8 @@ from blkmodel.drivers.md import dm, dm_table
 from blkmodel.include.linux.blkdev import (QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DISCARD, QUEUE_FLAG_FUA, QUEUE_FLAG_NONROT,
     QUEUE_FLAG_SECERASE, QUEUE_FLAG_WC, test_bit as bit_is_set)
 from blkmodel.include.linux.device_mapper import (DM_MAPIO_KILL, DM_TARGET_ALWAYS_WRITEABLE, DM_TARGET_IMMUTABLE,
-    DM_TARGET_INTEGRITY, DM_TARGET_PASSES_INTEGRITY, DM_TARGET_SINGLETON, DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED,
-    DM_TYPE_NONE, DM_TYPE_NVME_BIO_BASED, DM_TYPE_REQUEST_BASED, dm_arg, dm_arg_set, dm_dev, dm_target)
+    DM_TARGET_PASSES_INTEGRITY, DM_TARGET_SINGLETON, DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NONE,
+    DM_TYPE_NVME_BIO_BASED, DM_TYPE_REQUEST_BASED, dm_arg, dm_arg_set, dm_dev, dm_target)
 from blkmodel.include.linux.dm_ioctl import DM_READONLY_FLAG, DM_TABLE_LOAD_CMD, TARGET_SPEC
 from blkmodel.services.base.err import EINVAL, ENODEV, ENOMEM, ENXIO, EOVERFLOW
 from blkmodel.services.devices.backing_dev import BDI_CAP_STABLE_WRITES
@@ -501,18 +501,6 @@ def test_a_disk_that_has_gone():
                     dm_table.device_not_write_zeroes_capable):
         assert capable(None, dev, 0, 8, 1) is False
     on.disks[0].disk.queue = queue
-
-
-def test_integrity_is_not_configured():
-    on = Machine(disks=1)
-    Scripted(features=DM_TARGET_INTEGRITY)
-    control.create("x", "0 8 scripted /dev/d0")
-    assert on.md().map.integrity_added is True
-    assert on.md().map.integrity_supported is False
-    assert dm_table.dm_table_register_integrity(on.md().map) == 0
-    control.create("y", "0 8 linear /dev/d0 0")
-    assert dm_table.integrity_profile_exists(on.disks[0].disk) is False
-    assert dm_table.dm_table_get_integrity_disk(on.md("dm-1").map) is None
 
 
 def test_a_disk_whose_profile_of_integrity_is_the_devices(monkeypatch):

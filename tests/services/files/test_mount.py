@@ -2,17 +2,10 @@
 
 import pytest
 
-from blkmodel import boot, scenario
 from blkmodel.services.base.kdev_t import MKDEV
 from blkmodel.services.files.mount import name_to_dev_t
 
 DISK = MKDEV(254, 0)
-
-
-@pytest.fixture
-def nullb():
-    boot(1)
-    scenario.null_blk_load(nr_devices=1, gb=1)
 
 
 @pytest.mark.parametrize(("name", "number"), [
@@ -20,9 +13,7 @@ def nullb():
     ("9:3:77:x", 0), ("9:3x", 0),
     ("4096:0", 0), ("9:1048576", 0), ("fe00", DISK), ("0xfe00", DISK), ("12300", MKDEV(0x123, 0)),
     ("d0", MKDEV(0, 0xD0)), ("fe00x", 0),
-    ("nullb0", 0), ("", 0), ("/dev/nullb0", DISK), ("/dev/nfs", MKDEV(0, 255)), ("/dev/ram", MKDEV(1, 0)),
-    ("/dev/nullb7", 0), ("/dev/nullb", 0), ("/dev/nullb0p0", 0), ("/dev/nullb00", 0), ("/dev/", 0), ("/dev/0", 0),
-    ("/dev/" + "n" * 32, 0), ("/dev/nullb0p1", 0), ("/dev/nullb0p01", 0), ("/dev/xp1", 0),
+    ("nullb0", 0), ("", 0), ("/dev/nullb7", 0), ("/dev/", 0),
 ])
-def test_numbers_of_names(nullb, name, number):
+def test_numbers_of_names(name, number):
     assert name_to_dev_t(name) == number
