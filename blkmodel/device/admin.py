@@ -53,8 +53,7 @@ def create_sq(controller: Controller, running: Running) -> int:
     _check_ring(controller, command)
     if not command.sq_flags & NVME_QUEUE_PHYS_CONTIG:
         raise Refused(NVME_SC_INVALID_FIELD)
-    priority = command.sq_flags >> 1 & 3
-    controller.engine.add_submissions(SubmissionQueue(command.sqid, command.prp1, command.qsize + 1, cq, priority))
+    controller.engine.add_submissions(SubmissionQueue(command.sqid, command.prp1, command.qsize + 1, cq))
     return 0
 
 

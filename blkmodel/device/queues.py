@@ -62,17 +62,15 @@ class CompletionQueue:
 class SubmissionQueue:
     """A ring of `size` commands at address `base`, which complete into `cq`. The controller has read up to `head`; the
     host has written up to `tail`. running: those under way, by command number. queued: the controller is to look at
-    it. last_end: when the last of those under way will be done, where they are done in order. priority: what the host
-    gave it (0: urgent, to 3: low), which counts only in an arbitration that the controller has not. shadow: where a
-    copy of its doorbell is in the host's memory, and where the controller says which value is still far enough; held:
-    what lies there, as in a CompletionQueue. ended_by: the command that is to delete it, and waits for what is under
-    way."""
+    it. last_end: when the last of those under way will be done, where they are done in order. shadow: where a copy of
+    its doorbell is in the host's memory, and where the controller says which value is still far enough; held: what lies
+    there, as in a CompletionQueue. ended_by: the command that is to delete it, and waits for what is under way."""
 
-    __slots__ = ("base", "cq", "ended_by", "head", "held", "last_end", "priority", "qid", "queued", "running", "shadow",
-                 "size", "tail")
+    __slots__ = ("base", "cq", "ended_by", "head", "held", "last_end", "qid", "queued", "running", "shadow", "size",
+                 "tail")
 
-    def __init__(self, qid: int, base: int, size: int, cq: CompletionQueue, priority: int = 0) -> None:
-        self.qid, self.base, self.size, self.cq, self.priority = qid, base, size, cq, priority
+    def __init__(self, qid: int, base: int, size: int, cq: CompletionQueue) -> None:
+        self.qid, self.base, self.size, self.cq = qid, base, size, cq
         self.head = self.tail = 0
         self.running: dict[int, Running] = {}
         self.queued = False

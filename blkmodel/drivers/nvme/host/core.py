@@ -825,18 +825,6 @@ def __nvme_find_get_subsystem(subsysnqn: str) -> nvme_subsystem:
     return NULL
 
 
-def nvme_subsys_show_nqn(dev: device) -> str:
-    """subsysnqn: the subsystem's name."""
-    return f"{dev._owner.subnqn}\n"
-
-
-nvme_subsys_attrs_group = attribute_group(attrs=(
-    attribute("model", 0o444, lambda dev: f"{dev._owner.model.decode('latin-1')}\n"),
-    attribute("serial", 0o444, lambda dev: f"{dev._owner.serial.decode('latin-1')}\n"),
-    attribute("firmware_rev", 0o444, lambda dev: f"{dev._owner.firmware_rev.decode('latin-1')}\n"),
-    attribute("subsysnqn", 0o444, nvme_subsys_show_nqn)))
-
-
 def nvme_validate_cntlid(subsys: nvme_subsystem, ctrl: nvme_ctrl, id: nvme_id_ctrl) -> bool:
     """Whether a controller may join the others of a subsystem: its number is its own, and there may be several."""
     for other in subsys.ctrls:
@@ -867,7 +855,6 @@ def nvme_init_subsystem(ctrl: nvme_ctrl, id: nvme_id_ctrl) -> int:
     device_initialize(subsys.dev, subsys)
     subsys.dev.class_ = variables().nvme_subsys_class
     subsys.dev.release = nvme_release_subsystem
-    subsys.dev.groups = (nvme_subsys_attrs_group,)
     dev_set_name(subsys.dev, f"nvme-subsys{ctrl.instance}")
 
     if (found := __nvme_find_get_subsystem(subsys.subnqn)) is not None:

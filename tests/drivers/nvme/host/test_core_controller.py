@@ -207,12 +207,6 @@ def test_files_of_a_controller():
         scenario.nvme_file("nvme0", "delete_controller")
 
 
-def test_files_of_a_subsystem():
-    dev = up().ctrl.subsys.dev
-    assert {name: attr.show(dev).strip() for name, attr in dev.kobj.attrs.items()} == {
-        "model": "QEMU NVMe Ctrl", "serial": "0001", "firmware_rev": "7.2", "subsysnqn": "nqn.2019-08.org.qemu:0001"}
-
-
 @pytest.mark.parametrize("state", STATES)
 def test_states_have_names(state):
     dev = up()
