@@ -53,8 +53,8 @@ class Context:
 
     @property
     def atomic(self) -> bool:
-        """Whether it must not sleep: it is no task, or reads under RCU, or holds a spinlock."""
-        return self.kind != "task" or self.rcu > 0 or bool(self.locks and not all(lock.sleeps for lock in self.locks))
+        """Whether it must not sleep: it is no task, or reads under RCU."""
+        return self.kind != "task" or self.rcu > 0
 
 
 class Kernel:

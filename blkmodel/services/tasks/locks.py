@@ -1,6 +1,5 @@
-"""Locks: mutexes and read-write semaphores, whose holders may sleep; spinlocks, whose holders may not; and lockdep,
-which notices two orders (kernel/locking/mutex.c, mutex.h, kernel/locking/rwsem.c, rwsem.h, spinlock.h,
-kernel/locking/lockdep.c).
+"""Locks: mutexes and read-write semaphores, whose holders may sleep; and lockdep, which notices two orders
+(kernel/locking/mutex.c, mutex.h, kernel/locking/rwsem.c, rwsem.h, kernel/locking/lockdep.c).
 
 A lock's `name` is its class's, as lockdep knows it. They are no structures of the model's memory: what holds them is
 seen in Context.locks, and a task that waits for one has it as its `waits`. `with lock:` holds a mutex for a block.
@@ -28,7 +27,6 @@ class mutex:
     """owner: the task that holds it. waiters: those who wait, first come first."""
 
     __slots__ = ("name", "owner", "waiters")
-    sleeps = True
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -89,19 +87,6 @@ class reading:
     def __exit__(self, kind: Any, *exc: object) -> None:
         if kind is None or not issubclass(kind, HungTask | Halted):
             up_read(self.sem)
-
-
-class spinlock(mutex):
-    """Held by one context, which does not sleep meanwhile."""
-
-    __slots__ = ()
-    sleeps = False
-
-    def __enter__(self) -> None:
-        spin_lock(self)
-
-    def __exit__(self, kind: Any, *exc: object) -> None:
-        spin_unlock(self)
 
 
 @statics
@@ -243,18 +228,3 @@ def up_read(sem: rw_semaphore) -> None:
     sem.readers.remove(task)
     if not sem.readers:
         _give_up(sem)
-
-
-def spin_lock(lock: spinlock) -> None:
-    """Take a spinlock. Nobody sleeps with one, so where it is taken the one who has it waits for himself."""
-    task = running.kernel.context
-    if lock.owner is not None:
-        raise KernelBug(f"spinlock lockup: {task.name} takes {lock.name}, which {lock.owner.name} holds")
-    lock.owner = task
-    _acquired(lock, task)
-
-
-def spin_unlock(lock: spinlock) -> None:
-    task = running.kernel.context
-    _released(lock, task)
-    lock.owner = None

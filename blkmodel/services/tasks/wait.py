@@ -142,11 +142,6 @@ def wait_event(queue: wait_queue_head, condition: Callable[[], Any], why: str = 
     _wait(queue, condition, TASK_UNINTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT, why)
 
 
-def wait_event_timeout(queue: wait_queue_head, condition: Callable[[], Any], timeout: int) -> int:
-    """Sleep until condition() holds or `timeout` jiffies have passed. Returns how many were left, at least 1; or 0."""
-    return _wait(queue, condition, TASK_UNINTERRUPTIBLE, timeout, "a condition")
-
-
 def wait_event_interruptible(queue: wait_queue_head, condition: Callable[[], Any]) -> int:
     """Sleep until condition() holds. Returns 0, or -ERESTARTSYS where a signal comes first."""
     return min(_wait(queue, condition, TASK_INTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT, "a condition, or a signal"), 0)
