@@ -7,15 +7,13 @@ from bisect import bisect_left
 from typing import Any
 
 from blkmodel.block import blk_core, genhd
-from blkmodel.block.blk_h import bvec_gap_to_prev
 from blkmodel.include.linux.bio import (BIO_MAX_PAGES, BIO_POOL_SIZE, BIOSET_NEED_BVECS, BVEC_POOL_IDX, BVEC_POOL_MAX,
     BVEC_POOL_OFFSET, UINT_MAX, UIO_MAXIOV, bio_advance_iter, bio_for_each_segment, bio_for_each_segment_all, bio_full,
     bio_inc_remaining, bio_kmalloc, bio_sectors, bio_set, copy_of)
 from blkmodel.include.linux.blk_types import (BIO_CHAIN, BIO_CLONED, BIO_NO_PAGE_REF, BIO_REFFED, BIO_THROTTLED,
     BIO_TRACE_COMPLETION, REQ_OP_READ, REQ_SYNC, bio as bio_struct, bio_clear_flag, bio_flagged, bio_op, bio_set_flag,
     bio_vec, bvec_iter, op_is_write)
-from blkmodel.include.linux.blkdev import (queue_max_hw_sectors, queue_max_segment_size, queue_max_segments,
-    queue_segment_boundary, request_queue)
+from blkmodel.include.linux.blkdev import queue_max_hw_sectors, queue_max_segments, request_queue
 from blkmodel.include.linux.genhd import (counters_of, hd_struct, op_stat_group, part_stat_get, part_stat_lock,
     part_stat_unlock, part_to_disk)
 from blkmodel.reference.omission import no_chapter
@@ -290,25 +288,13 @@ def page_is_mergeable(bv: bio_vec, page: page, length: int, offset: int) -> tupl
     return True, (end - 1) & PAGE_MASK == addr
 
 
-def bio_try_merge_pc_page(q: request_queue, bio: bio_struct, page: page, length: int, offset: int) -> bool:
-    """Lengthen a passthrough bio's last vector, if the queue takes so long a segment there; return whether."""
-    bv = bio.bi_io_vec[bio.bi_vcnt - 1]
-    mask = queue_segment_boundary(q)
-    first, last = bv.bv_page._addr + bv.bv_offset, page._addr + offset + length - 1
-    if first | mask != last | mask or bv.bv_len + length > queue_max_segment_size(q):
-        return False
-    return __bio_try_merge_page(bio, page, length, offset)[0]
-
-
 def __bio_add_pc_page(q: request_queue, bio: bio_struct, page: page, length: int, offset: int) -> int:
-    """Add memory to a passthrough bio, within the queue's limits. Returns `length`, or 0 where it can't be."""
+    """Add memory to a passthrough bio, within the queue's limits. Returns `length`, or 0 where it can't be.
+
+    That it may go on where the last vector ends is left out: all that a driver of the model passes is within a page.
+    """
     if bio_flagged(bio, BIO_CLONED) or bio.bi_iter.bi_size + length >> 9 > queue_max_hw_sectors(q):
         return 0
-    if bio.bi_vcnt > 0:
-        if bio_try_merge_pc_page(q, bio, page, length, offset):
-            return length
-        if bvec_gap_to_prev(q, bio.bi_io_vec[bio.bi_vcnt - 1], offset):
-            return 0
     if bio_full(bio, length) or bio.bi_vcnt >= queue_max_segments(q):
         return 0
     bv = bio.bi_io_vec[bio.bi_vcnt]

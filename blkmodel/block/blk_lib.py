@@ -9,9 +9,8 @@ from blkmodel.block.blk_h import bio_allowed_max_sectors
 from blkmodel.include.linux.bio import BIO_MAX_PAGES, bio_set_dev
 from blkmodel.include.linux.blk_types import (REQ_NOUNMAP, REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE,
     REQ_OP_WRITE_ZEROES, bio)
-from blkmodel.include.linux.blkdev import (BLKDEV_DISCARD_SECURE, BLKDEV_ZERO_NOFALLBACK, BLKDEV_ZERO_NOUNMAP, UINT_MAX,
-    bdev_get_queue, bdev_logical_block_size, bdev_write_zeroes_sectors, blk_plug, blk_queue_discard,
-    blk_queue_secure_erase)
+from blkmodel.include.linux.blkdev import (BLKDEV_DISCARD_SECURE, BLKDEV_ZERO_NOUNMAP, UINT_MAX, bdev_get_queue,
+    bdev_logical_block_size, bdev_write_zeroes_sectors, blk_plug, blk_queue_discard, blk_queue_secure_erase)
 from blkmodel.include.linux.fs import block_device
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import WARN_ON_ONCE
@@ -142,7 +141,7 @@ def __blkdev_issue_zero_pages(bdev: block_device, sector: int, nr_sects: int, gf
 def blkdev_issue_zeroout(bdev: block_device, sector: int, nr_sects: int, gfp_mask: int, flags: int) -> int:
     """Fill a range with zeroes, and wait. Returns 0 or -errno.
 
-    Where the device fails to do it itself, the zeroes are written, unless BLKDEV_ZERO_NOFALLBACK forbids that.
+    Where the device fails to do it itself, the zeroes are written.
     """
     ret, try_write_zeroes = 0, bool(bdev_write_zeroes_sectors(bdev))
     if (sector | nr_sects) & (bdev_logical_block_size(bdev) >> 9) - 1:
@@ -152,17 +151,12 @@ def blkdev_issue_zeroout(bdev: block_device, sector: int, nr_sects: int, gfp_mas
         blk_core.blk_start_plug(plug)
         if try_write_zeroes:
             ret, bio = __blkdev_issue_write_zeroes(bdev, sector, nr_sects, gfp_mask, bio, flags)
-        elif not flags & BLKDEV_ZERO_NOFALLBACK:
-            ret, bio = __blkdev_issue_zero_pages(bdev, sector, nr_sects, gfp_mask, bio)
         else:
-            ret = -EOPNOTSUPP
+            ret, bio = __blkdev_issue_zero_pages(bdev, sector, nr_sects, gfp_mask, bio)
         if ret == 0 and bio is not None:
             ret = block_bio.submit_bio_wait(bio)
             block_bio.bio_put(bio)
         blk_core.blk_finish_plug(plug)
         if not ret or not try_write_zeroes:
             return ret
-        if flags & BLKDEV_ZERO_NOFALLBACK:
-            # A device that has learnt from the error says so by its limit.
-            return ret if bdev_write_zeroes_sectors(bdev) else -EOPNOTSUPP
         try_write_zeroes = False

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from blkmodel.block import bio as block_bio, blk_merge
+from blkmodel.block import bio as block_bio
 from blkmodel.block.blk_h import blk_rq_bio_prep
 from blkmodel.include.linux.bio import bio_for_each_bvec
 from blkmodel.include.linux.blk_types import REQ_OP_MASK, bio
@@ -14,19 +14,11 @@ from blkmodel.sim.memory import address_of
 
 
 def blk_rq_append_bio(rq: request, bio: bio) -> int:
-    """Add a bio to a request, if the limits allow. Returns 0 or -EINVAL.
+    """Give a request its bio, the only one: more are left out, as no driver of the model has any. Returns 0.
 
     In C the bio may be exchanged for one in memory that the device reaches; it reaches all.
     """
-    nr_segs = len(bio_for_each_bvec(bio))
-    if rq.bio is None:
-        blk_rq_bio_prep(rq, bio, nr_segs)
-    else:
-        if not blk_merge.ll_back_merge_fn(rq, bio, nr_segs):
-            return -EINVAL
-        rq.biotail.bi_next = bio
-        rq.biotail = bio
-        rq._data_len += bio.bi_iter.bi_size
+    blk_rq_bio_prep(rq, bio, len(bio_for_each_bvec(bio)))
     return 0
 
 

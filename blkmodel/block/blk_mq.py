@@ -1557,7 +1557,6 @@ def blk_mq_init_allocated_queue(set: blk_mq_tag_set, q: request_queue, elevator_
     q.queue_flags |= QUEUE_FLAG_MQ_DEFAULT
     if set.nr_maps > HCTX_TYPE_POLL and set.map[HCTX_TYPE_POLL].nr_queues:
         blk_core.blk_queue_flag_set(QUEUE_FLAG_POLL, q)
-    q.sg_reserved_size = INT_MAX
     INIT_DELAYED_WORK(q.requeue_work, blk_mq_requeue_work, q)
     INIT_LIST_HEAD(q.requeue_list)
     blk_settings.blk_queue_make_request(q, blk_mq_make_request)

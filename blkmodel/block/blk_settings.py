@@ -213,14 +213,6 @@ def bdev_stack_limits(t: queue_limits, bdev: block_device, start: int) -> int:
     return blk_stack_limits(t, bdev_get_queue(bdev).limits, start + get_start_sect(bdev))
 
 
-def blk_queue_segment_boundary(q: request_queue, mask: int) -> None:
-    """Let no piece of memory cross a multiple of mask + 1 bytes; a page is the least."""
-    if mask < PAGE_SIZE - 1:
-        mask = PAGE_SIZE - 1
-        pr_info(f"blk_queue_segment_boundary: set to minimum {mask:x}")
-    q.limits.seg_boundary_mask = mask
-
-
 def blk_queue_virt_boundary(q: request_queue, mask: int) -> None:
     """Let pieces of memory only begin and end at multiples of mask + 1, but for the first and the last.
 

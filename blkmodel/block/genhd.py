@@ -25,12 +25,11 @@ from blkmodel.services.base.kdev_t import MAJOR, MINOR, MINORBITS, MKDEV
 from blkmodel.services.base.module import (module, module_init, module_put, request_module, subsys_initcall,
     try_module_get)
 from blkmodel.services.base.printk import pr_err, pr_warn
-from blkmodel.services.base.symbols import provide
 from blkmodel.services.base.text import sscanf
 from blkmodel.services.data.idr import idr, idr_alloc, idr_find, idr_remove, idr_replace
 from blkmodel.services.devices.backing_dev import bdi_register_owner, bdi_unregister
 from blkmodel.services.devices.device import (class_, dev_name, dev_set_name, dev_set_uevent_suppress, device,
-    device_add, device_del, device_initialize, device_type, devices, whole_disks)
+    device_add, device_del, device_initialize, device_type, whole_disks)
 from blkmodel.services.devices.kobj_map import kobj_lookup, kobj_map, kobj_map_domain, kobj_map_init, kobj_unmap
 from blkmodel.services.devices.kobject import (KOBJ_ADD, KOBJ_CHANGE, attribute, attribute_group, kobject,
     kobject_create_and_add, kobject_get_unless_zero, kobject_name, kobject_put, kobject_uevent, kobject_uevent_env,
@@ -45,7 +44,7 @@ from blkmodel.sim import statics
 from blkmodel.sim.structure import NULL, Struct, struct
 
 OMITTED = no_chapter("""__disk_events_show __disk_unblock_events disk_check_events disk_clear_events
-    disk_events_poll_jiffies disk_events_workfn""")
+    disk_events_poll_jiffies disk_events_workfn blk_lookup_devt""")
 
 BLOCK_EXT_MAJOR, BLKDEV_MAJOR_HASH_SIZE, BLKDEV_MAJOR_MAX, NR_EXT_DEVT = 259, 255, 512, 1 << MINORBITS
 
@@ -617,21 +616,6 @@ def proc_genhd_init() -> int:
 module_init(proc_genhd_init)
 
 
-def blk_lookup_devt(name: str, partno: int) -> int:
-    """The number of a disk's partition by the disk's name; 0 for no such."""
-    for dev in tuple(devices().of_class.get(block_class.name, ())):
-        if dev.type is not disk_type or dev_name(dev) != name:
-            continue
-        disk = dev_to_disk(dev)
-        if partno < disk.minors:
-            return MKDEV(MAJOR(dev.devt), MINOR(dev.devt) + partno)
-        if (part := disk_get_part(disk, partno)) is not None:
-            devt = part_devt(part)
-            disk_put_part(part)
-            return devt
-    return 0
-
-
 def __alloc_disk_node(minors: int, node_id: int) -> gendisk:
     """Allocate a disk with so many numbers of its own, for it and its partitions; None on failure.
 
@@ -783,5 +767,3 @@ def disk_del_events(disk: gendisk) -> None:
 def disk_release_events(disk: gendisk) -> None:
     """Free what the asking for events needed: nothing, for a disk that has none."""
 
-
-provide(blk_lookup_devt=blk_lookup_devt)

@@ -12,7 +12,7 @@ from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import (DISK_PITER_INCL_EMPTY, alloc_part_info, dev_to_part, disk_part_iter,
     disk_to_dev, free_part_info, free_part_stats, gendisk, get_capacity, get_disk_ro, hd_free_part, hd_ref_init,
     hd_struct, hd_struct_kill, init_part_stats, part_devt, part_stat_counted, part_stat_set_all, part_to_dev,
-    part_to_disk, partition_meta_info, set_capacity)
+    part_to_disk, partition_meta_info)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.err import EBUSY, EIO, ENOMEM, ENOSPC, ERR_PTR, IS_ERR, PTR_ERR
 from blkmodel.services.base.printk import pr_err, pr_warn
@@ -251,19 +251,6 @@ def rescan_partitions(disk: gendisk, bdev: block_device) -> int:
         if IS_ERR(added := add_partition(disk, p, part.start, size, part.info)):
             pr_err(f" {disk.disk_name}: p{p} could not be added: {-PTR_ERR(added)}")
     check.free_partitions(state)
-    return 0
-
-
-def invalidate_partitions(disk: gendisk, bdev: block_device) -> int:
-    """The medium is gone: take all partitions off, and let the disk have no size. Returns 0 or -EBUSY."""
-    if not bdev.bd_invalidated:
-        return 0
-    if res := drop_partitions(disk, bdev):
-        return res
-    set_capacity(disk, 0)
-    block_dev.check_disk_size_change(disk, bdev, False)
-    bdev.bd_invalidated = 0
-    kobject_uevent(disk_to_dev(disk).kobj, KOBJ_CHANGE)
     return 0
 
 

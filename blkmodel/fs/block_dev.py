@@ -5,15 +5,14 @@ The page cache is read and written through; swapping is left out.
 
 from typing import Any
 
-from blkmodel.block import bio as bio_module, blk_core, blk_flush, blk_lib, blk_mq, genhd, ioctl, partition_generic
+from blkmodel.block import bio as bio_module, blk_core, blk_flush, blk_mq, genhd, ioctl, partition_generic
 from blkmodel.fs import mpage
 from blkmodel.fs.buffer import (block_read_full_page, block_write_begin, block_write_end, block_write_full_page,
     buffer_head, set_buffer_mapped, try_to_free_buffers)
 from blkmodel.include.linux.bio import BIO_MAX_PAGES, BIOSET_NEED_BVECS, bio_get, bio_set, bio_set_dev, bio_set_polled
 from blkmodel.include.linux.blk_types import (BLK_QC_T_NONE, BLK_STS_IOERR, REQ_FUA, REQ_IDLE, REQ_NOWAIT, REQ_OP_READ,
     REQ_OP_WRITE, REQ_SYNC, bio as bio_struct, bio_vec)
-from blkmodel.include.linux.blkdev import (BLKDEV_ZERO_NOFALLBACK, BLKDEV_ZERO_NOUNMAP, READ, bdev_get_queue,
-    bdev_logical_block_size, blk_plug)
+from blkmodel.include.linux.blkdev import READ, bdev_get_queue, bdev_logical_block_size, blk_plug
 from blkmodel.include.linux.fs import I_BDEV, block_device
 from blkmodel.include.linux.genhd import (DISK_EVENT_MEDIA_CHANGE, GENHD_FL_BLOCK_EVENTS_ON_EXCL_WRITE, GENHD_FL_HIDDEN,
     GENHD_FL_UP, disk_part_scan_enabled, disk_put_part, disk_to_dev, gendisk, get_capacity, part_to_dev)
@@ -30,17 +29,16 @@ from blkmodel.services.data.list import list_add, list_del_init, list_head
 from blkmodel.services.devices.backing_dev import bdi_get, bdi_put, noop_backing_dev_info
 from blkmodel.services.devices.kobject import (kobject, kobject_get, kobject_name, kobject_put, sysfs_create_link,
     sysfs_remove_link)
-from blkmodel.services.files.file import (FALLOC_FL_KEEP_SIZE, FALLOC_FL_NO_HIDE_STALE, FALLOC_FL_PUNCH_HOLE,
-    FALLOC_FL_ZERO_RANGE, FMODE_EXCL, FMODE_NDELAY, FMODE_NOWAIT, FMODE_WRITE, FMODE_WRITE_IOCTL, IOCB_DIRECT,
-    IOCB_DSYNC, IOCB_HIPRI, IOCB_NOWAIT, O_ACCMODE, O_EXCL, O_LARGEFILE, O_NDELAY, file, file_operations, is_sync_kiocb,
-    kern_path, kiocb)
+from blkmodel.services.files.file import (FMODE_EXCL, FMODE_NDELAY, FMODE_NOWAIT, FMODE_WRITE, FMODE_WRITE_IOCTL,
+    IOCB_DIRECT, IOCB_DSYNC, IOCB_HIPRI, IOCB_NOWAIT, O_ACCMODE, O_EXCL, O_LARGEFILE, O_NDELAY, file, file_operations,
+    is_sync_kiocb, kern_path, kiocb)
 from blkmodel.services.files.inode import (I_DIRTY, I_NEW, S_IFBLK, S_IFMT, address_space, address_space_operations,
     blksize_bits, clear_inode, i_blocksize, i_size_read, i_size_write, iget5_locked, ihold, ilookup5, inode,
     inode_unhashed, iput, remove_inode_hash, sb_is_blkdev_sb, super_block, super_operations, unlock_new_inode,
     write_inode_now)
 from blkmodel.services.files.pagemap import (__generic_file_write_iter, filemap_flush, filemap_write_and_wait,
-    generic_file_read_iter, generic_write_sync, generic_writepages, invalidate_inode_pages2_range,
-    invalidate_mapping_pages, truncate_inode_pages, truncate_inode_pages_final, truncate_inode_pages_range, unlock_page)
+    generic_file_read_iter, generic_write_sync, generic_writepages, invalidate_mapping_pages, truncate_inode_pages,
+    truncate_inode_pages_final, unlock_page)
 from blkmodel.services.files.uio import (iov_iter, iov_iter_alignment, iov_iter_count, iov_iter_npages, iov_iter_rw,
     iov_iter_truncate, iter_is_iovec)
 from blkmodel.services.memory.mm import GFP_KERNEL, page, put_page
@@ -55,11 +53,9 @@ from blkmodel.sim import statics, this
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import NULL, Struct, sizeof, struct
 
-OMITTED = no_chapter("blkdev_get_by_path blkdev_iopoll check_disk_change nr_blockdev_pages")
+OMITTED = no_chapter("blkdev_fallocate blkdev_get_by_path blkdev_iopoll check_disk_change nr_blockdev_pages")
 
 DIO_INLINE_BIO_VECS = 4
-BLKDEV_FALLOC_FL_SUPPORTED = (FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE
-                              | FALLOC_FL_NO_HIDE_STALE)
 CLAIMED = "claimed, in part"  # holder of a whole disk of which somebody holds a partition (in C bd_may_claim itself)
 
 
@@ -317,8 +313,6 @@ def __blkdev_direct_IO(iocb: kiocb, iter: iov_iter, nr_pages: int) -> int:
             if polled:
                 bio_set_polled(bio, iocb)
             cookie = blk_core.submit_bio(bio)
-            if polled:
-                iocb.ki_cookie = cookie
             break
         if not dio.multi_bio:
             # the first bio holds the result: whoever tells it still needs it when that bio has ended
@@ -729,13 +723,10 @@ def bd_set_size(bdev: block_device, size: int) -> None:
 
 
 def bdev_disk_changed(bdev: block_device, invalidate: bool) -> None:
-    """Find a disk's partitions anew or, without a medium (invalidate), drop them."""
+    """Find a disk's partitions anew. (`invalidate`: its medium is gone, which no driver of the model says.)"""
     disk = bdev.bd_disk
     if disk_part_scan_enabled(disk):
-        if invalidate:
-            partition_generic.invalidate_partitions(disk, bdev)
-        else:
-            partition_generic.rescan_partitions(disk, bdev)
+        partition_generic.rescan_partitions(disk, bdev)
     else:
         check_disk_size_change(disk, bdev, not invalidate)
         bdev.bd_invalidated = 0
@@ -756,7 +747,6 @@ def __blkdev_get(bdev: block_device, mode: int, for_part: int) -> int:
         first_open = not bdev.bd_openers
         if first_open:
             bdev.bd_disk = disk
-            bdev.bd_queue = disk.queue
             bdev.bd_contains = bdev
             bdev.bd_partno = partno
             if not partno:
@@ -767,7 +757,7 @@ def __blkdev_get(bdev: block_device, mode: int, for_part: int) -> int:
                     if ret == -ERESTARTSYS:
                         # the driver was replaced meanwhile: look again who has the number
                         disk_put_part(bdev.bd_part)
-                        bdev.bd_part = bdev.bd_disk = bdev.bd_queue = NULL
+                        bdev.bd_part = bdev.bd_disk = NULL
                         mutex_unlock(bdev.bd_mutex)
                         genhd.disk_unblock_events(disk)
                         genhd.put_disk_and_module(disk)
@@ -793,7 +783,7 @@ def __blkdev_get(bdev: block_device, mode: int, for_part: int) -> int:
                             set_init_blocksize(bdev)
             if ret:
                 disk_put_part(bdev.bd_part)
-                bdev.bd_disk = bdev.bd_part = bdev.bd_queue = NULL
+                bdev.bd_disk = bdev.bd_part = NULL
                 if bdev.bd_contains is not bdev:
                     __blkdev_put(bdev.bd_contains, mode, 1)
                 bdev.bd_contains = NULL
@@ -804,8 +794,8 @@ def __blkdev_get(bdev: block_device, mode: int, for_part: int) -> int:
             if bdev.bd_contains is bdev:
                 if bdev.bd_disk.fops.open is not None:
                     ret = bdev.bd_disk.fops.open(bdev, mode)
-                if bdev.bd_invalidated and ret in (0, -ENOMEDIUM):
-                    bdev_disk_changed(bdev, ret == -ENOMEDIUM)
+                if bdev.bd_invalidated and not ret:
+                    bdev_disk_changed(bdev, False)
         if not ret:
             bdev.bd_openers += 1
             if for_part:
@@ -980,42 +970,6 @@ def blkdev_releasepage(page: page, wait: int) -> int:
     return try_to_free_buffers(page)
 
 
-def blkdev_fallocate(file: file, mode: int, start: int, len: int) -> int:
-    """Discard, or fill with zeroes, `len` bytes from `start` of an open block device, as the FALLOC_FL_* of `mode` say.
-
-    Returns 0 or -errno: -EOPNOTSUPP for what can't be had, -EINVAL beyond the end or off the logical blocks.
-    """
-    bdev = I_BDEV(bdev_file_inode(file))
-    end = start + len - 1
-    if mode & ~BLKDEV_FALLOC_FL_SUPPORTED:
-        return -EOPNOTSUPP
-    isize = i_size_read(bdev.bd_inode)
-    if start >= isize:
-        return -EINVAL
-    if end >= isize:
-        if not mode & FALLOC_FL_KEEP_SIZE:
-            return -EINVAL
-        len = isize - start
-        end = start + len - 1
-    if (start | len) & (bdev_logical_block_size(bdev) - 1):
-        return -EINVAL
-
-    mapping = bdev.bd_inode.i_mapping
-    truncate_inode_pages_range(mapping, start, end)
-    if mode in (FALLOC_FL_ZERO_RANGE, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE):
-        error = blk_lib.blkdev_issue_zeroout(bdev, start >> 9, len >> 9, GFP_KERNEL, BLKDEV_ZERO_NOUNMAP)
-    elif mode == FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE:
-        error = blk_lib.blkdev_issue_zeroout(bdev, start >> 9, len >> 9, GFP_KERNEL, BLKDEV_ZERO_NOFALLBACK)
-    elif mode == FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE | FALLOC_FL_NO_HIDE_STALE:
-        error = blk_lib.blkdev_issue_discard(bdev, start >> 9, len >> 9, GFP_KERNEL, 0)
-    else:
-        return -EOPNOTSUPP
-    if error:
-        return error
-    # somebody may have read or changed a page meanwhile
-    return invalidate_inode_pages2_range(mapping, start // PAGE_SIZE, end // PAGE_SIZE)
-
-
 def lookup_bdev(pathname: str) -> block_device:
     """The block device of a node's name, with a reference; or an error pointer."""
     if not pathname:
@@ -1039,8 +993,7 @@ def_blk_aops = address_space_operations(readpage=blkdev_readpage, readpages=blkd
                                         write_begin=blkdev_write_begin, write_end=blkdev_write_end,
                                         releasepage=blkdev_releasepage, direct_IO=blkdev_direct_IO)
 def_blk_fops = file_operations(open=blkdev_open, release=blkdev_close, read_iter=blkdev_read_iter,
-                               write_iter=blkdev_write_iter, fsync=blkdev_fsync, unlocked_ioctl=block_ioctl,
-                               fallocate=blkdev_fallocate)
+                               write_iter=blkdev_write_iter, fsync=blkdev_fsync, unlocked_ioctl=block_ioctl)
 bdev_sops = super_operations(alloc_inode=bdev_alloc_inode, free_inode=bdev_free_inode, evict_inode=bdev_evict_inode)
 
 

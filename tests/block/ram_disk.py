@@ -66,7 +66,10 @@ class RamDisk(Driver):
         blk_settings.blk_queue_max_discard_sectors(q, 1 << 20)
         blk_core.blk_queue_flag_set(QUEUE_FLAG_DISCARD, q)
         for limit, value in limits.items():
-            getattr(blk_settings, f"blk_queue_{limit}")(q, value)
+            if limit == "segment_boundary":  # which no driver of the model sets
+                q.limits.seg_boundary_mask = value
+            else:
+                getattr(blk_settings, f"blk_queue_{limit}")(q, value)
         self.bytes = bytearray(SECTORS * 512)
         self.durable = bytearray(SECTORS * 512)
         self.unflushed = {}  # sector → its bytes, in the device's cache only

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from blkmodel import boot
-from blkmodel.block import bio as bios, blk_core, blk_settings, genhd
+from blkmodel.block import bio as bios, blk_core, genhd
 from blkmodel.include.linux.bio import (BIO_MAX_PAGES, BIOSET_NEED_BVECS, BVEC_POOL_IDX, bio_for_each_bvec,
     bio_for_each_segment, bio_get, bio_sectors, bio_set, copy_of)
 from blkmodel.include.linux.blk_types import (BIO_CLONED, BIO_THROTTLED, BIO_TRACE_COMPLETION, BLK_STS_IOERR,
@@ -418,24 +418,6 @@ def test_bios_that_wait_for_a_worker_are_all_let_go_once(kernel):
     assert [buffer.pages[0].refcount for buffer in buffers] == [1, 1]
     for buffer in buffers:
         unmap_user_buffer(buffer)
-
-
-@pytest.mark.parametrize(("limits", "vectors"), [
-    ({}, [8192]), ({"max_segment_size": 8191}, [4096, 4096]), ({"seg_boundary_mask": 4095}, [4096, 4096])])
-def test_memory_of_a_drivers_own_that_goes_on_makes_one_vector_where_the_queue_takes_it(kernel, limits, vectors):
-    q = blk_core.blk_alloc_queue_node(GFP_KERNEL, NUMA_NO_NODE)
-    blk_settings.blk_set_default_limits(q.limits)
-    for name, value in limits.items():
-        setattr(q.limits, name, value)
-    made = bios.bio_kmalloc(GFP_KERNEL, 2)
-    run = alloc_pages_node(0, 0, 1)
-    for page in (run, nth_page(run, 1)):
-        assert bios.bio_add_pc_page(q, made, page, PAGE_SIZE, 0) == PAGE_SIZE
-    assert [bv.bv_len for bv in made.bi_io_vec[:made.bi_vcnt]] == vectors
-    assert made.bi_iter.bi_size == 2 * PAGE_SIZE
-    apart = alloc_pages_node(0, 0, 3)
-    taken = bios.bio_add_pc_page(q, made, nth_page(apart, 4), PAGE_SIZE, 0)
-    assert taken == (PAGE_SIZE if len(vectors) < made.bi_max_vecs else 0)
 
 
 def test_the_end_of_a_bio_is_traced_once(kernel):

@@ -8,19 +8,16 @@ from blkmodel.block import blk_lib, blk_settings, ioctl
 from blkmodel.fs import block_dev
 from blkmodel.include.linux.blk_types import (BIO_QUEUE_ENTERED, REQ_NOUNMAP, REQ_OP_DISCARD, REQ_OP_MASK, REQ_OP_READ,
     REQ_OP_SECURE_ERASE, REQ_OP_WRITE, REQ_OP_WRITE_ZEROES, bio_flagged)
-from blkmodel.include.linux.blkdev import (BLKDEV_DISCARD_SECURE, BLKDEV_ZERO_NOFALLBACK, BLKDEV_ZERO_NOUNMAP,
-    QUEUE_FLAG_SECERASE, request_queue)
+from blkmodel.include.linux.blkdev import BLKDEV_DISCARD_SECURE, QUEUE_FLAG_SECERASE, request_queue
 from blkmodel.include.linux.fs import BLKSECDISCARD, BLKZEROOUT, block_device
 from blkmodel.include.linux.genhd import gendisk
 from blkmodel.services.base.err import EBADF, EINVAL, ENOTTY, ENXIO, EOPNOTSUPP, EPERM, IS_ERR
-from blkmodel.services.files.file import (FALLOC_FL_KEEP_SIZE, FALLOC_FL_NO_HIDE_STALE, FALLOC_FL_PUNCH_HOLE,
-    FALLOC_FL_ZERO_RANGE, FMODE_WRITE, O_NDELAY, O_RDONLY, O_RDWR, filp_close, filp_open)
-from blkmodel.services.files.pagemap import read_mapping_page
+from blkmodel.services.files.file import FMODE_WRITE, O_NDELAY, O_RDONLY, O_RDWR, filp_close, filp_open
+from blkmodel.services.files.pagemap import read_mapping_page, truncate_inode_pages
 from blkmodel.services.memory.mm import GFP_KERNEL, ZERO_PAGE, put_page
 from blkmodel.sim.memory import PAGE_SIZE
 
 SECTORS = 16384
-HOLE = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
 
 
 @pytest.fixture
@@ -158,17 +155,7 @@ def test_zeroes_are_written_where_the_device_fails(kernel):
     disk.statuses = [10, 0]
     assert blk_lib.blkdev_issue_zeroout(bdev, 0, 16, GFP_KERNEL, 0) == 0
     assert disk.bios == [(REQ_OP_WRITE_ZEROES, 0, 8), (REQ_OP_WRITE_ZEROES, 8, 8), (REQ_OP_WRITE, 0, 16)]
-    disk.statuses = [10]
-    assert blk_lib.blkdev_issue_zeroout(bdev, 0, 8, GFP_KERNEL, BLKDEV_ZERO_NOFALLBACK) == -5
-
-    def learn(q, bio):
-        blk_settings.blk_queue_max_write_zeroes_sectors(q, 0)
-        bio.bi_status = 10
-        block_dev.bio_module.bio_endio(bio)
-        return 0
-    disk.q.make_request_fn = learn
-    assert blk_lib.blkdev_issue_zeroout(bdev, 0, 8, GFP_KERNEL, BLKDEV_ZERO_NOFALLBACK) == -EOPNOTSUPP
-    assert blk_lib.blkdev_issue_zeroout(bdev, 0, 8, GFP_KERNEL, BLKDEV_ZERO_NOFALLBACK) == -EOPNOTSUPP
+    blk_settings.blk_queue_max_write_zeroes_sectors(disk.q, 0)
     disk.q.limits.logical_block_size = 4096
     assert blk_lib.blkdev_issue_zeroout(bdev, 1, 8, GFP_KERNEL, 0) == -EINVAL
     assert blk_lib.__blkdev_issue_discard(bdev, 1, 8, GFP_KERNEL, 0, None) == (-EINVAL, None)
@@ -196,33 +183,6 @@ def test_a_long_discard_is_several_bios_each_outlasted_by_the_next(kernel):
     filp_close(filp)
 
 
-@pytest.mark.parametrize(("mode", "op"), [
-    (FALLOC_FL_ZERO_RANGE, REQ_OP_WRITE_ZEROES), (FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, REQ_OP_WRITE_ZEROES),
-    (HOLE, REQ_OP_WRITE_ZEROES), (HOLE | FALLOC_FL_NO_HIDE_STALE, REQ_OP_DISCARD)])
-def test_fallocate(kernel, mode, op):
-    disk = Seen(zeroes=1 << 20)
-    filp, _ = disk.open()
-    keeps = mode & FALLOC_FL_KEEP_SIZE
-    assert filp.f_op.fallocate(filp, mode, 4096, 8192) == 0
-    assert disk.bios == [(op, 8, 16)]
-    assert bool(disk.flags[0] & REQ_NOUNMAP) == bool(mode & FALLOC_FL_ZERO_RANGE)
-    for start, length in ((SECTORS * 512, 512), (100, 512), (0, 100)):
-        assert filp.f_op.fallocate(filp, mode, start, length) == -EINVAL
-    over = filp.f_op.fallocate(filp, mode, SECTORS * 512 - 512, 1024)
-    assert over == (0 if keeps else -EINVAL)
-    assert disk.bios[1:] == ([(op, SECTORS - 1, 1)] if keeps else [])
-    filp_close(filp)
-
-
-def test_what_fallocate_can_not_do(kernel):
-    disk = Seen()
-    filp, _ = disk.open()
-    for mode in (0x80, 0, FALLOC_FL_PUNCH_HOLE):
-        assert block_dev.blkdev_fallocate(filp, mode, 0, 512) == -EOPNOTSUPP
-    assert block_dev.blkdev_fallocate(filp, HOLE, 0, 512) == -EOPNOTSUPP  # nobody but the device may do it
-    filp_close(filp)
-
-
 def test_what_is_cached_of_the_range_is_forgotten(kernel):
     disk = Seen()
     scenario.io(disk.name, "write", 0, 3 * PAGE_SIZE)
@@ -230,19 +190,15 @@ def test_what_is_cached_of_the_range_is_forgotten(kernel):
     mapping = bdev.bd_inode.i_mapping
     for index in range(3):
         put_page(read_mapping_page(mapping, index, None))
-    assert block_dev.blkdev_fallocate(filp, FALLOC_FL_ZERO_RANGE, 512, 2 * PAGE_SIZE) == 0
-    # a page of which a part is zeroed stays until the end, when nobody uses it
-    assert sorted(mapping.pages) == []
+    assert block_dev.ioctl.blk_ioctl_zeroout(bdev, FMODE_WRITE, (512, 2 * PAGE_SIZE)) == 0
+    assert sorted(mapping.pages) == [0, 2]  # a page of which a part is zeroed stays
+    truncate_inode_pages(mapping, 0)
     put_page(read_mapping_page(mapping, 0, None))
     assert block_dev.ioctl.blk_ioctl_zeroout(bdev, FMODE_WRITE, (1024, 512)) == 0
     assert mapping.pages[0].read(0, PAGE_SIZE) == scenario.sector_numbers(0, 512) + bytes(PAGE_SIZE - 512)
-    page = read_mapping_page(mapping, 1, None)
-    assert block_dev.blkdev_fallocate(filp, FALLOC_FL_ZERO_RANGE, PAGE_SIZE + 512, 512) == -16  # somebody uses it
-    put_page(page)
     filp_close(filp)
 
 
 def test_helpers():
     assert [blk_lib.__blkdev_sectors_to_bio_pages(n) for n in (1, 8, 9, 2048, 5000)] == [1, 1, 2, 256, 256]
-    assert BLKDEV_ZERO_NOUNMAP != BLKDEV_ZERO_NOFALLBACK
     assert request_queue().limits.max_write_zeroes_sectors == 0

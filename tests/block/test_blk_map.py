@@ -5,7 +5,7 @@ import pytest
 from blkmodel import boot
 from blkmodel.block import blk_core, blk_map, blk_settings
 from blkmodel.include.linux.blk_types import REQ_FAILFAST_DEV, REQ_OP_DRV_IN, REQ_OP_DRV_OUT
-from blkmodel.include.linux.blkdev import RQF_COPY_USER, bios_of, request
+from blkmodel.include.linux.blkdev import RQF_COPY_USER, request
 from blkmodel.services.base.err import EINVAL, ENOMEM
 from blkmodel.services.memory.mm import GFP_KERNEL, virt_to_page
 from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc
@@ -75,19 +75,3 @@ def test_what_is_refused(kernel, q):
     kernel.memory.fail_nth(1)
     assert mapped(q, REQ_OP_DRV_IN, Array("u8", [0]), 1)[0] == -ENOMEM
     assert kernel.memory.live == live
-
-
-def test_what_a_request_can_not_take_any_more_is_let_go(kernel, q):
-    first, second = buffer(4096), buffer(4096)
-    rq = a_request(q, REQ_OP_DRV_IN)
-    q.limits.max_segments = 1
-    assert blk_map.blk_rq_map_kern(q, rq, first, 4096, GFP_KERNEL) == 0
-    live = dict(kernel.memory.live)
-    assert blk_map.blk_rq_map_kern(q, rq, second, 4096, GFP_KERNEL) == -EINVAL
-    assert kernel.memory.live == live
-    assert bios_of(rq) == [rq.bio]
-    assert rq._data_len == 4096
-    q.limits.max_segments = 2
-    assert blk_map.blk_rq_map_kern(q, rq, second, 4096, GFP_KERNEL) == 0
-    assert len(bios_of(rq)) == 2
-    assert rq._data_len == 8192

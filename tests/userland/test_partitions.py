@@ -6,10 +6,8 @@ from functools import partial
 import pytest
 
 from blkmodel import boot, scenario
-from blkmodel.block.genhd import blk_lookup_devt
 from blkmodel.cli.main import main
 from blkmodel.errors import KernelError, NotModelled
-from blkmodel.services.base.kdev_t import MKDEV
 from blkmodel.userland.partitions import TWO, parsed, tables
 
 PARTS = "2048+2048,8192+2048,16384+2048,32768+1000,40000+1000"
@@ -44,7 +42,6 @@ def test_what_is_there(disk):
              "discard_alignment": "0", "inflight": "       0        0"}
     assert {file: scenario.cat(f"/sys/block/{disk}/{disk}p2/{file}") for file in files} == {
         file: f"{text}\n" for file, text in files.items()}
-    assert blk_lookup_devt(disk, 2) == MKDEV(259, 2)
 
 
 def test_io_is_moved(disk):

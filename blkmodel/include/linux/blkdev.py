@@ -39,7 +39,7 @@ BLKDEV_MIN_RQ, BLKDEV_MAX_RQ = 4, 128
 BLK_TAG_ALLOC_RR, BLK_MAX_REQUEST_COUNT, BLK_MQ_POLL_STATS_BKTS, BLK_PLUG_FLUSH_SIZE = 1, 16, 16, 128 * 1024
 BLK_MAX_SEGMENTS, BLK_SAFE_MAX_SECTORS, BLK_DEF_MAX_SECTORS, BLK_MAX_SEGMENT_SIZE = 128, 255, 2560, 65536
 BLK_SEG_BOUNDARY_MASK, SECTOR_SHIFT, BLKDEV_DISCARD_SECURE = 0xFFFFFFFF, 9, 1
-BLKDEV_ZERO_NOUNMAP, BLKDEV_ZERO_NOFALLBACK, UINT_MAX, USHRT_MAX, BLK_MAX_WRITE_HINTS = 1, 2, 0xFFFFFFFF, 0xFFFF, 5
+BLKDEV_ZERO_NOUNMAP, UINT_MAX, USHRT_MAX = 1, 0xFFFFFFFF, 0xFFFF
 
 (QUEUE_FLAG_STOPPED, QUEUE_FLAG_DYING, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_FAIL_IO,
  QUEUE_FLAG_NONROT, QUEUE_FLAG_IO_STAT, QUEUE_FLAG_DISCARD, QUEUE_FLAG_NOXMERGES, QUEUE_FLAG_ADD_RANDOM,
@@ -136,7 +136,6 @@ class request_queue(Struct):
     timeout_work: work_struct = field(default_factory=work_struct)
     limits: queue_limits = field(default_factory=queue_limits)
     required_elevator_features: int = 0
-    sg_reserved_size: int = 0
     node: int = 0
     fq: blk_flush_queue = NULL
     requeue_list: list_head = field(default_factory=list_head)
@@ -154,7 +153,6 @@ class request_queue(Struct):
     mq_sysfs_init_done: bool = False
     cmd_size: int = 0
     release_work: work_struct = field(default_factory=work_struct)
-    write_hints: list[int] = field(default_factory=lambda: [0] * BLK_MAX_WRITE_HINTS)
 
 
 @struct
@@ -336,14 +334,6 @@ def queue_max_segments(q: request_queue) -> int:
 
 def queue_max_discard_segments(q: request_queue) -> int:
     return q.limits.max_discard_segments
-
-
-def queue_max_segment_size(q: request_queue) -> int:
-    return q.limits.max_segment_size
-
-
-def queue_segment_boundary(q: request_queue) -> int:
-    return q.limits.seg_boundary_mask
 
 
 def queue_logical_block_size(q: request_queue) -> int:

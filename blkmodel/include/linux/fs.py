@@ -16,7 +16,6 @@ from blkmodel.services.tasks.locks import mutex
 from blkmodel.sim.structure import NULL, Struct, struct
 
 if TYPE_CHECKING:
-    from blkmodel.include.linux.blkdev import request_queue
     from blkmodel.include.linux.genhd import gendisk, hd_struct
     from blkmodel.services.devices.backing_dev import backing_dev_info
     from blkmodel.services.files.inode import inode, super_block
@@ -56,7 +55,6 @@ class block_device(Struct):
     bd_part_count: int = 0
     bd_invalidated: int = 0
     bd_disk: gendisk = NULL
-    bd_queue: request_queue = NULL
     bd_bdi: backing_dev_info = field(default_factory=noop_backing_dev_info)
     bd_list: list_head = NULL
     bd_fsfreeze_count: int = 0

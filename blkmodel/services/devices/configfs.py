@@ -22,7 +22,6 @@ class config_item_type(Struct, size=40):
 class config_item(Struct, size=80):
     """A directory. _owner is the structure that embeds it. (In C that is found from the address.)"""
 
-    ci_name: str = ""
     ci_type: config_item_type = NULL
     ci_kref: int = 0
     _owner: Any = None
@@ -49,7 +48,7 @@ class subsystems:
 
 
 def config_item_init_type_name(item: config_item, name: str, type: config_item_type, owner: Any) -> None:
-    item.ci_name, item.ci_type, item.ci_kref, item._owner = name, type, 1, owner
+    item.ci_type, item.ci_kref, item._owner = type, 1, owner
 
 
 def config_item_put(item: config_item) -> None:

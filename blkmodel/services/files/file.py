@@ -17,7 +17,7 @@ FMODE_READ, FMODE_WRITE, FMODE_NDELAY, FMODE_EXCL, FMODE_WRITE_IOCTL = 0x1, 0x2,
 FMODE_NOWAIT, O_ACCMODE, O_RDONLY, O_WRONLY, O_RDWR, O_EXCL, O_NDELAY = 0x8000000, 0o3, 0, 1, 2, 0o200, 0o4000
 O_DSYNC, O_DIRECT, O_LARGEFILE, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 0o10000, 0o40000, 0o100000, 0x01, 0x02
 FALLOC_FL_NO_HIDE_STALE, FALLOC_FL_ZERO_RANGE, IOCB_DIRECT, IOCB_DSYNC, IOCB_HIPRI = 0x04, 0x10, 1 << 2, 1 << 4, 1 << 3
-IOCB_NOWAIT, RWF_HIPRI, RWF_DSYNC, RWF_NOWAIT, EPOLLIN = 1 << 7, 1 << 0, 1 << 1, 1 << 3, 0x1
+IOCB_NOWAIT, RWF_HIPRI, RWF_DSYNC, RWF_NOWAIT = 1 << 7, 1 << 0, 1 << 1, 1 << 3
 
 
 @struct
@@ -29,9 +29,7 @@ class file_operations(Struct, size=256):
     read_iter: Callable[..., int] = NULL
     write_iter: Callable[..., int] = NULL
     fsync: Callable[..., int] = NULL
-    poll: Callable[..., int] = NULL
     unlocked_ioctl: Callable[..., int] = NULL
-    fallocate: Callable[..., int] = NULL
 
 
 def kern_path(path: str) -> inode:
@@ -97,7 +95,7 @@ class file(Struct, size=256):
 @struct
 class kiocb(Struct, size=48):
     """One read or write: where (ki_pos), how (ki_flags) and, if nobody waits for it, whom to call: ki_complete(iocb,
-    ret, ret2). ki_cookie is what to poll for."""
+    ret, ret2)."""
 
     ki_filp: file = NULL
     ki_pos: int = 0
@@ -106,7 +104,6 @@ class kiocb(Struct, size=48):
     ki_flags: int = 0
     ki_hint: int = 0
     ki_ioprio: int = 0
-    ki_cookie: int = 0
 
 
 def filp_open(name: str, flags: int) -> file:
