@@ -106,7 +106,7 @@ LIMITS = st.fixed_dictionaries({}, optional={
     "max_hw_sectors": st.sampled_from([8, 16, 24, 64, 255, 1000]),
     "max_segments": st.sampled_from([1, 2, 3, 8, 128]),
     "max_segment_size": st.sampled_from([4096, 8192, 12288, 65536]),
-    "segment_boundary": st.sampled_from([4095, 8191, 65535, 0xFFFFFFFF]),
+    "seg_boundary_mask": st.sampled_from([4095, 8191, 65535, 0xFFFFFFFF]),
     "virt_boundary": st.sampled_from([511, 4095]),
     "chunk_sectors": st.sampled_from([8, 32, 128, 256]),
 })

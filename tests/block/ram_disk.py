@@ -66,8 +66,8 @@ class RamDisk(Driver):
         blk_settings.blk_queue_max_discard_sectors(q, 1 << 20)
         blk_core.blk_queue_flag_set(QUEUE_FLAG_DISCARD, q)
         for limit, value in limits.items():
-            if limit == "segment_boundary":  # which no driver of the model sets
-                q.limits.seg_boundary_mask = value
+            if limit == "seg_boundary_mask":  # which no driver of the model sets
+                setattr(q.limits, limit, value)
             else:
                 getattr(blk_settings, f"blk_queue_{limit}")(q, value)
         self.bytes = bytearray(SECTORS * 512)

@@ -16,7 +16,7 @@ from blkmodel.sim.wire import u8, u16, u32, u64
 
 NVME_NSID_ALL, NVME_AQ_DEPTH, NVME_NR_AEN_COMMANDS = 0xFFFFFFFF, 32, 1
 NVME_AQ_BLK_MQ_DEPTH = NVME_AQ_DEPTH - NVME_NR_AEN_COMMANDS
-NVME_AQ_MQ_TAG_DEPTH, NVMF_NQN_SIZE, NVME_IDENTIFY_DATA_SIZE = NVME_AQ_BLK_MQ_DEPTH - 1, 223, 4096
+NVME_AQ_MQ_TAG_DEPTH, NVME_IDENTIFY_DATA_SIZE = NVME_AQ_BLK_MQ_DEPTH - 1, 4096
 NVME_DSM_MAX_RANGES = 256
 
 NVME_REG_CAP, NVME_REG_VS, NVME_REG_INTMS, NVME_REG_INTMC, NVME_REG_CC, NVME_REG_CSTS = 0x0, 0x8, 0xC, 0x10, 0x14, 0x1C
@@ -65,7 +65,6 @@ NVME_ID_CNS_NS, NVME_ID_CNS_CTRL, NVME_ID_CNS_NS_ACTIVE_LIST, NVME_ID_CNS_NS_DES
 NVME_NS_FLBAS_LBA_MASK = 0xF
 NVME_NIDT_EUI64_LEN, NVME_NIDT_NGUID_LEN, NVME_NIDT_UUID_LEN = 8, 16, 16
 NVME_NIDT_EUI64, NVME_NIDT_NGUID, NVME_NIDT_UUID, NVME_CMD_EFFECTS_CSUPP, NVME_CMD_EFFECTS_LBCC = 1, 2, 3, 1, 2
-NVME_AER_ERROR, NVME_AER_SMART, NVME_AER_CSS, NVME_AER_VS = 0, 1, 6, 7
 NVME_AEN_CFG_NS_ATTR, NVME_AEN_CFG_FW_ACT, NVME_AEN_CFG_ANA_CHANGE, NVME_AEN_CFG_DISC_CHANGE = (
     1 << 8, 1 << 9, 1 << 11, 1 << 31)
 
@@ -367,7 +366,6 @@ class nvme_id_ctrl(Struct):
     mdts: u8 = 0
     cntlid: u16 = 0
     ver: u32 = 0
-    rtd3e: u32 = 0
     oaes: u32 = 0
     oacs: u16 = 0
     acl: u8 = 0
@@ -377,7 +375,6 @@ class nvme_id_ctrl(Struct):
     nn: u32 = 0
     oncs: u16 = 0
     vwc: u8 = 0
-    awupf: u16 = 0
     sgls: u32 = 0
     subnqn: Annotated[bytes, 256] = b""
 
@@ -400,9 +397,6 @@ class nvme_id_ns(Struct):
     nsfeat: u8 = 0
     nlbaf: u8 = 0
     flbas: u8 = 0
-    nawupf: u16 = 0
-    nabo: u16 = 0
-    noiob: u16 = 0
     npwg: u16 = 0
     nows: u16 = 0
     nsattr: u8 = 0

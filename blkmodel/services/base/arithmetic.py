@@ -30,11 +30,6 @@ def ilog2(number: int) -> int:
     return number.bit_length() - 1
 
 
-def rounddown_pow_of_two(number: int) -> int:
-    """The largest power of two that is no more."""
-    return 1 << number.bit_length() - 1
-
-
 def signed_int(number: int) -> int:
     return (number + (1 << 31) & 0xFFFFFFFF) - (1 << 31)
 

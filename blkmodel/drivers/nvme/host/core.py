@@ -11,8 +11,8 @@ from blkmodel.block import blk_core, blk_exec, blk_map, blk_mq, blk_settings, ge
 from blkmodel.drivers.nvme.host.nvme_h import (NVME_CTRL_CONNECTING, NVME_CTRL_DEAD, NVME_CTRL_DELETING, NVME_CTRL_LIVE,
     NVME_CTRL_NEW, NVME_CTRL_RESETTING, NVME_F_PCI_P2PDMA, NVME_NS_DEAD, NVME_NS_REMOVING, NVME_QID_ANY,
     NVME_QUIRK_NO_APST, NVME_QUIRK_SIMPLE_SUSPEND, NVME_REQ_CANCELLED, nvme_ctrl, nvme_ctrl_ops, nvme_get_ctrl,
-    nvme_get_ns_from_dev, nvme_lba_to_sect, nvme_mpath_init, nvme_ns, nvme_ns_head, nvme_ns_ids, nvme_put_ctrl,
-    nvme_req, nvme_reset_subsystem, nvme_sect_to_lba, nvme_set_disk_name, nvme_subsystem)
+    nvme_get_ns_from_dev, nvme_lba_to_sect, nvme_ns, nvme_ns_head, nvme_ns_ids, nvme_put_ctrl, nvme_req,
+    nvme_reset_subsystem, nvme_sect_to_lba, nvme_set_disk_name, nvme_subsystem)
 from blkmodel.errors import NotModelled
 from blkmodel.fs import block_dev
 from blkmodel.include.linux import nvme
@@ -27,20 +27,20 @@ from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import (GENHD_FL_EXT_DEVT, GENHD_FL_UP, block_device_operations, gendisk,
     get_capacity, set_capacity)
 from blkmodel.include.linux.nvme import (NVME_AEN_CFG_ANA_CHANGE, NVME_AEN_CFG_DISC_CHANGE, NVME_AEN_CFG_FW_ACT,
-    NVME_AEN_CFG_NS_ATTR, NVME_AER_CSS, NVME_AER_ERROR, NVME_AER_SMART, NVME_AER_VS, NVME_CAP_MPSMIN, NVME_CAP_MQES,
-    NVME_CAP_NSSRC, NVME_CAP_TIMEOUT, NVME_CC_AMS_RR, NVME_CC_CSS_NVM, NVME_CC_ENABLE, NVME_CC_IOCQES, NVME_CC_IOSQES,
-    NVME_CC_MPS_SHIFT, NVME_CC_SHN_MASK, NVME_CC_SHN_NONE, NVME_CC_SHN_NORMAL, NVME_CSTS_RDY, NVME_CSTS_SHST_CMPLT,
-    NVME_CSTS_SHST_MASK, NVME_CTRL_LPA_CMD_EFFECTS_LOG, NVME_CTRL_ONCS_DSM, NVME_CTRL_ONCS_TIMESTAMP,
-    NVME_CTRL_ONCS_WRITE_ZEROES, NVME_CTRL_VWC_PRESENT, NVME_DSM_MAX_RANGES, NVME_DSMGMT_AD, NVME_FEAT_ASYNC_EVENT,
-    NVME_FEAT_NUM_QUEUES, NVME_FEAT_TIMESTAMP, NVME_ID_CNS_CTRL, NVME_ID_CNS_NS, NVME_ID_CNS_NS_ACTIVE_LIST,
-    NVME_ID_CNS_NS_DESC_LIST, NVME_IDENTIFY_DATA_SIZE, NVME_LOG_CMD_EFFECTS, NVME_NIDT_EUI64, NVME_NIDT_EUI64_LEN,
-    NVME_NIDT_NGUID, NVME_NIDT_NGUID_LEN, NVME_NIDT_UUID, NVME_NIDT_UUID_LEN, NVME_NS_FLBAS_LBA_MASK, NVME_NSID_ALL,
-    NVME_REG_CC, NVME_REG_CSTS, NVME_REG_VS, NVME_RW_DSM_FREQ_PREFETCH, NVME_RW_FUA, NVME_RW_LR, NVME_SC_DNR,
-    NVME_SC_HOST_ABORTED_CMD, NVME_SC_SUCCESS, NVME_VS, NVMF_NQN_SIZE, nvme_admin_get_log_page, nvme_admin_identify,
+    NVME_AEN_CFG_NS_ATTR, NVME_CAP_MPSMIN, NVME_CAP_MQES, NVME_CAP_NSSRC, NVME_CAP_TIMEOUT, NVME_CC_AMS_RR,
+    NVME_CC_CSS_NVM, NVME_CC_ENABLE, NVME_CC_IOCQES, NVME_CC_IOSQES, NVME_CC_MPS_SHIFT, NVME_CC_SHN_MASK,
+    NVME_CC_SHN_NONE, NVME_CC_SHN_NORMAL, NVME_CSTS_RDY, NVME_CSTS_SHST_CMPLT, NVME_CSTS_SHST_MASK,
+    NVME_CTRL_LPA_CMD_EFFECTS_LOG, NVME_CTRL_ONCS_DSM, NVME_CTRL_ONCS_TIMESTAMP, NVME_CTRL_ONCS_WRITE_ZEROES,
+    NVME_CTRL_VWC_PRESENT, NVME_DSM_MAX_RANGES, NVME_DSMGMT_AD, NVME_FEAT_ASYNC_EVENT, NVME_FEAT_NUM_QUEUES,
+    NVME_FEAT_TIMESTAMP, NVME_ID_CNS_CTRL, NVME_ID_CNS_NS, NVME_ID_CNS_NS_ACTIVE_LIST, NVME_ID_CNS_NS_DESC_LIST,
+    NVME_IDENTIFY_DATA_SIZE, NVME_LOG_CMD_EFFECTS, NVME_NIDT_EUI64, NVME_NIDT_EUI64_LEN, NVME_NIDT_NGUID,
+    NVME_NIDT_NGUID_LEN, NVME_NIDT_UUID, NVME_NIDT_UUID_LEN, NVME_NS_FLBAS_LBA_MASK, NVME_NSID_ALL, NVME_REG_CC,
+    NVME_REG_CSTS, NVME_REG_VS, NVME_RW_DSM_FREQ_PREFETCH, NVME_RW_FUA, NVME_RW_LR, NVME_SC_DNR,
+    NVME_SC_HOST_ABORTED_CMD, NVME_SC_SUCCESS, NVME_VS, nvme_admin_get_log_page, nvme_admin_identify,
     nvme_admin_set_features, nvme_cmd_dsm, nvme_cmd_flush, nvme_cmd_read, nvme_cmd_write, nvme_cmd_write_zeroes,
     nvme_command, nvme_dsm_range, nvme_effects_log, nvme_id_ctrl, nvme_id_ns, nvme_is_write)
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.arithmetic import rounddown_pow_of_two, unsigned_int
+from blkmodel.services.base.arithmetic import unsigned_int
 from blkmodel.services.base.bug import WARN_ON_ONCE
 from blkmodel.services.base.err import (EAGAIN, EBUSY, EINTR, EINVAL, EIO, ENETRESET, ENODEV, ENOMEM, ENOTTY, ENXIO,
     ERR_PTR, IS_ERR, PTR_ERR)
@@ -53,12 +53,11 @@ from blkmodel.services.data.list import (INIT_LIST_HEAD, list_add_tail, list_del
     list_move_tail, list_sort, list_splice_init)
 from blkmodel.services.devices.cdev import (alloc_chrdev_region, cdev_device_add, cdev_device_del, cdev_init,
     unregister_chrdev_region)
-from blkmodel.services.devices.device import (class_, class_create, class_destroy, dev_err, dev_get_drvdata, dev_info,
-    dev_name, dev_set_drvdata, dev_set_name, dev_warn, dev_warn_once, device, device_add, device_del, device_initialize,
+from blkmodel.services.devices.device import (class_, class_create, class_destroy, dev_err, dev_get_drvdata, dev_name,
+    dev_set_drvdata, dev_set_name, dev_warn, dev_warn_once, device, device_add, device_del, device_initialize,
     put_device)
 from blkmodel.services.devices.hdreg import hd_geometry
-from blkmodel.services.devices.kobject import (KOBJ_CHANGE, attribute, attribute_group, kobject, kobject_uevent_env,
-    sysfs_create_link, sysfs_remove_link)
+from blkmodel.services.devices.kobject import attribute, attribute_group, kobject, sysfs_create_link, sysfs_remove_link
 from blkmodel.services.files.file import file, file_operations
 from blkmodel.services.files.inode import inode
 from blkmodel.services.memory.mm import (__GFP_NOWARN, GFP_ATOMIC, GFP_KERNEL, __free_page, alloc_page, page_address,
@@ -80,7 +79,7 @@ OMITTED = no_chapter("""
     nvme_keep_alive_end_io nvme_keep_alive nvme_keep_alive_work nvme_start_keep_alive nvme_get_features
     nvme_set_latency_tolerance nvme_user_cmd nvme_submit_io nvme_dev_user_cmd __nvme_find_ns_head
     nvme_clear_changed_ns_log nvme_ctrl_pp_status nvme_get_fw_slot_info nvme_fw_act_work nvme_handle_aen_notice
-    nvme_wait_freeze_timeout nvme_ns_has_pi""")
+    nvme_wait_freeze_timeout nvme_ns_has_pi nvme_aen_uevent nvme_complete_async_event""")
 NVME_IOCTL_ID, NVME_IOCTL_RESET, NVME_IOCTL_SUBSYS_RESET, NVME_IOCTL_RESCAN = 0x4E40, 0x4E44, 0x4E45, 0x4E46
 PASSTHROUGH = {0xC0484E41: "NVME_IOCTL_ADMIN_CMD", 0x40304E42: "NVME_IOCTL_SUBMIT_IO", 0xC0484E43: "NVME_IOCTL_IO_CMD",
                0xC0504E47: "NVME_IOCTL_ADMIN64_CMD", 0xC0504E48: "NVME_IOCTL_IO64_CMD"}
@@ -88,7 +87,6 @@ OF_DISKS = ("NVME_IOCTL_SUBMIT_IO", "NVME_IOCTL_IO64_CMD")
 """Commands of a user's own, which the model does not send; the last two are a disk's, and no controller's."""
 PAGE_SHIFT = 12
 NVME_MINORS = 1 << MINORBITS
-NVME_DISC_SUBSYS_NAME = "nqn.2014-08.org.nvmexpress.discovery"
 NVME_AEN_SUPPORTED = (NVME_AEN_CFG_NS_ATTR | NVME_AEN_CFG_FW_ACT | NVME_AEN_CFG_ANA_CHANGE | NVME_AEN_CFG_DISC_CHANGE)
 ALL_ONES = 0xFFFFFFFF  # what is read from a controller that is gone
 
@@ -583,18 +581,14 @@ def nvme_update_disk_info(disk: gendisk, ns: nvme_ns, id: nvme_id_ns) -> None:
     capacity = nvme_lba_to_sect(ns, id.nsze)
     bs = 1 << 9 if ns.lba_shift > PAGE_SHIFT else 1 << ns.lba_shift
     blk_mq.blk_mq_freeze_queue(disk.queue)
-    if id.nabo == 0:
-        atomic_bs = (1 + id.nawupf) * bs if id.nsfeat & 1 << 1 and id.nawupf else (1 + ns.ctrl.subsys.awupf) * bs
-    else:
-        atomic_bs = bs
     phys_bs = io_opt = bs
     if id.nsfeat & 1 << 4:
         phys_bs *= 1 + id.npwg
         io_opt *= 1 + id.nows
 
     blk_settings.blk_queue_logical_block_size(disk.queue, bs)
-    # File systems take the writing of a physical block to be atomic.
-    blk_settings.blk_queue_physical_block_size(disk.queue, min(phys_bs, atomic_bs))
+    # File systems take the writing of a physical block to be atomic: here no more than a block is.
+    blk_settings.blk_queue_physical_block_size(disk.queue, min(phys_bs, bs))
     blk_settings.blk_queue_io_min(disk.queue, phys_bs)
     blk_settings.blk_queue_io_opt(disk.queue, io_opt)
 
@@ -613,8 +607,6 @@ def __nvme_revalidate_disk(disk: gendisk, id: nvme_id_ns) -> None:
     ns, fmt = disk.private_data, id.lbaf[id.flbas & NVME_NS_FLBAS_LBA_MASK]
     ns.lba_shift = fmt.ds or 9
     ns.ms = fmt.ms
-    if iob := nvme_lba_to_sect(ns, id.noiob):
-        blk_settings.blk_queue_chunk_sectors(ns.queue, rounddown_pow_of_two(iob))
     nvme_update_disk_info(disk, ns, id)
 
 
@@ -784,14 +776,8 @@ def quirk_matches(id: nvme_id_ctrl, q: nvme_core_quirk_entry) -> bool:
 
 
 def nvme_init_subnqn(subsys: nvme_subsystem, ctrl: nvme_ctrl, id: nvme_id_ctrl) -> None:
-    """Name a subsystem as the controller does; where it has no name for it, by its maker, serial number and model."""
-    name = id.subnqn.partition(b"\0")[0]
-    if 0 < len(name) < NVMF_NQN_SIZE:
-        subsys.subnqn = name.decode("latin-1")
-        return
-    if ctrl.vs >= NVME_VS(1, 2, 1):
-        dev_warn(ctrl.device, "missing or invalid SUBNQN field.")
-    subsys.subnqn = f"nqn.2014.08.org.nvmexpress:{id.vid:04x}{id.ssvid:04x}" + (id.sn + id.mn).decode("latin-1")
+    """Name a subsystem as the controller does: all of the model's have a name for it."""
+    subsys.subnqn = id.subnqn.partition(b"\0")[0].decode("latin-1")
 
 
 def nvme_release_subsystem(dev: device) -> None:
@@ -816,9 +802,7 @@ def nvme_put_subsystem(subsys: nvme_subsystem) -> None:
 
 
 def __nvme_find_get_subsystem(subsysnqn: str) -> nvme_subsystem:
-    """The subsystem of that name, with a reference; None where there is none, or it is one that only names others."""
-    if subsysnqn == NVME_DISC_SUBSYS_NAME:
-        return NULL
+    """The subsystem of that name, with a reference; None where there is none."""
     for subsys in variables().nvme_subsystems:
         if subsys.subnqn == subsysnqn and kref_get_unless_zero(subsys.ref):
             return subsys
@@ -850,7 +834,7 @@ def nvme_init_subsystem(ctrl: nvme_ctrl, id: nvme_id_ctrl) -> int:
     INIT_LIST_HEAD(subsys.nsheads)
     nvme_init_subnqn(subsys, ctrl, id)
     subsys.serial, subsys.model, subsys.firmware_rev = id.sn, id.mn, id.fr
-    subsys.vendor_id, subsys.cmic, subsys.awupf = id.vid, id.cmic, id.awupf
+    subsys.vendor_id = id.vid
 
     device_initialize(subsys.dev, subsys)
     subsys.dev.class_ = variables().nvme_subsys_class
@@ -941,19 +925,8 @@ def nvme_init_identify(ctrl: nvme_ctrl) -> int:
     nvme_set_queue_limits(ctrl, ctrl.admin_q)
     ctrl.sgls = id.sgls
 
-    shutdown_timeout = variables().shutdown_timeout
-    if id.rtd3e:
-        # As long as the controller says, but neither shorter than the parameter nor longer than a minute.
-        ctrl.shutdown_timeout = min(max(id.rtd3e // 1000000, shutdown_timeout), 60)
-        if ctrl.shutdown_timeout != shutdown_timeout:
-            dev_info(ctrl.device, f"Shutdown timeout set to {ctrl.shutdown_timeout} seconds")
-    else:
-        ctrl.shutdown_timeout = shutdown_timeout
-
-    ret = nvme_mpath_init(ctrl, id)
+    ctrl.shutdown_timeout = variables().shutdown_timeout  # no controller of the model says that it needs longer (rtd3e)
     kfree(id)
-    if ret < 0:
-        return ret
     for configure in (nvme_configure_apst, nvme_configure_timestamp, nvme_configure_directives, nvme_configure_acre):
         if (ret := configure(ctrl)) < 0:
             return ret
@@ -1348,35 +1321,10 @@ def nvme_class_uevent(dev: device) -> list[str]:
     return [f"NVME_TRTYPE={ctrl.ops.name}"]
 
 
-def nvme_aen_uevent(ctrl: nvme_ctrl) -> None:
-    """Tell user space of an event that the kernel does nothing about."""
-    aen_result, ctrl.aen_result = ctrl.aen_result, 0
-    if not aen_result:
-        return
-    text = f"NVME_AEN={aen_result:#08x}"
-    if (memory := kcalloc(len(text) + 1, "u8", GFP_KERNEL)) is None:
-        return
-    kobject_uevent_env(ctrl.device.kobj, KOBJ_CHANGE, (text,))
-    kfree(memory)
-
-
 def nvme_async_event_work(work: work_struct) -> None:
     """Deal with an event, and ask for the next."""
     ctrl = work.data
-    nvme_aen_uevent(ctrl)
     ctrl.ops.submit_async_event(ctrl)
-
-
-def nvme_complete_async_event(ctrl: nvme_ctrl, status: int, result: int) -> None:
-    """A controller tells of an event: keep it for user space, and let the next be asked for."""
-    result &= 0xFFFFFFFF
-    aer_type = result & 0x07
-    if status >> 1 != NVME_SC_SUCCESS:
-        return
-    # What a notice (of namespaces that came or went, of other firmware) sets off is left out.
-    if aer_type in (NVME_AER_ERROR, NVME_AER_SMART, NVME_AER_CSS, NVME_AER_VS):
-        ctrl.aen_result = result
-    queue_work(variables().nvme_wq, ctrl.async_event_work)
 
 
 def nvme_stop_ctrl(ctrl: nvme_ctrl) -> None:

@@ -14,14 +14,14 @@ from blkmodel.block import blk_mq
 from blkmodel.include.linux.blk_mq import blk_mq_tag_set
 from blkmodel.include.linux.blkdev import SECTOR_SHIFT, request, request_queue
 from blkmodel.include.linux.genhd import dev_to_disk, gendisk
-from blkmodel.include.linux.nvme import NVME_REG_NSSR, NVME_SC_DNR, nvme_command, nvme_effects_log, nvme_id_ctrl
+from blkmodel.include.linux.nvme import NVME_REG_NSSR, NVME_SC_DNR, nvme_command, nvme_effects_log
 from blkmodel.services.base.err import ENOTTY
 from blkmodel.services.base.fault_inject import debugfs, nvme_fault_inject, should_fail
 from blkmodel.services.base.module import module as _module
 from blkmodel.services.data.idr import ida
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.cdev import cdev as _cdev
-from blkmodel.services.devices.device import dev_warn, device as _device, get_device, put_device
+from blkmodel.services.devices.device import device as _device, get_device, put_device
 from blkmodel.services.memory.mm import page
 from blkmodel.services.tasks.locks import mutex, rw_semaphore
 from blkmodel.services.tasks.rcupdate import srcu_struct
@@ -108,7 +108,6 @@ class nvme_ctrl(Struct):
     vs: int = 0
     sgls: int = 0
     oaes: int = 0
-    aen_result: int = 0
     shutdown_timeout: int = 0
     subsystem: bool = False
     quirks: int = 0
@@ -137,9 +136,7 @@ class nvme_subsystem(Struct):
     serial: bytes = b""
     model: bytes = b""
     firmware_rev: bytes = b""
-    cmic: int = 0
     vendor_id: int = 0
-    awupf: int = 0
     ns_ida: ida = field(default_factory=ida)
 
 
@@ -235,13 +232,6 @@ def nvme_reset_subsystem(ctrl: nvme_ctrl) -> int:
 def nvme_set_disk_name(ns: nvme_ns, ctrl: nvme_ctrl) -> str:
     """A disk is named after its controller and the namespace's number in the subsystem."""
     return f"nvme{ctrl.instance}n{ns.head.instance}"
-
-
-def nvme_mpath_init(ctrl: nvme_ctrl, id: nvme_id_ctrl) -> int:
-    """Warn of a subsystem whose namespaces are reached in several ways: without multipath each is a disk of its own."""
-    if ctrl.subsys.cmic & 1 << 3:
-        dev_warn(ctrl.device, "Please enable CONFIG_NVME_MULTIPATH for full support of multi-port devices.")
-    return 0
 
 
 def nvme_get_ns_from_dev(dev: _device) -> nvme_ns:

@@ -717,12 +717,10 @@ def nvme_queue_tagset(nvmeq: nvme_queue) -> blk_mq_tags:
 def nvme_handle_cqe(nvmeq: nvme_queue, idx: int) -> None:
     """Complete the request that an entry of the completion ring is about.
 
-    Requests for events have no struct request: they neither time out nor keep a queue from freezing.
+    Requests for events have no struct request: they neither time out nor keep a queue from freezing. They are not
+    answered, as no controller of the model has an event to tell of.
     """
     cqe = nvmeq.cqes[idx]
-    if nvmeq.qid == 0 and cqe.command_id >= NVME_AQ_BLK_MQ_DEPTH:
-        core.nvme_complete_async_event(nvmeq.dev.ctrl, cqe.status, cqe.result)
-        return
     if (req := blk_mq.blk_mq_tag_to_rq(nvme_queue_tagset(nvmeq), cqe.command_id)) is None:
         dev_warn(nvmeq.dev.ctrl.device, f"invalid id {cqe.command_id} completed on queue {cqe.sq_id}")
         return

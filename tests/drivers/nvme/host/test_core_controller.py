@@ -64,16 +64,6 @@ def test_the_write_cache(write_cache):
     assert scenario.queue_file("nvme0n1", "write_cache") == ("write back" if write_cache else "write through")
 
 
-@pytest.mark.parametrize(("seconds", "told", "waits"), [(0, None, 5), (3, None, 5), (5, None, 5), (20, 20, 20),
-                                                        (90, 60, 60)])
-def test_how_long_a_shutdown_may_take(monkeypatch, seconds, told, waits):
-    says(monkeypatch, rtd3e=seconds * 1_000_000)
-    dev = up()
-    assert dev.ctrl.shutdown_timeout == waits
-    assert [line for line in log() if "Shutdown" in line] == (
-        [f"Shutdown timeout set to {told} seconds"] if told else [])
-
-
 def test_how_long_it_may_take_to_be_ready():
     """Half a second more than it says, in steps of 100 ms."""
     assert up(timeout=4, ready_time=2 * SECOND).ctrl.state == NVME_CTRL_LIVE
@@ -168,27 +158,6 @@ def test_a_subsystem_outlives_the_controller_that_named_it(monkeypatch):
     scenario.nvme_remove("nvme2")
     assert list(core.variables().nvme_subsystems) == []
     assert scenario.nvme_probe(controller=Controller(queue_pairs=2)) == "nvme0"
-
-
-@pytest.mark.parametrize(("version", "warns"), [(nvme.NVME_VS(1, 2, 0), False), (nvme.NVME_VS(1, 2, 1), True)])
-def test_a_subsystem_without_a_name_is_named_by_what_it_is(monkeypatch, version, warns):
-    says(monkeypatch, subnqn=bytes(256))
-    up(version=version)
-    name = scenario.nvme_file("nvme0", "subsysnqn")
-    assert name == "nqn.2014.08.org.nvmexpress:1b361af4" + "0001".ljust(20) + "QEMU NVMe Ctrl".ljust(40)
-    assert ("missing or invalid SUBNQN field." in log()) == warns
-
-
-def test_a_subsystem_that_only_names_others_is_nobodys(monkeypatch):
-    says(monkeypatch, subnqn=core.NVME_DISC_SUBSYS_NAME.encode())
-    blkmodel.boot(2)
-    assert probe().ctrl.subsys is not probe().ctrl.subsys
-
-
-def test_ways_to_a_namespace_are_not_joined(monkeypatch):
-    says(monkeypatch, cmic=8)
-    up()
-    assert "Please enable CONFIG_NVME_MULTIPATH for full support of multi-port devices." in log()
 
 
 # What sysfs shows, and takes.

@@ -6,7 +6,6 @@ import pytest
 import blkmodel
 from blkmodel import KernelError, scenario
 from blkmodel.device import identify
-from blkmodel.device.engine import post
 from blkmodel.device.faults import FAIL, SILENT, Fault
 from blkmodel.device.namespace import Namespace
 from blkmodel.device.nvme import unplug
@@ -18,7 +17,6 @@ from blkmodel.services.base.err import ENXIO, IS_ERR, PTR_ERR
 from blkmodel.services.cpus.interrupt import irq_desc_tree
 from blkmodel.services.devices.device import devices
 from blkmodel.services.devices.hdreg import hd_geometry
-from blkmodel.services.devices.kobject import sysfs
 from blkmodel.services.devices.pci import to_pci_dev
 from blkmodel.services.files.file import O_RDONLY, O_RDWR, filp_close, filp_open
 from blkmodel.services.tasks.workqueue import queue_work
@@ -134,25 +132,13 @@ def test_names_are_read_from_a_list(monkeypatch):
 
 @pytest.mark.parametrize(("fields", "limits"), [
     ({"nsfeat": 0}, {"physical_block_size": 512, "io_min": 512, "io_opt": 512}),
-    ({"nsfeat": 1 << 4, "npwg": 7, "nows": 15, "nawupf": 0},
-     {"physical_block_size": 512, "io_min": 4096, "io_opt": 8192}),
-    ({"nsfeat": 1 << 4 | 1 << 1, "npwg": 7, "nows": 15, "nawupf": 3},
-     {"physical_block_size": 2048, "io_min": 4096, "io_opt": 8192}),
-    ({"nsfeat": 1 << 4 | 1 << 1, "npwg": 7, "nawupf": 31, "nabo": 1}, {"physical_block_size": 512}),
-    ({"noiob": 256}, {"chunk_sectors": 256}), ({"noiob": 300}, {"chunk_sectors": 256}), ({}, {"chunk_sectors": 0})])
+    ({"nsfeat": 1 << 4, "npwg": 7, "nows": 15}, {"physical_block_size": 512, "io_min": 4096, "io_opt": 8192})])
 def test_sizes_that_suit_it(monkeypatch, fields, limits):
     """What is written at once whole; and pieces beyond which a read or write had better be split."""
     says(monkeypatch, namespace=0, **fields)
     up()
     queue = scenario.disk("nvme0n1").queue
     assert {name: getattr(queue.limits, name) for name in limits} == limits
-
-
-def test_what_all_its_namespaces_write_at_once(monkeypatch):
-    says(monkeypatch, awupf=1)
-    says(monkeypatch, namespace=0, nsfeat=1 << 4, npwg=7)
-    up()
-    assert scenario.queue_file("nvme0n1", "physical_block_size") == "1024"
 
 
 def test_a_disk_that_is_read_only(monkeypatch):
@@ -278,33 +264,6 @@ def test_one_that_cannot_be_looked_at(status, stays):
     device_of(dev).faults.append(Fault(FAIL, opcode=nvme.nvme_admin_identify, nth=3, status=status))
     scenario.set_nvme_file("nvme0", "rescan_controller", 1)
     assert (disks() == ["nvme0n1"]) == stays
-
-
-# What else a controller tells of.
-
-
-def tell(dev, kind, information, log_page):
-    engine = device_of(dev).engine
-    engine._end(engine.requests.popleft(), 0, kind | information << 8 | log_page << 16)
-    post(engine._deliver_due)
-    this().loop.run_due()
-
-
-@pytest.mark.parametrize("kind", [nvme.NVME_AER_ERROR, nvme.NVME_AER_SMART, nvme.NVME_AER_CSS, nvme.NVME_AER_VS])
-def test_user_space_hears_of_most_events(kind):
-    dev = up()
-    tell(dev, kind, 3, 2)
-    action, name, words = sysfs().uevents[-1]
-    assert (action, name, words[0]) == ("change", "nvme0", f"NVME_AEN={kind | 3 << 8 | 2 << 16:#08x}")
-    assert dev.ctrl.aen_result == 0
-    assert len(device_of(dev).engine.requests) == 1  # the next is asked for
-
-
-def test_an_event_that_failed_is_none():
-    dev = up()
-    core.nvme_complete_async_event(dev.ctrl, nvme.NVME_SC_INTERNAL << 1, 1)
-    assert dev.ctrl.aen_result == 0
-    assert not dev.ctrl.async_event_work._event
 
 
 # Going down.
