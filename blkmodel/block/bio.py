@@ -166,7 +166,7 @@ def bio_free(bio: bio_struct) -> None:
 def bio_init(bio: bio_struct, table: list[bio_vec], max_vecs: int) -> None:
     """Make a bio empty, with a table for `max_vecs` vectors."""
     bio.bi_next = bio.bi_disk = bio.bi_end_io = bio.bi_private = bio.bi_pool = NULL
-    bio.bi_opf = bio.bi_flags = bio.bi_ioprio = bio.bi_write_hint = bio.bi_status = bio.bi_partno = bio.bi_vcnt = 0
+    bio.bi_opf = bio.bi_flags = bio.bi_status = bio.bi_partno = bio.bi_vcnt = 0
     at = bio.bi_iter
     at.bi_sector = at.bi_size = at.bi_idx = at.bi_bvec_done = 0
     bio._bi_remaining = bio._bi_cnt = 1
@@ -267,7 +267,7 @@ def __bio_clone_fast(bio: bio_struct, bio_src: bio_struct) -> None:
     bio_set_flag(bio, BIO_CLONED)
     if bio_flagged(bio_src, BIO_THROTTLED):
         bio_set_flag(bio, BIO_THROTTLED)
-    bio.bi_opf, bio.bi_ioprio, bio.bi_write_hint = bio_src.bi_opf, bio_src.bi_ioprio, bio_src.bi_write_hint
+    bio.bi_opf = bio_src.bi_opf
     bio.bi_iter = copy_of(bio_src.bi_iter)
     bio.bi_io_vec = bio_src.bi_io_vec
 

@@ -130,7 +130,7 @@ def print_req_error(req: request, status: int, caller: str) -> None:
     disk = req.rq_disk.disk_name if req.rq_disk is not None else "?"
     printk_ratelimited(f"{caller}: {BLK_ERRORS[status][1]} error, dev {disk}, sector {req._sector} "
                        f"op {req_op(req):#x}:({blk_op_str(req_op(req))}) flags {req.cmd_flags & ~REQ_OP_MASK:#x} "
-                       f"phys_seg {req.nr_phys_segments} prio class {req.ioprio >> 13}")
+                       f"phys_seg {req.nr_phys_segments} prio class 0")
 
 
 def req_bio_endio(rq: request, bio: bio, nbytes: int, error: int) -> None:
@@ -605,7 +605,7 @@ def __blk_rq_prep_clone(dst: request, src: request) -> None:
     if src.rq_flags & RQF_SPECIAL_PAYLOAD:
         dst.rq_flags |= RQF_SPECIAL_PAYLOAD
         dst.special_vec = src.special_vec
-    dst.nr_phys_segments, dst.ioprio, dst.extra_len = src.nr_phys_segments, src.ioprio, src.extra_len
+    dst.nr_phys_segments, dst.extra_len = src.nr_phys_segments, src.extra_len
 
 
 def blk_rq_prep_clone(rq: request, rq_src: request, bs: bio_set, gfp_mask: int, bio_ctr: Callable[..., Any],

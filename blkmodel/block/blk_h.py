@@ -54,7 +54,6 @@ def blk_rq_bio_prep(rq: request, bio: bio, nr_segs: int) -> None:
     """Make a request the carrier of one bio of nr_segs segments."""
     rq.nr_phys_segments, rq._data_len = nr_segs, bio.bi_iter.bi_size
     rq.bio = rq.biotail = bio
-    rq.ioprio = bio.bi_ioprio
     if bio.bi_disk is not None:
         rq.rq_disk = bio.bi_disk
 

@@ -10,7 +10,7 @@ from blkmodel.block import bio as bio_module, blk_core, elevator, genhd
 from blkmodel.block.blk_h import (__bvec_gap_to_prev, bio_allowed_max_sectors, biovec_phys_mergeable, blk_do_io_stat,
     bvec_gap_to_prev, req_set_nomerge)
 from blkmodel.include.linux.bio import (bio_data_dir, bio_for_each_bvec, bio_get_first_bvec, bio_get_last_bvec,
-    bio_has_data, bio_iovec, bio_mergeable, bio_prio, bio_sectors, bio_set)
+    bio_has_data, bio_iovec, bio_mergeable, bio_sectors, bio_set)
 from blkmodel.include.linux.blk_types import (BIO_QUEUE_ENTERED, REQ_FAILFAST_MASK, REQ_NOMERGE, REQ_OP_DISCARD,
     REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, bio, bio_op, bio_set_flag, bio_vec)
 from blkmodel.include.linux.blkdev import (RQF_MIXED_MERGE, RQF_SPECIAL_PAYLOAD, SECTOR_SHIFT, UINT_MAX, bios_of,
@@ -357,8 +357,6 @@ def attempt_merge(q: request_queue, req: request, next: request) -> request:
         return NULL
     if req_op(req) != req_op(next) or rq_data_dir(req) != rq_data_dir(next) or req.rq_disk is not next.rq_disk:
         return NULL
-    if req.write_hint != next.write_hint or req.ioprio != next.ioprio:
-        return NULL
     if (kind := blk_try_req_merge(req, next)) == ELEVATOR_DISCARD_MERGE:
         if not req_attempt_discard_merge(q, req, next):
             return NULL
@@ -403,12 +401,10 @@ def blk_attempt_req_merge(q: request_queue, rq: request, next: request) -> int:
 
 
 def blk_rq_merge_ok(rq: request, bio: bio) -> bool:
-    """Whether a bio is of a request's kind, so that it could be part of it."""
+    """Whether a bio is of a request's kind, so that it could be part of it. (Priorities and hints are left out.)"""
     if not rq_mergeable(rq) or not bio_mergeable(bio):
         return False
-    if req_op(rq) != bio_op(bio) or bio_data_dir(bio) != rq_data_dir(rq) or rq.rq_disk is not bio.bi_disk:
-        return False
-    return rq.write_hint == bio.bi_write_hint and rq.ioprio == bio_prio(bio)
+    return req_op(rq) == bio_op(bio) and bio_data_dir(bio) == rq_data_dir(rq) and rq.rq_disk is bio.bi_disk
 
 
 def blk_try_merge(rq: request, bio: bio) -> int:

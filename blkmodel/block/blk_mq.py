@@ -935,7 +935,7 @@ def blk_mq_bio_to_request(rq: request, bio: bio, nr_segs: int) -> None:
     """Make a request carry a bio."""
     if bio.bi_opf & REQ_RAHEAD:
         rq.cmd_flags |= REQ_FAILFAST_MASK
-    rq._sector, rq.write_hint = bio.bi_iter.bi_sector, bio.bi_write_hint
+    rq._sector = bio.bi_iter.bi_sector
     blk_rq_bio_prep(rq, bio, nr_segs)
     blk_core.blk_account_io_start(rq, True)
 

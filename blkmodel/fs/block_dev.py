@@ -202,8 +202,7 @@ def __blkdev_direct_IO_simple(iocb: kiocb, iter: iov_iter, nr_pages: int) -> int
     bio_module.bio_init(bio, vecs, nr_pages)
     bio_set_dev(bio, bdev)
     bio.bi_iter.bi_sector = pos >> 9
-    bio.bi_write_hint, bio.bi_private = iocb.ki_hint, task
-    bio.bi_end_io, bio.bi_ioprio = blkdev_bio_end_io_simple, iocb.ki_ioprio
+    bio.bi_private, bio.bi_end_io = task, blkdev_bio_end_io_simple
     if not (ret := bio_module.bio_iov_iter_get_pages(bio, iter)):
         ret = bio.bi_iter.bi_size
         should_dirty = False
@@ -292,8 +291,7 @@ def __blkdev_direct_IO(iocb: kiocb, iter: iov_iter, nr_pages: int) -> int:
     while True:
         bio_set_dev(bio, bdev)
         bio.bi_iter.bi_sector = pos >> 9
-        bio.bi_write_hint, bio.bi_private = iocb.ki_hint, dio
-        bio.bi_end_io, bio.bi_ioprio = blkdev_bio_end_io, iocb.ki_ioprio
+        bio.bi_private, bio.bi_end_io = dio, blkdev_bio_end_io
         if ret := bio_module.bio_iov_iter_get_pages(bio, iter):
             bio.bi_status = BLK_STS_IOERR
             bio_module.bio_endio(bio)

@@ -308,12 +308,12 @@ def test_split_and_clone(kernel):
     whole = filled([4096])
     bio_set_flag(whole, BIO_TRACE_COMPLETION)
     bio_set_flag(whole, BIO_THROTTLED)
-    whole.bi_opf, whole.bi_ioprio, whole.bi_write_hint, whole.bi_partno = REQ_OP_WRITE, 3, 2, 1
+    whole.bi_opf, whole.bi_partno = REQ_OP_WRITE, 1
     part = bios.bio_split(whole, 3, GFP_NOIO, fs_bio_set())
     assert bio_flagged(part, BIO_CLONED)
     assert bio_flagged(part, BIO_TRACE_COMPLETION)
     assert bio_flagged(part, BIO_THROTTLED)
-    assert (part.bi_opf, part.bi_ioprio, part.bi_write_hint, part.bi_partno) == (REQ_OP_WRITE, 3, 2, 1)
+    assert (part.bi_opf, part.bi_partno) == (REQ_OP_WRITE, 1)
     assert part.bi_io_vec is whole.bi_io_vec
     for wrong in (0, 5):
         with pytest.raises(KernelBug):

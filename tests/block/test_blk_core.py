@@ -435,15 +435,14 @@ def test_io_on_a_partition_that_goes_counts_for_the_disk(device, kernel):
 
 
 def test_clones(device, kernel):
-    source = request_of(device, (0, 8), (8, 8), ioprio=3, extra_len=5)
+    source = request_of(device, (0, 8), (8, 8), extra_len=5)
     clone, seen = request(), []
 
     def prepare(bio, of, data):
         seen.append((bio, of, data))
         return 0
     assert blk_core.blk_rq_prep_clone(clone, source, None, GFP_NOIO, prepare, "data") == 0
-    assert (clone._sector, clone._data_len, clone.nr_phys_segments, clone.ioprio, clone.extra_len) == (
-        0, 8192, 2, 3, 5)
+    assert (clone._sector, clone._data_len, clone.nr_phys_segments, clone.extra_len) == (0, 8192, 2, 5)
     assert clone.bio.bi_io_vec is source.bio.bi_io_vec
     assert [(of, data) for _, of, data in seen] == [(source.bio, "data"), (source.biotail, "data")]
     blk_core.blk_rq_unprep_clone(clone)

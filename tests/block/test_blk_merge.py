@@ -246,7 +246,7 @@ def test_what_kinds_merge(q):
     good = bio_of([512], 8)
     assert blk_merge.blk_rq_merge_ok(rq, good)
     for field, value in (("bi_opf", REQ_NOMERGE), ("bi_opf", REQ_PREFLUSH), ("bi_opf", REQ_OP_WRITE),
-                         ("bi_disk", gendisk()), ("bi_write_hint", 1), ("bi_ioprio", 1)):
+                         ("bi_disk", gendisk())):
         bad = bio_of([512], 8)
         setattr(bad, field, value)
         assert not blk_merge.blk_rq_merge_ok(rq, bad), field
@@ -327,8 +327,7 @@ def test_two_requests_become_one(q, neighbours, monkeypatch):
 
 
 def test_requests_that_stay_two(q, neighbours):
-    for change in ({"write_hint": 1}, {"ioprio": 2}, {"rq_disk": gendisk()}, {"cmd_flags": REQ_OP_WRITE},
-                   {"cmd_flags": REQ_NOMERGE}):
+    for change in ({"rq_disk": gendisk()}, {"cmd_flags": REQ_OP_WRITE}, {"cmd_flags": REQ_NOMERGE}):
         first, second = (request_of(q, bio_of([4096], sector)) for sector in (0, 8))
         for name, value in change.items():
             setattr(second, name, value)

@@ -108,10 +108,6 @@ def bio_kmalloc(gfp_mask: int, nr_iovecs: int) -> bio:
     return bio_module.bio_alloc_bioset(gfp_mask, nr_iovecs, NULL)
 
 
-def bio_prio(of: bio) -> int:
-    return of.bi_ioprio
-
-
 def bio_sectors(of: bio) -> int:
     return of.bi_iter.bi_size >> 9
 

@@ -81,8 +81,6 @@ class bio(Struct):
     bi_disk: gendisk = NULL
     bi_opf: int = 0
     bi_flags: int = 0
-    bi_ioprio: int = 0
-    bi_write_hint: int = 0
     bi_status: int = 0
     bi_partno: int = 0
     bi_iter: bvec_iter = field(default_factory=bvec_iter)

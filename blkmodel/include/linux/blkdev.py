@@ -200,8 +200,6 @@ class request(Struct):
     io_start_time_ns: int = 0
     stats_sectors: int = 0
     nr_phys_segments: int = 0
-    write_hint: int = 0
-    ioprio: int = 0
     extra_len: int = 0
     state: int = 0
     ref: int = 0

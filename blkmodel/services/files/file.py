@@ -101,8 +101,6 @@ class kiocb(Struct, size=48):
     ki_complete: Callable[..., None] = NULL
     private: Any = None
     ki_flags: int = 0
-    ki_hint: int = 0
-    ki_ioprio: int = 0
 
 
 def filp_open(name: str, flags: int) -> file:
