@@ -438,7 +438,7 @@ def blk_mq_request_completed(rq: request) -> int:
 
 def blk_mq_start_request(rq: request) -> None:
     """The driver's word that it takes the request: its time runs from here."""
-    if test_bit(QUEUE_FLAG_STATS, rq.q.queue_flags):
+    if rq.q.queue_flags >> QUEUE_FLAG_STATS & 1:
         rq.io_start_time_ns = ktime_get_ns()
         rq.stats_sectors = blk_rq_sectors(rq)
         rq.rq_flags |= RQF_STATS

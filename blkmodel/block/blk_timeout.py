@@ -13,7 +13,7 @@ from blkmodel.services.tasks.timer import (HZ, jiffies, mod_timer, round_jiffies
 
 def blk_should_fake_timeout(q: request_queue) -> bool:
     """Whether a completion is to get lost now, which the disk's io-timeout-fail allows."""
-    return test_bit(QUEUE_FLAG_FAIL_IO, q.queue_flags) and should_fail(debugfs().fail_io_timeout, 1)
+    return q.queue_flags >> QUEUE_FLAG_FAIL_IO & 1 != 0 and should_fail(debugfs().fail_io_timeout, 1)
 
 
 def part_timeout_show(dev: device) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from blkmodel.include.linux.bio import (bio_for_each_bvec, bio_has_data, bio_iovec, bio_set, mp_bvec_iter_bvec,
     segments_of)
-from blkmodel.include.linux.blk_types import (REQ_FAILFAST_MASK, REQ_NOMERGE_FLAGS, REQ_OP_DISCARD, REQ_OP_DRV_OUT,
-    REQ_OP_FLUSH, REQ_OP_MASK, REQ_OP_SCSI_IN, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, blk_rq_stat)
+from blkmodel.include.linux.blk_types import (REQ_FAILFAST_MASK, REQ_NOMERGE_FLAGS, REQ_OP_DISCARD, REQ_OP_FLUSH,
+    REQ_OP_MASK, REQ_OP_SCSI_IN, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, blk_rq_stat)
 from blkmodel.services.data.bitops import test_bit
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.kobject import kobject
@@ -231,11 +231,11 @@ def blk_queue_init_done(q: request_queue) -> bool:
 
 
 def blk_queue_nomerges(q: request_queue) -> bool:
-    return test_bit(QUEUE_FLAG_NOMERGES, q.queue_flags)
+    return q.queue_flags >> QUEUE_FLAG_NOMERGES & 1 != 0
 
 
 def blk_queue_noxmerges(q: request_queue) -> bool:
-    return test_bit(QUEUE_FLAG_NOXMERGES, q.queue_flags)
+    return q.queue_flags >> QUEUE_FLAG_NOXMERGES & 1 != 0
 
 
 def blk_queue_nonrot(q: request_queue) -> bool:
@@ -259,7 +259,7 @@ def blk_queue_secure_erase(q: request_queue) -> bool:
 
 
 def blk_queue_quiesced(q: request_queue) -> bool:
-    return test_bit(QUEUE_FLAG_QUIESCED, q.queue_flags)
+    return q.queue_flags >> QUEUE_FLAG_QUIESCED & 1 != 0
 
 
 def blk_queue_registered(q: request_queue) -> bool:
@@ -298,7 +298,7 @@ def rq_data_dir(rq: request) -> int:
 
 def blk_rq_is_passthrough(rq: request) -> bool:
     """Whether a driver made the request up itself, so that its sectors mean nothing to the block layer."""
-    return REQ_OP_SCSI_IN <= rq.cmd_flags & REQ_OP_MASK <= REQ_OP_DRV_OUT
+    return rq.cmd_flags & REQ_OP_MASK >= REQ_OP_SCSI_IN
 
 
 def blk_noretry_request(rq: request) -> bool:

@@ -6,8 +6,6 @@ from typing import Any
 
 def find_next_zero_bit(word: int, size: int, offset: int) -> int:
     """The lowest clear bit from `offset` on; `size` where there is none."""
-    if offset < size and not word >> offset & 1:
-        return offset
     clear = (~word & (1 << size) - 1) >> offset << offset
     return (clear & -clear).bit_length() - 1 if clear else size
 

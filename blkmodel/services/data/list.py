@@ -140,11 +140,6 @@ def DECLARE_HASHTABLE(bits: int) -> list[list_head]:
     return [list_head() for _ in range(1 << bits)]
 
 
-def hash_64(value: int, bits: int) -> int:
-    """Spread a 64-bit number over 2**bits buckets."""
-    return (value * GOLDEN_RATIO_64 & 0xFFFFFFFFFFFFFFFF) >> (64 - bits)
-
-
 def hash_add(table: list[list_head], entry: Any, member: str, key: int) -> None:
     """Add at the front of the key's bucket."""
     list_add(entry, hash_for_each_possible(table, key), member)
@@ -155,5 +150,5 @@ def hash_del(entry: Any, member: str) -> None:
 
 
 def hash_for_each_possible(table: list[list_head], key: int) -> list_head:
-    """The bucket where entries with this key are, newest first, among others."""
-    return table[hash_64(key, len(table).bit_length() - 1)]
+    """The bucket where entries with this key are, newest first, among others. (In C hash_64() says which.)"""
+    return table[(key * GOLDEN_RATIO_64 & 0xFFFFFFFFFFFFFFFF) * len(table) >> 64]
