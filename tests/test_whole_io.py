@@ -2,6 +2,8 @@
 
 import contextlib
 import gc
+import sys
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -20,6 +22,7 @@ from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
 from tests.block.ram_disk import SECTORS, RamDisk
 from tests.invariants import at_rest, bios_watched, content, tags_watched
+from tests.test_benchmarks import DISKS, _reads
 
 
 class Expected:
@@ -394,3 +397,23 @@ def test_a_long_run_leaves_nothing_behind(load):
 class Named:
     def __init__(self, name):
         self.name = name
+
+
+@pytest.mark.parametrize(("kind", "most"), [("null_blk", 128), ("null_blk, mq-deadline", 288), ("NVMe", 211)])
+def test_what_the_mirror_stands_on_makes_few_calls(kind, most):
+    """A read of 4 KiB that nobody watches: so many calls of services, sim, device and inlines, and no more."""
+    kernel, (disk, load) = boot(4), DISKS[kind]
+    load()
+    kernel.task("dio", _reads, disk, 100)
+    calls: Counter[str] = Counter()
+
+    def count(frame, event, arg):
+        if event == "call" and not frame.f_code.co_name.startswith("<"):  # newer Pythons call no comprehension
+            calls[frame.f_globals["__name__"].partition(".")[2].partition(".")[0]] += 1
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        kernel.task("dio", _reads, disk, 400)
+    finally:
+        sys.setprofile(before)
+    assert sum(calls[room] for room in ("services", "sim", "device", "include")) <= most * 400, calls
