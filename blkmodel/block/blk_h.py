@@ -83,7 +83,7 @@ def blk_do_io_stat(rq: request) -> bool:
 
 def ELV_ON_HASH(rq: request) -> bool:
     """Whether a request is in the merge hash."""
-    return bool(rq.rq_flags & RQF_HASHED)
+    return rq.rq_flags & RQF_HASHED != 0
 
 
 def req_set_nomerge(q: request_queue, rq: request) -> None:

@@ -715,13 +715,13 @@ def null_queue_bio(q: request_queue, bio: _bio) -> int:
 def should_timeout_request(rq: request) -> bool:
     """Whether the parameter `timeout` wants the request to be forgotten."""
     g = variables()
-    return bool(g.g_timeout_str) and should_fail(g.null_timeout_attr, 1)
+    return g.g_timeout_str != "" and should_fail(g.null_timeout_attr, 1)
 
 
 def should_requeue_request(rq: request) -> bool:
     """Whether the parameter `requeue` wants the request to be sent back."""
     g = variables()
-    return bool(g.g_requeue_str) and should_fail(g.null_requeue_attr, 1)
+    return g.g_requeue_str != "" and should_fail(g.null_requeue_attr, 1)
 
 
 def null_timeout_rq(rq: request, res: bool) -> int:

@@ -39,9 +39,10 @@ class done_once:
 
 def WARN_ON_ONCE(condition: Any, what: str = '') -> bool:
     """Log a warning where the condition holds, once only from each place in the source; return whether it does."""
-    if condition:
-        WARN_ON(done_once().first(1), what)
-    return bool(condition)
+    if not condition:
+        return False
+    WARN_ON(done_once().first(1), what)
+    return True
 
 
 def WARN_ONCE(condition: Any, what: str) -> bool:
