@@ -17,7 +17,7 @@ from blkmodel.device.faults import ENABLE, FAIL, SILENT, STUCK, Fault
 from blkmodel.device.namespace import Namespace
 from blkmodel.include.linux import nvme
 from blkmodel.userland import dmsetup
-from tests.leaks import but_a_table
+from tests import leaks
 
 KERNEL = Path(__file__).resolve().parents[2] / "recordings" / "linux-5.4"
 
@@ -88,9 +88,9 @@ def every_allocation_fails_once():
     """
     for params in ({"submit_queues": 2, "hw_queue_depth": 4}, {"queue_mode": 0, "hw_queue_depth": 2}):
         kernel = blkmodel.boot(2)
-        before = _left(kernel)
         nth = 1
         while True:
+            held = leaks.kinds(kernel.memory)
             kernel.memory.fail_nth(nth)
             failed = kernel.memory.failed
             error = _load(params)
@@ -99,10 +99,11 @@ def every_allocation_fails_once():
                 scenario.null_blk_unload()
             happened = kernel.memory.failed > failed
             kernel.memory.fail_never()
-            before = but_a_table(before, kernel.memory.totals())
+            leaks.lost(held, leaks.kinds(kernel.memory))
             if not happened:
                 break
             nth += 1
+        before = kernel.memory.totals()
         scenario.null_blk_load(**params)
         scenario.null_blk_unload()
         assert kernel.memory.totals() == before
