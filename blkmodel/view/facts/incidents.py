@@ -37,7 +37,7 @@ _SAID = {
     "blk_mq_unquiesce_queue": "lets requests go to the driver again", "blk_set_queue_dying": "lets everything fail",
     "nvme_setup_io_queues": "sets the I/O queues up", "nvme_dev_remove_admin": "takes the admin queue away",
     "del_gendisk": "takes the disk away", "blk_mq_hctx_notify_dead": "moves what waits on a dead CPU",
-    "irq_shutdown_and_deactivate": "shuts an interrupt down", "bio_endio": "ends the bio"}
+    "pci_msi_mask_irq": "masks the vector of an interrupt", "bio_endio": "ends the bio"}
 """Function → what whoever calls it does."""
 
 
