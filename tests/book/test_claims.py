@@ -2353,14 +2353,14 @@ def a_cpu_comes_back_in_time():
     scenario.run_step(["nvme.device", {"device": "nvme0", "latency_ms": 3000}])
     scenario.nvme_probe(max_ioqpairs=4)
     begun, ended = kernel.now, []
-    kernel.loop.post(Context("task", "off", 0), lambda: scenario.cpu_offline(1), 700 * MILLISECOND)
-    kernel.loop.post(Context("task", "on", 0), lambda: scenario.cpu_online(1), 10_000 * MILLISECOND)
 
-    def timed(step):
+    def read(step):
         scenario.run_step(step)
         ended.append(kernel.now - begun)
-
-    scenario.together([{"step": ["io", {"disk": "nvme0n1", "op": "read", "offset": 0, "length": 4096, "cpu": 1}]}], timed)
+    kernel.loop.post(Context("task", "off", 0), lambda: scenario.cpu_offline(1), 700 * MILLISECOND)
+    kernel.loop.post(Context("task", "on", 0), lambda: scenario.cpu_online(1), 10_000 * MILLISECOND)
+    scenario.together([{"step": ["io", {"disk": "nvme0n1", "op": "read", "offset": 0, "length": 4096, "cpu": 1}]}],
+                      read)
     return ended == [10_000 * MILLISECOND] and not any("timeout" in line for line in kernel.log)
 
 

@@ -27,22 +27,24 @@ def race(order: str = _FIRST, step: int = 0) -> str:
 
 def race_by_hand(order: str = _FIRST, run: str = "") -> str:
     """Draw two CPUs after the steps of `run`: a letter for the next step of each; a small one lets its oldest write
-    arrive."""
+    arrive. It ends before the first letter that cannot be."""
     where, how = order.split(": ", 1)
-    going = {(f"{each.upper()}'s write arrives" if each.islower() else f"{each} goes on"): run + each
-             for each in moves(PLACES[where], how, _worlds(where, how, run)[-1])}
+    worlds = _worlds(where, how, run)
+    done = run[:len(worlds) - 1]
+    going = {(f"{each.upper()}'s write arrives" if each.islower() else f"{each} goes on"): done + each
+             for each in moves(PLACES[where], how, worlds[-1])}
     buttons = "".join(f'<button type="button" data-key="{name}" data-set="run={to}">{name}</button>'
-                      for name, to in {"Back": run[:-1], **going}.items())
-    return _drawn(order, run, f'<div class="blk-moves">{buttons}</div>')
+                      for name, to in {"Back": done[:-1], **going}.items())
+    return _drawn(order, done, f'<div class="blk-moves">{buttons}</div><p class="dim">The run: {done or "nothing"}</p>')
 
 
 def _worlds(where: str, how: str, run: str) -> list[World]:
-    """The states that a run goes through."""
+    """The states that a run goes through, as far as it can."""
     worlds = [beginning(PLACES[where])]
-    for n, letter in enumerate(run):
+    for letter in run:
         following = moves(PLACES[where], how, worlds[-1])
         if letter not in following:
-            raise ValueError(f"run={run!r}: letter {n + 1} can be {' or '.join(following) or 'none'}")
+            break
         worlds.append(following[letter])
     return worlds
 

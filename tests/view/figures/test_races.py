@@ -34,8 +34,8 @@ def test_by_hand():
     moves = dict(re.findall(r'data-set="run=(\w*)">([^<]*)<', html))
     assert moves == {"W": "Back", "WWW": "W goes on", "WWw": "W's write arrives", "WWF": "F goes on"}
     assert "W: stands in line" in words(html)
-    with pytest.raises(ValueError, match="letter 2 can be W or F"):
-        race_by_hand("the last tag: as the kernel does it", "Wx")
+    assert race_by_hand("the last tag: as the kernel does it", "WWxW") == html, "as far as it can go"
+    assert "The run: nothing" in words(race_by_hand("the last tag: as the kernel does it", "CTT"))
     bold = [each.get("class") for each in parsed(html).iter("li")]
     assert bold.count("new") == 3  # what each does next, and one write
 
