@@ -7,7 +7,7 @@ says of that is 0.
 import json
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import ceil, log10, sqrt
 from typing import Any, NamedTuple
@@ -57,7 +57,7 @@ def _shares(numbers: Counter[int], starts: dict[str, int], total: int, least: fl
     found, names = dict.fromkeys(starts, 0), list(starts)
     for number, count in numbers.items():
         found[names[bisect_right(list(starts.values()), number) - 1]] += count
-    return {name: max(100 * count / total, least) if count else 0.0 for name, count in found.items()}
+    return {name: max(100 * count / max(total, 1), least) if count else 0.0 for name, count in found.items()}
 
 
 def _side(clones: list[Clone], rw: int | None, elapsed: int) -> dict[str, Any]:
@@ -73,6 +73,11 @@ def _side(clones: list[Clone], rw: int | None, elapsed: int) -> dict[str, Any]:
             "slat_ns": _times(slat if clones[0].job.ioengine not in SYNC else ()),
             "clat_ns": _times(clat, clones[0].job.percentile_list),
             "lat_ns": _times([before + after for before, after in zip(slat, clat, strict=True)]), **none}
+
+
+def _said(options: Mapping[str, str]) -> dict[str, str]:
+    """The options that have a value: fio tells of no others."""
+    return {option: text for option, text in options.items() if text}
 
 
 def _job(group: int, clones: list[Clone]) -> dict[str, Any]:
@@ -91,7 +96,7 @@ def _job(group: int, clones: list[Clone]) -> dict[str, Any]:
     lat = [_shares(numbers, starts, len(times), 0.01) for numbers, starts in zip(units, tops, strict=True)]
     return {
         "jobname": job.name, "groupid": group, "error": next((each.error for each in clones if each.error), 0),
-        "eta": 0, "elapsed": -(-elapsed // 1_000_000_000), "job options": dict(job.options),
+        "eta": 0, "elapsed": -(-elapsed // 1_000_000_000), "job options": _said(job.options),
         **{kind: _side(clones, rw, elapsed) for kind, rw in (*_KINDS.items(), ("trim", None))},
         "sync": {"total_ios": len(syncs), "lat_ns": _times(syncs, job.percentile_list)},
         "job_runtime": sum(each.end - each.begin for each in clones) // 1_000_000,
@@ -122,7 +127,7 @@ class Report:
         self.json: dict[str, Any] = {
             "fio version": VERSION, "timestamp": end // 1_000_000_000, "timestamp_ms": end // 1_000_000,
             "time": f"{datetime.fromtimestamp(end // 1_000_000_000, UTC):%a %b %e %H:%M:%S %Y}",
-            "global options": dict(jobs[0].common), "jobs": entries,
+            "global options": _said(jobs[0].common), "jobs": entries,
             "disk_util": [{
                 "name": name, "read_ios": said[0], "write_ios": said[4], "read_merges": said[1], "write_merges":
                 said[5], "read_ticks": said[3], "write_ticks": said[7], "in_queue": said[10], "util": columns["%util"]}
@@ -187,7 +192,8 @@ class Report:
         if (syncs := entry["sync"])["total_ios"]:
             lines += ["  fsync/fdatasync/sync_file_range:", _line("sync", syncs["lat_ns"]),
                       *_ranks("sync", syncs["lat_ns"]["percentile"])]
-        lines.append("  cpu          : usr=0.00%, sys=0.00%, ctx=0, majf=0, minf=0")
+        lines.append("  cpu          : usr={usr_cpu:.2f}%, sys={sys_cpu:.2f}%, ctx={ctx}, majf={majf}, minf={minf}"
+                     .format_map(entry))
         for head, name in (("  IO depths   ", "level"), ("     submit   ", "submit"), ("     complete ", "complete")):
             lines.append(f"{head} : " + ", ".join(f"{k}={share:.1f}%" for k, share in entry[f"iodepth_{name}"].items()))
         counts = [entry[kind]["total_ios"] for kind in (*_KINDS, "trim", "sync")]
@@ -236,7 +242,9 @@ def _ranks(name: str, found: dict[str, int]) -> list[str]:
     low, high = min(found.values()), max(found.values())
     power = next((power for power in (2, 1) if low > 2 * 1000 ** power and high >= 100 * 1000 ** power), 0)
     width = max(5, int(log10(max(high // 1000 ** power, 1)) + 1))
-    cells = [f" {float(each):5.2f}th=[{-(-value // 1000 ** power):{width}d}]" for each, value in found.items()]
-    row = 73 // (12 + width)
+    places = max(len(each.rstrip("0").partition(".")[2]) for each in found) or 1
+    cells = [f" {float(each):{places + 3}.{places}f}th=[{-(-value // 1000 ** power):{width}d}]"
+             for each, value in found.items()]
+    row = 73 // (10 + places + width)
     lines = ["     |" + ",".join(cells[at:at + row]) for at in range(0, len(cells), row)]
     return [f"    {name} percentiles ({'num'[power]}sec):", *(line + "," for line in lines[:-1]), lines[-1]]

@@ -25,7 +25,7 @@ from blkmodel.userland.fio.jobs import SYNC, Job, JobError
 
 SYNC_IO = 2
 """What a clone does beside READ and WRITE."""
-_MOST_IN_NO_TIME = 1 << 16
+_MOST_IN_NO_TIME = 1 << 12
 Io = tuple[int, int, int]
 """What is to be done (READ, WRITE, SYNC_IO), from which byte on, and how many bytes."""
 
@@ -47,7 +47,7 @@ class Clone:
         self.sides = [Side(), Side(), Side()]
         self.depths, self.ends = Counter[int](), Counter[int]()
         self.error = self.begin = self.end = self._under_way = self._due = self._in_no_time = self._moved_at = 0
-        self._random = Random(job.randseed * 65536 + number)
+        self._random = Random(f"fio {job.randseed} {number}")
         self._flight: dict[Any, tuple[int, int]] = {}
 
     def run(self) -> None:
