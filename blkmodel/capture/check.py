@@ -72,6 +72,7 @@ def check_file(path: str | Path) -> Outcome:
         return Outcome(str(path), UNREADABLE, f"expected a recording that can be compared: {type(why).__name__}")
 
 
+BEYOND = "case not modelled: "
 Found = tuple[str, list[str], dict[str, Any]]
 """What came of a recording: as in an Outcome the summary, the differences and the facts."""
 
@@ -92,6 +93,9 @@ def _check(path: str | Path, document: dict[str, Any]) -> Outcome:
         return Outcome(str(path), SKIPPED, f"step {why.what}")
     except Exception as why:  # a bug of the model, or what it refuses: the other files are still to be checked
         return Outcome(str(path), FAILED, f"the model cannot run the {what}", [f"{type(why).__name__}: {why}"])
+    unknown = [what for what in facts["chance"] if what.startswith(BEYOND)]
+    if unknown and not facts["cases"]:
+        return Outcome(str(path), SKIPPED, unknown[0], [], facts)
     return Outcome(str(path), FAILED if differences else PASSED, summary, differences, facts)
 
 
@@ -101,13 +105,19 @@ def _cases_of(compare: Callable[[dict[str, Any], Counter[str]], tables.Cases], d
     chance: Counter[str] = Counter()
     found = list(compare(document, chance))
     passed = sum(not lines for _, lines in found)
-    return (f"{passed} of {len(found)} {unit}", [f"{case}: {line}" for case, lines in found for line in lines],
+    beyond = sum(times for what, times in chance.items() if what.startswith(BEYOND))
+    rest = f", {beyond} not modelled (-v says why)" if beyond else ""
+    return (f"{passed} of {len(found)} {unit}{rest}", [f"{case}: {line}" for case, lines in found for line in lines],
             {unit: len(found), "passed": passed, "chance": dict(sorted((+chance).items()))})
 
 
 def _maps(document: dict[str, Any], chance: Counter[str]) -> tables.Cases:
+    release = document["kernel"]["release"]
     for i, case in enumerate(document["cases"]):
-        found = maps.compare_case(document["machine"], case, chance, document["kernel"]["release"])
+        if why := maps.not_modelled(document["machine"], case, release):
+            chance[f"{BEYOND}{maps.describe(case)}: {why}"] += 1
+            continue
+        found = maps.compare_case(document["machine"], case, chance, release)
         yield f"cases[{i}], {maps.describe(case)}", found
         if gc.get_count()[0] > GARBAGE:
             gc.collect()

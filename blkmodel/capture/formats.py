@@ -53,24 +53,30 @@ _observed = fields(
      "scheduler": text,
      "sbitmap": fields({"depth": _u32, "bits_per_word": _u32, "map_nr": _u32, "wake_batch": _u32}),
      "irq_affinity": mapping(interrupt, cpulist, most=1 << 16)})
+_named: dict[str, Shape] = {"disk": name}
 _nvme_case = fields(
     {"driver": text,
      "params": fields({}, {"write_queues": _u32, "poll_queues": _u32, "io_queue_depth": number_from(2, 1 << 16)}),
      "device": fields({"max_ioqpairs": number_from(1, 65535)}, CONTROLLER_SHAPES),
-     "observed": _observed})
-_null_blk_case = fields({"driver": text, "params": mapping(plain_name, parameter, most=64), "observed": _observed})
+     "observed": _observed}, _named)
+_null_blk_case = fields({"driver": text, "params": mapping(plain_name, parameter, most=64), "observed": _observed},
+                        _named)
+
+
+_other_case = fields({"driver": name, "params": fields({}, {"poll_queues": _u32}), "observed": _observed,
+                      "device": fields({"queues": number_from(1, 65535), "vectors": _u32})}, _named)
 
 
 def _case(value: Any, place: str) -> None:
-    fields({"driver": one_of("nvme", "null_blk")}, closed=False)(value, place)
-    (_nvme_case if value["driver"] == "nvme" else _null_blk_case)(value, place)
+    fields({"driver": name}, closed=False)(value, place)
+    {"nvme": _nvme_case, "null_blk": _null_blk_case}.get(value["driver"], _other_case)(value, place)
 
 
 _machine = fields(
     {"possible": some_cpus, "present": some_cpus, "online": some_cpus,
      "nodes": mapping(cpu_number, cpulist, 1, MOST_CPUS)},
     {"possible_nodes": mapping(cpu_number, cpulist, 1, MOST_CPUS),
-     "thread_siblings": mapping(cpu_number, some_cpus, 0, MOST_CPUS)}, closed=False)
+     "thread_siblings": mapping(cpu_number, some_cpus, 0, MOST_CPUS), "isolated": cpulist}, closed=False)
 
 
 def _function(name: str) -> bool:
@@ -223,8 +229,10 @@ def _cases_asked_for(document: dict[str, Any]) -> None:
         params = case["params"]
         if case["driver"] == "nvme":
             requests = nvme_requests(params, {"vectors": 2048} | case["device"], cpus)
-        else:
+        elif case["driver"] == "null_blk":
             requests = null_blk_requests(params, cpus)
+        else:
+            requests = case["device"]["queues"]
         requests += CASE_OF_A_CPU * cpus
         total += requests
         if requests > MOST_REQUESTS or total > MOST_REQUESTS_OF_CASES:

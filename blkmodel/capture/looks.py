@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from blkmodel.capture.maps import TYPES, affinity
+from blkmodel.capture.maps import TYPES, vector_cpus
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx, queue_for_each_hw_ctx
 from blkmodel.scenario import NVME_MODULES, disk, dmsetup_run, nvme_controller, nvme_file
@@ -54,7 +54,7 @@ def _disk(steps: Steps) -> str:
 
 
 def _irq(steps: Steps, device: str, queue: str) -> str:
-    found = affinity(nvme_controller(device).queues[int(queue)])
+    found = vector_cpus(nvme_controller(device).queues[int(queue)])
     return f"smp_affinity_list={found[0]} effective_affinity_list={found[1]}" if found else ""
 
 

@@ -10,16 +10,19 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from blkmodel import scenario
+from blkmodel import releases, scenario
+from blkmodel.block import blk_mq_cpumap
 from blkmodel.capture.files import printable
 from blkmodel.capture.reference import VECTORS
 from blkmodel.drivers.nvme.host.pci import NVMEQ_ENABLED, NVMEQ_POLLED, nvme_queue
 from blkmodel.drivers.pci.msi import pci_irq_vector
-from blkmodel.include.linux.blk_mq import HCTX_TYPE_DEFAULT, HCTX_TYPE_POLL, HCTX_TYPE_READ, queue_for_each_hw_ctx
+from blkmodel.include.linux.blk_mq import (HCTX_TYPE_DEFAULT, HCTX_TYPE_POLL, HCTX_TYPE_READ, blk_mq_queue_map,
+    queue_for_each_hw_ctx)
 from blkmodel.include.linux.blkdev import request_queue
+from blkmodel.kernel.irq import affinity
 from blkmodel.reference.source import RELEASE
-from blkmodel.releases import running
-from blkmodel.services.cpus.interrupt import proc_irq
+from blkmodel.services.cpus.cpumask import nr_cpu_ids
+from blkmodel.services.cpus.interrupt import irq_affinity, proc_irq
 from blkmodel.services.devices.pci import to_pci_dev
 from blkmodel.sim import boot
 from blkmodel.sim.machine import Machine, format_cpulist, from_capture
@@ -34,9 +37,9 @@ def observe(on: Machine, driver: str, params: dict[str, Any], device: dict[str, 
     `params` are the driver's module parameters. `device` says what the NVMe controller can do (`max_ioqpairs`, and
     what else scenario.CONTROLLER has a word for).
     """
-    with running(release):
+    with releases.running(release):
         boot(on)
-        return _DRIVERS[driver](params, device or {})
+        return _DRIVERS.get(driver, _other)(params, device or {})
 
 
 def _null_blk(params: dict[str, Any], device: dict[str, Any]) -> dict[str, Any]:
@@ -47,16 +50,52 @@ def _null_blk(params: dict[str, Any], device: dict[str, Any]) -> dict[str, Any]:
 def _nvme(params: dict[str, Any], device: dict[str, Any]) -> dict[str, Any]:
     dev = scenario.nvme_controller(scenario.nvme_probe(**device, **params))
     queues = {name: dev.io_queues[kind] for kind, name in TYPES.items()}
-    interrupts = {str(nvmeq.qid or "admin"): cpus[0] for nvmeq in dev.queues if (cpus := affinity(nvmeq))}
+    interrupts = {str(nvmeq.qid or "admin"): cpus[0] for nvmeq in dev.queues if (cpus := vector_cpus(nvmeq))}
     return {"queues": queues, **_of_queue(scenario.disk("nvme0n1").queue), "irq_affinity": interrupts}
 
 
-def affinity(nvmeq: nvme_queue) -> tuple[str, ...] | None:
+def vector_cpus(nvmeq: nvme_queue) -> tuple[str, ...] | None:
     """The CPUs of a queue's interrupt as /proc/irq shows them, those that it may and that it does go to; None
     where it has none."""
     if not nvmeq.flags >> NVMEQ_ENABLED & 1 or nvmeq.flags >> NVMEQ_POLLED & 1:
         return None
     return proc_irq(pci_irq_vector(to_pci_dev(nvmeq.dev.dev), nvmeq.cq_vector))
+
+
+def _other(params: dict[str, Any], device: dict[str, Any]) -> dict[str, Any]:
+    """The queues of a driver of which only the map is known: by its vectors where each queue that is not polled has one
+    (and one is for changes of the device), else the default map."""
+    polled = min(params.get("poll_queues", 0), device["queues"] - 1)
+    hctxs, offset = [], 0
+    for kind, queues in ((HCTX_TYPE_DEFAULT, device["queues"] - polled), (HCTX_TYPE_POLL, polled)):
+        qmap = blk_mq_queue_map(mq_map=[0] * nr_cpu_ids(), nr_queues=queues)
+        if kind == HCTX_TYPE_DEFAULT and device["vectors"] == queues:
+            masks = affinity.irq_create_affinity_masks(queues + 1, irq_affinity(pre_vectors=1))
+            for queue, desc in enumerate((masks or [])[1:]):
+                for cpu in desc.mask:
+                    qmap.mq_map[cpu] = queue
+        elif queues:
+            blk_mq_cpumap.blk_mq_map_queues(qmap)
+        users: dict[int, list[int]] = {}
+        for cpu, queue in enumerate(qmap.mq_map if queues else ()):
+            users.setdefault(queue, []).append(cpu)
+        hctxs += [{"index": offset + queue, "type": TYPES[kind], "cpus": cpus} for queue, cpus in sorted(users.items())]
+        offset += queues
+    return {"hctxs": hctxs}
+
+
+DEFAULT_MAP = ("virtio_blk", "loop", "nbd", "ublkb", "xvd", "rbd", "mmcblk", "dm", "scsi virtio_scsi",
+               "scsi storvsc_host")
+"""Those that are not NVMe or null_blk, and leave it to the kernel which CPU uses which of several queues."""
+
+
+def not_modelled(machine: dict[str, Any], case: dict[str, Any], release: str) -> str:
+    """Why nothing can be said of a case; nothing where something can."""
+    if machine.get("isolated", "").strip() and releases.version(release) >= (6, 1, 0):
+        return "CPUs are isolated, which later kernels take out of what a queue shows"
+    if case["driver"] not in (*_DRIVERS, *DEFAULT_MAP) and case["device"]["queues"] > 1:
+        return f"{case['driver']} may have a map of its own"
+    return ""
 
 
 _DRIVERS: dict[str, Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]] = {"null_blk": _null_blk, "nvme": _nvme}
@@ -90,13 +129,17 @@ def compare_case(machine: dict[str, Any], case: dict[str, Any], chance: Counter[
         ours = observe(_machine(_frozen(machine)), case["driver"], case["params"], _device(case), release)
     except Exception as why:  # a bug of the model, or what it refuses: the other cases are still to be compared
         return [f"the model fails: {type(why).__name__}: {why}"]
-    return list(_differences(case["observed"], ours, "", Counter() if chance is None else chance))
+    seen = case["observed"]
+    if case["driver"] not in _DRIVERS:
+        seen = {"hctxs": [{name: fact for name, fact in hctx.items() if name in ("index", "type", "cpus")}
+                          for hctx in seen["hctxs"]]}
+    return list(_differences(seen, ours, "", Counter() if chance is None else chance))
 
 
 def _device(case: dict[str, Any]) -> dict[str, Any] | None:
     """The controller of a case. Where its vectors are not told, they are as many as QEMU's, or more where the kernel
     had more: n queues with an interrupt prove n + 1 of them."""
-    if "device" not in case or "vectors" in case["device"]:
+    if case["driver"] != "nvme" or "vectors" in case["device"]:
         return case.get("device")
     seen = case["observed"]
     queues = max(seen.get("queues", {}).get("default", 0) + seen.get("queues", {}).get("read", 0),
@@ -142,4 +185,5 @@ def _shown(value: Any) -> Any:
 def describe(case: dict[str, Any]) -> str:
     """A case in words: its driver and the parameters that make it."""
     facts = {**case.get("device", {}), **case["params"]}
-    return printable(" ".join([case["driver"], *(f"{name}={value}" for name, value in facts.items())]), keep="")
+    named = [case["disk"]] if "disk" in case else []
+    return printable(" ".join([*named, case["driver"], *(f"{name}={value}" for name, value in facts.items())]), keep="")

@@ -147,7 +147,7 @@ def nvme_requests(params: dict[str, Any], device: dict[str, Any], cpus: int) -> 
 def null_blk_requests(params: dict[str, Any], cpus: int) -> int:
     """At most how many requests null_blk's disks make; what else a disk is counts as a thousand."""
     queues = cpus if params.get("use_per_node_hctx") else min(max(number_of(params, "submit_queues", 1), 1), cpus)
-    queues += number_of(params, "poll_queues", 1)  # of later releases
+    queues += number_of(params, "poll_queues", 0)  # of later releases
     return number_of(params, "nr_devices", 1) * (1000 + queues * number_of(params, "hw_queue_depth", 64))
 
 

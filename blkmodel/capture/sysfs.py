@@ -1,5 +1,8 @@
 """`blkmodel capture`: the queue maps of the machine it runs on, as a `blkmodel-capture/1` recording. It only reads.
 
+Every disk that has hardware queues (`/sys/block/*/mq`) is a case. NVMe and null_blk are told with the parameters that
+the model is run with; of the others, how many queues there are, and how many of them have a vector of their own.
+
 What only root may read (types of hardware queues, bitmaps, from debugfs) or what the kernel does not tell is left
 out, and said. `root` stands in front of every path that is read, for a tree that was copied from another machine.
 """
@@ -17,9 +20,9 @@ from blkmodel.sim.machine import MachineError, format_cpulist
 
 NUMBER = re.compile(r"-?[0-9]{1,19}")
 MOST_NAMES = 1 << 16  # of a directory that are looked at
-DRIVERS = ("nvme", "null_blk")
+MOST_FILES = 1 << 17  # that are read: with 1024 CPUs, some forty disks of as many queues
 NULL_BLK = {"submit_queues": True, "hw_queue_depth": True, "queue_mode": False, "home_node": False, "no_sched": False,
-            "use_per_node_hctx": False, "shared_tags": False}
+            "use_per_node_hctx": False, "shared_tags": False, "poll_queues": False}
 """The parameters of null_blk's that say which queues it gets; whether every kernel has them."""
 
 
@@ -33,9 +36,14 @@ class Reader:
     def __init__(self, root: str | Path = "/") -> None:
         self.root = Path(root)
         self.missing: list[str] = []
+        self.read = 0
+        self.debugfs = bool(self.names("sys/kernel/debug/block"))
 
     def text(self, path: str, needed: bool = True) -> str | None:
         """The file's text without its line end; None where it cannot be read."""
+        self.read += 1
+        if self.read > MOST_FILES:
+            raise CaptureError(f"expected the files of a running kernel, at most {MOST_FILES}")
         try:
             return read_text(self.root / path).strip()
         except FileError as why:
@@ -62,6 +70,13 @@ class Reader:
             self.missing.append(f"/{path}: {why}")
             return None
 
+    def link(self, path: str) -> str:
+        """Where a link leads to; nothing where it is none."""
+        try:
+            return (self.root / path).readlink().as_posix()
+        except OSError:
+            return ""
+
     def names(self, path: str) -> list[str]:
         """The names in a directory, numbers in numeric order; nothing where there is no such directory."""
         try:
@@ -71,10 +86,15 @@ class Reader:
         return sorted(names, key=lambda name: ([int(n) for n in re.findall("[0-9]{1,9}", name)], name))
 
 
-def capture(root: str | Path = "/", release: str | None = None) -> tuple[dict[str, Any], list[str]]:
-    """Return the recording, and a line for each thing that could not be read."""
+def capture(root: str | Path = "/", release: str | None = None,
+            names: bool = False) -> tuple[dict[str, Any], list[str]]:
+    """Return the recording, and a line for each thing that could not be read. names: also those of the disks."""
     reader = Reader(root)
-    cases = [case for disk in reader.names("sys/block") if (case := _disk(reader, disk))][:MOST_CASES]
+    found = ((disk, case) for disk in reader.names("sys/block") if (case := _disk(reader, disk)))
+    cases = [{**case, "disk": disk} if names else case for disk, case in islice(found, MOST_CASES)]
+    if cases and not reader.debugfs:
+        reader.missing.append("/sys/kernel/debug/block: types of queues and the bitmap of tags; "
+                              "for root, where mounted")
     recording = {"format": "blkmodel-capture/1", "kernel": {"release": release or platform.release()},
                  "machine": _machine(reader), "cases": cases}
     return recording, reader.missing
@@ -97,18 +117,40 @@ def _machine(reader: Reader) -> dict[str, Any]:
     for number in sorted(online or ()):
         threads = reader.cpus(f"{cpu}/cpu{number}/topology/thread_siblings_list", needed=False)
         siblings[str(number)] = format_cpulist(threads or {number})
+    if isolated := reader.cpus(f"{cpu}/isolated", needed=False):
+        facts["isolated"] = format_cpulist(isolated)
     return {**facts, "nodes": nodes or {"0": facts["online"]}, "thread_siblings": siblings}
 
 
 def _disk(reader: Reader, disk: str) -> dict[str, Any] | None:
-    """The case of one disk; None where its driver is not one that the model has."""
-    if match := re.fullmatch(r"(nvme[0-9]+)n[0-9]+", disk):
-        return _nvme(reader, disk, match[1])
+    """The case of one disk; None where it has no hardware queues."""
+    if not (hctxs := [int(name) for name in reader.names(f"sys/block/{disk}/mq") if re.fullmatch("[0-9]{1,5}", name)]):
+        return None
+    if match := re.fullmatch(r"(nvme[0-9]+)(?:c[0-9]+)?n[0-9]+", disk):
+        if reader.text(f"sys/class/nvme/{match[1]}/transport", needed=False) in (None, "pcie"):
+            return _nvme(reader, disk, match[1])
     if re.fullmatch(r"nullb[0-9]+", disk):
         params = _told(**{name: reader.parameter(f"sys/module/null_blk/parameters/{name}", needed)
                           for name, needed in NULL_BLK.items()})
         return {"driver": "null_blk", "params": params, "observed": _observed(reader, disk)}
-    return None
+    return _other(reader, disk, max(hctxs) + 1)
+
+
+def _other(reader: Reader, disk: str, queues: int) -> dict[str, Any]:
+    """A disk of a driver of which only the map is known: by the name of the disk, or what its SCSI host is called."""
+    where, params, vectors = reader.link(f"sys/block/{disk}"), {}, 0
+    driver = "nvme over fabrics" if disk.startswith("nvme") else re.sub("[^A-Za-z].*", "", disk) or "other"
+    if match := re.search(r"/host([0-9]{1,9})/target", where):
+        host = f"sys/class/scsi_host/host{match[1]}"
+        driver = "scsi " + re.sub("[^A-Za-z0-9_-]", "", reader.text(f"{host}/proc_name", needed=False) or "")
+        queues = reader.number(f"{host}/nr_hw_queues", needed=False) or queues
+    elif driver.startswith("vd"):
+        driver = "virtio_blk"
+        params = _told(poll_queues=reader.number("sys/module/virtio_blk/parameters/poll_queues", needed=False))
+    if match := re.search(r"/(virtio[0-9]{1,9})/", where):
+        vectors = len(re.findall(rf"\b{match[1]}-req(?:uest)?\b", reader.text("proc/interrupts", needed=False) or ""))
+    device = {"queues": min(max(1, queues), 65535), "vectors": vectors}
+    return {"driver": driver[:64], "params": params, "device": device, "observed": _observed(reader, disk)}
 
 
 def _nvme(reader: Reader, disk: str, controller: str) -> dict[str, Any]:
@@ -151,13 +193,14 @@ def _observed(reader: Reader, disk: str) -> dict[str, Any]:
     def hctx(index: str) -> dict[str, Any]:
         where = f"sys/block/{disk}/mq/{index}"
         return _told(index=int(index), cpus=sorted(reader.cpus(f"{where}/cpu_list") or ()),
-                     type=reader.text(f"{debug}/hctx{index}/type") or None, nr_tags=reader.number(f"{where}/nr_tags"),
+                     type=reader.text(f"{debug}/hctx{index}/type", reader.debugfs) or None,
+                     nr_tags=reader.number(f"{where}/nr_tags"),
                      nr_reserved_tags=reader.number(f"{where}/nr_reserved_tags"))
     return _told(nr_requests=reader.number(f"{queue}/nr_requests"),
                  scheduler=_chosen(reader.text(f"{queue}/scheduler")),
                  hctxs=[hctx(index) for index in reader.names(f"sys/block/{disk}/mq")
                         if re.fullmatch("[0-9]{1,5}", index)],
-                 sbitmap=_sbitmap(reader.text(f"{debug}/hctx0/tags")))
+                 sbitmap=_sbitmap(reader.text(f"{debug}/hctx0/tags", reader.debugfs)))
 
 
 def _chosen(schedulers: str | None) -> str | None:
@@ -175,10 +218,10 @@ def _sbitmap(tags: str | None) -> dict[str, int] | None:
 
 
 def _interrupts(reader: Reader, controller: str) -> dict[str, str]:
-    """Queue → CPUs of its interrupt; `admin` is queue 0."""
+    """Queue → CPUs of its interrupt. That of the admin queue is left out: whoever likes can write it."""
     affinity = {}
     for line in (reader.text("proc/interrupts") or "").splitlines():
         if match := re.match(rf"\s*([0-9]{{1,9}}):.*\b{controller}q([0-9]{{1,5}})\s*$", line):
-            if cpus := reader.cpus(f"proc/irq/{match[1]}/smp_affinity_list"):
-                affinity["admin" if match[2] == "0" else match[2]] = format_cpulist(cpus)
+            if match[2] != "0" and (cpus := reader.cpus(f"proc/irq/{match[1]}/smp_affinity_list")):
+                affinity[match[2]] = format_cpulist(cpus)
     return affinity

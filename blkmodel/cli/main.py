@@ -173,6 +173,7 @@ def _parser() -> Parser:
     capturing = command("capture", _capture, "write a recording of the queues of this machine")
     capturing.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to FILE (default: standard output)")
     capturing.add_argument("--root", default="/", metavar="DIR", help="read sys and proc below DIR (default: /)")
+    capturing.add_argument("--names", action="store_true", help="also say what the disks are called")
     capturing.add_argument("--release", help="the kernel's release (default: that of the running kernel)")
     return parser
 
@@ -371,7 +372,7 @@ def _print(done: Done) -> int:
 
 def _capture(options: argparse.Namespace) -> int:
     try:
-        recording, missing = sysfs.capture(options.root, options.release)
+        recording, missing = sysfs.capture(options.root, options.release, options.names)
     except sysfs.CaptureError as why:
         raise UsageError(f"--root {options.root}: {why}") from why
     head = ",".join(f"{json.dumps(key)}:{json.dumps(recording[key])}" for key in ("format", "kernel", "machine"))
@@ -380,7 +381,8 @@ def _capture(options: argparse.Namespace) -> int:
     for line in dict.fromkeys(missing):
         print(printable(f"blkmodel capture: left out, as it cannot be read: {line}", keep=""), file=sys.stderr)
     if not recording["cases"]:
-        print(f"blkmodel capture: no disk of {' or '.join(sysfs.DRIVERS)} is here", file=sys.stderr)
+        where = printable(f"{options.root.rstrip('/')}/sys/block/DISK/mq", keep="")
+        print(f"blkmodel capture: no disk here has hardware queues: there is no {where}", file=sys.stderr)
     if options.output is None:
         sys.stdout.write(text)
         return 0

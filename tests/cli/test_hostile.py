@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from blkmodel.capture import sysfs
 from blkmodel.capture.check import FAILED, PASSED, SKIPPED, UNREADABLE, check_file
 from blkmodel.capture.files import printable
 from blkmodel.cli import session
@@ -239,6 +240,53 @@ def test_a_tree_of_a_stranger_is_read_in_bounded_time(run, tmp_path):
     (cpu / "possible").unlink()
     (cpu / "possible").write_text("0-99999999999")
     assert "is above 1023" in run("capture", "--root", tmp_path)[2]
+
+
+def tree(root, disks, queues=1):
+    """A tree of disks that have queues."""
+    for name in ("possible", "present", "online"):
+        (root / "sys/devices/system/cpu").mkdir(parents=True, exist_ok=True)
+        (root / "sys/devices/system/cpu" / name).write_text("0")
+    for disk in disks:
+        for queue in range(queues):
+            (root / "sys/block" / disk / "mq" / str(queue)).mkdir(parents=True)
+    return root
+
+
+def test_links_of_a_strangers_tree_are_not_followed_for_what_they_say(run, tmp_path):
+    root = tree(tmp_path, ["loop0"])
+    for disk, link in (("vda", "vda"), ("vdb", "/virtio1/../loop0"), ("sda", "../block/host99999999999/target/loop0")):
+        (root / "sys/block" / disk).symlink_to(link)
+    status, out, _ = run("capture", "--root", root, "--names", "--release", "6.12")
+    assert status == 0
+    assert [case["disk"] for case in json.loads(out)["cases"]] == ["loop0"]
+    (root / "mine.json").write_text(out)
+    assert run("check", root / "mine.json")[0] == 1  # its queue has no CPU, which no kernel shows
+
+
+def test_what_a_strangers_tree_says_of_queues_can_be_checked(run, tmp_path):
+    root = tree(tmp_path, ["sda"])
+    host = root / "sys/class/scsi_host/host1"
+    (root / "sys/block/sda").rename(root / "sda")
+    (root / "sys/host1/target").mkdir(parents=True)
+    (root / "sda").rename(root / "sys/host1/target/sda")
+    (root / "sys/block/sda").symlink_to("../host1/target/sda")
+    host.mkdir(parents=True)
+    for name, queues in (("\x1b[31m", "9" * 19), ("", "-5"), ("x" * 5000, "nine")):
+        (host / "proc_name").write_text(name)
+        (host / "nr_hw_queues").write_text(queues)
+        status, out, _ = run("capture", "--root", root, "--release", "6.12")
+        assert status == 0
+        (root / "mine.json").write_text(out)
+        found, _, err = run("check", root / "mine.json")
+        assert found in (0, 1), err
+
+
+def test_a_tree_of_very_many_queues_is_refused(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(sysfs, "MOST_FILES", 60)
+    status, out, err = run("capture", "--root", tree(tmp_path, [f"nullb{n}" for n in range(9)], 9))
+    assert (status, out) == (2, "")
+    assert "expected the files of a running kernel, at most 60" in err
 
 
 def test_a_terminal_that_knows_ascii_only():

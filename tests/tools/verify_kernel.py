@@ -1,15 +1,15 @@
 """`make kernels`: boot packaged kernels in QEMU, record their queues, and hold the model against what they did.
 
-For each topology a kernel is booted (software emulation, no root, no network) with NVMe controllers of several sizes and
-with null_blk. Beneath it there is nothing but busybox: it loads the drivers with one set of parameters after the other,
-and prints the files that `blkmodel capture` reads. Here they become a tree again; `capture --root` makes a recording of
-it, and `check` compares. On Debian:
+For each topology a kernel is booted (software emulation, no root, no network) with NVMe controllers of several sizes,
+and null_blk. There is only busybox on it, which loads the drivers with one set of parameters after the other, and
+prints the files that `blkmodel capture` reads. Here they become a tree again; `capture` makes a recording of it, and
+`check` compares. On Debian:
 
     apt-get install qemu-system-x86 busybox-static
-    apt-get download linux-image-6.12.117+deb12-amd64 && dpkg-deb -x linux-image-*.deb KERNEL
+    apt-get download linux-image-6.12.117+deb12-amd64 && dpkg-deb -x linux-image-6.12*.deb KERNEL
     make kernels KERNELS=KERNEL
 
-Nothing is installed: KERNEL is the folder that the package was unpacked into. The recordings are left in `--keep DIR`.
+Nothing is installed: KERNEL is the folder that the package was unpacked into. `--keep DIR` leaves the recordings there.
 """
 
 import argparse
@@ -22,17 +22,20 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from blkmodel.capture.check import PASSED, check_file
 from blkmodel.capture.sysfs import capture
 
-MODULES = ("crc64", "crc64-rocksoft", "crc64_rocksoft_generic", "t10-pi", "libcrc32c", "nvme-keyring", "nvme-auth",
+MODULES = ("crc64", "crc64-rocksoft", "crc64_rocksoft_generic", "t10-pi", "nvme-keyring", "nvme-auth",
            "nvme-core", "configfs")
-DRIVERS = ("nvme", "null_blk")
-NVME = ("write_queues=0 poll_queues=0", "write_queues=2 poll_queues=1", "write_queues=0 poll_queues=3",
-        "write_queues=1 poll_queues=0 io_queue_depth=64")
-NULL_BLK = ("submit_queues=1", "submit_queues=3", "submit_queues=5 hw_queue_depth=16", "use_per_node_hctx=1",
-            "submit_queues=2 poll_queues=3", "submit_queues=4 poll_queues=0 shared_tags=1 nr_devices=2")
+CASES = {
+    "nvme": ("write_queues=0 poll_queues=0", "write_queues=2 poll_queues=1", "write_queues=0 poll_queues=3",
+             "write_queues=1 poll_queues=0 io_queue_depth=64"),
+    "null_blk": ("submit_queues=1", "submit_queues=3", "submit_queues=5 hw_queue_depth=16", "use_per_node_hctx=1",
+                 "submit_queues=2 poll_queues=3", "submit_queues=4 poll_queues=0 shared_tags=1 nr_devices=2"),
+}
+"""Driver → the parameters that it is loaded with, one set after the other. What a kernel refuses is not recorded."""
 PAIRS = (1, 2, 3, 4, 5, 7)
 TOPOLOGIES = {
     "1": {"cpus": 1}, "2": {"cpus": 2}, "4": {"cpus": 4}, "3 of 8": {"cpus": 3, "possible": 8},
@@ -44,7 +47,7 @@ TOPOLOGIES = {
     "12, 4 nodes, threads": {"cpus": 12, "threads": 2, "nodes": ["0-1", "2-3", "4-7", "8-11"]},
     "6 of 12, 3 nodes": {"cpus": 6, "possible": 12, "nodes": ["0-1", "2-3", "4-11"]},
 }
-INIT = """#!/bin/sh
+INIT = """#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /bin /tmp
 /bin/busybox --install -s /bin
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t debugfs debug /sys/kernel/debug
@@ -71,7 +74,7 @@ poweroff -f
 
 
 def archive(files):
-    """An initramfs of these files, path → bytes: a cpio archive, in which the first letters of a file say what it is."""
+    """An initramfs of these files, path → bytes: a cpio archive; one without bytes is a directory."""
     out = bytearray()
     for number, (path, data) in enumerate([*files.items(), ("TRAILER!!!", b"")], 1):
         name = path.encode() + b"\0"
@@ -88,7 +91,7 @@ def modules(kernel):
     found = {}
     for path in kernel.rglob("*.ko*"):
         name = path.name.split(".ko")[0]
-        if name in MODULES or name in DRIVERS:
+        if name in MODULES or name in CASES:
             data = path.read_bytes()
             found[f"{name}.ko"] = lzma.decompress(data) if path.suffix == ".xz" else data
     return found
@@ -96,16 +99,16 @@ def modules(kernel):
 
 def initramfs(kernel):
     busybox = Path(shutil.which("busybox") or "/bin/busybox").read_bytes()
-    return archive({"bin": b"", "bin/busybox": busybox, "init": INIT.replace("MODULES", " ".join(MODULES)).encode(),
-                    "nvme.cases": "\n".join([*NVME, ""]).encode(), "null_blk.cases": "\n".join([*NULL_BLK, ""]).encode(),
-                    **modules(kernel)})
+    cases = {f"{driver}.cases": "\n".join([*lines, ""]).encode() for driver, lines in CASES.items()}
+    init = INIT.replace("MODULES", " ".join(MODULES)).encode()
+    return archive({"bin": b"", "bin/busybox": busybox, "init": init, **cases, **modules(kernel)})
 
 
 def machine(cpus, possible=None, threads=1, nodes=()):
     """QEMU's words for a machine: `possible` CPUs of which `cpus` are there, on nodes that are lists of CPUs."""
     most = possible or cpus
-    words = ["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp",
-             f"{cpus},maxcpus={most},sockets=1,cores={most // threads},threads={threads}", "-m", f"{256 * (len(nodes) or 1)}"]
+    words = ["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "Nehalem", "-m", f"{256 * (len(nodes) or 1)}",
+             "-smp", f"{cpus},maxcpus={most},sockets=1,cores={most // threads},threads={threads}"]
     for number, members in enumerate(nodes):
         words += ["-object", f"memory-backend-ram,id=m{number},size=256M",
                   "-numa", f"node,nodeid={number},memdev=m{number},cpus={members}"]
@@ -119,40 +122,38 @@ def boot(kernel, topology, work, seconds):
     """Boot, and return what was printed."""
     (work / "initramfs").write_bytes(initramfs(kernel))
     said = work / "said"
-    subprocess.run(["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", *machine(**topology),
-                    "-serial", f"file:{said}", "-kernel", str(next(kernel.rglob("vmlinuz-*"))), "-initrd",
-                    str(work / "initramfs"), "-append", "console=ttyS0 loglevel=1 panic=-1 nokaslr"],
+    subprocess.run(["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+                    *machine(**topology), "-serial", f"file:{said}", "-kernel", str(next(kernel.rglob("vmlinuz-*"))),
+                    "-initrd", str(work / "initramfs"), "-append", "console=ttyS0 loglevel=1 panic=-1 nokaslr"],
                    check=True, timeout=seconds, stdin=subprocess.DEVNULL)
     return said.read_text(errors="replace").replace("\r", "")
 
 
 def trees(said):
-    """The words of each case, and its files: path → text."""
+    """The files of each case: path → text."""
     for part in said.split("@@end")[0].split("@@case ")[1:]:
-        words, _, rest = part.partition("\n")
         files = {}
-        for piece in rest.split("@@file /")[1:]:
+        for piece in part.split("@@file /")[1:]:
             path, _, text = piece.partition("\n")
             files[path] = text
-        yield words, files
+        yield files
 
 
 def recording(said, release, work):
     """What was printed as a recording of all cases."""
-    whole = None
-    for number, (words, files) in enumerate(trees(said)):
+    whole: dict[str, Any] = {}
+    for number, files in enumerate(trees(said)):
         root = work / f"root{number}"
         for path, text in files.items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_text(text)
         one, _ = capture(root, release)
         for case, disk in zip(one["cases"], sorted((root / "sys/block").iterdir(), key=_number), strict=True):
-            case["loaded"] = words
             if case["driver"] == "nvme":
                 controller = re.match("nvme[0-9]+", disk.name)[0]
                 case["device"]["max_ioqpairs"] = int((root / f"sys/class/nvme/{controller}/serial").read_text()[5:])
                 case["device"]["vectors"] = 65
-        whole = one if whole is None else {**whole, "cases": whole["cases"] + one["cases"]}
+        whole = {**one, "cases": [*whole.get("cases", ()), *one["cases"]]}
     return whole
 
 
@@ -162,8 +163,8 @@ def _number(path):
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m tests.tools.verify_kernel", description=__doc__.split("\n")[0])
-    parser.add_argument("kernels", nargs="+", type=Path, metavar="KERNEL", help="folder of an unpacked linux-image package")
-    parser.add_argument("--only", action="append", choices=TOPOLOGIES, help="this topology (may be repeated; default: all)")
+    parser.add_argument("kernels", nargs="+", type=Path, metavar="KERNEL", help="folder of an unpacked linux-image")
+    parser.add_argument("--only", action="append", choices=TOPOLOGIES, help="this topology (default: all)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the recordings there")
     parser.add_argument("--seconds", type=int, default=180, help="that a boot may take (default: 180)")
     options = parser.parse_args()
@@ -180,7 +181,8 @@ def main():
                 file.write_text(json.dumps(found))
                 outcome = check_file(file)
             failed += outcome.result != PASSED
-            print(f"{release}, {name} CPUs: {outcome.result}: {outcome.summary} ({time.monotonic() - began:.0f} s)", flush=True)
+            took = f"{time.monotonic() - began:.0f} s"
+            print(f"{release}, {name} CPUs: {outcome.result}: {outcome.summary} ({took})", flush=True)
             for line in outcome.differences[:5]:
                 print(f"    {line}")
     sys.exit(bool(failed))
