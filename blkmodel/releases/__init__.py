@@ -66,7 +66,7 @@ CHANGES = (
            "queues without vectors, more of them than CPUs: the last ones are used, not the first"),
 )
 FIRST, LAST = "5.4", "6.19"
-AFTER = "from 7.0 on CPUs are grouped by clusters, too, commit 89802ca36c96"
+AFTER = "after that CPUs are grouped by clusters, too, commit 89802ca36c96"
 
 
 def version(release: str) -> Version:

@@ -10,6 +10,7 @@ import json
 import re
 from collections import Counter
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ import pytest
 from blkmodel import KernelError, boot, machine, scenario
 from blkmodel.block import bio as bio_module, blk_core, blk_mq, kyber_iosched
 from blkmodel.capture.check import SKIPPED, check_file
+from blkmodel.capture.maps import observe
 from blkmodel.capture.vouched import KINDS, vouched
 from blkmodel.device.controller import Controller
 from blkmodel.device.faults import ENABLE, FAIL, FATAL, GONE, SHUTDOWN, SILENT, STUCK, Fault
@@ -32,9 +34,11 @@ from blkmodel.include.linux.blkdev import blk_queue_registered, blk_rq_pos, requ
 from blkmodel.include.linux.sbitmap import sbitmap_queue
 from blkmodel.lib import sbitmap
 from blkmodel.reference.source import definitions
+from blkmodel.releases import CHANGES, FIRST, LAST, running, version
 from blkmodel.services.base.err import IS_ERR
 from blkmodel.services.cpus.interrupt import irq_desc_tree
 from blkmodel.services.memory.mm import GFP_KERNEL, alloc_page
+from blkmodel.sim import booted
 from blkmodel.sim.events import HungTask
 from blkmodel.sim.interrupts import interrupts
 from blkmodel.sim.kernel import Context
@@ -46,11 +50,13 @@ from blkmodel.view.facts.blktrace import actions
 from blkmodel.view.facts.incidents import CPU, LOST, MASKED, PULLED, RESET, SLOW, UNBOUND, ending, incident
 from blkmodel.view.facts.irqs import interrupts_seen
 from blkmodel.view.facts.one_read import parts
+from blkmodel.view.facts.queue_facts import hctxs, queue_of
 from blkmodel.view.facts.races import KERNEL, PLACES as RACES, walk
 from blkmodel.view.facts.waiting import contest, depths
 from blkmodel.view.facts.writers import PLACES, writers
 from blkmodel.view.figures import queue_map
 from blkmodel.view.figures.lv_to_doorbell import lv_to_doorbell
+from blkmodel.view.figures.machine_to_queues import RELEASES
 from blkmodel.view.figures.races import race
 from tests.view.wellformed import words as words_of
 
@@ -1733,13 +1739,94 @@ def forgets_as_well():
 # ---------------------------------------------------------------- the recordings' own words
 
 
-@claim("which-queue", "Of a recording from one of them the check says only which kernel it is, and does not compare.")
+@claim("which-queue", "Of a recording from another one it says only which kernel it is, and does not compare.")
 def newer_kernel(tmp_path):
     document = json.loads((RECORDINGS / "maps" / "c1.json").read_text())
-    document["kernel"]["release"] = "6.1.0"
+    document["kernel"]["release"] = "7.2.1"
     (tmp_path / "newer.json").write_text(json.dumps(document))
     outcome = check_file(tmp_path / "newer.json")
-    return outcome.result == SKIPPED and "6.1.0" in outcome.summary
+    return outcome.result == SKIPPED and "7.2.1" in outcome.summary
+
+
+# ---------------------------------------------------------------- kernels after 5.4
+
+
+def shared_out(release, on, driver="null_blk", queues=4, **more):
+    """The CPUs of each queue of the default type, as a kernel of that release has them."""
+    with running(release), booted(on):
+        q = queue_of(driver, queues, depth=4, **more)
+        return [sorted(hctx.cpumask) for hctx in hctxs(q) if hctx.type == 0]
+
+
+@claim("since-which-queue", "Between 5.4 and 6.19 eight releases changed which CPU uses which queue")
+def eight_releases():
+    return len({change.since for change in CHANGES}) == 8 and (FIRST, LAST) == ("5.4", "6.19")
+
+
+@claim("since-which-queue", "each queue has a vector, and four vectors on these two nodes were always spread so")
+def always_spread_so():
+    on = machine(8, nodes=2, threads=2)
+    return len({str(shared_out(release, on, "nvme")) for release in RELEASES.values()}) == 1
+
+
+@claim("since-which-queue", "Within one, every machine gets the same map from each of them.")
+def ranges_are_those_of_the_changes():
+    starts = {version(change.since)[:2] for change in CHANGES if "at most the possible" not in change.what}
+    return sorted(version(release)[:2] for release in RELEASES.values()) == sorted({(5, 4), *starts})
+
+
+@claim("since-which-queue", "the same groups, under other numbers")
+def other_numbers():
+    on = machine(12, nodes=3, threads=2)
+    before, now = (shared_out(release, on, "nvme") for release in ("6.8", "6.11"))
+    return before != now and sorted(before) == sorted(now)
+
+
+@claim("since-which-queue", "Two nodes were swapped before, and are now. Three were reordered in 6.11, four and eight in "
+       "6.9, and five in both.")
+def reordered():
+    def changed(nodes):
+        found = [shared_out(release, machine(2 * nodes, nodes=nodes), "nvme", nodes + 1)
+                 for release in ("6.8", "6.9", "6.11")]
+        return [a != b for a, b in pairwise(found)]
+    return [changed(nodes) for nodes in (2, 3, 4, 8, 5)] == [
+        [False, False], [False, True], [True, False], [True, False], [True, True]]
+
+
+@claim("since-which-queue", "either could interrupt it, and the map of queues took the one that was written last")
+def written_last():
+    return shared_out("5.17", machine(6, nodes=2, present=5), "nvme", 2) == [[0, 1, 2], [3, 4, 5]]
+
+
+@claim("since-which-queue", "with more the module is not loaded. 5.4 loads it, and trims.")
+def too_many_queues():
+    for release, params in (("5.4", True), ("5.8", False)):
+        try:
+            observe(machine(2), "nvme", {"write_queues": 3}, {"max_ioqpairs": 4}, release)
+            loaded = True
+        except KernelError:
+            loaded = False
+        if loaded != params:
+            return False
+    return True
+
+
+@claim("since-which-queue", "In 5.4 it shares the vector of the admin queue.")
+def shares_the_admins_vector():
+    def vectors(release):
+        with running(release), booted(4):
+            scenario.nvme_probe(max_ioqpairs=3, poll_queues=3)
+            return len(irq_desc_tree().descs)
+    return (vectors("5.4"), vectors("5.10")) == (1, 2)
+
+
+@claim("since-which-queue", "The check says so, and does not compare such a recording.")
+def isolated_of_a_later_kernel(tmp_path):
+    document = json.loads((RECORDINGS / "maps" / "c2.json").read_text())
+    document["kernel"]["release"], document["machine"]["isolated"] = "6.12.1", "1"
+    (tmp_path / "isolated.json").write_text(json.dumps(document))
+    outcome = check_file(tmp_path / "isolated.json")
+    return outcome.result == SKIPPED and "isolated" in outcome.summary
 
 
 # ---------------------------------------------------------------- what people ask

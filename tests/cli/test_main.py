@@ -36,7 +36,7 @@ def test_map_of_another_release(run):
     assert run(*words, "5.4", "--poll-queues", "1") == (
         2, "", "blkmodel map: --poll-queues: null_blk of Linux 5.4 has none; use --driver nvme\n")
     assert run(*words, "7.0") == (
-        2, "", "blkmodel map: kernel 7.0 (which CPU uses which queue is known from 5.4 to 6.19; from 7.0 on CPUs are "
+        2, "", "blkmodel map: kernel 7.0 (which CPU uses which queue is known from 5.4 to 6.19; after that CPUs are "
         "grouped by clusters, too, commit 89802ca36c96) is not modelled\n")
     assert run(*words, "6.12", "--poll-queues", "65535")[2].endswith("at most 262144\n")
 
