@@ -22,9 +22,9 @@ PACKAGE  := $(shell find blkmodel -type f ! -path '*/__pycache__/*' ! -path '*.e
 
 say = @printf '\n== %s\n' $(1)
 
-.PHONY: help venv book test chromium firefox lint unit chapters browser screenshots lab serve bench seeds hollow size readme outputs clean
+.PHONY: help venv book test chromium firefox lint unit chapters browser screenshots lab serve bench seeds hollow size readme outputs clean verify-kernel
 help: ## say what can be made
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
 
 venv: .venv/installed
 
@@ -113,6 +113,9 @@ hollow: .venv/installed ## hollow out each function of the model in turn; some c
 
 size: .venv/installed ## lines of code by room, beside those of the C that they stand for
 	@$(BIN)/python -m tests.tools.size
+
+verify-kernel: .venv/installed ## boot packaged kernels in QEMU and hold the model against them: KERNELS="DIR ..."
+	@$(BIN)/python -m tests.tools.verify_kernel $(KERNELS)
 
 readme: .venv/installed ## put the figures and the picture of README.md right
 	@$(BIN)/python -m tests.tools.readme

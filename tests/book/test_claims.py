@@ -1782,8 +1782,8 @@ def other_numbers():
     return before != now and sorted(before) == sorted(now)
 
 
-@claim("since-which-queue", "Two nodes were swapped before, and are now. Three were reordered in 6.11, four and eight in "
-       "6.9, and five in both.")
+@claim("since-which-queue", "Two nodes were swapped before, and are now. Three were reordered in 6.11, four and eight "
+       "in 6.9, and five in both.")
 def reordered():
     def changed(nodes):
         found = [shared_out(release, machine(2 * nodes, nodes=nodes), "nvme", nodes + 1)

@@ -1,4 +1,4 @@
-"""`make kernels`: boot packaged kernels in QEMU, record their queues, and hold the model against what they did.
+"""`make verify-kernel`: boot packaged kernels in QEMU, record their queues, and hold the model against what they did.
 
 For each topology a kernel is booted (software emulation, no root, no network) with NVMe controllers of several sizes,
 and null_blk. There is only busybox on it, which loads the drivers with one set of parameters after the other, and
@@ -7,7 +7,7 @@ prints the files that `blkmodel capture` reads. Here they become a tree again; `
 
     apt-get install qemu-system-x86 busybox-static
     apt-get download linux-image-6.12.117+deb12-amd64 && dpkg-deb -x linux-image-6.12*.deb KERNEL
-    make kernels KERNELS=KERNEL
+    make verify-kernel KERNELS=KERNEL
 
 Nothing is installed: KERNEL is the folder that the package was unpacked into. `--keep DIR` leaves the recordings there.
 """
@@ -27,8 +27,8 @@ from typing import Any
 from blkmodel.capture.check import PASSED, check_file
 from blkmodel.capture.sysfs import capture
 
-MODULES = ("crc64", "crc64-rocksoft", "crc64_rocksoft_generic", "t10-pi", "nvme-keyring", "nvme-auth",
-           "nvme-core", "configfs")
+ALSO = ("crc64_rocksoft_generic", "crct10dif_generic")
+"""Modules that others ask for by what they can, and not by name."""
 CASES = {
     "nvme": ("write_queues=0 poll_queues=0", "write_queues=2 poll_queues=1", "write_queues=0 poll_queues=3",
              "write_queues=1 poll_queues=0 io_queue_depth=64"),
@@ -64,8 +64,9 @@ look() {
     show $d/queue/nr_requests $d/queue/scheduler $d/mq/*/* $b/hctx*/type $b/hctx0/tags
   done
   show /proc/interrupts /proc/irq/[0-9]*/smp_affinity_list
+  echo "@@done"
 }
-for m in MODULES; do [ -f /$m.ko ] && insmod /$m.ko; done
+for m in MODULES; do insmod /$m.ko; done
 while read line; do insmod /nvme.ko $line && look nvme $line; rmmod nvme; done < /nvme.cases
 while read line; do insmod /null_blk.ko $line && look null_blk $line; rmmod null_blk; done < /null_blk.cases
 echo "@@end"
@@ -87,21 +88,30 @@ def archive(files):
 
 
 def modules(kernel):
-    """Name → module of the kernel's that is loaded, unpacked."""
-    found = {}
-    for path in kernel.rglob("*.ko*"):
-        name = path.name.split(".ko")[0]
-        if name in MODULES or name in CASES:
-            data = path.read_bytes()
-            found[f"{name}.ko"] = lzma.decompress(data) if path.suffix == ".xz" else data
+    """Name → module, unpacked: the drivers' and what they need, in the order in which they are to be loaded."""
+    paths = {path.name.split(".ko")[0].replace("-", "_"): path for path in kernel.rglob("*.ko*")}
+    found: dict[str, bytes] = {}
+
+    def need(name):
+        if name in found or name not in paths:
+            return
+        data = paths[name].read_bytes()
+        data = lzma.decompress(data) if paths[name].suffix == ".xz" else data
+        depends = re.search(rb"\0depends=([^\0]*)\0", data)
+        for other in depends[1].decode().split(",") if depends else ():
+            need(other.replace("-", "_"))
+        found[name] = data
+    for name in (*ALSO, *CASES):
+        need(name)
     return found
 
 
 def initramfs(kernel):
-    busybox = Path(shutil.which("busybox") or "/bin/busybox").read_bytes()
+    busybox, needed = Path(shutil.which("busybox") or "/bin/busybox").read_bytes(), modules(kernel)
     cases = {f"{driver}.cases": "\n".join([*lines, ""]).encode() for driver, lines in CASES.items()}
-    init = INIT.replace("MODULES", " ".join(MODULES)).encode()
-    return archive({"bin": b"", "bin/busybox": busybox, "init": init, **cases, **modules(kernel)})
+    init = INIT.replace("MODULES", " ".join(name for name in needed if name not in CASES)).encode()
+    return archive({"bin": b"", "bin/busybox": busybox, "init": init, **cases,
+                    **{f"{name}.ko": data for name, data in needed.items()}})
 
 
 def machine(cpus, possible=None, threads=1, nodes=()):
@@ -133,7 +143,7 @@ def trees(said):
     """The files of each case: path → text."""
     for part in said.split("@@end")[0].split("@@case ")[1:]:
         files = {}
-        for piece in part.split("@@file /")[1:]:
+        for piece in part.split("@@done")[0].split("@@file /")[1:]:
             path, _, text = piece.partition("\n")
             files[path] = text
         yield files
