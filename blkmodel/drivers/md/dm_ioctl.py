@@ -8,6 +8,7 @@ block, where an answer is written. Left out: devices that are made at boot, whic
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from blkmodel.block import genhd
 from blkmodel.drivers.md import dm, dm_table
@@ -35,7 +36,7 @@ from blkmodel.services.data.list import list_add, list_del_init, list_for_each, 
 from blkmodel.services.devices.cdev import MAPPER_CTRL_MINOR, misc_deregister, misc_register, miscdevice
 from blkmodel.services.devices.hdreg import hd_geometry
 from blkmodel.services.devices.kobject import KOBJ_CHANGE, KOBJ_REMOVE
-from blkmodel.services.files.file import FMODE_READ, FMODE_WRITE, file, file_operations
+from blkmodel.services.files.file import EPOLLIN, FMODE_READ, FMODE_WRITE, file, file_operations
 from blkmodel.services.files.inode import inode
 from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.slab import kfree, kzalloc
@@ -51,7 +52,7 @@ STATISTICS = ("@stats_create", "@stats_delete", "@stats_clear", "@stats_list", "
 
 @struct
 class dm_file(Struct, size=4):
-    """An open control node. Who polls it (which is left out) waits until more events have happened."""
+    """An open control node. Polling it waits until more events have happened than global_event_nr."""
 
     global_event_nr: int = 0
 
@@ -669,6 +670,12 @@ def dev_wait(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
     return 0
 
 
+def dev_arm_poll(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
+    """DM_DEV_ARM_POLL: let polling wait for events from now on. Returns 0."""
+    filp.private_data.global_event_nr = dm.variables().dm_global_event_nr
+    return 0
+
+
 def get_mode(param: dm_ioctl_struct) -> int:
     """Return FMODE_*: for what the device of a table that is loaded may be opened."""
     return FMODE_READ if param.flags & DM_READONLY_FLAG else FMODE_READ | FMODE_WRITE
@@ -884,12 +891,12 @@ def target_message(filp: file, param: dm_ioctl_struct, param_size: int) -> int:
 # The control node
 
 ISSUES_EVENT = IOCTL_FLAGS_NO_PARAMS | IOCTL_FLAGS_ISSUE_GLOBAL_EVENT
-_ioctls = (  # by the number of the command; nothing more is to be done for DM_VERSION_CMD, DM_DEV_ARM_POLL is left out
+_ioctls = (  # by the number of the command; there is nothing more to do for DM_VERSION_CMD
     (NULL, 0), (remove_all, ISSUES_EVENT), (list_devices, 0), (dev_create, ISSUES_EVENT), (dev_remove, ISSUES_EVENT),
     (dev_rename, IOCTL_FLAGS_ISSUE_GLOBAL_EVENT), (dev_suspend, IOCTL_FLAGS_NO_PARAMS),
     (dev_status, IOCTL_FLAGS_NO_PARAMS), (dev_wait, 0), (table_load, 0), (table_clear, IOCTL_FLAGS_NO_PARAMS),
     (table_deps, 0), (table_status, 0), (list_versions, 0), (target_message, 0), (dev_set_geometry, 0),
-    (NULL, 0), (get_target_version, 0))
+    (dev_arm_poll, IOCTL_FLAGS_NO_PARAMS), (get_target_version, 0))
 
 
 def lookup_ioctl(cmd: int) -> tuple[Callable[..., int], int]:
@@ -1014,7 +1021,12 @@ def dm_release(inode: inode, filp: file) -> int:
     return 0
 
 
-_ctl_fops = file_operations(open=dm_open, release=dm_release, unlocked_ioctl=dm_ctl_ioctl)
+def dm_poll(filp: file, wait: Any) -> int:
+    """Whether something happened to a device since the node was opened, or polling was armed: EPOLLIN, or 0."""
+    return EPOLLIN if dm.variables().dm_global_event_nr - filp.private_data.global_event_nr > 0 else 0
+
+
+_ctl_fops = file_operations(open=dm_open, release=dm_release, poll=dm_poll, unlocked_ioctl=dm_ctl_ioctl)
 _dm_misc = miscdevice(minor=MAPPER_CTRL_MINOR, name=DM_NAME, nodename=f"{DM_DIR}/{DM_CONTROL_NODE}", fops=_ctl_fops)
 
 

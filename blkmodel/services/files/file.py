@@ -16,7 +16,7 @@ from blkmodel.sim.structure import NULL, Struct, struct
 FMODE_READ, FMODE_WRITE, FMODE_NDELAY, FMODE_EXCL, FMODE_WRITE_IOCTL = 0x1, 0x2, 0x40, 0x80, 0x100
 FMODE_NOWAIT, O_ACCMODE, O_RDONLY, O_WRONLY, O_RDWR, O_EXCL, O_NDELAY = 0x8000000, 0o3, 0, 1, 2, 0o200, 0o4000
 O_DSYNC, O_DIRECT, O_LARGEFILE, IOCB_DIRECT, IOCB_DSYNC, IOCB_HIPRI = 0o10000, 0o40000, 0o100000, 1 << 2, 1 << 4, 1 << 3
-IOCB_NOWAIT, RWF_HIPRI, RWF_DSYNC, RWF_NOWAIT = 1 << 7, 1 << 0, 1 << 1, 1 << 3
+IOCB_NOWAIT, RWF_HIPRI, RWF_DSYNC, RWF_NOWAIT, EPOLLIN = 1 << 7, 1 << 0, 1 << 1, 1 << 3, 0x1
 
 
 @struct
@@ -28,6 +28,7 @@ class file_operations(Struct, size=256):
     read_iter: Callable[..., int] = NULL
     write_iter: Callable[..., int] = NULL
     fsync: Callable[..., int] = NULL
+    poll: Callable[..., int] = NULL
     unlocked_ioctl: Callable[..., int] = NULL
 
 

@@ -9,18 +9,18 @@ from blkmodel.errors import NotModelled
 from blkmodel.include.linux import dm_ioctl as uapi
 from blkmodel.include.linux.device_mapper import target_type
 from blkmodel.include.linux.dm_ioctl import (_IOWR, DATA_OFFSET, DM_ACTIVE_PRESENT_FLAG, DM_BUFFER_FULL_FLAG,
-    DM_DEFERRED_REMOVE, DM_DEV_CREATE_CMD, DM_DEV_REMOVE_CMD, DM_DEV_RENAME_CMD, DM_DEV_SET_GEOMETRY_CMD,
-    DM_DEV_STATUS_CMD, DM_DEV_SUSPEND_CMD, DM_DEV_WAIT_CMD, DM_GET_TARGET_VERSION_CMD, DM_INACTIVE_PRESENT_FLAG,
-    DM_INTERNAL_SUSPEND_FLAG, DM_LIST_DEVICES_CMD, DM_LIST_VERSIONS_CMD, DM_NOFLUSH_FLAG, DM_PERSISTENT_DEV_FLAG,
-    DM_QUERY_INACTIVE_TABLE_FLAG, DM_READONLY_FLAG, DM_REMOVE_ALL_CMD, DM_STATUS_TABLE_FLAG, DM_SUSPEND_FLAG,
-    DM_TABLE_CLEAR_CMD, DM_TABLE_DEPS_CMD, DM_TABLE_LOAD_CMD, DM_TABLE_STATUS_CMD, DM_TARGET_MSG_CMD,
+    DM_DEFERRED_REMOVE, DM_DEV_ARM_POLL_CMD, DM_DEV_CREATE_CMD, DM_DEV_REMOVE_CMD, DM_DEV_RENAME_CMD,
+    DM_DEV_SET_GEOMETRY_CMD, DM_DEV_STATUS_CMD, DM_DEV_SUSPEND_CMD, DM_DEV_WAIT_CMD, DM_GET_TARGET_VERSION_CMD,
+    DM_INACTIVE_PRESENT_FLAG, DM_INTERNAL_SUSPEND_FLAG, DM_LIST_DEVICES_CMD, DM_LIST_VERSIONS_CMD, DM_NOFLUSH_FLAG,
+    DM_PERSISTENT_DEV_FLAG, DM_QUERY_INACTIVE_TABLE_FLAG, DM_READONLY_FLAG, DM_REMOVE_ALL_CMD, DM_STATUS_TABLE_FLAG,
+    DM_SUSPEND_FLAG, DM_TABLE_CLEAR_CMD, DM_TABLE_DEPS_CMD, DM_TABLE_LOAD_CMD, DM_TABLE_STATUS_CMD, DM_TARGET_MSG_CMD,
     DM_UEVENT_GENERATED_FLAG, DM_UUID_FLAG, DM_VERSION_CMD, HEAD, NAME_LIST, TARGET_DEPS, TARGET_MSG, TARGET_SPEC,
     TARGET_VERSIONS, U32, bytes_of, string_at, text_of)
 from blkmodel.services.base.err import EBUSY, EFAULT, EINVAL, ENOMEM, ENOTTY, ENXIO, ERESTARTSYS, PTR_ERR
 from blkmodel.services.devices.cdev import misc_register, miscdevice
 from blkmodel.services.devices.device import devices
 from blkmodel.services.devices.kobject import sysfs
-from blkmodel.services.files.file import O_RDONLY, filp_close, filp_open
+from blkmodel.services.files.file import EPOLLIN, O_RDONLY, filp_close, filp_open, vfs_ioctl
 from blkmodel.services.tasks.sched import send_sig
 from blkmodel.sim import this
 from blkmodel.sim.kernel import Context
@@ -113,7 +113,7 @@ def test_names_that_do_not_end():
 
 @pytest.mark.parametrize("cmd", [DM_DEV_REMOVE_CMD, DM_DEV_RENAME_CMD, DM_DEV_SUSPEND_CMD, DM_DEV_STATUS_CMD,
                                  DM_DEV_WAIT_CMD, DM_TABLE_LOAD_CMD, DM_TABLE_CLEAR_CMD, DM_TABLE_DEPS_CMD,
-                                 DM_TABLE_STATUS_CMD, DM_TARGET_MSG_CMD, DM_DEV_SET_GEOMETRY_CMD,
+                                 DM_TABLE_STATUS_CMD, DM_TARGET_MSG_CMD, DM_DEV_SET_GEOMETRY_CMD, DM_DEV_ARM_POLL_CMD,
                                  DM_GET_TARGET_VERSION_CMD])
 def test_a_name_or_a_uuid(cmd):
     on = Machine(disks=0)
@@ -688,6 +688,30 @@ def test_waiting_for_an_event():
     holders = on.md().holders
     assert this().task("dmsetup", wait) == -ERESTARTSYS
     assert on.md().holders == holders
+
+
+def test_polling():
+    Machine(disks=1)
+
+    def happened(filp):
+        return filp.f_op.poll(filp, None)
+    control.create("x", "0 8 linear /dev/d0 0")
+    filp = this().task("dmeventd", filp_open, "mapper/control", O_RDONLY)
+    assert happened(filp) == 0
+    for step in (lambda: control.create("y"), lambda: control.remove("y"), lambda: control.ioctl(DM_REMOVE_ALL_CMD),
+                 lambda: control.create("x", "0 8 linear /dev/d0 0"),
+                 lambda: control.ioctl(DM_DEV_RENAME_CMD, b"z\0", name="x"),
+                 lambda: dm_table.dm_table_event(dm.dm_get_md(254 << 20).map)):
+        step()
+        assert happened(filp) == EPOLLIN
+        block = bytearray(400)
+        uapi.write_head(uapi.dm_ioctl(version=[4, 0, 0], data_size=400), block)
+        assert this().task("dmeventd", vfs_ioctl, filp, _IOWR(DM_DEV_ARM_POLL_CMD), block) == 0
+        assert happened(filp) == 0
+    for step in (lambda: control.table("z"), lambda: control.load("z", "0 8 error"), lambda: control.remove("none")):
+        step()
+        assert happened(filp) == 0
+    this().task("dmeventd", filp_close, filp)
 
 
 # ---------------------------------------------------------------- messages
