@@ -290,6 +290,7 @@
       if (!this.field) {
         this.open(this.author);
         this.field.focus();
+        edits();
       } else if (this.changed) {
         this.field.focus();
       } else {
@@ -551,7 +552,7 @@
 
   // ------------------------------------------------------------------------------------------------------------------
 
-  Object.assign(window.blkPage, { kept, keep, make });
+  Object.assign(window.blkPage, { kept, keep, make, interpreter: engine });
 
   for (const root of document.querySelectorAll("div.cell[id^=cell-]")) {
     if (!root.querySelector(".cell_input")) continue;

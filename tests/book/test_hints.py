@@ -260,8 +260,8 @@ def test_an_answer_takes_one_look_around(monkeypatch, names):
 
 
 def test_odd_code_does_no_harm(names):
-    for code in ("import", "from", "from . import |", "from .x import |", "import .|", "(((", ")))|", "f(|", "\\", "def",
-                 "@|", "x = \"\"\"", "class A(|", "kernel..|", "[|].", "lambda |", "f'{|", "from a import b as |",
-                 "\x00|", "def f(:\n |"):
+    for code in ("import", "from", "from . import |", "from .x import |", "import .|", "(((", ")))|", "f(|", "\\",
+                 "def", "@|", "x = \"\"\"", "class A(|", "kernel..|", "[|].", "lambda |", "f'{|", "\x00|",
+                 "from a import b as |", "def f(:\n |"):
         hints.complete(asked(code), names)
         hints.describe(asked(code), names)

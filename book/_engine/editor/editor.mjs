@@ -14,8 +14,8 @@ import {
 import { styleTags, tagHighlighter, tags } from "@lezer/highlight";
 
 const WIDTH = 4; // spaces of an indentation
-const SECOND = 1000;
-const MINUTES = 60 * SECOND;
+const SOON = 100; // milliseconds
+const MINUTES = 60000;
 const STRINGS = /^(String|FormatString|ContinuedString|Comment)$/; // nothing is completed and nothing explained in them
 
 // Colours -------------------------------------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ export class Editor {
         if (!word || inText(view.state, word.to)) return null;
         const begun = Date.now();
         const what = await describe(...around(view.state, word.from));
-        if (typed > begun - SECOND) return null; // the pointer rests, the reader writes
+        if (typed > begun - SOON) return null; // the pointer rests, the reader writes
         return what && { pos: word.from, end: word.to, above: true, create: () => ({ dom: told(what, true, home) }) };
       },
       { hideOnChange: true },
@@ -281,6 +281,8 @@ export class Editor {
     this.root = document.createElement("div");
     this.root.className = "highlight blk-editor";
     this.root.append(this.view.dom);
+    // What is typed is not for the page, which would go to its search at a slash.
+    this.root.addEventListener("keydown", (event) => event.ctrlKey || event.metaKey || event.stopPropagation());
   }
 
   get text() {
