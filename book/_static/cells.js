@@ -185,6 +185,7 @@
   // Without it, the words that the page's cells have: behind a dot those that stand behind one.
   function words(before) {
     const [, dot, word] = /(\.?)\s*(\w*)$/.exec(before);
+    if (/^\d/.test(word)) return null;
     const found = cells.flatMap((cell) => [...cell.source.matchAll(/(\.?)\b([A-Za-z_]\w*)/g)]);
     const fit = new Set(found.filter((each) => each[1] === dot && each[2] !== word).map((each) => each[2]));
     return { word, more: false, options: [...fit].map((label) => ({ label })) };
