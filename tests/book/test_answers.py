@@ -42,6 +42,7 @@ from blkmodel.trace import Assign, Call, Command, Doorbell, Interrupt, record
 from blkmodel.userland import dmsetup
 from blkmodel.view.facts.explained import explain, lines_of, symptoms, told
 from blkmodel.view.facts.io_way import stops, waited
+from blkmodel.view.facts.load import load, readers
 from blkmodel.view.facts.queue_facts import queue_of
 from blkmodel.view.facts.recorded import recorded_io
 from blkmodel.view.figures.explain import explain as explain_view
@@ -194,6 +195,19 @@ def holds(title):
 def test_an_answer_is_so(title, function):
     assert title in questions(), "the question has been asked otherwise"
     assert function()
+
+
+@holds("Why is aqu-sz 0 although fio keeps 32 I/Os under way?")
+def aqu_sz_is_made_of_whole_ticks():
+    fast, slow = (load("[a]\nioengine=libaio\ndirect=1\nrw=randread\niodepth=32\nsize=1m\n", least=least)
+                  for least in (3_000, 4_000))
+    return (fast.columns["aqu-sz"], round(slow.columns["aqu-sz"]), round(fast.iops * fast.latency / 1e6)) == (0, 32, 32)
+
+
+@holds("Why does more iodepth bring no more IOPS?")
+def more_iodepth_brings_waits():
+    few, many = readers(4, tags=4), readers(16, tags=4)
+    return round(few.iops) == round(many.iops) == 40_000 and many.stages[0] > 200 > 1 > few.stages[0]
 
 
 def probed(**params):

@@ -49,6 +49,7 @@ from blkmodel.userland import dmsetup, lvm
 from blkmodel.view.facts.blktrace import actions
 from blkmodel.view.facts.incidents import CPU, LOST, MASKED, PULLED, RESET, SLOW, UNBOUND, ending, incident
 from blkmodel.view.facts.irqs import interrupts_seen
+from blkmodel.view.facts.load import arrivals, load, readers
 from blkmodel.view.facts.one_read import parts
 from blkmodel.view.facts.queue_facts import hctxs, queue_of
 from blkmodel.view.facts.races import KERNEL, PLACES as RACES, walk
@@ -2517,6 +2518,65 @@ def an_aborted_command_is_sent_again():
     found = incident(SLOW, 1000, 0, 3000, True)
     sent = [each.said for each in found.moments if "into" in each.said and each.code == "nvme_queue_rq"]
     return sum("aborting" in each.said for each in found.moments) == 6 == len(sent)
+# ---------------------------------------------------------------- load
+
+
+def measured(processes=1, **disk):
+    """What so many readers get: thousand IOPS, and microseconds of a read waiting for a tag, in a scheduler, in the
+    device."""
+    found = readers(processes, **disk)
+    return round(found.iops / 1000), round(found.stages[0]), round(found.stages[1]), round(found.stages[3])
+
+
+@claim("queue-depth", "They make each read wait, for as long as it takes.")
+def more_depth_only_waits():
+    return measured(8, tags=8)[0] == measured(16, tags=8)[0] == measured(32, tags=8)[0] == 80
+
+
+@claim("queue-depth", "16 processes wait 98 µs for a tag, and 32 wait 286.")
+def waits_for_tags():
+    return (measured(16, tags=8), measured(32, tags=8)) == ((80, 98, 0, 100), (80, 286, 0, 100))
+
+
+@claim("queue-depth", "Choose `kyber`: the scheduler has tags of its own, and the same reads wait in *it*.")
+def waits_in_kyber():
+    return measured(16, tags=8, scheduler="kyber") == (80, 0, 98, 100)
+
+
+@claim("queue-depth", "Now give the queue 64 tags and let the disk serve 8 at once: the same IOPS, the same latency, "
+                      "and the reads wait in the device.")
+def waits_in_the_device():
+    return measured(16, tags=64, servers=8) == (80, 0, 0, 198)
+
+
+@claim("queue-depth", "With 1,043 reads of 100 µs in a second the disk is at work for a tenth of the time. "
+                      "*%util* says 98, and *aqu-sz* 0.")
+def iostat_says_busy():
+    found = arrivals(1000, least=100, servers=1)
+    return (round(found.iops), round(found.columns["%util"]), found.columns["aqu-sz"]) == (1043, 98, 0)
+
+
+@claim("queue-depth", "So, on 5.4, take r/s × r_await: that is how many were there, by Little's law.")
+def await_is_right():
+    found = readers(8, tags=64)
+    return round(found.columns["r/s"] * found.columns["r_await"] / 1000) == 8
+
+
+@claim("queue-depth", "One read in each tick is enough for 100.")
+def one_read_in_each_tick():
+    found = load("[a]\ndirect=1\nrw=randread\nsize=1m\nrate_iops=250\n", least=20)
+    return round(found.columns["%util"]) == 100
+
+
+@claim("queue-depth", "50 µs at 0.5, and 450 µs at 0.9.")
+def the_line_of_m_d_1():
+    return [round(100 * load / (2 - 2 * load)) for load in (.5, .9)] == [50, 450]
+
+
+@claim("queue-depth", "80,000 × 0.1 ms = 8 are at the disk; the other 24 wait where await does not count, for a tag.")
+def await_begins_with_the_tag():
+    found = readers(32, tags=8)
+    return (round(found.columns["r_await"], 1), round(found.latency)) == (.1, 386)
 
 
 @pytest.mark.parametrize(("chapter", "words", "holds"), CLAIMS)
