@@ -174,10 +174,32 @@ def test_the_mean_is_what_was_asked_for():
     assert abs(sum(times) / len(times) - 1000) < 30
 
 
-@pytest.mark.parametrize("bad", [{"least": -1}, {"extra": -1}, {"apart": -1}])
+def test_servers_take_the_first_that_waits():
+    """Three commands of 100 ns for two servers, and one that comes later."""
+    service = Service(least=100, servers=2)
+    assert [service.end(now) for now in (0, 0, 10, 350)] == [100, 100, 200, 450]
+
+
+def test_quantiles_are_what_is_drawn():
+    """A tenth below 20, and half of all between 80 and 100; between two any time is as likely."""
+    service = Service(quantiles=((0.0, 10), (0.1, 20), (0.5, 80), (1.0, 100)), seed=1)
+    times = sorted(service.time() for _ in range(10_000))
+    assert 10 <= times[0] <= times[-1] <= 100
+    for at, wanted in ((1000, 20), (3000, 50), (5000, 80), (7500, 90)):
+        assert abs(times[at] - wanted) < 2
+
+
+@pytest.mark.parametrize("bad", [{"least": -1}, {"extra": -1}, {"apart": -1}, {"servers": -1}])
 def test_impossible_times(bad):
     with pytest.raises(ValueError, match="0 or more"):
         Service(**bad)
+
+
+@pytest.mark.parametrize("bad", [((0, 1),), ((0, 5), (1, 4)), ((0.1, 1), (1, 2)), ((0, 1), (0.5, 2)),
+                                 ((0, 1), (0, 2), (1, 3)), ((0, -1), (1, 2))])
+def test_impossible_quantiles(bad):
+    with pytest.raises(ValueError, match="quantiles"):
+        Service(quantiles=bad)
 
 
 # Interrupts.
