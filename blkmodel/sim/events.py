@@ -81,7 +81,7 @@ class EventLoop:
         self.stacks: list[Any] = []
         self.grace = 0  # so many callbacks wait for a grace period
         self.cost = CALL_COST
-        self._spent = 0
+        self._clock = self._due = 0  # now and what was spent since; nothing timed is due before
         self._kernel = kernel
         self._order = count()
         self._timed: _Heap = []
@@ -113,6 +113,8 @@ class EventLoop:
             self._kernel.observer("post", context=context)
         heap = self._tasks if not event.brief else self._timed if delay else self._soon
         heappush(heap, (event.time, next(self._order), event))
+        if delay:
+            self._due = 0
         return event
 
     def spend(self) -> None:
@@ -121,16 +123,15 @@ class EventLoop:
         Whoever calls this states that nothing is half done here. The clock moves only to what comes; the rest of what
         the CPU has spent passes beside its waiting.
         """
-        self._spent += self.cost
-        if (timed := self._timed) and timed[0][0] <= self.now + self._spent:
-            free = not self._kernel.context.atomic
-            while free and timed and timed[0][0] <= self.now + self._spent:
-                time, _, event = heappop(timed)
+        clock = self._clock = self._clock + self.cost
+        if clock >= self._due and not self._kernel.context.atomic:
+            while self._timed and self._timed[0][0] <= self._clock:
+                time, _, event = heappop(self._timed)
                 if not event.cancelled:
-                    self._spent -= max(time - self.now, 0)
                     self.now = max(time, self.now)
                     self._steps += 1
                     self._kernel.run_in(event.context, event.fn)
+            self._due = self._timed[0][0] if self._timed else 1 << 62
 
     def block(self, why: str = "a wake-up") -> None:
         """Let the running task sleep until it is woken; it says before, in its state, how it is going to."""
@@ -148,7 +149,7 @@ class EventLoop:
         try:
             while not self._run(stack, task):
                 assert driver is not None
-                self.now = max(self.now, task.since + HUNG_TASK_TIMEOUT)
+                self.now = self._clock = max(self.now, task.since + HUNG_TASK_TIMEOUT)
                 self._look_for_hung_tasks()
                 if self.hopeless(task):
                     if self.ground is ground.Nested and len(self._drivers) > 1:
@@ -223,7 +224,7 @@ class EventLoop:
         """Let that much virtual time pass, running what falls due."""
         end = self.now + nanoseconds
         self._drive(end)
-        self.now = max(end, self.now)
+        self.now = self._clock = max(end, self.now)
         self._look_for_hung_tasks()
 
     def settle(self) -> None:
@@ -248,7 +249,7 @@ class EventLoop:
             last = max((task.since for task in self._asleep.values()), default=self.now)
             self._drive(max(last, self.now) + HUNG_TASK_TIMEOUT, done=lambda: not left)
             if left and all(id(task) in self._asleep and self.hopeless(task) for task in left):
-                self.now = max(self.now, max(task.since for task in left) + HUNG_TASK_TIMEOUT)
+                self.now = self._clock = max(self.now, max(task.since for task in left) + HUNG_TASK_TIMEOUT)
                 self._look_for_hung_tasks()
                 break
         return left
@@ -335,7 +336,7 @@ class EventLoop:
 
     def _next(self, until: int | None, tasks: bool = True) -> Event | None:
         """Take the next event that is due, and move the clock to it. tasks: it may be one that needs a stack."""
-        self._spent = 0
+        self._clock = self.now
         while True:
             heap = self._soon
             if (timed := self._timed) and (not heap or timed[0] < heap[0]):
@@ -350,7 +351,7 @@ class EventLoop:
             heappop(heap)
             if not event.cancelled:
                 if time > self.now:
-                    self.now = time
+                    self.now = self._clock = time
                 self._steps += 1
                 if self._polled:
                     self._polled.clear()
