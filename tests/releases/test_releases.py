@@ -24,10 +24,12 @@ from tests.capture.test_recordings import KERNEL
 from tests.machines import machines
 
 LATER = KERNEL.with_name("linux-6.12") / "maps"
+PACKAGED = KERNEL.with_name("debian") / "maps"
 
 
-@pytest.mark.parametrize("path", sorted(LATER.glob("*.json")), ids=lambda path: path.stem)
-def test_recordings_of_6_12(path):
+@pytest.mark.parametrize("path", [*sorted(LATER.glob("*.json")), *sorted(PACKAGED.glob("*.json"))],
+                         ids=lambda path: f"{path.parents[1].name}-{path.stem}")
+def test_recordings_of_later_kernels(path):
     outcome = check_file(path)
     assert outcome.differences == []
     assert outcome.result == PASSED
@@ -36,14 +38,15 @@ def test_recordings_of_6_12(path):
 
 def test_the_number_of_cases():
     assert sum(len(json.loads(path.read_text())["cases"]) for path in LATER.glob("*.json")) == 614
+    assert sum(len(json.loads(path.read_text())["cases"]) for path in PACKAGED.glob("*.json")) == 124
 
 
 @pytest.fixture
 def labelled(tmp_path):
-    """Check some cases of a recording with another release on its label."""
-    def check(path, release):
+    """Check some cases of a recording, every eighth, with another release on its label."""
+    def check(path, release, first=7, step=8):
         document = json.loads(path.read_text())
-        del document["cases"][::2], document["cases"][::2], document["cases"][::2]
+        document["cases"] = document["cases"][first::step]
         document["kernel"]["release"] = release
         (tmp_path / "labelled.json").write_text(json.dumps(document))
         return check_file(tmp_path / "labelled.json")
@@ -55,6 +58,19 @@ def test_a_wrong_label_fails(labelled, name, release):
     outcome = labelled(LATER / f"{name}.json", release)
     assert outcome.result == FAILED
     assert outcome.facts["passed"] < outcome.facts["cases"]
+
+
+def test_the_order_of_equal_nodes_is_in_a_recording(labelled):
+    """Three nodes of three CPUs: of 6.12 as of 6.11, and not as of 6.10 or 6.8, where they were sorted otherwise."""
+    found = {release: labelled(PACKAGED / "6.12-c9n3.json", release).result for release in ("6.11", "6.10.1", "6.8.2")}
+    assert found == {"6.11": PASSED, "6.10.1": FAILED, "6.8.2": FAILED}
+
+
+@pytest.mark.parametrize("release", ["5.18.0", "5.17.3"])
+def test_absent_cpus_are_in_a_recording(labelled, release):
+    """Five of six CPUs on two nodes, under 6.1: as of 5.18. Before, one CPU was in two masks."""
+    outcome = labelled(PACKAGED / "6.1-c5of6n2.json", release, 0, 1)
+    assert outcome.result == (PASSED if release == "5.18.0" else FAILED), outcome.differences
 
 
 @pytest.mark.parametrize("name", ["c4", "c12n3"])

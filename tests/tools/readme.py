@@ -40,6 +40,8 @@ def figures(check=check_file):
     rows = [f"| {SAID[name].format(files=len(of))} | {_today(of)} |" for name, of in sorted(outcomes.items())]
     later = [check(path) for path in sorted((RECORDINGS / "linux-6.12").rglob("*.json"))]
     rows.append(f"| the same as in the first row, of Linux 6.12, on {len(later)} machines | {_today(later)} |")
+    packaged = [check(path) for path in sorted((RECORDINGS / "debian").rglob("*.json"))]
+    rows.append(f"| the same, of Debian's kernels 6.1 and 6.12, on {len(packaged)} machines | {_today(packaged)} |")
     return "\n".join(["| recorded | the model today |", "|---|---|", *rows, "", *wrap(said(), 120), ""])
 
 

@@ -42,7 +42,8 @@ TOPOLOGIES = {
     "8, 2 threads": {"cpus": 8, "threads": 2}, "8, 2 nodes": {"cpus": 8, "nodes": ["0-3", "4-7"]},
     "9, 3 equal nodes": {"cpus": 9, "nodes": ["0-2", "3-5", "6-8"]},
     "8, 4 equal nodes": {"cpus": 8, "nodes": ["0-1", "2-3", "4-5", "6-7"]},
-    "5 of 7, 2 nodes": {"cpus": 5, "possible": 7, "nodes": ["0-2", "3-6"]},
+    "5 of 6, 2 nodes": {"cpus": 5, "possible": 6, "nodes": ["0-2", "3-5"]},
+    "4 of 5, 2 nodes": {"cpus": 4, "possible": 5, "nodes": ["0-1", "2-4"]},
     "10, 3 uneven nodes, 2 threads": {"cpus": 10, "threads": 2, "nodes": ["0-5", "6-7", "8-9"]},
     "12, 4 nodes, threads": {"cpus": 12, "threads": 2, "nodes": ["0-1", "2-3", "4-7", "8-11"]},
     "6 of 12, 3 nodes": {"cpus": 6, "possible": 12, "nodes": ["0-1", "2-3", "4-11"]},
@@ -185,10 +186,13 @@ def main():
             began = time.monotonic()
             with tempfile.TemporaryDirectory() as place:
                 work = Path(place)
-                found = recording(boot(kernel, TOPOLOGIES[name], work, options.seconds), release, work)
+                for _ in range(3):  # a kernel that gets too little time may find no timer that ticks, and give up
+                    if "@@end" in (said := boot(kernel, TOPOLOGIES[name], work, options.seconds)):
+                        break
+                found = recording(said, release, work)
                 file = (options.keep or work) / f"{release}-{re.sub('[^0-9a-z]+', '-', name)}.json"
                 file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(json.dumps(found))
+                file.write_text(re.sub(r'(\{"driver")', r"\n\1", json.dumps(found, separators=(",", ":"))) + "\n")
                 outcome = check_file(file)
             failed += outcome.result != PASSED
             took = f"{time.monotonic() - began:.0f} s"
