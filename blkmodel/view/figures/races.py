@@ -66,8 +66,8 @@ def _drawn(order: str, run: str, buttons: str = "") -> str:
     held += [(f"{name}, as only {letter} sees it", value, "new")
              for letter, buffer in zip(place.cpus, world.buffers, strict=True) for name, value in buffer]
     rows = "".join(f'<li class="{mark}"><span>{name}</span><b>{value}</b></li>' for name, value, mark in held)
-    return panel("blk-break", f"{order}, after {run or 'no step'}: {said} {whole} "
-                 + "; ".join(f"{name}: {value}" for name, value, _ in held), "unwinding break_controller stepper",
+    return panel("blk-break blk-race", f"{order}, after {run or 'no step'}: {said} {whole} "
+                 + "; ".join(f"{name}: {value}" for name, value, _ in held), "unwinding break_controller stepper races",
                  f'<p class="says{" bad" * bool(wrong)}">{said}</p><p class="dim">{whole}</p>', buttons,
                  f'<div class="two">{columns}</div><h4>Memory</h4><ol class="blk-doings">{rows}</ol>')
 
