@@ -1,8 +1,8 @@
 """Each fault at each point of a small workload: what every process gets, and that everything is at rest then.
 
 A point is a step of virtual time (a process begins or goes on, a worker, an interrupt or a timer runs) and, for what
-happens to the hardware, also each doorbell, command, completion and message. Over the first kind of
-controller every fault strikes at every point; over each other one at every fourth, the first of which goes by the
+happens to the hardware, also each doorbell, command, completion and message. Over the first kind of controller every
+fault strikes at every point; over each other one at every fourth, the first of which goes by the
 fault's place in the list. `BLKMODEL_FAULTS=all pytest tests/test_faults.py` strikes at all.
 """
 
