@@ -2,9 +2,10 @@
 
 from hypothesis import given, settings, strategies as st
 
-from blkmodel import boot
+from blkmodel import boot, scenario
 from blkmodel.block import blk_timeout
 from blkmodel.include.linux.blkdev import RQF_TIMED_OUT, request, request_queue
+from blkmodel.services.devices.kobject import sysfs
 from blkmodel.services.tasks.timer import HZ, jiffies, mod_timer, round_jiffies_up, timer_pending, timer_setup
 
 
@@ -48,3 +49,18 @@ def test_a_timer_that_is_nearly_right_stays():
     mod_timer(q.timeout, jiffies() + 10 * HZ)
     blk_timeout.blk_add_timer(request(q=q))
     assert q.timeout.expires < expires
+
+
+def test_a_completion_gets_lost_where_that_is_asked_for():
+    """Of a disk whose io-timeout-fail is 1, and so often as fail_io_timeout says."""
+    kernel = boot(2)
+    sysfs().config.add("FAIL_IO_TIMEOUT")
+    scenario.nvme_probe(dbbuf=0)
+    took = []
+    for asked, times in ((0, 1), (1, 1), (1, 0)):
+        scenario.set_disk_file("nvme0n1", "io-timeout-fail", asked)
+        scenario.fail_io_timeout(100, times)
+        begun = kernel.now
+        assert scenario.io("nvme0n1", "read", 0, 4096) == bytes(4096)
+        took.append(kernel.now - begun >= 30_000_000_000)
+    assert took == [False, True, False]

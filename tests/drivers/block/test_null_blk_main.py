@@ -333,3 +333,32 @@ def test_an_empty_flush_without_a_cache():
     load(2)
     assert submit("nullb0", REQ_OP_WRITE | REQ_PREFLUSH) == 0
     assert REQ_OP_FLUSH != REQ_OP_WRITE
+
+
+def test_bad_blocks_are_set_shown_and_hit():
+    boot(2)
+    scenario.null_blk_load(nr_devices=0)
+    disk = scenario.null_blk_create("bad", size=1, memory_backed=1, badblocks="+16-23")
+    assert scenario.cat("/sys/kernel/config/nullb/bad/badblocks") == "16 8\n"
+    assert scenario.io(disk, "read", 0, 4096) == bytes(4096)
+    with pytest.raises(KernelError, match="EIO"):
+        scenario.io(disk, "write", 8192, 512)
+    scenario.null_blk_configure("bad", badblocks="-16-23")
+    assert scenario.io(disk, "write", 8192, 512) == scenario.sector_numbers(8192, 512)
+    for text in ("16-23", "+16", "+23-16", "+x-23"):
+        with pytest.raises(KernelError, match="EINVAL"):
+            scenario.null_blk_configure("bad", badblocks=text)
+
+
+@pytest.mark.parametrize(("what", "seconds"), [("timeout", 5), ("requeue", 0)])
+def test_a_request_that_is_forgotten_or_sent_back(what, seconds):
+    """The first read after the scan; the next is as quick as ever."""
+    kernel = load(2, **{what: "2,100,0,1"})
+    took = []
+    for _ in range(2):
+        begun = kernel.now
+        assert scenario.io("nullb0", "read", 0, 4096) == bytes(4096)
+        took.append((kernel.now - begun) // 1_000_000_000)
+    assert took[0] in (seconds, seconds + bool(seconds))
+    assert took[1] == 0
+    assert any("timed out" in line for line in kernel.log) == (what == "timeout")
