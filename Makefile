@@ -22,7 +22,7 @@ PACKAGE  := $(shell find blkmodel -type f ! -path '*/__pycache__/*' ! -path '*.e
 
 say = @printf '\n== %s\n' $(1)
 
-.PHONY: help venv book test chromium firefox lint unit chapters browser screenshots lab serve bench seeds hollow size readme outputs clean verify-kernel
+.PHONY: help venv book test chromium firefox lint unit chapters browser screenshots lab serve bench seeds hollow size readme outputs clean verify-kernel lock
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
 
@@ -116,6 +116,11 @@ size: .venv/installed ## lines of code by room, beside those of the C that they 
 
 verify-kernel: .venv/installed ## boot packaged kernels in QEMU and hold the model against them: KERNELS="DIR ..."
 	@$(BIN)/python -m tests.tools.verify_kernel $(KERNELS)
+
+# Pins that can stay, stay: for the newest of all, make lock NEW=--upgrade. 3.11.2 is Debian 12's Python.
+lock: .venv/installed ## make requirements.txt, with digests, of requirements.in
+	@$(BIN)/uv pip compile -q $(NEW) --universal --python-version 3.11.2 --generate-hashes --no-annotate \
+	  --custom-compile-command "make lock" -o requirements.txt requirements.in
 
 readme: .venv/installed ## put the figures and the picture of README.md right
 	@$(BIN)/python -m tests.tools.readme

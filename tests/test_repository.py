@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TOP = {"book", "blkmodel", "tests", "_config.yml", "_toc.yml", "requirements.txt", "README.md", "Makefile",
-       "pyproject.toml", "LICENSE", "LICENSE-text", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md",
+TOP = {"book", "blkmodel", "tests", "_config.yml", "_toc.yml", "requirements.in", "requirements.txt", "README.md",
+       "Makefile", "pyproject.toml", "LICENSE", "LICENSE-text", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md",
        "MANIFEST.in", "CITATION.cff"}
 REGISTRY = re.compile(r"pypi\.org|pythonhosted\.org|npmjs\.(?:org|com)|deb\.debian\.org|index-url", re.IGNORECASE)
 MACHINE = re.compile(r"/(?:work|home|root|Users)/\w")
@@ -31,10 +31,14 @@ def test_top_level(files):
 
 
 def test_requirements_are_pinned():
-    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and not line.startswith("#")]
-    loose = [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)]
-    assert lines
-    assert loose == []
+    """Each in one version and with the digests of its files, and all that the project names are among them."""
+    text = (ROOT / "requirements.txt").read_text()
+    entries = re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", "").splitlines()
+    pinned = re.compile(r"([\w.-]+)==[\w.]+(?: ; [^#]+?)?(?: +--hash=sha256:[0-9a-f]{64})+")
+    assert [entry for entry in entries if not pinned.fullmatch(entry)] == []
+    wanted = re.findall(r"^[\w.-]+", (ROOT / "requirements.in").read_text(), re.MULTILINE)
+    assert wanted
+    assert set(wanted) <= {pinned.fullmatch(entry)[1] for entry in entries}
 
 
 @pytest.mark.parametrize("pattern", [REGISTRY, MACHINE], ids=["registries", "paths of a machine"])
