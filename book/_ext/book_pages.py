@@ -12,6 +12,8 @@ import ast
 import html
 from pathlib import Path
 
+from blkmodel.reference.rooms import first_sentence
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -54,7 +56,8 @@ def model_pages(app):
         title = f"blkmodel/{module.as_posix()}"
         body = f'<h1 class="module">{title}</h1>\n' + "\n".join(lines)
         links.append((page, title))
-        yield page, {"title": title, "body": body}, "page.html"
+        says = first_sentence(ast.get_docstring(ast.parse(source)))
+        yield page, {"title": title, "body": body, "description": says}, "page.html"
     items = "".join(f'<li><a href="{page.removeprefix("model/")}.html">{title}</a></li>' for page, title in links)
     yield "model/modules", {"title": "The model", "body": f"<h1>The model</h1><ul>{items}</ul>"}, "page.html"
 
@@ -63,7 +66,8 @@ FRONT_DOOR = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <title>{title}</title>
-<link rel="icon" href="_static/favicon.svg">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="_static/favicon.svg">{canonical}
 <meta http-equiv="refresh" content="0; url=book/index.html">
 <a href="book/index.html">{title}</a>
 """
@@ -71,7 +75,9 @@ FRONT_DOOR = """<!doctype html>
 
 def write_front_door(app, exception):
     if exception is None and app.builder.format == "html":
-        page = FRONT_DOOR.format(title=html.escape(app.config.html_title))
+        base = app.config.html_baseurl
+        canonical = f'\n<link rel="canonical" href="{base}book/index.html">' if base else ""
+        page = FRONT_DOOR.format(title=html.escape(app.config.html_title), canonical=canonical)
         (Path(app.outdir) / "index.html").write_text(page, "utf8")
 
 

@@ -1,41 +1,45 @@
 """Pages without inline scripts, so that the book can be served under a policy that forbids them.
 
-The theme and other extensions write small scripts into the pages. Once the pages are written, each run of neighbours
-moves into a file that is named after its content.
+The theme's own are left out by book/_templates; what extensions add to every page is gathered here, in a file that is
+named after its content.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import re
+import shutil
 from pathlib import Path
 
-INLINE = re.compile(r"(?:<script(?: data-cfasync=\"false\")?>(?:(?!</script>).)*</script>\s*)+", re.DOTALL)
-BODY = re.compile(r"<script[^>]*>(.*?)</script>", re.DOTALL)
+# What a page may do: as README.md gives it to who hosts the book, but for what only a server can say.
+POLICY = ("default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; "
+          "style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; base-uri 'none'; "
+          "form-action 'self'")
+EARLY = 300  # behind the file that declares what these scripts set, before those that read it
+FOR_VERSIONS = "DOCUMENTATION_OPTIONS.pagename"  # differs on every page, and only a choice of versions would read it
 
 
-def move_scripts(app, exception):
-    if exception is not None or app.builder.format != "html":
-        return
-    site = Path(app.outdir)
-    place = site / "_static" / "inline"
-    place.mkdir(exist_ok=True)
-    for page in site.rglob("*.html"):
-        text = page.read_text("utf8")
-        up = os.path.relpath(place, page.parent)
+def gather_scripts(app, pagename, templatename, context, doctree):
+    inline = [each for each in context["script_files"] if "body" in each.attributes]
+    bodies = dict.fromkeys(each.attributes["body"].strip() for each in inline)
+    body = "\n".join(each for each in bodies if not each.startswith(FOR_VERSIONS)) + "\n"
+    name = f"inline/{hashlib.sha256(body.encode()).hexdigest()[:12]}.js"
+    path = Path(app.outdir) / "_static" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(body, "utf8")
+    context["script_files"][:] = [each for each in context["script_files"] if each not in inline]
+    app.add_js_file(name, priority=EARLY)
 
-        def moved(found, up=up):
-            body = "\n;\n".join(each.strip() for each in BODY.findall(found[0]))
-            name = f"{hashlib.sha256(body.encode()).hexdigest()[:12]}.js"
-            (place / name).write_text(body + "\n")
-            return f'<script src="{up}/{name}"></script>\n'
 
-        changed = INLINE.sub(moved, text)
-        if changed != text:
-            page.write_text(changed, "utf8")
+def leave_out(app, exception):
+    """Remove Font Awesome, which no page asks for."""
+    if exception is None and app.builder.format == "html":
+        static = Path(app.outdir) / "_static"
+        shutil.rmtree(static / "vendor" / "fontawesome", ignore_errors=True)
+        for path in (static / "scripts").glob("fontawesome*"):
+            path.unlink()
 
 
 def setup(app):
-    app.connect("build-finished", move_scripts)
+    app.connect("html-page-context", gather_scripts, priority=900)
+    app.connect("build-finished", leave_out)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

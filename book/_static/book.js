@@ -1,7 +1,8 @@
-// Before the page is drawn: the theme that the system asks for, unless the reader has chosen one.
-if (!localStorage.getItem("mode")) {
-  document.documentElement.dataset.mode = "auto";
-  document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+// Before the page is drawn: the theme that the reader has chosen, or else the one that the system asks for.
+{
+  const mode = localStorage.getItem("mode") || "auto";
+  const dark = mode === "auto" ? matchMedia("(prefers-color-scheme: dark)").matches : mode === "dark";
+  Object.assign(document.documentElement.dataset, { mode, theme: dark ? "dark" : "light" });
 }
 
 // A figure that is wider than the window scrolls in its own box, by keyboard too: while there is something to scroll,
@@ -13,4 +14,17 @@ addEventListener("DOMContentLoaded", () => {
       else target.removeAttribute("tabindex");
   });
   for (const box of document.querySelectorAll(".blk-shown, .blk:not(.blk-shown .blk)")) watch.observe(box);
+});
+
+addEventListener("DOMContentLoaded", () => {
+  document.querySelector(".bd-search-container input")?.focus(); // the page of search results
+
+  // A report of an error says in which state the page was: that is in its address.
+  for (const link of document.querySelectorAll("a[data-report]"))
+    link.addEventListener("click", () => {
+      const address = new URL(link.href);
+      const body = address.searchParams.get("body").replace(/^Page: .*$/m, () => `Page: ${location.href}`);
+      address.searchParams.set("body", body);
+      link.href = address;
+    });
 });

@@ -59,10 +59,18 @@ class Strict(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+class Plain(Strict):
+    """A server that cannot be told to send a policy."""
+
+    def end_headers(self):
+        http.server.SimpleHTTPRequestHandler.end_headers(self)
+
+
 @contextlib.contextmanager
-def served(place):
-    """Serve a directory under the strict policy; yields its address."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Strict, directory=str(place)))
+def served(place, with_policy=True):
+    """Serve a directory, as a rule under the strict policy; yields its address."""
+    handler = functools.partial(Strict if with_policy else Plain, directory=str(place))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
