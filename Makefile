@@ -22,7 +22,7 @@ PACKAGE  := $(shell find blkmodel -type f ! -path '*/__pycache__/*' ! -path '*.e
 
 say = @printf '\n== %s\n' $(1)
 
-.PHONY: help venv book test chromium firefox lint unit chapters browser screenshots lab serve bench seeds hollow size readme outputs clean verify-kernel lock
+.PHONY: help venv book test chromium firefox lint unit chapters browser screenshots lab serve bench seeds hollow size readme outputs clean verify-kernel lock wheel pdf archive publish links
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
 
@@ -68,11 +68,15 @@ firefox:
 	  echo "The browser tests need Firefox too. On Debian: apt-get install firefox-esr"; \
 	  echo "Or name one: make FIREFOX=/path/to/firefox"; exit 1; fi
 
-lint: .venv/installed ## ruff and mypy
+lint: .venv/installed ## ruff, mypy, and the workflows
 	$(call say,"Style (ruff) and types (mypy): about ten seconds")
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/isort --check --quiet .
 	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/zizmor --offline --quiet --no-progress .github
+	@$(BIN)/check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/check-jsonschema -q --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yml
+	@$(BIN)/check-jsonschema -q --builtin-schema vendor.citation-file-format CITATION.cff
 
 unit: .venv/installed ## the tests of the model, without a browser
 	$(call say,"The model against its recordings: about a minute")
@@ -88,6 +92,23 @@ chapters: .venv/installed ## run every chapter and compare with its stored outpu
 browser: chromium firefox $(SITE)/.built ## visit every page of the built book
 	$(call say,"Every page in a browser: a few minutes")
 	@$(BIN)/pytest -q -n $(JOBS) -m "site and not screenshots" tests/book
+
+wheel: chapters ## the wheel that every chapter has just been run with, and its source distribution, in _build/dist
+	@rm -rf _build/dist && mkdir -p _build/dist
+	@cp _build/alone/*.whl _build/alone/*.tar.gz _build/dist
+	@ls _build/dist
+
+archive: $(SITE)/.built ## the site in one file, for reading offline: _build/book.zip
+	@$(BIN)/python -m tests.tools.archive _build/book.zip
+
+# What a host is given: see .github/workflows/pages.yml, and book/_ext/published.py for the settings BOOK_….
+publish: $(SITE)/.built pdf archive wheel ## all that a host is to show, in _build/site
+	@rm -rf _build/site && cp -r $(SITE) _build/site && rm _build/site/.built
+	@cp _build/book.pdf _build/book.zip _build/dist/*.whl _build/site
+	@touch _build/site/.nojekyll
+
+links: $(SITE)/.built ## ask other hosts whether what the book links to is still there
+	@$(BIN)/python -m tests.tools.links
 
 screenshots: chromium $(SITE)/.built ## pictures of every page in _build/screenshots
 	@$(BIN)/pytest -q -n $(JOBS) -m screenshots tests/book

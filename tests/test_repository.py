@@ -55,6 +55,43 @@ def test_no_trace_of_a_machine(files, pattern):
     assert found == []
 
 
+@pytest.fixture(scope="module")
+def workflows():
+    import yaml
+
+    found = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github" / "workflows").glob("*.yml")}
+    assert found
+    return found
+
+
+def test_workflows_make_what_there_is(workflows):
+    """(`make lint` has a linter look at them. Nothing here can run them, so they do little else than to call make.)"""
+    made = {name for flow in workflows.values() for job in flow["jobs"].values() for step in job["steps"]
+            for line in re.findall(r"^make (.+)$", step.get("run", ""), re.MULTILINE) for name in line.split()}
+    assert made == {"lint", "unit", "chapters", "browser", "publish", "links", "wheel"}
+    assert made <= set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_the_tests_run_on_every_python_that_the_package_takes(workflows):
+    import tomllib
+
+    versions = workflows["tests"]["jobs"]["model"]["strategy"]["matrix"]["python"]
+    least = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert versions == [f"3.{minor}" for minor in range(11, 15)]
+    assert least == f">={versions[0]}"
+
+
+def test_the_wheel_of_a_release_is_the_one_that_was_tested(workflows):
+    rule = re.search(r"^wheel: chapters .*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    assert "_build/alone/*.whl" in rule, "make chapters has run the chapters with that one"
+    steps = workflows["release"]["jobs"]["wheel"]["steps"]
+    runs = [step["run"] for step in steps if "run" in step]
+    assert runs[0] == "make wheel"
+    assert not any("build" in run.split() or "pip" in run for run in runs)
+    assert steps[-1]["with"]["path"] == "_build/dist/*"
+    assert not any("checkout" in step.get("uses", "") for step in workflows["release"]["jobs"]["release"]["steps"])
+
+
 def test_the_package_needs_only_python():
     import tomllib
 

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from html import unescape
 from importlib.metadata import version
 
@@ -15,6 +16,7 @@ from PIL import Image
 
 from tests.book.conftest import ROOT, Visit, pages, policy, served
 from tests.book.live import figures
+from tests.tools import archive, links
 
 pytestmark = pytest.mark.site
 
@@ -125,3 +127,38 @@ def test_a_chapter_is_there_as_a_notebook(way, request):
     text = "".join("".join(cell["source"]) for cell in taken if cell["cell_type"] == "markdown")
     assert "_build" not in text
     assert 'href="../model/' not in text or way == "site"
+
+
+def test_the_archive_is_the_site_for_reading_from_disk(published, tmp_path):
+    archive.pack(published, tmp_path / "book.zip")
+    archive.pack(published, tmp_path / "again.zip")
+    assert (tmp_path / "book.zip").read_bytes() == (tmp_path / "again.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "book.zip") as packed:
+        packed.extractall(tmp_path)
+    place = tmp_path / archive.FOLDER
+    here, there = ({path.relative_to(root).as_posix() for path in root.rglob("*.html")} for root in (place, published))
+    assert here == there - {"404.html"}
+    assert "Content-Security-Policy" not in (place / "book" / "start.html").read_text("utf8")
+
+
+def test_a_figure_of_the_archive_moves(browser, published, tmp_path):
+    archive.pack(published, tmp_path / "book.zip")
+    with zipfile.ZipFile(tmp_path / "book.zip") as packed:
+        packed.extractall(tmp_path)
+    place = tmp_path / archive.FOLDER
+    with Visit(browser, {"file": place.as_uri()}) as visit:
+        visit.page.goto(f"{place.as_uri()}/book/start.html")
+        figures(visit.page.evaluate)[0].check(queues=1)
+        visit.check()
+
+
+def test_the_link_check_tells_what_is_gone(tmp_path, capsys):
+    (tmp_path / "there.html").write_text("<p>here</p>")
+    with served(tmp_path) as address:
+        (tmp_path / "page.html").write_text(
+            f'<a class="x" href="{address}/there.html#part">a</a><a href="{address}/lost.html?a=1&amp;b=2">b</a>'
+            '<a href="page.html">own</a><a href="http://127.0.0.1:9/">nobody answers</a>')
+        assert links.main(tmp_path, pause=0) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "3 addresses: 1 gone, 1 unclear"
+    assert f"gone: 404\t{address}/lost.html?a=1&b=2\tpage.html" in lines
