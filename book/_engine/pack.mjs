@@ -1,6 +1,7 @@
 // Makes the parts of the engine that only a running Pyodide can make. Called by build.py:
 //
 //   node pack.mjs imports PYODIDE                    the names that the WebAssembly file asks for
+//   node pack.mjs proof PYODIDE MODULE               what an interpreter of that module answers: the same as any other
 //   node pack.mjs stdlib PYODIDE OUT.zip             the standard library, compiled, without doc strings and line numbers
 //   node pack.mjs heap PYODIDE STDLIB FILES OUT      the memory in which `blkmodel` is imported
 //
@@ -33,6 +34,114 @@ async function imports() {
   const module = await WebAssembly.compile(fs.readFileSync(path.join(pyodide, "pyodide.asm.wasm")));
   console.log(JSON.stringify(WebAssembly.Module.imports(module).map((each) => each.name)));
 }
+
+// All that the page or a cell may ask of an interpreter, errors included; build.py compares what two of them answer.
+async function proof(module) {
+  const { default: createPyodideModule } = await load(module);
+  const printed = [];
+  const python = await loadPyodide({ indexURL: pyodide, env: ENV, createPyodideModule, stdout: (line) => printed.push(line) });
+  giveStacks(globalThis);
+  python.FS.mkdirTree("/a/b");
+  python.FS.writeFile("/a/b/c", "text");
+  python.FS.rename("/a/b/c", "/a/d");
+  const files = [python.FS.readFile("/a/d", { encoding: "utf8" }), python.FS.readdir("/a"), python.FS.stat("/a/d").size];
+  globalThis.back = (call) => call(41);
+  const ask = python.runPython(PROOF);
+  const told = await ask.callPromising();
+  python._module._emscripten_resize_heap(python._module.HEAP8.length + (16 << 20));
+  await ask.callPromising(); // once more, in a memory that has grown
+  const restored = await snapshots(createPyodideModule);
+  console.log(JSON.stringify({ files, told: JSON.parse(told), printed, restored }));
+}
+
+async function snapshots(createPyodideModule) {
+  const options = { indexURL: pyodide, env: ENV, createPyodideModule };
+  const made = await loadPyodide({ ...options, _makeSnapshot: true });
+  made.runPython("import json; kept = [1, 2, 3]");
+  const snapshot = made.makeMemorySnapshot();
+  const python = await loadPyodide({
+    ...options,
+    _loadSnapshot: snapshot,
+    createPyodideModule: roomy(createPyodideModule, snapshot.length),
+  });
+  return python.runPython("json.dumps(kept)");
+}
+
+const PROOF = `
+def ask():
+    import contextlib, ctypes, decimal, hashlib, io, json, js, math, os, random, re, select, signal, socket, struct
+    import subprocess, sys, tempfile, threading, time, traceback, zlib
+    from pyodide.ffi import create_proxy, run_sync, to_js
+
+    def deep(n):
+        return deep(n + 1)
+
+    def files():
+        with tempfile.TemporaryDirectory() as place:
+            path = os.path.join(place, "file")
+            with open(path, "wb+") as file:
+                file.write(b"x" * 70_000)
+                file.seek(5)
+                file.truncate()
+            os.chmod(path, 0o600)
+            os.utime(path, (1, 2))
+            os.symlink(path, path + "2")
+            os.mkdir(os.path.join(place, "folder"))
+            os.rmdir(os.path.join(place, "folder"))
+            held = os.stat(path), sorted(os.listdir(place)), os.path.realpath(path + "2") == os.path.realpath(path)
+            os.rename(path, path + "3")
+            os.unlink(path + "2")
+            return held[0].st_size, oct(held[0].st_mode), held[0].st_mtime, held[1:], os.access(path + "3", os.W_OK)
+
+    def switched():
+        gate = js.gate()
+        js.spawn(create_proxy(lambda _: gate.resolve(7)), None)
+        return run_sync(gate.promise)
+
+    def profiled():
+        seen = []
+        sys.setprofile(lambda frame, event, argument: seen.append(event))
+        try:
+            math.sqrt(4)
+        finally:
+            sys.setprofile(None)
+        return seen
+
+    def told():
+        try:
+            1 / 0
+        except ZeroDivisionError:
+            return traceback.format_exc().splitlines()[-1]
+
+    def grown():
+        return sum(map(len, [bytes(1 << 20) for _ in range(64)]))
+
+    tries = [
+        files, switched, profiled, told, grown,
+        lambda: deep(0), lambda: js.back(lambda n: n + 1), lambda: to_js([1, {"a": 2}]).length, lambda: js.noSuchThing,
+        lambda: js.eval("(() => { throw new TypeError('of JavaScript') })()"), lambda: js.JSON.parse("[1, 2]").to_py(),
+        lambda: os.environ["HOME"], lambda: os.getcwd(), lambda: os.path.exists("/nowhere"), lambda: open("/nowhere"),
+        lambda: os.getpid() > 0, lambda: os.uname().sysname, lambda: os.pipe()[0] > 0, lambda: os.fork(),
+        lambda: subprocess.run(["true"]), lambda: threading.Thread(target=print).start(),
+        lambda: socket.socket().connect(("127.0.0.1", 1)), lambda: socket.getaddrinfo("localhost", 1)[0][4],
+        lambda: select.select([], [], [], 0), lambda: signal.getsignal(signal.SIGINT) is not None,
+        lambda: time.strftime("%Y", time.gmtime(0)), lambda: time.localtime(0).tm_year, lambda: time.monotonic() >= 0,
+        lambda: time.sleep(0.001), lambda: input(), lambda: sys.stdin.isatty(), lambda: print("printed"),
+        lambda: random.Random(1).random(), lambda: hashlib.sha256(b"x").hexdigest(), lambda: zlib.crc32(b"x"),
+        lambda: zlib.decompress(zlib.compress(b"x" * 1000)) == b"x" * 1000, lambda: struct.pack("<d", math.pi).hex(),
+        lambda: str(decimal.Decimal(1) / 7), lambda: re.sub("(a)(b)", "\\\\2", "abc"), lambda: f"{math.exp(1):.17g}",
+        lambda: json.loads(json.dumps({"a": [1.5, None]})), lambda: ctypes.sizeof(ctypes.c_void_p), lambda: exit(3),
+    ]
+    answers = []
+    for each in tries:
+        try:
+            answers.append(repr(each()))
+        except BaseException as error:
+            answers.append(f"{type(error).__name__}: {str(error)[:100]}")
+    return json.dumps(answers)
+
+ask
+`;
 
 async function stdlib(out) {
   const python = await start();
@@ -194,7 +303,7 @@ function clean(python) {
 }
 
 try {
-  await { imports, stdlib, heap }[mode](...rest);
+  await { imports, proof, stdlib, heap }[mode](...rest);
 } catch (error) {
   console.error(error.message); // and not the line of Pyodide that threw it, which is a megabyte long
   process.exit(1);

@@ -1,7 +1,8 @@
 """Cut down Pyodide's JavaScript: it carries all that libraries that are loaded later could need, and none are.
 
-What is left out is referred to by nothing that stays. More than half of the text goes: graphics, sound, sockets, and
-names for thousands of functions of the WebAssembly file.
+What is left out is referred to by nothing that stays: missing() looks. More than half of the text goes: graphics, sound,
+sockets, and names for thousands of functions of the WebAssembly file. It is found by pattern, so build.py has what came
+of it prove itself, and does without where it cannot.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ EXPORT = re.compile(r'([\w$]+)=Module\["\1"\]=wasmExports\["[\w$]+"\];')
 DECLARED = re.compile(r"\bvar ((?:[\w$]+,){1000,}[\w$]+);")
 PUBLIC = re.compile(r'Module\["([\w$]+)"\]=\1;')
 MEMBER = re.compile(r'(?:\.|(?<!Module\[)")([\w$]+)\b')
+DECLARES = re.compile(r"\b(?:var|let|const|class|function\*?)\s+([A-Za-z_$][\w$]*)")
+SEVERAL = re.compile(r"\b(?:var|let) ((?:[\w$]+,)+[\w$]+);")
+STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'')
+BARE = re.compile(r"(?<![.\w$])[A-Za-z_$][\w$]*(?!\s*:)(?![\w$])")
 SIGNED = re.compile(r'\b([\w$]+)\.sig="\w*";')
 
 
@@ -31,6 +36,18 @@ def trimmed(module, users, imports):
         length = len(module)
         module = _functions(module, used)
     return module
+
+
+def missing(whole, short, imports):
+    """The names that the short text refers to, or that the WebAssembly file asks for, and that only the whole has."""
+    def declared(text):
+        return {*DECLARES.findall(text), *(name for found in SEVERAL.findall(text) for name in found.split(","))}
+
+    def offered(text):
+        return {each.partition(":")[0] for each in TABLE.search(text)[1].split(",")}
+
+    gone = declared(whole) - declared(short)
+    return gone & set(BARE.findall(STRING.sub("", short))) | (imports & offered(whole)) - offered(short)
 
 
 def _table(module, used, imports):
