@@ -89,7 +89,7 @@ chapters: .venv/installed ## run every chapter and compare with its stored outpu
 	  $(CURDIR)/$(BIN)/pytest -q -c /dev/null --rootdir . -p no:cacheprovider -n $(JOBS) --dist loadfile \
 	  --nbval --nbval-kernel-name alone --nbval-sanitize-with $(CURDIR)/tests/tools/sanitize.cfg .
 
-browser: chromium firefox $(SITE)/.built ## visit every page of the built book
+browser: chromium firefox $(SITE)/.built pdf ## visit every page of the built book
 	$(call say,"Every page in a browser: a few minutes")
 	@$(BIN)/pytest -q -n $(JOBS) -m "site and not screenshots" tests/book
 
@@ -97,6 +97,12 @@ wheel: chapters ## the wheel that every chapter has just been run with, and its 
 	@rm -rf _build/dist && mkdir -p _build/dist
 	@cp _build/alone/*.whl _build/alone/*.tar.gz _build/dist
 	@ls _build/dist
+
+pdf: _build/book.pdf ## the whole book as PDF: _build/book.pdf
+
+_build/book.pdf: $(SITE)/.built $(wildcard book/_print/*) | chromium
+	$(call say,"Printing the book (about two minutes)")
+	@$(BIN)/python book/_print/press.py $@
 
 archive: $(SITE)/.built ## the site in one file, for reading offline: _build/book.zip
 	@$(BIN)/python -m tests.tools.archive _build/book.zip

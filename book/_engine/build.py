@@ -188,14 +188,14 @@ def fetch_pyodide():
 
 
 def trim(pyodide):
-    """Write the part of Pyodide's module that is used: the memory is made with it, and pages run it. If it cannot be shown
-    to do what the whole does, it is the whole, and who builds the book is told."""
+    """Write the part of Pyodide's module that is used: the memory is made with it, and pages run it. If it cannot be
+    shown to do what the whole does, it is the whole, and who builds the book is told."""
     users = "\n".join(p.read_text() for p in (pyodide / "pyodide.mjs", *sorted(HERE.glob("*.mjs"))))
     imports = set(json.loads(pack("imports", pyodide)))
     whole = (pyodide / WHOLE).read_text()
     (pyodide / TRIMMED).write_text(trimmed(whole, users, imports))
     if why := unproved(pyodide, imports):
-        print(f"Pages load all of Pyodide's JavaScript, since the part that is used is not proved: {why}", file=sys.stderr)
+        print(f"Pages load all of Pyodide's JavaScript: the part that is used is not proved, {why}", file=sys.stderr)
         (pyodide / TRIMMED).write_text(whole)
 
 

@@ -1,8 +1,8 @@
 """Cut down Pyodide's JavaScript: it carries all that libraries that are loaded later could need, and none are.
 
-What is left out is referred to by nothing that stays: missing() looks. More than half of the text goes: graphics, sound,
-sockets, and names for thousands of functions of the WebAssembly file. It is found by pattern, so build.py has what came
-of it prove itself, and does without where it cannot.
+What is left out is referred to by nothing that stays: missing() looks. More than half of the text goes: graphics,
+sound, sockets, and names for thousands of functions of the WebAssembly file. It is found by pattern, so build.py has
+what came of it prove itself, and does without where it cannot.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 
 import pytest
 
@@ -15,9 +16,7 @@ pytestmark = pytest.mark.site
 def build(site):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "book" / "_engine"))
-        import build
-
-        yield build
+        yield import_module("build")
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +34,7 @@ def copy(build, tmp_path):
 
 
 def test_less_than_half_is_loaded_and_refers_to_nothing_else(build, imports):
-    from trim import missing
-
+    missing = import_module("trim").missing
     place = build.fetch_pyodide()
     whole, short = ((place / name).read_text() for name in (build.WHOLE, build.TRIMMED))
     assert len(short) < len(whole) / 2
