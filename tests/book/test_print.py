@@ -106,11 +106,11 @@ def test_links_lead_somewhere(reader):
                 outside.add(link["/A"]["/URI"])
     assert len(inside) > 500
     assert inside <= known
-    assert [address for address in outside if not address.startswith("https://")] == []
+    assert [address for address in outside if not re.match(r"https?://[\w.-]+/", address)] == []
 
 
 def test_no_page_is_more_than_half_empty_but_before_a_chapter(book, printed, press):
-    begins = {printed.places[name][0] for name in (*(each.id for each in book.chapters), "contents", "solutions")}
+    begins = {printed.places[name][0] for name in (*(each.id for each in book.chapters), "solutions")}
     last = {number - 1 for number in begins} | {len(printed.filled)}
     assert [number for number, filled in enumerate(printed.filled, 1)
             if filled < press.FULL and number not in last] == []
