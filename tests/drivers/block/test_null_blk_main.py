@@ -362,3 +362,5 @@ def test_a_request_that_is_forgotten_or_sent_back(what, seconds):
     assert took[0] in (seconds, seconds + bool(seconds))
     assert took[1] == 0
     assert any("timed out" in line for line in kernel.log) == (what == "timeout")
+    queues = scenario.disk("nullb0").private_data.queues
+    assert sum(nq.requeue_selection for nq in queues) == (what == "requeue")
