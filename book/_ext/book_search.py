@@ -112,7 +112,6 @@ def write(app, exception):
 
 
 def setup(app):
-    app.config.templates_path.append(str(Path(__file__).with_name("templates")))
     app.connect("builder-inited", begin)
     app.connect("html-page-context", collect)
     app.connect("build-finished", write)
