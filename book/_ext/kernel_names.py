@@ -64,7 +64,7 @@ class LinkNames(SphinxPostTransform):
                 if own is not section or name in seen or isinstance(literal.parent, nodes.reference):
                     continue
                 if MODULE.fullmatch(name):
-                    link = f"model/{name.removesuffix('.py')}.html"
+                    link = f"model/{name.removesuffix('.py').replace('__init__', 'index')}.html"
                     self.wrap(literal, up + link, "model", f"{name} in the model")
                 elif name in names:
                     model, kernel, says = names[name]
