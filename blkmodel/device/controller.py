@@ -39,7 +39,7 @@ REGISTERS = {NVME_REG_CAP: "CAP", NVME_REG_CAP + 4: "CAP.hi", NVME_REG_VS: "VS",
 
 @dataclass(eq=False)
 class Controller:
-    """A controller with so many I/O queue pairs and interrupt vectors.
+    """A controller with so many I/O queue pairs and interrupt vectors (0: it has a pin instead).
 
     mqes: the entries that a queue can have, less one. usable: the pairs that it really can create; granted: those that
     it says it has; both are `queue_pairs` where negative. mdts: a command moves at most 2**mdts of the smallest pages
@@ -90,7 +90,7 @@ class Controller:
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense, by ValueError."""
-        for name, low, high in (("queue_pairs", 1, 65535), ("vectors", 1, 2048), ("mqes", 1, 65535), ("mdts", 0, 20),
+        for name, low, high in (("queue_pairs", 1, 65535), ("vectors", 0, 2048), ("mqes", 1, 65535), ("mdts", 0, 20),
                                 ("stride", 0, 10), ("page_min", 0, 15), ("page_max", self.page_min, 15),
                                 ("timeout", 0, 255), ("events", 1, 256), ("ready_time", 0, 1 << 62)):
             value = getattr(self, name)
@@ -105,7 +105,7 @@ class Controller:
         optional = {nvme_cmd_dsm: self.dsm, nvme_cmd_write_zeroes: self.write_zeroes}
         self.admin = {code: fn for code, fn in admin.HANDLERS.items() if code != nvme_admin_dbbuf or self.dbbuf}
         self.io = {code: fn for code, fn in nvm.HANDLERS.items() if optional.get(code, True)}
-        self.gone, self.configuration, self.status = False, 0, 0
+        self.gone, self.configuration, self.status, self.interrupt_mask = False, 0, 0, 0
         self.aqa = self.asq = self.acq = 0
         self.pci_command = self.started = self.epoch = self.errors = 0
         self.features = Features()
@@ -160,6 +160,7 @@ class Controller:
         """What the host reads, by register."""
         cap = self.capabilities
         return {NVME_REG_CAP: cap & ALL_ONES, NVME_REG_CAP + 4: cap >> 32, NVME_REG_VS: self.version,
+                NVME_REG_INTMS: self.interrupt_mask, NVME_REG_INTMC: self.interrupt_mask,
                 NVME_REG_CC: self.configuration, NVME_REG_CSTS: self.status, NVME_REG_AQA: self.aqa,
                 NVME_REG_ASQ: self.asq & ALL_ONES, NVME_REG_ASQ + 4: self.asq >> 32,
                 NVME_REG_ACQ: self.acq & ALL_ONES, NVME_REG_ACQ + 4: self.acq >> 32}
@@ -177,6 +178,8 @@ class Controller:
                 self.engine.tail_doorbell(qid, value & 0xFFFF)
                 return
             self.engine.head_doorbell(qid, value & 0xFFFF)
+            if not self.vectors:
+                self._pin()
             return
         if observer:
             observer("register_write", device=self, time=this().now, offset=offset, value=value)
@@ -184,6 +187,12 @@ class Controller:
             return
         if offset == NVME_REG_CC:
             self._configure(value)
+        elif offset == NVME_REG_INTMS:
+            self.interrupt_mask |= value
+        elif offset == NVME_REG_INTMC:
+            self.interrupt_mask &= ~value
+            if not self.vectors:
+                self._pin()
         elif offset == NVME_REG_AQA:
             self.aqa = value
         elif offset == NVME_REG_ASQ:
@@ -261,6 +270,7 @@ class Controller:
     def _forget(self) -> None:
         """Be as after a reset: no queues, nothing under way, default features."""
         self.epoch += 1
+        self.interrupt_mask = 0
         self.features = Features()
         self.engine.reset()
 
@@ -328,7 +338,12 @@ class Controller:
         """Raise an interrupt vector."""
         if vector in self.masked:
             self.pending.add(vector)
-        elif vector in self.messages:
+        elif vector in self.messages and (self.vectors or not self.interrupt_mask & 1):
             if observer := running.kernel.observer:
                 observer("interrupt", device=self, time=this().now, vector=vector)
             interrupts().message(self.messages[vector])
+
+    def _pin(self) -> None:
+        """A pin is up as long as there are completions that the host has not taken."""
+        if any(cq.vector is not None and cq.head != cq.tail for cq in self.engine.cqs.values()):
+            self.interrupt(0)

@@ -1,6 +1,7 @@
 """NVMe controllers that are plugged in, and unplugged."""
 
 from blkmodel.device.controller import Controller
+from blkmodel.services.cpus.interrupt import __irq_alloc_descs, irq_chip, irq_free_descs, irq_to_desc
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.device import device_initialize, set_dev_node
 from blkmodel.services.devices.kobject import kobject_add, kobject_del
@@ -21,7 +22,7 @@ class slots:
 
 
 def plug_in(controller: Controller, node: int | None = None) -> pci_dev:
-    """A device on the bus that the controller is behind. No driver knows of it yet.
+    """A device on the bus that the controller is behind; with a pin where it has no vectors. No driver knows of it yet.
 
     Where the firmware does not say on which node it is, that is the first.
     """
@@ -37,8 +38,10 @@ def plug_in(controller: Controller, node: int | None = None) -> pci_dev:
     start = -(-start // controller.window) * controller.window
     bus().attach(start, controller.window, controller)
     pdev.resource = ((start, controller.window),)
-    pdev.msix_cap = 0x40
+    pdev.msix_cap = 0x40 if controller.vectors else 0
     pdev._device = controller
+    if not controller.vectors:
+        pdev.irq = _wire_pin(pdev)
     return pdev
 
 
@@ -47,3 +50,16 @@ def unplug(pdev: pci_dev) -> None:
     pci_stop_and_remove_bus_device(pdev)
     kobject_del(pdev.dev.kobj)
     bus().detach(pdev._device)
+    if pdev.irq:
+        irq_free_descs(pdev.irq, 1)
+
+
+def _wire_pin(pdev: pci_dev) -> int:
+    """Give the device a pin: an interrupt that goes by the I/O interrupt controller; 0 where memory is short."""
+    controller = pdev._device
+    if (irq := __irq_alloc_descs(-1, 0, 1, pdev.dev.numa_node, None, None)) < 0:
+        return 0
+    irq_to_desc(irq).irq_data.chip = irq_chip(
+        "IO-APIC", lambda data: controller.mask(0, True), lambda data: controller.mask(0, False),
+        lambda data, msg: controller.messages.update({0: msg}))
+    return irq

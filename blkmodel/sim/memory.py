@@ -211,8 +211,19 @@ class Memory:
     def _place_pages(self, span: int, node: int) -> int:
         addr = -(-self._next[node] // span) * span
         if addr + span > self._limit[node]:
-            return 0
+            return self._split(span, node)
         self._next[node] = addr + span
+        return addr
+
+    def _split(self, span: int, node: int) -> int:
+        """Take `span` bytes from the smallest larger block that was freed; 0 where there is none."""
+        sizes = [size for (on, size), free in self._free.items() if on == node and size > span and free]
+        if not (larger := min(sizes, default=0)) or larger < PAGE_SIZE:
+            return 0
+        addr = self._free[node, larger].pop()
+        while larger > span:
+            larger //= 2
+            self._free.setdefault((node, larger), []).append(addr + larger)
         return addr
 
 

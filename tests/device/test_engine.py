@@ -214,6 +214,35 @@ def test_a_queue_interrupts_by_its_vector_or_not_at_all():
     assert host.raised == [7]
 
 
+def test_a_pin_is_up_until_all_is_taken():
+    host = Host(vectors=0)
+    queue = host.queue(1, vector=0)
+    host.raised.clear()
+    submit(queue, range(3), pages(1)._addr)
+    host.run()
+    assert host.raised == [0]
+    host.doorbell(1, 1, 1)
+    host.run()
+    assert host.raised == [0, 0]
+    host.doorbell(1, 1, 3)
+    host.run()
+    assert host.raised == [0, 0]
+
+
+def test_a_pin_can_be_masked():
+    host = Host(vectors=0)
+    queue = host.queue(1, vector=0)
+    host.raised.clear()
+    host.write(nvme.NVME_REG_INTMS, 1)
+    assert host.read(nvme.NVME_REG_INTMS) == host.read(nvme.NVME_REG_INTMC) == 1
+    submit(queue, range(3), pages(1)._addr)
+    host.run()
+    assert host.raised == []
+    host.write(nvme.NVME_REG_INTMC, 1)
+    host.run()
+    assert host.raised == [0]
+
+
 def test_a_vector_that_is_raised_again_before_it_is_taken_runs_once():
     host = Host()
     host.raised.clear()

@@ -19,7 +19,7 @@ from blkmodel.sim.interrupts import interrupts
 
 KINDS: dict[str, dict[str, Any]] = {
     "as QEMU": {}, "stride": {"stride": 2}, "small transfers": {"mdts": 1}, "any transfers": {"mdts": 0},
-    "no descriptors": {"sgl": False}, "one vector": {"vectors": 1}, "two": {"vectors": 2},
+    "no descriptors": {"sgl": False}, "a pin": {"vectors": 0}, "one vector": {"vectors": 1}, "two": {"vectors": 2},
     "no doorbells in memory": {"dbbuf": False}, "no cache": {"write_cache": False},
     "namespaces": {"namespaces": {1: Namespace(), 2: Namespace(4096, 12), 7: Namespace(64)}},
     "slow to get ready": {"ready_time": 250_000_000}, "time": {"service": Service(10_000, 20_000, in_order=False)},

@@ -25,10 +25,11 @@ COMMANDS = {
     "dmesg": ["--session", "my.json"],
     "explain": ["my.json"],
     "capture": ["--release", "5.4.120"],
+    "fio": ["job.fio"],
 }
 SAYS = {"check": "passed", "map": "hctx", "trace": "blk_mq_alloc_tag_set", "lvm": "successfully created",
         "session": "$ dmsetup create lin0", "dmesg": "nvme nvme0: pci function",
-        "explain": "that the book knows", "capture": "blkmodel-capture/1"}
+        "explain": "that the book knows", "capture": "blkmodel-capture/1", "fio": "IOPS="}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,9 @@ def installed(built, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory):
-    return tmp_path_factory.mktemp("empty")
+    place = tmp_path_factory.mktemp("empty")
+    (place / "job.fio").write_text("[reads]\nfilename=/dev/nvme0n1\nrw=read\nbs=4k\nsize=64k\n")
+    return place
 
 
 @pytest.fixture(scope="module")

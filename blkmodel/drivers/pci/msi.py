@@ -9,12 +9,13 @@ from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
 from blkmodel.services.base.err import EINVAL, ENOMEM, ENOSPC, ERANGE
 from blkmodel.services.base.symbols import provide
-from blkmodel.services.cpus.cpumask import cpumask
+from blkmodel.services.cpus.cpumask import cpu_possible_mask, cpumask
 from blkmodel.services.cpus.interrupt import irq_affinity, irq_chip, irq_data, irq_has_action
 from blkmodel.services.data.list import list_add_tail, list_del_init
 from blkmodel.services.devices.msi import (alloc_msi_entry, for_each_pci_msi_entry, free_msi_entry, msi_desc,
     msi_domain_alloc_irqs, msi_domain_free_irqs, nth_entry)
-from blkmodel.services.devices.pci import PCI_IRQ_AFFINITY, PCI_IRQ_MSI, PCI_IRQ_MSIX, pci_dev, to_pci_dev
+from blkmodel.services.devices.pci import (PCI_IRQ_AFFINITY, PCI_IRQ_LEGACY, PCI_IRQ_MSI, PCI_IRQ_MSIX, pci_dev,
+    to_pci_dev)
 from blkmodel.services.memory.slab import kfree
 from blkmodel.sim.structure import NULL
 
@@ -77,7 +78,7 @@ def msix_setup_entries(dev: pci_dev, base: object, entries: object, nvec: int, a
             free_msi_irqs(dev)
             ret = -ENOMEM
             break
-        entry.entry_nr = i
+        entry.is_msix, entry.entry_nr, entry.default_irq = 1, i, dev.irq
         list_add_tail(entry, dev.dev.msi_list, "list")
     kfree(masks)
     return ret
@@ -107,7 +108,7 @@ def msix_capability_init(dev: pci_dev, entries: object, nvec: int, affd: irq_aff
 
 def pci_msi_supported(dev: pci_dev, nvec: int) -> int:
     """Whether the device may raise interrupts by messages, and at least one is asked for."""
-    return int(nvec >= 1)
+    return int(not dev.no_msi and nvec >= 1)
 
 
 def pci_msi_vec_count(dev: pci_dev) -> int:
@@ -177,8 +178,7 @@ def __pci_enable_msix_range(dev: pci_dev, entries: object, minvec: int, maxvec: 
 
 def pci_alloc_irq_vectors_affinity(dev: pci_dev, min_vecs: int, max_vecs: int, flags: int,
                                    affd: irq_affinity | None) -> int:
-    """Give a device interrupt vectors: messages of its table. (No device of the model has a pin.) Returns how many, or
-    -errno.
+    """Give a device interrupt vectors: messages of its table, or its pin. Returns how many, or -errno.
 
     With PCI_IRQ_AFFINITY they are spread over the CPUs, as affd says or all alike.
     """
@@ -195,6 +195,11 @@ def pci_alloc_irq_vectors_affinity(dev: pci_dev, min_vecs: int, max_vecs: int, f
     if flags & PCI_IRQ_MSI:
         if (msi_vecs := __pci_enable_msi_range(dev, min_vecs, max_vecs, affd)) > 0:
             return msi_vecs
+    if flags & PCI_IRQ_LEGACY and min_vecs == 1 and dev.irq:
+        if affd is not None:
+            # Only for its calc_sets(): the driver has to hear that there is one interrupt.
+            affinity.irq_create_affinity_masks(1, affd)
+        return 1
     return -ENOSPC if msix_vecs == -ENOSPC else msi_vecs
 
 
@@ -205,12 +210,18 @@ def pci_free_irq_vectors(dev: pci_dev) -> None:
 
 def pci_irq_vector(dev: pci_dev, nr: int) -> int:
     """The kernel's number of the device's interrupt `nr`; -EINVAL where there is none."""
-    entry = nth_entry(dev, nr) if dev.msix_enabled else NULL
-    return -EINVAL if WARN_ON_ONCE(entry is None, f"no vector {nr}") else entry.irq
+    if dev.msix_enabled:
+        entry = nth_entry(dev, nr)
+        return -EINVAL if WARN_ON_ONCE(entry is None, f"no vector {nr}") else entry.irq
+    if WARN_ON_ONCE(nr > 0, f"no vector {nr}"):
+        return -EINVAL
+    return dev.irq + nr
 
 
 def pci_irq_get_affinity(dev: pci_dev, nr: int) -> cpumask:
-    """The CPUs of the device's interrupt `nr`: None where they were not worked out."""
+    """The CPUs of the device's interrupt `nr`: all possible ones for a pin; None where they were not worked out."""
+    if not dev.msix_enabled:
+        return cpu_possible_mask()
     entry = nth_entry(dev, nr)
     if WARN_ON_ONCE(entry is None, f"no vector {nr}"):
         return NULL

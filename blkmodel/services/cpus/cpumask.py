@@ -169,6 +169,11 @@ def for_each_node_mask(mask: nodemask) -> list[int]:
     return [node for node in range(mask.bits.bit_length()) if mask.bits >> node & 1]
 
 
+def first_memory_node() -> int:
+    """The lowest node that has memory: in the model, that there is."""
+    return min(this().machine.nodes)
+
+
 def nr_online_nodes() -> int:
     """How many nodes there are; in the model all are online."""
     return len(this().machine.nodes)

@@ -27,7 +27,9 @@ class msi_desc(Struct, size=104):
     dev: device = NULL
     affinity: Sequence[irq_affinity_desc] = NULL
     masked: int = 0
+    is_msix: int = 0
     entry_nr: int = 0
+    default_irq: int = 0
 
 
 def for_each_pci_msi_entry(pdev: pci_dev) -> list_head:

@@ -28,9 +28,9 @@ PCIBIOS_SUCCESSFUL, PCIBIOS_DEVICE_NOT_FOUND, pci_channel_io_normal, pci_channel
 
 @struct
 class pci_dev(Struct, size=2176):
-    """A function on a PCI bus. resource[n] is (start, length) of its n-th window. msix_cap: where its capability of
-    interrupts by message is, 0 where it lacks that. error_state: whether it can be reached (pci_channel_io_*).
-    enable_cnt: how many times it was enabled, less those undone.
+    """A function on a PCI bus. `irq` is its pin's interrupt, 0 where it has none; resource[n] is (start, length) of
+    its n-th window. msix_cap: where its capability of interrupts by message is, 0 where it lacks that. error_state:
+    whether it can be reached (pci_channel_io_*). enable_cnt: how many times it was enabled, less those undone.
 
     _device is the hardware: what the kernel reads from and writes to, with read_config(offset) and
     write_config(offset, value) of 16 bits. _owner: who asked for its windows, None where nobody did.
@@ -39,11 +39,13 @@ class pci_dev(Struct, size=2176):
     dev: device = field(default_factory=device)
     vendor: int = 0
     device: int = 0
+    irq: int = 0
     resource: tuple[tuple[int, int], ...] = ()
     msix_cap: int = 0
     class_: int = 0
     error_state: int = pci_channel_io_normal
     enable_cnt: int = 0
+    no_msi: int = 0
     msix_enabled: int = 0
     _device: Any = None
     _owner: str = NULL
@@ -66,6 +68,7 @@ class pci_driver(Struct, size=288):
     id_table: tuple[pci_device_id, ...] = ()
     probe: Callable[..., int] = NULL
     remove: Callable[..., None] = NULL
+    shutdown: Callable[..., None] = NULL
 
 
 @statics
@@ -228,6 +231,20 @@ def pci_request_mem_regions(pdev: pci_dev, name: str) -> int:
 
 def pci_release_mem_regions(pdev: pci_dev) -> None:
     pdev._owner = NULL
+
+
+def pci_save_state(pdev: pci_dev) -> int:
+    """Keep what a reset would wipe out. (The model's device loses nothing.) Returns 0."""
+    return 0
+
+
+def pci_enable_pcie_error_reporting(pdev: pci_dev) -> int:
+    """Let the device report errors of the bus. It has none of that kind."""
+    return 0
+
+
+def pci_disable_pcie_error_reporting(pdev: pci_dev) -> int:
+    return 0
 
 
 def pci_alloc_irq_vectors(dev: pci_dev, min_vecs: int, max_vecs: int, flags: int) -> int:

@@ -74,6 +74,11 @@ def dma_max_mapping_size(dev: device) -> int:
     return (1 << 64) - 1
 
 
+def dma_set_max_seg_size(dev: device, size: int) -> int:
+    """Say how long one piece for the device may be. (The queue's own limit is what is looked at.)"""
+    return 0
+
+
 class dma_pool(Struct, size=104):
     """Blocks of `size` bytes, a power of two; pages of `allocation` bytes are cut into them. page_list has those pages,
     the newest first."""

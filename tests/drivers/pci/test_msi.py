@@ -117,6 +117,29 @@ def test_no_vectors_no_sense():
     assert pci_alloc_irq_vectors(pdev, 5, 3, PCI_IRQ_MSIX) == -ENOSPC
     assert msi.__pci_enable_msix_range(pdev, None, 5, 3, None, 0) == -ERANGE
     assert pci_alloc_irq_vectors(pdev, 66, 70, PCI_IRQ_ALL_TYPES) == -ENOSPC
+    pdev.no_msi = 1
+    assert pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_ALL_TYPES) == -EINVAL
+
+
+def test_a_pin_where_there_is_no_table():
+    sets = []
+    pdev = device(vectors=0)
+    assert spread(pdev, 1, 8, pre_vectors=1, calc_sets=lambda affd, nvecs: sets.append(nvecs)) == 1
+    assert sets == [0]
+    assert msi.pci_irq_vector(pdev, 0) == pdev.irq
+    assert msi.pci_irq_vector(pdev, 1) == -EINVAL
+    assert set(msi.pci_irq_get_affinity(pdev, 0)) == {0, 1, 2, 3}
+    seen: list = []
+    kernel = blkmodel.sim.this()
+    for owner in (1, 2):
+        assert pci_request_irq(pdev, 0, note(seen, kernel), None, owner, "x") == 0
+    pdev._device.interrupt(0)
+    kernel.loop.run_due()
+    assert [dev_id for _, dev_id, _ in seen] == [1, 2]
+    pci_free_irq(pdev, 0, 1)
+    pdev._device.interrupt(0)
+    kernel.loop.run_due()
+    assert [dev_id for _, dev_id, _ in seen] == [1, 2, 2]
 
 
 def test_affinity_of_a_vector_that_is_not_there():

@@ -26,6 +26,7 @@ MACHINES: list[dict[str, Any]] = [
     {"cpus": 64, "threads": 2, "nodes": 4, "queues": 64},
     {"cpus": 64, "queues": 1},
     {"cpus": 6, "queues": 4, "vectors": 1},
+    {"cpus": 6, "queues": 4, "vectors": 0},
     {"driver": "null_blk", "cpus": 64, "present": 3, "queues": 64},
     {"driver": "null_blk", "cpus": 5, "queues": 1},
 ]

@@ -78,7 +78,7 @@ OMITTED = no_chapter("""
     nvme_keep_alive_end_io nvme_keep_alive nvme_keep_alive_work nvme_start_keep_alive nvme_get_features
     nvme_set_latency_tolerance nvme_user_cmd nvme_submit_io nvme_dev_user_cmd __nvme_find_ns_head
     nvme_clear_changed_ns_log nvme_ctrl_pp_status nvme_get_fw_slot_info nvme_fw_act_work nvme_handle_aen_notice
-    nvme_wait_freeze_timeout nvme_ns_has_pi nvme_aen_uevent nvme_complete_async_event""")
+    nvme_wait_freeze_timeout nvme_ns_has_pi nvme_aen_uevent""")
 NVME_IOCTL_ID, NVME_IOCTL_RESET, NVME_IOCTL_SUBSYS_RESET, NVME_IOCTL_RESCAN = 0x4E40, 0x4E44, 0x4E45, 0x4E46
 PASSTHROUGH = {0xC0484E41: "NVME_IOCTL_ADMIN_CMD", 0x40304E42: "NVME_IOCTL_SUBMIT_IO", 0xC0484E43: "NVME_IOCTL_IO_CMD",
                0xC0504E47: "NVME_IOCTL_ADMIN64_CMD", 0xC0504E48: "NVME_IOCTL_IO64_CMD"}
@@ -1298,6 +1298,12 @@ def nvme_async_event_work(work: work_struct) -> None:
     """Deal with an event, and ask for the next."""
     ctrl = work.data
     ctrl.ops.submit_async_event(ctrl)
+
+
+def nvme_complete_async_event(ctrl: nvme_ctrl, status: int) -> None:
+    """A controller tells of an event, or cannot: let the next be asked for. What an event sets off is left out."""
+    if status >> 1 == NVME_SC_SUCCESS:
+        queue_work(variables().nvme_wq, ctrl.async_event_work)
 
 
 def nvme_stop_ctrl(ctrl: nvme_ctrl) -> None:

@@ -37,26 +37,27 @@ from blkmodel.services.base.err import EBUSY, EINVAL, EIO, ENODEV, ENOMEM, IS_ER
 from blkmodel.services.base.module import THIS_MODULE, kernel_param, param_set_int, param_set_uint
 from blkmodel.services.base.printk import pr_warn
 from blkmodel.services.base.text import kstrtoint
-from blkmodel.services.cpus.cpumask import num_possible_cpus
+from blkmodel.services.cpus.cpumask import first_memory_node, num_possible_cpus
 from blkmodel.services.cpus.interrupt import IRQ_HANDLED, IRQ_NONE, disable_irq, enable_irq, irq_affinity
 from blkmodel.services.devices.device import (dev_info, dev_name, dev_to_node, dev_warn, dev_warn_ratelimited, device,
-    get_device, put_device)
+    get_device, put_device, set_dev_node)
 from blkmodel.services.devices.io import ioremap, iounmap, lo_hi_readq, lo_hi_writeq, readl, writel
 from blkmodel.services.devices.pci import (PCI_CLASS_STORAGE_EXPRESS, PCI_IRQ_AFFINITY, PCI_IRQ_ALL_TYPES, PCI_STATUS,
     PCIBIOS_SUCCESSFUL, device_release_driver, pci_alloc_irq_vectors, pci_channel_io_normal, pci_channel_offline,
-    pci_dev, pci_device_id, pci_device_is_present, pci_disable_device, pci_driver, pci_enable_device_mem, pci_free_irq,
-    pci_get_drvdata, pci_is_enabled, pci_read_config_word, pci_register_driver, pci_release_mem_regions,
-    pci_request_irq, pci_request_mem_regions, pci_resource_len, pci_resource_start, pci_set_drvdata, pci_set_master,
-    pci_unregister_driver, to_pci_dev)
+    pci_dev, pci_device_id, pci_device_is_present, pci_disable_device, pci_disable_pcie_error_reporting, pci_driver,
+    pci_enable_device_mem, pci_enable_pcie_error_reporting, pci_free_irq, pci_get_drvdata, pci_is_enabled,
+    pci_read_config_word, pci_register_driver, pci_release_mem_regions, pci_request_irq, pci_request_mem_regions,
+    pci_resource_len, pci_resource_start, pci_save_state, pci_set_drvdata, pci_set_master, pci_unregister_driver,
+    to_pci_dev)
 from blkmodel.services.memory.dma_mapping import (DMA_ATTR_NO_WARN, DMA_BIT_MASK, dma_alloc_coherent, dma_free_coherent,
     dma_map_bvec, dma_map_sg_attrs, dma_mapping_error, dma_max_mapping_size, dma_pool, dma_pool_alloc, dma_pool_create,
-    dma_pool_destroy, dma_pool_free, dma_set_mask_and_coherent, dma_unmap_page, dma_unmap_sg)
+    dma_pool_destroy, dma_pool_free, dma_set_mask_and_coherent, dma_set_max_seg_size, dma_unmap_page, dma_unmap_sg)
 from blkmodel.services.memory.mempool import (mempool, mempool_alloc, mempool_create_node, mempool_destroy,
     mempool_free, mempool_kfree, mempool_kmalloc)
 from blkmodel.services.memory.mm import GFP_ATOMIC, GFP_KERNEL
 from blkmodel.services.memory.scatterlist import (scatterlist, sg_dma_address, sg_dma_len, sg_init_table, sg_next,
     sg_phys)
-from blkmodel.services.memory.slab import kcalloc_node, kfree, kzalloc_node
+from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc_node, kfree, kzalloc_node
 from blkmodel.services.tasks.locks import mutex, mutex_lock, mutex_unlock
 from blkmodel.services.tasks.timer import HZ
 from blkmodel.services.tasks.wait import complete, completion, init_completion, wait_for_completion_io_timeout
@@ -717,10 +718,12 @@ def nvme_queue_tagset(nvmeq: nvme_queue) -> blk_mq_tags:
 def nvme_handle_cqe(nvmeq: nvme_queue, idx: int) -> None:
     """Complete the request that an entry of the completion ring is about.
 
-    Requests for events have no struct request: they neither time out nor keep a queue from freezing. They are not
-    answered, as no controller of the model has an event to tell of.
+    Requests for events have no struct request: they neither time out nor keep a queue from freezing.
     """
     cqe = nvmeq.cqes[idx]
+    if nvmeq.qid == 0 and cqe.command_id >= NVME_AQ_BLK_MQ_DEPTH:
+        core.nvme_complete_async_event(nvmeq.dev.ctrl, cqe.status)
+        return
     if (req := blk_mq.blk_mq_tag_to_rq(nvme_queue_tagset(nvmeq), cqe.command_id)) is None:
         dev_warn(nvmeq.dev.ctrl.device, f"invalid id {cqe.command_id} completed on queue {cqe.sq_id}")
         return
@@ -1395,6 +1398,8 @@ def nvme_pci_enable(dev: nvme_dev) -> int:
     dev.io_sqes = NVME_NVM_IOSQES
 
     nvme_map_cmb(dev)
+    pci_enable_pcie_error_reporting(pdev)
+    pci_save_state(pdev)
     return 0
 
 
@@ -1410,6 +1415,7 @@ def nvme_pci_disable(dev: nvme_dev) -> None:
     pdev = to_pci_dev(dev.dev)
     msi.pci_free_irq_vectors(pdev)
     if pci_is_enabled(pdev):
+        pci_disable_pcie_error_reporting(pdev)
         pci_disable_device(pdev)
 
 
@@ -1522,6 +1528,7 @@ def nvme_reset_work(work: work_struct) -> None:
                 # So that a scatterlist is within a page.
                 dev.ctrl.max_hw_sectors = min(NVME_MAX_KB_SZ << 1, dma_max_mapping_size(dev.dev) >> 9)
                 dev.ctrl.max_segments = NVME_MAX_SEGS
+                dma_set_max_seg_size(dev.dev, 0xFFFFFFFF)
     if not result:
         if not core.nvme_change_ctrl_state(dev.ctrl, NVME_CTRL_CONNECTING):
             dev_warn(dev.ctrl.device, "failed to mark controller CONNECTING")
@@ -1620,6 +1627,9 @@ def nvme_probe(pdev: pci_dev, id: pci_device_id) -> int:
     Returns 0, or -errno with nothing left of it.
     """
     node = dev_to_node(pdev.dev)
+    if node == NUMA_NO_NODE:
+        set_dev_node(pdev.dev, first_memory_node())
+
     if (dev := kzalloc_node(nvme_dev, GFP_KERNEL, node)) is None:
         return -ENOMEM
     dev.ctrl._owner = dev

@@ -24,7 +24,7 @@ from tests.drivers.nvme.host.test_pci_errors import remove, state
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "plain": ({}, {}), "of all types": ({"queue_pairs": 6, "vectors": 7}, {"write_queues": 1, "poll_queues": 2}),
     "no doorbells in memory": ({"dbbuf": False}, {}),
-    "no descriptors": ({"sgl": False}, {}), "one vector": ({"vectors": 1}, {}),
+    "no descriptors": ({"sgl": False}, {}), "a pin": ({"vectors": 0}, {}), "one vector": ({"vectors": 1}, {}),
     "NVMe 1.1": ({"version": nvme.NVME_VS(1, 1, 0)}, {}), "fewer usable": ({"usable": 1}, {}),
     "two namespaces": ({"namespaces": 2}, {}), "slow": ({"ready_time": 250_000_000}, {})}
 EFFECTS = {"fail": (FAIL, nvme.NVME_SC_INTERNAL), "fail for good": (FAIL, nvme.NVME_SC_INTERNAL | nvme.NVME_SC_DNR),

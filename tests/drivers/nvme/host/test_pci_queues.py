@@ -38,7 +38,7 @@ def interrupts_of(dev):
 
 
 @settings(max_examples=25)
-@given(machines(cpus=16), st.integers(1, 30), st.integers(0, 20), st.integers(0, 20), st.sampled_from([1, 2, 9, 65]))
+@given(machines(cpus=16), st.integers(1, 30), st.integers(0, 20), st.integers(0, 20), st.sampled_from([0, 1, 2, 9, 65]))
 def test_every_cpu_has_a_queue_of_each_type(on, pairs, write_queues, poll_queues, vectors):
     dev = up(on, params={"write_queues": write_queues, "poll_queues": poll_queues, "io_queue_depth": 4},
              queue_pairs=pairs, vectors=vectors)
@@ -97,6 +97,13 @@ def test_with_one_vector_the_queue_shares_the_admin_queues():
     assert "".join(first.next.name) == "nvme0q1"
     assert list(dev.tagset.map[HCTX_TYPE_DEFAULT].mq_map) == [0] * 4
     assert not [line for line in blkmodel.sim.this().log if "WARNING" in line]
+
+
+def test_a_controller_without_messages_uses_its_pin():
+    dev = up(queue_pairs=4, vectors=0)
+    assert (dev.io_queues, dev.num_vecs) == ([1, 0, 0], 1)
+    assert interrupts_of(dev) == {0: "0-3", 1: "0-3"}
+    assert scenario.io("nvme0n1", "write", 0, 4096, data=b"pin " * 1024) == b"pin " * 1024
 
 
 def test_more_vectors_than_the_table_has():
