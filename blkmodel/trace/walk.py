@@ -29,17 +29,15 @@ def walk(recording: Recording) -> Iterator[Moment]:
     contexts, time = [0], 0
     paths: dict[int, list[Call]] = {}
     for event in recording.events:
-        if type(event) is Enter:
+        kind, time = type(event), getattr(event, "time", time)
+        if kind is Enter:
             contexts.append(event.context)
-            time = event.time
-            continue
-        if type(event) is Leave:
+        elif kind is Leave:
             contexts.pop()
-            time = event.time
-            continue
-        path = paths.setdefault(contexts[-1], [])
-        yield Moment(event, contexts[-1], path, time)
-        if type(event) is Call:
-            path.append(event)
-        elif type(event) is Return:
-            path.pop()
+        else:
+            path = paths.setdefault(contexts[-1], [])
+            yield Moment(event, contexts[-1], path, time)
+            if kind is Call:
+                path.append(event)
+            elif kind is Return:
+                path.pop()

@@ -11,13 +11,14 @@ from blkmodel.include.linux.blk_mq import BLK_EH_RESET_TIMER
 from blkmodel.include.linux.nvme import nvme_admin_async_event
 from blkmodel.services.devices.kobject import sysfs
 from blkmodel.sim import booted, machine
-from blkmodel.trace import (Assign, Call, Command, Completion, ContextRecord, Doorbell, Enter, Leave, Log, Recording,
-    Return, record)
+from blkmodel.trace import Assign, Call, Command, Completion, ContextRecord, Doorbell, Log, Recording, Return, record
 from blkmodel.trace.on_bus import describe_command
+from blkmodel.trace.walk import walk
 from blkmodel.view.facts.words import attempt, got
 
 DEVICE, LOG = "the controller", "the log"
 READ: list[Any] = ["io", {"disk": "nvme0n1", "op": "read", "offset": 0, "length": 4096, "cpu": 0}]
+_SUBMIT = "nvme_queue_rq"
 LATER = 700  # milliseconds after the read, in which something else is done
 LOST, MASKED, SLOW, RESET, UNBOUND, PULLED, CPU = "lost", "masked", "slow", "reset", "unbound", "pulled", "cpu"
 INCIDENTS = {"its completion gets lost": LOST, "its interrupt gets lost": MASKED, "the controller is slow": SLOW,
@@ -104,18 +105,18 @@ def incident(what: str, timeout: int, before: int, takes: int, aborts: bool) -> 
 def _moments(recording: Recording, began: int) -> list[Moment]:
     """What happened, in order; of the admin queue only what is asked of the controller, the same in one."""
     found: list[Moment] = []
-    time, running = began, [0]
-    for at, event in enumerate(recording.events):
-        kind = type(event)
-        time = getattr(event, "time", time)
-        said = code = ""
-        who = _who(recording.contexts[running[-1]])
-        if kind is Enter:
-            running.append(event.context)
-        elif kind is Leave and running[-1] == event.context:
-            running.pop()
-        elif kind is Call and event.function == "nvme_queue_rq":
-            said, code = _submitted(recording, at), event.function
+    rung = False
+    for event, context, path, time in walk(recording):
+        kind, said, code = type(event), "", ""
+        who = _who(recording.contexts[context])
+        if kind is Call and event.function == _SUBMIT:
+            rung = False
+        elif kind is Doorbell and any(call.function == _SUBMIT for call in path):
+            rung, code = True, _SUBMIT
+            said = f"puts a command into queue {event.queue}, and rings its doorbell" if event.queue else ""
+        elif kind is Return and event.function == _SUBMIT and not rung:
+            said = "sends nothing" if event.value else "puts a command into the ring, and rings no doorbell"
+            code = _SUBMIT
         elif kind is Call and event.function in _SAID:
             said, code = _SAID[event.function], event.function
         elif kind is Return and event.function == "nvme_timeout":
@@ -145,18 +146,6 @@ def _who(context: ContextRecord) -> str:
         return f"{context.kind}, CPU {context.cpu}"
     names = {"io": "the reader", **{each[0]: "somebody else" for each in _MEANWHILE.values()}}
     return f"{names.get(context.name, context.name)}, CPU {context.cpu}"
-
-
-def _submitted(recording: Recording, at: int) -> str:
-    """What a nvme_queue_rq() that is called there does: which doorbell it rings, or that it rings none; "" where it is
-    the admin queue's."""
-    call = recording.events[at]
-    for event in recording.events[at:]:
-        if type(event) is Doorbell:
-            return f"puts a command into queue {event.queue}, and rings its doorbell" if event.queue else ""
-        if type(event) is Return and event[:4] == call[:4]:
-            return "sends nothing" if event.value else "puts a command into the ring, and rings no doorbell"
-    return ""
 
 
 class Ending(NamedTuple):
