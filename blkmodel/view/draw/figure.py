@@ -6,6 +6,7 @@ in brightness too, for those who see no hue. A figure carries its style with it:
 JupyterLab and on paper.
 """
 
+from collections.abc import Iterable
 from html import escape
 
 from blkmodel.view.draw.styles import style
@@ -60,6 +61,17 @@ def stretched(classes: str, width: float, height: float, shapes: str, attributes
     """SVG text that fills the width that there is, however wide it is drawn; `attributes` begin with a blank."""
     return (f'<svg xmlns="http://www.w3.org/2000/svg" class="{classes}"{attributes} preserveAspectRatio="none" '
             f'viewBox="0 0 {width:g} {height:g}">{shapes}</svg>')
+
+
+def table(titles: Iterable[str], rows: str, classes: str = "") -> str:
+    """A table of rows (as HTML), with a title above each column; classes: of the titles."""
+    heads = "".join(f'<th scope="col"{_classes(classes)}>{title}</th>' for title in titles)
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def row(head: str, *cells: object) -> str:
+    """A row of a table: its head, and its cells."""
+    return f'<tr><th scope="row">{head}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
 
 def keys(classes: str, cells: list[tuple[str, str]]) -> str:

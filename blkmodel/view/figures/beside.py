@@ -7,6 +7,7 @@ from html import escape
 
 from blkmodel.capture.beside import Line, Row
 from blkmodel.view.draw.call_tree import kernel_url
+from blkmodel.view.draw.figure import table
 from blkmodel.view.draw.styles import style
 
 
@@ -21,10 +22,9 @@ def beside(rows: list[Row], release: str) -> str:
     wrong = sum(row.differs for row in rows)
     said = (f"{theirs} calls of the kernel, {ours} of the model; {both} stand side by side"
             + (f", and {wrong} differ." if wrong else ", and none differs."))
-    heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in (f"Linux {release}, recorded", "the model"))
+    heads = escape(f"Linux {release}, recorded"), "the model"
     return (f'<div class="blk blk-beside" role="group" aria-label="Recorded calls beside the model\'s: {said}">'
-            f"<style>{style('beside')}</style><table><thead><tr>{heads}</tr></thead>"
-            f"<tbody>{''.join(map(_row, rows))}</tbody></table><p>{said}</p></div>")
+            f"<style>{style('beside')}</style>{table(heads, ''.join(map(_row, rows)))}<p>{said}</p></div>")
 
 
 def _row(row: Row) -> str:

@@ -6,7 +6,7 @@
 """
 
 from blkmodel.userland.fio.stages import STAGES
-from blkmodel.view.draw.figure import keys, panel
+from blkmodel.view.draw.figure import keys, panel, row, table
 from blkmodel.view.facts.load import arrivals, readers
 
 _COLOURS = ("tags", "poll", "default", "read", "waste")
@@ -25,14 +25,15 @@ def depth_and_latency(tags: int = 8, queues: int = 1, least: int = 100, servers:
     for n, each in zip(_DEPTHS, found, strict=True):
         bar = "".join(f'<i class="{colour}" style="float:left;width:{100 * time / longest:.2f}%"></i>'
                       for colour, time in zip(_COLOURS, each.stages, strict=True))
-        rows += _row(str(n), bar, f"{each.iops:,.0f}", f"{each.latency:.0f}", f"{each.iops * each.latency / 1e6:.2f}")
+        rows += row(str(n), _room(bar), f"{each.iops:,.0f}", f"{each.latency:.0f}",
+                    f"{each.iops * each.latency / 1e6:.2f}")
         where = ", ".join(f"{time:.0f} µs {stage}" for stage, time in zip(STAGES, each.stages, strict=True)
                           if time >= .5)
         said.append(f"{n} at once: {each.iops:,.0f} IOPS, {each.latency:.0f} µs ({where}).")
     key = keys("", [(f'<rect class="{colour}" x="1" y="1" width="13" height="13"/>', stage)
                     for colour, stage in zip(_COLOURS, STAGES, strict=True)])
     return panel("blk-depths", " ".join(said), "depths",
-                 _table(("processes", "where the time goes", "IOPS", "latency, µs", "IOPS × latency"), rows),
+                 table(("processes", "where the time goes", "IOPS", "latency, µs", "IOPS × latency"), rows, "dim"),
                  f"<p>{key}</p>")
 
 
@@ -51,21 +52,15 @@ def busy(least: int = 100, servers: int = 1) -> str:
                f'<i class="poll" style="width:{util:.1f}%;height:50%"></i>')
         numbers = [f"{truth:.1f}", f"{util:.0f}", f"{found.iops * found.latency / 1e6:.2f}",
                    f"{found.columns['aqu-sz']:.2f}"]
-        rows += _row(f"{found.iops:,.0f}", bar, *numbers)
+        rows += row(f"{found.iops:,.0f}", _room(bar), *numbers)
         said.append(f"{found.iops:,.0f} reads a second: {numbers[0]} % of one server's time, %util {numbers[1]}; "
                     f"{numbers[2]} reads there on average, aqu-sz {numbers[3]}.")
     key = keys("", [('<rect class="read" x="1" y="1" width="13" height="13"/>', "reads × their time"),
                     ('<rect class="poll" x="1" y="1" width="13" height="13"/>', "%util")])
     heads = ("reads/s", "", "reads × time, %", "%util", "really there", "aqu-sz")
     return panel("blk-depths", " ".join(said) or "No rate is slow enough for this disk.", "depths",
-                 _table(heads, rows), f"<p>{key}</p>")
+                 table(heads, rows, "dim"), f"<p>{key}</p>")
 
 
-def _row(head: str, bar: str, *cells: str) -> str:
-    return (f'<tr><th scope="row">{head}</th><td><span class="room">{bar}</span></td>'
-            + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-
-
-def _table(heads: tuple[str, ...], rows: str) -> str:
-    cells = "".join(f'<th scope="col" class="dim">{head}</th>' for head in heads)
-    return f"<table><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table>"
+def _room(bar: str) -> str:
+    return f'<span class="room">{bar}</span>'

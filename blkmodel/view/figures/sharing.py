@@ -4,7 +4,7 @@
 """
 
 from blkmodel.sim.machine import format_cpulist
-from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw.figure import panel, table
 from blkmodel.view.facts.words import many
 from blkmodel.view.facts.writers import PLACES, writers
 
@@ -22,9 +22,8 @@ def sharing(cpus: int = 8, queues: int = 1, scheduler: str = "none") -> str:
         cells = (found.get((what, number), set()) for what in PLACES)
         drawn = "".join(f'<td class="{"many" if len(who) > 1 else "one"}">{_cpus(who)}</td>' for who in cells)
         rows.append(f'<tr><th scope="row">hardware queue {number}</th>{drawn}</tr>')
-    head = "".join(f'<th scope="col">{what}</th>' for what in ("kept for", *PLACES))
     return panel("blk-sharing", " ".join([said, *label]), "sharing", f"<p><b>{said}</b></p>",
-                 f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
+                 table(("kept for", *PLACES), "".join(rows)))
 
 
 def _cpus(who: set[int]) -> str:

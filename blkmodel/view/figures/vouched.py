@@ -6,7 +6,7 @@
 from html import escape
 
 from blkmodel.capture.vouched import KINDS, SOURCE, by_file, vouched
-from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw.figure import panel, row, table
 
 
 def fidelity() -> str:
@@ -16,13 +16,7 @@ def fidelity() -> str:
         calls, state, source = (number[kind] for kind in KINDS)
         only = ", ".join(escape(name) for (at, name), kind in sorted(of.items()) if at == file and kind == SOURCE)
         more = f"<details><summary>{source}</summary>{only}</details>" if only else "0"
-        rows.append(_row(file, calls, state, more))
-    rows.append(_row("all", *(sum(kind == each for kind in of.values()) for each in KINDS)))
+        rows.append(row(escape(file), calls, state, more))
+    rows.append(row("all", *(sum(kind == each for kind in of.values()) for each in KINDS)))
     titles = ("file", "a recording of calls", "of state", "the source")
-    head = "".join(f'<th scope="col">{each}</th>' for each in titles)
-    return panel("blk-vouched", "What vouches for the functions of each file", "vouched",
-                 f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>")
-
-
-def _row(file: str, *cells: object) -> str:
-    return f'<tr><th scope="row">{escape(file)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+    return panel("blk-vouched", "What vouches for the functions of each file", "vouched", table(titles, "".join(rows)))

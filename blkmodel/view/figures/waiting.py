@@ -5,7 +5,7 @@
     live(schedulers, depth=(1, 64), writes=(0, 24))
 """
 
-from blkmodel.view.draw.figure import keys, panel, stretched
+from blkmodel.view.draw.figure import keys, panel, row, stretched, table
 from blkmodel.view.facts.waiting import READS, contest, depths
 from blkmodel.view.facts.words import many
 
@@ -52,11 +52,8 @@ def schedulers(depth: int = 4, writes: int = 24) -> str:
         numbers = [f"{found.longest(True):g}", f"{found.longest(False):g}", f"{found.calls:.0f}", str(found.travel)]
         label.append(f"{name}: {''.join('wr'[each.read] for each in found.served)}; "
                      + ", ".join(f"{head}: {number}" for head, number in zip(_HEADS[2:], numbers, strict=True)) + ".")
-        cells = "".join(f"<td>{number}</td>" for number in numbers)
         strip = stretched("", 10 * len(found.served), 20, shapes, ' width="100%" height="20" aria-hidden="true"')
-        rows += f'<tr><th scope="row">{name}</th><td>{strip}</td>{cells}</tr>'
-    heads = "".join(f'<th scope="col" class="dim">{head}</th>' for head in _HEADS)
+        rows += row(name, strip, *numbers)
     key = keys("", [('<rect class="box poll" x="1" y="1" width="9" height="13"/>', "a write"),
                     ('<rect class="box read" x="1" y="1" width="9" height="13"/>', f"a read, of {READS}")])
-    return panel("blk-depths", " ".join(label), "depths",
-                 f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table><p>{key}</p>")
+    return panel("blk-depths", " ".join(label), "depths", table(_HEADS, rows, "dim"), f"<p>{key}</p>")
