@@ -23,10 +23,13 @@ def model_url(function: str, file: str) -> str:
 
 def source_links(function: str, file: str) -> str:
     """Two links: to a function in the kernel (C), and in the model."""
-    url, name = kernel_url(function, file), escape(function)
-    kernel = f'<a href="{url}" aria-label="{name} in C">C</a>' if url else ""
-    model = f'<a href="{model_url(function, file)}" aria-label="{name} in the model">model</a>'
-    return f'<span class="blk-links">{kernel}{model}</span>'
+    return two_links(escape(function), kernel_url(function, file), model_url(function, file))
+
+
+def two_links(name: str, kernel: str | None, model: str) -> str:
+    """Links to where something stands in the kernel, if anywhere, and in the model; name: what it is called there."""
+    in_c = f'<a href="{kernel}" aria-label="{name} in C">C</a>' if kernel else ""
+    return f'<span class="blk-links">{in_c}<a href="{model}" aria-label="{name} in the model">model</a></span>'
 
 
 def who(context: ContextRecord) -> str:

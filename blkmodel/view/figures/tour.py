@@ -11,7 +11,7 @@ from itertools import groupby
 
 from blkmodel.reference import rooms
 from blkmodel.reference.source import REFERENCE
-from blkmodel.view.draw.call_tree import kernel_url
+from blkmodel.view.draw.call_tree import kernel_url, two_links
 from blkmodel.view.draw.figure import panel
 from blkmodel.view.facts.tour import EVENINGS, total, tour
 
@@ -51,13 +51,10 @@ def _small(steps):
 
 
 def _links(step):
-    name = escape(step.function)
     url = kernel_url(step.function, step.file) if step.file else None
     if step.file.endswith(".h"):  # which function of a header is on which line is not known
         url = f"{_KERNEL}/source/{step.file}"
-    kernel = f'<a href="{url}" aria-label="{name} in C">C</a>' if url else ""
-    model = f'<a href="{model_page(step.module)}#{step.function}" aria-label="{name} in the model">model</a>'
-    return f'<span class="blk-links">{kernel}{model}</span>'
+    return two_links(escape(step.function), url, f"{model_page(step.module)}#{step.function}")
 
 
 def worded(text):
