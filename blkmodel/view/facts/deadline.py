@@ -64,9 +64,10 @@ def states(wanted: str, apart: int, fifo_batch: int, writes_starved: int) -> tup
         scheduler = q.elevator.elevator_data
         found = [_state(scheduler, (), "")]
         while q.elevator.type.ops.has_work(q.queue_hw_ctx[0]):
-            before = _Before(scheduler)
+            follows = _following(scheduler)
             rq = q.elevator.type.ops.dispatch_request(q.queue_hw_ctx[0])
-            found.append(_state(scheduler, (*found[-1].given, _waiting(rq)), before.why(scheduler, rq)))
+            why = _why(scheduler, rq, rq is follows, found[-1])
+            found.append(_state(scheduler, (*found[-1].given, _waiting(rq)), why))
         return tuple(found)
 
 
@@ -81,30 +82,27 @@ def _asked(text: str) -> list[tuple[int, int]]:
     return asked
 
 
-class _Before:
-    """The scheduler as it was, to say what made it choose."""
+def _following(dd: deadline_data) -> request | None:
+    """The request that comes after the last one given out, in the same direction."""
+    return dd.next_rq[WRITE] or dd.next_rq[READ]
 
-    def __init__(self, dd: deadline_data) -> None:
-        self.next = dd.next_rq[WRITE] or dd.next_rq[READ]
-        self.batching, self.there = dd.batching, [bool(each.entries) for each in dd.fifo_list]
 
-    def why(self, dd: deadline_data, rq: request) -> str:
-        """In words why the scheduler gave out this request, seen from how it was before."""
-        if rq is self.next and self.batching < dd.fifo_batch:
-            return "it follows the last one, and the batch is not over"
-        direction = rq_data_dir(rq)
-        who = "reads go first" if direction == READ else "writes have waited long enough"
-        if not all(self.there):
-            who = f"only {'writes' if direction else 'reads'} wait"
-        if rq is self.next:
-            return f"a new batch begins: {who}, and it follows the last one"
-        if time_after_eq(jiffies(), rq.fifo_time):
-            return f"a new batch begins: {who}, and their oldest is late"
-        return f"a new batch begins: {who}, and it is their oldest"
+def _why(dd: deadline_data, rq: request, follows: bool, before: State) -> str:
+    """In words why the scheduler gave out this request, seen from how it was before."""
+    if follows and before.batching < dd.fifo_batch:
+        return "it follows the last one, and the batch is not over"
+    direction = rq_data_dir(rq)
+    who = "reads go first" if direction == READ else "writes have waited long enough"
+    if not all(before.by_age):
+        who = f"only {'writes' if direction else 'reads'} wait"
+    if follows:
+        return f"a new batch begins: {who}, and it follows the last one"
+    late = time_after_eq(jiffies(), rq.fifo_time)
+    return f"a new batch begins: {who}, and {'their oldest is late' if late else 'it is their oldest'}"
 
 
 def _state(dd: deadline_data, given: tuple[Waiting, ...], why: str) -> State:
-    follows = dd.next_rq[WRITE] or dd.next_rq[READ]
+    follows = _following(dd)
     return State(jiffies_to_msecs(jiffies()),
                  tuple(tuple(_waiting(rb_entry_rq(node)) for node in root.nodes) for root in dd.sort_list),
                  tuple(tuple(map(_waiting, each)) for each in dd.fifo_list),
