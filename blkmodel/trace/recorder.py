@@ -166,16 +166,13 @@ class Recording:
                 self.events.append(event)
 
         def enter(context: Context, time: int) -> Enter:
+            if id(context) in running:  # it slept
+                stack.append(running[id(context)][1])
+                return Enter(stack[-1], time, None)
             stack.append(len(self.contexts))
             self.contexts.append(ContextRecord(context.kind, context.name, context.cpu))
             running[id(context)] = context, stack[-1]
             return Enter(stack[-1], time, posted.pop(id(context), (None, None))[1])
-
-        def resume(context: Context, time: int) -> Enter:
-            if id(context) not in running:
-                return enter(context, time)
-            stack.append(running[id(context)][1])
-            return Enter(stack[-1], time, None)
 
         def sleep(context: Context, time: int) -> Leave | None:
             return Leave(stack.pop(), time) if len(stack) > 1 else None
@@ -187,7 +184,7 @@ class Recording:
         happened: dict[str, Callable[..., Any]] = {
             "alloc": lambda kind, size, node, addr, count: Alloc(kind, size, node, addr, count),
             "free": lambda kind, size, node, addr, count: Free(kind, size, node, addr),
-            "enter": enter, "leave": leave, "sleep": sleep, "resume": resume, "printk": Log,
+            "enter": enter, "leave": leave, "sleep": sleep, "resume": enter, "printk": Log,
             "register_read": RegisterRead, "register_write": RegisterWrite, "doorbell": Doorbell, "command": Command,
             "completion": Completion, "interrupt": Interrupt}
         return observe
