@@ -17,9 +17,9 @@ def strip(parts: Iterable[tuple[int, int, str, str]], length: int, least: int = 
     return stretched("blk-md-strip", 1000, 22, whole + shapes, ' aria-hidden="true"')
 
 
-def key(colour: str) -> str:
+def key(colour: str, classes: str = "blk-md-key") -> str:
     """A little box of a colour, for a legend."""
-    return legend("blk-md-key", 13, 13, f'<rect class="box {colour}" x=".5" y=".5" width="12" height="12"/>')
+    return legend(classes, 13, 13, f'<rect class="box {colour}" x=".5" y=".5" width="12" height="12"/>')
 
 
 def log(lines: Iterable[str], nothing: str = "") -> str:

@@ -6,7 +6,7 @@ recording and nothing runs on it afterwards, so that what its structures hold is
 
 from bisect import bisect_left
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from blkmodel import scenario
@@ -54,10 +54,6 @@ class Recorded(NamedTuple):
     made: str
 
 
-def _load(**params: Any) -> Callable[[], None]:
-    return lambda: scenario.null_blk_load(**params)
-
-
 def _alloc_tag_set() -> int:
     return this().task("insmod", null_blk_main.null_init_tag_set, None, null_blk_main.variables().tag_set)
 
@@ -70,12 +66,9 @@ def _three_queues() -> None:
 def _probe() -> str:
     """Bring a controller of two queues up, and wait until all that is given back later has been."""
     try:
-        name = scenario.nvme_probe(controller=Controller(queue_pairs=2, vectors=3, namespaces={1: Namespace(64)}))
-    except KernelError:
+        return scenario.nvme_probe(controller=Controller(queue_pairs=2, vectors=3, namespaces={1: Namespace(64)}))
+    finally:
         this().loop.run_due()
-        raise
-    this().loop.run_due()
-    return name
 
 
 def _controller() -> str:
@@ -93,18 +86,20 @@ def remove_controllers() -> None:
 
 
 THREE = {"submit_queues": 3, "hw_queue_depth": 32}
+_load, _load_three = scenario.null_blk_load, partial(scenario.null_blk_load, **THREE)
+_read_4k = partial(scenario.io, "nullb0", "read", 0, 4096)
 SCENARIOS = {
-    "load": Scenario("load null_blk, 3 queues of 32", _load(**THREE), undo=scenario.null_blk_unload),
-    "load-one": Scenario("load null_blk, one queue (mq-deadline)", _load(), undo=scenario.null_blk_unload),
+    "load": Scenario("load null_blk, 3 queues of 32", _load_three, undo=scenario.null_blk_unload),
+    "load-one": Scenario("load null_blk, one queue (mq-deadline)", _load, undo=scenario.null_blk_unload),
     "tag-set": Scenario(
         "allocate a tag set alone, 3 queues of 32", _alloc_tag_set, _three_queues,
         lambda: this().task("rmmod", blk_mq.blk_mq_free_tag_set, null_blk_main.variables().tag_set)),
-    "read": Scenario("read 4 KiB from null_blk", lambda: scenario.io("nullb0", "read", 0, 4096), _load(**THREE)),
-    "read-one": Scenario("read 4 KiB through mq-deadline", lambda: scenario.io("nullb0", "read", 0, 4096), _load()),
-    "write": Scenario("write 64 KiB to null_blk", lambda: scenario.io("nullb0", "write", 0, 1 << 16), _load(**THREE)),
+    "read": Scenario("read 4 KiB from null_blk", _read_4k, _load_three),
+    "read-one": Scenario("read 4 KiB through mq-deadline", _read_4k, _load),
+    "write": Scenario("write 64 KiB to null_blk", lambda: scenario.io("nullb0", "write", 0, 1 << 16), _load_three),
     "scheduler": Scenario("choose mq-deadline for 3 queues", lambda: scenario.set_scheduler("nullb0", "mq-deadline"),
-                          _load(**THREE), lambda: scenario.set_scheduler("nullb0", "none")),
-    "unload": Scenario("unload null_blk", scenario.null_blk_unload, _load(**THREE)),
+                          _load_three, lambda: scenario.set_scheduler("nullb0", "none")),
+    "unload": Scenario("unload null_blk", scenario.null_blk_unload, _load_three),
     "nvme-read": Scenario("read 4 KiB from NVMe", lambda: scenario.io("nvme0n1", "read", 0, 4096), _probe),
     "probe": Scenario("bring an NVMe controller up, 2 queues of 4", _probe,
                       lambda: scenario.nvme_load(io_queue_depth=4), remove_controllers, machine(2), _controller)}

@@ -9,7 +9,8 @@ from html import escape
 from blkmodel.include.linux.blk_mq import blk_mq_tag_set
 from blkmodel.sim import booted, machine
 from blkmodel.sim.memory import Allocation
-from blkmodel.view.draw.figure import legend, panel, stretched
+from blkmodel.view.draw.figure import panel, stretched
+from blkmodel.view.draw.strips import key
 from blkmodel.view.facts.tag_pages import contents, load_driver, scarce, summary
 from blkmodel.view.figures.page_runs import page_runs
 
@@ -50,17 +51,13 @@ def _totals(allocations: list[Allocation], runs: list[dict[str, int]], tag_set: 
     sums[_KINDS[0]] = used
     total = sum(sums.values())
     parts = [(kind, label, size) for (kind, label, _), size in sums.items() if size]
-    items = "".join(f"<li>{_key(kind)}{_line(label, size, total)}</li>" for kind, label, size in parts)
+    items = "".join(f"<li>{key(kind, 'blk-cost-key')}{_line(label, size, total)}</li>" for kind, label, size in parts)
     queues = f"{tag_set.nr_hw_queues} hardware queue{'s' if tag_set.nr_hw_queues > 1 else ''}"
     head = f"The whole device, {queues} of {tag_set.queue_depth} tags, takes {total >> 10} KiB before its first I/O."
     said = "; ".join(_line(label, size, total) for _, label, size in parts)
     return panel("blk-cost", f"{head} {said}. {summary(runs)}", "tag_memory", f"{short}<p><b>{head}</b></p>",
                  _bar([(kind, size) for kind, _, size in parts], total),
                  f"<ul>{items}</ul><p><b>The requests of hardware queue 0</b></p>")
-
-
-def _key(kind: str) -> str:
-    return legend("blk-cost-key", 13, 13, f'<rect class="box {kind}" x=".5" y=".5" width="12" height="12"/>')
 
 
 def _line(label: str, size: int, total: int) -> str:
