@@ -17,6 +17,7 @@ from blkmodel.sim.interrupts import interrupts
 from blkmodel.trace import Call, Command, Completion, Log, Node, Recording, RegisterWrite, Return, record
 from blkmodel.trace.on_bus import describe_command
 from blkmodel.view.facts.recorded import live, remove_controllers
+from blkmodel.view.facts.words import caught
 
 QUEUES = 4
 FAULTS = {"a command fails with a status": FAIL, "a command is never answered": SILENT,
@@ -71,22 +72,15 @@ def story_of(fault: str, where: int, again: bool) -> Story:
         _break(controller, fault, where, again)
         kernel.loop.run_due()
         before = len(live(kernel)), len(irq_desc_tree().descs)
-        error, disks = None, []
-        with record() as recording:
-            try:
-                name = scenario.nvme_probe(controller=controller)
-                disks = [ns.disk.disk_name for ns in scenario.nvme_controller(name).ctrl.namespaces]
-            except KernelError as refused:
-                error = refused
-        hung = False
-        try:
-            remove_controllers()
-        except HungTask:
-            hung = True
+        recording = record(caught, KernelError, scenario.nvme_probe, controller=controller)
+        error = recording.result if isinstance(recording.result, KernelError) else None
+        there = () if error else scenario.nvme_controller(recording.result).ctrl.namespaces
+        disks = tuple(ns.disk.disk_name for ns in there)
+        hung = isinstance(caught(HungTask, remove_controllers), HungTask)
         after = len(live(kernel)), len(irq_desc_tree().descs)
     doings = _told(recording)
     trouble = _trouble(doings, fault, where)
-    return Story(doings, trouble, _path(recording, trouble), error, tuple(disks),
+    return Story(doings, trouble, _path(recording, trouble), error, disks,
                  [event.line for event in recording.of(Log)], before, after, hung)
 
 

@@ -22,7 +22,7 @@ from blkmodel.sim import Kernel, Machine, booted, machine, this
 from blkmodel.trace import Alloc, Free, Recording, record
 from blkmodel.trace.on_bus import Passing, passings
 from blkmodel.trace.replay import Replay, Step
-from blkmodel.view.facts.words import many
+from blkmodel.view.facts.words import caught, many
 
 
 class Scenario(NamedTuple):
@@ -117,14 +117,10 @@ def recorded(name: str, fail: int = 0) -> Recorded:
         before = live(kernel)
         if fail:
             kernel.memory.fail_nth(fail)
-        error: KernelBug | KernelError | None = None
-        with record() as recording:
-            try:
-                recording.result = wanted.act()
-            except (KernelBug, KernelError) as refused:
-                error = refused
+        recording = record(caught, (KernelBug, KernelError), wanted.act)
+        error = recording.result if isinstance(recording.result, KernelBug | KernelError) else None
         kernel.memory.fail_never()
-        if error is None and isinstance(recording.result, int) and recording.result < 0:
+        if isinstance(recording.result, int) and recording.result < 0:
             error = KernelError(recording.result, wanted.title)
         return Recorded(recording, kernel, error, first, before, live(kernel), "" if error else wanted.made())
 

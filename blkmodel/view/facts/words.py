@@ -11,12 +11,24 @@ def many(count: int, what: str) -> str:
     return f"{count} {what}{'s' * (count != 1)}"
 
 
-def attempt(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call a function; return what it does, or the name of the kernel's error that it ends with."""
+def within(name: str, value: int, last: int) -> None:
+    """Refuse, as a ValueError, a number that is not one from 0 to `last`; name: of the parameter."""
+    if not 0 <= value <= last:
+        raise ValueError(f"{name}={value}: it is a number from 0 to {last}")
+
+
+def caught(errors: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a function; return what it does, or the error that it ends with, if it is of this type, or of these."""
     try:
         return function(*args, **kwargs)
-    except KernelError as why:
-        return why.name
+    except errors as why:
+        return why
+
+
+def attempt(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a function; return what it does, or the name of the kernel's error that it ends with."""
+    done = caught(KernelError, function, *args, **kwargs)
+    return done.name if isinstance(done, KernelError) else done
 
 
 def got(result: Any) -> str:
