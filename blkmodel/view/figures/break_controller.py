@@ -11,9 +11,9 @@ from blkmodel.device.faults import FAIL, SILENT, STUCK
 from blkmodel.view.draw.figure import panel
 from blkmodel.view.draw.unwinding import frames, kernel_log
 from blkmodel.view.facts.controller_faults import FAULTS, QUEUES, Story, ending, places, sentence, story_of
+from blkmodel.view.facts.words import within
 
 __all__ = ["FAULTS", "break_controller", "last_place"]
-
 
 
 def last_place(fault: str) -> int:
@@ -27,8 +27,7 @@ def break_controller(fault: str = FAIL, where: int = 8, again: bool = True) -> s
 
     again: a command that fails says nothing against trying it again.
     """
-    if not 0 <= where <= last_place(fault):
-        raise ValueError(f"where={where}: it must be at least 0 and at most {last_place(fault)}")
+    within("where", where, last_place(fault))
     story = story_of(fault if where else "", where, again)
     usual = Counter(each.what for each in story_of("", 0, True).doings)
     return panel("blk-break", _describe(story, fault, where), "unwinding break_controller",

@@ -9,6 +9,7 @@ from blkmodel.trace.on_bus import Passing
 from blkmodel.view.draw.bus_rows import rows
 from blkmodel.view.draw.figure import panel
 from blkmodel.view.facts.bus_traffic import BUS_SCENARIOS, bus_passings
+from blkmodel.view.facts.words import within
 
 _ROWS = 9
 
@@ -21,8 +22,7 @@ def last_passing(scenario: str) -> int:
 def bus(scenario: str = "probe", step: int = 1) -> str:
     """Draw what passes on the bus in a scenario, up to `step`; 0 is before anything did."""
     passed, error = bus_passings(scenario)
-    if not 0 <= step <= len(passed):
-        raise ValueError(f"step={step}: there are {len(passed)}")
+    within("step", step, len(passed))
     first = max(0, min(step - 1 - _ROWS // 2, len(passed) - _ROWS))
     shown = range(first, min(first + _ROWS, len(passed)))
     drawn = rows(passed, shown, range(max(step - 1, 0), step), lambda number: number + 1)

@@ -9,6 +9,7 @@ from html import escape
 from blkmodel.include.linux.blkdev import READ, WRITE
 from blkmodel.view.draw.figure import panel
 from blkmodel.view.facts.deadline import State, Waiting, states
+from blkmodel.view.facts.words import within
 
 
 def last_step(wanted: str = "r40", apart: int = 0, fifo_batch: int = 16, writes_starved: int = 2) -> int:
@@ -24,8 +25,7 @@ def deadline_lists(wanted: str = "r40 w12 r8 r24 w16 w4 r30", apart: int = 0, fi
     later; the driver takes nothing meanwhile. Neighbours are merged. fifo_batch, writes_starved: settings.
     """
     told = states(wanted, apart, fifo_batch, writes_starved)
-    if step >= len(told):
-        raise ValueError(f"step {step}: there are only {len(told) - 1} requests to give out")
+    within("step", step, len(told) - 1)
     now = told[step]
     nxt = told[step + 1].given[-1] if step + 1 < len(told) else None
     said = f"{now.given[-1].name} was given out: {now.why}. " if now.given else ""

@@ -9,6 +9,7 @@ from typing import Any
 
 from blkmodel.view.draw.figure import panel
 from blkmodel.view.facts.ring_story import Moment, command_owner, completion_owner, moments
+from blkmodel.view.facts.words import within
 
 _KEY = {"told": "the controller's turn", "mine": "the driver's turn", "old": "what lies there is over"}
 
@@ -26,8 +27,7 @@ def rings(depth: int = 6, reads: int = 4, in_order: bool = True, shadow: bool = 
     `seed`. shadow: whether the doorbells are in memory too.
     """
     told = moments(depth, reads, in_order, shadow, seed)
-    if not 0 <= step < len(told):
-        raise ValueError(f"step={step}: the story has {len(told) - 1}")
+    within("step", step, len(told) - 1)
     now = told[step]
     commands = "".join(_command_slot(now, i) for i in range(now.depth))
     completions = "".join(_completion_slot(now, i) for i in range(now.depth))

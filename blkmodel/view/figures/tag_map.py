@@ -14,7 +14,7 @@ from blkmodel.sim import booted, machine
 from blkmodel.sim.structure import layouts
 from blkmodel.view.draw.figure import group, keys, panel, rect, text
 from blkmodel.view.facts.tag_story import STEPS, story
-from blkmodel.view.facts.words import many
+from blkmodel.view.facts.words import many, within
 
 _PER_ROW, _LEFT = 16, 26
 
@@ -25,12 +25,11 @@ def tag_map(depth: int = 16, cpus: int = 4, round_robin: bool = False, shallow: 
 
     depth: tags in all. shallow: if above 0, tasks may have only that many bits of each word, as a scheduler's writes.
     """
+    within("step", step, STEPS)
     with booted(machine(cpus)) as kernel:
         told = story(kernel, depth, step, round_robin, shallow, seed)
         said = told.said or ["All tags are free. Each CPU's first hint is "
                              + ("tag 0." if round_robin else "a random tag, so that they begin in different words.")]
-        if step > STEPS:
-            raise ValueError(f"the story has {STEPS} steps, and {step} is past its end")
         return bitmap(told.bits, owners=told.owners, said=said, touched=told.touched, woken=told.woken, shallow=shallow)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from blkmodel.view.draw.figure import group, keys, panel, rect, text
 from blkmodel.view.facts.tag_load import Queue, Share, disks_of, moments
+from blkmodel.view.facts.words import within
 
 _PER_ROW, _CELL = 16, 24
 _COLOURS = ("default", "poll", "read")
@@ -25,8 +26,7 @@ def tags_under_load(processes: str = "0 0 0 1", reads: int = 6, queues: int = 1,
     is; a disk takes 10. The disks share one controller's tags: `queues` hardware queues of `depth` tags each.
     """
     told = moments(disks_of(processes), reads, queues, depth)
-    if step >= len(told):
-        raise ValueError(f"step {step}: only {len(told) - 1} things happen")
+    within("step", step, len(told) - 1)
     now, disks = told[step], max(disks_of(processes)) + 1
     shown = "".join(_queue(n, queue, now.changed) for n, queue in enumerate(now.queues))
     label = " ".join([now.said, *(_describe(n, queue) for n, queue in enumerate(now.queues))])

@@ -113,7 +113,7 @@ def test_nothing_is_wrong():
 
 
 def test_a_place_that_there_is_not():
-    with pytest.raises(ValueError, match="where=5: it must be at least 0 and at most 3"):
+    with pytest.raises(ValueError, match="where=5: it is a number from 0 to 3"):
         break_controller("granted", 5)
 
 

@@ -90,7 +90,7 @@ def test_time_passes_between_them():
 @pytest.mark.parametrize(("asked", "why"), [
     ({"wanted": "x3"}, "'x3' is no request"), ({"wanted": "r"}, "'r' is no request"), ({"wanted": ""}, "0 requests"),
     ({"wanted": "r1000"}, "up to page 999"), ({"wanted": "r1 " * 17}, "17 requests: type from 1 to 16"),
-    ({"step": 8}, "only 7 requests")])
+    ({"step": 8}, "step=8: it is a number from 0 to 7")])
 def test_what_it_can_not_use(asked, why):
     with pytest.raises(ValueError, match=why):
         deadline_lists(**asked)

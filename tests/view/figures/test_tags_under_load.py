@@ -71,7 +71,7 @@ def test_alone_a_disk_has_no_share():
 
 @pytest.mark.parametrize(("asked", "why"), [
     ({"processes": "3"}, "'3' is no disk"), ({"processes": "x"}, "'x' is no disk"), ({"processes": ""}, "0 processes"),
-    ({"processes": "0 " * 13}, "13 processes: type a disk for each of 1 to 12"), ({"step": 49}, "only 48 things")])
+    ({"processes": "0 " * 13}, "13 processes: type a disk for each of 1 to 12"), ({"step": 49}, "from 0 to 48")])
 def test_what_it_can_not_use(asked, why):
     with pytest.raises(ValueError, match=why):
         tags_under_load(**asked)
