@@ -24,13 +24,23 @@ def which_queue(number: int = 1, answer: str = "") -> str:
              + f". <code>null_blk</code> has {queues} queues. Which one does CPU {cpu} use?")
 
     def check() -> tuple[str, str]:
-        if not answer.strip().isdecimal():
-            raise ValueError(f"{answer!r} is no queue: type a number from 0 to {queues - 1}")
+        typed = number_in(answer, f"queue: type a number from 0 to {queues - 1}")
         with booted(machine(cpus, threads=threads, present=present)) as kernel:
             q = queue_of("null_blk", queues)
             right = q.queue_ctx[cpu].hctxs[0].queue_num
-            return verdict(int(answer), right, f"CPU {cpu} uses queue {right}"), queue_map(q, kernel, cpu)
+            return verdict(typed, right, f"CPU {cpu} uses queue {right}"), queue_map(q, kernel, cpu)
     return exercise(asked, answer, check)
+
+
+def number_in(answer: str, otherwise: str, least: int = 0) -> int:
+    """The number that a reader typed; a ValueError says what would be one."""
+    try:
+        typed = int(answer)
+    except ValueError:
+        typed = least - 1
+    if typed < least:
+        raise ValueError(f"{answer.strip()!r} is no {otherwise}")
+    return typed
 
 
 def exercise(asked: str, answer: str, check: Callable[[], tuple[str, str]], figure: str = "") -> str:

@@ -15,7 +15,7 @@ from blkmodel.trace import Assign, Call, record
 from blkmodel.view.facts.data_pointers import described
 from blkmodel.view.facts.deadline import driver_order
 from blkmodel.view.figures.data_pointer import data_pointer
-from blkmodel.view.figures.exercise import exercise, verdict
+from blkmodel.view.figures.exercise import exercise, number_in, verdict
 from blkmodel.view.figures.tag_map import bitmap
 
 
@@ -31,7 +31,7 @@ def how_many_requests(number: int = 1, answer: str = "") -> str:
              "the page cache, with one system call. How many requests does the driver get?")
 
     def check() -> tuple[str, str]:
-        typed = _typed(answer, "number of requests: type one from 1 on")
+        typed = number_in(answer, "number of requests: type one from 1 on")
         with booted(4):
             scenario.null_blk_load(submit_queues=4)
             scenario.set_queue_file("nullb0", "max_sectors_kb", limit)
@@ -60,7 +60,8 @@ def which_tag(number: int = 1, answer: str = "") -> str:
             word.cleared = sum(1 << bit for bit in range(word.depth) if word.word >> bit & 1 and draw.random() < 0.4)
 
         def check() -> tuple[str, str]:
-            typed = _typed(answer.replace("−", "-"), f"tag: type one from 0 to {depth - 1}, or −1 for none", least=-1)
+            otherwise = f"tag: type one from 0 to {depth - 1}, or −1 for none"
+            typed = number_in(answer.replace("−", "-"), otherwise, least=-1)
             before = [word.cleared for word in bits.sb.map]
             right = kernel.run_in(Context("task", "reader", cpu), sbitmap.__sbitmap_queue_get, bits)
             freed = sum(was.bit_count() for was, word in zip(before, bits.sb.map, strict=True) if not word.cleared)
@@ -83,7 +84,7 @@ def how_many_entries(number: int = 1, answer: str = "") -> str:
              "two lie side by side. How many entries has the list that PRP2 leads to? Type 0 if there is none.")
 
     def check() -> tuple[str, str]:
-        typed = _typed(answer, "number of entries: type one from 0 on")
+        typed = number_in(answer, "number of entries: type one from 0 on")
         entries = sum(len(entries) for _, entries in described(pages, 1, False).lists)
         why = f"{entries} {'entry' if entries == 1 else 'entries'}" if entries else "there is no list, 0 entries"
         return verdict(typed, entries, why), data_pointer(pages, 1, False)
@@ -105,7 +106,7 @@ def how_many_new(number: int = 1, answer: str = "") -> str:
              f"The driver is at place {head} and expects {phase}. How many completions are new?")
 
     def check() -> tuple[str, str]:
-        typed = _typed(answer, "number of completions: type one from 0 on")
+        typed = number_in(answer, "number of completions: type one from 0 on")
         ring = nvme_queue(cqes=Array(nvme_completion, [nvme_completion(status=bit) for bit in bits]), q_depth=depth,
                           cq_head=head, cq_phase=phase)
         found = 0
@@ -138,14 +139,3 @@ def deadline_order(number: int = 1, answer: str = "") -> str:
         right = driver_order(wanted, settings)
         return verdict(" ".join(typed), right, right), ""
     return exercise(asked, answer, check)
-
-
-def _typed(answer: str, otherwise: str, least: int = 0) -> int:
-    """The number that a reader typed; a ValueError says what would be one."""
-    try:
-        typed = int(answer)
-    except ValueError:
-        typed = least - 1
-    if typed < least:
-        raise ValueError(f"{answer.strip()!r} is no {otherwise}")
-    return typed
