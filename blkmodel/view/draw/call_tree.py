@@ -9,11 +9,13 @@ from blkmodel.reference.source import REFERENCE, line_of
 from blkmodel.trace import ContextRecord, Node, Recording
 from blkmodel.view.draw.figure import plain
 
+SOURCE = f"https://elixir.bootlin.com/linux/{REFERENCE}/source"
+
 
 def kernel_url(function: str, file: str) -> str | None:
     """Where the kernel's own source of a function can be read, at the reference tag; None for what is not in it."""
     line = line_of(function, file)
-    return f"https://elixir.bootlin.com/linux/{REFERENCE}/source/{file}#L{line}" if line else None
+    return f"{SOURCE}/{file}#L{line}" if line else None
 
 
 def model_url(function: str, file: str) -> str:

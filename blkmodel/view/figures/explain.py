@@ -5,12 +5,11 @@
 
 from html import escape
 
-from blkmodel.reference.source import REFERENCE, definitions
-from blkmodel.view.draw.call_tree import kernel_url, model_url
+from blkmodel.reference.source import definitions
+from blkmodel.view.draw.call_tree import SOURCE, kernel_url, model_url
 from blkmodel.view.draw.figure import panel
 from blkmodel.view.facts.explained import Found, Symptom, explain as look, lines_of, modelled, symptoms, told
 
-SOURCE = f"https://elixir.bootlin.com/linux/{REFERENCE}/source"
 _SHOWN = 200  # lines, and names
 
 

@@ -10,12 +10,9 @@ from html import escape
 from itertools import groupby
 
 from blkmodel.reference import rooms
-from blkmodel.reference.source import REFERENCE
-from blkmodel.view.draw.call_tree import kernel_url, two_links
+from blkmodel.view.draw.call_tree import SOURCE, kernel_url, two_links
 from blkmodel.view.draw.figure import panel
 from blkmodel.view.facts.tour import EVENINGS, total, tour
-
-_KERNEL = f"https://elixir.bootlin.com/linux/{REFERENCE}"
 
 
 def itinerary(name):
@@ -53,7 +50,7 @@ def _small(steps):
 def _links(step):
     url = kernel_url(step.function, step.file) if step.file else None
     if step.file.endswith(".h"):  # which function of a header is on which line is not known
-        url = f"{_KERNEL}/source/{step.file}"
+        url = f"{SOURCE}/{step.file}"
     return two_links(escape(step.function), url, f"{model_page(step.module)}#{step.function}")
 
 
@@ -81,7 +78,7 @@ def house():
 
 
 def _module(module):
-    file = f'<a href="{_KERNEL}/source/{module.file}" aria-label="{module.file} in C">C</a>' if module.file else ""
+    file = f'<a href="{SOURCE}/{module.file}" aria-label="{module.file} in C">C</a>' if module.file else ""
     name = module.name.replace(".", "/")
     return (f'<li><span class="name">{name}</span> <span class="dim">{module.lines} lines'
             f"{' · ' * bool(module.file)}{module.file}</span><br/>{worded(module.says)}"
