@@ -47,6 +47,10 @@ def runs(recording: Recording, tasks: Sequence[str] = ("dio",)) -> list[Run]:
     start, time = 0, 0
     woken: str | None = None
 
+    def within() -> str:
+        path = paths.get(stack[-1]) if stack else None
+        return path[-1] if path else ""
+
     def close(end: int, asleep: str | None) -> None:
         if stack and (calls or woken is None):
             who, posted = recording.contexts[stack[-1]], entered[stack[-1]].posted
@@ -54,22 +58,19 @@ def runs(recording: Recording, tasks: Sequence[str] = ("dio",)) -> list[Run]:
             made.append(Run(stack[-1], kind, who.name, who.cpu, start, end, time, woken, tuple(calls), asleep,
                             queuers.get(posted), posted, _did(recording.events[start:end])))
     for at, event in enumerate(recording.events):
-        path = paths.get(stack[-1], []) if stack else []
         if at in wanted and stack:
-            queuers[at] = stack[-1], path[-1] if path else ""
+            queuers[at] = stack[-1], within()
         if type(event) is Enter:
-            close(at, path[-1] if path else "")
+            close(at, within())
             stack.append(event.context)
-            path = paths.get(event.context, [])
-            woken = (path[-1] if path else "") if event.context in entered else None
+            woken = within() if event.context in entered else None
             entered.setdefault(event.context, event)
             start, calls, time = at, [], event.time
         elif type(event) is Leave:
-            close(at, path[-1] if path else None)
+            close(at, within() or None)
             stack.pop()
             start, calls, time = at, [], event.time
-            path = paths.get(stack[-1], []) if stack else []
-            woken = path[-1] if path else ""
+            woken = within()
         elif type(event) is Call and stack:
             paths.setdefault(event.context, []).append(event.function)
             calls.append((event.depth, event.function))

@@ -34,10 +34,8 @@ def _level(replay: Replay, nodes: list[Node], current: Node | None, below: list[
            found: Set[int]) -> str:
     """One list of calls: the current one, and some of those before and after it."""
     runs = [list(run) for _, run in groupby(nodes, lambda node: (node.function, node is current))]
-    if current is not None:
-        at = next(i for i, run in enumerate(runs) if run[0] is current)
-    else:
-        at = sum(run[-1].start < end for run in runs)
+    begun = sum(run[-1].start < end for run in runs)
+    at = next((i for i, run in enumerate(runs) if run[0] is current), begun)
     low, high = max(0, at - _BEFORE), at + _AFTER + 1
     items = [_more(runs[:low], "before")]
     for run in runs[low:high]:

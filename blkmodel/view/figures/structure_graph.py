@@ -5,6 +5,7 @@
 """
 
 import json
+import re
 from collections.abc import Collection
 from html import escape
 from typing import Any
@@ -49,12 +50,11 @@ def graph(thing: Any, depth: int = 2, items: int = 1, wanted: dict[str, list[str
 
 def _way(path: str) -> str:
     """The way to the root, each part of which can be made the root."""
-    parts, at = [], 0
-    while at < len(path):
-        end = min((i for i in (path.find(".", at + 1), path.find("[", at + 1)) if i > 0), default=len(path))
-        parts.append(f'<button type="button" data-key="{escape(path[:end])}" data-set="{_set("root", path[:end])}">'
-                     f'{escape(path[at:end].lstrip("."))}</button>')
-        at = end
+    parts = []
+    for step in re.finditer(r".[^.[]*", path):
+        root = path[:step.end()]
+        parts.append(f'<button type="button" data-key="{escape(root)}" data-set="{_set("root", root)}">'
+                     f'{escape(step[0].lstrip("."))}</button>')
     return f'<div class="blk-moves way">{" › ".join(parts)}</div>' if parts else ""
 
 
