@@ -116,11 +116,10 @@ class Replay:
 
     def over(self, number: int) -> int | None:
         """The number of the step that follows when what the current step calls is not looked into; None at the end."""
-        event = self.steps[number - 1].event if number else None
-        if type(event) is not Call:
+        step = self.steps[number - 1] if number else None
+        if step is None or type(step.event) is not Call:
             return number + 1 if number < len(self.steps) else None
-        path = self.steps[number - 1].path
-        called = self.steps[self.first[self.steps[number - 1].end] - 1].path[len(path)]
+        called = self.steps[self.first[step.end] - 1].path[-1]
         return self._after(called.end)
 
     def out(self, number: int) -> int | None:

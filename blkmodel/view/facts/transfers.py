@@ -1,7 +1,7 @@
 """Reads of a disk with limits: their pages, the vectors of their bios, their requests, and the segments of each."""
 
 from functools import lru_cache
-from itertools import cycle
+from itertools import accumulate, cycle
 from typing import Any, NamedTuple
 
 from blkmodel import scenario
@@ -82,12 +82,9 @@ def transfer(sizes: tuple[int, ...], runs: tuple[int, ...], max_kib: int, max_se
         if chunk_kib:
             blk_settings.blk_queue_chunk_sectors(q, chunk_kib * 2)
         seen = _Seen(q)
-        ios: list[dict[str, Any]] = []
-        at = 0
-        for kib in sizes:
-            pages = -(-kib * 1024 // PAGE_SIZE)
-            ios.append({"op": "read", "offset": at << 10, "length": kib << 10, "page_runs": _cover(pages, runs)})
-            at += kib
+        ios: list[dict[str, Any]] = [
+            {"op": "read", "offset": at << 10, "length": kib << 10, "page_runs": _cover(kib, runs)}
+            for at, kib in zip(accumulate(sizes, initial=0), sizes, strict=False)]
         if len(ios) == 1:
             scenario.io("nullb0", cpu=1, **ios[0])
         else:
@@ -95,10 +92,10 @@ def transfer(sizes: tuple[int, ...], runs: tuple[int, ...], max_kib: int, max_se
     return Way(sum(sizes), tuple(seen.vectors), tuple(sorted(seen.requests, key=lambda each: each.sector)))
 
 
-def _cover(pages: int, runs: tuple[int, ...]) -> list[int]:
-    """So many pages, in runs of these lengths again and again."""
+def _cover(kib: int, runs: tuple[int, ...]) -> list[int]:
+    """The pages of so many KiB, in runs of these lengths again and again."""
     found: list[int] = []
-    turn = cycle(runs)
+    pages, turn = -(-kib * 1024 // PAGE_SIZE), cycle(runs)
     while sum(found) < pages:
         found.append(min(next(turn), pages - sum(found)))
     return found
