@@ -106,47 +106,88 @@ def null_blk_load(**params: Any) -> None:
     Parameters are those of the module; a value is a number, a truth value or the text itself. KernelError says why
     the kernel did not load it; a parameter that there is not is a ValueError, and changes nothing.
     """
-    _must_be_known("null_blk", params, null_blk_main.module_params)
-    args = _words(params)
-    _command("insmod", _line("insmod null_blk", args), _insmod, args)
+    _load("null_blk", "insmod null_blk", params)
 
 
 def _words(params: dict[str, Any]) -> Words:
     return [(name, str(int(value)) if isinstance(value, bool | int) else str(value)) for name, value in params.items()]
 
 
-def _line(command: str, args: Words) -> str:
-    return " ".join([command, *(f"{name}={text}" for name, text in args)])
+class Module(NamedTuple):
+    """A module of the kernel: what begins and what ends it, its parameters, and the mirror's files that have its
+    variables. Its name is the kernel file where it has targets of device mapper."""
+
+    name: str
+    init: Callable[[], int]
+    exit: Callable[[], None]
+    parameters: Sequence[Any] = ()
+    files: Sequence[Any] = ()
 
 
-def _must_be_known(module: str, params: Iterable[str], there: Iterable[Any], others: Iterable[str] = ()) -> None:
-    known = {param.name for param in there}
+def _chain(name: str) -> list[Module]:
+    """The modules that are loaded with null_blk, nvme or dm_mod, in order, as far as this machine has them."""
+    if name == "null_blk":
+        return [Module(name, null_blk_main.null_init, null_blk_main.null_exit, null_blk_main.module_params,
+                       [null_blk_main])]
+    if name == "nvme":
+        return [Module("nvme_core", nvme_core.nvme_core_init, nvme_core.nvme_core_exit, nvme_core.parameters,
+                       [nvme_core]),
+                Module(name, nvme_pci.nvme_init, nvme_pci.nvme_exit, nvme_pci.parameters, [nvme_pci])]
+    return [Module(name, dm.dm_init, dm.dm_exit, (*dm.module_params, *dm_rq.module_params), DM_FILES),
+            *(Module(file, *both) for file, both in DM_TARGETS.items() if file not in modules().missing)]
+
+
+def _must_be_known(module: str, params: Iterable[str], others: Iterable[str] = ()) -> None:
+    known = {param.name for each in _chain(module) for param in each.parameters}
     for name in sorted(set(params) - known):
         if name in PARAMETERS[module]:
             raise NotModelled(f"{module}'s parameter {name}")
         raise ValueError(f"{module} has no parameter {name!r}; it has {', '.join(sorted({*known, *others}))}")
 
 
-def _insmod(args: Words) -> int:
-    if "null_blk" in modules().loaded:
-        return -EEXIST
-    forget(null_blk_main.variables)
-    error = parse_args("null_blk", args, null_blk_main.module_params) or null_blk_main.null_init()
-    return _loaded("null_blk", error, (null_blk_main.variables,))
+def _load(name: str, command: str, params: dict[str, Any]) -> None:
+    """Load a module, and those that are loaded with it, each with those parameters that are its own."""
+    _must_be_known(name, params)
+    chain, words = _chain(name), _words(params)
+    args = [[word for word in words if word[0] in {param.name for param in each.parameters}] for each in chain]
+    line = " ".join([command, *(f"{key}={text}" for own in args for key, text in own)])
+    _command(command.split()[0], line, _init, name, chain, args)
+
+
+def _init(name: str, chain: list[Module], args: list[Words]) -> int:
+    """Begin modules; where one fails, end those before it. Of NVMe's, once loaded, the parameters are changed."""
+    if name in modules().loaded:
+        errors = (parse_args(each.name, own, each.parameters) for each, own in zip(chain, args, strict=True))
+        return next(filter(None, errors), 0) if name == "nvme" else -EEXIST
+    _exit(chain, 0)
+    for begun, (each, own) in enumerate(zip(chain, args, strict=True)):
+        if error := parse_args(each.name, own, each.parameters) or each.init():
+            _exit(chain, begun)
+            return error
+    modules().loaded.add(name)
+    return 0
+
+
+def _exit(chain: list[Module], begun: int) -> None:
+    """End the modules that have begun, the last first, and let the variables of all begin with their defaults."""
+    for each in reversed(chain[:begun]):
+        each.exit()
+    for file in (file for each in chain for file in each.files):
+        forget(file.variables)
 
 
 def null_blk_unload() -> None:
     """Unload null_blk; its disks are gone then. Those that configfs made have to be removed first."""
-    _command("rmmod", "rmmod null_blk", _rmmod, "null_blk", (null_blk_main.variables,), null_blk_main.null_exit)
+    _command("rmmod", "rmmod null_blk", _rmmod, "null_blk")
 
 
-def _rmmod(name: str, variables: Iterable[Callable[[], Any]], *ends: Callable[[], None]) -> int:
-    """Unload a module, which `ends` end."""
+def _rmmod(name: str) -> int:
     if name not in modules().loaded:
         return -ENOENT
-    for end in ends:
-        end()
-    _forget(variables)
+    if name == "dm_mod" and dm.variables()._minor_idr.held:
+        return -EBUSY
+    chain = _chain(name)
+    _exit(chain, len(chain))
     modules().loaded.remove(name)
     return 0
 
@@ -158,8 +199,7 @@ DM_TARGETS = {"drivers/md/dm-mpath.c": (dm_mpath.dm_multipath_init, dm_mpath.dm_
               "drivers/md/dm-zero.c": (dm_zero.dm_zero_init, dm_zero.dm_zero_exit),
               "drivers/md/dm-delay.c": (dm_delay.dm_delay_init, dm_delay.dm_delay_exit),
               "drivers/md/dm-flakey.c": (dm_flakey.dm_flakey_init, dm_flakey.dm_flakey_exit)}
-DM_VARIABLES = tuple(file.variables for file in (dm, dm_ioctl, dm_path_selector, dm_round_robin, dm_rq,
-                                                 dm_service_time, dm_target, dm_uevent))
+DM_FILES = (dm, dm_ioctl, dm_path_selector, dm_round_robin, dm_rq, dm_service_time, dm_target, dm_uevent)
 
 
 def dm_load(**params: Any) -> None:
@@ -167,54 +207,12 @@ def dm_load(**params: Any) -> None:
 
     Parameters are those of dm_mod, such as dm_mq_queue_depth. KernelError says why the kernel did not load it.
     """
-    _must_be_known("dm_mod", params, (*dm.module_params, *dm_rq.module_params))
-    args = _words(params)
-    _command("modprobe", _line("modprobe dm_mod", args), _load_dm, args)
-
-
-def _load_dm(args: Words) -> int:
-    if "dm_mod" in modules().loaded:
-        return -EEXIST
-    if error := parse_args("dm_mod", args, (*dm.module_params, *dm_rq.module_params)) or dm.dm_init():
-        return _loaded("dm_mod", error, DM_VARIABLES)
-    ends = [dm.dm_exit]
-    for begin, end in _dm_targets():
-        if error := begin():
-            for each in ends:
-                each()
-            break
-        ends.insert(0, end)
-    return _loaded("dm_mod", error, DM_VARIABLES)
-
-
-def _dm_targets() -> list[tuple[Callable[[], int], Callable[[], None]]]:
-    """What begins and what ends each module of targets that this machine has."""
-    return [both for file, both in DM_TARGETS.items() if file not in modules().missing]
+    _load("dm_mod", "modprobe dm_mod", params)
 
 
 def dm_unload() -> None:
     """Unload device mapper, once no mapped device is left."""
-    _command("rmmod", "modprobe -r dm_mod", _remove_dm)
-
-
-def _remove_dm() -> int:
-    if "dm_mod" in modules().loaded and dm.variables()._minor_idr.held:
-        return -EBUSY
-    return _rmmod("dm_mod", DM_VARIABLES, *(end for _, end in reversed(_dm_targets())), dm.dm_exit)
-
-
-def _loaded(name: str, error: int, variables: Iterable[Callable[[], Any]]) -> int:
-    """Note that a module is loaded, or forget its variables where that has failed. Returns `error`."""
-    if error:
-        _forget(variables)
-    else:
-        modules().loaded.add(name)
-    return error
-
-
-def _forget(those: Iterable[Callable[[], Any]]) -> None:
-    for variables in those:
-        forget(variables)
+    _command("rmmod", "modprobe -r dm_mod", _rmmod, "dm_mod")
 
 
 def dmsetup_run(*words: str, stdin: str = "") -> dmsetup.Outcome:
@@ -273,32 +271,15 @@ def nvme_load(**params: Any) -> None:
     Parameters are those of the modules nvme and nvme_core. Where they are loaded, parameters are changed: what a
     controller's next reset looks at.
     """
-    _must_be_known("nvme", params, (*nvme_core.parameters, *nvme_pci.parameters))
-    args = {module: [word for word in _words(params) if word[0] in {param.name for param in known}]
-            for module, known in NVME_MODULES.items()}
-    _command("modprobe", _line("modprobe nvme", args["nvme_core"] + args["nvme"]), _modprobe_nvme, args)
+    _load("nvme", "modprobe nvme", params)
 
 
-NVME_VARIABLES = (nvme_core.variables, nvme_pci.variables)
 NVME_MODULES = {"nvme_core": nvme_core.parameters, "nvme": nvme_pci.parameters}
-
-
-def _modprobe_nvme(args: dict[str, Words]) -> int:
-    if "nvme" in modules().loaded:
-        return next((error for name, known in NVME_MODULES.items()
-                     if (error := parse_args(name, args[name], known))), 0)
-    _forget(NVME_VARIABLES)
-    error = parse_args("nvme_core", args["nvme_core"], nvme_core.parameters) or nvme_core.nvme_core_init()
-    if not error:
-        if error := parse_args("nvme", args["nvme"], nvme_pci.parameters) or nvme_pci.nvme_init():
-            nvme_core.nvme_core_exit()
-    return _loaded("nvme", error, NVME_VARIABLES)
 
 
 def nvme_unload() -> None:
     """Unload the NVMe driver: it gives its controllers up, which stay on the bus."""
-    _command("rmmod", "rmmod nvme nvme_core", _rmmod, "nvme", NVME_VARIABLES, nvme_pci.nvme_exit,
-             nvme_core.nvme_core_exit)
+    _command("rmmod", "rmmod nvme nvme_core", _rmmod, "nvme")
 
 
 def nvme_device(device: str, partitions: str | None = None, latency_ms: int = 0, bad_sectors_read: str = "",
@@ -339,7 +320,7 @@ def nvme_probe(device: str | None = None, sectors: int = 131072, controller: Con
     """
     described = {field: params.pop(word) for word, (field, _, _) in CONTROLLER.items() if word in params}
     broken = faults_of(faults)
-    _must_be_known("nvme", params, (*nvme_core.parameters, *nvme_pci.parameters), CONTROLLER)
+    _must_be_known("nvme", params, CONTROLLER)
     written = tables(partitions, sectors, TWO) if partitions is not None else []
     nvme_load(**params)
     number = _next_instance()
