@@ -5,14 +5,15 @@ structures the size of a request, and move at most MOST_MOVED bytes; one I/O has
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from inspect import signature
 from typing import Any
 
 from blkmodel.capture.shapes import (MOST_CPUS, Shape, ShapeError, count, fields, flag, list_of, long_text, mapping,
     number_from, one_of, parameter, plain_name, text)
 from blkmodel.device.faults import faults_of
 from blkmodel.include.linux.blk_mq import BLK_MQ_MAX_DEPTH
-from blkmodel.scenario import CONTROLLER, MOST_LATENCY, RW_FLAGS, VECTORS
+from blkmodel.scenario import CONTROLLER, MOST_LATENCY, RW_FLAGS, STEPS, VECTORS
 
 MOST_STEPS, MOST_WORDS, MOST_TOGETHER = 1000, 64, 64
 MOST_IO, MOST_MOVED = 16 << 20, 256 << 20  # bytes
@@ -20,10 +21,8 @@ MOST_REQUESTS = 1 << 18
 MOST_SECTORS = 1 << 54  # of 512 bytes: as many as a file's offset can reach
 
 _PAGES = MOST_IO >> 12
-_IO = {"disk": text, "op": one_of("read", "write"), "offset": number_from(0, (1 << 63) - 1),
-       "length": number_from(0, MOST_IO)}
-_IO_MORE = {"cpu": number_from(0, MOST_CPUS - 1), "page_runs": list_of(number_from(1, _PAGES), _PAGES),
-            "flags": list_of(one_of(*RW_FLAGS), len(RW_FLAGS))}
+
+
 def _times(value: Any, place: str) -> None:
     """How often: a number, or -1 for ever."""
     if value != -1 or type(value) is not int:
@@ -43,14 +42,9 @@ def _faults(value: Any, place: str) -> None:
         raise ShapeError(place, f"such as 'silent queue=1; fail nth=2 status=0x281' ({why})", value) from why
 
 
-_PROBE = CONTROLLER_SHAPES | {"device": text, "opened": flag, "sectors": number_from(1, MOST_SECTORS),
-                              "node": number_from(0, MOST_CPUS - 1), "faults": _faults}
-_cpu, _ms = number_from(0, MOST_CPUS - 1), number_from(0, MOST_LATENCY)
-_disk: dict[str, Shape] = {"disk": text}
-_range = fields(_disk | {"offset": _IO["offset"], "length": _IO["offset"]}, {"cpu": _cpu})
-_file: dict[str, Shape] = {"file": text, "value": parameter}
-_wanted = fields({name: shape for name, shape in _IO.items() if name != "disk"},
-                 {name: shape for name, shape in _IO_MORE.items() if name != "cpu"})
+_cpu, _ms, _offset = number_from(0, MOST_CPUS - 1), number_from(0, MOST_LATENCY), number_from(0, (1 << 63) - 1)
+_PROBE = CONTROLLER_SHAPES | {"device": text, "opened": flag, "sectors": number_from(1, MOST_SECTORS), "node": _cpu,
+                              "faults": _faults}
 
 
 def _part(value: Any, place: str) -> None:
@@ -67,24 +61,30 @@ def _sectors(value: Any, place: str) -> None:
         raise ShapeError(place, "at most 256 sectors with commas between them", value)
 
 
-_SHAPES: dict[str, Shape] = {
-    "io": fields(_IO, _IO_MORE), "nvme.remove": fields({}, {"device": text}), "null_blk.unload": fields({}),
-    "aio": fields(_disk | {"wanted": list_of(_wanted, MOST_TOGETHER)}, {"cpu": _cpu}),
-    "together": fields({"steps": list_of(fields({"step": _part}, {"ms": _ms}), MOST_TOGETHER)}),
-    "buffered": fields(_IO, {"cpu": _cpu}), "flush": fields(_disk, {"cpu": _cpu, "datasync": flag}),
-    "discard": _range, "zero_out": _range, "rescan_partitions": fields(_disk),
-    "nvme.device": fields({"device": text}, {"partitions": one_of("mbr", "gpt"), "latency_ms": _ms,
-                                             "bad_sectors_read": _sectors, "bad_sectors_write": _sectors,
-                                             "slot": one_of("hotplug")}),
-    "nvme.fault_inject": fields(_disk | {"status": parameter}, {
-        "dont_retry": flag, "probability": number_from(0, 100), "times": _times}),
-    "fail_io_timeout": fields({}, {"probability": number_from(0, 100), "times": _times}),
-    "nvme.mask_interrupt": fields({"device": text, "vector": number_from(0, 2047)}),
-    "nvme.unbind": fields({"device": text}), "nvme.pull_out": fields({"device": text}),
-    "pci.slot_power": fields({"device": text, "value": parameter}), "nvme_file": fields({"device": text} | _file),
-    "queue_file": fields(_disk | _file), "disk_file": fields(_disk | _file),
-    "module_parameter": fields({"module": text, "name": text, "value": parameter}),
-    "cpu.offline": fields({"cpu": _cpu}), "cpu.online": fields({"cpu": _cpu})}
+_VALUES: dict[str, Shape] = {
+    "op": one_of("read", "write"), "offset": _offset, "length": number_from(0, MOST_IO), "cpu": _cpu,
+    "page_runs": list_of(number_from(1, _PAGES), _PAGES), "flags": list_of(one_of(*RW_FLAGS), len(RW_FLAGS)),
+    "steps": list_of(fields({"step": _part}, {"ms": _ms}), MOST_TOGETHER), "partitions": one_of("mbr", "gpt"),
+    "latency_ms": _ms, "bad_sectors_read": _sectors, "bad_sectors_write": _sectors, "slot": one_of("hotplug"),
+    "probability": number_from(0, 100), "times": _times, "vector": number_from(0, 2047), "status": parameter,
+    "value": parameter} | dict.fromkeys(("disk", "device", "file", "module", "name", "label", "parts"), text) \
+    | dict.fromkeys(("datasync", "dont_retry", "drained"), flag)
+"""What a file can say of a step, by the name of the parameter; of bytes and objects of Python it can say nothing."""
+
+
+def _shape(of: Callable[..., Any], **others: Shape) -> Shape:
+    """What a function takes, as a shape."""
+    values, takes = _VALUES | others, signature(of).parameters
+    needed = {name for name, each in takes.items() if each.default is each.empty}
+    return fields({name: shape for name, shape in values.items() if name in needed},
+                  {name: shape for name, shape in values.items() if name in takes.keys() - needed})
+
+
+_VALUES["wanted"] = list_of(fields({each: _VALUES[each] for each in ("op", "offset", "length")},
+                                   {each: _VALUES[each] for each in ("page_runs", "flags")}), MOST_TOGETHER)
+_SHAPES = {name: _shape(of) for name, of in STEPS.items()
+           if all(each.kind is each.POSITIONAL_OR_KEYWORD for each in signature(of).parameters.values())}
+_SHAPES |= {name: _shape(STEPS[name], length=_offset) for name in ("discard", "zero_out")}
 
 
 def step(value: Any, place: str) -> None:
