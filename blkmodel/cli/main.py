@@ -23,15 +23,14 @@ from blkmodel.cli.call_tree import call_tree, innermost
 from blkmodel.cli.explain import explained
 from blkmodel.cli.keeping import replace
 from blkmodel.cli.queue_table import queue_map
-from blkmodel.cli.session import Done, Session, SessionError, checked, step_of, target_not_modelled
+from blkmodel.cli.session import Done, Session, SessionError, checked, step_of
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.reference.source import REFERENCE, RELEASE
 from blkmodel.releases import LAST, version
-from blkmodel.scenario import STEPS, VECTORS, lvm_run, nvme_service, run_step, run_workload
+from blkmodel.scenario import STEPS, VECTORS, nvme_service, run_workload
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.devices.device import dev_name, devices
-from blkmodel.sim import Machine, MachineError, boot, machine, this
-from blkmodel.sim.events import HungTask
+from blkmodel.sim import Machine, MachineError, boot, machine
 from blkmodel.sim.kernel import running
 from blkmodel.sim.structure import NULL
 from blkmodel.trace import record
@@ -250,7 +249,8 @@ def _map(options: argparse.Namespace) -> int:
 
 def _trace(options: argparse.Namespace) -> int:
     words, on = options.step, _machine(options)
-    step = checked(step_of(words)) if words[0] not in lvm.COMMANDS else []
+    if words[0] not in lvm.COMMANDS:
+        checked(step_of(words))
     places = [printable(each, keep="") for each in (*(f"--after {line}" for line in options.after), " ".join(words))]
     session.hold_steps([*options.after, shlex.join(words)], len(on.possible), places)
     boot(on)
@@ -261,33 +261,25 @@ def _trace(options: argparse.Namespace) -> int:
             raise UsageError(f"{place}: {' '.join(str(why).split())}") from why
         if done.exit:
             raise UsageError(f"{place}: {' '.join(done.errors)}")
-    failed, where, came, lacking, before = "", "", None, None, len(this().log)
+    failed, lacking, done = "", None, Done()
     with record() as recording:
         try:
-            came = run_step(step) if step else lvm_run(*words)
-        except KernelError as why:
-            failed = str(why)
-        except (HungTask, KernelBug) as why:
-            failed = f"the kernel does not go on: {why}"
-            where = "" if isinstance(why, HungTask) else f" (in {innermost(recording)})"
+            done = session.do(words)
         except NotModelled as why:
             lacking = why
-        except (KeyError, OSError, TypeError, ValueError) as why:
-            raise UsageError(why.args[0] if isinstance(why, KeyError) else why) from why
-        except Exception as why:  # a bug of the model
-            failed = f"the model fails: {type(why).__name__}: {why}"
+        except session.Stopped as why:
+            failed = str(why) + (f" (in {innermost(recording)})" if isinstance(why.__cause__, KernelBug) else "")
     if tree := call_tree(recording, options.all, options.allocations):
         print(printable(tree))
     if lacking:
         raise lacking
     if failed:
-        _complain("blkmodel trace", failed + where)
-        return 1
-    target_not_modelled(this().log[before:])
-    errors: list[str] = getattr(came, "errors", [])
-    for line in errors:
-        print(printable(line, keep="\t"), file=sys.stderr)
-    return 1 if getattr(came, "exit", 0) else 0
+        _complain("blkmodel trace", failed)
+    elif done.errors and words[0] in (*lvm.COMMANDS, "dmsetup"):
+        _print(done._replace(output=""))
+    elif done.errors:
+        _complain("blkmodel trace", "\n".join(done.errors))
+    return int(bool(failed or done.exit))
 
 
 def _dmsetup(options: argparse.Namespace) -> int:

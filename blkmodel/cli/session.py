@@ -40,6 +40,10 @@ class SessionError(ValueError):
     """A session cannot be read or done; the message says why, and where."""
 
 
+class Stopped(SessionError):
+    """A step did not come to its end: the kernel does not go on, or the model has a bug."""
+
+
 class Done(NamedTuple):
     """What came of a command: its exit status, and what it wrote to standard output and to standard error (lines)."""
 
@@ -174,9 +178,9 @@ def do(words: list[str], stdin: str = "") -> Done:
     except (OSError, KeyError, TypeError, ValueError) as why:
         raise SessionError(why.args[0] if isinstance(why, KeyError) else str(why)) from why
     except (HungTask, KernelBug) as why:
-        raise SessionError(f"the kernel does not go on: {why}") from why
+        raise Stopped(f"the kernel does not go on: {why}") from why
     except Exception as why:  # a bug of the model
-        raise SessionError(f"the model fails: {type(why).__name__}: {why}") from why
+        raise Stopped(f"the model fails: {type(why).__name__}: {why}") from why
 
 
 def target_not_modelled(log: list[str]) -> None:
