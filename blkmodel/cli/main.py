@@ -78,6 +78,15 @@ def _complain(name: str, why: str) -> int:
     return 2
 
 
+MAPPED = {
+    "nvme": {"queues": ("device", "max_ioqpairs", 1, 65535), "vectors": ("device", "vectors", 1, 2048),
+             "mqes": ("device", "mqes", 1, 65535), "write_queues": ("params", "write_queues", 0, 65535),
+             "poll_queues": ("params", "poll_queues", 0, 65535), "depth": ("params", "io_queue_depth", 2, 65536)},
+    "null_blk": {"queues": ("params", "submit_queues", 1, 65535), "poll_queues": ("params", "poll_queues", 0, 65535),
+                 "depth": ("params", "hw_queue_depth", 1, 65536)}}
+"""Driver → option of `map` → of what it is a fact, controller or module, its name there, and its least and most."""
+
+
 class UsageError(ValueError):
     """A value on the command line that does not do; the message says which, and what would."""
 
@@ -205,44 +214,35 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _map(options: argparse.Namespace) -> int:
-    on, release = _machine(options), version(options.release)
-    queues = len(on.possible) if options.queues is None else options.queues
-    vectors = VECTORS if options.vectors is None else options.vectors
-    for option, value, low, high in (("queues", queues, 1, 65535), ("write-queues", options.write_queues, 0, 65535),
-                                     ("poll-queues", options.poll_queues, 0, 65535), ("vectors", vectors, 1, 2048),
-                                     ("mqes", options.mqes, 1, 65535),
-                                     ("depth", options.depth, 2 if options.driver == "nvme" else 1, 65536)):
+    on, release, driver = _machine(options), version(options.release), options.driver
+    cpus, takes = len(on.possible), dict(MAPPED[driver])
+    if driver == "null_blk" and release < (5, 16, 0):
+        del takes["poll_queues"]
+    options.queues = cpus if options.queues is None else options.queues
+    if driver == "nvme" and options.poll_queues is None:
+        options.poll_queues = 0
+    case: dict[str, Any] = {"driver": driver, "params": {}, **({"device": {}} if driver == "nvme" else {})}
+    for option in MAPPED["nvme"]:
+        value, said = getattr(options, option), f"--{option.replace('_', '-')}"
+        where, name, low, high = takes.get(option, MAPPED["nvme"][option])
         if value is not None and not low <= value <= high:
-            raise UsageError(f"--{option} {value}: {options.driver} takes at least {low} and at most {high}")
-    case: dict[str, Any] = {"driver": options.driver}
-    if options.driver == "nvme":
-        case["params"] = {"write_queues": options.write_queues, "poll_queues": options.poll_queues or 0}
-        said = {"max_ioqpairs": queues, "vectors": options.vectors, "mqes": options.mqes}
-        case["device"] = {name: value for name, value in said.items() if value is not None}
-        depth = "io_queue_depth"
-    else:
-        for option in ("write_queues", *(("poll_queues",) if release < (5, 16, 0) else ()), "vectors", "mqes"):
-            if getattr(options, option):
-                raise UsageError(f"--{option.replace('_', '-')}: null_blk of Linux {options.release} has none; "
-                                 "use --driver nvme")
-        case["params"] = {"submit_queues": queues}
-        if options.poll_queues is not None and release >= (5, 16, 0):
-            case["params"]["poll_queues"] = options.poll_queues
-        depth = "hw_queue_depth"
-    if options.depth is not None:
-        case["params"][depth] = options.depth
-    cpus = len(on.possible)
-    requests = (nvme_requests(case["params"], case["device"], cpus) if options.driver == "nvme"
+            raise UsageError(f"{said} {value}: {driver} takes at least {low} and at most {high}")
+        if value and option not in takes:
+            raise UsageError(f"{said}: null_blk of Linux {options.release} has none; use --driver nvme")
+        if value is not None and option in takes:
+            case[where][name] = value
+    requests = (nvme_requests(case["params"], case["device"], cpus) if driver == "nvme"
                 else null_blk_requests(case["params"], cpus))
     if requests > MOST_REQUESTS:
-        raise UsageError(f"{cpus} CPUs, {queues} queues: that makes {requests} requests; at most {MOST_REQUESTS}")
+        raise UsageError(f"{cpus} CPUs, {options.queues} queues: that makes {requests} requests; at most "
+                         f"{MOST_REQUESTS}")
     try:
-        case["observed"] = maps.observe(on, case["driver"], case["params"], case.get("device"), options.release)
+        case["observed"] = maps.observe(on, driver, case["params"], case.get("device"), options.release)
     except (KernelError, ValueError) as why:
         raise UsageError(why) from why
     described = maps.describe(case)
-    if options.driver == "nvme":
-        case["device"]["vectors"] = vectors
+    if driver == "nvme":
+        case["device"].setdefault("vectors", VECTORS)
     print(json.dumps(case) if options.json else queue_map(on, described, case["observed"]))
     return 0
 
