@@ -21,6 +21,7 @@ from blkmodel.capture.observed import Watch
 from blkmodel.capture.reference import boot_reference, leave_as_found, traced_step, try_step
 from blkmodel.errors import NotModelled
 from blkmodel.reference.source import RELEASE
+from blkmodel.sim.machine import from_capture
 from blkmodel.trace import Command, Recording, record
 
 PASSED, FAILED, SKIPPED, UNREADABLE = "passed", "failed", "not modelled yet", "unreadable"
@@ -112,12 +113,12 @@ def _cases_of(compare: Callable[[dict[str, Any], Counter[str]], tables.Cases], d
 
 
 def _maps(document: dict[str, Any], chance: Counter[str]) -> tables.Cases:
-    release = document["kernel"]["release"]
+    release, on = document["kernel"]["release"], from_capture(document["machine"])
     for i, case in enumerate(document["cases"]):
         if why := maps.not_modelled(document["machine"], case, release):
             chance[f"{BEYOND}{maps.describe(case)}: {why}"] += 1
             continue
-        found = maps.compare_case(document["machine"], case, chance, release)
+        found = maps.compare_case(on, case, chance, release)
         yield f"cases[{i}], {maps.describe(case)}", found
         if gc.get_count()[0] > GARBAGE:
             gc.collect()

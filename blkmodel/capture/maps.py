@@ -7,7 +7,6 @@ geometry of the tag bitmap, and the CPUs of each interrupt.
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from typing import Any
 
 from blkmodel import releases, scenario
@@ -25,7 +24,7 @@ from blkmodel.services.cpus.cpumask import nr_cpu_ids
 from blkmodel.services.cpus.interrupt import irq_affinity, proc_irq
 from blkmodel.services.devices.pci import to_pci_dev
 from blkmodel.sim import boot
-from blkmodel.sim.machine import Machine, format_cpulist, from_capture
+from blkmodel.sim.machine import Machine, format_cpulist
 
 TYPES = {HCTX_TYPE_DEFAULT: "default", HCTX_TYPE_READ: "read", HCTX_TYPE_POLL: "poll"}
 
@@ -119,14 +118,14 @@ def _of_queue(q: request_queue) -> dict[str, Any]:
     return seen
 
 
-def compare_case(machine: dict[str, Any], case: dict[str, Any], chance: Counter[str] | None = None,
+def compare_case(on: Machine, case: dict[str, Any], chance: Counter[str] | None = None,
                  release: str = RELEASE) -> list[str]:
     """Return how the model differs from a case of a recording, a line for each fact; no line where it agrees.
 
     chance: counts what only the model tells.
     """
     try:
-        ours = observe(_machine(_frozen(machine)), case["driver"], case["params"], _device(case), release)
+        ours = observe(on, case["driver"], case["params"], _device(case), release)
     except Exception as why:  # a bug of the model, or what it refuses: the other cases are still to be compared
         return [f"the model fails: {type(why).__name__}: {why}"]
     seen = case["observed"]
@@ -147,16 +146,6 @@ def _device(case: dict[str, Any]) -> dict[str, Any] | None:
                  0 if case["params"].get("poll_queues") else len(seen["hctxs"]),
                  sum(hctx.get("type") in ("default", "read") for hctx in seen["hctxs"]))
     return {**case["device"], "vectors": min(max(VECTORS, queues + 1), 2048)}
-
-
-def _frozen(facts: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple((key, tuple(value.items()) if isinstance(value, dict) else value) for key, value in facts.items())
-
-
-@lru_cache(maxsize=4)
-def _machine(facts: tuple[Any, ...]) -> Machine:
-    """The machine of a recording, made once for all its cases."""
-    return from_capture({key: dict(value) if isinstance(value, tuple) else value for key, value in facts})
 
 
 def _differences(recorded: Any, ours: Any, place: str, chance: Counter[str]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from blkmodel.capture.formats import read
 from blkmodel.capture.recordings import every
 from blkmodel.reference import mirror
 from blkmodel.reference.source import definitions
+from blkmodel.sim.machine import from_capture
 
 CALLS, STATE, SOURCE = KINDS = "calls", "state", "source"
 
@@ -68,7 +69,7 @@ def _run_for_state() -> set[tuple[str, str]]:
             document = read(path)
             firsts = {(case["driver"], *sorted(case["params"])): case for case in reversed(document["cases"])}
             for case in firsts.values():
-                maps.compare_case(document["machine"], case)
+                maps.compare_case(from_capture(document["machine"]), case)
     finally:
         sys.setprofile(before)
     return {codes[code] for code in seen & codes.keys()}

@@ -16,6 +16,7 @@ from blkmodel.device.controller import Controller
 from blkmodel.device.faults import ENABLE, FAIL, SILENT, STUCK, Fault
 from blkmodel.device.namespace import Namespace
 from blkmodel.include.linux import nvme
+from blkmodel.sim.machine import from_capture
 from blkmodel.userland import dmsetup
 from tests import leaks
 
@@ -26,7 +27,7 @@ def _maps(step):
     for path in sorted((KERNEL / "maps").glob("*.json")):
         document = json.loads(path.read_text())
         for case in document["cases"][len(path.name) % step::step]:
-            assert maps.compare_case(document["machine"], case) == []
+            assert maps.compare_case(from_capture(document["machine"]), case) == []
 
 
 def load_and_unload():
