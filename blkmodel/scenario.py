@@ -49,19 +49,11 @@ from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.userland import dmsetup, look, lvm
 from blkmodel.userland.fio import run_workload as run_workload
 from blkmodel.userland.partitions import TWO, parsed, tables
+from blkmodel.userland.tools import known
 
 VECTORS = 129
 """The interrupt vectors of a controller where nobody says: as many as a data-centre disk has, for 128 I/O queues."""
 MOST_LATENCY = 1_000_000  # milliseconds
-# parameters that the modules of Linux 5.4 have; those that the model's have not are said to be not modelled
-PARAMETERS = {module: set(names.split()) for module, names in (
-    ("null_blk", "no_sched submit_queues home_node timeout requeue queue_mode gb bs nr_devices blocking shared_tags "
-                 "irqmode completion_nsec hw_queue_depth use_per_node_hctx zoned zone_size zone_nr_conv"),
-    ("nvme", "admin_timeout io_timeout shutdown_timeout max_retries default_ps_max_latency_us force_apst streams "
-             "multipath use_threaded_interrupts use_cmb_sqes max_host_mem_size_mb sgl_threshold io_queue_depth "
-             "write_queues poll_queues"),
-    ("dm_mod", "major reserved_bio_based_ios dm_numa_node swap_bios reserved_rq_based_ios use_blk_mq "
-               "dm_mq_nr_hw_queues dm_mq_queue_depth"))}
 Words = list[tuple[str, str]]
 """Parameters of a module: the name and the text of each."""
 
@@ -138,11 +130,11 @@ def _chain(name: str) -> list[Module]:
 
 
 def _must_be_known(module: str, params: Iterable[str], others: Iterable[str] = ()) -> None:
-    known = {param.name for each in _chain(module) for param in each.parameters}
-    for name in sorted(set(params) - known):
-        if name in PARAMETERS[module]:
+    there = {param.name for each in _chain(module) for param in each.parameters}
+    for name in sorted(set(params) - there):
+        if name in known(f"{module} parameters"):
             raise NotModelled(f"{module}'s parameter {name}")
-        raise ValueError(f"{module} has no parameter {name!r}; it has {', '.join(sorted({*known, *others}))}")
+        raise ValueError(f"{module} has no parameter {name!r}; it has {', '.join(sorted({*there, *others}))}")
 
 
 def _load(name: str, command: str, params: dict[str, Any]) -> None:
