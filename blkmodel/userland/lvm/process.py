@@ -1,7 +1,7 @@
 """One run of one of LVM's tools: its command line, what it says, and what it asks of device mapper."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
@@ -218,14 +218,6 @@ def _number(text: str) -> int:
     return int(text) & 0xFFFFFFFF  # LVM keeps 32 bits of it
 
 
-def _policy(text: str) -> str:
-    if text == "cling_by_tags":
-        raise NotModelled("the allocation policy cling_by_tags")
-    if text not in (*POLICIES, "inherit"):
-        raise ValueError(f"Unrecognised allocation policy {text}")
-    return text
-
-
 def _kilobytes(text: str) -> Size:
     size = parse_size(text, 2)
     if size.sign == "-":
@@ -233,18 +225,13 @@ def _kilobytes(text: str) -> Size:
     return size
 
 
-def _segment_type(text: str) -> str:
-    if text in known("lvm segment types not modelled"):
-        raise NotModelled(f"the segment type {text}")
-    if text not in ("linear", "striped"):
-        raise ValueError(f"WARNING: Unrecognised segment type {text}")
-    return text
-
-
-def _one_of(*those: str) -> Callable[[str], str]:
+def _one_of(*those: str, unknown: str = "", what: str = "", lacking: Container[str] = ()) -> Callable[[str], str]:
+    """What reads one of those words; `lacking` has words for such a `what` that the model lacks."""
     def read(text: str) -> str:
+        if text in lacking:
+            raise NotModelled(f"the {what} {text}")
         if text not in those:
-            raise ValueError
+            raise ValueError(unknown and f"{unknown} {text}")
         return text
     return read
 
@@ -252,8 +239,12 @@ def _one_of(*those: str) -> Callable[[str], str]:
 # the options that the model has, and what reads the argument (None: there is none)
 OPTIONS: dict[str, Callable[[str], Any] | None] = {
     "size": parse_size, "extents": parse_extents, "name": str, "stripes": _number, "stripesize": _kilobytes,
-    "type": _segment_type, "alloc": _policy, "activate": _one_of("y", "n", "ay"), "zero": _one_of("y", "n"),
-    "wipesignatures": _one_of("y", "n"), "yes": None, "force": None, "physicalextentsize": parse_size}
+    "type": _one_of("linear", "striped", unknown="WARNING: Unrecognised segment type", what="segment type",
+                    lacking=known("lvm segment types not modelled")),
+    "alloc": _one_of(*POLICIES, "inherit", unknown="Unrecognised allocation policy", what="allocation policy",
+                     lacking=("cling_by_tags",)),
+    "activate": _one_of("y", "n", "ay"), "zero": _one_of("y", "n"), "wipesignatures": _one_of("y", "n"),
+    "yes": None, "force": None, "physicalextentsize": parse_size}
 # the signs that a command's size may not have, and what is said then
 SIGNS = {"lvcreate": ("-", "negative"), "lvextend": ("-", "negative"), "lvreduce": ("+", "positive"),
          "vgcreate": ("+-", "relative/signed")}
