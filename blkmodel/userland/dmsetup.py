@@ -601,9 +601,7 @@ def dmsetup(*words: str, stdin: str = "") -> str:
 
     KernelError where an ioctl fails, with its errno; ValueError with dmsetup's own words where it comes to none.
     """
-    before = len(this().log)
-    done = run(words, stdin)
-    return output_of(["dmsetup", *words], done, done.errors, this().log[before:])
+    return output_of(["dmsetup", *words], lambda: run(words, stdin))
 
 
 def create(name: str, table: str | None = None, uuid: str | None = None) -> str:

@@ -1,11 +1,12 @@
 """What the real tools have, dmsetup 1.02.185 and LVM 2.03.16, as tools.tsv lists it; the model lacks some of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from blkmodel.errors import KernelError
+from blkmodel.sim import this
 
 
 @cache
@@ -21,10 +22,13 @@ def letters(what: str) -> dict[str, str]:
     return {letter: name for name, all_letters in known(what).items() for letter in all_letters}
 
 
-def output_of(words: Sequence[str], done: Any, errors: list[str], log: list[str]) -> str:
-    """What a command has printed. KernelError where an ioctl failed; ValueError where it did not come to one."""
+def output_of(words: Sequence[str], run: Callable[[], Any]) -> str:
+    """What a command prints. KernelError where an ioctl failed; ValueError where it did not come to one."""
+    before = len(this().log)
+    done = run()
+    errors = [line.strip() for line in done.errors]
     if done.errno:
-        raise KernelError(-done.errno, " ".join(words), [*errors, *log])
+        raise KernelError(-done.errno, " ".join(words), [*errors, *this().log[before:]])
     if done.exit:
         raise ValueError(" ".join(errors))
     return done.output

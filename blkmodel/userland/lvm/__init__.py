@@ -6,7 +6,6 @@ is kept beside the disks and not written to them; volumes are linear or striped;
 RAID or pools, and what lies on a new volume is neither zeroed nor wiped.
 """
 
-from blkmodel.sim import this
 from blkmodel.userland.lvm.commands import COMMANDS, run
 from blkmodel.userland.lvm.process import Outcome
 from blkmodel.userland.lvm.volumes import LogicalVolume, metadata
@@ -20,9 +19,7 @@ def lvm(*words: str) -> str:
 
     KernelError where an ioctl fails, with its errno; ValueError with the tool's own words where it comes to none.
     """
-    before = len(this().log)
-    done = run(words)
-    return output_of(words, done, [line.strip() for line in done.errors], this().log[before:])
+    return output_of(words, lambda: run(words))
 
 
 def volume(path: str) -> LogicalVolume:
