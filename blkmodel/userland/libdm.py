@@ -105,9 +105,11 @@ class Failure(NamedTuple):
 
 
 class Library:
-    """The library in one process. `failures` are the ioctls that failed, and were reported."""
+    """The library in one process. `failures` are the ioctls that failed, and were reported; what stands before each
+    line of `errors` is the tool's `indent`."""
 
-    def __init__(self) -> None:
+    def __init__(self, indent: str = "") -> None:
+        self.indent = indent
         self.errors: list[str] = []
         self.failures: list[Failure] = []
         self._control: Any = None
@@ -115,7 +117,7 @@ class Library:
 
     def error(self, line: str) -> None:
         """Write a line on standard error."""
-        self.errors.append(line)
+        self.errors.append(f"{self.indent}{line}")
 
     def close(self) -> None:
         """Close the control node, as the end of the process does."""

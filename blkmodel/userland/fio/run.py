@@ -5,7 +5,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from blkmodel.fs.aio import io_getevents, io_submit, iocb, kioctx
 from blkmodel.include.linux.blkdev import READ, WRITE
@@ -186,7 +186,7 @@ class Clone:
     # where iodepth of them are under way the next one waits.
 
     def _offload(self) -> None:
-        self._ctx, self._done, self._held = kioctx(events=_Ends(self)), completion(), False
+        self._ctx, self._done, self._held = kioctx(events=cast(Any, self)), completion(), False
         self._prepare()
         wait_for_completion(self._done)
 
@@ -214,8 +214,8 @@ class Clone:
         self._free.append(buffer)
         self._do(*io)
 
-    def note(self, event: Any) -> None:
-        """One has ended: let the one begin that was held back for it."""
+    def append(self, event: Any) -> None:
+        """One has ended, which the kernel adds to the events: let the one begin that was held back for it."""
         self.ends[1] += 1
         self._end(event.obj, event.res)
         if self._held:
@@ -223,18 +223,6 @@ class Clone:
             self._post(0)
         elif self._coming is None and not self._under_way:
             complete(self._done)
-
-
-class _Ends(list[Any]):
-    """The ends of I/Os, each of which is noted when it comes, and not when somebody asks."""
-
-    def __init__(self, whose: Clone) -> None:
-        super().__init__()
-        self._whose = whose
-
-    def append(self, event: Any) -> None:
-        """One more has ended."""
-        self._whose.note(event)
 
 
 def node_of(job: Job, disk: str | None) -> str:

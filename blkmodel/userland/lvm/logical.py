@@ -9,7 +9,7 @@ from blkmodel.userland.libdm import Refused
 from blkmodel.userland.lvm import allocation
 from blkmodel.userland.lvm.allocation import ANYWHERE, Allocation, maps_of
 from blkmodel.userland.lvm.groups import extents_of, group, logical_volume, name_problem, new_uuid
-from blkmodel.userland.lvm.process import Failed, Process
+from blkmodel.userland.lvm.process import WRONG, Failed, Process
 from blkmodel.userland.lvm.sizes import (extents_of_size, new_part, reduced, resized_part, stripes_asked_for,
     stripes_of_last, stripes_to_add, whole_stripes)
 from blkmodel.userland.lvm.units import Size, display_size
@@ -29,7 +29,7 @@ def lvcreate(process: Process, *words: str) -> None:
     if options.get("type", "linear" if "stripes" not in options else "striped") == "linear":
         for option in ("stripes", "stripesize"):
             if option in options:
-                process.no_option(option)
+                process.fail(f"Command does not accept option: --{option} {process.typed[option]}.", status=WRONG)
     vg_name, *paths = words
     name = _new_name(process, vg_name.removeprefix("/dev/"))
     process.no_zero()

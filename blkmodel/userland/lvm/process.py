@@ -44,13 +44,6 @@ class Failed(Exception):
         self.status = status
 
 
-class HeardLibrary(Library):
-    """The library, in a tool that has its own way to write errors."""
-
-    def error(self, line: str) -> None:
-        super().error(f"  {line}")
-
-
 @dataclass
 class Process:
     """One run of a tool: its options (name → argument or True; and as they were typed), what it has said and done.
@@ -63,7 +56,7 @@ class Process:
     typed: dict[str, str] = field(default_factory=dict)
     output: list[str] = field(default_factory=list)
     ioctls: list[Change] = field(default_factory=list)
-    library: HeardLibrary = field(default_factory=HeardLibrary)
+    library: Library = field(default_factory=lambda: Library(indent="  "))
     suspended: set[LogicalVolume] = field(default_factory=set)
 
     def say(self, line: str) -> None:
@@ -87,10 +80,6 @@ class Process:
             value = self.options.get(name)
             if value == 0 or (isinstance(value, Size) and not value.amount):
                 self.wrong(f"--{name} may not be zero.")
-
-    def no_option(self, name: str) -> NoReturn:
-        """Say that an option does not go with the others, and end."""
-        self.fail(f"Command does not accept option: --{name} {self.typed[name]}.", status=WRONG)
 
     def no_syntax(self) -> NoReturn:
         self.fail(f"No command with matching syntax recognised.  Run '{self.command} --help' for more information.",
