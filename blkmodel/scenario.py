@@ -315,7 +315,8 @@ def nvme_probe(device: str | None = None, sectors: int = 131072, controller: Con
     _must_be_known("nvme", params, CONTROLLER)
     written = tables(partitions, sectors, TWO) if partitions is not None else []
     nvme_load(**params)
-    number = _next_instance()
+    held = nvme_core.variables().nvme_instance_ida.held
+    number = next(number for number in range(len(held) + 1) if number not in held)
     expected = f"nvme{number}"
     if device not in (None, expected):
         raise ValueError(f"device={device!r}: the next controller will be {expected!r}")
@@ -337,14 +338,8 @@ def nvme_probe(device: str | None = None, sectors: int = 131072, controller: Con
         log = kernel.log[before:]
         raise KernelError(_why(log), "nvme_probe", log)
     for ns in nvme_controller(expected).ctrl.namespaces if opened else ():
-        kernel.task("init", _try_to_open, ns.disk.disk_name)
+        kernel.task("init", _with_open, ns.disk.disk_name, lambda filp: 0, O_RDONLY)  # as what waits for a disk does
     return expected
-
-
-def _try_to_open(disk: str) -> None:
-    """Open a disk and close it, as a program does that waits for it."""
-    if not IS_ERR(filp := filp_open(disk, O_RDONLY)):
-        filp_close(filp)
 
 
 def nvme_service(device: str, service: Service) -> None:
@@ -430,11 +425,6 @@ def cpu_offline(cpu: int) -> None:
 def cpu_online(cpu: int) -> None:
     """Bring a CPU online again: `echo 1 > /sys/devices/system/cpu/cpu1/online`."""
     _command("sh", f"echo 1 > /sys/devices/system/cpu/cpu{cpu}/online", cpu_up, cpu)
-
-
-def _next_instance() -> int:
-    held = nvme_core.variables().nvme_instance_ida.held
-    return next(number for number in range(len(held) + 1) if number not in held)
 
 
 def _why(log: list[str]) -> int:
@@ -701,9 +691,10 @@ def _opened(task: str, line: str, disk: str, fn: Callable[[Any], int], cpu: int 
     _command(task, line, _with_open, disk, fn, cpu=cpu)
 
 
-def _with_open(disk: str, fn: Callable[[Any], int]) -> int:
-    """Open the disk to be read and written, call fn(file), and close it. Returns what fn does, or -errno."""
-    if IS_ERR(filp := filp_open(disk, O_RDWR)):
+def _with_open(disk: str, fn: Callable[[Any], int], how: int = O_RDWR) -> int:
+    """Open the disk, to be read and written where nothing is said, call fn(file), and close it. Returns what fn does,
+    or -errno."""
+    if IS_ERR(filp := filp_open(disk, how)):
         return PTR_ERR(filp)
     result = fn(filp)
     filp_close(filp)

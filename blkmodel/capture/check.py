@@ -6,7 +6,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from os import cpu_count
@@ -50,27 +49,19 @@ GARBAGE = 400_000
 """So many objects more than there were are looked through for garbage: about as many as a hundred megabytes hold."""
 
 
-@contextmanager
-def _collecting_seldom() -> Iterator[None]:
-    """Let the interpreter not look for garbage by itself: every case makes, and drops, a kernel of many objects."""
-    before = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if before:
-            gc.enable()
-
-
-@_collecting_seldom()
 def check_file(path: str | Path) -> Outcome:
     """Run the model in the situation that a recording is of, and compare. Never raises for what the file holds."""
+    collecting = gc.isenabled()
+    gc.disable()  # every case makes, and drops, a kernel of many objects
     try:
         return _check(path, read(path))
     except FormatError as why:
         return Outcome(str(path), UNREADABLE, why.message)
     except (MemoryError, RecursionError) as why:
         return Outcome(str(path), UNREADABLE, f"expected a recording that can be compared: {type(why).__name__}")
+    finally:
+        if collecting:
+            gc.enable()
 
 
 BEYOND = "case not modelled: "
