@@ -10,8 +10,8 @@ from blkmodel.device.queues import Running
 from blkmodel.device.transfer import Refused, to_host
 from blkmodel.include.linux.nvme import (NVME_AEN_CFG_NS_ATTR, NVME_CTRL_LPA_CMD_EFFECTS_LOG, NVME_CTRL_OACS_DBBUF_SUPP,
     NVME_CTRL_ONCS_DSM, NVME_CTRL_ONCS_TIMESTAMP, NVME_CTRL_ONCS_WRITE_ZEROES, NVME_CTRL_VWC_PRESENT,
-    NVME_IDENTIFY_DATA_SIZE, NVME_NSID_ALL, NVME_SC_INVALID_FIELD, NVME_SC_INVALID_NS, nvme_id_ctrl, nvme_id_ns,
-    nvme_identify, nvme_lbaf)
+    NVME_IDENTIFY_DATA_SIZE, NVME_NIDT_EUI64, NVME_NIDT_NGUID, NVME_NIDT_UUID, NVME_NSID_ALL, NVME_SC_INVALID_FIELD,
+    NVME_SC_INVALID_NS, nvme_id_ctrl, nvme_id_ns, nvme_identify, nvme_lbaf, nvme_ns_id_desc)
 from blkmodel.services.devices.pci import PCI_VENDOR_ID_REDHAT, PCI_VENDOR_ID_REDHAT_QUMRANET
 from blkmodel.sim import wire
 
@@ -70,10 +70,11 @@ def _list_namespaces(controller: Controller, command: nvme_identify) -> bytes:
 
 
 def _describe_namespace(controller: Controller, command: nvme_identify) -> bytes:
-    """The list of a namespace's names: none, besides those in what it is."""
-    if namespace_of(controller, command.nsid) is None:
+    """The names of a namespace."""
+    if (namespace := namespace_of(controller, command.nsid)) is None:
         raise Refused(NVME_SC_INVALID_FIELD)
-    return b""
+    names = ((NVME_NIDT_UUID, namespace.uuid), (NVME_NIDT_NGUID, namespace.nguid), (NVME_NIDT_EUI64, namespace.eui64))
+    return b"".join(wire.pack(nvme_ns_id_desc(kind, len(name))) + name for kind, name in names if name)
 
 
 _IDENTIFY: dict[int, Callable[[Controller, nvme_identify], bytes]] = {

@@ -19,7 +19,7 @@ def _pieces(offset: int, length: int) -> Iterator[tuple[int, int, int, int]]:
 
 @dataclass(eq=False)
 class Namespace:
-    """`blocks` blocks of 2**shift bytes, all zeros at first. nguid, eui64: its names, where it has any.
+    """`blocks` blocks of 2**shift bytes, all zeros at first. nguid, eui64, uuid: its names, where it has any.
 
     What was written is in `kept`, and what a loss of power would undo in `cached` before that: both map the number
     of a piece of 4096 bytes to its bytes. bad_read, bad_write: sectors of 512 bytes that can't be read, or written.
@@ -30,6 +30,7 @@ class Namespace:
     shift: int = 9
     nguid: bytes = b""
     eui64: bytes = b""
+    uuid: bytes = b""
     kept: dict[int, bytes] = field(default_factory=dict)
     cached: dict[int, bytes] = field(default_factory=dict)
     bad_read: frozenset[int] = frozenset()
@@ -43,7 +44,7 @@ class Namespace:
             raise ValueError(f"shift={self.shift}: a block has 2**9 to 2**16 bytes")
         if self.blocks < 1:
             raise ValueError(f"blocks={self.blocks}: a namespace has one at least")
-        for name, length in (("nguid", 16), ("eui64", 8)):
+        for name, length in (("nguid", 16), ("eui64", 8), ("uuid", 16)):
             if len(getattr(self, name)) not in (0, length):
                 raise ValueError(f"{name}: it has {length} bytes, not {len(getattr(self, name))}")
 

@@ -6,6 +6,7 @@ from blkmodel.device.namespace import Namespace
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.nvme import NVME_SC_DNR, nvme_data_ptr
 from blkmodel.services.memory.slab import kcalloc, kzalloc
+from blkmodel.sim import wire
 from tests.device.host import Host, pages
 
 
@@ -72,7 +73,18 @@ def test_active_namespaces_in_order_after_a_number():
 
 
 def test_names_of_a_namespace():
-    host = Host(namespaces={2: Namespace()})
+    named = Namespace(uuid=bytes(range(16)), nguid=bytes(range(16, 32)), eui64=bytes(range(32, 40)))
+    host = Host(namespaces={1: named, 2: Namespace()})
+    code, data = ask(host, nvme.NVME_ID_CNS_NS_DESC_LIST, 1)
+    assert code == 0
+    found, at = {}, 0
+    while data[at]:
+        head = nvme.nvme_ns_id_desc()
+        wire.unpack(head, data[at:at + 4])
+        found[head.nidt] = data[at + 4:at + 4 + head.nidl]
+        at += 4 + head.nidl
+    assert found == {nvme.NVME_NIDT_UUID: named.uuid, nvme.NVME_NIDT_NGUID: named.nguid,
+                     nvme.NVME_NIDT_EUI64: named.eui64}
     assert ask(host, nvme.NVME_ID_CNS_NS_DESC_LIST, 2) == (0, bytes(4096))
     assert ask(host, nvme.NVME_ID_CNS_NS_DESC_LIST, 3)[0] == nvme.NVME_SC_INVALID_FIELD | NVME_SC_DNR
     assert ask(host, nvme.NVME_ID_CNS_NS_DESC_LIST, 0)[0] == nvme.NVME_SC_INVALID_NS | NVME_SC_DNR
@@ -91,7 +103,8 @@ def test_an_answer_that_crosses_a_page():
     assert page.read(4088, 8) + other.read(0, 24) == b"\x36\x1b\xf4\x1a" + b"0001".ljust(20) + b"QEMU NVM"
 
 
-@pytest.mark.parametrize("bad", [{"shift": 8}, {"shift": 17}, {"blocks": 0}, {"nguid": b"1"}, {"eui64": b"1"}])
+@pytest.mark.parametrize("bad", [{"shift": 8}, {"shift": 17}, {"blocks": 0}, {"nguid": b"1"}, {"eui64": b"1"},
+                                 {"uuid": b"1"}])
 def test_impossible_namespaces(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         Namespace(**bad)

@@ -13,8 +13,8 @@ from blkmodel.reference.rooms import modules, room_of
 
 TABLE = Path(__file__).with_name("c_lines.tsv")
 BUDGET = {
-    "block": 6262, "fs": 1070, "lib, kernel": 409, "drivers/md": 4419, "drivers/nvme": 2397, "other drivers": 956,
-    "include": 1490, "services": 3976, "sim": 1106, "device": 1144, "trace": 661, "reference": 162, "userland": 2765,
+    "block": 6262, "fs": 1070, "lib, kernel": 409, "drivers/md": 4419, "drivers/nvme": 2423, "other drivers": 956,
+    "include": 1495, "services": 3976, "sim": 1106, "device": 1146, "trace": 661, "reference": 162, "userland": 2765,
     "top": 494, "capture": 1998, "view": 4771, "live": 509, "cli": 640, "releases": 229,
 }
 HOUSE, CORE, END = 31_000, 1_200, 34_000
@@ -30,7 +30,7 @@ SINCE = {
     "steps of failure and load, and what a controller is like": 200, "the page cache": 260, "what a user saw": 105,
     "what becomes of a read, and of a status": 95, "headers by their own names": 28,
     "fio's jobs, and where time goes": 801, "three races; CPUs that come and go": 230,
-    "kernels after 5.4; the queues of a machine at hand": 345, "what no recording, chapter or figure reaches": -606,
+    "kernels after 5.4; the queues of a machine at hand": 345, "what no recording, chapter or figure reaches": -573,
 }
 """Parts that the package got since it kept to HOUSE, and their lines."""
 PACKAGE = HOUSE + sum(SINCE.values())

@@ -63,7 +63,8 @@ NVME_CTRL_OACS_SEC_SUPP, NVME_CTRL_OACS_DIRECTIVES, NVME_CTRL_OACS_DBBUF_SUPP = 
 NVME_CTRL_LPA_CMD_EFFECTS_LOG = 1 << 1
 NVME_ID_CNS_NS, NVME_ID_CNS_CTRL, NVME_ID_CNS_NS_ACTIVE_LIST, NVME_ID_CNS_NS_DESC_LIST = 0, 1, 2, 3
 NVME_NS_FLBAS_LBA_MASK = 0xF
-NVME_CMD_EFFECTS_CSUPP, NVME_CMD_EFFECTS_LBCC = 1, 2
+NVME_NIDT_EUI64_LEN, NVME_NIDT_NGUID_LEN, NVME_NIDT_UUID_LEN = 8, 16, 16
+NVME_NIDT_EUI64, NVME_NIDT_NGUID, NVME_NIDT_UUID, NVME_CMD_EFFECTS_CSUPP, NVME_CMD_EFFECTS_LBCC = 1, 2, 3, 1, 2
 NVME_AEN_CFG_NS_ATTR, NVME_AEN_CFG_FW_ACT, NVME_AEN_CFG_ANA_CHANGE, NVME_AEN_CFG_DISC_CHANGE = (
     1 << 8, 1 << 9, 1 << 11, 1 << 31)
 
@@ -402,6 +403,14 @@ class nvme_id_ns(Struct):
     nguid: Annotated[bytes, 16] = b""
     eui64: Annotated[bytes, 8] = b""
     lbaf: Annotated[Any, (nvme_lbaf, 16)] = field(default_factory=lambda: [nvme_lbaf() for _ in range(16)])
+
+
+@struct
+class nvme_ns_id_desc(Struct, size=4):
+    """Before each name of a namespace: its kind, and how many bytes of it follow."""
+
+    nidt: u8 = 0
+    nidl: u8 = 0
 
 
 @struct

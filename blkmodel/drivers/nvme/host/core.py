@@ -33,11 +33,12 @@ from blkmodel.include.linux.nvme import (NVME_AEN_CFG_ANA_CHANGE, NVME_AEN_CFG_D
     NVME_CTRL_LPA_CMD_EFFECTS_LOG, NVME_CTRL_ONCS_DSM, NVME_CTRL_ONCS_TIMESTAMP, NVME_CTRL_ONCS_WRITE_ZEROES,
     NVME_CTRL_VWC_PRESENT, NVME_DSM_MAX_RANGES, NVME_DSMGMT_AD, NVME_FEAT_ASYNC_EVENT, NVME_FEAT_NUM_QUEUES,
     NVME_FEAT_TIMESTAMP, NVME_ID_CNS_CTRL, NVME_ID_CNS_NS, NVME_ID_CNS_NS_ACTIVE_LIST, NVME_ID_CNS_NS_DESC_LIST,
-    NVME_IDENTIFY_DATA_SIZE, NVME_LOG_CMD_EFFECTS, NVME_NS_FLBAS_LBA_MASK, NVME_NSID_ALL, NVME_REG_CC, NVME_REG_CSTS,
-    NVME_REG_VS, NVME_RW_DSM_FREQ_PREFETCH, NVME_RW_FUA, NVME_RW_LR, NVME_SC_DNR, NVME_SC_HOST_ABORTED_CMD,
-    NVME_SC_SUCCESS, NVME_VS, nvme_admin_get_log_page, nvme_admin_identify, nvme_admin_set_features, nvme_cmd_dsm,
-    nvme_cmd_flush, nvme_cmd_read, nvme_cmd_write, nvme_cmd_write_zeroes, nvme_command, nvme_dsm_range,
-    nvme_effects_log, nvme_id_ctrl, nvme_id_ns, nvme_is_write)
+    NVME_IDENTIFY_DATA_SIZE, NVME_LOG_CMD_EFFECTS, NVME_NIDT_EUI64, NVME_NIDT_EUI64_LEN, NVME_NIDT_NGUID,
+    NVME_NIDT_NGUID_LEN, NVME_NIDT_UUID, NVME_NIDT_UUID_LEN, NVME_NS_FLBAS_LBA_MASK, NVME_NSID_ALL, NVME_REG_CC,
+    NVME_REG_CSTS, NVME_REG_VS, NVME_RW_DSM_FREQ_PREFETCH, NVME_RW_FUA, NVME_RW_LR, NVME_SC_DNR,
+    NVME_SC_HOST_ABORTED_CMD, NVME_SC_SUCCESS, NVME_VS, nvme_admin_get_log_page, nvme_admin_identify,
+    nvme_admin_set_features, nvme_cmd_dsm, nvme_cmd_flush, nvme_cmd_read, nvme_cmd_write, nvme_cmd_write_zeroes,
+    nvme_command, nvme_dsm_range, nvme_effects_log, nvme_id_ctrl, nvme_id_ns, nvme_is_write)
 from blkmodel.reference.omission import no_chapter
 from blkmodel.services.base.arithmetic import unsigned_int
 from blkmodel.services.base.bug import WARN_ON_ONCE
@@ -422,7 +423,7 @@ def nvme_identify_ctrl(dev: nvme_ctrl) -> tuple[int, nvme_id_ctrl]:
 
 
 def nvme_identify_ns_descs(ctrl: nvme_ctrl, nsid: int, ids: nvme_ns_ids) -> int:
-    """Ask for the list of a namespace's names: the model's is empty. Returns 0, the controller's status or -errno."""
+    """Ask for a namespace's names, into `ids`. Returns 0, the controller's status or -errno."""
     c = nvme_command(nvme.nvme_identify(opcode=nvme_admin_identify, nsid=nsid, cns=NVME_ID_CNS_NS_DESC_LIST))
     if (data := kcalloc(NVME_IDENTIFY_DATA_SIZE, "u8", GFP_KERNEL)) is None:
         return -ENOMEM
@@ -430,8 +431,27 @@ def nvme_identify_ns_descs(ctrl: nvme_ctrl, nsid: int, ids: nvme_ns_ids) -> int:
         dev_warn(ctrl.device, f"Identify Descriptors failed ({status})")
         kfree(data)
         return status
+    pos = 0
+    while pos < NVME_IDENTIFY_DATA_SIZE:
+        nidt, nidl = data[pos:pos + 2]
+        if nidl == 0:
+            break
+        pos += sizeof(nvme.nvme_ns_id_desc)
+        name = bytes(data[pos:pos + nidl])
+        if nidt in NAMES_OF_NAMESPACES:
+            field, length, what = NAMES_OF_NAMESPACES[nidt]
+            if nidl != length:
+                dev_warn(ctrl.device, f"ctrl returned bogus length: {nidl} for {what}")
+                break
+            setattr(ids, field, name)
+        pos += nidl
     kfree(data)
     return status
+
+
+NAMES_OF_NAMESPACES = {NVME_NIDT_EUI64: ("eui64", NVME_NIDT_EUI64_LEN, "NVME_NIDT_EUI64"),
+                       NVME_NIDT_NGUID: ("nguid", NVME_NIDT_NGUID_LEN, "NVME_NIDT_NGUID"),
+                       NVME_NIDT_UUID: ("uuid", NVME_NIDT_UUID_LEN, "NVME_NIDT_UUID")}
 
 
 def nvme_identify_ns_list(dev: nvme_ctrl, nsid: int, ns_list: Array) -> int:
@@ -538,7 +558,7 @@ def nvme_config_write_zeroes(q: request_queue, ctrl: nvme_ctrl) -> None:
 
 def nvme_report_ns_ids(ctrl: nvme_ctrl, nsid: int, id: nvme_id_ns, ids: nvme_ns_ids) -> int:
     """Fill in a namespace's names, as many as the controller's version has. Returns 0, its status or -errno."""
-    ids.eui64, ids.nguid = bytes(8), bytes(16)
+    ids.eui64, ids.nguid, ids.uuid = bytes(8), bytes(16), bytes(16)
     if ctrl.vs >= NVME_VS(1, 1, 0):
         ids.eui64 = id.eui64
     if ctrl.vs >= NVME_VS(1, 2, 0):
@@ -548,12 +568,12 @@ def nvme_report_ns_ids(ctrl: nvme_ctrl, nsid: int, id: nvme_id_ns, ids: nvme_ns_
 
 def nvme_ns_ids_valid(ids: nvme_ns_ids) -> bool:
     """Whether a namespace has any name."""
-    return any(ids.nguid) or any(ids.eui64)
+    return any(ids.uuid) or any(ids.nguid) or any(ids.eui64)
 
 
 def nvme_ns_ids_equal(a: nvme_ns_ids, b: nvme_ns_ids) -> bool:
     """Whether two namespaces have the same names, and so are one."""
-    return a.nguid == b.nguid and a.eui64 == b.eui64
+    return a.uuid == b.uuid and a.nguid == b.nguid and a.eui64 == b.eui64
 
 
 def nvme_update_disk_info(disk: gendisk, ns: nvme_ns, id: nvme_id_ns) -> None:
@@ -970,6 +990,8 @@ def wwid_show(dev: device) -> str:
     """wwid: a name of the namespace that is unique in the world: the best that it has, or one made of what it is."""
     head = nvme_get_ns_from_dev(dev).head
     ids, subsys = head.ids, head.subsys
+    if any(ids.uuid):
+        return f"uuid.{UUID(bytes=ids.uuid)}\n"
     if any(ids.nguid):
         return f"eui.{ids.nguid.hex()}\n"
     if any(ids.eui64):
@@ -984,9 +1006,12 @@ def nguid_show(dev: device) -> str:
 
 
 def uuid_show(dev: device) -> str:
-    """uuid: as there is no UUID, the namespace's name of 16 bytes, as old programs expect."""
-    printk_ratelimited("No UUID available providing old NGUID")
-    return nguid_show(dev)
+    """uuid: the namespace's UUID; where it has none, its other name of 16 bytes, as old programs expect."""
+    ids = nvme_get_ns_from_dev(dev).head.ids
+    if not any(ids.uuid):
+        printk_ratelimited("No UUID available providing old NGUID")
+        return f"{UUID(bytes=ids.nguid)}\n"
+    return f"{UUID(bytes=ids.uuid)}\n"
 
 
 def eui_show(dev: device) -> str:
@@ -1002,7 +1027,9 @@ def nsid_show(dev: device) -> str:
 def nvme_ns_id_attrs_are_visible(kobj: kobject, attr: attribute, n: int) -> int:
     """The mode of one of a disk's files of names; 0 for a name that the namespace has not."""
     ids = nvme_get_ns_from_dev(kobj._owner).head.ids
-    if attr in (dev_attr_uuid, dev_attr_nguid) and not any(ids.nguid):
+    if attr is dev_attr_uuid and not any(ids.uuid) and not any(ids.nguid):
+        return 0
+    if attr is dev_attr_nguid and not any(ids.nguid):
         return 0
     return 0 if attr is dev_attr_eui and not any(ids.eui64) else attr.mode
 

@@ -146,6 +146,7 @@ class nvme_ns_ids(Struct, size=40):
 
     eui64: bytes = bytes(8)
     nguid: bytes = bytes(16)
+    uuid: bytes = bytes(16)
 
 
 @struct

@@ -92,10 +92,10 @@ def test_a_list_goes_on_after_its_last_number(monkeypatch):
 
 def test_names(monkeypatch):
     """Which a controller of an old version has not."""
-    nguid, eui64 = bytes(range(16)), bytes(range(8, 16))
+    nguid, eui64, uuid = bytes(range(16)), bytes(range(8, 16)), bytes(range(16, 32))
     shown = {}
-    for minor in (0, 1, 2):
-        up(version=nvme.NVME_VS(1, minor, 0), namespaces={1: Namespace(64, nguid=nguid, eui64=eui64)})
+    for minor in (0, 1, 2, 3):
+        up(version=nvme.NVME_VS(1, minor, 0), namespaces={1: Namespace(64, nguid=nguid, eui64=eui64, uuid=uuid)})
         dev = disk_to_dev(scenario.disk("nvme0n1"))
         shown[minor] = {name: str(attr.show(dev)).strip() for name, attr in dev.kobj.attrs.items()
                         if name in ("wwid", "nguid", "eui", "uuid", "nsid")}
@@ -104,12 +104,30 @@ def test_names(monkeypatch):
     assert shown[0] == {"nsid": "1", "wwid": "nvme.1b36-30303031-51454d55204e564d65204374726c-00000001"}
     assert shown[1] == {**eui, "wwid": "eui.08090a0b0c0d0e0f"}
     assert shown[2] == {**eui, **old, "wwid": "eui.000102030405060708090a0b0c0d0e0f"}
+    assert shown[3] == {**eui, **old, "uuid": "10111213-1415-1617-1819-1a1b1c1d1e1f",
+                        "wwid": "uuid.10111213-1415-1617-1819-1a1b1c1d1e1f"}
 
 
 def test_two_of_a_name_are_one_too_many():
     up(namespaces={1: Namespace(64, nguid=bytes(range(16))), 2: Namespace(64, nguid=bytes(range(16)))})
     assert disks() == ["nvme0n1"]
     assert "duplicate IDs for nsid 2" in log()
+
+
+def test_a_name_of_the_wrong_length(monkeypatch):
+    """The rest of the list is not looked at."""
+    monkeypatch.setitem(identify._IDENTIFY, 3, lambda controller, command: bytes([2, 4, 0, 0, 1, 2, 3, 4]) + bytes(
+        [1, 8, 0, 0, *range(8)]))
+    dev = up()
+    assert "ctrl returned bogus length: 4 for NVME_NIDT_NGUID" in log()
+    assert next(iter(dev.ctrl.namespaces)).head.ids.eui64 == bytes(8)
+
+
+def test_names_are_read_from_a_list(monkeypatch):
+    monkeypatch.setitem(identify._IDENTIFY, 3, lambda controller, command: bytes(
+        [9, 2, 0, 0, 7, 7, 1, 8, 0, 0, *range(8), 3, 16, 0, 0, *range(16)]))
+    ids = next(iter(up().ctrl.namespaces)).head.ids
+    assert (ids.eui64, ids.uuid, ids.nguid) == (bytes(range(8)), bytes(range(16)), bytes(16))
 
 
 @pytest.mark.parametrize(("fields", "limits"), [
