@@ -151,7 +151,8 @@ NOT_FOUND = """<!doctype html>
 <link rel="icon" href="{up}_static/favicon.svg">
 <title>Not found - {title}</title>
 <style>
-  body {{ font: 1.1rem/1.6 sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem; color-scheme: light dark }}
+  html {{ color-scheme: light dark; background: Canvas; color: CanvasText }}
+  body {{ font: 1.1rem/1.6 sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem }}
 </style>
 <main>
 <h1>There is no such page</h1>
