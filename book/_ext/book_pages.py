@@ -12,6 +12,8 @@ import ast
 import html
 from pathlib import Path
 
+from kernel_names import page_at
+
 from blkmodel.reference.rooms import first_sentence
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +49,7 @@ def model_pages(app):
         if not source.strip():
             continue
         module = path.relative_to(ROOT / "blkmodel")
-        page = f"model/{module.with_suffix('').as_posix().replace('__init__', 'index')}"
+        page = page_at(module.as_posix())
         lines = app.builder.highlighter.highlight_block(source, "python").split("\n")
         start = lines[0].index("<pre>") + len("<pre>")
         lines[0] = lines[0][:start] + lines[0][start:].removeprefix("<span></span>")

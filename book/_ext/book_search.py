@@ -20,6 +20,7 @@ from blkmodel.view.facts.explained import symptoms
 
 SYMPTOM = re.compile(r'<div class="symptom" id="([\w-]+)"><h4>(.*?)</h4>(.*?)</div>', re.DOTALL)
 WEIGHTS = {"book/source-notes": 0.5, "book/fidelity": 0.4, "book/api": 0.4, "book/names": 0}
+PATTERNS = {each.key: each.pattern for each in symptoms()}
 WORDS = 2  # the weight of what people call a thing
 EXERCISE = re.compile(r"^ \((.*)\)$")  # how an exercise's name is kept
 NOT_TEXT = (nodes.title, nodes.raw, nodes.comment, nodes.image, nodes.system_message)
@@ -65,9 +66,8 @@ class Reader:
                 self.read(child, entry)
 
     def symptoms(self, shown):
-        patterns = {each.key: each.pattern for each in symptoms()}
         for anchor, heading, rest in SYMPTOM.findall(shown):
-            entry = self.begin(anchor, html.unescape(heading), 1.2, patterns[anchor].strip("-"))
+            entry = self.begin(anchor, html.unescape(heading), 1.2, PATTERNS[anchor].strip("-"))
             entry[3] = html.unescape(re.sub(r"<[^>]+>", " ", rest))
 
     def other_words(self, row):

@@ -21,6 +21,11 @@ KERNEL = f"https://elixir.bootlin.com/linux/{REFERENCE}"
 MODULE = re.compile(r"(?:[a-z_]+/)+[a-z0-9_]+\.py")
 
 
+def page_at(path):
+    """The page of a file of the model, such as `block/blk_mq.py`, without its ending."""
+    return f"model/{path.removesuffix('.py').replace('__init__', 'index')}"
+
+
 def page_of(module):
     return f"model/{module.removeprefix('blkmodel.').replace('.', '/')}.html"
 
@@ -64,8 +69,7 @@ class LinkNames(SphinxPostTransform):
                 if own is not section or name in seen or isinstance(literal.parent, nodes.reference):
                     continue
                 if MODULE.fullmatch(name):
-                    link = f"model/{name.removesuffix('.py').replace('__init__', 'index')}.html"
-                    self.wrap(literal, up + link, "model", f"{name} in the model")
+                    self.wrap(literal, f"{up}{page_at(name)}.html", "model", f"{name} in the model")
                 elif name in names:
                     model, kernel, says = names[name]
                     after = self.wrap(literal, up + model, "model", f"{says} ({name} in the model)")
