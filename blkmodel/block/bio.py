@@ -7,32 +7,25 @@ from bisect import bisect_left
 from typing import Any
 
 from blkmodel.block import blk_core, genhd
-from blkmodel.include.linux.bio import (BIO_MAX_PAGES, BIO_POOL_SIZE, BIOSET_NEED_BVECS, BVEC_POOL_IDX, BVEC_POOL_MAX,
-    BVEC_POOL_OFFSET, UINT_MAX, UIO_MAXIOV, bio_advance_iter, bio_for_each_segment, bio_for_each_segment_all, bio_full,
-    bio_inc_remaining, bio_kmalloc, bio_sectors, bio_set, copy_of)
-from blkmodel.include.linux.blk_types import (BIO_CHAIN, BIO_CLONED, BIO_NO_PAGE_REF, BIO_REFFED, BIO_THROTTLED,
-    BIO_TRACE_COMPLETION, REQ_OP_READ, REQ_SYNC, bio as bio_struct, bio_clear_flag, bio_flagged, bio_op, bio_set_flag,
-    bio_vec, bvec_iter, op_is_write)
-from blkmodel.include.linux.blkdev import queue_max_hw_sectors, queue_max_segments, request_queue
-from blkmodel.include.linux.genhd import (counters_of, hd_struct, op_stat_group, part_stat_get, part_stat_lock,
-    part_stat_unlock, part_to_disk)
+from blkmodel.include.linux.blkdev import (BIO_CHAIN, BIO_CLONED, BIO_MAX_PAGES, BIO_NO_PAGE_REF, BIO_POOL_SIZE,
+    BIO_REFFED, BIO_THROTTLED, BIO_TRACE_COMPLETION, BIOSET_NEED_BVECS, BVEC_POOL_IDX, BVEC_POOL_MAX, BVEC_POOL_OFFSET,
+    REQ_OP_READ, REQ_SYNC, UINT_MAX, UIO_MAXIOV, bio as bio_struct, bio_advance_iter, bio_clear_flag, bio_flagged,
+    bio_for_each_segment, bio_for_each_segment_all, bio_full, bio_inc_remaining, bio_kmalloc, bio_op, bio_sectors,
+    bio_set, bio_set_flag, bio_vec, bvec_iter, copy_of, counters_of, hd_struct, op_is_write, op_stat_group,
+    part_stat_get, part_stat_lock, part_stat_unlock, part_to_disk, queue_max_hw_sectors, queue_max_segments,
+    request_queue)
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
-from blkmodel.services.base.err import EINVAL, ENOMEM, ERR_PTR
-from blkmodel.services.base.module import subsys_initcall
+from blkmodel.services.base import BUG_ON, EINVAL, ENOMEM, ERR_PTR, WARN_ON, WARN_ON_ONCE, subsys_initcall
 from blkmodel.services.files.uio import iov_iter, iov_iter_advance, iov_iter_count, iov_iter_get_pages
 from blkmodel.services.memory.mempool import (mempool, mempool_alloc, mempool_exit, mempool_free,
     mempool_init_slab_pool, mempool_initialized)
-from blkmodel.services.memory.mm import (__GFP_DIRECT_RECLAIM, GFP_KERNEL, PageDirty, __free_page, alloc_page,
-    offset_in_page, page, put_page, set_page_dirty, virt_to_page)
-from blkmodel.services.memory.slab import (kcalloc, kfree, kmem_cache, kmem_cache_alloc, kmem_cache_create,
-    kmem_cache_destroy, kmem_cache_free, kzalloc)
-from blkmodel.services.tasks.timer import jiffies, jiffies_to_nsecs
-from blkmodel.services.tasks.wait import complete, completion, wait_for_completion_io
-from blkmodel.services.tasks.workqueue import INIT_WORK, schedule_work, work_struct
-from blkmodel.sim import statics, wire
-from blkmodel.sim.memory import PAGE_SIZE, address_of
-from blkmodel.sim.structure import NULL, Struct, sizeof, struct
+from blkmodel.services.memory.mm import (PageDirty, __free_page, alloc_page, offset_in_page, page, put_page,
+    set_page_dirty, virt_to_page)
+from blkmodel.services.memory.slab import (__GFP_DIRECT_RECLAIM, GFP_KERNEL, kcalloc, kfree, kmem_cache,
+    kmem_cache_alloc, kmem_cache_create, kmem_cache_destroy, kmem_cache_free, kzalloc)
+from blkmodel.services.tasks import (INIT_WORK, complete, completion, jiffies, jiffies_to_nsecs, schedule_work,
+    wait_for_completion_io, work_struct)
+from blkmodel.sim import NULL, PAGE_SIZE, Struct, address_of, sizeof, statics, wire
 
 OMITTED = no_chapter("""__bio_iov_bvec_add_pages bio_alloc_rescue bio_copy_data bio_copy_data_iter bio_reset bio_trim
     bvec_nr_vecs punt_bios_to_rescuer""")
@@ -42,7 +35,6 @@ BVEC_SIZES = (1, 4, 16, 64, 128, BIO_MAX_PAGES)
 BVEC_NAMES = ("biovec-1", "biovec-4", "biovec-16", "biovec-64", "biovec-128", "biovec-max")
 
 
-@struct
 class bio_slab(Struct, size=24):
     """A cache of bios of one size, and how many bio_sets use it."""
 
@@ -52,8 +44,7 @@ class bio_slab(Struct, size=24):
     name: str = ""
 
 
-@statics
-class variables:
+class variables(statics):
     """bvec_slabs: the caches of vector tables, by pool index. bio_slabs: the caches of bios; the kernel keeps them,
     and the first bio_set, for good. bio_dirty_list: bios that wait to have their pages dirtied again."""
 
@@ -142,7 +133,7 @@ def bvec_alloc(gfp_mask: int, nr: int, pool: mempool) -> tuple[list[bio_vec], in
             idx = BVEC_POOL_MAX
     if idx == BVEC_POOL_MAX:
         table = mempool_alloc(pool, gfp_mask)
-    return (table, idx + 1) if table is not None else (NULL, 0)
+    return (table.make(nr), idx + 1) if table is not None else (NULL, 0)
 
 
 def bio_uninit(bio: bio_struct) -> None:

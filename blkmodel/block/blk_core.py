@@ -10,44 +10,34 @@ from blkmodel.block import (bio as bio_module, blk_merge, blk_mq, blk_mq_sched, 
     partition_generic)
 from blkmodel.block.blk_h import blk_do_io_stat, req_set_nomerge
 from blkmodel.block.blk_mq_h import blk_mq_plug
-from blkmodel.include.linux.bio import (BIO_POOL_SIZE, BIOSET_NEED_BVECS, bio_end_sector, bio_list, bio_list_add,
-    bio_list_merge, bio_list_pop, bio_sectors, bio_set)
 from blkmodel.include.linux.blk_mq import BLK_MQ_REQ_NOWAIT, BLK_MQ_REQ_PREEMPT
-from blkmodel.include.linux.blk_types import (BIO_QUIET, BIO_TRACE_COMPLETION, BLK_QC_T_NONE, BLK_STS_AGAIN,
-    BLK_STS_IOERR, BLK_STS_NOTSUPP, BLK_STS_OK, REQ_FAILFAST_MASK, REQ_FUA, REQ_HIPRI, REQ_NOWAIT, REQ_OP_DISCARD,
-    REQ_OP_DRV_IN, REQ_OP_DRV_OUT, REQ_OP_FLUSH, REQ_OP_MASK, REQ_OP_READ, REQ_OP_SCSI_IN, REQ_OP_SCSI_OUT,
-    REQ_OP_SECURE_ERASE, REQ_OP_WRITE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, REQ_OP_ZONE_RESET, REQ_OP_ZONE_RESET_ALL,
-    REQ_PREFLUSH, bio, bio_clear_flag, bio_op, bio_set_flag, op_is_flush, op_is_write)
-from blkmodel.include.linux.blkdev import (QUEUE_FLAG_DEAD, QUEUE_FLAG_DYING, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_NOXMERGES,
-    QUEUE_FLAG_POLL, QUEUE_FLAG_WC, RQF_FLUSH_SEQ, RQF_MIXED_MERGE, RQF_QUIET, RQF_SPECIAL_PAYLOAD, blk_plug,
-    blk_queue_discard, blk_queue_dying, blk_queue_get_max_sectors, blk_queue_io_stat, blk_queue_secure_erase,
-    blk_rq_cur_bytes, blk_rq_get_max_sectors, blk_rq_is_passthrough, blk_rq_nr_discard_segments, blk_rq_sectors,
-    queue_is_mq, queue_max_discard_segments, queue_max_segments, req_op, request, request_queue, rq_data_dir, test_bit)
+from blkmodel.include.linux.blkdev import (BIO_POOL_SIZE, BIO_QUIET, BIO_TRACE_COMPLETION, BIOSET_NEED_BVECS,
+    BLK_QC_T_NONE, BLK_STS_AGAIN, BLK_STS_IOERR, BLK_STS_NOTSUPP, BLK_STS_OK, QUEUE_FLAG_DEAD, QUEUE_FLAG_DYING,
+    QUEUE_FLAG_NOMERGES, QUEUE_FLAG_NOXMERGES, QUEUE_FLAG_POLL, QUEUE_FLAG_WC, REQ_FAILFAST_MASK, REQ_FUA, REQ_HIPRI,
+    REQ_NOWAIT, REQ_OP_DISCARD, REQ_OP_DRV_IN, REQ_OP_DRV_OUT, REQ_OP_FLUSH, REQ_OP_MASK, REQ_OP_READ, REQ_OP_SCSI_IN,
+    REQ_OP_SCSI_OUT, REQ_OP_SECURE_ERASE, REQ_OP_WRITE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, REQ_OP_ZONE_RESET,
+    REQ_OP_ZONE_RESET_ALL, REQ_PREFLUSH, RQF_FLUSH_SEQ, RQF_MIXED_MERGE, RQF_QUIET, RQF_SPECIAL_PAYLOAD, bio,
+    bio_clear_flag, bio_end_sector, bio_list, bio_list_add, bio_list_merge, bio_list_pop, bio_op, bio_sectors, bio_set,
+    bio_set_flag, blk_plug, blk_queue_discard, blk_queue_dying, blk_queue_get_max_sectors, blk_queue_io_stat,
+    blk_queue_secure_erase, blk_rq_cur_bytes, blk_rq_get_max_sectors, blk_rq_is_passthrough, blk_rq_nr_discard_segments,
+    blk_rq_sectors, counters_of, hd_struct, hd_struct_get, hd_struct_put, hd_struct_try_get, op_is_flush, op_is_write,
+    op_stat_group, part_nr_sects_read, part_stat_lock, part_stat_unlock, queue_is_mq, queue_max_discard_segments,
+    queue_max_segments, req_op, request, request_queue, rq_data_dir, test_bit)
 from blkmodel.include.linux.elevator import ELEVATOR_BACK_MERGE, ELEVATOR_DISCARD_MERGE, ELEVATOR_FRONT_MERGE
-from blkmodel.include.linux.genhd import (counters_of, hd_struct, hd_struct_get, hd_struct_put, hd_struct_try_get,
-    op_stat_group, part_nr_sects_read, part_stat_lock, part_stat_unlock)
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE, WARN_ONCE
-from blkmodel.services.base.err import (EAGAIN, EBADE, EBUSY, EILSEQ, EIO, ENODATA, ENODEV, ENOLINK, ENOMEM, ENOSPC,
-    EOPNOTSUPP, EREMCHG, EREMOTEIO, ETIMEDOUT, IS_ERR)
-from blkmodel.services.base.printk import pr_err, pr_info, printk_ratelimited
-from blkmodel.services.base.symbols import provide
+from blkmodel.services.base import (BUG_ON, EAGAIN, EBADE, EBUSY, EILSEQ, EIO, ENODATA, ENODEV, ENOLINK, ENOMEM, ENOSPC,
+    EOPNOTSUPP, EREMCHG, EREMOTEIO, ETIMEDOUT, IS_ERR, WARN_ON_ONCE, WARN_ONCE, pr_err, pr_info, printk_ratelimited,
+    provide)
 from blkmodel.services.data.idr import ida, ida_simple_get, ida_simple_remove
 from blkmodel.services.data.list import INIT_LIST_HEAD, list_empty
 from blkmodel.services.devices.backing_dev import BDI_CAP_CGROUP_WRITEBACK, VM_READAHEAD_PAGES, bdi_alloc_node, bdi_put
 from blkmodel.services.devices.kobject import kobject_get, kobject_init, kobject_put
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import kmem_cache_alloc_node, kmem_cache_create, kmem_cache_free
-from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock
-from blkmodel.services.tasks.refcount import (PERCPU_REF_INIT_ATOMIC, percpu_ref, percpu_ref_exit, percpu_ref_init,
-    percpu_ref_put, percpu_ref_tryget_live)
-from blkmodel.services.tasks.timer import (HZ, NSEC_PER_SEC, del_timer_sync, jiffies, ktime_get_ns, timer_list,
-    timer_setup)
-from blkmodel.services.tasks.wait import wait_event, wake_up_all
-from blkmodel.services.tasks.workqueue import (INIT_WORK, cancel_work_sync, delayed_work, mod_delayed_work_on,
-    queue_work, work_struct)
-from blkmodel.sim import statics, this
-from blkmodel.sim.structure import NULL, sizeof
+from blkmodel.services.memory.slab import GFP_KERNEL, kmem_cache_alloc_node, kmem_cache_create, kmem_cache_free
+from blkmodel.services.tasks import (HZ, INIT_WORK, NSEC_PER_SEC, PERCPU_REF_INIT_ATOMIC, cancel_work_sync,
+    del_timer_sync, delayed_work, jiffies, ktime_get_ns, mod_delayed_work_on, percpu_ref, percpu_ref_exit,
+    percpu_ref_init, percpu_ref_put, percpu_ref_tryget_live, queue_work, rcu_read_lock, rcu_read_unlock, timer_list,
+    timer_setup, wait_event, wake_up_all, work_struct)
+from blkmodel.sim import NULL, sizeof, statics, this
 
 OMITTED = no_chapter("""blk_alloc_queue blk_check_plugged blk_clear_pm_only blk_rq_err_bytes blk_set_pm_only
     blk_steal_bios direct_make_request kblockd_schedule_work_on""")
@@ -71,8 +61,7 @@ BLK_ERRORS = ((0, ""), (-EOPNOTSUPP, "operation not supported"), (-ETIMEDOUT, "t
               (-EREMCHG, "dm internal retry"), (-EAGAIN, "nonblocking retry"), (-EBUSY, "device resource"))
 
 
-@statics
-class variables:
+class variables(statics):
     """The numbers that queues have, and the cache that they are from."""
 
     def __init__(self) -> None:

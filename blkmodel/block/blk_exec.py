@@ -3,11 +3,10 @@
 from collections.abc import Callable
 
 from blkmodel.block import blk_mq_sched
-from blkmodel.include.linux.blkdev import blk_rq_is_passthrough, request, request_queue
-from blkmodel.include.linux.genhd import gendisk
-from blkmodel.services.base.bug import WARN_ON
-from blkmodel.services.tasks.wait import complete, completion, wait_for_completion_io
-from blkmodel.sim.structure import NULL
+from blkmodel.include.linux.blkdev import blk_rq_is_passthrough, gendisk, request, request_queue
+from blkmodel.services.base import WARN_ON
+from blkmodel.services.tasks import complete, completion, wait_for_completion_io
+from blkmodel.sim import NULL
 
 
 def blk_end_sync_rq(rq: request, error: int) -> None:

@@ -10,19 +10,16 @@ from blkmodel.block import bio as block_bio, blk_core, blk_mq, blk_mq_sched
 from blkmodel.block.blk_h import blk_flush_queue, blk_get_flush_queue
 from blkmodel.block.blk_mq_h import blk_mq_put_driver_tag
 from blkmodel.block.blk_mq_tag_h import blk_mq_tag_set_rq
-from blkmodel.include.linux.bio import bio_set_dev
-from blkmodel.include.linux.blk_types import (BLK_STS_OK, REQ_DRV, REQ_FAILFAST_MASK, REQ_FUA, REQ_OP_FLUSH,
-    REQ_OP_WRITE, REQ_PREFLUSH, REQ_SYNC)
-from blkmodel.include.linux.blkdev import (QUEUE_FLAG_FUA, QUEUE_FLAG_WC, RQF_FLUSH_SEQ, bdev_get_queue, blk_rq_sectors,
-    request, request_flush, request_queue)
+from blkmodel.include.linux.blkdev import (BLK_STS_OK, QUEUE_FLAG_FUA, QUEUE_FLAG_WC, REQ_DRV, REQ_FAILFAST_MASK,
+    REQ_FUA, REQ_OP_FLUSH, REQ_OP_WRITE, REQ_PREFLUSH, REQ_SYNC, RQF_FLUSH_SEQ, bdev_get_queue, bio_set_dev,
+    blk_rq_sectors, request, request_flush, request_queue)
 from blkmodel.include.linux.fs import block_device
-from blkmodel.services.base.bug import BUG_ON, WARN_ON
-from blkmodel.services.base.err import ENXIO
+from blkmodel.services.base import BUG_ON, ENXIO, WARN_ON
 from blkmodel.services.data.list import (list_del_init, list_empty, list_first_entry, list_first_entry_or_null,
     list_move_tail, list_next_entry)
 from blkmodel.services.memory.slab import kfree, kzalloc_node
-from blkmodel.services.tasks.timer import HZ, jiffies, time_before
-from blkmodel.sim.structure import NULL, sizeof
+from blkmodel.services.tasks import HZ, jiffies, time_before
+from blkmodel.sim import NULL, sizeof
 
 REQ_FSEQ_PREFLUSH, REQ_FSEQ_DATA, REQ_FSEQ_POSTFLUSH, REQ_FSEQ_DONE = 1, 2, 4, 8
 REQ_FSEQ_ACTIONS, FLUSH_PENDING_TIMEOUT = REQ_FSEQ_PREFLUSH | REQ_FSEQ_DATA | REQ_FSEQ_POSTFLUSH, 5 * HZ

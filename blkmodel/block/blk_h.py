@@ -4,19 +4,16 @@ from dataclasses import field
 
 from blkmodel.block.blk_mq_h import blk_mq_ctx
 from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx
-from blkmodel.include.linux.blk_types import REQ_NOMERGE, REQ_OP_FLUSH, bio, bio_vec
-from blkmodel.include.linux.blkdev import (RQF_HASHED, RQF_IO_STAT, UINT_MAX, blk_rq_is_passthrough, request,
-    request_queue)
+from blkmodel.include.linux.blkdev import (REQ_NOMERGE, REQ_OP_FLUSH, RQF_HASHED, RQF_IO_STAT, UINT_MAX, bio, bio_vec,
+    blk_rq_is_passthrough, request, request_queue)
 from blkmodel.include.linux.elevator import elevator_queue
 from blkmodel.services.data.list import list_head
-from blkmodel.services.tasks.refcount import percpu_ref_get
-from blkmodel.services.tasks.timer import HZ
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.tasks import HZ, percpu_ref_get
+from blkmodel.sim import NULL, Struct
 
 BLK_MAX_TIMEOUT = 5 * HZ
 
 
-@struct
 class blk_flush_queue(Struct):
     """One hardware queue's flushes. Requests that need one wait on flush_queue[flush_pending_idx]; those that the flush
     under way serves are on flush_queue[flush_running_idx]. The two indexes are equal while no flush is under way.

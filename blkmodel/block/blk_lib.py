@@ -6,18 +6,16 @@ the same block many times is left out.
 
 from blkmodel.block import bio as block_bio, blk_core, genhd
 from blkmodel.block.blk_h import bio_allowed_max_sectors
-from blkmodel.include.linux.bio import BIO_MAX_PAGES, bio_set_dev
-from blkmodel.include.linux.blk_types import (REQ_NOUNMAP, REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE,
-    REQ_OP_WRITE_ZEROES, bio)
-from blkmodel.include.linux.blkdev import (BLKDEV_DISCARD_SECURE, BLKDEV_ZERO_NOUNMAP, UINT_MAX, bdev_get_queue,
-    bdev_logical_block_size, bdev_write_zeroes_sectors, blk_plug, blk_queue_discard, blk_queue_secure_erase)
+from blkmodel.include.linux.blkdev import (BIO_MAX_PAGES, BLKDEV_DISCARD_SECURE, BLKDEV_ZERO_NOUNMAP, REQ_NOUNMAP,
+    REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE, REQ_OP_WRITE_ZEROES, UINT_MAX, bdev_get_queue,
+    bdev_logical_block_size, bdev_write_zeroes_sectors, bio, bio_set_dev, blk_plug, blk_queue_discard,
+    blk_queue_secure_erase)
 from blkmodel.include.linux.fs import block_device
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.bug import WARN_ON_ONCE
-from blkmodel.services.base.err import EINVAL, ENXIO, EOPNOTSUPP, EPERM
+from blkmodel.services.base import EINVAL, ENXIO, EOPNOTSUPP, EPERM, WARN_ON_ONCE
 from blkmodel.services.memory.mm import ZERO_PAGE
-from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import NULL
+from blkmodel.services.tasks import cond_resched
+from blkmodel.sim import NULL, PAGE_SIZE
 
 OMITTED = no_chapter("__blkdev_issue_zeroout")
 
@@ -63,6 +61,7 @@ def __blkdev_issue_discard(bdev: block_device, sector: int, nr_sects: int, gfp_m
         bio.bi_iter.bi_size = req_sects << 9
         sector += req_sects
         nr_sects -= req_sects
+        cond_resched()
     return 0, bio
 
 
@@ -104,6 +103,7 @@ def __blkdev_issue_write_zeroes(bdev: block_device, sector: int, nr_sects: int, 
         bio.bi_iter.bi_size = req_sects << 9
         nr_sects -= req_sects
         sector += req_sects
+        cond_resched()
     return 0, bio
 
 
@@ -135,6 +135,7 @@ def __blkdev_issue_zero_pages(bdev: block_device, sector: int, nr_sects: int, gf
             sector += bi_size >> 9
             if bi_size < sz:
                 break
+        cond_resched()
     return 0, bio
 
 

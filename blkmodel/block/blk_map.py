@@ -4,13 +4,11 @@ from typing import Any
 
 from blkmodel.block import bio as block_bio
 from blkmodel.block.blk_h import blk_rq_bio_prep
-from blkmodel.include.linux.bio import bio_for_each_bvec
-from blkmodel.include.linux.blk_types import REQ_OP_MASK, bio
-from blkmodel.include.linux.blkdev import (READ, RQF_COPY_USER, blk_rq_aligned, queue_max_hw_sectors, req_op, request,
-    request_queue, rq_data_dir)
-from blkmodel.services.base.err import EINVAL, IS_ERR, PTR_ERR
-from blkmodel.services.tasks.sched import object_is_on_stack
-from blkmodel.sim.memory import address_of
+from blkmodel.include.linux.blkdev import (READ, REQ_OP_MASK, RQF_COPY_USER, bio, bio_for_each_bvec, blk_rq_aligned,
+    queue_max_hw_sectors, req_op, request, request_queue, rq_data_dir)
+from blkmodel.services.base import EINVAL, IS_ERR, PTR_ERR
+from blkmodel.services.tasks import object_is_on_stack
+from blkmodel.sim import address_of
 
 
 def blk_rq_append_bio(rq: request, bio: bio) -> int:

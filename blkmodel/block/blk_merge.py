@@ -9,23 +9,21 @@ asks for.
 from blkmodel.block import bio as bio_module, blk_core, elevator, genhd
 from blkmodel.block.blk_h import (__bvec_gap_to_prev, bio_allowed_max_sectors, biovec_phys_mergeable, blk_do_io_stat,
     bvec_gap_to_prev, req_set_nomerge)
-from blkmodel.include.linux.bio import (bio_data_dir, bio_for_each_bvec, bio_get_first_bvec, bio_get_last_bvec,
-    bio_has_data, bio_iovec, bio_mergeable, bio_sectors, bio_set)
-from blkmodel.include.linux.blk_types import (BIO_QUEUE_ENTERED, REQ_FAILFAST_MASK, REQ_NOMERGE, REQ_OP_DISCARD,
-    REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, bio, bio_op, bio_set_flag, bio_vec)
-from blkmodel.include.linux.blkdev import (RQF_MIXED_MERGE, RQF_SPECIAL_PAYLOAD, SECTOR_SHIFT, UINT_MAX, bios_of,
-    blk_max_size_offset, blk_rq_get_max_sectors, blk_rq_nr_discard_segments, blk_rq_nr_phys_segments, blk_rq_sectors,
-    queue_max_discard_segments, queue_max_segments, req_op, request, request_queue, rq_data_dir, rq_for_each_bvec,
-    rq_mergeable)
+from blkmodel.include.linux.blkdev import (BIO_QUEUE_ENTERED, REQ_FAILFAST_MASK, REQ_NOMERGE, REQ_OP_DISCARD,
+    REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, RQF_MIXED_MERGE, RQF_SPECIAL_PAYLOAD, SECTOR_SHIFT,
+    UINT_MAX, bio, bio_data_dir, bio_for_each_bvec, bio_get_first_bvec, bio_get_last_bvec, bio_has_data, bio_iovec,
+    bio_mergeable, bio_op, bio_sectors, bio_set, bio_set_flag, bio_vec, bios_of, blk_max_size_offset,
+    blk_rq_get_max_sectors, blk_rq_nr_discard_segments, blk_rq_nr_phys_segments, blk_rq_sectors, hd_struct_put,
+    part_stat_lock, part_stat_unlock, queue_max_discard_segments, queue_max_segments, req_op, request, request_queue,
+    rq_data_dir, rq_for_each_bvec, rq_mergeable)
 from blkmodel.include.linux.elevator import (ELEVATOR_BACK_MERGE, ELEVATOR_DISCARD_MERGE, ELEVATOR_FRONT_MERGE,
     ELEVATOR_NO_MERGE)
-from blkmodel.include.linux.genhd import hd_struct_put, part_stat_lock, part_stat_unlock
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.bug import WARN_ON, WARN_ON_ONCE
-from blkmodel.services.memory.mm import GFP_NOIO, nth_page, page
+from blkmodel.services.base import WARN_ON, WARN_ON_ONCE
+from blkmodel.services.memory.mm import nth_page, page
 from blkmodel.services.memory.scatterlist import scatterlist, sg_mark_end, sg_next, sg_set_page, sg_unmark_end
-from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import NULL
+from blkmodel.services.memory.slab import GFP_NOIO
+from blkmodel.sim import NULL, PAGE_SIZE
 
 OMITTED = no_chapter("blk_bio_write_same_split")
 

@@ -5,6 +5,7 @@ in its CPU's software queue, in the scheduler, or on the hardware queue's dispat
 blk_mq_dispatch_rq_list() sends it. Left out: what polling counts, the throttling hooks of rq-qos, debugfs.
 """
 
+from functools import partial
 from typing import Any
 
 from blkmodel.block import (bio as block_bio, blk_core, blk_flush, blk_merge, blk_mq_cpumap, blk_mq_sched, blk_mq_sysfs,
@@ -24,27 +25,21 @@ from blkmodel.include.linux.blk_mq import (BLK_EH_DONE, BLK_EH_RESET_TIMER, BLK_
     BLK_MQ_REQ_NOWAIT, BLK_MQ_REQ_PREEMPT, BLK_MQ_REQ_RESERVED, BLK_MQ_S_STOPPED, HCTX_MAX_TYPES, HCTX_TYPE_DEFAULT,
     HCTX_TYPE_POLL, blk_mq_hw_ctx, blk_mq_queue_data, blk_mq_tag_set, blk_qc_t_is_internal, blk_qc_t_to_queue_num,
     blk_qc_t_to_tag, queue_for_each_hw_ctx, request_to_qc_t)
-from blkmodel.include.linux.blk_types import (BLK_QC_T_NONE, BLK_STS_AGAIN, BLK_STS_DEV_RESOURCE, BLK_STS_IOERR,
-    BLK_STS_OK, BLK_STS_RESOURCE, REQ_FAILFAST_MASK, REQ_HIPRI, REQ_NOWAIT, REQ_RAHEAD, bio, blk_rq_stat, op_is_flush,
-    op_is_sync)
 from blkmodel.include.linux.blkdev import (BLK_MAX_REQUEST_COUNT, BLK_MQ_POLL_STATS_BKTS, BLK_PLUG_FLUSH_SIZE,
-    MQ_RQ_COMPLETE, MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, QUEUE_FLAG_IO_STAT, QUEUE_FLAG_MQ_DEFAULT, QUEUE_FLAG_POLL,
-    QUEUE_FLAG_POLL_STATS, QUEUE_FLAG_QUIESCED, QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_SAME_FORCE, QUEUE_FLAG_STATS,
-    RQF_DONTPREP, RQF_ELVPRIV, RQF_IO_STAT, RQF_MQ_INFLIGHT, RQF_MQ_POLL_SLEPT, RQF_PREEMPT, RQF_SOFTBARRIER, RQF_STATS,
-    RQF_TIMED_OUT, blk_plug, blk_queue_nomerges, blk_queue_nonrot, blk_queue_quiesced, blk_rq_sectors,
-    blk_rq_stats_sectors, queue_is_mq, request, request_queue, rq_data_dir, test_bit)
+    BLK_QC_T_NONE, BLK_STS_AGAIN, BLK_STS_DEV_RESOURCE, BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE, MQ_RQ_COMPLETE,
+    MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, QUEUE_FLAG_IO_STAT, QUEUE_FLAG_MQ_DEFAULT, QUEUE_FLAG_POLL, QUEUE_FLAG_POLL_STATS,
+    QUEUE_FLAG_QUIESCED, QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_SAME_FORCE, QUEUE_FLAG_STATS, REQ_FAILFAST_MASK, REQ_HIPRI,
+    REQ_NOWAIT, REQ_RAHEAD, RQF_DONTPREP, RQF_ELVPRIV, RQF_IO_STAT, RQF_MQ_INFLIGHT, RQF_MQ_POLL_SLEPT, RQF_PREEMPT,
+    RQF_SOFTBARRIER, RQF_STATS, RQF_TIMED_OUT, bio, blk_plug, blk_queue_nomerges, blk_queue_nonrot, blk_queue_quiesced,
+    blk_rq_sectors, blk_rq_stat, blk_rq_stats_sectors, hd_struct, op_is_flush, op_is_sync, queue_is_mq, request,
+    request_queue, rq_data_dir, test_bit)
 from blkmodel.include.linux.elevator import elevator_type
-from blkmodel.include.linux.genhd import hd_struct
 from blkmodel.include.linux.sbitmap import (__sbitmap_for_each_set, sbitmap as sbitmap_struct, sbitmap_clear_bit,
     sbitmap_for_each_set, sbitmap_free, sbitmap_set_bit, sbitmap_test_bit)
 from blkmodel.lib import sbitmap
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.arithmetic import ilog2
-from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
-from blkmodel.services.base.crash_dump import is_kdump_kernel
-from blkmodel.services.base.err import EAGAIN, EINVAL, ENOMEM, ERR_PTR, IS_ERR
-from blkmodel.services.base.module import subsys_initcall
-from blkmodel.services.base.printk import pr_err, pr_info, pr_warn
+from blkmodel.services.base import (BUG_ON, EAGAIN, EINVAL, ENOMEM, ERR_PTR, IS_ERR, WARN_ON, WARN_ON_ONCE, ilog2,
+    is_kdump_kernel, pr_err, pr_info, pr_warn, subsys_initcall)
 from blkmodel.services.cpus.cpuhotplug import (CPUHP_BLK_MQ_DEAD, cpuhp_setup_state_multi,
     cpuhp_state_add_instance_nocalls, cpuhp_state_remove_instance_nocalls)
 from blkmodel.services.cpus.cpumask import (cpu_online, cpu_online_mask, cpu_to_node, cpumask_clear, cpumask_empty,
@@ -55,27 +50,19 @@ from blkmodel.services.data.list import (INIT_LIST_HEAD, list_add, list_add_tail
     list_first_entry, list_first_entry_or_null, list_head, list_is_singular, list_last_entry, list_sort,
     list_splice_init, list_splice_tail_init)
 from blkmodel.services.devices.kobject import kobject_put
-from blkmodel.services.memory.mm import (__GFP_NORETRY, __GFP_NOWARN, __GFP_ZERO, GFP_KERNEL, GFP_NOIO, __free_pages,
-    alloc_pages_node, page_address)
+from blkmodel.services.memory.mm import __free_pages, alloc_pages_node, page_address
 from blkmodel.services.memory.percpu import alloc_percpu, get_cpu, put_cpu, raw_smp_processor_id
-from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc_node, kfree, kzalloc, kzalloc_node
-from blkmodel.services.tasks.locks import mutex_lock, mutex_unlock
-from blkmodel.services.tasks.rcupdate import (init_srcu_struct, rcu_read_lock, rcu_read_unlock, srcu_read_lock,
-    srcu_read_unlock, srcu_struct, synchronize_rcu, synchronize_srcu)
-from blkmodel.services.tasks.refcount import (percpu_ref_is_zero, percpu_ref_kill, percpu_ref_resurrect,
-    percpu_ref_tryget)
-from blkmodel.services.tasks.sched import (TASK_RUNNING, TASK_UNINTERRUPTIBLE, __set_current_state, cpu_relax,
-    in_interrupt, io_schedule, need_resched, set_current_state)
-from blkmodel.services.tasks.timer import (HRTIMER_MODE_ABS, HRTIMER_MODE_REL, HZ, hrtimer_cancel,
-    hrtimer_init_sleeper_on_stack, hrtimer_set_expires, hrtimer_sleeper, hrtimer_sleeper_start_expires, jiffies,
-    ktime_get_ns, mod_timer, msecs_to_jiffies, time_after, time_after_eq)
-from blkmodel.services.tasks.wait import (WQ_FLAG_EXCLUSIVE, __add_wait_queue, init_waitqueue_func_entry, wait_event,
-    wait_queue_entry, wake_up_all)
-from blkmodel.services.tasks.workqueue import (INIT_DELAYED_WORK, INIT_WORK, WORK_CPU_UNBOUND, cancel_delayed_work,
-    work_struct)
-from blkmodel.sim import this
-from blkmodel.sim.memory import PAGE_SIZE, place
-from blkmodel.sim.structure import NULL, Struct, sizeof, struct
+from blkmodel.services.memory.slab import (__GFP_NORETRY, __GFP_NOWARN, __GFP_ZERO, GFP_KERNEL, GFP_NOIO, NUMA_NO_NODE,
+    kcalloc_node, kfree, kzalloc, kzalloc_node)
+from blkmodel.services.tasks import (HRTIMER_MODE_ABS, HRTIMER_MODE_REL, HZ, INIT_DELAYED_WORK, INIT_WORK, TASK_RUNNING,
+    TASK_UNINTERRUPTIBLE, WORK_CPU_UNBOUND, WQ_FLAG_EXCLUSIVE, __add_wait_queue, __set_current_state,
+    cancel_delayed_work, cpu_relax, hrtimer_cancel, hrtimer_init_sleeper_on_stack, hrtimer_set_expires, hrtimer_sleeper,
+    hrtimer_sleeper_start_expires, in_interrupt, init_srcu_struct, init_waitqueue_func_entry, io_schedule, jiffies,
+    ktime_get_ns, mod_timer, msecs_to_jiffies, mutex_lock, mutex_unlock, need_resched, percpu_ref_is_zero,
+    percpu_ref_kill, percpu_ref_resurrect, percpu_ref_tryget, rcu_read_lock, rcu_read_unlock, set_current_state,
+    srcu_read_lock, srcu_read_unlock, srcu_struct, synchronize_rcu, synchronize_srcu, time_after, time_after_eq,
+    wait_event, wait_queue_entry, wake_up_all, work_struct)
+from blkmodel.sim import NULL, PAGE_SIZE, Later, Struct, place, sizeof, this
 
 OMITTED = no_chapter("""blk_mq_alloc_request_hctx blk_mq_can_queue blk_mq_init_sq_queue blk_mq_queue_stopped
     blk_mq_rq_cpu blk_mq_start_hw_queue blk_mq_start_hw_queues""")
@@ -85,7 +72,6 @@ BLK_MQ_RESOURCE_DELAY = 3  # milliseconds
 CACHE_LINE_SIZE, INT_MAX = 64, 0x7FFFFFFF
 
 
-@struct
 class blk_mq_qe_pair(Struct, size=32):
     """Which scheduler a queue had, while its hardware queues change and it has none."""
 
@@ -1129,7 +1115,7 @@ def blk_mq_alloc_rq_map(set: blk_mq_tag_set, hctx_idx: int, nr_tags: int, reserv
     gfp = GFP_NOIO | __GFP_NOWARN | __GFP_NORETRY
     tags.rqs = kcalloc_node(nr_tags, "pointer", gfp, node)
     if tags.rqs is not None:
-        tags.static_rqs = kcalloc_node(nr_tags, "pointer", gfp, node)
+        tags.static_rqs = kcalloc_node(nr_tags, "pointer", gfp, node, Later)
         if tags.static_rqs is not None:
             return tags
         kfree(tags.rqs)
@@ -1156,14 +1142,16 @@ def blk_mq_alloc_rqs(set: blk_mq_tag_set, tags: blk_mq_tags, hctx_idx: int, dept
 
     A request with the driver's data behind it is rounded up to whole cache lines; none crosses from one run into
     another. A run is the largest of which at least half is needed, and smaller where memory is short.
+    While nobody watches, a request has no more than its address until it is first used, if its driver can wait.
     Returns 0, or -ENOMEM; then no request is left.
     """
-    max_order = 4
+    max_order, wait = 4, (set.ops._make_pdu or not set.ops.init_request) and not this().watched
     if (node := blk_mq_cpumap.blk_mq_hw_queue_to_node(set.map[HCTX_TYPE_DEFAULT], hctx_idx)) == NUMA_NO_NODE:
         node = set.numa_node
     INIT_LIST_HEAD(tags.page_list)
     rq_size = -(-(sizeof(request) + set.cmd_size) // CACHE_LINE_SIZE) * CACHE_LINE_SIZE
     left, static_rqs, i = rq_size * depth, tags.static_rqs, 0
+    static_rqs.new = partial(set._prepared, hctx_idx)
     while i < depth:
         this_order = max_order
         while this_order and left < order_to_size(this_order - 1):
@@ -1184,6 +1172,10 @@ def blk_mq_alloc_rqs(set: blk_mq_tag_set, tags: blk_mq_tags, hctx_idx: int, dept
         p = page_address(page)
         to_do = min(order_to_size(this_order) // rq_size, depth - i)
         left -= to_do * rq_size
+        if wait:
+            static_rqs[i:i + to_do] = range(p, p + to_do * rq_size, rq_size)
+            i += to_do
+            continue
         for _ in range(to_do):
             rq = static_rqs[i] = place(request, p)
             if blk_mq_init_request(set, rq, hctx_idx, node):

@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING
 
 from blkmodel.include.linux.blk_mq import (BLK_MQ_REQ_INTERNAL, BLK_MQ_S_STOPPED, HCTX_MAX_TYPES, HCTX_TYPE_DEFAULT,
     HCTX_TYPE_POLL, HCTX_TYPE_READ, blk_mq_hw_ctx, blk_mq_queue_map)
-from blkmodel.include.linux.blk_types import REQ_HIPRI, REQ_OP_MASK, REQ_OP_READ, bio
-from blkmodel.include.linux.blkdev import RQF_MQ_INFLIGHT, blk_plug, request, request_queue
+from blkmodel.include.linux.blkdev import (REQ_HIPRI, REQ_OP_MASK, REQ_OP_READ, RQF_MQ_INFLIGHT, bio, blk_plug, request,
+    request_queue)
 from blkmodel.services.cpus.cpumask import for_each_possible_cpu
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.kobject import kobject
-from blkmodel.sim import running
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim import NULL, Struct, running
 
 if TYPE_CHECKING:
     from blkmodel.block.blk_mq_tag_h import blk_mq_tags
 
 
-@struct
 class blk_mq_ctxs(Struct):
     """All software queues of a request queue: one for each possible CPU."""
 
@@ -27,7 +25,6 @@ class blk_mq_ctxs(Struct):
     queue_ctx: list[blk_mq_ctx] = NULL
 
 
-@struct
 class blk_mq_ctx(Struct):
     """One CPU's software queue. By type of I/O: the requests that wait (rq_lists), the hardware queue that they go to
     (hctxs) and its own place among that one's software queues (index_hw)."""
@@ -42,7 +39,6 @@ class blk_mq_ctx(Struct):
     kobj: kobject = field(default_factory=kobject)
 
 
-@struct
 class blk_mq_alloc_data(Struct):
     """What a search for a request is given (q, flags, shallow_depth, cmd_flags) and where it got to (ctx, hctx)."""
 

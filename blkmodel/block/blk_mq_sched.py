@@ -9,19 +9,17 @@ from blkmodel.block.blk_mq_h import (blk_mq_ctx, blk_mq_get_ctx, blk_mq_get_disp
 from blkmodel.block.blk_mq_sched_h import blk_mq_sched_allow_merge
 from blkmodel.include.linux.blk_mq import (BLK_MQ_F_SHOULD_MERGE, BLK_MQ_S_SCHED_RESTART, blk_mq_hw_ctx, blk_mq_tag_set,
     queue_for_each_hw_ctx)
-from blkmodel.include.linux.blk_types import bio, op_is_flush
-from blkmodel.include.linux.blkdev import (BLKDEV_MAX_RQ, RQF_FLUSH_SEQ, RQF_SORTED, blk_queue_quiesced,
-    blk_rq_is_passthrough, request, request_queue, rq_mergeable)
+from blkmodel.include.linux.blkdev import (BLKDEV_MAX_RQ, RQF_FLUSH_SEQ, RQF_SORTED, bio, blk_queue_quiesced,
+    blk_rq_is_passthrough, op_is_flush, request, request_queue, rq_mergeable)
 from blkmodel.include.linux.elevator import (ELEVATOR_BACK_MERGE, ELEVATOR_DISCARD_MERGE, ELEVATOR_FRONT_MERGE,
     ELEVATOR_NO_MERGE, elevator_queue, elevator_type)
 from blkmodel.lib import sbitmap
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.bug import WARN_ON
-from blkmodel.services.base.err import ENOMEM
+from blkmodel.services.base import ENOMEM, WARN_ON
 from blkmodel.services.data.list import list_add, list_empty, list_head, list_splice_init
 from blkmodel.services.devices.kobject import kobject_put
-from blkmodel.services.tasks.refcount import percpu_ref_get, percpu_ref_put
-from blkmodel.sim.structure import NULL
+from blkmodel.services.tasks import percpu_ref_get, percpu_ref_put
+from blkmodel.sim import NULL
 
 OMITTED = no_chapter("blk_mq_sched_free_hctx_data")
 

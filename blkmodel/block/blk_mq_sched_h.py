@@ -1,9 +1,7 @@
 """What block/blk-mq-sched.h declares: asking the scheduler, where there is one."""
 
-from blkmodel.include.linux.bio import bio_mergeable
 from blkmodel.include.linux.blk_mq import BLK_MQ_S_SCHED_RESTART, blk_mq_hw_ctx
-from blkmodel.include.linux.blk_types import bio
-from blkmodel.include.linux.blkdev import RQF_ELVPRIV, blk_queue_nomerges, request, request_queue
+from blkmodel.include.linux.blkdev import RQF_ELVPRIV, bio, bio_mergeable, blk_queue_nomerges, request, request_queue
 
 
 def blk_mq_sched_bio_merge(q: request_queue, bio: bio, nr_segs: int) -> bool:

@@ -13,7 +13,7 @@ from blkmodel.services.devices.kobject import (KOBJ_ADD, KOBJ_REMOVE, attribute,
     kobject_del, kobject_get, kobject_init, kobject_put, kobject_uevent, sysfs_create_files)
 from blkmodel.services.memory.percpu import free_percpu
 from blkmodel.services.memory.slab import kfree
-from blkmodel.services.tasks.rcupdate import cleanup_srcu_struct
+from blkmodel.services.tasks import cleanup_srcu_struct
 
 
 def blk_mq_sysfs_release(kobj: kobject) -> None:

@@ -18,15 +18,10 @@ from blkmodel.include.linux.sbitmap import (DEFINE_SBQ_WAIT, sbitmap as sbitmap_
     sbitmap_queue, sbitmap_queue_free)
 from blkmodel.lib import sbitmap
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
-from blkmodel.services.base.err import EINVAL, ENOMEM
-from blkmodel.services.base.printk import pr_err
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import kfree, kzalloc_node
-from blkmodel.services.tasks.refcount import percpu_ref_tryget
-from blkmodel.services.tasks.sched import TASK_UNINTERRUPTIBLE, io_schedule
-from blkmodel.services.tasks.timer import msleep
-from blkmodel.sim.structure import NULL
+from blkmodel.services.base import BUG_ON, EINVAL, ENOMEM, WARN_ON_ONCE, pr_err
+from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc_node
+from blkmodel.services.tasks import TASK_UNINTERRUPTIBLE, io_schedule, msleep, percpu_ref_tryget
+from blkmodel.sim import NULL
 
 OMITTED = no_chapter("blk_mq_has_free_tags blk_mq_unique_tag")
 

@@ -1,17 +1,17 @@
 """Tags: what block/blk-mq-tag.h declares."""
 
 from dataclasses import field
+from typing import Any
 
 from blkmodel.include.linux.blk_mq import BLK_MQ_F_TAG_SHARED, blk_mq_hw_ctx
 from blkmodel.include.linux.blkdev import request
 from blkmodel.include.linux.sbitmap import sbitmap_queue, sbq_wait_ptr, sbq_wait_state
 from blkmodel.services.data.list import list_head
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim import NULL, Struct
 
 BLK_MQ_TAG_FAIL, BLK_MQ_TAG_MIN, BLK_MQ_TAG_MAX = 0xFFFFFFFF, 1, 0xFFFFFFFE
 
 
-@struct
 class blk_mq_tags(Struct):
     """The tags of one hardware queue, and the requests that bear them.
 
@@ -25,7 +25,7 @@ class blk_mq_tags(Struct):
     bitmap_tags: sbitmap_queue = field(default_factory=sbitmap_queue)
     breserved_tags: sbitmap_queue = field(default_factory=sbitmap_queue)
     rqs: list[request] = NULL
-    static_rqs: list[request] = NULL
+    static_rqs: Any = NULL
     page_list: list_head = field(default_factory=list_head)
 
 

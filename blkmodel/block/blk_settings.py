@@ -8,14 +8,13 @@ from collections.abc import Callable
 from blkmodel.block import blk_core
 from blkmodel.include.linux.blkdev import (BLK_DEF_MAX_SECTORS, BLK_MAX_SEGMENT_SIZE, BLK_MAX_SEGMENTS,
     BLK_SAFE_MAX_SECTORS, BLK_SEG_BOUNDARY_MASK, BLKDEV_MAX_RQ, QUEUE_FLAG_FUA, QUEUE_FLAG_WC, SECTOR_SHIFT, UINT_MAX,
-    USHRT_MAX, bdev_get_queue, queue_limit_alignment_offset, queue_limit_discard_alignment, queue_limits, request_queue)
+    USHRT_MAX, bdev_get_queue, get_start_sect, queue_limit_alignment_offset, queue_limit_discard_alignment,
+    queue_limits, request_queue)
 from blkmodel.include.linux.fs import block_device
-from blkmodel.include.linux.genhd import get_start_sect
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.arithmetic import is_power_of_2, lcm_not_zero, min_not_zero, round_down, unsigned_int
-from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
-from blkmodel.services.base.printk import pr_info
-from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.services.base import (BUG_ON, WARN_ON_ONCE, is_power_of_2, lcm_not_zero, min_not_zero, pr_info,
+    round_down, unsigned_int)
+from blkmodel.sim import PAGE_SIZE
 
 OMITTED = no_chapter("""blk_queue_alignment_offset blk_queue_bounce_limit blk_queue_dma_drain
     blk_queue_max_write_same_sectors blk_queue_required_elevator_features blk_queue_stack_limits

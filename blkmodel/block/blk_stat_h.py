@@ -6,14 +6,12 @@ from collections.abc import Callable
 from dataclasses import field
 from typing import Any
 
-from blkmodel.include.linux.blk_types import blk_rq_stat
-from blkmodel.include.linux.blkdev import request
+from blkmodel.include.linux.blkdev import blk_rq_stat, request
 from blkmodel.services.data.list import list_head
-from blkmodel.services.tasks.timer import jiffies, mod_timer, msecs_to_jiffies, timer_list, timer_pending
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.tasks import jiffies, mod_timer, msecs_to_jiffies, timer_list, timer_pending
+from blkmodel.sim import NULL, Struct
 
 
-@struct
 class blk_queue_stats(Struct, size=24):
     """Who wants statistics of a queue; enable_accounting: somebody else who wants requests to be timed."""
 
@@ -21,7 +19,6 @@ class blk_queue_stats(Struct, size=24):
     enable_accounting: bool = False
 
 
-@struct
 class blk_stat_callback(Struct, size=120):
     """Somebody who wants statistics, for as long as the timer runs. Then timer_fn(callback) finds them in `stat`.
 

@@ -6,23 +6,18 @@ from blkmodel.include.linux.blkdev import (BLK_ZONED_HA, BLK_ZONED_HM, BLKDEV_MI
     QUEUE_FLAG_DAX, QUEUE_FLAG_FUA, QUEUE_FLAG_INIT_DONE, QUEUE_FLAG_IO_STAT, QUEUE_FLAG_NOMERGES, QUEUE_FLAG_NONROT,
     QUEUE_FLAG_NOXMERGES, QUEUE_FLAG_POLL, QUEUE_FLAG_POLL_STATS, QUEUE_FLAG_REGISTERED, QUEUE_FLAG_SAME_COMP,
     QUEUE_FLAG_SAME_FORCE, QUEUE_FLAG_WC, UINT_MAX, blk_queue_dying, blk_queue_init_done, blk_queue_nomerges,
-    blk_queue_noxmerges, blk_queue_registered, blk_queue_zoned_model, queue_is_mq, queue_max_discard_segments,
-    request_queue, test_bit)
-from blkmodel.include.linux.genhd import disk_to_dev, gendisk
-from blkmodel.services.base.arithmetic import signed_int
-from blkmodel.services.base.bug import WARN_ON, WARN_ONCE
-from blkmodel.services.base.err import EINVAL, EIO, ENOENT, ENXIO
-from blkmodel.services.base.text import kstrtoint, kstrtos64, kstrtou32, kstrtoul
+    blk_queue_noxmerges, blk_queue_registered, blk_queue_zoned_model, disk_to_dev, gendisk, queue_is_mq,
+    queue_max_discard_segments, request_queue, test_bit)
+from blkmodel.services.base import (EINVAL, EIO, ENOENT, ENXIO, WARN_ON, WARN_ONCE, kstrtoint, kstrtos64, kstrtou32,
+    kstrtoul, signed_int)
 from blkmodel.services.data.idr import ida_simple_remove
 from blkmodel.services.devices.backing_dev import bdi_put
 from blkmodel.services.devices.kobject import (KOBJ_ADD, KOBJ_REMOVE, attribute, attribute_group, kobj_type, kobject,
     kobject_add, kobject_del, kobject_get, kobject_put, kobject_uevent, sysfs_create_group)
 from blkmodel.services.memory.slab import kmem_cache_free
-from blkmodel.services.tasks.rcupdate import call_rcu
-from blkmodel.services.tasks.refcount import percpu_ref_switch_to_percpu
-from blkmodel.services.tasks.timer import jiffies_to_msecs, msecs_to_jiffies
-from blkmodel.services.tasks.workqueue import INIT_WORK, cancel_delayed_work_sync, schedule_work, work_struct
-from blkmodel.sim.structure import NULL
+from blkmodel.services.tasks import (INIT_WORK, call_rcu, cancel_delayed_work_sync, jiffies_to_msecs, msecs_to_jiffies,
+    percpu_ref_switch_to_percpu, schedule_work, work_struct)
+from blkmodel.sim import NULL
 
 PAGE_SHIFT = 12
 
@@ -36,6 +31,12 @@ def queue_var_store(page: str, count: int) -> tuple[int, int]:
     """The number that was written to a file. Returns (number, bytes taken); (0, -EINVAL) for no number of 32 bits."""
     err, v = kstrtoul(page, 10)
     return (0, -EINVAL) if err or v > UINT_MAX else (v, count)
+
+
+def queue_var_store64(page: str) -> tuple[int, int]:
+    """Read a number of 64 bits, which may be negative. Returns it, and 0 or -errno."""
+    err, v = kstrtos64(page, 10)
+    return v, err
 
 
 def queue_requests_show(q: request_queue) -> str:
@@ -326,8 +327,8 @@ def queue_wb_lat_show(q: request_queue) -> int:
 
 def queue_wb_lat_store(q: request_queue, page: str, count: int) -> int:
     """Change when writes are throttled: -EINVAL, or -ERANGE for no number of 64 bits; there is nothing to change."""
-    err, _ = kstrtos64(page, 10)
-    return err if err < 0 else -EINVAL
+    _, ret = queue_var_store64(page)
+    return ret if ret < 0 else -EINVAL
 
 
 def queue_fua_show(q: request_queue) -> str:

@@ -9,33 +9,25 @@ from typing import Any
 
 from blkmodel.block import blk_merge, blk_mq, blk_mq_sched
 from blkmodel.block.blk_h import ELV_ON_HASH, elevator_exit
-from blkmodel.include.linux.bio import bio_mergeable
 from blkmodel.include.linux.blk_mq import BLK_MQ_F_NO_SCHED
-from blkmodel.include.linux.blk_types import bio
-from blkmodel.include.linux.blkdev import (RQF_HASHED, blk_queue_nomerges, blk_queue_noxmerges, blk_queue_registered,
-    blk_rq_pos, queue_is_mq, request, request_queue, rq_mergeable)
+from blkmodel.include.linux.blkdev import (RQF_HASHED, bio, bio_mergeable, blk_queue_nomerges, blk_queue_noxmerges,
+    blk_queue_registered, blk_rq_pos, queue_is_mq, request, request_queue, rq_mergeable)
 from blkmodel.include.linux.elevator import (ELEVATOR_BACK_MERGE, ELEVATOR_NO_MERGE, ELV_NAME_MAX, elevator_queue,
     elevator_type, rb_entry_rq, rq_end_sector)
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
-from blkmodel.services.base.err import EBUSY, EINVAL, EIO, ENOENT
-from blkmodel.services.base.module import module_put, request_module, try_module_get
-from blkmodel.services.base.printk import pr_info, pr_warn
-from blkmodel.services.base.text import SPACES
+from blkmodel.services.base import (BUG_ON, EBUSY, EINVAL, EIO, ENOENT, SPACES, WARN_ON_ONCE, module_put, pr_info,
+    pr_warn, request_module, try_module_get)
 from blkmodel.services.data.list import hash_add, hash_del, hash_for_each_possible, list_add_tail, list_head
 from blkmodel.services.data.rbtree import RB_EMPTY_NODE, find_by_key, insert_by_key, rb_erase, rb_next, rb_prev, rb_root
 from blkmodel.services.devices.kobject import (KOBJ_ADD, KOBJ_REMOVE, kobj_type, kobject, kobject_add, kobject_del,
     kobject_init, kobject_put, kobject_uevent, sysfs_create_files)
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import kfree, kzalloc_node
-from blkmodel.sim import statics
-from blkmodel.sim.structure import NULL
+from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc_node
+from blkmodel.sim import NULL, statics
 
 OMITTED = no_chapter("elevator_get_by_features")
 
 
-@statics
-class variables:
+class variables(statics):
     """elv_list: the registered kinds of schedulers, oldest first."""
 
     def __init__(self) -> None:

@@ -9,23 +9,19 @@ from typing import Any
 
 from blkmodel.block import blk_core, blk_mq, blk_sysfs, blk_timeout, elevator, partition_generic
 from blkmodel.fs import block_dev
-from blkmodel.include.linux.blkdev import queue_is_mq, request_queue
-from blkmodel.include.linux.fs import block_device
-from blkmodel.include.linux.genhd import (DISK_MAX_PARTS, DISK_PITER_INCL_EMPTY, DISK_PITER_INCL_EMPTY_PART0,
+from blkmodel.include.linux.blkdev import (DISK_MAX_PARTS, DISK_PITER_INCL_EMPTY, DISK_PITER_INCL_EMPTY_PART0,
     DISK_PITER_INCL_PART0, DISK_PITER_REVERSE, GENHD_FL_EXT_DEVT, GENHD_FL_HIDDEN, GENHD_FL_NO_PART_SCAN,
     GENHD_FL_REMOVABLE, GENHD_FL_SUPPRESS_PARTITION_INFO, GENHD_FL_UP, counters_of, dev_to_disk, disk_devt,
     disk_max_parts, disk_part_iter, disk_part_scan_enabled, disk_part_tbl, disk_put_part, disk_to_dev, free_part_stats,
     gendisk, get_capacity, get_disk_ro, hd_free_part, hd_ref_init, hd_struct, init_part_stats, part_devt,
-    part_nr_sects_read, part_stat_counted, part_stat_set_all, part_to_dev, part_to_disk, rand_initialize_disk,
-    set_capacity)
+    part_nr_sects_read, part_stat_counted, part_stat_set_all, part_to_dev, part_to_disk, queue_is_mq,
+    rand_initialize_disk, request_queue, set_capacity)
+from blkmodel.include.linux.fs import block_device
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.bug import WARN_ON, WARN_ON_ONCE
-from blkmodel.services.base.err import EBUSY, EINVAL, ENODEV, ENOMEM, ENOSPC
-from blkmodel.services.base.kdev_t import MAJOR, MINOR, MINORBITS, MKDEV
-from blkmodel.services.base.module import (module, module_init, module_put, request_module, subsys_initcall,
-    try_module_get)
-from blkmodel.services.base.printk import pr_err, pr_warn
-from blkmodel.services.base.text import sscanf
+from blkmodel.services.base import (EBUSY, EINVAL, ENODEV, ENOMEM, ENOSPC, MAJOR, MINOR, MINORBITS, MKDEV, WARN_ON,
+    WARN_ON_ONCE, module_init, module_put, pr_err, pr_warn, request_module, sscanf, subsys_initcall, try_module_get)
+from blkmodel.services.base.module import module
+from blkmodel.services.base.symbols import provide
 from blkmodel.services.data.idr import idr, idr_alloc, idr_find, idr_remove, idr_replace
 from blkmodel.services.devices.backing_dev import bdi_register_owner, bdi_unregister
 from blkmodel.services.devices.device import (class_, dev_name, dev_set_name, dev_set_uevent_suppress, device,
@@ -36,20 +32,16 @@ from blkmodel.services.devices.kobject import (KOBJ_ADD, KOBJ_CHANGE, attribute,
     sysfs_create_files, sysfs_create_link, sysfs_remove_files, sysfs_remove_link)
 from blkmodel.services.files.file import FMODE_READ
 from blkmodel.services.files.proc import proc_create_seq, seq_file, seq_operations, seq_puts
-from blkmodel.services.memory.mm import GFP_KERNEL, GFP_NOWAIT
-from blkmodel.services.memory.slab import kfree, kzalloc, kzalloc_node
-from blkmodel.services.tasks.locks import down_write, up_write
-from blkmodel.services.tasks.rcupdate import call_rcu, rcu_read_lock, rcu_read_unlock
-from blkmodel.sim import statics
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.memory.slab import GFP_KERNEL, GFP_NOWAIT, kfree, kzalloc, kzalloc_node
+from blkmodel.services.tasks import call_rcu, down_write, rcu_read_lock, rcu_read_unlock, up_write
+from blkmodel.sim import NULL, Struct, statics
 
 OMITTED = no_chapter("""__disk_events_show __disk_unblock_events disk_check_events disk_clear_events
-    disk_events_poll_jiffies disk_events_workfn blk_lookup_devt""")
+    disk_events_poll_jiffies disk_events_workfn""")
 
 BLOCK_EXT_MAJOR, BLKDEV_MAJOR_HASH_SIZE, BLKDEV_MAJOR_MAX, NR_EXT_DEVT = 259, 255, 512, 1 << MINORBITS
 
 
-@struct
 class blk_major_name(Struct, size=32):
     """Who has a major number. (In C the lists link them; here a list holds them.)"""
 
@@ -57,8 +49,7 @@ class blk_major_name(Struct, size=32):
     name: str = ""
 
 
-@statics
-class variables:
+class variables(statics):
     """major_names: who has which major number, hashed; bdev_map: which disk has which number; ext_devt_idr: the minor
     numbers of BLOCK_EXT_MAJOR; block_depr: /sys/block."""
 
@@ -616,6 +607,20 @@ def proc_genhd_init() -> int:
 module_init(proc_genhd_init)
 
 
+def blk_lookup_devt(name: str, partno: int) -> int:
+    """The number of a disk's partition, by the disk's name; 0 for none.
+
+    Where the disk has numbers of its own for partitions, it is the one that the partition would have.
+    """
+    if (disk := whole_disks().get(name)) is None:
+        return 0
+    if partno < disk.minors:
+        return disk_to_dev(disk).devt + partno
+    devt = part_devt(part) if (part := disk_get_part(disk, partno)) is not None else 0
+    disk_put_part(part)
+    return devt
+
+
 def __alloc_disk_node(minors: int, node_id: int) -> gendisk:
     """Allocate a disk with so many numbers of its own, for it and its partitions; None on failure.
 
@@ -767,3 +772,5 @@ def disk_del_events(disk: gendisk) -> None:
 def disk_release_events(disk: gendisk) -> None:
     """Free what the asking for events needed: nothing, for a disk that has none."""
 
+
+provide(blk_lookup_devt=blk_lookup_devt)

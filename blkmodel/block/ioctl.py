@@ -10,20 +10,20 @@ from blkmodel.block import blk_lib, genhd, partition_generic
 from blkmodel.errors import NotModelled
 from blkmodel.fs import block_dev
 from blkmodel.include.linux.blkdev import (BLKDEV_DISCARD_SECURE, BLKDEV_ZERO_NOUNMAP, USHRT_MAX, bdev_alignment_offset,
-    bdev_get_queue, bdev_logical_block_size, blk_queue_discard, blk_queue_nonrot)
+    bdev_get_queue, bdev_logical_block_size, blk_queue_discard, blk_queue_nonrot, disk_part_scan_enabled,
+    get_start_sect)
 from blkmodel.include.linux.fs import (BLKALIGNOFF, BLKBSZGET, BLKBSZSET, BLKDISCARD, BLKDISCARDZEROES, BLKFLSBUF,
     BLKFRAGET, BLKFRASET, BLKGETNRZONES, BLKGETSIZE, BLKGETSIZE64, BLKGETZONESZ, BLKIOMIN, BLKIOOPT, BLKPBSZGET, BLKPG,
     BLKRAGET, BLKRASET, BLKREPORTZONE, BLKRESETZONE, BLKROGET, BLKROSET, BLKROTATIONAL, BLKRRPART, BLKSECDISCARD,
     BLKSECTGET, BLKSSZGET, BLKTRACESETUP, BLKTRACESTART, BLKTRACESTOP, BLKTRACETEARDOWN, BLKZEROOUT, block_device)
-from blkmodel.include.linux.genhd import disk_part_scan_enabled, get_start_sect
-from blkmodel.services.base.arithmetic import signed_int, unsigned_int, unsigned_long
-from blkmodel.services.base.err import EBADF, EBUSY, EFAULT, EINVAL, ENOIOCTLCMD, ENOTTY, EOPNOTSUPP
+from blkmodel.services.base import (EBADF, EBUSY, EFAULT, EINVAL, ENOIOCTLCMD, ENOTTY, EOPNOTSUPP, signed_int,
+    unsigned_int, unsigned_long)
 from blkmodel.services.devices.hdreg import HDIO_GETGEO, hd_geometry
 from blkmodel.services.files.file import FMODE_EXCL, FMODE_WRITE, put_user
 from blkmodel.services.files.inode import i_size_read
 from blkmodel.services.files.pagemap import truncate_inode_pages_range
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.services.memory.slab import GFP_KERNEL
+from blkmodel.sim import PAGE_SIZE
 
 
 def __blkdev_reread_part(bdev: block_device) -> int:

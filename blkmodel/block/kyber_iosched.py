@@ -12,8 +12,8 @@ from blkmodel.block import blk_mq, blk_stat, elevator, mq_deadline
 from blkmodel.block.blk_mq_h import blk_mq_alloc_data, blk_mq_get_ctx, blk_mq_map_queue
 from blkmodel.block.blk_mq_sched import blk_mq_bio_list_merge, blk_mq_sched_request_inserted
 from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx
-from blkmodel.include.linux.blk_types import REQ_OP_DISCARD, REQ_OP_MASK, REQ_OP_READ, REQ_OP_WRITE, bio, op_is_sync
-from blkmodel.include.linux.blkdev import request, request_queue
+from blkmodel.include.linux.blkdev import (REQ_OP_DISCARD, REQ_OP_MASK, REQ_OP_READ, REQ_OP_WRITE, bio, op_is_sync,
+    request, request_queue)
 from blkmodel.include.linux.elevator import elevator_mq_ops, elevator_queue, elevator_type
 from blkmodel.include.linux.sbitmap import (sbitmap, sbitmap_clear_bit, sbitmap_for_each_set, sbitmap_free,
     sbitmap_queue, sbitmap_queue_free, sbitmap_set_bit, sbq_wait, sbq_wait_ptr, sbq_wait_state)
@@ -21,21 +21,16 @@ from blkmodel.lib.sbitmap import (__sbitmap_queue_get, sbitmap_add_wait_queue, s
     sbitmap_del_wait_queue, sbitmap_init_node, sbitmap_queue_clear, sbitmap_queue_init_node,
     sbitmap_queue_min_shallow_depth, sbitmap_queue_resize)
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.err import ENOMEM, ERR_PTR, IS_ERR, PTR_ERR
-from blkmodel.services.base.module import module_init
-from blkmodel.services.base.text import kstrtoul
+from blkmodel.services.base import ENOMEM, ERR_PTR, IS_ERR, PTR_ERR, kstrtoul, module_init
 from blkmodel.services.cpus.cpumask import for_each_online_cpu
 from blkmodel.services.data.list import (list_del_init, list_empty, list_first_entry, list_head, list_move,
     list_move_tail, list_splice_tail_init)
 from blkmodel.services.devices.kobject import kobject_put
-from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.percpu import alloc_percpu_gfp, free_percpu, smp_processor_id
-from blkmodel.services.memory.slab import kcalloc_node, kfree, kzalloc_node
-from blkmodel.services.tasks.timer import (HZ, del_timer_sync, jiffies, time_before, timer_list, timer_reduce,
-    timer_setup)
-from blkmodel.services.tasks.wait import init_waitqueue_func_entry, wait_queue_entry
-from blkmodel.sim import statics
-from blkmodel.sim.structure import NULL, Array, Struct, struct
+from blkmodel.services.memory.slab import GFP_KERNEL, kcalloc_node, kfree, kzalloc_node
+from blkmodel.services.tasks import (HZ, del_timer_sync, init_waitqueue_func_entry, jiffies, time_before, timer_list,
+    timer_reduce, timer_setup, wait_queue_entry)
+from blkmodel.sim import NULL, Array, Struct, statics
 
 OMITTED = no_chapter("kyber_batching_show kyber_cur_domain_show")
 KYBER_READ, KYBER_WRITE, KYBER_DISCARD, KYBER_OTHER = range(4)
@@ -49,7 +44,6 @@ KYBER_GOOD_BUCKETS, KYBER_LATENCY_BUCKETS = 1 << KYBER_LATENCY_SHIFT, 2 << KYBER
 KYBER_TOTAL_LATENCY, KYBER_IO_LATENCY = 0, 1
 
 
-@struct
 class kyber_cpu_latency(Struct, size=192):
     """How many requests took how long, of those that completed on one CPU: by domain, by KYBER_*_LATENCY, by quarters
     of the domain's target."""
@@ -58,14 +52,12 @@ class kyber_cpu_latency(Struct, size=192):
         default_factory=lambda: [[[0] * KYBER_LATENCY_BUCKETS for _ in range(2)] for _ in range(KYBER_OTHER)])
 
 
-@struct
 class kyber_ctx_queue(Struct, size=128):
     """What waits of one software queue of a hardware queue, by domain."""
 
     rq_list: list[list_head] = field(default_factory=lambda: [list_head() for _ in range(KYBER_NUM_DOMAINS)])
 
 
-@struct
 class kyber_queue_data(Struct, size=576):
     """One queue's Kyber. A request under way holds a bit of its domain's domain_tokens.
 
@@ -87,7 +79,6 @@ class kyber_queue_data(Struct, size=576):
     latency_targets: list[int] = field(default_factory=lambda: [0] * KYBER_OTHER)
 
 
-@struct
 class kyber_hctx_data(Struct, size=424):
     """One hardware queue's Kyber, in lists by domain. rqs: what was taken from the software queues (kcqs; kcq_map says
     which of them have any) and waits for a token. cur_domain has dispatched `batching` in a row. domain_wait: how the
@@ -413,12 +404,12 @@ def kyber_has_work(hctx: blk_mq_hw_ctx) -> bool:
     return any(not list_empty(khd.rqs[i]) or sbitmap_any_bit_set(khd.kcq_map[i]) for i in range(KYBER_NUM_DOMAINS))
 
 
-@struct
 class kyber_attr(Struct, size=32):
     """A domain's target in /sys, in nanoseconds. (In C a pair of functions, which a macro writes out.)"""
 
     name: str = ""
     domain: int = 0
+    mode: int = 0o644
 
     def show(self, e: elevator_queue) -> str:
         return f"{e.elevator_data.latency_targets[self.domain]}\n"
@@ -433,8 +424,7 @@ class kyber_attr(Struct, size=32):
 kyber_sched_attrs = kyber_attr("read_lat_nsec", KYBER_READ), kyber_attr("write_lat_nsec", KYBER_WRITE)
 
 
-@statics
-class variables:
+class variables(statics):
     """kyber_sched: what this scheduler is."""
 
     def __init__(self) -> None:

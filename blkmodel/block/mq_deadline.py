@@ -9,32 +9,24 @@ Left out: zoned devices, and what debugfs shows.
 from dataclasses import field
 
 from blkmodel.block import blk_mq, blk_mq_sched, elevator
-from blkmodel.include.linux.bio import bio_data_dir, bio_end_sector
 from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx
-from blkmodel.include.linux.blk_types import bio
-from blkmodel.include.linux.blkdev import (READ, RQF_STARTED, UINT_MAX, WRITE, blk_rq_is_passthrough, blk_rq_pos,
-    request, request_queue, rq_data_dir, rq_mergeable)
+from blkmodel.include.linux.blkdev import (READ, RQF_STARTED, UINT_MAX, WRITE, bio, bio_data_dir, bio_end_sector,
+    blk_rq_is_passthrough, blk_rq_pos, request, request_queue, rq_data_dir, rq_mergeable)
 from blkmodel.include.linux.elevator import (ELEVATOR_F_ZBD_SEQ_WRITE, ELEVATOR_FRONT_MERGE, ELEVATOR_NO_MERGE,
     elevator_mq_ops, elevator_queue, elevator_type, rb_entry_rq, rq_entry_fifo)
-from blkmodel.services.base.arithmetic import signed_int
-from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
-from blkmodel.services.base.err import ENOMEM
-from blkmodel.services.base.module import module_init
+from blkmodel.services.base import BUG_ON, ENOMEM, WARN_ON_ONCE, module_init, signed_int
 from blkmodel.services.data.list import (list_add, list_add_tail, list_del_init, list_empty, list_first_entry,
     list_head, list_replace_init)
 from blkmodel.services.data.rbtree import RB_EMPTY_NODE, RB_EMPTY_ROOT, rb_next, rb_root
 from blkmodel.services.devices.kobject import kobject_put
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import kfree, kzalloc_node
-from blkmodel.services.tasks.timer import HZ, jiffies, jiffies_to_msecs, msecs_to_jiffies, time_after_eq, time_before
-from blkmodel.sim import statics
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc_node
+from blkmodel.services.tasks import HZ, jiffies, jiffies_to_msecs, msecs_to_jiffies, time_after_eq, time_before
+from blkmodel.sim import NULL, Struct, statics
 
 read_expire, write_expire, writes_starved, fifo_batch = HZ // 2, 5 * HZ, 2, 16
 INT_MIN, INT_MAX = -(1 << 31), (1 << 31) - 1
 
 
-@struct
 class deadline_data(Struct):
     """One queue's deadline scheduler. Lists of two are by direction: READ, WRITE.
 
@@ -278,7 +270,6 @@ def deadline_var_store(page: str) -> int:
     return signed_int(int(page[:sign + digits])) if digits else 0
 
 
-@struct
 class deadline_attr(Struct, size=32):
     """A setting that can be read and written in /sys. (In C a pair of functions, which a macro writes out.)
 
@@ -292,6 +283,7 @@ class deadline_attr(Struct, size=32):
     low: int = INT_MIN
     high: int = INT_MAX
     in_jiffies: bool = False
+    mode: int = 0o644
 
     def show(self, e: elevator_queue) -> str:
         data = getattr(e.elevator_data, self.setting)
@@ -316,8 +308,7 @@ deadline_attrs = (
     deadline_attr("fifo_batch", "fifo_batch", None, 0, INT_MAX, False))
 
 
-@statics
-class variables:
+class variables(statics):
     """mq_deadline: what this scheduler is. `next_request` and `former_request` come from elevator.c."""
 
     def __init__(self) -> None:

@@ -6,26 +6,22 @@ Left out: disks with zones, and a driver that can unlock more of its disk than i
 from blkmodel.block import genhd
 from blkmodel.block.partitions import check
 from blkmodel.fs import block_dev
-from blkmodel.include.linux.blk_types import bio
-from blkmodel.include.linux.blkdev import queue_limit_alignment_offset, queue_limit_discard_alignment
-from blkmodel.include.linux.fs import block_device
-from blkmodel.include.linux.genhd import (DISK_PITER_INCL_EMPTY, alloc_part_info, dev_to_part, disk_part_iter,
+from blkmodel.include.linux.blkdev import (DISK_PITER_INCL_EMPTY, alloc_part_info, bio, dev_to_part, disk_part_iter,
     disk_to_dev, free_part_info, free_part_stats, gendisk, get_capacity, get_disk_ro, hd_free_part, hd_ref_init,
     hd_struct, hd_struct_kill, init_part_stats, part_devt, part_stat_counted, part_stat_set_all, part_to_dev,
-    part_to_disk, partition_meta_info)
+    part_to_disk, partition_meta_info, queue_limit_alignment_offset, queue_limit_discard_alignment)
+from blkmodel.include.linux.fs import block_device
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.err import EBUSY, EIO, ENOMEM, ENOSPC, ERR_PTR, IS_ERR, PTR_ERR
-from blkmodel.services.base.printk import pr_err, pr_warn
+from blkmodel.services.base import EBUSY, EIO, ENOMEM, ENOSPC, ERR_PTR, IS_ERR, PTR_ERR, pr_err, pr_warn
 from blkmodel.services.devices.device import (dev_name, dev_set_name, dev_set_uevent_suppress, device, device_add,
     device_del, device_initialize, device_type, put_device)
 from blkmodel.services.devices.kobject import (KOBJ_ADD, KOBJ_CHANGE, attribute, attribute_group,
     kobject_create_and_add, kobject_put, kobject_uevent)
 from blkmodel.services.files.pagemap import read_mapping_page
-from blkmodel.services.memory.mm import GFP_KERNEL, PageError, page, put_page
-from blkmodel.services.memory.slab import kfree, kzalloc
-from blkmodel.services.tasks.refcount import percpu_ref
-from blkmodel.services.tasks.workqueue import INIT_WORK, queue_work, work_struct
-from blkmodel.sim.structure import NULL
+from blkmodel.services.memory.mm import PageError, page, put_page
+from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
+from blkmodel.services.tasks import INIT_WORK, percpu_ref, queue_work, work_struct
+from blkmodel.sim import NULL
 
 OMITTED = no_chapter("__bdevname disk_unlock_native_capacity part_zone_aligned whole_disk_show")
 

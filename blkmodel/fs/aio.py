@@ -6,17 +6,16 @@ from typing import Any
 
 from blkmodel.block import blk_core
 from blkmodel.include.linux.blkdev import READ, blk_plug
-from blkmodel.services.base.err import EBADF, EIOCBQUEUED
+from blkmodel.services.base import EBADF, EIOCBQUEUED
 from blkmodel.services.files.file import (FMODE_READ, FMODE_WRITE, IOCB_HIPRI, file, init_sync_kiocb, kiocb,
     kiocb_set_rw_flags)
 from blkmodel.services.files.uio import iov_iter, iov_iter_init
-from blkmodel.services.tasks.wait import wait_event, wait_queue_head, wake_up
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.tasks import wait_event, wait_queue_head, wake_up
+from blkmodel.sim import NULL, Struct
 
 AIO_PLUG_THRESHOLD = 2
 
 
-@struct
 class iocb(Struct, size=64):
     """What a process asks for: to read (READ) or write `length` bytes from byte `pos` of an open file on, into or from
     a buffer. flags: RWF_*."""
@@ -29,7 +28,6 @@ class iocb(Struct, size=64):
     flags: int = 0
 
 
-@struct
 class io_event(Struct, size=32):
     """The end of one: what was asked for, and how many bytes were moved, or -errno."""
 
@@ -37,7 +35,6 @@ class io_event(Struct, size=32):
     res: int = 0
 
 
-@struct
 class kioctx(Struct, size=576):
     """Where a process collects the ends: `events` that it has not seen yet, oldest first."""
 

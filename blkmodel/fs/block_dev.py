@@ -9,22 +9,16 @@ from blkmodel.block import bio as bio_module, blk_core, blk_flush, blk_mq, genhd
 from blkmodel.fs import mpage
 from blkmodel.fs.buffer import (block_read_full_page, block_write_begin, block_write_end, block_write_full_page,
     buffer_head, set_buffer_mapped, try_to_free_buffers)
-from blkmodel.include.linux.bio import BIO_MAX_PAGES, BIOSET_NEED_BVECS, bio_get, bio_set, bio_set_dev, bio_set_polled
-from blkmodel.include.linux.blk_types import (BLK_QC_T_NONE, BLK_STS_IOERR, REQ_FUA, REQ_IDLE, REQ_NOWAIT, REQ_OP_READ,
-    REQ_OP_WRITE, REQ_SYNC, bio as bio_struct, bio_vec)
-from blkmodel.include.linux.blkdev import READ, bdev_get_queue, bdev_logical_block_size, blk_plug
+from blkmodel.include.linux.blkdev import (BIO_MAX_PAGES, BIOSET_NEED_BVECS, BLK_QC_T_NONE, BLK_STS_IOERR,
+    DISK_EVENT_MEDIA_CHANGE, GENHD_FL_BLOCK_EVENTS_ON_EXCL_WRITE, GENHD_FL_HIDDEN, GENHD_FL_UP, READ, REQ_FUA, REQ_IDLE,
+    REQ_NOWAIT, REQ_OP_READ, REQ_OP_WRITE, REQ_SYNC, bdev_get_queue, bdev_logical_block_size, bio as bio_struct,
+    bio_get, bio_set, bio_set_dev, bio_set_polled, bio_vec, blk_plug, disk_part_scan_enabled, disk_put_part,
+    disk_to_dev, gendisk, get_capacity, part_to_dev)
 from blkmodel.include.linux.fs import I_BDEV, block_device
-from blkmodel.include.linux.genhd import (DISK_EVENT_MEDIA_CHANGE, GENHD_FL_BLOCK_EVENTS_ON_EXCL_WRITE, GENHD_FL_HIDDEN,
-    GENHD_FL_UP, disk_part_scan_enabled, disk_put_part, disk_to_dev, gendisk, get_capacity, part_to_dev)
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.arithmetic import is_power_of_2
-from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
-from blkmodel.services.base.err import (EBUSY, EINVAL, EIOCBQUEUED, ENOMEDIUM, ENOMEM, ENOSPC, ENOTBLK, ENXIO,
-    EOPNOTSUPP, EPERM, ERESTARTSYS, ERR_PTR, IS_ERR, PTR_ERR)
-from blkmodel.services.base.kdev_t import MAJOR, MINOR
-from blkmodel.services.base.module import fs_initcall, module_init
-from blkmodel.services.base.printk import pr_info, pr_warn, printk_ratelimited
-from blkmodel.services.base.symbols import provide
+from blkmodel.services.base import (BUG_ON, EBUSY, EINVAL, EIOCBQUEUED, ENOMEDIUM, ENOMEM, ENOSPC, ENOTBLK, ENXIO,
+    EOPNOTSUPP, EPERM, ERESTARTSYS, ERR_PTR, IS_ERR, MAJOR, MINOR, PTR_ERR, WARN_ON, WARN_ON_ONCE, fs_initcall,
+    is_power_of_2, module_init, pr_info, pr_warn, printk_ratelimited, provide)
 from blkmodel.services.data.list import list_add, list_del_init, list_head
 from blkmodel.services.devices.backing_dev import bdi_get, bdi_put, noop_backing_dev_info
 from blkmodel.services.devices.kobject import (kobject, kobject_get, kobject_name, kobject_put, sysfs_create_link,
@@ -35,23 +29,19 @@ from blkmodel.services.files.file import (FMODE_EXCL, FMODE_NDELAY, FMODE_NOWAIT
 from blkmodel.services.files.inode import (I_DIRTY, I_NEW, S_IFBLK, S_IFMT, address_space, address_space_operations,
     blksize_bits, clear_inode, i_blocksize, i_size_read, i_size_write, iget5_locked, ihold, ilookup5, inode,
     inode_unhashed, iput, remove_inode_hash, sb_is_blkdev_sb, super_block, super_operations, unlock_new_inode,
-    write_inode_now)
+    write_inode_now, writeback_control)
 from blkmodel.services.files.pagemap import (__generic_file_write_iter, filemap_flush, filemap_write_and_wait,
-    generic_file_read_iter, generic_write_sync, generic_writepages, invalidate_mapping_pages, truncate_inode_pages,
-    truncate_inode_pages_final, unlock_page)
+    filemap_write_and_wait_range, generic_file_read_iter, generic_write_sync, generic_writepages,
+    invalidate_mapping_pages, truncate_inode_pages, truncate_inode_pages_final, unlock_page)
 from blkmodel.services.files.uio import (iov_iter, iov_iter_alignment, iov_iter_count, iov_iter_npages, iov_iter_rw,
     iov_iter_truncate, iter_is_iovec)
-from blkmodel.services.memory.mm import GFP_KERNEL, page, put_page
-from blkmodel.services.memory.slab import (kcalloc, kfree, kmem_cache, kmem_cache_alloc, kmem_cache_create,
+from blkmodel.services.memory.mm import page, put_page
+from blkmodel.services.memory.slab import (GFP_KERNEL, kcalloc, kfree, kmem_cache, kmem_cache_alloc, kmem_cache_create,
     kmem_cache_free, kzalloc)
-from blkmodel.services.tasks.locks import mutex_lock, mutex_lock_nested, mutex_unlock
-from blkmodel.services.tasks.sched import (TASK_RUNNING, TASK_UNINTERRUPTIBLE, __set_current_state, blk_wake_io_task,
-    io_schedule, schedule, set_current_state)
-from blkmodel.services.tasks.wait import (bit_waitqueue, finish_wait, init_wait, prepare_to_wait, wait_queue_entry,
-    wake_up_bit)
-from blkmodel.sim import statics, this
-from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import NULL, Struct, sizeof, struct
+from blkmodel.services.tasks import (TASK_RUNNING, TASK_UNINTERRUPTIBLE, __set_current_state, bit_waitqueue,
+    blk_wake_io_task, finish_wait, init_wait, io_schedule, mutex_lock, mutex_lock_nested, mutex_unlock, prepare_to_wait,
+    schedule, set_current_state, wait_queue_entry, wake_up_bit)
+from blkmodel.sim import NULL, PAGE_SIZE, Struct, sizeof, statics, this
 
 OMITTED = no_chapter("blkdev_fallocate blkdev_get_by_path blkdev_iopoll check_disk_change nr_blockdev_pages")
 
@@ -59,7 +49,6 @@ DIO_INLINE_BIO_VECS = 4
 CLAIMED = "claimed, in part"  # holder of a whole disk of which somebody holds a partition (in C bd_may_claim itself)
 
 
-@struct
 class bdev_inode(Struct, size=800):
     """A block device and the inode that it is found by. The size is worked out from the declarations."""
 
@@ -67,7 +56,6 @@ class bdev_inode(Struct, size=800):
     vfs_inode: inode = NULL
 
 
-@struct
 class blkdev_dio(Struct, size=24):
     """A direct I/O that its caller does not wait for, or that is too long for one bio. It lies before the first bio.
 
@@ -85,7 +73,6 @@ class blkdev_dio(Struct, size=24):
     bio: bio_struct = NULL
 
 
-@struct
 class bd_holder_disk(Struct, size=32):
     """A disk that is made of a block device, refcnt times."""
 
@@ -94,8 +81,7 @@ class bd_holder_disk(Struct, size=32):
     refcnt: int = 0
 
 
-@statics
-class variables:
+class variables(statics):
     """The file system of block devices, all of them, and what bios of direct I/O are from."""
 
     def __init__(self) -> None:
@@ -373,9 +359,12 @@ def sync_blockdev(bdev: block_device) -> int:
 
 
 def blkdev_fsync(filp: file, start: int, end: int, datasync: int) -> int:
-    """Write back what is cached of an open block device, and flush the device's own cache. Returns 0 or -errno."""
+    """Write back what is cached of bytes `start` to `end` of an open block device, and flush the device's own cache.
+
+    Returns 0 or -errno.
+    """
     bdev = I_BDEV(bdev_file_inode(filp))
-    if error := filemap_write_and_wait(filp.f_mapping):
+    if error := filemap_write_and_wait_range(filp.f_mapping, start, end):
         return error
     error, _ = blk_flush.blkdev_issue_flush(bdev, GFP_KERNEL)
     return 0 if error == -EOPNOTSUPP else error
@@ -404,13 +393,13 @@ def thaw_bdev(bdev: block_device, sb: super_block) -> int:
     return 0
 
 
-def blkdev_writepage(page: page, wbc: Any) -> int:
+def blkdev_writepage(page: page, wbc: writeback_control) -> int:
     """Write a cached page back."""
     return block_write_full_page(page, blkdev_get_block)
 
 
-def blkdev_writepages(mapping: address_space, wbc: Any) -> int:
-    """Write all changed pages back."""
+def blkdev_writepages(mapping: address_space, wbc: writeback_control) -> int:
+    """Write changed pages back."""
     return generic_writepages(mapping, wbc)
 
 

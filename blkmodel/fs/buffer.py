@@ -5,26 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from blkmodel.block import bio as bio_module, blk_core, genhd
-from blkmodel.include.linux.bio import bio_set_dev
-from blkmodel.include.linux.blk_types import BIO_QUIET, REQ_OP_READ, REQ_OP_WRITE, REQ_SYNC, bio, bio_flagged
+from blkmodel.include.linux.bio import BIO_QUIET, REQ_OP_READ, REQ_OP_WRITE, REQ_SYNC, bio, bio_flagged, bio_set_dev
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import get_capacity, part_nr_sects_read
-from blkmodel.services.base.err import EIO, ENOMEM, ERR_PTR
-from blkmodel.services.base.printk import printk_ratelimited
-from blkmodel.services.base.symbols import provide
+from blkmodel.services.base import EIO, ENOMEM, ERR_PTR, printk_ratelimited, provide
 from blkmodel.services.files.file import file
 from blkmodel.services.files.inode import I_DIRTY_PAGES, address_space, i_size_read, inode
 from blkmodel.services.files.pagemap import grab_cache_page_write_begin, unlock_page
-from blkmodel.services.memory.mm import (GFP_NOFS, GFP_NOIO, PageError, PageUptodate, PG_dirty, PG_error, PG_private,
-    PG_uptodate, clear_page_flag, get_page, page, put_page, set_page_flag)
-from blkmodel.services.memory.slab import kfree, kzalloc
-from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock
-from blkmodel.services.tasks.wait import wait_on_bit, wake_up_bit
-from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.memory.mm import (PageError, PageUptodate, PG_dirty, PG_error, PG_private, PG_uptodate,
+    clear_page_flag, get_page, page, put_page, set_page_flag)
+from blkmodel.services.memory.slab import GFP_NOFS, GFP_NOIO, kfree, kzalloc
+from blkmodel.services.tasks import rcu_read_lock, rcu_read_unlock, wait_on_bit, wake_up_bit
+from blkmodel.sim import NULL, PAGE_SIZE, Struct
 
 
-@struct
 class buffer_head(Struct, size=104):
     """One block of a page: b_size bytes, block number b_blocknr of b_bdev, if it is mapped. (In C the states are bits
     of b_state.) _offset is its place in the page."""

@@ -8,17 +8,16 @@ from dataclasses import field
 
 from blkmodel.block import bio as bio_module, blk_core
 from blkmodel.fs import block_dev, buffer
-from blkmodel.include.linux.bio import BIO_MAX_PAGES, bio_for_each_segment_all, bio_set_dev
-from blkmodel.include.linux.blk_types import REQ_OP_READ, REQ_RAHEAD, bio, bio_op
+from blkmodel.include.linux.bio import (BIO_MAX_PAGES, REQ_OP_READ, REQ_RAHEAD, bio, bio_for_each_segment_all, bio_op,
+    bio_set_dev)
 from blkmodel.include.linux.fs import block_device
 from blkmodel.services.files.inode import address_space, i_size_read
 from blkmodel.services.files.pagemap import add_to_page_cache, page_endio
-from blkmodel.services.memory.mm import GFP_KERNEL, page, put_page
-from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.memory.mm import page, put_page
+from blkmodel.services.memory.slab import GFP_KERNEL
+from blkmodel.sim import NULL, PAGE_SIZE, Struct
 
 
-@struct
 class mpage_readpage_args(Struct, size=168):
     """How far somebody is who reads pages: `bio` has those before `page`, up to last_block_in_bio; nr_pages are left.
     map_bh says where the blocks from first_logical_block on are."""

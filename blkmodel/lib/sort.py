@@ -5,7 +5,7 @@ The comparisons and swaps are the same ones as in C, in the same order: where ti
 from collections.abc import Callable
 from typing import Any
 
-from blkmodel.sim.structure import NULL
+from blkmodel.sim import NULL
 
 
 def sort_r(base: list[Any], num: int, size: int, cmp_func: Callable[..., int], swap_func: Callable[..., None],

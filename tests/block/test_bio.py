@@ -13,11 +13,12 @@ from blkmodel.include.linux.blkdev import READ
 from blkmodel.include.linux.genhd import gendisk, init_part_stats, part_stat_read
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.files.uio import iov_iter, iov_iter_count, iov_iter_init, map_user_buffer, unmap_user_buffer
-from blkmodel.services.memory.mm import (GFP_ATOMIC, GFP_KERNEL, GFP_NOIO, PageDirty, PG_dirty, alloc_page,
-    alloc_pages_node, clear_page_flag, mem_map, nth_page)
-from blkmodel.services.memory.slab import NUMA_NO_NODE
+from blkmodel.services.memory.mm import (PageDirty, PG_dirty, alloc_page, alloc_pages_node, clear_page_flag, mem_map,
+    nth_page)
+from blkmodel.services.memory.slab import GFP_ATOMIC, GFP_KERNEL, GFP_NOIO, NUMA_NO_NODE
 from blkmodel.services.tasks.timer import jiffies
 from blkmodel.sim.memory import PAGE_SIZE
+from tests.leaks import drawn
 
 
 @pytest.fixture
@@ -101,6 +102,7 @@ def test_tables_of_vectors(kernel, nr, idx):
     assert BVEC_POOL_IDX(made) == idx
     assert len(made.bi_io_vec or ()) == (bios.BVEC_SIZES[idx - 1] if idx else nr)
     assert made.bi_max_vecs == nr
+    assert all(isinstance(each, bio_vec) for each in (made.bi_io_vec or ())[:nr])
     bios.bio_put(made)
     assert held(kernel) == before
 
@@ -127,7 +129,7 @@ def test_bios_from_the_heap(kernel):
 
 
 def test_the_reserve_gives_when_memory_does_not(kernel):
-    kernel.memory.fail_share(1, 0)
+    kernel.memory.fail_if(drawn(1, 0))
     first = bios.bio_alloc_bioset(GFP_ATOMIC, 256, fs_bio_set())
     second = bios.bio_alloc_bioset(GFP_NOIO, 20, fs_bio_set())  # a smaller table becomes one of the largest
     assert BVEC_POOL_IDX(second) == 6
@@ -141,7 +143,7 @@ def test_the_reserve_gives_when_memory_does_not(kernel):
 
 
 def test_who_waits_for_a_bio_gets_the_one_that_comes_back(kernel):
-    kernel.memory.fail_share(1, 0)
+    kernel.memory.fail_if(drawn(1, 0))
     taken = [bios.bio_alloc_bioset(GFP_NOIO, 0, fs_bio_set()) for _ in range(2)]
     kernel.loop.post(kernel.context, lambda: bios.bio_put(taken[0]), 1000)
     assert bios.bio_alloc_bioset(GFP_NOIO, 0, fs_bio_set()) is taken[0]
@@ -319,7 +321,7 @@ def test_split_and_clone(kernel):
         with pytest.raises(KernelBug):
             bios.bio_split(whole, wrong, GFP_NOIO, fs_bio_set())
     taken = [bios.bio_alloc_bioset(GFP_NOIO, 0, fs_bio_set())]
-    kernel.memory.fail_share(1, 0)
+    kernel.memory.fail_if(drawn(1, 0))
     taken += [bios.bio_alloc_bioset(GFP_NOIO, 0, fs_bio_set()) for _ in range(2)]
     assert bios.bio_split(whole, 1, GFP_ATOMIC, fs_bio_set()) is None
     assert bios.bio_clone_fast(whole, GFP_ATOMIC, fs_bio_set()) is None

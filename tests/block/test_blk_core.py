@@ -19,8 +19,8 @@ from blkmodel.include.linux.genhd import disk_part_tbl, gendisk, hd_ref_init, hd
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.base.err import EBUSY, EIO, ENODEV, ENOMEM, ETIMEDOUT
 from blkmodel.services.data.list import list_add_tail
-from blkmodel.services.memory.mm import GFP_KERNEL, GFP_NOIO, alloc_pages_node
-from blkmodel.services.memory.slab import NUMA_NO_NODE
+from blkmodel.services.memory.mm import alloc_pages_node
+from blkmodel.services.memory.slab import GFP_KERNEL, GFP_NOIO, NUMA_NO_NODE
 from blkmodel.services.tasks.refcount import percpu_ref_switch_to_percpu
 from blkmodel.services.tasks.wait import add_wait_queue, init_waitqueue_func_entry, wait_queue_entry
 from blkmodel.services.tasks.workqueue import INIT_DELAYED_WORK, INIT_WORK, delayed_work, work_struct

@@ -13,7 +13,7 @@ from blkmodel.include.linux.blkdev import QUEUE_FLAG_FUA, QUEUE_FLAG_WC, req_op
 from blkmodel.include.linux.fs import block_device
 from blkmodel.services.base.err import ENXIO, IS_ERR
 from blkmodel.services.data.list import list_empty
-from blkmodel.services.memory.mm import GFP_KERNEL
+from blkmodel.services.memory.slab import GFP_KERNEL
 from blkmodel.trace import Call, record
 from tests.block.simple_driver import Driver
 

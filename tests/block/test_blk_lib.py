@@ -14,7 +14,8 @@ from blkmodel.include.linux.genhd import gendisk
 from blkmodel.services.base.err import EBADF, EINVAL, ENOTTY, ENXIO, EOPNOTSUPP, EPERM, IS_ERR
 from blkmodel.services.files.file import FMODE_WRITE, O_NDELAY, O_RDONLY, O_RDWR, filp_close, filp_open
 from blkmodel.services.files.pagemap import read_mapping_page, truncate_inode_pages
-from blkmodel.services.memory.mm import GFP_KERNEL, ZERO_PAGE, put_page
+from blkmodel.services.memory.mm import ZERO_PAGE, put_page
+from blkmodel.services.memory.slab import GFP_KERNEL
 from blkmodel.sim.memory import PAGE_SIZE
 
 SECTORS = 16384

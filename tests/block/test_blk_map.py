@@ -7,8 +7,8 @@ from blkmodel.block import blk_core, blk_map, blk_settings
 from blkmodel.include.linux.blk_types import REQ_FAILFAST_DEV, REQ_OP_DRV_IN, REQ_OP_DRV_OUT
 from blkmodel.include.linux.blkdev import RQF_COPY_USER, request
 from blkmodel.services.base.err import EINVAL, ENOMEM
-from blkmodel.services.memory.mm import GFP_KERNEL, virt_to_page
-from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc
+from blkmodel.services.memory.mm import virt_to_page
+from blkmodel.services.memory.slab import GFP_KERNEL, NUMA_NO_NODE, kcalloc
 from blkmodel.sim.memory import address_of
 from blkmodel.sim.structure import Array
 

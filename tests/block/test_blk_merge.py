@@ -14,9 +14,9 @@ from blkmodel.include.linux.blkdev import RQF_IO_STAT, RQF_MIXED_MERGE, RQF_SPEC
 from blkmodel.include.linux.elevator import (ELEVATOR_BACK_MERGE, ELEVATOR_DISCARD_MERGE, ELEVATOR_FRONT_MERGE,
     ELEVATOR_NO_MERGE)
 from blkmodel.include.linux.genhd import gendisk, hd_ref_init, init_part_stats
-from blkmodel.services.memory.mm import GFP_KERNEL, alloc_pages_node, nth_page
+from blkmodel.services.memory.mm import alloc_pages_node, nth_page
 from blkmodel.services.memory.scatterlist import scatterlist, sg_init_table, sg_next
-from blkmodel.services.memory.slab import NUMA_NO_NODE
+from blkmodel.services.memory.slab import GFP_KERNEL, NUMA_NO_NODE
 from blkmodel.sim.memory import PAGE_SIZE
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from blkmodel import boot, machine
+from blkmodel import boot, machine, scenario
 from blkmodel.block import blk_core, blk_mq, blk_mq_sched, mq_deadline
 from blkmodel.block.blk_mq_cpumap import blk_mq_map_queues
 from blkmodel.block.blk_mq_h import __blk_mq_get_ctx
+from blkmodel.device.controller import Controller
 from blkmodel.include.linux.blk_mq import (BLK_EH_DONE, BLK_MQ_CPU_WORK_BATCH, BLK_MQ_F_BLOCKING, BLK_MQ_F_TAG_SHARED,
     BLK_MQ_REQ_NOWAIT, BLK_MQ_REQ_RESERVED, BLK_MQ_S_SCHED_RESTART, BLK_MQ_S_STOPPED, BLK_QC_T_INTERNAL, blk_mq_ops,
     blk_mq_tag_set, request_to_qc_t)
@@ -27,11 +28,13 @@ from blkmodel.services.tasks.sched import TASK_UNINTERRUPTIBLE, schedule, set_cu
 from blkmodel.services.tasks.timer import jiffies
 from blkmodel.services.tasks.workqueue import WORK_CPU_UNBOUND
 from blkmodel.sim.events import HungTask
-from blkmodel.sim.kernel import Context
+from blkmodel.sim.kernel import Context, booted
 from blkmodel.sim.memory import PAGE_SIZE
 from blkmodel.sim.structure import sizeof
+from blkmodel.trace import Call, record
 from tests.block.simple_driver import Driver
 from tests.invariants import any_bit_clear
+from tests.leaks import drawn
 
 
 def get(q, op=REQ_OP_READ, flags=BLK_MQ_REQ_NOWAIT):
@@ -104,6 +107,34 @@ def test_a_failed_map_fails_the_set():
     assert kernel.memory.live == live
 
 
+@pytest.mark.parametrize("up", ["nvme", "null_blk"])
+def test_requests_come_into_being_when_they_are_used(up):
+    """What nobody has used is an address, unless a recording is on: then each is prepared, as in C. No one can tell."""
+    def tags_of():
+        with booted(4):
+            if up == "nvme":
+                scenario.nvme_probe(controller=Controller(queue_pairs=2))
+            else:
+                scenario.null_blk_load(submit_queues=2)
+            return scenario.disk({"nvme": "nvme0n1", "null_blk": "nullb0"}[up]).queue.tag_set.tags[:2]
+
+    def state(tags):
+        def own(iod):
+            return iod and (iod._addr, up == "nvme" and (iod.nvmeq.qid, iod.req.ctrl.instance))
+        return [[(rq._addr, rq.state, rq.tag, own(rq._pdu)) for rq in each.static_rqs] for each in tags]
+
+    unseen = tags_of()
+    raw = [list.__getitem__(each.static_rqs, -1) for each in unseen]
+    recording = record(tags_of)
+    assert all(isinstance(each, int) for each in raw)
+    assert not any(isinstance(item, int) for each in recording.result for item in list.__iter__(each.static_rqs))
+    assert state(unseen) == state(recording.result)
+    assert [each.static_rqs[-1]._addr for each in unseen] == raw
+    assert unseen[0].static_rqs[3] is unseen[0].static_rqs[3] is unseen[0].static_rqs[2:4][1]
+    prepared = sum(each.function == "blk_mq_init_request" for each in recording.of(Call))
+    assert prepared >= sum(len(each.static_rqs) for each in unseen)
+
+
 def check_runs(kernel, tags, cmd_size):
     """Requests lie in their runs, on cache lines, in order, without overlap; return the bytes no request uses."""
     size = sizeof(request) + cmd_size
@@ -151,7 +182,7 @@ def test_scarce_memory_gives_smaller_runs_or_fewer_tags(seed, share, depth, queu
     kernel = boot(4)
     live = dict(kernel.memory.live)
     driver = Driver(queues=queues, depth=depth, cmd_size=152)
-    kernel.memory.fail_share(share, seed, kinds={f"pages({1 << order})" for order in range(5)})
+    kernel.memory.fail_if(drawn(share, seed, kinds={f"pages({1 << order})" for order in range(5)}))
     ret = blk_mq.blk_mq_alloc_tag_set(driver.set)
     kernel.memory.fail_never()
     if ret:
@@ -411,7 +442,7 @@ def test_hardware_queues_come_and_go(start, changes, seed, sharers):
     driver.load(queues=sharers)
     for number, share in changes:
         before = driver.set.nr_hw_queues
-        kernel.memory.fail_share(share, seed)
+        kernel.memory.fail_if(drawn(share, seed))
         blk_mq.blk_mq_update_nr_hw_queues(driver.set, number)
         kernel.memory.fail_never()
         if share == 0.0:

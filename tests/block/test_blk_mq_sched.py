@@ -16,8 +16,8 @@ from blkmodel.include.linux.elevator import elevator_mq_ops, elevator_type
 from blkmodel.services.base.err import EAGAIN, EINVAL, ENOMEM, IS_ERR, PTR_ERR
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_first_entry, list_head
 from blkmodel.services.devices.kobject import kobject_add
-from blkmodel.services.memory.mm import GFP_KERNEL, alloc_pages_node
-from blkmodel.services.memory.slab import kfree, kzalloc_node
+from blkmodel.services.memory.mm import alloc_pages_node
+from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc_node
 from blkmodel.sim.kernel import Context
 from tests.block.simple_driver import Driver
 

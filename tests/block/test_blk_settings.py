@@ -9,8 +9,7 @@ from blkmodel.include.linux.blkdev import QUEUE_FLAG_FUA, QUEUE_FLAG_WC, queue_l
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import gendisk, hd_struct
 from blkmodel.services.base.bug import KernelBug
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import NUMA_NO_NODE
+from blkmodel.services.memory.slab import GFP_KERNEL, NUMA_NO_NODE
 from blkmodel.sim import this
 
 

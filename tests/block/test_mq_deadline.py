@@ -13,7 +13,8 @@ from blkmodel.include.linux.elevator import ELEVATOR_FRONT_MERGE
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.base.err import ENOMEM
 from blkmodel.services.data.list import list_add_tail, list_head
-from blkmodel.services.memory.mm import GFP_KERNEL, __free_page, alloc_page
+from blkmodel.services.memory.mm import __free_page, alloc_page
+from blkmodel.services.memory.slab import GFP_KERNEL
 from blkmodel.services.tasks.timer import jiffies, jiffies_to_nsecs, time_after_eq
 from blkmodel.sim import this
 

@@ -19,12 +19,12 @@ from blkmodel.services.devices.device import devices
 from blkmodel.services.devices.kobject import kobj_type, kobject, kobject_init
 from blkmodel.services.files.file import (FMODE_EXCL, FMODE_NDELAY, FMODE_NOWAIT, FMODE_READ, FMODE_WRITE,
     FMODE_WRITE_IOCTL, IOCB_DIRECT, IOCB_DSYNC, IOCB_HIPRI, IOCB_NOWAIT, O_DIRECT, O_DSYNC, O_EXCL, O_NDELAY, O_RDONLY,
-    O_RDWR, O_WRONLY, RWF_NOWAIT, filp_close, filp_open, kiocb, new_sync_read, new_sync_write)
+    O_RDWR, O_WRONLY, RWF_NOWAIT, filp_close, filp_open, kiocb, new_sync_read, new_sync_write, vfs_fsync)
 from blkmodel.services.files.inode import I_DIRTY, inode_hashtable
 from blkmodel.services.files.pagemap import read_mapping_page
 from blkmodel.services.files.uio import iov_iter, iov_iter_init, map_user_buffer, unmap_user_buffer
-from blkmodel.services.memory.mm import GFP_KERNEL, mem_map, put_page, set_page_dirty
-from blkmodel.services.memory.slab import NUMA_NO_NODE
+from blkmodel.services.memory.mm import PageDirty, mem_map, put_page, set_page_dirty
+from blkmodel.services.memory.slab import GFP_KERNEL, NUMA_NO_NODE
 from blkmodel.sim.memory import PAGE_SIZE
 
 SECTORS = 4096
@@ -146,7 +146,7 @@ def test_a_number_has_one_block_device(kernel):
         block_dev.bdput(each)
     kernel.loop.settle()
     assert held(kernel) == before
-    assert inode_hashtable().chains == {}
+    assert inode_hashtable() == {}
     kernel.memory.fail_nth(1)
     assert block_dev.bdget(1) is None
 
@@ -621,21 +621,35 @@ def test_a_node_of_a_disk_that_was_replaced(ram, kernel):
 
 def test_syncing_flushes_the_devices_cache(ram, kernel):
     filp = filp_open("ram0", O_RDWR)
-    assert filp.f_op.fsync(filp, 0, -1, 0) == 0
+    assert vfs_fsync(filp, 0) == 0
     assert ram.seen == []  # no cache, nothing to flush
     blk_settings.blk_queue_write_cache(ram.queue, True, False)
     for status, error in ((0, 0), (BLK_STS_NOTSUPP, 0), (BLK_STS_IOERR, -EIO)):
         ram.status = status
-        assert filp.f_op.fsync(filp, 0, -1, 0) == error
+        assert vfs_fsync(filp, 0) == error
         assert ram.seen.pop() == (REQ_OP_WRITE | REQ_PREFLUSH | REQ_SYNC, 0, 0)
     ram.status = 0
     page = read_mapping_page(filp.f_mapping, 0, None)
     set_page_dirty(page)
     put_page(page)
     ram.status = BLK_STS_IOERR
-    assert filp.f_op.fsync(filp, 0, -1, 0) == -EIO
+    assert vfs_fsync(filp, 0) == -EIO
     ram.status = 0
     assert transfer("ram0", WRITE, 0, b"d" * 512, flags=O_DIRECT | O_DSYNC) == 512
+    filp_close(filp)
+
+
+def test_what_is_written_at_once_writes_back_no_pages_but_its_own(ram, kernel):
+    filp = filp_open("ram0", O_RDWR)
+    pages = [read_mapping_page(filp.f_mapping, index, None) for index in range(3)]
+    for page in pages:
+        set_page_dirty(page)
+    assert transfer("ram0", WRITE, PAGE_SIZE, b"d" * 512, flags=O_DIRECT | O_DSYNC) == 512
+    assert [PageDirty(page) for page in pages] == [True, False, True]
+    assert vfs_fsync(filp, 0) == 0
+    assert not any(PageDirty(page) for page in pages)
+    for page in pages:
+        put_page(page)
     filp_close(filp)
 
 

@@ -12,7 +12,7 @@ from blkmodel.include.linux import sbitmap as header
 from blkmodel.lib import sbitmap as lib
 from blkmodel.services.base.err import EINVAL, ENOMEM
 from blkmodel.services.data.list import list_del_init
-from blkmodel.services.memory.mm import GFP_KERNEL
+from blkmodel.services.memory.slab import GFP_KERNEL
 from blkmodel.services.tasks.sched import TASK_UNINTERRUPTIBLE, io_schedule
 from blkmodel.services.tasks.wait import init_waitqueue_func_entry
 from blkmodel.sim.kernel import Context

@@ -5,11 +5,10 @@ from blkmodel.block.partitions import efi, msdos
 from blkmodel.block.partitions.check_h import parsed_partition, parsed_partitions
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import disk_max_parts, gendisk
-from blkmodel.services.base.err import ENOSPC, ERR_PTR
-from blkmodel.services.base.printk import pr_info
-from blkmodel.services.memory.mm import GFP_KERNEL, __free_page, alloc_page
-from blkmodel.services.memory.slab import array_in_bytes, kfree, kzalloc
-from blkmodel.sim.structure import NULL, sizeof
+from blkmodel.services.base import ENOSPC, ERR_PTR, pr_info
+from blkmodel.services.memory.mm import __free_page, alloc_page
+from blkmodel.services.memory.slab import GFP_KERNEL, array_in_bytes, kfree, kzalloc
+from blkmodel.sim import NULL, sizeof
 
 
 def allocate_partitions(hd: gendisk) -> parsed_partitions:

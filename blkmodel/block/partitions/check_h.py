@@ -6,10 +6,9 @@ from blkmodel.block import partition_generic
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import get_capacity, partition_meta_info
 from blkmodel.services.memory.mm import page
-from blkmodel.sim.structure import NULL, Array, Struct, struct
+from blkmodel.sim import NULL, Array, Struct
 
 
-@struct
 class parsed_partition(Struct, size=128):
     """A partition that was found: its first sector and how many there are. (In C it has no name of its own, and the
     first is called `from`.)"""
@@ -19,7 +18,6 @@ class parsed_partition(Struct, size=128):
     info: partition_meta_info = field(default_factory=partition_meta_info)
 
 
-@struct
 class parsed_partitions(Struct, size=72):
     """What a scan has found: up to `limit` partitions, None where there is none, and the line for the log. `name` is
     what their numbers stand behind there; `_pp_buf` is the page that C writes the line into."""

@@ -1,6 +1,6 @@
 """The partition table of UEFI: what block/partitions/efi.h declares. Numbers in it are little-endian."""
 
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim import Struct
 
 EFI_PMBR_OSTYPE_EFI_GPT = 0xEE
 GPT_MBR_PROTECTIVE, GPT_MBR_HYBRID = 1, 2
@@ -8,7 +8,6 @@ GPT_HEADER_SIGNATURE = 0x5452415020494645
 GPT_PRIMARY_PARTITION_TABLE_LBA = 1
 
 
-@struct
 class gpt_header(Struct):
     """The head of a table: where it is itself (my_lba), where the other one is, and where the entries are. It has a
     whole block, `_block`. FORM is how it lies there."""
@@ -31,7 +30,6 @@ class gpt_header(Struct):
     _block: bytes = b""
 
 
-@struct
 class gpt_entry(Struct):
     """A partition, or (type zero) none: its first and last block, and its name in UTF-16."""
 
@@ -44,6 +42,5 @@ class gpt_entry(Struct):
     partition_name: bytes = bytes(72)
 
 
-@struct
 class legacy_mbr(Struct, size=512):
     """The first sector, for programs that know no GPT."""

@@ -1,7 +1,7 @@
-"""The partition table of DOS, in the first sector: four partitions, one of which may hold a chain of others.
+"""The partition table of DOS, in the first sector: four partitions.
 
-Left out are what tells a table of AIX, and what other systems subdivide their partitions with: the recorded kernel is
-built without those.
+Left out are the chain of tables that an extended partition holds, so there are none from 5 on; and what tells a table
+of AIX, and what other systems subdivide their partitions with: the recorded kernel is built without those.
 """
 
 from struct import Struct
@@ -14,7 +14,8 @@ from blkmodel.reference.omission import no_chapter
 from blkmodel.services.memory.mm import put_page
 
 OMITTED = no_chapter("""
-    aix_magic_present parse_freebsd parse_minix parse_netbsd parse_openbsd parse_solaris_x86 parse_unixware set_info""")
+    aix_magic_present parse_extended parse_freebsd parse_minix parse_netbsd parse_openbsd parse_solaris_x86
+    parse_unixware set_info""")
 
 DOS_EXTENDED_PARTITION, WIN98_EXTENDED_PARTITION, LINUX_EXTENDED_PARTITION = 5, 0x0F, 0x85
 DM6_PARTITION, EZD_PARTITION = 0x54, 0x55
@@ -38,47 +39,6 @@ def is_extended_partition(p: partition) -> bool:
 def msdos_magic_present(data: bytes) -> bool:
     """Whether a sector ends as one with a table does."""
     return data[510:] == b"\x55\xaa"
-
-
-def parse_extended(state: parsed_partitions, first_sector: int, first_size: int) -> None:
-    """Follow a chain of tables, each with one partition and a link to the next. Partitions in it count from 5.
-
-    A chain that leads nowhere ends after a hundred links. (In C the table's signature comes too, for the names by
-    which the root file system may be called.)
-    """
-    sector_size = bdev_logical_block_size(state.bdev) // 512
-    this_sector, this_size = first_sector, first_size
-    loopct = 0
-    while True:
-        loopct += 1
-        if loopct > 100 or state.next == state.limit:
-            return
-        data, page = read_part_sector(state, this_sector)
-        if data is None:
-            return
-        put_page(page)
-        if not msdos_magic_present(data):
-            return
-        table = [partition(*entry) for entry in _ENTRY.iter_unpack(data[0x1BE:0x1FE])]
-        for i, p in enumerate(table):
-            if not p.nr_sects or is_extended_partition(p):
-                continue
-            offs, size = p.start_sect * sector_size, p.nr_sects * sector_size
-            begin = this_sector + offs
-            # the third and the fourth entry may be random garbage
-            if i >= 2 and (offs + size > this_size or begin < first_sector
-                           or begin + size > first_sector + first_size):
-                continue
-            put_partition(state, state.next, begin, size)
-            loopct = 0
-            state.next += 1
-            if state.next == state.limit:
-                return
-        links = [p for p in table if p.nr_sects and is_extended_partition(p)]
-        if not links:
-            return
-        this_sector = first_sector + links[0].start_sect * sector_size
-        this_size = links[0].nr_sects * sector_size
 
 
 def msdos_partition(state: parsed_partitions) -> int:
@@ -106,9 +66,7 @@ def msdos_partition(state: parsed_partitions) -> int:
         if is_extended_partition(p):
             # so that nobody makes a file system there, but a loader has room
             put_partition(state, slot, start, min(size, max(sector_size, 2)))
-            state.pp_buf += " <"
-            parse_extended(state, start, size)
-            state.pp_buf += " >"
+            state.pp_buf += " < >"
             continue
         put_partition(state, slot, start, size)
         state.pp_buf += {DM6_PARTITION: "[DM]", EZD_PARTITION: "[EZD]"}.get(p.sys_ind, "")

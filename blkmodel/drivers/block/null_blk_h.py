@@ -5,46 +5,35 @@ from __future__ import annotations
 from dataclasses import field
 
 from blkmodel.include.linux.blk_mq import blk_mq_tag_set
-from blkmodel.include.linux.blk_types import bio
-from blkmodel.include.linux.blkdev import request, request_queue
-from blkmodel.include.linux.genhd import gendisk
-from blkmodel.services.base.err import EINVAL
-from blkmodel.services.base.printk import pr_err
+from blkmodel.include.linux.blkdev import gendisk, request, request_queue
+from blkmodel.services.base import EINVAL, pr_err
 from blkmodel.services.data.idr import radix_tree_root
 from blkmodel.services.devices.badblocks import badblocks as _badblocks
 from blkmodel.services.devices.configfs import config_item
-from blkmodel.services.tasks.timer import hrtimer
-from blkmodel.services.tasks.wait import wait_queue_head
-from blkmodel.sim.structure import NULL, Array, Struct, struct
+from blkmodel.services.tasks import hrtimer
+from blkmodel.sim import NULL, Array, Struct
 
 
-@struct
 class nullb_cmd(Struct):
-    """One command under way: for a request (multi-queue mode), or for a bio, with a tag of its queue (bio mode)."""
+    """One command under way, for a request."""
 
     rq: request = NULL
-    bio: bio = NULL
-    tag: int = 0
     error: int = 0
     nq: nullb_queue = NULL
     timer: hrtimer = field(default_factory=hrtimer)
 
 
-@struct
 class nullb_queue(Struct):
-    """One of a device's queues. In bio mode it has queue_depth commands: bit t of tag_map says that cmds[t] is under
-    way; `wait` has those who wait for one. requeue_selection: how often it pretended to be
-    busy."""
+    """One of a device's queues. tag_map, cmds: of the mode that takes bios. requeue_selection: how often it pretended
+    to be busy."""
 
     tag_map: list[int] = NULL
-    wait: wait_queue_head = field(default_factory=wait_queue_head)
     queue_depth: int = 0
     requeue_selection: int = 0
     dev: nullb_device = NULL
     cmds: list[nullb_cmd] = NULL
 
 
-@struct
 class nullb_device(Struct):
     """What a device is to be like, and its data (page number → nullb_page), which outlive the disk.
 
@@ -79,7 +68,6 @@ class nullb_device(Struct):
     zoned: bool = False
 
 
-@struct
 class nullb(Struct):
     """A device that is there as a disk. `_tag_set` (in C `__tag_set`) is its own tag set, unless tag_set is another."""
 

@@ -1,36 +1,30 @@
 """null_blk: disks without a medium, to see what the block layer itself does.
 
-A disk completes what it is asked at once (irqmode 0), as an interrupt would (1), or after completion_nsec (2). It is
-a multi-queue device, or takes bios as they come (queue_mode 0). One made through configfs can keep its data in
-memory, behind a write cache. Left out: bandwidth limits, and zones, which the reference kernel is configured without.
+A disk completes what it is asked at once (irqmode 0), as an interrupt would (1), or after completion_nsec (2). One made
+through configfs can keep its data in memory, behind a write cache. Left out: the mode that takes bios as they come
+(queue_mode 0), bandwidth limits, and zones, which the reference kernel is configured without.
 """
 
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from blkmodel.block import bio, blk_core, blk_mq, blk_settings, genhd
+from blkmodel.block import blk_core, blk_mq, blk_settings, genhd
 from blkmodel.drivers.block.null_blk_h import null_zone_init, nullb, nullb_cmd, nullb_device, nullb_queue
-from blkmodel.include.linux.bio import bio_for_each_segment, bio_sectors
+from blkmodel.errors import NotModelled
 from blkmodel.include.linux.blk_mq import (BLK_EH_DONE, BLK_MQ_F_BLOCKING, BLK_MQ_F_NO_SCHED, BLK_MQ_F_SHOULD_MERGE,
     blk_mq_hw_ctx, blk_mq_ops, blk_mq_queue_data, blk_mq_rq_to_pdu, blk_mq_tag_set, queue_for_each_hw_ctx)
-from blkmodel.include.linux.blk_types import (BLK_QC_T_NONE, BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE, REQ_FUA,
-    REQ_OP_DISCARD, REQ_OP_FLUSH, bio as _bio, bio_op, op_is_write)
-from blkmodel.include.linux.blkdev import (QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DISCARD, QUEUE_FLAG_NONROT, SECTOR_SHIFT,
-    UINT_MAX, blk_rq_bytes, blk_rq_pos, blk_rq_sectors, req_op, request, request_queue, rq_for_each_segment)
+from blkmodel.include.linux.blkdev import (BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE, GENHD_FL_EXT_DEVT,
+    GENHD_FL_SUPPRESS_PARTITION_INFO, QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DISCARD, QUEUE_FLAG_NONROT, REQ_FUA,
+    REQ_OP_DISCARD, REQ_OP_FLUSH, SECTOR_SHIFT, UINT_MAX, blk_rq_bytes, blk_rq_pos, blk_rq_sectors,
+    block_device_operations, gendisk, op_is_write, req_op, request, rq_for_each_segment, set_capacity)
 from blkmodel.include.linux.fs import block_device
-from blkmodel.include.linux.genhd import (GENHD_FL_EXT_DEVT, GENHD_FL_SUPPRESS_PARTITION_INFO, block_device_operations,
-    gendisk, set_capacity)
-from blkmodel.services.base.arithmetic import signed_int, unsigned_int, unsigned_long
-from blkmodel.services.base.bug import BUG_ON, WARN_ON
-from blkmodel.services.base.err import EBUSY, EINVAL, ENOMEM, ENOSPC, ERR_PTR, IS_ERR
-from blkmodel.services.base.fault_inject import fault_attr, setup_fault_attr, should_fail
-from blkmodel.services.base.module import (kernel_param, param_set_bool, param_set_copystring, param_set_int,
-    param_set_uint, param_set_ulong)
-from blkmodel.services.base.printk import pr_err, pr_info, pr_warn
-from blkmodel.services.base.text import kstrtobool, kstrtoint, kstrtouint, kstrtoul
+from blkmodel.reference.omission import no_chapter
+from blkmodel.services.base import (BUG_ON, EBUSY, EINVAL, ENOMEM, ENOSPC, ERR_PTR, IS_ERR, WARN_ON, fault_attr,
+    kernel_param, kstrtobool, kstrtoint, kstrtouint, kstrtoul, param_set_bool, param_set_copystring, param_set_int,
+    param_set_uint, param_set_ulong, pr_err, pr_info, pr_warn, setup_fault_attr, should_fail, signed_int, unsigned_int,
+    unsigned_long)
 from blkmodel.services.cpus.cpumask import nr_cpu_ids, nr_online_nodes
-from blkmodel.services.data.bitops import find_first_zero_bit
 from blkmodel.services.data.idr import (ida, ida_simple_get, ida_simple_remove, radix_tree_delete_item,
     radix_tree_empty, radix_tree_gang_lookup, radix_tree_insert, radix_tree_lookup)
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_empty, list_first_entry, list_head
@@ -38,22 +32,17 @@ from blkmodel.services.devices.badblocks import (badblocks_check, badblocks_clea
     badblocks_set, badblocks_show)
 from blkmodel.services.devices.configfs import (config_item, config_item_init_type_name, config_item_put,
     config_item_type, configfs_register_subsystem, configfs_subsystem, configfs_unregister_subsystem)
-from blkmodel.services.memory.mm import GFP_KERNEL, GFP_NOIO, __free_page, alloc_page, page as _page
-from blkmodel.services.memory.percpu import raw_smp_processor_id
-from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc, kfree, kzalloc, kzalloc_node
-from blkmodel.services.tasks.locks import mutex
-from blkmodel.services.tasks.sched import TASK_UNINTERRUPTIBLE, io_schedule
-from blkmodel.services.tasks.timer import HRTIMER_NORESTART, HZ, hrtimer, hrtimer_init, hrtimer_start
-from blkmodel.services.tasks.wait import (finish_wait, init_wait, prepare_to_wait, wait_queue_entry, waitqueue_active,
-    wake_up)
-from blkmodel.sim import statics
-from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import NULL, Struct, sizeof, struct
+from blkmodel.services.memory.mm import __free_page, alloc_page, page as _page
+from blkmodel.services.memory.slab import GFP_KERNEL, GFP_NOIO, NUMA_NO_NODE, kcalloc, kfree, kzalloc, kzalloc_node
+from blkmodel.services.tasks import HRTIMER_NORESTART, HZ, hrtimer, hrtimer_init, hrtimer_start, mutex
+from blkmodel.sim import NULL, PAGE_SIZE, Struct, sizeof, statics
 
+OMITTED = no_chapter("""null_queue_bio null_handle_bio nullb_to_queue alloc_cmd __alloc_cmd free_cmd get_tag put_tag
+                     setup_commands init_driver_queues""")
 PAGE_SHIFT = 12
 PAGE_SECTORS_SHIFT = PAGE_SHIFT - SECTOR_SHIFT
 PAGE_SECTORS = 1 << PAGE_SECTORS_SHIFT
-SECTOR_MASK, FREE_BATCH, NO_TAG = PAGE_SECTORS - 1, 16, UINT_MAX
+SECTOR_MASK, FREE_BATCH = PAGE_SECTORS - 1, 16
 
 NULLB_DEV_FL_CONFIGURED, NULLB_DEV_FL_UP, NULLB_DEV_FL_THROTTLED, NULLB_DEV_FL_CACHE = range(4)
 MAP_SZ = (PAGE_SIZE >> SECTOR_SHIFT) + 2
@@ -62,7 +51,6 @@ NULL_IRQ_NONE, NULL_IRQ_SOFTIRQ, NULL_IRQ_TIMER = range(3)
 NULL_Q_BIO, NULL_Q_RQ, NULL_Q_MQ = range(3)
 
 
-@struct
 class nullb_page(Struct, size=16):
     """A page of a disk's data. Bit n of bitmap: sector n of the page has data (for a larger block, its first one).
 
@@ -73,8 +61,7 @@ class nullb_page(Struct, size=16):
     bitmap: int = 0
 
 
-@statics
-class variables:
+class variables(statics):
     """The module's parameters (g_* and two more), and what all its disks share. One set from load to unload.
 
     tag_set is for shared_tags; nullb_indexes are the numbers of disks.
@@ -333,67 +320,11 @@ def null_free_dev(dev: nullb_device) -> None:
     kfree(dev)
 
 
-# Commands, of which a queue in bio mode has a fixed number
-
-def put_tag(nq: nullb_queue, tag: int) -> None:
-    """Give a command's number back, and wake who waits for one."""
-    nq.tag_map[tag // 64] &= ~(1 << tag % 64)
-    if waitqueue_active(nq.wait):
-        wake_up(nq.wait)
-
-
-def get_tag(nq: nullb_queue) -> int:
-    """Take the lowest free number. Returns it, or NO_TAG."""
-    tag = find_first_zero_bit(sum(bits << 64 * i for i, bits in enumerate(nq.tag_map)), nq.queue_depth)
-    if tag >= nq.queue_depth:
-        return NO_TAG
-    nq.tag_map[tag // 64] |= 1 << tag % 64
-    return tag
-
-
-def free_cmd(cmd: nullb_cmd) -> None:
-    """Give a command of bio mode back."""
-    put_tag(cmd.nq, cmd.tag)
-
-
-def __alloc_cmd(nq: nullb_queue) -> nullb_cmd:
-    """Take a free command of the queue, or None."""
-    if (tag := get_tag(nq)) == NO_TAG:
-        return NULL
-    cmd = nq.cmds[tag]
-    cmd.tag, cmd.error, cmd.nq = tag, BLK_STS_OK, nq
-    if nq.dev.irqmode == NULL_IRQ_TIMER:
-        hrtimer_init(cmd.timer, cmd)
-        cmd.timer.function = null_cmd_timer_expired
-    return cmd
-
-
-def alloc_cmd(nq: nullb_queue, can_wait: bool) -> nullb_cmd:
-    """Take a free command of the queue; can_wait: sleep until there is one. Returns it, or None."""
-    if (cmd := __alloc_cmd(nq)) or not can_wait:
-        return cmd
-
-    wait = wait_queue_entry()
-    init_wait(wait)
-    while True:
-        prepare_to_wait(nq.wait, wait, TASK_UNINTERRUPTIBLE)
-        if cmd := __alloc_cmd(nq):
-            break
-        io_schedule()
-    finish_wait(nq.wait, wait)
-    return cmd
-
+# Commands
 
 def end_cmd(cmd: nullb_cmd) -> None:
-    """A command is done: complete its request, or its bio."""
-    queue_mode = cmd.nq.dev.queue_mode
-    if queue_mode == NULL_Q_MQ:
-        blk_mq.blk_mq_end_request(cmd.rq, cmd.error)
-        return
-    if queue_mode == NULL_Q_BIO:
-        cmd.bio.bi_status = cmd.error
-        bio.bio_endio(cmd.bio)
-    free_cmd(cmd)
+    """A command is done: complete its request."""
+    blk_mq.blk_mq_end_request(cmd.rq, cmd.error)
 
 
 def null_cmd_timer_expired(timer: hrtimer) -> int:
@@ -642,22 +573,6 @@ def null_handle_rq(cmd: nullb_cmd) -> int:
     return 0
 
 
-def null_handle_bio(cmd: nullb_cmd) -> int:
-    """Move a bio's data. Returns 0 or -errno."""
-    bio, nullb = cmd.bio, cmd.nq.dev.nullb
-    sector = bio.bi_iter.bi_sector
-    if bio_op(bio) == REQ_OP_DISCARD:
-        null_handle_discard(nullb, sector, bio_sectors(bio) << SECTOR_SHIFT)
-        return 0
-    for bvec in bio_for_each_segment(bio):
-        err = null_transfer(nullb, bvec.bv_page, bvec.bv_len, bvec.bv_offset, op_is_write(bio_op(bio)), sector,
-                            bool(bio.bi_opf & REQ_FUA))
-        if err:
-            return err
-        sector += bvec.bv_len >> SECTOR_SHIFT
-    return 0
-
-
 def null_handle_badblocks(cmd: nullb_cmd, sector: int, nr_sectors: int) -> int:
     """The status of a command for these sectors: an error where one of them is bad."""
     return BLK_STS_IOERR if badblocks_check(cmd.nq.dev.badblocks, sector, nr_sectors) else BLK_STS_OK
@@ -665,8 +580,7 @@ def null_handle_badblocks(cmd: nullb_cmd, sector: int, nr_sectors: int) -> int:
 
 def null_handle_memory_backed(cmd: nullb_cmd, op: int) -> int:
     """Move a command's data. Returns its status."""
-    err = null_handle_bio(cmd) if cmd.nq.dev.queue_mode == NULL_Q_BIO else null_handle_rq(cmd)
-    return blk_core.errno_to_blk_status(err)
+    return blk_core.errno_to_blk_status(null_handle_rq(cmd))
 
 
 # The data path
@@ -676,7 +590,7 @@ def nullb_complete_cmd(cmd: nullb_cmd) -> None:
     dev = cmd.nq.dev
     if dev.irqmode == NULL_IRQ_TIMER:
         null_cmd_end_timer(cmd)
-    elif dev.irqmode == NULL_IRQ_SOFTIRQ and dev.queue_mode == NULL_Q_MQ:
+    elif dev.irqmode == NULL_IRQ_SOFTIRQ:
         blk_mq.blk_mq_complete_request(cmd.rq)
     else:
         end_cmd(cmd)
@@ -694,22 +608,6 @@ def null_handle_cmd(cmd: nullb_cmd, sector: int, nr_sectors: int, op: int) -> in
             cmd.error = null_handle_memory_backed(cmd, op)
     nullb_complete_cmd(cmd)
     return BLK_STS_OK
-
-
-def nullb_to_queue(nullb: nullb) -> nullb_queue:
-    """The queue that the running CPU uses in bio mode: neighbouring CPUs share one."""
-    index = 0
-    if nullb.nr_queues != 1:
-        index = raw_smp_processor_id() // ((nr_cpu_ids() + nullb.nr_queues - 1) // nullb.nr_queues)
-    return nullb.queues[index]
-
-
-def null_queue_bio(q: request_queue, bio: _bio) -> int:
-    """Take a bio, in bio mode; sleep while the queue's commands are all under way."""
-    cmd = alloc_cmd(nullb_to_queue(q.queuedata), True)
-    cmd.bio = bio
-    null_handle_cmd(cmd, bio.bi_iter.bi_sector, bio_sectors(bio), bio_op(bio))
-    return BLK_QC_T_NONE
 
 
 def should_timeout_request(rq: request) -> bool:
@@ -779,7 +677,7 @@ def null_del_dev(nullb: nullb) -> None:
     list_del_init(nullb, "list")
     genhd.del_gendisk(nullb.disk)
     blk_core.blk_cleanup_queue(nullb.q)
-    if dev.queue_mode == NULL_Q_MQ and nullb.tag_set is nullb._tag_set:
+    if nullb.tag_set is nullb._tag_set:
         blk_mq.blk_mq_free_tag_set(nullb.tag_set)
     genhd.put_disk(nullb.disk)
     cleanup_queues(nullb)
@@ -820,24 +718,13 @@ def null_init_queues(nullb: nullb) -> None:
     for i, hctx in enumerate(queue_for_each_hw_ctx(nullb.q)):
         if not hctx.nr_ctx or not hctx.tags:
             continue
+        # 5.4: with shared_tags there are as many as submit_queues of the module says, which may be more than the
+        # device's own.
+        BUG_ON(i >= len(nullb.queues), "null_blk sets up a queue behind the end of its device's")
         nq = nullb.queues[i]
         hctx.driver_data = nq
         null_init_queue(nullb, nq)
         nullb.nr_queues += 1
-
-
-def setup_commands(nq: nullb_queue) -> int:
-    """Allocate a queue's commands, for bio mode. Returns 0 or -ENOMEM; then nothing of them is left."""
-    nq.cmds = kcalloc(nq.queue_depth, nullb_cmd, GFP_KERNEL)
-    if nq.cmds is None:
-        return -ENOMEM
-    nq.tag_map = kcalloc(-(-nq.queue_depth // 64), "unsigned long", GFP_KERNEL)
-    if nq.tag_map is None:
-        kfree(nq.cmds)
-        return -ENOMEM
-    for cmd in nq.cmds:
-        cmd.tag = NO_TAG
-    return 0
 
 
 def setup_queues(nullb: nullb) -> int:
@@ -846,17 +733,6 @@ def setup_queues(nullb: nullb) -> int:
     if nullb.queues is None:
         return -ENOMEM
     nullb.queue_depth = nullb.dev.hw_queue_depth
-    return 0
-
-
-def init_driver_queues(nullb: nullb) -> int:
-    """Set up the queues of bio mode. Returns 0 or -ENOMEM; nr_queues of them are set up then."""
-    for i in range(nullb.dev.submit_queues):
-        nq = nullb.queues[i]
-        null_init_queue(nullb, nq)
-        if ret := setup_commands(nq):
-            return ret
-        nullb.nr_queues += 1
     return 0
 
 
@@ -925,6 +801,8 @@ def null_add_dev(dev: nullb_device) -> int:
     One function, as in C; what is undone where a step fails is written once.
     """
     null_validate_conf(dev)
+    if dev.queue_mode == NULL_Q_BIO:
+        raise NotModelled("null_blk's queue_mode 0")
     g = variables()
 
     if (nb := kzalloc_node(nullb, GFP_KERNEL, dev.home_node)) is None:
@@ -938,29 +816,20 @@ def null_add_dev(dev: nullb_device) -> int:
             return rv
         undo.callback(cleanup_queues, nb)
 
-        if dev.queue_mode == NULL_Q_MQ:
-            nb.tag_set = g.tag_set if g.shared_tags else nb._tag_set
-            if not g.shared_tags:
-                if rv := null_init_tag_set(nb, nb.tag_set):
-                    return rv
-            if not null_setup_fault():
-                return 0  # 5.4 says that all went well; there is no disk, and the tag set stays
-            if not g.shared_tags:
-                undo.callback(blk_mq.blk_mq_free_tag_set, nb.tag_set)
-            nb.tag_set.timeout = 5 * HZ
-            nb.q = blk_mq.blk_mq_init_queue(nb.tag_set)
-            if IS_ERR(nb.q):
-                return -ENOMEM
-            undo.callback(blk_core.blk_cleanup_queue, nb.q)
-            null_init_queues(nb)
-        elif dev.queue_mode == NULL_Q_BIO:
-            nb.q = blk_core.blk_alloc_queue_node(GFP_KERNEL, dev.home_node)
-            if nb.q is None:
-                return -ENOMEM
-            undo.callback(blk_core.blk_cleanup_queue, nb.q)
-            blk_settings.blk_queue_make_request(nb.q, null_queue_bio)
-            if rv := init_driver_queues(nb):
+        nb.tag_set = g.tag_set if g.shared_tags else nb._tag_set
+        if not g.shared_tags:
+            if rv := null_init_tag_set(nb, nb.tag_set):
                 return rv
+        if not null_setup_fault():
+            return 0  # 5.4 says that all went well; there is no disk, and the tag set stays
+        if not g.shared_tags:
+            undo.callback(blk_mq.blk_mq_free_tag_set, nb.tag_set)
+        nb.tag_set.timeout = 5 * HZ
+        nb.q = blk_mq.blk_mq_init_queue(nb.tag_set)
+        if IS_ERR(nb.q):
+            return -ENOMEM
+        undo.callback(blk_core.blk_cleanup_queue, nb.q)
+        null_init_queues(nb)
 
         if dev.cache_size > 0:
             dev.flags |= 1 << NULLB_DEV_FL_CACHE

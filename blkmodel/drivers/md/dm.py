@@ -3,8 +3,8 @@
 A bio is cut where targets meet. Each piece gets a clone, which its target sends on to a device below; the bio ends
 with the last of its clones. While a device is suspended bios wait for it to go on. Left out: persistent reservations
 and zones, which come through another interface; direct access to memory, which the reference kernel is configured
-without; suspending from within the kernel, limits of swapping, and whether a device is congested, for which nobody
-asks. `THIS_MODULE` and locks mean nothing to a model with one thread.
+without; suspending from within the kernel, and limits of swapping. `THIS_MODULE` and locks mean nothing to a model with
+one thread.
 """
 
 from __future__ import annotations
@@ -20,28 +20,21 @@ from blkmodel.drivers.md.dm_core_h import DM_RESERVED_MAX_IOS, mapped_device
 from blkmodel.drivers.md.dm_h import DM_SUSPEND_LOCKFS_FLAG, DM_SUSPEND_NOFLUSH_FLAG, invalid, refused
 from blkmodel.drivers.md.dm_target import dm_target_exit, dm_target_init
 from blkmodel.fs import block_dev
-from blkmodel.include.linux.bio import (bio_has_data, bio_io_error, bio_list, bio_list_add, bio_list_add_head,
-    bio_list_pop, bio_sectors, bio_set, bio_set_dev, bioset_initialized)
-from blkmodel.include.linux.blk_types import (BLK_QC_T_NONE, BLK_STS_DM_REQUEUE, BLK_STS_IOERR, BLK_STS_TARGET,
-    REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, REQ_PREFLUSH, REQ_RAHEAD,
-    REQ_SWAP, REQ_SYNC, bio as bio_struct, bio_op)
-from blkmodel.include.linux.blkdev import (QUEUE_FLAG_DISCARD, SECTOR_SHIFT, copy_limits, queue_is_mq, queue_limits,
-    request_queue, test_bit)
+from blkmodel.include.linux.blkdev import (BLK_QC_T_NONE, BLK_STS_DM_REQUEUE, BLK_STS_IOERR, BLK_STS_TARGET,
+    QUEUE_FLAG_DISCARD, REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES,
+    REQ_PREFLUSH, REQ_RAHEAD, REQ_SWAP, REQ_SYNC, SECTOR_SHIFT, bio as bio_struct, bio_has_data, bio_io_error, bio_list,
+    bio_list_add, bio_list_add_head, bio_list_pop, bio_op, bio_sectors, bio_set, bio_set_dev, bioset_initialized,
+    block_device_operations, copy_limits, disk_devt, disk_to_dev, gendisk, get_capacity, op_stat_group, part_stat_get,
+    part_stat_lock, part_stat_unlock, queue_is_mq, queue_limits, request_queue, set_capacity, test_bit)
 from blkmodel.include.linux.device_mapper import (DM_ANY_MINOR, DM_ENDIO_DONE, DM_ENDIO_INCOMPLETE, DM_ENDIO_REQUEUE,
     DM_MAPIO_KILL, DM_MAPIO_REMAPPED, DM_MAPIO_REQUEUE, DM_MAPIO_SUBMITTED, DM_NAME, DM_TYPE_BIO_BASED,
     DM_TYPE_DAX_BIO_BASED, DM_TYPE_NONE, DM_TYPE_NVME_BIO_BASED, DM_TYPE_REQUEST_BASED, DMERR, DMINFO, DMWARN, dm_arg,
     dm_dev, dm_dev as dm_dev_struct, dm_target, dm_target_offset, target_type, to_bytes)
 from blkmodel.include.linux.fs import block_device
-from blkmodel.include.linux.genhd import (block_device_operations, disk_devt, disk_to_dev, gendisk, get_capacity,
-    op_stat_group, part_stat_get, part_stat_lock, part_stat_unlock, set_capacity)
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.arithmetic import round_up
-from blkmodel.services.base.bug import BUG_ON, WARN_ON, WARN_ON_ONCE
-from blkmodel.services.base.err import (EAGAIN, EBUSY, EEXIST, EINTR, EINVAL, EIO, ENOMEM, ENOSPC, ENOTCONN, ENOTTY,
-    ENXIO, EOPNOTSUPP, ERR_PTR, IS_ERR, PTR_ERR)
-from blkmodel.services.base.kdev_t import MAJOR, MINOR, MINORBITS, MKDEV, format_dev_t
-from blkmodel.services.base.module import (THIS_MODULE, kernel_param, module_put, param_set_int, param_set_uint,
-    try_module_get)
+from blkmodel.services.base import (BUG_ON, EAGAIN, EBUSY, EEXIST, EINTR, EINVAL, EIO, ENOMEM, ENOSPC, ENOTCONN, ENOTTY,
+    ENXIO, EOPNOTSUPP, ERR_PTR, IS_ERR, MAJOR, MINOR, MINORBITS, MKDEV, PTR_ERR, THIS_MODULE, WARN_ON, WARN_ON_ONCE,
+    format_dev_t, kernel_param, module_put, param_set_int, param_set_uint, round_up, try_module_get)
 from blkmodel.services.cpus.cpumask import nr_online_nodes
 from blkmodel.services.data.idr import idr, idr_alloc, idr_find, idr_remove, idr_replace
 from blkmodel.services.data.list import list_add, list_del_init, list_head, list_splice_init
@@ -49,26 +42,20 @@ from blkmodel.services.devices.hdreg import hd_geometry
 from blkmodel.services.devices.kobject import kobject, kobject_uevent, kobject_uevent_env
 from blkmodel.services.files.file import FMODE_EXCL
 from blkmodel.services.files.inode import i_size_write
-from blkmodel.services.memory.mm import GFP_KERNEL, GFP_NOIO, GFP_NOWAIT
-from blkmodel.services.memory.slab import NUMA_NO_NODE, kfree, kzalloc_node
-from blkmodel.services.tasks.locks import SINGLE_DEPTH_NESTING, mutex_lock, mutex_lock_nested, mutex_unlock
-from blkmodel.services.tasks.rcupdate import (cleanup_srcu_struct, init_srcu_struct, rcu_read_lock, rcu_read_unlock,
-    srcu_read_lock, srcu_read_unlock, synchronize_rcu, synchronize_srcu)
-from blkmodel.services.tasks.sched import TASK_INTERRUPTIBLE, fatal_signal_pending, io_schedule, signal_pending_state
-from blkmodel.services.tasks.timer import jiffies, msleep
-from blkmodel.services.tasks.wait import (finish_wait, init_wait, prepare_to_wait, wait_event_interruptible,
-    wait_queue_entry, wait_queue_head, waitqueue_active, wake_up)
-from blkmodel.services.tasks.workqueue import (INIT_WORK, alloc_workqueue, destroy_workqueue, flush_workqueue,
-    queue_work, work_struct, workqueue_struct)
-from blkmodel.sim import statics, this
-from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import NULL, Struct, sizeof, struct
+from blkmodel.services.memory.slab import GFP_KERNEL, GFP_NOIO, GFP_NOWAIT, NUMA_NO_NODE, kfree, kzalloc_node
+from blkmodel.services.tasks import (INIT_WORK, SINGLE_DEPTH_NESTING, TASK_INTERRUPTIBLE, alloc_workqueue,
+    cleanup_srcu_struct, destroy_workqueue, fatal_signal_pending, finish_wait, flush_workqueue, init_srcu_struct,
+    init_wait, io_schedule, jiffies, msleep, mutex_lock, mutex_lock_nested, mutex_unlock, prepare_to_wait, queue_work,
+    rcu_read_lock, rcu_read_unlock, signal_pending_state, srcu_read_lock, srcu_read_unlock, synchronize_rcu,
+    synchronize_srcu, wait_event_interruptible, wait_queue_entry, wait_queue_head, waitqueue_active, wake_up,
+    work_struct, workqueue_struct)
+from blkmodel.sim import NULL, PAGE_SIZE, Struct, sizeof, statics, this
 
 DM_MSG_PREFIX = "core"
 OMITTED = no_chapter("""
     __dm_internal_suspend __dm_internal_resume dm_internal_suspend_noflush dm_internal_resume dm_internal_suspend_fast
     dm_internal_resume_fast dm_hold dm_post_suspending dm_post_suspending_md dm_accept_partial_bio __process_bio
-    __set_swap_bios_limit dm_any_congested get_num_write_same_bios __send_write_same disable_write_same""")
+    __set_swap_bios_limit get_num_write_same_bios __send_write_same disable_write_same""")
 DM_COOKIE_ENV_VAR_NAME = "DM_COOKIE"
 MINOR_ALLOCED = object()  # a number that is taken, by a device that is being made or destroyed
 UINT_MAX = 0xFFFFFFFF
@@ -79,7 +66,6 @@ DM_NUMA_NODE, DEFAULT_SWAP_BIOS, RESERVED_BIO_BASED_IOS = NUMA_NO_NODE, 8 * 1048
 DM_CLAIM_PTR = "I belong to device-mapper"
 
 
-@struct
 class clone_info(Struct):
     """How far the work on one bio is: from `sector` on, sector_count are still to be given to targets of `map`."""
 
@@ -90,7 +76,6 @@ class clone_info(Struct):
     sector_count: int = 0
 
 
-@struct
 class dm_target_io(Struct):
     """What lies before a clone: whose it is, and for which target; target_bio_nr numbers the clones of one bio.
 
@@ -106,7 +91,6 @@ class dm_target_io(Struct):
     _data: Any = NULL
 
 
-@struct
 class dm_io(Struct):
     """One bio of a mapped device, under way: io_count clones and submitters are not done. `tio` has the first clone."""
 
@@ -118,7 +102,6 @@ class dm_io(Struct):
     tio: dm_target_io = NULL
 
 
-@struct
 class dm_md_mempools(Struct):
     """What a device's clones are from, allocated when a table is loaded: io_bs for a bio's first, bs for others."""
 
@@ -126,7 +109,6 @@ class dm_md_mempools(Struct):
     io_bs: bio_set = field(default_factory=bio_set)
 
 
-@struct
 class table_device(Struct):
     """A block device that the tables of a mapped device have open, count times."""
 
@@ -135,8 +117,7 @@ class table_device(Struct):
     dm_dev: dm_dev_struct = NULL
 
 
-@statics
-class variables:
+class variables(statics):
     """The module's parameters, and what all devices share.
 
     _major: their major number; _minor_idr: their minors, each with its device; dm_global_event_nr counts what
@@ -872,7 +853,7 @@ def dm_process_bio(md: mapped_device, map: dm_table.dm_table, bio: bio_struct) -
                        and dm_table.dm_table_find_target(map, bio.bi_iter.bi_sector) is None):
         bio_io_error(bio)
         return BLK_QC_T_NONE
-    if this().context.bio_list is not None and is_abnormal_io(bio):
+    if this().context.bio_list is not None and is_abnormal_io(bio):  # 5.4: not for what waited for a resume
         bio = blk_merge.blk_queue_split(md.queue, bio)
     dm_get_md_type(md)  # recorder: for DM_TYPE_NVME_BIO_BASED: the shorter way of its bios is left out
     return __split_and_process_bio(md, map, bio)
@@ -892,6 +873,22 @@ def dm_make_request(q: request_queue, bio: bio_struct) -> int:
     ret = dm_process_bio(md, map, bio)
     dm_put_live_table(md, srcu_idx)
     return ret
+
+
+def dm_any_congested(congested_data: mapped_device, bdi_bits: int) -> int:
+    """Those of the bits that say that the device, or any below, has as much to do as it can: all while it is suspended.
+
+    Of one that takes requests, only its own queue is looked at.
+    """
+    r, md = bdi_bits, congested_data
+    if not test_bit(DMF_BLOCK_IO_FOR_SUSPEND, md.flags):
+        if dm_rq.dm_request_based(md):
+            r = md.queue.backing_dev_info._congested.state & bdi_bits
+        else:
+            if (map := dm_get_live_table_fast(md)) is not None:
+                r = dm_table.dm_table_any_congested(map, bdi_bits)
+            dm_put_live_table_fast(md)
+    return r
 
 
 # A device is made
@@ -1115,8 +1112,9 @@ def dm_get_queue_limits(md: mapped_device) -> queue_limits:
 
 
 def dm_init_congested_fn(md: mapped_device) -> None:
-    """Let writeback ask the device whether it is congested: say whom to ask. (There is no writeback that would.)"""
+    """Let who reads ahead ask the device whether it is congested: say whom to ask."""
     md.queue.backing_dev_info.congested_data = md
+    md.queue.backing_dev_info.congested_fn = dm_any_congested
 
 
 def dm_setup_md_queue(md: mapped_device, t: dm_table.dm_table) -> int:

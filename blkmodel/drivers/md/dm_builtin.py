@@ -2,7 +2,7 @@
 
 from blkmodel.drivers.md.dm_core_h import dm_get_completion_from_kobject
 from blkmodel.services.devices.kobject import kobject
-from blkmodel.services.tasks.wait import complete
+from blkmodel.services.tasks import complete
 
 
 def dm_kobject_release(kobj: kobject) -> None:

@@ -5,21 +5,17 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from blkmodel.include.linux.bio import bio_list, bio_set
 from blkmodel.include.linux.blk_mq import blk_mq_tag_set
-from blkmodel.include.linux.blkdev import request_queue
+from blkmodel.include.linux.blkdev import bio_list, bio_set, gendisk, request_queue
 from blkmodel.include.linux.device_mapper import dm_target, target_type
 from blkmodel.include.linux.fs import block_device
-from blkmodel.include.linux.genhd import gendisk
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.hdreg import hd_geometry
 from blkmodel.services.devices.kobject import kobject
 from blkmodel.services.files.inode import super_block
-from blkmodel.services.tasks.locks import mutex
-from blkmodel.services.tasks.rcupdate import srcu_struct
-from blkmodel.services.tasks.wait import completion as completion_struct, wait_queue_head
-from blkmodel.services.tasks.workqueue import work_struct, workqueue_struct
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.tasks import mutex, srcu_struct, wait_queue_head, work_struct, workqueue_struct
+from blkmodel.services.tasks.wait import completion as completion_struct
+from blkmodel.sim import NULL, Struct
 
 if TYPE_CHECKING:
     from blkmodel.drivers.md.dm_table import dm_table
@@ -27,7 +23,6 @@ if TYPE_CHECKING:
 DM_RESERVED_MAX_IOS = 1024
 
 
-@struct
 class dm_kobject_holder(Struct, size=96):
     """The device's directory in sysfs, and what says that nobody holds it any more. _md is whose it is (in C found by
     its address)."""
@@ -37,7 +32,6 @@ class dm_kobject_holder(Struct, size=96):
     _md: mapped_device = NULL
 
 
-@struct
 class mapped_device(Struct):
     """A disk that is made of others, as its table says. One thread needs no locks: the model has none of them.
 

@@ -8,27 +8,20 @@ from blkmodel.block import blk_core
 from blkmodel.drivers.md import dm, dm_table
 from blkmodel.drivers.md.dm_h import invalid, registered
 from blkmodel.drivers.md.dm_target import dm_register_target, dm_unregister_target
-from blkmodel.include.linux.bio import bio_data_dir, bio_list, bio_list_add, bio_list_get, bio_sectors, bio_set_dev
-from blkmodel.include.linux.blk_types import REQ_PREFLUSH, bio
-from blkmodel.include.linux.blkdev import WRITE
+from blkmodel.include.linux.blkdev import (REQ_PREFLUSH, WRITE, bio, bio_data_dir, bio_list, bio_list_add, bio_list_get,
+    bio_sectors, bio_set_dev)
 from blkmodel.include.linux.device_mapper import (DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED, DM_TARGET_PASSES_INTEGRITY,
     DMERR, STATUSTYPE_INFO, STATUSTYPE_TABLE, dm_dev, dm_target, dm_target_offset, target_type)
-from blkmodel.services.base.err import EINVAL, ENOMEM
-from blkmodel.services.base.module import THIS_MODULE
-from blkmodel.services.base.text import sscanf
+from blkmodel.services.base import EINVAL, ENOMEM, THIS_MODULE, sscanf
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import kfree, kzalloc
-from blkmodel.services.tasks.timer import (del_timer_sync, jiffies, mod_timer, msecs_to_jiffies, time_after_eq,
-    timer_list, timer_pending, timer_setup)
-from blkmodel.services.tasks.workqueue import (INIT_WORK, alloc_workqueue, destroy_workqueue, queue_work, work_struct,
-    workqueue_struct)
-from blkmodel.sim.structure import NULL, Struct, sizeof, struct
+from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
+from blkmodel.services.tasks import (INIT_WORK, alloc_workqueue, del_timer_sync, destroy_workqueue, jiffies, mod_timer,
+    msecs_to_jiffies, queue_work, time_after_eq, timer_list, timer_pending, timer_setup, work_struct, workqueue_struct)
+from blkmodel.sim import NULL, Struct, sizeof
 
 DM_MSG_PREFIX = "delay"
 
 
-@struct
 class delay_class(Struct, size=24):
     """Where one kind of I/O goes, from sector `start` on, and after how many milliseconds; ops: how much waits now."""
 
@@ -38,7 +31,6 @@ class delay_class(Struct, size=24):
     ops: int = 0
 
 
-@struct
 class delay_c(Struct, size=216):
     """A target. may_delay: it is not about to be suspended. argc: how many words its table has."""
 
@@ -53,7 +45,6 @@ class delay_c(Struct, size=216):
     argc: int = 0
 
 
-@struct
 class dm_delay_info(Struct, size=40):
     """A bio that waits: of which kind it is, and until which tick."""
 

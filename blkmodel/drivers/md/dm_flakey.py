@@ -11,31 +11,23 @@ from blkmodel.block import bio as block_bio
 from blkmodel.drivers.md import dm, dm_table
 from blkmodel.drivers.md.dm_h import invalid, registered
 from blkmodel.drivers.md.dm_target import dm_register_target, dm_unregister_target
-from blkmodel.include.linux.bio import (bio_data_dir, bio_for_each_segment, bio_has_data, bio_io_error, bio_sectors,
-    bio_set_dev)
-from blkmodel.include.linux.blk_types import BLK_STS_IOERR, REQ_OP_ZONE_RESET, bio, bio_op
-from blkmodel.include.linux.blkdev import READ, SECTOR_SHIFT, UINT_MAX, WRITE
+from blkmodel.include.linux.blkdev import (BLK_STS_IOERR, READ, REQ_OP_ZONE_RESET, SECTOR_SHIFT, UINT_MAX, WRITE, bio,
+    bio_data_dir, bio_for_each_segment, bio_has_data, bio_io_error, bio_op, bio_sectors, bio_set_dev)
 from blkmodel.include.linux.device_mapper import (DM_ENDIO_DONE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED,
     STATUSTYPE_TABLE, dm_arg, dm_arg_set, dm_dev, dm_target, dm_target_offset, target_type)
 from blkmodel.include.linux.fs import block_device
-from blkmodel.services.base.arithmetic import unsigned_int
-from blkmodel.services.base.bug import BUG_ON
-from blkmodel.services.base.err import ENOMEM
-from blkmodel.services.base.module import THIS_MODULE
-from blkmodel.services.base.text import sscanf
+from blkmodel.services.base import BUG_ON, ENOMEM, THIS_MODULE, sscanf, unsigned_int
 from blkmodel.services.data.bitops import test_bit
 from blkmodel.services.files.inode import i_size_read
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import kfree, kzalloc
-from blkmodel.services.tasks.timer import HZ, jiffies
-from blkmodel.sim.structure import NULL, Struct, sizeof, struct
+from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
+from blkmodel.services.tasks import HZ, jiffies
+from blkmodel.sim import NULL, Struct, sizeof
 
 DM_MSG_PREFIX = "flakey"
 DROP_WRITES, ERROR_WRITES = range(2)
 FEATURES = ("drop_writes", "error_writes")
 
 
-@struct
 class flakey_c(Struct, size=56):
     """A target: up for up_interval seconds, down for down_interval, and so on from tick start_time. flags: bits
     DROP_WRITES, ERROR_WRITES. corrupt_bio_byte: which byte of a bio is to be changed, from 1 (0: none)."""
@@ -52,7 +44,6 @@ class flakey_c(Struct, size=56):
     corrupt_bio_flags: int = 0
 
 
-@struct
 class per_bio_data(Struct, size=1):
     """Whether a bio came while the device was down."""
 

@@ -27,21 +27,16 @@ from blkmodel.include.linux.dm_ioctl import (_IOC_NR, _IOC_TYPE, DATA_OFFSET, DM
     DM_VERSION_MAJOR, DM_VERSION_MINOR, DM_VERSION_PATCHLEVEL, NAME_LIST, TARGET_DEPS, TARGET_MSG, TARGET_SPEC,
     TARGET_VERSIONS, U32, U64, align_val, bytes_of, dm_ioctl as dm_ioctl_struct, read_head, string_at, write_head)
 from blkmodel.include.linux.genhd import disk_devt, get_disk_ro
-from blkmodel.services.base.bug import BUG_ON
-from blkmodel.services.base.err import (EBUSY, EFAULT, EINVAL, ENOMEM, ENOTTY, ENXIO, ERESTARTSYS, ERR_PTR, IS_ERR,
-    PTR_ERR)
-from blkmodel.services.base.kdev_t import MINOR, huge_decode_dev, huge_encode_dev
-from blkmodel.services.base.text import kstrdup, sscanf
+from blkmodel.services.base import (BUG_ON, EBUSY, EFAULT, EINVAL, ENOMEM, ENOTTY, ENXIO, ERESTARTSYS, ERR_PTR, IS_ERR,
+    MINOR, PTR_ERR, huge_decode_dev, huge_encode_dev, kstrdup, sscanf)
 from blkmodel.services.data.list import list_add, list_del_init, list_for_each, list_head
 from blkmodel.services.devices.cdev import MAPPER_CTRL_MINOR, misc_deregister, misc_register, miscdevice
 from blkmodel.services.devices.hdreg import hd_geometry
 from blkmodel.services.devices.kobject import KOBJ_CHANGE, KOBJ_REMOVE
-from blkmodel.services.files.file import EPOLLIN, FMODE_READ, FMODE_WRITE, file, file_operations
+from blkmodel.services.files.file import EPOLLIN, FMODE_READ, FMODE_WRITE, file, file_operations, nonseekable_open
 from blkmodel.services.files.inode import inode
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import kfree, kzalloc
-from blkmodel.sim import statics
-from blkmodel.sim.structure import NULL, Struct, sizeof, struct
+from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
+from blkmodel.sim import NULL, Struct, sizeof, statics
 
 DM_MSG_PREFIX, DM_DRIVER_EMAIL, NUM_BUCKETS = "ioctl", "dm-devel@redhat.com", 64
 MASK_BUCKETS, ALIGN_MASK, ULONG_MAX = NUM_BUCKETS - 1, 7, (1 << 64) - 1
@@ -50,14 +45,12 @@ STATISTICS = ("@stats_create", "@stats_delete", "@stats_clear", "@stats_list", "
               "@stats_set_aux")
 
 
-@struct
 class dm_file(Struct, size=4):
     """An open control node. Polling it waits until more events have happened than global_event_nr."""
 
     global_event_nr: int = 0
 
 
-@struct
 class hash_cell(Struct):
     """A device by its name and, if it has one, its UUID. new_map: the table that is loaded, and not live yet."""
 
@@ -69,7 +62,6 @@ class hash_cell(Struct):
     new_map: dm_table.dm_table = NULL
 
 
-@struct
 class vers_iter(Struct, size=40):
     """How far the list of versions is: `vers` is where the next goes, old_vers the one before, `end` the buffer's."""
 
@@ -80,8 +72,7 @@ class vers_iter(Struct, size=40):
     flags: int = 0
 
 
-@statics
-class variables:
+class variables(statics):
     """The tables: cells hashed by name, and by UUID."""
 
     def __init__(self) -> None:
@@ -1008,6 +999,8 @@ def dm_ctl_ioctl(file: file, command: int, u: bytearray) -> int:
 
 def dm_open(inode: inode, filp: file) -> int:
     """Somebody opens the control node. Returns 0 or -ENOMEM."""
+    if r := nonseekable_open(inode, filp):
+        return r
     priv = filp.private_data = kzalloc(dm_file, GFP_KERNEL)
     if priv is None:
         return -ENOMEM

@@ -6,24 +6,18 @@ from typing import Any
 from blkmodel.drivers.md import dm_table
 from blkmodel.drivers.md.dm_h import invalid, registered
 from blkmodel.drivers.md.dm_target import dm_register_target, dm_unregister_target
-from blkmodel.include.linux.bio import bio_sectors, bio_set_dev
-from blkmodel.include.linux.blk_types import REQ_OP_ZONE_RESET, bio, bio_op
-from blkmodel.include.linux.blkdev import SECTOR_SHIFT
+from blkmodel.include.linux.blkdev import REQ_OP_ZONE_RESET, SECTOR_SHIFT, bio, bio_op, bio_sectors, bio_set_dev
 from blkmodel.include.linux.device_mapper import (DM_MAPIO_REMAPPED, DM_TARGET_PASSES_INTEGRITY, STATUSTYPE_TABLE,
     dm_dev, dm_target, dm_target_offset, target_type)
 from blkmodel.include.linux.fs import block_device
-from blkmodel.services.base.arithmetic import unsigned_long
-from blkmodel.services.base.err import ENOMEM
-from blkmodel.services.base.text import sscanf
+from blkmodel.services.base import ENOMEM, sscanf, unsigned_long
 from blkmodel.services.files.inode import i_size_read
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import kfree, kzalloc
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
+from blkmodel.sim import NULL, Struct
 
 DM_MSG_PREFIX = "linear"
 
 
-@struct
 class linear_c(Struct):
     """The device below, and the sector of it at which the target begins."""
 

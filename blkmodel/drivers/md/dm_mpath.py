@@ -22,30 +22,23 @@ from blkmodel.drivers.md.dm_target import dm_register_target, dm_unregister_targ
 from blkmodel.drivers.md.dm_uevent import DM_UEVENT_PATH_FAILED, DM_UEVENT_PATH_REINSTATED
 from blkmodel.errors import NotModelled
 from blkmodel.include.linux.blk_mq import BLK_MQ_REQ_NOWAIT
-from blkmodel.include.linux.blk_types import (BLK_STS_IOERR, BLK_STS_RESOURCE, REQ_FAILFAST_TRANSPORT, REQ_NOMERGE, bio,
-    blk_path_error)
-from blkmodel.include.linux.blkdev import SECTOR_SHIFT, bdev_get_queue, blk_queue_dying, blk_rq_bytes, request, test_bit
+from blkmodel.include.linux.blkdev import (BLK_STS_IOERR, BLK_STS_RESOURCE, REQ_FAILFAST_TRANSPORT, REQ_NOMERGE,
+    SECTOR_SHIFT, bdev_get_queue, bio, blk_path_error, blk_queue_dying, blk_rq_bytes, request, test_bit)
 from blkmodel.include.linux.device_mapper import (DM_ENDIO_DELAY_REQUEUE, DM_ENDIO_DONE, DM_ENDIO_REQUEUE,
     DM_MAPIO_DELAY_REQUEUE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED, DM_MAPIO_REQUEUE, DM_TARGET_IMMUTABLE,
     DM_TARGET_PASSES_INTEGRITY, DM_TARGET_SINGLETON, DM_TYPE_BIO_BASED, DM_TYPE_NONE, DM_TYPE_REQUEST_BASED, DMERR,
     DMWARN, STATUSTYPE_INFO, dm_arg, dm_arg_set, dm_dev, dm_target, map_info, target_type)
 from blkmodel.include.linux.fs import block_device
 from blkmodel.reference.omission import Omission, no_chapter
-from blkmodel.services.base.bug import BUG_ON, WARN_ON_ONCE
-from blkmodel.services.base.err import (EBUSY, EINVAL, EIO, ENOMEM, ENOTCONN, ENXIO, ERR_PTR, IS_ERR, IS_ERR_OR_NULL,
-    PTR_ERR)
-from blkmodel.services.base.module import THIS_MODULE
-from blkmodel.services.base.text import sscanf
+from blkmodel.services.base import (BUG_ON, EBUSY, EINVAL, EIO, ENOMEM, ENOTCONN, ENXIO, ERR_PTR, IS_ERR,
+    IS_ERR_OR_NULL, PTR_ERR, THIS_MODULE, WARN_ON_ONCE, sscanf)
 from blkmodel.services.data.bitops import assign_bit
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
 from blkmodel.services.devices.scsi_dh import SCSI_DH_DEV_OFFLINED
 from blkmodel.services.files.inode import i_size_read
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import kfree, kzalloc
-from blkmodel.services.tasks.locks import mutex
-from blkmodel.services.tasks.workqueue import INIT_WORK, flush_work, schedule_work, work_struct
-from blkmodel.sim.memory import place
-from blkmodel.sim.structure import NULL, Struct, sizeof, struct
+from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
+from blkmodel.services.tasks import INIT_WORK, flush_work, mutex, schedule_work, work_struct
+from blkmodel.sim import NULL, Struct, place, sizeof
 
 DM_MSG_PREFIX = "multipath"
 OMITTED = {
@@ -61,7 +54,6 @@ DM_PG_INIT_DELAY_DEFAULT = 0xFFFFFFFF
  MPATHF_PG_INIT_DELAY_RETRY) = 0, 1, 2, 3, 6
 
 
-@struct
 class pgpath(Struct):
     """A path of group pg. While it is_active, I/O may go down it; fail_count: how often it has failed."""
 
@@ -75,7 +67,6 @@ class pgpath(Struct):
 pgpath_struct = pgpath
 
 
-@struct
 class priority_group(Struct):
     """Paths that are as good as each other, between which a selector chooses. Groups are numbered from 1.
 
@@ -91,7 +82,6 @@ class priority_group(Struct):
     bypassed: bool = False
 
 
-@struct
 class multipath(Struct):
     """A target: its groups, the one in use (current_pg) and, if a group was asked for, the next one (next_pg).
 
@@ -117,7 +107,6 @@ class multipath(Struct):
     ti: dm_target = NULL
 
 
-@struct
 class dm_mpath_io(Struct):
     """What multipath keeps with a request: the path that it went down, and its bytes."""
 

@@ -3,10 +3,9 @@
 from typing import Any
 
 from blkmodel.include.linux.device_mapper import dm_dev
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim import NULL, Struct
 
 
-@struct
 class dm_path(Struct):
     """A path: the device it leads to, and what the path selector keeps of it. _owner is the pgpath that it is in."""
 

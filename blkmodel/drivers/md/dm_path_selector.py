@@ -1,16 +1,12 @@
 """Which path selectors there are: they register by name, and multipath looks them up."""
 
 from blkmodel.drivers.md.dm_path_selector_h import path_selector_type
-from blkmodel.services.base.err import EEXIST, EINVAL, ENOMEM
-from blkmodel.services.base.module import module_put, request_module, try_module_get
+from blkmodel.services.base import EEXIST, EINVAL, ENOMEM, module_put, request_module, try_module_get
 from blkmodel.services.data.list import list_add, list_del_init, list_head
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import kfree, kzalloc
-from blkmodel.sim import statics
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
+from blkmodel.sim import NULL, Struct, statics
 
 
-@struct
 class ps_internal(Struct, size=112):
     """A registered selector type, on the list of all."""
 
@@ -18,8 +14,7 @@ class ps_internal(Struct, size=112):
     list: list_head = NULL
 
 
-@statics
-class variables:
+class variables(statics):
     """The registered path selectors, the newest first."""
 
     def __init__(self) -> None:

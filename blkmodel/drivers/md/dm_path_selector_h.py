@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from blkmodel.drivers.md.dm_mpath_h import dm_path
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim import NULL, Struct
 
 
-@struct
 class path_selector(Struct):
     """A selector at work for one group of paths; `context` is its own."""
 
@@ -17,7 +16,6 @@ class path_selector(Struct):
     context: Any = NULL
 
 
-@struct
 class path_selector_type(Struct, size=96):
     """What a selector can do. table_args, info_args: how many words of a table, or of a status, it has for each path.
 

@@ -6,21 +6,15 @@ from blkmodel.drivers.md import dm_path_selector
 from blkmodel.drivers.md.dm_mpath_h import dm_path
 from blkmodel.drivers.md.dm_path_selector_h import path_selector, path_selector_type
 from blkmodel.include.linux.device_mapper import DMERR, DMINFO, DMWARN_LIMIT, STATUSTYPE_TABLE
-from blkmodel.services.base.err import EINVAL, ENOMEM
-from blkmodel.services.base.module import THIS_MODULE
-from blkmodel.services.base.printk import ratelimit_state
-from blkmodel.services.base.text import sscanf
+from blkmodel.services.base import EINVAL, ENOMEM, THIS_MODULE, ratelimit_state, sscanf
 from blkmodel.services.data.list import (list_add_tail, list_del_init, list_empty, list_first_entry, list_head,
     list_move, list_move_tail)
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import kfree, kzalloc
-from blkmodel.sim import statics
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
+from blkmodel.sim import NULL, Struct, statics
 
 DM_MSG_PREFIX, RR_MIN_IO, RR_VERSION = "multipath round-robin", 1, "1.2.0"
 
 
-@struct
 class path_info(Struct):
     """A path's place in line."""
 
@@ -29,7 +23,6 @@ class path_info(Struct):
     repeat_count: int = 0
 
 
-@struct
 class selector(Struct):
     """The paths of one group: those that can be used, in the order of their turns, and those that failed."""
 
@@ -37,8 +30,7 @@ class selector(Struct):
     invalid_paths: list_head = field(default_factory=list_head)
 
 
-@statics
-class variables:
+class variables(statics):
     """How often the module has warned of repeat counts."""
 
     def __init__(self) -> None:

@@ -13,28 +13,20 @@ from blkmodel.drivers.md import dm, dm_table
 from blkmodel.drivers.md.dm_core_h import DM_RESERVED_MAX_IOS, mapped_device
 from blkmodel.include.linux.blk_mq import (BLK_MQ_F_SHOULD_MERGE, BLK_MQ_MAX_DEPTH, blk_mq_cleanup_rq, blk_mq_hw_ctx,
     blk_mq_ops, blk_mq_queue_data, blk_mq_rq_to_pdu, blk_mq_tag_set)
-from blkmodel.include.linux.blk_types import (BLK_STS_DEV_RESOURCE, BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE,
-    BLK_STS_TARGET, REQ_OP_DISCARD, REQ_OP_WRITE_ZEROES, bio)
-from blkmodel.include.linux.blkdev import (RQF_FAILED, RQF_IO_STAT, blk_queue_io_stat, queue_is_mq, req_op, request,
-    request_queue)
+from blkmodel.include.linux.blkdev import (BLK_STS_DEV_RESOURCE, BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE,
+    BLK_STS_TARGET, REQ_OP_DISCARD, REQ_OP_WRITE_ZEROES, RQF_FAILED, RQF_IO_STAT, bio, blk_queue_io_stat, disk_devt,
+    queue_is_mq, req_op, request, request_queue)
 from blkmodel.include.linux.device_mapper import (DM_ENDIO_DELAY_REQUEUE, DM_ENDIO_DONE, DM_ENDIO_INCOMPLETE,
     DM_ENDIO_REQUEUE, DM_MAPIO_DELAY_REQUEUE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED, DM_MAPIO_REQUEUE, DM_MAPIO_SUBMITTED,
     DMWARN, dm_target, map_info)
-from blkmodel.include.linux.genhd import disk_devt
-from blkmodel.services.base.bug import BUG_ON
-from blkmodel.services.base.err import ENOMEM, IS_ERR, PTR_ERR
-from blkmodel.services.base.module import kernel_param, param_set_bool, param_set_uint
-from blkmodel.services.memory.mm import GFP_ATOMIC, GFP_KERNEL
-from blkmodel.services.memory.slab import kfree, kzalloc_node
-from blkmodel.services.tasks.timer import ktime_get_ns
-from blkmodel.services.tasks.wait import waitqueue_active, wake_up
-from blkmodel.sim import statics
-from blkmodel.sim.structure import NULL, Struct, sizeof, struct
+from blkmodel.services.base import BUG_ON, ENOMEM, IS_ERR, PTR_ERR, kernel_param, param_set_bool, param_set_uint
+from blkmodel.services.memory.slab import GFP_ATOMIC, GFP_KERNEL, kfree, kzalloc_node
+from blkmodel.services.tasks import ktime_get_ns, waitqueue_active, wake_up
+from blkmodel.sim import NULL, Struct, sizeof, statics
 
 DM_MSG_PREFIX, DM_MQ_NR_HW_QUEUES, DM_MQ_QUEUE_DEPTH, RESERVED_REQUEST_BASED_IOS = "core-rq", 1, 2048, 256
 
 
-@struct
 class dm_rq_target_io(Struct):
     """What lies behind each request: its way through device mapper. `info` is the target's; completed: bytes."""
 
@@ -47,7 +39,6 @@ class dm_rq_target_io(Struct):
     completed: int = 0
 
 
-@struct
 class dm_rq_clone_bio_info(Struct):
     """What lies before each bio of a clone: the bio that it stands for."""
 
@@ -55,8 +46,7 @@ class dm_rq_clone_bio_info(Struct):
     tio: dm_rq_target_io = NULL
 
 
-@statics
-class variables:
+class variables(statics):
     """The module's parameters."""
 
     def __init__(self) -> None:

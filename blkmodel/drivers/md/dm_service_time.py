@@ -10,23 +10,16 @@ from blkmodel.drivers.md import dm_path_selector
 from blkmodel.drivers.md.dm_mpath_h import dm_path
 from blkmodel.drivers.md.dm_path_selector_h import path_selector, path_selector_type
 from blkmodel.include.linux.device_mapper import DMERR, DMINFO, DMWARN_LIMIT, STATUSTYPE_INFO, STATUSTYPE_TABLE
-from blkmodel.services.base.arithmetic import signed_int, unsigned_long
-from blkmodel.services.base.err import EINVAL, ENOMEM
-from blkmodel.services.base.module import THIS_MODULE
-from blkmodel.services.base.printk import ratelimit_state
-from blkmodel.services.base.text import sscanf
+from blkmodel.services.base import EINVAL, ENOMEM, THIS_MODULE, ratelimit_state, signed_int, sscanf, unsigned_long
 from blkmodel.services.data.list import list_add_tail, list_del_init, list_head, list_move, list_move_tail
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import kfree, kzalloc
-from blkmodel.sim import statics
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
+from blkmodel.sim import NULL, Struct, statics
 
 DM_MSG_PREFIX, ST_MIN_IO, ST_MAX_RELATIVE_THROUGHPUT = "multipath service-time", 1, 100
 ST_MAX_RELATIVE_THROUGHPUT_SHIFT = 7
 ST_MAX_INFLIGHT_SIZE, ST_VERSION = (1 << 64) - 1 >> ST_MAX_RELATIVE_THROUGHPUT_SHIFT, "0.3.0"
 
 
-@struct
 class selector(Struct, size=40):
     """The paths of one group: those that can be used, the one used last at the end, and those that failed."""
 
@@ -34,7 +27,6 @@ class selector(Struct, size=40):
     failed_paths: list_head = field(default_factory=list_head)
 
 
-@struct
 class path_info(Struct, size=40):
     """A path: what it can carry, relative to the others, and the bytes of all I/Os that are under way on it."""
 
@@ -45,8 +37,7 @@ class path_info(Struct, size=40):
     in_flight_size: int = 0
 
 
-@statics
-class variables:
+class variables(statics):
     """How often the module has warned of repeat counts."""
 
     def __init__(self) -> None:

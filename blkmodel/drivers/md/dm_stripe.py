@@ -7,28 +7,21 @@ from blkmodel.block import bio as bio_module, blk_settings
 from blkmodel.drivers.md import dm, dm_table
 from blkmodel.drivers.md.dm_h import invalid
 from blkmodel.drivers.md.dm_target import dm_register_target, dm_unregister_target
-from blkmodel.include.linux.bio import bio_dev, bio_end_sector, bio_set_dev
-from blkmodel.include.linux.blk_types import (BLK_STS_NOTSUPP, REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME,
-    REQ_OP_WRITE_ZEROES, REQ_PREFLUSH, REQ_RAHEAD, bio, bio_op)
-from blkmodel.include.linux.blkdev import SECTOR_SHIFT, queue_limits
+from blkmodel.include.linux.blkdev import (BLK_STS_NOTSUPP, REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME,
+    REQ_OP_WRITE_ZEROES, REQ_PREFLUSH, REQ_RAHEAD, SECTOR_SHIFT, bio, bio_dev, bio_end_sector, bio_op, bio_set_dev,
+    queue_limits)
 from blkmodel.include.linux.device_mapper import (DM_ENDIO_DONE, DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED,
     DM_TARGET_PASSES_INTEGRITY, DMWARN, STATUSTYPE_TABLE, dm_array_too_big, dm_dev, dm_target, dm_target_offset,
     target_type, to_bytes)
-from blkmodel.services.base.arithmetic import ilog2
-from blkmodel.services.base.bug import BUG_ON
-from blkmodel.services.base.err import EINVAL, ENOMEM
-from blkmodel.services.base.kdev_t import format_dev_t
-from blkmodel.services.base.text import kstrtouint, sscanf
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import kfree, kzalloc
-from blkmodel.services.tasks.workqueue import INIT_WORK, flush_work, schedule_work, work_struct
-from blkmodel.sim.structure import NULL, Struct, sizeof, struct
+from blkmodel.services.base import BUG_ON, EINVAL, ENOMEM, format_dev_t, ilog2, kstrtouint, sscanf
+from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
+from blkmodel.services.tasks import INIT_WORK, flush_work, schedule_work, work_struct
+from blkmodel.sim import NULL, Struct, sizeof
 
 DM_MSG_PREFIX, DM_IO_ERROR_THRESHOLD = "striped", 15
 EACH_STRIPE = (REQ_OP_DISCARD, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_ZEROES, REQ_OP_WRITE_SAME)
 
 
-@struct
 class stripe(Struct):
     """One of the devices, from which sector on it is used, and how much I/O of it failed."""
 
@@ -37,7 +30,6 @@ class stripe(Struct):
     error_count: int = 0
 
 
-@struct
 class stripe_c(Struct):
     """So many stripes, each of stripe_width sectors, which go to and fro after chunk_size sectors.
 

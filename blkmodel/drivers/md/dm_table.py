@@ -23,32 +23,26 @@ from blkmodel.fs import block_dev
 from blkmodel.include.linux.blkdev import (BLK_ZONED_NONE, QUEUE_FLAG_ADD_RANDOM, QUEUE_FLAG_DAX, QUEUE_FLAG_DISCARD,
     QUEUE_FLAG_FUA, QUEUE_FLAG_NONROT, QUEUE_FLAG_SECERASE, QUEUE_FLAG_WC, SECTOR_SHIFT, bdev_get_queue,
     blk_queue_add_random, blk_queue_discard, blk_queue_nonrot, blk_queue_secure_erase, blk_queue_zoned_model,
-    copy_limits, queue_is_mq, queue_limits, request_queue)
+    copy_limits, gendisk, queue_is_mq, queue_limits, request_queue)
 from blkmodel.include.linux.device_mapper import (DM_TYPE_BIO_BASED, DM_TYPE_DAX_BIO_BASED, DM_TYPE_NONE,
     DM_TYPE_NVME_BIO_BASED, DM_TYPE_REQUEST_BASED, DMERR, DMWARN, dm_arg, dm_arg_set, dm_dev, dm_div_up, dm_round_up,
     dm_target, dm_target_always_writeable, dm_target_is_immutable, dm_target_is_wildcard, dm_target_needs_singleton,
     dm_target_passes_integrity, target_type)
-from blkmodel.include.linux.genhd import gendisk
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.arithmetic import unsigned_long
-from blkmodel.services.base.bug import BUG_ON
-from blkmodel.services.base.err import EINVAL, ENODEV, ENOMEM, EOVERFLOW, IS_ERR
-from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV
-from blkmodel.services.base.text import each_byte, isspace, of_bytes, skip_spaces, sscanf
+from blkmodel.services.base import (BUG_ON, EINVAL, ENODEV, ENOMEM, EOVERFLOW, IS_ERR, MAJOR, MINOR, MKDEV, each_byte,
+    isspace, of_bytes, skip_spaces, sscanf, unsigned_long)
 from blkmodel.services.data.list import list_add, list_del_init, list_empty, list_head
-from blkmodel.services.devices.backing_dev import BDI_CAP_STABLE_WRITES, bdi_cap_stable_pages_required
+from blkmodel.services.devices.backing_dev import BDI_CAP_STABLE_WRITES, bdi_cap_stable_pages_required, bdi_congested
 from blkmodel.services.files.file import FMODE_WRITE
 from blkmodel.services.files.inode import i_size_read
 from blkmodel.services.files.mount import name_to_dev_t
-from blkmodel.services.memory.mm import GFP_KERNEL, GFP_NOIO
-from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc, vfree, vzalloc
+from blkmodel.services.memory.slab import GFP_KERNEL, GFP_NOIO, kcalloc, kfree, kzalloc, vfree, vzalloc
+from blkmodel.sim import NULL, Array, Struct, place, place_array, sizeof
 from blkmodel.sim.loops import up_to
-from blkmodel.sim.memory import place, place_array
-from blkmodel.sim.structure import NULL, Array, Struct, sizeof, struct
 
 DM_MSG_PREFIX = "table"
 OMITTED = no_chapter("""device_not_zoned_model dm_table_supports_zoned_model device_not_matches_zone_sectors
-    dm_table_any_congested dm_table_add_target_callbacks dm_table_device_name device_not_dax_capable
+    dm_table_add_target_callbacks dm_table_device_name device_not_dax_capable
     device_not_dax_synchronous_capable upgrade_mode""")
 MAX_DEPTH = 16
 NODE_SIZE = 64  # L1_CACHE_BYTES
@@ -58,7 +52,6 @@ ULONG_MAX, PAGE_SHIFT = NO_SECTOR, 12
 PRESUSPEND, PRESUSPEND_UNDO, POSTSUSPEND = range(3)
 
 
-@struct
 class dm_table(Struct):
     """Which targets a mapped device consists of: num_targets of num_allocated, in the order of their sectors.
 
@@ -489,8 +482,8 @@ def dm_table_set_type(t: dm_table, type: int) -> None:
 
 def dm_table_supports_dax(t: dm_table) -> bool:
     """Whether all targets give direct access to memory that is a disk; no target of the model does."""
-    for i in up_to(lambda: dm_table_get_num_targets(t)):
-        if dm_table_get_target(t, i).type.direct_access is None:
+    for ti in up_to(lambda: dm_table_get_num_targets(t), lambda i: dm_table_get_target(t, i)):
+        if ti.type.direct_access is None:
             return False
     return True
 
@@ -717,8 +710,7 @@ def dm_table_find_target(t: dm_table, sector: int) -> dm_target:
 
 def dm_table_any_dev_attr(t: dm_table, func: Callable[..., int], data: Any) -> bool:
     """Whether func(ti, dev, start, len, data) holds for any device below."""
-    for i in up_to(lambda: dm_table_get_num_targets(t)):
-        ti = dm_table_get_target(t, i)
+    for ti in up_to(lambda: dm_table_get_num_targets(t), lambda i: dm_table_get_target(t, i)):
         if ti.type.iterate_devices is not None and ti.type.iterate_devices(ti, func, data):
             return True
     return False
@@ -732,8 +724,7 @@ def count_device(ti: dm_target, dev: dm_dev, start: int, len: int, data: list[in
 
 def dm_table_has_no_data_devices(table: dm_table) -> bool:
     """Whether no target has a device below it, as far as targets tell."""
-    for i in up_to(lambda: dm_table_get_num_targets(table)):
-        ti = dm_table_get_target(table, i)
+    for ti in up_to(lambda: dm_table_get_num_targets(table), lambda i: dm_table_get_target(table, i)):
         if ti.type.iterate_devices is None:
             return False
         num_devices = [0]
@@ -785,8 +776,7 @@ def device_flush_capable(ti: dm_target, dev: dm_dev, start: int, len: int, data:
 
 def dm_table_supports_flush(t: dm_table, flush: int) -> bool:
     """Whether any target is to be sent flushes: as it wants them itself, or a device below has the flag."""
-    for i in up_to(lambda: dm_table_get_num_targets(t)):
-        ti = dm_table_get_target(t, i)
+    for ti in up_to(lambda: dm_table_get_num_targets(t), lambda i: dm_table_get_target(t, i)):
         if ti.num_flush_bios and (ti.flush_supported or (
                 ti.type.iterate_devices is not None and ti.type.iterate_devices(ti, device_flush_capable, flush))):
             return True
@@ -825,8 +815,7 @@ def device_not_write_same_capable(ti: dm_target, dev: dm_dev, start: int, len: i
 
 def dm_table_supports_write_same(t: dm_table) -> bool:
     """Whether all targets and devices below can repeat a block."""
-    for i in up_to(lambda: dm_table_get_num_targets(t)):
-        ti = dm_table_get_target(t, i)
+    for ti in up_to(lambda: dm_table_get_num_targets(t), lambda i: dm_table_get_target(t, i)):
         if (not ti.num_write_same_bios or ti.type.iterate_devices is None
                 or ti.type.iterate_devices(ti, device_not_write_same_capable, None)):
             return False
@@ -840,8 +829,7 @@ def device_not_write_zeroes_capable(ti: dm_target, dev: dm_dev, start: int, len:
 
 def dm_table_supports_write_zeroes(t: dm_table) -> bool:
     """Whether all targets and devices below can write zeroes."""
-    for i in up_to(lambda: dm_table_get_num_targets(t)):
-        ti = dm_table_get_target(t, i)
+    for ti in up_to(lambda: dm_table_get_num_targets(t), lambda i: dm_table_get_target(t, i)):
         if (not ti.num_write_zeroes_bios or ti.type.iterate_devices is None
                 or ti.type.iterate_devices(ti, device_not_write_zeroes_capable, None)):
             return False
@@ -855,8 +843,7 @@ def device_not_discard_capable(ti: dm_target, dev: dm_dev, start: int, len: int,
 
 def dm_table_supports_discards(t: dm_table) -> bool:
     """Whether all targets discard, by themselves or because all devices below do."""
-    for i in up_to(lambda: dm_table_get_num_targets(t)):
-        ti = dm_table_get_target(t, i)
+    for ti in up_to(lambda: dm_table_get_num_targets(t), lambda i: dm_table_get_target(t, i)):
         if not ti.num_discard_bios:
             return False
         if not ti.discards_supported and (
@@ -872,8 +859,7 @@ def device_not_secure_erase_capable(ti: dm_target, dev: dm_dev, start: int, len:
 
 def dm_table_supports_secure_erase(t: dm_table) -> bool:
     """Whether all targets and devices below can erase for good."""
-    for i in up_to(lambda: dm_table_get_num_targets(t)):
-        ti = dm_table_get_target(t, i)
+    for ti in up_to(lambda: dm_table_get_num_targets(t), lambda i: dm_table_get_target(t, i)):
         if (not ti.num_secure_erase_bios or ti.type.iterate_devices is None
                 or ti.type.iterate_devices(ti, device_not_secure_erase_capable, None)):
             return False
@@ -972,6 +958,17 @@ def dm_table_resume_targets(t: dm_table) -> int:
         if ti.type.resume is not None:
             ti.type.resume(ti)
     return 0
+
+
+def dm_table_any_congested(t: dm_table, bdi_bits: int) -> int:
+    """Those of the bits that say that any device below has as much to do as it can."""
+    r = 0
+    for dd in dm_table_get_devices(t):
+        if (q := bdev_get_queue(dd.dm_dev.bdev)) is not None:
+            r |= bdi_congested(q.backing_dev_info, bdi_bits)
+        else:
+            DMWARN(f"{dm.dm_device_name(t.md)}: any_congested: nonexistent device {bdevname(dd.dm_dev.bdev)}")
+    return r
 
 
 def dm_table_get_md(t: dm_table) -> mapped_device:

@@ -3,23 +3,18 @@
 from collections.abc import Callable
 from typing import Any
 
-from blkmodel.include.linux.blk_types import bio
-from blkmodel.include.linux.blkdev import request
+from blkmodel.include.linux.blkdev import bio, request
 from blkmodel.include.linux.device_mapper import (DM_MAPIO_KILL, DM_TARGET_WILDCARD, DMCRIT, dm_target, map_info,
     target_type)
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.bug import BUG_ON
-from blkmodel.services.base.err import EEXIST
-from blkmodel.services.base.module import module_put, request_module, try_module_get
-from blkmodel.sim import statics
-from blkmodel.sim.structure import NULL
+from blkmodel.services.base import BUG_ON, EEXIST, module_put, request_module, try_module_get
+from blkmodel.sim import NULL, statics
 
 DM_MSG_PREFIX = "target"
 OMITTED = no_chapter("io_err_dax_direct_access")
 
 
-@statics
-class variables:
+class variables(statics):
     """_targets: the types that are registered, the newest first. (In C the types themselves are linked; but a type of
     the model belongs to no one kernel.)"""
 

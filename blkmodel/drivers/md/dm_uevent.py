@@ -3,14 +3,12 @@
 from blkmodel.drivers.md import dm, dm_ioctl, dm_table
 from blkmodel.drivers.md.dm_core_h import mapped_device
 from blkmodel.include.linux.device_mapper import DMERR, DMINFO, dm_target
-from blkmodel.services.base.err import ENOMEM, ERR_PTR, IS_ERR
+from blkmodel.services.base import ENOMEM, ERR_PTR, IS_ERR
 from blkmodel.services.data.list import list_del_init, list_head
 from blkmodel.services.devices.kobject import KOBJ_CHANGE, kobject, kobject_uevent_env
-from blkmodel.services.memory.mm import GFP_ATOMIC
-from blkmodel.services.memory.slab import (kmem_cache, kmem_cache_alloc, kmem_cache_create, kmem_cache_destroy,
-    kmem_cache_free)
-from blkmodel.sim import statics
-from blkmodel.sim.structure import NULL, Struct, sizeof, struct
+from blkmodel.services.memory.slab import (GFP_ATOMIC, kmem_cache, kmem_cache_alloc, kmem_cache_create,
+    kmem_cache_destroy, kmem_cache_free)
+from blkmodel.sim import NULL, Struct, sizeof, statics
 
 DM_MSG_PREFIX = "uevent"
 DM_UEVENT_PATH_FAILED, DM_UEVENT_PATH_REINSTATED = range(2)
@@ -19,7 +17,6 @@ DM_UEVENT_PATH_FAILED, DM_UEVENT_PATH_REINSTATED = range(2)
 _dm_uevent_type_names = ((KOBJ_CHANGE, "PATH_FAILED"), (KOBJ_CHANGE, "PATH_REINSTATED"))
 
 
-@struct
 class dm_uevent(Struct, size=2888):
     """An event that waits to be sent; ku_env are its words."""
 
@@ -31,8 +28,7 @@ class dm_uevent(Struct, size=2888):
     uuid: str = ""
 
 
-@statics
-class variables:
+class variables(statics):
     """Where events are from."""
 
     def __init__(self) -> None:

@@ -3,8 +3,7 @@
 from blkmodel.block import bio as bio_module
 from blkmodel.drivers.md.dm_h import invalid, registered
 from blkmodel.drivers.md.dm_target import dm_register_target, dm_unregister_target
-from blkmodel.include.linux.bio import zero_fill_bio
-from blkmodel.include.linux.blk_types import REQ_OP_READ, REQ_OP_WRITE, REQ_RAHEAD, bio, bio_op
+from blkmodel.include.linux.bio import REQ_OP_READ, REQ_OP_WRITE, REQ_RAHEAD, bio, bio_op, zero_fill_bio
 from blkmodel.include.linux.device_mapper import DM_MAPIO_KILL, DM_MAPIO_SUBMITTED, dm_target, target_type
 
 DM_MSG_PREFIX = "zero"

@@ -6,18 +6,14 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING
 
-from blkmodel.include.linux.blk_types import (BIO_CHAIN, BIO_REFFED, BLK_STS_IOERR, REQ_HIPRI, REQ_NOMERGE_FLAGS,
-    REQ_NOWAIT, REQ_OP_DISCARD, REQ_OP_FLUSH, REQ_OP_MASK, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES,
-    bio_op, bio_vec, bvec_iter, op_is_write)
-from blkmodel.services.base.kdev_t import MKDEV
+from blkmodel.include.linux.blk_types import *
+from blkmodel.services.base import MKDEV
 from blkmodel.services.memory.mempool import mempool
-from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim import NULL, PAGE_SIZE, Struct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from blkmodel.include.linux.blk_types import bio
     from blkmodel.include.linux.fs import block_device
     from blkmodel.services.files.file import kiocb
     from blkmodel.services.memory.slab import kmem_cache
@@ -39,7 +35,6 @@ class bio_list(Struct, size=16):
         self.tail: bio = NULL
 
 
-@struct
 class bio_set(Struct):
     """Where bios come from: two pools, so that there is always one to be had. front_pad bytes before each bio are
     its user's own."""

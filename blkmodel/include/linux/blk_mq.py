@@ -6,15 +6,13 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from blkmodel.include.linux.blkdev import request
+from blkmodel.include.linux.blkdev import request, request_queue
 from blkmodel.include.linux.sbitmap import sbitmap
 from blkmodel.services.cpus.cpumask import cpumask
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.kobject import kobject
-from blkmodel.services.tasks.locks import mutex
-from blkmodel.services.tasks.wait import wait_queue_entry
-from blkmodel.services.tasks.workqueue import delayed_work
-from blkmodel.sim.structure import NULL, Struct, sizeof, struct
+from blkmodel.services.tasks import delayed_work, mutex, wait_queue_entry
+from blkmodel.sim import NULL, Struct, sizeof
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from blkmodel.block.blk_h import blk_flush_queue
     from blkmodel.block.blk_mq_h import blk_mq_ctx
     from blkmodel.block.blk_mq_tag_h import blk_mq_tags
-    from blkmodel.include.linux.blkdev import request_queue
     from blkmodel.services.tasks.rcupdate import srcu_struct
 
 HCTX_TYPE_DEFAULT, HCTX_TYPE_READ, HCTX_TYPE_POLL, HCTX_MAX_TYPES = 0, 1, 2, 3
@@ -36,7 +33,6 @@ BLK_MQ_REQ_NOWAIT, BLK_MQ_REQ_RESERVED, BLK_MQ_REQ_INTERNAL, BLK_MQ_REQ_PREEMPT,
 BLK_MQ_POLL_CLASSIC, BLK_QC_T_SHIFT, BLK_QC_T_INTERNAL, BLK_EH_DONE, BLK_EH_RESET_TIMER = -1, 16, 1 << 31, 0, 1
 
 
-@struct
 class blk_mq_queue_map(Struct):
     """Which hardware queue each CPU uses, for one type of I/O.
 
@@ -49,9 +45,12 @@ class blk_mq_queue_map(Struct):
     queue_offset: int = 0
 
 
-@struct
 class blk_mq_ops(Struct):
-    """What the core calls in a driver; None where the driver has nothing to do."""
+    """What the core calls in a driver; None where the driver has nothing to do.
+
+    _make_pdu(driver_data, set, hctx_idx) makes a request's data as init_request leaves them, in a driver where that
+    can neither fail nor be noticed: it may then be done when the request is first used.
+    """
 
     queue_rq: Callable[..., int] = NULL
     commit_rqs: Callable[..., None] = NULL
@@ -68,9 +67,9 @@ class blk_mq_ops(Struct):
     cleanup_rq: Callable[..., None] = NULL
     busy: Callable[..., bool] = NULL
     map_queues: Callable[..., int] = NULL
+    _make_pdu: Callable[..., Any] = NULL
 
 
-@struct
 class blk_mq_tag_set(Struct):
     """What the queues of one device share: its hardware queues' tags and requests, and the CPU maps.
 
@@ -93,8 +92,15 @@ class blk_mq_tag_set(Struct):
     tag_list_lock: mutex = field(default_factory=lambda: mutex("&set->tag_list_lock"))
     tag_list: list_head = field(default_factory=list_head)
 
+    def _prepared(self, hctx_idx: int, addr: int) -> request:
+        """The request at an address, as blk_mq_init_request() leaves it."""
+        rq = request(_pdu=self.ops._make_pdu(self.driver_data, self, hctx_idx) if self.ops._make_pdu else NULL)
+        rq._addr = addr
+        if rq._pdu is not None:
+            rq._pdu._addr = addr + sizeof(request)
+        return rq
 
-@struct
+
 class blk_mq_hw_ctx(Struct):
     """A hardware queue as the block layer sees it: who feeds it (ctxs, ctx_map, cpumask), what waits to be dispatched
     (dispatch), and the tags it hands out.
@@ -133,7 +139,6 @@ class blk_mq_hw_ctx(Struct):
     srcu: srcu_struct = NULL
 
 
-@struct
 class blk_mq_queue_data(Struct):
     """What queue_rq is given: a request, and whether it is the last for now."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim import NULL, Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,6 @@ REQ_NOMERGE_FLAGS = REQ_NOMERGE | REQ_PREFLUSH | REQ_FUA
 U64_MAX, BLK_QC_T_NONE = (1 << 64) - 1, -1
 
 
-@struct
 class blk_rq_stat(Struct, size=40):
     """How long requests took, in nanoseconds: nr_samples of them, the shortest min, the longest max, the mean.
 
@@ -50,7 +49,6 @@ class blk_rq_stat(Struct, size=40):
     batch: int = 0
 
 
-@struct
 class bio_vec(Struct):
     """A piece of memory: bv_len bytes from bv_offset of the page bv_page, or on into the pages after it."""
 
@@ -68,7 +66,6 @@ class bvec_iter(Struct):
         self.bi_sector, self.bi_size, self.bi_idx, self.bi_bvec_done = bi_sector, bi_size, bi_idx, bi_bvec_done
 
 
-@struct
 class bio(Struct):
     """One I/O in the words of whoever asks: a run of sectors of a disk, and the memory to move.
 

@@ -5,20 +5,14 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from blkmodel.include.linux.bio import (bio_for_each_bvec, bio_has_data, bio_iovec, bio_set, mp_bvec_iter_bvec,
-    segments_of)
-from blkmodel.include.linux.blk_types import (REQ_FAILFAST_MASK, REQ_NOMERGE_FLAGS, REQ_OP_DISCARD, REQ_OP_FLUSH,
-    REQ_OP_MASK, REQ_OP_SCSI_IN, REQ_OP_SECURE_ERASE, REQ_OP_WRITE_SAME, REQ_OP_WRITE_ZEROES, blk_rq_stat)
+from blkmodel.include.linux.bio import *
+from blkmodel.include.linux.genhd import *
 from blkmodel.services.data.bitops import test_bit
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.kobject import kobject
 from blkmodel.services.memory.dma_mapping import DMA_FROM_DEVICE, DMA_TO_DEVICE
-from blkmodel.services.tasks.locks import mutex
-from blkmodel.services.tasks.refcount import percpu_ref
-from blkmodel.services.tasks.timer import timer_list
-from blkmodel.services.tasks.wait import wait_queue_head
-from blkmodel.services.tasks.workqueue import delayed_work, work_struct
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.tasks import delayed_work, mutex, percpu_ref, timer_list, wait_queue_head, work_struct
+from blkmodel.sim import NULL, Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,10 +21,9 @@ if TYPE_CHECKING:
     from blkmodel.block.blk_mq_h import blk_mq_ctx
     from blkmodel.block.blk_stat_h import blk_queue_stats, blk_stat_callback
     from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx, blk_mq_ops, blk_mq_tag_set
-    from blkmodel.include.linux.blk_types import bio as struct_bio, bio_vec
+    from blkmodel.include.linux.blk_types import bio as struct_bio
     from blkmodel.include.linux.elevator import elevator_queue
     from blkmodel.include.linux.fs import block_device
-    from blkmodel.include.linux.genhd import gendisk, hd_struct
     from blkmodel.services.cpus.interrupt import call_single_data
     from blkmodel.services.data.rbtree import rb_node
     from blkmodel.services.devices.backing_dev import backing_dev_info
@@ -62,7 +55,6 @@ READ, WRITE = 0, 1
 MQ_RQ_IDLE, MQ_RQ_IN_FLIGHT, MQ_RQ_COMPLETE = 0, 1, 2
 
 
-@struct
 class queue_limits(Struct):
     """What a device can take in one request. Sectors are of 512 bytes; sizes and masks in bytes."""
 
@@ -100,7 +92,6 @@ def copy_limits(to: queue_limits, frm: queue_limits) -> None:
         setattr(to, name, getattr(frm, name))
 
 
-@struct
 class request_queue(Struct):
     """One disk's (or one controller's admin) queue: what submits to it, what serves it, and what it may be given.
 
@@ -155,7 +146,6 @@ class request_queue(Struct):
     release_work: work_struct = field(default_factory=work_struct)
 
 
-@struct
 class request_flush(Struct, size=32):
     """A request's part in a flush sequence: the steps that are done (seq), the step's list that it is on, its own
     end_io. _rq is the request."""
@@ -166,7 +156,6 @@ class request_flush(Struct, size=32):
     _rq: request = NULL
 
 
-@struct
 class request(Struct):
     """A unit of work for a device: one bio, or several that follow each other on it.
 
@@ -212,7 +201,6 @@ class request(Struct):
     _pdu: Any = None
 
 
-@struct
 class blk_plug(Struct):
     """Requests that a task holds back for a moment, in the hope of more to go with them."""
 

@@ -7,15 +7,14 @@ import sys
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from blkmodel.include.linux.blkdev import SECTOR_SHIFT, UINT_MAX
-from blkmodel.services.base.printk import pr_err, pr_warn_ratelimited
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.include.linux.blkdev import SECTOR_SHIFT, UINT_MAX, request
+from blkmodel.services.base import pr_err, pr_warn_ratelimited
+from blkmodel.sim import NULL, Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from blkmodel.drivers.md.dm_table import dm_table
-    from blkmodel.include.linux.blkdev import request
     from blkmodel.include.linux.fs import block_device
     from blkmodel.services.base.module import module
     from blkmodel.services.base.printk import ratelimit_state
@@ -36,7 +35,6 @@ DM_MAPIO_SUBMITTED, DM_MAPIO_REMAPPED = 0, 1
 DM_MAPIO_REQUEUE, DM_MAPIO_DELAY_REQUEUE, DM_MAPIO_KILL = DM_ENDIO_REQUEUE, DM_ENDIO_DELAY_REQUEUE, 4
 
 
-@struct
 class target_type(Struct):
     """A kind of target; None for what it does not do. Where C has out-parameters the model returns them:
 
@@ -76,7 +74,6 @@ class target_type(Struct):
     direct_access: Callable[..., int] = NULL
 
 
-@struct
 class dm_target(Struct):
     """One line of a table: sectors begin to begin + len of the device are a target's, of a type, with its own data in
     `private`. error: why it could not be made.
@@ -103,7 +100,6 @@ class dm_target(Struct):
     limit_swap_bios: bool = False
 
 
-@struct
 class dm_dev(Struct):
     """A block device that is below a mapped device, open with FMODE_* `mode`; name is "major:minor". _owner is the
     table_device that it is part of."""
@@ -114,14 +110,12 @@ class dm_dev(Struct):
     _owner: Any = None
 
 
-@struct
 class map_info(Struct, size=8):
     """What a target keeps with a request while it is under way: ptr."""
 
     ptr: Any = None
 
 
-@struct
 class dm_arg_set(Struct, size=16):
     """The arguments that are still to be read: argc of them, in argv."""
 
@@ -129,7 +123,6 @@ class dm_arg_set(Struct, size=16):
     argv: list[str] = field(default_factory=list)
 
 
-@struct
 class dm_arg(Struct, size=16):
     """What a numeric argument may be, and what to say of another one."""
 

@@ -7,7 +7,7 @@ The block is a bytearray, as user space has it; the structures are read from it 
 from dataclasses import field
 from struct import Struct as Layout
 
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim import NULL, Struct
 
 DM_DIR, DM_CONTROL_NODE, DM_MAX_TYPE_NAME, DM_NAME_LEN, DM_UUID_LEN, DM_IOCTL = "mapper", "control", 16, 128, 129, 0xFD
 
@@ -35,7 +35,6 @@ TARGET_MSG = Layout("=Q")  # up to the message
 U32, U64 = Layout("=I"), Layout("=Q")
 
 
-@struct
 class dm_ioctl(Struct):
     """What an ioctl is about: a device by name, uuid or number; flags DM_*_FLAG; and its answer.
 

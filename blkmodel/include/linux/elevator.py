@@ -5,25 +5,22 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from blkmodel.include.linux.blkdev import blk_rq_pos, blk_rq_sectors
-from blkmodel.services.data.list import DECLARE_HASHTABLE, list_first_entry
+from blkmodel.include.linux.blkdev import blk_rq_pos, blk_rq_sectors, request
+from blkmodel.services.data.list import DECLARE_HASHTABLE, list_first_entry, list_head
 from blkmodel.services.devices.kobject import kobject
-from blkmodel.services.tasks.locks import mutex
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.tasks import mutex
+from blkmodel.sim import NULL, Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from blkmodel.include.linux.blkdev import request
     from blkmodel.services.base.module import module
-    from blkmodel.services.data.list import list_head
     from blkmodel.services.data.rbtree import rb_node
 
 ELEVATOR_NO_MERGE, ELEVATOR_FRONT_MERGE, ELEVATOR_BACK_MERGE, ELEVATOR_DISCARD_MERGE = 0, 1, 2, 3
 ELV_HASH_BITS, ELV_NAME_MAX, ELEVATOR_F_ZBD_SEQ_WRITE = 6, 16, 1
 
 
-@struct
 class elevator_mq_ops(Struct):
     """What the core calls in a scheduler; None where the scheduler has nothing to do."""
 
@@ -49,7 +46,6 @@ class elevator_mq_ops(Struct):
     next_request: Callable[..., request] = NULL
 
 
-@struct
 class elevator_type(Struct):
     """A kind of scheduler: its name, its operations, the features it has.
 
@@ -66,7 +62,6 @@ class elevator_type(Struct):
     list: list_head = NULL
 
 
-@struct
 class elevator_queue(Struct):
     """A scheduler at work on one queue. hash: the mergeable requests, by the sector at which they end.
 

@@ -9,15 +9,14 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from blkmodel.services.data.list import list_head
-from blkmodel.services.devices.backing_dev import noop_backing_dev_info
+from blkmodel.services.devices.backing_dev import backing_dev_info, noop_backing_dev_info
 from blkmodel.services.files.file import (FMODE_READ, FMODE_WRITE, O_RDONLY, O_RDWR, filp_close, filp_open,
     new_sync_read, new_sync_write)
-from blkmodel.services.tasks.locks import mutex
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.tasks import mutex
+from blkmodel.sim import NULL, Struct
 
 if TYPE_CHECKING:
     from blkmodel.include.linux.genhd import gendisk, hd_struct
-    from blkmodel.services.devices.backing_dev import backing_dev_info
     from blkmodel.services.files.inode import inode, super_block
 
 BLKROSET, BLKROGET, BLKRRPART, BLKGETSIZE, BLKFLSBUF, BLKRASET, BLKRAGET, BLKFRASET, BLKFRAGET, BLKSECTGET = range(
@@ -29,7 +28,6 @@ BLKREPORTZONE, BLKRESETZONE, BLKGETZONESZ, BLKGETNRZONES = 0xC0101282, 0x4010128
 BLKDISCARD, BLKSECDISCARD, BLKZEROOUT = 0x1277, 0x127D, 0x127F
 
 
-@struct
 class block_device(Struct):
     """A disk or partition that is, or may be, open. Its pages are cached on bd_inode.
 

@@ -5,20 +5,14 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from blkmodel.include.linux.blk_types import REQ_OP_DISCARD
-from blkmodel.services.base.kdev_t import MKDEV
+from blkmodel.include.linux.blk_types import *
+from blkmodel.services.base import MKDEV
 from blkmodel.services.devices.device import device, put_device
-from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.percpu import alloc_percpu, free_percpu
-from blkmodel.services.memory.slab import kfree, kzalloc, kzalloc_node
-from blkmodel.services.tasks.locks import rw_semaphore
-from blkmodel.services.tasks.rcupdate import rcu_read_lock, rcu_read_unlock
-from blkmodel.services.tasks.refcount import (percpu_ref, percpu_ref_exit, percpu_ref_get, percpu_ref_init,
-    percpu_ref_kill, percpu_ref_put, percpu_ref_tryget_live)
-from blkmodel.services.tasks.timer import HZ
-from blkmodel.services.tasks.workqueue import work_struct
-from blkmodel.sim import running
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc, kzalloc_node
+from blkmodel.services.tasks import (HZ, percpu_ref, percpu_ref_exit, percpu_ref_get, percpu_ref_init, percpu_ref_kill,
+    percpu_ref_put, percpu_ref_tryget_live, rcu_read_lock, rcu_read_unlock, rw_semaphore, work_struct)
+from blkmodel.sim import NULL, Struct, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +30,6 @@ DISK_PITER_REVERSE, DISK_PITER_INCL_EMPTY, DISK_PITER_INCL_PART0, DISK_PITER_INC
 STAT_READ, STAT_WRITE, STAT_DISCARD, NR_STAT_GROUPS = 0, 1, 2, 3
 
 
-@struct
 class block_device_operations(Struct, size=112):
     """What the block layer calls in a driver for a disk as such; None where it has nothing to do. pr_ops: reservations,
     which the model has not; only whether a driver has them."""
@@ -51,7 +44,6 @@ class block_device_operations(Struct, size=112):
     pr_ops: Any = None
 
 
-@struct
 class disk_stats(Struct, size=128):
     """What one CPU counted of a partition's I/O, by group (STAT_READ …); in_flight by direction, for bio drivers only.
     nsecs are nanoseconds; io_ticks and time_in_queue jiffies."""
@@ -65,7 +57,6 @@ class disk_stats(Struct, size=128):
     in_flight: list[int] = field(default_factory=lambda: [0, 0])
 
 
-@struct
 class disk_part_tbl(Struct, size=32):
     """The partitions of a disk by their number; `len` entries, None where there is none. last_lookup: the one found
     last by sector."""
@@ -75,12 +66,10 @@ class disk_part_tbl(Struct, size=32):
     part: list[hd_struct] = NULL
 
 
-@struct
 class timer_rand_state(Struct, size=24):
     """What the kernel remembers of a disk's last interrupts, to make random numbers of."""
 
 
-@struct
 class disk_part_iter(Struct, size=32):
     """Where a walk over a disk's partitions is: at `part`, which it holds; next comes number idx."""
 
@@ -90,14 +79,12 @@ class disk_part_iter(Struct, size=32):
     flags: int = 0
 
 
-@struct
 class partition_meta_info(Struct, size=101):
     """What a table says of a partition besides where it is: its name."""
 
     volname: str = ""
 
 
-@struct
 class hd_struct(Struct):
     """A partition, or (number 0) the whole disk. Sectors are of 512 bytes; `_dev` is C's `__dev`, the device."""
 
@@ -116,7 +103,6 @@ class hd_struct(Struct):
     rcu_work: work_struct = field(default_factory=work_struct)
 
 
-@struct
 class gendisk(Struct):
     """A disk: its name and numbers, its partitions (part0 is the whole of it) and the queue that serves it."""
 

@@ -10,8 +10,7 @@ from copy import copy
 from dataclasses import field
 from typing import Annotated, Any
 
-from blkmodel.sim import wire
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim import NULL, Struct, wire
 from blkmodel.sim.wire import u8, u16, u32, u64
 
 NVME_NSID_ALL, NVME_AQ_DEPTH, NVME_NR_AEN_COMMANDS = 0xFFFFFFFF, 32, 1
@@ -106,7 +105,6 @@ def NVME_VS(major: int, minor: int, tertiary: int) -> int:
     return major << 16 | minor << 8 | tertiary
 
 
-@struct
 class nvme_completion(Struct):
     """What the controller writes when a command is done. result: what C's union holds, as one number. sq_head: how far
     it has read that submission queue. The lowest bit of status is the phase, the code begins in the next."""
@@ -118,7 +116,6 @@ class nvme_completion(Struct):
     status: u16 = 0
 
 
-@struct
 class nvme_sgl_desc(Struct, size=16):
     """A piece of memory, or of a list of such descriptors: its upper four bits of `type` say which."""
 
@@ -150,7 +147,6 @@ class nvme_data_ptr(Struct, size=16):
         wire.unpack(self.sgl, data)
 
 
-@struct
 class _command(Struct, size=4):
     """What every command begins with."""
 
@@ -159,14 +155,12 @@ class _command(Struct, size=4):
     command_id: u16 = 0
 
 
-@struct
 class _namespace_command(_command, size=8):
     """What a command begins with that is for a namespace."""
 
     nsid: u32 = 0
 
 
-@struct
 class nvme_common_command(_namespace_command, size=64):
     """What all commands have in common; also those without anything of their own: flush, asynchronous event request."""
 
@@ -181,7 +175,6 @@ class nvme_common_command(_namespace_command, size=64):
     cdw15: u32 = 0
 
 
-@struct
 class nvme_rw_command(_namespace_command):
     """Read or write (or compare) length + 1 blocks of a namespace from block `slba` on."""
 
@@ -193,7 +186,6 @@ class nvme_rw_command(_namespace_command):
     dsmgmt: u32 = 0
 
 
-@struct
 class nvme_dsm_cmd(_namespace_command, size=64):
     """Tell the controller of nr + 1 ranges of blocks what `attributes` says: that they hold nothing (AD), say."""
 
@@ -203,7 +195,6 @@ class nvme_dsm_cmd(_namespace_command, size=64):
     attributes: u32 = 0
 
 
-@struct
 class nvme_dsm_range(Struct, size=16):
     """nlb blocks from `slba` on."""
 
@@ -212,7 +203,6 @@ class nvme_dsm_range(Struct, size=16):
     slba: u64 = 0
 
 
-@struct
 class nvme_write_zeroes_cmd(_namespace_command, size=64):
     """Let length + 1 blocks from `slba` on be zeros."""
 
@@ -224,7 +214,6 @@ class nvme_write_zeroes_cmd(_namespace_command, size=64):
     control: u16 = 0
 
 
-@struct
 class nvme_identify(_namespace_command):
     """Say what the controller, a namespace or a list of them is, as `cns` says."""
 
@@ -232,7 +221,6 @@ class nvme_identify(_namespace_command):
     cns: u8 = 0
 
 
-@struct
 class nvme_features(_namespace_command):
     """Set or get the feature `fid`; what of it is in dword11 and the following."""
 
@@ -241,7 +229,6 @@ class nvme_features(_namespace_command):
     dword11: u32 = 0
 
 
-@struct
 class nvme_create_cq(_command):
     """Create completion queue `cqid`: qsize + 1 entries at prp1, which raise vector irq_vector if cq_flags say so."""
 
@@ -252,7 +239,6 @@ class nvme_create_cq(_command):
     irq_vector: u16 = 0
 
 
-@struct
 class nvme_create_sq(_command):
     """Create submission queue `sqid`: qsize + 1 entries at prp1, which complete into queue `cqid`."""
 
@@ -263,7 +249,6 @@ class nvme_create_sq(_command):
     cqid: u16 = 0
 
 
-@struct
 class nvme_delete_queue(_command, size=64):
     """Delete queue `qid`."""
 
@@ -271,7 +256,6 @@ class nvme_delete_queue(_command, size=64):
     qid: u16 = 0
 
 
-@struct
 class nvme_abort_cmd(_command, size=64):
     """Abort the command `cid` of submission queue `sqid`."""
 
@@ -280,7 +264,6 @@ class nvme_abort_cmd(_command, size=64):
     cid: u16 = 0
 
 
-@struct
 class nvme_get_log_page_command(_namespace_command, size=64):
     """Bring so many dwords, less one (numdl, numdu: its halves), of log `lid` from byte `lpo` on. (In C lpo is also two
     halves, lpol and lpou.)"""
@@ -295,7 +278,6 @@ class nvme_get_log_page_command(_namespace_command, size=64):
     lpo: u64 = 0
 
 
-@struct
 class nvme_dbbuf(_command, size=64):
     """Keep copies of the doorbells in memory at prp1, and at prp2 say up to where they will do."""
 
@@ -353,7 +335,6 @@ class nvme_command(Struct):
     dbbuf = _member(nvme_dbbuf)
 
 
-@struct
 class nvme_id_ctrl(Struct):
     """What a controller says of itself."""
 
@@ -362,6 +343,8 @@ class nvme_id_ctrl(Struct):
     sn: Annotated[bytes, 20] = b""
     mn: Annotated[bytes, 40] = b""
     fr: Annotated[bytes, 8] = b""
+    rab: u8 = 0
+    ieee: Annotated[bytes, 3] = b""
     cmic: u8 = 0
     mdts: u8 = 0
     cntlid: u16 = 0
@@ -369,7 +352,11 @@ class nvme_id_ctrl(Struct):
     oaes: u32 = 0
     oacs: u16 = 0
     acl: u8 = 0
+    aerl: u8 = 0
+    frmw: u8 = 0
     lpa: u8 = 0
+    wctemp: u16 = 0
+    cctemp: u16 = 0
     sqes: u8 = 0
     cqes: u8 = 0
     nn: u32 = 0
@@ -377,9 +364,9 @@ class nvme_id_ctrl(Struct):
     vwc: u8 = 0
     sgls: u32 = 0
     subnqn: Annotated[bytes, 256] = b""
+    psd: Annotated[bytes, 1024] = b""
 
 
-@struct
 class nvme_lbaf(Struct, size=4):
     """A block format: 2**ds bytes of data, `ms` of metadata."""
 
@@ -388,12 +375,12 @@ class nvme_lbaf(Struct, size=4):
     rp: u8 = 0
 
 
-@struct
 class nvme_id_ns(Struct):
     """What a namespace is: nsze blocks, of format number flbas & 15 among `lbaf`."""
 
     nsze: u64 = 0
     ncap: u64 = 0
+    nuse: u64 = 0
     nsfeat: u8 = 0
     nlbaf: u8 = 0
     flbas: u8 = 0
@@ -405,7 +392,6 @@ class nvme_id_ns(Struct):
     lbaf: Annotated[Any, (nvme_lbaf, 16)] = field(default_factory=lambda: [nvme_lbaf() for _ in range(16)])
 
 
-@struct
 class nvme_ns_id_desc(Struct, size=4):
     """Before each name of a namespace: its kind, and how many bytes of it follow."""
 
@@ -413,7 +399,6 @@ class nvme_ns_id_desc(Struct, size=4):
     nidl: u8 = 0
 
 
-@struct
 class nvme_effects_log(Struct, size=4096):
     """For each opcode, of admin (acs) and I/O commands (iocs), what it does: NVME_CMD_EFFECTS_* bits."""
 

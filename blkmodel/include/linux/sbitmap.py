@@ -8,13 +8,12 @@ from typing import Any
 from blkmodel.services.data.bitops import find_next_bit
 from blkmodel.services.memory.percpu import free_percpu
 from blkmodel.services.memory.slab import kfree
-from blkmodel.services.tasks.wait import init_wait, wait_queue_entry, wait_queue_head
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.tasks import init_wait, wait_queue_entry, wait_queue_head
+from blkmodel.sim import NULL, Struct
 
 SBQ_WAIT_QUEUES = SBQ_WAKE_BATCH = 8
 
 
-@struct
 class sbitmap_word(Struct):
     """One word: `depth` bits are in use; `word` has the taken ones, `cleared` those given back but not yet free."""
 
@@ -23,7 +22,6 @@ class sbitmap_word(Struct):
     cleared: int = 0
 
 
-@struct
 class sbitmap(Struct):
     """`depth` bits in map_nr words of at most 2**shift bits each."""
 
@@ -33,7 +31,6 @@ class sbitmap(Struct):
     map: list[sbitmap_word] = NULL
 
 
-@struct
 class sbq_wait_state(Struct):
     """One of the wait queues: wait_cnt more bits must be freed before it wakes anybody."""
 
@@ -41,7 +38,6 @@ class sbq_wait_state(Struct):
     wait: wait_queue_head = field(default_factory=wait_queue_head)
 
 
-@struct
 class sbitmap_queue(Struct):
     """A bitmap whose bits can be waited for. alloc_hint: for each CPU, the bit where it looks first."""
 
@@ -55,7 +51,6 @@ class sbitmap_queue(Struct):
     min_shallow_depth: int = 0
 
 
-@struct
 class sbq_wait(Struct, size=48):
     """Somebody who waits for a bit; sbq is set while that is accounted."""
 

@@ -5,15 +5,15 @@ from hypothesis import given, settings, strategies as st
 
 from blkmodel import KernelError, boot, machine, scenario
 from blkmodel.block import bio as bio_module, blk_core
-from blkmodel.drivers.block import null_blk_main
-from blkmodel.drivers.block.null_blk_main import nullb_to_queue
+from blkmodel.errors import NotModelled
 from blkmodel.include.linux.blk_types import (BLK_STS_RESOURCE, REQ_FUA, REQ_OP_DISCARD, REQ_OP_FLUSH, REQ_OP_WRITE,
     REQ_PREFLUSH)
 from blkmodel.include.linux.blkdev import blk_queue_nonrot
-from blkmodel.services.memory.mm import GFP_KERNEL, __free_page, alloc_page
+from blkmodel.services.memory.mm import __free_page, alloc_page
+from blkmodel.services.memory.slab import GFP_KERNEL
 from blkmodel.services.tasks.wait import complete, completion, wait_for_completion
 from blkmodel.sim import this
-from blkmodel.sim.kernel import Context
+from tests.leaks import drawn
 
 GB = 1 << 30
 
@@ -72,6 +72,15 @@ def test_what_the_module_refuses(params, errno, line):
     scenario.null_blk_load()
 
 
+def test_bios_as_they_come_are_not_modelled():
+    boot(2)
+    with pytest.raises(NotModelled, match="queue_mode 0"):
+        scenario.null_blk_load(queue_mode=0)
+    scenario.null_blk_load()
+    with pytest.raises(NotModelled, match="queue_mode 0"):
+        scenario.null_blk_create("mem", queue_mode=0)
+
+
 def test_a_depth_of_zero_is_refused():
     boot(2)
     with pytest.raises(KernelError) as refused:
@@ -121,14 +130,12 @@ def test_disks_may_share_their_tags(shared):
     assert kinds(kernel) == before
 
 
-@pytest.mark.parametrize("queue_mode", [0, 2])
 @pytest.mark.parametrize("submit_queues", [1, 3])
 @pytest.mark.parametrize("irqmode", [0, 1, 2])
-def test_how_it_completes(queue_mode, submit_queues, irqmode):
+def test_how_it_completes(submit_queues, irqmode):
     kernel = boot(4)
     before = kinds(kernel)
-    scenario.null_blk_load(queue_mode=queue_mode, submit_queues=submit_queues, irqmode=irqmode,
-                           completion_nsec=70_000)
+    scenario.null_blk_load(submit_queues=submit_queues, irqmode=irqmode, completion_nsec=70_000)
     for cpu in range(4):
         start = kernel.now
         assert len(scenario.io("nullb0", "read", 8192 * cpu, 8192, cpu=cpu)) == 8192
@@ -136,25 +143,6 @@ def test_how_it_completes(queue_mode, submit_queues, irqmode):
         assert scenario.io("nullb0", "write", 0, 512, cpu=cpu) == scenario.sector_numbers(0, 512)
     scenario.null_blk_unload()
     assert kinds(kernel) == before
-
-
-def test_neighbouring_cpus_share_a_queue_in_bio_mode():
-    load(8, queue_mode=0, submit_queues=3)
-    disk = scenario.disk("nullb0").private_data
-    used = [disk.queues.index(this().task("look", nullb_to_queue, disk, cpu=cpu)) for cpu in range(8)]
-    assert used == [0, 0, 0, 1, 1, 1, 2, 2]
-
-
-def test_tags_of_bio_mode():
-    load(2, queue_mode=0, hw_queue_depth=70)
-    nq = scenario.disk("nullb0").private_data.queues[0]
-    taken = [null_blk_main.alloc_cmd(nq, False) for _ in range(70)]
-    assert [cmd.tag for cmd in taken] == list(range(70))
-    assert null_blk_main.alloc_cmd(nq, False) is None
-    began = this().now
-    this().loop.post(Context("irq", "disk", 0), lambda: null_blk_main.free_cmd(taken[66]), 500)
-    assert this().task("waits", null_blk_main.alloc_cmd, nq, True) is taken[66]
-    assert this().now == began + 500
 
 
 def test_a_request_that_takes_too_long_is_completed_by_the_timeout():
@@ -197,7 +185,7 @@ def submit(name, opf, sector=0, size=0, pages=()):
     return this().task("kernel", task)
 
 
-@pytest.mark.parametrize("more", [{}, {"blocksize": 4096}, {"queue_mode": 0}, {"cache_size": 1},
+@pytest.mark.parametrize("more", [{}, {"blocksize": 4096}, {"cache_size": 1},
                                   {"submit_queues": 2, "irqmode": 2}])
 def test_what_is_written_is_read_back(more):
     kernel = boot(4)
@@ -216,11 +204,11 @@ def test_what_is_written_is_read_back(more):
 
 @settings(deadline=None, max_examples=25)
 @given(writes=st.lists(st.tuples(st.integers(0, 63), st.integers(1, 24), st.integers(0, 255)), max_size=8),
-       cache=st.booleans(), mode=st.sampled_from([0, 2]))
-def test_the_disk_is_an_array_of_sectors(writes, cache, mode):
+       cache=st.booleans())
+def test_the_disk_is_an_array_of_sectors(writes, cache):
     boot(2)
     scenario.null_blk_load()
-    name = scenario.null_blk_create("mem", memory_backed=1, size=1, queue_mode=mode, cache_size=int(cache))
+    name = scenario.null_blk_create("mem", memory_backed=1, size=1, cache_size=int(cache))
     image = bytearray(96 * 512)
     for sector, count, value in writes:
         data = bytes([value]) * (count * 512)
@@ -257,7 +245,7 @@ def test_a_flush_empties_the_cache():
 def test_a_flush_that_finds_no_memory_for_what_is_cached_fails():
     name = memory_backed(cache_size=1)
     scenario.io(name, "write", 0, 4096)
-    this().memory.fail_share(1, 0, kinds={"nullb_page"})
+    this().memory.fail_if(drawn(1, 0, kinds={"nullb_page"}))
     assert submit(name, REQ_OP_WRITE | REQ_PREFLUSH) == BLK_STS_RESOURCE
     this().memory.fail_never()
     assert "WARNING: CPU: 0: null_blk: the cache is not empty after a flush" in this().log
@@ -296,10 +284,9 @@ def test_a_full_cache_writes_back():
     assert scenario.io(name, "read", 0, 2 * size) == scenario.sector_numbers(0, 2 * size)
 
 
-@pytest.mark.parametrize("queue_mode", [0, 2])
-def test_no_memory_for_data_is_an_error_of_the_write(queue_mode):
-    name = memory_backed(queue_mode=queue_mode)
-    this().memory.fail_share(1, 0, kinds={"nullb_page"})
+def test_no_memory_for_data_is_an_error_of_the_write():
+    name = memory_backed()
+    this().memory.fail_if(drawn(1, 0, kinds={"nullb_page"}))
     with pytest.raises(KernelError) as failed:
         scenario.io(name, "write", 0, 4096)
     assert failed.value.name == "ENOSPC"

@@ -3,7 +3,8 @@
 from blkmodel.block import bio as block_bio, blk_core
 from blkmodel.include.linux.blk_types import REQ_OP_READ, REQ_OP_WRITE
 from blkmodel.scenario import disk
-from blkmodel.services.memory.mm import GFP_KERNEL, __free_page as free_page, alloc_page
+from blkmodel.services.memory.mm import __free_page as free_page, alloc_page
+from blkmodel.services.memory.slab import GFP_KERNEL
 from blkmodel.sim import this
 from blkmodel.sim.memory import PAGE_SIZE
 

@@ -9,7 +9,8 @@ from blkmodel.include.linux.dm_ioctl import DM_DEFERRED_REMOVE, DM_DEV_REMOVE_CM
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.base.err import EAGAIN, EBUSY, EINVAL, ENOMEM, ENOTTY, ENXIO, ERESTARTSYS
 from blkmodel.services.base.kdev_t import MKDEV
-from blkmodel.services.devices.device import devices
+from blkmodel.services.devices.backing_dev import WB_sync_congested, bdi_congested
+from blkmodel.services.devices.device import devices, whole_disks
 from blkmodel.services.devices.hdreg import hd_geometry
 from blkmodel.services.devices.kobject import sysfs
 from blkmodel.services.files.file import O_EXCL, O_RDONLY, filp_close, filp_open, vfs_ioctl
@@ -185,6 +186,17 @@ def test_a_table_goes_when_nobody_looks_at_it_any_more(step):
     assert (control.resume("x") if step == "resume" else control.remove("x")) == 0
     assert left == [1]
     assert this().loop.now >= 20 * MS
+
+
+def test_a_device_is_congested_as_those_below_are_and_while_it_is_suspended():
+    on = Machine()
+    control.create("x", "0 8 linear /dev/d0 0\n8 8 linear /dev/d1 0")
+    bdi, below = on.md().queue.backing_dev_info, whole_disks()["d1"].queue.backing_dev_info
+    assert bdi_congested(bdi, 3) == 0
+    below._congested.state = 1 << WB_sync_congested
+    assert (bdi_congested(bdi, 3), bdi_congested(bdi, 1)) == (2, 0)
+    assert control.suspend("x") == 0
+    assert bdi_congested(bdi, 3) == 3
 
 
 def test_a_disk_that_somebody_has_for_himself():

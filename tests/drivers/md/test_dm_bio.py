@@ -16,7 +16,7 @@ from blkmodel.include.linux.genhd import part_stat_read
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.base.err import EIO
 from blkmodel.sim import this
-from blkmodel.sim.structure import Struct, sizeof, struct
+from blkmodel.sim.structure import Struct, sizeof
 from blkmodel.trace import Call, record
 from tests.drivers.md import control
 from tests.drivers.md.ios import IO, read, write
@@ -359,7 +359,6 @@ def test_without_noflush_a_bio_that_is_put_back_fails():
     assert on.md().deferred.head is None
 
 
-@struct
 class remembered(Struct, size=24):
     """What a target keeps with a bio."""
 

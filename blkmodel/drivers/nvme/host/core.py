@@ -16,16 +16,14 @@ from blkmodel.drivers.nvme.host.nvme_h import (NVME_CTRL_CONNECTING, NVME_CTRL_D
 from blkmodel.errors import NotModelled
 from blkmodel.fs import block_dev
 from blkmodel.include.linux import nvme
-from blkmodel.include.linux.blk_types import (BLK_STS_IOERR, BLK_STS_MEDIUM, BLK_STS_NEXUS, BLK_STS_NOSPC,
-    BLK_STS_NOTSUPP, BLK_STS_OK, BLK_STS_PROTECTION, BLK_STS_RESOURCE, BLK_STS_TARGET, BLK_STS_TRANSPORT,
-    REQ_FAILFAST_DEV, REQ_FAILFAST_DRIVER, REQ_FUA, REQ_OP_DISCARD, REQ_OP_DRV_IN, REQ_OP_DRV_OUT, REQ_OP_FLUSH,
-    REQ_OP_MASK, REQ_OP_READ, REQ_OP_WRITE, REQ_OP_WRITE_ZEROES, REQ_RAHEAD, bio_vec)
-from blkmodel.include.linux.blkdev import (QUEUE_FLAG_DISCARD, QUEUE_FLAG_NONROT, QUEUE_FLAG_PCI_P2PDMA, RQF_DONTPREP,
-    RQF_SPECIAL_PAYLOAD, UINT_MAX, USHRT_MAX, bios_of, blk_noretry_request, blk_queue_dying, blk_rq_nr_discard_segments,
-    queue_logical_block_size, request, request_queue, rq_data_dir)
+from blkmodel.include.linux.blkdev import (BLK_STS_IOERR, BLK_STS_MEDIUM, BLK_STS_NEXUS, BLK_STS_NOSPC, BLK_STS_NOTSUPP,
+    BLK_STS_OK, BLK_STS_PROTECTION, BLK_STS_RESOURCE, BLK_STS_TARGET, BLK_STS_TRANSPORT, GENHD_FL_EXT_DEVT, GENHD_FL_UP,
+    QUEUE_FLAG_DISCARD, QUEUE_FLAG_NONROT, QUEUE_FLAG_PCI_P2PDMA, REQ_FAILFAST_DEV, REQ_FAILFAST_DRIVER, REQ_FUA,
+    REQ_OP_DISCARD, REQ_OP_DRV_IN, REQ_OP_DRV_OUT, REQ_OP_FLUSH, REQ_OP_MASK, REQ_OP_READ, REQ_OP_WRITE,
+    REQ_OP_WRITE_ZEROES, REQ_RAHEAD, RQF_DONTPREP, RQF_SPECIAL_PAYLOAD, UINT_MAX, USHRT_MAX, bio_vec, bios_of,
+    blk_noretry_request, blk_queue_dying, blk_rq_nr_discard_segments, block_device_operations, gendisk, get_capacity,
+    queue_logical_block_size, request, request_queue, rq_data_dir, set_capacity)
 from blkmodel.include.linux.fs import block_device
-from blkmodel.include.linux.genhd import (GENHD_FL_EXT_DEVT, GENHD_FL_UP, block_device_operations, gendisk,
-    get_capacity, set_capacity)
 from blkmodel.include.linux.nvme import (NVME_AEN_CFG_ANA_CHANGE, NVME_AEN_CFG_DISC_CHANGE, NVME_AEN_CFG_FW_ACT,
     NVME_AEN_CFG_NS_ATTR, NVME_CAP_MPSMIN, NVME_CAP_MQES, NVME_CAP_NSSRC, NVME_CAP_TIMEOUT, NVME_CC_AMS_RR,
     NVME_CC_CSS_NVM, NVME_CC_ENABLE, NVME_CC_IOCQES, NVME_CC_IOSQES, NVME_CC_MPS_SHIFT, NVME_CC_SHN_MASK,
@@ -40,14 +38,9 @@ from blkmodel.include.linux.nvme import (NVME_AEN_CFG_ANA_CHANGE, NVME_AEN_CFG_D
     nvme_admin_set_features, nvme_cmd_dsm, nvme_cmd_flush, nvme_cmd_read, nvme_cmd_write, nvme_cmd_write_zeroes,
     nvme_command, nvme_dsm_range, nvme_effects_log, nvme_id_ctrl, nvme_id_ns, nvme_is_write)
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.arithmetic import unsigned_int
-from blkmodel.services.base.bug import WARN_ON_ONCE
-from blkmodel.services.base.err import (EAGAIN, EBUSY, EINTR, EINVAL, EIO, ENETRESET, ENODEV, ENOMEM, ENOTTY, ENXIO,
-    ERR_PTR, IS_ERR, PTR_ERR)
-from blkmodel.services.base.kdev_t import MAJOR, MINORBITS, MKDEV
-from blkmodel.services.base.module import (THIS_MODULE, kernel_param, module_put, param_set_byte, param_set_uint,
-    try_module_get)
-from blkmodel.services.base.printk import printk_ratelimited
+from blkmodel.services.base import (EAGAIN, EBUSY, EINTR, EINVAL, EIO, ENETRESET, ENODEV, ENOMEM, ENOTTY, ENXIO,
+    ERR_PTR, IS_ERR, MAJOR, MINORBITS, MKDEV, PTR_ERR, THIS_MODULE, WARN_ON_ONCE, kernel_param, module_put,
+    param_set_byte, param_set_uint, printk_ratelimited, try_module_get, unsigned_int)
 from blkmodel.services.data.idr import ida, ida_simple_get, ida_simple_remove
 from blkmodel.services.data.list import (INIT_LIST_HEAD, list_add_tail, list_del_init, list_empty, list_head,
     list_move_tail, list_sort, list_splice_init)
@@ -60,18 +53,14 @@ from blkmodel.services.devices.hdreg import hd_geometry
 from blkmodel.services.devices.kobject import attribute, attribute_group, kobject, sysfs_create_link, sysfs_remove_link
 from blkmodel.services.files.file import file, file_operations
 from blkmodel.services.files.inode import inode
-from blkmodel.services.memory.mm import (__GFP_NOWARN, GFP_ATOMIC, GFP_KERNEL, __free_page, alloc_page, page_address,
-    virt_to_page)
-from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc, kzalloc_node, thing_at
-from blkmodel.services.tasks.rcupdate import cleanup_srcu_struct, init_srcu_struct, synchronize_rcu, synchronize_srcu
-from blkmodel.services.tasks.refcount import kref, kref_get, kref_get_unless_zero, kref_init, kref_put
-from blkmodel.services.tasks.timer import HZ, jiffies, ktime_get_real, ktime_to_ms, msleep, time_after
-from blkmodel.services.tasks.wait import wake_up_all
-from blkmodel.services.tasks.workqueue import (INIT_WORK, WQ_MEM_RECLAIM, WQ_UNBOUND, alloc_workqueue,
-    destroy_workqueue, flush_work, queue_work, work_struct, workqueue_struct)
-from blkmodel.sim import statics, wire
-from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import NULL, Array, Struct, sizeof, struct
+from blkmodel.services.memory.mm import __free_page, alloc_page, page_address, virt_to_page
+from blkmodel.services.memory.slab import (__GFP_NOWARN, GFP_ATOMIC, GFP_KERNEL, kcalloc, kfree, kzalloc, kzalloc_node,
+    thing_at)
+from blkmodel.services.tasks import (HZ, INIT_WORK, WQ_MEM_RECLAIM, WQ_UNBOUND, alloc_workqueue, cleanup_srcu_struct,
+    destroy_workqueue, flush_work, init_srcu_struct, jiffies, kref, kref_get, kref_get_unless_zero, kref_init, kref_put,
+    ktime_get_real, ktime_to_ms, msleep, queue_work, synchronize_rcu, synchronize_srcu, time_after, wake_up_all,
+    work_struct, workqueue_struct)
+from blkmodel.sim import NULL, PAGE_SIZE, Array, Struct, sizeof, statics, wire
 
 OMITTED = no_chapter("""
     nvme_try_sched_reset nvme_state_terminal nvme_wait_reset nvme_toggle_streams nvme_disable_streams
@@ -111,8 +100,7 @@ STATE_NAMES = {NVME_CTRL_NEW: "new", NVME_CTRL_LIVE: "live", NVME_CTRL_RESETTING
                NVME_CTRL_CONNECTING: "connecting", NVME_CTRL_DELETING: "deleting", NVME_CTRL_DEAD: "dead"}
 
 
-@statics
-class variables:
+class variables(statics):
     """The module's parameters (timeouts in seconds), and what all controllers share: workers, numbers, subsystems."""
 
     def __init__(self) -> None:
@@ -751,7 +739,6 @@ def nvme_configure_apst(ctrl: nvme_ctrl) -> int:
     return 0
 
 
-@struct
 class nvme_core_quirk_entry(Struct, size=32):
     """What is odd about controllers of a maker (vid), of a model (mn) and firmware (fr) where those are given."""
 

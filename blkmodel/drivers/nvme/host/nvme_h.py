@@ -12,23 +12,18 @@ from typing import Any
 
 from blkmodel.block import blk_mq
 from blkmodel.include.linux.blk_mq import blk_mq_tag_set
-from blkmodel.include.linux.blkdev import SECTOR_SHIFT, request, request_queue
-from blkmodel.include.linux.genhd import dev_to_disk, gendisk
+from blkmodel.include.linux.blkdev import SECTOR_SHIFT, dev_to_disk, gendisk, request, request_queue
 from blkmodel.include.linux.nvme import NVME_REG_NSSR, NVME_SC_DNR, nvme_command, nvme_effects_log
-from blkmodel.services.base.err import ENOTTY
-from blkmodel.services.base.fault_inject import debugfs, nvme_fault_inject, should_fail
+from blkmodel.services.base import ENOTTY, debugfs, nvme_fault_inject, should_fail
 from blkmodel.services.base.module import module as _module
 from blkmodel.services.data.idr import ida
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.cdev import cdev as _cdev
 from blkmodel.services.devices.device import device as _device, get_device, put_device
 from blkmodel.services.memory.mm import page
-from blkmodel.services.tasks.locks import mutex, rw_semaphore
-from blkmodel.services.tasks.rcupdate import srcu_struct
+from blkmodel.services.tasks import mutex, rw_semaphore, srcu_struct, wait_queue_head, work_struct
 from blkmodel.services.tasks.refcount import kref as _kref
-from blkmodel.services.tasks.wait import wait_queue_head
-from blkmodel.services.tasks.workqueue import work_struct
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim import NULL, Struct
 
 NVME_QUIRK_NO_APST, NVME_QUIRK_SIMPLE_SUSPEND = 1 << 4, 1 << 10
 NVME_REQ_CANCELLED, NVME_QID_ANY = 1, -1
@@ -38,7 +33,6 @@ NVME_REQ_CANCELLED, NVME_QID_ANY = 1, -1
 NVME_NS_REMOVING, NVME_NS_DEAD, NVME_F_METADATA_SUPPORTED, NVME_F_PCI_P2PDMA = 0, 1, 2, 4
 
 
-@struct
 class nvme_request(Struct):
     """What the NVMe core keeps with each request: its command, the controller's answer, how often it was tried."""
 
@@ -50,7 +44,6 @@ class nvme_request(Struct):
     ctrl: nvme_ctrl = NULL
 
 
-@struct
 class nvme_ctrl_ops(Struct):
     """How a controller is reached. In C reading takes a pointer for the value; here it returns (error, value)."""
 
@@ -66,7 +59,6 @@ class nvme_ctrl_ops(Struct):
     get_address: Callable[..., str] = NULL
 
 
-@struct
 class nvme_ctrl(Struct):
     """A controller, however it is connected: its state, its admin queue, what it says of itself, its namespaces.
 
@@ -120,7 +112,6 @@ class nvme_ctrl(Struct):
     _owner: Any = NULL
 
 
-@struct
 class nvme_subsystem(Struct):
     """What one or more controllers are parts of, known by its name (subnqn). nsheads: its namespaces, ns_ida the
     numbers that those have. `instance` is that of its first controller."""
@@ -140,7 +131,6 @@ class nvme_subsystem(Struct):
     ns_ida: ida = field(default_factory=ida)
 
 
-@struct
 class nvme_ns_ids(Struct, size=40):
     """The names of a namespace that are unique in the world; zeros for one that it has not."""
 
@@ -149,7 +139,6 @@ class nvme_ns_ids(Struct, size=40):
     uuid: bytes = bytes(16)
 
 
-@struct
 class nvme_ns_head(Struct):
     """A namespace of a subsystem. `list`: a nvme_ns for each controller through which it is seen: one, if it is private
     to a controller."""
@@ -164,7 +153,6 @@ class nvme_ns_head(Struct):
     instance: int = 0
 
 
-@struct
 class nvme_ns(Struct):
     """A namespace as one controller shows it: a disk. Its blocks have 2**lba_shift bytes and `ms` more of metadata.
 

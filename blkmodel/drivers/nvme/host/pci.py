@@ -19,10 +19,9 @@ from blkmodel.drivers.pci import msi
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.blk_mq import (BLK_EH_DONE, BLK_EH_RESET_TIMER, BLK_MQ_F_NO_SCHED, BLK_MQ_F_SHOULD_MERGE,
     BLK_MQ_MAX_DEPTH, BLK_MQ_REQ_NOWAIT, HCTX_MAX_TYPES, HCTX_TYPE_DEFAULT, HCTX_TYPE_POLL, HCTX_TYPE_READ,
-    blk_mq_hw_ctx, blk_mq_ops, blk_mq_queue_data, blk_mq_rq_to_pdu, blk_mq_tag_set)
-from blkmodel.include.linux.blk_types import BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE, bio_vec
-from blkmodel.include.linux.blkdev import (blk_queue_dying, blk_rq_nr_phys_segments, blk_rq_payload_bytes, req_bvec,
-    request, rq_dma_dir)
+    blk_mq_hw_ctx, blk_mq_ops, blk_mq_queue_data, blk_mq_tag_set)
+from blkmodel.include.linux.blkdev import (BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE, bio_vec, blk_queue_dying,
+    blk_rq_nr_phys_segments, blk_rq_payload_bytes, req_bvec, request, rq_dma_dir)
 from blkmodel.include.linux.nvme import (NVME_ADM_SQES, NVME_AQ_BLK_MQ_DEPTH, NVME_AQ_DEPTH, NVME_AQ_MQ_TAG_DEPTH,
     NVME_CAP_MQES, NVME_CAP_NSSRC, NVME_CAP_STRIDE, NVME_CC_ENABLE, NVME_CMD_SGL_METABUF, NVME_CQ_IRQ_ENABLED,
     NVME_CSTS_CFS, NVME_CSTS_NSSRO, NVME_CSTS_RDY, NVME_CTRL_OACS_DBBUF_SUPP, NVME_NVM_IOSQES, NVME_QUEUE_PHYS_CONTIG,
@@ -31,12 +30,8 @@ from blkmodel.include.linux.nvme import (NVME_ADM_SQES, NVME_AQ_BLK_MQ_DEPTH, NV
     nvme_admin_async_event, nvme_admin_create_cq, nvme_admin_create_sq, nvme_admin_dbbuf, nvme_admin_delete_cq,
     nvme_admin_delete_sq, nvme_command, nvme_completion, nvme_rw_command, nvme_sgl_desc)
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base.arithmetic import unsigned_int
-from blkmodel.services.base.bug import BUG_ON, DO_ONCE, WARN_ON, WARN_ON_ONCE
-from blkmodel.services.base.err import EBUSY, EINVAL, EIO, ENODEV, ENOMEM, IS_ERR, PTR_ERR
-from blkmodel.services.base.module import THIS_MODULE, kernel_param, param_set_int, param_set_uint
-from blkmodel.services.base.printk import pr_warn
-from blkmodel.services.base.text import kstrtoint
+from blkmodel.services.base import (BUG_ON, DO_ONCE, EBUSY, EINVAL, EIO, ENODEV, ENOMEM, IS_ERR, PTR_ERR, THIS_MODULE,
+    WARN_ON, WARN_ON_ONCE, kernel_param, kstrtoint, param_set_int, param_set_uint, pr_warn, unsigned_int)
 from blkmodel.services.cpus.cpumask import first_memory_node, num_possible_cpus
 from blkmodel.services.cpus.interrupt import IRQ_HANDLED, IRQ_NONE, disable_irq, enable_irq, irq_affinity
 from blkmodel.services.devices.device import (dev_info, dev_name, dev_to_node, dev_warn, dev_warn_ratelimited, device,
@@ -54,18 +49,12 @@ from blkmodel.services.memory.dma_mapping import (DMA_ATTR_NO_WARN, DMA_BIT_MASK
     dma_pool_destroy, dma_pool_free, dma_set_mask_and_coherent, dma_set_max_seg_size, dma_unmap_page, dma_unmap_sg)
 from blkmodel.services.memory.mempool import (mempool, mempool_alloc, mempool_create_node, mempool_destroy,
     mempool_free, mempool_kfree, mempool_kmalloc)
-from blkmodel.services.memory.mm import GFP_ATOMIC, GFP_KERNEL
 from blkmodel.services.memory.scatterlist import (scatterlist, sg_dma_address, sg_dma_len, sg_init_table, sg_next,
     sg_phys)
-from blkmodel.services.memory.slab import NUMA_NO_NODE, kcalloc_node, kfree, kzalloc_node
-from blkmodel.services.tasks.locks import mutex, mutex_lock, mutex_unlock
-from blkmodel.services.tasks.timer import HZ
-from blkmodel.services.tasks.wait import complete, completion, init_completion, wait_for_completion_io_timeout
-from blkmodel.services.tasks.workqueue import (INIT_WORK, async_schedule, flush_work, flush_workqueue, queue_work,
-    work_struct)
-from blkmodel.sim import statics
-from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import NULL, Array, Struct, sizeof, struct
+from blkmodel.services.memory.slab import GFP_ATOMIC, GFP_KERNEL, NUMA_NO_NODE, kcalloc_node, kfree, kzalloc_node
+from blkmodel.services.tasks import (HZ, INIT_WORK, async_schedule, complete, completion, flush_work, flush_workqueue,
+    init_completion, mutex, mutex_lock, mutex_unlock, queue_work, wait_for_completion_io_timeout, work_struct)
+from blkmodel.sim import NULL, PAGE_SIZE, Array, Struct, sizeof, statics
 
 OMITTED = no_chapter("""nvme_cmb_size_unit nvme_cmb_size nvme_set_host_mem __nvme_alloc_host_mem nvme_alloc_host_mem
     nvme_setup_host_mem nvme_disable_prepare_reset nvme_reset_prepare nvme_reset_done nvme_shutdown nvme_error_detected
@@ -77,15 +66,13 @@ SGES_PER_PAGE = PAGE_SIZE // sizeof(nvme_sgl_desc)
 NVMEQ_ENABLED, NVMEQ_SQ_CMB, NVMEQ_DELETE_ERROR, NVMEQ_POLLED = 0, 1, 2, 3
 
 
-@statics
-class variables:
+class variables(statics):
     """The module's parameters."""
 
     def __init__(self) -> None:
         self.sgl_threshold, self.io_queue_depth, self.write_queues, self.poll_queues = 32 << 10, 1024, 0, 0
 
 
-@struct
 class nvme_dev(Struct):
     """A controller on the bus: its queues (0 is the admin queue), its vectors, its tag sets, its memory for lists.
 
@@ -125,8 +112,11 @@ class nvme_dev(Struct):
     nr_write_queues: int = 0
     nr_poll_queues: int = 0
 
+    def _new_iod(self, set: blk_mq_tag_set, hctx_idx: int) -> nvme_iod:
+        """What a new request of a hardware queue has."""
+        return nvme_iod(nvme_request(ctrl=self.ctrl), self.queues[hctx_idx + 1 if set is self.tagset else 0])
 
-@struct
+
 class nvme_queue(Struct):
     """A submission queue and its completion queue, of q_depth entries each: rings in memory (sq_cmds, cqes).
 
@@ -158,7 +148,6 @@ class nvme_queue(Struct):
     delete_done: completion = field(default_factory=completion)
 
 
-@struct
 class nvme_iod(Struct):
     """What the driver keeps behind each request: the NVMe core's part, the queue that it belongs to, and its data.
 
@@ -332,9 +321,8 @@ def nvme_init_hctx(hctx: blk_mq_hw_ctx, data: nvme_dev, hctx_idx: int) -> int:
 
 def nvme_init_request(set: blk_mq_tag_set, req: request, hctx_idx: int, numa_node: int) -> int:
     """Tie a request to the queue that it will be sent on. Returns 0."""
-    dev, iod = set.driver_data, blk_mq_rq_to_pdu(req, nvme_iod)
-    iod.nvmeq = dev.queues[hctx_idx + 1 if set is dev.tagset else 0]
-    nvme_req(req).ctrl = dev.ctrl
+    req._pdu = set.driver_data._new_iod(set, hctx_idx)
+    req._pdu._addr = req._addr + sizeof(request)
     return 0
 
 
@@ -1060,10 +1048,11 @@ def nvme_create_queue(nvmeq: nvme_queue, qid: int, polled: bool) -> int:
 
 
 nvme_mq_admin_ops = blk_mq_ops(queue_rq=nvme_queue_rq, complete=nvme_pci_complete_rq, init_hctx=nvme_admin_init_hctx,
-                               init_request=nvme_init_request, timeout=nvme_timeout)
+                               init_request=nvme_init_request, timeout=nvme_timeout, _make_pdu=nvme_dev._new_iod)
 nvme_mq_ops = blk_mq_ops(
     queue_rq=nvme_queue_rq, complete=nvme_pci_complete_rq, commit_rqs=nvme_commit_rqs, init_hctx=nvme_init_hctx,
-    init_request=nvme_init_request, map_queues=nvme_pci_map_queues, timeout=nvme_timeout, poll=nvme_poll)
+    init_request=nvme_init_request, map_queues=nvme_pci_map_queues, timeout=nvme_timeout, poll=nvme_poll,
+    _make_pdu=nvme_dev._new_iod)
 
 
 def nvme_dev_remove_admin(dev: nvme_dev) -> None:

@@ -12,8 +12,9 @@ from blkmodel.drivers.nvme.host import pci
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.blk_types import BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RESOURCE
 from blkmodel.services.memory.dma_mapping import DMA_FROM_DEVICE, DMA_TO_DEVICE, dma_map_sg_attrs
-from blkmodel.services.memory.mm import GFP_KERNEL, alloc_page
+from blkmodel.services.memory.mm import alloc_page
 from blkmodel.services.memory.scatterlist import scatterlist, sg_init_table
+from blkmodel.services.memory.slab import GFP_KERNEL
 from blkmodel.sim import this
 from blkmodel.sim.structure import Array, sizeof
 from tests.drivers.nvme.host.up import commands, device_of, probe, up, watched
