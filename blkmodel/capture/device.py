@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
-from blkmodel.device.controller import REGISTERS
-from blkmodel.device.names import ADMIN, IO
+from blkmodel.device import ADMIN, IO, REGISTERS
 from blkmodel.include.linux import nvme
 from blkmodel.include.linux.nvme import (NVME_AQ_DEPTH, NVME_CC_ENABLE, NVME_CQ_IRQ_ENABLED, NVME_FEAT_NUM_QUEUES,
     NVME_REG_ACQ, NVME_REG_ASQ)

@@ -207,14 +207,19 @@ _SHAPES = {
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """Return a recording as what JSON makes of it, once it is known to be whole. Raises FormatError."""
+    """Return the recording that is in a file, once it is known to be whole. Raises FormatError."""
     try:
-        document = parse_json(read_text(path))
-        _any(document, "")
-        _SHAPES[document["format"]](document, "")
-        _LIMITS[document["format"]](document)
+        return parsed(read_text(path))
     except (FileError, ShapeError) as why:
         raise FormatError(path, str(why)) from why
+
+
+def parsed(written: str) -> dict[str, Any]:
+    """Return a recording as what JSON makes of a text, once it is known to be whole. Raises FileError, ShapeError."""
+    document = parse_json(written)
+    _any(document, "")
+    _SHAPES[document["format"]](document, "")
+    _LIMITS[document["format"]](document)
     return document
 
 

@@ -23,8 +23,7 @@ from blkmodel.reference.source import RELEASE
 from blkmodel.services.cpus.cpumask import nr_cpu_ids
 from blkmodel.services.cpus.interrupt import irq_affinity, proc_irq
 from blkmodel.services.devices.pci import to_pci_dev
-from blkmodel.sim import boot
-from blkmodel.sim.machine import Machine, format_cpulist
+from blkmodel.sim import Machine, boot, format_cpulist
 
 TYPES = {HCTX_TYPE_DEFAULT: "default", HCTX_TYPE_READ: "read", HCTX_TYPE_POLL: "poll"}
 

@@ -38,9 +38,7 @@ from blkmodel.drivers.nvme.host.core import STATE_NAMES
 from blkmodel.drivers.nvme.host.nvme_h import nvme_ctrl
 from blkmodel.errors import KernelError
 from blkmodel.scenario import run_step, together
-from blkmodel.sim import this
-from blkmodel.sim.kernel import Context
-from blkmodel.sim.machine import parse_cpulist
+from blkmodel.sim import Context, parse_cpulist, this
 from blkmodel.trace import Assign, Enter, Leave, Log, Recording
 
 LATE = 1500  # milliseconds
@@ -50,7 +48,7 @@ OBSERVER = "observer"
 TIMES_OF_STAT = (3, 7, 9, 10, 14)
 SEMAPHORES = r"Kernel not configured for semaphores \(System V IPC\)\.|Not using udev synchronisation code\."
 ELSEWHERE = (r"(audit|clocksource|hrtimer|perf|random|rcu|sched|tsc|workqueue): |"
-             r"pcieport \S+: pciehp: Slot\(\d+\): Link (Up|Down)")
+             r"process \d+ \(.*\) no longer affine to cpu|pcieport \S+: pciehp: Slot\(\d+\): Link (Up|Down)")
 """How lines of the log begin that come from what the model has no part of."""
 MASKS = ((r"\bI/O \d+ QID", "I/O TAG QID"), (r"\b(0x)?[0-9a-f]{16}\b|\(____ptrval____\)", "ADDRESS"),
          (r"\b[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\b", "PLACE"), (r"\bSlot\(\d+\)", "Slot"))
@@ -92,7 +90,7 @@ class Watch:
         """Do the step. What the kernel refuses is done, too: what it did until then is what is compared."""
         before = len(this().log)
         if self.several:
-            last = max(each.get("ms", 0) for each in self.traced[1]["steps"])
+            last = max((each.get("ms", 0) for each in self.traced[1]["steps"]), default=0)
             if "files" in self.observed:
                 this().loop.post(Context("task", OBSERVER, min(this().online)), partial(self.look, "during"),
                                  max(last * 1_000_000 - 1, 0))

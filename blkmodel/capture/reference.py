@@ -12,8 +12,7 @@ from blkmodel.reference.source import was_built
 from blkmodel.scenario import DM_TARGETS, io, modules, queue_file, run_step, set_queue_file
 from blkmodel.services.devices.device import whole_disks
 from blkmodel.services.devices.kobject import sysfs
-from blkmodel.sim import Kernel, Machine, boot, machine
-from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.sim import PAGE_SIZE, Kernel, Machine, boot, machine
 
 VECTORS = 65
 """The interrupt vectors of the NVMe controller of the machine that was recorded: QEMU's."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from blkmodel.capture.files import printable, shown
-from blkmodel.sim.machine import MachineError, parse_cpulist
+from blkmodel.sim import MachineError, parse_cpulist
 
 Shape = Callable[[Any, str], None]
 MOST_CPUS = 1024  # of a machine that a file describes

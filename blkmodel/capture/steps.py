@@ -11,14 +11,13 @@ from typing import Any
 
 from blkmodel.capture.shapes import (MOST_CPUS, Shape, ShapeError, count, fields, flag, list_of, long_text, mapping,
     number_from, one_of, parameter, plain_name, text)
-from blkmodel.device.faults import faults_of
+from blkmodel.device import faults_of
 from blkmodel.include.linux.blk_mq import BLK_MQ_MAX_DEPTH
-from blkmodel.scenario import CONTROLLER, MOST_LATENCY, RW_FLAGS, STEPS, VECTORS
+from blkmodel.scenario import CONTROLLER, MOST_LATENCY, MOST_SECTORS, RW_FLAGS, STEPS, VECTORS
 
 MOST_STEPS, MOST_WORDS, MOST_TOGETHER = 1000, 64, 64
 MOST_IO, MOST_MOVED = 16 << 20, 256 << 20  # bytes
 MOST_REQUESTS = 1 << 18
-MOST_SECTORS = 1 << 54  # of 512 bytes: as many as a file's offset can reach
 
 _PAGES = MOST_IO >> 12
 
@@ -127,6 +126,10 @@ def _asked(value: list[Any], cpus: int) -> tuple[int, int]:
         return 100, rest[0]["length"]
     if name == "aio":
         return 100, sum(each["length"] for each in rest[0]["wanted"])
+    if name == "zero_out":
+        return 100, rest[0]["length"] >> 4  # it is one page, again and again
+    if name == "discard":
+        return 100, rest[0]["length"] >> 20
     if name == "together":
         each = [_asked(one["step"], cpus) for one in rest[0]["steps"]]
         return sum(requests for requests, _ in each), sum(moved for _, moved in each)

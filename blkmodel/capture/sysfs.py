@@ -16,7 +16,7 @@ from typing import Any
 from blkmodel.capture.files import FileError, read_bytes, read_text
 from blkmodel.capture.formats import MOST_CASES
 from blkmodel.capture.shapes import cpus_of
-from blkmodel.sim.machine import MachineError, format_cpulist
+from blkmodel.sim import MachineError, format_cpulist
 
 NUMBER = re.compile(r"-?[0-9]{1,19}")
 MOST_NAMES = 1 << 16  # of a directory that are looked at

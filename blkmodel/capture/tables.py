@@ -19,10 +19,10 @@ from blkmodel.drivers.pci.msi import pci_irq_vector
 from blkmodel.errors import KernelError
 from blkmodel.scenario import (io, nvme_controller, nvme_fault_inject, queue_file, run_step, set_irq_affinity,
     set_queue_file)
-from blkmodel.services.base.printk import DEFAULT_RATELIMIT_INTERVAL
+from blkmodel.services.base import DEFAULT_RATELIMIT_INTERVAL
 from blkmodel.services.devices.device import whole_disks
 from blkmodel.services.devices.pci import to_pci_dev
-from blkmodel.services.tasks.timer import HZ
+from blkmodel.services.tasks import HZ
 from blkmodel.sim import this
 from blkmodel.userland.libdm import strerror
 
@@ -51,7 +51,7 @@ def statuses(document: dict[str, Any], chance: Counter[str]) -> Cases:
 def nr_requests(document: dict[str, Any], chance: Counter[str]) -> Cases:
     """Compare the cases of a `blkmodel-nr_requests/1`."""
     _boot(document, [])
-    disk = sorted(whole_disks())[0]
+    disk = min(whole_disks(), default="nullb0")
     for case in document["cases"]:
         set_queue_file(disk, "scheduler", case["scheduler"])
         ok = True

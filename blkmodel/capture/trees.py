@@ -41,13 +41,17 @@ def keep(forest: Forest, wanted: Callable[[str], bool]) -> Forest:
     return tuple(kept)
 
 
+def walk(forest: Forest, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Forest]]:
+    """Yield of each call, in order, the path from a root to it, and what it called."""
+    for function, below in forest:
+        path = (*above, function)
+        yield path, below
+        yield from walk(below, path)
+
+
 def functions(forest: Forest) -> set[str]:
     """Return the names that occur."""
-    names: set[str] = set()
-    for function, below in forest:
-        names.add(function)
-        names |= functions(below)
-    return names
+    return {path[-1] for path, _ in walk(forest)}
 
 
 def calls_to(forest: Forest, names: set[str]) -> int:
@@ -57,20 +61,12 @@ def calls_to(forest: Forest, names: set[str]) -> int:
 
 def below(forest: Forest, name: str) -> Iterator[Forest]:
     """Yield what each call to a function called, in order."""
-    for function, called in forest:
-        if function == name:
-            yield called
-        yield from below(called, name)
+    return (called for path, called in walk(forest) if path[-1] == name)
 
 
-def paths(forest: Forest, above: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+def paths(forest: Forest) -> set[tuple[str, ...]]:
     """Return the distinct paths from a root to each function."""
-    found: set[tuple[str, ...]] = set()
-    for function, below in forest:
-        path = (*above, function)
-        found.add(path)
-        found |= paths(below, path)
-    return found
+    return {path for path, _ in walk(forest)}
 
 
 def first_difference(recorded: Forest, model: Forest, above: tuple[str, ...] = ()) -> str | None:

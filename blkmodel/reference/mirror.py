@@ -2,10 +2,10 @@
 
 import importlib
 import pkgutil
+from functools import cache, lru_cache
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-import blkmodel
 from blkmodel.reference.omission import Omission
 from blkmodel.reference.source import kernel_file
 
@@ -24,21 +24,26 @@ class MirrorFunction(NamedTuple):
 
 def module_names() -> list[str]:
     """Return the full names of the modules that each stand for one kernel file, sorted; a private header is none."""
-    packages = [importlib.import_module(f"{blkmodel.__name__}.{part}") for part in PARTS]
-    return sorted(found.name for package in packages
-                  for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    return sorted(found.name for part in PARTS for found in
+                  pkgutil.walk_packages(importlib.import_module(f"blkmodel.{part}").__path__, f"blkmodel.{part}.")
                   if not found.ispkg and not found.name.endswith("_h"))
 
 
-def modules() -> list[ModuleType]:
+@cache
+def modules() -> tuple[ModuleType, ...]:
     """Import the modules that each stand for one kernel file, and return them, sorted by name."""
-    return [importlib.import_module(name) for name in module_names()]
+    return tuple(importlib.import_module(name) for name in module_names())
 
 
 def functions() -> list[MirrorFunction]:
     """Return every function that a mirror module defines at its top level, module by module, in their order there."""
-    return [MirrorFunction(value.__name__, kernel_file(module.__name__), value)
-            for module in modules() for value in vars(module).values()
+    return [each for module in modules() for each in _functions_of(module, tuple(map(id, vars(module).values())))]
+
+
+@lru_cache(maxsize=128)
+def _functions_of(module: ModuleType, there: tuple[int, ...]) -> list[MirrorFunction]:
+    """Those of one module, while it has these objects: another release's functions may take the place of some."""
+    return [MirrorFunction(value.__name__, kernel_file(module.__name__), value) for value in vars(module).values()
             if isinstance(value, FunctionType) and value.__module__ == module.__name__
             and value.__name__ != "__annotate__"]  # Python's own
 

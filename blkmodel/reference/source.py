@@ -31,9 +31,9 @@ class Defect(NamedTuple):
     test: str
 
 
-def rows(name: str) -> list[list[str]]:
-    """The rows of a table beside this module, without its head."""
-    return [line.split("\t") for line in (files("blkmodel.reference") / name).read_text().splitlines()[1:]]
+def rows(name: str, room: str = "reference") -> list[list[str]]:
+    """The rows of a table in a room, without its head."""
+    return [line.split("\t") for line in (files(f"blkmodel.{room}") / name).read_text("utf8").splitlines()[1:]]
 
 
 @cache

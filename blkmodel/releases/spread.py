@@ -11,8 +11,7 @@ from blkmodel.kernel.irq import affinity
 from blkmodel.services.cpus.cpumask import (cpu_possible_mask, cpumask, cpumask_and, cpumask_or, cpumask_weight,
     for_each_cpu, for_each_node_mask, for_each_possible_cpu, nodemask)
 from blkmodel.services.cpus.interrupt import irq_affinity_desc
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import kcalloc, kfree
+from blkmodel.services.memory.slab import GFP_KERNEL, kcalloc, kfree
 
 _spread_5_4 = affinity.__irq_build_affinity_masks
 

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from blkmodel.device.controller import REGISTERS
-from blkmodel.device.names import ADMIN, IO
+from blkmodel.device import ADMIN, IO, REGISTERS
 from blkmodel.include.linux import nvme
 from blkmodel.trace.events import Command, Completion, Doorbell, Interrupt, RegisterRead, RegisterWrite
 from blkmodel.trace.recorder import Recording
@@ -60,15 +59,13 @@ class Passing(NamedTuple):
 def passings(recording: Recording) -> list[Passing]:
     """Everything that passed, in order."""
     found = []
-    indexes = {id(event): at for at, event in enumerate(recording.events)}
+    indexes = [at for at, event in enumerate(recording.events) if type(event) in _TELL]
     commands: dict[tuple[int, int], str] = {}
-    for moment in walk(recording):
-        if (kind := type(moment.event)) in _TELL:
-            what, to_controller, tell = _TELL[kind]
-            label, meaning = tell(moment.event, commands)
-            found.append(Passing(what, to_controller, label, meaning, recording.contexts[moment.context],
-                                 tuple(call.function for call in moment.path), indexes[id(moment.event)],
-                                 moment.event.time, moment.event))
+    for at, moment in zip(indexes, walk(recording, _TELL), strict=True):
+        what, to_controller, tell = _TELL[type(moment.event)]
+        label, meaning = tell(moment.event, commands)
+        found.append(Passing(what, to_controller, label, meaning, recording.contexts[moment.context],
+                             tuple(call.function for call in moment.path), at, moment.event.time, moment.event))
     return found
 
 

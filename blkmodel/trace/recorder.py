@@ -12,9 +12,9 @@ What first fills the fields of a structure is its creation, not an assignment, a
 """
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator
-from functools import cache
-from types import FrameType, SimpleNamespace
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import cache, partial
+from types import FrameType
 from typing import Any, Self
 
 from blkmodel.reference import mirror
@@ -42,9 +42,10 @@ class Node:
 
     def walk(self) -> "Iterator[Node]":
         """Yield this call, and all that are below it, in their order."""
-        yield self
-        for call in self.calls:
-            yield from call.walk()
+        below = [self]
+        while below:
+            yield (node := below.pop())
+            below += reversed(node.calls)
 
     def __repr__(self) -> str:
         return f"<{self.function}: {len(self.calls)} calls>"
@@ -58,83 +59,61 @@ class Recording:
     """What happened while it was on: `events`, in order, and the `contexts` they were in.
 
     Context 0 is whatever ran when the recording began. `result` is what the recorded function returned. functions:
-    whose calls to note; without, those that a kernel's own tracer would see.
+    whose calls to note; without, those that a kernel's own tracer would see. watched: to which structures, and arrays,
+    assignments are noted, which are most of the events; without, to all.
     """
 
-    def __init__(self, functions: list[mirror.MirrorFunction] | None = None) -> None:
+    def __init__(self, functions: Sequence[mirror.MirrorFunction] = (), watched: Sequence[type] | None = None) -> None:
         self.events: list[Any] = []
         self.contexts: list[ContextRecord] = []
         self.result: Any = None
-        self._profile_before: Any = None
-        self._fills: dict[type[Any], Any] = {}
+        self._watched = (Struct, Array) if watched is None else watched
         self._functions = functions or mirror.traced()  # held, so that no other code gets the identity of theirs
 
     def __enter__(self) -> Self:
-        if "__setattr__" in vars(Struct):
+        if Memory.observer:
             raise RecordingError("a recording is on already: leave it first, or record both steps in one")
         stack = [0]
         self.contexts.append(ContextRecord("task", "swapper", 0))
         observe = self._observer(stack)
-        self._profile_before = sys.getprofile()
-        profile = self._profiler(stack)
         set_field, set_item = self._hooks()
-        self._fills = {cls: vars(cls)["__init__"] for cls in _structures(Struct)}
+        self._fills = {cls: vars(cls)["__init__"] for above in self._watched for cls in _structures(above)}
         for cls, init in self._fills.items():
             cls.__init__ = _filled_unwatched(cls, init)
-        setattr(Struct, "__setattr__", set_field)  # noqa: B010
-        setattr(Array, "__setitem__", set_item)  # noqa: B010
+        for cls in self._watched:
+            setattr(cls, *(("__setitem__", set_item) if cls is Array else ("__setattr__", set_field)))
         Memory.observer = Kernel.observer = staticmethod(observe)
-        self._watch(_both(self._profile_before, profile) if callable(self._profile_before) else profile)
+        self._unwatch = watch(self._profiler(stack), [each.function for each in self._functions])
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._watch(None)
+        self._unwatch()
         for cls, init in self._fills.items():
             cls.__init__ = init
-        del Struct.__setattr__, Array.__setitem__
+        for cls in self._watched:
+            delattr(cls, "__setitem__" if cls is Array else "__setattr__")
         Memory.observer = Kernel.observer = None
-
-    def _watch(self, profile: Callable[[Any, str, Any], None] | None) -> None:
-        """Let the interpreter tell of calls and returns, or (None) no more. In a page, where setprofile() would look
-        at stacks that are not in memory while they wait, it is told which functions to tell of."""
-        if sys.platform != "emscripten":
-            sys.setprofile(profile or self._profile_before)
-            return
-        monitoring: Any = vars(sys)["monitoring"]
-        tool, on = monitoring.PROFILER_ID, monitoring.events
-        if monitoring.get_tool(tool) is None:  # once: to take it back would look at stacks that are not in memory
-            monitoring.use_tool_id(tool, "blkmodel")
-        told = {on.PY_START: "call", on.PY_RESUME: "call", on.PY_RETURN: "return", on.PY_YIELD: "return"}
-        if profile is None:
-            for event in told:
-                monitoring.register_callback(tool, event, None)
-            return
-        frames = {id(f.__code__): SimpleNamespace(f_code=f.__code__) for f in [e.function for e in self._functions]}
-        for frame in frames.values():
-            monitoring.set_local_events(tool, frame.f_code, sum(told))
-        for event, what in told.items():
-            monitoring.register_callback(tool, event, lambda code, at, value=None, what=what: profile(
-                frames[id(code)], what, value))
 
     def _profiler(self, stack: list[int]) -> Callable[[FrameType, str, Any], None]:
         """Make what the interpreter calls at every call and return; `stack` ends in the running context's number."""
         known = {id(each.function.__code__): (each.name, each.file) for each in self._functions}.get
+        names = {each.function.__code__.co_name for each in self._functions}  # says enough of most calls
         append, event_of = self.events.append, tuple.__new__  # which takes half as long as Call(…)
         depths = {0: 0}
 
         def profile(frame: FrameType, event: str, value: Any) -> None:
             if event == "call":
-                if found := known(id(frame.f_code)):
-                    context = stack[-1]
+                if (code := frame.f_code).co_name in names and (found := known(id(code))):
+                    context, (name, file) = stack[-1], found
                     depth = depths.get(context, 0)
                     depths[context] = depth + 1
-                    append(event_of(Call, (*found, depth, context)))
+                    append(event_of(Call, (name, file, depth, context)))
             elif event == "return":
-                if found := known(id(frame.f_code)):
-                    context = stack[-1]
+                if (code := frame.f_code).co_name in names and (found := known(id(code))):
+                    context, (name, file) = stack[-1], found
                     if (depth := depths.get(context, 0) - 1) >= 0:
                         depths[context] = depth
-                        append(event_of(Return, (*found, depth, context, value)))
+                        append(event_of(Return, (name, file, depth, context, value)))
         return profile
 
     def _hooks(self) -> tuple[Callable[[Struct, str, Any], None], Callable[[Array, Any, Any], None]]:
@@ -194,8 +173,7 @@ class Recording:
 
         With `roots`, the outermost calls to these functions are the trees, and calls outside them are left out.
         """
-        trees: dict[int, list[Node]] = {}
-        open_calls: dict[int, list[Node]] = {}
+        trees, open_calls = dict[int, list[Node]](), dict[int, list[Node]]()
         for index, event in enumerate(self.events):
             if type(event) is Call:
                 node = Node(event.function, event.file, event.context, index)
@@ -214,6 +192,36 @@ class Recording:
         return [event for event in self.events if isinstance(event, kinds)]
 
 
+def watch(profile: Callable[[FrameType, str, Any], None], functions: Iterable[Any]) -> Callable[[], object]:
+    """Let the interpreter tell of calls and returns, besides whom it tells already, until what this returns is called.
+
+    In a page, where setprofile() would look at stacks that are not in memory while they wait, it is told which
+    functions to tell of.
+    """
+    if sys.platform != "emscripten":
+        before: Any = sys.getprofile()
+        sys.setprofile(_both(before, profile) if callable(before) else profile)
+        return partial(sys.setprofile, before)
+    monitoring: Any = vars(sys)["monitoring"]
+    tool, on = monitoring.PROFILER_ID, monitoring.events
+    if monitoring.get_tool(tool) is None:  # once: to take it back would look at stacks that are not in memory
+        monitoring.use_tool_id(tool, "blkmodel")
+    told = {on.PY_START: "call", on.PY_RESUME: "call", on.PY_RETURN: "return", on.PY_YIELD: "return"}
+    for function in functions:
+        monitoring.set_local_events(tool, function.__code__, sum(told))
+
+    def tell(event: Any, what: str) -> Callable[[], object]:
+        def hook(code: Any, at: int, value: Any = None, frame: Any = None) -> None:
+            frame = frame or sys._getframe(1)
+            if before:
+                before(code, at, value, frame)
+            profile(frame, what, value)
+        before = monitoring.register_callback(tool, event, hook)
+        return partial(monitoring.register_callback, tool, event, before)
+    undo = [tell(*each) for each in told.items()]
+    return lambda: [each() for each in undo]
+
+
 def _both(before: Callable[..., None], profile: Callable[..., None]) -> Callable[..., None]:
     """One hook that calls two: whoever else wants to hear of calls goes on to."""
     def hook(frame: FrameType, event: str, value: Any) -> None:
@@ -223,11 +231,12 @@ def _both(before: Callable[..., None], profile: Callable[..., None]) -> Callable
 
 
 def _structures(cls: type[Any]) -> Iterator[type[Any]]:
-    """All classes of structures, but for those of _unwatched()."""
-    for below in cls.__subclasses__():
-        if "__setattr__" not in vars(below):
-            if "__init__" in vars(below):
-                yield below
+    """A class and all below it that fill structures, but for those of _unwatched(), and those that got their slots in
+    another."""
+    if cls is not Array and "__setattr__" not in vars(cls) and "__slots__" in vars(cls):
+        if "__init__" in vars(cls):
+            yield cls
+        for below in cls.__subclasses__():
             yield from _structures(below)
 
 
@@ -255,9 +264,20 @@ def outermost(forest: list[Node], roots: Collection[str]) -> Iterator[Node]:
         yield from (node,) if node.function in roots else outermost(node.calls, roots)
 
 
-def record(fn: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> Recording:
-    """Record what fn(*args, **kwargs) does; without fn, return a recording to be used in a `with` statement."""
-    recording = Recording()
+def under_way(nodes: list[Node], at: int) -> list[Node]:
+    """The calls of a context that an event is in, outermost first. One that never returned has not ended."""
+    node = next((node for node in nodes if node.start <= at and (node.end is None or at <= node.end)), None)
+    return [node, *under_way(node.calls, at)] if node else []
+
+
+def record(fn: Callable[..., Any] | None = None, *args: Any, watched: Sequence[type] | None = None,
+           functions: Collection[str] | None = None, **kwargs: Any) -> Recording:
+    """Record what fn(*args, **kwargs) does; without fn, return a recording to be used in a `with` statement.
+
+    watched: as a Recording takes it. functions: names; without, the calls of all functions are noted.
+    """
+    wanted = mirror.traced()
+    recording = Recording([each for each in wanted if functions is None or each.name in functions], watched)
     if fn is not None:
         with recording:
             recording.result = fn(*args, **kwargs)

@@ -189,7 +189,7 @@ def steps_of(events: list[Any], forest: dict[int, list[Node]]) -> Iterator[Step]
 
 
 def _changes(events: list[Any], start: int = 0, end: int | None = None) -> Iterator[Change]:
-    """The assignments among the events start to end; a slice of an array is its items."""
+    """The assignments among the events start to end; a slice of an array is those of its items that become others."""
     for at in range(start, len(events) if end is None else end):
         event = events[at]
         if type(event) is Assign and not event.field.startswith("_"):
@@ -197,8 +197,8 @@ def _changes(events: list[Any], start: int = 0, end: int | None = None) -> Itera
         elif type(event) is Item:
             if isinstance(event.index, slice):
                 places = range(*event.index.indices(len(event.array)))
-                for i, old, new in zip(places, event.old, event.new, strict=True):
-                    yield Change(at, event.array, f"[{i}]", old, new)
+                yield from (Change(at, event.array, f"[{i}]", old, new)
+                            for i, old, new in zip(places, event.old, event.new, strict=True) if old is not new)
             else:
                 yield Change(at, event.array, f"[{event.index % len(event.array)}]", event.old, event.new)
 

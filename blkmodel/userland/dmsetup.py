@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 from blkmodel.errors import NotModelled
-from blkmodel.include.linux.dm_ioctl import bytes_of
+from blkmodel.include.linux import dm_ioctl as uapi
 from blkmodel.sim import this
 from blkmodel.userland.getopt import BadOption, getopt_long, saturated
 from blkmodel.userland.libdm import (LIBRARY_VERSION, Info, Library, Refused, Task, deps, find_disk, info, mangled,
@@ -40,6 +40,9 @@ OPTIONS = dict.fromkeys(("major", "minor", "options", "table", "target", "uuid")
     "readonly", "checks", "columns", "deferred", "force", "inactive", "noflush", "noheadings", "nolockfs",
     "noopencount", "notable", "noudevrules", "noudevsync", "retry", "setuuid", "showkeys", "verbose", "verifyudev",
     "version", "yes", "addnodeonresume", "addnodeoncreate"), False)
+FLAGS = {"readonly": uapi.DM_READONLY_FLAG, "noflush": uapi.DM_NOFLUSH_FLAG, "nolockfs": uapi.DM_SKIP_LOCKFS_FLAG,
+         "inactive": uapi.DM_QUERY_INACTIVE_TABLE_FLAG, "noopencount": uapi.DM_SKIP_BDGET_FLAG,
+         "deferred": uapi.DM_DEFERRED_REMOVE, "setuuid": uapi.DM_UUID_FLAG}
 INCOMPATIBLE = (("table", "notable"), ("addnodeonresume", "addnodeoncreate"))
 
 
@@ -74,6 +77,10 @@ class Process:
     def by_option(self) -> bool:
         """Whether an option says which device is meant: --uuid, or --major and --minor."""
         return "uuid" in self.options or "major" in self.options
+
+    def flags(self, *options: str) -> int:
+        """What those of some options that were given ask of the kernel."""
+        return sum(FLAGS[option] for option in options if option in self.options)
 
     def number(self, option: str) -> int:
         """An option's argument as C's atoi() has it."""
@@ -178,8 +185,7 @@ def _task(process: Process, kind: str, name: str | None = None) -> Task:
         task.major, task.minor = process.number("major"), process.number("minor")
     else:
         process.refuse("No device specified.")
-    task.no_open_count = "noopencount" in process.options
-    task.query_inactive = "inactive" in process.options
+    task.flags = process.flags("noopencount", "inactive")
     return task
 
 
@@ -197,7 +203,7 @@ def _name(process: Process, kind: str, name: str) -> str:
         if missing:
             process.refuse(f"Device {missing} not found")
         return found
-    if len(bytes_of(name)) >= NAME_LEN:
+    if len(uapi.bytes_of(name)) >= NAME_LEN:
         process.refuse(f'Name "{name}" too long.')
     return mangled(name)
 
@@ -212,7 +218,7 @@ def _parse_table(process: Process, task: Task) -> None:
         if (found := re.match(r"([+-]?[0-9]++)\s*+([+-]?[0-9]++)\s*+(\S++)\s*+", line)) is None:
             process.refuse(f"Invalid format on line {number} of table {place}.")
         kind = found[3]
-        if len(bytes_of(kind)) >= TYPE_LEN:
+        if len(uapi.bytes_of(kind)) >= TYPE_LEN:
             process.refuse(f"Target type name {kind} is too long.")
         params = line[found.end():].partition("#")[0]
         task.targets.append((_unsigned(found[1]), _unsigned(found[2]), kind, params))
@@ -244,7 +250,7 @@ def _create(process: Process, arguments: list[str]) -> None:
         process.refuse(f"Couldn't open '{arguments[1]}' for reading.")
     if "notable" not in process.options:
         _parse_table(process, task)
-    task.read_only = "readonly" in process.options
+    task.flags |= process.flags("readonly")
     task.major, task.minor = (process.number(which) if which in process.options else -1 for which in ("major", "minor"))
     task.add_node_on_create = "addnodeoncreate" in process.options
     _run(process, task)
@@ -267,7 +273,7 @@ def _load(process: Process, arguments: list[str]) -> None:
     if arguments and "table" not in process.options:
         process.refuse(f"Couldn't open '{arguments[0]}' for reading.")
     _parse_table(process, task)
-    task.read_only = "readonly" in process.options
+    task.flags |= process.flags("readonly")
     _run(process, task)
 
 
@@ -281,11 +287,9 @@ def _run(process: Process, task: Task, display: bool = True) -> None:
 def _simple(process: Process, kind: str, name: str | None, event_nr: int = 0, display: bool = False) -> None:
     task = _task(process, kind, name)
     task.event_nr = event_nr
-    task.no_flush = "noflush" in process.options
-    task.skip_lockfs = "nolockfs" in process.options
+    task.flags |= process.flags("noflush", "nolockfs", *(["deferred"] if kind in ("remove", "remove_all") else []))
     task.add_node_on_create = "addnodeoncreate" in process.options
     task.retry_remove = "retry" in process.options and kind == "remove"
-    task.deferred_remove = "deferred" in process.options and kind in ("remove", "remove_all")
     _run(process, task, display)
 
 
@@ -325,7 +329,7 @@ def _wipe_table(process: Process, name: str | None) -> None:
         size = sum(length for _, length, _, _ in targets(look))
     load = _task(process, "reload", name)
     load.targets = [(0, size, "error", "")]
-    load.read_only = "readonly" in process.options
+    load.flags |= process.flags("readonly")
     process.library.run(load)
     if "force" in process.options:
         process.options["nolockfs"] = process.options["noflush"] = 1
@@ -339,13 +343,14 @@ def _wipe_table(process: Process, name: str | None) -> None:
 def _rename(process: Process, arguments: list[str]) -> None:
     task = _task(process, "rename", arguments[0] if len(arguments) == 2 else None)
     new = arguments[-1]
-    task.new_uuid = "setuuid" in process.options
-    what, most = ("Uuid", UUID_LEN) if task.new_uuid else ("Name", NAME_LEN)
-    if not task.new_uuid and "/" in new:
+    task.flags |= process.flags("setuuid")
+    is_name = "setuuid" not in process.options
+    what, most = ("Name", NAME_LEN) if is_name else ("Uuid", UUID_LEN)
+    if is_name and "/" in new:
         process.refuse(f'Name "{new}" invalid. It contains "/".')
-    if len(bytes_of(new)) >= most:
+    if len(uapi.bytes_of(new)) >= most:
         process.refuse(f'{what} "{new}" too long')
-    if not task.new_uuid and not new:
+    if is_name and not new:
         process.refuse("Non empty new name is required.")
     task.new_name = mangled(new)
     process.library.run(task)
@@ -438,7 +443,7 @@ def _ls(process: Process, arguments: list[str]) -> None:
 
 def _status(process: Process, name: str | None) -> None:
     task = _task(process, "table" if process.command == "table" else "status", name)
-    task.no_flush = "noflush" in process.options
+    task.flags |= process.flags("noflush")
     process.library.run(task)
     device, matched = _there(process, task), False
     for start, length, kind, text in targets(task) or [(0, 0, "", "")]:
@@ -483,10 +488,11 @@ def _there(process: Process, task: Task) -> Info:
 def _display_info(process: Process, task: Task) -> None:
     """Print how a device is, in words."""
     device = _there(process, task)
-    tables = " & ".join(word for word, there in (("LIVE", device.live_table), ("INACTIVE", device.inactive_table))
-                        if there)
-    state = ("SUSPENDED" if device.suspended else "ACTIVE") + (" (READ-ONLY)" if device.read_only else "") + (
-        " (DEFERRED REMOVE)" if device.deferred_remove else "")
+    tables = " & ".join(word for word, flag in (("LIVE", uapi.DM_ACTIVE_PRESENT_FLAG),
+                                                ("INACTIVE", uapi.DM_INACTIVE_PRESENT_FLAG)) if device.flags & flag)
+    state = "SUSPENDED" if device.flags & uapi.DM_SUSPEND_FLAG else "ACTIVE"
+    for word, flag in (("READ-ONLY", uapi.DM_READONLY_FLAG), ("DEFERRED REMOVE", uapi.DM_DEFERRED_REMOVE)):
+        state += f" ({word})" * bool(device.flags & flag)
     lines = [f"Name:              {device.name}", f"State:             {state}"]
     if (sectors := read_ahead(device.major, device.minor)) is not None:
         lines.append(f"Read Ahead:        {sectors}")

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 from blkmodel.errors import NotModelled
 from blkmodel.include.linux import dm_ioctl as uapi
 from blkmodel.include.linux.genhd import dev_to_part, part_to_disk
-from blkmodel.services.base.err import EBUSY, ENXIO, IS_ERR, PTR_ERR
-from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV, huge_decode_dev, huge_encode_dev
+from blkmodel.reference.source import rows
+from blkmodel.services.base import EBUSY, ENXIO, IS_ERR, MAJOR, MINOR, MKDEV, PTR_ERR, huge_decode_dev, huge_encode_dev
 from blkmodel.services.devices.device import dev_name, devices
 from blkmodel.services.files.file import O_RDWR, filp_close, filp_open, mknod, unlink, vfs_ioctl
 from blkmodel.services.files.inode import S_IFBLK
-from blkmodel.services.tasks.timer import usleep_range
+from blkmodel.services.tasks import usleep_range
 
 LIBRARY_VERSION, CONTROL, MIN_SIZE = "1.02.185 (2022-05-18)", "/dev/mapper/control", 16 * 1024
 PLAIN = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#+-.:=@_")
@@ -40,20 +40,10 @@ WITH_EVENT = ("resume", "remove", "rename")
 MAY_NOT_EXIST = ("info", "mknodes", "status")
 MAY_GROW = ("versions", "names", "deps", "status", "table", "waitevent", "message")
 
-STRERROR = {
-    1: "Operation not permitted", 2: "No such file or directory", 4: "Interrupted system call", 5: "Input/output error",
-    6: "No such device or address", 9: "Bad file descriptor", 11: "Resource temporarily unavailable",
-    12: "Cannot allocate memory", 13: "Permission denied", 14: "Bad address", 16: "Device or resource busy",
-    17: "File exists", 19: "No such device", 22: "Invalid argument", 25: "Inappropriate ioctl for device",
-    27: "File too large", 28: "No space left on device", 30: "Read-only file system",
-    34: "Numerical result out of range", 52: "Invalid exchange", 61: "No data available", 67: "Link has been severed",
-    75: "Value too large for defined data type", 84: "Invalid or incomplete multibyte or wide character",
-    95: "Operation not supported", 110: "Connection timed out", 121: "Remote I/O error", 123: "No medium found"}
-
 
 def strerror(errno: int) -> str:
     """An error's text, as the C library has it."""
-    return STRERROR.get(errno, f"Unknown error {errno}")
+    return dict(rows("strerror.tsv", "userland")).get(str(errno), f"Unknown error {errno}")
 
 
 Target = tuple[int, int, str, str]
@@ -68,8 +58,8 @@ class Refused(Exception):
 class Task:
     """One operation: its kind, the device that is meant, and what is to be done. `answer` and `block` are the kernel's.
 
-    geometry, message and new_name are texts, with new_uuid where the
-    new name is a UUID. exists: the device was there.
+    geometry, message and new_name are texts. flags: those of DM_*_FLAG that somebody wants, such as DM_UUID_FLAG where
+    the new name is a UUID. exists: the device was there.
     """
 
     kind: str
@@ -79,17 +69,11 @@ class Task:
     minor: int = -1
     targets: list[Target] = field(default_factory=list)
     new_name: str | None = None
-    new_uuid: bool = False
     message: str | None = None
     sector: int = 0
     geometry: str | None = None
     event_nr: int = 0
-    read_only: bool = False
-    no_flush: bool = False
-    skip_lockfs: bool = False
-    no_open_count: bool = False
-    query_inactive: bool = False
-    deferred_remove: bool = False
+    flags: int = 0
     retry_remove: bool = False
     add_node_on_create: bool = False
     answer: Any = None
@@ -173,12 +157,12 @@ class Library:
         if name is None:
             for node, there in list(devices().nodes.items()):
                 if node.startswith("mapper/") and there.mode == S_IFBLK:
-                    self.run(Task("mknodes", name=node.removeprefix("mapper/"), no_open_count=True))
+                    self.run(Task("mknodes", name=node.removeprefix("mapper/"), flags=uapi.DM_SKIP_BDGET_FLAG))
             listed = Task("names")
             self.run(listed)
             wanted = [mangled(each) for each, _ in names(listed)]
         for each in wanted:
-            self.run(Task("mknodes", name=each, no_open_count=True))
+            self.run(Task("mknodes", name=each, flags=uapi.DM_SKIP_BDGET_FLAG))
 
     def _open(self) -> bool:
         """Open the control node, if it is not; return whether it is."""
@@ -218,12 +202,9 @@ class Library:
                 spec = uapi.TARGET_SPEC.pack(start, length, 0, size, uapi.bytes_of(kind))
                 parts.append((spec + text).ljust(size, b"\0"))
         count = len(parts)
-        if task.new_name is not None:
-            parts.append(uapi.bytes_of(task.new_name) + b"\0")
         if task.message is not None:
             parts.append(uapi.TARGET_MSG.pack(task.sector) + uapi.bytes_of(task.message) + b"\0")
-        if task.geometry is not None:
-            parts.append(uapi.bytes_of(task.geometry) + b"\0")
+        parts += [uapi.bytes_of(text) + b"\0" for text in (task.new_name, task.geometry) if text is not None]
         data = b"".join(parts)
         head = uapi.dm_ioctl(version=list(NEEDS.get(task.kind, (4, 0, 0))), data_start=uapi.align_val(uapi.DATA_OFFSET),
                              target_count=count, event_nr=task.event_nr, flags=self._flags(task))
@@ -247,13 +228,8 @@ class Library:
         return block
 
     def _flags(self, task: Task) -> int:
-        asked = {uapi.DM_PERSISTENT_DEV_FLAG: task.minor >= 0, uapi.DM_SUSPEND_FLAG: task.kind == "suspend",
-                 uapi.DM_NOFLUSH_FLAG: task.no_flush, uapi.DM_READONLY_FLAG: task.read_only,
-                 uapi.DM_SKIP_LOCKFS_FLAG: task.skip_lockfs,
-                 uapi.DM_DEFERRED_REMOVE: task.deferred_remove and task.kind in ("remove", "remove_all"),
-                 uapi.DM_QUERY_INACTIVE_TABLE_FLAG: task.query_inactive, uapi.DM_UUID_FLAG: task.new_uuid,
-                 uapi.DM_STATUS_TABLE_FLAG: task.kind == "table", uapi.DM_SKIP_BDGET_FLAG: task.no_open_count}
-        return DM_EXISTS_FLAG | sum(flag for flag, wanted in asked.items() if wanted)
+        of_kind = {"suspend": uapi.DM_SUSPEND_FLAG, "table": uapi.DM_STATUS_TABLE_FLAG}.get(task.kind, 0)
+        return DM_EXISTS_FLAG | task.flags | of_kind | (uapi.DM_PERSISTENT_DEV_FLAG if task.minor >= 0 else 0)
 
     def _called(self, task: Task) -> str:
         """The device of a task, for a message."""
@@ -268,7 +244,7 @@ class Library:
         major, minor = _numbers(create.answer.dev)
         try:
             self.run(Task("reload", name=task.name, major=major, minor=minor, targets=task.targets,
-                          read_only=task.read_only))
+                          flags=task.flags & uapi.DM_READONLY_FLAG))
             # the kind of the task is another from here on, so that its answer says how the device is in the end
             task.kind, task.uuid, task.targets = "resume", "", []
             self.run(task)
@@ -292,7 +268,7 @@ class Library:
                 unlink(f"/dev/mapper/{task.name}")
         elif task.kind == "remove" and task.name:
             unlink(f"/dev/mapper/{task.name}")
-        elif task.kind == "rename" and task.name and not task.new_uuid:
+        elif task.kind == "rename" and task.name and not task.flags & uapi.DM_UUID_FLAG:
             if (node := devices().nodes.get(f"mapper/{task.name}")) is not None:
                 unlink(f"/dev/mapper/{task.name}")
                 self._add_node(task.new_name or "", huge_encode_dev(node.rdev))
@@ -309,15 +285,11 @@ class Library:
 # What an answer says
 
 class Info(NamedTuple):
-    """How the kernel says that a device is."""
+    """How the kernel says that a device is. flags: DM_*_FLAG, and DM_DEFERRED_REMOVE."""
 
     name: str
     uuid: str
-    suspended: bool
-    read_only: bool
-    live_table: bool
-    inactive_table: bool
-    deferred_remove: bool
+    flags: int
     open_count: int
     event_nr: int
     major: int
@@ -327,17 +299,16 @@ class Info(NamedTuple):
     @property
     def stat(self) -> str:
         """Which tables there are, whether the device is suspended, and whether it is read-only, each as a letter."""
-        flags = (self.live_table, "L-"), (self.inactive_table, "I-"), (self.suspended, "s-"), (self.read_only, "rw")
-        return "".join(letters[not flag] for flag, letters in flags)
+        shown = ((uapi.DM_ACTIVE_PRESENT_FLAG, "L-"), (uapi.DM_INACTIVE_PRESENT_FLAG, "I-"),
+                 (uapi.DM_SUSPEND_FLAG, "s-"), (uapi.DM_READONLY_FLAG, "rw"))
+        return "".join(letters[not self.flags & flag] for flag, letters in shown)
 
 
 def info(task: Task) -> Info:
     """How the kernel says the device of a task is."""
     answer = task.answer
-    return Info(plain(answer.name), plain(answer.uuid), bool(answer.flags & uapi.DM_SUSPEND_FLAG),
-                bool(answer.flags & uapi.DM_READONLY_FLAG), bool(answer.flags & uapi.DM_ACTIVE_PRESENT_FLAG),
-                bool(answer.flags & uapi.DM_INACTIVE_PRESENT_FLAG), bool(answer.flags & uapi.DM_DEFERRED_REMOVE),
-                answer.open_count, answer.event_nr, *_numbers(answer.dev), answer.target_count)
+    return Info(plain(answer.name), plain(answer.uuid), answer.flags, answer.open_count, answer.event_nr,
+                *_numbers(answer.dev), answer.target_count)
 
 
 def _numbers(dev: int) -> tuple[int, int]:

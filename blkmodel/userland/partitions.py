@@ -1,4 +1,4 @@
-"""Tables of partitions as sfdisk writes them: of DOS (`mbr`) and of UEFI (`gpt`)."""
+"""Tables of partitions as sfdisk writes them: of DOS (`mbr`, without logical ones) and of UEFI (`gpt`)."""
 
 import re
 from binascii import crc32
@@ -8,7 +8,7 @@ from struct import pack
 LABELS = ("mbr", "gpt")
 TWO = ((2048, 32768), (34816, 65536))
 """The partitions of a disk where nobody says: (first sector, sectors) of each."""
-LINUX, EXTENDED, PROTECTIVE = 0x83, 0x05, 0xEE
+LINUX, PROTECTIVE = 0x83, 0xEE
 LINUX_GUID = bytes.fromhex("af3dc60f83847247 8e793d69d8477de4")
 ENTRIES = 128
 
@@ -25,6 +25,8 @@ def tables(label: str, sectors: int, parts: Sequence[tuple[int, int]]) -> list[t
     it goes and the bytes. ValueError says what does not fit."""
     if label not in LABELS:
         raise ValueError(f"label={label!r}: a table is one of {', '.join(LABELS)}")
+    if len(parts) > (most := 4 if label == "mbr" else ENTRIES):
+        raise ValueError(f"{len(parts)} partitions: a table has {most} at most")
     behind = first = 1 if label == "mbr" else 2 + ENTRIES // 4
     for start, length in parts:
         if start < behind or length < 1:
@@ -34,7 +36,7 @@ def tables(label: str, sectors: int, parts: Sequence[tuple[int, int]]) -> list[t
     end = sectors if label == "mbr" else sectors - first + 1
     if behind > end:
         raise ValueError(f"the partitions end at sector {behind}: there is room up to {end}")
-    return _mbr(parts) if label == "mbr" else _gpt(sectors, parts)
+    return [(0, _sector([(LINUX, *part) for part in parts]))] if label == "mbr" else _gpt(sectors, parts)
 
 
 def _sector(entries: Sequence[tuple[int, int, int]]) -> bytes:
@@ -43,27 +45,8 @@ def _sector(entries: Sequence[tuple[int, int, int]]) -> bytes:
     return bytes(440) + b"BLKM\0\0" + packed.ljust(64, b"\0") + b"\x55\xaa"
 
 
-def _mbr(parts: Sequence[tuple[int, int]]) -> list[tuple[int, bytes]]:
-    """Up to four partitions; of more, three, and the others in a chain of tables, each in the sector before its
-    partition."""
-    if len(parts) <= 4:
-        return [(0, _sector([(LINUX, *part) for part in parts]))]
-    primary, logical = parts[:3], parts[3:]
-    for before, (start, _) in zip(parts[2:], logical, strict=False):
-        if start == sum(before):
-            raise ValueError(f"a partition at sector {start}: the sector before it is taken, where its table would be")
-    begin, end = logical[0][0] - 1, sum(logical[-1])
-    written = [(0, _sector([*((LINUX, *part) for part in primary), (EXTENDED, begin, end - begin)]))]
-    for i, (start, length) in enumerate(logical):
-        links = [(EXTENDED, other[0] - 1 - begin, other[1] + 1) for other in logical[i + 1:i + 2]]
-        written.append((512 * (start - 1), _sector([(LINUX, 1, length), *links])))
-    return written
-
-
 def _gpt(sectors: int, parts: Sequence[tuple[int, int]]) -> list[tuple[int, bytes]]:
     """Up to 128 partitions, with names; the table again at the disk's end."""
-    if len(parts) > ENTRIES:
-        raise ValueError(f"{len(parts)} partitions: a table has {ENTRIES} at most")
     entries = b"".join(
         pack("<16s16sQQQ72s", LINUX_GUID, number.to_bytes(16, "little"), start, start + length - 1, 0,
              "".join(f"{letter}\0" for letter in f"part{number}").encode())

@@ -2,18 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from blkmodel.errors import KernelError
+from blkmodel.reference.source import rows
 from blkmodel.sim import this
 
 
 @cache
 def known(what: str) -> dict[str, str]:
     """The names in a list of tools.tsv, in their order there, each with its letters ("": none)."""
-    rows = (files("blkmodel.userland") / "tools.tsv").read_text("utf8").splitlines()
-    lists = dict(row.split("\t") for row in rows[1:])
+    lists = dict(rows("tools.tsv", "userland"))
     return {name: letters for name, _, letters in (word.partition(",") for word in lists[what].split())}
 
 

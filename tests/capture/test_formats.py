@@ -1,13 +1,14 @@
 """Reading recordings: what a wrong file is answered."""
 
 import json
+from typing import Any
 
 import pytest
 
 from blkmodel.capture.formats import FormatError, read
 
 HCTX = {"index": 0, "type": "default", "cpus": [0, 1], "nr_tags": 64, "nr_reserved_tags": 0}
-MAP = {
+MAP: dict[str, Any] = {
     "format": "blkmodel-capture/1", "kernel": {"release": "5.4.120"},
     "machine": {"possible": "0-1", "present": "0-1", "online": "0-1", "nodes": {"0": "0-1"}},
     "cases": [{"driver": "null_blk", "params": {"submit_queues": 1}, "observed": {"hctxs": [HCTX]}}],

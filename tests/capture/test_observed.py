@@ -166,3 +166,12 @@ def test_a_step_that_is_not_modelled_is_told(tmp_path):
     path = tmp_path / "changed.json"
     path.write_text(json.dumps(document))
     assert check_file(path).result == SKIPPED
+
+
+def test_several_steps_of_which_there_is_none(tmp_path):
+    document = json.loads((KERNEL / "calls" / "slot-power-off-in-flight.json").read_text())
+    path = tmp_path / "changed.json"
+    path.write_text(json.dumps(changed(document, "scenario", "traced", 1, "steps", to=[])))
+    outcome = check_file(path)
+    assert outcome.result == FAILED
+    assert not any(line.startswith("ValueError") for line in outcome.differences)

@@ -29,7 +29,7 @@ def test_maps(path):
 
 
 def test_the_number_of_cases():
-    assert sum(len(json.loads(path.read_text())["cases"]) for path in MAPS) == 866
+    assert sum(len(json.loads(path.read_text())["cases"]) for path in MAPS) == 972
 
 
 @pytest.mark.parametrize("path", CALLS, ids=lambda path: path.stem)

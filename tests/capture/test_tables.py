@@ -88,3 +88,8 @@ def test_shapes_and_limits(check, name, place, to, message):
     outcome = check(name, *place, to=to)
     assert outcome.result == UNREADABLE
     assert outcome.summary.startswith(message)
+
+
+def test_a_table_of_no_disk(check):
+    assert check("nr_requests", "setup", 0, 1, "hw_queue_depth", to="x").differences == [
+        "KeyError: \"there is no disk 'nullb0'; there is none\""]

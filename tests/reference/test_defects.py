@@ -13,13 +13,16 @@ from blkmodel.block import bio as bios, blk_core, blk_settings
 from blkmodel.device.controller import Controller
 from blkmodel.device.namespace import Namespace
 from blkmodel.drivers.block.null_blk_main import NULLB_PAGE_LOCK
-from blkmodel.drivers.md import dm_service_time
+from blkmodel.drivers.md import dm, dm_service_time
 from blkmodel.reference.source import defects, line_of
 from blkmodel.services.base.bug import KernelBug
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import NUMA_NO_NODE
+from blkmodel.services.memory.slab import GFP_KERNEL, NUMA_NO_NODE
+from blkmodel.sim.kernel import Context
 from blkmodel.sim.structure import Array
+from blkmodel.trace import Call, record
+from blkmodel.userland import dmsetup
 from blkmodel.view.figures.defects import errors
+from tests.leaks import drawn
 from tests.tools.comments import comments
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,6 +74,23 @@ def test_a_page_that_does_not_fit_is_lost():
     assert held() == ["pages(1)"]
 
 
+def test_a_discard_that_waited_is_not_cut():
+    """Cut into four where the device is not suspended; after a resume it goes down whole."""
+    def clones(suspended):
+        kernel = boot(1)
+        scenario.nvme_probe()
+        scenario.dm_load()
+        disk = dmsetup.create("lin0", "0 8192 linear /dev/nvme0n1 0")
+        scenario.set_queue_file(disk, "discard_max_bytes", 256 << 10)
+        if suspended:
+            dmsetup.run(("suspend", "lin0"))
+            md = scenario.disk(disk).private_data
+            kernel.loop.post(Context("task", "dmsetup", 0), lambda: dm.dm_resume(md), 5_000_000)
+        recording = record(scenario.discard, disk, 0, 1 << 20)
+        return sum(event.function == "alloc_tio" for event in recording.of(Call))
+    assert (clones(False), clones(True)) == (4, 1)
+
+
 def test_pages_of_a_cache_stay_locked():
     """Of two pages the first finds no memory: the second stays locked, and is passed over from then on."""
     kernel = boot(4)
@@ -78,7 +98,7 @@ def test_pages_of_a_cache_stay_locked():
     name = scenario.null_blk_create("c", memory_backed=1, cache_size=1, size=4)
     scenario.io(name, "write", 0, 8192)
     cache = scenario.disk(name).private_data.dev.cache
-    kernel.memory.fail_share(1, 0, kinds={"nullb_page"})
+    kernel.memory.fail_if(drawn(1, 0, kinds={"nullb_page"}))
     with pytest.raises(KernelError, match="ENOMEM"):
         scenario.flush(name)
     assert [cache.items[number].bitmap >> NULLB_PAGE_LOCK & 1 for number in (0, 1)] == [0, 1]
@@ -112,7 +132,7 @@ def test_a_number_is_lost():
     """The disk could not be registered; the next one does not get its number."""
     kernel = boot(4)
     scenario.null_blk_load(nr_devices=0)
-    kernel.memory.fail_share(1, 0, kinds={"gendisk"})
+    kernel.memory.fail_if(drawn(1, 0, kinds={"gendisk"}))
     with pytest.raises(KernelError, match="ENOMEM"):
         scenario.null_blk_create("lost")
     kernel.memory.fail_never()

@@ -38,7 +38,7 @@ def figures(check=check_file):
     for path in sorted((RECORDINGS / "linux-5.4").rglob("*.json")):
         outcomes.setdefault(read(path)["format"], []).append(check(path))
     rows = [f"| {SAID[name].format(files=len(of))} | {_today(of)} |" for name, of in sorted(outcomes.items())]
-    later = [check(path) for path in sorted((RECORDINGS / "linux-6.12").rglob("*.json"))]
+    later = [check(path) for path in sorted((RECORDINGS / "linux-6.12" / "maps").glob("*.json"))]
     rows.append(f"| the same as in the first row, of Linux 6.12, on {len(later)} machines | {_today(later)} |")
     packaged = [check(path) for path in sorted((RECORDINGS / "debian").rglob("*.json"))]
     rows.append(f"| the same, of Debian's kernels 6.1 and 6.12, on {len(packaged)} machines | {_today(packaged)} |")

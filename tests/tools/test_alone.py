@@ -26,10 +26,17 @@ COMMANDS = {
     "explain": ["my.json"],
     "capture": ["--release", "5.4.120"],
     "fio": ["job.fio"],
+    "lsblk": ["--session", "my.json"],
+    "iostat": ["-x", "nvme0n1"],
+    "nvme": ["list"],
+    "blktrace": ["nvme0n1", "io", "disk=nvme0n1", "op=read", "offset=0", "length=4096"],
+    "sysfs": ["/sys/block/nvme0n1/queue"],
 }
 SAYS = {"check": "passed", "map": "hctx", "trace": "blk_mq_alloc_tag_set", "lvm": "successfully created",
         "session": "$ dmsetup create lin0", "dmesg": "nvme nvme0: pci function",
-        "explain": "that the book knows", "capture": "blkmodel-capture/1", "fio": "IOPS="}
+        "explain": "that the book knows", "capture": "blkmodel-capture/1", "fio": "IOPS=",
+        "lsblk": "└─lin0", "iostat": "%util", "nvme": "QEMU NVMe Ctrl", "blktrace": "Q   R 0 + 8 [dio]",
+        "sysfs": "/scheduler:[none]"}
 
 
 @pytest.fixture(scope="module")

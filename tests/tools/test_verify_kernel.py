@@ -61,6 +61,27 @@ def test_what_was_printed_becomes_a_recording(tmp_path):
 
 def test_nothing_printed_is_no_recording(tmp_path):
     assert verify_kernel.recording("Kernel panic", "6.12", tmp_path) == {}
+    assert [wrong for wrong, _ in verify_kernel.calls("Kernel panic", "6.12", None, False)] == [
+        ["0 of 4 call trees were recorded"]]
+    assert verify_kernel.inside("Kernel panic", "6.12", tmp_path)[0] == []
+
+
+def test_what_was_captured_inside_is_what_is_captured_from_outside(tmp_path):
+    said = SAID[:SAID.index("@@case null")] + SAID[SAID.index("@@case nvme"):]
+    verify_kernel.recording(said, "6.12.117", tmp_path)
+    made, _ = verify_kernel.capture(tmp_path / "root0", "6.12.117")
+
+    def inside(vectors, checked="1 passed, 0 failed"):
+        made["cases"][0]["device"]["vectors"] = vectors
+        return verify_kernel.inside(f"{said}@@inside\n{json.dumps(made)}\n@@checked\nf: passed: 1 of 1 cases\n{checked}"
+                                    "\n@@done", "6.12.117", tmp_path)
+    assert inside(65) == ([], "blkmodel inside the kernel: capture is that from outside; check: passed: 1 of 1 cases")
+    assert inside(64)[0] == ["capture inside: the devices have {64} vectors"]
+    assert inside(65, "0 passed, 1 failed")[0][1:] == ["check inside: 0 passed, 1 failed"]
+    made["cases"][0]["observed"]["hctxs"][0]["cpus"] = [0]
+    assert inside(65)[0] == ["capture inside and from outside differ"]
+    assert verify_kernel.inside("@@inside\nsh: no such file\n@@checked\n@@done", "6.12", tmp_path)[0] == [
+        "capture inside: sh: no such file"]
 
 
 def test_modules_come_with_those_that_they_need(tmp_path):
@@ -71,8 +92,9 @@ def test_modules_come_with_those_that_they_need(tmp_path):
 
 
 def test_an_archive_has_files_and_directories_at_steps_of_four():
-    packed = verify_kernel.archive({"bin": b"", "bin/a": b"12345"})
+    packed = verify_kernel.archive({"bin/a": b"12345"})
     assert packed.count(b"070701") == 3
+    assert int(packed[14:22], 16) == 0o40755
     at = packed.index(b"070701", 6)
     head = [int(packed[at + 6 + 8 * n:at + 14 + 8 * n], 16) for n in range(13)]
     assert (at % 4, head[1], head[6], head[11]) == (0, 0o100755, 5, 6)
@@ -87,3 +109,10 @@ def test_a_machine_in_qemus_words():
     assert [word for word in words if word.startswith("node,")] == [
         "node,nodeid=0,memdev=m0,cpus=0-1", "node,nodeid=1,memdev=m1,cpus=2-7"]
     assert sum(word.startswith("nvme,") for word in words) == len(verify_kernel.PAIRS)
+
+
+def test_a_function_is_looked_for_by_the_name_that_its_release_gives_it():
+    names = ("generic_make_request", "blk_mq_get_request", "blk_mq_get_tag")
+    assert verify_kernel.renamed_by("5.8.18", names) == {"blk_mq_get_request": "__blk_mq_alloc_request"}
+    assert verify_kernel.renamed_by("6.12.117+deb12-amd64", names) == {
+        "generic_make_request": "submit_bio_noacct", "blk_mq_get_request": "__blk_mq_alloc_requests"}

@@ -13,10 +13,10 @@ from blkmodel.services.base.printk import pr_info
 from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc
 from blkmodel.services.tasks.workqueue import INIT_WORK, flush_work, queue_work, work_struct
 from blkmodel.sim.kernel import Kernel
-from blkmodel.sim.memory import Memory
+from blkmodel.sim.memory import Memory, place_array
 from blkmodel.sim.structure import Array, Struct, sizeof
 from blkmodel.trace import (Alloc, Assign, Call, ContextRecord, Enter, Free, Item, Leave, Log, RecordingError, Return,
-    record)
+    record, under_way)
 
 
 def leaf(n):
@@ -92,6 +92,45 @@ def test_assignments_but_not_creation():
         made.depth = 5
         made.map = words = [sbitmap_word()]
     assert recording.events == [Assign(made, "depth", 0, 5), Assign(made, "map", None, words)]
+
+
+def test_only_the_structures_that_are_watched():
+    with record(watched=(sbitmap,)) as recording:
+        made, word = sbitmap(depth=3), sbitmap_word()
+        made.depth, word.word = 5, 1
+        kcalloc(3, "unsigned long", 0)[1] = 7
+        assert not untouched()
+    assert recording.of(Assign, Item) == [Assign(made, "depth", 3, 5)]
+    assert untouched()
+    assert "__setattr__" not in vars(sbitmap)
+    assert record(setattr, made, "depth", 6, watched=()).events == []
+
+
+def test_only_the_functions_that_are_asked_for():
+    recording = record(parent, 1, watched=(), functions=("leaf",))
+    assert recording.of(Call) == [Call("leaf", "block/fake.c", 0, 0)]
+
+
+def test_the_calls_under_way_at_an_event():
+    recording = record(lambda: (parent(1), parent(1)))
+    nodes = recording.forest()[0]
+    at = nodes[1].calls[0].start
+    assert under_way(nodes, at) == [nodes[1], nodes[1].calls[0]]
+    assert under_way(nodes, nodes[0].end) == [nodes[0]]
+    assert under_way(nodes, len(recording.events)) == []
+    nodes[1].end = None
+    assert under_way(nodes, len(recording.events)) == [nodes[1]]
+
+
+def test_structures_that_are_made_later():
+    array = place_array(sbitmap_word, [None] * 3, 4096)
+    with record() as recording:
+        assert array.make(2) is array
+        first = array[0]
+        array.make(3)
+    assert recording.events == []
+    assert [each._addr for each in array] == [4096 + i * sizeof(sbitmap_word) for i in range(3)]
+    assert array[0] is first
 
 
 def test_items():

@@ -4,7 +4,7 @@ much: so the order of things is the kernel's, and the nanoseconds are whatever w
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from blkmodel.device.service import Service
+from blkmodel.device import Service
 from blkmodel.include.linux.genhd import part_stat_counted
 from blkmodel.services.devices.device import whole_disks
 from blkmodel.sim import this

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from blkmodel.sim.machine import MachineError, parse_cpulist
+from blkmodel.sim import MachineError, parse_cpulist
 
 PERCENTILES = (1.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0, 99.0, 99.5, 99.9, 99.95, 99.99)
 SYNC = ("sync", "psync", "pvsync2")

@@ -9,18 +9,15 @@ from typing import Any, cast
 
 from blkmodel.fs.aio import io_getevents, io_submit, iocb, kioctx
 from blkmodel.include.linux.blkdev import READ, WRITE
-from blkmodel.services.base.err import EIO, IS_ERR, PTR_ERR
+from blkmodel.services.base import EIO, IS_ERR, PTR_ERR
 from blkmodel.services.devices.device import devices
 from blkmodel.services.files.file import (O_DIRECT, O_RDONLY, O_RDWR, RWF_HIPRI, filp_close, filp_open, new_sync_read,
-    new_sync_write)
+    new_sync_write, vfs_fsync)
 from blkmodel.services.files.inode import S_IFBLK, i_size_read
 from blkmodel.services.files.pagemap import filemap_write_and_wait, invalidate_mapping_pages
 from blkmodel.services.files.uio import iov_iter, iov_iter_init, map_user_buffer, unmap_user_buffer
-from blkmodel.services.tasks.timer import usleep_range
-from blkmodel.services.tasks.wait import complete, completion, wait_for_completion
-from blkmodel.sim import this
-from blkmodel.sim.kernel import Context
-from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.services.tasks import complete, completion, usleep_range, wait_for_completion
+from blkmodel.sim import PAGE_SIZE, Context, this
 from blkmodel.userland.fio.jobs import SYNC, Job, JobError
 
 SYNC_IO = 2
@@ -133,8 +130,9 @@ class Clone:
     def _do(self, rw: int, at: int, length: int) -> None:
         """Do something, or (libaio) begin it."""
         begun, filp = this().now, self._filp
+        this().loop.rested()
         if rw == SYNC_IO:
-            self._ended(rw, begun, 0, filp.f_op.fsync(filp, 0, -1, 0), 0)
+            self._ended(rw, begun, 0, vfs_fsync(filp, 0), 0)
             return
         self.depths[self._under_way + 1] += 1
         if self.job.ioengine in SYNC:

@@ -6,23 +6,14 @@ from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx, blk_mq_queue_data
-from blkmodel.include.linux.blk_types import bio
-from blkmodel.include.linux.blkdev import RQF_ELVPRIV, bios_of, request, request_queue
-from blkmodel.include.linux.genhd import gendisk
+from blkmodel.include.linux.blkdev import RQF_ELVPRIV, bio, bios_of, gendisk, request, request_queue
+from blkmodel.reference.source import rows
 from blkmodel.sim import this
 
 STAGES = ("waiting for a tag", "in the scheduler", "queued in software", "in the device", "completing")
 """From when a bio comes to a queue until it has a request; from there until the driver takes that, with a scheduler or
 without; until the driver says that it is done; until the bio has ended."""
-COLUMNS = {
-    "r/s": "reads that ended, a second", "rkB/s": "KiB read, a second", "rrqm/s": "reads merged into another, a second",
-    "%rrqm": "of 100 reads, those that were merged", "r_await": "milliseconds from a read's request to its end",
-    "rareq-sz": "KiB of a read",
-    "w/s": "writes that ended, a second", "wkB/s": "KiB written, a second",
-    "wrqm/s": "writes merged into another, a second", "%wrqm": "of 100 writes, those that were merged",
-    "w_await": "milliseconds from a write's request to its end", "wareq-sz": "KiB of a write",
-    "aqu-sz": "requests at the disk on average: but 5.4 counts whole ticks of 4 ms of each, and drops the rest",
-    "%util": "of 100 ticks of 4 ms, those in which a request began or ended, or that one lasted through"}
+COLUMNS: dict[str, str] = dict(rows("iostat.tsv", "userland"))
 """What the columns of `iostat -x` mean for Linux 5.4."""
 
 

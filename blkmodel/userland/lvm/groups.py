@@ -4,9 +4,7 @@ import re
 from collections.abc import Sequence
 
 from blkmodel.include.linux.genhd import dev_to_part, hd_struct, part_devt, part_to_disk
-from blkmodel.services.base.arithmetic import is_power_of_2
-from blkmodel.services.base.err import IS_ERR
-from blkmodel.services.base.kdev_t import format_dev_t
+from blkmodel.services.base import IS_ERR, format_dev_t, is_power_of_2
 from blkmodel.services.devices.device import devices
 from blkmodel.services.files.file import O_EXCL, O_RDWR, filp_close, filp_open
 from blkmodel.services.files.inode import S_IFBLK

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from blkmodel.sim.structure import NULL
+from blkmodel.sim import NULL
 from blkmodel.userland.libdm import Refused
 from blkmodel.userland.lvm import allocation
 from blkmodel.userland.lvm.allocation import ANYWHERE, Allocation, maps_of

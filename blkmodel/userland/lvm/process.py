@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
 from blkmodel.errors import NotModelled
+from blkmodel.include.linux.dm_ioctl import DM_SKIP_LOCKFS_FLAG
 from blkmodel.services.files.file import unlink
-from blkmodel.services.tasks.timer import usleep_range
-from blkmodel.sim.structure import NULL
+from blkmodel.services.tasks import usleep_range
+from blkmodel.sim import NULL
 from blkmodel.userland.getopt import BadOption, getopt_long, saturated
 from blkmodel.userland.libdm import Library, Refused, Task, targets
 from blkmodel.userland.lvm.allocation import POLICIES
@@ -138,7 +139,7 @@ class Process:
         if there.suspended:
             return
         try:
-            self._do("suspend", lv, there, f"Unable to suspend {called(lv, there)}", skip_lockfs=True)
+            self._do("suspend", lv, there, f"Unable to suspend {called(lv, there)}", flags=DM_SKIP_LOCKFS_FLAG)
         except Refused:
             self._do("clear", lv, there)
             raise

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from blkmodel.userland.getopt import saturated
 
-SUFFIXES = "kmgtpe"
+SECTORS = {"b": 1 / 512, "s": 1.0, **{unit: 2 * 1024.0 ** power for power, unit in enumerate("kmgtpe")}}
 NAMES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
@@ -26,32 +26,24 @@ def parse_size(text: str, factor: int = 2048) -> Size:
 
     ValueError says what is wrong, in LVM's words.
     """
-    sign = text[:1] if text[:1] in ("+", "-") else ""
-    rest = text[len(sign):]
-    if rest[:1] in ("+", "-"):
+    sign, digits, unit = re.findall(r"^([+-]?)([0-9]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?)(.?)", text, re.DOTALL)[0]
+    if unit in ("+", "-") and not digits:
         raise ValueError("Multiple sign symbols detected.")
-    number = re.match(r"[0-9]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?", rest)
-    digits = number[0] if number else ""
     if digits[:1] not in (*"0123456789", "."):
         raise ValueError("Size requires number argument.")
     try:
         value = float(digits)
     except ValueError:
-        raise ValueError(f"Can't parse size argument at '{rest[:1]}'.") from None
-    unit = rest[len(digits):][:1].lower()
+        raise ValueError(f"Can't parse size argument at '{digits[:1]}'.") from None
+    unit = unit.lower()
     if value == inf:
         raise ValueError(f"Can't parse size argument at '{unit or ' '}'. Numerical result out of range")
-    if not unit:
-        value *= factor
-    elif unit == "b":
-        if int(value) % 512:
-            below = int(value) // 512 * 512
-            raise ValueError(f"Size is not a multiple of 512. Try using {below} or {below + 512}.")
-        value /= 512
-    elif unit in SUFFIXES:
-        value *= 2 * 1024.0 ** SUFFIXES.index(unit)
-    elif unit != "s":
+    if unit == "b" and int(value) % 512:
+        below = int(value) // 512 * 512
+        raise ValueError(f"Size is not a multiple of 512. Try using {below} or {below + 512}.")
+    if unit and unit not in SECTORS:
         raise ValueError("Can't parse size argument.")
+    value *= SECTORS[unit] if unit else factor
     if value >= float((1 << 64) - 1 >> 9):
         raise ValueError("Size is too big (>=16EiB).")
     return Size(sign, int(value), None)

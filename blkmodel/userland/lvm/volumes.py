@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from blkmodel.drivers.md import dm, dm_ioctl
 from blkmodel.include.linux.genhd import disk_devt
-from blkmodel.services.base.kdev_t import MAJOR, MINOR
+from blkmodel.services.base import MAJOR, MINOR
 from blkmodel.sim import statics
 from blkmodel.userland.libdm import Target
 
@@ -207,8 +207,7 @@ class VolumeGroup:
         self.pvs.append(pv)
 
 
-@statics
-class metadata:
+class metadata(statics):
     """What the disks of a machine say of LVM (here: without being written to them): physical volumes by the disk's
     number, volume groups by name."""
 

@@ -54,9 +54,8 @@ def data_comes_back():
     kernel = blkmodel.boot(4)
     scenario.null_blk_load(nr_devices=0)
     before = _left(kernel)
-    for i, attributes in enumerate(({"irqmode": 0}, {"irqmode": 1}, {"irqmode": 2}, {"queue_mode": 0, "irqmode": 0},
-                                    {"queue_mode": 0, "irqmode": 2}, {"submit_queues": 3, "blocking": 1},
-                                    {"blocksize": 4096, "hw_queue_depth": 1})):
+    for i, attributes in enumerate(({"irqmode": 0}, {"irqmode": 1}, {"irqmode": 2},
+                                    {"submit_queues": 3, "blocking": 1}, {"blocksize": 4096, "hw_queue_depth": 1})):
         name = scenario.null_blk_create(f"d{i}", size=8, memory_backed=1, **attributes)
         for at, (offset, length, runs) in enumerate(((0, 4096, None), (8192, 8192, [2]), (1 << 20, 1 << 20, None),
                                                      (4096, 131072, [1, 31]))):
@@ -87,7 +86,7 @@ def schedulers_change():
 def every_allocation_fails_once():
     """Whichever attempt fails: an error or a reduced depth, nothing left but what 5.4 loses, and the next try succeeds.
     """
-    for params in ({"submit_queues": 2, "hw_queue_depth": 4}, {"queue_mode": 0, "hw_queue_depth": 2}):
+    for params in ({"submit_queues": 2, "hw_queue_depth": 4}, {"submit_queues": 1, "hw_queue_depth": 2}):
         kernel = blkmodel.boot(2)
         nth = 1
         while True:
