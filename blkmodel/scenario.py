@@ -7,17 +7,14 @@ run_step().
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from inspect import signature
 from typing import Any, NamedTuple
 
 from blkmodel.block import blk_sysfs, elevator
-from blkmodel.device.controller import Controller
-from blkmodel.device.faults import faults_of
-from blkmodel.device.namespace import Namespace
-from blkmodel.device.nvme import plug_in, unplug
-from blkmodel.device.service import Service
+from blkmodel.device import Controller, Namespace, Service, faults_of, plug_in, unplug
 from blkmodel.drivers.block import null_blk_main
 from blkmodel.drivers.md import (dm, dm_delay, dm_flakey, dm_ioctl, dm_mpath, dm_path_selector, dm_round_robin, dm_rq,
     dm_service_time, dm_target, dm_uevent, dm_zero)
@@ -25,27 +22,24 @@ from blkmodel.drivers.nvme.host import core as nvme_core, pci as nvme_pci
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.fs import block_dev
 from blkmodel.fs.aio import io_getevents, io_submit, iocb, kioctx
-from blkmodel.include.linux.blkdev import READ, WRITE
+from blkmodel.include.linux.blkdev import READ, WRITE, disk_to_dev, gendisk, get_capacity
 from blkmodel.include.linux.fs import BLKDISCARD, BLKRRPART, BLKZEROOUT
-from blkmodel.include.linux.genhd import disk_to_dev, gendisk, get_capacity
-from blkmodel.services.base.err import EBUSY, EEXIST, ENODEV, ENOENT, ENOMEM, IS_ERR, PTR_ERR
-from blkmodel.services.base.fault_inject import debugfs, fault_attr, nvme_fault_inject as fault_of_nvme
-from blkmodel.services.base.module import parse_args
+from blkmodel.services.base import (EBUSY, EEXIST, ENODEV, ENOENT, ENOMEM, IS_ERR, PTR_ERR, debugfs, fault_attr,
+    parse_args)
+from blkmodel.services.base.fault_inject import nvme_fault_inject as fault_of_nvme
 from blkmodel.services.cpus.cpuhotplug import cpu_down, cpu_up
 from blkmodel.services.cpus.interrupt import irq_desc_tree, write_irq_affinity
 from blkmodel.services.devices.configfs import configfs_mkdir, configfs_rmdir, configfs_write_file
 from blkmodel.services.devices.device import dev_get_drvdata, dev_name, device as struct_device, devices, whole_disks
-from blkmodel.services.devices.kobject import kobject
+from blkmodel.services.devices.kobject import S_IRUGO, S_IWUGO, kernfs_fop_open, kobject
 from blkmodel.services.devices.pci import device_release_driver, pci_bus_add_device, pci_dev, to_pci_dev
 from blkmodel.services.files.file import (O_DIRECT, O_RDONLY, O_RDWR, O_WRONLY, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT,
-    filp_close, filp_open, new_sync_read, new_sync_write)
+    filp_close, filp_open, new_sync_read, new_sync_write, vfs_fsync, vfs_ioctl)
 from blkmodel.services.files.pagemap import invalidate_mapping_pages
 from blkmodel.services.files.uio import iov_iter, iov_iter_init, map_user_buffer, unmap_user_buffer
 from blkmodel.services.memory.mm import cache_pages, put_page
-from blkmodel.services.tasks.timer import msleep
-from blkmodel.sim import forget, statics, this
-from blkmodel.sim.events import HungTask
-from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.services.tasks import msleep, wait_event, wait_queue_head, wake_up
+from blkmodel.sim import PAGE_SIZE, HungTask, forget, statics, this
 from blkmodel.userland import dmsetup, look, lvm
 from blkmodel.userland.fio import run_workload as run_workload
 from blkmodel.userland.partitions import TWO, parsed, tables
@@ -54,6 +48,7 @@ from blkmodel.userland.tools import known
 VECTORS = 129
 """The interrupt vectors of a controller where nobody says: as many as a data-centre disk has, for 128 I/O queues."""
 MOST_LATENCY = 1_000_000  # milliseconds
+MOST_SECTORS = 1 << 54  # of 512 bytes: as many as a file's offset can reach
 Words = list[tuple[str, str]]
 """Parameters of a module: the name and the text of each."""
 
@@ -79,14 +74,16 @@ class Described(NamedTuple):
     bad_write: frozenset[int] = frozenset()
 
 
-@statics
-class modules:
-    """The names of the modules that are loaded; the kernel files of those that this machine has not at all; what was
-    said of controllers that are still to come; and how many nanoseconds those take for a command where nobody says
-    (and a hundredth of that, at least, lies between the ends of two)."""
+class modules(statics):
+    """The names of the modules that are loaded, and of those that are coming or going, with who waits for that; the
+    kernel files of those that this machine has not at all; what was said of controllers that are still to come; and
+    how many nanoseconds those take for a command where nobody says (and a hundredth of that, at least, lies between the
+    ends of two)."""
 
     def __init__(self) -> None:
         self.loaded: set[str] = set()
+        self.changing: set[str] = set()
+        self.wq = wait_queue_head()
         self.missing: set[str] = set()
         self.described: dict[str, Described] = {}
         self.latency = 0
@@ -148,16 +145,32 @@ def _load(name: str, command: str, params: dict[str, Any]) -> None:
 
 def _init(name: str, chain: list[Module], args: list[Words]) -> int:
     """Begin modules; where one fails, end those before it. Of NVMe's, once loaded, the parameters are changed."""
+    wait_event(modules().wq, lambda: name not in modules().changing, "a module that is coming or going")
     if name in modules().loaded:
         errors = (parse_args(each.name, own, each.parameters) for each, own in zip(chain, args, strict=True))
         return next(filter(None, errors), 0) if name == "nvme" else -EEXIST
     _exit(chain, 0)
-    for begun, (each, own) in enumerate(zip(chain, args, strict=True)):
-        if error := parse_args(each.name, own, each.parameters) or each.init():
-            _exit(chain, begun)
-            return error
-    modules().loaded.add(name)
+    with _changing(name):
+        for begun, (each, own) in enumerate(zip(chain, args, strict=True)):
+            if error := parse_args(each.name, own, each.parameters) or each.init():
+                _exit(chain, begun)
+                return error
+        modules().loaded.add(name)
     return 0
+
+
+@contextmanager
+def _changing(name: str) -> Iterator[None]:
+    """While a module is coming or going; then who waits for that is woken."""
+    modules().changing.add(name)
+    try:
+        yield
+    except HungTask:
+        name = ""  # whoever hangs is still at it
+        raise
+    finally:
+        modules().changing.discard(name)
+        wake_up(modules().wq)
 
 
 def _exit(chain: list[Module], begun: int) -> None:
@@ -169,18 +182,22 @@ def _exit(chain: list[Module], begun: int) -> None:
 
 
 def null_blk_unload() -> None:
-    """Unload null_blk; its disks are gone then. Those that configfs made have to be removed first."""
+    """Unload null_blk; its disks are gone then. EBUSY while one is open, or while there are any that configfs made."""
     _command("rmmod", "rmmod null_blk", _rmmod, "null_blk")
 
 
 def _rmmod(name: str) -> int:
-    if name not in modules().loaded:
+    if name not in modules().loaded | modules().changing:
         return -ENOENT
-    if name == "dm_mod" and dm.variables()._minor_idr.held:
+    held, fops = {"null_blk": (null_blk_main.variables().nullb_subsys.items, null_blk_main.null_fops),
+                  "nvme": ((), nvme_core.nvme_fops), "dm_mod": (dm.variables()._minor_idr.held, dm.dm_blk_dops)}[name]
+    if held or name in modules().changing or any(bdev.bd_openers and bdev.bd_disk.fops is fops
+                                                 for bdev in block_dev.variables().all_bdevs):
         return -EBUSY
     chain = _chain(name)
-    _exit(chain, len(chain))
-    modules().loaded.remove(name)
+    with _changing(name):
+        _exit(chain, len(chain))
+        modules().loaded.remove(name)
     return 0
 
 
@@ -203,7 +220,7 @@ def dm_load(**params: Any) -> None:
 
 
 def dm_unload() -> None:
-    """Unload device mapper, once no mapped device is left."""
+    """Unload device mapper. EBUSY while there is any mapped device."""
     _command("rmmod", "modprobe -r dm_mod", _rmmod, "dm_mod")
 
 
@@ -270,7 +287,7 @@ NVME_MODULES = {"nvme_core": nvme_core.parameters, "nvme": nvme_pci.parameters}
 
 
 def nvme_unload() -> None:
-    """Unload the NVMe driver: it gives its controllers up, which stay on the bus."""
+    """Unload the NVMe driver: it gives its controllers up, which stay on the bus. EBUSY while a disk is open."""
     _command("rmmod", "rmmod nvme nvme_core", _rmmod, "nvme")
 
 
@@ -310,6 +327,10 @@ def nvme_probe(device: str | None = None, sectors: int = 131072, controller: Con
     them; before that their nodes have no block device. Returns the controller's name, which must be `device` where
     that is given. KernelError says why the driver gave the controller up; it is unplugged again then.
     """
+    for word, (_, least, most) in {**CONTROLLER, "sectors": ("", 0, MOST_SECTORS)}.items():
+        value = sectors if word == "sectors" else params.get(word, least)
+        if not least <= value <= most:
+            raise ValueError(f"{word}={value}: it is at least {least}, and at most {most}")
     described = {field: params.pop(word) for word, (field, _, _) in CONTROLLER.items() if word in params}
     broken = faults_of(faults)
     _must_be_known("nvme", params, CONTROLLER)
@@ -396,7 +417,10 @@ def nvme_fault_inject(disk: str, status: object, dont_retry: bool = True, probab
     status: a number, or its hexadecimal text; bits 8 to 10 are its type. dont_retry: with the bit that says so.
     probability: in how many of 100 cases; times: how often in all (-1: for ever).
     """
-    number = int(status, 16) if isinstance(status, str) else int(str(status))
+    try:
+        number = int(str(status), 16 if isinstance(status, str) else 0)
+    except ValueError:
+        number = -1
     if disk not in whole_disks() or not disk.startswith("nvme"):
         raise KeyError(f"there is no NVMe disk {disk!r}")
     if not 0 <= number <= 0x7FF:
@@ -447,13 +471,13 @@ def nvme_controller(name: str = "nvme0") -> nvme_pci.nvme_dev:
 def nvme_file(device: str, file: str) -> str:
     """What a file of a controller says: `cat /sys/class/nvme/nvme0/state`."""
     dev, attr = _nvme_file(device, file)
-    return _command("cat", f"cat /sys/class/nvme/{device}/{file}", attr.show, dev).rstrip("\n")
+    return _cat(f"/sys/class/nvme/{device}/{file}", attr, attr.show, dev)
 
 
 def set_nvme_file(device: str, file: str, value: object) -> None:
     """Write a file of a controller: `echo 1 > /sys/class/nvme/nvme0/reset_controller`."""
     dev, attr = _nvme_file(device, file)
-    _echo(value, f"/sys/class/nvme/{device}/{file}", attr.store, dev)
+    _echo(value, f"/sys/class/nvme/{device}/{file}", attr, attr.store, dev)
 
 
 def _nvme_file(device: str, file: str) -> tuple[struct_device, Any]:
@@ -469,9 +493,17 @@ def _one_of(there: Mapping[Any, Any], name: object, lacks: str, has: str = "ther
     return there[name]
 
 
-def _echo(value: object, file: str, store: Callable[..., Any], *about: Any) -> None:
+def _cat(file: str, attr: Any, show: Callable[..., Any], *about: Any) -> str:
+    """Read a file below /sys."""
+    said: str = _command("cat", f"cat {file}", lambda: kernfs_fop_open(attr, S_IRUGO) or show(*about))
+    return said.rstrip("\n")
+
+
+def _echo(value: object, file: str, attr: Any, store: Callable[..., Any], *about: Any) -> None:
     """Write a file below /sys, as a shell does."""
-    _command("sh", f"echo {value} > {file}", store, *about, str(value), len(str(value)))
+    text = str(value)
+    _command("sh", f"echo {value} > {file}",
+             lambda: kernfs_fop_open(attr, S_IWUGO) or store(*about, text, len(text)))
 
 
 def disk(name: str) -> gendisk:
@@ -495,19 +527,20 @@ def queue_file(disk_name: str, file: str) -> str:
     """What a file of a disk's queue says: `cat /sys/block/nullb0/queue/max_sectors_kb`. "iosched/fifo_batch" is one of
     its scheduler's."""
     kobj, attr, show, _ = _queue_file(disk_name, file)
-    return _command("cat", f"cat /sys/block/{disk_name}/queue/{file}", show, kobj, attr).rstrip("\n")
+    return _cat(f"/sys/block/{disk_name}/queue/{file}", attr, show, kobj, attr)
 
 
 def set_queue_file(disk: str, file: str, value: object) -> None:
     """Write a file of a disk's queue: `echo 64 > /sys/block/nullb0/queue/max_sectors_kb`."""
     kobj, attr, _, store = _queue_file(disk, file)
-    _echo(value, f"/sys/block/{disk}/queue/{file}", store, kobj, attr)
+    _echo(value, f"/sys/block/{disk}/queue/{file}", attr, store, kobj, attr)
 
 
 def set_disk_file(disk: str, file: str, value: object) -> None:
     """Write a file of a disk: `echo 1 > /sys/block/nvme0n1/io-timeout-fail`."""
     dev = disk_to_dev(_one_of(whole_disks(), disk, "there is no disk"))
-    _echo(value, f"/sys/block/{disk}/{file}", _one_of(dev.kobj.attrs, file, f"{disk} has no file", "it has").store, dev)
+    attr = _one_of(dev.kobj.attrs, file, f"{disk} has no file", "it has")
+    _echo(value, f"/sys/block/{disk}/{file}", attr, attr.store, dev)
 
 
 def _queue_file(disk_name: str, file: str) -> tuple[kobject, Any, Callable[..., Any], Callable[..., Any]]:
@@ -544,10 +577,12 @@ def _asked(disk: str, op: str, offset: int, length: int, page_runs: list[int] | 
     _one_of(devices().nodes, disk, "there is no disk")
     if op not in ("read", "write"):
         raise ValueError(f"op={op!r}: an I/O is a read or write")
+    _bytes(63, offset=offset, length=length)
     pages = -(-length // PAGE_SIZE)
     page_runs = [1] * pages if page_runs is None else page_runs
-    if sum(page_runs) < pages:
-        raise ValueError(f"page_runs={page_runs}: {length} bytes need {pages} pages")
+    if sum(page_runs) < pages or min(page_runs, default=1) < 1:
+        runs = ", ".join(map(str, page_runs[:16])) + ", …" * (len(page_runs) > 16)
+        raise ValueError(f"page_runs=[{runs}]: {length} bytes need {pages} pages, in runs of one at least")
     written = b""
     if op == "write":
         written = sector_numbers(offset, length) if data is None else bytes(data)
@@ -557,6 +592,13 @@ def _asked(disk: str, op: str, offset: int, length: int, page_runs: list[int] | 
         if flag not in RW_FLAGS:
             raise ValueError(f"flag {flag!r}: there is {', '.join(RW_FLAGS)}")
     return Asked(op, offset, length, page_runs, written, sum(RW_FLAGS[flag] for flag in set(flags)))
+
+
+def _bytes(bits: int, **values: int) -> None:
+    """ValueError for what is no place or length where bytes are counted in so many bits."""
+    for name, value in values.items():
+        if not 0 <= value < 1 << bits:
+            raise ValueError(f"{name}={value}: bytes are counted from 0 to {(1 << bits) - 1}")
 
 
 def _dio(disk: str, asked: Asked, how: int = O_DIRECT) -> bytes | int:
@@ -613,23 +655,30 @@ def aio(disk: str, wanted: list[dict[str, Any]], cpu: int = 0) -> list[bytes | K
 
 def together(steps: list[dict[str, Any]], do: Callable[..., Any] | None = None) -> list[Any]:
     """Do steps of different processes at the same time: each is {"ms": when it begins, "step": a step}, in milliseconds
-    after the first. Returns what each step brings, or its KernelError, in their order.
+    after the first. Returns what each step brings, or its KernelError, in their order. A step that makes no sense is an
+    exception once the others have ended.
 
     Those that begin at the same time begin in their order, one when those before it sleep or have ended. HungTask says
     which of them sleeps for ever. do: what does a step, run_step() where nobody says.
     """
     results: list[Any] = [None] * len(steps)
+    wrong: list[Exception] = []
 
     def begin(i: int, step: Sequence[Any]) -> None:
         try:
             results[i] = (do or run_step)(step)
         except KernelError as why:
             results[i] = why
+        except (KeyError, NotImplementedError, TypeError, ValueError) as why:
+            wrong.append(why)
+            this().context.let_go()
     home = this().chosen(min(this().online))
     jobs = [(each["step"][0], arguments_of(each["step"]).get("cpu", home), partial(begin, i, each["step"]),
              int(each.get("ms", 0) * 1_000_000)) for i, each in enumerate(steps)]
     for stuck in this().tasks(jobs):
         raise HungTask(this().loop.described(stuck))
+    if wrong:
+        raise wrong[0]
     return results
 
 
@@ -667,7 +716,7 @@ def _aio(disk: str, wanted: list[Asked]) -> list[bytes | int]:
 
 def flush(disk: str, cpu: int = 0, datasync: bool = False) -> None:
     """Let everything that was written be on the medium: fsync by a process on that CPU; `datasync`: fdatasync."""
-    _opened("sync", f"sync {disk}", disk, lambda filp: filp.f_op.fsync(filp, 0, -1, int(datasync)), cpu)
+    _opened("sync", f"sync {disk}", disk, lambda filp: vfs_fsync(filp, int(datasync)), cpu)
 
 
 def discard(disk: str, offset: int, length: int, cpu: int = 0) -> None:
@@ -681,8 +730,9 @@ def zero_out(disk: str, offset: int, length: int, cpu: int = 0) -> None:
 
 
 def _range(disk: str, command: str, offset: int, length: int, cmd: int, cpu: int) -> None:
+    _bytes(64, offset=offset, length=length)  # where a read or write has 63
     _opened("blkdiscard", f"{command} -o {offset} -l {length} /dev/{disk}", disk,
-            lambda filp: filp.f_op.unlocked_ioctl(filp, cmd, (offset, length)), cpu)
+            lambda filp: vfs_ioctl(filp, cmd, (offset, length)), cpu)
 
 
 def _opened(task: str, line: str, disk: str, fn: Callable[[Any], int], cpu: int | None = None) -> None:
@@ -710,7 +760,7 @@ def set_irq_affinity(irq: int, cpus: str) -> None:
 def rescan_partitions(disk: str) -> None:
     """Let the kernel look for a disk's partitions anew: `blockdev --rereadpt`. EBUSY while one of them is open."""
     _opened("blockdev", f"blockdev --rereadpt /dev/{disk}", disk,
-            lambda filp: filp.f_op.unlocked_ioctl(filp, BLKRRPART, None))
+            lambda filp: vfs_ioctl(filp, BLKRRPART, None))
 
 
 def partition(disk: str, label: str, parts: str) -> None:

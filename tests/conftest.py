@@ -1,13 +1,26 @@
 """Properties have no deadline: the machine that tests run on may be busy. They try the same examples each time, so that
 what passed passes again; `HYPOTHESIS_PROFILE=new make unit` tries others."""
 
+import gc
 import os
+import sys
 
 from hypothesis import settings
+
+# jsonschema would check addresses with it, which no schema here asks for; and to be imported takes it a second.
+sys.modules["rfc3987_syntax"] = None
 
 settings.register_profile("same", deadline=None, derandomize=True)
 settings.register_profile("new", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+def pytest_collection_finish():
+    """What is imported and collected is never garbage: who looks for garbage after each kernel that a test has dropped
+    need not look at it. So it is in the engine of the pages, too."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -1,5 +1,6 @@
 """What Linux 5.4 loses where an allocation fails, by kind and number."""
 
+import random
 import re
 from collections import Counter
 
@@ -30,3 +31,9 @@ def but_a_table(before, after):
     assert before.keys() <= after.keys()
     assert all(kind == "disk_part_tbl" and size == 40 for (kind, _), size in more.items()), more
     return after
+
+
+def drawn(share, seed, kinds=None):
+    """What Memory.fail_if() takes, to make a share (0 to 1) of the attempts fail; of these kinds only, where given."""
+    draw = random.Random(seed)
+    return lambda kind, size: (kinds is None or kind in kinds) and draw.random() < share

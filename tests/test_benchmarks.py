@@ -6,6 +6,7 @@ import json
 import sys
 import time
 import tracemalloc
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -107,17 +108,19 @@ def _spent(kernel, disk, count):
     return time.process_time() - began
 
 
-DISKS: dict[str, tuple[str, Any]] = {
-         "null_blk": ("nullb0", lambda: scenario.null_blk_load(submit_queues=4)),
-         "null_blk, mq-deadline": ("nullb0", scenario.null_blk_load), "NVMe": ("nvme0n1", scenario.nvme_probe)}
+DISKS: dict[str, tuple[str, Callable[[], Any]]] = {
+    "null_blk": ("nullb0", lambda: scenario.null_blk_load(submit_queues=4)),
+    "null_blk, one queue": ("nullb0", scenario.null_blk_load), "NVMe": ("nvme0n1", scenario.nvme_probe)}
 
 
+@pytest.mark.parametrize("scheduler", ["none", "mq-deadline"])
 @pytest.mark.parametrize("kind", DISKS)
-def test_reads(benchmark, kind):
+def test_reads(benchmark, kind, scheduler):
     """Complete reads of 4 KiB, one at a time, of which extra_info says how many in a second, and what in calls."""
     kernel = boot(4)
     disk, load = DISKS[kind]
     load()
+    scenario.set_scheduler(disk, scheduler)
     kernel.task("dio", _reads, disk, 100)
     benchmark.pedantic(kernel.task, ("dio", _reads, disk, 1000), rounds=3)
     spent = min(_spent(kernel, disk, 300) for _ in range(20))

@@ -9,6 +9,7 @@ from blkmodel.errors import NotModelled
 from blkmodel.services.base.bug import KernelBug
 from blkmodel.services.base.err import ENOMEM
 from tests import leaks
+from tests.leaks import drawn
 
 
 def live(kernel):
@@ -54,7 +55,7 @@ def test_the_log_of_a_load():
     assert kernel.log[-1] == "null_blk: module loaded"
 
 
-@pytest.mark.parametrize("params", [{}, {"submit_queues": 2}, {"queue_mode": 0}])
+@pytest.mark.parametrize("params", [{}, {"submit_queues": 2}])
 @pytest.mark.parametrize("length", [512, 4096, 65536, 1 << 20])
 def test_io(params, length):
     kernel = boot(2)
@@ -97,8 +98,8 @@ def memory_disk(**attributes):
     return scenario.null_blk_create("d", size=8, memory_backed=1, **attributes)
 
 
-@pytest.mark.parametrize("attributes", [{}, {"irqmode": 2}, {"submit_queues": 4, "irqmode": 2, "hw_queue_depth": 2},
-                                        {"queue_mode": 0, "irqmode": 2, "hw_queue_depth": 2}], ids=str)
+@pytest.mark.parametrize("attributes", [{}, {"irqmode": 2}, {"submit_queues": 4, "irqmode": 2, "hw_queue_depth": 2}],
+                         ids=str)
 def test_many_at_once(attributes):
     """Several processes write, then others read, each eight places with one call, on few tags."""
     kernel = boot(4)
@@ -200,7 +201,7 @@ def test_changing_the_scheduler_without_memory_leaves_none():
 
 def test_a_disk_does_without_a_scheduler_that_cannot_be_set_up():
     kernel = boot(2)
-    kernel.memory.fail_share(1, 0, kinds={"elevator_queue"})
+    kernel.memory.fail_if(drawn(1, 0, kinds={"elevator_queue"}))
     scenario.null_blk_load()
     assert '"mq-deadline" elevator initialization failed, falling back to "none"' in kernel.log
     assert scenario.scheduler("nullb0") == "none"
@@ -221,7 +222,6 @@ FAILURES = [
     {"submit_queues": 1, "hw_queue_depth": 4},
     {"submit_queues": 2, "hw_queue_depth": 4},
     {"submit_queues": 2, "hw_queue_depth": 4, "shared_tags": 1, "nr_devices": 2},
-    {"queue_mode": 0, "submit_queues": 2, "hw_queue_depth": 4},
     {"use_per_node_hctx": 1, "hw_queue_depth": 64, "blocking": 1, "home_node": 1},
     {"submit_queues": 4, "hw_queue_depth": 2, "no_sched": 1, "irqmode": 2},
 ]

@@ -24,6 +24,7 @@ from blkmodel.services.devices.device import devices
 from blkmodel.sim.events import HungTask
 from blkmodel.sim.kernel import Context
 from tests.invariants import bios_watched, content, queue_at_rest, tags_watched
+from tests.leaks import drawn
 
 WALKS, STEPS = int(os.environ.get("BLKMODEL_WALKS", "4")), 40
 SECTORS = 1024
@@ -338,8 +339,7 @@ class Walk:
         attributes = {"memory_backed": 1, "size": 1, "irqmode": self.draw.choice([0, 1, 2]),
                       "submit_queues": self.draw.randint(1, len(self.kernel.online)),
                       "hw_queue_depth": self.draw.choice([1, 2, 64]), "blocksize": 512,
-                      "queue_mode": self.draw.choice([2, 2, 0]), "discard": self.draw.randint(0, 1),
-                      "cache_size": self.draw.choice([0, 1])}
+                      "discard": self.draw.randint(0, 1), "cache_size": self.draw.choice([0, 1])}
         found = self.allowed(scenario.null_blk_create, name, **attributes)
         for disk in set(self.disks()) - before:
             self.media[disk] = disk, len(self.steps)
@@ -417,7 +417,7 @@ class Walk:
             if nth:
                 memory.fail_nth(nth)
             else:
-                memory.fail_share(share, len(self.steps))
+                memory.fail_if(drawn(share, len(self.steps)))
         self.steps[-1] = name, self.short_now and (share, nth)
         came = self.kinds[name]()
         self.steps[-1] = name, self.short_now and (share, nth), came

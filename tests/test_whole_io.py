@@ -294,7 +294,7 @@ def test_discarded_and_zeroed_ranges(data, most, ranges, granularity, alignment)
 
 
 NULL_BLK = st.fixed_dictionaries({"irqmode": st.sampled_from([0, 1, 2])}, optional={
-    "queue_mode": st.sampled_from([0, 2]), "submit_queues": st.integers(1, 5), "cache_size": st.just(1),
+    "submit_queues": st.integers(1, 5), "cache_size": st.just(1),
     "blocksize": st.sampled_from([512, 4096]), "hw_queue_depth": st.sampled_from([1, 2, 8, 64]),
     "blocking": st.booleans(), "discard": st.booleans(), "completion_nsec": st.sampled_from([0, 10_000])})
 
@@ -307,8 +307,7 @@ def test_null_blk(data, attributes, cpus, scheduler):
     scenario.null_blk_load(nr_devices=0)
     name = scenario.null_blk_create("d", size=SECTORS * 512 >> 20, memory_backed=1, **attributes)
     q = scenario.disk(name).queue
-    if attributes.get("queue_mode") != 0:
-        scenario.set_scheduler(name, scheduler)
+    scenario.set_scheduler(name, scheduler)
     expected = Expected()
     disk = Named(name)
     with tags_watched() as held, bios_watched():
@@ -317,8 +316,7 @@ def test_null_blk(data, attributes, cpus, scheduler):
                 page = null_blk_main.__null_lookup_page(q.queuedata, sector, True, False)
                 assert page.page.read(sector % 8 * 512, 512) == there, "it was to be past the cache"
             assert not held
-            if attributes.get("queue_mode") != 0:
-                at_rest(kernel, q)
+            at_rest(kernel, q)
     scenario.flush(name)
     for sector in range(0, SECTORS, 128):
         expected.check([("read", sector, 128, None, ())], [scenario.io(name, "read", sector * 512, 128 * 512)])
@@ -399,7 +397,7 @@ class Named:
         self.name = name
 
 
-@pytest.mark.parametrize(("kind", "most"), [("null_blk", 128), ("null_blk, mq-deadline", 288), ("NVMe", 211)])
+@pytest.mark.parametrize(("kind", "most"), [("null_blk", 128), ("null_blk, one queue", 288), ("NVMe", 211)])
 def test_what_the_mirror_stands_on_makes_few_calls(kind, most):
     """A read of 4 KiB that nobody watches: so many calls of services, sim, device and inlines, and no more."""
     kernel, (disk, load) = boot(4), DISKS[kind]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from blkmodel.reference.source import in_scope
-from blkmodel.trace import Alloc, Call, Enter, Free, Leave, Log, Node, Recording, Return
+from blkmodel.trace import Alloc, Call, Free, Log, Node, Recording, Return, walk
 
 
 def call_tree(recording: Recording, everything: bool = False, allocations: bool = False) -> str:
@@ -60,17 +60,10 @@ def _of_event(event: Any) -> str | None:
 
 def innermost(recording: Recording) -> str:
     """The function in which a recorded step failed, or sleeps for ever: the innermost that was running at its end."""
-    ending = len(recording.events)
-    while ending and isinstance(recording.events[ending - 1], Return | Leave):
-        ending -= 1
-    contexts, paths = [0], dict[int, list[str]]()
-    for event in recording.events[:ending]:
-        if isinstance(event, Enter):
-            contexts.append(event.context)
-        elif isinstance(event, Leave):
-            contexts.pop()
-        elif isinstance(event, Call):
-            paths.setdefault(event.context, []).append(event.function)
-        elif isinstance(event, Return):
-            paths[event.context].pop()
-    return next((paths[context][-1] for context in reversed(contexts) if paths.get(context)), "the process")
+    name = "the process"
+    for event, _, path, _ in walk(recording):
+        if type(event) is Call:
+            name = event.function
+        elif type(event) is not Return and path:
+            name = path[-1].function
+    return name

@@ -17,6 +17,8 @@ PATIENCE = 60  # seconds that a command waits for another one that is at work on
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Keep other commands from a file meanwhile: each holds the lock of PATH.lock, which stays where it is."""
+    if path.is_dir():
+        raise FileError("it is a directory")
     lock = path.with_name(f"{path.name}.lock")
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:

@@ -5,12 +5,15 @@ What follows `dmsetup` and `lvm` is read in userland/.
 
 import argparse
 import json
+import os
 import re
 import shlex
 import sys
 from collections.abc import Callable
 from importlib import metadata
+from importlib.resources import files
 from pathlib import Path
+from string import Template
 from typing import Any, NoReturn
 
 from blkmodel.capture import maps, sysfs
@@ -28,27 +31,25 @@ from blkmodel.errors import KernelError, NotModelled
 from blkmodel.reference.source import REFERENCE, RELEASE
 from blkmodel.releases import LAST, version
 from blkmodel.scenario import STEPS, VECTORS, nvme_service, run_workload
-from blkmodel.services.base.bug import KernelBug
+from blkmodel.services.base import KernelBug
 from blkmodel.services.devices.device import dev_name, devices
-from blkmodel.sim import Machine, MachineError, boot, machine
-from blkmodel.sim.kernel import running
-from blkmodel.sim.structure import NULL
+from blkmodel.sim import NULL, Machine, MachineError, boot, machine, running
 from blkmodel.trace import record
-from blkmodel.userland import lvm
+from blkmodel.userland import lvm, nvme
+from blkmodel.userland.blktrace import Blktrace
 from blkmodel.userland.dmsetup import wants_stdin
 from blkmodel.userland.fio import service_of
 from blkmodel.userland.tools import known
 from blkmodel.view.facts.explained import lines_of
 
-SESSION = """a machine and what has been done on it: the command goes on from there, and is added. Where there is no
-    such file yet, the machine has the disks nvme0n1 and nvme1n1 (default: the same, and it is forgotten afterwards)"""
 MOST_SAID = 2000  # characters of a complaint, which may repeat a word of any length
-TOOLS = (("dmsetup", "dmsetup, on a machine of the model", "create lin0 --table '0 2048 linear /dev/nvme0n1 0'"),
-         ("lvm", "LVM's commands, on a machine of the model", "vgcreate vg0 /dev/nvme0n1 /dev/nvme1n1"))
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit status: 2 for what cannot be done as it was asked for."""
+    for which in ("stdin", "stdout", "stderr"):
+        if getattr(sys, which) is None:  # whoever began it has closed that
+            setattr(sys, which, Path(os.devnull).open("r" if which == "stdin" else "w"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -56,10 +57,12 @@ def main(arguments: list[str] | None = None) -> int:
     for number, word in enumerate(words, 1):
         if not word.isascii() and any("\ud800" <= c <= "\udfff" for c in word):
             return _complain("blkmodel", f"argument {number}: expected UTF-8 text, found {word!a}")
-    options = _parser().parse_args(_tool_last(words))
-    name = f"blkmodel {options.name}"
+    name = "blkmodel"
     try:
+        options = _parser().parse_args(_tool_last(words))
+        name = f"blkmodel {options.name}"
         status: int = options.command(options)
+        sys.stdout.flush()
         return status
     except (MachineError, NotModelled, SessionError, UsageError) as why:
         return _complain(name, str(why))
@@ -68,6 +71,11 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stdout = NULL
         return 0
+    except KernelError:
+        raise
+    except OSError as why:
+        sys.stdout = NULL
+        return _complain(name, f"standard output: {why.strerror or why}")
     except KeyboardInterrupt:
         return 130
 
@@ -105,7 +113,14 @@ def _number(text: str) -> int:
     return int(text)
 
 
+TYPES: dict[str, Callable[[str], Any]] = {"number": _number, "path": Path}
+
+
 def _parser() -> Parser:
+    """What commands.json says of commands and their options, as argparse has it."""
+    words = {"VECTORS": VECTORS, "RELEASE": RELEASE, "LAST": LAST, "STEPS": ", ".join(STEPS),
+             "NVME": ", ".join(nvme.COMMANDS)}
+    said = json.loads(Template((files("blkmodel.cli") / "commands.json").read_text("utf8")).substitute(words))
     parser = Parser(prog="blkmodel", description="Linux 5.4's block layer as a model that runs.")
     try:
         version = metadata.version("blkmodel")
@@ -114,90 +129,27 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"blkmodel {version}, a model of Linux {REFERENCE}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="name")
 
-    def command(name: str, run: Callable[[argparse.Namespace], int], what: str, **more: Any) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=what, **more)
-        added.set_defaults(command=run)
-        return added
-    checking = command("check", _check, "hold the model against recordings of a kernel")
-    checking.add_argument("files", nargs="+", metavar="FILE")
-    checking.add_argument("-v", "--verbose", action="store_true",
-                          help="show every difference, not only the first, and what is let pass as it is chance")
-    checking.add_argument("--json", action="store_true", help="report in JSON")
-
-    mapping = command("map", _map, "which CPU uses which hardware queue")
-    _add_machine(mapping)
-    mapping.add_argument("--driver", choices=["nvme", "null_blk"], default="nvme")
-    mapping.add_argument("--queues", type=_number, metavar="N",
-                         help="queue pairs that the controller has, or null_blk's submit_queues (default: one a CPU)")
-    mapping.add_argument("--vectors", type=_number, metavar="N",
-                         help=f"interrupt vectors that the controller has (default: {VECTORS}; QEMU's has 65)")
-    mapping.add_argument("--mqes", type=_number, metavar="N", help="entries that a queue can have, less one (2047)")
-    mapping.add_argument("--write-queues", type=_number, default=0, metavar="N", help="nvme's write_queues")
-    mapping.add_argument("--poll-queues", type=_number, metavar="N",
-                         help="nvme's poll_queues, and null_blk's since 5.16")
-    mapping.add_argument("--depth", type=_number, metavar="N", help="nvme's io_queue_depth, null_blk's hw_queue_depth")
-    mapping.add_argument("--release", default=RELEASE, metavar="R", help=f"of Linux, {RELEASE} (default) to {LAST}")
-    mapping.add_argument("--json", action="store_true", help="as a case of a blkmodel-capture/1 recording has it")
-
-    tracing = command("trace", _trace, "which functions a step calls",
-                      epilog="Example: blkmodel trace null_blk.load submit_queues=3 hw_queue_depth=32 --cpus 4")
-    _add_machine(tracing)
-    tracing.add_argument("--all", action="store_true", help="also functions of files that the model does not stand for")
-    tracing.add_argument("--allocations", action="store_true", help="also memory taken and given back, and the log")
-    tracing.add_argument("--after", action="append", default=[], metavar="STEP",
-                         help='what to do first, unseen: --after "null_blk.load submit_queues=3" (may be repeated)')
-    tracing.add_argument("step", nargs="+", metavar="STEP",
-                         help=f"one of {', '.join(STEPS)}, and its parameters as NAME=VALUE; or dmsetup or a command "
-                              "of LVM, and its words")
-
-    for (name, what, example), run in zip(TOOLS, (_dmsetup, _lvm), strict=True):
-        tool = command(name, run, what, epilog=f"Example: blkmodel {name} --session my.json {example}")
-        tool.add_argument("--session", type=Path, metavar="FILE", help=SESSION)
-        tool.add_argument("words", nargs=argparse.REMAINDER, metavar="WORD", help="the tool's own command line")
-
-    working = command("fio", _fio, "run fio's job file on a machine of the model",
-                      epilog="Example: blkmodel fio --disk nvme0n1 --service least=80us,extra=20us my.fio")
-    working.add_argument("--session", type=Path, metavar="FILE", help="the machine, which is left as it was "
-                         "(default: one that has the disks nvme0n1 and nvme1n1)")
-    working.add_argument("--disk", metavar="DISK", help="what a job reads and writes that names no disk of the machine")
-    working.add_argument("--service", default="least=100us", metavar="WORDS", help="how long an NVMe controller takes "
-                         "for a command: least=TIME and, drawn, extra=TIME on average, or like=FILE, as fio's own JSON "
-                         "measured it; servers=N: so many at once (default: %(default)s)")
-    working.add_argument("--seed", type=_number, default=0, metavar="N", help="of the times that are drawn (0)")
-    working.add_argument("--output-format", choices=["normal", "json"], default="normal", help="as fio's (normal)")
-    working.add_argument("--more", action="store_true", help="also where the time went, and what iostat -x would say")
-    working.add_argument("file", type=Path, metavar="JOBFILE")
-
-    showing = command("session", _show, "show what has been done in a session, and what came of it")
-    showing.add_argument("session", type=Path, metavar="FILE")
-
-    logging = command("dmesg", _dmesg, "show the kernel's log after all that has been done in a session")
-    logging.add_argument("--session", type=Path, metavar="FILE",
-                         help="the session (default: a machine that has the disks nvme0n1 and nvme1n1)")
-
-    explaining = command("explain", _explain, "say what a kernel log, a hung task's stack or a trace is about")
-    explaining.add_argument("file", type=Path, metavar="FILE")
-
-    capturing = command("capture", _capture, "write a recording of the queues of this machine")
-    capturing.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to FILE (default: standard output)")
-    capturing.add_argument("--root", default="/", metavar="DIR", help="read sys and proc below DIR (default: /)")
-    capturing.add_argument("--names", action="store_true", help="also say what the disks are called")
-    capturing.add_argument("--release", help="the kernel's release (default: that of the running kernel)")
+    for name, each in said["commands"].items():
+        command = commands.add_parser(name, help=each["help"], epilog=each.get("epilog"))
+        command.set_defaults(command=COMMANDS[name])
+        for option in [*said["groups"].get(each.get("group"), ()), *each.get("options", ())]:
+            values: dict[str, Any] = {key: value for key, value in option.items() if key != "words"}
+            if "type" in values:
+                values["type"] = TYPES[values["type"]]
+            command.add_argument(*option["words"], **values)
     return parser
 
 
-def _add_machine(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cpus", type=_number, default=4, metavar="N", help="CPUs that there can be (default: 4)")
-    parser.add_argument("--present", type=_number, metavar="N", help="how many of them are plugged in (default: all)")
-    parser.add_argument("--nodes", type=_number, default=1, metavar="N", help="NUMA nodes (default: 1)")
-    parser.add_argument("--threads", type=_number, default=1, metavar="N", help="hardware threads a core (default: 1)")
-
-
 def _tool_last(words: list[str]) -> list[str]:
-    """A command line in which what follows `trace … dmsetup` or a command of LVM is its own, as if -- stood before."""
+    """A command line in which what follows `trace … dmsetup` or a command of LVM is its own, as if -- stood before; and
+    what follows a tool that reads."""
+    at = 1
+    if {*words[:1]} & session.READS.keys():
+        while at < len(words) and words[at].partition("=")[0] == "--session":
+            at += 1 if "=" in words[at] else 2
+        return words if {*words[at:at + 1]} & {"-h", "--help", "--"} else [*words[:at], "--", *words[at:]]
     if words[:1] != ["trace"] or "--" in words:
         return words
-    at = 1
     while at < len(words) and words[at].startswith("-"):
         with_value = any(f"--{name}".startswith(words[at]) and len(words[at]) > 2
                          for name in ("cpus", "present", "nodes", "threads", "after"))
@@ -285,6 +237,17 @@ def _trace(options: argparse.Namespace) -> int:
 def _dmsetup(options: argparse.Namespace) -> int:
     words = _words(options)
     return _print(session.run(options.session, ["dmsetup", *words], _stdin() if wants_stdin(words) else ""))
+
+
+def _read(options: argparse.Namespace) -> int:
+    words = _words(options)
+    if options.name == "blktrace" and len(words) == 1:
+        with Blktrace(words[0].removeprefix("/dev/")) as seen:
+            (Session() if options.session is None else session.read(options.session)).replay()
+        if not seen.lines:
+            session.disk_of(words[0])
+        return _print(Done(output=seen.text))
+    return _print(session.run(options.session, [options.name, *words]))
 
 
 def _stdin() -> str:
@@ -383,3 +346,9 @@ def _capture(options: argparse.Namespace) -> int:
     except FileError as why:
         raise UsageError(f"--output {options.output}: {why}") from why
     return 0
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "check": _check, "map": _map, "trace": _trace, "dmsetup": _dmsetup, "lvm": _lvm, "fio": _fio, "session": _show,
+    "dmesg": _dmesg, "explain": _explain, "capture": _capture, **dict.fromkeys(session.READS, _read)}
+"""What does each command of commands.json."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from blkmodel.sim.machine import Machine, format_cpulist
+from blkmodel.sim import Machine, format_cpulist
 from blkmodel.view.facts.words import many
 
 

@@ -21,14 +21,19 @@ from blkmodel.capture.shapes import MOST_CPUS, ShapeError, fields, list_of, long
 from blkmodel.cli.keeping import locked, may_be_replaced, replace
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.scenario import LOOKS, STEPS, arguments_of, dmsetup_run, lvm_run, run_step
-from blkmodel.services.base.bug import KernelBug
-from blkmodel.sim import MachineError, boot, machine, this
-from blkmodel.sim.events import HungTask
-from blkmodel.userland import dmsetup, lvm
+from blkmodel.services.base import KernelBug
+from blkmodel.services.devices.device import whole_disks
+from blkmodel.sim import HungTask, MachineError, boot, machine, this
+from blkmodel.userland import dmsetup, iostat, look, lvm, nvme
+from blkmodel.userland.blktrace import Blktrace
 from blkmodel.userland.tools import known
 
 FORMAT = "blkmodel-session/1"
 DISKS = ("nvme.probe device=nvme0 sectors=131072", "nvme.probe device=nvme1 sectors=131072")
+READS: dict[str, Callable[[list[str]], Any]] = {
+    "iostat": iostat.run, "lsblk": look.lsblk_run, "nvme": nvme.run, "sysfs": look.sysfs,
+    "blktrace": lambda words: traced(*words)}
+"""Tools that print what is there: each takes its words."""
 EXAMPLE = json.dumps({"format": FORMAT, "machine": {"cpus": 4}, "steps": DISKS[:1]})
 _parts = number_from(1, MOST_CPUS)
 _SHAPE = fields({"format": one_of(FORMAT), "machine": fields({"cpus": _parts}, {
@@ -98,7 +103,7 @@ def run(path: Path | None, words: list[str], stdin: str = "") -> Done:
     try:
         with locked(kept) if kept is not None else nullcontext():
             session = Session() if path is None else opened(path)
-            text = session.with_step(line)
+            text = "" if _only_looks(words) else session.with_step(line)
             session.replay()
             done = do(words, stdin)
             if kept is not None:
@@ -139,7 +144,7 @@ def hold_steps(lines: list[str], cpus: int, places: list[str] | None = None) -> 
     for place, line in zip(places, lines, strict=True):
         try:
             words = shlex.split(line)
-            tool = words[:1] == ["dmsetup"] or (words and words[0] in lvm.COMMANDS)
+            tool = words and (words[0] in ("dmsetup", *READS) or words[0] in lvm.COMMANDS)
             values.append(["dmsetup"] if tool else checked(step_of(words)))
         except ValueError as why:
             raise SessionError(f"{place}: {why}") from why
@@ -169,6 +174,9 @@ def do(words: list[str], stdin: str = "") -> Done:
             came: Any = dmsetup_run(*words[1:], stdin=stdin) if name == "dmsetup" else lvm_run(*words)
             target_not_modelled(this().log[before:])
             return Done(came.exit, came.output, tuple(came.errors))
+        if name in READS:
+            came = READS[name](words[1:])
+            return came if name == "blktrace" else Done(output=came)
         came = run_step(checked(step_of(words)))
         return Done(output=came if name in LOOKS else "")
     except (SessionError, NotModelled):
@@ -181,6 +189,25 @@ def do(words: list[str], stdin: str = "") -> Done:
         raise Stopped(f"the kernel does not go on: {why}") from why
     except Exception as why:  # a bug of the model
         raise Stopped(f"the model fails: {type(why).__name__}: {why}") from why
+
+
+def traced(disk: str = "", *words: str) -> Done:
+    """What blktrace tells of a disk while a step is done, and what comes of that."""
+    name = disk_of(disk)
+    if words[:1] == ("blktrace",):
+        raise SessionError("blktrace: expected a step; found another blktrace")
+    hold_steps([shlex.join(words)], len(this().machine.possible), ["the step"])
+    with Blktrace(name) as seen:
+        came = do(list(words))
+    return came._replace(output=seen.text)
+
+
+def disk_of(path: str) -> str:
+    """The name of a disk that there is; SessionError says which there are."""
+    if (name := path.removeprefix("/dev/")) not in whole_disks():
+        there = " or ".join(sorted(whole_disks())) or "of which there is none"
+        raise SessionError(f"expected a whole disk, {there}; found {path or 'none'}")
+    return name
 
 
 def target_not_modelled(log: list[str]) -> None:
@@ -223,4 +250,4 @@ def _value(key: str, text: str) -> Any:
 
 def _only_looks(words: list[str]) -> bool:
     """Whether a command leaves everything as it is."""
-    return words[0] in LOOKS or (words[0] == "dmsetup" and dmsetup.only_looks(words[1:]))
+    return words[0] in (*LOOKS, *READS) or (words[0] == "dmsetup" and dmsetup.only_looks(words[1:]))

@@ -1,4 +1,6 @@
-"""The controller's admin commands: here its queues, aborting, requests for events, and doorbells in memory.
+"""The controller's admin commands: its queues, aborting, requests for events, doorbells in memory, and what the host
+can set; and the log of the effects of commands. What no driver asks for is left out: the driver gets no feature, and
+lends no memory.
 
 Each command is a function of the controller and the command under way. It returns the result that the completion
 bears, None where the answer comes later, or raises Refused with the status that the standard (or QEMU, where that
@@ -10,21 +12,24 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from typing import TYPE_CHECKING
 
-from blkmodel.device.features import set_features
 from blkmodel.device.identify import identify
-from blkmodel.device.logs import get_log_page
 from blkmodel.device.queues import CompletionQueue, Running, SubmissionQueue
-from blkmodel.device.transfer import PRP_OFFSET_INVALID, Refused
-from blkmodel.include.linux.nvme import (NVME_CC_IOCQES, NVME_CC_IOSQES, NVME_CQ_IRQ_ENABLED, NVME_QUEUE_PHYS_CONTIG,
-    NVME_SC_ABORT_REQ, NVME_SC_ASYNC_LIMIT, NVME_SC_CQ_INVALID, NVME_SC_INVALID_FIELD, NVME_SC_INVALID_QUEUE,
-    NVME_SC_INVALID_VECTOR, NVME_SC_QID_INVALID, NVME_SC_QUEUE_SIZE, nvme_abort_cmd, nvme_admin_abort_cmd,
-    nvme_admin_async_event, nvme_admin_create_cq, nvme_admin_create_sq, nvme_admin_dbbuf, nvme_admin_delete_cq,
-    nvme_admin_delete_sq, nvme_admin_get_log_page, nvme_admin_identify, nvme_admin_set_features, nvme_create_cq,
-    nvme_create_sq, nvme_dbbuf, nvme_delete_queue)
+from blkmodel.device.transfer import PRP_OFFSET_INVALID, Refused, from_host, to_host
+from blkmodel.include.linux.nvme import (NVME_CC_IOCQES, NVME_CC_IOSQES, NVME_CMD_EFFECTS_CSUPP, NVME_CMD_EFFECTS_LBCC,
+    NVME_CQ_IRQ_ENABLED, NVME_FEAT_ASYNC_EVENT, NVME_FEAT_NUM_QUEUES, NVME_FEAT_TIMESTAMP, NVME_LOG_CMD_EFFECTS,
+    NVME_NSID_ALL, NVME_QUEUE_PHYS_CONTIG, NVME_SC_ABORT_REQ, NVME_SC_ASYNC_LIMIT, NVME_SC_CMD_SEQ_ERROR,
+    NVME_SC_CQ_INVALID, NVME_SC_FEATURE_NOT_PER_NS, NVME_SC_FEATURE_NOT_SAVEABLE, NVME_SC_INVALID_FIELD,
+    NVME_SC_INVALID_LOG_PAGE, NVME_SC_INVALID_QUEUE, NVME_SC_INVALID_VECTOR, NVME_SC_QID_INVALID, NVME_SC_QUEUE_SIZE,
+    nvme_abort_cmd, nvme_admin_abort_cmd, nvme_admin_async_event, nvme_admin_create_cq, nvme_admin_create_sq,
+    nvme_admin_dbbuf, nvme_admin_delete_cq, nvme_admin_delete_sq, nvme_admin_get_log_page, nvme_admin_identify,
+    nvme_admin_set_features, nvme_cmd_read, nvme_create_cq, nvme_create_sq, nvme_dbbuf, nvme_delete_queue,
+    nvme_effects_log, nvme_features, nvme_get_log_page_command)
 from blkmodel.sim import wire
 
 if TYPE_CHECKING:
     from blkmodel.device.controller import Controller
+
+SAVE = 1 << 31
 
 
 def create_cq(controller: Controller, running: Running) -> int:
@@ -127,6 +132,83 @@ def doorbell_buffers(controller: Controller, running: Running) -> int:
         raise Refused(NVME_SC_INVALID_FIELD)
     controller.engine.shadow_doorbells(command.prp1, command.prp2)
     return 0
+
+
+# Features
+
+class Features:
+    """What the host has set, as after a reset. events: bits of the kinds that it would hear of, of which none happens;
+    timestamp: milliseconds since 1970."""
+
+    __slots__ = ("events", "timestamp")
+
+    def __init__(self) -> None:
+        self.events = self.timestamp = 0
+
+
+def set_features(controller: Controller, running: Running) -> int:
+    """Set a feature. None of them is of a namespace alone, or outlasts a reset."""
+    command = wire.view(nvme_features, running.command)
+    if command.fid & SAVE:
+        raise Refused(NVME_SC_FEATURE_NOT_SAVEABLE)
+    if (change := _CHANGES.get(command.fid & 0xFF)) is None:
+        raise Refused(NVME_SC_INVALID_FIELD)
+    if command.nsid not in (0, NVME_NSID_ALL):
+        raise Refused(NVME_SC_FEATURE_NOT_PER_NS)
+    return change(controller, command)
+
+
+def _set_queues(controller: Controller, command: nvme_features) -> int:
+    """The number of queues can be set before there are any. The controller answers with what it has, whatever it was
+    asked for."""
+    if any(controller.engine.cqs.keys() - {0}):
+        raise Refused(NVME_SC_CMD_SEQ_ERROR)
+    if 0xFFFF in (command.dword11 & 0xFFFF, command.dword11 >> 16):
+        raise Refused(NVME_SC_INVALID_FIELD)
+    return controller.granted - 1 | controller.granted - 1 << 16
+
+
+def _set_events(controller: Controller, command: nvme_features) -> int:
+    """The kinds of events that the host would hear of."""
+    controller.features.events = command.dword11
+    return 0
+
+
+def _set_timestamp(controller: Controller, command: nvme_features) -> int:
+    """The time of day, in the command's data."""
+    controller.features.timestamp = int.from_bytes(from_host(controller, command, 8), "little") & (1 << 48) - 1
+    return 0
+
+
+_CHANGES: dict[int, Callable[[Controller, nvme_features], int]] = {
+    NVME_FEAT_NUM_QUEUES: _set_queues, NVME_FEAT_ASYNC_EVENT: _set_events, NVME_FEAT_TIMESTAMP: _set_timestamp}
+
+
+# Logs
+
+def get_log_page(controller: Controller, running: Running) -> int:
+    """Bring a log, or a part of it, to the host."""
+    command = wire.view(nvme_get_log_page_command, running.command)
+    length = (command.numdu << 16 | command.numdl) * 4 + 4
+    if command.lid != NVME_LOG_CMD_EFFECTS:
+        raise Refused(NVME_SC_INVALID_LOG_PAGE)
+    if command.lpo & 3 or controller.too_long(length):
+        raise Refused(NVME_SC_INVALID_FIELD)
+    log = _effects(controller)
+    if command.lpo >= len(log):
+        raise Refused(NVME_SC_INVALID_FIELD)
+    to_host(controller, command, log[command.lpo:command.lpo + length])
+    return 0
+
+
+def _effects(controller: Controller) -> bytes:
+    """Which commands there are, and which of them change what is stored."""
+    log = nvme_effects_log()
+    for opcode in controller.admin:
+        log.acs[opcode] = NVME_CMD_EFFECTS_CSUPP
+    for opcode in controller.io:
+        log.iocs[opcode] = NVME_CMD_EFFECTS_CSUPP | (NVME_CMD_EFFECTS_LBCC if opcode != nvme_cmd_read else 0)
+    return wire.pack(log)
 
 
 HANDLERS: dict[int, Callable[[Controller, Running], int | None]] = {

@@ -5,15 +5,12 @@ doorbell happens later, in a context of the device's own; what the controller ha
 interrupts. By default it is QEMU's controller, as the recordings show it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from blkmodel.device import admin, nvm
 from blkmodel.device.engine import Engine, post
-from blkmodel.device.faults import COMMAND, DISABLE, ENABLE, FATAL, GONE, SHUTDOWN, STUCK, Fault
-from blkmodel.device.features import Features
+from blkmodel.device.faults import DISABLE, ENABLE, ENDS, FATAL, GONE, SHUTDOWN, STUCK, Fault
 from blkmodel.device.namespace import Namespace
 from blkmodel.device.queues import CompletionQueue, Running, SubmissionQueue
 from blkmodel.device.service import Service
@@ -53,7 +50,8 @@ class Controller:
 
     admin, io: opcode → what executes that command. messages: for each vector what it writes to interrupt, (CPU, vector
     there); masked: those it holds back; pending: those of them that wait. engine: its queues, and what is under way;
-    features: what the host has set; epoch: how often it was reset; errors: how many commands failed.
+    features: what the host has set; placed: what it wrote into the registers that say where the admin queues are;
+    epoch: how often it was reset; errors: how many commands failed.
     """
 
     queue_pairs: int = 64
@@ -106,9 +104,9 @@ class Controller:
         self.admin = {code: fn for code, fn in admin.HANDLERS.items() if code != nvme_admin_dbbuf or self.dbbuf}
         self.io = {code: fn for code, fn in nvm.HANDLERS.items() if optional.get(code, True)}
         self.gone, self.configuration, self.status, self.interrupt_mask = False, 0, 0, 0
-        self.aqa = self.asq = self.acq = 0
+        self.placed = dict.fromkeys((NVME_REG_AQA, NVME_REG_ASQ, NVME_REG_ASQ + 4, NVME_REG_ACQ, NVME_REG_ACQ + 4), 0)
         self.pci_command = self.started = self.epoch = self.errors = 0
-        self.features = Features()
+        self.features = admin.Features()
         self.engine = Engine(self)
 
     # What the host sees of it on the bus.
@@ -161,9 +159,7 @@ class Controller:
         cap = self.capabilities
         return {NVME_REG_CAP: cap & ALL_ONES, NVME_REG_CAP + 4: cap >> 32, NVME_REG_VS: self.version,
                 NVME_REG_INTMS: self.interrupt_mask, NVME_REG_INTMC: self.interrupt_mask,
-                NVME_REG_CC: self.configuration, NVME_REG_CSTS: self.status, NVME_REG_AQA: self.aqa,
-                NVME_REG_ASQ: self.asq & ALL_ONES, NVME_REG_ASQ + 4: self.asq >> 32,
-                NVME_REG_ACQ: self.acq & ALL_ONES, NVME_REG_ACQ + 4: self.acq >> 32}
+                NVME_REG_CC: self.configuration, NVME_REG_CSTS: self.status, **self.placed}
 
     def write_register(self, offset: int, value: int) -> None:
         """Write 32 bits of its window. Doorbells have no value to read."""
@@ -193,16 +189,8 @@ class Controller:
             self.interrupt_mask &= ~value
             if not self.vectors:
                 self._pin()
-        elif offset == NVME_REG_AQA:
-            self.aqa = value
-        elif offset == NVME_REG_ASQ:
-            self.asq = self.asq >> 32 << 32 | value
-        elif offset == NVME_REG_ASQ + 4:
-            self.asq = value << 32 | self.asq & ALL_ONES
-        elif offset == NVME_REG_ACQ:
-            self.acq = self.acq >> 32 << 32 | value
-        elif offset == NVME_REG_ACQ + 4:
-            self.acq = value << 32 | self.acq & ALL_ONES
+        elif offset in self.placed:
+            self.placed[offset] = value
 
     def _configure(self, value: int) -> None:
         """The host writes CC: it enables or disables the controller, or tells it to shut down."""
@@ -218,19 +206,20 @@ class Controller:
 
     def _enable(self) -> None:
         """Begin with empty admin queues where the host has placed them; or be broken, where that is impossible."""
-        fault = self._fault(ENABLE)
+        fault, _ = self.struck(ENABLE)
         if self.gone:
             return
         size = self.configuration >> NVME_CC_MPS_SHIFT & 0xF
-        sizes = self.aqa & 0xFFF, self.aqa >> 16 & 0xFFF
-        misplaced = (self.asq | self.acq) & (self.page - 1)
+        aqa, asq, asq_hi, acq, acq_hi = self.placed.values()
+        sizes = aqa & 0xFFF, aqa >> 16 & 0xFFF
+        misplaced = (asq | acq) & (self.page - 1)
         command_set = self.configuration >> 4 & 7
         if fault == FATAL or misplaced or not all(sizes) or not self.page_min <= size <= self.page_max or command_set:
             self.status |= NVME_CSTS_CFS
             return
-        cq = CompletionQueue(0, self.acq, sizes[1] + 1, 0)
+        cq = CompletionQueue(0, acq_hi << 32 | acq, sizes[1] + 1, 0)
         self.engine.add_completions(cq)
-        self.engine.add_submissions(SubmissionQueue(0, self.asq, sizes[0] + 1, cq))
+        self.engine.add_submissions(SubmissionQueue(0, asq_hi << 32 | asq, sizes[0] + 1, cq))
         self.started = this().now
         if fault != STUCK:
             self._later(lambda: self._report(self.status | NVME_CSTS_RDY))
@@ -238,9 +227,8 @@ class Controller:
     def _disable(self) -> None:
         """Forget all queues and what is in them. Nothing of the host's memory is touched any more."""
         self._forget()
-        if (fault := self._fault(DISABLE)) == FATAL:
-            self.status |= NVME_CSTS_CFS
-        elif fault != STUCK and not self.gone:
+        fault, _ = self.struck(DISABLE)
+        if fault not in (STUCK, *ENDS):
             self._later(lambda: self._report(0))
 
     def _report(self, status: int) -> None:
@@ -249,9 +237,8 @@ class Controller:
 
     def _shut_down(self) -> None:
         """Write what is cached back, and report that; the host has said that the power may go."""
-        if (fault := self._fault(SHUTDOWN)) == FATAL:
-            self.status |= NVME_CSTS_CFS
-        if fault in (FATAL, GONE):
+        fault, _ = self.struck(SHUTDOWN)
+        if fault in ENDS:
             return
         self.status = self.status & ~NVME_CSTS_SHST_MASK | NVME_CSTS_SHST_OCCUR
         for namespace in self.namespaces.values():
@@ -271,7 +258,7 @@ class Controller:
         """Be as after a reset: no queues, nothing under way, default features."""
         self.epoch += 1
         self.interrupt_mask = 0
-        self.features = Features()
+        self.features = admin.Features()
         self.engine.reset()
 
     def unplug(self) -> None:
@@ -302,25 +289,17 @@ class Controller:
             self.errors += 1
             raise
 
-    def struck(self, queue: int, opcode: int) -> tuple[str | None, int]:
-        """The effect of a fault that shows at a command, None where there is none; and the status to fail with."""
+    def struck(self, at: str, queue: int | None = None, opcode: int | None = None) -> tuple[str | None, int]:
+        """The effect of a fault that shows at a step, None where there is none; and the status to fail with. What ends
+        the controller has ended it then."""
         for fault in self.faults:
-            if fault.strikes(COMMAND, queue, opcode):
+            if fault.strikes(at, queue, opcode):
                 if fault.effect == GONE:
                     self.unplug()
                 elif fault.effect == FATAL:
                     self.status |= NVME_CSTS_CFS
                 return fault.effect, fault.status
         return None, 0
-
-    def _fault(self, at: str) -> str | None:
-        """The effect of a fault that shows at a step other than a command; None where there is none."""
-        for fault in self.faults:
-            if fault.strikes(at):
-                if fault.effect == GONE:
-                    self.unplug()
-                return fault.effect
-        return None
 
     # Interrupts.
 

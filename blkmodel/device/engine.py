@@ -1,41 +1,22 @@
 """What goes on in a controller: from a doorbell to the command, to its completion and the interrupt.
 
-All of it runs in contexts of the device's own, never beneath the host's write of a doorbell. The engine knows of its
-controller only what Front says.
+All of it runs in contexts of the device's own, never beneath the host's write of a doorbell.
 """
+
+from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from blkmodel.device.faults import ENDS, FAIL, Fault
+from blkmodel.device.faults import COMMAND, ENDS, FAIL
 from blkmodel.device.queues import CompletionQueue, Running, SubmissionQueue
-from blkmodel.device.service import Service
 from blkmodel.device.transfer import Refused
 from blkmodel.include.linux.nvme import NVME_SC_ABORT_QUEUE, NVME_SC_CMDID_CONFLICT, NVME_SC_SUCCESS
-from blkmodel.sim import this
-from blkmodel.sim.events import Event
-from blkmodel.sim.kernel import Context, Kernel
+from blkmodel.sim import Context, Event, Kernel, this
 
-
-class Front(Protocol):
-    """What an engine asks of the controller that owns it. stride: doorbells are 4 << stride bytes apart."""
-
-    service: Service
-    stride: int
-    faults: list[Fault]
-
-    def alive(self) -> bool:
-        """Whether it does anything: it is ready, not broken, and may use memory."""
-
-    def execute(self, running: Running) -> int | None:
-        """Execute a command. Returns its result, None for one that is answered later; raises Refused."""
-
-    def struck(self, queue: int, opcode: int) -> tuple[str | None, int]:
-        """What goes wrong with a command, and the status that it is to fail with."""
-
-    def interrupt(self, vector: int) -> None:
-        """Raise an interrupt vector."""
+if TYPE_CHECKING:
+    from blkmodel.device.controller import Controller
 
 
 class Engine:
@@ -47,10 +28,10 @@ class Engine:
     the context in which that happens is on its way.
     """
 
-    __slots__ = ("cqs", "due", "front", "requests", "scheduled", "shadow", "sqs", "waiting")
+    __slots__ = ("controller", "cqs", "due", "requests", "scheduled", "shadow", "sqs", "waiting")
 
-    def __init__(self, front: Front) -> None:
-        self.front = front
+    def __init__(self, controller: Controller) -> None:
+        self.controller = controller
         self.cqs: dict[int, CompletionQueue] = {}
         self.sqs: dict[int, SubmissionQueue] = {}
         self.reset()
@@ -107,8 +88,8 @@ class Engine:
         An admin command ends the turn: the host hears of it before anything else is done.
         """
         self.scheduled = False
-        front = self.front
-        if not front.alive():
+        controller = self.controller
+        if not controller.alive():
             return
         kernel = this()
         fetched: list[Running] = []
@@ -127,8 +108,8 @@ class Engine:
                 self.waiting.append(sq)
             else:
                 sq.queued = False
-        if not front.service.in_order:
-            front.service.random.shuffle(fetched)
+        if not controller.service.in_order:
+            controller.service.random.shuffle(fetched)
         for running in fetched:
             if running.sq.running.get(running.command.command_id) is running:
                 self._finish(running)
@@ -138,13 +119,13 @@ class Engine:
 
     def _fetch(self, kernel: Kernel, sq: SubmissionQueue, fetched: list[Running]) -> bool:
         """Take the next command off a queue. What takes no time is put in `fetched`. False: that was the end of it."""
-        slot = sq.head
+        slot, controller = sq.head, self.controller
         command = sq.command(kernel.memory, slot)
         sq.head = slot + 1 if slot + 1 < sq.size else 0
         if kernel.observer:
-            kernel.observer("command", device=self.front, time=kernel.now, queue=sq.qid, slot=slot, command=command)
+            kernel.observer("command", device=controller, time=kernel.now, queue=sq.qid, slot=slot, command=command)
         running = Running(sq, command)
-        effect, status = self.front.struck(sq.qid, command.opcode) if self.front.faults else (None, 0)
+        effect, status = controller.struck(COMMAND, sq.qid, command.opcode) if controller.faults else (None, 0)
         if effect in ENDS:
             return False
         if command.command_id in sq.running:
@@ -162,7 +143,7 @@ class Engine:
     def _serve(self, kernel: Kernel, running: Running, fetched: list[Running]) -> None:
         """Finish an I/O command when its time is up."""
         now = end = kernel.loop.now
-        service = self.front.service
+        service = self.controller.service
         if not service.instant:
             end = service.end(now)
             if service.in_order:
@@ -174,7 +155,7 @@ class Engine:
 
     def _time_is_up(self, running: Running) -> None:
         """Finish a command that took time, and delete its queue where only that was waited for."""
-        if self.front.alive():
+        if self.controller.alive():
             self._finish(running)
             sq = running.sq
             if sq.ended_by and not any(each.event for each in sq.running.values()):
@@ -185,7 +166,7 @@ class Engine:
     def _finish(self, running: Running) -> None:
         """Execute a command, and answer it, unless it is one that waits for something to happen."""
         try:
-            result = self.front.execute(running)
+            result = self.controller.execute(running)
         except Refused as why:
             self._end(running, why.status, 0)
         else:
@@ -211,7 +192,7 @@ class Engine:
         while self.due:
             cq, written = self.due.pop(0), 0
             cq.due = False
-            while cq.waiting and self.front.alive() and self.cqs.get(cq.qid) is cq:
+            while cq.waiting and self.controller.alive() and self.cqs.get(cq.qid) is cq:
                 if cq.shadow:
                     cq.head = self._shadowed(kernel, cq, cq.head)
                 if (cq.tail + 1) % cq.size == cq.head:
@@ -219,10 +200,10 @@ class Engine:
                 slot, entry = cq.tail, cq.write(kernel.memory, cq.waiting.popleft())
                 written += 1
                 if kernel.observer:
-                    kernel.observer("completion", device=self.front, time=kernel.now, queue=cq.qid, slot=slot,
+                    kernel.observer("completion", device=self.controller, time=kernel.now, queue=cq.qid, slot=slot,
                                     completion=entry)
             if written and cq.vector is not None:
-                self.front.interrupt(cq.vector)
+                self.controller.interrupt(cq.vector)
 
     # Copies of the doorbells in the host's memory. (Linux keeps none of the admin queue's, so that is told apart.)
 
@@ -244,7 +225,7 @@ class Engine:
 
     def _share(self, queue: CompletionQueue | SubmissionQueue, doorbell: int) -> None:
         """Have a queue's doorbell looked for in the host's memory."""
-        offset = doorbell * 4 << self.front.stride
+        offset = doorbell * 4 << self.controller.stride
         queue.shadow = self.shadow[0] + offset, self.shadow[1] + offset
 
     def _shadowed(self, kernel: Kernel, queue: CompletionQueue | SubmissionQueue, place: int) -> int:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 NAMESPACES = 256  # the highest number that a namespace can have
 FORMATS = ((9, 0), (9, 8), (9, 16), (9, 64), (12, 0), (12, 8), (12, 16), (12, 64))
+POWER = (2500).to_bytes(4, "little") + (16).to_bytes(4, "little") + (4).to_bytes(4, "little")
+"""Its one state of power: hundredths of a watt at most, microseconds to enter and to leave it."""
 OFFSETS, SGL_ANY_ALIGNMENT, SUBNQN = 1 << 2, 1, "nqn.2019-08.org.qemu:"
 
 
@@ -37,13 +39,13 @@ def _identify_controller(controller: Controller, command: nvme_identify) -> byte
     return wire.pack(nvme_id_ctrl(
         vid=PCI_VENDOR_ID_REDHAT, ssvid=PCI_VENDOR_ID_REDHAT_QUMRANET, sn=controller.serial.encode().ljust(20),
         mn=controller.model.encode().ljust(40), fr=controller.firmware.encode().ljust(8),
-        mdts=controller.mdts, ver=controller.version, oaes=NVME_AEN_CFG_NS_ATTR,
-        oacs=NVME_CTRL_OACS_DBBUF_SUPP if controller.dbbuf else 0, acl=3,
-        lpa=NVME_CTRL_LPA_CMD_EFFECTS_LOG | OFFSETS, sqes=0x66, cqes=0x44, nn=NAMESPACES,
+        rab=6, ieee=b"\x00\x54\x52", mdts=controller.mdts, ver=controller.version, oaes=NVME_AEN_CFG_NS_ATTR,
+        oacs=NVME_CTRL_OACS_DBBUF_SUPP if controller.dbbuf else 0, acl=3, aerl=controller.events - 1, frmw=3,
+        lpa=NVME_CTRL_LPA_CMD_EFFECTS_LOG | OFFSETS, wctemp=343, cctemp=373, sqes=0x66, cqes=0x44, nn=NAMESPACES,
         oncs=(controller.dsm and NVME_CTRL_ONCS_DSM) | (controller.write_zeroes and NVME_CTRL_ONCS_WRITE_ZEROES)
         | NVME_CTRL_ONCS_TIMESTAMP,
         vwc=NVME_CTRL_VWC_PRESENT | 3 << 1 if controller.write_cache else 0,
-        sgls=SGL_ANY_ALIGNMENT if controller.sgl else 0, subnqn=(SUBNQN + controller.serial).encode()))
+        sgls=SGL_ANY_ALIGNMENT if controller.sgl else 0, subnqn=(SUBNQN + controller.serial).encode(), psd=POWER))
 
 
 def _identify_namespace(controller: Controller, command: nvme_identify) -> bytes:
@@ -56,7 +58,7 @@ def _identify_namespace(controller: Controller, command: nvme_identify) -> bytes
     if index == len(FORMATS):
         formats.append(nvme_lbaf(0, shift))
     return wire.pack(nvme_id_ns(
-        nsze=namespace.blocks, ncap=namespace.blocks, nsfeat=1 << 2 | 1 << 4,
+        nsze=namespace.blocks, ncap=namespace.blocks, nuse=namespace.blocks, nsfeat=1 << 2 | 1 << 4,
         nlbaf=len(formats) - 1, flbas=index, nguid=namespace.nguid, eui64=namespace.eui64,
         lbaf=formats + [nvme_lbaf() for _ in range(16 - len(formats))]))
 

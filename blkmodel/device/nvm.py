@@ -16,8 +16,7 @@ from blkmodel.include.linux.nvme import (NVME_CMD_SGL_ALL, NVME_DSMGMT_AD, NVME_
     NVME_SC_INVALID_FIELD, NVME_SC_INVALID_NS, NVME_SC_LBA_RANGE, NVME_SC_READ_ERROR, NVME_SC_WRITE_FAULT, nvme_cmd_dsm,
     nvme_cmd_flush, nvme_cmd_read, nvme_cmd_write, nvme_cmd_write_zeroes, nvme_common_command, nvme_dsm_cmd,
     nvme_dsm_range, nvme_rw_command, nvme_write_zeroes_cmd)
-from blkmodel.sim import this, wire
-from blkmodel.sim.structure import Array, sizeof
+from blkmodel.sim import Array, sizeof, this, wire
 
 if TYPE_CHECKING:
     from blkmodel.device.controller import Controller

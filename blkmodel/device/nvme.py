@@ -5,16 +5,15 @@ from blkmodel.services.cpus.interrupt import __irq_alloc_descs, irq_chip, irq_fr
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.device import device_initialize, set_dev_node
 from blkmodel.services.devices.kobject import kobject_add, kobject_del
-from blkmodel.services.devices.pci import pci_dev, pci_stop_and_remove_bus_device
-from blkmodel.sim import statics, this
+from blkmodel.services.devices.pci import (pci_bus_type, pci_dev, pci_lock_rescan_remove,
+    pci_stop_and_remove_bus_device, pci_unlock_rescan_remove)
+from blkmodel.sim import NULL, statics, this
 from blkmodel.sim.bus import bus
-from blkmodel.sim.structure import NULL
 
 WINDOW_START, FIRST_SLOT = 0xFEB00000, 4
 
 
-@statics
-class slots:
+class slots(statics):
     """How many devices were plugged in so far."""
 
     def __init__(self) -> None:
@@ -47,11 +46,14 @@ def plug_in(controller: Controller, node: int | None = None) -> pci_dev:
 
 def unplug(pdev: pci_dev) -> None:
     """Take a device off the bus again. Its driver gives it up first, unless it has gone by itself."""
-    pci_stop_and_remove_bus_device(pdev)
-    kobject_del(pdev.dev.kobj)
-    bus().detach(pdev._device)
-    if pdev.irq:
-        irq_free_descs(pdev.irq, 1)
+    pci_lock_rescan_remove()
+    if pdev in pci_bus_type().devices:  # who comes second finds nothing
+        pci_stop_and_remove_bus_device(pdev)
+        kobject_del(pdev.dev.kobj)
+        bus().detach(pdev._device)
+        if pdev.irq:
+            irq_free_descs(pdev.irq, 1)
+    pci_unlock_rescan_remove()
 
 
 def _wire_pin(pdev: pci_dev) -> int:

@@ -6,10 +6,7 @@ from collections import deque
 from typing import Any
 
 from blkmodel.include.linux.nvme import nvme_command, nvme_common_command, nvme_completion
-from blkmodel.sim import wire
-from blkmodel.sim.events import Event
-from blkmodel.sim.memory import Memory
-from blkmodel.sim.structure import Array, sizeof
+from blkmodel.sim import Array, Event, Memory, sizeof, wire
 
 COMMAND, COMPLETION = sizeof(nvme_command), sizeof(nvme_completion)
 

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from blkmodel.include.linux.nvme import (NVME_CMD_SGL_ALL, NVME_SC_DNR, NVME_SC_INVALID_FIELD, NVME_SC_SGL_INVALID_DATA,
     NVME_SC_SGL_INVALID_LAST, NVME_SC_SGL_INVALID_TYPE, NVME_SGL_FMT_ADDRESS, NVME_SGL_FMT_DATA_DESC,
     NVME_SGL_FMT_LAST_SEG_DESC, NVME_SGL_FMT_SEG_DESC, nvme_data_ptr, nvme_sgl_desc)
-from blkmodel.sim import this, wire
-from blkmodel.sim.memory import Memory
-from blkmodel.sim.structure import Array, sizeof
+from blkmodel.sim import Array, Memory, sizeof, this, wire
 
 if TYPE_CHECKING:
     from blkmodel.device.controller import Controller
@@ -56,30 +54,26 @@ def _by_pages(memory: Memory, prp1: int, prp2: int, length: int, page: int) -> P
         return [(prp1, length)]
     found = [(prp1, first)]
     length -= first
-    if not prp2:
-        raise Refused(NVME_SC_INVALID_FIELD)
     if length <= page:
-        if prp2 & page - 1:
-            raise Refused(PRP_OFFSET_INVALID)
-        found.append((prp2, length))
-        return found
-    if prp2 & ENTRY - 1:
-        raise Refused(PRP_OFFSET_INVALID)
-    place = prp2
+        return [*found, (_aligned(prp2, page), length)]
+    place = _aligned(prp2, ENTRY)
     while length:
         left, needed = (page - (place & page - 1)) // ENTRY, -(-length // page)
         entries = _items(memory, place, min(left, needed), "u64")
         chained = needed > left
         for entry in entries[:-1] if chained else entries:
-            if not entry or entry & page - 1:
-                raise Refused(PRP_OFFSET_INVALID if entry else NVME_SC_INVALID_FIELD)
-            found.append((entry, min(length, page)))
+            found.append((_aligned(entry, page), min(length, page)))
             length -= found[-1][1]
         if chained:
-            place = entries[-1]
-            if not place or place & page - 1:
-                raise Refused(PRP_OFFSET_INVALID if place else NVME_SC_INVALID_FIELD)
+            place = _aligned(entries[-1], page)
     return found
+
+
+def _aligned(place: int, to: int) -> int:
+    """Where something lies in memory: somewhere, at a multiple of `to`."""
+    if not place or place & to - 1:
+        raise Refused(PRP_OFFSET_INVALID if place else NVME_SC_INVALID_FIELD)
+    return place
 
 
 def _items(memory: Memory, place: int, count: int, kind: Any) -> Array:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from blkmodel.errors import KernelError
 from blkmodel.live.controls import (Bounds, Check, Choice, Control, Fixed, Slider, Steps, Text, Values, control, form,
     settle)
-from blkmodel.sim.events import HungTask
+from blkmodel.sim import HungTask
 from blkmodel.sim.ground import NoGround
 
 __all__ = ["Check", "Choice", "Fixed", "Live", "Slider", "Steps", "Text", "answer", "draw", "live"]

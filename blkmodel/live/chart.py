@@ -19,8 +19,7 @@ from cycler import cycler
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
-from blkmodel.view.draw.figure import plain
-from blkmodel.view.draw.styles import SHEETS
+from blkmodel.view.draw import SHEETS, plain
 
 COLOURS = dict(reversed(re.findall(r"--blk-(\w+):(#[0-9a-f]{6})", SHEETS["base"].partition("}")[0])))
 """What a colour is for in all figures (`ink`, `dim`, `line`, `default`, `read`, `tags`, …) → the colour of the light

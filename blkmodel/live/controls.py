@@ -13,6 +13,7 @@ from typing import Any
 
 Number = int | float
 _NARROW, _LINE = 26, 64  # letters that there is room for in one of several columns, and in the only one
+_ROWS = 16  # lines that are seen of a long text
 Bound = Number | str | Callable[..., Number]
 Values = dict[str, Any]
 Bounds = dict[str, tuple[Bound, Bound]]
@@ -106,15 +107,20 @@ class Text(Control):
     """A text; a view that cannot use it raises a ValueError, which is shown to the reader.
 
     size: how many letters it mostly has. If there is no room for them beside the label, it may take several lines.
+    file: whether a reader may choose a file instead, which is read where it is shown, and goes nowhere.
     """
 
     size: int = 12
+    file: bool = False
 
     def html(self, name: str, value: Any, *_: Any) -> str:
         field = f'<input type="text" size="{self.size}" spellcheck="false" value="{escape(value)}">'
         if self.size > _NARROW:
-            field = f'<textarea rows="{1 + len(value) // _LINE}" spellcheck="false">{escape(value)}</textarea>'
-        return _labelled("text", name, f"{escape(self.label)} {field}", " blk-wide" * (self.size > _NARROW))
+            rows = min(1 + len(value) // _LINE, _ROWS)
+            field = f'<textarea rows="{rows}" spellcheck="false">{escape(value)}</textarea>'
+        made = _labelled("text", name, f"{escape(self.label)} {field}", " blk-wide" * (self.size > _NARROW))
+        chooser = f'<input type="file" aria-label="a file: {escape(self.label)}">'
+        return made.replace("</div>", f"{chooser}</div>") if self.file else made
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
 from blkmodel.live.chart import COLOURS, chart, drawn
-from blkmodel.sim.structure import Array
-from blkmodel.trace import Call, Recording
-from blkmodel.trace.walk import walk
+from blkmodel.sim import Array
+from blkmodel.trace import Call, Recording, walk
 from blkmodel.view.facts.objects import join, rows
 
 _ROW, _LETTER, _STOREY = 16, 6.7, 92  # pixels

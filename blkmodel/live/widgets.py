@@ -12,7 +12,7 @@ import ipywidgets
 import traitlets
 
 from blkmodel.live.controls import Check, Choice, Control, Number, Slider, Steps
-from blkmodel.view.draw.styles import SHEETS
+from blkmodel.view.draw import SHEETS
 
 if TYPE_CHECKING:
     from blkmodel.live import Live
@@ -127,7 +127,16 @@ def _widget(control: Control, value: Any, low: Number, high: Number) -> tuple[An
         field = ipywidgets.Textarea if "\n" in value else ipywidgets.Text
         widget = field(value=value, description=control.label, continuous_update=False, style=wide,
                        layout={"width": f"{getattr(control, 'size', 0) + 16}ch"})
-    return widget, widget
+    return widget, _with_file(widget) if getattr(control, "file", False) else widget
+
+
+def _with_file(field: Any) -> ipywidgets.HBox:
+    """A field for text with a button that chooses a file for it."""
+    def taken(change: Any) -> None:
+        field.value = change["new"][0]["content"].tobytes().decode("utf8", "replace")
+    chooser = ipywidgets.FileUpload(description="a file")
+    chooser.observe(taken, "value")
+    return ipywidgets.HBox([field, chooser])
 
 
 def _buttons(slider: Any) -> ipywidgets.HBox:

@@ -12,8 +12,7 @@ ALL_ONES = 0xFFFFFFFF
 SHIFT = 12
 
 
-@statics
-class bus:
+class bus(statics):
     """Who answers where: number of a page of addresses → (start of the window, device). `windows`: (start, bytes) of
     each window, in the order in which they were attached."""
 

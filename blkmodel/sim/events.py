@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 HUNG_TASK_TIMEOUT = 120_000_000_000
 HUNG_TASK_STEPS = 1000
+SOFT_LOCKUP_CALLS = 1 << 18
+"""From a task that goes on for so many calls, and never sleeps, nothing else is to be expected."""
 CALL_COST = 50
 """Nanoseconds that a CPU needs from one of the calls that spend() counts to the next: EventLoop.cost of a new kernel.
 """
@@ -32,7 +34,8 @@ _STATES = {1: "S", 2: "D"}
 
 
 class HungTask(AssertionError):
-    """A task sleeps for something that nothing queued can bring about, or that all that runs does not bring about."""
+    """A task sleeps for something that nothing queued can bring about, or that all that runs does not bring about. Or
+    it never sleeps, and comes to no end."""
 
 
 class Event:
@@ -90,6 +93,8 @@ class EventLoop:
         self._ready: deque[Context] = deque()
         self._polled: set[int] = set()  # tasks that have let others go on since something happened
         self._asleep: dict[int, Context] = {}
+        self._busy: Context | None = None  # who runs, and so many calls since it began or slept
+        self._calls = 0
         self._steps = 0
         self._idle: list[Any] = []
         self._base = self.stack = self.ground()
@@ -123,6 +128,12 @@ class EventLoop:
         Whoever calls this states that nothing is half done here. The clock moves only to what comes; the rest of what
         the CPU has spent passes beside its waiting.
         """
+        if (task := self._kernel.context).kind == "task":
+            if task is not self._busy:
+                self._busy, self._calls = task, 0
+            self._calls += 1
+            if self._calls > SOFT_LOCKUP_CALLS:
+                self._look_for_lockup(task)
         clock = self._clock = self._clock + self.cost
         if clock >= self._due and not self._kernel.context.atomic:
             while self._timed and self._timed[0][0] <= self._clock:
@@ -133,9 +144,23 @@ class EventLoop:
                     self._kernel.run_in(event.context, event.fn)
             self._due = self._timed[0][0] if self._timed else 1 << 62
 
+    def rested(self) -> None:
+        """The running task lets the CPU look for others: it is not stuck."""
+        self._busy = None
+
+    def _look_for_lockup(self, task: Context) -> None:
+        """What the kernel's watchdog does, and what whoever waits for such a task has to."""
+        calls = functions_of(sys._getframe(2))
+        self.rested()
+        self._kernel.printk(f"watchdog: BUG: soft lockup - CPU#{task.cpu} stuck for 22s! [{task.name}]")
+        self._kernel.printk("Call Trace: " + " ".join(calls))
+        raise HungTask(f"task {task.name} on CPU {task.cpu} never sleeps, and comes to no end in "
+                       + ", called by ".join(calls))
+
     def block(self, why: str = "a wake-up") -> None:
         """Let the running task sleep until it is woken; it says before, in its state, how it is going to."""
         kernel, stack = self._kernel, self.stack
+        self.rested()
         task = kernel.context
         if stack.halted:
             raise ground.Halted
@@ -177,9 +202,7 @@ class EventLoop:
         if self._asleep.pop(id(task), None):
             self._ready.append(task)
         elif getattr(task, "hung", False):
-            for lock in task.locks or ():
-                lock.give_back(task)
-            task.locks = None
+            task.let_go()
         return True
 
     def hopeless(self, task: Context) -> bool:
@@ -245,9 +268,11 @@ class EventLoop:
 
     def wait_for(self, left: list[Context]) -> list[Context]:
         """Run until the list of those that are waited for is empty, or only those are left that sleep for ever."""
+        until = 0
         while left:
             last = max((task.since for task in self._asleep.values()), default=self.now)
-            self._drive(max(last, self.now) + HUNG_TASK_TIMEOUT, done=lambda: not left)
+            self._drive(max(last + HUNG_TASK_TIMEOUT, self.now + HUNG_TASK_TIMEOUT, until), done=lambda: not left)
+            until = min((event.time for event in self._live()), default=0)
             if left and all(id(task) in self._asleep and self.hopeless(task) for task in left):
                 self.now = self._clock = max(self.now, max(task.since for task in left) + HUNG_TASK_TIMEOUT)
                 self._look_for_hung_tasks()

@@ -8,6 +8,7 @@ then sleep on top of each other, and one that is woken beneath another cannot go
 import _thread
 import gc
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, ClassVar, Self
 
@@ -71,8 +72,24 @@ class Thread:
         self._thread.join()
 
 
+class AtOnce:
+    """What a future asks of an event loop: here, who waits for it hears at once that it is done. The page's own loop
+    would say so in five tasks of the browser, which take longer than all else that a switch is."""
+
+    @staticmethod
+    def get_debug() -> bool:
+        """Nobody asks where a future was made."""
+        return False
+
+    @staticmethod
+    def call_soon(callback: Callable[..., Any], *arguments: Any, context: Any = None) -> None:
+        """Tell it now."""
+        callback(*arguments)
+
+
 class Promise(Thread):
-    """A stack in the browser. `spawn` and `gate` are the page's: to begin one, and to make what it waits for.
+    """A stack in the browser; `spawn` is the page's, and begins one. Of the future that it waits for Pyodide makes a
+    promise.
 
     A stack that waits is not in memory, where the interpreter's search for garbage would look at it: there is none
     while there are any.
@@ -82,7 +99,7 @@ class Promise(Thread):
 
     def __init__(self) -> None:
         super().__init__()
-        self._promise = import_module("js").gate()
+        self._open = _future()
 
     @classmethod
     def begun(cls) -> Self:
@@ -93,17 +110,21 @@ class Promise(Thread):
         return stack
 
     def wait(self) -> None:
-        import_module("pyodide.ffi").run_sync(self._promise.promise)
-        self._promise = import_module("js").gate()
+        import_module("pyodide.ffi").run_sync(self._open)
+        self._open = _future()
 
     def go(self) -> None:
-        self._promise.resolve(None)
+        self._open.set_result(None)
 
     def join(self) -> None:
         import_module("pyodide.ffi").run_sync(self._thread)
         self.begun_ones.remove(self)
         if not self.begun_ones:
             gc.enable()
+
+
+def _future() -> Any:
+    return import_module("asyncio").Future(loop=AtOnce)
 
 
 class Nested(Thread):

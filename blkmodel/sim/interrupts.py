@@ -39,8 +39,7 @@ class CpuVectors:
         return next((v for v in range(FIRST, END) if not spoken_for >> v & 1 and v not in SYSTEM), NULL)
 
 
-@statics
-class interrupts:
+class interrupts(statics):
     """Every CPU's vectors, and what each runs: `entries` maps (CPU, vector) to a name and a function. `requested`:
     those that were raised and have not begun to run; raised again meanwhile, they run once."""
 

@@ -7,13 +7,14 @@ Booting makes a kernel the current one; `with kernel:` makes an older one curren
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from blkmodel.sim.events import EventLoop
+from blkmodel.sim.events import EventLoop, HungTask
 from blkmodel.sim.machine import Machine, machine
 from blkmodel.sim.memory import Memory
 
@@ -50,6 +51,12 @@ class Context:
     def runnable(self) -> bool:
         """Whether it neither sleeps nor is about to."""
         return not self.state
+
+    def let_go(self) -> None:
+        """It was ended as hung, or ends where the model goes no further: nobody is to wait for what it held."""
+        for lock in list(self.locks or ()):
+            lock.give_back(self)
+        self.locks = None
 
     @property
     def atomic(self) -> bool:
@@ -91,6 +98,11 @@ class Kernel:
         """Virtual time since boot, in nanoseconds."""
         return self.loop.now
 
+    @property
+    def watched(self) -> bool:
+        """Whether somebody notes what is called: then nothing is put off."""
+        return self.observer is not None or sys.getprofile() is not None
+
     def chosen(self, cpu: int) -> int:
         """The CPU for who is bound to none: the one that all such run on, where that was said and it is online."""
         return self.anywhere if self.anywhere in self.online else cpu
@@ -124,9 +136,21 @@ class Kernel:
         if self.context.kind == "task" and self.loop.beside:
             self.context.name, self.context.cpu = name, cpu
             return fn(*args)
-        result = self.run_in(Context("task", name, cpu), fn, *args)
+        result = self._run_process(Context("task", name, cpu), fn, *args)
         self.loop.settle()
         return result
+
+    def _run_process(self, context: Context, fn: Callable[..., Any], *args: Any) -> Any:
+        """run_in(), for what may call itself until there is no stack left: that ends it; or come to what is not
+        modelled."""
+        try:
+            return self.run_in(context, fn, *args)
+        except NotImplementedError:
+            context.let_go()
+            raise
+        except RecursionError as why:
+            self.printk(f"BUG: stack guard page was hit [{context.name}]")
+            raise HungTask(f"task {context.name} on CPU {context.cpu} calls itself until its stack is full") from why
 
     def tasks(self, jobs: Sequence[tuple[Any, ...]]) -> list[Context]:
         """Run several processes, (name, cpu, fn) each, side by side; they begin in that order, one when those before it
@@ -221,20 +245,20 @@ def this() -> Kernel:
     return running.kernel
 
 
-def statics(cls: type) -> Any:
-    """Turn a class of defaults into a C file's static variables: calling it returns this kernel's own set."""
-    def variables() -> Any:
+class _Kept(type):
+    def __call__(cls) -> Any:
         kept = running.kernel.statics
         try:
             return kept[cls]
         except KeyError:
-            made = kept[cls] = cls()
+            made = kept[cls] = super().__call__()
             return made
-    named: Any = variables
-    named.defaults = cls
-    return named
+
+
+class statics(metaclass=_Kept):
+    """Base of a C file's static variables, with their defaults: to call such a class returns this kernel's own set."""
 
 
 def forget(variables: Any) -> None:
     """Drop a C file's static variables, as unloading its module does: the next use begins with the defaults."""
-    this().statics.pop(variables.defaults, None)
+    this().statics.pop(variables, None)

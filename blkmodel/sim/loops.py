@@ -1,11 +1,11 @@
 """Loops that ask as often as C's do."""
 
 from collections.abc import Callable, Iterator
+from itertools import count, takewhile
+from typing import Any
 
 
-def up_to(count: Callable[[], int]) -> Iterator[int]:
-    """Yield 0, 1, … below count(), which is asked for again before each, as in the condition of a `for` of C."""
-    i = 0
-    while i < count():
-        yield i
-        i += 1
+def up_to(number: Callable[[], int], item: Callable[[int], Any] = int) -> Iterator[Any]:
+    """Bring item(0), item(1), … below number(), which is asked for again before each, as the condition of a `for` of C
+    is."""
+    return map(item, takewhile(lambda i: i < number(), count()))

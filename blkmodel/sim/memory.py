@@ -4,9 +4,8 @@ Addresses are in the kernel's direct map. Small objects take slots of power-of-t
 runs take naturally aligned blocks; what is freed is used again, last freed first.
 """
 
-import random
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,11 +64,6 @@ class Memory:
         target = self.count + nth
         self._doomed = lambda count, kind, size: count == target
 
-    def fail_share(self, share: float, seed: int, kinds: Container[str] | None = None) -> None:
-        """Make a share (0 to 1) of the attempts fail, drawn from `seed`; of these kinds only, where given."""
-        draw = random.Random(seed)
-        self._doomed = lambda count, kind, size: (kinds is None or kind in kinds) and draw.random() < share
-
     def fail_if(self, refused: Callable[[str, int], bool]) -> None:
         """Make those attempts fail for which refused(kind, size) is true."""
         self._doomed = lambda count, kind, size: refused(kind, size)
@@ -105,18 +99,18 @@ class Memory:
 
     def new(self, cls: type[T], node: int, size: int | None = None) -> T:
         """Allocate a zeroed structure (with `size` bytes, where it ends in an array); None when it fails."""
-        addr = self.allocate(cls.__name__, size or sizeof(cls), node)  # type: ignore[arg-type]
+        addr = self.allocate(cls.__name__, size or sizeof(cls), node)
         if not addr:
             return NULL
         thing = self.live[addr].thing = place(cls, addr)
         return thing
 
-    def new_array(self, kind: type | str, items: Sequence[Any], node: int) -> Array:
+    def new_array(self, kind: type | str, items: Sequence[Any], node: int, cls: type[Array] = Array) -> Array:
         """Allocate an array that holds `items`; `kind` is a C type's name or a structure class."""
         name = kind if isinstance(kind, str) else kind.__name__
         if not (addr := self.allocate(f"{name}[]", sizeof(kind) * len(items), node)):
             return NULL
-        array = self.live[addr].thing = place_array(kind, items, addr)
+        array = self.live[addr].thing = place_array(kind, items, addr, cls)
         if not isinstance(kind, str):
             size = sizeof(kind)
             for item in array:
@@ -234,9 +228,9 @@ def place(cls: type[T], addr: int) -> T:
     return thing
 
 
-def place_array(ctype: type | str, items: Iterable[Any], addr: int) -> Array:
+def place_array(ctype: type | str, items: Iterable[Any], addr: int, cls: type[Array] = Array) -> Array:
     """Return an array of these items that lies at `addr`, in memory that is already allocated."""
-    array = Array(ctype, items)
+    array = cls(ctype, items)
     array._addr = addr
     return array
 

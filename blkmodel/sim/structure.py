@@ -1,15 +1,15 @@
 """Structures and arrays: what the mirror's data is made of, so that it has addresses and can be watched.
 
-A structure is a slotted dataclass below `Struct`. Neither class does anything at an assignment; a
+A class below `Struct` becomes a slotted dataclass. Neither that nor an array does anything at an assignment; a
 recording puts a hook on them and takes it off again.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, ClassVar, TypeVar, cast, dataclass_transform
+from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
 
 T = TypeVar("T", bound="Struct")
 NULL: Any = None
@@ -38,14 +38,29 @@ _SCALARS = {"pointer": 8, "unsigned long": 8, "unsigned int": 4, "int": 4, "u64"
             "char": 1}
 
 
-class Struct:
-    """Base of every structure. `_addr` is where it lies in the model's memory; 0 for what is not on the heap.
+class _Placed:
+    __slots__: ClassVar[tuple[str, ...]] = ("_addr",)
+    _addr: int
 
-    Structures compare and hash by identity, as pointers do.
+
+@dataclass_transform(eq_default=False)
+class _Laid(type):
+    """Makes a class with fields a structure: slots, one argument a field, no comparison by value. A class that names
+    its slots itself is left as it is."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any], **said: Any) -> Any:
+        made = super().__new__(cls, name, bases, body, **said)
+        return made if "__slots__" in body else dataclass(slots=True, eq=False, repr=False)(made)
+
+
+class Struct(_Placed, metaclass=_Laid):
+    """Base of every structure. Its fields bear the kernel's names and, in order, their zeroed values as defaults.
+
+    `_addr` is where it lies in the model's memory; 0 for what is not on the heap. Structures compare and hash by
+    identity, as pointers do.
     """
 
-    __slots__ = ("_addr",)
-    _addr: int
+    __slots__: ClassVar[tuple[str, ...]] = ()
     SIZE: ClassVar[int]
 
     def __init_subclass__(cls, size: int | None = None) -> None:
@@ -56,15 +71,6 @@ class Struct:
     def __repr__(self) -> str:
         addr = getattr(self, "_addr", 0)
         return f"<{type(self).__name__} {addr:#x}>" if addr else f"<{type(self).__name__}>"
-
-
-@dataclass_transform(eq_default=False)
-def struct(cls: type[T]) -> type[T]:
-    """Make a class a structure: slots, one argument a field, no comparison by value.
-
-    Its fields bear the kernel's names and, in order, their zeroed values as defaults.
-    """
-    return dataclass(slots=True, eq=False, repr=False)(cls)
 
 
 class Array(list):
@@ -82,7 +88,34 @@ class Array(list):
         """The name of its items' type."""
         return self.kind if isinstance(self.kind, str) else self.kind.__name__
 
+    def make(self, count: int) -> Self:
+        """Make those of the first `count` structures that are None still, and return the array. To be created is no
+        assignment."""
+        for i in range(count):
+            if self[i] is None:
+                list.__setitem__(self, i, made := cast("Any", self.kind)())
+                made._addr = self._addr + i * sizeof(self.kind)
+        return self
+
     __hash__ = object.__hash__  # type: ignore[assignment]
 
     def __eq__(self, other: object) -> bool:
         return self is other if isinstance(other, Array) else list.__eq__(self, other)
+
+
+class Later(Array):
+    """An array of pointers to structures that come into being when somebody first asks for them. Until then an item
+    is a number, of which new() makes the structure."""
+
+    __slots__ = ("new",)
+    new: Callable[[int], Any]
+
+    def __getitem__(self, at: Any) -> Any:
+        item = list.__getitem__(self, at)
+        if isinstance(item, int):
+            item = self.new(item)
+            list.__setitem__(self, at, item)
+        return [self[n] for n in range(len(self))[at]] if isinstance(item, list) else item
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[n] for n in range(len(self)))

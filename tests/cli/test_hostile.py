@@ -371,3 +371,27 @@ def test_a_good_file_that_was_changed(tmp_path_factory, kind):
                 said = [str(why)]
         assert all(len(line) < 2000 and printable(line, keep="") == line for line in said), said
     any_change()
+
+
+@pytest.mark.parametrize("words", [["map"], ["lsblk"], ["capture"]])
+def test_a_full_disk_is_said_in_a_line(words):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "blkmodel", *words], stdout=full, stderr=subprocess.PIPE,
+                              check=False)
+    assert done.returncode == 2
+    assert done.stderr.endswith(b"standard output: No space left on device\n")
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("command", "status"), [("map >&-", 0), ("lsblk >&-", 0), ("dmsetup create a <&-", 0),
+                                                 ("map --cpus x 2>&-", 2)])
+def test_a_stream_that_is_closed_is_nobodys(command, status):
+    done = subprocess.run(f"{sys.executable} -m blkmodel {command}", shell=True, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (status, b"")
+
+
+@pytest.mark.parametrize("place", ["", ".", "..", "/"])
+def test_a_session_that_is_a_directory(run, place):
+    status, out, err = run("dmsetup", "--session", place, "create", "a", "--notable")
+    assert (status, out) == (2, "")
+    assert "the step cannot be kept: it is a directory" in err

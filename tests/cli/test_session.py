@@ -250,3 +250,65 @@ def test_what_could_command_a_terminal_is_escaped(run, path):
         _, out, err = run(*words)
         assert "a\\x1b[31m\\u202eb" in out + err
         assert not {"\x1b", "\u202e"} & set(out + err)
+
+
+def test_tools_that_read_leave_the_session_as_it_was(run, path):
+    run("dmsetup", "--session", path, "create", "lin0", "--table", "0 2048 linear /dev/nvme0n1 0")
+    before = path.read_text()
+    for words in (("lsblk",), ("iostat", "-x"), ("nvme", "list"), ("sysfs", "/sys/block/dm-0"),
+                  ("blktrace", "/dev/dm-0", "io", "disk=dm-0", "op=write", "offset=0", "length=4096")):
+        status, out, err = run(words[0], "--session", path, *words[1:])
+        assert (status, err, path.read_text()) == (0, "", before)
+        assert {"lsblk": "└─lin0", "iostat": "%util", "nvme": "/dev/nvme1n1", "sysfs": "/sys/block/dm-0/dm/name:lin0",
+                "blktrace": "254,0    0        1     0.000000000     1  Q  WS 0 + 8 [dio]\n"}[words[0]] in out
+    assert run("lsblk", f"--session={path}") == run("lsblk", "--session", path, "--")
+    assert run("lsblk") == (0, "NAME    MAJ:MIN RM SIZE RO TYPE MOUNTPOINTS\nnvme0n1 259:0    0  64M  0 disk \n"
+                            "nvme1n1 259:1    0  64M  0 disk \n", "")
+
+
+def test_all_that_a_session_did_is_traced_and_counted(run, path):
+    document = json.loads(path.read_text())
+    document["steps"] += ["io disk=nvme0n1 op=write offset=0 length=4096", "nvme list"]
+    path.write_text(json.dumps(document))
+    status, out, _ = run("blktrace", "--session", path, "nvme0n1")
+    assert (status, [line.split()[5] for line in out.splitlines()]) == (
+        0, ["Q", "G", "D", "C", "Q", "G", "P", "UT", "I", "D", "C"])
+    assert run("session", path)[1].splitlines()[-1].startswith("/dev/nvme0n1")
+    _, out, _ = run("iostat", "--session", path, "-dx", "/dev/nvme0n1")
+    read, written = (out.splitlines()[3].split()[column] for column in (2, 8))
+    assert read == written > "0.00"
+
+
+@pytest.mark.parametrize(("words", "why"), [
+    (("iostat",), "blkmodel iostat: expected -x or -dx, and names of disks; found none"),
+    (("nvme", "reset"), "blkmodel nvme: expected list, list-subsys, id-ctrl; found reset"),
+    (("blktrace",), "blkmodel blktrace: expected a whole disk, nvme0n1 or nvme1n1; found none"),
+    (("blktrace", "sda"), "blkmodel blktrace: expected a whole disk, nvme0n1 or nvme1n1; found sda"),
+    (("blktrace", "nvme0n1", "io"), "blkmodel blktrace: the step: io: missing a required argument: 'disk'; it takes "
+     "disk, op, offset, length, cpu, page_runs, data, flags"),
+    (("blktrace", "nvme0n1", "blktrace", "nvme0n1"),
+     "blkmodel blktrace: blktrace: expected a step; found another blktrace"),
+    (("sysfs", "/proc"), "blkmodel sysfs: there is no folder '/proc'; there is such as /sys/block/nvme0n1 or "
+     "/sys/class/nvme/nvme0"),
+    (("lsblk", "-f"), "blkmodel lsblk: expected no more words; found -f")])
+def test_tools_that_read_say_what_is_wrong(run, words, why):
+    assert run(*words) == (2, "", f"{why}\n")
+
+
+def test_a_step_that_fails_is_traced_to_its_end(run):
+    status, out, err = run("blktrace", "nvme0n1", "io", "disk=nvme0n1", "op=read", "offset=67108864", "length=512")
+    assert (status, out, err) == (0, "", "")  # behind the end there is nothing to read
+    status, out, err = run("blktrace", "nvme0n1", "dmsetup", "create", "m", "--table", "0 8 linear /dev/nvme9n1 0")
+    assert (status, out) == (1, "")
+    assert "No such device" in err
+
+
+def test_a_controller_that_answers_no_more(run, path):
+    """Its driver takes it away; so there is nothing to ask, and that is said."""
+    path.write_text(json.dumps({"format": session.FORMAT, "machine": {"cpus": 1}, "steps": STEPS[:1]}))
+    assert run("nvme", "--session", path, "id-ctrl", "/dev/nvme0")[0] == 0
+    path.write_text(json.dumps({"format": session.FORMAT, "machine": {"cpus": 1}, "steps": [
+        "nvme.probe device=nvme0 faults='fail queue=0 opcode=6 nth=8 status=0x2'"]}))
+    status, out, err = run("nvme", "--session", path, "id-ctrl", "/dev/nvme0")
+    assert (status, out) == (1, "")
+    assert "nvme id-ctrl /dev/nvme0: EIO" in err

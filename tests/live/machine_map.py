@@ -51,7 +51,8 @@ def _node(described: Machine, members: list[int], chosen: frozenset[int], top: i
         if x > 10 and x + wide > 10 + _COLUMNS * (_CPU + 2):
             x, y = 10, y + 38
         if len(core) > 1:
-            boxes.append(rect(x - 2, y - 2, wide, 34, "box", 4, f"one core runs CPUs {format_cpulist(core)}"))
+            box = rect(x - 2, y - 2, wide, 34, "box", 4)
+            boxes.append(group([box], "", f"one core runs CPUs {format_cpulist(core)}"))
         for i, cpu in enumerate(core):
             boxes.append(_cpu(described, cpu, cpu in chosen, x + 1 + i * (_CPU + 2), y, names))
         x += wide + _GAP

@@ -6,11 +6,12 @@ import json
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 
 from blkmodel.errors import KernelError
-from blkmodel.live import Check, Choice, Fixed, Slider, Steps, Text, answer, draw, live, message
+from blkmodel.live import Check, Choice, Fixed, Slider, Steps, Text, answer, draw, live, message, widgets
 from blkmodel.live.controls import control, settle, words
 from blkmodel.sim import MachineError
 from tests.live.machine_map import machine_map
@@ -128,6 +129,17 @@ def test_what_is_long_has_a_line_of_its_own():
     assert "blk-wide" not in form(marked=Text(), nodes=[1, 2])
     assert form(marked=Text(size=48)).count("<textarea rows=\"1\"") == 1
     assert "blk-wide" in form(nodes={"one node, and all of the memory on it": 1, "two": 2})
+
+
+def test_a_text_can_come_from_a_file(monkeypatch):
+    monkeypatch.delenv("BLKMODEL_STILL", raising=False)
+    figure = live(machine_map, marked=Text(size=48, file=True, label="a list"))
+    assert figure.html().count('<input type="file" aria-label="a file: a list">') == 1
+    _, chooser = widgets.build(figure).children[0].children[0].children
+    chooser.value = ({"name": "cpus", "type": "", "size": 3, "content": memoryview(b"0-3"),
+                      "last_modified": datetime.now(UTC)},)
+    assert figure.values["marked"] == "0-3"
+    assert figure._widgets["shown"].value.endswith(machine_map(marked="0-3"))
 
 
 def test_the_stored_output_is_the_same_every_time():

@@ -1,8 +1,9 @@
 """Tasks that sleep and go on: in which order, when, with what held; and what is left of them."""
 
+import asyncio
 import threading
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -397,3 +398,13 @@ def test_jiffies_begin_where_they_do():
     synchronize = boot(1)
     synchronize.task("waiter", synchronize_rcu)
     assert jiffies() == INITIAL_JIFFIES + 2
+
+
+def test_a_stack_of_the_page_is_handed_over_to_at_once():
+    """Without a turn of the page's event loop: not when it is told to go on, nor when that was before it waits."""
+    opened, told = asyncio.Future[None](loop=cast(Any, ground.AtOnce)), list[Any]()
+    opened.add_done_callback(told.append)
+    opened.set_result(None)
+    assert told == [opened]
+    opened.add_done_callback(told.append)
+    assert told == [opened, opened]

@@ -13,11 +13,10 @@ from blkmodel.services.memory.mm import alloc_page, virt_to_page
 from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc
 from blkmodel.sim import this, wire
 from blkmodel.sim.memory import MemoryError_
-from blkmodel.sim.structure import Array, Struct, layouts, sizeof, struct as structure
+from blkmodel.sim.structure import Array, Struct, layouts, sizeof
 from blkmodel.sim.wire import u8, u16, u32
 
 
-@structure
 class inner(Struct, size=4):
     """Part of another."""
 
@@ -25,7 +24,6 @@ class inner(Struct, size=4):
     b: u16 = 0
 
 
-@structure
 class outer(Struct, size=32):
     """One of each kind of field, and one that only the model has."""
 
@@ -150,7 +148,6 @@ def test_what_has_no_layout_is_not_for_devices():
     assert wire.pack(Array("int", [-1])) == b"\xff" * 4
 
 
-@structure
 class nothing(Struct, size=8):
     """What only the kernel uses."""
 

@@ -21,19 +21,15 @@ def WARN_ON(condition: Any, what: str = '') -> bool:
     return bool(condition)
 
 
-@statics
-class done_once:
+class done_once(statics, set[tuple]):
     """The places in the source that have done since boot what is done once."""
-
-    def __init__(self) -> None:
-        self.places: set[tuple] = set()
 
     def first(self, depth: int) -> bool:
         """Whether the place that called is there for the first time; depth: how many calls above this one."""
         caller = sys._getframe(depth + 1)
         place = caller.f_code, caller.f_lineno
-        new = place not in self.places
-        self.places.add(place)
+        new = place not in self
+        self.add(place)
         return new
 
 

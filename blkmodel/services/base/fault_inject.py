@@ -28,8 +28,7 @@ class nvme_fault_inject:
     dont_retry: bool = True
 
 
-@statics
-class debugfs:
+class debugfs(statics):
     """What the files below /sys/kernel/debug say: fail_io_timeout/, and NAME/fault_inject/ of disks."""
 
     def __init__(self) -> None:

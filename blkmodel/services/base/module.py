@@ -9,8 +9,8 @@ from blkmodel.services.base.bug import WARN_ON
 from blkmodel.services.base.err import ENOSPC, ERANGE
 from blkmodel.services.base.printk import pr_err
 from blkmodel.services.base.text import kstrtobool, kstrtoint, kstrtouint, kstrtoul
+from blkmodel.sim import NULL, Struct
 from blkmodel.sim.kernel import at_boot
-from blkmodel.sim.structure import NULL, Struct, struct
 
 THIS_MODULE = NULL
 
@@ -29,7 +29,6 @@ def module_init(fn: Callable[[], Any], beside: str = "") -> None:
     at_boot(6, fn, beside)
 
 
-@struct
 class module(Struct):
     """A loaded module. refcnt: 1 while it is loaded, and 1 for each who holds it; 0 when it is going."""
 
@@ -57,7 +56,6 @@ def request_module(name: str) -> int:
     return -1
 
 
-@struct
 class kernel_param(Struct, size=40):
     """A parameter: set(text, kp) checks a text and keeps its value in variable `arg` of the file's `variables()`."""
 

@@ -5,8 +5,7 @@ import sys
 from types import CodeType
 
 from blkmodel.services.tasks.timer import HZ, jiffies, time_before
-from blkmodel.sim import statics, this
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim import Struct, statics, this
 
 DEFAULT_RATELIMIT_INTERVAL, DEFAULT_RATELIMIT_BURST = 5 * HZ, 10
 
@@ -18,7 +17,6 @@ def pr_err(line: str) -> None:
 pr_warn = pr_info = pr_err
 
 
-@struct
 class ratelimit_state(Struct, size=40):
     """One place's limit: `burst` messages in `interval` ticks, from tick `begin` on (0: not begun).
 
@@ -32,12 +30,8 @@ class ratelimit_state(Struct, size=40):
     begin: int = 0
 
 
-@statics
-class limited:
+class limited(statics, dict[tuple[CodeType, int], ratelimit_state]):
     """The limits of those places in the source that have none of their own name."""
-
-    def __init__(self) -> None:
-        self.places: dict[tuple[CodeType, int], ratelimit_state] = {}
 
 
 def __ratelimit(rs: ratelimit_state, func: str) -> bool:
@@ -65,7 +59,7 @@ def printk_ratelimited(*lines: str, func: str = "", depth: int = 1) -> None:
     func: the name of C's function, where that is not the caller's. depth: how far up the stack the place is.
     """
     caller = sys._getframe(depth)
-    rs = limited().places.setdefault((caller.f_code, caller.f_lineno), ratelimit_state())
+    rs = limited().setdefault((caller.f_code, caller.f_lineno), ratelimit_state())
     if __ratelimit(rs, func or caller.f_code.co_name):
         for line in lines:
             pr_warn(line)

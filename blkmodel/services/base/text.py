@@ -7,8 +7,7 @@ from typing import Any
 
 from blkmodel.services.base.err import EINVAL, ERANGE
 from blkmodel.services.memory.slab import NUMA_NO_NODE, wished_node
-from blkmodel.sim import this
-from blkmodel.sim.structure import NULL
+from blkmodel.sim import NULL, this
 
 SPACES = " \t\n\v\f\r\xa0"
 _TRUE, _FALSE = ("y", "Y", "1"), ("n", "N", "0")
@@ -52,7 +51,7 @@ def kstrdup(text: str, gfp: int) -> allocated:
 
 
 _OVERFLOW = 1 << 64
-_HEX = tuple("0123456789abcdef")
+_DIGITS = {8: "01234567", 10: "0123456789", 16: "0123456789abcdefABCDEF"}
 
 
 def _kstrto(text: str, base: int, low: int, high: int) -> tuple[int, Any]:
@@ -63,9 +62,7 @@ def _kstrto(text: str, base: int, low: int, high: int) -> tuple[int, Any]:
             base, digits = 16, digits[2:]
         else:
             base = 8 if digits.startswith("0") else 10
-    end = 0
-    while digits[end:end + 1].lower() in _HEX[:base]:
-        end += 1
+    end = len(digits) - len(digits.lstrip(_DIGITS[base]))
     if (number := int(digits[:end] or "0", base)) >= _OVERFLOW:  # C sees that before it sees what follows
         return -ERANGE, None
     if not end or digits[end:] not in ("", "\n"):
@@ -103,11 +100,9 @@ def kstrtobool(text: str) -> tuple[int, Any]:
 
 def simple_strtoul(text: str, base: int) -> tuple[int, str]:
     """The number that a text begins with, and the rest of the text: (0, text) where it begins with none."""
-    start = 2 if base == 16 and text[:2].lower() == "0x" and text[2:3].lower() in _HEX else 0
-    end = start
-    while end < len(text) and text[end].lower() in _HEX[:base]:
-        end += 1
-    return int(text[start:end] or "0", base) & 0xFFFFFFFFFFFFFFFF, text[end:]
+    start = 2 if base == 16 and re.match("0[xX][0-9a-fA-F]", text) else 0
+    rest = text[start:].lstrip(_DIGITS[base])
+    return int(text[start:len(text) - len(rest)] or "0", base) & 0xFFFFFFFFFFFFFFFF, rest
 
 
 def sscanf(text: str, form: str) -> list[Any]:

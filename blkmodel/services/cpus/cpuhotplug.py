@@ -14,8 +14,7 @@ from blkmodel.sim import statics, this
 CPUHP_BLOCK_SOFTIRQ_DEAD, CPUHP_BLK_MQ_DEAD = 20, 23
 
 
-@statics
-class hotplug:
+class hotplug(statics):
     """teardown: state → what runs on another CPU once a CPU is dead. instances: state → who is told."""
 
     def __init__(self) -> None:

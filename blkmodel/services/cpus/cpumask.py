@@ -4,8 +4,7 @@ arch/x86/include/asm/topology.h, mm/page_alloc.c, topology.h, nodemask.h, kernel
 
 from collections.abc import Iterable, Iterator
 
-from blkmodel.sim import statics, this
-from blkmodel.sim.structure import Struct, struct
+from blkmodel.sim import Struct, statics, this
 
 
 class cpumask(Struct, size=64):
@@ -154,7 +153,6 @@ def cpumask_weight(mask: cpumask) -> int:
     return mask.bits.bit_count()
 
 
-@struct
 class nodemask(Struct, size=8):
     """A set of nodes: bit n of `bits` stands for node n. (In C its type is nodemask_t.)"""
 
@@ -203,8 +201,7 @@ def cpumask_of_node(node: int) -> cpumask:
     return mask_of(kernel.machine.nodes.get(node, frozenset()) & kernel.online)
 
 
-@statics
-class places:
+class places(statics):
     """Where each CPU is: its core's hardware threads."""
 
     def __init__(self) -> None:

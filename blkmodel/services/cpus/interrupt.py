@@ -19,14 +19,10 @@ from blkmodel.services.base.printk import pr_warn
 from blkmodel.services.cpus.cpumask import (cpu_online_mask, cpu_to_node, cpumask, cpumask_and, cpumask_copy,
     cpumask_empty, cpumask_first, cpumask_intersects, cpumask_of_node, cpumask_subset, cpumask_test_cpu, for_each_cpu,
     mask_of)
-from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.percpu import alloc_percpu, free_percpu
-from blkmodel.services.memory.slab import NUMA_NO_NODE, kfree, kzalloc, kzalloc_node
-from blkmodel.sim import running, statics, this
+from blkmodel.services.memory.slab import GFP_KERNEL, NUMA_NO_NODE, kfree, kzalloc, kzalloc_node
+from blkmodel.sim import NULL, Context, MachineError, Struct, format_cpulist, parse_cpulist, running, statics, this
 from blkmodel.sim.interrupts import interrupts
-from blkmodel.sim.kernel import Context
-from blkmodel.sim.machine import MachineError, format_cpulist, parse_cpulist
-from blkmodel.sim.structure import NULL, Struct, struct
 
 if TYPE_CHECKING:
     from blkmodel.services.devices.msi import msi_desc
@@ -37,7 +33,6 @@ FIRST_DYNAMIC_IRQ = 24
 BLOCK_SOFTIRQ, IRQ_NONE, IRQ_HANDLED, IRQF_SHARED, IRQ_AFFINITY_MAX_SETS = 4, 0, 1, 0x80, 4
 
 
-@struct
 class irq_chip(Struct, size=272):
     """What can be done to an interrupt at its source. Each takes the irq_data; writing takes the message too: where
     the interrupt goes, as (CPU, vector)."""
@@ -48,7 +43,6 @@ class irq_chip(Struct, size=272):
     irq_write_msi_msg: Callable[..., None] = NULL
 
 
-@struct
 class irq_common_data(Struct, size=152):
     """Where an interrupt may go (affinity), where it goes (effective_affinity), and its node and MSI entry."""
 
@@ -58,7 +52,6 @@ class irq_common_data(Struct, size=152):
     effective_affinity: cpumask = field(default_factory=cpumask)
 
 
-@struct
 class irq_data(Struct, size=56):
     """An interrupt to its chip. _managed: its affinity is fixed. _started: it can happen.
 
@@ -73,7 +66,6 @@ class irq_data(Struct, size=56):
     _target: tuple[int, int] = NULL
 
 
-@struct
 class irq_desc(Struct, size=576):
     """One interrupt. `action` heads the chain of its handlers; while `depth` is not 0 it is disabled, and one that
     happens is IRQS_PENDING. kstat_irqs counts per CPU."""
@@ -89,8 +81,7 @@ class irq_desc(Struct, size=576):
         self.irq_data.common = self.irq_common_data
 
 
-@statics
-class irq_desc_tree:
+class irq_desc_tree(statics):
     """All interrupts there are: number → irq_desc."""
 
     def __init__(self) -> None:
@@ -329,7 +320,6 @@ def proc_irq(irq: int) -> tuple[str, ...]:
     return tuple(format_cpulist(for_each_cpu(mask)) for mask in (common.affinity, common.effective_affinity))
 
 
-@struct
 class irq_affinity(Struct):
     """How a driver wants its vectors spread: pre_vectors at the beginning and post_vectors at the end not at all, the
     rest in nr_sets sets of set_size[i]. calc_sets(affd, nvecs) divides nvecs vectors into sets; priv is the driver's.
@@ -343,7 +333,6 @@ class irq_affinity(Struct):
     priv: Any = None
 
 
-@struct
 class irq_affinity_desc(Struct):
     """The CPUs that one vector may interrupt; is_managed: they can't be changed."""
 
@@ -351,7 +340,6 @@ class irq_affinity_desc(Struct):
     is_managed: int = 0
 
 
-@struct
 class irqaction(Struct, size=128):
     """One handler of an interrupt: handler(irq, dev_id) returns IRQ_NONE or IRQ_HANDLED. next: the next one."""
 
@@ -430,8 +418,7 @@ def enable_irq(irq: int) -> None:
         this().loop.post(target, lambda: generic_handle_irq(irq))
 
 
-@statics
-class softirqs:
+class softirqs(statics):
     """vec: softirq → its action. pending: the (CPU, softirq) pairs that are raised and have not run yet."""
 
     def __init__(self) -> None:
@@ -458,7 +445,6 @@ def raise_softirq_irqoff(nr: int) -> None:
     kernel.loop.post(Context("softirq", f"softirq {nr}", cpu), run)
 
 
-@struct
 class call_single_data(Struct, size=32):
     """What another CPU is asked to do: func(info)."""
 

@@ -6,12 +6,10 @@ Left out: nohz_full=, and who asks for the mask: the scheduler, the tick and wor
 from blkmodel.services.base.printk import pr_warn
 from blkmodel.services.cpus.cpumask import (cpu_possible_mask, cpu_present_mask, cpumask_andnot, cpumask_intersects,
     cpumask_set_cpu, mask_of, nr_cpu_ids)
-from blkmodel.sim import statics, this
-from blkmodel.sim.machine import MachineError, parse_cpulist
+from blkmodel.sim import MachineError, parse_cpulist, statics, this
 
 
-@statics
-class housekeeping:
+class housekeeping(statics):
     """mask: the CPUs that are not isolated."""
 
     def __init__(self) -> None:

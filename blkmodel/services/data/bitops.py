@@ -10,10 +10,6 @@ def find_next_zero_bit(word: int, size: int, offset: int) -> int:
     return (clear & -clear).bit_length() - 1 if clear else size
 
 
-def find_first_zero_bit(word: int, size: int) -> int:
-    return find_next_zero_bit(word, size, 0)
-
-
 def find_next_bit(word: int, size: int, offset: int) -> int:
     """The lowest set bit from `offset` on; `size` where there is none."""
     return find_next_zero_bit(~word, size, offset)

@@ -8,7 +8,7 @@ from bisect import bisect_left, insort
 from typing import Any
 
 from blkmodel.services.base.err import EEXIST, ENOSPC
-from blkmodel.sim.structure import Struct
+from blkmodel.sim import Struct
 
 
 class radix_tree_root(Struct, size=16):

@@ -4,12 +4,11 @@ which list (or bucket) it is on, or None (include/linux/list.h, lib/list_sort.c,
 In C the entry embeds a node; here the field that would hold the node is named by the caller.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from functools import cmp_to_key
 from typing import Any
 
-from blkmodel.sim.structure import Struct
+from blkmodel.sim import Struct
 
 GOLDEN_RATIO_64 = 0x61C8864680B583EB
 
@@ -130,9 +129,25 @@ def list_splice_tail_init(source: list_head, head: list_head, member: str) -> No
 
 
 def list_sort(priv: Any, head: list_head, cmp: Callable[[Any, Any, Any], int]) -> None:
-    """Sort a list; equal entries keep their order. cmp(priv, a, b) is above 0 where a must come after b."""
-    for entry in sorted(head.entries, key=cmp_to_key(lambda a, b: -cmp(priv, b, a))):
-        head.entries.move_to_end(entry)
+    """Sort a list; equal entries keep their order. cmp(priv, a, b) is above 0 where a must come after b; it is asked of
+    those pairs, in that order, of which the kernel asks it: runs are merged two by two as they come, the rest at the
+    end."""
+    def merged(older: list[Any], younger: list[Any]) -> list[Any]:
+        runs, made = (deque(older), deque(younger)), list[Any]()
+        while all(runs):
+            made.append(runs[cmp(priv, runs[0][0], runs[1][0]) > 0].popleft())
+        return [*made, *runs[0], *runs[1]]
+    pending = list[list[Any]]()
+    for count, entry in enumerate(head.entries):
+        ones = (count ^ (count + 1)).bit_length() - 1  # at the low end of count
+        if count >> ones:
+            at = len(pending) - ones - 1
+            pending[at - 1:at + 1] = [merged(*pending[at - 1:at + 1])]
+        pending.append([entry])
+    while len(pending) > 1:
+        younger = pending.pop()
+        pending[-1] = merged(pending[-1], younger)
+    head.entries = OrderedDict.fromkeys(*pending or ((),))
 
 
 def DECLARE_HASHTABLE(bits: int) -> list[list_head]:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim import NULL, Struct
 
 
-@struct
 class rb_node(Struct, size=24):
     """One place in the tree `root`: `entry` stands there by `key`, smaller ones to its left. sides: left and right."""
 

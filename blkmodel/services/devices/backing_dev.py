@@ -1,5 +1,6 @@
 """What writes back to a device: as much of it as belongs to a request queue (mm/backing-dev.c, backing-dev.h)."""
 
+from collections.abc import Callable
 from typing import Any
 
 from blkmodel.services.base.err import ENOMEM
@@ -7,34 +8,34 @@ from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV
 from blkmodel.services.devices.device import class_, device, device_create, device_unregister, get_device, put_device
 from blkmodel.services.memory.percpu import alloc_percpu_gfp, free_percpu
 from blkmodel.services.memory.slab import kfree, kzalloc, kzalloc_node
-from blkmodel.sim import statics
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim import NULL, Struct, statics
 
 VM_READAHEAD_PAGES = 32  # 128 KiB
 BDI_CAP_STABLE_WRITES, BDI_CAP_CGROUP_WRITEBACK = 0x08, 0x20
+WB_async_congested, WB_sync_congested = 0, 1
 PERCPU_COUNTERS = 5  # wb_init(): completions, and four statistics
 
 bdi_class = class_(name="bdi")
 
 
-@struct
 class bdi_writeback_congested(Struct, size=16):
     """Whether the device is congested; shared by all who write back to it."""
 
     state: int = 0
 
 
-@struct
 class backing_dev_info(Struct, size=808):
     """A device that pages are written back to. ra_pages: how far to read ahead; io_pages: the largest I/O, in pages.
 
-    congested_data: what to ask whether it is congested, where that is not to be read off a bit. refcnt references are
-    held. dev is its device while it is registered, owner the disk's. The size is worked out from the declaration.
+    congested_fn is asked with congested_data whether it is congested, where that is not to be read off a bit. refcnt
+    references are held. dev is its device while it is registered, owner the disk's. The size is worked out from the
+    declaration.
     """
 
     ra_pages: int = 0
     io_pages: int = 0
     name: str = NULL
+    congested_fn: Callable[[Any, int], int] = NULL
     congested_data: Any = None
     refcnt: int = 0
     capabilities: int = 0
@@ -44,8 +45,7 @@ class backing_dev_info(Struct, size=808):
     _counters: list[list[int]] = NULL
 
 
-@statics
-class variables:
+class variables(statics):
     """What a block device that has no disk points to."""
 
     def __init__(self) -> None:
@@ -124,3 +124,10 @@ def _exit(bdi: backing_dev_info) -> None:
     for counter in reversed(bdi._counters):
         free_percpu(counter)
     kfree(bdi._congested)
+
+
+def bdi_congested(bdi: backing_dev_info, cong_bits: int) -> int:
+    """Those of the bits that say that a device has as much to do as it can."""
+    if bdi.congested_fn:
+        return bdi.congested_fn(bdi.congested_data, cong_bits)
+    return bdi._congested.state & cong_bits

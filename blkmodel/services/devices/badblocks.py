@@ -1,12 +1,10 @@
 """Blocks that are known to be bad: the table of them (block/badblocks.c)."""
 
 from blkmodel.services.base.err import ENOMEM
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import kcalloc, kfree
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.memory.slab import GFP_KERNEL, kcalloc, kfree
+from blkmodel.sim import NULL, Struct
 
 
-@struct
 class badblocks(Struct, size=64):
     """`shift` is -1 while the table is not in use; `page`: room for 512 entries. _ranges: (first sector, the one behind
     the last), apart and in order, where the C has packed entries."""

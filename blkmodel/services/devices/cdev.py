@@ -12,9 +12,8 @@ from blkmodel.services.devices.device import (class_, dev_get_drvdata, device, d
     device_unregister)
 from blkmodel.services.devices.kobj_map import kobj_lookup, kobj_map, kobj_map_domain, kobj_unmap
 from blkmodel.services.files.inode import inode
-from blkmodel.sim import statics
+from blkmodel.sim import NULL, Struct, statics
 from blkmodel.sim.kernel import at_boot
-from blkmodel.sim.structure import NULL, Struct, struct
 
 if TYPE_CHECKING:
     from blkmodel.services.files.file import file, file_operations
@@ -22,14 +21,9 @@ if TYPE_CHECKING:
 MISC_MAJOR, MAPPER_CTRL_MINOR, CHRDEV_MAJOR_DYN_END = 10, 236, 234
 
 
-def _misc_devnode(dev: device) -> str:
-    return dev_get_drvdata(dev).nodename
+misc_class = class_(name="misc", devnode=lambda dev: dev_get_drvdata(dev).nodename)
 
 
-misc_class = class_(name="misc", devnode=_misc_devnode)
-
-
-@struct
 class miscdevice(Struct, size=80):
     """Such a device: its number, its name, that of its node, and what can be done with the node when it is open."""
 
@@ -39,17 +33,13 @@ class miscdevice(Struct, size=80):
     fops: file_operations = NULL
 
 
-@statics
-class misc_list:
+class misc_list(statics, dict[int, tuple[miscdevice, device]]):
     """The devices that are registered, by minor number: (miscdevice, its device)."""
-
-    def __init__(self) -> None:
-        self.held: dict[int, tuple[miscdevice, device]] = {}
 
 
 def misc_register(misc: miscdevice) -> int:
     """Make a device known, with its node. Returns 0, -EBUSY for a number that is taken, or -ENOMEM."""
-    held = misc_list().held
+    held = misc_list()
     if misc.minor in held:
         return -EBUSY
     if (dev := device_create(misc_class, NULL, MKDEV(MISC_MAJOR, misc.minor), misc, misc.name)) is None:
@@ -60,19 +50,18 @@ def misc_register(misc: miscdevice) -> int:
 
 def misc_deregister(misc: miscdevice) -> None:
     """Take a device away again, with its node."""
-    device_unregister(misc_list().held.pop(misc.minor)[1])
+    device_unregister(misc_list().pop(misc.minor)[1])
 
 
 def misc_open(inode: inode, filp: file) -> int:
     """Somebody opens such a node: from now on the file is the driver's. Returns 0 or -errno."""
-    misc, _ = misc_list().held.get(MINOR(inode.i_rdev), (None, None))
+    misc, _ = misc_list().get(MINOR(inode.i_rdev), (None, None))
     if misc is None:
         return -ENODEV
     filp.f_op = misc.fops
     return misc.fops.open(inode, filp) if misc.fops.open is not None else 0
 
 
-@struct
 class cdev(Struct, size=104):
     """A character device: who serves it (ops), and its numbers, `count` from `dev` on. _owner is the structure that
     embeds it."""
@@ -84,8 +73,7 @@ class cdev(Struct, size=104):
     _owner: Any = None
 
 
-@statics
-class variables:
+class variables(statics):
     """Who stands for which number, and the names of the majors that are taken. (The map is made at boot; it is not
     accounted.)"""
 

@@ -16,14 +16,11 @@ from blkmodel.services.devices.kobject import (KOBJ_ADD, KOBJ_REMOVE, attribute_
     kobject_del, kobject_init, kobject_put, kobject_uevent, sysfs, sysfs_create_group, sysfs_create_link,
     sysfs_remove_group, sysfs_remove_link)
 from blkmodel.services.files.inode import S_IFBLK, S_IFCHR, inode, iput
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import NUMA_NO_NODE, kfree, kzalloc
-from blkmodel.sim import statics, this
-from blkmodel.sim.kernel import Context
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.memory.slab import GFP_KERNEL, NUMA_NO_NODE, kfree, kzalloc
+from blkmodel.services.tasks.locks import mutex
+from blkmodel.sim import NULL, Context, Struct, statics, this
 
 
-@struct
 class device_type(Struct, size=48):
     """A kind of device: the files of its kind, what frees one, and devnode(dev), the name of its node (None: as the
     device)."""
@@ -35,7 +32,6 @@ class device_type(Struct, size=48):
     uevent: Callable[..., list[str]] = NULL
 
 
-@struct
 class class_(Struct, size=120):
     """A class of devices (in C `struct class`), whatever drives them."""
 
@@ -45,7 +41,6 @@ class class_(Struct, size=120):
     dev_uevent: Callable[..., list[str]] = NULL
 
 
-@struct
 class device(Struct, size=448):
     """A device. `kobj` is its object in sysfs; _owner is the structure that embeds it (in C found by its address).
     `class_` is C's `class`. msi_list: the interrupts that it can write as messages."""
@@ -57,6 +52,7 @@ class device(Struct, size=448):
     driver: Any = None
     driver_data: Any = None
     msi_list: list_head = NULL
+    mutex: mutex = field(default_factory=lambda: mutex("&dev->mutex"))
     numa_node: int = NUMA_NO_NODE
     devt: int = 0
     class_: class_ = NULL
@@ -65,8 +61,7 @@ class device(Struct, size=448):
     _owner: Any = None
 
 
-@statics
-class devices:
+class devices(statics):
     """The devices of each class, by the class's name; and the nodes of devtmpfs: name → node."""
 
     def __init__(self) -> None:
@@ -74,7 +69,6 @@ class devices:
         self.nodes: dict[str, devtmpfs_node] = {}
 
 
-@struct
 class devtmpfs_node(Struct, size=0):
     """A name below /dev and the inode that stands for it, which remembers the device that it was opened for. mode says
     of which kind the device is."""
@@ -243,16 +237,12 @@ def device_unregister(dev: device) -> None:
     put_device(dev)
 
 
-def _free_device(dev: device) -> None:
-    kfree(dev)
-
-
 def device_create(of_class: class_, parent: device, devt: int, drvdata: Any, name: str) -> device:
     """Allocate and add a device that has no structure around it; None on failure (in C an error pointer)."""
     if (dev := kzalloc(device, GFP_KERNEL)) is None:
         return NULL
     device_initialize(dev)
-    dev.devt, dev.class_, dev.parent, dev.release = devt, of_class, parent, _free_device
+    dev.devt, dev.class_, dev.parent, dev.release = devt, of_class, parent, kfree
     dev_set_drvdata(dev, drvdata)
     dev_set_name(dev, name)
     device_add(dev)

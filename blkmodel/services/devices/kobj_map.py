@@ -8,14 +8,12 @@ from blkmodel.services.base.err import ENOMEM
 from blkmodel.services.base.kdev_t import MAJOR
 from blkmodel.services.base.module import module, module_put, try_module_get
 from blkmodel.services.devices.kobject import kobject
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import kfree, kzalloc
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
+from blkmodel.sim import NULL, Struct
 
 ULONG_MAX = (1 << 64) - 1
 
 
-@struct
 class probe(Struct, size=56):
     """`range` numbers from `dev` on. lock(dev, data), where given, takes a reference or returns a negative number;
     get(dev, data) then returns the object."""

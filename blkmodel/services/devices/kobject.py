@@ -1,5 +1,5 @@
 """Reference-counted objects with a name and a place in sysfs (lib/kobject.c, kobject.h, lib/kobject_uevent.c,
-fs/sysfs/group.c, fs/sysfs/file.c, fs/sysfs/symlink.c).
+fs/sysfs/group.c, fs/sysfs/file.c, fs/sysfs/symlink.c, fs/kernfs/dir.c, fs/kernfs/file.c).
 
 What sysfs shows of an object is kept on the object: `attrs` maps a file's name to its attribute, `links` the name
 of a directory below it, or of a link, to the object that is there. What sysfs itself allocates is not accounted.
@@ -12,17 +12,15 @@ from dataclasses import field
 from typing import Any
 
 from blkmodel.services.base.bug import WARN_ON
-from blkmodel.services.base.err import ENOENT
+from blkmodel.services.base.err import EACCES, ENOENT
 from blkmodel.services.base.printk import pr_err, pr_warn
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import kfree, kzalloc
-from blkmodel.sim import statics
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
+from blkmodel.sim import NULL, Struct, statics
 
+S_IRUGO, S_IWUGO = 0o444, 0o222
 KOBJ_ADD, KOBJ_REMOVE, KOBJ_CHANGE = "add", "remove", "change"
 
 
-@struct
 class kobj_type(Struct, size=48):
     """A kind of object: `release(kobj)` is called when its last reference goes, `uevent(kobj)` for the words that it
     adds to what user space is told."""
@@ -31,7 +29,6 @@ class kobj_type(Struct, size=48):
     uevent: Callable[..., list[str]] = NULL
 
 
-@struct
 class kobject(Struct, size=64):
     """An object; `refcount` references to it are held. _owner is the structure that embeds it (in C it is found from
     the object's address)."""
@@ -47,7 +44,6 @@ class kobject(Struct, size=64):
     _owner: Any = None
 
 
-@struct
 class attribute(Struct, size=32):
     """A file of sysfs: show(owner) returns its text, store(owner, text) returns the bytes taken or -errno. config: the
     option without which a kernel has it not."""
@@ -59,7 +55,6 @@ class attribute(Struct, size=32):
     config: str = NULL
 
 
-@struct
 class attribute_group(Struct, size=40):
     """Files that come together; is_visible(kobj, attr, n) gives a file's mode, 0 where it is not to be."""
 
@@ -68,8 +63,7 @@ class attribute_group(Struct, size=40):
     is_visible: Callable[..., int] = NULL
 
 
-@statics
-class sysfs:
+class sysfs(statics):
     """What hangs below no other object, by name; and the events that user space was told: (action, name, words).
     config: options that the kernel is built with besides those that the first recorded kernel had."""
 
@@ -77,6 +71,12 @@ class sysfs:
         self.config: set[str] = set()
         self.root: dict[str, kobject] = {}
         self.uevents: list[tuple[str, str, Sequence[str]]] = []
+
+
+def kernfs_fop_open(attr: attribute, to: int) -> int:
+    """Open a file to read (S_IRUGO) or write it (S_IWUGO). Returns 0, or -EACCES where its mode lets nobody do that,
+    not even root."""
+    return 0 if attr.mode & to else -EACCES
 
 
 def kobject_init(kobj: kobject, ktype: kobj_type, owner: Any) -> None:
@@ -152,11 +152,7 @@ def kobject_create_and_add(name: str, parent: kobject) -> kobject:
     return kobj
 
 
-def _free_directory(kobj: kobject) -> None:
-    kfree(kobj)
-
-
-dynamic_kobj_ktype = kobj_type(release=_free_directory)
+dynamic_kobj_ktype = kobj_type(release=kfree)
 
 
 def kobject_uevent_env(kobj: kobject, action: str, words: Sequence[str]) -> int:
@@ -204,6 +200,15 @@ def sysfs_create_link(kobj: kobject, target: kobject, name: str) -> int:
 
 def sysfs_remove_link(kobj: kobject, name: str) -> None:
     kobj.links.pop(name, None)
+
+
+def kernfs_name_hash(name: str) -> int:
+    """By what a directory of sysfs keeps its names in order, for whoever reads it."""
+    hash = 0
+    for c in name.encode():
+        hash = (hash + (c << 4) + (c >> 4)) * 11 & (1 << 64) - 1
+    hash = (hash * 0x61C8864680B583EB & (1 << 64) - 1) >> 32 & 0x7FFFFFFF
+    return min(hash + 2 if hash < 2 else hash, 0x7FFFFFFE)
 
 
 def object_at(path: str) -> kobject:

@@ -9,12 +9,10 @@ from blkmodel.services.cpus.interrupt import __irq_alloc_descs, irq_affinity_des
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.device import dev_to_node, device
 from blkmodel.services.devices.pci import pci_dev
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import kcalloc, kfree, kzalloc
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.memory.slab import GFP_KERNEL, kcalloc, kfree, kzalloc
+from blkmodel.sim import NULL, Struct
 
 
-@struct
 class msi_desc(Struct, size=104):
     """One entry of a device's message table (number entry_nr) and the interrupt that it raises.
 

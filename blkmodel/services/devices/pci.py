@@ -1,6 +1,6 @@
 """PCI devices, and their interrupts by the device's own numbers (drivers/pci/pci-driver.c, drivers/pci/bus.c,
-drivers/pci/remove.c, pci.h, drivers/base/dd.c, drivers/pci/access.c, drivers/pci/pci.c, drivers/pci/pcie/aer.c,
-drivers/pci/irq.c)."""
+drivers/pci/remove.c, drivers/pci/probe.c, pci.h, drivers/base/dd.c, drivers/pci/access.c, drivers/pci/pci.c,
+drivers/pci/pcie/aer.c, drivers/pci/irq.c)."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import field
@@ -11,11 +11,10 @@ from blkmodel.services.base.printk import pr_warn
 from blkmodel.services.base.symbols import linked
 from blkmodel.services.cpus.interrupt import IRQF_SHARED, free_irq, request_threaded_irq
 from blkmodel.services.devices.device import dev_get_drvdata, dev_name, dev_set_drvdata, dev_to_node, device, put_device
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.services.memory.slab import kcalloc, kfree
+from blkmodel.services.memory.slab import GFP_KERNEL, kcalloc, kfree
+from blkmodel.services.tasks.locks import mutex, mutex_lock, mutex_unlock
 from blkmodel.services.tasks.workqueue import work_on_cpu
-from blkmodel.sim import statics, this
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim import NULL, Struct, statics, this
 
 PCI_IRQ_LEGACY, PCI_IRQ_MSI, PCI_IRQ_MSIX, PCI_IRQ_AFFINITY = 1, 2, 4, 8
 PCI_IRQ_ALL_TYPES = PCI_IRQ_LEGACY | PCI_IRQ_MSI | PCI_IRQ_MSIX
@@ -26,7 +25,6 @@ PCI_VENDOR_ID, PCI_DEVICE_ID, PCI_COMMAND, PCI_STATUS, PCI_COMMAND_MEMORY, PCI_C
 PCIBIOS_SUCCESSFUL, PCIBIOS_DEVICE_NOT_FOUND, pci_channel_io_normal, pci_channel_io_perm_failure = 0, 0x86, 1, 3
 
 
-@struct
 class pci_dev(Struct, size=2176):
     """A function on a PCI bus. `irq` is its pin's interrupt, 0 where it has none; resource[n] is (start, length) of
     its n-th window. msix_cap: where its capability of interrupts by message is, 0 where it lacks that. error_state:
@@ -51,7 +49,6 @@ class pci_dev(Struct, size=2176):
     _owner: str = NULL
 
 
-@struct
 class pci_device_id(Struct, size=32):
     """Devices that a driver is for: of a class (in C `class`). (C's may be of a maker, too.)"""
 
@@ -59,7 +56,6 @@ class pci_device_id(Struct, size=32):
     class_mask: int = 0
 
 
-@struct
 class pci_driver(Struct, size=288):
     """A driver: the devices that it is for, probe(pdev, id) to take one over, remove(pdev) to give it up,
     shutdown(pdev) when the machine goes down."""
@@ -71,11 +67,12 @@ class pci_driver(Struct, size=288):
     shutdown: Callable[..., None] = NULL
 
 
-@statics
-class pci_bus_type:
-    """The devices on the bus, and the drivers, in the order in which they came."""
+class pci_bus_type(statics):
+    """The devices on the bus, and the drivers, in the order in which they came. rescan_remove_lock: of who takes
+    devices off the bus."""
 
     def __init__(self) -> None:
+        self.rescan_remove_lock = mutex("pci_rescan_remove_lock")
         self.devices: list[pci_dev] = []
         self.drivers: list[pci_driver] = []
 
@@ -103,6 +100,14 @@ def pci_stop_and_remove_bus_device(pdev: pci_dev) -> None:
     put_device(pdev.dev)
 
 
+def pci_lock_rescan_remove() -> None:
+    mutex_lock(pci_bus_type().rescan_remove_lock)
+
+
+def pci_unlock_rescan_remove() -> None:
+    mutex_unlock(pci_bus_type().rescan_remove_lock)
+
+
 def pci_register_driver(drv: pci_driver) -> int:
     """Let a driver take over the devices that are there, and those that come. Returns 0, whatever becomes of them."""
     pci_bus_type().drivers.append(drv)
@@ -121,22 +126,24 @@ def pci_unregister_driver(drv: pci_driver) -> None:
 
 def device_release_driver(dev: device) -> None:
     """Take the driver off a device, if it has one."""
-    if (drv := dev.driver) is not None:
-        drv.remove(to_pci_dev(dev))
-        dev.driver = None
-        dev_set_drvdata(dev, None)
+    with dev.mutex:
+        if (drv := dev.driver) is not None:
+            drv.remove(to_pci_dev(dev))
+            dev.driver = None
+            dev_set_drvdata(dev, None)
 
 
 def _attach(drv: pci_driver, pdev: pci_dev) -> bool:
     """Let a driver take a device over, on a CPU that is near it; return whether it did."""
-    if (id := pci_match_id(drv.id_table, pdev)) is None or pdev.dev.driver is not None:
-        return False
-    pdev.dev.driver = drv
-    if error := work_on_cpu(_near(pdev.dev), lambda: drv.probe(pdev, id)):
-        pdev.dev.driver = None
-        dev_set_drvdata(pdev.dev, None)
-        if error not in (-ENODEV, -ENXIO):
-            pr_warn(f"{drv.name}: probe of {dev_name(pdev.dev)} failed with error {error}")
+    with pdev.dev.mutex:
+        if (id := pci_match_id(drv.id_table, pdev)) is None or pdev.dev.driver is not None:
+            return False
+        pdev.dev.driver = drv
+        if error := work_on_cpu(_near(pdev.dev), lambda: drv.probe(pdev, id)):
+            pdev.dev.driver = None
+            dev_set_drvdata(pdev.dev, None)
+            if error not in (-ENODEV, -ENXIO):
+                pr_warn(f"{drv.name}: probe of {dev_name(pdev.dev)} failed with error {error}")
     return not error
 
 

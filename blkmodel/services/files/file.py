@@ -1,25 +1,27 @@
 """Device nodes, the names below /dev, by which user space opens devices; and open files: how they are opened, closed,
-read and written (fs/namei.c, fs/open.c, fs/ioctl.c, fs.h, fs/read_write.c, arch/x86/include/asm/uaccess.h)."""
+read and written (fs/namei.c, fs/open.c, fs/ioctl.c, fs.h, fs/read_write.c, fs/sync.c,
+arch/x86/include/asm/uaccess.h)."""
 
 from collections.abc import Callable
 from dataclasses import field
 from typing import Any
 
-from blkmodel.services.base.err import EBADF, EEXIST, EFAULT, ENOENT, ENOTTY, EOPNOTSUPP, ERR_PTR, IS_ERR
+from blkmodel.services.base.err import (EBADF, EEXIST, EFAULT, EINVAL, ENOENT, ENOTTY, EOPNOTSUPP, ERR_PTR, ESPIPE,
+    IS_ERR)
 from blkmodel.services.base.symbols import linked
 from blkmodel.services.devices.cdev import chrdev_open
 from blkmodel.services.devices.device import devices, devtmpfs_node
-from blkmodel.services.files.inode import S_IFBLK, address_space, igrab, inode, inode_init_always, iput
+from blkmodel.services.files.inode import LLONG_MAX, S_IFBLK, address_space, igrab, inode, inode_init_always, iput
 from blkmodel.services.files.uio import iov_iter
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim import NULL, Struct, running
 
 FMODE_READ, FMODE_WRITE, FMODE_NDELAY, FMODE_EXCL, FMODE_WRITE_IOCTL = 0x1, 0x2, 0x40, 0x80, 0x100
 FMODE_NOWAIT, O_ACCMODE, O_RDONLY, O_WRONLY, O_RDWR, O_EXCL, O_NDELAY = 0x8000000, 0o3, 0, 1, 2, 0o200, 0o4000
 O_DSYNC, O_DIRECT, O_LARGEFILE, IOCB_DIRECT, IOCB_DSYNC, IOCB_HIPRI = 0o10000, 0o40000, 0o100000, 1 << 2, 1 << 4, 1 << 3
+FMODE_LSEEK, FMODE_PREAD, FMODE_PWRITE = 0x4, 0x8, 0x10
 IOCB_NOWAIT, RWF_HIPRI, RWF_DSYNC, RWF_NOWAIT, EPOLLIN = 1 << 7, 1 << 0, 1 << 1, 1 << 3, 0x1
 
 
-@struct
 class file_operations(Struct, size=256):
     """What the files of an inode can do."""
 
@@ -67,7 +69,6 @@ def unlink(path: str) -> int:
 def_chr_fops = file_operations(open=chrdev_open)
 
 
-@struct
 class file_ra_state(Struct, size=32):
     """What was read ahead of an open file: `size` pages from index `start` on; the mark that has more read is before
     the last async_size of them. ra_pages: how far to read ahead at most; prev_pos: where the last read ended."""
@@ -79,7 +80,6 @@ class file_ra_state(Struct, size=32):
     prev_pos: int = -1
 
 
-@struct
 class file(Struct, size=256):
     """An open file. f_ra: what is read ahead of it."""
 
@@ -92,7 +92,6 @@ class file(Struct, size=256):
     private_data: Any = None
 
 
-@struct
 class kiocb(Struct, size=48):
     """One read or write: where (ki_pos), how (ki_flags) and, if nobody waits for it, whom to call: ki_complete(iocb,
     ret, ret2)."""
@@ -105,7 +104,8 @@ class kiocb(Struct, size=48):
 
 
 def filp_open(name: str, flags: int) -> file:
-    """Open the device node of that name, with O_* flags. Returns the file, or an error pointer.
+    """Open the device node of that name, with O_* flags. Returns the file, or an error pointer: -EINVAL for O_DIRECT
+    where there is no page cache to get past.
 
     The node remembers the block device, and holds it, until it is removed.
     """
@@ -113,10 +113,13 @@ def filp_open(name: str, flags: int) -> file:
     if IS_ERR(found):
         return found
     filp = file(f_inode=igrab(found), f_mapping=found.i_mapping, f_op=found.i_fop, f_flags=flags,
-                f_mode=(flags + 1) & O_ACCMODE)
+                f_mode=(flags + 1) & O_ACCMODE | FMODE_LSEEK | FMODE_PREAD | FMODE_PWRITE)
     if error := filp.f_op.open(found, filp):
         iput(filp.f_inode)
         return ERR_PTR(error)
+    if flags & O_DIRECT and (filp.f_mapping.a_ops is None or filp.f_mapping.a_ops.direct_IO is None):
+        filp_close(filp)
+        return ERR_PTR(-EINVAL)
     if filp.f_mapping.host.i_bdev is not None:
         filp.f_ra.ra_pages = filp.f_mapping.host.i_bdev.bd_bdi.ra_pages
     return filp
@@ -127,6 +130,18 @@ def filp_close(filp: file) -> int:
     filp.f_op.release(filp.f_inode, filp)
     iput(filp.f_inode)
     return 0
+
+
+def nonseekable_open(inode: inode, filp: file) -> int:
+    """What is opened has no positions: nobody reads or writes it at one. Returns 0."""
+    filp.f_mode &= ~(FMODE_LSEEK | FMODE_PREAD | FMODE_PWRITE)
+    return 0
+
+
+def vfs_fsync(filp: file, datasync: int) -> int:
+    """Let everything that was written to a file be on the medium; `datasync`: the data. Returns 0 or -errno: -EINVAL
+    where its driver does not do that."""
+    return filp.f_op.fsync(filp, 0, LLONG_MAX, datasync) if filp.f_op.fsync is not None else -EINVAL
 
 
 def vfs_ioctl(filp: file, cmd: int, arg: Any) -> int:
@@ -170,17 +185,22 @@ def is_sync_kiocb(iocb: kiocb) -> bool:
 def new_sync_read(filp: file, iter: iov_iter, pos: int, flags: int = 0) -> int:
     """Read into a buffer from byte `pos` on, and wait. Returns how many bytes, or -errno. (RWF_* flags in C come with
     do_iter_readv_writev().)"""
-    return _sync(filp, FMODE_READ, filp.f_op.read_iter, iter, pos, flags)
+    return _sync(filp, FMODE_READ, FMODE_PREAD, filp.f_op.read_iter, iter, pos, flags)
 
 
 def new_sync_write(filp: file, iter: iov_iter, pos: int, flags: int = 0) -> int:
     """Write a buffer from byte `pos` on, and wait. Returns how many bytes, or -errno."""
-    return _sync(filp, FMODE_WRITE, filp.f_op.write_iter, iter, pos, flags)
+    return _sync(filp, FMODE_WRITE, FMODE_PWRITE, filp.f_op.write_iter, iter, pos, flags)
 
 
-def _sync(filp: file, mode: int, fn: Callable[..., int], iter: iov_iter, pos: int, flags: int) -> int:
-    if fn is None or not filp.f_mode & mode:
+def _sync(filp: file, mode: int, at: int, fn: Callable[..., int], iter: iov_iter, pos: int, flags: int) -> int:
+    running.kernel.loop.rested()  # on the way back from the last call into the kernel, another task could go on
+    if not filp.f_mode & at:
+        return -ESPIPE
+    if not filp.f_mode & mode:
         return -EBADF
+    if fn is None:
+        return -EINVAL
     iocb = kiocb()
     init_sync_kiocb(iocb, filp)
     iocb.ki_pos = pos

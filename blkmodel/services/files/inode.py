@@ -5,13 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blkmodel.services.base.symbols import linked
 from blkmodel.services.tasks.rcupdate import call_rcu
-from blkmodel.sim import statics
-from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim import NULL, PAGE_SIZE, Struct, statics
 
 if TYPE_CHECKING:
     from blkmodel.include.linux.fs import block_device
@@ -20,12 +18,19 @@ if TYPE_CHECKING:
     from blkmodel.services.memory.mm import page
 
 S_IFBLK, S_IFCHR, S_IFMT = 0o060000, 0o020000, 0o170000
+LLONG_MAX = (1 << 63) - 1  # the largest offset
 
 I_DIRTY_SYNC, I_DIRTY_DATASYNC, I_DIRTY_PAGES, I_NEW, I_FREEING = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 5
 I_DIRTY = I_DIRTY_SYNC | I_DIRTY_DATASYNC | I_DIRTY_PAGES
 
 
-@struct
+class writeback_control(NamedTuple):
+    """What is to be written back: the pages that bytes range_start to range_end are in."""
+
+    range_start: int = 0
+    range_end: int = LLONG_MAX
+
+
 class address_space_operations(Struct, size=168):
     """How the pages of a mapping are read, written back and let go; None where that is not done."""
 
@@ -39,7 +44,6 @@ class address_space_operations(Struct, size=168):
     direct_IO: Callable[..., int] = NULL
 
 
-@struct
 class super_operations(Struct, size=184):
     """How a file system makes and ends inodes."""
 
@@ -48,14 +52,12 @@ class super_operations(Struct, size=184):
     evict_inode: Callable[..., None] = NULL
 
 
-@struct
 class super_block(Struct, size=1536):
     """A mounted file system."""
 
     s_op: super_operations = NULL
 
 
-@struct
 class address_space(Struct, size=168):
     """The page cache of an inode: `pages` by their index, nrpages of them."""
 
@@ -65,7 +67,6 @@ class address_space(Struct, size=168):
     pages: dict[int, page] = field(default_factory=dict)
 
 
-@struct
 class inode(Struct, size=584):
     """A file, whatever its names. i_count references are held; while it is hashed others find it. For a device node,
     i_rdev is the device's number, and i_bdev or i_cdev the block or character device, once it was opened.
@@ -89,12 +90,8 @@ class inode(Struct, size=584):
     _owner: Any = None
 
 
-@statics
-class inode_hashtable:
+class inode_hashtable(statics, dict[tuple[super_block, int], list[inode]]):
     """Inodes by (file system, hash value). Those of device nodes are on no such list."""
-
-    def __init__(self) -> None:
-        self.chains: dict[tuple[super_block, int], list[inode]] = {}
 
 
 def i_size_read(of: inode) -> int:
@@ -122,7 +119,7 @@ def inode_init_always(sb: super_block, of: inode) -> None:
 
 def find_inode(sb: super_block, hashval: int, test: Callable[..., int], data: Any) -> inode:
     """A hashed inode for which test(inode, data) holds; None where there is none."""
-    return next((found for found in inode_hashtable().chains.get((sb, hashval), ()) if test(found, data)), NULL)
+    return next((found for found in inode_hashtable().get((sb, hashval), ()) if test(found, data)), NULL)
 
 
 def iget5_locked(sb: super_block, hashval: int, test: Callable[..., int], set: Callable[..., int], data: Any) -> inode:
@@ -140,7 +137,7 @@ def iget5_locked(sb: super_block, hashval: int, test: Callable[..., int], set: C
         return None
     made.i_state = I_NEW
     made._hash = (sb, hashval)
-    inode_hashtable().chains.setdefault(made._hash, []).insert(0, made)
+    inode_hashtable().setdefault(made._hash, []).insert(0, made)
     return made
 
 
@@ -169,10 +166,10 @@ def inode_unhashed(of: inode) -> bool:
 def remove_inode_hash(of: inode) -> None:
     """Let nobody find the inode any more."""
     if of._hash is not None:
-        chain = inode_hashtable().chains[of._hash]
+        chain = inode_hashtable()[of._hash]
         chain.remove(of)
         if not chain:
-            del inode_hashtable().chains[of._hash]
+            del inode_hashtable()[of._hash]
         of._hash = NULL
 
 
@@ -210,6 +207,6 @@ def sb_is_blkdev_sb(sb: super_block) -> bool:
 
 def write_inode_now(of: inode, sync: int) -> int:
     """Write an inode back: of a block device's, its pages. Returns 0 or -errno."""
-    error = of.i_mapping.a_ops.writepages(of.i_mapping, None)
+    error = of.i_mapping.a_ops.writepages(of.i_mapping, writeback_control())
     of.i_state &= ~I_DIRTY
     return error

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 from blkmodel.services.base.err import EAGAIN, EBUSY, EEXIST, EINTR, EIO, ENOMEM, ERR_PTR, IS_ERR, PTR_ERR
 from blkmodel.services.base.symbols import linked
 from blkmodel.services.files.file import IOCB_DIRECT, IOCB_DSYNC, IOCB_NOWAIT, file, kiocb
-from blkmodel.services.files.inode import address_space, i_size_read
+from blkmodel.services.files.inode import LLONG_MAX, address_space, i_size_read, writeback_control
 from blkmodel.services.files.readahead import page_cache_async_readahead, page_cache_sync_readahead
 from blkmodel.services.files.uio import (copy_to_iter, iov_iter, iov_iter_advance, iov_iter_copy_from_user_atomic,
     iov_iter_count, iov_iter_revert)
-from blkmodel.services.memory.mm import (GFP_KERNEL, PageDirty, PageLocked, PagePrivate, PageReadahead, PageUptodate,
-    PG_dirty, PG_error, PG_locked, PG_uptodate, __page_cache_alloc, clear_page_flag, get_page, put_page, set_page_flag)
+from blkmodel.services.memory.mm import (PageDirty, PageLocked, PagePrivate, PageReadahead, PageUptodate, PG_dirty,
+    PG_error, PG_locked, PG_uptodate, __page_cache_alloc, clear_page_flag, get_page, put_page, set_page_flag)
+from blkmodel.services.memory.slab import GFP_KERNEL
 from blkmodel.services.tasks.sched import fatal_signal_pending
 from blkmodel.services.tasks.wait import wait_on_bit, wake_up_bit
-from blkmodel.sim import this
-from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import NULL
+from blkmodel.sim import NULL, PAGE_SIZE, this
 
 if TYPE_CHECKING:
     from blkmodel.services.memory.mm import page
@@ -102,8 +101,8 @@ def filemap_range_has_page(mapping: address_space, start: int, end: int) -> bool
     return any(start // PAGE_SIZE <= index <= end // PAGE_SIZE for index in mapping.pages)
 
 
-def generic_writepages(mapping: address_space, wbc: Any) -> int:
-    """Begin to write all changed pages back, behind a plug. Returns 0 or -errno."""
+def generic_writepages(mapping: address_space, wbc: writeback_control) -> int:
+    """Begin to write changed pages back, behind a plug. Returns 0 or -errno."""
     plug = linked.blk_plug()
     linked.blk_start_plug(plug)
     ret = write_cache_pages(mapping, wbc)
@@ -111,10 +110,10 @@ def generic_writepages(mapping: address_space, wbc: Any) -> int:
     return ret
 
 
-def write_cache_pages(mapping: address_space, wbc: Any) -> int:
-    """Begin to write all changed pages back, in the order of their index. Returns 0 or -errno."""
+def write_cache_pages(mapping: address_space, wbc: writeback_control) -> int:
+    """Begin to write changed pages back, in the order of their index. Returns 0 or -errno."""
     ret = 0
-    for page in sorted(mapping.pages.values(), key=lambda page: page.index):
+    for page in _dirty_pages(mapping, wbc):
         if PageDirty(page):
             lock_page(page)
             if page.mapping is not mapping or not PageDirty(page):
@@ -125,14 +124,26 @@ def write_cache_pages(mapping: address_space, wbc: Any) -> int:
     return ret
 
 
-def filemap_write_and_wait(mapping: address_space) -> int:
-    """Write all changed pages back, and wait. Returns 0 or -errno."""
-    written = [page for page in mapping.pages.values() if PageDirty(page)]
-    if written:
-        mapping.a_ops.writepages(mapping, None)
+def _dirty_pages(mapping: address_space, wbc: writeback_control) -> list[page]:
+    first, last = wbc.range_start // PAGE_SIZE, wbc.range_end // PAGE_SIZE
+    return sorted((page for index, page in mapping.pages.items() if first <= index <= last and PageDirty(page)),
+                  key=lambda page: page.index)
+
+
+def filemap_write_and_wait_range(mapping: address_space, lstart: int, lend: int) -> int:
+    """Write back the changed pages that bytes `lstart` to `lend` are in, and wait. Returns 0 or -errno."""
+    wbc = writeback_control(lstart, lend)
+    written = _dirty_pages(mapping, wbc)
+    if any(PageDirty(page) for page in mapping.pages.values()):
+        mapping.a_ops.writepages(mapping, wbc)
     for page in written:
         wait_on_page_locked(page)
     return -EIO if any(buffer.write_error for page in written if PagePrivate(page) for buffer in page.private) else 0
+
+
+def filemap_write_and_wait(mapping: address_space) -> int:
+    """Write all changed pages back, and wait. Returns 0 or -errno."""
+    return filemap_write_and_wait_range(mapping, 0, LLONG_MAX)
 
 
 filemap_flush = filemap_write_and_wait
@@ -209,7 +220,8 @@ def generic_file_read_iter(iocb: kiocb, iter: iov_iter) -> int:
         if iocb.ki_flags & IOCB_NOWAIT:
             if filemap_range_has_page(mapping, iocb.ki_pos, iocb.ki_pos + count - 1):
                 return -EAGAIN
-        elif mapping.nrpages and (error := filemap_write_and_wait(mapping)) < 0:
+        elif mapping.nrpages and (error := filemap_write_and_wait_range(mapping, iocb.ki_pos,
+                                                                        iocb.ki_pos + count - 1)):
             return error
         if (done := mapping.a_ops.direct_IO(iocb, iter)) >= 0:
             iocb.ki_pos += done
@@ -256,7 +268,7 @@ def generic_file_direct_write(iocb: kiocb, iter: iov_iter) -> int:
     if iocb.ki_flags & IOCB_NOWAIT:
         if filemap_range_has_page(mapping, pos, pos + write_len - 1):
             return -EAGAIN
-    elif error := filemap_write_and_wait(mapping):
+    elif error := filemap_write_and_wait_range(mapping, pos, pos + write_len - 1):
         return error
     if mapping.nrpages and (error := invalidate_inode_pages2_range(mapping, start, end)):
         return 0 if error == -EBUSY else error
@@ -323,7 +335,7 @@ def __generic_file_write_iter(iocb: kiocb, iter: iov_iter) -> int:
     if (status := generic_perform_write(iocb.ki_filp, iter, pos)) < 0:
         return written or status
     if iocb.ki_flags & IOCB_DIRECT:
-        if error := filemap_write_and_wait(mapping):
+        if error := filemap_write_and_wait_range(mapping, pos, pos + status - 1):
             return written or error
         invalidate_mapping_pages(mapping, pos // PAGE_SIZE, (pos + status - 1) // PAGE_SIZE)
     iocb.ki_pos = pos + status

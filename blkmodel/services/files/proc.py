@@ -3,11 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from blkmodel.sim import statics
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim import NULL, Struct, statics
 
 
-@struct
 class seq_file(Struct, size=136):
     """A file that is being read: what was written into it so far. private: what its functions keep meanwhile."""
 
@@ -15,7 +13,6 @@ class seq_file(Struct, size=136):
     private: Any = None
 
 
-@struct
 class seq_operations(Struct, size=32):
     """What writes a file: start(seqf, pos) finds a first thing, next(seqf, v, pos) one after the other, until there is
     none, and show(seqf, v) writes of each."""
@@ -26,16 +23,12 @@ class seq_operations(Struct, size=32):
     show: Callable[..., int] = NULL
 
 
-@statics
-class proc:
+class proc(statics, dict[str, seq_operations]):
     """What there is below /proc, by name."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, seq_operations] = {}
 
 
 def proc_create_seq(name: str, ops: seq_operations) -> None:
-    proc().files[name] = ops
+    proc()[name] = ops
 
 
 def seq_puts(seqf: seq_file, text: str) -> None:

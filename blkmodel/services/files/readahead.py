@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from blkmodel.services.base.symbols import linked
+from blkmodel.services.devices.backing_dev import WB_sync_congested, bdi_congested
 from blkmodel.services.files.file import file, file_ra_state
 from blkmodel.services.files.inode import address_space, i_size_read
-from blkmodel.services.memory.mm import GFP_KERNEL, PG_readahead, __page_cache_alloc, clear_page_flag, set_page_flag
-from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.services.memory.mm import PG_readahead, __page_cache_alloc, clear_page_flag, set_page_flag
+from blkmodel.services.memory.slab import GFP_KERNEL
+from blkmodel.sim import PAGE_SIZE
 
 if TYPE_CHECKING:
     from blkmodel.services.memory.mm import page
@@ -117,7 +119,8 @@ def page_cache_sync_readahead(mapping: address_space, ra: file_ra_state, filp: f
 
 def page_cache_async_readahead(mapping: address_space, ra: file_ra_state, filp: file, page: page, offset: int,
                                req_size: int) -> None:
-    """Somebody has come to the page that was marked for that: read further ahead."""
+    """Somebody has come to the page that was marked for that: read further ahead, unless the device is congested."""
     if ra.ra_pages:
         clear_page_flag(page, PG_readahead)
-        ondemand_readahead(mapping, ra, filp, True, offset, req_size)
+        if not bdi_congested(mapping.host.i_bdev.bd_bdi, 1 << WB_sync_congested):
+            ondemand_readahead(mapping, ra, filp, True, offset, req_size)

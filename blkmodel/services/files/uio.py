@@ -5,12 +5,9 @@ from typing import Any
 
 from blkmodel.services.base.err import EFAULT
 from blkmodel.services.memory.mm import alloc_pages_exact_nid, get_page, mem_map, nth_page, page
-from blkmodel.sim import this
-from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim import NULL, PAGE_SIZE, Struct, this
 
 
-@struct
 class user_buffer(Struct, size=0):
     """Memory of a process: `pages`, one after another in its address space from the page-aligned `addr` on, wherever
     they lie in memory."""
@@ -58,7 +55,6 @@ def unmap_user_buffer(buffer: user_buffer) -> None:
             this().memory.release(held._addr)
 
 
-@struct
 class iov_iter(Struct, size=40):
     """Where somebody is in a buffer of user memory: `count` bytes of `_buffer` are left, of which _at are done. type:
     READ or WRITE."""

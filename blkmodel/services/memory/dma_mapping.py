@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING
 
 from blkmodel.services.data.list import list_add, list_del_init, list_head
 from blkmodel.services.devices.device import dev_to_node, device
-from blkmodel.services.memory.mm import GFP_KERNEL
 from blkmodel.services.memory.scatterlist import scatterlist
-from blkmodel.services.memory.slab import array_in_bytes, kfree, kzalloc, kzalloc_node, wished_node
-from blkmodel.sim import this
-from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.sim.structure import NULL, Array, Struct, sizeof, struct
+from blkmodel.services.memory.slab import GFP_KERNEL, array_in_bytes, kfree, kzalloc, kzalloc_node, wished_node
+from blkmodel.sim import NULL, PAGE_SIZE, Array, Struct, sizeof, this
 
 if TYPE_CHECKING:
     from blkmodel.include.linux.blk_types import bio_vec
@@ -92,7 +89,6 @@ class dma_pool(Struct, size=104):
         self.allocation, self.name = 0, ""
 
 
-@struct
 class dma_page(Struct, size=48):
     """A page of a pool, at address `dma`. in_use: how many blocks are given out; _free: where those begin that are not,
     the next to be given out last (in C a chain through the blocks themselves, which begins at `offset`)."""

@@ -4,22 +4,19 @@ mm/page-writeback.c, memblock.h, mm/filemap.c)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from blkmodel.services.data.list import list_head
 from blkmodel.services.files.inode import I_DIRTY_PAGES, address_space
-from blkmodel.sim import statics, this
-from blkmodel.sim.memory import DIRECT_MAP, PAGE_SIZE, place
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.services.memory.slab import GFP_ATOMIC, GFP_KERNEL, GFP_NOFS, GFP_NOIO, GFP_NOWAIT  # noqa: F401
+from blkmodel.sim import NULL, PAGE_SIZE, Struct, place, statics, this
+from blkmodel.sim.memory import DIRECT_MAP
 
-GFP_KERNEL, GFP_NOIO, GFP_ATOMIC, GFP_NOWAIT, GFP_NOFS = 0xCC0, 0xC00, 0xA20, 0x800, 0xC40
-__GFP_ZERO, __GFP_NOWARN, __GFP_NORETRY, __GFP_DIRECT_RECLAIM = 0x100, 0x2000, 0x10000, 0x400
 PG_locked, PG_uptodate, PG_dirty, PG_error, PG_private, PG_readahead = 0, 2, 3, 8, 13, 18
 
 
-@statics
-class mem_map:
+class mem_map(statics):
     """All pages that are allocated: address of the first → run. Of what kmalloc() and its like gave out, the pages
     that somebody asked for: address → page. spare: pages of which the page cache takes the next ones it needs, the
     last one first."""
@@ -73,7 +70,6 @@ class page_run(Struct, size=0):
         self.bytes[start:start + len(data)] = data
 
 
-@struct
 class page(Struct, size=64):
     """A page of memory, which others may follow. `_addr` is where the page itself lies.
 
@@ -158,13 +154,20 @@ def cache_pages(page_runs: Sequence[int]) -> list[page]:
     suffices. Returns those that it has not taken yet, which are to be put in the end."""
     spare, held = mem_map().spare, dict[int, page]()
     behind = 0
+
+    def starts(around: Iterable[int]) -> int:
+        """Where a run of `count` pages that are held starts; of those only that are in runs with these."""
+        for addr in around:
+            while addr - PAGE_SIZE in held and addr - PAGE_SIZE != behind:
+                addr -= PAGE_SIZE
+            if addr != behind and all(addr + n * PAGE_SIZE in held for n in range(count)):
+                return addr
+        return 0
     for count in page_runs:
-        while True:
-            starts = (addr for addr in held if addr != behind and held.keys() >= {*range(addr, addr + count * PAGE_SIZE,
-                                                                                         PAGE_SIZE)})
-            if (start := next(starts, 0)) or (new := alloc_page(GFP_KERNEL)) is None:
-                break
+        start = starts(held)
+        while not start and (new := alloc_page(GFP_KERNEL)) is not None:
             held[new._addr] = new
+            start = starts([new._addr])
         if not start:
             break
         behind = start + count * PAGE_SIZE
@@ -199,8 +202,7 @@ def nth_page(of: page, n: int) -> page:
     return of.nth(n)
 
 
-@statics
-class empty_zero_page:
+class empty_zero_page(statics):
     """A page of zeroes that nobody writes to. It is part of the kernel and not of the heap."""
 
     def __init__(self) -> None:

@@ -3,8 +3,7 @@ percpu-defs.h)."""
 
 from typing import Any
 
-from blkmodel.sim import running, this
-from blkmodel.sim.structure import Array
+from blkmodel.sim import Array, running, this
 
 
 def smp_processor_id() -> int:
@@ -30,7 +29,8 @@ def alloc_percpu(ctype: type | str) -> Array:
 def __alloc_percpu(n: int, ctype: type | str) -> Array:
     """Allocate n variables for each possible CPU, CPU by CPU; None on failure. (In C: so many bytes for each.)"""
     kernel = this()
-    items = [0 if isinstance(ctype, str) else ctype() for _ in range(n * kernel.nr_cpu_ids)]
+    count = n * kernel.nr_cpu_ids
+    items = [0] * count if isinstance(ctype, str) else [ctype() for _ in range(count)]
     return kernel.memory.new_array(ctype, items, kernel.machine.node_of[kernel.cpu])
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from blkmodel.services.memory.mm import page
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim import NULL, Struct
 
 
-@struct
 class scatterlist(Struct, size=32):
     """One piece: `length` bytes from `offset` of a page on, and where the device sees it (dma_address, dma_length).
 

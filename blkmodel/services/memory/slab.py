@@ -6,11 +6,12 @@ Where C passes a size, the model passes the structure class, or the name of a C 
 
 from typing import Any
 
-from blkmodel.sim import this
-from blkmodel.sim.memory import place_array
-from blkmodel.sim.structure import NULL, Array, Struct, T, sizeof, struct
+from blkmodel.sim import NULL, Array, Struct, place_array, sizeof, this
+from blkmodel.sim.structure import T
 
 NUMA_NO_NODE, KMALLOC_MAX_SIZE = -1, 4 << 20
+GFP_KERNEL, GFP_NOIO, GFP_ATOMIC, GFP_NOWAIT, GFP_NOFS = 0xCC0, 0xC00, 0xA20, 0x800, 0xC40
+__GFP_ZERO, __GFP_NOWARN, __GFP_NORETRY, __GFP_DIRECT_RECLAIM = 0x100, 0x2000, 0x10000, 0x400
 
 
 def kzalloc_node(cls: type[T], gfp: int, node: int, size: int | None = None) -> T:
@@ -22,13 +23,12 @@ def kzalloc(cls: type[T], gfp: int, size: int | None = None) -> T:
     return kzalloc_node(cls, gfp, NUMA_NO_NODE, size)
 
 
-def kcalloc_node(n: int, ctype: type | str, gfp: int, node: int) -> Array:
+def kcalloc_node(n: int, ctype: type | str, gfp: int, node: int, cls: type[Array] = Array) -> Array:
     """Allocate an array of n pointers (None), numbers (0) or structures. One above KMALLOC_MAX_SIZE can't be had."""
     if n * sizeof(ctype) > KMALLOC_MAX_SIZE:
         return NULL
-    zero = None if ctype == "pointer" else 0
-    items = [zero if isinstance(ctype, str) else ctype() for _ in range(n)]
-    return this().memory.new_array(ctype, items, wished_node(node))
+    items = [None if ctype == "pointer" else 0] * n if isinstance(ctype, str) else [ctype() for _ in range(n)]
+    return this().memory.new_array(ctype, items, wished_node(node), cls)
 
 
 def array_in_bytes(n: int, ctype: type | str, size: int, gfp: int, node: int = NUMA_NO_NODE) -> Array:
@@ -61,7 +61,6 @@ def wished_node(node: int) -> int:
     return kernel.machine.node_of[kernel.cpu] if node == NUMA_NO_NODE else node
 
 
-@struct
 class kmem_cache(Struct, size=216):
     """Memory for objects of one kind: structures of class `cls`, or arrays of `count` of them; `size` bytes each."""
 
@@ -83,9 +82,9 @@ def kmem_cache_destroy(cache: kmem_cache) -> None:
 
 
 def kmem_cache_alloc_node(cache: kmem_cache, gfp: int, node: int) -> Any:
-    """One object, zeroed; None on failure."""
+    """One object, zeroed; None on failure. The structures of an array are None until Array.make()."""
     if cache.count:
-        return kcalloc_node(cache.count, cache.cls, gfp, node)
+        return array_in_bytes(cache.count, cache.cls, cache.size, gfp, node)
     return kzalloc_node(cache.cls, gfp, node, cache.size)
 
 

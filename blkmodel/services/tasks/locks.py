@@ -11,10 +11,9 @@ from typing import Any
 
 from blkmodel.services.base.bug import BUG_ON, KernelBug
 from blkmodel.services.tasks.sched import TASK_UNINTERRUPTIBLE, schedule, set_current_state, wake_up_process
-from blkmodel.sim import running, statics, this
-from blkmodel.sim.events import HungTask, functions_of
+from blkmodel.sim import Context, HungTask, running, statics, this
+from blkmodel.sim.events import functions_of
 from blkmodel.sim.ground import Halted
-from blkmodel.sim.kernel import Context
 
 SINGLE_DEPTH_NESTING = 1
 
@@ -89,12 +88,8 @@ class reading:
             up_read(self.sem)
 
 
-@statics
-class lockdep:
+class lockdep(statics, dict[tuple[str, str], list[str]]):
     """order: (class held, class taken then) → the functions in which that was first seen."""
-
-    def __init__(self) -> None:
-        self.order: dict[tuple[str, str], list[str]] = {}
 
 
 def _acquired(lock: mutex, task: Context, nested: bool = False) -> None:
@@ -103,7 +98,7 @@ def _acquired(lock: mutex, task: Context, nested: bool = False) -> None:
     if (held := task.locks) is None:
         held = task.locks = []
     elif held and not nested:
-        order = lockdep().order
+        order = lockdep()
         for other in held:
             if (other.name, lock.name) not in order and other.name != lock.name:
                 _check_order(order, other.name, lock.name)
@@ -123,11 +118,6 @@ def _check_order(order: dict[tuple[str, str], list[str]], held: str, taken: str)
                 seen.add(then)
                 found.append((then, [*path, then]))
     order[held, taken] = stack
-
-
-def _released(lock: mutex, task: Context) -> None:
-    BUG_ON(task.locks is None or lock not in task.locks, f"{task.name} releases {lock.name}, which it does not hold")
-    task.locks.remove(lock)
 
 
 def _wait_for(lock: mutex, task: Context, free: Any) -> None:
@@ -224,7 +214,8 @@ def down_read(sem: rw_semaphore) -> None:
 
 def up_read(sem: rw_semaphore) -> None:
     task = this().context
-    _released(sem, task)
+    BUG_ON(task.locks is None or sem not in task.locks, f"{task.name} releases {sem.name}, which it does not hold")
+    task.locks.remove(sem)
     sem.readers.remove(task)
     if not sem.readers:
         _give_up(sem)

@@ -13,9 +13,7 @@ from blkmodel.services.memory.percpu import alloc_percpu, free_percpu
 from blkmodel.services.tasks.timer import TICK_NSEC, schedule_timeout_uninterruptible
 from blkmodel.services.tasks.wait import (complete, completion, wait_event, wait_for_completion, wait_queue_head,
     wake_up_all)
-from blkmodel.sim import running, this
-from blkmodel.sim.kernel import Context
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim import NULL, Context, Struct, running, this
 
 GRACE_TICKS = 2
 
@@ -33,12 +31,6 @@ def rcu_read_unlock() -> None:
         kernel.loop.spend()
 
 
-def _grace_period() -> int:
-    """Nanoseconds until every reader that is inside now has left for certain: until the end of the next tick but one.
-    (Not the kernel's.)"""
-    return GRACE_TICKS * TICK_NSEC - this().loop.now % TICK_NSEC
-
-
 def synchronize_rcu() -> None:
     """Sleep for a grace period: every reader that is inside has left then."""
     done = completion()
@@ -54,15 +46,14 @@ def call_rcu(fn: Callable[[], Any]) -> None:
     def run() -> None:
         kernel.loop.grace -= 1
         fn()
-    kernel.loop.post(Context("softirq", "rcu", kernel.cpu), run, _grace_period())
+    # by the end of the next tick but one every reader that is inside now has left for certain
+    kernel.loop.post(Context("softirq", "rcu", kernel.cpu), run, GRACE_TICKS * TICK_NSEC - kernel.loop.now % TICK_NSEC)
 
 
-@struct
 class srcu_data(Struct, size=384):
     """One CPU's part. The size is worked out from the declaration; no debug information gives it."""
 
 
-@struct
 class srcu_struct(Struct, size=3480):
     """Of `_readers` those are inside that came in before the running grace period, and those that came in since: the
     index that a reader got says which. _left is where those wait who wait for readers; sda is the CPUs' parts. The size

@@ -15,12 +15,11 @@ from blkmodel.services.base.err import ENOMEM
 from blkmodel.services.memory.percpu import alloc_percpu_gfp, free_percpu
 from blkmodel.services.tasks.rcupdate import call_rcu
 from blkmodel.services.tasks.wait import wait_on_bit, wake_up_bit
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim import NULL, Struct
 
 PERCPU_REF_INIT_ATOMIC = 1
 
 
-@struct
 class kref(Struct, size=4):
     """`refcount` references are held to the structure that embeds it: _owner (in C found by its address)."""
 
@@ -56,7 +55,6 @@ def kref_put(ref: kref, release: Callable[[kref], None]) -> bool:
     return False
 
 
-@struct
 class percpu_ref(Struct, size=56):
     """`count` references are held; `release(ref)` is called when the last goes. A dead one gives out no live ones.
 

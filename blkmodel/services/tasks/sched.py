@@ -6,10 +6,7 @@ from typing import Any
 
 from blkmodel.services.base.bug import BUG_ON
 from blkmodel.services.base.symbols import linked
-from blkmodel.sim import running, this
-from blkmodel.sim.events import HungTask
-from blkmodel.sim.kernel import Context
-from blkmodel.sim.memory import address_of
+from blkmodel.sim import Context, HungTask, address_of, running, this
 
 TASK_RUNNING, TASK_INTERRUPTIBLE, TASK_UNINTERRUPTIBLE, TASK_WAKEKILL = 0, 1, 2, 0x100
 
@@ -55,6 +52,11 @@ def schedule(why: str = "a wake-up") -> None:
 
 
 io_schedule = schedule
+
+
+def cond_resched() -> None:
+    """Let another task of this CPU go on, where one could. (In the model none is kept waiting by a task that runs.)"""
+    this().loop.rested()
 
 
 def need_resched() -> bool:

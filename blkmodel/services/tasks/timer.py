@@ -10,10 +10,7 @@ from typing import Any
 
 from blkmodel.services.tasks.sched import (TASK_RUNNING, TASK_UNINTERRUPTIBLE, schedule, set_current_state,
     wake_up_process)
-from blkmodel.sim import running, this
-from blkmodel.sim.events import Event
-from blkmodel.sim.kernel import Context
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim import NULL, Context, Event, Struct, running, this
 
 HZ = 250
 NSEC_PER_SEC = 1_000_000_000
@@ -71,7 +68,6 @@ def time_before(a: int, b: int) -> bool:
     return a < b
 
 
-@struct
 class timer_list(Struct, size=40):
     """A timer. While it is pending, function(timer) is called at tick `expires`.
 
@@ -202,7 +198,6 @@ def usleep_range(least: int, most: int) -> None:
     set_current_state(TASK_RUNNING)
 
 
-@struct
 class hrtimer(Struct, size=64):
     """A timer: function(timer) is called once it expires. data is whom it belongs to (in C that is found from the
     timer's address); _event is the run that is queued."""
@@ -226,7 +221,6 @@ def hrtimer_start(timer: hrtimer, nanoseconds: int) -> None:
 hrtimer_cancel = del_timer
 
 
-@struct
 class hrtimer_sleeper(Struct, size=72):
     """A timer that wakes a task. `task` is None once it has. _expires: when it is to, counted from the start of the
     timer or (from then on) from boot."""

@@ -12,8 +12,7 @@ from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
 from blkmodel.services.tasks.sched import (TASK_INTERRUPTIBLE, TASK_RUNNING, TASK_UNINTERRUPTIBLE, set_current_state,
     signal_pending_state, wake_up_process)
 from blkmodel.services.tasks.timer import MAX_SCHEDULE_TIMEOUT, schedule_timeout
-from blkmodel.sim import statics, this
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim import NULL, Struct, statics, this
 
 WQ_FLAG_EXCLUSIVE = 1
 
@@ -27,7 +26,6 @@ class wait_queue_head(Struct, size=24):
         self.head = list_head()
 
 
-@struct
 class wait_queue_entry(Struct, size=40):
     """One waiter. `func(entry)` is called to wake it and says whether it was woken; entry is its place in line."""
 
@@ -147,26 +145,22 @@ def wait_event_interruptible(queue: wait_queue_head, condition: Callable[[], Any
     return min(_wait(queue, condition, TASK_INTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT, "a condition, or a signal"), 0)
 
 
-@statics
-class bit_waits:
+class bit_waits(statics, dict[tuple[int, Any], wait_queue_head]):
     """The queues of those who wait for a bit, or a field, of something: (its identity, which) → queue. (In C they are
     shared by hash.)"""
-
-    def __init__(self) -> None:
-        self.queues: dict[tuple[int, Any], wait_queue_head] = {}
 
 
 def bit_waitqueue(word: Any, bit: Any) -> wait_queue_head:
     """The queue of those who wait for that bit, or field, of something."""
-    return bit_waits().queues.setdefault((id(word), bit), wait_queue_head())
+    return bit_waits().setdefault((id(word), bit), wait_queue_head())
 
 
 def wake_up_bit(word: Any, bit: Any) -> None:
     """Wake those who wait for it."""
-    if (queue := bit_waits().queues.get((id(word), bit))) is not None:
+    if (queue := bit_waits().get((id(word), bit))) is not None:
         wake_up_all(queue)
         if not waitqueue_active(queue):
-            del bit_waits().queues[id(word), bit]
+            del bit_waits()[id(word), bit]
 
 
 def wait_on_bit(word: Any, bit: Any, busy: Callable[[], Any], why: str) -> None:
@@ -191,7 +185,9 @@ def complete(done: completion) -> None:
     wake_up(done.wait)
 
 
-def _wait_for(done: completion, timeout: int) -> int:
+def wait_for_completion_io_timeout(done: completion, timeout: int) -> int:
+    """Wait until it is done once more than was waited for, at most `timeout` jiffies. Returns how many were left, at
+    least 1; 0 where they passed first."""
     left = timeout
     if not done.done:
         waiter = wait_queue_entry()
@@ -211,16 +207,10 @@ def _wait_for(done: completion, timeout: int) -> int:
 
 def wait_for_completion(done: completion) -> None:
     """Wait until it is done once more than was waited for."""
-    _wait_for(done, MAX_SCHEDULE_TIMEOUT)
+    wait_for_completion_io_timeout(done, MAX_SCHEDULE_TIMEOUT)
 
 
 wait_for_completion_io = wait_for_completion
-
-
-def wait_for_completion_io_timeout(done: completion, timeout: int) -> int:
-    """Wait until it is done once more than was waited for, at most `timeout` jiffies. Returns how many were left, at
-    least 1; 0 where they passed first."""
-    return _wait_for(done, timeout)
 
 
 def init_completion(done: completion) -> None:

@@ -6,21 +6,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from blkmodel.services.memory.mm import GFP_ATOMIC
-from blkmodel.services.memory.slab import kfree, kzalloc
+from blkmodel.services.memory.slab import GFP_ATOMIC, kfree, kzalloc
 from blkmodel.services.tasks.timer import jiffies, nsecs_to_wheel
 from blkmodel.services.tasks.wait import wait_event, wait_queue_head, wake_up_all
-from blkmodel.sim import statics, this
-from blkmodel.sim.events import Event
-from blkmodel.sim.kernel import Context
-from blkmodel.sim.structure import NULL, Struct, struct
+from blkmodel.sim import NULL, Context, Event, Struct, statics, this
 
 WORK_CPU_UNBOUND = 512
 BUSY = 16
 WQ_UNBOUND, WQ_MEM_RECLAIM = 2, 8
 
 
-@struct
 class work_struct(Struct, size=32):
     """Work: `func(work)` to be called once each time it is queued; `data` is whom it belongs to.
 
@@ -41,7 +36,6 @@ class work_struct(Struct, size=32):
     _now: int = 0
 
 
-@struct
 class workqueue_struct(Struct, size=320):
     """A driver's own work queue, for which a name does elsewhere. flags: WQ_UNBOUND: its workers are no CPU's own.
     _busy: so many works wait or run."""
@@ -51,8 +45,7 @@ class workqueue_struct(Struct, size=320):
     _busy: int = 0
 
 
-@statics
-class workers:
+class workers(statics):
     """idle: where those wait who want work to have run; all are woken whenever some has."""
 
     def __init__(self) -> None:
@@ -202,7 +195,6 @@ def destroy_workqueue(queue: workqueue_struct) -> None:
     kfree(queue)
 
 
-@struct
 class async_entry(Struct, size=104):
     """A function to be called, with its argument."""
 

@@ -44,10 +44,18 @@ def call_tree(recording: Recording, roots: Collection[str] | None = None, unfold
     """Draw the calls of a recording, context by context.
 
     roots: only what is below these functions. unfolded: how many levels are open at first. notes: function → a
-    remark that stands behind it. Calls that are alike and follow each other stand once, with their number.
+    remark that stands behind it. Calls that are alike and follow each other stand once, with their number, and so do
+    contexts.
     """
-    parts = (f'<p class="context">{escape(who(recording.contexts[context]))}</p>{_list(nodes, unfolded, notes or {})}'
-             for context, nodes in recording.forest(roots).items())
+    def look(each: tuple[int, list[Node]]) -> tuple[Any, ...]:
+        context, nodes = each
+        return who(recording.contexts[context]), tuple(map(_shape, nodes))
+
+    parts = []
+    for (name, _), run in groupby(recording.forest(roots).items(), look):
+        alike = [nodes for _, nodes in run]
+        times = f'<span class="note">× {len(alike)}</span>' if len(alike) > 1 else ""
+        parts.append(f'<p class="context">{escape(name)}{times}</p>{_list(alike[0], unfolded, notes or {})}')
     return plain("".join(parts), "blk-calls", "call_tree")
 
 

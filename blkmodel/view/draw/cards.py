@@ -3,7 +3,7 @@
 from html import escape
 from typing import Any
 
-from blkmodel.sim.structure import Array
+from blkmodel.sim import Array
 from blkmodel.trace.replay import Replay, shown
 
 KINDS = {"blk_mq_tag_set": "ctx", "request_queue": "ctx", "blk_mq_ctx": "ctx", "blk_mq_hw_ctx": "default",

@@ -18,11 +18,9 @@ def text(x: float, y: float, content: object, classes: str = "", anchor: str = "
     return f'<text x="{x:g}" y="{y:g}"{at}{_classes(classes)}>{escape(str(content))}</text>'
 
 
-def rect(x: float, y: float, width: float, height: float, classes: str = "box", radius: float = 3,
-         tip: str | None = None) -> str:
-    """A box; `tip` is shown when a pointer rests on it."""
-    shape = f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="{radius:g}"{_classes(classes)}'
-    return f"{shape}/>" if tip is None else f"{shape}><title>{escape(tip)}</title></rect>"
+def rect(x: float, y: float, width: float, height: float, classes: str = "box", radius: float = 3) -> str:
+    """A box."""
+    return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="{radius:g}"{_classes(classes)}/>'
 
 
 def curve(x1: float, y1: float, x2: float, y2: float, classes: str) -> str:

@@ -6,9 +6,8 @@ from itertools import groupby
 from typing import NamedTuple
 
 from blkmodel.errors import KernelError
-from blkmodel.services.base.bug import KernelBug
-from blkmodel.trace import Alloc, Free, Log, Node
-from blkmodel.trace.replay import steps_of
+from blkmodel.services.base import KernelBug
+from blkmodel.trace import Alloc, Free, Log, Node, under_way, walk
 from blkmodel.view.facts.recorded import SCENARIOS, live, recorded
 
 
@@ -52,25 +51,23 @@ def story_of(scenario: str, allocation: int) -> Story:
         with done.kernel:
             SCENARIOS[scenario].undo()
     after = live(done.kernel) if allocation else done.before
-    events = done.recording.events
     taken: list[Taken] = []
     open_: dict[int, int] = {}
     time, cut = 0, None
     path: tuple[Node, ...] = ()
-    for step in steps_of(events, done.recording.forest()):
-        for event in events[step.start:step.end]:
-            function = step.path[-1].function if step.path else ""
-            if type(event) is Alloc:
-                taken.append(Taken(event.attempt - done.first + 1, event.kind, event.size, function, time, None, ""))
-                if event.addr:
-                    open_[event.addr] = len(taken) - 1
-                else:
-                    cut, path = time, step.path
-            elif type(event) is Free and event.addr in open_:
-                at = open_.pop(event.addr)
-                taken[at] = taken[at]._replace(until=time, freed_in=function)
-            if type(event) in (Alloc, Free):
-                time += 1
+    for event, context, calls, _ in walk(done.recording, (Alloc, Free)):
+        function = calls[-1].function if calls else ""
+        if type(event) is Alloc:
+            taken.append(Taken(event.attempt - done.first + 1, event.kind, event.size, function, time, None, ""))
+            if event.addr:
+                open_[event.addr] = len(taken) - 1
+            else:
+                at = next(at for at, each in enumerate(done.recording.events) if each is event)
+                cut, path = time, tuple(under_way(done.recording.forest().get(context, []), at))
+        elif type(event) is Free and event.addr in open_:
+            at = open_.pop(event.addr)
+            taken[at] = taken[at]._replace(until=time, freed_in=function)
+        time += 1
     counts = Counter(done.before.values())
     counts.subtract(after.values())
     differ, log = sum(map(abs, counts.values())), [event.line for event in done.recording.of(Log)]

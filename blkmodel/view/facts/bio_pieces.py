@@ -4,9 +4,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from blkmodel import scenario
+from blkmodel.include.linux.blk_types import bio, bvec_iter
 from blkmodel.include.linux.device_mapper import dm_target
-from blkmodel.trace import Assign, Call, Recording, Return, record
-from blkmodel.trace.walk import walk
+from blkmodel.trace import Assign, Call, Recording, Return, record, walk
 from blkmodel.view.facts.mapped import lines_of, mapped, targets_of
 from blkmodel.view.facts.words import attempt
 
@@ -22,6 +22,7 @@ class Piece(NamedTuple):
     at: int
 
 
+CUT = bio, bvec_iter
 TABLE = "0 2048 linear /dev/nullb0 0; 2048 4096 striped 2 128 /dev/nullb0 4096 /dev/nullb1 0"
 
 
@@ -37,16 +38,14 @@ def sent(table: str, op: str, first: int, sectors: int) -> tuple[tuple[Piece, ..
         if disk is None:
             return (), why, None
         targets = targets_of(scenario.disk(disk).private_data.map)
-        recording = record(attempt, scenario.io, disk, op, first * 512, sectors * 512)
+        recording = record(attempt, scenario.io, disk, op, first * 512, sectors * 512, watched=CUT)
         error = recording.result if isinstance(recording.result, str) else ""
         return pieces(recording, targets), error, sum(target.len for target in targets)
 
 
 def pieces(recording: Recording, targets: list[dm_target]) -> tuple[Piece, ...]:
-    """The clones of a recording, in the order in which they were mapped."""
-    held: dict = {}
-    found: list[Piece] = []
-    clones: list = []
+    """The clones of a recording that watched CUT, in the order in which they were mapped."""
+    held, found, clones = dict[tuple[int, str], Any](), list[Piece](), list[Any]()
 
     def now(thing: Any, field: str) -> Any:
         return held.get((id(thing), field), getattr(thing, field))

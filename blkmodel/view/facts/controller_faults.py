@@ -5,16 +5,13 @@ from itertools import takewhile
 from typing import Any, NamedTuple
 
 from blkmodel import scenario
-from blkmodel.device.controller import Controller
-from blkmodel.device.faults import ENABLE, FAIL, FATAL, GONE, SILENT, STUCK, Fault
-from blkmodel.device.namespace import Namespace
+from blkmodel.device import ENABLE, FAIL, FATAL, GONE, SILENT, STUCK, Controller, Fault, Namespace
 from blkmodel.errors import KernelError
 from blkmodel.include.linux import nvme
 from blkmodel.services.cpus.interrupt import irq_desc_tree
-from blkmodel.sim import booted, machine
-from blkmodel.sim.events import HungTask
+from blkmodel.sim import HungTask, booted, machine
 from blkmodel.sim.interrupts import interrupts
-from blkmodel.trace import Call, Command, Completion, Log, Node, Recording, RegisterWrite, Return, record
+from blkmodel.trace import Call, Command, Completion, Log, Node, Recording, RegisterWrite, Return, record, under_way
 from blkmodel.trace.on_bus import describe_command
 from blkmodel.view.facts.recorded import live, remove_controllers
 from blkmodel.view.facts.words import caught
@@ -72,7 +69,7 @@ def story_of(fault: str, where: int, again: bool) -> Story:
         _break(controller, fault, where, again)
         kernel.loop.run_due()
         before = len(live(kernel)), len(irq_desc_tree().descs)
-        recording = record(caught, KernelError, scenario.nvme_probe, controller=controller)
+        recording = record(caught, KernelError, scenario.nvme_probe, controller=controller, watched=())
         error = recording.result if isinstance(recording.result, KernelError) else None
         there = () if error else scenario.nvme_controller(recording.result).ctrl.namespaces
         disks = tuple(ns.disk.disk_name for ns in there)
@@ -104,12 +101,10 @@ def _break(controller: Controller, fault: str, where: int, again: bool) -> None:
 
 def _told(recording: Recording) -> list[Doing]:
     """What driver and controller do, in order."""
-    doings: list[Doing] = []
-    commands: dict[tuple[int, int], int] = {}
+    doings, commands = list[Doing](), dict[tuple[int, int], int]()
     time = place = 0
     for at, event in enumerate(recording.events):
-        kind = type(event)
-        time = getattr(event, "time", time)
+        kind, time = type(event), getattr(event, "time", time)
         if kind is Call and event.function in _SHOWN:
             doings.append(Doing(event.function, "", at, time, code=True))
         elif kind is Return and event.function == _VECTORS:
@@ -156,21 +151,15 @@ def _path(recording: Recording, trouble: Doing | None) -> tuple[Node, ...]:
     if trouble.what == "interrupt vectors":
         at = next(at for at, event in enumerate(events) if type(event) is Return and event.value
                   and event.function in ("msix_capability_init", "__pci_enable_msix"))
-        return tuple(_under_way(forest[events[at].context], at))
+        return tuple(under_way(forest[events[at].context], at))
     if type(events[trouble.at]) is RegisterWrite:
         at = next(at for at in range(trouble.at, 0, -1) if type(events[at]) is Call)
-        path = [*takewhile(lambda node: "_reg_" not in node.function, _under_way(forest[events[at].context], at))]
+        path = [*takewhile(lambda node: "_reg_" not in node.function, under_way(forest[events[at].context], at))]
         return (*path, path[-1].calls[-1])
     # commands are fetched in the order in which they are submitted
     number = sum(type(event) is Command for event in events[:trouble.at])
     at = [at for at, event in enumerate(events) if type(event) is Call and event.function == "nvme_submit_cmd"][number]
-    return tuple(node for node in _under_way(forest[events[at].context], at) if (node.end or 0) > trouble.at)
-
-
-def _under_way(nodes: list[Node], at: int) -> list[Node]:
-    """The calls of a context that an event is in, outermost first."""
-    node = next((node for node in nodes if node.start <= at <= (node.end or 0)), None)
-    return [node, *_under_way(node.calls, at)] if node else []
+    return tuple(node for node in under_way(forest[events[at].context], at) if not node.end or node.end > trouble.at)
 
 
 def sentence(story: Story, fault: str, where: int) -> str:

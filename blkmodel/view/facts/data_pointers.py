@@ -4,10 +4,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from blkmodel import scenario
-from blkmodel.device.controller import Controller
+from blkmodel.device import Controller
 from blkmodel.include.linux.nvme import NVME_CMD_SGL_METABUF, nvme_data_ptr, nvme_sgl_desc
 from blkmodel.services.memory.mm import PAGE_SIZE
-from blkmodel.sim import booted
+from blkmodel.sim import Array, booted
 from blkmodel.trace import Call, Command, Item, record
 
 THRESHOLDS = {"4 KiB": 4096, "32 KiB": 32768, "128 KiB": 131072, "never": 0}
@@ -39,7 +39,8 @@ def described(pages: int, run: int, sgl: bool = True, threshold: int = 32768) ->
     with booted(2):
         disk = scenario.nvme_probe(controller=Controller(2, mdts=10, sgl=sgl), sgl_threshold=threshold) + "n1"
         scenario.set_queue_file(disk, "max_sectors_kb", scenario.queue_file(disk, "max_hw_sectors_kb"))
-        recording = record(scenario.io, disk, "read", 0, pages * PAGE_SIZE, page_runs=runs)
+        recording = record(scenario.io, disk, "read", 0, pages * PAGE_SIZE, page_runs=runs, watched=(Array,),
+                           functions=HOW)
     command = recording.of(Command)[0].command
     by_pieces = bool(command.flags & NVME_CMD_SGL_METABUF)
     lists: dict[int, dict[int, Any]] = {}

@@ -11,9 +11,8 @@ from blkmodel.include.linux.blkdev import MQ_RQ_IN_FLIGHT, READ, WRITE, blk_rq_p
 from blkmodel.include.linux.elevator import rb_entry_rq
 from blkmodel.services.files.file import O_DIRECT, O_RDWR, filp_open
 from blkmodel.services.files.uio import map_user_buffer
-from blkmodel.services.tasks.timer import jiffies, jiffies_to_msecs, time_after_eq
-from blkmodel.sim import booted
-from blkmodel.sim.memory import PAGE_SIZE
+from blkmodel.services.tasks import jiffies, jiffies_to_msecs, time_after_eq
+from blkmodel.sim import PAGE_SIZE, booted
 from blkmodel.trace import Assign, record
 
 _MOST = 16
@@ -124,7 +123,7 @@ def driver_order(wanted: str, settings: dict[str, int] | None = None) -> str:
         scenario.null_blk_load(submit_queues=1, irqmode=2)
         for name, value in (settings or {}).items():
             scenario.set_queue_file("nullb0", f"iosched/{name}", value)
-        recording = record(scenario.aio, "nullb0", ios, cpu=1)
+        recording = record(scenario.aio, "nullb0", ios, cpu=1, watched=(request,))
     started = [event.object for event in recording.of(Assign)
                if event.field == "state" and event.new == MQ_RQ_IN_FLIGHT]
     return " ".join(f"{'rw'[rq_data_dir(rq)]}{blk_rq_pos(rq) >> 3}" for rq in started)

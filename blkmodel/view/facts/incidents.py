@@ -11,9 +11,9 @@ from blkmodel.include.linux.blk_mq import BLK_EH_RESET_TIMER
 from blkmodel.include.linux.nvme import nvme_admin_async_event
 from blkmodel.services.devices.kobject import sysfs
 from blkmodel.sim import booted, machine
-from blkmodel.trace import Assign, Call, Command, Completion, ContextRecord, Doorbell, Log, Recording, Return, record
+from blkmodel.trace import (Assign, Call, Command, Completion, ContextRecord, Doorbell, Log, Recording, Return, record,
+    walk)
 from blkmodel.trace.on_bus import describe_command
-from blkmodel.trace.walk import walk
 from blkmodel.view.facts.words import attempt, got
 
 DEVICE, LOG = "the controller", "the log"
@@ -94,18 +94,17 @@ def incident(what: str, timeout: int, before: int, takes: int, aborts: bool) -> 
                 return scenario.run_step(step)
             finally:
                 ended[step[0]] = kernel.now
-        with record() as recording:
+        with record(watched=(nvme_ctrl,), functions=(*_SAID, _SUBMIT)) as recording:
             result = scenario.together(steps, do)[0]
             kernel.loop.advance(3 * timeout * 1_000_000)
     states = [STATE_NAMES.get(event.new, "") for event in recording.of(Assign)
-              if event.field == "state" and isinstance(event.object, nvme_ctrl)]
+              if event.field == "state"]
     return Incident(_moments(recording, began), got(result), (ended["io"] - began) / 1e6, ["live", *states])
 
 
 def _moments(recording: Recording, began: int) -> list[Moment]:
     """What happened, in order; of the admin queue only what is asked of the controller, the same in one."""
-    found: list[Moment] = []
-    rung = False
+    found, rung = list[Moment](), False
     for event, context, path, time in walk(recording):
         kind, said, code = type(event), "", ""
         who = _who(recording.contexts[context])
@@ -121,7 +120,7 @@ def _moments(recording: Recording, began: int) -> list[Moment]:
             said, code = _SAID[event.function], event.function
         elif kind is Return and event.function == "nvme_timeout":
             said = "gives it more time" if event.value == BLK_EH_RESET_TIMER else "has seen to it"
-        elif kind is Assign and event.field == "state" and isinstance(event.object, nvme_ctrl):
+        elif kind is Assign and event.field == "state":
             said = f"controller: {STATE_NAMES[event.old]} → {STATE_NAMES[event.new]}"
         elif kind is Command and event.command.opcode != nvme_admin_async_event:
             what = describe_command(event.queue, event.command)
@@ -165,6 +164,6 @@ def ending(status: int, dont_retry: bool, op: str, times: int) -> Ending:
         disk = f"{scenario.nvme_probe()}n1"
         scenario.nvme_fault_inject(disk, status, dont_retry, 100, times)
         before = len(kernel.log)
-        recording = record(attempt, scenario.io, disk, op, 0, 4096)
+        recording = record(attempt, scenario.io, disk, op, 0, 4096, watched=(), functions=("nvme_error_status",))
         made = [event.value for event in recording.of(Return) if event.function == "nvme_error_status"]
         return Ending(len(made), made[-1], got(recording.result), tuple(kernel.log[before:]))

@@ -2,12 +2,11 @@
 
 from typing import NamedTuple
 
-from blkmodel.trace import Assign, Call, Doorbell, Recording, Return
-from blkmodel.trace.walk import walk
+from blkmodel.trace import Assign, Call, Doorbell, Recording, Return, walk
 
 DISKS = {"NVMe, 4 queues": "nvme 4", "NVMe, 1 queue": "nvme 1", "null_blk, 4 queues": "null_blk 4",
          "null_blk, 1 queue": "null_blk 1"}
-SIZES = {"4 KiB": 4, "64 KiB": 64, "512 KiB": 512, "1 MiB": 1024, "3 MiB": 3072}
+SIZES = {"4 KiB": 4, "64 KiB": 64, "512 KiB": 512, "1 MiB": 1024, "2 MiB": 2048}
 
 
 class Station(NamedTuple):

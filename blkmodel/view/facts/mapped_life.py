@@ -41,7 +41,7 @@ def states() -> list[State]:
 
 def _after(words: tuple[str, ...]) -> State:
     before = len(this().log)
-    recording = record(dmsetup.run, words)
+    recording = record(dmsetup.run, words, watched=())
     done = recording.result
     ioctls = [(event.function, event.value[0] if isinstance(event.value, tuple) else event.value)
               for event in recording.of(Return) if event.function in IOCTLS]

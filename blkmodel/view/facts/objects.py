@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 from blkmodel.drivers.block import null_blk_main
 from blkmodel.services.devices.device import whole_disks
-from blkmodel.sim import Kernel
-from blkmodel.sim.structure import Array, Struct, layouts, sizeof
+from blkmodel.sim import Array, Kernel, Struct, layouts, sizeof
 from blkmodel.trace.replay import shown
 
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
@@ -32,8 +31,7 @@ class Row(NamedTuple):
 def anchors(kernel: Kernel) -> dict[str, Any]:
     """Where paths can begin: name → object. Each disk by its name, and null_blk's tag set."""
     with kernel:
-        found = whole_disks()
-        shared = null_blk_main.variables().tag_set
+        found, shared = whole_disks(), null_blk_main.variables().tag_set
     return found | ({"tag_set": shared} if shared.tags else {})
 
 

@@ -4,12 +4,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from blkmodel import scenario
-from blkmodel.device.controller import Controller
+from blkmodel.device import Controller
 from blkmodel.services.memory.mm import page_address
-from blkmodel.sim import booted
-from blkmodel.sim.machine import format_cpulist
-from blkmodel.trace import Assign, Call, Command, Completion, ContextRecord, Doorbell, Interrupt, record
-from blkmodel.trace.walk import walk
+from blkmodel.sim import booted, format_cpulist
+from blkmodel.trace import Assign, Call, Command, Completion, ContextRecord, Doorbell, Interrupt, record, walk
 from blkmodel.userland import dmsetup
 from blkmodel.view.facts.queue_facts import served
 
@@ -43,8 +41,7 @@ def parts(cpu: int, queues: int, first: int, mapped: bool) -> list[Part]:
             disk = dmsetup.create("vol", "0 65536 linear /dev/nvme0n1 2048")
         recording = record(scenario.io, disk, "read", first << 10, 4096, cpu=cpu)
     last: dict[str, Any] = {}  # field → what it was given last
-    met: dict[str, ContextRecord] = {}
-    bios = []
+    met, bios = dict[str, ContextRecord](), list[str]()
     for moment in walk(recording):
         event = moment.event
         if type(event) is Assign and event.new is not None:

@@ -4,12 +4,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from blkmodel import scenario
-from blkmodel.device.faults import FAIL, Fault
+from blkmodel.device import FAIL, Fault
 from blkmodel.drivers.md import dm_mpath
-from blkmodel.sim import booted
-from blkmodel.sim.kernel import Context
-from blkmodel.trace import Assign, Call, Command, Return, record
-from blkmodel.trace.walk import walk
+from blkmodel.sim import Context, booted
+from blkmodel.trace import Assign, Call, Command, Return, record, walk
 from blkmodel.userland import dmsetup
 from blkmodel.view.facts.mapped import targets_of
 from blkmodel.view.facts.words import attempt, got
@@ -54,9 +52,8 @@ def way(groups: str, selector: str, waits: bool, failing: int, medium: bool) -> 
         paths = {id(path): int(path.path.dev.bdev.bd_disk.disk_name[4]) for path in there}
         kernel.loop.post(Context("task", "multipathd", 0), lambda: dm_mpath.reinstate_path(there[0]), _LATER)
         begun = kernel.now
-        recording = record(attempt, scenario.io, disk, "read", 0, 4096, cpu=1)
-        rows: list[Row] = []
-        at, failed = None, frozenset[int]()
+        recording = record(attempt, scenario.io, disk, "read", 0, 4096, cpu=1, watched=(dm_mpath.pgpath,))
+        rows, at, failed = list[Row](), None, frozenset[int]()
         for event, _, _, time in walk(recording):
             if type(event) is Return and event.function == "choose_pgpath":
                 at = paths.get(id(event.value))

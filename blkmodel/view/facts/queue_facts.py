@@ -4,15 +4,14 @@ from typing import Any, NamedTuple
 
 from blkmodel import scenario
 from blkmodel.block.blk_mq_h import blk_mq_ctx
-from blkmodel.device.controller import Controller
+from blkmodel.device import Controller
 from blkmodel.drivers.block import null_blk_main
 from blkmodel.drivers.nvme.host.pci import NVMEQ_ENABLED, NVMEQ_POLLED, nvme_dev, nvme_queue
 from blkmodel.drivers.pci import msi
 from blkmodel.include.linux.blk_mq import HCTX_TYPE_DEFAULT, blk_mq_hw_ctx
 from blkmodel.include.linux.blkdev import request_queue
 from blkmodel.services.cpus.interrupt import proc_irq
-from blkmodel.sim import Kernel
-from blkmodel.sim.machine import format_cpulist, parse_cpulist
+from blkmodel.sim import Kernel, format_cpulist, parse_cpulist
 from blkmodel.view.facts.words import many
 
 TYPES = ("default", "read", "poll")
@@ -123,7 +122,7 @@ def describe(q: request_queue, kernel: Kernel, focus: int | None = None) -> str:
     """Say in words what the map shows."""
     on = kernel.machine
     present = "" if on.present == on.possible else f", {len(on.present)} of them present,"
-    threads = max(map(len, on.siblings))
+    threads = max(map(len, on.siblings), default=1)
     cores = f", {threads} to a core," if threads > 1 else ""
     lines = [f"{kernel.nr_cpu_ids} possible CPUs{present} on {len(on.nodes)} node(s){cores} use {q.nr_hw_queues} "
              "hardware queue(s)."]

@@ -7,16 +7,16 @@ recording and nothing runs on it afterwards, so that what its structures hold is
 from bisect import bisect_left
 from collections.abc import Callable
 from functools import lru_cache, partial
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from blkmodel import scenario
 from blkmodel.block import blk_mq
-from blkmodel.device.controller import Controller
-from blkmodel.device.namespace import Namespace
-from blkmodel.device.service import Service
+from blkmodel.device import Controller, Namespace, Service
 from blkmodel.drivers.block import null_blk_main
 from blkmodel.errors import KernelError
-from blkmodel.services.base.bug import KernelBug
+from blkmodel.include.linux.blkdev import request
+from blkmodel.services.base import KernelBug
 from blkmodel.services.devices.device import dev_name, devices
 from blkmodel.sim import Kernel, Machine, booted, machine, this
 from blkmodel.trace import Alloc, Free, Recording, record
@@ -42,15 +42,14 @@ class Scenario(NamedTuple):
 
 class Recorded(NamedTuple):
     """A recording with its kernel. error: the KernelError it ended with, or None. first: the number that its first
-    attempt to allocate has since boot. before, after: the live allocations, address → (kind, bytes). made: what came
-    of it, in words, or nothing."""
+    attempt to allocate has since boot. before: the live allocations then, address → (kind, bytes). made: what came of
+    it, in words, or nothing."""
 
     recording: Any
     kernel: Any
     error: KernelBug | KernelError | None
     first: int
     before: dict
-    after: dict
     made: str
 
 
@@ -109,20 +108,20 @@ BREAKABLE = {SCENARIOS[name].title: name for name in ("tag-set", "load", "load-o
 
 @lru_cache(maxsize=8)
 def recorded(name: str, fail: int = 0) -> Recorded:
-    """Record a scenario; with `fail`, its n-th attempt to allocate (the first is 1) gets nothing."""
+    """Record a scenario; with `fail`, its n-th attempt to allocate (the first is 1) gets nothing, and
+    assignments are not noted."""
     wanted = SCENARIOS[name]
     with booted(wanted.on) as kernel:
         wanted.prepare()
-        first = kernel.memory.count + 1
-        before = live(kernel)
+        first, before = kernel.memory.count + 1, live(kernel)
         if fail:
             kernel.memory.fail_nth(fail)
-        recording = record(caught, (KernelBug, KernelError), wanted.act)
+        recording = record(caught, (KernelBug, KernelError), wanted.act, watched=() if fail else None)
         error = recording.result if isinstance(recording.result, KernelBug | KernelError) else None
         kernel.memory.fail_never()
         if isinstance(recording.result, int) and recording.result < 0:
             error = KernelError(recording.result, wanted.title)
-        return Recorded(recording, kernel, error, first, before, live(kernel), "" if error else wanted.made())
+        return Recorded(recording, kernel, error, first, before, "" if error else wanted.made())
 
 
 @lru_cache(maxsize=16)
@@ -157,23 +156,20 @@ def passing_in(scenario: str, step: Step | None, at: int) -> range:
 @lru_cache(maxsize=8)
 def live_sizes(replay: Replay) -> list[int]:
     """Bytes live, above the least there are at any time, at some two hundred evenly spaced events."""
-    sizes, total, stride = [], 0, max(1, len(replay.events) // 200)
-    for i, event in enumerate(replay.events):
-        if type(event) is Alloc and event.addr:
-            total += event.size
-        elif type(event) is Free:
-            total -= event.size
-        if i % stride == 0:
-            sizes.append(total)
+    grown = (event.size * bool(event.addr) if type(event) is Alloc else -event.size if type(event) is Free else 0
+             for event in replay.events)
+    sizes = list(accumulate(grown))[::max(1, len(replay.events) // 200)]
     return [size - min(sizes) for size in sizes]
 
 
 @lru_cache(maxsize=32)
 def recorded_io(disk: str, op: str, kib: int, scheduler: str = "none", depth: int = 32, cpu: int = 1) -> Recording:
-    """Record one I/O at the start of a disk that takes 10 µs for each request, and has its scheduler chosen."""
+    """Record one I/O at the start of a disk that takes 10 µs for each request, and has its scheduler chosen. Of
+    assignments, those to requests."""
     driver, queues = disk.split()
     with booted(4):
-        return record(scenario.io, _slow_disk(driver, int(queues), depth, scheduler), op, 0, kib << 10, cpu=cpu)
+        name = _slow_disk(driver, int(queues), depth, scheduler)
+        return record(scenario.io, name, op, 0, kib << 10, cpu=cpu, watched=(request,))
 
 
 @lru_cache(maxsize=32)

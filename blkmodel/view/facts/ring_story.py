@@ -9,15 +9,12 @@ from functools import lru_cache
 from typing import Any
 
 from blkmodel import scenario
-from blkmodel.device.controller import Controller
-from blkmodel.device.names import IO
-from blkmodel.device.service import Service
+from blkmodel.device import IO, Controller, Service
 from blkmodel.drivers.nvme.host.pci import nvme_queue
 from blkmodel.include.linux.nvme import nvme_rw_command
-from blkmodel.sim import booted
-from blkmodel.trace import Assign, Command, Completion, Doorbell, Interrupt, Item, Recording, record
+from blkmodel.sim import Array, booted
+from blkmodel.trace import Assign, Command, Completion, Doorbell, Interrupt, Item, Recording, record, walk
 from blkmodel.trace.on_bus import describe_command
-from blkmodel.trace.walk import walk
 
 ROUNDS, QUEUE = 4, 1
 
@@ -60,7 +57,7 @@ def moments(depth: int, reads: int, in_order: bool = True, shadow: bool = False,
         name = scenario.nvme_probe(controller=controller, io_queue_depth=depth)
         nvmeq = scenario.nvme_controller(name).queues[QUEUE]
         start = _at_rest(nvmeq, depth, shadow)
-        return _follow(record(_read, reads), nvmeq, start)
+        return _follow(record(_read, reads, watched=(nvme_queue, Array)), nvmeq, start)
 
 
 def _read(reads: int) -> None:
@@ -82,9 +79,8 @@ def _at_rest(nvmeq: nvme_queue, depth: int, shadow: bool) -> Moment:
 def _follow(recording: Recording, nvmeq: nvme_queue, now: Moment) -> list[Moment]:
     """The moments of a recording, from one on. What goes without saying belongs to the moment before it."""
     found = [now]
-    for each in walk(recording):
-        tell = _TELL.get(type(each.event))
-        made = tell(each.event, nvmeq, now) if tell and _concerns(each.event, nvmeq) else None
+    for each in walk(recording, _TELL):
+        made = _TELL[type(each.event)](each.event, nvmeq, now) if _concerns(each.event, nvmeq) else None
         if made and made.said:
             now = replace(made, function=each.path[-1].function if each.path else "")
             found.append(now)

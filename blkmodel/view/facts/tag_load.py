@@ -6,13 +6,11 @@ from typing import NamedTuple
 from blkmodel import scenario
 from blkmodel.block import bio as block_bio, blk_core, blk_mq
 from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx, blk_mq_ops, blk_mq_queue_data, queue_for_each_hw_ctx
-from blkmodel.include.linux.blk_types import REQ_OP_READ
-from blkmodel.include.linux.blkdev import request, request_queue
-from blkmodel.include.linux.genhd import gendisk
-from blkmodel.services.memory.mm import GFP_KERNEL, PAGE_SIZE, alloc_page
-from blkmodel.services.tasks.timer import usleep_range
-from blkmodel.sim import booted
-from blkmodel.sim.kernel import Context
+from blkmodel.include.linux.blkdev import REQ_OP_READ, gendisk, request, request_queue
+from blkmodel.services.memory.mm import PAGE_SIZE, alloc_page
+from blkmodel.services.memory.slab import GFP_KERNEL
+from blkmodel.services.tasks import usleep_range
+from blkmodel.sim import Context, booted
 
 _MOST, _MOST_DISKS = 12, 3
 _PAUSE = 1  # microsecond that a process needs from one read to the next; the disks need 10 microseconds for each

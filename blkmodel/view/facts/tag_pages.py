@@ -1,19 +1,13 @@
 """The memory of a tag set: the page runs of its requests, and what the rest of a device takes."""
 
-from collections.abc import Callable
 from itertools import pairwise
 
 from blkmodel import scenario
 from blkmodel.block.blk_mq_tag_h import blk_mq_tags
-from blkmodel.errors import KernelError
 from blkmodel.include.linux.blk_mq import blk_mq_tag_set
 from blkmodel.include.linux.blkdev import request
-from blkmodel.services.base.err import ENOMEM
 from blkmodel.services.memory.mm import PAGE_SIZE
-from blkmodel.sim import this
-from blkmodel.sim.machine import format_cpulist
-from blkmodel.sim.memory import Memory
-from blkmodel.sim.structure import sizeof
+from blkmodel.sim import Memory, format_cpulist, sizeof
 from blkmodel.view.facts.words import many
 
 
@@ -62,19 +56,7 @@ def _spans(runs: list[dict[str, int]]) -> str:
 def load_driver(driver: str, depth: int, queues: int) -> blk_mq_tag_set:
     """Load the driver and return the tag set of its first disk."""
     if driver == "nvme":
-        dev = scenario.nvme_controller(scenario.nvme_probe(max_ioqpairs=queues, io_queue_depth=depth + 1))
-        if dev.ctrl.tagset is None:  # the driver says so, and leaves the controller without disks
-            raise KernelError(ENOMEM, "nvme_dev_add", this().log)
-        return dev.tagset
+        return scenario.nvme_controller(scenario.nvme_probe(max_ioqpairs=queues, io_queue_depth=depth + 1)).tagset
     scenario.null_blk_load(submit_queues=queues, hw_queue_depth=depth)
     return scenario.disk("nullb0").queue.tag_set
 
-
-def scarce(memory: Memory, largest: int, room: int | None) -> Callable[[str, int], bool]:
-    """Whether an allocation fails: a page run that is too large, or more than there is room for."""
-    def refused(kind: str, size: int) -> bool:
-        if not kind.startswith("pages(") or room is None:
-            return kind.startswith("pages(") and size > largest * PAGE_SIZE
-        taken = sum(each.size for each in memory.live.values() if each.kind.startswith("pages("))
-        return size > largest * PAGE_SIZE or taken + size > room << 10
-    return refused

@@ -4,13 +4,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from blkmodel import scenario
-from blkmodel.device.controller import Controller
-from blkmodel.device.namespace import Namespace
+from blkmodel.device import Controller, Namespace
 from blkmodel.sim import booted
 from blkmodel.trace import Command, Doorbell, Recording, record
 from blkmodel.userland import lvm
 from blkmodel.userland.lvm.volumes import LogicalVolume, PhysicalVolume
-from blkmodel.view.facts.bio_pieces import Piece, pieces
+from blkmodel.view.facts.bio_pieces import CUT, Piece, pieces
 from blkmodel.view.facts.mapped import targets_of
 
 SIZE, MOST = 4096, 1024  # KiB: of the volume, and of one I/O
@@ -68,7 +67,7 @@ def went_down(volume: str, op: str, first: int, kib: int, cpu: int) -> Told:
         for command in (_GROUP, *COMMANDS[volume]):
             lvm.lvm(*command.split())
         lv = lvm.volume("vg0/data")
-        recording = record(scenario.io, "dm-0", op, first << 10, kib << 10, cpu=cpu)
+        recording = record(scenario.io, "dm-0", op, first << 10, kib << 10, cpu=cpu, watched=CUT)
         seen = {disk: _seen(recording, disk, controller) for disk, controller in controllers.items()}
         return Told(lv.segments, {pv.path.removeprefix("/dev/"): _runs(lv, pv) for pv in lv.vg.pvs},
                     lv.table().split("\n"), pieces(recording, targets_of(scenario.disk("dm-0").private_data.map)),

@@ -6,11 +6,9 @@ from typing import NamedTuple
 
 from blkmodel import scenario
 from blkmodel.block.blk_mq_tag_h import blk_mq_tags
-from blkmodel.device.controller import Controller
-from blkmodel.device.service import Service
+from blkmodel.device import Controller, Service
 from blkmodel.include.linux.nvme import nvme_cmd_read
-from blkmodel.sim import booted
-from blkmodel.sim.kernel import Context
+from blkmodel.sim import Context, booted, this
 from blkmodel.trace import Call, Command, Completion, record
 from blkmodel.userland.look import reader
 from blkmodel.view.facts.queue_facts import hctxs
@@ -90,20 +88,30 @@ class Contest(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def contest(scheduler: str, depth: int, writes: int) -> Contest:
+def contests(depth: int, writes: int) -> dict[str, Contest]:
     """Let a process submit so many writes, and behind them READS reads, at once: of a page each, all over the disk.
+    Then once more, with the next scheduler of three.
 
     The disk is an NVMe disk with one queue; it takes `depth` commands at once, and 100 µs for each.
     """
-    with booted(4) as kernel:
+    with booted(4):
         scenario.nvme_probe(controller=Controller(1, service=Service(least=100_000)), io_queue_depth=depth + 1)
-        scenario.set_scheduler("nvme0n1", scheduler)
-        if scheduler != "none":
-            scenario.set_queue_file("nvme0n1", "nr_requests", writes + READS)
-        wanted = [{"op": "write" if n < writes else "read", "offset": (37 * n + 11) % 256 << 14, "length": 4096}
-                  for n in range(writes + READS)]
-        begun = kernel.now
-        recording = record(scenario.aio, "nvme0n1", wanted, cpu=1)
+        return {scheduler: _contest(scheduler, writes) for scheduler in ("none", "mq-deadline", "kyber")}
+
+
+def contest(scheduler: str, depth: int, writes: int) -> Contest:
+    """What one scheduler makes of it."""
+    return contests(depth, writes)[scheduler]
+
+
+def _contest(scheduler: str, writes: int) -> Contest:
+    scenario.set_scheduler("nvme0n1", scheduler)
+    if scheduler != "none":
+        scenario.set_queue_file("nvme0n1", "nr_requests", writes + READS)
+    wanted = [{"op": "write" if n < writes else "read", "offset": (37 * n + 11) % 256 << 14, "length": 4096}
+              for n in range(writes + READS)]
+    begun = this().now
+    recording = record(scenario.aio, "nvme0n1", wanted, cpu=1, watched=())
     under_way: dict[int, int] = {}
     served: list[Served] = []
     for event in recording.of(Command, Completion):

@@ -3,10 +3,13 @@
 from functools import lru_cache
 
 from blkmodel import scenario
-from blkmodel.device.controller import Controller
-from blkmodel.sim import booted
-from blkmodel.trace import Assign, Item, record
-from blkmodel.trace.walk import walk
+from blkmodel.block.mq_deadline import deadline_data
+from blkmodel.device import Controller
+from blkmodel.drivers.nvme.host.pci import nvme_queue
+from blkmodel.include.linux.sbitmap import sbitmap_word
+from blkmodel.services.data.rbtree import rb_root
+from blkmodel.sim import Array, booted
+from blkmodel.trace import Assign, Item, record, walk
 from blkmodel.view.facts.queue_facts import hctxs, pair_of
 
 PLACES = ("tags", "submission ring", "completion ring")
@@ -23,7 +26,7 @@ def writers(cpus: int, queues: int, scheduler: str) -> dict[tuple[str, int], set
         disk = f"{scenario.nvme_probe(controller=Controller(queues, dbbuf=False), io_queue_depth=65)}n1"
         scenario.set_scheduler(disk, scheduler)
         q = scenario.disk(disk).queue
-        with record() as recording:
+        with record(watched=(sbitmap_word, nvme_queue, deadline_data, rb_root, Array)) as recording:
             for cpu in range(cpus):
                 scenario.io(disk, "read", cpu << 12, 4096, cpu=cpu)
     of = {id(word): ("tags", hctx.queue_num) for hctx in hctxs(q) for word in hctx.tags.bitmap_tags.sb.map}

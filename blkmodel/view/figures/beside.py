@@ -6,9 +6,7 @@
 from html import escape
 
 from blkmodel.capture.beside import Line, Row
-from blkmodel.view.draw.call_tree import kernel_url
-from blkmodel.view.draw.figure import table
-from blkmodel.view.draw.styles import style
+from blkmodel.view.draw import kernel_url, style, table
 
 
 def beside(rows: list[Row], release: str) -> str:

@@ -5,8 +5,7 @@
 
 from html import escape
 
-from blkmodel.view.draw.figure import panel
-from blkmodel.view.draw.strips import COLOURS, key, log, strip
+from blkmodel.view.draw import COLOURS, key, log, panel, strip
 from blkmodel.view.facts.bio_pieces import TABLE, Piece, sent
 from blkmodel.view.facts.mapped import SECTORS, lines_of
 from blkmodel.view.facts.words import many

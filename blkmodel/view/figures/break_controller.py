@@ -7,13 +7,10 @@ the driver does next, and that nothing is left.
 from collections import Counter
 from html import escape
 
-from blkmodel.device.faults import FAIL, SILENT, STUCK
-from blkmodel.view.draw.figure import panel
-from blkmodel.view.draw.unwinding import frames, kernel_log
-from blkmodel.view.facts.controller_faults import FAULTS, QUEUES, Story, ending, places, sentence, story_of
+from blkmodel.device import FAIL, SILENT, STUCK
+from blkmodel.view.draw import frames, kernel_log, panel
+from blkmodel.view.facts.controller_faults import FAULTS as FAULTS, QUEUES, Story, ending, places, sentence, story_of
 from blkmodel.view.facts.words import within
-
-__all__ = ["FAULTS", "break_controller", "last_place"]
 
 
 def last_place(fault: str) -> int:

@@ -5,13 +5,10 @@
 
 from html import escape
 
-from blkmodel.services.base.bug import KernelBug
-from blkmodel.view.draw.figure import panel
-from blkmodel.view.draw.unwinding import frames, kernel_log
+from blkmodel.services.base import KernelBug
+from blkmodel.view.draw import frames, kernel_log, panel
 from blkmodel.view.facts.allocation_faults import Story, Taken, alike, given_back, story_of
-from blkmodel.view.facts.recorded import BREAKABLE, SCENARIOS, attempts
-
-__all__ = ["BREAKABLE", "break_it", "last_allocation"]
+from blkmodel.view.facts.recorded import BREAKABLE as BREAKABLE, SCENARIOS, attempts
 
 _MANY, _WINDOW, _BEFORE = 100, 32, 20  # rows
 
@@ -59,21 +56,16 @@ def _takes(story: Story) -> str:
     back = sorted((each.until, each.number) for each in given_back(story))
     order = {number: i for i, (_, number) in enumerate(back, 1)}
     runs = alike(story.taken)
-    first, last = _shown(story, runs)
+    first, last = 0, len(runs)
+    if last > _MANY:  # of many rows, those around the one that fails
+        at = next((i for i, run in enumerate(runs) if run[0].number == story.allocation), 0)
+        first = max(0, min(at - _BEFORE, last - _WINDOW))
+        last = first + _WINDOW
     before, after = (f'<li class="dim">{sum(map(len, left))} more</li>' if left else ""
                      for left in (runs[:first], runs[last:]))
     rows = "".join(_row(story, run, order) for run in runs[first:last])
     return (f"<h4>{len(story.taken)} allocations, each with how long it was held</h4>"
             f'<ul class="blk-takes">{before}{rows}{after}</ul>')
-
-
-def _shown(story: Story, runs: list[list[Taken]]) -> tuple[int, int]:
-    """Which rows are drawn, of many: those around the one that fails."""
-    if len(runs) <= _MANY:
-        return 0, len(runs)
-    at = next((i for i, run in enumerate(runs) if run[0].number == story.allocation), 0)
-    first = max(0, min(at - _BEFORE, len(runs) - _WINDOW))
-    return first, first + _WINDOW
 
 
 def _row(story: Story, run: list[Taken], order: dict[int, int]) -> str:

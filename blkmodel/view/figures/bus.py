@@ -6,8 +6,8 @@
 from html import escape
 
 from blkmodel.trace.on_bus import Passing
+from blkmodel.view.draw import panel
 from blkmodel.view.draw.bus_rows import rows
-from blkmodel.view.draw.figure import panel
 from blkmodel.view.facts.bus_traffic import BUS_SCENARIOS, bus_passings
 from blkmodel.view.facts.words import within
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from html import escape
 
 from blkmodel.trace import Node, Recording
-from blkmodel.view.draw.call_tree import kernel_url
-from blkmodel.view.draw.figure import figure, group, plain, rect, text
+from blkmodel.view.draw import group, kernel_url, plain, rect, text
+from blkmodel.view.draw.figure import figure
 
 _FILES = (("drivers/", "default", "the driver"), ("block/", "ctx", "the block layer"), ("lib/", "tags", "the library"),
           ("fs/", "memory", "the caller"))

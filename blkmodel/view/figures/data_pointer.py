@@ -7,10 +7,8 @@
 from html import escape
 
 from blkmodel.services.memory.mm import PAGE_SIZE
-from blkmodel.view.draw.figure import curve, group, panel, rect, text
-from blkmodel.view.facts.data_pointers import HOW, THRESHOLDS, Described, Entry, described
-
-__all__ = ["THRESHOLDS", "data_pointer"]
+from blkmodel.view.draw import curve, group, panel, rect, text
+from blkmodel.view.facts.data_pointers import HOW, THRESHOLDS as THRESHOLDS, Described, Entry, described
 
 _LIST, _DATA, _BOX, _ROW, _SHOWN = 222, 452, 160, 19, 7
 

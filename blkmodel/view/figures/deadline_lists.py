@@ -7,7 +7,7 @@
 from html import escape
 
 from blkmodel.include.linux.blkdev import READ, WRITE
-from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw import panel
 from blkmodel.view.facts.deadline import State, Waiting, states
 from blkmodel.view.facts.words import within
 

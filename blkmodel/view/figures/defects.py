@@ -7,8 +7,7 @@ from html import escape
 from itertools import groupby
 
 from blkmodel.reference.source import defects
-from blkmodel.view.draw.call_tree import source_links
-from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw import panel, source_links
 from blkmodel.view.figures.tour import worded
 
 _COMMIT = "https://git.kernel.org/pub/scm/linux/kernel/git/torvalds/linux.git/commit/?id="

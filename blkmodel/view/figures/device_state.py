@@ -5,7 +5,7 @@
 
 from html import escape
 
-from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw import panel
 from blkmodel.view.facts.mapped_life import IOCTLS, STORY, State, states
 
 

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 from blkmodel.sim import booted, machine
-from blkmodel.view.draw.figure import plain
+from blkmodel.view.draw import plain
 from blkmodel.view.figures.machine_to_queues import queue_of
 from blkmodel.view.figures.queue_map import queue_map
 

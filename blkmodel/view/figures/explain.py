@@ -6,8 +6,7 @@
 from html import escape
 
 from blkmodel.reference.source import definitions
-from blkmodel.view.draw.call_tree import SOURCE, kernel_url, model_url
-from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw import SOURCE, kernel_url, model_url, panel
 from blkmodel.view.facts.explained import Found, Symptom, explain as look, lines_of, modelled, symptoms, told
 
 _SHOWN = 200  # lines, and names

@@ -5,10 +5,8 @@
 
 from html import escape
 
-from blkmodel.view.draw.figure import panel
-from blkmodel.view.facts.incidents import DEVICE, INCIDENTS, LOG, Incident, Moment, incident
-
-__all__ = ["INCIDENTS", "read_with"]
+from blkmodel.view.draw import panel
+from blkmodel.view.facts.incidents import DEVICE, INCIDENTS as INCIDENTS, LOG, Incident, Moment, incident
 
 
 def read_with(what: str = "lost", timeout: int = 1000, before: int = 0, takes: int = 3000,

@@ -6,8 +6,8 @@
 
 from html import escape
 
-from blkmodel.sim.machine import format_cpulist
-from blkmodel.view.draw.figure import panel
+from blkmodel.sim import format_cpulist
+from blkmodel.view.draw import panel
 from blkmodel.view.facts.irqs import interrupts_seen
 from blkmodel.view.facts.words import many
 

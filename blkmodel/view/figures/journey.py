@@ -6,12 +6,9 @@
 
 from html import escape
 
-from blkmodel.view.draw.call_tree import kernel_url
-from blkmodel.view.draw.figure import group, legend, panel, rect, text
-from blkmodel.view.facts.io_way import DISKS, SIZES, STATIONS, Station, Stop, stops, waited
+from blkmodel.view.draw import group, kernel_url, legend, panel, rect, text
+from blkmodel.view.facts.io_way import DISKS as DISKS, SIZES as SIZES, STATIONS, Station, Stop, stops, waited
 from blkmodel.view.facts.recorded import recorded_io
-
-__all__ = ["DISKS", "SIZES", "journey"]
 
 _KINDS = {"process": "ctx", "worker": "default", "softirq": "tags", "interrupt": "poll"}
 _ROW, _RAIL, _SIDE, _BOX, _WIDTH = 36, 16, 58, 150, 252

@@ -6,21 +6,21 @@
 """
 
 from blkmodel.userland.fio.stages import STAGES
-from blkmodel.view.draw.figure import keys, panel, row, table
-from blkmodel.view.facts.load import arrivals, readers
+from blkmodel.view.draw import keys, panel, row, table
+from blkmodel.view.facts.load import arrivals, curve
 
 _COLOURS = ("tags", "poll", "default", "read", "waste")
-_DEPTHS, _RATES = (1, 2, 4, 8, 16, 32), (50, 100, 250, 500, 1000, 2000, 4000)
+_DEPTHS, _RATES, _READS = (1, 2, 4, 8, 16), (50, 100, 250, 1000, 4000), 30
 
 
-def depth_and_latency(tags: int = 8, queues: int = 1, least: int = 100, servers: int = 0,
+def depth_and_latency(tags: int = 4, queues: int = 1, least: int = 100, servers: int = 0,
                       scheduler: str = "none") -> str:
-    """Draw what 1 to 32 processes measure on a disk, each of which has one read at a time.
+    """Draw what 1 to 16 processes measure on a disk, each of which has one read at a time.
 
     tags: of each of its queues. least: microseconds that it takes for a read; servers: so many at once (0: all).
     """
     rows, said = "", []
-    found = [readers(n, tags=tags, queues=queues, least=least, servers=servers, scheduler=scheduler) for n in _DEPTHS]
+    found = curve(_DEPTHS, tags, queues, least, servers, scheduler)
     longest = max(each.latency for each in found)
     for n, each in zip(_DEPTHS, found, strict=True):
         bar = "".join(f'<i class="{colour}" style="float:left;width:{100 * time / longest:.2f}%"></i>'
@@ -43,10 +43,8 @@ def busy(least: int = 100, servers: int = 1) -> str:
     least: microseconds that it takes for a read. servers: how many it serves at once (0: all).
     """
     rows, said = "", []
-    for rate in _RATES:
-        if servers and rate * least >= 950_000 * servers:
-            break
-        found = arrivals(rate, least=least, servers=servers)
+    rates = [rate for rate in _RATES if not servers or rate * least < 950_000 * servers]
+    for found in arrivals(rates, _READS, tags=_READS, least=least, servers=servers):
         truth, util = min(found.iops * least / 1e4, 100), found.columns["%util"]
         bar = (f'<i class="read" style="width:{truth:.1f}%;height:50%"></i>'
                f'<i class="poll" style="width:{util:.1f}%;height:50%"></i>')

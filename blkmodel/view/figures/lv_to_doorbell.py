@@ -6,12 +6,9 @@
 from html import escape
 
 from blkmodel.userland.lvm.volumes import PE_START
-from blkmodel.view.draw.figure import panel, stretched
-from blkmodel.view.draw.strips import COLOURS, key
-from blkmodel.view.facts.volume_io import COMMANDS, MOST, SECTORS, SIZE, SLOTS, VOLUMES, Told, went_down
+from blkmodel.view.draw import COLOURS, key, panel, stretched
+from blkmodel.view.facts.volume_io import COMMANDS, MOST, SECTORS, SIZE, SLOTS, VOLUMES as VOLUMES, Told, went_down
 from blkmodel.view.facts.words import many
-
-__all__ = ["VOLUMES", "lv_to_doorbell", "room"]
 
 _TOP, _BOX, _DOWN, _GAP = 1, 22, 112, 24
 

@@ -3,8 +3,8 @@
 from html import escape
 
 from blkmodel.block.blk_mq_tag_h import blk_mq_tags
-from blkmodel.sim.memory import Memory
-from blkmodel.view.draw.figure import panel, stretched
+from blkmodel.sim import Memory
+from blkmodel.view.draw import panel, stretched
 from blkmodel.view.facts.tag_pages import contents, describe, summary
 
 _ROW = 65536

@@ -1,6 +1,6 @@
 """How to read the figures: what each colour stands for."""
 
-from blkmodel.view.draw.figure import keys, panel, rect
+from blkmodel.view.draw import keys, panel, rect
 
 COLOURS = {
     "cpu": "a CPU", "ctx": "a software queue, one for each CPU",

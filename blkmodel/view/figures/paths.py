@@ -4,7 +4,7 @@
          medium=Check())
 """
 
-from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw import panel
 from blkmodel.view.facts.paths import way
 
 GROUPS = {"one, of three paths": "0 1 2", "one path, then two": "0|1 2", "a group for each path": "0|1|2"}

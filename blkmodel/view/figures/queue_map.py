@@ -10,9 +10,8 @@ from typing import Any
 
 from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx
 from blkmodel.include.linux.blkdev import request_queue
-from blkmodel.sim import Kernel
-from blkmodel.sim.machine import format_cpulist
-from blkmodel.view.draw.figure import group, plain, rect, text
+from blkmodel.sim import Kernel, format_cpulist
+from blkmodel.view.draw import group, plain, rect, text
 from blkmodel.view.facts.queue_facts import (TYPES, describe, hctxs, kinds_of, nodes_of, pair_of, path, served,
     spare_pairs, summary, vector_of)
 

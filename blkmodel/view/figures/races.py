@@ -7,8 +7,7 @@
 from html import escape
 
 from blkmodel.reference.source import definitions
-from blkmodel.view.draw.call_tree import kernel_url
-from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw import kernel_url, panel
 from blkmodel.view.facts.races import PLACES, Place, World, beginning, complaint, moves, walk
 
 ORDERS = {f"{where}: {order}": f"{where}: {order}" for where, place in PLACES.items() for order in place.orders}

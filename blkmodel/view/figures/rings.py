@@ -7,7 +7,7 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
-from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw import panel
 from blkmodel.view.facts.ring_story import Moment, command_owner, completion_owner, moments
 from blkmodel.view.facts.words import within
 

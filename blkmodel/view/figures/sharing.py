@@ -3,8 +3,8 @@
     live(sharing, cpus=(1, 16), queues=(1, 16), scheduler=["none", "mq-deadline"])
 """
 
-from blkmodel.sim.machine import format_cpulist
-from blkmodel.view.draw.figure import panel, table
+from blkmodel.sim import format_cpulist
+from blkmodel.view.draw import panel, table
 from blkmodel.view.facts.words import many
 from blkmodel.view.facts.writers import PLACES, writers
 

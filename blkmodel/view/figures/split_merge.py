@@ -6,8 +6,8 @@
 
 from html import escape
 
-from blkmodel.sim.memory import PAGE_SIZE
-from blkmodel.view.draw.figure import panel, stretched
+from blkmodel.sim import PAGE_SIZE
+from blkmodel.view.draw import panel, stretched
 from blkmodel.view.facts.transfers import Request, Way, runs_of, sizes_of, transfer
 from blkmodel.view.facts.words import many
 

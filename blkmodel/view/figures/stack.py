@@ -6,7 +6,7 @@
 from html import escape
 
 from blkmodel.trace import ContextRecord
-from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw import panel
 from blkmodel.view.facts.one_read import LAYERS, Part, parts
 
 

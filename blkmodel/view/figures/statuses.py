@@ -7,11 +7,8 @@ from html import escape
 
 from blkmodel.block.blk_core import BLK_ERRORS
 from blkmodel.include.linux import nvme
-from blkmodel.view.draw.figure import panel
-from blkmodel.view.draw.unwinding import kernel_log
+from blkmodel.view.draw import kernel_log, panel
 from blkmodel.view.facts.incidents import ending
-
-__all__ = ["STATUSES", "status_becomes"]
 
 _KNOWN = sorted((value, name) for name, value in vars(nvme).items()
                 if name.startswith("NVME_SC_") and 0 < value < nvme.NVME_SC_CRD)

@@ -6,20 +6,16 @@
 from html import escape
 from typing import Any
 
-from blkmodel.services.base.err import NAMES
+from blkmodel.services.base import NAMES
 from blkmodel.trace import Call, Return
 from blkmodel.trace.replay import Replay, Step, shown
+from blkmodel.view.draw import kernel_log, kernel_url, panel, who
 from blkmodel.view.draw.bus_rows import rows
-from blkmodel.view.draw.call_tree import kernel_url, who
 from blkmodel.view.draw.cards import card
-from blkmodel.view.draw.figure import panel
 from blkmodel.view.draw.model_source import line_of_call, model_source
 from blkmodel.view.draw.path_tree import path_tree
-from blkmodel.view.draw.unwinding import kernel_log
-from blkmodel.view.facts.recorded import SCENARIOS, STEPPED, live_sizes, passing_in, passings_of, replay_of
+from blkmodel.view.facts.recorded import SCENARIOS, STEPPED as STEPPED, live_sizes, passing_in, passings_of, replay_of
 from blkmodel.view.facts.words import many
-
-__all__ = ["STEPPED", "last_step", "stepper"]
 
 _CARDS, _HITS, _ROWS = 6, 8, 5
 

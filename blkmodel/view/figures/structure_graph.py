@@ -10,10 +10,8 @@ from collections.abc import Collection
 from html import escape
 from typing import Any
 
-from blkmodel.sim import Kernel, this
-from blkmodel.sim.memory import address_of
-from blkmodel.view.draw import cards
-from blkmodel.view.draw.figure import panel
+from blkmodel.sim import Kernel, address_of, this
+from blkmodel.view.draw import cards, panel
 from blkmodel.view.facts import objects
 from blkmodel.view.facts.recorded import SCENARIOS, recorded
 

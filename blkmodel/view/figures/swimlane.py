@@ -7,11 +7,9 @@
 from html import escape
 
 from blkmodel.trace.lanes import KINDS, Run, runs
-from blkmodel.view.draw.figure import panel
-from blkmodel.view.facts.lanes import IRQMODES, main_call, outermost, source_of
+from blkmodel.view.draw import panel
+from blkmodel.view.facts.lanes import IRQMODES as IRQMODES, main_call, outermost, source_of
 from blkmodel.view.facts.recorded import recorded_reads
-
-__all__ = ["IRQMODES", "swimlane"]
 
 _ROW, _TOP, _LEAST, _GAP = 44, 22, 7, 9
 

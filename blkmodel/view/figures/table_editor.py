@@ -7,8 +7,7 @@ from html import escape
 
 from blkmodel import scenario
 from blkmodel.sim import this
-from blkmodel.view.draw.figure import panel
-from blkmodel.view.draw.strips import COLOURS, key, log, strip
+from blkmodel.view.draw import COLOURS, key, log, panel, strip
 from blkmodel.view.facts.bio_pieces import TABLE
 from blkmodel.view.facts.mapped import SECTORS, areas, lines_of, mapped, targets_of
 

@@ -10,9 +10,8 @@ from typing import Any
 
 from blkmodel.include.linux.sbitmap import sbitmap_queue, sbitmap_word, sbq_wait_state
 from blkmodel.lib.sbitmap import sbitmap_cleared, sbitmap_weight
-from blkmodel.sim import booted, machine
-from blkmodel.sim.structure import layouts
-from blkmodel.view.draw.figure import group, keys, panel, rect, text
+from blkmodel.sim import booted, layouts, machine
+from blkmodel.view.draw import group, keys, panel, rect, text
 from blkmodel.view.facts.tag_story import STEPS, story
 from blkmodel.view.facts.words import many, within
 

@@ -1,17 +1,14 @@
 """What a device costs before its first I/O: every request that there will ever be, packed into page runs.
 
-    live(tag_memory, driver=["nvme", "null_blk"], depth=(1, 1023), queues=(1, 16), largest_order=(0, 4),
-         room=Slider(64, 8192, 64, none="enough"))
+    live(tag_memory, driver=["nvme", "null_blk"], depth=(1, 1023), queues=(1, 16))
 """
 
-from html import escape
 
 from blkmodel.include.linux.blk_mq import blk_mq_tag_set
 from blkmodel.sim import booted, machine
 from blkmodel.sim.memory import Allocation
-from blkmodel.view.draw.figure import panel, stretched
-from blkmodel.view.draw.strips import key
-from blkmodel.view.facts.tag_pages import contents, load_driver, scarce, summary
+from blkmodel.view.draw import key, panel, stretched
+from blkmodel.view.facts.tag_pages import contents, load_driver, summary
 from blkmodel.view.figures.page_runs import page_runs
 
 _KINDS = (("memory", "requests", ("pages(",)), ("waste", "left over in the requests' pages", ()),
@@ -20,28 +17,20 @@ _KINDS = (("memory", "requests", ("pages(",)), ("waste", "left over in the reque
           ("ctx", "arrays of pointers", ("pointer[]",)), ("cpu", "queues and all else", ("",)))
 
 
-def tag_memory(driver: str = "nvme", depth: int = 1023, queues: int = 4, largest_order: int = 4,
-               room: int | None = None) -> str:
+def tag_memory(driver: str = "nvme", depth: int = 1023, queues: int = 4) -> str:
     """Draw the page runs of one hardware queue's requests, and what the whole device takes.
 
-    depth: tags of each hardware queue. The machine has as many CPUs as there are queues. largest_order: runs of more
-    than 2**largest_order pages cannot be had. room: KiB of page runs that can be had at all; None for enough.
+    depth: tags of each hardware queue. The machine has as many CPUs as there are queues.
     """
     with booted(machine(queues)) as kernel:
         before = set(kernel.memory.live)
-        kernel.memory.fail_if(scarce(kernel.memory, 1 << largest_order, room))
         tag_set = load_driver(driver, depth, queues)
         new = [each for addr, each in kernel.memory.live.items() if addr not in before]
         runs = contents(tag_set.tags[0], kernel.memory, tag_set.cmd_size)
-        short = ""
-        if tag_set.queue_depth < depth:
-            line = next(line for line in kernel.log if "reduced tag depth" in line)
-            short = (f'<p class="short">There is not room for {depth} tags. The kernel frees what it has, halves the '
-                     f"depth and tries again: <code>{escape(line)}</code></p>")
-        return _totals(new, runs, tag_set, short) + page_runs(tag_set.tags[0], kernel.memory, tag_set.cmd_size)
+        return _totals(new, runs, tag_set) + page_runs(tag_set.tags[0], kernel.memory, tag_set.cmd_size)
 
 
-def _totals(allocations: list[Allocation], runs: list[dict[str, int]], tag_set: blk_mq_tag_set, short: str) -> str:
+def _totals(allocations: list[Allocation], runs: list[dict[str, int]], tag_set: blk_mq_tag_set) -> str:
     """Draw where the bytes of these allocations go, as one bar and a legend."""
     sums = dict.fromkeys(_KINDS, 0)
     for each in allocations:
@@ -55,7 +44,7 @@ def _totals(allocations: list[Allocation], runs: list[dict[str, int]], tag_set: 
     queues = f"{tag_set.nr_hw_queues} hardware queue{'s' if tag_set.nr_hw_queues > 1 else ''}"
     head = f"The whole device, {queues} of {tag_set.queue_depth} tags, takes {total >> 10} KiB before its first I/O."
     said = "; ".join(_line(label, size, total) for _, label, size in parts)
-    return panel("blk-cost", f"{head} {said}. {summary(runs)}", "tag_memory", f"{short}<p><b>{head}</b></p>",
+    return panel("blk-cost", f"{head} {said}. {summary(runs)}", "tag_memory", f"<p><b>{head}</b></p>",
                  _bar([(kind, size) for kind, _, size in parts], total),
                  f"<ul>{items}</ul><p><b>The requests of hardware queue 0</b></p>")
 

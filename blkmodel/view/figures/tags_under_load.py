@@ -6,7 +6,7 @@
 from html import escape
 from typing import Any
 
-from blkmodel.view.draw.figure import group, keys, panel, rect, text
+from blkmodel.view.draw import group, keys, panel, rect, text
 from blkmodel.view.facts.tag_load import Queue, Share, disks_of, moments
 from blkmodel.view.facts.words import within
 

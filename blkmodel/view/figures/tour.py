@@ -10,8 +10,7 @@ from html import escape
 from itertools import groupby
 
 from blkmodel.reference import rooms
-from blkmodel.view.draw.call_tree import SOURCE, kernel_url, two_links
-from blkmodel.view.draw.figure import panel
+from blkmodel.view.draw import SOURCE, kernel_url, panel, two_links
 from blkmodel.view.facts.tour import EVENINGS, total, tour
 
 

@@ -6,7 +6,7 @@
 from html import escape
 
 from blkmodel.capture.vouched import KINDS, SOURCE, by_file, vouched
-from blkmodel.view.draw.figure import panel, row, table
+from blkmodel.view.draw import panel, row, table
 
 
 def fidelity() -> str:

@@ -5,8 +5,8 @@
     live(schedulers, depth=(1, 64), writes=(0, 24))
 """
 
-from blkmodel.view.draw.figure import keys, panel, row, stretched, table
-from blkmodel.view.facts.waiting import READS, contest, depths
+from blkmodel.view.draw import keys, panel, row, stretched, table
+from blkmodel.view.facts.waiting import READS, contests, depths
 from blkmodel.view.facts.words import many
 
 _HEADS = "", "as the disk gets them", "last read, µs", "last write, µs", "calls for each", "head, pages"
@@ -45,8 +45,7 @@ def schedulers(depth: int = 4, writes: int = 24) -> str:
     depth: commands that the disk takes at once; each takes 100 µs.
     """
     rows, label = "", []
-    for name in ("none", "mq-deadline", "kyber"):
-        found = contest(name, depth, writes)
+    for name, found in contests(depth, writes).items():
         shapes = "".join(f'<rect class="box {"read" if each.read else "poll"}" x="{10 * at + .5}" y="1" width="9" '
                          'height="18"/>' for at, each in enumerate(found.served))
         numbers = [f"{found.longest(True):g}", f"{found.longest(False):g}", f"{found.calls:.0f}", str(found.travel)]

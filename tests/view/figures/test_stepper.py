@@ -10,7 +10,7 @@ from blkmodel.live import Choice, Steps, live
 from blkmodel.sim.structure import Array
 from blkmodel.trace import Alloc, Assign, Call, Free, Item, Return
 from blkmodel.view.draw.model_source import line_of_call, model_source, source
-from blkmodel.view.facts.recorded import SCENARIOS, STEPPED, passings_of, recorded, replay_of
+from blkmodel.view.facts.recorded import SCENARIOS, STEPPED, live as allocated, passings_of, recorded, replay_of
 from blkmodel.view.figures.stepper import last_step, stepper
 from tests.view.wellformed import in_fresh_interpreters, label, parsed, words
 
@@ -76,8 +76,9 @@ def test_a_state_on_the_way():
 def test_memory_is_what_the_model_took(scenario):
     replay, done = replay_of(scenario), recorded(scenario)
     (taken, size), (freed, back), _ = replay.memory(len(replay.events))
-    assert taken - freed == len(done.after) - len(done.before)
-    assert size - back == sum(each for _, each in done.after.values()) - sum(each for _, each in done.before.values())
+    after = allocated(done.kernel)
+    assert taken - freed == len(after) - len(done.before)
+    assert size - back == sum(each for _, each in after.values()) - sum(each for _, each in done.before.values())
     said = label(stepper(scenario, last_step(scenario)))
     assert f"{taken} allocations so far, {size} bytes; {freed} given back." in said
 

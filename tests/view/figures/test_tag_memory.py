@@ -1,4 +1,4 @@
-"""Memory of a tag set: every page run is the model's own, and scarce memory makes runs smaller, then depths."""
+"""Memory of a tag set: every page run is the model's own."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ from xml.etree import ElementTree
 
 import pytest
 
-from blkmodel.errors import KernelError
 from blkmodel.sim import booted
-from blkmodel.view.facts.tag_pages import contents, describe, load_driver, scarce, summary
+from blkmodel.view.facts.tag_pages import contents, describe, load_driver, summary
 from blkmodel.view.figures.page_runs import page_runs
 from blkmodel.view.figures.tag_memory import tag_memory
 
 CASES = [{"driver": "nvme", "depth": 1, "queues": 1}, {"driver": "null_blk", "depth": 1, "queues": 1},
          {"driver": "nvme", "depth": 1023, "queues": 2}, {"driver": "null_blk", "depth": 100, "queues": 16},
-         {"driver": "nvme", "depth": 77, "queues": 3, "largest_order": 0},
-         {"driver": "null_blk", "depth": 600, "queues": 2, "largest_order": 2, "room": 600}]
+         {"driver": "nvme", "depth": 77, "queues": 3}, {"driver": "null_blk", "depth": 600, "queues": 2}]
 
 
-def loaded(driver, depth, queues, largest_order=4, room=None):
+def loaded(driver, depth, queues):
     with booted(queues) as kernel:
-        kernel.memory.fail_if(scarce(kernel.memory, 1 << largest_order, room))
         return load_driver(driver, depth, queues), kernel
 
 
@@ -40,7 +37,7 @@ def test_it_shows_what_the_model_allocated(case):
     for run in runs:
         assert run["size"] == kernel.memory.live[run["addr"]].size
         assert 0 <= run["waste"] == run["size"] - (run["last"] - run["first"] + 1) * run["stride"]
-        assert run["order"] <= case.get("largest_order", 4)
+        assert run["order"] <= 4
         for tag in range(run["first"], run["last"] + 1):
             assert tag_set.tags[0].static_rqs[tag]._addr == run["addr"] + (tag - run["first"]) * run["stride"]
     assert [run["first"] for run in runs][1:] == [run["last"] + 1 for run in runs][:-1]
@@ -52,26 +49,6 @@ def test_one_request_is_as_large_as_one_of_many():
         one, many = (contents(s.tags[0], k.memory, s.cmd_size)[0]["stride"]
                      for s, k in (loaded(driver, depth, 1) for depth in (1, 2)))
         assert one == many
-
-
-def test_without_large_pages_there_are_more_runs_of_the_same_requests():
-    counts = [re.search(r"in (\d+) page runs?", tag_memory(largest_order=order))[1] for order in (4, 3, 2, 1, 0)]
-    assert [int(count) for count in counts] == sorted(map(int, counts))
-    assert counts[-1] == "103"
-
-
-def test_without_room_the_depth_is_halved_and_the_kernel_says_so():
-    """With more queues, what the first of them got stays lost, and a next try finds less room."""
-    html = tag_memory(driver="null_blk", depth=64, queues=1, room=20)
-    assert "blk-mq: reduced tag depth (64 -&gt; 32)" in html
-    assert "of 32 tags" in html
-    assert "reduced tag depth" not in tag_memory(driver="null_blk", depth=64, queues=1, room=64)
-
-
-@pytest.mark.parametrize("driver", ["nvme", "null_blk"])
-def test_without_any_room_there_is_no_disk(driver):
-    with pytest.raises(KernelError, match="ENOMEM"):
-        tag_memory(driver=driver, queues=4, room=8)
 
 
 def test_the_runs_of_one_queue_alone():
