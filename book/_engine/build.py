@@ -7,20 +7,20 @@ It has, each named after its content:
 
 * the worker: Pyodide's two modules and ours, as one module;
 * wasm; heap, the memory with all imported; sources, the files that it still reads; for a start without heap also
-  package, the other files, and stdlib: each compressed by gzip, whatever a server does;
+  package, the other files, and stdlib: each compressed by Zstandard, whatever a server does;
 * cells, which comes when a cell of a chapter is run: what runs it, what no live figure needs of the package,
   recordings, and the text of the chapters, which one of them reads;
-* editor, a plain script: CodeMirror and ours (editor/editor.mjs), for who changes a cell; editor.licences.txt;
+* editor, a plain script: CodeMirror and ours (editor/editor.mjs), for who changes a cell; editor.licences.txt, of what
+  is in it and of what unpacks the parts;
 * of each other the same as a script (`….part.js`), since a page that is read from disk may load nothing else;
 * manifest.json, which the pages carry: part → file and size.
 
-Pyodide and CodeMirror come from npm, and Node, which runs them here, from PyPI.
+Pyodide, CodeMirror, the unpacker and what makes scripts short come from npm, and Node, which runs them here, from PyPI.
 """
 
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
 import json
 import re
@@ -45,11 +45,14 @@ PACKAGES = ROOT / "_build" / "editor"
 PYODIDE = "314.0.7"
 INTEGRITY = "sha512-0YvXxEhfEdpLfb/XkM2BFAeMROq0iMUX2bzzH9pOttyMcWkwq+HbE5uyuGD82LN7y2q+SNvi/6V5JEsOlD2R1A=="
 SHOWN = {"block", "drivers", "fs", "kernel", "lib", "reference"}  # the mirror, whose source figures show; its tables
-WHOLE, TRIMMED = "pyodide.asm.mjs", "pyodide.trimmed.mjs"
+WHOLE, TRIMMED, SHORT = "pyodide.asm.mjs", "pyodide.trimmed.mjs", "pyodide.short.mjs"
+PACKING = "zstd 19"  # how parts are compressed: it is in their names, like what they hold
 # What no live view needs: stored figures and their tables, what draws in a notebook, the commands.
 UNUSED = {"beside.py", "vouched.py", "tour.py", "rooms.py", "defects.py", "defects.tsv", "services.tsv",
           "call_picture.py", "palette.py", "blktrace.py", "beside.css", "vouched.css", "tour.css", "defects.css",
-          "palette.css", "chart.py", "graphs.py", "widgets.py", "__main__.py", "cli", "capture"}
+          "palette.css", "chart.py", "graphs.py", "widgets.py", "__main__.py", "cli", "userland/iostat.py",
+          "userland/nvme.py"}
+CAPTURE = {"__init__", "files", "formats", "maps", "reference", "shapes", "steps", "trees"}  # of it what a view needs
 
 
 def main(out=ENGINE, check=False):
@@ -58,10 +61,10 @@ def main(out=ENGINE, check=False):
             sys.exit("the engine is stale: make book")
         make(out)
     manifest = json.loads((out / "manifest.json").read_text())
-    cells = json.dumps(cell_files()).encode()
+    cells = listed(cell_files())
     script, licences = editor()
     if check:
-        here = {"cells": named("cells", gzip.compress(cells, 9, mtime=0)), "editor": named("editor", script)}
+        here = {"cells": named("cells", PACKING, cells), "editor": named("editor", script)}
         if stale := [name for name, stem in here.items() if stem not in manifest["parts"][name]["file"]]:
             sys.exit(f"what the engine has for {' and '.join(stale)} is stale: make book")
     else:
@@ -97,11 +100,11 @@ def make(out):
     listing.write_text(json.dumps([shown, rest]))
     report = json.loads(pack("heap", pyodide, library, listing, image))
     parts = {
-        "worker": part(out, "worker", worker(pyodide), "js", compress=False),
+        "worker": script_part(out, "worker", worker(pyodide)),
         "wasm": part(out, "wasm", (pyodide / "pyodide.asm.wasm").read_bytes()),
         "heap": part(out, "heap", image.read_bytes()),
-        "sources": part(out, "sources", json.dumps(shown).encode()),
-        "package": part(out, "package", json.dumps(rest).encode()),
+        "sources": part(out, "sources", listed(shown)),
+        "package": part(out, "package", listed(rest)),
         "stdlib": part(out, "stdlib", library.read_bytes()),
     }
     image.unlink()
@@ -124,7 +127,13 @@ def key_of_all():
 
 def package_files():
     """Path → text of everything in `blkmodel` that the engine can use, with the root of the tree left out."""
-    return {name: text for name, text in all_files().items() if UNUSED.isdisjoint(Path(name).parts)}
+    return {name: text for name, text in all_files().items() if not unused(Path(name))}
+
+
+def unused(path):
+    """Whether no live view needs a file of the package."""
+    names = (*path.parts, "/".join(path.parts[-2:]))
+    return not UNUSED.isdisjoint(names) or (path.parts[1] == "capture" and path.stem not in CAPTURE)
 
 
 def all_files():
@@ -135,7 +144,7 @@ def all_files():
 def cell_files():
     """Path → text of what a cell needs besides, of chapters and recordings what there is to read in them."""
     files = {p.relative_to(PAGE).as_posix(): p.read_text("utf8") for p in sorted(PAGE.rglob("*.py"))}
-    files |= {name: text for name, text in all_files().items() if not UNUSED.isdisjoint(Path(name).parts)}
+    files |= {name: text for name, text in all_files().items() if unused(Path(name))}
     recordings = ROOT / "tests" / "recordings"
     for path in sorted(recordings.rglob("*.json")):
         if "hostile" not in path.parts:
@@ -148,9 +157,15 @@ def cell_files():
     return files
 
 
-def editor():
-    """Have npm bring the editor's packages, once, as they are pinned; return one script of them and ours, and the
-    licences of all that is in it."""
+def listed(files):
+    """Files as one: a line of JSON, path → size, and what is in them."""
+    contents = {name: text.encode() for name, text in files.items()}
+    sizes = json.dumps({name: len(each) for name, each in contents.items()}).encode()
+    return b"\n".join([sizes, b"".join(contents.values())])
+
+
+def packages():
+    """Have npm bring what the editor and the worker are made of and with, once, as it is pinned; return where it is."""
     pins = [EDITOR / "package.json", EDITOR / "package-lock.json"]
     place = PACKAGES / digest(*(path.read_text() for path in pins))
     if not (place / "node_modules" / ".package-lock.json").exists():  # npm's last file
@@ -158,15 +173,34 @@ def editor():
         for path in pins:
             shutil.copy(path, place)
         run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", cwd=place)
+    return place
+
+
+def esbuild(*arguments):
+    place = packages()
+    run("node", place / "node_modules/esbuild/bin/esbuild", *arguments, "--minify", "--target=es2022",
+        "--legal-comments=none", "--log-level=error", cwd=place)
+
+
+def editor():
+    """One script of the editor's packages and ours, and the licences of all that is in it or unpacks the parts."""
+    place = packages()
     shutil.copy(EDITOR / "editor.mjs", place)
-    run("node", place / "node_modules/esbuild/bin/esbuild", "editor.mjs", "--bundle", "--minify", "--format=iife",
-        "--global-name=blkEditor", "--target=es2022", "--legal-comments=none", "--log-level=warning",
-        "--banner:js=/* CodeMirror and what it needs; editor.licences.txt has the licences. */",
-        "--metafile=parts.json", "--outfile=editor.js", cwd=place)
+    esbuild("editor.mjs", "--bundle", "--format=iife", "--global-name=blkEditor",
+            "--banner:js=/* CodeMirror and what it needs; editor.licences.txt has the licences. */",
+            "--metafile=parts.json", "--outfile=editor.js")
     inputs = json.loads((place / "parts.json").read_text())["inputs"]
-    packages = {re.match(r"node_modules/((?:@[^/]+/)?[^/]+)", name)[1] for name in inputs if name != "editor.mjs"}
-    texts = {name: (place / "node_modules" / name / "LICENSE").read_text() for name in sorted(packages)}
+    used = {re.match(r"node_modules/((?:@[^/]+/)?[^/]+)", name)[1] for name in inputs if name != "editor.mjs"}
+    texts = {name: (place / "node_modules" / name / "LICENSE").read_text() for name in sorted(used)}
+    texts |= {"zstddec": (place / "node_modules/zstddec/LICENSE").read_text(), "Zstandard": unpacker()[1]}
     return (place / "editor.js").read_bytes(), "\n".join(f"{name}\n\n{text}\n" for name, text in texts.items())
+
+
+def unpacker():
+    """What unpacks the parts in a page, a WebAssembly file in base64, and its licence: both are in a module."""
+    module = (packages() / "node_modules/zstddec/dist/zstddec.mjs").read_text()
+    licence = re.search(r"/\*\*\n ?\* (BSD License.*?)\n ?\*/", module, re.DOTALL)[1]
+    return re.search(r'const wasm = "([\w+/=]+)";', module)[1], re.sub(r"\n ?\* ?", "\n", licence)
 
 
 def fetch_pyodide():
@@ -188,15 +222,18 @@ def fetch_pyodide():
 
 
 def trim(pyodide):
-    """Write the part of Pyodide's module that is used: the memory is made with it, and pages run it. If it cannot be
-    shown to do what the whole does, it is the whole, and who builds the book is told."""
+    """Write the part of Pyodide's module that is used, with which the memory is made, and the same with short names,
+    which pages run. If that cannot be shown to do what the whole does, both are the whole, and who builds the book is
+    told."""
     users = "\n".join(p.read_text() for p in (pyodide / "pyodide.mjs", *sorted(HERE.glob("*.mjs"))))
     imports = set(json.loads(pack("imports", pyodide)))
     whole = (pyodide / WHOLE).read_text()
     (pyodide / TRIMMED).write_text(trimmed(whole, users, imports))
+    esbuild(pyodide / TRIMMED, f"--outfile={pyodide / SHORT}")
     if why := unproved(pyodide, imports):
         print(f"Pages load all of Pyodide's JavaScript: the part that is used is not proved, {why}", file=sys.stderr)
         (pyodide / TRIMMED).write_text(whole)
+        (pyodide / SHORT).write_text(whole)
 
 
 def unproved(pyodide, imports):
@@ -207,43 +244,60 @@ def unproved(pyodide, imports):
         return f"it lacks {', '.join(sorted(lost)[:5])}"
     expected = pack("proof", pyodide, WHOLE)
     try:
-        return "" if pack("proof", pyodide, TRIMMED) == expected else "it answers otherwise"
+        return "" if pack("proof", pyodide, SHORT) == expected else "it answers otherwise"
     except SystemExit as error:
         return str(error).strip().splitlines()[-1]
 
 
 def worker(pyodide):
     """One module: Pyodide's two, with what they export made plain names, and ours."""
-    factory = cut((pyodide / TRIMMED).read_text(), "export default _createPyodideModule;",
-                  "const createPyodideModule = _createPyodideModule;")
-    loader = (pyodide / "pyodide.mjs").read_text().partition("//# sourceMappingURL")[0]
-    start, _, names = loader.rpartition("export{")
-    exported = dict(reversed(pair.split(" as ")) for pair in names.strip().rstrip(";}").split(","))
-    loader = f"const loadPyodide = (() => {{{start}return {exported['loadPyodide']}}})();"
-    mix = (HERE / "memory.mjs").read_text().replace("export ", "")
+    plain = [f"const {name} = (() => {{{text}}})();" for name, text in (
+        ("createPyodideModule", returning((pyodide / SHORT).read_text(), "default")),
+        ("loadPyodide", returning((pyodide / "pyodide.mjs").read_text(), "loadPyodide")))]
+    memory = (HERE / "memory.mjs").read_text().replace("export ", "")
     info = json.loads((pyodide / "pyodide-lock.json").read_text())["info"]
-    lock = f"const LOCK = {json.dumps({'info': info, 'packages': {}})};"
-    return "\n".join([factory, loader, mix, lock, (HERE / "worker.mjs").read_text()]).encode()
+    given = f"const LOCK = {json.dumps({'info': info, 'packages': {}})}, UNPACKER = {json.dumps(unpacker()[0])};"
+    return "\n".join([*plain, memory, given, (HERE / "worker.mjs").read_text()]).encode()
 
 
-def part(out, name, content, suffix="bin", compress=True):
-    """Write a part in both forms, named after what it holds; return file and size."""
-    content = gzip.compress(content, 9, mtime=0) if compress else content
+def part(out, name, content):
+    """Write a part in both forms, named after what it holds, if it is not there; return file and size."""
+    stem = named(name, PACKING, content)
+    packed = out / f"{stem}.bin"
+    if not packed.exists():
+        plain = out / f"{stem}.raw"
+        plain.write_bytes(content)
+        pack("compress", CACHE / PYODIDE, PACKING.split()[1], plain, f"{packed}.new")
+        plain.unlink()
+        as_script(out, name, stem, Path(f"{packed}.new").read_bytes())
+        Path(f"{packed}.new").rename(packed)
+    return {"file": packed.name, "size": packed.stat().st_size}
+
+
+def script_part(out, name, content):
+    """The same for a script, which is not compressed: servers do that."""
     stem = named(name, content)
-    (out / f"{stem}.{suffix}").write_bytes(content)
+    (out / f"{stem}.js").write_bytes(content)
+    as_script(out, name, stem, content)
+    return {"file": f"{stem}.js", "size": len(content)}
+
+
+def as_script(out, name, stem, content):
     text = base64.b64encode(content).decode()
     (out / f"{stem}.part.js").write_text(f'blkEnginePart["{name}"] = "{text}";\n')
-    return {"file": f"{stem}.{suffix}", "size": len(content)}
 
 
-def named(name, content):
-    return f"{name}.{digest(content)}"
+def named(name, *content):
+    return f"{name}.{digest(*content)}"
 
 
-def cut(text, old, new):
-    if text.count(old) != 1:
-        sys.exit(f"Pyodide's source is not as it was: {old!r} is there {text.count(old)} times")
-    return text.replace(old, new)
+def returning(module, name):
+    """The text of a module that is to be the body of a function: it returns what was exported under that name."""
+    body, _, exported = module.partition("//# sourceMappingURL")[0].rstrip().rpartition("export")
+    found = re.fullmatch(rf"\{{.*?([\w$]+) as {name}\b.*\}};?|\s*{name} ([\w$]+);", exported, re.DOTALL)
+    if found is None:
+        sys.exit(f"Pyodide's source is not as it was: it does not end in what it exports as {name}")
+    return f"{body}return {found[1] or found[2]}"
 
 
 def pack(mode, *arguments):

@@ -35,12 +35,28 @@ export function mix(snapshot, wasm) {
   return snapshot;
 }
 
+// Each part, which has come in pieces, is unpacked by an instance of its own of zstddec's WebAssembly module: what it
+// leaves in its memory is not copied, and is gone with the instance.
+export async function unpack(unpacker, pieces) {
+  const { exports } = await WebAssembly.instantiate(await unpacker, { env: { emscripten_notify_memory_growth() {} } });
+  const length = pieces.reduce((sum, each) => sum + each.length, 0);
+  const from = exports.malloc(length);
+  let end = from;
+  for (const each of pieces) {
+    new Uint8Array(exports.memory.buffer).set(each, end);
+    end += each.length;
+  }
+  const size = Number(exports.ZSTD_findDecompressedSize(from, length)); // negative if it is none of Zstandard's
+  const to = size >= 0 && exports.malloc(size);
+  if (!to || exports.ZSTD_decompress(to, size, from, length) !== size) throw new Error("a part is not whole");
+  return new Uint8Array(exports.memory.buffer, to, size);
+}
+
 // What tasks of the model stand on that sleep while others run: stacks that wait for a promise (blkmodel/sim/ground.py).
 // An interpreter without JavaScript Promise Integration draws all figures but those in which a task overtakes another.
 export function giveStacks(to) {
   to.canSwitch = "Suspending" in WebAssembly;
   to.spawn = (serve, stack) => serve.callPromising(stack);
-  to.gate = () => Promise.withResolvers();
 }
 
 // Pyodide puts a snapshot into the memory that its module begins with, whose size is fixed, and fails if that is too

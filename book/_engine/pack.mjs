@@ -4,6 +4,7 @@
 //   node pack.mjs proof PYODIDE MODULE               what an interpreter of that module answers: the same as any other
 //   node pack.mjs stdlib PYODIDE OUT.zip             the standard library, compiled, without doc strings and line numbers
 //   node pack.mjs heap PYODIDE STDLIB FILES OUT      the memory in which `blkmodel` is imported
+//   node pack.mjs compress PYODIDE LEVEL IN OUT      a file, compressed by Zstandard
 //
 // PYODIDE is the unpacked npm package, FILES two JSON objects of path → text: what is to be put into site-packages;
 // the first are those that are there once more beside the memory.
@@ -11,6 +12,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
+import zlib from "node:zlib";
 import { giveStacks, mix, roomy } from "./memory.mjs";
 
 // The same package gives the same bytes: no clock and no chance while the memory is made.
@@ -94,7 +96,7 @@ def ask():
             return held[0].st_size, oct(held[0].st_mode), held[0].st_mtime, held[1:], os.access(path + "3", os.W_OK)
 
     def switched():
-        gate = js.gate()
+        gate = js.Promise.withResolvers()
         js.spawn(create_proxy(lambda _: gate.resolve(7)), None)
         return run_sync(gate.promise)
 
@@ -169,6 +171,12 @@ with zipfile.ZipFile("/in.zip") as source, zipfile.ZipFile("/out.zip", "w", zipf
   fs.writeFileSync(out, python.FS.readFile("/out.zip"));
 }
 
+function compress(level, from, to) {
+  const content = fs.readFileSync(from);
+  const params = { [zlib.constants.ZSTD_c_compressionLevel]: Number(level) };
+  fs.writeFileSync(to, zlib.zstdCompressSync(content, { params, pledgedSrcSize: content.length }));
+}
+
 function put(python, files) {
   const site = python._api.sitePackages;
   for (const [name, content] of Object.entries(files)) {
@@ -199,6 +207,8 @@ linecache.clearcache()
 random.seed(0)
 del found, skipped
 gc.collect()
+gc.freeze()  # what is imported is never garbage: who looks for garbage need not look at it
+gc.set_threshold(10_000, 10, 10)  # a figure makes a machine of some ten thousand objects, and drops it
 sum(name.startswith("blkmodel") for name in sys.modules)
 `);
   const used = python._module._sbrk(0);
@@ -303,7 +313,7 @@ function clean(python) {
 }
 
 try {
-  await { imports, proof, stdlib, heap }[mode](...rest);
+  await { imports, proof, stdlib, heap, compress }[mode](...rest);
 } catch (error) {
   console.error(error.message); // and not the line of Pyodide that threw it, which is a megabyte long
   process.exit(1);

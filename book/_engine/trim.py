@@ -20,6 +20,8 @@ DECLARES = re.compile(r"\b(?:var|let|const|class|function\*?)\s+([A-Za-z_$][\w$]
 SEVERAL = re.compile(r"\b(?:var|let) ((?:[\w$]+,)+[\w$]+);")
 STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'')
 BARE = re.compile(r"(?<![.\w$])[A-Za-z_$][\w$]*(?!\s*:)(?![\w$])")
+ADAPTER = re.compile(r"var convertJsFunctionToWasm=(.*?)var bytes=(Uint8Array\.of\(.*?\));"
+                     r"var module=new WebAssembly\.Module\(bytes\);")
 SIGNED = re.compile(r'\b([\w$]+)\.sig="\w*";')
 
 
@@ -35,7 +37,7 @@ def trimmed(module, users, imports):
     while length != len(module):
         length = len(module)
         module = _functions(module, used)
-    return module
+    return _adapters(module)
 
 
 def missing(whole, short, imports):
@@ -70,6 +72,13 @@ def _public(module, used, imports):
     """What is put into the module for others, and nobody takes."""
     members = used | set(MEMBER.findall(module))
     return PUBLIC.sub(lambda found: found[0] if found[1] in members else "", module)
+
+
+def _adapters(module):
+    """A function of JavaScript that goes into the WebAssembly file's table needs a little module between: one for each
+    signature, and not one for each of a few hundred functions."""
+    return ADAPTER.sub(r"var adapters={};var convertJsFunctionToWasm=\1"
+                       r"var module=adapters[sig]??=new WebAssembly.Module(\2);", module)
 
 
 def _functions(module, used):

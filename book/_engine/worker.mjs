@@ -1,7 +1,7 @@
 // The engine: a Python interpreter in a worker, with `blkmodel` in it. build.py puts Pyodide's two modules and
-// memory.mjs before these lines (loadPyodide, createPyodideModule, giveStacks, mix, roomy), so that the worker is one file.
+// memory.mjs before these lines, so that the worker is one file.
 
-/* global loadPyodide, createPyodideModule, giveStacks, mix, roomy, LOCK */
+/* global loadPyodide, createPyodideModule, giveStacks, mix, roomy, unpack, LOCK, UNPACKER */
 
 const ENV = { PYTHONHASHSEED: "0", PYTHONDONTWRITEBYTECODE: "1", HOME: "/home" };
 const fetchPart = self.fetch.bind(self); // what Pyodide is left with fetches nothing
@@ -11,38 +11,38 @@ let python;
 giveStacks(self);
 self.tellSaid = (said) => postMessage({ said }); // what a cell prints, while it runs
 
-// Parts travel compressed by gzip: whole, from wherever the page says they are.
-async function load(part, progress) {
-  let body;
-  if (part.base64) {
-    const bytes = Uint8Array.fromBase64
-      ? Uint8Array.fromBase64(part.base64)
-      : Uint8Array.from(atob(part.base64), (c) => c.charCodeAt(0));
-    body = new Blob([bytes]).stream();
-    progress(bytes.length);
-  } else {
-    const response = await fetchPart(part.url);
-    if (!response.ok) throw new Error(`${response.status} ${part.url}`);
-    const count = new TransformStream({
-      transform(chunk, to) {
-        progress(chunk.length);
-        to.enqueue(chunk);
-      },
-    });
-    body = response.body.pipeThrough(count);
-  }
-  const unpacked = new Response(body.pipeThrough(new DecompressionStream("gzip")));
-  return new Uint8Array(await unpacked.arrayBuffer());
+const fromBase64 = (text) =>
+  Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+const unpacker = WebAssembly.compile(fromBase64(UNPACKER));
+
+// Parts travel compressed, from wherever the page says they are. While one is unpacked, nothing else can be done here.
+async function load(part, progress, before) {
+  const pieces = part.base64 ? [fromBase64(part.base64)] : await fetched(part.url, progress);
+  if (part.base64) progress(pieces[0].length);
+  await before;
+  return unpack(unpacker, pieces);
 }
 
-// Put parts where the interpreter looks for them.
+async function fetched(url, progress) {
+  const response = await fetchPart(url);
+  if (!response.ok) throw new Error(`${response.status} ${url}`);
+  const reader = response.body.getReader();
+  const pieces = [];
+  for (let read; !(read = await reader.read()).done; progress(read.value.length)) pieces.push(read.value);
+  return pieces;
+}
+
+// Put parts where the interpreter looks for them. Files begin with a line that says what they are: path → size.
 async function put(name, content) {
   const bytes = await content;
   if (name === "stdlib") return python.FS.writeFile("/lib/python314.zip", bytes);
-  const site = python._api.sitePackages;
-  for (const [path, text] of Object.entries(JSON.parse(new TextDecoder().decode(bytes)))) {
-    python.FS.mkdirTree(`${site}/${path.slice(0, path.lastIndexOf("/"))}`);
-    python.FS.writeFile(`${site}/${path}`, text);
+  let at = bytes.indexOf(10) + 1;
+  let made;
+  for (const [path, size] of Object.entries(JSON.parse(new TextDecoder().decode(bytes.subarray(0, at))))) {
+    const file = `${python._api.sitePackages}/${path}`;
+    const folder = file.slice(0, file.lastIndexOf("/"));
+    if (folder !== made) python.FS.mkdirTree((made = folder));
+    python.FS.writeFile(file, bytes.subarray(at, (at += size)), { canOwn: true });
   }
 }
 
@@ -58,7 +58,9 @@ async function start(parts, plain) {
     loaded += bytes;
     if (loaded - told > 200000) postMessage({ loaded: (told = loaded) });
   };
-  const get = Object.fromEntries(Object.entries(parts).map(([name, part]) => [name, load(part, progress)]));
+  // First what takes others to compile.
+  const get = { wasm: load(parts.wasm, progress) };
+  for (const [name, part] of Object.entries(parts)) get[name] ??= load(part, progress, get.wasm);
   for (const each of Object.values(get)) each.catch(() => {}); // awaited below
   const wasm = await get.wasm;
   const compiled = WebAssembly.compile(wasm);
@@ -100,8 +102,17 @@ function found(call) {
 // One question at a time: while a task waits, the worker would hear the next.
 let turn = Promise.resolve();
 onmessage = (message) => {
+  clearTimeout(idle);
   turn = turn.then(() => hear(message));
 };
+
+// Every figure leaves a machine behind. They are cleared away while nobody asks; not while a stack waits in the page.
+const PAUSE = 40; // milliseconds
+let idle;
+function clearAway() {
+  const gc = python.pyimport("gc");
+  if (gc.isenabled()) gc.collect();
+}
 
 async function hear({ data }) {
   if (data.start) {
@@ -117,6 +128,7 @@ async function hear({ data }) {
       const call = data.add ? null : found(data.call);
       const answer = call && (self.canSwitch ? await call.callPromising(data.request) : call(data.request));
       postMessage({ id: data.id, answer });
+      idle = setTimeout(clearAway, PAUSE);
     } catch (error) {
       // Only what the memory image lacks comes out of a call as an exception: the page starts again without it.
       postMessage({ id: data.id, missing: String(error.message || error).trim().split("\n").pop() });

@@ -85,7 +85,7 @@ def recordings():
 def chance():
     """What the recordings' README calls chance, and how often the model differs in it."""
     text = re.sub(r"^#+ .*$", "", (ROOT / "tests" / "recordings" / "README.md").read_text(), flags=re.MULTILINE)
-    blocks = re.split(r"\n\s*\n|\n(?=\* )", text)
+    blocks = re.split(r"\n\s*\n|\n?^\* ", text, flags=re.MULTILINE)
     sentences = [each for block in blocks for each in re.split(r"(?<=[.])\s+(?=[A-Z])", block)]
     yield nodes.block_quote("", *(worded(each) for each in sentences if re.search(r"\b[Cc]hance\b", each)))
     let_pass = Counter()

@@ -19,7 +19,7 @@ from blkmodel.reference import mirror
 from blkmodel.view.facts.explained import symptoms
 
 SYMPTOM = re.compile(r'<div class="symptom" id="([\w-]+)"><h4>(.*?)</h4>(.*?)</div>', re.DOTALL)
-WEIGHTS = {"book/source-notes": 0.5, "book/fidelity": 0.4, "book/api": 0.4, "book/names": 0}
+WEIGHTS = {"book/source-notes": 0.35, "book/fidelity": 0.2, "book/api": 0.4, "book/names": 0}
 PATTERNS = {each.key: each.pattern for each in symptoms()}
 WORDS = 2  # the weight of what people call a thing
 EXERCISE = re.compile(r"^ \((.*)\)$")  # how an exercise's name is kept

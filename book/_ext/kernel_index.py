@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from appendix import CODE
 from docutils import nodes
 from kernel_names import KERNEL, page_of, says, structures
 from sphinx.util.docutils import SphinxDirective
@@ -36,8 +37,9 @@ class Named(SphinxDirective):
             links = [f'<a href="{address}">{escape(where)}</a>']
             if model:
                 links.append(f'<a href="../{model}">model</a>')
+            said = CODE.sub(r"<code>\1</code>", escape(meaning))
             items.append(f'<dt id="{name}"><code>{name}</code></dt>'
-                         f'<dd>{escape(meaning)} <span>{" · ".join(links + chapters(name))}</span></dd>')
+                         f'<dd>{said} <span>{" · ".join(links + chapters(name))}</span></dd>')
         return [nodes.raw("", f'<dl class="names">{"".join(items)}</dl>', format="html")]
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
+from unicodedata import east_asian_width
 from urllib.parse import urldefrag
 
 from bs4 import BeautifulSoup, NavigableString
@@ -22,14 +23,20 @@ ROOT = HERE.parents[1]
 TITLE = "How Linux Block I/O Really Works"
 ABOUT = ("Linux v5.4: NVMe, blk-mq and device mapper, function by function. Every figure is what a model of that code "
          "did, and the model is held against recordings of a real kernel.")
-# What a reader of paper has no use for: what is pressed, what is folded away, what is written under the mouse.
-LEFT_OUT = ("a.headerlink, form, .blk-status, details.hide, .toctree-wrapper, script, .blk-links, a.kernel-source, "
-            "button, textarea, .exercise-answer")
+# What a reader of paper has no use for: what is pressed, what is folded away, what is written under the mouse. A button
+# within a figure stays, since its text is the name of something.
+LEFT_OUT = ("a.headerlink, form, .blk-status, .blk-moves, details.hide, .toctree-wrapper, script, .blk-links, "
+            "a.kernel-source, .exercise-answer")
 ID_REFERENCES = ("aria-labelledby", "aria-describedby", "for", "headers", "list")
 URL = re.compile(r"url\(#([^)]+)\)")
 PICTURES = ("img", "svg")
 FITTED = (".cell_output .blk:not(.blk .blk), .cell_output > .output > svg, .cell_output img, .admonition, .note-pair, "
-          "pre")
+          "table:not(.blk table), pre")
+# These are lists: nothing is lost where one goes on over the page.
+LISTS = "blk-calls", "blk-tour", "blk-explain", "blk-errs", "blk-beside", "blk-since", "blk-break"
+COLUMNS = 103  # that a line of code has room for, in letters of the size that print.css says, and in
+SMALL = 0.78  # of that size
+SHORT = 16  # lines of code that stay together
 
 
 @dataclass
@@ -45,6 +52,10 @@ class Chapter:
     def id(self):
         return slug(self.name)
 
+    def texts(self):
+        """The chapter, and what of it stands at the end of the book."""
+        return [self.body, *(each for _, _, answer in self.solutions for each in answer if hasattr(each, "select"))]
+
 
 def slug(name):
     """A page's name as the beginning of identities: `book/tag-sets` is `tag-sets`."""
@@ -57,8 +68,14 @@ def made(text):
 
 
 def read(page):
-    """The text of a page of the site, without what is around it."""
-    return BeautifulSoup(page.read_text("utf8"), "html.parser").select_one("article.bd-article")
+    """The text of a page of the site, without what is around it. Blanks in a figure's lines of code are the code's."""
+    return BeautifulSoup(page.read_text("utf8"), "html.parser",
+                         preserve_whitespace_tags={"pre", "span"}).select_one("article.bd-article")
+
+
+def columns(line):
+    """How wide a line of code is: a Chinese character is as wide as two others."""
+    return sum(1 + (east_asian_width(each) in "WF") for each in line)
 
 
 def page_of(target):
@@ -90,6 +107,7 @@ class Printed:
         for chapter in self.chapters:
             self.read(chapter)
         self.drop_dead_links()
+        self.number_the_index()
         self.mark_what_may_not_fit()
 
     def read(self, chapter):
@@ -104,6 +122,8 @@ class Printed:
         heading = article.find("h1")
         chapter.title = heading.get_text()
         heading["id"] = chapter.id
+        for each in article.select(".blk :is(h3, h4, h5, h6)"):  # the PDF's outline is one of the text
+            each["role"] = "presentation"
         for each in article.select(".cell"):
             if not each.get_text(strip=True) and not each.find(PICTURES):
                 each.decompose()
@@ -113,11 +133,21 @@ class Printed:
 
     @staticmethod
     def lead_to_the_kernel(article):
-        """A name has two links, one to the model and behind it one to the kernel: the second is the one on paper."""
+        """A name has two links, one to the model and behind it one to the kernel: the second is the one on paper.
+
+        In a figure, both are beside the name, which becomes the link.
+        """
         for arrow in article.select("a.kernel-source"):
             name = arrow.find_previous_sibling("a")
             if name is not None:
                 name["href"] = arrow["href"]
+        for links in article.select(".blk-links"):
+            around, to_c = links.parent, links.extract().select_one("[aria-label$=' in C']")
+            name = around.select_one(".name, .blk-call, code") or (around if around.name == "dt" else None)
+            if to_c is not None and name is not None and not name.find("a"):
+                link = made(f'<a class="in-kernel" href="{to_c["href"]}"></a>')
+                link.extend(list(name.contents))
+                name.append(link)
 
     def name_all(self, article, chapter):
         """Identities become unique in the book, and what refers to them follows."""
@@ -144,14 +174,17 @@ class Printed:
                     self.lead(each, attribute, chapter, own)
 
     def lead(self, element, attribute, chapter, own):
-        """A link within the book leads to its place there; one to the rest of the site to where that is published."""
+        """A link within the book leads to its place there; one to the rest of the site to where that is published, and
+        so does one to a figure that is set to something."""
         target, anchor = urldefrag(element[attribute])
         if re.match(r"[a-z]+:", target):
             return
-        target = target.partition("?")[0]
+        target, _, state = target.partition("?")
         target = target or f"{os.path.basename(chapter.name)}.html"
         path = os.path.normpath(os.path.join(os.path.dirname(chapter.name), target))
-        if path in self.names:
+        if state and self.base:
+            element[attribute] = f"{self.base}{path}?{state}"
+        elif path in self.names:
             there = slug(path.removesuffix(".html"))
             element[attribute] = f"#{there}--{slug(anchor)}" if anchor else f"#{there}"
         elif element.name == "a":
@@ -204,19 +237,49 @@ class Printed:
         """A link to a place that is not printed is text; and nobody needs an identity that no link leads to."""
         there = {each["id"] for chapter in self.chapters for each in chapter.body.select("[id]")}
         for chapter in self.chapters:
-            bodies = [chapter.body, *(each for _, _, answer in chapter.solutions for each in answer)]
-            for body in bodies:
-                for link in body.select("a[href^='#']") if hasattr(body, "select") else ():
+            for body in chapter.texts():
+                for link in body.select("a[href^='#']"):
                     if link["href"][1:] not in there and "--answer-" not in link["href"]:
                         own = link["href"][1:].partition("--")[0]
                         link["href"] = f"#{own}"
 
+    def number_the_index(self):
+        """Names and symptoms become an index: links have their pages. One that leads nowhere is left out."""
+        for chapter in self.chapters:
+            for link in chapter.body.select("dl.names a, .blk-explain a"):
+                if link.get("href", "").startswith("#"):
+                    link.extend([" ", made(page_of(link["href"][1:]))])
+                elif not link.get("href") and link.get_text() == "model":
+                    link.previous_sibling.extract()
+                    link.extract()
+
     def mark_what_may_not_fit(self):
-        """What is not divided, or not well, gets an identity: fit() in press.py asks where it comes to lie."""
+        """What is not divided, or not well, gets an identity: fit() in press.py asks where it comes to lie.
+
+        A line of code that is somewhat too long is written smaller. Short code stays together, with what it prints. A
+        sentence that ends with a colon stays with what it announces.
+        """
         for chapter in self.chapters:
             for number, each in enumerate(chapter.body.select(FITTED)):
                 each["id"] = each.get("id") or f"{chapter.id}--fit-{number}"
                 each["data-fit"] = each["id"]
+                for kind in set(LISTS) & set(each.get("class", ())):
+                    each["data-list"] = kind
+            for body in chapter.texts():
+                for sentence in body.select("p"):
+                    if sentence.get_text().rstrip().endswith(":"):
+                        sentence["class"] = [*sentence.get("class", ()), "announces"]
+                for code in body.select("pre"):
+                    lines = code.get_text().rstrip("\n").split("\n")
+                    room = COLUMNS - 4 * bool(code.find_parent(class_=("note-pair", "admonition")))
+                    scale = room / max(1, *map(columns, lines))
+                    if SMALL <= scale < 1:
+                        code["style"] = f"--smaller: {scale:.3f}"
+                    if len(lines) <= SHORT:
+                        code["class"] = [*code.get("class", ()), "whole"]
+                for cell in body.select(".cell:not(:has(.blk, svg, img))"):
+                    if len(cell.get_text().strip().split("\n")) <= SHORT:
+                        cell["class"] = [*cell["class"], "whole"]
 
     def sections(self):
         """The book's sections, each of which begins on a page of its own: (identity, HTML)."""
@@ -241,7 +304,7 @@ class Printed:
         site = f'<a href="{self.base}">{self.base}</a>'
         where = f"The site, where figures answer to their reader: {site}. " if self.base else ""
         picture = (ROOT / "book" / "picture.svg").as_uri()
-        return (f'<section class="cover"><h1>{TITLE}</h1><p>{ABOUT}</p>'
+        return (f'<section class="cover"><h1>{TITLE.replace("k I", "k&nbsp;I")}</h1><p>{ABOUT}</p>'
                 f'<img src="{picture}" alt="The queues that an NVMe driver set up on a machine with eight CPUs">'
                 f'<p class="imprint">Version {version("blkmodel")}. {where}Text and figures: CC BY-SA 4.0. '
                 "Code: GPL-2.0-only.</p></section>")

@@ -4,7 +4,8 @@
 
 pages.py makes one page of those of _build/html, and Chromium prints it. First each section is printed by itself. What
 does not fit on a page, and would leave half of it empty, is made smaller until it does; or where it would get too small
-for that, is divided. Then it is known on which page everything comes to lie, and the whole can be printed.
+for that, is divided. A long list is always divided. Then it is known on which page everything comes to lie, and the
+whole can be printed.
 """
 
 from __future__ import annotations
@@ -27,15 +28,25 @@ PAPER = (297, 20, 18)  # the height of a page, its margins above and below, in m
 PIXEL = 25.4 / 96  # mm of a CSS pixel
 POINT = 25.4 / 72
 FULL = 0.5  # of a page: less is too little, but for the last page of a chapter
-SMALLEST = 0.6  # what is made smaller than that can no longer be read
-TRIES = 12
-DIVIDED = "break-inside: auto;"
+AIM = 0.6  # of a page: what a page is made to have, where that can be
+SMALLEST = 0.6  # what is made smaller than that can hardly be read
+LONG = 0.35  # of a page: a list that is longer need not stay together
+FEW = 0.12  # of a page: so little is not worth a page
+CLOSER = "section.{0} {{ line-height: 1.37; }} section.{0} h2 {{ margin-top: 6mm; }}"
+TRIES = 16
+DIVIDED = "break-inside: auto; --cards: auto;"
+IN_COLUMNS = "columns: 2;"
 MARKS = "marks"  # a last page of links, so that Chromium says where everything lies
 WIDER = """() => Object.fromEntries([...document.querySelectorAll('[data-fit]')]
     .filter(each => each.scrollWidth > each.clientWidth + 1 && each.clientWidth)
     .map(each => [each.dataset.fit, each.clientWidth / each.scrollWidth]))"""
+PICTURES = """() => Object.fromEntries(
+    [...document.querySelectorAll('svg[data-fit], img[data-fit], [data-fit]:has(> svg):not([data-list])')]
+    .map(each => [each.dataset.fit, each.getBoundingClientRect().height]))"""
 HEIGHTS = """() => Object.fromEntries([...document.querySelectorAll('[data-fit]')].map(
     each => [each.dataset.fit, each.getBoundingClientRect().height]))"""
+LISTS = """() => [...document.querySelectorAll('[data-list]')].map(
+    each => [each.dataset.fit, each.dataset.list, each.getBoundingClientRect().height])"""
 PAGE_NUMBER = re.compile(r'(<span data-page="([^"]*)">)[^<]*')
 
 
@@ -49,32 +60,46 @@ class Layout:
 
 
 def layout(pdf):
+    return Layout(filled(pdf), places(pdf))
+
+
+def filled(pdf):
+    """Of each page, which share of its height is in use."""
     height, above, below = PAPER
     document = pypdfium2.PdfDocument(pdf)
-    filled = []
+    shares = []
     for page in document:
         picture = page.render(scale=0.25, grayscale=True).to_pil()
         scale = picture.height / height
         inner = picture.crop((0, round((above - 1) * scale), picture.width, round((height - below + 1) * scale)))
         ink = inner.point(lambda grey: 255 * (grey < 245)).getbbox()
-        filled.append(ink[3] / inner.height if ink else 0.0)
+        shares.append(ink[3] / inner.height if ink else 0.0)
     document.close()
+    return shares
+
+
+def places(pdf):
+    """Identity → number of its page, from 1, and how far below the upper margin, in mm."""
+    height, above, _ = PAPER
     reader = pypdf.PdfReader(pdf)
     number = {page.indirect_reference.idnum: n for n, page in enumerate(reader.pages, 1)}
-    return Layout(filled, {name.removeprefix("/"): (number[place.page.idnum], height - above - place.top * POINT)
-                           for name, place in reader.named_destinations.items()})
+    return {name.removeprefix("/"): (number[place.page.idnum], height - above - place.top * POINT)
+            for name, place in reader.named_destinations.items()}
 
 
 class Press:
-    """A browser's page that prints. fits: identity → style of what had to be fitted in."""
+    """A browser's page that prints. fits: identity → style of what had to be fitted in. close: chapters by their class
+    whose lines are closer to each other."""
 
     def __init__(self, page, book, scratch):
         self.page, self.book, self.scratch = page, book, scratch
         self.fits: dict[str, str] = {}
+        self.close: set[str] = set()
 
     def print(self, html, out, pages=None, **options):
         """Print sections of the book. pages: identity → number of its page; without them, zeros are printed."""
         rules = "".join(f'[data-fit="{name}"] {{ {style} }}' for name, style in self.fits.items())
+        rules += "".join(map(CLOSER.format, sorted(self.close)))
         text = PAGE_NUMBER.sub(lambda found: found[1] + str((pages or {}).get(found[2], 0)), html)
         file = self.scratch / "print.html"
         file.write_text(f"{self.book.head()}<style>{rules}</style>{text}</body></html>", "utf8")
@@ -86,47 +111,77 @@ class Press:
         """Print a section until none of its pages is too empty; return its layout."""
         names = dict.fromkeys(re.findall(r' id="([^"]+)"', html))
         marks = "".join(f'<a href="#{name}">.</a> ' for name in names)
-        for _ in range(TRIES):
+        for left in reversed(range(TRIES)):
             self.print(f'{html}<section class="{MARKS}" id="{MARKS}"><a href="#{MARKS}">.</a>{marks}</section>',
                        self.scratch / "print.pdf")
             found = layout(self.scratch / "print.pdf")
             last, _ = found.places[MARKS]
             found.filled[last - 1:] = []
-            if not self.narrow() and not self.improve(found):
+            if not left or not (self.narrow() or self.divide() or self.improve(found) or self.draw_in(html, found)):
                 break
         return found
 
     def narrow(self):
-        """Make what is wider than a page as wide as one; whether there was something that is."""
-        wide, before = self.page.evaluate(WIDER), set(self.fits)
-        self.fits |= {name: f"zoom: {scale - 0.003:.3f};" for name, scale in wide.items() if name not in self.fits}
-        return any(name not in before for name in wide)
+        """Make what is wider than a page as wide as one, and a picture that is higher as high; whether there was
+        something that is."""
+        height, above, below = PAPER
+        scales, before = self.page.evaluate(WIDER), set(self.fits)
+        for name, pixels in self.page.evaluate(PICTURES).items():
+            scales[name] = min(scales.get(name, 1), (height - above - below - 4) / (pixels * PIXEL))
+        self.fits |= {name: f"zoom: {scale - 0.003:.3f};" for name, scale in scales.items()
+                      if scale < 1 and name not in self.fits}
+        return set(self.fits) != before
+
+    def draw_in(self, html, found):
+        """Set lines closer where a few of them would have the last page of a chapter to themselves; whether they were
+        not yet."""
+        chapter = re.search(r'class="chapter (c-[^"]+)"', html)
+        if not chapter or found.filled[-1] > FEW or chapter[1] in self.close:
+            return False
+        self.close.add(chapter[1])
+        return True
+
+    def divide(self):
+        """Let long lists go on over the page, and calls that would fill two in two columns; whether there were
+        some that did not yet."""
+        height, above, below = PAPER
+        before = dict(self.fits)
+        for name, kind, pixels in self.page.evaluate(LISTS):
+            share = pixels * PIXEL / (height - above - below)
+            if share > LONG and DIVIDED not in self.fits.get(name, ""):
+                self.fits[name] = self.fits.get(name, "") + DIVIDED + IN_COLUMNS * (kind == "blk-calls" and share > 1.5)
+        return self.fits != before
 
     def improve(self, found):
         """Change the fit of what leaves a page too empty; whether there was something to change."""
-        heights = self.page.evaluate(HEIGHTS)
+        heights, pictures = self.page.evaluate(HEIGHTS), self.page.evaluate(PICTURES)
         height, above, below = PAPER
         for page, filled in enumerate(found.filled[:-1], 1):
-            if filled >= FULL:
+            if filled >= AIM:
                 continue
             room = (1 - filled) * (height - above - below) - 4
             next_page = sorted((top, name) for name, (number, top) in found.places.items()
                                if number == page + 1 and name in heights)
             for top, name in next_page:
                 style = self.fits.get(name, "")
-                if style == DIVIDED:
+                if DIVIDED in style:
                     continue
                 before = float(style[len("zoom: "):-1]) if style else 1.0
                 scale = before * (room - max(top, 0)) / (heights[name] * PIXEL)
                 if style or scale >= 1:  # what goes with it takes room, too
                     scale = min(scale, before * 0.94)
-                self.fits[name] = f"zoom: {scale:.3f};" if scale >= SMALLEST else DIVIDED
+                if scale >= SMALLEST or (name in pictures and filled < FULL and scale > SMALLEST / 2):
+                    self.fits[name] = f"zoom: {scale:.3f};"
+                elif name in pictures or filled >= FULL:
+                    break
+                else:
+                    self.fits[name] = DIVIDED
                 return True
         return False
 
 
 def write(out, site=SITE, toc=None, base=""):
-    """Print the book; return its layout."""
+    """Print the book."""
     from playwright.sync_api import sync_playwright
 
     program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -148,13 +203,11 @@ def write(out, site=SITE, toc=None, base=""):
             before += len(found.filled)
         press.print("".join(html for _, html in book.sections()), out, pages, outline=True, tagged=True)
         browser.close()
-    whole = layout(out)
     wrong = [f"{name} is on page {number}, not {pages.get(name)}"
-             for name, (number, _) in whole.places.items() if pages.get(name) != number]
+             for name, (number, _) in places(out).items() if pages.get(name) != number]
     if wrong:
         raise SystemExit(f"Not all came to lie where it was to: {len(wrong)}, for one {wrong[0]}")
-    print(f"{out}: {len(whole.filled)} pages; fitted in: {len(press.fits)}")
-    return whole
+    print(f"{out}: {before} pages; fitted in: {len(press.fits)}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@
   // What is kept: page → name → what. A browser that keeps nothing is no reason to fail.
   const kept = (key) => {
     try {
-      return JSON.parse(localStorage.getItem(key)) || {};
+      return Object(JSON.parse(localStorage.getItem(key)) || {});
     } catch {
       return {};
     }
@@ -37,6 +37,7 @@
 
   // The interpreter ---------------------------------------------------------------------------------------------------
 
+  const ANEW = "What cells had defined is gone; the next run begins anew.";
   const AGAIN = "again"; // the reason of a wait that ended because the interpreter is started in another way
   let running = null; // the cell that the reader waits for
   let speaking = null; // the same, once it is its turn, and not that of a cell before it
@@ -54,6 +55,7 @@
       },
       said: (text) => speaking && speaking.hear(text),
       lost: (why) => gone(why ? not(why) : AGAIN),
+      ended: (why) => gone(`The interpreter has ended (${why}). ${ANEW}`),
     },
     ["cells", "package"],
   );
@@ -75,8 +77,10 @@
     asked((done) => {
       begun = done;
       if (engine.ready) done();
-      else if (engine.failed) fail(new Error(not(engine.failed)));
-      else engine.start();
+      else {
+        engine.failed = ""; // the reader asks anew: it may be there by now
+        engine.start();
+      }
     });
 
   // The editor ----------------------------------------------------------------------------------------------------------
@@ -475,7 +479,7 @@
 
   function stop() {
     engine.stop();
-    gone("Stopped. What cells had defined is gone; the next run begins anew.");
+    gone(`Stopped. ${ANEW}`);
   }
 
   const group = (name) => {

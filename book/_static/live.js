@@ -9,8 +9,10 @@
   const parts = JSON.parse(me.dataset.engine || "null"); // which files make up the engine, by content
   const PATIENCE = 20000; // milliseconds until a model that does not answer is stopped
   const LONGEST = 2000; // letters of a text in the page's address
-  const KEPT = 64; // answers that are kept for going back and forth
-  const REST = 150; // milliseconds without a change, until the worker draws what may be wanted next
+  const LARGEST = 2 << 20; // bytes of a file that a reader chooses
+  const IN_SIGHT = 20000; // letters of a text that its field shows
+  const KEPT = 128; // answers that are kept for going back and forth
+  const REST = 100; // milliseconds without a change, until the worker draws what may be wanted next
   const QUICK = 400; // milliseconds: what takes longer is not drawn before it is wanted
   const PASTED = "pasted"; // a parameter that stays out of the address: what a reader pastes is nobody else's
   const figures = [];
@@ -57,6 +59,7 @@
     constructor(owner, more = []) {
       Object.assign(this, { owner, more, worker: null, ready: false, failed: "", plain: false, timer: 0, next: 1 });
       this.waiting = new Map();
+      addEventListener("online", () => (this.failed = ""));
     }
 
     async start() {
@@ -127,13 +130,17 @@
       this.waiting.clear();
     }
 
-    // The memory image failed, or lacks something: once more without it. The second time the reader is told.
+    // The memory image failed, or lacks something: once more without it. The second time the reader is told. Where it
+    // was a reader's own code that ended the interpreter, the next may begin another.
     lose(why) {
+      const { ready } = this;
       this.stop();
       if (!this.plain && parts) {
         this.plain = true;
         this.owner.lost("");
         this.start();
+      } else if (ready && this.owner.ended) {
+        this.owner.ended(why);
       } else {
         this.failed = why;
         console.warn(`The model has stopped: ${why}`);
@@ -193,6 +200,9 @@
     text: (box) => box.querySelector("input, textarea").value,
   };
 
+  // Who writes what is there already has the browser look at the page anew.
+  const put = (node, name, value) => node.getAttribute(name) === String(value) || node.setAttribute(name, value);
+
   function write(box, value, bounds) {
     const kind = box.dataset.kind;
     if (kind === "choice") {
@@ -202,19 +212,22 @@
       box.querySelector("input").checked = value;
     } else {
       for (const input of box.querySelectorAll("input, textarea")) {
-        if (bounds) [input.min, input.max] = bounds;
+        if (input.type === "file") continue;
+        if (bounds) ["min", "max"].forEach((end, i) => put(input, end, bounds[i]));
         // A field is left alone while it is typed in: "1" may become "12".
         if (input === document.activeElement && input.type !== "range" && input.value !== "") continue;
-        const says = value === null ? (input.type === "range" ? input.max : "") : String(value);
+        let says = value === null ? (input.type === "range" ? input.max : "") : String(value);
+        if (says.length > IN_SIGHT) [says, input.placeholder] = ["", `${says.length} characters, which are not shown`];
         if (input.value !== says) input.value = says;
       }
       const output = box.querySelector("output");
       const range = box.querySelector("input[type=range]");
-      if (output) output.textContent = `${value} of ${range.max}`;
+      const says = output && `${value} of ${range.max}`;
+      if (output && output.textContent !== says) output.textContent = says;
       if (kind === "steps") {
         const at = { first: value <= range.min, back: value <= range.min, next: value >= range.max, last: value >= range.max };
         // aria-disabled and not disabled: a button that is switched off under a finger loses the focus.
-        for (const [go, off] of Object.entries(at)) box.querySelector(`[data-go=${go}]`).ariaDisabled = String(off);
+        for (const [go, off] of Object.entries(at)) put(box.querySelector(`[data-go=${go}]`), "aria-disabled", off);
       }
     }
   }
@@ -235,15 +248,21 @@
     text: (box, value) => typeof value === "string" && value.length <= LONGEST,
   };
 
-  // The values one step from a control's own: what a reader may want next.
-  const bySteps = (box, value) => {
+  // The values that lie next to a control's own, the likeliest first: what a reader may want next. Who has gone up, goes on
+  // up; down is -1.
+  const bySteps = (box, value, up) => {
     const { min, max, step } = box.querySelector("input[type=range]");
-    return value === null ? [] : [value + Number(step), value - Number(step)].filter((at) => at >= min && at <= max);
+    const next = [1, -1, 2].map((steps) => value + steps * up * step);
+    return value === null ? [] : next.filter((at) => at >= min && at <= max);
   };
   const NEXT = {
     number: bySteps,
     steps: bySteps,
-    choice: (box, value) => [...box.querySelectorAll("option")].map((each) => JSON.parse(each.value)).filter((each) => !same(each, value)),
+    choice: (box, value) => {
+      const options = [...box.querySelectorAll("option")].map((each) => JSON.parse(each.value));
+      const at = options.findIndex((each) => same(each, value));
+      return [...options.slice(at + 1), ...options.slice(0, Math.max(at, 0))];
+    },
     check: (box, value) => [!value],
     text: () => [],
   };
@@ -251,11 +270,30 @@
   const sameJson = (a, b) => a === b || JSON.stringify(JSON.parse(a)) === b;
   const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
+  // While the reader rests, the worker draws what the next step may show, one state at a time: who goes on meanwhile
+  // waits for that one at most. The figure in hand comes first, then those in sight.
+  const inSight = new Set();
+  let inHand = null;
+  let resting = 0;
+  function rest(time = REST) {
+    clearTimeout(resting);
+    resting = setTimeout(() => {
+      if (document.hidden || !engine.ready || figures.some((figure) => figure.wanted)) return;
+      if (engine.waiting.size) return rest();
+      const likely = inHand ? [inHand, ...inHand.followers(), ...inSight] : inSight;
+      for (const figure of likely) {
+        const next = figure.next();
+        if (next) return figure.ask(next);
+      }
+    }, time);
+  }
+
   // A figure --------------------------------------------------------------------------------------------------------
 
   class Figure {
     constructor(root, name) {
       Object.assign(this, JSON.parse(root.dataset.live), { root, name, asked: null, wanted: false, answers: new Map() });
+      Object.assign(this, { moved: "", up: 1, took: 0 });
       this.author = { ...this.values };
       Object.assign(root, { blkLive: this }).dataset.figure = name; // how a test gets at a figure
       this.fieldset = root.querySelector("fieldset");
@@ -267,16 +305,28 @@
       root.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
       root.addEventListener("pointerdown", startIn(this.fieldset));
       root.addEventListener("focusin", startIn(this.fieldset));
+      for (const type of ["focusin", "pointerover"]) root.addEventListener(type, (event) => this.near(event));
       this.fieldset.addEventListener("input", (event) => this.input(event));
       this.fieldset.addEventListener("change", (event) => this.input(event));
       root.addEventListener("click", (event) => this.click(event));
       root.addEventListener("keydown", (event) => this.key(event));
+      for (const type of ["dragover", "drop"]) root.addEventListener(type, (event) => this.drop(event));
       this.mark();
+    }
+
+    // Where the pointer or the focus is, something will be moved.
+    near({ target }) {
+      const box = target.closest("[data-kind]");
+      if (!box || (inHand === this && this.moved === box.dataset.name)) return;
+      inHand = this;
+      if (this.moved !== box.dataset.name) Object.assign(this, { moved: box.dataset.name, up: 1 });
+      rest(0);
     }
 
     input({ target, type }) {
       const box = target.closest("[data-kind]");
       if (!box) return;
+      if (target.type === "file") return this.take(box, type === "change" && target.files[0]);
       const slider = box.querySelector("input[type=range]");
       if (target.type === "number") {
         if (!target.validity.valid || (target.value === "" && !("none" in target.dataset))) {
@@ -289,6 +339,28 @@
       }
       if (box.dataset.kind === "steps") this.pause();
       this.change({ [box.dataset.name]: READ[box.dataset.kind](box) });
+    }
+
+    // A file that the reader has chosen or dropped: it is read here, and stays here.
+    async take(box, file) {
+      if (!file) return;
+      const refuse = (why) => this.message(`<div class="blk-message"><p>This file cannot be read: ${why}.</p></div>`);
+      if (file.size > LARGEST) return refuse(`it has ${file.size} bytes; at most ${LARGEST} are read`);
+      try {
+        const text = new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
+        box.querySelector("textarea, input").blur();
+        this.answers.clear();
+        this.change({ [box.dataset.name]: text });
+      } catch (error) {
+        refuse(error instanceof TypeError ? "it is not UTF-8 text" : "the browser cannot open it");
+      }
+    }
+
+    drop(event) {
+      const chooser = this.fieldset.querySelector("input[type=file]");
+      if (!chooser || !event.dataTransfer.types.includes("Files")) return;
+      event.preventDefault();
+      if (event.type === "drop") this.take(chooser.closest("[data-kind]"), event.dataTransfer.files[0]);
     }
 
     click(event) {
@@ -358,10 +430,12 @@
     change(values, follows = false) {
       const known = Object.fromEntries(Object.entries(values).filter(([name]) => name in this.values));
       if (Object.entries(known).every(([name, value]) => same(this.values[name], value))) return;
-      Object.assign(this.values, known);
       [this.moved] = Object.keys(known);
+      this.up = known[this.moved] < this.values[this.moved] ? -1 : 1;
+      Object.assign(this.values, known);
       this.mark();
       this.wanted = true;
+      if (!follows) inHand = this;
       if (!follows) for (const other of this.followers()) other.change(known, true);
       engine.start();
       this.send();
@@ -370,11 +444,10 @@
     // One question at a time; when its answer comes, only the newest state is asked for.
     send() {
       if (!this.wanted || engine.failed) return;
-      this.busy(true);
       const values = { ...this.values };
-      const key = JSON.stringify(values);
-      const kept = this.answers.get(key);
+      const kept = this.answers.get(JSON.stringify(values));
       if (kept) return this.show(kept, values);
+      this.busy(true);
       if (engine.ready && !this.asked) this.ask(values);
     }
 
@@ -388,27 +461,23 @@
         this.took = this.answers.size ? performance.now() - begin : 0; // the first one pays for what comes but once
         if (this.answers.size >= KEPT) this.answers.delete(this.answers.keys().next().value);
         this.answers.set(key, answer);
-        this.send();
-        this.rest();
+        if (this.wanted) this.send();
+        else rest(0); // nobody has waited for this one
       });
     }
 
-    // While the reader rests, the worker draws what the next step may show, one state at a time: who goes on meanwhile
-    // waits for that one at most.
-    rest() {
-      clearTimeout(this.resting);
-      this.resting = setTimeout(() => {
-        if (this.wanted || !(this.took < QUICK) || document.hidden) return;
-        if (engine.waiting.size) return this.rest();
-        const next = this.nextStates().find((values) => !this.answers.has(JSON.stringify(values)));
-        if (next) this.ask(next);
-      }, REST);
+    // A state that has not been drawn, and that may be wanted next.
+    next() {
+      if (this.asked || this.took >= QUICK) return undefined;
+      return this.nextStates().find((values) => !this.answers.has(JSON.stringify(values)));
     }
 
     // What was moved last will be moved again, as a rule.
     nextStates() {
       const boxes = [...this.boxes].sort(([a], [b]) => (b === this.moved) - (a === this.moved));
-      return boxes.flatMap(([name, box]) => NEXT[box.dataset.kind](box, this.values[name]).map((value) => ({ ...this.values, [name]: value })));
+      return boxes.flatMap(([name, box]) =>
+        NEXT[box.dataset.kind](box, this.values[name], name === this.moved ? this.up : 1)
+          .map((value) => ({ ...this.values, [name]: value })));
     }
 
     show(answer, asked) {
@@ -416,14 +485,16 @@
       this.values = { ...asked, ...answer.values };
       this.limits = answer.bounds;
       // No jump: as long as the figure is in sight its place does not shrink.
-      this.shown.style.minHeight = `${this.shown.offsetHeight}px`;
+      if (this.tall) this.shown.style.minHeight = `${this.tall}px`;
       this.message(answer.error ? answer.html : "");
       if (!answer.error) morph(this.shown, answer.html);
-      if (this.shown.scrollWidth > this.shown.clientWidth + 1) this.shown.tabIndex = 0; // as book.js does
+      requestAnimationFrame(() => {
+        if (this.shown.scrollWidth > this.shown.clientWidth + 1) this.shown.tabIndex = 0; // as book.js does
+      });
       this.mark();
       this.busy(false);
       remember();
-      this.rest();
+      rest();
       this.root.dispatchEvent(new CustomEvent("blk-shown", { detail: answer }));
     }
 
@@ -462,7 +533,7 @@
     }
 
     busy(is) {
-      this.root.setAttribute("aria-busy", String(is));
+      put(this.root, "aria-busy", is);
     }
 
     say(words, share) {
@@ -566,8 +637,16 @@
   // ------------------------------------------------------------------------------------------------------------------
 
   const sight = new IntersectionObserver((seen) => {
-    for (const { target, isIntersecting } of seen)
+    for (const { target, isIntersecting } of seen) {
       if (!isIntersecting) target.querySelector(".blk-shown").style.minHeight = "";
+      inSight[isIntersecting ? "add" : "delete"](target.blkLive);
+    }
+    rest();
+  });
+
+  // To ask how tall a figure is, when something has just been written, would have the browser lay out the page for it.
+  const sizes = new ResizeObserver((seen) => {
+    for (const { target, borderBoxSize } of seen) target.closest(".blk-live").blkLive.tall = borderBoxSize[0].blockSize;
   });
 
   function adopt(root) {
@@ -576,6 +655,7 @@
     for (let times = 2; figures.some((figure) => figure.name === free); times++) free = `${name}-${times}`;
     figures.push(new Figure(root, free));
     sight.observe(root);
+    sizes.observe(root.querySelector(".blk-shown"));
   }
 
   // For the cells of a page, which have an engine of their own and show new figures: cells.js.
@@ -586,7 +666,11 @@
     adopt,
     forget: (root) => {
       const at = figures.findIndex((figure) => figure.root === root);
-      if (at >= 0) figures.splice(at, 1)[0].pause();
+      if (at < 0) return;
+      const [gone] = figures.splice(at, 1);
+      gone.pause();
+      inSight.delete(gone);
+      if (inHand === gone) inHand = null;
     },
   };
 

@@ -22,7 +22,9 @@ const Book = (() => {
     return words(text).flatMap(parts);
   }
   const asked = (query) => words(query).flatMap((word) => (CJK.test(word) ? pairs(word) : [word]));
-  const term = (word) => (stopwords.includes(word) ? null : word.includes("_") || /\d/.test(word) ? word : stemmer.stemWord(word));
+  const ASKING = "what why how when where which who does do did can have has i my it its much happen happens vs versus difference between".split(" ");
+  const idle = (word) => stopwords.includes(word) || ASKING.includes(word);
+  const term = (word) => (idle(word) ? null : word.includes("_") || /\d/.test(word) ? word : stemmer.stemWord(word));
 
   function make(texts) {
     const index = new MiniSearch({
@@ -46,15 +48,17 @@ const Book = (() => {
     // What a line of a log is, or what has just this name. Then what has all words comes first; then what has some, for who pasted a whole line; then what is nearly written so.
     function find(query) {
       const known = asked(query);
-      const useful = known.filter((word) => !NAME.test(word));
-      const text = (useful.some(term) ? useful : known).join(" ");
-      const found = patterns.filter(([pattern]) => pattern.test(query)).map(([, id]) => id);
-      const named = names.get(query.trim().toLowerCase());
-      if (named !== undefined) found.push(named);
-      for (const combineWith of ["AND", "OR"])
-        if (found.length < 5) found.push(...index.search(text, { combineWith }).map(({ id }) => id));
-      if (!found.length) found.push(...index.search(text, { fuzzy: 0.2 }).map(({ id }) => id));
-      return [...new Set(found.map((id) => texts[id][0]))].slice(0, MOST).map((address) => places.get(address));
+      const useful = known.filter((word) => term(word) && !NAME.test(word));
+      const text = (useful.length ? useful : known).join(" ");
+      const found = new Set(patterns.filter(([pattern]) => pattern.test(query)).map(([, id]) => id));
+      const add = (results) => results.forEach(({ id }) => found.add(id));
+      const named = names.get(text);
+      if (named !== undefined) found.add(named);
+      const parts = tokens(text).filter((word) => !word.includes("_")).join(" ");
+      for (const [wanted, combineWith] of [[text, "AND"], [parts, "AND"], [text, "OR"], [parts, "OR"]])
+        if (found.size < 5) add(index.search(wanted, { combineWith }));
+      if (!found.size) add(index.search(text, { fuzzy: 0.2 }));
+      return [...new Set([...found].map((id) => texts[id][0]))].slice(0, MOST).map((address) => places.get(address));
     }
     return { find };
   }

@@ -14,10 +14,15 @@ from urllib.parse import urldefrag
 
 import pytest
 
+from tests.book.live import Firefox
+
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "_build" / "html"
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+# Most engines of the tests answer a few questions and are gone: to compile them well would take longer than they run.
+HASTE = "--js-flags=--liftoff-only"
 
 
 def pages():
@@ -92,14 +97,31 @@ def program(variable, *names):
 
 
 @pytest.fixture(scope="session")
-def browser():
+def browser(request):
     from playwright.sync_api import sync_playwright
 
     chromium = program("CHROMIUM", "chromium", "google-chrome")
     with sync_playwright() as playwright:
-        chrome = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        haste = [] if request.config.getoption("benchmark_only") else [HASTE]
+        chrome = playwright.chromium.launch(executable_path=chromium, args=FLAGS + haste)
         yield chrome
         chrome.close()
+
+
+@pytest.fixture(scope="session")
+def one_firefox(tmp_path_factory):
+    started = Firefox(program("FIREFOX", "firefox-esr", "firefox"), tmp_path_factory.mktemp("profile"))
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def firefox(one_firefox):
+    """It is started once; account of what it asks for and complains of begins anew."""
+    one_firefox.goto("about:blank")
+    one_firefox.errors.clear()
+    one_firefox.requests.clear()
+    return one_firefox
 
 
 class Visit:
@@ -116,6 +138,14 @@ class Visit:
         self.page.on("requestfailed", self._failed)
         self.page.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
         self.page.on("pageerror", lambda e: self.errors.append(str(e)))
+
+    def open(self, address):
+        """Go to a page as its reader comes to it: at a desk, in the light theme. Account begins anew."""
+        self.begin()
+        self.page.set_viewport_size({"width": 1280, "height": 900})
+        self.page.emulate_media(color_scheme="light")
+        self.page.goto(address)
+        return self.page
 
     def begin(self):
         self.asked: set[str] = set()

@@ -20,14 +20,14 @@ import pytest
 from docutils import nodes
 
 from blkmodel import KernelError, boot, scenario
-from blkmodel.block import blk_mq
+from blkmodel.block import blk_mq, blk_mq_sched, blk_mq_tag, genhd
 from blkmodel.device.controller import Controller
 from blkmodel.device.faults import ENABLE, FAIL, FATAL, SHUTDOWN, SILENT, STUCK, Fault
 from blkmodel.device.service import Service
 from blkmodel.drivers.nvme.host import pci
-from blkmodel.include.linux.blk_mq import BLK_MQ_REQ_NOWAIT
-from blkmodel.include.linux.blk_types import REQ_OP_READ
-from blkmodel.include.linux.blkdev import queue_logical_block_size
+from blkmodel.include.linux.blk_mq import BLK_EH_DONE, BLK_EH_RESET_TIMER, BLK_MQ_REQ_NOWAIT
+from blkmodel.include.linux.blk_types import BLK_STS_IOERR, BLK_STS_NOSPC, BLK_STS_OK, REQ_OP_DRV_IN, REQ_OP_READ
+from blkmodel.include.linux.blkdev import RQF_TIMED_OUT, queue_logical_block_size
 from blkmodel.include.linux.nvme import nvme_admin_abort_cmd, nvme_admin_set_features
 from blkmodel.include.linux.sbitmap import sbitmap_queue
 from blkmodel.lib import sbitmap
@@ -35,17 +35,20 @@ from blkmodel.live import answer
 from blkmodel.reference.source import REFERENCE
 from blkmodel.services.base.err import IS_ERR
 from blkmodel.services.cpus.interrupt import irq_desc_tree
-from blkmodel.services.memory.mm import GFP_KERNEL
-from blkmodel.sim import machine
+from blkmodel.services.memory.slab import GFP_KERNEL
+from blkmodel.services.tasks.timer import HZ
+from blkmodel.sim import machine, this
 from blkmodel.sim.events import HungTask
-from blkmodel.trace import Assign, Call, Command, Doorbell, Interrupt, record
+from blkmodel.trace import Assign, Call, Command, Completion, Doorbell, Interrupt, RegisterRead, record
 from blkmodel.userland import dmsetup
 from blkmodel.view.facts.explained import explain, lines_of, symptoms, told
+from blkmodel.view.facts.incidents import SLOW, ending, incident
 from blkmodel.view.facts.io_way import stops, waited
 from blkmodel.view.facts.load import load, readers
 from blkmodel.view.facts.queue_facts import queue_of
 from blkmodel.view.facts.recorded import recorded_io
 from blkmodel.view.figures.explain import explain as explain_view
+from tests.block.simple_driver import Driver
 from tests.tools import told as told_tool
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
@@ -199,7 +202,7 @@ def test_an_answer_is_so(title, function):
 
 @holds("Why is aqu-sz 0 although fio keeps 32 I/Os under way?")
 def aqu_sz_is_made_of_whole_ticks():
-    fast, slow = (load("[a]\nioengine=libaio\ndirect=1\nrw=randread\niodepth=32\nsize=1m\n", least=least)
+    fast, slow = (load("[a]\nioengine=libaio\ndirect=1\nrw=randread\niodepth=32\nsize=1m\n", least=least)[0]
                   for least in (3_000, 4_000))
     return (fast.columns["aqu-sz"], round(slow.columns["aqu-sz"]), round(fast.iops * fast.latency / 1e6)) == (0, 32, 32)
 
@@ -315,6 +318,153 @@ def a_share_is_at_least_four():
         found = [blk_mq.blk_mq_alloc_request(q, REQ_OP_READ, BLK_MQ_REQ_NOWAIT) for _ in range(33)]
         taken.append(sum(not IS_ERR(rq) for rq in found))
     return taken == [16, 4]
+
+
+@holds("How do I measure the block layer alone, with null_blk?")
+def null_blk_ends_requests_in_three_places():
+    ends = []
+    for irqmode in range(3):
+        kernel = boot(1)
+        scenario.null_blk_load(irqmode=irqmode)
+        begun, seen = kernel.now, record(scenario.io, "nullb0", "read", 0, 4096)
+        end = next(event for event in seen.of(Call) if event.function == "blk_update_request")
+        ends.append((seen.contexts[end.context].kind, kernel.now - begun >= 10_000))
+    return ends == [("task", False), ("softirq", False), ("irq", True)]
+
+
+@holds("May I send a command of my own while the queue is frozen or quiesced?")
+def nobody_allocates_from_a_frozen_queue():
+    boot(1)
+    q = Driver().load()
+    blk_mq.blk_mq_freeze_queue(q)
+    with pytest.raises(HungTask, match="blk_queue_enter"):
+        blk_mq.blk_mq_alloc_request(q, REQ_OP_DRV_IN, 0)
+    return True
+
+
+@holds("How do I set the timeout of my driver, or of one request?")
+def a_timeout_is_the_sets_or_the_requests():
+    boot(1)
+    return [Driver(timeout=ticks).load().rq_timeout for ticks in (0, 250)] == [30 * HZ, 250]
+
+
+@holds("The controller is ready, and reads fail for seconds (NS_NOT_READY). Why?")
+def not_ready_is_tried_five_times_more():
+    began = ending(0x82, False, "read", -1)
+    return (began.attempts, began.status) == (6, BLK_STS_IOERR)
+
+
+@holds("Why is await of dm-0 larger than await of the disk beneath?")
+def a_volume_counts_the_wait_for_a_tag():
+    boot(2)
+    scenario.nvme_probe(controller=Controller(1, service=Service(10_000_000, in_order=True)), io_queue_depth=2)
+    scenario.set_scheduler("nvme0n1", "none")
+    scenario.dm_load()
+    volume = dmsetup.create("lin", "0 2048 linear /dev/nvme0n1 0")
+    done = scenario.run_workload(volume, "[a]\nrw=randread\ndirect=1\nsize=64k\nnumjobs=4\n")
+    awaits = {each.name: each.columns["r_await"] for each in done.disks}
+    return round(awaits["nvme0n1"]) == 10 < 20 < awaits[volume]
+
+
+@holds("Why does io_uring with IOPOLL get EOPNOTSUPP?")
+def a_volume_takes_no_bio_that_may_not_wait():
+    probed()
+    scenario.dm_load()
+    volume = dmsetup.create("lin", "0 2048 linear /dev/nvme0n1 0")
+    return [refused_with(scenario.io, disk, "read", 0, 4096, flags=["nowait"]) for disk in ("nvme0n1", volume)] == [
+        "", "EAGAIN"]
+
+
+@holds("queue_mode bio or rq for multipath?")
+def a_bio_based_multipath_has_no_tags_of_its_own():
+    probed()
+    scenario.dm_load(dm_mq_queue_depth=16)
+    line = "0 2048 multipath 2 queue_mode {} 0 1 1 round-robin 0 1 1 /dev/nvme0n1 1"
+    volumes = [dmsetup.create(mode, line.format(mode)) for mode in ("rq", "mq", "bio")]
+    return [bool(scenario.disk(each).queue.tag_set) for each in volumes] == [True, True, False]
+
+
+def sent(q, op=REQ_OP_READ, end_io=None):
+    """A request that was put into a queue, which was run then."""
+    rq = blk_mq.blk_mq_alloc_request(q, op, BLK_MQ_REQ_NOWAIT)
+    rq.end_io = end_io
+    blk_mq_sched.blk_mq_sched_insert_request(rq, False, True, False)
+    return rq
+
+
+@holds("What may queue_rq return?")
+def any_other_status_ends_the_request():
+    boot(1)
+    driver, ended = Driver(), []
+    driver.refusals = [BLK_STS_NOSPC]
+    sent(driver.load(), end_io=lambda rq, status: ended.append(status))
+    return (ended, driver.taken) == ([BLK_STS_IOERR], [])
+
+
+@holds("When must I call blk_mq_start_request, and what if I forget?")
+def a_request_that_was_not_started_is_not_found():
+    seen = []
+    for forgets in (False, True):
+        kernel = boot(1)
+        driver = Driver(timeout=250)
+        if forgets:
+            driver.set.ops.queue_rq = lambda hctx, bd: BLK_STS_OK
+        sent(driver.load())
+        kernel.loop.advance(5_000_000_000)
+        found: list[Any] = []
+        blk_mq_tag.blk_mq_tagset_busy_iter(driver.set, lambda rq, found, _: bool(found.extend([rq])) or True, found)
+        seen.append((bool(driver.heard("late")), len(found)))
+    return seen == [(True, 1), (False, 0)]
+
+
+@holds("Freeze or quiesce?")
+def a_freeze_waits_for_ever_for_what_a_quiesced_queue_holds():
+    boot(1)
+    driver = Driver()
+    q = driver.load()
+    blk_mq.blk_mq_quiesce_queue(q)
+    sent(q, REQ_OP_DRV_IN)
+    with pytest.raises(HungTask, match="blk_mq_freeze_queue_wait"):
+        blk_mq.blk_mq_freeze_queue(q)
+    return not driver.taken
+
+
+@holds("Where does a driver keep what belongs to a request? (cmd_size, blk_mq_rq_to_pdu)")
+def each_request_is_prepared_once():
+    boot(1)
+    prepared = []
+
+    def init_request(set, rq, queue, node):
+        prepared.append(rq)
+        return 0
+    driver = Driver(depth=4, ops={"init_request": init_request})
+    sent(driver.load())
+    driver.finish()
+    return len(prepared) == 4 + 1  # that of the flush
+
+
+@holds("What does BLK_EH_DONE promise?")
+def who_says_done_is_not_asked_again():
+    asked = []
+    for verdict in (BLK_EH_RESET_TIMER, BLK_EH_DONE):
+        kernel = boot(1)
+        driver = Driver(timeout=250)
+        driver.verdict = verdict
+        rq = sent(driver.load())
+        kernel.loop.advance(20_000_000_000)
+        asked.append((len(driver.heard("late")), bool(rq.rq_flags & RQF_TIMED_OUT)))
+    return asked[0][0] > 5 and asked[1] == (1, True)
+
+
+@holds("Timeout and completion meet. Who keeps a request from ending twice?")
+def nobody_asks_whether_a_request_was_completed():
+    boot(1)
+    driver = Driver()
+    driver.set.ops.complete = lambda rq: driver.log.append(("completed", rq, None))  # and does not end it
+    rq = sent(driver.load())
+    for _ in range(2):
+        this().task("interrupt", blk_mq.blk_mq_complete_request, rq, cpu=0)
+    return driver.heard("completed") == [rq, rq]
 
 
 @holds("Is a tag free as soon as its request has ended?")
@@ -506,6 +656,218 @@ def some_dozens_of_calls():
     return 24 <= mapped - plain <= 120 and not scenario.disk(volume).queue.tag_set
 
 
+@holds("Has a partition a queue of its own?")
+def a_read_of_a_partition_is_one_of_its_disk():
+    probed(partitions="mbr")
+    reading = record(scenario.io, "nvme0n1p1", "read", 0, 4096)
+    mapped = [event.command.slba for event in reading.of(Command)]
+    rows = {row[2]: row[3] for row in map(str.split, scenario.cat("/proc/diskstats").splitlines())}
+    return (mapped, rows["nvme0n1p1"]) == ([2048], "1") and scenario.disk("nvme0n1").part_tbl.part[1].start_sect == 2048
+
+
+@holds("How many commands can one disk have under way in all?")
+def all_queues_have_their_tags():
+    boot(8)
+    scenario.nvme_probe(controller=Controller(8))
+    return sum(tags.nr_tags for tags in scenario.disk("nvme0n1").queue.tag_set.tags if tags) == 8184
+
+
+@holds("Do two writes keep their order?")
+def two_writes_end_in_either_order():
+    ends = set()
+    for seed in range(8):
+        boot(1)
+        taking = Service(0, 50_000, in_order=False, seed=seed)
+        scenario.nvme_probe(controller=Controller(service=taking), io_queue_depth=8)
+        both = [{"disk": "nvme0n1", "op": "write", "offset": n << 20, "length": 4096, "cpu": 0} for n in range(2)]
+        done = record(scenario.together, [{"step": ["io", each]} for each in both])
+        sent_as = {event.command.command_id: event.command.slba for event in done.of(Command)}
+        ends.add(tuple(sent_as[event.completion.command_id] for event in done.of(Completion)))
+    return ends == {(0, 2048), (2048, 0)}
+
+
+@holds("What are the columns of /proc/diskstats?")
+def fifteen_numbers_behind_the_name():
+    probed()
+    before: list[str] = []
+    after: list[str] = []
+    for row in (before, after):
+        row += scenario.cat("/proc/diskstats").split()
+        scenario.io("nvme0n1", "write", 0, 8192)
+        scenario.io("nvme0n1", "read", 0, 4096)
+        scenario.discard("nvme0n1", 0, 4096)
+    grown = [int(new) - int(old) for old, new in zip(before[3:], after[3:], strict=True)]
+    return (len(grown), grown[:3], grown[4:7], grown[11:14]) == (15, [1, 0, 8], [1, 0, 16], [1, 0, 8])
+
+
+@holds("May several completions share one interrupt? (interrupt coalescing)")
+def one_interrupt_takes_what_is_there():
+    boot(1)
+    probing = record(scenario.nvme_probe, io_queue_depth=16)
+    asked = [event.command for event in probing.of(Command) if event.command.opcode == nvme_admin_set_features]
+    reading = record(scenario.io, "nvme0n1", "read", 0, 1 << 20)
+    calls = [event.function for event in reading.of(Call)]
+    return 8 not in [each.fid for each in asked] and (calls.count("nvme_handle_cqe"), calls.count("nvme_irq")) == (3, 1)
+
+
+@holds("Does O_DIRECT go past the scheduler?")
+def a_direct_read_meets_the_scheduler_and_an_own_command_does_not():
+    boot(1)
+    scenario.null_blk_load(submit_queues=1)
+    reading = [event.function for event in record(scenario.io, "nullb0", "read", 0, 4096).of(Call)]
+    driver = Driver()
+    q = driver.load()
+    own = [event.function for event in record(sent, q, REQ_OP_DRV_IN).of(Call)]
+    return scenario.scheduler("nullb0") == "mq-deadline" and "dd_insert_requests" in reading and not {
+        "dd_insert_requests", "blk_mq_sched_insert_requests"} & set(own)
+
+
+@holds("Does a timeout give my program an error? (io_timeout, EBS)")
+def an_aborted_read_is_sent_again_six_times_in_all():
+    obedient, lame = (incident(SLOW, 1000, 0, 3000, aborts) for aborts in (True, False))
+    fetched = [each.said for each in obedient.moments if each.said.startswith("fetches: read")]
+    return (obedient.result, len(fetched), lame.result) == ("EIO", 6, "4096 bytes")
+
+
+@holds("Stopped or quiesced? (blk_mq_stop_hw_queue)")
+def to_stop_a_queue_waits_for_nobody():
+    boot(1)
+    driver = Driver()
+    q = driver.load()
+    sent(q)
+    stopping = record(blk_mq.blk_mq_stop_hw_queue, q.queue_hw_ctx[0])
+    sent(q)
+    stopped, hctx = len(driver.taken), q.queue_hw_ctx[0]
+    hctx.state = 0
+    blk_mq.blk_mq_run_hw_queue(hctx, False)
+    return ([event.function for event in stopping.of(Call)], stopped, len(driver.taken)) == (
+        ["blk_mq_stop_hw_queue"], 1, 2)
+
+
+@holds("Can the number of hardware queues change later?")
+def a_reset_brings_fewer_queues():
+    boot(4)
+    controller = Controller(4)
+    scenario.nvme_probe(controller=controller, io_queue_depth=8)
+    controller.granted = 2
+    again = record(scenario.set_nvme_file, "nvme0", "reset_controller", 1)
+    calls = {event.function for event in again.of(Call)}
+    return "__blk_mq_update_nr_hw_queues" in calls and scenario.disk("nvme0n1").queue.nr_hw_queues == 2
+
+
+@holds("What do --noflush and --nolockfs of dmsetup suspend change?")
+def only_a_plain_suspend_freezes_the_file_system():
+    seen = []
+    for flags in ((), ("--nolockfs",), ("--noflush",)):
+        probed()
+        scenario.dm_load()
+        dmsetup.create("lin", "0 2048 linear /dev/nvme0n1 0")
+        suspending = record(dmsetup.run, ("suspend", *flags, "lin"))
+        calls = {event.function for event in suspending.of(Call)}
+        seen.append(("lock_fs" in calls, "dm_wait_for_completion" in calls))
+    return seen == [(True, True), (False, True), (False, True)]
+
+
+@holds("Does blk-mq balance the load between hardware queues?")
+def who_finds_no_tag_sleeps_beside_an_empty_queue():
+    boot(2)
+    scenario.null_blk_load(submit_queues=2, hw_queue_depth=1, irqmode=2, completion_nsec=100_000)
+    reads = [{"disk": "nullb0", "op": "read", "offset": n << 16, "length": 4096, "cpu": 0} for n in range(2)]
+    done = record(scenario.together, [{"step": ["io", each]} for each in reads])
+    used = {event.new.queue_num for event in done.of(Assign) if event.field == "mq_hctx" and event.new}
+    return used == {0} and "sbitmap_prepare_to_wait" in {event.function for event in done.of(Call)}
+
+
+@holds("Is my queue run by its caller, or by kblockd? (blk_mq_run_hw_queue)")
+def only_a_cpu_of_the_queue_runs_it_by_itself():
+    seen = []
+    for cpu, later in ((0, False), (1, False), (0, True)):
+        boot(2)
+        driver = Driver(queues=2)
+        q = driver.load()
+        hctx = q.queue_hw_ctx[0]
+        rq = blk_mq.blk_mq_alloc_request(q, REQ_OP_READ, BLK_MQ_REQ_NOWAIT)
+        blk_mq_sched.blk_mq_sched_insert_request(rq, False, False, False)
+        running = record(this().task, "someone", blk_mq.blk_mq_run_hw_queue, rq.mq_hctx or hctx, later, cpu=cpu)
+        who = {running.contexts[event.context].name for event in running.of(Call) if event.function == "hctx_unlock"}
+        seen.append("kblockd" in " ".join(who))
+    return seen == [False, True, True]
+
+
+@holds("When does a driver need map_queues?")
+def without_it_cpus_are_dealt_out():
+    boot(4)
+    driver = Driver(queues=2)
+    driver.load()
+    return list(driver.set.map[0].mq_map) == [0, 1, 0, 1]
+
+
+@holds("How do I find what my driver has in flight? (blk_mq_tagset_busy_iter)")
+def what_was_started_is_found_until_it_has_ended():
+    boot(1)
+    driver, counts = Driver(depth=8), []
+    q = driver.load()
+    for wanted in (2, 1):
+        while len(driver.taken) < wanted:
+            sent(q)
+        while len(driver.taken) > wanted:
+            driver.finish()
+        found: list[Any] = []
+        blk_mq_tag.blk_mq_tagset_busy_iter(driver.set, lambda rq, found, _: bool(found.extend([rq])) or True, found)
+        counts.append(found == driver.taken)
+    return counts == [True, True]
+
+
+@holds("In which order does a driver take its disk away?")
+def null_blk_takes_its_disk_away_in_this_order():
+    boot(1)
+    scenario.null_blk_load(submit_queues=1)
+    calls = [event.function for event in record(scenario.null_blk_unload).of(Call)]
+    order = [calls.index(each) for each in ("del_gendisk", "blk_cleanup_queue", "blk_mq_free_tag_set", "put_disk")]
+    return order == sorted(order)
+
+
+@holds("Why is dm-0 253:0 on one machine, and 254:0 on another?")
+def device_mapper_gets_the_highest_number_that_is_free():
+    numbers = []
+    for others in (0, 1):
+        boot(1)
+        for _ in range(others):
+            genhd.register_blkdev(0, "virtblk")
+        scenario.dm_load()
+        numbers.append(scenario.disk(dmsetup.create("lin0")).major)
+    return numbers == [254, 253]
+
+
+@holds("What do dmsetup remove --force and wipe_table do?")
+def an_error_table_takes_the_place_of_the_old():
+    probed()
+    scenario.dm_load()
+    volume = dmsetup.create("lin", "0 2048 linear /dev/nvme0n1 0")
+    dmsetup.create("top", "0 2048 linear /dev/mapper/lin 0")
+    busy = dmsetup.run(("remove", "--force", "lin")).exit
+    return (busy, dmsetup.dmsetup("table", "lin").split(), refused_with(scenario.io, volume, "read", 0, 4096)) == (
+        1, ["0", "2048", "error"], "EIO")
+
+
+@holds("How does the driver know which completions are new?")
+def no_register_is_read_to_find_a_completion():
+    probed()
+    reading = record(scenario.io, "nvme0n1", "read", 0, 1 << 20)
+    looks = [event.function for event in reading.of(Call)].count("nvme_cqe_pending")
+    return looks == len(reading.of(Completion)) + 1 and not reading.of(RegisterRead)
+
+
+@holds("The log names a bad sector. Which volume has it, and which file?")
+def a_sector_is_followed_back_to_its_volume():
+    probed(partitions="mbr")
+    scenario.dm_load()
+    volume = dmsetup.create("lin", "0 512 zero\n512 1024 linear /dev/nvme0n1p1 128")
+    reading = record(scenario.io, volume, "read", 520 * 512, 4096)
+    (sector,) = (event.command.slba for event in reading.of(Command))
+    return sector - scenario.disk("nvme0n1").part_tbl.part[1].start_sect - 128 + 512 == 520
+
+
 @holds("My lvextend failed and every read hangs. What now?")
 def a_suspended_device_makes_wait_and_resume_lets_go():
     probed()
@@ -679,6 +1041,7 @@ def test_the_first_mention_of_a_word_leads_to_the_glossary(site):
 def test_every_name_is_listed_with_its_places(site):
     shown = (site / "book" / "names.html").read_text()
     assert set(told()) == set(re.findall(r'<dt id="(\w+)">', shown))
+    assert "`" not in shown.partition('<dl class="names">')[2].partition("</dl>")[0]
     assert '<a href="https://elixir.bootlin.com/linux/v5.4.120/source/block/blk-mq-tag.c#L110">' in shown
 
 
@@ -699,6 +1062,19 @@ TYPED = {
     "nomerges": "schedulers-and-plugs.html", "requeue_list": "schedulers-and-plugs.html", "await high": "symptoms.html",
     "nvme nvme0: I/O 29 QID 1 timeout, aborting": "symptoms.html#aborting", "mq-deadline": "schedulers-and-plugs.html",
     "blk_mq_get_tag": "symptoms.html#at-tag", "dmsetup suspend": "symptoms.html#suspended",
+    "init_request": "questions.html#where-does-a-driver", "rq_to_pdu": "questions.html#where-does-a-driver",
+    "freeze vs quiesce": "questions.html#freeze-or-quiesce", "what is a bio": "glossary.html#term-bio",
+    "what is plugging": "schedulers-and-plugs.html#the-plug", "why does io_submit block": "questions.html#why-does-io",
+    "time before request exists": "questions.html#where-does-time-go", "writing a blk-mq driver": "questions.html#i-wr",
+    "complete vs end request": "questions.html#blk-mq-complete", "timeout handler return value": "questions.html#what-",
+    "Re-reading the partition table failed": "questions.html#why-does-blockdev", "raise io_timeout": "timeout-abort",
+    "nvme queue count less than cpus": "io-queues.html#the-negotiation", "queue_mode bio or rq": "questions.html#queue",
+    "iowait and load average": "questions.html#is-iowait", "bio vs request": "questions.html#what-is-the-difference-b",
+    "order of two writes in flight": "questions.html#do-two", "does a timeout fail the I/O": "questions.html#does-a-ti",
+    "does a partition have its own queue": "questions.html#has-a-partition", "ionice": "choosing-a-scheduler.html#what",
+    "soft lockup nvme_irq": "symptoms.html#soft-lockup", "simulate a slow disk": "questions.html#how-do-i-make-a-disk",
+    "queue is full": "getting-a-tag.html#when-there-is-none", "phase bit": "glossary.html#term-phase-bit",
+    "dmsetup wipe_table": "questions.html#what-do-dmsetup", "host memory buffer": "symptoms.html#host-memory",
 }
 """What people type → a place of the first two that the page of the search then shows."""
 

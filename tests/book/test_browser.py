@@ -1,5 +1,7 @@
-"""Every page in a browser: nothing from another host, no error, nothing wider than the window. The web server has the
-strict policy that the README gives."""
+"""Every page in a browser: one visit over HTTP, under the strict policy that the README gives, and one from disk.
+
+Nothing comes from another host, nothing fails, nothing is wider than the window, nobody is kept out; each cell gives
+what is stored of it, and each figure shows what Python draws."""
 
 from __future__ import annotations
 
@@ -10,14 +12,22 @@ from urllib.parse import unquote
 
 import pytest
 
+from tests.book.access import violations
 from tests.book.conftest import SITE, Visit, visited
 from tests.book.live import figures
+from tests.book.test_cells import RUN_ALL, compare
+from tests.book.test_live import live_pages, try_figures
+from tests.tools.outputs import chapters
 
 pytestmark = pytest.mark.site
 
 WIDTHS = {"desktop": 1280, "phone": 390, "small phone": 360}
 HEAVIEST = 700_000  # bytes of a page before a figure is touched
-LOOKS = [("light", "desktop"), ("dark", "phone"), ("light", "small phone")]  # a theme changes colours alone
+LOOKS = [("dark", "phone"), ("light", "small phone"), ("light", "desktop")]  # a theme changes colours alone
+DOOR = "index.html"  # it shows nothing of its own, and leads on
+PAGES = [path for path in visited() if path != DOOR]
+CHAPTERS = {f"book/{path.stem}.html": path.stem for path in chapters()}
+LIVE = live_pages()
 
 # What sticks out of the window to the right, and is not in a box that scrolls or clips.
 STICKS_OUT = """() => {
@@ -46,24 +56,72 @@ def weight(asked, origin):
     return sum(compressed(SITE / unquote(url.removeprefix(f"{origin}/"))) for url in asked if url.startswith(origin))
 
 
-@pytest.mark.parametrize("path", visited())
-def test_page(window, origins, path):
-    page = window.page
-    for way in ("http", "file"):
-        window.begin()
-        page.goto(f"{origins[way]}/{path}", wait_until="load")
-        if path == "index.html":  # the front door leads on
-            page.wait_for_url("**/book/index.html")
-        if way == "http":
-            assert weight(window.asked, origins["http"]) < HEAVIEST
-            for figure in figures(page.evaluate)[:1]:
-                figure.check(**dict([next(figure.moves())]))
-        window.check()
+# Whether what is in a solution can be seen, before and after its button was pressed.
+UNFOLD = """() => [...document.querySelectorAll('div.solution.dropdown')].map(solution => {
+  const content = solution.querySelector('section, .section, p:not(.admonition-title)');
+  const before = content.checkVisibility({visibilityProperty: true});
+  solution.querySelector('button.toggle-button').click();
+  return [before, content.checkVisibility({visibilityProperty: true})];
+})"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_over_http(window, origins, path):
+    """What it weighs; each cell; the first figure."""
+    page = window.open(f"{origins['http']}/{path}")
+    assert weight(window.asked, origins["http"]) < HEAVIEST
+    window.check()
+    if path in CHAPTERS:
+        compare(CHAPTERS[path], page.evaluate(RUN_ALL))
+    for figure in figures(page.evaluate)[:1]:
+        figure.check(**dict([next(figure.moves())]))
+    window.check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_from_disk(window, origins, path):
+    """How it looks, to everybody; each figure; that solutions are folded until they are asked for."""
+    page = window.open(f"{origins['file']}/{path}")
     for scheme, name in LOOKS:
         page.emulate_media(color_scheme=scheme)
         page.set_viewport_size({"width": WIDTHS[name], "height": 900})
         assert page.evaluate(STICKS_OUT) == [], f"too wide for a {name}, {scheme}"
     window.check()
+    assert violations(page) == []
+    if path in LIVE:
+        try_figures(page, LIVE[path])
+    folded = page.evaluate(UNFOLD)
+    assert bool(folded) == has_solutions(path)
+    assert not any(before for before, _ in folded)
+    assert all(after for _, after in folded)
+    window.check()
+
+
+def has_solutions(path):
+    return bool(re.search(r'<div class="[^"]*\bsolution\b[^"]*"', (SITE / path).read_text("utf8")))
+
+
+def test_some_page_has_solutions(site):
+    assert any(map(has_solutions, PAGES)), "no exercise has a solution"
+
+
+@pytest.mark.parametrize("way", ["http", "file"])
+def test_the_front_door_leads_on(window, origins, way):
+    page = window.open(f"{origins[way]}/{DOOR}")
+    page.wait_for_url("**/book/index.html")
+    page.wait_for_load_state("load")
+    assert way == "file" or weight(window.asked, origins["http"]) < HEAVIEST
+    window.check()
+
+
+def test_axe_finds_what_is_wrong(window, origins):
+    page = window.open(f"{origins['file']}/book/source-notes.html")
+    wrong = '<button></button><p style="color: #999; background: #fff">pale</p>'
+    page.evaluate("html => document.querySelector('main').insertAdjacentHTML('beforeend', html)", wrong)
+    found = {": ".join(each.split(": ")[:2]) for each in violations(page)}
+    assert found == {"light: button-name", "light: color-contrast", "dark: color-contrast"}
 
 
 def luminance(color):
@@ -90,13 +148,11 @@ def test_the_reader_can_choose_the_dark_theme(browser, origins):
 
 @pytest.mark.parametrize("way", ["file", "http"])
 @pytest.mark.parametrize("words", ["queue", "blk_mq_alloc_tag_set", "软件队列"])
-def test_search_finds(browser, origins, way, words):
-    with Visit(browser, origins) as visit:
-        page = visit.page
-        page.goto(f"{origins[way]}/search.html?q={words}")
-        page.wait_for_selector("#search-results li a", timeout=60_000)
-        page.wait_for_load_state("networkidle")
-        visit.check()
+def test_search_finds(window, origins, way, words):
+    page = window.open(f"{origins[way]}/search.html?q={words}")
+    page.wait_for_selector("#search-results li a", timeout=60_000)
+    page.wait_for_load_state("networkidle")
+    window.check()
 
 
 def test_the_menu_of_a_phone_covers_the_page(browser, origins):
@@ -112,33 +168,10 @@ def test_the_menu_of_a_phone_covers_the_page(browser, origins):
         visit.check()
 
 
-def test_chinese_has_a_font(browser, origins):
-    with Visit(browser, origins) as visit:
-        visit.page.goto(f"{origins['file']}/book/source-notes.html")
-        assert visit.page.locator('[lang="zh"]').count()
-        family = visit.page.evaluate("getComputedStyle(document.querySelector('[lang=zh]')).fontFamily")
-        assert "CJK" in family
-
-
-# Whether what is in a solution can be seen, before and after its button was pressed.
-UNFOLD = """() => [...document.querySelectorAll('div.solution.dropdown')].map(solution => {
-  const content = solution.querySelector('section, .section, p:not(.admonition-title)');
-  const before = content.checkVisibility({visibilityProperty: true});
-  solution.querySelector('button.toggle-button').click();
-  return [before, content.checkVisibility({visibilityProperty: true})];
-})"""
-
-
-def test_solutions_are_folded_until_asked_for(browser, origins, site):
-    folded = [p for p in visited() if re.search(r'<div class="[^"]*\bsolution\b[^"]*"', (site / p).read_text("utf8"))]
-    assert folded, "no exercise has a solution"
-    with Visit(browser, origins) as visit:
-        for path in folded:
-            visit.page.goto(f"{origins['file']}/{path}")
-            before, after = zip(*visit.page.evaluate(UNFOLD), strict=True)
-            assert not any(before), path
-            assert all(after), path
-        visit.check()
+def test_chinese_has_a_font(window, origins):
+    page = window.open(f"{origins['file']}/book/source-notes.html")
+    assert page.locator('[lang="zh"]').count()
+    assert "CJK" in page.evaluate("getComputedStyle(document.querySelector('[lang=zh]')).fontFamily")
 
 
 @pytest.mark.screenshots

@@ -24,7 +24,7 @@ from blkmodel.view.figures import exercise, exercise_io
 ROOT = Path(__file__).resolve().parents[2]
 LISTED = re.findall(r"file: book/([\w-]+)", (ROOT / "_toc.yml").read_text())
 CHAPTERS = [name for name in LISTED if (ROOT / "book" / f"{name}.ipynb").exists()
-            and name not in ("index", "read-the-model", "defects", "symptoms", "names")]
+            and name not in ("index", "read-the-model", "defects", "symptoms", "names", "your-machine")]
 KINDS = ("choice", "task", "incident", "drawn")
 SEEDS = int(os.environ.get("SEEDS", "100"))
 LIVE = (exercise.which_queue, exercise_io.how_many_requests, exercise_io.which_tag, exercise_io.how_many_entries,

@@ -187,13 +187,16 @@ def test_parameters_by_name(names):
 
 
 @pytest.mark.parametrize("code", ["'ke|", "f\"ke|", "# ke|", "'''\nke|", "\"it's ke|", "x = 'a' 'ke|", "1e|", "def ke|",
-                                  "class ke|", "import os as ke|", "for ke|"])
+                                  "class ke|", "import os as ke|", "for ke|", "'{ke|", "f'{{ke|", "f'{kernel} ke|",
+                                  "f'{kernel:ke|", "f'{kernel!r:>ke|", "xf'{ke|"])
 def test_no_options_where_no_name_stands(code, names):
     assert options(code, names) is None
 
 
 @pytest.mark.parametrize("code", ["'' + ke|", "'''\n''' + ke|", "# so\nke|", "'broken\nke|", "if kernel: ke|",
-                                  "f(\"#\", ke|", "''''''; ke|", "x = [ke|"])
+                                  "f(\"#\", ke|", "''''''; ke|", "x = [ke|", "f'{ke|", "f'{{ {ke|}'",
+                                  "rf\"a {1} {number[1:2]}{listed[ke|",
+                                  "f'''{a}\n{f(ke|", "print(f'{a != ke|}')"])
 def test_options_where_one_does(code, names):
     assert "kernel" in options(code, names)
 
@@ -257,6 +260,12 @@ def test_an_answer_takes_one_look_around(monkeypatch, names):
     assert "number" in options("x = 1\n" * 50_000 + "nu|", names)
     monkeypatch.setattr(hints, "LONGEST", 20)
     assert "far" not in options("far = 1; near = 2; it = 3\n|")
+
+
+def test_fields_of_a_text(names):
+    assert options("print(f'now {kernel.|} ns')", names)["now"] == "property"
+    assert what("f'{kernel.mach|ine}'", names)["signature"].startswith("machine")
+    assert "name=" in options("from blkmodel import scenario\nprint(f'{scenario.disk(|", names)
 
 
 def test_odd_code_does_no_harm(names):

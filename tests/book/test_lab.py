@@ -54,7 +54,11 @@ def test_figures_are_there_at_first_sight(recipe, data, browser):
         page.close()
     finally:
         server.terminate()
-        server.wait(30)
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:  # it waits for a kernel that is just beginning
+            server.kill()
+            server.wait()
 
 
 def address_in(log):

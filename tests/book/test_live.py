@@ -1,4 +1,6 @@
-"""Live figures in the page: each control moved, and what is then shown compared with the view called from here."""
+"""Live figures in the page: each control moved, and what is then shown compared with the view called from here.
+
+Those of the book are moved by test_browser.py, which visits each page."""
 
 from __future__ import annotations
 
@@ -15,22 +17,23 @@ import time
 import nbformat
 import pytest
 
-from blkmodel.live import Slider, Steps, live
+from blkmodel.live import Slider, Steps, Text, live
 from blkmodel.view.figures.machine_to_queues import machine_to_queues
 from blkmodel.view.figures.tag_map import tag_map
 from blkmodel.view.figures.tag_memory import tag_memory
 from blkmodel.view.figures.tags_under_load import tags_under_load
+from blkmodel.view.figures.your_machine import last_case, your_machine
 from tests.book.access import violations
-from tests.book.conftest import ROOT, SITE, Visit, program, served, visited
-from tests.book.live import Figure, Firefox, figures
+from tests.book.conftest import ROOT, SITE, Visit, served, visited
+from tests.book.live import NOTHING_AHEAD, Figure, figures
 
 pytestmark = pytest.mark.site
 
 ENGINE = ROOT / "_build" / "engine"
 STATIC = ROOT / "book" / "_static"
 HERE = {"PYTHONPATH": str(ROOT)}  # for other processes: this tree, whatever is installed
-LARGEST = 9_000_000  # bytes of engine before the first answer
-MORE = 2_700_000  # for cells besides; the most of it, the library, only for those that import of it
+LARGEST = 7_500_000  # bytes of engine before the first answer
+MORE = 2_150_000  # for cells besides; the most of it, the library, only for those that import of it
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +50,10 @@ def stage(site, tmp_path_factory):
     steps = live(machine_to_queues, name="steps", start={"cpus": 16, "present": 2}, present=Steps("cpus"), threads=1)
     leader = live(machine_to_queues, name="leader", follow="both", cpus=(1, 32))
     follower = live(machine_to_queues, name="follower", follow="both", threads=(1, 4))
-    short = live(tag_memory, name="short", room=Slider(0, 4096, none="enough"))
+    short = live(tag_memory, name="short", depth=(0, 1023))
     manifest = json.loads((ENGINE / "manifest.json").read_text())
-    figures = "<p>and</p>".join(each.html() for each in (kinds, words, boxes, steps, leader, follower, short))
+    file = live(your_machine, name="file", pasted=Text(size=64, file=True), case=Slider(0, last_case))
+    figures = "<p>and</p>".join(each.html() for each in (kinds, words, boxes, steps, leader, follower, short, file))
     (place / "index.html").write_text(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Stage</title>'
         '<link rel="icon" href="data:,"><link rel="stylesheet" href="_static/live.css">'
@@ -59,8 +63,47 @@ def stage(site, tmp_path_factory):
         yield {"file": place.as_uri(), "http": address}
 
 
+@pytest.fixture(scope="module")
+def windows(browser, stage):
+    """One window for each way to read the stage. Its engine, once it is loaded, serves every test that asks for it."""
+    with Visit(browser, stage) as file, Visit(browser, stage) as http:
+        yield {"file": file, "http": http}
+
+
+# As the page was when it came, but for its engine: nothing kept, nothing in hand, the top in sight, all at rest.
+AT_REST = """async () => {
+  const figures = [...document.querySelectorAll('.blk-live')].map(root => root.blkLive);
+  document.activeElement.blur();
+  for (const figure of figures) {
+    Object.defineProperty(figure, 'took', {value: 0, writable: true, configurable: true});
+    Object.assign(figure, {moved: '', up: 1});
+    figure.answers.clear();
+    figure.message('');
+    figure.go('reset');
+  }
+  while (figures.some(({root}) => root.getAttribute('aria-busy') === 'true'))
+    await new Promise(done => setTimeout(done, 5));
+  scrollTo(0, 0);
+}"""
+
+
+@pytest.fixture
+def at_rest(windows, stage):
+    """A function that shows the stage in one of its windows: the page, and the account of what goes wrong."""
+    def show(way):
+        visit = windows[way]
+        if visit.page.url.partition("?")[0] == f"{stage[way]}/index.html":
+            visit.page.evaluate(AT_REST)
+            visit.begin()
+        else:
+            visit.open(f"{stage[way]}/index.html")
+        return visit
+    return show
+
+
 def try_everything(evaluate, wanted=lambda figure: True):
     """Move each control of the figures, one after the other; say which were tried."""
+    evaluate(NOTHING_AHEAD)
     tried = [figure for figure in figures(evaluate) if wanted(figure)]
     for figure in tried:
         for name, value in figure.moves():
@@ -69,20 +112,13 @@ def try_everything(evaluate, wanted=lambda figure: True):
 
 
 @pytest.mark.parametrize("way", ["file", "http"])
-def test_each_control(browser, stage, way):
-    with Visit(browser, stage) as visit:
-        visit.page.goto(f"{stage[way]}/index.html")
-        try_everything(visit.page.evaluate)
-        visit.check()
+def test_each_control(at_rest, way):
+    visit = at_rest(way)
+    try_everything(visit.page.evaluate)
+    visit.check()
 
 
-@pytest.fixture
-def firefox(tmp_path):
-    started = Firefox(program("FIREFOX", "firefox-esr", "firefox"), tmp_path)
-    yield started
-    started.close()
-
-
+@pytest.mark.xdist_group("firefox")
 def test_each_control_in_firefox_under_the_strict_policy(firefox, stage):
     firefox.goto(f"{stage['http']}/index.html")
     try_everything(firefox.evaluate)
@@ -90,6 +126,78 @@ def test_each_control_in_firefox_under_the_strict_policy(firefox, stage):
     assert [r for r in firefox.requests if not r.startswith((stage["http"], "data:", "about:"))] == []
 
 
+# Choose a file, or drop it on the figure, as a reader would; come back when the page shows the answer.
+FILE = """async ([name, text, how]) => {
+  const root = document.querySelector(`[data-figure="${name}"]`);
+  const said = () => root.querySelector(':scope > .blk-message');
+  const [before, old] = [root.blkLive.shown.innerHTML, said()];
+  const files = new DataTransfer();
+  files.items.add(new File([typeof text === 'string' ? text : new Uint8Array(text)], 'mine.json'));
+  const chooser = root.querySelector('input[type=file]');
+  if (how === 'drop') {
+    const event = new DragEvent('drop', {bubbles: true, cancelable: true, dataTransfer: files});
+    root.querySelector('.blk-shown').dispatchEvent(event);
+    if (!event.defaultPrevented) throw new Error('the browser would open the file');
+  } else {
+    chooser.files = files.files;
+    for (const type of ['input', 'change']) chooser.dispatchEvent(new Event(type, {bubbles: true}));
+  }
+  const begin = performance.now();
+  const waits = () => (!said() || said() === old) && root.blkLive.shown.innerHTML === before;
+  while ((root.getAttribute('aria-busy') === 'true' || waits()) && performance.now() - begin < 60000)
+    await new Promise(done => setTimeout(done, 5));
+  return {message: said() ? said().textContent : '', shown: root.blkLive.shown.innerHTML,
+          typed: root.querySelector('textarea').value};
+}"""
+RECORDED = ROOT / "tests" / "recordings"
+
+
+def try_files(evaluate):
+    """Choose and drop recordings; the page must show what Python draws. Then what is none."""
+    figure = Figure(evaluate, "file")
+    for how, path in (("choose", "6.12-c8n4"), ("drop", "6.1-c5of6n2")):
+        text = (RECORDED / "debian" / "maps" / f"{path}.json").read_text()
+        state = evaluate(FILE, ["file", text, how])
+        assert state["message"] == ""
+        assert state["typed"] == text
+        figure.values |= {"pasted": text}
+        figure.check(case=5)
+    long = text + " " * 30_000
+    assert evaluate(FILE, ["file", long.replace("6.1.0-57", "6.1.0-58"), "choose"])["typed"] == ""
+    shown = evaluate(FILE, ["file", (RECORDED / "hostile" / "check_bigint.json").read_text(), "choose"])
+    assert shown["message"] == "line 1: expected numbers of at most 20 digits"
+    assert "6.1.0-58-amd64 on 6 CPUs" in shown["shown"], "behind the message is the last figure"
+    for wrong, why in (("x" * ((2 << 20) + 1), "it has 2097153 bytes; at most 2097152 are read"),
+                       ([255, 254, 0], "it is not UTF-8 text")):
+        assert evaluate(FILE, ["file", wrong, "drop"])["message"] == f"This file cannot be read: {why}."
+    figure.values |= {"pasted": ""}
+    figure.check(pasted="")
+
+
+@pytest.mark.parametrize("way", ["file", "http"])
+def test_a_file_that_a_reader_chooses(at_rest, way):
+    visit = at_rest(way)
+    page = visit.page
+    try_files(page.evaluate)
+    with page.expect_file_chooser() as chosen:
+        page.locator("[data-figure=file] input[type=file]").focus()
+        page.keyboard.press("Enter")
+    chosen.value.set_files(RECORDED / "debian" / "maps" / "6.12-c9n3.json")
+    page.get_by_text("6.12.117+deb12-amd64 on 9 CPUs").first.wait_for()
+    page.wait_for_timeout(300)
+    assert "pasted" not in page.url
+    visit.check()
+
+
+@pytest.mark.xdist_group("firefox")
+def test_a_file_that_a_reader_chooses_in_firefox(firefox, stage):
+    firefox.goto(f"{stage['http']}/index.html")
+    try_files(firefox.evaluate)
+    assert firefox.errors == []
+    assert [r for r in firefox.requests if not r.startswith((stage["http"], "data:", "about:"))] == []
+
+
+@pytest.mark.xdist_group("firefox")
 def test_the_book_from_disk_in_firefox(firefox, origins):
     wanted = {"tag_memory", "tag_map", "break_it"}
     firefox.goto(f"{origins['file']}/book/tag-sets.html")
@@ -125,20 +233,24 @@ def live_pages():
     return found
 
 
-@pytest.mark.parametrize(("path", "first"), live_pages().items())
-def test_each_figure_of_the_book(browser, origins, path, first):
-    with Visit(browser, origins) as visit:
-        page = visit.page
-        page.goto(f"{origins['file']}/{path}")
-        for place, figure in enumerate(figures(page.evaluate)):
-            moves = list(figure.moves())
-            if place not in first:  # one value of each control will do
-                moves = list({name: (name, value) for name, value in moves if value != figure.values[name]}.values())
-            states = [figure.check(**{name: value}) for name, value in moves]
-            said = {tuple(re.findall(r'aria-label="([^"]*)"', state["shown"])) for state in states}
-            assert place not in first or said == {()} or len(said) > 1, f"{figure.name}: the same words each time"
-        assert violations(page, ".blk-live") == []
-        visit.check()
+def try_figures(page, first):
+    """Move each control of each figure of a page. Those that then stand otherwise are still for every reader.
+
+    first: the places of those that no page before it has in the same way; of others, one value of each control will do.
+    """
+    otherwise = []
+    page.evaluate(NOTHING_AHEAD)
+    for place, figure in enumerate(figures(page.evaluate)):
+        moves = list(figure.moves())
+        if place not in first:
+            moves = list({name: (name, value) for name, value in moves if value != figure.values[name]}.values())
+        states = [figure.check(**{name: value}) for name, value in moves]
+        said = {tuple(re.findall(r'aria-label="([^"]*)"', state["shown"])) for state in states}
+        assert place not in first or said == {()} or len(said) > 1, f"{figure.name}: the same words each time"
+        if figure.values != figure.spec["values"]:  # else it is to the letter what was looked at before it was moved
+            otherwise.append(f'[data-figure="{figure.name}"]')
+    if otherwise:
+        assert violations(page, ", ".join(otherwise)) == []
 
 
 def test_the_engine_is_of_this_package(site):
@@ -165,41 +277,36 @@ def test_a_stale_output_is_noticed(tmp_path):
     """The text of a figure changes by one word: the comparison of `make chapters` fails."""
     stored = nbformat.read(ROOT / "book" / "index.ipynb", as_version=4)
     stored.cells = [cell for cell in stored.cells if "machine_to_queues" in cell.source and cell.cell_type == "code"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "--nbval"]
-
-    def passes(name):
-        nbformat.write(stored, tmp_path / name)
-        still = os.environ | HERE | {"BLKMODEL_STILL": "1"}
-        done = subprocess.run([*command, name], cwd=tmp_path, env=still, check=False, capture_output=True, text=True)
-        assert "1 passed" in done.stdout or "1 failed" in done.stdout, done.stdout + done.stderr
-        return done.returncode == 0
-
-    assert passes("fresh.ipynb")
+    nbformat.write(stored, tmp_path / "fresh.ipynb")
     data = stored.cells[0].outputs[0].data
     data["text/html"] = data["text/html"].replace("hardware queue", "hardware Queue", 1)
-    assert not passes("stale.ipynb")
+    nbformat.write(stored, tmp_path / "stale.ipynb")
+    command = [sys.executable, "-m", "pytest", "-q", "-rpf", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
+    done = subprocess.run([*command, "--nbval", "fresh.ipynb", "stale.ipynb"], cwd=tmp_path, check=False, text=True,
+                          env=os.environ | HERE | {"BLKMODEL_STILL": "1"}, capture_output=True)
+    said = re.findall(r"^(PASSED|FAILED) (\w+)\.ipynb", done.stdout, re.MULTILINE)
+    assert sorted(said) == [("FAILED", "stale"), ("PASSED", "fresh")], done.stdout + done.stderr
 
 
-def test_only_the_newest_change_is_answered(browser, stage):
-    with Visit(browser, stage) as visit:
-        page = visit.page
-        page.goto(f"{stage['file']}/index.html")
-        figure = Figure(page.evaluate, "machine")
-        figure.check(cpus=10)
-        drawn = page.evaluate("""async () => {
-          const root = document.querySelector('[data-figure=machine]');
-          const slider = root.querySelector('[data-name=cpus] input[type=range]');
-          let drawn = 0;
-          root.addEventListener('blk-shown', () => drawn++);
-          for (let cpus = 12; cpus <= 60; cpus++) {
-            slider.value = cpus;
-            slider.dispatchEvent(new Event('input', {bubbles: true}));
-          }
-          while (root.getAttribute('aria-busy') === 'true') await new Promise(done => setTimeout(done, 5));
-          return drawn;
-        }""")
-        assert drawn == 1
-        figure.check(threads=1, cpus=60)
+def test_only_the_newest_change_is_answered(at_rest):
+    visit = at_rest("file")
+    page = visit.page
+    figure = Figure(page.evaluate, "machine")
+    figure.check(cpus=10)
+    drawn = page.evaluate("""async () => {
+      const root = document.querySelector('[data-figure=machine]');
+      const slider = root.querySelector('[data-name=cpus] input[type=range]');
+      let drawn = 0;
+      root.addEventListener('blk-shown', () => drawn++);
+      for (let cpus = 12; cpus <= 60; cpus++) {
+        slider.value = cpus;
+        slider.dispatchEvent(new Event('input', {bubbles: true}));
+      }
+      while (root.getAttribute('aria-busy') === 'true') await new Promise(done => setTimeout(done, 5));
+      return drawn;
+    }""")
+    assert drawn == 1
+    figure.check(threads=1, cpus=60)
 
 
 def test_what_a_step_would_show_is_there_before_it(browser, stage):
@@ -207,12 +314,15 @@ def test_what_a_step_would_show_is_there_before_it(browser, stage):
     with Visit(browser, stage) as visit:
         page = visit.page
         page.goto(f"{stage['http']}/index.html")
+        # However slow this machine is just now, no answer counts as too slow to be drawn ahead.
+        page.evaluate("""() => document.querySelectorAll('.blk-live').forEach(root =>
+            Object.defineProperty(root.blkLive, 'took', {get: () => 0, set: () => {}}))""")
         figure = Figure(page.evaluate, "machine")
         figure.check(cpus=12)
-        there = """values =>
-            document.querySelector('[data-figure=machine]').blkLive.answers.has(JSON.stringify(values))"""
-        for change in ({"cpus": 13}, {"cpus": 11}, {"nodes": 2}, {"nodes": 4}, {"threads": 2}):
-            page.wait_for_function(there, arg=figure.values | change, timeout=60_000)
+        there = """([name, values]) =>
+            document.querySelector(`[data-figure=${name}]`).blkLive.answers.has(JSON.stringify(values))"""
+        for change in ({"cpus": 13}, {"cpus": 11}, {"cpus": 14}, {"nodes": 2}, {"nodes": 4}, {"threads": 2}):
+            page.wait_for_function(there, arg=["machine", figure.values | change], timeout=60_000)
         assert figure.set()["values"]["cpus"] == 12
         at_once = """() => {
           const figure = document.querySelector('[data-figure=machine]').blkLive;
@@ -221,6 +331,23 @@ def test_what_a_step_would_show_is_there_before_it(browser, stage):
         }"""
         assert page.evaluate(at_once)
         figure.check(cpus=13)
+
+        # The first of what comes next is what the hand is about to move, and on the side to which it has moved.
+        first = """() => {
+          const figure = document.querySelector('[data-figure=machine]').blkLive;
+          return figure.nextStates().find(each => JSON.stringify(each) !== JSON.stringify(figure.values));
+        }"""
+        assert page.evaluate(first) == figure.values | {"cpus": 14}
+        figure.check(cpus=11)
+        assert page.evaluate(first) == figure.values | {"cpus": 10}
+        page.locator("[data-figure=machine] [data-name=nodes]").hover()
+        assert page.evaluate(first)["nodes"] != figure.values["nodes"]
+
+        # A figure that is only looked at is drawn ahead too.
+        seen = Figure(page.evaluate, "boxes")
+        page.locator("[data-figure=boxes]").scroll_into_view_if_needed()
+        page.wait_for_function(there, arg=["boxes", seen.values | {"round_robin": False}], timeout=60_000)
+        seen.check(round_robin=False)
         visit.check()
 
 
@@ -247,18 +374,17 @@ def test_a_state_can_be_sent_and_reset(browser, stage):
         visit.check()
 
 
-def test_an_error_of_the_model_is_its_errno_and_its_log(browser, stage):
-    with Visit(browser, stage) as visit:
-        visit.page.goto(f"{stage['http']}/index.html")
-        figure = Figure(visit.page.evaluate, "short")
-        still = visit.page.locator("[data-figure=short] .blk-shown").inner_html()
-        state = figure.check(room=4)
-        assert state["refused"]
-        assert "<strong>ENOMEM</strong> (12)" in state["message"]
-        assert "blk-mq: failed to allocate request map\n" in state["message"]
-        assert state["shown"] == still, "behind the message is the last figure"
-        assert not figure.check(room=None)["refused"]
-        visit.check()
+def test_an_error_of_the_model_is_its_errno_and_its_log(at_rest):
+    visit = at_rest("http")
+    figure = Figure(visit.page.evaluate, "short")
+    still = visit.page.locator("[data-figure=short] .blk-shown").inner_html()
+    state = figure.check(depth=0)
+    assert state["refused"]
+    assert "<strong>EINVAL</strong> (22)" in state["message"]
+    assert "invalid for parameter `io_queue_depth'" in state["message"]
+    assert state["shown"] == still, "behind the message is the last figure"
+    assert not figure.check(depth=8)["refused"]
+    visit.check()
 
 
 # What a figure tells of its progress: each text of its status line, with the share that is loaded.
@@ -344,16 +470,15 @@ def test_on_paper_there_is_the_figure_alone(browser, origins):
         assert max(red, green, blue) < 100, "ink is dark on paper, whatever the theme"
 
 
-def test_figures_that_follow(browser, stage):
-    with Visit(browser, stage) as visit:
-        visit.page.goto(f"{stage['http']}/index.html")
-        leader, follower = (Figure(visit.page.evaluate, name) for name in ("leader", "follower"))
-        leader.check(cpus=20)
-        follower.values["cpus"] = 20
-        follower.check(threads=4)
-        leader.values["threads"] = 4
-        leader.check()
-        visit.check()
+def test_figures_that_follow(at_rest):
+    visit = at_rest("http")
+    leader, follower = (Figure(visit.page.evaluate, name) for name in ("leader", "follower"))
+    leader.check(cpus=20)
+    follower.values["cpus"] = 20
+    follower.check(threads=4)
+    leader.values["threads"] = 4
+    leader.check()
+    visit.check()
 
 
 def test_the_keyboard_and_the_place_on_the_page(browser, stage):
@@ -376,16 +501,15 @@ def test_the_keyboard_and_the_place_on_the_page(browser, stage):
         visit.check()
 
 
-def test_play_goes_to_the_end(browser, stage):
-    with Visit(browser, stage) as visit:
-        page = visit.page
-        page.goto(f"{stage['file']}/index.html")
-        Figure(page.evaluate, "steps").check(present=14)
-        play = page.locator("[data-figure=steps] [data-go=play]")
-        play.click()
-        assert play.get_attribute("aria-label") == "pause"
-        page.wait_for_function("document.querySelector('[data-figure=steps] output').textContent === '16 of 16'")
-        page.wait_for_function("document.querySelector('[data-go=play]').getAttribute('aria-label') === 'play'")
+def test_play_goes_to_the_end(at_rest):
+    visit = at_rest("file")
+    page = visit.page
+    Figure(page.evaluate, "steps").check(present=14)
+    play = page.locator("[data-figure=steps] [data-go=play]")
+    play.click()
+    assert play.get_attribute("aria-label") == "pause"
+    page.wait_for_function("document.querySelector('[data-figure=steps] output').textContent === '16 of 16'")
+    page.wait_for_function("document.querySelector('[data-go=play]').getAttribute('aria-label') === 'play'")
 
 
 def test_nothing_is_loaded_before_a_touch(browser, stage):
@@ -413,7 +537,7 @@ def touch(page, cpus):
 
 def test_a_broken_memory_image_is_done_without(browser, stage):
     with Visit(browser, stage) as visit:
-        visit.page.route("**/heap.*", lambda route: route.fulfill(body=b"not gzip"))
+        visit.page.route("**/heap.*", lambda route: route.fulfill(body=b"not packed"))
         visit.page.goto(f"{stage['http']}/index.html")
         Figure(visit.page.evaluate, "machine").check(cpus=5)
 
@@ -488,19 +612,23 @@ def test_an_engine_that_never_loads_is_given_up(browser, stage):
         said.filter(has_text="could not be loaded").wait_for()
 
 
-@pytest.mark.parametrize("bad", ["machine.cpus=1e999", "machine.cpus=%221%22", "machine.cpus=2.5", "machine.cpus=null",
-                                 "machine.nodes=3", "machine.nodes=[1]", "boxes.round_robin=1",
-                                 "words.processes=" + "9" * 5000, "machine.threads={}"])
+@pytest.mark.parametrize("bad", [
+    ["machine.cpus=1e999", "machine.nodes=3", "boxes.round_robin=1", "words.processes=" + "9" * 5000],
+    ["machine.cpus=%221%22", "machine.nodes=[1]"],
+    ["machine.cpus=2.5", "machine.threads={}"],
+    ["machine.cpus=null"],
+], ids=lambda bad: bad[0])
 def test_an_address_can_say_only_what_a_control_can(browser, stage, bad):
-    figure, name = bad.partition("=")[0].split(".")
+    """What it can say stands, whatever is beside it."""
     with Visit(browser, stage) as visit:
-        other = "" if bad.startswith("machine.threads") else "&machine.threads=2"
-        visit.page.goto(f"{stage['http']}/index.html?{bad}{other}")
-        states = [f"document.querySelector('[data-figure={each}]').blkLive" for each in (figure, "machine")]
-        visit.page.wait_for_function(" && ".join(states))
-        values, author = visit.page.evaluate(f"[{states[0]}.values, {states[0]}.author]")
-        assert values[name] == author[name]
-        assert visit.page.evaluate(f"{states[1]}.values.threads") == (2 if other else author["threads"])
+        visit.page.goto(f"{stage['http']}/index.html?{'&'.join(bad)}&machine.present=2")
+        state = "document.querySelector('[data-figure={}]').blkLive"
+        for each in bad:
+            figure, name = each.partition("=")[0].split(".")
+            visit.page.wait_for_function(state.format(figure))
+            values, author = (visit.page.evaluate(f"{state.format(figure)}.{which}") for which in ("values", "author"))
+            assert values[name] == author[name]
+        assert visit.page.evaluate(f"{state.format('machine')}.values.present") == 2
 
 
 CELLS = ["""import os

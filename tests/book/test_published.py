@@ -18,7 +18,7 @@ from tests.book.conftest import ROOT, Visit, pages, policy, served
 from tests.book.live import figures
 from tests.tools import archive, links
 
-pytestmark = pytest.mark.site
+pytestmark = [pytest.mark.site, pytest.mark.xdist_group("published")]  # the small book is built once
 
 URL, REPOSITORY = "https://someone.example/blk/", "https://github.com/someone/blk"
 META = re.compile(r'<meta (?:name|property|http-equiv)="([^"]+)" content="([^"]*)" ?/?>')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from functools import cache
 from html.parser import HTMLParser
 from urllib.parse import unquote, urldefrag
@@ -17,6 +18,7 @@ VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "met
 LOADED = {"audio", "embed", "iframe", "img", "link", "object", "script", "source", "video", "image", "use"}
 OUTSIDE = re.compile(r"\s*(https?:)?//")
 STYLE_OUTSIDE = re.compile(r"""(?:url\(|@import)\s*["']?(?:https?:)?//[^)"']*""")
+NAMES = {"aria-labelledby", "aria-describedby", "aria-controls", "aria-owns", "for"}
 NO_PAGES = ("http:", "https:", "mailto:", "data:")
 
 
@@ -24,12 +26,13 @@ class Page(HTMLParser):
     """What the tests ask of a page, read once.
 
     anchors: where a link can lead. links: what it links to. outside: what it would load from another host. mute:
-    pictures without words. failed: marks of a cell or a directive that failed.
+    pictures without words. failed: marks of a cell or a directive that failed. names: what ARIA and labels refer to.
     """
 
     def __init__(self, text):
         super().__init__()
-        self.anchors: set[str] = set()
+        self.anchors: Counter[str] = Counter()
+        self.names: set[str] = set()
         self.links: list[str] = []
         self.outside: list[str] = []
         self.mute: list[str] = []
@@ -64,7 +67,9 @@ class Page(HTMLParser):
 
     def _look(self, tag, has):
         if anchor := has.get("id") or has.get("name"):
-            self.anchors.add(anchor)
+            self.anchors[anchor] += 1
+        for attribute in NAMES & has.keys():
+            self.names.update((has[attribute] or "").split())
         address = has.get("href") or has.get("src") or has.get("xlink:href")
         if address and tag in {"a", "iframe", "img", "link", "script", "source"}:
             self.links.append(address)
@@ -123,6 +128,15 @@ def test_pictures_have_words(site):
     assert of_every_page(site, lambda here: read(here).mute) == {}
 
 
+def test_what_is_referred_to_is_there_once(site):
+    """In what is folded away, too, where axe-core does not look."""
+    assert of_every_page(site, lambda here: not_once(read(here))) == {}
+
+
+def not_once(page):
+    return sorted(name for name in page.names if page.anchors[name] != 1)
+
+
 def test_nothing_failed(site):
     assert of_every_page(site, lambda here: read(here).failed) == {}, "a cell or a directive failed"
 
@@ -135,8 +149,10 @@ def test_what_is_wrong_is_found():
     page = Page('<p id="here"><svg><rect/></svg><svg><g><title>words</title></g></svg><img src="//elsewhere/a.png">'
                 '<span aria-hidden="true"><svg></svg></span><i style="background:url(http://elsewhere/b.png)"></i>'
                 '<style>@import "https://elsewhere/c.css";</style><a href="https://elsewhere">fine</a>'
-                '<div class="x traceback"></div><svg aria-label="words"><svg></svg></svg>')
-    assert page.anchors == {"here"}
+                '<div class="x traceback"></div><svg aria-label="words"><svg></svg></svg>'
+                '<label for="here" aria-controls="gone twice"><b id="twice"><b id="twice">')
+    assert set(page.anchors) == {"here", "twice"}
+    assert not_once(page) == ["gone", "twice"]
     assert page.links == ["//elsewhere/a.png", "https://elsewhere"]
     assert page.outside == ["//elsewhere/a.png", "url(http://elsewhere/b.png", '@import "https://elsewhere/c.css']
     assert page.mute == ["<svg>", '<img src="//elsewhere/a.png">']

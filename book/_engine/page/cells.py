@@ -6,6 +6,7 @@ JSON in, JSON out; outputs are what a notebook stores of a cell, but for numbers
 
 import ast
 import importlib
+import io
 import json
 import os
 import sys
@@ -20,7 +21,9 @@ os.environ["BLKMODEL_STILL"] = "1"  # a figure comes as HTML, which the page mak
 os.chdir(os.path.join(os.path.dirname(__file__), "book"))
 importlib.reload(styles)  # sheets of figures that no live one needs have come only now
 
-LONGEST = 200_000  # letters of output of one cell
+LONGEST = 200_000  # letters that one cell prints
+MOST_SHOWN = 2_000_000  # letters of one value
+MOST_PLACES = 20  # lines at either end of the way to an error
 SOON = 0.1  # seconds; what a cell prints is told no more often
 sources = {}
 outputs = []
@@ -64,7 +67,7 @@ def needs(source):
     missing, library = set(), False
     try:
         tree = ast.parse(source)
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return json.dumps({"library": False, "missing": []})  # the cell itself will say so
     importlib.invalidate_caches()
     for name in imported(tree):
@@ -135,8 +138,8 @@ def run(asked):
     outputs.clear()
     file = f"<cell {asked['id']}>"
     sources[file] = asked["source"].splitlines()
-    before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = Said("stdout"), Said("stderr")
+    before = sys.stdin, sys.stdout, sys.stderr
+    sys.stdin, sys.stdout, sys.stderr = io.StringIO(), Said("stdout"), Said("stderr")  # nobody can type an input()
     try:
         tree = ast.parse(asked["source"], file)
         shown = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
@@ -146,10 +149,10 @@ def run(asked):
             if value is not None and not asked["source"].rstrip().endswith(";"):
                 show(value, "execute_result")
     except BaseException as error:
-        outputs.append({"output_type": "error", "ename": type(error).__name__, "evalue": str(error),
+        outputs.append({"output_type": "error", "ename": type(error).__name__, "evalue": text_of(error),
                         "traceback": told(error, file)})
     finally:
-        sys.stdout, sys.stderr = before
+        sys.stdin, sys.stdout, sys.stderr = before
     return json.dumps(outputs)
 
 
@@ -168,7 +171,18 @@ def show(value, kind="display_data"):
         if mime not in data and callable(form := getattr(value, method, None)):
             data[mime] = form()
     data.setdefault("text/plain", repr(value))
-    outputs.append({"output_type": kind, "data": {mime: text for mime, text in data.items() if text is not None}})
+    data = {str(mime): text if isinstance(text, str) else repr(text) for mime, text in data.items() if text is not None}
+    if sum(map(len, data.values())) > MOST_SHOWN:
+        raise RuntimeError(f"the value takes more than {MOST_SHOWN} letters to show")
+    outputs.append({"output_type": kind, "data": data})
+
+
+def text_of(error):
+    """What an error says; that can fail, too."""
+    try:
+        return str(error)
+    except Exception as why:
+        return f"<{type(why).__name__} in its own words>"
 
 
 def told(error, file):
@@ -182,7 +196,9 @@ def told(error, file):
         if code.co_filename in sources:
             lines += place(code.co_filename, passed.tb_lineno, file, code.co_name)
         passed = passed.tb_next
-    said = error.msg if isinstance(error, SyntaxError) else str(error)
+    said = error.msg if isinstance(error, SyntaxError) else text_of(error)
+    if len(lines) > 2 * MOST_PLACES:
+        lines[MOST_PLACES:-MOST_PLACES] = [f"    … {(len(lines) - 2 * MOST_PLACES) // 2} more …"]
     return [*lines, f"{type(error).__name__}: {said}" if said else type(error).__name__]
 
 

@@ -29,6 +29,7 @@ WIDEST = 60, 400  # letters of a signature: in a list, and alone
 SINGLE = r"""'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*\""""
 STRING = rf"""(?i:[rbuft]{{0,2}})(?:'{{3}}(?s:.)*?'{{3}}|"{{3}}(?s:.)*?"{{3}}|(?!'{{3}}|"{{3}})(?:{SINGLE}))"""
 TOKEN = re.compile(rf"""(?P<string>{STRING})|(?P<open>'{{3}}|"{{3}}|['"])|(?P<comment>\#[^\n]*)|\w+|(?s:.)""")
+FIELD = re.compile(r"\{((?:[^{}:!\[]|!=|\[[^\]]*\]?)*)\Z")  # the expression that is open in a text with fields
 KEY = r"""\s*\[\s*(?:-?\d+|'[^'\\\n]*'|"[^"\\\n]*")\s*\]"""
 CHAIN = re.compile(rf"(?<![\w.\"')\]])([^\W\d]\w*(?:\s*\.\s*[^\W\d]\w*|{KEY})*)\s*\Z")
 LINK = re.compile(rf"{KEY}|[^\W\d]\w*")
@@ -142,6 +143,10 @@ def scan(text: str) -> Scanned:
         said, kind, to_names = token[0], token.lastgroup, True
         if kind == "open" and (len(said) == 3 or "\n" not in text[token.end():]):
             to_names = False  # any other ends, if badly, with its line
+            fields = re.search(r"(?<!\w)(?i:r?f|fr)\Z", text[:token.start()])
+            if field := fields and FIELD.search(text[token.end():].replace("{{", "").replace("}}", "")):
+                inside = scan(field[1])
+                return Scanned(inside.open, inside.line, inside.brackets, [*lines, whole, *inside.lines])
             break
         if kind == "comment":
             to_names = token.end() < len(text)
