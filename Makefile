@@ -14,10 +14,13 @@ CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || comman
 FIREFOX  ?= $(shell command -v firefox-esr || command -v firefox)
 export CHROMIUM FIREFOX
 
+# Each of the many processes of a test would compile anew what it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 # A widget has an identity of its own on every run. Where outputs are stored or compared, figures stand alone.
 STILL    := BLKMODEL_STILL=1
 
-PAGES    := $(shell find book _config.yml _toc.yml -type f ! -path '*/.ipynb_checkpoints/*')
+PAGES    := $(shell find book _config.yml _toc.yml -type f ! -path '*/.ipynb_checkpoints/*' ! -path 'book/_print/*')
 PACKAGE  := $(shell find blkmodel -type f ! -path '*/__pycache__/*' ! -path '*.egg-info/*')
 
 say = @printf '\n== %s\n' $(1)
@@ -49,14 +52,19 @@ book: $(SITE)/.built ## build the book and say which file to open
 
 # Always from nothing: a page that was removed would stay, and a warning of an earlier run would not come back.
 $(SITE)/.built: .venv/installed $(PAGES) $(PACKAGE)
-	$(call say,"Building the book (about half a minute; a warning is an error)")
+	$(call say,"Building the book (about a minute and a half; a warning is an error)")
 	@rm -rf _build/html _build/.doctrees
 	@mkdir -p _build
 	@$(BIN)/python book/_engine/build.py
 	@$(BIN)/jupyter-book build . -q -W -n --keep-going > _build/book.log || { cat _build/book.log; exit 1; }
 	@touch $@
 
-test: .venv/installed chromium firefox lint unit chapters browser ## check everything (needs Chromium and Firefox)
+# The book is built and printed beside what runs without it, since that takes one processor alone. While it is built, no
+# tests are collected: they ask which pages there are.
+test: .venv/installed chromium firefox lint ## check everything (needs Chromium and Firefox)
+	@$(MAKE) -j $(JOBS) chapters $(SITE)/.built
+	@$(MAKE) -j $(JOBS) unit pdf
+	@$(MAKE) browser
 
 chromium:
 	@if [ -z "$(CHROMIUM)" ]; then \
@@ -79,7 +87,7 @@ lint: .venv/installed ## ruff, mypy, and the workflows
 	@$(BIN)/check-jsonschema -q --builtin-schema vendor.citation-file-format CITATION.cff
 
 unit: .venv/installed ## the tests of the model, without a browser
-	$(call say,"The model against its recordings: about a minute")
+	$(call say,"The model against its recordings: about four minutes")
 	@$(BIN)/pytest -q -n $(JOBS) -m "not site" tests
 
 chapters: .venv/installed ## run every chapter and compare with its stored outputs, to the letter
@@ -90,8 +98,8 @@ chapters: .venv/installed ## run every chapter and compare with its stored outpu
 	  --nbval --nbval-kernel-name alone --nbval-sanitize-with $(CURDIR)/tests/tools/sanitize.cfg .
 
 browser: chromium firefox $(SITE)/.built pdf ## visit every page of the built book
-	$(call say,"Every page in a browser: a few minutes")
-	@$(BIN)/pytest -q -n $(JOBS) -m "site and not screenshots" tests/book
+	$(call say,"Every page in a browser: about seven minutes")
+	@$(BIN)/pytest -q -n $(JOBS) --dist loadgroup -m "site and not screenshots" tests/book
 
 wheel: chapters ## the wheel that every chapter has just been run with, and its source distribution, in _build/dist
 	@rm -rf _build/dist && mkdir -p _build/dist
@@ -129,8 +137,8 @@ serve: $(SITE)/.built ## serve the built book on this machine
 	@echo "http://127.0.0.1:$(PORT)/ (stop with Ctrl-C)"
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory $(SITE)
 
-bench: chromium $(SITE)/.built ## measure the model, and the figures in a browser
-	@$(BIN)/pytest -q -o addopts=--import-mode=importlib --benchmark-only tests
+bench: chromium $(SITE)/.built ## measure the model, and the figures in a browser; BEFORE=DIR names a site to compare with
+	@BEFORE=$(BEFORE) $(BIN)/pytest -q -o addopts=--import-mode=importlib --benchmark-only tests
 
 seeds: .venv/installed ## draw each exercise that is drawn a thousand times
 	@SEEDS=1000 $(BIN)/pytest -q -n $(JOBS) -m slow tests/book/test_exercises.py
