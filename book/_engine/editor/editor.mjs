@@ -189,24 +189,30 @@ const over = hasHoverTooltips;
 export class Editor {
   constructor({ label, text, changed, run, ask, describe, home }) {
     let typed = 0;
-    const hover = hoverTooltip(
-      async (view, pos) => {
-        const word = view.state.wordAt(pos);
-        if (!word || inText(view.state, word.to)) return null;
-        const begun = Date.now();
-        const what = await describe(...around(view.state, word.from));
-        if (typed > begun - SOON) return null; // the pointer rests, the reader writes
-        return what && { pos: word.from, end: word.to, above: true, create: () => ({ dom: told(what, true, home) }) };
-      },
-      { hideOnChange: true },
-    );
+    let known = null; // what is said of a name that the reader has asked for by a key
+    const said = (word, what) => ({ pos: word.from, end: word.to, above: true, create: () => ({ dom: told(what, true, home) }) });
+    const underPointer = async (view, pos) => {
+      const word = view.state.wordAt(pos);
+      if (!word || inText(view.state, word.to)) return null;
+      const begun = Date.now();
+      const what = await describe(...around(view.state, word.from));
+      if (typed > begun - SOON) return null; // the pointer rests, the reader writes
+      return what && said(word, what);
+    };
+    const hover = hoverTooltip((view, pos) => known || underPointer(view, pos), { hideOnChange: true });
+    // One answer is both shown and announced. It is asked for here: what the pointer asks is given up as soon as anything
+    // else comes to the editor, and asked again where the pointer is.
     const explain = (view) => {
-      const word = view.state.wordAt(view.state.selection.main.head);
-      if (!word) return true;
-      activateHover(view, word.from, 1, { tooltip: hover, until: (change) => change.docChanged || change.selection });
-      describe(...around(view.state, word.from)).then(
-        (what) => what && view.dispatch({ effects: EditorView.announce.of(`${what.signature}. ${what.doc}`) }),
-      );
+      const { doc, selection } = view.state;
+      const word = view.state.wordAt(selection.main.head);
+      if (!word || inText(view.state, word.to)) return true;
+      describe(...around(view.state, word.from)).then((what) => {
+        if (!what || view.state.doc !== doc || !view.state.selection.eq(selection)) return; // the reader has gone on
+        known = said(word, what);
+        activateHover(view, word.from, 1, { tooltip: hover, until: (change) => change.docChanged || change.selection });
+        known = null;
+        view.dispatch({ effects: EditorView.announce.of(`${what.signature}. ${what.doc}`) });
+      });
       return true;
     };
     const tab = (view) => {
