@@ -69,6 +69,11 @@ LOOK = """async ([levels, within, kind]) => {
     [id, target.join(' '), html.slice(0, 160), failureSummary.replaceAll('\\n', ' ')].join(': ')));
 }"""
 
+# The page has that theme, and no colour is on its way. A page without a script, that of what is not found, leaves its
+# colours to the browser.
+SETTLED = """theme => (!document.scripts.length || document.documentElement.dataset.theme === theme)
+  && !document.getAnimations().some(each => each instanceof CSSTransition && each.playState === 'running')"""
+
 SEEN = "[...document.querySelectorAll('*')].filter(each => each.checkVisibility()).length"
 
 
@@ -82,9 +87,7 @@ def violations(page, within=None):
     found, seen = [], set()
     for theme, kind in (("light", None), ("dark", "cat.color")):
         page.emulate_media(color_scheme=theme)
-        # A page without a script, that of what is not found, leaves its colours to the browser.
-        page.wait_for_function("theme => !document.scripts.length || document.documentElement.dataset.theme === theme",
-                               arg=theme)
+        page.wait_for_function(SETTLED, arg=theme)
         page.evaluate(MARK, [within])
         found += [f"{theme}: {each}" for each in page.evaluate(LOOK, [LEVELS, within, kind])]
         seen.add(page.evaluate(SEEN))

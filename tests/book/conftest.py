@@ -14,12 +14,15 @@ from urllib.parse import urldefrag
 
 import pytest
 
-from tests.book.live import Firefox
+from tests.book.live import PATIENCE, Firefox
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "_build" / "html"
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+# How many times as long a page's own thread is to take as it would: what only a slow machine shows, shows here.
+SLOW = float(os.environ.get("BLKMODEL_SLOW", "1"))
 
 # Most engines of the tests answer a few questions and are gone: to compile them well would take longer than they run.
 HASTE = "--js-flags=--liftoff-only"
@@ -71,11 +74,17 @@ class Plain(Strict):
         http.server.SimpleHTTPRequestHandler.end_headers(self)
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """A page asks for many files at once; none is turned away while the machine has other work."""
+
+    request_queue_size = 128
+
+
 @contextlib.contextmanager
 def served(place, with_policy=True):
     """Serve a directory, as a rule under the strict policy; yields its address."""
     handler = functools.partial(Strict if with_policy else Plain, directory=str(place))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = Server(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -98,8 +107,9 @@ def program(variable, *names):
 
 @pytest.fixture(scope="session")
 def browser(request):
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=1000 * PATIENCE)
     chromium = program("CHROMIUM", "chromium", "google-chrome")
     with sync_playwright() as playwright:
         haste = [] if request.config.getoption("benchmark_only") else [HASTE]
@@ -124,6 +134,18 @@ def firefox(one_firefox):
     return one_firefox
 
 
+def patient(page):
+    """A page that is waited for, however slow this machine is just now."""
+    page.set_default_timeout(1000 * PATIENCE)
+    if SLOW > 1:
+        page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": SLOW})
+    return page
+
+
+# Nothing that other pages have kept is there: done exercises, words that a search has marks for.
+FORGET = "() => location.protocol === 'about:' || localStorage.clear()"
+
+
 class Visit:
     """A page that keeps account of what it asks for and what goes wrong."""
 
@@ -131,8 +153,7 @@ class Visit:
         self.own = (*origins.values(), "data:", "blob:")
         self.begin()
         self.context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(60_000)  # other work may fill the machine
+        self.page = patient(self.context.new_page())
         self.page.on("request", self._request)
         self.page.on("response", self._response)
         self.page.on("requestfailed", self._failed)
@@ -140,12 +161,21 @@ class Visit:
         self.page.on("pageerror", lambda e: self.errors.append(str(e)))
 
     def open(self, address):
-        """Go to a page as its reader comes to it: at a desk, in the light theme. Account begins anew."""
+        """Go to a page as its reader comes to it: at a desk, in the light theme, for the first time. Account begins
+        anew."""
+        self.page.evaluate(FORGET)
+        self.page.goto("about:blank")  # what the page before still asks for is not counted
         self.begin()
-        self.page.set_viewport_size({"width": 1280, "height": 900})
+        self.size(1280)
         self.page.emulate_media(color_scheme="light")
         self.page.goto(address)
         return self.page
+
+    def size(self, width, height=900):
+        """Give the window a size; come back when the page has it."""
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.wait_for_function("([width, height]) => innerWidth === width && innerHeight === height",
+                                    arg=[width, height])
 
     def begin(self):
         self.asked: set[str] = set()

@@ -10,14 +10,42 @@ import functools
 import json
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import websocket
 
 from blkmodel.live import _found, draw
 
+PATIENCE = 180  # seconds for what must come: machines differ, and are shared. Only who fails waits so long
+
+
+def until(look, wanted=None, page=None):
+    """Ask until the answer is the wanted one, or, where none is named, until there is one; return it.
+
+    page: what a test hears of this page is heard meanwhile."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        found = look()
+        if found == wanted if wanted is not None else found:
+            return found
+        if time.monotonic() > end:
+            raise AssertionError(f"after {PATIENCE} seconds {found!r}; wanted: {wanted or 'anything'!r}")
+        page.wait_for_timeout(50) if page else time.sleep(0.05)
+
+
+def end(process):
+    """Have a process end itself, or end it."""
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 # Set controls as a reader would, through their form elements; come back when the page shows the answer.
-SET = """async ([name, values]) => {
+SET = """async ([name, values, patience]) => {
   const root = document.querySelector(`[data-figure="${name}"]`);
   const figure = root.blkLive;
   for (const [parameter, value] of Object.entries(values)) {
@@ -33,8 +61,10 @@ SET = """async ([name, values]) => {
     input.dispatchEvent(new Event('input', {bubbles: true}));
   }
   const begin = performance.now();
-  while (root.getAttribute('aria-busy') === 'true' && performance.now() - begin < 60000)
+  while (root.getAttribute('aria-busy') === 'true') {
+    if (performance.now() - begin > 1000 * patience) throw new Error(`${name} does not answer`);
     await new Promise(done => setTimeout(done, 5));
+  }
   return {values: figure.values, status: figure.status.textContent, refused: root.classList.contains('blk-refused'),
           message: (root.querySelector(':scope > .blk-message') || {}).outerHTML || '',
           shown: figure.shown.innerHTML};
@@ -70,7 +100,7 @@ class Figure:
 
     def set(self, **values):
         """Set controls; return what the page then shows: values, shown, refused, message, status."""
-        return self.evaluate(SET, [self.name, values])
+        return self.evaluate(SET, [self.name, values, PATIENCE])
 
     def check(self, **values):
         """Set controls; fail unless the page then shows what the view draws in this interpreter."""
@@ -125,17 +155,27 @@ class Firefox:
     """Firefox without a window, driven by its own remote protocol. `errors` is what its console complained of."""
 
     def __init__(self, program, profile: Path):
-        self.process = subprocess.Popen(
-            [program, "--headless", "--no-remote", "--profile", str(profile), "--remote-debugging-port", "0"],
-            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-        where = next(m[1] for m in (re.search(r"listening on (ws://\S+)", line) for line in self.process.stderr) if m)
-        self.socket = websocket.create_connection(f"{where}/session", suppress_origin=True, timeout=90)
+        self.said = profile / "stderr"  # a file takes all of it: who writes into a pipe that nobody reads stops
+        with self.said.open("w") as said:
+            self.process = subprocess.Popen(
+                [program, "--headless", "--no-remote", "--profile", str(profile), "--remote-debugging-port", "0"],
+                stderr=said, stdout=subprocess.DEVNULL)
+        self.socket = websocket.create_connection(f"{until(self.address)}/session", suppress_origin=True,
+                                                  timeout=5 * PATIENCE)  # the cells of a chapter are one answer
         self.number = 0
         self.errors: list[str] = []
         self.requests: list[str] = []
         self.send("session.new", capabilities={})
         self.send("session.subscribe", events=["log.entryAdded", "network.beforeRequestSent"])
         self.context = self.send("browsingContext.getTree")["contexts"][0]["context"]
+
+    def address(self):
+        """Where it listens, once it does."""
+        said = self.said.read_text()
+        if self.process.poll() is not None:
+            raise RuntimeError(f"Firefox has ended: {said}")
+        found = re.search(r"listening on (ws://\S+)\n", said)
+        return found and found[1]
 
     def send(self, method, **params):
         self.number += 1
@@ -164,5 +204,4 @@ class Firefox:
 
     def close(self):
         self.socket.close()
-        self.process.terminate()
-        self.process.wait(20)
+        end(self.process)

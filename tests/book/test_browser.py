@@ -14,7 +14,7 @@ import pytest
 
 from tests.book.access import violations
 from tests.book.conftest import SITE, Visit, visited
-from tests.book.live import figures
+from tests.book.live import figures, until
 from tests.book.test_cells import RUN_ALL, compare
 from tests.book.test_live import live_pages, try_figures
 from tests.tools.outputs import chapters
@@ -86,7 +86,7 @@ def test_a_page_from_disk(window, origins, path):
     page = window.open(f"{origins['file']}/{path}")
     for scheme, name in LOOKS:
         page.emulate_media(color_scheme=scheme)
-        page.set_viewport_size({"width": WIDTHS[name], "height": 900})
+        window.size(WIDTHS[name])
         assert page.evaluate(STICKS_OUT) == [], f"too wide for a {name}, {scheme}"
     window.check()
     assert violations(page) == []
@@ -140,9 +140,9 @@ def test_the_reader_can_choose_the_dark_theme(browser, origins):
             if page.evaluate("document.documentElement.dataset.mode") == "dark":
                 break
             page.locator(".theme-switch-button").first.click()
-        assert luminance(page.evaluate(background)) < 0.2
+        until(lambda: luminance(page.evaluate(background)) < 0.2, page=page)
         page.goto(f"{origins['file']}/book/source-notes.html")
-        assert luminance(page.evaluate(background)) < 0.2, "the choice does not last"
+        until(lambda: luminance(page.evaluate(background)) < 0.2, page=page)  # the choice lasts
         visit.check()
 
 
@@ -150,7 +150,7 @@ def test_the_reader_can_choose_the_dark_theme(browser, origins):
 @pytest.mark.parametrize("words", ["queue", "blk_mq_alloc_tag_set", "软件队列"])
 def test_search_finds(window, origins, way, words):
     page = window.open(f"{origins[way]}/search.html?q={words}")
-    page.wait_for_selector("#search-results li a", timeout=60_000)
+    page.wait_for_selector("#search-results li a")
     page.wait_for_load_state("networkidle")
     window.check()
 
@@ -158,13 +158,13 @@ def test_search_finds(window, origins, way, words):
 def test_the_menu_of_a_phone_covers_the_page(browser, origins):
     with Visit(browser, origins) as visit:
         page = visit.page
-        page.set_viewport_size({"width": 390, "height": 844})
+        visit.size(390, 844)
         page.goto(f"{origins['file']}/book/index.html")
         page.locator(".primary-toggle").first.click()
         page.locator("#pst-primary-sidebar-modal").get_by_text("The source notes").wait_for(state="visible")
         menu = "document.querySelector('#pst-primary-sidebar-modal')"
-        background = page.evaluate(f"getComputedStyle({menu}).backgroundColor")
-        assert not re.search(r"rgba\(.*, 0(\.\d+)?\)|transparent", background), background
+        background = f"getComputedStyle({menu}).backgroundColor"
+        until(lambda: not re.search(r"rgba\(.*, 0(\.\d+)?\)|transparent", page.evaluate(background)), page=page)
         visit.check()
 
 
@@ -183,7 +183,7 @@ def test_screenshots(browser, origins, path, device, scheme):
     shots.mkdir(exist_ok=True)
     with Visit(browser, origins) as visit:
         visit.page.emulate_media(color_scheme=scheme)
-        visit.page.set_viewport_size({"width": WIDTHS[device], "height": 900 if device == "desktop" else 844})
+        visit.size(WIDTHS[device], 900 if device == "desktop" else 844)
         visit.page.goto(f"{origins['file']}/{path}")
         visit.page.wait_for_load_state("networkidle")
         name = path.removeprefix("book/").removesuffix(".html").replace("/", "-")

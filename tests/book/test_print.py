@@ -9,7 +9,7 @@ import pypdf
 import pytest
 import yaml
 
-from tests.book.conftest import ROOT, SITE
+from tests.book.conftest import ROOT, SITE, patient
 
 pytestmark = [pytest.mark.site, pytest.mark.xdist_group("printed")]  # the PDF is looked at once
 
@@ -122,7 +122,7 @@ def laid_out(press, book, browser, tmp_path_factory):
     """All of the book in a browser, as it is for print."""
     file = tmp_path_factory.mktemp("print") / "book.html"
     file.write_text(f"{book.head()}{''.join(html for _, html in book.sections())}</body></html>", "utf8")
-    page = browser.new_page(viewport={"width": 680, "height": 1000})
+    page = patient(browser.new_page(viewport={"width": 680, "height": 1000}))
     page.emulate_media(media="print")
     page.goto(file.as_uri())
     yield page
@@ -223,7 +223,7 @@ class Book:
 
 @pytest.fixture
 def made(press, browser, tmp_path):
-    page = browser.new_page(viewport={"width": 680, "height": 1000})
+    page = patient(browser.new_page(viewport={"width": 680, "height": 1000}))
     page.emulate_media(media="print")
     yield press.Press(page, Book(), tmp_path)
     page.close()
