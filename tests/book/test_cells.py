@@ -13,8 +13,8 @@ import re
 import pytest
 
 from tests.book.access import violations
-from tests.book.conftest import ROOT, SITE, Visit
-from tests.book.live import Figure, Firefox
+from tests.book.conftest import ROOT, SITE, Visit, patient
+from tests.book.live import Figure, Firefox, until
 from tests.tools.outputs import chapters
 
 pytestmark = pytest.mark.site
@@ -101,6 +101,7 @@ class Cell:
     def __init__(self, page, name):
         self.root = page.locator(f"#cell-{name}")
         self.page = page
+        self.field = self.root.locator("textarea, .cm-content")  # the plain one, or what comes in its place
         self.says = self.root.locator("[role=status]")
         self.code = self.root.locator(".cm-content")
         self.fresh = self.root.locator(".blk-fresh")
@@ -112,20 +113,23 @@ class Cell:
         self.edit()
         self.page.keyboard.press("Control+a")
         self.page.keyboard.insert_text(text) if text else self.page.keyboard.press("Delete")
-        assert self.text() == text
+        self.has(text)
 
     def edit(self):
         """Go into the editor, which comes with the first edit."""
-        plain = self.root.locator("textarea")
-        if plain.count():
-            plain.focus()
-        elif not self.code.count():
+        if self.field.count():
+            self.field.focus()
+        else:
             self.press("edit")
         self.code.wait_for()
         self.code.focus()
 
     def text(self):
         return self.root.evaluate("root => root.blkCell.source")
+
+    def has(self, text):
+        """Come back when that is its text."""
+        until(self.text, text, self.page)
 
     def run(self, says):
         self.press("run")
@@ -271,6 +275,9 @@ HTML('<p onclick="alert(1)">shown<script>alert(2)</script> <a href="javascript:a
     cell.hears("has room for 6000 letters")
 
 
+DONE = "() => JSON.parse(localStorage.getItem('blk.done'))[location.pathname.split('/').pop()]"
+
+
 def test_exercises_that_are_done(page):
     """A task by its test, a choice by its first two tries, a drawn one by its answer, others by the reader's word."""
     progress = page.locator(".blk-progress")
@@ -305,6 +312,7 @@ def test_exercises_that_are_done(page):
     for number in range(2):
         summaries.nth(number).click()
     choice.locator("details.choice.right summary").click()
+    until(lambda: page.evaluate(DONE)["exercise-migrated"].get("over"), True, page)
     page.reload()
     assert progress.inner_text().startswith("0 of 6 exercises done."), "the third try is too late"
 
@@ -313,7 +321,7 @@ def test_everybody_can_use_it(browser, origins):
     """On a phone too, in both themes; on paper and without JavaScript there is nothing of it."""
     with Visit(browser, origins) as visit:
         page = visit.page
-        page.set_viewport_size({"width": 390, "height": 844})
+        visit.size(390, 844)
         page.goto(f"{origins['file']}/book/which-queue.html")
         cell = Cell(page, "fair-code")
         cell.write("print('long ' * 99)\n1 / 0")
@@ -323,10 +331,10 @@ def test_everybody_can_use_it(browser, origins):
         assert page.evaluate("document.documentElement.scrollWidth") == 390
         ours = page.locator(".blk-bar, .blk-own, .blk-fresh, .blk-editor, .blk-progress, .blk-mark, .blk-tick")
         page.emulate_media(media="print")
-        assert not any(each.is_visible() for each in ours.all())
+        until(lambda: not any(each.is_visible() for each in ours.all()), page=page)
         assert cell.root.locator(".cell_output:not(.blk-fresh)").is_visible()
     context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
+    page = patient(context.new_page())
     page.goto(f"{origins['file']}/book/which-queue.html")
     assert page.locator(".cell_input").count()
     assert not page.locator(".blk-bar, .blk-own, .blk-progress, .blk-mark, .blk-tick").count()
