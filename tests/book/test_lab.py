@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
-import time
 import urllib.request
 
 import nbformat
 import pytest
 from nbformat.sign import NotebookNotary
 
-from tests.book.conftest import ROOT
+from tests.book.conftest import ROOT, patient
+from tests.book.live import end, until
 from tests.tools.outputs import chapters
 
 
@@ -47,28 +48,24 @@ def test_figures_are_there_at_first_sight(recipe, data, browser):
             cwd=ROOT, stdout=said, stderr=said, env=os.environ | {"JUPYTER_CONFIG_DIR": str(data / "config")})
     try:
         address = address_in(log)
-        page = browser.new_page()
+        page = patient(browser.new_page())
         page.goto(f"{address}/tree/getting-a-tag.ipynb")
-        page.wait_for_selector(".jp-Notebook .blk svg", timeout=60_000)
+        page.wait_for_selector(".jp-Notebook .blk svg")
         assert page.locator(".jp-Notebook .blk-live .blk > style").count() > 0
         page.close()
     finally:
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:  # it waits for a kernel that is just beginning
-            server.kill()
-            server.wait()
+        end(server)  # which may wait for a kernel that is just beginning
 
 
 def address_in(log):
     """Where the server says that it listens, once it does."""
-    for _ in range(240):
+    def answers():
         if found := re.search(r"http://127\.0\.0\.1:\d+/lab", log.read_text()):
-            try:
-                urllib.request.urlopen(found[0])
+            with contextlib.suppress(OSError), urllib.request.urlopen(found[0]):
                 return found[0]
-            except OSError:
-                pass
-        time.sleep(0.5)
-    raise AssertionError(f"JupyterLab does not start: {log.read_text()}")
+        return None
+
+    try:
+        return until(answers)
+    except AssertionError as why:
+        raise AssertionError(f"JupyterLab does not start: {log.read_text()}") from why

@@ -12,10 +12,10 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 
 import nbformat
 import pytest
+from playwright.sync_api import expect
 
 from blkmodel.live import Slider, Steps, Text, live
 from blkmodel.view.figures.machine_to_queues import machine_to_queues
@@ -24,8 +24,10 @@ from blkmodel.view.figures.tag_memory import tag_memory
 from blkmodel.view.figures.tags_under_load import tags_under_load
 from blkmodel.view.figures.your_machine import last_case, your_machine
 from tests.book.access import violations
-from tests.book.conftest import ROOT, SITE, Visit, served, visited
-from tests.book.live import NOTHING_AHEAD, Figure, figures
+from tests.book.conftest import ROOT, SITE, Visit, patient, served, visited
+from tests.book.live import NOTHING_AHEAD, PATIENCE, Figure, end, figures, until
+from tests.book.test_lab import address_in
+from tests.tools.alone import CONFTEST
 
 pytestmark = pytest.mark.site
 
@@ -71,7 +73,7 @@ def windows(browser, stage):
 
 
 # As the page was when it came, but for its engine: nothing kept, nothing in hand, the top in sight, all at rest.
-AT_REST = """async () => {
+RESET = """() => {
   const figures = [...document.querySelectorAll('.blk-live')].map(root => root.blkLive);
   document.activeElement.blur();
   for (const figure of figures) {
@@ -81,10 +83,8 @@ AT_REST = """async () => {
     figure.message('');
     figure.go('reset');
   }
-  while (figures.some(({root}) => root.getAttribute('aria-busy') === 'true'))
-    await new Promise(done => setTimeout(done, 5));
-  scrollTo(0, 0);
 }"""
+AT_REST = "() => !document.querySelector('.blk-live[aria-busy=true]') && (scrollTo(0, 0), true)"
 
 
 @pytest.fixture
@@ -93,7 +93,8 @@ def at_rest(windows, stage):
     def show(way):
         visit = windows[way]
         if visit.page.url.partition("?")[0] == f"{stage[way]}/index.html":
-            visit.page.evaluate(AT_REST)
+            visit.page.evaluate(RESET)
+            visit.page.wait_for_function(AT_REST)
             visit.begin()
         else:
             visit.open(f"{stage[way]}/index.html")
@@ -127,7 +128,7 @@ def test_each_control_in_firefox_under_the_strict_policy(firefox, stage):
 
 
 # Choose a file, or drop it on the figure, as a reader would; come back when the page shows the answer.
-FILE = """async ([name, text, how]) => {
+FILE = """async ([name, text, how, patience]) => {
   const root = document.querySelector(`[data-figure="${name}"]`);
   const said = () => root.querySelector(':scope > .blk-message');
   const [before, old] = [root.blkLive.shown.innerHTML, said()];
@@ -144,8 +145,10 @@ FILE = """async ([name, text, how]) => {
   }
   const begin = performance.now();
   const waits = () => (!said() || said() === old) && root.blkLive.shown.innerHTML === before;
-  while ((root.getAttribute('aria-busy') === 'true' || waits()) && performance.now() - begin < 60000)
+  while (root.getAttribute('aria-busy') === 'true' || waits()) {
+    if (performance.now() - begin > 1000 * patience) throw new Error(`${name} does not answer`);
     await new Promise(done => setTimeout(done, 5));
+  }
   return {message: said() ? said().textContent : '', shown: root.blkLive.shown.innerHTML,
           typed: root.querySelector('textarea').value};
 }"""
@@ -155,21 +158,25 @@ RECORDED = ROOT / "tests" / "recordings"
 def try_files(evaluate):
     """Choose and drop recordings; the page must show what Python draws. Then what is none."""
     figure = Figure(evaluate, "file")
+
+    def given(what, how):
+        return evaluate(FILE, ["file", what, how, PATIENCE])
+
     for how, path in (("choose", "6.12-c8n4"), ("drop", "6.1-c5of6n2")):
         text = (RECORDED / "debian" / "maps" / f"{path}.json").read_text()
-        state = evaluate(FILE, ["file", text, how])
+        state = given(text, how)
         assert state["message"] == ""
         assert state["typed"] == text
         figure.values |= {"pasted": text}
         figure.check(case=5)
     long = text + " " * 30_000
-    assert evaluate(FILE, ["file", long.replace("6.1.0-57", "6.1.0-58"), "choose"])["typed"] == ""
-    shown = evaluate(FILE, ["file", (RECORDED / "hostile" / "check_bigint.json").read_text(), "choose"])
+    assert given(long.replace("6.1.0-57", "6.1.0-58"), "choose")["typed"] == ""
+    shown = given((RECORDED / "hostile" / "check_bigint.json").read_text(), "choose")
     assert shown["message"] == "line 1: expected numbers of at most 20 digits"
     assert "6.1.0-58-amd64 on 6 CPUs" in shown["shown"], "behind the message is the last figure"
     for wrong, why in (("x" * ((2 << 20) + 1), "it has 2097153 bytes; at most 2097152 are read"),
                        ([255, 254, 0], "it is not UTF-8 text")):
-        assert evaluate(FILE, ["file", wrong, "drop"])["message"] == f"This file cannot be read: {why}."
+        assert given(wrong, "drop")["message"] == f"This file cannot be read: {why}."
     figure.values |= {"pasted": ""}
     figure.check(pasted="")
 
@@ -281,6 +288,7 @@ def test_a_stale_output_is_noticed(tmp_path):
     data = stored.cells[0].outputs[0].data
     data["text/html"] = data["text/html"].replace("hardware queue", "hardware Queue", 1)
     nbformat.write(stored, tmp_path / "stale.ipynb")
+    (tmp_path / "conftest.py").write_text(CONFTEST)
     command = [sys.executable, "-m", "pytest", "-q", "-rpf", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
     done = subprocess.run([*command, "--nbval", "fresh.ipynb", "stale.ipynb"], cwd=tmp_path, check=False, text=True,
                           env=os.environ | HERE | {"BLKMODEL_STILL": "1"}, capture_output=True)
@@ -298,6 +306,7 @@ def test_only_the_newest_change_is_answered(at_rest):
       const slider = root.querySelector('[data-name=cpus] input[type=range]');
       let drawn = 0;
       root.addEventListener('blk-shown', () => drawn++);
+      root.blkLive.answers.clear(); // what was drawn ahead would be shown at once: 12 is two steps from 10
       for (let cpus = 12; cpus <= 60; cpus++) {
         slider.value = cpus;
         slider.dispatchEvent(new Event('input', {bubbles: true}));
@@ -322,7 +331,7 @@ def test_what_a_step_would_show_is_there_before_it(browser, stage):
         there = """([name, values]) =>
             document.querySelector(`[data-figure=${name}]`).blkLive.answers.has(JSON.stringify(values))"""
         for change in ({"cpus": 13}, {"cpus": 11}, {"cpus": 14}, {"nodes": 2}, {"nodes": 4}, {"threads": 2}):
-            page.wait_for_function(there, arg=["machine", figure.values | change], timeout=60_000)
+            page.wait_for_function(there, arg=["machine", figure.values | change])
         assert figure.set()["values"]["cpus"] == 12
         at_once = """() => {
           const figure = document.querySelector('[data-figure=machine]').blkLive;
@@ -341,12 +350,12 @@ def test_what_a_step_would_show_is_there_before_it(browser, stage):
         figure.check(cpus=11)
         assert page.evaluate(first) == figure.values | {"cpus": 10}
         page.locator("[data-figure=machine] [data-name=nodes]").hover()
-        assert page.evaluate(first)["nodes"] != figure.values["nodes"]
+        until(lambda: page.evaluate(first)["nodes"] != figure.values["nodes"], page=page)
 
         # A figure that is only looked at is drawn ahead too.
         seen = Figure(page.evaluate, "boxes")
         page.locator("[data-figure=boxes]").scroll_into_view_if_needed()
-        page.wait_for_function(there, arg=["boxes", seen.values | {"round_robin": False}], timeout=60_000)
+        page.wait_for_function(there, arg=["boxes", seen.values | {"round_robin": False}])
         seen.check(round_robin=False)
         visit.check()
 
@@ -369,8 +378,8 @@ def test_a_state_can_be_sent_and_reset(browser, stage):
         page.locator("[data-figure=machine] .blk-reset").click()
         again.values = dict(again.spec["values"])
         again.check()
-        page.wait_for_function("!location.search")
-        assert not page.locator("[data-figure=machine] .blk-reset").is_visible()
+        page.wait_for_function("() => !location.search")
+        expect(page.locator("[data-figure=machine] .blk-reset")).not_to_be_visible()
         visit.check()
 
 
@@ -442,7 +451,7 @@ def test_nothing_moves_for_who_wants_no_motion(browser, origins):
         figures(visit.page.evaluate)[0].check(cpus=5)
         assert visit.page.evaluate(MOVING) == 0
         visit.page.emulate_media(reduced_motion="no-preference")
-        assert visit.page.evaluate(MOVING) > 0
+        until(lambda: visit.page.evaluate(MOVING) > 0, page=visit.page)
 
 
 PRINTED = """() => {
@@ -458,7 +467,7 @@ PRINTED = """() => {
 def test_on_paper_there_is_the_figure_alone(browser, origins):
     with Visit(browser, origins) as visit:
         page = visit.page
-        page.set_viewport_size({"width": 700, "height": 990})  # A4 between its margins
+        visit.size(700, 990)  # A4 between its margins
         page.emulate_media(color_scheme="dark")
         page.goto(f"{origins['file']}/book/which-queue.html")
         on_screen = page.evaluate(PRINTED)
@@ -487,14 +496,14 @@ def test_the_keyboard_and_the_place_on_the_page(browser, stage):
         page.goto(f"{stage['file']}/index.html")
         Figure(page.evaluate, "steps").check(present=3)
         page.evaluate("scrollTo(0, 250)")
-        page.locator("[data-figure=steps] [data-go=next]").focus(timeout=1000)
+        page.locator("[data-figure=steps] [data-go=next]").focus()
         before = page.evaluate("scrollY")
         says = page.locator("[data-figure=steps] output")
         for key, at in (("ArrowRight", 4), ("ArrowRight", 5), ("ArrowLeft", 4), ("End", 16), ("ArrowRight", 16),
                         ("Home", 0), ("Enter", 1)):
             page.keyboard.press(key)
+            expect(says).to_have_text(f"{at} of 16")
             page.wait_for_selector("[data-figure=steps][aria-busy=false]")
-            assert says.text_content() == f"{at} of 16"
         assert page.evaluate("document.activeElement.dataset.go") == "next"
         assert page.evaluate("scrollY") == before
         assert page.locator("[data-figure=steps] [aria-label*='1 of them present']").count() == 1
@@ -506,10 +515,14 @@ def test_play_goes_to_the_end(at_rest):
     page = visit.page
     Figure(page.evaluate, "steps").check(present=14)
     play = page.locator("[data-figure=steps] [data-go=play]")
+    play.evaluate("""button => {
+      window.labels = [];
+      new MutationObserver(() => labels.push(button.getAttribute('aria-label')))
+        .observe(button, {attributeFilter: ['aria-label']});
+    }""")
     play.click()
-    assert play.get_attribute("aria-label") == "pause"
-    page.wait_for_function("document.querySelector('[data-figure=steps] output').textContent === '16 of 16'")
-    page.wait_for_function("document.querySelector('[data-go=play]').getAttribute('aria-label') === 'play'")
+    until(lambda: page.evaluate("labels"), ["pause", "play"], page)
+    assert page.locator("[data-figure=steps] output").text_content() == "16 of 16"
 
 
 def test_nothing_is_loaded_before_a_touch(browser, stage):
@@ -523,7 +536,7 @@ def test_nothing_is_loaded_before_a_touch(browser, stage):
 
 def test_without_javascript_the_still_says_so(browser, stage):
     context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
+    page = patient(context.new_page())
     page.goto(f"{stage['file']}/index.html")
     assert page.locator("svg").first.is_visible()
     assert "This is a still" in page.locator(".blk-status").first.text_content()
@@ -588,8 +601,7 @@ def test_a_model_that_never_answers_is_started_anew(browser, stage):
         visit.page.goto(f"{stage['http']}/index.html")
         author = visit.page.evaluate("document.querySelector('[data-figure=machine]').blkLive.author.cpus")
         touch(visit.page, 13)
-        while not visit.page.evaluate("Boolean(document.querySelector('[data-figure=machine]').blkLive.asked)"):
-            visit.page.wait_for_timeout(50)  # wait_for_function() would be against the policy
+        visit.page.wait_for_function("() => Boolean(document.querySelector('[data-figure=machine]').blkLive.asked)")
         visit.page.clock.fast_forward(21_000)
         visit.page.locator("[data-figure=machine] .blk-message", has_text="started anew").wait_for()
         state = "document.querySelector('[data-figure=machine]')"
@@ -601,13 +613,19 @@ def test_a_model_that_never_answers_is_started_anew(browser, stage):
 
 def test_an_engine_that_never_loads_is_given_up(browser, stage):
     with Visit(browser, stage) as visit:
+        begun = []
+
+        def begin(route):
+            begun.append(route)
+            never("false")(route)
+
         visit.page.clock.install()
-        visit.page.route("**/worker.*", never("false"))
+        visit.page.route("**/worker.*", begin)
         visit.page.goto(f"{stage['http']}/index.html")
         touch(visit.page, 5)
         said = visit.page.locator("[data-figure=machine] .blk-status")
-        for _ in "with the image of its memory", "without":
-            visit.page.wait_for_timeout(300)
+        for times, _ in enumerate(("with the image of its memory", "without"), 1):
+            until(lambda times=times: len(begun) == times, page=visit.page)
             visit.page.clock.fast_forward(21_000)
         said.filter(has_text="could not be loaded").wait_for()
 
@@ -625,7 +643,6 @@ def test_an_address_can_say_only_what_a_control_can(browser, stage, bad):
         state = "document.querySelector('[data-figure={}]').blkLive"
         for each in bad:
             figure, name = each.partition("=")[0].split(".")
-            visit.page.wait_for_function(state.format(figure))
             values, author = (visit.page.evaluate(f"{state.format(figure)}.{which}") for which in ("values", "author"))
             assert values[name] == author[name]
         assert visit.page.evaluate(f"{state.format('machine')}.values.present") == 2
@@ -640,19 +657,20 @@ from blkmodel.view.figures.tag_memory import tag_memory
 live(tag_memory, queues=(1, 16), driver=["nvme", "null_blk"])"""]
 
 # Wait until a figure of the notebook is what the text says; else return what it is.
-SHOWS = """([place, text]) => {
+SHOWS = """([place, text, patience]) => {
   const made = document.createElement('div');
   made.innerHTML = text;
   return new Promise(done => {
-    const look = left => {
+    const begin = performance.now();
+    const look = () => {
       const drawn = [...document.querySelectorAll('.widget-html-content')];
       const shown = drawn.filter(each => each.querySelector('.blk'))[place];
       const is = shown ? shown.querySelector('.blk').outerHTML : 'no figure';
       if (is === made.querySelector('.blk').outerHTML) done('');
-      else if (!left) done(is);
-      else setTimeout(look, 50, left - 1);
+      else if (performance.now() - begin > 1000 * patience) done(is);
+      else setTimeout(look, 50);
     };
-    look(1200);
+    look();
   });
 }"""
 
@@ -671,23 +689,21 @@ def test_in_jupyterlab(browser, tmp_path):
              "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
             cwd=tmp_path, env=os.environ | HERE | places, stdout=out, stderr=subprocess.STDOUT)
     try:
-        for _ in range(600):
-            if where := re.search(r"(http://127\.0\.0\.1:\d+/)lab", log.read_text()):
-                break
-            time.sleep(0.1)
-        page = browser.new_page()
-        page.goto(f"{where[1]}lab/tree/figure.ipynb?token=t")
-        page.get_by_text("| Idle").wait_for(timeout=60_000)  # before that, a cell that is run does nothing
-        page.get_by_text("from blkmodel.live").first.click(timeout=60_000)
-        for _ in CELLS:
-            page.keyboard.press("Shift+Enter")
+        address = address_in(log)
+        page = patient(browser.new_page())
+        page.goto(f"{address}/tree/figure.ipynb?token=t")
+        page.get_by_text("| Idle").wait_for()  # before that, a cell that is run does nothing
+        page.get_by_text("from blkmodel.live").first.click()
         tried = ((machine_to_queues, "cpus", 8), (tag_memory, "queues", 4))  # what is moved, and where it begins
+        for word in "machine_to_queues", "tag_memory":
+            page.locator(".jp-CodeCell.jp-mod-active", has_text=f"live({word},").wait_for()
+            page.keyboard.press("Shift+Enter")
         for place, (view, moved, before) in enumerate(tried):
             handle = page.locator(".noUi-handle").nth(place)
-            handle.wait_for(timeout=60_000)
+            handle.wait_for()
 
             def shows(view=view, place=place, **values):
-                assert page.evaluate(SHOWS, [place, view(**values)]) == ""
+                assert page.evaluate(SHOWS, [place, view(**values), PATIENCE]) == ""
 
             shows()
             handle.focus()
@@ -697,6 +713,6 @@ def test_in_jupyterlab(browser, tmp_path):
             shows(**{moved: before + 1, "driver": "null_blk"})
             page.get_by_role("button", name="Reset").nth(place).click()
             shows()
+        page.close()
     finally:
-        lab.terminate()
-        lab.wait(30)
+        end(lab)
