@@ -29,6 +29,14 @@ def test_a_log_and_a_stack(explain):
     assert out.endswith("not known: io_schedule\n1 of 5 lines say nothing that the book knows\n")
 
 
+def test_a_line_that_another_driver_logs_in_the_same_words(explain):
+    nvme = b"[    1.2] nvme nvme0: 8/0/0 default/read/poll queues"
+    assert "made in nvme_setup_irqs" in explain(nvme)[1]
+    for other in (b"[    0.4] virtio_blk virtio1: 1/0/0 default/read/poll queues",
+                  b"nvme nvme1: mapped 4/0/0 default/read/poll queues."):
+        assert explain(other)[1] == "1 of 1 lines say nothing that the book knows\n"
+
+
 def test_nothing_known(explain):
     assert explain(b"")[:2] == (0, "1 of 1 lines say nothing that the book knows\n")
     assert explain(b"all is well\r\nreally\r")[:2] == (0, "2 of 2 lines say nothing that the book knows\n")
