@@ -259,6 +259,20 @@ def test_numbers_of_the_extended_major(kernel):
     assert genhd.variables().ext_devt_idr.held == {}
 
 
+def test_the_number_of_a_name(made):
+    first = disk_to_dev(made.disk).devt
+    assert first == MKDEV(made.major, 0)
+    assert [genhd.blk_lookup_devt("test0", partno) for partno in (0, 5, 15, 16)] == [first, first + 5, first + 15, 0]
+    assert genhd.blk_lookup_devt("test1", 0) == 0
+    assert genhd.disk_expand_part_tbl(made.disk, 3) == 0
+    part = made.disk.part_tbl.part[3] = hd_struct(partno=3)
+    part._dev.parent, part._dev.devt, part._dev.kobj.refcount = disk_to_dev(made.disk), MKDEV(259, 7), 1
+    assert genhd.blk_lookup_devt("test0", 3) == first + 3
+    made.disk.minors = 1  # what partitions there are have numbers elsewhere
+    assert [genhd.blk_lookup_devt("test0", partno) for partno in (0, 1, 3)] == [first, 0, MKDEV(259, 7)]
+    assert part._dev.kobj.refcount == 1
+
+
 def test_no_number_is_left(kernel, monkeypatch):
     monkeypatch.setattr(genhd, "NR_EXT_DEVT", 1)
     first, second = Disk(flags=GENHD_FL_EXT_DEVT, minors=0), Disk(flags=GENHD_FL_EXT_DEVT, minors=0)
