@@ -48,11 +48,9 @@ def side_by_side(document: dict[str, Any], recording: Recording, kind: str = "ta
     return list(_rows(theirs, ours, shown))
 
 
-def _lines(forest: Forest, files: dict[str, str], depth: int = 0) -> Iterator[Line]:
+def _lines(forest: Forest, files: dict[str, str]) -> Iterator[Line]:
     """Flatten a forest, in the order of the calls."""
-    for function, below in forest:
-        yield Line(depth, function, files.get(function))
-        yield from _lines(below, files, depth + 1)
+    return (Line(len(path) - 1, path[-1], files.get(path[-1])) for path, _ in trees.walk(forest))
 
 
 def _rows(theirs: Iterable[Line], ours: Iterable[Line], shown: set[str]) -> Iterator[Row]:

@@ -9,6 +9,8 @@ import json
 import os
 import re
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,15 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 class FileError(ValueError):
     """A file cannot be read or written; the message does not name the file, but the place in it."""
+
+
+@contextmanager
+def placed(place: str, error: type[Exception], *of: type[Exception]) -> Iterator[None]:
+    """Let errors of these types be an `error` which says, before what they say, in which place that was."""
+    try:
+        yield
+    except of as why:
+        raise error(f"{place}: {why}") from why
 
 
 def read_text(path: str | Path) -> str:

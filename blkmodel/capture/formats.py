@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from blkmodel.capture.files import FileError, parse_json, read_text
+from blkmodel.capture.files import FileError, parse_json, placed, read_text
 from blkmodel.capture.shapes import (MOST_CPUS, MOST_TEXT, Shape, ShapeError, anything, count, cpu_number, cpulist,
     device_path, fields, flag, interrupt, list_of, long_text, mapping, name, number_from, one_of, one_or_list_of,
     parameter, plain_name, some_cpus, text, text_or_none)
@@ -225,10 +225,8 @@ def parsed(written: str) -> dict[str, Any]:
 
 def _cases_asked_for(document: dict[str, Any]) -> None:
     """Hold a capture against what its machine can be, and all its cases together may ask for."""
-    try:
+    with placed("machine: expected a machine that a kernel can boot on", FileError, ValueError):
         machine = from_capture(document["machine"])
-    except ValueError as why:
-        raise FileError(f"machine: expected a machine that a kernel can boot on: {why}") from why
     cpus, total = len(machine.possible), 0
     for i, case in enumerate(document["cases"]):
         params = case["params"]

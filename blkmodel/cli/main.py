@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from blkmodel.capture import maps, sysfs
 from blkmodel.capture.check import check
-from blkmodel.capture.files import FileError, parse_json, printable, read_text
+from blkmodel.capture.files import FileError, parse_json, placed, printable, read_text
 from blkmodel.capture.shapes import MOST_LONG_TEXT
 from blkmodel.capture.steps import MOST_REQUESTS, null_blk_requests, nvme_requests
 from blkmodel.cli import session
@@ -252,10 +252,8 @@ def _read(options: argparse.Namespace) -> int:
 
 def _stdin() -> str:
     """The table that comes from standard input."""
-    try:
+    with placed("standard input: expected a table in UTF-8", UsageError, OSError, ValueError):
         text = sys.stdin.read(MOST_LONG_TEXT + 1)
-    except (OSError, ValueError) as why:
-        raise UsageError(f"standard input: expected a table in UTF-8: {why}") from why
     if len(text) > MOST_LONG_TEXT or "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
         raise UsageError(f"standard input: expected a table of at most {MOST_LONG_TEXT} characters, in UTF-8")
     return text
@@ -286,13 +284,11 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _fio(options: argparse.Namespace) -> int:
-    try:
+    with placed(str(options.file), UsageError, ValueError):
         (Session() if options.session is None else session.read(options.session)).replay()
         for name in map(dev_name, devices().of_class.get("nvme", ())):
             nvme_service(name, service_of(options.service, lambda file: parse_json(read_text(file)), options.seed))
         done = run_workload(options.disk, read_text(options.file))
-    except (FileError, ValueError) as why:
-        raise UsageError(f"{options.file}: {why}") from why
     text = done.as_json() if options.output_format == "json" else done.text()
     sys.stdout.write(printable(text + done.more() * options.more))
     return int(any(job["error"] for job in done.json["jobs"]))
@@ -309,10 +305,8 @@ def _dmesg(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    try:
+    with placed(str(options.file), UsageError, ValueError):
         print(printable(explained(lines_of(read_text(options.file)))))
-    except ValueError as why:
-        raise UsageError(f"{options.file}: {why}") from why
     return 0
 
 
@@ -326,10 +320,8 @@ def _print(done: Done) -> int:
 
 
 def _capture(options: argparse.Namespace) -> int:
-    try:
+    with placed(f"--root {options.root}", UsageError, sysfs.CaptureError):
         recording, missing = sysfs.capture(options.root, options.release, options.names)
-    except sysfs.CaptureError as why:
-        raise UsageError(f"--root {options.root}: {why}") from why
     head = ",".join(f"{json.dumps(key)}:{json.dumps(recording[key])}" for key in ("format", "kernel", "machine"))
     cases = ",\n".join(json.dumps(case, separators=(",", ":")) for case in recording["cases"])
     text = "{" + head + ',"cases":[\n' + cases + "\n]}\n"
@@ -341,10 +333,8 @@ def _capture(options: argparse.Namespace) -> int:
     if options.output is None:
         sys.stdout.write(text)
         return 0
-    try:
+    with placed(f"--output {options.output}", UsageError, FileError):
         replace(options.output, text)
-    except FileError as why:
-        raise UsageError(f"--output {options.output}: {why}") from why
     return 0
 
 

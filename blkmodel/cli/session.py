@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from blkmodel.capture import steps
-from blkmodel.capture.files import MOST_BYTES, FileError, parse_json, read_text, shown
+from blkmodel.capture.files import MOST_BYTES, FileError, parse_json, placed, read_text, shown
 from blkmodel.capture.shapes import MOST_CPUS, ShapeError, fields, list_of, long_text, number_from, one_of
 from blkmodel.cli.keeping import locked, may_be_replaced, replace
 from blkmodel.errors import KernelError, NotModelled
@@ -68,10 +68,8 @@ class Session:
     def replay(self, show: Callable[[str, Done], object] = lambda line, done: None) -> None:
         """Boot the machine, and do all steps; show(line, Done) is called after each. SessionError says which of them
         cannot be done; the kernel of those before it is the current one then."""
-        try:
+        with placed(f"{self.path}: machine", SessionError, MachineError):
             boot(machine(**self.machine))
-        except MachineError as why:
-            raise SessionError(f"{self.path}: machine: {why}") from why
         for number, line in enumerate(self.steps, 1):
             try:
                 show(line, do(shlex.split(line)))
@@ -84,15 +82,13 @@ class Session:
         lines = [*self.steps, line]
         text = (f'{{"format": {json.dumps(FORMAT)},\n "machine": {json.dumps(self.machine)},\n "steps": [\n'
                 + ",\n".join(f"  {json.dumps(each)}" for each in lines) + "\n ]}\n")
-        try:
+        with placed(f"{self.path}: the step cannot be kept", SessionError, FileError, ShapeError, SessionError):
             if self.path is not None:
                 may_be_replaced(self.path)
             if len(text) > MOST_BYTES:
                 raise FileError(f"expected a file of at most {MOST_BYTES} bytes")
             _SHAPE({"format": FORMAT, "machine": self.machine, "steps": lines}, "")
             hold_steps(lines, self.machine["cpus"])
-        except (FileError, ShapeError, SessionError) as why:
-            raise SessionError(f"{self.path}: the step cannot be kept: {why}") from why
         return text
 
 
@@ -100,22 +96,21 @@ def run(path: Path | None, words: list[str], stdin: str = "") -> Done:
     """Do a command after all steps of a session; where it may have changed something, it is a step from now on."""
     line = shlex.join(words if not stdin else [*words, "--table", stdin])
     kept = path if not _only_looks(words) else None
-    try:
-        with locked(kept) if kept is not None else nullcontext():
-            session = Session() if path is None else opened(path)
-            text = "" if _only_looks(words) else session.with_step(line)
-            session.replay()
-            done = do(words, stdin)
-            if kept is not None:
-                replace(kept, text)
-    except FileError as why:
-        raise SessionError(f"{path}: the step cannot be kept: {why}") from why
+    with (placed(f"{path}: the step cannot be kept", SessionError, FileError),
+          locked(kept) if kept is not None else nullcontext()):
+        session = opened(path)
+        text = "" if _only_looks(words) else session.with_step(line)
+        session.replay()
+        done = do(words, stdin)
+        if kept is not None:
+            replace(kept, text)
     return done
 
 
-def opened(path: Path) -> Session:
-    """The session in a file; where there is no such file, one that begins with a machine of two disks."""
-    return read(path) if path.exists() else Session(path)
+def opened(path: Path | None) -> Session:
+    """The session in a file; where there is no such file, or none is named, one that begins with a machine of two
+    disks."""
+    return read(path) if path is not None and path.exists() else Session(path)
 
 
 def read(path: Path) -> Session:
@@ -142,12 +137,10 @@ def hold_steps(lines: list[str], cpus: int, places: list[str] | None = None) -> 
     values = []
     places = places or [_called(number, line) for number, line in enumerate(lines, 1)]
     for place, line in zip(places, lines, strict=True):
-        try:
+        with placed(place, SessionError, ValueError):
             words = shlex.split(line)
             tool = words and (words[0] in ("dmsetup", *READS) or words[0] in lvm.COMMANDS)
             values.append(["dmsetup"] if tool else checked(step_of(words)))
-        except ValueError as why:
-            raise SessionError(f"{place}: {why}") from why
     try:
         steps.steps(values, places, cpus)
     except ShapeError as why:
@@ -239,10 +232,8 @@ def step_of(words: list[str]) -> list[Any]:
 def _value(key: str, text: str) -> Any:
     """A number, several values with commas between them, what JSON makes of a list of objects, or the text itself."""
     if key in ("wanted", "steps"):
-        try:
+        with placed(key, SessionError, FileError):
             return parse_json(text)
-        except FileError as why:
-            raise SessionError(f"{key}: {why}") from why
     if key in ("page_runs", "flags"):
         return [_value("", part) for part in text.split(",")]
     return int(text) if re.fullmatch("-?[0-9]{1,20}", text) else text

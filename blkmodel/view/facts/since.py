@@ -14,16 +14,18 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 from blkmodel import scenario
-from blkmodel.capture.trees import Forest, expand
+from blkmodel.capture import trees
 from blkmodel.reference.source import comparable, rows
 from blkmodel.sim import booted
-from blkmodel.trace import Node, record
+from blkmodel.trace import record
 
 RENAMED, REMOVED, ADDED, STILL = "renamed", "removed", "added", "still there"
 MOVED, UNSEEN = "moved", "not seen"
 SCENES = {"read 4 KiB from NVMe": "read-4k", "write 4 KiB to NVMe": "write-4k",
           "read 4 KiB from null_blk": "null_blk-read-4k", "read 4 KiB through dm-linear": "dm-linear-read-4k",
           "read 4 KiB through multipath": "dm-multipath-read-4k", "create a mapped device": "dm-create"}
+_UNTRACED = frozenset({"drivers/block/null_blk_main.c"})
+"""What was loaded after the tracer began."""
 
 
 class Change(NamedTuple):
@@ -107,27 +109,18 @@ def then(scene: str) -> tuple[Line, ...]:
     forests = [(recording.contexts[number].kind, nodes) for number, nodes in recording.forest(told["roots"]).items()]
     return tuple(line for kind, nodes in sorted(forests, key=lambda each: each[0] != "task")
                  if kind == "task" or (kind, nodes[0].function) in recorded
-                 for line in (Line(0, kind, ""), *_seen(nodes, kind, 1)))
-
-
-def _seen(nodes: list[Node], above: str, depth: int) -> Iterator[Line]:
-    """The calls that a tracer could see: what others call moves up. A driver that was loaded after it began is none."""
-    for node in nodes:
-        if seen := node.function in comparable() and not node.file.startswith("drivers/block/"):
-            yield Line(depth, node.function, above)
-        yield from _seen(node.calls, node.function if seen else above, depth + seen)
+                 for line in _lines(kind, trees.keep(trees.of_nodes(nodes, _UNTRACED), comparable().__contains__)))
 
 
 def now(scene: str) -> tuple[Line, ...]:
     """What a later kernel was recorded to call."""
     return tuple(line for kind, calls in _later()[scene]["contexts"]
-                 for line in (Line(0, kind, ""), *_lines(expand(calls), kind, 1)))
+                 for line in _lines(kind, trees.expand(calls)))
 
 
-def _lines(forest: Forest, above: str, depth: int) -> Iterator[Line]:
-    for name, below in forest:
-        yield Line(depth, name, above)
-        yield from _lines(below, name, depth + 1)
+def _lines(kind: str, forest: trees.Forest) -> Iterator[Line]:
+    """The calls of a context, in their order: first stands what kind of context it is."""
+    return (Line(len(path) - 1, path[-1], path[-2] if path[1:] else "") for path, _ in trees.walk(((kind, forest),)))
 
 
 @lru_cache(maxsize=len(SCENES))
