@@ -52,14 +52,9 @@ class Reader:
             return None
 
     def number(self, path: str, needed: bool = True) -> int | None:
-        """A number; None where it cannot be read, or is none."""
-        text = self.text(path, needed)
-        return int(text) if text is not None and NUMBER.fullmatch(text) else None
-
-    def parameter(self, path: str, needed: bool = True) -> int | None:
-        """A module's parameter: a number, or 0 or 1 for what the kernel shows as N or Y."""
-        text = self.text(path, needed)
-        return {"N": 0, "Y": 1}.get(text or "", int(text) if text and NUMBER.fullmatch(text) else None)
+        """A number, or 0 or 1 for what the kernel shows as N or Y; None where it cannot be read, or is no such."""
+        text = self.text(path, needed) or ""
+        return int(text) if NUMBER.fullmatch(text) else {"N": 0, "Y": 1}.get(text)
 
     def cpus(self, path: str, needed: bool = True) -> frozenset[int] | None:
         """The CPUs of a list; None where it cannot be read, or is none."""
@@ -130,7 +125,7 @@ def _disk(reader: Reader, disk: str) -> dict[str, Any] | None:
         if reader.text(f"sys/class/nvme/{match[1]}/transport", needed=False) in (None, "pcie"):
             return _nvme(reader, disk, match[1])
     if re.fullmatch(r"nullb[0-9]+", disk):
-        params = _told(**{name: reader.parameter(f"sys/module/null_blk/parameters/{name}", needed)
+        params = _told(**{name: reader.number(f"sys/module/null_blk/parameters/{name}", needed)
                           for name, needed in NULL_BLK.items()})
         return {"driver": "null_blk", "params": params, "observed": _observed(reader, disk)}
     return _other(reader, disk, max(hctxs) + 1)

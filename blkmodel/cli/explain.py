@@ -1,7 +1,8 @@
 """`blkmodel explain`: what a kernel log, a stack or a trace is about, as text."""
 
+from blkmodel.reference import mirror
 from blkmodel.reference.source import definitions
-from blkmodel.view.facts.explained import Symptom, explain, modelled, told
+from blkmodel.view.facts.explained import Symptom, explain, told
 
 
 def explained(lines: list[str]) -> str:
@@ -22,7 +23,8 @@ def _said(what: Symptom | str, lines: list[str], at: list[int]) -> str:
     if isinstance(what, Symptom):
         return (f"{where}: {lines[at[0]].strip()}\n    {what.means}\n    made in {what.function}, {what.place()}; see "
                 f"book/symptoms.html#{what.key}" + f"; try book/{what.figure}" * bool(what.figure))
+    model = mirror.by_place()
     places = [f"{each.file}:{each.line}" for each in definitions()[what]]
-    places += [f"model {modelled()[what, each.file].replace('.', '/')}.py" for each in definitions()[what]
-               if (what, each.file) in modelled()]
+    places += [f"model {model[what, each.file].__module__.replace('.', '/')}.py" for each in definitions()[what]
+               if (what, each.file) in model]
     return f"{where}: {what}: {', '.join(places + [f'book/{place}' for place in told().get(what, ())])}"

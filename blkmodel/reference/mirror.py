@@ -22,17 +22,13 @@ class MirrorFunction(NamedTuple):
     function: Any
 
 
-def module_names() -> list[str]:
-    """Return the full names of the modules that each stand for one kernel file, sorted; a private header is none."""
-    return sorted(found.name for part in PARTS for found in
-                  pkgutil.walk_packages(importlib.import_module(f"blkmodel.{part}").__path__, f"blkmodel.{part}.")
-                  if not found.ispkg and not found.name.endswith("_h"))
-
-
 @cache
 def modules() -> tuple[ModuleType, ...]:
-    """Import the modules that each stand for one kernel file, and return them, sorted by name."""
-    return tuple(importlib.import_module(name) for name in module_names())
+    """Import the modules that each stand for one kernel file, and return them, in the order in which they are walked,
+    which is that of their names; a private header is none."""
+    return tuple(importlib.import_module(found.name) for part in PARTS for found in
+                 pkgutil.walk_packages(importlib.import_module(f"blkmodel.{part}").__path__, f"blkmodel.{part}.")
+                 if not found.ispkg and not found.name.endswith("_h"))
 
 
 def functions() -> list[MirrorFunction]:
@@ -46,6 +42,12 @@ def _functions_of(module: ModuleType, there: tuple[int, ...]) -> list[MirrorFunc
     return [MirrorFunction(value.__name__, kernel_file(module.__name__), value) for value in vars(module).values()
             if isinstance(value, FunctionType) and value.__module__ == module.__name__
             and value.__name__ != "__annotate__"]  # Python's own
+
+
+@cache
+def by_place() -> dict[tuple[str, str], FunctionType]:
+    """Return (name, kernel file) → what Python calls, of every function."""
+    return {(each.name, each.file): each.function for each in functions()}
 
 
 def traced() -> list[MirrorFunction]:

@@ -2,6 +2,7 @@
 
 from functools import cache
 from importlib.resources import files
+from itertools import groupby
 from typing import NamedTuple
 
 REFERENCE, RELEASE = "v5.4.120", "5.4"
@@ -39,10 +40,8 @@ def rows(name: str, room: str = "reference") -> list[list[str]]:
 @cache
 def definitions() -> dict[str, tuple[Definition, ...]]:
     """Return function name → its definitions: more than one where files have a static function each of that name."""
-    found: dict[str, list[Definition]] = {}
-    for function, file, line, traceable in rows("functions.tsv"):
-        found.setdefault(function, []).append(Definition(function, file, int(line), traceable == "1"))
-    return {name: tuple(of) for name, of in found.items()}
+    return {name: tuple(Definition(name, file, int(line), traceable == "1") for _, file, line, traceable in of)
+            for name, of in groupby(rows("functions.tsv"), lambda row: row[0])}
 
 
 @cache

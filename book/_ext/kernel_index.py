@@ -17,11 +17,10 @@ from blkmodel.view.figures.explain import chapters
 
 def rows():
     """(name, where it is in the kernel, its address there, what it is for, its page of the model), by name."""
-    modelled = {(each.name, each.file): each.function for each in mirror.functions()}
     shapes = {each.__name__: each for each in structures()}
     for name in told():
         for each in definitions().get(name, ()):
-            function = modelled.get((name, each.file))
+            function = mirror.by_place().get((name, each.file))
             yield (name, f"{each.file}:{each.line}", f"{KERNEL}/source/{each.file}#L{each.line}",
                    says(function) if function else "",
                    f"{page_of(function.__module__)}#{name}" if function else "")

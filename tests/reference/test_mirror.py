@@ -22,7 +22,7 @@ def syntax(name):
     return ast.parse(path_of(name).read_text())
 
 
-MIRROR = mirror.module_names()
+MIRROR = [module.__name__ for module in mirror.modules()]
 FILES = {each.file for of in definitions().values() for each in of}
 
 

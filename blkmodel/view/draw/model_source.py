@@ -1,10 +1,10 @@
 """The model's own source of a function: its lines, and as HTML with a light touch of colour."""
 
+import inspect
 import keyword
 import re
 from functools import cache
 from html import escape
-from importlib.resources import files
 
 from blkmodel.reference import mirror
 
@@ -14,20 +14,9 @@ _TOKENS = re.compile(
 
 
 @cache
-def places() -> dict[tuple[str, str], tuple[str, int]]:
-    """(function, kernel file) → the model's file and the line where it begins."""
-    return {(each.name, each.file): (each.function.__module__, each.function.__code__.co_firstlineno)
-            for each in mirror.functions()}
-
-
-@cache
 def source(function: str, file: str) -> tuple[str, ...]:
     """The lines of a function of the mirror, without those that are blank at its end."""
-    module, first = places()[function, file]
-    path = files("blkmodel").joinpath(*f"{module}.py".split(".", module.count("."))[1:])
-    lines = path.read_text("utf8").splitlines()[first - 1:]
-    length = next((i for i, line in enumerate(lines) if i and line and not line[0].isspace()), len(lines))
-    return tuple("\n".join(lines[:length]).rstrip().split("\n"))
+    return tuple(inspect.getsource(mirror.by_place()[function, file]).rstrip().split("\n"))
 
 
 def line_of_call(function: str, file: str, called: str) -> int | None:
@@ -67,7 +56,7 @@ def _kept(lines: tuple[str, ...], marked: int | None) -> list[int]:
 @cache
 def _coloured(function: str, file: str) -> str:
     """The source with documentation and comments quiet, keywords and the functions of the mirror marked."""
-    names = {name for name, _ in places()}
+    names = {name for name, _ in mirror.by_place()}
 
     def mark(match: re.Match[str]) -> str:
         said = escape(match[0])

@@ -7,7 +7,6 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-from blkmodel.reference import mirror
 from blkmodel.reference.source import definitions, line_of, rows
 
 MOST, WIDE = 1 << 18, 400
@@ -53,12 +52,6 @@ def symptoms() -> tuple[Symptom, ...]:
 def told() -> dict[str, list[str]]:
     """Function or structure → the places of the book that tell of it: a chapter, and `#` and a section."""
     return {name: places.split() for name, places in rows("told.tsv")}
-
-
-@cache
-def modelled() -> dict[tuple[str, str], str]:
-    """(function, kernel file) → its module, of those that the model has."""
-    return {(each.name, each.file): each.function.__module__ for each in mirror.functions()}
 
 
 def lines_of(text: str) -> list[str]:

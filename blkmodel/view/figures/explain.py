@@ -5,9 +5,10 @@
 
 from html import escape
 
+from blkmodel.reference import mirror
 from blkmodel.reference.source import definitions
 from blkmodel.view.draw import SOURCE, kernel_url, model_url, panel
-from blkmodel.view.facts.explained import Found, Symptom, explain as look, lines_of, modelled, symptoms, told
+from blkmodel.view.facts.explained import Found, Symptom, explain as look, lines_of, symptoms, told
 
 _SHOWN = 200  # lines, and names
 
@@ -49,7 +50,7 @@ def _function(name: str) -> str:
     places = []
     for each in definitions()[name]:
         places.append(f'<a href="{kernel_url(name, each.file)}">{each.file}:{each.line}</a>')
-        if (name, each.file) in modelled():
+        if (name, each.file) in mirror.by_place():
             places.append(f'<a href="{model_url(name, each.file)}">model</a>')
     return f"<li><code>{name}</code> {' · '.join(places + chapters(name))}</li>"
 
