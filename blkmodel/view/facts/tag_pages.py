@@ -2,12 +2,12 @@
 
 from itertools import pairwise
 
-from blkmodel import scenario
 from blkmodel.block.blk_mq_tag_h import blk_mq_tags
 from blkmodel.include.linux.blk_mq import blk_mq_tag_set
 from blkmodel.include.linux.blkdev import request
 from blkmodel.services.memory.mm import PAGE_SIZE
 from blkmodel.sim import Memory, format_cpulist, sizeof
+from blkmodel.view.facts.queue_facts import queue_of
 from blkmodel.view.facts.words import many
 
 
@@ -55,8 +55,5 @@ def _spans(runs: list[dict[str, int]]) -> str:
 
 def load_driver(driver: str, depth: int, queues: int) -> blk_mq_tag_set:
     """Load the driver and return the tag set of its first disk."""
-    if driver == "nvme":
-        return scenario.nvme_controller(scenario.nvme_probe(max_ioqpairs=queues, io_queue_depth=depth + 1)).tagset
-    scenario.null_blk_load(submit_queues=queues, hw_queue_depth=depth)
-    return scenario.disk("nullb0").queue.tag_set
+    return queue_of(driver, queues, depth=depth).tag_set
 
