@@ -1,5 +1,6 @@
 """`blkmodel trace`: a recording of the model as text."""
 
+from itertools import groupby
 from typing import Any
 
 from blkmodel.reference.source import in_scope
@@ -23,17 +24,14 @@ def call_tree(recording: Recording, everything: bool = False, allocations: bool 
 
 def _grouped(recording: Recording, nodes: list[Node], everything: bool, allocations: bool) -> list[list[str]]:
     """Return the text of each call as a list of lines, with repeats folded."""
-    groups: list[list] = []
+    shown: list[list[str]] = []
     for node in nodes:
         below = _below(recording, node, everything, allocations)
         if everything or in_scope(node.file):
             below = [[node.function, *(f"  {line}" for group in below for line in group)]]
-        for group in below:
-            if groups and groups[-1][0] == group:
-                groups[-1][1] += 1
-            else:
-                groups.append([group, 1])
-    return [[f"{group[0]}  × {times}" if times > 1 else group[0], *group[1:]] for group, times in groups]
+        shown += below
+    runs = ((group, len(list(run))) for group, run in groupby(shown))
+    return [[f"{group[0]}  × {times}" if times > 1 else group[0], *group[1:]] for group, times in runs]
 
 
 def _below(recording: Recording, node: Node, everything: bool, allocations: bool) -> list[list[str]]:

@@ -34,13 +34,12 @@ class Optional(ipywidgets.HBox):
         slider.observe(lambda _: self._slid(), "value")
         self.observe(lambda change: self._show(change["new"]), "value")
 
-    min = property(lambda self: self._slider.min, lambda self, low: self._bound(min=low))
-    max = property(lambda self: self._slider.max, lambda self, high: self._bound(max=high))
+    min = property(lambda self: self._slider.min, lambda self, low: self._bound("min", low))
+    max = property(lambda self: self._slider.max, lambda self, high: self._bound("max", high))
 
-    def _bound(self, **bound: Any) -> None:
+    def _bound(self, name: str, value: Number) -> None:
         off = self._off.value
-        for name, value in bound.items():
-            setattr(self._slider, name, value)
+        setattr(self._slider, name, value)
         self._off.value = off
 
     def _slid(self) -> None:

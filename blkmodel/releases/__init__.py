@@ -11,7 +11,7 @@ An update of a stable release is taken to be as its release, unless CHANGES says
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -106,12 +106,8 @@ def running(release: str) -> Iterator[None]:
     """Let what is booted and set up meanwhile work out its queues as a release does: the rest stays 5.4's.
 
     Raises NotModelled where that release is not known."""
-    before = []
-    try:
+    with ExitStack() as undone:
         for change in changes(release):
-            before.append((change, getattr(change.module, change.name)))
+            undone.callback(setattr, change.module, change.name, getattr(change.module, change.name))
             setattr(change.module, change.name, change.now)
         yield
-    finally:
-        for change, was in reversed(before):
-            setattr(change.module, change.name, was)

@@ -9,8 +9,8 @@ from html import escape
 from blkmodel.reference import mirror
 
 _ROOM = 22
-_TOKENS = re.compile(
-    r'(?P<quiet>"""[\s\S]*?"""|\#[^\n]*)|(?P<text>[rfb]?"(?:\\.|[^"\\\n])*"|[rfb]?\'(?:\\.|[^\'\\\n])*\')|(?P<word>[A-Za-z_]\w*)')
+_TOKENS = re.compile(r'(?P<quiet>"""[\s\S]*?"""|\#[^\n]*)|(?P<text>[rfb]?"(?:\\.|[^"\\\n])*"|'
+                     r"[rfb]?'(?:\\.|[^'\\\n])*')|(?P<word>[A-Za-z_]\w*)|[\s\S]")
 
 
 @cache
@@ -65,8 +65,4 @@ def _coloured(function: str, file: str) -> str:
         if keyword.iskeyword(match[0]):
             return f"<em>{said}</em>"
         return f"<b>{said}</b>" if match[0] in names else said
-    text, parts, at = "\n".join(source(function, file)), [], 0
-    for match in _TOKENS.finditer(text):
-        parts += [escape(text[at:match.start()]), mark(match)]
-        at = match.end()
-    return "".join([*parts, escape(text[at:])])
+    return _TOKENS.sub(mark, "\n".join(source(function, file)))
