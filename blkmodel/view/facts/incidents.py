@@ -2,6 +2,7 @@
 
 import re
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from blkmodel import scenario
@@ -131,12 +132,9 @@ def _moments(recording: Recording, began: int) -> list[Moment]:
         elif kind is Log:
             who, said = LOG, event.line
         if said:
-            moment = Moment((time - began) / 1e6, who, said, code)
-            if found and found[-1][1:4] == moment[1:4]:
-                last = found.pop()
-                moment = last._replace(times=last.times + 1)
-            found.append(moment)
-    return found
+            found.append(Moment((time - began) / 1e6, who, said, code))
+    runs = ([*alike] for _, alike in groupby(found, lambda each: each[1:4]))
+    return [run[0]._replace(times=len(run)) for run in runs]
 
 
 def _who(context: ContextRecord) -> str:
