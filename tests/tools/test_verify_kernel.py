@@ -2,6 +2,11 @@
 
 import json
 import lzma
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 from blkmodel.capture.check import check_file
 from tests.tools import verify_kernel
@@ -109,6 +114,40 @@ def test_a_machine_in_qemus_words():
     assert [word for word in words if word.startswith("node,")] == [
         "node,nodeid=0,memdev=m0,cpus=0-1", "node,nodeid=1,memdev=m1,cpus=2-7"]
     assert sum(word.startswith("nvme,") for word in words) == len(verify_kernel.PAIRS)
+
+
+@pytest.mark.parametrize(("lines", "heard"), [
+    (["a", "", "b", "", "c", "", "d"], "abcd"), (["a", "", "", "", "b"], "a"), (["", "", "", "a"], ""), ([], "")])
+def test_a_boot_may_take_as_long_as_the_kernel_says_something(tmp_path, monkeypatch, lines, heard):
+    """Each line comes after 100 s; nothing for 300 s is too long."""
+    clock, left = SimpleNamespace(now=0, monotonic=lambda: clock.now), list(lines)
+
+    class Qemu:
+        def __init__(self, words, stdin):
+            self.said = Path(words[words.index("-serial") + 1].removeprefix("file:"))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def poll(self):
+            return None if left else 0
+
+        def wait(self, seconds):
+            clock.now += 100
+            with self.said.open("a") as file:
+                file.write(left.pop(0))
+            raise subprocess.TimeoutExpired("qemu", seconds)
+
+        def kill(self):
+            left.clear()
+    (tmp_path / "vmlinuz-6").touch()
+    monkeypatch.setattr(verify_kernel, "time", clock)
+    monkeypatch.setattr(verify_kernel, "initramfs", lambda kernel, files: b"")
+    monkeypatch.setattr(subprocess, "Popen", Qemu)
+    assert verify_kernel.boot(tmp_path, {"cpus": 1}, tmp_path, 300, {}) == heard
 
 
 def test_a_function_is_looked_for_by_the_name_that_its_release_gives_it():
