@@ -69,7 +69,7 @@ def build(figure: Live) -> ipywidgets.VBox:
     moves = ipywidgets.HBox()
     figure._widgets = {"controls": made, "shown": shown, "moves": moves, "show": show}
     _move(figure, moves)
-    bar = ipywidgets.Box([*rows, reset], layout={"flex_flow": "row wrap", "align_items": "center"})
+    bar = ipywidgets.Box([*rows, reset], layout={"flex_flow": "row wrap", "align_items": "center", "grid_gap": "0 1em"})
     return ipywidgets.VBox([bar, moves, shown])
 
 
