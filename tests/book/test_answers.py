@@ -7,6 +7,7 @@ as the page would ask it.
 from __future__ import annotations
 
 import html
+import inspect
 import json
 import re
 import subprocess
@@ -26,12 +27,14 @@ from blkmodel.device.faults import ENABLE, FAIL, FATAL, SHUTDOWN, SILENT, STUCK,
 from blkmodel.device.service import Service
 from blkmodel.drivers.nvme.host import pci
 from blkmodel.include.linux.blk_mq import BLK_EH_DONE, BLK_EH_RESET_TIMER, BLK_MQ_REQ_NOWAIT
-from blkmodel.include.linux.blk_types import BLK_STS_IOERR, BLK_STS_NOSPC, BLK_STS_OK, REQ_OP_DRV_IN, REQ_OP_READ
+from blkmodel.include.linux.blk_types import (BLK_STS_DEV_RESOURCE, BLK_STS_IOERR, BLK_STS_NOSPC, BLK_STS_OK,
+    BLK_STS_RESOURCE, REQ_OP_DRV_IN, REQ_OP_READ)
 from blkmodel.include.linux.blkdev import RQF_TIMED_OUT, queue_logical_block_size
 from blkmodel.include.linux.nvme import nvme_admin_abort_cmd, nvme_admin_set_features
 from blkmodel.include.linux.sbitmap import sbitmap_queue
 from blkmodel.lib import sbitmap
 from blkmodel.live import answer
+from blkmodel.reference import mirror
 from blkmodel.reference.source import REFERENCE
 from blkmodel.services.base.err import IS_ERR
 from blkmodel.services.cpus.interrupt import irq_desc_tree
@@ -39,7 +42,7 @@ from blkmodel.services.memory.slab import GFP_KERNEL
 from blkmodel.services.tasks.timer import HZ
 from blkmodel.sim import machine, this
 from blkmodel.sim.events import HungTask
-from blkmodel.trace import Assign, Call, Command, Completion, Doorbell, Interrupt, RegisterRead, record
+from blkmodel.trace import Alloc, Assign, Call, Command, Completion, Doorbell, Interrupt, RegisterRead, record
 from blkmodel.userland import dmsetup
 from blkmodel.view.facts.explained import explain, lines_of, symptoms, told
 from blkmodel.view.facts.incidents import SLOW, ending, incident
@@ -207,6 +210,35 @@ def aqu_sz_is_made_of_whole_ticks():
     return (fast.columns["aqu-sz"], round(slow.columns["aqu-sz"]), round(fast.iops * fast.latency / 1e6)) == (0, 32, 32)
 
 
+@holds("Why does 100 % util mean nothing on NVMe?")
+def one_at_a_time_is_all_and_slow_ones_that_overlap_are_half():
+    def util(job, least):
+        boot(4)
+        scenario.nvme_probe(controller=Controller(4, service=Service(least=least)), io_queue_depth=128)
+        said = scenario.run_workload("nvme0n1", f"[a]\ndirect=1\nrw=randread\nsize=4m\n{job}")
+        return said.disks[0].columns["%util"]
+
+    alone = util("io_size=80k\n", 100_000_000)
+    overlap = util("ioengine=libaio\niodepth=32\nrate_iops=62\nio_submit_mode=offload\nio_size=200k\n", 100_000_000)
+    short = util("rate_iops=250\nio_size=200k\n", 20_000)
+    return round(alone) == round(short) == 100 and overlap < 60
+
+
+@holds("Does an I/O allocate memory?")
+def only_a_short_read_that_waits_allocates_nothing():
+    def kinds(act, *args, **kwargs):
+        boot(1)
+        scenario.nvme_probe(io_queue_depth=16)
+        scenario.io("nvme0n1", "read", 0, 4096)
+        found = record(act, "nvme0n1", *args, **kwargs).of(Alloc)
+        return {event.kind for event in found if not event.kind.startswith("pages")}
+
+    reads = [kinds(scenario.io, "read", 0, pages << 12, page_runs=[run] * (pages // run))
+             for pages, run in ((1, 1), (4, 4), (5, 5), (2, 1), (4, 1))]
+    asked = kinds(scenario.aio, [{"op": "read", "offset": 0, "length": 4096}])
+    return reads[:4] == [set(), set(), {"bio_vec[]"}, {"scatterlist[]"}] and "dma_page" in reads[4] and "bio" in asked
+
+
 @holds("Why does more iodepth bring no more IOPS?")
 def more_iodepth_brings_waits():
     few, many = readers(4, tags=4), readers(16, tags=4)
@@ -323,13 +355,14 @@ def a_share_is_at_least_four():
 @holds("How do I measure the block layer alone, with null_blk?")
 def null_blk_ends_requests_in_three_places():
     ends = []
-    for irqmode in range(3):
-        kernel = boot(1)
-        scenario.null_blk_load(irqmode=irqmode)
+    for irqmode, queues in ((0, 1), (1, 1), (1, 2), (2, 1)):
+        kernel = boot(2)
+        scenario.null_blk_load(irqmode=irqmode, submit_queues=queues)
+        scenario.set_scheduler("nullb0", "none")
         begun, seen = kernel.now, record(scenario.io, "nullb0", "read", 0, 4096)
         end = next(event for event in seen.of(Call) if event.function == "blk_update_request")
         ends.append((seen.contexts[end.context].kind, kernel.now - begun >= 10_000))
-    return ends == [("task", False), ("softirq", False), ("irq", True)]
+    return ends == [("task", False), ("softirq", False), ("task", False), ("irq", True)]
 
 
 @holds("May I send a command of my own while the queue is frozen or quiesced?")
@@ -399,6 +432,23 @@ def any_other_status_ends_the_request():
     driver.refusals = [BLK_STS_NOSPC]
     sent(driver.load(), end_io=lambda rq, status: ended.append(status))
     return (ended, driver.taken) == ([BLK_STS_IOERR], [])
+
+
+@holds("BLK_STS_RESOURCE or BLK_STS_DEV_RESOURCE: what should queue_rq return?")
+def only_the_second_refusal_waits_for_the_timer():
+    found = {}
+    for status in (BLK_STS_DEV_RESOURCE, BLK_STS_RESOURCE):
+        for times in (1, 2):
+            kernel = boot(1)
+            driver, taken = Driver(), []
+            driver.refusals = [status] * times
+            sent(driver.load())
+            for wait in (1_000_000, 10_000_000):
+                kernel.loop.advance(wait)
+                taken.append(len(driver.taken))
+            found[status, times] = taken
+    return found == {(BLK_STS_DEV_RESOURCE, 1): [1, 1], (BLK_STS_DEV_RESOURCE, 2): [0, 0],
+                     (BLK_STS_RESOURCE, 1): [1, 1], (BLK_STS_RESOURCE, 2): [0, 1]}
 
 
 @holds("When must I call blk_mq_start_request, and what if I forget?")
@@ -900,6 +950,20 @@ def figures_of(chapter):
     cells = json.loads((BOOK / f"{chapter}.ipynb").read_text())["cells"]
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     return ["".join(output.get("data", {}).get("text/html", "")) for output in outputs]
+
+
+def test_a_line_of_the_log_is_made_in_the_function_that_is_named():
+    """Where the model says such a line itself: its function has the words."""
+    said = {each.name: re.sub(r'"\s*f?"', "", inspect.getsource(each.function)) for each in mirror.functions()}
+    found, wrong = set(), set()
+    for symptom in symptoms():
+        words = max(re.split("…|: ", symptom.seen), key=len).strip(" .:(0x")
+        makers = {name for name, text in said.items() if words in text}
+        if symptom.where == "log" and len(words) > 12 and makers and symptom.function in said:
+            found.add(symptom.key)
+            wrong |= set() if symptom.function in makers else {symptom.key}
+    assert len(found) > 20
+    assert not wrong
 
 
 def test_symptoms_have_names_of_their_own_and_most_can_be_tried():

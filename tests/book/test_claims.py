@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from blkmodel import KernelError, boot, machine, scenario
-from blkmodel.block import bio as bio_module, blk_core, blk_mq, kyber_iosched
+from blkmodel.block import bio as bio_module, blk_core, blk_mq, blk_mq_sched, kyber_iosched
 from blkmodel.capture.check import SKIPPED, check_file
 from blkmodel.capture.maps import observe
 from blkmodel.capture.sysfs import capture
@@ -31,7 +31,7 @@ from blkmodel.drivers.md import dm, dm_ioctl
 from blkmodel.drivers.nvme.host import pci
 from blkmodel.include.linux import dm_ioctl as dm_ioctl_h, nvme
 from blkmodel.include.linux.blk_mq import BLK_MQ_REQ_NOWAIT, blk_mq_ops, blk_mq_tag_set
-from blkmodel.include.linux.blk_types import REQ_OP_READ, REQ_OP_WRITE, REQ_RAHEAD
+from blkmodel.include.linux.blk_types import BLK_STS_RESOURCE, REQ_OP_READ, REQ_OP_WRITE, REQ_RAHEAD
 from blkmodel.include.linux.blkdev import blk_queue_registered, blk_rq_pos, request
 from blkmodel.include.linux.sbitmap import sbitmap_queue
 from blkmodel.lib import sbitmap
@@ -64,6 +64,7 @@ from blkmodel.view.figures import queue_map
 from blkmodel.view.figures.lv_to_doorbell import lv_to_doorbell
 from blkmodel.view.figures.machine_to_queues import RELEASES
 from blkmodel.view.figures.races import race
+from tests.block.simple_driver import Driver
 from tests.tools.later import files as files_later
 from tests.view.wellformed import words as words_of
 
@@ -1340,6 +1341,33 @@ def busy_without_a_scheduler():
     return busy == [2, 0]
 
 
+@claim("schedulers-and-plugs", "the write path of a block device begins a plug, the read path, up to 1 MiB, does not.")
+def who_begins_a_plug():
+    begun = []
+    for op, pages in (("write", 1), ("read", 256), ("read", 257)):
+        boot(1)
+        scenario.nvme_probe()
+        begun.append(calls(record(scenario.io, "nvme0n1", op, 0, pages << 12))["blk_start_plug"] > 0)
+    return begun == [True, False, True]
+
+
+@claim("schedulers-and-plugs", "A worker runs the hardware queue again at once, unless it is marked for a restart "
+       "(`blk_mq_sched_mark_restart_hctx`), as it is at a second refusal.")
+def at_once_or_when_marked():
+    waits = []
+    for refusals in (1, 2):
+        kernel = boot(1)
+        driver = Driver()
+        driver.refusals = [BLK_STS_RESOURCE] * refusals
+        rq = blk_mq.blk_mq_alloc_request(driver.load(), REQ_OP_READ, BLK_MQ_REQ_NOWAIT)
+        begun = kernel.now
+        blk_mq_sched.blk_mq_sched_insert_request(rq, False, True, False)
+        while not driver.taken:
+            kernel.loop.advance(100_000)
+        waits.append((kernel.now - begun) / 1e6)
+    return waits[0] < 1 and 4 <= waits[1] <= 8
+
+
 @claim("schedulers-and-plugs", "and with a write later still: a batch of reads may come first, deadline or not")
 def late_write():
     reads = " ".join(f"r{page}" for page in range(20, 44, 2))
@@ -1999,6 +2027,14 @@ def two_thirds_and_not_half():
 def the_worker_is_gone():
     return [sum((line.depth, line.name) == (0, "task") for line in of("dm-multipath-read-4k"))
             for of in (since.then, since.now)] == [2, 1]
+
+
+@claim("since-device-mapper", "They do for eight releases, 5.10 to 5.17: the first was renamed long before the other "
+       "two.")
+def eight_releases_of_one_stack():
+    gone = {change.then: change.since for change in since.changes()}
+    return (gone["dm_make_request"], gone["dm_process_bio"], gone["__split_and_process_non_flush"]) == (
+        "5.9", "5.10", "5.18") and gone["__split_and_process_bio"] == "5.18"
 
 
 @claim("since-device-mapper", "probe `__map_bio`, which is called once for each clone in both")
@@ -2749,6 +2785,14 @@ def await_is_right():
 def one_read_in_each_tick():
     found, = load("[a]\ndirect=1\nrw=randread\nsize=1m\nrate_iops=250\n", least=20)
     return round(found.columns["%util"]) == 100
+
+
+@claim("queue-depth", "With a read of 100 ms every 16 ms, so that six or seven are always under way, it says "
+                      "less than 50.")
+def slow_reads_that_overlap():
+    found, = load("[a]\nioengine=libaio\niodepth=32\ndirect=1\nrw=randread\nsize=4m\nio_size=800k\nrate_iops=62\n"
+                  "io_submit_mode=offload\n", least=100_000)
+    return 40 < found.columns["%util"] < 50 and round(found.columns["r_await"]) == 100
 
 
 @claim("queue-depth", "50 µs at 0.5, and 450 µs at 0.9.")
