@@ -507,6 +507,7 @@ def update_io_ticks(part: hd_struct, now: int, end: bool) -> None:
         stamp = part.stamp
         if stamp != now:
             part.stamp = now
+            # 5.4: where an I/O begins, one tick stands for all since the stamp, though others may have been under way.
             part_stat_get(part).io_ticks += now - stamp if end else 1
         if not part.partno:
             return

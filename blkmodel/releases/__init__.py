@@ -44,7 +44,7 @@ class Change(NamedTuple):
 CHANGES = (
     Change("5.8", ("5.7.14",), "9c9e76d5792b", pci, "parameters", drivers.nvme_parameters_5_8,
            "nvme: write_queues and poll_queues are at most the possible CPUs"),
-    Change("5.10", (), "-", pci, "nvme_setup_irqs", drivers.nvme_setup_irqs_5_10,
+    Change("5.10", (), "21cc2f3f799f", pci, "nvme_setup_irqs", drivers.nvme_setup_irqs_5_10,
            "nvme: the one queue that polled ones leave has a vector of its own"),
     Change("5.16", (), "0a593fbbc245", null_blk_main, "module_params", drivers.null_blk_parameters_5_16,
            "null_blk: poll_queues, 1 if nobody says otherwise"),

@@ -445,6 +445,24 @@ def test_waiting_for_a_bio(kernel, monkeypatch):
     assert kernel.now == 50
 
 
+def test_what_overlaps_is_counted_by_its_beginnings(kernel):
+    """Three I/Os of 20 ticks, ten ticks apart: 40 ticks are busy. Counted are three beginnings, and what comes before
+    each end."""
+    disk = gendisk()
+    init_part_stats(disk.part0)
+    q = blk_core.blk_alloc_queue_node(GFP_KERNEL, NUMA_NO_NODE)
+    seen, begun = [], []
+    for moment in range(0, 50, 10):
+        kernel.loop.advance(10 * 4_000_000)
+        if moment < 30:
+            bios.generic_start_io_acct(q, REQ_OP_WRITE, 8, disk.part0)
+            begun.append(jiffies())
+        if moment >= 20:
+            bios.generic_end_io_acct(q, REQ_OP_WRITE, disk.part0, begun.pop(0))
+        seen.append(part_stat_read(disk.part0, "io_ticks"))
+    assert seen == [1, 2, 3, 13, 23]
+
+
 def test_accounting_of_a_driver_without_requests(kernel):
     disk = gendisk()
     init_part_stats(disk.part0)
