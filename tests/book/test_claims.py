@@ -31,7 +31,7 @@ from blkmodel.drivers.md import dm, dm_ioctl
 from blkmodel.drivers.nvme.host import pci
 from blkmodel.include.linux import dm_ioctl as dm_ioctl_h, nvme
 from blkmodel.include.linux.blk_mq import BLK_MQ_REQ_NOWAIT, blk_mq_ops, blk_mq_tag_set
-from blkmodel.include.linux.blk_types import BLK_STS_RESOURCE, REQ_OP_READ, REQ_OP_WRITE, REQ_RAHEAD
+from blkmodel.include.linux.blk_types import BLK_STS_RESOURCE, REQ_OP_READ, REQ_OP_WRITE, REQ_PREFLUSH, REQ_RAHEAD
 from blkmodel.include.linux.blkdev import blk_queue_registered, blk_rq_pos, request
 from blkmodel.include.linux.sbitmap import sbitmap_queue
 from blkmodel.lib import sbitmap
@@ -65,6 +65,7 @@ from blkmodel.view.figures.lv_to_doorbell import lv_to_doorbell
 from blkmodel.view.figures.machine_to_queues import RELEASES
 from blkmodel.view.figures.races import race
 from tests.block.simple_driver import Driver
+from tests.drivers.md.ios import IO
 from tests.tools.later import files as files_later
 from tests.view.wellformed import words as words_of
 
@@ -2127,6 +2128,23 @@ def write_cache_and_fua():
         probe(write_cache=cached)
         found.append([scenario.queue_file("nvme0n1", file) for file in ("write_cache", "fua")])
     return found == [["write through", "0"], ["write back", "1"]]
+
+
+@claim("flush-fua-discard", "only when all of it has ended does `dec_pending` give the data to a worker (`kdmflush`), "
+       "which submits them.")
+def the_data_of_a_commit():
+    kernel = boot(2)
+    probe()
+    scenario.dm_load()
+    volume = dmsetup.create("lin", "0 2048 linear /dev/nvme0n1 0")
+    with record() as committing:
+        commit = IO(volume, REQ_OP_WRITE | REQ_PREFLUSH, 0, data=bytes(512))
+        kernel.loop.advance(1_000_000_000)
+    sent = [event.command.opcode for event in committing.of(Command)]
+    taken = [committing.contexts[event.context].name for event in committing.of(Call)
+             if event.function == "dm_process_bio"]
+    return (commit.ends, commit.status, sent, taken) == (
+        1, 0, [nvme.nvme_cmd_flush, nvme.nvme_cmd_write], ["io", "kdmflush"])
 
 
 @claim("flush-fua-discard", "The recorded kernel did the same.")
