@@ -31,7 +31,7 @@ def test_a_log_and_a_stack(explain):
 
 def test_a_line_that_another_driver_logs_in_the_same_words(explain):
     nvme = b"[    1.2] nvme nvme0: 8/0/0 default/read/poll queues"
-    assert "made in nvme_setup_irqs" in explain(nvme)[1]
+    assert "made in nvme_setup_io_queues" in explain(nvme)[1]
     for other in (b"[    0.4] virtio_blk virtio1: 1/0/0 default/read/poll queues",
                   b"nvme nvme1: mapped 4/0/0 default/read/poll queues."):
         assert explain(other)[1] == "1 of 1 lines say nothing that the book knows\n"
