@@ -22,6 +22,7 @@ SYMPTOM = re.compile(r'<div class="symptom" id="([\w-]+)"><h4>(.*?)</h4>(.*?)</d
 WEIGHTS = {"book/source-notes": 0.35, "book/fidelity": 0.2, "book/api": 0.4, "book/names": 0}
 PATTERNS = {each.key: each.pattern for each in symptoms()}
 WORDS = 2  # the weight of what people call a thing
+ASKS = 0.7  # that of an exercise, which asks where other places tell
 EXERCISE = re.compile(r"^ \((.*)\)$")  # how an exercise's name is kept
 NOT_TEXT = (nodes.title, nodes.raw, nodes.comment, nodes.image, nodes.system_message)
 
@@ -53,7 +54,9 @@ class Reader:
                 self.read(child, exercise)
             elif title is not None and child.get("ids"):
                 page = isinstance(child, nodes.section) and isinstance(node, nodes.document)
-                part = self.entries[0] if page else self.begin(child["ids"][0], EXERCISE.sub(r"\1", title.astext()))
+                name = EXERCISE.sub(r"\1", title.astext())
+                weight = ASKS if kind.startswith("exercise") else 1
+                part = self.entries[0] if page else self.begin(child["ids"][0], name, weight)
                 if kind.startswith("exercise"):
                     self.exercises[child.get("label")] = part
                 self.read(child, part)

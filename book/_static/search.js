@@ -6,7 +6,10 @@ const Book = (() => {
 
   const MOST = 40; // results
   const AROUND = 240; // letters of an excerpt
-  const NAME = /^(nvme\d+(n\d+)?(p\d+)?|sd[a-z]+\d*|nullb\d+|dm-\d+|vd[a-z]\d*)$/; // of some disk, which is nobody else's
+  const NAME = /^(nvme\d+(n\d+)?(p\d+)?|sd[a-z]+\d*|nullb\d+|vd[a-z]\d*)$/; // of some disk, which is nobody else's
+  const MAPPED = /\bdm-\d+\b/gi; // two words for `words`: its number is nobody else's, either
+  const ALL = 1.5; // what a place is worth more that has every word
+  const PARTS = 0.1; // what a part of a name is worth
   const CJK = /[\u3400-\u9fff]/;
 
   const stemmer = new Stemmer();
@@ -22,9 +25,14 @@ const Book = (() => {
     return words(text).flatMap(parts);
   }
   const asked = (query) => words(query).flatMap((word) => (CJK.test(word) ? pairs(word) : [word]));
-  const ASKING = "what why how when where which who does do did can have has i my it its much happen happens vs versus difference between".split(" ");
+  const ASKING = "what why how meaning means when where which who does do did can have has i my it its much happen happens vs versus difference between".split(" ");
   const idle = (word) => stopwords.includes(word) || ASKING.includes(word);
-  const term = (word) => (idle(word) ? null : word.includes("_") || /\d/.test(word) ? word : stemmer.stemWord(word));
+  const stem = (word) => (word.includes("_") || /\d/.test(word) ? word : stemmer.stemWord(word));
+  // What people call a thing → what the book calls it; both as stems. A Map, since there are words such as "constructor".
+  const SAME = new Map(
+    Object.entries({ lvm: "volum", lv: "volum", merg: "join", luk: "crypt", cryptsetup: "crypt", mpath: "multipath", hung: "hang", trim: "discard", qd: "depth" }),
+  );
+  const term = (word) => (idle(word) ? null : SAME.get(stem(word)) || stem(word));
 
   function make(texts) {
     const index = new MiniSearch({
@@ -45,19 +53,29 @@ const Book = (() => {
     for (const [address, page, title, text] of texts) if (!places.has(address)) places.set(address, { address, page, title, text });
     const names = new Map(texts.map(([, , title], id) => [title.toLowerCase(), id]));
 
-    // What a line of a log is, or what has just this name. Then what has all words comes first; then what has some, for who pasted a whole line; then what is nearly written so.
+    // What a line of a log is, or what has just this name. Then what is worth most: each place has the sum of its words,
+    // and the more of them it has, the more that counts, so that who pastes a whole line finds something, too.
+    // Where nothing has any of them, what is nearly written so.
     function find(query) {
-      const known = asked(query);
+      const known = asked(query.replace(MAPPED, "dm"));
       const useful = known.filter((word) => term(word) && !NAME.test(word));
       const text = (useful.length ? useful : known).join(" ");
       const found = new Set(patterns.filter(([pattern]) => pattern.test(query)).map(([, id]) => id));
-      const add = (results) => results.forEach(({ id }) => found.add(id));
       const named = names.get(text);
       if (named !== undefined) found.add(named);
+      const wanted = new Set(asked(text).map(term).filter(Boolean)).size;
+      const worth = new Map();
+      const add = (results, times) => {
+        for (const { id, score, queryTerms } of results) {
+          const share = new Set(queryTerms).size / wanted;
+          worth.set(id, Math.max(worth.get(id) || 0, times * score * (share < 1 ? share : ALL)));
+        }
+      };
+      add(index.search(text), 1);
       const parts = tokens(text).filter((word) => !word.includes("_")).join(" ");
-      for (const [wanted, combineWith] of [[text, "AND"], [parts, "AND"], [text, "OR"], [parts, "OR"]])
-        if (found.size < 5) add(index.search(wanted, { combineWith }));
-      if (!found.size) add(index.search(text, { fuzzy: 0.2 }));
+      if (parts !== text) add(index.search(parts), PARTS);
+      if (!worth.size) add(index.search(text, { fuzzy: 0.2 }), 1);
+      [...worth].sort(([, a], [, b]) => b - a).forEach(([id]) => found.add(id));
       return [...new Set([...found].map((id) => texts[id][0]))].slice(0, MOST).map((address) => places.get(address));
     }
     return { find };
@@ -65,7 +83,7 @@ const Book = (() => {
 
   // The part of a text that has most of the words, in pieces: [text, whether it is one of the words].
   function excerpt(text, query) {
-    const wanted = asked(query).filter(term).map(term);
+    const wanted = asked(query).filter(term).flatMap((word) => [stem(word), term(word)]);
     const hits = [...text.matchAll(/[\p{L}\p{N}_]+/gu)].filter(([word]) => {
       const lower = word.toLowerCase();
       return wanted.some((each) => (each.length > 3 ? lower.startsWith(each) : lower === each) || (CJK.test(each) && lower.includes(each)));
