@@ -340,6 +340,40 @@ def twice_the_depth_at_most_256():
     return seen == [256, 1023, 64, 32]
 
 
+@holds("Why does echo bfq > scheduler say \"Invalid argument\"?")
+def a_scheduler_that_is_not_there_is_refused():
+    probed()
+    return [refused_with(scenario.set_scheduler, "nvme0n1", name) for name in ("bfq", "kyber")] == ["EINVAL", ""]
+
+
+@holds("Which read_ahead_kb counts: the volume's, or the disk's beneath?")
+def a_volume_reads_ahead_by_its_own_file():
+    seen = []
+    for above, beneath in ((4, 128), (128, 4)):
+        probed()
+        scenario.dm_load()
+        disk = dmsetup.create("lin0", "0 2048 linear /dev/nvme0n1 0")
+        seen.append([scenario.queue_file(each, "read_ahead_kb") for each in (disk, "nvme0n1")])
+        scenario.set_queue_file(disk, "read_ahead_kb", above)
+        scenario.set_queue_file("nvme0n1", "read_ahead_kb", beneath)
+        seen.append(sum(pieces(record(scenario.buffered, disk, "read", 0, 4096))))
+    return seen == [["128", "128"], 4, ["128", "128"], 16]
+
+
+@holds("A multipath path fails, and I/O stalls for seconds. Why?")
+def the_other_path_is_taken_when_the_first_has_failed():
+    kernel = boot(4)
+    first, other = (Controller(serial=serial, dbbuf=False, service=Service(least=10_000)) for serial in "12")
+    for controller in (first, other):
+        scenario.nvme_probe(controller=controller, io_queue_depth=8)
+    scenario.dm_load(dm_mq_queue_depth=16)
+    disk = dmsetup.create("mp", "0 8 multipath 0 0 1 1 round-robin 0 2 1 /dev/nvme0n1 1 /dev/nvme1n1 1")
+    first.faults.append(Fault(SILENT, queue=1))
+    began, reading = kernel.now, record(scenario.io, disk, "read", 0, 4096)
+    serials = [event.device.serial for event in reading.of(Command) if event.queue]
+    return serials == ["1", "2"] and 30e9 < kernel.now - began < 40e9
+
+
 @holds("Do the namespaces of a controller share tags?")
 def a_share_is_at_least_four():
     taken = []
@@ -1139,6 +1173,16 @@ TYPED = {
     "soft lockup nvme_irq": "symptoms.html#soft-lockup", "simulate a slow disk": "questions.html#how-do-i-make-a-disk",
     "queue is full": "getting-a-tag.html#when-there-is-none", "phase bit": "glossary.html#term-phase-bit",
     "dmsetup wipe_table": "questions.html#what-do-dmsetup", "host memory buffer": "symptoms.html#host-memory",
+    "nvme scheduler change": "questions.html#how-do-i-change", "slat clat lat": "questions.html#what-are-slat",
+    "dm-0 scheduler none lvm": "choosing-a-scheduler.html#what-a-", "io pressure PSI": "questions.html#what-does",
+    "scheduler invalid argument bfq": "questions.html#why-does-echo-bfq", "biolatency": "questions.html#which-time-do",
+    "blktrace letters meaning": "questions.html#what-do-the-letters-q",
+    "dmsetup suspend in flight": "symptoms.html#suspended",
+    "multipath path fails stall": "questions.html#a-multipath-path", "dm-crypt slow nvme": "questions.html#why-is-my",
+    "thin pool out of space": "questions.html#the-thin-pool", "lvm snapshot slow": "questions.html#why-are-writes-slow",
+    "io_uring iopoll lvm": "questions.html#why-d", "read_ahead_kb lvm": "questions.html#which-read",
+    "merge requests none scheduler": "schedulers-and-plugs.html#joining", "ionice no effect nvme": "why-does-i",
+    "nvme io_timeout change": "timeout-abort-reset.html#on-a-real", "iopoll slower iops": "questions.html#why-is-io-ur",
 }
 """What people type → a place of the first two that the page of the search then shows."""
 
