@@ -669,13 +669,10 @@ def together(steps: list[dict[str, Any]], do: Callable[..., Any] | None = None) 
             results[i] = (do or run_step)(step)
         except KernelError as why:
             results[i] = why
-        except (KeyError, NotImplementedError, TypeError, ValueError) as why:
-            wrong.append(why)
-            this().context.let_go()
     home = this().chosen(min(this().online))
     jobs = [(each["step"][0], arguments_of(each["step"]).get("cpu", home), partial(begin, i, each["step"]),
              int(each.get("ms", 0) * 1_000_000)) for i, each in enumerate(steps)]
-    for stuck in this().tasks(jobs):
+    for stuck in this().tasks(jobs, wrong):
         raise HungTask(this().loop.described(stuck))
     if wrong:
         raise wrong[0]

@@ -134,6 +134,16 @@ def test_mapped_devices_in_a_circle(kernel, table):
     assert any("soft lockup - CPU#0 stuck" in line for line in kernel.log) == (table in ("itself", "another"))
 
 
+def test_a_stack_that_is_full_beside_others(kernel):
+    """What a process does beside others ends as what it does alone."""
+    def deeper(step):
+        deeper(step)
+    read = ["io", {"disk": "nvme0n1", "op": "read", "offset": 0, "length": 512}]
+    with pytest.raises(HungTask, match="task io on CPU 0 calls itself until its stack is full"):
+        scenario.together([{"step": read}, {"ms": 1, "step": read}], deeper)
+    assert "BUG: stack guard page was hit [io]" in kernel.log
+
+
 def test_who_calls_into_the_kernel_again_and_again_is_not_stuck(monkeypatch):
     monkeypatch.setattr("blkmodel.sim.events.SOFT_LOCKUP_CALLS", 40)
     kernel = boot(4)

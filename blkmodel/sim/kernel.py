@@ -18,6 +18,9 @@ from blkmodel.sim.events import EventLoop, HungTask
 from blkmodel.sim.machine import Machine, machine
 from blkmodel.sim.memory import Memory
 
+NONSENSE = KeyError, NotImplementedError, TypeError, ValueError
+"""What a process ends with that is asked for what makes no sense, or is not modelled."""
+
 
 @dataclass(slots=True, eq=False)
 class Context:
@@ -136,33 +139,40 @@ class Kernel:
         if self.context.kind == "task" and self.loop.beside:
             self.context.name, self.context.cpu = name, cpu
             return fn(*args)
-        result = self._run_process(Context("task", name, cpu), fn, *args)
+        result = self.run_in(Context("task", name, cpu), self._guarded, fn, *args)
         self.loop.settle()
         return result
 
-    def _run_process(self, context: Context, fn: Callable[..., Any], *args: Any) -> Any:
-        """run_in(), for what may call itself until there is no stack left: that ends it; or come to what is not
-        modelled."""
+    def _guarded(self, fn: Callable[..., Any], *args: Any) -> Any:
+        """What a process does: fn(*args), which may call itself until there is no stack left: that ends it; or make no
+        sense, or come to what is not modelled: nobody is to wait for it then."""
+        context = self.context
         try:
-            return self.run_in(context, fn, *args)
-        except NotImplementedError:
+            return fn(*args)
+        except NONSENSE:
             context.let_go()
             raise
         except RecursionError as why:
             self.printk(f"BUG: stack guard page was hit [{context.name}]")
             raise HungTask(f"task {context.name} on CPU {context.cpu} calls itself until its stack is full") from why
 
-    def tasks(self, jobs: Sequence[tuple[Any, ...]]) -> list[Context]:
+    def tasks(self, jobs: Sequence[tuple[Any, ...]], wrong: list[Exception] | None = None) -> list[Context]:
         """Run several processes, (name, cpu, fn) each, side by side; they begin in that order, one when those before it
         sleep or have ended, or (name, cpu, fn, delay) so many nanoseconds later. Everything that they leave behind
         finishes too.
 
-        Returns the processes that sleep for ever: the log has the kernel's report on each.
+        Returns the processes that sleep for ever: the log has the kernel's report on each. wrong: where somebody wants
+        the others to end, it gets the exceptions of processes that made no sense.
         """
         left: list[Context] = []
 
         def run(context: Context, fn: Callable[[], Any]) -> None:
-            fn()
+            try:
+                self._guarded(fn)
+            except NONSENSE as why:
+                if wrong is None:
+                    raise
+                wrong.append(why)
             left.remove(context)
         for job in jobs:
             self._check_cpu(job[1])

@@ -244,6 +244,28 @@ def test_what_a_hung_task_holds_is_given_back_when_it_is_woken():
 
 # Time
 
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("why", [NotImplementedError, ValueError])
+def test_nobody_waits_for_what_a_process_held_that_made_no_sense(alone, why):
+    kernel, lock, done, wrong = boot(2), mutex("lock"), list[str](), list[Exception]()
+
+    def senseless():
+        mutex_lock(lock)
+        raise why("of that")
+
+    def careful():
+        with lock:
+            done.append("careful")
+    if alone:
+        with pytest.raises(why, match="of that"):
+            kernel.task("senseless", senseless)
+        kernel.task("careful", careful)
+    else:
+        assert kernel.tasks([("senseless", 0, senseless), ("careful", 1, careful)], wrong) == []
+        assert [str(each) for each in wrong] == ["of that"]
+    assert done == ["careful"]
+
+
 def test_what_a_cpu_does_takes_time_and_interrupts_come_in_between(monkeypatch):
     kernel, now, most = boot(4), [0], [0]
     scenario.null_blk_load(gb=1, irqmode=2, completion_nsec=1, submit_queues=4)
