@@ -33,10 +33,10 @@ from blkmodel.services.data.list import INIT_LIST_HEAD, list_empty
 from blkmodel.services.devices.backing_dev import BDI_CAP_CGROUP_WRITEBACK, VM_READAHEAD_PAGES, bdi_alloc_node, bdi_put
 from blkmodel.services.devices.kobject import kobject_get, kobject_init, kobject_put
 from blkmodel.services.memory.slab import GFP_KERNEL, kmem_cache_alloc_node, kmem_cache_create, kmem_cache_free
-from blkmodel.services.tasks import (HZ, INIT_WORK, NSEC_PER_SEC, PERCPU_REF_INIT_ATOMIC, cancel_work_sync,
-    del_timer_sync, delayed_work, jiffies, ktime_get_ns, mod_delayed_work_on, percpu_ref, percpu_ref_exit,
-    percpu_ref_init, percpu_ref_put, percpu_ref_tryget_live, queue_work, rcu_read_lock, rcu_read_unlock, timer_list,
-    timer_setup, wait_event, wake_up_all, work_struct)
+from blkmodel.services.tasks import (HZ, INIT_WORK, NSEC_PER_SEC, PERCPU_REF_INIT_ATOMIC, WQ_HIGHPRI, WQ_MEM_RECLAIM,
+    cancel_work_sync, del_timer_sync, delayed_work, jiffies, ktime_get_ns, mod_delayed_work_on, percpu_ref,
+    percpu_ref_exit, percpu_ref_init, percpu_ref_put, percpu_ref_tryget_live, queue_work, rcu_read_lock,
+    rcu_read_unlock, timer_list, timer_setup, wait_event, wake_up_all, work_struct, workqueue_struct)
 from blkmodel.sim import NULL, sizeof, statics, this
 
 OMITTED = no_chapter("""blk_alloc_queue blk_check_plugged blk_clear_pm_only blk_rq_err_bytes blk_set_pm_only
@@ -62,11 +62,12 @@ BLK_ERRORS = ((0, ""), (-EOPNOTSUPP, "operation not supported"), (-ETIMEDOUT, "t
 
 
 class variables(statics):
-    """The numbers that queues have, and the cache that they are from."""
+    """The numbers that queues have, the cache that they are from, and the block layer's own workers, which no other
+    task of their CPU is to keep waiting."""
 
     def __init__(self) -> None:
-        self.blk_queue_ida = ida()
-        self.blk_requestq_cachep, self.kblockd_workqueue = NULL, "kblockd"
+        self.blk_queue_ida, self.blk_requestq_cachep = ida(), NULL
+        self.kblockd_workqueue = workqueue_struct(name="kblockd", flags=WQ_MEM_RECLAIM | WQ_HIGHPRI)
 
 
 def blk_queue_flag_set(flag: int, q: request_queue) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from heapq import heappop, heappush
+from itertools import count
 from os import cpu_count
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,6 +22,7 @@ from blkmodel.capture.observed import Watch
 from blkmodel.capture.reference import boot_reference, leave_as_found, traced_step, try_step
 from blkmodel.errors import NotModelled
 from blkmodel.reference.source import RELEASE
+from blkmodel.sim import Context, HungTask, this
 from blkmodel.sim.machine import from_capture
 from blkmodel.trace import Command, Recording, record
 
@@ -45,6 +48,8 @@ BETWEEN = 6_000_000_000
 so long that a queue's timer (5 seconds at most) had run out before the next one."""
 MOST_TRIED = 16
 """On so many CPUs at most it is tried where something ran whose CPU is chance."""
+MOST_SCHEDULES = 50
+"""So many others are tried at most, where it is chance who goes first."""
 GARBAGE = 400_000
 """So many objects more than there were are looked through for garbage: about as many as a hundred megabytes hold."""
 
@@ -128,27 +133,69 @@ def _set_up(document: dict[str, Any], watch: Watch, anywhere: int | None, scans:
     return left
 
 
+class Turns:
+    """A schedule: whose turn it is where several could go on or begin. others: at which of these points, counted from
+    0, not the first of them goes, but which. said: at each, who could."""
+
+    def __init__(self, others: dict[int, int]) -> None:
+        self.others = others
+        self.said: list[list[str]] = []
+
+    def choose(self, could: list[Context]) -> int:
+        """Say who of these goes."""
+        self.said.append([f"{each.name} on CPU {each.cpu}" if each.cpu >= 0 else each.name for each in could])
+        return self.others.get(len(self.said) - 1, 0)
+
+    def after(self) -> Iterator[dict[int, int]]:
+        """The schedules that are this one up to its last choice, and choose otherwise once more."""
+        for at in range(max(self.others, default=-1) + 1, len(self.said)):
+            yield from ({**self.others, at: other} for other in range(1, len(self.said[at])))
+
+    def __str__(self) -> str:
+        return "; ".join(f"{self.said[at][other]} before {self.said[at][0]}" for at, other in self.others.items())
+
+
 def _calls(document: dict[str, Any]) -> Found:
-    """Compare with a run of the model; where they differ, with others in which those who are bound to no CPU, workers
-    and processes alike, run on each CPU in turn: which one that was is chance."""
-    first = found = _compared(document, None)
-    for anywhere in range(min(document["scenario"]["cpus"], MOST_TRIED)):
+    """Compare with a run of the model; where they differ, with others. In some, those who are bound to no CPU, workers
+    and processes alike, run on each CPU in turn: which one that was is chance. In others, somebody else goes first
+    where several could: which one does is chance as well, as far as the loop lets choose. What came nearest before is
+    tried in more ways first."""
+    order, first = count(), None
+    cpus = (None, *range(min(document["scenario"]["cpus"], MOST_TRIED)))
+    left = [(0, n, next(order), Turns({})) for n in range(len(cpus))]
+    for _ in range(len(left) + MOST_SCHEDULES):
+        if not left:
+            break
+        _, n, _, turns = heappop(left)
+        try:
+            found = _compared(document, cpus[n], turns)
+        except HungTask:
+            if first is None:
+                raise
+            continue
         if not found[1]:
             return found
-        found = _compared(document, anywhere)
-    return first if found[1] else found
+        first = first or found
+        for others in turns.after():
+            heappush(left, (len(found[1]), n, next(order), Turns(others)))
+    assert first is not None
+    return first
 
 
-def _compared(document: dict[str, Any], anywhere: int | None) -> Found:
+def _compared(document: dict[str, Any], anywhere: int | None, turns: Turns) -> Found:
     """Run the model in the situation of a recording of calls, and compare."""
     watch = Watch(document, traced_step(document))
     left = _set_up(document, watch, anywhere)
     if (cpu := watch.scanned_elsewhere()) is not None:
         left = _set_up(document, watch, anywhere, cpu)
+    this().loop.choose = turns.choose
     recording = record(watch.run)
+    this().loop.choose = None
     watch.look("after")
     found = calls.compare(document, recording, watch.own(recording))
     chance = Counter(found.chance | left)
+    if turns.others:
+        chance[f"who goes first: {turns}"] += len(turns.others)
     summary = f"{found.trees} trees, {found.share}"
     if found.omitted:
         summary += f", {sum(found.omitted.values())} calls omitted"

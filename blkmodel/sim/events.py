@@ -1,10 +1,11 @@
 """Virtual time, what waits for it, and which task runs: work items, timers, interrupts; no clock, no race.
 
 A task runs until it sleeps or ends; interrupts that fall due meanwhile come at its next call into the services. Then
-those run that were woken, in the order of their waking, and then what was queued, each thing in a context of its own,
-in the order of its time, first queued first. The interface is small: post() begins something at a time, block()
-lets the running task sleep, wake() lets one that sleeps go on. Whichever stack has nothing of its own to do looks for
-what is next; what must go on elsewhere is handed to the stack that it sleeps on (sim/ground.py).
+those run that were woken, in the order of their waking, but workers of high priority before them; and then what was
+queued, each thing in a context of its own, in the order of its time, first queued first. Where it is chance who is
+first, choose() may say otherwise. The interface is small: post() begins something at a time, block() lets the running
+task sleep, wake() lets one that sleeps go on. Whichever stack has nothing of its own to do looks for what is next; what
+must go on elsewhere is handed to the stack that it sleeps on (sim/ground.py).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from blkmodel.sim import ground
@@ -76,7 +77,9 @@ def functions_of(frame: Any) -> list[str]:
 
 class EventLoop:
     """What is queued on one kernel, and who sleeps. `now` is virtual time in nanoseconds; it moves when something later
-    runs. `ground` makes stacks. `stack` is the one that runs, `stacks` are those that were begun and have not ended."""
+    runs. `ground` makes stacks. `stack` is the one that runs, `stacks` are those that were begun and have not ended.
+    choose(), where there is one, is told who could go on or begin, first whose turn it is, and says which of them does.
+    """
 
     def __init__(self, kernel: Kernel) -> None:
         self.now = 0
@@ -84,12 +87,15 @@ class EventLoop:
         self.stacks: list[Any] = []
         self.grace = 0  # so many callbacks wait for a grace period
         self.cost = CALL_COST
+        self.choose: Callable[[list[Context]], int] | None = None
         self._clock = self._due = 0  # now and what was spent since; nothing timed is due before
         self._kernel = kernel
         self._order = count()
         self._timed: _Heap = []
         self._soon: _Heap = []
+        self._pressing: _Heap = []
         self._tasks: _Heap = []
+        self._heaps = self._timed, self._soon, self._pressing, self._tasks
         self._ready: deque[Context] = deque()
         self._polled: set[int] = set()  # tasks that have let others go on since something happened
         self._asleep: dict[int, Context] = {}
@@ -116,7 +122,10 @@ class EventLoop:
         event = Event(self.now + delay, context, fn, brief or context.kind != "task")
         if self._kernel.observer:
             self._kernel.observer("post", context=context)
-        heap = self._tasks if not event.brief else self._timed if delay else self._soon
+        if context.nice < 0 and not delay:
+            heap = self._pressing
+        else:
+            heap = self._tasks if not event.brief else self._timed if delay else self._soon
         heappush(heap, (event.time, next(self._order), event))
         if delay:
             self._due = 0
@@ -214,7 +223,7 @@ class EventLoop:
             self.now >= task.since + HUNG_TASK_TIMEOUT and self._steps > task.step + HUNG_TASK_STEPS)
 
     def _live(self) -> Iterator[Event]:
-        return (event for heap in (self._timed, self._soon, self._tasks) for _, _, event in heap if not event.cancelled)
+        return (event for heap in self._heaps for _, _, event in heap if not event.cancelled)
 
     def _look_for_hung_tasks(self) -> None:
         """What the kernel's khungtaskd does: say once who has slept for 120 seconds, where neither signal nor time
@@ -240,7 +249,7 @@ class EventLoop:
 
     def run_due(self) -> None:
         """Run everything that is due now, and what that queues for now."""
-        if self._ready or self._timed or self._soon or self._tasks:
+        if self._ready or any(self._heaps):
             self._drive(self.now)
 
     def advance(self, nanoseconds: int) -> None:
@@ -253,7 +262,7 @@ class EventLoop:
     def settle(self) -> None:
         """Let everything finish that the last process left behind: what is due, whoever began to run by that, and grace
         periods; but not what comes to no end in 120 seconds."""
-        if not (self._ready or self._timed or self._soon or self._tasks):
+        if not self._ready and not any(self._heaps):
             return
         if self._drivers:
             self._drive(self.now, nest=True)
@@ -334,23 +343,23 @@ class EventLoop:
             driver, to = self._drivers[-1], self._base
             if (driver.once and driver.ran) or (driver.done and driver.done()):
                 pass
-            elif self._ready:
+            elif (chosen := self._turn(driver.until)) is not None:
                 driver.ran = True
-                if (chosen := self._ready.popleft()) is task:
+                if chosen is task:
                     return True
-                self._steps += 1
-                to, self._resumed = chosen.stack, chosen
-                if to is stack:
-                    if task or driver.done:
-                        raise ground.NoGround(ground.LACKS)
-                    self._ready.appendleft(chosen)  # it goes on once whatever called the driver has returned
-                    self._resumed = None
-            elif (event := self._next(driver.until)) is not None:
-                driver.ran = True
-                if event.brief or over or (driver.nest and task is None) or self.ground is ground.Nested:
-                    self._kernel.run_in(event.context, event.fn)
-                    continue
-                to = self._stack_for(event)
+                if isinstance(chosen, Event):
+                    if chosen.brief or over or (driver.nest and task is None) or self.ground is ground.Nested:
+                        self._kernel.run_in(chosen.context, chosen.fn)
+                        continue
+                    to = self._stack_for(chosen)
+                else:
+                    self._steps += 1
+                    to, self._resumed = chosen.stack, chosen
+                    if to is stack:
+                        if task or driver.done:
+                            raise ground.NoGround(ground.LACKS)
+                        self._ready.appendleft(chosen)  # it goes on once whatever called the driver has returned
+                        self._resumed = None
             if to is stack:
                 return False
             if self._hand_over(stack, to, over):
@@ -359,6 +368,42 @@ class EventLoop:
                 self._resumed = None
                 return True
 
+    def _turn(self, until: int | None) -> Context | Event | None:
+        """Take what is next: a task that was woken, or an event."""
+        if self.choose is not None and len(could := self._could(until)) > 1:
+            chosen = could[self.choose([each.context if isinstance(each, Event) else each for each in could])]
+            if not isinstance(chosen, Event):
+                self._ready.remove(chosen)
+                return chosen
+            for heap in self._heaps:
+                heap[:] = sorted(entry for entry in heap if entry[2] is not chosen)
+            return self._taken(chosen)
+        if not self._ready:
+            return self._next(until)
+        while self._pressing:
+            if not (event := heappop(self._pressing)[2]).cancelled:
+                return self._taken(event)
+        return self._ready.popleft()
+
+    def _could(self, until: int | None) -> list[Context | Event]:
+        """What could be next; first what is, where nobody chooses. No task goes on before a worker of high priority of
+        its CPU. What an interrupt, or those who begin under one name, do on a CPU keeps its order; not what devices do.
+        """
+        queued = [entry for entry in sorted(chain(*self._heaps)) if not entry[2].cancelled]
+        at = self.now if self._ready or not queued else max(self.now, queued[0][0])
+        if until is not None and at > until:
+            return []
+        pressing = [event for _, _, event in sorted(self._pressing) if self._ready and not event.cancelled]
+        heads: dict[Any, Event] = {}
+        for event in (*pressing, *(event for time, _, event in queued if time <= at)):
+            context = event.context
+            line = event if context.kind == "device" else (context.kind, context.name, context.cpu)
+            heads.setdefault(line, event)
+        first = [event for event in heads.values() if event in pressing]
+        barred = {event.context.cpu for event in pressing}
+        woken = [task for task in self._ready if task.cpu not in barred]
+        return [*first, *woken, *(event for event in heads.values() if event not in first)]
+
     def _next(self, until: int | None, tasks: bool = True) -> Event | None:
         """Take the next event that is due, and move the clock to it. tasks: it may be one that needs a stack."""
         self._clock = self.now
@@ -366,8 +411,9 @@ class EventLoop:
             heap = self._soon
             if (timed := self._timed) and (not heap or timed[0] < heap[0]):
                 heap = timed
-            if tasks and (begun := self._tasks) and (not heap or begun[0] < heap[0]):
-                heap = begun
+            for others in (self._pressing, self._tasks):
+                if others and (tasks or others[0][2].brief) and (not heap or others[0] < heap[0]):
+                    heap = others
             if not heap:
                 return None
             time, _, event = heap[0]
@@ -375,12 +421,15 @@ class EventLoop:
                 return None
             heappop(heap)
             if not event.cancelled:
-                if time > self.now:
-                    self.now = self._clock = time
-                self._steps += 1
-                if self._polled:
-                    self._polled.clear()
-                return event
+                return self._taken(event)
+
+    def _taken(self, event: Event) -> Event:
+        """Move the clock to an event that is to run now."""
+        self.now = self._clock = max(event.time, self.now)
+        self._steps += 1
+        if self._polled:
+            self._polled.clear()
+        return event
 
     def _stack_for(self, event: Event) -> Any:
         """A stack that nobody sleeps on, on which the event is to run."""
@@ -469,6 +518,5 @@ class EventLoop:
 
     def pending(self) -> list[Event]:
         """Return the events that are still to run, in order."""
-        waiting = sorted(self._timed + self._soon + self._tasks, key=lambda e: e[:2])
-        return [event for _, _, event in waiting if not event.cancelled]
+        return [event for *_, event in sorted(chain(*self._heaps)) if not event.cancelled]
 

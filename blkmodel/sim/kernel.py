@@ -27,9 +27,9 @@ class Context:
     """Who runs: kind is `task`, `irq`, `softirq` or `device` (on no CPU: -1); name is the task's or the handler's.
 
     `state` is not 0 from the moment a task is about to sleep until it is woken, and says what may wake it; `signal`: it
-    has been sent one. rcu: how many read-side sections it is in; locks: what it holds. While it sleeps: its stack and
-    frame, for what (why) and (waits) for which lock, since when, and after how many steps of the loop; hung: it was
-    ended there.
+    has been sent one. nice: one below 0 goes before others. rcu: how many read-side sections it is in; locks: what it
+    holds. While it sleeps: its stack and frame, for what (why) and (waits) for which lock, since when, and after how
+    many steps of the loop; hung: it was ended there.
     """
 
     kind: str
@@ -37,6 +37,7 @@ class Context:
     cpu: int
     state: int = 0
     signal: bool = False
+    nice: int = 0
     plug: Any = None
     bio_list: Any = None
     rcu: int = 0

@@ -22,7 +22,8 @@ from blkmodel.services.tasks.sched import send_sig
 from blkmodel.services.tasks.timer import INITIAL_JIFFIES, TICK_NSEC, calc_wheel_index, jiffies, msleep
 from blkmodel.services.tasks.wait import (complete, completion, wait_event, wait_event_interruptible,
     wait_for_completion, wait_queue_head, wake_up_all)
-from blkmodel.sim import booted, ground
+from blkmodel.services.tasks.workqueue import INIT_WORK, WQ_HIGHPRI, alloc_workqueue, queue_work, work_struct
+from blkmodel.sim import Context, booted, ground
 from blkmodel.sim.events import HungTask
 from blkmodel.sim.ground import Nested, NoGround
 from blkmodel.view.figures.tag_map import tag_map
@@ -243,6 +244,34 @@ def test_what_a_hung_task_holds_is_given_back_when_it_is_woken():
 
 
 # Time
+
+def test_workers_of_high_priority_go_before_those_who_were_woken():
+    kernel, done = boot(4), list[str]()
+    queue, others, woken = wait_queue_head(), [alloc_workqueue("usual"), alloc_workqueue("first", WQ_HIGHPRI)], []
+
+    def interrupt():
+        woken.append(True)
+        wake_up_all(queue)
+        for each in others:
+            INIT_WORK(work := work_struct(), lambda work: done.append(work.data), each.name)
+            queue_work(each, work)
+
+    def sleeper(name):
+        wait_event(queue, lambda: woken)
+        done.append(name)
+    def choose(could):
+        said.append([each.name for each in could])
+        return 0
+    kernel.loop.choose = choose
+    for cpu, could in ((0, [["first", "usual"]]), (1, [["first", "b", "usual"], ["b", "usual"]])):
+        said = list[list[str]]()
+        kernel.loop.post(Context("irq", "irq", 0), interrupt, 5)
+        kernel.tasks([("b", cpu, lambda: sleeper("b"))])
+        assert done == ["first", "b", "usual"]
+        assert said[:len(could)] == could, "on the worker's CPU nobody else could"
+        done.clear()
+        woken.clear()
+
 
 @pytest.mark.parametrize("alone", [True, False])
 @pytest.mark.parametrize("why", [NotImplementedError, ValueError])

@@ -13,7 +13,8 @@ from blkmodel.sim import NULL, Context, Event, Struct, statics, this
 
 WORK_CPU_UNBOUND = 512
 BUSY = 16
-WQ_UNBOUND, WQ_MEM_RECLAIM = 2, 8
+WQ_UNBOUND, WQ_MEM_RECLAIM, WQ_HIGHPRI = 2, 8, 16
+HIGHPRI_NICE_LEVEL = -20
 
 
 class work_struct(Struct, size=32):
@@ -37,8 +38,8 @@ class work_struct(Struct, size=32):
 
 
 class workqueue_struct(Struct, size=320):
-    """A driver's own work queue, for which a name does elsewhere. flags: WQ_UNBOUND: its workers are no CPU's own.
-    _busy: so many works wait or run."""
+    """A driver's own work queue, for which a name does elsewhere. flags: WQ_UNBOUND: its workers are no CPU's own;
+    WQ_HIGHPRI: they go before other tasks of their CPU. _busy: so many works wait or run."""
 
     name: str = ""
     flags: int = 0
@@ -84,18 +85,20 @@ def queue_delayed_work_on(cpu: int, name: str | workqueue_struct, work: work_str
     kernel = this()
     if work._event is not None:
         return False
-    queue = None
+    queue, nice = None, 0
     if isinstance(name, workqueue_struct):
         queue = name if not delay else None
         if name.flags & WQ_UNBOUND:
             cpu = wq_select_unbound_cpu(kernel.cpu)
+        if name.flags & WQ_HIGHPRI:
+            nice = HIGHPRI_NICE_LEVEL
         name = name.name
     if work._runs and not delay:
         work._again = work._again + 1 if work._now == kernel.now else 0
         work._now = kernel.now
         delay = int(work._again > BUSY)
     cpu = kernel.cpu if cpu == WORK_CPU_UNBOUND or cpu not in kernel.online else cpu
-    context = Context("task", name, cpu)
+    context = Context("task", name, cpu, nice=nice)
 
     def run() -> None:
         if work._runs:
