@@ -130,7 +130,6 @@ class Clone:
     def _do(self, rw: int, at: int, length: int) -> None:
         """Do something, or (libaio) begin it."""
         begun, filp = this().now, self._filp
-        this().loop.rested()
         if rw == SYNC_IO:
             self._ended(rw, begun, 0, vfs_fsync(filp, 0), 0)
             return
@@ -144,6 +143,7 @@ class Clone:
             self._ended(rw, begun, 0, result, length)
             return
         self._under_way += 1
+        this().loop.rested()  # as in new_sync_read(): back from the last call, another task could go on
         asked = iocb(rw, filp, self._free.pop(), at, length)
         self._flight[asked] = begun, 0
         if (result := io_submit(self._ctx, [asked])) < 0:
