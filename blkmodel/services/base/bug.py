@@ -41,10 +41,7 @@ def WARN_ON_ONCE(condition: Any, what: str = '') -> bool:
     return True
 
 
-def WARN_ONCE(condition: Any, what: str) -> bool:
-    """Log a warning that says what it is about, once only from each place in the source; return whether it holds."""
-    WARN_ON(condition and done_once().first(1), what)
-    return bool(condition)
+WARN_ONCE = WARN_ON_ONCE
 
 
 def DO_ONCE(func: Callable[..., Any], *args: Any) -> bool:

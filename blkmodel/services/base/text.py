@@ -10,7 +10,6 @@ from blkmodel.services.memory.slab import NUMA_NO_NODE, wished_node
 from blkmodel.sim import NULL, this
 
 SPACES = " \t\n\v\f\r\xa0"
-_TRUE, _FALSE = ("y", "Y", "1"), ("n", "N", "0")
 
 
 def each_byte(text: str) -> str:
@@ -91,9 +90,9 @@ def kstrtos64(text: str, base: int) -> tuple[int, Any]:
 
 def kstrtobool(text: str) -> tuple[int, Any]:
     """`y`, `1`, `on` and what begins so, or `n`, `0`, `off`."""
-    if text[:1] in _TRUE or text[:2].lower() == "on":
+    if text[:1] in ("y", "Y", "1") or text[:2].lower() == "on":
         return 0, True
-    if text[:1] in _FALSE or text[:2].lower() == "of":
+    if text[:1] in ("n", "N", "0") or text[:2].lower() == "of":
         return 0, False
     return -EINVAL, None
 

@@ -4,8 +4,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from blkmodel.services.base.err import EBUSY, EINVAL
-from blkmodel.services.base.printk import pr_info
+from blkmodel.services.base import EBUSY, EINVAL, pr_info
 from blkmodel.services.cpus.cpumask import cpu_to_node
 from blkmodel.services.cpus.interrupt import irq_affinity_online_cpu, irq_migrate_all_off_this_cpu
 from blkmodel.services.data.list import list_add, list_del_init, list_head

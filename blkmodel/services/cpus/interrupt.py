@@ -13,9 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from blkmodel.services.base.bug import WARN_ON
-from blkmodel.services.base.err import EBUSY, EINVAL, EIO, ENOMEM, ENOSPC
-from blkmodel.services.base.printk import pr_warn
+from blkmodel.services.base import EBUSY, EINVAL, EIO, ENOMEM, ENOSPC, WARN_ON, pr_warn
 from blkmodel.services.cpus.cpumask import (cpu_online_mask, cpu_to_node, cpumask, cpumask_and, cpumask_copy,
     cpumask_empty, cpumask_first, cpumask_intersects, cpumask_of_node, cpumask_subset, cpumask_test_cpu, for_each_cpu,
     mask_of)

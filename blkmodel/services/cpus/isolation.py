@@ -3,7 +3,7 @@
 Left out: nohz_full=, and who asks for the mask: the scheduler, the tick and work queues. Interrupts are not among them.
 """
 
-from blkmodel.services.base.printk import pr_warn
+from blkmodel.services.base import pr_warn
 from blkmodel.services.cpus.cpumask import (cpu_possible_mask, cpu_present_mask, cpumask_andnot, cpumask_intersects,
     cpumask_set_cpu, mask_of, nr_cpu_ids)
 from blkmodel.sim import MachineError, parse_cpulist, statics, this

@@ -160,8 +160,7 @@ def hash_add(table: list[list_head], entry: Any, member: str, key: int) -> None:
     list_add(entry, hash_for_each_possible(table, key), member)
 
 
-def hash_del(entry: Any, member: str) -> None:
-    list_del_init(entry, member)
+hash_del = list_del_init
 
 
 def hash_for_each_possible(table: list[list_head], key: int) -> list_head:

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from blkmodel.services.base.err import ENOMEM
-from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV
+from blkmodel.services.base import ENOMEM, MAJOR, MINOR, MKDEV
 from blkmodel.services.devices.device import class_, device, device_create, device_unregister, get_device, put_device
 from blkmodel.services.memory.percpu import alloc_percpu_gfp, free_percpu
 from blkmodel.services.memory.slab import kfree, kzalloc, kzalloc_node
@@ -45,7 +44,7 @@ class backing_dev_info(Struct, size=808):
     _counters: list[list[int]] = NULL
 
 
-class variables(statics):
+class _variables(statics):
     """What a block device that has no disk points to."""
 
     def __init__(self) -> None:
@@ -53,7 +52,7 @@ class variables(statics):
 
 
 def noop_backing_dev_info() -> backing_dev_info:
-    return variables().noop_backing_dev_info
+    return _variables().noop_backing_dev_info
 
 
 def bdi_alloc_node(gfp: int, node: int) -> backing_dev_info:

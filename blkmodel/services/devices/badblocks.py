@@ -1,6 +1,6 @@
 """Blocks that are known to be bad: the table of them (block/badblocks.c)."""
 
-from blkmodel.services.base.err import ENOMEM
+from blkmodel.services.base import ENOMEM
 from blkmodel.services.memory.slab import GFP_KERNEL, kcalloc, kfree
 from blkmodel.sim import NULL, Struct
 

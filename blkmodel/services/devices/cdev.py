@@ -5,9 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from blkmodel.services.base.err import EBUSY, ENODEV, ENOMEM, ENXIO
-from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV
-from blkmodel.services.base.module import module
+from blkmodel.services.base import EBUSY, ENODEV, ENOMEM, ENXIO, MAJOR, MINOR, MKDEV, module
 from blkmodel.services.devices.device import (class_, dev_get_drvdata, device, device_add, device_create, device_del,
     device_unregister)
 from blkmodel.services.devices.kobj_map import kobj_lookup, kobj_map, kobj_map_domain, kobj_unmap
@@ -73,7 +71,7 @@ class cdev(Struct, size=104):
     _owner: Any = None
 
 
-class variables(statics):
+class _variables(statics):
     """Who stands for which number, and the names of the majors that are taken. (The map is made at boot; it is not
     accounted.)"""
 
@@ -82,13 +80,13 @@ class variables(statics):
         self.majors: dict[int, str] = {}
 
 
-at_boot(0, variables)
+at_boot(0, _variables)
 
 
 def alloc_chrdev_region(baseminor: int, count: int, name: str) -> tuple[int, int]:
     """Take a free major number, the highest of those that are given out. Returns (0, the first number of it), or
     (-EBUSY, 0)."""
-    majors = variables().majors
+    majors = _variables().majors
     for major in range(254, CHRDEV_MAJOR_DYN_END - 1, -1):
         if major not in majors:
             majors[major] = name
@@ -98,8 +96,7 @@ def alloc_chrdev_region(baseminor: int, count: int, name: str) -> tuple[int, int
 
 def unregister_chrdev_region(first: int, count: int) -> None:
     """Give a major number back."""
-    majors = variables().majors
-    majors.pop(next(major for major in majors if MKDEV(major, 0) == first))
+    _variables().majors.pop(MAJOR(first))
 
 
 def cdev_init(char: cdev, fops: file_operations, owner: Any) -> None:
@@ -110,10 +107,10 @@ def cdev_init(char: cdev, fops: file_operations, owner: Any) -> None:
 def cdev_device_add(char: cdev, dev: device) -> int:
     """Let a device's number stand for the character device, and make the device known. Returns 0 or -errno."""
     char.dev, char.count = dev.devt, 1
-    if rc := kobj_map(variables().cdev_map, char.dev, 1, NULL, lambda devt, data: data, NULL, char):
+    if rc := kobj_map(_variables().cdev_map, char.dev, 1, NULL, lambda devt, data: data, NULL, char):
         return rc
     if rc := device_add(dev):
-        kobj_unmap(variables().cdev_map, char.dev, 1)
+        kobj_unmap(_variables().cdev_map, char.dev, 1)
     return rc
 
 
@@ -121,7 +118,7 @@ def chrdev_open(inode: inode, filp: file) -> int:
     """Somebody opens a node: from now on the file is the driver's. Returns 0 or -errno."""
     if MAJOR(inode.i_rdev) == MISC_MAJOR:
         return misc_open(inode, filp)
-    found, _ = kobj_lookup(variables().cdev_map, inode.i_rdev)
+    found, _ = kobj_lookup(_variables().cdev_map, inode.i_rdev)
     if found is None:
         return -ENXIO
     inode.i_cdev = found
@@ -132,4 +129,4 @@ def chrdev_open(inode: inode, filp: file) -> int:
 def cdev_device_del(char: cdev, dev: device) -> None:
     """Take a character device's device and number away again. Who has it open keeps it."""
     device_del(dev)
-    kobj_unmap(variables().cdev_map, char.dev, 1)
+    kobj_unmap(_variables().cdev_map, char.dev, 1)

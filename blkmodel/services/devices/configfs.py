@@ -4,7 +4,7 @@ fs/configfs/dir.c, fs/configfs/file.c)."""
 from collections.abc import Callable
 from typing import Any
 
-from blkmodel.services.base.err import EEXIST, EISDIR, ENOENT, EPERM, IS_ERR, PTR_ERR
+from blkmodel.services.base import EEXIST, EISDIR, ENOENT, EPERM, IS_ERR, PTR_ERR
 from blkmodel.sim import NULL, Struct, statics
 
 

@@ -7,17 +7,14 @@ from collections.abc import Callable
 from dataclasses import field
 from typing import Any
 
-from blkmodel.services.base.bug import done_once
-from blkmodel.services.base.err import EINVAL, ENOMEM, ERR_PTR
-from blkmodel.services.base.kdev_t import MAJOR, MINOR
-from blkmodel.services.base.printk import printk_ratelimited
+from blkmodel.services.base import EINVAL, ENOMEM, ERR_PTR, MAJOR, MINOR, done_once, printk_ratelimited
 from blkmodel.services.data.list import list_head
 from blkmodel.services.devices.kobject import (KOBJ_ADD, KOBJ_REMOVE, attribute_group, kobj_type, kobject, kobject_add,
     kobject_del, kobject_init, kobject_put, kobject_uevent, sysfs, sysfs_create_group, sysfs_create_link,
     sysfs_remove_group, sysfs_remove_link)
 from blkmodel.services.files.inode import S_IFBLK, S_IFCHR, inode, iput
 from blkmodel.services.memory.slab import GFP_KERNEL, NUMA_NO_NODE, kfree, kzalloc
-from blkmodel.services.tasks.locks import mutex
+from blkmodel.services.tasks import mutex
 from blkmodel.sim import NULL, Context, Struct, statics, this
 
 

@@ -2,11 +2,10 @@
 (drivers/base/map.c)."""
 
 from collections.abc import Callable
+from dataclasses import field
 from typing import Any
 
-from blkmodel.services.base.err import ENOMEM
-from blkmodel.services.base.kdev_t import MAJOR
-from blkmodel.services.base.module import module, module_put, try_module_get
+from blkmodel.services.base import ENOMEM, MAJOR, module, module_put, try_module_get
 from blkmodel.services.devices.kobject import kobject
 from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
 from blkmodel.sim import NULL, Struct
@@ -30,10 +29,7 @@ class kobj_map_domain(Struct, size=2048):
     """All ranges of one sort of numbers (in C `struct kobj_map`, with 255 lists of them by major number). The smallest
     ranges come first, and last one that has all numbers."""
 
-    __slots__ = ("probes",)
-
-    def __init__(self) -> None:
-        self.probes: list[probe] = []
+    probes: list[probe] = field(default_factory=list)
 
 
 def kobj_map(domain: kobj_map_domain, dev: int, range: int, module: module, get: Callable[..., Any],

@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field
 from typing import Any
 
-from blkmodel.services.base.bug import WARN_ON
-from blkmodel.services.base.err import EACCES, ENOENT
-from blkmodel.services.base.printk import pr_err, pr_warn
+from blkmodel.services.base import EACCES, ENOENT, WARN_ON, pr_err, pr_warn
 from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
 from blkmodel.sim import NULL, Struct, statics
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import islice
 
-from blkmodel.services.base.err import ENOSPC
+from blkmodel.services.base import ENOSPC
 from blkmodel.services.cpus.cpumask import cpumask_copy
 from blkmodel.services.cpus.interrupt import __irq_alloc_descs, irq_affinity_desc, irq_chip, irq_free_descs, irq_to_desc
 from blkmodel.services.data.list import list_head

@@ -6,14 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import field
 from typing import Any
 
-from blkmodel.services.base.err import EBUSY, ENODEV, ENXIO
-from blkmodel.services.base.printk import pr_warn
-from blkmodel.services.base.symbols import linked
+from blkmodel.services.base import EBUSY, ENODEV, ENXIO, linked, pr_warn
 from blkmodel.services.cpus.interrupt import IRQF_SHARED, free_irq, request_threaded_irq
 from blkmodel.services.devices.device import dev_get_drvdata, dev_name, dev_set_drvdata, dev_to_node, device, put_device
 from blkmodel.services.memory.slab import GFP_KERNEL, kcalloc, kfree
-from blkmodel.services.tasks.locks import mutex, mutex_lock, mutex_unlock
-from blkmodel.services.tasks.workqueue import work_on_cpu
+from blkmodel.services.tasks import mutex, mutex_lock, mutex_unlock, work_on_cpu
 from blkmodel.sim import NULL, Struct, statics, this
 
 PCI_IRQ_LEGACY, PCI_IRQ_MSI, PCI_IRQ_MSIX, PCI_IRQ_AFFINITY = 1, 2, 4, 8

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import field
 from typing import Any
 
-from blkmodel.services.base.err import (EBADF, EEXIST, EFAULT, EINVAL, ENOENT, ENOTTY, EOPNOTSUPP, ERR_PTR, ESPIPE,
-    IS_ERR)
-from blkmodel.services.base.symbols import linked
+from blkmodel.services.base import (EBADF, EEXIST, EFAULT, EINVAL, ENOENT, ENOTTY, EOPNOTSUPP, ERR_PTR, ESPIPE, IS_ERR,
+    linked)
 from blkmodel.services.devices.cdev import chrdev_open
 from blkmodel.services.devices.device import devices, devtmpfs_node
 from blkmodel.services.files.inode import LLONG_MAX, S_IFBLK, address_space, igrab, inode, inode_init_always, iput

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from blkmodel.services.base.symbols import linked
-from blkmodel.services.tasks.rcupdate import call_rcu
+from blkmodel.services.base import linked
+from blkmodel.services.tasks import call_rcu
 from blkmodel.sim import NULL, PAGE_SIZE, Struct, statics
 
 if TYPE_CHECKING:

@@ -2,9 +2,7 @@
 
 import re
 
-from blkmodel.services.base.kdev_t import MAJOR, MINOR, MKDEV, new_decode_dev
-from blkmodel.services.base.symbols import linked
-from blkmodel.services.base.text import simple_strtoul, sscanf
+from blkmodel.services.base import MAJOR, MINOR, MKDEV, linked, new_decode_dev, simple_strtoul, sscanf
 
 ROOTS = {"nfs": MKDEV(0, 255), "ram": MKDEV(1, 0)}
 """What else the root file system may be on."""

@@ -3,24 +3,19 @@ mm/truncate.c, mm/page-writeback.c, fs.h)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from blkmodel.services.base.err import EAGAIN, EBUSY, EEXIST, EINTR, EIO, ENOMEM, ERR_PTR, IS_ERR, PTR_ERR
-from blkmodel.services.base.symbols import linked
+from blkmodel.services.base import EAGAIN, EBUSY, EEXIST, EINTR, EIO, ENOMEM, ERR_PTR, IS_ERR, PTR_ERR, linked
 from blkmodel.services.files.file import IOCB_DIRECT, IOCB_DSYNC, IOCB_NOWAIT, file, kiocb
 from blkmodel.services.files.inode import LLONG_MAX, address_space, i_size_read, writeback_control
 from blkmodel.services.files.readahead import page_cache_async_readahead, page_cache_sync_readahead
 from blkmodel.services.files.uio import (copy_to_iter, iov_iter, iov_iter_advance, iov_iter_copy_from_user_atomic,
     iov_iter_count, iov_iter_revert)
 from blkmodel.services.memory.mm import (PageDirty, PageLocked, PagePrivate, PageReadahead, PageUptodate, PG_dirty,
-    PG_error, PG_locked, PG_uptodate, __page_cache_alloc, clear_page_flag, get_page, put_page, set_page_flag)
+    PG_error, PG_locked, PG_uptodate, __page_cache_alloc, clear_page_flag, get_page, page, put_page, set_page_flag)
 from blkmodel.services.memory.slab import GFP_KERNEL
-from blkmodel.services.tasks.sched import fatal_signal_pending
-from blkmodel.services.tasks.wait import wait_on_bit, wake_up_bit
+from blkmodel.services.tasks import fatal_signal_pending, wait_on_bit, wake_up_bit
 from blkmodel.sim import NULL, PAGE_SIZE, this
-
-if TYPE_CHECKING:
-    from blkmodel.services.memory.mm import page
 
 
 def lock_page(page: page) -> None:
@@ -113,14 +108,14 @@ def generic_writepages(mapping: address_space, wbc: writeback_control) -> int:
 def write_cache_pages(mapping: address_space, wbc: writeback_control) -> int:
     """Begin to write changed pages back, in the order of their index. Returns 0 or -errno."""
     ret = 0
-    for page in _dirty_pages(mapping, wbc):
-        if PageDirty(page):
-            lock_page(page)
-            if page.mapping is not mapping or not PageDirty(page):
-                unlock_page(page)
+    for changed in _dirty_pages(mapping, wbc):
+        if PageDirty(changed):
+            lock_page(changed)
+            if changed.mapping is not mapping or not PageDirty(changed):
+                unlock_page(changed)
                 continue
-            clear_page_flag(page, PG_dirty)
-            ret = mapping.a_ops.writepage(page, wbc) or ret
+            clear_page_flag(changed, PG_dirty)
+            ret = mapping.a_ops.writepage(changed, wbc) or ret
     return ret
 
 
@@ -136,9 +131,9 @@ def filemap_write_and_wait_range(mapping: address_space, lstart: int, lend: int)
     written = _dirty_pages(mapping, wbc)
     if any(PageDirty(page) for page in mapping.pages.values()):
         mapping.a_ops.writepages(mapping, wbc)
-    for page in written:
-        wait_on_page_locked(page)
-    return -EIO if any(buffer.write_error for page in written if PagePrivate(page) for buffer in page.private) else 0
+    for each in written:
+        wait_on_page_locked(each)
+    return -EIO if any(buffer.write_error for each in written if PagePrivate(each) for buffer in each.private) else 0
 
 
 def filemap_write_and_wait(mapping: address_space) -> int:
@@ -157,21 +152,21 @@ def try_to_release_page(page: page, gfp: int) -> int:
 def truncate_inode_pages_range(mapping: address_space, start: int, end: int) -> None:
     """Drop all cached pages from byte `start` to `end` (-1: to the last), changed or not. A page of which only a part
     is within stays, and that part is zeroed."""
-    for page in sorted(mapping.pages.values(), key=lambda page: page.index):
-        first = max(start - page.index * PAGE_SIZE, 0)
-        behind = PAGE_SIZE if end == -1 else min(end + 1 - page.index * PAGE_SIZE, PAGE_SIZE)
+    for cached in sorted(mapping.pages.values(), key=lambda page: page.index):
+        first = max(start - cached.index * PAGE_SIZE, 0)
+        behind = PAGE_SIZE if end == -1 else min(end + 1 - cached.index * PAGE_SIZE, PAGE_SIZE)
         if first >= behind:
             continue
         if behind - first < PAGE_SIZE:
-            page.write(first, bytes(behind - first))
+            cached.write(first, bytes(behind - first))
             continue
-        lock_page(page)
-        if PagePrivate(page):
-            linked.block_invalidatepage(page)
-            try_to_release_page(page, 0)
-        clear_page_flag(page, PG_dirty)
-        unlock_page(page)
-        delete_from_page_cache(page)
+        lock_page(cached)
+        if PagePrivate(cached):
+            linked.block_invalidatepage(cached)
+            try_to_release_page(cached, 0)
+        clear_page_flag(cached, PG_dirty)
+        unlock_page(cached)
+        delete_from_page_cache(cached)
 
 
 def truncate_inode_pages(mapping: address_space, start: int) -> None:
@@ -197,14 +192,14 @@ def invalidate_inode_pages2_range(mapping: address_space, start: int, end: int) 
 
 def _invalidate(mapping: address_space, start: int, end: int) -> tuple[int, int]:
     dropped = kept = 0
-    for page in sorted(mapping.pages.values(), key=lambda page: page.index):
-        if page.index < start or (end != -1 and page.index > end):
+    for cached in sorted(mapping.pages.values(), key=lambda page: page.index):
+        if cached.index < start or (end != -1 and cached.index > end):
             continue
-        if (PageDirty(page) or PageLocked(page) or page.refcount > 1 + PagePrivate(page)
-                or (PagePrivate(page) and not try_to_release_page(page, GFP_KERNEL))):
+        if (PageDirty(cached) or PageLocked(cached) or cached.refcount > 1 + PagePrivate(cached)
+                or (PagePrivate(cached) and not try_to_release_page(cached, GFP_KERNEL))):
             kept += 1
             continue
-        delete_from_page_cache(page)
+        delete_from_page_cache(cached)
         dropped += 1
     return dropped, kept
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from blkmodel.services.base.symbols import linked
+from blkmodel.services.base import linked
 from blkmodel.services.devices.backing_dev import WB_sync_congested, bdi_congested
 from blkmodel.services.files.file import file, file_ra_state
 from blkmodel.services.files.inode import address_space, i_size_read
-from blkmodel.services.memory.mm import PG_readahead, __page_cache_alloc, clear_page_flag, set_page_flag
+from blkmodel.services.memory.mm import PG_readahead, __page_cache_alloc, clear_page_flag, page, set_page_flag
 from blkmodel.services.memory.slab import GFP_KERNEL
 from blkmodel.sim import PAGE_SIZE
-
-if TYPE_CHECKING:
-    from blkmodel.services.memory.mm import page
 
 
 def roundup_pow_of_two(number: int) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from blkmodel.services.base.err import EFAULT
+from blkmodel.services.base import EFAULT
 from blkmodel.services.memory.mm import alloc_pages_exact_nid, get_page, mem_map, nth_page, page
 from blkmodel.sim import NULL, PAGE_SIZE, Struct, this
 

@@ -4,15 +4,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from blkmodel.services.base.bug import BUG_ON
-from blkmodel.services.base.err import ENOMEM
+from blkmodel.services.base import BUG_ON, ENOMEM
 from blkmodel.services.data.list import list_empty
 from blkmodel.services.memory.slab import (__GFP_DIRECT_RECLAIM, GFP_KERNEL, NUMA_NO_NODE, array_in_bytes, kcalloc_node,
     kfree, kmem_cache, kmem_cache_alloc, kmem_cache_free, kzalloc, kzalloc_node)
-from blkmodel.services.tasks.sched import TASK_UNINTERRUPTIBLE
-from blkmodel.services.tasks.timer import HZ, schedule_timeout
-from blkmodel.services.tasks.wait import (finish_wait, init_wait, prepare_to_wait, wait_queue_entry, wait_queue_head,
-    wake_up)
+from blkmodel.services.tasks import (HZ, TASK_UNINTERRUPTIBLE, finish_wait, init_wait, prepare_to_wait,
+    schedule_timeout, wait_queue_entry, wait_queue_head, wake_up)
 from blkmodel.sim import NULL, Struct, this
 
 RETRY = 5 * HZ  # a waiter looks again after this many jiffies, whatever happens

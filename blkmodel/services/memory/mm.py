@@ -113,14 +113,9 @@ class page(Struct, size=64):
         start = self._start + offset
         here = run.nr * PAGE_SIZE - start
         if len(data) > here:
-            end = mem_map().page_at(run._addr + run.nr * PAGE_SIZE)
-            if here > 0:
-                self.write(offset, data[:here])
-                end.write(0, data[here:])
-            else:
-                end.write(-here, data)
-            return
-        run.poke(start, data)
+            mem_map().page_at(run._addr + run.nr * PAGE_SIZE).write(max(-here, 0), data[max(here, 0):])
+        if here > 0:
+            run.poke(start, data[:here])
 
 
 def alloc_pages_node(nid: int, gfp: int, order: int) -> page:

@@ -56,8 +56,6 @@ class workers(statics):
 class delayed_work(work_struct, size=88):
     """Work that can be queued for later."""
 
-    __slots__ = ()
-
 
 def INIT_WORK(work: work_struct, func: Callable[..., Any], owner: Any, sleeps: bool = True) -> None:
     """Say what the work is, whose, and whether it may sleep. (The last is the model's: who does not needs no stack.)"""
