@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from blkmodel.services.base import NAMES
+from blkmodel.services import NAMES
 
 
 class KernelError(OSError):

@@ -15,16 +15,12 @@ from blkmodel.include.linux.blkdev import (BIO_CHAIN, BIO_CLONED, BIO_MAX_PAGES,
     part_stat_get, part_stat_lock, part_stat_unlock, part_to_disk, queue_max_hw_sectors, queue_max_segments,
     request_queue)
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base import BUG_ON, EINVAL, ENOMEM, ERR_PTR, WARN_ON, WARN_ON_ONCE, subsys_initcall
-from blkmodel.services.files.uio import iov_iter, iov_iter_advance, iov_iter_count, iov_iter_get_pages
-from blkmodel.services.memory.mempool import (mempool, mempool_alloc, mempool_exit, mempool_free,
-    mempool_init_slab_pool, mempool_initialized)
-from blkmodel.services.memory.mm import (PageDirty, __free_page, alloc_page, offset_in_page, page, put_page,
-    set_page_dirty, virt_to_page)
-from blkmodel.services.memory.slab import (__GFP_DIRECT_RECLAIM, GFP_KERNEL, kcalloc, kfree, kmem_cache,
-    kmem_cache_alloc, kmem_cache_create, kmem_cache_destroy, kmem_cache_free, kzalloc)
-from blkmodel.services.tasks import (INIT_WORK, complete, completion, jiffies, jiffies_to_nsecs, schedule_work,
-    wait_for_completion_io, work_struct)
+from blkmodel.services import (__GFP_DIRECT_RECLAIM, BUG_ON, EINVAL, ENOMEM, ERR_PTR, GFP_KERNEL, INIT_WORK, WARN_ON,
+    WARN_ON_ONCE, PageDirty, __free_page, alloc_page, complete, completion, iov_iter, iov_iter_advance, iov_iter_count,
+    iov_iter_get_pages, jiffies, jiffies_to_nsecs, kcalloc, kfree, kmem_cache, kmem_cache_alloc, kmem_cache_create,
+    kmem_cache_destroy, kmem_cache_free, kzalloc, mempool, mempool_alloc, mempool_exit, mempool_free,
+    mempool_init_slab_pool, mempool_initialized, offset_in_page, page, put_page, schedule_work, set_page_dirty,
+    subsys_initcall, virt_to_page, wait_for_completion_io, work_struct)
 from blkmodel.sim import NULL, PAGE_SIZE, Struct, address_of, sizeof, statics, wire
 
 OMITTED = no_chapter("""__bio_iov_bvec_add_pages bio_alloc_rescue bio_copy_data bio_copy_data_iter bio_reset bio_trim

@@ -25,17 +25,13 @@ from blkmodel.include.linux.blkdev import (BIO_POOL_SIZE, BIO_QUIET, BIO_TRACE_C
     queue_max_segments, req_op, request, request_queue, rq_data_dir, test_bit)
 from blkmodel.include.linux.elevator import ELEVATOR_BACK_MERGE, ELEVATOR_DISCARD_MERGE, ELEVATOR_FRONT_MERGE
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base import (BUG_ON, EAGAIN, EBADE, EBUSY, EILSEQ, EIO, ENODATA, ENODEV, ENOLINK, ENOMEM, ENOSPC,
-    EOPNOTSUPP, EREMCHG, EREMOTEIO, ETIMEDOUT, IS_ERR, WARN_ON_ONCE, WARN_ONCE, pr_err, pr_info, printk_ratelimited,
-    provide)
-from blkmodel.services.data.idr import ida, ida_simple_get, ida_simple_remove
-from blkmodel.services.data.list import INIT_LIST_HEAD, list_empty
-from blkmodel.services.devices.backing_dev import BDI_CAP_CGROUP_WRITEBACK, VM_READAHEAD_PAGES, bdi_alloc_node, bdi_put
-from blkmodel.services.devices.kobject import kobject_get, kobject_init, kobject_put
-from blkmodel.services.memory.slab import GFP_KERNEL, kmem_cache_alloc_node, kmem_cache_create, kmem_cache_free
-from blkmodel.services.tasks import (HZ, INIT_WORK, NSEC_PER_SEC, PERCPU_REF_INIT_ATOMIC, WQ_HIGHPRI, WQ_MEM_RECLAIM,
-    cancel_work_sync, del_timer_sync, delayed_work, jiffies, ktime_get_ns, mod_delayed_work_on, percpu_ref,
-    percpu_ref_exit, percpu_ref_init, percpu_ref_put, percpu_ref_tryget_live, queue_work, rcu_read_lock,
+from blkmodel.services import (BDI_CAP_CGROUP_WRITEBACK, BUG_ON, EAGAIN, EBADE, EBUSY, EILSEQ, EIO, ENODATA, ENODEV,
+    ENOLINK, ENOMEM, ENOSPC, EOPNOTSUPP, EREMCHG, EREMOTEIO, ETIMEDOUT, GFP_KERNEL, HZ, INIT_LIST_HEAD, INIT_WORK,
+    IS_ERR, NSEC_PER_SEC, PERCPU_REF_INIT_ATOMIC, VM_READAHEAD_PAGES, WARN_ON_ONCE, WARN_ONCE, WQ_HIGHPRI,
+    WQ_MEM_RECLAIM, bdi_alloc_node, bdi_put, cancel_work_sync, del_timer_sync, delayed_work, ida, ida_simple_get,
+    ida_simple_remove, jiffies, kmem_cache_alloc_node, kmem_cache_create, kmem_cache_free, kobject_get, kobject_init,
+    kobject_put, ktime_get_ns, list_empty, mod_delayed_work_on, percpu_ref, percpu_ref_exit, percpu_ref_init,
+    percpu_ref_put, percpu_ref_tryget_live, pr_err, pr_info, printk_ratelimited, provide, queue_work, rcu_read_lock,
     rcu_read_unlock, timer_list, timer_setup, wait_event, wake_up_all, work_struct, workqueue_struct)
 from blkmodel.sim import NULL, sizeof, statics, this
 

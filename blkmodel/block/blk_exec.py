@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 from blkmodel.block import blk_mq_sched
 from blkmodel.include.linux.blkdev import blk_rq_is_passthrough, gendisk, request, request_queue
-from blkmodel.services.base import WARN_ON
-from blkmodel.services.tasks import complete, completion, wait_for_completion_io
+from blkmodel.services import WARN_ON, complete, completion, wait_for_completion_io
 from blkmodel.sim import NULL
 
 

@@ -14,11 +14,8 @@ from blkmodel.include.linux.blkdev import (BLK_STS_OK, QUEUE_FLAG_FUA, QUEUE_FLA
     REQ_FUA, REQ_OP_FLUSH, REQ_OP_WRITE, REQ_PREFLUSH, REQ_SYNC, RQF_FLUSH_SEQ, bdev_get_queue, bio_set_dev,
     blk_rq_sectors, request, request_flush, request_queue)
 from blkmodel.include.linux.fs import block_device
-from blkmodel.services.base import BUG_ON, ENXIO, WARN_ON
-from blkmodel.services.data.list import (list_del_init, list_empty, list_first_entry, list_first_entry_or_null,
-    list_move_tail, list_next_entry)
-from blkmodel.services.memory.slab import kfree, kzalloc_node
-from blkmodel.services.tasks import HZ, jiffies, time_before
+from blkmodel.services import (BUG_ON, ENXIO, HZ, WARN_ON, jiffies, kfree, kzalloc_node, list_del_init, list_empty,
+    list_first_entry, list_first_entry_or_null, list_move_tail, list_next_entry, time_before)
 from blkmodel.sim import NULL, sizeof
 
 REQ_FSEQ_PREFLUSH, REQ_FSEQ_DATA, REQ_FSEQ_POSTFLUSH, REQ_FSEQ_DONE = 1, 2, 4, 8

@@ -7,8 +7,7 @@ from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx
 from blkmodel.include.linux.blkdev import (REQ_NOMERGE, REQ_OP_FLUSH, RQF_HASHED, RQF_IO_STAT, UINT_MAX, bio, bio_vec,
     blk_rq_is_passthrough, request, request_queue)
 from blkmodel.include.linux.elevator import elevator_queue
-from blkmodel.services.data.list import list_head
-from blkmodel.services.tasks import HZ, percpu_ref_get
+from blkmodel.services import HZ, list_head, percpu_ref_get
 from blkmodel.sim import NULL, Struct
 
 BLK_MAX_TIMEOUT = 5 * HZ

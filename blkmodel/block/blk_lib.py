@@ -12,9 +12,7 @@ from blkmodel.include.linux.blkdev import (BIO_MAX_PAGES, BLKDEV_DISCARD_SECURE,
     blk_queue_secure_erase)
 from blkmodel.include.linux.fs import block_device
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base import EINVAL, ENXIO, EOPNOTSUPP, EPERM, WARN_ON_ONCE
-from blkmodel.services.memory.mm import ZERO_PAGE
-from blkmodel.services.tasks import cond_resched
+from blkmodel.services import EINVAL, ENXIO, EOPNOTSUPP, EPERM, WARN_ON_ONCE, ZERO_PAGE, cond_resched
 from blkmodel.sim import NULL, PAGE_SIZE
 
 OMITTED = no_chapter("__blkdev_issue_zeroout")

@@ -6,8 +6,7 @@ from blkmodel.block import bio as block_bio
 from blkmodel.block.blk_h import blk_rq_bio_prep
 from blkmodel.include.linux.blkdev import (READ, REQ_OP_MASK, RQF_COPY_USER, bio, bio_for_each_bvec, blk_rq_aligned,
     queue_max_hw_sectors, req_op, request, request_queue, rq_data_dir)
-from blkmodel.services.base import EINVAL, IS_ERR, PTR_ERR
-from blkmodel.services.tasks import object_is_on_stack
+from blkmodel.services import EINVAL, IS_ERR, PTR_ERR, object_is_on_stack
 from blkmodel.sim import address_of
 
 

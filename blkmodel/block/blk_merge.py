@@ -19,10 +19,8 @@ from blkmodel.include.linux.blkdev import (BIO_QUEUE_ENTERED, REQ_FAILFAST_MASK,
 from blkmodel.include.linux.elevator import (ELEVATOR_BACK_MERGE, ELEVATOR_DISCARD_MERGE, ELEVATOR_FRONT_MERGE,
     ELEVATOR_NO_MERGE)
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base import WARN_ON, WARN_ON_ONCE
-from blkmodel.services.memory.mm import nth_page, page
-from blkmodel.services.memory.scatterlist import scatterlist, sg_mark_end, sg_next, sg_set_page, sg_unmark_end
-from blkmodel.services.memory.slab import GFP_NOIO
+from blkmodel.services import (GFP_NOIO, WARN_ON, WARN_ON_ONCE, nth_page, page, scatterlist, sg_mark_end, sg_next,
+    sg_set_page, sg_unmark_end)
 from blkmodel.sim import NULL, PAGE_SIZE
 
 OMITTED = no_chapter("blk_bio_write_same_split")

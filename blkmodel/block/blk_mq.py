@@ -38,30 +38,23 @@ from blkmodel.include.linux.sbitmap import (__sbitmap_for_each_set, sbitmap as s
     sbitmap_for_each_set, sbitmap_free, sbitmap_set_bit, sbitmap_test_bit)
 from blkmodel.lib import sbitmap
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base import (BUG_ON, EAGAIN, EINVAL, ENOMEM, ERR_PTR, IS_ERR, WARN_ON, WARN_ON_ONCE, ilog2,
-    is_kdump_kernel, pr_err, pr_info, pr_warn, subsys_initcall)
-from blkmodel.services.cpus.cpuhotplug import (CPUHP_BLK_MQ_DEAD, cpuhp_setup_state_multi,
-    cpuhp_state_add_instance_nocalls, cpuhp_state_remove_instance_nocalls)
-from blkmodel.services.cpus.cpumask import (cpu_online, cpu_online_mask, cpu_to_node, cpumask_clear, cpumask_empty,
-    cpumask_first, cpumask_first_and, cpumask_next_and, cpumask_set_cpu, cpumask_test_cpu, cpus_share_cache,
-    for_each_possible_cpu, local_memory_node, nr_cpu_ids)
-from blkmodel.services.cpus.interrupt import call_single_data, smp_call_function_single_async
-from blkmodel.services.data.list import (INIT_LIST_HEAD, list_add, list_add_tail, list_del_init, list_empty,
-    list_first_entry, list_first_entry_or_null, list_head, list_is_singular, list_last_entry, list_sort,
-    list_splice_init, list_splice_tail_init)
-from blkmodel.services.devices.kobject import kobject_put
-from blkmodel.services.memory.mm import __free_pages, alloc_pages_node, page_address
-from blkmodel.services.memory.percpu import alloc_percpu, get_cpu, put_cpu, raw_smp_processor_id
-from blkmodel.services.memory.slab import (__GFP_NORETRY, __GFP_NOWARN, __GFP_ZERO, GFP_KERNEL, GFP_NOIO, NUMA_NO_NODE,
-    kcalloc_node, kfree, kzalloc, kzalloc_node)
-from blkmodel.services.tasks import (HRTIMER_MODE_ABS, HRTIMER_MODE_REL, HZ, INIT_DELAYED_WORK, INIT_WORK, TASK_RUNNING,
-    TASK_UNINTERRUPTIBLE, WORK_CPU_UNBOUND, WQ_FLAG_EXCLUSIVE, __add_wait_queue, __set_current_state,
-    cancel_delayed_work, cpu_relax, hrtimer_cancel, hrtimer_init_sleeper_on_stack, hrtimer_set_expires, hrtimer_sleeper,
-    hrtimer_sleeper_start_expires, in_interrupt, init_srcu_struct, init_waitqueue_func_entry, io_schedule, jiffies,
-    ktime_get_ns, mod_timer, msecs_to_jiffies, mutex_lock, mutex_unlock, need_resched, percpu_ref_is_zero,
-    percpu_ref_kill, percpu_ref_resurrect, percpu_ref_tryget, rcu_read_lock, rcu_read_unlock, set_current_state,
-    srcu_read_lock, srcu_read_unlock, srcu_struct, synchronize_rcu, synchronize_srcu, time_after, time_after_eq,
-    wait_event, wait_queue_entry, wake_up_all, work_struct)
+from blkmodel.services import (__GFP_NORETRY, __GFP_NOWARN, __GFP_ZERO, BUG_ON, CPUHP_BLK_MQ_DEAD, EAGAIN, EINVAL,
+    ENOMEM, ERR_PTR, GFP_KERNEL, GFP_NOIO, HRTIMER_MODE_ABS, HRTIMER_MODE_REL, HZ, INIT_DELAYED_WORK, INIT_LIST_HEAD,
+    INIT_WORK, IS_ERR, NUMA_NO_NODE, TASK_RUNNING, TASK_UNINTERRUPTIBLE, WARN_ON, WARN_ON_ONCE, WORK_CPU_UNBOUND,
+    WQ_FLAG_EXCLUSIVE, __add_wait_queue, __free_pages, __set_current_state, alloc_pages_node, alloc_percpu,
+    call_single_data, cancel_delayed_work, cpu_online, cpu_online_mask, cpu_relax, cpu_to_node, cpuhp_setup_state_multi,
+    cpuhp_state_add_instance_nocalls, cpuhp_state_remove_instance_nocalls, cpumask_clear, cpumask_empty, cpumask_first,
+    cpumask_first_and, cpumask_next_and, cpumask_set_cpu, cpumask_test_cpu, cpus_share_cache, for_each_possible_cpu,
+    get_cpu, hrtimer_cancel, hrtimer_init_sleeper_on_stack, hrtimer_set_expires, hrtimer_sleeper,
+    hrtimer_sleeper_start_expires, ilog2, in_interrupt, init_srcu_struct, init_waitqueue_func_entry, io_schedule,
+    is_kdump_kernel, jiffies, kcalloc_node, kfree, kobject_put, ktime_get_ns, kzalloc, kzalloc_node, list_add,
+    list_add_tail, list_del_init, list_empty, list_first_entry, list_first_entry_or_null, list_head, list_is_singular,
+    list_last_entry, list_sort, list_splice_init, list_splice_tail_init, local_memory_node, mod_timer, msecs_to_jiffies,
+    mutex_lock, mutex_unlock, need_resched, nr_cpu_ids, page_address, percpu_ref_is_zero, percpu_ref_kill,
+    percpu_ref_resurrect, percpu_ref_tryget, pr_err, pr_info, pr_warn, put_cpu, raw_smp_processor_id, rcu_read_lock,
+    rcu_read_unlock, set_current_state, smp_call_function_single_async, srcu_read_lock, srcu_read_unlock, srcu_struct,
+    subsys_initcall, synchronize_rcu, synchronize_srcu, time_after, time_after_eq, wait_event, wait_queue_entry,
+    wake_up_all, work_struct)
 from blkmodel.sim import NULL, PAGE_SIZE, Later, Struct, place, sizeof, this
 
 OMITTED = no_chapter("""blk_mq_alloc_request_hctx blk_mq_can_queue blk_mq_init_sq_queue blk_mq_queue_stopped

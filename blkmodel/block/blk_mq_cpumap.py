@@ -1,9 +1,8 @@
 """Which hardware queue each CPU uses, where the device has no wish: as even as can be, threads of a core together."""
 
 from blkmodel.include.linux.blk_mq import blk_mq_queue_map
-from blkmodel.services.cpus.cpumask import (cpu_to_node, cpumask_first, for_each_possible_cpu, for_each_present_cpu,
+from blkmodel.services import (NUMA_NO_NODE, cpu_to_node, cpumask_first, for_each_possible_cpu, for_each_present_cpu,
     local_memory_node, nr_cpu_ids, topology_sibling_cpumask)
-from blkmodel.services.memory.slab import NUMA_NO_NODE
 
 
 def queue_index(qmap: blk_mq_queue_map, nr_queues: int, q: int) -> int:

@@ -9,9 +9,7 @@ from blkmodel.include.linux.blk_mq import (BLK_MQ_REQ_INTERNAL, BLK_MQ_S_STOPPED
     HCTX_TYPE_POLL, HCTX_TYPE_READ, blk_mq_hw_ctx, blk_mq_queue_map)
 from blkmodel.include.linux.blkdev import (REQ_HIPRI, REQ_OP_MASK, REQ_OP_READ, RQF_MQ_INFLIGHT, bio, blk_plug, request,
     request_queue)
-from blkmodel.services.cpus.cpumask import for_each_possible_cpu
-from blkmodel.services.data.list import list_head
-from blkmodel.services.devices.kobject import kobject
+from blkmodel.services import for_each_possible_cpu, kobject, list_head
 from blkmodel.sim import NULL, Struct, running
 
 if TYPE_CHECKING:

@@ -3,9 +3,7 @@
 from blkmodel.block.blk_mq_h import blk_mq_clear_mq_map
 from blkmodel.drivers.pci import msi
 from blkmodel.include.linux.blk_mq import blk_mq_queue_map
-from blkmodel.services.base import WARN_ON_ONCE
-from blkmodel.services.cpus.cpumask import for_each_cpu
-from blkmodel.services.devices.pci import pci_dev
+from blkmodel.services import WARN_ON_ONCE, for_each_cpu, pci_dev
 
 
 def blk_mq_pci_map_queues(qmap: blk_mq_queue_map, pdev: pci_dev, offset: int) -> int:

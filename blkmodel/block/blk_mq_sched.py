@@ -15,10 +15,8 @@ from blkmodel.include.linux.elevator import (ELEVATOR_BACK_MERGE, ELEVATOR_DISCA
     ELEVATOR_NO_MERGE, elevator_queue, elevator_type)
 from blkmodel.lib import sbitmap
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base import ENOMEM, WARN_ON
-from blkmodel.services.data.list import list_add, list_empty, list_head, list_splice_init
-from blkmodel.services.devices.kobject import kobject_put
-from blkmodel.services.tasks import percpu_ref_get, percpu_ref_put
+from blkmodel.services import (ENOMEM, WARN_ON, kobject_put, list_add, list_empty, list_head, list_splice_init,
+    percpu_ref_get, percpu_ref_put)
 from blkmodel.sim import NULL
 
 OMITTED = no_chapter("blk_mq_sched_free_hctx_data")

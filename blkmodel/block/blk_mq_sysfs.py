@@ -7,13 +7,9 @@ from blkmodel.block import blk_flush
 from blkmodel.include.linux.blk_mq import BLK_MQ_F_BLOCKING, blk_mq_hw_ctx, queue_for_each_hw_ctx
 from blkmodel.include.linux.blkdev import request_queue
 from blkmodel.include.linux.sbitmap import sbitmap_free
-from blkmodel.services.cpus.cpumask import for_each_cpu
-from blkmodel.services.devices.device import device
-from blkmodel.services.devices.kobject import (KOBJ_ADD, KOBJ_REMOVE, attribute, kobj_type, kobject, kobject_add,
-    kobject_del, kobject_get, kobject_init, kobject_put, kobject_uevent, sysfs_create_files)
-from blkmodel.services.memory.percpu import free_percpu
-from blkmodel.services.memory.slab import kfree
-from blkmodel.services.tasks import cleanup_srcu_struct
+from blkmodel.services import (KOBJ_ADD, KOBJ_REMOVE, attribute, cleanup_srcu_struct, device, for_each_cpu, free_percpu,
+    kfree, kobj_type, kobject, kobject_add, kobject_del, kobject_get, kobject_init, kobject_put, kobject_uevent,
+    sysfs_create_files)
 
 
 def blk_mq_sysfs_release(kobj: kobject) -> None:

@@ -18,9 +18,8 @@ from blkmodel.include.linux.sbitmap import (DEFINE_SBQ_WAIT, sbitmap as sbitmap_
     sbitmap_queue, sbitmap_queue_free)
 from blkmodel.lib import sbitmap
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base import BUG_ON, EINVAL, ENOMEM, WARN_ON_ONCE, pr_err
-from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc_node
-from blkmodel.services.tasks import TASK_UNINTERRUPTIBLE, io_schedule, msleep, percpu_ref_tryget
+from blkmodel.services import (BUG_ON, EINVAL, ENOMEM, GFP_KERNEL, TASK_UNINTERRUPTIBLE, WARN_ON_ONCE, io_schedule,
+    kfree, kzalloc_node, msleep, percpu_ref_tryget, pr_err)
 from blkmodel.sim import NULL
 
 OMITTED = no_chapter("blk_mq_has_free_tags blk_mq_unique_tag")

@@ -6,7 +6,7 @@ from typing import Any
 from blkmodel.include.linux.blk_mq import BLK_MQ_F_TAG_SHARED, blk_mq_hw_ctx
 from blkmodel.include.linux.blkdev import request
 from blkmodel.include.linux.sbitmap import sbitmap_queue, sbq_wait_ptr, sbq_wait_state
-from blkmodel.services.data.list import list_head
+from blkmodel.services import list_head
 from blkmodel.sim import NULL, Struct
 
 BLK_MQ_TAG_FAIL, BLK_MQ_TAG_MIN, BLK_MQ_TAG_MAX = 0xFFFFFFFF, 1, 0xFFFFFFFE

@@ -12,8 +12,8 @@ from blkmodel.include.linux.blkdev import (BLK_DEF_MAX_SECTORS, BLK_MAX_SEGMENT_
     queue_limits, request_queue)
 from blkmodel.include.linux.fs import block_device
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base import (BUG_ON, WARN_ON_ONCE, is_power_of_2, lcm_not_zero, min_not_zero, pr_info,
-    round_down, unsigned_int)
+from blkmodel.services import (BUG_ON, WARN_ON_ONCE, is_power_of_2, lcm_not_zero, min_not_zero, pr_info, round_down,
+    unsigned_int)
 from blkmodel.sim import PAGE_SIZE
 
 OMITTED = no_chapter("""blk_queue_alignment_offset blk_queue_bounce_limit blk_queue_dma_drain

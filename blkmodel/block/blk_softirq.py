@@ -3,13 +3,10 @@
 from typing import Any
 
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_SAME_COMP, QUEUE_FLAG_SAME_FORCE, request
-from blkmodel.services.base import BUG_ON, subsys_initcall
-from blkmodel.services.cpus.cpuhotplug import CPUHP_BLOCK_SOFTIRQ_DEAD, cpuhp_setup_state_nocalls
-from blkmodel.services.cpus.cpumask import cpu_online, cpus_share_cache, for_each_possible_cpu
-from blkmodel.services.cpus.interrupt import (BLOCK_SOFTIRQ, call_single_data, open_softirq, raise_softirq_irqoff,
-    smp_call_function_single_async)
-from blkmodel.services.data.list import list_add_tail, list_del_init, list_head, list_is_singular, list_splice_init
-from blkmodel.services.memory.percpu import smp_processor_id
+from blkmodel.services import (BLOCK_SOFTIRQ, BUG_ON, CPUHP_BLOCK_SOFTIRQ_DEAD, call_single_data, cpu_online,
+    cpuhp_setup_state_nocalls, cpus_share_cache, for_each_possible_cpu, list_add_tail, list_del_init, list_head,
+    list_is_singular, list_splice_init, open_softirq, raise_softirq_irqoff, smp_call_function_single_async,
+    smp_processor_id, subsys_initcall)
 from blkmodel.sim import NULL, statics
 
 

@@ -9,12 +9,9 @@ from typing import Any
 from blkmodel.block import blk_core
 from blkmodel.block.blk_stat_h import blk_queue_stats, blk_stat_callback, blk_stat_is_active
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_STATS, U64_MAX, blk_rq_stat, request, request_queue
-from blkmodel.services.base import WARN_ON
-from blkmodel.services.cpus.cpumask import for_each_online_cpu, for_each_possible_cpu
-from blkmodel.services.data.list import list_add_tail, list_del_init, list_empty
-from blkmodel.services.memory.percpu import __alloc_percpu, free_percpu, smp_processor_id
-from blkmodel.services.memory.slab import GFP_KERNEL, kcalloc, kfree, kzalloc
-from blkmodel.services.tasks import call_rcu, del_timer_sync, rcu_read_lock, rcu_read_unlock, timer_list, timer_setup
+from blkmodel.services import (GFP_KERNEL, WARN_ON, __alloc_percpu, call_rcu, del_timer_sync, for_each_online_cpu,
+    for_each_possible_cpu, free_percpu, kcalloc, kfree, kzalloc, list_add_tail, list_del_init, list_empty,
+    rcu_read_lock, rcu_read_unlock, smp_processor_id, timer_list, timer_setup)
 from blkmodel.sim import NULL
 
 

@@ -7,8 +7,7 @@ from dataclasses import field
 from typing import Any
 
 from blkmodel.include.linux.blkdev import blk_rq_stat, request
-from blkmodel.services.data.list import list_head
-from blkmodel.services.tasks import jiffies, mod_timer, msecs_to_jiffies, timer_list, timer_pending
+from blkmodel.services import jiffies, list_head, mod_timer, msecs_to_jiffies, timer_list, timer_pending
 from blkmodel.sim import NULL, Struct
 
 

@@ -8,15 +8,11 @@ from blkmodel.include.linux.blkdev import (BLK_ZONED_HA, BLK_ZONED_HM, BLKDEV_MI
     QUEUE_FLAG_SAME_FORCE, QUEUE_FLAG_WC, UINT_MAX, blk_queue_dying, blk_queue_init_done, blk_queue_nomerges,
     blk_queue_noxmerges, blk_queue_registered, blk_queue_zoned_model, disk_to_dev, gendisk, queue_is_mq,
     queue_max_discard_segments, request_queue, test_bit)
-from blkmodel.services.base import (EINVAL, EIO, ENOENT, ENXIO, WARN_ON, WARN_ONCE, kstrtoint, kstrtos64, kstrtou32,
-    kstrtoul, signed_int)
-from blkmodel.services.data.idr import ida_simple_remove
-from blkmodel.services.devices.backing_dev import bdi_put
-from blkmodel.services.devices.kobject import (KOBJ_ADD, KOBJ_REMOVE, attribute, attribute_group, kobj_type, kobject,
-    kobject_add, kobject_del, kobject_get, kobject_put, kobject_uevent, sysfs_create_group)
-from blkmodel.services.memory.slab import kmem_cache_free
-from blkmodel.services.tasks import (INIT_WORK, call_rcu, cancel_delayed_work_sync, jiffies_to_msecs, msecs_to_jiffies,
-    percpu_ref_switch_to_percpu, schedule_work, work_struct)
+from blkmodel.services import (EINVAL, EIO, ENOENT, ENXIO, INIT_WORK, KOBJ_ADD, KOBJ_REMOVE, WARN_ON, WARN_ONCE,
+    attribute, attribute_group, bdi_put, call_rcu, cancel_delayed_work_sync, ida_simple_remove, jiffies_to_msecs,
+    kmem_cache_free, kobj_type, kobject, kobject_add, kobject_del, kobject_get, kobject_put, kobject_uevent, kstrtoint,
+    kstrtos64, kstrtou32, kstrtoul, msecs_to_jiffies, percpu_ref_switch_to_percpu, schedule_work, signed_int,
+    sysfs_create_group, work_struct)
 from blkmodel.sim import NULL
 
 PAGE_SHIFT = 12

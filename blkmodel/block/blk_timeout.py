@@ -4,9 +4,8 @@ from blkmodel.block import blk_core
 from blkmodel.block.blk_h import BLK_MAX_TIMEOUT
 from blkmodel.include.linux.blkdev import (QUEUE_FLAG_FAIL_IO, RQF_TIMED_OUT, dev_to_disk, request, request_queue,
     test_bit)
-from blkmodel.services.base import debugfs, should_fail, simple_strtoul
-from blkmodel.services.devices.device import device
-from blkmodel.services.tasks import HZ, jiffies, mod_timer, round_jiffies_up, time_after, time_before, timer_pending
+from blkmodel.services import (HZ, debugfs, device, jiffies, mod_timer, round_jiffies_up, should_fail, simple_strtoul,
+    time_after, time_before, timer_pending)
 
 
 def blk_should_fake_timeout(q: request_queue) -> bool:

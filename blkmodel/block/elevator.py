@@ -15,13 +15,11 @@ from blkmodel.include.linux.blkdev import (RQF_HASHED, bio, bio_mergeable, blk_q
 from blkmodel.include.linux.elevator import (ELEVATOR_BACK_MERGE, ELEVATOR_NO_MERGE, ELV_NAME_MAX, elevator_queue,
     elevator_type, rb_entry_rq, rq_end_sector)
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base import (BUG_ON, EBUSY, EINVAL, EIO, ENOENT, SPACES, WARN_ON_ONCE, module_put, pr_info,
-    pr_warn, request_module, try_module_get)
-from blkmodel.services.data.list import hash_add, hash_del, hash_for_each_possible, list_add_tail, list_head
-from blkmodel.services.data.rbtree import RB_EMPTY_NODE, find_by_key, insert_by_key, rb_erase, rb_next, rb_prev, rb_root
-from blkmodel.services.devices.kobject import (KOBJ_ADD, KOBJ_REMOVE, kobj_type, kobject, kobject_add, kobject_del,
-    kobject_init, kobject_put, kobject_uevent, sysfs_create_files)
-from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc_node
+from blkmodel.services import (BUG_ON, EBUSY, EINVAL, EIO, ENOENT, GFP_KERNEL, KOBJ_ADD, KOBJ_REMOVE, RB_EMPTY_NODE,
+    SPACES, WARN_ON_ONCE, find_by_key, hash_add, hash_del, hash_for_each_possible, insert_by_key, kfree, kobj_type,
+    kobject, kobject_add, kobject_del, kobject_init, kobject_put, kobject_uevent, kzalloc_node, list_add_tail,
+    list_head, module_put, pr_info, pr_warn, rb_erase, rb_next, rb_prev, rb_root, request_module, sysfs_create_files,
+    try_module_get)
 from blkmodel.sim import NULL, statics
 
 OMITTED = no_chapter("elevator_get_by_features")

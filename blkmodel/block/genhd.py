@@ -18,22 +18,15 @@ from blkmodel.include.linux.blkdev import (DISK_MAX_PARTS, DISK_PITER_INCL_EMPTY
     rand_initialize_disk, request_queue, set_capacity)
 from blkmodel.include.linux.fs import block_device
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base import (EBUSY, EINVAL, ENODEV, ENOMEM, ENOSPC, MAJOR, MINOR, MINORBITS, MKDEV, WARN_ON,
-    WARN_ON_ONCE, module_init, module_put, pr_err, pr_warn, request_module, sscanf, subsys_initcall, try_module_get)
-from blkmodel.services.base.module import module
-from blkmodel.services.base.symbols import provide
-from blkmodel.services.data.idr import idr, idr_alloc, idr_find, idr_remove, idr_replace
-from blkmodel.services.devices.backing_dev import bdi_register_owner, bdi_unregister
-from blkmodel.services.devices.device import (class_, dev_name, dev_set_name, dev_set_uevent_suppress, device,
-    device_add, device_del, device_initialize, device_type, whole_disks)
-from blkmodel.services.devices.kobj_map import kobj_lookup, kobj_map, kobj_map_domain, kobj_map_init, kobj_unmap
-from blkmodel.services.devices.kobject import (KOBJ_ADD, KOBJ_CHANGE, attribute, attribute_group, kobject,
-    kobject_create_and_add, kobject_get_unless_zero, kobject_name, kobject_put, kobject_uevent, kobject_uevent_env,
-    sysfs_create_files, sysfs_create_link, sysfs_remove_files, sysfs_remove_link)
-from blkmodel.services.files.file import FMODE_READ
-from blkmodel.services.files.proc import proc_create_seq, seq_file, seq_operations, seq_puts
-from blkmodel.services.memory.slab import GFP_KERNEL, GFP_NOWAIT, kfree, kzalloc, kzalloc_node
-from blkmodel.services.tasks import call_rcu, down_write, rcu_read_lock, rcu_read_unlock, up_write
+from blkmodel.services import (EBUSY, EINVAL, ENODEV, ENOMEM, ENOSPC, FMODE_READ, GFP_KERNEL, GFP_NOWAIT, KOBJ_ADD,
+    KOBJ_CHANGE, MAJOR, MINOR, MINORBITS, MKDEV, WARN_ON, WARN_ON_ONCE, attribute, attribute_group, bdi_register_owner,
+    bdi_unregister, call_rcu, class_, dev_name, dev_set_name, dev_set_uevent_suppress, device, device_add, device_del,
+    device_initialize, device_type, down_write, idr, idr_alloc, idr_find, idr_remove, idr_replace, kfree, kobj_lookup,
+    kobj_map, kobj_map_domain, kobj_map_init, kobj_unmap, kobject, kobject_create_and_add, kobject_get_unless_zero,
+    kobject_name, kobject_put, kobject_uevent, kobject_uevent_env, kzalloc, kzalloc_node, module, module_init,
+    module_put, pr_err, pr_warn, proc_create_seq, provide, rcu_read_lock, rcu_read_unlock, request_module, seq_file,
+    seq_operations, seq_puts, sscanf, subsys_initcall, sysfs_create_files, sysfs_create_link, sysfs_remove_files,
+    sysfs_remove_link, try_module_get, up_write, whole_disks)
 from blkmodel.sim import NULL, Struct, statics
 
 OMITTED = no_chapter("""__disk_events_show __disk_unblock_events disk_check_events disk_clear_events

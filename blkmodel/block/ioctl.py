@@ -16,13 +16,9 @@ from blkmodel.include.linux.fs import (BLKALIGNOFF, BLKBSZGET, BLKBSZSET, BLKDIS
     BLKFRAGET, BLKFRASET, BLKGETNRZONES, BLKGETSIZE, BLKGETSIZE64, BLKGETZONESZ, BLKIOMIN, BLKIOOPT, BLKPBSZGET, BLKPG,
     BLKRAGET, BLKRASET, BLKREPORTZONE, BLKRESETZONE, BLKROGET, BLKROSET, BLKROTATIONAL, BLKRRPART, BLKSECDISCARD,
     BLKSECTGET, BLKSSZGET, BLKTRACESETUP, BLKTRACESTART, BLKTRACESTOP, BLKTRACETEARDOWN, BLKZEROOUT, block_device)
-from blkmodel.services.base import (EBADF, EBUSY, EFAULT, EINVAL, ENOIOCTLCMD, ENOTTY, EOPNOTSUPP, signed_int,
-    unsigned_int, unsigned_long)
-from blkmodel.services.devices.hdreg import HDIO_GETGEO, hd_geometry
-from blkmodel.services.files.file import FMODE_EXCL, FMODE_WRITE, put_user
-from blkmodel.services.files.inode import i_size_read
-from blkmodel.services.files.pagemap import truncate_inode_pages_range
-from blkmodel.services.memory.slab import GFP_KERNEL
+from blkmodel.services import (EBADF, EBUSY, EFAULT, EINVAL, ENOIOCTLCMD, ENOTTY, EOPNOTSUPP, FMODE_EXCL, FMODE_WRITE,
+    GFP_KERNEL, HDIO_GETGEO, hd_geometry, i_size_read, put_user, signed_int, truncate_inode_pages_range, unsigned_int,
+    unsigned_long)
 from blkmodel.sim import PAGE_SIZE
 
 

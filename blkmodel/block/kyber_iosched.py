@@ -21,15 +21,11 @@ from blkmodel.lib.sbitmap import (__sbitmap_queue_get, sbitmap_add_wait_queue, s
     sbitmap_del_wait_queue, sbitmap_init_node, sbitmap_queue_clear, sbitmap_queue_init_node,
     sbitmap_queue_min_shallow_depth, sbitmap_queue_resize)
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base import ENOMEM, ERR_PTR, IS_ERR, PTR_ERR, kstrtoul, module_init
-from blkmodel.services.cpus.cpumask import for_each_online_cpu
-from blkmodel.services.data.list import (list_del_init, list_empty, list_first_entry, list_head, list_move,
-    list_move_tail, list_splice_tail_init)
-from blkmodel.services.devices.kobject import kobject_put
-from blkmodel.services.memory.percpu import alloc_percpu_gfp, free_percpu, smp_processor_id
-from blkmodel.services.memory.slab import GFP_KERNEL, kcalloc_node, kfree, kzalloc_node
-from blkmodel.services.tasks import (HZ, del_timer_sync, init_waitqueue_func_entry, jiffies, time_before, timer_list,
-    timer_reduce, timer_setup, wait_queue_entry)
+from blkmodel.services import (ENOMEM, ERR_PTR, GFP_KERNEL, HZ, IS_ERR, PTR_ERR, alloc_percpu_gfp, del_timer_sync,
+    for_each_online_cpu, free_percpu, init_waitqueue_func_entry, jiffies, kcalloc_node, kfree, kobject_put, kstrtoul,
+    kzalloc_node, list_del_init, list_empty, list_first_entry, list_head, list_move, list_move_tail,
+    list_splice_tail_init, module_init, smp_processor_id, time_before, timer_list, timer_reduce, timer_setup,
+    wait_queue_entry)
 from blkmodel.sim import NULL, Array, Struct, statics
 
 OMITTED = no_chapter("kyber_batching_show kyber_cur_domain_show")

@@ -14,13 +14,10 @@ from blkmodel.include.linux.blkdev import (READ, RQF_STARTED, UINT_MAX, WRITE, b
     blk_rq_is_passthrough, blk_rq_pos, request, request_queue, rq_data_dir, rq_mergeable)
 from blkmodel.include.linux.elevator import (ELEVATOR_F_ZBD_SEQ_WRITE, ELEVATOR_FRONT_MERGE, ELEVATOR_NO_MERGE,
     elevator_mq_ops, elevator_queue, elevator_type, rb_entry_rq, rq_entry_fifo)
-from blkmodel.services.base import BUG_ON, ENOMEM, WARN_ON_ONCE, module_init, signed_int
-from blkmodel.services.data.list import (list_add, list_add_tail, list_del_init, list_empty, list_first_entry,
-    list_head, list_replace_init)
-from blkmodel.services.data.rbtree import RB_EMPTY_NODE, RB_EMPTY_ROOT, rb_next, rb_root
-from blkmodel.services.devices.kobject import kobject_put
-from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc_node
-from blkmodel.services.tasks import HZ, jiffies, jiffies_to_msecs, msecs_to_jiffies, time_after_eq, time_before
+from blkmodel.services import (BUG_ON, ENOMEM, GFP_KERNEL, HZ, RB_EMPTY_NODE, RB_EMPTY_ROOT, WARN_ON_ONCE, jiffies,
+    jiffies_to_msecs, kfree, kobject_put, kzalloc_node, list_add, list_add_tail, list_del_init, list_empty,
+    list_first_entry, list_head, list_replace_init, module_init, msecs_to_jiffies, rb_next, rb_root, signed_int,
+    time_after_eq, time_before)
 from blkmodel.sim import NULL, Struct, statics
 
 read_expire, write_expire, writes_starved, fifo_batch = HZ // 2, 5 * HZ, 2, 16

@@ -12,15 +12,11 @@ from blkmodel.include.linux.blkdev import (DISK_PITER_INCL_EMPTY, alloc_part_inf
     part_to_disk, partition_meta_info, queue_limit_alignment_offset, queue_limit_discard_alignment)
 from blkmodel.include.linux.fs import block_device
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base import EBUSY, EIO, ENOMEM, ENOSPC, ERR_PTR, IS_ERR, PTR_ERR, pr_err, pr_warn
-from blkmodel.services.devices.device import (dev_name, dev_set_name, dev_set_uevent_suppress, device, device_add,
-    device_del, device_initialize, device_type, put_device)
-from blkmodel.services.devices.kobject import (KOBJ_ADD, KOBJ_CHANGE, attribute, attribute_group,
-    kobject_create_and_add, kobject_put, kobject_uevent)
-from blkmodel.services.files.pagemap import read_mapping_page
-from blkmodel.services.memory.mm import PageError, page, put_page
-from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
-from blkmodel.services.tasks import INIT_WORK, percpu_ref, queue_work, work_struct
+from blkmodel.services import (EBUSY, EIO, ENOMEM, ENOSPC, ERR_PTR, GFP_KERNEL, INIT_WORK, IS_ERR, KOBJ_ADD,
+    KOBJ_CHANGE, PTR_ERR, PageError, attribute, attribute_group, dev_name, dev_set_name, dev_set_uevent_suppress,
+    device, device_add, device_del, device_initialize, device_type, kfree, kobject_create_and_add, kobject_put,
+    kobject_uevent, kzalloc, page, percpu_ref, pr_err, pr_warn, put_device, put_page, queue_work, read_mapping_page,
+    work_struct)
 from blkmodel.sim import NULL
 
 OMITTED = no_chapter("__bdevname disk_unlock_native_capacity part_zone_aligned whole_disk_show")

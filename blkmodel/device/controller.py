@@ -20,8 +20,8 @@ from blkmodel.include.linux.nvme import (NVME_CC_ENABLE, NVME_CC_MPS_SHIFT, NVME
     NVME_REG_ASQ, NVME_REG_CAP, NVME_REG_CC, NVME_REG_CMBLOC, NVME_REG_CMBSZ, NVME_REG_CSTS, NVME_REG_DBS,
     NVME_REG_INTMC, NVME_REG_INTMS, NVME_REG_NSSR, NVME_REG_VS, NVME_SC_INVALID_FIELD, NVME_SC_INVALID_OPCODE, NVME_VS,
     nvme_admin_dbbuf, nvme_cmd_dsm, nvme_cmd_write_zeroes)
-from blkmodel.services.devices.pci import (PCI_CLASS_STORAGE_EXPRESS, PCI_COMMAND, PCI_COMMAND_MASTER, PCI_DEVICE_ID,
-    PCI_STATUS, PCI_VENDOR_ID, PCI_VENDOR_ID_REDHAT)
+from blkmodel.services import (PCI_CLASS_STORAGE_EXPRESS, PCI_COMMAND, PCI_COMMAND_MASTER, PCI_DEVICE_ID, PCI_STATUS,
+    PCI_VENDOR_ID, PCI_VENDOR_ID_REDHAT)
 from blkmodel.sim import running, this
 from blkmodel.sim.bus import ALL_ONES
 from blkmodel.sim.interrupts import interrupts

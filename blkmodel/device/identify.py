@@ -12,7 +12,7 @@ from blkmodel.include.linux.nvme import (NVME_AEN_CFG_NS_ATTR, NVME_CTRL_LPA_CMD
     NVME_CTRL_ONCS_DSM, NVME_CTRL_ONCS_TIMESTAMP, NVME_CTRL_ONCS_WRITE_ZEROES, NVME_CTRL_VWC_PRESENT,
     NVME_IDENTIFY_DATA_SIZE, NVME_NIDT_EUI64, NVME_NIDT_NGUID, NVME_NIDT_UUID, NVME_NSID_ALL, NVME_SC_INVALID_FIELD,
     NVME_SC_INVALID_NS, nvme_id_ctrl, nvme_id_ns, nvme_identify, nvme_lbaf, nvme_ns_id_desc)
-from blkmodel.services.devices.pci import PCI_VENDOR_ID_REDHAT, PCI_VENDOR_ID_REDHAT_QUMRANET
+from blkmodel.services import PCI_VENDOR_ID_REDHAT, PCI_VENDOR_ID_REDHAT_QUMRANET
 from blkmodel.sim import wire
 
 if TYPE_CHECKING:

@@ -1,12 +1,9 @@
 """NVMe controllers that are plugged in, and unplugged."""
 
 from blkmodel.device.controller import Controller
-from blkmodel.services.cpus.interrupt import __irq_alloc_descs, irq_chip, irq_free_descs, irq_to_desc
-from blkmodel.services.data.list import list_head
-from blkmodel.services.devices.device import device_initialize, set_dev_node
-from blkmodel.services.devices.kobject import kobject_add, kobject_del
-from blkmodel.services.devices.pci import (pci_bus_type, pci_dev, pci_lock_rescan_remove,
-    pci_stop_and_remove_bus_device, pci_unlock_rescan_remove)
+from blkmodel.services import (__irq_alloc_descs, device_initialize, irq_chip, irq_free_descs, irq_to_desc, kobject_add,
+    kobject_del, list_head, pci_bus_type, pci_dev, pci_lock_rescan_remove, pci_stop_and_remove_bus_device,
+    pci_unlock_rescan_remove, set_dev_node)
 from blkmodel.sim import NULL, statics, this
 from blkmodel.sim.bus import bus
 

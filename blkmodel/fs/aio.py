@@ -6,11 +6,8 @@ from typing import Any
 
 from blkmodel.block import blk_core
 from blkmodel.include.linux.blkdev import READ, blk_plug
-from blkmodel.services.base import EBADF, EIOCBQUEUED
-from blkmodel.services.files.file import (FMODE_READ, FMODE_WRITE, IOCB_HIPRI, file, init_sync_kiocb, kiocb,
-    kiocb_set_rw_flags)
-from blkmodel.services.files.uio import iov_iter, iov_iter_init
-from blkmodel.services.tasks import wait_event, wait_queue_head, wake_up
+from blkmodel.services import (EBADF, EIOCBQUEUED, FMODE_READ, FMODE_WRITE, IOCB_HIPRI, file, init_sync_kiocb, iov_iter,
+    iov_iter_init, kiocb, kiocb_set_rw_flags, wait_event, wait_queue_head, wake_up)
 from blkmodel.sim import NULL, Struct
 
 AIO_PLUG_THRESHOLD = 2

@@ -16,31 +16,22 @@ from blkmodel.include.linux.blkdev import (BIO_MAX_PAGES, BIOSET_NEED_BVECS, BLK
     disk_to_dev, gendisk, get_capacity, part_to_dev)
 from blkmodel.include.linux.fs import I_BDEV, block_device
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base import (BUG_ON, EBUSY, EINVAL, EIOCBQUEUED, ENOMEDIUM, ENOMEM, ENOSPC, ENOTBLK, ENXIO,
-    EOPNOTSUPP, EPERM, ERESTARTSYS, ERR_PTR, IS_ERR, MAJOR, MINOR, PTR_ERR, WARN_ON, WARN_ON_ONCE, fs_initcall,
-    is_power_of_2, module_init, pr_info, pr_warn, printk_ratelimited, provide)
-from blkmodel.services.data.list import list_add, list_del_init, list_head
-from blkmodel.services.devices.backing_dev import bdi_get, bdi_put, noop_backing_dev_info
-from blkmodel.services.devices.kobject import (kobject, kobject_get, kobject_name, kobject_put, sysfs_create_link,
-    sysfs_remove_link)
-from blkmodel.services.files.file import (FMODE_EXCL, FMODE_NDELAY, FMODE_NOWAIT, FMODE_WRITE, FMODE_WRITE_IOCTL,
-    IOCB_DIRECT, IOCB_DSYNC, IOCB_HIPRI, IOCB_NOWAIT, O_ACCMODE, O_EXCL, O_LARGEFILE, O_NDELAY, file, file_operations,
-    is_sync_kiocb, kern_path, kiocb)
-from blkmodel.services.files.inode import (I_DIRTY, I_NEW, S_IFBLK, S_IFMT, address_space, address_space_operations,
-    blksize_bits, clear_inode, i_blocksize, i_size_read, i_size_write, iget5_locked, ihold, ilookup5, inode,
-    inode_unhashed, iput, remove_inode_hash, sb_is_blkdev_sb, super_block, super_operations, unlock_new_inode,
-    write_inode_now, writeback_control)
-from blkmodel.services.files.pagemap import (__generic_file_write_iter, filemap_flush, filemap_write_and_wait,
-    filemap_write_and_wait_range, generic_file_read_iter, generic_write_sync, generic_writepages,
-    invalidate_mapping_pages, truncate_inode_pages, truncate_inode_pages_final, unlock_page)
-from blkmodel.services.files.uio import (iov_iter, iov_iter_alignment, iov_iter_count, iov_iter_npages, iov_iter_rw,
-    iov_iter_truncate, iter_is_iovec)
-from blkmodel.services.memory.mm import page, put_page
-from blkmodel.services.memory.slab import (GFP_KERNEL, kcalloc, kfree, kmem_cache, kmem_cache_alloc, kmem_cache_create,
-    kmem_cache_free, kzalloc)
-from blkmodel.services.tasks import (TASK_RUNNING, TASK_UNINTERRUPTIBLE, __set_current_state, bit_waitqueue,
-    blk_wake_io_task, finish_wait, init_wait, io_schedule, mutex_lock, mutex_lock_nested, mutex_unlock, prepare_to_wait,
-    schedule, set_current_state, wait_queue_entry, wake_up_bit)
+from blkmodel.services import (BUG_ON, EBUSY, EINVAL, EIOCBQUEUED, ENOMEDIUM, ENOMEM, ENOSPC, ENOTBLK, ENXIO,
+    EOPNOTSUPP, EPERM, ERESTARTSYS, ERR_PTR, FMODE_EXCL, FMODE_NDELAY, FMODE_NOWAIT, FMODE_WRITE, FMODE_WRITE_IOCTL,
+    GFP_KERNEL, I_DIRTY, I_NEW, IOCB_DIRECT, IOCB_DSYNC, IOCB_HIPRI, IOCB_NOWAIT, IS_ERR, MAJOR, MINOR, O_ACCMODE,
+    O_EXCL, O_LARGEFILE, O_NDELAY, PTR_ERR, S_IFBLK, S_IFMT, TASK_RUNNING, TASK_UNINTERRUPTIBLE, WARN_ON, WARN_ON_ONCE,
+    __generic_file_write_iter, __set_current_state, address_space, address_space_operations, bdi_get, bdi_put,
+    bit_waitqueue, blk_wake_io_task, blksize_bits, clear_inode, file, file_operations, filemap_flush,
+    filemap_write_and_wait, filemap_write_and_wait_range, finish_wait, fs_initcall, generic_file_read_iter,
+    generic_write_sync, generic_writepages, i_blocksize, i_size_read, i_size_write, iget5_locked, ihold, ilookup5,
+    init_wait, inode, inode_unhashed, invalidate_mapping_pages, io_schedule, iov_iter, iov_iter_alignment,
+    iov_iter_count, iov_iter_npages, iov_iter_rw, iov_iter_truncate, iput, is_power_of_2, is_sync_kiocb, iter_is_iovec,
+    kcalloc, kern_path, kfree, kiocb, kmem_cache, kmem_cache_alloc, kmem_cache_create, kmem_cache_free, kobject,
+    kobject_get, kobject_name, kobject_put, kzalloc, list_add, list_del_init, list_head, module_init, mutex_lock,
+    mutex_lock_nested, mutex_unlock, noop_backing_dev_info, page, pr_info, pr_warn, prepare_to_wait, printk_ratelimited,
+    provide, put_page, remove_inode_hash, sb_is_blkdev_sb, schedule, set_current_state, super_block, super_operations,
+    sysfs_create_link, sysfs_remove_link, truncate_inode_pages, truncate_inode_pages_final, unlock_new_inode,
+    unlock_page, wait_queue_entry, wake_up_bit, write_inode_now, writeback_control)
 from blkmodel.sim import NULL, PAGE_SIZE, Struct, sizeof, statics, this
 
 OMITTED = no_chapter("blkdev_fallocate blkdev_get_by_path blkdev_iopoll check_disk_change nr_blockdev_pages")

@@ -8,14 +8,10 @@ from blkmodel.block import bio as bio_module, blk_core, genhd
 from blkmodel.include.linux.bio import BIO_QUIET, REQ_OP_READ, REQ_OP_WRITE, REQ_SYNC, bio, bio_flagged, bio_set_dev
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import get_capacity, part_nr_sects_read
-from blkmodel.services.base import EIO, ENOMEM, ERR_PTR, printk_ratelimited, provide
-from blkmodel.services.files.file import file
-from blkmodel.services.files.inode import I_DIRTY_PAGES, address_space, i_size_read, inode
-from blkmodel.services.files.pagemap import grab_cache_page_write_begin, unlock_page
-from blkmodel.services.memory.mm import (PageError, PageUptodate, PG_dirty, PG_error, PG_private, PG_uptodate,
-    clear_page_flag, get_page, page, put_page, set_page_flag)
-from blkmodel.services.memory.slab import GFP_NOFS, GFP_NOIO, kfree, kzalloc
-from blkmodel.services.tasks import rcu_read_lock, rcu_read_unlock, wait_on_bit, wake_up_bit
+from blkmodel.services import (EIO, ENOMEM, ERR_PTR, GFP_NOFS, GFP_NOIO, I_DIRTY_PAGES, PageError, PageUptodate,
+    PG_dirty, PG_error, PG_private, PG_uptodate, address_space, clear_page_flag, file, get_page,
+    grab_cache_page_write_begin, i_size_read, inode, kfree, kzalloc, page, printk_ratelimited, provide, put_page,
+    rcu_read_lock, rcu_read_unlock, set_page_flag, unlock_page, wait_on_bit, wake_up_bit)
 from blkmodel.sim import NULL, PAGE_SIZE, Struct
 
 

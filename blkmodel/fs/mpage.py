@@ -11,10 +11,7 @@ from blkmodel.fs import block_dev, buffer
 from blkmodel.include.linux.bio import (BIO_MAX_PAGES, REQ_OP_READ, REQ_RAHEAD, bio, bio_for_each_segment_all, bio_op,
     bio_set_dev)
 from blkmodel.include.linux.fs import block_device
-from blkmodel.services.files.inode import address_space, i_size_read
-from blkmodel.services.files.pagemap import add_to_page_cache, page_endio
-from blkmodel.services.memory.mm import page, put_page
-from blkmodel.services.memory.slab import GFP_KERNEL
+from blkmodel.services import GFP_KERNEL, add_to_page_cache, address_space, i_size_read, page, page_endio, put_page
 from blkmodel.sim import NULL, PAGE_SIZE, Struct
 
 

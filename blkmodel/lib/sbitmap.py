@@ -10,14 +10,9 @@ Left out: the functions that print a bitmap, and what can only go wrong between 
 
 from blkmodel.include.linux.sbitmap import (SBQ_WAIT_QUEUES, SBQ_WAKE_BATCH, sbitmap, sbitmap_deferred_clear_bit,
     sbitmap_free, sbitmap_queue, sbitmap_word, sbq_index_inc, sbq_wait, sbq_wait_state)
-from blkmodel.services.base import EINVAL, ENOMEM, WARN_ON_ONCE, prandom_u32
-from blkmodel.services.cpus.cpumask import for_each_possible_cpu
-from blkmodel.services.data.bitops import find_next_zero_bit
-from blkmodel.services.data.list import list_del_init
-from blkmodel.services.memory.percpu import alloc_percpu_gfp, free_percpu, smp_processor_id
-from blkmodel.services.memory.slab import kcalloc_node
-from blkmodel.services.tasks import (add_wait_queue, finish_wait, prepare_to_wait_exclusive, waitqueue_active, wake_up,
-    wake_up_nr)
+from blkmodel.services import (EINVAL, ENOMEM, WARN_ON_ONCE, add_wait_queue, alloc_percpu_gfp, find_next_zero_bit,
+    finish_wait, for_each_possible_cpu, free_percpu, kcalloc_node, list_del_init, prandom_u32,
+    prepare_to_wait_exclusive, smp_processor_id, waitqueue_active, wake_up, wake_up_nr)
 from blkmodel.sim import NULL
 
 BITS_PER_LONG, UINT_MAX = 64, 0xFFFFFFFF

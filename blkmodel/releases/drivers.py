@@ -12,12 +12,9 @@ from blkmodel.drivers.nvme.host import pci
 from blkmodel.drivers.pci import msi
 from blkmodel.include.linux.blk_mq import (BLK_MQ_F_BLOCKING, BLK_MQ_F_NO_SCHED, BLK_MQ_F_SHOULD_MERGE,
     HCTX_TYPE_DEFAULT, HCTX_TYPE_POLL, HCTX_TYPE_READ, blk_mq_tag_set)
-from blkmodel.services.base import (EINVAL, ENOMEM, kernel_param, kstrtouint, param_set_int, param_set_uint, pr_err,
-    signed_int, unsigned_int)
-from blkmodel.services.cpus.cpumask import nr_cpu_ids, num_possible_cpus
-from blkmodel.services.cpus.interrupt import irq_affinity
-from blkmodel.services.devices.pci import PCI_IRQ_AFFINITY, PCI_IRQ_ALL_TYPES, to_pci_dev
-from blkmodel.services.memory.slab import GFP_KERNEL, kcalloc
+from blkmodel.services import (EINVAL, ENOMEM, GFP_KERNEL, PCI_IRQ_AFFINITY, PCI_IRQ_ALL_TYPES, irq_affinity, kcalloc,
+    kernel_param, kstrtouint, nr_cpu_ids, num_possible_cpus, param_set_int, param_set_uint, pr_err, signed_int,
+    to_pci_dev, unsigned_int)
 from blkmodel.sim import sizeof
 
 _null_validate_conf_5_4 = null_blk_main.null_validate_conf

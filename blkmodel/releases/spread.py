@@ -8,10 +8,8 @@ from typing import Any
 
 from blkmodel.include.linux.blk_mq import blk_mq_queue_map
 from blkmodel.kernel.irq import affinity
-from blkmodel.services.cpus.cpumask import (cpu_possible_mask, cpumask, cpumask_and, cpumask_or, cpumask_weight,
-    for_each_cpu, for_each_node_mask, for_each_possible_cpu, nodemask)
-from blkmodel.services.cpus.interrupt import irq_affinity_desc
-from blkmodel.services.memory.slab import GFP_KERNEL, kcalloc, kfree
+from blkmodel.services import (GFP_KERNEL, cpu_possible_mask, cpumask, cpumask_and, cpumask_or, cpumask_weight,
+    for_each_cpu, for_each_node_mask, for_each_possible_cpu, irq_affinity_desc, kcalloc, kfree, nodemask)
 
 _spread_5_4 = affinity.__irq_build_affinity_masks
 

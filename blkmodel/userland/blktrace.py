@@ -18,8 +18,7 @@ from blkmodel.include.linux.blk_types import (BIO_TRACE_COMPLETION, REQ_FUA, REQ
 from blkmodel.include.linux.blkdev import blk_rq_bytes, blk_rq_pos, request, request_queue, rq_data_dir
 from blkmodel.include.linux.genhd import disk_devt, part_devt
 from blkmodel.reference import mirror
-from blkmodel.services.base import MAJOR, MINOR
-from blkmodel.services.devices.device import whole_disks
+from blkmodel.services import MAJOR, MINOR, whole_disks
 from blkmodel.sim import this
 from blkmodel.trace import watch
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from blkmodel.block.genhd import part_in_flight
 from blkmodel.include.linux.genhd import part_stat_counted
 from blkmodel.reference.source import REFERENCE
-from blkmodel.services.devices.device import whole_disks
+from blkmodel.services import whole_disks
 from blkmodel.sim import this
 from blkmodel.userland.fio.stages import iostat as columns
 

@@ -13,11 +13,8 @@ from blkmodel.errors import NotModelled
 from blkmodel.include.linux import dm_ioctl as uapi
 from blkmodel.include.linux.genhd import dev_to_part, part_to_disk
 from blkmodel.reference.source import rows
-from blkmodel.services.base import EBUSY, ENXIO, IS_ERR, MAJOR, MINOR, MKDEV, PTR_ERR, huge_decode_dev, huge_encode_dev
-from blkmodel.services.devices.device import dev_name, devices
-from blkmodel.services.files.file import O_RDWR, filp_close, filp_open, mknod, unlink, vfs_ioctl
-from blkmodel.services.files.inode import S_IFBLK
-from blkmodel.services.tasks import usleep_range
+from blkmodel.services import (EBUSY, ENXIO, IS_ERR, MAJOR, MINOR, MKDEV, O_RDWR, PTR_ERR, S_IFBLK, dev_name, devices,
+    filp_close, filp_open, huge_decode_dev, huge_encode_dev, mknod, unlink, usleep_range, vfs_ioctl)
 
 LIBRARY_VERSION, CONTROL, MIN_SIZE = "1.02.185 (2022-05-18)", "/dev/mapper/control", 16 * 1024
 PLAIN = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#+-.:=@_")

@@ -8,11 +8,8 @@ from blkmodel.block import blk_sysfs, elevator, genhd
 from blkmodel.drivers.md import dm_sysfs
 from blkmodel.errors import NotModelled
 from blkmodel.include.linux.genhd import disk_to_dev
-from blkmodel.services.base import MAJOR, MINOR
-from blkmodel.services.devices.configfs import configfs_read_file
-from blkmodel.services.devices.device import device, whole_disks
-from blkmodel.services.devices.kobject import kernfs_name_hash, kobject, object_at
-from blkmodel.services.files.proc import proc, seq_read
+from blkmodel.services import (MAJOR, MINOR, configfs_read_file, device, kernfs_name_hash, kobject, object_at, proc,
+    seq_read, whole_disks)
 from blkmodel.userland.tools import known
 
 CONFIG = "/sys/kernel/config/"

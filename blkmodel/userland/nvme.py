@@ -8,10 +8,7 @@ from typing import Any
 
 from blkmodel.drivers.nvme.host import core
 from blkmodel.errors import KernelError
-from blkmodel.services.base import EIO
-from blkmodel.services.devices.device import dev_get_drvdata, dev_name, device, devices
-from blkmodel.services.devices.kobject import kernfs_name_hash
-from blkmodel.services.memory.slab import kfree
+from blkmodel.services import EIO, dev_get_drvdata, dev_name, device, devices, kernfs_name_hash, kfree
 from blkmodel.sim import this, wire
 from blkmodel.userland.tools import known
 

@@ -5,9 +5,8 @@ from blkmodel.block.partitions import efi, msdos
 from blkmodel.block.partitions.check_h import parsed_partition, parsed_partitions
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import disk_max_parts, gendisk
-from blkmodel.services.base import ENOSPC, ERR_PTR, pr_info
-from blkmodel.services.memory.mm import __free_page, alloc_page
-from blkmodel.services.memory.slab import GFP_KERNEL, array_in_bytes, kfree, kzalloc
+from blkmodel.services import (ENOSPC, ERR_PTR, GFP_KERNEL, __free_page, alloc_page, array_in_bytes, kfree, kzalloc,
+    pr_info)
 from blkmodel.sim import NULL, sizeof
 
 

@@ -5,7 +5,7 @@ from dataclasses import field
 from blkmodel.block import partition_generic
 from blkmodel.include.linux.fs import block_device
 from blkmodel.include.linux.genhd import get_capacity, partition_meta_info
-from blkmodel.services.memory.mm import page
+from blkmodel.services import page
 from blkmodel.sim import NULL, Array, Struct
 
 

@@ -12,11 +12,8 @@ from blkmodel.block.partitions.efi_h import (EFI_PMBR_OSTYPE_EFI_GPT, GPT_HEADER
 from blkmodel.include.linux.blkdev import bdev_logical_block_size
 from blkmodel.include.linux.fs import block_device
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base import pr_warn
-from blkmodel.services.data.crc32 import crc32
-from blkmodel.services.files.inode import i_size_read
-from blkmodel.services.memory.mm import put_page
-from blkmodel.services.memory.slab import GFP_KERNEL, KMALLOC_MAX_SIZE, array_in_bytes, kfree, kzalloc
+from blkmodel.services import (GFP_KERNEL, KMALLOC_MAX_SIZE, array_in_bytes, crc32, i_size_read, kfree, kzalloc,
+    pr_warn, put_page)
 from blkmodel.sim import NULL, Array, sizeof
 
 OMITTED = no_chapter("force_gpt_fn")

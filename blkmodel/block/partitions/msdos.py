@@ -11,7 +11,7 @@ from blkmodel.block.partitions.check_h import parsed_partitions, put_partition, 
 from blkmodel.block.partitions.efi_h import EFI_PMBR_OSTYPE_EFI_GPT
 from blkmodel.include.linux.blkdev import bdev_logical_block_size
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.memory.mm import put_page
+from blkmodel.services import put_page
 
 OMITTED = no_chapter("""
     aix_magic_present parse_extended parse_freebsd parse_minix parse_netbsd parse_openbsd parse_solaris_x86

@@ -6,11 +6,7 @@ from dataclasses import field
 
 from blkmodel.include.linux.blk_mq import blk_mq_tag_set
 from blkmodel.include.linux.blkdev import gendisk, request, request_queue
-from blkmodel.services.base import EINVAL, pr_err
-from blkmodel.services.data.idr import radix_tree_root
-from blkmodel.services.devices.badblocks import badblocks as _badblocks
-from blkmodel.services.devices.configfs import config_item
-from blkmodel.services.tasks import hrtimer
+from blkmodel.services import EINVAL, badblocks as _badblocks, config_item, hrtimer, pr_err, radix_tree_root
 from blkmodel.sim import NULL, Array, Struct
 
 

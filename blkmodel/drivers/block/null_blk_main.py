@@ -20,21 +20,16 @@ from blkmodel.include.linux.blkdev import (BLK_STS_IOERR, BLK_STS_OK, BLK_STS_RE
     block_device_operations, gendisk, op_is_write, req_op, request, rq_for_each_segment, set_capacity)
 from blkmodel.include.linux.fs import block_device
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base import (BUG_ON, EBUSY, EINVAL, ENOMEM, ENOSPC, ERR_PTR, IS_ERR, WARN_ON, fault_attr,
-    kernel_param, kstrtobool, kstrtoint, kstrtouint, kstrtoul, param_set_bool, param_set_copystring, param_set_int,
-    param_set_uint, param_set_ulong, pr_err, pr_info, pr_warn, setup_fault_attr, should_fail, signed_int, unsigned_int,
-    unsigned_long)
-from blkmodel.services.cpus.cpumask import nr_cpu_ids, nr_online_nodes
-from blkmodel.services.data.idr import (ida, ida_simple_get, ida_simple_remove, radix_tree_delete_item,
-    radix_tree_empty, radix_tree_gang_lookup, radix_tree_insert, radix_tree_lookup)
-from blkmodel.services.data.list import list_add_tail, list_del_init, list_empty, list_first_entry, list_head
-from blkmodel.services.devices.badblocks import (badblocks_check, badblocks_clear, badblocks_exit, badblocks_init,
-    badblocks_set, badblocks_show)
-from blkmodel.services.devices.configfs import (config_item, config_item_init_type_name, config_item_put,
-    config_item_type, configfs_register_subsystem, configfs_subsystem, configfs_unregister_subsystem)
-from blkmodel.services.memory.mm import __free_page, alloc_page, page as _page
-from blkmodel.services.memory.slab import GFP_KERNEL, GFP_NOIO, NUMA_NO_NODE, kcalloc, kfree, kzalloc, kzalloc_node
-from blkmodel.services.tasks import HRTIMER_NORESTART, HZ, hrtimer, hrtimer_init, hrtimer_start, mutex
+from blkmodel.services import (BUG_ON, EBUSY, EINVAL, ENOMEM, ENOSPC, ERR_PTR, GFP_KERNEL, GFP_NOIO, HRTIMER_NORESTART,
+    HZ, IS_ERR, NUMA_NO_NODE, WARN_ON, __free_page, alloc_page, badblocks_check, badblocks_clear, badblocks_exit,
+    badblocks_init, badblocks_set, badblocks_show, config_item, config_item_init_type_name, config_item_put,
+    config_item_type, configfs_register_subsystem, configfs_subsystem, configfs_unregister_subsystem, fault_attr,
+    hrtimer, hrtimer_init, hrtimer_start, ida, ida_simple_get, ida_simple_remove, kcalloc, kernel_param, kfree,
+    kstrtobool, kstrtoint, kstrtouint, kstrtoul, kzalloc, kzalloc_node, list_add_tail, list_del_init, list_empty,
+    list_first_entry, list_head, mutex, nr_cpu_ids, nr_online_nodes, page as _page, param_set_bool,
+    param_set_copystring, param_set_int, param_set_uint, param_set_ulong, pr_err, pr_info, pr_warn,
+    radix_tree_delete_item, radix_tree_empty, radix_tree_gang_lookup, radix_tree_insert, radix_tree_lookup,
+    setup_fault_attr, should_fail, signed_int, unsigned_int, unsigned_long)
 from blkmodel.sim import NULL, PAGE_SIZE, Struct, sizeof, statics
 
 OMITTED = no_chapter("""null_queue_bio null_handle_bio nullb_to_queue alloc_cmd __alloc_cmd free_cmd get_tag put_tag

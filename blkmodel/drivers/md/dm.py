@@ -32,23 +32,17 @@ from blkmodel.include.linux.device_mapper import (DM_ANY_MINOR, DM_ENDIO_DONE, D
     dm_dev, dm_dev as dm_dev_struct, dm_target, dm_target_offset, target_type, to_bytes)
 from blkmodel.include.linux.fs import block_device
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base import (BUG_ON, EAGAIN, EBUSY, EEXIST, EINTR, EINVAL, EIO, ENOMEM, ENOSPC, ENOTCONN, ENOTTY,
-    ENXIO, EOPNOTSUPP, ERR_PTR, IS_ERR, MAJOR, MINOR, MINORBITS, MKDEV, PTR_ERR, THIS_MODULE, WARN_ON, WARN_ON_ONCE,
-    format_dev_t, kernel_param, module_put, param_set_int, param_set_uint, round_up, try_module_get)
-from blkmodel.services.cpus.cpumask import nr_online_nodes
-from blkmodel.services.data.idr import idr, idr_alloc, idr_find, idr_remove, idr_replace
-from blkmodel.services.data.list import list_add, list_del_init, list_head, list_splice_init
-from blkmodel.services.devices.hdreg import hd_geometry
-from blkmodel.services.devices.kobject import kobject, kobject_uevent, kobject_uevent_env
-from blkmodel.services.files.file import FMODE_EXCL
-from blkmodel.services.files.inode import i_size_write
-from blkmodel.services.memory.slab import GFP_KERNEL, GFP_NOIO, GFP_NOWAIT, NUMA_NO_NODE, kfree, kzalloc_node
-from blkmodel.services.tasks import (INIT_WORK, SINGLE_DEPTH_NESTING, TASK_INTERRUPTIBLE, alloc_workqueue,
-    cleanup_srcu_struct, destroy_workqueue, fatal_signal_pending, finish_wait, flush_workqueue, init_srcu_struct,
-    init_wait, io_schedule, jiffies, msleep, mutex_lock, mutex_lock_nested, mutex_unlock, prepare_to_wait, queue_work,
-    rcu_read_lock, rcu_read_unlock, signal_pending_state, srcu_read_lock, srcu_read_unlock, synchronize_rcu,
-    synchronize_srcu, wait_event_interruptible, wait_queue_entry, wait_queue_head, waitqueue_active, wake_up,
-    work_struct, workqueue_struct)
+from blkmodel.services import (BUG_ON, EAGAIN, EBUSY, EEXIST, EINTR, EINVAL, EIO, ENOMEM, ENOSPC, ENOTCONN, ENOTTY,
+    ENXIO, EOPNOTSUPP, ERR_PTR, FMODE_EXCL, GFP_KERNEL, GFP_NOIO, GFP_NOWAIT, INIT_WORK, IS_ERR, MAJOR, MINOR,
+    MINORBITS, MKDEV, NUMA_NO_NODE, PTR_ERR, SINGLE_DEPTH_NESTING, TASK_INTERRUPTIBLE, THIS_MODULE, WARN_ON,
+    WARN_ON_ONCE, alloc_workqueue, cleanup_srcu_struct, destroy_workqueue, fatal_signal_pending, finish_wait,
+    flush_workqueue, format_dev_t, hd_geometry, i_size_write, idr, idr_alloc, idr_find, idr_remove, idr_replace,
+    init_srcu_struct, init_wait, io_schedule, jiffies, kernel_param, kfree, kobject, kobject_uevent, kobject_uevent_env,
+    kzalloc_node, list_add, list_del_init, list_head, list_splice_init, module_put, msleep, mutex_lock,
+    mutex_lock_nested, mutex_unlock, nr_online_nodes, param_set_int, param_set_uint, prepare_to_wait, queue_work,
+    rcu_read_lock, rcu_read_unlock, round_up, signal_pending_state, srcu_read_lock, srcu_read_unlock, synchronize_rcu,
+    synchronize_srcu, try_module_get, wait_event_interruptible, wait_queue_entry, wait_queue_head, waitqueue_active,
+    wake_up, work_struct, workqueue_struct)
 from blkmodel.sim import NULL, PAGE_SIZE, Struct, sizeof, statics, this
 
 DM_MSG_PREFIX = "core"

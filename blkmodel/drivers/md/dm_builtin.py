@@ -1,8 +1,7 @@
 """The part of device mapper that is always in the kernel, so that it outlives the module."""
 
 from blkmodel.drivers.md.dm_core_h import dm_get_completion_from_kobject
-from blkmodel.services.devices.kobject import kobject
-from blkmodel.services.tasks import complete
+from blkmodel.services import complete, kobject
 
 
 def dm_kobject_release(kobj: kobject) -> None:

@@ -9,12 +9,8 @@ from blkmodel.include.linux.blk_mq import blk_mq_tag_set
 from blkmodel.include.linux.blkdev import bio_list, bio_set, gendisk, request_queue
 from blkmodel.include.linux.device_mapper import dm_target, target_type
 from blkmodel.include.linux.fs import block_device
-from blkmodel.services.data.list import list_head
-from blkmodel.services.devices.hdreg import hd_geometry
-from blkmodel.services.devices.kobject import kobject
-from blkmodel.services.files.inode import super_block
-from blkmodel.services.tasks import mutex, srcu_struct, wait_queue_head, work_struct, workqueue_struct
-from blkmodel.services.tasks.wait import completion as completion_struct
+from blkmodel.services import (completion as completion_struct, hd_geometry, kobject, list_head, mutex, srcu_struct,
+    super_block, wait_queue_head, work_struct, workqueue_struct)
 from blkmodel.sim import NULL, Struct
 
 if TYPE_CHECKING:

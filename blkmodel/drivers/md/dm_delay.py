@@ -12,11 +12,9 @@ from blkmodel.include.linux.blkdev import (REQ_PREFLUSH, WRITE, bio, bio_data_di
     bio_sectors, bio_set_dev)
 from blkmodel.include.linux.device_mapper import (DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED, DM_TARGET_PASSES_INTEGRITY,
     DMERR, STATUSTYPE_INFO, STATUSTYPE_TABLE, dm_dev, dm_target, dm_target_offset, target_type)
-from blkmodel.services.base import EINVAL, ENOMEM, THIS_MODULE, sscanf
-from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
-from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
-from blkmodel.services.tasks import (INIT_WORK, alloc_workqueue, del_timer_sync, destroy_workqueue, jiffies, mod_timer,
-    msecs_to_jiffies, queue_work, time_after_eq, timer_list, timer_pending, timer_setup, work_struct, workqueue_struct)
+from blkmodel.services import (EINVAL, ENOMEM, GFP_KERNEL, INIT_WORK, THIS_MODULE, alloc_workqueue, del_timer_sync,
+    destroy_workqueue, jiffies, kfree, kzalloc, list_add_tail, list_del_init, list_head, mod_timer, msecs_to_jiffies,
+    queue_work, sscanf, time_after_eq, timer_list, timer_pending, timer_setup, work_struct, workqueue_struct)
 from blkmodel.sim import NULL, Struct, sizeof
 
 DM_MSG_PREFIX = "delay"

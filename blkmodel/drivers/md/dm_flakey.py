@@ -16,11 +16,8 @@ from blkmodel.include.linux.blkdev import (BLK_STS_IOERR, READ, REQ_OP_ZONE_RESE
 from blkmodel.include.linux.device_mapper import (DM_ENDIO_DONE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED,
     STATUSTYPE_TABLE, dm_arg, dm_arg_set, dm_dev, dm_target, dm_target_offset, target_type)
 from blkmodel.include.linux.fs import block_device
-from blkmodel.services.base import BUG_ON, ENOMEM, THIS_MODULE, sscanf, unsigned_int
-from blkmodel.services.data.bitops import test_bit
-from blkmodel.services.files.inode import i_size_read
-from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
-from blkmodel.services.tasks import HZ, jiffies
+from blkmodel.services import (BUG_ON, ENOMEM, GFP_KERNEL, HZ, THIS_MODULE, i_size_read, jiffies, kfree, kzalloc,
+    sscanf, test_bit, unsigned_int)
 from blkmodel.sim import NULL, Struct, sizeof
 
 DM_MSG_PREFIX = "flakey"

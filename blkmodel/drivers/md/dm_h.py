@@ -1,8 +1,7 @@
 """What drivers/md/dm.h declares: flags of suspending and of status, and the devices of a table."""
 
 from blkmodel.include.linux.device_mapper import DMERR, dm_dev as dm_dev_struct, dm_target
-from blkmodel.services.base import EINVAL
-from blkmodel.services.data.list import list_head
+from blkmodel.services import EINVAL, list_head
 from blkmodel.sim import NULL, Struct
 
 DM_SUSPEND_LOCKFS_FLAG, DM_SUSPEND_NOFLUSH_FLAG, DM_STATUS_NOFLUSH_FLAG = 1 << 0, 1 << 1, 1 << 0

@@ -27,15 +27,10 @@ from blkmodel.include.linux.dm_ioctl import (_IOC_NR, _IOC_TYPE, DATA_OFFSET, DM
     DM_VERSION_MAJOR, DM_VERSION_MINOR, DM_VERSION_PATCHLEVEL, NAME_LIST, TARGET_DEPS, TARGET_MSG, TARGET_SPEC,
     TARGET_VERSIONS, U32, U64, align_val, bytes_of, dm_ioctl as dm_ioctl_struct, read_head, string_at, write_head)
 from blkmodel.include.linux.genhd import disk_devt, get_disk_ro
-from blkmodel.services.base import (BUG_ON, EBUSY, EFAULT, EINVAL, ENOMEM, ENOTTY, ENXIO, ERESTARTSYS, ERR_PTR, IS_ERR,
-    MINOR, PTR_ERR, huge_decode_dev, huge_encode_dev, kstrdup, sscanf)
-from blkmodel.services.data.list import list_add, list_del_init, list_for_each, list_head
-from blkmodel.services.devices.cdev import MAPPER_CTRL_MINOR, misc_deregister, misc_register, miscdevice
-from blkmodel.services.devices.hdreg import hd_geometry
-from blkmodel.services.devices.kobject import KOBJ_CHANGE, KOBJ_REMOVE
-from blkmodel.services.files.file import EPOLLIN, FMODE_READ, FMODE_WRITE, file, file_operations, nonseekable_open
-from blkmodel.services.files.inode import inode
-from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
+from blkmodel.services import (BUG_ON, EBUSY, EFAULT, EINVAL, ENOMEM, ENOTTY, ENXIO, EPOLLIN, ERESTARTSYS, ERR_PTR,
+    FMODE_READ, FMODE_WRITE, GFP_KERNEL, IS_ERR, KOBJ_CHANGE, KOBJ_REMOVE, MAPPER_CTRL_MINOR, MINOR, PTR_ERR, file,
+    file_operations, hd_geometry, huge_decode_dev, huge_encode_dev, inode, kfree, kstrdup, kzalloc, list_add,
+    list_del_init, list_for_each, list_head, misc_deregister, misc_register, miscdevice, nonseekable_open, sscanf)
 from blkmodel.sim import NULL, Struct, sizeof, statics
 
 DM_MSG_PREFIX, DM_DRIVER_EMAIL, NUM_BUCKETS = "ioctl", "dm-devel@redhat.com", 64

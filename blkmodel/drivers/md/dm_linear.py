@@ -10,9 +10,7 @@ from blkmodel.include.linux.blkdev import REQ_OP_ZONE_RESET, SECTOR_SHIFT, bio, 
 from blkmodel.include.linux.device_mapper import (DM_MAPIO_REMAPPED, DM_TARGET_PASSES_INTEGRITY, STATUSTYPE_TABLE,
     dm_dev, dm_target, dm_target_offset, target_type)
 from blkmodel.include.linux.fs import block_device
-from blkmodel.services.base import ENOMEM, sscanf, unsigned_long
-from blkmodel.services.files.inode import i_size_read
-from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
+from blkmodel.services import ENOMEM, GFP_KERNEL, i_size_read, kfree, kzalloc, sscanf, unsigned_long
 from blkmodel.sim import NULL, Struct
 
 DM_MSG_PREFIX = "linear"

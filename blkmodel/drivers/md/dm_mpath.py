@@ -30,14 +30,9 @@ from blkmodel.include.linux.device_mapper import (DM_ENDIO_DELAY_REQUEUE, DM_END
     DMWARN, STATUSTYPE_INFO, dm_arg, dm_arg_set, dm_dev, dm_target, map_info, target_type)
 from blkmodel.include.linux.fs import block_device
 from blkmodel.reference.omission import Omission, no_chapter
-from blkmodel.services.base import (BUG_ON, EBUSY, EINVAL, EIO, ENOMEM, ENOTCONN, ENXIO, ERR_PTR, IS_ERR,
-    IS_ERR_OR_NULL, PTR_ERR, THIS_MODULE, WARN_ON_ONCE, sscanf)
-from blkmodel.services.data.bitops import assign_bit
-from blkmodel.services.data.list import list_add_tail, list_del_init, list_head
-from blkmodel.services.devices.scsi_dh import SCSI_DH_DEV_OFFLINED
-from blkmodel.services.files.inode import i_size_read
-from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
-from blkmodel.services.tasks import INIT_WORK, flush_work, mutex, schedule_work, work_struct
+from blkmodel.services import (BUG_ON, EBUSY, EINVAL, EIO, ENOMEM, ENOTCONN, ENXIO, ERR_PTR, GFP_KERNEL, INIT_WORK,
+    IS_ERR, IS_ERR_OR_NULL, PTR_ERR, SCSI_DH_DEV_OFFLINED, THIS_MODULE, WARN_ON_ONCE, assign_bit, flush_work,
+    i_size_read, kfree, kzalloc, list_add_tail, list_del_init, list_head, mutex, schedule_work, sscanf, work_struct)
 from blkmodel.sim import NULL, Struct, place, sizeof
 
 DM_MSG_PREFIX = "multipath"

@@ -1,9 +1,8 @@
 """Which path selectors there are: they register by name, and multipath looks them up."""
 
 from blkmodel.drivers.md.dm_path_selector_h import path_selector_type
-from blkmodel.services.base import EEXIST, EINVAL, ENOMEM, module_put, request_module, try_module_get
-from blkmodel.services.data.list import list_add, list_del_init, list_head
-from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
+from blkmodel.services import (EEXIST, EINVAL, ENOMEM, GFP_KERNEL, kfree, kzalloc, list_add, list_del_init, list_head,
+    module_put, request_module, try_module_get)
 from blkmodel.sim import NULL, Struct, statics
 
 

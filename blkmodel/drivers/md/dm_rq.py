@@ -19,9 +19,8 @@ from blkmodel.include.linux.blkdev import (BLK_STS_DEV_RESOURCE, BLK_STS_IOERR, 
 from blkmodel.include.linux.device_mapper import (DM_ENDIO_DELAY_REQUEUE, DM_ENDIO_DONE, DM_ENDIO_INCOMPLETE,
     DM_ENDIO_REQUEUE, DM_MAPIO_DELAY_REQUEUE, DM_MAPIO_KILL, DM_MAPIO_REMAPPED, DM_MAPIO_REQUEUE, DM_MAPIO_SUBMITTED,
     DMWARN, dm_target, map_info)
-from blkmodel.services.base import BUG_ON, ENOMEM, IS_ERR, PTR_ERR, kernel_param, param_set_bool, param_set_uint
-from blkmodel.services.memory.slab import GFP_ATOMIC, GFP_KERNEL, kfree, kzalloc_node
-from blkmodel.services.tasks import ktime_get_ns, waitqueue_active, wake_up
+from blkmodel.services import (BUG_ON, ENOMEM, GFP_ATOMIC, GFP_KERNEL, IS_ERR, PTR_ERR, kernel_param, kfree,
+    ktime_get_ns, kzalloc_node, param_set_bool, param_set_uint, waitqueue_active, wake_up)
 from blkmodel.sim import NULL, Struct, sizeof, statics
 
 DM_MSG_PREFIX, DM_MQ_NR_HW_QUEUES, DM_MQ_QUEUE_DEPTH, RESERVED_REQUEST_BASED_IOS = "core-rq", 1, 2048, 256

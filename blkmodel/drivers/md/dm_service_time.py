@@ -10,9 +10,8 @@ from blkmodel.drivers.md import dm_path_selector
 from blkmodel.drivers.md.dm_mpath_h import dm_path
 from blkmodel.drivers.md.dm_path_selector_h import path_selector, path_selector_type
 from blkmodel.include.linux.device_mapper import DMERR, DMINFO, DMWARN_LIMIT, STATUSTYPE_INFO, STATUSTYPE_TABLE
-from blkmodel.services.base import EINVAL, ENOMEM, THIS_MODULE, ratelimit_state, signed_int, sscanf, unsigned_long
-from blkmodel.services.data.list import list_add_tail, list_del_init, list_head, list_move, list_move_tail
-from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
+from blkmodel.services import (EINVAL, ENOMEM, GFP_KERNEL, THIS_MODULE, kfree, kzalloc, list_add_tail, list_del_init,
+    list_head, list_move, list_move_tail, ratelimit_state, signed_int, sscanf, unsigned_long)
 from blkmodel.sim import NULL, Struct, statics
 
 DM_MSG_PREFIX, ST_MIN_IO, ST_MAX_RELATIVE_THROUGHPUT = "multipath service-time", 1, 100

@@ -13,9 +13,8 @@ from blkmodel.include.linux.blkdev import (BLK_STS_NOTSUPP, REQ_OP_DISCARD, REQ_
 from blkmodel.include.linux.device_mapper import (DM_ENDIO_DONE, DM_MAPIO_REMAPPED, DM_MAPIO_SUBMITTED,
     DM_TARGET_PASSES_INTEGRITY, DMWARN, STATUSTYPE_TABLE, dm_array_too_big, dm_dev, dm_target, dm_target_offset,
     target_type, to_bytes)
-from blkmodel.services.base import BUG_ON, EINVAL, ENOMEM, format_dev_t, ilog2, kstrtouint, sscanf
-from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc
-from blkmodel.services.tasks import INIT_WORK, flush_work, schedule_work, work_struct
+from blkmodel.services import (BUG_ON, EINVAL, ENOMEM, GFP_KERNEL, INIT_WORK, flush_work, format_dev_t, ilog2, kfree,
+    kstrtouint, kzalloc, schedule_work, sscanf, work_struct)
 from blkmodel.sim import NULL, Struct, sizeof
 
 DM_MSG_PREFIX, DM_IO_ERROR_THRESHOLD = "striped", 15

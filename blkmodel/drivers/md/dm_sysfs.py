@@ -4,10 +4,8 @@ from blkmodel.drivers.md import dm, dm_ioctl, dm_rq
 from blkmodel.drivers.md.dm_builtin import dm_kobject_release
 from blkmodel.drivers.md.dm_core_h import dm_get_completion_from_kobject, mapped_device
 from blkmodel.include.linux.genhd import disk_to_dev
-from blkmodel.services.base import EINVAL, EIO
-from blkmodel.services.devices.kobject import (attribute, kobj_type, kobject, kobject_add, kobject_init, kobject_put,
-    sysfs_create_files)
-from blkmodel.services.tasks import wait_for_completion
+from blkmodel.services import (EINVAL, EIO, attribute, kobj_type, kobject, kobject_add, kobject_init, kobject_put,
+    sysfs_create_files, wait_for_completion)
 
 
 def dm_attr_show(kobj: kobject, attr: attribute) -> str | int:

@@ -29,14 +29,10 @@ from blkmodel.include.linux.device_mapper import (DM_TYPE_BIO_BASED, DM_TYPE_DAX
     dm_target, dm_target_always_writeable, dm_target_is_immutable, dm_target_is_wildcard, dm_target_needs_singleton,
     dm_target_passes_integrity, target_type)
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base import (BUG_ON, EINVAL, ENODEV, ENOMEM, EOVERFLOW, IS_ERR, MAJOR, MINOR, MKDEV, each_byte,
-    isspace, of_bytes, skip_spaces, sscanf, unsigned_long)
-from blkmodel.services.data.list import list_add, list_del_init, list_empty, list_head
-from blkmodel.services.devices.backing_dev import BDI_CAP_STABLE_WRITES, bdi_cap_stable_pages_required, bdi_congested
-from blkmodel.services.files.file import FMODE_WRITE
-from blkmodel.services.files.inode import i_size_read
-from blkmodel.services.files.mount import name_to_dev_t
-from blkmodel.services.memory.slab import GFP_KERNEL, GFP_NOIO, kcalloc, kfree, kzalloc, vfree, vzalloc
+from blkmodel.services import (BDI_CAP_STABLE_WRITES, BUG_ON, EINVAL, ENODEV, ENOMEM, EOVERFLOW, FMODE_WRITE,
+    GFP_KERNEL, GFP_NOIO, IS_ERR, MAJOR, MINOR, MKDEV, bdi_cap_stable_pages_required, bdi_congested, each_byte,
+    i_size_read, isspace, kcalloc, kfree, kzalloc, list_add, list_del_init, list_empty, list_head, name_to_dev_t,
+    of_bytes, skip_spaces, sscanf, unsigned_long, vfree, vzalloc)
 from blkmodel.sim import NULL, Array, Struct, place, place_array, sizeof
 from blkmodel.sim.loops import up_to
 

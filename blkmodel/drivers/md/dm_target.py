@@ -7,7 +7,7 @@ from blkmodel.include.linux.blkdev import bio, request
 from blkmodel.include.linux.device_mapper import (DM_MAPIO_KILL, DM_TARGET_WILDCARD, DMCRIT, dm_target, map_info,
     target_type)
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base import BUG_ON, EEXIST, module_put, request_module, try_module_get
+from blkmodel.services import BUG_ON, EEXIST, module_put, request_module, try_module_get
 from blkmodel.sim import NULL, statics
 
 DM_MSG_PREFIX = "target"

@@ -3,11 +3,8 @@
 from blkmodel.drivers.md import dm, dm_ioctl, dm_table
 from blkmodel.drivers.md.dm_core_h import mapped_device
 from blkmodel.include.linux.device_mapper import DMERR, DMINFO, dm_target
-from blkmodel.services.base import ENOMEM, ERR_PTR, IS_ERR
-from blkmodel.services.data.list import list_del_init, list_head
-from blkmodel.services.devices.kobject import KOBJ_CHANGE, kobject, kobject_uevent_env
-from blkmodel.services.memory.slab import (GFP_ATOMIC, kmem_cache, kmem_cache_alloc, kmem_cache_create,
-    kmem_cache_destroy, kmem_cache_free)
+from blkmodel.services import (ENOMEM, ERR_PTR, GFP_ATOMIC, IS_ERR, KOBJ_CHANGE, kmem_cache, kmem_cache_alloc,
+    kmem_cache_create, kmem_cache_destroy, kmem_cache_free, kobject, kobject_uevent_env, list_del_init, list_head)
 from blkmodel.sim import NULL, Struct, sizeof, statics
 
 DM_MSG_PREFIX = "uevent"

@@ -6,15 +6,10 @@ capability's registers one by one, and what sysfs shows.
 
 from blkmodel.kernel.irq import affinity
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base import BUG_ON, EINVAL, ENOMEM, ENOSPC, ERANGE, WARN_ON, WARN_ON_ONCE, provide
-from blkmodel.services.cpus.cpumask import cpu_possible_mask, cpumask
-from blkmodel.services.cpus.interrupt import irq_affinity, irq_chip, irq_data, irq_has_action
-from blkmodel.services.data.list import list_add_tail, list_del_init
-from blkmodel.services.devices.msi import (alloc_msi_entry, for_each_pci_msi_entry, free_msi_entry, msi_desc,
-    msi_domain_alloc_irqs, msi_domain_free_irqs, nth_entry)
-from blkmodel.services.devices.pci import (PCI_IRQ_AFFINITY, PCI_IRQ_LEGACY, PCI_IRQ_MSI, PCI_IRQ_MSIX, pci_dev,
-    to_pci_dev)
-from blkmodel.services.memory.slab import kfree
+from blkmodel.services import (BUG_ON, EINVAL, ENOMEM, ENOSPC, ERANGE, PCI_IRQ_AFFINITY, PCI_IRQ_LEGACY, PCI_IRQ_MSI,
+    PCI_IRQ_MSIX, WARN_ON, WARN_ON_ONCE, alloc_msi_entry, cpu_possible_mask, cpumask, for_each_pci_msi_entry,
+    free_msi_entry, irq_affinity, irq_chip, irq_data, irq_has_action, kfree, list_add_tail, list_del_init, msi_desc,
+    msi_domain_alloc_irqs, msi_domain_free_irqs, nth_entry, pci_dev, provide, to_pci_dev)
 from blkmodel.sim import NULL
 
 OMITTED = no_chapter("pci_irq_get_node")

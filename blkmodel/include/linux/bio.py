@@ -7,16 +7,14 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 
 from blkmodel.include.linux.blk_types import *
-from blkmodel.services.base import MKDEV
-from blkmodel.services.memory.mempool import mempool
+from blkmodel.services import MKDEV, mempool
 from blkmodel.sim import NULL, PAGE_SIZE, Struct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from blkmodel.include.linux.fs import block_device
-    from blkmodel.services.files.file import kiocb
-    from blkmodel.services.memory.slab import kmem_cache
+    from blkmodel.services import kiocb, kmem_cache
 
 BIO_MAX_PAGES, BIO_POOL_SIZE, BVEC_POOL_BITS = 256, 2, 3
 BVEC_POOL_OFFSET, BVEC_POOL_NR = 16 - BVEC_POOL_BITS, 6

@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from blkmodel.include.linux.blkdev import request, request_queue
 from blkmodel.include.linux.sbitmap import sbitmap
-from blkmodel.services.cpus.cpumask import cpumask
-from blkmodel.services.data.list import list_head
-from blkmodel.services.devices.kobject import kobject
-from blkmodel.services.tasks import delayed_work, mutex, wait_queue_entry
+from blkmodel.services import cpumask, delayed_work, kobject, list_head, mutex, wait_queue_entry
 from blkmodel.sim import NULL, Struct, sizeof
 
 if TYPE_CHECKING:
@@ -20,7 +17,7 @@ if TYPE_CHECKING:
     from blkmodel.block.blk_h import blk_flush_queue
     from blkmodel.block.blk_mq_h import blk_mq_ctx
     from blkmodel.block.blk_mq_tag_h import blk_mq_tags
-    from blkmodel.services.tasks.rcupdate import srcu_struct
+    from blkmodel.services import srcu_struct
 
 HCTX_TYPE_DEFAULT, HCTX_TYPE_READ, HCTX_TYPE_POLL, HCTX_MAX_TYPES = 0, 1, 2, 3
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from blkmodel.include.linux.bio import bio_set
     from blkmodel.include.linux.genhd import gendisk
-    from blkmodel.services.memory.mm import page
+    from blkmodel.services import page
 
 (BLK_STS_OK, BLK_STS_NOTSUPP, BLK_STS_TIMEOUT, BLK_STS_NOSPC, BLK_STS_TRANSPORT, BLK_STS_TARGET, BLK_STS_NEXUS,
  BLK_STS_MEDIUM, BLK_STS_PROTECTION, BLK_STS_RESOURCE, BLK_STS_IOERR, BLK_STS_DM_REQUEUE, BLK_STS_AGAIN,

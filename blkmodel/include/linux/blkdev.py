@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from blkmodel.include.linux.bio import *
 from blkmodel.include.linux.genhd import *
-from blkmodel.services.data.bitops import test_bit
-from blkmodel.services.data.list import list_head
-from blkmodel.services.devices.kobject import kobject
-from blkmodel.services.memory.dma_mapping import DMA_FROM_DEVICE, DMA_TO_DEVICE
-from blkmodel.services.tasks import delayed_work, mutex, percpu_ref, timer_list, wait_queue_head, work_struct
+from blkmodel.services import (DMA_FROM_DEVICE, DMA_TO_DEVICE, delayed_work, kobject, list_head, mutex, percpu_ref,
+    test_bit, timer_list, wait_queue_head, work_struct)
 from blkmodel.sim import NULL, Struct
 
 if TYPE_CHECKING:
@@ -24,9 +21,7 @@ if TYPE_CHECKING:
     from blkmodel.include.linux.blk_types import bio as struct_bio
     from blkmodel.include.linux.elevator import elevator_queue
     from blkmodel.include.linux.fs import block_device
-    from blkmodel.services.cpus.interrupt import call_single_data
-    from blkmodel.services.data.rbtree import rb_node
-    from blkmodel.services.devices.backing_dev import backing_dev_info
+    from blkmodel.services import backing_dev_info, call_single_data, rb_node
 
 BLKDEV_MIN_RQ, BLKDEV_MAX_RQ = 4, 128
 BLK_TAG_ALLOC_RR, BLK_MAX_REQUEST_COUNT, BLK_MQ_POLL_STATS_BKTS, BLK_PLUG_FLUSH_SIZE = 1, 16, 16, 128 * 1024

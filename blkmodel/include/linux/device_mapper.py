@@ -8,7 +8,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from blkmodel.include.linux.blkdev import SECTOR_SHIFT, UINT_MAX, request
-from blkmodel.services.base import pr_err, pr_warn_ratelimited
+from blkmodel.services import pr_err, pr_warn_ratelimited
 from blkmodel.sim import NULL, Struct
 
 if TYPE_CHECKING:
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
     from blkmodel.drivers.md.dm_table import dm_table
     from blkmodel.include.linux.fs import block_device
-    from blkmodel.services.base.module import module
-    from blkmodel.services.base.printk import ratelimit_state
+    from blkmodel.services import module, ratelimit_state
 
 DM_NAME, DM_ANY_MINOR = "device-mapper", -1
 

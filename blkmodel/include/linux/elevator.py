@@ -6,16 +6,13 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from blkmodel.include.linux.blkdev import blk_rq_pos, blk_rq_sectors, request
-from blkmodel.services.data.list import DECLARE_HASHTABLE, list_first_entry, list_head
-from blkmodel.services.devices.kobject import kobject
-from blkmodel.services.tasks import mutex
+from blkmodel.services import DECLARE_HASHTABLE, kobject, list_first_entry, list_head, mutex
 from blkmodel.sim import NULL, Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from blkmodel.services.base.module import module
-    from blkmodel.services.data.rbtree import rb_node
+    from blkmodel.services import module, rb_node
 
 ELEVATOR_NO_MERGE, ELEVATOR_FRONT_MERGE, ELEVATOR_BACK_MERGE, ELEVATOR_DISCARD_MERGE = 0, 1, 2, 3
 ELV_HASH_BITS, ELV_NAME_MAX, ELEVATOR_F_ZBD_SEQ_WRITE = 6, 16, 1

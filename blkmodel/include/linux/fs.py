@@ -8,16 +8,13 @@ from __future__ import annotations
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from blkmodel.services.data.list import list_head
-from blkmodel.services.devices.backing_dev import backing_dev_info, noop_backing_dev_info
-from blkmodel.services.files.file import (FMODE_READ, FMODE_WRITE, O_RDONLY, O_RDWR, filp_close, filp_open,
-    new_sync_read, new_sync_write)
-from blkmodel.services.tasks import mutex
+from blkmodel.services import (FMODE_READ, FMODE_WRITE, O_RDONLY, O_RDWR, backing_dev_info, filp_close, filp_open,
+    list_head, mutex, new_sync_read, new_sync_write, noop_backing_dev_info)
 from blkmodel.sim import NULL, Struct
 
 if TYPE_CHECKING:
     from blkmodel.include.linux.genhd import gendisk, hd_struct
-    from blkmodel.services.files.inode import inode, super_block
+    from blkmodel.services import inode, super_block
 
 BLKROSET, BLKROGET, BLKRRPART, BLKGETSIZE, BLKFLSBUF, BLKRASET, BLKRAGET, BLKFRASET, BLKFRAGET, BLKSECTGET = range(
     0x125D, 0x1267)

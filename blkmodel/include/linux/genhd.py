@@ -6,12 +6,9 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from blkmodel.include.linux.blk_types import *
-from blkmodel.services.base import MKDEV
-from blkmodel.services.devices.device import device, put_device
-from blkmodel.services.memory.percpu import alloc_percpu, free_percpu
-from blkmodel.services.memory.slab import GFP_KERNEL, kfree, kzalloc, kzalloc_node
-from blkmodel.services.tasks import (HZ, percpu_ref, percpu_ref_exit, percpu_ref_get, percpu_ref_init, percpu_ref_kill,
-    percpu_ref_put, percpu_ref_tryget_live, rcu_read_lock, rcu_read_unlock, rw_semaphore, work_struct)
+from blkmodel.services import (GFP_KERNEL, HZ, MKDEV, alloc_percpu, device, free_percpu, kfree, kzalloc, kzalloc_node,
+    percpu_ref, percpu_ref_exit, percpu_ref_get, percpu_ref_init, percpu_ref_kill, percpu_ref_put,
+    percpu_ref_tryget_live, put_device, rcu_read_lock, rcu_read_unlock, rw_semaphore, work_struct)
 from blkmodel.sim import NULL, Struct, running
 
 if TYPE_CHECKING:
@@ -19,9 +16,7 @@ if TYPE_CHECKING:
 
     from blkmodel.include.linux.blkdev import request_queue
     from blkmodel.include.linux.fs import block_device
-    from blkmodel.services.base.module import module
-    from blkmodel.services.devices.badblocks import badblocks
-    from blkmodel.services.devices.kobject import kobject
+    from blkmodel.services import badblocks, kobject, module
 
 DISK_MAX_PARTS, GENHD_FL_REMOVABLE, GENHD_FL_UP = 256, 1, 16
 GENHD_FL_SUPPRESS_PARTITION_INFO, GENHD_FL_EXT_DEVT = 32, 64

@@ -5,10 +5,7 @@ from collections.abc import Callable
 from dataclasses import field
 from typing import Any
 
-from blkmodel.services.data.bitops import find_next_bit
-from blkmodel.services.memory.percpu import free_percpu
-from blkmodel.services.memory.slab import kfree
-from blkmodel.services.tasks import init_wait, wait_queue_entry, wait_queue_head
+from blkmodel.services import find_next_bit, free_percpu, init_wait, kfree, wait_queue_entry, wait_queue_head
 from blkmodel.sim import NULL, Struct
 
 SBQ_WAIT_QUEUES = SBQ_WAKE_BATCH = 8

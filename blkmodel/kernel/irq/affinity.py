@@ -7,14 +7,11 @@ present are served first, node by node; then those that may be plugged in later,
 from typing import TYPE_CHECKING
 
 from blkmodel.lib.sort import sort
-from blkmodel.services.base import ENOMEM, WARN_ON, WARN_ON_ONCE
-from blkmodel.services.cpus.cpumask import (cpu_possible_mask, cpu_present_mask, cpu_to_node, cpumask, cpumask_and,
-    cpumask_andnot, cpumask_clear_cpu, cpumask_copy, cpumask_first, cpumask_intersects, cpumask_next, cpumask_or,
-    cpumask_set_cpu, cpumask_test_and_clear_cpu, cpumask_weight, for_each_node, for_each_node_mask,
-    for_each_possible_cpu, node_set, nodemask, nr_cpu_ids, nr_node_ids, topology_sibling_cpumask)
-from blkmodel.services.cpus.interrupt import (IRQ_AFFINITY_MAX_SETS, irq_affinity, irq_affinity_desc,
-    irq_default_affinity)
-from blkmodel.services.memory.slab import GFP_KERNEL, kcalloc, kfree
+from blkmodel.services import (ENOMEM, GFP_KERNEL, IRQ_AFFINITY_MAX_SETS, WARN_ON, WARN_ON_ONCE, cpu_possible_mask,
+    cpu_present_mask, cpu_to_node, cpumask, cpumask_and, cpumask_andnot, cpumask_clear_cpu, cpumask_copy, cpumask_first,
+    cpumask_intersects, cpumask_next, cpumask_or, cpumask_set_cpu, cpumask_test_and_clear_cpu, cpumask_weight,
+    for_each_node, for_each_node_mask, for_each_possible_cpu, irq_affinity, irq_affinity_desc, irq_default_affinity,
+    kcalloc, kfree, node_set, nodemask, nr_cpu_ids, nr_node_ids, topology_sibling_cpumask)
 from blkmodel.sim import NULL, Struct
 
 UINT_MAX = 0xFFFFFFFF

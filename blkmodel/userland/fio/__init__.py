@@ -6,7 +6,7 @@ from typing import Any
 
 from blkmodel.device import Service
 from blkmodel.include.linux.genhd import part_stat_counted
-from blkmodel.services.devices.device import whole_disks
+from blkmodel.services import whole_disks
 from blkmodel.sim import this
 from blkmodel.userland.fio.jobs import TIMES, JobError, job_of, parse, scaled
 from blkmodel.userland.fio.report import Report, Used

@@ -9,14 +9,10 @@ from typing import Any, cast
 
 from blkmodel.fs.aio import io_getevents, io_submit, iocb, kioctx
 from blkmodel.include.linux.blkdev import READ, WRITE
-from blkmodel.services.base import EIO, IS_ERR, PTR_ERR
-from blkmodel.services.devices.device import devices
-from blkmodel.services.files.file import (O_DIRECT, O_RDONLY, O_RDWR, RWF_HIPRI, filp_close, filp_open, new_sync_read,
-    new_sync_write, vfs_fsync)
-from blkmodel.services.files.inode import S_IFBLK, i_size_read
-from blkmodel.services.files.pagemap import filemap_write_and_wait, invalidate_mapping_pages
-from blkmodel.services.files.uio import iov_iter, iov_iter_init, map_user_buffer, unmap_user_buffer
-from blkmodel.services.tasks import complete, completion, usleep_range, wait_for_completion
+from blkmodel.services import (EIO, IS_ERR, O_DIRECT, O_RDONLY, O_RDWR, PTR_ERR, RWF_HIPRI, S_IFBLK, complete,
+    completion, devices, filemap_write_and_wait, filp_close, filp_open, i_size_read, invalidate_mapping_pages, iov_iter,
+    iov_iter_init, map_user_buffer, new_sync_read, new_sync_write, unmap_user_buffer, usleep_range, vfs_fsync,
+    wait_for_completion)
 from blkmodel.sim import PAGE_SIZE, Context, this
 from blkmodel.userland.fio.jobs import SYNC, Job, JobError
 

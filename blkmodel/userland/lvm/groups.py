@@ -4,10 +4,8 @@ import re
 from collections.abc import Sequence
 
 from blkmodel.include.linux.genhd import dev_to_part, hd_struct, part_devt, part_to_disk
-from blkmodel.services.base import IS_ERR, format_dev_t, is_power_of_2
-from blkmodel.services.devices.device import devices
-from blkmodel.services.files.file import O_EXCL, O_RDWR, filp_close, filp_open
-from blkmodel.services.files.inode import S_IFBLK
+from blkmodel.services import (IS_ERR, O_EXCL, O_RDWR, S_IFBLK, devices, filp_close, filp_open, format_dev_t,
+    is_power_of_2)
 from blkmodel.sim import this
 from blkmodel.userland.getopt import saturated
 from blkmodel.userland.lvm.process import Process

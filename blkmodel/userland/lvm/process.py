@@ -7,8 +7,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from blkmodel.errors import NotModelled
 from blkmodel.include.linux.dm_ioctl import DM_SKIP_LOCKFS_FLAG
-from blkmodel.services.files.file import unlink
-from blkmodel.services.tasks import usleep_range
+from blkmodel.services import unlink, usleep_range
 from blkmodel.sim import NULL
 from blkmodel.userland.getopt import BadOption, getopt_long, saturated
 from blkmodel.userland.libdm import Library, Refused, Task, targets

@@ -1,6 +1,6 @@
 """How many extents a size on the command line comes to: whole extents, percentages of what, whole stripes."""
 
-from blkmodel.services.base import is_power_of_2
+from blkmodel.services import is_power_of_2
 from blkmodel.userland.lvm.allocation import maps_of
 from blkmodel.userland.lvm.process import Process
 from blkmodel.userland.lvm.units import Size, display_size

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from blkmodel.drivers.md import dm, dm_ioctl
 from blkmodel.include.linux.genhd import disk_devt
-from blkmodel.services.base import MAJOR, MINOR
+from blkmodel.services import MAJOR, MINOR
 from blkmodel.sim import statics
 from blkmodel.userland.libdm import Target
 

@@ -38,28 +38,18 @@ from blkmodel.include.linux.nvme import (NVME_AEN_CFG_ANA_CHANGE, NVME_AEN_CFG_D
     nvme_admin_set_features, nvme_cmd_dsm, nvme_cmd_flush, nvme_cmd_read, nvme_cmd_write, nvme_cmd_write_zeroes,
     nvme_command, nvme_dsm_range, nvme_effects_log, nvme_id_ctrl, nvme_id_ns, nvme_is_write)
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base import (EAGAIN, EBUSY, EINTR, EINVAL, EIO, ENETRESET, ENODEV, ENOMEM, ENOTTY, ENXIO,
-    ERR_PTR, IS_ERR, MAJOR, MINORBITS, MKDEV, PTR_ERR, THIS_MODULE, WARN_ON_ONCE, kernel_param, module_put,
-    param_set_byte, param_set_uint, printk_ratelimited, try_module_get, unsigned_int)
-from blkmodel.services.data.idr import ida, ida_simple_get, ida_simple_remove
-from blkmodel.services.data.list import (INIT_LIST_HEAD, list_add_tail, list_del_init, list_empty, list_head,
-    list_move_tail, list_sort, list_splice_init)
-from blkmodel.services.devices.cdev import (alloc_chrdev_region, cdev_device_add, cdev_device_del, cdev_init,
-    unregister_chrdev_region)
-from blkmodel.services.devices.device import (class_, class_create, class_destroy, dev_err, dev_get_drvdata, dev_name,
-    dev_set_drvdata, dev_set_name, dev_warn, dev_warn_once, device, device_add, device_del, device_initialize,
-    put_device)
-from blkmodel.services.devices.hdreg import hd_geometry
-from blkmodel.services.devices.kobject import attribute, attribute_group, kobject, sysfs_create_link, sysfs_remove_link
-from blkmodel.services.files.file import file, file_operations
-from blkmodel.services.files.inode import inode
-from blkmodel.services.memory.mm import __free_page, alloc_page, page_address, virt_to_page
-from blkmodel.services.memory.slab import (__GFP_NOWARN, GFP_ATOMIC, GFP_KERNEL, kcalloc, kfree, kzalloc, kzalloc_node,
-    thing_at)
-from blkmodel.services.tasks import (HZ, INIT_WORK, WQ_MEM_RECLAIM, WQ_UNBOUND, alloc_workqueue, cleanup_srcu_struct,
-    destroy_workqueue, flush_work, init_srcu_struct, jiffies, kref, kref_get, kref_get_unless_zero, kref_init, kref_put,
-    ktime_get_real, ktime_to_ms, msleep, queue_work, synchronize_rcu, synchronize_srcu, time_after, wake_up_all,
-    work_struct, workqueue_struct)
+from blkmodel.services import (__GFP_NOWARN, EAGAIN, EBUSY, EINTR, EINVAL, EIO, ENETRESET, ENODEV, ENOMEM, ENOTTY,
+    ENXIO, ERR_PTR, GFP_ATOMIC, GFP_KERNEL, HZ, INIT_LIST_HEAD, INIT_WORK, IS_ERR, MAJOR, MINORBITS, MKDEV, PTR_ERR,
+    THIS_MODULE, WARN_ON_ONCE, WQ_MEM_RECLAIM, WQ_UNBOUND, __free_page, alloc_chrdev_region, alloc_page,
+    alloc_workqueue, attribute, attribute_group, cdev_device_add, cdev_device_del, cdev_init, class_, class_create,
+    class_destroy, cleanup_srcu_struct, destroy_workqueue, dev_err, dev_get_drvdata, dev_name, dev_set_drvdata,
+    dev_set_name, dev_warn, dev_warn_once, device, device_add, device_del, device_initialize, file, file_operations,
+    flush_work, hd_geometry, ida, ida_simple_get, ida_simple_remove, init_srcu_struct, inode, jiffies, kcalloc,
+    kernel_param, kfree, kobject, kref, kref_get, kref_get_unless_zero, kref_init, kref_put, ktime_get_real,
+    ktime_to_ms, kzalloc, kzalloc_node, list_add_tail, list_del_init, list_empty, list_head, list_move_tail, list_sort,
+    list_splice_init, module_put, msleep, page_address, param_set_byte, param_set_uint, printk_ratelimited, put_device,
+    queue_work, synchronize_rcu, synchronize_srcu, sysfs_create_link, sysfs_remove_link, thing_at, time_after,
+    try_module_get, unregister_chrdev_region, unsigned_int, virt_to_page, wake_up_all, work_struct, workqueue_struct)
 from blkmodel.sim import NULL, PAGE_SIZE, Array, Struct, sizeof, statics, wire
 
 OMITTED = no_chapter("""

@@ -14,15 +14,9 @@ from blkmodel.block import blk_mq
 from blkmodel.include.linux.blk_mq import blk_mq_tag_set
 from blkmodel.include.linux.blkdev import SECTOR_SHIFT, dev_to_disk, gendisk, request, request_queue
 from blkmodel.include.linux.nvme import NVME_REG_NSSR, NVME_SC_DNR, nvme_command, nvme_effects_log
-from blkmodel.services.base import ENOTTY, debugfs, nvme_fault_inject, should_fail
-from blkmodel.services.base.module import module as _module
-from blkmodel.services.data.idr import ida
-from blkmodel.services.data.list import list_head
-from blkmodel.services.devices.cdev import cdev as _cdev
-from blkmodel.services.devices.device import device as _device, get_device, put_device
-from blkmodel.services.memory.mm import page
-from blkmodel.services.tasks import mutex, rw_semaphore, srcu_struct, wait_queue_head, work_struct
-from blkmodel.services.tasks.refcount import kref as _kref
+from blkmodel.services import (ENOTTY, cdev as _cdev, debugfs, device as _device, get_device, ida, kref as _kref,
+    list_head, module as _module, mutex, nvme_fault_inject, page, put_device, rw_semaphore, should_fail, srcu_struct,
+    wait_queue_head, work_struct)
 from blkmodel.sim import NULL, Struct
 
 NVME_QUIRK_NO_APST, NVME_QUIRK_SIMPLE_SUSPEND = 1 << 4, 1 << 10

@@ -30,30 +30,23 @@ from blkmodel.include.linux.nvme import (NVME_ADM_SQES, NVME_AQ_BLK_MQ_DEPTH, NV
     nvme_admin_async_event, nvme_admin_create_cq, nvme_admin_create_sq, nvme_admin_dbbuf, nvme_admin_delete_cq,
     nvme_admin_delete_sq, nvme_command, nvme_completion, nvme_rw_command, nvme_sgl_desc)
 from blkmodel.reference.omission import no_chapter
-from blkmodel.services.base import (BUG_ON, DO_ONCE, EBUSY, EINVAL, EIO, ENODEV, ENOMEM, IS_ERR, PTR_ERR, THIS_MODULE,
-    WARN_ON, WARN_ON_ONCE, kernel_param, kstrtoint, param_set_int, param_set_uint, pr_warn, unsigned_int)
-from blkmodel.services.cpus.cpumask import first_memory_node, num_possible_cpus
-from blkmodel.services.cpus.interrupt import IRQ_HANDLED, IRQ_NONE, disable_irq, enable_irq, irq_affinity
-from blkmodel.services.devices.device import (dev_info, dev_name, dev_to_node, dev_warn, dev_warn_ratelimited, device,
-    get_device, put_device, set_dev_node)
-from blkmodel.services.devices.io import ioremap, iounmap, lo_hi_readq, lo_hi_writeq, readl, writel
-from blkmodel.services.devices.pci import (PCI_CLASS_STORAGE_EXPRESS, PCI_IRQ_AFFINITY, PCI_IRQ_ALL_TYPES, PCI_STATUS,
-    PCIBIOS_SUCCESSFUL, device_release_driver, pci_alloc_irq_vectors, pci_channel_io_normal, pci_channel_offline,
+from blkmodel.services import (BUG_ON, DMA_ATTR_NO_WARN, DMA_BIT_MASK, DO_ONCE, EBUSY, EINVAL, EIO, ENODEV, ENOMEM,
+    GFP_ATOMIC, GFP_KERNEL, HZ, INIT_WORK, IRQ_HANDLED, IRQ_NONE, IS_ERR, NUMA_NO_NODE, PCI_CLASS_STORAGE_EXPRESS,
+    PCI_IRQ_AFFINITY, PCI_IRQ_ALL_TYPES, PCI_STATUS, PCIBIOS_SUCCESSFUL, PTR_ERR, THIS_MODULE, WARN_ON, WARN_ON_ONCE,
+    async_schedule, complete, completion, dev_info, dev_name, dev_to_node, dev_warn, dev_warn_ratelimited, device,
+    device_release_driver, disable_irq, dma_alloc_coherent, dma_free_coherent, dma_map_bvec, dma_map_sg_attrs,
+    dma_mapping_error, dma_max_mapping_size, dma_pool, dma_pool_alloc, dma_pool_create, dma_pool_destroy, dma_pool_free,
+    dma_set_mask_and_coherent, dma_set_max_seg_size, dma_unmap_page, dma_unmap_sg, enable_irq, first_memory_node,
+    flush_work, flush_workqueue, get_device, init_completion, ioremap, iounmap, irq_affinity, kcalloc_node,
+    kernel_param, kfree, kstrtoint, kzalloc_node, lo_hi_readq, lo_hi_writeq, mempool, mempool_alloc,
+    mempool_create_node, mempool_destroy, mempool_free, mempool_kfree, mempool_kmalloc, mutex, mutex_lock, mutex_unlock,
+    num_possible_cpus, param_set_int, param_set_uint, pci_alloc_irq_vectors, pci_channel_io_normal, pci_channel_offline,
     pci_dev, pci_device_id, pci_device_is_present, pci_disable_device, pci_disable_pcie_error_reporting, pci_driver,
     pci_enable_device_mem, pci_enable_pcie_error_reporting, pci_free_irq, pci_get_drvdata, pci_is_enabled,
     pci_read_config_word, pci_register_driver, pci_release_mem_regions, pci_request_irq, pci_request_mem_regions,
     pci_resource_len, pci_resource_start, pci_save_state, pci_set_drvdata, pci_set_master, pci_unregister_driver,
-    to_pci_dev)
-from blkmodel.services.memory.dma_mapping import (DMA_ATTR_NO_WARN, DMA_BIT_MASK, dma_alloc_coherent, dma_free_coherent,
-    dma_map_bvec, dma_map_sg_attrs, dma_mapping_error, dma_max_mapping_size, dma_pool, dma_pool_alloc, dma_pool_create,
-    dma_pool_destroy, dma_pool_free, dma_set_mask_and_coherent, dma_set_max_seg_size, dma_unmap_page, dma_unmap_sg)
-from blkmodel.services.memory.mempool import (mempool, mempool_alloc, mempool_create_node, mempool_destroy,
-    mempool_free, mempool_kfree, mempool_kmalloc)
-from blkmodel.services.memory.scatterlist import (scatterlist, sg_dma_address, sg_dma_len, sg_init_table, sg_next,
-    sg_phys)
-from blkmodel.services.memory.slab import GFP_ATOMIC, GFP_KERNEL, NUMA_NO_NODE, kcalloc_node, kfree, kzalloc_node
-from blkmodel.services.tasks import (HZ, INIT_WORK, async_schedule, complete, completion, flush_work, flush_workqueue,
-    init_completion, mutex, mutex_lock, mutex_unlock, queue_work, wait_for_completion_io_timeout, work_struct)
+    pr_warn, put_device, queue_work, readl, scatterlist, set_dev_node, sg_dma_address, sg_dma_len, sg_init_table,
+    sg_next, sg_phys, to_pci_dev, unsigned_int, wait_for_completion_io_timeout, work_struct, writel)
 from blkmodel.sim import NULL, PAGE_SIZE, Array, Struct, sizeof, statics
 
 OMITTED = no_chapter("""nvme_cmb_size_unit nvme_cmb_size nvme_set_host_mem __nvme_alloc_host_mem nvme_alloc_host_mem
