@@ -12,8 +12,7 @@ from blkmodel.capture.maps import TYPES, vector_cpus
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx, queue_for_each_hw_ctx
 from blkmodel.scenario import NVME_MODULES, disk, dmsetup_run, nvme_controller, nvme_file
-from blkmodel.services.base import debugfs
-from blkmodel.services.devices.device import devices
+from blkmodel.services import debugfs, devices
 from blkmodel.sim import format_cpulist, this
 from blkmodel.userland import look
 

@@ -20,9 +20,7 @@ from blkmodel.include.linux.blk_mq import (HCTX_TYPE_DEFAULT, HCTX_TYPE_POLL, HC
 from blkmodel.include.linux.blkdev import request_queue
 from blkmodel.kernel.irq import affinity
 from blkmodel.reference.source import RELEASE
-from blkmodel.services.cpus.cpumask import nr_cpu_ids
-from blkmodel.services.cpus.interrupt import irq_affinity, proc_irq
-from blkmodel.services.devices.pci import to_pci_dev
+from blkmodel.services import irq_affinity, nr_cpu_ids, proc_irq, to_pci_dev
 from blkmodel.sim import Machine, boot, format_cpulist
 
 TYPES = {HCTX_TYPE_DEFAULT: "default", HCTX_TYPE_READ: "read", HCTX_TYPE_POLL: "poll"}

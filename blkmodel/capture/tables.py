@@ -19,10 +19,7 @@ from blkmodel.drivers.pci.msi import pci_irq_vector
 from blkmodel.errors import KernelError
 from blkmodel.scenario import (io, nvme_controller, nvme_fault_inject, queue_file, run_step, set_irq_affinity,
     set_queue_file)
-from blkmodel.services.base import DEFAULT_RATELIMIT_INTERVAL
-from blkmodel.services.devices.device import whole_disks
-from blkmodel.services.devices.pci import to_pci_dev
-from blkmodel.services.tasks import HZ
+from blkmodel.services import DEFAULT_RATELIMIT_INTERVAL, HZ, to_pci_dev, whole_disks
 from blkmodel.sim import this
 from blkmodel.userland.libdm import strerror
 

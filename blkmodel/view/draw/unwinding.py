@@ -4,7 +4,7 @@ import re
 from html import escape
 from typing import Any
 
-from blkmodel.services.base import IS_ERR, NAMES, PTR_ERR
+from blkmodel.services import IS_ERR, NAMES, PTR_ERR
 from blkmodel.trace import Node
 from blkmodel.view.draw.call_tree import source_links
 from blkmodel.view.draw.model_source import source

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from blkmodel.errors import KernelError
-from blkmodel.services.base import KernelBug
+from blkmodel.services import KernelBug
 from blkmodel.trace import Alloc, Free, Log, Node, under_way, walk
 from blkmodel.view.facts.recorded import SCENARIOS, live, recorded
 

@@ -15,8 +15,7 @@ from blkmodel.capture.formats import CAPTURE, parsed
 from blkmodel.errors import NotModelled
 from blkmodel.include.linux.blk_mq import HCTX_MAX_TYPES, blk_mq_hw_ctx, blk_mq_tag_set
 from blkmodel.include.linux.blkdev import request_queue
-from blkmodel.services.cpus.cpumask import cpumask
-from blkmodel.services.memory.slab import NUMA_NO_NODE
+from blkmodel.services import NUMA_NO_NODE, cpumask
 from blkmodel.sim import NULL, Kernel, Machine
 from blkmodel.sim.machine import from_capture
 from blkmodel.view.facts.queue_facts import TYPES

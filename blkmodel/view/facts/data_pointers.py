@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from blkmodel import scenario
 from blkmodel.device import Controller
 from blkmodel.include.linux.nvme import NVME_CMD_SGL_METABUF, nvme_data_ptr, nvme_sgl_desc
-from blkmodel.services.memory.mm import PAGE_SIZE
+from blkmodel.services import PAGE_SIZE
 from blkmodel.sim import Array, booted
 from blkmodel.trace import Call, Command, Item, record
 

@@ -9,9 +9,7 @@ from blkmodel.block.mq_deadline import deadline_data
 from blkmodel.fs.aio import io_submit, iocb, kioctx
 from blkmodel.include.linux.blkdev import MQ_RQ_IN_FLIGHT, READ, WRITE, blk_rq_pos, blk_rq_sectors, request, rq_data_dir
 from blkmodel.include.linux.elevator import rb_entry_rq
-from blkmodel.services.files.file import O_DIRECT, O_RDWR, filp_open
-from blkmodel.services.files.uio import map_user_buffer
-from blkmodel.services.tasks import jiffies, jiffies_to_msecs, time_after_eq
+from blkmodel.services import O_DIRECT, O_RDWR, filp_open, jiffies, jiffies_to_msecs, map_user_buffer, time_after_eq
 from blkmodel.sim import PAGE_SIZE, booted
 from blkmodel.trace import Assign, record
 

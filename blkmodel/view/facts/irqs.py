@@ -4,10 +4,8 @@ from operator import sub
 from typing import NamedTuple
 
 from blkmodel import scenario
-from blkmodel.services.cpus.cpuhotplug import cpu_down
-from blkmodel.services.cpus.cpumask import cpumask, mask_of
-from blkmodel.services.cpus.interrupt import irq_desc_tree, irq_do_set_affinity, proc_irq
-from blkmodel.services.cpus.isolation import housekeeping, housekeeping_isolcpus_setup
+from blkmodel.services import (cpu_down, cpumask, housekeeping, housekeeping_isolcpus_setup, irq_desc_tree,
+    irq_do_set_affinity, mask_of, proc_irq)
 from blkmodel.sim import booted
 from blkmodel.view.facts.queue_facts import queue_of
 from blkmodel.view.facts.words import attempt

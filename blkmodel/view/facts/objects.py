@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
 from blkmodel.drivers.block import null_blk_main
-from blkmodel.services.devices.device import whole_disks
+from blkmodel.services import whole_disks
 from blkmodel.sim import Array, Kernel, Struct, layouts, sizeof
 from blkmodel.trace.replay import shown
 

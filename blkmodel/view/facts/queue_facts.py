@@ -10,7 +10,7 @@ from blkmodel.drivers.nvme.host.pci import NVMEQ_ENABLED, NVMEQ_POLLED, nvme_dev
 from blkmodel.drivers.pci import msi
 from blkmodel.include.linux.blk_mq import HCTX_TYPE_DEFAULT, blk_mq_hw_ctx
 from blkmodel.include.linux.blkdev import request_queue
-from blkmodel.services.cpus.interrupt import proc_irq
+from blkmodel.services import proc_irq
 from blkmodel.sim import Kernel, format_cpulist, parse_cpulist
 from blkmodel.view.facts.words import many
 

@@ -16,8 +16,7 @@ from blkmodel.device import Controller, Namespace, Service
 from blkmodel.drivers.block import null_blk_main
 from blkmodel.errors import KernelError
 from blkmodel.include.linux.blkdev import request
-from blkmodel.services.base import KernelBug
-from blkmodel.services.devices.device import dev_name, devices
+from blkmodel.services import KernelBug, dev_name, devices
 from blkmodel.sim import Kernel, Machine, booted, machine, this
 from blkmodel.trace import Alloc, Free, Recording, record
 from blkmodel.trace.on_bus import Passing, passings

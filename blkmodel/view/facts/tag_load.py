@@ -7,9 +7,7 @@ from blkmodel import scenario
 from blkmodel.block import bio as block_bio, blk_core, blk_mq
 from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx, blk_mq_ops, blk_mq_queue_data, queue_for_each_hw_ctx
 from blkmodel.include.linux.blkdev import REQ_OP_READ, gendisk, request, request_queue
-from blkmodel.services.memory.mm import PAGE_SIZE, alloc_page
-from blkmodel.services.memory.slab import GFP_KERNEL
-from blkmodel.services.tasks import usleep_range
+from blkmodel.services import GFP_KERNEL, PAGE_SIZE, alloc_page, usleep_range
 from blkmodel.sim import Context, booted
 
 _MOST, _MOST_DISKS = 12, 3

@@ -10,8 +10,7 @@ from random import Random
 from blkmodel.include.linux.sbitmap import DEFINE_SBQ_WAIT, sbitmap_queue, sbq_wait_ptr, sbq_wait_state
 from blkmodel.lib import sbitmap
 from blkmodel.lib.sbitmap import __sbitmap_queue_get as take, __sbitmap_queue_get_shallow as take_shallow
-from blkmodel.services.memory.slab import GFP_KERNEL
-from blkmodel.services.tasks import TASK_UNINTERRUPTIBLE, io_schedule
+from blkmodel.services import GFP_KERNEL, TASK_UNINTERRUPTIBLE, io_schedule
 from blkmodel.sim import Context, Kernel
 
 STEPS = 56

@@ -9,7 +9,7 @@ from blkmodel.block import blk_merge, blk_settings
 from blkmodel.include.linux.blk_mq import blk_mq_hw_ctx, blk_mq_ops, blk_mq_queue_data
 from blkmodel.include.linux.blkdev import (BIO_CLONED, BIO_QUEUE_ENTERED, bio, bio_flagged, bios_of, request,
     request_queue)
-from blkmodel.services.memory.scatterlist import scatterlist, sg_init_table, sg_next
+from blkmodel.services import scatterlist, sg_init_table, sg_next
 from blkmodel.sim import PAGE_SIZE, booted
 
 _MOST_KIB = 1024

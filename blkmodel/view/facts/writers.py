@@ -7,7 +7,7 @@ from blkmodel.block.mq_deadline import deadline_data
 from blkmodel.device import Controller
 from blkmodel.drivers.nvme.host.pci import nvme_queue
 from blkmodel.include.linux.sbitmap import sbitmap_word
-from blkmodel.services.data.rbtree import rb_root
+from blkmodel.services import rb_root
 from blkmodel.sim import Array, booted
 from blkmodel.trace import Assign, Item, record, walk
 from blkmodel.view.facts.queue_facts import hctxs, pair_of

@@ -5,7 +5,7 @@
 
 from html import escape
 
-from blkmodel.services.base import KernelBug
+from blkmodel.services import KernelBug
 from blkmodel.view.draw import frames, kernel_log, panel
 from blkmodel.view.facts.allocation_faults import Story, Taken, alike, given_back, story_of
 from blkmodel.view.facts.recorded import BREAKABLE as BREAKABLE, SCENARIOS, attempts

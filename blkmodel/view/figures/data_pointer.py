@@ -6,7 +6,7 @@
 
 from html import escape
 
-from blkmodel.services.memory.mm import PAGE_SIZE
+from blkmodel.services import PAGE_SIZE
 from blkmodel.view.draw import curve, group, panel, rect, text
 from blkmodel.view.facts.data_pointers import HOW, THRESHOLDS as THRESHOLDS, Described, Entry, described
 

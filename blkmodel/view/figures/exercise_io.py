@@ -7,7 +7,7 @@ from blkmodel.drivers.nvme.host.pci import nvme_cqe_pending, nvme_queue, nvme_up
 from blkmodel.include.linux.nvme import nvme_completion
 from blkmodel.include.linux.sbitmap import sbitmap_queue
 from blkmodel.lib import sbitmap
-from blkmodel.services.memory.slab import GFP_KERNEL
+from blkmodel.services import GFP_KERNEL
 from blkmodel.sim import Array, Context, booted
 from blkmodel.trace import Assign, Call, record
 from blkmodel.view.facts.data_pointers import described

@@ -6,7 +6,7 @@
 from html import escape
 from typing import Any
 
-from blkmodel.services.base import NAMES
+from blkmodel.services import NAMES
 from blkmodel.trace import Call, Return
 from blkmodel.trace.replay import Replay, Step, shown
 from blkmodel.view.draw import kernel_log, kernel_url, panel, who
