@@ -120,7 +120,8 @@ def test_a_machine_in_qemus_words():
     (["a", "", "b", "", "c", "", "d"], "abcd"), (["a", "", "", "", "b"], "a"), (["", "", "", "a"], ""), ([], "")])
 def test_a_boot_may_take_as_long_as_the_kernel_says_something(tmp_path, monkeypatch, lines, heard):
     """Each line comes after 100 s; nothing for 300 s is too long."""
-    clock, left = SimpleNamespace(now=0, monotonic=lambda: clock.now), list(lines)
+    clock, left = SimpleNamespace(now=0), list(lines)
+    clock.monotonic = lambda: clock.now
 
     class Qemu:
         def __init__(self, words, stdin):
