@@ -5,7 +5,7 @@ children move up. Then every task tree of the recording must be the model's, tho
 order (which of two tasks was first, the order of their contexts does not say), and the model may have no other task
 tree with such a root; every interrupt or softirq tree of the recording must be a
 distinct one of the model, which may have more: in the kernel interrupts were batched, or the trace ended before them.
-Names that a module of the mirror lists as OMITTED are dropped from the recording, and counted; but for those that no
+Names in reference/omitted.tsv are dropped from the recording, and counted; but for those that no
 recording is said to run, which a recording then must not show.
 
 What interrupts a traced function is traced from its first function on, whatever the roots. So an interrupt's or
@@ -87,8 +87,8 @@ class Share(NamedTuple):
 class Comparison(NamedTuple):
     """What a comparison found. differences: a line each; none means that the model did what the kernel did.
 
-    trees: how many of the recording were compared. omitted: calls of the recording that were dropped because a module
-    of the mirror lists them. untraced: files of drivers that the recording has nothing of. chance: what may differ and
+    trees: how many of the recording were compared. omitted: calls of the recording that were dropped because
+    omitted.tsv has them. untraced: files of drivers that the recording has nothing of. chance: what may differ and
     does, with how often.
     """
 
