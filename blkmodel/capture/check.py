@@ -158,8 +158,8 @@ class Turns:
 def _calls(document: dict[str, Any]) -> Found:
     """Compare with a run of the model; where they differ, with others. In some, those who are bound to no CPU, workers
     and processes alike, run on each CPU in turn: which one that was is chance. In others, somebody else goes first
-    where several could: which one does is chance as well, as far as the loop lets choose. What came nearest before is
-    tried in more ways first."""
+    where several could, or a controller ends a command late: that is chance as well, as far as the loop and the
+    controller let choose. What came nearest before is tried in more ways first."""
     order, first = count(), None
     cpus = (None, *range(min(document["scenario"]["cpus"], MOST_TRIED)))
     left = [(0, n, next(order), Turns({})) for n in range(len(cpus))]

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from blkmodel.device.controller import Controller
 
 
+SLOW = 1_000_000  # nanoseconds. What is chosen to be slow ends with a later one of these, and with others that are slow
+
+
 class Engine:
     """The queues, and what is under way in them.
 
@@ -148,6 +151,10 @@ class Engine:
             end = service.end(now)
             if service.in_order:
                 end = running.sq.last_end = max(end, running.sq.last_end + service.apart)
+        if kernel.loop.choose:
+            one = f"command {running.command.command_id} of queue {running.sq.qid}"
+            if kernel.loop.choose([Context("device", one, -1), Context("device", "what follows", -1)]):
+                end = (end // SLOW + 2) * SLOW
         if end == now:
             fetched.append(running)
         else:

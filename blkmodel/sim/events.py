@@ -78,7 +78,8 @@ def functions_of(frame: Any) -> list[str]:
 class EventLoop:
     """What is queued on one kernel, and who sleeps. `now` is virtual time in nanoseconds; it moves when something later
     runs. `ground` makes stacks. `stack` is the one that runs, `stacks` are those that were begun and have not ended.
-    choose(), where there is one, is told who could go on or begin, first whose turn it is, and says which of them does.
+    choose(), where there is one, is told who could go on or begin, first whose turn it is, and says which of them does;
+    so a controller asks which goes first, the end of a command or what follows.
     """
 
     def __init__(self, kernel: Kernel) -> None:

@@ -118,10 +118,30 @@ def test_disks_end_what_they_do_at_once_in_any_order(checked):
         ["dmsetup", "create", "s", "--table", "0 2048 striped 2 4 /dev/nvme0n1 0 /dev/nullb0 0"]], [("dm-0", 1)])
     document["scenario"]["traced"][1]["steps"][0]["step"][1]["length"] = 4096
     usual, turns = of_the_model(document, {})
-    assert turns.said == [["hrtimer on CPU 1", "nvme"]]
-    other, turns = of_the_model(document, {0: 1, 1: 1})
-    assert turns.said[1] == ["hrtimer on CPU 1", "nvme0q2 on CPU 1"]
+    assert turns.said[1:] == [["hrtimer on CPU 1", "nvme"]]
+    other, turns = of_the_model(document, {1: 1, 2: 1})
+    assert turns.said[2] == ["hrtimer on CPU 1", "nvme0q2 on CPU 1"]
     assert [checked(each)[0].result for each in (usual, other)] == [PASSED, PASSED]
     assert checked(usual)[1] == [] != checked(other)[1]
     both = {**usual, "contexts": [*usual["contexts"], *other["contexts"]]}
     assert checked(both)[0].result != PASSED
+
+
+def test_a_controller_ends_its_commands_in_any_order(checked, monkeypatch):
+    """A read of 1 MiB is three commands: whichever ends last ends the read, and no command ends twice."""
+    document = scenario([["nvme.probe", {"device": "nvme0"}]], [("nvme0n1", 1)])
+    document["scenario"]["traced"][1]["steps"][0]["step"][1] |= {"length": 1 << 20, "page_runs": [1] * 256}
+    usual, turns = of_the_model(document, {})
+    commands = [first for first, then in turns.said if then == "what follows"]
+    assert len(commands) == 3
+    made = [usual, *(of_the_model(document, {number: 1})[0] for number in (0, 1))]
+    assert made[1]["contexts"] != usual["contexts"]
+    assert [checked(each)[0].result for each in made] == [PASSED] * 3
+    assert checked(made[1])[1] == [f"who goes first: what follows before {commands[0]}"]
+    ends = [context for context in usual["contexts"] if context["context"] == "irq"]
+    assert checked({**usual, "contexts": [*usual["contexts"], ends[-1]]})[0].result != PASSED
+    swapped = copy.deepcopy(made[1])
+    swapped["contexts"][-1] = swapped["contexts"][-2]
+    assert checked(swapped)[0].result != PASSED
+    monkeypatch.setattr(check, "MOST_SCHEDULES", 0)
+    assert checked(made[1])[0].result != PASSED
