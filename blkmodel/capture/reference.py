@@ -21,15 +21,16 @@ LATENCY = 100_000
 
 
 def boot_reference(on: Machine | int, later: bool = False, anywhere: int | None = None) -> Kernel:
-    """Boot a kernel that has only those modules that the reference kernel was built with; `later`: the second one, of
-    whose recordings each tells what was observed, and whose CPUs share a cache: no request is completed elsewhere.
-    anywhere: the CPU for those that are bound to none. Returns it."""
+    """Boot a kernel that has only those modules that the reference kernel was built with; `later`: the second one,
+    which has all that the model has, of whose recordings each tells what was observed, and whose CPUs share a cache: no
+    request is completed elsewhere. anywhere: the CPU for those that are bound to none. Returns it."""
     kernel = boot(machine(on) if later and isinstance(on, int) else on)
     kernel.anywhere = anywhere
     if later:
         sysfs().config.add("FAIL_IO_TIMEOUT")
         modules().latency = LATENCY
-    modules().missing.update(file for file in DM_TARGETS if not was_built(file))
+    else:
+        modules().missing.update(file for file in DM_TARGETS if not was_built(file))
     return kernel
 
 
