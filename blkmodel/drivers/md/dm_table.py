@@ -249,10 +249,12 @@ def dm_set_device_limits(ti: dm_target, dev: dm_dev, start: int, len: int, data:
     """Lower the limits `data` to what a device below can meet from sector `start` on. Returns 0."""
     bdev = dev.bdev
     if (q := bdev_get_queue(bdev)) is None:
-        DMWARN(f"{dm.dm_device_name(ti.table.md)}: Cannot set limits for nonexistent device {bdevname(bdev)}")
+        b = bdevname(bdev)  # first: the compiler evaluates what a function is given from the last on
+        DMWARN(f"{dm.dm_device_name(ti.table.md)}: Cannot set limits for nonexistent device {b}")
         return 0
     if blk_settings.bdev_stack_limits(data, bdev, start) < 0:
-        DMWARN(f"{dm.dm_device_name(ti.table.md)}: adding target device {bdevname(bdev)} caused an alignment "
+        b = bdevname(bdev)
+        DMWARN(f"{dm.dm_device_name(ti.table.md)}: adding target device {b} caused an alignment "
                f"inconsistency: physical_block_size={q.limits.physical_block_size}, logical_block_size="
                f"{q.limits.logical_block_size}, alignment_offset={q.limits.alignment_offset}, "
                f"start={start << SECTOR_SHIFT}")
@@ -963,7 +965,8 @@ def dm_table_any_congested(t: dm_table, bdi_bits: int) -> int:
         if (q := bdev_get_queue(dd.dm_dev.bdev)) is not None:
             r |= bdi_congested(q.backing_dev_info, bdi_bits)
         else:
-            DMWARN(f"{dm.dm_device_name(t.md)}: any_congested: nonexistent device {bdevname(dd.dm_dev.bdev)}")
+            b = bdevname(dd.dm_dev.bdev)
+            DMWARN(f"{dm.dm_device_name(t.md)}: any_congested: nonexistent device {b}")
     return r
 
 
