@@ -669,8 +669,13 @@ def together(steps: list[dict[str, Any]], do: Callable[..., Any] | None = None) 
             results[i] = (do or run_step)(step)
         except KernelError as why:
             results[i] = why
+
+    def cpu_of(step: Sequence[Any]) -> int:
+        found: int = home if step[0] in ("cpu.offline", "cpu.online") else arguments_of(step).get("cpu", home)
+        return found  # a CPU that comes or goes is not the one that says so
+
     home = this().chosen(min(this().online))
-    jobs = [(each["step"][0], arguments_of(each["step"]).get("cpu", home), partial(begin, i, each["step"]),
+    jobs = [(each["step"][0], cpu_of(each["step"]), partial(begin, i, each["step"]),
              int(each.get("ms", 0) * 1_000_000)) for i, each in enumerate(steps)]
     for stuck in this().tasks(jobs, wrong):
         raise HungTask(this().loop.described(stuck))

@@ -169,14 +169,16 @@ class Kernel:
 
         def run(context: Context, fn: Callable[[], Any]) -> None:
             try:
+                self._check_cpu(context.cpu)
                 self._guarded(fn)
             except NONSENSE as why:
                 if wrong is None:
                     raise
                 wrong.append(why)
             left.remove(context)
-        for job in jobs:
-            self._check_cpu(job[1])
+        for _, cpu, _, *delay in jobs:
+            if not any(delay):  # until the others begin, their CPU may have come
+                self._check_cpu(cpu)
         for name, cpu, fn, *delay in jobs:
             left.append(Context("task", name, cpu))
             self.loop.post(left[-1], partial(run, left[-1], fn), *delay)
