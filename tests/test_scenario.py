@@ -307,3 +307,15 @@ def test_a_file_that_cannot_be_read():
     scenario.nvme_probe()
     with pytest.raises(KernelError, match="wbt_lat_usec"):
         scenario.queue_file("nvme0n1", "wbt_lat_usec")
+
+
+def test_a_process_begins_on_a_cpu_that_is_there_then():
+    boot(4)
+    scenario.nvme_probe()
+    read = ["io", {"disk": "nvme0n1", "op": "read", "offset": 0, "length": 4096, "cpu": 3}]
+    scenario.run_step(["cpu.offline", {"cpu": 3}])
+    with pytest.raises(ValueError, match=r"CPU 3 is not online; online are \[0, 1, 2\]"):
+        scenario.together([{"step": read}])
+    with pytest.raises(ValueError, match=r"CPU 3 is not online; online are \[0, 1, 2\]"):
+        scenario.together([{"ms": 1, "step": read}])
+    assert scenario.together([{"step": ["cpu.online", {"cpu": 3}]}, {"ms": 1, "step": read}])[1] == bytes(4096)
