@@ -438,7 +438,11 @@ def module_parameter(module: str, name: str, value: object) -> None:
     """Change a parameter of a loaded module: `echo 0 > /sys/module/nvme/parameters/poll_queues`."""
     if module not in NVME_MODULES:
         raise NotModelled(f"parameters of {module} that change")
-    nvme_load(**{name: value})
+    _must_be_known("nvme", [name])
+    kp = _one_of({each.name: each for each in NVME_MODULES[module]}, name, f"{module} has no parameter")
+    (_, text), = _words({name: value})
+    _command("sh", f"echo {text} > /sys/module/{module}/parameters/{name}",
+             lambda: kp.set(text, kp) if "nvme" in modules().loaded else -ENOENT)
 
 
 def cpu_offline(cpu: int) -> None:
