@@ -32,13 +32,15 @@ from blkmodel.drivers.nvme.host import pci
 from blkmodel.include.linux import dm_ioctl as dm_ioctl_h, nvme
 from blkmodel.include.linux.blk_mq import BLK_MQ_REQ_NOWAIT, blk_mq_ops, blk_mq_tag_set
 from blkmodel.include.linux.blk_types import BLK_STS_RESOURCE, REQ_OP_READ, REQ_OP_WRITE, REQ_PREFLUSH, REQ_RAHEAD
-from blkmodel.include.linux.blkdev import blk_queue_registered, blk_rq_pos, request
+from blkmodel.include.linux.blkdev import READ, blk_queue_registered, blk_rq_pos, request
 from blkmodel.include.linux.sbitmap import sbitmap_queue
 from blkmodel.lib import sbitmap
 from blkmodel.reference.source import definitions
 from blkmodel.releases import CHANGES, FIRST, LAST, running, version
 from blkmodel.services.base.err import IS_ERR
 from blkmodel.services.cpus.interrupt import irq_desc_tree
+from blkmodel.services.files.file import O_RDONLY, filp_open, new_sync_read
+from blkmodel.services.files.uio import iov_iter, iov_iter_init, map_user_buffer, unmap_user_buffer
 from blkmodel.services.memory.mm import alloc_page
 from blkmodel.services.memory.slab import GFP_KERNEL
 from blkmodel.sim import booted
@@ -657,7 +659,16 @@ def identified_twice():
     return len(cpus) == 2 and cpus[0] != cpus[1]
 
 
-@claim("admin-queue", "Of the failures above, only that of *identify* costs the controller.")
+@claim("admin-queue", "(What the driver asks for itself is not: `nvme_alloc_request` sets `REQ_FAILFAST_DRIVER`.)")
+def asked_once():
+    boot(2)
+    with record() as probed:
+        probe(controller=Controller(faults=[Fault(FAIL, nth=2, queue=0, status=0x2)]))  # without "do not retry"
+    tried = Counter(command.opcode for command in admin(probed))
+    return tried[nvme.nvme_admin_get_log_page] == 1
+
+
+@claim("admin-queue", "Of the commands that fail above, only *identify* costs the controller.")
 def which_is_fatal():
     fates = []
     for nth in range(1, 7):
@@ -791,12 +802,16 @@ def no_such_file():
     return "queue_max_segments_show" in definitions() and "queue_virt_boundary_mask_show" not in definitions()
 
 
-@claim("namespaces", "Without its descriptors a namespace gets no disk in 5.4.120")
+@claim("namespaces", "Without its descriptors a namespace gets no disk in 5.4.120, if the controller is of a version "
+       "that has them (1.3)")
 def without_descriptors():
-    boot(1)
-    fault = Fault(FAIL, opcode=nvme.nvme_admin_identify, nth=5, status=0x4002)
-    probe(controller=Controller(faults=[fault]))
-    return not list(scenario.nvme_controller("nvme0").ctrl.namespaces)
+    found = []
+    for spoken in (nvme.NVME_VS(1, 2, 1), nvme.NVME_VS(1, 3, 0)):
+        boot(1)
+        fault = Fault(FAIL, opcode=nvme.nvme_admin_identify, nth=5, status=0x4002)
+        probe(controller=Controller(faults=[fault], version=spoken))
+        found.append(len(list(scenario.nvme_controller("nvme0").ctrl.namespaces)))
+    return found == [1, 0]
 
 
 @claim("namespaces", "Six or less.")
@@ -2252,6 +2267,40 @@ def two_windows():
     return [event.command.length + 1 for event in done] == [256, 256]
 
 
+@claim("page-cache-and-partitions", "or more pages right before it are in the cache than it asks for "
+       "(`try_context_readahead`)")
+def ahead_of_what_is_cached():
+    kernel, ahead = boot(1), []
+    probe()
+
+    def read(page, pages):
+        filp = kernel.task("reader", filp_open, "nvme0n1", O_RDONLY)
+        buffer, into = map_user_buffer([pages]), iov_iter()
+        iov_iter_init(into, READ, buffer, 0, pages * 4096)
+        done = record(kernel.task, "reader", new_sync_read, filp, into, page * 4096, 0)
+        unmap_user_buffer(buffer)
+        return [(event.command.length + 1) // 8 for event in done.of(Command)]
+
+    for place, cached in ((256, 1), (512, 2)):  # nobody closes the disk, so the pages stay
+        read(place, cached)
+        ahead.append(read(place + cached, 1))
+    return ahead == [[1], [3]]
+
+
+@claim("page-cache-and-partitions", "A write to one that is read-only gets a warning in 5.4, once, and goes on "
+       "(`bio_check_ro`); a process that writes was refused before, by `blkdev_write_iter` (`EPERM`).")
+def warned_of_only():
+    kernel = boot(1)
+    probe(partitions="mbr")
+    scenario.dm_load(dm_mq_queue_depth=16)
+    volume = dmsetup.create("vol", "0 2048 linear /dev/nvme0n1p1 0")
+    scenario.disk("nvme0n1").part_tbl.part[1].policy = 1
+    refused = errno_of(scenario.io, "nvme0n1p1", "write", 0, 4096)
+    for _ in range(2):
+        scenario.io(volume, "write", 0, 4096)
+    return refused == "EPERM" and sum("read-only block-device" in line for line in kernel.log) == 1
+
+
 @claim("page-cache-and-partitions", "A buffered write copies into pages, marks them dirty, and returns.")
 def written_at_the_close():
     boot(4)
@@ -2744,7 +2793,7 @@ def a_flush_waits_for_itself():
     return False
 
 
-@claim("three-races", "That one is aborted. It has its status without *do not retry*, so it is sent again")
+@claim("three-races", "That one is aborted. If its status comes without *do not retry*, as it should, it is sent again")
 def an_aborted_command_is_sent_again():
     found = incident(SLOW, 1000, 0, 3000, True)
     sent = [each.said for each in found.moments if "into" in each.said and each.code == "nvme_queue_rq"]
