@@ -688,6 +688,27 @@ def without_queues():
 # ---------------------------------------------------------------- I/O queues
 
 
+@claim("io-queues", "(If poll queues would leave none, it asks for one in all: the admin queue and the only other "
+       "queue share it.)")
+def one_vector_in_all():
+    boot(4)
+    probe(controller=Controller(4), poll_queues=4)
+    dev = scenario.nvme_controller("nvme0")
+    return dev.num_vecs == 1 and dev.queues[1].cq_vector == 0
+
+
+@claim("io-queues", "Without the rings of the admin queue or of the first I/O queue the probe ends; where a later "
+       "queue's cannot be had, there are fewer queues, and no error.")
+def without_a_ring():
+    boot(2)
+    asked = [event.kind for event in record(probe).of(Alloc)]
+    ended = []
+    for place in (nth for nth, kind in enumerate(asked, 1) if kind in ("nvme_command[]", "nvme_completion[]")):
+        boot(2).memory.fail_nth(place)
+        ended.append(errno_of(probe))
+    return ended == ["ENOMEM"] * 4 + [None] * 2
+
+
 @claim("io-queues", "The controller offers 64 queues, the machine has four CPUs, and the driver takes four.")
 def four_queues():
     return Controller().queue_pairs == 64 and line_of_queues() == "4/0/0"
