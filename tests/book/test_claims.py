@@ -1561,6 +1561,22 @@ def wrong_path():
     return True
 
 
+@claim("tables", "Then it is thrown away, and the device stays *suspended* with its old one until it is resumed "
+       "once more.")
+def refused_at_the_swap():
+    boot(1)
+    scenario.null_blk_load(submit_queues=1, hw_queue_depth=4)
+    scenario.dm_load()
+    disk = dmsetup.create("vol", "0 2048 linear /dev/nullb0 0")
+    size = scenario.disk("nullb0").part0.nr_sects
+    dmsetup.load("vol", f"0 4096 linear /dev/nullb0 {size - 2048}")
+    refused = dmsetup.run(("resume", "vol")).exit == 1
+    suspended = "SUSPENDED" in dmsetup.dmsetup("info", "vol")
+    dmsetup.resume("vol")
+    return refused and suspended and len(scenario.io(disk, "read", 0, 4096)) == 4096 and \
+        dmsetup.table("vol").split()[:2] == ["0", "2048"]
+
+
 @claim("tables", "If no target has said which type the table is, `dm_table_determine_type` looks at what each of them "
        "can do.")
 def type_of_a_table():
@@ -1606,7 +1622,7 @@ def no_queue_directory():
     return refused_first_table()[3:] == (0, False)
 
 
-@claim("tables", "(A later table that reaches past the end of a disk is found only when it is to become live.)")
+@claim("tables", "(A later table that reaches past the end of a disk is found only when it is to become live.")
 def later_table():
     disks()
     dmsetup.create("v", "0 2048 linear /dev/nullb0 0")
