@@ -1,5 +1,7 @@
 """`blkmodel check`: the model against recordings, a line a file."""
 
+from __future__ import annotations
+
 import gc
 import json
 import sys
@@ -20,6 +22,7 @@ from blkmodel.capture.files import printable, shown
 from blkmodel.capture.formats import CALLS, CAPTURE, DEVICE, DMSETUP, HOTPLUG, NR_REQUESTS, STATUSES, FormatError, read
 from blkmodel.capture.observed import Watch
 from blkmodel.capture.reference import boot_reference, leave_as_found, traced_step, try_step
+from blkmodel.device import LATER
 from blkmodel.errors import NotModelled
 from blkmodel.reference.source import RELEASE
 from blkmodel.sim import Context, HungTask, this
@@ -134,25 +137,30 @@ def _set_up(document: dict[str, Any], watch: Watch, anywhere: int | None, scans:
 
 
 class Turns:
-    """A schedule: whose turn it is where several could go on or begin. others: at which of these points, counted from
-    0, not the first of them goes, but which. said: at each, who could."""
+    """A schedule: whose turn it is where several could go on or begin. late: whether commands of a controller end late,
+    several at once. others: at which of these points, counted from 0, somebody else goes, and which. said: at each, who
+    could; usual: and who does, where nobody else is to."""
 
-    def __init__(self, others: dict[int, int]) -> None:
-        self.others = others
+    def __init__(self, others: dict[int, int], late: bool = False) -> None:
+        self.others, self.late = others, late
         self.said: list[list[str]] = []
+        self.usual: list[int] = []
 
     def choose(self, could: list[Context]) -> int:
         """Say who of these goes."""
         self.said.append([f"{each.name} on CPU {each.cpu}" if each.cpu >= 0 else each.name for each in could])
-        return self.others.get(len(self.said) - 1, 0)
+        self.usual.append(int(self.late and could[-1] is LATER))
+        return self.others.get(len(self.said) - 1, self.usual[-1])
 
-    def after(self) -> Iterator[dict[int, int]]:
+    def after(self) -> Iterator[Turns]:
         """The schedules that are this one up to its last choice, and choose otherwise once more."""
         for at in range(max(self.others, default=-1) + 1, len(self.said)):
-            yield from ({**self.others, at: other} for other in range(1, len(self.said[at])))
+            yield from (Turns({**self.others, at: other}, self.late) for other in range(len(self.said[at]))
+                        if other != self.usual[at])
 
     def __str__(self) -> str:
-        return "; ".join(f"{self.said[at][other]} before {self.said[at][0]}" for at, other in self.others.items())
+        return "; ".join(["commands end late"] * self.late + [
+            f"{self.said[at][other]} before {self.said[at][self.usual[at]]}" for at, other in self.others.items()])
 
 
 def _calls(document: dict[str, Any]) -> Found:
@@ -162,7 +170,7 @@ def _calls(document: dict[str, Any]) -> Found:
     controller let choose. What came nearest before is tried in more ways first."""
     order, first = count(), None
     cpus = (None, *range(min(document["scenario"]["cpus"], MOST_TRIED)))
-    left = [(0, n, next(order), Turns({})) for n in range(len(cpus))]
+    left = [(0, n, next(order), Turns({}, late)) for late in (False, True) for n in range(len(cpus))]
     for _ in range(len(left) + MOST_SCHEDULES):
         if not left:
             break
@@ -176,8 +184,8 @@ def _calls(document: dict[str, Any]) -> Found:
         if not found[1]:
             return found
         first = first or found
-        for others in turns.after():
-            heappush(left, (len(found[1]), n, next(order), Turns(others)))
+        for other in turns.after():
+            heappush(left, (len(found[1]), n, next(order), other))
     assert first is not None
     return first
 
@@ -194,8 +202,8 @@ def _compared(document: dict[str, Any], anywhere: int | None, turns: Turns) -> F
     watch.look("after")
     found = calls.compare(document, recording, watch.own(recording))
     chance = Counter(found.chance | left)
-    if turns.others:
-        chance[f"who goes first: {turns}"] += len(turns.others)
+    if turns.others or turns.late:
+        chance[f"who goes first: {turns}"] += 1
     summary = f"{found.trees} trees, {found.share}"
     if found.omitted:
         summary += f", {sum(found.omitted.values())} calls omitted"

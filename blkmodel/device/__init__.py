@@ -1,6 +1,7 @@
 """The NVMe controller: what it is made of, and what can be wrong with it."""
 
 from blkmodel.device.controller import REGISTERS, Controller
+from blkmodel.device.engine import LATER
 from blkmodel.device.faults import ENABLE, FAIL, FATAL, GONE, SILENT, STUCK, Fault, faults_of
 from blkmodel.device.names import ADMIN, IO
 from blkmodel.device.namespace import Namespace

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 
 SLOW = 1_000_000  # nanoseconds. What is chosen to be slow ends with a later one of these, and with others that are slow
+LATER = Context("device", "what follows", -1)
+"""What goes before the end of a command that is chosen to be slow."""
 
 
 class Engine:
@@ -152,8 +154,8 @@ class Engine:
             if service.in_order:
                 end = running.sq.last_end = max(end, running.sq.last_end + service.apart)
         if kernel.loop.choose:
-            one = f"command {running.command.command_id} of queue {running.sq.qid}"
-            if kernel.loop.choose([Context("device", one, -1), Context("device", "what follows", -1)]):
+            ends = Context("device", f"command {running.command.command_id} of queue {running.sq.qid}", -1)
+            if kernel.loop.choose([ends, LATER]):
                 end = (end // SLOW + 2) * SLOW
         if end == now:
             fetched.append(running)
