@@ -2325,7 +2325,7 @@ def ahead_of_what_is_cached():
 
 
 @claim("page-cache-and-partitions", "A write to one that is read-only gets a warning in 5.4, once, and goes on "
-       "(`bio_check_ro`); a process that writes was refused before, by `blkdev_write_iter` (`EPERM`).")
+       "(`bio_check_ro`); a process that writes was refused before, with `EPERM`.")
 def warned_of_only():
     kernel = boot(1)
     probe(partitions="mbr")
