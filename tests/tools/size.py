@@ -13,9 +13,9 @@ from blkmodel.reference.rooms import modules, room_of
 
 TABLE = Path(__file__).with_name("c_lines.tsv")
 BUDGET = {
-    "block": 6125, "fs": 1046, "lib, kernel": 404, "drivers/md": 4302, "drivers/nvme": 2385, "other drivers": 841,
-    "include": 1425, "services": 3926, "sim": 1167, "device": 1095, "trace": 664, "reference": 164, "userland": 3002,
-    "top": 533, "capture": 1990, "view": 4950, "live": 518, "cli": 625, "releases": 224,
+    "block": 6048, "fs": 1027, "lib, kernel": 396, "drivers/md": 4261, "drivers/nvme": 2362, "other drivers": 827,
+    "include": 1400, "services": 3929, "sim": 1212, "device": 1099, "trace": 664, "reference": 164, "userland": 2985,
+    "top": 537, "capture": 2026, "view": 4915, "live": 517, "cli": 605, "releases": 215,
 }
 HOUSE, CORE, END = 31_000, 1_200, 34_000
 """What the package may hold without what came SINCE; the path that the source notes follow, which is read in an
@@ -32,10 +32,11 @@ SINCE = {
     "fio's jobs, and where time goes": 801, "three races; CPUs that come and go": 230,
     "kernels after 5.4; the queues of a machine at hand": 345, "what no recording, chapter or figure reaches": -573,
     "then and now": 182, "what tools say of a session": 295, "a reader's machine on a page": 142,
-    "the same said of each import and structure": -1033,
+    "the same said of each import and structure": -1356,
     "requests made when they are used; recordings told what to note": 60,
     "careless steps, and what comes to no end": 169, "what thirty more scenarios of a kernel showed": 70,
     "stacks of a page that are handed over to at once": 10,
+    "who goes first, and commands that end late, as check tries it": 126,
 }
 """Parts that the package got since it kept to HOUSE, and their lines."""
 PACKAGE = HOUSE + sum(SINCE.values())
