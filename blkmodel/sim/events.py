@@ -344,7 +344,8 @@ class EventLoop:
             driver, to = self._drivers[-1], self._base
             if (driver.once and driver.ran) or (driver.done and driver.done()):
                 pass
-            elif (chosen := self._turn(driver.until)) is not None:
+            elif chosen := (self._turn(driver.until) if self.choose or (self._ready and self._pressing)
+                            else self._ready.popleft() if self._ready else self._next(driver.until)):
                 driver.ran = True
                 if chosen is task:
                     return True
@@ -370,21 +371,24 @@ class EventLoop:
                 return True
 
     def _turn(self, until: int | None) -> Context | Event | None:
-        """Take what is next: a task that was woken, or an event."""
+        """Take what is next where somebody chooses, or workers go before tasks that were woken."""
+        event: Event | None = None
         if self.choose is not None and len(could := self._could(until)) > 1:
             chosen = could[self.choose([each.context if isinstance(each, Event) else each for each in could])]
             if not isinstance(chosen, Event):
                 self._ready.remove(chosen)
                 return chosen
+            event = chosen
             for heap in self._heaps:
                 heap[:] = sorted(entry for entry in heap if entry[2] is not chosen)
-            return self._taken(chosen)
-        if not self._ready:
-            return self._next(until)
-        while self._pressing:
-            if not (event := heappop(self._pressing)[2]).cancelled:
-                return self._taken(event)
-        return self._ready.popleft()
+        elif self._ready:
+            while event is None or event.cancelled:
+                if not self._pressing:
+                    return self._ready.popleft()
+                event = heappop(self._pressing)[2]
+        if event is not None:
+            heappush(self._soon, (0, -1, event))  # before all others
+        return self._next(until)
 
     def _could(self, until: int | None) -> list[Context | Event]:
         """What could be next; first what is, where nobody chooses. No task goes on before a worker of high priority of
@@ -421,16 +425,13 @@ class EventLoop:
             if time > self.now and until is not None and time > until and not event.cancelled:
                 return None
             heappop(heap)
-            if not event.cancelled:
-                return self._taken(event)
-
-    def _taken(self, event: Event) -> Event:
-        """Move the clock to an event that is to run now."""
-        self.now = self._clock = max(event.time, self.now)
-        self._steps += 1
-        if self._polled:
-            self._polled.clear()
-        return event
+            if event.cancelled:
+                continue
+            self.now = self._clock = max(event.time, self.now)
+            self._steps += 1
+            if self._polled:
+                self._polled.clear()
+            return event
 
     def _stack_for(self, event: Event) -> Any:
         """A stack that nobody sleeps on, on which the event is to run."""

@@ -14,7 +14,7 @@ from blkmodel.reference.rooms import modules, room_of
 TABLE = Path(__file__).with_name("c_lines.tsv")
 BUDGET = {
     "block": 6048, "fs": 1027, "lib, kernel": 396, "drivers/md": 4261, "drivers/nvme": 2362, "other drivers": 827,
-    "include": 1400, "services": 3929, "sim": 1212, "device": 1099, "trace": 664, "reference": 164, "userland": 2985,
+    "include": 1400, "services": 3929, "sim": 1215, "device": 1099, "trace": 664, "reference": 164, "userland": 2985,
     "top": 537, "capture": 2026, "view": 4915, "live": 517, "cli": 605, "releases": 215,
 }
 HOUSE, CORE, END = 31_000, 1_200, 34_000
@@ -36,7 +36,7 @@ SINCE = {
     "requests made when they are used; recordings told what to note": 60,
     "careless steps, and what comes to no end": 169, "what thirty more scenarios of a kernel showed": 70,
     "stacks of a page that are handed over to at once": 10,
-    "who goes first, and commands that end late, as check tries it": 126,
+    "who goes first, and commands that end late, as check tries it": 129,
 }
 """Parts that the package got since it kept to HOUSE, and their lines."""
 PACKAGE = HOUSE + sum(SINCE.values())

@@ -537,13 +537,13 @@ def test_a_table_of_no_kind_has_nothing_to_clone_from():
     assert on.kernel.log[-1] == "device-mapper: table: no table type is set, can't allocate mempools"
 
 
-def test_direct_access_is_what_all_targets_can_or_none():
+def test_direct_access_is_what_all_targets_can_or_none(monkeypatch):
     on = Machine(disks=1)
     control.create("x", "0 8 linear /dev/d0 0\n8 8 zero")
     table = on.md().map
     assert dm_table.dm_table_supports_dax(table) is False
     for target, every in zip(table.targets[:2], (False, True), strict=True):
-        target.type.direct_access = lambda ti, pgoff, nr_pages: nr_pages
+        monkeypatch.setattr(target.type, "direct_access", lambda ti, pgoff, nr_pages: nr_pages)
         assert dm_table.dm_table_supports_dax(table) is every
 
 
