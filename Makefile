@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # A widget has an identity of its own on every run. Where outputs are stored or compared, figures stand alone.
 STILL    := BLKMODEL_STILL=1
 
-PAGES    := $(shell find book _config.yml _toc.yml -type f ! -path '*/.ipynb_checkpoints/*' ! -path 'book/_print/*')
+PAGES    := $(shell find book _config.yml _toc.yml -type f ! -path '*/.ipynb_checkpoints/*' ! -path '*/__pycache__/*' ! -path 'book/_print/*')
 PACKAGE  := $(shell find blkmodel -type f ! -path '*/__pycache__/*' ! -path '*.egg-info/*')
 
 say = @printf '\n== %s\n' $(1)
