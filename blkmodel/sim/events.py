@@ -123,10 +123,9 @@ class EventLoop:
         event = Event(self.now + delay, context, fn, brief or context.kind != "task")
         if self._kernel.observer:
             self._kernel.observer("post", context=context)
+        heap = self._tasks if not event.brief else self._timed if delay else self._soon
         if context.nice < 0 and not delay:
             heap = self._pressing
-        else:
-            heap = self._tasks if not event.brief else self._timed if delay else self._soon
         heappush(heap, (event.time, next(self._order), event))
         if delay:
             self._due = 0
@@ -416,22 +415,23 @@ class EventLoop:
             heap = self._soon
             if (timed := self._timed) and (not heap or timed[0] < heap[0]):
                 heap = timed
-            for others in (self._pressing, self._tasks):
-                if others and (tasks or others[0][2].brief) and (not heap or others[0] < heap[0]):
-                    heap = others
+            if tasks and (begun := self._tasks) and (not heap or begun[0] < heap[0]):
+                heap = begun
+            if (pressing := self._pressing) and (tasks or pressing[0][2].brief) and (not heap or pressing[0] < heap[0]):
+                heap = pressing
             if not heap:
                 return None
             time, _, event = heap[0]
             if time > self.now and until is not None and time > until and not event.cancelled:
                 return None
             heappop(heap)
-            if event.cancelled:
-                continue
-            self.now = self._clock = max(event.time, self.now)
-            self._steps += 1
-            if self._polled:
-                self._polled.clear()
-            return event
+            if not event.cancelled:
+                if event.time > self.now:
+                    self.now = self._clock = event.time
+                self._steps += 1
+                if self._polled:
+                    self._polled.clear()
+                return event
 
     def _stack_for(self, event: Event) -> Any:
         """A stack that nobody sleeps on, on which the event is to run."""
