@@ -24,21 +24,13 @@ from blkmodel.fs import block_dev
 from blkmodel.fs.aio import io_getevents, io_submit, iocb, kioctx
 from blkmodel.include.linux.blkdev import READ, WRITE, disk_to_dev, gendisk, get_capacity
 from blkmodel.include.linux.fs import BLKDISCARD, BLKRRPART, BLKZEROOUT
-from blkmodel.services.base import (EBUSY, EEXIST, ENODEV, ENOENT, ENOMEM, IS_ERR, PTR_ERR, debugfs, fault_attr,
-    parse_args)
-from blkmodel.services.base.fault_inject import nvme_fault_inject as fault_of_nvme
-from blkmodel.services.cpus.cpuhotplug import cpu_down, cpu_up
-from blkmodel.services.cpus.interrupt import irq_desc_tree, write_irq_affinity
-from blkmodel.services.devices.configfs import configfs_mkdir, configfs_rmdir, configfs_write_file
-from blkmodel.services.devices.device import dev_get_drvdata, dev_name, device as struct_device, devices, whole_disks
-from blkmodel.services.devices.kobject import S_IRUGO, S_IWUGO, kernfs_fop_open, kobject
-from blkmodel.services.devices.pci import device_release_driver, pci_bus_add_device, pci_dev, to_pci_dev
-from blkmodel.services.files.file import (O_DIRECT, O_RDONLY, O_RDWR, O_WRONLY, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT,
-    filp_close, filp_open, new_sync_read, new_sync_write, vfs_fsync, vfs_ioctl)
-from blkmodel.services.files.pagemap import invalidate_mapping_pages
-from blkmodel.services.files.uio import iov_iter, iov_iter_init, map_user_buffer, unmap_user_buffer
-from blkmodel.services.memory.mm import cache_pages, put_page
-from blkmodel.services.tasks import msleep, wait_event, wait_queue_head, wake_up
+from blkmodel.services import (EBUSY, EEXIST, ENODEV, ENOENT, ENOMEM, IS_ERR, O_DIRECT, O_RDONLY, O_RDWR, O_WRONLY,
+    PTR_ERR, RWF_DSYNC, RWF_HIPRI, RWF_NOWAIT, S_IRUGO, S_IWUGO, cache_pages, configfs_mkdir, configfs_rmdir,
+    configfs_write_file, cpu_down, cpu_up, debugfs, dev_get_drvdata, dev_name, device as struct_device,
+    device_release_driver, devices, fault_attr, filp_close, filp_open, invalidate_mapping_pages, iov_iter,
+    iov_iter_init, irq_desc_tree, kernfs_fop_open, kobject, map_user_buffer, msleep, new_sync_read, new_sync_write,
+    nvme_fault_inject as fault_of_nvme, parse_args, pci_bus_add_device, pci_dev, put_page, to_pci_dev,
+    unmap_user_buffer, vfs_fsync, vfs_ioctl, wait_event, wait_queue_head, wake_up, whole_disks, write_irq_affinity)
 from blkmodel.sim import PAGE_SIZE, HungTask, forget, statics, this
 from blkmodel.userland import dmsetup, look, lvm
 from blkmodel.userland.fio import run_workload as run_workload

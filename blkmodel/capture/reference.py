@@ -10,8 +10,7 @@ from blkmodel.errors import KernelError
 from blkmodel.include.linux.blkdev import QUEUE_FLAG_STATS
 from blkmodel.reference.source import was_built
 from blkmodel.scenario import DM_TARGETS, io, modules, queue_file, run_step, set_queue_file
-from blkmodel.services.devices.device import whole_disks
-from blkmodel.services.devices.kobject import sysfs
+from blkmodel.services import sysfs, whole_disks
 from blkmodel.sim import PAGE_SIZE, Kernel, Machine, boot, machine
 
 VECTORS = 65

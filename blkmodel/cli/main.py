@@ -31,8 +31,7 @@ from blkmodel.errors import KernelError, NotModelled
 from blkmodel.reference.source import REFERENCE, RELEASE
 from blkmodel.releases import LAST, version
 from blkmodel.scenario import STEPS, VECTORS, nvme_service, run_workload
-from blkmodel.services.base import KernelBug
-from blkmodel.services.devices.device import dev_name, devices
+from blkmodel.services import KernelBug, dev_name, devices
 from blkmodel.sim import NULL, Machine, MachineError, boot, machine, running
 from blkmodel.trace import record
 from blkmodel.userland import lvm, nvme

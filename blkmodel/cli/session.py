@@ -21,8 +21,7 @@ from blkmodel.capture.shapes import MOST_CPUS, ShapeError, fields, list_of, long
 from blkmodel.cli.keeping import locked, may_be_replaced, replace
 from blkmodel.errors import KernelError, NotModelled
 from blkmodel.scenario import LOOKS, STEPS, arguments_of, dmsetup_run, lvm_run, run_step
-from blkmodel.services.base import KernelBug
-from blkmodel.services.devices.device import whole_disks
+from blkmodel.services import KernelBug, whole_disks
 from blkmodel.sim import HungTask, MachineError, boot, machine, this
 from blkmodel.userland import dmsetup, iostat, look, lvm, nvme
 from blkmodel.userland.blktrace import Blktrace

@@ -88,6 +88,12 @@ def test_imports_point_one_way(name):
         assert room(other) == room(name) or not above or {room(name), room(other)} <= set(MIRROR), other
 
 
+def test_other_rooms_import_services_by_their_face():
+    assert [(name, node.module) for name in WITH_CODE if room(name) != "services"
+            for node in nodes(ast.parse(path_of(name).read_text()))
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("blkmodel.services.")] == []
+
+
 def test_files_go_in_circles_only_where_the_kernels_do():
     assert sorted(tuple(sorted({room(name) for name in found})) for found in circles()) == sorted(CIRCLES)
     assert all(name.startswith("blkmodel.drivers.md.") for found in circles() for name in found

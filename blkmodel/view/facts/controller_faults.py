@@ -8,7 +8,7 @@ from blkmodel import scenario
 from blkmodel.device import ENABLE, FAIL, FATAL, GONE, SILENT, STUCK, Controller, Fault, Namespace
 from blkmodel.errors import KernelError
 from blkmodel.include.linux import nvme
-from blkmodel.services.cpus.interrupt import irq_desc_tree
+from blkmodel.services import irq_desc_tree
 from blkmodel.sim import HungTask, booted, machine
 from blkmodel.sim.interrupts import interrupts
 from blkmodel.trace import Call, Command, Completion, Log, Node, Recording, RegisterWrite, Return, record, under_way

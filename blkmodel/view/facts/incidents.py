@@ -10,7 +10,7 @@ from blkmodel.drivers.nvme.host.core import STATE_NAMES
 from blkmodel.drivers.nvme.host.nvme_h import nvme_ctrl
 from blkmodel.include.linux.blk_mq import BLK_EH_RESET_TIMER
 from blkmodel.include.linux.nvme import nvme_admin_async_event
-from blkmodel.services.devices.kobject import sysfs
+from blkmodel.services import sysfs
 from blkmodel.sim import booted, machine
 from blkmodel.trace import (Assign, Call, Command, Completion, ContextRecord, Doorbell, Log, Recording, Return, record,
     walk)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from blkmodel import scenario
 from blkmodel.device import Controller
-from blkmodel.services.memory.mm import page_address
+from blkmodel.services import page_address
 from blkmodel.sim import booted, format_cpulist
 from blkmodel.trace import Assign, Call, Command, Completion, ContextRecord, Doorbell, Interrupt, record, walk
 from blkmodel.userland import dmsetup

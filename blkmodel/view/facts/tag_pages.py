@@ -5,7 +5,7 @@ from itertools import pairwise
 from blkmodel.block.blk_mq_tag_h import blk_mq_tags
 from blkmodel.include.linux.blk_mq import blk_mq_tag_set
 from blkmodel.include.linux.blkdev import request
-from blkmodel.services.memory.mm import PAGE_SIZE
+from blkmodel.services import PAGE_SIZE
 from blkmodel.sim import Memory, format_cpulist, sizeof
 from blkmodel.view.facts.queue_facts import queue_of
 from blkmodel.view.facts.words import many
